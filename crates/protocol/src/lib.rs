@@ -1,0 +1,63 @@
+//! The wire contract between clients, gateways and the bridge.
+//!
+//! 1. [`PubSubReq`] and [`PubSubResp`]: the messages of `proto/pubsub.proto`, the same bytes in a WebSocket binary
+//!    message and in a gRPC message
+//! 2. [`grpc`]: the five bytes in front of a message on a gRPC stream
+//! 3. [`metadata`]: the headers in which a gateway tells the bridge about a session
+//! 4. [`CONTROL_PREFIX`]: how an answer that is meant for the gateway is told from one for the client
+
+#![warn(clippy::arithmetic_side_effects)]
+
+pub mod grpc;
+pub mod metadata;
+
+#[expect(missing_docs, reason = "generated; proto/pubsub.proto documents what has a meaning of its own")]
+#[rustfmt::skip]
+#[path = "generated/sluicegate.v1.rs"]
+mod generated;
+
+pub use generated::*;
+
+/// The first bytes of every control answer, and of no other: field 1001 (`control`), length-delimited.
+pub const CONTROL_PREFIX: [u8; 2] = [0xCA, 0x3E];
+
+/// Path of the bidirectional session stream, for gRPC and for an extended CONNECT alike.
+pub const SESSION_PATH: &str = "/sluicegate.v1.Bridge/Session";
+
+/// Path of the single command.
+pub const CALL_PATH: &str = "/sluicegate.v1.Bridge/Call";
+
+/// What every path of the bridge's own services begins with; no client may ask for one.
+pub const SERVICE_PATH_PREFIX: &str = "/sluicegate.v1.";
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+
+    use super::*;
+
+    #[test]
+    fn a_control_answer_begins_with_the_prefix() {
+        let close = Close { code: 1001, reason: "drain".into() };
+        let control = ControlResp { control: Some(control_resp::Control::Close(close)) };
+        let answer = PubSubResp { sequence: 0, resp: Some(pub_sub_resp::Resp::Control(control)) };
+        assert_eq!(answer.encode_to_vec()[..2], CONTROL_PREFIX);
+    }
+
+    #[test]
+    fn no_other_answer_begins_with_the_prefix() {
+        use pub_sub_resp::Resp;
+        let answers = [
+            Resp::ErrorResp(ErrorResp::default()),
+            Resp::PongResp(PongResp::default()),
+            Resp::KafkaFetchResp(KafkaFetchResp::default()),
+            Resp::KafkaListOffsetResp(KafkaListOffsetResp::default()),
+        ];
+        for resp in answers {
+            for sequence in [0, 1, -1, i64::MAX] {
+                let bytes = PubSubResp { sequence, resp: Some(resp.clone()) }.encode_to_vec();
+                assert_ne!(bytes.get(..2), Some(&CONTROL_PREFIX[..]), "{resp:?} with sequence {sequence}");
+            }
+        }
+    }
+}
