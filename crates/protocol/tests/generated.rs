@@ -17,5 +17,9 @@ fn committed_code_is_what_the_contract_generates() {
         std::fs::write(&committed, &fresh).unwrap();
     }
     let current = std::fs::read_to_string(&committed).unwrap();
-    assert!(current == fresh, "{} is not what proto/pubsub.proto generates: run `just gen`", committed.display());
+    assert!(
+        current == fresh,
+        "{} is not what proto/pubsub.proto generates: run `just gen`",
+        committed.display()
+    );
 }

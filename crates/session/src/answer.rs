@@ -1,0 +1,401 @@
+//! The bridge's gRPC stream becomes WebSocket frames, without touching the payload.
+//!
+//! Only the five bytes in front of a message are replaced, by a frame header. A driver that can leave bytes where they
+//! are therefore shows just the front of a chunk ([`Answers::wanted`]) and applies an [`Edit`] to it.
+
+use prost::Message;
+use sluicegate_protocol::control_resp::Control;
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_protocol::{CONTROL_PREFIX, Close, PubSubResp, grpc};
+
+use crate::close;
+use crate::frame::{Opcode, server_header};
+
+/// A change to the front of a chunk.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Edit {
+    /// How many bytes at the front to take away.
+    pub drop: usize,
+    /// What to put in their place.
+    pub insert: Vec<u8>,
+}
+
+/// Re-frames one session's answers.
+#[derive(Debug, Default)]
+pub struct Answers {
+    /// Bytes of the current message that are still to pass as they are.
+    remaining: u64,
+    /// The front of the next message: fewer than [`FRONT`] bytes, or an unfinished control message of at most
+    /// [`MAX_CONTROL`] bytes and its head.
+    front: Vec<u8>,
+    closed: bool,
+}
+
+impl Answers {
+    /// Whether a Close frame has been written: all that follows is dropped.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// How many bytes from the front of the next `size` bytes must be shown to [`Answers::step`], given that `seen` are
+    /// known already. Ask again with as many until it is no more than are known.
+    pub fn wanted(&self, size: usize, seen: &[u8]) -> usize {
+        if self.closed || self.remaining >= wide(size) {
+            return 0;
+        }
+        if self.remaining > 0 {
+            return size;
+        }
+        let front_wanted = FRONT.saturating_sub(self.front.len()).min(size);
+        if front_wanted == 0 {
+            return size;
+        }
+        if seen.len() < front_wanted {
+            return front_wanted;
+        }
+        let mut front = self.front.clone();
+        front.extend(seen.iter().take(front_wanted));
+        match next(&front) {
+            // The message fills the rest of the chunk: the front is all there is to change.
+            Ok(Next::Data { len, .. }) if len >= wide(size.saturating_sub(front_wanted)) => front_wanted,
+            Ok(_) | Err(_) => size,
+        }
+    }
+
+    /// What to change in a chunk of `size` bytes of which `seen` are the first, as many as [`Answers::wanted`] asked for.
+    pub fn step(&mut self, size: usize, seen: &[u8]) -> Edit {
+        if self.closed {
+            return Edit { drop: size, insert: Vec::new() };
+        }
+        let mut insert = Vec::with_capacity(seen.len().saturating_add(MAX_HEADER));
+        let unseen = size.saturating_sub(seen.len());
+        let whole = self.read(seen, &mut insert).and_then(|()| {
+            self.remaining = self.remaining.checked_sub(wide(unseen)).ok_or(Broken("bytes were skipped"))?;
+            Ok(())
+        });
+        match whole {
+            Ok(()) if self.closed => Edit { drop: size, insert },
+            Ok(()) => Edit { drop: seen.len(), insert },
+            Err(Broken(what)) => {
+                let close = Close { code: 1011, reason: format!("broken answer: {what}") };
+                self.close(&close, &mut insert);
+                Edit { drop: size, insert }
+            }
+        }
+    }
+
+    /// The bridge's stream ended in order but without a last word. Nothing can be said inside a message.
+    pub fn end(&mut self) -> Vec<u8> {
+        let mut insert = Vec::new();
+        if !self.closed && self.remaining == 0 {
+            let close = Close { code: 1012, reason: "the bridge ended the session".into() };
+            self.close(&close, &mut insert);
+        }
+        insert
+    }
+
+    fn read(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Broken> {
+        while !bytes.is_empty() && !self.closed {
+            if self.remaining > 0 {
+                let here = usize::try_from(self.remaining).unwrap_or(usize::MAX).min(bytes.len());
+                let (pass, rest) = bytes.split_at_checked(here).ok_or(Broken("split"))?;
+                out.extend_from_slice(pass);
+                self.remaining = self.remaining.saturating_sub(wide(here));
+                bytes = rest;
+                continue;
+            }
+            let need = match next(&self.front)? {
+                Next::Bytes(need) => need,
+                Next::Data { .. } | Next::Control { .. } => 0,
+            };
+            let here = need.saturating_sub(self.front.len()).min(bytes.len());
+            let (part, rest) = bytes.split_at_checked(here).ok_or(Broken("split"))?;
+            self.front.extend_from_slice(part);
+            bytes = rest;
+            self.flush(out)?;
+        }
+        Ok(())
+    }
+
+    /// Turns the front into a frame header or a control frame once it says enough.
+    fn flush(&mut self, out: &mut Vec<u8>) -> Result<(), Broken> {
+        match next(&self.front)? {
+            Next::Bytes(_) => {}
+            Next::Data { total, len } => {
+                server_header(Opcode::Binary, total, out);
+                out.extend(self.front.iter().skip(grpc::HEAD_LEN));
+                self.remaining = len;
+                self.front.clear();
+            }
+            Next::Control => {
+                let front = std::mem::take(&mut self.front);
+                self.control(front.get(grpc::HEAD_LEN..).unwrap_or_default(), out)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn control(&mut self, message: &[u8], out: &mut Vec<u8>) -> Result<(), Broken> {
+        let broken = Broken("unreadable control message");
+        let answer = PubSubResp::decode(message).map_err(|_| broken)?;
+        let Some(Resp::Control(control)) = answer.resp else { return Err(broken) };
+        match control.control {
+            Some(Control::Pong(payload)) => frame(Opcode::Pong, &payload, out),
+            Some(Control::Ping(payload)) => frame(Opcode::Ping, &payload, out),
+            Some(Control::Close(close)) => self.close(&close, out),
+            None => return Err(broken),
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, close: &Close, out: &mut Vec<u8>) {
+        frame(Opcode::Close, &close::payload(close), out);
+        self.closed = true;
+        self.front = Vec::new();
+    }
+}
+
+/// The bridge's stream is not what the contract says.
+#[derive(Debug, Clone, Copy)]
+struct Broken(&'static str);
+
+/// What the front of a message says about it.
+enum Next {
+    /// Nothing until there are this many bytes of it.
+    Bytes(usize),
+    /// An answer for the client: `total` bytes, of which `len` are still to come.
+    Data { total: u64, len: u64 },
+    /// A whole control message.
+    Control,
+}
+
+fn next(front: &[u8]) -> Result<Next, Broken> {
+    let Some((head, message)) = front.split_first_chunk::<{ grpc::HEAD_LEN }>() else {
+        return Ok(Next::Bytes(grpc::HEAD_LEN));
+    };
+    let total = grpc::message_len(*head).map_err(|_| Broken("compressed message"))?;
+    let total = usize::try_from(total).map_err(|_| Broken("message length"))?;
+    let prefix = CONTROL_PREFIX.len().min(total);
+    if message.len() < prefix {
+        return Ok(Next::Bytes(grpc::HEAD_LEN.saturating_add(prefix)));
+    }
+    if !message.starts_with(&CONTROL_PREFIX) {
+        let len = wide(total).saturating_sub(wide(message.len()));
+        return Ok(Next::Data { total: wide(total), len });
+    }
+    match total {
+        MAX_CONTROL.. => Err(Broken("control message too long")),
+        total if message.len() < total => Ok(Next::Bytes(grpc::HEAD_LEN.saturating_add(total))),
+        _ => Ok(Next::Control),
+    }
+}
+
+/// A control frame to the client; its payload is cut at what section 5.5 allows.
+fn frame(opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
+    let payload = payload.get(..MAX_CONTROL_PAYLOAD).unwrap_or(payload);
+    server_header(opcode, wide(payload.len()), out);
+    out.extend_from_slice(payload);
+}
+
+fn wide(size: usize) -> u64 {
+    u64::try_from(size).unwrap_or(u64::MAX)
+}
+
+/// Bytes that tell a control message from an answer: the gRPC head and the prefix.
+const FRONT: usize = grpc::HEAD_LEN.saturating_add(CONTROL_PREFIX.len());
+
+/// A control message holds a close reason or 125 bytes of payload and little more.
+const MAX_CONTROL: usize = 1024;
+
+/// RFC 6455, section 5.5: "All control frames MUST have a payload length of 125 bytes or less"
+const MAX_CONTROL_PAYLOAD: usize = 125;
+
+/// Longest frame header to a client (section 5.2), unmasked.
+const MAX_HEADER: usize = 10;
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use sluicegate_protocol::{ControlResp, PongResp};
+
+    use super::*;
+
+    fn framed(message: &[u8]) -> Vec<u8> {
+        [&grpc::head(message.len() as u32)[..], message].concat()
+    }
+
+    fn answer(state: &[u8]) -> Vec<u8> {
+        let pong = PongResp { state: state.to_vec().into() };
+        PubSubResp { sequence: 9, resp: Some(Resp::PongResp(pong)) }.encode_to_vec()
+    }
+
+    fn control(control: Control) -> Vec<u8> {
+        let control = ControlResp { control: Some(control) };
+        PubSubResp { sequence: 0, resp: Some(Resp::Control(control)) }.encode_to_vec()
+    }
+
+    fn close(code: u32, reason: &str) -> Vec<u8> {
+        control(Control::Close(Close { code, reason: reason.into() }))
+    }
+
+    fn ws(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        server_header(opcode, payload.len() as u64, &mut out);
+        out.extend_from_slice(payload);
+        out
+    }
+
+    /// What the client gets of chunks, when the driver shows no more than is wanted.
+    fn reframe(answers: &mut Answers, chunks: &[&[u8]]) -> Vec<u8> {
+        let mut client = Vec::new();
+        for chunk in chunks {
+            let mut seen = 0;
+            loop {
+                let wanted = answers.wanted(chunk.len(), &chunk[..seen]);
+                assert!(wanted <= chunk.len());
+                if wanted <= seen {
+                    break;
+                }
+                seen = wanted;
+            }
+            let edit = answers.step(chunk.len(), &chunk[..seen]);
+            client.extend_from_slice(&edit.insert);
+            client.extend_from_slice(&chunk[edit.drop..]);
+        }
+        client
+    }
+
+    #[track_caller]
+    fn check(bridge: &[u8], client: &[u8]) {
+        for cut in 0..=bridge.len() {
+            let (head, tail) = bridge.split_at(cut);
+            assert_eq!(reframe(&mut Answers::default(), &[head, tail]), client, "cut at byte {cut}");
+        }
+        for size in [1, 2, 3, 7, 64] {
+            let chunks: Vec<&[u8]> = bridge.chunks(size).collect();
+            assert_eq!(reframe(&mut Answers::default(), &chunks), client, "in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn answers_become_binary_frames_however_they_are_cut() {
+        let messages = [answer(b""), answer(b"x"), answer(&[7; 120]), answer(&[8; 130]), answer(&[9; 700])];
+        let bridge: Vec<u8> = messages.iter().flat_map(|message| framed(message)).collect();
+        let client: Vec<u8> = messages.iter().flat_map(|message| ws(Opcode::Binary, message)).collect();
+        check(&bridge, &client);
+    }
+
+    #[test]
+    fn messages_of_no_and_of_one_byte_are_passed_on() {
+        check(&[framed(b""), framed(b"\xCA"), framed(b"")].concat(), &[0x82, 0, 0x82, 1, 0xCA, 0x82, 0]);
+    }
+
+    #[test]
+    fn control_messages_become_control_frames_in_their_place() {
+        let bridge = [
+            framed(&answer(b"before")),
+            framed(&control(Control::Pong("p".into()))),
+            framed(&control(Control::Ping("".into()))),
+            framed(&answer(b"after")),
+            framed(&close(1001, "going away")),
+        ];
+        let client = [
+            ws(Opcode::Binary, &answer(b"before")),
+            ws(Opcode::Pong, b"p"),
+            ws(Opcode::Ping, b""),
+            ws(Opcode::Binary, &answer(b"after")),
+            ws(Opcode::Close, b"\x03\xe9going away"),
+        ];
+        check(&bridge.concat(), &client.concat());
+    }
+
+    #[test]
+    fn nothing_follows_a_close() {
+        check(&[framed(&close(0, "")), framed(&answer(b"late"))].concat(), &ws(Opcode::Close, b""));
+    }
+
+    #[test]
+    fn the_front_of_a_large_answer_is_all_that_is_looked_at() {
+        let bridge = framed(&answer(&[1; 100_000]));
+        let mut answers = Answers::default();
+        assert_eq!(answers.wanted(60_000, &[]), 7);
+        assert_eq!(answers.wanted(60_000, &bridge[..7]), 7);
+        let edit = answers.step(60_000, &bridge[..7]);
+        assert_eq!(edit.drop, 7);
+        assert_eq!(edit.insert.len(), 10 + 2);
+        assert_eq!(answers.wanted(1000, &[]), 0);
+        assert_eq!(answers.step(1000, &[]), Edit::default());
+        let rest = bridge.len() - 61_000;
+        assert_eq!(answers.wanted(rest, &[]), 0);
+        assert_eq!(answers.wanted(rest + 1, &[]), rest + 1);
+    }
+
+    #[track_caller]
+    fn broken(bridge: &[u8], reason: &str) {
+        let payload = [&1011_u16.to_be_bytes()[..], b"broken answer: ", reason.as_bytes()].concat();
+        check(bridge, &ws(Opcode::Close, &payload));
+    }
+
+    #[test]
+    fn a_bridge_that_breaks_the_contract_ends_the_session() {
+        broken(&[1, 0, 0, 0, 1, 0], "compressed message");
+        broken(&framed(&[&CONTROL_PREFIX[..], &[0xFF; 8]].concat()), "unreadable control message");
+        broken(&framed(&[&CONTROL_PREFIX[..], &[0]].concat()), "unreadable control message");
+        let long = Control::Ping(vec![0; 2000].into());
+        broken(&framed(&control(long)), "control message too long");
+    }
+
+    #[test]
+    fn an_end_without_a_last_word_is_told_between_messages_only() {
+        let told = ws(Opcode::Close, b"\x03\xf4the bridge ended the session");
+        assert_eq!(Answers::default().end(), told);
+
+        let mut inside = Answers::default();
+        reframe(&mut inside, &[&framed(&answer(b"12345"))[..10]]);
+        assert_eq!(inside.end(), b"");
+
+        let mut closed = Answers::default();
+        reframe(&mut closed, &[&framed(&close(1000, ""))]);
+        assert_eq!(closed.end(), b"");
+    }
+
+    #[cfg(not(target_family = "wasm"))]
+    mod property {
+        use proptest::prelude::*;
+
+        use super::*;
+
+        proptest! {
+            #[test]
+            fn cuts_change_nothing(
+                sizes in prop::collection::vec(0_usize..300, 1..6),
+                cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
+            ) {
+                let messages: Vec<_> = sizes.iter().map(|size| answer(&vec![3; *size])).collect();
+                let bridge: Vec<u8> = messages.iter().flat_map(|message| framed(message)).collect();
+                let client: Vec<u8> = messages.iter().flat_map(|message| ws(Opcode::Binary, message)).collect();
+                let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(bridge.len())).collect();
+                cuts.sort_unstable();
+                let mut chunks = Vec::new();
+                let mut rest = bridge.as_slice();
+                let mut at = 0;
+                for cut in cuts {
+                    let (chunk, tail) = rest.split_at(cut - at);
+                    chunks.push(chunk);
+                    rest = tail;
+                    at = cut;
+                }
+                chunks.push(rest);
+                prop_assert_eq!(reframe(&mut Answers::default(), &chunks), client);
+            }
+
+            #[test]
+            fn no_input_makes_it_panic(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..8)) {
+                let chunks: Vec<&[u8]> = chunks.iter().map(Vec::as_slice).collect();
+                reframe(&mut Answers::default(), &chunks);
+            }
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Close codes and reasons: what a client may send, and what each fault is called (RFC 6455, section 7.4).
+
+use sluicegate_protocol::Close;
+
+/// What ended a session on the way from the client, by whose doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The client broke RFC 6455; the text says in what.
+    Protocol(&'static str),
+    /// The client sent text that is not UTF-8.
+    NotUtf8,
+    /// A message is longer than the route allows.
+    MessageTooBig {
+        /// Bytes allowed.
+        max: usize,
+    },
+    /// The worker's budget for unfinished messages is used up.
+    OutOfMemory,
+}
+
+impl Fault {
+    /// The status code that tells the client (RFC 6455, section 7.4.1; 1013 as registered with IANA).
+    pub fn code(self) -> u16 {
+        match self {
+            Self::Protocol(_) => 1002,
+            Self::NotUtf8 => 1007,
+            Self::MessageTooBig { .. } => 1009,
+            Self::OutOfMemory => 1013,
+        }
+    }
+
+    /// The close that tells the client.
+    pub fn close(self) -> Close {
+        Close { code: u32::from(self.code()), reason: self.to_string() }
+    }
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Protocol(what) => f.write_str(what),
+            Self::NotUtf8 => f.write_str("text that is not UTF-8"),
+            Self::MessageTooBig { max } => write!(f, "message over the limit of {max} bytes"),
+            Self::OutOfMemory => f.write_str("too many unfinished messages, try again later"),
+        }
+    }
+}
+
+/// The close that a client's Close frame asks for; code 0 where it gave none.
+///
+/// # Errors
+/// A payload of one byte, a code that must not be sent, or a reason that is not UTF-8 (sections 5.5.1, 7.4 and 8.1).
+pub fn parse(payload: &[u8]) -> Result<Close, Fault> {
+    // RFC 6455, section 5.5.1: "If there is a body, the first two bytes of the body MUST be a 2-byte unsigned integer"
+    let (code, reason) = match payload {
+        [] => return Ok(Close::default()),
+        [_] => return Err(Fault::Protocol("close payload of 1 byte")),
+        [high, low, reason @ ..] => (u16::from_be_bytes([*high, *low]), reason),
+    };
+    if !may_be_sent(code) {
+        return Err(Fault::Protocol("close code that must not be sent"));
+    }
+    let reason = std::str::from_utf8(reason).map_err(|_| Fault::NotUtf8)?;
+    Ok(Close { code: u32::from(code), reason: reason.to_owned() })
+}
+
+/// Payload of the Close frame that says `close`; empty for a code that must not be sent, 0 among them.
+pub fn payload(close: &Close) -> Vec<u8> {
+    let Some(code) = u16::try_from(close.code).ok().filter(|code| may_be_sent(*code)) else {
+        return Vec::new();
+    };
+    let end = close.reason.floor_char_boundary(MAX_REASON);
+    let reason = close.reason.get(..end).unwrap_or_default();
+    [&code.to_be_bytes(), reason.as_bytes()].concat()
+}
+
+/// RFC 6455, section 7.4.2, and IANA's registry: 1004, 1005, 1006 and 1015 are never on the wire, 1016 to 2999 have no
+/// meaning yet.
+fn may_be_sent(code: u16) -> bool {
+    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
+}
+
+/// Control frames hold 125 bytes (section 5.5), two of them the code.
+const MAX_REASON: usize = 123;
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+
+    #[test]
+    fn codes_that_may_be_sent_come_back_as_they_are() {
+        for code in [1000_u16, 1001, 1002, 1003, 1007, 1008, 1011, 1012, 1013, 1014, 3000, 4999] {
+            let payload_in = [&code.to_be_bytes()[..], "späte".as_bytes()].concat();
+            let close = parse(&payload_in).unwrap();
+            assert_eq!((close.code, close.reason.as_str()), (u32::from(code), "späte"));
+            assert_eq!(payload(&close), payload_in);
+        }
+    }
+
+    #[test]
+    fn codes_that_must_not_be_sent_are_faults() {
+        for code in [0_u16, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535] {
+            assert_eq!(parse(&code.to_be_bytes()).map_err(Fault::code), Err(1002), "code {code}");
+            assert_eq!(payload(&Close { code: u32::from(code), reason: "x".into() }), b"");
+        }
+        assert_eq!(payload(&Close { code: 65_536 + 1000, reason: String::new() }), b"");
+    }
+
+    #[test]
+    fn a_close_frame_may_be_empty_but_not_one_byte() {
+        assert_eq!(parse(b""), Ok(Close::default()));
+        assert_eq!(payload(&Close::default()), b"");
+        assert_eq!(parse(b"\x03").map_err(Fault::code), Err(1002));
+    }
+
+    #[test]
+    fn a_reason_that_is_not_utf_8_is_a_fault() {
+        assert_eq!(parse(b"\x03\xe8\xff").map_err(Fault::code), Err(1007));
+    }
+
+    #[test]
+    fn a_long_reason_is_cut_between_characters() {
+        let close = Close { code: 1000, reason: "ä".repeat(100) };
+        let payload = payload(&close);
+        assert_eq!(payload.len(), 2 + 122);
+        assert!(std::str::from_utf8(&payload[2..]).is_ok());
+    }
+
+    #[test]
+    fn every_fault_has_a_reason_that_fits_a_close_frame() {
+        let faults = [Fault::NotUtf8, Fault::MessageTooBig { max: usize::MAX }, Fault::OutOfMemory];
+        for fault in faults {
+            assert_eq!(payload(&fault.close()).len(), 2 + fault.to_string().len());
+        }
+    }
+}

@@ -1,0 +1,347 @@
+//! RFC 6455 frames: a client's bytes become headers and unmasked payload; headers for frames to a client.
+
+use crate::close::Fault;
+
+/// What a frame carries (RFC 6455, section 5.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the RFC's own names")]
+pub enum Opcode {
+    Continuation,
+    Text,
+    Binary,
+    Close,
+    Ping,
+    Pong,
+}
+
+impl Opcode {
+    /// Close, Ping or Pong (section 5.5).
+    pub fn is_control(self) -> bool {
+        matches!(self, Self::Close | Self::Ping | Self::Pong)
+    }
+
+    fn parse(bits: u8) -> Result<Self, Fault> {
+        match bits {
+            0x0 => Ok(Self::Continuation),
+            0x1 => Ok(Self::Text),
+            0x2 => Ok(Self::Binary),
+            0x8 => Ok(Self::Close),
+            0x9 => Ok(Self::Ping),
+            0xA => Ok(Self::Pong),
+            _ => Err(Fault::Protocol("reserved opcode")),
+        }
+    }
+
+    fn bits(self) -> u8 {
+        match self {
+            Self::Continuation => 0x0,
+            Self::Text => 0x1,
+            Self::Binary => 0x2,
+            Self::Close => 0x8,
+            Self::Ping => 0x9,
+            Self::Pong => 0xA,
+        }
+    }
+}
+
+/// A client's frame, before its payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// Whether this is the last frame of its message.
+    pub fin: bool,
+    /// What the frame carries.
+    pub opcode: Opcode,
+    /// Payload bytes that follow; at most 125 in a control frame.
+    pub len: u64,
+    mask: [u8; 4],
+}
+
+/// What comes next in a client's bytes.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Part<'a> {
+    /// A frame begins.
+    Head(Header),
+    /// Payload of the frame that began last, unmasked.
+    Payload {
+        /// As much of it as has arrived.
+        bytes: &'a [u8],
+        /// Whether the frame ends here. A frame without payload has one empty part.
+        last: bool,
+    },
+}
+
+/// Takes a client's bytes apart, however they were cut on their way.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    /// The bytes of a header that is not complete yet.
+    head: [u8; MAX_HEAD],
+    /// Invariant: `have` < `MAX_HEAD`.
+    have: usize,
+    /// The frame whose payload is being read, and how many bytes of it have been.
+    /// Invariant: the second is at most the first's `len`.
+    current: Option<(Header, u64)>,
+}
+
+impl Decoder {
+    /// The next part of `input`, which is shortened by it; nothing when more bytes are needed.
+    ///
+    /// # Errors
+    /// The client broke RFC 6455, section 5; nothing may be asked of this decoder after that.
+    pub fn next<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Part<'a>>, Fault> {
+        match self.current {
+            Some((header, taken)) => Ok(self.payload(header, taken, input)),
+            None => Ok(self.header(input)?.map(Part::Head)),
+        }
+    }
+
+    fn header(&mut self, input: &mut &mut [u8]) -> Result<Option<Header>, Fault> {
+        loop {
+            let need = match self.head.get(..self.have) {
+                Some([first, second, ..]) => {
+                    let need = head_len(*second);
+                    if self.have == need {
+                        break;
+                    }
+                    check_start(*first, *second)?;
+                    need
+                }
+                _ => 2,
+            };
+            let Some((taken, rest)) = std::mem::take(input).split_at_mut_checked(1) else {
+                return Ok(None);
+            };
+            *input = rest;
+            if let (Some(slot), [byte]) = (self.head.get_mut(self.have), &*taken) {
+                *slot = *byte;
+            }
+            self.have = self.have.saturating_add(1).min(need);
+        }
+        let header = parse_header(self.head)?;
+        self.have = 0;
+        self.current = Some((header, 0));
+        Ok(Some(header))
+    }
+
+    fn payload<'a>(&mut self, header: Header, taken: u64, input: &mut &'a mut [u8]) -> Option<Part<'a>> {
+        let missing = header.len.saturating_sub(taken);
+        if input.is_empty() && missing > 0 {
+            return None;
+        }
+        let here = usize::try_from(missing).unwrap_or(usize::MAX).min(input.len());
+        let (bytes, rest) = std::mem::take(input).split_at_mut_checked(here)?;
+        *input = rest;
+        unmask(bytes, header.mask, taken);
+        let taken = taken.saturating_add(u64::try_from(here).unwrap_or(u64::MAX));
+        let last = taken >= header.len;
+        self.current = if last { None } else { Some((header, taken)) };
+        Some(Part::Payload { bytes, last })
+    }
+}
+
+/// Header of an unfragmented frame to a client with `len` bytes of payload (section 5.1: never masked).
+pub fn server_header(opcode: Opcode, len: u64, out: &mut Vec<u8>) {
+    out.push(0x80 | opcode.bits());
+    match (u8::try_from(len), u16::try_from(len)) {
+        (Ok(len @ 0..=125), _) => out.push(len),
+        (_, Ok(len)) => {
+            out.push(126);
+            out.extend_from_slice(&len.to_be_bytes());
+        }
+        _ => {
+            out.push(127);
+            out.extend_from_slice(&len.to_be_bytes());
+        }
+    }
+}
+
+/// What can be judged by the first two bytes, before the rest of the header has come.
+fn check_start(first: u8, second: u8) -> Result<Opcode, Fault> {
+    // RFC 6455, section 5.2: "MUST be 0 unless an extension is negotiated that defines meanings for non-zero values"
+    if first & 0x70 != 0 {
+        return Err(Fault::Protocol("reserved bits set"));
+    }
+    // RFC 6455, section 5.1: "The server MUST close the connection upon receiving a frame that is not masked"
+    if second & 0x80 == 0 {
+        return Err(Fault::Protocol("frame without a mask"));
+    }
+    let opcode = Opcode::parse(first & 0x0F)?;
+    if opcode.is_control() {
+        // RFC 6455, section 5.5: "All control frames MUST have a payload length of 125 bytes or less and MUST NOT be
+        // fragmented"
+        if first & 0x80 == 0 {
+            return Err(Fault::Protocol("fragmented control frame"));
+        }
+        if second & 0x7F > 125 {
+            return Err(Fault::Protocol("control frame over 125 bytes"));
+        }
+    }
+    Ok(opcode)
+}
+
+/// Bytes of a masked header whose second byte is `second`.
+fn head_len(second: u8) -> usize {
+    match second & 0x7F {
+        126 => 8,
+        127 => MAX_HEAD,
+        _ => 6,
+    }
+}
+
+fn parse_header(head: [u8; MAX_HEAD]) -> Result<Header, Fault> {
+    let [first, second, a, b, c, d, e, f, g, h, i, j, k, l] = head;
+    let opcode = check_start(first, second)?;
+    let (len, mask) = match second & 0x7F {
+        126 => (u64::from(u16::from_be_bytes([a, b])), [c, d, e, f]),
+        127 => (u64::from_be_bytes([a, b, c, d, e, f, g, h]), [i, j, k, l]),
+        len => (u64::from(len), [a, b, c, d]),
+    };
+    // RFC 6455, section 5.2: "the most significant bit MUST be 0"
+    if len > i64::MAX.unsigned_abs() {
+        return Err(Fault::Protocol("payload length over 63 bits"));
+    }
+    Ok(Header { fin: first & 0x80 != 0, opcode, len, mask })
+}
+
+/// Section 5.3; `position` is where `bytes` begin within the payload.
+fn unmask(bytes: &mut [u8], mut mask: [u8; 4], position: u64) {
+    mask.rotate_left(usize::try_from(position % 4).unwrap_or(0));
+    let (words, tail) = bytes.as_chunks_mut::<4>();
+    for word in words {
+        for (byte, key) in word.iter_mut().zip(mask) {
+            *byte ^= key;
+        }
+    }
+    for (byte, key) in tail.iter_mut().zip(mask) {
+        *byte ^= key;
+    }
+}
+
+/// Two bytes, eight of length, four of mask.
+const MAX_HEAD: usize = 14;
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+
+    /// A client's frame, masked with a fixed key.
+    fn wire(first: u8, payload: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        server_header(Opcode::Binary, payload.len() as u64, &mut out);
+        out[0] = first;
+        out[1] |= 0x80;
+        let mask = [0x37, 0xFA, 0x21, 0x3D];
+        out.extend_from_slice(&mask);
+        out.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, key)| byte ^ key));
+        out
+    }
+
+    /// Frames in `pieces`: first byte's meaning and whole payload.
+    fn frames(pieces: &[&[u8]]) -> Result<Vec<(bool, Opcode, Vec<u8>)>, Fault> {
+        let mut decoder = Decoder::default();
+        let mut found: Vec<(bool, Opcode, Vec<u8>)> = Vec::new();
+        for piece in pieces {
+            let mut piece = piece.to_vec();
+            let mut rest = piece.as_mut_slice();
+            while let Some(part) = decoder.next(&mut rest)? {
+                match part {
+                    Part::Head(header) => found.push((header.fin, header.opcode, Vec::new())),
+                    Part::Payload { bytes, .. } => found.last_mut().unwrap().2.extend_from_slice(bytes),
+                }
+            }
+            assert!(rest.is_empty(), "bytes left although the decoder asked for more");
+        }
+        Ok(found)
+    }
+
+    #[track_caller]
+    fn check(wire: &[u8], want: &[(bool, Opcode, &[u8])]) {
+        let want: Vec<_> =
+            want.iter().map(|(fin, opcode, payload)| (*fin, *opcode, payload.to_vec())).collect();
+        for cut in 0..=wire.len() {
+            let (head, tail) = wire.split_at(cut);
+            assert_eq!(frames(&[head, tail]), Ok(want.clone()), "cut at byte {cut}");
+        }
+        let bytes: Vec<&[u8]> = wire.chunks(1).collect();
+        assert_eq!(frames(&bytes), Ok(want), "byte by byte");
+    }
+
+    #[test]
+    fn frames_of_every_kind_and_length_form_are_read_however_they_are_cut() {
+        check(&wire(0x82, b""), &[(true, Opcode::Binary, b"")]);
+        check(&wire(0x01, b"hello"), &[(false, Opcode::Text, b"hello")]);
+        check(&wire(0x80, &[7; 125]), &[(true, Opcode::Continuation, &[7; 125])]);
+        check(&wire(0x82, &[8; 126]), &[(true, Opcode::Binary, &[8; 126])]);
+        check(&wire(0x82, &[9; 300]), &[(true, Opcode::Binary, &[9; 300])]);
+        let both = [wire(0x89, b"ping"), wire(0x8A, b""), wire(0x88, b"\x03\xe8")].concat();
+        check(
+            &both,
+            &[(true, Opcode::Ping, b"ping"), (true, Opcode::Pong, b""), (true, Opcode::Close, b"\x03\xe8")],
+        );
+    }
+
+    #[test]
+    fn a_frame_of_64_kib_and_more_uses_the_long_form() {
+        let long = vec![1; 65_536];
+        let wire = wire(0x82, &long);
+        for cut in [0, 1, 2, 9, 10, 13, 14, 15, 40_000, wire.len()] {
+            let (head, tail) = wire.split_at(cut);
+            assert_eq!(
+                frames(&[head, tail]).unwrap(),
+                [(true, Opcode::Binary, long.clone())],
+                "cut at byte {cut}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_length_may_be_written_longer_than_needed() {
+        let mut long = wire(0x82, b"abc");
+        long.splice(1..2, [0xFE, 0, 3]);
+        check(&long, &[(true, Opcode::Binary, b"abc")]);
+    }
+
+    #[track_caller]
+    fn refused(first: u8, second: u8, want: &str) {
+        let fault = frames(&[&[first, second], &[0]]).expect_err("accepted");
+        assert_eq!((fault.code(), fault.to_string().as_str()), (1002, want), "{first:02x} {second:02x}");
+    }
+
+    #[test]
+    fn broken_frames_are_refused_by_their_first_two_bytes() {
+        refused(0x82, 0x05, "frame without a mask");
+        refused(0xC2, 0x85, "reserved bits set");
+        refused(0xA2, 0x85, "reserved bits set");
+        refused(0x92, 0x85, "reserved bits set");
+        for opcode in [0x3, 0x4, 0x5, 0x6, 0x7, 0xB, 0xC, 0xD, 0xE, 0xF] {
+            refused(0x80 | opcode, 0x85, "reserved opcode");
+        }
+        for opcode in [0x8, 0x9, 0xA] {
+            refused(opcode, 0x85, "fragmented control frame");
+            refused(0x80 | opcode, 0xFE, "control frame over 125 bytes");
+            refused(0x80 | opcode, 0xFF, "control frame over 125 bytes");
+        }
+    }
+
+    #[test]
+    fn a_length_over_63_bits_is_refused() {
+        let wire = [0x82, 0xFF, 0x80, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4];
+        assert_eq!(frames(&[&wire]), Err(Fault::Protocol("payload length over 63 bits")));
+    }
+
+    #[test]
+    fn headers_to_a_client_use_the_shortest_length() {
+        let header = |len| {
+            let mut out = Vec::new();
+            server_header(Opcode::Binary, len, &mut out);
+            out
+        };
+        assert_eq!(header(0), [0x82, 0]);
+        assert_eq!(header(125), [0x82, 125]);
+        assert_eq!(header(126), [0x82, 126, 0, 126]);
+        assert_eq!(header(65_535), [0x82, 126, 255, 255]);
+        assert_eq!(header(65_536), [0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0]);
+    }
+}

@@ -1,0 +1,220 @@
+//! The opening handshake: an HTTP upgrade becomes a session, or a refusal (RFC 6455, section 4.2).
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sha1::{Digest, Sha1};
+
+/// The headers of an HTTP request that the handshake looks at, as bytes: a header value need not be text.
+#[derive(Debug, Clone, Copy, Default)]
+#[expect(missing_docs, reason = "the headers' own names")]
+pub struct Headers<'a> {
+    pub method: &'a [u8],
+    pub upgrade: Option<&'a [u8]>,
+    pub connection: Option<&'a [u8]>,
+    pub key: Option<&'a [u8]>,
+    pub version: Option<&'a [u8]>,
+    pub protocol: Option<&'a [u8]>,
+    pub origin: Option<&'a [u8]>,
+}
+
+/// What a route allows.
+#[derive(Debug, Clone, Default)]
+pub struct Policy {
+    /// Web pages that may open a session, as in the `Origin` header; any when `None`. A request without `Origin` does
+    /// not come from a web page and is allowed.
+    pub origins: Option<Vec<String>>,
+    /// Subprotocols to agree to; the client's first choice among them is echoed.
+    pub subprotocols: Vec<String>,
+}
+
+/// A handshake to be answered with 101.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// `Sec-WebSocket-Accept` for the client's key.
+    pub accept: String,
+    /// `Sec-WebSocket-Protocol`, if one is agreed on.
+    pub subprotocol: Option<String>,
+}
+
+/// A handshake to be answered with an HTTP error.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// 400, 403 or 426.
+    pub status: u16,
+    /// A header that tells the client what would be accepted.
+    pub header: Option<(&'static str, &'static str)>,
+    /// What was expected.
+    pub reason: &'static str,
+}
+
+impl Policy {
+    /// Judges a request.
+    ///
+    /// # Errors
+    /// What to refuse it with.
+    pub fn check(&self, headers: &Headers<'_>) -> Result<Accepted, Refused> {
+        let upgrade = text(headers.upgrade, "Upgrade is not UTF-8")?;
+        let connection = text(headers.connection, "Connection is not UTF-8")?;
+        let version = text(headers.version, "Sec-WebSocket-Version is not UTF-8")?;
+        let key = text(headers.key, "Sec-WebSocket-Key is not UTF-8")?;
+        let protocol = text(headers.protocol, "Sec-WebSocket-Protocol is not UTF-8")?;
+        let origin = text(headers.origin, "Origin is not UTF-8")?;
+
+        if headers.method != b"GET" || !lists(upgrade, "websocket") || !lists(connection, "upgrade") {
+            let header = Some(("upgrade", "websocket"));
+            return Err(Refused { status: 426, header, reason: "a WebSocket upgrade is expected here" });
+        }
+        // RFC 6455, section 4.2.2: "If this version does not match a version understood by the server, the server MUST
+        // abort the WebSocket handshake [...] and send an appropriate HTTP error code (such as 426 Upgrade Required)
+        // and a |Sec-WebSocket-Version| header field"
+        if version.map(str::trim) != Some("13") {
+            let header = Some(("sec-websocket-version", "13"));
+            return Err(Refused { status: 426, header, reason: "Sec-WebSocket-Version 13 is expected" });
+        }
+        let key = key
+            .map(str::trim)
+            .filter(|key| is_key(key))
+            .ok_or(bad("Sec-WebSocket-Key is not 16 bytes in base64"))?;
+        if let (Some(origins), Some(origin)) = (&self.origins, origin)
+            && !origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin.trim()))
+        {
+            return Err(Refused {
+                status: 403,
+                header: None,
+                reason: "this Origin may not open a session here",
+            });
+        }
+        let offered = protocol.unwrap_or_default().split(',').map(str::trim);
+        let subprotocol =
+            offered.into_iter().find(|name| self.subprotocols.iter().any(|known| known == name));
+        Ok(Accepted { accept: accept(key), subprotocol: subprotocol.map(str::to_owned) })
+    }
+}
+
+fn text<'a>(value: Option<&'a [u8]>, reason: &'static str) -> Result<Option<&'a str>, Refused> {
+    value.map(std::str::from_utf8).transpose().map_err(|_| bad(reason))
+}
+
+fn bad(reason: &'static str) -> Refused {
+    Refused { status: 400, header: None, reason }
+}
+
+/// Whether a comma-separated header lists `token`, in any case (RFC 9110, section 5.6.1).
+fn lists(header: Option<&str>, token: &str) -> bool {
+    header.is_some_and(|header| header.split(',').any(|item| item.trim().eq_ignore_ascii_case(token)))
+}
+
+/// RFC 6455, section 4.1: "a nonce consisting of a randomly selected 16-byte value that has been base64-encoded"
+fn is_key(key: &str) -> bool {
+    STANDARD.decode(key).is_ok_and(|nonce| nonce.len() == 16)
+}
+
+/// RFC 6455, section 4.2.2, item 5.4.
+fn accept(key: &str) -> String {
+    let digest =
+        Sha1::new().chain_update(key).chain_update("258EAFA5-E914-47DA-95CA-C5AB0DC85B11").finalize();
+    STANDARD.encode(digest)
+}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+
+    fn good() -> Headers<'static> {
+        Headers {
+            method: b"GET",
+            upgrade: Some(b"websocket"),
+            connection: Some(b"Upgrade"),
+            key: Some(b"dGhlIHNhbXBsZSBub25jZQ=="),
+            version: Some(b"13"),
+            protocol: None,
+            origin: None,
+        }
+    }
+
+    #[test]
+    fn the_key_of_the_rfc_gets_the_answer_of_the_rfc() {
+        let accepted = Policy::default().check(&good()).unwrap();
+        assert_eq!(accepted, Accepted { accept: "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".into(), subprotocol: None });
+    }
+
+    #[test]
+    fn tokens_are_compared_without_case_and_within_lists() {
+        let headers =
+            Headers { upgrade: Some(b"h2c, WebSocket"), connection: Some(b"keep-alive, upgrade"), ..good() };
+        assert!(Policy::default().check(&headers).is_ok());
+    }
+
+    #[track_caller]
+    fn refused(headers: &Headers<'_>, status: u16) {
+        let refused = Policy::default().check(headers).expect_err("accepted");
+        assert_eq!(refused.status, status, "{}", refused.reason);
+    }
+
+    #[test]
+    fn what_is_no_upgrade_is_told_to_upgrade() {
+        refused(&Headers { upgrade: None, ..good() }, 426);
+        refused(&Headers { upgrade: Some(b"h2c"), ..good() }, 426);
+        refused(&Headers { connection: Some(b"close"), ..good() }, 426);
+        refused(&Headers { method: b"POST", ..good() }, 426);
+        let plain = Headers { method: b"GET", ..Headers::default() };
+        let refused = Policy::default().check(&plain).unwrap_err();
+        assert_eq!(refused.header, Some(("upgrade", "websocket")));
+        assert_eq!(refused.reason, "a WebSocket upgrade is expected here");
+    }
+
+    #[test]
+    fn another_version_is_told_which_is_spoken() {
+        for version in [None, Some(&b"8"[..]), Some(b"13, 8"), Some(b"")] {
+            let refused = Policy::default().check(&Headers { version, ..good() }).unwrap_err();
+            assert_eq!((refused.status, refused.header), (426, Some(("sec-websocket-version", "13"))));
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_not_16_bytes_is_refused() {
+        for key in
+            [None, Some(&b""[..]), Some(b"dGhl"), Some(b"!!!!IHNhbXBsZSBub25jZQ=="), Some(&[b'A'; 9000])]
+        {
+            refused(&Headers { key, ..good() }, 400);
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_not_utf_8_is_refused_in_each_header() {
+        let bytes = Some(&b"\xff\xfe"[..]);
+        refused(&Headers { upgrade: bytes, ..good() }, 400);
+        refused(&Headers { connection: bytes, ..good() }, 400);
+        refused(&Headers { key: bytes, ..good() }, 400);
+        refused(&Headers { version: bytes, ..good() }, 400);
+        refused(&Headers { protocol: bytes, ..good() }, 400);
+        refused(&Headers { origin: bytes, ..good() }, 400);
+    }
+
+    #[test]
+    fn only_the_named_origins_may_open_a_session() {
+        let policy = Policy { origins: Some(vec!["https://app.example".into()]), ..Policy::default() };
+        let status = |origin: Option<&'static [u8]>| match policy.check(&Headers { origin, ..good() }) {
+            Ok(_) => 101,
+            Err(refused) => refused.status,
+        };
+        assert_eq!(status(Some(b"https://app.example")), 101);
+        assert_eq!(status(Some(b"HTTPS://App.Example")), 101);
+        assert_eq!(status(None), 101);
+        for other in [&b"https://evil.example"[..], b"null", b"https://app.example.evil.example", b""] {
+            assert_eq!(status(Some(other)), 403);
+        }
+    }
+
+    #[test]
+    fn a_subprotocol_is_echoed_only_where_configured() {
+        let headers = Headers { protocol: Some(b"graphql-ws, pubsub.v2 ,pubsub.v1"), ..good() };
+        assert_eq!(Policy::default().check(&headers).unwrap().subprotocol, None);
+        let policy =
+            Policy { subprotocols: vec!["pubsub.v1".into(), "pubsub.v2".into()], ..Policy::default() };
+        assert_eq!(policy.check(&headers).unwrap().subprotocol.as_deref(), Some("pubsub.v2"));
+    }
+}

@@ -1,0 +1,252 @@
+//! Frames become messages, in bounded memory (RFC 6455, sections 5.4 and 5.5).
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use crate::budget::{Budget, Reservation};
+use crate::close::Fault;
+use crate::frame::{Header, Opcode, Part};
+
+/// A whole message or control frame from a client. Its payload is borrowed where it came in one piece.
+#[derive(Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the RFC's own names")]
+pub enum Message<'a> {
+    Binary(Cow<'a, [u8]>),
+    Text(Cow<'a, [u8]>),
+    Close(Cow<'a, [u8]>),
+    Ping(Cow<'a, [u8]>),
+    Pong(Cow<'a, [u8]>),
+}
+
+/// Puts the frames of one session together.
+#[derive(Debug)]
+pub struct Assembler {
+    max: usize,
+    /// Whether the frame being read is the last of its message.
+    fin: bool,
+    /// What the frame being read carries.
+    opcode: Opcode,
+    /// Text or Binary, while a fragmented message is under way.
+    fragmented: Option<Opcode>,
+    /// Payload of the unfinished message. Invariant: its capacity is what `reservation` holds, and at most `max`.
+    data: Vec<u8>,
+    reservation: Reservation,
+    /// Payload of an unfinished control frame: at most 125 bytes.
+    control: Vec<u8>,
+}
+
+impl Assembler {
+    /// Messages of at most `max` bytes; what is unfinished counts against `budget`.
+    pub fn new(max: usize, budget: &Arc<Budget>) -> Self {
+        Self {
+            max,
+            fin: true,
+            opcode: Opcode::Binary,
+            fragmented: None,
+            data: Vec::new(),
+            reservation: Reservation::new(budget),
+            control: Vec::new(),
+        }
+    }
+
+    /// The message that `part` completes, if it does.
+    ///
+    /// # Errors
+    /// Frames in an order that section 5.4 forbids, a message over the limit (refused by its header, before its
+    /// payload), or a budget that is used up.
+    pub fn push<'a>(&mut self, part: Part<'a>) -> Result<Option<Message<'a>>, Fault> {
+        match part {
+            Part::Head(header) => self.begin(header).map(|()| None),
+            Part::Payload { bytes, last } if self.opcode.is_control() => Ok(self.control(bytes, last)),
+            Part::Payload { bytes, last } => self.data(bytes, last),
+        }
+    }
+
+    fn begin(&mut self, header: Header) -> Result<(), Fault> {
+        self.fin = header.fin;
+        self.opcode = header.opcode;
+        match (header.opcode, self.fragmented) {
+            (Opcode::Close | Opcode::Ping | Opcode::Pong, _) => return Ok(()),
+            (Opcode::Continuation, None) => {
+                return Err(Fault::Protocol("continuation without a first frame"));
+            }
+            (Opcode::Continuation, Some(_)) => {}
+            // RFC 6455, section 5.4: "The fragments of one message MUST NOT be interleaved between the fragments of
+            // another message"
+            (_, Some(_)) => return Err(Fault::Protocol("new message inside a fragmented one")),
+            (opcode, None) => self.fragmented = Some(opcode),
+        }
+        let len = usize::try_from(header.len).unwrap_or(usize::MAX).saturating_add(self.data.len());
+        if len > self.max {
+            return Err(Fault::MessageTooBig { max: self.max });
+        }
+        Ok(())
+    }
+
+    fn control<'a>(&mut self, bytes: &'a [u8], last: bool) -> Option<Message<'a>> {
+        if !last {
+            self.control.extend_from_slice(bytes);
+            return None;
+        }
+        let payload = join(std::mem::take(&mut self.control), bytes);
+        match self.opcode {
+            Opcode::Close => Some(Message::Close(payload)),
+            Opcode::Ping => Some(Message::Ping(payload)),
+            Opcode::Pong => Some(Message::Pong(payload)),
+            Opcode::Continuation | Opcode::Text | Opcode::Binary => None,
+        }
+    }
+
+    fn data<'a>(&mut self, bytes: &'a [u8], last: bool) -> Result<Option<Message<'a>>, Fault> {
+        let complete = last && self.fin;
+        if !(complete && self.data.is_empty()) {
+            self.keep(bytes)?;
+        }
+        if !complete {
+            return Ok(None);
+        }
+        self.reservation.release();
+        let data = std::mem::take(&mut self.data);
+        let payload = if data.is_empty() { Cow::Borrowed(bytes) } else { Cow::Owned(data) };
+        match self.fragmented.take() {
+            Some(Opcode::Text) => Ok(Some(Message::Text(payload))),
+            _ => Ok(Some(Message::Binary(payload))),
+        }
+    }
+
+    /// Appends to the unfinished message; its memory is reserved before it is allocated.
+    fn keep(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        let need = self.data.len().saturating_add(bytes.len());
+        if need > self.data.capacity() {
+            let room = self.data.capacity().saturating_mul(2).clamp(need, need.max(self.max));
+            let more = room.saturating_sub(self.data.len());
+            if !self.reservation.grow_to(room) || self.data.try_reserve_exact(more).is_err() {
+                return Err(Fault::OutOfMemory);
+            }
+        }
+        self.data.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+fn join(mut head: Vec<u8>, tail: &[u8]) -> Cow<'_, [u8]> {
+    if head.is_empty() {
+        return Cow::Borrowed(tail);
+    }
+    head.extend_from_slice(tail);
+    Cow::Owned(head)
+}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+    use crate::frame::Decoder;
+
+    /// First byte and payload of each frame, masked with zeroes.
+    fn wire(frames: &[(u8, &[u8])]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for (first, payload) in frames {
+            let at = out.len();
+            crate::frame::server_header(Opcode::Binary, payload.len() as u64, &mut out);
+            out[at] = *first;
+            out[at + 1] |= 0x80;
+            out.extend_from_slice(&[0; 4]);
+            out.extend_from_slice(payload);
+        }
+        out
+    }
+
+    fn messages(pieces: &[&[u8]], max: usize, budget: &Arc<Budget>) -> Result<Vec<String>, Fault> {
+        let (mut decoder, mut assembler) = (Decoder::default(), Assembler::new(max, budget));
+        let mut found = Vec::new();
+        for piece in pieces {
+            let mut piece = piece.to_vec();
+            let mut rest = piece.as_mut_slice();
+            while let Some(part) = decoder.next(&mut rest)? {
+                let Some(message) = assembler.push(part)? else { continue };
+                let (kind, payload) = match &message {
+                    Message::Binary(payload) => ("binary", payload),
+                    Message::Text(payload) => ("text", payload),
+                    Message::Close(payload) => ("close", payload),
+                    Message::Ping(payload) => ("ping", payload),
+                    Message::Pong(payload) => ("pong", payload),
+                };
+                found.push(format!("{kind} {}", String::from_utf8_lossy(payload)));
+            }
+        }
+        Ok(found)
+    }
+
+    #[track_caller]
+    fn check(frames: &[(u8, &[u8])], want: &[&str]) {
+        let wire = wire(frames);
+        for cut in 0..=wire.len() {
+            let budget = Budget::new(1000);
+            let (head, tail) = wire.split_at(cut);
+            assert_eq!(messages(&[head, tail], 100, &budget).unwrap(), want, "cut at byte {cut}");
+            assert_eq!(budget.used(), 0, "cut at byte {cut}");
+        }
+        let bytes: Vec<&[u8]> = wire.chunks(1).collect();
+        assert_eq!(messages(&bytes, 100, &Budget::new(1000)).unwrap(), want, "byte by byte");
+    }
+
+    #[test]
+    fn frames_become_messages_however_they_are_cut() {
+        check(&[(0x82, b"one"), (0x81, b"two"), (0x82, b"")], &["binary one", "text two", "binary "]);
+        check(&[(0x02, b"fr"), (0x00, b"ag"), (0x00, b""), (0x80, b"ments")], &["binary fragments"]);
+        check(&[(0x01, b""), (0x80, b"late")], &["text late"]);
+        check(&[(0x88, b"\x03\xe8bye")], &["close \u{3}\u{fffd}bye"]);
+    }
+
+    #[test]
+    fn control_frames_may_come_between_fragments() {
+        check(
+            &[(0x02, b"a"), (0x89, b"p"), (0x00, b"b"), (0x8A, b"q"), (0x80, b"c")],
+            &["ping p", "pong q", "binary abc"],
+        );
+    }
+
+    #[track_caller]
+    fn refused(frames: &[(u8, &[u8])], want: Fault) {
+        assert_eq!(messages(&[&wire(frames)], 8, &Budget::new(1000)), Err(want));
+    }
+
+    #[test]
+    fn fragments_out_of_order_are_refused() {
+        refused(&[(0x80, b"x")], Fault::Protocol("continuation without a first frame"));
+        refused(&[(0x82, b"x"), (0x80, b"x")], Fault::Protocol("continuation without a first frame"));
+        refused(&[(0x02, b"x"), (0x82, b"x")], Fault::Protocol("new message inside a fragmented one"));
+        refused(&[(0x01, b"x"), (0x01, b"x")], Fault::Protocol("new message inside a fragmented one"));
+    }
+
+    #[test]
+    fn a_message_over_the_limit_is_refused_by_its_header() {
+        refused(&[(0x82, b"123456789")], Fault::MessageTooBig { max: 8 });
+        refused(&[(0x02, b"12345"), (0x00, b"6789")], Fault::MessageTooBig { max: 8 });
+        let head_only = &wire(&[(0x82, &[0; 200])])[..8];
+        assert_eq!(messages(&[head_only], 8, &Budget::new(0)), Err(Fault::MessageTooBig { max: 8 }));
+    }
+
+    #[test]
+    fn an_unfinished_message_counts_against_the_budget_until_its_session_ends() {
+        let budget = Budget::new(10);
+        let (mut decoder, mut first) = (Decoder::default(), Assembler::new(100, &budget));
+        let mut bytes = wire(&[(0x02, b"12345678")]);
+        let mut rest = bytes.as_mut_slice();
+        while let Some(part) = decoder.next(&mut rest).unwrap() {
+            assert_eq!(first.push(part), Ok(None));
+        }
+        assert_eq!(budget.used(), 8);
+
+        let second = [wire(&[(0x02, b"1234")])].concat();
+        assert_eq!(messages(&[&second], 100, &budget), Err(Fault::OutOfMemory));
+        assert_eq!(messages(&[&wire(&[(0x82, b"1234")])], 100, &budget).unwrap(), ["binary 1234"]);
+
+        drop(first);
+        assert_eq!(budget.used(), 0);
+        assert_eq!(messages(&[&second], 100, &budget).unwrap(), [""; 0]);
+    }
+}

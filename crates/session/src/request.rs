@@ -1,0 +1,258 @@
+//! What a message asks for, judged by its outermost fields alone.
+
+use sluicegate_protocol::Refusal;
+
+/// A command that the bridge knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command {
+    /// `cmd_ping`
+    Ping,
+    /// `cmd_kafka_fetch`
+    KafkaFetch,
+    /// `cmd_kafka_list_offset`
+    KafkaListOffset,
+}
+
+/// What to do with a message.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Hand it to the bridge as it is.
+    Command(Command),
+    /// It asks for nothing and gets no answer.
+    Nothing,
+    /// It asks for something this version does not know, or that no client may ask for.
+    Unknown {
+        /// The request's sequence.
+        sequence: i64,
+    },
+    /// It is no `PubSubReq`.
+    Wrong,
+}
+
+impl Request {
+    /// Judges `message`, the bytes of a `PubSubReq`.
+    ///
+    /// A field other than `sequence` is a command, the last one counts (Protocol Buffers, "Oneof"), and `control`
+    /// anywhere makes it [`Request::Unknown`]. The content of a command is not looked at.
+    pub fn parse(message: &[u8]) -> Self {
+        Self::scan(message).unwrap_or(Self::Wrong)
+    }
+
+    /// What to answer instead of handing the request on, if it gets an answer that way.
+    pub fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::Command(_) | Self::Nothing => None,
+            Self::Unknown { sequence } => Some(Refusal { sequence: *sequence, message: UNKNOWN.into() }),
+            Self::Wrong => Some(Refusal { sequence: 0, message: WRONG.into() }),
+        }
+    }
+
+    fn scan(mut message: &[u8]) -> Option<Self> {
+        let mut sequence = 0;
+        let mut last = None;
+        let mut control = false;
+        while !message.is_empty() {
+            let (number, value) = field(&mut message)?;
+            match (number, value) {
+                (1, Value::Varint(value)) => sequence = value.cast_signed(),
+                (1 | 31..=34 | CONTROL, Value::Varint(_) | Value::Fixed) | (1, Value::Bytes) => return None,
+                (CONTROL, Value::Bytes) => control = true,
+                (number, _) => last = Some(number),
+            }
+        }
+        Some(match last {
+            _ if control => Self::Unknown { sequence },
+            None => Self::Nothing,
+            Some(32) => Self::Command(Command::Ping),
+            Some(33) => Self::Command(Command::KafkaFetch),
+            Some(34) => Self::Command(Command::KafkaListOffset),
+            Some(_) => Self::Unknown { sequence },
+        })
+    }
+}
+
+/// Answer to a command that this version does not know; APISIX's own words.
+pub const UNKNOWN: &str = "unknown command";
+
+/// Answer to bytes that are no request; APISIX's own words.
+pub const WRONG: &str = "wrong command";
+
+/// Field number of `control`.
+const CONTROL: u64 = 1001;
+
+enum Value {
+    Varint(u64),
+    Fixed,
+    Bytes,
+}
+
+/// Takes one field off the front of `message` (Protocol Buffers, "Encoding"). Groups are not part of proto3.
+fn field(message: &mut &[u8]) -> Option<(u64, Value)> {
+    let tag = varint(message)?;
+    // A tag is 32 bits, and field numbers begin at 1.
+    let number = u32::try_from(tag).ok().map(|tag| u64::from(tag >> 3)).filter(|number| *number > 0)?;
+    let value = match tag & 7 {
+        0 => Value::Varint(varint(message)?),
+        1 => skip(message, 8, Value::Fixed)?,
+        2 => {
+            let len = varint(message)?;
+            skip(message, usize::try_from(len).ok()?, Value::Bytes)?
+        }
+        5 => skip(message, 4, Value::Fixed)?,
+        _ => return None,
+    };
+    Some((number, value))
+}
+
+fn skip(message: &mut &[u8], len: usize, value: Value) -> Option<Value> {
+    *message = message.get(len..)?;
+    Some(value)
+}
+
+fn varint(message: &mut &[u8]) -> Option<u64> {
+    prost::encoding::decode_varint(message).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use prost::Message;
+    use sluicegate_protocol::pub_sub_req::Req;
+    use sluicegate_protocol::{
+        CmdEmpty, CmdKafkaFetch, CmdKafkaListOffset, CmdPing, ControlReq, PubSubReq, control_req,
+    };
+
+    use super::*;
+
+    fn wire(sequence: i64, req: Option<Req>) -> Vec<u8> {
+        PubSubReq { sequence, req }.encode_to_vec()
+    }
+
+    fn ping() -> Option<Req> {
+        Some(Req::CmdPing(CmdPing { state: "state".into() }))
+    }
+
+    #[test]
+    fn each_known_command_goes_to_the_bridge() {
+        let fetch = CmdKafkaFetch { topic: "t".into(), partition: 1, offset: 2 };
+        let list = CmdKafkaListOffset { topic: "t".into(), partition: 1, timestamp: -1 };
+        for (req, want) in [
+            (ping(), Command::Ping),
+            (Some(Req::CmdPing(CmdPing::default())), Command::Ping),
+            (Some(Req::CmdKafkaFetch(fetch)), Command::KafkaFetch),
+            (Some(Req::CmdKafkaListOffset(list)), Command::KafkaListOffset),
+        ] {
+            assert_eq!(Request::parse(&wire(7, req)), Request::Command(want));
+        }
+    }
+
+    #[test]
+    fn a_request_without_a_command_gets_no_answer() {
+        assert_eq!(Request::parse(b""), Request::Nothing);
+        assert_eq!(Request::parse(&wire(7, None)), Request::Nothing);
+        assert_eq!(Request::Nothing.refusal(), None);
+    }
+
+    #[test]
+    fn unknown_commands_are_refused_with_their_sequence() {
+        let unknown = Request::Unknown { sequence: -7 };
+        assert_eq!(Request::parse(&wire(-7, Some(Req::CmdEmpty(CmdEmpty {})))), unknown);
+        for field in [&[0x12, 0][..], &[0x9A, 0x02, 1, 0x55], &[0xC0, 0x0C, 1], &[0x15, 1, 2, 3, 4]] {
+            let wire = [&wire(-7, None), field].concat();
+            assert_eq!(Request::parse(&wire), unknown, "{field:x?}");
+        }
+        assert_eq!(unknown.refusal(), Some(Refusal { sequence: -7, message: "unknown command".into() }));
+    }
+
+    #[test]
+    fn the_last_of_two_commands_counts() {
+        let empty = wire(0, Some(Req::CmdEmpty(CmdEmpty {})));
+        assert_eq!(
+            Request::parse(&[wire(1, ping()), empty.clone()].concat()),
+            Request::Unknown { sequence: 1 }
+        );
+        assert_eq!(Request::parse(&[empty, wire(1, ping())].concat()), Request::Command(Command::Ping));
+    }
+
+    #[test]
+    fn control_from_a_client_is_unknown_wherever_it_stands() {
+        let close = ControlReq { control: Some(control_req::Control::Pong("x".into())) };
+        let control = wire(3, Some(Req::Control(close)));
+        let unknown = Request::Unknown { sequence: 3 };
+        assert_eq!(Request::parse(&control), unknown);
+        assert_eq!(Request::parse(&[control.clone(), wire(3, ping())].concat()), unknown);
+        assert_eq!(Request::parse(&[wire(3, ping()), control].concat()), unknown);
+    }
+
+    #[test]
+    fn bytes_that_are_no_request_are_wrong() {
+        for bytes in
+            [&b"\x08"[..], b"\xff", b"garbage", b"\x00\x00", b"\x09\x01", b"\x92\x02\x05a", b"\x0b\x0c"]
+        {
+            assert_eq!(Request::parse(bytes), Request::Wrong, "{bytes:x?}");
+        }
+        let overlong_number = [0xFF; 10];
+        assert_eq!(Request::parse(&overlong_number), Request::Wrong);
+        assert_eq!(Request::Wrong.refusal(), Some(Refusal { sequence: 0, message: "wrong command".into() }));
+    }
+
+    #[test]
+    fn a_request_cut_anywhere_is_never_taken_for_the_whole() {
+        let whole = wire(7, ping());
+        for cut in 0..whole.len() {
+            let judged = Request::parse(&whole[..cut]);
+            assert!(matches!(judged, Request::Wrong | Request::Nothing), "cut at byte {cut}: {judged:?}");
+        }
+    }
+
+    /// One invariant, for every input: what goes to the bridge as a command is a command there too.
+    #[cfg(not(target_family = "wasm"))]
+    mod property {
+        use proptest::prelude::*;
+
+        use super::*;
+
+        fn check(bytes: &[u8]) {
+            let judged = Request::parse(bytes);
+            let Ok(decoded) = PubSubReq::decode(bytes) else { return };
+            match (judged, decoded.req) {
+                (Request::Command(Command::Ping), Some(Req::CmdPing(_)))
+                | (Request::Command(Command::KafkaFetch), Some(Req::CmdKafkaFetch(_)))
+                | (Request::Command(Command::KafkaListOffset), Some(Req::CmdKafkaListOffset(_)))
+                | (Request::Nothing, None)
+                | (Request::Unknown { .. } | Request::Wrong, _) => {}
+                (judged, req) => panic!("{judged:?} but the bridge reads {req:?} from {bytes:x?}"),
+            }
+        }
+
+        proptest! {
+            #[test]
+            fn the_bridge_sees_the_same_command(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+                check(&bytes);
+            }
+
+            #[test]
+            fn the_bridge_sees_the_same_command_in_fields(
+                fields in prop::collection::vec((prop::sample::select(vec![1_u32, 2, 31, 32, 33, 34, 35, 1000, 1001, 1002]),
+                    prop::sample::select(vec![0_u32, 1, 2, 5]), prop::collection::vec(any::<u8>(), 0..6)), 0..5),
+            ) {
+                let mut bytes = Vec::new();
+                for (number, kind, payload) in fields {
+                    prost::encoding::encode_varint(u64::from(number << 3 | kind), &mut bytes);
+                    match kind {
+                        0 => bytes.push(5),
+                        1 => bytes.extend_from_slice(&[0; 8]),
+                        2 => {
+                            bytes.push(payload.len() as u8);
+                            bytes.extend_from_slice(&payload);
+                        }
+                        _ => bytes.extend_from_slice(&[0; 4]),
+                    }
+                }
+                check(&bytes);
+            }
+        }
+    }
+}
