@@ -1,0 +1,119 @@
+//! Where a broker listens.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+/// A broker's host name or IP address, and its port.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Address {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+/// Which IP addresses of a name may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Family {
+    Any,
+    V4,
+    V6,
+}
+
+impl Address {
+    /// `host`, `host:port`, `[v6]:port`, each with or without `PLAINTEXT://` in front, as librdkafka takes them.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let rest = match text.split_once("://") {
+            None => text,
+            Some((protocol, rest)) if protocol.eq_ignore_ascii_case("plaintext") => rest,
+            Some((protocol, _)) => return Err(format!("`{protocol}://` is not supported by this version")),
+        };
+        let (host, port) = match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((host, "")) => (host, None),
+            Some((host, after)) => (host, Some(after.strip_prefix(':').unwrap_or_default())),
+            None => match rest.rsplit_once(':') {
+                Some((host, _)) if host.contains(':') => {
+                    return Err(format!("expected an IPv6 address in brackets, got `{text}`"));
+                }
+                Some((host, port)) => (host, Some(port)),
+                None => (rest, None),
+            },
+        };
+        if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/') {
+            return Err(format!("expected `host:port`, got `{text}`"));
+        }
+        let port = match port.map(str::parse::<u16>) {
+            None => DEFAULT_PORT,
+            Some(Ok(port)) if port > 0 => port,
+            Some(_) => return Err(format!("expected a port from 1 to 65535 in `{text}`")),
+        };
+        Ok(Self { host: host.to_owned(), port })
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+    }
+}
+
+impl Family {
+    pub(crate) fn allows(self, address: &SocketAddr) -> bool {
+        match self {
+            Family::Any => true,
+            Family::V4 => address.is_ipv4(),
+            Family::V6 => address.is_ipv6(),
+        }
+    }
+}
+
+/// Kafka's own.
+const DEFAULT_PORT: u16 = 9092;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, want: &str) {
+        assert_eq!(Address::parse(text).map(|address| address.to_string()).as_deref(), Ok(want));
+    }
+
+    #[test]
+    fn addresses_are_read_as_librdkafka_reads_them() {
+        check("kafka", "kafka:9092");
+        check("kafka:1", "kafka:1");
+        check("10.0.0.1:19092", "10.0.0.1:19092");
+        check("[::1]:1", "[::1]:1");
+        check("[::1]", "[::1]:9092");
+        check("PLAINTEXT://kafka:1", "kafka:1");
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        for text in [
+            "",
+            ":1",
+            "a:",
+            "a:0",
+            "a:65536",
+            "a:-1",
+            "::1",
+            "::1:9092",
+            "[]:1",
+            "[::1]x",
+            "a b:1",
+            "SSL://a:1",
+        ] {
+            assert!(Address::parse(text).is_err(), "`{text}`");
+        }
+    }
+
+    #[test]
+    fn a_family_leaves_out_the_other_one() {
+        let v4 = SocketAddr::from(([127, 0, 0, 1], 1));
+        let v6 = SocketAddr::from(([0u16; 8], 1));
+        assert!(Family::Any.allows(&v4) && Family::Any.allows(&v6));
+        assert!(Family::V4.allows(&v4) && !Family::V4.allows(&v6));
+        assert!(!Family::V6.allows(&v4) && Family::V6.allows(&v6));
+    }
+}

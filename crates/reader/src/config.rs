@@ -1,0 +1,299 @@
+//! What a cluster is, told under librdkafka's property names.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::address::{Address, Family};
+
+/// How to reach and read one cluster.
+///
+/// | property | default | meaning |
+/// |---|---|---|
+/// | `bootstrap.servers` | required | `host:port,…`, tried in turn; `metadata.broker.list` is the same |
+/// | `client.id` | `sluicegate` | shown in the brokers' logs and quotas |
+/// | `security.protocol` | `plaintext` | nothing else is supported by this version |
+/// | `socket.timeout.ms` | 5000 | the longest a call may take, connecting and retries included, besides the wait it asks for |
+/// | `socket.connection.setup.timeout.ms` | 3000 | the longest one connection may take to stand |
+/// | `socket.keepalive.enable` | true | TCP keep-alive |
+/// | `socket.nagle.disable` | true | send small requests at once |
+/// | `connections.max.idle.ms` | 180000 | close a connection that was not used so long; 0: leave that to the broker |
+/// | `reconnect.backoff.ms` | 100 | after a failed connect, calls to that broker fail at once for this long, doubling |
+/// | `reconnect.backoff.max.ms` | 1000 | up to this |
+/// | `metadata.max.age.ms` | 900000 | ask for the leaders again after this |
+/// | `broker.address.family` | `any` | `v4` and `v6` use only such addresses |
+/// | `receive.message.max.bytes` | 67108864 | the largest response; a batch larger than this cannot be read |
+/// | `message.max.bytes` | 8388608 | the largest record; a larger one is an error that names its offset |
+///
+/// Other names are accepted and mean nothing here, but for those of TLS and SASL (`ssl.*`, `sasl.*`, …): ignoring them
+/// would send in the clear what was meant to be protected, so they are refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Never empty.
+    pub(crate) bootstrap: Vec<Address>,
+    pub(crate) client_id: String,
+    pub(crate) request_timeout: Duration,
+    pub(crate) setup_timeout: Duration,
+    pub(crate) keepalive: bool,
+    pub(crate) nodelay: bool,
+    pub(crate) max_idle: Option<Duration>,
+    pub(crate) backoff: Duration,
+    pub(crate) backoff_max: Duration,
+    pub(crate) metadata_max_age: Duration,
+    pub(crate) family: Family,
+    pub(crate) max_response_bytes: usize,
+    pub(crate) max_record_bytes: usize,
+}
+
+/// A property that cannot be used, and what was expected of it.
+///
+/// Values are left out where they may be secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{key}`: {problem}")]
+pub struct PropertyError {
+    /// The property's name.
+    pub key: String,
+    /// What is wrong, and what is expected.
+    pub problem: String,
+}
+
+impl Config {
+    /// Reads a cluster's properties.
+    ///
+    /// # Errors
+    /// Every property that cannot be used, not only the first one.
+    pub fn from_properties(properties: &BTreeMap<String, String>) -> Result<Self, Vec<PropertyError>> {
+        let mut read = Properties { properties, problems: Vec::new() };
+        read.refuse_security();
+        let config = Self {
+            bootstrap: read.bootstrap(),
+            client_id: read.client_id(),
+            request_timeout: read.millis("socket.timeout.ms", 10, 300_000, 5_000),
+            setup_timeout: read.millis("socket.connection.setup.timeout.ms", 10, 300_000, 3_000),
+            keepalive: read.boolean("socket.keepalive.enable", true),
+            nodelay: read.boolean("socket.nagle.disable", true),
+            max_idle: Some(read.millis(
+                "connections.max.idle.ms",
+                0,
+                i32::MAX.unsigned_abs().into(),
+                180_000,
+            ))
+            .filter(|idle| !idle.is_zero()),
+            backoff: read.millis("reconnect.backoff.ms", 0, 3_600_000, 100),
+            backoff_max: read.millis("reconnect.backoff.max.ms", 0, 3_600_000, 1_000),
+            metadata_max_age: read.millis("metadata.max.age.ms", 1, 86_400_000, 900_000),
+            family: read.family(),
+            max_response_bytes: read.bytes("receive.message.max.bytes", 1_000, 64 << 20),
+            max_record_bytes: read.bytes("message.max.bytes", 1_000, 8 << 20),
+        };
+        if read.problems.is_empty() { Ok(config) } else { Err(read.problems) }
+    }
+}
+
+struct Properties<'a> {
+    properties: &'a BTreeMap<String, String>,
+    problems: Vec<PropertyError>,
+}
+
+impl<'a> Properties<'a> {
+    fn get(&self, key: &str) -> Option<&'a str> {
+        self.properties.get(key).map(|value| value.trim())
+    }
+
+    fn problem(&mut self, key: &str, problem: impl Into<String>) {
+        self.problems.push(PropertyError { key: key.to_owned(), problem: problem.into() });
+    }
+
+    fn refuse_security(&mut self) {
+        match self.get("security.protocol") {
+            Some(protocol) if !protocol.eq_ignore_ascii_case("plaintext") => self.problem(
+                "security.protocol",
+                format!("expected `plaintext`; `{protocol}` is not supported by this version"),
+            ),
+            _ => {}
+        }
+        for key in self.properties.keys().filter(|key| is_security(key)) {
+            self.problem(key, "TLS and SASL are not supported by this version");
+        }
+    }
+
+    fn bootstrap(&mut self) -> Vec<Address> {
+        let (key, value) = match (self.get("bootstrap.servers"), self.get("metadata.broker.list")) {
+            (Some(servers), None) => ("bootstrap.servers", servers),
+            (None, Some(servers)) => ("metadata.broker.list", servers),
+            (Some(servers), Some(other)) => {
+                if servers != other {
+                    self.problem(
+                        "metadata.broker.list",
+                        "is another name of `bootstrap.servers`: expected one of them, or equal values",
+                    );
+                }
+                ("bootstrap.servers", servers)
+            }
+            (None, None) => {
+                self.problem("bootstrap.servers", "is required: expected `host:port[,host:port…]`");
+                return Vec::new();
+            }
+        };
+        let mut addresses = Vec::new();
+        for part in value.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+            match Address::parse(part) {
+                Ok(address) if addresses.contains(&address) => {}
+                Ok(address) => addresses.push(address),
+                Err(problem) => self.problem(key, problem),
+            }
+        }
+        if addresses.is_empty() && !self.problems.iter().any(|problem| problem.key == key) {
+            self.problem(key, "is empty: expected `host:port[,host:port…]`");
+        }
+        addresses
+    }
+
+    fn client_id(&mut self) -> String {
+        let id = self.get("client.id").unwrap_or("sluicegate");
+        if id.len() > MAX_CLIENT_ID {
+            self.problem("client.id", format!("has {} bytes: expected at most {MAX_CLIENT_ID}", id.len()));
+        }
+        id.to_owned()
+    }
+
+    fn family(&mut self) -> Family {
+        match self.get("broker.address.family") {
+            None | Some("any") => Family::Any,
+            Some("v4") => Family::V4,
+            Some("v6") => Family::V6,
+            Some(other) => {
+                self.problem("broker.address.family", format!("expected `any`, `v4` or `v6`, got `{other}`"));
+                Family::Any
+            }
+        }
+    }
+
+    fn boolean(&mut self, key: &str, default: bool) -> bool {
+        match self.get(key).map(str::to_ascii_lowercase).as_deref() {
+            None => default,
+            Some("true" | "t" | "1") => true,
+            Some("false" | "f" | "0") => false,
+            Some(other) => {
+                self.problem(key, format!("expected `true` or `false`, got `{other}`"));
+                default
+            }
+        }
+    }
+
+    fn millis(&mut self, key: &str, min: u64, max: u64, default: u64) -> Duration {
+        Duration::from_millis(self.number(key, min, max, default, "milliseconds"))
+    }
+
+    fn bytes(&mut self, key: &str, min: u64, default: u64) -> usize {
+        let bytes = self.number(key, min, MAX_BYTES, default, "bytes");
+        usize::try_from(bytes).unwrap_or(usize::MAX)
+    }
+
+    fn number(&mut self, key: &str, min: u64, max: u64, default: u64, unit: &str) -> u64 {
+        let Some(value) = self.get(key) else { return default };
+        match value.parse::<u64>() {
+            Ok(number) if (min..=max).contains(&number) => number,
+            _ => {
+                self.problem(key, format!("expected {min} to {max} {unit}, got `{value}`"));
+                default
+            }
+        }
+    }
+}
+
+/// Whether a property protects the connection, so that ignoring it would do harm.
+fn is_security(key: &str) -> bool {
+    let protects = ["ssl.", "sasl.", "https.", "security."].iter().any(|prefix| key.starts_with(prefix));
+    (protects || key.contains(".ssl.") || key.contains(".sasl.")) && key != "security.protocol"
+}
+
+/// Far above what anyone uses, far below what a request can carry.
+const MAX_CLIENT_ID: usize = 255;
+
+/// The largest frame that Kafka's signed 32-bit lengths leave room for, less its envelope.
+const MAX_BYTES: u64 = 2_000_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn properties(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[track_caller]
+    fn config(pairs: &[(&str, &str)]) -> Config {
+        Config::from_properties(&properties(pairs)).expect("a usable configuration")
+    }
+
+    #[track_caller]
+    fn refused(pairs: &[(&str, &str)], want: &[&str]) {
+        let problems = Config::from_properties(&properties(pairs)).expect_err("a configuration to refuse");
+        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        assert_eq!(problems, want);
+    }
+
+    #[test]
+    fn bootstrap_servers_are_enough() {
+        let config = config(&[("bootstrap.servers", "a:1, b")]);
+        let addresses: Vec<String> = config.bootstrap.iter().map(ToString::to_string).collect();
+        assert_eq!(addresses, ["a:1", "b:9092"]);
+        assert_eq!(config.client_id, "sluicegate");
+        assert_eq!(config.request_timeout, Duration::from_secs(5));
+    }
+
+    #[test]
+    fn librdkafkas_older_name_for_the_servers_works() {
+        assert_eq!(
+            config(&[("metadata.broker.list", "a:1")]).bootstrap,
+            config(&[("bootstrap.servers", "a:1")]).bootstrap
+        );
+    }
+
+    #[test]
+    fn properties_that_concern_others_are_accepted() {
+        config(&[("bootstrap.servers", "a:1"), ("queued.min.messages", "x"), ("fetch.wait.max.ms", "5")]);
+    }
+
+    #[test]
+    fn an_idle_limit_of_zero_is_none() {
+        let config = config(&[("bootstrap.servers", "a:1"), ("connections.max.idle.ms", "0")]);
+        assert_eq!(config.max_idle, None);
+    }
+
+    #[test]
+    fn all_problems_are_told_at_once() {
+        refused(
+            &[
+                ("bootstrap.servers", "a:x,b:70000"),
+                ("security.protocol", "SASL_SSL"),
+                ("ssl.ca.location", "/secret"),
+                ("sasl.password", "secret"),
+                ("enable.ssl.certificate.verification", "false"),
+                ("socket.timeout.ms", "soon"),
+                ("socket.keepalive.enable", "maybe"),
+                ("broker.address.family", "ipx"),
+            ],
+            &[
+                "`security.protocol`: expected `plaintext`; `SASL_SSL` is not supported by this version",
+                "`enable.ssl.certificate.verification`: TLS and SASL are not supported by this version",
+                "`sasl.password`: TLS and SASL are not supported by this version",
+                "`ssl.ca.location`: TLS and SASL are not supported by this version",
+                "`bootstrap.servers`: expected a port from 1 to 65535 in `a:x`",
+                "`bootstrap.servers`: expected a port from 1 to 65535 in `b:70000`",
+                "`socket.timeout.ms`: expected 10 to 300000 milliseconds, got `soon`",
+                "`socket.keepalive.enable`: expected `true` or `false`, got `maybe`",
+                "`broker.address.family`: expected `any`, `v4` or `v6`, got `ipx`",
+            ],
+        );
+    }
+
+    #[test]
+    fn servers_are_required_and_not_empty() {
+        refused(&[], &["`bootstrap.servers`: is required: expected `host:port[,host:port…]`"]);
+        refused(
+            &[("bootstrap.servers", " , ")],
+            &["`bootstrap.servers`: is empty: expected `host:port[,host:port…]`"],
+        );
+    }
+}

@@ -1,0 +1,160 @@
+//! Why a read failed: by whose fault, with Kafka's code, and whether asking again can help.
+
+use std::fmt;
+use std::time::Duration;
+
+use kafka_protocol::error::ResponseError;
+
+use crate::connection::ConnectionError;
+
+/// Why a read failed.
+///
+/// `Display` is a fragment without the causes; [`std::error::Error::source`] has those. Cheap to clone: one failure can
+/// answer many callers.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ReadError {
+    /// The caller asked for something that no cluster could answer; no broker was asked.
+    #[error("{code}: {detail}")]
+    Request {
+        /// What a broker would have called it.
+        code: ErrorCode,
+        /// What was given and what is expected.
+        detail: String,
+    },
+    /// A broker refused the request, or its metadata did.
+    #[error("{code}: {detail}")]
+    Broker {
+        /// The broker's error code.
+        code: ErrorCode,
+        /// What was asked.
+        detail: String,
+    },
+    /// The log holds something that cannot be delivered: a damaged batch, or a record over the limit.
+    #[error("{code}: {detail}")]
+    Log {
+        /// Kafka's code for the same fault.
+        code: ErrorCode,
+        /// The offsets concerned.
+        detail: String,
+    },
+    /// No broker could be asked. Nothing is known about the topic.
+    #[error("no broker of {brokers} could be reached within {} s", within.as_secs_f64())]
+    Unreachable {
+        /// The addresses that were tried, comma-separated.
+        brokers: String,
+        /// The time after which a call gives up; it fails earlier where every broker refuses.
+        within: Duration,
+        /// What the last of them said.
+        #[source]
+        cause: ConnectionError,
+    },
+    /// A broker was reached and did not answer in time, or the connection to it was lost each time it was asked.
+    #[error("broker {broker} did not answer within {} s", within.as_secs_f64())]
+    Unanswered {
+        /// Its address.
+        broker: String,
+        /// The time a call may take.
+        within: Duration,
+        /// What happened to the last request.
+        #[source]
+        cause: ConnectionError,
+    },
+}
+
+impl ReadError {
+    /// Kafka's error code; 0 where no broker gave one and none fits.
+    pub fn code(&self) -> i16 {
+        match self {
+            ReadError::Request { code, .. }
+            | ReadError::Broker { code, .. }
+            | ReadError::Log { code, .. } => code.0.code(),
+            ReadError::Unreachable { .. } | ReadError::Unanswered { .. } => 0,
+        }
+    }
+
+    /// Whether the same call may succeed later without anyone repairing anything.
+    ///
+    /// Kafka calls a missing topic retriable, because a producer may be creating it. Here it is not: the metadata was
+    /// asked for again before the error was given.
+    pub fn retriable(&self) -> bool {
+        match self {
+            ReadError::Request { .. } | ReadError::Log { .. } => false,
+            ReadError::Broker { code, .. } => {
+                code.0.is_retriable() && code.0 != ResponseError::UnknownTopicOrPartition
+            }
+            ReadError::Unreachable { cause, .. } | ReadError::Unanswered { cause, .. } => cause.retriable(),
+        }
+    }
+
+    /// Whether the cluster could not be asked at all, as opposed to having given an answer that is an error.
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, ReadError::Unreachable { .. } | ReadError::Unanswered { .. })
+    }
+}
+
+/// An error code of the Kafka protocol. `Display` is Kafka's own name for it, such as `OFFSET_OUT_OF_RANGE`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ErrorCode(pub(crate) ResponseError);
+
+impl ErrorCode {
+    /// `None` where `code` is 0, which means success.
+    pub(crate) fn of(code: i16) -> Option<Self> {
+        ResponseError::try_from_code(code).map(Self)
+    }
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let ResponseError::Unknown(code) = self.0 {
+            return write!(f, "error code {code}");
+        }
+        for (at, letter) in self.0.to_string().char_indices() {
+            if at > 0 && letter.is_ascii_uppercase() {
+                f.write_str("_")?;
+            }
+            write!(f, "{}", letter.to_ascii_uppercase())?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(code: i16, want: &str) {
+        assert_eq!(ErrorCode::of(code).map(|code| code.to_string()).as_deref(), Some(want));
+    }
+
+    #[test]
+    fn a_code_is_shown_under_kafkas_own_name() {
+        check(-1, "UNKNOWN_SERVER_ERROR");
+        check(1, "OFFSET_OUT_OF_RANGE");
+        check(3, "UNKNOWN_TOPIC_OR_PARTITION");
+        check(6, "NOT_LEADER_OR_FOLLOWER");
+        check(17, "INVALID_TOPIC_EXCEPTION");
+        check(29, "TOPIC_AUTHORIZATION_FAILED");
+        check(9999, "error code 9999");
+    }
+
+    #[test]
+    fn success_is_no_error() {
+        assert_eq!(ErrorCode::of(0), None);
+    }
+
+    #[test]
+    fn a_missing_topic_is_not_worth_a_retry_but_a_missing_leader_is() {
+        let broker = |code| ReadError::Broker { code: ErrorCode(code), detail: String::new() };
+        assert!(!broker(ResponseError::UnknownTopicOrPartition).retriable());
+        assert!(!broker(ResponseError::OffsetOutOfRange).retriable());
+        assert!(broker(ResponseError::LeaderNotAvailable).retriable());
+        assert!(broker(ResponseError::NotLeaderOrFollower).retriable());
+    }
+}
