@@ -1,0 +1,136 @@
+//! The records section of a compressed batch, decompressed into one bounded buffer.
+
+mod snappy;
+
+use std::{
+    fmt,
+    io::{self, ErrorKind, Read},
+};
+
+use flate2::bufread::MultiGzDecoder;
+use lz4_flex::frame::FrameDecoder;
+use zstd::{
+    stream::read::Decoder as ZstdDecoder,
+    zstd_safe::{DCtx, ResetDirective},
+};
+
+/// Owns what is worth keeping from batch to batch.
+///
+/// While a batch is read the buffer takes up to twice the limit (it grows by doubling), and the codec's window as much
+/// as the data asks for: up to 12 MiB for lz4; up to 128 MiB for zstd, of which only the pages count that the batch
+/// fills. [`release`](Self::release) leaves [`KEPT_BYTES`] of each.
+pub(crate) struct Decompressor {
+    buffer: Vec<u8>,
+    zstd: Option<DCtx<'static>>,
+}
+
+/// How a batch is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Codec {
+    None,
+    Gzip,
+    Snappy,
+    Lz4,
+    Zstd,
+}
+
+/// Why there are no decompressed bytes.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    TooLarge,
+    Invalid(io::Error),
+}
+
+impl Decompressor {
+    pub(crate) fn new() -> Self {
+        Self { buffer: Vec::new(), zstd: None }
+    }
+
+    /// The bytes that were compressed to `stored`: at most `max`, unless they are stored as they are.
+    pub(crate) fn decompress<'a>(
+        &'a mut self,
+        codec: Codec,
+        stored: &'a [u8],
+        max: usize,
+    ) -> Result<&'a [u8], Failure> {
+        let buffer = &mut self.buffer;
+        buffer.clear();
+        match codec {
+            _ if stored.is_empty() => {}
+            Codec::None => return Ok(stored),
+            // RFC 1952, section 2.2: "A gzip file consists of a series of "members"".
+            Codec::Gzip => read_bounded(MultiGzDecoder::new(stored), max, buffer)?,
+            Codec::Snappy => snappy::decompress(stored, max, buffer)?,
+            Codec::Lz4 => read_bounded(FrameDecoder::new(stored), max, buffer)?,
+            Codec::Zstd => {
+                let context = match &mut self.zstd {
+                    Some(context) => context,
+                    none => none.insert(DCtx::try_create().ok_or(ErrorKind::OutOfMemory)?),
+                };
+                // A frame that failed may have left it in the middle.
+                context.reset(ResetDirective::SessionOnly).map_err(|_| ErrorKind::Other)?;
+                read_bounded(ZstdDecoder::with_context(stored, context), max, buffer)?;
+            }
+        }
+        Ok(buffer)
+    }
+
+    /// Gives back what an unusually large batch took.
+    pub(crate) fn release(&mut self) {
+        self.buffer.clear();
+        self.buffer.shrink_to(KEPT_BYTES);
+        self.zstd.take_if(|context| context.sizeof() > KEPT_BYTES);
+    }
+}
+
+impl fmt::Debug for Decompressor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decompressor").field("capacity", &self.buffer.capacity()).finish_non_exhaustive()
+    }
+}
+
+impl Codec {
+    /// From the number in a batch's attributes.
+    pub(crate) fn from_number(number: u16) -> Option<Self> {
+        match number {
+            0 => Some(Self::None),
+            1 => Some(Self::Gzip),
+            2 => Some(Self::Snappy),
+            3 => Some(Self::Lz4),
+            4 => Some(Self::Zstd),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::None => "uncompressed",
+            Self::Gzip => "gzip",
+            Self::Snappy => "snappy",
+            Self::Lz4 => "lz4",
+            Self::Zstd => "zstd",
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Invalid(error)
+    }
+}
+
+impl From<ErrorKind> for Failure {
+    fn from(kind: ErrorKind) -> Self {
+        Self::Invalid(kind.into())
+    }
+}
+
+fn read_bounded(reader: impl Read, max: usize, buffer: &mut Vec<u8>) -> Result<(), Failure> {
+    // One byte more than allowed tells too much from just enough.
+    let most = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
+    let len = reader.take(most).read_to_end(buffer)?;
+    if len > max { Err(Failure::TooLarge) } else { Ok(()) }
+}
+
+/// Enough for what producers send by default (batches of up to 1 MB, zstd windows of 2 MiB).
+const KEPT_BYTES: usize = 4 << 20;

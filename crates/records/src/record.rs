@@ -1,0 +1,132 @@
+//! One record of a batch, parsed in place (Kafka protocol guide, "Record").
+
+use crate::{RecordFault, cursor::Cursor};
+
+/// Borrows from the (decompressed) records section of its batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Record<'a> {
+    pub(crate) timestamp_delta: i64,
+    pub(crate) offset_delta: i32,
+    pub(crate) key: Option<&'a [u8]>,
+    pub(crate) value: Option<&'a [u8]>,
+    /// Checked, as they are on the wire: a count, then keys and values.
+    pub(crate) headers: &'a [u8],
+}
+
+impl<'a> Record<'a> {
+    /// Takes the record at the front of `records`. Every length in it has been checked when it returns.
+    #[inline]
+    pub(crate) fn read(records: &mut Cursor<'a>) -> Result<Self, RecordFault> {
+        let len = length("a length", records.varint()?)?;
+        let mut body = Cursor::new(records.take(len)?);
+        body.take(ATTRIBUTES_BYTES)?;
+        let timestamp_delta = body.varlong()?;
+        let offset_delta = body.varint()?;
+        let key = nullable("a key length", &mut body)?;
+        let value = nullable("a value length", &mut body)?;
+        let headers = body.rest();
+        skip_headers(&mut body)?;
+        match body.left() {
+            0 => Ok(Self { timestamp_delta, offset_delta, key, value, headers }),
+            left => Err(RecordFault::Unread { left, len }),
+        }
+    }
+
+    /// Bytes of key, value and headers.
+    pub(crate) fn len(&self) -> usize {
+        let len = |field: Option<&[u8]>| field.map_or(0, <[u8]>::len);
+        len(self.key).saturating_add(len(self.value)).saturating_add(self.headers.len())
+    }
+}
+
+#[inline]
+fn skip_headers(body: &mut Cursor<'_>) -> Result<(), RecordFault> {
+    let count = length("a header count", body.varint()?)?;
+    for _ in 0..count {
+        let key = length("a header's key length", body.varint()?)?;
+        body.take(key)?;
+        nullable("a header's value length", body)?;
+    }
+    Ok(())
+}
+
+#[inline]
+fn nullable<'a>(part: &'static str, body: &mut Cursor<'a>) -> Result<Option<&'a [u8]>, RecordFault> {
+    match body.varint()? {
+        NULL => Ok(None),
+        len => {
+            let len = usize::try_from(len).map_err(|_| RecordFault::Negative { part, len, min: NULL })?;
+            body.take(len).map(Some)
+        }
+    }
+}
+
+#[inline]
+fn length(part: &'static str, len: i32) -> Result<usize, RecordFault> {
+    usize::try_from(len).map_err(|_| RecordFault::Negative { part, len, min: 0 })
+}
+
+/// The length of a field that is absent.
+const NULL: i32 = -1;
+/// No bit of a record's own attributes has a meaning yet.
+const ATTRIBUTES_BYTES: usize = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Length, attributes, timestamp delta 5, offset delta 1, key `k`, value `vw`, one header `h` without a value.
+    const WHOLE: [u8; 13] = [24, 0, 10, 2, 2, b'k', 4, b'v', b'w', 2, 2, b'h', 1];
+
+    fn read(wire: &[u8]) -> Result<Record<'_>, RecordFault> {
+        Record::read(&mut Cursor::new(wire))
+    }
+
+    #[track_caller]
+    fn check_with(at: usize, byte: u8, want: RecordFault) {
+        let mut wire = WHOLE;
+        wire[at] = byte;
+        assert_eq!(read(&wire), Err(want));
+    }
+
+    #[test]
+    fn a_record_borrows_its_parts() {
+        let record = read(&WHOLE).unwrap();
+        assert_eq!((record.timestamp_delta, record.offset_delta), (5, 1));
+        assert_eq!((record.key, record.value), (Some(&b"k"[..]), Some(&b"vw"[..])));
+        assert_eq!((record.headers, record.len()), (&[2, 2, b'h', 1][..], 7));
+    }
+
+    #[test]
+    fn null_is_told_from_empty() {
+        let record = read(&[12, 0, 0, 0, 1, 0, 0]).unwrap();
+        assert_eq!((record.key, record.value), (None, Some(&b""[..])));
+    }
+
+    #[test]
+    fn a_record_cut_at_any_byte_is_refused() {
+        for cut in 0..WHOLE.len() {
+            let fault = read(&WHOLE[..cut]).unwrap_err();
+            assert!(matches!(fault, RecordFault::CutOff { .. }), "cut at byte {cut}: {fault}");
+        }
+    }
+
+    #[test]
+    fn a_part_that_leaves_the_record_is_refused() {
+        check_with(0, 22, RecordFault::CutOff { needs: 1, left: 0 });
+        check_with(4, 18, RecordFault::CutOff { needs: 9, left: 8 });
+        check_with(6, 14, RecordFault::CutOff { needs: 7, left: 6 });
+        check_with(10, 8, RecordFault::CutOff { needs: 4, left: 2 });
+        check_with(9, 0, RecordFault::Unread { left: 3, len: 12 });
+    }
+
+    #[test]
+    fn a_negative_length_is_refused_by_name() {
+        check_with(0, 1, RecordFault::Negative { part: "a length", len: -1, min: 0 });
+        check_with(4, 3, RecordFault::Negative { part: "a key length", len: -2, min: -1 });
+        check_with(6, 5, RecordFault::Negative { part: "a value length", len: -3, min: -1 });
+        check_with(9, 1, RecordFault::Negative { part: "a header count", len: -1, min: 0 });
+        check_with(10, 1, RecordFault::Negative { part: "a header's key length", len: -1, min: 0 });
+        check_with(12, 3, RecordFault::Negative { part: "a header's value length", len: -2, min: -1 });
+    }
+}

@@ -1,0 +1,91 @@
+//! What holds for any bytes, any offset and any limits: one function for the property tests and the fuzz target.
+
+use prost::Message;
+use sluicegate_protocol::{KafkaFetchResp, KafkaMessage};
+use sluicegate_records::{Encoded, Encoder, Limits};
+
+/// Encodes `records` in every way that must come to the same, and panics where it does not.
+pub(crate) fn check(records: &[u8], from: i64, limits: &Limits) -> Walk {
+    let whole = walk(records, from, limits);
+
+    let one_by_one = walk(records, from, &Limits { max_bytes: 0, ..*limits });
+    assert_eq!(one_by_one, whole, "one record at a time");
+
+    if let Some(first) = whole.messages.first() {
+        let later = walk(records, first.offset.saturating_add(1), limits);
+        assert_eq!(later.messages, whole.messages[1..], "asked for the second record");
+        assert_eq!(later.error, whole.error, "asked for the second record");
+    }
+    whole
+}
+
+/// Every record that can be had, by asking on at `next_offset` until nothing changes.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Walk {
+    pub(crate) messages: Vec<KafkaMessage>,
+    pub(crate) next_offset: i64,
+    pub(crate) truncated: Option<usize>,
+    /// What stopped the walk.
+    pub(crate) error: Option<String>,
+}
+
+pub(crate) fn walk(records: &[u8], from: i64, limits: &Limits) -> Walk {
+    let mut encoder = Encoder::new();
+    let mut walk = Walk { messages: Vec::new(), next_offset: from, truncated: None, error: None };
+    loop {
+        let mut out = PREFIX.to_vec();
+        let encoded = match encoder.encode(records, walk.next_offset, limits, &mut out) {
+            Ok(encoded) => encoded,
+            Err(error) => {
+                assert_eq!(out, PREFIX, "the output of a failed call");
+                walk.error = Some(describe(&error));
+                return walk;
+            }
+        };
+        let appended = out.strip_prefix(PREFIX).expect("what was there before");
+        let messages = decode(appended);
+        check_call(&encoded, &messages, appended.len(), walk.next_offset, limits);
+        walk.messages.extend(messages);
+        walk.truncated = encoded.truncated;
+        let progress = encoded.next_offset > walk.next_offset;
+        walk.next_offset = encoded.next_offset;
+        if !progress {
+            assert_eq!((encoded.count, encoded.full), (0, false), "a call without progress");
+            return walk;
+        }
+    }
+}
+
+fn decode(appended: &[u8]) -> Vec<KafkaMessage> {
+    let answer = KafkaFetchResp::decode(appended).expect("an answer that protobuf can read");
+    assert_eq!(answer.encode_to_vec(), appended, "the bytes that prost writes");
+    answer.messages
+}
+
+fn check_call(encoded: &Encoded, messages: &[KafkaMessage], len: usize, from: i64, limits: &Limits) {
+    assert_eq!(encoded.count, messages.len());
+    assert!(encoded.next_offset >= from, "{encoded:?} is before {from}");
+    let mut least = from;
+    for message in messages {
+        assert!(message.offset >= least, "offset {} where at least {least} is due", message.offset);
+        assert!(message.key.len() + message.value.len() <= limits.max_record_bytes);
+        least = message.offset + 1;
+    }
+    assert!(encoded.next_offset >= least, "{encoded:?} is before {least}");
+    assert!(len <= limits.max_bytes || encoded.count == 1, "{len} bytes of {}", limits.max_bytes);
+    assert!(!encoded.full || encoded.count > 0, "full without a record");
+    assert!(!encoded.full || encoded.truncated.is_none(), "full and yet at the end");
+}
+
+/// The error and what caused it, as a log would have it.
+pub(crate) fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+const PREFIX: &[u8] = b"already there";
