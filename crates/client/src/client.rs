@@ -1,0 +1,171 @@
+//! A session, and the commands it takes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use prost::Message as _;
+use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_protocol::{CmdKafkaFetch, CmdKafkaListOffset, CmdPing, KafkaMessage, PubSubReq};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::connection::{self, Socket};
+use crate::pending::Pending;
+use crate::{Builder, ConnectError, Error, Walk};
+
+/// An open session.
+///
+/// Commands run concurrently and are answered in any order; share a client by reference or in an `Arc`. Dropping it
+/// sends a Close without waiting for the answer; [`close`](Self::close) waits. A server's WebSocket pings are answered
+/// in the background, by a task on the runtime that the client was made on.
+#[derive(Debug)]
+pub struct Client {
+    requests: mpsc::Sender<Bytes>,
+    pending: Arc<Pending>,
+    slots: Semaphore,
+    sequence: AtomicI64,
+    request_timeout: Duration,
+    task: JoinHandle<Result<(), Error>>,
+}
+
+/// Which offset of a partition [`Client::list_offset`] asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    /// That of the oldest message kept.
+    Earliest,
+    /// That of the next message to be written.
+    Latest,
+    /// That of the first message written at or after this time, in milliseconds since 1970-01-01T00:00:00Z.
+    Millis(i64),
+}
+
+impl Client {
+    /// Opens a session with every setting at its default.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the connection.
+    ///
+    /// # Errors
+    /// [`ConnectError`]
+    pub async fn connect(url: impl Into<String>) -> Result<Self, ConnectError> {
+        Self::builder(url).connect().await
+    }
+
+    /// A session with `url`, a `ws://` one, or a `wss://` one with the feature `tls`, still to be opened.
+    pub fn builder(url: impl Into<String>) -> Builder {
+        Builder::new(url.into())
+    }
+
+    pub(crate) fn new(socket: Socket, max_in_flight: usize, request_timeout: Duration) -> Self {
+        let (requests, queue) = mpsc::channel(max_in_flight);
+        let pending = Arc::new(Pending::new());
+        let task = tokio::spawn(connection::run(socket, queue, Arc::clone(&pending)));
+        let slots = Semaphore::new(max_in_flight);
+        Self { requests, pending, slots, sequence: AtomicI64::new(1), request_timeout, task }
+    }
+
+    /// Sends `state` through the whole path and back.
+    ///
+    /// # Cancel safety
+    /// The ping may or may not have been sent; its answer is dropped.
+    ///
+    /// # Errors
+    /// [`Error`]
+    pub async fn ping(&self, state: impl Into<Bytes>) -> Result<Bytes, Error> {
+        match self.command(Req::CmdPing(CmdPing { state: state.into() })).await? {
+            Resp::PongResp(pong) => Ok(pong.state),
+            other => Err(mismatch("a pong", &other)),
+        }
+    }
+
+    /// The offset of `partition` that `at` asks for; `None` where every message is older than the time asked for.
+    ///
+    /// # Cancel safety
+    /// The command may or may not have been sent; its answer is dropped.
+    ///
+    /// # Errors
+    /// [`Error`]; for a topic or partition that does not exist [`Error::Command`].
+    pub async fn list_offset(&self, topic: &str, partition: i32, at: At) -> Result<Option<i64>, Error> {
+        let timestamp = match at {
+            At::Earliest => -2,
+            At::Latest => -1,
+            At::Millis(millis) => millis,
+        };
+        let command = CmdKafkaListOffset { topic: topic.into(), partition, timestamp };
+        match self.command(Req::CmdKafkaListOffset(command)).await? {
+            Resp::KafkaListOffsetResp(answer) => Ok((answer.offset >= 0).then_some(answer.offset)),
+            other => Err(mismatch("an offset", &other)),
+        }
+    }
+
+    /// Messages of `partition` from `offset` on, as many as the server puts into one answer, in order; none at the
+    /// log end, after the server has waited a moment for new ones.
+    ///
+    /// Keys and values are views into the answer, not copies: keeping one keeps the whole answer in memory.
+    ///
+    /// # Cancel safety
+    /// The command may or may not have been sent; its answer is dropped. Nothing moves at the server.
+    ///
+    /// # Errors
+    /// [`Error`]; for an offset before the log start or behind the log end [`Error::Command`].
+    pub async fn fetch(&self, topic: &str, partition: i32, offset: i64) -> Result<Vec<KafkaMessage>, Error> {
+        let command = CmdKafkaFetch { topic: topic.into(), partition, offset };
+        match self.command(Req::CmdKafkaFetch(command)).await? {
+            Resp::KafkaFetchResp(answer) => Ok(answer.messages),
+            other => Err(mismatch("messages", &other)),
+        }
+    }
+
+    /// Reads `partition` in order, beginning with offset `from`.
+    pub fn walk(&self, topic: impl Into<String>, partition: i32, from: i64) -> Walk<'_> {
+        Walk::new(self, topic.into(), partition, from)
+    }
+
+    /// Sends a Close and waits up to 5 s for the server's.
+    ///
+    /// # Cancel safety
+    /// The session ends all the same, in the background.
+    ///
+    /// # Errors
+    /// Why the session had ended before; [`Error::Timeout`] where the server did not answer.
+    pub async fn close(self) -> Result<(), Error> {
+        let Self { requests, task, .. } = self;
+        drop(requests);
+        task.await.unwrap_or_else(|why| Err(Error::Lost { detail: why.to_string() }))
+    }
+
+    async fn command(&self, command: Req) -> Result<Resp, Error> {
+        let answer = timeout(self.request_timeout, self.exchange(command));
+        match answer.await.unwrap_or(Err(Error::Timeout { after: self.request_timeout }))? {
+            Resp::ErrorResp(error) => {
+                let (code, message, retriable) = (error.code, error.message, error.retriable);
+                Err(Error::Command { code, message, retriable })
+            }
+            answer => Ok(answer),
+        }
+    }
+
+    async fn exchange(&self, command: Req) -> Result<Resp, Error> {
+        let _slot = self.slots.acquire().await.map_err(|_| self.pending.ended())?;
+        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
+        let request = PubSubReq { sequence, req: Some(command) }.encode_to_vec();
+        let answer = self.pending.register(sequence)?;
+        self.requests.send(request.into()).await.map_err(|_| self.pending.ended())?;
+        answer.wait().await
+    }
+}
+
+fn mismatch(wanted: &str, got: &Resp) -> Error {
+    let got = match got {
+        Resp::ErrorResp(_) => "an error",
+        Resp::PongResp(_) => "a pong",
+        Resp::KafkaFetchResp(_) => "messages",
+        Resp::KafkaListOffsetResp(_) => "an offset",
+        Resp::Control(_) => "a gateway's control message",
+    };
+    Error::Protocol { detail: format!("it answered with {got} where {wanted} was asked for") }
+}

@@ -1,0 +1,154 @@
+//! The task behind a client: writes its requests, and hands each answer to whoever waits for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt, StreamExt};
+use prost::Message as _;
+use sluicegate_protocol::PubSubResp;
+use sluicegate_protocol::pub_sub_resp::Resp;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{self, Message, protocol::CloseFrame};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+use crate::Error;
+use crate::pending::Pending;
+
+pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// Drives `socket` until either side ends the session. The client's side does so by dropping its end of `requests`.
+///
+/// # Errors
+/// Why the session ended, unless the client ended it and the server answered its Close.
+pub(crate) async fn run(
+    socket: Socket,
+    requests: mpsc::Receiver<Bytes>,
+    pending: Arc<Pending>,
+) -> Result<(), Error> {
+    let (mut sink, mut stream) = socket.split();
+    let mut closing = false;
+    // Reading goes on while a write waits: a server that only reads on once it is read from would otherwise never.
+    let end = tokio::select! {
+        end = read(&mut stream, &pending) => end,
+        end = write(&mut sink, requests, &mut closing) => end,
+    };
+    pending.end(end.clone());
+    match end {
+        Error::Closed { .. } if closing => Ok(()),
+        Error::Closed { .. } => {
+            // Reading on sends the echo. RFC 6455, section 7.1.1: "[the client] SHOULD wait for the server to close"
+            let _ = timeout(CLOSE_TIMEOUT, stream.next()).await;
+            Err(end)
+        }
+        Error::Protocol { .. } => {
+            let frame = CloseFrame { code: CloseCode::Protocol, reason: "".into() };
+            let _ = timeout(CLOSE_TIMEOUT, sink.send(Message::Close(Some(frame)))).await;
+            Err(end)
+        }
+        _ => Err(end),
+    }
+}
+
+/// Hands out answers until the session is over, and says why it is.
+async fn read(stream: &mut SplitStream<Socket>, pending: &Pending) -> Error {
+    loop {
+        match stream.next().await {
+            Some(Ok(Message::Binary(payload))) => {
+                if let Err(why) = accept(payload, pending) {
+                    return why;
+                }
+            }
+            // The codec answers a Ping by itself, with the next read.
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
+            Some(Ok(Message::Text(text))) => {
+                let detail = format!("a text message of {} bytes where answers are binary", text.len());
+                return Error::Protocol { detail };
+            }
+            Some(Ok(Message::Close(frame))) => return closed(frame),
+            Some(Err(why)) => return broken(why),
+            None => return Error::Lost { detail: "the connection ended".into() },
+        }
+    }
+}
+
+fn accept(payload: Bytes, pending: &Pending) -> Result<(), Error> {
+    let len = payload.len();
+    let answer = PubSubResp::decode(payload)
+        .map_err(|why| Error::Protocol { detail: format!("a message of {len} bytes is no answer: {why}") })?;
+    match answer.resp {
+        // Sequences count from 1, so this names none of ours: the server could not read a request at all, and nobody
+        // would learn which one will never be answered.
+        Some(Resp::ErrorResp(error)) if answer.sequence == 0 => Err(Error::Protocol {
+            detail: format!("it could not read a request and answered {:?}", error.message),
+        }),
+        Some(resp) => {
+            pending.complete(answer.sequence, resp);
+            Ok(())
+        }
+        None => Err(Error::Protocol { detail: format!("answer {} is empty", answer.sequence) }),
+    }
+}
+
+/// Writes requests; then, when no more can come, a Close. Ends only when the server does not react to either.
+async fn write(
+    sink: &mut SplitSink<Socket, Message>,
+    mut requests: mpsc::Receiver<Bytes>,
+    closing: &mut bool,
+) -> Error {
+    let written = loop {
+        let Some(request) = requests.recv().await else {
+            *closing = true;
+            let frame = CloseFrame { code: CloseCode::Normal, reason: "".into() };
+            break sink.send(Message::Close(Some(frame))).await;
+        };
+        if let Err(why) = send(sink, request, &mut requests).await {
+            break Err(why);
+        }
+    };
+    // What the server said last may still be on its way, and tells more than a failed write.
+    sleep(CLOSE_TIMEOUT).await;
+    match written {
+        Ok(()) => Error::Timeout { after: CLOSE_TIMEOUT },
+        Err(why) => broken(why),
+    }
+}
+
+/// Writes `first` and what else is ready with one flush.
+async fn send(
+    sink: &mut SplitSink<Socket, Message>,
+    first: Bytes,
+    requests: &mut mpsc::Receiver<Bytes>,
+) -> Result<(), tungstenite::Error> {
+    sink.feed(Message::Binary(first)).await?;
+    while let Ok(request) = requests.try_recv() {
+        sink.feed(Message::Binary(request)).await?;
+    }
+    sink.flush().await
+}
+
+fn closed(frame: Option<CloseFrame>) -> Error {
+    match frame {
+        Some(frame) => Error::Closed { code: frame.code.into(), reason: frame.reason.as_str().to_owned() },
+        None => Error::Closed { code: CloseCode::Status.into(), reason: String::new() },
+    }
+}
+
+fn broken(why: tungstenite::Error) -> Error {
+    use tungstenite::Error::{Capacity, Protocol, Utf8};
+    use tungstenite::error::ProtocolError::ResetWithoutClosingHandshake;
+    match why {
+        Protocol(ResetWithoutClosingHandshake) => Error::Lost { detail: "it ended without a Close".into() },
+        Protocol(why) => Error::Protocol { detail: why.to_string() },
+        Capacity(why) => Error::Protocol { detail: why.to_string() },
+        Utf8(why) => Error::Protocol { detail: why },
+        why => Error::Lost { detail: why.to_string() },
+    }
+}
+
+/// How long the server may take to answer a Close, or to say why a write failed.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);

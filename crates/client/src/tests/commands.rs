@@ -1,0 +1,184 @@
+//! Commands and their answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_protocol::{ErrorResp, KafkaListOffsetResp, PongResp};
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+
+use super::server::{Peer, accept, listener, messages, session};
+use crate::{At, Client, Error};
+
+#[tokio::test]
+async fn a_ping_brings_its_state_back() {
+    let (client, _server) = session(Peer::answer_pings).await;
+    for state in [&b""[..], b"state", &[0xFF; 70_000]] {
+        assert_eq!(client.ping(state).await.unwrap(), state);
+    }
+}
+
+#[tokio::test]
+async fn answers_in_any_order_reach_the_command_they_belong_to() {
+    let (client, _server) = session(async |mut peer: Peer| {
+        let mut asked = Vec::new();
+        for _ in 0..8 {
+            asked.push(peer.ping().await);
+        }
+        for (sequence, state) in asked.into_iter().rev() {
+            peer.pong(sequence, state).await;
+        }
+        peer.message().await;
+    })
+    .await;
+    let client = Arc::new(client);
+    let pings: Vec<_> = (0..8_u8)
+        .map(|n| {
+            let client = Arc::clone(&client);
+            tokio::spawn(async move { client.ping(Bytes::from(vec![n])).await })
+        })
+        .collect();
+    for (n, ping) in (0_u8..).zip(pings) {
+        assert_eq!(ping.await.unwrap().unwrap(), [n][..]);
+    }
+}
+
+#[tokio::test]
+async fn a_listed_offset_is_the_one_asked_for() {
+    #[track_caller]
+    fn check(asked: (i64, Req), want: i64) -> i64 {
+        let Req::CmdKafkaListOffset(command) = asked.1 else { panic!("not a list offset: {asked:?}") };
+        assert_eq!((command.topic.as_str(), command.partition, command.timestamp), ("orders", 3, want));
+        asked.0
+    }
+    let (client, server) = session(async |mut peer: Peer| {
+        for (timestamp, offset) in [(-2, 5), (-1, 9), (1_700_000_000_000, 7), (i64::MAX, -1)] {
+            let sequence = check(peer.request().await, timestamp);
+            peer.answer(sequence, Resp::KafkaListOffsetResp(KafkaListOffsetResp { offset })).await;
+        }
+    })
+    .await;
+    for (at, want) in [
+        (At::Earliest, Some(5)),
+        (At::Latest, Some(9)),
+        (At::Millis(1_700_000_000_000), Some(7)),
+        (At::Millis(i64::MAX), None),
+    ] {
+        assert_eq!(client.list_offset("orders", 3, at).await.unwrap(), want, "{at:?}");
+    }
+    server.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_refused_command_gives_the_servers_words_and_ends_nothing() {
+    let (client, _server) = session(async |mut peer: Peer| {
+        let (sequence, _) = peer.request().await;
+        let error = ErrorResp { code: 1, message: "OFFSET_OUT_OF_RANGE".into(), retriable: true };
+        peer.answer(sequence, Resp::ErrorResp(error)).await;
+        peer.answer_pings().await;
+    })
+    .await;
+    let message = "OFFSET_OUT_OF_RANGE".to_owned();
+    assert_eq!(
+        client.fetch("orders", 0, 99).await.unwrap_err(),
+        Error::Command { code: 1, message, retriable: true }
+    );
+    client.ping("").await.unwrap();
+}
+
+#[tokio::test]
+async fn an_answer_of_another_kind_fails_only_its_command() {
+    let (client, _server) = session(async |mut peer: Peer| {
+        let (sequence, _) = peer.request().await;
+        peer.answer(sequence, Resp::PongResp(PongResp::default())).await;
+        peer.answer_pings().await;
+    })
+    .await;
+    assert!(matches!(client.fetch("orders", 0, 0).await, Err(Error::Protocol { .. })));
+    client.ping("").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_command_without_an_answer_times_out_and_its_late_answer_goes_to_nobody() {
+    let (listener, url) = listener().await;
+    let limit = Duration::from_millis(50);
+    let connecting = tokio::spawn(Client::builder(url).request_timeout(limit).connect());
+    let mut peer = accept(&listener).await;
+    let client = connecting.await.unwrap().unwrap();
+
+    assert_eq!(client.ping("lost").await, Err(Error::Timeout { after: limit }));
+    let (late, state) = peer.ping().await;
+    peer.pong(late, state).await;
+    tokio::spawn(peer.answer_pings());
+    assert_eq!(client.ping("answered").await.unwrap(), "answered");
+}
+
+#[tokio::test]
+async fn no_more_commands_are_in_flight_than_allowed_and_a_dropped_one_gives_its_place_free() {
+    let (listener, url) = listener().await;
+    let connecting = tokio::spawn(Client::builder(url).max_in_flight(2).connect());
+    let mut peer = accept(&listener).await;
+    let client = Arc::new(connecting.await.unwrap().unwrap());
+    let pings: Vec<_> = ["a", "b", "c"]
+        .map(|state| {
+            let client = Arc::clone(&client);
+            tokio::spawn(async move { client.ping(state).await })
+        })
+        .into();
+
+    peer.ping().await;
+    peer.ping().await;
+    assert!(timeout(Duration::from_millis(50), peer.message()).await.is_err(), "a third request was sent");
+    pings[0].abort();
+    assert_eq!(peer.ping().await.1, "c");
+}
+
+#[tokio::test]
+async fn websocket_pings_are_answered_while_nothing_is_asked() {
+    let (_client, server) = session(async |mut peer: Peer| {
+        peer.send(Message::Ping("alive?".into())).await;
+        peer.message().await
+    })
+    .await;
+    assert_eq!(server.await.unwrap(), Some(Message::Pong("alive?".into())));
+}
+
+#[tokio::test]
+async fn a_server_that_wants_to_be_read_first_is_read_while_requests_wait() {
+    const MIB: usize = 1024 * 1024;
+    let (client, _server) = session(async |mut peer: Peer| {
+        // More than any socket buffer holds, for commands that nobody has sent.
+        for _ in 0..16 {
+            peer.pong(i64::MAX, vec![0; MIB].into()).await;
+        }
+        peer.answer_pings().await;
+    })
+    .await;
+    let client = Arc::new(client);
+    let pings: Vec<_> = (0..16)
+        .map(|_| {
+            let client = Arc::clone(&client);
+            tokio::spawn(async move { client.ping(vec![1; MIB]).await.map(|state| state.len()) })
+        })
+        .collect();
+    for ping in pings {
+        assert_eq!(ping.await.unwrap(), Ok(MIB));
+    }
+}
+
+#[tokio::test]
+async fn fetched_messages_arrive_as_sent() {
+    let (client, _server) = session(async |mut peer: Peer| {
+        let (sequence, command) = peer.request().await;
+        let Req::CmdKafkaFetch(fetch) = command else { panic!("not a fetch: {command:?}") };
+        assert_eq!((fetch.topic.as_str(), fetch.partition, fetch.offset), ("orders", 2, 40));
+        peer.answer(sequence, messages(40..43)).await;
+        peer.message().await;
+    })
+    .await;
+    let offsets: Vec<_> = client.fetch("orders", 2, 40).await.unwrap().iter().map(|m| m.offset).collect();
+    assert_eq!(offsets, [40, 41, 42]);
+}

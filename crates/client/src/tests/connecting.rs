@@ -1,0 +1,126 @@
+//! Opening a session, and everything that prevents it.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
+
+use super::server::listener;
+use crate::{Client, ConnectError};
+
+#[tokio::test]
+async fn headers_travel_with_the_upgrade() {
+    let (listener, url) = listener().await;
+    let client = Client::builder(url)
+        .header("Authorization", "Bearer t")
+        .header("X-Trace", "1")
+        .header("X-Trace", "2")
+        .header("Host", "pubsub.example");
+    let connecting = tokio::spawn(client.connect());
+    let (stream, _) = listener.accept().await.unwrap();
+    let mut seen = Vec::new();
+    #[expect(clippy::result_large_err, reason = "tungstenite's type")]
+    let note = |request: &Request, answer: Response| -> Result<Response, ErrorResponse> {
+        for name in ["authorization", "x-trace", "host"] {
+            let values = request.headers().get_all(name).iter();
+            seen.extend(values.map(|value| format!("{name}: {}", value.to_str().unwrap())));
+        }
+        Ok(answer)
+    };
+    let _socket = tokio_tungstenite::accept_hdr_async(stream, note).await.unwrap();
+    connecting.await.unwrap().unwrap();
+    assert_eq!(seen, ["authorization: Bearer t", "x-trace: 1", "x-trace: 2", "host: pubsub.example"]);
+}
+
+#[tokio::test]
+async fn a_refusal_gives_status_and_body() {
+    let answer = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 11\r\n\r\nbridge down";
+    match connect_to(answer).await {
+        ConnectError::Refused { status: 503, body } => assert_eq!(body, "bridge down"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn what_speaks_no_http_or_refuses_the_key_is_no_websocket_server() {
+    let wrong_key = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
+                     sec-websocket-accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n";
+    for answer in ["SSH-2.0-OpenSSH_9.2\r\n\r\n", "HTTP/1.1 200", wrong_key] {
+        let why = connect_to(answer).await;
+        assert!(matches!(why, ConnectError::Handshake(_)), "{answer:?}: {why:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_closed_port_is_a_network_failure() {
+    let (listener, url) = listener().await;
+    drop(listener);
+    assert!(matches!(Client::connect(url).await, Err(ConnectError::Network(_))));
+}
+
+#[tokio::test]
+async fn a_silent_server_times_out() {
+    let (_listener, url) = listener().await;
+    let limit = Duration::from_millis(50);
+    match Client::builder(url).connect_timeout(limit).connect().await {
+        Err(ConnectError::Timeout { after }) => assert_eq!(after, limit),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_url_that_names_no_websocket_server_is_refused_before_connecting() {
+    for url in
+        ["", "pubsub", "http://127.0.0.1/", "ws://", "ws:///pubsub", "ws://user:pass@127.0.0.1/", "ws://a b/"]
+    {
+        match Client::connect(url).await {
+            Err(ConnectError::Url { url: named, .. }) => assert_eq!(named, url),
+            other => panic!("{url:?}: {other:?}"),
+        }
+    }
+}
+
+#[cfg(not(feature = "tls"))]
+#[tokio::test]
+async fn tls_without_the_feature_is_a_mistake_in_the_url() {
+    let (_listener, url) = listener().await;
+    let url = url.replace("ws:", "wss:");
+    assert!(matches!(Client::connect(url).await, Err(ConnectError::Url { .. })));
+}
+
+#[cfg(feature = "tls")]
+#[tokio::test]
+async fn a_server_without_tls_is_a_failed_handshake() {
+    let (listener, url) = listener().await;
+    let connecting = tokio::spawn(Client::connect(url.replace("ws:", "wss:")));
+    let (mut stream, _) = listener.accept().await.unwrap();
+    stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+    let why = connecting.await.unwrap().unwrap_err();
+    assert!(matches!(why, ConnectError::Handshake(_) | ConnectError::Network(_)), "{why:?}");
+}
+
+#[tokio::test]
+async fn a_header_that_cannot_be_sent_is_refused_before_connecting() {
+    for (name, value) in
+        [("", "v"), ("a b", "v"), ("a", "v\r\nb: c"), ("Upgrade", "h2c"), ("sec-websocket-key", "k")]
+    {
+        match Client::builder("ws://127.0.0.1:1/").header(name, value).connect().await {
+            Err(ConnectError::Header { name: named, .. }) => assert_eq!(named, name),
+            other => panic!("{name:?}: {other:?}"),
+        }
+    }
+}
+
+/// What a client makes of a server that reads the upgrade, answers these bytes and ends the connection.
+async fn connect_to(answer: &'static str) -> ConnectError {
+    let (listener, url) = listener().await;
+    let connecting = tokio::spawn(Client::connect(url));
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        request.push(stream.read_u8().await.unwrap());
+    }
+    stream.write_all(answer.as_bytes()).await.unwrap();
+    stream.shutdown().await.unwrap();
+    connecting.await.unwrap().unwrap_err()
+}

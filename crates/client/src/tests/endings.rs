@@ -1,0 +1,135 @@
+//! How sessions end.
+
+use bytes::Bytes;
+use prost::Message as _;
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_protocol::{ErrorResp, PubSubResp};
+use tokio::io::AsyncWriteExt;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use super::server::{Peer, accept, listener, session};
+use crate::{Client, Error};
+
+#[tokio::test]
+async fn close_waits_for_the_servers_answer() {
+    let (client, server) = session(async |mut peer: Peer| {
+        let close = peer.message().await;
+        peer.message().await;
+        close
+    })
+    .await;
+    assert_eq!(client.close().await, Ok(()));
+    let Some(Message::Close(Some(frame))) = server.await.unwrap() else { panic!("not a Close") };
+    assert_eq!(frame.code, CloseCode::Normal);
+}
+
+#[tokio::test]
+async fn close_does_not_wait_for_ever() {
+    let (client, _server) = session(async |peer: Peer| {
+        std::future::pending::<()>().await;
+        drop(peer);
+    })
+    .await;
+    tokio::time::pause();
+    assert!(matches!(client.close().await, Err(Error::Timeout { .. })));
+}
+
+#[tokio::test]
+async fn a_dropped_client_closes_its_session() {
+    let (client, server) = session(async |mut peer: Peer| peer.message().await).await;
+    drop(client);
+    assert!(matches!(server.await.unwrap(), Some(Message::Close(_))));
+}
+
+#[tokio::test]
+async fn a_servers_close_reaches_waiting_and_later_commands_and_is_echoed() {
+    let (client, server) = session(async |mut peer: Peer| {
+        peer.ping().await;
+        let frame = CloseFrame { code: CloseCode::Away, reason: "drain".into() };
+        peer.send(Message::Close(Some(frame))).await;
+        peer.message().await
+    })
+    .await;
+    let closed = Error::Closed { code: 1001, reason: "drain".into() };
+    assert_eq!(client.ping("").await, Err(closed.clone()));
+    assert_eq!(client.ping("").await, Err(closed.clone()));
+    let Some(Message::Close(Some(echo))) = server.await.unwrap() else { panic!("no echo") };
+    assert_eq!(echo.code, CloseCode::Away);
+    assert_eq!(client.close().await, Err(closed));
+}
+
+#[tokio::test]
+async fn a_close_without_a_status_is_one_with_1005() {
+    let (client, _server) = session(async |mut peer: Peer| {
+        peer.ping().await;
+        peer.send(Message::Close(None)).await;
+        peer.message().await;
+    })
+    .await;
+    assert_eq!(client.ping("").await, Err(Error::Closed { code: 1005, reason: String::new() }));
+}
+
+#[tokio::test]
+async fn a_server_that_is_gone_fails_waiting_and_later_commands() {
+    let (client, _server) = session(async |mut peer: Peer| {
+        peer.ping().await;
+    })
+    .await;
+    for _ in 0..2 {
+        assert!(matches!(client.ping("").await, Err(Error::Lost { .. })));
+    }
+    assert!(matches!(client.close().await, Err(Error::Lost { .. })));
+}
+
+#[tokio::test]
+async fn what_the_contract_does_not_allow_ends_the_session_with_1002() {
+    let wrong_command = Resp::ErrorResp(ErrorResp { message: "wrong command".into(), ..Default::default() });
+    for (name, message) in [
+        ("bytes that are no answer", Message::Binary(Bytes::from_static(&[0xFF; 9]))),
+        ("a cut answer", Message::Binary(Bytes::from_static(&[0xFA, 0x01, 0x05]))),
+        ("an empty answer", Message::Binary(Bytes::new())),
+        ("a text", Message::Text("hello".into())),
+        ("a request not understood", Message::Binary(answer(0, wrong_command))),
+    ] {
+        let (client, server) = session(async |mut peer: Peer| {
+            peer.ping().await;
+            peer.send(message).await;
+            peer.message().await
+        })
+        .await;
+        let first = client.ping("").await.unwrap_err();
+        assert!(matches!(first, Error::Protocol { .. }), "{name}: {first:?}");
+        assert_eq!(client.ping("").await, Err(first), "{name}");
+        let end = server.await.unwrap();
+        let Some(Message::Close(Some(frame))) = end else { panic!("{name}: {end:?}") };
+        assert_eq!(frame.code, CloseCode::Protocol, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_over_the_limit_ends_the_session() {
+    let (listener, url) = listener().await;
+    let connecting = tokio::spawn(Client::builder(url).max_message_bytes(1000).connect());
+    let peer = accept(&listener).await;
+    let client = connecting.await.unwrap().unwrap();
+    tokio::spawn(peer.answer_pings());
+    client.ping(vec![0; 900]).await.unwrap();
+    assert!(matches!(client.ping(vec![0; 1001]).await, Err(Error::Protocol { .. })));
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_frame_end_the_session() {
+    let (client, _server) = session(async |mut peer: Peer| {
+        peer.ping().await;
+        peer.raw().write_all(&[0xFF; 64]).await.unwrap();
+        peer.message().await
+    })
+    .await;
+    assert!(matches!(client.ping("").await, Err(Error::Protocol { .. })));
+}
+
+fn answer(sequence: i64, resp: Resp) -> Bytes {
+    PubSubResp { sequence, resp: Some(resp) }.encode_to_vec().into()
+}

@@ -1,0 +1,97 @@
+//! The other side of one session, played by a test.
+
+use std::future::Future;
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use prost::Message as _;
+use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_protocol::{KafkaFetchResp, KafkaMessage, PongResp, PubSubReq, PubSubResp};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::Client;
+
+/// The server's end of a session.
+pub(super) struct Peer(WebSocketStream<TcpStream>);
+
+impl Peer {
+    /// The next WebSocket message; none once the client is gone.
+    pub(super) async fn message(&mut self) -> Option<Message> {
+        self.0.next().await?.ok()
+    }
+
+    /// The next request, which must be one.
+    pub(super) async fn request(&mut self) -> (i64, Req) {
+        let message = self.message().await.expect("the client is gone");
+        let request = PubSubReq::decode(message.into_data()).expect("a request");
+        (request.sequence, request.req.expect("a command"))
+    }
+
+    /// The next request, which must be a ping.
+    pub(super) async fn ping(&mut self) -> (i64, Bytes) {
+        match self.request().await {
+            (sequence, Req::CmdPing(ping)) => (sequence, ping.state),
+            other => panic!("not a ping: {other:?}"),
+        }
+    }
+
+    pub(super) async fn send(&mut self, message: Message) {
+        self.0.send(message).await.expect("the client is gone");
+    }
+
+    pub(super) async fn answer(&mut self, sequence: i64, resp: Resp) {
+        let answer = PubSubResp { sequence, resp: Some(resp) };
+        self.send(Message::Binary(answer.encode_to_vec().into())).await;
+    }
+
+    pub(super) async fn pong(&mut self, sequence: i64, state: Bytes) {
+        self.answer(sequence, Resp::PongResp(PongResp { state })).await;
+    }
+
+    /// The connection beneath the frames.
+    pub(super) fn raw(&mut self) -> &mut TcpStream {
+        self.0.get_mut()
+    }
+
+    /// Answers pings until the client is gone.
+    pub(super) async fn answer_pings(mut self) {
+        while let Some(Message::Binary(payload)) = self.message().await {
+            let request = PubSubReq::decode(payload).expect("a request");
+            let Some(Req::CmdPing(ping)) = request.req else { panic!("not a ping: {request:?}") };
+            self.pong(request.sequence, ping.state).await;
+        }
+    }
+}
+
+/// A client and, playing `part`, the server of its only session.
+pub(super) async fn session<T, F>(part: impl FnOnce(Peer) -> F) -> (Client, JoinHandle<T>)
+where
+    T: Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+{
+    let (listener, url) = listener().await;
+    let connecting = tokio::spawn(Client::builder(url).connect());
+    let server = tokio::spawn(part(accept(&listener).await));
+    (connecting.await.unwrap().unwrap(), server)
+}
+
+pub(super) async fn listener() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}/pubsub", listener.local_addr().unwrap());
+    (listener, url)
+}
+
+pub(super) async fn accept(listener: &TcpListener) -> Peer {
+    let (stream, _) = listener.accept().await.unwrap();
+    Peer(tokio_tungstenite::accept_async(stream).await.unwrap())
+}
+
+/// An answer with one message for each of `offsets`.
+pub(super) fn messages(offsets: impl IntoIterator<Item = i64>) -> Resp {
+    let messages = offsets.into_iter().map(|offset| KafkaMessage { offset, ..Default::default() }).collect();
+    Resp::KafkaFetchResp(KafkaFetchResp { messages })
+}

@@ -1,0 +1,68 @@
+//! Reading a partition in order.
+
+use std::time::{Duration, Instant};
+
+use sluicegate_protocol::ErrorResp;
+use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::pub_sub_resp::Resp;
+
+use super::server::{Peer, messages, session};
+use crate::Error;
+
+#[tokio::test]
+async fn a_walk_asks_on_behind_the_last_message() {
+    let (client, server) = session(async |peer: Peer| {
+        // Gaps are compacted records. The third answer begins before the asked offset, as some servers' do.
+        let answers = [messages([10, 11, 14]), messages([]), messages([13, 14, 20]), messages([7])];
+        play(peer, answers).await
+    })
+    .await;
+    let mut walk = client.walk("orders", 0, 10);
+    for (want, position) in [(&[10, 11, 14][..], 15), (&[], 15), (&[20], 21), (&[], 21)] {
+        let offsets: Vec<_> = walk.next_batch().await.unwrap().iter().map(|m| m.offset).collect();
+        assert_eq!((&offsets[..], walk.position()), (want, position));
+    }
+    assert_eq!(server.await.unwrap(), [10, 15, 15, 21]);
+}
+
+#[tokio::test]
+async fn a_failed_fetch_leaves_the_walk_where_it_is() {
+    let (client, server) = session(async |peer: Peer| {
+        let error = ErrorResp { code: 6, message: "NOT_LEADER_OR_FOLLOWER".into(), retriable: true };
+        play(peer, [Resp::ErrorResp(error), messages([3])]).await
+    })
+    .await;
+    let mut walk = client.walk("orders", 0, 3);
+    assert!(matches!(walk.next_batch().await, Err(Error::Command { code: 6, retriable: true, .. })));
+    assert_eq!(walk.next_batch().await.unwrap().len(), 1);
+    assert_eq!(server.await.unwrap(), [3, 3]);
+}
+
+#[tokio::test]
+async fn a_walk_at_the_log_end_does_not_spin() {
+    let (client, _server) = session(async |peer: Peer| play(peer, [messages([]), messages([])]).await).await;
+    let mut walk = client.walk("orders", 0, 0);
+    let start = Instant::now();
+    walk.next_batch().await.unwrap();
+    walk.next_batch().await.unwrap();
+    assert!(start.elapsed() >= Duration::from_millis(100), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn the_last_offset_there_can_be_ends_no_walk_in_a_panic() {
+    let (client, _server) = session(async |peer: Peer| play(peer, [messages([i64::MAX])]).await).await;
+    let mut walk = client.walk("orders", 0, 0);
+    walk.next_batch().await.unwrap();
+    assert_eq!(walk.position(), i64::MAX);
+}
+
+/// Gives one answer to each fetch, then returns the offsets that were asked for.
+async fn play(mut peer: Peer, answers: impl IntoIterator<Item = Resp>) -> Vec<i64> {
+    let mut asked = Vec::new();
+    for answer in answers {
+        let (sequence, Req::CmdKafkaFetch(fetch)) = peer.request().await else { panic!("not a fetch") };
+        asked.push(fetch.offset);
+        peer.answer(sequence, answer).await;
+    }
+    asked
+}
