@@ -1,1 +1,19 @@
-//! skeleton
+//! A whole Sluicegate on free ports of this machine, for the end-to-end tests, the benchmarks and the demo.
+//!
+//! 1. [`stack`]: Kafka, bridge and Envoy together; what most callers want
+//! 2. [`kafka`], [`bridge`], [`envoy`]: the parts, each of which can be killed, frozen and started again
+//! 3. [`process`]: a child that never outlives this process, however it ends
+//! 4. [`port`], [`folder`], [`tools`], [`http`]: where they listen, write, come from, and how they are asked
+
+pub mod bridge;
+pub mod envoy;
+mod error;
+pub mod folder;
+pub mod http;
+pub mod kafka;
+pub mod port;
+pub mod process;
+pub mod stack;
+pub mod tools;
+
+pub use error::Error;

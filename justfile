@@ -1,0 +1,57 @@
+# Run through ./dev, which provides the tools.
+
+set positional-arguments
+
+# list the recipes
+_default:
+    @just --list --unsorted
+
+# start everything on this machine and try it: see `./dev demo --help`
+demo *args: wasm
+    cargo build -p sluicegate-tests -p sluicegate-bridge -p sluicegate-cli --bins
+    @exec target/debug/demo "$@"
+
+# everything: units, the session logic on wasm32, the filter, end to end on a real Envoy and a real Kafka
+test: wasm
+    cargo build --workspace --all-targets
+    cargo test --workspace
+    just session-on-wasm32
+
+# what a change must pass
+ci: lint doc test
+
+# format the sources
+fmt:
+    cargo fmt --all
+
+# check the format, and clippy on the native workspace and on the filter as it ships
+lint:
+    cargo fmt --all -- --check
+    cargo clippy --workspace --all-targets -- -D warnings
+    cargo clippy -p sluicegate-filter --target wasm32-wasip1 -- -D warnings
+
+# build the documentation
+doc:
+    RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps
+
+# build the filter
+wasm:
+    cargo build -p sluicegate-filter --target wasm32-wasip1 --profile wasm
+
+# end to end only; arguments go to `cargo test`
+e2e *args: wasm
+    cargo build --workspace --all-targets
+    cargo test --workspace -p sluicegate-tests "$@"
+
+# the session logic's tests, compiled to wasm32 and run in Node
+session-on-wasm32:
+    CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=wasm-bindgen-test-runner cargo test -p sluicegate-session --target wasm32-unknown-unknown
+
+# throughput and latency beside a bare librdkafka consumer
+bench *args: wasm
+    cargo build --release -p sluicegate-tests -p sluicegate-bridge --bins
+    @exec target/release/bench "$@"
+
+# generate the protobuf code from proto/
+gen:
+    SLUICEGATE_GEN=1 cargo test -p sluicegate-protocol --test generated

@@ -1,0 +1,97 @@
+//! The bridge, as a process.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::port::Port;
+use crate::process::Process;
+use crate::{Error, http, tools};
+
+/// A running bridge, and what a test does to it.
+pub struct Bridge {
+    grpc: Port,
+    admin: Port,
+    config: PathBuf,
+    log: PathBuf,
+    /// The bridge itself, to be killed, frozen or asked to end.
+    pub process: Process,
+}
+
+impl Bridge {
+    /// Starts a bridge with the configuration file `config`, whose addresses are overridden, and its log in `dir`; it
+    /// listens when this returns.
+    ///
+    /// # Errors
+    /// Where it has not been built, refuses its configuration or does not listen within ten seconds.
+    ///
+    /// # Cancel safety
+    /// Nothing is left running.
+    pub async fn start(config: &Path, dir: &Path) -> Result<Self, Error> {
+        let (grpc, admin) = (Port::pick()?, Port::pick()?);
+        let log = dir.join("bridge.log");
+        let process = run(config, &grpc, &admin, &log).await?;
+        Ok(Self { grpc, admin, config: config.to_owned(), log, process })
+    }
+
+    /// Starts it again on the same ports; nothing where it still runs.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    ///
+    /// # Cancel safety
+    /// It is down.
+    pub async fn up(&mut self) -> Result<(), Error> {
+        if self.process.ended().is_some() {
+            self.process = run(&self.config, &self.grpc, &self.admin, &self.log).await?;
+        }
+        Ok(())
+    }
+
+    /// Where gateways reach it.
+    #[must_use]
+    pub fn grpc(&self) -> SocketAddr {
+        self.grpc.address()
+    }
+
+    /// Where it is administrated.
+    #[must_use]
+    pub fn admin(&self) -> SocketAddr {
+        self.admin.address()
+    }
+
+    /// Its metrics whose lines begin with `prefix`: names with labels, and values.
+    ///
+    /// # Errors
+    /// A text for people where the bridge does not answer.
+    ///
+    /// # Cancel safety
+    /// Nothing is left over.
+    pub async fn metrics(&self, prefix: &str) -> Result<Vec<(String, f64)>, String> {
+        let text = http::get(self.admin(), "/metrics").await?.body;
+        let samples = text.lines().filter(|line| line.starts_with(prefix)).filter_map(|line| {
+            let (name, value) = line.rsplit_once(' ')?;
+            Some((name.to_owned(), value.parse().ok()?))
+        });
+        Ok(samples.collect())
+    }
+}
+
+async fn run(config: &Path, grpc: &Port, admin: &Port, log: &Path) -> Result<Process, Error> {
+    let mut command = Command::new(tools::bridge()?);
+    command
+        .arg("--config")
+        .arg(config)
+        .env("SLUICEGATE_LISTEN", grpc.address().to_string())
+        .env("SLUICEGATE_ADMIN_LISTEN", admin.address().to_string());
+    let mut process = Process::spawn("the bridge", command, log)?;
+    let live = async || match http::get(admin.address(), "/livez").await?.status {
+        200 => Ok(()),
+        status => Err(format!("/livez says {status}")),
+    };
+    process.until("listen", START_WITHIN, live).await?;
+    Ok(process)
+}
+
+const START_WITHIN: Duration = Duration::from_secs(10);

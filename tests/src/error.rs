@@ -1,0 +1,94 @@
+//! Why a part of the stack could not be started or asked.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+/// Whose fault it is: the set-up's, the part's own, or the operating system's.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Something has not been built or installed.
+    #[error("{what} is missing at {}: {remedy}", path.display())]
+    Missing {
+        /// The thing, as one would call it.
+        what: &'static str,
+        /// Where it was expected.
+        path: PathBuf,
+        /// What to do about it.
+        remedy: &'static str,
+    },
+    /// A port that was asked for by number belongs to someone else.
+    #[error("port {0} is in use")]
+    PortInUse(u16),
+    /// Every port that may be picked is taken.
+    #[error("find a free port from {first} to {last}")]
+    NoPort {
+        /// Lowest port tried.
+        first: u16,
+        /// Highest port tried.
+        last: u16,
+    },
+    /// A committed file no longer holds what is to be replaced in it.
+    #[error("{} holds {text:?} {count} times where once was expected", file.display())]
+    Substitution {
+        /// The file.
+        file: PathBuf,
+        /// The exact text.
+        text: String,
+        /// How often it stands there.
+        count: usize,
+    },
+    /// A part ended by itself.
+    #[error("{part} ended with {status}; its log ends with\n{tail}")]
+    Ended {
+        /// Which.
+        part: &'static str,
+        /// How.
+        status: ExitStatus,
+        /// The last lines of its log.
+        tail: String,
+    },
+    /// A part runs, but a condition did not come true in time.
+    #[error("{part} did not {what} within {} s{detail}", within.as_secs())]
+    Late {
+        /// Which.
+        part: &'static str,
+        /// The condition, as a verb: "become ready".
+        what: &'static str,
+        /// The time that it had.
+        within: Duration,
+        /// What was seen instead, beginning with a separator, or nothing.
+        detail: String,
+    },
+    /// The operating system refused.
+    #[error("failed to {what}")]
+    Io {
+        /// What was being done.
+        what: String,
+        /// Its reason.
+        source: io::Error,
+    },
+    /// librdkafka or the broker refused.
+    #[error("failed to {what}")]
+    Kafka {
+        /// What was being done.
+        what: String,
+        /// Its reason.
+        source: rdkafka::error::KafkaError,
+    },
+}
+
+impl Error {
+    /// For `map_err`: an I/O error with what was being done.
+    pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Io { what, source }
+    }
+
+    /// For `map_err`: a Kafka error with what was being done.
+    pub(crate) fn kafka(what: impl Into<String>) -> impl FnOnce(rdkafka::error::KafkaError) -> Self {
+        let what = what.into();
+        move |source| Self::Kafka { what, source }
+    }
+}

@@ -1,0 +1,150 @@
+//! A folder for the logs, configurations and data of one stack.
+//!
+//! It goes with its owner, unless the owner was panicking: then the logs are what one wants to read. A folder whose
+//! owner was killed is removed by the next process that makes one.
+
+use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::Once;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+
+use crate::Error;
+use crate::process::tail;
+use crate::tools::target_dir;
+
+/// A folder of its own under `target/stacks`, removed on drop unless its owner panics.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    /// Locked while the owner lives.
+    _lock: File,
+}
+
+impl Folder {
+    /// # Errors
+    /// [`Error::Io`] where it cannot be made.
+    pub fn new(name: &str) -> Result<Self, Error> {
+        let parent = target_dir()?.join("stacks");
+        fs::create_dir_all(&parent).map_err(Error::io(format!("make {}", parent.display())))?;
+        // Between making a folder and locking it, it looks like an orphan.
+        let _one_at_a_time = lock(&parent.join(LOCK))?;
+        SWEPT.call_once(|| remove_orphans(&parent));
+        let path = loop {
+            let number = COUNT.fetch_add(1, Ordering::Relaxed);
+            let path = parent.join(format!("{name}-{}-{number}", process::id()));
+            match fs::create_dir(&path) {
+                Ok(()) => break path,
+                // Kept by another process of the same number.
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+                Err(e) => return Err(Error::io(format!("make {}", path.display()))(e)),
+            }
+        };
+        let lock = lock(&path.join(LOCK))?;
+        Ok(Self { path, _lock: lock })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes a file into it and says where it is.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where it cannot be written.
+    pub fn write(&self, name: &str, content: &str) -> Result<PathBuf, Error> {
+        let path = self.path.join(name);
+        fs::write(&path, content).map_err(Error::io(format!("write {}", path.display())))?;
+        Ok(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.keep();
+        } else {
+            let _ = fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+impl Folder {
+    /// Leaves the folder for reading, and says so with the end of each log.
+    #[expect(clippy::print_stderr, reason = "a failed test's last words")]
+    fn keep(&self) {
+        // Without the file of its lock a folder is nobody's: it stays until `target` goes.
+        let _ = fs::remove_file(self.path.join(LOCK));
+        eprintln!("logs are kept in {}", self.path.display());
+        for path in fs::read_dir(&self.path).into_iter().flatten().flatten().map(|entry| entry.path()) {
+            if path.extension().is_some_and(|extension| extension == "log") {
+                eprintln!("--- the end of {}\n{}", path.display(), tail(&path));
+            }
+        }
+    }
+}
+
+/// Creates and locks a file; the lock lasts as long as the value or its process.
+fn lock(path: &Path) -> Result<File, Error> {
+    let file = File::create(path).map_err(Error::io(format!("make {}", path.display())))?;
+    file.lock().map_err(Error::io(format!("lock {}", path.display())))?;
+    Ok(file)
+}
+
+/// Removes the folders whose lock nobody holds.
+fn remove_orphans(parent: &Path) {
+    let Ok(entries) = fs::read_dir(parent) else { return };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let Ok(lock) = File::open(path.join(LOCK)) else { continue };
+        if !matches!(lock.try_lock(), Err(TryLockError::WouldBlock)) {
+            let _ = fs::remove_dir_all(&path);
+        }
+    }
+}
+
+const LOCK: &str = ".lock";
+static SWEPT: Once = Once::new();
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_goes_with_its_owner() {
+        let folder = Folder::new("folder-test").unwrap();
+        let path = folder.path().to_owned();
+        folder.write("file", "content").unwrap();
+        drop(folder);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_folder_stays_for_reading_when_its_owner_panics() {
+        let folder = Folder::new("folder-test").unwrap();
+        let path = folder.path().to_owned();
+        let owner = thread::spawn(move || {
+            let _owned = folder;
+            panic!("on purpose");
+        });
+        assert!(owner.join().is_err());
+        assert!(path.exists());
+        fs::remove_dir_all(path).unwrap();
+    }
+
+    #[test]
+    fn an_orphan_is_removed_and_a_living_folder_is_not() {
+        let living = Folder::new("folder-test").unwrap();
+        let parent = living.path().parent().unwrap();
+        let orphan = parent.join(format!("folder-test-{}-orphan", process::id()));
+        fs::create_dir_all(&orphan).unwrap();
+        File::create(orphan.join(LOCK)).unwrap();
+        remove_orphans(parent);
+        assert!(living.path().exists());
+        assert!(!orphan.exists());
+    }
+}

@@ -1,0 +1,172 @@
+//! Records of a test's own, written by librdkafka.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
+use tokio::task::spawn_blocking;
+
+use super::Kafka;
+use crate::Error;
+
+/// What is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// `None` is Kafka's null.
+    pub key: Option<Vec<u8>>,
+    /// `None` is Kafka's null.
+    pub value: Option<Vec<u8>>,
+    /// Milliseconds since 1970-01-01T00:00:00Z; the producer's clock where `None`.
+    pub timestamp: Option<i64>,
+}
+
+impl Record {
+    /// A record of this value, without a key.
+    pub fn of(value: impl Into<Vec<u8>>) -> Self {
+        Self { value: Some(value.into()), ..Self::default() }
+    }
+}
+
+/// How it is written.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Write {
+    /// The batches' compression.
+    pub codec: Codec,
+    /// Records in a batch, at most; librdkafka's default where `None`.
+    pub batch: Option<usize>,
+    /// Written in one transaction of this outcome; in none where `None`.
+    pub transaction: Option<Outcome>,
+}
+
+/// The codecs that batches may have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Codec {
+    /// None.
+    #[default]
+    None,
+    /// gzip.
+    Gzip,
+    /// Snappy.
+    Snappy,
+    /// LZ4.
+    Lz4,
+    /// Zstandard.
+    Zstd,
+}
+
+/// How a transaction ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Its records count.
+    Commit,
+    /// Its records stay in the log, marked as void.
+    Abort,
+}
+
+impl Kafka {
+    /// Writes records in this order and gives their offsets once the broker has them all (and, in a transaction,
+    /// has its end).
+    ///
+    /// # Errors
+    /// [`Error::Kafka`] with the first failure.
+    ///
+    /// # Cancel safety
+    /// Some of the records may be written.
+    pub async fn produce(
+        &self,
+        topic: &str,
+        partition: i32,
+        records: &[Record],
+        how: Write,
+    ) -> Result<Vec<i64>, Error> {
+        let what = || format!("write {} records to {topic} {partition}", records.len());
+        let producer = self.producer(how).map_err(Error::kafka(what()))?;
+        let begin = producer.clone();
+        if how.transaction.is_some() {
+            blocking(move || begin.init_transactions(WITHIN).and_then(|()| begin.begin_transaction()))
+                .await
+                .map_err(Error::kafka(what()))?;
+        }
+        let offsets = write(&producer, topic, partition, records).await.map_err(Error::kafka(what()))?;
+        let ended = match how.transaction {
+            None => Ok(()),
+            Some(Outcome::Commit) => blocking(move || producer.commit_transaction(WITHIN)).await,
+            Some(Outcome::Abort) => blocking(move || producer.abort_transaction(WITHIN)).await,
+        };
+        ended.map_err(Error::kafka(what()))?;
+        Ok(offsets)
+    }
+
+    fn producer(&self, how: Write) -> KafkaResult<FutureProducer> {
+        static TRANSACTIONS: AtomicU32 = AtomicU32::new(0);
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", self.bootstrap())
+            .set("compression.type", how.codec.name())
+            .set("message.max.bytes", "8388608")
+            .set("queue.buffering.max.messages", "1000000")
+            // Records in this order, whatever is sent again.
+            .set("enable.idempotence", "true")
+            .set("linger.ms", "20");
+        if let Some(count) = how.batch {
+            config.set("batch.num.messages", count.to_string());
+        }
+        if how.transaction.is_some() {
+            let number = TRANSACTIONS.fetch_add(1, Ordering::Relaxed);
+            config.set("transactional.id", format!("tests-{}-{number}", std::process::id()));
+        }
+        config.create()
+    }
+}
+
+/// All are handed over before the first answer is awaited, so that they share batches.
+async fn write(
+    producer: &FutureProducer,
+    topic: &str,
+    partition: i32,
+    records: &[Record],
+) -> KafkaResult<Vec<i64>> {
+    let mut deliveries = Vec::with_capacity(records.len());
+    for record in records {
+        let mut message = FutureRecord::<[u8], [u8]>::to(topic).partition(partition);
+        message.key = record.key.as_deref();
+        message.payload = record.value.as_deref();
+        message.timestamp = record.timestamp;
+        deliveries.push(producer.send_result(message).map_err(|(error, _)| error)?);
+    }
+    let mut offsets = Vec::with_capacity(records.len());
+    for delivery in deliveries {
+        match delivery.await {
+            Ok(Ok(delivery)) => offsets.push(delivery.offset),
+            Ok(Err((error, _))) => return Err(error),
+            Err(_) => return Err(KafkaError::Canceled),
+        }
+    }
+    Ok(offsets)
+}
+
+/// librdkafka's transaction calls block.
+async fn blocking(call: impl FnOnce() -> KafkaResult<()> + Send + 'static) -> KafkaResult<()> {
+    spawn_blocking(call).await.unwrap_or(Err(KafkaError::Canceled))
+}
+
+impl Codec {
+    /// Every codec, for tests that try them all.
+    pub const ALL: [Self; 5] = [Self::None, Self::Gzip, Self::Snappy, Self::Lz4, Self::Zstd];
+
+    /// Its name in Kafka's configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Snappy => "snappy",
+            Self::Lz4 => "lz4",
+            Self::Zstd => "zstd",
+        }
+    }
+}
+
+const WITHIN: Duration = Duration::from_secs(30);

@@ -1,0 +1,103 @@
+//! Topics of a test's own.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use rdkafka::TopicPartitionList;
+use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
+use rdkafka::error::KafkaError;
+use rdkafka::topic_partition_list::Offset;
+use rdkafka::types::RDKafkaErrorCode;
+
+use super::Kafka;
+use crate::Error;
+
+impl Kafka {
+    /// Makes a topic that no other test has, with `configs` such as `("cleanup.policy", "compact")`, and gives its
+    /// name, which begins with `about`.
+    ///
+    /// # Errors
+    /// [`Error::Kafka`] with the broker's reason.
+    ///
+    /// # Cancel safety
+    /// The topic may come into being.
+    pub async fn topic(
+        &self,
+        about: &str,
+        partitions: i32,
+        configs: &[(&str, &str)],
+    ) -> Result<String, Error> {
+        let number = self.topics.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{about}-{number}");
+        let what = || format!("make the topic {name}");
+        let mut topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
+        for (key, value) in configs {
+            topic = topic.set(key, value);
+        }
+        let made = self.admin.create_topics([&topic], &options()).await.map_err(Error::kafka(what()))?;
+        first_refusal(made).map_err(Error::kafka(what()))?;
+        Ok(name)
+    }
+
+    /// The names of all topics, those of Kafka's own included.
+    ///
+    /// # Errors
+    /// [`Error::Kafka`] where the node does not answer within 10 s. Blocks meanwhile.
+    pub fn topics(&self) -> Result<Vec<String>, Error> {
+        let metadata =
+            self.admin.inner().fetch_metadata(None, WITHIN).map_err(Error::kafka("list the topics"))?;
+        Ok(metadata.topics().iter().map(|topic| topic.name().to_owned()).collect())
+    }
+
+    /// Log start and log end of a partition.
+    ///
+    /// # Errors
+    /// [`Error::Kafka`] with the broker's reason. Blocks at most 10 s.
+    pub fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64), Error> {
+        let what = format!("read the watermarks of {topic} {partition}");
+        self.admin.inner().fetch_watermarks(topic, partition, WITHIN).map_err(Error::kafka(what))
+    }
+
+    /// Deletes every record before `offset`, which becomes the log start.
+    ///
+    /// # Errors
+    /// [`Error::Kafka`] with the broker's reason.
+    ///
+    /// # Cancel safety
+    /// The records may be gone.
+    pub async fn delete_records_before(&self, topic: &str, partition: i32, offset: i64) -> Result<(), Error> {
+        let what = || format!("delete records of {topic} {partition} before {offset}");
+        let mut before = TopicPartitionList::new();
+        before
+            .add_partition_offset(topic, partition, Offset::Offset(offset))
+            .map_err(Error::kafka(what()))?;
+        let deleted = self.admin.delete_records(&before, &options()).await.map_err(Error::kafka(what()))?;
+        deleted.elements().iter().try_for_each(|e| e.error()).map_err(Error::kafka(what()))
+    }
+
+    /// Deletes a topic.
+    ///
+    /// # Errors
+    /// [`Error::Kafka`] with the broker's reason.
+    ///
+    /// # Cancel safety
+    /// The topic may be gone.
+    pub async fn delete_topic(&self, topic: &str) -> Result<(), Error> {
+        let what = || format!("delete the topic {topic}");
+        let deleted = self.admin.delete_topics(&[topic], &options()).await.map_err(Error::kafka(what()))?;
+        first_refusal(deleted).map_err(Error::kafka(what()))
+    }
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new().request_timeout(Some(WITHIN)).operation_timeout(Some(WITHIN))
+}
+
+fn first_refusal(results: Vec<Result<String, (String, RDKafkaErrorCode)>>) -> Result<(), KafkaError> {
+    results.into_iter().try_for_each(|result| match result {
+        Ok(_) => Ok(()),
+        Err((_, code)) => Err(KafkaError::AdminOp(code)),
+    })
+}
+
+const WITHIN: Duration = Duration::from_secs(10);

@@ -1,0 +1,115 @@
+//! Ports that no other test, in this process or another, is given at the same time.
+//!
+//! A part that is killed and started again must come back on the same port, so a port is owned for longer than a
+//! socket is bound to it. Three things make that safe: the ports lie below the range from which the kernel takes the
+//! local ports of outgoing connections; each is claimed by an abstract Unix socket of its number, which the kernel
+//! releases with its owner, however that ends; and a claimed port is handed out only if it can be bound.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener};
+use std::process;
+
+use crate::Error;
+
+/// A TCP port of 127.0.0.1, owned until dropped.
+#[derive(Debug)]
+pub struct Port {
+    number: u16,
+    _claim: UnixListener,
+}
+
+impl Port {
+    /// Any free port.
+    ///
+    /// # Errors
+    /// [`Error::NoPort`] where all are taken.
+    pub fn pick() -> Result<Self, Error> {
+        let first = FIRST;
+        let last = first_ephemeral().saturating_sub(1).max(first);
+        let count = last.saturating_sub(first).saturating_add(1);
+        // Processes begin at different places, so that their claims seldom meet.
+        let start = u16::try_from(process::id().wrapping_mul(61) % u32::from(count)).unwrap_or(0);
+        let candidates = (0..count).map(|i| {
+            let step = u32::from(start).wrapping_add(u32::from(i)) % u32::from(count);
+            first.saturating_add(u16::try_from(step).unwrap_or(0))
+        });
+        for number in candidates {
+            match Self::claim(number) {
+                Err(Error::PortInUse(_)) => {}
+                result => return result,
+            }
+        }
+        Err(Error::NoPort { first, last })
+    }
+
+    /// This very port.
+    ///
+    /// # Errors
+    /// [`Error::PortInUse`] where someone listens on it or owns it; [`Error::Io`] where it may not be bound.
+    pub fn claim(number: u16) -> Result<Self, Error> {
+        let in_use_or = |what: &str, e: std::io::Error| match e.kind() {
+            ErrorKind::AddrInUse => Error::PortInUse(number),
+            _ => Error::io(format!("{what} port {number}"))(e),
+        };
+        let name = UnixAddr::from_abstract_name(format!("sluicegate-port-{number}"))
+            .map_err(Error::io("name the claim of a port"))?;
+        let claim = UnixListener::bind_addr(&name).map_err(|e| in_use_or("claim", e))?;
+        TcpListener::bind((Ipv4Addr::UNSPECIFIED, number)).map_err(|e| in_use_or("listen on", e))?;
+        Ok(Self { number, _claim: claim })
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn number(&self) -> u16 {
+        self.number
+    }
+
+    /// Its address on 127.0.0.1.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.number))
+    }
+}
+
+/// The first port that the kernel may give to an outgoing connection.
+fn first_ephemeral() -> u16 {
+    fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")
+        .ok()
+        .and_then(|range| range.split_whitespace().next()?.parse().ok())
+        .unwrap_or(32_768)
+}
+
+/// Above the ports that well-known services use.
+const FIRST: u16 = 20_000;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn picked_ports_differ_while_they_are_owned() {
+        let ports: Vec<Port> = (0..200).map(|_| Port::pick().unwrap()).collect();
+        assert_eq!(ports.iter().map(Port::number).collect::<HashSet<_>>().len(), ports.len());
+    }
+
+    #[test]
+    fn an_owned_port_cannot_be_claimed_and_a_dropped_one_can() {
+        let port = Port::pick().unwrap();
+        let number = port.number();
+        assert!(matches!(Port::claim(number), Err(Error::PortInUse(n)) if n == number));
+        drop(port);
+        assert_eq!(Port::claim(number).unwrap().number(), number);
+    }
+
+    #[test]
+    fn a_port_that_someone_listens_on_is_in_use() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let number = listener.local_addr().unwrap().port();
+        assert!(matches!(Port::claim(number), Err(Error::PortInUse(n)) if n == number));
+    }
+}

@@ -1,0 +1,114 @@
+//! Bridge and Envoy in front of a Kafka.
+
+use std::path::PathBuf;
+
+use crate::bridge::Bridge;
+use crate::envoy::{self, Envoy, Profile};
+use crate::folder::Folder;
+use crate::port::Port;
+use crate::{Error, http};
+
+/// A running gateway with its bridge; everything ends when it is dropped.
+pub struct Stack {
+    /// The gateway.
+    pub envoy: Envoy,
+    /// The bridge behind it.
+    pub bridge: Bridge,
+    folder: Folder,
+}
+
+/// What a stack is made of.
+pub struct Setup {
+    /// Envoy's configuration.
+    pub profile: Profile,
+    /// The bridge's.
+    pub bridge: BridgeConfig,
+    /// Where clients connect; a free port where `None`.
+    pub gateway: Option<Port>,
+    /// Envoy's worker threads.
+    pub concurrency: u32,
+    /// Another Envoy than the installed one.
+    pub envoy: Option<PathBuf>,
+    /// Exact texts of Envoy's configuration, and what stands there for this run.
+    pub envoy_edits: Vec<(String, String)>,
+}
+
+/// Where the bridge's configuration comes from. Its addresses are overridden.
+pub enum BridgeConfig {
+    /// One cluster, `default`.
+    Cluster {
+        /// Its `bootstrap.servers`.
+        bootstrap: String,
+        /// TOML that stands before it: top-level keys, then tables.
+        settings: String,
+    },
+    /// A file of the user's own.
+    File(PathBuf),
+}
+
+impl Setup {
+    /// A gateway with two workers in front of this Kafka, all else at its default.
+    pub fn new(profile: Profile, bootstrap: impl Into<String>) -> Self {
+        let bridge = BridgeConfig::Cluster { bootstrap: bootstrap.into(), settings: String::new() };
+        Self { profile, bridge, gateway: None, concurrency: 2, envoy: None, envoy_edits: Vec::new() }
+    }
+}
+
+impl Stack {
+    /// Starts the bridge, then Envoy. Kafka may be down.
+    ///
+    /// # Errors
+    /// Where a part cannot be started.
+    ///
+    /// # Cancel safety
+    /// Nothing is left running.
+    pub async fn start(setup: Setup) -> Result<Self, Error> {
+        let folder = Folder::new(setup.profile.name())?;
+        let config = match setup.bridge {
+            BridgeConfig::File(path) => path,
+            BridgeConfig::Cluster { bootstrap, settings } => {
+                let text = format!("{settings}\n[clusters.default]\n\"bootstrap.servers\" = {bootstrap:?}\n");
+                folder.write("bridge.toml", &text)?
+            }
+        };
+        let bridge = Bridge::start(&config, folder.path()).await?;
+        let envoy = envoy::Setup {
+            profile: setup.profile,
+            gateway: setup.gateway.map_or_else(Port::pick, Ok)?,
+            bridge: bridge.grpc(),
+            bridge_admin: bridge.admin(),
+            program: setup.envoy,
+            concurrency: setup.concurrency,
+            edits: setup.envoy_edits,
+        };
+        let envoy = Envoy::start(envoy, folder.path()).await?;
+        Ok(Self { envoy, bridge, folder })
+    }
+
+    /// Where a pub/sub client connects.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("ws://{}/pubsub", self.envoy.gateway())
+    }
+
+    /// Whether a fetch would work: the gateway's `/readyz`, or why not.
+    ///
+    /// # Errors
+    /// A text for people.
+    ///
+    /// # Cancel safety
+    /// Nothing is left over.
+    pub async fn ready(&self) -> Result<(), String> {
+        let answer = http::get(self.envoy.gateway(), "/readyz").await?;
+        match answer.status {
+            200 => Ok(()),
+            status => Err(format!("{status} {}", answer.body.trim())),
+        }
+    }
+
+    /// Its folder of configurations and logs.
+    #[must_use]
+    pub fn folder(&self) -> &Folder {
+        &self.folder
+    }
+}
