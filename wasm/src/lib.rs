@@ -1,1 +1,23 @@
-//! skeleton
+//! The proxy-wasm filter: Kafka for WebSocket clients, inside the gateway.
+//!
+//! 1. [`config`]: the plugin's configuration, or all that is wrong with it
+//! 2. `filter`: one instance per worker, which opens streams and ends overdue ones
+//! 3. `stream`: one HTTP stream; a table from host callback to [`sluicegate_session::Session`], and from its outputs to
+//!    host calls
+//! 4. `host`: each host call, with every status it may return
+//! 5. `stats`: what is counted
+//!
+//! A trap would end every session of the worker: nothing here may panic, whatever the client, the bridge or the host do.
+
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
+pub mod config;
+
+#[cfg(target_arch = "wasm32")]
+mod filter;
+#[cfg(target_arch = "wasm32")]
+mod host;
+#[cfg(target_arch = "wasm32")]
+mod stats;
+#[cfg(target_arch = "wasm32")]
+mod stream;

@@ -106,7 +106,7 @@ impl Answers {
             }
             let need = match next(&self.front)? {
                 Next::Bytes(need) => need,
-                Next::Data { .. } | Next::Control { .. } => 0,
+                Next::Data { .. } | Next::Control => 0,
             };
             let here = need.saturating_sub(self.front.len()).min(bytes.len());
             let (part, rest) = bytes.split_at_checked(here).ok_or(Broken("split"))?;

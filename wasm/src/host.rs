@@ -1,0 +1,262 @@
+//! Each call to the proxy that hosts the filter (proxy-wasm ABI 0.2.1), with every status it may return as a value.
+//!
+//! The SDK's own wrappers panic on a status they do not expect, and on a header value that is not UTF-8.
+
+#![expect(unsafe_code, reason = "calls across the boundary of the module")]
+
+use std::ptr::null_mut;
+
+/// A status other than OK, as the host returned it: 1 not found, 2 bad argument, others as the host likes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Status(u32);
+
+impl Status {
+    const NOT_FOUND: Self = Self(1);
+}
+
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "host status {}", self.0)
+    }
+}
+
+/// Which headers.
+#[derive(Debug, Clone, Copy)]
+#[repr(u32)]
+pub(crate) enum Map {
+    Request = 0,
+    Response = 2,
+}
+
+/// Which bytes.
+#[derive(Debug, Clone, Copy)]
+#[repr(u32)]
+pub(crate) enum Buffer {
+    RequestBody = 0,
+    ResponseBody = 1,
+    PluginConfiguration = 7,
+}
+
+/// How loud.
+#[derive(Debug, Clone, Copy)]
+#[repr(u32)]
+pub(crate) enum Level {
+    Error = 4,
+}
+
+/// What a metric does.
+#[derive(Debug, Clone, Copy)]
+#[repr(u32)]
+pub(crate) enum Metric {
+    Counter = 0,
+    Gauge = 1,
+}
+
+/// Writes a line to the proxy's log. There is nobody to tell when that fails.
+pub(crate) fn log(level: Level, line: &str) {
+    let _ = unsafe { proxy_log(level as u32, line.as_ptr(), line.len()) };
+}
+
+/// The value of a header; several of one name come joined by commas.
+pub(crate) fn header(map: Map, name: &str) -> Result<Option<Vec<u8>>, Status> {
+    let (mut data, mut len) = (null_mut(), 0);
+    let status =
+        unsafe { proxy_get_header_map_value(map as u32, name.as_ptr(), name.len(), &mut data, &mut len) };
+    match check(status) {
+        Ok(()) => Ok(Some(own(data, len))),
+        Err(Status::NOT_FOUND) => Ok(None),
+        Err(status) => Err(status),
+    }
+}
+
+/// Names of all headers.
+pub(crate) fn header_names(map: Map) -> Result<Vec<Vec<u8>>, Status> {
+    let (mut data, mut len) = (null_mut(), 0);
+    check(unsafe { proxy_get_header_map_pairs(map as u32, &mut data, &mut len) })?;
+    Ok(names(&own(data, len)))
+}
+
+/// Sets a header, in the place of all others of its name.
+pub(crate) fn set_header(map: Map, name: &str, value: &[u8]) -> Result<(), Status> {
+    check(unsafe {
+        proxy_replace_header_map_value(map as u32, name.as_ptr(), name.len(), value.as_ptr(), value.len())
+    })
+}
+
+/// Removes all headers of a name; one that is not there is no error.
+pub(crate) fn remove_header(map: Map, name: &[u8]) -> Result<(), Status> {
+    match check(unsafe { proxy_remove_header_map_value(map as u32, name.as_ptr(), name.len()) }) {
+        Err(Status::NOT_FOUND) => Ok(()),
+        other => other,
+    }
+}
+
+/// The first `len` bytes of a buffer, or fewer where it is shorter.
+pub(crate) fn buffer(buffer: Buffer, len: usize) -> Result<Vec<u8>, Status> {
+    let (mut data, mut got) = (null_mut(), 0);
+    check(unsafe { proxy_get_buffer_bytes(buffer as u32, 0, len, &mut data, &mut got) })?;
+    Ok(own(data, got))
+}
+
+/// Puts `bytes` in the place of the first `len` bytes of a buffer. Hosts may refuse a `len` that is neither 0 nor all.
+pub(crate) fn replace_front(buffer: Buffer, len: usize, bytes: &[u8]) -> Result<(), Status> {
+    check(unsafe { proxy_set_buffer_bytes(buffer as u32, 0, len, bytes.as_ptr(), bytes.len()) })
+}
+
+/// Puts `bytes` behind all that a buffer holds.
+pub(crate) fn append(buffer: Buffer, bytes: &[u8]) -> Result<(), Status> {
+    // The ABI's "start" may lie beyond the end; hosts that read it as signed get a positive number.
+    let end = i32::MAX.unsigned_abs() as usize;
+    check(unsafe { proxy_set_buffer_bytes(buffer as u32, end, 0, bytes.as_ptr(), bytes.len()) })
+}
+
+/// Answers the request in the upstream's place.
+pub(crate) fn respond(status: u16, headers: &[(&str, &str)], body: &str) -> Result<(), Status> {
+    let headers = pairs(headers);
+    let no_grpc_status = -1;
+    check(unsafe {
+        proxy_send_local_response(
+            u32::from(status),
+            null_mut(),
+            0,
+            body.as_ptr(),
+            body.len(),
+            headers.as_ptr(),
+            headers.len(),
+            no_grpc_status,
+        )
+    })
+}
+
+/// Ends the current stream in both directions, without a word.
+pub(crate) fn reset_stream() -> Result<(), Status> {
+    let request = 0;
+    check(unsafe { proxy_close_stream(request) })
+}
+
+/// Makes another stream the current one, for the rest of the callback.
+pub(crate) fn enter_stream(context_id: u32) -> Result<(), Status> {
+    check(unsafe { proxy_set_effective_context(context_id) })
+}
+
+/// Asks for a tick every `milliseconds`.
+pub(crate) fn tick_every(milliseconds: u32) -> Result<(), Status> {
+    check(unsafe { proxy_set_tick_period_milliseconds(milliseconds) })
+}
+
+/// Nanoseconds since 1970-01-01T00:00:00Z.
+pub(crate) fn now() -> Result<u64, Status> {
+    let mut nanoseconds = 0;
+    check(unsafe { proxy_get_current_time_nanoseconds(&mut nanoseconds) })?;
+    Ok(nanoseconds)
+}
+
+/// Defines a metric; the same name gives the same id.
+pub(crate) fn define_metric(kind: Metric, name: &str) -> Result<u32, Status> {
+    let mut id = 0;
+    check(unsafe { proxy_define_metric(kind as u32, name.as_ptr(), name.len(), &mut id) })?;
+    Ok(id)
+}
+
+/// Adds to a metric.
+pub(crate) fn add_to_metric(id: u32, offset: i64) -> Result<(), Status> {
+    check(unsafe { proxy_increment_metric(id, offset) })
+}
+
+fn check(status: u32) -> Result<(), Status> {
+    if status == 0 { Ok(()) } else { Err(Status(status)) }
+}
+
+/// Takes over memory that the host allocated through `proxy_on_memory_allocate`, which the SDK exports.
+fn own(data: *mut u8, len: usize) -> Vec<u8> {
+    if data.is_null() || len == 0 {
+        return Vec::new();
+    }
+    // SAFETY: the host got `data` as a boxed slice of `len` bytes from the allocator of this module, filled it, and hands
+    // it over with this call.
+    unsafe { Vec::from_raw_parts(data, len, len) }
+}
+
+/// Names in a serialized header map: a count, the lengths of each name and value, then each of them with a zero byte
+/// behind it; integers are 32 bits, little endian.
+fn names(map: &[u8]) -> Vec<Vec<u8>> {
+    let Some((count, mut lengths)) = integer(map) else { return Vec::new() };
+    let Some(mut text) = count.checked_mul(8).and_then(|len| lengths.get(len..)) else { return Vec::new() };
+    let mut names = Vec::new();
+    for _ in 0..count {
+        let Some((name_len, rest)) = integer(lengths) else { break };
+        let Some((value_len, rest)) = integer(rest) else { break };
+        lengths = rest;
+        let Some(name) = text.get(..name_len) else { break };
+        names.push(name.to_vec());
+        let next = name_len.saturating_add(value_len).saturating_add(2);
+        text = text.get(next..).unwrap_or_default();
+    }
+    names
+}
+
+fn integer(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let (integer, rest) = bytes.split_first_chunk::<4>()?;
+    Some((usize::try_from(u32::from_le_bytes(*integer)).ok()?, rest))
+}
+
+/// A header map as [`names`] reads it.
+fn pairs(headers: &[(&str, &str)]) -> Vec<u8> {
+    let length = |text: &str| u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes();
+    let mut map = u32::try_from(headers.len()).unwrap_or(u32::MAX).to_le_bytes().to_vec();
+    for (name, value) in headers {
+        map.extend_from_slice(&length(name));
+        map.extend_from_slice(&length(value));
+    }
+    for text in headers.iter().flat_map(|(name, value)| [name, value]) {
+        map.extend_from_slice(text.as_bytes());
+        map.push(0);
+    }
+    map
+}
+
+#[link(wasm_import_module = "env")]
+unsafe extern "C" {
+    fn proxy_log(level: u32, line: *const u8, len: usize) -> u32;
+    fn proxy_get_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_len: usize,
+        value: *mut *mut u8,
+        value_len: *mut usize,
+    ) -> u32;
+    fn proxy_get_header_map_pairs(map: u32, pairs: *mut *mut u8, pairs_len: *mut usize) -> u32;
+    fn proxy_replace_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_len: usize,
+        value: *const u8,
+        value_len: usize,
+    ) -> u32;
+    fn proxy_remove_header_map_value(map: u32, name: *const u8, name_len: usize) -> u32;
+    fn proxy_get_buffer_bytes(
+        buffer: u32,
+        start: usize,
+        len: usize,
+        data: *mut *mut u8,
+        data_len: *mut usize,
+    ) -> u32;
+    fn proxy_set_buffer_bytes(buffer: u32, start: usize, len: usize, data: *const u8, data_len: usize)
+    -> u32;
+    fn proxy_send_local_response(
+        status: u32,
+        details: *const u8,
+        details_len: usize,
+        body: *const u8,
+        body_len: usize,
+        headers: *const u8,
+        headers_len: usize,
+        grpc_status: i32,
+    ) -> u32;
+    fn proxy_close_stream(stream: u32) -> u32;
+    fn proxy_set_effective_context(context_id: u32) -> u32;
+    fn proxy_set_tick_period_milliseconds(milliseconds: u32) -> u32;
+    fn proxy_get_current_time_nanoseconds(nanoseconds: *mut u64) -> u32;
+    fn proxy_define_metric(kind: u32, name: *const u8, name_len: usize, id: *mut u32) -> u32;
+    fn proxy_increment_metric(id: u32, offset: i64) -> u32;
+}

@@ -1,0 +1,102 @@
+//! What the filter counts; Envoy shows it under `wasmcustom.`.
+
+use std::cell::Cell;
+
+use sluicegate_session::Event;
+use sluicegate_session::close::Fault;
+use sluicegate_session::request::Command;
+
+use crate::host::{self, Level, Metric};
+
+/// Declares each metric once: its field, its kind and its name.
+macro_rules! metrics {
+    ($($field:ident: $kind:ident $name:literal,)*) => {
+        /// Ids of the metrics. One that the host refused is not counted.
+        #[derive(Debug)]
+        pub(crate) struct Stats {
+            $($field: Option<u32>,)*
+            complained: Cell<bool>,
+        }
+
+        impl Stats {
+            pub(crate) fn define() -> Self {
+                Self {
+                    $($field: host::define_metric(Metric::$kind, concat!("sluicegate.", $name)).ok(),)*
+                    complained: Cell::new(false),
+                }
+            }
+        }
+    };
+}
+
+metrics! {
+    sessions: Counter "sessions",
+    sessions_open: Gauge "sessions_open",
+    handshakes_refused: Counter "handshakes_refused",
+    bridge_refused: Counter "bridge_refused",
+    ping: Counter "commands.ping",
+    kafka_fetch: Counter "commands.kafka_fetch",
+    kafka_list_offset: Counter "commands.kafka_list_offset",
+    unknown_command: Counter "errors.unknown_command",
+    wrong_command: Counter "errors.wrong_command",
+    protocol_error: Counter "errors.protocol",
+    not_utf8: Counter "errors.not_utf8",
+    message_too_big: Counter "errors.message_too_big",
+    out_of_memory: Counter "errors.out_of_memory",
+    host_call: Counter "errors.host_call",
+    bytes_from_client: Counter "bytes_from_client",
+    bytes_to_client: Counter "bytes_to_client",
+}
+
+impl Stats {
+    pub(crate) fn session_opened(&self) {
+        self.add(self.sessions, 1);
+        self.add(self.sessions_open, 1);
+    }
+
+    pub(crate) fn session_ended(&self) {
+        self.add(self.sessions_open, -1);
+    }
+
+    pub(crate) fn handshake_refused(&self) {
+        self.add(self.handshakes_refused, 1);
+    }
+
+    pub(crate) fn bridge_refused(&self) {
+        self.add(self.bridge_refused, 1);
+    }
+
+    pub(crate) fn host_call_failed(&self) {
+        self.add(self.host_call, 1);
+    }
+
+    pub(crate) fn from_client(&self, bytes: usize) {
+        self.add(self.bytes_from_client, i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn to_client(&self, bytes: usize) {
+        self.add(self.bytes_to_client, i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn event(&self, event: Event) {
+        let metric = match event {
+            Event::Command(Command::Ping) => self.ping,
+            Event::Command(Command::KafkaFetch) => self.kafka_fetch,
+            Event::Command(Command::KafkaListOffset) => self.kafka_list_offset,
+            Event::UnknownCommand => self.unknown_command,
+            Event::WrongCommand => self.wrong_command,
+            Event::Fault(Fault::Protocol(_)) => self.protocol_error,
+            Event::Fault(Fault::NotUtf8) => self.not_utf8,
+            Event::Fault(Fault::MessageTooBig { .. }) => self.message_too_big,
+            Event::Fault(Fault::OutOfMemory) => self.out_of_memory,
+        };
+        self.add(metric, 1);
+    }
+
+    fn add(&self, metric: Option<u32>, offset: i64) {
+        let added = metric.map(|id| host::add_to_metric(id, offset));
+        if !matches!(added, Some(Ok(()))) && !self.complained.replace(true) {
+            host::log(Level::Error, "sluicegate: the host refuses metrics, counts are incomplete");
+        }
+    }
+}
