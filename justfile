@@ -7,9 +7,11 @@ _default:
     @just --list --unsorted
 
 # start everything on this machine and try it: see `./dev demo --help`
-demo *args: wasm
-    cargo build -p sluicegate-tests -p sluicegate-bridge -p sluicegate-cli --bins
+demo *args: _demo-programs
     @exec target/debug/demo "$@"
+
+_demo-programs: wasm
+    cargo build -p sluicegate-tests -p sluicegate-bridge -p sluicegate-cli --bins
 
 # everything: units, the session logic on wasm32, the filter, end to end on a real Envoy and a real Kafka
 test: wasm

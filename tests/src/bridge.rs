@@ -85,6 +85,10 @@ async fn run(config: &Path, grpc: &Port, admin: &Port, log: &Path) -> Result<Pro
         .arg(config)
         .env("SLUICEGATE_LISTEN", grpc.address().to_string())
         .env("SLUICEGATE_ADMIN_LISTEN", admin.address().to_string());
+    // The bridge takes every variable with its prefix for a key of its configuration.
+    for variable in tools::VARIABLES.into_iter().chain(["SLUICEGATE_URL"]) {
+        command.env_remove(variable);
+    }
     let mut process = Process::spawn("the bridge", command, log)?;
     let live = async || match http::get(admin.address(), "/livez").await?.status {
         200 => Ok(()),

@@ -154,41 +154,86 @@ impl Launch {
 /// The committed configuration, with this run's ports and filter.
 fn configuration(setup: &Setup, admin: &Port) -> Result<String, Error> {
     let file = tools::workspace().join("envoy").join(setup.profile.name()).with_extension("yaml");
-    let mut text = fs::read_to_string(&file).map_err(Error::io(format!("read {}", file.display())))?;
+    let text = fs::read_to_string(&file).map_err(Error::io(format!("read {}", file.display())))?;
+    let ports = [setup.gateway.number(), setup.bridge.port(), setup.bridge_admin.port(), admin.number()];
+    replace(&file, &text, edits_of_a_run(ports, &tools::filter()?).iter().chain(&setup.edits))
+}
+
+/// What differs between the committed file and a run of it: four ports, in the order of [`PORTS`], and the filter.
+fn edits_of_a_run(ports: [u16; 4], filter: &Path) -> Vec<(String, String)> {
     let port = |number: u16| format!("port_value: {number}");
-    let fixed = [
-        (port(8080), port(setup.gateway.number())),
-        (port(7400), port(setup.bridge.port())),
-        (port(7401), port(setup.bridge_admin.port())),
-        (port(9901), port(admin.number())),
-        ("filename: sluicegate_filter.wasm".to_owned(), format!("filename: {}", tools::filter()?.display())),
-    ];
-    for (old, new) in fixed.iter().chain(&setup.edits) {
-        text = replace_once(&file, text, old, new)?;
-    }
-    Ok(text)
+    let ports = PORTS.into_iter().zip(ports).map(|(old, new)| (port(old), port(new)));
+    let filter = ("filename: sluicegate_filter.wasm".to_owned(), format!("filename: {filter:?}"));
+    ports.chain([filter]).collect()
 }
 
-fn replace_once(file: &Path, text: String, old: &str, new: &str) -> Result<String, Error> {
-    match text.matches(old).count() {
-        1 => Ok(text.replacen(old, new, 1)),
-        count => Err(Error::Substitution { file: file.to_owned(), text: old.to_owned(), count }),
+/// Replaces texts that each stand in `text` exactly once; what one puts in is not seen by another.
+fn replace<'a>(
+    file: &Path,
+    text: &str,
+    edits: impl Iterator<Item = &'a (String, String)>,
+) -> Result<String, Error> {
+    let wrong = |old: &str, count| Error::Substitution { file: file.to_owned(), text: old.to_owned(), count };
+    let mut found = Vec::new();
+    for (old, new) in edits {
+        match *text.match_indices(old.as_str()).map(|(at, _)| at).collect::<Vec<_>>() {
+            [at] => found.push((at, old, new)),
+            ref places => return Err(wrong(old, places.len())),
+        }
     }
+    found.sort_unstable();
+    let mut rest = text;
+    let mut done = String::new();
+    for (_, old, new) in found {
+        // Overlapping edits: the first took away what the second is to replace.
+        let (before, after) = rest.split_once(old.as_str()).ok_or_else(|| wrong(old, 0))?;
+        done.push_str(before);
+        done.push_str(new);
+        rest = after;
+    }
+    done.push_str(rest);
+    Ok(done)
 }
 
+/// The committed ports: gateway, bridge, the bridge's administration, Envoy's administration.
+const PORTS: [u16; 4] = [8080, 7400, 7401, 9901];
 const START_WITHIN: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    #[track_caller]
+    fn check(text: &str, edits: &[(&str, &str)], want: Result<&str, usize>) {
+        let edits: Vec<_> = edits.iter().map(|&(old, new)| (old.to_owned(), new.to_owned())).collect();
+        let got = replace(Path::new("f.yaml"), text, edits.iter()).map_err(|error| match error {
+            Error::Substitution { count, .. } => count,
+            error => panic!("{error}"),
+        });
+        assert_eq!(got.as_deref().map_err(|count| *count), want);
+    }
+
     #[test]
-    fn a_text_is_replaced_only_where_it_stands_exactly_once() {
-        let replace = |text: &str| replace_once(Path::new("f.yaml"), text.to_owned(), "port: 1", "port: 2");
-        assert_eq!(replace("a port: 1 b").unwrap(), "a port: 2 b");
-        for (text, count) in [("a b", 0), ("port: 1, port: 1", 2), ("port: 1, port: 10", 2)] {
-            let error = replace(text).unwrap_err().to_string();
-            assert!(error.contains(&format!("{count} times")), "{error}");
+    fn a_text_is_replaced_where_it_stands_exactly_once() {
+        check("a port: 1 b", &[("port: 1", "port: 2")], Ok("a port: 2 b"));
+        check("a b", &[("port: 1", "port: 2")], Err(0));
+        check("port: 1, port: 10", &[("port: 1", "port: 2")], Err(2));
+    }
+
+    #[test]
+    fn one_replacement_is_not_seen_by_another() {
+        check("a b c", &[("c", "a"), ("a", "b"), ("b", "a")], Ok("b a a"));
+        check("a b c", &[("a b", "x"), ("b c", "y")], Err(0));
+    }
+
+    #[test]
+    fn both_committed_configurations_hold_each_text_once() {
+        for profile in Profile::ALL {
+            let file = tools::workspace().join("envoy").join(profile.name()).with_extension("yaml");
+            let text = fs::read_to_string(&file).unwrap();
+            for (old, _) in edits_of_a_run([1, 2, 3, 4], Path::new("f.wasm")) {
+                assert_eq!(text.matches(&old).count(), 1, "{old:?} in {}", file.display());
+            }
         }
     }
 }

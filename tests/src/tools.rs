@@ -1,6 +1,6 @@
 //! Where the programs are: what cargo built beside this program, and what `./dev` put under `target/tools`.
 //!
-//! `SLUICEGATE_ENVOY`, `SLUICEGATE_KAFKA_LIB`, `SLUICEGATE_BRIDGE` and `SLUICEGATE_FILTER` name others.
+//! The environment [`VARIABLES`] name others.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -85,5 +85,8 @@ fn find(
     if path.exists() { Ok(path) } else { Err(Error::Missing { what, path, remedy }) }
 }
 
+/// The environment's names for each of these.
+pub const VARIABLES: [&str; 5] =
+    ["SLUICEGATE_ENVOY", "SLUICEGATE_KAFKA_LIB", "SLUICEGATE_BRIDGE", "SLUICEGATE_CLI", "SLUICEGATE_FILTER"];
 const INSTALL: &str = "`./dev e2e` installs it";
 const BUILD: &str = "`./dev e2e` and `./dev demo` build it";

@@ -1,0 +1,94 @@
+//! The demo's command line.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+use sluicegate_tests::envoy::Profile;
+
+/// Starts a Kafka, the bridge and Envoy with the filter on this machine, until Ctrl-C
+#[derive(Debug, Parser)]
+#[command(name = "./dev demo")]
+pub(crate) struct Args {
+    /// Read this cluster instead of an embedded one; nothing is created or written there
+    #[arg(long, value_name = "HOST:PORT[,HOST:PORT…]", conflicts_with = "config", value_parser = servers)]
+    pub(crate) bootstrap_servers: Option<String>,
+
+    /// Run the bridge with this configuration; the gateway reads its cluster `default`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// The gateway's port
+    #[arg(long, value_name = "N", default_value_t = 8080, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) port: u16,
+
+    /// How Envoy talks to the bridge
+    #[arg(long, value_enum, default_value_t = ProfileArg::Tunnel)]
+    pub(crate) profile: ProfileArg,
+
+    /// Run this Envoy instead of the installed one
+    #[arg(long, value_name = "PATH")]
+    pub(crate) envoy: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum ProfileArg {
+    /// An extended CONNECT, whose bytes are gRPC's
+    Tunnel,
+    /// An internal listener, behind which it is plain gRPC
+    Internal,
+}
+
+impl From<ProfileArg> for Profile {
+    fn from(profile: ProfileArg) -> Self {
+        match profile {
+            ProfileArg::Tunnel => Self::Tunnel,
+            ProfileArg::Internal => Self::Internal,
+        }
+    }
+}
+
+/// What the user asked for, or the exit after help or one sentence on what is wrong.
+#[expect(clippy::print_stderr, reason = "a program's errors")]
+pub(crate) fn parse() -> Result<Args, ExitCode> {
+    Args::try_parse().map_err(|error| {
+        if error.use_stderr() {
+            let text = error.to_string();
+            let sentence = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+            eprintln!("demo: {sentence} (see ./dev demo --help)");
+            ExitCode::from(2)
+        } else {
+            let _ = error.print();
+            ExitCode::SUCCESS
+        }
+    })
+}
+
+/// A comma-separated list of `host:port`.
+fn servers(text: &str) -> Result<String, String> {
+    for server in text.split(',') {
+        let named = server
+            .trim()
+            .rsplit_once(':')
+            .filter(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0));
+        if named.is_none() {
+            return Err(format!("{server:?} is not HOST:PORT"));
+        }
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_are_hosts_with_ports() {
+        for good in ["a:1", "a:1,b:65535", "127.0.0.1:9092, [::1]:9092"] {
+            assert!(servers(good).is_ok(), "{good}");
+        }
+        for bad in ["", "a", "a:", ":1", "a:0", "a:65536", "a:1,", "a:1,b"] {
+            assert!(servers(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Everything started, watched until it is to stop, and stopped.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::fs;
+use std::time::Duration;
+
+use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::port::Port;
+use sluicegate_tests::process::Process;
+use sluicegate_tests::stack::{BridgeConfig, Setup, Stack};
+use sluicegate_tests::{Error as StackError, tools};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, sleep};
+
+use crate::args::Args;
+use crate::embedded::Embedded;
+use crate::hints::{self, Source};
+
+type Failure = Box<dyn Error>;
+
+/// Runs until Ctrl-C, SIGTERM or a failure; nothing is left running.
+///
+/// # Errors
+/// Where something cannot be started, or ends by itself.
+pub(crate) async fn run(args: Args) -> Result<(), Failure> {
+    let stop = stop_signal()?;
+    tokio::pin!(stop);
+    let mut running = tokio::select! {
+        running = Running::start(args) => running?,
+        () = &mut stop => return Ok(()),
+    };
+    let ended = tokio::select! {
+        ended = running.watch() => ended,
+        () = &mut stop => {
+            hints::say("stopping");
+            running.stop().await;
+            return Ok(());
+        }
+    };
+    match ended {
+        Ok(never) => match never {},
+        Err(failure) => Err(failure),
+    }
+}
+
+struct Running {
+    stack: Stack,
+    embedded: Option<Embedded>,
+}
+
+impl Running {
+    async fn start(args: Args) -> Result<Self, Failure> {
+        let gateway = Port::claim(args.port).map_err(|error| match error {
+            StackError::PortInUse(port) => {
+                format!("port {port} is in use; choose another with --port").into()
+            }
+            error => Failure::from(error),
+        })?;
+        if let Some(path) = args.envoy.as_deref().filter(|path| !path.is_file()) {
+            return Err(format!("no Envoy at {}", path.display()).into());
+        }
+        let profile = Profile::from(args.profile);
+
+        let (bridge, source, embedded) = match (args.config, args.bootstrap_servers) {
+            (Some(path), _) => {
+                fs::read_to_string(&path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
+                let source = Source::Config(path.clone());
+                (BridgeConfig::File(path), source, None)
+            }
+            (None, Some(servers)) => (cluster(&servers), Source::Servers(servers), None),
+            (None, None) => {
+                hints::say("starting the embedded Kafka");
+                let embedded =
+                    Embedded::start().map_err(|e| format!("cannot start the embedded Kafka: {e}"))?;
+                (cluster(&embedded.bootstrap()), Source::Embedded(embedded.bootstrap()), Some(embedded))
+            }
+        };
+
+        hints::say("starting the bridge and Envoy");
+        let setup =
+            Setup { bridge, gateway: Some(gateway), envoy: args.envoy, ..Setup::new(profile, String::new()) };
+        let mut running = Self { stack: Stack::start(setup).await?, embedded };
+        hints::say("waiting until a fetch works");
+        running.ready(&source).await?;
+        hints::print(&running.stack, profile, &source, &tools::cli()?);
+        Ok(running)
+    }
+
+    /// Until the gateway says that a fetch would work.
+    async fn ready(&mut self, source: &Source) -> Result<(), Failure> {
+        let deadline = Instant::now() + READY_WITHIN;
+        loop {
+            let Err(reason) = self.stack.ready().await else { return Ok(()) };
+            self.alive()?;
+            if Instant::now() >= deadline {
+                let within = READY_WITHIN.as_secs();
+                return Err(format!("{source} cannot be read after {within} s: {reason}").into());
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    /// Until a part ends that should not.
+    async fn watch(&mut self) -> Result<Infallible, Failure> {
+        let Self { stack, embedded } = self;
+        let written = async {
+            match embedded {
+                Some(embedded) => embedded.write_readings().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::pin!(written);
+        loop {
+            tokio::select! {
+                result = &mut written => {
+                    let reason = result.map_or_else(|e| e.to_string(), |()| "it has no more".to_owned());
+                    return Err(format!("the generator of readings stopped: {reason}").into());
+                }
+                () = sleep(POLL) => alive(stack)?,
+            }
+        }
+    }
+
+    fn alive(&mut self) -> Result<(), Failure> {
+        alive(&mut self.stack)
+    }
+
+    /// The gateway first, so that the bridge has no session left to wait for. What does not end in time is killed
+    /// when it is dropped.
+    async fn stop(mut self) {
+        for process in [&mut self.stack.envoy.process, &mut self.stack.bridge.process] {
+            process.terminate();
+            let _ = process.wait(STOP_WITHIN).await;
+        }
+    }
+}
+
+fn alive(stack: &mut Stack) -> Result<(), Failure> {
+    for (part, process) in [("Envoy", &mut stack.envoy.process), ("the bridge", &mut stack.bridge.process)] {
+        if let Some(status) = Process::ended(process) {
+            let tail = process.log_tail();
+            return Err(format!("{part} ended by itself ({status}); its log ends with\n{tail}").into());
+        }
+    }
+    Ok(())
+}
+
+fn cluster(servers: &str) -> BridgeConfig {
+    BridgeConfig::Cluster { bootstrap: servers.to_owned(), settings: String::new() }
+}
+
+/// Ends with the first SIGINT, SIGTERM or SIGHUP from here on.
+fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hang_up.recv() => {}
+        }
+    })
+}
+
+const READY_WITHIN: Duration = Duration::from_secs(15);
+const STOP_WITHIN: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(200);

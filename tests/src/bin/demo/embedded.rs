@@ -1,0 +1,62 @@
+//! A Kafka inside this program, librdkafka's mock cluster, and the readings of three sluice gates that fill its topic.
+
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::error::KafkaResult;
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::{DefaultProducerContext, FutureProducer, FutureRecord};
+use serde_json::json;
+use tokio::time::{MissedTickBehavior, interval};
+
+/// The cluster; it is gone when this is dropped.
+pub(crate) struct Embedded {
+    cluster: MockCluster<'static, DefaultProducerContext>,
+    producer: FutureProducer,
+}
+
+impl Embedded {
+    /// A cluster of one broker with the topic [`TOPIC`], a partition for each gate.
+    pub(crate) fn start() -> KafkaResult<Self> {
+        let cluster = MockCluster::new(1)?;
+        cluster.create_topic(TOPIC, PARTITIONS, 1)?;
+        let producer = ClientConfig::new().set("bootstrap.servers", cluster.bootstrap_servers()).create()?;
+        Ok(Self { cluster, producer })
+    }
+
+    pub(crate) fn bootstrap(&self) -> String {
+        self.cluster.bootstrap_servers()
+    }
+
+    /// Writes a few readings a second, for ever; the first of each gate at once.
+    pub(crate) async fn write_readings(&self) -> KafkaResult<()> {
+        let mut ticks = interval(EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        for reading in 0_u32.. {
+            for (partition, gate) in (0..).zip(GATES) {
+                ticks.tick().await;
+                let value = reading_of(gate, reading);
+                let record = FutureRecord::to(TOPIC).partition(partition).key(gate).payload(&value);
+                // Whether it arrived is seen by who reads; the cluster is this very program.
+                drop(self.producer.send_result(record).map_err(|(error, _)| error)?);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Water rises and falls by about a metre in two minutes.
+fn reading_of(gate: &str, reading: u32) -> String {
+    let phase = f64::from(reading) / 16.0 + f64::from(u8::try_from(gate.len()).unwrap_or(0));
+    let level_cm = (210.0 + 50.0 * phase.sin()).round();
+    let open_percent = (50.0 + 50.0 * phase.cos()).round();
+    json!({ "gate": gate, "reading": reading, "level_cm": level_cm, "open_percent": open_percent })
+        .to_string()
+}
+
+/// The topic.
+pub(crate) const TOPIC: &str = "demo";
+/// How many partitions it has.
+pub(crate) const PARTITIONS: i32 = 3;
+const GATES: [&str; 3] = ["north", "middle", "southern"];
+const EVERY: Duration = Duration::from_millis(350);

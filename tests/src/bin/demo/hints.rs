@@ -1,0 +1,118 @@
+//! What the demo tells its user.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "what the program is for")]
+
+use std::fmt::{self, Display};
+use std::path::{Path, PathBuf};
+
+use prost::Message;
+use sluicegate_protocol::{CmdKafkaFetch, CmdPing, PubSubReq, pub_sub_req::Req};
+use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::stack::Stack;
+use sluicegate_tests::tools;
+
+use crate::embedded::{PARTITIONS, TOPIC};
+
+/// Which Kafka is read.
+pub(crate) enum Source {
+    /// The one inside this program, at this address.
+    Embedded(String),
+    /// These servers.
+    Servers(String),
+    /// The cluster `default` of this file.
+    Config(PathBuf),
+}
+
+impl Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Embedded(servers) => {
+                write!(
+                    f,
+                    "the embedded Kafka at {servers} (topic {TOPIC}, partitions 0 to {})",
+                    PARTITIONS - 1
+                )
+            }
+            Self::Servers(servers) => write!(f, "Kafka at {servers}"),
+            Self::Config(path) => write!(f, "cluster `default` of {}", path.display()),
+        }
+    }
+}
+
+/// One line on a step that takes its time.
+pub(crate) fn say(text: &str) {
+    eprintln!("demo: {text}");
+}
+
+/// Where everything listens, and what to try.
+pub(crate) fn print(stack: &Stack, profile: Profile, source: &Source, cli: &Path) {
+    let (gateway, url) = (stack.envoy.gateway(), stack.url());
+    println!(
+        "
+Sluicegate is ready.
+
+  pub/sub endpoint  {url}
+  readiness         http://{gateway}/readyz
+  reads from        {source}
+  Envoy, {:<10} http://{}
+  bridge metrics    http://{}/metrics
+  logs              {}
+
+Try in another terminal:
+{}
+Ctrl-C stops everything.",
+        profile.name(),
+        stack.envoy.admin(),
+        stack.bridge.admin(),
+        stack.folder().path().display(),
+        tries(source, &url, &cli.display().to_string()),
+    );
+}
+
+fn tries(source: &Source, url: &str, cli: &str) -> String {
+    let python = tools::workspace().join("target/tools/venv/bin/python");
+    let python = python.display();
+    let embedded = matches!(source, Source::Embedded(_));
+    let (about, request) = if embedded { ("a fetch", fetch()) } else { ("a ping", ping()) };
+    let raw = format!(
+        "{python} -c \"from websockets.sync.client import connect; ws = connect('{url}'); \
+         ws.send(b'{}'); print(ws.recv())\"",
+        escaped(&request)
+    );
+    let commands: &[(&str, String)] = &if embedded {
+        vec![
+            ("follow a gate's readings", format!("{cli} -u {url} fetch {TOPIC} -p 0 --from latest --follow")),
+            ("where each log begins", format!("{cli} -u {url} list-offsets {TOPIC} --at earliest")),
+        ]
+    } else {
+        vec![
+            ("a round trip", format!("{cli} -u {url} ping -c 3")),
+            ("a topic of yours, followed", format!("{cli} -u {url} fetch TOPIC -p 0 --from latest --follow")),
+        ]
+    };
+    let raw = (format!("any WebSocket client will do: {about}, as raw bytes"), raw);
+    commands
+        .iter()
+        .map(|(about, command)| ((*about).to_owned(), command.clone()))
+        .chain([raw])
+        .map(|(about, command)| format!("\n  # {about}\n  {command}\n"))
+        .collect()
+}
+
+fn fetch() -> Vec<u8> {
+    let fetch = CmdKafkaFetch { topic: TOPIC.into(), partition: 0, offset: 0 };
+    PubSubReq { sequence: 1, req: Some(Req::CmdKafkaFetch(fetch)) }.encode_to_vec()
+}
+
+fn ping() -> Vec<u8> {
+    let ping = CmdPing { state: "hello".into() };
+    PubSubReq { sequence: 1, req: Some(Req::CmdPing(ping)) }.encode_to_vec()
+}
+
+/// Bytes as both Python and a shell's double quotes take them.
+fn escaped(bytes: &[u8]) -> String {
+    let escape = |&byte: &u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => char::from(byte).to_string(),
+        _ => format!("\\x{byte:02x}"),
+    };
+    bytes.iter().map(escape).collect()
+}
