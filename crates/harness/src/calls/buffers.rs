@@ -1,0 +1,106 @@
+//! `proxy_get_buffer_bytes` and `proxy_set_buffer_bytes`.
+
+use super::{HostCall, Import};
+use crate::Status;
+use crate::exchange::Side;
+use crate::guest::{Args, Guest, Refused};
+use crate::host::Host;
+
+pub(crate) const IMPORTS: &[Import] = &[
+    Import::proxy(HostCall::GetBufferBytes, "proxy_get_buffer_bytes", "iiiii", get),
+    Import::proxy(HostCall::SetBufferBytes, "proxy_set_buffer_bytes", "iiiii", set),
+];
+
+/// cpp-host, `get_buffer_bytes`: `NotFound` where there is no such buffer, a start behind the end reads as empty, and so
+/// does a body outside its callback.
+fn get(guest: &mut Guest<'_>, args: &Args<'_>) -> Result<(), Refused> {
+    let buffer = contents(guest.host(), args.u32(0))?;
+    let (start, length) = (args.u32(1), args.u32(2));
+    // Envoy adds in 64 bits, so that a length of `u32::MAX` is "all of it".
+    let end = (start as usize).saturating_add(length as usize).min(buffer.len());
+    guest.give(buffer.get(start as usize..end).unwrap_or_default(), args.u32(3), args.u32(4))
+}
+
+/// Envoy, `Buffer::copyFrom`: at 0 the given length is drained and the data comes first; at or behind the end the data is
+/// appended whatever the length; elsewhere `BadArgument`, as for any buffer but an open body.
+fn set(guest: &mut Guest<'_>, args: &Args<'_>) -> Result<(), Refused> {
+    // The order of the checks is cpp-host's: the buffer's existence, then the filter's memory, then the arguments.
+    let kind = args.u32(0);
+    contents(guest.host(), kind)?;
+    let data = guest.read(args.u32(3), args.u32(4))?;
+    let side = body_side(kind).ok_or(Status::BAD_ARGUMENT)?;
+    let body = guest.host().exchange().and_then(|exchange| exchange.half(side).open_body());
+    let body = body.ok_or(Status::BAD_ARGUMENT)?;
+    splice(body, args.u32(1) as usize, args.u32(2) as usize, &data)?;
+    if body.len() > MAX_BODY {
+        let message = format!("a body of {} bytes exceeds the harness's limit of {MAX_BODY}", body.len());
+        return Err(Refused::Trap(wasmtime::Error::msg(message)));
+    }
+    Ok(())
+}
+
+fn splice(body: &mut Vec<u8>, start: usize, length: usize, data: &[u8]) -> Result<(), Status> {
+    if start == 0 {
+        body.splice(..length.min(body.len()), data.iter().copied());
+    } else if start >= body.len() {
+        body.extend_from_slice(data);
+    } else {
+        return Err(Status::BAD_ARGUMENT);
+    }
+    Ok(())
+}
+
+/// Envoy, `getBuffer`. The numbers are proxy-wasm's `BufferType`.
+fn contents(host: &mut Host, kind: u32) -> Result<Vec<u8>, Status> {
+    match kind {
+        0 | 1 => {
+            let side = body_side(kind).ok_or(Status::BAD_ARGUMENT)?;
+            let body = host.exchange().and_then(|exchange| exchange.half(side).open_body());
+            Ok(body.cloned().unwrap_or_default())
+        }
+        // Network data and the argument of a foreign function: never set here, and a null buffer reads as empty.
+        2 | 3 | 8 => Ok(Vec::new()),
+        4 => host.http_reply.as_ref().map(|reply| reply.body.clone()).ok_or(Status::NOT_FOUND),
+        5 => Ok(host.grpc_reply.clone().unwrap_or_default()),
+        6 => Ok(host.settings.vm_configuration.clone()),
+        7 if host.configuring => Ok(host.settings.configuration.clone()),
+        7 => Err(Status::NOT_FOUND),
+        _ => Err(Status::BAD_ARGUMENT),
+    }
+}
+
+fn body_side(kind: u32) -> Option<Side> {
+    match kind {
+        0 => Some(Side::Request),
+        1 => Some(Side::Response),
+        _ => None,
+    }
+}
+
+/// Not in Envoy: bounds a filter that appends in a loop.
+const MAX_BODY: usize = 256 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(start: usize, length: usize, want: Result<&[u8], Status>) {
+        let mut body = b"abcdef".to_vec();
+        let got = splice(&mut body, start, length, b"XY").map(|()| body.as_slice());
+        assert_eq!(got, want, "start {start}, length {length}");
+    }
+
+    #[test]
+    fn a_buffer_is_written_by_envoys_rules() {
+        check(0, 0, Ok(b"XYabcdef"));
+        check(0, 2, Ok(b"XYcdef"));
+        check(0, 6, Ok(b"XY"));
+        check(0, usize::MAX, Ok(b"XY"));
+        check(1, 0, Err(Status::BAD_ARGUMENT));
+        check(5, 1, Err(Status::BAD_ARGUMENT));
+        check(6, 0, Ok(b"abcdefXY"));
+        check(6, 3, Ok(b"abcdefXY"));
+        check(usize::MAX, 0, Ok(b"abcdefXY"));
+    }
+}

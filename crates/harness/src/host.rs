@@ -1,0 +1,137 @@
+//! The state behind the host calls: everything that Envoy would hold for one VM on one worker.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use wasmtime::ResourceLimiter;
+
+use crate::calls::callouts::{GrpcCall, HttpCall, HttpReply};
+use crate::exchange::{Exchange, Side};
+use crate::fault::Faults;
+use crate::log::Log;
+use crate::metric::Metrics;
+use crate::{Headers, Settings, Trap};
+
+/// The plugin's root context. Envoy numbers contexts from 1 (cpp-host, `allocContextId`), and the root is the first.
+pub(crate) const ROOT: u32 = 1;
+
+pub(crate) struct Host {
+    pub(crate) settings: Settings,
+    pub(crate) log: Log,
+    pub(crate) metrics: Metrics,
+    pub(crate) faults: Faults,
+    pub(crate) memory: MemoryLimit,
+    /// Wall clock, since 1970.
+    pub(crate) now: Duration,
+    pub(crate) tick_period: Duration,
+    /// When the next tick is due; `None` without a period.
+    pub(crate) tick_due: Option<Duration>,
+    pub(crate) random: u64,
+    pub(crate) exchanges: BTreeMap<u32, Exchange>,
+    next_context: u32,
+    pub(crate) current: u32,
+    pub(crate) effective: Option<u32>,
+    /// The plugin's configuration is readable only while the root is created and configured.
+    pub(crate) configuring: bool,
+    /// `on_done` of the root answered that it is not done; `proxy_done` ends that.
+    pub(crate) shutdown_pending: bool,
+    /// A local response overrides what the running callback returns (cpp-host, `stopNextIteration`).
+    pub(crate) stop_iteration: bool,
+    /// What host calls have asked for and what happens once the callback has returned (`addAfterVmCallAction`).
+    pub(crate) actions: VecDeque<Action>,
+    pub(crate) http_calls: BTreeMap<u32, HttpCall>,
+    pub(crate) grpc_calls: BTreeMap<u32, GrpcCall>,
+    next_token: u32,
+    /// The answer whose callback is running.
+    pub(crate) http_reply: Option<HttpReply>,
+    pub(crate) grpc_reply: Option<Vec<u8>>,
+    /// What `proxy_get_status` tells.
+    pub(crate) call_status: (u32, String),
+    pub(crate) trap: Option<Trap>,
+    /// The test has looked at `trap`.
+    pub(crate) trap_seen: bool,
+}
+
+/// What a host call asked for and what Envoy does after the callback.
+pub(crate) enum Action {
+    Respond { context: u32, status: u32, headers: Headers, body: Vec<u8> },
+    Continue { context: u32, side: Side },
+    Reset { context: u32 },
+    DeleteRoot,
+}
+
+impl Host {
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self {
+            log: Log::default(),
+            metrics: Metrics::default(),
+            faults: Faults::default(),
+            memory: MemoryLimit { bytes: settings.memory_limit },
+            now: settings.now,
+            tick_period: Duration::ZERO,
+            tick_due: None,
+            random: 0x9E37_79B9_7F4A_7C15,
+            exchanges: BTreeMap::new(),
+            next_context: ROOT,
+            current: ROOT,
+            effective: None,
+            configuring: false,
+            shutdown_pending: false,
+            stop_iteration: false,
+            actions: VecDeque::new(),
+            http_calls: BTreeMap::new(),
+            grpc_calls: BTreeMap::new(),
+            next_token: 0,
+            http_reply: None,
+            grpc_reply: None,
+            call_status: (0, String::new()),
+            trap: None,
+            trap_seen: false,
+            settings,
+        }
+    }
+
+    /// cpp-host, `contextOrEffectiveContext`: the effective context while it exists.
+    pub(crate) fn context(&self) -> u32 {
+        self.effective.filter(|id| self.is_context(*id)).unwrap_or(self.current)
+    }
+
+    pub(crate) fn is_context(&self, id: u32) -> bool {
+        id == ROOT || self.exchanges.get(&id).is_some_and(|exchange| !exchange.deleted)
+    }
+
+    /// The stream that host calls act on; `None` in the root context.
+    pub(crate) fn exchange(&mut self) -> Option<&mut Exchange> {
+        let id = self.context();
+        self.exchanges.get_mut(&id)
+    }
+
+    pub(crate) fn new_exchange(&mut self) -> u32 {
+        self.next_context = self.next_context.wrapping_add(1);
+        self.exchanges.insert(self.next_context, Exchange::default());
+        self.next_context
+    }
+
+    pub(crate) fn new_token(&mut self) -> u32 {
+        self.next_token = self.next_token.wrapping_add(1);
+        self.next_token
+    }
+}
+
+/// How far linear memory may grow.
+pub(crate) struct MemoryLimit {
+    pub(crate) bytes: usize,
+}
+
+impl ResourceLimiter for MemoryLimit {
+    fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(desired <= self.bytes)
+    }
+
+    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(desired <= MAX_TABLE)
+    }
+}
+
+/// Function table entries; a filter needs some hundreds.
+const MAX_TABLE: usize = 100_000;

@@ -1,0 +1,88 @@
+//! The serialized header list that crosses the border: a count, the lengths, then names and values with a NUL after each.
+
+use crate::Headers;
+
+/// Reads a list as `PairsUtil::toPairs` of cpp-host does: anything malformed is an empty list, not an error.
+pub(crate) fn read(bytes: &[u8]) -> Headers {
+    parse(bytes).unwrap_or_default()
+}
+
+/// Writes a list as `PairsUtil::marshalPairs` of cpp-host does.
+pub(crate) fn write(headers: &Headers) -> Vec<u8> {
+    let mut out = length(headers.len()).to_vec();
+    for (name, value) in headers.iter() {
+        out.extend(length(name.len()));
+        out.extend(length(value.len()));
+    }
+    for (name, value) in headers.iter() {
+        out.extend_from_slice(name);
+        out.push(0);
+        out.extend_from_slice(value);
+        out.push(0);
+    }
+    out
+}
+
+fn parse(bytes: &[u8]) -> Option<Headers> {
+    let (count, mut lengths) = take_u32(bytes)?;
+    if bytes.len() > MAX_BYTES || count > MAX_PAIRS {
+        return None;
+    }
+    let mut text = lengths.get((count as usize).checked_mul(8)?..)?;
+    let mut headers = Headers::default();
+    for _ in 0..count {
+        let (name_length, rest) = take_u32(lengths)?;
+        let (value_length, rest) = take_u32(rest)?;
+        lengths = rest;
+        let (name, rest) = take_text(text, name_length)?;
+        let (value, rest) = take_text(rest, value_length)?;
+        text = rest;
+        headers.add(name, value);
+    }
+    text.is_empty().then_some(headers)
+}
+
+fn take_u32(bytes: &[u8]) -> Option<(u32, &[u8])> {
+    let (head, rest) = bytes.split_first_chunk()?;
+    Some((u32::from_le_bytes(*head), rest))
+}
+
+fn take_text(bytes: &[u8], length: u32) -> Option<(&[u8], &[u8])> {
+    let (text, rest) = bytes.split_at_checked(length as usize)?;
+    let (end, rest) = rest.split_first()?;
+    (*end == 0).then_some((text, rest))
+}
+
+/// Lengths are 32 bits on the border; a list that does not fit cannot have come from a 32-bit filter.
+fn length(n: usize) -> [u8; 4] {
+    u32::try_from(n).unwrap_or(u32::MAX).to_le_bytes()
+}
+
+/// cpp-host, `limits.h`: a longer serialized list reads as empty.
+const MAX_BYTES: usize = 1024 * 1024;
+
+/// cpp-host, `limits.h`: a list of more pairs reads as empty.
+const MAX_PAIRS: u32 = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_reads_back_and_every_cut_of_it_reads_as_empty() {
+        let headers = Headers::from([("a", &b""[..]), ("", b"\xff\x00"), ("name", b"value")]);
+        let wire = write(&headers);
+        assert_eq!(read(&wire), headers);
+        for cut in 0..wire.len() {
+            assert_eq!(read(&wire[..cut]), Headers::default(), "cut at byte {cut}");
+        }
+    }
+
+    #[test]
+    fn a_list_beyond_the_bounds_reads_as_empty() {
+        let many: Headers = (0..1024).map(|n| (n.to_string(), "")).collect();
+        assert_eq!(read(&write(&many)).len(), 1024);
+        assert_eq!(read(&write(&many.with("one", "more"))).len(), 0);
+        assert_eq!(read(&write(&Headers::from([("a", vec![b'x'; MAX_BYTES])]))).len(), 0);
+    }
+}

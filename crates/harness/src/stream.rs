@@ -1,0 +1,264 @@
+//! One HTTP stream, driven and watched from both ends: the client's and the upstream's.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use crate::Headers;
+use crate::exchange::{Exchange, Sent, Side};
+use crate::machine::Machine;
+
+/// A request with its response. Dropping it is the client going away.
+pub struct Stream {
+    machine: Rc<RefCell<Machine>>,
+    id: u32,
+}
+
+/// What has become of a request so far.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The filter holds the request back.
+    Waiting,
+    /// The upstream has it, with these headers. There may be an answer; see [`Stream::response`].
+    Forwarded(Headers),
+    /// The filter, or Envoy itself, has answered in the upstream's place.
+    Answered(Response),
+    /// The client's stream was reset.
+    Reset,
+}
+
+/// What the client has received.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Response {
+    /// With `:status`.
+    pub headers: Headers,
+    /// So far.
+    pub body: Vec<u8>,
+    /// `None` where there are none, or none yet.
+    pub trailers: Option<Headers>,
+    /// The stream has ended in order.
+    pub complete: bool,
+}
+
+impl Response {
+    /// `:status` as a number; 0 where there is none.
+    pub fn status(&self) -> u16 {
+        self.headers.text(":status").and_then(|status| status.parse().ok()).unwrap_or_default()
+    }
+
+    /// The body so far, with what is not UTF-8 replaced.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+/// The client's end.
+impl Stream {
+    /// Bytes from the client, in one callback.
+    pub fn client_sends(&mut self, bytes: impl AsRef<[u8]>) {
+        self.body(Side::Request, bytes.as_ref(), false);
+    }
+
+    /// The same bytes in several callbacks, cut at the given positions, which must not decrease.
+    ///
+    /// # Panics
+    /// Where a position lies behind the end or before the one before it.
+    pub fn client_sends_split(&mut self, bytes: impl AsRef<[u8]>, cuts: &[usize]) {
+        for piece in pieces(bytes.as_ref(), cuts) {
+            self.client_sends(piece);
+        }
+    }
+
+    /// The client's last byte has been sent: a body callback with nothing, and the end.
+    pub fn client_ends(&mut self) {
+        self.body(Side::Request, &[], true);
+    }
+
+    /// The client ends with trailers.
+    pub fn client_trailers(&mut self, trailers: impl Into<Headers>) {
+        self.machine.borrow_mut().receive_trailers(self.id, Side::Request, trailers.into());
+    }
+
+    /// The client goes away. Envoy reads a half-closed upgraded connection the same way.
+    pub fn client_resets(&mut self) {
+        self.machine.borrow_mut().reset(self.id);
+    }
+
+    /// What the client has received; `None` before any headers.
+    pub fn response(&self) -> Option<Response> {
+        self.read(|exchange| {
+            let Sent { headers, body, trailers, ended } = exchange.response.sent.clone();
+            headers.map(|headers| Response { headers, body, trailers, complete: ended })
+        })
+    }
+
+    /// The body that the client has received so far; in a WebSocket, its frames.
+    pub fn to_client(&self) -> Vec<u8> {
+        self.read(|exchange| exchange.response.sent.body.clone())
+    }
+
+    /// The same, and the next call begins after it.
+    pub fn take_to_client(&mut self) -> Vec<u8> {
+        self.read(|exchange| std::mem::take(&mut exchange.response.sent.body))
+    }
+}
+
+/// The upstream's end. Everything here is ignored once Envoy has given the upstream up.
+impl Stream {
+    /// Response headers from the upstream. Of an upgrade over extended CONNECT the filter sees a 101 with `upgrade` and
+    /// `connection`, as Envoy's HTTP/2 codec writes it for an HTTP/1 client (measured).
+    ///
+    /// # Panics
+    /// Where the request has not reached the upstream.
+    #[track_caller]
+    pub fn upstream_headers(&mut self, headers: impl Into<Headers>, ended: bool) {
+        self.assert_forwarded();
+        self.machine.borrow_mut().receive_headers(self.id, Side::Response, headers.into(), ended);
+    }
+
+    /// Bytes from the upstream, in one callback.
+    ///
+    /// # Panics
+    /// Where the request has not reached the upstream.
+    #[track_caller]
+    pub fn upstream_sends(&mut self, bytes: impl AsRef<[u8]>, ended: bool) {
+        self.assert_forwarded();
+        self.body(Side::Response, bytes.as_ref(), ended);
+    }
+
+    /// The same bytes in several callbacks, cut at the given positions, which must not decrease.
+    ///
+    /// # Panics
+    /// Where the request has not reached the upstream, or a position lies behind the end or before the one before it.
+    #[track_caller]
+    pub fn upstream_sends_split(&mut self, bytes: impl AsRef<[u8]>, cuts: &[usize]) {
+        for piece in pieces(bytes.as_ref(), cuts) {
+            self.upstream_sends(piece, false);
+        }
+    }
+
+    /// The upstream ends with trailers, as gRPC always does.
+    ///
+    /// # Panics
+    /// Where the request has not reached the upstream.
+    #[track_caller]
+    pub fn upstream_trailers(&mut self, trailers: impl Into<Headers>) {
+        self.assert_forwarded();
+        self.machine.borrow_mut().receive_trailers(self.id, Side::Response, trailers.into());
+    }
+
+    /// The upstream is gone, or was never there. Envoy's router answers 503 where no response has begun, through the
+    /// filter's response callbacks, and resets the client's stream otherwise (`Router::Filter::onUpstreamAbort`).
+    ///
+    /// # Panics
+    /// Where the request has not reached the upstream.
+    #[track_caller]
+    pub fn upstream_resets(&mut self) {
+        self.assert_forwarded();
+        let began = self.read(|exchange| exchange.response.headers.is_some());
+        let mut machine = self.machine.borrow_mut();
+        if began {
+            machine.reset(self.id);
+        } else {
+            machine.answer_locally(self.id, 503, Headers::default(), UPSTREAM_GONE.into());
+        }
+    }
+
+    /// The request headers that the upstream has received.
+    pub fn upstream_request(&self) -> Option<Headers> {
+        self.read(|exchange| exchange.request.sent.headers.clone())
+    }
+
+    /// The request body that the upstream has received so far.
+    pub fn to_upstream(&self) -> Vec<u8> {
+        self.read(|exchange| exchange.request.sent.body.clone())
+    }
+
+    /// The same, and the next call begins after it.
+    pub fn take_to_upstream(&mut self) -> Vec<u8> {
+        self.read(|exchange| std::mem::take(&mut exchange.request.sent.body))
+    }
+
+    /// The request trailers that the upstream has received.
+    pub fn trailers_to_upstream(&self) -> Option<Headers> {
+        self.read(|exchange| exchange.request.sent.trailers.clone())
+    }
+
+    /// The upstream has received the whole request.
+    pub fn upstream_has_all(&self) -> bool {
+        self.read(|exchange| exchange.request.sent.ended)
+    }
+
+    #[track_caller]
+    fn assert_forwarded(&self) {
+        assert!(self.upstream_request().is_some(), "the request has not reached the upstream");
+    }
+}
+
+/// The stream as a whole.
+impl Stream {
+    /// What has become of the request.
+    pub fn outcome(&self) -> Outcome {
+        let (reset, local, request) = self.read(|exchange| {
+            (exchange.reset, exchange.answered_locally, exchange.request.sent.headers.clone())
+        });
+        match (reset, local.then(|| self.response()).flatten(), request) {
+            (true, ..) => Outcome::Reset,
+            (_, Some(response), _) => Outcome::Answered(response),
+            (_, None, Some(headers)) if !local => Outcome::Forwarded(headers),
+            _ => Outcome::Waiting,
+        }
+    }
+
+    /// The client's stream was reset: by either peer, by the filter, or because the filter trapped.
+    pub fn is_reset(&self) -> bool {
+        self.read(|exchange| exchange.reset)
+    }
+
+    /// Nothing more happens on this stream, and the filter has been told.
+    pub fn is_finished(&self) -> bool {
+        self.read(|exchange| exchange.finished)
+    }
+
+    /// The callbacks, by exported name, that held the stream back without a local response, in order.
+    pub fn pauses(&self) -> Vec<&'static str> {
+        self.read(|exchange| exchange.pauses.clone())
+    }
+
+    /// Bytes that the filter holds back: of the request and of the response.
+    pub fn held_bytes(&self) -> (usize, usize) {
+        self.read(|exchange| (exchange.request.held.len(), exchange.response.held.len()))
+    }
+
+    pub(crate) fn new(machine: Rc<RefCell<Machine>>, id: u32) -> Self {
+        Self { machine, id }
+    }
+
+    fn body(&mut self, side: Side, bytes: &[u8], ended: bool) {
+        self.machine.borrow_mut().receive_body(self.id, side, bytes.to_vec(), ended);
+    }
+
+    fn read<T: Default>(&self, read: impl FnOnce(&mut Exchange) -> T) -> T {
+        self.machine.borrow_mut().host().exchanges.get_mut(&self.id).map(read).unwrap_or_default()
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let mut machine = self.machine.borrow_mut();
+        machine.reset(self.id);
+        machine.host().exchanges.remove(&self.id);
+    }
+}
+
+fn pieces<'a>(bytes: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
+    let ends = cuts.iter().copied().chain([bytes.len()]);
+    let starts = [0].into_iter().chain(cuts.iter().copied());
+    let pieces = starts.zip(ends).map(|(start, end)| bytes.get(start..end));
+    let pieces: Option<Vec<_>> = pieces.collect();
+    assert!(pieces.is_some(), "the cuts {cuts:?} do not fit {} bytes", bytes.len());
+    pieces.unwrap_or_default()
+}
+
+/// The router's words for a connection that ended before any response.
+const UPSTREAM_GONE: &str =
+    "upstream connect error or disconnect/reset before headers. reset reason: connection termination";
