@@ -39,7 +39,7 @@ pub struct Accepted {
 /// A handshake to be answered with an HTTP error.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Refused {
-    /// 400, 403 or 426.
+    /// 400, 403 or 404.
     pub status: u16,
     /// A header that tells the client what would be accepted.
     pub header: Option<(&'static str, &'static str)>,
@@ -61,15 +61,14 @@ impl Policy {
         let origin = text(headers.origin, "Origin is not UTF-8")?;
 
         if headers.method != b"GET" || !lists(upgrade, "websocket") || !lists(connection, "upgrade") {
-            let header = Some(("upgrade", "websocket"));
-            return Err(Refused { status: 426, header, reason: "a WebSocket upgrade is expected here" });
+            return Err(bad("a WebSocket upgrade is expected here"));
         }
-        // RFC 6455, section 4.2.2: "If this version does not match a version understood by the server, the server MUST
-        // abort the WebSocket handshake [...] and send an appropriate HTTP error code (such as 426 Upgrade Required)
-        // and a |Sec-WebSocket-Version| header field"
+        // RFC 6455, section 4.2.2: "the server MUST abort the WebSocket handshake [...] and send an appropriate HTTP error
+        // code [...] and a |Sec-WebSocket-Version| header field". The RFC's example, 426, needs an `Upgrade` header, which
+        // proxies take off a response.
         if version.map(str::trim) != Some("13") {
             let header = Some(("sec-websocket-version", "13"));
-            return Err(Refused { status: 426, header, reason: "Sec-WebSocket-Version 13 is expected" });
+            return Err(Refused { status: 400, header, reason: "Sec-WebSocket-Version 13 is expected" });
         }
         let key = key
             .map(str::trim)
@@ -155,22 +154,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_upgrade_is_told_to_upgrade() {
-        refused(&Headers { upgrade: None, ..good() }, 426);
-        refused(&Headers { upgrade: Some(b"h2c"), ..good() }, 426);
-        refused(&Headers { connection: Some(b"close"), ..good() }, 426);
-        refused(&Headers { method: b"POST", ..good() }, 426);
+    fn what_is_no_upgrade_is_told_what_is_expected() {
+        refused(&Headers { upgrade: None, ..good() }, 400);
+        refused(&Headers { upgrade: Some(b"h2c"), ..good() }, 400);
+        refused(&Headers { connection: Some(b"close"), ..good() }, 400);
+        refused(&Headers { method: b"POST", ..good() }, 400);
         let plain = Headers { method: b"GET", ..Headers::default() };
-        let refused = Policy::default().check(&plain).unwrap_err();
-        assert_eq!(refused.header, Some(("upgrade", "websocket")));
-        assert_eq!(refused.reason, "a WebSocket upgrade is expected here");
+        assert_eq!(Policy::default().check(&plain), Err(bad("a WebSocket upgrade is expected here")));
     }
 
     #[test]
     fn another_version_is_told_which_is_spoken() {
         for version in [None, Some(&b"8"[..]), Some(b"13, 8"), Some(b"")] {
             let refused = Policy::default().check(&Headers { version, ..good() }).unwrap_err();
-            assert_eq!((refused.status, refused.header), (426, Some(("sec-websocket-version", "13"))));
+            assert_eq!((refused.status, refused.header), (400, Some(("sec-websocket-version", "13"))));
         }
     }
 

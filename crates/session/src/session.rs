@@ -187,3 +187,6 @@ fn control(what: Control, to_bridge: &mut Vec<u8>) {
     to_bridge.extend_from_slice(&grpc::head(u32::try_from(message.len()).unwrap_or(u32::MAX)));
     to_bridge.extend_from_slice(&message);
 }
+
+#[cfg(test)]
+mod tests;

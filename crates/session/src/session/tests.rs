@@ -1,0 +1,269 @@
+//! What the bridge and the client see of a session, through its one door.
+
+#[cfg(target_family = "wasm")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_protocol::{
+    CmdEmpty, CmdPing, ControlResp, PongResp, PubSubResp, Refusal, control_resp, pub_sub_req,
+};
+
+use super::*;
+use crate::frame::{Opcode, server_header};
+
+/// What the bridge got, what the client got, and what else the driver was told.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Seen {
+    bridge: Vec<PubSubReq>,
+    client: Vec<u8>,
+    told: Vec<Output>,
+}
+
+fn session() -> Session {
+    Session::new(Limits { max_message_bytes: 4096 }, &Budget::new(1 << 20))
+}
+
+/// Feeds `pieces` from the client, one step each.
+fn client(session: &mut Session, pieces: &[&[u8]]) -> Seen {
+    let mut seen = Seen::default();
+    let mut stream = Vec::new();
+    for piece in pieces {
+        let mut outputs = Vec::new();
+        session.handle(Input::Client(&mut piece.to_vec()), &mut outputs);
+        for output in outputs {
+            match output {
+                Output::ToBridge(bytes) => stream.extend_from_slice(&bytes),
+                Output::ToClient(edit) => panic!("{edit:?} although nothing came from the bridge"),
+                told => seen.told.push(told),
+            }
+        }
+    }
+    let mut rest = stream.as_slice();
+    while let Some((head, tail)) = rest.split_first_chunk() {
+        let (message, tail) = tail.split_at(grpc::message_len(*head).unwrap() as usize);
+        seen.bridge.push(PubSubReq::decode(message).unwrap());
+        rest = tail;
+    }
+    assert!(rest.is_empty(), "half a message for the bridge");
+    seen
+}
+
+/// Feeds `chunk` from the bridge, all of it shown.
+fn bridge(session: &mut Session, chunk: &[u8]) -> Seen {
+    let mut outputs = Vec::new();
+    session.handle(Input::Bridge { size: chunk.len(), seen: chunk }, &mut outputs);
+    said(outputs, chunk)
+}
+
+fn said(outputs: Vec<Output>, chunk: &[u8]) -> Seen {
+    let mut seen = Seen::default();
+    for output in outputs {
+        match output {
+            Output::ToClient(edit) => {
+                seen.client = edit.insert;
+                seen.client.extend_from_slice(&chunk[edit.drop..]);
+            }
+            Output::ToBridge(bytes) => panic!("{bytes:x?} although nothing came from the client"),
+            told => seen.told.push(told),
+        }
+    }
+    seen
+}
+
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    server_header(Opcode::Binary, payload.len() as u64, &mut out);
+    out[0] = first;
+    out[1] |= 0x80;
+    let mask = [0xDE, 0xAD, 0xBE, 0xEF];
+    out.extend_from_slice(&mask);
+    out.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, key)| byte ^ key));
+    out
+}
+
+fn ping(sequence: i64, state: &'static str) -> PubSubReq {
+    PubSubReq { sequence, req: Some(Req::CmdPing(CmdPing { state: state.into() })) }
+}
+
+fn told(control: Control) -> PubSubReq {
+    PubSubReq { sequence: 0, req: Some(Req::Control(ControlReq { control: Some(control) })) }
+}
+
+fn refused(sequence: i64, message: &str) -> PubSubReq {
+    told(Control::Refusal(Refusal { sequence, message: message.into() }))
+}
+
+fn close(code: u32, reason: &str) -> PubSubReq {
+    told(Control::Close(Close { code, reason: reason.into() }))
+}
+
+fn answer(resp: Resp) -> Vec<u8> {
+    let message = PubSubResp { sequence: 0, resp: Some(resp) }.encode_to_vec();
+    [&grpc::head(message.len() as u32)[..], &message].concat()
+}
+
+#[track_caller]
+fn check(frames: &[Vec<u8>], want: &[PubSubReq], counted: &[Event], closing: bool) {
+    let wire = frames.concat();
+    let mut told: Vec<Output> = counted.iter().map(|event| Output::Count(*event)).collect();
+    told.extend(closing.then_some(Output::Closing));
+    for cut in 0..=wire.len() {
+        let (head, tail) = wire.split_at(cut);
+        let seen = client(&mut session(), &[head, tail]);
+        assert_eq!(seen.bridge, want, "cut at byte {cut}");
+        assert_eq!(seen.told, told, "cut at byte {cut}");
+    }
+    let bytes: Vec<&[u8]> = wire.chunks(1).collect();
+    assert_eq!(client(&mut session(), &bytes).bridge, want, "byte by byte");
+}
+
+const PING: Event = Event::Command(Command::Ping);
+
+#[test]
+fn commands_go_to_the_bridge_as_they_are() {
+    let frames = [frame(0x82, &ping(1, "a").encode_to_vec()), frame(0x82, &ping(2, "").encode_to_vec())];
+    check(&frames, &[ping(1, "a"), ping(2, "")], &[PING, PING], false);
+}
+
+#[test]
+fn two_hundred_commands_in_one_segment_all_arrive() {
+    let wire: Vec<u8> = (0..200).flat_map(|n| frame(0x82, &ping(n, "x").encode_to_vec())).collect();
+    let want: Vec<PubSubReq> = (0..200).map(|n| ping(n, "x")).collect();
+    assert_eq!(client(&mut session(), &[&wire]).bridge, want);
+}
+
+#[test]
+fn a_ping_inside_a_fragmented_command_is_answered_first() {
+    let message = ping(3, "state").encode_to_vec();
+    let (head, tail) = message.split_at(4);
+    let frames = [frame(0x02, head), frame(0x89, b"now"), frame(0x80, tail)];
+    check(&frames, &[told(Control::Pong("now".into())), ping(3, "state")], &[PING], false);
+}
+
+#[test]
+fn what_asks_for_nothing_gets_no_answer() {
+    let sequence_only = PubSubReq { sequence: 5, req: None }.encode_to_vec();
+    check(&[frame(0x81, b"text"), frame(0x82, b""), frame(0x82, &sequence_only)], &[], &[], false);
+}
+
+#[test]
+fn the_bridge_is_asked_to_refuse_what_is_no_command() {
+    let empty = PubSubReq { sequence: 7, req: Some(pub_sub_req::Req::CmdEmpty(CmdEmpty {})) }.encode_to_vec();
+    let forged = PubSubReq { sequence: 8, ..close(1000, "") }.encode_to_vec();
+    check(
+        &[frame(0x82, &empty), frame(0x82, &forged), frame(0x82, b"\xff")],
+        &[refused(7, "unknown command"), refused(8, "unknown command"), refused(0, "wrong command")],
+        &[Event::UnknownCommand, Event::UnknownCommand, Event::WrongCommand],
+        false,
+    );
+}
+
+#[test]
+fn an_unasked_pong_is_a_sign_of_life() {
+    check(&[frame(0x8A, b"here")], &[told(Control::Alive("here".into()))], &[], false);
+}
+
+#[test]
+fn a_clients_close_is_the_last_thing_it_says() {
+    let after = frame(0x82, &ping(1, "late").encode_to_vec());
+    check(&[frame(0x88, b"\x03\xe8bye"), after.clone()], &[close(1000, "bye")], &[], true);
+    check(&[frame(0x88, b""), after], &[close(0, "")], &[], true);
+}
+
+#[test]
+fn faults_close_the_session_with_their_code_and_nothing_more_is_heard() {
+    let after = frame(0x82, &ping(1, "late").encode_to_vec());
+    let fault = |fault: Fault, bad: Vec<u8>| {
+        let close = close(u32::from(fault.code()), &fault.to_string());
+        check(&[bad, after.clone()], &[close], &[Event::Fault(fault)], true);
+    };
+    fault(Fault::Protocol("frame without a mask"), vec![0x82, 0x01, 0x00]);
+    fault(Fault::Protocol("continuation without a first frame"), frame(0x80, b"x"));
+    fault(Fault::Protocol("close payload of 1 byte"), frame(0x88, b"x"));
+    fault(Fault::NotUtf8, frame(0x81, b"\xff"));
+    fault(Fault::MessageTooBig { max: 4096 }, vec![0x82, 0xFE, 0x10, 0x01, 0, 0, 0, 0]);
+}
+
+#[test]
+fn unfinished_messages_beyond_the_budget_close_the_session_that_exceeds_it() {
+    let budget = Budget::new(1000);
+    let mut sessions: Vec<_> =
+        (0..3).map(|_| Session::new(Limits { max_message_bytes: 4096 }, &budget)).collect();
+    let unfinished = frame(0x02, &[1; 400]);
+    for session in &mut sessions[..2] {
+        assert_eq!(client(session, &[&unfinished]), Seen::default());
+    }
+    let seen = client(&mut sessions[2], &[&unfinished]);
+    assert_eq!(seen.bridge, [close(1013, "too many unfinished messages, try again later")]);
+    sessions.truncate(1);
+    assert_eq!(
+        client(&mut sessions[0], &[&frame(0x80, &[1; 300])]).told,
+        [Output::Count(Event::WrongCommand)]
+    );
+    assert_eq!(budget.used(), 0);
+}
+
+#[test]
+fn the_bridges_close_is_the_last_thing_the_client_hears_and_says() {
+    let mut session = session();
+    let pong = Resp::PongResp(PongResp { state: "s".into() });
+    let last = control_resp::Control::Close(Close { code: 1001, reason: "going away".into() });
+    let last = answer(Resp::Control(ControlResp { control: Some(last) }));
+    let seen = bridge(&mut session, &[answer(pong.clone()), last, answer(pong)].concat());
+    assert_eq!(seen.client, b"\x82\x06\x82\x02\x03\x0a\x01s\x88\x0c\x03\xe9going away");
+    assert_eq!(seen.told, [Output::Closed]);
+    assert_eq!(client(&mut session, &[&frame(0x89, b"late")]), Seen::default());
+    assert_eq!(bridge(&mut session, b"more"), Seen::default());
+}
+
+#[test]
+fn an_end_without_a_last_word_becomes_a_close() {
+    let mut session = session();
+    let mut outputs = Vec::new();
+    session.handle(Input::BridgeEnd, &mut outputs);
+    let seen = said(outputs, b"");
+    assert_eq!(seen.client, b"\x88\x1e\x03\xf4the bridge ended the session");
+    assert_eq!(seen.told, [Output::Closed]);
+}
+
+/// One invariant, for every input: whatever is said, the bridge gets whole messages, and after the end nothing.
+#[cfg(not(target_family = "wasm"))]
+mod property {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn check(pieces: &[Vec<u8>]) {
+        let mut session = session();
+        let mut over = false;
+        for piece in pieces {
+            let seen = client(&mut session, &[piece]);
+            assert!(!over || seen == Seen::default(), "{seen:?} after the end");
+            over |= seen.told.contains(&Output::Closing);
+            for message in &seen.bridge {
+                assert_eq!(
+                    matches!(message.req, None | Some(Req::CmdEmpty(_))),
+                    false,
+                    "{message:?} for the bridge"
+                );
+            }
+        }
+    }
+
+    fn piece() -> impl Strategy<Value = Vec<u8>> {
+        let frames =
+            (any::<u8>(), prop::collection::vec(any::<u8>(), 0..140)).prop_map(|(first, p)| frame(first, &p));
+        let good = (any::<i64>(), prop::sample::select(vec![0x82_u8, 0x02, 0x80, 0x89, 0x8A]))
+            .prop_map(|(sequence, first)| frame(first, &ping(sequence, "p").encode_to_vec()));
+        prop_oneof![prop::collection::vec(any::<u8>(), 0..60), frames, good.clone(), good]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(8192))]
+
+        #[test]
+        fn any_pieces_are_heard_or_refused(pieces in prop::collection::vec(piece(), 0..12)) {
+            check(&pieces);
+        }
+    }
+}
