@@ -2,6 +2,9 @@
 
 set positional-arguments
 
+# The demo and the tests find each other's programs there.
+export CARGO_TARGET_DIR := justfile_directory() / "target"
+
 # list the recipes
 _default:
     @just --list --unsorted

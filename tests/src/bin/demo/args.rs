@@ -8,7 +8,7 @@ use sluicegate_tests::envoy::Profile;
 
 /// Starts a Kafka, the bridge and Envoy with the filter on this machine, until Ctrl-C
 #[derive(Debug, Parser)]
-#[command(name = "./dev demo")]
+#[command(name = "demo", bin_name = "./dev demo")]
 pub(crate) struct Args {
     /// Read this cluster instead of an embedded one; nothing is created or written there
     #[arg(long, value_name = "HOST:PORT[,HOST:PORT…]", conflicts_with = "config", value_parser = servers)]
@@ -54,7 +54,9 @@ pub(crate) fn parse() -> Result<Args, ExitCode> {
     Args::try_parse().map_err(|error| {
         if error.use_stderr() {
             let text = error.to_string();
-            let sentence = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+            let lines: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+            let sentence = lines.join(" ");
+            let sentence = sentence.trim_start_matches("error: ");
             eprintln!("demo: {sentence} (see ./dev demo --help)");
             ExitCode::from(2)
         } else {
