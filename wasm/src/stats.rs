@@ -70,11 +70,11 @@ impl Stats {
         self.add(self.host_call, 1);
     }
 
-    pub(crate) fn from_client(&self, bytes: usize) {
+    pub(crate) fn received(&self, bytes: usize) {
         self.add(self.bytes_from_client, i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
-    pub(crate) fn to_client(&self, bytes: usize) {
+    pub(crate) fn sent(&self, bytes: usize) {
         self.add(self.bytes_to_client, i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 

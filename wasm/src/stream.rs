@@ -107,13 +107,13 @@ impl Stream {
         Ok(())
     }
 
-    fn from_client(&mut self, shared: &Shared, size: usize) -> Result<(), Status> {
+    fn client_bytes(&mut self, shared: &Shared, size: usize) -> Result<(), Status> {
         let (State::Asked(_, session) | State::Open(session)) = &mut self.state else { return Ok(()) };
         if size == 0 {
             return Ok(());
         }
         let mut bytes = host::buffer(Buffer::RequestBody, size)?;
-        shared.stats.from_client(bytes.len());
+        shared.stats.received(bytes.len());
         let mut outputs = Vec::new();
         session.handle(Input::Client(&mut bytes), &mut outputs);
         let mut to_bridge = Vec::new();
@@ -128,7 +128,7 @@ impl Stream {
         host::replace_front(Buffer::RequestBody, size, &to_bridge)
     }
 
-    fn from_bridge(&mut self, shared: &Shared, size: usize, end: bool) -> Result<(), Status> {
+    fn bridge_bytes(&mut self, shared: &Shared, size: usize, end: bool) -> Result<(), Status> {
         let State::Open(session) = &mut self.state else { return Ok(()) };
         let mut seen = Vec::new();
         loop {
@@ -167,7 +167,7 @@ impl Stream {
                 }
             }
         }
-        shared.stats.to_client(sent);
+        shared.stats.sent(sent);
         Ok(())
     }
 
@@ -231,7 +231,7 @@ impl HttpContext for Stream {
     }
 
     fn on_http_request_body(&mut self, size: usize, _: bool) -> Action {
-        self.step("pass on a client's bytes", |stream, shared| stream.from_client(shared, size))
+        self.step("pass on a client's bytes", |stream, shared| stream.client_bytes(shared, size))
     }
 
     fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
@@ -239,7 +239,7 @@ impl HttpContext for Stream {
     }
 
     fn on_http_response_body(&mut self, size: usize, end: bool) -> Action {
-        self.step("pass on an answer", |stream, shared| stream.from_bridge(shared, size, end))
+        self.step("pass on an answer", |stream, shared| stream.bridge_bytes(shared, size, end))
     }
 
     fn on_log(&mut self) {

@@ -241,11 +241,7 @@ mod property {
             assert!(!over || seen == Seen::default(), "{seen:?} after the end");
             over |= seen.told.contains(&Output::Closing);
             for message in &seen.bridge {
-                assert_eq!(
-                    matches!(message.req, None | Some(Req::CmdEmpty(_))),
-                    false,
-                    "{message:?} for the bridge"
-                );
+                assert!(!matches!(message.req, None | Some(Req::CmdEmpty(_))), "{message:?} for the bridge");
             }
         }
     }
