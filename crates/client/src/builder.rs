@@ -92,9 +92,12 @@ impl Builder {
 
     fn request(&self) -> Result<Request, ConnectError> {
         let mut request = self.url.as_str().into_client_request().map_err(|why| refusal(&self.url, why))?;
+        let misused = |problem: &str| ConnectError::Url { url: self.url.clone(), problem: problem.into() };
+        if !matches!(request.uri().scheme_str(), Some("ws" | "wss")) {
+            return Err(misused("it begins with neither"));
+        }
         if request.uri().authority().is_some_and(|authority| authority.as_str().contains('@')) {
-            let problem = "user and password in a URL are not sent, use a header".into();
-            return Err(ConnectError::Url { url: self.url.clone(), problem });
+            return Err(misused("user and password in a URL are not sent, use a header"));
         }
         for (name, value) in &self.headers {
             let refused = |problem| ConnectError::Header { name: name.clone(), problem };

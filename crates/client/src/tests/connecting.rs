@@ -70,9 +70,16 @@ async fn a_silent_server_times_out() {
 
 #[tokio::test]
 async fn a_url_that_names_no_websocket_server_is_refused_before_connecting() {
-    for url in
-        ["", "pubsub", "http://127.0.0.1/", "ws://", "ws:///pubsub", "ws://user:pass@127.0.0.1/", "ws://a b/"]
-    {
+    for url in [
+        "",
+        "pubsub",
+        "127.0.0.1:8080",
+        "http://127.0.0.1/",
+        "ws://",
+        "ws:///pubsub",
+        "ws://user:pass@127.0.0.1/",
+        "ws://a b/",
+    ] {
         match Client::connect(url).await {
             Err(ConnectError::Url { url: named, .. }) => assert_eq!(named, url),
             other => panic!("{url:?}: {other:?}"),

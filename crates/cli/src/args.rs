@@ -1,0 +1,194 @@
+//! The command line.
+
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, value_parser};
+use sluicegate_client::At;
+
+use crate::position::{self, Position};
+use crate::template::{self, Template};
+
+/// Kafka through a Sluicegate gateway.
+///
+/// Payload goes to standard output, everything else to standard error.
+#[derive(Debug, Parser)]
+#[command(name = "sluicegate", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) gateway: Gateway,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Where the gateway is and how to talk to it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Gateway {
+    /// Pub/sub endpoint of the gateway, ws:// or wss://
+    #[arg(short, long, global = true, env = "SLUICEGATE_URL", default_value = "ws://127.0.0.1:8080/pubsub")]
+    pub(crate) url: String,
+    /// HTTP header to send with the upgrade; may be repeated
+    #[arg(short = 'H', long = "header", global = true, value_name = "NAME: VALUE", value_parser = header)]
+    pub(crate) headers: Vec<Header>,
+    /// Longest wait for the connection and for each answer
+    #[arg(long, global = true, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    pub(crate) timeout: Duration,
+    /// Say nothing on standard error but errors
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Header {
+    pub(crate) name: String,
+    pub(crate) value: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Ping(Ping),
+    ListOffsets(ListOffsets),
+    Fetch(Fetch),
+}
+
+/// Measure round trips through the whole path, Kafka excluded
+#[derive(Debug, clap::Args)]
+pub(crate) struct Ping {
+    /// Pings to send; without it, until Ctrl-C
+    #[arg(short, long, value_parser = value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+    /// From one ping to the next
+    #[arg(short, long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
+    pub(crate) interval: Duration,
+}
+
+/// Show a topic's offsets: log start, log end, or at a time
+///
+/// One line for each partition: `TOPIC [PARTITION] offset OFFSET`. The offset is -1 where every message is older than
+/// the time asked for.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ListOffsets {
+    #[arg(value_parser = topic)]
+    pub(crate) topic: String,
+    /// Partition; without it 0, 1, 2, … up to the first that does not exist (the protocol lists no partitions)
+    #[arg(short, long, value_parser = value_parser!(i32).range(0..))]
+    pub(crate) partition: Option<i32>,
+    /// earliest, latest, milliseconds since 1970 or an RFC 3339 time
+    #[arg(long, value_name = "WHEN", default_value = "latest", allow_negative_numbers = true,
+        value_parser = position::at)]
+    pub(crate) at: At,
+    /// Print JSON lines: {"topic","partition","offset"}
+    #[arg(short = 'J', long)]
+    pub(crate) json: bool,
+}
+
+/// Print a partition's messages
+///
+/// Reads from the asked offset up to the log end as it was at the start, and then exits.
+#[derive(Debug, clap::Args)]
+#[command(after_help = FORMAT)]
+pub(crate) struct Fetch {
+    #[arg(value_parser = topic)]
+    pub(crate) topic: String,
+    #[arg(short, long, value_parser = value_parser!(i32).range(0..))]
+    pub(crate) partition: i32,
+    /// First offset: a number, earliest (beginning), latest (end), -N (the last N), s@TIME (at a time as for
+    /// list-offsets)
+    #[arg(
+        short = 'o',
+        long,
+        visible_alias = "offset",
+        value_name = "OFFSET",
+        default_value = "earliest",
+        allow_negative_numbers = true
+    )]
+    pub(crate) from: Position,
+    /// Exit after this many messages
+    #[arg(short, long, value_parser = value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+    /// Wait for new messages at the log end
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// Exit at the log end; this is the default
+    #[arg(short, conflicts_with = "follow")]
+    pub(crate) exit_at_end: bool,
+    /// How to print a message, see below
+    #[arg(short, long, value_parser = Template::parse, conflicts_with_all = ["json", "key_delimiter", "delimiter"])]
+    pub(crate) format: Option<Template>,
+    /// Print JSON lines, see below
+    #[arg(short = 'J', long, conflicts_with_all = ["key_delimiter", "delimiter"])]
+    pub(crate) json: bool,
+    /// Print the key and this before the value
+    #[arg(short = 'K', long, value_name = "TEXT", value_parser = template::delimiter)]
+    pub(crate) key_delimiter: Option<Delimiter>,
+    /// Print this behind each message
+    #[arg(short = 'D', long, value_name = "TEXT", default_value = r"\n", value_parser = template::delimiter)]
+    pub(crate) delimiter: Delimiter,
+}
+
+/// Bytes with their escapes resolved; an alias, because clap takes a bare `Vec` for a repeated option.
+pub(crate) type Delimiter = std::sync::Arc<[u8]>;
+
+fn topic(text: &str) -> Result<String, &'static str> {
+    if text.is_empty() { Err("a topic has a name") } else { Ok(text.to_owned()) }
+}
+
+fn header(text: &str) -> Result<Header, &'static str> {
+    let (name, value) = text.split_once(':').ok_or("expected 'Name: value'")?;
+    Ok(Header { name: name.trim().to_owned(), value: value.trim().to_owned() })
+}
+
+fn seconds(text: &str) -> Result<Duration, &'static str> {
+    let parsed = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    match parsed {
+        Some(limit) if !limit.is_zero() && limit <= LONGEST => Ok(limit),
+        _ => Err("expected seconds, more than 0 and at most 86400"),
+    }
+}
+
+const LONGEST: Duration = Duration::from_secs(86_400);
+
+const EXIT_CODES: &str = "\
+Exit codes:
+    0  done; also when whoever reads the output has had enough (| head)
+    1  the server or Kafka refused the command
+    2  wrong usage
+    3  no connection, or it was lost, or an answer did not come in time or made no sense
+    4  the output could not be written
+  130  Ctrl-C";
+
+const FORMAT: &str = r#"Format, as of kcat:
+  %s  value             %S  its length in bytes
+  %k  key               %K  its length in bytes
+  %t  topic  %p  partition  %o  offset  %T  timestamp in milliseconds  %%  a percent sign
+  \n \r \t \\ \xHH      (a null key or value counts as an empty one: the protocol does not tell them apart)
+
+JSON lines: {"topic","partition","offset","timestamp","key","value"}. A key or value is a string where it is
+UTF-8, otherwise {"base64": "…"}."#;
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_are_seconds_within_bounds() {
+        assert_eq!(seconds("0.25"), Ok(Duration::from_millis(250)));
+        assert_eq!(seconds("86400"), Ok(LONGEST));
+        for text in ["", "0", "-1", "nan", "inf", "1e300", "86401", "5s"] {
+            assert!(seconds(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_header_is_split_at_its_first_colon() {
+        let parsed = header("X-Url: ws://a:1 ").unwrap();
+        assert_eq!((parsed.name.as_str(), parsed.value.as_str()), ("X-Url", "ws://a:1"));
+        assert!(header("no colon").is_err());
+    }
+}

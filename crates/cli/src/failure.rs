@@ -1,0 +1,69 @@
+//! What went wrong: in words for people, as an exit code for scripts.
+
+use std::error::Error as _;
+use std::process::ExitCode;
+
+use sluicegate_client::{ConnectError, Error};
+
+use crate::stderr::{printable, say};
+
+#[derive(Debug)]
+pub(crate) enum Failure {
+    Start(std::io::Error),
+    Connect(ConnectError),
+    Command(Error),
+    Output(std::io::Error),
+    /// Whoever read standard output has closed it.
+    ReaderGone,
+    Interrupted,
+}
+
+impl Failure {
+    /// Says what failed in a session with `url`, and gives the exit code.
+    pub(crate) fn report(&self, url: &str) -> ExitCode {
+        match self {
+            Self::Start(why) => say(format_args!("sluicegate: failed to start: {why}")),
+            Self::Connect(why @ (ConnectError::Url { .. } | ConnectError::Header { .. })) => {
+                say(format_args!("sluicegate: failed to {why}"));
+            }
+            Self::Connect(ConnectError::Refused { status, body }) => {
+                let end = if body.is_empty() { "" } else { ": " };
+                let body = printable(body);
+                say(format_args!(
+                    "sluicegate: failed to open a WebSocket at {url}: HTTP {status}{end}{body}"
+                ));
+            }
+            Self::Connect(why) => {
+                let cause = why.source().map(|source| format!(": {source}")).unwrap_or_default();
+                say(format_args!("sluicegate: failed to {why} at {url}{cause}"));
+            }
+            Self::Command(Error::Command { message, .. }) => {
+                say(format_args!("sluicegate: {}", printable(message)));
+            }
+            Self::Command(why) => {
+                say(format_args!("sluicegate: failed to {}", printable(&why.to_string())));
+            }
+            Self::Output(why) => say(format_args!("sluicegate: failed to write the output: {why}")),
+            Self::ReaderGone | Self::Interrupted => {}
+        }
+        ExitCode::from(self.code())
+    }
+
+    fn code(&self) -> u8 {
+        match self {
+            Self::ReaderGone => 0,
+            Self::Command(Error::Command { .. }) => 1,
+            Self::Connect(ConnectError::Url { .. } | ConnectError::Header { .. }) => 2,
+            Self::Connect(_) | Self::Command(_) | Self::Start(_) => 3,
+            Self::Output(_) => 4,
+            // As a shell reports a process that SIGINT ended: 128 + 2.
+            Self::Interrupted => 130,
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(why: Error) -> Self {
+        Self::Command(why)
+    }
+}

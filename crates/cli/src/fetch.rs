@@ -1,0 +1,169 @@
+//! `fetch`: a partition's messages, from an offset on.
+
+use std::time::{Duration, Instant};
+
+use sluicegate_client::{At, Client, Error, KafkaMessage, Walk};
+use tokio::time::sleep;
+
+use crate::args::Fetch;
+use crate::failure::Failure;
+use crate::interrupt::Interrupt;
+use crate::json;
+use crate::progress::Progress;
+use crate::stderr::{printable, say};
+use crate::stdout::Stdout;
+use crate::template::Template;
+
+pub(crate) async fn run(
+    args: &Fetch,
+    quiet: bool,
+    client: &Client,
+    stdout: &mut Stdout,
+    interrupt: &mut Interrupt,
+) -> Result<(), Failure> {
+    let mut tally = Tally { messages: 0, bytes: 0, next: None };
+    let start = Instant::now();
+    let outcome = interrupt.unless(pour(args, quiet, client, stdout, &mut tally)).await;
+    let (topic, partition) = (&args.topic, args.partition);
+    match &outcome {
+        Ok(End::Log(offset)) if !quiet => {
+            say(format_args!("% Reached end of {topic} [{partition}] at offset {offset}: exiting"));
+        }
+        Err(Failure::Interrupted) if !quiet => say(tally.summary(start.elapsed())),
+        _ => {}
+    }
+    outcome.map(drop)
+}
+
+/// Why a read was over.
+enum End {
+    Count,
+    /// The log end, at this offset.
+    Log(i64),
+}
+
+/// What has been written to standard output.
+struct Tally {
+    messages: u64,
+    /// Of keys and values.
+    bytes: u64,
+    /// One behind the last message.
+    next: Option<i64>,
+}
+
+async fn pour(
+    args: &Fetch,
+    quiet: bool,
+    client: &Client,
+    stdout: &mut Stdout,
+    tally: &mut Tally,
+) -> Result<End, Failure> {
+    let end = client.list_offset(&args.topic, args.partition, At::Latest).await?.unwrap_or(0);
+    let from = args.from.resolve(client, &args.topic, args.partition, end).await?;
+    let mut walk = client.walk(&args.topic, args.partition, from);
+    let mut progress = Progress::new(total(args, from, end), quiet);
+    let printer = Printer::new(args);
+    let mut chunk = Vec::new();
+    let mut empty_answers = 0_u32;
+    loop {
+        let mut batch = next_batch(&mut walk, args.follow, &progress).await?;
+        let left = args.count.map_or(u64::MAX, |count| count.saturating_sub(tally.messages));
+        batch.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+
+        chunk.clear();
+        for message in &batch {
+            printer.print(message, &mut chunk);
+        }
+        stdout.write(&chunk).await?;
+        tally.add(&batch);
+        let done = if args.count.is_some() { tally.messages } else { distance(from, walk.position()) };
+        progress.at(done, tally.bytes);
+
+        if args.count == Some(tally.messages) {
+            return Ok(End::Count);
+        }
+        empty_answers = if batch.is_empty() { empty_answers.saturating_add(1) } else { 0 };
+        // The last offsets of a log may hold no message (transaction markers), so that no position gets there.
+        if !args.follow && (walk.position() >= end || empty_answers >= EMPTY_ANSWERS_AT_END) {
+            return Ok(End::Log(walk.position()));
+        }
+    }
+}
+
+/// The next batch; with `--follow`, whatever Kafka is going through meanwhile.
+async fn next_batch(
+    walk: &mut Walk<'_>,
+    follow: bool,
+    progress: &Progress,
+) -> Result<Vec<KafkaMessage>, Failure> {
+    loop {
+        match walk.next_batch().await {
+            Err(Error::Command { message, retriable: true, .. }) if follow => {
+                progress.suspend(|| say(format_args!("% {}; trying again", printable(&message))));
+                sleep(RETRY).await;
+            }
+            outcome => return Ok(outcome?),
+        }
+    }
+}
+
+impl Tally {
+    fn add(&mut self, batch: &[KafkaMessage]) {
+        for message in batch {
+            let bytes = message.key.len().saturating_add(message.value.len());
+            self.messages = self.messages.saturating_add(1);
+            self.bytes = self.bytes.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+            self.next = Some(message.offset.saturating_add(1));
+        }
+    }
+
+    fn summary(&self, elapsed: Duration) -> String {
+        let Self { messages, bytes, next } = self;
+        let seconds = elapsed.as_secs_f64();
+        let go_on = next.map(|next| format!("; go on with --from {next}")).unwrap_or_default();
+        format!("% {messages} messages, {bytes} bytes in {seconds:.1} s{go_on}")
+    }
+}
+
+/// How messages are written.
+enum Printer<'a> {
+    Json(&'a Fetch),
+    Template(&'a Fetch, Template),
+}
+
+impl<'a> Printer<'a> {
+    fn new(args: &'a Fetch) -> Self {
+        match &args.format {
+            _ if args.json => Self::Json(args),
+            Some(template) => Self::Template(args, template.clone()),
+            None => Self::Template(args, Template::delimited(args.key_delimiter.as_deref(), &args.delimiter)),
+        }
+    }
+
+    fn print(&self, message: &KafkaMessage, out: &mut Vec<u8>) {
+        match self {
+            Self::Json(args) => json::message(&args.topic, args.partition, message, out),
+            Self::Template(args, template) => template.render(&args.topic, args.partition, message, out),
+        }
+    }
+}
+
+/// Messages or offsets to go through, where the read has an end.
+fn total(args: &Fetch, from: i64, end: i64) -> Option<u64> {
+    match args.count {
+        Some(count) => Some(count),
+        None if args.follow => None,
+        None => Some(distance(from, end)),
+    }
+}
+
+fn distance(from: i64, to: i64) -> u64 {
+    u64::try_from(to.saturating_sub(from)).unwrap_or(0)
+}
+
+/// Empty answers in a row that are taken for the log end where the position alone does not tell. A single one may come
+/// from inside a long range without messages, which a server goes through bit by bit.
+const EMPTY_ANSWERS_AT_END: u32 = 3;
+
+/// Between a retriable error and the next attempt.
+const RETRY: Duration = Duration::from_secs(1);

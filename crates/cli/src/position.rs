@@ -1,0 +1,130 @@
+//! Where in a log to begin, as a user writes it.
+
+use std::str::FromStr;
+
+use sluicegate_client::{At, Client, Error};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// The first offset of a read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Position {
+    At(At),
+    Offset(i64),
+    /// This many offsets before the log end.
+    BeforeEnd(i64),
+}
+
+impl Position {
+    /// The offset that this is in a partition whose log ends at `end`.
+    pub(crate) async fn resolve(
+        self,
+        client: &Client,
+        topic: &str,
+        partition: i32,
+        end: i64,
+    ) -> Result<i64, Error> {
+        match self {
+            Self::Offset(offset) => Ok(offset),
+            Self::At(At::Latest) => Ok(end),
+            // Without a message at or after the time, the next one to come is the first.
+            Self::At(at) => Ok(client.list_offset(topic, partition, at).await?.unwrap_or(end)),
+            Self::BeforeEnd(count) => {
+                let start = client.list_offset(topic, partition, At::Earliest).await?.unwrap_or(0);
+                Ok(end.saturating_sub(count).max(start))
+            }
+        }
+    }
+}
+
+impl FromStr for Position {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(at) = named(text) {
+            return Ok(Self::At(at));
+        }
+        if let Some(when) = text.strip_prefix("s@") {
+            return millis(when).map(|millis| Self::At(At::Millis(millis)));
+        }
+        match text.parse::<i64>() {
+            Ok(offset @ 0..) => Ok(Self::Offset(offset)),
+            Ok(before) => Ok(Self::BeforeEnd(before.saturating_neg())),
+            Err(_) => Err("expected an offset, -N, earliest, latest or s@TIME".into()),
+        }
+    }
+}
+
+/// What `--at` takes: a name, a time, or Kafka's own -1 and -2.
+pub(crate) fn at(text: &str) -> Result<At, String> {
+    match text {
+        "-1" => Ok(At::Latest),
+        "-2" => Ok(At::Earliest),
+        _ => named(text).map_or_else(|| millis(text).map(At::Millis), Ok),
+    }
+}
+
+fn named(text: &str) -> Option<At> {
+    match text {
+        "earliest" | "beginning" => Some(At::Earliest),
+        "latest" | "end" => Some(At::Latest),
+        _ => None,
+    }
+}
+
+/// Milliseconds since 1970, given as such or as an RFC 3339 time; none before 1970, which Kafka takes for names.
+fn millis(text: &str) -> Result<i64, String> {
+    let millis = match text.parse::<i64>() {
+        Ok(millis) => millis,
+        Err(_) => {
+            let time = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| {
+                format!("{text:?} is neither milliseconds since 1970 nor a time like 2026-01-31T12:00:00Z")
+            })?;
+            i64::try_from(time.unix_timestamp_nanos().div_euclid(1_000_000)).map_err(|why| why.to_string())?
+        }
+    };
+    if millis < 0 { Err(format!("{text:?} is before 1970")) } else { Ok(millis) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_is_a_name_an_offset_a_distance_or_a_time() {
+        for (text, want) in [
+            ("earliest", Position::At(At::Earliest)),
+            ("beginning", Position::At(At::Earliest)),
+            ("latest", Position::At(At::Latest)),
+            ("end", Position::At(At::Latest)),
+            ("0", Position::Offset(0)),
+            ("9223372036854775807", Position::Offset(i64::MAX)),
+            ("-1", Position::BeforeEnd(1)),
+            ("-9223372036854775808", Position::BeforeEnd(i64::MAX)),
+            ("s@1700000000000", Position::At(At::Millis(1_700_000_000_000))),
+            ("s@2023-11-14T22:13:20Z", Position::At(At::Millis(1_700_000_000_000))),
+        ] {
+            assert_eq!(text.parse(), Ok(want), "{text}");
+        }
+        for text in ["", "-", "s@", "s@-5", "e@1", "first", "1.5", "9223372036854775808", "Earliest"] {
+            assert!(text.parse::<Position>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_time_is_milliseconds_or_rfc_3339_with_an_offset() {
+        for (text, want) in [
+            ("0", At::Millis(0)),
+            ("-1", At::Latest),
+            ("-2", At::Earliest),
+            ("1970-01-01T00:00:00.9999Z", At::Millis(999)),
+            ("1970-01-01T01:00:00+01:00", At::Millis(0)),
+            ("2024-02-29T00:00:00Z", At::Millis(1_709_164_800_000)),
+        ] {
+            assert_eq!(at(text), Ok(want), "{text}");
+        }
+        for text in ["", "-3", "yesterday", "2023-02-29T00:00:00Z", "2024-02-29", "1969-12-31T23:59:59Z"] {
+            assert!(at(text).is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! kcat's output format: literal text with `%` fields and `\` escapes.
+
+use std::io::Write as _;
+use std::sync::Arc;
+
+use sluicegate_client::KafkaMessage;
+
+/// How one message is printed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Template {
+    parts: Vec<Part>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Part {
+    Literal(Vec<u8>),
+    Field(Field),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Field {
+    Value,
+    ValueLen,
+    Key,
+    KeyLen,
+    Topic,
+    Partition,
+    Offset,
+    Timestamp,
+}
+
+impl Template {
+    /// # Errors
+    /// The first `%` or `\` that means nothing.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let mut template = Self { parts: Vec::new() };
+        let mut rest = text.chars();
+        while let Some(char) = rest.next() {
+            match char {
+                '%' => match rest.next() {
+                    Some('%') => template.literal(b"%"),
+                    name => template.parts.push(Part::Field(field(name)?)),
+                },
+                '\\' => template.literal(&[escape(&mut rest)?]),
+                char => template.literal(char.encode_utf8(&mut [0; 4]).as_bytes()),
+            }
+        }
+        Ok(template)
+    }
+
+    /// The value, in front of it the key and `key_delimiter` where that is given, behind it `delimiter`.
+    pub(crate) fn delimited(key_delimiter: Option<&[u8]>, delimiter: &[u8]) -> Self {
+        let mut template = Self { parts: Vec::new() };
+        if let Some(between) = key_delimiter {
+            template.parts.push(Part::Field(Field::Key));
+            template.literal(between);
+        }
+        template.parts.push(Part::Field(Field::Value));
+        template.literal(delimiter);
+        template
+    }
+
+    /// Appends `message` to `out`.
+    pub(crate) fn render(&self, topic: &str, partition: i32, message: &KafkaMessage, out: &mut Vec<u8>) {
+        for part in &self.parts {
+            // Writing to a `Vec` does not fail.
+            let _ = match part {
+                Part::Literal(bytes) => out.write_all(bytes),
+                Part::Field(Field::Value) => out.write_all(&message.value),
+                Part::Field(Field::ValueLen) => write!(out, "{}", message.value.len()),
+                Part::Field(Field::Key) => out.write_all(&message.key),
+                Part::Field(Field::KeyLen) => write!(out, "{}", message.key.len()),
+                Part::Field(Field::Topic) => out.write_all(topic.as_bytes()),
+                Part::Field(Field::Partition) => write!(out, "{partition}"),
+                Part::Field(Field::Offset) => write!(out, "{}", message.offset),
+                Part::Field(Field::Timestamp) => write!(out, "{}", message.timestamp),
+            };
+        }
+    }
+
+    fn literal(&mut self, bytes: &[u8]) {
+        match self.parts.last_mut() {
+            Some(Part::Literal(before)) => before.extend_from_slice(bytes),
+            _ => self.parts.push(Part::Literal(bytes.to_vec())),
+        }
+    }
+}
+
+/// A delimiter: text with the same escapes, and `%` for itself.
+pub(crate) fn delimiter(text: &str) -> Result<Arc<[u8]>, String> {
+    let mut bytes = Vec::new();
+    let mut rest = text.chars();
+    while let Some(char) = rest.next() {
+        match char {
+            '\\' => bytes.push(escape(&mut rest)?),
+            char => bytes.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+    Ok(bytes.into())
+}
+
+fn field(name: Option<char>) -> Result<Field, String> {
+    match name {
+        Some('s') => Ok(Field::Value),
+        Some('S') => Ok(Field::ValueLen),
+        Some('k') => Ok(Field::Key),
+        Some('K') => Ok(Field::KeyLen),
+        Some('t') => Ok(Field::Topic),
+        Some('p') => Ok(Field::Partition),
+        Some('o') => Ok(Field::Offset),
+        Some('T') => Ok(Field::Timestamp),
+        Some(other) => Err(format!("%{other} is no field: expected one of %s %S %k %K %t %p %o %T %%")),
+        None => Err("a % at the end: write %% for a percent sign".into()),
+    }
+}
+
+/// The byte meant by what follows a backslash.
+fn escape(rest: &mut std::str::Chars<'_>) -> Result<u8, String> {
+    match rest.next() {
+        Some('n') => Ok(b'\n'),
+        Some('r') => Ok(b'\r'),
+        Some('t') => Ok(b'\t'),
+        Some('\\') => Ok(b'\\'),
+        Some('x') => {
+            let mut digit = || rest.next().and_then(|char| char.to_digit(16));
+            let (high, low) = (digit(), digit());
+            let byte = high.zip(low).map(|(high, low)| high << 4 | low);
+            byte.and_then(|byte| u8::try_from(byte).ok()).ok_or_else(|| r"\x takes two hex digits".to_owned())
+        }
+        Some(other) => Err(format!(r"\{other} is no escape: expected one of \n \r \t \\ \xHH")),
+        None => Err(r"a \ at the end: write \\ for a backslash".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn render(template: &Template) -> Vec<u8> {
+        let message =
+            KafkaMessage { offset: 7, timestamp: 1_700_000_000_000, key: "k1".into(), value: "v\0é".into() };
+        let mut out = Vec::new();
+        template.render("orders", 3, &message, &mut out);
+        out
+    }
+
+    #[test]
+    fn each_field_and_escape_prints_what_it_stands_for() {
+        for (text, want) in [
+            ("", &b""[..]),
+            ("%s", "v\0é".as_bytes()),
+            ("%S", b"4"),
+            ("%k=%K", b"k1=2"),
+            ("%t [%p] %o @%T", b"orders [3] 7 @1700000000000"),
+            (r"100%%\n\r\t\\\x00\xFf", b"100%\n\r\t\\\x00\xff"),
+            ("é%oé", "é7é".as_bytes()),
+        ] {
+            assert_eq!(render(&Template::parse(text).unwrap()), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_means_nothing_is_refused() {
+        for text in ["%", "%x", "%é", r"\", r"\q", r"\x", r"\x1", r"\xg0", r"\x+1"] {
+            assert!(Template::parse(text).is_err(), "{text}");
+        }
+        for text in [r"\", r"\q", r"\x1"] {
+            assert!(delimiter(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn without_a_format_the_delimiters_decide() {
+        assert_eq!(render(&Template::delimited(None, b"\n")), "v\0é\n".as_bytes());
+        assert_eq!(render(&Template::delimited(Some(b"%:"), b"")), "k1%:v\0é".as_bytes());
+        assert_eq!(*delimiter(r"%\x00é").unwrap(), *"%\0é".as_bytes());
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_parser_panic_and_plain_text_prints_itself(text in any::<String>()) {
+            let parsed = Template::parse(&text);
+            if !text.contains(['%', '\\']) {
+                prop_assert_eq!(render(&parsed.unwrap()), text.as_bytes());
+            }
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Everything that keeps the program from its work, and the exit code for each.
+
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_protocol::{ErrorResp, PongResp};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+
+use crate::program::run;
+use crate::server::{self, Session};
+
+#[tokio::test]
+async fn wrong_usage_is_one_clear_error_and_exit_code_2() {
+    for (args, words) in [
+        ("", "Usage"),
+        ("frobnicate", "unrecognized subcommand"),
+        ("fetch", "<TOPIC>"),
+        ("fetch t", "--partition"),
+        ("fetch t -p x", "invalid digit"),
+        ("fetch t -p -1", "'-1'"),
+        ("fetch t -p 0 --from soon", "expected an offset, -N, earliest, latest or s@TIME"),
+        ("fetch t -p 0 -c 0", "'0'"),
+        ("fetch t -p 0 -f %z", "%z is no field"),
+        ("fetch t -p 0 -f %s --json", "cannot be used with"),
+        ("fetch t -p 0 -f %s -K :", "cannot be used with"),
+        ("fetch t -p 0 --follow -e", "cannot be used with"),
+        (r"fetch t -p 0 -D \q", r"\q is no escape"),
+        ("list-offsets t --at noon", "\"noon\" is neither milliseconds since 1970 nor a time like"),
+        ("ping --timeout never", "expected seconds"),
+        ("ping -H Authorization", "expected 'Name: value'"),
+        ("ping -H a:b -H Upgrade:x", "send the header \"Upgrade\": the handshake sets it"),
+        ("ping -u 127.0.0.1:8080", "failed to use \"127.0.0.1:8080\" as a ws:// or wss:// URL"),
+        ("ping -u http://127.0.0.1/", "failed to use \"http://127.0.0.1/\" as a ws:// or wss:// URL"),
+    ] {
+        let run = run("ws://127.0.0.1:1/", &args.split_terminator(' ').collect::<Vec<_>>()).await;
+        assert_eq!((run.code, &*run.stdout), (Some(2), ""), "{args}: {run:?}");
+        assert!(run.stderr.contains(words), "{args}: {}", run.stderr);
+        assert!(!run.stderr.contains("panicked"), "{args}: {}", run.stderr);
+    }
+}
+
+#[tokio::test]
+async fn no_gateway_is_exit_code_3() {
+    let (listener, url) = server::listener().await;
+    drop(listener);
+    let run = run(&url, &["ping", "-c", "1"]).await;
+    assert_eq!((run.code, &*run.stdout), (Some(3), ""));
+    let start = format!("sluicegate: failed to connect at {url}: ");
+    assert!(run.stderr.starts_with(&start) && run.stderr.lines().count() == 1, "{}", run.stderr);
+}
+
+#[tokio::test]
+async fn a_refused_upgrade_shows_status_and_body_without_control_characters() {
+    let (listener, url) = server::listener().await;
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            request.push(stream.read_u8().await.unwrap());
+        }
+        let answer = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 16\r\n\r\nbridge \x1b[2J down\n";
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+    });
+    let run = run(&url, &["ping", "-c", "1"]).await;
+    assert_eq!(run.code, Some(3));
+    assert_eq!(
+        run.stderr,
+        format!("sluicegate: failed to open a WebSocket at {url}: HTTP 503: bridge  [2J down\n")
+    );
+}
+
+#[tokio::test]
+async fn a_silent_server_is_exit_code_3_after_the_timeout() {
+    let (_listener, url) = server::listener().await;
+    let connecting = run(&url, &["--timeout", "0.1", "ping", "-c", "1"]).await;
+    assert_eq!(connecting.code, Some(3));
+    assert_eq!(connecting.stderr, format!("sluicegate: failed to connect within 0.1 s at {url}\n"));
+
+    let url = server::serve(async |mut session: Session| while session.request().await.is_some() {}).await;
+    let waiting = run(&url, &["--timeout", "0.1", "list-offsets", "t"]).await;
+    assert_eq!(waiting.code, Some(3));
+    assert_eq!(waiting.stderr, "sluicegate: failed to get an answer within 0.1 s\n");
+}
+
+#[tokio::test]
+async fn a_session_that_ends_under_way_is_exit_code_3() {
+    let close = CloseFrame { code: 1001.into(), reason: "drain".into() };
+    for (message, stderr) in [
+        (
+            Some(Message::Close(Some(close))),
+            "failed to keep the session: the server closed it with 1001 \"drain\"",
+        ),
+        (Some(Message::Text("hello".into())), "failed to understand the server: a text message of 5 bytes"),
+        (
+            Some(Message::Binary(vec![0xFF; 9].into())),
+            "failed to understand the server: a message of 9 bytes is",
+        ),
+        (None, "failed to keep the connection: "),
+    ] {
+        let url = server::serve(async |mut session: Session| {
+            session.request().await;
+            if let Some(message) = message {
+                session.send(message).await;
+                session.request().await;
+            }
+        })
+        .await;
+        let run = run(&url, &["fetch", "t", "-p", "0"]).await;
+        assert_eq!((run.code, &*run.stdout), (Some(3), ""), "{run:?}");
+        assert!(run.stderr.starts_with(&format!("sluicegate: {stderr}")), "{}", run.stderr);
+        assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_makes_no_sense_is_exit_code_3_and_a_refusal_1() {
+    let refusal = ErrorResp { code: 0, message: "unknown command\x07".into(), retriable: false };
+    for (resp, code, stderr) in [
+        (Resp::PongResp(PongResp { state: "other".into() }), 3, "ping 1 came back with another state"),
+        (Resp::ErrorResp(refusal), 1, "sluicegate: unknown command\n"),
+    ] {
+        let url = server::serve(async |mut session: Session| {
+            let (sequence, _) = session.request().await.unwrap();
+            session.answer(sequence, resp).await;
+            session.request().await;
+        })
+        .await;
+        let run = run(&url, &["ping", "-c", "1"]).await;
+        assert_eq!(run.code, Some(code), "{run:?}");
+        assert!(run.stderr.contains(stderr), "{}", run.stderr);
+        assert!(run.stdout.contains("1 sent, 0 answered"), "{}", run.stdout);
+    }
+}

@@ -1,0 +1,94 @@
+//! `sluicegate fetch`.
+
+use crate::kafka;
+use crate::program::{check, run};
+
+#[tokio::test]
+async fn messages_are_read_from_the_asked_position_to_the_log_end() {
+    for (from, stdout) in [
+        ("", "v0\nv1\nv2\nv3\nv4\n"),
+        (" --from earliest", "v0\nv1\nv2\nv3\nv4\n"),
+        (" -o beginning", "v0\nv1\nv2\nv3\nv4\n"),
+        (" --from 3 -e", "v3\nv4\n"),
+        (" --offset 4", "v4\n"),
+        (" -o -2", "v3\nv4\n"),
+        (" -o -100", "v0\nv1\nv2\nv3\nv4\n"),
+        (" -o s@1500", "v2\nv3\nv4\n"),
+        (" -o s@1970-01-01T00:00:03Z", "v3\nv4\n"),
+        (" -o s@1000000", ""),
+        (" --from latest", ""),
+        (" -o end", ""),
+        (" -o 5", ""),
+    ] {
+        let stderr = "% Reached end of orders [0] at offset 5: exiting\n";
+        check(&format!("fetch orders -p 0{from}"), 0, stdout, stderr).await;
+    }
+}
+
+#[tokio::test]
+async fn a_count_ends_the_read_after_that_many_messages() {
+    check("fetch orders -p 0 -c 1", 0, "v0\n", "").await;
+    check("fetch orders -p 0 --from 1 --count 4", 0, "v1\nv2\nv3\nv4\n", "").await;
+    check("fetch orders -q -p 0 --from 3 -c 9", 0, "v3\nv4\n", "").await;
+}
+
+#[tokio::test]
+async fn following_goes_on_behind_the_log_end() {
+    check("fetch growing -p 0 --follow -c 5", 0, "v0\nv1\nv2\nv3\nv4\n", "").await;
+    check("fetch growing -p 0 -q", 0, "v0\nv1\n", "").await;
+}
+
+#[tokio::test]
+async fn a_log_that_ends_in_transaction_markers_is_read_to_its_end() {
+    let stderr = "% Reached end of markers [0] at offset 2: exiting\n";
+    check("fetch markers -p 0", 0, "v0\nv1\n", stderr).await;
+}
+
+#[tokio::test]
+async fn format_and_delimiters_decide_how_a_message_looks() {
+    for (args, stdout) in [
+        (r"-f %t[%p]@%o,%T:%k(%K)=%s(%S)\n", "orders[1]@100,100000:k100(4)=v100(4)\n"),
+        (r"-f \x41%%", "A%"),
+        ("-K :", "k100:v100\n"),
+        (r"-K \t -D \x00", "k100\tv100\0"),
+        ("-D ;", "v100;"),
+        (
+            "--json",
+            "{\"topic\":\"orders\",\"partition\":1,\"offset\":100,\"timestamp\":100000,\"key\":\"k100\",\"value\":\"v100\"}\n",
+        ),
+    ] {
+        check(&format!("fetch orders -p 1 -c 1 {args}"), 0, stdout, "").await;
+    }
+}
+
+#[tokio::test]
+async fn json_gives_bytes_that_are_no_text_as_base64() {
+    let stdout = "{\"topic\":\"bytes\",\"partition\":0,\"offset\":0,\"timestamp\":0,\
+                  \"key\":{\"base64\":\"/w==\"},\"value\":{\"base64\":\"AP4=\"}}\n";
+    check("fetch bytes -p 0 -J -q", 0, stdout, "").await;
+}
+
+#[tokio::test]
+async fn what_kafka_refuses_is_said_in_the_servers_words() {
+    for (args, stderr) in [
+        ("orders -p 0 --from 6", "fetch message, topic: orders, partition: 0, err: OFFSET_OUT_OF_RANGE"),
+        ("orders -p 9", "list offset, topic: orders, partition: 9, err: UNKNOWN_TOPIC_OR_PARTITION"),
+        ("moving -p 0", "fetch message, topic: moving, partition: 0, err: NOT_LEADER_OR_FOLLOWER"),
+    ] {
+        check(&format!("fetch {args}"), 1, "", &format!("sluicegate: failed to {stderr}\n")).await;
+    }
+}
+
+#[tokio::test]
+async fn following_outlasts_what_kafka_recovers_from() {
+    let stderr =
+        "% failed to fetch message, topic: moving, partition: 0, err: NOT_LEADER_OR_FOLLOWER; trying again\n";
+    check("fetch moving -p 0 --follow -c 1", 0, "v0\n", stderr).await;
+}
+
+#[tokio::test]
+async fn the_url_option_overrides_the_environment() {
+    let url = kafka::serve().await;
+    let run = run("ws://127.0.0.1:1/", &["-u", &url, "fetch", "orders", "-p", "0", "-c", "1"]).await;
+    assert_eq!((run.code, &*run.stdout), (Some(0), "v0\n"));
+}

@@ -1,0 +1,117 @@
+//! A few example topics, as a bridge would serve them.
+//!
+//! | topic     | partition | offsets  | |
+//! |-----------|-----------|----------|-|
+//! | `orders`  | 0         | 0 to 4   | key `kN`, value `vN`, written at N seconds after 1970 |
+//! |           | 1         | 100, 101 | the same |
+//! |           | 2         | none     | |
+//! | `bytes`   | 0         | 0        | key and value that are no UTF-8 |
+//! | `markers` | 0         | 0, 1     | and two transaction markers: the log end is 4 |
+//! | `growing` | 0         | 0, 1     | a new one whenever the log end is asked for |
+//! | `endless` | 0         | all      | 1,000 messages of 1 KiB in each answer |
+//! | `moving`  | 0         | 0        | the first fetch fails with a retriable error |
+
+use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_protocol::{ErrorResp, KafkaFetchResp, KafkaListOffsetResp, KafkaMessage, PongResp};
+
+use crate::server::{self, Session};
+
+pub(crate) async fn serve() -> String {
+    server::serve(play).await
+}
+
+pub(crate) async fn play(mut session: Session) {
+    let mut fetches = 0;
+    while let Some((sequence, request)) = session.request().await {
+        let answer = match request {
+            Req::CmdPing(ping) => Resp::PongResp(PongResp { state: ping.state }),
+            Req::CmdKafkaListOffset(list) => match log(&list.topic, list.partition) {
+                Some(log) => list_offset(&log, list.timestamp),
+                None => unknown("list offset", &list.topic, list.partition),
+            },
+            Req::CmdKafkaFetch(fetch) => {
+                fetches += 1;
+                match log(&fetch.topic, fetch.partition) {
+                    Some(_) if fetch.topic == "moving" && fetches == 1 => {
+                        error("fetch message", &fetch.topic, fetch.partition, 6, "NOT_LEADER_OR_FOLLOWER")
+                    }
+                    Some(log) => read(&log, &fetch.topic, fetch.offset),
+                    None => unknown("fetch message", &fetch.topic, fetch.partition),
+                }
+            }
+            other => panic!("not asked by this program: {other:?}"),
+        };
+        session.answer(sequence, answer).await;
+    }
+}
+
+struct Log {
+    messages: Vec<KafkaMessage>,
+    start: i64,
+    end: i64,
+}
+
+fn log(topic: &str, partition: i32) -> Option<Log> {
+    let (start, count, end) = match (topic, partition) {
+        ("orders", 0) => (0, 5, 5),
+        ("orders", 1) => (100, 2, 102),
+        ("orders", 2) => (0, 0, 0),
+        ("bytes" | "moving", 0) => (0, 1, 1),
+        ("markers", 0) => (0, 2, 4),
+        ("growing", 0) => (0, 2, 2),
+        ("endless", 0) => (0, 0, i64::MAX),
+        _ => return None,
+    };
+    let mut messages: Vec<_> = (start..start + count).map(message).collect();
+    if topic == "bytes" {
+        messages[0].key = vec![0xFF].into();
+        messages[0].value = vec![0, 0xFE].into();
+    }
+    Some(Log { messages, start, end })
+}
+
+fn message(offset: i64) -> KafkaMessage {
+    KafkaMessage {
+        offset,
+        timestamp: offset * 1000,
+        key: format!("k{offset}").into(),
+        value: format!("v{offset}").into(),
+    }
+}
+
+fn list_offset(log: &Log, timestamp: i64) -> Resp {
+    let offset = match timestamp {
+        -1 => log.end,
+        -2 => log.start,
+        time => log.messages.iter().find(|message| message.timestamp >= time).map_or(-1, |m| m.offset),
+    };
+    Resp::KafkaListOffsetResp(KafkaListOffsetResp { offset })
+}
+
+/// At most three messages to an answer, so that a read takes several.
+fn read(log: &Log, topic: &str, offset: i64) -> Resp {
+    if topic == "endless" {
+        let value = bytes::Bytes::from(vec![b'x'; 1024]);
+        let messages =
+            (offset..offset + 1000).map(|offset| KafkaMessage { value: value.clone(), ..message(offset) });
+        return Resp::KafkaFetchResp(KafkaFetchResp { messages: messages.collect() });
+    }
+    if topic == "growing" && offset >= log.end {
+        return Resp::KafkaFetchResp(KafkaFetchResp { messages: vec![message(offset)] });
+    }
+    if offset < log.start || offset > log.end {
+        return error("fetch message", topic, 0, 1, "OFFSET_OUT_OF_RANGE");
+    }
+    let messages = log.messages.iter().filter(|message| message.offset >= offset).take(3).cloned().collect();
+    Resp::KafkaFetchResp(KafkaFetchResp { messages })
+}
+
+fn unknown(what: &str, topic: &str, partition: i32) -> Resp {
+    error(what, topic, partition, 3, "UNKNOWN_TOPIC_OR_PARTITION")
+}
+
+fn error(what: &str, topic: &str, partition: i32, code: i32, name: &str) -> Resp {
+    let message = format!("failed to {what}, topic: {topic}, partition: {partition}, err: {name}");
+    Resp::ErrorResp(ErrorResp { code, message, retriable: code == 6 })
+}

@@ -1,0 +1,18 @@
+//! The built program, run against a server in this process: what it prints, where, and how it exits.
+
+#[cfg(test)]
+mod failures;
+#[cfg(test)]
+mod fetch;
+#[cfg(test)]
+mod interrupts;
+#[cfg(test)]
+mod kafka;
+#[cfg(test)]
+mod list_offsets;
+#[cfg(test)]
+mod ping;
+#[cfg(test)]
+mod program;
+#[cfg(test)]
+mod server;

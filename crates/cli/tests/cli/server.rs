@@ -1,0 +1,59 @@
+//! A WebSocket server whose sessions are played by a test.
+
+use futures_util::{SinkExt, StreamExt};
+use prost::Message as _;
+use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_protocol::{PubSubReq, PubSubResp};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+
+pub(crate) struct Session(WebSocketStream<TcpStream>);
+
+impl Session {
+    /// The next request; none when the client closes.
+    pub(crate) async fn request(&mut self) -> Option<(i64, Req)> {
+        match self.0.next().await? {
+            Ok(Message::Binary(payload)) => {
+                let request = PubSubReq::decode(payload).unwrap();
+                Some((request.sequence, request.req.unwrap()))
+            }
+            Ok(Message::Close(_)) => {
+                // Reading on sends the echo.
+                self.0.next().await;
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// A program that has been stopped reads no answer.
+    pub(crate) async fn answer(&mut self, sequence: i64, resp: Resp) {
+        let answer = PubSubResp { sequence, resp: Some(resp) };
+        let _ = self.0.send(Message::Binary(answer.encode_to_vec().into())).await;
+    }
+
+    pub(crate) async fn send(&mut self, message: Message) {
+        let _ = self.0.send(message).await;
+    }
+}
+
+/// A URL at which the first session is played by `part`.
+pub(crate) async fn serve<F>(part: impl FnOnce(Session) -> F + Send + 'static) -> String
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (listener, url) = listener().await;
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        part(Session(tokio_tungstenite::accept_async(stream).await.unwrap())).await;
+    });
+    url
+}
+
+pub(crate) async fn listener() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}/pubsub", listener.local_addr().unwrap());
+    (listener, url)
+}
