@@ -111,19 +111,23 @@ impl Encoder {
         let count = batch.record_count;
         let mut records = Cursor::new(self.decompress(batch, answer.limits.max_batch_bytes)?);
         let trailing = |left| corrupt(Corruption::Trailing { left, count });
-        let mut min_delta = 0_i64;
+        let mut min_delta = 0;
         for index in 0..count {
             let malformed = |fault| corrupt(Corruption::Record { index, count, fault });
             let record = Record::read(&mut records).map_err(malformed)?;
-            // In front of the last record, so that the next call meets the fault as well.
-            if index.saturating_add(1) == count && records.left() > 0 {
-                return Err(trailing(records.left()));
-            }
-            let (delta, max) = (record.offset_delta, batch.last_offset_delta);
-            if i64::from(delta) < min_delta || delta > max {
+            // As offsets increase, each record leaves room for those after it: a count that is too large is a fault of
+            // the first record, not of one that nobody asks for again.
+            let unread = count.saturating_sub(index).saturating_sub(1);
+            let max = batch.last_offset_delta.saturating_sub(unread);
+            let delta = record.offset_delta;
+            if delta < min_delta || delta > max {
                 return Err(malformed(RecordFault::Offset { delta, min: min_delta, max }));
             }
-            min_delta = i64::from(delta).saturating_add(1);
+            min_delta = delta.saturating_add(1);
+            // In front of the last record, so that the next call meets the fault as well.
+            if unread == 0 && records.left() > 0 {
+                return Err(trailing(records.left()));
+            }
             // Cannot saturate: the batch's last offset is larger and has been computed.
             let offset = batch.base_offset.saturating_add(delta.into());
             if offset < answer.encoded.next_offset {

@@ -175,8 +175,8 @@ pub enum RecordFault {
         /// Offset, relative to the batch's first.
         delta: i32,
         /// One after that of the record before.
-        min: i64,
-        /// That of the batch's last record.
+        min: i32,
+        /// That of the batch's last record, less one for each record in between.
         max: i32,
     },
 }

@@ -5,7 +5,8 @@ use sluicegate_protocol::{KafkaFetchResp, KafkaMessage};
 use sluicegate_records::{Encoded, Encoder, Limits};
 
 /// Encodes `records` in every way that must come to the same, and panics where it does not.
-pub(crate) fn check(records: &[u8], from: i64, limits: &Limits) -> Walk {
+#[track_caller]
+pub(crate) fn check(records: &[u8], from: i64, limits: &Limits, cut: usize) -> Walk {
     let whole = walk(records, from, limits);
 
     let one_by_one = walk(records, from, &Limits { max_bytes: 0, ..*limits });
@@ -16,7 +17,22 @@ pub(crate) fn check(records: &[u8], from: i64, limits: &Limits) -> Walk {
         assert_eq!(later.messages, whole.messages[1..], "asked for the second record");
         assert_eq!(later.error, whole.error, "asked for the second record");
     }
+    check_against(&whole, records, from, limits, cut);
     whole
+}
+
+/// Encodes what is left of `records` when they are cut: nothing else, and no error that the whole does not have.
+#[track_caller]
+pub(crate) fn check_cut(records: &[u8], from: i64, limits: &Limits, cut: usize) -> Walk {
+    check_against(&walk(records, from, limits), records, from, limits, cut)
+}
+
+#[track_caller]
+fn check_against(whole: &Walk, records: &[u8], from: i64, limits: &Limits, cut: usize) -> Walk {
+    let front = walk(records.get(..cut).unwrap_or(records), from, limits);
+    assert!(whole.messages.starts_with(&front.messages), "cut at byte {cut}: {front:?} of {whole:?}");
+    assert!(front.error.is_none() || front.error == whole.error, "cut at byte {cut}: {:?}", front.error);
+    front
 }
 
 /// Every record that can be had, by asking on at `next_offset` until nothing changes.
@@ -42,7 +58,7 @@ pub(crate) fn walk(records: &[u8], from: i64, limits: &Limits) -> Walk {
                 return walk;
             }
         };
-        let appended = out.strip_prefix(PREFIX).expect("what was there before");
+        let appended = out.strip_prefix(PREFIX).expect("the output still begins with what was there");
         let messages = decode(appended);
         check_call(&encoded, &messages, appended.len(), walk.next_offset, limits);
         walk.messages.extend(messages);

@@ -1,21 +1,48 @@
 //! The crate through its public door: written batches, recorded ones, broken ones.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests fail loudly")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail loudly"
+)]
 
 mod batch;
+mod corrupt;
+mod fixtures;
 mod invariants;
+mod limits;
+mod properties;
+mod reading;
 
+use prost::bytes::Bytes;
+use sluicegate_protocol::KafkaMessage;
 use sluicegate_records::Limits;
 
 const LIMITS: Limits = Limits { max_bytes: 1 << 20, max_record_bytes: 1 << 20, max_batch_bytes: 1 << 20 };
 
-#[test]
-fn every_compression_is_read_from_the_middle_of_a_batch() {
-    for compression in batch::COMPRESSIONS {
-        let written =
-            batch::Batch::of_values(5, &["a", "b", "c"]).with(|batch| batch.compression = compression);
-        let walk = invariants::check(&written.bytes(), 6, &LIMITS);
-        assert_eq!(walk.messages.len(), 2, "{walk:?}");
-        assert_eq!(walk.next_offset, 8);
+/// What should be read from `batches` by someone who asks for `from`, told from what was written.
+fn expected(batches: &[batch::Batch], from: i64) -> Vec<KafkaMessage> {
+    let mut messages = Vec::new();
+    for batch in batches.iter().filter(|batch| batch.attributes & batch::CONTROL == 0) {
+        for record in &batch.records {
+            let offset = batch.base_offset + i64::from(record.offset_delta);
+            let timestamp = if batch.attributes & batch::LOG_APPEND_TIME == 0 {
+                batch.base_timestamp + record.timestamp_delta
+            } else {
+                batch.max_timestamp
+            };
+            let [key, value] =
+                [&record.key, &record.value].map(|bytes| Bytes::from(bytes.clone().unwrap_or_default()));
+            if offset >= from {
+                messages.push(KafkaMessage { offset, timestamp, key, value });
+            }
+        }
     }
+    messages
+}
+
+fn concat(batches: &[batch::Batch]) -> Vec<u8> {
+    batches.iter().flat_map(batch::Batch::bytes).collect()
 }

@@ -1,0 +1,195 @@
+//! Every way in which a batch can be wrong, and what is said about it.
+
+use crate::{
+    LIMITS,
+    batch::{Batch, Compression, Record, compress, seal, varint},
+    concat, invariants,
+};
+
+/// Nothing is read from `bytes`, and the error with its causes is `want`.
+#[track_caller]
+fn check(bytes: &[u8], want: &str) {
+    let walk = invariants::check(bytes, 0, &LIMITS, bytes.len() / 2);
+    assert_eq!(walk.error.as_deref(), Some(want));
+    assert_eq!(walk.messages, []);
+}
+
+/// A batch at offset 7 of three records, changed.
+#[track_caller]
+fn check_with(change: impl FnOnce(&mut Batch), want: &str) {
+    check(&Batch::of_values(7, &["a", "b", "c"]).with(change).bytes(), want);
+}
+
+/// The same batch with some bytes overwritten before its checksum is made.
+#[track_caller]
+fn check_bytes(at: usize, bytes: &[u8], want: &str) {
+    let mut batch = Batch::of_values(7, &["a", "b", "c"]).bytes();
+    batch[at..at + bytes.len()].copy_from_slice(bytes);
+    seal(&mut batch);
+    check(&batch, want);
+}
+
+#[test]
+fn other_format_versions_are_refused_by_name() {
+    for magic in [0, 1, 3, -1] {
+        let want = format!("batch at offset 7 has format version {magic}, only version 2 is supported");
+        check_with(|batch| batch.magic = magic, &want);
+    }
+    // A message of version 1 may be shorter than a header of version 2.
+    let message = [&[0; 11][..], &[22, 0, 0, 0, 0, 1], &[0; 17]].concat();
+    check(&message, "batch at offset 0 has format version 1, only version 2 is supported");
+}
+
+#[test]
+fn unknown_codecs_are_refused_by_number() {
+    for codec in [5, 6, 7] {
+        let want =
+            format!("batch at offset 7 is compressed with codec {codec}, only codecs 0 to 4 are supported");
+        check_with(|batch| batch.compression = Compression::Unknown(codec), &want);
+    }
+}
+
+#[test]
+fn a_length_without_room_for_the_header_is_refused() {
+    for len in [-1, i32::MIN, 0, 48_i32] {
+        let want =
+            format!("batch at offset 7 is corrupt: length of {len} bytes is below the 49 of its header");
+        check_bytes(8, &len.to_be_bytes(), &want);
+    }
+}
+
+#[test]
+fn a_bit_that_flips_anywhere_under_the_checksum_is_noticed() {
+    let bytes = Batch::of_values(7, &["a", "b", "c"]).bytes();
+    for bit in 17 * 8..bytes.len() * 8 {
+        let mut bytes = bytes.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        let error = invariants::check(&bytes, 0, &LIMITS, 0).error.unwrap_or_default();
+        assert!(error.starts_with("batch at offset 7 is corrupt: checksum is "), "bit {bit}: {error}");
+    }
+}
+
+#[test]
+fn offsets_out_of_range_are_refused() {
+    check_with(|batch| batch.base_offset = -1, "batch at offset -1 is corrupt: first offset -1 is below 0");
+    check_with(
+        |batch| batch.last_offset_delta = Some(-1),
+        "batch at offset 7 is corrupt: last offset, -1 after the first offset 7, is out of range",
+    );
+    check_with(
+        |batch| batch.base_offset = i64::MAX - 2,
+        "batch at offset 9223372036854775805 is corrupt: last offset, 2 after the first offset \
+         9223372036854775805, is out of range",
+    );
+    check_with(
+        |batch| batch.last_offset_delta = Some(0),
+        "batch at offset 7 is corrupt: record 0 of 3 has offset delta 0, not within 0 to -2",
+    );
+    check_with(
+        |batch| batch.records[0].offset_delta = -1,
+        "batch at offset 7 is corrupt: record 0 of 3 has offset delta -1, not within 0 to 0",
+    );
+}
+
+#[test]
+fn offsets_that_do_not_increase_are_refused_after_those_that_do() {
+    let mut batch = Batch::of_values(0, &["a", "b", "c"]).with(|batch| batch.last_offset_delta = Some(9));
+    batch.records[2].offset_delta = 1;
+    let walk = invariants::check(&batch.bytes(), 0, &LIMITS, 0);
+    assert_eq!(walk.messages.len(), 2);
+    let want = "batch at offset 0 is corrupt: record 2 of 3 has offset delta 1, not within 2 to 9";
+    assert_eq!(walk.error.as_deref(), Some(want));
+}
+
+#[test]
+fn a_batch_that_begins_inside_the_one_before_is_refused() {
+    let batches = [Batch::of_values(0, &["a", "b"]), Batch::of_values(1, &["c"])];
+    let walk = invariants::check(&concat(&batches), 0, &LIMITS, 0);
+    assert_eq!(walk.messages.len(), 2);
+    assert_eq!(walk.error.as_deref(), Some("batch at offset 1 is corrupt: first offset 1 is below 2"));
+}
+
+#[test]
+fn a_record_count_that_is_not_that_of_the_records_is_refused() {
+    check_with(
+        |batch| batch.record_count = Some(-1),
+        "batch at offset 7 is corrupt: record count -1 is below 0",
+    );
+    check_with(
+        |batch| batch.record_count = Some(0),
+        "batch at offset 7 is corrupt: 24 bytes are left after the last of 0 records",
+    );
+    check_with(
+        |batch| batch.record_count = Some(1),
+        "batch at offset 7 is corrupt: 16 bytes are left after the last of 1 records",
+    );
+    check_with(
+        |batch| batch.record_count = Some(4),
+        "batch at offset 7 is corrupt: record 0 of 4 has offset delta 0, not within 0 to -1",
+    );
+    let count = |batch: &mut Batch| {
+        batch.record_count = Some(i32::MAX);
+        batch.last_offset_delta = Some(i32::MAX - 1);
+    };
+    let walk = invariants::check(&Batch::of_values(7, &["a", "b", "c"]).with(count).bytes(), 0, &LIMITS, 0);
+    let want = "batch at offset 7 is corrupt: record 3 of 2147483647 needs 1 bytes where 0 are left";
+    assert_eq!((walk.messages.len(), walk.error.as_deref()), (3, Some(want)));
+}
+
+#[test]
+fn a_malformed_record_is_refused_by_its_number() {
+    check_bytes(
+        61,
+        &[0xFF, 0xFF, 0xFF, 0xFF, 0x0E],
+        "batch at offset 7 is corrupt: record 0 of 3 has a length of -2013265920, below 0",
+    );
+    check_bytes(
+        61,
+        &[0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF],
+        "batch at offset 7 is corrupt: record 0 of 3 has a number beyond 32 bits",
+    );
+    let mut huge = Vec::new();
+    varint(i64::from(i32::MAX), &mut huge);
+    check_bytes(
+        61,
+        &huge,
+        "batch at offset 7 is corrupt: record 0 of 3 needs 2147483647 bytes where 19 are left",
+    );
+}
+
+#[test]
+fn data_that_does_not_decompress_is_refused_with_the_codecs_reason() {
+    for (compression, name) in [
+        (Compression::Gzip, "gzip"),
+        (Compression::SnappyRaw, "snappy"),
+        (Compression::Lz4, "lz4"),
+        (Compression::Zstd, "zstd"),
+    ] {
+        let batch = Batch { compression, record_count: Some(1), ..Batch::default() };
+        let bytes = batch.bytes_around(&[0xFF; 24]);
+        let error = invariants::check(&bytes, 0, &LIMITS, 0).error.unwrap_or_default();
+        let want =
+            format!("batch at offset 0 is corrupt: its 24 bytes of {name} data cannot be decompressed: ");
+        assert!(error.starts_with(&want), "{error}");
+    }
+}
+
+#[test]
+fn compressed_data_cut_at_any_byte_is_refused_or_complete() {
+    let mut records = Vec::new();
+    for offset_delta in 0..3 {
+        Record { offset_delta, value: Some(vec![b'v'; 50]), ..Record::default() }.write(&mut records);
+    }
+    for compression in crate::batch::COMPRESSIONS {
+        let stored = compress(compression, &records);
+        let batch =
+            Batch { compression, record_count: Some(3), last_offset_delta: Some(2), ..Batch::default() };
+        for cut in 0..stored.len() {
+            let walk = invariants::check(&batch.bytes_around(&stored[..cut]), 0, &LIMITS, 0);
+            // Of lz4 only the end mark may be missed, and the checksum covers that.
+            let lz4 = matches!(compression, Compression::Lz4 | Compression::Lz4Linked);
+            let complete = lz4 && walk.messages.len() == 3;
+            assert!(complete || walk.error.is_some(), "{compression:?} cut at byte {cut}: {walk:?}");
+        }
+    }
+}

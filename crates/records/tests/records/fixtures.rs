@@ -1,0 +1,81 @@
+//! Log segments of a real Apache Kafka, judged by what Kafka's own console consumer read there
+//! (`tests/fixtures/record.py` made both).
+
+use prost::bytes::Bytes;
+use sluicegate_protocol::KafkaMessage;
+
+use crate::{LIMITS, invariants};
+
+macro_rules! check {
+    ($name:literal, $records:literal) => {{
+        let log = include_bytes!(concat!("../fixtures/", $name, ".log"));
+        let text = include_str!(concat!("../fixtures/", $name, ".txt"));
+        let want: Vec<_> = text.lines().map(message).collect();
+        assert_eq!(want.len(), $records, "lines of the text");
+        let walk = invariants::check(log, 0, &LIMITS, log.len() / 2);
+        assert_eq!(walk.messages, want);
+        assert_eq!((walk.truncated, walk.error), (None, None));
+        attributes(log)
+    }};
+}
+
+/// The attributes of each batch, for a fixture to show that it holds what it is there for.
+fn attributes(mut log: &[u8]) -> Vec<u16> {
+    let mut attributes = Vec::new();
+    while !log.is_empty() {
+        attributes.push(u16::from_be_bytes([log[21], log[22]]));
+        log = &log[12 + u32::from_be_bytes(log[8..12].try_into().unwrap()) as usize..];
+    }
+    attributes
+}
+
+/// From a line of the console consumer: timestamp, offset, headers, key, value.
+fn message(line: &str) -> KafkaMessage {
+    let parts: Vec<&str> = line.split('\t').collect();
+    let [timestamp, offset, _headers, key, value] = parts[..] else { panic!("five parts in {line:?}") };
+    let number = |part: &str| part.split_once(':').unwrap().1.parse().unwrap();
+    let bytes = |part: &str| match part {
+        "NULL" => Bytes::new(),
+        "BIG" => "0123456789".repeat(7000).into(),
+        text => text.to_owned().into(),
+    };
+    KafkaMessage {
+        offset: number(offset),
+        timestamp: number(timestamp),
+        key: bytes(key),
+        value: bytes(value),
+    }
+}
+
+#[test]
+fn what_javas_producer_wrote_is_read() {
+    assert_eq!(check!("java-none", 7), [0]);
+    assert_eq!(check!("java-gzip", 8), [1]);
+    assert_eq!(check!("java-snappy", 8), [2]);
+    assert_eq!(check!("java-lz4", 8), [3]);
+    assert_eq!(check!("java-zstd", 8), [4]);
+}
+
+#[test]
+fn what_librdkafka_wrote_is_read() {
+    assert_eq!(check!("librdkafka-none", 7), [0]);
+    assert_eq!(check!("librdkafka-gzip", 8), [1]);
+    assert_eq!(check!("librdkafka-snappy", 8), [2]);
+    assert_eq!(check!("librdkafka-lz4", 8), [3]);
+    assert_eq!(check!("librdkafka-zstd", 8), [4]);
+}
+
+#[test]
+fn timestamps_of_the_log_are_read() {
+    assert_eq!(check!("log-append-time", 8), [3 | 0x08]);
+}
+
+#[test]
+fn committed_and_aborted_transactions_are_read_without_their_markers() {
+    assert_eq!(check!("transactional", 12), [0x10, 0x30].repeat(4));
+}
+
+#[test]
+fn a_compacted_log_is_read() {
+    assert_eq!(check!("compacted", 16), [0, 0, 0x42, 3]);
+}

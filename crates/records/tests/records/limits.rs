@@ -1,0 +1,132 @@
+//! The three limits, and what is left for the next call when one of them is met.
+
+use sluicegate_records::{Encoded, Encoder, Limits, RecordsError};
+
+use crate::{
+    LIMITS,
+    batch::{Batch, Compression, compress},
+    concat, expected,
+    invariants::{self, describe},
+};
+
+fn encode(batches: &[Batch], from: i64, limits: Limits) -> Result<(Encoded, usize), RecordsError> {
+    let mut out = Vec::new();
+    let encoded = Encoder::new().encode(&concat(batches), from, &limits, &mut out)?;
+    Ok((encoded, out.len()))
+}
+
+#[test]
+fn a_call_stops_in_front_of_the_record_that_would_exceed_max_bytes() {
+    let batches = [Batch::of_values(0, &["a", "b"]), Batch::of_values(2, &["c", "d"])];
+    let (all, whole_len) = encode(&batches, 0, LIMITS).unwrap();
+    assert_eq!(all, Encoded { count: 4, next_offset: 4, full: false, truncated: None });
+
+    for max_bytes in 0..whole_len {
+        let (part, len) = encode(&batches, 0, Limits { max_bytes, ..LIMITS }).unwrap();
+        assert!(len <= max_bytes || part.count == 1, "{len} bytes of {max_bytes}");
+        let next_offset = part.count as i64;
+        assert_eq!(part, Encoded { count: part.count, next_offset, full: true, truncated: None });
+    }
+    assert_eq!(encode(&batches, 0, Limits { max_bytes: whole_len, ..LIMITS }).unwrap().0, all);
+}
+
+#[test]
+fn what_is_in_the_output_already_does_not_count() {
+    let mut out = vec![0; 1000];
+    let limits = Limits { max_bytes: 100, ..LIMITS };
+    let bytes = Batch::of_values(0, &["a", "b"]).bytes();
+    assert_eq!(Encoder::new().encode(&bytes, 0, &limits, &mut out).unwrap().count, 2);
+}
+
+#[test]
+fn a_record_over_the_limit_is_an_error_once_it_is_the_first() {
+    let mut batch = Batch::of_values(10, &["small", "too large", "small"]);
+    batch.records[1].key = Some(b"key".to_vec());
+    batch.records[1].headers = vec![(b"h".to_vec(), Some(b"v".to_vec()))];
+    // Key, value, and the header as it is on the wire: a count, two lengths and two bytes.
+    let len = 3 + 9 + 5;
+    let batches = [batch];
+
+    let fits = Limits { max_record_bytes: len, ..LIMITS };
+    assert_eq!(encode(&batches, 10, fits).unwrap().0.count, 3);
+
+    let limits = Limits { max_record_bytes: len - 1, ..LIMITS };
+    let before = Encoded { count: 1, next_offset: 11, full: false, truncated: None };
+    assert_eq!(encode(&batches, 10, limits).unwrap().0, before);
+    let error = encode(&batches, 11, limits).unwrap_err();
+    assert!(
+        matches!(error, RecordsError::RecordTooLarge { offset: 11, next_offset: 12, len: 17, max: 16 }),
+        "{error:?}"
+    );
+    assert_eq!(
+        error.to_string(),
+        "record of 17 bytes at offset 11 exceeds the limit of 16, the next record is at offset 12"
+    );
+    assert_eq!(encode(&batches, 12, limits).unwrap().0.count, 1);
+}
+
+#[test]
+fn a_batch_that_decompresses_to_more_than_the_limit_is_an_error() {
+    let batches = |compression| {
+        [Batch::of_values(7, &["a".repeat(1000)]).with(|batch| batch.compression = compression)]
+    };
+    let section = batches(Compression::None)[0].bytes().len() - 61;
+    for compression in crate::batch::COMPRESSIONS {
+        let batches = batches(compression);
+        let fits = Limits { max_batch_bytes: section, ..LIMITS };
+        assert_eq!(encode(&batches, 7, fits).unwrap().0.count, 1, "{compression:?}");
+
+        let short = Limits { max_batch_bytes: section - 1, ..LIMITS };
+        match (compression, encode(&batches, 7, short)) {
+            (Compression::None, Ok((encoded, _))) => assert_eq!(encoded.count, 1),
+            (_, Err(RecordsError::BatchTooLarge { base_offset: 7, next_offset: 8, max, .. })) => {
+                assert_eq!(max, section - 1);
+            }
+            (_, other) => panic!("{compression:?}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_bomb_is_refused_for_little_memory_and_the_next_batch_can_be_read() {
+    let zeros = vec![0; 64 << 20];
+    for compression in [Compression::Gzip, Compression::Lz4, Compression::Lz4Linked, Compression::Zstd] {
+        let bomb = Batch { compression, record_count: Some(1), ..Batch::default() };
+        let after = Batch::of_values(1, &["after"]);
+        let bytes = [bomb.bytes_around(&compress(compression, &zeros)), after.bytes()].concat();
+        let mut encoder = Encoder::new();
+        let mut out = Vec::new();
+        let error = encoder.encode(&bytes, 0, &LIMITS, &mut out).unwrap_err();
+        let RecordsError::BatchTooLarge { next_offset, .. } = error else {
+            panic!("{compression:?}: {error:?}")
+        };
+        encoder.encode(&bytes, next_offset, &LIMITS, &mut out).unwrap();
+        let walk = invariants::walk(&bytes, next_offset, &LIMITS);
+        assert_eq!(walk.messages, expected(&[after], 1));
+    }
+}
+
+#[test]
+fn records_in_front_of_a_fault_are_read_and_the_fault_is_met_next() {
+    let mut bad = Batch::of_values(2, &["c", "d", "e"]).with(|batch| batch.last_offset_delta = Some(9));
+    bad.records[2].offset_delta = 1;
+    let batches = [Batch::of_values(0, &["a", "b"]), bad];
+
+    let first = encode(&batches, 0, LIMITS).unwrap().0;
+    assert_eq!(first, Encoded { count: 4, next_offset: 4, full: false, truncated: None });
+    let error = encode(&batches, 4, LIMITS).unwrap_err();
+    assert_eq!(
+        describe(&error),
+        "batch at offset 2 is corrupt: record 2 of 3 has offset delta 1, not within 2 to 9"
+    );
+}
+
+#[test]
+fn a_failed_call_leaves_the_output_as_it_was() {
+    let mut bytes = Batch::of_values(0, &["a"]).bytes();
+    bytes[30] ^= 1;
+    let mut out = b"before".to_vec();
+    let error = Encoder::new().encode(&bytes, 0, &LIMITS, &mut out).unwrap_err();
+    assert!(describe(&error).contains("checksum"), "{error:?}");
+    assert_eq!(out, b"before");
+}

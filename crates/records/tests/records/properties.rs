@@ -1,0 +1,124 @@
+//! Random batches come back as they were written; random and mutated bytes keep the invariants.
+
+use proptest::{collection::vec, option, prelude::*, sample};
+use sluicegate_records::Limits;
+
+use crate::{
+    LIMITS,
+    batch::{Batch, COMPRESSIONS, CONTROL, LOG_APPEND_TIME, Record, TRANSACTIONAL, compress, seal},
+    concat, expected, invariants,
+};
+
+fn bytes(max: usize) -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![vec(any::<u8>(), 0..max), (any::<u8>(), 0..max).prop_map(|(byte, len)| vec![byte; len])]
+}
+
+/// Records with holes between their offsets.
+fn records() -> impl Strategy<Value = Vec<Record>> {
+    let header = (bytes(10), option::of(bytes(10)));
+    let record = (0..3, -1000..1000_i64, option::of(bytes(20)), option::of(bytes(300)), vec(header, 0..3));
+    vec(record, 0..12).prop_map(|records| {
+        let mut next = 0;
+        let record = |(hole, timestamp_delta, key, value, headers)| {
+            let offset_delta = next + hole;
+            next = offset_delta + 1;
+            Record { offset_delta, timestamp_delta, key, value, headers }
+        };
+        records.into_iter().map(record).collect()
+    })
+}
+
+/// Batches with holes between them and at their ends.
+fn batches() -> impl Strategy<Value = Vec<Batch>> {
+    let attributes = sample::select(vec![0, 0, LOG_APPEND_TIME, TRANSACTIONAL, TRANSACTIONAL | CONTROL]);
+    let batch = (sample::select(&COMPRESSIONS[..]), attributes, records(), 0..3, 0..3_i64);
+    (0..1_000_000_i64, vec(batch, 0..6)).prop_map(|(mut next, batches)| {
+        let batch = |(compression, attributes, records, tail, gap)| {
+            let mut batch = Batch { compression, attributes, records, ..Batch::default() };
+            batch.base_offset = next + gap;
+            batch.last_offset_delta = Some(batch.records.last().map_or(0, |last| last.offset_delta) + tail);
+            next = batch.next_offset();
+            batch
+        };
+        batches.into_iter().map(batch).collect()
+    })
+}
+
+fn limits() -> impl Strategy<Value = Limits> {
+    (0..2000_usize, 0..1000_usize, 0..10_000_usize).prop_map(
+        |(max_bytes, max_record_bytes, max_batch_bytes)| Limits {
+            max_bytes,
+            max_record_bytes,
+            max_batch_bytes,
+        },
+    )
+}
+
+/// Overwrites, inserts or removes a byte.
+fn mutate(bytes: &mut Vec<u8>, (at, byte, kind): (sample::Index, u8, u8)) {
+    if bytes.is_empty() {
+        return;
+    }
+    let at = at.index(bytes.len());
+    match kind {
+        0 => bytes.insert(at, byte),
+        1 => drop(bytes.remove(at)),
+        _ => bytes[at] = byte,
+    }
+}
+
+fn mutations() -> impl Strategy<Value = Vec<(sample::Index, u8, u8)>> {
+    vec((any::<sample::Index>(), any::<u8>(), 0..8_u8), 1..8)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn what_was_written_is_read(batches in batches(), skip in 0..20_i64, max_bytes in 0..2000_usize, cut: u16) {
+        let first = batches.first().map_or(0, |batch| batch.base_offset);
+        let from = first + skip;
+        let end = batches.last().map_or(0, Batch::next_offset).max(from);
+        let walk = invariants::check(&concat(&batches), from, &Limits { max_bytes, ..LIMITS }, cut.into());
+        prop_assert_eq!(walk.messages, expected(&batches, from));
+        prop_assert_eq!((walk.next_offset, walk.truncated, walk.error), (end, None, None));
+    }
+
+    #[test]
+    fn mutated_batches_keep_the_invariants(
+        batches in batches(), mutations in mutations(), limits in limits(), from in -5..1_000_000_i64, cut: u16,
+    ) {
+        let mut bytes = concat(&batches);
+        mutations.into_iter().for_each(|mutation| mutate(&mut bytes, mutation));
+        invariants::check(&bytes, from, &limits, cut.into());
+        seal(&mut bytes);
+        invariants::check(&bytes, from, &limits, cut.into());
+    }
+
+    #[test]
+    fn mutated_records_inside_any_compression_keep_the_invariants(
+        records in records(), mutations in mutations(), compression in sample::select(&COMPRESSIONS[..]), cut: u16,
+    ) {
+        let mut section = Vec::new();
+        records.iter().for_each(|record| record.write(&mut section));
+        mutations.into_iter().for_each(|mutation| mutate(&mut section, mutation));
+        let batch = Batch { compression, records, ..Batch::default() };
+        invariants::check(&batch.bytes_around(&compress(compression, &section)), 0, &LIMITS, cut.into());
+    }
+
+    #[test]
+    fn random_bytes_keep_the_invariants(mut bytes in vec(any::<u8>(), 0..300), from: i64, limits in limits(), cut: u16) {
+        invariants::check(&bytes, from, &limits, cut.into());
+        // Such that the header is likely to be in order.
+        let len = bytes.len().saturating_sub(12) as u32;
+        if let Some(header) = bytes.get_mut(..61) {
+            header[0] = 0;
+            header[8..12].copy_from_slice(&len.to_be_bytes());
+            header[16] = 2;
+            header[23] = 0;
+            header[57..60].fill(0);
+        }
+        seal(&mut bytes);
+        invariants::check(&bytes, 0, &limits, cut.into());
+    }
+}
