@@ -1,0 +1,119 @@
+//! Refused calls, traps, endless loops and memory that does not grow.
+
+use sluicegate_harness::{Filter, HostCall, Outcome, Settings, Status, When};
+
+use crate::support::{filter, get, log, module, ok, post, start, upgrade};
+
+#[test]
+fn a_refused_call_does_nothing_and_answers_the_given_code() {
+    let vm = start(&[(
+        "request_body",
+        "(call $code (call $set_buffer (i32.const 0) (i32.const 0) (i32.const 0) 'X')) (i32.const 0)",
+    )]);
+    vm.refuse(HostCall::SetBufferBytes, When::Nth(2), Status(77));
+    let mut stream = vm.request(post());
+    for _ in 0..3 {
+        stream.client_sends("a");
+    }
+    assert_eq!(log(&vm), ["00", "77", "00"]);
+    assert_eq!(stream.to_upstream(), b"XaaXa");
+
+    vm.refuse(HostCall::SetBufferBytes, When::Always, Status::BAD_EXPRESSION);
+    stream.client_sends("b");
+    vm.allow(HostCall::SetBufferBytes);
+    stream.client_sends("b");
+    assert_eq!(log(&vm).split_off(3), ["05", "00"]);
+}
+
+#[test]
+fn a_trap_answers_503_resets_what_is_open_and_stops_every_callback() {
+    let vm = start(&[
+        ("request_headers", "(call $say 'headers') (i32.const 0)"),
+        ("request_body", "(if (local.get $size) (then unreachable)) (i32.const 0)"),
+        ("log", "(call $say 'log')"),
+    ]);
+    let mut answered = vm.request(upgrade());
+    answered.upstream_headers([(":status", "101")], false);
+    let mut waiting = vm.request(post());
+    waiting.client_sends("boom");
+    assert!(matches!(waiting.outcome(), Outcome::Answered(response) if response.status() == 503));
+    let trap = vm.trap().unwrap();
+    assert_eq!(trap.callback, "proxy_on_request_body");
+    assert!(trap.reason.contains("unreachable"), "{}", trap.reason);
+
+    assert!(!answered.is_reset());
+    answered.client_sends("a");
+    assert!(answered.is_reset());
+    assert!(matches!(vm.request(get()).outcome(), Outcome::Answered(response) if response.status() == 503));
+    assert_eq!(log(&vm), ["headers", "headers"]);
+}
+
+#[test]
+fn an_endless_loop_is_a_trap() {
+    let settings = Settings { instructions_per_callback: 100_000, ..Settings::default() };
+    for body in ["(loop (br 0))", "(loop (drop (call $tick (i32.const 1))) (br 0))"] {
+        let vm =
+            filter(&[("request_headers", &format!("{body} (i32.const 0)"))]).start(settings.clone()).unwrap();
+        let _stream = vm.request(get());
+        assert_eq!(vm.trap().unwrap().reason, "it ran for more than 100000 instructions");
+    }
+}
+
+#[test]
+fn each_callback_has_the_full_budget() {
+    let count = "(local $n i32) (loop (local.set $n (i32.add (local.get $n) (i32.const 1)))
+        (br_if 0 (i32.lt_u (local.get $n) (i32.const 10000)))) (i32.const 0)";
+    let settings = Settings { instructions_per_callback: 150_000, ..Settings::default() };
+    let vm = filter(&[("request_body", count)]).start(settings).unwrap();
+    let mut stream = vm.request(post());
+    for _ in 0..10 {
+        stream.client_sends("a");
+    }
+    assert_eq!(vm.trap(), None);
+}
+
+#[test]
+fn leaving_the_process_is_a_trap_that_says_so() {
+    let vm = start(&[("request_headers", "(call $exit (i32.const 3)) (i32.const 0)")]);
+    let _stream = vm.request(get());
+    assert!(vm.trap().unwrap().reason.contains("proc_exit with 3"));
+}
+
+#[test]
+#[should_panic(expected = "the filter trapped: proxy_on_request_headers trapped")]
+fn a_trap_that_no_test_looked_at_fails_the_test() {
+    let vm = start(&[("request_headers", "unreachable")]);
+    drop(vm.request(get()));
+}
+
+#[test]
+fn memory_that_may_not_grow_refuses_the_filter_and_what_the_host_would_give_it() {
+    let vm = start(&[
+        ("request_headers", "(call $code (i32.eq (memory.grow (i32.const 1)) (i32.const -1))) (i32.const 0)"),
+        (
+            "request_body",
+            "(call $code (call $get_buffer (i32.const 0) (i32.const 0) (i32.const -1) (i32.const 1032) (i32.const 1036))) (i32.const 0)",
+        ),
+    ]);
+    let before = vm.memory_bytes();
+    vm.limit_memory(before);
+    let mut stream = vm.request(post());
+    stream.client_sends(vec![0; 64 * 1024]);
+    assert_eq!(log(&vm), ["01", "06"]);
+    assert_eq!(vm.memory_bytes(), before);
+
+    vm.limit_memory(usize::MAX);
+    stream.client_sends(vec![0; 64 * 1024]);
+    assert_eq!(log(&vm).split_off(2), ["00"]);
+    assert!(vm.memory_bytes() > before);
+}
+
+#[test]
+fn one_instance_knows_nothing_of_another() {
+    let wasm = module(&[("request_headers", "(call $say 'one') (i32.const 0)")]);
+    let (first, second) = (Filter::compile(&wasm).unwrap(), Filter::compile(&wasm).unwrap());
+    let (first, second) = (first.start("").unwrap(), second.start("").unwrap());
+    let mut stream = first.request(get());
+    stream.upstream_headers(ok(), true);
+    assert_eq!((log(&first).len(), log(&second).len()), (1, 0));
+}

@@ -1,0 +1,194 @@
+//! Log, clock, ticks, metrics, properties, contexts and the WASI calls.
+
+use std::time::Duration;
+
+use sluicegate_harness::{Level, Settings};
+
+use crate::support::{filter, get, log, post, start, start_with};
+
+#[test]
+fn ticks_come_at_their_time_and_stop_when_told() {
+    let vm = start(&[
+        ("configure", "(drop (call $tick (i32.const 100))) (i32.const 1)"),
+        (
+            "tick",
+            "(call $say 'tick') (global.set $free (i32.add (global.get $free) (i32.const 1)))
+             (if (i32.eq (global.get $free) (i32.const 32771)) (then (drop (call $tick (i32.const 0)))))",
+        ),
+    ]);
+    vm.advance(Duration::from_millis(99));
+    assert_eq!((log(&vm).len(), vm.tick_period()), (0, Some(Duration::from_millis(100))));
+    vm.advance(Duration::from_millis(1));
+    assert_eq!(log(&vm).len(), 1);
+    vm.advance(Duration::from_secs(10));
+    assert_eq!((log(&vm).len(), vm.tick_period()), (3, None));
+}
+
+#[test]
+fn the_clock_is_the_tests_clock() {
+    let vm = start_with(
+        Settings { now: Duration::from_secs(5), ..Settings::default() },
+        &[(
+            "request_headers",
+            "(call $code (call $now (i32.const 2048))) (call $code (call $clock (i32.const 1) (i64.const 0) (i32.const 2056)))
+             (call $code (call $clock (i32.const 2) (i64.const 0) (i32.const 2056)))
+             (call $code (i32.wrap_i64 (i64.div_u (i64.load (i32.const 2048)) (i64.const 1000000000))))
+             (call $code (i32.wrap_i64 (i64.div_u (i64.load (i32.const 2056)) (i64.const 1000000000))))
+             (i32.const 0)",
+        )],
+    );
+    vm.advance(Duration::from_secs(2));
+    let _stream = vm.request(get());
+    assert_eq!(log(&vm), ["00", "00", "58", "07", "02"]);
+    assert_eq!(vm.now(), Duration::from_secs(7));
+}
+
+#[test]
+fn metrics_are_seen_by_name() {
+    let vm = start(&[
+        (
+            "configure",
+            "(drop (call $define (i32.const 0) 'sessions' (i32.const 2048)))
+             (drop (call $define (i32.const 1) 'open' (i32.const 2052)))
+             (drop (call $define (i32.const 2) 'size' (i32.const 2056)))
+             (call $code (call $define (i32.const 4) 'odd' (i32.const 2060)))
+             (i32.const 1)",
+        ),
+        (
+            "request_headers",
+            "(call $code (call $increment (i32.load (i32.const 2048)) (i64.const 2)))
+             (call $code (call $increment (i32.load (i32.const 2052)) (i64.const 1)))
+             (call $code (call $record (i32.load (i32.const 2056)) (i64.const 9)))
+             (call $code (call $metric (i32.load (i32.const 2048)) (i32.const 2064)))
+             (call $code (i32.load (i32.const 2064)))
+             (call $code (call $increment (i32.const 4000) (i64.const 1)))
+             (i32.const 0)",
+        ),
+        ("delete", "(drop (call $increment (i32.load (i32.const 2052)) (i64.const -1)))"),
+    ]);
+    assert_eq!((vm.metric("sessions"), vm.metric("open"), vm.metric("odd")), (Some(0), Some(0), None));
+    let stream = vm.request(get());
+    assert_eq!((vm.metric("sessions"), vm.metric("open")), (Some(2), Some(1)));
+    assert_eq!(vm.samples("size"), [9]);
+    drop(stream);
+    assert_eq!(vm.metric("open"), Some(0));
+    assert_eq!(log(&vm), ["02", "00", "00", "00", "00", "02", "01"]);
+}
+
+#[test]
+fn a_property_is_the_streams_own_or_the_hosts() {
+    let look =
+        |name: &str| format!("(call $answer (call $property '{name}' (i32.const 1032) (i32.const 1036)))");
+    let vm = start_with(
+        Settings {
+            properties: vec![(b"plugin_name".to_vec(), b"sluicegate".to_vec())],
+            ..Settings::default()
+        },
+        &[
+            ("configure", "(call $code (call $set_property 'a' 'b')) (i32.const 1)"),
+            (
+                "request_headers",
+                &format!(
+                    "{} (call $code (call $set_property 'a' 'b')) {} {} (i32.const 0)",
+                    look("a"),
+                    look("a"),
+                    look("plugin_name")
+                ),
+            ),
+        ],
+    );
+    let _stream = vm.request(get());
+    assert_eq!(log(&vm), ["01", "01", "00", "00", "b", "00", "sluicegate"]);
+}
+
+#[test]
+fn another_context_is_entered_only_while_it_exists() {
+    let vm = start(&[
+        (
+            "request_body",
+            "(call $code (call $effective (i32.const 2))) (call $code (call $add (i32.const 2) 'x' 'y'))
+             (call $code (call $effective (i32.const 1))) (call $code (call $add (i32.const 2) 'x' 'y'))
+             (call $code (call $effective (i32.const 9))) (i32.const 0)",
+        ),
+        ("response_headers", "(i32.const 1)"),
+    ]);
+    let mut first = vm.request(get());
+    first.upstream_headers([(":status", "200")], false);
+    let mut second = vm.request(post());
+    second.client_sends("a");
+    assert_eq!(log(&vm), ["00", "00", "00", "02", "02"]);
+    drop(first);
+    second.client_sends("a");
+    assert_eq!(log(&vm).split_off(5).first().unwrap(), "02");
+}
+
+#[test]
+fn the_log_has_levels_and_the_standard_streams_end_in_it() {
+    let vm = start(&[(
+        "request_headers",
+        "(call $code (call $log (i32.const 5) 'critical'))
+         (call $code (call $log (i32.const 6) 'no such level'))
+         (i32.store (i32.const 2048) (i32.const 2064)) (i32.store (i32.const 2052) (i32.const 3))
+         (i32.store (i32.const 2056) (i32.const 2066)) (i32.store (i32.const 2060) (i32.const 1))
+         (i32.store (i32.const 2064) (i32.const 0x0a636261))
+         (call $code (call $fd_write (i32.const 2) (i32.const 2048) (i32.const 2) (i32.const 2072)))
+         (call $code (i32.load (i32.const 2072)))
+         (call $code (call $fd_write (i32.const 3) (i32.const 2048) (i32.const 2) (i32.const 2072)))
+         (call $code (call $fd_write (i32.const 1) (i32.const -8) (i32.const 2) (i32.const 2072)))
+         (i32.const 0)",
+    )]);
+    let _stream = vm.request(get());
+    assert_eq!(log(&vm), ["critical", "00", "02", "abcc", "00", "04", "08", "21"]);
+    let levels: Vec<_> = vm.log().into_iter().map(|line| line.level).collect();
+    assert_eq!((levels[0], levels[1], levels[3]), (Level::Critical, Level::Info, Level::Error));
+}
+
+#[test]
+fn randomness_is_the_same_in_each_run_and_bounded() {
+    let draw = "(call $code (call $random (i32.const 2048) (i32.const 8))) (call $say (i32.const 2048) (i32.const 8))
+        (call $code (call $random (i32.const 0) (i32.const 65537)))
+        (call $code (call $random (i32.const 65530) (i32.const 9))) (i32.const 0)";
+    let filter = filter(&[("request_headers", draw)]);
+    let drawn = || {
+        let vm = filter.start("").unwrap();
+        let _stream = vm.request(get());
+        log(&vm)
+    };
+    let (first, second) = (drawn(), drawn());
+    assert_eq!(first, second);
+    assert_ne!(first[1], "\0".repeat(8));
+    assert_eq!((first[2].as_str(), first[3].as_str()), ("28", "21"));
+}
+
+#[test]
+fn the_environment_is_empty_and_the_log_level_is_the_hosts() {
+    let vm = start(&[(
+        "request_headers",
+        "(i32.store (i32.const 2048) (i32.const 7))
+         (call $code (call $environ (i32.const 2048) (i32.const 2052))) (call $code (i32.load (i32.const 2048)))
+         (call $code (call $level (i32.const 2048))) (call $code (i32.load (i32.const 2048))) (i32.const 0)",
+    )]);
+    let _stream = vm.request(get());
+    assert_eq!(log(&vm), ["00", "00", "00", "02"]);
+}
+
+#[test]
+fn a_shutdown_waits_for_a_plugin_that_is_not_done() {
+    let callbacks = |done: &'static str| {
+        [
+            ("configure", "(drop (call $tick (i32.const 10))) (i32.const 1)"),
+            ("done", done),
+            ("tick", "(call $code (call $done))"),
+            ("delete", "(call $say 'deleted')"),
+        ]
+    };
+    let at_once = start(&callbacks("(i32.const 1)"));
+    at_once.shut_down();
+    assert_eq!(log(&at_once), ["deleted"]);
+
+    let later = start(&callbacks("(i32.const 0)"));
+    later.shut_down();
+    assert_eq!(log(&later).len(), 0);
+    later.advance(Duration::from_millis(20));
+    assert_eq!(log(&later), ["00", "deleted", "01"]);
+}

@@ -1,0 +1,218 @@
+//! The life of a stream: forwarded, held, answered, reset, and what the filter is told.
+
+use std::time::Duration;
+
+use sluicegate_harness::{Headers, Outcome, Settings};
+
+use crate::support::{get, list, log, ok, post, start, start_with, upgrade};
+
+const TOLD: [(&str, &str); 3] = [
+    ("log", "(call $say 'log')"),
+    ("done", "(call $say 'done') (i32.const 1)"),
+    ("delete", "(call $say 'delete')"),
+];
+
+fn respond(status: u32) -> String {
+    let headers = list(&[("retry-after", "1")]);
+    format!("(call $code (call $respond (i32.const {status}) 'why' 'no' '{headers}' (i32.const -1)))")
+}
+
+#[test]
+fn an_answered_request_ends_with_log_done_and_delete() {
+    let vm = start(&TOLD);
+    let mut stream = vm.request(get());
+    assert!(stream.upstream_has_all());
+    stream.upstream_headers(ok(), false);
+    stream.upstream_sends("body", false);
+    assert!(!stream.is_finished());
+    stream.upstream_sends("", true);
+    let response = stream.response().unwrap();
+    assert_eq!((response.status(), response.text().as_str(), response.complete), (200, "body", true));
+    assert_eq!(log(&vm), ["log", "done", "delete"]);
+    assert!(stream.is_finished() && !stream.is_reset());
+    assert_eq!(vm.open_streams(), 0);
+}
+
+#[test]
+fn a_stream_that_is_dropped_is_a_client_that_goes_away() {
+    let vm = start(&TOLD);
+    drop(vm.request(post()));
+    assert_eq!(log(&vm), ["log", "done", "delete"]);
+}
+
+#[test]
+fn a_local_response_passes_the_filters_own_response_callbacks_and_nothing_reaches_the_upstream() {
+    let vm = start(&[
+        ("request_headers", &format!("{} (i32.const 0)", respond(400))),
+        ("request_body", "(call $say 'never') (i32.const 0)"),
+        ("response_headers", "(call $show (i32.const 2) ':status') (i32.const 0)"),
+        ("response_body", "(call $body (i32.const 1)) (i32.const 0)"),
+    ]);
+    let mut stream = vm.request(post());
+    stream.client_sends("ignored");
+    let Outcome::Answered(response) = stream.outcome() else { panic!("{:?}", stream.outcome()) };
+    let headers =
+        [(":status", "400"), ("retry-after", "1"), ("content-length", "2"), ("content-type", "text/plain")];
+    assert_eq!(response.headers, Headers::from(headers));
+    assert_eq!((response.text().as_str(), response.complete), ("no", true));
+    assert_eq!((stream.upstream_request(), stream.to_upstream()), (None, vec![]));
+    assert_eq!(log(&vm), ["00", "00", "400", "00", "no"]);
+    assert_eq!(stream.pauses(), [""; 0]);
+}
+
+#[test]
+fn a_local_response_to_a_response_replaces_it_unseen_by_the_filter() {
+    let vm = start(&[
+        ("response_headers", &format!("{} (i32.const 0)", respond(502))),
+        ("response_body", "(call $say 'never') (i32.const 0)"),
+    ]);
+    let mut stream = vm.request(get());
+    stream.upstream_headers(ok(), false);
+    stream.upstream_sends("ignored", true);
+    let response = stream.response().unwrap();
+    assert_eq!((response.status(), response.text().as_str()), (502, "no"));
+    assert_eq!(log(&vm), ["00"]);
+}
+
+#[test]
+fn a_local_response_after_the_headers_are_out_is_a_reset() {
+    let vm = start(&[("response_body", &format!("{} (i32.const 0)", respond(502)))]);
+    let mut stream = vm.request(upgrade());
+    stream.upstream_headers([(":status", "101")], false);
+    stream.upstream_sends("lost", false);
+    assert_eq!(stream.outcome(), Outcome::Reset);
+    assert_eq!(stream.to_client(), b"");
+}
+
+#[test]
+fn a_held_request_keeps_its_body_until_it_continues() {
+    let vm = start(&[
+        ("request_headers", "(drop (call $tick (i32.const 10))) (i32.const 1)"),
+        ("request_body", "(call $body (i32.const 0)) (i32.const 0)"),
+        ("tick", "(drop (call $effective (i32.const 2))) (drop (call $continue (i32.const 0)))"),
+    ]);
+    let mut stream = vm.request(post());
+    stream.client_sends("ab");
+    stream.client_sends("cd");
+    stream.client_ends();
+    assert_eq!((stream.outcome(), log(&vm)), (Outcome::Waiting, vec![]));
+    vm.advance(Duration::from_millis(10));
+    assert!(matches!(stream.outcome(), Outcome::Forwarded(_)));
+    assert_eq!((stream.to_upstream(), stream.upstream_has_all()), (b"abcd".to_vec(), true));
+    assert_eq!(log(&vm), ["00", "abcd"]);
+    assert_eq!(stream.pauses(), ["proxy_on_request_headers"]);
+}
+
+#[test]
+fn the_milder_stop_lets_the_body_callback_release_the_headers() {
+    let settings = Settings { allow_on_headers_stop_iteration: true, ..Settings::default() };
+    let vm = start_with(
+        settings,
+        &[
+            ("request_headers", "(i32.const 1)"),
+            (
+                "request_body",
+                "(drop (call $replace (i32.const 0) ':path' '/late')) (i32.eqz (local.get $last))",
+            ),
+        ],
+    );
+    let mut stream = vm.request(post());
+    stream.client_sends("ab");
+    assert_eq!(stream.outcome(), Outcome::Waiting);
+    stream.client_ends();
+    assert_eq!(stream.upstream_request().unwrap().text(":path"), Some("/late"));
+    assert_eq!((stream.to_upstream(), stream.upstream_has_all()), (b"ab".to_vec(), true));
+}
+
+#[test]
+fn held_trailers_follow_the_body_once_the_stream_continues() {
+    let vm = start(&[
+        ("response_trailers", "(drop (call $tick (i32.const 10))) (i32.const 1)"),
+        ("tick", "(drop (call $effective (i32.const 2))) (drop (call $continue (i32.const 1)))"),
+    ]);
+    let mut stream = vm.request(get());
+    stream.upstream_headers(ok(), false);
+    stream.upstream_sends("body", false);
+    stream.upstream_trailers([("grpc-status", "0")]);
+    assert!(!stream.is_finished());
+    vm.advance(Duration::from_millis(10));
+    let response = stream.response().unwrap();
+    assert_eq!(response.trailers.unwrap().text("grpc-status"), Some("0"));
+    assert!(response.complete);
+}
+
+#[test]
+fn an_upgrade_calls_the_body_once_with_nothing_and_never_ends_by_itself() {
+    let vm = start(&[(
+        "request_body",
+        "(call $code (local.get $size)) (call $code (local.get $last)) (i32.const 0)",
+    )]);
+    let stream = vm.request(upgrade());
+    assert_eq!(log(&vm), ["00", "00"]);
+    assert!(!stream.upstream_has_all());
+}
+
+#[test]
+fn the_101_keeps_its_upgrade_only_where_the_request_still_has_one() {
+    let answer = || Headers::from([(":status", "101"), ("upgrade", "websocket"), ("connection", "upgrade")]);
+    let check = |callback: &str, want: Headers| {
+        let vm = start(&[("request_headers", callback)]);
+        let mut stream = vm.request(upgrade());
+        stream.upstream_headers(answer(), false);
+        assert_eq!(stream.response().unwrap().headers, want);
+    };
+    check("(i32.const 0)", answer());
+    check("(drop (call $remove (i32.const 0) 'upgrade')) (i32.const 0)", Headers::from([(":status", "101")]));
+}
+
+#[test]
+fn an_upstream_that_is_not_there_is_a_503_that_passes_the_filter() {
+    let vm = start(&[("response_headers", "(call $show (i32.const 2) ':status') (i32.const 0)")]);
+    let mut stream = vm.request(upgrade());
+    stream.upstream_resets();
+    let response = stream.response().unwrap();
+    assert_eq!((response.status(), response.complete), (503, true));
+    assert!(response.text().starts_with("upstream connect error"));
+    assert_eq!(log(&vm), ["00", "503"]);
+}
+
+#[test]
+fn an_upstream_lost_in_an_answer_resets_the_client_and_calls_no_body() {
+    let callbacks = [&TOLD[..], &[("response_body", "(call $say 'body') (i32.const 0)")]].concat();
+    let vm = start(&callbacks);
+    let mut stream = vm.request(upgrade());
+    stream.upstream_headers([(":status", "101")], false);
+    stream.upstream_resets();
+    assert!(stream.is_reset());
+    assert_eq!(log(&vm), ["log", "done", "delete"]);
+}
+
+#[test]
+fn a_closed_stream_is_reset_after_the_callback() {
+    let vm = start(&[("request_body", "(drop (call $close (i32.const 0))) (i32.const 0)")]);
+    let mut stream = vm.request(post());
+    stream.client_sends("a");
+    assert_eq!(stream.outcome(), Outcome::Reset);
+    assert_eq!(stream.to_upstream(), b"");
+}
+
+#[test]
+fn a_stream_of_one_kind_is_not_one_of_the_other() {
+    let vm = start(&[(
+        "request_headers",
+        "(call $code (call $continue (i32.const 2))) (call $code (call $continue (i32.const 3)))
+         (call $code (call $continue (i32.const 4))) (call $code (call $close (i32.const 2)))
+         (call $code (call $close (i32.const 4))) (i32.const 0)",
+    )]);
+    let stream = vm.request(get());
+    assert_eq!(log(&vm), ["00", "12", "02", "00", "02"]);
+    assert!(!stream.is_reset());
+}
+
+#[test]
+fn a_head_request_is_answered_without_a_body() {
+    let vm = start(&[("request_headers", &format!("{} (i32.const 0)", respond(403)))]);
+    let stream = vm.request([(":method", "HEAD"), (":path", "/")]);
+    let response = stream.response().unwrap();
+    assert_eq!((response.status(), response.body, response.complete), (403, vec![], true));
+}
