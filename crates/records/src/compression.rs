@@ -17,8 +17,8 @@ use zstd::{
 /// Owns what is worth keeping from batch to batch.
 ///
 /// While a batch is read the buffer takes up to twice the limit (it grows by doubling), and the codec's window as much
-/// as the data asks for: up to 12 MiB for lz4; up to 128 MiB for zstd, of which only the pages count that the batch
-/// fills. [`release`](Self::release) leaves [`KEPT_BYTES`] of each.
+/// as the data asks for: 32 KiB for gzip; up to 12 MiB for lz4; up to 128 MiB for zstd, of which only the pages count
+/// that the batch fills. [`release`](Self::release) leaves [`KEPT_BYTES`] of buffer and of zstd's context.
 pub(crate) struct Decompressor {
     buffer: Vec<u8>,
     zstd: Option<DCtx<'static>>,
@@ -134,3 +134,65 @@ fn read_bounded(reader: impl Read, max: usize, buffer: &mut Vec<u8>) -> Result<(
 
 /// Enough for what producers send by default (batches of up to 1 MB, zstd windows of 2 MiB).
 const KEPT_BYTES: usize = 4 << 20;
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    /// 64 MiB of zeros.
+    fn bomb(codec: Codec) -> Vec<u8> {
+        let zeros = vec![0; 64 << 20];
+        match codec {
+            Codec::None => zeros,
+            Codec::Gzip => {
+                let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+                encoder.write_all(&zeros).and_then(|()| encoder.finish()).unwrap()
+            }
+            Codec::Snappy => snap::raw::Encoder::new().compress_vec(&zeros).unwrap(),
+            Codec::Lz4 => {
+                let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
+                encoder.write_all(&zeros).unwrap();
+                encoder.finish().unwrap()
+            }
+            Codec::Zstd => zstd::encode_all(&zeros[..], 19).unwrap(),
+        }
+    }
+
+    #[test]
+    fn no_codec_makes_the_buffer_grow_beyond_twice_the_limit() {
+        for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
+            let bomb = bomb(codec);
+            let mut decompressor = Decompressor::new();
+            for max in [0, 1, 1000, 1 << 20, 5_000_000] {
+                let failure = decompressor.decompress(codec, &bomb, max).unwrap_err();
+                assert!(matches!(failure, Failure::TooLarge), "{codec:?}, {max}: {failure:?}");
+                let capacity = decompressor.buffer.capacity();
+                assert!(capacity <= max.max(1000).saturating_mul(2), "{codec:?}: {capacity} of {max}");
+            }
+        }
+    }
+
+    #[test]
+    fn little_is_kept_after_a_large_batch() {
+        for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
+            let mut decompressor = Decompressor::new();
+            assert_eq!(decompressor.decompress(codec, &bomb(codec), 64 << 20).unwrap().len(), 64 << 20);
+            decompressor.release();
+            assert!(decompressor.buffer.capacity() <= KEPT_BYTES, "{codec:?}");
+            assert!(decompressor.zstd.is_none_or(|context| context.sizeof() <= KEPT_BYTES), "{codec:?}");
+        }
+    }
+
+    #[test]
+    fn a_frame_that_failed_does_not_spoil_the_next() {
+        let good = zstd::encode_all(&b"good"[..], 1).unwrap();
+        let large = zstd::encode_all(&[7; 100_000][..], 1).unwrap();
+        let mut decompressor = Decompressor::new();
+        for bad in [&large[..large.len() / 2], &good[..good.len().saturating_sub(1)], b"nonsense"] {
+            assert!(matches!(decompressor.decompress(Codec::Zstd, bad, 1 << 20), Err(Failure::Invalid(_))));
+            assert_eq!(decompressor.decompress(Codec::Zstd, &good, 1 << 20).unwrap(), b"good");
+        }
+    }
+}

@@ -11,7 +11,10 @@ use crate::{
     record::Record,
 };
 
-/// Encodes records, with a buffer for decompression that it keeps from call to call (a few MiB at rest).
+/// Encodes records, with buffers for decompression that it keeps from call to call.
+///
+/// Between calls it holds at most 8 MiB, and nothing before the first compressed batch. Within a call it takes up to
+/// twice [`Limits::max_batch_bytes`] and the window of the codec: that much again for zstd, 12 MiB for lz4.
 #[derive(Debug)]
 pub struct Encoder {
     decompressor: Decompressor,
