@@ -1,9 +1,11 @@
 //! Why a read failed: by whose fault, with Kafka's code, and whether asking again can help.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kafka_protocol::error::ResponseError;
+use sluicegate_records::{Corruption, RecordsError};
 
 use crate::connection::ConnectionError;
 
@@ -34,8 +36,11 @@ pub enum ReadError {
     Log {
         /// Kafka's code for the same fault.
         code: ErrorCode,
-        /// The offsets concerned.
+        /// The offset concerned, and, where it can be passed by, the next one.
         detail: String,
+        /// How a batch is damaged.
+        #[source]
+        cause: Option<Arc<Corruption>>,
     },
     /// No broker could be asked. Nothing is known about the topic.
     #[error("no broker of {brokers} could be reached within {} s", within.as_secs_f64())]
@@ -48,13 +53,11 @@ pub enum ReadError {
         #[source]
         cause: ConnectionError,
     },
-    /// A broker was reached and did not answer in time, or the connection to it was lost each time it was asked.
-    #[error("broker {broker} did not answer within {} s", within.as_secs_f64())]
+    /// The broker that leads the partition did not answer, or not with what was asked.
+    #[error("no usable answer from broker {broker}")]
     Unanswered {
         /// Its address.
         broker: String,
-        /// The time a call may take.
-        within: Duration,
         /// What happened to the last request.
         #[source]
         cause: ConnectionError,
@@ -89,6 +92,24 @@ impl ReadError {
     /// Whether the cluster could not be asked at all, as opposed to having given an answer that is an error.
     pub fn is_unavailable(&self) -> bool {
         matches!(self, ReadError::Unreachable { .. } | ReadError::Unanswered { .. })
+    }
+}
+
+impl From<RecordsError> for ReadError {
+    fn from(error: RecordsError) -> Self {
+        let code = match &error {
+            RecordsError::Corrupt { .. } => ResponseError::CorruptMessage,
+            RecordsError::UnsupportedVersion { .. } => ResponseError::UnsupportedForMessageFormat,
+            RecordsError::UnsupportedCodec { .. } => ResponseError::UnsupportedCompressionType,
+            RecordsError::BatchTooLarge { .. } => ResponseError::RecordListTooLarge,
+            RecordsError::RecordTooLarge { .. } => ResponseError::MessageTooLarge,
+        };
+        let detail = error.to_string();
+        let cause = match error {
+            RecordsError::Corrupt { source, .. } => Some(Arc::new(source)),
+            _ => None,
+        };
+        ReadError::Log { code: ErrorCode(code), detail, cause }
     }
 }
 

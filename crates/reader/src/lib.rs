@@ -2,19 +2,38 @@
 //! connections.
 //!
 //! 1. [`Config`]: librdkafka's properties become a cluster to read from
-//! 2. [`Reader`]: a call is checked before anything is sent
+//! 2. [`Reader`]: a call is checked (`target`) before anything is sent
+//! 3. `cluster`: one caller asks for metadata on behalf of all, `view` keeps it
+//! 4. `ask`: the question goes to the partition's leader, again where that has moved or was lost
+//! 5. `broker`: a connection is picked, or opened (`dial`); those for fetches that wait are apart from the others
+//! 6. `connection` and `link`: requests (`api`) are encoded and pipelined, answers matched and decoded (`wire`)
+//! 7. `fetching`: batches become the answer's bytes, and are read on where they hold nothing to deliver
 //!
 //! Isolation is read_uncommitted: records of open and aborted transactions are delivered. No call ever creates a topic.
 
 #![warn(clippy::arithmetic_side_effects)]
 
 mod address;
+mod api;
+mod ask;
+mod backoff;
+mod broker;
+mod cluster;
 mod config;
 mod connection;
+mod dial;
+mod encoders;
 mod error;
+mod fetching;
+mod link;
+mod lock;
+mod progress;
 mod reader;
+mod target;
+mod view;
+mod wire;
 
 pub use config::{Config, PropertyError};
 pub use connection::ConnectionError;
 pub use error::{ErrorCode, ReadError};
-pub use reader::{DEFAULT_MAX_BYTES, Fetch, Fetched, Reader};
+pub use reader::{DEFAULT_MAX_BYTES, Fetch, Fetched, MAX_WAIT, Reader};

@@ -1,16 +1,37 @@
 //! The calls: what a user of this crate sees.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use kafka_protocol::error::ResponseError;
+use tokio::time::{Instant, timeout_at};
 
-use crate::{Config, ConnectionError, ReadError};
+use crate::api::ListOffsetsRequest;
+use crate::ask::ask_leader;
+use crate::broker::Broker;
+use crate::cluster::Cluster;
+use crate::encoders::Encoders;
+use crate::error::ErrorCode;
+use crate::fetching::Fetching;
+use crate::progress::Progress;
+use crate::target::Target;
+use crate::{Config, ReadError};
 
 /// Reads from one cluster. Clones share connections and metadata; dropping the last one closes them.
+///
+/// Calls help each other: one opens a connection or asks for metadata, and others wait for it. So a call must be polled
+/// or dropped, as any future that a task awaits is.
 #[derive(Clone)]
 pub struct Reader {
-    config: Arc<Config>,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    cluster: Cluster,
+    progress: Progress,
+    encoders: Encoders,
 }
 
 /// What to read.
@@ -24,7 +45,7 @@ pub struct Fetch<'a> {
     pub offset: i64,
     /// The answer's size, in bytes: it ends before the record that would exceed it, but holds at least one record.
     pub max_bytes: usize,
-    /// How long to wait at the log end for a first record; zero: not at all.
+    /// How long to wait at the log end for a first record, up to [`MAX_WAIT`]; zero: not at all.
     pub max_wait: Duration,
 }
 
@@ -44,7 +65,9 @@ impl Reader {
     ///
     /// The calls must run inside a tokio runtime with time and I/O enabled.
     pub fn new(config: Config) -> Self {
-        Self { config: Arc::new(config) }
+        let cluster = Cluster::new(Arc::new(config));
+        let inner = Inner { cluster, progress: Progress::default(), encoders: Encoders::default() };
+        Self { inner: Arc::new(inner) }
     }
 
     /// Finds an offset of a partition: `timestamp` −1 gives the log end (the high watermark), −2 the log start, 0 and more
@@ -56,8 +79,20 @@ impl Reader {
     /// # Cancel safety
     /// Dropping the call loses its answer and nothing else.
     pub async fn list_offset(&self, topic: &str, partition: i32, timestamp: i64) -> Result<i64, ReadError> {
-        let _ = (topic, partition, timestamp);
-        Err(self.unreachable())
+        let target = Target::parse(topic, partition)?;
+        if timestamp < LOG_START {
+            let detail =
+                format!("timestamp {timestamp}: expected milliseconds, -1 (log end) or -2 (log start)");
+            return Err(ReadError::Request { code: ErrorCode(ResponseError::InvalidRequest), detail });
+        }
+        let cluster = &self.inner.cluster;
+        let patience = cluster.config().request_timeout;
+        let put = |broker: Arc<Broker>, leader_epoch| async move {
+            let (topic, partition) = (target.topic(), target.partition());
+            broker.call(&ListOffsetsRequest { topic, partition, leader_epoch, timestamp }, patience).await
+        };
+        let answer = ask_leader(cluster, target, in_future(patience), put, |answer| answer.error).await?;
+        Ok(answer.offset)
     }
 
     /// Reads records from an offset on, in order, none skipped.
@@ -68,8 +103,24 @@ impl Reader {
     /// # Cancel safety
     /// Dropping the call loses its answer and nothing else: the log is not changed by reading it.
     pub async fn fetch(&self, fetch: Fetch<'_>) -> Result<Fetched, ReadError> {
-        let _ = fetch;
-        Err(self.unreachable())
+        let target = Target::parse(fetch.topic, fetch.partition)?;
+        if fetch.offset < 0 {
+            let detail = format!("offset {}: expected 0 or more", fetch.offset);
+            return Err(ReadError::Request { code: ErrorCode(ResponseError::OffsetOutOfRange), detail });
+        }
+        let Inner { cluster, progress, encoders } = &*self.inner;
+        let max_wait = fetch.max_wait.min(MAX_WAIT);
+        let fetching = Fetching {
+            cluster,
+            progress,
+            encoders,
+            target,
+            asked: fetch.offset,
+            max_bytes: fetch.max_bytes,
+            wait_until: in_future(max_wait),
+            deadline: in_future(max_wait.saturating_add(cluster.config().request_timeout)),
+        };
+        fetching.run().await
     }
 
     /// Succeeds where a read would: metadata can be had, and a broker answers at the address that it advertises.
@@ -80,17 +131,39 @@ impl Reader {
     /// # Cancel safety
     /// Dropping the call has no effect.
     pub async fn ready(&self) -> Result<(), ReadError> {
-        Err(self.unreachable())
+        let cluster = &self.inner.cluster;
+        let deadline = in_future(cluster.config().request_timeout);
+        let mut failure = None;
+        for broker in cluster.brokers(READY_AGE, deadline).await? {
+            match timeout_at(deadline, broker.is_reachable()).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(cause)) => failure = Some(cause),
+                Err(_) => break,
+            }
+        }
+        Err(cluster.unreachable(failure))
     }
+}
 
-    fn unreachable(&self) -> ReadError {
-        let brokers: Vec<String> = self.config.bootstrap.iter().map(ToString::to_string).collect();
-        let brokers = brokers.join(",");
-        let within = self.config.request_timeout;
-        let cause = ConnectionError::Silent { address: brokers.clone(), after: Duration::ZERO };
-        ReadError::Unreachable { brokers, within, cause }
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader").field("config", self.inner.cluster.config()).finish_non_exhaustive()
     }
+}
+
+fn in_future(time: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(time).unwrap_or(now)
 }
 
 /// A good size of an answer, in bytes: large enough for the broker's and our own fixed costs not to matter.
 pub const DEFAULT_MAX_BYTES: usize = 256 * 1024;
+
+/// The longest wait at the log end; a longer one is shortened to it.
+pub const MAX_WAIT: Duration = Duration::from_secs(60);
+
+/// The lowest timestamp with a meaning here. Kafka knows some below it, in its newest versions only.
+const LOG_START: i64 = -2;
+
+/// The age of the metadata that [`Reader::ready`] relies on.
+const READY_AGE: Duration = Duration::from_millis(250);

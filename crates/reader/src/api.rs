@@ -1,0 +1,81 @@
+//! The requests that are sent, and what is kept of their answers.
+//!
+//! Requests are encoded by `kafka-protocol`; answers are decoded here, see [`crate::wire`].
+
+mod fetch;
+mod list_offsets;
+mod metadata;
+mod versions;
+
+use std::ops::RangeInclusive;
+
+use bytes::Bytes;
+use kafka_protocol::messages::{ApiKey, RequestHeader, TopicName};
+use kafka_protocol::protocol::{Encodable, StrBytes};
+
+use crate::wire::{Wire, WireError};
+
+pub(crate) use fetch::{FetchAnswer, FetchRequest};
+pub(crate) use list_offsets::ListOffsetsRequest;
+pub(crate) use metadata::{MetadataAnswer, MetadataRequest, PartitionAnswer, TopicAnswer};
+pub(crate) use versions::{Versions, VersionsRequest};
+
+/// A request of Kafka's protocol and its answer.
+pub(crate) trait Api {
+    const KEY: ApiKey;
+    /// What this crate can encode and decode.
+    const VERSIONS: RangeInclusive<i16>;
+    /// The first version with varint lengths and tagged fields (KIP-482).
+    const FLEXIBLE: i16;
+    type Body: Encodable;
+    type Answer;
+
+    fn body(&self, version: i16) -> Self::Body;
+
+    fn decode(&self, wire: &mut Wire, version: i16) -> Result<Self::Answer, WireError>;
+}
+
+/// A whole frame: length, header, body.
+///
+/// Fails where the request cannot be expressed in that version, which a correct [`Api::VERSIONS`] rules out.
+pub(crate) fn encode<A: Api>(
+    request: &A,
+    version: i16,
+    id: i32,
+    client_id: &StrBytes,
+) -> Result<Vec<u8>, String> {
+    let header = RequestHeader::default()
+        .with_request_api_key(A::KEY as i16)
+        .with_request_api_version(version)
+        .with_correlation_id(id)
+        .with_client_id(Some(client_id.clone()));
+    let mut frame = vec![0; LENGTH];
+    header.encode(&mut frame, A::KEY.request_header_version(version)).map_err(|error| error.to_string())?;
+    request.body(version).encode(&mut frame, version).map_err(|error| error.to_string())?;
+    let len = u32::try_from(frame.len().saturating_sub(LENGTH)).map_err(|error| error.to_string())?;
+    if let Some(prefix) = frame.first_chunk_mut() {
+        *prefix = len.to_be_bytes();
+    }
+    Ok(frame)
+}
+
+/// The answer in a response whose correlation id has been taken off.
+pub(crate) fn decode<A: Api>(request: &A, version: i16, response: Bytes) -> Result<A::Answer, WireError> {
+    let mut wire = Wire::new(response, version >= A::FLEXIBLE);
+    // KIP-511: "ApiVersionsResponse … will always use header version 0", so that any client can read it.
+    if A::KEY != ApiKey::ApiVersions {
+        wire.end()?;
+    }
+    request.decode(&mut wire, version)
+}
+
+/// A name that was checked, as `kafka-protocol` wants it.
+fn topic_name(name: &str) -> TopicName {
+    TopicName(StrBytes::from_string(name.to_owned()))
+}
+
+/// Bytes of a frame's length.
+const LENGTH: usize = 4;
+
+#[cfg(test)]
+mod tests;

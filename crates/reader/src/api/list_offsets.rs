@@ -1,0 +1,71 @@
+//! ListOffsets: an offset of one partition by its place or its time.
+
+use std::ops::RangeInclusive;
+
+use kafka_protocol::messages::{ApiKey, list_offsets_request};
+
+use super::{Api, topic_name};
+use crate::error::ErrorCode;
+use crate::wire::{Wire, WireError};
+
+pub(crate) struct ListOffsetsRequest<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) partition: i32,
+    /// What is known of the leader, −1 where nothing is; another leader refuses.
+    pub(crate) leader_epoch: i32,
+    /// Milliseconds; −1: the log end, −2: the log start.
+    pub(crate) timestamp: i64,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ListOffsetsAnswer {
+    pub(crate) error: Option<ErrorCode>,
+    /// −1 where there is none.
+    pub(crate) offset: i64,
+}
+
+impl Api for ListOffsetsRequest<'_> {
+    const KEY: ApiKey = ApiKey::ListOffsets;
+    const VERSIONS: RangeInclusive<i16> = 1..=7;
+    const FLEXIBLE: i16 = 6;
+    type Body = list_offsets_request::ListOffsetsRequest;
+    type Answer = ListOffsetsAnswer;
+
+    fn body(&self, _version: i16) -> list_offsets_request::ListOffsetsRequest {
+        let partition = list_offsets_request::ListOffsetsPartition::default()
+            .with_partition_index(self.partition)
+            .with_current_leader_epoch(self.leader_epoch)
+            .with_timestamp(self.timestamp);
+        let topic = list_offsets_request::ListOffsetsTopic::default()
+            .with_name(topic_name(self.topic))
+            .with_partitions(vec![partition]);
+        list_offsets_request::ListOffsetsRequest::default()
+            .with_replica_id((-1).into())
+            .with_topics(vec![topic])
+    }
+
+    fn decode(&self, wire: &mut Wire, version: i16) -> Result<ListOffsetsAnswer, WireError> {
+        if version >= 2 {
+            wire.i32()?; // throttle time
+        }
+        let mut found = None;
+        for _ in 0..wire.array(3)? {
+            let topic = wire.string()?;
+            for _ in 0..wire.array(22)? {
+                let partition = wire.i32()?;
+                let error = ErrorCode::of(wire.i16()?);
+                wire.i64()?; // the record's timestamp
+                let offset = wire.i64()?;
+                if version >= 4 {
+                    wire.i32()?; // leader epoch
+                }
+                wire.end()?;
+                if topic == self.topic && partition == self.partition {
+                    found = Some(ListOffsetsAnswer { error, offset });
+                }
+            }
+            wire.end()?;
+        }
+        found.ok_or(WireError::Partition)
+    }
+}

@@ -1,0 +1,109 @@
+//! Metadata: the brokers, and who leads the partitions of some topics.
+
+use std::ops::RangeInclusive;
+
+use kafka_protocol::messages::{ApiKey, metadata_request};
+
+use super::{Api, topic_name};
+use crate::error::ErrorCode;
+use crate::wire::{Wire, WireError};
+
+/// Asks for the brokers, and for these topics; never creates one.
+pub(crate) struct MetadataRequest {
+    pub(crate) topics: Vec<String>,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct MetadataAnswer {
+    /// Node id, host, port.
+    pub(crate) brokers: Vec<(i32, String, i32)>,
+    pub(crate) topics: Vec<TopicAnswer>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TopicAnswer {
+    pub(crate) error: Option<ErrorCode>,
+    pub(crate) name: String,
+    pub(crate) partitions: Vec<PartitionAnswer>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct PartitionAnswer {
+    pub(crate) error: Option<ErrorCode>,
+    pub(crate) partition: i32,
+    /// Node id; −1: nobody.
+    pub(crate) leader: i32,
+    /// −1 where the version has none.
+    pub(crate) epoch: i32,
+}
+
+impl Api for MetadataRequest {
+    const KEY: ApiKey = ApiKey::Metadata;
+    /// From 4 on a client can say that the topic must not be created.
+    const VERSIONS: RangeInclusive<i16> = 4..=12;
+    const FLEXIBLE: i16 = 9;
+    type Body = metadata_request::MetadataRequest;
+    type Answer = MetadataAnswer;
+
+    fn body(&self, _version: i16) -> metadata_request::MetadataRequest {
+        let topics = self
+            .topics
+            .iter()
+            .map(|name| metadata_request::MetadataRequestTopic::default().with_name(Some(topic_name(name))));
+        // An empty list asks for no topic; null would ask for all of them.
+        metadata_request::MetadataRequest::default()
+            .with_topics(Some(topics.collect()))
+            .with_allow_auto_topic_creation(false)
+    }
+
+    fn decode(&self, wire: &mut Wire, version: i16) -> Result<MetadataAnswer, WireError> {
+        let mut answer = MetadataAnswer::default();
+        wire.i32()?; // throttle time
+        for _ in 0..wire.array(9)? {
+            let broker = (wire.i32()?, wire.string()?, wire.i32()?);
+            wire.string()?; // rack
+            wire.end()?;
+            answer.brokers.push(broker);
+        }
+        wire.string()?; // cluster id
+        wire.i32()?; // controller
+        for _ in 0..wire.array(5)? {
+            answer.topics.push(topic(wire, version)?);
+        }
+        // What follows is of no use here.
+        Ok(answer)
+    }
+}
+
+fn topic(wire: &mut Wire, version: i16) -> Result<TopicAnswer, WireError> {
+    let error = ErrorCode::of(wire.i16()?);
+    let name = wire.string()?;
+    if version >= 10 {
+        wire.skip(16)?; // topic id
+    }
+    wire.i8()?; // internal
+    let mut partitions = Vec::new();
+    for _ in 0..wire.array(10)? {
+        partitions.push(partition(wire, version)?);
+    }
+    if version >= 8 {
+        wire.i32()?; // authorized operations
+    }
+    wire.end()?;
+    Ok(TopicAnswer { error, name, partitions })
+}
+
+fn partition(wire: &mut Wire, version: i16) -> Result<PartitionAnswer, WireError> {
+    let error = ErrorCode::of(wire.i16()?);
+    let partition = wire.i32()?;
+    let leader = wire.i32()?;
+    let epoch = if version >= 7 { wire.i32()? } else { -1 };
+    // Replicas, those in sync, and, from 5 on, those offline.
+    for _ in 0..if version >= 5 { 3 } else { 2 } {
+        for _ in 0..wire.array(4)? {
+            wire.i32()?;
+        }
+    }
+    wire.end()?;
+    Ok(PartitionAnswer { error, partition, leader, epoch })
+}

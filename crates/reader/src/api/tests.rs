@@ -1,0 +1,1 @@
+//! Our encodings and decodings against those of `kafka-protocol`.

@@ -1,0 +1,63 @@
+//! How long to leave alone what has just failed.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::Duration;
+
+/// A delay that doubles with every failure in a row, up to a limit.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Backoff {
+    first: Duration,
+    max: Duration,
+    failures: u32,
+}
+
+impl Backoff {
+    pub(crate) fn new(first: Duration, max: Duration) -> Self {
+        Self { first, max, failures: 0 }
+    }
+
+    /// The delay after one more failure: up to a fifth less than its nominal length, so that many who failed together
+    /// do not come back together.
+    pub(crate) fn next(&mut self) -> Duration {
+        let factor = 2u32.saturating_pow(self.failures);
+        self.failures = self.failures.saturating_add(1);
+        let nominal = self.first.saturating_mul(factor).min(self.max);
+        // Each `RandomState` has keys of its own.
+        let random = RandomState::new().build_hasher().finish();
+        let percent = u32::try_from(random % 21).unwrap_or(0);
+        nominal.saturating_sub(nominal.checked_div(100).unwrap_or_default().saturating_mul(percent))
+    }
+
+    pub(crate) fn reset(&mut self) {
+        self.failures = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_delay_doubles_up_to_its_limit_and_starts_over() {
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_millis(1000));
+        for nominal in [100, 200, 400, 800, 1000, 1000] {
+            let delay = backoff.next().as_millis();
+            assert!((nominal * 80 / 100..=nominal).contains(&delay), "{delay} ms for {nominal} ms");
+        }
+        backoff.reset();
+        assert!(backoff.next() <= Duration::from_millis(100));
+    }
+
+    #[test]
+    fn no_number_of_failures_is_too_large() {
+        let mut backoff = Backoff { first: Duration::MAX, max: Duration::from_secs(1), failures: u32::MAX };
+        assert!(backoff.next() <= Duration::from_secs(1));
+    }
+
+    #[test]
+    fn the_delays_differ() {
+        let delay = || Backoff::new(Duration::from_secs(1), Duration::from_secs(1)).next();
+        let first = delay();
+        assert!((0..100).any(|_| delay() != first));
+    }
+}

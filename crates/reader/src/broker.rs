@@ -1,0 +1,236 @@
+//! One broker: its connections, and how long it is left alone after it could not be reached.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::OwnedMutexGuard;
+use tokio::time::Instant;
+
+use crate::ConnectionError;
+use crate::address::Address;
+use crate::api::Api;
+use crate::backoff::Backoff;
+use crate::config::Config;
+use crate::connection::{Connection, Slot};
+use crate::dial::dial;
+use crate::link::Limits;
+use crate::lock::Lock;
+
+/// A broker and two sets of connections to it, both opened on demand and kept.
+///
+/// A broker answers the requests of one connection in order: a fetch that waits for records delays whatever was sent
+/// after it. So requests that are answered at once share few connections, and each fetch that waits has one to itself.
+pub(crate) struct Broker {
+    address: Address,
+    config: Arc<Config>,
+    quick: Pool,
+    waiting: Pool,
+    health: Lock<Health>,
+}
+
+struct Pool {
+    /// At most [`Pool::max`].
+    open: Lock<Vec<Connection>>,
+    /// Held while a connection is being opened.
+    opening: Arc<tokio::sync::Mutex<()>>,
+    max: usize,
+    limits: Limits,
+}
+
+struct Health {
+    backoff: Backoff,
+    /// Until when, and why, no connection is tried.
+    avoid: Option<(Instant, ConnectionError)>,
+}
+
+impl Broker {
+    pub(crate) fn new(address: Address, config: Arc<Config>) -> Self {
+        let pool = |max, in_flight, max_idle| Pool {
+            open: Lock::default(),
+            opening: Arc::default(),
+            max,
+            limits: Limits { in_flight, max_response: config.max_response_bytes, max_idle },
+        };
+        let waiting_idle = config.max_idle.map_or(WAITING_IDLE, |idle| idle.min(WAITING_IDLE));
+        let health = Health { backoff: Backoff::new(config.backoff, config.backoff_max), avoid: None };
+        Self {
+            quick: pool(QUICK_CONNECTIONS, QUICK_IN_FLIGHT, config.max_idle),
+            waiting: pool(WAITING_CONNECTIONS, 1, Some(waiting_idle)),
+            health: Lock::new(health),
+            address,
+            config,
+        }
+    }
+
+    pub(crate) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Whether a request could be sent without opening a connection first.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.quick.open.lock().iter().any(Connection::is_usable)
+    }
+
+    /// Succeeds where a connection stands or can be opened.
+    pub(crate) async fn is_reachable(self: &Arc<Self>) -> Result<(), ConnectionError> {
+        self.quick().await.map(drop)
+    }
+
+    /// Sends a request that the broker answers at once.
+    ///
+    /// A connection that is lost meanwhile is replaced once: it may have been cut long before it was used.
+    pub(crate) async fn call<A: Api>(
+        self: &Arc<Self>,
+        request: &A,
+        patience: Duration,
+    ) -> Result<A::Answer, ConnectionError> {
+        match self.quick().await?.call(request, patience).await {
+            Err(ConnectionError::Lost { .. }) => self.quick().await?.call(request, patience).await,
+            answered => answered,
+        }
+    }
+
+    /// For a request that the broker answers at once: the least loaded connection.
+    ///
+    /// Fails at once, with the last cause, while the broker is being left alone. Dropping the call does not stop a
+    /// connection from being opened: it is kept for the next one.
+    async fn quick(self: &Arc<Self>) -> Result<Slot, ConnectionError> {
+        let connection = match self.quick.least_loaded() {
+            Some(connection) => {
+                if connection.load() > 0 && self.quick.has_room() {
+                    self.open_another();
+                }
+                connection
+            }
+            None => {
+                let turn = Arc::clone(&self.quick.opening).lock_owned().await;
+                match self.quick.least_loaded() {
+                    Some(connection) => connection,
+                    None => self.open(Kind::Quick, turn).await?.0,
+                }
+            }
+        };
+        connection.reserve().await
+    }
+
+    /// For a fetch that waits: a connection that nothing else is asked of meanwhile. `None` when all are taken.
+    ///
+    /// Fails and is dropped as [`Broker::quick`].
+    pub(crate) async fn waiting(self: &Arc<Self>) -> Result<Option<Slot>, ConnectionError> {
+        if let Some(slot) = self.waiting.free() {
+            return Ok(Some(slot));
+        }
+        if !self.waiting.has_room() {
+            return Ok(None);
+        }
+        let turn = Arc::clone(&self.waiting.opening).lock_owned().await;
+        if let Some(slot) = self.waiting.free() {
+            return Ok(Some(slot));
+        }
+        if !self.waiting.has_room() {
+            return Ok(None);
+        }
+        Ok(self.open(Kind::Waiting, turn).await?.1)
+    }
+
+    /// Opens one more quick connection for later, unless one is being opened already.
+    fn open_another(self: &Arc<Self>) {
+        let Ok(turn) = Arc::clone(&self.quick.opening).try_lock_owned() else { return };
+        let broker = Arc::clone(self);
+        tokio::spawn(async move { broker.open(Kind::Quick, turn).await });
+    }
+
+    /// A new connection, and for [`Kind::Waiting`] the slot on it.
+    async fn open(
+        self: &Arc<Self>,
+        kind: Kind,
+        turn: OwnedMutexGuard<()>,
+    ) -> Result<(Connection, Option<Slot>), ConnectionError> {
+        self.health.lock().check()?;
+        let broker = Arc::clone(self);
+        // A task of its own, so that callers who give up one after the other do not prevent it for ever.
+        let opened = tokio::spawn(async move {
+            let pool = broker.pool(kind);
+            let dialed = dial(&broker.address, &broker.config, pool.limits).await;
+            broker.health.lock().note(&broker.address, dialed.as_ref().err());
+            let connection = dialed?;
+            let slot = match kind {
+                Kind::Quick => None,
+                // Before others can see the connection.
+                Kind::Waiting => connection.try_reserve(),
+            };
+            pool.open.lock().push(connection.clone());
+            drop(turn);
+            Ok((connection, slot))
+        });
+        opened.await.unwrap_or_else(|stopped| {
+            let cause = Arc::new(io::Error::other(stopped));
+            Err(ConnectionError::Connect { address: self.address.to_string(), cause })
+        })
+    }
+
+    fn pool(&self, kind: Kind) -> &Pool {
+        match kind {
+            Kind::Quick => &self.quick,
+            Kind::Waiting => &self.waiting,
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Quick,
+    Waiting,
+}
+
+impl Pool {
+    fn least_loaded(&self) -> Option<Connection> {
+        let mut open = self.open.lock();
+        open.retain(Connection::is_usable);
+        open.iter().min_by_key(|connection| connection.load()).cloned()
+    }
+
+    fn free(&self) -> Option<Slot> {
+        let mut open = self.open.lock();
+        open.retain(Connection::is_usable);
+        open.iter().find_map(Connection::try_reserve)
+    }
+
+    fn has_room(&self) -> bool {
+        self.open.lock().len() < self.max
+    }
+}
+
+impl Health {
+    fn check(&self) -> Result<(), ConnectionError> {
+        match &self.avoid {
+            Some((until, cause)) if Instant::now() < *until => Err(cause.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    fn note(&mut self, address: &Address, failure: Option<&ConnectionError>) {
+        let Some(cause) = failure else {
+            tracing::debug!(broker = %address, "connection opened");
+            self.backoff.reset();
+            self.avoid = None;
+            return;
+        };
+        tracing::warn!(broker = %address, %cause, "failed to open a connection");
+        let until = Instant::now().checked_add(self.backoff.next());
+        self.avoid = until.map(|until| (until, cause.clone()));
+    }
+}
+
+/// Per broker. More do not make it faster, they only keep a large answer from delaying small ones.
+const QUICK_CONNECTIONS: usize = 4;
+
+/// Requests without an answer per quick connection; further ones queue in their callers.
+const QUICK_IN_FLIGHT: usize = 64;
+
+/// Per broker: fetches that wait at the broker at the same time.
+const WAITING_CONNECTIONS: usize = 16;
+
+/// After so long without a fetch that waits, its connection is closed.
+const WAITING_IDLE: Duration = Duration::from_secs(60);

@@ -1,0 +1,64 @@
+//! Makes connections: the one place where a stream to a broker comes from.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
+use tokio::time::{Instant, timeout_at};
+
+use crate::ConnectionError;
+use crate::address::Address;
+use crate::config::Config;
+use crate::connection::Connection;
+use crate::link::Limits;
+
+/// A connection that is ready for requests, within the configured time.
+pub(crate) async fn dial(
+    address: &Address,
+    config: &Config,
+    limits: Limits,
+) -> Result<Connection, ConnectionError> {
+    let deadline = Instant::now().checked_add(config.setup_timeout).unwrap_or_else(Instant::now);
+    let dialed = timeout_at(deadline, async {
+        let stream = connect(address, config, deadline).await?;
+        Connection::handshake(stream, address.clone(), &config.client_id, limits, config.setup_timeout).await
+    });
+    let silent = || ConnectionError::Silent { address: address.to_string(), after: config.setup_timeout };
+    dialed.await.unwrap_or_else(|_| Err(silent()))
+}
+
+/// The stream that requests and answers travel on. TLS and SASL belong here.
+async fn connect(
+    address: &Address,
+    config: &Config,
+    deadline: Instant,
+) -> Result<TcpStream, ConnectionError> {
+    let resolve = |cause| ConnectionError::Resolve { address: address.to_string(), cause: Arc::new(cause) };
+    let resolved = lookup_host((address.host.as_str(), address.port)).await.map_err(resolve)?;
+    let addresses: Vec<SocketAddr> = resolved.filter(|found| config.family.allows(found)).collect();
+
+    let mut failure = resolve(io::Error::new(io::ErrorKind::NotFound, "no address of an allowed family"));
+    let mut left = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
+    for found in addresses {
+        // An equal share of the time for each, so that one that swallows packets does not use up that of the others.
+        let now = Instant::now();
+        let share = deadline.saturating_duration_since(now).checked_div(left).unwrap_or_default();
+        left = left.saturating_sub(1);
+        let until = now.checked_add(share).unwrap_or(deadline);
+        let cause = match timeout_at(until, tcp(found, config)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(cause)) => cause,
+            Err(_) => io::ErrorKind::TimedOut.into(),
+        };
+        failure = ConnectionError::Connect { address: address.to_string(), cause: Arc::new(cause) };
+    }
+    Err(failure)
+}
+
+async fn tcp(address: SocketAddr, config: &Config) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_keepalive(config.keepalive)?;
+    socket.set_nodelay(config.nodelay)?;
+    socket.connect(address).await
+}

@@ -1,0 +1,159 @@
+//! One fetch, from the first question to the answer's bytes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use kafka_protocol::error::ResponseError;
+use sluicegate_records::{Encoded, Limits};
+use tokio::time::{Instant, sleep};
+
+use crate::api::{FetchAnswer, FetchRequest};
+use crate::ask::ask_leader;
+use crate::broker::Broker;
+use crate::cluster::Cluster;
+use crate::encoders::Encoders;
+use crate::error::ErrorCode;
+use crate::progress::Progress;
+use crate::target::Target;
+use crate::{Fetched, ReadError};
+
+/// A fetch under way.
+pub(crate) struct Fetching<'a> {
+    pub(crate) cluster: &'a Cluster,
+    pub(crate) progress: &'a Progress,
+    pub(crate) encoders: &'a Encoders,
+    pub(crate) target: Target<'a>,
+    /// The offset that was asked for.
+    pub(crate) asked: i64,
+    pub(crate) max_bytes: usize,
+    /// Until when to wait for a first record.
+    pub(crate) wait_until: Instant,
+    /// Until when to have an answer.
+    pub(crate) deadline: Instant,
+}
+
+impl Fetching<'_> {
+    /// Reads on until there is a record to deliver, the log ends, or [`MAX_LOOK`] bytes held nothing.
+    pub(crate) async fn run(self) -> Result<Fetched, ReadError> {
+        let mut offset = self.progress.get(self.target, self.asked, Instant::now());
+        let mut room = self.max_bytes.saturating_add(BATCH);
+        let mut looked: usize = 0;
+        let mut wait = Duration::ZERO;
+        loop {
+            let answer = match self.ask(offset, room, wait).await {
+                Ok(answer) => answer,
+                Err(error) if offset > self.asked && is_out_of_range(&error) => {
+                    // The log has become shorter since there was nothing up to here.
+                    self.progress.forget(self.target, self.asked);
+                    offset = self.asked;
+                    wait = Duration::ZERO;
+                    continue;
+                }
+                Err(error) => return Err(self.at(offset, error)),
+            };
+            let mut messages = Vec::new();
+            let encoded = self.encode(&answer.records, offset, &mut messages)?;
+            if encoded.count > 0 {
+                let (count, next_offset) = (encoded.count, encoded.next_offset);
+                return Ok(Fetched { messages: Bytes::from(messages), count, next_offset });
+            }
+            wait = Duration::ZERO;
+            if encoded.next_offset > offset {
+                offset = encoded.next_offset;
+                looked = looked.saturating_add(answer.records.len());
+                if looked >= MAX_LOOK {
+                    self.progress.note(self.target, self.asked, offset, Instant::now());
+                    return Ok(nothing(offset));
+                }
+            } else if let Some(needs) = encoded.truncated {
+                room = self.room_for(offset, needs, room)?;
+            } else {
+                wait = self.wait_until.saturating_duration_since(Instant::now());
+                if wait.is_zero() {
+                    return Ok(nothing(offset));
+                }
+            }
+        }
+    }
+
+    async fn ask(&self, offset: i64, room: usize, wait: Duration) -> Result<FetchAnswer, ReadError> {
+        let config = self.cluster.config();
+        let max_bytes = room.min(config.max_response_bytes.saturating_sub(ENVELOPE));
+        let request = |leader_epoch, wait: Duration| FetchRequest {
+            topic: self.target.topic(),
+            partition: self.target.partition(),
+            leader_epoch,
+            offset,
+            max_bytes: i32::try_from(max_bytes).unwrap_or(i32::MAX),
+            max_wait: i32::try_from(wait.as_millis()).unwrap_or(i32::MAX),
+        };
+        let put = |broker: Arc<Broker>, epoch| async move {
+            if !wait.is_zero() {
+                let wait = self.wait_until.saturating_duration_since(Instant::now());
+                if let Some(slot) = broker.waiting().await? {
+                    return slot
+                        .call(&request(epoch, wait), config.request_timeout.saturating_add(wait))
+                        .await;
+                }
+                // As many fetches wait at the broker as may: look again a little later instead.
+                sleep(wait.min(POLL)).await;
+            }
+            broker.call(&request(epoch, Duration::ZERO), config.request_timeout).await
+        };
+        ask_leader(self.cluster, self.target, self.deadline, put, |answer| answer.error).await
+    }
+
+    fn encode(&self, records: &[u8], offset: i64, messages: &mut Vec<u8>) -> Result<Encoded, ReadError> {
+        let config = self.cluster.config();
+        let limits = Limits {
+            max_bytes: self.max_bytes,
+            max_record_bytes: config.max_record_bytes,
+            max_batch_bytes: config.max_response_bytes,
+        };
+        // What is stored uncompressed takes about as much room in the answer.
+        messages.reserve(records.len().min(self.max_bytes));
+        Ok(self.encoders.with(|encoder| encoder.encode(records, offset, &limits, messages))?)
+    }
+
+    /// The room for a batch that did not fit, as much as it says it needs.
+    fn room_for(&self, offset: i64, needs: usize, room: usize) -> Result<usize, ReadError> {
+        let max = self.cluster.config().max_response_bytes.saturating_sub(ENVELOPE);
+        if room < needs && needs <= max {
+            return Ok(needs);
+        }
+        let detail = format!("batch of {needs} bytes at offset {offset} exceeds the limit of {max}");
+        Err(ReadError::Log { code: ErrorCode(ResponseError::RecordListTooLarge), detail, cause: None })
+    }
+
+    /// Says where, in errors that are about an offset.
+    fn at(&self, offset: i64, error: ReadError) -> ReadError {
+        match error {
+            ReadError::Broker { code, .. } if code.0 == ResponseError::OffsetOutOfRange => {
+                let detail = format!("offset {offset} is not within {}", self.target);
+                ReadError::Broker { code, detail }
+            }
+            other => other,
+        }
+    }
+}
+
+fn nothing(next_offset: i64) -> Fetched {
+    Fetched { messages: Bytes::new(), count: 0, next_offset }
+}
+
+fn is_out_of_range(error: &ReadError) -> bool {
+    matches!(error, ReadError::Broker { code, .. } if code.0 == ResponseError::OffsetOutOfRange)
+}
+
+/// Room for the part in front of the asked offset of the batch that holds it: most producers' default size, and some.
+const BATCH: usize = 32 * 1024;
+
+/// Room for what is around the records in a response.
+const ENVELOPE: usize = 1024;
+
+/// Bytes of batches without a record to deliver that one call looks through.
+const MAX_LOOK: usize = 16 * 1024 * 1024;
+
+/// How often a fetch looks that cannot wait at the broker.
+const POLL: Duration = Duration::from_millis(100);

@@ -1,0 +1,271 @@
+//! Frames in and out of one stream to a broker: requests are pipelined, answers are matched by correlation id.
+//!
+//! One task owns the stream and does three things at once: it writes what is queued, reads what comes, and watches the
+//! clock. Whichever of them has to give up ends the stream, and its cause answers every request that is still open.
+//! Kafka answers the requests of a connection in their order, so the open requests are a queue. A request that nobody
+//! waits for any more keeps its place in it until its answer has been read and dropped.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::lock::Lock;
+use crate::{ConnectionError, address::Address};
+
+/// A stream to a broker. Dropping it closes the stream.
+pub(crate) struct Link {
+    queue: mpsc::Sender<Outgoing>,
+    shared: Arc<Shared>,
+    next_id: AtomicI32,
+}
+
+/// What bounds a link.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Requests that were sent, or are queued, and have no answer yet.
+    pub(crate) in_flight: usize,
+    /// The largest response. Worst case per link: one such response being received, besides those that were handed over.
+    pub(crate) max_response: usize,
+    /// After so long without a request the stream is closed.
+    pub(crate) max_idle: Option<Duration>,
+}
+
+/// The right to send one request over a [`Link`], held until the answer has come.
+pub(crate) struct Permit {
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Link {
+    /// Takes over a stream that stands. Must be called inside a tokio runtime.
+    pub(crate) fn spawn<S>(stream: S, address: Address, limits: Limits) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Send + 'static,
+    {
+        let (queue, queued) = mpsc::channel(limits.in_flight);
+        let permits = Arc::new(Semaphore::new(limits.in_flight));
+        let shared = Arc::new(Shared { address, limits, permits, failure: OnceLock::new() });
+        tokio::spawn(run(stream, queued, Arc::clone(&shared)));
+        Self { queue, shared, next_id: AtomicI32::new(0) }
+    }
+
+    /// The broker's address.
+    pub(crate) fn address(&self) -> &Address {
+        &self.shared.address
+    }
+
+    /// Whether a request may still be answered.
+    pub(crate) fn is_usable(&self) -> bool {
+        self.shared.failure.get().is_none() && !self.queue.is_closed()
+    }
+
+    /// Requests without an answer.
+    pub(crate) fn load(&self) -> usize {
+        self.shared.limits.in_flight.saturating_sub(self.shared.permits.available_permits())
+    }
+
+    /// A permit, if one is free.
+    pub(crate) fn try_reserve(&self) -> Option<Permit> {
+        Arc::clone(&self.shared.permits).try_acquire_owned().ok().map(Permit::new)
+    }
+
+    /// A permit, as soon as one is free.
+    pub(crate) async fn reserve(&self) -> Result<Permit, ConnectionError> {
+        let permit = Arc::clone(&self.shared.permits).acquire_owned().await;
+        permit.map(Permit::new).map_err(|_| self.shared.cause())
+    }
+
+    /// A correlation id to put into the next request.
+    pub(crate) fn next_id(&self) -> i32 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Sends the frame of a request whose correlation id is `id`, and gives the response that follows that id.
+    ///
+    /// A broker that has not answered after `patience` is given up, together with everything else asked of it here.
+    pub(crate) async fn exchange(
+        &self,
+        permit: Permit,
+        id: i32,
+        frame: Vec<u8>,
+        patience: Duration,
+    ) -> Result<Bytes, ConnectionError> {
+        let (reply, answer) = oneshot::channel();
+        let due = Instant::now().checked_add(patience).unwrap_or_else(Instant::now);
+        let open = Open { id, due, patience, reply, _permit: permit };
+        // There are as many places in the queue as permits: it is never full.
+        self.queue.try_send(Outgoing { frame, open }).map_err(|_| self.shared.cause())?;
+        answer.await.map_err(|_| self.shared.cause())
+    }
+}
+
+impl Permit {
+    fn new(permit: OwnedSemaphorePermit) -> Self {
+        Self { _permit: permit }
+    }
+}
+
+struct Shared {
+    address: Address,
+    limits: Limits,
+    permits: Arc<Semaphore>,
+    /// Set before the open requests are dropped.
+    failure: OnceLock<ConnectionError>,
+}
+
+impl Shared {
+    fn cause(&self) -> ConnectionError {
+        self.failure.get().cloned().unwrap_or_else(|| self.lost(io::ErrorKind::NotConnected.into()))
+    }
+
+    fn lost(&self, cause: io::Error) -> ConnectionError {
+        ConnectionError::Lost { address: self.address.to_string(), cause: Arc::new(cause) }
+    }
+
+    fn protocol(&self, what: String) -> ConnectionError {
+        ConnectionError::Protocol { address: self.address.to_string(), what }
+    }
+}
+
+/// A request on its way to the stream.
+struct Outgoing {
+    frame: Vec<u8>,
+    open: Open,
+}
+
+/// A request that was written and waits for its answer.
+struct Open {
+    id: i32,
+    due: Instant,
+    patience: Duration,
+    reply: oneshot::Sender<Bytes>,
+    _permit: Permit,
+}
+
+/// The open requests, oldest first; at most [`Limits::in_flight`].
+#[derive(Default)]
+struct Waiting {
+    open: Lock<VecDeque<Open>>,
+    changed: Notify,
+}
+
+async fn run<S: AsyncRead + AsyncWrite>(stream: S, mut queue: mpsc::Receiver<Outgoing>, shared: Arc<Shared>) {
+    let (input, output) = tokio::io::split(stream);
+    let waiting = Waiting::default();
+    let cause = tokio::select! {
+        cause = write(output, &mut queue, &waiting, &shared) => cause,
+        cause = read(input, &waiting, &shared) => cause,
+        cause = watch(&waiting, &shared) => cause,
+    };
+    tracing::debug!(broker = %shared.address, %cause, "connection closed");
+    // Whoever waits in `waiting` or in the queue is woken by their drop, and must find the cause then.
+    let _ = shared.failure.set(cause);
+    shared.permits.close();
+    drop((queue, waiting));
+}
+
+async fn write(
+    mut output: impl AsyncWrite + Unpin,
+    queue: &mut mpsc::Receiver<Outgoing>,
+    waiting: &Waiting,
+    shared: &Shared,
+) -> ConnectionError {
+    let mut batch = Vec::with_capacity(shared.limits.in_flight);
+    let mut buffer = Vec::new();
+    while queue.recv_many(&mut batch, shared.limits.in_flight).await > 0 {
+        {
+            let mut open = waiting.open.lock();
+            for request in batch.drain(..) {
+                buffer.extend_from_slice(&request.frame);
+                open.push_back(request.open);
+            }
+        }
+        waiting.changed.notify_one();
+        if let Err(error) = output.write_all(&buffer).await {
+            return shared.lost(error);
+        }
+        if let Err(error) = output.flush().await {
+            return shared.lost(error);
+        }
+        buffer.clear();
+    }
+    shared.lost(io::Error::new(io::ErrorKind::NotConnected, "closed by its owner"))
+}
+
+async fn read(input: impl AsyncRead + Unpin, waiting: &Waiting, shared: &Shared) -> ConnectionError {
+    let mut input = BufReader::with_capacity(READ_BUFFER, input);
+    loop {
+        let mut response = match frame(&mut input, shared.limits.max_response).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(len)) => {
+                let max = shared.limits.max_response;
+                return shared.protocol(format!("a frame of {len} bytes, expected 4 to {max}"));
+            }
+            Err(error) => return shared.lost(error),
+        };
+        let Ok(id) = response.try_get_i32() else {
+            return shared.protocol("a frame without an id".to_owned());
+        };
+        let Some(open) = waiting.open.lock().pop_front() else {
+            return shared.protocol(format!("an answer to request {id}, which was not sent"));
+        };
+        if open.id != id {
+            return shared.protocol(format!("an answer to request {id}, expected one to {}", open.id));
+        }
+        // Fails where nobody waits for it any more.
+        let _ = open.reply.send(response);
+    }
+}
+
+/// The next frame without its length, or a length that cannot be.
+async fn frame(input: &mut (impl AsyncRead + Unpin), max: usize) -> io::Result<Result<Bytes, i32>> {
+    let announced = input.read_i32().await?;
+    let len = match usize::try_from(announced) {
+        Ok(len) if (CORRELATION_ID..=max).contains(&len) => len,
+        _ => return Ok(Err(announced)),
+    };
+    let mut input = input.take(u64::try_from(len).unwrap_or(u64::MAX));
+    // Reserved as a whole, so that a large response is not copied as it grows; only what was received is ever touched.
+    let mut frame = BytesMut::with_capacity(len);
+    while frame.len() < len {
+        if input.read_buf(&mut frame).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(Ok(frame.freeze()))
+}
+
+/// Waits for the oldest request to be overdue, or for nothing to be asked for too long.
+async fn watch(waiting: &Waiting, shared: &Shared) -> ConnectionError {
+    loop {
+        let oldest = waiting.open.lock().front().map(|open| (open.due, open.patience));
+        match (oldest, shared.limits.max_idle) {
+            (Some((due, after)), _) if due <= Instant::now() => {
+                return ConnectionError::Silent { address: shared.address.to_string(), after };
+            }
+            (Some((due, _)), _) => sleep_until(due).await,
+            (None, None) => waiting.changed.notified().await,
+            (None, Some(max_idle)) => {
+                let idle = timeout(max_idle, waiting.changed.notified()).await.is_err();
+                if idle && waiting.open.lock().is_empty() {
+                    return shared
+                        .lost(io::Error::new(io::ErrorKind::NotConnected, "closed because it was idle"));
+                }
+            }
+        }
+    }
+}
+
+/// Takes in small answers whole, many at a time; what is larger than this goes around it.
+const READ_BUFFER: usize = 8 * 1024;
+
+const CORRELATION_ID: usize = 4;
+
+#[cfg(test)]
+mod tests;

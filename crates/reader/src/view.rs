@@ -1,0 +1,151 @@
+//! What is known of a cluster: its brokers, and the leaders of the topics that were asked for.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use kafka_protocol::error::ResponseError;
+use tokio::time::Instant;
+
+use crate::ReadError;
+use crate::address::Address;
+use crate::api::{MetadataAnswer, PartitionAnswer, TopicAnswer};
+use crate::error::ErrorCode;
+use crate::target::Target;
+
+/// A cache of metadata. It has no clock: a fact is as old as `now` says.
+#[derive(Debug, Default)]
+pub(crate) struct View {
+    nodes: HashMap<i32, Address>,
+    /// When the nodes were asked for.
+    learned: Option<Instant>,
+    /// At most [`MAX_TOPICS`].
+    topics: HashMap<String, Topic>,
+    /// Topics that cannot be read, and why. At most [`MAX_REFUSED`], so that made-up names push out no real topic.
+    refused: HashMap<String, (Instant, ErrorCode)>,
+}
+
+/// Who leads a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Leader {
+    pub(crate) address: Address,
+    pub(crate) epoch: i32,
+    /// When it was asked for.
+    pub(crate) learned: Instant,
+}
+
+#[derive(Debug)]
+struct Topic {
+    learned: Instant,
+    partitions: HashMap<i32, PartitionAnswer>,
+}
+
+/// Which facts are good enough.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Freshness {
+    /// The age at which a leader is asked for again.
+    pub(crate) max_age: Duration,
+    /// What was asked for since then is good enough at any age.
+    pub(crate) since: Instant,
+    /// What was not asked for after this is known to be wrong.
+    pub(crate) after: Option<Instant>,
+}
+
+impl View {
+    /// Takes in the answer to a question that was put at `learned`.
+    pub(crate) fn learn(&mut self, answer: MetadataAnswer, learned: Instant) {
+        self.nodes = answer.brokers.into_iter().filter_map(node).collect();
+        self.learned = Some(learned);
+        for topic in answer.topics {
+            self.learn_topic(topic, learned);
+        }
+    }
+
+    /// The leader, or why there is none; `None` where the cluster must be asked.
+    pub(crate) fn leader(
+        &self,
+        target: Target<'_>,
+        freshness: Freshness,
+        now: Instant,
+    ) -> Option<Result<Leader, ReadError>> {
+        let fresh = |learned: Instant, max_age: Duration| {
+            (learned >= freshness.since || now.saturating_duration_since(learned) < max_age)
+                && freshness.after.is_none_or(|after| learned > after)
+        };
+        if let Some(topic) = self.topics.get(target.topic()) {
+            let refusal_age = freshness.max_age.min(REFUSAL_AGE);
+            return match self.leader_in(topic, target) {
+                Ok(leader) => fresh(topic.learned, freshness.max_age).then_some(Ok(leader)),
+                Err(code) => fresh(topic.learned, refusal_age).then(|| Err(refusal(code, target))),
+            };
+        }
+        let (learned, code) = self.refused.get(target.topic())?;
+        fresh(*learned, REFUSAL_AGE).then(|| Err(refusal(*code, target)))
+    }
+
+    /// When the brokers were last asked for.
+    pub(crate) fn learned(&self) -> Option<Instant> {
+        self.learned
+    }
+
+    pub(crate) fn nodes(&self) -> HashSet<Address> {
+        self.nodes.values().cloned().collect()
+    }
+
+    fn leader_in(&self, topic: &Topic, target: Target<'_>) -> Result<Leader, ErrorCode> {
+        let Some(partition) = topic.partitions.get(&target.partition()) else {
+            return Err(ErrorCode(ResponseError::UnknownTopicOrPartition));
+        };
+        // An error of a partition can concern its followers only: a leader that is named is there.
+        match self.nodes.get(&partition.leader) {
+            Some(address) => {
+                Ok(Leader { address: address.clone(), epoch: partition.epoch, learned: topic.learned })
+            }
+            None => Err(partition.error.unwrap_or(ErrorCode(ResponseError::LeaderNotAvailable))),
+        }
+    }
+
+    fn learn_topic(&mut self, topic: TopicAnswer, learned: Instant) {
+        if let Some(code) = topic.error {
+            self.topics.remove(&topic.name);
+            if self.refused.len() >= MAX_REFUSED {
+                self.refused.retain(|_, (at, _)| learned.saturating_duration_since(*at) < REFUSAL_AGE);
+            }
+            if self.refused.len() >= MAX_REFUSED {
+                self.refused.clear();
+            }
+            self.refused.insert(topic.name, (learned, code));
+            return;
+        }
+        self.refused.remove(&topic.name);
+        if self.topics.len() >= MAX_TOPICS && !self.topics.contains_key(&topic.name) {
+            let oldest =
+                self.topics.iter().min_by_key(|(_, topic)| topic.learned).map(|(name, _)| name.clone());
+            if let Some(oldest) = oldest {
+                self.topics.remove(&oldest);
+            }
+        }
+        let partitions = topic.partitions.into_iter().map(|answer| (answer.partition, answer)).collect();
+        self.topics.insert(topic.name, Topic { learned, partitions });
+    }
+}
+
+fn node((id, host, port): (i32, String, i32)) -> Option<(i32, Address)> {
+    let port = u16::try_from(port).ok()?;
+    Some((id, Address { host, port }))
+}
+
+pub(crate) fn refusal(code: ErrorCode, target: Target<'_>) -> ReadError {
+    ReadError::Broker { code, detail: target.to_string() }
+}
+
+/// How long a refusal answers without the cluster being asked again.
+const REFUSAL_AGE: Duration = Duration::from_secs(1);
+
+/// Topics whose leaders are known; the one that was asked for longest ago gives way.
+const MAX_TOPICS: usize = 10_000;
+
+/// Topics that are known not to be readable.
+const MAX_REFUSED: usize = 1_000;
+
+#[cfg(test)]
+mod tests;

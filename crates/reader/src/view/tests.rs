@@ -1,0 +1,1 @@
+//! What a cache of metadata still believes, and when.

@@ -1,0 +1,184 @@
+//! Reads the primitive types of Kafka's protocol from a response.
+//!
+//! A length or a count is believed only as far as the bytes that are there: nothing is reserved for what a broker merely
+//! announces. (`kafka-protocol`'s decoders reserve room for the announced number of elements, up to hundreds of
+//! gigabytes, before they look; a response from something that is no broker would end the process.)
+
+use bytes::{Buf, Bytes};
+
+/// The unread rest of a response.
+pub(crate) struct Wire {
+    rest: Bytes,
+    /// Whether lengths are varints and structures end with tagged fields (KIP-482).
+    flexible: bool,
+}
+
+/// The bytes are not what the version of the response says.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum WireError {
+    #[error("a response that ends {missing} bytes before its next field does")]
+    Short { missing: usize },
+    #[error("{count} elements announced in the {left} bytes left of a response")]
+    Count { count: i64, left: usize },
+    #[error("a length of {0}")]
+    Length(i64),
+    #[error("a varint of more than 32 bits")]
+    Varint,
+    #[error("a name that is not UTF-8")]
+    Utf8,
+    #[error("an answer without the partition that was asked for")]
+    Partition,
+}
+
+impl Wire {
+    pub(crate) fn new(rest: Bytes, flexible: bool) -> Self {
+        Self { rest, flexible }
+    }
+
+    pub(crate) fn i8(&mut self) -> Result<i8, WireError> {
+        self.rest.try_get_i8().map_err(short)
+    }
+
+    pub(crate) fn i16(&mut self) -> Result<i16, WireError> {
+        self.rest.try_get_i16().map_err(short)
+    }
+
+    pub(crate) fn i32(&mut self) -> Result<i32, WireError> {
+        self.rest.try_get_i32().map_err(short)
+    }
+
+    pub(crate) fn i64(&mut self) -> Result<i64, WireError> {
+        self.rest.try_get_i64().map_err(short)
+    }
+
+    pub(crate) fn skip(&mut self, len: usize) -> Result<(), WireError> {
+        self.take(len).map(drop)
+    }
+
+    /// STRING, NULLABLE_STRING and their compact forms; null is empty.
+    pub(crate) fn string(&mut self) -> Result<String, WireError> {
+        let len = if self.flexible { self.compact_len()? } else { length(self.i16()?.into())? };
+        let bytes = self.take(len)?;
+        std::str::from_utf8(&bytes).map(str::to_owned).map_err(|_| WireError::Utf8)
+    }
+
+    /// BYTES, RECORDS and their compact forms, without copying; null is empty.
+    pub(crate) fn bytes(&mut self) -> Result<Bytes, WireError> {
+        let len = if self.flexible { self.compact_len()? } else { length(self.i32()?.into())? };
+        self.take(len)
+    }
+
+    /// The number of elements of an array whose elements take at least `min_len` bytes each; null is none.
+    pub(crate) fn array(&mut self, min_len: usize) -> Result<usize, WireError> {
+        let count = if self.flexible { self.compact_len()? } else { length(self.i32()?.into())? };
+        let left = self.rest.len();
+        if count.checked_mul(min_len.max(1)).is_none_or(|least| least > left) {
+            return Err(WireError::Count { count: i64::try_from(count).unwrap_or(i64::MAX), left });
+        }
+        Ok(count)
+    }
+
+    /// Passes over the end of a structure: its tagged fields, none of which matters here.
+    pub(crate) fn end(&mut self) -> Result<(), WireError> {
+        if !self.flexible {
+            return Ok(());
+        }
+        for _ in 0..self.varint()? {
+            self.varint()?;
+            let len = self.varint()?;
+            self.skip(usize::try_from(len).unwrap_or(usize::MAX))?;
+        }
+        Ok(())
+    }
+
+    /// A length that is announced as one more than it is; 0 stands for null.
+    fn compact_len(&mut self) -> Result<usize, WireError> {
+        Ok(usize::try_from(self.varint()?.saturating_sub(1)).unwrap_or(usize::MAX))
+    }
+
+    fn varint(&mut self) -> Result<u32, WireError> {
+        let mut value: u64 = 0;
+        for shift in [0, 7, 14, 21, 28] {
+            let byte = self.rest.try_get_u8().map_err(short)?;
+            value |= u64::from(byte & 0x7F) << shift;
+            if byte & 0x80 == 0 {
+                return u32::try_from(value).map_err(|_| WireError::Varint);
+            }
+        }
+        Err(WireError::Varint)
+    }
+
+    fn take(&mut self, len: usize) -> Result<Bytes, WireError> {
+        match len.checked_sub(self.rest.len()) {
+            None | Some(0) => Ok(self.rest.split_to(len)),
+            Some(missing) => Err(WireError::Short { missing }),
+        }
+    }
+}
+
+/// A length where −1 stands for null.
+fn length(len: i64) -> Result<usize, WireError> {
+    if len == -1 { Ok(0) } else { usize::try_from(len).map_err(|_| WireError::Length(len)) }
+}
+
+fn short(error: bytes::TryGetError) -> WireError {
+    WireError::Short { missing: error.requested.saturating_sub(error.available) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wire(bytes: &'static [u8], flexible: bool) -> Wire {
+        Wire::new(Bytes::from_static(bytes), flexible)
+    }
+
+    #[test]
+    fn strings_are_read_in_both_forms() {
+        assert_eq!(wire(&[0, 2, b'a', b'b'], false).string().as_deref(), Ok("ab"));
+        assert_eq!(wire(&[3, b'a', b'b'], true).string().as_deref(), Ok("ab"));
+        assert_eq!(wire(&[0xFF, 0xFF], false).string().as_deref(), Ok(""));
+        assert_eq!(wire(&[0], true).string().as_deref(), Ok(""));
+    }
+
+    #[test]
+    fn a_string_that_is_not_text_is_refused() {
+        assert_eq!(wire(&[0, 1, 0xFF], false).string(), Err(WireError::Utf8));
+    }
+
+    #[test]
+    fn lengths_beyond_the_response_are_refused() {
+        assert_eq!(wire(&[0, 3, b'a'], false).string(), Err(WireError::Short { missing: 2 }));
+        assert_eq!(wire(&[0xFF, 0xFE], false).string(), Err(WireError::Length(-2)));
+        assert_eq!(
+            wire(&[0x7F, 0xFF, 0xFF, 0xFF, 1], false).bytes(),
+            Err(WireError::Short { missing: 0x7FFF_FFFE })
+        );
+    }
+
+    #[test]
+    fn a_count_is_believed_only_as_far_as_there_are_bytes() {
+        assert_eq!(wire(&[0, 0, 0, 2, 0, 0], false).array(1), Ok(2));
+        assert_eq!(wire(&[0, 0, 0, 2, 0, 0], false).array(2), Err(WireError::Count { count: 2, left: 2 }));
+        let announced = [0xFF, 0xFF, 0xFF, 0xFF, 0x0F, 0];
+        let count = i64::from(u32::MAX - 1);
+        assert_eq!(
+            Wire::new(Bytes::copy_from_slice(&announced), true).array(1),
+            Err(WireError::Count { count, left: 1 })
+        );
+    }
+
+    #[test]
+    fn a_varint_ends_within_five_bytes() {
+        assert_eq!(wire(&[0xFF, 0xFF, 0xFF, 0xFF, 0x1F], true).array(1), Err(WireError::Varint));
+        assert_eq!(wire(&[0x80, 0x80, 0x80, 0x80, 0x80, 0x00], true).array(1), Err(WireError::Varint));
+        assert_eq!(wire(&[0x80], true).array(1), Err(WireError::Short { missing: 1 }));
+    }
+
+    #[test]
+    fn tagged_fields_are_passed_over() {
+        let mut wire = wire(&[2, 0, 1, 9, 5, 2, 9, 9, 7], true);
+        assert_eq!(wire.end(), Ok(()));
+        assert_eq!(wire.i8(), Ok(7));
+    }
+}

@@ -1,0 +1,253 @@
+//! Reads from librdkafka's mock cluster what librdkafka's producer wrote there.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use sluicegate_reader::Fetch;
+use support::{Cluster, Record, at, messages, walk};
+
+fn record(key: Option<&str>, value: Option<&str>, timestamp: i64) -> Record {
+    Record { key: key.map(Into::into), value: value.map(Into::into), timestamp }
+}
+
+fn numbered(count: usize, value_len: usize) -> Vec<Record> {
+    let value = |at: usize| format!("{at:08}").bytes().cycle().take(value_len).collect();
+    (0..count)
+        .map(|at| Record {
+            key: Some(format!("k{at}").into()),
+            value: Some(value(at)),
+            timestamp: 1_000 + at as i64,
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn every_codec_is_read_from_every_offset() {
+    let cluster = Cluster::start(1);
+    let reader = cluster.reader();
+    let records = numbered(50, 300);
+    for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
+        cluster.create(codec, 1);
+        cluster.produce(codec, 0, codec, 7, &records);
+        for from in 0..=records.len() {
+            let read = walk(&reader, codec, 0, from as i64, 2_000).await.expect("records");
+            assert_eq!(read.len(), records.len() - from, "{codec} from {from}");
+            for (message, (at, record)) in read.iter().zip(records.iter().enumerate().skip(from)) {
+                assert_eq!(message.offset, at as i64, "{codec}");
+                assert_eq!(message.timestamp, record.timestamp, "{codec}");
+                assert_eq!(Some(&message.key[..]), record.key.as_deref(), "{codec}");
+                assert_eq!(Some(&message.value[..]), record.value.as_deref(), "{codec}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn null_and_empty_keys_and_values_are_empty() {
+    let cluster = Cluster::start(1);
+    cluster.create("nulls", 1);
+    let records = [record(None, None, 5), record(Some(""), Some(""), 6), record(Some("k"), None, 7)];
+    cluster.produce("nulls", 0, "none", 10, &records);
+    let read = walk(&cluster.reader(), "nulls", 0, 0, 1_000).await.expect("records");
+    let read: Vec<_> = read.iter().map(|m| (m.offset, m.timestamp, &m.key[..], &m.value[..])).collect();
+    assert_eq!(read, [(0, 5, &b""[..], &b""[..]), (1, 6, b"", b""), (2, 7, b"k", b"")]);
+}
+
+#[tokio::test]
+async fn the_ends_of_a_log_are_found() {
+    let cluster = Cluster::start(1);
+    let reader = cluster.reader();
+    cluster.create("ends", 2);
+    assert_eq!(reader.list_offset("ends", 0, -1).await.expect("the end"), 0);
+    cluster.produce("ends", 0, "none", 10, &numbered(30, 10));
+    assert_eq!(reader.list_offset("ends", 0, -1).await.expect("the end"), 30);
+    assert_eq!(reader.list_offset("ends", 0, -2).await.expect("the start"), 0);
+    assert_eq!(reader.list_offset("ends", 1, -1).await.expect("the end"), 0);
+}
+
+#[tokio::test]
+async fn the_log_end_is_an_empty_answer_and_beyond_it_is_out_of_range() {
+    let cluster = Cluster::start(1);
+    let reader = cluster.reader();
+    cluster.create("range", 1);
+    cluster.produce("range", 0, "none", 10, &numbered(3, 10));
+    let end = reader.fetch(at("range", 0, 3)).await.expect("an empty answer");
+    assert_eq!((end.messages.len(), end.count, end.next_offset), (0, 0, 3));
+    let error = reader.fetch(at("range", 0, 4)).await.expect_err("nothing is there");
+    assert_eq!(error.code(), 1);
+    assert!(!error.retriable() && !error.is_unavailable());
+    assert_eq!(error.to_string(), "OFFSET_OUT_OF_RANGE: offset 4 is not within partition 0 of topic range");
+}
+
+#[tokio::test]
+async fn an_answer_holds_at_least_one_record_and_otherwise_no_more_than_asked() {
+    let cluster = Cluster::start(1);
+    let reader = cluster.reader();
+    cluster.create("sizes", 1);
+    cluster.produce("sizes", 0, "none", 100, &numbered(40, 1_000));
+    let one = reader.fetch(Fetch { max_bytes: 1, ..at("sizes", 0, 7) }).await.expect("one record");
+    assert_eq!((one.count, one.next_offset, messages(&one)[0].offset), (1, 8, 7));
+    let some = reader.fetch(Fetch { max_bytes: 5_000, ..at("sizes", 0, 7) }).await.expect("some records");
+    assert_eq!(some.count, 4);
+    assert!(some.messages.len() <= 5_000);
+}
+
+#[tokio::test]
+async fn a_large_record_is_read_whole() {
+    let cluster = Cluster::start(1);
+    cluster.create("large", 1);
+    let records = numbered(3, 1 << 20);
+    cluster.produce("large", 0, "none", 1, &records);
+    let read = walk(&cluster.reader(), "large", 0, 0, 1_000).await.expect("records");
+    let values: Vec<_> = read.iter().map(|message| Some(message.value.to_vec())).collect();
+    assert_eq!(values, records.into_iter().map(|record| record.value).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_record_over_the_limit_names_its_offset_and_the_next() {
+    let cluster = Cluster::start(1);
+    cluster.create("limit", 1);
+    let records = [numbered(1, 10), numbered(1, 2_000), numbered(1, 10)].concat();
+    cluster.produce("limit", 0, "none", 10, &records);
+    let servers = cluster.mock.bootstrap_servers();
+    let reader = support::reader(&[("bootstrap.servers", &servers), ("message.max.bytes", "1000")]);
+    let before = reader.fetch(at("limit", 0, 0)).await.expect("what comes before it");
+    assert_eq!((before.count, before.next_offset), (1, 1));
+    let error = reader.fetch(at("limit", 0, 1)).await.expect_err("it is too large");
+    assert_eq!(error.code(), 10);
+    assert!(!error.retriable());
+    let text = error.to_string();
+    assert!(text.starts_with("MESSAGE_TOO_LARGE: record of 200"), "{text}");
+    assert!(
+        text.ends_with("at offset 1 exceeds the limit of 1000, the next record is at offset 2"),
+        "{text}"
+    );
+    assert_eq!(reader.fetch(at("limit", 0, 2)).await.expect("what comes after it").count, 1);
+}
+
+#[tokio::test]
+async fn a_missing_topic_or_partition_is_an_error_at_once_and_is_not_created() {
+    let cluster = Cluster::start(1);
+    let reader = cluster.reader();
+    cluster.create("present", 1);
+    let started = Instant::now();
+    for (topic, partition) in [("present", 1), ("present", 99)] {
+        let error = reader.list_offset(topic, partition, -1).await.expect_err("no such partition");
+        assert_eq!(error.code(), 3, "{error}");
+        assert!(!error.retriable());
+        let error = reader.fetch(at(topic, partition, 0)).await.expect_err("no such partition");
+        assert_eq!(
+            error.to_string(),
+            format!("UNKNOWN_TOPIC_OR_PARTITION: partition {partition} of topic {topic}")
+        );
+    }
+    let error = reader.fetch(at("absent", 0, 0)).await.expect_err("no such topic");
+    assert_eq!(error.code(), 3, "{error}");
+    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn a_fetch_that_waits_delays_no_other_call() {
+    let cluster = Cluster::start(1);
+    let reader = cluster.reader();
+    cluster.create("tail", 1);
+    let waiting: Vec<_> = (0..8)
+        .map(|_| {
+            let reader = reader.clone();
+            let max_wait = Duration::from_secs(3);
+            tokio::spawn(async move { reader.fetch(Fetch { max_wait, ..at("tail", 0, 0) }).await })
+        })
+        .collect();
+    let started = Instant::now();
+    for _ in 0..50 {
+        assert_eq!(reader.list_offset("tail", 0, -1).await.expect("the end"), 0);
+    }
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    assert!(waiting.iter().all(|caller| !caller.is_finished()));
+    for caller in waiting {
+        assert_eq!(caller.await.expect("no panic").expect("an empty answer").count, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_fetch_waits_at_the_log_end_no_longer_than_asked() {
+    let cluster = Cluster::start(1);
+    let reader = cluster.reader();
+    cluster.create("empty", 1);
+    let started = Instant::now();
+    let max_wait = Duration::from_millis(300);
+    let fetched = reader.fetch(Fetch { max_wait, ..at("empty", 0, 0) }).await.expect("an empty answer");
+    assert_eq!((fetched.count, fetched.next_offset), (0, 0));
+    assert!(started.elapsed() >= max_wait, "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn several_brokers_are_read_each_for_what_it_leads() {
+    let cluster = Cluster::start(3);
+    let reader = cluster.reader();
+    cluster.create("spread", 6);
+    for partition in 0..6 {
+        cluster.mock.partition_leader("spread", partition, Some(1 + partition % 3)).expect("a leader");
+        cluster.produce("spread", partition, "lz4", 10, &numbered(20, 100));
+    }
+    for partition in 0..6 {
+        assert_eq!(walk(&reader, "spread", partition, 0, 10_000).await.expect("records").len(), 20);
+    }
+}
+
+#[tokio::test]
+async fn a_leader_that_moves_is_followed() {
+    let cluster = Cluster::start(2);
+    let reader = cluster.reader();
+    cluster.create("moving", 1);
+    cluster.produce("moving", 0, "none", 10, &numbered(5, 10));
+    for leader in [1, 2, 1, 2] {
+        cluster.mock.partition_leader("moving", 0, Some(leader)).expect("a leader");
+        assert_eq!(walk(&reader, "moving", 0, 0, 10_000).await.expect("records").len(), 5);
+    }
+}
+
+#[tokio::test]
+async fn many_callers_share_one_reader() {
+    let cluster = Cluster::start(1);
+    let reader = cluster.reader();
+    cluster.create("shared", 1);
+    cluster.produce("shared", 0, "zstd", 50, &numbered(200, 100));
+    let callers: Vec<_> = (0..200)
+        .map(|from| {
+            let reader = reader.clone();
+            tokio::spawn(async move { walk(&reader, "shared", 0, from, 3_000).await.map(|read| read.len()) })
+        })
+        .collect();
+    for (from, caller) in callers.into_iter().enumerate() {
+        assert_eq!(caller.await.expect("no panic").expect("records"), 200 - from);
+    }
+}
+
+#[tokio::test]
+async fn more_fetches_than_there_are_connections_can_wait() {
+    let cluster = Cluster::start(1);
+    let reader = cluster.reader();
+    cluster.create("crowd", 1);
+    let started = Instant::now();
+    let max_wait = Duration::from_millis(500);
+    let waiting: Vec<_> = (0..60)
+        .map(|_| {
+            let reader = reader.clone();
+            tokio::spawn(async move { reader.fetch(Fetch { max_wait, ..at("crowd", 0, 0) }).await })
+        })
+        .collect();
+    for caller in waiting {
+        assert_eq!(caller.await.expect("no panic").expect("an empty answer").count, 0);
+    }
+    assert!(started.elapsed() >= max_wait, "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn a_cluster_that_answers_is_ready() {
+    let cluster = Cluster::start(2);
+    cluster.reader().ready().await.expect("a ready cluster");
+}

@@ -1,0 +1,95 @@
+//! librdkafka's mock cluster with a producer, and readers of it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use prost::Message;
+use rdkafka::ClientConfig;
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
+use sluicegate_protocol::{KafkaFetchResp, KafkaMessage};
+use sluicegate_reader::{Config, DEFAULT_MAX_BYTES, Fetch, Fetched, ReadError, Reader};
+
+/// A record to produce.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Record {
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+    pub timestamp: i64,
+}
+
+/// A cluster in this process. Its brokers end with it.
+pub struct Cluster {
+    pub mock: MockCluster<'static, DefaultProducerContext>,
+}
+
+impl Cluster {
+    pub fn start(brokers: i32) -> Self {
+        Self { mock: MockCluster::new(brokers).expect("a mock cluster") }
+    }
+
+    pub fn create(&self, topic: &str, partitions: i32) {
+        self.mock.create_topic(topic, partitions, 1).expect("a topic");
+    }
+
+    pub fn reader(&self) -> Reader {
+        reader(&[("bootstrap.servers", &self.mock.bootstrap_servers())])
+    }
+
+    /// Writes records in one partition in order, in batches of up to `batch`.
+    pub fn produce(&self, topic: &str, partition: i32, codec: &str, batch: usize, records: &[Record]) {
+        let producer: BaseProducer = ClientConfig::new()
+            .set("bootstrap.servers", self.mock.bootstrap_servers())
+            .set("compression.type", codec)
+            .set("batch.num.messages", batch.to_string())
+            .set("linger.ms", "20")
+            .set("message.max.bytes", "10000000")
+            .create()
+            .expect("a producer");
+        for record in records {
+            let mut out: BaseRecord<'_, [u8], [u8]> =
+                BaseRecord::to(topic).partition(partition).timestamp(record.timestamp);
+            out.key = record.key.as_deref();
+            out.payload = record.value.as_deref();
+            producer.send(out).map_err(|(error, _)| error).expect("room in the queue");
+        }
+        producer.flush(Duration::from_secs(20)).expect("everything is delivered");
+    }
+}
+
+pub fn reader(properties: &[(&str, &str)]) -> Reader {
+    let properties: BTreeMap<String, String> =
+        properties.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    Reader::new(Config::from_properties(&properties).expect("a usable configuration"))
+}
+
+pub fn at(topic: &str, partition: i32, offset: i64) -> Fetch<'_> {
+    Fetch { topic, partition, offset, max_bytes: DEFAULT_MAX_BYTES, max_wait: Duration::ZERO }
+}
+
+pub fn messages(fetched: &Fetched) -> Vec<KafkaMessage> {
+    let answer = KafkaFetchResp::decode(fetched.messages.clone()).expect("protobuf");
+    assert_eq!(answer.messages.len(), fetched.count);
+    answer.messages
+}
+
+/// Everything from an offset to the log end, in answers of up to `max_bytes`.
+pub async fn walk(
+    reader: &Reader,
+    topic: &str,
+    partition: i32,
+    from: i64,
+    max_bytes: usize,
+) -> Result<Vec<KafkaMessage>, ReadError> {
+    let mut all = Vec::new();
+    let mut offset = from;
+    loop {
+        let fetched = reader.fetch(Fetch { max_bytes, ..at(topic, partition, offset) }).await?;
+        if fetched.count == 0 {
+            return Ok(all);
+        }
+        assert!(fetched.next_offset > offset, "{} after {offset}", fetched.next_offset);
+        all.extend(messages(&fetched));
+        offset = fetched.next_offset;
+    }
+}
