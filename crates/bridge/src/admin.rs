@@ -1,0 +1,112 @@
+//! The admin port: `/livez`, `/readyz`, `/metrics`, over HTTP/1.1.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use crate::entrance::Entrance;
+
+/// Answers who watches over the bridge.
+pub(crate) struct Admin {
+    pub(crate) entrance: Arc<Entrance>,
+    pub(crate) registry: Registry,
+}
+
+impl Admin {
+    /// Accepts until dropped.
+    pub(crate) async fn accept(self: Arc<Self>, listener: TcpListener) {
+        let free = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        loop {
+            // The semaphore is never closed.
+            let Ok(slot) = Arc::clone(&free).acquire_owned().await else { return };
+            let Ok((stream, _)) = listener.accept().await else {
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            };
+            let admin = Arc::clone(&self);
+            tokio::spawn(async move {
+                let service = service_fn(|request: Request<Incoming>| {
+                    let admin = Arc::clone(&admin);
+                    async move { Ok::<_, Infallible>(admin.handle(&request).await) }
+                });
+                let mut http = http1::Builder::new();
+                http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_BUFFER);
+                // Who leaves in the middle of an answer is of no interest.
+                let _ = http.serve_connection(TokioIo::new(stream), service).await;
+                drop(slot);
+            });
+        }
+    }
+
+    async fn handle<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+        if request.method() != Method::GET && request.method() != Method::HEAD {
+            return text(StatusCode::METHOD_NOT_ALLOWED, "expected GET\n");
+        }
+        match request.uri().path() {
+            "/livez" => text(StatusCode::OK, "ok\n"),
+            "/readyz" => self.ready(request.uri().query().unwrap_or_default()).await,
+            "/metrics" => self.metrics(),
+            _ => text(StatusCode::NOT_FOUND, "expected /livez, /readyz, /readyz?cluster=NAME or /metrics\n"),
+        }
+    }
+
+    /// Without a cluster: sessions are accepted. With one: a fetch would work.
+    async fn ready(&self, query: &str) -> Response<Full<Bytes>> {
+        if self.entrance.drain.is_cancelled() {
+            return text(StatusCode::SERVICE_UNAVAILABLE, "the bridge is shutting down\n");
+        }
+        let Some(name) = query.split('&').find_map(|pair| pair.strip_prefix("cluster=")) else {
+            return text(StatusCode::OK, "ok\n");
+        };
+        let Some(cluster) = self.entrance.clusters.get(name) else {
+            return text(StatusCode::NOT_FOUND, "no such cluster is configured\n");
+        };
+        match timeout(READY_TIMEOUT, cluster.ready()).await {
+            Ok(Ok(())) => text(StatusCode::OK, "ok\n"),
+            Ok(Err(reason)) => text(StatusCode::SERVICE_UNAVAILABLE, reason + "\n"),
+            Err(_) => text(StatusCode::SERVICE_UNAVAILABLE, "no answer in time\n"),
+        }
+    }
+
+    fn metrics(&self) -> Response<Full<Bytes>> {
+        let mut body = String::new();
+        if encode(&mut body, &self.registry).is_err() {
+            return text(StatusCode::INTERNAL_SERVER_ERROR, "metrics could not be written\n");
+        }
+        let mut response = text(StatusCode::OK, body);
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(OPEN_METRICS));
+        response
+    }
+}
+
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, plain);
+    response
+}
+
+/// A probe needs one.
+const MAX_CONNECTIONS: usize = 64;
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// For a request's headers.
+const MAX_BUFFER: usize = 16 * 1024;
+/// How long a cluster may take to prove that it can be read.
+const READY_TIMEOUT: Duration = Duration::from_secs(5);
+/// After a failed accept: out of descriptors, mostly.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -1,0 +1,131 @@
+//! Start and stop.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sluicegate_reader::Reader;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::service::Routes;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+use crate::admin::Admin;
+use crate::cluster::{Cluster, Reads};
+use crate::config::Config;
+use crate::entrance::Entrance;
+use crate::metrics::Metrics;
+use crate::server::{self, BindError, Server};
+use crate::session;
+
+/// A bridge that is running. A drop stops it at once.
+pub struct Bridge {
+    address: SocketAddr,
+    admin_address: SocketAddr,
+    drain_timeout: Duration,
+    entrance: Arc<Entrance>,
+    health: HealthReporter,
+    connections: TaskTracker,
+    accepting: JoinSet<()>,
+}
+
+impl Bridge {
+    /// Binds both addresses and begins to serve. No cluster is asked for anything yet.
+    ///
+    /// # Errors
+    /// An address cannot be bound.
+    ///
+    /// # Cancel safety
+    /// A drop leaves nothing running.
+    pub async fn start(config: Config) -> Result<Self, BindError> {
+        let listener = server::bind(config.listen).await?;
+        let admin_listener = server::bind(config.admin_listen).await?;
+        let address = listener.local_addr().unwrap_or(config.listen);
+        let admin_address = admin_listener.local_addr().unwrap_or(config.admin_listen);
+
+        let (health, health_service) = tonic_health::server::health_reporter();
+        health.set_service_status(SERVICE, ServingStatus::Serving).await;
+        let entrance = Arc::new(Entrance::new(&config, Routes::new(health_service).prepare()));
+        let connections = TaskTracker::new();
+        let tls = config.tls.as_ref();
+        let server = Server::new(Arc::clone(&entrance), &config.limits, tls, connections.clone());
+        let admin = Admin { entrance: Arc::clone(&entrance), registry: entrance.metrics.registry() };
+
+        let mut accepting = JoinSet::new();
+        accepting.spawn(Arc::new(server).accept(listener));
+        accepting.spawn(Arc::new(admin).accept(admin_listener));
+        let drain_timeout = config.session.drain_timeout;
+        Ok(Self { address, admin_address, drain_timeout, entrance, health, connections, accepting })
+    }
+
+    /// Where gateways connect.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where `/livez`, `/readyz` and `/metrics` are.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin_address
+    }
+
+    /// Stops: nothing new is let in, commands in flight are answered, sessions are told that the bridge goes away,
+    /// connections are closed. Takes no longer than `drain_timeout`; what is not over then is cut off.
+    ///
+    /// # Cancel safety
+    /// A drop cuts everything off.
+    pub async fn drain(mut self) {
+        let by = Instant::now() + self.drain_timeout;
+        self.entrance.drain.cancel();
+        for service in ["", SERVICE] {
+            self.health.set_service_status(service, ServingStatus::NotServing).await;
+        }
+        self.entrance.open.close();
+        self.connections.close();
+        let sessions = timeout_at(by, self.entrance.open.wait()).await;
+        let connections = timeout_at(by, self.connections.wait()).await;
+        if sessions.is_err() || connections.is_err() {
+            let (sessions, connections) = (self.entrance.open.len(), self.connections.len());
+            tracing::warn!(sessions, connections, "cut off at the end of the drain");
+        }
+        self.accepting.shutdown().await;
+    }
+}
+
+impl Entrance {
+    fn new(config: &Config, health: Routes) -> Self {
+        let metrics = Metrics::new();
+        let reads = Reads { max_bytes: config.read.max_bytes, wait: config.read.wait };
+        let cluster = |(name, kafka): (&String, &sluicegate_reader::Config)| {
+            let cluster = Cluster::new(Reader::new(kafka.clone()), reads.clone(), metrics.cluster(name));
+            (name.clone(), Arc::new(cluster))
+        };
+        let clusters: BTreeMap<_, _> = config.clusters.iter().map(cluster).collect();
+        let limits = session::Limits {
+            max_request_bytes: config.limits.max_request_bytes,
+            max_commands: config.limits.max_commands_per_session,
+            answer_bytes: config.limits.session_answer_bytes,
+            ping_interval: config.session.ping_interval,
+            close_timeout: config.session.close_timeout,
+            drain_grace: config.session.drain_timeout / 2,
+        };
+        Self {
+            secret: config.gateway_secret.clone(),
+            clusters,
+            limits,
+            sessions: Arc::new(Semaphore::new(config.limits.max_sessions)),
+            calls: Arc::new(Semaphore::new(config.limits.max_calls)),
+            metrics,
+            health,
+            drain: CancellationToken::new(),
+            open: TaskTracker::new(),
+        }
+    }
+}
+
+/// The name under which gRPC's health checks know the service.
+const SERVICE: &str = "sluicegate.v1.Bridge";

@@ -1,0 +1,174 @@
+//! Kafka behind a session: a command goes in, its answer comes out, whatever happens.
+
+use std::error::Error;
+use std::time::Duration;
+
+use sluicegate_protocol::{CmdKafkaFetch, CmdKafkaListOffset, ErrorResp};
+use sluicegate_reader::{Fetch, ReadError, Reader};
+use tokio::time::Instant;
+
+use crate::metrics::{ClusterMetrics, Kind, Outcome};
+use crate::session::Answer;
+
+/// What only Kafka can answer.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Command {
+    Fetch(CmdKafkaFetch),
+    ListOffset(CmdKafkaListOffset),
+}
+
+/// One `[clusters.NAME]` of the configuration, ready to be read from.
+pub(crate) struct Cluster {
+    source: Source,
+    reads: Reads,
+    pub(crate) metrics: ClusterMetrics,
+}
+
+/// How fetches are made.
+#[derive(Debug, Clone)]
+pub(crate) struct Reads {
+    /// An answer's size in bytes; one record is delivered even where it is larger.
+    pub(crate) max_bytes: usize,
+    /// How long a fetch at the log end waits for a record.
+    pub(crate) wait: Duration,
+}
+
+enum Source {
+    Kafka(Reader),
+    /// A topic's name says how many milliseconds a fetch takes, its partition how many bytes its value has.
+    #[cfg(test)]
+    Script,
+}
+
+impl Cluster {
+    pub(crate) fn new(reader: Reader, reads: Reads, metrics: ClusterMetrics) -> Self {
+        Self { source: Source::Kafka(reader), reads, metrics }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn script(max_bytes: usize) -> Self {
+        let reads = Reads { max_bytes, wait: Duration::ZERO };
+        Self { source: Source::Script, reads, metrics: crate::metrics::Metrics::new().cluster("script") }
+    }
+
+    /// Succeeds where a read would.
+    pub(crate) async fn ready(&self) -> Result<(), String> {
+        match &self.source {
+            Source::Kafka(reader) => reader.ready().await.map_err(|error| chain(&error)),
+            #[cfg(test)]
+            Source::Script => Ok(()),
+        }
+    }
+
+    /// The largest body of an answer to `command`, but for a single record that is larger by itself.
+    pub(crate) fn max_answer_bytes(&self, command: &Command) -> usize {
+        match command {
+            Command::Fetch(_) => self.reads.max_bytes.max(MAX_ERROR_BYTES),
+            Command::ListOffset(_) => MAX_ERROR_BYTES,
+        }
+    }
+
+    /// The answer to `command`, an error's included.
+    ///
+    /// # Cancel safety
+    /// A drop abandons the read and nothing else.
+    pub(crate) async fn answer(&self, sequence: i64, command: Command) -> Answer {
+        let start = Instant::now();
+        let (kind, result) = match command {
+            Command::Fetch(fetch) => (Kind::Fetch, self.fetch(sequence, fetch).await),
+            Command::ListOffset(list) => (Kind::ListOffset, self.list_offset(sequence, list).await),
+        };
+        let (outcome, answer) = match result {
+            Ok(answer) => (Outcome::Answered, answer),
+            Err((outcome, error)) => (outcome, Answer::error(sequence, error)),
+        };
+        self.metrics.command(kind, outcome, start.elapsed());
+        answer
+    }
+
+    async fn fetch(&self, sequence: i64, fetch: CmdKafkaFetch) -> Result<Answer, Failure> {
+        let CmdKafkaFetch { topic, partition, offset } = fetch;
+        let messages = match &self.source {
+            Source::Kafka(reader) => {
+                let Reads { max_bytes, wait: max_wait } = self.reads;
+                let fetch = Fetch { topic: &topic, partition, offset, max_bytes, max_wait };
+                let fetched = reader.fetch(fetch).await;
+                fetched.map_err(|error| failure("fetch message", &topic, partition, &error))?.messages
+            }
+            #[cfg(test)]
+            Source::Script => script(&topic, partition).await,
+        };
+        Ok(Answer::Messages { sequence, messages })
+    }
+
+    async fn list_offset(&self, sequence: i64, list: CmdKafkaListOffset) -> Result<Answer, Failure> {
+        let CmdKafkaListOffset { topic, partition, timestamp } = list;
+        let offset = match &self.source {
+            Source::Kafka(reader) => {
+                let listed = reader.list_offset(&topic, partition, timestamp).await;
+                listed.map_err(|error| failure("list offset", &topic, partition, &error))?
+            }
+            #[cfg(test)]
+            Source::Script => timestamp,
+        };
+        Ok(Answer::offset(sequence, offset))
+    }
+}
+
+type Failure = (Outcome, ErrorResp);
+
+fn failure(what: &str, topic: &str, partition: i32, error: &ReadError) -> Failure {
+    let topic = shown(topic);
+    let message = format!("failed to {what}, topic: {topic}, partition: {partition}, err: {}", chain(error));
+    let message = message.get(..message.floor_char_boundary(MAX_ERROR_BYTES)).unwrap_or_default().to_owned();
+    let outcome = if error.is_unavailable() { Outcome::Unavailable } else { Outcome::Refused };
+    (outcome, ErrorResp { code: error.code().into(), message, retriable: error.retriable() })
+}
+
+/// A topic as it may be shown: a client may send anything, of any length, under that name.
+fn shown(topic: &str) -> String {
+    let mut shown: String = topic.chars().take(MAX_TOPIC_CHARS).flat_map(char::escape_debug).collect();
+    if topic.chars().nth(MAX_TOPIC_CHARS).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// An error with its causes.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// A topic's name has at most so many in Kafka.
+const MAX_TOPIC_CHARS: usize = 249;
+/// Longest text of an error.
+const MAX_ERROR_BYTES: usize = 4 * 1024;
+
+#[cfg(test)]
+async fn script(topic: &str, partition: i32) -> bytes::Bytes {
+    tokio::time::sleep(Duration::from_millis(topic.parse().unwrap())).await;
+    let value = vec![0; usize::try_from(partition).unwrap()].into();
+    let message = sluicegate_protocol::KafkaMessage { value, ..Default::default() };
+    let fetched = sluicegate_protocol::KafkaFetchResp { messages: vec![message] };
+    prost::Message::encode_to_vec(&fetched).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hostile_topic_is_shown_short_and_escaped() {
+        assert_eq!(shown("orders"), "orders");
+        assert_eq!(shown("a\nb\u{1b}[1m"), "a\\nb\\u{1b}[1m");
+        let long = shown(&"x".repeat(1 << 20));
+        assert_eq!(long.chars().count(), MAX_TOPIC_CHARS + 1);
+    }
+}

@@ -1,0 +1,228 @@
+//! The configuration: one TOML file and environment overrides become checked values, or all of their problems.
+//!
+//! 1. [`tree`]: the file and the environment, as one tree of keys
+//! 2. [`section`]: keys are taken out of it one by one; what is wrong or left over is a problem
+//! 3. here: defaults, bounds, and what must fit together
+
+mod cluster;
+mod secret;
+mod section;
+mod tls;
+mod tree;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+pub use self::secret::Secret;
+pub use self::tls::Tls;
+
+use self::section::{Problems, Section};
+
+/// All that can be configured.
+#[derive(Debug)]
+pub struct Config {
+    /// Where gateways connect: HTTP/2, or HTTP/2 over TLS with `tls`. Default 127.0.0.1:7400; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Where `/livez`, `/readyz` and `/metrics` are, over plain HTTP/1.1. Default 127.0.0.1:7401. It shows the names of
+    /// clusters and counters, nothing of what is read, and may be bound beyond loopback.
+    pub admin_listen: SocketAddr,
+    /// What a gateway must send in `sluicegate-gateway-secret`. Default: nothing is asked for, which is accepted on
+    /// loopback only.
+    pub gateway_secret: Option<Secret>,
+    /// TLS on `listen`.
+    pub tls: Option<Tls>,
+    /// How log lines are written.
+    pub log_format: LogFormat,
+    /// What is bounded.
+    pub limits: Limits,
+    /// When sessions end.
+    pub session: Session,
+    /// How fetches are made.
+    pub read: Read,
+    /// `[clusters.NAME]`: what may be read from.
+    pub clusters: BTreeMap<String, sluicegate_reader::Config>,
+}
+
+/// `log_format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[limits]`.
+#[derive(Debug)]
+pub struct Limits {
+    /// Open sessions. Default 10,000; one costs some 10 KiB idle, and at most `session_answer_bytes` and twice
+    /// `max_request_bytes` besides.
+    pub max_sessions: usize,
+    /// Single commands that run at the same time. Default 1,000; one costs at most `read.max_bytes` twice.
+    pub max_calls: usize,
+    /// Gateways' connections. Default 1,024; one costs at most `connection_window_bytes`.
+    pub max_connections: usize,
+    /// Largest request, in bytes. Default 1 MiB.
+    pub max_request_bytes: usize,
+    /// Kafka commands that one session runs at the same time. Default 16.
+    pub max_commands_per_session: usize,
+    /// Bytes of answers that one session may have in the making or waiting for a slow client. Default 1 MiB. A single
+    /// answer larger than this is delivered alone.
+    pub session_answer_bytes: u32,
+    /// Bytes that a gateway may send on one stream before the bridge has used them. Default 64 KiB.
+    pub stream_window_bytes: u32,
+    /// The same for one connection. Default 64 MiB. Never less than `stream_window_bytes` × `max_streams`: sessions
+    /// that the bridge does not read would stop all others.
+    pub connection_window_bytes: u32,
+    /// Streams of one connection. Default 1,000; gateways open more connections when they need more.
+    pub max_streams: u32,
+    /// Size of a request's headers, in bytes. Default 16 KiB.
+    pub max_header_bytes: u32,
+}
+
+/// `[session]`.
+#[derive(Debug)]
+pub struct Session {
+    /// `ping_interval_ms`: silence before a ping; after two without an answer the session ends. Default 30 s.
+    pub ping_interval: Duration,
+    /// `close_timeout_ms`: how long the last message may take on its way. Default 5 s.
+    pub close_timeout: Duration,
+    /// `drain_timeout_ms`: from SIGTERM to the end, half of it for the commands in flight. Default 10 s.
+    pub drain_timeout: Duration,
+}
+
+/// `[read]`.
+#[derive(Debug)]
+pub struct Read {
+    /// Size of a fetch's answer, in bytes. Default 256 KiB; one record is delivered even where it is larger.
+    pub max_bytes: usize,
+    /// `wait_ms`: how long a fetch at the log end waits for a record. Default 100 ms.
+    pub wait: Duration,
+}
+
+/// Something in the configuration that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Dotted, or the environment variable's name, or the file's. Empty where the whole is meant.
+    pub key: String,
+    /// What it is and what was expected. Never a secret.
+    pub problem: String,
+}
+
+impl Config {
+    /// Checks the text of a file (empty: none) with overrides from `environment`.
+    ///
+    /// A variable is `SLUICEGATE_` and the key in capitals, with `__` for the dot of a table: `SLUICEGATE_LISTEN`,
+    /// `SLUICEGATE_LIMITS__MAX_SESSIONS`. In a cluster's table every other `_` is a dot of the property's name:
+    /// `SLUICEGATE_CLUSTERS__DEFAULT__BOOTSTRAP_SERVERS`.
+    ///
+    /// # Errors
+    /// Every problem, in the order of the keys.
+    pub fn load(
+        file: &str,
+        environment: impl Iterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, Vec<Problem>> {
+        let mut problems = Problems::default();
+        let mut root = Section::root(tree::read(file, environment, &mut problems));
+        let config = Self {
+            listen: root.address("listen", 7400, &mut problems),
+            admin_listen: root.address("admin_listen", 7401, &mut problems),
+            gateway_secret: root.secret("gateway_secret", &mut problems),
+            tls: root.table("tls", &mut problems).and_then(|table| tls::parse(table, &mut problems)),
+            log_format: log_format(&mut root, &mut problems),
+            limits: limits(root.table_or_empty("limits", &mut problems), &mut problems),
+            session: session(root.table_or_empty("session", &mut problems), &mut problems),
+            read: read(root.table_or_empty("read", &mut problems), &mut problems),
+            clusters: cluster::all(root.table_or_empty("clusters", &mut problems), &mut problems),
+        };
+        root.end(&mut problems);
+        config.check_together(&mut problems);
+        problems.into_result(config)
+    }
+
+    fn check_together(&self, problems: &mut Problems) {
+        let mutual = self.tls.as_ref().is_some_and(|tls| tls.mutual);
+        if !self.listen.ip().is_loopback() && self.gateway_secret.is_none() && !mutual {
+            let problem = "is not a loopback address: expected `gateway_secret` or `tls.client_ca` with it";
+            problems.add("listen", format!("{} {problem}", self.listen));
+        }
+        let Limits { stream_window_bytes, connection_window_bytes, max_streams, .. } = self.limits;
+        let needed = u64::from(stream_window_bytes).saturating_mul(max_streams.into());
+        if needed > connection_window_bytes.into() {
+            let expected = "expected at least limits.stream_window_bytes times limits.max_streams";
+            problems.add(
+                "limits.connection_window_bytes",
+                format!("is {connection_window_bytes}, {expected}, {needed}"),
+            );
+        }
+    }
+}
+
+fn log_format(root: &mut Section, problems: &mut Problems) -> LogFormat {
+    let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+    root.one_of("log_format", &formats, problems).unwrap_or(LogFormat::Text)
+}
+
+fn limits(mut table: Section, problems: &mut Problems) -> Limits {
+    let limits = Limits {
+        max_sessions: table.size("max_sessions", 10_000, 1..=1_000_000, problems),
+        max_calls: table.size("max_calls", 1000, 1..=100_000, problems),
+        max_connections: table.size("max_connections", 1024, 1..=100_000, problems),
+        max_request_bytes: table.size("max_request_bytes", MIB, 1024..=64 * MIB, problems),
+        max_commands_per_session: table.size("max_commands_per_session", 16, 1..=1024, problems),
+        session_answer_bytes: table.number("session_answer_bytes", MIB, 16 * KIB..=1024 * MIB, problems),
+        stream_window_bytes: table.number("stream_window_bytes", 64 * KIB, 16 * KIB..=64 * MIB, problems),
+        connection_window_bytes: table.number(
+            "connection_window_bytes",
+            64 * MIB,
+            64 * KIB..=1024 * MIB,
+            problems,
+        ),
+        max_streams: table.number("max_streams", 1000, 1..=100_000, problems),
+        max_header_bytes: table.number("max_header_bytes", 16 * KIB, 1024..=MIB, problems),
+    };
+    table.end(problems);
+    limits
+}
+
+fn session(mut table: Section, problems: &mut Problems) -> Session {
+    let session = Session {
+        ping_interval: table.millis("ping_interval_ms", 30_000, 100..=HOUR, problems),
+        close_timeout: table.millis("close_timeout_ms", 5_000, 100..=HOUR, problems),
+        drain_timeout: table.millis("drain_timeout_ms", 10_000, 100..=HOUR, problems),
+    };
+    table.end(problems);
+    session
+}
+
+fn read(mut table: Section, problems: &mut Problems) -> Read {
+    let read = Read {
+        max_bytes: table.size("max_bytes", 256 * KIB, 1024..=64 * MIB, problems),
+        wait: table.millis("wait_ms", 100, 0..=30_000, problems),
+    };
+    table.end(problems);
+    read
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        f.write_str(&self.problem)
+    }
+}
+
+const KIB: u32 = 1024;
+const MIB: u32 = 1024 * KIB;
+/// In milliseconds.
+const HOUR: u32 = 3_600_000;
+
+/// Where nothing else is configured, nobody from outside gets in.
+const DEFAULT_HOST: Ipv4Addr = Ipv4Addr::LOCALHOST;

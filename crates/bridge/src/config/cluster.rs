@@ -1,0 +1,47 @@
+//! `[clusters.NAME]`: librdkafka's properties, as quoted keys or as dotted ones.
+
+use std::collections::BTreeMap;
+
+use super::section::{Problems, Section};
+
+/// Every cluster. At least one is expected.
+pub(super) fn all(
+    mut table: Section,
+    problems: &mut Problems,
+) -> BTreeMap<String, sluicegate_reader::Config> {
+    let tables = table.tables(problems);
+    if tables.is_empty() {
+        problems.add("clusters", "is empty, expected at least one [clusters.NAME]");
+    }
+    let parsed = |(name, table): (String, Section)| Some((name.clone(), one(&name, table, problems)?));
+    tables.into_iter().filter_map(parsed).collect()
+}
+
+fn one(name: &str, table: Section, problems: &mut Problems) -> Option<sluicegate_reader::Config> {
+    if name.is_empty() || name.len() > MAX_NAME || !name.bytes().all(is_name_byte) {
+        let expected = format!("expected a name of 1 to {MAX_NAME} letters, digits, '.', '_' and '-'");
+        problems.add(format!("clusters.{}", name.escape_debug()), expected);
+        return None;
+    }
+    let mut properties = BTreeMap::new();
+    for (property, text) in table.flat(problems) {
+        if properties.insert(property.clone(), text).is_some() {
+            problems.add(format!("clusters.{name}.{property}"), "is given twice");
+        }
+    }
+    let errors = match sluicegate_reader::Config::from_properties(&properties) {
+        Ok(config) => return Some(config),
+        Err(errors) => errors,
+    };
+    for error in errors {
+        problems.add(format!("clusters.{name}.{}", error.key), error.problem);
+    }
+    None
+}
+
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
+}
+
+/// A name is a header's value and a metric's label.
+const MAX_NAME: usize = 100;

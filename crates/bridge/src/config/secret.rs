@@ -1,0 +1,58 @@
+//! A value that must not be shown.
+
+use std::fmt;
+
+use subtle::ConstantTimeEq;
+
+/// A secret: it can be compared, in a time that does not depend on where the difference is, and not printed.
+#[derive(Clone)]
+pub struct Secret(Box<[u8]>);
+
+impl Secret {
+    /// Accepts what can be sent as a header's value and is too long to be guessed.
+    ///
+    /// # Errors
+    /// What was expected, without the value.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        if text.len() < MIN_LEN {
+            return Err(format!("has {} characters, expected at least {MIN_LEN}", text.len()));
+        }
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err("expected printable ASCII without spaces".to_owned());
+        }
+        Ok(Self(text.as_bytes().into()))
+    }
+
+    /// Whether `given` is this secret.
+    pub(crate) fn is(&self, given: &[u8]) -> bool {
+        self.0.ct_eq(given).into()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+const MIN_LEN: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_secret_itself_is_accepted() {
+        let secret = Secret::parse("0123456789abcdef").unwrap();
+        assert!(secret.is(b"0123456789abcdef"));
+        for other in [&b""[..], b"0123456789abcde", b"0123456789abcdef0", b"0123456789abcdeF"] {
+            assert!(!secret.is(other));
+        }
+    }
+
+    #[test]
+    fn a_secret_is_never_printed() {
+        let secret = Secret::parse("0123456789abcdef").unwrap();
+        assert_eq!(format!("{secret:?}"), "Secret(…)");
+    }
+}

@@ -1,0 +1,246 @@
+//! Keys are taken out of a table one by one; what cannot be used, and what nobody took, becomes a problem.
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use toml::Value;
+
+use super::tree::{Node, Tree};
+use super::{DEFAULT_HOST, Problem, Secret};
+
+/// A table that is being read.
+pub(super) struct Section {
+    /// In front of a key when it is shown: empty, or ending in a dot.
+    prefix: String,
+    tree: Tree,
+}
+
+/// All problems found so far.
+#[derive(Debug, Default)]
+pub(super) struct Problems(Vec<Problem>);
+
+impl Problems {
+    pub(super) fn add(&mut self, key: impl Into<String>, problem: impl Into<String>) {
+        self.0.push(Problem { key: key.into(), problem: problem.into() });
+    }
+
+    pub(super) fn into_result<T>(self, value: T) -> Result<T, Vec<Problem>> {
+        if self.0.is_empty() { Ok(value) } else { Err(self.0) }
+    }
+}
+
+impl Section {
+    pub(super) fn root(tree: Tree) -> Self {
+        Self { prefix: String::new(), tree }
+    }
+
+    /// The table under `key`, if there is one.
+    pub(super) fn table(&mut self, key: &str, problems: &mut Problems) -> Option<Section> {
+        let shown = self.shown(key);
+        match self.tree.remove(key)? {
+            Node::Table(tree) => Some(Section { prefix: format!("{shown}."), tree }),
+            node => {
+                problems.add(node.shown(shown), "expected a table");
+                None
+            }
+        }
+    }
+
+    pub(super) fn table_or_empty(&mut self, key: &str, problems: &mut Problems) -> Section {
+        let prefix = format!("{}.", self.shown(key));
+        self.table(key, problems).unwrap_or(Section { prefix, tree: Tree::new() })
+    }
+
+    /// The tables that stand under any key.
+    pub(super) fn tables(&mut self, problems: &mut Problems) -> Vec<(String, Section)> {
+        let keys: Vec<String> = self.tree.keys().cloned().collect();
+        let named = |key: String| self.table(&key, problems).map(|table| (key, table));
+        keys.into_iter().filter_map(named).collect()
+    }
+
+    /// Everything below, as text under dotted names. Numbers and booleans count as text.
+    pub(super) fn flat(self, problems: &mut Problems) -> Vec<(String, String)> {
+        let mut flat = Vec::new();
+        for (key, node) in self.tree {
+            let shown = format!("{}{key}", self.prefix);
+            let text = match node {
+                Node::Table(tree) => {
+                    let below = Section { prefix: format!("{shown}."), tree }.flat(problems);
+                    flat.extend(below.into_iter().map(|(name, text)| (format!("{key}.{name}"), text)));
+                    continue;
+                }
+                Node::Variable { text, .. } | Node::Value(Value::String(text)) => text,
+                Node::Value(Value::Integer(number)) => number.to_string(),
+                Node::Value(Value::Float(number)) => number.to_string(),
+                Node::Value(Value::Boolean(flag)) => flag.to_string(),
+                Node::Value(value) => {
+                    let found = value.type_str();
+                    problems
+                        .add(shown, format!("is of type {found}, expected a string, a number or a boolean"));
+                    continue;
+                }
+            };
+            flat.push((key, text));
+        }
+        flat
+    }
+
+    /// A whole number within `range`.
+    pub(super) fn number(
+        &mut self,
+        key: &str,
+        default: u32,
+        range: RangeInclusive<u32>,
+        problems: &mut Problems,
+    ) -> u32 {
+        let expected = format!("expected a whole number from {} to {}", range.start(), range.end());
+        let parse = |node: &Node| {
+            let number = match node {
+                Node::Value(Value::Integer(number)) => u32::try_from(*number).ok(),
+                Node::Variable { text, .. } => text.parse().ok(),
+                Node::Value(_) | Node::Table(_) => None,
+            };
+            number.filter(|number| range.contains(number))
+        };
+        self.parsed(key, &expected, parse, problems).unwrap_or(default)
+    }
+
+    /// Milliseconds within `range`.
+    pub(super) fn millis(
+        &mut self,
+        key: &str,
+        default: u32,
+        range: RangeInclusive<u32>,
+        problems: &mut Problems,
+    ) -> Duration {
+        Duration::from_millis(self.number(key, default, range, problems).into())
+    }
+
+    /// A number of things, or of bytes, within `range`.
+    pub(super) fn size(
+        &mut self,
+        key: &str,
+        default: u32,
+        range: RangeInclusive<u32>,
+        problems: &mut Problems,
+    ) -> usize {
+        usize::try_from(self.number(key, default, range, problems)).unwrap_or(usize::MAX)
+    }
+
+    /// An IP address and a port.
+    pub(super) fn address(&mut self, key: &str, default_port: u16, problems: &mut Problems) -> SocketAddr {
+        let expected = "expected an IP address and a port, such as \"127.0.0.1:7400\"";
+        let parse = |node: &Node| node.text().and_then(|text| text.parse().ok());
+        let default = SocketAddr::from((DEFAULT_HOST, default_port));
+        self.parsed(key, expected, parse, problems).unwrap_or(default)
+    }
+
+    /// One of a few words.
+    pub(super) fn one_of<T: Copy>(
+        &mut self,
+        key: &str,
+        words: &[(&str, T)],
+        problems: &mut Problems,
+    ) -> Option<T> {
+        let quoted: Vec<String> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+        let expected = format!("expected {}", quoted.join(" or "));
+        let parse = |node: &Node| {
+            let text = node.text()?;
+            words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value)
+        };
+        self.parsed(key, &expected, parse, problems)
+    }
+
+    pub(super) fn path(&mut self, key: &str, problems: &mut Problems) -> Option<PathBuf> {
+        let parse = |node: &Node| node.text().filter(|text| !text.is_empty()).map(PathBuf::from);
+        self.parsed(key, "expected the path of a file", parse, problems)
+    }
+
+    pub(super) fn required_path(&mut self, key: &str, problems: &mut Problems) -> Option<PathBuf> {
+        if !self.tree.contains_key(key) {
+            problems.add(self.shown(key), "is missing, expected the path of a file");
+        }
+        self.path(key, problems)
+    }
+
+    /// A secret, or `{ file = "…" }` with one in it.
+    pub(super) fn secret(&mut self, key: &str, problems: &mut Problems) -> Option<Secret> {
+        let shown = self.shown(key);
+        let read = match self.tree.remove(key)? {
+            Node::Table(tree) => {
+                let mut table = Section { prefix: format!("{shown}."), tree };
+                let path = table.required_path("file", problems);
+                table.end(problems);
+                let path = path?;
+                std::fs::read_to_string(&path)
+                    .map_err(|error| format!("{}: {error}", path.display()))
+                    .and_then(|text| Secret::parse(text.trim_end_matches(['\r', '\n'])))
+            }
+            node => match node.text() {
+                Some(text) => Secret::parse(text),
+                None => Err("expected a string or { file = \"…\" }".to_owned()),
+            },
+        };
+        read.map_err(|problem| problems.add(shown, problem)).ok()
+    }
+
+    /// What nobody took has no meaning.
+    pub(super) fn end(self, problems: &mut Problems) {
+        for (key, node) in self.tree {
+            let shown = format!("{}{key}", self.prefix);
+            problems.add(node.shown(shown), "is not a key of this configuration");
+        }
+    }
+
+    fn parsed<T>(
+        &mut self,
+        key: &str,
+        expected: &str,
+        parse: impl FnOnce(&Node) -> Option<T>,
+        problems: &mut Problems,
+    ) -> Option<T> {
+        let node = self.tree.remove(key)?;
+        let parsed = parse(&node);
+        if parsed.is_none() {
+            let problem = format!("is {}, {expected}", node.value());
+            problems.add(node.shown(self.shown(key)), problem);
+        }
+        parsed
+    }
+
+    fn shown(&self, key: &str) -> String {
+        format!("{}{key}", self.prefix)
+    }
+}
+
+impl Node {
+    fn text(&self) -> Option<&str> {
+        match self {
+            Self::Value(Value::String(text)) | Self::Variable { text, .. } => Some(text),
+            Self::Value(_) | Self::Table(_) => None,
+        }
+    }
+
+    /// Where it stands: under `key`, unless a variable put it there.
+    fn shown(&self, key: String) -> String {
+        match self {
+            Self::Variable { name, .. } => name.clone(),
+            // Several variables may have made the table; the first names it.
+            Self::Table(tree) => match tree.first_key_value() {
+                Some((_, below)) => below.shown(key),
+                None => key,
+            },
+            Self::Value(_) => key,
+        }
+    }
+
+    fn value(&self) -> String {
+        match self {
+            Self::Value(value) => value.to_string(),
+            Self::Variable { text, .. } => format!("\"{}\"", text.escape_debug()),
+            Self::Table(_) => "a table".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The file and the environment as one tree of keys.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use toml::Value;
+
+use super::section::Problems;
+
+/// A table's entries.
+pub(super) type Tree = BTreeMap<String, Node>;
+
+/// What stands under a key.
+#[derive(Debug)]
+pub(super) enum Node {
+    Table(Tree),
+    /// From the file.
+    Value(Value),
+    /// From the environment: the variable and its text.
+    Variable {
+        name: String,
+        text: String,
+    },
+}
+
+/// Reads the file's text and lays the environment over it.
+pub(super) fn read(
+    file: &str,
+    environment: impl Iterator<Item = (OsString, OsString)>,
+    problems: &mut Problems,
+) -> Tree {
+    let mut tree = match file.parse::<toml::Table>() {
+        Ok(table) => from_toml(table),
+        Err(error) => {
+            problems.add("", format!("not TOML: {}", error.to_string().trim_end()));
+            Tree::new()
+        }
+    };
+    for (name, text) in environment {
+        // What is not UTF-8 in a name is not ours.
+        let Ok(name) = name.into_string() else { continue };
+        let Some(key) = name.strip_prefix(PREFIX).filter(|key| !is_from_kubernetes(key)) else { continue };
+        match text.into_string() {
+            Ok(text) => insert(&mut tree, &path(key), Node::Variable { name, text }),
+            Err(_) => problems.add(name, "is not UTF-8"),
+        }
+    }
+    tree
+}
+
+fn from_toml(table: toml::Table) -> Tree {
+    let node = |value| match value {
+        Value::Table(table) => Node::Table(from_toml(table)),
+        value => Node::Value(value),
+    };
+    table.into_iter().map(|(key, value)| (key, node(value))).collect()
+}
+
+/// A variable's key, without the prefix, as a path in the tree.
+fn path(key: &str) -> Vec<String> {
+    let key = key.to_lowercase();
+    match key.split("__").collect::<Vec<_>>()[..] {
+        ["clusters", name, property] => {
+            vec!["clusters".to_owned(), name.to_owned(), property.replace('_', ".")]
+        }
+        ref path => path.iter().map(|&part| part.to_owned()).collect(),
+    }
+}
+
+fn insert(tree: &mut Tree, path: &[String], node: Node) {
+    let Some((first, rest)) = path.split_first() else { return };
+    if rest.is_empty() {
+        tree.insert(first.clone(), node);
+        return;
+    }
+    let entry = tree.entry(first.clone()).or_insert_with(|| Node::Table(Tree::new()));
+    if !matches!(entry, Node::Table(_)) {
+        *entry = Node::Table(Tree::new());
+    }
+    if let Node::Table(table) = entry {
+        insert(table, rest, node);
+    }
+}
+
+/// Kubernetes gives each container such variables for every Service, one that is named `sluicegate` included.
+fn is_from_kubernetes(key: &str) -> bool {
+    key == "PORT"
+        || key.starts_with("PORT_")
+        || key.contains("SERVICE_HOST")
+        || key.contains("SERVICE_PORT")
+        || key.contains("_PORT_")
+        || key.ends_with("_PORT")
+}
+
+const PREFIX: &str = "SLUICEGATE_";

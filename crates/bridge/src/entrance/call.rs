@@ -1,0 +1,55 @@
+//! One command and its answer, as unary gRPC.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use prost::Message;
+use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_protocol::{KafkaFetchResp, PubSubReq, PubSubResp};
+use tonic::Status;
+use tonic::body::Body;
+use tonic::server::Grpc;
+use tonic_prost::ProstCodec;
+
+use super::{Entrance, Refusal};
+use crate::cluster::{Cluster, Command};
+use crate::session::Answer;
+
+impl Entrance {
+    pub(super) async fn call(&self, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
+        let cluster = Arc::clone(self.cluster(request.headers())?);
+        let _slot = Arc::clone(&self.calls).try_acquire_owned().map_err(|_| Refusal::Full)?;
+        let _open = self.open.token();
+        let codec = ProstCodec::<PubSubResp, PubSubReq>::default();
+        let mut grpc = Grpc::new(codec).max_decoding_message_size(self.limits.max_request_bytes);
+        let service = tower::service_fn(move |request: tonic::Request<PubSubReq>| {
+            let cluster = Arc::clone(&cluster);
+            async move { answer(&cluster, request.into_inner()).await.map(tonic::Response::new) }
+        });
+        Ok(grpc.unary(service, request).await)
+    }
+}
+
+async fn answer(cluster: &Cluster, request: PubSubReq) -> Result<PubSubResp, Status> {
+    let PubSubReq { sequence, req } = request;
+    let answer = match req {
+        Some(Req::CmdPing(ping)) => Answer::pong(sequence, ping.state),
+        Some(Req::CmdKafkaFetch(fetch)) => cluster.answer(sequence, Command::Fetch(fetch)).await,
+        Some(Req::CmdKafkaListOffset(list)) => cluster.answer(sequence, Command::ListOffset(list)).await,
+        // Unlike a session, a call is always answered.
+        Some(Req::CmdEmpty(_) | Req::Control(_)) | None => Answer::refusal(sequence, "unknown command"),
+    };
+    match answer {
+        Answer::Message(message) => Ok(message),
+        Answer::Messages { sequence, messages } => fetched(sequence, messages),
+    }
+}
+
+fn fetched(sequence: i64, messages: Bytes) -> Result<PubSubResp, Status> {
+    // The bytes are our own encoding.
+    let fetched = KafkaFetchResp::decode(messages).map_err(|error| Status::internal(error.to_string()))?;
+    Ok(PubSubResp { sequence, resp: Some(Resp::KafkaFetchResp(fetched)) })
+}

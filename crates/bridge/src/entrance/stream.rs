@@ -1,0 +1,76 @@
+//! Sessions: two kinds of streams, one session.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderValue, Request, Response, header};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
+
+use super::{Entrance, Refusal};
+use crate::cluster::Cluster;
+use crate::executor;
+use crate::session::{self, Transport};
+
+/// A session that was let in. It counts until it is dropped.
+struct Admitted {
+    cluster: Arc<Cluster>,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Entrance {
+    /// Over the stream of an extended CONNECT.
+    pub(super) fn tunnel(self: &Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
+        let admitted = self.admit(request.headers())?;
+        let stream = executor::current().unwrap_or_default();
+        let upgrade = hyper::upgrade::on(request);
+        let entrance = Arc::clone(self);
+        self.open.spawn(async move {
+            // A client that left before it was answered is no session.
+            if let Ok(upgraded) = upgrade.await {
+                entrance.run(admitted, Transport::stream(TokioIo::new(upgraded)), stream).await;
+            }
+        });
+        Ok(opened(Body::empty()))
+    }
+
+    /// Over a request's body and its response's.
+    pub(super) fn session(self: &Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
+        let admitted = self.admit(request.headers())?;
+        let stream = executor::current().unwrap_or_default();
+        let (transport, body) = Transport::bodies(request.into_body());
+        let entrance = Arc::clone(self);
+        self.open.spawn(async move { entrance.run(admitted, transport, stream).await });
+        Ok(opened(Body::new(body)))
+    }
+
+    fn admit(&self, headers: &HeaderMap) -> Result<Admitted, Refusal> {
+        let cluster = Arc::clone(self.cluster(headers)?);
+        let slot = Arc::clone(&self.sessions).try_acquire_owned().map_err(|_| Refusal::Full)?;
+        cluster.metrics.sessions.inc();
+        Ok(Admitted { cluster, _slot: slot })
+    }
+
+    async fn run(&self, admitted: Admitted, transport: Transport, stream: CancellationToken) {
+        let cluster = Arc::clone(&admitted.cluster);
+        let end = session::run(transport, cluster, &self.limits, self.drain.clone()).await;
+        // What the peer has not taken by now it never will.
+        stream.cancel();
+        admitted.cluster.metrics.ended(&end);
+        tracing::debug!(end = end.label(), "session ended");
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.cluster.metrics.sessions.dec();
+    }
+}
+
+fn opened(body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    response
+}

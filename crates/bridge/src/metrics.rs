@@ -1,0 +1,218 @@
+//! What the bridge counts, under Prometheus' names.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use crate::session::End;
+
+/// Everything that is counted, by label.
+#[derive(Clone)]
+pub(crate) struct Metrics {
+    sessions: Family<ClusterLabel, Gauge>,
+    ended: Family<EndLabels, Counter>,
+    refused: Family<ReasonLabel, Counter>,
+    commands: Family<CommandLabels, Counter>,
+    durations: Family<KindLabels, Histogram, fn() -> Histogram>,
+    answer_bytes: Family<ClusterLabel, Counter>,
+}
+
+/// The counters of one cluster, found once.
+pub(crate) struct ClusterMetrics {
+    pub(crate) sessions: Gauge,
+    /// Bytes that went into writes, gRPC heads included.
+    pub(crate) answer_bytes: Counter,
+    ended: [(&'static str, Counter); End::LABELS.len()],
+    commands: [[Counter; Outcome::ALL.len()]; Kind::ALL.len()],
+    durations: [Histogram; Kind::ALL.len()],
+}
+
+/// What a client asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Kind {
+    Ping,
+    Fetch,
+    ListOffset,
+    /// Nothing that this version knows, or nothing that can be read.
+    Unknown,
+}
+
+/// What a client was told.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Outcome {
+    Answered,
+    /// An error by the client's fault or a broker's decision.
+    Refused,
+    /// No broker could be asked.
+    Unavailable,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        Self {
+            sessions: Family::default(),
+            ended: Family::default(),
+            refused: Family::default(),
+            commands: Family::default(),
+            durations: Family::new_with_constructor(durations),
+            answer_bytes: Family::default(),
+        }
+    }
+
+    /// The names under which all of it is shown.
+    pub(crate) fn registry(&self) -> Registry {
+        let mut registry = Registry::with_prefix("sluicegate");
+        registry.register("sessions", "Open sessions", self.sessions.clone());
+        registry.register("sessions_ended", "Sessions that are over, by reason", self.ended.clone());
+        registry.register("requests_refused", "Requests turned away, by reason", self.refused.clone());
+        registry.register("commands", "Commands answered, by kind and outcome", self.commands.clone());
+        registry.register("command_duration_seconds", "From command to answer", self.durations.clone());
+        registry.register("answer_bytes", "Bytes of answers", self.answer_bytes.clone());
+        registry
+    }
+
+    /// A request was turned away; `reason` is one of a few fixed words.
+    pub(crate) fn refused(&self, reason: &'static str) {
+        self.refused.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    /// The counters of one cluster. Every label exists from the start, so that a rate sees the first event.
+    pub(crate) fn cluster(&self, name: &str) -> ClusterMetrics {
+        let cluster = || name.to_owned();
+        let command = |kind: Kind, outcome: Outcome| {
+            let labels = CommandLabels { cluster: cluster(), kind: kind.label(), outcome: outcome.label() };
+            self.commands.get_or_create_owned(&labels)
+        };
+        let duration = |kind: Kind| {
+            self.durations.get_or_create_owned(&KindLabels { cluster: cluster(), kind: kind.label() })
+        };
+        let ended =
+            |reason| (reason, self.ended.get_or_create_owned(&EndLabels { cluster: cluster(), reason }));
+        ClusterMetrics {
+            sessions: self.sessions.get_or_create_owned(&ClusterLabel { cluster: cluster() }),
+            answer_bytes: self.answer_bytes.get_or_create_owned(&ClusterLabel { cluster: cluster() }),
+            ended: End::LABELS.map(ended),
+            commands: Kind::ALL.map(|kind| Outcome::ALL.map(|outcome| command(kind, outcome))),
+            durations: Kind::ALL.map(duration),
+        }
+    }
+}
+
+impl ClusterMetrics {
+    /// A command of `kind` was answered after `took`.
+    pub(crate) fn command(&self, kind: Kind, outcome: Outcome, took: Duration) {
+        if let Some(durations) = self.durations.get(kind as usize) {
+            durations.observe(took.as_secs_f64());
+        }
+        self.answered(kind, outcome);
+    }
+
+    /// A command that needed no Kafka was answered at once.
+    pub(crate) fn answered(&self, kind: Kind, outcome: Outcome) {
+        if let Some(commands) = self.commands.get(kind as usize).and_then(|kinds| kinds.get(outcome as usize))
+        {
+            commands.inc();
+        }
+    }
+
+    /// A session is over.
+    pub(crate) fn ended(&self, end: &End) {
+        if let Some((_, ended)) = self.ended.iter().find(|(label, _)| *label == end.label()) {
+            ended.inc();
+        }
+    }
+}
+
+impl Kind {
+    const ALL: [Self; 4] = [Self::Ping, Self::Fetch, Self::ListOffset, Self::Unknown];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Ping => "ping",
+            Self::Fetch => "fetch",
+            Self::ListOffset => "list_offset",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl Outcome {
+    const ALL: [Self; 3] = [Self::Answered, Self::Refused, Self::Unavailable];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Refused => "refused",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ClusterLabel {
+    cluster: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EndLabels {
+    cluster: String,
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabels {
+    cluster: String,
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CommandLabels {
+    cluster: String,
+    kind: &'static str,
+    outcome: &'static str,
+}
+
+fn durations() -> Histogram {
+    Histogram::new(BUCKETS)
+}
+
+/// In seconds: from an answer out of a cache to a broker's time-out.
+const BUCKETS: [f64; 12] = [0.0002, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::encoding::text::encode;
+
+    use super::*;
+
+    #[test]
+    fn what_happened_is_shown_under_its_labels() {
+        let metrics = Metrics::new();
+        let cluster = metrics.cluster("default");
+        cluster.command(Kind::Fetch, Outcome::Unavailable, Duration::from_millis(3));
+        cluster.ended(&End::Drained);
+        metrics.refused("secret");
+        let mut text = String::new();
+        encode(&mut text, &metrics.registry()).unwrap();
+        for line in [
+            r#"sluicegate_commands_total{cluster="default",kind="fetch",outcome="unavailable"} 1"#,
+            r#"sluicegate_commands_total{cluster="default",kind="ping",outcome="answered"} 0"#,
+            r#"sluicegate_command_duration_seconds_bucket{le="0.005",cluster="default",kind="fetch"} 1"#,
+            r#"sluicegate_sessions_ended_total{cluster="default",reason="drained"} 1"#,
+            r#"sluicegate_requests_refused_total{reason="secret"} 1"#,
+            r#"sluicegate_sessions{cluster="default"} 0"#,
+        ] {
+            assert!(text.contains(line), "{line} in {text}");
+        }
+    }
+}

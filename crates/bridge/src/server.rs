@@ -1,0 +1,136 @@
+//! Gateways' connections: TCP, TLS where configured, HTTP/2.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{self, Tls};
+use crate::entrance::Entrance;
+use crate::executor::StreamExecutor;
+
+/// Accepts connections and serves requests on them.
+pub(crate) struct Server {
+    entrance: Arc<Entrance>,
+    http: http2::Builder<StreamExecutor>,
+    tls: Option<TlsAcceptor>,
+    free: Arc<Semaphore>,
+    connections: TaskTracker,
+}
+
+impl Server {
+    /// `connections` tells when all of them are closed.
+    pub(crate) fn new(
+        entrance: Arc<Entrance>,
+        limits: &config::Limits,
+        tls: Option<&Tls>,
+        connections: TaskTracker,
+    ) -> Self {
+        let mut http = http2::Builder::new(StreamExecutor);
+        http.timer(TokioTimer::new())
+            // RFC 8441, section 3: "a server MUST NOT [receive :protocol unless it sent] SETTINGS_ENABLE_CONNECT_PROTOCOL".
+            .enable_connect_protocol()
+            .initial_stream_window_size(limits.stream_window_bytes)
+            .initial_connection_window_size(limits.connection_window_bytes)
+            .max_concurrent_streams(limits.max_streams)
+            .max_header_list_size(limits.max_header_bytes)
+            .max_send_buf_size(SEND_BUFFER_BYTES)
+            .keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(KEEP_ALIVE);
+        Self {
+            entrance,
+            http,
+            tls: tls.map(|tls| TlsAcceptor::from(Arc::clone(&tls.server))),
+            free: Arc::new(Semaphore::new(limits.max_connections)),
+            connections,
+        }
+    }
+
+    /// Accepts until dropped. While as many connections are open as are allowed, others wait to be accepted.
+    pub(crate) async fn accept(self: Arc<Self>, listener: TcpListener) {
+        loop {
+            // The semaphore is never closed.
+            let Ok(slot) = Arc::clone(&self.free).acquire_owned().await else { return };
+            match listener.accept().await {
+                Ok((stream, peer)) => {
+                    let server = Arc::clone(&self);
+                    self.connections.spawn(async move {
+                        if let Err(error) = server.connection(stream).await {
+                            tracing::debug!(%peer, error = %error, "connection failed");
+                        }
+                        drop(slot);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(error = %error, "no connection could be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn connection(&self, stream: TcpStream) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        stream.set_nodelay(true)?;
+        // Whoever connects and says nothing gets no further.
+        timeout(HELLO_TIMEOUT, stream.peek(&mut [0])).await??;
+        match &self.tls {
+            Some(tls) => {
+                let stream = timeout(HELLO_TIMEOUT, tls.accept(stream)).await??;
+                self.serve(stream).await?;
+            }
+            None => self.serve(stream).await?,
+        }
+        Ok(())
+    }
+
+    async fn serve(&self, io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> hyper::Result<()> {
+        let entrance = Arc::clone(&self.entrance);
+        let service = service_fn(move |request: hyper::Request<Incoming>| {
+            let entrance = Arc::clone(&entrance);
+            async move { Ok::<_, Infallible>(entrance.handle(request).await) }
+        });
+        let mut connection = std::pin::pin!(self.http.serve_connection(TokioIo::new(io), service));
+        tokio::select! {
+            served = connection.as_mut() => served,
+            () = self.entrance.drain.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        }
+    }
+}
+
+/// What HTTP/2 buffers for one stream beyond what its peer takes.
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
+/// A connection that is silent this long is asked whether it is alive, and closed when it does not answer as long.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// For the first byte, and for TLS's handshake.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// After a failed accept: out of descriptors, mostly.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Binds `address`.
+pub(crate) async fn bind(address: std::net::SocketAddr) -> Result<TcpListener, BindError> {
+    TcpListener::bind(address).await.map_err(|source| BindError { address, source })
+}
+
+/// An address could not be bound.
+#[derive(Debug, thiserror::Error)]
+#[error("bind {address}")]
+pub struct BindError {
+    /// The address.
+    pub address: std::net::SocketAddr,
+    /// What the system said.
+    pub source: io::Error,
+}

@@ -1,0 +1,355 @@
+//! One client's session: requests in, answers out in the order in which they are ready.
+//!
+//! 1. [`transport`]: bytes of an upgraded stream, or of a request's and a response's body
+//! 2. [`frames`]: bytes become gRPC messages
+//! 3. [`request`]: a message becomes what it asks for
+//! 4. [`Cluster`](crate::cluster::Cluster): Kafka's part of the answer
+//! 5. [`answer`], [`outbox`]: answers become writes
+//!
+//! Memory is bounded by reservation: nothing starts before the largest answer it may have fits into the session's answer
+//! bytes, and a reservation ends when the transport has taken the answer. While nothing fits, no input is read, and
+//! HTTP/2's flow control holds the peer back.
+
+mod answer;
+mod body;
+mod end;
+mod frames;
+mod outbox;
+mod request;
+mod silence;
+mod transport;
+
+#[cfg(test)]
+mod tests;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use sluicegate_protocol::control_req;
+use sluicegate_protocol::control_resp::Control;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, Sleep, timeout};
+use tokio_util::sync::{CancellationToken, PollSemaphore, WaitForCancellationFutureOwned};
+
+pub(crate) use self::answer::Answer;
+pub(crate) use self::end::End;
+pub(crate) use self::transport::Transport;
+
+use self::frames::Frames;
+use self::outbox::Outbox;
+use self::request::Request;
+use self::silence::{Due, Silence};
+use self::transport::{Gone, Input, Output};
+use crate::cluster::Cluster;
+use crate::metrics::{Kind, Outcome};
+
+/// The bounds of one session.
+#[derive(Debug, Clone)]
+pub(crate) struct Limits {
+    /// Largest request, in bytes.
+    pub(crate) max_request_bytes: usize,
+    /// Kafka commands that run at the same time.
+    pub(crate) max_commands: usize,
+    /// Bytes of answers that are being made or wait for the transport.
+    pub(crate) answer_bytes: u32,
+    /// Silence before a ping.
+    pub(crate) ping_interval: Duration,
+    /// How long the last message may take on its way.
+    pub(crate) close_timeout: Duration,
+    /// How long commands in flight may take to be answered when the bridge shuts down.
+    pub(crate) drain_grace: Duration,
+}
+
+/// Serves one session from its first byte to its end.
+///
+/// # Cancel safety
+/// A drop cancels the commands in flight and gives up the transport without a last message.
+pub(crate) async fn run(
+    transport: Transport,
+    cluster: Arc<Cluster>,
+    limits: &Limits,
+    drain: CancellationToken,
+) -> End {
+    let mut session = Session::new(transport, cluster, limits, drain);
+    let end = session.serve().await;
+    session.finish(&end).await;
+    end
+}
+
+struct Session<'a> {
+    limits: &'a Limits,
+    cluster: Arc<Cluster>,
+    input: Input,
+    frames: Frames,
+    /// Read, but not to be started before its answer fits.
+    waiting: Option<Request>,
+    budget: PollSemaphore,
+    commands: FuturesUnordered<Running>,
+    outbox: Outbox,
+    output: Output,
+    silence: Silence,
+    timer: Pin<Box<Sleep>>,
+    drain: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// When a session that drains waits no longer for its commands.
+    drain_by: Option<Instant>,
+}
+
+/// A command in flight, with the reservation of its answer.
+type Running = Pin<Box<dyn Future<Output = (Answer, OwnedSemaphorePermit)> + Send>>;
+
+/// What woke a session.
+enum Event {
+    Answered(Answer, OwnedSemaphorePermit),
+    Admitted(OwnedSemaphorePermit),
+    Input(Bytes),
+    Wrote,
+    Left,
+    Draining,
+    Timer,
+}
+
+impl<'a> Session<'a> {
+    fn new(
+        transport: Transport,
+        cluster: Arc<Cluster>,
+        limits: &'a Limits,
+        drain: CancellationToken,
+    ) -> Self {
+        let now = Instant::now();
+        let silence = Silence::new(limits.ping_interval, now);
+        let answer_bytes = usize::try_from(limits.answer_bytes).unwrap_or(Semaphore::MAX_PERMITS);
+        Self {
+            limits,
+            cluster,
+            input: transport.input,
+            frames: Frames::new(limits.max_request_bytes),
+            waiting: None,
+            budget: PollSemaphore::new(Arc::new(Semaphore::new(answer_bytes))),
+            commands: FuturesUnordered::new(),
+            outbox: Outbox::default(),
+            output: transport.output,
+            timer: Box::pin(tokio::time::sleep_until(silence.deadline(now, false))),
+            silence,
+            drain: Box::pin(drain.cancelled_owned()),
+            drain_by: None,
+        }
+    }
+
+    /// Runs until there is a reason to end.
+    async fn serve(&mut self) -> End {
+        loop {
+            if let Err(end) = self.start_requests() {
+                return end;
+            }
+            if self.drain_by.is_some() && self.commands.is_empty() {
+                return End::Drained;
+            }
+            // A peer that always has something for us must leave room for others on this thread.
+            tokio::task::consume_budget().await;
+            match std::future::poll_fn(|cx| self.poll_event(cx)).await {
+                Event::Answered(answer, reserved) => self.push(answer, Some(reserved)),
+                Event::Admitted(reserved) => {
+                    if let Some(request) = self.waiting.take() {
+                        self.start(request, reserved);
+                    }
+                }
+                Event::Input(chunk) => {
+                    self.silence.inbound(Instant::now());
+                    self.frames.push(chunk);
+                }
+                Event::Wrote => self.silence.outbound(Instant::now()),
+                Event::Left => return End::Left,
+                Event::Draining => {
+                    let by = Instant::now() + self.limits.drain_grace;
+                    self.drain_by = Some(by);
+                    let timer = self.timer.deadline();
+                    self.timer.as_mut().reset(by.min(timer));
+                }
+                Event::Timer => {
+                    if let Err(end) = self.look_at_the_clock() {
+                        return end;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The next thing to do. Answers and requests that are ready come before a write that would be small, so that one
+    /// write takes all of them.
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        if self.outbox.is_worth_a_write()
+            && let Poll::Ready(event) = self.poll_output(cx)
+        {
+            return Poll::Ready(event);
+        }
+        if let Poll::Ready(Some((answer, reserved))) = self.commands.poll_next_unpin(cx) {
+            return Poll::Ready(Event::Answered(answer, reserved));
+        }
+        if self.drain_by.is_none()
+            && let Poll::Ready(event) = self.poll_requests(cx)
+        {
+            return Poll::Ready(event);
+        }
+        if let Poll::Ready(event) = self.poll_output(cx) {
+            return Poll::Ready(event);
+        }
+        if self.output.poll_gone(cx).is_ready() {
+            return Poll::Ready(Event::Left);
+        }
+        if self.drain_by.is_none() && self.drain.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Event::Draining);
+        }
+        self.timer.as_mut().poll(cx).map(|()| Event::Timer)
+    }
+
+    /// Admits the request that waits, or else reads.
+    fn poll_requests(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        let Some(request) = &self.waiting else {
+            return self.input.as_mut().poll_next(cx).map(|read| match read {
+                Some(Ok(chunk)) => Event::Input(chunk),
+                Some(Err(_)) | None => Event::Left,
+            });
+        };
+        if !self.has_room_for(request) {
+            return Poll::Pending;
+        }
+        let bytes = self.answer_bytes(request);
+        match self.budget.poll_acquire_many(cx, bytes) {
+            Poll::Ready(Some(reserved)) => Poll::Ready(Event::Admitted(reserved)),
+            // The semaphore is never closed.
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn poll_output(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        self.output.poll_progress(cx, &mut self.outbox).map(|progress| match progress {
+            Ok(()) => Event::Wrote,
+            Err(Gone) => Event::Left,
+        })
+    }
+
+    /// Starts what has been read, as far as answers fit.
+    fn start_requests(&mut self) -> Result<(), End> {
+        while self.waiting.is_none() && self.drain_by.is_none() {
+            let Some(message) = self.frames.next().map_err(End::Unreadable)? else { break };
+            match Request::parse(message) {
+                Request::Nothing | Request::Control(control_req::Control::Alive(_)) => {}
+                Request::Control(control_req::Control::Close(close)) => return Err(End::Closed(close)),
+                request => match self.reserve(&request) {
+                    Some(reserved) => self.start(request, reserved),
+                    None => self.waiting = Some(request),
+                },
+            }
+        }
+        Ok(())
+    }
+
+    fn reserve(&self, request: &Request) -> Option<OwnedSemaphorePermit> {
+        if !self.has_room_for(request) {
+            return None;
+        }
+        self.budget.clone_inner().try_acquire_many_owned(self.answer_bytes(request)).ok()
+    }
+
+    fn has_room_for(&self, request: &Request) -> bool {
+        !matches!(request, Request::Command { .. }) || self.commands.len() < self.limits.max_commands
+    }
+
+    /// The largest answer that `request` may get; where that is more than a session may hold, it waits to be alone.
+    fn answer_bytes(&self, request: &Request) -> u32 {
+        let body = match request {
+            Request::Ping { state, .. } => state.len(),
+            Request::Command { command, .. } => self.cluster.max_answer_bytes(command),
+            Request::Control(control_req::Control::Pong(payload)) => payload.len(),
+            Request::Control(control_req::Control::Refusal(refusal)) => refusal.message.len(),
+            Request::Control(_) | Request::Nothing | Request::Unknown { .. } | Request::Wrong => 0,
+        };
+        u32::try_from(body.saturating_add(ENVELOPE_BYTES)).unwrap_or(u32::MAX).min(self.limits.answer_bytes)
+    }
+
+    fn start(&mut self, request: Request, reserved: OwnedSemaphorePermit) {
+        let answer = match request {
+            Request::Command { sequence, command } => {
+                let cluster = Arc::clone(&self.cluster);
+                let running = async move { (cluster.answer(sequence, command).await, reserved) };
+                self.commands.push(Box::pin(running));
+                return;
+            }
+            Request::Ping { sequence, state } => {
+                self.cluster.metrics.answered(Kind::Ping, Outcome::Answered);
+                Answer::pong(sequence, state)
+            }
+            Request::Control(control_req::Control::Pong(payload)) => Answer::control(Control::Pong(payload)),
+            Request::Control(control_req::Control::Refusal(refusal)) => {
+                Answer::refusal(refusal.sequence, &refusal.message)
+            }
+            Request::Unknown { sequence } => self.refuse(sequence, "unknown command"),
+            Request::Wrong => self.refuse(0, "wrong command"),
+            Request::Nothing | Request::Control(_) => return,
+        };
+        self.push(answer, Some(reserved));
+    }
+
+    fn refuse(&self, sequence: i64, message: &str) -> Answer {
+        self.cluster.metrics.answered(Kind::Unknown, Outcome::Refused);
+        Answer::refusal(sequence, message)
+    }
+
+    fn push(&mut self, answer: Answer, reserved: Option<OwnedSemaphorePermit>) {
+        if !self.output_waits() {
+            self.silence.outbound(Instant::now());
+        }
+        let len = self.outbox.push(answer, reserved);
+        self.cluster.metrics.answer_bytes.inc_by(len as u64);
+    }
+
+    fn output_waits(&self) -> bool {
+        !self.outbox.is_empty() || !self.output.is_idle()
+    }
+
+    fn look_at_the_clock(&mut self) -> Result<(), End> {
+        let now = Instant::now();
+        if self.drain_by.is_some_and(|by| now >= by) {
+            return Err(End::Drained);
+        }
+        match self.silence.due(now, self.output_waits()) {
+            Some(Due::Ping) => self.push(Answer::control(Control::Ping(Bytes::new())), None),
+            Some(Due::Silent) => return Err(End::Silent),
+            Some(Due::Stalled) => return Err(End::Stalled),
+            None => {}
+        }
+        let deadline = self.silence.deadline(now, self.output_waits());
+        self.timer.as_mut().reset(self.drain_by.map_or(deadline, |by| by.min(deadline)));
+        Ok(())
+    }
+
+    /// Drops the commands in flight, lets the answers that exist go out with a last message behind them, and waits for
+    /// the peer to end its side: a stream that is given up earlier would be reset, and what is under way lost.
+    async fn finish(mut self, end: &End) {
+        self.commands.clear();
+        let Some(close) = end.close() else { return };
+        self.outbox.push(Answer::close(close), None);
+        let within = if *end == End::Left { LEFT_TIMEOUT } else { self.limits.close_timeout };
+        // Whatever is not out by then is given up.
+        let _ = timeout(within, async {
+            while self.output_waits() {
+                if std::future::poll_fn(|cx| self.output.poll_progress(cx, &mut self.outbox)).await.is_err() {
+                    return;
+                }
+            }
+            std::future::poll_fn(|cx| self.output.poll_end(cx)).await;
+            while let Some(Ok(_)) = self.input.next().await {}
+        })
+        .await;
+    }
+}
+
+/// What an answer has around its body: the gRPC head, the sequence, tags, lengths, and our own short texts.
+const ENVELOPE_BYTES: usize = 64;
+
+/// How long a peer that ended its own side may take to read what is ready for it.
+const LEFT_TIMEOUT: Duration = Duration::from_secs(1);

@@ -1,0 +1,94 @@
+//! The response body of a session that travels over `POST`: writes become DATA, the end becomes gRPC trailers.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use http_body::{Body, Frame};
+use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard, PollSender};
+
+use super::outbox::Write;
+
+/// Gives the transport one write after the other. What the transport has taken is known when it asks for more.
+pub(crate) struct SessionBody {
+    writes: mpsc::Receiver<Write>,
+    current: Option<Write>,
+    ended: bool,
+    _dropped: DropGuard,
+}
+
+/// A body, the way to it, and a token that says when it has been dropped: read to its end, or given up.
+pub(super) fn channel() -> (PollSender<Write>, CancellationToken, SessionBody) {
+    let (sender, writes) = mpsc::channel(1);
+    let dropped = CancellationToken::new();
+    let body = SessionBody { writes, current: None, ended: false, _dropped: dropped.clone().drop_guard() };
+    (PollSender::new(sender), dropped, body)
+}
+
+impl Body for SessionBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        loop {
+            if let Some(write) = &mut self.current
+                && !write.bytes.is_empty()
+            {
+                let len = write.bytes.len().min(MAX_FRAME);
+                return Poll::Ready(Some(Ok(Frame::data(write.bytes.split_to(len)))));
+            }
+            // Only here are the bytes of the last frame out of our hands: its reservation ends.
+            self.current = None;
+            if self.ended {
+                return Poll::Ready(None);
+            }
+            match ready!(self.writes.poll_recv(cx)) {
+                Some(write) => self.current = Some(write),
+                None => {
+                    self.ended = true;
+                    return Poll::Ready(Some(Ok(Frame::trailers(trailers()))));
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended
+    }
+}
+
+/// The transport buffers a frame beyond the client's window: this bounds what it holds unaccounted.
+const MAX_FRAME: usize = 64 * 1024;
+
+fn trailers() -> HeaderMap {
+    HeaderMap::from_iter([(HeaderName::from_static("grpc-status"), HeaderValue::from_static("0"))])
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn writes_come_out_in_order_and_end_with_the_status() {
+        let (mut sender, dropped, mut body) = channel();
+        let large = Bytes::from(vec![b'x'; MAX_FRAME + 1]);
+        std::future::poll_fn(|cx| sender.poll_reserve(cx)).await.unwrap();
+        sender.send_item(Write::new(large, None)).unwrap();
+        sender.close();
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap().len(), MAX_FRAME);
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap().len(), 1);
+        let trailers = body.frame().await.unwrap().unwrap().into_trailers().unwrap();
+        assert_eq!(trailers["grpc-status"], "0");
+        assert!(body.frame().await.is_none());
+        drop(body);
+        assert!(dropped.is_cancelled());
+    }
+}

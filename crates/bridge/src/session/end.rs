@@ -1,0 +1,62 @@
+//! Why a session is over, and what its client is told.
+
+use sluicegate_protocol::Close;
+
+use super::frames::FrameError;
+
+/// Why a session is over.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum End {
+    /// The gateway said so, with what the client is to be told.
+    Closed(Close),
+    /// The peer left: end of its stream, or a reset.
+    Left,
+    /// The bridge is shutting down.
+    Drained,
+    /// No answer to pings.
+    Silent,
+    /// Output was not taken.
+    Stalled,
+    /// The gateway's gRPC framing cannot be followed.
+    Unreadable(FrameError),
+}
+
+impl End {
+    /// The last message of the session.
+    pub(super) fn close(&self) -> Option<Close> {
+        let close = |code, reason: &str| Some(Close { code, reason: reason.to_owned() });
+        match self {
+            Self::Closed(content) => Some(content.clone()),
+            Self::Left => close(NORMAL, ""),
+            Self::Drained => close(GOING_AWAY, "going away"),
+            Self::Silent => close(INTERNAL, "no answer to ping"),
+            // Nothing more will be taken, this neither.
+            Self::Stalled => None,
+            Self::Unreadable(error @ FrameError::TooLarge { .. }) => close(TOO_LARGE, &error.to_string()),
+            Self::Unreadable(error @ FrameError::Compressed) => close(INTERNAL, &error.to_string()),
+        }
+    }
+
+    /// A name for metrics and logs.
+    pub(crate) fn label(&self) -> &'static str {
+        match self {
+            Self::Closed(_) => "closed",
+            Self::Left => "left",
+            Self::Drained => "drained",
+            Self::Silent => "silent",
+            Self::Stalled => "stalled",
+            Self::Unreadable(FrameError::TooLarge { .. }) => "too_large",
+            Self::Unreadable(FrameError::Compressed) => "compressed",
+        }
+    }
+
+    /// Every label that there is.
+    pub(crate) const LABELS: [&str; 7] =
+        ["closed", "left", "drained", "silent", "stalled", "too_large", "compressed"];
+}
+
+// RFC 6455, section 7.4.1.
+const NORMAL: u32 = 1000;
+const GOING_AWAY: u32 = 1001;
+const TOO_LARGE: u32 = 1009;
+const INTERNAL: u32 = 1011;

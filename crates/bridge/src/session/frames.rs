@@ -1,0 +1,143 @@
+//! A session's inbound bytes, cut at will by the transport, become gRPC messages.
+
+use bytes::{Buf, Bytes, BytesMut};
+use sluicegate_protocol::grpc::{self, HEAD_LEN};
+
+/// Assembles length-prefixed messages (gRPC over HTTP/2, "Length-Prefixed-Message").
+///
+/// Worst case per session: one unfinished message of the maximum, doubled by the growth of its buffer, and one chunk of
+/// input.
+#[derive(Debug)]
+pub(super) struct Frames {
+    /// The input that has not been looked at.
+    chunk: Bytes,
+    /// The beginning of a message that did not end within its chunk, head included.
+    partial: BytesMut,
+    max: usize,
+}
+
+impl Frames {
+    /// Accepts messages of at most `max` bytes.
+    pub(super) fn new(max: usize) -> Self {
+        Self { chunk: Bytes::new(), partial: BytesMut::new(), max }
+    }
+
+    /// Appends input. To be called only when [`next`](Self::next) has said `None`.
+    pub(super) fn push(&mut self, chunk: Bytes) {
+        debug_assert!(self.chunk.is_empty(), "input is taken only when all before it has been used");
+        self.chunk = chunk;
+    }
+
+    /// The next whole message, without its head.
+    ///
+    /// A message that lies within one chunk is not copied.
+    pub(super) fn next(&mut self) -> Result<Option<Bytes>, FrameError> {
+        if self.partial.is_empty() {
+            if let Some(len) = message_len(&self.chunk, self.max)?
+                && let Some(end) = HEAD_LEN.checked_add(len)
+                && self.chunk.len() >= end
+            {
+                self.chunk.advance(HEAD_LEN);
+                return Ok(Some(self.chunk.split_to(len)));
+            }
+        } else if self.partial.len() < HEAD_LEN {
+            self.fill(HEAD_LEN);
+        }
+        if let Some(len) = message_len(&self.partial, self.max)? {
+            self.fill(HEAD_LEN.saturating_add(len));
+            if self.partial.len() == HEAD_LEN.saturating_add(len) {
+                let mut message = std::mem::take(&mut self.partial).freeze();
+                message.advance(HEAD_LEN);
+                return Ok(Some(message));
+            }
+        } else {
+            self.fill(HEAD_LEN);
+            if self.partial.len() == HEAD_LEN {
+                return self.next();
+            }
+        }
+        Ok(None)
+    }
+
+    /// Moves input behind the unfinished message until that has `target` bytes.
+    fn fill(&mut self, target: usize) {
+        let missing = target.saturating_sub(self.partial.len()).min(self.chunk.len());
+        self.partial.extend_from_slice(&self.chunk.split_to(missing));
+    }
+}
+
+/// Why no further message can be found in a session's input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum FrameError {
+    /// The peer announces more than the bridge is willing to hold.
+    #[error("message of {len} bytes exceeds the limit of {max}")]
+    TooLarge { len: usize, max: usize },
+    /// Compression was never agreed on.
+    #[error("compressed message, which was never agreed on")]
+    Compressed,
+}
+
+/// What the head at the front of `bytes` announces, if it is all there.
+fn message_len(bytes: &[u8], max: usize) -> Result<Option<usize>, FrameError> {
+    let Some(head) = bytes.first_chunk::<HEAD_LEN>() else { return Ok(None) };
+    let len = grpc::message_len(*head).map_err(|_| FrameError::Compressed)?;
+    let len = usize::try_from(len).unwrap_or(usize::MAX);
+    if len > max {
+        return Err(FrameError::TooLarge { len, max });
+    }
+    Ok(Some(len))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn framed(messages: &[&[u8]]) -> Vec<u8> {
+        let head = |m: &&[u8]| grpc::head(u32::try_from(m.len()).unwrap());
+        messages.iter().flat_map(|m| [&head(m)[..], m].concat()).collect()
+    }
+
+    fn read(chunks: &[&[u8]], max: usize) -> Result<Vec<Bytes>, FrameError> {
+        let mut frames = Frames::new(max);
+        let mut messages = Vec::new();
+        for chunk in chunks {
+            frames.push(Bytes::copy_from_slice(chunk));
+            while let Some(message) = frames.next()? {
+                messages.push(message);
+            }
+        }
+        Ok(messages)
+    }
+
+    #[track_caller]
+    fn check(messages: &[&[u8]]) {
+        let wire = framed(messages);
+        for cut in 0..=wire.len() {
+            let (head, tail) = wire.split_at(cut);
+            assert_eq!(read(&[head, tail], 64).unwrap(), messages, "cut at byte {cut}");
+        }
+        let bytes: Vec<&[u8]> = wire.chunks(1).collect();
+        assert_eq!(read(&bytes, 64).unwrap(), messages, "byte by byte");
+    }
+
+    #[test]
+    fn messages_are_found_wherever_the_transport_cuts() {
+        check(&[]);
+        check(&[b""]);
+        check(&[b"one"]);
+        check(&[b"one", b"", b"three", &[7; 64]]);
+    }
+
+    #[test]
+    fn a_message_over_the_limit_is_refused_as_soon_as_its_head_is_there() {
+        let wire = grpc::head(65);
+        assert_eq!(read(&[&wire], 64), Err(FrameError::TooLarge { len: 65, max: 64 }));
+        let (head, tail) = wire.split_at(3);
+        assert_eq!(read(&[head, tail], 64), Err(FrameError::TooLarge { len: 65, max: 64 }));
+    }
+
+    #[test]
+    fn a_compressed_message_is_refused() {
+        assert_eq!(read(&[&[1, 0, 0, 0, 0]], 64), Err(FrameError::Compressed));
+    }
+}

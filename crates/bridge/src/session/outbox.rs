@@ -1,0 +1,127 @@
+//! Encoded answers on their way to the transport.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::answer::Answer;
+
+/// Answers in the order in which they were ready, cut into writes: whatever small answers are ready go out as one.
+///
+/// What it holds is bounded by the session's answer bytes: an answer comes with the permit of its reservation, which is
+/// given back when the transport has taken the bytes.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    writes: VecDeque<Write>,
+    /// Small answers behind the last of `writes`.
+    small: BytesMut,
+    /// The reservations of what is in `small`.
+    reserved: Option<OwnedSemaphorePermit>,
+}
+
+/// Bytes that are to be written as one, and the part of the session's answer bytes that they hold.
+#[derive(Debug)]
+pub(super) struct Write {
+    pub(super) bytes: Bytes,
+    /// Given back when the write is dropped.
+    _reserved: Option<OwnedSemaphorePermit>,
+}
+
+impl Write {
+    pub(super) fn new(bytes: Bytes, reserved: Option<OwnedSemaphorePermit>) -> Self {
+        Self { bytes, _reserved: reserved }
+    }
+}
+
+impl Outbox {
+    /// Appends an answer and says its length; what was reserved beyond that is given back.
+    pub(super) fn push(&mut self, answer: Answer, mut reserved: Option<OwnedSemaphorePermit>) -> usize {
+        let before = self.small.len();
+        let large = answer.encode(&mut self.small);
+        let len =
+            self.small.len().saturating_sub(before).saturating_add(large.as_ref().map_or(0, Bytes::len));
+        if let Some(reserved) = &mut reserved
+            && let Some(excess) = reserved.num_permits().checked_sub(len)
+        {
+            drop(reserved.split(excess));
+        }
+        if let Some(bytes) = large {
+            self.end_small();
+            self.writes.push_back(Write::new(bytes, reserved));
+            return len;
+        }
+        match (&mut self.reserved, reserved) {
+            (Some(all), Some(reserved)) => all.merge(reserved),
+            (all @ None, reserved) => *all = reserved,
+            (Some(_), None) => {}
+        }
+        len
+    }
+
+    /// The next write, if anything is ready.
+    pub(super) fn pop(&mut self) -> Option<Write> {
+        if self.writes.is_empty() {
+            self.end_small();
+        }
+        self.writes.pop_front()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.writes.is_empty() && self.small.is_empty()
+    }
+
+    /// So much is ready that waiting for more would not make the write better.
+    pub(super) fn is_worth_a_write(&self) -> bool {
+        !self.writes.is_empty() || self.small.len() >= FULL_WRITE
+    }
+
+    fn end_small(&mut self) {
+        if !self.small.is_empty() {
+            let bytes = self.small.split().freeze();
+            self.writes.push_back(Write::new(bytes, self.reserved.take()));
+        }
+    }
+}
+
+/// One HTTP/2 DATA frame of the default size.
+const FULL_WRITE: usize = 16 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    fn reserve(budget: &Arc<Semaphore>, bytes: u32) -> Option<OwnedSemaphorePermit> {
+        Some(Arc::clone(budget).try_acquire_many_owned(bytes).unwrap())
+    }
+
+    #[test]
+    fn small_answers_that_are_ready_together_are_one_write() {
+        let budget = Arc::new(Semaphore::new(1000));
+        let mut outbox = Outbox::default();
+        for sequence in 1..=3 {
+            outbox.push(Answer::pong(sequence, "state".into()), reserve(&budget, 100));
+        }
+        let write = outbox.pop().unwrap();
+        assert!(outbox.is_empty());
+        assert_eq!(budget.available_permits(), 1000 - write.bytes.len());
+        drop(write);
+        assert_eq!(budget.available_permits(), 1000);
+    }
+
+    #[test]
+    fn a_large_answer_keeps_its_place_between_small_ones() {
+        let mut outbox = Outbox::default();
+        let messages = Bytes::from(vec![b'm'; 100_000]);
+        outbox.push(Answer::pong(1, "a".into()), None);
+        outbox.push(Answer::Messages { sequence: 2, messages: messages.clone() }, None);
+        outbox.push(Answer::pong(3, "b".into()), None);
+        let writes: Vec<Bytes> = std::iter::from_fn(|| outbox.pop()).map(|w| w.bytes).collect();
+        assert_eq!(writes.len(), 3);
+        assert_eq!(writes[1], messages);
+    }
+}

@@ -1,0 +1,344 @@
+//! A session over an in-memory stream, with the clock paused.
+
+use bytes::{Buf, BytesMut};
+use prost::Message;
+use sluicegate_protocol::control_req::Control as Ask;
+use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_protocol::{
+    Close, CmdEmpty, CmdKafkaFetch, CmdKafkaListOffset, CmdPing, ControlReq, ControlResp, PubSubReq,
+    PubSubResp, Refusal, grpc,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::task::JoinHandle;
+
+use super::*;
+
+/// The gateway's end of a session.
+struct Peer {
+    stream: DuplexStream,
+    unread: BytesMut,
+    session: JoinHandle<End>,
+    drain: CancellationToken,
+    cluster: Arc<Cluster>,
+}
+
+impl Peer {
+    fn start() -> Self {
+        Self::with(|_| {})
+    }
+
+    fn with(change: impl FnOnce(&mut Limits)) -> Self {
+        let mut limits = Limits {
+            max_request_bytes: 1 << 20,
+            max_commands: 16,
+            answer_bytes: 1 << 20,
+            ping_interval: Duration::from_secs(30),
+            close_timeout: Duration::from_secs(5),
+            drain_grace: Duration::from_secs(5),
+        };
+        change(&mut limits);
+        let (stream, session) = tokio::io::duplex(PIPE_BYTES);
+        let drain = CancellationToken::new();
+        let cluster = Arc::new(Cluster::script(MAX_FETCH));
+        let run = {
+            let (cluster, drain) = (Arc::clone(&cluster), drain.clone());
+            async move { run(Transport::stream(session), cluster, &limits, drain).await }
+        };
+        Self { stream, unread: BytesMut::new(), session: tokio::spawn(run), drain, cluster }
+    }
+
+    async fn send(&mut self, message: &[u8]) {
+        self.stream.write_all(&framed(message)).await.unwrap();
+    }
+
+    async fn ask(&mut self, sequence: i64, req: Req) {
+        self.send(&PubSubReq { sequence, req: Some(req) }.encode_to_vec()).await;
+    }
+
+    async fn control(&mut self, control: Ask) {
+        self.ask(0, Req::Control(ControlReq { control: Some(control) })).await;
+    }
+
+    /// The next answer; `None` at the end of the stream.
+    async fn next(&mut self) -> Option<PubSubResp> {
+        loop {
+            if let Some(head) = self.unread.first_chunk() {
+                let len = usize::try_from(grpc::message_len(*head).unwrap()).unwrap();
+                if self.unread.len() >= grpc::HEAD_LEN + len {
+                    self.unread.advance(grpc::HEAD_LEN);
+                    return Some(PubSubResp::decode(self.unread.split_to(len)).unwrap());
+                }
+            }
+            if self.stream.read_buf(&mut self.unread).await.unwrap() == 0 {
+                assert!(self.unread.is_empty(), "the stream ends within a message");
+                return None;
+            }
+        }
+    }
+
+    async fn answer(&mut self) -> (i64, Resp) {
+        let answer = self.next().await.expect("an answer");
+        (answer.sequence, answer.resp.expect("a body"))
+    }
+
+    /// What comes, up to the end of the stream, and why the session ended.
+    async fn rest(mut self) -> (Vec<PubSubResp>, End) {
+        let mut answers = Vec::new();
+        while let Some(answer) = self.next().await {
+            answers.push(answer);
+        }
+        drop(self.stream);
+        (answers, self.session.await.unwrap())
+    }
+
+    async fn expect_close(self, code: u32, reason: &str) -> End {
+        let (answers, end) = self.rest().await;
+        assert_eq!(answers, [close(code, reason)]);
+        end
+    }
+}
+
+const PIPE_BYTES: usize = 16 * 1024;
+const MAX_FETCH: usize = 256 * 1024;
+
+fn framed(message: &[u8]) -> Vec<u8> {
+    [&grpc::head(u32::try_from(message.len()).unwrap()), message].concat()
+}
+
+fn ping(state: &'static [u8]) -> Req {
+    Req::CmdPing(CmdPing { state: state.into() })
+}
+
+/// A fetch that takes `millis` and gives `bytes`.
+fn fetch(millis: u64, bytes: i32) -> Req {
+    Req::CmdKafkaFetch(CmdKafkaFetch { topic: millis.to_string(), partition: bytes, offset: 0 })
+}
+
+fn control(control: Control) -> PubSubResp {
+    PubSubResp { sequence: 0, resp: Some(Resp::Control(ControlResp { control: Some(control) })) }
+}
+
+fn close(code: u32, reason: &str) -> PubSubResp {
+    control(Control::Close(Close { code, reason: reason.into() }))
+}
+
+fn error_of(resp: &Resp) -> &str {
+    match resp {
+        Resp::ErrorResp(error) => &error.message,
+        other => panic!("{other:?} where an error was expected"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ping_is_answered_with_its_state_and_sequence() {
+    let mut peer = Peer::start();
+    peer.ask(7, ping(b"state")).await;
+    assert_eq!(
+        peer.answer().await,
+        (7, Resp::PongResp(sluicegate_protocol::PongResp { state: "state".into() }))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_followed_is_said_and_the_session_goes_on() {
+    let mut peer = Peer::start();
+    peer.ask(1, Req::CmdEmpty(CmdEmpty {})).await;
+    peer.send(&[0x08, 0x02, 0xC2, 0x3E, 0x00]).await;
+    peer.send(&[0xFF]).await;
+    peer.send(&[]).await;
+    peer.send(&[0x08, 0x05]).await;
+    peer.control(Ask::Refusal(Refusal { sequence: 4, message: "too much".into() })).await;
+    peer.ask(5, ping(b"")).await;
+    for (sequence, message) in
+        [(1, "unknown command"), (2, "unknown command"), (0, "wrong command"), (4, "too much")]
+    {
+        let (got, resp) = peer.answer().await;
+        assert_eq!((got, error_of(&resp)), (sequence, message));
+    }
+    assert_eq!(peer.answer().await.0, 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_command_delays_no_other() {
+    let mut peer = Peer::start();
+    peer.ask(1, fetch(900, 10)).await;
+    peer.ask(2, fetch(100, 20)).await;
+    let list = CmdKafkaListOffset { topic: "t".into(), partition: 0, timestamp: 42 };
+    peer.ask(3, Req::CmdKafkaListOffset(list)).await;
+    peer.control(Ask::Pong("p".into())).await;
+    let mut order = Vec::new();
+    for _ in 0..4 {
+        order.push(peer.answer().await.0);
+    }
+    assert_eq!(order, [0, 3, 2, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn commands_beyond_the_bound_wait_for_earlier_ones() {
+    let mut peer = Peer::with(|limits| limits.max_commands = 2);
+    let start = Instant::now();
+    for sequence in 1..=4 {
+        peer.ask(sequence, fetch(100, 10)).await;
+    }
+    for (sequence, millis) in [(1, 100), (2, 100), (3, 200), (4, 200)] {
+        assert_eq!(peer.answer().await.0, sequence);
+        assert_eq!(start.elapsed().as_millis(), millis);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_reads_nothing_has_no_more_than_its_answer_bytes_made() {
+    let mut peer = Peer::start();
+    let each = i32::try_from(MAX_FETCH / 2).unwrap();
+    let asked = tokio::spawn(async move {
+        for sequence in 1..=100 {
+            peer.ask(sequence, fetch(1, each)).await;
+        }
+        peer
+    });
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let peer = asked.await.unwrap();
+    let made = peer.cluster.metrics.answer_bytes.get();
+    assert!((1 << 19..=(1 << 20) + PIPE_BYTES as u64 + 1024).contains(&made), "{made} bytes were made");
+    drop(peer.stream);
+    assert_eq!(peer.session.await.unwrap(), End::Left);
+}
+
+#[tokio::test(start_paused = true)]
+async fn input_is_not_read_while_answers_cannot_go() {
+    let mut peer = Peer::start();
+    let request = framed(&PubSubReq { sequence: 1, req: Some(ping(&[7; 1000])) }.encode_to_vec());
+    let mut sent = 0;
+    while tokio::time::timeout(Duration::from_secs(1), peer.stream.write_all(&request)).await.is_ok() {
+        sent += request.len();
+    }
+    assert!(sent < (1 << 20) + 4 * PIPE_BYTES, "{sent} bytes were taken");
+    assert!(sent > 1 << 19, "only {sent} bytes were taken");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_larger_than_the_session_may_hold_is_delivered_alone() {
+    let mut peer = Peer::with(|limits| limits.answer_bytes = 16 * 1024);
+    for sequence in 1..=3 {
+        peer.ask(sequence, fetch(10, 100_000)).await;
+    }
+    for sequence in 1..=3 {
+        let (got, resp) = peer.answer().await;
+        assert_eq!(got, sequence);
+        assert!(matches!(resp, Resp::KafkaFetchResp(_)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_cancels_what_is_in_flight_and_comes_back_last() {
+    let mut peer = Peer::start();
+    peer.ask(1, fetch(60_000, 10)).await;
+    peer.ask(2, ping(b"")).await;
+    peer.control(Ask::Close(Close { code: 4000, reason: "enough".into() })).await;
+    peer.ask(3, ping(b"")).await;
+    let start = Instant::now();
+    let (answers, end) = peer.rest().await;
+    assert_eq!(answers.iter().map(|answer| answer.sequence).collect::<Vec<_>>(), [2, 0]);
+    assert_eq!(answers[1], close(4000, "enough"));
+    assert_eq!(end, End::Closed(Close { code: 4000, reason: "enough".into() }));
+    assert!(start.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_without_a_status_stays_without() {
+    let mut peer = Peer::start();
+    peer.control(Ask::Close(Close::default())).await;
+    peer.expect_close(0, "").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_is_asked_about_twice_and_then_ends_the_session() {
+    let mut peer = Peer::start();
+    let start = Instant::now();
+    for seconds in [30, 60] {
+        assert_eq!(peer.next().await, Some(control(Control::Ping(Bytes::new()))));
+        assert_eq!(start.elapsed().as_secs(), seconds);
+    }
+    assert_eq!(peer.expect_close(1011, "no answer to ping").await, End::Silent);
+    assert_eq!(start.elapsed().as_secs(), 90);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_answers_pings_stays() {
+    let mut peer = Peer::start();
+    for _ in 0..20 {
+        assert_eq!(peer.next().await, Some(control(Control::Ping(Bytes::new()))));
+        peer.control(Ask::Alive(Bytes::new())).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn output_that_nobody_takes_ends_the_session() {
+    let mut peer = Peer::start();
+    let start = Instant::now();
+    peer.ask(1, fetch(1, 200_000)).await;
+    assert_eq!(peer.session.await.unwrap(), End::Stalled);
+    assert_eq!(start.elapsed().as_secs(), 90);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_answers_what_is_in_flight_and_says_goodbye() {
+    let mut peer = Peer::start();
+    peer.ask(1, fetch(2_000, 10)).await;
+    peer.ask(2, ping(b"")).await;
+    assert_eq!(peer.answer().await.0, 2);
+    peer.drain.cancel();
+    assert_eq!(peer.answer().await.0, 1);
+    assert_eq!(peer.expect_close(1001, "going away").await, End::Drained);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_does_not_wait_longer_than_its_grace() {
+    let mut peer = Peer::start();
+    peer.ask(1, fetch(60_000, 10)).await;
+    peer.ask(2, ping(b"")).await;
+    assert_eq!(peer.answer().await.0, 2);
+    let start = Instant::now();
+    peer.drain.cancel();
+    assert_eq!(peer.expect_close(1001, "going away").await, End::Drained);
+    assert_eq!(start.elapsed().as_secs(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_over_the_limit_ends_the_session() {
+    let mut peer = Peer::with(|limits| limits.max_request_bytes = 100);
+    peer.stream.write_all(&grpc::head(101)).await.unwrap();
+    peer.expect_close(1009, "message of 101 bytes exceeds the limit of 100").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_compressed_request_ends_the_session() {
+    let mut peer = Peer::start();
+    peer.stream.write_all(&[1, 0, 0, 0, 0]).await.unwrap();
+    peer.expect_close(1011, "compressed message, which was never agreed on").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_leaves_releases_everything_at_once() {
+    let mut peer = Peer::start();
+    let start = Instant::now();
+    peer.ask(1, fetch(60_000, 10)).await;
+    peer.ask(2, fetch(1, 200_000)).await;
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    drop(peer.stream);
+    assert_eq!(peer.session.await.unwrap(), End::Left);
+    assert!(start.elapsed() < Duration::from_secs(1));
+    assert_eq!(Arc::strong_count(&peer.cluster), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_never_ends_its_side_is_given_up() {
+    let mut peer = Peer::start();
+    peer.drain.cancel();
+    assert_eq!(peer.next().await, Some(close(1001, "going away")));
+    assert_eq!(peer.next().await, None);
+    let start = Instant::now();
+    assert_eq!(peer.session.await.unwrap(), End::Drained);
+    assert_eq!(start.elapsed().as_secs(), 5);
+}

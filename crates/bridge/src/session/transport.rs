@@ -1,0 +1,130 @@
+//! The two ways in which a session's bytes travel, behind one set of calls.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use futures_util::{Stream, TryStreamExt};
+use http_body::Body;
+use http_body_util::BodyExt;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::io::ReaderStream;
+use tokio_util::sync::{PollSender, WaitForCancellationFutureOwned};
+
+use super::body::{self, SessionBody};
+use super::outbox::{Outbox, Write};
+
+/// A session's bytes, in and out.
+pub(crate) struct Transport {
+    pub(super) input: Input,
+    pub(super) output: Output,
+}
+
+/// Inbound bytes, cut at will.
+pub(super) type Input = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
+
+impl Transport {
+    /// Over an upgraded stream.
+    pub(crate) fn stream(io: impl AsyncRead + AsyncWrite + Send + 'static) -> Self {
+        let (read, write) = tokio::io::split(io);
+        Self {
+            input: Box::pin(ReaderStream::with_capacity(read, READ_BYTES)),
+            output: Output::Stream { io: Box::pin(write), write: None },
+        }
+    }
+
+    /// Over the body of a request and that of its response, which is returned.
+    pub(crate) fn bodies<B>(request: B) -> (Self, SessionBody)
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: std::error::Error + Send + Sync + 'static,
+    {
+        let (writes, dropped, body) = body::channel();
+        let input = request.into_data_stream().map_err(io::Error::other);
+        let dropped = Box::pin(dropped.cancelled_owned());
+        (Self { input: Box::pin(input), output: Output::Body { writes, dropped } }, body)
+    }
+}
+
+/// Where answers go.
+pub(super) enum Output {
+    Stream { io: Pin<Box<dyn AsyncWrite + Send>>, write: Option<Write> },
+    Body { writes: PollSender<Write>, dropped: Pin<Box<WaitForCancellationFutureOwned>> },
+}
+
+/// The peer takes no more output: it left.
+#[derive(Debug)]
+pub(super) struct Gone;
+
+impl Output {
+    /// Hands the transport as much as it takes of what is ready. Pending where it takes nothing, or nothing is ready.
+    pub(super) fn poll_progress(
+        &mut self,
+        cx: &mut Context<'_>,
+        outbox: &mut Outbox,
+    ) -> Poll<Result<(), Gone>> {
+        match self {
+            Self::Stream { io, write: current } => {
+                let Some(mut write) = current.take().or_else(|| outbox.pop()) else { return Poll::Pending };
+                let len = write.bytes.len().min(MAX_WRITE);
+                let polled = io.as_mut().poll_write(cx, write.bytes.get(..len).unwrap_or_default());
+                if let Poll::Ready(Ok(taken)) = polled {
+                    write.bytes.advance(taken);
+                }
+                if write.bytes.has_remaining() {
+                    *current = Some(write);
+                }
+                match ready!(polled) {
+                    Ok(taken) if taken > 0 => Poll::Ready(Ok(())),
+                    _ => Poll::Ready(Err(Gone)),
+                }
+            }
+            Self::Body { writes, .. } => {
+                if outbox.is_empty() {
+                    return Poll::Pending;
+                }
+                ready!(writes.poll_reserve(cx)).map_err(|_| Gone)?;
+                match outbox.pop() {
+                    Some(write) => Poll::Ready(writes.send_item(write).map_err(|_| Gone)),
+                    None => Poll::Pending,
+                }
+            }
+        }
+    }
+
+    /// Everything taken from the outbox is with the transport.
+    pub(super) fn is_idle(&self) -> bool {
+        match self {
+            Self::Stream { write, .. } => write.is_none(),
+            Self::Body { .. } => true,
+        }
+    }
+
+    /// Ready once the peer is known to take no more output. An upgraded stream tells it through its input.
+    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Stream { .. } => Poll::Pending,
+            Self::Body { dropped, .. } => dropped.as_mut().poll(cx),
+        }
+    }
+
+    /// Ends the output. Ready when the transport has all of it.
+    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            // An error says that the peer left: there is nothing to end then.
+            Self::Stream { io, .. } => io.as_mut().poll_shutdown(cx).map(drop),
+            Self::Body { writes, dropped } => {
+                writes.close();
+                dropped.as_mut().poll(cx)
+            }
+        }
+    }
+}
+
+/// Read at once from an upgraded stream; what an idle session's input costs.
+const READ_BYTES: usize = 4 * 1024;
+
+/// Given at once to an upgraded stream, which copies it and queues up to four of them: one HTTP/2 DATA frame of the
+/// default size each.
+const MAX_WRITE: usize = 16 * 1024;

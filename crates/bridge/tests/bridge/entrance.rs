@@ -1,0 +1,162 @@
+//! Sessions over both entrances, and who is let in.
+
+use std::time::{Duration, Instant};
+
+use sluicegate_protocol::control_resp::Control;
+use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_protocol::{
+    Close, CmdKafkaFetch, CmdKafkaListOffset, ControlReq, ControlResp, PongResp, PubSubResp, control_req,
+};
+
+use crate::support::{ENTRANCES, Entrance, Gateway, Refused, ping, start, start_with};
+
+const SECRET: &str = "correct-horse-battery-staple";
+
+fn close(code: u32, reason: &str) -> PubSubResp {
+    let close = Control::Close(Close { code, reason: reason.into() });
+    PubSubResp { sequence: 0, resp: Some(Resp::Control(ControlResp { control: Some(close) })) }
+}
+
+#[tokio::test]
+async fn a_session_answers_pings_and_echoes_the_close() {
+    let bridge = start("").await;
+    let gateway = Gateway::connect(&bridge).await;
+    for entrance in ENTRANCES {
+        let mut stream = gateway.open(entrance, &[]).await.unwrap();
+        stream.ask(7, ping("state")).await;
+        let resp = Some(Resp::PongResp(PongResp { state: "state".into() }));
+        assert_eq!(stream.next().await, Some(PubSubResp { sequence: 7, resp }), "{entrance:?}");
+        let content = Close { code: 4001, reason: "done".into() };
+        let control = control_req::Control::Close(content);
+        stream.ask(0, Req::Control(ControlReq { control: Some(control) })).await;
+        assert_eq!(stream.next().await, Some(close(4001, "done")), "{entrance:?}");
+        assert_eq!(stream.next().await, None, "{entrance:?}");
+        let trailers = stream.receive.trailers().await.unwrap();
+        match entrance {
+            Entrance::Connect => assert_eq!(trailers, None),
+            Entrance::Post => assert_eq!(trailers.unwrap()["grpc-status"], "0"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn with_kafka_down_commands_get_their_error_in_bounded_time() {
+    let bridge = start("").await;
+    let gateway = Gateway::connect(&bridge).await;
+    for entrance in ENTRANCES {
+        let mut stream = gateway.open(entrance, &[]).await.unwrap();
+        let asked = Instant::now();
+        let fetch = CmdKafkaFetch { topic: "t".into(), partition: 3, offset: 0 };
+        stream.ask(1, Req::CmdKafkaFetch(fetch)).await;
+        let list = CmdKafkaListOffset { topic: "t".into(), partition: 3, timestamp: -1 };
+        stream.ask(2, Req::CmdKafkaListOffset(list)).await;
+        stream.ask(3, ping("")).await;
+        for _ in 0..3 {
+            let PubSubResp { sequence, resp } = stream.next().await.unwrap();
+            let expected = match sequence {
+                1 => "failed to fetch message, topic: t, partition: 3, err: ",
+                2 => "failed to list offset, topic: t, partition: 3, err: ",
+                _ => continue,
+            };
+            let Some(Resp::ErrorResp(error)) = resp else { panic!("{resp:?}") };
+            assert!(error.message.starts_with(expected), "{}", error.message);
+            assert!(error.retriable, "{}", error.message);
+        }
+        assert!(asked.elapsed() < Duration::from_secs(10));
+    }
+}
+
+#[tokio::test]
+async fn only_the_secret_lets_a_gateway_in() {
+    let bridge = start_with(&format!("gateway_secret = \"{SECRET}\""), "").await;
+    let gateway = Gateway::connect(&bridge).await;
+    for entrance in ENTRANCES {
+        gateway.open(entrance, &[("sluicegate-gateway-secret", SECRET)]).await.unwrap();
+        check(&gateway, entrance, &[], 401, "header sluicegate-gateway-secret is missing\n").await;
+        let wrong = [("sluicegate-gateway-secret", "wrong")];
+        let text = "header sluicegate-gateway-secret is not the bridge's secret\n";
+        check(&gateway, entrance, &wrong, 401, text).await;
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_cluster_and_a_full_bridge_are_refused() {
+    let bridge = start("[limits]\nmax_sessions = 1").await;
+    let gateway = Gateway::connect(&bridge).await;
+    for entrance in ENTRANCES {
+        let text = "no cluster nowhere is configured, header sluicegate-cluster names one\n";
+        check(&gateway, entrance, &[("sluicegate-cluster", "nowhere")], 404, text).await;
+    }
+    let mut stream = gateway.open(Entrance::Connect, &[("sluicegate-cluster", "default")]).await.unwrap();
+    for entrance in ENTRANCES {
+        let refused = check(&gateway, entrance, &[], 503, "the bridge serves as many as it may\n").await;
+        assert_eq!(refused.headers["retry-after"], "1");
+    }
+    stream.ask(1, ping("")).await;
+    assert_eq!(stream.next().await.unwrap().sequence, 1);
+}
+
+#[tokio::test]
+async fn other_paths_are_not_served() {
+    let bridge = start("").await;
+    let gateway = Gateway::connect(&bridge).await;
+    let refused = gateway.request(Entrance::Connect.request("/pubsub"), &[]).await.err().unwrap();
+    assert_eq!(refused.status, 404);
+    assert!(refused.text.contains("rewrite it to /sluicegate.v1.Bridge/Session"), "{}", refused.text);
+    let refused = gateway.request(Entrance::Post.request("/other"), &[]).await.err().unwrap();
+    assert_eq!(refused.status, 404);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_is_noticed_within_a_second() {
+    let bridge = start("").await;
+    let gateway = Gateway::connect(&bridge).await;
+    for entrance in ENTRANCES {
+        let mut stream = gateway.open(entrance, &[]).await.unwrap();
+        stream.ask(1, ping("")).await;
+        assert!(stream.next().await.is_some());
+        assert!(sessions(&bridge).await == 1, "{entrance:?}");
+        drop(stream);
+        let left = Instant::now();
+        while sessions(&bridge).await != 0 {
+            assert!(left.elapsed() < Duration::from_secs(1), "{entrance:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_drain_closes_sessions_and_lets_nobody_in() {
+    for entrance in ENTRANCES {
+        let bridge = start("").await;
+        let gateway = Gateway::connect(&bridge).await;
+        let mut stream = gateway.open(entrance, &[]).await.unwrap();
+        let started = Instant::now();
+        let drain = tokio::spawn(bridge.drain());
+        assert_eq!(stream.next().await, Some(close(1001, "going away")), "{entrance:?}");
+        assert_eq!(stream.next().await, None);
+        drop(stream);
+        drop(gateway);
+        drain.await.unwrap();
+        assert!(started.elapsed() < Duration::from_secs(3), "{entrance:?}: {:?}", started.elapsed());
+    }
+}
+
+async fn sessions(bridge: &sluicegate_bridge::Bridge) -> u32 {
+    let (_, text) = crate::support::admin(bridge, "/metrics").await;
+    let line = text.lines().find_map(|line| line.strip_prefix("sluicegate_sessions{cluster=\"default\"} "));
+    line.unwrap().parse().unwrap()
+}
+
+async fn check(
+    gateway: &Gateway,
+    entrance: Entrance,
+    headers: &[(&str, &str)],
+    status: u16,
+    text: &str,
+) -> Refused {
+    let refused = gateway.open(entrance, headers).await.err().expect("a refusal");
+    assert_eq!((refused.status.as_u16(), &refused.text[..]), (status, text), "{entrance:?}");
+    refused
+}

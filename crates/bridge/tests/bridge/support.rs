@@ -1,0 +1,224 @@
+//! A bridge on free ports, and an HTTP/2 client that speaks to it as a gateway does.
+
+use bytes::{Buf, Bytes, BytesMut};
+use h2::client::{ResponseFuture, SendRequest};
+use h2::ext::Protocol;
+use h2::{RecvStream, SendStream};
+use http::{HeaderMap, Method, Request, StatusCode};
+use prost::Message;
+use sluicegate_bridge::Bridge;
+use sluicegate_bridge::config::Config;
+use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::{CmdPing, PubSubReq, PubSubResp, SESSION_PATH, grpc};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// A bridge with `more` behind a minimal configuration. Nothing listens where its cluster should be.
+pub(crate) async fn start(more: &str) -> Bridge {
+    start_with("", more).await
+}
+
+/// The same, with `keys` of the configuration's root.
+pub(crate) async fn start_with(keys: &str, more: &str) -> Bridge {
+    let text = format!(
+        r#"
+        listen = "127.0.0.1:0"
+        admin_listen = "127.0.0.1:0"
+        {keys}
+        [clusters.default]
+        bootstrap.servers = "{}"
+        {more}
+        "#,
+        closed_port().await,
+    );
+    let config = Config::load(&text, std::iter::empty()).expect("a configuration");
+    Bridge::start(config).await.expect("free ports")
+}
+
+/// An address that refuses connections.
+pub(crate) async fn closed_port() -> std::net::SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    listener.local_addr().unwrap()
+}
+
+/// A gateway's connection.
+#[derive(Clone)]
+pub(crate) struct Gateway {
+    http: SendRequest<Bytes>,
+}
+
+impl Gateway {
+    pub(crate) async fn connect(bridge: &Bridge) -> Self {
+        Self::over(TcpStream::connect(bridge.address()).await.unwrap()).await
+    }
+
+    pub(crate) async fn over(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
+        let (http, connection) = h2::client::handshake(io).await.unwrap();
+        tokio::spawn(connection);
+        let mut http = http.ready().await.unwrap();
+        // RFC 8441: the server's SETTINGS say that it takes an extended CONNECT.
+        while !http.is_extended_connect_protocol_enabled() {
+            tokio::task::yield_now().await;
+            http = http.ready().await.unwrap();
+        }
+        Self { http }
+    }
+
+    /// Opens a session in the way of `entrance`.
+    pub(crate) async fn open(&self, entrance: Entrance, headers: &[(&str, &str)]) -> Result<Stream, Refused> {
+        self.request(entrance.request(SESSION_PATH), headers).await
+    }
+
+    pub(crate) async fn request(
+        &self,
+        mut request: Request<()>,
+        headers: &[(&str, &str)],
+    ) -> Result<Stream, Refused> {
+        for (name, value) in headers {
+            let name: http::HeaderName = name.parse().unwrap();
+            request.headers_mut().insert(name, value.parse().unwrap());
+        }
+        let mut http = self.http.clone().ready().await.unwrap();
+        let (response, send): (ResponseFuture, SendStream<Bytes>) =
+            http.send_request(request, false).unwrap();
+        let (parts, receive) = response.await.unwrap().into_parts();
+        let mut stream = Stream { send, receive, unread: BytesMut::new() };
+        if parts.status != StatusCode::OK {
+            let mut body = Vec::new();
+            while let Some(chunk) = stream.chunk().await {
+                body.extend_from_slice(&chunk);
+            }
+            let text = String::from_utf8(body).unwrap();
+            return Err(Refused { status: parts.status, headers: parts.headers, text });
+        }
+        assert_eq!(parts.headers["content-type"], "application/grpc");
+        Ok(stream)
+    }
+
+    /// One command.
+    pub(crate) async fn call(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        message: &[u8],
+    ) -> (Option<Bytes>, HeaderMap) {
+        let mut request = Entrance::Post.request(path);
+        for (name, value) in headers {
+            let name: http::HeaderName = name.parse().unwrap();
+            request.headers_mut().insert(name, value.parse().unwrap());
+        }
+        let mut http = self.http.clone().ready().await.unwrap();
+        let (response, mut send) = http.send_request(request, false).unwrap();
+        send.send_data(framed(message), true).unwrap();
+        let (parts, receive) = response.await.unwrap().into_parts();
+        if parts.headers.contains_key("grpc-status") {
+            return (None, parts.headers);
+        }
+        let mut stream = Stream { send, receive, unread: BytesMut::new() };
+        let answer = stream.message().await;
+        let trailers = stream.receive.trailers().await.unwrap().unwrap();
+        (answer, trailers)
+    }
+}
+
+/// How a session is opened.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Entrance {
+    Connect,
+    Post,
+}
+
+pub(crate) const ENTRANCES: [Entrance; 2] = [Entrance::Connect, Entrance::Post];
+
+impl Entrance {
+    pub(crate) fn request(self, path: &str) -> Request<()> {
+        let uri = format!("http://bridge{path}");
+        match self {
+            Self::Connect => {
+                let websocket = Protocol::from_static("websocket");
+                Request::builder().method(Method::CONNECT).uri(uri).extension(websocket).body(()).unwrap()
+            }
+            Self::Post => {
+                let request = Request::builder().method(Method::POST).uri(uri);
+                request.header("content-type", "application/grpc").header("te", "trailers").body(()).unwrap()
+            }
+        }
+    }
+}
+
+/// A session that was refused.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+}
+
+/// An open session.
+pub(crate) struct Stream {
+    pub(crate) send: SendStream<Bytes>,
+    pub(crate) receive: RecvStream,
+    unread: BytesMut,
+}
+
+impl Stream {
+    pub(crate) async fn ask(&mut self, sequence: i64, req: Req) {
+        let message = framed(&PubSubReq { sequence, req: Some(req) }.encode_to_vec());
+        self.write(message).await;
+    }
+
+    pub(crate) async fn write(&mut self, mut bytes: Bytes) {
+        while bytes.has_remaining() {
+            self.send.reserve_capacity(bytes.len());
+            let taken = std::future::poll_fn(|cx| self.send.poll_capacity(cx)).await.unwrap().unwrap();
+            self.send.send_data(bytes.split_to(taken.min(bytes.len())), false).unwrap();
+        }
+    }
+
+    /// The next answer; `None` at the end.
+    pub(crate) async fn next(&mut self) -> Option<PubSubResp> {
+        Some(PubSubResp::decode(self.message().await?).unwrap())
+    }
+
+    async fn message(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(head) = self.unread.first_chunk() {
+                let end = grpc::HEAD_LEN + usize::try_from(grpc::message_len(*head).unwrap()).unwrap();
+                if self.unread.len() >= end {
+                    let mut message = self.unread.split_to(end);
+                    message.advance(grpc::HEAD_LEN);
+                    return Some(message.freeze());
+                }
+            }
+            let chunk = self.chunk().await?;
+            self.unread.extend_from_slice(&chunk);
+        }
+    }
+
+    async fn chunk(&mut self) -> Option<Bytes> {
+        let chunk = self.receive.data().await?.unwrap();
+        self.receive.flow_control().release_capacity(chunk.len()).unwrap();
+        Some(chunk)
+    }
+}
+
+pub(crate) fn framed(message: &[u8]) -> Bytes {
+    let head = grpc::head(u32::try_from(message.len()).unwrap());
+    [&head, message].concat().into()
+}
+
+pub(crate) fn ping(state: &str) -> Req {
+    Req::CmdPing(CmdPing { state: Bytes::copy_from_slice(state.as_bytes()) })
+}
+
+/// `GET path` on the admin port: status and body.
+pub(crate) async fn admin(bridge: &Bridge, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(bridge.admin_address()).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, body.to_owned())
+}
