@@ -40,7 +40,7 @@ pub enum Error {
         count: usize,
     },
     /// A part ended by itself.
-    #[error("{part} ended with {status}; its log ends with\n{tail}")]
+    #[error("{part} ended ({status}); its log {}", ends_with(tail))]
     Ended {
         /// Which.
         part: &'static str,
@@ -77,6 +77,10 @@ pub enum Error {
         /// Its reason.
         source: rdkafka::error::KafkaError,
     },
+}
+
+fn ends_with(tail: &str) -> String {
+    if tail.trim().is_empty() { "is empty".to_owned() } else { format!("ends with\n{tail}") }
 }
 
 impl Error {

@@ -11,6 +11,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener};
 use std::process;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::Error;
 
@@ -29,15 +30,12 @@ impl Port {
     pub fn pick() -> Result<Self, Error> {
         let first = FIRST;
         let last = first_ephemeral().saturating_sub(1).max(first);
-        let count = last.saturating_sub(first).saturating_add(1);
-        // Processes begin at different places, so that their claims seldom meet.
-        let start = u16::try_from(process::id().wrapping_mul(61) % u32::from(count)).unwrap_or(0);
-        let candidates = (0..count).map(|i| {
-            let step = u32::from(start).wrapping_add(u32::from(i)) % u32::from(count);
-            first.saturating_add(u16::try_from(step).unwrap_or(0))
-        });
-        for number in candidates {
-            match Self::claim(number) {
+        let count = u32::from(last.saturating_sub(first)).saturating_add(1);
+        // Processes begin at different places, and a port that was just given back is the last to be picked again.
+        let start = process::id().wrapping_mul(61);
+        for _ in 0..count {
+            let step = start.wrapping_add(PICKED.fetch_add(1, Ordering::Relaxed)) % count;
+            match Self::claim(first.saturating_add(u16::try_from(step).unwrap_or(0))) {
                 Err(Error::PortInUse(_)) => {}
                 result => return result,
             }
@@ -84,6 +82,7 @@ fn first_ephemeral() -> u16 {
 
 /// Above the ports that well-known services use.
 const FIRST: u16 = 20_000;
+static PICKED: AtomicU32 = AtomicU32::new(0);
 
 #[cfg(test)]
 mod tests {

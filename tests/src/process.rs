@@ -42,7 +42,7 @@ impl Process {
         let file = File::options().create(true).append(true).open(log);
         let file = file.map_err(Error::io(format!("open {}", log.display())))?;
         let both = file.try_clone().map_err(Error::io(format!("open {}", log.display())))?;
-        command.stdin(Stdio::null()).stdout(file).stderr(both).process_group(0);
+        command.stdin(Stdio::null()).stdout(file).stderr(both).env("NO_COLOR", "1").process_group(0);
         let program = command.get_program().to_string_lossy().into_owned();
         let child = spawn_mortal(command).map_err(Error::io(format!("start {part} as {program}")))?;
         let group = Pid::from_child(&child);
@@ -88,9 +88,26 @@ impl Process {
         let _ = self.child.wait();
     }
 
+    /// SIGKILL for this process only: what it started has to notice by itself.
+    pub fn kill_alone(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
     /// How it ended, if it has.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
+    }
+
+    /// Whether it still runs.
+    ///
+    /// # Errors
+    /// [`Error::Ended`], with the end of its log, where it does not.
+    pub fn alive(&mut self) -> Result<(), Error> {
+        match self.ended() {
+            None => Ok(()),
+            Some(status) => Err(Error::Ended { part: self.part, status, tail: self.log_tail() }),
+        }
     }
 
     /// Waits for its end.
@@ -129,9 +146,7 @@ impl Process {
         let deadline = deadline(within);
         loop {
             // Before the condition is asked: another program may answer in this one's place.
-            if let Some(status) = self.ended() {
-                return Err(Error::Ended { part: self.part, status, tail: self.log_tail() });
-            }
+            self.alive()?;
             match condition().await {
                 Ok(value) => return Ok(value),
                 Err(detail) if Instant::now() >= deadline => return Err(self.late(what, within, detail)),

@@ -106,6 +106,15 @@ impl Stack {
         }
     }
 
+    /// Whether both parts still run.
+    ///
+    /// # Errors
+    /// [`Error::Ended`] where one does not.
+    pub fn alive(&mut self) -> Result<(), Error> {
+        self.envoy.process.alive()?;
+        self.bridge.process.alive()
+    }
+
     /// Its folder of configurations and logs.
     #[must_use]
     pub fn folder(&self) -> &Folder {

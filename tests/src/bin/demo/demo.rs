@@ -3,15 +3,17 @@
 use std::convert::Infallible;
 use std::error::Error;
 use std::fs;
+use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::port::Port;
-use sluicegate_tests::process::Process;
 use sluicegate_tests::stack::{BridgeConfig, Setup, Stack};
 use sluicegate_tests::{Error as StackError, tools};
+use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::args::Args;
 use crate::embedded::Embedded;
@@ -57,8 +59,8 @@ impl Running {
             }
             error => Failure::from(error),
         })?;
-        if let Some(path) = args.envoy.as_deref().filter(|path| !path.is_file()) {
-            return Err(format!("no Envoy at {}", path.display()).into());
+        if let Some(path) = &args.envoy {
+            check_envoy(path).await?;
         }
         let profile = Profile::from(args.profile);
 
@@ -92,7 +94,7 @@ impl Running {
         let deadline = Instant::now() + READY_WITHIN;
         loop {
             let Err(reason) = self.stack.ready().await else { return Ok(()) };
-            self.alive()?;
+            self.stack.alive()?;
             if Instant::now() >= deadline {
                 let within = READY_WITHIN.as_secs();
                 return Err(format!("{source} cannot be read after {within} s: {reason}").into());
@@ -117,13 +119,9 @@ impl Running {
                     let reason = result.map_or_else(|e| e.to_string(), |()| "it has no more".to_owned());
                     return Err(format!("the generator of readings stopped: {reason}").into());
                 }
-                () = sleep(POLL) => alive(stack)?,
+                () = sleep(POLL) => stack.alive()?,
             }
         }
-    }
-
-    fn alive(&mut self) -> Result<(), Failure> {
-        alive(&mut self.stack)
     }
 
     /// The gateway first, so that the bridge has no session left to wait for. What does not end in time is killed
@@ -136,14 +134,17 @@ impl Running {
     }
 }
 
-fn alive(stack: &mut Stack) -> Result<(), Failure> {
-    for (part, process) in [("Envoy", &mut stack.envoy.process), ("the bridge", &mut stack.bridge.process)] {
-        if let Some(status) = Process::ended(process) {
-            let tail = process.log_tail();
-            return Err(format!("{part} ended by itself ({status}); its log ends with\n{tail}").into());
+/// Whether what the user named is an Envoy, by what it says of itself.
+async fn check_envoy(path: &Path) -> Result<(), Failure> {
+    let mut version = Command::new(path);
+    version.arg("--version").stdin(Stdio::null()).kill_on_drop(true);
+    match timeout(STOP_WITHIN, version.output()).await {
+        Ok(Err(error)) => Err(format!("cannot run {}: {error}", path.display()).into()),
+        Ok(Ok(said)) if String::from_utf8_lossy(&said.stdout).contains(" version: ") => Ok(()),
+        Ok(Ok(_)) | Err(_) => {
+            Err(format!("{} does not answer --version as Envoy does", path.display()).into())
         }
     }
-    Ok(())
 }
 
 fn cluster(servers: &str) -> BridgeConfig {
@@ -164,6 +165,6 @@ fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
     })
 }
 
-const READY_WITHIN: Duration = Duration::from_secs(15);
+const READY_WITHIN: Duration = Duration::from_secs(10);
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(200);

@@ -6,7 +6,6 @@ use rdkafka::ClientConfig;
 use rdkafka::error::KafkaResult;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{DefaultProducerContext, FutureProducer, FutureRecord};
-use serde_json::json;
 use tokio::time::{MissedTickBehavior, interval};
 
 /// The cluster; it is gone when this is dropped.
@@ -48,10 +47,11 @@ impl Embedded {
 /// Water rises and falls by about a metre in two minutes.
 fn reading_of(gate: &str, reading: u32) -> String {
     let phase = f64::from(reading) / 16.0 + f64::from(u8::try_from(gate.len()).unwrap_or(0));
-    let level_cm = (210.0 + 50.0 * phase.sin()).round();
-    let open_percent = (50.0 + 50.0 * phase.cos()).round();
-    json!({ "gate": gate, "reading": reading, "level_cm": level_cm, "open_percent": open_percent })
-        .to_string()
+    let level_cm = 210.0 + 50.0 * phase.sin();
+    let open_percent = 50.0 + 50.0 * phase.cos();
+    format!(
+        r#"{{"gate":"{gate}","reading":{reading},"level_cm":{level_cm:.0},"open_percent":{open_percent:.0}}}"#
+    )
 }
 
 /// The topic.

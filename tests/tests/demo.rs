@@ -1,0 +1,158 @@
+//! The demo as its user meets it.
+
+#![cfg(test)] // so that helpers, too, may fail as tests do
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use sluicegate_tests::folder::Folder;
+use sluicegate_tests::http;
+use sluicegate_tests::port::Port;
+use sluicegate_tests::process::Process;
+use tokio::time::{sleep, timeout};
+
+const START: Duration = Duration::from_secs(60);
+const STEP: Duration = Duration::from_secs(20);
+
+fn start(log: &Path, args: &[&str]) -> Process {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_demo"));
+    command.args(args);
+    Process::spawn("the demo", command, log).unwrap()
+}
+
+/// A demo that is ready, and its gateway.
+async fn ready(folder: &Folder, args: &[&str]) -> (Process, SocketAddr) {
+    // Given back at once: the demo claims its port itself.
+    let gateway = Port::pick().unwrap().address();
+    let port = gateway.port().to_string();
+    let mut demo = start(&folder.path().join("demo.log"), &[&["--port", &port], args].concat());
+    says(&mut demo, "Ctrl-C stops everything", START).await;
+    (demo, gateway)
+}
+
+async fn says(process: &mut Process, text: &str, within: Duration) {
+    let log = process.log().to_owned();
+    let said = async || match fs::read_to_string(&log).unwrap() {
+        log if log.contains(text) => Ok(()),
+        log => Err(format!("{text:?} is not in\n{log}")),
+    };
+    process.until("say it", within, said).await.unwrap();
+}
+
+/// The commands that the demo tells its user to try.
+fn commands(demo: &Process) -> Vec<String> {
+    let log = fs::read_to_string(demo.log()).unwrap();
+    let (_, tries) = log.split_once("Try in another terminal:").unwrap();
+    let lines: Vec<&str> = tries.lines().map(str::trim).collect();
+    lines.windows(2).filter(|pair| pair[0].starts_with('#')).map(|pair| pair[1].to_owned()).collect()
+}
+
+/// The processes that this one started, while it runs.
+fn children(process: &Process) -> Vec<u32> {
+    let tasks = fs::read_dir(format!("/proc/{}/task", process.id())).unwrap();
+    let children = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("children")).unwrap());
+    children
+        .flat_map(|list| list.split_whitespace().map(|id| id.parse().unwrap()).collect::<Vec<_>>())
+        .collect()
+}
+
+/// Waits until none of them runs; a process that nobody waited for is not running.
+async fn gone(processes: &[u32]) {
+    let runs = |id: &u32| {
+        fs::read_to_string(format!("/proc/{id}/status")).is_ok_and(|status| status.contains("VmRSS:"))
+    };
+    let all_gone = async {
+        while processes.iter().any(runs) {
+            sleep(Duration::from_millis(25)).await;
+        }
+    };
+    timeout(STEP, all_gone).await.expect("something is left running");
+}
+
+#[tokio::test]
+async fn every_command_that_is_shown_works_as_it_is_shown() {
+    for profile in ["tunnel", "internal"] {
+        let folder = Folder::new("demo-test").unwrap();
+        let (demo, _) = ready(&folder, &["--profile", profile]).await;
+        let commands = commands(&demo);
+        let wanted = ["\"gate\":\"north\"", "demo [2] offset 0", "\"gate\":\"north\""];
+        assert_eq!(commands.len(), wanted.len(), "{commands:?}");
+        for (number, (command, wanted)) in commands.iter().zip(wanted).enumerate() {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &format!("{command}; echo done; sleep 60")]);
+            let log = folder.path().join(format!("{profile}-{number}.log"));
+            let mut shell = Process::spawn("a shown command", shell, &log).unwrap();
+            says(&mut shell, wanted, STEP).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn it_is_ready_as_long_as_it_runs_and_leaves_nothing_after_sigterm() {
+    let folder = Folder::new("demo-test").unwrap();
+    let (mut demo, gateway) = ready(&folder, &[]).await;
+    assert_eq!(http::get(gateway, "/readyz").await.unwrap().status, 200);
+    let parts = children(&demo);
+    assert_eq!(parts.len(), 2, "bridge and Envoy");
+    demo.terminate();
+    assert!(demo.wait(STEP).await.unwrap().success());
+    gone(&parts).await;
+}
+
+#[tokio::test]
+async fn nothing_is_left_when_it_is_killed() {
+    let folder = Folder::new("demo-test").unwrap();
+    let (mut demo, _) = ready(&folder, &[]).await;
+    let parts = children(&demo);
+    demo.kill_alone();
+    gone(&parts).await;
+}
+
+#[tokio::test]
+async fn a_part_that_dies_ends_it_with_the_parts_name() {
+    for name in ["Envoy", "the bridge"] {
+        let folder = Folder::new("demo-test").unwrap();
+        let (mut demo, _) = ready(&folder, &[]).await;
+        let parts = children(&demo);
+        let program = if name == "Envoy" { "envoy" } else { "sluicegate-brid" };
+        let part =
+            parts.iter().find(|id| fs::read_to_string(format!("/proc/{id}/comm")).unwrap().trim() == program);
+        let killed = Command::new("kill").args(["-9", &part.unwrap().to_string()]).status().unwrap();
+        assert!(killed.success());
+        assert_eq!(demo.wait(STEP).await.unwrap().code(), Some(1));
+        assert!(demo.log_tail().contains(&format!("demo: {name} ended (signal: 9")), "{}", demo.log_tail());
+        gone(&parts).await;
+    }
+}
+
+#[tokio::test]
+async fn wrong_input_is_one_sentence_and_leaves_nothing() {
+    let folder = Folder::new("demo-test").unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().port().to_string();
+    let free = Port::pick().unwrap().number().to_string();
+    let wrong = folder.write("wrong.toml", "nonsense = 1\n").unwrap();
+    let wrong = wrong.to_str().unwrap();
+    let cases: &[(&[&str], i32, &str)] = &[
+        (&["--port", &taken], 1, "is in use; choose another with --port"),
+        (&["--port", "0"], 2, "0 is not in 1..=65535"),
+        (&["--profile", "x"], 2, "[possible values: tunnel, internal]"),
+        (&["--bootstrap-servers", "nowhere"], 2, "is not HOST:PORT"),
+        (&["--config", "/nowhere/bridge.toml"], 1, "cannot read /nowhere/bridge.toml: No such file"),
+        (&["--port", &free, "--config", wrong], 1, "nonsense"),
+        (&["--port", &free, "--envoy", "/nowhere/envoy"], 1, "cannot run /nowhere/envoy: No such file"),
+        (&["--port", &free, "--envoy", "/bin/true"], 1, "does not answer --version as Envoy does"),
+        (&["--port", &free, "--bootstrap-servers", "127.0.0.1:1"], 1, "cannot be read after 10 s: 503"),
+    ];
+    for (number, (args, status, wanted)) in cases.iter().enumerate() {
+        let log = folder.path().join(number.to_string());
+        fs::create_dir(&log).unwrap();
+        let mut demo = start(&log.join("demo.log"), args);
+        assert_eq!(demo.wait(START).await.unwrap().code(), Some(*status), "{args:?}");
+        let said = demo.log_tail();
+        assert!(said.contains(wanted), "{args:?}: {said}");
+    }
+}
