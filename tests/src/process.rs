@@ -99,14 +99,16 @@ impl Process {
         self.child.try_wait().ok().flatten()
     }
 
-    /// Whether it still runs.
+    /// Waits for it to end though it should not, and says how it did.
     ///
-    /// # Errors
-    /// [`Error::Ended`], with the end of its log, where it does not.
-    pub fn alive(&mut self) -> Result<(), Error> {
-        match self.ended() {
-            None => Ok(()),
-            Some(status) => Err(Error::Ended { part: self.part, status, tail: self.log_tail() }),
+    /// # Cancel safety
+    /// It runs on.
+    pub async fn watch(&mut self) -> Error {
+        loop {
+            if let Err(error) = self.alive() {
+                return error;
+            }
+            sleep(POLL).await;
         }
     }
 
@@ -175,6 +177,13 @@ impl Process {
     fn signal(&mut self, signal: Signal) {
         if self.ended().is_none() {
             let _ = kill_process_group(self.group, signal);
+        }
+    }
+
+    fn alive(&mut self) -> Result<(), Error> {
+        match self.ended() {
+            None => Ok(()),
+            Some(status) => Err(Error::Ended { part: self.part, status, tail: self.log_tail() }),
         }
     }
 

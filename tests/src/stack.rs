@@ -1,6 +1,8 @@
 //! Bridge and Envoy in front of a Kafka.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::bridge::Bridge;
 use crate::envoy::{self, Envoy, Profile};
@@ -99,25 +101,48 @@ impl Stack {
     /// # Cancel safety
     /// Nothing is left over.
     pub async fn ready(&self) -> Result<(), String> {
-        let answer = http::get(self.envoy.gateway(), "/readyz").await?;
-        match answer.status {
-            200 => Ok(()),
-            status => Err(format!("{status} {}", answer.body.trim())),
+        ready(self.envoy.gateway()).await
+    }
+
+    /// Waits until a fetch would work.
+    ///
+    /// # Errors
+    /// Where it still would not after `within`, with the last reason, or a part ended meanwhile.
+    ///
+    /// # Cancel safety
+    /// Nothing is left over.
+    pub async fn ready_within(&mut self, within: Duration) -> Result<(), Error> {
+        let gateway = self.envoy.gateway();
+        let Self { envoy, bridge, .. } = self;
+        let asked = async || ready(gateway).await;
+        tokio::select! {
+            ready = envoy.process.until("become ready for a fetch", within, asked) => ready,
+            error = bridge.process.watch() => Err(error),
         }
     }
 
-    /// Whether both parts still run.
+    /// Waits for a part to end that should not, and says which and how.
     ///
-    /// # Errors
-    /// [`Error::Ended`] where one does not.
-    pub fn alive(&mut self) -> Result<(), Error> {
-        self.envoy.process.alive()?;
-        self.bridge.process.alive()
+    /// # Cancel safety
+    /// The parts run on.
+    pub async fn watch(&mut self) -> Error {
+        tokio::select! {
+            error = self.envoy.process.watch() => error,
+            error = self.bridge.process.watch() => error,
+        }
     }
 
     /// Its folder of configurations and logs.
     #[must_use]
     pub fn folder(&self) -> &Folder {
         &self.folder
+    }
+}
+
+async fn ready(gateway: SocketAddr) -> Result<(), String> {
+    let answer = http::get(gateway, "/readyz").await?;
+    match answer.status {
+        200 => Ok(()),
+        status => Err(format!("{status} {}", answer.body.trim())),
     }
 }

@@ -1,6 +1,5 @@
 //! Everything started, watched until it is to stop, and stopped.
 
-use std::convert::Infallible;
 use std::error::Error;
 use std::fs;
 use std::path::Path;
@@ -13,7 +12,7 @@ use sluicegate_tests::stack::{BridgeConfig, Setup, Stack};
 use sluicegate_tests::{Error as StackError, tools};
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 
 use crate::args::Args;
 use crate::embedded::Embedded;
@@ -32,18 +31,12 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         running = Running::start(args) => running?,
         () = &mut stop => return Ok(()),
     };
-    let ended = tokio::select! {
-        ended = running.watch() => ended,
-        () = &mut stop => {
-            hints::say("stopping");
-            running.stop().await;
-            return Ok(());
-        }
-    };
-    match ended {
-        Ok(never) => match never {},
-        Err(failure) => Err(failure),
+    tokio::select! {
+        failure = running.watch() => return Err(failure),
+        () = &mut stop => hints::say("stopping"),
     }
+    running.stop().await;
+    Ok(())
 }
 
 struct Running {
@@ -91,36 +84,20 @@ impl Running {
 
     /// Until the gateway says that a fetch would work.
     async fn ready(&mut self, source: &Source) -> Result<(), Failure> {
-        let deadline = Instant::now() + READY_WITHIN;
-        loop {
-            let Err(reason) = self.stack.ready().await else { return Ok(()) };
-            self.stack.alive()?;
-            if Instant::now() >= deadline {
-                let within = READY_WITHIN.as_secs();
-                return Err(format!("{source} cannot be read after {within} s: {reason}").into());
+        match self.stack.ready_within(READY_WITHIN).await {
+            Err(StackError::Late { within, detail, .. }) => {
+                Err(format!("{source} cannot be read after {} s{detail}", within.as_secs()).into())
             }
-            sleep(POLL).await;
+            result => Ok(result?),
         }
     }
 
     /// Until a part ends that should not.
-    async fn watch(&mut self) -> Result<Infallible, Failure> {
-        let Self { stack, embedded } = self;
-        let written = async {
-            match embedded {
-                Some(embedded) => embedded.write_readings().await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::pin!(written);
-        loop {
-            tokio::select! {
-                result = &mut written => {
-                    let reason = result.map_or_else(|e| e.to_string(), |()| "it has no more".to_owned());
-                    return Err(format!("the generator of readings stopped: {reason}").into());
-                }
-                () = sleep(POLL) => stack.alive()?,
-            }
+    async fn watch(&mut self) -> Failure {
+        let Some(embedded) = &self.embedded else { return self.stack.watch().await.into() };
+        tokio::select! {
+            error = self.stack.watch() => error.into(),
+            error = embedded.write_readings() => format!("the generator of readings stopped: {error}").into(),
         }
     }
 
@@ -167,4 +144,3 @@ fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
 
 const READY_WITHIN: Duration = Duration::from_secs(10);
 const STOP_WITHIN: Duration = Duration::from_secs(5);
-const POLL: Duration = Duration::from_millis(200);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
-use rdkafka::error::KafkaResult;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{DefaultProducerContext, FutureProducer, FutureRecord};
 use tokio::time::{MissedTickBehavior, interval};
@@ -27,20 +27,23 @@ impl Embedded {
         self.cluster.bootstrap_servers()
     }
 
-    /// Writes a few readings a second, for ever; the first of each gate at once.
-    pub(crate) async fn write_readings(&self) -> KafkaResult<()> {
+    /// Writes a few readings a second until that fails.
+    pub(crate) async fn write_readings(&self) -> KafkaError {
         let mut ticks = interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        for reading in 0_u32.. {
+        let mut reading = 0_u32;
+        loop {
             for (partition, gate) in (0..).zip(GATES) {
                 ticks.tick().await;
                 let value = reading_of(gate, reading);
                 let record = FutureRecord::to(TOPIC).partition(partition).key(gate).payload(&value);
                 // Whether it arrived is seen by who reads; the cluster is this very program.
-                drop(self.producer.send_result(record).map_err(|(error, _)| error)?);
+                if let Err((error, _)) = self.producer.send_result(record) {
+                    return error;
+                }
             }
+            reading = reading.wrapping_add(1);
         }
-        Ok(())
     }
 }
 

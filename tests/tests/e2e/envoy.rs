@@ -1,7 +1,5 @@
 //! Envoy runs the committed configurations, whether or not a bridge is there.
 
-#![cfg(test)] // so that helpers, too, may fail as tests do
-
 use std::net::SocketAddr;
 
 use sluicegate_tests::envoy::{Envoy, Profile, Setup};

@@ -1,7 +1,5 @@
 //! The demo as its user meets it.
 
-#![cfg(test)] // so that helpers, too, may fail as tests do
-
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;

@@ -1,7 +1,5 @@
 //! The Kafka that the other tests stand on: what they ask of it, it does.
 
-#![cfg(test)] // so that helpers, too, may fail as tests do
-
 use std::time::Duration;
 
 use rdkafka::config::ClientConfig;
