@@ -43,10 +43,10 @@ doc:
 wasm:
     cargo build -p sluicegate-filter --target wasm32-wasip1 --profile wasm
 
-# end to end only; arguments go to the test program: `./dev e2e demo`
+# end to end only; arguments go to `cargo test`: `./dev e2e --test e2e demo`
 e2e *args: wasm
-    cargo build --workspace --bins --test e2e
-    cargo test --workspace --test e2e -- "$@"
+    cargo build --workspace --bins
+    cargo test -p sluicegate-tests "$@"
 
 # the session logic's tests, compiled to wasm32 and run in Node
 session-on-wasm32:
