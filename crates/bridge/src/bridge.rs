@@ -87,10 +87,11 @@ impl Bridge {
         self.entrance.open.close();
         self.connections.close();
         let sessions = timeout_at(by, self.entrance.open.wait()).await;
-        let connections = timeout_at(by, self.connections.wait()).await;
+        // Only what is no session may still use a connection: somebody who watches the health, at most.
+        let connections = timeout_at(by.min(Instant::now() + CLOSE_TIMEOUT), self.connections.wait()).await;
         if sessions.is_err() || connections.is_err() {
             let (sessions, connections) = (self.entrance.open.len(), self.connections.len());
-            tracing::warn!(sessions, connections, "cut off at the end of the drain");
+            tracing::warn!(sessions, connections, "what is still open is cut off");
         }
         self.accepting.shutdown().await;
     }
@@ -126,6 +127,9 @@ impl Entrance {
         }
     }
 }
+
+/// How long connections without sessions may take to close.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The name under which gRPC's health checks know the service.
 const SERVICE: &str = "sluicegate.v1.Bridge";

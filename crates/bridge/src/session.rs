@@ -31,6 +31,7 @@ use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use sluicegate_protocol::control_req;
 use sluicegate_protocol::control_resp::Control;
+use sluicegate_session::request::{UNKNOWN, WRONG};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, timeout};
 use tokio_util::sync::{CancellationToken, PollSemaphore, WaitForCancellationFutureOwned};
@@ -287,8 +288,8 @@ impl<'a> Session<'a> {
             Request::Control(control_req::Control::Refusal(refusal)) => {
                 Answer::refusal(refusal.sequence, &refusal.message)
             }
-            Request::Unknown { sequence } => self.refuse(sequence, "unknown command"),
-            Request::Wrong => self.refuse(0, "wrong command"),
+            Request::Unknown { sequence } => self.refuse(sequence, UNKNOWN),
+            Request::Wrong => self.refuse(0, WRONG),
             Request::Nothing | Request::Control(_) => return,
         };
         self.push(answer, Some(reserved));

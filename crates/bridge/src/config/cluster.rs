@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::section::{Problems, Section};
+use super::section::{Flat, Problems, Section};
 
 /// Every cluster. At least one is expected.
 pub(super) fn all(
@@ -23,12 +23,15 @@ fn one(name: &str, table: Section, problems: &mut Problems) -> Option<sluicegate
         problems.add(format!("clusters.{}", name.escape_debug()), expected);
         return None;
     }
+    let (overrides, given): (Vec<Flat>, Vec<Flat>) =
+        table.flat(problems).into_iter().partition(|f| f.overrides);
     let mut properties = BTreeMap::new();
-    for (property, text) in table.flat(problems) {
+    for Flat { name: property, text, .. } in given {
         if properties.insert(property.clone(), text).is_some() {
             problems.add(format!("clusters.{name}.{property}"), "is given twice");
         }
     }
+    properties.extend(overrides.into_iter().map(|f| (f.name, f.text)));
     let errors = match sluicegate_reader::Config::from_properties(&properties) {
         Ok(config) => return Some(config),
         Err(errors) => errors,

@@ -17,6 +17,14 @@ pub(super) struct Section {
     tree: Tree,
 }
 
+/// A value under a dotted name.
+pub(super) struct Flat {
+    pub(super) name: String,
+    pub(super) text: String,
+    /// From the environment.
+    pub(super) overrides: bool,
+}
+
 /// All problems found so far.
 #[derive(Debug, Default)]
 pub(super) struct Problems(Vec<Problem>);
@@ -61,17 +69,21 @@ impl Section {
     }
 
     /// Everything below, as text under dotted names. Numbers and booleans count as text.
-    pub(super) fn flat(self, problems: &mut Problems) -> Vec<(String, String)> {
+    pub(super) fn flat(self, problems: &mut Problems) -> Vec<Flat> {
         let mut flat = Vec::new();
         for (key, node) in self.tree {
             let shown = format!("{}{key}", self.prefix);
             let text = match node {
                 Node::Table(tree) => {
                     let below = Section { prefix: format!("{shown}."), tree }.flat(problems);
-                    flat.extend(below.into_iter().map(|(name, text)| (format!("{key}.{name}"), text)));
+                    flat.extend(below.into_iter().map(|f| Flat { name: format!("{key}.{}", f.name), ..f }));
                     continue;
                 }
-                Node::Variable { text, .. } | Node::Value(Value::String(text)) => text,
+                Node::Variable { text, .. } => {
+                    flat.push(Flat { name: key, text, overrides: true });
+                    continue;
+                }
+                Node::Value(Value::String(text)) => text,
                 Node::Value(Value::Integer(number)) => number.to_string(),
                 Node::Value(Value::Float(number)) => number.to_string(),
                 Node::Value(Value::Boolean(flag)) => flag.to_string(),
@@ -82,7 +94,7 @@ impl Section {
                     continue;
                 }
             };
-            flat.push((key, text));
+            flat.push(Flat { name: key, text, overrides: false });
         }
         flat
     }

@@ -1,1 +1,159 @@
+//! Whole configurations: what is accepted, and every problem of one that is not.
 
+use std::io::Write;
+
+use super::*;
+
+const CLUSTER: &str = "[clusters.default]\nbootstrap.servers = \"127.0.0.1:9092\"\n";
+
+fn load(text: &str, variables: &[(&str, &str)]) -> Result<Config, Vec<String>> {
+    let variables = variables.iter().map(|&(name, value)| (name.into(), value.into()));
+    Config::load(text, variables).map_err(|all| all.iter().map(Problem::to_string).collect())
+}
+
+#[track_caller]
+fn check(text: &str, variables: &[(&str, &str)], want: &[&str]) {
+    assert_eq!(load(text, variables).expect_err("problems"), want, "{text}");
+}
+
+#[test]
+fn a_cluster_is_all_that_must_be_given() {
+    let config = load(CLUSTER, &[]).unwrap();
+    assert_eq!(config.listen.to_string(), "127.0.0.1:7400");
+    assert_eq!(config.admin_listen.to_string(), "127.0.0.1:7401");
+    assert!(config.gateway_secret.is_none() && config.tls.is_none());
+    assert_eq!(config.log_format, LogFormat::Text);
+    assert_eq!(config.limits.session_answer_bytes, 1 << 20);
+    assert_eq!(config.session.ping_interval, Duration::from_secs(30));
+    assert_eq!(config.read.max_bytes, 256 * 1024);
+    assert_eq!(config.read.wait, Duration::from_millis(100));
+}
+
+#[test]
+fn every_problem_is_told_at_once_with_its_key() {
+    let text = r#"
+        listen = "localhost"
+        gateway_secret = "short"
+        log_format = "xml"
+        colour = "red"
+        [limits]
+        max_sessions = 0
+        max_request_bytes = "1 MiB"
+        max_session = 5
+        [session]
+        ping_interval_ms = -1
+        [read]
+        max_bytes = 9_999_999_999
+        [tls]
+        key = "/nowhere/key.pem"
+        [clusters.a]
+        client.id = "x"
+        [clusters."b c"]
+        [clusters.d]
+        "bootstrap.servers" = "127.0.0.1:1"
+        bootstrap.servers = "127.0.0.1:2"
+        list = []
+    "#;
+    let expected = "expected a whole number from";
+    let problems = load(text, &[("SLUICEGATE_READ__WAIT_MS", "soon")]).expect_err("problems");
+    let want = [
+        "listen: is \"localhost\", expected an IP address and a port, such as \"127.0.0.1:7400\"".to_owned(),
+        "gateway_secret: has 5 characters, expected at least 16".to_owned(),
+        "tls.certificate: is missing, expected the path of a file".to_owned(),
+        "tls.key: /nowhere/key.pem: ".to_owned(),
+        "log_format: is \"xml\", expected \"text\" or \"json\"".to_owned(),
+        format!("limits.max_sessions: is 0, {expected} 1 to 1000000"),
+        format!("limits.max_request_bytes: is \"1 MiB\", {expected} 1024 to 67108864"),
+        "limits.max_session: is not a key of this configuration".to_owned(),
+        format!("session.ping_interval_ms: is -1, {expected} 100 to 3600000"),
+        format!("read.max_bytes: is 9999999999, {expected} 1024 to 67108864"),
+        format!("SLUICEGATE_READ__WAIT_MS: is \"soon\", {expected} 0 to 30000"),
+        "clusters.a.bootstrap.servers: ".to_owned(),
+        "clusters.b c: expected a name of 1 to 100 letters, digits, '.', '_' and '-'".to_owned(),
+        "clusters.d.list: is of type array, expected a string, a number or a boolean".to_owned(),
+        "clusters.d.bootstrap.servers: is given twice".to_owned(),
+        "colour: is not a key of this configuration".to_owned(),
+    ];
+    for (problem, want) in problems.iter().zip(&want) {
+        assert!(problem.starts_with(want), "{problem}\n{want}");
+    }
+    assert_eq!(problems.len(), want.len(), "{problems:#?}");
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_one_problem_among_others() {
+    let problems = load("listen = ", &[("SLUICEGATE_COLOUR", "red")]).expect_err("problems");
+    assert!(problems[0].starts_with("not TOML: "), "{problems:?}");
+    assert_eq!(problems.last().unwrap(), "SLUICEGATE_COLOUR: is not a key of this configuration");
+}
+
+#[test]
+fn without_a_cluster_nothing_can_be_served() {
+    check("", &[], &["clusters: is empty, expected at least one [clusters.NAME]"]);
+}
+
+#[test]
+fn beyond_loopback_a_gateway_must_prove_itself() {
+    let open = format!("listen = \"0.0.0.0:7400\"\nadmin_listen = \"0.0.0.0:7401\"\n{CLUSTER}");
+    let problem = "listen: 0.0.0.0:7400 is not a loopback address: expected `gateway_secret` or `tls.client_ca` with it";
+    check(&open, &[], &[problem]);
+    assert!(load(&open, &[("SLUICEGATE_GATEWAY_SECRET", "0123456789abcdef")]).is_ok());
+    assert!(load(&format!("listen = \"[::1]:7400\"\n{CLUSTER}"), &[]).is_ok());
+}
+
+#[test]
+fn windows_that_let_sessions_stop_each_other_are_refused() {
+    let text = format!("{CLUSTER}[limits]\nmax_streams = 2000\n");
+    let problem = "limits.connection_window_bytes: is 67108864, expected at least limits.stream_window_bytes times \
+                   limits.max_streams, 131072000";
+    check(&text, &[], &[problem]);
+}
+
+#[test]
+fn the_environment_overrides_the_file() {
+    let text = format!("listen = \"127.0.0.1:1\"\n{CLUSTER}client.id = \"file\"\n");
+    let variables = [
+        ("SLUICEGATE_LISTEN", "127.0.0.1:2"),
+        ("SLUICEGATE_LIMITS__MAX_SESSIONS", "7"),
+        ("SLUICEGATE_CLUSTERS__DEFAULT__BOOTSTRAP_SERVERS", "127.0.0.1:3"),
+        ("SLUICEGATE_CLUSTERS__OTHER__METADATA_BROKER_LIST", "127.0.0.1:4"),
+        ("PATH", "/bin"),
+    ];
+    let config = load(&text, &variables).unwrap();
+    assert_eq!(config.listen.to_string(), "127.0.0.1:2");
+    assert_eq!(config.limits.max_sessions, 7);
+    assert_eq!(config.clusters.keys().collect::<Vec<_>>(), ["default", "other"]);
+    let shown = format!("{:?}", config.clusters["default"]);
+    assert!(shown.contains('3') && !shown.contains("9092"), "{shown}");
+}
+
+#[test]
+fn variables_that_kubernetes_sets_for_a_service_are_not_ours() {
+    let variables = [
+        ("SLUICEGATE_PORT", "tcp://10.0.0.1:7400"),
+        ("SLUICEGATE_PORT_7400_TCP_ADDR", "10.0.0.1"),
+        ("SLUICEGATE_SERVICE_HOST", "10.0.0.1"),
+        ("SLUICEGATE_SERVICE_PORT_GRPC", "7400"),
+        ("SLUICEGATE_BRIDGE_PORT", "tcp://10.0.0.1:7400"),
+    ];
+    assert!(load(CLUSTER, &variables).is_ok());
+}
+
+#[test]
+fn a_secret_may_stand_in_a_file_of_its_own() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(file, "0123456789abcdef").unwrap();
+    let text = format!("gateway_secret = {{ file = {:?} }}\n{CLUSTER}", file.path());
+    let config = load(&text, &[]).unwrap();
+    assert!(config.gateway_secret.as_ref().unwrap().is(b"0123456789abcdef"));
+    assert!(!format!("{config:?}").contains("0123456789abcdef"));
+    let variable = ("SLUICEGATE_GATEWAY_SECRET__FILE", file.path().to_str().unwrap());
+    assert!(load(CLUSTER, &[variable]).unwrap().gateway_secret.is_some());
+}
+
+#[test]
+fn a_propertys_value_may_be_a_number_or_a_boolean() {
+    let text = format!("{CLUSTER}socket.timeout.ms = 2500\n\"socket.keepalive.enable\" = true\n");
+    let shown = format!("{:?}", load(&text, &[]).unwrap().clusters["default"]);
+    assert!(shown.contains("2.5s"), "{shown}");
+}

@@ -9,6 +9,7 @@ use prost::Message;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{KafkaFetchResp, PubSubReq, PubSubResp};
+use sluicegate_session::request::UNKNOWN;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::server::Grpc;
@@ -40,7 +41,7 @@ async fn answer(cluster: &Cluster, request: PubSubReq) -> Result<PubSubResp, Sta
         Some(Req::CmdKafkaFetch(fetch)) => cluster.answer(sequence, Command::Fetch(fetch)).await,
         Some(Req::CmdKafkaListOffset(list)) => cluster.answer(sequence, Command::ListOffset(list)).await,
         // Unlike a session, a call is always answered.
-        Some(Req::CmdEmpty(_) | Req::Control(_)) | None => Answer::refusal(sequence, "unknown command"),
+        Some(Req::CmdEmpty(_) | Req::Control(_)) | None => Answer::refusal(sequence, UNKNOWN),
     };
     match answer {
         Answer::Message(message) => Ok(message),

@@ -1,9 +1,11 @@
 //! What one inbound message asks of the bridge.
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use prost::Message;
-use prost::encoding::{DecodeContext, decode_key, skip_field};
-use sluicegate_protocol::{PubSubReq, control_req::Control, pub_sub_req::Req};
+use sluicegate_protocol::control_req::Control;
+use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::{CONTROL_PREFIX, ControlReq, PubSubReq};
+use sluicegate_session::request::Request as Checked;
 
 use crate::cluster::Command;
 
@@ -26,46 +28,35 @@ pub(super) enum Request {
 
 impl Request {
     pub(super) fn parse(message: Bytes) -> Self {
-        let Some(last) = last_field(message.clone()) else { return Self::Wrong };
+        // Of a gateway's own messages `control` is the only field; a client's have passed the same check there.
+        let checked = match message.starts_with(&CONTROL_PREFIX) {
+            true => None,
+            false => Some(Checked::parse(&message)),
+        };
+        match checked {
+            Some(Checked::Nothing) => return Self::Nothing,
+            Some(Checked::Unknown { sequence }) => return Self::Unknown { sequence },
+            Some(Checked::Wrong) => return Self::Wrong,
+            Some(Checked::Command(_)) | None => {}
+        }
         let Ok(PubSubReq { sequence, req }) = PubSubReq::decode(message) else { return Self::Wrong };
         match req {
-            _ if last.is_some_and(|field| !KNOWN.contains(&field)) => Self::Unknown { sequence },
-            None => Self::Nothing,
-            Some(Req::CmdEmpty(_)) => Self::Unknown { sequence },
             Some(Req::CmdPing(ping)) => Self::Ping { sequence, state: ping.state },
             Some(Req::CmdKafkaFetch(fetch)) => Self::Command { sequence, command: Command::Fetch(fetch) },
             Some(Req::CmdKafkaListOffset(list)) => {
                 Self::Command { sequence, command: Command::ListOffset(list) }
             }
-            Some(Req::Control(control)) => match control.control {
-                Some(control) => Self::Control(control),
-                None => Self::Unknown { sequence },
-            },
+            Some(Req::Control(ControlReq { control: Some(control) })) => Self::Control(control),
+            Some(Req::CmdEmpty(_) | Req::Control(ControlReq { control: None })) | None => {
+                Self::Unknown { sequence }
+            }
         }
     }
-}
-
-/// The commands of `PubSubReq`.
-const KNOWN: [u32; 5] = [31, 32, 33, 34, 1001];
-const SEQUENCE: u32 = 1;
-
-/// The last top-level field that is not the sequence: it says what is asked, known to this version or not. `None` where
-/// the bytes are no protobuf.
-fn last_field(mut message: Bytes) -> Option<Option<u32>> {
-    let mut last = None;
-    while message.has_remaining() {
-        let (field, wire_type) = decode_key(&mut message).ok()?;
-        skip_field(wire_type, field, &mut message, DecodeContext::default()).ok()?;
-        if field != SEQUENCE {
-            last = Some(field);
-        }
-    }
-    Some(last)
 }
 
 #[cfg(test)]
 mod tests {
-    use sluicegate_protocol::{CmdEmpty, CmdKafkaFetch, CmdPing, ControlReq};
+    use sluicegate_protocol::{CmdEmpty, CmdKafkaFetch, CmdPing};
 
     use super::*;
 
@@ -88,6 +79,12 @@ mod tests {
         check(&request(9, Req::CmdEmpty(CmdEmpty {})), Request::Unknown { sequence: 9 });
         let control = ControlReq { control: Some(Control::Alive("x".into())) };
         check(&request(0, Req::Control(control)), Request::Control(Control::Alive("x".into())));
+    }
+
+    #[test]
+    fn a_control_message_counts_only_when_it_is_alone() {
+        let control = ControlReq { control: Some(Control::Alive("x".into())) };
+        check(&request(9, Req::Control(control)), Request::Unknown { sequence: 9 });
     }
 
     #[test]

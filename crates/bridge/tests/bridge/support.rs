@@ -53,7 +53,10 @@ impl Gateway {
     }
 
     pub(crate) async fn over(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
-        let (http, connection) = h2::client::handshake(io).await.unwrap();
+        // A gateway's windows: what streams hold that nobody reads must leave room for the others.
+        let mut builder = h2::client::Builder::new();
+        builder.initial_window_size(64 * 1024).initial_connection_window_size(64 * 1024 * 1024);
+        let (http, connection) = builder.handshake(io).await.unwrap();
         tokio::spawn(connection);
         let mut http = http.ready().await.unwrap();
         // RFC 8441: the server's SETTINGS say that it takes an extended CONNECT.
@@ -167,12 +170,22 @@ impl Stream {
         self.write(message).await;
     }
 
-    pub(crate) async fn write(&mut self, mut bytes: Bytes) {
+    pub(crate) async fn write(&mut self, bytes: Bytes) {
+        assert!(self.try_write(bytes).await, "the stream was reset");
+    }
+
+    /// Sends `bytes` as the other side takes them; false when it has reset the stream.
+    pub(crate) async fn try_write(&mut self, mut bytes: Bytes) -> bool {
         while bytes.has_remaining() {
             self.send.reserve_capacity(bytes.len());
-            let taken = std::future::poll_fn(|cx| self.send.poll_capacity(cx)).await.unwrap().unwrap();
-            self.send.send_data(bytes.split_to(taken.min(bytes.len())), false).unwrap();
+            let Some(Ok(taken)) = std::future::poll_fn(|cx| self.send.poll_capacity(cx)).await else {
+                return false;
+            };
+            if self.send.send_data(bytes.split_to(taken.min(bytes.len())), false).is_err() {
+                return false;
+            }
         }
+        true
     }
 
     /// The next answer; `None` at the end.

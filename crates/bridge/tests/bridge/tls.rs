@@ -1,0 +1,106 @@
+//! TLS, with and without client certificates.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::support::{Entrance, Gateway, ping, start};
+
+/// A certificate authority, and what it signed, as PEM files.
+struct Pki {
+    dir: TempDir,
+    ca: CertifiedIssuer<'static, KeyPair>,
+}
+
+impl Pki {
+    fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let dir = TempDir::new().unwrap();
+        std::fs::write(dir.path().join("ca.pem"), ca.pem()).unwrap();
+        Self { dir, ca }
+    }
+
+    /// The paths of a certificate for `localhost` and of its key.
+    fn sign(&self, name: &str) -> (PathBuf, PathBuf) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &self.ca).unwrap();
+        let paths = (self.path(&format!("{name}.pem")), self.path(&format!("{name}-key.pem")));
+        std::fs::write(&paths.0, certificate.pem()).unwrap();
+        std::fs::write(&paths.1, key.serialize_pem()).unwrap();
+        paths
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn connector(&self, identity: Option<(PathBuf, PathBuf)>) -> TlsConnector {
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate(&self.path("ca.pem"))).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder =
+            ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let builder = builder.with_root_certificates(roots);
+        let mut config = match identity {
+            None => builder.with_no_client_auth(),
+            Some((chain, key)) => {
+                let key = PrivateKeyDer::from_pem_file(key).unwrap();
+                builder.with_client_auth_cert(vec![certificate(&chain)], key).unwrap()
+            }
+        };
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        TlsConnector::from(Arc::new(config))
+    }
+}
+
+fn certificate(path: &Path) -> CertificateDer<'static> {
+    CertificateDer::from_pem_file(path).unwrap()
+}
+
+#[tokio::test]
+async fn a_session_runs_over_tls() {
+    let pki = Pki::new();
+    let (certificate, key) = pki.sign("server");
+    let bridge = start(&format!("[tls]\ncertificate = {certificate:?}\nkey = {key:?}")).await;
+    let tcp = TcpStream::connect(bridge.address()).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let gateway = Gateway::over(pki.connector(None).connect(name, tcp).await.unwrap()).await;
+    let mut stream = gateway.open(Entrance::Connect, &[]).await.unwrap();
+    stream.ask(1, ping("")).await;
+    assert_eq!(stream.next().await.unwrap().sequence, 1);
+}
+
+#[tokio::test]
+async fn with_a_client_ca_only_its_certificates_get_in() {
+    let pki = Pki::new();
+    let (certificate, key) = pki.sign("server");
+    let ca = pki.path("ca.pem");
+    let bridge =
+        start(&format!("[tls]\ncertificate = {certificate:?}\nkey = {key:?}\nclient_ca = {ca:?}")).await;
+    let name = ServerName::try_from("localhost").unwrap();
+
+    let tcp = TcpStream::connect(bridge.address()).await.unwrap();
+    let connector = pki.connector(Some(pki.sign("gateway")));
+    let gateway = Gateway::over(connector.connect(name.clone(), tcp).await.unwrap()).await;
+    gateway.open(Entrance::Post, &[]).await.unwrap();
+
+    let elsewhere = Pki::new();
+    for identity in [None, Some(elsewhere.sign("stranger"))] {
+        let tcp = TcpStream::connect(bridge.address()).await.unwrap();
+        // TLS 1.3 tells a client of its refusal only after the client's own handshake is done.
+        if let Ok(io) = pki.connector(identity).connect(name.clone(), tcp).await {
+            let (_http, connection) = h2::client::handshake(io).await.unwrap();
+            assert!(connection.await.is_err(), "a stranger was let in");
+        }
+    }
+}
