@@ -21,7 +21,7 @@ pub(crate) struct Cluster {
     /// Those of the configuration and those of the last metadata.
     brokers: Lock<HashMap<Address, Arc<Broker>>>,
     view: Lock<View>,
-    /// The names that the next question is about; at most [`MAX_NAMES`] and one.
+    /// The topics that the next questions are about; at most [`MAX_WANTED`].
     wanted: Lock<BTreeSet<String>>,
     /// Held while the cluster is being asked.
     asking: tokio::sync::Mutex<LastQuestion>,
@@ -101,7 +101,7 @@ impl Cluster {
 
     fn want(&self, topic: &str) {
         let mut wanted = self.wanted.lock();
-        if wanted.len() < MAX_NAMES {
+        if wanted.len() < MAX_WANTED {
             wanted.insert(topic.to_owned());
         }
     }
@@ -129,9 +129,7 @@ impl Cluster {
             if let Some(next) = last.next {
                 sleep_until(next).await;
             }
-            let mut names = std::mem::take(&mut *self.wanted.lock());
-            names.extend(topic.map(str::to_owned));
-            let names: Vec<String> = names.into_iter().collect();
+            let names = self.next_names(topic);
             let learned = Instant::now();
             let answer = self.ask_any(&names, deadline).await;
             last.next = Instant::now().checked_add(PACE);
@@ -148,6 +146,18 @@ impl Cluster {
             known().unwrap_or_else(|| Err(self.unreachable(Some(self.incomplete()))))
         });
         asked.await.unwrap_or_else(|_| Err(self.unreachable(None)))
+    }
+
+    /// The names that the next question is about: what others wait for, and `topic`.
+    fn next_names(&self, topic: Option<&str>) -> Vec<String> {
+        let mut wanted = self.wanted.lock();
+        let mut names: Vec<String> = Vec::new();
+        if let Some(topic) = topic {
+            wanted.remove(topic);
+            names.push(topic.to_owned());
+        }
+        names.extend(std::iter::from_fn(|| wanted.pop_first()).take(MAX_NAMES));
+        names
     }
 
     /// Asks one broker after the other until one answers, the connected ones first.
@@ -206,8 +216,11 @@ impl Cluster {
     }
 }
 
-/// Topics that one question is about.
-const MAX_NAMES: usize = 200;
+/// Topics that one question is about, besides that of its caller.
+const MAX_NAMES: usize = 500;
+
+/// Topics that are waited for. A caller beyond them asks for its own when its turn comes.
+const MAX_WANTED: usize = 10_000;
 
 /// The time between a broker's answer about metadata and the next question.
 const PACE: Duration = Duration::from_millis(20);

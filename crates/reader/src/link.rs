@@ -155,6 +155,22 @@ struct Waiting {
     changed: Notify,
 }
 
+impl Waiting {
+    /// The oldest request, which `id` must be the answer to. Otherwise it stays in its place, to be told the cause.
+    fn take(&self, id: i32) -> Result<Open, String> {
+        let mut open = self.open.lock();
+        match open.pop_front() {
+            Some(oldest) if oldest.id == id => Ok(oldest),
+            Some(oldest) => {
+                let what = format!("an answer to request {id}, expected one to {}", oldest.id);
+                open.push_front(oldest);
+                Err(what)
+            }
+            None => Err(format!("an answer to request {id}, which was not sent")),
+        }
+    }
+}
+
 async fn run<S: AsyncRead + AsyncWrite>(stream: S, mut queue: mpsc::Receiver<Outgoing>, shared: Arc<Shared>) {
     let (input, output) = tokio::io::split(stream);
     let waiting = Waiting::default();
@@ -212,14 +228,11 @@ async fn read(input: impl AsyncRead + Unpin, waiting: &Waiting, shared: &Shared)
         let Ok(id) = response.try_get_i32() else {
             return shared.protocol("a frame without an id".to_owned());
         };
-        let Some(open) = waiting.open.lock().pop_front() else {
-            return shared.protocol(format!("an answer to request {id}, which was not sent"));
-        };
-        if open.id != id {
-            return shared.protocol(format!("an answer to request {id}, expected one to {}", open.id));
+        match waiting.take(id) {
+            // Sending fails where nobody waits for it any more.
+            Ok(open) => drop(open.reply.send(response)),
+            Err(what) => return shared.protocol(what),
         }
-        // Fails where nobody waits for it any more.
-        let _ = open.reply.send(response);
     }
 }
 

@@ -144,8 +144,8 @@ const REFUSAL_AGE: Duration = Duration::from_secs(1);
 /// Topics whose leaders are known; the one that was asked for longest ago gives way.
 const MAX_TOPICS: usize = 10_000;
 
-/// Topics that are known not to be readable.
-const MAX_REFUSED: usize = 1_000;
+/// Topics that are known not to be readable: 3 MiB at most.
+const MAX_REFUSED: usize = 10_000;
 
 #[cfg(test)]
 mod tests;

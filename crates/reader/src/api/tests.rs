@@ -1,1 +1,273 @@
-//! Our encodings and decodings against those of `kafka-protocol`.
+//! Our encodings and decodings against those of `kafka-protocol`, in every version.
+
+use bytes::{Buf, BytesMut};
+use kafka_protocol::messages::api_versions_response::{ApiVersion, ApiVersionsResponse};
+use kafka_protocol::messages::fetch_response::{
+    AbortedTransaction, FetchResponse, FetchableTopicResponse, PartitionData,
+};
+use kafka_protocol::messages::list_offsets_response::{
+    ListOffsetsPartitionResponse, ListOffsetsResponse, ListOffsetsTopicResponse,
+};
+use kafka_protocol::messages::metadata_response::{
+    MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
+use kafka_protocol::messages::{self, ResponseHeader};
+use kafka_protocol::protocol::{Decodable, HeaderVersion, decode_request_header_from_buffer};
+use proptest::prelude::*;
+
+use super::list_offsets::ListOffsetsAnswer;
+use super::*;
+use crate::error::ErrorCode;
+
+/// A request as a broker reads it, to its last byte.
+fn received<A: Api, R: Decodable>(request: &A, version: i16) -> R {
+    let frame = encode(request, version, 77, &StrBytes::from_static_str("me")).expect("an encodable request");
+    let mut frame = Bytes::from(frame);
+    assert_eq!(frame.get_i32(), i32::try_from(frame.len()).expect("a short frame"));
+    let header = decode_request_header_from_buffer(&mut frame).expect("a header");
+    assert_eq!((header.request_api_key, header.request_api_version), (A::KEY as i16, version));
+    assert_eq!((header.correlation_id, header.client_id.as_deref()), (77, Some("me")));
+    let request = R::decode(&mut frame, version).expect("a request");
+    assert!(frame.is_empty(), "{} bytes left in version {version}", frame.len());
+    request
+}
+
+/// A response as a broker sends it, without its correlation id.
+fn sent<R: Encodable + HeaderVersion>(response: &R, version: i16) -> Bytes {
+    let mut bytes = BytesMut::new();
+    ResponseHeader::default().encode(&mut bytes, R::header_version(version)).expect("a header");
+    response.encode(&mut bytes, version).expect("an encodable response");
+    bytes.split_off(4).freeze()
+}
+
+/// In every version: what is read from the whole response, and that none of its beginnings is read as anything else.
+#[track_caller]
+fn check<A, R>(request: &A, response: impl Fn(i16) -> R, want: impl Fn(i16) -> A::Answer)
+where
+    A: Api<Answer: PartialEq + std::fmt::Debug>,
+    R: Encodable + HeaderVersion,
+{
+    for version in A::VERSIONS {
+        let bytes = sent(&response(version), version);
+        assert_eq!(decode(request, version, bytes.clone()).as_ref(), Ok(&want(version)), "version {version}");
+        for cut in 0..bytes.len() {
+            let read = decode(request, version, bytes.slice(..cut));
+            assert!(read.is_err() || read == Ok(want(version)), "version {version} cut at byte {cut}");
+        }
+    }
+}
+
+fn fetch_request() -> FetchRequest<'static> {
+    FetchRequest {
+        topic: "t",
+        partition: 3,
+        leader_epoch: 7,
+        offset: 1 << 40,
+        max_bytes: 5_000,
+        max_wait: 250,
+    }
+}
+
+fn list_offsets_request() -> ListOffsetsRequest<'static> {
+    ListOffsetsRequest { topic: "t", partition: 3, leader_epoch: 7, timestamp: -2 }
+}
+
+fn metadata_request() -> MetadataRequest {
+    MetadataRequest { topics: vec!["t".to_owned(), "u".to_owned()] }
+}
+
+#[test]
+fn a_broker_reads_our_fetch() {
+    for version in FetchRequest::VERSIONS {
+        let request: messages::FetchRequest = received(&fetch_request(), version);
+        assert_eq!((request.replica_id.0, request.isolation_level), (-1, 0));
+        assert_eq!((request.max_wait_ms, request.min_bytes, request.max_bytes), (250, 1, 5_000));
+        assert_eq!((request.session_id, request.session_epoch), (0, -1));
+        let topic = &request.topics[0];
+        assert_eq!((request.topics.len(), &topic.topic.0[..], topic.partitions.len()), (1, "t", 1));
+        let partition = &topic.partitions[0];
+        assert_eq!((partition.partition, partition.fetch_offset), (3, 1 << 40));
+        assert_eq!(partition.partition_max_bytes, 5_000);
+        assert_eq!(partition.current_leader_epoch, if version >= 9 { 7 } else { -1 });
+    }
+}
+
+#[test]
+fn a_broker_reads_our_list_offsets() {
+    for version in ListOffsetsRequest::VERSIONS {
+        let request: messages::ListOffsetsRequest = received(&list_offsets_request(), version);
+        assert_eq!((request.replica_id.0, request.isolation_level), (-1, 0));
+        let partition = &request.topics[0].partitions[0];
+        assert_eq!(&request.topics[0].name.0[..], "t");
+        assert_eq!((partition.partition_index, partition.timestamp), (3, -2));
+        assert_eq!(partition.current_leader_epoch, if version >= 4 { 7 } else { -1 });
+    }
+}
+
+#[test]
+fn our_question_for_metadata_never_creates_a_topic_and_never_asks_for_all() {
+    for version in MetadataRequest::VERSIONS {
+        for topics in [Vec::new(), metadata_request().topics] {
+            let request: messages::MetadataRequest =
+                received(&MetadataRequest { topics: topics.clone() }, version);
+            assert!(!request.allow_auto_topic_creation, "version {version}");
+            let asked = request.topics.expect("a list");
+            let asked: Vec<String> =
+                asked.iter().map(|topic| topic.name.clone().unwrap().to_string()).collect();
+            assert_eq!(asked, topics, "version {version}");
+        }
+    }
+}
+
+#[test]
+fn a_broker_reads_our_question_for_its_versions() {
+    let _: messages::ApiVersionsRequest = received(&VersionsRequest, 0);
+}
+
+#[test]
+fn versions_are_read() {
+    let fetch = ApiVersion::default().with_api_key(1).with_min_version(4).with_max_version(11);
+    let response = ApiVersionsResponse::default().with_api_keys(vec![fetch]);
+    let versions = decode(&VersionsRequest, 0, sent(&response, 0)).expect("versions");
+    assert_eq!((versions.error, versions.pick::<FetchRequest>()), (None, Ok(11)));
+    assert!(versions.pick::<MetadataRequest>().is_err());
+    let refused = ApiVersionsResponse::default().with_error_code(35);
+    let versions = decode(&VersionsRequest, 0, sent(&refused, 0)).expect("versions");
+    assert_eq!(versions.error, ErrorCode::of(35));
+}
+
+#[test]
+fn metadata_is_read() {
+    let response = |version| {
+        let partition = MetadataResponsePartition::default()
+            .with_partition_index(4)
+            .with_leader_id(2.into())
+            .with_leader_epoch(if version >= 7 { 9 } else { -1 })
+            .with_replica_nodes(vec![1.into(), 2.into()])
+            .with_isr_nodes(vec![2.into()])
+            .with_offline_replicas(if version >= 5 { vec![1.into()] } else { Vec::new() });
+        let topic = MetadataResponseTopic::default()
+            .with_name(Some(topic_name("t")))
+            .with_partitions(vec![partition]);
+        let absent = MetadataResponseTopic::default().with_name(Some(topic_name("u"))).with_error_code(3);
+        let broker = MetadataResponseBroker::default()
+            .with_node_id(2.into())
+            .with_host(StrBytes::from_static_str("host"))
+            .with_port(9092)
+            .with_rack(Some(StrBytes::from_static_str("rack")));
+        MetadataResponse::default()
+            .with_brokers(vec![broker])
+            .with_cluster_id(Some(StrBytes::from_static_str("cluster")))
+            .with_topics(vec![topic, absent])
+    };
+    let want = |version| {
+        let epoch = if version >= 7 { 9 } else { -1 };
+        let partitions = vec![PartitionAnswer { error: None, partition: 4, leader: 2, epoch }];
+        MetadataAnswer {
+            brokers: vec![(2, "host".to_owned(), 9092)],
+            topics: vec![
+                TopicAnswer { error: None, name: "t".to_owned(), partitions },
+                TopicAnswer { error: ErrorCode::of(3), name: "u".to_owned(), partitions: Vec::new() },
+            ],
+        }
+    };
+    check(&metadata_request(), response, want);
+}
+
+#[test]
+fn offsets_are_read() {
+    let response = |version| {
+        let partition = ListOffsetsPartitionResponse::default()
+            .with_partition_index(3)
+            .with_timestamp(5)
+            .with_offset(42)
+            .with_leader_epoch(if version >= 4 { 9 } else { -1 });
+        let topic =
+            ListOffsetsTopicResponse::default().with_name(topic_name("t")).with_partitions(vec![partition]);
+        ListOffsetsResponse::default().with_topics(vec![topic])
+    };
+    check(&list_offsets_request(), response, |_| ListOffsetsAnswer { error: None, offset: 42 });
+}
+
+fn fetch_response(topic: &'static str, partition: i32) -> FetchResponse {
+    let aborted = AbortedTransaction::default().with_producer_id(1.into()).with_first_offset(2);
+    let data = PartitionData::default()
+        .with_partition_index(partition)
+        .with_high_watermark(100)
+        .with_aborted_transactions(Some(vec![aborted]))
+        .with_records(Some(Bytes::from_static(b"batches")));
+    let topic = FetchableTopicResponse::default().with_topic(topic_name(topic)).with_partitions(vec![data]);
+    FetchResponse::default().with_responses(vec![topic])
+}
+
+#[test]
+fn fetched_records_are_read() {
+    let records = Bytes::from_static(b"batches");
+    let want = |_| FetchAnswer { error: None, high_watermark: 100, records: records.clone() };
+    check(&fetch_request(), |_| fetch_response("t", 3), want);
+}
+
+#[test]
+fn null_lists_are_empty() {
+    let response = |_| {
+        let mut response = fetch_response("t", 3);
+        response.responses[0].partitions[0].aborted_transactions = None;
+        response.responses[0].partitions[0].records = None;
+        response
+    };
+    let want = |_| FetchAnswer { error: None, high_watermark: 100, records: Bytes::new() };
+    check(&fetch_request(), response, want);
+}
+
+#[test]
+fn an_error_of_the_whole_fetch_is_that_of_the_partition() {
+    let bytes = sent(&FetchResponse::default().with_error_code(56), 12);
+    let answer = decode(&fetch_request(), 12, bytes).expect("an answer");
+    assert_eq!(answer.error, ErrorCode::of(56));
+}
+
+#[test]
+fn an_answer_about_something_else_is_refused() {
+    for (topic, partition) in [("u", 3), ("t", 4)] {
+        let bytes = sent(&fetch_response(topic, partition), 12);
+        assert_eq!(decode(&fetch_request(), 12, bytes), Err(WireError::Partition));
+    }
+    let bytes = sent(&ListOffsetsResponse::default(), 7);
+    assert_eq!(decode(&list_offsets_request(), 7, bytes), Err(WireError::Partition));
+}
+
+/// Whatever comes, it is read or refused.
+fn read_all(bytes: &Bytes) {
+    let _ = decode(&VersionsRequest, 0, bytes.clone());
+    for version in MetadataRequest::VERSIONS {
+        let _ = decode(&metadata_request(), version, bytes.clone());
+    }
+    for version in ListOffsetsRequest::VERSIONS {
+        let _ = decode(&list_offsets_request(), version, bytes.clone());
+    }
+    for version in FetchRequest::VERSIONS {
+        let _ = decode(&fetch_request(), version, bytes.clone());
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_a_decoder_panic_or_reserve_what_is_not_there(
+        bytes in proptest::collection::vec(any::<u8>(), 0..300),
+    ) {
+        read_all(&Bytes::from(bytes));
+    }
+
+    #[test]
+    fn nor_does_a_response_with_some_bytes_changed(
+        version in FetchRequest::VERSIONS,
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+    ) {
+        let mut bytes = sent(&fetch_response("t", 3), version).to_vec();
+        for (at, byte) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        read_all(&Bytes::from(bytes));
+    }
+}

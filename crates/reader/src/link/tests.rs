@@ -1,1 +1,228 @@
 //! A link against a peer that is written by hand, byte by byte.
+
+use std::pin::pin;
+
+use tokio::io::DuplexStream;
+
+use super::*;
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+fn limits() -> Limits {
+    Limits { in_flight: 4, max_response: 100, max_idle: None }
+}
+
+fn linked(limits: Limits) -> (Link, DuplexStream) {
+    let (ours, theirs) = tokio::io::duplex(1 << 16);
+    (Link::spawn(ours, Address { host: "peer".to_owned(), port: 1 }, limits), theirs)
+}
+
+/// Asks with a frame of one byte, `name`.
+async fn ask(link: &Link, name: u8) -> Result<Bytes, ConnectionError> {
+    let permit = link.reserve().await?;
+    link.exchange(permit, link.next_id(), vec![name], PATIENCE).await
+}
+
+async fn asked(peer: &mut DuplexStream) -> u8 {
+    peer.read_u8().await.expect("a request")
+}
+
+async fn answer(peer: &mut DuplexStream, id: i32, body: &[u8]) {
+    let bytes = response(id, body);
+    peer.write_all(&bytes).await.expect("an open stream");
+}
+
+fn response(id: i32, body: &[u8]) -> Vec<u8> {
+    let len = i32::try_from(body.len()).expect("a short body") + 4;
+    [&len.to_be_bytes(), &id.to_be_bytes(), body].concat()
+}
+
+#[track_caller]
+fn check_protocol(result: Result<Bytes, ConnectionError>, want: &str) {
+    match result {
+        Err(ConnectionError::Protocol { what, .. }) => assert_eq!(what, want),
+        other => panic!("{other:?}, expected: {want}"),
+    }
+}
+
+#[tokio::test]
+async fn pipelined_requests_get_each_its_own_answer() {
+    let (link, mut peer) = linked(limits());
+    let peer = async {
+        assert_eq!([asked(&mut peer).await, asked(&mut peer).await], *b"ab");
+        answer(&mut peer, 0, b"for a").await;
+        answer(&mut peer, 1, b"for b").await;
+    };
+    let (a, b, ()) = tokio::join!(ask(&link, b'a'), ask(&link, b'b'), peer);
+    assert_eq!(a.expect("an answer"), "for a");
+    assert_eq!(b.expect("an answer"), "for b");
+}
+
+#[tokio::test]
+async fn an_abandoned_request_keeps_its_place_until_its_answer_has_come() {
+    let (link, mut peer) = linked(limits());
+    {
+        let mut abandoned = pin!(ask(&link, b'a'));
+        tokio::select! {
+            biased;
+            _ = &mut abandoned => panic!("nobody answered"),
+            _ = asked(&mut peer) => {}
+        }
+    }
+    assert_eq!(link.load(), 1);
+    let peer = async {
+        asked(&mut peer).await;
+        answer(&mut peer, 0, b"late").await;
+        answer(&mut peer, 1, b"for b").await;
+    };
+    let (b, ()) = tokio::join!(ask(&link, b'b'), peer);
+    assert_eq!(b.expect("an answer"), "for b");
+    assert_eq!(link.load(), 0);
+    assert!(link.is_usable());
+}
+
+#[tokio::test]
+async fn no_more_requests_are_sent_than_may_be_in_flight() {
+    let (link, mut peer) = linked(Limits { in_flight: 1, ..limits() });
+    let permit = link.try_reserve().expect("a permit");
+    assert!(link.try_reserve().is_none());
+    let exchange = link.exchange(permit, link.next_id(), vec![b'a'], PATIENCE);
+    let (answered, ()) = tokio::join!(exchange, async {
+        asked(&mut peer).await;
+        assert!(link.try_reserve().is_none());
+        answer(&mut peer, 0, b"").await;
+    });
+    assert_eq!(answered.expect("an answer"), "");
+    assert!(link.try_reserve().is_some());
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_anywhere_answers_what_came_whole_and_fails_the_rest() {
+    let wire = [response(0, b"one"), response(1, b"two")].concat();
+    let first = response(0, b"one").len();
+    for cut in 0..wire.len() {
+        let (link, mut peer) = linked(limits());
+        let peer = async {
+            asked(&mut peer).await;
+            asked(&mut peer).await;
+            peer.write_all(&wire[..cut]).await.expect("an open stream");
+            drop(peer);
+        };
+        let (a, b, ()) = tokio::join!(ask(&link, b'a'), ask(&link, b'b'), peer);
+        assert_eq!(a.ok().as_deref(), (cut >= first).then_some(&b"one"[..]), "cut at byte {cut}");
+        assert!(matches!(b, Err(ConnectionError::Lost { .. })), "cut at byte {cut}");
+        assert!(!link.is_usable());
+        assert!(matches!(ask(&link, b'c').await, Err(ConnectionError::Lost { .. })));
+    }
+}
+
+#[tokio::test]
+async fn responses_are_put_together_from_single_bytes() {
+    let (link, mut peer) = linked(limits());
+    let peer = async {
+        asked(&mut peer).await;
+        for byte in response(0, b"piecemeal") {
+            peer.write_u8(byte).await.expect("an open stream");
+            tokio::task::yield_now().await;
+        }
+    };
+    let (answered, ()) = tokio::join!(ask(&link, b'a'), peer);
+    assert_eq!(answered.expect("an answer"), "piecemeal");
+}
+
+#[tokio::test]
+async fn what_is_no_answer_ends_the_stream_and_is_the_cause_for_every_open_request() {
+    let cases: [(&[u8], &str); 5] = [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "a frame of 1213486160 bytes, expected 4 to 100"),
+        (&[0xFF; 8], "a frame of -1 bytes, expected 4 to 100"),
+        (&[0, 0, 0, 3, 0, 0, 0], "a frame of 3 bytes, expected 4 to 100"),
+        (&[0, 0, 0, 101, 0], "a frame of 101 bytes, expected 4 to 100"),
+        (&response(7, b"x"), "an answer to request 7, expected one to 0"),
+    ];
+    for (bytes, want) in cases {
+        let (link, mut peer) = linked(limits());
+        let peer = async {
+            asked(&mut peer).await;
+            asked(&mut peer).await;
+            peer.write_all(bytes).await.expect("an open stream");
+            peer
+        };
+        let (a, b, _open) = tokio::join!(ask(&link, b'a'), ask(&link, b'b'), peer);
+        // The request whose place a wrong answer took gets the same cause.
+        check_protocol(a, want);
+        check_protocol(b, want);
+        check_protocol(ask(&link, b'c').await, want);
+        assert!(!link.is_usable());
+    }
+}
+
+#[tokio::test]
+async fn an_answer_to_nothing_ends_the_stream() {
+    let (link, mut peer) = linked(limits());
+    answer(&mut peer, 3, b"unasked").await;
+    assert_eq!(peer.read(&mut [0]).await.expect("an end"), 0);
+    check_protocol(ask(&link, b'a').await, "an answer to request 3, which was not sent");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_peer_is_given_up_when_the_oldest_request_is_overdue() {
+    let (link, _peer) = linked(limits());
+    let started = Instant::now();
+    let late = async {
+        sleep_until(started + Duration::from_secs(2)).await;
+        ask(&link, b'b').await
+    };
+    let (a, b) = tokio::join!(ask(&link, b'a'), late);
+    for result in [a, b] {
+        assert!(
+            matches!(&result, Err(ConnectionError::Silent { after, .. }) if *after == PATIENCE),
+            "{result:?}"
+        );
+    }
+    assert_eq!(started.elapsed(), PATIENCE);
+    assert!(!link.is_usable());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_was_answered_is_not_overdue() {
+    let (link, mut peer) = linked(limits());
+    for id in 0..5 {
+        let (answered, ()) = tokio::join!(ask(&link, b'a'), async {
+            asked(&mut peer).await;
+            sleep_until(Instant::now() + PATIENCE / 2).await;
+            answer(&mut peer, id, b"").await;
+        });
+        answered.expect("an answer");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_stream_is_closed() {
+    let max_idle = Duration::from_secs(60);
+    let (link, mut peer) = linked(Limits { max_idle: Some(max_idle), ..limits() });
+    sleep_until(Instant::now() + max_idle / 2).await;
+    let (answered, ()) = tokio::join!(ask(&link, b'a'), async {
+        asked(&mut peer).await;
+        answer(&mut peer, 0, b"").await;
+    });
+    answered.expect("an answer");
+    let used = Instant::now();
+    assert_eq!(peer.read(&mut [0]).await.expect("an end"), 0);
+    let idle = used.elapsed();
+    assert!((max_idle..=max_idle + PATIENCE).contains(&idle), "{idle:?}");
+    assert!(!link.is_usable());
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_an_idle_limit_it_stays() {
+    let (link, _peer) = linked(limits());
+    sleep_until(Instant::now() + Duration::from_secs(1 << 30)).await;
+    assert!(link.is_usable());
+}
+
+#[tokio::test]
+async fn dropping_the_link_closes_the_stream() {
+    let (link, mut peer) = linked(limits());
+    drop(link);
+    assert_eq!(peer.read(&mut [0]).await.expect("an end"), 0);
+}

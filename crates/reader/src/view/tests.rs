@@ -1,1 +1,138 @@
 //! What a cache of metadata still believes, and when.
+
+use super::*;
+
+const MAX_AGE: Duration = Duration::from_secs(900);
+
+struct Case {
+    view: View,
+    start: Instant,
+}
+
+impl Case {
+    /// Two brokers; topic `t` with partition 0 on broker 1, partition 1 on broker 2, partition 2 without a leader.
+    fn new() -> Self {
+        let mut case = Self { view: View::default(), start: Instant::now() };
+        let partitions = vec![partition(0, 1), partition(1, 2), partition(2, -1)];
+        case.learn(0, vec![topic("t", 0, partitions)]);
+        case
+    }
+
+    fn at(&self, seconds: u64) -> Instant {
+        self.start + Duration::from_secs(seconds)
+    }
+
+    fn learn(&mut self, seconds: u64, topics: Vec<TopicAnswer>) {
+        let brokers =
+            vec![(1, "one".to_owned(), 9092), (2, "two".to_owned(), 9092), (3, "bad".to_owned(), -1)];
+        self.view.learn(MetadataAnswer { brokers, topics }, self.at(seconds));
+    }
+
+    /// The host of a leader or the code of a refusal, as asked for at a time that `since` is equal to.
+    fn ask(
+        &self,
+        name: &str,
+        partition: i32,
+        seconds: u64,
+        after: Option<u64>,
+    ) -> Option<Result<String, i16>> {
+        let target = Target::parse(name, partition).expect("a valid target");
+        let now = self.at(seconds);
+        let freshness = Freshness { max_age: MAX_AGE, since: now, after: after.map(|after| self.at(after)) };
+        let known = self.view.leader(target, freshness, now)?;
+        Some(known.map(|leader| leader.address.host).map_err(|error| error.code()))
+    }
+}
+
+fn topic(name: &str, error: i16, partitions: Vec<PartitionAnswer>) -> TopicAnswer {
+    TopicAnswer { error: ErrorCode::of(error), name: name.to_owned(), partitions }
+}
+
+fn partition(partition: i32, leader: i32) -> PartitionAnswer {
+    PartitionAnswer { error: None, partition, leader, epoch: 0 }
+}
+
+#[test]
+fn a_leader_is_known_until_it_is_too_old() {
+    let case = Case::new();
+    assert_eq!(case.ask("t", 0, 899, None), Some(Ok("one".to_owned())));
+    assert_eq!(case.ask("t", 1, 899, None), Some(Ok("two".to_owned())));
+    assert_eq!(case.ask("t", 0, 900, None), None);
+}
+
+#[test]
+fn what_is_known_to_be_wrong_is_not_told_again() {
+    let mut case = Case::new();
+    assert_eq!(case.ask("t", 0, 1, Some(0)), None);
+    case.learn(1, vec![topic("t", 0, vec![partition(0, 2)])]);
+    assert_eq!(case.ask("t", 0, 1, Some(0)), Some(Ok("two".to_owned())));
+}
+
+#[test]
+fn a_topic_that_nobody_asked_for_is_not_known() {
+    assert_eq!(Case::new().ask("other", 0, 0, None), None);
+}
+
+#[test]
+fn a_refusal_is_believed_for_a_short_time() {
+    let mut case = Case::new();
+    case.learn(10, vec![topic("absent", 3, Vec::new()), topic("secret", 29, Vec::new())]);
+    assert_eq!(case.ask("absent", 0, 10, None), Some(Err(3)));
+    assert_eq!(case.ask("secret", 0, 10, None), Some(Err(29)));
+    assert_eq!(case.ask("absent", 0, 11, None), None);
+}
+
+#[test]
+fn a_missing_partition_or_leader_is_believed_for_a_short_time() {
+    let case = Case::new();
+    assert_eq!(case.ask("t", 99, 0, None), Some(Err(3)));
+    assert_eq!(case.ask("t", 99, 1, None), None);
+    assert_eq!(case.ask("t", 2, 0, None), Some(Err(5)));
+    assert_eq!(case.ask("t", 2, 1, None), None);
+}
+
+#[test]
+fn an_answer_to_a_question_of_the_caller_is_good_at_any_age() {
+    let mut case = Case::new();
+    case.learn(10, vec![topic("absent", 3, Vec::new())]);
+    let target = Target::parse("absent", 0).expect("a valid target");
+    let freshness = Freshness { max_age: MAX_AGE, since: case.at(10), after: None };
+    assert!(case.view.leader(target, freshness, case.at(60)).is_some());
+}
+
+#[test]
+fn a_topic_that_is_deleted_or_created_is_noticed() {
+    let mut case = Case::new();
+    case.learn(1, vec![topic("t", 3, Vec::new())]);
+    assert_eq!(case.ask("t", 0, 1, None), Some(Err(3)));
+    case.learn(2, vec![topic("t", 0, vec![partition(0, 1)])]);
+    assert_eq!(case.ask("t", 0, 2, None), Some(Ok("one".to_owned())));
+}
+
+#[test]
+fn a_broker_with_an_impossible_port_leads_nothing() {
+    let mut case = Case::new();
+    case.learn(1, vec![topic("t", 0, vec![partition(0, 3)])]);
+    assert_eq!(case.ask("t", 0, 1, None), Some(Err(5)));
+    assert_eq!(case.view.nodes().len(), 2);
+}
+
+#[test]
+fn made_up_names_push_out_no_real_topic_and_fill_no_memory() {
+    let mut case = Case::new();
+    for at in 0..3 * MAX_REFUSED {
+        case.learn(1, vec![topic(&format!("made-up-{at}"), 3, Vec::new())]);
+        assert!(case.view.refused.len() <= MAX_REFUSED);
+    }
+    assert_eq!(case.ask("t", 0, 1, None), Some(Ok("one".to_owned())));
+}
+
+#[test]
+fn of_too_many_topics_the_oldest_gives_way() {
+    let mut case = Case::new();
+    let topics = (0..MAX_TOPICS).map(|at| topic(&format!("topic-{at}"), 0, vec![partition(0, 1)]));
+    case.learn(1, topics.collect());
+    assert_eq!(case.view.topics.len(), MAX_TOPICS);
+    assert_eq!(case.ask("t", 0, 1, None), None);
+    assert_eq!(case.ask("topic-0", 0, 1, None), Some(Ok("one".to_owned())));
+}

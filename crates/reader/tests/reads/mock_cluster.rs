@@ -1,11 +1,10 @@
 //! Reads from librdkafka's mock cluster what librdkafka's producer wrote there.
 
-mod support;
-
 use std::time::{Duration, Instant};
 
 use sluicegate_reader::Fetch;
-use support::{Cluster, Record, at, messages, walk};
+
+use crate::support::{Cluster, Record, at, messages, reader, walk};
 
 fn record(key: Option<&str>, value: Option<&str>, timestamp: i64) -> Record {
     Record { key: key.map(Into::into), value: value.map(Into::into), timestamp }
@@ -111,7 +110,7 @@ async fn a_record_over_the_limit_names_its_offset_and_the_next() {
     let records = [numbered(1, 10), numbered(1, 2_000), numbered(1, 10)].concat();
     cluster.produce("limit", 0, "none", 10, &records);
     let servers = cluster.mock.bootstrap_servers();
-    let reader = support::reader(&[("bootstrap.servers", &servers), ("message.max.bytes", "1000")]);
+    let reader = reader(&[("bootstrap.servers", &servers), ("message.max.bytes", "1000")]);
     let before = reader.fetch(at("limit", 0, 0)).await.expect("what comes before it");
     assert_eq!((before.count, before.next_offset), (1, 1));
     let error = reader.fetch(at("limit", 0, 1)).await.expect_err("it is too large");

@@ -12,32 +12,32 @@ use sluicegate_reader::{Config, DEFAULT_MAX_BYTES, Fetch, Fetched, ReadError, Re
 
 /// A record to produce.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Record {
-    pub key: Option<Vec<u8>>,
-    pub value: Option<Vec<u8>>,
-    pub timestamp: i64,
+pub(crate) struct Record {
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) value: Option<Vec<u8>>,
+    pub(crate) timestamp: i64,
 }
 
 /// A cluster in this process. Its brokers end with it.
-pub struct Cluster {
-    pub mock: MockCluster<'static, DefaultProducerContext>,
+pub(crate) struct Cluster {
+    pub(crate) mock: MockCluster<'static, DefaultProducerContext>,
 }
 
 impl Cluster {
-    pub fn start(brokers: i32) -> Self {
+    pub(crate) fn start(brokers: i32) -> Self {
         Self { mock: MockCluster::new(brokers).expect("a mock cluster") }
     }
 
-    pub fn create(&self, topic: &str, partitions: i32) {
+    pub(crate) fn create(&self, topic: &str, partitions: i32) {
         self.mock.create_topic(topic, partitions, 1).expect("a topic");
     }
 
-    pub fn reader(&self) -> Reader {
+    pub(crate) fn reader(&self) -> Reader {
         reader(&[("bootstrap.servers", &self.mock.bootstrap_servers())])
     }
 
     /// Writes records in one partition in order, in batches of up to `batch`.
-    pub fn produce(&self, topic: &str, partition: i32, codec: &str, batch: usize, records: &[Record]) {
+    pub(crate) fn produce(&self, topic: &str, partition: i32, codec: &str, batch: usize, records: &[Record]) {
         let producer: BaseProducer = ClientConfig::new()
             .set("bootstrap.servers", self.mock.bootstrap_servers())
             .set("compression.type", codec)
@@ -57,24 +57,24 @@ impl Cluster {
     }
 }
 
-pub fn reader(properties: &[(&str, &str)]) -> Reader {
+pub(crate) fn reader(properties: &[(&str, &str)]) -> Reader {
     let properties: BTreeMap<String, String> =
         properties.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     Reader::new(Config::from_properties(&properties).expect("a usable configuration"))
 }
 
-pub fn at(topic: &str, partition: i32, offset: i64) -> Fetch<'_> {
+pub(crate) fn at(topic: &str, partition: i32, offset: i64) -> Fetch<'_> {
     Fetch { topic, partition, offset, max_bytes: DEFAULT_MAX_BYTES, max_wait: Duration::ZERO }
 }
 
-pub fn messages(fetched: &Fetched) -> Vec<KafkaMessage> {
+pub(crate) fn messages(fetched: &Fetched) -> Vec<KafkaMessage> {
     let answer = KafkaFetchResp::decode(fetched.messages.clone()).expect("protobuf");
     assert_eq!(answer.messages.len(), fetched.count);
     answer.messages
 }
 
 /// Everything from an offset to the log end, in answers of up to `max_bytes`.
-pub async fn walk(
+pub(crate) async fn walk(
     reader: &Reader,
     topic: &str,
     partition: i32,

@@ -1,0 +1,36 @@
+//! Reads a partition from its start to its end, and tells how fast: `walk SERVERS TOPIC [PARTITION [MAX_BYTES]]`.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::time::{Duration, Instant};
+
+use sluicegate_reader::{Config, DEFAULT_MAX_BYTES, Fetch, Reader};
+
+#[tokio::main(flavor = "current_thread")]
+#[expect(clippy::print_stdout, reason = "a program whose purpose is its output")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let mut args = std::env::args().skip(1);
+    let (servers, topic) = args.next().zip(args.next()).ok_or("expected SERVERS and TOPIC")?;
+    let partition = args.next().map_or(Ok(0), |arg| arg.parse())?;
+    let max_bytes = args.next().map_or(Ok(DEFAULT_MAX_BYTES), |arg| arg.parse())?;
+    let properties = BTreeMap::from([("bootstrap.servers".to_owned(), servers)]);
+    let config = Config::from_properties(&properties).map_err(|problems| format!("{problems:?}"))?;
+
+    let reader = Reader::new(config);
+    let mut offset = reader.list_offset(&topic, partition, -2).await?;
+    let end = reader.list_offset(&topic, partition, -1).await?;
+    let started = Instant::now();
+    let (mut count, mut bytes, mut calls) = (0_usize, 0_usize, 0_usize);
+    while offset < end {
+        let max_wait = Duration::ZERO;
+        let fetched = reader.fetch(Fetch { topic: &topic, partition, offset, max_bytes, max_wait }).await?;
+        offset = fetched.next_offset;
+        count = count.saturating_add(fetched.count);
+        bytes = bytes.saturating_add(fetched.messages.len());
+        calls = calls.saturating_add(1);
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    println!("{count} records, {bytes} bytes in {calls} calls and {seconds:.3} s, up to offset {offset}");
+    println!("{:.0} records/s, {:.1} MB/s", count as f64 / seconds, bytes as f64 / seconds / 1e6);
+    Ok(())
+}

@@ -1,0 +1,14 @@
+//! Reads over real sockets: from librdkafka's mock cluster, and from brokers that a script makes fail.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test helpers may fail loudly"
+)]
+
+mod faults;
+mod mock_cluster;
+mod round_trip;
+mod scripted;
+mod support;

@@ -1,0 +1,279 @@
+//! A broker that does as a script says, and remembers what it was asked.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::messages::api_versions_response::{ApiVersion, ApiVersionsResponse};
+use kafka_protocol::messages::fetch_response::{FetchResponse, FetchableTopicResponse, PartitionData};
+use kafka_protocol::messages::list_offsets_response::{
+    ListOffsetsPartitionResponse, ListOffsetsResponse, ListOffsetsTopicResponse,
+};
+use kafka_protocol::messages::metadata_response::{
+    MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
+use kafka_protocol::messages::{
+    FetchRequest, ListOffsetsRequest, MetadataRequest, RequestKind, ResponseHeader, TopicName,
+};
+use kafka_protocol::protocol::{
+    Decodable, Encodable, HeaderVersion, StrBytes, decode_request_header_from_buffer,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+/// What a broker does with a request.
+pub(crate) enum Step {
+    Answer(Bytes),
+    /// These bytes as they are.
+    Raw(Vec<u8>),
+    /// These bytes as they are, then the end of the connection.
+    RawThenClose(Vec<u8>),
+    /// An answer after a while; what was asked later on the same connection waits, as in Kafka.
+    Later(Duration, Bytes),
+    Silence,
+}
+
+/// A request as it came.
+pub(crate) struct Asked {
+    pub(crate) kind: RequestKind,
+    pub(crate) version: i16,
+    pub(crate) id: i32,
+}
+
+pub(crate) type Script = dyn Fn(&Asked, SocketAddr) -> Step + Send + Sync;
+
+/// Listens until it is dropped.
+pub(crate) struct Broker {
+    pub(crate) address: SocketAddr,
+    shared: Arc<Shared>,
+    accepting: JoinHandle<()>,
+}
+
+struct Shared {
+    script: Box<Script>,
+    connections: AtomicUsize,
+    metadata: Mutex<Vec<MetadataRequest>>,
+    fetched: Mutex<Vec<i64>>,
+}
+
+impl Broker {
+    /// One that does `script`; [`usual`] is what most of it falls back to.
+    pub(crate) async fn start(script: impl Fn(&Asked, SocketAddr) -> Step + Send + Sync + 'static) -> Self {
+        Self::start_at("127.0.0.1:0".parse().expect("an address"), script).await
+    }
+
+    pub(crate) async fn start_at(
+        address: SocketAddr,
+        script: impl Fn(&Asked, SocketAddr) -> Step + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(address).await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let shared = Arc::new(Shared {
+            script: Box::new(script),
+            connections: AtomicUsize::new(0),
+            metadata: Mutex::default(),
+            fetched: Mutex::default(),
+        });
+        let accepting = tokio::spawn(accept(listener, address, Arc::clone(&shared)));
+        Self { address, shared, accepting }
+    }
+
+    /// Connections that were accepted so far.
+    pub(crate) fn connections(&self) -> usize {
+        self.shared.connections.load(Ordering::SeqCst)
+    }
+
+    /// The metadata requests so far.
+    pub(crate) fn metadata(&self) -> Vec<MetadataRequest> {
+        self.shared.metadata.lock().expect("no panic").clone()
+    }
+
+    /// The offsets of the fetches so far.
+    pub(crate) fn fetched(&self) -> Vec<i64> {
+        self.shared.fetched.lock().expect("no panic").clone()
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, address: SocketAddr, shared: Arc<Shared>) {
+    // Dropped, and thereby ended, with the listener.
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        let (stream, _) = listener.accept().await.expect("a connection");
+        shared.connections.fetch_add(1, Ordering::SeqCst);
+        connections.spawn(serve(stream, address, Arc::clone(&shared)));
+    }
+}
+
+async fn serve(mut stream: TcpStream, address: SocketAddr, shared: Arc<Shared>) {
+    while let Ok(len) = stream.read_i32().await {
+        let mut frame = vec![0; usize::try_from(len).expect("a length")];
+        if stream.read_exact(&mut frame).await.is_err() {
+            return;
+        }
+        let asked = parse(Bytes::from(frame));
+        match &asked.kind {
+            RequestKind::Metadata(request) => {
+                shared.metadata.lock().expect("no panic").push(request.clone());
+            }
+            RequestKind::Fetch(request) => {
+                let offset = request.topics[0].partitions[0].fetch_offset;
+                shared.fetched.lock().expect("no panic").push(offset);
+            }
+            _ => {}
+        }
+        let (bytes, close) = match (shared.script)(&asked, address) {
+            Step::Answer(bytes) => (bytes.to_vec(), false),
+            Step::Raw(bytes) => (bytes, false),
+            Step::RawThenClose(bytes) => (bytes, true),
+            Step::Later(after, bytes) => {
+                tokio::time::sleep(after).await;
+                (bytes.to_vec(), false)
+            }
+            Step::Silence => (Vec::new(), false),
+        };
+        if stream.write_all(&bytes).await.is_err() || close {
+            return;
+        }
+    }
+}
+
+fn parse(mut frame: Bytes) -> Asked {
+    let header = decode_request_header_from_buffer(&mut frame).expect("a header");
+    let version = header.request_api_version;
+    let kind = match header.request_api_key {
+        1 => RequestKind::Fetch(FetchRequest::decode(&mut frame, version).expect("a request")),
+        2 => RequestKind::ListOffsets(ListOffsetsRequest::decode(&mut frame, version).expect("a request")),
+        3 => RequestKind::Metadata(MetadataRequest::decode(&mut frame, version).expect("a request")),
+        18 => RequestKind::ApiVersions(Decodable::decode(&mut frame, version).expect("a request")),
+        other => panic!("a request of kind {other}"),
+    };
+    assert!(frame.is_empty(), "{} bytes left of a request", frame.len());
+    Asked { kind, version, id: header.correlation_id }
+}
+
+/// A broker of Kafka 4 that leads partition 0 of every topic; each log has no record and ends at 0.
+pub(crate) fn usual(asked: &Asked, address: SocketAddr) -> Step {
+    match &asked.kind {
+        RequestKind::ApiVersions(_) => Step::Answer(versions(asked, 4, 18)),
+        RequestKind::Metadata(_) => Step::Answer(metadata(asked, &[address], 0)),
+        RequestKind::Fetch(_) => Step::Answer(fetched(asked, 0, 0, b"")),
+        RequestKind::ListOffsets(_) => Step::Answer(listed(asked, 0, 0)),
+        _ => Step::Silence,
+    }
+}
+
+pub(crate) fn versions(asked: &Asked, min_fetch: i16, max_fetch: i16) -> Bytes {
+    let speaks =
+        |key, min, max| ApiVersion::default().with_api_key(key).with_min_version(min).with_max_version(max);
+    let keys = vec![speaks(1, min_fetch, max_fetch), speaks(2, 1, 11), speaks(3, 0, 13), speaks(18, 0, 4)];
+    answer(asked, &ApiVersionsResponse::default().with_api_keys(keys))
+}
+
+/// Brokers 1, 2, … at `brokers`; the leader of partition 0 of each asked topic is the one at index `leader`.
+pub(crate) fn metadata(asked: &Asked, brokers: &[SocketAddr], leader: usize) -> Bytes {
+    let node = |index: usize| i32::try_from(index + 1).expect("few brokers");
+    let topics = names(asked).into_iter().map(|name| {
+        let partition = MetadataResponsePartition::default().with_leader_id(node(leader).into());
+        MetadataResponseTopic::default().with_name(Some(name)).with_partitions(vec![partition])
+    });
+    let brokers = brokers.iter().enumerate().map(|(index, address)| {
+        MetadataResponseBroker::default()
+            .with_node_id(node(index).into())
+            .with_host(StrBytes::from_string(address.ip().to_string()))
+            .with_port(address.port().into())
+    });
+    let response = MetadataResponse::default().with_brokers(brokers.collect()).with_topics(topics.collect());
+    answer(asked, &response)
+}
+
+/// The broker at `address`, and that none of the asked topics is there.
+pub(crate) fn missing(asked: &Asked, address: SocketAddr) -> Bytes {
+    let topics = names(asked)
+        .into_iter()
+        .map(|name| MetadataResponseTopic::default().with_name(Some(name)).with_error_code(3));
+    let broker = MetadataResponseBroker::default()
+        .with_node_id(1.into())
+        .with_host(StrBytes::from_string(address.ip().to_string()))
+        .with_port(address.port().into());
+    answer(asked, &MetadataResponse::default().with_brokers(vec![broker]).with_topics(topics.collect()))
+}
+
+pub(crate) fn fetched(asked: &Asked, error: i16, high_watermark: i64, records: &[u8]) -> Bytes {
+    let RequestKind::Fetch(request) = &asked.kind else { panic!("no fetch") };
+    let topic = &request.topics[0];
+    let partition = PartitionData::default()
+        .with_partition_index(topic.partitions[0].partition)
+        .with_error_code(error)
+        .with_high_watermark(high_watermark)
+        .with_records(Some(Bytes::copy_from_slice(records)));
+    let topic =
+        FetchableTopicResponse::default().with_topic(topic.topic.clone()).with_partitions(vec![partition]);
+    answer(asked, &FetchResponse::default().with_responses(vec![topic]))
+}
+
+pub(crate) fn listed(asked: &Asked, error: i16, offset: i64) -> Bytes {
+    let RequestKind::ListOffsets(request) = &asked.kind else { panic!("no list offsets") };
+    let topic = &request.topics[0];
+    let partition = ListOffsetsPartitionResponse::default()
+        .with_partition_index(topic.partitions[0].partition_index)
+        .with_error_code(error)
+        .with_offset(offset);
+    let topic =
+        ListOffsetsTopicResponse::default().with_name(topic.name.clone()).with_partitions(vec![partition]);
+    answer(asked, &ListOffsetsResponse::default().with_topics(vec![topic]))
+}
+
+/// A batch with `records` as its uncompressed records section.
+pub(crate) fn batch(
+    base_offset: i64,
+    last_offset_delta: i32,
+    attributes: i16,
+    count: i32,
+    records: &[u8],
+) -> Vec<u8> {
+    let mut checked = Vec::new();
+    checked.extend(attributes.to_be_bytes());
+    checked.extend(last_offset_delta.to_be_bytes());
+    checked.extend([0; 16]); // first and last timestamp
+    checked.extend([0xFF; 14]); // no producer
+    checked.extend(count.to_be_bytes());
+    checked.extend(records);
+    let mut batch = Vec::new();
+    batch.extend(base_offset.to_be_bytes());
+    batch.extend(i32::try_from(checked.len() + 9).expect("a short batch").to_be_bytes());
+    batch.extend([0; 4]); // leader epoch
+    batch.push(2);
+    batch.extend(crc32c::crc32c(&checked).to_be_bytes());
+    batch.extend(checked);
+    batch
+}
+
+/// A batch of one record without a key, whose value is one byte.
+pub(crate) fn one_record(offset: i64, value: u8) -> Vec<u8> {
+    batch(offset, 0, 0, 1, &[14, 0, 0, 0, 1, 2, value, 0])
+}
+
+pub(crate) const CONTROL: i16 = 1 << 5;
+
+fn names(asked: &Asked) -> Vec<TopicName> {
+    let RequestKind::Metadata(request) = &asked.kind else { panic!("no metadata") };
+    request.topics.iter().flatten().filter_map(|topic| topic.name.clone()).collect()
+}
+
+fn answer<R: Encodable + HeaderVersion>(asked: &Asked, response: &R) -> Bytes {
+    let mut body = BytesMut::new();
+    let header = ResponseHeader::default().with_correlation_id(asked.id);
+    header.encode(&mut body, R::header_version(asked.version)).expect("a header");
+    response.encode(&mut body, asked.version).expect("a response");
+    let len = i32::try_from(body.len()).expect("a short response");
+    Bytes::from([&len.to_be_bytes()[..], &body].concat())
+}
