@@ -22,9 +22,17 @@ pub(crate) struct Args {
 
 /// Where the gateway is and how to talk to it.
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Gateway")]
 pub(crate) struct Gateway {
     /// Pub/sub endpoint of the gateway, ws:// or wss://
-    #[arg(short, long, global = true, env = "SLUICEGATE_URL", default_value = "ws://127.0.0.1:8080/pubsub")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        env = "SLUICEGATE_URL",
+        hide_env_values = true,
+        default_value = "ws://127.0.0.1:8080/pubsub"
+    )]
     pub(crate) url: String,
     /// HTTP header to send with the upgrade; may be repeated
     #[arg(short = 'H', long = "header", global = true, value_name = "NAME: VALUE", value_parser = header)]
@@ -67,6 +75,7 @@ pub(crate) struct Ping {
 /// the time asked for.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ListOffsets {
+    /// Its name
     #[arg(value_parser = topic)]
     pub(crate) topic: String,
     /// Partition; without it 0, 1, 2, … up to the first that does not exist (the protocol lists no partitions)
@@ -87,8 +96,10 @@ pub(crate) struct ListOffsets {
 #[derive(Debug, clap::Args)]
 #[command(after_help = FORMAT)]
 pub(crate) struct Fetch {
+    /// Its name
     #[arg(value_parser = topic)]
     pub(crate) topic: String,
+    /// Its number, from 0
     #[arg(short, long, value_parser = value_parser!(i32).range(0..))]
     pub(crate) partition: i32,
     /// First offset: a number, earliest (beginning), latest (end), -N (the last N), s@TIME (at a time as for

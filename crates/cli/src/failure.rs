@@ -26,16 +26,13 @@ impl Failure {
             Self::Connect(why @ (ConnectError::Url { .. } | ConnectError::Header { .. })) => {
                 say(format_args!("sluicegate: failed to {why}"));
             }
-            Self::Connect(ConnectError::Refused { status, body }) => {
-                let end = if body.is_empty() { "" } else { ": " };
-                let body = printable(body);
-                say(format_args!(
-                    "sluicegate: failed to open a WebSocket at {url}: HTTP {status}{end}{body}"
-                ));
-            }
             Self::Connect(why) => {
-                let cause = why.source().map(|source| format!(": {source}")).unwrap_or_default();
-                say(format_args!("sluicegate: failed to {why} at {url}{cause}"));
+                let cause = match why {
+                    ConnectError::Refused { body, .. } => printable(body),
+                    why => why.source().map(ToString::to_string).unwrap_or_default(),
+                };
+                let between = if cause.is_empty() { "" } else { ": " };
+                say(format_args!("sluicegate: {url}: failed to {why}{between}{cause}"));
             }
             Self::Command(Error::Command { message, .. }) => {
                 say(format_args!("sluicegate: {}", printable(message)));

@@ -58,23 +58,19 @@ async fn pour(
     stdout: &mut Stdout,
     tally: &mut Tally,
 ) -> Result<End, Failure> {
-    let end = client.list_offset(&args.topic, args.partition, At::Latest).await?.unwrap_or(0);
+    let end = client.list_offset(&args.topic, args.partition, At::Latest).await?;
+    let end = end.ok_or_else(|| Error::Protocol { detail: "it knows no log end".into() })?;
     let from = args.from.resolve(client, &args.topic, args.partition, end).await?;
     let mut walk = client.walk(&args.topic, args.partition, from);
     let mut progress = Progress::new(total(args, from, end), quiet);
     let printer = Printer::new(args);
-    let mut chunk = Vec::new();
     let mut empty_answers = 0_u32;
     loop {
         let mut batch = next_batch(&mut walk, args.follow, &progress).await?;
         let left = args.count.map_or(u64::MAX, |count| count.saturating_sub(tally.messages));
         batch.truncate(usize::try_from(left).unwrap_or(usize::MAX));
 
-        chunk.clear();
-        for message in &batch {
-            printer.print(message, &mut chunk);
-        }
-        stdout.write(&chunk).await?;
+        stdout.write(&printer.print(args, &batch)).await?;
         tally.add(&batch);
         let done = if args.count.is_some() { tally.messages } else { distance(from, walk.position()) };
         progress.at(done, tally.bytes);
@@ -126,25 +122,30 @@ impl Tally {
 }
 
 /// How messages are written.
-enum Printer<'a> {
-    Json(&'a Fetch),
-    Template(&'a Fetch, Template),
+enum Printer {
+    Json,
+    Template(Template),
 }
 
-impl<'a> Printer<'a> {
-    fn new(args: &'a Fetch) -> Self {
+impl Printer {
+    fn new(args: &Fetch) -> Self {
         match &args.format {
-            _ if args.json => Self::Json(args),
-            Some(template) => Self::Template(args, template.clone()),
-            None => Self::Template(args, Template::delimited(args.key_delimiter.as_deref(), &args.delimiter)),
+            _ if args.json => Self::Json,
+            Some(template) => Self::Template(template.clone()),
+            None => Self::Template(Template::delimited(args.key_delimiter.as_deref(), &args.delimiter)),
         }
     }
 
-    fn print(&self, message: &KafkaMessage, out: &mut Vec<u8>) {
-        match self {
-            Self::Json(args) => json::message(&args.topic, args.partition, message, out),
-            Self::Template(args, template) => template.render(&args.topic, args.partition, message, out),
+    /// One answer's messages, and so at most a few times as long as the longest answer that the client accepts.
+    fn print(&self, args: &Fetch, batch: &[KafkaMessage]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for message in batch {
+            match self {
+                Self::Json => json::message(&args.topic, args.partition, message, &mut out),
+                Self::Template(template) => template.render(&args.topic, args.partition, message, &mut out),
+            }
         }
+        out
     }
 }
 

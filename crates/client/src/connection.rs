@@ -41,7 +41,8 @@ pub(crate) async fn run(
     match end {
         Error::Closed { .. } if closing => Ok(()),
         Error::Closed { .. } => {
-            // Reading on sends the echo. RFC 6455, section 7.1.1: "[the client] SHOULD wait for the server to close"
+            // Reading on sends the echo. RFC 6455, section 7.1.1: the client "SHOULD wait for a TCP Close from the
+            // server".
             let _ = timeout(CLOSE_TIMEOUT, stream.next()).await;
             Err(end)
         }

@@ -45,7 +45,7 @@ async fn no_gateway_is_exit_code_3() {
     drop(listener);
     let run = run(&url, &["ping", "-c", "1"]).await;
     assert_eq!((run.code, &*run.stdout), (Some(3), ""));
-    let start = format!("sluicegate: failed to connect at {url}: ");
+    let start = format!("sluicegate: {url}: failed to connect: ");
     assert!(run.stderr.starts_with(&start) && run.stderr.lines().count() == 1, "{}", run.stderr);
 }
 
@@ -66,7 +66,9 @@ async fn a_refused_upgrade_shows_status_and_body_without_control_characters() {
     assert_eq!(run.code, Some(3));
     assert_eq!(
         run.stderr,
-        format!("sluicegate: failed to open a WebSocket at {url}: HTTP 503: bridge  [2J down\n")
+        format!(
+            "sluicegate: {url}: failed to open a WebSocket: the server answered HTTP 503: bridge  [2J down\n"
+        )
     );
 }
 
@@ -75,7 +77,7 @@ async fn a_silent_server_is_exit_code_3_after_the_timeout() {
     let (_listener, url) = server::listener().await;
     let connecting = run(&url, &["--timeout", "0.1", "ping", "-c", "1"]).await;
     assert_eq!(connecting.code, Some(3));
-    assert_eq!(connecting.stderr, format!("sluicegate: failed to connect within 0.1 s at {url}\n"));
+    assert_eq!(connecting.stderr, format!("sluicegate: {url}: failed to connect within 0.1 s\n"));
 
     let url = server::serve(async |mut session: Session| while session.request().await.is_some() {}).await;
     let waiting = run(&url, &["--timeout", "0.1", "list-offsets", "t"]).await;

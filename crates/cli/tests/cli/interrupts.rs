@@ -1,20 +1,27 @@
 //! Ctrl-C, and readers that have had enough.
 
 use rustix::process::{Pid, Signal, kill_process};
+use sluicegate_protocol::KafkaListOffsetResp;
+use sluicegate_protocol::pub_sub_resp::Resp;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::Child;
+use tokio::sync::{mpsc, oneshot};
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::kafka;
-use crate::program::{code, start};
+use crate::program::command;
+use crate::server::{self, Session};
 
 #[tokio::test]
 async fn ctrl_c_ends_a_read_with_a_summary_that_tells_where_to_go_on() {
-    let mut child = start(&kafka::serve().await, &["fetch", "orders", "-p", "0", "--follow"]);
-    // All five are out, and the program waits for a sixth.
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    for _ in 0..5 {
-        lines.next_line().await.unwrap().unwrap();
-    }
+    let (asked, mut asking) = mpsc::unbounded_channel();
+    let url = server::serve(async move |session: Session| {
+        kafka::play(session, |offset| asked.send(offset).unwrap()).await
+    })
+    .await;
+    let child = command(&url, &["fetch", "orders", "-p", "0", "--follow"]).spawn().unwrap();
+    // What is asked for next says that everything before is written.
+    while asking.recv().await.unwrap() < 5 {}
     let stderr = interrupt(child).await;
     assert!(stderr.starts_with("% 5 messages, 20 bytes in "), "{stderr}");
     assert!(stderr.ends_with(" s; go on with --from 5\n"), "{stderr}");
@@ -22,7 +29,7 @@ async fn ctrl_c_ends_a_read_with_a_summary_that_tells_where_to_go_on() {
 
 #[tokio::test]
 async fn ctrl_c_works_while_nobody_empties_the_pipe() {
-    let mut child = start(&kafka::serve().await, &["fetch", "endless", "-p", "0"]);
+    let mut child = command(&kafka::serve().await, &["fetch", "endless", "-p", "0"]).spawn().unwrap();
     // An answer holds sixteen times what a pipe does: with its first byte here, the program waits for a reader.
     let mut stdout = child.stdout.take().unwrap();
     stdout.read_u8().await.unwrap();
@@ -32,7 +39,7 @@ async fn ctrl_c_works_while_nobody_empties_the_pipe() {
 
 #[tokio::test]
 async fn ctrl_c_ends_a_ping_with_its_summary() {
-    let mut child = start(&kafka::serve().await, &["ping", "-i", "60"]);
+    let mut child = command(&kafka::serve().await, &["ping", "-i", "60"]).spawn().unwrap();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
     let mut text = String::new();
     stdout.read_line(&mut text).await.unwrap();
@@ -44,13 +51,35 @@ async fn ctrl_c_ends_a_ping_with_its_summary() {
 #[tokio::test]
 async fn a_reader_that_has_had_enough_ends_the_program_without_a_word() {
     for args in [&["fetch", "endless", "-p", "0"][..], &["ping", "-i", "0.001"]] {
-        let mut child = start(&kafka::serve().await, args);
+        let mut child = command(&kafka::serve().await, args).spawn().unwrap();
         let mut stdout = child.stdout.take().unwrap();
         stdout.read_u8().await.unwrap();
         drop(stdout);
         let output = child.wait_with_output().await.unwrap();
-        assert_eq!((code(output.status), output.stderr), (Some(0), vec![]), "{args:?}");
+        assert_eq!((output.status.code(), output.stderr), (Some(0), vec![]), "{args:?}");
     }
+}
+
+#[tokio::test]
+async fn a_reader_that_pauses_does_not_end_the_session() {
+    let (stuck, writing) = oneshot::channel();
+    let (answered, pong) = oneshot::channel();
+    let url = server::serve(async |mut session: Session| {
+        let (sequence, _) = session.request().await.unwrap();
+        let end = KafkaListOffsetResp { offset: i64::MAX };
+        session.answer(sequence, Resp::KafkaListOffsetResp(end)).await;
+        let (sequence, _) = session.request().await.unwrap();
+        session.answer(sequence, kafka::endless(0)).await;
+        writing.await.unwrap();
+        session.send(Message::Ping("alive?".into())).await;
+        answered.send(session.message().await).unwrap();
+    })
+    .await;
+    let mut child = command(&url, &["fetch", "endless", "-p", "0", "--from", "0"]).spawn().unwrap();
+    // With the first byte here, the program is writing the rest, which is more than a pipe holds.
+    child.stdout.as_mut().unwrap().read_u8().await.unwrap();
+    stuck.send(()).unwrap();
+    assert_eq!(pong.await.unwrap(), Some(Message::Pong("alive?".into())));
 }
 
 /// Presses Ctrl-C and gives what the program said, once it has ended with 130.
@@ -58,6 +87,6 @@ async fn interrupt(child: Child) -> String {
     let pid = Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
     kill_process(pid, Signal::INT).unwrap();
     let output = child.wait_with_output().await.unwrap();
-    assert_eq!(code(output.status), Some(130), "{output:?}");
+    assert_eq!(output.status.code(), Some(130), "{output:?}");
     String::from_utf8(output.stderr).unwrap()
 }

@@ -18,10 +18,11 @@ use sluicegate_protocol::{ErrorResp, KafkaFetchResp, KafkaListOffsetResp, KafkaM
 use crate::server::{self, Session};
 
 pub(crate) async fn serve() -> String {
-    server::serve(play).await
+    server::serve(async |session: Session| play(session, |_| ()).await).await
 }
 
-pub(crate) async fn play(mut session: Session) {
+/// Answers until the program leaves, and calls `asked` with the offset of each fetch.
+pub(crate) async fn play(mut session: Session, asked: impl Fn(i64)) {
     let mut fetches = 0;
     while let Some((sequence, request)) = session.request().await {
         let answer = match request {
@@ -32,6 +33,7 @@ pub(crate) async fn play(mut session: Session) {
             },
             Req::CmdKafkaFetch(fetch) => {
                 fetches += 1;
+                asked(fetch.offset);
                 match log(&fetch.topic, fetch.partition) {
                     Some(_) if fetch.topic == "moving" && fetches == 1 => {
                         error("fetch message", &fetch.topic, fetch.partition, 6, "NOT_LEADER_OR_FOLLOWER")
@@ -92,10 +94,7 @@ fn list_offset(log: &Log, timestamp: i64) -> Resp {
 /// At most three messages to an answer, so that a read takes several.
 fn read(log: &Log, topic: &str, offset: i64) -> Resp {
     if topic == "endless" {
-        let value = bytes::Bytes::from(vec![b'x'; 1024]);
-        let messages =
-            (offset..offset + 1000).map(|offset| KafkaMessage { value: value.clone(), ..message(offset) });
-        return Resp::KafkaFetchResp(KafkaFetchResp { messages: messages.collect() });
+        return endless(offset);
     }
     if topic == "growing" && offset >= log.end {
         return Resp::KafkaFetchResp(KafkaFetchResp { messages: vec![message(offset)] });
@@ -105,6 +104,14 @@ fn read(log: &Log, topic: &str, offset: i64) -> Resp {
     }
     let messages = log.messages.iter().filter(|message| message.offset >= offset).take(3).cloned().collect();
     Resp::KafkaFetchResp(KafkaFetchResp { messages })
+}
+
+/// An answer of 1 MiB.
+pub(crate) fn endless(offset: i64) -> Resp {
+    let value = bytes::Bytes::from(vec![b'x'; 1024]);
+    let messages =
+        (offset..offset + 1000).map(|offset| KafkaMessage { value: value.clone(), ..message(offset) });
+    Resp::KafkaFetchResp(KafkaFetchResp { messages: messages.collect() })
 }
 
 fn unknown(what: &str, topic: &str, partition: i32) -> Resp {

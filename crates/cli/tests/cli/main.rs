@@ -15,4 +15,8 @@ mod ping;
 #[cfg(test)]
 mod program;
 #[cfg(test)]
+mod progress;
+#[cfg(test)]
 mod server;
+#[cfg(test)]
+mod tls;

@@ -1,8 +1,8 @@
 //! Runs `sluicegate` as a shell would.
 
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
 
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
 use crate::kafka;
 
@@ -14,24 +14,23 @@ pub(crate) struct Run {
     pub(crate) stderr: String,
 }
 
-/// The program, started with `args` and killed when dropped.
-pub(crate) fn start(url: &str, args: &[&str]) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_sluicegate"))
-        .args(args)
-        .env_clear()
-        .env("SLUICEGATE_URL", url)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap()
+/// The program with `args`, to be started; killed when dropped.
+pub(crate) fn command(url: &str, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sluicegate"));
+    command.args(args).env_clear().env("SLUICEGATE_URL", url).kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
 }
 
 pub(crate) async fn run(url: &str, args: &[&str]) -> Run {
-    let output = start(url, args).wait_with_output().await.unwrap();
+    finish(&mut command(url, args)).await
+}
+
+/// Starts `command` and waits for its end.
+pub(crate) async fn finish(command: &mut Command) -> Run {
+    let output = command.output().await.unwrap();
     Run {
-        code: code(output.status),
+        code: output.status.code(),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8(output.stderr).unwrap(),
     }
@@ -42,8 +41,4 @@ pub(crate) async fn check(args: &str, code: i32, stdout: &str, stderr: &str) {
     let url = kafka::serve().await;
     let run = run(&url, &args.split(' ').collect::<Vec<_>>()).await;
     assert_eq!((run.code, &*run.stdout, &*run.stderr), (Some(code), stdout, stderr), "sluicegate {args}");
-}
-
-pub(crate) fn code(status: ExitStatus) -> Option<i32> {
-    status.code()
 }

@@ -14,18 +14,23 @@ pub(crate) struct Session(WebSocketStream<TcpStream>);
 impl Session {
     /// The next request; none when the client closes.
     pub(crate) async fn request(&mut self) -> Option<(i64, Req)> {
-        match self.0.next().await? {
-            Ok(Message::Binary(payload)) => {
+        match self.message().await? {
+            Message::Binary(payload) => {
                 let request = PubSubReq::decode(payload).unwrap();
                 Some((request.sequence, request.req.unwrap()))
             }
-            Ok(Message::Close(_)) => {
+            Message::Close(_) => {
                 // Reading on sends the echo.
                 self.0.next().await;
                 None
             }
             _ => None,
         }
+    }
+
+    /// The next message of any kind.
+    pub(crate) async fn message(&mut self) -> Option<Message> {
+        self.0.next().await?.ok()
     }
 
     /// A program that has been stopped reads no answer.

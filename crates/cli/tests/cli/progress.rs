@@ -1,0 +1,64 @@
+//! The progress line of a long read, on a terminal of its own.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::ffi::OsStringExt as _;
+use std::time::Duration;
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use tokio::io::{copy, sink};
+use tokio::time::timeout;
+
+use crate::kafka;
+use crate::program::command;
+
+#[tokio::test]
+async fn a_long_read_into_a_file_shows_its_progress_on_the_terminal() {
+    let (mut terminal, side) = terminal();
+    let url = kafka::serve().await;
+    let mut command = command(&url, &["fetch", "endless", "-p", "0"]);
+    let mut child = command.env("TERM", "xterm").stderr(side).spawn().unwrap();
+    drop(command);
+    let mut stdout = child.stdout.take().unwrap();
+    let pouring = tokio::spawn(async move { copy(&mut stdout, &mut sink()).await });
+    let drawn = tokio::task::spawn_blocking(move || {
+        let mut drawn = String::new();
+        while !drawn.contains("eta") {
+            let mut part = [0; 1024];
+            let len = terminal.read(&mut part).unwrap();
+            drawn.push_str(&String::from_utf8_lossy(&part[..len]));
+        }
+        drawn
+    });
+    let drawn = timeout(Duration::from_secs(60), drawn).await.expect("nothing is drawn").unwrap();
+    assert!(drawn.contains("iB") && drawn.contains("/s"), "{drawn:?}");
+    child.kill().await.unwrap();
+    pouring.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_terminal_that_shows_the_messages_shows_no_progress() {
+    let (mut terminal, side) = terminal();
+    let url = kafka::serve().await;
+    // Takes longer than a second, as it waits before it tries again.
+    let mut command = command(&url, &["fetch", "moving", "-p", "0", "--follow", "-c", "1"]);
+    command.env("TERM", "xterm").stdout(side.try_clone().unwrap()).stderr(side);
+    assert!(command.spawn().unwrap().wait().await.unwrap().success());
+    drop(command);
+    let mut shown = String::new();
+    // The end of a terminal that nobody holds any more is an error.
+    let _ = terminal.read_to_string(&mut shown);
+    let (first, rest) = shown.split_once("; trying again\r\n").unwrap();
+    assert!(first.starts_with("% failed to fetch message"), "{shown:?}");
+    assert_eq!(rest, "v0\r\n");
+}
+
+/// A terminal: what is shown on it, and the side for the program.
+fn terminal() -> (File, File) {
+    let shown = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&shown).unwrap();
+    unlockpt(&shown).unwrap();
+    let name = OsString::from_vec(ptsname(&shown, Vec::new()).unwrap().into_bytes());
+    (shown.into(), File::options().read(true).write(true).open(name).unwrap())
+}
