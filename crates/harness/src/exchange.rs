@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use crate::Headers;
+use crate::local_reply::Manner;
 
 /// Both directions of one stream, and what Envoy's `Context` for it remembers.
 #[derive(Default)]
 pub(crate) struct Exchange {
     pub(crate) request: Half,
     pub(crate) response: Half,
+    pub(crate) manner: Manner,
     /// Envoy keeps one flag for both directions: whether the latest headers or body callback was the last.
     pub(crate) end_of_stream: bool,
     /// A local response was sent: nothing more goes to the upstream.
@@ -91,9 +93,11 @@ impl Exchange {
         }
     }
 
-    /// Whether `side` still moves.
+    /// Whether `side` still moves. Filter manager, `decodeData`: once the response's end has come in, even when the filter
+    /// holds it back, the rest of the request is dropped.
     pub(crate) fn is_live(&self, side: Side) -> bool {
-        !self.finished && !(side == Side::Request && self.answered_locally)
+        let answered = self.answered_locally || self.response.ended;
+        !(self.finished || side == Side::Request && answered)
     }
 
     /// Envoy, `getConstMap`: a map is there while its callback runs or holds it back, and again in `on_log`, except for

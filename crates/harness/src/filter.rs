@@ -128,10 +128,10 @@ fn module(wasm: &[u8]) -> Result<Module, LoadError> {
     Ok(module)
 }
 
-/// Counts instructions, so that an endless loop is a trap.
+/// Counts instructions, so that an endless loop is a trap; does not optimise, as compiling is most of what a test waits for.
 fn engine() -> Result<Engine, LoadError> {
     let mut config = Config::new();
-    config.consume_fuel(true);
+    config.consume_fuel(true).cranelift_opt_level(wasmtime::OptLevel::None);
     Engine::new(&config).map_err(LoadError::Compile)
 }
 

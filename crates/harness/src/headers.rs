@@ -90,9 +90,10 @@ impl Headers {
     }
 }
 
-/// The headers for which Envoy keeps one entry (`INLINE_*_HEADERS` in `envoy/http/header_map.h`), as far as they matter here.
+/// The headers for which Envoy keeps one entry (`INLINE_*_HEADERS` in `envoy/http/header_map.h`), as far as they matter here;
+/// `origin` by the CORS filter's registration, which every full build of Envoy has.
 fn is_single(name: &[u8]) -> bool {
-    const SINGLE: [&[u8]; 16] = [
+    const SINGLE: [&[u8]; 17] = [
         b":authority",
         b":method",
         b":path",
@@ -105,6 +106,7 @@ fn is_single(name: &[u8]) -> bool {
         b"expect",
         b"grpc-message",
         b"grpc-status",
+        b"origin",
         b"te",
         b"transfer-encoding",
         b"upgrade",

@@ -8,6 +8,7 @@ use wasmtime::ResourceLimiter;
 use crate::calls::callouts::{GrpcCall, HttpCall, HttpReply};
 use crate::exchange::{Exchange, Side};
 use crate::fault::Faults;
+use crate::local_reply::Manner;
 use crate::log::Log;
 use crate::metric::Metrics;
 use crate::{Headers, Settings, Trap};
@@ -54,7 +55,7 @@ pub(crate) struct Host {
 
 /// What a host call asked for and what Envoy does after the callback.
 pub(crate) enum Action {
-    Respond { context: u32, status: u32, headers: Headers, body: Vec<u8> },
+    Respond { context: u32, status: u32, grpc_status: Option<u32>, headers: Headers, body: Vec<u8> },
     Continue { context: u32, side: Side },
     Reset { context: u32 },
     DeleteRoot,
@@ -106,9 +107,9 @@ impl Host {
         self.exchanges.get_mut(&id)
     }
 
-    pub(crate) fn new_exchange(&mut self) -> u32 {
+    pub(crate) fn new_exchange(&mut self, manner: Manner) -> u32 {
         self.next_context = self.next_context.wrapping_add(1);
-        self.exchanges.insert(self.next_context, Exchange::default());
+        self.exchanges.insert(self.next_context, Exchange { manner, ..Exchange::default() });
         self.next_context
     }
 

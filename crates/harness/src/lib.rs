@@ -14,9 +14,10 @@
 //! manager* its `source/common/http/filter_manager.cc`, *cpp-host* is `proxy-wasm-cpp-host`, `src/`. Where this host is
 //! stricter than Envoy, the place says so.
 //!
-//! Absent: network filters, shared data and queues, gRPC streams, metadata frames, gRPC-shaped local replies, routes and
-//! timeouts, other filters in the chain, the restriction of host calls while `_initialize` runs, and the fresh VM that
-//! `FAIL_RELOAD` makes after a trap: here a VM that trapped answers 503 to whatever comes next.
+//! Absent: network filters, shared data and queues, gRPC streams, metadata frames, routes and timeouts, other filters in
+//! the chain, the headers that the connection manager itself adds and removes before the filter (`x-request-id`, those
+//! that `connection` names), the restriction of host calls while `_initialize` runs, and the fresh VM that `FAIL_RELOAD`
+//! makes after a trap: here a VM that trapped answers 503 to whatever comes next.
 //!
 //! ```no_run
 //! use sluicegate_harness::{Filter, Outcome};
@@ -35,6 +36,7 @@ mod filter;
 mod guest;
 mod headers;
 mod host;
+mod local_reply;
 mod log;
 mod machine;
 mod metric;

@@ -4,13 +4,14 @@
 use crate::Headers;
 use crate::exchange::{Body, Exchange, Flow, Half, Side};
 use crate::host::{Action, ROOT};
+use crate::local_reply::{LocalReply, Manner};
 use crate::machine::{Answer, Machine};
 
 impl Machine {
     /// A client's request reaches the filter. With `ended` there is no body to come.
     pub(crate) fn open(&mut self, headers: Headers, ended: bool) -> u32 {
         let upgrade = headers.is_upgrade();
-        let id = self.host().new_exchange();
+        let id = self.host().new_exchange(Manner::of(&headers));
         if self.invoke(id, "proxy_on_context_create", &[id, ROOT], 0).is_none() {
             self.fail(id);
         }
@@ -164,6 +165,10 @@ impl Machine {
         let headers = exchange.half(side).headers.clone().unwrap_or_default();
         let headers = match side {
             Side::Request => headers,
+            // Filter manager, `encodeHeaders`: the client is never given a response without a status.
+            Side::Response if headers.get(":status").is_none() => {
+                return self.answer_locally(id, 502, None, &Headers::default(), NO_STATUS.into());
+            }
             Side::Response => hop_by_hop_removed(headers, exchange),
         };
         exchange.half(side).sent.headers = Some(headers);
@@ -201,8 +206,8 @@ impl Machine {
     pub(crate) fn settle(&mut self) {
         while let Some(action) = self.host().actions.pop_front() {
             match action {
-                Action::Respond { context, status, headers, body } => {
-                    self.answer_locally(context, status, headers, body);
+                Action::Respond { context, status, grpc_status, headers, body } => {
+                    self.answer_locally(context, status, grpc_status, &headers, body);
                 }
                 Action::Continue { context, side } => {
                     if self.half(context, side).is_some_and(|half| half.flow != Flow::Open) {
@@ -220,53 +225,57 @@ impl Machine {
     /// Filter manager, `DownstreamFilterManager::sendLocalReply`: without response headers so far the reply passes through
     /// the filter's own response callbacks; with headers that the client has not seen it goes straight to the client; once
     /// the client has headers all that is left is a reset.
-    pub(crate) fn answer_locally(&mut self, id: u32, status: u32, added: Headers, body: Vec<u8>) {
+    pub(crate) fn answer_locally(
+        &mut self,
+        id: u32,
+        status: u32,
+        grpc_status: Option<u32>,
+        added: &Headers,
+        body: Vec<u8>,
+    ) {
         let Some(exchange) = self.live(id, Side::Response) else { return };
-        let head_only = exchange.request.headers.as_ref().and_then(|h| h.get(":method")) == Some(b"HEAD");
-        let untouched = exchange.response.headers.is_none();
         if exchange.response.sent.headers.is_some() {
             return self.reset(id);
         }
+        let reply = exchange.manner.reply(status, grpc_status, added, body);
+        if exchange.response.headers.is_some() {
+            return self.answer_directly(id, reply);
+        }
         exchange.answered_locally = true;
-        let headers = local_headers(status, &added, body.len());
-        let ended = body.is_empty() || head_only;
-        if untouched {
-            self.receive_headers(id, Side::Response, headers, ended);
-            if !ended {
-                self.receive_body(id, Side::Response, body, true);
-            }
-        } else {
-            self.answer_directly(id, headers, body);
+        let ended = reply.body.is_empty();
+        self.receive_headers(id, Side::Response, reply.headers, ended);
+        if !ended {
+            self.receive_body(id, Side::Response, reply.body, true);
         }
     }
 
     /// Filter manager, `sendDirectLocalReply`.
-    fn answer_directly(&mut self, id: u32, headers: Headers, body: Vec<u8>) {
+    fn answer_directly(&mut self, id: u32, reply: LocalReply) {
         let Some(exchange) = self.live(id, Side::Response) else { return };
         exchange.answered_locally = true;
-        exchange.response.headers = Some(headers.clone());
-        exchange.response.sent.headers = Some(headers);
-        exchange.response.sent.body = body;
+        exchange.response.headers = Some(reply.headers.clone());
+        exchange.response.sent.headers = Some(reply.headers);
+        exchange.response.sent.body = reply.body;
         self.end(id, Side::Response);
     }
 
-    /// More was held back than the buffer limit allows (filter manager, `onRequestDataTooLarge`, `onResponseDataTooLarge`).
+    /// More was held back than the buffer limit allows (filter manager, `requestDataTooLarge`, `responseDataTooLarge`).
     fn overflow(&mut self, id: u32, side: Side) {
         let (status, body) = match side {
             Side::Request => (413, "Payload Too Large"),
             Side::Response => (500, "Internal Server Error"),
         };
-        self.answer_locally(id, status, Headers::default(), body.into());
+        self.answer_locally(id, status, None, &Headers::default(), body.into());
     }
 
     /// cpp-host, `CHECK_FAIL`, and Envoy, `failStream`: 503 that the filter does not see, or a reset.
     fn fail(&mut self, id: u32) {
         let Some(exchange) = self.live(id, Side::Response) else { return };
         if exchange.response.sent.headers.is_some() {
-            self.reset(id);
-        } else {
-            self.answer_directly(id, local_headers(503, &Headers::default(), 0), Vec::new());
+            return self.reset(id);
         }
+        let reply = exchange.manner.reply(503, Some(14), &Headers::default(), Vec::new());
+        self.answer_directly(id, reply);
     }
 
     /// The client's stream ends without an end.
@@ -297,10 +306,11 @@ impl Machine {
     }
 
     fn note_pause(&mut self, id: u32, callback: &'static str, answer: Answer) {
-        if answer.value != 0 && !answer.stopped {
-            if let Some(exchange) = self.host().exchanges.get_mut(&id) {
-                exchange.pauses.push(callback);
-            }
+        if answer.value != 0
+            && !answer.stopped
+            && let Some(exchange) = self.host().exchanges.get_mut(&id)
+        {
+            exchange.pauses.push(callback);
         }
     }
 
@@ -365,22 +375,6 @@ fn body_verdict(answer: Answer) -> Verdict {
     }
 }
 
-/// Envoy, `Http::Utility::prepareLocalReply`: the given headers come after the status; a body has its length and a type.
-fn local_headers(status: u32, added: &Headers, body: usize) -> Headers {
-    let mut headers = Headers::from([(":status", status.to_string())]);
-    for (name, value) in added.iter() {
-        headers.add(name, value);
-    }
-    if body == 0 {
-        return headers.without("content-length").without("content-type");
-    }
-    headers.set(b"content-length", body.to_string().as_bytes());
-    match headers.get("content-type") {
-        Some(_) => headers,
-        None => headers.with("content-type", "text/plain"),
-    }
-}
-
 /// Envoy, `ConnectionManagerUtility::mutateResponseHeaders`: a 101 keeps `upgrade` and `connection` only where the request,
 /// as the filter left it, still has them.
 fn hop_by_hop_removed(headers: Headers, exchange: &Exchange) -> Headers {
@@ -393,3 +387,6 @@ fn hop_by_hop_removed(headers: Headers, exchange: &Exchange) -> Headers {
 fn len(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
+
+/// The words of Envoy's `HeaderUtility::checkRequiredResponseHeaders`.
+const NO_STATUS: &str = "missing required header: :status";

@@ -1,6 +1,7 @@
 //! One HTTP stream, driven and watched from both ends: the client's and the upstream's.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::rc::Rc;
 
 use crate::Headers;
@@ -27,7 +28,7 @@ pub enum Outcome {
 }
 
 /// What the client has received.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Response {
     /// With `:status`.
     pub headers: Headers,
@@ -48,6 +49,17 @@ impl Response {
     /// The body so far, with what is not UTF-8 replaced.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Response")
+            .field("headers", &self.headers)
+            .field("body", &format_args!("\"{}\"", self.body.escape_ascii()))
+            .field("trailers", &self.trailers)
+            .field("complete", &self.complete)
+            .finish()
     }
 }
 
@@ -146,21 +158,16 @@ impl Stream {
         self.machine.borrow_mut().receive_trailers(self.id, Side::Response, trailers.into());
     }
 
-    /// The upstream is gone, or was never there. Envoy's router answers 503 where no response has begun, through the
-    /// filter's response callbacks, and resets the client's stream otherwise (`Router::Filter::onUpstreamAbort`).
+    /// The upstream is gone, or was never there. Envoy's router sends a local 503 (`Router::Filter::onUpstreamAbort`): it
+    /// passes through the filter where no response has begun, and is a reset where the client has the headers.
     ///
     /// # Panics
     /// Where the request has not reached the upstream.
     #[track_caller]
     pub fn upstream_resets(&mut self) {
         self.assert_forwarded();
-        let began = self.read(|exchange| exchange.response.headers.is_some());
-        let mut machine = self.machine.borrow_mut();
-        if began {
-            machine.reset(self.id);
-        } else {
-            machine.answer_locally(self.id, 503, Headers::default(), UPSTREAM_GONE.into());
-        }
+        let body = UPSTREAM_GONE.into();
+        self.machine.borrow_mut().answer_locally(self.id, 503, None, &Headers::default(), body);
     }
 
     /// The request headers that the upstream has received.

@@ -216,3 +216,47 @@ fn a_head_request_is_answered_without_a_body() {
     let response = stream.response().unwrap();
     assert_eq!((response.status(), response.body, response.complete), (403, vec![], true));
 }
+
+#[test]
+fn a_grpc_client_is_answered_in_grpc_whatever_the_filter_made_of_its_request() {
+    let check = |content_type: &str, want: Option<&str>| {
+        let retype = "(drop (call $replace (i32.const 0) 'content-type' 'application/grpc')) (i32.const 0)";
+        let vm = start(&[("request_headers", retype)]);
+        let mut stream = vm.request(get().with("content-type", content_type));
+        stream.upstream_resets();
+        assert_eq!(stream.response().unwrap().headers.text("grpc-status"), want);
+    };
+    check("application/grpc", Some("14"));
+    check("text/plain", None);
+}
+
+#[test]
+fn a_response_that_lost_its_status_is_a_502() {
+    let vm = start(&[("response_headers", "(drop (call $remove (i32.const 2) ':status')) (i32.const 0)")]);
+    let mut stream = vm.request(get());
+    stream.upstream_headers(ok(), false);
+    assert_eq!(stream.response().unwrap().status(), 502);
+}
+
+#[test]
+fn a_request_is_dropped_once_the_responses_end_has_come_in() {
+    let vm = start(&[
+        ("request_body", "(call $body (i32.const 0)) (i32.const 0)"),
+        ("response_headers", "(i32.const 1)"),
+    ]);
+    let mut stream = vm.request(post());
+    stream.upstream_headers(ok(), true);
+    stream.client_sends("late");
+    assert_eq!((log(&vm), stream.to_upstream()), (vec![], vec![]));
+    assert!(!stream.is_finished());
+}
+
+#[test]
+fn an_upstream_lost_while_its_headers_are_held_is_a_503_that_the_filter_does_not_see() {
+    let vm = start(&[("response_headers", "(call $say 'headers') (i32.const 1)")]);
+    let mut stream = vm.request(get());
+    stream.upstream_headers(ok(), false);
+    stream.upstream_resets();
+    assert_eq!(stream.response().unwrap().status(), 503);
+    assert_eq!(log(&vm), ["headers"]);
+}
