@@ -47,6 +47,8 @@ pub struct Config {
     pub read: Read,
     /// `[clusters.NAME]`: what may be read from.
     pub clusters: BTreeMap<String, sluicegate_reader::Config>,
+    /// `SLUICEGATE_…` variables without a meaning here: another program's, or misspelt.
+    pub ignored_variables: Vec<String>,
 }
 
 /// `log_format`.
@@ -120,7 +122,8 @@ impl Config {
     ///
     /// A variable is `SLUICEGATE_` and the key in capitals, with `__` for the dot of a table: `SLUICEGATE_LISTEN`,
     /// `SLUICEGATE_LIMITS__MAX_SESSIONS`. In a cluster's table every other `_` is a dot of the property's name:
-    /// `SLUICEGATE_CLUSTERS__DEFAULT__BOOTSTRAP_SERVERS`.
+    /// `SLUICEGATE_CLUSTERS__DEFAULT__BOOTSTRAP_SERVERS`. One whose first part is no key of the root is left alone: other
+    /// programs have such variables, and Kubernetes sets some for each Service.
     ///
     /// # Errors
     /// Every problem, in the order of the keys.
@@ -130,7 +133,7 @@ impl Config {
     ) -> Result<Self, Vec<Problem>> {
         let mut problems = Problems::default();
         let mut root = Section::root(tree::read(file, environment, &mut problems));
-        let config = Self {
+        let mut config = Self {
             listen: root.address("listen", 7400, &mut problems),
             admin_listen: root.address("admin_listen", 7401, &mut problems),
             gateway_secret: root.secret("gateway_secret", &mut problems),
@@ -140,8 +143,9 @@ impl Config {
             session: session(root.table_or_empty("session", &mut problems), &mut problems),
             read: read(root.table_or_empty("read", &mut problems), &mut problems),
             clusters: cluster::all(root.table_or_empty("clusters", &mut problems), &mut problems),
+            ignored_variables: Vec::new(),
         };
-        root.end(&mut problems);
+        config.ignored_variables = root.end_root(&mut problems);
         config.check_together(&mut problems);
         problems.into_result(config)
     }

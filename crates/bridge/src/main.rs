@@ -32,6 +32,10 @@ fn main() -> ExitCode {
     if arguments.check {
         return ExitCode::SUCCESS;
     }
+    let filter = std::env::var("RUST_LOG").ok();
+    if let Err(error) = logging::start(config.log_format, filter.as_deref()) {
+        return fail(2, std::iter::once(format!("RUST_LOG: {error}")));
+    }
     match run(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(1, std::iter::once(format!("failed to {error}"))),
@@ -40,9 +44,9 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn run(config: Config) -> Result<(), String> {
-    let filter = std::env::var("RUST_LOG").ok();
-    logging::start(config.log_format, filter.as_deref())
-        .map_err(|error| format!("start logging: {error}"))?;
+    if !config.ignored_variables.is_empty() {
+        tracing::warn!(variables = ?config.ignored_variables, "not keys of this configuration, ignored");
+    }
     let (mut terminate, mut interrupt) = signals().map_err(|error| format!("listen for signals: {error}"))?;
     let bridge = Bridge::start(config).await.map_err(|error| format!("{error}: {}", error.source))?;
     let (address, admin) = (bridge.address(), bridge.admin_address());

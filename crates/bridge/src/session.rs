@@ -165,12 +165,14 @@ impl<'a> Session<'a> {
                 Event::Wrote => self.silence.outbound(Instant::now()),
                 Event::Left => return End::Left,
                 Event::Draining => {
-                    let by = Instant::now() + self.limits.drain_grace;
-                    self.drain_by = Some(by);
-                    let timer = self.timer.deadline();
-                    self.timer.as_mut().reset(by.min(timer));
+                    let now = Instant::now();
+                    self.drain_by = Some(now + self.limits.drain_grace);
+                    self.wake_by(now + self.limits.drain_grace.min(GONE_INTERVAL));
                 }
                 Event::Timer => {
+                    if std::future::poll_fn(|cx| Poll::Ready(self.output.is_gone(cx))).await {
+                        return End::Left;
+                    }
                     if let Err(end) = self.look_at_the_clock() {
                         return end;
                     }
@@ -242,7 +244,11 @@ impl<'a> Session<'a> {
                 Request::Control(control_req::Control::Close(close)) => return Err(End::Closed(close)),
                 request => match self.reserve(&request) {
                     Some(reserved) => self.start(request, reserved),
-                    None => self.waiting = Some(request),
+                    None => {
+                        self.waiting = Some(request);
+                        // Input is not read for a while, so it cannot say that the peer left.
+                        self.wake_by(Instant::now() + GONE_INTERVAL);
+                    }
                 },
             }
         }
@@ -324,8 +330,24 @@ impl<'a> Session<'a> {
             None => {}
         }
         let deadline = self.silence.deadline(now, self.output_waits());
-        self.timer.as_mut().reset(self.drain_by.map_or(deadline, |by| by.min(deadline)));
+        self.timer.as_mut().reset(deadline);
+        if let Some(by) = self.drain_by {
+            self.wake_by(by);
+        }
+        if !self.is_reading() {
+            self.wake_by(now + GONE_INTERVAL);
+        }
         Ok(())
+    }
+
+    fn wake_by(&mut self, deadline: Instant) {
+        if deadline < self.timer.deadline() {
+            self.timer.as_mut().reset(deadline);
+        }
+    }
+
+    fn is_reading(&self) -> bool {
+        self.waiting.is_none() && self.drain_by.is_none()
     }
 
     /// Drops the commands in flight, lets the answers that exist go out with a last message behind them, and waits for
@@ -351,6 +373,9 @@ impl<'a> Session<'a> {
 
 /// What an answer has around its body: the gRPC head, the sequence, tags, lengths, and our own short texts.
 const ENVELOPE_BYTES: usize = 64;
+
+/// How often a peer that cannot be heard is asked whether it is there.
+const GONE_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How long a peer that ended its own side may take to read what is ready for it.
 const LEFT_TIMEOUT: Duration = Duration::from_secs(1);

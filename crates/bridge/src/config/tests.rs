@@ -82,9 +82,9 @@ fn every_problem_is_told_at_once_with_its_key() {
 
 #[test]
 fn a_file_that_is_no_toml_is_one_problem_among_others() {
-    let problems = load("listen = ", &[("SLUICEGATE_COLOUR", "red")]).expect_err("problems");
+    let problems = load("listen = ", &[("SLUICEGATE_LOG_FORMAT", "xml")]).expect_err("problems");
     assert!(problems[0].starts_with("not TOML: "), "{problems:?}");
-    assert_eq!(problems.last().unwrap(), "SLUICEGATE_COLOUR: is not a key of this configuration");
+    assert_eq!(problems[1], "SLUICEGATE_LOG_FORMAT: is \"xml\", expected \"text\" or \"json\"");
 }
 
 #[test]
@@ -128,15 +128,24 @@ fn the_environment_overrides_the_file() {
 }
 
 #[test]
-fn variables_that_kubernetes_sets_for_a_service_are_not_ours() {
+fn variables_of_other_programs_are_named_but_do_no_harm() {
     let variables = [
-        ("SLUICEGATE_PORT", "tcp://10.0.0.1:7400"),
+        ("SLUICEGATE_URL", "ws://127.0.0.1:8080/pubsub"),
         ("SLUICEGATE_PORT_7400_TCP_ADDR", "10.0.0.1"),
-        ("SLUICEGATE_SERVICE_HOST", "10.0.0.1"),
-        ("SLUICEGATE_SERVICE_PORT_GRPC", "7400"),
-        ("SLUICEGATE_BRIDGE_PORT", "tcp://10.0.0.1:7400"),
+        ("SLUICEGATE_SERVICE__HOST", "10.0.0.1"),
     ];
-    assert!(load(CLUSTER, &variables).is_ok());
+    let config = load(CLUSTER, &variables).unwrap();
+    let mut names = variables.map(|(name, _)| name);
+    names.sort_unstable();
+    let mut ignored = config.ignored_variables;
+    ignored.sort_unstable();
+    assert_eq!(ignored, names);
+}
+
+#[test]
+fn a_misspelt_variable_of_a_table_is_a_problem() {
+    let problem = "SLUICEGATE_LIMITS__MAX_SESSION: is not a key of this configuration";
+    check(CLUSTER, &[("SLUICEGATE_LIMITS__MAX_SESSION", "5")], &[problem]);
 }
 
 #[test]

@@ -39,7 +39,7 @@ pub(super) fn read(
     for (name, text) in environment {
         // What is not UTF-8 in a name is not ours.
         let Ok(name) = name.into_string() else { continue };
-        let Some(key) = name.strip_prefix(PREFIX).filter(|key| !is_from_kubernetes(key)) else { continue };
+        let Some(key) = name.strip_prefix(PREFIX) else { continue };
         match text.into_string() {
             Ok(text) => insert(&mut tree, &path(key), Node::Variable { name, text }),
             Err(_) => problems.add(name, "is not UTF-8"),
@@ -80,16 +80,6 @@ fn insert(tree: &mut Tree, path: &[String], node: Node) {
     if let Node::Table(table) = entry {
         insert(table, rest, node);
     }
-}
-
-/// Kubernetes gives each container such variables for every Service, one that is named `sluicegate` included.
-fn is_from_kubernetes(key: &str) -> bool {
-    key == "PORT"
-        || key.starts_with("PORT_")
-        || key.contains("SERVICE_HOST")
-        || key.contains("SERVICE_PORT")
-        || key.contains("_PORT_")
-        || key.ends_with("_PORT")
 }
 
 const PREFIX: &str = "SLUICEGATE_";

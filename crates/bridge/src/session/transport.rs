@@ -101,6 +101,15 @@ impl Output {
         }
     }
 
+    /// Whether the peer is known to be gone, asked without input or output to tell it. An upgraded stream gives no notice
+    /// of that: it must be asked.
+    pub(super) fn is_gone(&mut self, cx: &mut Context<'_>) -> bool {
+        match self {
+            Self::Stream { io, .. } => matches!(io.as_mut().poll_flush(cx), Poll::Ready(Err(_))),
+            Self::Body { .. } => self.poll_gone(cx).is_ready(),
+        }
+    }
+
     /// Ready once the peer is known to take no more output. An upgraded stream tells it through its input.
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {

@@ -2,14 +2,20 @@
 
 use std::time::{Duration, Instant};
 
+use prost::Message;
 use sluicegate_protocol::control_resp::Control;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
-    Close, CmdKafkaFetch, CmdKafkaListOffset, ControlReq, ControlResp, PongResp, PubSubResp, control_req,
+    Close, CmdKafkaFetch, CmdKafkaListOffset, ControlReq, ControlResp, PongResp, PubSubReq, PubSubResp,
+    control_req,
 };
 
-use crate::support::{ENTRANCES, Entrance, Gateway, Refused, ping, start, start_with};
+use sluicegate_bridge::Bridge;
+
+use crate::support::{
+    ENTRANCES, Entrance, Gateway, Refused, flood, framed, ping, sessions, start, start_before, start_with,
+};
 
 const SECRET: &str = "correct-horse-battery-staple";
 
@@ -118,11 +124,31 @@ async fn a_client_that_leaves_is_noticed_within_a_second() {
         assert!(stream.next().await.is_some());
         assert!(sessions(&bridge).await == 1, "{entrance:?}");
         drop(stream);
-        let left = Instant::now();
-        while sessions(&bridge).await != 0 {
-            assert!(left.elapsed() < Duration::from_secs(1), "{entrance:?}");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        all_left(&bridge, entrance).await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_while_its_commands_hang_is_noticed_within_a_second() {
+    // Accepts, and says nothing.
+    let kafka = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let bridge = start_before(kafka.local_addr().unwrap(), "", "").await;
+    let gateway = Gateway::connect(&bridge).await;
+    for entrance in ENTRANCES {
+        let stream = gateway.open(entrance, &[]).await.unwrap();
+        let fetch = CmdKafkaFetch { topic: "t".into(), partition: 0, offset: 0 };
+        let request = PubSubReq { sequence: 1, req: Some(Req::CmdKafkaFetch(fetch)) };
+        let (stream, _) = flood(stream, framed(&request.encode_to_vec())).await;
+        drop(stream);
+        all_left(&bridge, entrance).await;
+    }
+}
+
+async fn all_left(bridge: &Bridge, entrance: Entrance) {
+    let left = Instant::now();
+    while sessions(bridge).await != 0 {
+        assert!(left.elapsed() < Duration::from_secs(1), "{entrance:?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
@@ -141,12 +167,6 @@ async fn a_drain_closes_sessions_and_lets_nobody_in() {
         drain.await.unwrap();
         assert!(started.elapsed() < Duration::from_secs(3), "{entrance:?}: {:?}", started.elapsed());
     }
-}
-
-async fn sessions(bridge: &sluicegate_bridge::Bridge) -> u32 {
-    let (_, text) = crate::support::admin(bridge, "/metrics").await;
-    let line = text.lines().find_map(|line| line.strip_prefix("sluicegate_sessions{cluster=\"default\"} "));
-    line.unwrap().parse().unwrap()
 }
 
 async fn check(

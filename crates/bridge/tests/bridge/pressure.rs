@@ -6,7 +6,7 @@ use bytes::Bytes;
 use prost::Message;
 use sluicegate_protocol::PubSubReq;
 
-use crate::support::{ENTRANCES, Entrance, Gateway, Stream, admin, framed, ping, start};
+use crate::support::{ENTRANCES, Entrance, Gateway, admin, flood, framed, ping, start};
 
 #[tokio::test]
 async fn clients_that_send_without_pause_and_never_read_stop_nobody() {
@@ -84,14 +84,4 @@ async fn random_bytes_end_no_session_but_their_own() {
     }
     beside.ask(9, ping("")).await;
     assert_eq!(beside.next().await.unwrap().sequence, 9);
-}
-
-/// Sends the same request until no more is taken for a while, or the stream is reset; says how many bytes were.
-async fn flood(mut stream: Stream, request: Bytes) -> (Stream, usize) {
-    let mut sent = 0;
-    let pause = Duration::from_millis(300);
-    while let Ok(true) = tokio::time::timeout(pause, stream.try_write(request.clone())).await {
-        sent += request.len();
-    }
-    (stream, sent)
 }

@@ -1,5 +1,8 @@
 //! A bridge on free ports, and an HTTP/2 client that speaks to it as a gateway does.
 
+use std::net::SocketAddr;
+use std::time::Duration;
+
 use bytes::{Buf, Bytes, BytesMut};
 use h2::client::{ResponseFuture, SendRequest};
 use h2::ext::Protocol;
@@ -20,23 +23,27 @@ pub(crate) async fn start(more: &str) -> Bridge {
 
 /// The same, with `keys` of the configuration's root.
 pub(crate) async fn start_with(keys: &str, more: &str) -> Bridge {
+    start_before(closed_port().await, keys, more).await
+}
+
+/// The same, with `kafka` as its cluster's only broker.
+pub(crate) async fn start_before(kafka: SocketAddr, keys: &str, more: &str) -> Bridge {
     let text = format!(
         r#"
         listen = "127.0.0.1:0"
         admin_listen = "127.0.0.1:0"
         {keys}
         [clusters.default]
-        bootstrap.servers = "{}"
+        bootstrap.servers = "{kafka}"
         {more}
         "#,
-        closed_port().await,
     );
     let config = Config::load(&text, std::iter::empty()).expect("a configuration");
     Bridge::start(config).await.expect("free ports")
 }
 
 /// An address that refuses connections.
-pub(crate) async fn closed_port() -> std::net::SocketAddr {
+pub(crate) async fn closed_port() -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     listener.local_addr().unwrap()
 }
@@ -234,4 +241,21 @@ pub(crate) async fn admin(bridge: &Bridge, path: &str) -> (u16, String) {
     let (head, body) = text.split_once("\r\n\r\n").unwrap();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
     (status, body.to_owned())
+}
+
+/// How many sessions of the cluster `default` are open.
+pub(crate) async fn sessions(bridge: &Bridge) -> u32 {
+    let (_, text) = admin(bridge, "/metrics").await;
+    let line = text.lines().find_map(|line| line.strip_prefix("sluicegate_sessions{cluster=\"default\"} "));
+    line.unwrap().parse().unwrap()
+}
+
+/// Sends the same request until no more is taken for a while, or the stream is reset; says how many bytes were.
+pub(crate) async fn flood(mut stream: Stream, request: Bytes) -> (Stream, usize) {
+    let mut sent = 0;
+    let pause = Duration::from_millis(300);
+    while let Ok(true) = tokio::time::timeout(pause, stream.try_write(request.clone())).await {
+        sent += request.len();
+    }
+    (stream, sent)
 }
