@@ -1,0 +1,183 @@
+//! What cannot be read: every error in the same form, with Kafka's code, and no topic made by asking.
+
+use sluicegate_protocol::ErrorResp;
+use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::kafka::{Kafka, Write};
+
+use crate::gateway::shared;
+use crate::reference::{FOREVER, assert_same, messages, varied};
+use crate::socket::Socket;
+
+in_both_profiles! {
+    a_missing_topic_is_an_error_and_is_not_made
+    a_missing_partition_is_an_error_and_the_others_are_read
+    a_name_that_kafka_does_not_allow_is_an_error
+    negative_numbers_are_errors
+    an_offset_beyond_the_log_end_is_out_of_range
+    an_offset_before_the_log_start_is_out_of_range
+}
+
+const OFFSET_OUT_OF_RANGE: i32 = 1;
+const UNKNOWN_TOPIC_OR_PARTITION: i32 = 3;
+const INVALID_TOPIC: i32 = 17;
+const INVALID_REQUEST: i32 = 42;
+
+/// The parts of an error: what failed, where, Kafka's code and its name.
+struct Want<'a> {
+    what: &'a str,
+    topic: &'a str,
+    partition: i32,
+    code: i32,
+    name: &'a str,
+}
+
+#[track_caller]
+fn check<T: std::fmt::Debug>(answer: Result<T, ErrorResp>, want: &Want<'_>) {
+    let error = answer.expect_err("an error");
+    let Want { what, topic, partition, code, name } = want;
+    let start = format!("failed to {what}, topic: {topic}, partition: {partition}, err: {name}");
+    assert!(error.message.starts_with(&start), "{:?} instead of {start:?}", error.message);
+    assert_eq!((error.code, error.retriable), (*code, false), "{error:?}");
+}
+
+/// Both commands of this partition fail alike.
+async fn check_both(socket: &mut Socket, topic: &str, partition: i32, code: i32, name: &str) {
+    for timestamp in [-2, -1, 0] {
+        let want = Want { what: "list offset", topic, partition, code, name };
+        check(socket.list_offset(topic, partition, timestamp).await, &want);
+    }
+    let want = Want { what: "fetch message", topic, partition, code, name };
+    check(socket.fetch(topic, partition, 0).await, &want);
+}
+
+fn exists(kafka: &Kafka, topic: &str) -> bool {
+    kafka.topics().unwrap().iter().any(|name| name == topic)
+}
+
+async fn a_missing_topic_is_an_error_and_is_not_made(profile: Profile) {
+    let (kafka, stack) = shared(profile).await;
+    let mut socket = Socket::open(stack).await;
+    let topic = format!("missing-{}", profile.name());
+    for partition in [0, 7] {
+        let (code, name) = (UNKNOWN_TOPIC_OR_PARTITION, "UNKNOWN_TOPIC_OR_PARTITION");
+        check_both(&mut socket, &topic, partition, code, name).await;
+    }
+    assert!(!exists(kafka, &topic));
+    socket.ping().await;
+}
+
+async fn a_missing_partition_is_an_error_and_the_others_are_read(profile: Profile) {
+    let (kafka, stack) = shared(profile).await;
+    let topic = kafka.topic("partitions", 2, &[FOREVER]).await.unwrap();
+    let records = varied(3);
+    let offsets = kafka.produce(&topic, 1, &records, Write::default()).await.unwrap();
+    let mut socket = Socket::open(stack).await;
+    for partition in [2, i32::MAX] {
+        let (code, name) = (UNKNOWN_TOPIC_OR_PARTITION, "UNKNOWN_TOPIC_OR_PARTITION");
+        check_both(&mut socket, &topic, partition, code, name).await;
+    }
+    let read = socket.fetch(&topic, 1, 0).await.unwrap();
+    assert_same(&read, &messages(&offsets, &records), "the partition that exists");
+}
+
+async fn a_name_that_kafka_does_not_allow_is_an_error(profile: Profile) {
+    let (kafka, stack) = shared(profile).await;
+    let mut socket = Socket::open(stack).await;
+    let long = "x".repeat(250);
+    let cut = format!("{}…", "x".repeat(249));
+    let names = [
+        ("", ""),
+        (".", "."),
+        ("..", ".."),
+        ("a b", "a b"),
+        ("a/b", "a/b"),
+        ("../../etc/passwd", "../../etc/passwd"),
+        ("a,b", "a,b"),
+        ("größe", "größe"),
+        // What could break a log or a terminal is shown escaped, and no more of it than a name may have.
+        ("a\nb", "a\\nb"),
+        ("a\0b", "a\\0b"),
+        ("\u{1b}[31m", "\\u{1b}[31m"),
+        (long.as_str(), cut.as_str()),
+    ];
+    for (name, shown) in names {
+        for timestamp in [-2, -1, 0] {
+            let answer = socket.list_offset(name, 0, timestamp).await;
+            check(answer, &want("list offset", shown));
+        }
+        check(socket.fetch(name, 0, 0).await, &want("fetch message", shown));
+        assert!(!exists(kafka, name), "{name:?}");
+    }
+    socket.ping().await;
+
+    fn want<'a>(what: &'a str, topic: &'a str) -> Want<'a> {
+        Want { what, topic, partition: 0, code: INVALID_TOPIC, name: "INVALID_TOPIC_EXCEPTION" }
+    }
+}
+
+async fn negative_numbers_are_errors(profile: Profile) {
+    let (kafka, stack) = shared(profile).await;
+    let topic = kafka.topic("negative", 1, &[]).await.unwrap();
+    kafka.produce(&topic, 0, &varied(3), Write::default()).await.unwrap();
+    let mut socket = Socket::open(stack).await;
+    for partition in [-1, i32::MIN] {
+        let (code, name) = (UNKNOWN_TOPIC_OR_PARTITION, "UNKNOWN_TOPIC_OR_PARTITION");
+        check_both(&mut socket, &topic, partition, code, name).await;
+        check_both(&mut socket, "missing-negative", partition, code, name).await;
+    }
+    let topic = topic.as_str();
+    // -1 and -2 are no offsets, though they are what list-offsets takes.
+    for offset in [-1, -2, i64::MIN] {
+        let want = fetch_out_of_range(topic);
+        check(socket.fetch(topic, 0, offset).await, &want);
+    }
+    for timestamp in [-3, -4, i64::MIN] {
+        let (code, name) = (INVALID_REQUEST, "INVALID_REQUEST");
+        let want = Want { what: "list offset", topic, partition: 0, code, name };
+        check(socket.list_offset(topic, 0, timestamp).await, &want);
+    }
+    assert!(!exists(kafka, "missing-negative"));
+}
+
+async fn an_offset_beyond_the_log_end_is_out_of_range(profile: Profile) {
+    let (kafka, stack) = shared(profile).await;
+    let topic = kafka.topic("beyond", 1, &[FOREVER]).await.unwrap();
+    let mut socket = Socket::open(stack).await;
+    check(socket.fetch(&topic, 0, 1).await, &fetch_out_of_range(&topic));
+    kafka.produce(&topic, 0, &varied(3), Write::default()).await.unwrap();
+    for offset in [4, 1_000, i64::MAX] {
+        check(socket.fetch(&topic, 0, offset).await, &fetch_out_of_range(&topic));
+    }
+    assert_eq!(socket.fetch(&topic, 0, 3).await, Ok(Vec::new()));
+    // The offset that was beyond the end is a message's by and by.
+    kafka.produce(&topic, 0, &varied(2), Write::default()).await.unwrap();
+    let read = socket.fetch(&topic, 0, 4).await.unwrap();
+    assert_eq!(read.iter().map(|message| message.offset).collect::<Vec<_>>(), [4]);
+}
+
+async fn an_offset_before_the_log_start_is_out_of_range(profile: Profile) {
+    let (kafka, stack) = shared(profile).await;
+    let topic = kafka.topic("before", 1, &[FOREVER]).await.unwrap();
+    let records = varied(5);
+    // One batch: the log start is in the middle of it.
+    let offsets = kafka.produce(&topic, 0, &records, Write::default()).await.unwrap();
+    let written = messages(&offsets, &records);
+    let mut socket = Socket::open(stack).await;
+    assert_same(&socket.fetch(&topic, 0, 0).await.unwrap(), &written, "before records are deleted");
+    kafka.delete_records_before(&topic, 0, 3).await.unwrap();
+    for offset in [0, 2] {
+        check(socket.fetch(&topic, 0, offset).await, &fetch_out_of_range(&topic));
+    }
+    for offset in [3, 4] {
+        let read = socket.fetch(&topic, 0, offset).await.unwrap();
+        assert_same(&read, &written[usize::try_from(offset).unwrap()..], "from the log start on");
+    }
+    kafka.delete_records_before(&topic, 0, 5).await.unwrap();
+    check(socket.fetch(&topic, 0, 4).await, &fetch_out_of_range(&topic));
+    assert_eq!(socket.fetch(&topic, 0, 5).await, Ok(Vec::new()));
+}
+
+fn fetch_out_of_range(topic: &str) -> Want<'_> {
+    let (code, name) = (OFFSET_OUT_OF_RANGE, "OFFSET_OUT_OF_RANGE");
+    Want { what: "fetch message", topic, partition: 0, code, name }
+}

@@ -1,0 +1,38 @@
+//! The stacks that the tests read through.
+
+use std::time::Duration;
+
+use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::folder::Folder;
+use sluicegate_tests::kafka::Kafka;
+use sluicegate_tests::stack::{BridgeConfig, Setup, Stack};
+use tokio::sync::OnceCell;
+
+/// The Kafka of all tests, and the gateway of all tests of a profile, every setting at its default.
+pub(crate) async fn shared(profile: Profile) -> (&'static Kafka, &'static Stack) {
+    static TUNNEL: OnceCell<Stack> = OnceCell::const_new();
+    static INTERNAL: OnceCell<Stack> = OnceCell::const_new();
+    let cell = match profile {
+        Profile::Tunnel => &TUNNEL,
+        Profile::Internal => &INTERNAL,
+    };
+    let kafka = Kafka::shared().await.unwrap();
+    let start = async || ready(Setup::new(profile, kafka.bootstrap())).await;
+    (kafka, cell.get_or_init(start).await)
+}
+
+/// A gateway of a test's own, with `settings` in front of the bridge's cluster and `properties` in it.
+pub(crate) async fn with(profile: Profile, kafka: &Kafka, settings: &str, properties: &str) -> Stack {
+    let folder = Folder::new("reading").unwrap();
+    let bootstrap = kafka.bootstrap();
+    let text =
+        format!("{settings}\n[clusters.default]\n\"bootstrap.servers\" = {bootstrap:?}\n{properties}\n");
+    let bridge = BridgeConfig::File(folder.write("bridge.toml", &text).unwrap());
+    ready(Setup { bridge, ..Setup::new(profile, bootstrap) }).await
+}
+
+async fn ready(setup: Setup) -> Stack {
+    let mut stack = Stack::start(setup).await.unwrap();
+    stack.ready_within(Duration::from_secs(30)).await.unwrap();
+    stack
+}

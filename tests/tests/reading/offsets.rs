@@ -1,0 +1,82 @@
+//! `cmd_kafka_list_offset`.
+
+use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::kafka::{Codec, Record, Write};
+
+use crate::gateway::shared;
+use crate::reference::{self, FOREVER, varied};
+use crate::socket::Socket;
+
+const LOG_END: i64 = -1;
+const LOG_START: i64 = -2;
+
+in_both_profiles! {
+    log_start_and_log_end_follow_what_is_written_and_deleted
+    a_time_finds_the_first_message_at_or_after_it
+    a_time_is_found_in_the_middle_of_a_compressed_batch
+    a_partition_without_messages_has_equal_ends_and_nothing_at_any_time
+}
+
+async fn log_start_and_log_end_follow_what_is_written_and_deleted(profile: Profile) {
+    let (kafka, stack) = shared(profile).await;
+    let topic = kafka.topic("ends", 2, &[FOREVER]).await.unwrap();
+    let mut socket = Socket::open(stack).await;
+    let mut check = async |partition: i32, start: i64, end: i64| {
+        assert_eq!(kafka.watermarks(&topic, partition).unwrap(), (start, end));
+        assert_eq!(socket.list_offset(&topic, partition, LOG_START).await, Ok(start));
+        assert_eq!(socket.list_offset(&topic, partition, LOG_END).await, Ok(end));
+    };
+    check(1, 0, 0).await;
+    kafka.produce(&topic, 1, &varied(5), Write::default()).await.unwrap();
+    check(1, 0, 5).await;
+    kafka.delete_records_before(&topic, 1, 3).await.unwrap();
+    check(1, 3, 5).await;
+    kafka.delete_records_before(&topic, 1, 5).await.unwrap();
+    check(1, 5, 5).await;
+    check(0, 0, 0).await;
+}
+
+async fn a_time_finds_the_first_message_at_or_after_it(profile: Profile) {
+    let (kafka, stack) = shared(profile).await;
+    // In no order: the first by offset counts, not the nearest in time.
+    let times = [1_000, 3_000, 2_000, 2_000, 5_000, 4_000];
+    let records: Vec<Record> =
+        times.iter().map(|time| Record { timestamp: Some(*time), ..Record::of("v") }).collect();
+    let mut socket = Socket::open(stack).await;
+    for batch in [1, 3, 100] {
+        let topic = kafka.topic("times", 1, &[FOREVER]).await.unwrap();
+        let how = Write { batch: Some(batch), ..Write::default() };
+        kafka.produce(&topic, 0, &records, how).await.unwrap();
+        for asked in [0, 1, 999, 1_000, 1_001, 2_000, 3_000, 3_001, 4_500, 5_000, 5_001, i64::MAX] {
+            let first = times.iter().position(|time| *time >= asked);
+            let want = first.map_or(-1, |at| i64::try_from(at).unwrap());
+            let found = socket.list_offset(&topic, 0, asked).await;
+            assert_eq!(found, Ok(want), "at {asked}, {batch} in a batch");
+            assert_eq!(reference::offset_at(kafka, &topic, asked), want, "librdkafka at {asked}");
+        }
+    }
+}
+
+async fn a_time_is_found_in_the_middle_of_a_compressed_batch(profile: Profile) {
+    let (kafka, stack) = shared(profile).await;
+    let records = varied(20);
+    let mut socket = Socket::open(stack).await;
+    for codec in Codec::ALL {
+        let topic = kafka.topic("times", 1, &[FOREVER]).await.unwrap();
+        kafka.produce(&topic, 0, &records, Write { codec, ..Write::default() }).await.unwrap();
+        for (offset, record) in (0..).zip(&records) {
+            let time = record.timestamp.unwrap();
+            assert_eq!(socket.list_offset(&topic, 0, time).await, Ok(offset), "{codec:?}");
+            assert_eq!(socket.list_offset(&topic, 0, time - 1).await, Ok(offset), "{codec:?}");
+        }
+    }
+}
+
+async fn a_partition_without_messages_has_equal_ends_and_nothing_at_any_time(profile: Profile) {
+    let (kafka, stack) = shared(profile).await;
+    let topic = kafka.topic("empty", 1, &[]).await.unwrap();
+    let mut socket = Socket::open(stack).await;
+    for (timestamp, want) in [(LOG_START, 0), (LOG_END, 0), (0, -1), (i64::MAX, -1)] {
+        assert_eq!(socket.list_offset(&topic, 0, timestamp).await, Ok(want), "at {timestamp}");
+    }
+}

@@ -1,0 +1,116 @@
+//! What the tests expect: what was written, and what librdkafka's consumer reads.
+
+use std::time::Duration;
+
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::{Message, Offset, TopicPartitionList};
+use sluicegate_protocol::KafkaMessage;
+use sluicegate_tests::kafka::{Kafka, Record};
+
+/// What librdkafka reads of partition 0, from the log start to the log end, aborted records included.
+pub(crate) fn read(kafka: &Kafka, topic: &str) -> Vec<KafkaMessage> {
+    let consumer = consumer(kafka);
+    let mut start = TopicPartitionList::new();
+    start.add_partition_offset(topic, 0, Offset::Beginning).unwrap();
+    consumer.assign(&start).unwrap();
+    let mut messages = Vec::new();
+    loop {
+        match consumer.poll(WITHIN).expect("a record or the log end within 20 s") {
+            Ok(message) => messages.push(KafkaMessage {
+                offset: message.offset(),
+                timestamp: message.timestamp().to_millis().unwrap(),
+                key: message.key().unwrap_or_default().to_vec().into(),
+                value: message.payload().unwrap_or_default().to_vec().into(),
+            }),
+            Err(KafkaError::PartitionEOF(_)) => return messages,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// The offset that librdkafka finds for a time; −1 where every record is older.
+pub(crate) fn offset_at(kafka: &Kafka, topic: &str, timestamp: i64) -> i64 {
+    let mut times = TopicPartitionList::new();
+    times.add_partition_offset(topic, 0, Offset::Offset(timestamp)).unwrap();
+    let found = consumer(kafka).offsets_for_times(times, WITHIN).unwrap();
+    match found.elements()[0].offset() {
+        Offset::Offset(offset) => offset,
+        Offset::End => -1,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Records that were given timestamps, as messages at these offsets.
+pub(crate) fn messages(offsets: &[i64], records: &[Record]) -> Vec<KafkaMessage> {
+    let message = |(offset, record): (&i64, &Record)| KafkaMessage {
+        offset: *offset,
+        timestamp: record.timestamp.expect("a timestamp of the test's own"),
+        key: record.key.clone().unwrap_or_default().into(),
+        value: record.value.clone().unwrap_or_default().into(),
+    };
+    offsets.iter().zip(records).map(message).collect()
+}
+
+/// A record of its own at each place: null, empty, binary and plain keys and values, each at its own time.
+pub(crate) fn varied(count: u32) -> Vec<Record> {
+    let part = |what: &str, number: u32, kind: u32| match kind {
+        0 => None,
+        1 => Some(Vec::new()),
+        2 => Some([&[0xFF, 0x00, b'\n'], what.as_bytes(), &number.to_be_bytes()].concat()),
+        _ => Some(format!("{what} {number}").into_bytes()),
+    };
+    let record = |number: u32| Record {
+        key: part("key", number, number % 5),
+        value: part("value", number, number / 5 % 5),
+        timestamp: Some(START + i64::from(number) * 10),
+    };
+    (0..count).map(record).collect()
+}
+
+/// Bytes that do not compress, the same ones for the same seed.
+pub(crate) fn noise(len: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed | 1;
+    let mut next = || {
+        // Marsaglia's xorshift.
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[0]
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+/// Says where two logs differ, and not all that is in them.
+#[track_caller]
+pub(crate) fn assert_same(read: &[KafkaMessage], want: &[KafkaMessage], what: &str) {
+    if let Some(at) = read.iter().zip(want).position(|(read, want)| read != want) {
+        panic!("{what}: at {at}: {} where {} was expected", brief(&read[at]), brief(&want[at]));
+    }
+    let last = |messages: &[KafkaMessage]| messages.last().map(brief);
+    assert_eq!(read.len(), want.len(), "{what}: last {:?}, expected {:?}", last(read), last(want));
+}
+
+fn brief(message: &KafkaMessage) -> String {
+    let KafkaMessage { offset, timestamp, key, value } = message;
+    let start = |bytes: &bytes::Bytes| format!("{} B {:?}", bytes.len(), bytes.slice(..bytes.len().min(32)));
+    format!("offset {offset}, time {timestamp}, key {}, value {}", start(key), start(value))
+}
+
+fn consumer(kafka: &Kafka) -> BaseConsumer {
+    ClientConfig::new()
+        .set("bootstrap.servers", kafka.bootstrap())
+        .set("group.id", "unused")
+        .set("isolation.level", "read_uncommitted")
+        .set("enable.partition.eof", "true")
+        .create()
+        .unwrap()
+}
+
+/// The first of the times that tests give their records; [`FOREVER`] keeps them.
+pub(crate) const START: i64 = 1_700_000_000_000;
+/// For topics whose records are older than Kafka's default retention.
+pub(crate) const FOREVER: (&str, &str) = ("retention.ms", "-1");
+
+const WITHIN: Duration = Duration::from_secs(20);
