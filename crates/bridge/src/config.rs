@@ -1,7 +1,7 @@
 //! The configuration: one TOML file and environment overrides become checked values, or all of their problems.
 //!
-//! 1. [`tree`]: the file and the environment, as one tree of keys
-//! 2. [`section`]: keys are taken out of it one by one; what is wrong or left over is a problem
+//! 1. `tree`: the file and the environment, as one tree of keys
+//! 2. `section`: keys are taken out of it one by one; what is wrong or left over is a problem
 //! 3. here: defaults, bounds, and what must fit together
 
 mod cluster;
