@@ -92,9 +92,9 @@ impl Host {
         }
     }
 
-    /// cpp-host, `contextOrEffectiveContext`: the effective context while it exists.
+    /// cpp-host, `contextOrEffectiveContext`. No context goes away while a callback runs.
     pub(crate) fn context(&self) -> u32 {
-        self.effective.filter(|id| self.is_context(*id)).unwrap_or(self.current)
+        self.effective.unwrap_or(self.current)
     }
 
     pub(crate) fn is_context(&self, id: u32) -> bool {

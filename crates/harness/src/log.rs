@@ -64,3 +64,16 @@ const MAX_LINES: usize = 10_000;
 
 /// Where a line is cut.
 const MAX_LINE_BYTES: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_keeps_a_bounded_number_of_bounded_lines() {
+        let mut log = Log::default();
+        log.push(Level::Info, &[b'x'; MAX_LINE_BYTES + 1]);
+        (0..MAX_LINES).for_each(|_| log.push(Level::Info, b"y"));
+        assert_eq!((log.lines().len(), log.lines()[0].text.len()), (MAX_LINES, MAX_LINE_BYTES));
+    }
+}

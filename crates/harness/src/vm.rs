@@ -117,10 +117,10 @@ impl Vm {
         self.machine.borrow_mut().host().http_calls.values().cloned().collect()
     }
 
-    /// Answers an HTTP call-out; nothing happens for a token without one. Envoy, `onHttpCallSuccess`: headers, body and
-    /// trailers are readable while the callback runs.
+    /// Answers an HTTP call-out; nothing happens for a token without one. Envoy, `onHttpCallSuccess`: headers and body are
+    /// readable while the callback runs; an answer here has no trailers.
     pub fn answer_http_call(&self, token: u32, headers: impl Into<Headers>, body: impl AsRef<[u8]>) {
-        let reply = HttpReply { headers: headers.into(), body: body.as_ref().to_vec(), trailers: None };
+        let reply = HttpReply { headers: headers.into(), body: body.as_ref().to_vec() };
         self.end_http_call(token, Some(reply));
     }
 

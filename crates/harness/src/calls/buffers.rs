@@ -14,11 +14,13 @@ pub(crate) const IMPORTS: &[Import] = &[
 /// cpp-host, `get_buffer_bytes`: `NotFound` where there is no such buffer, a start behind the end reads as empty, and so
 /// does a body outside its callback.
 fn get(guest: &mut Guest<'_>, args: &Args<'_>) -> Result<(), Refused> {
-    let buffer = contents(guest.host(), args.u32(0))?;
-    let (start, length) = (args.u32(1), args.u32(2));
-    // Envoy adds in 64 bits, so that a length of `u32::MAX` is "all of it".
-    let end = (start as usize).saturating_add(length as usize).min(buffer.len());
-    guest.give(buffer.get(start as usize..end).unwrap_or_default(), args.u32(3), args.u32(4))
+    let (start, length) = (args.u32(1) as usize, args.u32(2) as usize);
+    let part = read(guest.host(), args.u32(0), |buffer| {
+        // Envoy adds in 64 bits, so that a length of `u32::MAX` is "all of it".
+        let end = start.saturating_add(length).min(buffer.len());
+        buffer.get(start..end).unwrap_or_default().to_vec()
+    })?;
+    guest.give(&part, args.u32(3), args.u32(4))
 }
 
 /// Envoy, `Buffer::copyFrom`: at 0 the given length is drained and the data comes first; at or behind the end the data is
@@ -26,11 +28,9 @@ fn get(guest: &mut Guest<'_>, args: &Args<'_>) -> Result<(), Refused> {
 fn set(guest: &mut Guest<'_>, args: &Args<'_>) -> Result<(), Refused> {
     // The order of the checks is cpp-host's: the buffer's existence, then the filter's memory, then the arguments.
     let kind = args.u32(0);
-    contents(guest.host(), kind)?;
+    read(guest.host(), kind, |_| ())?;
     let data = guest.read(args.u32(3), args.u32(4))?;
-    let side = body_side(kind).ok_or(Status::BAD_ARGUMENT)?;
-    let body = guest.host().exchange().and_then(|exchange| exchange.half(side).open_body());
-    let body = body.ok_or(Status::BAD_ARGUMENT)?;
+    let body = open_body(guest.host(), kind).ok_or(Status::BAD_ARGUMENT)?;
     splice(body, args.u32(1) as usize, args.u32(2) as usize, &data)?;
     if body.len() > MAX_BODY {
         let message = format!("a body of {} bytes exceeds the harness's limit of {MAX_BODY}", body.len());
@@ -51,34 +51,32 @@ fn splice(body: &mut Vec<u8>, start: usize, length: usize, data: &[u8]) -> Resul
 }
 
 /// Envoy, `getBuffer`. The numbers are proxy-wasm's `BufferType`.
-fn contents(host: &mut Host, kind: u32) -> Result<Vec<u8>, Status> {
-    match kind {
-        0 | 1 => {
-            let side = body_side(kind).ok_or(Status::BAD_ARGUMENT)?;
-            let body = host.exchange().and_then(|exchange| exchange.half(side).open_body());
-            Ok(body.cloned().unwrap_or_default())
-        }
+fn read<T>(host: &mut Host, kind: u32, read: impl FnOnce(&[u8]) -> T) -> Result<T, Status> {
+    let buffer = match kind {
+        0 | 1 => open_body(host, kind).map_or(&[][..], |body| body.as_slice()),
         // Network data and the argument of a foreign function: never set here, and a null buffer reads as empty.
-        2 | 3 | 8 => Ok(Vec::new()),
-        4 => host.http_reply.as_ref().map(|reply| reply.body.clone()).ok_or(Status::NOT_FOUND),
-        5 => Ok(host.grpc_reply.clone().unwrap_or_default()),
-        6 => Ok(host.settings.vm_configuration.clone()),
-        7 if host.configuring => Ok(host.settings.configuration.clone()),
-        7 => Err(Status::NOT_FOUND),
-        _ => Err(Status::BAD_ARGUMENT),
-    }
+        2 | 3 | 8 => &[],
+        4 => &host.http_reply.as_ref().ok_or(Status::NOT_FOUND)?.body,
+        5 => host.grpc_reply.as_deref().unwrap_or_default(),
+        6 => &host.settings.vm_configuration,
+        7 if host.configuring => &host.settings.configuration,
+        7 => return Err(Status::NOT_FOUND),
+        _ => return Err(Status::BAD_ARGUMENT),
+    };
+    Ok(read(buffer))
 }
 
-fn body_side(kind: u32) -> Option<Side> {
-    match kind {
-        0 => Some(Side::Request),
-        1 => Some(Side::Response),
-        _ => None,
-    }
+fn open_body(host: &mut Host, kind: u32) -> Option<&mut Vec<u8>> {
+    let side = match kind {
+        0 => Side::Request,
+        1 => Side::Response,
+        _ => return None,
+    };
+    host.exchange()?.half(side).open_body()
 }
 
 /// Not in Envoy: bounds a filter that appends in a loop.
-const MAX_BODY: usize = 256 * 1024 * 1024;
+const MAX_BODY: usize = 64 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

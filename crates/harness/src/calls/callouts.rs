@@ -47,7 +47,6 @@ pub struct GrpcCall {
 pub(crate) struct HttpReply {
     pub(crate) headers: Headers,
     pub(crate) body: Vec<u8>,
-    pub(crate) trailers: Option<Headers>,
 }
 
 pub(crate) const IMPORTS: &[Import] = &[

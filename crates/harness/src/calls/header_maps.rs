@@ -78,11 +78,11 @@ fn set_all(guest: &mut Guest<'_>, args: &Args<'_>) -> Result<(), Refused> {
     Ok(())
 }
 
-/// Envoy, `getConstMap`. The numbers are proxy-wasm's `MapType`; gRPC metadata is never there, as there are no streams.
+/// Envoy, `getConstMap`. The numbers are proxy-wasm's `MapType`; gRPC metadata is never there, as there are no streams, and neither
+/// are an HTTP call's trailers, as no answer here has any.
 fn readable(host: &mut Host, kind: u32) -> Option<Headers> {
     match kind {
         6 => host.http_reply.as_ref().map(|reply| reply.headers.clone()),
-        7 => host.http_reply.as_ref().and_then(|reply| reply.trailers.clone()),
         _ => host.exchange().and_then(|exchange| exchange.readable(stream_map(kind)?).cloned()),
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{HostCall, Import};
 use crate::Status;
 use crate::guest::{Args, Guest, Refused};
-use crate::host::{Action, Host, ROOT};
+use crate::host::{Action, Host};
 use crate::log::Level;
 
 pub(crate) const IMPORTS: &[Import] = &[
@@ -91,7 +91,7 @@ fn set_effective_context(guest: &mut Guest<'_>, args: &Args<'_>) -> Result<(), R
 /// cpp-host, `WasmBase::done`: `NotFound` unless the root's `on_done` has answered that it is not done.
 fn done(guest: &mut Guest<'_>, _: &Args<'_>) -> Result<(), Refused> {
     let host = guest.host();
-    if host.context() != ROOT || !std::mem::take(&mut host.shutdown_pending) {
+    if !std::mem::take(&mut host.shutdown_pending) {
         return Err(Status::NOT_FOUND.into());
     }
     host.actions.push_back(Action::DeleteRoot);

@@ -99,6 +99,19 @@ fn a_held_body_is_shown_as_a_whole_and_passes_as_a_whole() {
 }
 
 #[test]
+fn after_a_held_body_has_passed_chunks_are_shown_one_by_one_again() {
+    let vm =
+        start(&[("response_body", "(call $body (i32.const 1)) (i32.eq (local.get $size) (i32.const 2))")]);
+    let mut stream = vm.request(post());
+    stream.upstream_headers(ok(), false);
+    for bytes in ["ab", "c", "de", "f", "g"] {
+        stream.upstream_sends(bytes, false);
+    }
+    assert_eq!(log(&vm), ["00", "ab", "00", "abc", "00", "de", "00", "def", "00", "g"]);
+    assert_eq!(stream.to_client(), b"abcdefg");
+}
+
+#[test]
 fn moving_each_chunk_into_the_filter_keeps_the_hosts_buffer_empty() {
     let vm = start_with(
         Settings { buffer_limit: 8, ..Settings::default() },
@@ -119,12 +132,26 @@ fn moving_each_chunk_into_the_filter_keeps_the_hosts_buffer_empty() {
 #[test]
 fn a_request_held_beyond_the_limit_is_answered_413() {
     let settings = Settings { buffer_limit: 3, ..Settings::default() };
-    let vm = start_with(settings, &[("request_body", "(i32.const 1)")]);
+    let vm = start_with(settings, &[("request_body", "(call $body (i32.const 0)) (i32.const 1)")]);
+    let mut slow = vm.request(post());
+    slow.client_sends("abc");
+    assert_eq!(slow.response(), None);
+    slow.client_sends("d");
+    assert!(matches!(slow.outcome(), Outcome::Answered(response) if response.status() == 413));
+    let mut fast = vm.request(post());
+    fast.client_sends("efgh");
+    assert!(matches!(fast.outcome(), Outcome::Answered(response) if response.status() == 413));
+    assert_eq!(log(&vm), ["00", "abc", "00", "efgh"]);
+}
+
+#[test]
+fn a_body_that_the_filter_makes_too_long_is_a_trap() {
+    let append = "(loop (br_if 0 (i32.eqz
+        (call $set_buffer (i32.const 0) (i32.const -1) (i32.const 0) (i32.const 0) (i32.const 65536))))) (i32.const 0)";
+    let vm = start(&[("request_body", append)]);
     let mut stream = vm.request(post());
-    stream.client_sends("abc");
-    assert_eq!(stream.response(), None);
-    stream.client_sends("d");
-    assert!(matches!(stream.outcome(), Outcome::Answered(response) if response.status() == 413));
+    stream.client_sends("a");
+    assert!(vm.trap().unwrap().reason.contains("a body of 67108865 bytes exceeds"));
 }
 
 #[test]

@@ -64,6 +64,31 @@ fn an_http_call_that_envoy_would_refuse_is_a_bad_argument() {
     check(&http_call("bridge", &COMPLETE, -1));
 }
 
+#[test]
+fn an_http_call_without_a_place_for_its_token_is_not_made() {
+    let call = http_call("bridge", &COMPLETE, 1).replace("(i32.const 2048)", "(i32.const -2)");
+    let vm = vm(&call);
+    let _stream = vm.request(get());
+    assert_eq!((log(&vm), vm.http_calls().len()), (vec!["06".to_owned()], 0));
+}
+
+#[test]
+fn an_http_call_without_a_body_has_no_length() {
+    let vm = vm(&http_call("bridge", &COMPLETE, 1).replace("'body'", "''"));
+    let _stream = vm.request(get());
+    assert_eq!(vm.http_calls().first().unwrap().headers, Headers::from(COMPLETE));
+}
+
+#[test]
+fn an_answer_is_gone_once_its_callback_has_returned() {
+    let vm = vm(&format!("{} (call $show (i32.const 6) ':status')", http_call("bridge", &COMPLETE, 1)));
+    let _first = vm.request(get());
+    vm.answer_http_call(vm.http_calls().first().unwrap().token, [(":status", "200")], "");
+    let before = log(&vm).len();
+    let _second = vm.request(get());
+    assert_eq!(log(&vm).split_off(before), ["00", "02"]);
+}
+
 fn grpc_vm() -> Vm {
     start(&[
         (
@@ -75,6 +100,8 @@ fn grpc_vm() -> Vm {
             ),
         ),
         ("grpc_receive", "(call $code (local.get $size)) (call $body (i32.const 5))"),
+        ("tick", "(call $body (i32.const 5))"),
+        ("configure", "(drop (call $tick (i32.const 10))) (i32.const 1)"),
         (
             "grpc_close",
             "(call $code (local.get $size))
@@ -96,7 +123,8 @@ fn a_grpc_call_is_recorded_and_answered() {
     assert_eq!((call.method.as_str(), call.message.as_slice()), ("Call", &b"request"[..]));
     assert_eq!((call.metadata.text("a"), call.timeout), (Some("b"), Duration::from_millis(7)));
     vm.answer_grpc_call(call.token, "answer");
-    assert_eq!(log(&vm), ["00", "06", "00", "answer"]);
+    vm.advance(Duration::from_millis(10));
+    assert_eq!(log(&vm), ["00", "06", "00", "answer", "00", ""]);
     assert_eq!(vm.grpc_calls().len(), 0);
 }
 

@@ -46,11 +46,13 @@ fn the_upstream_sees_headers_as_the_filter_left_them() {
          (call $code (call $remove (i32.const 0) 'absent'))
          (call $code (call $add (i32.const 2) 'x' 'y'))
          (call $code (call $add (i32.const 8) 'x' 'y'))
+         (call $code (call $pairs (i32.const 8) (i32.const 1032) (i32.const 1036)))
+         (call $code (call $add (i32.const 1) 'x' 'y'))
          (i32.const 0)",
     )]);
     let stream = vm.request(get().with("secret", "1").with("x-two", b"\xff\xfe"));
     let headers = stream.upstream_request().unwrap();
-    assert_eq!(log(&vm), ["00", "00", "00", "00", "02", "02"]);
+    assert_eq!(log(&vm), ["00", "00", "00", "00", "02", "02", "02", "02"]);
     assert_eq!(headers.text(":path"), Some("/q"));
     assert_eq!(headers.get("secret"), None);
     let twos: Vec<_> = headers.iter().filter(|(name, _)| *name == b"x-two").map(|(_, value)| value).collect();
@@ -95,9 +97,36 @@ fn trailers_asked_for_in_the_last_body_callback_are_added() {
 }
 
 #[test]
+fn trailers_are_there_during_their_callback_and_in_the_log_phase_only_the_responses() {
+    let look = "(call $show (i32.const 1) 'a') (call $show (i32.const 3) 'b')";
+    let look_and_go = format!("{look} (i32.const 0)");
+    let vm = start(&[
+        ("request_trailers", &look_and_go),
+        ("response_headers", &look_and_go),
+        ("response_trailers", &look_and_go),
+        ("log", look),
+        ("delete", look),
+    ]);
+    let mut stream = vm.request(post());
+    stream.client_trailers([("a", "1")]);
+    stream.upstream_headers(ok(), false);
+    stream.upstream_trailers([("b", "2")]);
+    let lines =
+        [&["00", "1", "02"][..], &["02", "02"], &["02", "00", "2"], &["01", "00", "2"], &["02", "02"]];
+    assert_eq!(log(&vm), lines.concat());
+}
+
+#[test]
 fn a_line_break_in_a_header_stops_the_filter() {
-    let vm =
-        start(&[("request_headers", "(drop (call $add (i32.const 0) 'a' 'b\\0d\\0ac: d')) (i32.const 0)")]);
-    let _stream = vm.request(get());
-    assert!(vm.trap().unwrap().reason.contains("holds NUL, CR or LF"));
+    let forged = list(&[("a", "b\r\nc: d")]);
+    for call in [
+        "(call $add (i32.const 0) 'a' 'b\\0d\\0ac: d')".to_owned(),
+        "(call $replace (i32.const 0) 'a\\00' 'b')".to_owned(),
+        format!("(call $set_pairs (i32.const 0) '{forged}')"),
+        format!("(call $respond (i32.const 400) '' '' '{forged}' (i32.const -1))"),
+    ] {
+        let vm = start(&[("request_headers", &format!("(drop {call}) (i32.const 0)"))]);
+        let _stream = vm.request(get());
+        assert!(vm.trap().unwrap().reason.contains("holds NUL, CR or LF"), "{call}");
+    }
 }

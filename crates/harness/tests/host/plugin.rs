@@ -25,6 +25,25 @@ fn ticks_come_at_their_time_and_stop_when_told() {
 }
 
 #[test]
+fn ticks_can_be_stopped_and_started_anew_from_anywhere() {
+    let vm = start(&[
+        ("configure", "(drop (call $tick (i32.const 100))) (i32.const 1)"),
+        ("request_headers", "(drop (call $tick (i32.const 0))) (i32.const 0)"),
+        ("request_body", "(drop (call $tick (i32.const 100))) (i32.const 0)"),
+        ("tick", "(call $say 'tick')"),
+    ]);
+    let mut stream = vm.request(post());
+    vm.advance(Duration::from_secs(1));
+    assert_eq!(log(&vm).len(), 0);
+    vm.advance(Duration::from_millis(50));
+    stream.client_sends("a");
+    vm.advance(Duration::from_millis(99));
+    assert_eq!(log(&vm).len(), 0);
+    vm.advance(Duration::from_millis(1));
+    assert_eq!(log(&vm).len(), 1);
+}
+
+#[test]
 fn the_clock_is_the_tests_clock() {
     let vm = start_with(
         Settings { now: Duration::from_secs(5), ..Settings::default() },
@@ -106,9 +125,11 @@ fn another_context_is_entered_only_while_it_exists() {
     let vm = start(&[
         (
             "request_body",
-            "(call $code (call $effective (i32.const 2))) (call $code (call $add (i32.const 2) 'x' 'y'))
+            "(call $code (call $add (i32.const 2) 'x' 'y'))
+             (call $code (call $effective (i32.const 2))) (call $code (call $add (i32.const 2) 'x' 'y'))
              (call $code (call $effective (i32.const 1))) (call $code (call $add (i32.const 2) 'x' 'y'))
-             (call $code (call $effective (i32.const 9))) (i32.const 0)",
+             (call $code (call $effective (i32.const 9)))
+             (call $code (call $effective (i32.const 2))) (i32.const 0)",
         ),
         ("response_headers", "(i32.const 1)"),
     ]);
@@ -116,10 +137,12 @@ fn another_context_is_entered_only_while_it_exists() {
     first.upstream_headers([(":status", "200")], false);
     let mut second = vm.request(post());
     second.client_sends("a");
-    assert_eq!(log(&vm), ["00", "00", "00", "02", "02"]);
-    drop(first);
+    assert_eq!(log(&vm), ["02", "00", "00", "00", "02", "02", "00"]);
     second.client_sends("a");
-    assert_eq!(log(&vm).split_off(5).first().unwrap(), "02");
+    assert_eq!(log(&vm).split_off(7).first().unwrap(), "02", "each callback begins in its own context");
+    first.client_resets();
+    second.client_sends("a");
+    assert_eq!(log(&vm).split_off(14), ["02", "02", "02", "00", "02", "02", "02"]);
 }
 
 #[test]
@@ -129,7 +152,7 @@ fn the_log_has_levels_and_the_standard_streams_end_in_it() {
         "(call $code (call $log (i32.const 5) 'critical'))
          (call $code (call $log (i32.const 6) 'no such level'))
          (i32.store (i32.const 2048) (i32.const 2064)) (i32.store (i32.const 2052) (i32.const 3))
-         (i32.store (i32.const 2056) (i32.const 2066)) (i32.store (i32.const 2060) (i32.const 1))
+         (i32.store (i32.const 2056) (i32.const 2067)) (i32.store (i32.const 2060) (i32.const 1))
          (i32.store (i32.const 2064) (i32.const 0x0a636261))
          (call $code (call $fd_write (i32.const 2) (i32.const 2048) (i32.const 2) (i32.const 2072)))
          (call $code (i32.load (i32.const 2072)))
@@ -138,7 +161,7 @@ fn the_log_has_levels_and_the_standard_streams_end_in_it() {
          (i32.const 0)",
     )]);
     let _stream = vm.request(get());
-    assert_eq!(log(&vm), ["critical", "00", "02", "abcc", "00", "04", "08", "21"]);
+    assert_eq!(log(&vm), ["critical", "00", "02", "abc", "00", "04", "08", "21"]);
     let levels: Vec<_> = vm.log().into_iter().map(|line| line.level).collect();
     assert_eq!((levels[0], levels[1], levels[3]), (Level::Critical, Level::Info, Level::Error));
 }

@@ -104,6 +104,73 @@ fn a_held_request_keeps_its_body_until_it_continues() {
 }
 
 #[test]
+fn a_held_request_without_a_body_ends_when_it_continues() {
+    let vm = start(&[
+        ("request_headers", "(drop (call $tick (i32.const 10))) (i32.const 1)"),
+        ("request_body", "(call $say 'never') (i32.const 0)"),
+        ("tick", "(drop (call $effective (i32.const 2))) (drop (call $continue (i32.const 0)))"),
+    ]);
+    let stream = vm.request(get());
+    vm.advance(Duration::from_millis(10));
+    assert!(stream.upstream_has_all());
+    assert_eq!(log(&vm), [""; 0]);
+}
+
+#[test]
+fn trailers_that_came_while_everything_was_held_reach_the_filter_when_it_continues() {
+    let vm = start(&[
+        ("request_headers", "(drop (call $tick (i32.const 10))) (i32.const 1)"),
+        ("request_body", "(call $body (i32.const 0)) (call $code (local.get $last)) (i32.const 0)"),
+        ("request_trailers", "(call $show (i32.const 1) 'a') (i32.const 0)"),
+        ("tick", "(drop (call $effective (i32.const 2))) (drop (call $continue (i32.const 0)))"),
+    ]);
+    let mut stream = vm.request(post());
+    stream.client_sends("body");
+    stream.client_trailers([("a", "b")]);
+    assert_eq!(log(&vm), [""; 0]);
+    vm.advance(Duration::from_millis(10));
+    assert_eq!(log(&vm), ["00", "body", "00", "00", "b"]);
+    assert_eq!(stream.trailers_to_upstream(), Some(Headers::from([("a", "b")])));
+    assert!(stream.upstream_has_all());
+}
+
+#[test]
+fn a_local_response_that_goes_nowhere_still_stops_the_stream() {
+    let nowhere = format!("(drop (call $effective (i32.const 1))) {} (i32.const 0)", respond(400));
+    for callback in ["response_headers", "response_body", "response_trailers"] {
+        let vm = start(&[(callback, &nowhere)]);
+        let mut stream = vm.request(get());
+        stream.upstream_headers(ok(), false);
+        stream.upstream_sends("body", false);
+        assert_eq!(stream.to_client().is_empty(), callback != "response_trailers", "{callback}");
+        stream.upstream_trailers([("a", "b")]);
+        assert_eq!(stream.response().is_none(), callback == "response_headers", "{callback}");
+        // A body that was dropped stops nothing behind it: the trailers release the rest.
+        assert_eq!(stream.is_finished(), callback == "response_body", "{callback}");
+    }
+}
+
+#[test]
+fn a_pause_beside_a_local_response_is_none() {
+    let vm = start(&[("request_headers", &format!("{} (i32.const 1)", respond(400)))]);
+    assert_eq!(vm.request(get()).pauses(), [""; 0]);
+    let nowhere = format!("(drop (call $effective (i32.const 1))) {} (i32.const 1)", respond(400));
+    let vm = start(&[("request_headers", &nowhere)]);
+    assert_eq!(vm.request(get()).pauses(), [""; 0]);
+}
+
+#[test]
+fn envoy_reads_two_as_continue_and_what_it_does_not_know_as_stop() {
+    let check = |answer: &str, want: bool| {
+        let vm = start(&[("request_headers", answer)]);
+        assert_eq!(vm.request(get()).upstream_request().is_some(), want, "{answer}");
+    };
+    check("(i32.const 2)", true);
+    check("(i32.const 4)", false);
+    check("(i32.const 77)", false);
+}
+
+#[test]
 fn the_milder_stop_lets_the_body_callback_release_the_headers() {
     let settings = Settings { allow_on_headers_stop_iteration: true, ..Settings::default() };
     let vm = start_with(
@@ -153,12 +220,20 @@ fn an_upgrade_calls_the_body_once_with_nothing_and_never_ends_by_itself() {
 }
 
 #[test]
+fn a_held_upgrade_has_no_body_yet() {
+    let vm =
+        start(&[("request_headers", "(i32.const 1)"), ("request_body", "(call $say 'never') (i32.const 0)")]);
+    let _stream = vm.request(upgrade());
+    assert_eq!(log(&vm), [""; 0]);
+}
+
+#[test]
 fn the_101_keeps_its_upgrade_only_where_the_request_still_has_one() {
     let answer = || Headers::from([(":status", "101"), ("upgrade", "websocket"), ("connection", "upgrade")]);
     let check = |callback: &str, want: Headers| {
         let vm = start(&[("request_headers", callback)]);
         let mut stream = vm.request(upgrade());
-        stream.upstream_headers(answer(), false);
+        stream.upstream_headers(answer().with("transfer-encoding", "chunked"), false);
         assert_eq!(stream.response().unwrap().headers, want);
     };
     check("(i32.const 0)", answer());
@@ -228,6 +303,21 @@ fn a_grpc_client_is_answered_in_grpc_whatever_the_filter_made_of_its_request() {
     };
     check("application/grpc", Some("14"));
     check("text/plain", None);
+}
+
+#[test]
+fn a_local_response_tells_a_grpc_client_the_status_that_the_filter_gave() {
+    let check = |given: i32, want: &str| {
+        let vm = start(&[(
+            "request_headers",
+            &format!("(drop (call $respond (i32.const 503) '' 'no' '' (i32.const {given}))) (i32.const 1)"),
+        )]);
+        let stream = vm.request(get().with("content-type", "application/grpc"));
+        assert_eq!(stream.response().unwrap().headers.text("grpc-status"), Some(want), "{given}");
+    };
+    check(-1, "14");
+    check(8, "8");
+    check(17, "14");
 }
 
 #[test]
