@@ -1,0 +1,72 @@
+//! What a configuration has to be, and what the log says when it is not.
+
+use std::time::Duration;
+
+use sluicegate_harness::Level;
+
+use crate::socket::{PROFILES, filter};
+
+#[track_caller]
+fn refused(configuration: &str, mistakes: &[&str]) {
+    let Err(error) = filter().start(configuration) else { panic!("{configuration} was accepted") };
+    assert_eq!(error.trap, None);
+    let lines: Vec<_> = error.log.iter().map(|line| (line.level, line.text.as_str())).collect();
+    let want: Vec<_> =
+        mistakes.iter().map(|mistake| format!("sluicegate: bad configuration: {mistake}")).collect();
+    let want: Vec<_> = want.iter().map(|line| (Level::Error, line.as_str())).collect();
+    assert_eq!(lines, want, "{configuration}");
+}
+
+#[test]
+fn a_good_configuration_starts_and_asks_for_ticks() {
+    for profile in PROFILES {
+        let vm = profile.start();
+        assert_eq!(vm.tick_period(), Some(Duration::from_millis(500)));
+        assert_eq!(vm.log(), [], "{profile:?}");
+    }
+}
+
+#[test]
+fn every_mistake_is_named_with_its_key() {
+    refused(
+        r#"{"profile": "tunel", "max_message_bytes": 12, "routs": [],
+            "routes": [{"path": "pubsub", "cluster": 5, "orgins": []}]}"#,
+        &[
+            "profile: \"tunnel\" or \"internal\" is expected",
+            "max_message_bytes: a number of bytes from 1024 to 16777216 is expected",
+            "routes[0].path: a path that begins with \"/\" and has no query is expected",
+            "routes[0].cluster: a string that is not empty is expected",
+            "routes[0].orgins: unknown key",
+            "routs: unknown key",
+        ],
+    );
+}
+
+#[test]
+fn a_configuration_that_is_no_object_of_routes_is_refused() {
+    refused("", &["not JSON: EOF while parsing a value at line 1 column 0"]);
+    refused("{", &["not JSON: EOF while parsing an object at line 1 column 1"]);
+    refused("\u{0}", &["not JSON: expected value at line 1 column 1"]);
+    refused("[]", &["a JSON object is expected"]);
+    refused("{}", &["routes: an array of at least one route is expected"]);
+    refused(r#"{"routes": []}"#, &["routes: an array of at least one route is expected"]);
+    refused(
+        r#"{"routes": [{"path": "/sluicegate.v1.Bridge/Session"}]}"#,
+        &["routes[0].path: no path under /sluicegate.v1. is expected: it is the bridge's own"],
+    );
+}
+
+#[test]
+fn a_secret_that_could_end_a_header_is_refused_and_not_shown() {
+    refused(
+        r#"{"gateway_secret": "a\r\nb", "routes": [{"path": "/a"}]}"#,
+        &["gateway_secret: visible ASCII without spaces is expected: it travels in a header"],
+    );
+}
+
+#[test]
+fn bytes_that_are_no_text_are_refused_without_a_trap() {
+    let error = filter().start(&b"\xff\xfe"[..]).err().expect("a refusal");
+    assert_eq!(error.trap, None);
+    assert!(error.log[0].text.starts_with("sluicegate: bad configuration: not JSON: "), "{error}");
+}

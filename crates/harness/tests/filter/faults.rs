@@ -1,0 +1,229 @@
+//! Every host call that the filter makes, refused at every moment with every status.
+//!
+//! Whatever is refused, a peer gets whole steps of what it would have got, in order, or nothing more: what passes is never
+//! half done, and no other session notices.
+
+use prost::Message;
+use sluicegate_harness::{Headers, HostCall, Status, Stream, Vm, When};
+use sluicegate_protocol::Close;
+use sluicegate_protocol::control_resp::Control as ToSay;
+
+use crate::socket::{PROFILES, Profile, Socket, sorted, upgrade};
+use crate::wire::{self, BINARY, FIRST, LAST, PING, from_client, grpc, grpc_bytes};
+
+/// The host calls that the filter makes.
+pub(crate) const CALLS: [HostCall; 14] = [
+    HostCall::CloseStream,
+    HostCall::DefineMetric,
+    HostCall::GetBufferBytes,
+    HostCall::GetCurrentTimeNanoseconds,
+    HostCall::GetHeaderMapPairs,
+    HostCall::GetHeaderMapValue,
+    HostCall::IncrementMetric,
+    HostCall::Log,
+    HostCall::RemoveHeaderMapValue,
+    HostCall::ReplaceHeaderMapValue,
+    HostCall::SendLocalResponse,
+    HostCall::SetBufferBytes,
+    HostCall::SetEffectiveContext,
+    HostCall::SetTickPeriodMilliseconds,
+];
+
+/// Known to the SDK and not, defined and not.
+const STATUSES: [u32; 11] = [1, 2, 3, 5, 6, 7, 9, 10, 11, 12, 77];
+
+/// More than any call is made in one of the stories below.
+const MOMENTS: u32 = 24;
+
+/// What both peers have got after each step of a story.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+struct Seen {
+    /// Request headers at the bridge, and the bytes of each step.
+    request: Option<Vec<String>>,
+    to_bridge: Vec<String>,
+    /// Response headers at the client, and the bytes of each step.
+    response: Option<Vec<String>>,
+    status: Option<u16>,
+    to_client: Vec<String>,
+    /// Nothing more happens.
+    over: bool,
+}
+
+/// Something that happens to a stream.
+enum Step {
+    Client(Vec<u8>),
+    BridgeHeaders(Headers),
+    Bridge(Vec<u8>),
+    BridgeEnd(Vec<u8>),
+    /// The clock goes on, in seconds.
+    Wait(u64),
+}
+
+/// A request and what happens after it.
+struct Story {
+    request: Headers,
+    steps: Vec<Step>,
+}
+
+/// A session with everything in it that makes the filter act.
+fn session(profile: Profile) -> Story {
+    let request = upgrade()
+        .with("sluicegate-cluster", "payments")
+        .with("origin", "https://app.example")
+        .with("sec-websocket-protocol", "pubsub");
+    let fetch = wire::fetch(2).encode_to_vec();
+    let answers =
+        [grpc(&wire::pong(1, b"a")), wire::to_say(ToSay::Pong("p".into())), grpc(&wire::fetched(2, 300))]
+            .concat();
+    let (front, rest) = answers.split_at(30);
+    let (within, end) = rest.split_at(200);
+    let close = Close { code: 1000, reason: "done".into() };
+    let steps = vec![
+        Step::Client(from_client(BINARY, &wire::ping(1, b"early").encode_to_vec())),
+        Step::BridgeHeaders(profile.accepted()),
+        Step::Client(from_client(FIRST, &fetch[..4])),
+        Step::Client([from_client(PING, b"p"), from_client(LAST, &fetch[4..])].concat()),
+        Step::Client(from_client(BINARY, b"no request")),
+        Step::Bridge(front.to_vec()),
+        Step::Bridge(within.to_vec()),
+        Step::Bridge(end.to_vec()),
+        Step::Bridge(grpc_bytes(&[7; 1000])),
+        Step::Client(wire::close(1000, "done")),
+        Step::Wait(1),
+        Step::Bridge(wire::to_say(ToSay::Close(close))),
+        Step::Wait(3),
+    ];
+    Story { request, steps }
+}
+
+/// A session whose stream ends without a last word.
+fn ended(profile: Profile) -> Story {
+    let steps = vec![
+        Step::BridgeHeaders(profile.accepted()),
+        Step::BridgeEnd(grpc(&wire::pong(1, b"last"))),
+        Step::Wait(3),
+    ];
+    Story { request: upgrade(), steps }
+}
+
+/// A handshake that the filter refuses.
+fn refused(_: Profile) -> Story {
+    Story { request: upgrade().without("upgrade").with("sluicegate-x", "y"), steps: vec![Step::Wait(3)] }
+}
+
+/// A bridge that cannot be reached.
+fn unreachable(_: Profile) -> Story {
+    let steps = vec![
+        Step::BridgeHeaders([(":status", "503")].into()),
+        Step::BridgeEnd(b"upstream connect error".to_vec()),
+        Step::Wait(3),
+    ];
+    Story { request: upgrade(), steps }
+}
+
+const STORIES: [fn(Profile) -> Story; 4] = [session, ended, refused, unreachable];
+
+impl Story {
+    /// Plays the story to the end, as far as the filter lets it.
+    fn play(&self, vm: &Vm) -> Seen {
+        let mut stream = vm.request(&self.request);
+        let mut seen = Seen::default();
+        for step in &self.steps {
+            let forwarded = stream.upstream_request().is_some();
+            match step {
+                Step::Client(bytes) => stream.client_sends(bytes),
+                Step::BridgeHeaders(headers) if forwarded => stream.upstream_headers(headers, false),
+                Step::Bridge(bytes) if forwarded => stream.upstream_sends(bytes, false),
+                Step::BridgeEnd(bytes) if forwarded => stream.upstream_sends(bytes, true),
+                Step::BridgeHeaders(_) | Step::Bridge(_) | Step::BridgeEnd(_) => {}
+                Step::Wait(seconds) => vm.advance(std::time::Duration::from_secs(*seconds)),
+            }
+            note(&mut stream, &mut seen);
+        }
+        seen.over = stream.is_finished();
+        seen
+    }
+}
+
+fn note(stream: &mut Stream, seen: &mut Seen) {
+    seen.request = stream.upstream_request().as_ref().map(sorted);
+    seen.status = stream.response().map(|response| response.status());
+    seen.response = stream.response().as_ref().map(|response| sorted(&response.headers));
+    let bytes =
+        [(stream.take_to_upstream(), &mut seen.to_bridge), (stream.take_to_client(), &mut seen.to_client)];
+    for (bytes, steps) in bytes {
+        if !bytes.is_empty() {
+            steps.push(bytes.escape_ascii().to_string());
+        }
+    }
+}
+
+/// Whether the peers got whole steps of what they get without a fault, in order, or the client a refusal instead.
+fn is_part(seen: &Seen, whole: &Seen) -> bool {
+    let refused = seen.status.is_some_and(|status| status >= 400);
+    (seen.request.is_none() || seen.request == whole.request)
+        && whole.to_bridge.starts_with(&seen.to_bridge)
+        && (refused
+            || (seen.response.is_none() || seen.response == whole.response)
+                && whole.to_client.starts_with(&seen.to_client))
+}
+
+/// Plays every story with `call` refused at every moment and for good, with every status.
+///
+/// `ends`: without the call, a stream still ends.
+#[track_caller]
+fn check(call: HostCall, ends: bool) {
+    for profile in PROFILES {
+        let vm = profile.start();
+        let mut witness = Socket::open(&vm, profile);
+        for story in STORIES.map(|story| story(profile)) {
+            let whole = story.play(&vm);
+            for status in STATUSES {
+                for when in (1..=MOMENTS).map(When::Nth).chain([When::Always]) {
+                    vm.refuse(call, when, Status(status));
+                    let seen = story.play(&vm);
+                    vm.allow(call);
+                    // The host says that a header is not there, and that is believed.
+                    let believed = call == HostCall::GetHeaderMapValue && Status(status) == Status::NOT_FOUND;
+                    assert!(
+                        vm.trap().is_none() && (believed || is_part(&seen, &whole) && (seen.over || !ends)),
+                        "{profile:?}, {call:?} refused with {status}, {when:?}: {seen:#?}\nbut {whole:#?}\n{:?}",
+                        vm.trap()
+                    );
+                }
+            }
+            witness.works();
+            Socket::open(&vm, profile).works();
+        }
+    }
+}
+
+#[test]
+fn refusals_of_headers_leave_nothing_half_done() {
+    check(HostCall::GetHeaderMapPairs, true);
+    check(HostCall::GetHeaderMapValue, true);
+    check(HostCall::RemoveHeaderMapValue, true);
+    check(HostCall::ReplaceHeaderMapValue, true);
+}
+
+#[test]
+fn refusals_of_bytes_leave_nothing_half_done() {
+    check(HostCall::GetBufferBytes, true);
+    check(HostCall::SetBufferBytes, true);
+}
+
+#[test]
+fn refusals_of_an_end_leave_nothing_half_done() {
+    check(HostCall::CloseStream, false);
+    check(HostCall::SetEffectiveContext, false);
+    check(HostCall::SendLocalResponse, true);
+}
+
+#[test]
+fn refusals_of_what_no_session_needs_end_none() {
+    check(HostCall::GetCurrentTimeNanoseconds, true);
+    check(HostCall::IncrementMetric, true);
+    check(HostCall::Log, true);
+    check(HostCall::DefineMetric, true);
+    check(HostCall::SetTickPeriodMilliseconds, true);
+}

@@ -1,0 +1,234 @@
+//! The opening handshake: what the bridge is asked, what a client is answered.
+
+use sluicegate_harness::{Headers, Outcome, Response, Vm};
+
+use crate::socket::{PROFILES, Profile, Socket, answered, sorted, upgrade, upgrade_with};
+use crate::wire;
+
+#[test]
+fn the_bridge_is_asked_for_a_session_in_its_profiles_own_form() {
+    let request = || {
+        upgrade()
+            .with("user-agent", "test")
+            .with("te", "gzip")
+            .with("content-type", "text/html")
+            .with("sec-websocket-protocol", "pubsub")
+            .with("sec-websocket-extensions", "permessage-deflate")
+            .with("sluicegate-cluster", "payments")
+            .with("Sluicegate-Gateway-Secret", "guess")
+            .with("SLUICEGATE-IDENTITY", "root")
+            .with("sluicegate-", "x")
+    };
+    check(
+        Profile::Tunnel,
+        &request(),
+        &[
+            ":authority: gateway.example",
+            ":method: GET",
+            ":path: /pubsub",
+            ":scheme: http",
+            "connection: Upgrade",
+            "content-type: application/grpc",
+            "sluicegate-cluster: orders",
+            "sluicegate-gateway-secret: s3cret",
+            "te: gzip",
+            "upgrade: websocket",
+            "user-agent: test",
+        ],
+    );
+    check(
+        Profile::Internal,
+        &request(),
+        &[
+            ":authority: gateway.example",
+            ":method: POST",
+            ":path: /pubsub",
+            ":scheme: http",
+            "content-type: application/grpc",
+            "sluicegate-cluster: orders",
+            "sluicegate-gateway-secret: s3cret",
+            "te: trailers",
+            "user-agent: test",
+        ],
+    );
+
+    #[track_caller]
+    fn check(profile: Profile, request: &Headers, want: &[&str]) {
+        let vm = profile.start();
+        let stream = vm.request(request);
+        let Outcome::Forwarded(headers) = stream.outcome() else { panic!("{:?}", stream.outcome()) };
+        assert_eq!(sorted(&headers), want, "{profile:?}");
+        assert_eq!(stream.to_upstream(), b"");
+    }
+}
+
+#[test]
+fn a_route_without_a_cluster_asks_for_the_default_one() {
+    for profile in PROFILES {
+        let vm = profile.start();
+        let stream = vm.request(upgrade_with(":path", "/open?topic=t"));
+        let headers = stream.upstream_request().expect("forwarded");
+        assert_eq!(headers.text("sluicegate-cluster"), Some("default"));
+        assert_eq!(headers.text(":path"), Some("/open?topic=t"));
+    }
+}
+
+#[test]
+fn what_is_not_ours_passes_untouched_but_for_the_bridges_own_headers() {
+    for profile in PROFILES {
+        let vm = profile.start();
+        for path in
+            ["/", "/pubsub/", "/pubsubs", "/PUBSUB", "/x?/pubsub", "/sluicegate.v2.Bridge/Session", ""]
+        {
+            foreign(&vm, profile, path);
+        }
+    }
+
+    #[track_caller]
+    fn foreign(vm: &Vm, profile: Profile, path: &str) {
+        let request = upgrade_with(":path", path).with("accept", "a").with("accept", "\u{fe}");
+        let sent = request.clone().with("sluicegate-cluster", "a").with("Sluicegate-Cluster", b"\xff\xfe");
+        let mut stream = vm.request(sent);
+        let Outcome::Forwarded(headers) = stream.outcome() else { panic!("{:?}", stream.outcome()) };
+        assert_eq!(sorted(&headers), sorted(&request), "{profile:?} {path}");
+        stream.client_sends(b"\x82\x85raw bytes");
+        assert_eq!(stream.to_upstream(), b"\x82\x85raw bytes");
+        stream.upstream_headers(profile.accepted(), false);
+        stream.upstream_sends(b"\x00\x00\x00\x00\x01raw", true);
+        let response = stream.response().expect("an answer");
+        assert_eq!(response.headers.get("sec-websocket-accept"), None);
+        assert_eq!((response.body.as_slice(), response.complete), (&b"\x00\x00\x00\x00\x01raw"[..], true));
+    }
+}
+
+#[test]
+fn the_bridges_own_paths_are_not_there() {
+    for profile in PROFILES {
+        let vm = profile.start();
+        for path in ["/sluicegate.v1.Bridge/Session", "/sluicegate.v1.Bridge/Call?x", "/sluicegate.v1."] {
+            for method in ["GET", "POST"] {
+                let stream =
+                    vm.request(upgrade_with(":path", path).without(":method").with(":method", method));
+                let response = answered(&stream);
+                assert_eq!((response.status(), response.text().as_str()), (404, "there is nothing here\n"));
+                assert!(response.complete && stream.upstream_request().is_none(), "{profile:?} {path}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_no_upgrade_is_told_what_is_expected() {
+    for profile in PROFILES {
+        let vm = profile.start();
+        let plain = upgrade().without("upgrade").without("connection");
+        refused(&vm, plain, 400, "a WebSocket upgrade is expected here\n");
+        refused(&vm, upgrade_with("upgrade", "h2c"), 400, "a WebSocket upgrade is expected here\n");
+        refused(&vm, upgrade_with("connection", "close"), 400, "a WebSocket upgrade is expected here\n");
+        refused(&vm, upgrade_with(":method", "POST"), 400, "a WebSocket upgrade is expected here\n");
+        let long = upgrade_with("sec-websocket-key", "A".repeat(60_000));
+        refused(&vm, long, 400, "Sec-WebSocket-Key is not 16 bytes in base64\n");
+        let old = upgrade_with("sec-websocket-version", "8");
+        let response = refused(&vm, old, 400, "Sec-WebSocket-Version 13 is expected\n");
+        assert_eq!(response.headers.text("sec-websocket-version"), Some("13"));
+    }
+}
+
+#[test]
+fn only_the_routes_origins_and_programs_may_open_a_session() {
+    for profile in PROFILES {
+        let vm = profile.start();
+        for origin in
+            ["https://evil.example", "http://app.example", "null", "", "https://app.example.evil.example"]
+        {
+            let evil = upgrade_with("origin", origin);
+            refused(&vm, evil, 403, "this Origin may not open a session here\n");
+        }
+        let good = vm.request(upgrade_with("origin", "https://app.example"));
+        assert!(matches!(good.outcome(), Outcome::Forwarded(_)));
+        let open = vm.request(upgrade_with(":path", "/open").with("origin", "https://evil.example"));
+        assert!(matches!(open.outcome(), Outcome::Forwarded(_)));
+    }
+}
+
+#[test]
+fn a_header_that_is_not_utf_8_is_refused_and_harms_no_other_session() {
+    for profile in PROFILES {
+        let vm = profile.start();
+        let mut witness = Socket::open(&vm, profile);
+        let headers = [
+            ("upgrade", "Upgrade is not UTF-8\n"),
+            ("connection", "Connection is not UTF-8\n"),
+            ("sec-websocket-key", "Sec-WebSocket-Key is not UTF-8\n"),
+            ("sec-websocket-version", "Sec-WebSocket-Version is not UTF-8\n"),
+            ("sec-websocket-protocol", "Sec-WebSocket-Protocol is not UTF-8\n"),
+            ("origin", "Origin is not UTF-8\n"),
+            (":method", "a WebSocket upgrade is expected here\n"),
+        ];
+        for (name, words) in headers {
+            refused(&vm, upgrade_with(name, b"\xff\xfe"), 400, words);
+            witness.works();
+        }
+        refused(&vm, upgrade_with(":path", b"/pubsub?\xff\xfe"), 400, "the path is not UTF-8\n");
+        let unread = vm.request(upgrade_with("user-agent", b"\xff\xfe"));
+        assert_eq!(unread.upstream_request().expect("forwarded").get("user-agent"), Some(&b"\xff\xfe"[..]));
+        witness.works();
+    }
+}
+
+#[test]
+fn the_clients_first_subprotocol_that_the_route_knows_is_echoed() {
+    for profile in PROFILES {
+        let vm = profile.start();
+        for (offered, echoed) in [
+            (None, None),
+            (Some("mqtt"), None),
+            (Some("pubsub"), Some("pubsub")),
+            (Some("mqtt, pubsub, pubsub.v2"), Some("pubsub")),
+            (Some("pubsub.v2 ,pubsub"), Some("pubsub.v2")),
+        ] {
+            let request = offered
+                .into_iter()
+                .fold(upgrade(), |request, name| request.with("sec-websocket-protocol", name));
+            let mut stream = vm.request(request);
+            stream.upstream_headers(profile.accepted(), false);
+            let response = stream.response().expect("an answer");
+            assert_eq!(response.headers.text("sec-websocket-protocol"), echoed, "{profile:?} {offered:?}");
+        }
+    }
+}
+
+#[test]
+fn the_client_gets_the_handshakes_answer_and_no_trace_of_grpc() {
+    let check = |profile: Profile, want: &[&str]| {
+        let vm = profile.start();
+        let mut stream = vm.request(upgrade());
+        stream.upstream_headers(profile.accepted(), false);
+        assert_eq!(sorted(&stream.response().expect("an answer").headers), want);
+    };
+    let accept = "sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+    check(Profile::Tunnel, &[":status: 101", "connection: upgrade", accept, "upgrade: websocket"]);
+    check(Profile::Internal, &[":status: 200", accept]);
+}
+
+#[test]
+fn frames_that_come_before_the_answer_wait_at_the_bridge() {
+    for profile in PROFILES {
+        let vm = profile.start();
+        let mut socket = Socket(vm.request(upgrade()));
+        socket.asks(&wire::ping(1, b"early"));
+        assert_eq!(socket.requests(), [wire::ping(1, b"early")]);
+        socket.0.upstream_headers(profile.accepted(), false);
+        socket.works();
+    }
+}
+
+#[track_caller]
+fn refused(vm: &Vm, request: Headers, status: u16, words: &str) -> Response {
+    let stream = vm.request(request);
+    let response = answered(&stream);
+    assert_eq!((response.status(), response.text().as_str(), response.complete), (status, words, true));
+    assert_eq!(response.headers.text("content-type"), Some("text/plain; charset=utf-8"));
+    assert_eq!(stream.upstream_request(), None, "the bridge was asked all the same");
+    response
+}

@@ -1,0 +1,72 @@
+//! The host calls that the filter imports: written down, and each of them either refused in some test or never made.
+
+use std::fs;
+
+use sluicegate_harness::{HostCall, imports};
+
+use crate::faults::CALLS;
+use crate::socket::{module, workspace};
+
+#[test]
+fn the_filter_imports_what_the_committed_list_names() {
+    let imports = imports(module()).unwrap_or_else(|error| panic!("failed to {error}"));
+    let path = workspace().join("wasm/imports.txt");
+    let list = fs::read_to_string(&path).unwrap_or_default();
+    let listed: Vec<_> = list.lines().collect();
+    let new: Vec<_> = imports.iter().filter(|import| !listed.contains(&import.as_str())).collect();
+    let gone: Vec<_> = listed.iter().filter(|line| !imports.iter().any(|import| import == *line)).collect();
+    assert!(
+        imports == listed,
+        "wasm/imports.txt is not the sorted list of the filter's imports: new are {new:?}, gone are {gone:?}. \
+         If every host has the new ones, write this to the file:\n{}",
+        imports.join("\n")
+    );
+}
+
+#[test]
+fn every_imported_host_call_is_refused_in_some_test_or_never_made() {
+    for import in imports(module()).unwrap_or_else(|error| panic!("failed to {error}")) {
+        let Some(name) = import.strip_prefix("env.proxy_") else { continue };
+        let refused = CALLS.iter().any(|call| snake_case(*call) == name);
+        assert!(
+            refused != NEVER_MADE.contains(&name),
+            "{name} is to be refused in the tests, or to be named as never made"
+        );
+    }
+}
+
+/// `HostCall::GetBufferBytes` is `get_buffer_bytes`.
+fn snake_case(call: HostCall) -> String {
+    let mut name = String::new();
+    for letter in format!("{call:?}").chars() {
+        if letter.is_ascii_uppercase() && !name.is_empty() {
+            name.push('_');
+        }
+        name.push(letter.to_ascii_lowercase());
+    }
+    name
+}
+
+/// Imported because the SDK's traits have a method for each, which the filter does not use.
+const NEVER_MADE: [&str; 20] = [
+    "add_header_map_value",
+    "call_foreign_function",
+    "continue_stream",
+    "dequeue_shared_queue",
+    "done",
+    "enqueue_shared_queue",
+    "get_property",
+    "get_shared_data",
+    "get_status",
+    "grpc_call",
+    "grpc_cancel",
+    "grpc_close",
+    "grpc_send",
+    "grpc_stream",
+    "http_call",
+    "register_shared_queue",
+    "resolve_shared_queue",
+    "set_header_map_pairs",
+    "set_property",
+    "set_shared_data",
+];

@@ -1,0 +1,16 @@
+//! The compiled filter on a host that behaves as Envoy: what a client, the bridge, the log and the metrics see of it.
+//!
+//! The filter is the one that `SLUICEGATE_FILTER` names, or what `just wasm` built.
+
+mod closing;
+mod configuration;
+mod counts;
+mod faults;
+mod handshake;
+mod imports;
+mod limits;
+mod random;
+mod refused;
+mod socket;
+mod traffic;
+mod wire;

@@ -1,0 +1,287 @@
+//! An open session's bytes, in both directions.
+
+use prost::Message;
+use sluicegate_harness::{HostCall, Status, When};
+use sluicegate_protocol::control_req::Control as Said;
+use sluicegate_protocol::control_resp::Control as ToSay;
+use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::{Close, CmdEmpty, ControlReq, PubSubReq};
+
+use crate::socket::{PROFILES, Socket};
+use crate::wire::{
+    self, BINARY, FIRST, LAST, MIDDLE, PING, PONG, TEXT, from_client, grpc, grpc_bytes, to_client,
+};
+
+/// What the bridge gets of `wire`, in one piece, cut at every byte, and byte by byte.
+#[track_caller]
+fn client_sends(wire: &[u8], want: &[PubSubReq]) {
+    for profile in PROFILES {
+        let vm = profile.start();
+        for cut in 0..=wire.len() {
+            let mut socket = Socket::open(&vm, profile);
+            socket.0.client_sends_split(wire, &[cut]);
+            assert_eq!(socket.requests(), want, "{profile:?}, cut at byte {cut}");
+        }
+        let mut socket = Socket::open(&vm, profile);
+        for byte in wire {
+            socket.client([*byte]);
+        }
+        assert_eq!(socket.requests(), want, "{profile:?}, byte by byte");
+        assert_eq!(socket.answers(), b"");
+    }
+}
+
+/// What the client gets of `wire`, in one piece, cut at every byte, and byte by byte.
+#[track_caller]
+fn bridge_sends(wire: &[u8], want: &[u8]) {
+    for profile in PROFILES {
+        let vm = profile.start();
+        for cut in 0..=wire.len() {
+            let mut socket = Socket::open(&vm, profile);
+            socket.0.upstream_sends_split(wire, &[cut]);
+            assert_eq!(socket.answers(), want, "{profile:?}, cut at byte {cut}");
+        }
+        let mut socket = Socket::open(&vm, profile);
+        for byte in wire {
+            socket.bridge([*byte]);
+        }
+        assert_eq!(socket.answers(), want, "{profile:?}, byte by byte");
+        assert_eq!(socket.requests(), []);
+    }
+}
+
+#[test]
+fn a_command_reaches_the_bridge_however_its_frame_is_cut() {
+    for request in [wire::ping(1, b"state"), wire::fetch(-2), wire::list_offset(i64::MAX)] {
+        client_sends(&from_client(BINARY, &request.encode_to_vec()), &[request]);
+    }
+    let long = wire::ping(1, &[9; 200]);
+    client_sends(&from_client(BINARY, &long.encode_to_vec()), &[long]);
+}
+
+#[test]
+fn a_message_in_fragments_with_a_ping_inside_reaches_the_bridge() {
+    let request = wire::fetch(5);
+    let bytes = request.encode_to_vec();
+    let wire = [
+        from_client(FIRST, &bytes[..3]),
+        from_client(PING, b"inside"),
+        from_client(MIDDLE, b""),
+        from_client(LAST, &bytes[3..]),
+    ];
+    client_sends(&wire.concat(), &[wire::said(Said::Pong("inside".into())), request]);
+}
+
+#[test]
+fn two_hundred_frames_in_one_segment_are_two_hundred_commands() {
+    for profile in PROFILES {
+        let vm = profile.start();
+        let mut socket = Socket::open(&vm, profile);
+        let requests: Vec<_> = (0..200).map(wire::fetch).collect();
+        let segment: Vec<_> =
+            requests.iter().flat_map(|request| from_client(BINARY, &request.encode_to_vec())).collect();
+        socket.client(segment);
+        assert_eq!(socket.requests(), requests);
+    }
+}
+
+#[test]
+fn pings_pongs_and_closes_of_the_client_become_control_messages() {
+    client_sends(&from_client(PING, b"p"), &[wire::said(Said::Pong("p".into()))]);
+    client_sends(&from_client(PONG, b""), &[wire::said(Said::Alive("".into()))]);
+    let close = |code, reason: &str| wire::said(Said::Close(Close { code, reason: reason.into() }));
+    client_sends(&wire::close(1000, "done"), &[close(1000, "done")]);
+    client_sends(&from_client(wire::CLOSE, b""), &[close(0, "")]);
+    let more = [wire::close(1001, "away"), from_client(BINARY, &wire::fetch(1).encode_to_vec())];
+    client_sends(&more.concat(), &[close(1001, "away")]);
+}
+
+#[test]
+fn what_asks_for_nothing_is_not_passed_on() {
+    client_sends(&from_client(TEXT, "späte".as_bytes()), &[]);
+    client_sends(&from_client(BINARY, b""), &[]);
+    client_sends(&from_client(BINARY, &PubSubReq { sequence: 3, req: None }.encode_to_vec()), &[]);
+}
+
+#[test]
+fn what_is_no_command_is_refused_through_the_bridge() {
+    let unknown = |sequence, bytes: &[u8]| {
+        client_sends(&from_client(BINARY, bytes), &[wire::said_refusal(sequence, "unknown command")]);
+    };
+    unknown(4, &PubSubReq { sequence: 4, req: Some(Req::CmdEmpty(CmdEmpty {})) }.encode_to_vec());
+    unknown(5, &[&[8, 5][..], &[0xFA, 0x3F, 0]].concat());
+    let forged = |control| PubSubReq { sequence: 6, req: Some(Req::Control(ControlReq { control })) };
+    unknown(6, &forged(Some(Said::Pong("x".into()))).encode_to_vec());
+    unknown(6, &forged(None).encode_to_vec());
+    unknown(7, &[forged(None).encode_to_vec(), wire::fetch(7).encode_to_vec()].concat());
+    client_sends(&from_client(BINARY, b"hello"), &[wire::said_refusal(0, "wrong command")]);
+    client_sends(&from_client(BINARY, &[0xFF; 12]), &[wire::said_refusal(0, "wrong command")]);
+}
+
+#[test]
+fn what_breaks_rfc_6455_closes_with_its_code_and_ends_the_hearing() {
+    let fault = |wire: &[u8], code, reason: &str| {
+        let close = wire::said(Said::Close(Close { code, reason: reason.into() }));
+        let wire = [wire, &from_client(BINARY, &wire::fetch(1).encode_to_vec())].concat();
+        client_sends(&wire, &[close]);
+    };
+    fault(&to_client(BINARY, b"unmasked"), 1002, "frame without a mask");
+    fault(&from_client(0xC2, b""), 1002, "reserved bits set");
+    fault(&from_client(0x83, b""), 1002, "reserved opcode");
+    fault(&from_client(0x09, b""), 1002, "fragmented control frame");
+    fault(&from_client(PING, &[0; 126]), 1002, "control frame over 125 bytes");
+    fault(&from_client(LAST, b"stray"), 1002, "continuation without a first frame");
+    fault(&from_client(wire::CLOSE, b"\x03"), 1002, "close payload of 1 byte");
+    fault(&from_client(TEXT, b"\xff"), 1007, "text that is not UTF-8");
+}
+
+#[test]
+fn answers_become_frames_however_they_are_cut() {
+    for len in [0, 1, 100, 125, 126, 300] {
+        let answer = wire::fetched(9, len).encode_to_vec();
+        bridge_sends(&grpc_bytes(&answer), &to_client(BINARY, &answer));
+    }
+    bridge_sends(&grpc_bytes(b""), &to_client(BINARY, b""));
+    bridge_sends(&grpc_bytes(b"\xCA"), &to_client(BINARY, b"\xCA"));
+    let one = wire::pong(1, b"one");
+    let two = wire::fetched(2, 40);
+    bridge_sends(
+        &[grpc(&one), wire::to_say(ToSay::Pong("between".into())), grpc(&two)].concat(),
+        &[
+            to_client(BINARY, &one.encode_to_vec()),
+            to_client(PONG, b"between"),
+            to_client(BINARY, &two.encode_to_vec()),
+        ]
+        .concat(),
+    );
+}
+
+#[test]
+fn control_messages_of_the_bridge_become_control_frames() {
+    bridge_sends(&wire::to_say(ToSay::Ping("are you there".into())), &to_client(PING, b"are you there"));
+    bridge_sends(&wire::to_say(ToSay::Pong(vec![1; 125].into())), &to_client(PONG, &[1; 125]));
+    let close = |code, reason: &str| wire::to_say(ToSay::Close(Close { code, reason: reason.into() }));
+    bridge_sends(&close(1001, "drain"), &wire::closed(1001, "drain"));
+    bridge_sends(&close(0, ""), &to_client(wire::CLOSE, b""));
+    let last = [close(1001, "drain"), grpc(&wire::pong(1, b"late"))].concat();
+    bridge_sends(&last, &wire::closed(1001, "drain"));
+}
+
+#[test]
+fn a_broken_answer_closes_with_1011() {
+    let broken = |wire: &[u8], what: &str| {
+        bridge_sends(wire, &wire::closed(1011, &format!("broken answer: {what}")));
+    };
+    broken(&[1, 0, 0, 0, 2, 9, 9], "compressed message");
+    broken(&grpc_bytes(&[0xCA, 0x3E, 0x01, 0x00]), "unreadable control message");
+    broken(&grpc_bytes(&[0xCA, 0x3E, 0x00]), "unreadable control message");
+    broken(&[0, 0, 0, 4, 0, 0xCA, 0x3E], "control message too long");
+}
+
+#[test]
+fn a_mebibyte_in_chunks_passes_without_being_read() {
+    for profile in PROFILES {
+        let vm = profile.start();
+        let mut socket = Socket::open(&vm, profile);
+        let answer = wire::fetched(1, 1 << 20).encode_to_vec();
+        let wire = grpc_bytes(&answer);
+        let mut chunks = wire.chunks(16 * 1024);
+        socket.bridge(chunks.next().expect("a first chunk"));
+        // Only a chunk with a head in it may be looked at.
+        let calls = [HostCall::GetBufferBytes, HostCall::SetBufferBytes];
+        calls.map(|call| vm.refuse(call, When::Always, Status::INTERNAL_FAILURE));
+        for chunk in chunks {
+            socket.bridge(chunk);
+        }
+        calls.map(|call| vm.allow(call));
+        assert!(socket.answers() == to_client(BINARY, &answer), "{profile:?}: other bytes");
+        socket.works();
+    }
+}
+
+#[test]
+fn a_large_chunk_is_not_copied_into_the_filter() {
+    for profile in PROFILES {
+        let vm = profile.start();
+        let mut socket = Socket::open(&vm, profile);
+        socket.works();
+        let before = vm.memory_bytes();
+        let answer = wire::fetched(1, 8 << 20).encode_to_vec();
+        for _ in 0..3 {
+            socket.bridge(grpc_bytes(&answer));
+            assert!(socket.answers() == to_client(BINARY, &answer), "{profile:?}: other bytes");
+        }
+        assert_eq!(vm.memory_bytes(), before, "{profile:?}");
+        socket.works();
+    }
+}
+
+#[test]
+fn a_stream_that_ends_without_a_last_word_closes_with_1012_where_it_can() {
+    let gone = wire::closed(1012, "the bridge ended the session");
+    for profile in PROFILES {
+        let vm = profile.start();
+        let answer = grpc(&wire::pong(1, b"last"));
+        let frame = to_client(BINARY, &wire::pong(1, b"last").encode_to_vec());
+
+        let mut socket = Socket::open(&vm, profile);
+        socket.0.upstream_sends(b"", true);
+        assert_eq!(socket.answers(), gone, "{profile:?}, an empty end");
+
+        let mut socket = Socket::open(&vm, profile);
+        socket.0.upstream_sends(&answer, true);
+        assert_eq!(
+            socket.answers(),
+            [frame.as_slice(), &gone].concat(),
+            "{profile:?}, an end with an answer"
+        );
+
+        let mut socket = Socket::open(&vm, profile);
+        socket.bridge(&answer[..answer.len() - 1]);
+        socket.0.upstream_sends(b"", true);
+        assert_eq!(socket.answers(), frame[..frame.len() - 1], "{profile:?}, an end inside an answer");
+
+        let mut socket = Socket::open(&vm, profile);
+        let close = Close { code: 1001, reason: "drain".into() };
+        socket.0.upstream_sends(wire::to_say(ToSay::Close(close)), true);
+        assert_eq!(socket.answers(), wire::closed(1001, "drain"), "{profile:?}, a last word");
+
+        let mut socket = Socket::open(&vm, profile);
+        socket.bridge(&answer);
+        socket.0.upstream_trailers([("grpc-status", "0")]);
+        assert_eq!(socket.answers(), frame, "{profile:?}, trailers");
+        assert!(socket.0.is_finished() && !socket.0.is_reset());
+        assert_eq!(vm.open_streams(), 0);
+    }
+}
+
+#[test]
+fn a_session_without_faults_logs_nothing() {
+    for profile in PROFILES {
+        let vm = profile.start();
+        let mut socket = Socket::open(&vm, profile);
+        socket.works();
+        for byte in grpc(&wire::pong(1, b"byte by byte")) {
+            socket.bridge([byte]);
+        }
+        socket.client(wire::close(1000, ""));
+        socket
+            .0
+            .upstream_sends(wire::to_say(ToSay::Close(Close { code: 1000, reason: String::new() })), true);
+        assert_eq!(vm.log(), [], "{profile:?}");
+    }
+}
+
+#[test]
+fn the_other_direction_goes_on_in_both_profiles_while_a_message_is_unfinished() {
+    for profile in PROFILES {
+        let vm = profile.start();
+        let mut socket = Socket::open(&vm, profile);
+        socket.client(&from_client(BINARY, &wire::fetch(1).encode_to_vec())[..5]);
+        let answer = wire::fetched(2, 10).encode_to_vec();
+        socket.bridge(grpc_bytes(&answer));
+        assert_eq!(socket.answers(), to_client(BINARY, &answer));
+        socket.client(&from_client(BINARY, &wire::fetch(1).encode_to_vec())[5..]);
+        assert_eq!(socket.requests(), [wire::fetch(1)], "{profile:?}");
+    }
+}
