@@ -1,5 +1,6 @@
 //! One broker: its connections, and how long it is left alone after it could not be reached.
 
+use std::error::Error;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -217,7 +218,8 @@ impl Health {
             self.avoid = None;
             return;
         };
-        tracing::warn!(broker = %address, %cause, "failed to open a connection");
+        let error: &(dyn Error + 'static) = cause;
+        tracing::warn!(broker = %address, error, "failed to open a connection");
         let until = Instant::now().checked_add(self.backoff.next());
         self.avoid = until.map(|until| (until, cause.clone()));
     }

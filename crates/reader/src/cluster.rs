@@ -1,6 +1,6 @@
 //! A cluster: its brokers, and its metadata, asked for by one caller on behalf of all.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,7 +72,7 @@ impl Cluster {
         Ok((leader, broker))
     }
 
-    /// The brokers as of at most `max_age` ago, at the addresses that they advertise.
+    /// The brokers as of at most `max_age` ago, at the addresses that they advertise; the connected ones first.
     pub(crate) async fn brokers(
         &self,
         max_age: Duration,
@@ -86,7 +86,7 @@ impl Cluster {
             None => self.ask(None, since, deadline, known).await?,
         }
         let nodes = self.view.lock().nodes();
-        Ok(nodes.iter().map(|address| self.broker(address)).collect())
+        Ok(self.connected_first(&nodes))
     }
 
     /// That none of the brokers could be asked; no `cause` where the time ran out before any broker gave one.
@@ -196,6 +196,12 @@ impl Cluster {
         };
         let bootstrap = &self.config.bootstrap;
         self.brokers.lock().retain(|address, _| nodes.contains(address) || bootstrap.contains(address));
+    }
+
+    fn connected_first(&self, addresses: &HashSet<Address>) -> Vec<Arc<Broker>> {
+        let mut brokers: Vec<Arc<Broker>> = addresses.iter().map(|address| self.broker(address)).collect();
+        brokers.sort_by_key(|broker| !broker.is_connected());
+        brokers
     }
 
     fn broker(&self, address: &Address) -> Arc<Broker> {

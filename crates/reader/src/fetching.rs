@@ -50,11 +50,15 @@ impl Fetching<'_> {
                     wait = Duration::ZERO;
                     continue;
                 }
-                Err(error) => return Err(self.at(offset, error)),
+                Err(error) => return Err(self.locate(offset, error)),
             };
             let mut messages = Vec::new();
             let encoded = self.encode(&answer.records, offset, &mut messages)?;
             if encoded.count > 0 {
+                // An answer may be kept for as long as its client takes: let it be no larger than it has to.
+                if messages.len() < messages.capacity() / 2 {
+                    messages.shrink_to_fit();
+                }
                 let (count, next_offset) = (encoded.count, encoded.next_offset);
                 return Ok(Fetched { messages: Bytes::from(messages), count, next_offset });
             }
@@ -68,6 +72,9 @@ impl Fetching<'_> {
                 }
             } else if let Some(needs) = encoded.truncated {
                 room = self.room_for(offset, needs, room)?;
+            } else if !answer.records.is_empty() {
+                let detail = format!("{} bytes of batches, all before offset {offset}", answer.records.len());
+                return Err(undeliverable(ResponseError::CorruptMessage, detail));
             } else {
                 wait = self.wait_until.saturating_duration_since(Instant::now());
                 if wait.is_zero() {
@@ -123,11 +130,11 @@ impl Fetching<'_> {
             return Ok(needs);
         }
         let detail = format!("batch of {needs} bytes at offset {offset} exceeds the limit of {max}");
-        Err(ReadError::Log { code: ErrorCode(ResponseError::RecordListTooLarge), detail, cause: None })
+        Err(undeliverable(ResponseError::RecordListTooLarge, detail))
     }
 
     /// Says where, in errors that are about an offset.
-    fn at(&self, offset: i64, error: ReadError) -> ReadError {
+    fn locate(&self, offset: i64, error: ReadError) -> ReadError {
         match error {
             ReadError::Broker { code, .. } if code.0 == ResponseError::OffsetOutOfRange => {
                 let detail = format!("offset {offset} is not within {}", self.target);
@@ -140,6 +147,10 @@ impl Fetching<'_> {
 
 fn nothing(next_offset: i64) -> Fetched {
     Fetched { messages: Bytes::new(), count: 0, next_offset }
+}
+
+fn undeliverable(code: ResponseError, detail: String) -> ReadError {
+    ReadError::Log { code: ErrorCode(code), detail, cause: None }
 }
 
 fn is_out_of_range(error: &ReadError) -> bool {

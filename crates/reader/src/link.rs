@@ -6,6 +6,7 @@
 //! waits for any more keeps its place in it until its answer has been read and dropped.
 
 use std::collections::VecDeque;
+use std::error::Error;
 use std::io;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -179,7 +180,8 @@ async fn run<S: AsyncRead + AsyncWrite>(stream: S, mut queue: mpsc::Receiver<Out
         cause = read(input, &waiting, &shared) => cause,
         cause = watch(&waiting, &shared) => cause,
     };
-    tracing::debug!(broker = %shared.address, %cause, "connection closed");
+    let error: &(dyn Error + 'static) = &cause;
+    tracing::debug!(broker = %shared.address, error, "connection closed");
     // Whoever waits in `waiting` or in the queue is woken by their drop, and must find the cause then.
     let _ = shared.failure.set(cause);
     shared.permits.close();

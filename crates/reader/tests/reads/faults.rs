@@ -15,8 +15,8 @@ fn reader(servers: &[SocketAddr]) -> Reader {
     let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
     support::reader(&[
         ("bootstrap.servers", &servers.join(",")),
-        ("socket.timeout.ms", "1000"),
-        ("socket.connection.setup.timeout.ms", "400"),
+        ("socket.timeout.ms", "2000"),
+        ("socket.connection.setup.timeout.ms", "900"),
         ("reconnect.backoff.ms", "10"),
         ("reconnect.backoff.max.ms", "50"),
     ])
@@ -82,7 +82,7 @@ async fn a_broker_that_never_answers_is_an_error_in_time_and_the_next_call_works
     let started = Instant::now();
     check_once(|_| Step::Silence, "was silent for").await;
     let elapsed = started.elapsed();
-    assert!((Duration::from_millis(900)..Duration::from_secs(4)).contains(&elapsed), "{elapsed:?}");
+    assert!((Duration::from_millis(1_900)..Duration::from_secs(10)).contains(&elapsed), "{elapsed:?}");
 }
 
 #[tokio::test]
@@ -136,7 +136,7 @@ async fn a_cluster_that_is_down_is_an_error_soon_and_works_again_by_itself() {
             reader.ready().await.expect_err("nobody is there"),
         ] {
             assert!(error.retriable() && error.is_unavailable(), "{}", chain(&error));
-            assert_eq!(error.to_string(), format!("no broker of {address} could be reached within 1 s"));
+            assert_eq!(error.to_string(), format!("no broker of {address} could be reached within 2 s"));
             assert!(
                 chain(&error).contains(&format!("connect to {address}: Connection refused")),
                 "{}",
@@ -144,11 +144,11 @@ async fn a_cluster_that_is_down_is_an_error_soon_and_works_again_by_itself() {
             );
         }
     }
-    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
 
     let _broker = Broker::start_at(address, usual).await;
     while reader.ready().await.is_err() {
-        assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+        assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
     }
     reader.fetch(at("t", 0, 0)).await.expect("an empty answer");
 }
@@ -322,7 +322,7 @@ async fn a_fetch_that_waits_has_a_connection_to_itself_and_ends_with_the_first_r
     let broker = Broker::start(|asked, address| match &asked.kind {
         RequestKind::Fetch(request) if request.max_wait_ms > 0 => {
             let record = scripted::fetched(asked, 0, 1, &scripted::one_record(0, b'x'));
-            Step::Later(Duration::from_millis(300), record)
+            Step::Later(Duration::from_millis(500), record)
         }
         _ => usual(asked, address),
     })
@@ -340,8 +340,8 @@ async fn a_fetch_that_waits_has_a_connection_to_itself_and_ends_with_the_first_r
         let fetched = caller.await.expect("no panic").expect("a record");
         assert_eq!(messages(&fetched)[0].value, "x");
     }
-    // One after the other on one connection they would have taken 3 s.
-    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    // One after the other on one connection they would have taken 5 s.
+    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
     assert!(broker.connections() <= 14, "{} connections", broker.connections());
     let before = broker.connections();
     reader.fetch(Fetch { max_wait: Duration::from_secs(30), ..at("t", 0, 0) }).await.expect("a record");
@@ -445,6 +445,19 @@ async fn a_first_batch_that_is_cut_off_is_asked_for_again_with_room_for_it() {
     let fetched =
         reader(&[broker.address]).fetch(Fetch { max_bytes: 10, ..at("t", 0, 0) }).await.expect("a record");
     assert_eq!((fetched.count, fetched.next_offset), (1, 2));
+}
+
+#[tokio::test]
+async fn batches_from_before_the_offset_are_an_error_and_no_reason_to_ask_for_ever() {
+    let broker = Broker::start(|asked, address| match &asked.kind {
+        RequestKind::Fetch(_) => Step::Answer(scripted::fetched(asked, 0, 9, &scripted::one_record(0, b'x'))),
+        _ => usual(asked, address),
+    })
+    .await;
+    let fetch = Fetch { max_wait: Duration::from_secs(30), ..at("t", 0, 5) };
+    let error = reader(&[broker.address]).fetch(fetch).await.expect_err("nothing to deliver");
+    assert!(error.to_string().ends_with("bytes of batches, all before offset 5"), "{error}");
+    assert_eq!(broker.fetched(), [5]);
 }
 
 #[tokio::test]

@@ -143,7 +143,7 @@ async fn a_missing_topic_or_partition_is_an_error_at_once_and_is_not_created() {
     }
     let error = reader.fetch(at("absent", 0, 0)).await.expect_err("no such topic");
     assert_eq!(error.code(), 3, "{error}");
-    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
 }
 
 #[tokio::test]
