@@ -17,6 +17,7 @@ use rdkafka::admin::AdminClient;
 use rdkafka::client::DefaultClientContext;
 use tokio::sync::OnceCell;
 
+use produce::Producers;
 pub use produce::{Codec, Outcome, Record, Write};
 
 use crate::Error;
@@ -34,6 +35,7 @@ pub struct Kafka {
     pub process: Process,
     admin: AdminClient<DefaultClientContext>,
     topics: AtomicU32,
+    producers: Producers,
     folder: Folder,
 }
 
@@ -70,8 +72,8 @@ impl Kafka {
             .create()
             .map_err(Error::kafka("make an administration client"))?;
         let process = run(&folder, &properties, &admin).await?;
-        let topics = AtomicU32::new(0);
-        Ok(Self { client, _controller: controller, properties, process, admin, topics, folder })
+        let (topics, producers) = (AtomicU32::new(0), Producers::default());
+        Ok(Self { client, _controller: controller, properties, process, admin, topics, producers, folder })
     }
 
     /// Its address for clients, as `bootstrap.servers` takes it.

@@ -20,7 +20,7 @@ pub fn envoy() -> Result<PathBuf, Error> {
 /// # Errors
 /// [`Error::Missing`].
 pub fn kafka_lib() -> Result<PathBuf, Error> {
-    let path = workspace().join("target/tools/kafka-4.2.0/lib");
+    let path = workspace().join("target/tools/kafka/lib");
     find("SLUICEGATE_KAFKA_LIB", "Apache Kafka", path, INSTALL)
 }
 

@@ -1,6 +1,8 @@
 //! Records of a test's own, written by librdkafka.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -30,7 +32,7 @@ impl Record {
 }
 
 /// How it is written.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Write {
     /// The batches' compression.
     pub codec: Codec,
@@ -41,7 +43,7 @@ pub struct Write {
 }
 
 /// The codecs that batches may have.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Codec {
     /// None.
     #[default]
@@ -57,13 +59,16 @@ pub enum Codec {
 }
 
 /// How a transaction ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// Its records count.
     Commit,
     /// Its records stay in the log, marked as void.
     Abort,
 }
+
+/// Those that are kept for the next write: a new one takes half a second to get its producer id.
+pub(super) type Producers = Mutex<HashMap<Write, FutureProducer>>;
 
 impl Kafka {
     /// Writes records in this order and gives their offsets once the broker has them all (and, in a transaction,
@@ -99,7 +104,21 @@ impl Kafka {
         Ok(offsets)
     }
 
+    /// One for a transaction is not kept: it has a transaction id of its own.
     fn producer(&self, how: Write) -> KafkaResult<FutureProducer> {
+        if how.transaction.is_some() {
+            return self.new_producer(how);
+        }
+        let mut producers = self.producers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(producer) = producers.get(&how) {
+            return Ok(producer.clone());
+        }
+        let producer = self.new_producer(how)?;
+        producers.insert(how, producer.clone());
+        Ok(producer)
+    }
+
+    fn new_producer(&self, how: Write) -> KafkaResult<FutureProducer> {
         static TRANSACTIONS: AtomicU32 = AtomicU32::new(0);
         let mut config = ClientConfig::new();
         config
@@ -109,7 +128,9 @@ impl Kafka {
             .set("queue.buffering.max.messages", "1000000")
             // Records in this order, whatever is sent again.
             .set("enable.idempotence", "true")
-            .set("linger.ms", "20");
+            .set("linger.ms", "20")
+            // A node that comes back is noticed at once.
+            .set("reconnect.backoff.max.ms", "250");
         if let Some(count) = how.batch {
             config.set("batch.num.messages", count.to_string());
         }
