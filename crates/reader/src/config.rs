@@ -21,7 +21,7 @@ use crate::address::{Address, Family};
 /// | `reconnect.backoff.max.ms` | 1000 | up to this |
 /// | `metadata.max.age.ms` | 900000 | ask for the leaders again after this |
 /// | `broker.address.family` | `any` | `v4` and `v6` use only such addresses |
-/// | `receive.message.max.bytes` | 67108864 | the largest response; a batch larger than this cannot be read |
+/// | `receive.message.max.bytes` | 67108864 | the largest response; a batch larger than this cannot be read. Worst case in memory: this for each of up to 20 connections to a broker |
 /// | `message.max.bytes` | 8388608 | the largest record; a larger one is an error that names its offset |
 ///
 /// Other names are accepted and mean nothing here, but for those of TLS and SASL (`ssl.*`, `sasl.*`, …): ignoring them

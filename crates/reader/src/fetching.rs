@@ -16,7 +16,7 @@ use crate::encoders::Encoders;
 use crate::error::ErrorCode;
 use crate::progress::Progress;
 use crate::target::Target;
-use crate::{Fetched, ReadError};
+use crate::{ConnectionError, Fetched, ReadError};
 
 /// A fetch under way.
 pub(crate) struct Fetching<'a> {
@@ -99,11 +99,14 @@ impl Fetching<'_> {
             if !wait.is_zero() {
                 let wait = self.wait_until.saturating_duration_since(Instant::now());
                 if let Some(slot) = broker.waiting().await? {
-                    return slot
-                        .call(&request(epoch, wait), config.request_timeout.saturating_add(wait))
-                        .await;
+                    let patience = config.request_timeout.saturating_add(wait);
+                    match slot.call(&request(epoch, wait), patience).await {
+                        // It may have been cut long before it was used.
+                        Err(ConnectionError::Lost { .. }) => {}
+                        answered => return answered,
+                    }
                 }
-                // As many fetches wait at the broker as may: look again a little later instead.
+                // It cannot wait at the broker: look again a little later instead.
                 sleep(wait.min(POLL)).await;
             }
             broker.call(&request(epoch, Duration::ZERO), config.request_timeout).await

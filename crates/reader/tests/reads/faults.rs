@@ -349,6 +349,25 @@ async fn a_fetch_that_waits_has_a_connection_to_itself_and_ends_with_the_first_r
 }
 
 #[tokio::test]
+async fn a_fetch_whose_waiting_connection_is_cut_waits_on() {
+    let cuts = AtomicUsize::new(0);
+    let broker = Broker::start(move |asked, address| match &asked.kind {
+        RequestKind::Fetch(request) if request.max_wait_ms > 0 => {
+            if cuts.fetch_add(1, Ordering::SeqCst) < 3 {
+                Step::RawThenClose(vec![0, 0])
+            } else {
+                Step::Answer(scripted::fetched(asked, 0, 1, &scripted::one_record(0, b'x')))
+            }
+        }
+        _ => usual(asked, address),
+    })
+    .await;
+    let max_wait = Duration::from_secs(30);
+    let fetched = reader(&[broker.address]).fetch(Fetch { max_wait, ..at("t", 0, 0) }).await;
+    assert_eq!(fetched.expect("a record").count, 1);
+}
+
+#[tokio::test]
 async fn control_batches_are_read_over() {
     let broker = Broker::start(|asked, address| match &asked.kind {
         RequestKind::Fetch(request) => match request.topics[0].partitions[0].fetch_offset {
