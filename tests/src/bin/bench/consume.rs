@@ -1,0 +1,65 @@
+//! librdkafka consumers that read a topic from the broker, each on a thread of its own.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::Message as _;
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+
+use crate::Failure;
+use crate::report::Measured;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[arg(long)]
+    bootstrap: String,
+    #[arg(long)]
+    topic: String,
+    /// Where the log ends.
+    #[arg(long)]
+    end: i64,
+    #[arg(long)]
+    clients: u32,
+    /// How often each consumer reads the topic.
+    #[arg(long)]
+    rounds: u32,
+}
+
+/// Prints a [`Measured`] line.
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    let start = Instant::now();
+    let consumed: Result<Vec<(u64, u64)>, Failure> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..args.clients).map(|_| scope.spawn(|| consume(args))).collect();
+        threads.into_iter().map(|thread| thread.join().map_err(|_| "a consumer's thread ended")?).collect()
+    });
+    let seconds = start.elapsed().as_secs_f64();
+    let (messages, bytes) = consumed?.into_iter().fold((0, 0), |(a, b), (c, d)| (a + c, b + d));
+    Measured { messages, bytes, seconds, latency: None }.print()
+}
+
+fn consume(args: &Args) -> Result<(u64, u64), Failure> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", &args.bootstrap)
+        // `assign` wants a group; nothing is committed to it.
+        .set("group.id", "bench")
+        .set("enable.auto.commit", "false")
+        .create()?;
+    let (mut messages, mut bytes) = (0, 0);
+    for _ in 0..args.rounds {
+        let mut from = TopicPartitionList::new();
+        from.add_partition_offset(&args.topic, 0, Offset::Offset(0))?;
+        consumer.assign(&from)?;
+        let mut offset = 0;
+        while offset < args.end {
+            let message = consumer.poll(PATIENCE).ok_or("no message came")??;
+            offset = message.offset() + 1;
+            messages += 1;
+            bytes += message.payload_len() as u64;
+        }
+    }
+    Ok((messages, bytes))
+}
+
+/// A broker that says nothing for this long is not measured any further.
+const PATIENCE: Duration = Duration::from_secs(20);

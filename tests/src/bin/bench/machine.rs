@@ -1,0 +1,47 @@
+//! What a figure was measured on.
+
+use std::fs;
+use std::process::Command;
+
+use sluicegate_tests::tools;
+
+/// A line each: the command, the machine, the programs.
+pub(crate) fn describe() -> Vec<String> {
+    let command: Vec<String> = std::env::args().skip(1).collect();
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let (_, librdkafka) = rdkafka::util::get_rdkafka_version();
+    vec![
+        format!("command   ./dev bench {}", command.join(" ")),
+        format!("machine   {cores} cores, {}, {} MiB", field("/proc/cpuinfo", "model name"), memory_mib()),
+        format!("kernel    {}", fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim()),
+        format!("Envoy     {}", envoy()),
+        format!("librdkafka {librdkafka}, its defaults; Apache Kafka {}", kafka()),
+    ]
+}
+
+fn field(file: &str, name: &str) -> String {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+    line.split_once(':').map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
+}
+
+fn memory_mib() -> u64 {
+    let text = field("/proc/meminfo", "MemTotal");
+    text.split(' ').next().and_then(|kib| kib.parse::<u64>().ok()).unwrap_or_default() / 1024
+}
+
+fn envoy() -> String {
+    let output = tools::envoy().ok().and_then(|envoy| Command::new(envoy).arg("--version").output().ok());
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    text.split('/').nth(1).unwrap_or("of an unknown version").to_owned()
+}
+
+/// By the name of its jar.
+fn kafka() -> String {
+    let entries = tools::kafka_lib().ok().and_then(|lib| fs::read_dir(lib).ok());
+    let names = entries.into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let version = names.filter_map(|name| {
+        name.to_str()?.strip_prefix("kafka_2.13-")?.strip_suffix(".jar").map(str::to_owned)
+    });
+    version.last().unwrap_or_else(|| "of an unknown version".to_owned())
+}

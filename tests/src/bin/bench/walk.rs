@@ -1,0 +1,99 @@
+//! Clients that walk a topic through the gateway, one fetch in flight each.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::future::try_join_all;
+use futures_util::{SinkExt, StreamExt};
+use prost::Message as _;
+use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_protocol::{CmdKafkaFetch, KafkaFetchResp, PubSubReq, PubSubResp};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+
+use crate::Failure;
+use crate::report::Measured;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[arg(long)]
+    url: String,
+    #[arg(long)]
+    topic: String,
+    /// Where the log ends.
+    #[arg(long)]
+    end: i64,
+    #[arg(long)]
+    clients: u32,
+    /// How often each client reads the topic.
+    #[arg(long)]
+    rounds: u32,
+}
+
+/// Prints a [`Measured`] line.
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    // One thread: what the clients use beyond that is taken from what is measured.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let start = Instant::now();
+    let walks = runtime.block_on(try_join_all((0..args.clients).map(|_| walk(args))))?;
+    let seconds = start.elapsed().as_secs_f64();
+    let mut total = Walked::default();
+    for walk in walks {
+        total.messages += walk.messages;
+        total.bytes += walk.bytes;
+        total.latencies.extend(walk.latencies);
+    }
+    total.latencies.sort_unstable();
+    let percentile = |percent: usize| {
+        let at = (total.latencies.len() * percent / 100).min(total.latencies.len().saturating_sub(1));
+        total.latencies.get(at).map_or(0.0, Duration::as_secs_f64)
+    };
+    let latency = Some((percentile(50), percentile(99)));
+    Measured { messages: total.messages, bytes: total.bytes, seconds, latency }.print()
+}
+
+#[derive(Default)]
+struct Walked {
+    messages: u64,
+    bytes: u64,
+    latencies: Vec<Duration>,
+}
+
+async fn walk(args: &Args) -> Result<Walked, Failure> {
+    let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
+    let (mut socket, _) = tokio_tungstenite::connect_async_with_config(&args.url, Some(config), true).await?;
+    let mut walked = Walked::default();
+    for _ in 0..args.rounds {
+        let mut offset = 0;
+        while offset < args.end {
+            let asked = Instant::now();
+            socket.send(Message::Binary(fetch(&args.topic, offset))).await?;
+            let answer = socket.next().await.ok_or("the session ended")??;
+            walked.latencies.push(asked.elapsed());
+            let messages = messages(answer)?.messages;
+            for message in &messages {
+                if message.offset != offset {
+                    return Err(format!("offset {} where {offset} was expected", message.offset).into());
+                }
+                offset += 1;
+                walked.bytes += message.value.len() as u64;
+            }
+            walked.messages += messages.len() as u64;
+        }
+    }
+    socket.close(None).await?;
+    Ok(walked)
+}
+
+fn fetch(topic: &str, offset: i64) -> Bytes {
+    let fetch = CmdKafkaFetch { topic: topic.to_owned(), partition: 0, offset };
+    PubSubReq { sequence: offset, req: Some(Req::CmdKafkaFetch(fetch)) }.encode_to_vec().into()
+}
+
+fn messages(answer: Message) -> Result<KafkaFetchResp, Failure> {
+    match PubSubResp::decode(answer.into_data())?.resp {
+        Some(Resp::KafkaFetchResp(fetched)) => Ok(fetched),
+        other => Err(format!("a fetch was answered by {other:?}").into()),
+    }
+}
