@@ -13,26 +13,25 @@ use crate::{Error, http, tools};
 pub struct Bridge {
     grpc: Port,
     admin: Port,
-    config: PathBuf,
-    log: PathBuf,
+    launch: Launch,
     /// The bridge itself, to be killed, frozen or asked to end.
     pub process: Process,
 }
 
 impl Bridge {
-    /// Starts a bridge with the configuration file `config`, whose addresses are overridden, and its log in `dir`; it
-    /// listens when this returns.
+    /// Starts a bridge with the configuration file `config`, whose addresses are overridden, as are the keys that
+    /// `environment` names, and its log in `dir`; it listens when this returns.
     ///
     /// # Errors
     /// Where it has not been built, refuses its configuration or does not listen within ten seconds.
     ///
     /// # Cancel safety
     /// Nothing is left running.
-    pub async fn start(config: &Path, dir: &Path) -> Result<Self, Error> {
+    pub async fn start(config: &Path, environment: Vec<(String, String)>, dir: &Path) -> Result<Self, Error> {
         let (grpc, admin) = (Port::pick()?, Port::pick()?);
-        let log = dir.join("bridge.log");
-        let process = run(config, &grpc, &admin, &log).await?;
-        Ok(Self { grpc, admin, config: config.to_owned(), log, process })
+        let launch = Launch { config: config.to_owned(), environment, log: dir.join("bridge.log") };
+        let process = launch.run(&grpc, &admin).await?;
+        Ok(Self { grpc, admin, launch, process })
     }
 
     /// Starts it again on the same ports; nothing where it still runs.
@@ -44,7 +43,7 @@ impl Bridge {
     /// It is down.
     pub async fn up(&mut self) -> Result<(), Error> {
         if self.process.ended().is_some() {
-            self.process = run(&self.config, &self.grpc, &self.admin, &self.log).await?;
+            self.process = self.launch.run(&self.grpc, &self.admin).await?;
         }
         Ok(())
     }
@@ -78,24 +77,32 @@ impl Bridge {
     }
 }
 
-async fn run(config: &Path, grpc: &Port, admin: &Port, log: &Path) -> Result<Process, Error> {
-    let mut command = Command::new(tools::bridge()?);
-    command
-        .arg("--config")
-        .arg(config)
-        .env("SLUICEGATE_LISTEN", grpc.address().to_string())
-        .env("SLUICEGATE_ADMIN_LISTEN", admin.address().to_string());
-    // The bridge takes every variable with its prefix for a key of its configuration.
-    for variable in tools::VARIABLES.into_iter().chain(["SLUICEGATE_URL"]) {
-        command.env_remove(variable);
+struct Launch {
+    config: PathBuf,
+    environment: Vec<(String, String)>,
+    log: PathBuf,
+}
+
+impl Launch {
+    async fn run(&self, grpc: &Port, admin: &Port) -> Result<Process, Error> {
+        let mut command = Command::new(tools::bridge()?);
+        command.arg("--config").arg(&self.config);
+        // The bridge takes every variable with its prefix for a key of its configuration.
+        for variable in tools::VARIABLES.into_iter().chain(["SLUICEGATE_URL"]) {
+            command.env_remove(variable);
+        }
+        command
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .env("SLUICEGATE_LISTEN", grpc.address().to_string())
+            .env("SLUICEGATE_ADMIN_LISTEN", admin.address().to_string());
+        let mut process = Process::spawn("the bridge", command, &self.log)?;
+        let live = async || match http::get(admin.address(), "/livez").await?.status {
+            200 => Ok(()),
+            status => Err(format!("/livez says {status}")),
+        };
+        process.until("listen", START_WITHIN, live).await?;
+        Ok(process)
     }
-    let mut process = Process::spawn("the bridge", command, log)?;
-    let live = async || match http::get(admin.address(), "/livez").await?.status {
-        200 => Ok(()),
-        status => Err(format!("/livez says {status}")),
-    };
-    process.until("listen", START_WITHIN, live).await?;
-    Ok(process)
 }
 
 const START_WITHIN: Duration = Duration::from_secs(10);

@@ -25,6 +25,8 @@ pub struct Setup {
     pub profile: Profile,
     /// The bridge's.
     pub bridge: BridgeConfig,
+    /// Variables that override keys of it.
+    pub bridge_environment: Vec<(String, String)>,
     /// Where clients connect; a free port where `None`.
     pub gateway: Option<Port>,
     /// Envoy's worker threads.
@@ -52,7 +54,15 @@ impl Setup {
     /// A gateway with two workers in front of this Kafka, all else at its default.
     pub fn new(profile: Profile, bootstrap: impl Into<String>) -> Self {
         let bridge = BridgeConfig::Cluster { bootstrap: bootstrap.into(), settings: String::new() };
-        Self { profile, bridge, gateway: None, concurrency: 2, envoy: None, envoy_edits: Vec::new() }
+        Self {
+            profile,
+            bridge,
+            bridge_environment: Vec::new(),
+            gateway: None,
+            concurrency: 2,
+            envoy: None,
+            envoy_edits: Vec::new(),
+        }
     }
 }
 
@@ -73,7 +83,7 @@ impl Stack {
                 folder.write("bridge.toml", &text)?
             }
         };
-        let bridge = Bridge::start(&config, folder.path()).await?;
+        let bridge = Bridge::start(&config, setup.bridge_environment, folder.path()).await?;
         let envoy = envoy::Setup {
             profile: setup.profile,
             gateway: setup.gateway.map_or_else(Port::pick, Ok)?,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use sluicegate_tests::folder::Folder;
 use sluicegate_tests::http;
+use sluicegate_tests::kafka::Kafka;
 use sluicegate_tests::port::Port;
 use sluicegate_tests::process::Process;
 use tokio::time::{sleep, timeout};
@@ -85,6 +86,35 @@ async fn every_command_that_is_shown_works_as_it_is_shown() {
             let mut shell = Process::spawn("a shown command", shell, &log).unwrap();
             says(&mut shell, wanted, STEP).await;
         }
+    }
+}
+
+#[tokio::test]
+async fn on_a_cluster_of_the_users_own_it_creates_nothing() {
+    let kafka = Kafka::start().await.unwrap();
+    let folder = Folder::new("demo-test").unwrap();
+    let (demo, _) = ready(&folder, &["--bootstrap-servers", &kafka.bootstrap()]).await;
+    let mut raw = Command::new("sh");
+    raw.args(["-c", commands(&demo).last().unwrap()]);
+    let output = raw.output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stdout).contains("hello"), "{output:?}");
+    assert_eq!(kafka.topics().unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_configuration_of_the_users_own_may_ask_for_a_gateway_secret() {
+    let kafka = Kafka::shared().await.unwrap();
+    let folder = Folder::new("demo-test").unwrap();
+    let config = format!(
+        "listen = \"127.0.0.1:1\"\ngateway_secret = \"of the user's own\"\n\
+         [clusters.default]\nbootstrap.servers = \"{}\"\n",
+        kafka.bootstrap()
+    );
+    let config = folder.write("own.toml", &config).unwrap();
+    for profile in ["tunnel", "internal"] {
+        // It answered a ping before it said that it is ready.
+        ready(&folder, &["--config", config.to_str().unwrap(), "--profile", profile]).await;
+        fs::remove_file(folder.path().join("demo.log")).unwrap();
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use sluicegate_client::Client;
 use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::port::Port;
 use sluicegate_tests::stack::{BridgeConfig, Setup, Stack};
@@ -17,6 +18,7 @@ use tokio::time::timeout;
 use crate::args::Args;
 use crate::embedded::Embedded;
 use crate::hints::{self, Source};
+use crate::sentence;
 
 type Failure = Box<dyn Error>;
 
@@ -73,11 +75,20 @@ impl Running {
         };
 
         hints::say("starting the bridge and Envoy");
-        let setup =
-            Setup { bridge, gateway: Some(gateway), envoy: args.envoy, ..Setup::new(profile, String::new()) };
+        let secret = secret()?;
+        let setup = Setup {
+            bridge,
+            // The user's configuration may ask for a secret of its own; here both sides have this run's.
+            bridge_environment: vec![("SLUICEGATE_GATEWAY_SECRET".to_owned(), secret.clone())],
+            envoy_edits: vec![filter_setting("gateway_secret", &secret)],
+            gateway: Some(gateway),
+            envoy: args.envoy,
+            ..Setup::new(profile, String::new())
+        };
         let mut running = Self { stack: Stack::start(setup).await?, embedded };
         hints::say("waiting until a fetch works");
         running.ready(&source).await?;
+        answers(&running.stack.url()).await?;
         hints::print(&running.stack, profile, &source, &tools::cli()?);
         Ok(running)
     }
@@ -122,6 +133,27 @@ async fn check_envoy(path: &Path) -> Result<(), Failure> {
             Err(format!("{} does not answer --version as Envoy does", path.display()).into())
         }
     }
+}
+
+/// Whether the endpoint does what the user is about to be told.
+async fn answers(url: &str) -> Result<(), Failure> {
+    let client = Client::connect(url)
+        .await
+        .map_err(|e| format!("cannot open a session at {url}: {}", sentence(&e)))?;
+    client.ping("demo").await.map_err(|e| format!("no answer at {url}: {}", sentence(&e)))?;
+    Ok(client.close().await?)
+}
+
+/// An edit that puts a setting in front of the filter's first.
+fn filter_setting(key: &str, value: &str) -> (String, String) {
+    let first = "\"profile\": ";
+    (first.to_owned(), format!("\"{key}\": \"{value}\", {first}"))
+}
+
+/// 32 random hexadecimal digits.
+fn secret() -> Result<String, Failure> {
+    let id = fs::read_to_string("/proc/sys/kernel/random/uuid")?;
+    Ok(id.trim().replace('-', ""))
 }
 
 fn cluster(servers: &str) -> BridgeConfig {
