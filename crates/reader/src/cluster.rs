@@ -131,7 +131,7 @@ impl Cluster {
             }
             let names = self.next_names(topic);
             let learned = Instant::now();
-            let answer = self.ask_any(&names, deadline).await;
+            let answer = self.ask_any(names, deadline).await;
             last.next = Instant::now().checked_add(PACE);
             match answer {
                 Ok(answer) => {
@@ -161,12 +161,11 @@ impl Cluster {
     }
 
     /// Asks one broker after the other until one answers, the connected ones first.
-    async fn ask_any(&self, topics: &[String], deadline: Instant) -> Result<MetadataAnswer, ReadError> {
+    async fn ask_any(&self, topics: Vec<String>, deadline: Instant) -> Result<MetadataAnswer, ReadError> {
         let mut candidates = self.view.lock().nodes();
         candidates.extend(self.config.bootstrap.iter().cloned());
-        let mut candidates: Vec<Arc<Broker>> =
-            candidates.iter().map(|address| self.broker(address)).collect();
-        candidates.sort_by_key(|broker| !broker.is_connected());
+        let candidates = self.connected_first(&candidates);
+        let request = MetadataRequest { topics };
 
         let mut cause = None;
         let mut left = u32::try_from(candidates.len()).unwrap_or(u32::MAX);
@@ -175,10 +174,8 @@ impl Cluster {
             let now = Instant::now();
             let share = deadline.saturating_duration_since(now).checked_div(left).unwrap_or_default();
             left = left.saturating_sub(1);
-            let asked = timeout_at(now.checked_add(share).unwrap_or(deadline), async {
-                let request = MetadataRequest { topics: topics.to_vec() };
-                broker.call(&request, self.config.request_timeout).await
-            });
+            let until = now.checked_add(share).unwrap_or(deadline);
+            let asked = timeout_at(until, broker.call(&request, self.config.request_timeout));
             let silent = || ConnectionError::Silent { address: broker.address().to_string(), after: share };
             match asked.await.unwrap_or_else(|_| Err(silent())) {
                 Ok(answer) => return Ok(answer),

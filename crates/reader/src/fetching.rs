@@ -37,17 +37,17 @@ impl Fetching<'_> {
     /// Reads on until there is a record to deliver, the log ends, or [`MAX_LOOK`] bytes held nothing.
     pub(crate) async fn run(self) -> Result<Fetched, ReadError> {
         let mut offset = self.progress.get(self.target, self.asked, Instant::now());
+        let mut resumed = offset > self.asked;
         let mut room = self.max_bytes.saturating_add(BATCH);
         let mut looked: usize = 0;
         let mut wait = Duration::ZERO;
         loop {
             let answer = match self.ask(offset, room, wait).await {
                 Ok(answer) => answer,
-                Err(error) if offset > self.asked && is_out_of_range(&error) => {
-                    // The log has become shorter since there was nothing up to here.
+                Err(error) if resumed && is_out_of_range(&error) => {
+                    // The log has become shorter since an earlier call found nothing up to here.
                     self.progress.forget(self.target, self.asked);
-                    offset = self.asked;
-                    wait = Duration::ZERO;
+                    (offset, resumed, wait) = (self.asked, false, Duration::ZERO);
                     continue;
                 }
                 Err(error) => return Err(self.locate(offset, error)),
