@@ -114,10 +114,13 @@ impl Wanted {
         let path = request.uri().path();
         if request.method() == Method::CONNECT {
             let protocol = request.extensions().get::<Protocol>().map(Protocol::as_str);
-            return match (protocol, path) {
-                (Some("websocket"), SESSION_PATH) => Ok(Self::Tunnel),
-                (Some("websocket"), _) => Err(Refusal::OtherConnect),
-                _ => Err(Refusal::NotFound),
+            // RFC 9110, section 7.8: "recipients SHOULD use case-insensitive comparison when matching each protocol-name",
+            // and gateways pass on their clients' spelling.
+            let is_websocket = protocol.is_some_and(|name| name.eq_ignore_ascii_case("websocket"));
+            return match (is_websocket, path) {
+                (true, SESSION_PATH) => Ok(Self::Tunnel),
+                (true, _) => Err(Refusal::OtherConnect),
+                (false, _) => Err(Refusal::NotFound),
             };
         }
         let wanted = match path {
@@ -149,6 +152,18 @@ const HEALTH_PATH_PREFIX: &str = "/grpc.health.v1.Health/";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tunnel_is_told_by_its_protocol_in_any_spelling() {
+        for protocol in ["websocket", "WebSocket", "WEBSOCKET"] {
+            let protocol = Protocol::from_static(protocol);
+            let connect = Request::builder().method(Method::CONNECT).uri(SESSION_PATH).extension(protocol);
+            assert!(matches!(Wanted::by(&connect.body(()).unwrap()), Ok(Wanted::Tunnel)));
+        }
+        let other = Protocol::from_static("connect-udp");
+        let connect = Request::builder().method(Method::CONNECT).uri(SESSION_PATH).extension(other);
+        assert!(matches!(Wanted::by(&connect.body(()).unwrap()), Err(Refusal::NotFound)));
+    }
 
     #[test]
     fn grpc_is_told_by_its_content_type() {
