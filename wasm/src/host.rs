@@ -57,7 +57,7 @@ pub(crate) fn log(level: Level, line: &str) {
     let _ = unsafe { proxy_log(level as u32, line.as_ptr(), line.len()) };
 }
 
-/// The value of a header; several of one name come joined by commas.
+/// The value of a header. Of several with one name, hosts give the first, or all of them joined by commas.
 pub(crate) fn header(map: Map, name: &str) -> Result<Option<Vec<u8>>, Status> {
     let (mut data, mut len) = (null_mut(), 0);
     let status =

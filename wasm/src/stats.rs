@@ -94,6 +94,10 @@ impl Stats {
     }
 
     fn add(&self, metric: Option<u32>, offset: i64) {
+        // Envoy refuses an increment by nothing.
+        if offset == 0 {
+            return;
+        }
         let added = metric.map(|id| host::add_to_metric(id, offset));
         if !matches!(added, Some(Ok(()))) && !self.complained.replace(true) {
             host::log(Level::Error, "sluicegate: the host refuses metrics, counts are incomplete");

@@ -24,6 +24,8 @@ pub(crate) struct Stream {
 enum State {
     /// Not a session of ours: everything passes as it is.
     Foreign,
+    /// The upgrade was refused: the answer passes, and nothing of what the client says.
+    Refused,
     /// The upgrade is on its way to the bridge.
     Asked(Accepted, Session),
     /// The client has its 101.
@@ -40,28 +42,13 @@ impl Stream {
     /// Judges a request; what it says is sent by the caller.
     fn request(&mut self, shared: &Shared) -> Result<Verdict, Status> {
         let path = host::header(Map::Request, ":path")?.unwrap_or_default();
-        for name in host::header_names(Map::Request)? {
-            if name
-                .get(..metadata::PREFIX.len())
-                .is_some_and(|p| p.eq_ignore_ascii_case(metadata::PREFIX.as_bytes()))
-            {
-                host::remove_header(Map::Request, &name)?;
-            }
-        }
+        strip_metadata()?;
         if path.starts_with(SERVICE_PATH_PREFIX.as_bytes()) {
-            return Ok(Verdict::Refuse(Refused {
-                status: 404,
-                header: None,
-                reason: "there is nothing here",
-            }));
+            return Ok(Verdict::refuse(404, "there is nothing here"));
         }
         let Some(route) = shared.config.route(&path) else { return Ok(Verdict::Pass) };
         if std::str::from_utf8(&path).is_err() {
-            return Ok(Verdict::Refuse(Refused {
-                status: 400,
-                header: None,
-                reason: "the path is not UTF-8",
-            }));
+            return Ok(Verdict::refuse(400, "the path is not UTF-8"));
         }
         match handshake(route)? {
             Err(refused) => Ok(Verdict::Refuse(refused)),
@@ -74,7 +61,7 @@ impl Stream {
     }
 
     fn response(&mut self, shared: &Shared) -> Result<(), Status> {
-        let (accepted, session) = match std::mem::replace(&mut self.state, State::Foreign) {
+        let (accepted, session) = match std::mem::replace(&mut self.state, State::Refused) {
             State::Asked(accepted, session) => (accepted, session),
             other => {
                 self.state = other;
@@ -108,10 +95,14 @@ impl Stream {
     }
 
     fn client_bytes(&mut self, shared: &Shared, size: usize) -> Result<(), Status> {
-        let (State::Asked(_, session) | State::Open(session)) = &mut self.state else { return Ok(()) };
         if size == 0 {
             return Ok(());
         }
+        let session = match &mut self.state {
+            State::Asked(_, session) | State::Open(session) => session,
+            State::Refused => return host::replace_front(Buffer::RequestBody, size, b""),
+            State::Foreign | State::Failed => return Ok(()),
+        };
         let mut bytes = host::buffer(Buffer::RequestBody, size)?;
         shared.stats.received(bytes.len());
         let mut outputs = Vec::new();
@@ -198,8 +189,8 @@ impl Stream {
     fn end(&mut self) {
         if let (State::Open(_), Some(shared)) = (&self.state, &self.shared) {
             shared.stats.session_ended();
+            self.state = State::Refused;
         }
-        self.state = State::Foreign;
     }
 }
 
@@ -250,6 +241,23 @@ impl HttpContext for Stream {
 enum Verdict {
     Pass,
     Refuse(Refused),
+}
+
+impl Verdict {
+    fn refuse(status: u16, reason: &'static str) -> Self {
+        Self::Refuse(Refused { status, header: None, reason })
+    }
+}
+
+/// Removes what the bridge would take for the gateway's word.
+fn strip_metadata() -> Result<(), Status> {
+    let prefix = metadata::PREFIX.as_bytes();
+    for name in host::header_names(Map::Request)? {
+        if name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix)) {
+            host::remove_header(Map::Request, &name)?;
+        }
+    }
+    Ok(())
 }
 
 fn handshake(route: &Route) -> Result<Result<Accepted, Refused>, Status> {
