@@ -20,7 +20,7 @@ use crate::cluster::{Cluster, Reads};
 use crate::config::Config;
 use crate::entrance::Entrance;
 use crate::metrics::Metrics;
-use crate::server::{self, BindError, Server};
+use crate::server::{self, BindError, Connections, Server};
 use crate::session;
 
 /// A bridge that is running. A drop stops it at once.
@@ -30,7 +30,7 @@ pub struct Bridge {
     drain_timeout: Duration,
     entrance: Arc<Entrance>,
     health: HealthReporter,
-    connections: TaskTracker,
+    connections: Connections,
     accepting: JoinSet<()>,
 }
 
@@ -51,7 +51,7 @@ impl Bridge {
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_service_status(SERVICE, ServingStatus::Serving).await;
         let entrance = Arc::new(Entrance::new(&config, Routes::new(health_service).prepare()));
-        let connections = TaskTracker::new();
+        let connections = Connections::default();
         let tls = config.tls.as_ref();
         let server = Server::new(Arc::clone(&entrance), &config.limits, tls, connections.clone());
         let admin = Admin { entrance: Arc::clone(&entrance), registry: entrance.metrics.registry() };
@@ -84,13 +84,16 @@ impl Bridge {
         for service in ["", SERVICE] {
             self.health.set_service_status(service, ServingStatus::NotServing).await;
         }
+        // Until the last session is over, newcomers are told to come back; only then the connections close.
         self.entrance.open.close();
-        self.connections.close();
         let sessions = timeout_at(by, self.entrance.open.wait()).await;
+        self.connections.close.cancel();
+        self.connections.tasks.close();
         // Only what is no session may still use a connection: somebody who watches the health, at most.
-        let connections = timeout_at(by.min(Instant::now() + CLOSE_TIMEOUT), self.connections.wait()).await;
+        let connections =
+            timeout_at(by.min(Instant::now() + CLOSE_TIMEOUT), self.connections.tasks.wait()).await;
         if sessions.is_err() || connections.is_err() {
-            let (sessions, connections) = (self.entrance.open.len(), self.connections.len());
+            let (sessions, connections) = (self.entrance.open.len(), self.connections.tasks.len());
             tracing::warn!(sessions, connections, "what is still open is cut off");
         }
         self.accepting.shutdown().await;

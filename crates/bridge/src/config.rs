@@ -32,8 +32,9 @@ pub struct Config {
     /// Where `/livez`, `/readyz` and `/metrics` are, over plain HTTP/1.1. Default 127.0.0.1:7401. It shows the names of
     /// clusters and counters, nothing of what is read, and may be bound beyond loopback.
     pub admin_listen: SocketAddr,
-    /// What a gateway must send in `sluicegate-gateway-secret`. Default: nothing is asked for, which is accepted on
-    /// loopback only.
+    /// What a gateway must send in `sluicegate-gateway-secret` with every request, health checks included: 16 or more
+    /// printable ASCII characters, or `{ file = "…" }`. Default: nothing is asked for, which is accepted on loopback
+    /// only.
     pub gateway_secret: Option<Secret>,
     /// TLS on `listen`.
     pub tls: Option<Tls>,

@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{self, Tls};
@@ -26,16 +27,24 @@ pub(crate) struct Server {
     http: http2::Builder<StreamExecutor>,
     tls: Option<TlsAcceptor>,
     free: Arc<Semaphore>,
-    connections: TaskTracker,
+    open: Connections,
+}
+
+/// The connections of a server, for whoever stops it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Connections {
+    /// Those that are not closed.
+    pub(crate) tasks: TaskTracker,
+    /// Cancelled to send each GOAWAY: it ends with its last stream.
+    pub(crate) close: CancellationToken,
 }
 
 impl Server {
-    /// `connections` tells when all of them are closed.
     pub(crate) fn new(
         entrance: Arc<Entrance>,
         limits: &config::Limits,
         tls: Option<&Tls>,
-        connections: TaskTracker,
+        open: Connections,
     ) -> Self {
         let mut http = http2::Builder::new(StreamExecutor);
         http.timer(TokioTimer::new())
@@ -53,7 +62,7 @@ impl Server {
             http,
             tls: tls.map(|tls| TlsAcceptor::from(Arc::clone(&tls.server))),
             free: Arc::new(Semaphore::new(limits.max_connections)),
-            connections,
+            open,
         }
     }
 
@@ -65,7 +74,7 @@ impl Server {
             match listener.accept().await {
                 Ok((stream, peer)) => {
                     let server = Arc::clone(&self);
-                    self.connections.spawn(async move {
+                    self.open.tasks.spawn(async move {
                         if let Err(error) = server.connection(stream).await {
                             tracing::debug!(%peer, error = %error, "connection failed");
                         }
@@ -103,7 +112,7 @@ impl Server {
         let mut connection = std::pin::pin!(self.http.serve_connection(TokioIo::new(io), service));
         tokio::select! {
             served = connection.as_mut() => served,
-            () = self.entrance.drain.cancelled() => {
+            () = self.open.close.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }

@@ -30,6 +30,13 @@ fn a_cluster_is_all_that_must_be_given() {
 }
 
 #[test]
+fn the_example_says_what_holds_without_it() {
+    let example = load(include_str!("../../example.toml"), &[]).unwrap();
+    let default = load("[clusters.default]\nbootstrap.servers = \"127.0.0.1:9092\"", &[]).unwrap();
+    assert_eq!(format!("{example:#?}"), format!("{default:#?}"));
+}
+
+#[test]
 fn every_problem_is_told_at_once_with_its_key() {
     let text = r#"
         listen = "localhost"

@@ -169,6 +169,32 @@ async fn a_drain_closes_sessions_and_lets_nobody_in() {
     }
 }
 
+#[tokio::test]
+async fn while_sessions_end_newcomers_are_told_to_come_back() {
+    // Accepts, and says nothing.
+    let kafka = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let bridge = start_before(kafka.local_addr().unwrap(), "", "").await;
+    let gateway = Gateway::connect(&bridge).await;
+    let other = Gateway::connect(&bridge).await;
+    let mut stream = gateway.open(Entrance::Connect, &[]).await.unwrap();
+    let fetch = CmdKafkaFetch { topic: "t".into(), partition: 0, offset: 0 };
+    stream.ask(1, Req::CmdKafkaFetch(fetch)).await;
+    stream.ask(2, ping("")).await;
+    assert_eq!(stream.next().await.unwrap().sequence, 2);
+
+    let draining = bridge.drain();
+    let newcomers = async {
+        for (gateway, entrance) in [(&gateway, Entrance::Post), (&other, Entrance::Connect)] {
+            let refused = check(gateway, entrance, &[], 503, "the bridge is shutting down\n").await;
+            assert_eq!(refused.headers["retry-after"], "1");
+        }
+        assert_eq!(stream.next().await.unwrap().sequence, 1);
+        assert_eq!(stream.next().await, Some(close(1001, "going away")));
+        drop(stream);
+    };
+    tokio::join!(draining, newcomers);
+}
+
 async fn check(
     gateway: &Gateway,
     entrance: Entrance,
