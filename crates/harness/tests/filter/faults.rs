@@ -3,6 +3,8 @@
 //! Whatever is refused, a peer gets whole steps of what it would have got, in order, or nothing more: what passes is never
 //! half done, and no other session notices.
 
+use std::time::Duration;
+
 use prost::Message;
 use sluicegate_harness::{Headers, HostCall, Status, Stream, Vm, When};
 use sluicegate_protocol::Close;
@@ -136,7 +138,7 @@ impl Story {
                 Step::Bridge(bytes) if forwarded => stream.upstream_sends(bytes, false),
                 Step::BridgeEnd(bytes) if forwarded => stream.upstream_sends(bytes, true),
                 Step::BridgeHeaders(_) | Step::Bridge(_) | Step::BridgeEnd(_) => {}
-                Step::Wait(seconds) => vm.advance(std::time::Duration::from_secs(*seconds)),
+                Step::Wait(seconds) => vm.advance(Duration::from_secs(*seconds)),
             }
             note(&mut stream, &mut seen);
         }
@@ -183,8 +185,10 @@ fn check(call: HostCall, ends: bool) {
                     vm.refuse(call, when, Status(status));
                     let seen = story.play(&vm);
                     vm.allow(call);
-                    // The host says that a header is not there, and that is believed.
-                    let believed = call == HostCall::GetHeaderMapValue && Status(status) == Status::NOT_FOUND;
+                    // A host that says that a header is not there is believed.
+                    let believed = [HostCall::GetHeaderMapValue, HostCall::RemoveHeaderMapValue]
+                        .contains(&call)
+                        && Status(status) == Status::NOT_FOUND;
                     assert!(
                         vm.trap().is_none() && (believed || is_part(&seen, &whole) && (seen.over || !ends)),
                         "{profile:?}, {call:?} refused with {status}, {when:?}: {seen:#?}\nbut {whole:#?}\n{:?}",
@@ -226,4 +230,64 @@ fn refusals_of_what_no_session_needs_end_none() {
     check(HostCall::Log, true);
     check(HostCall::DefineMetric, true);
     check(HostCall::SetTickPeriodMilliseconds, true);
+}
+
+#[test]
+fn where_a_stream_cannot_even_be_reset_nothing_more_passes() {
+    for profile in PROFILES {
+        let vm = profile.start();
+        let mut witness = Socket::open(&vm, profile);
+        vm.refuse(HostCall::CloseStream, When::Always, Status::INTERNAL_FAILURE);
+        for story in STORIES.map(|story| story(profile)) {
+            let whole = story.play(&vm);
+            for call in CALLS.into_iter().filter(|call| *call != HostCall::CloseStream) {
+                for when in (1..=MOMENTS).map(When::Nth).chain([When::Always]) {
+                    vm.refuse(call, when, Status::INTERNAL_FAILURE);
+                    let seen = story.play(&vm);
+                    vm.allow(call);
+                    assert!(
+                        is_part(&seen, &whole),
+                        "{profile:?}, {call:?}, {when:?}: {seen:#?}\nbut {whole:#?}"
+                    );
+                }
+            }
+        }
+        vm.allow(HostCall::CloseStream);
+        witness.works();
+    }
+}
+
+#[test]
+fn a_host_that_refuses_everything_lets_nothing_pass_and_is_forgiven() {
+    for profile in PROFILES {
+        let vm = profile.start();
+        let mut witness = Socket::open(&vm, profile);
+        for status in STATUSES {
+            let mut open = Socket::open(&vm, profile);
+            for call in CALLS {
+                vm.refuse(call, When::Always, Status(status));
+            }
+            for story in STORIES.map(|story| story(profile)) {
+                assert_eq!(story.play(&vm), Seen::default(), "{profile:?}, status {status}");
+            }
+            open.bridge(grpc(&wire::pong(1, b"a")));
+            open.asks(&wire::fetch(1));
+            vm.advance(Duration::from_secs(3));
+            assert_eq!(
+                (open.answers(), open.requests()),
+                (Vec::new(), Vec::new()),
+                "{profile:?}, status {status}"
+            );
+            for call in CALLS {
+                vm.allow(call);
+            }
+            open.bridge(grpc(&wire::pong(2, b"b")));
+            assert_eq!(
+                (open.answers(), open.requests()),
+                (Vec::new(), Vec::new()),
+                "{profile:?}, status {status}"
+            );
+            witness.works();
+        }
+    }
 }

@@ -110,3 +110,28 @@ const UNFINISHED: usize = 943_718;
 
 /// The bound of 64 MiB, what growing a message needs beside it, and 2,000 sessions.
 const MEMORY: usize = 160 << 20;
+
+#[test]
+fn memory_that_does_not_grow_refuses_messages_and_not_the_worker() {
+    for profile in PROFILES {
+        let vm = profile.start();
+        let mut witness = Socket::open(&vm, profile);
+        let mut sockets: Vec<_> = (0..100).map(|_| Socket::open(&vm, profile)).collect();
+        vm.limit_memory(vm.memory_bytes() + (8 << 20));
+        let unfinished = from_client(FIRST, &vec![1; UNFINISHED]);
+        let mut closes = Vec::new();
+        for chunk in unfinished.chunks(16 * 1024) {
+            for socket in &mut sockets {
+                socket.client(chunk);
+                closes.extend(socket.requests().iter().map(wire::said_close));
+            }
+            witness.works();
+        }
+        assert!(
+            closes.len() > 80 && closes.iter().all(|close| *close == Some(1013)),
+            "{profile:?}: {closes:?}"
+        );
+        drop(sockets);
+        Socket::open(&vm, profile).works();
+    }
+}

@@ -83,18 +83,24 @@ pub(crate) fn grpc_bytes(message: &[u8]) -> Vec<u8> {
     [&[0][..], &(message.len() as u32).to_be_bytes(), message].concat()
 }
 
-/// The requests on a gRPC stream, which must be whole.
+/// The messages on a gRPC stream, which must be whole.
 #[track_caller]
-pub(crate) fn requests(mut bytes: &[u8]) -> Vec<PubSubReq> {
-    let mut requests = Vec::new();
+pub(crate) fn messages(mut bytes: &[u8]) -> Vec<&[u8]> {
+    let mut messages = Vec::new();
     while let Some(([flag, len @ ..], rest)) = bytes.split_first_chunk::<5>() {
         let len = u32::from_be_bytes(*len) as usize;
-        assert!(*flag == 0 && len <= rest.len(), "no gRPC message: {bytes:02x?}");
-        requests.push(PubSubReq::decode(&rest[..len]).expect("a PubSubReq"));
+        assert!(*flag == 0 && len <= rest.len(), "no gRPC message: {}", bytes.escape_ascii());
+        messages.push(&rest[..len]);
         bytes = &rest[len..];
     }
-    assert!(bytes.is_empty(), "not a whole gRPC message: {bytes:02x?}");
-    requests
+    assert!(bytes.is_empty(), "not a whole gRPC message: {}", bytes.escape_ascii());
+    messages
+}
+
+/// The requests on a gRPC stream, which must be whole.
+#[track_caller]
+pub(crate) fn requests(bytes: &[u8]) -> Vec<PubSubReq> {
+    messages(bytes).into_iter().map(|message| PubSubReq::decode(message).expect("a PubSubReq")).collect()
 }
 
 pub(crate) fn ping(sequence: i64, state: &[u8]) -> PubSubReq {
