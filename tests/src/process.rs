@@ -1,17 +1,18 @@
 //! A child that never outlives this process, however this process ends.
 
+mod mortal;
+mod usage;
+
 use std::fs::{self, File};
-use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
-use std::sync::mpsc::{self, Sender};
-use std::thread;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, getpid, getppid, kill_process_group, set_parent_process_death_signal};
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::time::{Instant, sleep};
+
+pub use usage::Usage;
 
 use crate::Error;
 
@@ -22,15 +23,6 @@ pub struct Process {
     child: Child,
     group: Pid,
     log: PathBuf,
-}
-
-/// What a process has used so far, by the kernel's account.
-#[derive(Clone, Copy, Debug)]
-pub struct Usage {
-    /// Resident memory in bytes, now.
-    pub resident_bytes: u64,
-    /// User and system time since its start, in the kernel's ticks of 10 ms.
-    pub cpu: Duration,
 }
 
 impl Process {
@@ -44,7 +36,7 @@ impl Process {
         let both = file.try_clone().map_err(Error::io(format!("open {}", log.display())))?;
         command.stdin(Stdio::null()).stdout(file).stderr(both).env("NO_COLOR", "1").process_group(0);
         let program = command.get_program().to_string_lossy().into_owned();
-        let child = spawn_mortal(command).map_err(Error::io(format!("start {part} as {program}")))?;
+        let child = mortal::spawn(command).map_err(Error::io(format!("start {part} as {program}")))?;
         let group = Pid::from_child(&child);
         Ok(Self { part, child, group, log: log.to_owned() })
     }
@@ -162,15 +154,7 @@ impl Process {
     /// # Errors
     /// [`Error::Io`] where it has ended.
     pub fn usage(&self) -> Result<Usage, Error> {
-        let read = |file: &str| {
-            let path = format!("/proc/{}/{file}", self.id());
-            fs::read_to_string(&path).map_err(Error::io(format!("read {path}")))
-        };
-        let resident = resident_bytes(&read("status")?);
-        let cpu = cpu_time(&read("stat")?, rustix::param::clock_ticks_per_second());
-        resident.zip(cpu).map(|(resident_bytes, cpu)| Usage { resident_bytes, cpu }).ok_or_else(|| {
-            Error::io(format!("read the usage of {}", self.part))(io::ErrorKind::InvalidData.into())
-        })
+        usage::of(self.id()).map_err(Error::io(format!("read the usage of {}", self.part)))
     }
 
     /// Nothing happens once it has ended: its number may be someone else's by then.
@@ -209,59 +193,9 @@ pub fn tail(log: &Path) -> String {
     lines.into_iter().skip(skip).collect::<Vec<_>>().join("\n")
 }
 
-/// Starts a child that the kernel kills when this process ends.
-///
-/// The kernel takes "parent" to be the thread that made the child, and a test's thread ends with its test. So all
-/// children are made by one thread that lives as long as the process.
-fn spawn_mortal(mut command: Command) -> io::Result<Child> {
-    static SPAWNER: OnceLock<Sender<(Command, Sender<io::Result<Child>>)>> = OnceLock::new();
-    let spawner = SPAWNER.get_or_init(|| {
-        let (jobs, inbox) = mpsc::channel::<(Command, Sender<io::Result<Child>>)>();
-        thread::spawn(move || {
-            for (mut command, reply) in inbox {
-                let _ = reply.send(command.spawn());
-            }
-        });
-        jobs
-    });
-    let parent = getpid();
-    let die_with_parent = move || {
-        set_parent_process_death_signal(Some(Signal::KILL))?;
-        // The parent may have ended before the line above took effect.
-        if getppid() == Some(parent) { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
-    };
-    #[expect(
-        unsafe_code,
-        reason = "pre_exec: between fork and exec; only system calls, no allocation, no lock"
-    )]
-    unsafe {
-        command.pre_exec(die_with_parent);
-    }
-    let (reply, answer) = mpsc::channel();
-    let gone = || io::Error::other("the thread that starts processes is gone");
-    spawner.send((command, reply)).map_err(|_| gone())?;
-    answer.recv().map_err(|_| gone())?
-}
-
 fn deadline(within: Duration) -> Instant {
     let now = Instant::now();
     now.checked_add(within).unwrap_or(now)
-}
-
-/// `VmRSS` of proc_pid_status(5), which is in kibibytes.
-fn resident_bytes(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
-}
-
-/// `utime` and `stime` of proc_pid_stat(5): fields 14 and 15; field 2 is in parentheses and may hold anything.
-fn cpu_time(stat: &str, ticks_per_second: u64) -> Option<Duration> {
-    let (_, rest) = stat.rsplit_once(')')?;
-    let mut fields = rest.split_whitespace().skip(11);
-    let user: u64 = fields.next()?.parse().ok()?;
-    let system: u64 = fields.next()?.parse().ok()?;
-    let milliseconds = user.checked_add(system)?.checked_mul(1000)?.checked_div(ticks_per_second)?;
-    Some(Duration::from_millis(milliseconds))
 }
 
 const POLL: Duration = Duration::from_millis(25);
@@ -269,6 +203,8 @@ const TAIL_LINES: usize = 25;
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
     use crate::folder::Folder;
 
@@ -328,11 +264,5 @@ mod tests {
             usage = process.usage().unwrap();
         }
         assert!((64 << 10..64 << 20).contains(&usage.resident_bytes), "{usage:?}");
-    }
-
-    #[test]
-    fn a_program_name_with_parentheses_does_not_shift_the_fields() {
-        let stat = "7 (a) b) S 1 7 7 0 -1 4194560 1 2 3 4 150 50 0 0 20 0 1 0 5 6 7";
-        assert_eq!(cpu_time(stat, 100), Some(Duration::from_secs(2)));
     }
 }

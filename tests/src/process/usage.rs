@@ -1,0 +1,49 @@
+//! What a process has used so far, by the kernel's account.
+
+use std::time::Duration;
+use std::{fs, io};
+
+/// What a process has used so far, by the kernel's account.
+#[derive(Clone, Copy, Debug)]
+pub struct Usage {
+    /// Resident memory in bytes, now.
+    pub resident_bytes: u64,
+    /// User and system time since its start, in the kernel's ticks of 10 ms.
+    pub cpu: Duration,
+}
+
+/// Reads it from proc(5).
+pub(super) fn of(process: u32) -> io::Result<Usage> {
+    let read = |file: &str| fs::read_to_string(format!("/proc/{process}/{file}"));
+    let resident_bytes = resident_bytes(&read("status")?);
+    let cpu = cpu_time(&read("stat")?, rustix::param::clock_ticks_per_second());
+    let usage = resident_bytes.zip(cpu).map(|(resident_bytes, cpu)| Usage { resident_bytes, cpu });
+    usage.ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// `VmRSS` of proc_pid_status(5), which is in kibibytes.
+fn resident_bytes(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// `utime` and `stime` of proc_pid_stat(5): fields 14 and 15; field 2 is in parentheses and may hold anything.
+fn cpu_time(stat: &str, ticks_per_second: u64) -> Option<Duration> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut fields = rest.split_whitespace().skip(11);
+    let user: u64 = fields.next()?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
+    let milliseconds = user.checked_add(system)?.checked_mul(1000)?.checked_div(ticks_per_second)?;
+    Some(Duration::from_millis(milliseconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_name_with_parentheses_does_not_shift_the_fields() {
+        let stat = "7 (a) b) S 1 7 7 0 -1 4194560 1 2 3 4 150 50 0 0 20 0 1 0 5 6 7";
+        assert_eq!(cpu_time(stat, 100), Some(Duration::from_secs(2)));
+    }
+}
