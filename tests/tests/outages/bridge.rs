@@ -1,0 +1,65 @@
+//! The bridge goes away and comes back.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use sluicegate_tests::envoy::Profile;
+use tokio::io::AsyncReadExt;
+use tokio::time::{Instant, timeout};
+
+use crate::socket::{Socket, ping};
+use crate::stacks::{assert_filter_survived, without_kafka};
+use crate::upgrade::Upgrade;
+
+in_both_profiles! {
+    an_upgrade_is_refused_with_503_while_the_bridge_is_down_and_works_once_it_is_back
+    every_connection_ends_at_once_when_the_bridge_is_killed_and_new_ones_work_once_it_is_back
+}
+
+async fn an_upgrade_is_refused_with_503_while_the_bridge_is_down_and_works_once_it_is_back(profile: Profile) {
+    let mut stack = without_kafka(profile).await;
+    for _ in 0..2 {
+        stack.bridge.process.kill();
+        // On every worker, and again on a connection to the bridge that has failed before.
+        for refused in join_all((0..8).map(|_| Upgrade::ask(&stack))).await {
+            assert_eq!(refused.status, 503, "{}", refused.headers);
+            assert!(refused.headers.contains("\r\nretry-after: 1\r\n"), "{}", refused.headers);
+            assert!(!refused.headers.contains("grpc"), "{}", refused.headers);
+            assert_eq!(refused.body, "the pub/sub bridge cannot be reached, try again\n");
+        }
+        stack.bridge.up().await.unwrap();
+        // The first upgrade works, not only some later one.
+        join_all((0..8).map(async |_| Socket::open(&stack).await.ping().await)).await;
+    }
+    assert_filter_survived(&stack).await;
+}
+
+async fn every_connection_ends_at_once_when_the_bridge_is_killed_and_new_ones_work_once_it_is_back(
+    profile: Profile,
+) {
+    let mut stack = without_kafka(profile).await;
+    let mut idle = join_all((0..32).map(|_| Upgrade::open(&stack))).await;
+    let mut asking = Socket::open(&stack).await;
+    asking.ping().await;
+    stack.bridge.process.kill();
+    let killed = Instant::now();
+    let ends = idle.iter_mut().map(async |stream| {
+        let mut rest = Vec::new();
+        let read = timeout(Duration::from_secs(5), stream.read_to_end(&mut rest)).await;
+        // A reset is an end as well; a close frame cannot be written any more.
+        let _ = read.expect("the end of the connection within 5 s");
+        assert_eq!(rest, b"");
+        killed.elapsed()
+    });
+    let slowest = join_all(ends).await.into_iter().max().unwrap();
+    assert!(slowest < Duration::from_secs(1), "the last connection ended after {slowest:?}");
+    let end = timeout(Duration::from_secs(1), asking.listen()).await.expect("the end within 1 s");
+    assert!(matches!(end, None | Some(Err(_))), "{end:?}");
+    stack.bridge.up().await.unwrap();
+    let mut new = Socket::open(&stack).await;
+    new.ping().await;
+    // It stays: nothing of the old sessions reaches it.
+    let sequence = new.send(ping()).await;
+    assert_eq!(new.receive().await.0, sequence);
+    assert_filter_survived(&stack).await;
+}

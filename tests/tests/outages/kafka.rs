@@ -1,0 +1,150 @@
+//! Kafka goes away, or hangs, and comes back: sessions stand, and every command is answered in bounded time.
+
+use std::time::Duration;
+
+use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::http;
+use sluicegate_tests::kafka::{Kafka, Record, Write};
+use sluicegate_tests::stack::Stack;
+use tokio::time::Instant;
+
+use crate::socket::{Socket, fetch, list_offset};
+use crate::stacks::{assert_filter_survived, becomes, mortal_kafka, ready};
+
+in_both_profiles! {
+    while_kafka_is_down_commands_fail_at_once_and_sessions_go_on_when_it_is_back
+    while_kafka_hangs_commands_fail_in_time_and_sessions_go_on_when_it_is_back
+}
+
+/// How long a broker that refuses connections may take a command: no wait is of use, but the machine may be busy.
+const REFUSED_WITHIN: Duration = Duration::from_secs(2);
+/// The default of `socket.timeout.ms`, the 100 ms that a fetch waits for records, and what a busy machine takes.
+const SILENT_WITHIN: Duration = Duration::from_millis(5_000 + 100 + 1_400);
+/// A command that asks nothing of Kafka.
+const PING_WITHIN: Duration = Duration::from_secs(1);
+/// From Kafka's return to fetches that work: the longest back-off is a second, a broker that was away for long is
+/// readmitted by its controller after some more.
+const BACK_WITHIN: Duration = Duration::from_secs(15);
+
+async fn while_kafka_is_down_commands_fail_at_once_and_sessions_go_on_when_it_is_back(profile: Profile) {
+    let mut kafka = mortal_kafka().await;
+    let topic = topic(&kafka).await;
+    let mut stack = ready(profile, &kafka, "").await;
+    let mut old = Socket::open(&stack).await;
+    assert_reads(&mut old, &topic).await;
+
+    kafka.process.kill();
+    check_commands_fail(&mut old, &topic, REFUSED_WITHIN).await;
+    check_readiness(&stack, REFUSED_WITHIN).await;
+    let mut new = Socket::open(&stack).await;
+    check_commands_fail(&mut new, &topic, REFUSED_WITHIN).await;
+
+    kafka.up().await.unwrap();
+    stack.ready_within(BACK_WITHIN).await.unwrap();
+    assert_reads(&mut old, &topic).await;
+    assert_reads(&mut new, &topic).await;
+
+    // A bridge that never saw its Kafka starts all the same.
+    kafka.process.kill();
+    stack.bridge.process.kill();
+    stack.bridge.up().await.unwrap();
+    let mut first = Socket::open(&stack).await;
+    check_commands_fail(&mut first, &topic, REFUSED_WITHIN).await;
+    check_readiness(&stack, REFUSED_WITHIN).await;
+    kafka.up().await.unwrap();
+    stack.ready_within(BACK_WITHIN).await.unwrap();
+    assert_reads(&mut first, &topic).await;
+    assert_filter_survived(&stack).await;
+}
+
+async fn while_kafka_hangs_commands_fail_in_time_and_sessions_go_on_when_it_is_back(profile: Profile) {
+    let mut kafka = mortal_kafka().await;
+    let topic = topic(&kafka).await;
+    let mut stack = ready(profile, &kafka, "").await;
+    let mut old = Socket::open(&stack).await;
+    assert_reads(&mut old, &topic).await;
+
+    kafka.process.freeze();
+    let mut new = Socket::open(&stack).await;
+    tokio::join!(
+        check_commands_fail(&mut old, &topic, SILENT_WITHIN),
+        check_commands_fail(&mut new, &topic, SILENT_WITHIN),
+        check_readiness(&stack, SILENT_WITHIN),
+    );
+
+    kafka.process.thaw();
+    stack.ready_within(BACK_WITHIN).await.unwrap();
+    assert_reads(&mut old, &topic).await;
+    assert_reads(&mut new, &topic).await;
+    assert_filter_survived(&stack).await;
+}
+
+/// A topic of one record.
+async fn topic(kafka: &Kafka) -> String {
+    let topic = kafka.topic("outage", 1, &[]).await.unwrap();
+    kafka.produce(&topic, 0, &[Record::of("value")], Write::default()).await.unwrap();
+    topic
+}
+
+async fn assert_reads(socket: &mut Socket, topic: &str) {
+    let read = socket.fetch(topic, 0).await.unwrap();
+    assert_eq!(read.iter().map(|message| &message.value[..]).collect::<Vec<_>>(), [b"value"]);
+}
+
+/// Every command of Kafka's, all sent at once, gets its own error; a ping behind them waits for none of them.
+async fn check_commands_fail(socket: &mut Socket, topic: &str, within: Duration) {
+    let commands = [
+        ("failed to list offset", list_offset(topic, -1)),
+        ("failed to list offset", list_offset(topic, -2)),
+        ("failed to list offset", list_offset(topic, 0)),
+        ("failed to fetch message", fetch(topic, 0)),
+        ("failed to fetch message", fetch(topic, 1)),
+        ("failed to fetch message", fetch("never-seen", 0)),
+    ];
+    let start = Instant::now();
+    let mut open = Vec::new();
+    for (what, command) in commands {
+        let shown = match &command {
+            Req::CmdKafkaFetch(fetch) => fetch.topic.clone(),
+            _ => topic.to_owned(),
+        };
+        let text = format!("{what}, topic: {shown}, partition: 0, err: ");
+        open.push((socket.send(command).await, text));
+    }
+    let pinged = socket.send(crate::socket::ping()).await;
+    let mut ponged = false;
+    while !open.is_empty() || !ponged {
+        let (sequence, resp) = socket.receive().await;
+        let took = start.elapsed();
+        match resp {
+            Resp::PongResp(_) => {
+                assert_eq!(sequence, pinged);
+                assert!(took < PING_WITHIN, "the pong took {took:?}");
+                ponged = true;
+            }
+            Resp::ErrorResp(error) => {
+                let at = open.iter().position(|(asked, _)| *asked == sequence).expect("an open sequence");
+                let (_, text) = open.swap_remove(at);
+                assert!(error.message.starts_with(&text), "{:?} instead of {text:?}", error.message);
+                assert!(error.retriable, "{error:?}");
+                assert!(took < within, "{:?} took {took:?}", error.message);
+            }
+            other => panic!("{other:?} from a Kafka that is down"),
+        }
+    }
+}
+
+/// The bridge lives, and says that a fetch would not work.
+async fn check_readiness(stack: &Stack, within: Duration) {
+    let ready = async || {
+        let answer = http::get(stack.envoy.gateway(), "/readyz").await.unwrap();
+        assert!(!answer.body.trim().is_empty());
+        answer.status
+    };
+    becomes("/readyz", 503, within, ready).await;
+    for path in ["/livez", "/readyz"] {
+        assert_eq!(http::get(stack.bridge.admin(), path).await.unwrap().status, 200, "{path}");
+    }
+}

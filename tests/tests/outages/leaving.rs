@@ -1,0 +1,125 @@
+//! A client goes without a close frame: the bridge notices within a second and releases what its session held.
+
+use std::collections::HashSet;
+use std::fs;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::kafka::{Kafka, Record, Write};
+use sluicegate_tests::stack::Stack;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::socket::{Socket, fetch};
+use crate::stacks::{assert_filter_survived, becomes, ended, ready, sessions};
+use crate::upgrade::{Upgrade, frame};
+
+in_both_profiles! {
+    however_a_client_leaves_the_bridge_notices_and_cancels_what_it_waited_for
+    a_client_that_reads_nothing_is_noticed_when_it_leaves
+}
+
+const NOTICED_WITHIN: Duration = Duration::from_secs(1);
+/// A fetch at the log end would hold its connection to Kafka for so long.
+const WAIT: &str = "[read]\nwait_ms = 30000\n";
+
+async fn however_a_client_leaves_the_bridge_notices_and_cancels_what_it_waited_for(profile: Profile) {
+    let kafka = Kafka::shared().await.unwrap();
+    let topic = kafka.topic("leaving", 1, &[]).await.unwrap();
+    let stack = ready(profile, kafka, WAIT).await;
+    let mut witness = Socket::open(&stack).await;
+    let idle = kafka_connections(&stack, kafka.address());
+    for (what, leave) in [("close", Leave::Close), ("reset", Leave::Reset), ("half-close", Leave::HalfClose)]
+    {
+        let mut stream = Upgrade::open(&stack).await;
+        let fetch = frame(1, fetch(&topic, 0));
+        stream.write_all(&fetch).await.unwrap();
+        // Its fetch waits at the broker, on a connection of its own.
+        let busy = || async { kafka_connections(&stack, kafka.address()).difference(&idle).count() > 0 };
+        becomes(what, true, Duration::from_secs(10), busy).await;
+        assert_eq!(sessions(&stack).await, 2.0, "{what}");
+        let left = ended(&stack, "left").await;
+        let rest = leave.leave(stream).await;
+        becomes(what, 1.0, NOTICED_WITHIN, async || sessions(&stack).await).await;
+        assert_eq!(ended(&stack, "left").await, left + 1.0, "{what}");
+        drop(rest);
+    }
+    witness.ping().await;
+    assert_filter_survived(&stack).await;
+}
+
+/// Its input is not read while its answers wait, so it cannot be heard leaving.
+async fn a_client_that_reads_nothing_is_noticed_when_it_leaves(profile: Profile) {
+    let kafka = Kafka::shared().await.unwrap();
+    let topic = kafka.topic("unread", 1, &[]).await.unwrap();
+    let records = vec![Record::of(vec![7; 200_000]); 5];
+    kafka.produce(&topic, 0, &records, Write::default()).await.unwrap();
+    let stack = ready(profile, kafka, "").await;
+    for leave in [Leave::Close, Leave::Reset] {
+        let mut stream = Upgrade::open(&stack).await;
+        let fetches: Vec<u8> = (1..=200).flat_map(|sequence| frame(sequence, fetch(&topic, 0))).collect();
+        stream.write_all(&fetches).await.unwrap();
+        // Its answers are held back once the bridge makes no more of them.
+        let mut before = f64::NAN;
+        let stands = async || {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            let now = answered(&stack).await;
+            now == std::mem::replace(&mut before, now)
+        };
+        becomes("answers", true, Duration::from_secs(20), stands).await;
+        leave.leave(stream).await;
+        becomes("sessions", 0.0, NOTICED_WITHIN, async || sessions(&stack).await).await;
+    }
+    Socket::open(&stack).await.ping().await;
+    assert_filter_survived(&stack).await;
+}
+
+async fn answered(stack: &Stack) -> f64 {
+    let samples = stack.bridge.metrics("sluicegate_commands_total{").await.unwrap();
+    samples.iter().map(|(_, value)| value).sum()
+}
+
+#[derive(Clone, Copy)]
+enum Leave {
+    /// Both directions, as a program that ends.
+    Close,
+    /// As a machine that has forgotten the connection.
+    Reset,
+    /// Its own direction only. Envoy takes it for the whole, and ends the other.
+    HalfClose,
+}
+
+impl Leave {
+    async fn leave(self, mut stream: TcpStream) -> Option<TcpStream> {
+        match self {
+            Self::Close => None,
+            Self::Reset => {
+                stream.set_zero_linger().unwrap();
+                None
+            }
+            Self::HalfClose => {
+                stream.shutdown().await.unwrap();
+                let end = timeout(NOTICED_WITHIN, stream.read(&mut [0; 1])).await;
+                assert!(matches!(end, Ok(Ok(0) | Err(_))), "{end:?}");
+                Some(stream)
+            }
+        }
+    }
+}
+
+/// The bridge's connections to Kafka, by the kernel's account: proc(5), `/proc/PID/net/tcp` and `/proc/PID/fd`.
+fn kafka_connections(stack: &Stack, kafka: SocketAddr) -> HashSet<String> {
+    let process = format!("/proc/{}", stack.bridge.process.id());
+    let table = fs::read_to_string(format!("{process}/net/tcp")).unwrap();
+    let remote = format!(":{:04X}", kafka.port());
+    let established = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let inodes: HashSet<String> = established
+        .filter(|fields| fields.len() > 9 && fields[2].ends_with(&remote) && fields[3] == "01")
+        .map(|fields| format!("socket:[{}]", fields[9]))
+        .collect();
+    let files = fs::read_dir(format!("{process}/fd")).unwrap();
+    let open = files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
+    open.map(|link| link.to_string_lossy().into_owned()).filter(|link| inodes.contains(link)).collect()
+}

@@ -1,0 +1,58 @@
+//! A client that is frozen, beside one that is merely silent.
+
+use std::process::Command;
+use std::time::Duration;
+
+use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::kafka::{Kafka, Record, Write};
+use sluicegate_tests::process::Process;
+use sluicegate_tests::tools;
+use tokio::time::Instant;
+
+use crate::socket::Socket;
+use crate::stacks::{assert_filter_survived, becomes, ended, ready, sessions};
+
+in_both_profiles! {
+    a_frozen_client_is_closed_after_two_unanswered_pings_and_a_silent_one_stays
+}
+
+const INTERVAL: Duration = Duration::from_millis(500);
+
+async fn a_frozen_client_is_closed_after_two_unanswered_pings_and_a_silent_one_stays(profile: Profile) {
+    let kafka = Kafka::shared().await.unwrap();
+    let topic = kafka.topic("frozen", 1, &[]).await.unwrap();
+    kafka.produce(&topic, 0, &[Record::of("seen by the client")], Write::default()).await.unwrap();
+    let stack = ready(profile, kafka, "[session]\nping_interval_ms = 500\n").await;
+    let mut silent = Socket::open(&stack).await;
+    let listening = tokio::spawn(async move {
+        let end = tokio::time::timeout(INTERVAL * 10, silent.listen()).await;
+        assert!(end.is_err(), "a client that answered every ping got {end:?}");
+        silent
+    });
+    let mut command = Command::new(tools::cli().unwrap());
+    command.args(["--url", &stack.url(), "fetch", &topic, "--partition", "0", "--follow"]);
+    let log = stack.folder().path().join("client.log");
+    let mut client = Process::spawn("the client", command, &log).unwrap();
+    let reads = async || match std::fs::read_to_string(&log).unwrap().contains("seen by the client") {
+        true => Ok(()),
+        false => Err("it has printed no message".to_owned()),
+    };
+    client.until("read", Duration::from_secs(10), reads).await.unwrap();
+    assert_eq!(sessions(&stack).await, 2.0);
+
+    client.freeze();
+    let frozen = Instant::now();
+    let within = INTERVAL * 3 + Duration::from_secs(2);
+    becomes("sessions that ended in silence", 1.0, within, async || ended(&stack, "silent").await).await;
+    let took = frozen.elapsed();
+    // The silence before a ping, and the same again for each of two: no client is given up early.
+    assert!(took > INTERVAL * 2, "it was given up after {took:?}");
+    becomes("open sessions", 1.0, Duration::from_secs(7), async || sessions(&stack).await).await;
+
+    // Once it goes on it learns that it has lost its session, and why.
+    client.thaw();
+    let status = client.wait(Duration::from_secs(10)).await.unwrap();
+    assert_eq!(status.code(), Some(3), "{}", client.log_tail());
+    listening.await.unwrap().ping().await;
+    assert_filter_survived(&stack).await;
+}

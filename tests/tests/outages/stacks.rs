@@ -1,0 +1,90 @@
+//! What tests break: a gateway and a Kafka that one test at a time has for itself, and puts up again when it takes them.
+
+use std::time::Duration;
+
+use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::kafka::Kafka;
+use sluicegate_tests::stack::{BridgeConfig, Setup, Stack};
+use tokio::sync::{Mutex, MutexGuard, OnceCell};
+use tokio::time::{Instant, sleep};
+
+/// A Kafka that may be killed or frozen; it serves clients when this returns.
+pub(crate) async fn mortal_kafka() -> MutexGuard<'static, Kafka> {
+    static KAFKA: OnceCell<Mutex<Kafka>> = OnceCell::const_new();
+    let start = async || Mutex::new(Kafka::start().await.unwrap());
+    let mut kafka = KAFKA.get_or_init(start).await.lock().await;
+    kafka.process.thaw();
+    kafka.up().await.unwrap();
+    kafka
+}
+
+/// A gateway in front of a Kafka that is down, for what needs none; its bridge runs when this returns.
+pub(crate) async fn without_kafka(profile: Profile) -> MutexGuard<'static, Stack> {
+    static STACKS: [OnceCell<Mutex<Stack>>; 2] = [const { OnceCell::const_new() }; 2];
+    // Nobody listens on the discard port.
+    let start = async || Mutex::new(Stack::start(Setup::new(profile, "127.0.0.1:9")).await.unwrap());
+    let mut stack = STACKS[profile as usize].get_or_init(start).await.lock().await;
+    stack.bridge.up().await.unwrap();
+    stack
+}
+
+/// A gateway of a test's own in front of `kafka`, ready for a fetch: `settings` stand at the top of its bridge's
+/// configuration.
+pub(crate) async fn ready(profile: Profile, kafka: &Kafka, settings: &str) -> Stack {
+    let bootstrap = kafka.bootstrap();
+    let bridge = BridgeConfig::Cluster { bootstrap: bootstrap.clone(), settings: settings.to_owned() };
+    let mut stack = Stack::start(Setup { bridge, ..Setup::new(profile, bootstrap) }).await.unwrap();
+    stack.ready_within(Duration::from_secs(30)).await.unwrap();
+    stack
+}
+
+/// Open sessions, as the bridge counts them.
+pub(crate) async fn sessions(stack: &Stack) -> f64 {
+    sum(stack, "sluicegate_sessions{").await
+}
+
+/// Sessions that have ended for `reason`, as the bridge counts them.
+pub(crate) async fn ended(stack: &Stack, reason: &str) -> f64 {
+    let samples = stack.bridge.metrics("sluicegate_sessions_ended_total{").await.unwrap();
+    let label = format!("reason=\"{reason}\"");
+    samples.iter().filter(|(name, _)| name.contains(&label)).map(|(_, value)| value).sum()
+}
+
+async fn sum(stack: &Stack, prefix: &str) -> f64 {
+    stack.bridge.metrics(prefix).await.unwrap().iter().map(|(_, value)| value).sum()
+}
+
+/// Asks until `value` gives `want`, and says how long that took.
+#[track_caller]
+pub(crate) fn becomes<T: PartialEq + std::fmt::Debug>(
+    what: &str,
+    want: T,
+    within: Duration,
+    mut value: impl AsyncFnMut() -> T,
+) -> impl Future<Output = Duration> {
+    let caller = std::panic::Location::caller();
+    async move {
+        let start = Instant::now();
+        loop {
+            let seen = value().await;
+            if seen == want {
+                return start.elapsed();
+            }
+            assert!(
+                start.elapsed() < within,
+                "{caller}: {what}: {seen:?} instead of {want:?} after {within:?}"
+            );
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+/// The filter was never replaced by a new one, which Envoy does after a trap.
+pub(crate) async fn assert_filter_survived(stack: &Stack) {
+    let reloads = stack.envoy.stats("wasm.*reload").await.unwrap();
+    assert!(reloads.values().all(|count| *count == 0), "{reloads:?}");
+    let crashes = stack.envoy.stats("wasm.*crash").await.unwrap();
+    assert!(crashes.values().all(|count| *count == 0), "{crashes:?}");
+    let log = std::fs::read_to_string(stack.envoy.process.log()).unwrap();
+    assert!(!log.contains("Function: proxy_on_") && !log.contains("panicked"), "{log}");
+}
