@@ -281,9 +281,7 @@ fn handshake(route: &Route) -> Result<Result<Accepted, Refused>, Status> {
 
 /// Makes the bridge's request of the client's.
 fn forward(shared: &Shared, route: &Route) -> Result<(), Status> {
-    for name in
-        ["sec-websocket-key", "sec-websocket-version", "sec-websocket-protocol", "sec-websocket-extensions"]
-    {
+    for name in HOP_HEADERS {
         host::remove_header(Map::Request, name.as_bytes())?;
     }
     if shared.config.profile == Profile::Internal {
@@ -314,5 +312,16 @@ fn apply(edit: &Edit, size: usize) -> Result<(), Status> {
     whole.extend(host::buffer(Buffer::ResponseBody, size)?.into_iter().skip(edit.drop));
     host::replace_front(Buffer::ResponseBody, size, &whole)
 }
+
+/// What ends here. The last two would break HTTP/2: a WebSocket has no length, and section 8.2.2 of RFC 9113 allows `te`
+/// with `trailers` alone; the bridge would drop its whole connection, and other clients' sessions with it.
+const HOP_HEADERS: [&str; 6] = [
+    "sec-websocket-key",
+    "sec-websocket-version",
+    "sec-websocket-protocol",
+    "sec-websocket-extensions",
+    "content-length",
+    "te",
+];
 
 const TEXT: &str = "text/plain; charset=utf-8";

@@ -142,7 +142,8 @@ fn json() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4096))]
+    // About ten seconds without optimisation, both together: this is the configuration's fuzz test.
+    #![proptest_config(ProptestConfig::with_cases(120_000))]
 
     #[test]
     fn any_json_is_used_or_its_mistakes_are_told(value in json()) {

@@ -255,7 +255,8 @@ mod property {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(8192))]
+        // About ten seconds without optimisation: this is the session's fuzz test.
+        #![proptest_config(ProptestConfig::with_cases(250_000))]
 
         #[test]
         fn any_pieces_are_heard_or_refused(pieces in prop::collection::vec(piece(), 0..12)) {
