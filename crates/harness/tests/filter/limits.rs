@@ -101,8 +101,37 @@ fn clients_that_send_side_by_side_do_not_shut_each_other_out() {
         }
     }
     assert_eq!(finished + refused, 400);
-    assert!(finished >= 8, "only {} of 400 finished in 16 MiB", finished);
+    assert!(finished >= 8, "only {finished} of 400 finished in 16 MiB");
     assert!(vm.memory_bytes() <= 48 << 20, "{} bytes of memory", vm.memory_bytes());
+}
+
+#[test]
+fn memory_that_does_not_grow_refuses_messages_and_not_the_worker() {
+    let check = |profile: Profile, left: usize, chunk: usize| {
+        let vm = profile.start();
+        let mut witness = Socket::open(&vm, profile);
+        let mut sockets: Vec<_> = (0..60).map(|_| Socket::open(&vm, profile)).collect();
+        vm.limit_memory(vm.memory_bytes() + left);
+        let unfinished = from_client(FIRST, &vec![1; UNFINISHED]);
+        let mut closes = Vec::new();
+        for chunk in unfinished.chunks(chunk) {
+            for socket in &mut sockets {
+                socket.client(chunk);
+                closes.extend(socket.requests().iter().map(wire::said_close));
+            }
+        }
+        let said = format!("{profile:?}, {left} bytes left, chunks of {chunk}: {closes:?}");
+        assert!(closes.len() > 40 && closes.iter().all(|close| *close == Some(1013)), "{said}");
+        witness.works();
+        drop(sockets);
+        Socket::open(&vm, profile).works();
+    };
+    for profile in PROFILES {
+        check(profile, 256 << 10, 1024);
+        check(profile, 256 << 10, 100_000);
+        check(profile, 1 << 20, 16 * 1024);
+        check(profile, 8 << 20, 16 * 1024);
+    }
 }
 
 /// 0.9 MiB.
@@ -110,28 +139,3 @@ const UNFINISHED: usize = 943_718;
 
 /// The bound of 64 MiB, what growing a message needs beside it, and 2,000 sessions.
 const MEMORY: usize = 160 << 20;
-
-#[test]
-fn memory_that_does_not_grow_refuses_messages_and_not_the_worker() {
-    for profile in PROFILES {
-        let vm = profile.start();
-        let mut witness = Socket::open(&vm, profile);
-        let mut sockets: Vec<_> = (0..100).map(|_| Socket::open(&vm, profile)).collect();
-        vm.limit_memory(vm.memory_bytes() + (8 << 20));
-        let unfinished = from_client(FIRST, &vec![1; UNFINISHED]);
-        let mut closes = Vec::new();
-        for chunk in unfinished.chunks(16 * 1024) {
-            for socket in &mut sockets {
-                socket.client(chunk);
-                closes.extend(socket.requests().iter().map(wire::said_close));
-            }
-            witness.works();
-        }
-        assert!(
-            closes.len() > 80 && closes.iter().all(|close| *close == Some(1013)),
-            "{profile:?}: {closes:?}"
-        );
-        drop(sockets);
-        Socket::open(&vm, profile).works();
-    }
-}
