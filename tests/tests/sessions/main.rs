@@ -10,9 +10,20 @@ mod peer;
 mod raw;
 mod stacks;
 
+mod bystanders;
 mod closes;
+mod concurrency;
+mod configuration;
+mod counts;
+mod draining;
 mod fragments;
+mod handshakes;
+mod hostile;
+mod limits;
+mod metadata;
+mod paths;
 mod requests;
+mod secrets;
 mod violations;
 
 use std::fmt::Display;

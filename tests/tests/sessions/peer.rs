@@ -61,17 +61,9 @@ impl Peer {
     }
 
     /// Sends a request and expects its answer to be the next message.
-    #[track_caller]
-    pub(crate) fn expect(
-        &mut self,
-        request: Vec<u8>,
-        want: PubSubResp,
-        what: impl Debug,
-    ) -> impl Future<Output = ()> {
-        async move {
-            self.send(request).await;
-            assert_eq!(self.answer().await, want, "{what:?}");
-        }
+    pub(crate) async fn expect(&mut self, request: Vec<u8>, want: PubSubResp, what: impl Debug) {
+        self.send(request).await;
+        assert_eq!(self.answer().await, want, "{what:?}");
     }
 
     /// A ping's answer is the next message: nothing else was under way, and the session goes on.

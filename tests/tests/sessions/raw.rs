@@ -1,5 +1,6 @@
 //! A client that writes and reads single bytes: what no well-behaved client sends, and exactly what comes back.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 
 use prost::Message as _;
@@ -126,16 +127,18 @@ impl Raw {
         self.is_at_the_end(what).await;
     }
 
+    /// Expects the end, which is a reset where the server had not read all that was sent.
     pub(crate) async fn is_at_the_end(&mut self, what: &str) {
-        let more = self.more("the end").await;
-        assert!(!more && self.rest.is_empty(), "{what}: {:?} where the end was expected", self.rest);
+        let end = within("the end", self.stream.read_buf(&mut self.rest)).await;
+        let ended = end.map_or_else(|error| error.kind() == ErrorKind::ConnectionReset, |len| len == 0);
+        assert!(ended && self.rest.is_empty(), "{what}: {:?} where the end was expected", self.rest);
     }
 
-    /// Everything until the end, whether orderly or by a reset.
-    pub(crate) async fn drain(&mut self) -> Vec<u8> {
-        let mut all = std::mem::take(&mut self.rest);
-        let _ = within("the end", self.stream.read_to_end(&mut all)).await;
-        all
+    /// Leaves, and reads what still comes until the server has noticed.
+    pub(crate) async fn leave(&mut self) {
+        // A server that was faster has closed it.
+        let _ = self.stream.shutdown().await;
+        let _ = within("the end", self.stream.read_to_end(&mut self.rest)).await;
     }
 
     async fn fill(&mut self, len: usize, what: &str) {

@@ -1,0 +1,62 @@
+//! Nothing that one client sends before it is let in touches the sessions of others.
+
+use sluicegate_tests::envoy::Profile;
+
+use crate::in_both_profiles;
+use crate::peer::{Peer, ping, pong};
+use crate::raw::{BINARY, Raw, Upgrade, masked};
+use crate::stacks::committed;
+
+/// Headers that mean something to a proxy, to HTTP/2 or to gRPC: each is an upgrade that works, or the client's own
+/// error. Many sessions share a connection to the bridge, so what breaks that breaks them all.
+async fn strange_upgrades_harm_no_other_session(profile: Profile) {
+    let stack = committed(profile).await;
+    // Enough to be on the same connections as the strangers, whichever worker accepts those.
+    let mut bystanders = Vec::new();
+    for _ in 0..8 {
+        bystanders.push(Peer::open(&stack).await);
+    }
+    let long = "x".repeat(20_000);
+    let cookies = "a=b; ".repeat(7000);
+    for (name, value, want) in [
+        ("te", "gzip", 101),
+        ("te", "trailers, deflate;q=0.5", 101),
+        ("content-length", "0", 101),
+        ("content-length", "5", 101),
+        ("content-length", "-1", 400),
+        ("transfer-encoding", "chunked", 101),
+        ("keep-alive", "timeout=5", 101),
+        ("proxy-connection", "keep-alive", 101),
+        ("connection", "Upgrade, te, host, content-type", 101),
+        ("http2-settings", "AAMAAABkAAQAAP__", 101),
+        ("upgrade", "h2c", 400),
+        ("upgrade", "websocket, h2c", 403),
+        ("host", "", 502),
+        ("host", "@", 502),
+        ("host", "a b", 400),
+        ("grpc-timeout", "1n", 101),
+        ("grpc-encoding", "gzip", 101),
+        ("x-envoy-upstream-rq-timeout-ms", "1", 101),
+        ("x-envoy-upstream-rq-per-try-timeout-ms", "1", 101),
+        ("x-envoy-original-path", "/sluicegate.v1.Bridge/Call", 101),
+        ("x-http-method-override", "PUT", 101),
+        ("x-long", &long, 431),
+        ("cookie", &cookies, 431),
+    ] {
+        let what = format!("{name}: {:.30}", value);
+        let mut raw = Raw::connect(stack.envoy.gateway()).await;
+        let response = raw.ask(&Upgrade::default().with(name, value).bytes()).await;
+        assert_eq!(response.status, want, "{what}: {response:?}");
+        if want == 101 {
+            raw.write(&masked(BINARY, &ping(1, b"x"))).await;
+            assert_eq!(raw.answer().await, pong(1, b"x"), "{what}");
+        }
+        for bystander in &mut bystanders {
+            bystander.expect(ping(2, b"y"), pong(2, b"y"), &what).await;
+        }
+    }
+}
+
+in_both_profiles! {
+    strange_upgrades_harm_no_other_session,
+}

@@ -1,0 +1,58 @@
+//! A filter that is configured badly lets nobody in, and says everything that is wrong.
+
+use sluicegate_tests::Error;
+use sluicegate_tests::envoy::{Envoy, Profile, Setup};
+use sluicegate_tests::folder::Folder;
+use sluicegate_tests::port::Port;
+
+use crate::in_both_profiles;
+
+async fn envoy_refuses_to_start_and_its_log_names_every_mistake(profile: Profile) {
+    let routes = r#""routes": [{"path": "pubsub", "cluster": ""}, {"path": "/x", "origins": "*"}]"#;
+    let keys = r#""gateway_secret": "hush hush", "max_message_bytes": "1 MiB", "rotes": 3"#;
+    let said = refusal(profile, &format!("{keys}, {routes}")).await;
+    for mistake in [
+        "max_message_bytes: a number of bytes from 1024 to 16777216 is expected",
+        "routes[0].path: a path that begins with \"/\" and has no query is expected",
+        "routes[0].cluster: a string that is not empty is expected",
+        "routes[1].origins: an array of strings is expected",
+        "rotes: unknown key",
+        "gateway_secret: visible ASCII without spaces is expected: it travels in a header",
+    ] {
+        assert!(
+            said.contains(&format!("sluicegate: bad configuration: {mistake}")),
+            "{mistake:?} in\n{said}"
+        );
+    }
+    assert!(!said.contains("hush"), "{said}");
+    let said = refusal(profile, "\"routes\"").await;
+    assert!(said.contains("sluicegate: bad configuration: not JSON: "), "{said}");
+}
+
+/// What Envoy says when these stand where the committed configuration has its routes.
+async fn refusal(profile: Profile, keys: &str) -> String {
+    let folder = Folder::new("configuration").unwrap();
+    let bridge = Port::pick().unwrap();
+    let routes = r#""routes": [{"path": "/pubsub", "cluster": "default"}]"#;
+    let setup = Setup {
+        profile,
+        gateway: Port::pick().unwrap(),
+        bridge: bridge.address(),
+        bridge_admin: bridge.address(),
+        program: None,
+        concurrency: 1,
+        edits: vec![(routes.to_owned(), keys.to_owned())],
+    };
+    match Envoy::start(setup, folder.path()).await {
+        Err(Error::Ended { status, tail, .. }) => {
+            assert_eq!(status.code(), Some(1), "{tail}");
+            tail
+        }
+        Err(error) => panic!("{error}"),
+        Ok(_) => panic!("Envoy runs with {keys}"),
+    }
+}
+
+in_both_profiles! {
+    envoy_refuses_to_start_and_its_log_names_every_mistake,
+}
