@@ -78,6 +78,7 @@ impl Entrance {
     }
 
     fn refuse(&self, refusal: Refusal, is_call: bool) -> Response<Body> {
+        tracing::debug!(reason = refusal.label(), "request refused");
         self.metrics.refused(refusal.label());
         if is_call { refusal.into_grpc() } else { refusal.into_http() }
     }

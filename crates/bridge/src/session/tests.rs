@@ -342,3 +342,35 @@ async fn a_peer_that_never_ends_its_side_is_given_up() {
     assert_eq!(peer.session.await.unwrap(), End::Drained);
     assert_eq!(start.elapsed().as_secs(), 5);
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn whatever_comes_in_a_session_ends_with_a_close_and_nothing_behind_it(
+        messages in proptest::collection::vec(proptest::collection::vec(proptest::prelude::any::<u8>(), 0..40), 0..20),
+        tail in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..20),
+        chunk in 1_usize..60,
+    ) {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_time().start_paused(true).build().unwrap().block_on(async {
+            let mut peer = Peer::start();
+            let mut wire: Vec<u8> = messages.iter().flat_map(|message| framed(message)).collect();
+            wire.extend_from_slice(&tail);
+            for chunk in wire.chunks(chunk) {
+                // The session may be over before all of it is sent.
+                if peer.stream.write_all(chunk).await.is_err() {
+                    break;
+                }
+            }
+            peer.drain.cancel();
+            let (answers, _) = peer.rest().await;
+            let is_close = |answer: &PubSubResp| matches!(
+                answer.resp,
+                Some(Resp::Control(ControlResp { control: Some(Control::Close(_)) }))
+            );
+            assert!(is_close(answers.last().expect("a close")));
+            assert_eq!(answers.iter().filter(|answer| is_close(answer)).count(), 1);
+        });
+    }
+}

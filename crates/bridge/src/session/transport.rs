@@ -135,5 +135,5 @@ impl Output {
 const READ_BYTES: usize = 4 * 1024;
 
 /// Given at once to an upgraded stream, which copies it and queues up to four of them: one HTTP/2 DATA frame of the
-/// default size each.
+/// default size each. Four times as much made no difference that could be measured.
 const MAX_WRITE: usize = 16 * 1024;
