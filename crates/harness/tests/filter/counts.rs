@@ -1,5 +1,8 @@
 //! What the filter counts.
 
+use std::time::Duration;
+
+use prost::Message;
 use sluicegate_harness::Vm;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::{CmdEmpty, PubSubReq};
@@ -49,8 +52,7 @@ const NAMES: [&str; 16] = [
 #[test]
 fn commands_are_counted_by_kind_and_bytes_by_direction() {
     let commands = [wire::ping(1, b"a"), wire::fetch(2), wire::fetch(3), wire::list_offset(4)];
-    let frames: Vec<_> =
-        commands.iter().flat_map(|c| from_client(BINARY, &prost::Message::encode_to_vec(c))).collect();
+    let frames: Vec<_> = commands.iter().flat_map(|c| from_client(BINARY, &c.encode_to_vec())).collect();
     let (sent, answer) = (frames.len() as u64, wire::grpc_bytes(&[7; 300]));
     check_session(
         |socket| {
@@ -73,7 +75,7 @@ fn errors_are_counted_by_kind() {
         check_session(|socket| socket.client(&wire), &[(name, 1), ("bytes_from_client", wire.len() as u64)]);
     };
     let empty = PubSubReq { sequence: 1, req: Some(Req::CmdEmpty(CmdEmpty {})) };
-    one(from_client(BINARY, &prost::Message::encode_to_vec(&empty)), "errors.unknown_command");
+    one(from_client(BINARY, &empty.encode_to_vec()), "errors.unknown_command");
     one(from_client(BINARY, b"hello"), "errors.wrong_command");
     one(wire::to_client(BINARY, b"unmasked"), "errors.protocol");
     one(from_client(TEXT, b"\xff"), "errors.not_utf8");
@@ -123,7 +125,7 @@ fn open_sessions_are_counted_up_and_down_however_they_end() {
             ending(socket);
         }
         assert_eq!(vm.metric("sluicegate.sessions_open"), Some(1), "{profile:?}: a close is not yet the end");
-        vm.advance(std::time::Duration::from_secs(3));
+        vm.advance(Duration::from_secs(3));
         assert_eq!(vm.metric("sluicegate.sessions_open"), Some(0), "{profile:?}");
         assert_eq!(vm.metric("sluicegate.sessions"), Some(5), "{profile:?}");
     }

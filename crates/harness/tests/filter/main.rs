@@ -2,6 +2,8 @@
 //!
 //! The filter is the one that `SLUICEGATE_FILTER` names, or what `just wasm` built.
 
+#![cfg(test)] // so that helpers, too, may fail as tests do
+
 mod closing;
 mod configuration;
 mod counts;
