@@ -8,13 +8,14 @@ use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::Offset;
 use rdkafka::types::RDKafkaErrorCode;
+use tokio::time::{Instant, sleep};
 
 use super::Kafka;
 use crate::Error;
 
 impl Kafka {
     /// Makes a topic that no other test has, with `configs` such as `("cleanup.policy", "compact")`, and gives its
-    /// name, which begins with `about`.
+    /// name, which begins with `about`. It can be read when this returns.
     ///
     /// # Errors
     /// [`Error::Kafka`] with the broker's reason.
@@ -36,7 +37,24 @@ impl Kafka {
         }
         let made = self.admin.create_topics([&topic], &options()).await.map_err(Error::kafka(what()))?;
         first_refusal(made).map_err(Error::kafka(what()))?;
+        self.led(&name, partitions).await.map_err(Error::kafka(what()))?;
         Ok(name)
+    }
+
+    /// Waits until the node's metadata has what its controller has made, leaders included.
+    async fn led(&self, topic: &str, partitions: i32) -> Result<(), KafkaError> {
+        let deadline = Instant::now().checked_add(WITHIN);
+        loop {
+            let metadata = self.admin.inner().fetch_metadata(Some(topic), WITHIN)?;
+            let led = metadata.topics().iter().flat_map(|topic| topic.partitions());
+            if led.filter(|partition| partition.leader() >= 0).count() == partitions.unsigned_abs() as usize {
+                return Ok(());
+            }
+            if deadline.is_none_or(|deadline| Instant::now() >= deadline) {
+                return Err(KafkaError::AdminOp(RDKafkaErrorCode::LeaderNotAvailable));
+            }
+            sleep(POLL).await;
+        }
     }
 
     /// The names of all topics, those of Kafka's own included.
@@ -101,3 +119,4 @@ fn first_refusal(results: Vec<Result<String, (String, RDKafkaErrorCode)>>) -> Re
 }
 
 const WITHIN: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_millis(10);
