@@ -21,6 +21,21 @@ pub(crate) async fn shared(profile: Profile) -> (&'static Kafka, &'static Stack)
     (kafka, cell.get_or_init(start).await)
 }
 
+/// As [`shared`], with the smallest answers and records of at most 64 KiB.
+pub(crate) async fn tight(profile: Profile) -> (&'static Kafka, &'static Stack) {
+    static TUNNEL: OnceCell<Stack> = OnceCell::const_new();
+    static INTERNAL: OnceCell<Stack> = OnceCell::const_new();
+    let cell = match profile {
+        Profile::Tunnel => &TUNNEL,
+        Profile::Internal => &INTERNAL,
+    };
+    let kafka = Kafka::shared().await.unwrap();
+    let settings = format!("[read]\nmax_bytes = {TIGHT_ANSWER}");
+    let properties = format!("\"message.max.bytes\" = \"{TIGHT_RECORD}\"");
+    let start = async || with(profile, kafka, &settings, &properties).await;
+    (kafka, cell.get_or_init(start).await)
+}
+
 /// A gateway of a test's own, with `settings` in front of the bridge's cluster and `properties` in it.
 pub(crate) async fn with(profile: Profile, kafka: &Kafka, settings: &str, properties: &str) -> Stack {
     let folder = Folder::new("reading").unwrap();
@@ -36,3 +51,8 @@ async fn ready(setup: Setup) -> Stack {
     stack.ready_within(Duration::from_secs(30)).await.unwrap();
     stack
 }
+
+/// Bytes.
+pub(crate) const TIGHT_ANSWER: usize = 1024;
+/// Bytes.
+pub(crate) const TIGHT_RECORD: usize = 64 * 1024;

@@ -27,9 +27,15 @@ mod console;
 mod gateway;
 mod reference;
 mod socket;
+mod waiting;
 
+mod cli;
 mod codecs;
+mod crowd;
 mod errors;
 mod fetches;
+mod gaps;
+mod limits;
 mod log_end;
 mod offsets;
+mod topics;

@@ -30,16 +30,19 @@ pub(crate) fn read(kafka: &Kafka, topic: &str) -> Vec<KafkaMessage> {
     }
 }
 
-/// The offset that librdkafka finds for a time; −1 where every record is older.
-pub(crate) fn offset_at(kafka: &Kafka, topic: &str, timestamp: i64) -> i64 {
-    let mut times = TopicPartitionList::new();
-    times.add_partition_offset(topic, 0, Offset::Offset(timestamp)).unwrap();
-    let found = consumer(kafka).offsets_for_times(times, WITHIN).unwrap();
-    match found.elements()[0].offset() {
-        Offset::Offset(offset) => offset,
-        Offset::End => -1,
-        other => panic!("{other:?}"),
-    }
+/// The offsets that librdkafka finds in partition 0 for these times; −1 where every record is older.
+pub(crate) fn offsets_at(kafka: &Kafka, topic: &str, times: &[i64]) -> Vec<i64> {
+    let consumer = consumer(kafka);
+    let offset_at = |time: &i64| {
+        let mut asked = TopicPartitionList::new();
+        asked.add_partition_offset(topic, 0, Offset::Offset(*time)).unwrap();
+        match consumer.offsets_for_times(asked, WITHIN).unwrap().elements()[0].offset() {
+            Offset::Offset(offset) => offset,
+            Offset::End => -1,
+            other => panic!("{other:?}"),
+        }
+    };
+    times.iter().map(offset_at).collect()
 }
 
 /// Records that were given timestamps, as messages at these offsets.
@@ -104,6 +107,8 @@ fn consumer(kafka: &Kafka) -> BaseConsumer {
         .set("group.id", "unused")
         .set("isolation.level", "read_uncommitted")
         .set("enable.partition.eof", "true")
+        // The log end is known after one wait.
+        .set("fetch.wait.max.ms", "10")
         .create()
         .unwrap()
 }

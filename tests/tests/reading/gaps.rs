@@ -1,0 +1,220 @@
+//! Logs whose offsets are not one after the other: compacted ones, and ones with transactions.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use sluicegate_protocol::KafkaMessage;
+use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::kafka::{Codec, Kafka, Record, Write};
+use tokio::sync::OnceCell;
+use tokio::task::spawn_blocking;
+
+use crate::gateway::{shared, tight};
+use crate::reference::{self, FOREVER, START, assert_same};
+use crate::socket::Socket;
+use crate::waiting::until;
+
+in_both_profiles! {
+    a_compacted_log_is_read_from_every_offset_and_walked_across_its_gaps
+    a_log_with_transactions_is_read_uncommitted_from_every_offset
+    a_log_that_ends_with_a_marker_is_read_on_at_every_offset_behind_its_last_record
+    a_long_run_of_markers_and_emptied_batches_is_passed_at_once
+}
+
+const WITHIN: Duration = Duration::from_secs(30);
+
+/// Compacted as soon as a segment is full, and a segment is full at the next record.
+const COMPACTED: [(&str, &str); 3] =
+    [("cleanup.policy", "compact"), ("min.cleanable.dirty.ratio", "0"), ("segment.ms", "1")];
+
+/// Fetches from these offsets give what there is from there on, or the first part of it, and walks all of it.
+async fn check(
+    socket: &mut Socket,
+    topic: &str,
+    offsets: impl IntoIterator<Item = i64>,
+    want: &[KafkaMessage],
+) {
+    for offset in offsets {
+        let read = socket.fetch(topic, 0, offset).await.unwrap();
+        let rest = &want[want.partition_point(|message| message.offset < offset)..];
+        let what = format!("{topic} from {offset}");
+        // A broker's answer ends with a segment of its log. It is never empty before the log end.
+        assert_eq!(read.is_empty(), rest.is_empty(), "{what}");
+        assert_same(&read, &rest[..read.len().min(rest.len())], &what);
+    }
+    assert_same(&socket.walk(topic, 0, 0).await, want, "the walk");
+}
+
+/// Waits until compaction has left so many records, and gives them as librdkafka reads them.
+async fn compacted(kafka: &Kafka, topic: &str, left: usize) -> Vec<KafkaMessage> {
+    let left = async || match reference::read(kafka, topic) {
+        messages if messages.len() == left => Ok(messages),
+        messages => Err(format!("{} records are left, not {left}", messages.len())),
+    };
+    until("the log is compacted", left).await
+}
+
+async fn a_compacted_log_is_read_from_every_offset_and_walked_across_its_gaps(profile: Profile) {
+    static LOGS: OnceCell<Vec<(String, Vec<KafkaMessage>)>> = OnceCell::const_new();
+    const COUNT: i64 = 100;
+    let (kafka, stack) = shared(profile).await;
+    let write = async || {
+        let record = |number: i64| Record {
+            key: Some(format!("key {}", if number == 3 { 100 } else { number % 7 }).into()),
+            // One key's last word is its tombstone.
+            value: (number != COUNT - 1).then(|| format!("value {number}").into()),
+            timestamp: Some(START + number * 10),
+        };
+        let records: Vec<Record> = (0..COUNT).map(record).collect();
+        // The last segment is not compacted.
+        let last = Record { key: Some("last".into()), ..record(2 * COUNT) };
+        let mut logs = Vec::new();
+        for codec in [Codec::None, Codec::Zstd] {
+            let topic = kafka.topic("compacted", 1, &COMPACTED).await.unwrap();
+            let how = Write { codec, batch: Some(5), transaction: None };
+            kafka.produce(&topic, 0, &records, how).await.unwrap();
+            kafka.produce(&topic, 0, std::slice::from_ref(&last), how).await.unwrap();
+            let left = compacted(kafka, &topic, 9).await;
+            logs.push((topic, left));
+        }
+        logs
+    };
+    let mut socket = Socket::open(stack).await;
+    for (topic, left) in LOGS.get_or_init(write).await {
+        assert_eq!(left.iter().map(|m| m.offset).collect::<Vec<_>>(), [3, 93, 94, 95, 96, 97, 98, 99, 100]);
+        check(&mut socket, topic, 0..=COUNT + 1, left).await;
+    }
+}
+
+/// A transactional producer, and the transactions it makes.
+struct Transactions(BaseProducer);
+
+impl Transactions {
+    fn new(kafka: &Kafka, id: &str, codec: Codec) -> Self {
+        let producer: BaseProducer = ClientConfig::new()
+            .set("bootstrap.servers", kafka.bootstrap())
+            .set("transactional.id", id)
+            .set("compression.type", codec.name())
+            .set("linger.ms", "0")
+            .create()
+            .unwrap();
+        producer.init_transactions(WITHIN).unwrap();
+        Self(producer)
+    }
+
+    /// Begins one and writes its records.
+    fn begin(&self, topic: &str, values: &[&str]) {
+        self.0.begin_transaction().unwrap();
+        for value in values {
+            let record = BaseRecord::to(topic).partition(0).key("key").payload(*value);
+            self.0.send(record).map_err(|(error, _)| error).unwrap();
+        }
+        self.0.flush(WITHIN).unwrap();
+    }
+
+    fn commit(&self) {
+        self.0.commit_transaction(WITHIN).unwrap();
+    }
+
+    fn abort(&self) {
+        self.0.abort_transaction(WITHIN).unwrap();
+    }
+}
+
+async fn a_log_with_transactions_is_read_uncommitted_from_every_offset(profile: Profile) {
+    let (kafka, stack) = shared(profile).await;
+    let mut socket = Socket::open(stack).await;
+    for codec in [Codec::None, Codec::Lz4] {
+        let topic = kafka.topic("transactions", 1, &[FOREVER]).await.unwrap();
+        let transactions = Transactions::new(kafka, &topic, codec);
+        kafka.produce(&topic, 0, &[Record::of("plain")], Write::default()).await.unwrap();
+        transactions.begin(&topic, &["committed", "committed too", "and this"]);
+        transactions.commit();
+        transactions.begin(&topic, &["aborted", "aborted too"]);
+        transactions.abort();
+        kafka.produce(&topic, 0, &[Record::of("plain")], Write::default()).await.unwrap();
+        transactions.begin(&topic, &["open", "open too"]);
+
+        let want = reference::read(kafka, &topic);
+        // 4 and 7 are the markers.
+        let offsets: Vec<i64> = want.iter().map(|message| message.offset).collect();
+        assert_eq!(offsets, [0, 1, 2, 3, 5, 6, 8, 9, 10]);
+        check(&mut socket, &topic, 0..=11, &want).await;
+        assert_eq!(socket.list_offset(&topic, 0, -1).await, Ok(11), "open transactions included");
+        transactions.abort();
+        check(&mut socket, &topic, 0..=12, &want).await;
+    }
+}
+
+async fn a_log_that_ends_with_a_marker_is_read_on_at_every_offset_behind_its_last_record(profile: Profile) {
+    let (kafka, stack) = shared(profile).await;
+    let topic = kafka.topic("marked", 1, &[FOREVER]).await.unwrap();
+    let transactions = Transactions::new(kafka, &topic, Codec::None);
+    let mut socket = Socket::open(stack).await;
+    for round in 0..5 {
+        transactions.begin(&topic, &["value"]);
+        if round % 2 == 0 {
+            transactions.commit()
+        } else {
+            transactions.abort()
+        }
+        // Each round is a record and its marker.
+        let (record, end) = (2 * round, 2 * round + 2);
+        let ended = async || match kafka.watermarks(&topic, 0).unwrap() {
+            (_, now) if now == end => Ok(()),
+            (_, now) => Err(format!("it is {now}")),
+        };
+        until("the log ends behind the marker", ended).await;
+        // A reader that asks on at the last record's offset + 1 is at the last round's marker.
+        for offset in [record - 1, record] {
+            let read = socket.fetch(&topic, 0, offset.max(0)).await.unwrap();
+            assert_eq!(read.iter().map(|message| message.offset).collect::<Vec<_>>(), [record]);
+        }
+        for offset in [end - 1, end] {
+            assert_eq!(socket.fetch(&topic, 0, offset).await, Ok(Vec::new()), "at {offset} of {end}");
+        }
+        assert_eq!(socket.fetch(&topic, 0, end + 1).await.unwrap_err().code, 1, "beyond {end}");
+    }
+}
+
+async fn a_long_run_of_markers_and_emptied_batches_is_passed_at_once(profile: Profile) {
+    static LOG: OnceCell<(String, Vec<KafkaMessage>)> = OnceCell::const_new();
+    // Markers of 78 bytes each: more of them than a fetch for the smallest answer brings.
+    const PRODUCERS: i64 = 20;
+    const TRANSACTIONS: i64 = 25;
+    let (kafka, stack) = tight(profile).await;
+    let write = async || {
+        let [compact, dirty, _] = COMPACTED;
+        let topic = kafka.topic("markers", 1, &[compact, dirty, ("segment.ms", "100")]).await.unwrap();
+        let producers = (0..PRODUCERS).map(|number| {
+            let topic = topic.clone();
+            spawn_blocking(move || {
+                let transactions = Transactions::new(kafka, &format!("{topic}-{number}"), Codec::None);
+                for _ in 0..TRANSACTIONS {
+                    transactions.begin(&topic, &["overwritten by the next"]);
+                    transactions.commit();
+                }
+            })
+        });
+        join_all(producers).await.into_iter().for_each(Result::unwrap);
+        let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+        let timestamp = i64::try_from((now + Duration::from_secs(60)).as_millis()).unwrap();
+        let key = Some("last".into());
+        let last = Record { key, timestamp: Some(timestamp), ..Record::of("the end") };
+        kafka.produce(&topic, 0, &[last], Write::default()).await.unwrap();
+        let left = compacted(kafka, &topic, 2).await;
+        (topic, left)
+    };
+    let (topic, left) = LOG.get_or_init(write).await;
+    // A record and a marker each, and the last record.
+    let end = PRODUCERS * TRANSACTIONS * 2;
+    assert_eq!(left[1].offset, end);
+    let (_, roomy) = shared(profile).await;
+    for stack in [stack, roomy] {
+        let mut socket = Socket::open(stack).await;
+        let offsets = [0, 1, 2, 3, 500, end - 3, end - 2, end - 1, end, end + 1];
+        check(&mut socket, topic, offsets, left).await;
+    }
+}
