@@ -57,6 +57,8 @@ enum Step {
     BridgeHeaders(Headers),
     Bridge(Vec<u8>),
     BridgeEnd(Vec<u8>),
+    ClientTrailers,
+    BridgeTrailers,
     /// The clock goes on, in seconds.
     Wait(u64),
 }
@@ -108,6 +110,19 @@ fn ended(profile: Profile) -> Story {
     Story { request: upgrade(), steps }
 }
 
+/// A session that ends with trailers, which release what is held back where they pass.
+fn trailed(profile: Profile) -> Story {
+    let steps = vec![
+        Step::BridgeHeaders(profile.accepted()),
+        Step::Client(from_client(BINARY, &wire::fetch(1).encode_to_vec())),
+        Step::ClientTrailers,
+        Step::Bridge(grpc(&wire::pong(1, b"last"))),
+        Step::BridgeTrailers,
+        Step::Wait(3),
+    ];
+    Story { request: upgrade(), steps }
+}
+
 /// A handshake that the filter refuses.
 fn refused(_: Profile) -> Story {
     Story { request: upgrade().without("upgrade").with("sluicegate-x", "y"), steps: vec![Step::Wait(3)] }
@@ -123,7 +138,7 @@ fn unreachable(_: Profile) -> Story {
     Story { request: upgrade(), steps }
 }
 
-const STORIES: [fn(Profile) -> Story; 4] = [session, ended, refused, unreachable];
+const STORIES: [fn(Profile) -> Story; 5] = [session, ended, trailed, refused, unreachable];
 
 impl Story {
     /// Plays the story to the end, as far as the filter lets it.
@@ -137,7 +152,9 @@ impl Story {
                 Step::BridgeHeaders(headers) if forwarded => stream.upstream_headers(headers, false),
                 Step::Bridge(bytes) if forwarded => stream.upstream_sends(bytes, false),
                 Step::BridgeEnd(bytes) if forwarded => stream.upstream_sends(bytes, true),
-                Step::BridgeHeaders(_) | Step::Bridge(_) | Step::BridgeEnd(_) => {}
+                Step::ClientTrailers => stream.client_trailers([("x", "y")]),
+                Step::BridgeTrailers if forwarded => stream.upstream_trailers([("grpc-status", "0")]),
+                Step::BridgeHeaders(_) | Step::Bridge(_) | Step::BridgeEnd(_) | Step::BridgeTrailers => {}
                 Step::Wait(seconds) => vm.advance(Duration::from_secs(*seconds)),
             }
             note(&mut stream, &mut seen);
@@ -289,5 +306,34 @@ fn a_host_that_refuses_everything_lets_nothing_pass_and_is_forgiven() {
             );
             witness.works();
         }
+    }
+}
+
+#[test]
+fn a_stream_that_cannot_go_on_is_reset_at_once_and_said_so() {
+    for profile in PROFILES {
+        let vm = profile.start();
+        let check = |call, act: fn(&mut Socket), line: &str| {
+            let mut socket = Socket::open(&vm, profile);
+            vm.refuse(call, When::Always, Status(77));
+            act(&mut socket);
+            vm.allow(call);
+            assert!(socket.0.is_reset(), "{profile:?}, {call:?}");
+            let log = vm.log();
+            let want = format!("sluicegate: failed to {line}: host status 77, the stream is reset");
+            assert_eq!(
+                log.last().map(|line| line.text.as_str()),
+                Some(want.as_str()),
+                "{profile:?}, {call:?}"
+            );
+        };
+        let client: fn(&mut Socket) = |socket| socket.asks(&wire::fetch(1));
+        let bridge: fn(&mut Socket) = |socket| socket.bridge(grpc(&wire::pong(1, b"a")));
+        check(HostCall::GetBufferBytes, client, "pass on a client's bytes");
+        check(HostCall::SetBufferBytes, client, "pass on a client's bytes");
+        check(HostCall::GetBufferBytes, bridge, "pass on an answer");
+        check(HostCall::SetBufferBytes, bridge, "pass on an answer");
+        assert_eq!(vm.metric("sluicegate.errors.host_call"), Some(4));
+        assert_eq!(vm.metric("sluicegate.sessions_open"), Some(0));
     }
 }
