@@ -44,6 +44,8 @@ fn consume(args: &Args) -> Result<(u64, u64), Failure> {
         // `assign` wants a group; nothing is committed to it.
         .set("group.id", "bench")
         .set("enable.auto.commit", "false")
+        // The default of 1 s stops a consumer whose queue was full for as long.
+        .set("fetch.queue.backoff.ms", "5")
         .create()?;
     let (mut messages, mut bytes) = (0, 0);
     for _ in 0..args.rounds {

@@ -15,7 +15,10 @@ pub(crate) fn describe() -> Vec<String> {
         format!("machine   {cores} cores, {}, {} MiB", field("/proc/cpuinfo", "model name"), memory_mib()),
         format!("kernel    {}", fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim()),
         format!("Envoy     {}", envoy()),
-        format!("librdkafka {librdkafka}, its defaults; Apache Kafka {}", kafka()),
+        format!(
+            "librdkafka {librdkafka}, fetch.queue.backoff.ms=5, else its defaults; Apache Kafka {}",
+            kafka()
+        ),
     ]
 }
 
@@ -33,7 +36,9 @@ fn memory_mib() -> u64 {
 fn envoy() -> String {
     let output = tools::envoy().ok().and_then(|envoy| Command::new(envoy).arg("--version").output().ok());
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-    text.split('/').nth(1).unwrap_or("of an unknown version").to_owned()
+    // `…/envoy  version: COMMIT/1.40.0/…`
+    let version = text.split_once("version:").and_then(|(_, version)| version.split('/').nth(1));
+    version.unwrap_or("of an unknown version").to_owned()
 }
 
 /// By the name of its jar.
