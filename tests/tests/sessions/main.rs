@@ -15,7 +15,7 @@ mod closes;
 mod concurrency;
 mod configuration;
 mod counts;
-mod draining;
+mod endings;
 mod fragments;
 mod handshakes;
 mod hostile;

@@ -1,4 +1,4 @@
-//! A bridge that is asked to stop ends its sessions in order.
+//! How a session ends when the bridge wants it to: with a code and a reason.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use sluicegate_protocol::{CmdKafkaFetch, KafkaFetchResp, PubSubResp};
 use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::kafka::Kafka;
 
-use crate::in_both_profiles;
-use crate::peer::{Peer, request};
-use crate::raw::{Raw, Upgrade, close};
+use crate::peer::{Peer, ping, pong, request};
+use crate::raw::{BINARY, CLOSE, Raw, Upgrade, close, masked};
 use crate::stacks::start;
+use crate::{in_both_profiles, until};
 
 async fn a_drain_answers_what_is_in_flight_closes_with_1001_and_lets_nobody_in(profile: Profile) {
     let mut stack = start(profile, "[read]\nwait_ms = 2000\n", Vec::new()).await;
@@ -44,6 +44,33 @@ async fn a_drain_answers_what_is_in_flight_closes_with_1001_and_lets_nobody_in(p
     Peer::open(&stack).await.is_idle().await;
 }
 
+async fn a_full_bridge_turns_away_and_a_request_too_large_for_it_ends_its_session_alone(profile: Profile) {
+    let stack = start(profile, "[limits]\nmax_sessions = 2\nmax_request_bytes = 2048\n", Vec::new()).await;
+    let mut bystander = Peer::open(&stack).await;
+    let mut raw = Raw::open(&stack).await;
+    let response = Raw::connect(stack.envoy.gateway()).await.ask(&Upgrade::default().bytes()).await;
+    assert_eq!((response.status, response.header("retry-after")), (503, Some("1")), "{response:?}");
+    assert_eq!(response.body.trim(), "the bridge serves as many as it may");
+
+    // The filter's own limit is higher.
+    let large = ping(8, &[b's'; 3000]);
+    raw.write(&[masked(BINARY, &ping(7, b"small")), masked(BINARY, &large)].concat()).await;
+    assert_eq!(raw.answer().await, pong(7, b"small"));
+    let told = raw.frame().await;
+    assert_eq!((told.first, &told.payload[..2]), (CLOSE, &1009_u16.to_be_bytes()[..]), "{told:?}");
+    let reason = String::from_utf8(told.payload[2..].to_vec()).unwrap();
+    assert!(reason.contains("2048") && reason.contains(&large.len().to_string()), "{reason}");
+    raw.is_at_the_end("after the bridge's close").await;
+    bystander.is_idle().await;
+    // There is room again.
+    until("a place for a session", async || {
+        let response = Raw::connect(stack.envoy.gateway()).await.ask(&Upgrade::default().bytes()).await;
+        if response.status == 101 { Ok(()) } else { Err(format!("{response:?}")) }
+    })
+    .await;
+}
+
 in_both_profiles! {
+    a_full_bridge_turns_away_and_a_request_too_large_for_it_ends_its_session_alone,
     a_drain_answers_what_is_in_flight_closes_with_1001_and_lets_nobody_in,
 }
