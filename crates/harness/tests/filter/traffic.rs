@@ -289,3 +289,20 @@ fn the_other_direction_goes_on_in_both_profiles_while_a_message_is_unfinished() 
         assert_eq!(socket.requests(), [wire::fetch(1)], "{profile:?}");
     }
 }
+
+#[test]
+fn a_host_that_replaces_all_of_a_chunk_or_nothing_is_served_too() {
+    for profile in PROFILES {
+        let vm = profile.start();
+        let mut socket = Socket::open(&vm, profile);
+        let answer = wire::fetched(1, 3_000).encode_to_vec();
+        let wire = grpc_bytes(&answer);
+        for chunk in [&wire[..1_000], &wire[1_000..]] {
+            vm.refuse(HostCall::SetBufferBytes, When::Nth(1), Status::BAD_ARGUMENT);
+            socket.bridge(chunk);
+            vm.allow(HostCall::SetBufferBytes);
+        }
+        assert_eq!(socket.answers(), to_client(BINARY, &answer), "{profile:?}");
+        socket.works();
+    }
+}
