@@ -21,7 +21,7 @@ pub(crate) async fn shared(profile: Profile) -> (&'static Kafka, &'static Stack)
     (kafka, cell.get_or_init(start).await)
 }
 
-/// As [`shared`], with the smallest answers and records of at most 64 KiB.
+/// As [`shared`], with the smallest answers, records of at most 64 KiB and batches of at most 512 KiB.
 pub(crate) async fn tight(profile: Profile) -> (&'static Kafka, &'static Stack) {
     static TUNNEL: OnceCell<Stack> = OnceCell::const_new();
     static INTERNAL: OnceCell<Stack> = OnceCell::const_new();
@@ -31,7 +31,9 @@ pub(crate) async fn tight(profile: Profile) -> (&'static Kafka, &'static Stack) 
     };
     let kafka = Kafka::shared().await.unwrap();
     let settings = format!("[read]\nmax_bytes = {TIGHT_ANSWER}");
-    let properties = format!("\"message.max.bytes\" = \"{TIGHT_RECORD}\"");
+    let properties = format!(
+        "\"message.max.bytes\" = \"{TIGHT_RECORD}\"\n\"receive.message.max.bytes\" = \"{TIGHT_RESPONSE}\""
+    );
     let start = async || with(profile, kafka, &settings, &properties).await;
     (kafka, cell.get_or_init(start).await)
 }
@@ -56,3 +58,5 @@ async fn ready(setup: Setup) -> Stack {
 pub(crate) const TIGHT_ANSWER: usize = 1024;
 /// Bytes.
 pub(crate) const TIGHT_RECORD: usize = 64 * 1024;
+/// Bytes.
+pub(crate) const TIGHT_RESPONSE: usize = 512 * 1024;

@@ -3,15 +3,18 @@
 use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::kafka::{Codec, Record, Write};
 
-use crate::gateway::{TIGHT_ANSWER, TIGHT_RECORD, tight};
+use crate::gateway::{TIGHT_ANSWER, TIGHT_RECORD, TIGHT_RESPONSE, tight};
 use crate::reference::{FOREVER, START, assert_same, messages, noise};
 use crate::socket::Socket;
 
 in_both_profiles! {
     a_record_over_the_limit_is_an_error_that_names_its_offset_and_the_next
     a_record_larger_than_an_answer_comes_alone
+    a_batch_over_the_limit_is_an_error_that_can_be_passed_by
 }
 
+/// Kafka's `RECORD_LIST_TOO_LARGE`.
+const RECORD_LIST_TOO_LARGE: i32 = 18;
 /// Kafka's `MESSAGE_TOO_LARGE`.
 const MESSAGE_TOO_LARGE: i32 = 10;
 
@@ -72,5 +75,30 @@ async fn a_record_larger_than_an_answer_comes_alone(profile: Profile) {
             let from = usize::try_from(offset).unwrap();
             assert_same(&read, &written[from..from + len], &format!("{codec:?}, from {offset}"));
         }
+    }
+}
+
+async fn a_batch_over_the_limit_is_an_error_that_can_be_passed_by(profile: Profile) {
+    let (kafka, stack) = tight(profile).await;
+    let small = record(1, 3, 10);
+    // It compresses to a thousandth: what counts is what it takes in memory.
+    let bomb = Record { value: Some(vec![0; 2 * TIGHT_RESPONSE]), ..small.clone() };
+    let records = [small.clone(), bomb, small];
+    let mut socket = Socket::open(stack).await;
+    for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
+        let topic = kafka.topic("bomb", 1, &[FOREVER]).await.unwrap();
+        let how = Write { codec, batch: Some(1), transaction: None };
+        let offsets = kafka.produce(&topic, 0, &records, how).await.unwrap();
+        let written = messages(&offsets, &records);
+        for offset in [0, 2] {
+            let read = socket.fetch(&topic, 0, offset).await.unwrap();
+            let want = &written[usize::try_from(offset).unwrap()..][..1];
+            assert_same(&read, want, &format!("{codec:?}, from {offset}"));
+        }
+        let error = socket.fetch(&topic, 0, 1).await.expect_err("an error");
+        assert!(error.message.contains("RECORD_LIST_TOO_LARGE: batch"), "{codec:?}: {error:?}");
+        assert!(error.message.contains("at offset 1 "), "{codec:?}: {error:?}");
+        assert_eq!((error.code, error.retriable), (RECORD_LIST_TOO_LARGE, false), "{codec:?}: {error:?}");
+        assert!(error.message.ends_with("the next batch is at offset 2"), "{codec:?}: {error:?}");
     }
 }
