@@ -62,6 +62,18 @@ impl Assembler {
         }
     }
 
+    /// Forgets the unfinished message and gives its part of the budget back. Nothing is pushed after this.
+    pub fn give_up(&mut self) {
+        self.data = Vec::new();
+        self.reservation.release();
+    }
+
+    /// Gives up an unfinished message and its memory.
+    pub fn discard(&mut self) {
+        self.data = Vec::new();
+        self.reservation.release();
+    }
+
     fn begin(&mut self, header: Header) -> Result<(), Fault> {
         self.fin = header.fin;
         self.opcode = header.opcode;

@@ -111,7 +111,7 @@ impl Session {
 
     fn note_closed(&mut self, was_closed: bool, out: &mut Vec<Output>) {
         if self.answers.is_closed() && !was_closed {
-            self.deaf = true;
+            self.turn_deaf();
             out.push(Output::Closed);
         }
     }
@@ -157,9 +157,15 @@ impl Session {
     }
 
     fn stop(&mut self, close: Close, to_bridge: &mut Vec<u8>, out: &mut Vec<Output>) {
-        self.deaf = true;
+        self.turn_deaf();
         control(Control::Close(close), to_bridge);
         out.push(Output::Closing);
+    }
+
+    /// What is unfinished will stay so: others may have its memory before the stream ends.
+    fn turn_deaf(&mut self) {
+        self.deaf = true;
+        self.assembler.give_up();
     }
 }
 

@@ -195,12 +195,37 @@ fn unfinished_messages_beyond_the_budget_close_the_session_that_exceeds_it() {
     }
     let seen = client(&mut sessions[2], &[&unfinished]);
     assert_eq!(seen.bridge, [close(1013, "too many unfinished messages, try again later")]);
+    assert_eq!(budget.used(), 800, "the session that was closed holds nothing");
     sessions.truncate(1);
     assert_eq!(
         client(&mut sessions[0], &[&frame(0x80, &[1; 300])]).told,
         [Output::Count(Event::WrongCommand)]
     );
     assert_eq!(budget.used(), 0);
+}
+
+/// Until then its stream may last as long as its client takes to leave.
+#[test]
+fn a_session_that_is_over_gives_its_unfinished_message_back_at_once() {
+    let budget = Budget::new(1000);
+    let limits = Limits { max_message_bytes: 4096 };
+    let unfinished = frame(0x02, &[1; 400]);
+    let over = [
+        ("too much", frame(0x00, &[1; 700])),
+        ("a violation", frame(0x82, b"inside another")),
+        ("the client's close", frame(0x88, &[])),
+    ];
+    for (what, last) in over {
+        let mut session = Session::new(limits, &budget);
+        assert_eq!(client(&mut session, &[&unfinished]), Seen::default());
+        assert_eq!(budget.used(), 400);
+        assert_ne!(client(&mut session, &[&last]).bridge, [], "{what}");
+        assert_eq!(budget.used(), 0, "{what}");
+    }
+    let mut session = Session::new(limits, &budget);
+    client(&mut session, &[&unfinished]);
+    session.handle(Input::BridgeEnd, &mut Vec::new());
+    assert_eq!(budget.used(), 0, "the bridge's end");
 }
 
 #[test]
