@@ -57,6 +57,106 @@ async fn strange_upgrades_harm_no_other_session(profile: Profile) {
     }
 }
 
+/// Every header of [`NAMES`] with every value of [`VALUES`], whatever its own client is told.
+async fn no_header_of_an_upgrade_harms_another_session(profile: Profile) {
+    let stack = committed(profile).await;
+    let mut bystanders = Vec::new();
+    for _ in 0..8 {
+        bystanders.push(Peer::open(&stack).await);
+    }
+    for name in NAMES {
+        for value in VALUES {
+            let what = format!("{name}: {:?}", String::from_utf8_lossy(value));
+            let mut raw = Raw::connect(stack.envoy.gateway()).await;
+            let mut response = raw.ask(&Upgrade::default().with(name, value).bytes()).await;
+            if response.status == 100 {
+                response = raw.response().await;
+            }
+            if response.status == 101 {
+                raw.write(&masked(BINARY, &ping(1, b"x"))).await;
+                assert_eq!(raw.answer().await, pong(1, b"x"), "{what}");
+            } else {
+                // 503 would say that the bridge's connection broke.
+                let told = [400, 403, 404, 501, 502].contains(&response.status);
+                assert!(told, "{what}: {response:?}");
+            }
+            for bystander in &mut bystanders {
+                bystander.expect(ping(2, b"y"), pong(2, b"y"), &what).await;
+            }
+        }
+    }
+}
+
+/// What proxies, HTTP/2, gRPC or WebSocket give a meaning to.
+const NAMES: [&str; 48] = [
+    "accept-encoding",
+    "alt-svc",
+    "authority",
+    "authorization",
+    "capsule-protocol",
+    "connection",
+    "content-length",
+    "content-type",
+    "cookie",
+    "date",
+    "early-data",
+    "expect",
+    "forwarded",
+    "grpc-encoding",
+    "grpc-message-type",
+    "grpc-status",
+    "grpc-timeout",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "max-forwards",
+    "method",
+    "path",
+    "protocol",
+    "proxy-authorization",
+    "proxy-connection",
+    "range",
+    "scheme",
+    "sec-websocket-accept",
+    "sec-websocket-extensions",
+    "sluicegate-",
+    "status",
+    "te",
+    "traceparent",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+    "x-!#$%&'*+.^_`|~",
+    "x-envoy-attempt-count",
+    "x-envoy-decorator-operation",
+    "x-envoy-hedge-on-per-try-timeout",
+    "x-envoy-internal",
+    "x-envoy-original-method",
+    "x-envoy-upstream-stream-duration-ms",
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-request-id",
+];
+
+const VALUES: [&[u8]; 14] = [
+    b"",
+    b"-1",
+    b"0",
+    b"1",
+    b"1n",
+    b"99999999999999999999999",
+    b"\x80",
+    b"\xFF\xFE",
+    b"a\tb",
+    b"a,b,,c",
+    b"chunked",
+    b"close",
+    b"trailers",
+    b"websocket",
+];
+
 in_both_profiles! {
     strange_upgrades_harm_no_other_session,
+    no_header_of_an_upgrade_harms_another_session,
 }
