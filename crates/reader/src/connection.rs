@@ -153,6 +153,16 @@ pub enum ConnectionError {
         /// How long it was waited for.
         after: Duration,
     },
+    /// The answer is longer than is taken in. The connection goes on without it.
+    #[error("{address} answered with {len} bytes, which exceeds the limit of {max}")]
+    TooLong {
+        /// `host:port`.
+        address: String,
+        /// The response's length in bytes.
+        len: usize,
+        /// `receive.message.max.bytes`.
+        max: usize,
+    },
     /// What came is no answer of a Kafka broker, or not one that can be used.
     #[error("{address} broke the protocol: {what}")]
     Protocol {
@@ -171,7 +181,7 @@ impl ConnectionError {
             | ConnectionError::Connect { .. }
             | ConnectionError::Lost { .. }
             | ConnectionError::Silent { .. } => true,
-            ConnectionError::Protocol { .. } => false,
+            ConnectionError::TooLong { .. } | ConnectionError::Protocol { .. } => false,
         }
     }
 }

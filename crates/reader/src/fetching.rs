@@ -143,6 +143,13 @@ impl Fetching<'_> {
                 let detail = format!("offset {offset} is not within {}", self.target);
                 ReadError::Broker { code, detail }
             }
+            // A broker answers with a whole batch, however little was asked for.
+            ReadError::Unanswered { cause: ConnectionError::TooLong { len, max, .. }, .. } => {
+                let detail = format!(
+                    "batch at offset {offset} comes in an answer of {len} bytes, which exceeds the limit of {max}"
+                );
+                undeliverable(ResponseError::RecordListTooLarge, detail)
+            }
             other => other,
         }
     }

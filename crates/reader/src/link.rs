@@ -13,7 +13,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::io::{
+    AsyncBufRead, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, copy_buf, sink,
+};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -102,7 +104,7 @@ impl Link {
         let open = Open { id, due, patience, reply, _permit: permit };
         // There are as many places in the queue as permits: it is never full.
         self.queue.try_send(Outgoing { frame, open }).map_err(|_| self.shared.cause())?;
-        answer.await.map_err(|_| self.shared.cause())
+        answer.await.unwrap_or_else(|_| Err(self.shared.cause()))
     }
 }
 
@@ -145,7 +147,7 @@ struct Open {
     id: i32,
     due: Instant,
     patience: Duration,
-    reply: oneshot::Sender<Bytes>,
+    reply: oneshot::Sender<Result<Bytes, ConnectionError>>,
     _permit: Permit,
 }
 
@@ -221,10 +223,10 @@ async fn read(input: impl AsyncRead + Unpin, waiting: &Waiting, shared: &Shared)
     loop {
         let mut response = match frame(&mut input, shared.limits.max_response).await {
             Ok(Ok(response)) => response,
-            Ok(Err(len)) => {
-                let max = shared.limits.max_response;
-                return shared.protocol(format!("a frame of {len} bytes, expected 4 to {max}"));
-            }
+            Ok(Err(announced)) => match pass_by(&mut input, announced, waiting, shared).await {
+                Ok(()) => continue,
+                Err(cause) => return cause,
+            },
             Err(error) => return shared.lost(error),
         };
         let Ok(id) = response.try_get_i32() else {
@@ -232,7 +234,7 @@ async fn read(input: impl AsyncRead + Unpin, waiting: &Waiting, shared: &Shared)
         };
         match waiting.take(id) {
             // Sending fails where nobody waits for it any more.
-            Ok(open) => drop(open.reply.send(response)),
+            Ok(open) => drop(open.reply.send(Ok(response))),
             Err(what) => return shared.protocol(what),
         }
     }
@@ -254,6 +256,29 @@ async fn frame(input: &mut (impl AsyncRead + Unpin), max: usize) -> io::Result<R
         }
     }
     Ok(Ok(frame.freeze()))
+}
+
+/// Reads over a response that is too long: the failure of its request, and of no other one.
+async fn pass_by(
+    input: &mut (impl AsyncBufRead + Unpin),
+    announced: i32,
+    waiting: &Waiting,
+    shared: &Shared,
+) -> Result<(), ConnectionError> {
+    let max = shared.limits.max_response;
+    let senseless = || shared.protocol(format!("a frame of {announced} bytes, expected 4 to {max}"));
+    let len = usize::try_from(announced).ok().filter(|len| *len > max).ok_or_else(senseless)?;
+    let id = input.read_i32().await.map_err(|error| shared.lost(error))?;
+    // What is no response at all, such as `HTTP`, has no id that fits.
+    let open = waiting.take(id).map_err(|_| senseless())?;
+    let rest = u64::try_from(len.saturating_sub(CORRELATION_ID)).unwrap_or(u64::MAX);
+    let passed = copy_buf(&mut input.take(rest), &mut sink()).await.map_err(|error| shared.lost(error))?;
+    if passed < rest {
+        return Err(shared.lost(io::ErrorKind::UnexpectedEof.into()));
+    }
+    let address = shared.address.to_string();
+    let _ = open.reply.send(Err(ConnectionError::TooLong { address, len, max }));
+    Ok(())
 }
 
 /// Waits for the oldest request to be overdue, or for nothing to be asked for too long.

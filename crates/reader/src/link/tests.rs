@@ -136,7 +136,7 @@ async fn what_is_no_answer_ends_the_stream_and_is_the_cause_for_every_open_reque
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", "a frame of 1213486160 bytes, expected 4 to 100"),
         (&[0xFF; 8], "a frame of -1 bytes, expected 4 to 100"),
         (&[0, 0, 0, 3, 0, 0, 0], "a frame of 3 bytes, expected 4 to 100"),
-        (&[0, 0, 0, 101, 0], "a frame of 101 bytes, expected 4 to 100"),
+        (&[0, 0, 0, 101, 0, 0, 0, 9], "a frame of 101 bytes, expected 4 to 100"),
         (&response(7, b"x"), "an answer to request 7, expected one to 0"),
     ];
     for (bytes, want) in cases {
@@ -154,6 +154,32 @@ async fn what_is_no_answer_ends_the_stream_and_is_the_cause_for_every_open_reque
         check_protocol(ask(&link, b'c').await, want);
         assert!(!link.is_usable());
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_too_long_fails_its_own_request_only() {
+    let (link, mut peer) = linked(limits());
+    let peer = async {
+        asked(&mut peer).await;
+        asked(&mut peer).await;
+        answer(&mut peer, 0, &[b'x'; 97]).await;
+        answer(&mut peer, 1, &[b'x'; 96]).await;
+        asked(&mut peer).await;
+        answer(&mut peer, 2, &vec![b'x'; 3 * READ_BUFFER]).await;
+        asked(&mut peer).await;
+        answer(&mut peer, 3, b"short").await;
+        peer
+    };
+    let asking = async {
+        let (a, b) = tokio::join!(ask(&link, b'a'), ask(&link, b'b'));
+        assert!(matches!(a, Err(ConnectionError::TooLong { len: 101, max: 100, .. })), "{a:?}");
+        assert_eq!(b.expect("an answer").len(), 96);
+        let c = ask(&link, b'c').await;
+        assert!(matches!(c, Err(ConnectionError::TooLong { .. })), "{c:?}");
+        assert_eq!(ask(&link, b'd').await.expect("an answer"), "short");
+        assert!(link.is_usable());
+    };
+    tokio::join!(asking, peer);
 }
 
 #[tokio::test]
