@@ -85,7 +85,7 @@ async fn a_batch_over_the_limit_is_an_error_that_can_be_passed_by(profile: Profi
     let bomb = Record { value: Some(vec![0; 2 * TIGHT_RESPONSE]), ..small.clone() };
     let records = [small.clone(), bomb, small];
     let mut socket = Socket::open(stack).await;
-    for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
+    for codec in Codec::ALL {
         let topic = kafka.topic("bomb", 1, &[FOREVER]).await.unwrap();
         let how = Write { codec, batch: Some(1), transaction: None };
         let offsets = kafka.produce(&topic, 0, &records, how).await.unwrap();
@@ -99,6 +99,8 @@ async fn a_batch_over_the_limit_is_an_error_that_can_be_passed_by(profile: Profi
         assert!(error.message.contains("RECORD_LIST_TOO_LARGE: batch"), "{codec:?}: {error:?}");
         assert!(error.message.contains("at offset 1 "), "{codec:?}: {error:?}");
         assert_eq!((error.code, error.retriable), (RECORD_LIST_TOO_LARGE, false), "{codec:?}: {error:?}");
-        assert!(error.message.ends_with("the next batch is at offset 2"), "{codec:?}: {error:?}");
+        // Of a batch that is not taken in, nothing more is known.
+        let next = error.message.ends_with("the next batch is at offset 2");
+        assert_eq!(next, codec != Codec::None, "{codec:?}: {error:?}");
     }
 }
