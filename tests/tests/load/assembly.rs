@@ -1,0 +1,127 @@
+//! 2,000 clients each begin a message of nearly 1 MiB and do not finish it.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use futures_util::stream;
+use prost::Message as _;
+use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_protocol::{CmdPing, PubSubResp};
+use sluicegate_tests::envoy::Profile;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::bench::{Bench, settles};
+use crate::memory::{IDLE_SESSION, MAX_ASSEMBLY_BYTES, MAX_MESSAGE_BYTES, MIB, Memory, idle_socket};
+use crate::raw;
+use crate::witness::Witness;
+
+in_both_profiles! {
+    unfinished_messages_are_bounded_together_and_those_that_fit_are_finished
+}
+
+const CLIENTS: usize = 2000;
+/// What each holds: 0.9 MiB.
+const HELD: usize = (9 << 20) / 10;
+/// A state that makes a message of some more.
+const STATE: usize = 960 * 1024;
+const AGAIN_LATER: u16 = 1013;
+
+async fn unfinished_messages_are_bounded_together_and_those_that_fit_are_finished(profile: Profile) {
+    let bench = Bench::new(profile).await;
+    let mut witness = Witness::new(&bench).await;
+    let before = Memory::now(&bench);
+    let gateway = bench.stack.envoy.gateway();
+    let open = async |_| Client { stream: raw::open(gateway).await, refused: false };
+    let mut clients: Vec<Client> = stream::iter(0..CLIENTS).map(open).buffer_unordered(100).collect().await;
+    let message = raw::binary(1, Req::CmdPing(CmdPing { state: vec![b's'; STATE].into() }));
+    let (begin, rest) = message.split_at(HELD);
+
+    join_all(clients.iter_mut().map(|client| client.send(begin))).await;
+    // What a client has sent may still lie in a kernel's buffer.
+    settles("bytes", async || bench.stat("sluicegate.bytes_from_client").await as f64).await;
+    let refused = bench.stat("sluicegate.errors.out_of_memory").await;
+    let count = u64::try_from(CLIENTS).unwrap();
+    // What grows beyond half the limit of a message reserves the whole.
+    let fit = MAX_ASSEMBLY_BYTES / MAX_MESSAGE_BYTES;
+    let held = count - refused;
+    // The last to be refused may have wanted as much as one message, and have given back as much.
+    assert!((fit - 2..=fit).contains(&held), "{held} are held, {fit} fit");
+    witness.check("2,000 messages are not finished").await;
+    let allowed = Memory {
+        // The filter's memory grows by doubling.
+        envoy: 2 * MAX_ASSEMBLY_BYTES + count * idle_socket(profile),
+        bridge: count * IDLE_SESSION + 8 * MIB,
+    };
+    before.check(&bench, "2,000 messages are not finished", allowed);
+
+    let fates = join_all(clients.iter_mut().map(|client| client.finish(rest))).await;
+    let served = u64::try_from(fates.iter().filter(|served| **served).count()).unwrap();
+    assert_eq!(served, held);
+    drop(clients);
+    bench.is_left_with(1).await;
+    witness.check("2,000 clients have left").await;
+    bench.assert_filter_survived().await;
+}
+
+struct Client {
+    stream: TcpStream,
+    refused: bool,
+}
+
+impl Client {
+    /// Sends `bytes` unless the session ends before.
+    async fn send(&mut self, bytes: &[u8]) {
+        let (mut input, mut output) = self.stream.split();
+        let mut first = [0];
+        let sent = async {
+            tokio::select! {
+                biased;
+                // Takes nothing that would be lost if the other branch were ready first.
+                _ = input.peek(&mut first) => Some(raw::frame(&mut input).await),
+                written = output.write_all(bytes) => match written {
+                    Ok(()) => None,
+                    // The reason may be there to be read.
+                    Err(_) => Some(raw::frame(&mut input).await),
+                },
+            }
+        };
+        match timeout(WITHIN, sent).await.expect("room for a message, or a close frame") {
+            None => {}
+            Some(frame) => {
+                assert_refusal(&frame.expect("a close frame"));
+                self.refused = true;
+            }
+        }
+    }
+
+    /// Sends the rest of its message, and says whether the whole was answered; otherwise it was refused.
+    async fn finish(&mut self, rest: &[u8]) -> bool {
+        if !self.refused {
+            self.send(rest).await;
+        }
+        if self.refused {
+            return false;
+        }
+        let frame = timeout(WITHIN, raw::frame(&mut self.stream)).await.expect("an answer or a close frame");
+        let (first, payload) = frame.expect("an answer or a close frame");
+        if first != raw::BINARY {
+            assert_refusal(&(first, payload));
+            return false;
+        }
+        let answer = PubSubResp::decode(&payload[..]).unwrap();
+        let Some(Resp::PongResp(pong)) = answer.resp else { panic!("{answer:?}") };
+        assert_eq!(pong.state.len(), STATE);
+        true
+    }
+}
+
+fn assert_refusal((first, payload): &(u8, Vec<u8>)) {
+    assert_eq!(*first, raw::CLOSE);
+    assert_eq!(payload[..2], AGAIN_LATER.to_be_bytes(), "{}", String::from_utf8_lossy(payload));
+}
+
+const WITHIN: Duration = Duration::from_secs(60);

@@ -1,0 +1,124 @@
+//! A gateway under load: one Envoy worker, its bridge, a Kafka with small and large records, and nobody else.
+
+use std::time::Duration;
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::kafka::{Kafka, Record, Write};
+use sluicegate_tests::stack::{Setup, Stack};
+use tokio::sync::{Mutex, MutexGuard, OnceCell};
+use tokio::time::{Instant, sleep};
+
+/// What a test works on.
+pub(crate) struct Bench {
+    pub(crate) stack: Stack,
+    /// Records of a few bytes.
+    pub(crate) small: &'static str,
+    /// Records of which one fills an answer.
+    pub(crate) large: &'static str,
+    /// One test at a time: each measures memory and time.
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Bench {
+    pub(crate) async fn new(profile: Profile) -> Self {
+        static TURN: Mutex<()> = Mutex::const_new(());
+        static TOPICS: OnceCell<[String; 2]> = OnceCell::const_new();
+        let turn = TURN.lock().await;
+        allow_many_files();
+        let kafka = Kafka::shared().await.unwrap();
+        let [small, large] = TOPICS.get_or_init(async || topics(kafka).await).await;
+        let setup = Setup { concurrency: 1, ..Setup::new(profile, kafka.bootstrap()) };
+        let mut stack = Stack::start(setup).await.unwrap();
+        stack.ready_within(Duration::from_secs(30)).await.unwrap();
+        Self { stack, small, large, _turn: turn }
+    }
+
+    /// Open sessions, as the bridge counts them.
+    pub(crate) async fn sessions(&self) -> f64 {
+        self.count("sluicegate_sessions{").await
+    }
+
+    /// Commands that the bridge has answered.
+    pub(crate) async fn commands(&self) -> f64 {
+        self.count("sluicegate_commands_total{").await
+    }
+
+    async fn count(&self, prefix: &str) -> f64 {
+        self.stack.bridge.metrics(prefix).await.unwrap().iter().map(|(_, value)| value).sum()
+    }
+
+    /// One of Envoy's numbers; 0 where nothing was counted.
+    pub(crate) async fn stat(&self, name: &str) -> u64 {
+        let stats = self.stack.envoy.stats(&format!("{name}$")).await.unwrap();
+        stats.values().sum()
+    }
+
+    /// The filter was never replaced by a new one, which Envoy does after a trap.
+    pub(crate) async fn assert_filter_survived(&self) {
+        let reloads = self.stack.envoy.stats("wasm.*reload").await.unwrap();
+        assert!(reloads.values().all(|count| *count == 0), "{reloads:?}");
+        assert_eq!(self.stat("sluicegate.errors.host_call").await, 0);
+    }
+
+    /// Nobody but `left` sessions is there any more, by the account of every part.
+    pub(crate) async fn is_left_with(&self, left: u64) {
+        let counts = async || {
+            [
+                self.sessions().await as u64,
+                self.stat("sluicegate.sessions_open").await,
+                self.stat("http.gateway.downstream_cx_upgrades_active").await,
+                self.stat("cluster.sluicegate_bridge.upstream_rq_active").await,
+            ]
+        };
+        becomes("open sessions", [left; 4], Duration::from_secs(20), counts).await;
+    }
+}
+
+/// Asks until `value` gives `want`.
+pub(crate) async fn becomes<T: PartialEq + std::fmt::Debug>(
+    what: &str,
+    want: T,
+    within: Duration,
+    mut value: impl AsyncFnMut() -> T,
+) {
+    let start = Instant::now();
+    loop {
+        let seen = value().await;
+        if seen == want {
+            return;
+        }
+        assert!(start.elapsed() < within, "{what}: {seen:?} instead of {want:?} after {within:?}");
+        sleep(Duration::from_millis(25)).await;
+    }
+}
+
+/// Asks until `value` stays what it is for half a second.
+pub(crate) async fn settles(what: &str, mut value: impl AsyncFnMut() -> f64) {
+    let mut last = value().await;
+    let stands = async || {
+        sleep(Duration::from_millis(500)).await;
+        let seen = value().await;
+        seen == std::mem::replace(&mut last, seen)
+    };
+    becomes(what, true, Duration::from_secs(60), stands).await;
+}
+
+async fn topics(kafka: &Kafka) -> [String; 2] {
+    let small = kafka.topic("small", 1, &[]).await.unwrap();
+    kafka.produce(&small, 0, &[Record::of("seen")], Write::default()).await.unwrap();
+    let large = kafka.topic("large", 1, &[]).await.unwrap();
+    let record = Record::of(vec![b'x'; LARGE]);
+    kafka.produce(&large, 0, &[record], Write::default()).await.unwrap();
+    [small, large]
+}
+
+/// For this process and those that it starts: Envoy has a descriptor for each client as well.
+fn allow_many_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).unwrap();
+}
+
+/// Nearly the default of `read.max_bytes`, 256 KiB.
+pub(crate) const LARGE: usize = 250 * 1024;

@@ -1,0 +1,56 @@
+//! 1,000 clients come and go, again and again.
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use sluicegate_protocol::CmdPing;
+use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_tests::envoy::Profile;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use crate::bench::Bench;
+use crate::memory::{IDLE_SESSION, MIB, Memory, idle_socket};
+use crate::raw;
+use crate::witness::Witness;
+
+in_both_profiles! {
+    clients_that_come_and_go_leave_nothing_behind
+}
+
+const CLIENTS: u64 = 1000;
+
+async fn clients_that_come_and_go_leave_nothing_behind(profile: Profile) {
+    let bench = Bench::new(profile).await;
+    let mut witness = Witness::new(&bench).await;
+    let start = Memory::now(&bench);
+    round(&bench).await;
+    let (envoy, bridge) = (CLIENTS * idle_socket(profile), CLIENTS * IDLE_SESSION);
+    let first = Memory { envoy: envoy + 8 * MIB, bridge: bridge + 8 * MIB };
+    start.check(&bench, "1,000 clients", first);
+    // What the first round took is used again: nothing piles up.
+    let reached = Memory::now(&bench);
+    for _ in 0..3 {
+        round(&bench).await;
+    }
+    let again = Memory { envoy: envoy / 2, bridge: bridge / 2 };
+    reached.check(&bench, "3 × 1,000 clients again", again);
+    witness.check("thousands have left").await;
+    bench.assert_filter_survived().await;
+}
+
+/// All are there at the same time; each leaves in its own way, and a third with an answer on its way.
+async fn round(bench: &Bench) {
+    let gateway = bench.stack.envoy.gateway();
+    let open = |_| raw::open(gateway);
+    let clients: Vec<TcpStream> = stream::iter(0..CLIENTS).map(open).buffer_unordered(100).collect().await;
+    bench.is_left_with(CLIENTS + 1).await;
+    let ping = raw::binary(1, Req::CmdPing(CmdPing { state: "on its way".into() }));
+    for (number, mut client) in clients.into_iter().enumerate() {
+        match number % 3 {
+            0 => client.write_all(&ping).await.unwrap(),
+            1 => client.set_zero_linger().unwrap(),
+            _ => {}
+        }
+    }
+    bench.is_left_with(1).await;
+}

@@ -1,0 +1,70 @@
+//! 10 clients send without pause, and read nothing.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::{CmdKafkaFetch, CmdPing};
+use sluicegate_tests::envoy::Profile;
+use tokio::io::AsyncWriteExt;
+
+use crate::bench::{Bench, settles};
+use crate::memory::{MAX_REQUEST_BYTES, MIB, Memory, STREAM_WINDOW_BYTES, stuck_session, stuck_socket};
+use crate::raw;
+use crate::witness::Witness;
+
+in_both_profiles! {
+    clients_that_send_without_pause_are_held_back_and_slow_nobody
+}
+
+async fn clients_that_send_without_pause_are_held_back_and_slow_nobody(profile: Profile) {
+    let bench = Bench::new(profile).await;
+    let mut witness = Witness::new(&bench).await;
+    let before = Memory::now(&bench);
+    let ping = |len| raw::binary(1, Req::CmdPing(CmdPing { state: vec![b'p'; len].into() }));
+    let fetch = CmdKafkaFetch { topic: bench.large.to_owned(), partition: 0, offset: 0 };
+    let control = [raw::head(raw::PING, 4), b"ping".to_vec()].concat();
+    let requests = [
+        ping(0),
+        ping(0),
+        ping(1000),
+        ping(100_000),
+        ping(1_000_000),
+        raw::binary(1, Req::CmdKafkaFetch(fetch.clone())),
+        raw::binary(1, Req::CmdKafkaFetch(fetch)),
+        raw::binary(1, Req::CmdEmpty(Default::default())),
+        [raw::head(raw::BINARY, 1), vec![0xFF]].concat(),
+        control,
+    ];
+    let clients = u64::try_from(requests.len()).unwrap();
+    let sent = Arc::new(AtomicU64::new(0));
+    let mut flood = tokio::task::JoinSet::new();
+    for request in requests {
+        let mut stream = raw::open(bench.stack.envoy.gateway()).await;
+        // As few writes as many requests allow.
+        let many = Bytes::from(request.repeat((64 * 1024 / request.len()).max(1)));
+        let sent = Arc::clone(&sent);
+        flood.spawn(async move {
+            loop {
+                stream.write_all(&many).await.unwrap();
+                sent.fetch_add(many.len() as u64, Ordering::Relaxed);
+            }
+        });
+    }
+    // Until they are held back, their messages take their turns with the witness's: it waits, but it is not stalled.
+    witness.check_within("while 10 clients begin to send", Duration::from_secs(1)).await;
+    settles("what is taken of them", async || sent.load(Ordering::Relaxed) as f64).await;
+    witness.check("while 10 clients are held back").await;
+    let allowed = Memory {
+        // Requests on their way are held as answers are, and assembled besides.
+        envoy: clients * (2 * stuck_socket(profile) + 2 * MAX_REQUEST_BYTES) + 8 * MIB,
+        bridge: clients * (stuck_session() + 2 * MAX_REQUEST_BYTES + STREAM_WINDOW_BYTES) + 8 * MIB,
+    };
+    before.check(&bench, "10 clients send without pause", allowed);
+    assert!(flood.try_join_next().is_none(), "a client was closed, not held back");
+    flood.shutdown().await;
+    bench.is_left_with(1).await;
+    bench.assert_filter_survived().await;
+}

@@ -1,0 +1,39 @@
+//! Clients that take all they can get: memory stays within the named limits, and a witness is answered as before.
+//!
+//! 1. [`stuck`]: 300 clients that do not read their answers
+//! 2. [`flood`]: 10 that send without pause and read nothing
+//! 3. [`assembly`]: 2,000 that each hold a message they do not finish
+//! 4. [`churn`]: 1,000 that come and go
+//!
+//! Each has a gateway of its own with one Envoy worker, so that everyone shares everything, and the machine for itself:
+//! [`bench`]. [`witness`] and [`memory`] judge; [`raw`] is the client that behaves badly.
+
+#![cfg(test)] // so that helpers, too, may fail as tests do
+
+/// Makes of each `async fn name(profile: Profile)` two tests: `tunnel::name` and `internal::name`.
+macro_rules! in_both_profiles {
+    ($($test:ident)*) => {
+        mod tunnel {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(sluicegate_tests::envoy::Profile::Tunnel).await;
+            })*
+        }
+        mod internal {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(sluicegate_tests::envoy::Profile::Internal).await;
+            })*
+        }
+    };
+}
+
+mod bench;
+mod memory;
+mod raw;
+mod witness;
+
+mod assembly;
+mod churn;
+mod flood;
+mod stuck;

@@ -1,0 +1,107 @@
+//! How much memory Envoy and the bridge came to need, against what the named limits allow.
+
+use std::fs;
+
+use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::process::Process;
+
+use crate::bench::Bench;
+
+const KIB: u64 = 1024;
+pub(crate) const MIB: u64 = 1024 * KIB;
+
+/// The bridge's default of `limits.max_request_bytes`.
+pub(crate) const MAX_REQUEST_BYTES: u64 = MIB;
+/// Its default of `limits.stream_window_bytes`.
+pub(crate) const STREAM_WINDOW_BYTES: u64 = 64 * KIB;
+/// The filter's default of `max_assembly_bytes`.
+pub(crate) const MAX_ASSEMBLY_BYTES: u64 = 64 * MIB;
+/// Its default of `max_message_bytes`.
+pub(crate) const MAX_MESSAGE_BYTES: u64 = MIB;
+/// What a session costs the bridge at rest.
+pub(crate) const IDLE_SESSION: u64 = 24 * KIB;
+
+/// What a session may hold in the bridge whose client takes no answers: `limits.session_answer_bytes` and, behind them,
+/// four HTTP/2 frames; and a quarter more that the allocator keeps for them.
+pub(crate) fn stuck_session() -> u64 {
+    (SESSION_ANSWER_BYTES + 4 * HTTP2_FRAME + IDLE_SESSION) * 5 / 4
+}
+
+/// The same in Envoy: the client's connection, and each hop behind it; and half as much more, because a buffer is found
+/// to be full when it is over its limit, and for what the allocator keeps.
+pub(crate) fn stuck_socket(profile: Profile) -> u64 {
+    let windows = match profile {
+        Profile::Tunnel => 1,
+        // From the bridge, to the internal listener, and from it to the client's.
+        Profile::Internal => 3,
+    };
+    (CONNECTION_BUFFER + windows * STREAM_WINDOW + idle_socket(profile)) * 3 / 2
+}
+
+/// What a session costs Envoy at rest; the internal listener has streams of its own.
+pub(crate) fn idle_socket(profile: Profile) -> u64 {
+    match profile {
+        Profile::Tunnel => 64 * KIB,
+        Profile::Internal => 128 * KIB,
+    }
+}
+
+/// What two processes have resident.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Memory {
+    pub(crate) envoy: u64,
+    pub(crate) bridge: u64,
+}
+
+impl Memory {
+    /// Now.
+    pub(crate) fn now(bench: &Bench) -> Self {
+        Self::read(bench, "VmRSS:")
+    }
+
+    /// The most that it ever was.
+    fn peak(bench: &Bench) -> Self {
+        Self::read(bench, "VmHWM:")
+    }
+
+    fn read(bench: &Bench, line: &str) -> Self {
+        let stack = &bench.stack;
+        Self { envoy: read(&stack.envoy.process, line), bridge: read(&stack.bridge.process, line) }
+    }
+
+    /// Since `self`, neither process has come to need more than `allowed` besides.
+    #[expect(clippy::print_stdout, reason = "a measurement, for `--nocapture`")]
+    pub(crate) fn check(self, bench: &Bench, what: &str, allowed: Self) {
+        let peak = Self::peak(bench);
+        let grown = Self {
+            envoy: peak.envoy.saturating_sub(self.envoy),
+            bridge: peak.bridge.saturating_sub(self.bridge),
+        };
+        println!(
+            "{what}: Envoy grew by {}, the bridge by {}",
+            share(grown.envoy, allowed.envoy),
+            share(grown.bridge, allowed.bridge)
+        );
+        assert!(grown.envoy <= allowed.envoy, "Envoy grew by {}", share(grown.envoy, allowed.envoy));
+        assert!(grown.bridge <= allowed.bridge, "the bridge grew by {}", share(grown.bridge, allowed.bridge));
+    }
+}
+
+fn share(grown: u64, allowed: u64) -> String {
+    format!("{} of {} MiB that it may", grown / MIB, allowed / MIB)
+}
+
+/// A line of proc_pid_status(5), which is in kibibytes.
+fn read(process: &Process, line: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
+    let value = status.lines().find_map(|text| text.strip_prefix(line)).unwrap();
+    value.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * KIB
+}
+
+/// The bridge's default of `limits.session_answer_bytes`.
+const SESSION_ANSWER_BYTES: u64 = MIB;
+const HTTP2_FRAME: u64 = 16 * KIB;
+/// `per_connection_buffer_limit_bytes` of the listener in `envoy/*.yaml`.
+const CONNECTION_BUFFER: u64 = 256 * KIB;
+/// `initial_stream_window_size` there.
+const STREAM_WINDOW: u64 = 256 * KIB;
