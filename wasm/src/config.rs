@@ -239,7 +239,8 @@ const DEFAULT_CLUSTER: &str = "default";
 const DEFAULT_MESSAGE_BYTES: usize = 1 << 20;
 const MESSAGE_BYTES: (usize, usize) = (1 << 10, 16 << 20);
 const DEFAULT_ASSEMBLY_BYTES: usize = 64 << 20;
-const ASSEMBLY_BYTES: (usize, usize) = (1 << 10, 1 << 30);
+/// Envoy gives a worker's filter 1 GiB in all.
+const ASSEMBLY_BYTES: (usize, usize) = (1 << 10, 1 << 29);
 
 #[cfg(test)]
 mod tests;

@@ -65,7 +65,9 @@ impl Closing {
             self.0.take().into_iter().partition(|stream| stream.deadline <= now);
         for stream in overdue {
             // A stream that has ended in the meantime cannot be entered.
-            let _ = host::enter_stream(stream.context_id).and_then(|()| host::reset_stream());
+            if host::enter_stream(stream.context_id).is_ok() && host::reset_stream().is_err() {
+                waiting.push(stream);
+            }
         }
         waiting.append(&mut self.0.take());
         self.0.set(waiting);

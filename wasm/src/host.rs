@@ -12,6 +12,8 @@ pub(crate) struct Status(u32);
 
 impl Status {
     const NOT_FOUND: Self = Self(1);
+    /// Of our own making: proxy-wasm's "internal failure".
+    const OUT_OF_MEMORY: Self = Self(10);
 }
 
 impl std::fmt::Display for Status {
@@ -92,7 +94,11 @@ pub(crate) fn remove_header(map: Map, name: &[u8]) -> Result<(), Status> {
 }
 
 /// The first `len` bytes of a buffer, or fewer where it is shorter.
+///
+/// The host allocates them through the SDK, which traps where there is no memory. So this looks first.
 pub(crate) fn buffer(buffer: Buffer, len: usize) -> Result<Vec<u8>, Status> {
+    let room = Vec::<u8>::new().try_reserve_exact(len);
+    std::hint::black_box(room).map_err(|_| Status::OUT_OF_MEMORY)?;
     let (mut data, mut got) = (null_mut(), 0);
     check(unsafe { proxy_get_buffer_bytes(buffer as u32, 0, len, &mut data, &mut got) })?;
     Ok(own(data, got))

@@ -225,6 +225,15 @@ impl HttpContext for Stream {
         self.step("pass on a client's bytes", |stream, shared| stream.client_bytes(shared, size))
     }
 
+    // Trailers that pass would take along what a failed stream holds back.
+    fn on_http_request_trailers(&mut self, _: usize) -> Action {
+        self.step("pass on trailers", |_, _| Ok(()))
+    }
+
+    fn on_http_response_trailers(&mut self, _: usize) -> Action {
+        self.step("pass on trailers", |_, _| Ok(()))
+    }
+
     fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
         self.step("answer an upgrade", Self::response)
     }

@@ -68,12 +68,6 @@ impl Assembler {
         self.reservation.release();
     }
 
-    /// Gives up an unfinished message and its memory.
-    pub fn discard(&mut self) {
-        self.data = Vec::new();
-        self.reservation.release();
-    }
-
     fn begin(&mut self, header: Header) -> Result<(), Fault> {
         self.fin = header.fin;
         self.opcode = header.opcode;

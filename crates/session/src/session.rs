@@ -143,11 +143,11 @@ impl Session {
         let Some(part) = self.decoder.next(bytes)? else { return Ok(false) };
         match self.assembler.push(part)? {
             None => {}
-            Some(Message::Binary(message)) => request(&message, to_bridge, out),
+            Some(Message::Binary(message)) => request(&message, to_bridge, out)?,
             // Text asks for nothing, as in APISIX, but it has to be text (RFC 6455, section 8.1).
             Some(Message::Text(text)) => std::str::from_utf8(&text).map(drop).map_err(|_| Fault::NotUtf8)?,
-            Some(Message::Ping(payload)) => control(Control::Pong(payload.into_owned().into()), to_bridge),
-            Some(Message::Pong(payload)) => control(Control::Alive(payload.into_owned().into()), to_bridge),
+            Some(Message::Ping(payload)) => control(Control::Pong(payload.into_owned().into()), to_bridge)?,
+            Some(Message::Pong(payload)) => control(Control::Alive(payload.into_owned().into()), to_bridge)?,
             Some(Message::Close(payload)) => {
                 let close = close::parse(&payload)?;
                 self.stop(close, to_bridge, out);
@@ -158,7 +158,8 @@ impl Session {
 
     fn stop(&mut self, close: Close, to_bridge: &mut Vec<u8>, out: &mut Vec<Output>) {
         self.turn_deaf();
-        control(Control::Close(close), to_bridge);
+        // Without memory for it the bridge is not told, and the driver ends the stream.
+        let _ = control(Control::Close(close), to_bridge);
         out.push(Output::Closing);
     }
 
@@ -169,29 +170,33 @@ impl Session {
     }
 }
 
-fn request(message: &[u8], to_bridge: &mut Vec<u8>, out: &mut Vec<Output>) {
+fn request(message: &[u8], to_bridge: &mut Vec<u8>, out: &mut Vec<Output>) -> Result<(), Fault> {
     let request = Request::parse(message);
     match &request {
         Request::Command(command) => {
             out.push(Output::Count(Event::Command(*command)));
-            // A message is bounded far below 4 GiB: `max_message_bytes` is checked before it is assembled.
-            to_bridge.extend_from_slice(&grpc::head(u32::try_from(message.len()).unwrap_or(u32::MAX)));
-            to_bridge.extend_from_slice(message);
+            send(message, to_bridge)?;
         }
         Request::Nothing => {}
         Request::Unknown { .. } => out.push(Output::Count(Event::UnknownCommand)),
         Request::Wrong => out.push(Output::Count(Event::WrongCommand)),
     }
-    if let Some(refusal) = request.refusal() {
-        control(Control::Refusal(refusal), to_bridge);
-    }
+    request.refusal().map_or(Ok(()), |refusal| control(Control::Refusal(refusal), to_bridge))
 }
 
-fn control(what: Control, to_bridge: &mut Vec<u8>) {
+fn control(what: Control, to_bridge: &mut Vec<u8>) -> Result<(), Fault> {
     let control = ControlReq { control: Some(what) };
-    let message = PubSubReq { sequence: 0, req: Some(Req::Control(control)) }.encode_to_vec();
+    send(&PubSubReq { sequence: 0, req: Some(Req::Control(control)) }.encode_to_vec(), to_bridge)
+}
+
+/// Appends a gRPC message.
+fn send(message: &[u8], to_bridge: &mut Vec<u8>) -> Result<(), Fault> {
+    let len = grpc::HEAD_LEN.saturating_add(message.len());
+    to_bridge.try_reserve(len).map_err(|_| Fault::OutOfMemory)?;
+    // A message is bounded far below 4 GiB: `max_message_bytes` is checked before it is assembled.
     to_bridge.extend_from_slice(&grpc::head(u32::try_from(message.len()).unwrap_or(u32::MAX)));
-    to_bridge.extend_from_slice(&message);
+    to_bridge.extend_from_slice(message);
+    Ok(())
 }
 
 #[cfg(test)]

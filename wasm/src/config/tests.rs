@@ -64,7 +64,7 @@ fn all_mistakes_are_told_at_once_each_with_its_key() {
             "profile: \"tunnel\" or \"internal\" is expected",
             "gateway_secret: visible ASCII without spaces is expected: it travels in a header",
             "max_message_bytes: a number of bytes from 1024 to 16777216 is expected",
-            "max_assembly_bytes: a number of bytes from 1024 to 1073741824 is expected",
+            "max_assembly_bytes: a number of bytes from 1024 to 536870912 is expected",
             "routes[0].path: a path that begins with \"/\" and has no query is expected",
             "routes[0].cluster: visible ASCII without spaces is expected: it travels in a header",
             "routes[1].path: a path such as \"/pubsub\" is expected",
