@@ -3,8 +3,9 @@
 use std::error::Error;
 use std::time::Duration;
 
+use bytes::Bytes;
 use sluicegate_protocol::{CmdKafkaFetch, CmdKafkaListOffset, ErrorResp};
-use sluicegate_reader::{Fetch, ReadError, Reader};
+use sluicegate_reader::{Fetch, Fetched, ReadError, Reader};
 use tokio::time::Instant;
 
 use crate::metrics::{ClusterMetrics, Kind, Outcome};
@@ -68,14 +69,15 @@ impl Cluster {
         }
     }
 
-    /// The answer to `command`, an error's included.
+    /// The answer to `command`, an error's included. From when `waits` is called, it has a body of no more than
+    /// [`WAITING_BYTES`], but for a single record that is larger by itself.
     ///
     /// # Cancel safety
     /// A drop abandons the read and nothing else.
-    pub(crate) async fn answer(&self, sequence: i64, command: Command) -> Answer {
+    pub(crate) async fn answer(&self, sequence: i64, command: Command, waits: impl FnOnce()) -> Answer {
         let start = Instant::now();
         let (kind, result) = match command {
-            Command::Fetch(fetch) => (Kind::Fetch, self.fetch(sequence, fetch).await),
+            Command::Fetch(fetch) => (Kind::Fetch, self.fetch(sequence, fetch, waits).await),
             Command::ListOffset(list) => (Kind::ListOffset, self.list_offset(sequence, list).await),
         };
         let (outcome, answer) = match result {
@@ -86,19 +88,43 @@ impl Cluster {
         answer
     }
 
-    async fn fetch(&self, sequence: i64, fetch: CmdKafkaFetch) -> Result<Answer, Failure> {
+    async fn fetch(
+        &self,
+        sequence: i64,
+        fetch: CmdKafkaFetch,
+        waits: impl FnOnce(),
+    ) -> Result<Answer, Failure> {
         let CmdKafkaFetch { topic, partition, offset } = fetch;
         let messages = match &self.source {
             Source::Kafka(reader) => {
-                let Reads { max_bytes, wait: max_wait } = self.reads;
-                let fetch = Fetch { topic: &topic, partition, offset, max_bytes, max_wait };
-                let fetched = reader.fetch(fetch).await;
-                fetched.map_err(|error| failure("fetch message", &topic, partition, &error))?.messages
+                let fetched = self.read(reader, &topic, partition, offset, waits).await;
+                fetched.map_err(|error| failure("fetch message", &topic, partition, &error))?
             }
             #[cfg(test)]
             Source::Script => script(&topic, partition).await,
         };
         Ok(Answer::Messages { sequence, messages })
+    }
+
+    /// Looks first, and waits at the log end for the little that will be new there.
+    async fn read(
+        &self,
+        reader: &Reader,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+        waits: impl FnOnce(),
+    ) -> Result<Bytes, ReadError> {
+        let Reads { max_bytes, wait } = self.reads;
+        let look = Fetch { topic, partition, offset, max_bytes, max_wait: Duration::ZERO, at_end: false };
+        let Fetched { messages, count, next_offset } = reader.fetch(look).await?;
+        if count > 0 || wait.is_zero() {
+            return Ok(messages);
+        }
+        waits();
+        let max_bytes = max_bytes.min(WAITING_BYTES);
+        let wait = Fetch { offset: next_offset, max_bytes, max_wait: wait, at_end: true, ..look };
+        Ok(reader.fetch(wait).await?.messages)
     }
 
     async fn list_offset(&self, sequence: i64, list: CmdKafkaListOffset) -> Result<Answer, Failure> {
@@ -146,13 +172,15 @@ fn chain(error: &dyn Error) -> String {
     text
 }
 
+/// The answer's size of a fetch that had to wait, in bytes. Small, so that many can wait in one session.
+pub(crate) const WAITING_BYTES: usize = 16 * 1024;
 /// A topic's name has at most so many in Kafka.
 const MAX_TOPIC_CHARS: usize = 249;
 /// Longest text of an error.
 const MAX_ERROR_BYTES: usize = 4 * 1024;
 
 #[cfg(test)]
-async fn script(topic: &str, partition: i32) -> bytes::Bytes {
+async fn script(topic: &str, partition: i32) -> Bytes {
     tokio::time::sleep(Duration::from_millis(topic.parse().unwrap())).await;
     let value = vec![0; usize::try_from(partition).unwrap()].into();
     let message = sluicegate_protocol::KafkaMessage { value, ..Default::default() };

@@ -41,11 +41,11 @@ pub(crate) use self::end::End;
 pub(crate) use self::transport::Transport;
 
 use self::frames::Frames;
-use self::outbox::Outbox;
+use self::outbox::{Outbox, keep};
 use self::request::Request;
 use self::silence::{Due, Silence};
 use self::transport::{Gone, Input, Output};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, WAITING_BYTES};
 use crate::metrics::{Kind, Outcome};
 
 /// The bounds of one session.
@@ -282,7 +282,11 @@ impl<'a> Session<'a> {
         let answer = match request {
             Request::Command { sequence, command } => {
                 let cluster = Arc::clone(&self.cluster);
-                let running = async move { (cluster.answer(sequence, command).await, reserved) };
+                let mut reserved = reserved;
+                let running = async move {
+                    let waits = || keep(&mut reserved, WAITING_BYTES.saturating_add(ENVELOPE_BYTES));
+                    (cluster.answer(sequence, command, waits).await, reserved)
+                };
                 self.commands.push(Box::pin(running));
                 return;
             }

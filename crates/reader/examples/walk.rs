@@ -23,7 +23,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (mut count, mut bytes, mut calls) = (0_usize, 0_usize, 0_usize);
     while offset < end {
         let max_wait = Duration::ZERO;
-        let fetched = reader.fetch(Fetch { topic: &topic, partition, offset, max_bytes, max_wait }).await?;
+        let fetched = reader
+            .fetch(Fetch { topic: &topic, partition, offset, max_bytes, max_wait, at_end: false })
+            .await?;
         offset = fetched.next_offset;
         count = count.saturating_add(fetched.count);
         bytes = bytes.saturating_add(fetched.messages.len());

@@ -27,6 +27,8 @@ pub(crate) struct Fetching<'a> {
     /// The offset that was asked for.
     pub(crate) asked: i64,
     pub(crate) max_bytes: usize,
+    /// Whether to wait without looking first.
+    pub(crate) at_end: bool,
     /// Until when to wait for a first record.
     pub(crate) wait_until: Instant,
     /// Until when to have an answer.
@@ -40,7 +42,7 @@ impl Fetching<'_> {
         let mut resumed = offset > self.asked;
         let mut room = self.max_bytes.saturating_add(BATCH);
         let mut looked: usize = 0;
-        let mut wait = Duration::ZERO;
+        let mut wait = if self.at_end { self.wait_left() } else { Duration::ZERO };
         loop {
             let answer = match self.ask(offset, room, wait).await {
                 Ok(answer) => answer,
@@ -76,7 +78,7 @@ impl Fetching<'_> {
                 let detail = format!("{} bytes of batches, all before offset {offset}", answer.records.len());
                 return Err(undeliverable(ResponseError::CorruptMessage, detail));
             } else {
-                wait = self.wait_until.saturating_duration_since(Instant::now());
+                wait = self.wait_left();
                 if wait.is_zero() {
                     return Ok(nothing(offset));
                 }
@@ -97,7 +99,7 @@ impl Fetching<'_> {
         };
         let put = |broker: Arc<Broker>, epoch| async move {
             if !wait.is_zero() {
-                let wait = self.wait_until.saturating_duration_since(Instant::now());
+                let wait = self.wait_left();
                 if let Some(slot) = broker.waiting().await? {
                     let patience = config.request_timeout.saturating_add(wait);
                     match slot.call(&request(epoch, wait), patience).await {
@@ -112,6 +114,10 @@ impl Fetching<'_> {
             broker.call(&request(epoch, Duration::ZERO), config.request_timeout).await
         };
         ask_leader(self.cluster, self.target, self.deadline, put, |answer| answer.error).await
+    }
+
+    fn wait_left(&self) -> Duration {
+        self.wait_until.saturating_duration_since(Instant::now())
     }
 
     fn encode(&self, records: &[u8], offset: i64, messages: &mut Vec<u8>) -> Result<Encoded, ReadError> {

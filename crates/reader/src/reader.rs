@@ -47,6 +47,8 @@ pub struct Fetch<'a> {
     pub max_bytes: usize,
     /// How long to wait at the log end for a first record, up to [`MAX_WAIT`]; zero: not at all.
     pub max_wait: Duration,
+    /// The caller has just been told that the log ends here: wait at once, without looking first.
+    pub at_end: bool,
 }
 
 /// What was read.
@@ -117,6 +119,7 @@ impl Reader {
             target,
             asked: fetch.offset,
             max_bytes: fetch.max_bytes,
+            at_end: fetch.at_end,
             wait_until: in_future(max_wait),
             deadline: in_future(max_wait.saturating_add(cluster.config().request_timeout)),
         };

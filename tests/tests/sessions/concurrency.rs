@@ -17,8 +17,8 @@ async fn commands_that_wait_delay_no_ping_behind_them(profile: Profile) {
     let kafka = Kafka::shared().await.unwrap();
     let topic = kafka.topic("slow", 1, &[]).await.unwrap();
     let mut peer = Peer::open(&stack).await;
-    // As many as fit, with their largest answers, into a session's `limits.session_answer_bytes`.
-    for count in [1, 3] {
+    // Up to one less than `limits.max_commands_per_session`.
+    for count in [1, 15] {
         let slow = (0..count).map(|sequence| fetch(sequence, &topic, 0));
         peer.send_together(slow.chain([ping(100, b"quick")])).await;
         assert_eq!(peer.answer().await, pong(100, b"quick"), "behind {count}");

@@ -38,8 +38,10 @@ async fn answer(cluster: &Cluster, request: PubSubReq) -> Result<PubSubResp, Sta
     let PubSubReq { sequence, req } = request;
     let answer = match req {
         Some(Req::CmdPing(ping)) => Answer::pong(sequence, ping.state),
-        Some(Req::CmdKafkaFetch(fetch)) => cluster.answer(sequence, Command::Fetch(fetch)).await,
-        Some(Req::CmdKafkaListOffset(list)) => cluster.answer(sequence, Command::ListOffset(list)).await,
+        Some(Req::CmdKafkaFetch(fetch)) => cluster.answer(sequence, Command::Fetch(fetch), || {}).await,
+        Some(Req::CmdKafkaListOffset(list)) => {
+            cluster.answer(sequence, Command::ListOffset(list), || {}).await
+        }
         // Unlike a session, a call is always answered.
         Some(Req::CmdEmpty(_) | Req::Control(_)) | None => Answer::refusal(sequence, UNKNOWN),
     };

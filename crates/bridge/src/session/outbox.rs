@@ -41,10 +41,8 @@ impl Outbox {
         let large = answer.encode(&mut self.small);
         let len =
             self.small.len().saturating_sub(before).saturating_add(large.as_ref().map_or(0, Bytes::len));
-        if let Some(reserved) = &mut reserved
-            && let Some(excess) = reserved.num_permits().checked_sub(len)
-        {
-            drop(reserved.split(excess));
+        if let Some(reserved) = &mut reserved {
+            keep(reserved, len);
         }
         if let Some(bytes) = large {
             self.end_small();
@@ -81,6 +79,13 @@ impl Outbox {
             let bytes = self.small.split().freeze();
             self.writes.push_back(Write::new(bytes, self.reserved.take()));
         }
+    }
+}
+
+/// Gives back what `reserved` holds beyond `bytes`.
+pub(super) fn keep(reserved: &mut OwnedSemaphorePermit, bytes: usize) {
+    if let Some(excess) = reserved.num_permits().checked_sub(bytes) {
+        drop(reserved.split(excess));
     }
 }
 
