@@ -80,8 +80,8 @@ impl Connection {
 impl Slot {
     /// Sends a request and waits for its answer.
     ///
-    /// A broker that has not answered after `patience` is given up. Dropping the call leaves the connection intact: the
-    /// answer is read and dropped.
+    /// A broker that has not answered after `patience` is given up. Dropping the call leaves a connection intact that
+    /// others use as well: the answer is read and dropped. A connection for one request at a time is closed.
     pub(crate) async fn call<A: Api>(
         self,
         request: &A,

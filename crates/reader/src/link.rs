@@ -3,7 +3,8 @@
 //! One task owns the stream and does three things at once: it writes what is queued, reads what comes, and watches the
 //! clock. Whichever of them has to give up ends the stream, and its cause answers every request that is still open.
 //! Kafka answers the requests of a connection in their order, so the open requests are a queue. A request that nobody
-//! waits for any more keeps its place in it until its answer has been read and dropped.
+//! waits for any more keeps its place in it until its answer has been read and dropped; but a link for one request at a
+//! time is closed then, because a broker that waits for records would keep it busy for as long.
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -53,7 +54,8 @@ impl Link {
     {
         let (queue, queued) = mpsc::channel(limits.in_flight);
         let permits = Arc::new(Semaphore::new(limits.in_flight));
-        let shared = Arc::new(Shared { address, limits, permits, failure: OnceLock::new() });
+        let abandoned = Notify::new();
+        let shared = Arc::new(Shared { address, limits, permits, abandoned, failure: OnceLock::new() });
         tokio::spawn(run(stream, queued, Arc::clone(&shared)));
         Self { queue, shared, next_id: AtomicI32::new(0) }
     }
@@ -104,7 +106,11 @@ impl Link {
         let open = Open { id, due, patience, reply, _permit: permit };
         // There are as many places in the queue as permits: it is never full.
         self.queue.try_send(Outgoing { frame, open }).map_err(|_| self.shared.cause())?;
-        answer.await.unwrap_or_else(|_| Err(self.shared.cause()))
+        let alone = (self.shared.limits.in_flight == 1).then(|| Alone(&self.shared));
+        let answer = answer.await;
+        // Answered, or the link has ended anyway.
+        std::mem::forget(alone);
+        answer.unwrap_or_else(|_| Err(self.shared.cause()))
     }
 }
 
@@ -114,10 +120,21 @@ impl Permit {
     }
 }
 
+/// The only request of a link, which is closed when nobody waits for it any more.
+struct Alone<'a>(&'a Shared);
+
+impl Drop for Alone<'_> {
+    fn drop(&mut self) {
+        self.0.abandoned.notify_one();
+    }
+}
+
 struct Shared {
     address: Address,
     limits: Limits,
     permits: Arc<Semaphore>,
+    /// The request of a link for one at a time was dropped before its answer came.
+    abandoned: Notify,
     /// Set before the open requests are dropped.
     failure: OnceLock<ConnectionError>,
 }
@@ -181,6 +198,9 @@ async fn run<S: AsyncRead + AsyncWrite>(stream: S, mut queue: mpsc::Receiver<Out
         cause = write(output, &mut queue, &waiting, &shared) => cause,
         cause = read(input, &waiting, &shared) => cause,
         cause = watch(&waiting, &shared) => cause,
+        () = shared.abandoned.notified() => {
+            shared.lost(io::Error::new(io::ErrorKind::NotConnected, "closed because its request was abandoned"))
+        }
     };
     let error: &(dyn Error + 'static) = &cause;
     tracing::debug!(broker = %shared.address, error, "connection closed");

@@ -82,6 +82,28 @@ async fn an_abandoned_request_keeps_its_place_until_its_answer_has_come() {
 }
 
 #[tokio::test]
+async fn an_abandoned_request_that_was_alone_closes_the_stream() {
+    let (link, mut peer) = linked(Limits { in_flight: 1, ..limits() });
+    let answered = async {
+        assert_eq!(asked(&mut peer).await, b'a');
+        answer(&mut peer, 0, b"for a").await;
+    };
+    assert_eq!(tokio::join!(ask(&link, b'a'), answered).0.expect("an answer"), "for a");
+    assert!(link.is_usable());
+    {
+        let mut abandoned = pin!(ask(&link, b'b'));
+        tokio::select! {
+            _ = &mut abandoned => panic!("nobody answered"),
+            name = asked(&mut peer) => assert_eq!(name, b'b'),
+        }
+    }
+    let end = timeout(PATIENCE / 2, peer.read_u8()).await.expect("the end long before the answer is overdue");
+    assert!(end.is_err(), "{end:?}");
+    assert!(!link.is_usable());
+    assert!(link.try_reserve().is_none());
+}
+
+#[tokio::test]
 async fn no_more_requests_are_sent_than_may_be_in_flight() {
     let (link, mut peer) = linked(Limits { in_flight: 1, ..limits() });
     let permit = link.try_reserve().expect("a permit");
