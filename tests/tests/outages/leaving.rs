@@ -44,6 +44,7 @@ async fn however_a_client_leaves_the_bridge_notices_and_cancels_what_it_waited_f
         let rest = leave.leave(stream).await;
         becomes(what, 1.0, NOTICED_WITHIN, async || sessions(&stack).await).await;
         assert_eq!(ended(&stack, "left").await, left + 1.0, "{what}");
+        becomes(what, false, NOTICED_WITHIN, busy).await;
         drop(rest);
     }
     witness.ping().await;
