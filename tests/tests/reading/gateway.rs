@@ -1,5 +1,7 @@
 //! The stacks that the tests read through.
 
+use std::panic;
+use std::sync::Once;
 use std::time::Duration;
 
 use sluicegate_tests::envoy::Profile;
@@ -10,32 +12,56 @@ use tokio::sync::OnceCell;
 
 /// The Kafka of all tests, and the gateway of all tests of a profile, every setting at its default.
 pub(crate) async fn shared(profile: Profile) -> (&'static Kafka, &'static Stack) {
-    static TUNNEL: OnceCell<Stack> = OnceCell::const_new();
-    static INTERNAL: OnceCell<Stack> = OnceCell::const_new();
-    let cell = match profile {
-        Profile::Tunnel => &TUNNEL,
-        Profile::Internal => &INTERNAL,
-    };
-    let kafka = Kafka::shared().await.unwrap();
+    let kafka = kafka().await;
     let start = async || ready(Setup::new(profile, kafka.bootstrap())).await;
-    (kafka, cell.get_or_init(start).await)
+    (kafka, cell(&SHARED, profile).get_or_init(start).await)
 }
 
 /// As [`shared`], with the smallest answers, records of at most 64 KiB and batches of at most 512 KiB.
 pub(crate) async fn tight(profile: Profile) -> (&'static Kafka, &'static Stack) {
-    static TUNNEL: OnceCell<Stack> = OnceCell::const_new();
-    static INTERNAL: OnceCell<Stack> = OnceCell::const_new();
-    let cell = match profile {
-        Profile::Tunnel => &TUNNEL,
-        Profile::Internal => &INTERNAL,
-    };
-    let kafka = Kafka::shared().await.unwrap();
+    let kafka = kafka().await;
     let settings = format!("[read]\nmax_bytes = {TIGHT_ANSWER}");
     let properties = format!(
         "\"message.max.bytes\" = \"{TIGHT_RECORD}\"\n\"receive.message.max.bytes\" = \"{TIGHT_RESPONSE}\""
     );
     let start = async || with(profile, kafka, &settings, &properties).await;
-    (kafka, cell.get_or_init(start).await)
+    (kafka, cell(&TIGHT, profile).get_or_init(start).await)
+}
+
+static SHARED: Stacks = [OnceCell::const_new(), OnceCell::const_new()];
+static TIGHT: Stacks = [OnceCell::const_new(), OnceCell::const_new()];
+
+/// One for each profile.
+type Stacks = [OnceCell<Stack>; 2];
+
+fn cell(stacks: &'static Stacks, profile: Profile) -> &'static OnceCell<Stack> {
+    match profile {
+        Profile::Tunnel => &stacks[0],
+        Profile::Internal => &stacks[1],
+    }
+}
+
+async fn kafka() -> &'static Kafka {
+    let kafka = Kafka::shared().await.unwrap();
+    // What all tests share outlives a failed one, and its folders do not outlive the process: tell of the logs now.
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let told_before = panic::take_hook();
+        panic::set_hook(Box::new(move |panic| {
+            told_before(panic);
+            tell(kafka);
+        }));
+    });
+    kafka
+}
+
+#[expect(clippy::print_stderr, reason = "a failed test's last words")]
+fn tell(kafka: &Kafka) {
+    let stacks = SHARED.iter().chain(&TIGHT).filter_map(OnceCell::get);
+    let gateways = stacks.flat_map(|stack| [&stack.bridge.process, &stack.envoy.process]);
+    for process in gateways.chain([&kafka.process]) {
+        eprintln!("--- the end of {}\n{}", process.log().display(), process.log_tail());
+    }
 }
 
 /// A gateway of a test's own, with `settings` in front of the bridge's cluster and `properties` in it.
