@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::stack::{Setup, Stack};
 use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, timeout};
 
@@ -14,6 +15,7 @@ use crate::upgrade::Upgrade;
 in_both_profiles! {
     an_upgrade_is_refused_with_503_while_the_bridge_is_down_and_works_once_it_is_back
     every_connection_ends_at_once_when_the_bridge_is_killed_and_new_ones_work_once_it_is_back
+    a_bridge_that_hangs_is_given_up_after_one_keep_alive_and_found_again_when_it_goes_on
 }
 
 async fn an_upgrade_is_refused_with_503_while_the_bridge_is_down_and_works_once_it_is_back(profile: Profile) {
@@ -61,5 +63,28 @@ async fn every_connection_ends_at_once_when_the_bridge_is_killed_and_new_ones_wo
     // It stays: nothing of the old sessions reaches it.
     let sequence = new.send(ping()).await;
     assert_eq!(new.receive().await.0, sequence);
+    assert_filter_survived(&stack).await;
+}
+
+/// With a keep-alive of a second's interval and a second's patience, where the committed one has 30 s and 10 s.
+async fn a_bridge_that_hangs_is_given_up_after_one_keep_alive_and_found_again_when_it_goes_on(
+    profile: Profile,
+) {
+    let keepalive = |interval, timeout| format!("{{interval: {interval}s, timeout: {timeout}s}}");
+    let envoy_edits = vec![(keepalive(30, 10), keepalive(1, 1))];
+    let setup = Setup { envoy_edits, ..Setup::new(profile, "127.0.0.1:9") };
+    let mut stack = Stack::start(setup).await.unwrap();
+    let mut open = Socket::open(&stack).await;
+    open.ping().await;
+    stack.bridge.process.freeze();
+    // Up to an interval, the patience, and what Envoy's delayed close and a busy machine take.
+    let end =
+        timeout(Duration::from_secs(5), open.listen()).await.expect("the end of the session within 5 s");
+    assert!(matches!(end, None | Some(Err(_))), "{end:?}");
+    let refused = timeout(Duration::from_secs(5), Upgrade::ask(&stack)).await.expect("a refusal within 5 s");
+    assert_eq!(refused.status, 503, "{}", refused.headers);
+    assert!(refused.headers.contains("\r\nretry-after: 1\r\n"), "{}", refused.headers);
+    stack.bridge.process.thaw();
+    Socket::open(&stack).await.ping().await;
     assert_filter_survived(&stack).await;
 }

@@ -11,11 +11,12 @@ use sluicegate_tests::stack::Stack;
 use tokio::time::Instant;
 
 use crate::socket::{Socket, fetch, list_offset};
-use crate::stacks::{assert_filter_survived, becomes, mortal_kafka, ready};
+use crate::stacks::{assert_filter_survived, becomes, kafka_connections, mortal_kafka, ready};
 
 in_both_profiles! {
     while_kafka_is_down_commands_fail_at_once_and_sessions_go_on_when_it_is_back
     while_kafka_hangs_commands_fail_in_time_and_sessions_go_on_when_it_is_back
+    a_fetch_that_waits_for_records_fails_at_once_when_kafka_dies
 }
 
 /// How long a broker that refuses connections may take a command: no wait is of use, but the machine may be busy.
@@ -79,6 +80,34 @@ async fn while_kafka_hangs_commands_fail_in_time_and_sessions_go_on_when_it_is_b
     assert_reads(&mut old, &topic).await;
     assert_reads(&mut new, &topic).await;
     assert_filter_survived(&stack).await;
+}
+
+async fn a_fetch_that_waits_for_records_fails_at_once_when_kafka_dies(profile: Profile) {
+    let mut kafka = mortal_kafka().await;
+    let topic = topic(&kafka).await;
+    let mut stack = ready(profile, &kafka, "[read]\nwait_ms = 30000\n").await;
+    let mut socket = Socket::open(&stack).await;
+    let idle = kafka_connections(&stack, &kafka);
+    let waiting = socket.send(fetch(&topic, 1)).await;
+    let waits = async || !kafka_connections(&stack, &kafka).is_subset(&idle);
+    becomes("a connection that waits", true, Duration::from_secs(10), waits).await;
+    kafka.process.kill();
+    let killed = Instant::now();
+    let (sequence, resp) = socket.receive().await;
+    assert_eq!(sequence, waiting);
+    let Resp::ErrorResp(error) = resp else { panic!("{resp:?} from a Kafka that died") };
+    assert!(error.retriable, "{error:?}");
+    assert!(killed.elapsed() < REFUSED_WITHIN, "{error:?} came after {:?}", killed.elapsed());
+
+    // Asked again when Kafka is back, it gets what is written meanwhile.
+    kafka.up().await.unwrap();
+    stack.ready_within(BACK_WITHIN).await.unwrap();
+    let waiting = socket.send(fetch(&topic, 1)).await;
+    kafka.produce(&topic, 0, &[Record::of("next")], Write::default()).await.unwrap();
+    let (sequence, resp) = socket.receive().await;
+    assert_eq!(sequence, waiting);
+    let Resp::KafkaFetchResp(read) = resp else { panic!("{resp:?} instead of messages") };
+    assert_eq!(read.messages.iter().map(|message| &message.value[..]).collect::<Vec<_>>(), [b"next"]);
 }
 
 /// A topic of one record.

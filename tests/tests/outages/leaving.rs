@@ -1,8 +1,5 @@
 //! A client goes without a close frame: the bridge notices within a second and releases what its session held.
 
-use std::collections::HashSet;
-use std::fs;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use sluicegate_tests::envoy::Profile;
@@ -13,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::socket::{Socket, fetch};
-use crate::stacks::{assert_filter_survived, becomes, ended, ready, sessions};
+use crate::stacks::{assert_filter_survived, becomes, ended, kafka_connections, ready, sessions};
 use crate::upgrade::{Upgrade, frame};
 
 in_both_profiles! {
@@ -30,14 +27,14 @@ async fn however_a_client_leaves_the_bridge_notices_and_cancels_what_it_waited_f
     let topic = kafka.topic("leaving", 1, &[]).await.unwrap();
     let stack = ready(profile, kafka, WAIT).await;
     let mut witness = Socket::open(&stack).await;
-    let idle = kafka_connections(&stack, kafka.address());
+    let idle = kafka_connections(&stack, kafka);
     for (what, leave) in [("close", Leave::Close), ("reset", Leave::Reset), ("half-close", Leave::HalfClose)]
     {
         let mut stream = Upgrade::open(&stack).await;
         let fetch = frame(1, fetch(&topic, 0));
         stream.write_all(&fetch).await.unwrap();
         // Its fetch waits at the broker, on a connection of its own.
-        let busy = || async { kafka_connections(&stack, kafka.address()).difference(&idle).count() > 0 };
+        let busy = || async { kafka_connections(&stack, kafka).difference(&idle).count() > 0 };
         becomes(what, true, Duration::from_secs(10), busy).await;
         assert_eq!(sessions(&stack).await, 2.0, "{what}");
         let left = ended(&stack, "left").await;
@@ -108,19 +105,4 @@ impl Leave {
             }
         }
     }
-}
-
-/// The bridge's connections to Kafka, by the kernel's account: proc(5), `/proc/PID/net/tcp` and `/proc/PID/fd`.
-fn kafka_connections(stack: &Stack, kafka: SocketAddr) -> HashSet<String> {
-    let process = format!("/proc/{}", stack.bridge.process.id());
-    let table = fs::read_to_string(format!("{process}/net/tcp")).unwrap();
-    let remote = format!(":{:04X}", kafka.port());
-    let established = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-    let inodes: HashSet<String> = established
-        .filter(|fields| fields.len() > 9 && fields[2].ends_with(&remote) && fields[3] == "01")
-        .map(|fields| format!("socket:[{}]", fields[9]))
-        .collect();
-    let files = fs::read_dir(format!("{process}/fd")).unwrap();
-    let open = files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
-    open.map(|link| link.to_string_lossy().into_owned()).filter(|link| inodes.contains(link)).collect()
 }

@@ -1,4 +1,4 @@
-//! A client that is frozen, beside one that is merely silent.
+//! A client that is frozen, one that is merely silent, and one that asks and does not listen.
 
 use std::process::Command;
 use std::time::Duration;
@@ -7,13 +7,16 @@ use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::kafka::{Kafka, Record, Write};
 use sluicegate_tests::process::Process;
 use sluicegate_tests::tools;
+use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 
-use crate::socket::Socket;
+use crate::socket::{Socket, fetch};
 use crate::stacks::{assert_filter_survived, becomes, ended, ready, sessions};
+use crate::upgrade::{Upgrade, frame};
 
 in_both_profiles! {
     a_frozen_client_is_closed_after_two_unanswered_pings_and_a_silent_one_stays
+    a_client_that_takes_no_answers_is_given_up_by_bridge_and_envoy
 }
 
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -54,5 +57,25 @@ async fn a_frozen_client_is_closed_after_two_unanswered_pings_and_a_silent_one_s
     let status = client.wait(Duration::from_secs(10)).await.unwrap();
     assert_eq!(status.code(), Some(3), "{}", client.log_tail());
     listening.await.unwrap().ping().await;
+    assert_filter_survived(&stack).await;
+}
+
+/// A ping would only queue behind what it does not take.
+async fn a_client_that_takes_no_answers_is_given_up_by_bridge_and_envoy(profile: Profile) {
+    let kafka = Kafka::shared().await.unwrap();
+    let topic = kafka.topic("untaken", 1, &[]).await.unwrap();
+    kafka.produce(&topic, 0, &[Record::of(vec![7; 200_000])], Write::default()).await.unwrap();
+    let stack = ready(profile, kafka, "[session]\nping_interval_ms = 500\n").await;
+    let mut stream = Upgrade::open(&stack).await;
+    let fetches: Vec<u8> = (1..=200).flat_map(|sequence| frame(sequence, fetch(&topic, 0))).collect();
+    stream.write_all(&fetches).await.unwrap();
+    let within = INTERVAL * 3 + Duration::from_secs(10);
+    becomes("sessions that stalled", 1.0, within, async || ended(&stack, "stalled").await).await;
+    let open = async || {
+        let stats = stack.envoy.stats("gateway.downstream_cx_upgrades_active|sessions_open").await.unwrap();
+        assert_eq!(stats.len(), 2, "{stats:?}");
+        stats.into_values().sum::<u64>()
+    };
+    becomes("what Envoy has open", 0, Duration::from_secs(5), open).await;
     assert_filter_survived(&stack).await;
 }

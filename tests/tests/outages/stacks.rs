@@ -1,5 +1,7 @@
 //! What tests break: a gateway and a Kafka that one test at a time has for itself, and puts up again when it takes them.
 
+use std::collections::HashSet;
+use std::fs;
 use std::time::Duration;
 
 use sluicegate_tests::envoy::Profile;
@@ -50,6 +52,21 @@ pub(crate) async fn ended(stack: &Stack, reason: &str) -> f64 {
     samples.iter().filter(|(name, _)| name.contains(&label)).map(|(_, value)| value).sum()
 }
 
+/// The bridge's connections to Kafka, by the kernel's account: proc(5), `/proc/PID/net/tcp` and `/proc/PID/fd`.
+pub(crate) fn kafka_connections(stack: &Stack, kafka: &Kafka) -> HashSet<String> {
+    let process = format!("/proc/{}", stack.bridge.process.id());
+    let table = fs::read_to_string(format!("{process}/net/tcp")).unwrap();
+    let remote = format!(":{:04X}", kafka.address().port());
+    let established = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let inodes: HashSet<String> = established
+        .filter(|fields| fields.len() > 9 && fields[2].ends_with(&remote) && fields[3] == "01")
+        .map(|fields| format!("socket:[{}]", fields[9]))
+        .collect();
+    let files = fs::read_dir(format!("{process}/fd")).unwrap();
+    let open = files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
+    open.map(|link| link.to_string_lossy().into_owned()).filter(|link| inodes.contains(link)).collect()
+}
+
 async fn sum(stack: &Stack, prefix: &str) -> f64 {
     stack.bridge.metrics(prefix).await.unwrap().iter().map(|(_, value)| value).sum()
 }
@@ -85,6 +102,6 @@ pub(crate) async fn assert_filter_survived(stack: &Stack) {
     assert!(reloads.values().all(|count| *count == 0), "{reloads:?}");
     let crashes = stack.envoy.stats("wasm.*crash").await.unwrap();
     assert!(crashes.values().all(|count| *count == 0), "{crashes:?}");
-    let log = std::fs::read_to_string(stack.envoy.process.log()).unwrap();
+    let log = fs::read_to_string(stack.envoy.process.log()).unwrap();
     assert!(!log.contains("Function: proxy_on_") && !log.contains("panicked"), "{log}");
 }
