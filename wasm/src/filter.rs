@@ -33,7 +33,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// The stream is over for us: it is reset unless it has ended by itself in [`CLOSE_TIMEOUT`].
+    /// The stream is over for us: it is reset unless it has ended by itself in [`CLOSE_TICKS`].
     pub(crate) fn closing(&self, context_id: u32) {
         self.closing.add(context_id);
     }
@@ -41,36 +41,41 @@ impl Shared {
 
 /// Streams that have to end soon, oldest first.
 ///
-/// A cell that is emptied while it is worked on: a host call may enter the filter again.
+/// Their time is counted in ticks: a worker that is so busy that its ticks come late has not heard the bridge either.
 #[derive(Default)]
-struct Closing(Cell<Vec<Overdue>>);
+struct Closing {
+    ticks: Cell<u64>,
+    /// Emptied while it is worked on: a host call may enter the filter again.
+    streams: Cell<Vec<Overdue>>,
+}
 
 struct Overdue {
     context_id: u32,
-    /// Nanoseconds since 1970-01-01T00:00:00Z.
+    /// The tick at which it is reset.
     deadline: u64,
 }
 
 impl Closing {
     fn add(&self, context_id: u32) {
-        let deadline = host::now().unwrap_or(0).saturating_add(CLOSE_TIMEOUT);
-        let mut streams = self.0.take();
+        let deadline = self.ticks.get().saturating_add(CLOSE_TICKS);
+        let mut streams = self.streams.take();
         streams.push(Overdue { context_id, deadline });
-        self.0.set(streams);
+        self.streams.set(streams);
     }
 
-    fn reset_overdue(&self) {
-        let now = host::now().unwrap_or(u64::MAX);
+    fn tick(&self) {
+        let now = self.ticks.get().saturating_add(1);
+        self.ticks.set(now);
         let (overdue, mut waiting): (Vec<_>, Vec<_>) =
-            self.0.take().into_iter().partition(|stream| stream.deadline <= now);
+            self.streams.take().into_iter().partition(|stream| stream.deadline <= now);
         for stream in overdue {
             // A stream that has ended in the meantime cannot be entered.
             if host::enter_stream(stream.context_id).is_ok() && host::reset_stream().is_err() {
                 waiting.push(stream);
             }
         }
-        waiting.append(&mut self.0.take());
-        self.0.set(waiting);
+        waiting.append(&mut self.streams.take());
+        self.streams.set(waiting);
     }
 }
 
@@ -110,7 +115,7 @@ impl RootContext for Filter {
 
     fn on_tick(&mut self) {
         if let Some(shared) = &self.shared {
-            shared.closing.reset_overdue();
+            shared.closing.tick();
         }
     }
 
@@ -123,8 +128,9 @@ impl RootContext for Filter {
     }
 }
 
-/// How long the bridge has to end a session, in nanoseconds: long enough for answers under way, short for a client that waits.
-const CLOSE_TIMEOUT: u64 = 2_000_000_000;
+/// How many ticks the bridge has to end a session, the one under way included: 2 s to 2.5 s. Long enough for answers under
+/// way, short for a client that waits.
+const CLOSE_TICKS: u64 = 5;
 
 /// Milliseconds between two looks at overdue streams.
 const TICK: u32 = 500;

@@ -150,13 +150,6 @@ pub(crate) fn tick_every(milliseconds: u32) -> Result<(), Status> {
     check(unsafe { proxy_set_tick_period_milliseconds(milliseconds) })
 }
 
-/// Nanoseconds since 1970-01-01T00:00:00Z.
-pub(crate) fn now() -> Result<u64, Status> {
-    let mut nanoseconds = 0;
-    check(unsafe { proxy_get_current_time_nanoseconds(&mut nanoseconds) })?;
-    Ok(nanoseconds)
-}
-
 /// Defines a metric; the same name gives the same id.
 pub(crate) fn define_metric(kind: Metric, name: &str) -> Result<u32, Status> {
     let mut id = 0;
@@ -262,7 +255,6 @@ unsafe extern "C" {
     fn proxy_close_stream(stream: u32) -> u32;
     fn proxy_set_effective_context(context_id: u32) -> u32;
     fn proxy_set_tick_period_milliseconds(milliseconds: u32) -> u32;
-    fn proxy_get_current_time_nanoseconds(nanoseconds: *mut u64) -> u32;
     fn proxy_define_metric(kind: u32, name: *const u8, name_len: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, offset: i64) -> u32;
 }
