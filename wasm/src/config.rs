@@ -87,7 +87,13 @@ impl Config {
                 Profile::Tunnel
             }
         };
-        let gateway_secret = reader.header_value("gateway_secret").map(Secret);
+        let gateway_secret = reader.string("gateway_secret").map(Secret);
+        if gateway_secret.as_ref().is_some_and(|secret| !is_secret(secret.expose())) {
+            reader.mistake(
+                "gateway_secret",
+                "at least 16 visible ASCII characters are expected, as in the bridge",
+            );
+        }
         let max_message_bytes = reader.size("max_message_bytes", DEFAULT_MESSAGE_BYTES, MESSAGE_BYTES);
         let max_assembly_bytes = reader.size("max_assembly_bytes", DEFAULT_ASSEMBLY_BYTES, ASSEMBLY_BYTES);
         if max_assembly_bytes < max_message_bytes {
@@ -107,8 +113,11 @@ impl Route {
             reader.mistake("path", "a path such as \"/pubsub\" is expected");
             String::new()
         });
-        if !path.is_empty() && (!path.starts_with('/') || path.contains(['?', '#'])) {
-            reader.mistake("path", "a path that begins with \"/\" and has no query is expected");
+        if !path.is_empty() && !is_path(&path) {
+            reader.mistake(
+                "path",
+                "a path that begins with \"/\", in visible ASCII and without a query, is expected",
+            );
         }
         if path.starts_with(SERVICE_PATH_PREFIX) {
             reader.mistake(
@@ -116,7 +125,13 @@ impl Route {
                 &format!("no path under {SERVICE_PATH_PREFIX} is expected: it is the bridge's own"),
             );
         }
-        let cluster = reader.header_value("cluster").unwrap_or_else(|| DEFAULT_CLUSTER.to_owned());
+        let cluster = reader.string("cluster").unwrap_or_else(|| DEFAULT_CLUSTER.to_owned());
+        if !is_cluster(&cluster) {
+            reader.mistake(
+                "cluster",
+                "1 to 100 letters, digits, '.', '_' and '-' are expected, as in the bridge",
+            );
+        }
         let origins = reader.strings("origins");
         if origins.iter().flatten().any(|origin| !is_origin(origin)) {
             reader.mistake(
@@ -153,14 +168,6 @@ impl Reader {
                 None
             }
         }
-    }
-
-    fn header_value(&mut self, key: &str) -> Option<String> {
-        let text = self.string(key)?;
-        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            self.mistake(key, "visible ASCII without spaces is expected: it travels in a header");
-        }
-        Some(text)
     }
 
     fn strings(&mut self, key: &str) -> Option<Vec<String>> {
@@ -217,6 +224,22 @@ impl Reader {
             self.mistake(key, "unknown key");
         }
     }
+}
+
+/// The bridge asks for as much.
+fn is_secret(text: &str) -> bool {
+    text.len() >= 16 && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// As it stands in a request, behind its normalization (RFC 3986, section 3.3).
+fn is_path(text: &str) -> bool {
+    text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#".contains(&byte))
+}
+
+/// The bridge allows no other names.
+fn is_cluster(name: &str) -> bool {
+    let is_name_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (1..=100).contains(&name.len()) && name.bytes().all(is_name_byte)
 }
 
 /// RFC 6454, section 6.2: scheme, "://" and authority, as browsers send it.

@@ -13,11 +13,11 @@ async fn envoy_refuses_to_start_and_its_log_names_every_mistake(profile: Profile
     let said = refusal(profile, &format!("{keys}, {routes}")).await;
     for mistake in [
         "max_message_bytes: a number of bytes from 1024 to 16777216 is expected",
-        "routes[0].path: a path that begins with \"/\" and has no query is expected",
+        "routes[0].path: a path that begins with \"/\", in visible ASCII and without a query, is expected",
         "routes[0].cluster: a string that is not empty is expected",
         "routes[1].origins: an array of strings is expected",
         "rotes: unknown key",
-        "gateway_secret: visible ASCII without spaces is expected: it travels in a header",
+        "gateway_secret: at least 16 visible ASCII characters are expected, as in the bridge",
     ] {
         assert!(
             said.contains(&format!("sluicegate: bad configuration: {mistake}")),

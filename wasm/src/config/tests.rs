@@ -25,13 +25,13 @@ fn the_smallest_configuration_has_the_documented_defaults() {
 #[test]
 fn every_setting_is_read() {
     let config = Config::parse(
-        br#"{"profile":"internal","gateway_secret":"s3cret","max_message_bytes":4096,"max_assembly_bytes":8192,
+        br#"{"profile":"internal","gateway_secret":"s3cret-of-the-gateway","max_message_bytes":4096,"max_assembly_bytes":8192,
             "routes":[{"path":"/a","cluster":"east","origins":["https://app.example:8443"],"subprotocols":["v1"]},
                       {"path":"/b"}]}"#,
     )
     .unwrap();
     assert_eq!(config.profile, Profile::Internal);
-    assert_eq!(config.gateway_secret.as_ref().map(Secret::expose), Some("s3cret"));
+    assert_eq!(config.gateway_secret.as_ref().map(Secret::expose), Some("s3cret-of-the-gateway"));
     assert_eq!((config.max_message_bytes, config.max_assembly_bytes), (4096, 8192));
     assert_eq!(config.routes[0].cluster, "east");
     assert_eq!(
@@ -62,16 +62,16 @@ fn all_mistakes_are_told_at_once_each_with_its_key() {
                       {"path":"/sluicegate.v1.Bridge/Session"},{"path":"/x"},{"path":"/x","subprotocols":["a b"]}]}"#,
         &[
             "profile: \"tunnel\" or \"internal\" is expected",
-            "gateway_secret: visible ASCII without spaces is expected: it travels in a header",
+            "gateway_secret: at least 16 visible ASCII characters are expected, as in the bridge",
             "max_message_bytes: a number of bytes from 1024 to 16777216 is expected",
             "max_assembly_bytes: a number of bytes from 1024 to 536870912 is expected",
-            "routes[0].path: a path that begins with \"/\" and has no query is expected",
-            "routes[0].cluster: visible ASCII without spaces is expected: it travels in a header",
+            "routes[0].path: a path that begins with \"/\", in visible ASCII and without a query, is expected",
+            "routes[0].cluster: 1 to 100 letters, digits, '.', '_' and '-' are expected, as in the bridge",
             "routes[1].path: a path such as \"/pubsub\" is expected",
             "routes[1].cluster: a string that is not empty is expected",
             "routes[1].origins: an array of strings is expected",
             "routes[1].subprotocols: an array of strings is expected",
-            "routes[2].path: a path that begins with \"/\" and has no query is expected",
+            "routes[2].path: a path that begins with \"/\", in visible ASCII and without a query, is expected",
             "routes[2].origins: origins such as \"https://app.example\" are expected: scheme, host and port alone",
             "routes[2].port: unknown key",
             "routes[3]: an object is expected",

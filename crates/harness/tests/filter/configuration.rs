@@ -34,7 +34,7 @@ fn every_mistake_is_named_with_its_key() {
         &[
             "profile: \"tunnel\" or \"internal\" is expected",
             "max_message_bytes: a number of bytes from 1024 to 16777216 is expected",
-            "routes[0].path: a path that begins with \"/\" and has no query is expected",
+            "routes[0].path: a path that begins with \"/\", in visible ASCII and without a query, is expected",
             "routes[0].cluster: a string that is not empty is expected",
             "routes[0].orgins: unknown key",
             "routs: unknown key",
@@ -60,7 +60,7 @@ fn a_configuration_that_is_no_object_of_routes_is_refused() {
 fn a_secret_that_could_end_a_header_is_refused_and_not_shown() {
     refused(
         r#"{"gateway_secret": "a\r\nb", "routes": [{"path": "/a"}]}"#,
-        &["gateway_secret: visible ASCII without spaces is expected: it travels in a header"],
+        &["gateway_secret: at least 16 visible ASCII characters are expected, as in the bridge"],
     );
 }
 

@@ -27,7 +27,7 @@ impl Profile {
     pub(crate) fn start_with(self, more: &str) -> Vm {
         let profile = format!("{self:?}").to_lowercase();
         let configuration = format!(
-            r#"{{"profile": "{profile}", "gateway_secret": "s3cret", "routes": [
+            r#"{{"profile": "{profile}", "gateway_secret": "s3cret-of-the-gateway", "routes": [
                 {{"path": "/pubsub", "cluster": "orders",
                   "origins": ["https://app.example"], "subprotocols": ["pubsub.v2", "pubsub"]}},
                 {{"path": "/open"}}]{more}}}"#
