@@ -1,11 +1,13 @@
 //! The command line.
 
+use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand, value_parser};
+use clap::{Parser, Subcommand};
 use sluicegate_client::At;
 
 use crate::position::{self, Position};
+use crate::stderr::{printable, say};
 use crate::template::{self, Template};
 
 /// Kafka through a Sluicegate gateway.
@@ -13,6 +15,7 @@ use crate::template::{self, Template};
 /// Payload goes to standard output, everything else to standard error.
 #[derive(Debug, Parser)]
 #[command(name = "sluicegate", version, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(arg_required_else_help = false)]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) gateway: Gateway,
@@ -38,7 +41,8 @@ pub(crate) struct Gateway {
     #[arg(short = 'H', long = "header", global = true, value_name = "NAME: VALUE", value_parser = header)]
     pub(crate) headers: Vec<Header>,
     /// Longest wait for the connection and for each answer
-    #[arg(long, global = true, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    #[arg(long, global = true, value_name = "SECONDS", default_value = "30", allow_negative_numbers = true,
+        value_parser = seconds)]
     pub(crate) timeout: Duration,
     /// Say nothing on standard error but errors
     #[arg(short, long, global = true)]
@@ -62,10 +66,11 @@ pub(crate) enum Command {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Ping {
     /// Pings to send; without it, until Ctrl-C
-    #[arg(short, long, value_parser = value_parser!(u64).range(1..))]
+    #[arg(short, long, allow_negative_numbers = true, value_parser = count)]
     pub(crate) count: Option<u64>,
     /// From one ping to the next
-    #[arg(short, long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
+    #[arg(short, long, value_name = "SECONDS", default_value = "1", allow_negative_numbers = true,
+        value_parser = seconds)]
     pub(crate) interval: Duration,
 }
 
@@ -79,7 +84,7 @@ pub(crate) struct ListOffsets {
     #[arg(value_parser = topic)]
     pub(crate) topic: String,
     /// Partition; without it 0, 1, 2, … up to the first that does not exist (the protocol lists no partitions)
-    #[arg(short, long, value_parser = value_parser!(i32).range(0..))]
+    #[arg(short, long, allow_negative_numbers = true, value_parser = partition)]
     pub(crate) partition: Option<i32>,
     /// earliest, latest, milliseconds since 1970 or an RFC 3339 time
     #[arg(long, value_name = "WHEN", default_value = "latest", allow_negative_numbers = true,
@@ -100,7 +105,7 @@ pub(crate) struct Fetch {
     #[arg(value_parser = topic)]
     pub(crate) topic: String,
     /// Its number, from 0
-    #[arg(short, long, value_parser = value_parser!(i32).range(0..))]
+    #[arg(short, long, allow_negative_numbers = true, value_parser = partition)]
     pub(crate) partition: i32,
     /// First offset: a number, earliest (beginning), latest (end), -N (the last N), s@TIME (at a time as for
     /// list-offsets)
@@ -114,7 +119,7 @@ pub(crate) struct Fetch {
     )]
     pub(crate) from: Position,
     /// Exit after this many messages
-    #[arg(short, long, value_parser = value_parser!(u64).range(1..))]
+    #[arg(short, long, allow_negative_numbers = true, value_parser = count)]
     pub(crate) count: Option<u64>,
     /// Wait for new messages at the log end
     #[arg(long)]
@@ -139,8 +144,36 @@ pub(crate) struct Fetch {
 /// Bytes with their escapes resolved; an alias, because clap takes a bare `Vec` for a repeated option.
 pub(crate) type Delimiter = std::sync::Arc<[u8]>;
 
+/// What the user asked for, or the exit after help or one line on what is wrong.
+pub(crate) fn parse() -> Result<Args, ExitCode> {
+    Args::try_parse().map_err(|error| {
+        if error.use_stderr() {
+            say(format_args!("sluicegate: {} (see sluicegate --help)", sentence(&error)));
+            ExitCode::from(2)
+        } else {
+            let _ = error.print();
+            ExitCode::SUCCESS
+        }
+    })
+}
+
+/// Of clap's paragraphs the first: the others are tips and the usage.
+fn sentence(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let lines: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    printable(lines.join(" ").trim_start_matches("error: "))
+}
+
 fn topic(text: &str) -> Result<String, &'static str> {
     if text.is_empty() { Err("a topic has a name") } else { Ok(text.to_owned()) }
+}
+
+fn partition(text: &str) -> Result<i32, &'static str> {
+    text.parse().ok().filter(|&number| number >= 0).ok_or("expected a partition's number, 0 to 2147483647")
+}
+
+fn count(text: &str) -> Result<u64, &'static str> {
+    text.parse().ok().filter(|&number| number > 0).ok_or("expected a number, at least 1")
 }
 
 fn header(text: &str) -> Result<Header, &'static str> {

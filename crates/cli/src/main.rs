@@ -23,7 +23,6 @@ mod template;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser as _;
 use sluicegate_client::Client;
 use tokio::time::timeout;
 
@@ -33,7 +32,10 @@ use crate::interrupt::Interrupt;
 use crate::stdout::Stdout;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = match args::parse() {
+        Ok(args) => args,
+        Err(exit) => return exit,
+    };
     let outcome =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Start).and_then(
             |runtime| {
