@@ -112,10 +112,19 @@ pub struct Read {
 /// Something in the configuration that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Dotted, or the environment variable's name, or the file's. Empty where the whole is meant.
-    pub key: String,
+    /// Where it is.
+    pub place: Place,
     /// What it is and what was expected. Never a secret.
     pub problem: String,
+}
+
+/// What a problem is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// A key of the file, dotted. Empty where the whole file is meant.
+    Key(String),
+    /// An environment variable.
+    Variable(String),
 }
 
 impl Config {
@@ -156,6 +165,10 @@ impl Config {
         if !self.listen.ip().is_loopback() && self.gateway_secret.is_none() && !mutual {
             let problem = "is not a loopback address: expected `gateway_secret` or `tls.client_ca` with it";
             problems.add("listen", format!("{} {problem}", self.listen));
+        }
+        if self.admin_listen == self.listen && self.listen.port() != 0 {
+            let problem = format!("is {}, which `listen` is too: expected another port", self.listen);
+            problems.add("admin_listen", problem);
         }
         let Limits { stream_window_bytes, connection_window_bytes, max_streams, .. } = self.limits;
         let needed = u64::from(stream_window_bytes).saturating_mul(max_streams.into());
@@ -217,10 +230,30 @@ fn read(mut table: Section, problems: &mut Problems) -> Read {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.key.is_empty() {
-            write!(f, "{}: ", self.key)?;
+        let (Place::Key(name) | Place::Variable(name)) = &self.place;
+        if !name.is_empty() {
+            write!(f, "{name}: ")?;
         }
         f.write_str(&self.problem)
+    }
+}
+
+impl Place {
+    fn into_name(self) -> String {
+        let (Self::Key(name) | Self::Variable(name)) = self;
+        name
+    }
+}
+
+impl From<String> for Place {
+    fn from(key: String) -> Self {
+        Self::Key(key)
+    }
+}
+
+impl From<&str> for Place {
+    fn from(key: &str) -> Self {
+        Self::Key(key.to_owned())
     }
 }
 

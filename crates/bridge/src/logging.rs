@@ -2,20 +2,37 @@
 
 use tracing_subscriber::EnvFilter;
 
-use crate::config::LogFormat;
+use crate::config::{LogFormat, Place, Problem};
 
-/// Starts logging for the whole process. `filter` is what `RUST_LOG` says; without it, `info`.
+/// Which lines are written.
+#[derive(Debug)]
+pub struct Filter(EnvFilter);
+
+impl Filter {
+    /// What `RUST_LOG` says; without it, `info`.
+    ///
+    /// # Errors
+    /// The variable cannot be read.
+    pub fn from_environment() -> Result<Self, Problem> {
+        let problem = |problem| Problem { place: Place::Variable(VARIABLE.to_owned()), problem };
+        let text = match std::env::var_os(VARIABLE) {
+            None => "info".to_owned(),
+            Some(text) => text.into_string().map_err(|_| problem("is not UTF-8".to_owned()))?,
+        };
+        EnvFilter::try_new(text).map(Self).map_err(|error| problem(error.to_string()))
+    }
+}
+
+/// Starts logging for the whole process.
 ///
 /// # Errors
-/// `filter` cannot be read, or logging has been started before.
-pub fn start(
-    format: LogFormat,
-    filter: Option<&str>,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let filter = EnvFilter::try_new(filter.unwrap_or("info"))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+/// Logging has been started before.
+pub fn start(format: LogFormat, filter: Filter) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let builder = tracing_subscriber::fmt().with_env_filter(filter.0).with_writer(std::io::stderr);
     match format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().try_init(),
     }
 }
+
+const VARIABLE: &str = "RUST_LOG";

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
-use sluicegate_bridge::config::{Config, Problem};
-use sluicegate_bridge::{Bridge, logging};
+use sluicegate_bridge::Bridge;
+use sluicegate_bridge::config::{Config, Place, Problem};
+use sluicegate_bridge::logging::{self, Filter};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Answers Sluicegate's gateways from Kafka.
@@ -16,25 +17,23 @@ struct Arguments {
     /// The configuration, in TOML; SLUICEGATE_… variables override it.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Checks the configuration and exits: 0 when it can be used, 2 when it cannot.
+    /// Checks the configuration and RUST_LOG, and exits: 0 when they can be used, 2 when they cannot.
     #[arg(long)]
     check: bool,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let config = match load(arguments.config.as_deref()) {
-        Ok(config) => config,
-        Err(problems) => {
-            return fail(2, problems.iter().map(Problem::to_string));
-        }
+    let path = arguments.config.as_deref();
+    let (config, filter) = match load(path) {
+        Ok(loaded) => loaded,
+        Err(problems) => return fail(2, problems.iter().map(|problem| line(path, problem))),
     };
     if arguments.check {
         return ExitCode::SUCCESS;
     }
-    let filter = std::env::var("RUST_LOG").ok();
-    if let Err(error) = logging::start(config.log_format, filter.as_deref()) {
-        return fail(2, std::iter::once(format!("RUST_LOG: {error}")));
+    if let Err(error) = logging::start(config.log_format, filter) {
+        return fail(1, std::iter::once(format!("failed to start logging: {error}")));
     }
     match run(config) {
         Ok(()) => ExitCode::SUCCESS,
@@ -66,13 +65,26 @@ fn signals() -> std::io::Result<(tokio::signal::unix::Signal, tokio::signal::uni
     Ok((signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?))
 }
 
-fn load(path: Option<&Path>) -> Result<Config, Vec<Problem>> {
-    let text = match path {
-        None => String::new(),
-        Some(path) => std::fs::read_to_string(path)
-            .map_err(|error| vec![Problem { key: path.display().to_string(), problem: error.to_string() }])?,
-    };
-    Config::load(&text, std::env::vars_os())
+fn load(path: Option<&Path>) -> Result<(Config, Filter), Vec<Problem>> {
+    let whole =
+        |error: std::io::Error| Problem { place: Place::Key(String::new()), problem: error.to_string() };
+    let text = path.map(std::fs::read_to_string).transpose().map_err(|error| vec![whole(error)])?;
+    let config = Config::load(&text.unwrap_or_default(), std::env::vars_os());
+    match (config, Filter::from_environment()) {
+        (Ok(config), Ok(filter)) => Ok((config, filter)),
+        (config, filter) => {
+            let problems = config.err().unwrap_or_default();
+            Err(problems.into_iter().chain(filter.err()).collect())
+        }
+    }
+}
+
+/// A problem with the file that it is in.
+fn line(path: Option<&Path>, problem: &Problem) -> String {
+    match (path, &problem.place) {
+        (Some(path), Place::Key(_)) => format!("{}: {problem}", path.display()),
+        _ => problem.to_string(),
+    }
 }
 
 fn fail(code: u8, lines: impl Iterator<Item = String>) -> ExitCode {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::Place;
 use super::section::{Flat, Problems, Section};
 
 /// Every cluster. At least one is expected.
@@ -18,26 +19,31 @@ pub(super) fn all(
 }
 
 fn one(name: &str, table: Section, problems: &mut Problems) -> Option<sluicegate_reader::Config> {
+    let shown = format!("clusters.{}", name.escape_debug());
     if name.is_empty() || name.len() > MAX_NAME || !name.bytes().all(is_name_byte) {
         let expected = format!("expected a name of 1 to {MAX_NAME} letters, digits, '.', '_' and '-'");
-        problems.add(format!("clusters.{}", name.escape_debug()), expected);
-        return None;
+        problems.add(shown.clone(), expected);
     }
     let (overrides, given): (Vec<Flat>, Vec<Flat>) =
-        table.flat(problems).into_iter().partition(|f| f.overrides);
+        table.flat(problems).into_iter().partition(|f| f.variable.is_some());
     let mut properties = BTreeMap::new();
     for Flat { name: property, text, .. } in given {
         if properties.insert(property.clone(), text).is_some() {
-            problems.add(format!("clusters.{name}.{property}"), "is given twice");
+            problems.add(format!("{shown}.{property}"), "is given twice");
         }
     }
-    properties.extend(overrides.into_iter().map(|f| (f.name, f.text)));
+    let mut variables = BTreeMap::new();
+    for Flat { name: property, text, variable } in overrides {
+        variables.extend(variable.map(|variable| (property.clone(), Place::Variable(variable))));
+        properties.insert(property, text);
+    }
     let errors = match sluicegate_reader::Config::from_properties(&properties) {
         Ok(config) => return Some(config),
         Err(errors) => errors,
     };
     for error in errors {
-        problems.add(format!("clusters.{name}.{}", error.key), error.problem);
+        let place = variables.get(&error.key).cloned();
+        problems.add(place.unwrap_or_else(|| format!("{shown}.{}", error.key).into()), error.problem);
     }
     None
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use toml::Value;
 
 use super::tree::{Node, Tree};
-use super::{DEFAULT_HOST, Problem, Secret};
+use super::{DEFAULT_HOST, Place, Problem, Secret};
 
 /// A table that is being read.
 pub(super) struct Section {
@@ -21,21 +21,33 @@ pub(super) struct Section {
 pub(super) struct Flat {
     pub(super) name: String,
     pub(super) text: String,
-    /// From the environment.
-    pub(super) overrides: bool,
+    /// The environment variable that it is from.
+    pub(super) variable: Option<String>,
 }
 
 /// All problems found so far.
 #[derive(Debug, Default)]
-pub(super) struct Problems(Vec<Problem>);
+pub(super) struct Problems {
+    all: Vec<Problem>,
+    unreadable: bool,
+}
 
 impl Problems {
-    pub(super) fn add(&mut self, key: impl Into<String>, problem: impl Into<String>) {
-        self.0.push(Problem { key: key.into(), problem: problem.into() });
+    pub(super) fn add(&mut self, place: impl Into<Place>, problem: impl Into<String>) {
+        let place = place.into();
+        if !self.unreadable || matches!(place, Place::Variable(_)) {
+            self.all.push(Problem { place, problem: problem.into() });
+        }
+    }
+
+    /// The file has no keys that could be read. That they are missing is no further problem.
+    pub(super) fn add_unreadable(&mut self, problem: impl Into<String>) {
+        self.add("", problem);
+        self.unreadable = true;
     }
 
     pub(super) fn into_result<T>(self, value: T) -> Result<T, Vec<Problem>> {
-        if self.0.is_empty() { Ok(value) } else { Err(self.0) }
+        if self.all.is_empty() { Ok(value) } else { Err(self.all) }
     }
 }
 
@@ -79,8 +91,8 @@ impl Section {
                     flat.extend(below.into_iter().map(|f| Flat { name: format!("{key}.{}", f.name), ..f }));
                     continue;
                 }
-                Node::Variable { text, .. } => {
-                    flat.push(Flat { name: key, text, overrides: true });
+                Node::Variable { name: variable, text } => {
+                    flat.push(Flat { name: key, text, variable: Some(variable) });
                     continue;
                 }
                 Node::Value(Value::String(text)) => text,
@@ -94,7 +106,7 @@ impl Section {
                     continue;
                 }
             };
-            flat.push(Flat { name: key, text, overrides: false });
+            flat.push(Flat { name: key, text, variable: None });
         }
         flat
     }
@@ -179,10 +191,11 @@ impl Section {
 
     /// A secret, or `{ file = "…" }` with one in it.
     pub(super) fn secret(&mut self, key: &str, problems: &mut Problems) -> Option<Secret> {
-        let shown = self.shown(key);
-        let read = match self.tree.remove(key)? {
+        let node = self.tree.remove(key)?;
+        let place = node.shown(self.shown(key));
+        let read = match node {
             Node::Table(tree) => {
-                let mut table = Section { prefix: format!("{shown}."), tree };
+                let mut table = Section { prefix: format!("{}.", self.shown(key)), tree };
                 let path = table.required_path("file", problems);
                 table.end(problems);
                 let path = path?;
@@ -195,7 +208,7 @@ impl Section {
                 None => Err("expected a string or { file = \"…\" }".to_owned()),
             },
         };
-        read.map_err(|problem| problems.add(shown, problem)).ok()
+        read.map_err(|problem| problems.add(place, problem)).ok()
     }
 
     /// What nobody took has no meaning.
@@ -210,7 +223,7 @@ impl Section {
     /// those.
     pub(super) fn end_root(mut self, problems: &mut Problems) -> Vec<String> {
         let others = self.tree.extract_if(.., |_, node| node.is_from_environment());
-        let names = others.map(|(key, node)| node.shown(key)).collect();
+        let names = others.map(|(key, node)| node.shown(key).into_name()).collect();
         self.end(problems);
         names
     }
@@ -245,15 +258,15 @@ impl Node {
     }
 
     /// Where it stands: under `key`, unless a variable put it there.
-    fn shown(&self, key: String) -> String {
+    fn shown(&self, key: String) -> Place {
         match self {
-            Self::Variable { name, .. } => name.clone(),
+            Self::Variable { name, .. } => Place::Variable(name.clone()),
             // Several variables may have made the table; the first names it.
             Self::Table(tree) => match tree.first_key_value() {
                 Some((_, below)) => below.shown(key),
-                None => key,
+                None => Place::Key(key),
             },
-            Self::Value(_) => key,
+            Self::Value(_) => Place::Key(key),
         }
     }
 

@@ -77,6 +77,7 @@ fn every_problem_is_told_at_once_with_its_key() {
         format!("SLUICEGATE_READ__WAIT_MS: is \"soon\", {expected} 0 to 30000"),
         "clusters.a.bootstrap.servers: ".to_owned(),
         "clusters.b c: expected a name of 1 to 100 letters, digits, '.', '_' and '-'".to_owned(),
+        "clusters.b c.bootstrap.servers: is required".to_owned(),
         "clusters.d.list: is of type array, expected a string, a number or a boolean".to_owned(),
         "clusters.d.bootstrap.servers: is given twice".to_owned(),
         "colour: is not a key of this configuration".to_owned(),
@@ -88,10 +89,38 @@ fn every_problem_is_told_at_once_with_its_key() {
 }
 
 #[test]
-fn a_file_that_is_no_toml_is_one_problem_among_others() {
-    let problems = load("listen = ", &[("SLUICEGATE_LOG_FORMAT", "xml")]).expect_err("problems");
-    assert!(problems[0].starts_with("not TOML: "), "{problems:?}");
-    assert_eq!(problems[1], "SLUICEGATE_LOG_FORMAT: is \"xml\", expected \"text\" or \"json\"");
+fn a_file_that_is_no_toml_is_one_line_with_its_place_beside_what_the_environment_has() {
+    let variables = [("SLUICEGATE_LOG_FORMAT", "xml"), ("SLUICEGATE_LISTEN", "0.0.0.0:7400")];
+    let log_format = "SLUICEGATE_LOG_FORMAT: is \"xml\", expected \"text\" or \"json\"";
+    for (text, place) in [
+        ("listen = ", "line 1, column 10"),
+        ("# ä\nlog_format = \"text\"\ngateway_secret = \"not to be told", "line 3, column "),
+        ("[clusters.default]\nclient.id = 1\nclient.id = 2\n", "line 3, column 8"),
+    ] {
+        let problems = load(text, &variables).expect_err("problems");
+        assert!(problems[0].starts_with(&format!("not TOML: {place}")), "{problems:?}");
+        assert!(!problems[0].contains("told") && problems[0].lines().count() == 1, "{problems:?}");
+        assert_eq!(problems[1..], [log_format], "{text}");
+    }
+}
+
+#[test]
+fn what_a_variable_says_is_told_under_its_name() {
+    let variables =
+        [("SLUICEGATE_CLUSTERS__DEFAULT__SOCKET_TIMEOUT_MS", "soon"), ("SLUICEGATE_GATEWAY_SECRET", "short")];
+    let problems = [
+        "SLUICEGATE_GATEWAY_SECRET: has 5 characters, expected at least 16",
+        "SLUICEGATE_CLUSTERS__DEFAULT__SOCKET_TIMEOUT_MS: expected 10 to 300000 milliseconds, got `soon`",
+    ];
+    check(CLUSTER, &variables, &problems);
+}
+
+#[test]
+fn one_address_serves_one_purpose() {
+    let problem = "admin_listen: is 127.0.0.1:7401, which `listen` is too: expected another port";
+    check(&format!("listen = \"127.0.0.1:7401\"\n{CLUSTER}"), &[], &[problem]);
+    let free = "listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n";
+    assert!(load(&format!("{free}{CLUSTER}"), &[]).is_ok());
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 
 use toml::Value;
 
+use super::Place;
 use super::section::Problems;
 
 /// A table's entries.
@@ -32,7 +33,7 @@ pub(super) fn read(
     let mut tree = match file.parse::<toml::Table>() {
         Ok(table) => from_toml(table),
         Err(error) => {
-            problems.add("", format!("not TOML: {}", error.to_string().trim_end()));
+            problems.add_unreadable(syntax(file, &error));
             Tree::new()
         }
     };
@@ -42,10 +43,21 @@ pub(super) fn read(
         let Some(key) = name.strip_prefix(PREFIX) else { continue };
         match text.into_string() {
             Ok(text) => insert(&mut tree, &path(key), Node::Variable { name, text }),
-            Err(_) => problems.add(name, "is not UTF-8"),
+            Err(_) => problems.add(Place::Variable(name), "is not UTF-8"),
         }
     }
     tree
+}
+
+/// One line, and nothing of the file's text: a secret may stand there.
+fn syntax(file: &str, error: &toml::de::Error) -> String {
+    let message = error.message().lines().collect::<Vec<_>>().join(", ");
+    let Some(before) = error.span().and_then(|span| file.get(..span.start)) else {
+        return format!("not TOML: {message}");
+    };
+    let line = before.matches('\n').count().saturating_add(1);
+    let column = before.chars().rev().take_while(|&c| c != '\n').count().saturating_add(1);
+    format!("not TOML: line {line}, column {column}: {message}")
 }
 
 fn from_toml(table: toml::Table) -> Tree {

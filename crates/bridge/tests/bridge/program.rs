@@ -42,11 +42,22 @@ async fn started(config: &NamedTempFile) -> (Child, String) {
 #[tokio::test]
 async fn a_bad_configuration_names_every_problem_and_exits_with_2() {
     let config = file("listen = 1\ncolour = 2\n");
-    let output = bridge(&config).output().await.unwrap();
-    assert_eq!(output.status.code(), Some(2));
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    let keys: Vec<&str> = stderr.lines().filter_map(|line| line.split(':').next()).collect();
-    assert_eq!(keys, ["listen", "clusters", "colour"], "{stderr}");
+    let variables = [("SLUICEGATE_READ__WAIT_MS", "soon"), ("RUST_LOG", "info=loud")];
+    for check in [&[][..], &["--check"]] {
+        let output = bridge(&config).args(check).envs(variables).output().await.unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        let path = format!("{}: ", config.path().display());
+        let keys: Vec<&str> =
+            stderr.lines().filter_map(|line| line.trim_start_matches(&path).split(':').next()).collect();
+        assert_eq!(
+            keys,
+            ["listen", "SLUICEGATE_READ__WAIT_MS", "clusters", "colour", "RUST_LOG"],
+            "{stderr}"
+        );
+        let in_file: Vec<bool> = stderr.lines().map(|line| line.starts_with(&path)).collect();
+        assert_eq!(in_file, [true, false, true, true, false], "{stderr}");
+    }
 }
 
 #[tokio::test]
@@ -54,7 +65,8 @@ async fn a_missing_file_is_named() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sluicegate-bridge"));
     let output = command.args(["--config", "/nowhere/bridge.toml"]).output().await.unwrap();
     assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8(output.stderr).unwrap().starts_with("/nowhere/bridge.toml: "));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.starts_with("/nowhere/bridge.toml: No such file"), "{stderr}");
 }
 
 #[tokio::test]
