@@ -1,5 +1,7 @@
 //! Log lines, to standard error.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{LogFormat, Place, Problem};
@@ -23,16 +25,26 @@ impl Filter {
     }
 }
 
-/// Starts logging for the whole process.
+/// Starts logging for the whole process. Lines that cannot be written are lost and do no other harm.
 ///
 /// # Errors
 /// Logging has been started before.
 pub fn start(format: LogFormat, filter: Filter) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let builder = tracing_subscriber::fmt().with_env_filter(filter.0).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter.0)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal() && !no_color())
+        // They would be told with `eprintln!`, which panics where standard error is closed or full.
+        .log_internal_errors(false);
     match format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().try_init(),
     }
+}
+
+/// The convention of <https://no-color.org>: set, and not empty.
+fn no_color() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
 const VARIABLE: &str = "RUST_LOG";

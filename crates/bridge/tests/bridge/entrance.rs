@@ -3,26 +3,20 @@
 use std::time::{Duration, Instant};
 
 use prost::Message;
-use sluicegate_protocol::control_resp::Control;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
-    Close, CmdKafkaFetch, CmdKafkaListOffset, ControlReq, ControlResp, PongResp, PubSubReq, PubSubResp,
-    control_req,
+    Close, CmdKafkaFetch, CmdKafkaListOffset, ControlReq, PongResp, PubSubReq, PubSubResp, control_req,
 };
 
 use sluicegate_bridge::Bridge;
 
 use crate::support::{
-    ENTRANCES, Entrance, Gateway, Refused, flood, framed, ping, sessions, start, start_before, start_with,
+    ENTRANCES, Entrance, Gateway, Refused, close, flood, framed, ping, sessions, start, start_before,
+    start_with,
 };
 
 const SECRET: &str = "correct-horse-battery-staple";
-
-fn close(code: u32, reason: &str) -> PubSubResp {
-    let close = Control::Close(Close { code, reason: reason.into() });
-    PubSubResp { sequence: 0, resp: Some(Resp::Control(ControlResp { control: Some(close) })) }
-}
 
 #[tokio::test]
 async fn a_session_answers_pings_and_echoes_the_close() {

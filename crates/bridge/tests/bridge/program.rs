@@ -1,12 +1,16 @@
-//! The program itself: its exit codes, its one line of output, its signals.
+//! The program itself: its exit codes, its one line of output, its log, its signals.
 
+use std::fs::File;
 use std::io::Write;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use tempfile::NamedTempFile;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
+
+use crate::support::{Entrance, Gateway, close};
 
 const MINIMAL: &str = r#"
     listen = "127.0.0.1:0"
@@ -32,11 +36,18 @@ fn file(text: &str) -> NamedTempFile {
     file
 }
 
-async fn started(config: &NamedTempFile) -> (Child, String) {
-    let mut child = bridge(config).spawn().unwrap();
+/// A bridge that runs: where gateways connect, and its admin port.
+async fn started(command: &mut Command) -> (Child, [String; 2]) {
+    let mut child = command.spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let line = lines.next_line().await.unwrap().expect("a line");
-    (child, line)
+    let (grpc, admin) = line.strip_prefix("listening grpc=").unwrap().split_once(" admin=").unwrap();
+    (child, [grpc.to_owned(), admin.to_owned()])
+}
+
+async fn signal(child: &Child, name: &str) {
+    let id = child.id().unwrap().to_string();
+    assert!(Command::new("kill").args(["-s", name, &id]).status().await.unwrap().success());
 }
 
 #[tokio::test]
@@ -91,15 +102,43 @@ async fn an_address_in_use_ends_it_with_1() {
 async fn it_says_where_it_listens_and_ends_with_0_on_a_signal() {
     for signal in ["TERM", "INT"] {
         let config = file(MINIMAL);
-        let (mut child, line) = started(&config).await;
-        let (grpc, admin) = line.strip_prefix("listening grpc=").unwrap().split_once(" admin=").unwrap();
-        for address in [grpc, admin] {
-            tokio::net::TcpStream::connect(address).await.unwrap();
+        let (mut child, addresses) = started(&mut bridge(&config)).await;
+        for address in addresses {
+            TcpStream::connect(address).await.unwrap();
         }
         let asked = Instant::now();
-        let id = child.id().unwrap().to_string();
-        assert!(Command::new("kill").args(["-s", signal, &id]).status().await.unwrap().success());
+        self::signal(&child, signal).await;
         assert_eq!(child.wait().await.unwrap().code(), Some(0), "{signal}");
         assert!(asked.elapsed() < Duration::from_secs(5));
     }
+}
+
+#[tokio::test]
+async fn a_log_that_cannot_be_written_harms_no_session_and_no_drain() {
+    let full = || Stdio::from(File::options().write(true).open("/dev/full").unwrap());
+    let config = file(MINIMAL);
+    for (format, stderr) in [("text", Stdio::piped()), ("text", full()), ("json", full())] {
+        let mut command = bridge(&config);
+        command.env("SLUICEGATE_LOG_FORMAT", format).env("RUST_LOG", "trace").stderr(stderr);
+        let (mut child, [grpc, _]) = started(&mut command).await;
+        // Whoever reads the log, if it is a pipe, leaves.
+        drop(child.stderr.take());
+        let gateway = Gateway::over(TcpStream::connect(grpc).await.unwrap()).await;
+        let mut session = gateway.open(Entrance::Connect, &[]).await.unwrap();
+        signal(&child, "TERM").await;
+        assert_eq!(session.next().await, Some(close(1001, "going away")));
+        assert_eq!(session.next().await, None);
+        drop((session, gateway));
+        assert_eq!(child.wait().await.unwrap().code(), Some(0));
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_no_terminal_shows_has_no_colours() {
+    let config = file(MINIMAL);
+    let (mut child, _) = started(bridge(&config).env("RUST_LOG", "info")).await;
+    signal(&child, "TERM").await;
+    let mut log = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut log).await.unwrap();
+    assert!(log.contains("INFO") && log.contains("draining") && !log.contains('\u{1b}'), "{log:?}");
 }

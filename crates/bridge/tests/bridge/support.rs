@@ -11,8 +11,10 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use prost::Message;
 use sluicegate_bridge::Bridge;
 use sluicegate_bridge::config::Config;
+use sluicegate_protocol::control_resp::Control;
 use sluicegate_protocol::pub_sub_req::Req;
-use sluicegate_protocol::{CmdPing, PubSubReq, PubSubResp, SESSION_PATH, grpc};
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_protocol::{Close, CmdPing, ControlResp, PubSubReq, PubSubResp, SESSION_PATH, grpc};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -229,6 +231,12 @@ pub(crate) fn framed(message: &[u8]) -> Bytes {
 
 pub(crate) fn ping(state: &str) -> Req {
     Req::CmdPing(CmdPing { state: Bytes::copy_from_slice(state.as_bytes()) })
+}
+
+/// What a session ends with.
+pub(crate) fn close(code: u32, reason: &str) -> PubSubResp {
+    let close = Control::Close(Close { code, reason: reason.into() });
+    PubSubResp { sequence: 0, resp: Some(Resp::Control(ControlResp { control: Some(close) })) }
 }
 
 /// `GET path` on the admin port: status and body.
