@@ -63,12 +63,12 @@ impl Admin {
         }
     }
 
-    /// Without a cluster: sessions are accepted. With one: a fetch would work.
+    /// Without a cluster: sessions are accepted. With one: a broker of it answers.
     async fn ready(&self, query: &str) -> Response<Full<Bytes>> {
         if self.entrance.drain.is_cancelled() {
             return text(StatusCode::SERVICE_UNAVAILABLE, "the bridge is shutting down\n");
         }
-        let Some(name) = query.split('&').find_map(|pair| pair.strip_prefix("cluster=")) else {
+        let Some(name) = cluster_name(query) else {
             return text(StatusCode::OK, "ok\n");
         };
         let Some(cluster) = self.entrance.clusters.get(name) else {
@@ -100,13 +100,43 @@ fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     response
 }
 
+/// The first `cluster=NAME`. A proxy that rewrites the path may append its client's query with one more `?`: that is no
+/// part of the name, and cannot choose another one.
+fn cluster_name(query: &str) -> Option<&str> {
+    query.split(['&', '?']).find_map(|pair| pair.strip_prefix("cluster="))
+}
+
 /// A probe needs one.
 const MAX_CONNECTIONS: usize = 64;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// For a request's headers.
 const MAX_BUFFER: usize = 16 * 1024;
-/// How long a cluster may take to prove that it can be read.
+/// How long a broker of a cluster may take to answer.
 const READY_TIMEOUT: Duration = Duration::from_secs(5);
 /// After a failed accept: out of descriptors, mostly.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clusters_name_ends_where_the_next_query_begins() {
+        for (query, name) in [
+            ("", None),
+            ("x=1", None),
+            ("clusters=x", None),
+            ("cluster=default", Some("default")),
+            ("cluster=", Some("")),
+            ("x=1&cluster=default", Some("default")),
+            ("cluster=default&x=1", Some("default")),
+            ("cluster=default?x=1", Some("default")),
+            ("cluster=default?", Some("default")),
+            ("cluster=default?cluster=other", Some("default")),
+            ("cluster=default&cluster=other", Some("default")),
+        ] {
+            assert_eq!(cluster_name(query), name, "{query}");
+        }
+    }
+}

@@ -52,7 +52,7 @@ impl Cluster {
         Self { source: Source::Script, reads, metrics: crate::metrics::Metrics::new().cluster("script") }
     }
 
-    /// Succeeds where a read would.
+    /// Succeeds where a broker answers.
     pub(crate) async fn ready(&self) -> Result<(), String> {
         match &self.source {
             Source::Kafka(reader) => reader.ready().await.map_err(|error| chain(&error)),

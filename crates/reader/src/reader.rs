@@ -126,7 +126,8 @@ impl Reader {
         fetching.run().await
     }
 
-    /// Succeeds where a read would: metadata can be had, and a broker answers at the address that it advertises.
+    /// Succeeds where metadata can be had and one broker answers at the address that it advertises. A read needs more:
+    /// the leader of its partition.
     ///
     /// # Errors
     /// [`ReadError`], in no more than `socket.timeout.ms`.

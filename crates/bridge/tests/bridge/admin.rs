@@ -8,8 +8,10 @@ async fn probes_answer_by_what_they_ask() {
     assert_eq!(admin(&bridge, "/livez").await, (200, "ok\n".into()));
     assert_eq!(admin(&bridge, "/readyz").await, (200, "ok\n".into()));
     assert_eq!(admin(&bridge, "/readyz?cluster=other").await.0, 404);
-    let (status, reason) = admin(&bridge, "/readyz?cluster=default").await;
-    assert_eq!(status, 503);
-    assert!(reason.contains("could be reached"), "{reason}");
+    for query in ["cluster=default", "cluster=default?x=1"] {
+        let (status, reason) = admin(&bridge, &format!("/readyz?{query}")).await;
+        assert_eq!(status, 503);
+        assert!(reason.contains("could be reached"), "{reason}");
+    }
     assert_eq!(admin(&bridge, "/other").await.0, 404);
 }
