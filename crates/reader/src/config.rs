@@ -23,9 +23,10 @@ use crate::address::{Address, Family};
 /// | `broker.address.family` | `any` | `v4` and `v6` use only such addresses |
 /// | `receive.message.max.bytes` | 67108864 | the largest response; a batch larger than this cannot be read. Worst case in memory: this for each of up to 20 connections to a broker |
 /// | `message.max.bytes` | 8388608 | the largest record; a larger one is an error that names its offset |
+/// | `isolation.level` | `read_uncommitted` | nothing else is supported by this version |
 ///
-/// Other names are accepted and mean nothing here, but for those of TLS and SASL (`ssl.*`, `sasl.*`, …): ignoring them
-/// would send in the clear what was meant to be protected, so they are refused.
+/// Other names are accepted and mean nothing here ([`Config::ignored`] has them), but for those of TLS and SASL
+/// (`ssl.*`, `sasl.*`, …): ignoring them would send in the clear what was meant to be protected, so they are refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// Never empty.
@@ -42,6 +43,7 @@ pub struct Config {
     pub(crate) family: Family,
     pub(crate) max_response_bytes: usize,
     pub(crate) max_record_bytes: usize,
+    ignored: Vec<String>,
 }
 
 /// A property that cannot be used, and what was expected of it.
@@ -62,8 +64,10 @@ impl Config {
     /// # Errors
     /// Every property that cannot be used, not only the first one.
     pub fn from_properties(properties: &BTreeMap<String, String>) -> Result<Self, Vec<PropertyError>> {
-        let mut read = Properties { properties, problems: Vec::new() };
+        let unread = properties.iter().map(|(key, value)| (key.as_str(), value.trim())).collect();
+        let mut read = Properties { unread, problems: Vec::new() };
         read.refuse_security();
+        read.refuse_isolation();
         let config = Self {
             bootstrap: read.bootstrap(),
             client_id: read.client_id(),
@@ -84,19 +88,27 @@ impl Config {
             family: read.family(),
             max_response_bytes: read.bytes("receive.message.max.bytes", 1_000, 64 << 20),
             max_record_bytes: read.bytes("message.max.bytes", 1_000, 8 << 20),
+            // Last: what nobody has taken.
+            ignored: read.unread.into_keys().map(str::to_owned).collect(),
         };
         if read.problems.is_empty() { Ok(config) } else { Err(read.problems) }
+    }
+
+    /// The names of the properties that mean nothing here, in order: meant for writing, or misspelt.
+    pub fn ignored(&self) -> &[String] {
+        &self.ignored
     }
 }
 
 struct Properties<'a> {
-    properties: &'a BTreeMap<String, String>,
+    /// Those that were not taken, trimmed.
+    unread: BTreeMap<&'a str, &'a str>,
     problems: Vec<PropertyError>,
 }
 
 impl<'a> Properties<'a> {
-    fn get(&self, key: &str) -> Option<&'a str> {
-        self.properties.get(key).map(|value| value.trim())
+    fn take(&mut self, key: &str) -> Option<&'a str> {
+        self.unread.remove(key)
     }
 
     fn problem(&mut self, key: &str, problem: impl Into<String>) {
@@ -104,20 +116,35 @@ impl<'a> Properties<'a> {
     }
 
     fn refuse_security(&mut self) {
-        match self.get("security.protocol") {
+        match self.take("security.protocol") {
             Some(protocol) if !protocol.eq_ignore_ascii_case("plaintext") => self.problem(
                 "security.protocol",
                 format!("expected `plaintext`; `{protocol}` is not supported by this version"),
             ),
             _ => {}
         }
-        for key in self.properties.keys().filter(|key| is_security(key)) {
+        for (key, _) in self.unread.extract_if(.., |key, _| is_security(key)).collect::<Vec<_>>() {
             self.problem(key, "TLS and SASL are not supported by this version");
         }
     }
 
+    /// Who asks for read_committed must not be given records of transactions that were aborted.
+    fn refuse_isolation(&mut self) {
+        match self.take("isolation.level") {
+            None => {}
+            Some(level) if level.eq_ignore_ascii_case("read_uncommitted") => {}
+            Some(level) if level.eq_ignore_ascii_case("read_committed") => self.problem(
+                "isolation.level",
+                "expected `read_uncommitted`; `read_committed` is not supported by this version",
+            ),
+            Some(level) => {
+                self.problem("isolation.level", format!("expected `read_uncommitted`, got `{level}`"));
+            }
+        }
+    }
+
     fn bootstrap(&mut self) -> Vec<Address> {
-        let (key, value) = match (self.get("bootstrap.servers"), self.get("metadata.broker.list")) {
+        let (key, value) = match (self.take("bootstrap.servers"), self.take("metadata.broker.list")) {
             (Some(servers), None) => ("bootstrap.servers", servers),
             (None, Some(servers)) => ("metadata.broker.list", servers),
             (Some(servers), Some(other)) => {
@@ -149,7 +176,7 @@ impl<'a> Properties<'a> {
     }
 
     fn client_id(&mut self) -> String {
-        let id = self.get("client.id").unwrap_or("sluicegate");
+        let id = self.take("client.id").unwrap_or("sluicegate");
         if id.len() > MAX_CLIENT_ID {
             self.problem("client.id", format!("has {} bytes: expected at most {MAX_CLIENT_ID}", id.len()));
         }
@@ -157,7 +184,7 @@ impl<'a> Properties<'a> {
     }
 
     fn family(&mut self) -> Family {
-        match self.get("broker.address.family") {
+        match self.take("broker.address.family") {
             None | Some("any") => Family::Any,
             Some("v4") => Family::V4,
             Some("v6") => Family::V6,
@@ -169,7 +196,7 @@ impl<'a> Properties<'a> {
     }
 
     fn boolean(&mut self, key: &str, default: bool) -> bool {
-        match self.get(key).map(str::to_ascii_lowercase).as_deref() {
+        match self.take(key).map(str::to_ascii_lowercase).as_deref() {
             None => default,
             Some("true" | "t" | "1") => true,
             Some("false" | "f" | "0") => false,
@@ -190,7 +217,7 @@ impl<'a> Properties<'a> {
     }
 
     fn number(&mut self, key: &str, min: u64, max: u64, default: u64, unit: &str) -> u64 {
-        let Some(value) = self.get(key) else { return default };
+        let Some(value) = self.take(key) else { return default };
         match value.parse::<u64>() {
             Ok(number) if (min..=max).contains(&number) => number,
             _ => {
@@ -251,8 +278,52 @@ mod tests {
     }
 
     #[test]
-    fn properties_that_concern_others_are_accepted() {
-        config(&[("bootstrap.servers", "a:1"), ("queued.min.messages", "x"), ("fetch.wait.max.ms", "5")]);
+    fn properties_that_concern_others_are_accepted_and_named() {
+        let pairs = [
+            ("bootstrap.servers", "a:1"),
+            ("queued.min.messages", "x"),
+            ("socket.timeout.ms", "100"),
+            ("socket.timout.ms", "100"),
+        ];
+        assert_eq!(config(&pairs).ignored(), ["queued.min.messages", "socket.timout.ms"]);
+    }
+
+    #[test]
+    fn no_property_of_the_table_is_ignored() {
+        let table = [
+            ("bootstrap.servers", "a:1"),
+            ("metadata.broker.list", "a:1"),
+            ("client.id", "x"),
+            ("security.protocol", "plaintext"),
+            ("socket.timeout.ms", "5000"),
+            ("socket.connection.setup.timeout.ms", "3000"),
+            ("socket.keepalive.enable", "true"),
+            ("socket.nagle.disable", "true"),
+            ("connections.max.idle.ms", "180000"),
+            ("reconnect.backoff.ms", "100"),
+            ("reconnect.backoff.max.ms", "1000"),
+            ("metadata.max.age.ms", "900000"),
+            ("broker.address.family", "any"),
+            ("receive.message.max.bytes", "67108864"),
+            ("message.max.bytes", "8388608"),
+            ("isolation.level", "READ_UNCOMMITTED"),
+        ];
+        assert_eq!(config(&table).ignored(), [""; 0]);
+    }
+
+    #[test]
+    fn an_isolation_that_reads_do_not_have_is_refused() {
+        let servers = ("bootstrap.servers", "a:1");
+        refused(
+            &[servers, ("isolation.level", "read_committed")],
+            &[
+                "`isolation.level`: expected `read_uncommitted`; `read_committed` is not supported by this version",
+            ],
+        );
+        refused(
+            &[servers, ("isolation.level", "2")],
+            &["`isolation.level`: expected `read_uncommitted`, got `2`"],
+        );
     }
 
     #[test]

@@ -77,8 +77,8 @@ impl ReadError {
 
     /// Whether the same call may succeed later without anyone repairing anything.
     ///
-    /// Kafka calls a missing topic retriable, because a producer may be creating it. Here it is not: the metadata was
-    /// asked for again before the error was given.
+    /// Kafka calls a missing topic retriable, because a producer may be creating it. Here it is not: a name that is wrong
+    /// stays wrong. The answer is at most a second old: a topic created since the last call may look missing so long.
     pub fn retriable(&self) -> bool {
         match self {
             ReadError::Request { .. } | ReadError::Log { .. } => false,
