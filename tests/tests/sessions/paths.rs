@@ -55,8 +55,10 @@ async fn of_the_bridges_administration_only_readiness_is_shown(profile: Profile)
         let answer = plain::get(gateway, path).await.unwrap();
         assert!([400, 404].contains(&answer.status), "{path}: {answer:?}");
     }
-    let answer = plain::get(gateway, "/readyz").await.unwrap();
-    assert_eq!((answer.status, answer.body.as_str()), (200, "ok\n"));
+    for path in ["/readyz", "/readyz?x=1", "/readyz?cluster=other"] {
+        let answer = plain::get(gateway, path).await.unwrap();
+        assert_eq!((answer.status, answer.body.as_str()), (200, "ok\n"), "{path}");
+    }
 }
 
 /// gRPC as a native client speaks it: the gateway's listener takes HTTP/2 as well. An HTTP status comes as the gRPC
