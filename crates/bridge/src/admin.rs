@@ -43,9 +43,10 @@ impl Admin {
                     async move { Ok::<_, Infallible>(admin.handle(&request).await) }
                 });
                 let mut http = http1::Builder::new();
-                http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_BUFFER);
-                // Who leaves in the middle of an answer is of no interest.
-                let _ = http.serve_connection(TokioIo::new(stream), service).await;
+                // One answer each: a prober finds a free connection, however many others ask all the time.
+                http.timer(TokioTimer::new()).keep_alive(false).max_buf_size(MAX_BUFFER);
+                // Who leaves in the middle of an answer, or never takes it, is of no interest.
+                let _ = timeout(ANSWER_TIMEOUT, http.serve_connection(TokioIo::new(stream), service)).await;
                 drop(slot);
             });
         }
@@ -108,7 +109,8 @@ fn cluster_name(query: &str) -> Option<&str> {
 
 /// A probe needs one.
 const MAX_CONNECTIONS: usize = 64;
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// For a request and its answer; longer than [`READY_TIMEOUT`].
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// For a request's headers.
 const MAX_BUFFER: usize = 16 * 1024;
 /// How long a broker of a cluster may take to answer.

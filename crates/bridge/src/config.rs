@@ -64,7 +64,7 @@ pub enum LogFormat {
 /// `[limits]`.
 #[derive(Debug)]
 pub struct Limits {
-    /// Open sessions. Default 10,000; one costs some 10 KiB idle, and at most `session_answer_bytes` and twice
+    /// Open sessions. Default 10,000; one costs some 10 KiB idle, and at most `session_answer_bytes` and three times
     /// `max_request_bytes` besides.
     pub max_sessions: usize,
     /// Single commands that run at the same time. Default 1,000; one costs at most `read.max_bytes` twice.
@@ -85,7 +85,9 @@ pub struct Limits {
     pub connection_window_bytes: u32,
     /// Streams of one connection. Default 1,000; gateways open more connections when they need more.
     pub max_streams: u32,
-    /// Size of a request's headers, in bytes. Default 16 KiB.
+    /// Size of a request's headers, in bytes. Default 128 KiB: a list that is larger may end its connection, and with it
+    /// the sessions of other clients. So this stays above twice what the gateway lets through (a path travels twice), and
+    /// 32 bytes for each header.
     pub max_header_bytes: u32,
 }
 
@@ -203,7 +205,7 @@ fn limits(mut table: Section, problems: &mut Problems) -> Limits {
             problems,
         ),
         max_streams: table.number("max_streams", 1000, 1..=100_000, problems),
-        max_header_bytes: table.number("max_header_bytes", 16 * KIB, 1024..=MIB, problems),
+        max_header_bytes: table.number("max_header_bytes", 128 * KIB, 1024..=MIB, problems),
     };
     table.end(problems);
     limits

@@ -55,6 +55,10 @@ impl Server {
             .max_concurrent_streams(limits.max_streams)
             .max_header_list_size(limits.max_header_bytes)
             .max_send_buf_size(SEND_BUFFER_BYTES)
+            .max_pending_accept_reset_streams(MAX_RESETS_BEFORE_ACCEPT)
+            // A gateway's clients share its connection: what one of them gets wrong must not end it for the others, however
+            // long it lives.
+            .max_local_error_reset_streams(None)
             .keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE);
         Self {
@@ -120,6 +124,9 @@ impl Server {
     }
 }
 
+/// Streams that a gateway gave up before they were looked at: clients that leave as they come. HTTP/2's default of 20 is for
+/// connections that are one client's. Each costs its headers until it is looked at.
+const MAX_RESETS_BEFORE_ACCEPT: usize = 100_000;
 /// What HTTP/2 buffers for one stream beyond what its peer takes.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// A connection that is silent this long is asked whether it is alive, and closed when it does not answer as long.

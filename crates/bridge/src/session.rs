@@ -7,13 +7,15 @@
 //! 5. [`answer`], [`outbox`]: answers become writes
 //!
 //! Memory is bounded by reservation: nothing starts before the largest answer it may have fits into the session's answer
-//! bytes, and a reservation ends when the transport has taken the answer. While nothing fits, no input is read, and
-//! HTTP/2's flow control holds the peer back.
+//! bytes, and a reservation ends when the transport has taken the answer. Requests that only Kafka can answer queue apart
+//! from those that the session answers itself ([`lane`]), so that a ping or a close is never behind a slow fetch. While a
+//! lane is full, no input is read, and HTTP/2's flow control holds the peer back.
 
 mod answer;
 mod body;
 mod end;
 mod frames;
+mod lane;
 mod outbox;
 mod request;
 mod silence;
@@ -32,15 +34,16 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use sluicegate_protocol::control_req;
 use sluicegate_protocol::control_resp::Control;
 use sluicegate_session::request::{UNKNOWN, WRONG};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, timeout};
-use tokio_util::sync::{CancellationToken, PollSemaphore, WaitForCancellationFutureOwned};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 pub(crate) use self::answer::Answer;
 pub(crate) use self::end::End;
 pub(crate) use self::transport::Transport;
 
 use self::frames::Frames;
+use self::lane::Lane;
 use self::outbox::{Outbox, keep};
 use self::request::Request;
 use self::silence::{Due, Silence};
@@ -86,9 +89,10 @@ struct Session<'a> {
     cluster: Arc<Cluster>,
     input: Input,
     frames: Frames,
-    /// Read, but not to be started before its answer fits.
-    waiting: Option<Request>,
-    budget: PollSemaphore,
+    /// What Kafka answers, and what would not fit into `own`.
+    reads: Lane,
+    /// What the session answers by itself.
+    own: Lane,
     commands: FuturesUnordered<Running>,
     outbox: Outbox,
     output: Output,
@@ -105,7 +109,7 @@ type Running = Pin<Box<dyn Future<Output = (Answer, OwnedSemaphorePermit)> + Sen
 /// What woke a session.
 enum Event {
     Answered(Answer, OwnedSemaphorePermit),
-    Admitted(OwnedSemaphorePermit),
+    Admitted(Request, OwnedSemaphorePermit),
     Input(Bytes),
     Wrote,
     Left,
@@ -122,14 +126,13 @@ impl<'a> Session<'a> {
     ) -> Self {
         let now = Instant::now();
         let silence = Silence::new(limits.ping_interval, now);
-        let answer_bytes = usize::try_from(limits.answer_bytes).unwrap_or(Semaphore::MAX_PERMITS);
         Self {
             limits,
             cluster,
             input: transport.input,
             frames: Frames::new(limits.max_request_bytes),
-            waiting: None,
-            budget: PollSemaphore::new(Arc::new(Semaphore::new(answer_bytes))),
+            reads: Lane::new(limits.answer_bytes, limits.max_commands, limits.max_request_bytes),
+            own: Lane::new(OWN_ANSWER_BYTES, 1, limits.max_request_bytes),
             commands: FuturesUnordered::new(),
             outbox: Outbox::default(),
             output: transport.output,
@@ -153,11 +156,7 @@ impl<'a> Session<'a> {
             tokio::task::consume_budget().await;
             match std::future::poll_fn(|cx| self.poll_event(cx)).await {
                 Event::Answered(answer, reserved) => self.push(answer, Some(reserved)),
-                Event::Admitted(reserved) => {
-                    if let Some(request) = self.waiting.take() {
-                        self.start(request, reserved);
-                    }
-                }
+                Event::Admitted(request, reserved) => self.start(request, reserved),
                 Event::Input(chunk) => {
                     self.silence.inbound(Instant::now());
                     self.frames.push(chunk);
@@ -209,23 +208,23 @@ impl<'a> Session<'a> {
         self.timer.as_mut().poll(cx).map(|()| Event::Timer)
     }
 
-    /// Admits the request that waits, or else reads.
+    /// Admits what waits and fits now, or else reads.
     fn poll_requests(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
-        let Some(request) = &self.waiting else {
-            return self.input.as_mut().poll_next(cx).map(|read| match read {
-                Some(Ok(chunk)) => Event::Input(chunk),
-                Some(Err(_)) | None => Event::Left,
-            });
-        };
-        if !self.has_room_for(request) {
+        if let Poll::Ready((request, reserved)) = self.own.poll_admit(cx) {
+            return Poll::Ready(Event::Admitted(request, reserved));
+        }
+        if self.commands.len() < self.limits.max_commands
+            && let Poll::Ready((request, reserved)) = self.reads.poll_admit(cx)
+        {
+            return Poll::Ready(Event::Admitted(request, reserved));
+        }
+        if !self.is_reading() {
             return Poll::Pending;
         }
-        let bytes = self.answer_bytes(request);
-        match self.budget.poll_acquire_many(cx, bytes) {
-            Poll::Ready(Some(reserved)) => Poll::Ready(Event::Admitted(reserved)),
-            // The semaphore is never closed.
-            Poll::Ready(None) | Poll::Pending => Poll::Pending,
-        }
+        self.input.as_mut().poll_next(cx).map(|read| match read {
+            Some(Ok(chunk)) => Event::Input(chunk),
+            Some(Err(_)) | None => Event::Left,
+        })
     }
 
     fn poll_output(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
@@ -235,35 +234,24 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Starts what has been read, as far as answers fit.
+    /// Hands what has been read to its lane.
     fn start_requests(&mut self) -> Result<(), End> {
-        while self.waiting.is_none() && self.drain_by.is_none() {
+        while self.is_reading() {
             let Some(message) = self.frames.next().map_err(End::Unreadable)? else { break };
+            let len = message.len();
             match Request::parse(message) {
                 Request::Nothing | Request::Control(control_req::Control::Alive(_)) => {}
                 Request::Control(control_req::Control::Close(close)) => return Err(End::Closed(close)),
-                request => match self.reserve(&request) {
-                    Some(reserved) => self.start(request, reserved),
-                    None => {
-                        self.waiting = Some(request);
-                        // Input is not read for a while, so it cannot say that the peer left.
-                        self.wake_by(Instant::now() + GONE_INTERVAL);
-                    }
-                },
+                request => {
+                    let bytes = self.answer_bytes(&request);
+                    let is_command = matches!(request, Request::Command { .. });
+                    let lane =
+                        if is_command || bytes > OWN_ANSWER_BYTES { &mut self.reads } else { &mut self.own };
+                    lane.push(request, bytes, len);
+                }
             }
         }
         Ok(())
-    }
-
-    fn reserve(&self, request: &Request) -> Option<OwnedSemaphorePermit> {
-        if !self.has_room_for(request) {
-            return None;
-        }
-        self.budget.clone_inner().try_acquire_many_owned(self.answer_bytes(request)).ok()
-    }
-
-    fn has_room_for(&self, request: &Request) -> bool {
-        !matches!(request, Request::Command { .. }) || self.commands.len() < self.limits.max_commands
     }
 
     /// The largest answer that `request` may get; where that is more than a session may hold, it waits to be alone.
@@ -351,7 +339,7 @@ impl<'a> Session<'a> {
     }
 
     fn is_reading(&self) -> bool {
-        self.waiting.is_none() && self.drain_by.is_none()
+        self.drain_by.is_none() && !self.own.is_full() && !self.reads.is_full()
     }
 
     /// Drops the commands in flight, lets the answers that exist go out with a last message behind them, and waits for
@@ -380,6 +368,10 @@ const ENVELOPE_BYTES: usize = 64;
 
 /// How often a peer that cannot be heard is asked whether it is there.
 const GONE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Bytes of answers that the session makes by itself: pings of usual sizes, refusals, control messages. They are bounded
+/// apart from Kafka's answers.
+const OWN_ANSWER_BYTES: u32 = 64 * 1024;
 
 /// How long a peer that ended its own side may take to read what is ready for it.
 const LEFT_TIMEOUT: Duration = Duration::from_secs(1);

@@ -1,6 +1,7 @@
 //! Encoded answers on their way to the transport.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::OwnedSemaphorePermit;
@@ -17,7 +18,7 @@ pub(super) struct Outbox {
     /// Small answers behind the last of `writes`.
     small: BytesMut,
     /// The reservations of what is in `small`.
-    reserved: Option<OwnedSemaphorePermit>,
+    reserved: Reserved,
 }
 
 /// Bytes that are to be written as one, and the part of the session's answer bytes that they hold.
@@ -25,12 +26,15 @@ pub(super) struct Outbox {
 pub(super) struct Write {
     pub(super) bytes: Bytes,
     /// Given back when the write is dropped.
-    _reserved: Option<OwnedSemaphorePermit>,
+    _reserved: Reserved,
 }
+
+/// At most one for each lane.
+type Reserved = Vec<OwnedSemaphorePermit>;
 
 impl Write {
     pub(super) fn new(bytes: Bytes, reserved: Option<OwnedSemaphorePermit>) -> Self {
-        Self { bytes, _reserved: reserved }
+        Self { bytes, _reserved: reserved.into_iter().collect() }
     }
 }
 
@@ -49,10 +53,12 @@ impl Outbox {
             self.writes.push_back(Write::new(bytes, reserved));
             return len;
         }
-        match (&mut self.reserved, reserved) {
-            (Some(all), Some(reserved)) => all.merge(reserved),
-            (all @ None, reserved) => *all = reserved,
-            (Some(_), None) => {}
+        if let Some(reserved) = reserved {
+            let same = |held: &&mut OwnedSemaphorePermit| Arc::ptr_eq(held.semaphore(), reserved.semaphore());
+            match self.reserved.iter_mut().find(same) {
+                Some(held) => held.merge(reserved),
+                None => self.reserved.push(reserved),
+            }
         }
         len
     }
@@ -77,7 +83,7 @@ impl Outbox {
     fn end_small(&mut self) {
         if !self.small.is_empty() {
             let bytes = self.small.split().freeze();
-            self.writes.push_back(Write::new(bytes, self.reserved.take()));
+            self.writes.push_back(Write { bytes, _reserved: std::mem::take(&mut self.reserved) });
         }
     }
 }
@@ -94,8 +100,6 @@ const FULL_WRITE: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use tokio::sync::Semaphore;
 
     use super::*;

@@ -174,6 +174,21 @@ async fn a_slow_command_delays_no_other() {
     assert_eq!(order, [0, 3, 2, 1]);
 }
 
+/// As many as may run at the same time, though their answers do not all fit.
+#[tokio::test(start_paused = true)]
+async fn neither_a_ping_nor_a_close_is_behind_slow_commands() {
+    let mut peer = Peer::start();
+    let start = Instant::now();
+    for sequence in 1..=16 {
+        peer.ask(sequence, fetch(5_000, i32::try_from(MAX_FETCH / 2).unwrap())).await;
+    }
+    peer.ask(17, ping(b"quick")).await;
+    assert_eq!(peer.answer().await.0, 17);
+    peer.control(Ask::Close(Close { code: 1000, reason: "bye".into() })).await;
+    peer.expect_close(1000, "bye").await;
+    assert!(start.elapsed() < Duration::from_millis(100), "{:?}", start.elapsed());
+}
+
 #[tokio::test(start_paused = true)]
 async fn commands_beyond_the_bound_wait_for_earlier_ones() {
     let mut peer = Peer::with(|limits| limits.max_commands = 2);
@@ -213,8 +228,8 @@ async fn input_is_not_read_while_answers_cannot_go() {
     while tokio::time::timeout(Duration::from_secs(1), peer.stream.write_all(&request)).await.is_ok() {
         sent += request.len();
     }
-    assert!(sent < (1 << 20) + 4 * PIPE_BYTES, "{sent} bytes were taken");
-    assert!(sent > 1 << 19, "only {sent} bytes were taken");
+    assert!(sent < (1 << 16) + 4 * PIPE_BYTES, "{sent} bytes were taken");
+    assert!(sent > 1 << 16, "only {sent} bytes were taken");
 }
 
 #[tokio::test(start_paused = true)]

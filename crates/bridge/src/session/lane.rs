@@ -1,0 +1,64 @@
+//! Requests that wait until the largest answer that they may get fits into a bound.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::PollSemaphore;
+
+use super::request::Request;
+
+/// A queue of requests in front of a bound on answers, first come, first admitted.
+#[derive(Debug)]
+pub(super) struct Lane {
+    /// Bytes of answers that may still be reserved.
+    budget: PollSemaphore,
+    waiting: VecDeque<Waiting>,
+    /// Encoded bytes of what waits.
+    waiting_bytes: usize,
+    max_waiting: usize,
+    max_waiting_bytes: usize,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    request: Request,
+    /// Bytes to reserve for its answer.
+    answer_bytes: u32,
+    /// Its own bytes.
+    len: usize,
+}
+
+impl Lane {
+    /// At most `answer_bytes` are reserved at the same time. It is full from `max_waiting` requests or `max_waiting_bytes`
+    /// of them on.
+    pub(super) fn new(answer_bytes: u32, max_waiting: usize, max_waiting_bytes: usize) -> Self {
+        let permits = usize::try_from(answer_bytes).unwrap_or(Semaphore::MAX_PERMITS);
+        let budget = PollSemaphore::new(Arc::new(Semaphore::new(permits)));
+        Self { budget, waiting: VecDeque::new(), waiting_bytes: 0, max_waiting, max_waiting_bytes }
+    }
+
+    /// Appends a request of `len` bytes, whose answer takes at most `answer_bytes`.
+    pub(super) fn push(&mut self, request: Request, answer_bytes: u32, len: usize) {
+        self.waiting_bytes = self.waiting_bytes.saturating_add(len);
+        self.waiting.push_back(Waiting { request, answer_bytes, len });
+    }
+
+    /// Whether nothing may be pushed any more.
+    pub(super) fn is_full(&self) -> bool {
+        self.waiting.len() >= self.max_waiting || self.waiting_bytes >= self.max_waiting_bytes
+    }
+
+    /// The first request, once its answer fits.
+    pub(super) fn poll_admit(&mut self, cx: &mut Context<'_>) -> Poll<(Request, OwnedSemaphorePermit)> {
+        let Some(first) = self.waiting.front() else { return Poll::Pending };
+        let Poll::Ready(Some(reserved)) = self.budget.poll_acquire_many(cx, first.answer_bytes) else {
+            // The semaphore is never closed.
+            return Poll::Pending;
+        };
+        let Some(Waiting { request, len, .. }) = self.waiting.pop_front() else { return Poll::Pending };
+        self.waiting_bytes = self.waiting_bytes.saturating_sub(len);
+        Poll::Ready((request, reserved))
+    }
+}
