@@ -132,7 +132,7 @@ impl<'a> Session<'a> {
             input: transport.input,
             frames: Frames::new(limits.max_request_bytes),
             reads: Lane::new(limits.answer_bytes, limits.max_commands, limits.max_request_bytes),
-            own: Lane::new(OWN_ANSWER_BYTES, 1, limits.max_request_bytes),
+            own: Lane::new(OWN_ANSWER_BYTES, OWN_WAITING, limits.max_request_bytes),
             commands: FuturesUnordered::new(),
             outbox: Outbox::default(),
             output: transport.output,
@@ -250,6 +250,10 @@ impl<'a> Session<'a> {
                     lane.push(request, bytes, len);
                 }
             }
+        }
+        if !self.is_reading() {
+            // Input is not read for a while, so it cannot say that the peer left.
+            self.wake_by(Instant::now() + GONE_INTERVAL);
         }
         Ok(())
     }
@@ -372,6 +376,9 @@ const GONE_INTERVAL: Duration = Duration::from_millis(500);
 /// Bytes of answers that the session makes by itself: pings of usual sizes, refusals, control messages. They are bounded
 /// apart from Kafka's answers.
 const OWN_ANSWER_BYTES: u32 = 64 * 1024;
+
+/// Requests that wait for room in these.
+const OWN_WAITING: usize = 64;
 
 /// How long a peer that ended its own side may take to read what is ready for it.
 const LEFT_TIMEOUT: Duration = Duration::from_secs(1);
