@@ -132,7 +132,7 @@ impl<'a> Session<'a> {
             input: transport.input,
             frames: Frames::new(limits.max_request_bytes),
             reads: Lane::new(limits.answer_bytes, limits.max_commands, limits.max_request_bytes),
-            own: Lane::new(OWN_ANSWER_BYTES, OWN_WAITING, limits.max_request_bytes),
+            own: Lane::new(OWN_ANSWER_BYTES, 1, limits.max_request_bytes),
             commands: FuturesUnordered::new(),
             outbox: Outbox::default(),
             output: transport.output,
@@ -245,9 +245,13 @@ impl<'a> Session<'a> {
                 request => {
                     let bytes = self.answer_bytes(&request);
                     let is_command = matches!(request, Request::Command { .. });
+                    let may_start = !is_command || self.commands.len() < self.limits.max_commands;
                     let lane =
                         if is_command || bytes > OWN_ANSWER_BYTES { &mut self.reads } else { &mut self.own };
-                    lane.push(request, bytes, len);
+                    match lane.reserve(bytes).filter(|_| may_start) {
+                        Some(reserved) => self.start(request, reserved),
+                        None => lane.push(request, bytes, len),
+                    }
                 }
             }
         }
@@ -376,9 +380,6 @@ const GONE_INTERVAL: Duration = Duration::from_millis(500);
 /// Bytes of answers that the session makes by itself: pings of usual sizes, refusals, control messages. They are bounded
 /// apart from Kafka's answers.
 const OWN_ANSWER_BYTES: u32 = 64 * 1024;
-
-/// Requests that wait for room in these.
-const OWN_WAITING: usize = 64;
 
 /// How long a peer that ended its own side may take to read what is ready for it.
 const LEFT_TIMEOUT: Duration = Duration::from_secs(1);

@@ -39,6 +39,12 @@ impl Lane {
         Self { budget, waiting: VecDeque::new(), waiting_bytes: 0, max_waiting, max_waiting_bytes }
     }
 
+    /// Room for an answer of at most `answer_bytes`, where there is some and nothing waits for it.
+    pub(super) fn reserve(&self, answer_bytes: u32) -> Option<OwnedSemaphorePermit> {
+        let permits = self.waiting.is_empty().then(|| self.budget.clone_inner())?;
+        permits.try_acquire_many_owned(answer_bytes).ok()
+    }
+
     /// Appends a request of `len` bytes, whose answer takes at most `answer_bytes`.
     pub(super) fn push(&mut self, request: Request, answer_bytes: u32, len: usize) {
         self.waiting_bytes = self.waiting_bytes.saturating_add(len);
