@@ -108,6 +108,22 @@ impl Envoy {
         };
         Ok(text.lines().filter_map(parse).collect())
     }
+
+    /// How often it has replaced the filter, or tried to: after a trap, and for no other reason.
+    ///
+    /// # Errors
+    /// A text for people where Envoy does not answer or does not count this.
+    ///
+    /// # Cancel safety
+    /// Nothing is left over.
+    pub async fn filter_reloads(&self) -> Result<u64, String> {
+        let reloads = self.stats("^wasm.sluicegate.vm_reload").await?;
+        if reloads.is_empty() {
+            Err("Envoy counts no reloads".to_owned())
+        } else {
+            Ok(reloads.values().sum())
+        }
+    }
 }
 
 impl Profile {

@@ -3,7 +3,8 @@
 //! 1. [`stack`]: Kafka, bridge and Envoy together; what most callers want
 //! 2. [`kafka`], [`bridge`], [`envoy`]: the parts, each of which can be killed, frozen and started again
 //! 3. [`process`]: a child that never outlives this process, however it ends
-//! 4. [`port`], [`folder`], [`tools`], [`http`]: where they listen, write, come from, and how they are asked
+//! 4. [`socket`], [`random`], [`in_both_profiles`]: what tests of several programs share
+//! 5. [`port`], [`folder`], [`tools`], [`http`]: where they listen, write, come from, and how they are asked
 
 pub mod bridge;
 pub mod envoy;
@@ -13,6 +14,9 @@ pub mod http;
 pub mod kafka;
 pub mod port;
 pub mod process;
+mod profiles;
+pub mod random;
+pub mod socket;
 pub mod stack;
 pub mod tools;
 

@@ -85,8 +85,24 @@ fn find(
     if path.exists() { Ok(path) } else { Err(Error::Missing { what, path, remedy }) }
 }
 
-/// The environment's names for each of these.
-pub const VARIABLES: [&str; 5] =
-    ["SLUICEGATE_ENVOY", "SLUICEGATE_KAFKA_LIB", "SLUICEGATE_BRIDGE", "SLUICEGATE_CLI", "SLUICEGATE_FILTER"];
+/// A number that a recipe may give to a test: `name` is one of [`VARIABLES`], and `default` what it is otherwise.
+#[must_use]
+#[expect(clippy::panic, reason = "for tests alone: a long run that was misspelt is not a short one")]
+pub fn number(name: &str, default: u64) -> u64 {
+    let given = env::var_os(name).map_or(Ok(default), |text| text.to_string_lossy().parse());
+    given.unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// The environment's names for all of these.
+pub const VARIABLES: [&str; 8] = [
+    "SLUICEGATE_ENVOY",
+    "SLUICEGATE_KAFKA_LIB",
+    "SLUICEGATE_BRIDGE",
+    "SLUICEGATE_CLI",
+    "SLUICEGATE_FILTER",
+    "SLUICEGATE_SOAK_ROUNDS",
+    "SLUICEGATE_DIFFERENTIAL_ROUNDS",
+    "SLUICEGATE_DIFFERENTIAL_SEED",
+];
 const INSTALL: &str = "`./dev e2e` installs it";
 const BUILD: &str = "`./dev e2e` and `./dev demo` build it";

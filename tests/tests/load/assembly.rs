@@ -10,6 +10,7 @@ use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{CmdPing, PubSubResp};
 use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::in_both_profiles;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;

@@ -45,19 +45,21 @@ impl Bench {
     }
 
     async fn count(&self, prefix: &str) -> f64 {
-        self.stack.bridge.metrics(prefix).await.unwrap().iter().map(|(_, value)| value).sum()
+        let samples = self.stack.bridge.metrics(prefix).await.unwrap();
+        assert!(!samples.is_empty(), "the bridge counts no {prefix}");
+        samples.iter().map(|(_, value)| value).sum()
     }
 
-    /// One of Envoy's numbers; 0 where nothing was counted.
+    /// One of Envoy's numbers.
     pub(crate) async fn stat(&self, name: &str) -> u64 {
         let stats = self.stack.envoy.stats(&format!("{name}$")).await.unwrap();
+        assert_eq!(stats.len(), 1, "{name} is {stats:?}");
         stats.values().sum()
     }
 
-    /// The filter was never replaced by a new one, which Envoy does after a trap.
+    /// The filter never trapped, and the host did all that it asked.
     pub(crate) async fn assert_filter_survived(&self) {
-        let reloads = self.stack.envoy.stats("wasm.*reload").await.unwrap();
-        assert!(reloads.values().all(|count| *count == 0), "{reloads:?}");
+        assert_eq!(self.stack.envoy.filter_reloads().await.unwrap(), 0);
         assert_eq!(self.stat("sluicegate.errors.host_call").await, 0);
     }
 

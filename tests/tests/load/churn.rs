@@ -1,10 +1,12 @@
-//! 1,000 clients come and go, again and again.
+//! 1,000 clients come and go, again and again: a few times, or for as long as `just soak` says.
 
 use futures_util::StreamExt;
 use futures_util::stream;
 use sluicegate_protocol::CmdPing;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::tools::number;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
@@ -29,11 +31,12 @@ async fn clients_that_come_and_go_leave_nothing_behind(profile: Profile) {
     start.check(&bench, "1,000 clients", first);
     // What the first round took is used again: nothing piles up.
     let reached = Memory::now(&bench);
-    for _ in 0..3 {
+    let rounds = number("SLUICEGATE_SOAK_ROUNDS", 3);
+    for _ in 0..rounds {
         round(&bench).await;
     }
     let again = Memory { envoy: envoy / 2, bridge: bridge / 2 };
-    reached.check(&bench, "3 × 1,000 clients again", again);
+    reached.check(&bench, &format!("{rounds} × 1,000 clients again"), again);
     witness.check("thousands have left").await;
     bench.assert_filter_survived().await;
 }

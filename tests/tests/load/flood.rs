@@ -8,12 +8,13 @@ use bytes::Bytes;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::{CmdKafkaFetch, CmdPing};
 use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::in_both_profiles;
 use tokio::io::AsyncWriteExt;
 
 use crate::bench::{Bench, settles};
 use crate::memory::{MAX_REQUEST_BYTES, MIB, Memory, STREAM_WINDOW_BYTES, stuck_session, stuck_socket};
 use crate::raw;
-use crate::witness::Witness;
+use crate::witness::{Percentiles, Witness};
 
 in_both_profiles! {
     clients_that_send_without_pause_are_held_back_and_slow_nobody
@@ -53,8 +54,7 @@ async fn clients_that_send_without_pause_are_held_back_and_slow_nobody(profile: 
             }
         });
     }
-    // Until they are held back, their messages take their turns with the witness's: it waits, but it is not stalled.
-    witness.check_within("while 10 clients begin to send", Duration::from_secs(1)).await;
+    witness.check_within("while 10 clients begin to send", WHILE_IT_BEGINS).await;
     settles("what is taken of them", async || sent.load(Ordering::Relaxed) as f64).await;
     witness.check("while 10 clients are held back").await;
     let allowed = Memory {
@@ -68,3 +68,9 @@ async fn clients_that_send_without_pause_are_held_back_and_slow_nobody(profile: 
     bench.is_left_with(1).await;
     bench.assert_filter_survived().await;
 }
+
+/// Until the buffers are full, a command waits for its turn behind what ten others have sent, messages of 1 MB among them:
+/// half of the commands for a few milliseconds, one in a hundred for up to a third of a second where the machine is busy
+/// with other things as well. A session that is stalled waits for as long as the flood lasts.
+const WHILE_IT_BEGINS: Percentiles =
+    Percentiles { p50: Duration::from_millis(30), p99: Duration::from_secs(1) };

@@ -10,24 +10,6 @@
 
 #![cfg(test)] // so that helpers, too, may fail as tests do
 
-/// Makes of each `async fn name(profile: Profile)` two tests: `tunnel::name` and `internal::name`.
-macro_rules! in_both_profiles {
-    ($($test:ident)*) => {
-        mod tunnel {
-            $(#[tokio::test]
-            async fn $test() {
-                super::$test(sluicegate_tests::envoy::Profile::Tunnel).await;
-            })*
-        }
-        mod internal {
-            $(#[tokio::test]
-            async fn $test() {
-                super::$test(sluicegate_tests::envoy::Profile::Internal).await;
-            })*
-        }
-    };
-}
-
 mod bench;
 mod memory;
 mod raw;

@@ -8,6 +8,7 @@ use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{CmdKafkaFetch, PubSubResp};
 use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::in_both_profiles;
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 

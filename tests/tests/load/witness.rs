@@ -22,11 +22,17 @@ pub(crate) struct Witness {
     undisturbed: Latency,
 }
 
-/// The 99th percentiles of [`COUNT`] commands each.
+/// Of [`COUNT`] commands each.
 #[derive(Clone, Copy, Debug)]
 struct Latency {
-    ping: Duration,
-    fetch: Duration,
+    ping: Percentiles,
+    fetch: Percentiles,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Percentiles {
+    pub(crate) p50: Duration,
+    pub(crate) p99: Duration,
 }
 
 impl Witness {
@@ -34,40 +40,45 @@ impl Witness {
     pub(crate) async fn new(bench: &Bench) -> Self {
         let (stream, _) =
             timeout(WITHIN, connect_async(bench.stack.url())).await.expect("an upgrade").unwrap();
-        let undisturbed = Latency { ping: Duration::ZERO, fetch: Duration::ZERO };
+        let nothing = Percentiles { p50: Duration::ZERO, p99: Duration::ZERO };
+        let undisturbed = Latency { ping: nothing, fetch: nothing };
         let mut witness = Self { stream, topic: bench.small, sequence: 0, undisturbed };
         witness.latency().await;
         witness.undisturbed = witness.latency().await;
         witness
     }
 
-    /// Nearly every command is answered as fast as when nobody else was there, by a machine that is busy with other
-    /// things as well.
+    /// Commands are answered as when nobody else was there, by a machine that is busy with other things as well: half of
+    /// them nearly as fast, nearly all without a stall.
     pub(crate) async fn check(&mut self, what: &str) {
-        self.check_within(what, FLOOR).await;
+        self.check_within(what, Percentiles { p50: SLACK, p99: STALL }).await;
     }
 
-    /// The same at a moment when the machine has much to do: up to `floor` is good enough.
+    /// As [`check`](Self::check), with so much more than 4 × the undisturbed time.
     #[expect(clippy::print_stdout, reason = "a measurement, for `--nocapture`")]
-    pub(crate) async fn check_within(&mut self, what: &str, floor: Duration) {
+    pub(crate) async fn check_within(&mut self, what: &str, more: Percentiles) {
         let Latency { ping, fetch } = self.undisturbed;
         let seen = self.latency().await;
-        println!("{what}: 99th percentiles {seen:?}, undisturbed {:?}", self.undisturbed);
-        for (seen, undisturbed) in [(seen.ping, ping), (seen.fetch, fetch)] {
-            let allowed = (undisturbed * 4).max(floor);
-            assert!(seen <= allowed, "{what}: {seen:?}, undisturbed {undisturbed:?}, allowed {allowed:?}");
+        println!("{what}: {seen:?}, undisturbed {:?}", self.undisturbed);
+        for (command, seen, undisturbed) in [("ping", seen.ping, ping), ("fetch", seen.fetch, fetch)] {
+            let allowed =
+                Percentiles { p50: undisturbed.p50 * 4 + more.p50, p99: undisturbed.p99 * 4 + more.p99 };
+            assert!(
+                seen.p50 <= allowed.p50 && seen.p99 <= allowed.p99,
+                "{what}: {command} took {seen:?}, undisturbed {undisturbed:?}, allowed {allowed:?}"
+            );
         }
     }
 
     async fn latency(&mut self) -> Latency {
         let fetch = CmdKafkaFetch { topic: self.topic.to_owned(), partition: 0, offset: 0 };
         Latency {
-            ping: self.percentile(&Req::CmdPing(CmdPing { state: Bytes::from_static(b"witness") })).await,
-            fetch: self.percentile(&Req::CmdKafkaFetch(fetch)).await,
+            ping: self.percentiles(&Req::CmdPing(CmdPing { state: Bytes::from_static(b"witness") })).await,
+            fetch: self.percentiles(&Req::CmdKafkaFetch(fetch)).await,
         }
     }
 
-    async fn percentile(&mut self, req: &Req) -> Duration {
+    async fn percentiles(&mut self, req: &Req) -> Percentiles {
         let mut all = Vec::new();
         for _ in 0..COUNT {
             let start = Instant::now();
@@ -75,7 +86,7 @@ impl Witness {
             all.push(start.elapsed());
         }
         all.sort_unstable();
-        all[COUNT * 99 / 100 - 1]
+        Percentiles { p50: all[COUNT / 2 - 1], p99: all[COUNT * 99 / 100 - 1] }
     }
 
     async fn ask(&mut self, req: Req) {
@@ -99,5 +110,8 @@ impl Witness {
 
 const COUNT: usize = 200;
 const WITHIN: Duration = Duration::from_secs(10);
-/// What a machine of two cores may take for anything while other tests run: far below any stall.
-const FLOOR: Duration = Duration::from_millis(150);
+/// What half of the commands may take besides: a machine of two cores runs Envoy, the bridge, Kafka and this program, and
+/// each of them may wait for a turn of a few milliseconds.
+const SLACK: Duration = Duration::from_millis(5);
+/// What one command of a hundred may take besides: turns that several others have first, far below any stall.
+const STALL: Duration = Duration::from_millis(150);

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::socket::{Socket, ping};
 use sluicegate_tests::stack::{Setup, Stack};
 use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, timeout};
 
-use crate::socket::{Socket, ping};
 use crate::stacks::{assert_filter_survived, without_kafka};
 use crate::upgrade::Upgrade;
 

@@ -6,11 +6,12 @@ use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::http;
+use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::{Kafka, Record, Write};
+use sluicegate_tests::socket::{Socket, fetch, list_offset, ping};
 use sluicegate_tests::stack::Stack;
 use tokio::time::Instant;
 
-use crate::socket::{Socket, fetch, list_offset};
 use crate::stacks::{assert_filter_survived, becomes, kafka_connections, mortal_kafka, ready};
 
 in_both_profiles! {
@@ -88,7 +89,7 @@ async fn a_fetch_that_waits_for_records_fails_at_once_when_kafka_dies(profile: P
     let mut stack = ready(profile, &kafka, "[read]\nwait_ms = 30000\n").await;
     let mut socket = Socket::open(&stack).await;
     let idle = kafka_connections(&stack, &kafka);
-    let waiting = socket.send(fetch(&topic, 1)).await;
+    let waiting = socket.send(fetch(&topic, 0, 1)).await;
     let waits = async || !kafka_connections(&stack, &kafka).is_subset(&idle);
     becomes("a connection that waits", true, Duration::from_secs(10), waits).await;
     kafka.process.kill();
@@ -102,7 +103,7 @@ async fn a_fetch_that_waits_for_records_fails_at_once_when_kafka_dies(profile: P
     // Asked again when Kafka is back, it gets what is written meanwhile.
     kafka.up().await.unwrap();
     stack.ready_within(BACK_WITHIN).await.unwrap();
-    let waiting = socket.send(fetch(&topic, 1)).await;
+    let waiting = socket.send(fetch(&topic, 0, 1)).await;
     kafka.produce(&topic, 0, &[Record::of("next")], Write::default()).await.unwrap();
     let (sequence, resp) = socket.receive().await;
     assert_eq!(sequence, waiting);
@@ -118,19 +119,19 @@ async fn topic(kafka: &Kafka) -> String {
 }
 
 async fn assert_reads(socket: &mut Socket, topic: &str) {
-    let read = socket.fetch(topic, 0).await.unwrap();
+    let read = socket.fetch(topic, 0, 0).await.unwrap();
     assert_eq!(read.iter().map(|message| &message.value[..]).collect::<Vec<_>>(), [b"value"]);
 }
 
 /// Every command of Kafka's, all sent at once, gets its own error; a ping behind them waits for none of them.
 async fn check_commands_fail(socket: &mut Socket, topic: &str, within: Duration) {
     let commands = [
-        ("failed to list offset", list_offset(topic, -1)),
-        ("failed to list offset", list_offset(topic, -2)),
-        ("failed to list offset", list_offset(topic, 0)),
-        ("failed to fetch message", fetch(topic, 0)),
-        ("failed to fetch message", fetch(topic, 1)),
-        ("failed to fetch message", fetch("never-seen", 0)),
+        ("failed to list offset", list_offset(topic, 0, -1)),
+        ("failed to list offset", list_offset(topic, 0, -2)),
+        ("failed to list offset", list_offset(topic, 0, 0)),
+        ("failed to fetch message", fetch(topic, 0, 0)),
+        ("failed to fetch message", fetch(topic, 0, 1)),
+        ("failed to fetch message", fetch("never-seen", 0, 0)),
     ];
     let start = Instant::now();
     let mut open = Vec::new();
@@ -142,7 +143,7 @@ async fn check_commands_fail(socket: &mut Socket, topic: &str, within: Duration)
         let text = format!("{what}, topic: {shown}, partition: 0, err: ");
         open.push((socket.send(command).await, text));
     }
-    let pinged = socket.send(crate::socket::ping()).await;
+    let pinged = socket.send(ping()).await;
     let mut ponged = false;
     while !open.is_empty() || !ponged {
         let (sequence, resp) = socket.receive().await;

@@ -1,16 +1,17 @@
-//! A client goes without a close frame: the bridge notices within a second and releases what its session held.
+//! A client goes, with a close frame or without: within a second the bridge notices and releases what its session held,
+//! its fetch at Kafka included.
 
 use std::time::Duration;
 
 use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::{Kafka, Record, Write};
-use sluicegate_tests::stack::Stack;
+use sluicegate_tests::socket::{Socket, fetch};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::socket::{Socket, fetch};
-use crate::stacks::{assert_filter_survived, becomes, ended, kafka_connections, ready, sessions};
+use crate::stacks::{answered, assert_filter_survived, becomes, ended, kafka_connections, ready, sessions};
 use crate::upgrade::{Upgrade, frame};
 
 in_both_profiles! {
@@ -18,6 +19,8 @@ in_both_profiles! {
     a_client_that_reads_nothing_is_noticed_when_it_leaves
 }
 
+/// The bridge looks every half second at what is not heard by itself. A machine that is busy has the other half, and what
+/// it takes to ask.
 const NOTICED_WITHIN: Duration = Duration::from_secs(1);
 /// A fetch at the log end would hold its connection to Kafka for so long.
 const WAIT: &str = "[read]\nwait_ms = 30000\n";
@@ -28,20 +31,20 @@ async fn however_a_client_leaves_the_bridge_notices_and_cancels_what_it_waited_f
     let stack = ready(profile, kafka, WAIT).await;
     let mut witness = Socket::open(&stack).await;
     let idle = kafka_connections(&stack, kafka);
-    for (what, leave) in [("close", Leave::Close), ("reset", Leave::Reset), ("half-close", Leave::HalfClose)]
-    {
+    for leave in [Leave::CloseFrame, Leave::Close, Leave::Reset, Leave::HalfClose] {
+        let what = &format!("{leave:?}");
         let mut stream = Upgrade::open(&stack).await;
-        let fetch = frame(1, fetch(&topic, 0));
+        let fetch = frame(1, fetch(&topic, 0, 0));
         stream.write_all(&fetch).await.unwrap();
         // Its fetch waits at the broker, on a connection of its own.
         let busy = || async { kafka_connections(&stack, kafka).difference(&idle).count() > 0 };
         becomes(what, true, Duration::from_secs(10), busy).await;
         assert_eq!(sessions(&stack).await, 2.0, "{what}");
-        let left = ended(&stack, "left").await;
+        let before = ended(&stack, leave.reason()).await;
         let rest = leave.leave(stream).await;
-        becomes(what, 1.0, NOTICED_WITHIN, async || sessions(&stack).await).await;
-        assert_eq!(ended(&stack, "left").await, left + 1.0, "{what}");
-        becomes(what, false, NOTICED_WITHIN, busy).await;
+        let held = async || (sessions(&stack).await, busy().await);
+        becomes(what, (1.0, false), NOTICED_WITHIN, held).await;
+        assert_eq!(ended(&stack, leave.reason()).await, before + 1.0, "{what}");
         drop(rest);
     }
     witness.ping().await;
@@ -57,7 +60,7 @@ async fn a_client_that_reads_nothing_is_noticed_when_it_leaves(profile: Profile)
     let stack = ready(profile, kafka, "").await;
     for leave in [Leave::Close, Leave::Reset] {
         let mut stream = Upgrade::open(&stack).await;
-        let fetches: Vec<u8> = (1..=200).flat_map(|sequence| frame(sequence, fetch(&topic, 0))).collect();
+        let fetches: Vec<u8> = (1..=200).flat_map(|sequence| frame(sequence, fetch(&topic, 0, 0))).collect();
         stream.write_all(&fetches).await.unwrap();
         // Its answers are held back once the bridge makes no more of them.
         let mut before = f64::NAN;
@@ -74,13 +77,10 @@ async fn a_client_that_reads_nothing_is_noticed_when_it_leaves(profile: Profile)
     assert_filter_survived(&stack).await;
 }
 
-async fn answered(stack: &Stack) -> f64 {
-    let samples = stack.bridge.metrics("sluicegate_commands_total{").await.unwrap();
-    samples.iter().map(|(_, value)| value).sum()
-}
-
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Leave {
+    /// As the protocol has it; its connection stays until the gateway ends it.
+    CloseFrame,
     /// Both directions, as a program that ends.
     Close,
     /// As a machine that has forgotten the connection.
@@ -90,8 +90,25 @@ enum Leave {
 }
 
 impl Leave {
+    /// What the bridge calls it.
+    fn reason(self) -> &'static str {
+        match self {
+            Self::CloseFrame => "closed",
+            Self::Close | Self::Reset | Self::HalfClose => "left",
+        }
+    }
+
+    /// Gives the connection where there still is one.
     async fn leave(self, mut stream: TcpStream) -> Option<TcpStream> {
         match self {
+            Self::CloseFrame => {
+                stream.write_all(&CLOSE).await.unwrap();
+                let mut echo = [0; 4];
+                let read = timeout(NOTICED_WITHIN, stream.read_exact(&mut echo)).await;
+                read.expect("an echo within a second").unwrap();
+                assert_eq!(echo, ECHO);
+                Some(stream)
+            }
             Self::Close => None,
             Self::Reset => {
                 stream.set_zero_linger().unwrap();
@@ -106,3 +123,8 @@ impl Leave {
         }
     }
 }
+
+/// 1000, masked with zeros.
+const CLOSE: [u8; 8] = [0x88, 0x82, 0, 0, 0, 0, 0x03, 0xE8];
+/// The same as a server sends it.
+const ECHO: [u8; 4] = [0x88, 0x02, 0x03, 0xE8];

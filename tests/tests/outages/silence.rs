@@ -4,28 +4,34 @@ use std::process::Command;
 use std::time::Duration;
 
 use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::{Kafka, Record, Write};
 use sluicegate_tests::process::Process;
+use sluicegate_tests::socket::{Socket, fetch};
 use sluicegate_tests::tools;
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 
-use crate::socket::{Socket, fetch};
-use crate::stacks::{assert_filter_survived, becomes, ended, ready, sessions};
+use crate::stacks::{assert_filter_survived, becomes, ended, kafka_connections, ready, sessions};
 use crate::upgrade::{Upgrade, frame};
 
 in_both_profiles! {
-    a_frozen_client_is_closed_after_two_unanswered_pings_and_a_silent_one_stays
+    a_frozen_client_is_closed_after_two_unanswered_pings_with_its_fetch_and_a_silent_one_stays
     a_client_that_takes_no_answers_is_given_up_by_bridge_and_envoy
 }
 
 const INTERVAL: Duration = Duration::from_millis(500);
 
-async fn a_frozen_client_is_closed_after_two_unanswered_pings_and_a_silent_one_stays(profile: Profile) {
+async fn a_frozen_client_is_closed_after_two_unanswered_pings_with_its_fetch_and_a_silent_one_stays(
+    profile: Profile,
+) {
     let kafka = Kafka::shared().await.unwrap();
     let topic = kafka.topic("frozen", 1, &[]).await.unwrap();
     kafka.produce(&topic, 0, &[Record::of("seen by the client")], Write::default()).await.unwrap();
-    let stack = ready(profile, kafka, "[session]\nping_interval_ms = 500\n").await;
+    // A fetch at the log end would hold its connection to Kafka far longer than the client is waited for.
+    let settings = "[session]\nping_interval_ms = 500\n[read]\nwait_ms = 30000\n";
+    let stack = ready(profile, kafka, settings).await;
+    let idle = kafka_connections(&stack, kafka);
     let mut silent = Socket::open(&stack).await;
     let listening = tokio::spawn(async move {
         let end = tokio::time::timeout(INTERVAL * 10, silent.listen()).await;
@@ -42,6 +48,8 @@ async fn a_frozen_client_is_closed_after_two_unanswered_pings_and_a_silent_one_s
     };
     client.until("read", Duration::from_secs(10), reads).await.unwrap();
     assert_eq!(sessions(&stack).await, 2.0);
+    let waits = async || !kafka_connections(&stack, kafka).is_subset(&idle);
+    becomes("a fetch that waits at Kafka", true, Duration::from_secs(10), waits).await;
 
     client.freeze();
     let frozen = Instant::now();
@@ -50,6 +58,7 @@ async fn a_frozen_client_is_closed_after_two_unanswered_pings_and_a_silent_one_s
     let took = frozen.elapsed();
     // The silence before a ping, and the same again for each of two: no client is given up early.
     assert!(took > INTERVAL * 2, "it was given up after {took:?}");
+    becomes("a fetch that waits at Kafka", false, Duration::from_secs(1), waits).await;
     becomes("open sessions", 1.0, Duration::from_secs(7), async || sessions(&stack).await).await;
 
     // Once it goes on it learns that it has lost its session, and why.
@@ -67,7 +76,7 @@ async fn a_client_that_takes_no_answers_is_given_up_by_bridge_and_envoy(profile:
     kafka.produce(&topic, 0, &[Record::of(vec![7; 200_000])], Write::default()).await.unwrap();
     let stack = ready(profile, kafka, "[session]\nping_interval_ms = 500\n").await;
     let mut stream = Upgrade::open(&stack).await;
-    let fetches: Vec<u8> = (1..=200).flat_map(|sequence| frame(sequence, fetch(&topic, 0))).collect();
+    let fetches: Vec<u8> = (1..=200).flat_map(|sequence| frame(sequence, fetch(&topic, 0, 0))).collect();
     stream.write_all(&fetches).await.unwrap();
     let within = INTERVAL * 3 + Duration::from_secs(10);
     becomes("sessions that stalled", 1.0, within, async || ended(&stack, "stalled").await).await;

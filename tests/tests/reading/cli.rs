@@ -6,6 +6,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::{Codec, Kafka, Outcome, Record, Write};
 use sluicegate_tests::port::Port;
 use sluicegate_tests::stack::Stack;

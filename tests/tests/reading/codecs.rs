@@ -2,13 +2,14 @@
 
 use sluicegate_protocol::KafkaMessage;
 use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::{Codec, Kafka};
+use sluicegate_tests::socket::Socket;
 use tokio::sync::OnceCell;
 
 use crate::console;
 use crate::gateway::shared;
 use crate::reference::{self, assert_same};
-use crate::socket::Socket;
 
 in_both_profiles! {
     what_kafkas_own_producer_writes_is_read_in_every_codec

@@ -5,12 +5,13 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use sluicegate_protocol::KafkaMessage;
 use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::{Codec, Record, Write};
+use sluicegate_tests::socket::Socket;
 use tokio::time::timeout;
 
 use crate::gateway::shared;
 use crate::reference::{FOREVER, START, assert_same, messages, noise, varied};
-use crate::socket::Socket;
 
 in_both_profiles! {
     sixty_four_sockets_that_walk_at_once_get_every_record_once

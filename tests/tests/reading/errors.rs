@@ -2,11 +2,12 @@
 
 use sluicegate_protocol::ErrorResp;
 use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::{Kafka, Write};
+use sluicegate_tests::socket::Socket;
 
 use crate::gateway::shared;
 use crate::reference::{FOREVER, assert_same, messages, varied};
-use crate::socket::Socket;
 
 in_both_profiles! {
     a_missing_topic_is_an_error_and_is_not_made

@@ -3,12 +3,13 @@
 use prost::Message as _;
 use sluicegate_protocol::{KafkaFetchResp, KafkaMessage};
 use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::{Codec, Record, Write};
+use sluicegate_tests::socket::{self, Socket};
 use tokio::sync::OnceCell;
 
 use crate::gateway::shared;
 use crate::reference::{self, FOREVER, START, assert_same, messages, noise, varied};
-use crate::socket::{self, Socket};
 
 in_both_profiles! {
     every_offset_gives_what_was_written_from_there_on

@@ -7,13 +7,14 @@ use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use sluicegate_protocol::KafkaMessage;
 use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::{Codec, Kafka, Record, Write};
+use sluicegate_tests::socket::Socket;
 use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
 
 use crate::gateway::{shared, tight};
-use crate::reference::{self, FOREVER, START, assert_same};
-use crate::socket::Socket;
+use crate::reference::{self, FOREVER, START, check_reads};
 use crate::waiting::until;
 
 in_both_profiles! {
@@ -28,24 +29,6 @@ const WITHIN: Duration = Duration::from_secs(30);
 /// Compacted as soon as a segment is full, and a segment is full at the next record.
 const COMPACTED: [(&str, &str); 3] =
     [("cleanup.policy", "compact"), ("min.cleanable.dirty.ratio", "0"), ("segment.ms", "1")];
-
-/// Fetches from these offsets give what there is from there on, or the first part of it, and walks all of it.
-async fn check(
-    socket: &mut Socket,
-    topic: &str,
-    offsets: impl IntoIterator<Item = i64>,
-    want: &[KafkaMessage],
-) {
-    for offset in offsets {
-        let read = socket.fetch(topic, 0, offset).await.unwrap();
-        let rest = &want[want.partition_point(|message| message.offset < offset)..];
-        let what = format!("{topic} from {offset}");
-        // A broker's answer ends with a segment of its log. It is never empty before the log end.
-        assert_eq!(read.is_empty(), rest.is_empty(), "{what}");
-        assert_same(&read, &rest[..read.len().min(rest.len())], &what);
-    }
-    assert_same(&socket.walk(topic, 0, 0).await, want, "the walk");
-}
 
 /// Waits until compaction has left so many records, and gives them as librdkafka reads them.
 async fn compacted(kafka: &Kafka, topic: &str, left: usize) -> Vec<KafkaMessage> {
@@ -84,7 +67,7 @@ async fn a_compacted_log_is_read_from_every_offset_and_walked_across_its_gaps(pr
     let mut socket = Socket::open(stack).await;
     for (topic, left) in LOGS.get_or_init(write).await {
         assert_eq!(left.iter().map(|m| m.offset).collect::<Vec<_>>(), [3, 93, 94, 95, 96, 97, 98, 99, 100]);
-        check(&mut socket, topic, 0..=COUNT + 1, left).await;
+        check_reads(&mut socket, topic, 0..=COUNT + 1, left).await;
     }
 }
 
@@ -141,10 +124,10 @@ async fn a_log_with_transactions_is_read_uncommitted_from_every_offset(profile: 
         // 4 and 7 are the markers.
         let offsets: Vec<i64> = want.iter().map(|message| message.offset).collect();
         assert_eq!(offsets, [0, 1, 2, 3, 5, 6, 8, 9, 10]);
-        check(&mut socket, &topic, 0..=11, &want).await;
+        check_reads(&mut socket, &topic, 0..=11, &want).await;
         assert_eq!(socket.list_offset(&topic, 0, -1).await, Ok(11), "open transactions included");
         transactions.abort();
-        check(&mut socket, &topic, 0..=12, &want).await;
+        check_reads(&mut socket, &topic, 0..=12, &want).await;
     }
 }
 
@@ -215,6 +198,6 @@ async fn a_long_run_of_markers_and_emptied_batches_is_passed_at_once(profile: Pr
     for stack in [stack, roomy] {
         let mut socket = Socket::open(stack).await;
         let offsets = [0, 1, 2, 3, 500, end - 3, end - 2, end - 1, end, end + 1];
-        check(&mut socket, topic, offsets, left).await;
+        check_reads(&mut socket, topic, offsets, left).await;
     }
 }

@@ -1,11 +1,12 @@
 //! Answers and records at their limits.
 
 use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::{Codec, Record, Write};
+use sluicegate_tests::socket::Socket;
 
 use crate::gateway::{TIGHT_ANSWER, TIGHT_RECORD, TIGHT_RESPONSE, tight};
 use crate::reference::{FOREVER, START, assert_same, messages, noise};
-use crate::socket::Socket;
 
 in_both_profiles! {
     a_record_over_the_limit_is_an_error_that_names_its_offset_and_the_next

@@ -4,11 +4,12 @@ use std::time::{Duration, Instant};
 
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::{Record, Write};
+use sluicegate_tests::socket::{self, Socket};
 
 use crate::gateway::{shared, with};
 use crate::reference::{FOREVER, START, assert_same, messages, varied};
-use crate::socket::{self, Socket};
 
 in_both_profiles! {
     at_the_log_end_an_empty_list_comes_after_the_wait

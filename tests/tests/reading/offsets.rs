@@ -1,11 +1,12 @@
 //! `cmd_kafka_list_offset`.
 
 use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::{Codec, Record, Write};
+use sluicegate_tests::socket::Socket;
 
 use crate::gateway::shared;
 use crate::reference::{self, FOREVER, varied};
-use crate::socket::Socket;
 
 const LOG_END: i64 = -1;
 const LOG_START: i64 = -2;

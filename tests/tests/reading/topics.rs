@@ -6,11 +6,12 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::{Kafka, Record, Write};
+use sluicegate_tests::socket::Socket;
 
 use crate::gateway::shared;
 use crate::reference::{FOREVER, START, assert_same, messages, varied};
-use crate::socket::Socket;
 use crate::waiting::until;
 
 in_both_profiles! {

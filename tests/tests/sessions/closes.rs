@@ -4,10 +4,10 @@ use futures_util::future::join_all;
 use sluicegate_protocol::CmdKafkaFetch;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::Kafka;
 use sluicegate_tests::stack::Stack;
 
-use crate::in_both_profiles;
 use crate::peer::{Peer, ping, pong, request};
 use crate::raw::{BINARY, CLOSE, Frame, Raw, masked};
 use crate::stacks::{alone, committed, configured};
@@ -101,9 +101,9 @@ async fn has_sessions(stack: &Stack, want: u64) {
 }
 
 in_both_profiles! {
-    a_close_is_echoed_as_it_came_and_ends_the_connection,
-    answers_that_were_under_way_come_before_the_echo,
-    a_close_does_not_wait_for_commands_in_flight,
-    a_session_that_ends_is_released_however_it_ends,
-    a_client_that_leaves_during_a_command_is_released,
+    a_close_is_echoed_as_it_came_and_ends_the_connection
+    answers_that_were_under_way_come_before_the_echo
+    a_close_does_not_wait_for_commands_in_flight
+    a_session_that_ends_is_released_however_it_ends
+    a_client_that_leaves_during_a_command_is_released
 }

@@ -6,9 +6,9 @@ use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{CmdEmpty, CmdKafkaFetch, CmdKafkaListOffset, KafkaFetchResp, PubSubResp};
 use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::{Kafka, Record, Write};
 
-use crate::in_both_profiles;
 use crate::peer::{Peer, ping, pong, request};
 use crate::stacks::{committed, configured};
 
@@ -88,6 +88,6 @@ fn list(sequence: i64, topic: &str, timestamp: i64) -> Vec<u8> {
 }
 
 in_both_profiles! {
-    commands_that_wait_delay_no_ping_behind_them,
-    each_of_many_answers_carries_the_sequence_of_its_request,
+    commands_that_wait_delay_no_ping_behind_them
+    each_of_many_answers_carries_the_sequence_of_its_request
 }

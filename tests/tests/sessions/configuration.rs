@@ -3,9 +3,8 @@
 use sluicegate_tests::Error;
 use sluicegate_tests::envoy::{Envoy, Profile, Setup};
 use sluicegate_tests::folder::Folder;
+use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::port::Port;
-
-use crate::in_both_profiles;
 
 async fn envoy_refuses_to_start_and_its_log_names_every_mistake(profile: Profile) {
     let routes = r#""routes": [{"path": "pubsub", "cluster": ""}, {"path": "/x", "origins": "*"}]"#;
@@ -54,5 +53,5 @@ async fn refusal(profile: Profile, keys: &str) -> String {
 }
 
 in_both_profiles! {
-    envoy_refuses_to_start_and_its_log_names_every_mistake,
+    envoy_refuses_to_start_and_its_log_names_every_mistake
 }

@@ -6,13 +6,14 @@ use std::fs;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::{CmdEmpty, CmdKafkaFetch, CmdKafkaListOffset};
 use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::Kafka;
 use sluicegate_tests::stack::Stack;
 
 use crate::peer::{ping, request};
 use crate::raw::{BINARY, CLOSE, PING, Raw, TEXT, Upgrade, head, masked};
 use crate::stacks::alone;
-use crate::{in_both_profiles, until};
+use crate::until;
 
 async fn sessions_commands_errors_and_bytes_are_counted(profile: Profile) {
     let stack = alone(profile).await;
@@ -100,5 +101,5 @@ async fn counts(stack: &Stack) -> Result<BTreeMap<String, u64>, String> {
 }
 
 in_both_profiles! {
-    sessions_commands_errors_and_bytes_are_counted,
+    sessions_commands_errors_and_bytes_are_counted
 }

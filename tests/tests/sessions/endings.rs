@@ -6,12 +6,13 @@ use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{CmdKafkaFetch, KafkaFetchResp, PubSubResp};
 use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::Kafka;
 
 use crate::peer::{Peer, ping, pong, request};
 use crate::raw::{BINARY, CLOSE, Raw, Upgrade, close, masked};
 use crate::stacks::start;
-use crate::{in_both_profiles, until};
+use crate::until;
 
 async fn a_drain_answers_what_is_in_flight_closes_with_1001_and_lets_nobody_in(profile: Profile) {
     let mut stack = start(profile, "[read]\nwait_ms = 2000\n", Vec::new()).await;
@@ -71,6 +72,6 @@ async fn a_full_bridge_turns_away_and_a_request_too_large_for_it_ends_its_sessio
 }
 
 in_both_profiles! {
-    a_full_bridge_turns_away_and_a_request_too_large_for_it_ends_its_session_alone,
-    a_drain_answers_what_is_in_flight_closes_with_1001_and_lets_nobody_in,
+    a_full_bridge_turns_away_and_a_request_too_large_for_it_ends_its_session_alone
+    a_drain_answers_what_is_in_flight_closes_with_1001_and_lets_nobody_in
 }

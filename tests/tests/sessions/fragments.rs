@@ -1,8 +1,8 @@
 //! However a client cuts its bytes, its messages are the same (RFC 6455, sections 5.4 and 5.5).
 
 use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::in_both_profiles;
 
-use crate::in_both_profiles;
 use crate::peer::{ping, pong};
 use crate::raw::{BINARY, CLOSE, FIN, Frame, PING, PONG, Raw, TEXT, Upgrade, close, head, masked};
 use crate::stacks::committed;
@@ -131,13 +131,13 @@ async fn answers_of_every_length_are_framed_by_the_rules(profile: Profile) {
 }
 
 in_both_profiles! {
-    a_websocket_ping_gets_a_pong_of_the_same_payload,
-    a_ping_inside_a_fragmented_message_is_answered_before_it,
-    fragments_of_no_and_of_one_byte_are_one_message,
-    a_session_that_arrives_byte_by_byte_is_the_same_session,
-    a_frame_may_be_cut_anywhere,
-    two_hundred_frames_in_one_segment_get_two_hundred_answers_in_order,
-    a_length_in_a_longer_form_than_needed_is_read,
-    frames_right_behind_the_upgrade_are_not_lost,
-    answers_of_every_length_are_framed_by_the_rules,
+    a_websocket_ping_gets_a_pong_of_the_same_payload
+    a_ping_inside_a_fragmented_message_is_answered_before_it
+    fragments_of_no_and_of_one_byte_are_one_message
+    a_session_that_arrives_byte_by_byte_is_the_same_session
+    a_frame_may_be_cut_anywhere
+    two_hundred_frames_in_one_segment_get_two_hundred_answers_in_order
+    a_length_in_a_longer_form_than_needed_is_read
+    frames_right_behind_the_upgrade_are_not_lost
+    answers_of_every_length_are_framed_by_the_rules
 }

@@ -2,9 +2,9 @@
 
 use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::http;
+use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::stack::Stack;
 
-use crate::in_both_profiles;
 use crate::peer::{Peer, ping, pong};
 use crate::raw::{BINARY, Raw, Response, Upgrade, masked};
 use crate::stacks::{ORIGIN, SUBPROTOCOLS, committed, configured};
@@ -160,10 +160,10 @@ async fn response_to(stack: &Stack, upgrade: Upgrade) -> Response {
 }
 
 in_both_profiles! {
-    what_is_no_upgrade_is_told_that_a_websocket_is_expected,
-    an_accepted_upgrade_says_what_the_rfc_asks_for_and_nothing_of_the_inside,
-    a_handshake_that_breaks_the_rules_is_told_which,
-    a_header_that_is_not_utf8_is_refused,
-    only_the_pages_of_a_routes_origins_may_open_a_session,
-    the_first_subprotocol_that_the_route_knows_is_agreed_on,
+    what_is_no_upgrade_is_told_that_a_websocket_is_expected
+    an_accepted_upgrade_says_what_the_rfc_asks_for_and_nothing_of_the_inside
+    a_handshake_that_breaks_the_rules_is_told_which
+    a_header_that_is_not_utf8_is_refused
+    only_the_pages_of_a_routes_origins_may_open_a_session
+    the_first_subprotocol_that_the_route_knows_is_agreed_on
 }

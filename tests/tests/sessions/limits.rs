@@ -1,8 +1,8 @@
 //! A request has a largest size, and what is over it costs no memory.
 
 use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::in_both_profiles;
 
-use crate::in_both_profiles;
 use crate::peer::{Peer, ping, pong};
 use crate::raw::{BINARY, FIN, Raw, TEXT, close, head, masked};
 use crate::stacks::{CONFIGURED_LIMIT, alone, committed, configured};
@@ -65,6 +65,6 @@ async fn what_follows_a_message_over_the_limit_is_kept_by_nobody(profile: Profil
 }
 
 in_both_profiles! {
-    a_request_of_the_limit_is_answered_and_one_byte_more_is_closed_with_1009,
-    what_follows_a_message_over_the_limit_is_kept_by_nobody,
+    a_request_of_the_limit_is_answered_and_one_byte_more_is_closed_with_1009
+    what_follows_a_message_over_the_limit_is_kept_by_nobody
 }

@@ -31,29 +31,6 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
-/// Makes two tests of each function: one for each profile.
-macro_rules! in_both_profiles {
-    ($($name:ident),+ $(,)?) => {
-        mod tunnel {
-            $(
-                #[tokio::test]
-                async fn $name() {
-                    super::$name(sluicegate_tests::envoy::Profile::Tunnel).await;
-                }
-            )+
-        }
-        mod internal {
-            $(
-                #[tokio::test]
-                async fn $name() {
-                    super::$name(sluicegate_tests::envoy::Profile::Internal).await;
-                }
-            )+
-        }
-    };
-}
-pub(crate) use in_both_profiles;
-
 /// Waits for what has to come, and says what did not.
 async fn within<T>(what: impl Display, future: impl Future<Output = T>) -> T {
     match timeout(PATIENCE, future).await {

@@ -4,10 +4,10 @@ use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{CmdKafkaListOffset, KafkaListOffsetResp};
 use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::Kafka;
 use sluicegate_tests::stack::Stack;
 
-use crate::in_both_profiles;
 use crate::peer::request;
 use crate::raw::{BINARY, Raw, Upgrade, masked};
 use crate::stacks::{OTHER_CLUSTER, alone, configured};
@@ -59,6 +59,6 @@ async fn open(stack: &Stack, upgrade: &Upgrade) -> Raw {
 }
 
 in_both_profiles! {
-    a_client_cannot_choose_the_cluster,
-    a_client_can_neither_replace_nor_remove_the_gateways_secret,
+    a_client_cannot_choose_the_cluster
+    a_client_can_neither_replace_nor_remove_the_gateways_secret
 }

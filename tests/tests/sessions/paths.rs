@@ -9,13 +9,14 @@ use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::http as plain;
+use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::stack::Stack;
 use tokio::net::TcpStream;
 
 use crate::peer::Peer;
 use crate::raw::{Raw, Upgrade};
 use crate::stacks::{alone, committed};
-use crate::{in_both_profiles, within};
+use crate::within;
 
 async fn no_spelling_of_the_bridges_own_paths_reaches_it(profile: Profile) {
     let stack = alone(profile).await;
@@ -126,6 +127,6 @@ const DISGUISED: [&str; 29] = [
 ];
 
 in_both_profiles! {
-    no_spelling_of_the_bridges_own_paths_reaches_it,
-    of_the_bridges_administration_only_readiness_is_shown,
+    no_spelling_of_the_bridges_own_paths_reaches_it
+    of_the_bridges_administration_only_readiness_is_shown
 }

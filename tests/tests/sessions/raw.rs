@@ -65,6 +65,12 @@ impl Raw {
         self.response().await
     }
 
+    /// Writes a request and is gone, as a machine that has forgotten the connection.
+    pub(crate) async fn ask_and_reset(mut self, request: &[u8]) {
+        self.write(request).await;
+        self.stream.set_zero_linger().unwrap();
+    }
+
     pub(crate) async fn response(&mut self) -> Response {
         let end = loop {
             match self.rest.windows(4).position(|four| four == b"\r\n\r\n") {

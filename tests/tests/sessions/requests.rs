@@ -4,10 +4,10 @@ use prost::Message as _;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::{CmdEmpty, ControlReq, PubSubReq, Refusal, control_req};
 use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::stack::Stack;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::in_both_profiles;
 use crate::peer::{Peer, error, ping, pong, request};
 use crate::stacks::{alone, committed};
 
@@ -160,11 +160,11 @@ async fn refused_by_the_bridge(stack: &Stack) -> Vec<(String, f64)> {
 }
 
 in_both_profiles! {
-    a_ping_gets_its_state_and_sequence_back,
-    the_bytes_on_the_wire_are_those_of_apisix,
-    what_asks_for_nothing_gets_no_answer,
-    a_command_that_nobody_knows_is_told_so,
-    the_last_of_two_commands_counts,
-    bytes_that_are_no_request_are_told_so,
-    a_control_message_from_a_client_is_unknown_and_never_reaches_the_bridge,
+    a_ping_gets_its_state_and_sequence_back
+    the_bytes_on_the_wire_are_those_of_apisix
+    what_asks_for_nothing_gets_no_answer
+    a_command_that_nobody_knows_is_told_so
+    the_last_of_two_commands_counts
+    bytes_that_are_no_request_are_told_so
+    a_control_message_from_a_client_is_unknown_and_never_reaches_the_bridge
 }

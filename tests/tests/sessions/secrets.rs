@@ -3,9 +3,9 @@
 use std::fs;
 
 use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::stack::Stack;
 
-use crate::in_both_profiles;
 use crate::raw::{Raw, Response, Upgrade};
 use crate::stacks::{SECRET, configured, plugin, start};
 
@@ -53,7 +53,7 @@ fn says_no_secret(stack: &Stack, secrets: &[&str]) {
 }
 
 in_both_profiles! {
-    a_gateway_without_the_secret_is_told_what_is_missing,
-    a_gateway_with_another_secret_is_refused_without_a_hint,
-    the_right_secret_opens_sessions_and_is_not_logged,
+    a_gateway_without_the_secret_is_told_what_is_missing
+    a_gateway_with_another_secret_is_refused_without_a_hint
+    the_right_secret_opens_sessions_and_is_not_logged
 }

@@ -2,9 +2,9 @@
 
 use futures_util::future::join_all;
 use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::stack::Stack;
 
-use crate::in_both_profiles;
 use crate::peer::{Peer, ping, pong};
 use crate::raw::{BINARY, CLOSE, FIN, Frame, PING, PONG, Raw, TEXT, close, head, masked};
 use crate::stacks::committed;
@@ -93,7 +93,7 @@ async fn text_that_is_not_utf8_is_answered_with_1007(profile: Profile) {
 }
 
 in_both_profiles! {
-    frames_that_break_the_rules_are_answered_with_1002,
-    close_frames_that_break_the_rules_are_answered_with_1002,
-    text_that_is_not_utf8_is_answered_with_1007,
+    frames_that_break_the_rules_are_answered_with_1002
+    close_frames_that_break_the_rules_are_answered_with_1002
+    text_that_is_not_utf8_is_answered_with_1007
 }

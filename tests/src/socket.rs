@@ -1,0 +1,161 @@
+//! A client on tokio-tungstenite: one WebSocket, requests out, answers in. No code under test judges itself.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests' own: it fails as they do"
+)]
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use prost::Message as _;
+use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_protocol::{
+    CmdKafkaFetch, CmdKafkaListOffset, CmdPing, ErrorResp, KafkaMessage, PubSubReq, PubSubResp,
+};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+use crate::stack::Stack;
+
+/// One open session; whatever goes against the protocol, or takes half a minute, is a panic.
+///
+/// # Cancel safety
+/// A call that is dropped may have sent or lost a part of a message: the socket is of no more use.
+#[derive(Debug)]
+pub struct Socket {
+    stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    sequence: i64,
+}
+
+impl Socket {
+    /// Upgrades a connection.
+    pub async fn open(stack: &Stack) -> Self {
+        let (stream, _) = timeout(WITHIN, connect_async(stack.url())).await.expect("an upgrade").unwrap();
+        Self { stream, sequence: 0 }
+    }
+
+    /// Sends a request and gives its sequence.
+    pub async fn send(&mut self, req: Req) -> i64 {
+        self.sequence = self.sequence.wrapping_add(1);
+        let request = PubSubReq { sequence: self.sequence, req: Some(req) };
+        self.stream.send(Message::binary(request.encode_to_vec())).await.unwrap();
+        self.sequence
+    }
+
+    /// The next answer of any sequence; pings on the way are answered.
+    pub async fn receive(&mut self) -> (i64, Resp) {
+        let bytes = match timeout(WITHIN, self.listen()).await.expect("an answer within 30 s") {
+            Some(Ok(Message::Binary(bytes))) => bytes,
+            other => panic!("{other:?} instead of an answer"),
+        };
+        let PubSubResp { sequence, resp } = PubSubResp::decode(bytes).unwrap();
+        (sequence, resp.expect("an answer has content"))
+    }
+
+    /// Answers pings, and otherwise says nothing, until the stream ends or something else comes.
+    pub async fn listen(&mut self) -> Option<Result<Message, Error>> {
+        loop {
+            match self.stream.next().await {
+                Some(Ok(Message::Ping(_))) => {}
+                other => return other,
+            }
+        }
+    }
+
+    /// Sends a request whose answer has to be the next.
+    pub async fn ask(&mut self, req: Req) -> Resp {
+        let asked = self.send(req).await;
+        let (sequence, resp) = self.receive().await;
+        assert_eq!(sequence, asked);
+        resp
+    }
+
+    /// [`ping`], and its pong.
+    pub async fn ping(&mut self) {
+        match self.ask(ping()).await {
+            Resp::PongResp(pong) => assert_eq!(pong.state, STATE),
+            other => panic!("{other:?} instead of a pong"),
+        }
+    }
+
+    /// [`fetch`], and what came of it.
+    ///
+    /// # Errors
+    /// The gateway's.
+    pub async fn fetch(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+    ) -> Result<Vec<KafkaMessage>, ErrorResp> {
+        messages(self.ask(fetch(topic, partition, offset)).await)
+    }
+
+    /// [`list_offset`], and what came of it.
+    ///
+    /// # Errors
+    /// The gateway's.
+    pub async fn list_offset(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        timestamp: i64,
+    ) -> Result<i64, ErrorResp> {
+        match self.ask(list_offset(topic, partition, timestamp)).await {
+            Resp::KafkaListOffsetResp(answer) => Ok(answer.offset),
+            Resp::ErrorResp(error) => Err(error),
+            other => panic!("{other:?} instead of an offset"),
+        }
+    }
+
+    /// What is there from `offset` on, asked for at the last offset + 1 until an answer is empty.
+    pub async fn walk(&mut self, topic: &str, partition: i32, mut offset: i64) -> Vec<KafkaMessage> {
+        let mut walked = Vec::new();
+        loop {
+            let batch = self.fetch(topic, partition, offset).await.unwrap();
+            let Some(last) = batch.last() else { return walked };
+            offset = last.offset.checked_add(1).expect("an offset that has a next");
+            walked.extend(batch);
+        }
+    }
+}
+
+/// `cmd_ping`.
+#[must_use]
+pub fn ping() -> Req {
+    Req::CmdPing(CmdPing { state: Bytes::from_static(STATE) })
+}
+
+/// `cmd_kafka_fetch`.
+#[must_use]
+pub fn fetch(topic: &str, partition: i32, offset: i64) -> Req {
+    Req::CmdKafkaFetch(CmdKafkaFetch { topic: topic.to_owned(), partition, offset })
+}
+
+/// `cmd_kafka_list_offset`.
+#[must_use]
+pub fn list_offset(topic: &str, partition: i32, timestamp: i64) -> Req {
+    Req::CmdKafkaListOffset(CmdKafkaListOffset { topic: topic.to_owned(), partition, timestamp })
+}
+
+/// What a fetch brought.
+///
+/// # Errors
+/// The gateway's.
+pub fn messages(resp: Resp) -> Result<Vec<KafkaMessage>, ErrorResp> {
+    match resp {
+        Resp::KafkaFetchResp(answer) => Ok(answer.messages),
+        Resp::ErrorResp(error) => Err(error),
+        other => panic!("{other:?} instead of messages"),
+    }
+}
+
+const STATE: &[u8] = b"still there";
+const WITHIN: Duration = Duration::from_secs(30);

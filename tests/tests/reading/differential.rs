@@ -1,0 +1,87 @@
+//! Random logs, read through the gateway and by librdkafka: a few, or as many as `just differential` says.
+//!
+//! A failure names its log's seed; `just differential 1 SEED` makes that one again.
+
+use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::kafka::{Codec, Kafka, Outcome, Record, Write};
+use sluicegate_tests::random::Random;
+use sluicegate_tests::socket::Socket;
+use sluicegate_tests::tools::number;
+
+use crate::gateway::{shared, tight};
+use crate::reference::{self, FOREVER, START, check_reads};
+
+in_both_profiles! {
+    a_random_log_is_read_as_librdkafka_reads_it
+}
+
+async fn a_random_log_is_read_as_librdkafka_reads_it(profile: Profile) {
+    let first = number("SLUICEGATE_DIFFERENTIAL_SEED", 1);
+    let rounds = number("SLUICEGATE_DIFFERENTIAL_ROUNDS", 3);
+    let (kafka, roomy) = shared(profile).await;
+    let (_, tight) = tight(profile).await;
+    let mut sockets = [("roomy", Socket::open(roomy).await), ("tight", Socket::open(tight).await)];
+    for seed in (first..).take(usize::try_from(rounds).unwrap()) {
+        let mut random = Random::new(seed);
+        let topic = write(kafka, seed, &mut random).await;
+        let want = reference::read(kafka, &topic);
+        let (start, end) = kafka.watermarks(&topic, 0).unwrap();
+        let span = usize::try_from(end - start).unwrap();
+        let offsets: Vec<i64> = (0..20).map(|_| start + random.below(span + 1) as i64).collect();
+        let times: Vec<i64> = (0..20).map(|_| time(&mut random)).collect();
+        let found = reference::offsets_at(kafka, &topic, &times);
+        for (name, socket) in &mut sockets {
+            let what = format!("{name}, {topic}");
+            assert_eq!(socket.list_offset(&topic, 0, -2).await, Ok(start), "{what}");
+            assert_eq!(socket.list_offset(&topic, 0, -1).await, Ok(end), "{what}");
+            for (time, want) in times.iter().zip(&found) {
+                assert_eq!(socket.list_offset(&topic, 0, *time).await, Ok(*want), "{what} at {time}");
+            }
+            check_reads(socket, &topic, offsets.iter().copied().chain([start, end]), &want).await;
+        }
+        kafka.delete_topic(&topic).await.unwrap();
+    }
+}
+
+/// A topic whose name tells the seed, of a few runs of records, each written in its own way; some of the first may be
+/// deleted.
+async fn write(kafka: &Kafka, seed: u64, random: &mut Random) -> String {
+    let topic = kafka.topic(&format!("seed-{seed}"), 1, &[FOREVER]).await.unwrap();
+    for _ in 0..random.below(6) + 1 {
+        let how = Write {
+            codec: Codec::ALL[random.below(5)],
+            batch: [Some(1), Some(7), Some(50)][random.below(3)],
+            transaction: [None, None, Some(Outcome::Commit), Some(Outcome::Abort)][random.below(4)],
+        };
+        let records: Vec<Record> = (0..random.below(150) + 1).map(|_| record(random)).collect();
+        kafka.produce(&topic, 0, &records, how).await.unwrap();
+    }
+    if random.below(3) == 0 {
+        let (_, end) = kafka.watermarks(&topic, 0).unwrap();
+        let before = random.below(usize::try_from(end).unwrap() + 1);
+        kafka.delete_records_before(&topic, 0, before as i64).await.unwrap();
+    }
+    topic
+}
+
+fn record(random: &mut Random) -> Record {
+    let (key, value) = (part(random), part(random));
+    Record { key, value, timestamp: Some(time(random)) }
+}
+
+/// Null, empty, short, or of a few kilobytes: 50 of these are a batch that the smallest limits let pass.
+fn part(random: &mut Random) -> Option<Vec<u8>> {
+    let len = match random.below(10) {
+        0 => return None,
+        1 => 0,
+        2 => random.below(4_000),
+        _ => random.below(40),
+    };
+    Some(if random.below(2) == 0 { random.bytes(len) } else { vec![b'z'; len] })
+}
+
+/// In no order, some twice.
+fn time(random: &mut Random) -> i64 {
+    START + random.below(1_000) as i64
+}
