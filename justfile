@@ -57,6 +57,19 @@ bench *args: wasm
     cargo build --release -p sluicegate-tests -p sluicegate-bridge --bins
     @exec target/release/bench "$@"
 
+# thousands of clients come and go, in each profile so many rounds of 1,000: nothing may pile up
+soak rounds="100":
+    SLUICEGATE_SOAK_ROUNDS={{rounds}} just e2e --test load churn -- --nocapture
+
+# so many random logs in each profile, as they are read through the gateway and by librdkafka
+differential rounds="100" seed=`date +%s`:
+    SLUICEGATE_DIFFERENTIAL_ROUNDS={{rounds}} SLUICEGATE_DIFFERENTIAL_SEED={{seed}} just e2e --test reading differential
+
+# random bytes for the records crate, for so many seconds; needs a nightly toolchain and `cargo install cargo-fuzz`
+fuzz seconds="60":
+    mkdir -p crates/records/fuzz/corpus
+    cd crates/records && cargo +nightly fuzz run encode fuzz/corpus tests/fixtures -- -max_total_time={{seconds}}
+
 # generate the protobuf code from proto/
 gen:
     SLUICEGATE_GEN=1 cargo test -p sluicegate-protocol --test generated
