@@ -72,9 +72,9 @@ impl Config {
         if reader.mistakes.is_empty() { Ok(config) } else { Err(reader.mistakes) }
     }
 
-    /// The route of a request's path, which may be followed by a query.
+    /// The route of a request's path, which may be followed by a query or a fragment.
     pub fn route(&self, path: &[u8]) -> Option<&Route> {
-        let path = path.split(|byte| *byte == b'?').next().unwrap_or_default();
+        let path = path.split(|byte| b"?#".contains(byte)).next().unwrap_or_default();
         self.routes.iter().find(|route| route.path.as_bytes() == path)
     }
 

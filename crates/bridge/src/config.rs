@@ -76,7 +76,7 @@ pub struct Limits {
     /// Kafka commands that one session runs at the same time. Default 16.
     pub max_commands_per_session: usize,
     /// Bytes of answers that one session may have in the making or waiting for a slow client. Default 1 MiB. A single
-    /// answer larger than this is delivered alone.
+    /// record larger than `read.max_bytes` goes beyond this by its size.
     pub session_answer_bytes: u32,
     /// Bytes that a gateway may send on one stream before the bridge has used them. Default 64 KiB.
     pub stream_window_bytes: u32,

@@ -48,6 +48,7 @@ fn a_path_is_matched_whole_and_without_its_query() {
     let found = |path: &[u8]| config.route(path).map(|route| route.path.as_str());
     assert_eq!(found(b"/a"), Some("/a"));
     assert_eq!(found(b"/b?x=\xff"), Some("/b"));
+    assert_eq!(found(b"/b#x?y"), Some("/b"));
     for other in [&b"/"[..], b"/a/", b"/ab", b"", b"?/a", b"/A", b"\xff"] {
         assert_eq!(found(other), None);
     }
