@@ -1,8 +1,8 @@
 //! The bridge, as a process.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::port::Port;
@@ -77,6 +77,46 @@ impl Bridge {
     }
 }
 
+/// Asks the bridge whether it would start with a configuration, overridden as for [`Bridge::start`].
+///
+/// # Errors
+/// [`Error::Configuration`] with all that it finds wrong.
+///
+/// # Cancel safety
+/// Nothing is left running.
+pub async fn check(config: &Path, environment: &[(String, String)]) -> Result<(), Error> {
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let mut command = tokio::process::Command::from(command(config, environment, [any; 2])?);
+    command.arg("--check").stdin(Stdio::null()).kill_on_drop(true);
+    let checked = command.output().await.map_err(Error::io("start the bridge"))?;
+    if checked.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&checked.stderr);
+    let file = format!("{}: ", config.display());
+    let problems = said.lines().map(|line| line.trim().trim_start_matches(&file));
+    Err(Error::Configuration(problems.collect::<Vec<_>>().join("; ")))
+}
+
+/// The bridge with its addresses, gateways' and administrators'.
+fn command(
+    config: &Path,
+    environment: &[(String, String)],
+    [grpc, admin]: [SocketAddr; 2],
+) -> Result<Command, Error> {
+    let mut command = Command::new(tools::bridge()?);
+    command.arg("--config").arg(config);
+    // The bridge takes every variable with its prefix for a key of its configuration.
+    for variable in tools::VARIABLES.into_iter().chain(["SLUICEGATE_URL"]) {
+        command.env_remove(variable);
+    }
+    command
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .env("SLUICEGATE_LISTEN", grpc.to_string())
+        .env("SLUICEGATE_ADMIN_LISTEN", admin.to_string());
+    Ok(command)
+}
+
 struct Launch {
     config: PathBuf,
     environment: Vec<(String, String)>,
@@ -85,16 +125,7 @@ struct Launch {
 
 impl Launch {
     async fn run(&self, grpc: &Port, admin: &Port) -> Result<Process, Error> {
-        let mut command = Command::new(tools::bridge()?);
-        command.arg("--config").arg(&self.config);
-        // The bridge takes every variable with its prefix for a key of its configuration.
-        for variable in tools::VARIABLES.into_iter().chain(["SLUICEGATE_URL"]) {
-            command.env_remove(variable);
-        }
-        command
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .env("SLUICEGATE_LISTEN", grpc.address().to_string())
-            .env("SLUICEGATE_ADMIN_LISTEN", admin.address().to_string());
+        let command = command(&self.config, &self.environment, [grpc.address(), admin.address()])?;
         let mut process = Process::spawn("the bridge", command, &self.log)?;
         let live = async || match http::get(admin.address(), "/livez").await?.status {
             200 => Ok(()),

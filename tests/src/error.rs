@@ -18,6 +18,9 @@ pub enum Error {
         /// What to do about it.
         remedy: &'static str,
     },
+    /// The bridge would not start with a configuration.
+    #[error("the bridge cannot use its configuration: {0}")]
+    Configuration(String),
     /// A port that was asked for by number belongs to someone else.
     #[error("port {0} is in use")]
     PortInUse(u16),

@@ -5,7 +5,9 @@
 //! 3. [`process`]: a child that never outlives this process, however it ends
 //! 4. [`socket`], [`random`], [`in_both_profiles`]: what tests of several programs share
 //! 5. [`port`], [`folder`], [`tools`], [`http`]: where they listen, write, come from, and how they are asked
+//! 6. [`arguments`]: the command lines of the programs around it
 
+pub mod arguments;
 pub mod bridge;
 pub mod envoy;
 mod error;

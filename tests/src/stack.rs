@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::bridge::Bridge;
+use crate::bridge::{self, Bridge};
 use crate::envoy::{self, Envoy, Profile};
 use crate::folder::Folder;
 use crate::port::Port;
@@ -46,8 +46,8 @@ pub enum BridgeConfig {
         /// TOML that stands before it: top-level keys, then tables.
         settings: String,
     },
-    /// A file of the user's own.
-    File(PathBuf),
+    /// TOML of the user's own.
+    Text(String),
 }
 
 impl Setup {
@@ -77,7 +77,11 @@ impl Stack {
     pub async fn start(setup: Setup) -> Result<Self, Error> {
         let folder = Folder::new(setup.profile.name())?;
         let config = match setup.bridge {
-            BridgeConfig::File(path) => path,
+            BridgeConfig::Text(text) => {
+                let config = folder.write("bridge.toml", &text)?;
+                bridge::check(&config, &setup.bridge_environment).await?;
+                config
+            }
             BridgeConfig::Cluster { bootstrap, settings } => {
                 let text = format!("{settings}\n[clusters.default]\n\"bootstrap.servers\" = {bootstrap:?}\n");
                 folder.write("bridge.toml", &text)?

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -11,14 +11,18 @@ use sluicegate_tests::http;
 use sluicegate_tests::kafka::Kafka;
 use sluicegate_tests::port::Port;
 use sluicegate_tests::process::Process;
+use sluicegate_tests::tools;
 use tokio::time::{sleep, timeout};
 
+/// The variable by which a demo's processes are known.
+const MARK: &str = "DEMO_OF";
 const START: Duration = Duration::from_secs(60);
 const STEP: Duration = Duration::from_secs(20);
 
+/// What it starts has the log's folder in [`MARK`].
 fn start(log: &Path, args: &[&str]) -> Process {
     let mut command = Command::new(env!("CARGO_BIN_EXE_demo"));
-    command.args(args);
+    command.args(args).env(MARK, log.parent().unwrap());
     Process::spawn("the demo", command, log).unwrap()
 }
 
@@ -56,6 +60,24 @@ fn children(process: &Process) -> Vec<u32> {
     children
         .flat_map(|list| list.split_whitespace().map(|id| id.parse().unwrap()).collect::<Vec<_>>())
         .collect()
+}
+
+/// The processes that a demo with its log in this folder has started, and their children.
+fn run_in(folder: &Path) -> Vec<String> {
+    let mark = format!("{MARK}={}\0", folder.display()).into_bytes();
+    let marked = |id: &String| {
+        fs::read(format!("/proc/{id}/environ"))
+            .is_ok_and(|environment| environment.windows(mark.len()).any(|part| part == mark))
+    };
+    let all = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    all.filter(marked).collect()
+}
+
+/// The folders of the stacks that this process has made.
+fn stacks_of(id: u32) -> Vec<PathBuf> {
+    let all = fs::read_dir(tools::target_dir().unwrap().join("stacks")).unwrap();
+    let own = format!("-{id}-");
+    all.map(|entry| entry.unwrap().path()).filter(|path| path.to_string_lossy().contains(&own)).collect()
 }
 
 /// Waits until none of them runs; a process that nobody waited for is not running.
@@ -128,6 +150,7 @@ async fn it_is_ready_as_long_as_it_runs_and_leaves_nothing_after_sigterm() {
     demo.terminate();
     assert!(demo.wait(STEP).await.unwrap().success());
     gone(&parts).await;
+    assert_eq!(stacks_of(demo.id()), Vec::<PathBuf>::new());
 }
 
 #[tokio::test]
@@ -157,20 +180,83 @@ async fn a_part_that_dies_ends_it_with_the_parts_name() {
 }
 
 #[tokio::test]
+async fn a_session_of_a_demo_that_stops_is_closed_with_1001() {
+    let folder = Folder::new("demo-test").unwrap();
+    let (mut demo, gateway) = ready(&folder, &[]).await;
+    let mut follow = Command::new(tools::cli().unwrap());
+    follow.args(["-u", &format!("ws://{gateway}/pubsub"), "fetch", "demo", "-p", "0", "--follow"]);
+    let mut follow = Process::spawn("a client", follow, &folder.path().join("follow.log")).unwrap();
+    says(&mut follow, "\"gate\":\"north\"", STEP).await;
+    demo.terminate();
+    assert_eq!(follow.wait(STEP).await.unwrap().code(), Some(3));
+    let said = follow.log_tail();
+    assert!(said.contains("the server closed it with 1001"), "{said}");
+    assert!(demo.wait(STEP).await.unwrap().success());
+}
+
+#[tokio::test]
+async fn a_reader_that_has_gone_and_a_full_disk_end_nothing() {
+    for redirection in ["| true", ">/dev/full 2>&1", ">&- 2>&-"] {
+        let folder = Folder::new("demo-test").unwrap();
+        let gateway = Port::pick().unwrap().address();
+        let script = format!("\"$0\" --port {} {redirection}", gateway.port());
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &script, env!("CARGO_BIN_EXE_demo")]);
+        let mut shell = Process::spawn("a shell", shell, &folder.path().join("demo.log")).unwrap();
+        let serves = async || match http::get(gateway, "/readyz").await?.status {
+            200 => Ok(()),
+            status => Err(status.to_string()),
+        };
+        shell.until("serve", START, serves).await.unwrap();
+        shell.terminate();
+        shell.wait(STEP).await.unwrap();
+        let said = shell.log_tail();
+        assert!(!said.contains("panicked"), "{redirection}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_configuration_may_come_through_a_pipe() {
+    let folder = Folder::new("demo-test").unwrap();
+    let free = Port::pick().unwrap().number();
+    let config = r#"[clusters.default]\nbootstrap.servers = "127.0.0.1:1"\n"#;
+    let script = format!("exec \"$0\" --port {free} --config <(printf '{config}')");
+    let mut shell = Command::new("bash");
+    shell.args(["-c", &script, env!("CARGO_BIN_EXE_demo")]);
+    let mut shell = Process::spawn("a shell", shell, &folder.path().join("demo.log")).unwrap();
+    assert_eq!(shell.wait(START).await.unwrap().code(), Some(1));
+    // It was started with it: an empty one would have been refused.
+    let said = shell.log_tail();
+    assert!(said.contains("cannot be read after 10 s"), "{said}");
+}
+
+#[tokio::test]
 async fn wrong_input_is_one_sentence_and_leaves_nothing() {
     let folder = Folder::new("demo-test").unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().port().to_string();
     let free = Port::pick().unwrap().number().to_string();
-    let wrong = folder.write("wrong.toml", "nonsense = 1\n").unwrap();
-    let wrong = wrong.to_str().unwrap();
+    let write = |name: &str, text: &str| folder.write(name, text).unwrap().to_str().unwrap().to_owned();
+    let wrong = write("wrong.toml", "nonsense = 1\nclusters.default.acks = 1\n");
+    let torn = write("torn.toml", "[clusters.default");
+    let other = write("other.toml", "[clusters.other]\nbootstrap.servers = \"127.0.0.1:1\"\n");
     let cases: &[(&[&str], i32, &str)] = &[
         (&["--port", &taken], 1, "is in use; choose another with --port"),
         (&["--port", "0"], 2, "0 is not in 1..=65535"),
         (&["--profile", "x"], 2, "[possible values: tunnel, internal]"),
         (&["--bootstrap-servers", "nowhere"], 2, "is not HOST:PORT"),
         (&["--config", "/nowhere/bridge.toml"], 1, "cannot read /nowhere/bridge.toml: No such file"),
-        (&["--port", &free, "--config", wrong], 1, "nonsense"),
+        (&["--bootstrap-servers", "a b:1"], 2, "\"a b:1\" is not HOST:PORT"),
+        (&["--bootstrap-servers", "http://x:9"], 2, "\"http://x:9\" is not HOST:PORT"),
+        (&["--prot", "1"], 2, "unexpected argument '--prot' found (see ./dev demo --help)"),
+        (
+            &["--port", &free, "--config", &wrong],
+            1,
+            "wrong.toml: clusters.default.bootstrap.servers: is required",
+        ),
+        (&["--port", &free, "--config", &wrong], 1, "; nonsense: is not a key of this configuration"),
+        (&["--port", &free, "--config", &torn], 1, "torn.toml: "),
+        (&["--port", &free, "--config", &other], 1, "other.toml is missing: expected [clusters.default]"),
         (&["--port", &free, "--envoy", "/nowhere/envoy"], 1, "cannot run /nowhere/envoy: No such file"),
         (&["--port", &free, "--envoy", "/bin/true"], 1, "does not answer --version as Envoy does"),
         (&["--port", &free, "--bootstrap-servers", "127.0.0.1:1"], 1, "cannot be read after 10 s: 503"),
@@ -179,8 +265,17 @@ async fn wrong_input_is_one_sentence_and_leaves_nothing() {
         let log = folder.path().join(number.to_string());
         fs::create_dir(&log).unwrap();
         let mut demo = start(&log.join("demo.log"), args);
+        let id = demo.id();
         assert_eq!(demo.wait(START).await.unwrap().code(), Some(*status), "{args:?}");
-        let said = demo.log_tail();
-        assert!(said.contains(wanted), "{args:?}: {said}");
+        let said = fs::read_to_string(demo.log()).unwrap();
+        let steps = ["demo: starting the ", "demo: waiting until "];
+        let rest: Vec<&str> =
+            said.lines().filter(|line| !steps.iter().any(|step| line.starts_with(step))).collect();
+        assert!(
+            matches!(*rest, [line] if line.starts_with("demo: ") && line.contains(wanted)),
+            "{args:?}: {said}"
+        );
+        assert_eq!(run_in(&log), Vec::<String>::new(), "{args:?}");
+        assert_eq!(stacks_of(id), Vec::<PathBuf>::new(), "{args:?}");
     }
 }

@@ -5,7 +5,6 @@ use std::sync::Once;
 use std::time::Duration;
 
 use sluicegate_tests::envoy::Profile;
-use sluicegate_tests::folder::Folder;
 use sluicegate_tests::kafka::Kafka;
 use sluicegate_tests::stack::{BridgeConfig, Setup, Stack};
 use tokio::sync::OnceCell;
@@ -66,11 +65,10 @@ fn tell(kafka: &Kafka) {
 
 /// A gateway of a test's own, with `settings` in front of the bridge's cluster and `properties` in it.
 pub(crate) async fn with(profile: Profile, kafka: &Kafka, settings: &str, properties: &str) -> Stack {
-    let folder = Folder::new("reading").unwrap();
     let bootstrap = kafka.bootstrap();
     let text =
         format!("{settings}\n[clusters.default]\n\"bootstrap.servers\" = {bootstrap:?}\n{properties}\n");
-    let bridge = BridgeConfig::File(folder.write("bridge.toml", &text).unwrap());
+    let bridge = BridgeConfig::Text(text);
     ready(Setup { bridge, ..Setup::new(profile, bootstrap) }).await
 }
 

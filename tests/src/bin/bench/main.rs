@@ -15,12 +15,13 @@ mod walk;
 use std::error::Error;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, value_parser};
+use sluicegate_tests::arguments;
 use sluicegate_tests::envoy::Profile;
 
 /// Measures reading through the gateway beside a bare librdkafka consumer
 #[derive(Debug, Parser)]
-#[command(name = "bench")]
+#[command(name = "bench", bin_name = "./dev bench")]
 struct Args {
     #[command(flatten)]
     plan: Plan,
@@ -32,22 +33,23 @@ struct Args {
 #[derive(Debug, clap::Args)]
 struct Plan {
     /// Records of the topic, all in one partition
-    #[arg(long, default_value_t = 200_000)]
+    #[arg(long, default_value_t = 200_000, value_parser = value_parser!(u32).range(1..))]
     records: u32,
     /// Bytes of each record's value
-    #[arg(long, default_value_t = 100)]
-    size: usize,
+    #[arg(long, default_value_t = 100, value_parser = value_parser!(u16).range(1..))]
+    size: u16,
     /// Numbers of clients that read at the same time, each the whole topic
-    #[arg(long, value_delimiter = ',', default_values_t = [1_u32, 64])]
+    #[arg(long, value_delimiter = ',', default_values_t = [1_u32, 64],
+        value_parser = value_parser!(u32).range(1..))]
     clients: Vec<u32>,
     /// Messages to deliver in each measurement, at least: topics are read again until then
-    #[arg(long, default_value_t = 6_000_000)]
+    #[arg(long, default_value_t = 6_000_000, value_parser = value_parser!(u64).range(1..))]
     messages: u64,
     /// How Envoy talks to the bridge
     #[arg(long, value_parser = profile, default_value = "tunnel")]
     profile: Profile,
     /// Envoy's worker threads
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 2, value_parser = value_parser!(u32).range(1..))]
     concurrency: u32,
 }
 
@@ -62,7 +64,10 @@ enum Part {
 }
 
 fn main() -> ExitCode {
-    let Args { plan, part } = Args::parse();
+    let Args { plan, part } = match arguments::parse() {
+        Ok(args) => args,
+        Err(exit) => return exit,
+    };
     let done = match part {
         None => run::run(&plan),
         Some(Part::Walk(args)) => walk::run(&args),

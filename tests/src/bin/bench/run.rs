@@ -43,7 +43,7 @@ pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
 }
 
 async fn write(kafka: &Kafka, topic: &str, plan: &Plan) -> Result<(), Failure> {
-    let record = |n: u32| Record::of(format!("{n:0>width$}", width = plan.size));
+    let record = |n: u32| Record::of(format!("{n:0>width$}", width = usize::from(plan.size)));
     let numbers: Vec<u32> = (0..plan.records).collect();
     for some in numbers.chunks(RECORDS_AT_ONCE) {
         let records: Vec<Record> = some.iter().copied().map(record).collect();

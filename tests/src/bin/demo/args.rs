@@ -1,7 +1,7 @@
 //! The demo's command line.
 
+use std::net::Ipv6Addr;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 use sluicegate_tests::envoy::Profile;
@@ -29,6 +29,10 @@ pub(crate) struct Args {
     /// Run this Envoy instead of the installed one
     #[arg(long, value_name = "PATH")]
     pub(crate) envoy: Option<PathBuf>,
+
+    /// Exit where it would start: for `./dev`, before it builds anything
+    #[arg(long, hide = true)]
+    pub(crate) check_arguments: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -48,36 +52,26 @@ impl From<ProfileArg> for Profile {
     }
 }
 
-/// What the user asked for, or the exit after help or one sentence on what is wrong.
-#[expect(clippy::print_stderr, reason = "a program's errors")]
-pub(crate) fn parse() -> Result<Args, ExitCode> {
-    Args::try_parse().map_err(|error| {
-        if error.use_stderr() {
-            let text = error.to_string();
-            let lines: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
-            let sentence = lines.join(" ");
-            let sentence = sentence.trim_start_matches("error: ");
-            eprintln!("demo: {sentence} (see ./dev demo --help)");
-            ExitCode::from(2)
-        } else {
-            let _ = error.print();
-            ExitCode::SUCCESS
-        }
-    })
-}
-
 /// A comma-separated list of `host:port`.
 fn servers(text: &str) -> Result<String, String> {
     for server in text.split(',') {
         let named = server
             .trim()
             .rsplit_once(':')
-            .filter(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0));
+            .filter(|(host, port)| is_host(host) && port.parse::<u16>().is_ok_and(|port| port != 0));
         if named.is_none() {
             return Err(format!("{server:?} is not HOST:PORT"));
         }
     }
     Ok(text.to_owned())
+}
+
+/// A name, an IPv4 address or an IPv6 address in brackets.
+fn is_host(text: &str) -> bool {
+    match text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b)),
+    }
 }
 
 #[cfg(test)]
@@ -89,7 +83,9 @@ mod tests {
         for good in ["a:1", "a:1,b:65535", "127.0.0.1:9092, [::1]:9092"] {
             assert!(servers(good).is_ok(), "{good}");
         }
-        for bad in ["", "a", "a:", ":1", "a:0", "a:65536", "a:1,", "a:1,b"] {
+        for bad in
+            ["", "a", "a:", ":1", "a:0", "a:65536", "a:1,", "a:1,b", "a b:1", "http://x:9", "::1:9", "[a]:1"]
+        {
             assert!(servers(bad).is_err(), "{bad}");
         }
     }

@@ -1,5 +1,6 @@
 //! Everything started, watched until it is to stop, and stopped.
 
+use std::env;
 use std::error::Error;
 use std::fs;
 use std::path::Path;
@@ -14,6 +15,7 @@ use sluicegate_tests::{Error as StackError, tools};
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
+use toml::Table;
 
 use crate::args::Args;
 use crate::embedded::Embedded;
@@ -61,9 +63,14 @@ impl Running {
 
         let (bridge, source, embedded) = match (args.config, args.bootstrap_servers) {
             (Some(path), _) => {
-                fs::read_to_string(&path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
-                let source = Source::Config(path.clone());
-                (BridgeConfig::File(path), source, None)
+                // Once: it may be a pipe.
+                let text =
+                    fs::read_to_string(&path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
+                let source = Source::Config(path);
+                if lacks_default(&text) {
+                    return Err(format!("{source} is missing: expected [clusters.default]").into());
+                }
+                (BridgeConfig::Text(text), source, None)
             }
             (None, Some(servers)) => (cluster(&servers), Source::Servers(servers), None),
             (None, None) => {
@@ -85,7 +92,14 @@ impl Running {
             envoy: args.envoy,
             ..Setup::new(profile, String::new())
         };
-        let mut running = Self { stack: Stack::start(setup).await?, embedded };
+        let stack = Stack::start(setup).await.map_err(|error| match (error, &source) {
+            // The bridge saw a copy of the file.
+            (StackError::Configuration(problems), Source::Config(path)) => {
+                format!("cannot use {}: {problems}", path.display()).into()
+            }
+            (error, _) => Failure::from(error),
+        })?;
+        let mut running = Self { stack, embedded };
         hints::say("waiting until a fetch works");
         running.ready(&source).await?;
         answers(&running.stack.url()).await?;
@@ -112,14 +126,23 @@ impl Running {
         }
     }
 
-    /// The gateway first, so that the bridge has no session left to wait for. What does not end in time is killed
+    /// The bridge first: it tells every session that it goes, through the gateway. What does not end in time is killed
     /// when it is dropped.
     async fn stop(mut self) {
-        for process in [&mut self.stack.envoy.process, &mut self.stack.bridge.process] {
+        for process in [&mut self.stack.bridge.process, &mut self.stack.envoy.process] {
             process.terminate();
             let _ = process.wait(STOP_WITHIN).await;
         }
     }
+}
+
+/// Whether neither the configuration nor the environment has the cluster that the gateway reads. A text that is no
+/// TOML is left to the bridge to refuse.
+fn lacks_default(text: &str) -> bool {
+    let in_text = |config: Table| config.get("clusters").is_some_and(|all| all.get("default").is_some());
+    let in_environment =
+        || env::vars_os().any(|(name, _)| name.to_string_lossy().starts_with(DEFAULT_CLUSTER));
+    text.parse().is_ok_and(|config| !in_text(config)) && !in_environment()
 }
 
 /// Whether what the user named is an Envoy, by what it says of itself.
@@ -174,5 +197,7 @@ fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
     })
 }
 
+/// How overrides of the cluster `default` begin.
+const DEFAULT_CLUSTER: &str = "SLUICEGATE_CLUSTERS__DEFAULT__";
 const READY_WITHIN: Duration = Duration::from_secs(10);
 const STOP_WITHIN: Duration = Duration::from_secs(5);

@@ -1,7 +1,9 @@
 //! What the demo tells its user.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "what the program is for")]
+//!
+//! A reader that has gone or a full disk ends nothing: the demo runs on until it is stopped.
 
 use std::fmt::{self, Display};
+use std::io::{Write as _, stderr, stdout};
 use std::path::{Path, PathBuf};
 
 use prost::Message;
@@ -40,13 +42,14 @@ impl Display for Source {
 
 /// One line on a step that takes its time.
 pub(crate) fn say(text: &str) {
-    eprintln!("demo: {text}");
+    let _ = writeln!(stderr(), "demo: {text}");
 }
 
 /// Where everything listens, and what to try.
 pub(crate) fn print(stack: &Stack, profile: Profile, source: &Source, cli: &Path) {
     let (gateway, url) = (stack.envoy.gateway(), stack.url());
-    println!(
+    let _ = writeln!(
+        stdout(),
         "
 Sluicegate is ready.
 

@@ -14,17 +14,21 @@ use std::error::Error;
 use std::iter::successors;
 use std::process::ExitCode;
 
+use sluicegate_tests::arguments;
+
+use crate::args::Args;
+
 #[tokio::main]
-#[expect(clippy::print_stderr, reason = "a program's errors")]
 async fn main() -> ExitCode {
-    let args = match args::parse() {
+    let args: Args = match arguments::parse() {
+        Ok(Args { check_arguments: true, .. }) => return ExitCode::SUCCESS,
         Ok(args) => args,
         Err(exit) => return exit,
     };
     match demo::run(args).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("demo: {}", sentence(error.as_ref()));
+            hints::say(&sentence(error.as_ref()));
             ExitCode::FAILURE
         }
     }

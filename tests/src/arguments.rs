@@ -1,0 +1,33 @@
+//! A program's command line, with one sentence for what is wrong in it.
+
+use std::io::{Write as _, stderr};
+use std::process::ExitCode;
+
+use clap::{Error, Parser};
+
+/// What the user asked for.
+///
+/// # Errors
+/// The exit after help, or after one sentence on standard error that says what is wrong.
+pub fn parse<A: Parser>() -> Result<A, ExitCode> {
+    A::try_parse().map_err(|error| {
+        if error.use_stderr() {
+            let mut command = A::command();
+            command.build();
+            let (name, called) = (command.get_name(), command.get_bin_name().unwrap_or(command.get_name()));
+            // Where nobody reads standard error there is nobody to tell.
+            let _ = writeln!(stderr(), "{name}: {} (see {called} --help)", sentence(&error));
+            ExitCode::from(2)
+        } else {
+            let _ = error.print();
+            ExitCode::SUCCESS
+        }
+    })
+}
+
+/// Of clap's paragraphs the first, on one line: the others are tips and the usage.
+fn sentence(error: &Error) -> String {
+    let text = error.to_string();
+    let lines: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    lines.join(" ").trim_start_matches("error: ").replace(char::is_control, " ")
+}
