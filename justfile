@@ -11,7 +11,7 @@ _default:
 
 # start everything on this machine and try it: see `./dev demo --help`
 demo *args: _demo-programs
-    @exec target/debug/demo "$@"
+    @cd {{ quote(invocation_directory()) }} && exec {{ quote(justfile_directory() / "target/debug/demo") }} "$@"
 
 _demo-programs: wasm
     cargo build -p sluicegate-tests -p sluicegate-bridge -p sluicegate-cli --bins

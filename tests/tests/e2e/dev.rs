@@ -1,0 +1,122 @@
+//! `./dev` in a project of its own, with programs of Rust that only wait: what it leaves, and where the demo runs.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use sluicegate_tests::folder::Folder;
+use sluicegate_tests::process::Process;
+use sluicegate_tests::tools;
+
+const STEP: Duration = Duration::from_secs(20);
+
+/// A project with the real script, recipes and tools, and nothing else.
+struct Project {
+    folder: Folder,
+}
+
+impl Project {
+    fn new() -> Self {
+        let folder = Folder::new("dev-test").unwrap();
+        let project = Self { folder };
+        for name in ["dev", "justfile"] {
+            fs::copy(tools::workspace().join(name), project.path(name)).unwrap();
+        }
+        for name in ["target/debug", "tests/src/bin/demo", "stubs", "elsewhere"] {
+            fs::create_dir_all(project.path(name)).unwrap();
+        }
+        symlink(tools::workspace().join("target/tools"), project.path("target/tools")).unwrap();
+        // The targets are there where the toolchain is the workspace's, which `rustc` says.
+        let mut rustc = Command::new("rustc");
+        rustc.args(["--print", "sysroot"]).current_dir(tools::workspace());
+        let sysroot = rustc.output().unwrap().stdout;
+        project.program("stubs/rustc", &format!("echo {}", String::from_utf8(sysroot).unwrap().trim()));
+        project.program("stubs/cargo", "exit 0");
+        project.program("stubs/rustup", "exit 0");
+        project
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn program(&self, name: &str, script: &str) {
+        let path = self.folder.write(name, &format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// `./dev` from the folder `elsewhere`, as a terminal would start it.
+    fn run(&self, args: &[&str]) -> Process {
+        let path = std::env::var("PATH").unwrap();
+        let mut dev = Command::new("env");
+        dev.arg("--default-signal=HUP,INT,TERM")
+            .arg(self.path("dev"))
+            .args(args)
+            .env("PATH", format!("{}:{path}", self.path("stubs").display()))
+            .env("STARTED", self.path("started"))
+            .current_dir(self.path("elsewhere"));
+        Process::spawn("./dev", dev, &self.path("dev.log")).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_signal_under_way_leaves_no_process_and_is_the_exit_status() {
+    for (slow, signal, status) in [
+        ("stubs/cargo", "-TERM", 143),
+        ("stubs/cargo", "-INT", 130),
+        ("stubs/cargo", "-HUP", 129),
+        ("stubs/rustup", "-TERM", 143),
+        ("stubs/rustup", "-INT", 130),
+    ] {
+        let project = Project::new();
+        if slow == "stubs/rustup" {
+            project.program("stubs/rustc", "echo /nowhere");
+        }
+        // Its child would outlive a program that is killed alone.
+        project.program(
+            slow,
+            "sleep 600 & echo $$ $! >\"$STARTED.part\"; mv \"$STARTED.part\" \"$STARTED\"; wait",
+        );
+        let mut dev = project.run(&["demo"]);
+        let started = async || fs::read_to_string(project.path("started")).map_err(|e| e.to_string());
+        let started = dev.until("start it", STEP, started).await.unwrap();
+        // This process only: a terminal's whole group would be told in any case.
+        assert!(Command::new("kill").args([signal, &dev.id().to_string()]).status().unwrap().success());
+        assert_eq!(dev.wait(STEP).await.unwrap().code(), Some(status), "{slow} {signal}: {}", dev.log_tail());
+        for id in started.split_whitespace() {
+            let left = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+            assert!(!left.contains("VmRSS:"), "{slow} {signal}: {left}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_demo_runs_where_its_user_is() {
+    for args in [["demo", "--config", "own.toml"].as_slice(), &["-v", "demo", "--config", "own.toml"]] {
+        let project = Project::new();
+        project.program("target/debug/demo", "echo in $(pwd) with $*");
+        let mut dev = project.run(args);
+        assert!(dev.wait(STEP).await.unwrap().success(), "{}", dev.log_tail());
+        let want = format!("in {} with --config own.toml", project.path("elsewhere").display());
+        assert!(dev.log_tail().lines().any(|line| line == want), "{}", dev.log_tail());
+    }
+}
+
+#[tokio::test]
+async fn wrong_arguments_and_help_of_the_demo_build_nothing() {
+    for (args, status, said) in [
+        (["demo", "--port", "80000"].as_slice(), 2, "demo: invalid value '80000' for '--port <N>'"),
+        (&["demo", "--help"], 0, "Usage: ./dev demo"),
+    ] {
+        let project = Project::new();
+        project.program("stubs/cargo", "echo built");
+        project.folder.write("tests/src/bin/demo/args.rs", "").unwrap();
+        fs::copy(env!("CARGO_BIN_EXE_demo"), project.path("target/debug/demo")).unwrap();
+        let mut dev = project.run(args);
+        assert_eq!(dev.wait(STEP).await.unwrap().code(), Some(status), "{}", dev.log_tail());
+        let log = fs::read_to_string(dev.log()).unwrap();
+        assert!(log.contains(said) && !log.contains("built"), "{log}");
+    }
+}
