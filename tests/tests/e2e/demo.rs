@@ -147,9 +147,12 @@ async fn it_is_ready_as_long_as_it_runs_and_leaves_nothing_after_sigterm() {
     assert_eq!(http::get(gateway, "/readyz").await.unwrap().status, 200);
     let parts = children(&demo);
     assert_eq!(parts.len(), 2, "bridge and Envoy");
+    assert_eq!(run_in(folder.path()).len(), 3, "they and the demo");
+    assert_eq!(stacks_of(demo.id()).len(), 1);
     demo.terminate();
     assert!(demo.wait(STEP).await.unwrap().success());
     gone(&parts).await;
+    assert_eq!(run_in(folder.path()), Vec::<String>::new());
     assert_eq!(stacks_of(demo.id()), Vec::<PathBuf>::new());
 }
 
