@@ -106,6 +106,15 @@ impl Transactions {
     }
 }
 
+/// Waits until the log ends there: a transaction's end is told before its marker is written.
+async fn ends_at(kafka: &Kafka, topic: &str, end: i64) {
+    let ended = async || match kafka.watermarks(topic, 0).unwrap() {
+        (_, now) if now == end => Ok(()),
+        (_, now) => Err(format!("it is {now}")),
+    };
+    until("the log ends behind the marker", ended).await;
+}
+
 async fn a_log_with_transactions_is_read_uncommitted_from_every_offset(profile: Profile) {
     let (kafka, stack) = shared(profile).await;
     let mut socket = Socket::open(stack).await;
@@ -117,6 +126,7 @@ async fn a_log_with_transactions_is_read_uncommitted_from_every_offset(profile: 
         transactions.commit();
         transactions.begin(&topic, &["aborted", "aborted too"]);
         transactions.abort();
+        ends_at(kafka, &topic, 8).await;
         kafka.produce(&topic, 0, &[Record::of("plain")], Write::default()).await.unwrap();
         transactions.begin(&topic, &["open", "open too"]);
 
@@ -127,6 +137,7 @@ async fn a_log_with_transactions_is_read_uncommitted_from_every_offset(profile: 
         check_reads(&mut socket, &topic, 0..=11, &want).await;
         assert_eq!(socket.list_offset(&topic, 0, -1).await, Ok(11), "open transactions included");
         transactions.abort();
+        ends_at(kafka, &topic, 12).await;
         check_reads(&mut socket, &topic, 0..=12, &want).await;
     }
 }
@@ -145,11 +156,7 @@ async fn a_log_that_ends_with_a_marker_is_read_on_at_every_offset_behind_its_las
         }
         // Each round is a record and its marker.
         let (record, end) = (2 * round, 2 * round + 2);
-        let ended = async || match kafka.watermarks(&topic, 0).unwrap() {
-            (_, now) if now == end => Ok(()),
-            (_, now) => Err(format!("it is {now}")),
-        };
-        until("the log ends behind the marker", ended).await;
+        ends_at(kafka, &topic, end).await;
         // A reader that asks on at the last record's offset + 1 is at the last round's marker.
         for offset in [record - 1, record] {
             let read = socket.fetch(&topic, 0, offset.max(0)).await.unwrap();
@@ -182,6 +189,7 @@ async fn a_long_run_of_markers_and_emptied_batches_is_passed_at_once(profile: Pr
             })
         });
         join_all(producers).await.into_iter().for_each(Result::unwrap);
+        ends_at(kafka, &topic, PRODUCERS * TRANSACTIONS * 2).await;
         let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
         let timestamp = i64::try_from((now + Duration::from_secs(60)).as_millis()).unwrap();
         let key = Some("last".into());
