@@ -69,7 +69,7 @@ pub struct Limits {
     pub max_sessions: usize,
     /// Single commands that run at the same time. Default 1,000; one costs at most `read.max_bytes` twice.
     pub max_calls: usize,
-    /// Gateways' connections. Default 1,024; one costs at most `connection_window_bytes`.
+    /// Gateways' connections. Default 1,024; one costs at most `stream_window_bytes` × `max_streams`.
     pub max_connections: usize,
     /// Largest request, in bytes. Default 1 MiB.
     pub max_request_bytes: usize,
@@ -80,8 +80,10 @@ pub struct Limits {
     pub session_answer_bytes: u32,
     /// Bytes that a gateway may send on one stream before the bridge has used them. Default 64 KiB.
     pub stream_window_bytes: u32,
-    /// The same for one connection. Default 64 MiB. Never less than `stream_window_bytes` × `max_streams`: sessions
-    /// that the bridge does not read would stop all others.
+    /// The same for one connection. Default 1 GiB, which takes no memory: its streams are bounded already. Never less than
+    /// `stream_window_bytes` × `max_streams`: sessions that the bridge does not read would stop all others. Better far more:
+    /// half of it is what small frames that are not read yet may add up to, 256 bytes each, before HTTP/2's library ends the
+    /// connection.
     pub connection_window_bytes: u32,
     /// Streams of one connection. Default 1,000; gateways open more connections when they need more.
     pub max_streams: u32,
@@ -200,7 +202,7 @@ fn limits(mut table: Section, problems: &mut Problems) -> Limits {
         stream_window_bytes: table.number("stream_window_bytes", 64 * KIB, 16 * KIB..=64 * MIB, problems),
         connection_window_bytes: table.number(
             "connection_window_bytes",
-            64 * MIB,
+            1024 * MIB,
             64 * KIB..=1024 * MIB,
             problems,
         ),

@@ -139,7 +139,7 @@ fn beyond_loopback_a_gateway_must_prove_itself() {
 
 #[test]
 fn windows_that_let_sessions_stop_each_other_are_refused() {
-    let text = format!("{CLUSTER}[limits]\nmax_streams = 2000\n");
+    let text = format!("{CLUSTER}[limits]\nmax_streams = 2000\nconnection_window_bytes = 67108864\n");
     let problem = "limits.connection_window_bytes: is 67108864, expected at least limits.stream_window_bytes times \
                    limits.max_streams, 131072000";
     check(&text, &[], &[problem]);
