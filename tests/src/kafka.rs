@@ -161,6 +161,9 @@ log.dirs={data}
 # Kafka's default, said aloud: a test that no read creates a topic means nothing without it.
 auto.create.topics.enable=true
 
+# Tests choose their records' timestamps: half a minute after its start, Kafka would delete those of last year.
+log.retention.ms=-1
+
 # One node.
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=1
