@@ -7,30 +7,22 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message as _;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
-use crate::Failure;
 use crate::report::Measured;
+use crate::{Failure, Reading};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[arg(long)]
     bootstrap: String,
-    #[arg(long)]
-    topic: String,
-    /// Where the log ends.
-    #[arg(long)]
-    end: i64,
-    #[arg(long)]
-    clients: u32,
-    /// How often each consumer reads the topic.
-    #[arg(long)]
-    rounds: u32,
+    #[command(flatten)]
+    reading: Reading,
 }
 
 /// Prints a [`Measured`] line.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let start = Instant::now();
     let consumed: Result<Vec<(u64, u64)>, Failure> = thread::scope(|scope| {
-        let threads: Vec<_> = (0..args.clients).map(|_| scope.spawn(|| consume(args))).collect();
+        let threads: Vec<_> = (0..args.reading.clients).map(|_| scope.spawn(|| consume(args))).collect();
         threads.into_iter().map(|thread| thread.join().map_err(|_| "a consumer's thread ended")?).collect()
     });
     let seconds = start.elapsed().as_secs_f64();
@@ -48,12 +40,12 @@ fn consume(args: &Args) -> Result<(u64, u64), Failure> {
         .set("fetch.queue.backoff.ms", "5")
         .create()?;
     let (mut messages, mut bytes) = (0, 0);
-    for _ in 0..args.rounds {
+    for _ in 0..args.reading.rounds {
         let mut from = TopicPartitionList::new();
-        from.add_partition_offset(&args.topic, 0, Offset::Offset(0))?;
+        from.add_partition_offset(&args.reading.topic, 0, Offset::Offset(0))?;
         consumer.assign(&from)?;
         let mut offset = 0;
-        while offset < args.end {
+        while offset < args.reading.end {
             let message = consumer.poll(PATIENCE).ok_or("no message came")??;
             offset = message.offset() + 1;
             messages += 1;

@@ -53,6 +53,21 @@ struct Plan {
     concurrency: u32,
 }
 
+/// What each measured process reads, so that they are alike.
+#[derive(Debug, clap::Args)]
+struct Reading {
+    #[arg(long)]
+    topic: String,
+    /// Where the log ends.
+    #[arg(long)]
+    end: i64,
+    #[arg(long)]
+    clients: u32,
+    /// How often each client reads the topic.
+    #[arg(long)]
+    rounds: u32,
+}
+
 /// A measured process; started by the benchmark itself.
 #[derive(Debug, Subcommand)]
 #[command(hide = true)]

@@ -12,23 +12,15 @@ use sluicegate_protocol::{CmdKafkaFetch, KafkaFetchResp, PubSubReq, PubSubResp};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
-use crate::Failure;
 use crate::report::Measured;
+use crate::{Failure, Reading};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[arg(long)]
     url: String,
-    #[arg(long)]
-    topic: String,
-    /// Where the log ends.
-    #[arg(long)]
-    end: i64,
-    #[arg(long)]
-    clients: u32,
-    /// How often each client reads the topic.
-    #[arg(long)]
-    rounds: u32,
+    #[command(flatten)]
+    reading: Reading,
 }
 
 /// Prints a [`Measured`] line.
@@ -36,7 +28,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     // One thread: what the clients use beyond that is taken from what is measured.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let start = Instant::now();
-    let walks = runtime.block_on(try_join_all((0..args.clients).map(|_| walk(args))))?;
+    let walks = runtime.block_on(try_join_all((0..args.reading.clients).map(|_| walk(args))))?;
     let seconds = start.elapsed().as_secs_f64();
     let mut total = Walked::default();
     for walk in walks {
@@ -64,11 +56,11 @@ async fn walk(args: &Args) -> Result<Walked, Failure> {
     let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
     let (mut socket, _) = tokio_tungstenite::connect_async_with_config(&args.url, Some(config), true).await?;
     let mut walked = Walked::default();
-    for _ in 0..args.rounds {
+    for _ in 0..args.reading.rounds {
         let mut offset = 0;
-        while offset < args.end {
+        while offset < args.reading.end {
             let asked = Instant::now();
-            socket.send(Message::Binary(fetch(&args.topic, offset))).await?;
+            socket.send(Message::Binary(fetch(&args.reading.topic, offset))).await?;
             let answer = socket.next().await.ok_or("the session ended")??;
             walked.latencies.push(asked.elapsed());
             let messages = messages(answer)?.messages;
