@@ -1,9 +1,13 @@
 //! What a cluster is, told under librdkafka's property names.
 
+mod properties;
+mod security;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::address::{Address, Family};
+use properties::Properties;
 
 /// How to reach and read one cluster.
 ///
@@ -100,34 +104,7 @@ impl Config {
     }
 }
 
-struct Properties<'a> {
-    /// Those that were not taken, trimmed.
-    unread: BTreeMap<&'a str, &'a str>,
-    problems: Vec<PropertyError>,
-}
-
-impl<'a> Properties<'a> {
-    fn take(&mut self, key: &str) -> Option<&'a str> {
-        self.unread.remove(key)
-    }
-
-    fn problem(&mut self, key: &str, problem: impl Into<String>) {
-        self.problems.push(PropertyError { key: key.to_owned(), problem: problem.into() });
-    }
-
-    fn refuse_security(&mut self) {
-        match self.take("security.protocol") {
-            Some(protocol) if !protocol.eq_ignore_ascii_case("plaintext") => self.problem(
-                "security.protocol",
-                format!("expected `plaintext`; `{protocol}` is not supported by this version"),
-            ),
-            _ => {}
-        }
-        for (key, _) in self.unread.extract_if(.., |key, _| is_security(key)).collect::<Vec<_>>() {
-            self.problem(key, "TLS and SASL are not supported by this version");
-        }
-    }
-
+impl Properties<'_> {
     /// Who asks for read_committed must not be given records of transactions that were aborted.
     fn refuse_isolation(&mut self) {
         match self.take("isolation.level") {
@@ -194,51 +171,10 @@ impl<'a> Properties<'a> {
             }
         }
     }
-
-    fn boolean(&mut self, key: &str, default: bool) -> bool {
-        match self.take(key).map(str::to_ascii_lowercase).as_deref() {
-            None => default,
-            Some("true" | "t" | "1") => true,
-            Some("false" | "f" | "0") => false,
-            Some(other) => {
-                self.problem(key, format!("expected `true` or `false`, got `{other}`"));
-                default
-            }
-        }
-    }
-
-    fn millis(&mut self, key: &str, min: u64, max: u64, default: u64) -> Duration {
-        Duration::from_millis(self.number(key, min, max, default, "milliseconds"))
-    }
-
-    fn bytes(&mut self, key: &str, min: u64, default: u64) -> usize {
-        let bytes = self.number(key, min, MAX_BYTES, default, "bytes");
-        usize::try_from(bytes).unwrap_or(usize::MAX)
-    }
-
-    fn number(&mut self, key: &str, min: u64, max: u64, default: u64, unit: &str) -> u64 {
-        let Some(value) = self.take(key) else { return default };
-        match value.parse::<u64>() {
-            Ok(number) if (min..=max).contains(&number) => number,
-            _ => {
-                self.problem(key, format!("expected {min} to {max} {unit}, got `{value}`"));
-                default
-            }
-        }
-    }
-}
-
-/// Whether a property protects the connection, so that ignoring it would do harm.
-fn is_security(key: &str) -> bool {
-    let protects = ["ssl.", "sasl.", "https.", "security."].iter().any(|prefix| key.starts_with(prefix));
-    (protects || key.contains(".ssl.") || key.contains(".sasl.")) && key != "security.protocol"
 }
 
 /// Far above what anyone uses, far below what a request can carry.
 const MAX_CLIENT_ID: usize = 255;
-
-/// The largest frame that Kafka's signed 32-bit lengths leave room for, less its envelope.
-const MAX_BYTES: u64 = 2_000_000_000;
 
 #[cfg(test)]
 mod tests {
