@@ -32,6 +32,9 @@ pub enum Error {
         /// Highest port tried.
         last: u16,
     },
+    /// A Kafka has no listener of this name.
+    #[error("find the listener {0}")]
+    NoListener(String),
     /// A committed file no longer holds what is to be replaced in it.
     #[error("{} holds {text:?} {count} times where once was expected", file.display())]
     Substitution {

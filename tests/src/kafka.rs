@@ -1,42 +1,70 @@
-//! A real Apache Kafka: one node that is broker and controller.
+//! A real Apache Kafka: nodes that are broker and controller each.
 //!
-//! [`Kafka::shared`] is what most tests use, with topics of their own; a test that kills or freezes its Kafka starts
-//! one of its own by [`Kafka::start`].
+//! [`Kafka::shared`] is what most tests use, with topics of their own; a test that kills or freezes its Kafka, or wants
+//! more of it than one plain node, starts one of its own by [`Kafka::start`] or [`Kafka::start_with`].
 
+mod node;
 mod produce;
 mod topics;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::AtomicU32;
-use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::admin::AdminClient;
 use rdkafka::client::DefaultClientContext;
 use tokio::sync::OnceCell;
 
+pub use node::Node;
+use node::Ports;
 use produce::Producers;
 pub use produce::{Codec, Outcome, Record, Write};
 
 use crate::Error;
 use crate::folder::Folder;
-use crate::port::Port;
-use crate::process::Process;
-use crate::tools;
 
-/// A Kafka node, and what a test does to it.
+/// A Kafka cluster, and what a test does to it.
 pub struct Kafka {
-    client: Port,
-    _controller: Port,
-    properties: PathBuf,
-    /// The node itself, to be killed or frozen.
-    pub process: Process,
+    /// In the order of their ids, the first of which is 1.
+    pub nodes: Vec<Node>,
+    listeners: Vec<Listener>,
     admin: AdminClient<DefaultClientContext>,
     topics: AtomicU32,
     producers: Producers,
     folder: Folder,
+}
+
+/// What a cluster is made of.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// How many nodes. Their racks are `rack-1` and so on.
+    pub nodes: usize,
+    /// Where each of them listens besides its plain listener, which the tests themselves use.
+    pub listeners: Vec<Listener>,
+    /// Further lines of each node's `server.properties`; they hold against those that are always there.
+    pub properties: String,
+    /// Options of each node's Java.
+    pub java: Vec<String>,
+    /// Further arguments of Kafka's formatter, such as `--add-scram`.
+    pub format: Vec<String>,
+}
+
+/// A listener that is not plain.
+#[derive(Debug, Clone, Copy)]
+pub struct Listener {
+    /// As in `listener.name.NAME.…`, in capitals.
+    pub name: &'static str,
+    /// As in `listener.security.protocol.map`.
+    pub protocol: &'static str,
+    /// The host that it is bound to and advertises.
+    pub host: &'static str,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        let (listeners, java, format) = (Vec::new(), Vec::new(), Vec::new());
+        Self { nodes: 1, listeners, properties: String::new(), java, format }
+    }
 }
 
 impl Kafka {
@@ -52,141 +80,99 @@ impl Kafka {
         SHARED.get_or_try_init(Self::start).await
     }
 
-    /// Formats and starts a node; it serves clients when this returns.
+    /// One plain node.
+    ///
+    /// # Errors
+    /// As [`start_with`](Self::start_with).
+    ///
+    /// # Cancel safety
+    /// Nothing is left running.
+    pub async fn start() -> Result<Self, Error> {
+        Self::start_with(Setup::default()).await
+    }
+
+    /// Formats and starts a cluster; all of its nodes serve clients when this returns.
     ///
     /// # Errors
     /// Where Kafka is not installed or does not come up within a minute.
     ///
     /// # Cancel safety
     /// Nothing is left running.
-    pub async fn start() -> Result<Self, Error> {
+    pub async fn start_with(setup: Setup) -> Result<Self, Error> {
         let folder = Folder::new("kafka")?;
-        let (client, controller) = (Port::pick()?, Port::pick()?);
-        let text = server_properties(&client, &controller, &folder.path().join("data"));
-        let properties = folder.write("kafka.properties", &text)?;
-        format(&folder, &properties).await?;
+        let ports = (1..=setup.nodes).map(|id| Ports::pick(id, &setup)).collect::<Result<Vec<_>, _>>()?;
+        let clients: Vec<String> = ports.iter().map(|ports| ports.client.address().to_string()).collect();
         let admin = ClientConfig::new()
-            .set("bootstrap.servers", client.address().to_string())
+            .set("bootstrap.servers", clients.join(","))
             // A node that comes back is noticed at once.
             .set("reconnect.backoff.max.ms", "250")
             .create()
             .map_err(Error::kafka("make an administration client"))?;
-        let process = run(&folder, &properties, &admin).await?;
+        let nodes = Node::start_all(ports, &setup, &folder, &admin).await?;
         let (topics, producers) = (AtomicU32::new(0), Producers::default());
-        Ok(Self { client, _controller: controller, properties, process, admin, topics, producers, folder })
+        Ok(Self { nodes, listeners: setup.listeners, admin, topics, producers, folder })
     }
 
-    /// Its address for clients, as `bootstrap.servers` takes it.
+    /// The nodes' addresses for clients, as `bootstrap.servers` takes them.
     #[must_use]
     pub fn bootstrap(&self) -> String {
-        self.address().to_string()
+        let addresses = self.nodes.iter().map(|node| node.address().to_string());
+        addresses.collect::<Vec<_>>().join(",")
     }
 
-    /// Its address for clients.
-    #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.client.address()
-    }
-
-    /// Starts it again, on the same ports with the same data; nothing where it still runs.
+    /// The nodes' addresses at the listener of this name, as `bootstrap.servers` takes them.
     ///
     /// # Errors
-    /// Where it does not come up within a minute.
+    /// [`Error::NoListener`] where there is none of this name.
+    pub fn bootstrap_of(&self, name: &str) -> Result<String, Error> {
+        let at = self.listeners.iter().position(|listener| listener.name == name);
+        let listener = at.and_then(|at| Some((at, self.listeners.get(at)?)));
+        let (at, listener) = listener.ok_or_else(|| Error::NoListener(name.to_owned()))?;
+        let ports = self.nodes.iter().filter_map(|node| node.ports.listeners.get(at));
+        let addresses = ports.map(|port| format!("{}:{}", listener.host, port.number()));
+        Ok(addresses.collect::<Vec<_>>().join(","))
+    }
+
+    /// The folder of its configurations and logs.
+    #[must_use]
+    pub fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
+    /// Kills every node.
+    pub fn kill(&mut self) {
+        self.nodes.iter_mut().for_each(|node| node.process.kill());
+    }
+
+    /// Stops every node where it stands, its sockets open.
+    pub fn freeze(&mut self) {
+        self.nodes.iter_mut().for_each(|node| node.process.freeze());
+    }
+
+    /// Lets every node go on.
+    pub fn thaw(&mut self) {
+        self.nodes.iter_mut().for_each(|node| node.process.thaw());
+    }
+
+    /// Starts the nodes again that have ended, on the same ports with the same data.
+    ///
+    /// # Errors
+    /// Where one does not come up within a minute.
     ///
     /// # Cancel safety
-    /// It is down.
+    /// Some may be down.
     pub async fn up(&mut self) -> Result<(), Error> {
-        if self.process.ended().is_some() {
-            self.process = run(&self.folder, &self.properties, &self.admin).await?;
+        for node in &mut self.nodes {
+            node.up(&self.admin).await?;
         }
         Ok(())
     }
 }
 
-async fn format(folder: &Folder, properties: &Path) -> Result<(), Error> {
-    let mut command = java("kafka.tools.StorageTool")?;
-    command.args(["format", "-t", CLUSTER_ID, "-c"]).arg(properties);
-    let part = "Kafka's formatter";
-    let mut process = Process::spawn(part, command, &folder.path().join("format.log"))?;
-    let status = process.wait(START_WITHIN).await?;
-    if status.success() { Ok(()) } else { Err(Error::Ended { part, status, tail: process.log_tail() }) }
-}
-
-async fn run(
-    folder: &Folder,
-    properties: &Path,
-    admin: &AdminClient<DefaultClientContext>,
-) -> Result<Process, Error> {
-    let mut command = java("kafka.Kafka")?;
-    command.arg(properties);
-    let mut process = Process::spawn("Kafka", command, &folder.path().join("kafka.log"))?;
-    process.until("serve clients", START_WITHIN, async || serves_clients(admin)).await?;
-    Ok(process)
-}
-
-/// The node registered with its controller, and may lead partitions.
-fn serves_clients(admin: &AdminClient<DefaultClientContext>) -> Result<(), String> {
-    match admin.inner().fetch_metadata(None, Duration::from_millis(500)) {
-        Ok(metadata) if metadata.brokers().is_empty() => Err("it knows no broker yet".to_owned()),
-        Ok(_) => Ok(()),
-        Err(error) => Err(error.to_string()),
+impl Node {
+    /// Its address for clients.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.ports.client.address()
     }
 }
-
-fn java(class: &str) -> Result<Command, Error> {
-    let mut command = Command::new("java");
-    command
-        .args(["-Xmx512m", "-XX:+UseSerialGC"])
-        // A node of a few minutes does not earn back the second compiler's work: a third of its start.
-        .args(["-XX:TieredStopAtLevel=1"])
-        .args(["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp"])
-        .arg(tools::kafka_lib()?.join("*"))
-        .arg(class);
-    Ok(command)
-}
-
-fn server_properties(client: &Port, controller: &Port, data: &Path) -> String {
-    let (client, controller, data) = (client.address(), controller.address(), data.display());
-    format!(
-        "process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@{controller}
-controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://{client},CONTROLLER://{controller}
-advertised.listeners=PLAINTEXT://{client}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
-inter.broker.listener.name=PLAINTEXT
-log.dirs={data}
-
-# Kafka's default, said aloud: a test that no read creates a topic means nothing without it.
-auto.create.topics.enable=true
-
-# Tests choose their records' timestamps: half a minute after its start, Kafka would delete those of last year.
-log.retention.ms=-1
-
-# One node.
-offsets.topic.replication.factor=1
-offsets.topic.num.partitions=1
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-transaction.state.log.num.partitions=1
-group.initial.rebalance.delay.ms=0
-
-# A node that was killed may register again as soon as its old session is over.
-broker.session.timeout.ms=2000
-broker.heartbeat.interval.ms=500
-
-# Values of 1 MiB, and room for their batches.
-message.max.bytes=8388608
-replica.fetch.max.bytes=8388608
-
-# Compaction that a test can wait for.
-log.cleaner.backoff.ms=200
-log.cleaner.dedupe.buffer.size=8388608
-"
-    )
-}
-
-/// 16 bytes in URL-safe base64.
-const CLUSTER_ID: &str = "c2x1aWNlZ2F0ZS10ZXN0cw";
-const START_WITHIN: Duration = Duration::from_secs(60);

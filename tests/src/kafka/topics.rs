@@ -15,7 +15,7 @@ use crate::Error;
 
 impl Kafka {
     /// Makes a topic that no other test has, with `configs` such as `("cleanup.policy", "compact")`, and gives its
-    /// name, which begins with `about`. It can be read when this returns.
+    /// name, which begins with `about`. Every node has a replica. It can be read when this returns.
     ///
     /// # Errors
     /// [`Error::Kafka`] with the broker's reason.
@@ -31,7 +31,8 @@ impl Kafka {
         let number = self.topics.fetch_add(1, Ordering::Relaxed);
         let name = format!("{about}-{number}");
         let what = || format!("make the topic {name}");
-        let mut topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
+        let replicas = i32::try_from(self.nodes.len()).unwrap_or(i32::MAX);
+        let mut topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(replicas));
         for (key, value) in configs {
             topic = topic.set(key, value);
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{Message, Offset, TopicPartitionList};
-use sluicegate_tests::kafka::{Codec, Kafka, Outcome, Record, Write};
+use sluicegate_tests::kafka::{Codec, Kafka, Outcome, Record, Setup, Write};
 
 /// What librdkafka's consumer reads from the log start to the log end, with control records skipped.
 fn read(kafka: &Kafka, topic: &str) -> Vec<(i64, Record)> {
@@ -97,10 +97,22 @@ async fn a_killed_node_comes_back_on_the_same_port_with_its_records() {
     let topic = kafka.topic("killed", 1, &[]).await.unwrap();
     kafka.produce(&topic, 0, &some_records(), Write::default()).await.unwrap();
     let bootstrap = kafka.bootstrap();
-    kafka.process.kill();
-    assert!(std::net::TcpStream::connect(kafka.address()).is_err());
+    kafka.kill();
+    assert!(std::net::TcpStream::connect(kafka.nodes[0].address()).is_err());
     kafka.up().await.unwrap();
     assert_eq!(kafka.bootstrap(), bootstrap);
     let offsets = kafka.produce(&topic, 0, &[Record::of("after")], Write::default()).await.unwrap();
     assert_eq!(offsets, [5]);
+}
+
+#[tokio::test]
+async fn three_nodes_share_a_topic_and_one_of_them_may_die() {
+    let mut kafka = Kafka::start_with(Setup { nodes: 3, ..Setup::default() }).await.unwrap();
+    let topic = kafka.topic("shared", 3, &[]).await.unwrap();
+    kafka.nodes[2].process.kill();
+    for partition in 0..3 {
+        let offsets = kafka.produce(&topic, partition, &some_records(), Write::default()).await.unwrap();
+        assert_eq!(offsets, [0, 1, 2, 3, 4]);
+    }
+    kafka.up().await.unwrap();
 }

@@ -37,7 +37,7 @@ async fn while_kafka_is_down_commands_fail_at_once_and_sessions_go_on_when_it_is
     let mut old = Socket::open(&stack).await;
     assert_reads(&mut old, &topic).await;
 
-    kafka.process.kill();
+    kafka.kill();
     check_commands_fail(&mut old, &topic, REFUSED_WITHIN).await;
     check_readiness(&stack, REFUSED_WITHIN).await;
     let mut new = Socket::open(&stack).await;
@@ -49,7 +49,7 @@ async fn while_kafka_is_down_commands_fail_at_once_and_sessions_go_on_when_it_is
     assert_reads(&mut new, &topic).await;
 
     // A bridge that never saw its Kafka starts all the same.
-    kafka.process.kill();
+    kafka.kill();
     stack.bridge.process.kill();
     stack.bridge.up().await.unwrap();
     let mut first = Socket::open(&stack).await;
@@ -68,7 +68,7 @@ async fn while_kafka_hangs_commands_fail_in_time_and_sessions_go_on_when_it_is_b
     let mut old = Socket::open(&stack).await;
     assert_reads(&mut old, &topic).await;
 
-    kafka.process.freeze();
+    kafka.freeze();
     let mut new = Socket::open(&stack).await;
     tokio::join!(
         check_commands_fail(&mut old, &topic, SILENT_WITHIN),
@@ -76,7 +76,7 @@ async fn while_kafka_hangs_commands_fail_in_time_and_sessions_go_on_when_it_is_b
         check_readiness(&stack, SILENT_WITHIN),
     );
 
-    kafka.process.thaw();
+    kafka.thaw();
     stack.ready_within(BACK_WITHIN).await.unwrap();
     assert_reads(&mut old, &topic).await;
     assert_reads(&mut new, &topic).await;
@@ -92,7 +92,7 @@ async fn a_fetch_that_waits_for_records_fails_at_once_when_kafka_dies(profile: P
     let waiting = socket.send(fetch(&topic, 0, 1)).await;
     let waits = async || !kafka_connections(&stack, &kafka).is_subset(&idle);
     becomes("a connection that waits", true, Duration::from_secs(10), waits).await;
-    kafka.process.kill();
+    kafka.kill();
     let killed = Instant::now();
     let (sequence, resp) = socket.receive().await;
     assert_eq!(sequence, waiting);

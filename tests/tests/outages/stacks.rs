@@ -15,7 +15,7 @@ pub(crate) async fn mortal_kafka() -> MutexGuard<'static, Kafka> {
     static KAFKA: OnceCell<Mutex<Kafka>> = OnceCell::const_new();
     let start = async || Mutex::new(Kafka::start().await.unwrap());
     let mut kafka = KAFKA.get_or_init(start).await.lock().await;
-    kafka.process.thaw();
+    kafka.thaw();
     kafka.up().await.unwrap();
     kafka
 }
@@ -54,7 +54,7 @@ pub(crate) async fn ended(stack: &Stack, reason: &str) -> f64 {
 pub(crate) fn kafka_connections(stack: &Stack, kafka: &Kafka) -> HashSet<String> {
     let process = format!("/proc/{}", stack.bridge.process.id());
     let table = fs::read_to_string(format!("{process}/net/tcp")).unwrap();
-    let remote = format!(":{:04X}", kafka.address().port());
+    let remote = format!(":{:04X}", kafka.nodes[0].address().port());
     let established = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     let inodes: HashSet<String> = established
         .filter(|fields| fields.len() > 9 && fields[2].ends_with(&remote) && fields[3] == "01")

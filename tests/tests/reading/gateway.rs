@@ -58,7 +58,7 @@ async fn kafka() -> &'static Kafka {
 fn tell(kafka: &Kafka) {
     let stacks = SHARED.iter().chain(&TIGHT).filter_map(OnceCell::get);
     let gateways = stacks.flat_map(|stack| [&stack.bridge.process, &stack.envoy.process]);
-    for process in gateways.chain([&kafka.process]) {
+    for process in gateways.chain(kafka.nodes.iter().map(|node| &node.process)) {
         eprintln!("--- the end of {}\n{}", process.log().display(), process.log_tail());
     }
 }

@@ -33,9 +33,11 @@ pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
             ("--rounds", rounds.to_string()),
         ];
         say(&format!("reading   {clients} clients, {rounds} times each"));
-        let processes = [&stack.envoy.process, &stack.bridge.process, &kafka.process];
-        let walk = part("walk", ("--url", stack.url()), &common, processes).await?;
-        let consume = part("consume", ("--bootstrap", kafka.bootstrap()), &common, processes).await?;
+        let gateway = [&stack.envoy.process, &stack.bridge.process];
+        let processes: Vec<&Process> =
+            gateway.into_iter().chain(kafka.nodes.iter().map(|node| &node.process)).collect();
+        let walk = part("walk", ("--url", stack.url()), &common, &processes).await?;
+        let consume = part("consume", ("--bootstrap", kafka.bootstrap()), &common, &processes).await?;
         rows.push(Row { clients: *clients, walk, consume });
     }
     report::table(&rows);
@@ -57,7 +59,7 @@ async fn part(
     name: &str,
     own: (&str, String),
     common: &[(&str, String)],
-    processes: [&Process; 3],
+    processes: &[&Process],
 ) -> Result<(Measured, Cpu), Failure> {
     let used = || -> Result<Vec<Duration>, Failure> {
         processes.iter().map(|process| Ok(process.usage()?.cpu)).collect()

@@ -1,0 +1,199 @@
+//! One process of Kafka: broker and controller.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use rdkafka::admin::AdminClient;
+use rdkafka::client::DefaultClientContext;
+
+use super::Setup;
+use crate::Error;
+use crate::folder::Folder;
+use crate::port::Port;
+use crate::process::Process;
+use crate::tools;
+
+/// A node, and what a test does to it.
+pub struct Node {
+    pub(super) ports: Ports,
+    launch: Launch,
+    /// To be killed or frozen.
+    pub process: Process,
+}
+
+/// Where a node listens.
+pub(super) struct Ports {
+    /// From 1 on.
+    pub(super) id: usize,
+    pub(super) client: Port,
+    controller: Port,
+    /// One for each of [`Setup::listeners`].
+    pub(super) listeners: Vec<Port>,
+}
+
+/// How a node is started, for the first time and again.
+struct Launch {
+    id: usize,
+    java: Vec<String>,
+    properties: PathBuf,
+    log: PathBuf,
+}
+
+impl Ports {
+    pub(super) fn pick(id: usize, setup: &Setup) -> Result<Self, Error> {
+        let listeners = setup.listeners.iter().map(|_| Port::pick()).collect::<Result<_, _>>()?;
+        Ok(Self { id, client: Port::pick()?, controller: Port::pick()?, listeners })
+    }
+
+    fn server_properties(&self, setup: &Setup, voters: &str, data: &Path) -> String {
+        let Self { id, client, controller, listeners } = self;
+        let (client, controller) = (client.address(), controller.address());
+        let (mut addresses, mut protocols) = (String::new(), String::new());
+        for (listener, port) in setup.listeners.iter().zip(listeners) {
+            let super::Listener { name, protocol, host } = listener;
+            // Writing to a string cannot fail.
+            let _ = write!(addresses, ",{name}://{host}:{}", port.number());
+            let _ = write!(protocols, ",{name}:{protocol}");
+        }
+        format!(
+            "process.roles=broker,controller
+node.id={id}
+broker.rack=rack-{id}
+controller.quorum.voters={voters}
+controller.listener.names=CONTROLLER
+listeners=PLAINTEXT://{client},CONTROLLER://{controller}{addresses}
+advertised.listeners=PLAINTEXT://{client}{addresses}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT{protocols}
+inter.broker.listener.name=PLAINTEXT
+log.dirs={}
+{COMMON}
+{}",
+            data.display(),
+            setup.properties
+        )
+    }
+}
+
+impl Node {
+    /// Formats and starts nodes that know each other; they serve clients when this returns.
+    pub(super) async fn start_all(
+        all: Vec<Ports>,
+        setup: &Setup,
+        folder: &Folder,
+        admin: &AdminClient<DefaultClientContext>,
+    ) -> Result<Vec<Self>, Error> {
+        let voter = |ports: &Ports| format!("{}@{}", ports.id, ports.controller.address());
+        let voters = all.iter().map(voter).collect::<Vec<_>>().join(",");
+        let mut formatting = Vec::new();
+        for ports in &all {
+            let id = ports.id;
+            let data = folder.path().join(format!("data-{id}"));
+            let text = ports.server_properties(setup, &voters, &data);
+            let properties = folder.write(&format!("node-{id}.properties"), &text)?;
+            let mut command = java("kafka.tools.StorageTool", &[])?;
+            command.args(["format", "-t", CLUSTER_ID, "-c"]).arg(&properties).args(&setup.format);
+            let log = folder.path().join(format!("format-{id}.log"));
+            formatting.push((Process::spawn(FORMATTER, command, &log)?, properties));
+        }
+        let mut nodes = Vec::new();
+        for (ports, (mut formatter, properties)) in all.into_iter().zip(formatting) {
+            let status = formatter.wait(START_WITHIN).await?;
+            if !status.success() {
+                return Err(Error::Ended { part: FORMATTER, status, tail: formatter.log_tail() });
+            }
+            let id = ports.id;
+            let log = folder.path().join(format!("kafka-{id}.log"));
+            let launch = Launch { id, java: setup.java.clone(), properties, log };
+            let process = launch.spawn()?;
+            nodes.push(Self { ports, launch, process });
+        }
+        for node in &mut nodes {
+            node.launch.serves(&mut node.process, admin).await?;
+        }
+        Ok(nodes)
+    }
+
+    /// Starts it again, on the same ports with the same data; nothing where it still runs.
+    pub(super) async fn up(&mut self, admin: &AdminClient<DefaultClientContext>) -> Result<(), Error> {
+        if self.process.ended().is_some() {
+            self.process = self.launch.spawn()?;
+            self.launch.serves(&mut self.process, admin).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Launch {
+    fn spawn(&self) -> Result<Process, Error> {
+        let mut command = java("kafka.Kafka", &self.java)?;
+        command.arg(&self.properties);
+        Process::spawn("Kafka", command, &self.log)
+    }
+
+    /// Waits until the node is registered with its controller, and may lead partitions.
+    async fn serves(
+        &self,
+        process: &mut Process,
+        admin: &AdminClient<DefaultClientContext>,
+    ) -> Result<(), Error> {
+        let serves = async || match admin.inner().fetch_metadata(None, Duration::from_millis(500)) {
+            Ok(metadata) if metadata.brokers().iter().any(|b| usize::try_from(b.id()) == Ok(self.id)) => {
+                Ok(())
+            }
+            Ok(_) => Err("the cluster does not know it yet".to_owned()),
+            Err(error) => Err(error.to_string()),
+        };
+        process.until("serve clients", START_WITHIN, serves).await
+    }
+}
+
+/// A program of Kafka's, to be given its arguments.
+pub(super) fn java(class: &str, options: &[String]) -> Result<Command, Error> {
+    let mut command = Command::new("java");
+    command
+        .args(["-Xmx512m", "-XX:+UseSerialGC"])
+        // A node of a few minutes does not earn back the second compiler's work: a third of its start.
+        .args(["-XX:TieredStopAtLevel=1"])
+        .arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
+        .args(options)
+        .arg("-cp")
+        .arg(tools::kafka_lib()?.join("*"))
+        .arg(class);
+    Ok(command)
+}
+
+/// What every node has; where a key is given twice, the later value holds.
+const COMMON: &str = "
+# Kafka's default, said aloud: a test that no read creates a topic means nothing without it.
+auto.create.topics.enable=true
+
+# Tests choose their records' timestamps: half a minute after its start, Kafka would delete those of last year.
+log.retention.ms=-1
+
+# No more than one node needs.
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=1
+group.initial.rebalance.delay.ms=0
+
+# A node that was killed may register again as soon as its old session is over.
+broker.session.timeout.ms=2000
+broker.heartbeat.interval.ms=500
+
+# Values of 1 MiB, and room for their batches.
+message.max.bytes=8388608
+replica.fetch.max.bytes=8388608
+
+# Compaction that a test can wait for.
+log.cleaner.backoff.ms=200
+log.cleaner.dedupe.buffer.size=8388608
+";
+
+/// 16 bytes in URL-safe base64.
+const CLUSTER_ID: &str = "c2x1aWNlZ2F0ZS10ZXN0cw";
+const FORMATTER: &str = "Kafka's formatter";
+const START_WITHIN: Duration = Duration::from_secs(60);
