@@ -1,6 +1,7 @@
 //! What a cluster is, told under librdkafka's property names.
 
 mod properties;
+mod secret;
 mod security;
 
 use std::collections::BTreeMap;
@@ -8,6 +9,8 @@ use std::time::Duration;
 
 use crate::address::{Address, Family};
 use properties::Properties;
+
+pub use secret::is_secret;
 
 /// How to reach and read one cluster.
 ///

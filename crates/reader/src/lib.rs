@@ -33,7 +33,7 @@ mod target;
 mod view;
 mod wire;
 
-pub use config::{Config, PropertyError};
+pub use config::{Config, PropertyError, is_secret};
 pub use connection::ConnectionError;
 pub use error::{ErrorCode, ReadError};
 pub use reader::{DEFAULT_MAX_BYTES, Fetch, Fetched, MAX_WAIT, Reader};
