@@ -136,7 +136,8 @@ impl Config {
     ///
     /// A variable is `SLUICEGATE_` and the key in capitals, with `__` for the dot of a table: `SLUICEGATE_LISTEN`,
     /// `SLUICEGATE_LIMITS__MAX_SESSIONS`. In a cluster's table every other `_` is a dot of the property's name:
-    /// `SLUICEGATE_CLUSTERS__DEFAULT__BOOTSTRAP_SERVERS`. One whose first part is no key of the root is left alone: other
+    /// `SLUICEGATE_CLUSTERS__DEFAULT__BOOTSTRAP_SERVERS`. With `__FILE` behind it a variable is the path of a file that
+    /// holds the value. One whose first part is no key of the root is left alone: other
     /// programs have such variables, and Kubernetes sets some for each Service.
     ///
     /// # Errors

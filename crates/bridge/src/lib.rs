@@ -6,7 +6,7 @@
 //! 3. `session`: requests in, answers out, within bounds
 //! 4. `cluster`: a command becomes a read of one Kafka cluster, and its result an answer
 //!
-//! Beside it: [`config`], `admin` (`/livez`, `/readyz`, `/metrics`) and [`logging`].
+//! Beside it: [`config`] (`writing`: what librdkafka says of it), `admin` (`/livez`, `/readyz`, `/metrics`) and [`logging`].
 
 mod admin;
 mod bridge;
@@ -18,6 +18,7 @@ pub mod logging;
 mod metrics;
 mod server;
 mod session;
+mod writing;
 
 pub use self::bridge::Bridge;
 pub use self::server::BindError;

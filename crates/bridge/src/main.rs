@@ -46,12 +46,6 @@ async fn run(config: Config) -> Result<(), String> {
     if !config.ignored_variables.is_empty() {
         tracing::warn!(variables = ?config.ignored_variables, "not keys of this configuration, ignored");
     }
-    for (cluster, kafka) in &config.clusters {
-        if !kafka.ignored().is_empty() {
-            let properties = kafka.ignored();
-            tracing::warn!(cluster, ?properties, "properties without a meaning here, ignored");
-        }
-    }
     let (mut terminate, mut interrupt) = signals().map_err(|error| format!("listen for signals: {error}"))?;
     let bridge = Bridge::start(config).await.map_err(|error| format!("{error}: {}", error.source))?;
     let (address, admin) = (bridge.address(), bridge.admin_address());

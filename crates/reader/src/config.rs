@@ -32,7 +32,7 @@ pub use secret::is_secret;
 /// | `message.max.bytes` | 8388608 | the largest record; a larger one is an error that names its offset |
 /// | `isolation.level` | `read_uncommitted` | nothing else is supported by this version |
 ///
-/// Other names are accepted and mean nothing here ([`Config::ignored`] has them), but for those of TLS and SASL
+/// Other names are accepted and mean nothing here, but for those of TLS and SASL
 /// (`ssl.*`, `sasl.*`, …): ignoring them would send in the clear what was meant to be protected, so they are refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -50,7 +50,6 @@ pub struct Config {
     pub(crate) family: Family,
     pub(crate) max_response_bytes: usize,
     pub(crate) max_record_bytes: usize,
-    ignored: Vec<String>,
 }
 
 /// A property that cannot be used, and what was expected of it.
@@ -95,15 +94,8 @@ impl Config {
             family: read.family(),
             max_response_bytes: read.bytes("receive.message.max.bytes", 1_000, 64 << 20),
             max_record_bytes: read.bytes("message.max.bytes", 1_000, 8 << 20),
-            // Last: what nobody has taken.
-            ignored: read.unread.into_keys().map(str::to_owned).collect(),
         };
         if read.problems.is_empty() { Ok(config) } else { Err(read.problems) }
-    }
-
-    /// The names of the properties that mean nothing here, in order: meant for writing, or misspelt.
-    pub fn ignored(&self) -> &[String] {
-        &self.ignored
     }
 }
 
@@ -217,37 +209,35 @@ mod tests {
     }
 
     #[test]
-    fn properties_that_concern_others_are_accepted_and_named() {
-        let pairs = [
-            ("bootstrap.servers", "a:1"),
-            ("queued.min.messages", "x"),
-            ("socket.timeout.ms", "100"),
-            ("socket.timout.ms", "100"),
-        ];
-        assert_eq!(config(&pairs).ignored(), ["queued.min.messages", "socket.timout.ms"]);
+    fn properties_that_concern_others_are_accepted() {
+        config(&[("bootstrap.servers", "a:1"), ("queued.min.messages", "x")]);
     }
 
     #[test]
-    fn no_property_of_the_table_is_ignored() {
-        let table = [
-            ("bootstrap.servers", "a:1"),
-            ("metadata.broker.list", "a:1"),
-            ("client.id", "x"),
-            ("security.protocol", "plaintext"),
-            ("socket.timeout.ms", "5000"),
-            ("socket.connection.setup.timeout.ms", "3000"),
-            ("socket.keepalive.enable", "true"),
-            ("socket.nagle.disable", "true"),
-            ("connections.max.idle.ms", "180000"),
-            ("reconnect.backoff.ms", "100"),
-            ("reconnect.backoff.max.ms", "1000"),
-            ("metadata.max.age.ms", "900000"),
-            ("broker.address.family", "any"),
-            ("receive.message.max.bytes", "67108864"),
-            ("message.max.bytes", "8388608"),
-            ("isolation.level", "READ_UNCOMMITTED"),
-        ];
-        assert_eq!(config(&table).ignored(), [""; 0]);
+    fn every_property_of_the_table_is_read() {
+        let long = "x".repeat(MAX_CLIENT_ID + 1);
+        for (property, wrong) in [
+            ("metadata.broker.list", "b:1"),
+            ("client.id", &long),
+            ("security.protocol", "x"),
+            ("socket.timeout.ms", "9"),
+            ("socket.connection.setup.timeout.ms", "9"),
+            ("socket.keepalive.enable", "x"),
+            ("socket.nagle.disable", "x"),
+            ("connections.max.idle.ms", "x"),
+            ("reconnect.backoff.ms", "x"),
+            ("reconnect.backoff.max.ms", "x"),
+            ("metadata.max.age.ms", "0"),
+            ("broker.address.family", "x"),
+            ("receive.message.max.bytes", "999"),
+            ("message.max.bytes", "999"),
+            ("isolation.level", "x"),
+        ] {
+            let properties = properties(&[("bootstrap.servers", "a:1"), (property, wrong)]);
+            let problems = Config::from_properties(&properties).expect_err(property);
+            let keys: Vec<&str> = problems.iter().map(|problem| problem.key.as_str()).collect();
+            assert_eq!(keys, [property]);
+        }
     }
 
     #[test]

@@ -1,9 +1,13 @@
 //! `[clusters.NAME]`: librdkafka's properties, as quoted keys or as dotted ones.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+
+use sluicegate_reader::{PropertyError, is_secret};
 
 use super::Place;
 use super::section::{Flat, Problems, Section};
+use crate::writing;
 
 /// Every cluster. At least one is expected.
 pub(super) fn all(
@@ -24,28 +28,70 @@ fn one(name: &str, table: Section, problems: &mut Problems) -> Option<sluicegate
         let expected = format!("expected a name of 1 to {MAX_NAME} letters, digits, '.', '_' and '-'");
         problems.add(shown.clone(), expected);
     }
-    let (overrides, given): (Vec<Flat>, Vec<Flat>) =
-        table.flat(problems).into_iter().partition(|f| f.variable.is_some());
-    let mut properties = BTreeMap::new();
-    for Flat { name: property, text, .. } in given {
-        if properties.insert(property.clone(), text).is_some() {
-            problems.add(format!("{shown}.{property}"), "is given twice");
-        }
-    }
-    let mut variables = BTreeMap::new();
-    for Flat { name: property, text, variable } in overrides {
-        variables.extend(variable.map(|variable| (property.clone(), Place::Variable(variable))));
-        properties.insert(property, text);
-    }
-    let errors = match sluicegate_reader::Config::from_properties(&properties) {
+    let given = given(table, problems);
+    let errors = match parse(&given) {
         Ok(config) => return Some(config),
         Err(errors) => errors,
     };
-    for error in errors {
-        let place = variables.get(&error.key).cloned();
-        problems.add(place.unwrap_or_else(|| format!("{shown}.{}", error.key).into()), error.problem);
+    for PropertyError { key, problem } in errors {
+        let place = given.get(&key).map(|flat| flat.place.clone());
+        problems.add(place.unwrap_or_else(|| format!("{shown}.{key}").into()), problem);
     }
     None
+}
+
+/// A name is judged first, then that there is a value, then what the reader expects of it, then what librdkafka does: a
+/// property that is wrong in several ways is told once.
+fn parse(given: &BTreeMap<String, Flat>) -> Result<sluicegate_reader::Config, Vec<PropertyError>> {
+    let mut errors = Vec::new();
+    let mut properties = BTreeMap::new();
+    for (key, flat) in given {
+        match writing::check_name(key).and_then(|()| flat.text.clone()) {
+            Ok(text) => _ = properties.insert(key.clone(), text),
+            Err(problem) => errors.push(PropertyError { key: key.clone(), problem }),
+        }
+    }
+    let read = sluicegate_reader::Config::from_properties(&properties);
+    for PropertyError { key, problem } in read.as_ref().err().into_iter().flatten() {
+        let told = given.contains_key(key) && !properties.contains_key(key);
+        if !told {
+            errors.push(PropertyError { key: key.clone(), problem: of_value(key, given.get(key), problem) });
+        }
+    }
+    for (key, text) in properties {
+        if errors.iter().any(|error| error.key == key) {
+            continue;
+        }
+        if let Err(problem) = writing::check_value(&key, text.trim()) {
+            errors.push(PropertyError { problem: of_value(&key, given.get(&key), &problem), key });
+        }
+    }
+    read.ok().filter(|_| errors.is_empty()).ok_or(errors)
+}
+
+/// The properties of a table. A variable stands above the file.
+fn given(table: Section, problems: &mut Problems) -> BTreeMap<String, Flat> {
+    let is_variable = |(_, flat): &(String, Flat)| matches!(flat.place, Place::Variable(_));
+    let (variables, others): (Vec<_>, Vec<_>) =
+        table.flat(writing::is_property).into_iter().partition(is_variable);
+    let mut given = BTreeMap::new();
+    for (property, flat) in others {
+        let place = flat.place.clone();
+        if given.insert(property, flat).is_some() {
+            problems.add(place, "is given twice");
+        }
+    }
+    given.extend(variables);
+    given
+}
+
+/// A problem of a value. It may show the value, and must not where that is from a file of its own.
+fn of_value(property: &str, flat: Option<&Flat>, problem: &str) -> String {
+    match flat.and_then(|flat| flat.file.as_deref()).map(Path::display) {
+        None => problem.to_owned(),
+        Some(path) if is_secret(property) || property.ends_with(".pem") => format!("{path}: {problem}"),
+        Some(path) => format!("{path}: does not hold what this property can be"),
+    }
 }
 
 fn is_name_byte(byte: u8) -> bool {

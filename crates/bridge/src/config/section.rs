@@ -1,8 +1,12 @@
 //! Keys are taken out of a table one by one; what cannot be used, and what nobody took, becomes a problem.
 
+mod flat;
+
+use std::fs::File;
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use toml::Value;
@@ -10,19 +14,13 @@ use toml::Value;
 use super::tree::{Node, Tree};
 use super::{DEFAULT_HOST, Place, Problem, Secret};
 
+pub(super) use flat::Flat;
+
 /// A table that is being read.
 pub(super) struct Section {
     /// In front of a key when it is shown: empty, or ending in a dot.
     prefix: String,
     tree: Tree,
-}
-
-/// A value under a dotted name.
-pub(super) struct Flat {
-    pub(super) name: String,
-    pub(super) text: String,
-    /// The environment variable that it is from.
-    pub(super) variable: Option<String>,
 }
 
 /// All problems found so far.
@@ -78,37 +76,6 @@ impl Section {
         let keys: Vec<String> = self.tree.keys().cloned().collect();
         let named = |key: String| self.table(&key, problems).map(|table| (key, table));
         keys.into_iter().filter_map(named).collect()
-    }
-
-    /// Everything below, as text under dotted names. Numbers and booleans count as text.
-    pub(super) fn flat(self, problems: &mut Problems) -> Vec<Flat> {
-        let mut flat = Vec::new();
-        for (key, node) in self.tree {
-            let shown = format!("{}{key}", self.prefix);
-            let text = match node {
-                Node::Table(tree) => {
-                    let below = Section { prefix: format!("{shown}."), tree }.flat(problems);
-                    flat.extend(below.into_iter().map(|f| Flat { name: format!("{key}.{}", f.name), ..f }));
-                    continue;
-                }
-                Node::Variable { name: variable, text } => {
-                    flat.push(Flat { name: key, text, variable: Some(variable) });
-                    continue;
-                }
-                Node::Value(Value::String(text)) => text,
-                Node::Value(Value::Integer(number)) => number.to_string(),
-                Node::Value(Value::Float(number)) => number.to_string(),
-                Node::Value(Value::Boolean(flag)) => flag.to_string(),
-                Node::Value(value) => {
-                    let found = value.type_str();
-                    problems
-                        .add(shown, format!("is of type {found}, expected a string, a number or a boolean"));
-                    continue;
-                }
-            };
-            flat.push(Flat { name: key, text, variable: None });
-        }
-        flat
     }
 
     /// A whole number within `range`.
@@ -199,9 +166,7 @@ impl Section {
                 let path = table.required_path("file", problems);
                 table.end(problems);
                 let path = path?;
-                std::fs::read_to_string(&path)
-                    .map_err(|error| format!("{}: {error}", path.display()))
-                    .and_then(|text| Secret::parse(text.trim_end_matches(['\r', '\n'])))
+                read_text(&path).and_then(|text| Secret::parse(&text))
             }
             node => match node.text() {
                 Some(text) => Secret::parse(text),
@@ -286,3 +251,24 @@ impl Node {
         }
     }
 }
+
+/// The text of a file, without the line ends that it ends in.
+fn read_text(path: &Path) -> Result<String, String> {
+    let read = |path| {
+        let mut text = String::new();
+        File::open(path)?.take(MAX_FILE_BYTES.saturating_add(1)).read_to_string(&mut text)?;
+        io::Result::Ok(text)
+    };
+    let mut text = read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    if u64::try_from(text.len()).unwrap_or(u64::MAX) > MAX_FILE_BYTES {
+        return Err(format!(
+            "{}: has more than the {MAX_FILE_BYTES} bytes that a value may have",
+            path.display()
+        ));
+    }
+    text.truncate(text.trim_end_matches(['\r', '\n']).len());
+    Ok(text)
+}
+
+/// Longest value in a file of its own: room for all the certificates that a system trusts.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;

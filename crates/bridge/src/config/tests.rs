@@ -6,6 +6,8 @@ use super::*;
 
 const CLUSTER: &str = "[clusters.default]\nbootstrap.servers = \"127.0.0.1:9092\"\n";
 
+const VALUE: &str = "expected a string, a number, a boolean or { file = \"…\" }";
+
 fn load(text: &str, variables: &[(&str, &str)]) -> Result<Config, Vec<String>> {
     let variables = variables.iter().map(|&(name, value)| (name.into(), value.into()));
     Config::load(text, variables).map_err(|all| all.iter().map(Problem::to_string).collect())
@@ -59,7 +61,7 @@ fn every_problem_is_told_at_once_with_its_key() {
         [clusters.d]
         "bootstrap.servers" = "127.0.0.1:1"
         bootstrap.servers = "127.0.0.1:2"
-        list = []
+        linger.ms = []
     "#;
     let expected = "expected a whole number from";
     let problems = load(text, &[("SLUICEGATE_READ__WAIT_MS", "soon")]).expect_err("problems");
@@ -78,8 +80,8 @@ fn every_problem_is_told_at_once_with_its_key() {
         "clusters.a.bootstrap.servers: ".to_owned(),
         "clusters.b c: expected a name of 1 to 100 letters, digits, '.', '_' and '-'".to_owned(),
         "clusters.b c.bootstrap.servers: is required".to_owned(),
-        "clusters.d.list: is of type array, expected a string, a number or a boolean".to_owned(),
         "clusters.d.bootstrap.servers: is given twice".to_owned(),
+        format!("clusters.d.linger.ms: is of type array, {VALUE}"),
         "colour: is not a key of this configuration".to_owned(),
     ];
     for (problem, want) in problems.iter().zip(&want) {
@@ -194,6 +196,167 @@ fn a_secret_may_stand_in_a_file_of_its_own() {
     assert!(!format!("{config:?}").contains("0123456789abcdef"));
     let variable = ("SLUICEGATE_GATEWAY_SECRET__FILE", file.path().to_str().unwrap());
     assert!(load(CLUSTER, &[variable]).unwrap().gateway_secret.is_some());
+}
+
+#[test]
+fn a_propertys_value_may_stand_in_a_file_of_its_own() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    write!(file, "10.0.0.1:7\r\n\n").unwrap();
+    let path = file.path().to_str().unwrap();
+    let cluster = "[clusters.default]\n";
+    for servers in [
+        format!("bootstrap.servers = {{ file = {path:?} }}"),
+        format!("\"bootstrap.servers\" = {{ file = {path:?} }}"),
+        format!("bootstrap.servers.file = {path:?}"),
+    ] {
+        let shown = format!("{:?}", load(&format!("{cluster}{servers}"), &[]).unwrap().clusters["default"]);
+        assert!(shown.contains("10.0.0.1") && shown.contains("port: 7"), "{shown}");
+    }
+    let variable = ("SLUICEGATE_CLUSTERS__DEFAULT__BOOTSTRAP_SERVERS__FILE", path);
+    let shown = format!("{:?}", load(CLUSTER, &[variable]).unwrap().clusters["default"]);
+    assert!(shown.contains("10.0.0.1") && !shown.contains("9092"), "{shown}");
+
+    let unreadable = format!("{cluster}bootstrap.servers = {{ file = \"/nowhere\" }}");
+    check(
+        &unreadable,
+        &[],
+        &["clusters.default.bootstrap.servers: /nowhere: No such file or directory (os error 2)"],
+    );
+    let variable = ("SLUICEGATE_CLUSTERS__DEFAULT__BOOTSTRAP_SERVERS", "127.0.0.1:3");
+    assert!(load(&unreadable, &[variable]).is_ok());
+}
+
+#[test]
+fn a_table_that_is_no_file_is_refused() {
+    let no_file = "expected { file = \"…\" } with the path of a file, and no other key";
+    let elsewhere = "`client.id` is, expected its value or { file = \"…\" } there";
+    for (given, problem) in [
+        ("{ file = 1 }", format!("client.id: {no_file}")),
+        ("{ file = \"\" }", format!("client.id: {no_file}")),
+        ("{ file = {} }", format!("client.id: {no_file}")),
+        ("{ file = \"/nowhere\", line = 1 }", format!("client.id: {no_file}")),
+        ("{}", format!("client.id: is an empty table, {VALUE}")),
+        ("{ path = \"x\" }", format!("client.id.path: is no property of librdkafka; {elsewhere}")),
+        (
+            "{ file = \"/dev/zero\" }",
+            "client.id: /dev/zero: has more than the 1048576 bytes that a value may have".into(),
+        ),
+    ] {
+        check(&format!("{CLUSTER}client.id = {given}"), &[], &[&format!("clusters.default.{problem}")]);
+    }
+}
+
+#[test]
+fn properties_whose_names_end_in_file_are_no_files() {
+    let text = format!("{CLUSTER}sasl.oauthbearer.assertion.file = \"/nowhere/assertion\"\n");
+    let problems = load(&text, &[]).err().unwrap_or_default();
+    let own = "clusters.default.sasl.oauthbearer.assertion.file: ";
+    assert!(
+        problems.iter().all(|problem| problem.starts_with(own) && !problem.contains("os error")),
+        "{problems:?}"
+    );
+}
+
+#[test]
+fn each_wrong_property_is_one_problem() {
+    let text = format!(
+        "{CLUSTER}lingr.ms = []\nlinger.ms = \"soon\"\nsocket.timeout.ms = \"soon\"\nrebalance_cb = \"x\"\n\
+         plugin.library.paths = \"/nowhere/plugin.so\"\nsocket.connection.setup.timeout.ms = 500\nacks = \"most\"\n"
+    );
+    let range =
+        "Configuration property \"socket.connection.setup.timeout.ms\" value 500 is outside allowed range";
+    let refused = "is refused by librdkafka:";
+    let want = [
+        "lingr.ms: is no property of librdkafka, perhaps `linger.ms` was meant".to_owned(),
+        "plugin.library.paths: would load code into the bridge: leave it out".to_owned(),
+        "socket.timeout.ms: expected 10 to 300000 milliseconds, got `soon`".to_owned(),
+        format!("acks: {refused} Invalid value for configuration property \"request.required.acks\""),
+        format!("linger.ms: {refused} Invalid value for configuration property \"queue.buffering.max.ms\""),
+        format!("rebalance_cb: {refused} Property \"rebalance_cb\" must be set through dedicated .._set_..() function"),
+        format!("socket.connection.setup.timeout.ms: {refused} {range} 1000..2147483647"),
+    ]
+    .map(|problem| format!("clusters.default.{problem}"));
+    check(&text, &[], &want.each_ref().map(String::as_str));
+}
+
+#[test]
+fn what_the_environment_misspells_is_told_under_its_name() {
+    check(
+        CLUSTER,
+        &[("SLUICEGATE_CLUSTERS__DEFAULT__SASL_PASWORD", HIDDEN)],
+        &[
+            "SLUICEGATE_CLUSTERS__DEFAULT__SASL_PASWORD: is no property of librdkafka, perhaps `sasl.password` was meant",
+        ],
+    );
+}
+
+/// Looks like no word of a message.
+const HIDDEN: &str = "hunter2-hidden";
+
+#[test]
+fn no_error_and_no_debug_print_shows_a_secret() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(file, "{HIDDEN}").unwrap();
+    let values = [
+        format!("{HIDDEN:?}"),
+        format!("[{HIDDEN:?}]"),
+        format!("{{ path = {HIDDEN:?} }}"),
+        format!("{{ file = [{HIDDEN:?}] }}"),
+        format!("{{ file = {:?} }}", file.path()),
+        HIDDEN.to_owned(),
+        format!("\"{HIDDEN}"),
+        format!("\"{HIDDEN}\\z\""),
+        format!("\"{HIDDEN}\" {HIDDEN}"),
+    ];
+    let secrets = [
+        "sasl.password",
+        "sasl.pasword",
+        "sasl.oauthbearer.client.secret",
+        "sasl.oauthbearer.client.credentials.client.secret",
+        "sasl.oauthbearer.config",
+        "sasl.oauthbearer.assertion.private.key.passphrase",
+        "sasl.oauthbearer.assertion.private.key.pem",
+        "sasl.jaas.config",
+        "ssl.key.pem",
+        "ssl.key.password",
+        "ssl.keystore.password",
+        "ssl_key",
+        "my.password",
+    ];
+    let hides = |text: &str, variables: &[(&str, &str)]| {
+        let shown = format!("{:?}", load(text, variables));
+        assert!(!shown.contains(HIDDEN), "{text} {variables:?}: {shown}");
+    };
+    let mut all = format!("{CLUSTER}security.protocol = \"sasl_ssl\"\nsasl.mechanism = \"PLAIN\"\n");
+    for secret in secrets {
+        for value in &values {
+            hides(&format!("{CLUSTER}{secret} = {value}"), &[]);
+        }
+        let variable = format!("SLUICEGATE_CLUSTERS__DEFAULT__{}", secret.to_uppercase().replace('.', "_"));
+        hides(CLUSTER, &[(&variable, HIDDEN)]);
+        all.push_str(&format!("{secret} = {HIDDEN:?}\n"));
+    }
+    hides(&all, &[]);
+    let sasl =
+        "security.protocol = \"sasl_plaintext\"\nsasl.mechanism = \"PLAIN\"\nsasl.username = \"reader\"\n";
+    hides(&format!("{CLUSTER}{sasl}sasl.password = {HIDDEN:?}"), &[]);
+}
+
+#[test]
+fn a_file_of_its_own_is_shown_in_no_error() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(file, "{HIDDEN}").unwrap();
+    let path = file.path().to_str().unwrap();
+    for property in
+        ["linger.ms", "socket.timeout.ms", "compression.codec", "broker.address.family", "isolation.level"]
+    {
+        let problem = "does not hold what this property can be";
+        check(
+            &format!("{CLUSTER}{property} = {{ file = {path:?} }}"),
+            &[],
+            &[&format!("clusters.default.{property}: {path}: {problem}")],
+        );
+    }
 }
 
 #[test]

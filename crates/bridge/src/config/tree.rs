@@ -71,12 +71,13 @@ fn from_toml(table: toml::Table) -> Tree {
 /// A variable's key, without the prefix, as a path in the tree.
 fn path(key: &str) -> Vec<String> {
     let key = key.to_lowercase();
-    match key.split("__").collect::<Vec<_>>()[..] {
-        ["clusters", name, property] => {
-            vec!["clusters".to_owned(), name.to_owned(), property.replace('_', ".")]
-        }
-        ref path => path.iter().map(|&part| part.to_owned()).collect(),
+    let mut path: Vec<String> = key.split("__").map(str::to_owned).collect();
+    if let [clusters, _, property, ..] = &mut path[..]
+        && clusters == "clusters"
+    {
+        *property = property.replace('_', ".");
     }
+    path
 }
 
 fn insert(tree: &mut Tree, path: &[String], node: Node) {

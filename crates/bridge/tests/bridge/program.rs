@@ -134,18 +134,18 @@ async fn a_log_that_cannot_be_written_harms_no_session_and_no_drain() {
 }
 
 #[tokio::test]
-async fn properties_that_do_nothing_are_named_once_for_each_cluster() {
-    let more =
-        "socket.timout.ms = 1\nacks = \"all\"\n[clusters.other]\nbootstrap.servers = \"127.0.0.1:1\"\n";
-    let config = file(&format!("{MINIMAL}{more}"));
-    let (mut child, _) = started(bridge(&config).env("RUST_LOG", "info")).await;
-    signal(&child, "TERM").await;
-    let mut log = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut log).await.unwrap();
-    let warnings: Vec<&str> = log.lines().filter(|line| line.contains("WARN")).collect();
-    let [warning] = warnings[..] else { panic!("one warning: {log}") };
-    let fields = r#"cluster="default" properties=["acks", "socket.timout.ms"]"#;
-    assert!(warning.ends_with(fields), "{warning}");
+async fn a_property_for_writing_is_accepted_and_one_that_nobody_knows_is_named() {
+    let config = file(&format!("{MINIMAL}acks = \"all\"\n"));
+    let output = bridge(&config).arg("--check").output().await.unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let config = file(&format!("{MINIMAL}acks = \"all\"\nsocket.timout.ms = 1\n"));
+    let output = bridge(&config).output().await.unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let want = format!(
+        "{}: clusters.default.socket.timout.ms: is no property of librdkafka, perhaps `socket.timeout.ms` was meant\n",
+        config.path().display()
+    );
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), want);
 }
 
 #[tokio::test]

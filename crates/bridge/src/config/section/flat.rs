@@ -1,0 +1,75 @@
+//! A table as text under dotted names.
+
+use std::path::PathBuf;
+
+use toml::Value;
+
+use super::{Section, read_text};
+use crate::config::Place;
+use crate::config::tree::{Node, Tree};
+
+/// What stands under a dotted name.
+pub(in crate::config) struct Flat {
+    /// Or why there is none. Never shown: it may be a secret.
+    pub(in crate::config) text: Result<String, String>,
+    pub(in crate::config) place: Place,
+    /// The file that holds the text.
+    pub(in crate::config) file: Option<PathBuf>,
+}
+
+impl Section {
+    /// Everything below: strings, numbers and booleans, and the text of each `{ file = "…" }`.
+    ///
+    /// `NAME.file` means such a file, but where `is_property` knows it as a name: some of librdkafka's end like this.
+    pub(in crate::config) fn flat(self, is_property: fn(&str) -> bool) -> Vec<(String, Flat)> {
+        let mut walk = Walk { prefix: self.prefix, is_property, flat: Vec::new() };
+        walk.table("", self.tree);
+        walk.flat
+    }
+}
+
+struct Walk {
+    /// In front of a name when it is shown.
+    prefix: String,
+    is_property: fn(&str) -> bool,
+    flat: Vec<(String, Flat)>,
+}
+
+impl Walk {
+    fn table(&mut self, above: &str, tree: Tree) {
+        for (key, node) in tree {
+            self.node(format!("{above}{key}"), node);
+        }
+    }
+
+    fn node(&mut self, name: String, node: Node) {
+        let place = node.shown(format!("{}{}", self.prefix, name.escape_debug()));
+        let mut file = None;
+        let text = match node {
+            Node::Table(tree)
+                if tree.contains_key("file") && !(self.is_property)(&format!("{name}.file")) =>
+            {
+                file = path(tree);
+                file.as_deref().ok_or_else(|| NO_FILE.to_owned()).and_then(read_text)
+            }
+            Node::Table(tree) if !tree.is_empty() => return self.table(&format!("{name}."), tree),
+            Node::Variable { text, .. } | Node::Value(Value::String(text)) => Ok(text),
+            Node::Value(Value::Integer(number)) => Ok(number.to_string()),
+            Node::Value(Value::Float(number)) => Ok(number.to_string()),
+            Node::Value(Value::Boolean(flag)) => Ok(flag.to_string()),
+            Node::Value(value) => Err(format!("is of type {}, {EXPECTED}", value.type_str())),
+            Node::Table(_) => Err(format!("is an empty table, {EXPECTED}")),
+        };
+        self.flat.push((name, Flat { text, place, file }));
+    }
+}
+
+/// The path of `{ file = "…" }`.
+fn path(mut tree: Tree) -> Option<PathBuf> {
+    let file = tree.remove("file")?;
+    let path = file.text().filter(|path| !path.is_empty() && tree.is_empty());
+    path.map(PathBuf::from)
+}
+
+const EXPECTED: &str = "expected a string, a number, a boolean or { file = \"…\" }";
+const NO_FILE: &str = "expected { file = \"…\" } with the path of a file, and no other key";
