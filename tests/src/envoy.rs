@@ -1,11 +1,15 @@
 //! A real Envoy that runs the committed configurations.
 
+mod routes;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
+
+pub use routes::{plugin, routes};
 
 use crate::port::Port;
 use crate::process::Process;

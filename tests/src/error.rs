@@ -67,6 +67,12 @@ pub enum Error {
         /// What was seen instead, beginning with a separator, or nothing.
         detail: String,
     },
+    /// A certificate could not be made.
+    #[error("failed to make a certificate")]
+    Certificate(#[from] rcgen::Error),
+    /// A key could not be made or used.
+    #[error("failed to make or use a key")]
+    Key,
     /// The operating system refused.
     #[error("failed to {what}")]
     Io {
@@ -87,6 +93,12 @@ pub enum Error {
 
 fn ends_with(tail: &str) -> String {
     if tail.trim().is_empty() { "is empty".to_owned() } else { format!("ends with\n{tail}") }
+}
+
+impl From<ring::error::Unspecified> for Error {
+    fn from(_: ring::error::Unspecified) -> Self {
+        Self::Key
+    }
 }
 
 impl Error {

@@ -1,10 +1,12 @@
 //! A real Apache Kafka: nodes that are broker and controller each.
 //!
 //! [`Kafka::shared`] is what most tests use, with topics of their own; a test that kills or freezes its Kafka, or wants
-//! more of it than one plain node, starts one of its own by [`Kafka::start`] or [`Kafka::start_with`].
+//! more of it than one plain node, starts one of its own by [`Kafka::start`] or [`Kafka::start_with`]. [`secured`] has
+//! a listener for every way to be secured.
 
 mod node;
 mod produce;
+pub mod secured;
 mod topics;
 
 use std::net::SocketAddr;

@@ -4,11 +4,13 @@
 //! 2. [`kafka`], [`bridge`], [`envoy`]: the parts, each of which can be killed, frozen and started again
 //! 3. [`process`]: a child that never outlives this process, however it ends
 //! 4. [`socket`], [`random`], [`in_both_profiles`]: what tests of several programs share
-//! 5. [`port`], [`folder`], [`tools`], [`http`]: where they listen, write, come from, and how they are asked
-//! 6. [`arguments`]: the command lines of the programs around it
+//! 5. [`secrets`], [`certificates`], [`tokens`]: what clients and brokers know each other by
+//! 6. [`port`], [`folder`], [`tools`], [`http`]: where they listen, write, come from, and how they are asked
+//! 7. [`arguments`]: the command lines of the programs around it
 
 pub mod arguments;
 pub mod bridge;
+pub mod certificates;
 pub mod envoy;
 mod error;
 pub mod folder;
@@ -18,8 +20,10 @@ pub mod port;
 pub mod process;
 mod profiles;
 pub mod random;
+pub mod secrets;
 pub mod socket;
 pub mod stack;
+pub mod tokens;
 pub mod tools;
 
 pub use error::Error;

@@ -37,7 +37,12 @@ pub struct Socket {
 impl Socket {
     /// Upgrades a connection.
     pub async fn open(stack: &Stack) -> Self {
-        let (stream, _) = timeout(WITHIN, connect_async(stack.url())).await.expect("an upgrade").unwrap();
+        Self::open_at(&stack.url()).await
+    }
+
+    /// As [`open`](Self::open), at this URL.
+    pub async fn open_at(url: &str) -> Self {
+        let (stream, _) = timeout(WITHIN, connect_async(url)).await.expect("an upgrade").unwrap();
         Self { stream, sequence: 0 }
     }
 

@@ -2,12 +2,12 @@
 
 use std::fs;
 
-use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::envoy::{Profile, plugin};
 use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::stack::Stack;
 
 use crate::raw::{Raw, Response, Upgrade};
-use crate::stacks::{SECRET, configured, plugin, start};
+use crate::stacks::{SECRET, configured, start};
 
 async fn a_gateway_without_the_secret_is_told_what_is_missing(profile: Profile) {
     let stack = start(profile, &format!("gateway_secret = \"{SECRET}\"\n"), Vec::new()).await;

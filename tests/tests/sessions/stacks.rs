@@ -3,7 +3,7 @@
 use std::ops::{Deref, DerefMut};
 use std::thread;
 
-use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::envoy::{Profile, plugin, routes};
 use sluicegate_tests::kafka::Kafka;
 use sluicegate_tests::stack::{BridgeConfig, Setup, Stack};
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
@@ -47,22 +47,6 @@ pub(crate) async fn start(profile: Profile, bridge: &str, envoy_edits: Vec<(Stri
     let bootstrap = Kafka::shared().await.unwrap().bootstrap();
     let bridge = BridgeConfig::Cluster { bootstrap: bootstrap.clone(), settings: bridge.to_owned() };
     Stack::start(Setup { bridge, envoy_edits, ..Setup::new(profile, bootstrap) }).await.unwrap()
-}
-
-/// Puts `keys` into the filter's configuration, and further objects into its `routes`.
-pub(crate) fn plugin(keys: &str, routes: &[&str]) -> (String, String) {
-    let route = r#"{"path": "/pubsub", "cluster": "default"}"#;
-    let all = [&[route], routes].concat().join(", ");
-    (format!("\"routes\": [{route}]"), format!("{keys} \"routes\": [{all}]"))
-}
-
-/// Envoy's own routes for these paths, as the one for `/pubsub`.
-fn routes(paths: &[&str]) -> (String, String) {
-    let first = "- match: {path: /pubsub}";
-    let to_bridge =
-        "{cluster: sluicegate_bridge, prefix_rewrite: /sluicegate.v1.Bridge/Session, timeout: 0s}";
-    let more = paths.iter().map(|path| format!("- {{match: {{path: {path}}}, route: {to_bridge}}}\n"));
-    (first.to_owned(), more.chain([first.to_owned()]).collect::<Vec<_>>().join(&" ".repeat(14)))
 }
 
 /// A stack in use. Shared ones outlive their tests, so a test that fails says what their logs end with.

@@ -1,0 +1,80 @@
+//! Certificates of a test's own.
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair,
+    date_time_ymd,
+};
+
+use crate::Error;
+use crate::secrets;
+
+/// Who signs certificates.
+pub struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+/// A certificate and its key, each in PEM.
+#[derive(Clone)]
+pub struct Certificate {
+    /// What anyone may see.
+    pub certificate: String,
+    /// PKCS#8.
+    pub key: String,
+}
+
+impl Authority {
+    /// # Errors
+    /// [`Error::Certificate`].
+    pub fn new(name: &str) -> Result<Self, Error> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = named(name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Ok(Self(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?))
+    }
+
+    /// Its own certificate, in PEM.
+    #[must_use]
+    pub fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// For a server of this name.
+    ///
+    /// # Errors
+    /// [`Error::Certificate`].
+    pub fn server(&self, host: &str) -> Result<Certificate, Error> {
+        self.sign(host, CertificateParams::new([host.to_owned()])?)
+    }
+
+    /// As [`server`](Self::server), until the end of 2024.
+    ///
+    /// # Errors
+    /// [`Error::Certificate`].
+    pub fn expired_server(&self, host: &str) -> Result<Certificate, Error> {
+        let mut params = CertificateParams::new([host.to_owned()])?;
+        params.not_after = date_time_ymd(2024, 12, 31);
+        self.sign(host, params)
+    }
+
+    /// For a client, whom a broker then calls `User:CN=NAME`.
+    ///
+    /// # Errors
+    /// [`Error::Certificate`].
+    pub fn client(&self, name: &str) -> Result<Certificate, Error> {
+        self.sign(name, CertificateParams::default())
+    }
+
+    fn sign(&self, name: &str, mut params: CertificateParams) -> Result<Certificate, Error> {
+        params.distinguished_name = named(name);
+        let key = KeyPair::generate()?;
+        let certificate = params.signed_by(&key, &self.0)?.pem();
+        let key = key.serialize_pem();
+        // Any of its lines would be too much.
+        key.lines().filter(|line| !line.starts_with("-----")).for_each(secrets::keep);
+        Ok(Certificate { certificate, key })
+    }
+}
+
+fn named(name: &str) -> DistinguishedName {
+    let mut names = DistinguishedName::new();
+    names.push(DnType::CommonName, name);
+    names
+}

@@ -1,0 +1,19 @@
+//! Edits of the committed configurations that add routes.
+
+/// Puts `keys` into the filter's configuration, and further objects into its `routes`.
+#[must_use]
+pub fn plugin(keys: &str, routes: &[&str]) -> (String, String) {
+    let route = r#"{"path": "/pubsub", "cluster": "default"}"#;
+    let all = [&[route], routes].concat().join(", ");
+    (format!("\"routes\": [{route}]"), format!("{keys} \"routes\": [{all}]"))
+}
+
+/// Envoy's own routes for these paths, as the one for `/pubsub`.
+#[must_use]
+pub fn routes(paths: &[&str]) -> (String, String) {
+    let first = "- match: {path: /pubsub}";
+    let to_bridge =
+        "{cluster: sluicegate_bridge, prefix_rewrite: /sluicegate.v1.Bridge/Session, timeout: 0s}";
+    let more = paths.iter().map(|path| format!("- {{match: {{path: {path}}}, route: {to_bridge}}}\n"));
+    (first.to_owned(), more.chain([first.to_owned()]).collect::<Vec<_>>().join(&" ".repeat(14)))
+}

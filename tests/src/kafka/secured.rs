@@ -1,0 +1,214 @@
+//! A Kafka with a listener for every way to be secured, and for some ways to be secured badly.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::OnceCell;
+
+use super::node::java;
+use super::{Kafka, Listener, Setup};
+use crate::Error;
+use crate::certificates::{Authority, Certificate};
+use crate::folder::Folder;
+use crate::process::Process;
+use crate::secrets::secret;
+use crate::tokens::Signer;
+
+/// One node. Who is nobody may do all, as the tests themselves at the plain listener; [`READER`] may read every topic;
+/// [`OUTSIDER`] may do nothing.
+pub struct Secured {
+    /// With the [`listener`]s.
+    pub kafka: Kafka,
+    /// Who signed its certificates and its clients'.
+    pub authority: Authority,
+    /// What [`READER`] shows at [`listener::MTLS`].
+    pub reader: Certificate,
+    /// Whose tokens [`listener::OIDC`] takes.
+    pub signer: Arc<Signer>,
+    _folder: Folder,
+}
+
+/// The listeners' names. All are at `localhost`.
+pub mod listener {
+    /// TLS, for anyone.
+    pub const SSL: &str = "SSL";
+    /// TLS, for clients with a certificate.
+    pub const MTLS: &str = "MTLS";
+    /// SASL without TLS: PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512.
+    pub const SASL: &str = "SASL";
+    /// The same with TLS.
+    pub const SASL_SSL: &str = "SASLSSL";
+    /// As [`SASL`], where a session ends after [`super::SESSION`] unless the client authenticates again.
+    pub const SHORT: &str = "SHORT";
+    /// OAUTHBEARER without TLS, for tokens that nobody signed. A session ends with its token.
+    pub const UNSECURED: &str = "UNSECURED";
+    /// OAUTHBEARER with TLS, for tokens of [`super::Secured::signer`]. A session ends with its token.
+    pub const OIDC: &str = "OIDC";
+    /// TLS with a certificate that has expired.
+    pub const EXPIRED: &str = "EXPIRED";
+    /// TLS with a certificate for another host.
+    pub const MISNAMED: &str = "MISNAMED";
+    /// TLS with a certificate that another authority signed.
+    pub const FOREIGN: &str = "FOREIGN";
+}
+
+impl Secured {
+    /// The one that all tests of this process share; it starts with the first of them and ends with the process.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    ///
+    /// # Cancel safety
+    /// The next caller starts it.
+    pub async fn shared() -> Result<&'static Self, Error> {
+        static SHARED: OnceCell<Secured> = OnceCell::const_new();
+        SHARED.get_or_try_init(Self::start).await
+    }
+
+    /// A new one.
+    ///
+    /// # Errors
+    /// As [`Kafka::start_with`], or where something of its security cannot be made.
+    ///
+    /// # Cancel safety
+    /// Nothing is left running.
+    pub async fn start() -> Result<Self, Error> {
+        let folder = Folder::new("secured")?;
+        let (authority, other) = (Authority::new("tests")?, Authority::new("others")?);
+        let reader = authority.client(READER)?;
+        let signer = Arc::new(Signer::new()?);
+        folder.write("authority.pem", &authority.pem())?;
+        folder.write("keys.json", &signer.key_set())?;
+        for (name, Certificate { certificate, key }) in [
+            ("good", authority.server(HOST)?),
+            ("expired", authority.expired_server(HOST)?),
+            ("misnamed", authority.server("kafka.example")?),
+            ("foreign", other.server(HOST)?),
+        ] {
+            folder.write(&format!("{name}.pem"), &format!("{key}{certificate}"))?;
+        }
+        let setup = Setup {
+            listeners: LISTENERS.map(|(name, protocol)| Listener { name, protocol, host: HOST }).to_vec(),
+            properties: properties(folder.path()),
+            java: vec![
+                format!("-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={}", key_set(folder.path())),
+                // It tells of every session that it ended because the client did not authenticate again.
+                "-Dorg.slf4j.simpleLogger.log.kafka.network.Processor=debug".to_owned(),
+            ],
+            format: scram(),
+            ..Setup::default()
+        };
+        let kafka = Kafka::start_with(setup).await?;
+        allow_reader(&kafka).await?;
+        Ok(Self { kafka, authority, reader, signer, _folder: folder })
+    }
+}
+
+/// The password of a user.
+#[must_use]
+pub fn password(user: &str) -> String {
+    secret(&format!("password-of-{user}"))
+}
+
+/// The listeners' part of `server.properties`.
+fn properties(folder: &Path) -> String {
+    let folder_of = folder.display();
+    let keys = key_set(folder);
+    let plain = [READER, OUTSIDER].map(|user| format!("user_{user}=\"{}\"", password(user))).join(" ");
+    let mut text = format!(
+        "
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
+ssl.keystore.type=PEM
+ssl.keystore.location={folder_of}/good.pem
+ssl.truststore.type=PEM
+ssl.truststore.location={folder_of}/authority.pem
+listener.name.mtls.ssl.client.auth=required
+listener.name.expired.ssl.keystore.type=PEM
+listener.name.expired.ssl.keystore.location={folder_of}/expired.pem
+listener.name.misnamed.ssl.keystore.type=PEM
+listener.name.misnamed.ssl.keystore.location={folder_of}/misnamed.pem
+listener.name.foreign.ssl.keystore.type=PEM
+listener.name.foreign.ssl.keystore.location={folder_of}/foreign.pem
+listener.name.short.connections.max.reauth.ms={}
+listener.name.unsecured.sasl.enabled.mechanisms=OAUTHBEARER
+listener.name.unsecured.oauthbearer.sasl.jaas.config={BEARER} required;
+listener.name.unsecured.connections.max.reauth.ms={LONG_MS}
+listener.name.oidc.sasl.enabled.mechanisms=OAUTHBEARER
+listener.name.oidc.oauthbearer.sasl.jaas.config={BEARER} required;
+listener.name.oidc.oauthbearer.sasl.server.callback.handler.class={VALIDATOR}
+listener.name.oidc.oauthbearer.sasl.oauthbearer.jwks.endpoint.url={keys}
+listener.name.oidc.connections.max.reauth.ms={LONG_MS}
+",
+        SESSION.as_millis()
+    );
+    for listener in ["sasl", "saslssl", "short"] {
+        text.push_str(&format!(
+            "listener.name.{listener}.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
+listener.name.{listener}.plain.sasl.jaas.config={PLAIN} required {plain};
+listener.name.{listener}.scram-sha-256.sasl.jaas.config={SCRAM} required;
+listener.name.{listener}.scram-sha-512.sasl.jaas.config={SCRAM} required;
+"
+        ));
+    }
+    text
+}
+
+fn key_set(folder: &Path) -> String {
+    format!("file://{}", folder.join("keys.json").display())
+}
+
+/// The users of SCRAM, for Kafka's formatter.
+fn scram() -> Vec<String> {
+    let mut arguments = Vec::new();
+    for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512"] {
+        for user in [READER, OUTSIDER] {
+            let password = password(user);
+            arguments.push("--add-scram".to_owned());
+            arguments.push(format!("{mechanism}=[name={user},password={password}]"));
+        }
+    }
+    arguments
+}
+
+/// The rights of [`READER`], by a password, a token or a certificate.
+async fn allow_reader(kafka: &Kafka) -> Result<(), Error> {
+    let mut command = java("org.apache.kafka.tools.AclCommand", &[])?;
+    command
+        .args(["--bootstrap-server", &kafka.bootstrap(), "--add", "--topic", "*", "--operation", "Read"])
+        .args(["--allow-principal", &format!("User:{READER}")])
+        .args(["--allow-principal", &format!("User:CN={READER}")]);
+    const PART: &str = "Kafka's AclCommand";
+    let mut process = Process::spawn(PART, command, &kafka.folder().path().join("acl.log"))?;
+    let status = process.wait(ALLOWED_WITHIN).await?;
+    if status.success() { Ok(()) } else { Err(Error::Ended { part: PART, status, tail: process.log_tail() }) }
+}
+
+/// A user that may read every topic.
+pub const READER: &str = "reader";
+/// A user that may do nothing.
+pub const OUTSIDER: &str = "outsider";
+/// How long a session at [`listener::SHORT`] lasts.
+pub const SESSION: Duration = Duration::from_secs(3);
+
+const LISTENERS: [(&str, &str); 10] = [
+    (listener::SSL, "SSL"),
+    (listener::MTLS, "SSL"),
+    (listener::SASL, "SASL_PLAINTEXT"),
+    (listener::SASL_SSL, "SASL_SSL"),
+    (listener::SHORT, "SASL_PLAINTEXT"),
+    (listener::UNSECURED, "SASL_PLAINTEXT"),
+    (listener::OIDC, "SASL_SSL"),
+    (listener::EXPIRED, "SSL"),
+    (listener::MISNAMED, "SSL"),
+    (listener::FOREIGN, "SSL"),
+];
+const HOST: &str = "localhost";
+/// Sessions by token end with the token only where a listener has a bound for all of them.
+const LONG_MS: u32 = 3_600_000;
+const ALLOWED_WITHIN: Duration = Duration::from_secs(60);
+const PLAIN: &str = "org.apache.kafka.common.security.plain.PlainLoginModule";
+const SCRAM: &str = "org.apache.kafka.common.security.scram.ScramLoginModule";
+const BEARER: &str = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule";
+const VALIDATOR: &str = "org.apache.kafka.common.security.oauthbearer.OAuthBearerValidatorCallbackHandler";

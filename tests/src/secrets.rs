@@ -1,0 +1,83 @@
+//! The secrets that tests use, and where they may not show.
+
+use std::sync::{Mutex, PoisonError};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+
+/// A secret that tells what it is for. It is remembered for [`all`].
+pub fn secret(what: &str) -> String {
+    let secret = format!("{COMMON}{what}");
+    keep(&secret);
+    secret
+}
+
+/// Remembers a secret that [`secret`] did not make, such as a key.
+pub fn keep(secret: &str) {
+    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    if !kept.iter().any(|known| known == secret) {
+        kept.push(secret.to_owned());
+    }
+}
+
+/// All that this process has made or kept.
+#[must_use]
+pub fn all() -> Vec<String> {
+    KEPT.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// Which of [`all`] show in a text: as they are, in base64 of anything that holds them, or as a list of bytes.
+#[must_use]
+pub fn shown_in(text: &str) -> Vec<String> {
+    let mut all = all();
+    all.retain(|secret| forms(secret).iter().any(|form| text.contains(form)));
+    all
+}
+
+/// What a secret looks like in a text.
+fn forms(secret: &str) -> Vec<String> {
+    let bytes = format!("{:?}", secret.as_bytes());
+    let mut forms = vec![secret.to_owned(), bytes.trim_matches(['[', ']']).to_owned()];
+    for before in 0..3_usize {
+        let padded = [vec![0; before], secret.as_bytes().to_vec()].concat();
+        let encoded = STANDARD_NO_PAD.encode(&padded);
+        // Without the characters at either end, in which neighbours have a part.
+        let first = before.saturating_mul(8).div_ceil(6);
+        let last = padded.len().saturating_mul(8).checked_div(6).unwrap_or_default();
+        forms.extend(encoded.get(first..last).map(str::to_owned));
+    }
+    // Tokens are in base64's other alphabet.
+    let others: Vec<String> = forms.iter().map(|form| form.replace('+', "-").replace('/', "_")).collect();
+    forms.extend(others);
+    forms
+}
+
+/// What every secret of [`secret`] begins with.
+const COMMON: &str = "hush-";
+static KEPT: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_found_in_every_form() {
+        let secret = secret("every-form");
+        for (before, after) in [("", ""), ("\0user\0", ""), ("id:", "x"), ("ab", "yz"), ("abc", "?")] {
+            let around = format!("{before}{secret}{after}");
+            for text in [around.clone(), STANDARD_NO_PAD.encode(&around), format!("{:?}", around.as_bytes())]
+            {
+                let line = format!("level=TRACE sent=\"{text}\"");
+                assert_eq!(shown_in(&line), [secret.as_str()], "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_secret_is_not_a_secret() {
+        let secret = secret("a-part-of-it");
+        let (part, _) = secret.split_at(secret.len() - 1);
+        assert!(!shown_in(part).contains(&secret));
+        assert!(!shown_in(&STANDARD_NO_PAD.encode(part)).contains(&secret));
+    }
+}

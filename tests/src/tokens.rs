@@ -1,0 +1,104 @@
+//! JSON web tokens (RFC 7519), as Kafka's OAUTHBEARER takes them.
+
+mod endpoint;
+
+use std::time::{Duration, SystemTime};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::rand::SystemRandom;
+use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+use serde_json::{Value, json};
+
+use crate::{Error, secrets};
+
+pub use endpoint::{Endpoint, Says};
+
+/// What a token says.
+#[derive(Debug, Clone)]
+pub struct Claims<'a> {
+    /// Whom the broker is to see in the client.
+    pub subject: &'a str,
+    /// From when on it holds.
+    pub issued: SystemTime,
+    /// For how long, in whole seconds.
+    pub lifetime: Duration,
+}
+
+/// Who signs tokens, by ES256 (RFC 7518, section 3.4).
+pub struct Signer {
+    key: EcdsaKeyPair,
+    random: SystemRandom,
+}
+
+impl<'a> Claims<'a> {
+    /// From now on.
+    #[must_use]
+    pub fn new(subject: &'a str, lifetime: Duration) -> Self {
+        Self { subject, issued: SystemTime::now(), lifetime }
+    }
+
+    /// A token that nobody signed (RFC 7515, appendix A.5).
+    #[must_use]
+    pub fn unsecured(&self) -> String {
+        let token = format!("{}.{}.", part(&json!({"alg": "none"})), part(&self.json()));
+        secrets::keep(&token);
+        token
+    }
+
+    fn json(&self) -> Value {
+        let seconds =
+            |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |t| t.as_secs());
+        let issued = seconds(self.issued);
+        let expires = issued.saturating_add(self.lifetime.as_secs());
+        // The broker has no use for an id: it shows a token that was logged.
+        let id = secrets::secret(&format!("token-of-{}", self.subject));
+        json!({"sub": self.subject, "iat": issued, "exp": expires, "jti": id})
+    }
+}
+
+impl Signer {
+    /// With a key of its own.
+    ///
+    /// # Errors
+    /// [`Error::Key`].
+    pub fn new() -> Result<Self, Error> {
+        let random = SystemRandom::new();
+        let key = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random)?;
+        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, key.as_ref(), &random);
+        Ok(Self { key: key.map_err(|_| ring::error::Unspecified)?, random })
+    }
+
+    /// What its signatures are checked with: a set of one key (RFC 7517, section 5).
+    #[must_use]
+    pub fn key_set(&self) -> String {
+        // An uncompressed point: a byte that says so, and two numbers of equal length.
+        let point = self.key.public_key().as_ref().get(1..).unwrap_or_default();
+        let (x, y) = point.split_at(point.len() / 2);
+        let number = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        json!({"keys": [{
+            "kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": KEY_ID,
+            "x": number(x), "y": number(y),
+        }]})
+        .to_string()
+    }
+
+    /// A token with its signature.
+    ///
+    /// # Errors
+    /// [`Error::Key`].
+    pub fn sign(&self, claims: &Claims<'_>) -> Result<String, Error> {
+        let head = json!({"alg": "ES256", "typ": "JWT", "kid": KEY_ID});
+        let signed = format!("{}.{}", part(&head), part(&claims.json()));
+        let signature = self.key.sign(&self.random, signed.as_bytes())?;
+        let signature = URL_SAFE_NO_PAD.encode(signature);
+        secrets::keep(&signature);
+        Ok(format!("{signed}.{signature}"))
+    }
+}
+
+fn part(json: &Value) -> String {
+    URL_SAFE_NO_PAD.encode(json.to_string())
+}
+
+const KEY_ID: &str = "tests";

@@ -1,0 +1,173 @@
+//! A token endpoint: who shows an id and a secret gets a token (RFC 6749, section 4.4).
+
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use super::{Claims, Signer};
+use crate::Error;
+use crate::port::Port;
+
+/// Answers until it is dropped.
+pub struct Endpoint {
+    port: Port,
+    state: Arc<State>,
+    _running: oneshot::Sender<()>,
+}
+
+/// What it answers to who shows the right id and secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Says {
+    /// A token that holds so long.
+    Token(Duration),
+    /// A token that expired an hour ago, as if it held for another.
+    Expired,
+    /// An error of its own.
+    Failure,
+    /// What no token endpoint says.
+    Nonsense,
+    /// Nothing.
+    Silence,
+}
+
+struct State {
+    signer: Arc<Signer>,
+    /// What the header `authorization` has to be.
+    credentials: String,
+    subject: String,
+    says: Mutex<Says>,
+    requests: AtomicU64,
+}
+
+impl Endpoint {
+    /// Gives tokens of `subject` to who shows `id` and `secret`, which are of characters that no form encodes.
+    ///
+    /// # Errors
+    /// Where there is no port or no thread.
+    pub fn start(
+        signer: &Arc<Signer>,
+        id: &str,
+        secret: &str,
+        subject: &str,
+        says: Says,
+    ) -> Result<Self, Error> {
+        let port = Port::pick()?;
+        let listener = std::net::TcpListener::bind(port.address()).map_err(Error::io("listen"))?;
+        listener.set_nonblocking(true).map_err(Error::io("listen"))?;
+        let credentials = format!("Basic {}", STANDARD.encode(format!("{id}:{secret}")));
+        let (signer, subject) = (Arc::clone(signer), subject.to_owned());
+        let (says, requests) = (Mutex::new(says), AtomicU64::new(0));
+        let state = Arc::new(State { signer, credentials, subject, says, requests });
+        let (running, ended) = oneshot::channel();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(Error::io("start a runtime"))?;
+        let accept = accept(listener, Arc::clone(&state));
+        // Tests share it, and each has a runtime of its own.
+        thread::spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    _ = ended => {}
+                    () = accept => {}
+                }
+            });
+        });
+        Ok(Self { port, state, _running: running })
+    }
+
+    /// Where it is asked.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}{PATH}", self.port.address())
+    }
+
+    /// How often it was asked.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.state.requests.load(Ordering::Relaxed)
+    }
+
+    /// From now on it says something else.
+    pub fn say(&self, says: Says) {
+        *self.state.says.lock().unwrap_or_else(PoisonError::into_inner) = says;
+    }
+}
+
+async fn accept(listener: std::net::TcpListener, state: Arc<State>) {
+    let Ok(listener) = TcpListener::from_std(listener) else { return };
+    while let Ok((stream, _)) = listener.accept().await {
+        let state = Arc::clone(&state);
+        tokio::spawn(async move {
+            let service = service_fn(|request| {
+                let state = Arc::clone(&state);
+                async move { Ok::<_, Infallible>(state.answer(request).await) }
+            });
+            // Who leaves in the middle is of no interest.
+            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
+}
+
+impl State {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let shown = request.headers().get(header::AUTHORIZATION).map(|value| value.as_bytes().to_vec());
+        if request.method() != Method::POST || request.uri().path() != PATH {
+            return json(StatusCode::NOT_FOUND, &json!({}));
+        }
+        let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+        if !body.split(|byte| *byte == b'&').any(|pair| pair == b"grant_type=client_credentials") {
+            return json(StatusCode::BAD_REQUEST, &json!({"error": "unsupported_grant_type"}));
+        }
+        if shown.as_deref() != Some(self.credentials.as_bytes()) {
+            return json(StatusCode::UNAUTHORIZED, &json!({"error": "invalid_client"}));
+        }
+        let says = *self.says.lock().unwrap_or_else(PoisonError::into_inner);
+        let claims = match says {
+            Says::Token(lifetime) => Claims::new(&self.subject, lifetime),
+            Says::Expired => {
+                let claims = Claims::new(&self.subject, HOUR);
+                let ago = claims.issued.checked_sub(HOUR.saturating_mul(2));
+                Claims { issued: ago.unwrap_or(claims.issued), ..claims }
+            }
+            Says::Failure => {
+                return json(StatusCode::INTERNAL_SERVER_ERROR, &json!({"error": "server_error"}));
+            }
+            Says::Nonsense => return json(StatusCode::OK, &json!(["what", "else"])),
+            Says::Silence => return std::future::pending().await,
+        };
+        match self.signer.sign(&claims) {
+            Ok(token) => {
+                let seconds = claims.lifetime.as_secs();
+                let answer = json!({"access_token": token, "token_type": "Bearer", "expires_in": seconds});
+                json(StatusCode::OK, &answer)
+            }
+            Err(_) => json(StatusCode::INTERNAL_SERVER_ERROR, &json!({})),
+        }
+    }
+}
+
+fn json(status: StatusCode, body: &serde_json::Value) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.to_string().into()));
+    *response.status_mut() = status;
+    let json = header::HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
+}
+
+const PATH: &str = "/token";
+const HOUR: Duration = Duration::from_secs(3600);
