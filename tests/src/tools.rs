@@ -24,6 +24,12 @@ pub fn kafka_lib() -> Result<PathBuf, Error> {
     find("SLUICEGATE_KAFKA_LIB", "Apache Kafka", path, INSTALL)
 }
 
+/// How Kafka's version has to begin, where a recipe chose one.
+#[must_use]
+pub fn kafka_version() -> Option<String> {
+    env::var("SLUICEGATE_KAFKA_VERSION").ok()
+}
+
 /// The bridge.
 ///
 /// # Errors
@@ -94,9 +100,10 @@ pub fn number(name: &str, default: u64) -> u64 {
 }
 
 /// The environment's names for all of these.
-pub const VARIABLES: [&str; 8] = [
+pub const VARIABLES: [&str; 9] = [
     "SLUICEGATE_ENVOY",
     "SLUICEGATE_KAFKA_LIB",
+    "SLUICEGATE_KAFKA_VERSION",
     "SLUICEGATE_BRIDGE",
     "SLUICEGATE_CLI",
     "SLUICEGATE_FILTER",

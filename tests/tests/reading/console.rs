@@ -3,6 +3,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use sluicegate_tests::folder::Folder;
 use sluicegate_tests::kafka::{Codec, Kafka};
 use sluicegate_tests::tools;
 use tokio::io::AsyncWriteExt;
@@ -13,21 +14,32 @@ use tokio::time::timeout;
 /// `CreateTime:TIME<tab>Offset:OFFSET<tab>KEY<tab>VALUE`.
 pub(crate) async fn consume(kafka: &Kafka, topic: &str, count: usize) -> String {
     let count = count.to_string();
-    let mut args =
-        vec!["--topic", topic, "--partition", "0", "--offset", "earliest", "--max-messages", &count];
-    for property in ["print.timestamp=true", "print.offset=true", "print.key=true"] {
-        args.extend(["--formatter-property", property]);
-    }
+    // In a file: the options for single properties have other names in Kafka 3.9.
+    let properties = "print.timestamp=true\nprint.offset=true\nprint.key=true\n";
+    let folder = Folder::new("console").unwrap();
+    let formatter = folder.write("formatter.properties", properties).unwrap();
+    let args = [
+        ["--topic", topic],
+        ["--partition", "0"],
+        ["--offset", "earliest"],
+        ["--max-messages", &count],
+        ["--formatter-config", formatter.to_str().unwrap()],
+    ]
+    .concat();
     run(kafka, "org.apache.kafka.tools.consumer.ConsoleConsumer", &args, "").await
 }
 
 /// Has the console producer write `lines`, each `HEADER:VALUE<tab>KEY<tab>VALUE`, where `NULL` is Kafka's null.
 pub(crate) async fn produce(kafka: &Kafka, topic: &str, codec: Codec, lines: &str) {
-    let mut args = vec!["--topic", topic, "--compression-codec", codec.name()];
-    for property in ["parse.headers=true", "parse.key=true", "null.marker=NULL"] {
-        args.extend(["--reader-property", property]);
-    }
-    run(kafka, "org.apache.kafka.tools.ConsoleProducer", &args, lines).await;
+    let properties = "parse.headers=true\nparse.key=true\nnull.marker=NULL\n";
+    let folder = Folder::new("console").unwrap();
+    let reader = folder.write("reader.properties", properties).unwrap();
+    let args =
+        ["--topic", topic, "--compression-codec", codec.name(), "--reader-config", reader.to_str().unwrap()];
+    let before_4 = tools::kafka_version().is_some_and(|version| version.starts_with("3."));
+    let class =
+        if before_4 { "kafka.tools.ConsoleProducer" } else { "org.apache.kafka.tools.ConsoleProducer" };
+    run(kafka, class, &args, lines).await;
 }
 
 async fn run(kafka: &Kafka, class: &str, args: &[&str], input: &str) -> String {
@@ -45,7 +57,8 @@ async fn run(kafka: &Kafka, class: &str, args: &[&str], input: &str) -> String {
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let fed = async {
-        stdin.write_all(input.as_bytes()).await.unwrap();
+        // A tool that has refused its arguments says why when it ends.
+        let _ = stdin.write_all(input.as_bytes()).await;
         drop(stdin);
     };
     let both = async { tokio::join!(fed, child.wait_with_output()).1.unwrap() };

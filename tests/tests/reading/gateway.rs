@@ -1,12 +1,13 @@
 //! The stacks that the tests read through.
 
-use std::panic;
 use std::sync::Once;
 use std::time::Duration;
+use std::{fs, panic};
 
 use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::kafka::Kafka;
 use sluicegate_tests::stack::{BridgeConfig, Setup, Stack};
+use sluicegate_tests::tools;
 use tokio::sync::OnceCell;
 
 /// The Kafka of all tests, and the gateway of all tests of a profile, every setting at its default.
@@ -51,7 +52,18 @@ async fn kafka() -> &'static Kafka {
             tell(kafka);
         }));
     });
+    assert_version(kafka);
     kafka
+}
+
+/// What answers is of the version that a recipe chose, by the jar that it has open.
+fn assert_version(kafka: &Kafka) {
+    let Some(want) = tools::kafka_version() else { return };
+    let files = fs::read_dir(format!("/proc/{}/fd", kafka.nodes[0].process.id())).unwrap();
+    let mut open =
+        files.filter_map(|file| fs::read_link(file.ok()?.path()).ok()?.into_os_string().into_string().ok());
+    let jar = open.find(|file| file.contains("/kafka_2.13-")).expect("a broker that has its jar open");
+    assert!(jar.contains(&format!("/kafka_2.13-{want}.")), "{jar} instead of Kafka {want}");
 }
 
 #[expect(clippy::print_stderr, reason = "a failed test's last words")]
