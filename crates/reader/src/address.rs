@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::SocketAddr;
 
+use crate::config::Protocol;
+
 /// A broker's host name or IP address, and its port.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Address {
@@ -19,12 +21,17 @@ pub(crate) enum Family {
 }
 
 impl Address {
-    /// `host`, `host:port`, `[v6]:port`, each with or without `PLAINTEXT://` in front, as librdkafka takes them.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    /// `host`, `host:port`, `[v6]:port`, each with or without `PROTOCOL://` in front, as librdkafka takes them.
+    pub(crate) fn parse(text: &str, protocol: Protocol) -> Result<Self, String> {
         let rest = match text.split_once("://") {
             None => text,
-            Some((protocol, rest)) if protocol.eq_ignore_ascii_case("plaintext") => rest,
-            Some((protocol, _)) => return Err(format!("`{protocol}://` is not supported by this version")),
+            Some((name, rest)) if name.eq_ignore_ascii_case(protocol.name()) => rest,
+            Some((name, _)) => {
+                return Err(format!(
+                    "expected `{0}://` or none, as `security.protocol` is {0}, got `{name}://`",
+                    protocol.name()
+                ));
+            }
         };
         let (host, port) = match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
             Some((host, "")) => (host, None),
@@ -73,9 +80,13 @@ const DEFAULT_PORT: u16 = 9092;
 mod tests {
     use super::*;
 
+    fn parse(text: &str) -> Result<Address, String> {
+        Address::parse(text, Protocol::Plaintext)
+    }
+
     #[track_caller]
     fn check(text: &str, want: &str) {
-        assert_eq!(Address::parse(text).map(|address| address.to_string()).as_deref(), Ok(want));
+        assert_eq!(parse(text).map(|address| address.to_string()).as_deref(), Ok(want));
     }
 
     #[test]
@@ -104,8 +115,16 @@ mod tests {
             "a b:1",
             "SSL://a:1",
         ] {
-            assert!(Address::parse(text).is_err(), "`{text}`");
+            assert!(parse(text).is_err(), "`{text}`");
         }
+    }
+
+    #[test]
+    fn a_protocol_in_front_must_be_the_one_that_is_used() {
+        let refusal = Address::parse("SSL://a:1", Protocol::SaslSsl);
+        let want = "expected `sasl_ssl://` or none, as `security.protocol` is sasl_ssl, got `SSL://`";
+        assert_eq!(refusal, Err(want.to_owned()));
+        assert!(Address::parse("SASL_SSL://a:1", Protocol::SaslSsl).is_ok());
     }
 
     #[test]

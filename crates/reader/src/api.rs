@@ -5,6 +5,7 @@
 mod fetch;
 mod list_offsets;
 mod metadata;
+mod sasl;
 mod versions;
 
 use std::ops::RangeInclusive;
@@ -18,6 +19,7 @@ use crate::wire::{Wire, WireError};
 pub(crate) use fetch::{FetchAnswer, FetchRequest};
 pub(crate) use list_offsets::ListOffsetsRequest;
 pub(crate) use metadata::{MetadataAnswer, MetadataRequest, PartitionAnswer, TopicAnswer};
+pub(crate) use sasl::{SaslAuthenticateAnswer, SaslAuthenticateRequest, SaslHandshakeRequest};
 pub(crate) use versions::{Versions, VersionsRequest};
 
 /// A request of Kafka's protocol and its answer.

@@ -22,15 +22,20 @@ impl Backoff {
         let factor = 2u32.saturating_pow(self.failures);
         self.failures = self.failures.saturating_add(1);
         let nominal = self.first.saturating_mul(factor).min(self.max);
-        // Each `RandomState` has keys of its own.
-        let random = RandomState::new().build_hasher().finish();
-        let percent = u32::try_from(random % 21).unwrap_or(0);
+        let percent = jitter(21);
         nominal.saturating_sub(nominal.checked_div(100).unwrap_or_default().saturating_mul(percent))
     }
 
     pub(crate) fn reset(&mut self) {
         self.failures = 0;
     }
+}
+
+/// A number below `end`, at random.
+pub(crate) fn jitter(end: u32) -> u32 {
+    // Each `RandomState` has keys of its own.
+    let random = RandomState::new().build_hasher().finish();
+    random.checked_rem(end.into()).and_then(|number| u32::try_from(number).ok()).unwrap_or(0)
 }
 
 #[cfg(test)]

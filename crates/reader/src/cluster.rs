@@ -179,7 +179,11 @@ impl Cluster {
             let silent = || ConnectionError::Silent { address: broker.address().to_string(), after: share };
             match asked.await.unwrap_or_else(|_| Err(silent())) {
                 Ok(answer) => return Ok(answer),
-                Err(failure) => cause = Some(failure),
+                // One that needs a person says more than one that may pass.
+                Err(failure) if cause.as_ref().is_none_or(ConnectionError::retriable) => {
+                    cause = Some(failure)
+                }
+                Err(_) => {}
             }
         }
         Err(self.unreachable(cause))

@@ -1,8 +1,11 @@
 //! What a cluster is, told under librdkafka's property names.
 
+mod pem;
 mod properties;
+mod sasl;
 mod secret;
 mod security;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,6 +14,7 @@ use crate::address::{Address, Family};
 use properties::Properties;
 
 pub use secret::is_secret;
+pub(crate) use security::{Protocol, Security};
 
 /// How to reach and read one cluster.
 ///
@@ -18,11 +22,13 @@ pub use secret::is_secret;
 /// |---|---|---|
 /// | `bootstrap.servers` | required | `host:port,…`, tried in turn; `metadata.broker.list` is the same |
 /// | `client.id` | `sluicegate` | shown in the brokers' logs and quotas |
-/// | `security.protocol` | `plaintext` | nothing else is supported by this version |
+/// | `security.protocol` | `plaintext` | `plaintext`, `ssl`, `sasl_plaintext` or `sasl_ssl`; see below |
 /// | `socket.timeout.ms` | 5000 | the longest a call may take, connecting and retries included, besides the wait it asks for |
 /// | `socket.connection.setup.timeout.ms` | 3000 | the longest one connection may take to stand |
 /// | `socket.keepalive.enable` | true | TCP keep-alive |
 /// | `socket.nagle.disable` | true | send small requests at once |
+/// | `socket.send.buffer.bytes` | 0 | the system's buffer of a connection, SO_SNDBUF; 0: as the system has it |
+/// | `socket.receive.buffer.bytes` | 0 | likewise SO_RCVBUF |
 /// | `connections.max.idle.ms` | 180000 | close a connection that was not used so long; 0: leave that to the broker |
 /// | `reconnect.backoff.ms` | 100 | after a failed connect, calls to that broker fail at once for this long, doubling |
 /// | `reconnect.backoff.max.ms` | 1000 | up to this |
@@ -32,9 +38,36 @@ pub use secret::is_secret;
 /// | `message.max.bytes` | 8388608 | the largest record; a larger one is an error that names its offset |
 /// | `isolation.level` | `read_uncommitted` | nothing else is supported by this version |
 ///
-/// Other names are accepted and mean nothing here, but for those of TLS and SASL
-/// (`ssl.*`, `sasl.*`, …): ignoring them would send in the clear what was meant to be protected, so they are refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// With `ssl` and `sasl_ssl`. PEM is read once, when the configuration is.
+///
+/// | property | default | meaning |
+/// |---|---|---|
+/// | `ssl.ca.location` | the system's | PEM file, or directory of such, with the CAs to trust; `probe` is the default |
+/// | `ssl.ca.pem` | | the CAs themselves |
+/// | `ssl.certificate.location`, `ssl.certificate.pem` | | the client's certificate and its chain, for brokers that ask for one |
+/// | `ssl.key.location`, `ssl.key.pem` | | its private key: PKCS#8, encrypted or not, PKCS#1 or SEC1 |
+/// | `ssl.key.password` | | of a PKCS#8 key |
+/// | `ssl.crl.location` | | PEM file of revocation lists; the broker's certificate must then be covered by one that is in force |
+/// | `enable.ssl.certificate.verification` | true | false: any certificate is taken |
+/// | `ssl.endpoint.identification.algorithm` | `https` | the certificate must be for the host that is connected to; `none`: for any |
+///
+/// With `sasl_plaintext` and `sasl_ssl`.
+///
+/// | property | default | meaning |
+/// |---|---|---|
+/// | `sasl.mechanism` | required | `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512` or `OAUTHBEARER`; `sasl.mechanisms` is the same |
+/// | `sasl.username`, `sasl.password` | required | for all but OAUTHBEARER |
+/// | `sasl.oauthbearer.method` | `default` | `default`: the token is in a file; `oidc`: an endpoint gives it for client credentials |
+/// | `sasl.oauthbearer.token.endpoint.url` | required | `file:///path`, read for each authentication (KIP-768); with `oidc`, the endpoint's `https:` or `http:` URL |
+/// | `sasl.oauthbearer.client.id`, `sasl.oauthbearer.client.secret` | required | with `oidc`, sent as HTTP Basic credentials; `sasl.oauthbearer.client.credentials.client.id` and `….secret` are the same |
+/// | `sasl.oauthbearer.scope` | | with `oidc`: what to ask for |
+/// | `sasl.oauthbearer.grant.type` | `client_credentials` | with `oidc`: nothing else is honoured |
+/// | `sasl.oauthbearer.extensions` | | `name=value,…` for the broker (RFC 7628) |
+/// | `https.ca.location`, `https.ca.pem` | the system's | with `oidc`: the CAs to trust for the endpoint |
+///
+/// Other names are accepted and mean nothing here, but for those that secure a connection (`ssl.*`, `sasl.*`, …):
+/// ignoring them would send in the clear what was meant to be protected, so whatever has no effect is refused.
+#[derive(Debug, Clone)]
 pub struct Config {
     /// Never empty.
     pub(crate) bootstrap: Vec<Address>,
@@ -43,6 +76,11 @@ pub struct Config {
     pub(crate) setup_timeout: Duration,
     pub(crate) keepalive: bool,
     pub(crate) nodelay: bool,
+    /// 0: the system's.
+    pub(crate) send_buffer: u32,
+    /// 0: the system's.
+    pub(crate) receive_buffer: u32,
+    pub(crate) security: Security,
     pub(crate) max_idle: Option<Duration>,
     pub(crate) backoff: Duration,
     pub(crate) backoff_max: Duration,
@@ -72,15 +110,18 @@ impl Config {
     pub fn from_properties(properties: &BTreeMap<String, String>) -> Result<Self, Vec<PropertyError>> {
         let unread = properties.iter().map(|(key, value)| (key.as_str(), value.trim())).collect();
         let mut read = Properties { unread, problems: Vec::new() };
-        read.refuse_security();
+        let security = read.security();
         read.refuse_isolation();
+        read.refuse_connections();
         let config = Self {
-            bootstrap: read.bootstrap(),
+            bootstrap: read.bootstrap(security.protocol),
             client_id: read.client_id(),
             request_timeout: read.millis("socket.timeout.ms", 10, 300_000, 5_000),
             setup_timeout: read.millis("socket.connection.setup.timeout.ms", 10, 300_000, 3_000),
             keepalive: read.boolean("socket.keepalive.enable", true),
             nodelay: read.boolean("socket.nagle.disable", true),
+            send_buffer: read.buffer("socket.send.buffer.bytes"),
+            receive_buffer: read.buffer("socket.receive.buffer.bytes"),
             max_idle: Some(read.millis(
                 "connections.max.idle.ms",
                 0,
@@ -94,6 +135,7 @@ impl Config {
             family: read.family(),
             max_response_bytes: read.bytes("receive.message.max.bytes", 1_000, 64 << 20),
             max_record_bytes: read.bytes("message.max.bytes", 1_000, 8 << 20),
+            security,
         };
         if read.problems.is_empty() { Ok(config) } else { Err(read.problems) }
     }
@@ -115,7 +157,21 @@ impl Properties<'_> {
         }
     }
 
-    fn bootstrap(&mut self) -> Vec<Address> {
+    /// Ways to connect that reads do not have.
+    fn refuse_connections(&mut self) {
+        if !self.boolean("api.version.request", true) {
+            self.problem("api.version.request", "cannot be honoured by reads: expected `true`");
+        }
+        match self.take("client.dns.lookup") {
+            None | Some("use_all_dns_ips") => {}
+            Some(other) => self.problem(
+                "client.dns.lookup",
+                format!("cannot be honoured by reads: expected `use_all_dns_ips`, got `{other}`"),
+            ),
+        }
+    }
+
+    fn bootstrap(&mut self, protocol: Protocol) -> Vec<Address> {
         let (key, value) = match (self.take("bootstrap.servers"), self.take("metadata.broker.list")) {
             (Some(servers), None) => ("bootstrap.servers", servers),
             (None, Some(servers)) => ("metadata.broker.list", servers),
@@ -135,7 +191,7 @@ impl Properties<'_> {
         };
         let mut addresses = Vec::new();
         for part in value.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-            match Address::parse(part) {
+            match Address::parse(part, protocol) {
                 Ok(address) if addresses.contains(&address) => {}
                 Ok(address) => addresses.push(address),
                 Err(problem) => self.problem(key, problem),
@@ -262,23 +318,40 @@ mod tests {
     }
 
     #[test]
+    fn ways_to_connect_that_reads_do_not_have_are_refused() {
+        let servers = ("bootstrap.servers", "a:1");
+        refused(
+            &[servers, ("api.version.request", "false")],
+            &["`api.version.request`: cannot be honoured by reads: expected `true`"],
+        );
+        refused(
+            &[servers, ("client.dns.lookup", "resolve_canonical_bootstrap_servers_only")],
+            &["`client.dns.lookup`: cannot be honoured by reads: expected `use_all_dns_ips`, got \
+               `resolve_canonical_bootstrap_servers_only`"],
+        );
+        config(&[servers, ("api.version.request", "true"), ("client.dns.lookup", "use_all_dns_ips")]);
+    }
+
+    #[test]
     fn all_problems_are_told_at_once() {
         refused(
             &[
                 ("bootstrap.servers", "a:x,b:70000"),
                 ("security.protocol", "SASL_SSL"),
-                ("ssl.ca.location", "/secret"),
+                ("ssl.ca.location", "/nowhere"),
+                ("ssl.keystore.password", "secret"),
+                ("sasl.mechanism", "PLAIN"),
                 ("sasl.password", "secret"),
-                ("enable.ssl.certificate.verification", "false"),
                 ("socket.timeout.ms", "soon"),
                 ("socket.keepalive.enable", "maybe"),
                 ("broker.address.family", "ipx"),
             ],
             &[
-                "`security.protocol`: expected `plaintext`; `SASL_SSL` is not supported by this version",
-                "`enable.ssl.certificate.verification`: TLS and SASL are not supported by this version",
-                "`sasl.password`: TLS and SASL are not supported by this version",
-                "`ssl.ca.location`: TLS and SASL are not supported by this version",
+                "`ssl.ca.location`: cannot read `/nowhere`: No such file or directory (os error 2)",
+                "`sasl.username`: is required: expected the name of a user",
+                "`ssl.keystore.password`: cannot be honoured by reads: expected PEM: `openssl pkcs12 -in KEYSTORE -out \
+                 client.pem` writes what `ssl.certificate.location`, `ssl.key.location` (with `ssl.key.password`) and \
+                 `ssl.ca.location` read",
                 "`bootstrap.servers`: expected a port from 1 to 65535 in `a:x`",
                 "`bootstrap.servers`: expected a port from 1 to 65535 in `b:70000`",
                 "`socket.timeout.ms`: expected 10 to 300000 milliseconds, got `soon`",

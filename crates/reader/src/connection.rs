@@ -2,28 +2,41 @@
 
 mod error;
 
+use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kafka_protocol::protocol::StrBytes;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 
 use crate::address::Address;
 use crate::api::{self, Api, Versions, VersionsRequest};
+use crate::backoff::jitter;
 use crate::link::{Limits, Link, Permit};
 
 pub use error::ConnectionError;
 
 /// A connection to one broker. Clones share it; dropping the last one closes it.
+///
+/// A broker may limit how long an authentication holds (KIP-368). The connection is then retired a little before: it
+/// takes no new request, those without an answer get theirs (a broker ends a connection whose time is over only when a
+/// further request arrives on it), and a new one takes its place. Authenticating again in place would need every pipelined
+/// request to pause; and a new connection takes up new credentials and new certificates too.
 #[derive(Clone)]
 pub(crate) struct Connection {
     inner: Arc<Inner>,
+    /// From when on it takes no new request.
+    retires: Option<Instant>,
 }
 
 struct Inner {
     link: Link,
     versions: Versions,
     client_id: StrBytes,
+    /// Whether the broker has answered anything but which versions it speaks, which it tells everyone.
+    served: AtomicBool,
 }
 
 /// A connection with the right to send one request.
@@ -54,12 +67,23 @@ impl Connection {
                 format!("{error} to the question which versions it speaks"),
             ));
         }
-        Ok(Self { inner: Arc::new(Inner { link, versions, client_id }) })
+        let inner = Inner { link, versions, client_id, served: AtomicBool::new(false) };
+        Ok(Self { inner: Arc::new(inner), retires: None })
     }
 
-    /// Whether a request may still be answered.
+    /// Notes that the broker knows who asks, and for how long that holds.
+    pub(crate) fn authenticated(&mut self, lifetime: Option<Duration>) {
+        self.retires = lifetime.and_then(|lifetime| Instant::now().checked_add(used(lifetime)));
+    }
+
+    /// `host:port` of the broker.
+    pub(crate) fn address(&self) -> String {
+        self.inner.link.address().to_string()
+    }
+
+    /// Whether a new request may be sent, and still be answered.
     pub(crate) fn is_usable(&self) -> bool {
-        self.inner.link.is_usable()
+        self.inner.link.is_usable() && self.retires.is_none_or(|retires| Instant::now() < retires)
     }
 
     /// Requests without an answer.
@@ -76,7 +100,20 @@ impl Connection {
     /// The right to send a request, as soon as one is free.
     pub(crate) async fn reserve(self) -> Result<Slot, ConnectionError> {
         let permit = self.inner.link.reserve().await?;
+        if !self.is_usable() {
+            let cause = io::Error::new(io::ErrorKind::NotConnected, "its authentication is about to expire");
+            return Err(ConnectionError::Lost { address: self.address(), cause: Arc::new(cause) });
+        }
         Ok(Slot { connection: self, permit })
+    }
+
+    /// Sends a request as soon as it may, and waits for its answer, as [`Slot::call`].
+    pub(crate) async fn ask<A: Api>(
+        &self,
+        request: &A,
+        patience: Duration,
+    ) -> Result<A::Answer, ConnectionError> {
+        self.clone().reserve().await?.call(request, patience).await
     }
 }
 
@@ -90,10 +127,32 @@ impl Slot {
         request: &A,
         patience: Duration,
     ) -> Result<A::Answer, ConnectionError> {
-        let Inner { link, versions, client_id } = &*self.connection.inner;
+        let Inner { link, versions, client_id, served } = &*self.connection.inner;
         let version = versions.pick::<A>().map_err(|what| protocol(link.address(), what))?;
-        call(link, self.permit, request, version, client_id, patience).await
+        match call(link, self.permit, request, version, client_id, patience).await {
+            Err(ConnectionError::Lost { address, cause }) if !served.load(Ordering::Relaxed) => {
+                Err(ConnectionError::Lost { address, cause: Arc::new(unserved(&cause)) })
+            }
+            answered => {
+                served.store(true, Ordering::Relaxed);
+                answered
+            }
+        }
     }
+}
+
+/// A broker that demands SASL closes a connection on which something else is asked for.
+fn unserved(cause: &io::Error) -> io::Error {
+    let hint =
+        "before it answered anything: does the listener demand SASL, or none, see `security.protocol`?";
+    io::Error::new(cause.kind(), format!("{cause}, {hint}"))
+}
+
+/// How long an authentication is relied on: 85 to 95 % of the time that it holds, so that many connections which were made
+/// together are not replaced together, and none is used too long.
+fn used(lifetime: Duration) -> Duration {
+    let percent = 85_u32.saturating_add(jitter(11));
+    lifetime.checked_div(100).unwrap_or_default().saturating_mul(percent)
 }
 
 async fn call<A: Api>(

@@ -12,8 +12,9 @@ use crate::address::Address;
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::link::Limits;
+use crate::tls::{Tls, TlsFault};
 
-/// A connection that is ready for requests, within the configured time.
+/// A connection that is secured, authenticated and ready for requests, within the configured time.
 pub(crate) async fn dial(
     address: &Address,
     config: &Config,
@@ -22,13 +23,43 @@ pub(crate) async fn dial(
     let deadline = Instant::now().checked_add(config.setup_timeout).unwrap_or_else(Instant::now);
     let dialed = timeout_at(deadline, async {
         let stream = connect(address, config, deadline).await?;
-        Connection::handshake(stream, address.clone(), &config.client_id, limits, config.setup_timeout).await
+        let patience = config.setup_timeout;
+        let mut connection = match &config.security.tls {
+            None => {
+                Connection::handshake(stream, address.clone(), &config.client_id, limits, patience).await?
+            }
+            Some(tls) => {
+                let stream =
+                    tls.connect(&address.host, stream).await.map_err(|fault| refused(address, fault))?;
+                Connection::handshake(stream, address.clone(), &config.client_id, limits, patience)
+                    .await
+                    .map_err(|error| late(address, tls, error))?
+            }
+        };
+        if let Some(sasl) = &config.security.sasl {
+            let lifetime = sasl.authenticate(&connection, deadline).await?;
+            connection.authenticated(lifetime);
+        }
+        Ok(connection)
     });
     let silent = || ConnectionError::Silent { address: address.to_string(), after: config.setup_timeout };
     dialed.await.unwrap_or_else(|_| Err(silent()))
 }
 
-/// The stream that requests and answers travel on. TLS and SASL belong here.
+fn refused(address: &Address, TlsFault { what, retriable }: TlsFault) -> ConnectionError {
+    ConnectionError::Tls { address: address.to_string(), what, retriable }
+}
+
+/// What ended a connection that was secured just before, if the broker has refused that after all.
+fn late(address: &Address, tls: &Tls, error: ConnectionError) -> ConnectionError {
+    let fault = match &error {
+        ConnectionError::Lost { cause, .. } => tls.fault(cause),
+        _ => None,
+    };
+    fault.map_or(error, |fault| refused(address, fault))
+}
+
+/// The bare stream, to whichever address of the broker answers first.
 async fn connect(
     address: &Address,
     config: &Config,
@@ -60,5 +91,11 @@ async fn tcp(address: SocketAddr, config: &Config) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_keepalive(config.keepalive)?;
     socket.set_nodelay(config.nodelay)?;
+    if config.send_buffer > 0 {
+        socket.set_send_buffer_size(config.send_buffer)?;
+    }
+    if config.receive_buffer > 0 {
+        socket.set_recv_buffer_size(config.receive_buffer)?;
+    }
     socket.connect(address).await
 }

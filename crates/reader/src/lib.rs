@@ -5,7 +5,8 @@
 //! 2. [`Reader`]: a call is checked (`target`) before anything is sent
 //! 3. `cluster`: one caller asks for metadata on behalf of all, `view` keeps it
 //! 4. `ask`: the question goes to the partition's leader, again where that has moved or was lost
-//! 5. `broker`: a connection is picked, or opened (`dial`); those for fetches that wait are apart from the others
+//! 5. `broker`: a connection is picked, or opened (`dial`); those for fetches that wait are apart from the others. A new
+//!    one is secured first (`tls`, `sasl`)
 //! 6. `connection` and `link`: requests (`api`) are encoded and pipelined, answers matched and decoded (`wire`)
 //! 7. `fetching`: batches become the answer's bytes, and are read on where they hold nothing to deliver
 //!
@@ -29,7 +30,10 @@ mod link;
 mod lock;
 mod progress;
 mod reader;
+mod redact;
+mod sasl;
 mod target;
+mod tls;
 mod view;
 mod wire;
 

@@ -286,6 +286,10 @@ async fn pass_by(
     shared: &Shared,
 ) -> Result<(), ConnectionError> {
     let max = shared.limits.max_response;
+    if is_tls_alert(announced) {
+        let what = "answered with a TLS alert: expected `security.protocol` ssl or sasl_ssl".to_owned();
+        return Err(ConnectionError::Tls { address: shared.address.to_string(), what, retriable: false });
+    }
     let senseless = || shared.protocol(format!("a frame of {announced} bytes, expected 4 to {max}"));
     let len = usize::try_from(announced).ok().filter(|len| *len > max).ok_or_else(senseless)?;
     let id = input.read_i32().await.map_err(|error| shared.lost(error))?;
@@ -299,6 +303,12 @@ async fn pass_by(
     let address = shared.address.to_string();
     let _ = open.reply.send(Err(ConnectionError::TooLong { address, len, max }));
     Ok(())
+}
+
+/// Whether a length is the beginning of a TLS record instead: an alert of two bytes (RFC 8446, section 5.1), which is how
+/// a listener that speaks TLS refuses what does not.
+fn is_tls_alert(announced: i32) -> bool {
+    matches!(announced.to_be_bytes(), [21, 3, 0..=4, 0])
 }
 
 /// Waits for the oldest request to be overdue, or for nothing to be asked for too long.

@@ -21,6 +21,15 @@ impl<'a> Properties<'a> {
         self.problems.push(PropertyError { key: key.to_owned(), problem: problem.into() });
     }
 
+    /// A value that must be there and not be empty.
+    pub(super) fn needed(&mut self, key: &str, what: &str) -> Option<&'a str> {
+        let value = self.take(key).filter(|value| !value.is_empty());
+        if value.is_none() {
+            self.problem(key, format!("is required: expected {what}"));
+        }
+        value
+    }
+
     pub(super) fn boolean(&mut self, key: &str, default: bool) -> bool {
         match self.take(key).map(str::to_ascii_lowercase).as_deref() {
             None => default,
@@ -42,6 +51,11 @@ impl<'a> Properties<'a> {
         usize::try_from(bytes).unwrap_or(usize::MAX)
     }
 
+    /// The size of a system's buffer; 0 where the system may choose.
+    pub(super) fn buffer(&mut self, key: &str) -> u32 {
+        u32::try_from(self.number(key, 0, MAX_BUFFER, 0, "bytes")).unwrap_or(0)
+    }
+
     pub(super) fn number(&mut self, key: &str, min: u64, max: u64, default: u64, unit: &str) -> u64 {
         let Some(value) = self.take(key) else { return default };
         match value.parse::<u64>() {
@@ -53,6 +67,9 @@ impl<'a> Properties<'a> {
         }
     }
 }
+
+/// As in librdkafka.
+const MAX_BUFFER: u64 = 100_000_000;
 
 /// The largest frame that Kafka's signed 32-bit lengths leave room for, less its envelope.
 const MAX_BYTES: u64 = 2_000_000_000;

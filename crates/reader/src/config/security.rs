@@ -1,24 +1,157 @@
-//! `security.protocol`, `ssl.*` and `sasl.*`.
+//! `security.protocol`, and what of `ssl.*`, `sasl.*` and `https.*` it calls for.
 
 use super::properties::Properties;
+use crate::sasl::Sasl;
+use crate::tls::Tls;
+
+/// What a stream to a broker is wrapped in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Plaintext,
+    Ssl,
+    SaslPlaintext,
+    SaslSsl,
+}
+
+/// How connections are secured.
+#[derive(Debug, Clone)]
+pub(crate) struct Security {
+    pub(crate) protocol: Protocol,
+    pub(crate) tls: Option<Tls>,
+    pub(crate) sasl: Option<Sasl>,
+}
+
+impl Protocol {
+    /// By librdkafka's name, in any case.
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        let all = [Protocol::Plaintext, Protocol::Ssl, Protocol::SaslPlaintext, Protocol::SaslSsl];
+        all.into_iter().find(|protocol| protocol.name().eq_ignore_ascii_case(name))
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Protocol::Plaintext => "plaintext",
+            Protocol::Ssl => "ssl",
+            Protocol::SaslPlaintext => "sasl_plaintext",
+            Protocol::SaslSsl => "sasl_ssl",
+        }
+    }
+
+    fn has_tls(self) -> bool {
+        matches!(self, Protocol::Ssl | Protocol::SaslSsl)
+    }
+
+    fn has_sasl(self) -> bool {
+        matches!(self, Protocol::SaslPlaintext | Protocol::SaslSsl)
+    }
+}
 
 impl Properties<'_> {
-    pub(super) fn refuse_security(&mut self) {
-        match self.take("security.protocol") {
-            Some(protocol) if !protocol.eq_ignore_ascii_case("plaintext") => self.problem(
+    /// Takes every property that secures a connection. None of them is ever passed over: that would send in the clear
+    /// what was meant to be protected.
+    pub(super) fn security(&mut self) -> Security {
+        let name = self.take("security.protocol").unwrap_or("plaintext");
+        let protocol = Protocol::parse(name);
+        if protocol.is_none() {
+            self.problem(
                 "security.protocol",
-                format!("expected `plaintext`; `{protocol}` is not supported by this version"),
-            ),
-            _ => {}
+                format!("expected `plaintext`, `ssl`, `sasl_plaintext` or `sasl_ssl`, got `{name}`"),
+            );
         }
-        for (key, _) in self.unread.extract_if(.., |key, _| is_security(key)).collect::<Vec<_>>() {
-            self.problem(key, "TLS and SASL are not supported by this version");
+        let tls = if protocol.is_some_and(Protocol::has_tls) { self.tls() } else { None };
+        let sasl = if protocol.is_some_and(Protocol::has_sasl) { self.sasl() } else { None };
+        self.refuse_the_rest(protocol);
+        Security { protocol: protocol.unwrap_or(Protocol::Plaintext), tls, sasl }
+    }
+
+    /// What was not taken has no effect, or is not known here, or stands beside another problem.
+    fn refuse_the_rest(&mut self, protocol: Option<Protocol>) {
+        let rest: Vec<&str> =
+            self.unread.extract_if(.., |key, _| is_security(key)).map(|(key, _)| key).collect();
+        for key in rest {
+            let (has_effect, wanted): (fn(Protocol) -> bool, _) = if TLS.contains(&key) {
+                (Protocol::has_tls, "`ssl` or `sasl_ssl`")
+            } else if SASL.contains(&key) {
+                (Protocol::has_sasl, "`sasl_plaintext` or `sasl_ssl`")
+            } else {
+                self.problem(key, format!("cannot be honoured by reads: expected {}", instead(key)));
+                continue;
+            };
+            if let Some(protocol) = protocol.filter(|protocol| !has_effect(*protocol)) {
+                let name = protocol.name();
+                self.problem(
+                    key,
+                    format!("has no effect with `security.protocol` {name}: expected {wanted}"),
+                );
+            }
         }
     }
 }
 
 /// Whether a property protects the connection, so that ignoring it would do harm.
 fn is_security(key: &str) -> bool {
-    let protects = ["ssl.", "sasl.", "https.", "security."].iter().any(|prefix| key.starts_with(prefix));
-    (protects || key.contains(".ssl.") || key.contains(".sasl.")) && key != "security.protocol"
+    ["ssl.", "ssl_", "sasl.", "https.", "security.", "enable.ssl.", "enable.sasl."]
+        .iter()
+        .any(|prefix| key.starts_with(prefix))
+        || key.contains(".ssl.")
+        || key.contains(".sasl.")
 }
+
+/// What to give instead of a property that is not known here.
+fn instead(key: &str) -> &'static str {
+    let of = |prefix| key.starts_with(prefix);
+    if of("ssl.keystore.") || of("ssl.truststore.") {
+        "PEM: `openssl pkcs12 -in KEYSTORE -out client.pem` writes what `ssl.certificate.location`, \
+         `ssl.key.location` (with `ssl.key.password`) and `ssl.ca.location` read"
+    } else if of("ssl.cipher.")
+        || of("ssl.curves.")
+        || of("ssl.sigalgs.")
+        || of("ssl.provider")
+        || of("ssl.engine")
+    {
+        "it left out: TLS 1.2 and 1.3 are agreed on with safe algorithms only"
+    } else if of("sasl.kerberos.") {
+        "`sasl.mechanism` PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER"
+    } else if of("sasl.oauthbearer.") || of("enable.sasl.oauthbearer.") {
+        "`sasl.oauthbearer.method` `oidc` with client credentials, or `default` with a `file:` URL as \
+         `sasl.oauthbearer.token.endpoint.url`"
+    } else {
+        "`security.protocol`, `ssl.ca.*`, `ssl.certificate.*`, `ssl.key.*`, `ssl.crl.location`, \
+         `ssl.endpoint.identification.algorithm`, `enable.ssl.certificate.verification`, `sasl.mechanism`, \
+         `sasl.username`, `sasl.password` or `sasl.oauthbearer.*`"
+    }
+}
+
+const TLS: [&str; 10] = [
+    "enable.ssl.certificate.verification",
+    "ssl.ca.location",
+    "ssl.ca.pem",
+    "ssl.certificate.location",
+    "ssl.certificate.pem",
+    "ssl.crl.location",
+    "ssl.endpoint.identification.algorithm",
+    "ssl.key.location",
+    "ssl.key.password",
+    "ssl.key.pem",
+];
+
+const SASL: [&str; 15] = [
+    "https.ca.location",
+    "https.ca.pem",
+    "sasl.mechanism",
+    "sasl.mechanisms",
+    "sasl.username",
+    "sasl.password",
+    "sasl.oauthbearer.client.credentials.client.id",
+    "sasl.oauthbearer.client.credentials.client.secret",
+    "sasl.oauthbearer.client.id",
+    "sasl.oauthbearer.client.secret",
+    "sasl.oauthbearer.extensions",
+    "sasl.oauthbearer.grant.type",
+    "sasl.oauthbearer.method",
+    "sasl.oauthbearer.scope",
+    "sasl.oauthbearer.token.endpoint.url",
+];
+
+#[cfg(test)]
+mod tests;

@@ -25,6 +25,34 @@ pub enum ConnectionError {
         #[source]
         cause: Arc<io::Error>,
     },
+    /// The connection could not be secured, or what answered does not speak TLS, or speaks it unasked.
+    #[error("no secure connection to {address}: {what}")]
+    Tls {
+        /// `host:port`.
+        address: String,
+        /// What is wrong, and which property concerns it.
+        what: String,
+        /// Whether the network may be at fault, rather than a certificate or the configuration.
+        retriable: bool,
+    },
+    /// The broker did not take the credentials, or could not prove itself. Secrets do not appear in it.
+    #[error("not authenticated to {address}: {what}")]
+    Authentication {
+        /// `host:port`.
+        address: String,
+        /// What the broker said.
+        what: String,
+    },
+    /// There is no token to authenticate with. Secrets do not appear in it.
+    #[error("no token to authenticate to {address} with: {what}")]
+    Token {
+        /// `host:port` of the broker.
+        address: String,
+        /// What happened to the file or the endpoint that gives tokens.
+        what: String,
+        /// Whether the endpoint could not be reached or was overloaded, as opposed to having refused.
+        retriable: bool,
+    },
     /// The connection stood, and was lost.
     #[error("read from or write to {address}")]
     Lost {
@@ -70,7 +98,10 @@ impl ConnectionError {
             | ConnectionError::Connect { .. }
             | ConnectionError::Lost { .. }
             | ConnectionError::Silent { .. } => true,
-            ConnectionError::TooLong { .. } | ConnectionError::Protocol { .. } => false,
+            ConnectionError::Tls { retriable, .. } | ConnectionError::Token { retriable, .. } => *retriable,
+            ConnectionError::Authentication { .. }
+            | ConnectionError::TooLong { .. }
+            | ConnectionError::Protocol { .. } => false,
         }
     }
 }

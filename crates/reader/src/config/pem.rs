@@ -1,0 +1,142 @@
+//! Certificates, keys and revocation lists in PEM: from a property's value, or from the file that it names.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use pkcs8::{EncryptedPrivateKeyInfoRef, SecretDocument};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::properties::Properties;
+
+/// PEM as it was given.
+pub(super) struct Pem {
+    /// The property that gave it.
+    pub(super) key: &'static str,
+    /// Where it lies, for errors. What it says is never in one.
+    place: String,
+    bytes: Vec<u8>,
+}
+
+impl Properties<'_> {
+    /// PEM from either of two properties: one that names a file, or also a directory of files if `directory`, and one that
+    /// holds it.
+    pub(super) fn pem(
+        &mut self,
+        location: &'static str,
+        inline: &'static str,
+        directory: bool,
+    ) -> Option<Pem> {
+        match (self.take(location), self.take(inline)) {
+            (None, None) => None,
+            (Some(_), Some(_)) => {
+                self.problem(inline, format!("expected either this or `{location}`, not both"));
+                None
+            }
+            (None, Some(text)) => {
+                Some(Pem { key: inline, place: "the value".to_owned(), bytes: text.as_bytes().to_vec() })
+            }
+            (Some(path), None) => self.pem_of(location, path, directory),
+        }
+    }
+
+    /// PEM from a file, or also from a directory of files if `directory`.
+    pub(super) fn pem_file(&mut self, location: &'static str, directory: bool) -> Option<Pem> {
+        let path = self.take(location)?;
+        self.pem_of(location, path, directory)
+    }
+
+    fn pem_of(&mut self, key: &'static str, path: &str, directory: bool) -> Option<Pem> {
+        match read(Path::new(path), directory) {
+            Ok(bytes) => Some(Pem { key, place: format!("`{path}`"), bytes }),
+            Err(error) => {
+                self.problem(key, format!("cannot read `{path}`: {error}"));
+                None
+            }
+        }
+    }
+}
+
+impl Pem {
+    /// All items of one kind, at least one. `label` is what PEM calls it, `noun` what people do.
+    pub(super) fn items<T: PemObject>(&self, label: &str, noun: &str) -> Result<Vec<T>, String> {
+        let items: Vec<T> = T::pem_slice_iter(&self.bytes)
+            .collect::<Result<_, _>>()
+            .map_err(|_| format!("broken PEM in {}", self.place))?;
+        if items.is_empty() {
+            return Err(format!("no {noun} in {}: expected PEM, `-----BEGIN {label}-----`", self.place));
+        }
+        Ok(items)
+    }
+
+    pub(super) fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, String> {
+        self.items("CERTIFICATE", "certificate")
+    }
+
+    /// The first private key, decrypted with `password` where it is encrypted.
+    pub(super) fn private_key(&self, password: Option<&str>) -> Result<PrivateKeyDer<'static>, String> {
+        let place = &self.place;
+        let text = String::from_utf8_lossy(&self.bytes);
+        if text.contains("Proc-Type: 4,ENCRYPTED") {
+            return Err(format!(
+                "the key in {place} is encrypted in the format that PKCS#8 replaced: {CONVERT}"
+            ));
+        }
+        let Some(encrypted) = encrypted_key(&text) else {
+            return PrivateKeyDer::from_pem_slice(&self.bytes).map_err(|_| {
+                format!("no private key in {place}: expected PEM, `-----BEGIN PRIVATE KEY-----`")
+            });
+        };
+        let password = password
+            .ok_or_else(|| format!("the key in {place} is encrypted: expected `ssl.key.password`"))?;
+        let (_, document) =
+            SecretDocument::from_pem(encrypted).map_err(|_| format!("broken PEM in {place}"))?;
+        let info = EncryptedPrivateKeyInfoRef::try_from(document.as_bytes()).map_err(|_| {
+            format!("the key in {place} is encrypted in a way that is not supported: {CONVERT}")
+        })?;
+        // A wrong password and an unsupported cipher cannot always be told apart.
+        let key = info.decrypt(password).map_err(|_| {
+            format!(
+                "the key in {place} cannot be decrypted: is `ssl.key.password` right? If it is, {CONVERT}"
+            )
+        })?;
+        Ok(PrivateKeyDer::Pkcs8(key.as_bytes().to_vec().into()))
+    }
+}
+
+/// The section of the first encrypted key.
+fn encrypted_key(text: &str) -> Option<&str> {
+    let from = text.find("-----BEGIN ENCRYPTED PRIVATE KEY-----")?;
+    let end = "-----END ENCRYPTED PRIVATE KEY-----";
+    let len = text.get(from..)?.find(end)?.checked_add(end.len())?;
+    text.get(from..from.checked_add(len)?)
+}
+
+/// A file, or all files of a directory one after the other, in the order of their names.
+fn read(path: &Path, directory: bool) -> io::Result<Vec<u8>> {
+    let mut files = vec![path.to_owned()];
+    if directory && path.is_dir() {
+        files = fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
+        files.retain(|path: &PathBuf| path.is_file());
+        files.sort();
+    }
+    let mut bytes = Vec::new();
+    for file in files {
+        let left = MAX_BYTES.saturating_sub(u64::try_from(bytes.len()).unwrap_or(MAX_BYTES));
+        let read = File::open(file)?.take(left.saturating_add(1)).read_to_end(&mut bytes)?;
+        if u64::try_from(read).unwrap_or(u64::MAX) > left {
+            return Err(io::Error::other(format!("expected at most {MAX_BYTES} bytes")));
+        }
+        // The last line of a file need not end.
+        bytes.push(b'\n');
+    }
+    Ok(bytes)
+}
+
+/// How a key in another format becomes one that can be read.
+const CONVERT: &str =
+    "convert it with `openssl pkcs8 -topk8 -v2 aes-256-cbc -v2prf hmacWithSHA256 -in OLD -out NEW`";
+
+/// What is read of PEM for one property, far above what certificates take.
+const MAX_BYTES: u64 = 64 << 20;

@@ -1,0 +1,355 @@
+//! Properties of TLS and SASL: what is taken, what is refused, and that no secret is ever repeated.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+
+use super::*;
+use crate::config::Config;
+use crate::sasl::{Hash, Tokens};
+
+/// A P-256 key, made by `openssl pkcs8 -topk8 -v2 aes-256-cbc -v2prf hmacWithSHA256`; the password is `pencil`.
+const ENCRYPTED_KEY: &str = "\
+-----BEGIN ENCRYPTED PRIVATE KEY-----
+MIHsMFcGCSqGSIb3DQEFDTBKMCkGCSqGSIb3DQEFDDAcBAic/EHGgtQx/AICCAAw
+DAYIKoZIhvcNAgkFADAdBglghkgBZQMEASoEEKhIsZ9xe51y5fodzcnyj10EgZCs
+8q1KTs99yQLmaGPIWy8G03KjEZe5Mdo6H98sR+udzdx23EKniDFnEjhemKPpLZtL
+pP9LpAmTNOACx7hJLFOr4pPTqKyMZtL4vMtHFXMbg1Ta0gh7T/JpH6U0Ad2pFg1t
+u3+l9BwbIAdVd6rzkmfsVEyijwO6+eAbUvzCdfjxshTc0DtOCgv8aUzFNdDuRLw=
+-----END ENCRYPTED PRIVATE KEY-----
+";
+
+type Pairs<'a> = Vec<(&'a str, &'a str)>;
+
+fn read(pairs: &[(&str, &str)]) -> Result<Config, Vec<String>> {
+    let servers = [("bootstrap.servers", "a:1")];
+    let pairs = servers.iter().chain(pairs);
+    let properties: BTreeMap<String, String> =
+        pairs.map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    Config::from_properties(&properties)
+        .map_err(|problems| problems.iter().map(ToString::to_string).collect())
+}
+
+#[track_caller]
+fn refused(pairs: &[(&str, &str)], want: &[&str]) {
+    assert_eq!(read(pairs).expect_err("a configuration to refuse"), want);
+}
+
+/// Refused with one problem, which holds `want`.
+#[track_caller]
+fn refused_with(pairs: &[(&str, &str)], want: &str) {
+    let problems = read(pairs).expect_err("a configuration to refuse");
+    assert!(problems.len() == 1 && problems[0].contains(want), "{problems:?}, expected: {want}");
+}
+
+fn with<'a>(base: &[(&'a str, &'a str)], more: &[(&'a str, &'a str)]) -> Pairs<'a> {
+    [base, more].concat()
+}
+
+/// A certificate that may sign itself, and its key.
+fn certificate() -> (String, KeyPair) {
+    let key = KeyPair::generate().expect("a key");
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    (params.self_signed(&key).expect("a certificate").pem(), key)
+}
+
+/// A new directory that is removed with the value.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("sluicegate-reader-{}-{name}", std::process::id()));
+        fs::create_dir_all(&path).expect("a directory");
+        Self(path)
+    }
+
+    fn write(&self, name: &str, contents: &str) -> String {
+        let path = self.0.join(name);
+        fs::write(&path, contents).expect("a file");
+        path.display().to_string()
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+const SSL: (&str, &str) = ("security.protocol", "ssl");
+const SASL_PLAINTEXT: (&str, &str) = ("security.protocol", "SASL_plaintext");
+const PLAIN: [(&str, &str); 4] = [
+    SASL_PLAINTEXT,
+    ("sasl.mechanism", "PLAIN"),
+    ("sasl.username", "admin"),
+    ("sasl.password", "admin-secret"),
+];
+const OIDC: [(&str, &str); 6] = [
+    SASL_PLAINTEXT,
+    ("sasl.mechanisms", "OAUTHBEARER"),
+    ("sasl.oauthbearer.method", "oidc"),
+    ("sasl.oauthbearer.token.endpoint.url", "http://idp:8080/token?x=url-secret"),
+    ("sasl.oauthbearer.client.id", "me"),
+    ("sasl.oauthbearer.client.credentials.client.secret", "client-secret"),
+];
+
+#[test]
+fn the_protocol_is_one_of_four_in_any_case() {
+    let (ca, _) = certificate();
+    for (protocol, tls, sasl) in [("plaintext", false, false), ("SSL", true, false)] {
+        let ca = [("ssl.ca.pem", ca.as_str())];
+        let more = if tls { &ca[..] } else { &[] };
+        let config = read(&with(&[("security.protocol", protocol)], more)).expect("a configuration");
+        let security = config.security;
+        assert_eq!((security.tls.is_some(), security.sasl.is_some()), (tls, sasl), "{protocol}");
+    }
+    let security = read(&PLAIN).expect("a configuration").security;
+    assert!(security.tls.is_none() && matches!(security.sasl, Some(Sasl::Plain(_))));
+    refused(
+        &[("security.protocol", "tls"), ("sasl.password", "x")],
+        &["`security.protocol`: expected `plaintext`, `ssl`, `sasl_plaintext` or `sasl_ssl`, got `tls`"],
+    );
+}
+
+#[test]
+fn what_would_protect_is_refused_where_it_has_no_effect() {
+    for key in TLS {
+        refused(
+            &[(key, "true")],
+            &[&format!(
+                "`{key}`: has no effect with `security.protocol` plaintext: expected `ssl` or `sasl_ssl`"
+            )],
+        );
+        refused(
+            &with(&PLAIN, &[(key, "true")]),
+            &[&format!(
+                "`{key}`: has no effect with `security.protocol` sasl_plaintext: expected `ssl` or `sasl_ssl`"
+            )],
+        );
+    }
+    for key in SASL {
+        refused(
+            &[(key, "x")],
+            &[&format!(
+                "`{key}`: has no effect with `security.protocol` plaintext: expected `sasl_plaintext` or `sasl_ssl`"
+            )],
+        );
+    }
+}
+
+#[test]
+fn what_reads_cannot_honour_is_refused_by_name_with_what_to_give_instead() {
+    for (key, want) in [
+        ("ssl.keystore.location", "openssl pkcs12"),
+        ("ssl.cipher.suites", "it left out"),
+        ("ssl.curves.list", "it left out"),
+        ("ssl.engine.location", "it left out"),
+        ("ssl.providers", "it left out"),
+        ("ssl.ca.certificate.stores", "`ssl.ca.*`"),
+        ("ssl_key", "`ssl.key.*`"),
+        ("sasl.kerberos.keytab", "SCRAM-SHA-512"),
+        ("sasl.oauthbearer.config", "client credentials"),
+        ("sasl.oauthbearer.assertion.file", "client credentials"),
+        ("enable.sasl.oauthbearer.unsecure.jwt", "client credentials"),
+        ("security.providers", "`security.protocol`"),
+        ("sasl.jaas.config", "`sasl.username`"),
+    ] {
+        for base in [&[][..], &PLAIN] {
+            refused_with(
+                &with(base, &[(key, "hunter2")]),
+                &format!("`{key}`: cannot be honoured by reads: expected "),
+            );
+            refused_with(&with(base, &[(key, "hunter2")]), want);
+        }
+    }
+}
+
+#[test]
+fn a_mechanism_needs_its_properties_and_takes_no_others() {
+    refused(
+        &[SASL_PLAINTEXT],
+        &[
+            "`sasl.mechanism`: is required: expected `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512` or `OAUTHBEARER`",
+        ],
+    );
+    refused_with(
+        &with(&[SASL_PLAINTEXT], &[("sasl.mechanism", "GSSAPI")]),
+        "`GSSAPI` cannot be honoured by reads",
+    );
+    refused_with(&with(&[SASL_PLAINTEXT], &[("sasl.mechanism", "MD5")]), ", got `MD5`");
+    refused_with(
+        &with(&PLAIN, &[("sasl.mechanisms", "SCRAM-SHA-256")]),
+        "`sasl.mechanisms`: is another name of `sasl.mechanism`",
+    );
+    read(&with(&PLAIN, &[("sasl.mechanisms", "PLAIN")])).expect("equal values");
+    refused(
+        &[SASL_PLAINTEXT, ("sasl.mechanism", "SCRAM-SHA-256"), ("sasl.username", "u")],
+        &["`sasl.password`: is required: expected the user's password"],
+    );
+    refused_with(&with(&PLAIN[..3], &[("sasl.password", "a\0b")]), "contains a NUL character");
+    refused_with(
+        &with(&PLAIN, &[("sasl.oauthbearer.client.secret", "hunter2")]),
+        "`sasl.oauthbearer.client.secret`: has no effect with `sasl.mechanism` PLAIN: expected OAUTHBEARER",
+    );
+    refused_with(
+        &with(&OIDC, &[("sasl.password", "hunter2")]),
+        "`sasl.password`: has no effect with `sasl.mechanism` OAUTHBEARER",
+    );
+    for (name, hash) in [("SCRAM-SHA-256", Hash::Sha256), ("scram-sha-512", Hash::Sha512)] {
+        let config =
+            read(&with(&[SASL_PLAINTEXT, ("sasl.mechanism", name)], &PLAIN[2..])).expect("a configuration");
+        assert!(matches!(config.security.sasl, Some(Sasl::Scram(got, _)) if got == hash));
+    }
+}
+
+#[test]
+fn a_token_comes_from_a_file_or_from_an_endpoint() {
+    let bearer = [SASL_PLAINTEXT, ("sasl.mechanism", "OAUTHBEARER")];
+    let url = "sasl.oauthbearer.token.endpoint.url";
+    let config = read(&with(&bearer, &[(url, "file:///run/token")])).expect("a configuration");
+    assert!(
+        matches!(config.security.sasl, Some(Sasl::OAuthBearer(Tokens::File(path), _)) if path == Path::new("/run/token"))
+    );
+    refused_with(&bearer, "`sasl.oauthbearer.token.endpoint.url`: is required: expected `file:///path`");
+    refused_with(&with(&bearer, &[(url, "https://idp/token")]), "expected `file:///path`");
+    refused_with(&with(&bearer, &[(url, "file://run/token")]), "expected `file:///path`");
+    refused_with(
+        &with(&bearer, &[(url, "file:///t"), ("sasl.oauthbearer.client.secret", "hunter2")]),
+        "has no effect with `sasl.oauthbearer.method` default: expected `oidc`",
+    );
+    refused_with(
+        &with(&bearer, &[("sasl.oauthbearer.method", "x")]),
+        "expected `default` or `oidc`, got `x`",
+    );
+
+    let config = read(&OIDC).expect("a configuration");
+    assert!(matches!(config.security.sasl, Some(Sasl::OAuthBearer(Tokens::Oidc(_), _))));
+    refused(
+        &[bearer[0], bearer[1], ("sasl.oauthbearer.method", "oidc")],
+        &[
+            "`sasl.oauthbearer.token.endpoint.url`: is required: expected an `https://host[:port]/path` or `http:` URL \
+             without user name",
+            "`sasl.oauthbearer.client.id`: is required: expected the client's identifier",
+            "`sasl.oauthbearer.client.secret`: is required: expected the client's secret",
+        ],
+    );
+    for wrong in ["ftp://idp/", "idp/token", "https://user:hunter2@idp/token", "file:///t"] {
+        refused_with(&with(&with(&OIDC[..3], &OIDC[4..]), &[(url, wrong)]), "without user name");
+    }
+    refused_with(
+        &with(&OIDC, &[("sasl.oauthbearer.grant.type", "urn:ietf:params:oauth:grant-type:jwt-bearer")]),
+        "`sasl.oauthbearer.grant.type`: expected `client_credentials`",
+    );
+    refused_with(&with(&OIDC, &[("https.ca.pem", "x")]), "has no effect with an `http:` endpoint");
+    refused_with(
+        &with(&OIDC, &[("sasl.oauthbearer.client.secret", "another-secret")]),
+        "is another name of `sasl.oauthbearer.client.secret`",
+    );
+}
+
+#[test]
+fn extensions_are_names_and_values() {
+    let key = "sasl.oauthbearer.extensions";
+    let config = read(&with(&OIDC, &[(key, "traceId=a=b, cluster=lkc 1")])).expect("a configuration");
+    let Some(Sasl::OAuthBearer(_, extensions)) = config.security.sasl else { panic!("no OAUTHBEARER") };
+    let extensions: Vec<_> = extensions.iter().map(|e| (e.name.as_str(), e.value.as_str())).collect();
+    assert_eq!(extensions, [("traceId", "a=b"), ("cluster", "lkc 1")]);
+    for wrong in ["x", "=x", "a1=x", "auth=x", "a=\u{1}", "a=ü"] {
+        refused_with(&with(&OIDC, &[(key, wrong)]), "expected `name=value,…`");
+    }
+}
+
+#[test]
+fn certificates_come_from_a_value_a_file_or_a_directory() {
+    let (ca, key) = certificate();
+    let directory = Directory::new("roots");
+    let file = directory.write("ca.pem", &ca);
+    directory.write("README", "no certificate");
+    let place = directory.0.display().to_string();
+    for roots in [("ssl.ca.pem", ca.as_str()), ("ssl.ca.location", &file), ("ssl.ca.location", &place)] {
+        read(&[SSL, roots]).expect("roots");
+    }
+    let private = key.serialize_pem();
+    let identity = [SSL, ("ssl.ca.pem", &ca), ("ssl.certificate.location", &file), ("ssl.key.pem", &private)];
+    read(&identity).expect("an identity");
+
+    refused_with(&[SSL, ("ssl.ca.pem", &ca), ("ssl.ca.location", &file)], "not both");
+    refused_with(&[SSL, ("ssl.ca.pem", "x")], "no certificate in the value: expected PEM");
+    refused_with(&[SSL, ("ssl.ca.pem", "-----BEGIN CERTIFICATE-----\nhunter2")], "broken PEM in the value");
+    refused_with(&[SSL, ("ssl.ca.location", &format!("{place}/README"))], "no certificate in `");
+    refused_with(&identity[..3], "`ssl.key.location`: is required with a certificate");
+    refused_with(
+        &[identity[0], identity[1], identity[3]],
+        "`ssl.certificate.location`: is required with a key",
+    );
+    let (other, _) = certificate();
+    refused_with(
+        &[SSL, ("ssl.ca.pem", &ca), ("ssl.certificate.pem", &other), ("ssl.key.pem", &private)],
+        "`ssl.key.location`: is not the key of the certificate",
+    );
+    refused_with(
+        &[SSL, ("ssl.ca.pem", &ca), ("ssl.crl.location", &file)],
+        "no list of revoked certificates in",
+    );
+    refused_with(
+        &[SSL, ("ssl.ca.pem", &ca), ("ssl.endpoint.identification.algorithm", "x")],
+        "expected `https` or `none`, got `x`",
+    );
+}
+
+#[test]
+fn an_encrypted_key_needs_its_password() {
+    let key = KeyPair::from_pem(&decrypted(Some("pencil")).expect("a key")).expect("a key");
+    let params = CertificateParams::new(vec!["client".to_owned()]).expect("a name");
+    let certificate = params.self_signed(&key).expect("a certificate").pem();
+    let (ca, _) = self::certificate();
+    let base =
+        [SSL, ("ssl.ca.pem", &ca), ("ssl.certificate.pem", &certificate), ("ssl.key.pem", ENCRYPTED_KEY)];
+    read(&with(&base, &[("ssl.key.password", "pencil")])).expect("an identity");
+    refused_with(&base, "is encrypted: expected `ssl.key.password`");
+    refused_with(&with(&base, &[("ssl.key.password", "hunter2")]), "is `ssl.key.password` right?");
+    let legacy = "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nAAAA\n-----END EC PRIVATE KEY-----";
+    refused_with(&with(&base[..3], &[("ssl.key.pem", legacy)]), "convert it with `openssl pkcs8 -topk8");
+}
+
+/// [`ENCRYPTED_KEY`] as PKCS#8.
+fn decrypted(password: Option<&str>) -> Result<String, String> {
+    use base64::Engine;
+    let mut read =
+        Properties { unread: BTreeMap::from([("ssl.key.pem", ENCRYPTED_KEY)]), problems: Vec::new() };
+    let key = read.pem("ssl.key.location", "ssl.key.pem", false).expect("PEM").private_key(password)?;
+    let body = base64::engine::general_purpose::STANDARD.encode(key.secret_der());
+    Ok(format!("-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n"))
+}
+
+#[test]
+fn nothing_that_is_printed_holds_a_secret() {
+    let (ca, key) = certificate();
+    let private = key.serialize_pem();
+    let tls = [("security.protocol", "sasl_ssl"), ("ssl.ca.pem", &ca), ("ssl.certificate.pem", &ca)];
+    let keyed = with(&tls, &[("ssl.key.pem", &private), ("ssl.key.password", "key-secret")]);
+    for sasl in [&PLAIN[1..], &OIDC[1..]] {
+        let printed = format!("{:#?}", read(&with(&keyed, sasl)).expect("a configuration"));
+        for secret in ["admin-secret", "client-secret", "url-secret", "key-secret", "PRIVATE", "BEGIN"] {
+            assert!(!printed.contains(secret), "{secret} in {printed}");
+        }
+    }
+    let wrong = [
+        ("security.protocol", "sasl_ssl"),
+        ("ssl.key.password", "hunter2"),
+        ("ssl.key.pem", "hunter2"),
+        ("ssl.certificate.pem", "hunter2"),
+        ("ssl.ca.pem", "hunter2"),
+        ("sasl.mechanism", "PLAIN"),
+        ("sasl.password", "hunter2\0"),
+        ("sasl.username", "u"),
+        ("sasl.oauthbearer.client.secret", "hunter2"),
+        ("ssl.keystore.password", "hunter2"),
+    ];
+    let problems = read(&wrong).expect_err("problems");
+    assert_eq!(problems.len(), 6, "{problems:?}");
+    assert!(!format!("{problems:?}").contains("hunter2"), "{problems:?}");
+}

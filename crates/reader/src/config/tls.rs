@@ -1,0 +1,173 @@
+//! `ssl.*` and `https.*`: whom to trust, and what to show.
+
+use std::sync::Arc;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls::{ClientConfig, Error, RootCertStore};
+
+use super::properties::Properties;
+use crate::tls::{AnyCertificate, AnyName, Tls};
+
+/// A chain of certificates and the key of its first one.
+type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+impl Properties<'_> {
+    /// TLS to brokers; `None` where a problem was found.
+    pub(super) fn tls(&mut self) -> Option<Tls> {
+        let provider = Arc::new(ring::default_provider());
+        let verifies = self.boolean("enable.ssl.certificate.verification", true);
+        let names = self.checks_names();
+        let roots = self.roots("ssl.ca.location", "ssl.ca.pem", verifies);
+        let lists = self.revocation_lists();
+        let identity = self.identity();
+        let (roots, lists, identity) = (roots?, lists?, identity?);
+        let verifier: Arc<dyn ServerCertVerifier> = if verifies {
+            let verifier = self.verifier(roots, lists, &provider)?;
+            if names { verifier } else { Arc::new(AnyName(verifier)) }
+        } else {
+            Arc::new(AnyCertificate(provider.signature_verification_algorithms))
+        };
+        self.client(provider, verifier, identity)
+    }
+
+    /// TLS to the token endpoint.
+    pub(super) fn https(&mut self) -> Option<Tls> {
+        let provider = Arc::new(ring::default_provider());
+        let roots = self.roots("https.ca.location", "https.ca.pem", true)?;
+        let verifier = self.verifier(roots, Vec::new(), &provider)?;
+        self.client(provider, verifier, None)
+    }
+
+    fn checks_names(&mut self) -> bool {
+        let key = "ssl.endpoint.identification.algorithm";
+        match self.take(key).map(str::to_ascii_lowercase).as_deref() {
+            None | Some("https") => true,
+            Some("none") => false,
+            Some(other) => {
+                self.problem(key, format!("expected `https` or `none`, got `{other}`"));
+                true
+            }
+        }
+    }
+
+    /// The certificates to trust: those that were given, or else the system's. None are needed where nothing is verified.
+    fn roots(
+        &mut self,
+        location: &'static str,
+        inline: &'static str,
+        needed: bool,
+    ) -> Option<Arc<RootCertStore>> {
+        if self.unread.get(location) == Some(&"probe") {
+            self.take(location);
+        }
+        let mut roots = RootCertStore::empty();
+        let given = self.unread.contains_key(location) || self.unread.contains_key(inline);
+        if given {
+            let pem = self.pem(location, inline, true)?;
+            let certificates = self.usable(pem.key, pem.certificates())?;
+            for certificate in certificates {
+                let added =
+                    roots.add(certificate).map_err(|_| "a certificate that cannot be read".to_owned());
+                self.usable(pem.key, added)?;
+            }
+        } else if needed {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            if roots.is_empty() {
+                self.problem(
+                    location,
+                    format!("is required, because the system has no certificates: expected it or `{inline}`"),
+                );
+                return None;
+            }
+        }
+        Some(Arc::new(roots))
+    }
+
+    fn revocation_lists(&mut self) -> Option<Vec<CertificateRevocationListDer<'static>>> {
+        if !self.unread.contains_key("ssl.crl.location") {
+            return Some(Vec::new());
+        }
+        let pem = self.pem_file("ssl.crl.location", false)?;
+        self.usable(pem.key, pem.items("X509 CRL", "list of revoked certificates"))
+    }
+
+    /// `Some(None)` where no certificate is to be shown.
+    fn identity(&mut self) -> Option<Option<Identity>> {
+        let password = self.take("ssl.key.password");
+        let has = |read: &Self, location, inline| {
+            read.unread.contains_key(location) || read.unread.contains_key(inline)
+        };
+        let has_chain = has(self, "ssl.certificate.location", "ssl.certificate.pem");
+        let has_key = has(self, "ssl.key.location", "ssl.key.pem");
+        let chain = self.pem("ssl.certificate.location", "ssl.certificate.pem", false);
+        let key = self.pem("ssl.key.location", "ssl.key.pem", false);
+        match (has_chain, has_key) {
+            (false, false) => return Some(None),
+            (true, false) => {
+                self.problem(
+                    "ssl.key.location",
+                    "is required with a certificate: expected it or `ssl.key.pem`",
+                );
+                return None;
+            }
+            (false, true) => {
+                self.problem(
+                    "ssl.certificate.location",
+                    "is required with a key: expected it or `ssl.certificate.pem`",
+                );
+                return None;
+            }
+            (true, true) => {}
+        }
+        let chain = chain.and_then(|pem| self.usable(pem.key, pem.certificates()));
+        let key = key.and_then(|pem| self.usable(pem.key, pem.private_key(password)));
+        Some(Some((chain?, key?)))
+    }
+
+    fn verifier(
+        &mut self,
+        roots: Arc<RootCertStore>,
+        lists: Vec<CertificateRevocationListDer<'static>>,
+        provider: &Arc<CryptoProvider>,
+    ) -> Option<Arc<WebPkiServerVerifier>> {
+        // As OpenSSL checks with X509_V_FLAG_CRL_CHECK: the server's own certificate, against a list that is in force.
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(provider))
+            .with_crls(lists)
+            .only_check_end_entity_revocation()
+            .enforce_revocation_expiration()
+            .build();
+        self.usable("ssl.crl.location", verifier.map_err(|error| error.to_string()))
+    }
+
+    fn client(
+        &mut self,
+        provider: Arc<CryptoProvider>,
+        verifier: Arc<dyn ServerCertVerifier>,
+        identity: Option<Identity>,
+    ) -> Option<Tls> {
+        let shows = identity.is_some();
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .and_then(|versions| {
+                let builder = versions.dangerous().with_custom_certificate_verifier(verifier);
+                match identity {
+                    None => Ok(builder.with_no_client_auth()),
+                    Some((chain, key)) => builder.with_client_auth_cert(chain, key),
+                }
+            });
+        let config = config.map_err(|error| match error {
+            Error::InconsistentKeys(_) => "is not the key of the certificate".to_owned(),
+            _ => "cannot be used: expected an RSA key of 2048 to 8192 bits, or an ECDSA P-256, P-384 or Ed25519 key"
+                .to_owned(),
+        });
+        Some(Tls::new(self.usable("ssl.key.location", config)?, shows))
+    }
+
+    /// The value, or its problem noted.
+    fn usable<T>(&mut self, key: &str, value: Result<T, String>) -> Option<T> {
+        value.map_err(|problem| self.problem(key, problem)).ok()
+    }
+}

@@ -1,0 +1,62 @@
+//! Secrets, and text from outside that may repeat them.
+
+use std::fmt;
+
+/// A value that no log, error or debug print may show.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Secret(String);
+
+impl Secret {
+    pub(crate) fn new(value: impl Into<String>) -> Self {
+        Self(value.into())
+    }
+
+    /// The value, for the one place that needs it.
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// What a peer wrote, fit for an error: without `secrets`, on one line, and not longer than [`MAX_TEXT`].
+pub(crate) fn foreign(text: &str, secrets: &[&Secret]) -> String {
+    let mut values: Vec<&str> = secrets.iter().map(|secret| secret.expose()).collect();
+    // One may be part of another.
+    values.sort_by_key(|value| std::cmp::Reverse(value.len()));
+    let hidden = values
+        .into_iter()
+        .filter(|value| !value.is_empty())
+        .fold(text.to_owned(), |text, value| text.replace(value, "…"));
+    hidden.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_TEXT).collect()
+}
+
+/// Characters of a peer's text in an error.
+const MAX_TEXT: usize = 300;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_not_printed() {
+        assert_eq!(format!("{:?}", Secret::new("hunter2")), "Secret(…)");
+    }
+
+    #[test]
+    fn secrets_in_foreign_text_are_replaced_whichever_contains_which() {
+        let (short, long) = (Secret::new("pass"), Secret::new("password"));
+        assert_eq!(foreign("password, pass", &[&short, &long]), "…, …");
+        assert_eq!(foreign("nothing", &[&Secret::new("")]), "nothing");
+    }
+
+    #[test]
+    fn foreign_text_is_one_bounded_line() {
+        assert_eq!(foreign("a\r\nb\u{1b}[0m", &[]), "a  b [0m");
+        assert_eq!(foreign(&"é".repeat(1_000), &[]).chars().count(), MAX_TEXT);
+    }
+}

@@ -1,0 +1,187 @@
+//! Authentication to a broker (SASL): which mechanism, and the messages that it exchanges.
+
+mod oauthbearer;
+mod oidc;
+mod scram;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::ConnectionError;
+use crate::api::{SaslAuthenticateAnswer, SaslAuthenticateRequest, SaslHandshakeRequest};
+use crate::connection::Connection;
+use crate::redact::{Secret, foreign};
+
+pub(crate) use oauthbearer::Extension;
+pub(crate) use oidc::{ClientCredentials, Oidc, TokenFault};
+pub(crate) use scram::Hash;
+
+/// As whom to authenticate, and how.
+#[derive(Debug, Clone)]
+pub(crate) enum Sasl {
+    Plain(Credentials),
+    Scram(Hash, Credentials),
+    OAuthBearer(Tokens, Vec<Extension>),
+}
+
+/// A user of the cluster.
+#[derive(Debug, Clone)]
+pub(crate) struct Credentials {
+    pub(crate) username: String,
+    pub(crate) password: Secret,
+}
+
+/// Where tokens come from.
+#[derive(Debug, Clone)]
+pub(crate) enum Tokens {
+    /// A file that is read for each authentication, so that whoever renews the token only has to write it.
+    File(PathBuf),
+    /// An endpoint, whose token all connections share.
+    Oidc(Arc<Oidc>),
+}
+
+/// One authentication over a connection.
+struct Exchange<'a> {
+    connection: &'a Connection,
+    patience: Duration,
+    /// What the broker must not be quoted with.
+    secrets: Vec<&'a Secret>,
+}
+
+impl Sasl {
+    /// The name that the broker knows the mechanism by.
+    fn mechanism(&self) -> &'static str {
+        match self {
+            Sasl::Plain(_) => "PLAIN",
+            Sasl::Scram(hash, _) => hash.mechanism(),
+            Sasl::OAuthBearer(..) => "OAUTHBEARER",
+        }
+    }
+
+    /// Authenticates a fresh connection (KIP-43, KIP-152), and gives the time after which the broker wants that done
+    /// again (KIP-368), if it does.
+    pub(crate) async fn authenticate(
+        &self,
+        connection: &Connection,
+        deadline: Instant,
+    ) -> Result<Option<Duration>, ConnectionError> {
+        let patience = deadline.saturating_duration_since(Instant::now());
+        let mechanism = self.mechanism();
+        let mut exchange = Exchange { connection, patience, secrets: Vec::new() };
+        exchange.handshake(mechanism).await?;
+        match self {
+            Sasl::Plain(Credentials { username, password }) => {
+                exchange.secrets.push(password);
+                // RFC 4616, section 2: `message = [authzid] UTF8NUL authcid UTF8NUL passwd`.
+                let message = format!("\0{username}\0{}", password.expose());
+                Ok(exchange.send(message).await?.lifetime)
+            }
+            Sasl::Scram(hash, Credentials { username, password }) => {
+                exchange.secrets.push(password);
+                exchange.scram(scram::Client::new(*hash, username, password.clone())).await
+            }
+            Sasl::OAuthBearer(tokens, extensions) => {
+                let token = tokens.get(deadline).await.map_err(|TokenFault { what, retriable }| {
+                    ConnectionError::Token { address: connection.address(), what, retriable }
+                })?;
+                exchange.secrets.push(&token);
+                let answer = exchange.bearer(&token, extensions).await;
+                if let Err(ConnectionError::Authentication { .. }) = answer {
+                    tokens.forget(&token);
+                }
+                answer
+            }
+        }
+    }
+}
+
+impl Tokens {
+    async fn get(&self, deadline: Instant) -> Result<Secret, TokenFault> {
+        match self {
+            Tokens::File(path) => oauthbearer::read_token(path.clone()).await,
+            Tokens::Oidc(oidc) => oidc.token(deadline).await,
+        }
+    }
+
+    /// A broker has refused this token.
+    fn forget(&self, token: &Secret) {
+        if let Tokens::Oidc(oidc) = self {
+            oidc.forget(token);
+        }
+    }
+}
+
+impl Exchange<'_> {
+    async fn handshake(&self, mechanism: &'static str) -> Result<(), ConnectionError> {
+        let answer = self.connection.ask(&SaslHandshakeRequest { mechanism }, self.patience).await?;
+        match answer.error.map(|error| error.0.code()) {
+            None => Ok(()),
+            Some(UNSUPPORTED_SASL_MECHANISM) => {
+                let enabled = foreign(&answer.mechanisms.join(", "), &[]);
+                Err(self.failed(format!("`{mechanism}` is not enabled: the broker takes {enabled}")))
+            }
+            Some(ILLEGAL_SASL_STATE) => Err(self.failed(
+                "the listener takes no SASL: expected `security.protocol` plaintext or ssl".to_owned(),
+            )),
+            Some(code) => {
+                Err(self.failed(format!("the broker refused the SASL handshake with error {code}")))
+            }
+        }
+    }
+
+    async fn scram(
+        &self,
+        client: Result<scram::Client, String>,
+    ) -> Result<Option<Duration>, ConnectionError> {
+        let failed = |what: String| self.failed(what);
+        let client = client.map_err(failed)?;
+        let challenge = self.send(client.first()).await?;
+        // Thousands of hashes: too long for a thread that serves others.
+        let proved = tokio::task::spawn_blocking(move || client.prove(&challenge.bytes)).await;
+        let proof = proved.unwrap_or_else(|stopped| Err(stopped.to_string())).map_err(failed)?;
+        let answer = self.send(proof.message.clone()).await?;
+        proof.verify(&answer.bytes).map_err(failed)?;
+        Ok(answer.lifetime)
+    }
+
+    async fn bearer(
+        &self,
+        token: &Secret,
+        extensions: &[Extension],
+    ) -> Result<Option<Duration>, ConnectionError> {
+        let answer = self.send(oauthbearer::initial(token, extensions)).await?;
+        if answer.bytes.is_empty() {
+            return Ok(answer.lifetime);
+        }
+        let status = foreign(&oauthbearer::status(&answer.bytes), &self.secrets);
+        // RFC 7628, section 3.2.3: "The client MUST then send either an additional client response consisting of a single
+        // %x01 … or a SASL cancellation token".
+        let refusal = match self.send("\x01".to_owned()).await {
+            Err(ConnectionError::Authentication { what, .. }) => what,
+            Err(other) => other.to_string(),
+            Ok(_) => "the broker refused the token".to_owned(),
+        };
+        Err(self.failed(format!("{refusal} (status {status})")))
+    }
+
+    /// Sends one message of the mechanism.
+    async fn send(&self, message: String) -> Result<SaslAuthenticateAnswer, ConnectionError> {
+        let request = SaslAuthenticateRequest { message: message.into() };
+        let answer = self.connection.ask(&request, self.patience).await?;
+        match answer.error {
+            None => Ok(answer),
+            Some(error) => Err(self.failed(format!("{error}: {}", foreign(&answer.message, &self.secrets)))),
+        }
+    }
+
+    fn failed(&self, what: String) -> ConnectionError {
+        ConnectionError::Authentication { address: self.connection.address(), what }
+    }
+}
+
+/// Kafka's error codes.
+const UNSUPPORTED_SASL_MECHANISM: i16 = 33;
+const ILLEGAL_SASL_STATE: i16 = 34;

@@ -1,0 +1,222 @@
+//! Against an endpoint of a few lines: how often it is asked, and what is made of its answers.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use super::*;
+
+/// Answers the request number n with what `answer` says to n, until it is dropped.
+struct Endpoint {
+    url: String,
+    asked: Arc<Asked>,
+    accepting: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Asked {
+    times: AtomicUsize,
+    last: Lock<String>,
+}
+
+impl Endpoint {
+    async fn start(answer: impl Fn(usize) -> (u16, String) + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}/token?tenant=url-secret", listener.local_addr().expect("an address"));
+        let asked = Arc::new(Asked::default());
+        let seen = Arc::clone(&asked);
+        let accepting = tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.expect("a connection");
+                let mut request = Vec::new();
+                while !complete(&request) && stream.read_buf(&mut request).await.expect("a request") > 0 {}
+                let number = seen.times.fetch_add(1, Ordering::SeqCst);
+                *seen.last.lock() = String::from_utf8(request).expect("text");
+                let (status, body) = answer(number);
+                let head = format!("HTTP/1.1 {status} x\r\ncontent-length: {}\r\n\r\n", body.len());
+                // A client that has read enough may be gone.
+                let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
+            }
+        });
+        Self { url, asked, accepting }
+    }
+
+    fn source(&self, scope: Option<&str>) -> Arc<Oidc> {
+        let credentials = ClientCredentials {
+            id: "me".to_owned(),
+            secret: Secret::new("client-secret"),
+            scope: scope.map(str::to_owned),
+        };
+        Arc::new(Oidc::new(self.url.parse().expect("a URL"), None, credentials))
+    }
+
+    fn times(&self) -> usize {
+        self.asked.times.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+fn complete(request: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(request);
+    let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
+    let len = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap_or("0");
+    body.len() >= len.parse().expect("a length")
+}
+
+fn granted(token: &str, seconds: u64) -> (u16, String) {
+    (200, format!(r#"{{"access_token":"{token}","token_type":"Bearer","expires_in":{seconds}}}"#))
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(5)
+}
+
+#[track_caller]
+fn check(token: Result<Secret, TokenFault>, want: &str) {
+    assert_eq!(token.map(|token| token.expose().to_owned()).expect("a token"), want);
+}
+
+#[tokio::test]
+async fn the_request_is_the_one_that_librdkafka_makes() {
+    let endpoint = Endpoint::start(|_| granted("t", 60)).await;
+    check(endpoint.source(Some("api://kafka/.default b&c")).token(soon()).await, "t");
+    let request = endpoint.asked.last.lock().clone();
+    let (head, body) = request.split_once("\r\n\r\n").expect("a body");
+    assert!(head.starts_with("POST /token?tenant=url-secret HTTP/1.1\r\n"), "{head}");
+    // `me:client-secret`.
+    assert!(head.contains("authorization: Basic bWU6Y2xpZW50LXNlY3JldA=="), "{head}");
+    assert!(head.contains("content-type: application/x-www-form-urlencoded"), "{head}");
+    assert_eq!(body, "grant_type=client_credentials&scope=api://kafka/.default+b%26c");
+    check(endpoint.source(None).token(soon()).await, "t");
+    assert!(endpoint.asked.last.lock().ends_with("\r\n\r\ngrant_type=client_credentials"));
+}
+
+#[tokio::test]
+async fn many_who_need_a_token_make_one_request() {
+    let endpoint = Endpoint::start(|number| granted(&format!("t{number}"), 60)).await;
+    let source = endpoint.source(None);
+    let (a, b, c) = tokio::join!(source.token(soon()), source.token(soon()), source.token(soon()));
+    for token in [a, b, c, source.token(soon()).await] {
+        check(token, "t0");
+    }
+    assert_eq!(endpoint.times(), 1);
+    source.forget(&Secret::new("another"));
+    check(source.token(soon()).await, "t0");
+    source.forget(&Secret::new("t0"));
+    check(source.token(soon()).await, "t1");
+}
+
+#[tokio::test]
+async fn those_who_wait_for_one_request_share_its_failure() {
+    let endpoint = Endpoint::start(|_| (503, String::new())).await;
+    let source = endpoint.source(None);
+    let (a, b) = tokio::join!(source.token(soon()), source.token(soon()));
+    assert!(a.is_err() && b.is_err());
+    assert_eq!(endpoint.times(), 1);
+    assert!(source.token(soon()).await.is_err());
+    assert_eq!(endpoint.times(), 2);
+}
+
+#[tokio::test]
+async fn a_token_of_unknown_lifetime_is_used_once() {
+    let endpoint = Endpoint::start(|number| (200, format!(r#"{{"access_token":"t{number}"}}"#))).await;
+    let source = endpoint.source(None);
+    check(source.token(soon()).await, "t0");
+    check(source.token(soon()).await, "t1");
+}
+
+/// What is waited for is the endpoint's count: the clock stands still meanwhile.
+async fn asked(endpoint: &Endpoint, times: usize, source: &Oidc) {
+    while endpoint.times() < times || source.asking.try_lock().is_err() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_renewed_before_it_expires_and_used_meanwhile() {
+    let endpoint = Endpoint::start(|number| match number {
+        1 => (500, String::new()),
+        _ => granted(&format!("t{number}"), 100),
+    })
+    .await;
+    let source = endpoint.source(None);
+    check(source.token(soon()).await, "t0");
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(79)).await;
+    check(source.token(soon()).await, "t0");
+    assert_eq!(endpoint.times(), 1);
+
+    tokio::time::advance(Duration::from_secs(2)).await;
+    tokio::time::resume();
+    check(source.token(soon()).await, "t0");
+    asked(&endpoint, 2, &source).await;
+    // That failed: the old one is still valid, and the endpoint is left alone for a while.
+    check(source.token(soon()).await, "t0");
+    assert_eq!(endpoint.times(), 2);
+
+    tokio::time::pause();
+    tokio::time::advance(RENEWAL + Duration::from_secs(1)).await;
+    tokio::time::resume();
+    check(source.token(soon()).await, "t0");
+    asked(&endpoint, 3, &source).await;
+    check(source.token(soon()).await, "t2");
+}
+
+/// The fault that an answer makes: its text after the endpoint's name, and whether it may pass.
+async fn fault(status: u16, body: &str) -> (String, bool) {
+    let body = body.to_owned();
+    let endpoint = Endpoint::start(move |_| (status, body.clone())).await;
+    let TokenFault { what, retriable } = endpoint.source(None).token(soon()).await.expect_err("a fault");
+    let name = format!("the token endpoint {} ", endpoint.url.split('?').next().expect("a URL"));
+    (what.strip_prefix(&name).expect("the endpoint's name").to_owned(), retriable)
+}
+
+#[tokio::test]
+async fn an_answer_without_a_token_is_a_fault_that_quotes_nothing_but_the_code() {
+    let refusal = r#"{"error":"invalid_client","error_description":"client-secret is wrong"}"#;
+    assert_eq!(
+        fault(401, refusal).await,
+        ("answered with HTTP status 401 (invalid_client)".to_owned(), false)
+    );
+    let odd = r#"{"error":"client-secret"}"#;
+    assert_eq!(fault(400, odd).await, ("answered with HTTP status 400".to_owned(), false));
+    assert_eq!(fault(503, "busy").await, ("answered with HTTP status 503".to_owned(), true));
+    assert_eq!(fault(429, "{}").await, ("answered with HTTP status 429".to_owned(), true));
+    assert_eq!(fault(302, "").await, ("answered with HTTP status 302".to_owned(), false));
+    let unusable = ("gave no usable token: expected JSON with an `access_token`".to_owned(), false);
+    let long = format!(r#"{{"access_token":"{}"}}"#, "t".repeat(MAX_ANSWER));
+    for body in ["", "{}", "[]", r#"{"access_token":1}"#, r#"{"access_token":"a b"}"#, &long] {
+        assert_eq!(fault(200, body).await, unusable);
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_not_there_may_come_back() {
+    let endpoint = Endpoint::start(|_| granted("t", 60)).await;
+    let source = endpoint.source(None);
+    drop(endpoint);
+    while let Ok(token) = source.token(soon()).await {
+        source.forget(&token);
+    }
+    let fault = source.token(soon()).await.expect_err("nobody is there");
+    assert!(fault.retriable && fault.what.contains("cannot be reached"), "{fault:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_is_silent_is_given_up_in_time() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}/", listener.local_addr().expect("an address"));
+    let credentials =
+        ClientCredentials { id: "me".to_owned(), secret: Secret::new("client-secret"), scope: None };
+    let source = Arc::new(Oidc::new(url.parse().expect("a URL"), None, credentials));
+    let fault = source.token(soon()).await.expect_err("no answer");
+    assert!(fault.retriable && fault.what.ends_with("did not answer in time"), "{fault:?}");
+    assert!(!format!("{source:?}").contains("client-secret"));
+}

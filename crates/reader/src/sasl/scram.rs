@@ -1,0 +1,249 @@
+//! The client of SCRAM (RFC 5802, RFC 7677), without channel binding, as Kafka's brokers speak it.
+//!
+//! Kafka normalises neither names nor passwords, so nothing is normalised here: SASLprep would keep users out whose names
+//! it changes.
+
+use std::num::NonZeroU32;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use ring::rand::{SecureRandom, SystemRandom};
+use ring::{digest, hmac, pbkdf2};
+
+use crate::redact::Secret;
+
+/// The hash function of the mechanism.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hash {
+    Sha256,
+    Sha512,
+}
+
+/// A client that has not been challenged yet.
+pub(super) struct Client {
+    hash: Hash,
+    password: Secret,
+    /// `n=user,r=nonce`.
+    first_bare: String,
+    nonce: String,
+}
+
+/// The client's second message, and what the server's answer to it must be.
+pub(super) struct Proof {
+    pub(super) message: String,
+    server_key: hmac::Key,
+    exchanged: String,
+}
+
+impl Hash {
+    pub(super) fn mechanism(self) -> &'static str {
+        match self {
+            Hash::Sha256 => "SCRAM-SHA-256",
+            Hash::Sha512 => "SCRAM-SHA-512",
+        }
+    }
+
+    fn digest(self) -> &'static digest::Algorithm {
+        match self {
+            Hash::Sha256 => &digest::SHA256,
+            Hash::Sha512 => &digest::SHA512,
+        }
+    }
+
+    fn hmac(self) -> hmac::Algorithm {
+        match self {
+            Hash::Sha256 => hmac::HMAC_SHA256,
+            Hash::Sha512 => hmac::HMAC_SHA512,
+        }
+    }
+
+    fn pbkdf2(self) -> pbkdf2::Algorithm {
+        match self {
+            Hash::Sha256 => pbkdf2::PBKDF2_HMAC_SHA256,
+            Hash::Sha512 => pbkdf2::PBKDF2_HMAC_SHA512,
+        }
+    }
+}
+
+impl Client {
+    pub(super) fn new(hash: Hash, username: &str, password: Secret) -> Result<Self, String> {
+        let mut random = [0; NONCE];
+        SystemRandom::new().fill(&mut random).map_err(|_| "the system gave no random bytes".to_owned())?;
+        Ok(Self::with_nonce(hash, username, password, BASE64.encode(random)))
+    }
+
+    fn with_nonce(hash: Hash, username: &str, password: Secret, nonce: String) -> Self {
+        // RFC 5802, section 5.1: "The characters ',' or '=' in usernames are sent as '=2C' and '=3D' respectively."
+        let username = username.replace('=', "=3D").replace(',', "=2C");
+        Self { hash, password, first_bare: format!("n={username},r={nonce}"), nonce }
+    }
+
+    /// The client's first message.
+    pub(super) fn first(&self) -> String {
+        format!("{GS2_HEADER}{}", self.first_bare)
+    }
+
+    /// Answers the server's challenge. Takes up to a second: [`MAX_ITERATIONS`] hashes.
+    pub(super) fn prove(&self, challenge: &[u8]) -> Result<Proof, String> {
+        let challenge = std::str::from_utf8(challenge).map_err(|_| broken("a challenge that is not text"))?;
+        let Challenge { nonce, salt, iterations } = Challenge::parse(challenge)?;
+        // RFC 5802, section 5.1: "The client MUST verify that the initial part of the nonce used in subsequent messages
+        // is the same as the nonce it initially specified."
+        if nonce.strip_prefix(self.nonce.as_str()).is_none_or(str::is_empty) {
+            return Err(broken("a nonce that does not continue ours"));
+        }
+        let Self { hash, password, first_bare, .. } = self;
+        let mut salted = vec![0; hash.digest().output_len()];
+        pbkdf2::derive(hash.pbkdf2(), iterations, &salt, password.expose().as_bytes(), &mut salted);
+        let salted = hmac::Key::new(hash.hmac(), &salted);
+
+        let without_proof = format!("c={},r={nonce}", BASE64.encode(GS2_HEADER));
+        let exchanged = format!("{first_bare},{challenge},{without_proof}");
+        let client_key = hmac::sign(&salted, b"Client Key");
+        let stored_key = digest::digest(hash.digest(), client_key.as_ref());
+        let stored_key = hmac::Key::new(hash.hmac(), stored_key.as_ref());
+        let signature = hmac::sign(&stored_key, exchanged.as_bytes());
+        let proof: Vec<u8> = client_key
+            .as_ref()
+            .iter()
+            .zip(signature.as_ref())
+            .map(|(key, signature)| key ^ signature)
+            .collect();
+        let server_key = hmac::Key::new(hash.hmac(), hmac::sign(&salted, b"Server Key").as_ref());
+        let message = format!("{without_proof},p={}", BASE64.encode(proof));
+        Ok(Proof { message, server_key, exchanged })
+    }
+}
+
+impl Proof {
+    /// That the server knows the password too, by its last message; compared in constant time.
+    pub(super) fn verify(&self, last: &[u8]) -> Result<(), String> {
+        let last = std::str::from_utf8(last).map_err(|_| broken("a last message that is not text"))?;
+        let first = last.split(',').next().unwrap_or_default();
+        if first.starts_with("e=") {
+            return Err("the broker refused the user name or the password".to_owned());
+        }
+        let signature = first.strip_prefix("v=").and_then(|value| BASE64.decode(value).ok());
+        let signature = signature.ok_or_else(|| broken("no signature"))?;
+        hmac::verify(&self.server_key, self.exchanged.as_bytes(), &signature)
+            .map_err(|_| "the broker does not know the password: it is not the one that was meant".to_owned())
+    }
+}
+
+/// The server's first message.
+struct Challenge<'a> {
+    nonce: &'a str,
+    salt: Vec<u8>,
+    iterations: NonZeroU32,
+}
+
+impl<'a> Challenge<'a> {
+    fn parse(text: &'a str) -> Result<Self, String> {
+        let mut fields = text.split(',');
+        // What begins with `m=` is an extension that must be understood: it is refused for not being `r=`.
+        let mut field = |name: &str| {
+            fields
+                .next()
+                .and_then(|field| field.strip_prefix(name))
+                .ok_or_else(|| broken(&format!("a challenge without `{name}`")))
+        };
+        let nonce = field("r=")?;
+        let salt = BASE64.decode(field("s=")?).map_err(|_| broken("a salt that is not base64"))?;
+        let iterations = field("i=")?;
+        let count =
+            iterations.parse().ok().filter(|count| ITERATIONS.contains(count)).and_then(NonZeroU32::new);
+        let iterations = count.ok_or_else(|| {
+            let (min, max) = ITERATIONS.into_inner();
+            let got: String = iterations.chars().filter(char::is_ascii_digit).take(10).collect();
+            broken(&format!("{got} iterations, expected {min} to {max}"))
+        })?;
+        Ok(Self { nonce, salt, iterations })
+    }
+}
+
+fn broken(what: &str) -> String {
+    format!("the broker broke SCRAM: {what}")
+}
+
+/// No channel binding, and no identity but the user's own.
+const GS2_HEADER: &str = "n,,";
+
+/// Random bytes of a nonce.
+const NONCE: usize = 24;
+
+/// RFC 7677, section 4: "the hash iteration-count … SHOULD be at least 4096". Kafka's own limit is 16384; at this one a
+/// processor is busy for about a second.
+const ITERATIONS: std::ops::RangeInclusive<u32> = 4_096..=MAX_ITERATIONS;
+const MAX_ITERATIONS: u32 = 1_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SERVER_FIRST: &str =
+        "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
+
+    fn client() -> Client {
+        Client::with_nonce(Hash::Sha256, "user", Secret::new("pencil"), "rOprNGfwEbeRWgbNEkqO".to_owned())
+    }
+
+    #[track_caller]
+    fn refused(challenge: &str, want: &str) {
+        let refusal = client().prove(challenge.as_bytes()).err();
+        assert_eq!(refusal, Some(format!("the broker broke SCRAM: {want}")));
+    }
+
+    #[test]
+    fn the_example_of_rfc_7677_is_spoken_to_its_end() {
+        assert_eq!(client().first(), "n,,n=user,r=rOprNGfwEbeRWgbNEkqO");
+        let proof = client().prove(SERVER_FIRST.as_bytes()).expect("a proof");
+        assert_eq!(
+            proof.message,
+            "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="
+        );
+        assert_eq!(proof.verify(b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="), Ok(()));
+    }
+
+    #[test]
+    fn a_server_that_does_not_know_the_password_is_not_trusted() {
+        let proof = client().prove(SERVER_FIRST.as_bytes()).expect("a proof");
+        for last in ["v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G5=", "v=AAAA", "v=", "v=!", "", "x"] {
+            assert!(proof.verify(last.as_bytes()).is_err(), "{last}");
+        }
+        assert_eq!(
+            proof.verify(b"e=invalid-proof"),
+            Err("the broker refused the user name or the password".to_owned())
+        );
+        assert!(proof.verify(b"\xff").is_err());
+    }
+
+    #[test]
+    fn no_beginning_of_a_challenge_is_taken_for_the_whole() {
+        for cut in 0..SERVER_FIRST.len() {
+            assert!(client().prove(&SERVER_FIRST.as_bytes()[..cut]).is_err(), "cut at byte {cut}");
+        }
+    }
+
+    #[test]
+    fn a_challenge_that_would_weaken_or_stall_is_refused() {
+        refused("r=other,s=W22Z,i=4096", "a nonce that does not continue ours");
+        refused("r=rOprNGfwEbeRWgbNEkqO,s=W22Z,i=4096", "a nonce that does not continue ours");
+        refused("r=rOprNGfwEbeRWgbNEkqOx,s=W22Z,i=4095", "4095 iterations, expected 4096 to 1000000");
+        refused("r=rOprNGfwEbeRWgbNEkqOx,s=W22Z,i=1000001", "1000001 iterations, expected 4096 to 1000000");
+        refused("r=rOprNGfwEbeRWgbNEkqOx,s=W22Z,i=-1", "1 iterations, expected 4096 to 1000000");
+        refused("r=rOprNGfwEbeRWgbNEkqOx,s=!,i=4096", "a salt that is not base64");
+        refused("m=x,r=rOprNGfwEbeRWgbNEkqOx,s=W22Z,i=4096", "a challenge without `r=`");
+    }
+
+    #[test]
+    fn a_name_that_holds_the_separators_is_escaped() {
+        let client = Client::with_nonce(Hash::Sha512, "a=b,c", Secret::new("p"), "n".to_owned());
+        assert_eq!(client.first(), "n,,n=a=3Db=2Cc,r=n");
+    }
+
+    #[test]
+    fn every_nonce_is_another_one() {
+        let client = || Client::new(Hash::Sha512, "u", Secret::new("p")).expect("a client");
+        assert_ne!(client().nonce, client().nonce);
+    }
+}

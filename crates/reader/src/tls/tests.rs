@@ -1,0 +1,310 @@
+//! What a person is told when TLS fails, against a small server.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType, IsCa,
+    KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
+};
+use rustls::pki_types::CertificateDer;
+use rustls::server::{ServerConfig, WebPkiClientVerifier};
+use rustls::{RootCertStore, SupportedProtocolVersion};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+
+use super::*;
+use crate::ConnectionError;
+use crate::address::Address;
+use crate::config::Config;
+use crate::dial::dial;
+use crate::link::Limits;
+
+/// A certificate authority of its own.
+struct Ca(CertifiedIssuer<'static, KeyPair>);
+
+impl Ca {
+    fn new(name: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        Self(CertifiedIssuer::self_signed(params, key()).expect("a CA"))
+    }
+
+    fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    fn roots(&self) -> Arc<RootCertStore> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.0.der().clone()).expect("a CA");
+        Arc::new(roots)
+    }
+
+    fn issue(&self, change: impl FnOnce(&mut CertificateParams)) -> (CertificateDer<'static>, KeyPair) {
+        let mut params = CertificateParams::new(NAMES.map(str::to_owned)).expect("names");
+        params.serial_number = Some(SerialNumber::from(7));
+        change(&mut params);
+        let key = key();
+        (params.signed_by(&key, &self.0).expect("a certificate").der().clone(), key)
+    }
+
+    fn revoking(&self, serial: u64, until: i32) -> String {
+        let revoked = RevokedCertParams {
+            serial_number: SerialNumber::from(serial),
+            revocation_time: date_time_ymd(2020, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let params = CertificateRevocationListParams {
+            this_update: date_time_ymd(2020, 1, 1),
+            next_update: date_time_ymd(until, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: vec![revoked],
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        params.signed_by(&self.0).expect("a list").pem().expect("PEM")
+    }
+}
+
+fn key() -> KeyPair {
+    KeyPair::generate().expect("a key")
+}
+
+/// Listens until it is dropped, and ends each connection after one byte.
+struct Server {
+    address: SocketAddr,
+    accepting: JoinHandle<()>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+impl Server {
+    async fn start<F>(serve: impl Fn(TcpStream) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let accepting = tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.expect("a connection");
+                serve(stream).await;
+            }
+        });
+        Self { address, accepting }
+    }
+
+    async fn tls(
+        (certificate, key): (CertificateDer<'static>, KeyPair),
+        clients: Option<&Ca>,
+        version: &'static SupportedProtocolVersion,
+    ) -> Self {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&[version])
+            .expect("a version");
+        let config = match clients {
+            None => config.with_no_client_auth(),
+            Some(ca) => config.with_client_cert_verifier(
+                WebPkiClientVerifier::builder_with_provider(ca.roots(), provider)
+                    .build()
+                    .expect("a verifier"),
+            ),
+        };
+        let key = rustls::pki_types::PrivateKeyDer::Pkcs8(key.serialize_der().into());
+        let config = config.with_single_cert(vec![certificate], key).expect("a certificate and its key");
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        Self::start(move |stream| {
+            let acceptor = acceptor.clone();
+            async move {
+                if let Ok(mut stream) = acceptor.accept(stream).await {
+                    let _ = stream.read_u8().await;
+                    let _ = stream.write_all(b"x").await;
+                }
+            }
+        })
+        .await
+    }
+}
+
+fn config(protocol: &str, properties: &[(&str, &str)]) -> Config {
+    let base = [("bootstrap.servers", "a:1"), ("security.protocol", protocol)];
+    let all = base.iter().chain(properties);
+    let all: BTreeMap<String, String> = all.map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    Config::from_properties(&all).expect("a configuration")
+}
+
+async fn connect(server: &Server, config: &Config) -> ConnectionError {
+    let address = Address { host: server.address.ip().to_string(), port: server.address.port() };
+    let limits = Limits { in_flight: 1, max_response: 1 << 20, max_idle: None };
+    dial(&address, config, limits).await.err().expect("no broker is there")
+}
+
+/// That connecting fails as a fault of TLS which needs a person, and says `want`.
+async fn check(server: &Server, config: &Config, want: &str) {
+    match connect(server, config).await {
+        ConnectionError::Tls { what, retriable: false, .. } => {
+            assert!(what.contains(want), "{what}, expected: {want}")
+        }
+        other => panic!("{other:?}, expected: {want}"),
+    }
+}
+
+/// That a stream is secured: what fails is only that no broker answers on it.
+async fn check_secured(server: &Server, config: &Config) {
+    let error = connect(server, config).await;
+    assert!(matches!(error, ConnectionError::Lost { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_certificate_is_taken_from_whom_it_should_be_and_its_faults_are_told() {
+    let (ours, other) = (Ca::new("ours"), Ca::new("other"));
+    let trusting = |ca: &Ca| config("ssl", &[("ssl.ca.pem", &ca.pem())]);
+
+    let server = Server::tls(ours.issue(|_| {}), None, &rustls::version::TLS13).await;
+    check_secured(&server, &trusting(&ours)).await;
+    check(&server, &trusting(&other), "not signed by a trusted CA, see `ssl.ca.location`").await;
+    check(&server, &trusting(&Ca::new("ours")), "not signed by a trusted CA").await;
+    let unverified = [("ssl.ca.pem", &*other.pem()), ("enable.ssl.certificate.verification", "false")];
+    check_secured(&server, &config("ssl", &unverified)).await;
+
+    let expired = ours.issue(|params| params.not_after = date_time_ymd(2020, 1, 1));
+    let server = Server::tls(expired, None, &rustls::version::TLS12).await;
+    check(&server, &trusting(&ours), "its certificate expired ").await;
+
+    let early = ours.issue(|params| params.not_before = date_time_ymd(3000, 1, 1));
+    let server = Server::tls(early, None, &rustls::version::TLS13).await;
+    check(&server, &trusting(&ours), "its certificate is not valid before ").await;
+
+    let elsewhere = ours.issue(|params| {
+        params.subject_alt_names =
+            CertificateParams::new(["kafka.example".to_owned()]).expect("a name").subject_alt_names;
+    });
+    let server = Server::tls(elsewhere, None, &rustls::version::TLS13).await;
+    check(&server, &trusting(&ours), "its certificate is for kafka.example, not for 127.0.0.1").await;
+    let unnamed = |ca: &Ca| {
+        config("ssl", &[("ssl.ca.pem", &ca.pem()), ("ssl.endpoint.identification.algorithm", "none")])
+    };
+    check_secured(&server, &unnamed(&ours)).await;
+    check(&server, &unnamed(&other), "not signed by a trusted CA").await;
+}
+
+#[tokio::test]
+async fn a_client_certificate_is_shown_and_missed_where_one_is_demanded() {
+    let (ours, clients) = (Ca::new("ours"), Ca::new("other"));
+    let ca = ours.pem();
+    let (certificate, key) = clients.issue(|_| {});
+    let (stranger, strange_key) = ours.issue(|_| {});
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let server = Server::tls(ours.issue(|_| {}), Some(&clients), version).await;
+        let with = |certificate: &CertificateDer<'_>, key: &KeyPair| {
+            let certificate = pem(certificate);
+            let key = key.serialize_pem();
+            config(
+                "ssl",
+                &[("ssl.ca.pem", &ca), ("ssl.certificate.pem", &certificate), ("ssl.key.pem", &key)],
+            )
+        };
+        check(&server, &config("ssl", &[("ssl.ca.pem", &ca)]), "demands a client certificate").await;
+        check(&server, &with(&stranger, &strange_key), "refused the client certificate").await;
+        check_secured(&server, &with(&certificate, &key)).await;
+    }
+}
+
+fn pem(certificate: &CertificateDer<'_>) -> String {
+    use base64::Engine;
+    let body = base64::engine::general_purpose::STANDARD.encode(certificate);
+    format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n")
+}
+
+#[tokio::test]
+async fn a_revoked_certificate_is_refused_and_so_is_one_that_no_list_in_force_covers() {
+    let (ours, other) = (Ca::new("ours"), Ca::new("other"));
+    let server = Server::tls(ours.issue(|_| {}), None, &rustls::version::TLS13).await;
+    let directory = std::env::temp_dir().join(format!("sluicegate-reader-{}-crl", std::process::id()));
+    std::fs::create_dir_all(&directory).expect("a directory");
+    let path = directory.join("crl.pem").display().to_string();
+    for (list, want) in [
+        (ours.revoking(7, 3000), Some("has been revoked")),
+        (ours.revoking(8, 3000), None),
+        (ours.revoking(8, 2021), Some("has expired, see `ssl.crl.location`")),
+        (other.revoking(8, 3000), Some("no list says whether")),
+    ] {
+        std::fs::write(&path, list).expect("a file");
+        let config = config("ssl", &[("ssl.ca.pem", &ours.pem()), ("ssl.crl.location", &path)]);
+        match want {
+            Some(want) => check(&server, &config, want).await,
+            None => check_secured(&server, &config).await,
+        }
+    }
+    std::fs::remove_dir_all(&directory).expect("a directory");
+}
+
+#[tokio::test]
+async fn what_does_not_speak_tls_is_told_from_what_does() {
+    let ca = Ca::new("ours");
+    let secured = config("ssl", &[("ssl.ca.pem", &ca.pem())]);
+    // As Kafka takes a ClientHello for a frame that is too long.
+    let closing = Server::start(|mut stream| async move {
+        let _ = stream.read_u8().await;
+    })
+    .await;
+    check(&closing, &secured, "closed the connection during the TLS handshake: expected a TLS listener")
+        .await;
+    let other = Server::start(|mut stream| async move {
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    })
+    .await;
+    check(&other, &secured, "answered with something other than TLS").await;
+
+    let server = Server::start(|mut stream| async move {
+        let _ = stream.read_u8().await;
+        let _ = stream.write_all(&[21, 3, 3, 0, 2, 2, 80]).await;
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    })
+    .await;
+    check(
+        &server,
+        &config("plaintext", &[]),
+        "answered with a TLS alert: expected `security.protocol` ssl or sasl_ssl",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_listener_that_has_spoken_tls_before_may_close_because_it_stops() {
+    let ca = Ca::new("ours");
+    let config = config("ssl", &[("ssl.ca.pem", &ca.pem())]);
+    let server = Server::tls(ca.issue(|_| {}), None, &rustls::version::TLS13).await;
+    check_secured(&server, &config).await;
+    let closing = Server::start(|mut stream| async move {
+        let _ = stream.read_u8().await;
+    })
+    .await;
+    assert!(connect(&closing, &config).await.retriable());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_that_never_answers_is_given_up_in_time() {
+    let ca = Ca::new("ours");
+    let silent = Server::start(|stream| async move {
+        let _open = stream;
+        std::future::pending().await
+    })
+    .await;
+    let error = connect(&silent, &config("ssl", &[("ssl.ca.pem", &ca.pem())])).await;
+    assert!(matches!(error, ConnectionError::Silent { .. }), "{error:?}");
+}
+
+const NAMES: [&str; 2] = ["localhost", "127.0.0.1"];
