@@ -20,7 +20,7 @@ pub(crate) fn check_name(name: &str) -> Result<(), String> {
         return Err((*reason).to_owned());
     }
     if is_property(name) {
-        return Ok(());
+        return if name.ends_with("_cb") { Err(FOR_PROGRAMS.to_owned()) } else { Ok(()) };
     }
     let unknown = "is no property of librdkafka";
     if let Some((parent, _)) = name.rsplit_once('.').filter(|(parent, _)| is_property(parent)) {
@@ -85,13 +85,18 @@ fn slips(head: &str, tail: &str) -> Vec<String> {
     slips
 }
 
-/// Properties that librdkafka would take, and why none is set.
-const REFUSED: [(&str, &str); 4] = [
+/// Properties that no configuration can set, or that it must not, and why.
+const REFUSED: [(&str, &str); 8] = [
+    ("default_topic_conf", FOR_PROGRAMS),
+    ("interceptors", FOR_PROGRAMS),
+    ("msg_order_cmp", FOR_PROGRAMS),
+    ("opaque", FOR_PROGRAMS),
     ("plugin.library.paths", "would load code into the bridge: leave it out"),
     ("test.mock.broker.rtt", FOR_TESTS),
     ("test.mock.num.brokers", FOR_TESTS),
     ("ut_handle_ProduceResponse", FOR_TESTS),
 ];
+const FOR_PROGRAMS: &str = "is code of a program that uses librdkafka: leave it out";
 const FOR_TESTS: &str = "is for librdkafka's own tests: leave it out";
 /// What the names of properties are made of.
 const CHARACTERS: &str = "._abcdefghijklmnopqrstuvwxyz";
@@ -183,12 +188,6 @@ mod tests {
                 "0",
                 "Configuration property \"batch.size\" value 0 is outside allowed range 1..2147483647",
             ),
-            (
-                "rebalance_cb",
-                "x",
-                "Property \"rebalance_cb\" must be set through dedicated .._set_..() function",
-            ),
-            ("opaque", "x", "Property \"opaque\" must be set through dedicated .._set_..() function"),
         ] {
             check(name, value, &format!("is refused by librdkafka: {reason}"));
         }
@@ -202,5 +201,8 @@ mod tests {
         check("plugin.library.paths", "libc.so.6", "would load code into the bridge: leave it out");
         check("ut_handle_ProduceResponse", "x", FOR_TESTS);
         check("test.mock.num.brokers", "3", FOR_TESTS);
+        for name in ["rebalance_cb", "oauthbearer_token_refresh_cb", "ssl.certificate.verify_cb", "opaque"] {
+            check(name, "x", FOR_PROGRAMS);
+        }
     }
 }
