@@ -8,7 +8,9 @@ mod metadata;
 mod sasl;
 mod versions;
 
+use std::num::NonZeroU128;
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use bytes::Bytes;
 use kafka_protocol::messages::{ApiKey, RequestHeader, TopicName};
@@ -17,7 +19,7 @@ use kafka_protocol::protocol::{Encodable, StrBytes};
 use crate::wire::{Wire, WireError};
 
 pub(crate) use fetch::{FetchAnswer, FetchRequest};
-pub(crate) use list_offsets::ListOffsetsRequest;
+pub(crate) use list_offsets::{ListOffsetsAnswer, ListOffsetsRequest};
 pub(crate) use metadata::{MetadataAnswer, MetadataRequest, PartitionAnswer, TopicAnswer};
 pub(crate) use sasl::{SaslAuthenticateAnswer, SaslAuthenticateRequest, SaslHandshakeRequest};
 pub(crate) use versions::{Versions, VersionsRequest};
@@ -31,6 +33,11 @@ pub(crate) trait Api {
     const FLEXIBLE: i16;
     type Body: Encodable;
     type Answer;
+
+    /// The highest version that this very request can be put in.
+    fn max_version(&self) -> i16 {
+        *Self::VERSIONS.end()
+    }
 
     fn body(&self, version: i16) -> Self::Body;
 
@@ -61,15 +68,23 @@ pub(crate) fn encode<A: Api>(
     Ok(frame)
 }
 
-/// The answer in a response whose correlation id has been taken off.
-pub(crate) fn decode<A: Api>(request: &A, version: i16, response: Bytes) -> Result<A::Answer, WireError> {
+/// The answer in a response whose correlation id has been taken off, and how long the broker wants to be left alone.
+pub(crate) fn decode<A: Api>(
+    request: &A,
+    version: i16,
+    response: Bytes,
+) -> Result<(A::Answer, Duration), WireError> {
     let mut wire = Wire::new(response, version >= A::FLEXIBLE);
     // KIP-511: "ApiVersionsResponse … will always use header version 0", so that any client can read it.
     if A::KEY != ApiKey::ApiVersions {
         wire.end()?;
     }
-    request.decode(&mut wire, version)
+    let answer = request.decode(&mut wire, version)?;
+    Ok((answer, wire.throttle_time()))
 }
+
+/// What tells a topic from another one that had its name before (KIP-516).
+pub(crate) type TopicId = NonZeroU128;
 
 /// A name that was checked, as `kafka-protocol` wants it.
 fn topic_name(name: &str) -> TopicName {

@@ -1,77 +1,184 @@
-//! Asks the leader of a partition, wherever it moves meanwhile.
+//! Asks the leader of a partition, wherever it moves meanwhile, or the replica that it names.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use kafka_protocol::error::ResponseError;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::api::TopicId;
 use crate::backoff::Backoff;
-use crate::broker::Broker;
+use crate::broker::{Broker, SUSPECT_WAIT};
 use crate::cluster::Cluster;
 use crate::error::ErrorCode;
 use crate::target::Target;
-use crate::view::refusal;
+use crate::view::{Leader, Replica, refusal};
 use crate::{ConnectionError, ReadError};
 
-/// Puts a question to the leader of `target`, again where the leader has changed or was lost, until `deadline`.
+/// Whom to ask, and what to tell it.
+pub(crate) struct Source {
+    pub(crate) broker: Arc<Broker>,
+    pub(crate) role: Role,
+    /// −1 where it is not known.
+    pub(crate) leader_epoch: i32,
+    pub(crate) topic_id: Option<TopicId>,
+    /// How long it may be silent, besides what it is asked to wait.
+    pub(crate) patience: Duration,
+}
+
+/// Who may answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whom {
+    Leader,
+    /// The leader, or the replica that it names as nearer (KIP-392).
+    Nearest,
+}
+
+/// As what a broker is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// As the leader, which may name a nearer replica.
+    Leader,
+    /// As the leader, which is to answer itself.
+    LeaderOnly,
+    /// As the replica that the leader has named.
+    Nearer,
+}
+
+/// What an answer means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Final,
+    Refused(ErrorCode),
+    /// The leader names a nearer replica, by its node id.
+    Elsewhere(i32),
+}
+
+/// Puts a question about `target`, again where the leader has changed, was lost, is missing or wants to be left alone,
+/// until `deadline`.
 ///
-/// `put` sends it, given the leader's epoch; `error` finds the broker's error in its answer.
-pub(crate) async fn ask_leader<T, F>(
+/// A failure of a nearer replica is none of the call: the leader is asked instead, and alone for the rest of the call, so
+/// that the two cannot send it back and forth.
+///
+/// `put` sends the question; `judge` says what its answer means.
+pub(crate) async fn ask<T, F>(
     cluster: &Cluster,
     target: Target<'_>,
+    whom: Whom,
     deadline: Instant,
-    put: impl Fn(Arc<Broker>, i32) -> F,
-    error: impl Fn(&T) -> Option<ErrorCode>,
+    put: impl Fn(Source) -> F,
+    judge: impl Fn(&T, Role) -> Verdict,
 ) -> Result<T, ReadError>
 where
     F: Future<Output = Result<T, ConnectionError>>,
 {
     let mut pauses = Backoff::new(FIRST_PAUSE, MAX_PAUSE);
+    let mut hops_left = if whom == Whom::Nearest { MAX_HOPS } else { 0 };
+    let mut patience = cluster.config().patience();
     let mut after = None;
-    let mut left = ATTEMPTS;
+    let mut last = None;
     loop {
-        let (failure, again) = match cluster.leader(target, after, deadline).await {
-            Ok((leader, broker)) => {
+        let failure = match cluster.leader(target, after, deadline).await {
+            Ok(leader) => {
+                let learned = leader.learned;
+                let source = source(cluster, leader, hops_left > 0, patience);
+                let (role, broker) = (source.role, Arc::clone(&source.broker));
                 let asked = Instant::now();
-                let answer = timeout_at(deadline, put(Arc::clone(&broker), leader.epoch)).await;
-                // Only what is learned later than this leader can lead to another one.
-                after = Some(leader.learned);
-                let broker = broker.address().to_string();
-                let silent =
-                    |_| Err(ConnectionError::Silent { address: broker.clone(), after: asked.elapsed() });
-                match answer.unwrap_or_else(silent) {
-                    Ok(answer) => match error(&answer) {
-                        None => return Ok(answer),
-                        // A leader that does not know the partition may only be ahead of the metadata, or behind.
-                        Some(code) => (refusal(code, target), code.0.is_retriable()),
+                let address = || broker.address().to_string();
+                let silent = |_| Err(ConnectionError::Silent { address: address(), after: asked.elapsed() });
+                let failure = match timeout_at(deadline, put(source)).await.unwrap_or_else(silent) {
+                    Ok(answer) => match judge(&answer, role) {
+                        Verdict::Final => return Ok(answer),
+                        Verdict::Refused(code) => refusal(named(code), target),
+                        Verdict::Elsewhere(node) => {
+                            cluster.prefer(target, node);
+                            hops_left = hops_left.saturating_sub(1);
+                            continue;
+                        }
                     },
                     Err(cause) => {
-                        let again = cause.retriable();
-                        (ReadError::Unanswered { broker, cause }, again)
+                        // Whoever was silent once may be for long: look for another leader more often.
+                        if matches!(cause, ConnectionError::Silent { .. }) {
+                            patience = patience.min(SUSPECT_WAIT);
+                        }
+                        ReadError::Unanswered { broker: address(), cause }
                     }
+                };
+                let throttled = throttled(&failure).is_some();
+                if role == Role::Nearer && !throttled {
+                    tracing::debug!(%target, %failure, "back to the leader");
+                    cluster.prefer_leader(target);
+                    hops_left = 0;
+                    continue;
                 }
+                if !throttled {
+                    // Only what is learned later than this leader can lead to another one.
+                    after = Some(learned);
+                }
+                failure
             }
-            // Every broker has been tried.
-            Err(failure) if failure.is_unavailable() => return Err(failure),
+            // There was no time left to look for another leader.
+            Err(failure) if failure.is_unavailable() && Instant::now() >= deadline => {
+                return Err(last.unwrap_or(failure));
+            }
             Err(failure) => {
-                after = Some(Instant::now());
-                let again = failure.retriable();
-                (failure, again)
+                if !failure.is_unavailable() {
+                    after = Some(Instant::now());
+                }
+                failure
             }
         };
-        left = left.saturating_sub(1);
-        let pause = pauses.next();
-        let in_time = Instant::now().checked_add(pause).is_some_and(|next| next < deadline);
-        if left == 0 || !in_time || !again {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let half = left.checked_div(2).unwrap_or_default();
+        // Half of what is left leaves the other half for a last try.
+        let pause = throttled(&failure).unwrap_or_else(|| pauses.next().min(half));
+        if left < FIRST_PAUSE || left <= pause || !is_worth_another_try(&failure) {
             return Err(failure);
         }
         tracing::debug!(%target, %failure, "asking again");
+        last = Some(failure);
         sleep(pause).await;
     }
 }
 
-/// Questions per call, the first one included.
-const ATTEMPTS: u32 = 4;
+fn source(cluster: &Cluster, leader: Leader, may_hop: bool, patience: Duration) -> Source {
+    let Leader { address, epoch, topic_id, replica, learned: _ } = leader;
+    let (role, address) = match replica {
+        Replica::Nearer(replica) if may_hop => (Role::Nearer, replica),
+        Replica::Leader if may_hop => (Role::Leader, address),
+        Replica::Nearer(_) | Replica::Leader | Replica::LeaderOnly => (Role::LeaderOnly, address),
+    };
+    Source { broker: cluster.broker(&address), role, leader_epoch: epoch, topic_id, patience }
+}
+
+/// A broker that does not know a partition which it leads, as the metadata says, is ahead of that or behind: only the
+/// metadata can tell that there is none.
+fn named(code: ErrorCode) -> ErrorCode {
+    match code.0 {
+        ResponseError::UnknownTopicOrPartition => ErrorCode(ResponseError::NotLeaderOrFollower),
+        _ => code,
+    }
+}
+
+/// How long the broker that failed wants to be left alone.
+fn throttled(failure: &ReadError) -> Option<Duration> {
+    match failure {
+        ReadError::Unreachable { cause: ConnectionError::Throttled { left, .. }, .. }
+        | ReadError::Unanswered { cause: ConnectionError::Throttled { left, .. }, .. } => Some(*left),
+        _ => None,
+    }
+}
+
+/// Where no broker can be reached, the caller is told soon.
+fn is_worth_another_try(failure: &ReadError) -> bool {
+    match failure {
+        ReadError::Unreachable { cause, .. } => cause.passes(),
+        _ => failure.retriable(),
+    }
+}
+
+/// How often a call goes where a leader sends it: there, and once more if the metadata changes meanwhile.
+const MAX_HOPS: u32 = 2;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 

@@ -1,4 +1,4 @@
-//! One broker: its connections, and how long it is left alone after it could not be reached.
+//! One broker: its connections, and how long it is left alone after it failed or asked for it.
 
 use std::error::Error;
 use std::io;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::OwnedMutexGuard;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::ConnectionError;
 use crate::address::Address;
@@ -17,6 +17,7 @@ use crate::connection::{Connection, Slot};
 use crate::dial::dial;
 use crate::link::Limits;
 use crate::lock::Lock;
+use crate::throttle::Throttle;
 
 /// A broker and two sets of connections to it, both opened on demand and kept.
 ///
@@ -28,6 +29,7 @@ pub(crate) struct Broker {
     quick: Pool,
     waiting: Pool,
     health: Lock<Health>,
+    throttle: Throttle,
 }
 
 struct Pool {
@@ -59,6 +61,7 @@ impl Broker {
             quick: pool(QUICK_CONNECTIONS, QUICK_IN_FLIGHT, config.max_idle),
             waiting: pool(WAITING_CONNECTIONS, 1, Some(waiting_idle)),
             health: Lock::new(health),
+            throttle: Throttle::new(),
             address,
             config,
         }
@@ -73,22 +76,90 @@ impl Broker {
         self.quick.open.lock().iter().any(Connection::is_usable)
     }
 
-    /// Succeeds where a connection stands or can be opened.
+    /// Whether it failed when it was last tried.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.health.lock().avoid.is_some()
+    }
+
+    /// Succeeds where a connection stands or can be opened, and where the broker has just asked to be left alone.
     pub(crate) async fn is_reachable(self: &Arc<Self>) -> Result<(), ConnectionError> {
+        if self.throttle.left().is_some() {
+            return Ok(());
+        }
         self.quick().await.map(drop)
     }
 
     /// Sends a request that the broker answers at once.
     ///
-    /// A connection that is lost meanwhile is replaced once: it may have been cut long before it was used.
+    /// Fails at once where the broker wants to be left alone. A connection that is lost meanwhile is replaced once: it may
+    /// have been cut long before it was used.
     pub(crate) async fn call<A: Api>(
         self: &Arc<Self>,
         request: &A,
         patience: Duration,
     ) -> Result<A::Answer, ConnectionError> {
-        match self.quick().await?.call(request, patience).await {
+        self.check_throttle()?;
+        let answered = match self.quick().await?.call(request, patience).await {
             Err(ConnectionError::Lost { .. }) => self.quick().await?.call(request, patience).await,
             answered => answered,
+        };
+        self.heed(answered)
+    }
+
+    /// Sends a fetch that waits at the broker. `None` where no connection is free for it, or that one was lost.
+    ///
+    /// Fails at once where the broker wants to be left alone.
+    pub(crate) async fn call_waiting<A: Api>(
+        self: &Arc<Self>,
+        request: &A,
+        patience: Duration,
+    ) -> Result<Option<A::Answer>, ConnectionError> {
+        self.check_throttle()?;
+        let Some(slot) = self.waiting().await? else { return Ok(None) };
+        match slot.call(request, patience).await {
+            // It may have been cut long before it was used.
+            Err(ConnectionError::Lost { .. }) => Ok(None),
+            answered => self.heed(answered).map(Some),
+        }
+    }
+
+    fn check_throttle(&self) -> Result<(), ConnectionError> {
+        match self.throttle.left() {
+            Some(left) => Err(ConnectionError::Throttled { address: self.address.to_string(), left }),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes from an answer, or from there being none, what it means for later requests.
+    fn heed<T>(&self, answered: Result<(T, Duration), ConnectionError>) -> Result<T, ConnectionError> {
+        match answered {
+            Ok((answer, throttle_time)) => {
+                self.throttle.note(throttle_time);
+                Ok(answer)
+            }
+            Err(ConnectionError::Throttled { address, left }) => {
+                self.throttle.note(left);
+                Err(ConnectionError::Throttled { address, left: self.throttle.left().unwrap_or_default() })
+            }
+            Err(failure @ ConnectionError::Silent { .. }) => {
+                // A throttled connection is not read from meanwhile.
+                self.check_throttle()?;
+                self.suspect(&failure);
+                Err(failure)
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// What took a request and did not answer it, such as a process that is stopped, would do so on every connection.
+    fn suspect(&self, failure: &ConnectionError) {
+        for pool in [&self.quick, &self.waiting] {
+            pool.open.lock().clear();
+        }
+        let mut health = self.health.lock();
+        // Of many that waited for it, the first one tells.
+        if health.check().is_ok() {
+            health.note(&self.address, Some(failure));
         }
     }
 
@@ -105,11 +176,14 @@ impl Broker {
                 connection
             }
             None => {
-                let turn = Arc::clone(&self.quick.opening).lock_owned().await;
-                match self.quick.least_loaded() {
-                    Some(connection) => connection,
-                    None => self.open(Kind::Quick, turn).await?.0,
-                }
+                self.in_time(async {
+                    let turn = Arc::clone(&self.quick.opening).lock_owned().await;
+                    match self.quick.least_loaded() {
+                        Some(connection) => Ok(connection),
+                        None => Ok(self.open(Kind::Quick, turn).await?.0),
+                    }
+                })
+                .await?
             }
         };
         connection.reserve().await
@@ -118,21 +192,37 @@ impl Broker {
     /// For a fetch that waits: a connection that nothing else is asked of meanwhile. `None` when all are taken.
     ///
     /// Fails and is dropped as [`Broker::quick`].
-    pub(crate) async fn waiting(self: &Arc<Self>) -> Result<Option<Slot>, ConnectionError> {
+    async fn waiting(self: &Arc<Self>) -> Result<Option<Slot>, ConnectionError> {
         if let Some(slot) = self.waiting.free() {
             return Ok(Some(slot));
         }
         if !self.waiting.has_room() {
             return Ok(None);
         }
-        let turn = Arc::clone(&self.waiting.opening).lock_owned().await;
-        if let Some(slot) = self.waiting.free() {
-            return Ok(Some(slot));
+        self.in_time(async {
+            let turn = Arc::clone(&self.waiting.opening).lock_owned().await;
+            if let Some(slot) = self.waiting.free() {
+                return Ok(Some(slot));
+            }
+            if !self.waiting.has_room() {
+                return Ok(None);
+            }
+            Ok(self.open(Kind::Waiting, turn).await?.1)
+        })
+        .await
+    }
+
+    /// Waits for a connection, but not long where the last one failed: whoever asks a leader has to learn meanwhile
+    /// whether there is another one.
+    async fn in_time<T>(
+        &self,
+        opened: impl Future<Output = Result<T, ConnectionError>>,
+    ) -> Result<T, ConnectionError> {
+        let failed = self.health.lock().avoid.as_ref().map(|(_, cause)| cause.clone());
+        match failed {
+            None => opened.await,
+            Some(cause) => timeout(SUSPECT_WAIT, opened).await.unwrap_or(Err(cause)),
         }
-        if !self.waiting.has_room() {
-            return Ok(None);
-        }
-        Ok(self.open(Kind::Waiting, turn).await?.1)
     }
 
     /// Opens one more quick connection for later, unless one is being opened already.
@@ -219,11 +309,14 @@ impl Health {
             return;
         };
         let error: &(dyn Error + 'static) = cause;
-        tracing::warn!(broker = %address, error, "failed to open a connection");
+        tracing::warn!(broker = %address, error, "broker failed");
         let until = Instant::now().checked_add(self.backoff.next());
         self.avoid = until.map(|until| (until, cause.clone()));
     }
 }
+
+/// How long a call waits for a broker that failed when it was last tried. A connection goes on being opened.
+pub(crate) const SUSPECT_WAIT: Duration = Duration::from_millis(500);
 
 /// Per broker. More do not make it faster, they only keep a large answer from delaying small ones.
 const QUICK_CONNECTIONS: usize = 4;

@@ -4,7 +4,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::address::Address;
 use crate::api::{MetadataAnswer, MetadataRequest};
@@ -29,8 +30,8 @@ pub(crate) struct Cluster {
 
 #[derive(Default)]
 struct LastQuestion {
-    /// When the next one may be put.
-    next: Option<Instant>,
+    /// When it was answered.
+    at: Option<Instant>,
     failure: Option<(Instant, ReadError)>,
 }
 
@@ -55,21 +56,30 @@ impl Cluster {
         target: Target<'_>,
         after: Option<Instant>,
         deadline: Instant,
-    ) -> Result<(Leader, Arc<Broker>), ReadError> {
+    ) -> Result<Leader, ReadError> {
         let since = Instant::now();
         let known = || {
             let freshness = Freshness { max_age: self.config.metadata_max_age, since, after };
             self.view.lock().leader(target, freshness, Instant::now())
         };
-        let leader = match known() {
-            Some(known) => known?,
+        match known() {
+            Some(known) => known,
             None => {
                 self.want(target.topic());
-                self.ask(Some(target.topic()), since, deadline, known).await?
+                let pace = if after.is_some() { RETRY_PACE } else { PACE };
+                self.ask(Some(target.topic()), since, pace, deadline, known).await
             }
-        };
-        let broker = self.broker(&leader.address);
-        Ok((leader, broker))
+        }
+    }
+
+    /// Notes that the leader sends its readers to another replica.
+    pub(crate) fn prefer(&self, target: Target<'_>, node: i32) {
+        self.view.lock().prefer(target, node, Instant::now());
+    }
+
+    /// Notes that the nearer replica could not answer.
+    pub(crate) fn prefer_leader(&self, target: Target<'_>) {
+        self.view.lock().prefer_leader(target, Instant::now());
     }
 
     /// The brokers as of at most `max_age` ago, at the addresses that they advertise; the connected ones first.
@@ -83,10 +93,10 @@ impl Cluster {
         let known = || self.view.lock().learned().filter(|learned| fresh(*learned)).map(|_| Ok(()));
         match known() {
             Some(known) => known?,
-            None => self.ask(None, since, deadline, known).await?,
+            None => self.ask(None, since, PACE, deadline, known).await?,
         }
         let nodes = self.view.lock().nodes();
-        Ok(self.connected_first(&nodes))
+        Ok(self.best_first(&nodes))
     }
 
     /// That none of the brokers could be asked; no `cause` where the time ran out before any broker gave one.
@@ -109,12 +119,14 @@ impl Cluster {
     /// Waits for the turn to ask, asks unless another caller's question has brought the answer meanwhile, and gives
     /// what `known` makes of it.
     ///
-    /// One question at a time, for many topics at once and not more often than [`PACE`] allows: callers who ask for
-    /// topics that do not exist cost the brokers no more than this.
+    /// One question at a time, for many topics at once and not more often than `pace` allows. So callers cost the cluster,
+    /// however many they are, 50 questions a second where they ask for new topics or such as do not exist ([`PACE`]), and
+    /// 10 where they look for leaders that are missing ([`RETRY_PACE`]).
     async fn ask<T>(
         &self,
         topic: Option<&str>,
         since: Instant,
+        pace: Duration,
         deadline: Instant,
         known: impl Fn() -> Option<Result<T, ReadError>>,
     ) -> Result<T, ReadError> {
@@ -126,13 +138,13 @@ impl Cluster {
             if let Some((_, failure)) = last.failure.as_ref().filter(|(at, _)| *at > since) {
                 return Err(failure.clone());
             }
-            if let Some(next) = last.next {
+            if let Some(next) = last.at.and_then(|at| at.checked_add(pace)) {
                 sleep_until(next).await;
             }
             let names = self.next_names(topic);
             let learned = Instant::now();
-            let answer = self.ask_any(names, deadline).await;
-            last.next = Instant::now().checked_add(PACE);
+            let answer = self.ask_any(names).await;
+            last.at = Some(Instant::now());
             match answer {
                 Ok(answer) => {
                     last.failure = None;
@@ -160,33 +172,35 @@ impl Cluster {
         names
     }
 
-    /// Asks one broker after the other until one answers, the connected ones first.
-    async fn ask_any(&self, topics: Vec<String>, deadline: Instant) -> Result<MetadataAnswer, ReadError> {
+    /// Asks one broker, another one besides whenever [`HEAD_START`] has passed without an answer or one has failed, and
+    /// gives the first answer: a broker that is down or silent delays it by no more than that.
+    async fn ask_any(&self, topics: Vec<String>) -> Result<MetadataAnswer, ReadError> {
         let mut candidates = self.view.lock().nodes();
         candidates.extend(self.config.bootstrap.iter().cloned());
-        let candidates = self.connected_first(&candidates);
-        let request = MetadataRequest { topics };
+        let mut candidates = self.best_first(&candidates).into_iter();
+        let request = Arc::new(MetadataRequest { topics });
+        let patience = self.config.patience();
 
-        let mut cause = None;
-        let mut left = u32::try_from(candidates.len()).unwrap_or(u32::MAX);
-        for broker in candidates {
-            // An equal share of the time for each, so that one that is silent does not use up that of the others.
-            let now = Instant::now();
-            let share = deadline.saturating_duration_since(now).checked_div(left).unwrap_or_default();
-            left = left.saturating_sub(1);
-            let until = now.checked_add(share).unwrap_or(deadline);
-            let asked = timeout_at(until, broker.call(&request, self.config.request_timeout));
-            let silent = || ConnectionError::Silent { address: broker.address().to_string(), after: share };
-            match asked.await.unwrap_or_else(|_| Err(silent())) {
-                Ok(answer) => return Ok(answer),
-                // One that needs a person says more than one that may pass.
-                Err(failure) if cause.as_ref().is_none_or(ConnectionError::retriable) => {
-                    cause = Some(failure)
+        let mut asked = JoinSet::new();
+        let mut cause: Option<ConnectionError> = None;
+        loop {
+            if asked.len() < MAX_ASKED
+                && let Some(broker) = candidates.next()
+            {
+                let request = Arc::clone(&request);
+                asked.spawn(async move { metadata(&broker, &request, patience).await });
+            }
+            match timeout(HEAD_START, asked.join_next()).await {
+                Ok(Some(Ok(Ok(answer)))) => return Ok(answer),
+                Ok(Some(Ok(Err(failure)))) => {
+                    if cause.as_ref().is_none_or(|cause| weight(cause) <= weight(&failure)) {
+                        cause = Some(failure);
+                    }
                 }
-                Err(_) => {}
+                Ok(None) => return Err(self.unreachable(cause)),
+                Ok(Some(Err(_))) | Err(_) => {}
             }
         }
-        Err(self.unreachable(cause))
     }
 
     fn learn(&self, answer: MetadataAnswer, learned: Instant) {
@@ -199,13 +213,14 @@ impl Cluster {
         self.brokers.lock().retain(|address, _| nodes.contains(address) || bootstrap.contains(address));
     }
 
-    fn connected_first(&self, addresses: &HashSet<Address>) -> Vec<Arc<Broker>> {
+    /// The connected ones first, those that failed when they were last tried last, in no order otherwise.
+    fn best_first(&self, addresses: &HashSet<Address>) -> Vec<Arc<Broker>> {
         let mut brokers: Vec<Arc<Broker>> = addresses.iter().map(|address| self.broker(address)).collect();
-        brokers.sort_by_key(|broker| !broker.is_connected());
+        brokers.sort_by_cached_key(|broker| (broker.has_failed(), !broker.is_connected()));
         brokers
     }
 
-    fn broker(&self, address: &Address) -> Arc<Broker> {
+    pub(crate) fn broker(&self, address: &Address) -> Arc<Broker> {
         let mut brokers = self.brokers.lock();
         let broker = brokers
             .entry(address.clone())
@@ -223,6 +238,29 @@ impl Cluster {
     }
 }
 
+/// Of the failures of several brokers, the heaviest is told: one that will pass for sure is worth another try, and one that
+/// needs a person says more than one that may pass.
+fn weight(failure: &ConnectionError) -> u8 {
+    match failure {
+        failure if failure.passes() => 2,
+        failure if !failure.retriable() => 1,
+        _ => 0,
+    }
+}
+
+/// A broker that has just started may know nothing yet: that is no news of the cluster.
+async fn metadata(
+    broker: &Arc<Broker>,
+    request: &MetadataRequest,
+    patience: Duration,
+) -> Result<MetadataAnswer, ConnectionError> {
+    let answer = broker.call(request, patience).await?;
+    if answer.brokers.is_empty() {
+        return Err(ConnectionError::Starting { address: broker.address().to_string() });
+    }
+    Ok(answer)
+}
+
 /// Topics that one question is about, besides that of its caller.
 const MAX_NAMES: usize = 500;
 
@@ -231,3 +269,12 @@ const MAX_WANTED: usize = 10_000;
 
 /// The time between a broker's answer about metadata and the next question.
 const PACE: Duration = Duration::from_millis(20);
+
+/// As [`PACE`], where what was answered is known to be wrong.
+const RETRY_PACE: Duration = Duration::from_millis(100);
+
+/// How long a broker is asked before another one is asked besides.
+const HEAD_START: Duration = Duration::from_millis(250);
+
+/// Brokers that are asked at the same time.
+const MAX_ASKED: usize = 16;

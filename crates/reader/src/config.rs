@@ -10,6 +10,8 @@ mod tls;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use kafka_protocol::protocol::StrBytes;
+
 use crate::address::{Address, Family};
 use properties::Properties;
 
@@ -20,10 +22,11 @@ pub(crate) use security::{Protocol, Security};
 ///
 /// | property | default | meaning |
 /// |---|---|---|
-/// | `bootstrap.servers` | required | `host:port,…`, tried in turn; `metadata.broker.list` is the same |
+/// | `bootstrap.servers` | required | `host:port,…`, asked a quarter of a second one after the other until one answers; `metadata.broker.list` is the same |
 /// | `client.id` | `sluicegate` | shown in the brokers' logs and quotas |
+/// | `client.rack` | none | where this reader is, in the words of the brokers' `broker.rack`: records are fetched from the replica that the leader finds nearest (KIP-392) |
 /// | `security.protocol` | `plaintext` | `plaintext`, `ssl`, `sasl_plaintext` or `sasl_ssl`; see below |
-/// | `socket.timeout.ms` | 5000 | the longest a call may take, connecting and retries included, besides the wait it asks for |
+/// | `socket.timeout.ms` | 5000 | the longest a call may take, connecting and retries included, besides the wait it asks for; a broker that is silent for half of it is given up, and the leader looked for anew |
 /// | `socket.connection.setup.timeout.ms` | 3000 | the longest one connection may take to stand |
 /// | `socket.keepalive.enable` | true | TCP keep-alive |
 /// | `socket.nagle.disable` | true | send small requests at once |
@@ -72,6 +75,7 @@ pub struct Config {
     /// Never empty.
     pub(crate) bootstrap: Vec<Address>,
     pub(crate) client_id: String,
+    pub(crate) rack: StrBytes,
     pub(crate) request_timeout: Duration,
     pub(crate) setup_timeout: Duration,
     pub(crate) keepalive: bool,
@@ -115,7 +119,8 @@ impl Config {
         read.refuse_connections();
         let config = Self {
             bootstrap: read.bootstrap(security.protocol),
-            client_id: read.client_id(),
+            client_id: read.name("client.id", "sluicegate"),
+            rack: StrBytes::from_string(read.name("client.rack", "")),
             request_timeout: read.millis("socket.timeout.ms", 10, 300_000, 5_000),
             setup_timeout: read.millis("socket.connection.setup.timeout.ms", 10, 300_000, 3_000),
             keepalive: read.boolean("socket.keepalive.enable", true),
@@ -138,6 +143,11 @@ impl Config {
             security,
         };
         if read.problems.is_empty() { Ok(config) } else { Err(read.problems) }
+    }
+
+    /// How long a broker may be silent that was asked for something that it has at hand.
+    pub(crate) fn patience(&self) -> Duration {
+        self.request_timeout.checked_div(2).unwrap_or_default()
     }
 }
 
@@ -203,12 +213,12 @@ impl Properties<'_> {
         addresses
     }
 
-    fn client_id(&mut self) -> String {
-        let id = self.take("client.id").unwrap_or("sluicegate");
-        if id.len() > MAX_CLIENT_ID {
-            self.problem("client.id", format!("has {} bytes: expected at most {MAX_CLIENT_ID}", id.len()));
+    fn name(&mut self, key: &str, default: &str) -> String {
+        let name = self.take(key).unwrap_or(default).to_owned();
+        if name.len() > MAX_NAME {
+            self.problem(key, format!("has {} bytes: expected at most {MAX_NAME}", name.len()));
         }
-        id.to_owned()
+        name
     }
 
     fn family(&mut self) -> Family {
@@ -225,7 +235,7 @@ impl Properties<'_> {
 }
 
 /// Far above what anyone uses, far below what a request can carry.
-const MAX_CLIENT_ID: usize = 255;
+const MAX_NAME: usize = 255;
 
 #[cfg(test)]
 mod tests {
@@ -271,10 +281,11 @@ mod tests {
 
     #[test]
     fn every_property_of_the_table_is_read() {
-        let long = "x".repeat(MAX_CLIENT_ID + 1);
+        let long = "x".repeat(MAX_NAME + 1);
         for (property, wrong) in [
             ("metadata.broker.list", "b:1"),
             ("client.id", &long),
+            ("client.rack", &long),
             ("security.protocol", "x"),
             ("socket.timeout.ms", "9"),
             ("socket.connection.setup.timeout.ms", "9"),

@@ -15,6 +15,7 @@ use crate::address::Address;
 use crate::api::{self, Api, Versions, VersionsRequest};
 use crate::backoff::jitter;
 use crate::link::{Limits, Link, Permit};
+use crate::wire::WireError;
 
 pub use error::ConnectionError;
 
@@ -60,7 +61,8 @@ impl Connection {
         let link = Link::spawn(stream, address, limits);
         let client_id = StrBytes::from_string(client_id.to_owned());
         let permit = link.reserve().await?;
-        let versions = call(&link, permit, &VersionsRequest, FIRST_VERSION, &client_id, patience).await?;
+        let (versions, _) =
+            exchange(&link, permit, &VersionsRequest, FIRST_VERSION, &client_id, patience).await?;
         if let Some(error) = versions.error {
             return Err(protocol(
                 link.address(),
@@ -113,12 +115,12 @@ impl Connection {
         request: &A,
         patience: Duration,
     ) -> Result<A::Answer, ConnectionError> {
-        self.clone().reserve().await?.call(request, patience).await
+        self.clone().reserve().await?.call(request, patience).await.map(|(answer, _)| answer)
     }
 }
 
 impl Slot {
-    /// Sends a request and waits for its answer.
+    /// Sends a request and waits for its answer, and for how long the broker wants to be left alone after it.
     ///
     /// A broker that has not answered after `patience` is given up. Dropping the call leaves a connection intact that
     /// others use as well: the answer is read and dropped. A connection for one request at a time is closed.
@@ -126,10 +128,10 @@ impl Slot {
         self,
         request: &A,
         patience: Duration,
-    ) -> Result<A::Answer, ConnectionError> {
+    ) -> Result<(A::Answer, Duration), ConnectionError> {
         let Inner { link, versions, client_id, served } = &*self.connection.inner;
-        let version = versions.pick::<A>().map_err(|what| protocol(link.address(), what))?;
-        match call(link, self.permit, request, version, client_id, patience).await {
+        let version = versions.pick(request).map_err(|what| protocol(link.address(), what))?;
+        match exchange(link, self.permit, request, version, client_id, patience).await {
             Err(ConnectionError::Lost { address, cause }) if !served.load(Ordering::Relaxed) => {
                 Err(ConnectionError::Lost { address, cause: Arc::new(unserved(&cause)) })
             }
@@ -155,19 +157,24 @@ fn used(lifetime: Duration) -> Duration {
     lifetime.checked_div(100).unwrap_or_default().saturating_mul(percent)
 }
 
-async fn call<A: Api>(
+async fn exchange<A: Api>(
     link: &Link,
     permit: Permit,
     request: &A,
     version: i16,
     client_id: &StrBytes,
     patience: Duration,
-) -> Result<A::Answer, ConnectionError> {
+) -> Result<(A::Answer, Duration), ConnectionError> {
     let id = link.next_id();
     let frame =
         api::encode(request, version, id, client_id).map_err(|what| protocol(link.address(), what))?;
     let response = link.exchange(permit, id, frame, patience).await?;
-    api::decode(request, version, response).map_err(|error| protocol(link.address(), error.to_string()))
+    api::decode(request, version, response).map_err(|error| match error {
+        WireError::Throttled(left) => {
+            ConnectionError::Throttled { address: link.address().to_string(), left }
+        }
+        error => protocol(link.address(), error.to_string()),
+    })
 }
 
 fn protocol(address: &Address, what: String) -> ConnectionError {

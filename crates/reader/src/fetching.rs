@@ -1,6 +1,5 @@
 //! One fetch, from the first question to the answer's bytes.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,8 +8,7 @@ use sluicegate_records::{Encoded, Limits};
 use tokio::time::{Instant, sleep};
 
 use crate::api::{FetchAnswer, FetchRequest};
-use crate::ask::ask_leader;
-use crate::broker::Broker;
+use crate::ask::{Role, Source, Verdict, Whom, ask};
 use crate::cluster::Cluster;
 use crate::encoders::Encoders;
 use crate::error::ErrorCode;
@@ -38,22 +36,30 @@ pub(crate) struct Fetching<'a> {
 impl Fetching<'_> {
     /// Reads on until there is a record to deliver, the log ends, or [`MAX_LOOK`] bytes held nothing.
     pub(crate) async fn run(self) -> Result<Fetched, ReadError> {
-        let mut offset = self.progress.get(self.target, self.asked, Instant::now());
-        let mut resumed = offset > self.asked;
+        let (mut offset, mut topic_id) = self.progress.get(self.target, self.asked, Instant::now());
+        let mut may_restart = true;
         let mut room = self.max_bytes.saturating_add(BATCH);
         let mut looked: usize = 0;
         let mut wait = if self.at_end { self.wait_left() } else { Duration::ZERO };
         loop {
+            let passed_over = offset > self.asked;
             let answer = match self.ask(offset, room, wait).await {
+                Ok(answer) if passed_over && answer.topic_id != topic_id => {
+                    // Another topic has that name: what was passed over was not of this one.
+                    topic_id = answer.topic_id;
+                    (offset, wait) = (self.restart(), Duration::ZERO);
+                    continue;
+                }
                 Ok(answer) => answer,
-                Err(error) if resumed && is_out_of_range(&error) => {
-                    // The log has become shorter since an earlier call found nothing up to here.
-                    self.progress.forget(self.target, self.asked);
-                    (offset, resumed, wait) = (self.asked, false, Duration::ZERO);
+                Err(error) if passed_over && may_restart && is_out_of_range(&error) => {
+                    // The log has become shorter since nothing was found up to here.
+                    may_restart = false;
+                    (offset, wait) = (self.restart(), Duration::ZERO);
                     continue;
                 }
                 Err(error) => return Err(self.locate(offset, error)),
             };
+            topic_id = answer.topic_id;
             let mut messages = Vec::new();
             let encoded = self.encode(&answer.records, offset, &mut messages)?;
             if encoded.count > 0 {
@@ -69,7 +75,7 @@ impl Fetching<'_> {
                 offset = encoded.next_offset;
                 looked = looked.saturating_add(answer.records.len());
                 if looked >= MAX_LOOK {
-                    self.progress.note(self.target, self.asked, offset, Instant::now());
+                    self.progress.note(self.target, self.asked, (offset, topic_id), Instant::now());
                     return Ok(nothing(offset));
                 }
             } else if let Some(needs) = encoded.truncated {
@@ -89,31 +95,37 @@ impl Fetching<'_> {
     async fn ask(&self, offset: i64, room: usize, wait: Duration) -> Result<FetchAnswer, ReadError> {
         let config = self.cluster.config();
         let max_bytes = room.min(config.max_response_bytes.saturating_sub(ENVELOPE));
-        let request = |leader_epoch, wait: Duration| FetchRequest {
+        let request = |source: &Source, wait: Duration| FetchRequest {
             topic: self.target.topic(),
+            topic_id: source.topic_id,
             partition: self.target.partition(),
-            leader_epoch,
+            leader_epoch: source.leader_epoch,
             offset,
             max_bytes: i32::try_from(max_bytes).unwrap_or(i32::MAX),
             max_wait: i32::try_from(wait.as_millis()).unwrap_or(i32::MAX),
+            rack: (source.role != Role::LeaderOnly).then(|| config.rack.clone()),
         };
-        let put = |broker: Arc<Broker>, epoch| async move {
+        let put = |source: Source| async move {
+            let broker = &source.broker;
             if !wait.is_zero() {
                 let wait = self.wait_left();
-                if let Some(slot) = broker.waiting().await? {
-                    let patience = config.request_timeout.saturating_add(wait);
-                    match slot.call(&request(epoch, wait), patience).await {
-                        // It may have been cut long before it was used.
-                        Err(ConnectionError::Lost { .. }) => {}
-                        answered => return answered,
-                    }
+                let patience = source.patience.saturating_add(wait);
+                if let Some(answer) = broker.call_waiting(&request(&source, wait), patience).await? {
+                    return Ok(answer);
                 }
                 // It cannot wait at the broker: look again a little later instead.
                 sleep(wait.min(POLL)).await;
             }
-            broker.call(&request(epoch, Duration::ZERO), config.request_timeout).await
+            broker.call(&request(&source, Duration::ZERO), source.patience).await
         };
-        ask_leader(self.cluster, self.target, self.deadline, put, |answer| answer.error).await
+        let judge = |answer: &FetchAnswer, role| judge(answer, role, offset);
+        ask(self.cluster, self.target, Whom::Nearest, self.deadline, put, judge).await
+    }
+
+    /// The offset that was asked for, to look at everything from there again.
+    fn restart(&self) -> i64 {
+        self.progress.forget(self.target, self.asked);
+        self.asked
     }
 
     fn wait_left(&self) -> Duration {
@@ -167,6 +179,18 @@ fn nothing(next_offset: i64) -> Fetched {
 
 fn undeliverable(code: ResponseError, detail: String) -> ReadError {
     ReadError::Log { code: ErrorCode(code), detail, cause: None }
+}
+
+fn judge(answer: &FetchAnswer, role: Role, offset: i64) -> Verdict {
+    match (answer.error, answer.nearer, role) {
+        (Some(code), _, _) => Verdict::Refused(code),
+        (None, Some(node), Role::Leader) if answer.records.is_empty() => Verdict::Elsewhere(node),
+        // What a reader has seen of the leader is not yet here: this is no log end.
+        (None, _, Role::Nearer) if answer.high_watermark < offset && answer.records.is_empty() => {
+            Verdict::Refused(ErrorCode(ResponseError::OffsetNotAvailable))
+        }
+        (None, _, _) => Verdict::Final,
+    }
 }
 
 fn is_out_of_range(error: &ReadError) -> bool {

@@ -33,6 +33,7 @@ mod reader;
 mod redact;
 mod sasl;
 mod target;
+mod throttle;
 mod tls;
 mod view;
 mod wire;

@@ -18,7 +18,7 @@ use tokio::io::{
     AsyncBufRead, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, copy_buf, sink,
 };
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::lock::Lock;
 use crate::{ConnectionError, address::Address};
@@ -93,7 +93,8 @@ impl Link {
 
     /// Sends the frame of a request whose correlation id is `id`, and gives the response that follows that id.
     ///
-    /// A broker that has not answered after `patience` is given up, together with everything else asked of it here.
+    /// A broker that has not answered after `patience` is given up, together with everything else asked of it here, though
+    /// others would have waited longer.
     pub(crate) async fn exchange(
         &self,
         permit: Permit,
@@ -168,14 +169,36 @@ struct Open {
     _permit: Permit,
 }
 
-/// The open requests, oldest first; at most [`Limits::in_flight`].
 #[derive(Default)]
 struct Waiting {
+    /// The open requests, oldest first; at most [`Limits::in_flight`].
     open: Lock<VecDeque<Open>>,
-    changed: Notify,
+    /// When the clock is looked at next; `None` while no request is open. Changed while `open` is locked.
+    next_look: Lock<Option<Instant>>,
+    /// A request came that is due before the next look.
+    sooner: Notify,
 }
 
 impl Waiting {
+    fn extend(&self, requests: impl Iterator<Item = Open>) {
+        let mut open = self.open.lock();
+        let next_look = *self.next_look.lock();
+        for request in requests {
+            if next_look.is_none_or(|at| request.due < at) {
+                self.sooner.notify_one();
+            }
+            open.push_back(request);
+        }
+    }
+
+    /// When the first of the open requests is due, and how long it was to be waited for.
+    fn look(&self) -> Option<(Instant, Duration)> {
+        let open = self.open.lock();
+        let first = open.iter().map(|open| (open.due, open.patience)).min();
+        *self.next_look.lock() = first.map(|(due, _)| due);
+        first
+    }
+
     /// The oldest request, which `id` must be the answer to. Otherwise it stays in its place, to be told the cause.
     fn take(&self, id: i32) -> Result<Open, String> {
         let mut open = self.open.lock();
@@ -219,14 +242,10 @@ async fn write(
     let mut batch = Vec::with_capacity(shared.limits.in_flight);
     let mut buffer = Vec::new();
     while queue.recv_many(&mut batch, shared.limits.in_flight).await > 0 {
-        {
-            let mut open = waiting.open.lock();
-            for request in batch.drain(..) {
-                buffer.extend_from_slice(&request.frame);
-                open.push_back(request.open);
-            }
-        }
-        waiting.changed.notify_one();
+        waiting.extend(batch.drain(..).map(|request| {
+            buffer.extend_from_slice(&request.frame);
+            request.open
+        }));
         if let Err(error) = output.write_all(&buffer).await {
             return shared.lost(error);
         }
@@ -311,18 +330,17 @@ fn is_tls_alert(announced: i32) -> bool {
     matches!(announced.to_be_bytes(), [21, 3, 0..=4, 0])
 }
 
-/// Waits for the oldest request to be overdue, or for nothing to be asked for too long.
+/// Waits for a request to be overdue, or for nothing to be asked for too long.
 async fn watch(waiting: &Waiting, shared: &Shared) -> ConnectionError {
     loop {
-        let oldest = waiting.open.lock().front().map(|open| (open.due, open.patience));
-        match (oldest, shared.limits.max_idle) {
+        match (waiting.look(), shared.limits.max_idle) {
             (Some((due, after)), _) if due <= Instant::now() => {
                 return ConnectionError::Silent { address: shared.address.to_string(), after };
             }
-            (Some((due, _)), _) => sleep_until(due).await,
-            (None, None) => waiting.changed.notified().await,
+            (Some((due, _)), _) => drop(timeout_at(due, waiting.sooner.notified()).await),
+            (None, None) => waiting.sooner.notified().await,
             (None, Some(max_idle)) => {
-                let idle = timeout(max_idle, waiting.changed.notified()).await.is_err();
+                let idle = timeout(max_idle, waiting.sooner.notified()).await.is_err();
                 if idle && waiting.open.lock().is_empty() {
                     return shared
                         .lost(io::Error::new(io::ErrorKind::NotConnected, "closed because it was idle"));

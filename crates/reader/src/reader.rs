@@ -8,16 +8,15 @@ use bytes::Bytes;
 use kafka_protocol::error::ResponseError;
 use tokio::time::{Instant, timeout_at};
 
-use crate::api::ListOffsetsRequest;
-use crate::ask::ask_leader;
-use crate::broker::Broker;
+use crate::api::{ListOffsetsAnswer, ListOffsetsRequest};
+use crate::ask::{Role, Source, Verdict, Whom, ask};
 use crate::cluster::Cluster;
 use crate::encoders::Encoders;
 use crate::error::ErrorCode;
 use crate::fetching::Fetching;
 use crate::progress::Progress;
 use crate::target::Target;
-use crate::{Config, ReadError};
+use crate::{Config, ConnectionError, ReadError};
 
 /// Reads from one cluster. Clones share connections and metadata; dropping the last one closes them.
 ///
@@ -88,13 +87,15 @@ impl Reader {
             return Err(ReadError::Request { code: ErrorCode(ResponseError::InvalidRequest), detail });
         }
         let cluster = &self.inner.cluster;
-        let patience = cluster.config().request_timeout;
-        let put = |broker: Arc<Broker>, leader_epoch| async move {
-            let (topic, partition) = (target.topic(), target.partition());
-            broker.call(&ListOffsetsRequest { topic, partition, leader_epoch, timestamp }, patience).await
+        let deadline = in_future(cluster.config().request_timeout);
+        let put = |leader: Source| async move {
+            let (topic, partition, leader_epoch) = (target.topic(), target.partition(), leader.leader_epoch);
+            let request = ListOffsetsRequest { topic, partition, leader_epoch, timestamp };
+            leader.broker.call(&request, leader.patience).await
         };
-        let answer = ask_leader(cluster, target, in_future(patience), put, |answer| answer.error).await?;
-        Ok(answer.offset)
+        let judge =
+            |answer: &ListOffsetsAnswer, _: Role| answer.error.map_or(Verdict::Final, Verdict::Refused);
+        Ok(ask(cluster, target, Whom::Leader, deadline, put, judge).await?.offset)
     }
 
     /// Reads records from an offset on, in order, none skipped.
@@ -137,8 +138,13 @@ impl Reader {
     pub async fn ready(&self) -> Result<(), ReadError> {
         let cluster = &self.inner.cluster;
         let deadline = in_future(cluster.config().request_timeout);
+        let brokers = match cluster.brokers(READY_AGE, deadline).await {
+            // Who says that it is used up has answered.
+            Err(ReadError::Unreachable { cause: ConnectionError::Throttled { .. }, .. }) => return Ok(()),
+            brokers => brokers?,
+        };
         let mut failure = None;
-        for broker in cluster.brokers(READY_AGE, deadline).await? {
+        for broker in brokers {
             match timeout_at(deadline, broker.is_reachable()).await {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(cause)) => failure = Some(cause),

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::ReadError;
 use crate::address::Address;
-use crate::api::{MetadataAnswer, PartitionAnswer, TopicAnswer};
+use crate::api::{MetadataAnswer, PartitionAnswer, TopicAnswer, TopicId};
 use crate::error::ErrorCode;
 use crate::target::Target;
 
@@ -24,19 +24,46 @@ pub(crate) struct View {
     refused: HashMap<String, (Instant, ErrorCode)>,
 }
 
-/// Who leads a partition.
+/// Who leads a partition, and who else may be asked for its records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Leader {
     pub(crate) address: Address,
     pub(crate) epoch: i32,
+    pub(crate) topic_id: Option<TopicId>,
+    pub(crate) replica: Replica,
     /// When it was asked for.
     pub(crate) learned: Instant,
+}
+
+/// Which replica to fetch from (KIP-392).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Replica {
+    /// The leader, which may name a nearer one.
+    Leader,
+    /// The leader, because a nearer one failed.
+    LeaderOnly,
+    /// The one that the leader has named.
+    Nearer(Address),
 }
 
 #[derive(Debug)]
 struct Topic {
     learned: Instant,
-    partitions: HashMap<i32, PartitionAnswer>,
+    id: Option<TopicId>,
+    partitions: HashMap<i32, Partition>,
+}
+
+#[derive(Debug)]
+struct Partition {
+    answer: PartitionAnswer,
+    /// Forgotten when the topic is asked for again, which is after `metadata.max.age.ms` at the latest.
+    nearer: Option<Nearer>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Nearer {
+    Node(i32),
+    FailedAt(Instant),
 }
 
 /// Which facts are good enough.
@@ -73,7 +100,7 @@ impl View {
         };
         if let Some(topic) = self.topics.get(target.topic()) {
             let refusal_age = freshness.max_age.min(REFUSAL_AGE);
-            return match self.leader_in(topic, target) {
+            return match self.leader_in(topic, target, now) {
                 Ok(leader) => fresh(topic.learned, freshness.max_age).then_some(Ok(leader)),
                 Err(code) => fresh(topic.learned, refusal_age).then(|| Err(refusal(code, target))),
             };
@@ -91,17 +118,48 @@ impl View {
         self.nodes.values().cloned().collect()
     }
 
-    fn leader_in(&self, topic: &Topic, target: Target<'_>) -> Result<Leader, ErrorCode> {
-        let Some(partition) = topic.partitions.get(&target.partition()) else {
+    /// Takes in that the leader has named a nearer replica.
+    pub(crate) fn prefer(&mut self, target: Target<'_>, node: i32, now: Instant) {
+        let known = self.nodes.contains_key(&node);
+        if let Some(partition) = self.partition_mut(target) {
+            let usable = known && node != partition.answer.leader;
+            partition.nearer = Some(if usable { Nearer::Node(node) } else { Nearer::FailedAt(now) });
+        }
+    }
+
+    /// Takes in that the nearer replica could not answer: the leader alone is asked for [`LEADER_ONLY`].
+    pub(crate) fn prefer_leader(&mut self, target: Target<'_>, now: Instant) {
+        if let Some(partition) = self.partition_mut(target) {
+            partition.nearer = Some(Nearer::FailedAt(now));
+        }
+    }
+
+    fn partition_mut(&mut self, target: Target<'_>) -> Option<&mut Partition> {
+        self.topics.get_mut(target.topic())?.partitions.get_mut(&target.partition())
+    }
+
+    fn leader_in(&self, topic: &Topic, target: Target<'_>, now: Instant) -> Result<Leader, ErrorCode> {
+        let Some(Partition { answer, nearer }) = topic.partitions.get(&target.partition()) else {
             return Err(ErrorCode(ResponseError::UnknownTopicOrPartition));
         };
         // An error of a partition can concern its followers only: a leader that is named is there.
-        match self.nodes.get(&partition.leader) {
-            Some(address) => {
-                Ok(Leader { address: address.clone(), epoch: partition.epoch, learned: topic.learned })
+        let Some(address) = self.nodes.get(&answer.leader) else {
+            return Err(answer.error.unwrap_or(ErrorCode(ResponseError::LeaderNotAvailable)));
+        };
+        let replica = match nearer {
+            Some(Nearer::Node(node)) => self.nodes.get(node).cloned().map(Replica::Nearer),
+            Some(Nearer::FailedAt(at)) if now.saturating_duration_since(*at) < LEADER_ONLY => {
+                Some(Replica::LeaderOnly)
             }
-            None => Err(partition.error.unwrap_or(ErrorCode(ResponseError::LeaderNotAvailable))),
-        }
+            _ => None,
+        };
+        Ok(Leader {
+            address: address.clone(),
+            epoch: answer.epoch,
+            topic_id: topic.id,
+            replica: replica.unwrap_or(Replica::Leader),
+            learned: topic.learned,
+        })
     }
 
     fn learn_topic(&mut self, topic: TopicAnswer, learned: Instant) {
@@ -124,8 +182,9 @@ impl View {
                 self.topics.remove(&oldest);
             }
         }
-        let partitions = topic.partitions.into_iter().map(|answer| (answer.partition, answer)).collect();
-        self.topics.insert(topic.name, Topic { learned, partitions });
+        let partition = |answer: PartitionAnswer| (answer.partition, Partition { answer, nearer: None });
+        let partitions = topic.partitions.into_iter().map(partition).collect();
+        self.topics.insert(topic.name, Topic { learned, id: topic.id, partitions });
     }
 }
 
@@ -140,6 +199,9 @@ pub(crate) fn refusal(code: ErrorCode, target: Target<'_>) -> ReadError {
 
 /// How long a refusal answers without the cluster being asked again.
 const REFUSAL_AGE: Duration = Duration::from_secs(1);
+
+/// How long a partition whose nearer replica failed is read from its leader before that is asked for another one.
+const LEADER_ONLY: Duration = Duration::from_secs(5);
 
 /// Topics whose leaders are known; the one that was asked for longest ago gives way.
 const MAX_TOPICS: usize = 10_000;

@@ -4,6 +4,9 @@
 //! announces. (`kafka-protocol`'s decoders reserve room for the announced number of elements, up to hundreds of
 //! gigabytes, before they look; a response from something that is no broker would end the process.)
 
+use std::num::NonZeroU128;
+use std::time::Duration;
+
 use bytes::{Buf, Bytes};
 
 /// The unread rest of a response.
@@ -11,6 +14,7 @@ pub(crate) struct Wire {
     rest: Bytes,
     /// Whether lengths are varints and structures end with tagged fields (KIP-482).
     flexible: bool,
+    throttle_time: Duration,
 }
 
 /// The bytes are not what the version of the response says.
@@ -28,11 +32,28 @@ pub(crate) enum WireError {
     Utf8,
     #[error("an answer without the partition that was asked for")]
     Partition,
+    #[error("an answer withheld for {} s, because a quota is used up", .0.as_secs_f64())]
+    Throttled(Duration),
 }
 
 impl Wire {
     pub(crate) fn new(rest: Bytes, flexible: bool) -> Self {
-        Self { rest, flexible }
+        Self { rest, flexible, throttle_time: Duration::ZERO }
+    }
+
+    /// Takes the time for which the broker wants to be left alone. Until KIP-219 (`honoured` is false) brokers let it
+    /// pass before they answered.
+    pub(crate) fn take_throttle_time(&mut self, honoured: bool) -> Result<(), WireError> {
+        let millis = u64::try_from(self.i32()?).unwrap_or(0);
+        if honoured {
+            self.throttle_time = Duration::from_millis(millis);
+        }
+        Ok(())
+    }
+
+    /// What [`take_throttle_time`](Self::take_throttle_time) has found.
+    pub(crate) fn throttle_time(&self) -> Duration {
+        self.throttle_time
     }
 
     pub(crate) fn i8(&mut self) -> Result<i8, WireError> {
@@ -49,6 +70,11 @@ impl Wire {
 
     pub(crate) fn i64(&mut self) -> Result<i64, WireError> {
         self.rest.try_get_i64().map_err(short)
+    }
+
+    /// A UUID, where that of all zeros stands for none.
+    pub(crate) fn uuid(&mut self) -> Result<Option<NonZeroU128>, WireError> {
+        self.rest.try_get_u128().map(NonZeroU128::new).map_err(short)
     }
 
     pub(crate) fn skip(&mut self, len: usize) -> Result<(), WireError> {

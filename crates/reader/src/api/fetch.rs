@@ -4,13 +4,16 @@ use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 use kafka_protocol::messages::{ApiKey, fetch_request};
+use kafka_protocol::protocol::StrBytes;
 
-use super::{Api, topic_name};
+use super::{Api, TopicId, topic_name};
 use crate::error::ErrorCode;
 use crate::wire::{Wire, WireError};
 
 pub(crate) struct FetchRequest<'a> {
     pub(crate) topic: &'a str,
+    /// Another topic of that name refuses, where the broker knows ids.
+    pub(crate) topic_id: Option<TopicId>,
     pub(crate) partition: i32,
     /// What is known of the leader, −1 where nothing is; another leader refuses.
     pub(crate) leader_epoch: i32,
@@ -19,34 +22,51 @@ pub(crate) struct FetchRequest<'a> {
     pub(crate) max_bytes: i32,
     /// Milliseconds to wait for a first byte.
     pub(crate) max_wait: i32,
+    /// Where the reader is, for the leader to name a nearer replica; `None` where it shall answer itself.
+    pub(crate) rack: Option<StrBytes>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct FetchAnswer {
     pub(crate) error: Option<ErrorCode>,
+    /// The topic that was asked for: that which answered, where the version has ids.
+    pub(crate) topic_id: Option<TopicId>,
     /// The log end as far as consumers may see it; −1 with some errors.
     pub(crate) high_watermark: i64,
+    /// Node id of a replica to fetch from (KIP-392); no records come with it.
+    pub(crate) nearer: Option<i32>,
     /// Whole batches, the last of which may be cut off.
     pub(crate) records: Bytes,
 }
 
 impl Api for FetchRequest<'_> {
     const KEY: ApiKey = ApiKey::Fetch;
-    /// From 4 on batches have magic 2; from 13 on topics have ids in place of names.
-    const VERSIONS: RangeInclusive<i16> = 4..=12;
+    /// From 4 on batches have magic 2, from 11 on the leader knows of replicas that are nearer, from 13 on topics have ids
+    /// in place of names. What is new in 14 to 18 are tagged fields, for followers or of no use here.
+    const VERSIONS: RangeInclusive<i16> = 4..=18;
     const FLEXIBLE: i16 = 12;
     type Body = fetch_request::FetchRequest;
     type Answer = FetchAnswer;
 
-    fn body(&self, _version: i16) -> fetch_request::FetchRequest {
+    fn max_version(&self) -> i16 {
+        match (&self.rack, self.topic_id) {
+            (Some(_), Some(_)) => *Self::VERSIONS.end(),
+            (Some(_), None) => NAMES,
+            (None, _) => LEADER_ONLY,
+        }
+    }
+
+    fn body(&self, version: i16) -> fetch_request::FetchRequest {
         let partition = fetch_request::FetchPartition::default()
             .with_partition(self.partition)
             .with_current_leader_epoch(self.leader_epoch)
             .with_fetch_offset(self.offset)
             .with_partition_max_bytes(self.max_bytes);
-        let topic = fetch_request::FetchTopic::default()
-            .with_topic(topic_name(self.topic))
-            .with_partitions(vec![partition]);
+        let mut topic = fetch_request::FetchTopic::default().with_partitions(vec![partition]);
+        match self.topic_id {
+            Some(id) if version > NAMES => topic = topic.with_topic_id(uuid::Uuid::from_u128(id.get())),
+            _ => topic = topic.with_topic(topic_name(self.topic)),
+        }
         // KIP-227: session 0 with epoch −1 is a full fetch outside of any session.
         fetch_request::FetchRequest::default()
             .with_replica_id((-1).into())
@@ -56,24 +76,34 @@ impl Api for FetchRequest<'_> {
             .with_session_id(0)
             .with_session_epoch(-1)
             .with_topics(vec![topic])
+            .with_rack_id(self.rack.clone().unwrap_or_default())
     }
 
     fn decode(&self, wire: &mut Wire, version: i16) -> Result<FetchAnswer, WireError> {
-        wire.i32()?; // throttle time
+        wire.take_throttle_time(version >= 8)?;
         if version >= 7 {
             let error = ErrorCode::of(wire.i16()?);
             wire.i32()?; // session
             if error.is_some() {
-                return Ok(FetchAnswer { error, high_watermark: -1, records: Bytes::new() });
+                let (topic_id, records) = (self.topic_id, Bytes::new());
+                return Ok(FetchAnswer { error, topic_id, high_watermark: -1, nearer: None, records });
             }
         }
+        let topics = wire.array(3)?;
+        // KIP-219: a fetch over its quota is answered at once, without the partition.
+        if topics == 0 && !wire.throttle_time().is_zero() {
+            return Err(WireError::Throttled(wire.throttle_time()));
+        }
         let mut found = None;
-        for _ in 0..wire.array(3)? {
-            let topic = wire.string()?;
+        for _ in 0..topics {
+            let ours = match version {
+                ..=NAMES => wire.string()? == self.topic,
+                _ => wire.uuid()? == self.topic_id,
+            };
             for _ in 0..wire.array(22)? {
                 let (partition, answer) = partition(wire, version)?;
-                if topic == self.topic && partition == self.partition {
-                    found = Some(answer);
+                if ours && partition == self.partition {
+                    found = Some(FetchAnswer { topic_id: self.topic_id, ..answer });
                 }
             }
             wire.end()?;
@@ -94,10 +124,14 @@ fn partition(wire: &mut Wire, version: i16) -> Result<(i32, FetchAnswer), WireEr
         wire.skip(16)?; // an aborted transaction
         wire.end()?;
     }
-    if version >= 11 {
-        wire.i32()?; // preferred read replica
-    }
+    let nearer = if version >= 11 { Some(wire.i32()?).filter(|node| *node >= 0) } else { None };
     let records = wire.bytes()?;
     wire.end()?;
-    Ok((partition, FetchAnswer { error, high_watermark, records }))
+    Ok((partition, FetchAnswer { error, topic_id: None, high_watermark, nearer, records }))
 }
+
+/// The last version in which topics have names.
+const NAMES: i16 = 12;
+
+/// The last version in which a leader cannot send its clients elsewhere.
+const LEADER_ONLY: i16 = 10;

@@ -46,7 +46,7 @@ impl Api for ListOffsetsRequest<'_> {
 
     fn decode(&self, wire: &mut Wire, version: i16) -> Result<ListOffsetsAnswer, WireError> {
         if version >= 2 {
-            wire.i32()?; // throttle time
+            wire.take_throttle_time(version >= 3)?;
         }
         let mut found = None;
         for _ in 0..wire.array(3)? {

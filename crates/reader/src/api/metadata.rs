@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use kafka_protocol::messages::{ApiKey, metadata_request};
 
-use super::{Api, topic_name};
+use super::{Api, TopicId, topic_name};
 use crate::error::ErrorCode;
 use crate::wire::{Wire, WireError};
 
@@ -24,6 +24,8 @@ pub(crate) struct MetadataAnswer {
 pub(crate) struct TopicAnswer {
     pub(crate) error: Option<ErrorCode>,
     pub(crate) name: String,
+    /// `None` from brokers before Kafka 2.8.
+    pub(crate) id: Option<TopicId>,
     pub(crate) partitions: Vec<PartitionAnswer>,
 }
 
@@ -58,7 +60,7 @@ impl Api for MetadataRequest {
 
     fn decode(&self, wire: &mut Wire, version: i16) -> Result<MetadataAnswer, WireError> {
         let mut answer = MetadataAnswer::default();
-        wire.i32()?; // throttle time
+        wire.take_throttle_time(version >= 6)?;
         for _ in 0..wire.array(9)? {
             let broker = (wire.i32()?, wire.string()?, wire.i32()?);
             wire.string()?; // rack
@@ -78,9 +80,7 @@ impl Api for MetadataRequest {
 fn topic(wire: &mut Wire, version: i16) -> Result<TopicAnswer, WireError> {
     let error = ErrorCode::of(wire.i16()?);
     let name = wire.string()?;
-    if version >= 10 {
-        wire.skip(16)?; // topic id
-    }
+    let id = if version >= 10 { wire.uuid()? } else { None };
     wire.i8()?; // internal
     let mut partitions = Vec::new();
     for _ in 0..wire.array(10)? {
@@ -90,7 +90,7 @@ fn topic(wire: &mut Wire, version: i16) -> Result<TopicAnswer, WireError> {
         wire.i32()?; // authorized operations
     }
     wire.end()?;
-    Ok(TopicAnswer { error, name, partitions })
+    Ok(TopicAnswer { error, name, id, partitions })
 }
 
 fn partition(wire: &mut Wire, version: i16) -> Result<PartitionAnswer, WireError> {

@@ -15,7 +15,6 @@ use kafka_protocol::messages::{self, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, HeaderVersion, decode_request_header_from_buffer};
 use proptest::prelude::*;
 
-use super::list_offsets::ListOffsetsAnswer;
 use super::*;
 use crate::error::ErrorCode;
 
@@ -40,6 +39,10 @@ fn sent<R: Encodable + HeaderVersion>(response: &R, version: i16) -> Bytes {
     bytes.split_off(4).freeze()
 }
 
+fn read<A: Api>(request: &A, version: i16, bytes: Bytes) -> Result<A::Answer, WireError> {
+    decode(request, version, bytes).map(|(answer, _)| answer)
+}
+
 /// In every version: what is read from the whole response, and that none of its beginnings is read as anything else.
 #[track_caller]
 fn check<A, R>(request: &A, response: impl Fn(i16) -> R, want: impl Fn(i16) -> A::Answer)
@@ -47,28 +50,32 @@ where
     A: Api<Answer: PartialEq + std::fmt::Debug>,
     R: Encodable + HeaderVersion,
 {
-    for version in A::VERSIONS {
+    for version in *A::VERSIONS.start()..=request.max_version() {
         let bytes = sent(&response(version), version);
-        assert_eq!(decode(request, version, bytes.clone()).as_ref(), Ok(&want(version)), "version {version}");
+        assert_eq!(read(request, version, bytes.clone()).as_ref(), Ok(&want(version)), "version {version}");
         for cut in 0..bytes.len() {
-            let read = decode(request, version, bytes.slice(..cut));
+            let read = read(request, version, bytes.slice(..cut));
             assert!(read.is_err() || read == Ok(want(version)), "version {version} cut at byte {cut}");
         }
     }
 }
 
-fn fetch_request() -> FetchRequest<'static> {
+pub(super) fn fetch_request() -> FetchRequest<'static> {
     FetchRequest {
         topic: "t",
+        topic_id: TopicId::new(ID),
         partition: 3,
         leader_epoch: 7,
         offset: 1 << 40,
         max_bytes: 5_000,
         max_wait: 250,
+        rack: Some(StrBytes::from_static_str("r")),
     }
 }
 
-fn list_offsets_request() -> ListOffsetsRequest<'static> {
+const ID: u128 = 0x0123_4567_89AB_CDEF_0011_2233_4455_6677;
+
+pub(super) fn list_offsets_request() -> ListOffsetsRequest<'static> {
     ListOffsetsRequest { topic: "t", partition: 3, leader_epoch: 7, timestamp: -2 }
 }
 
@@ -84,7 +91,10 @@ fn a_broker_reads_our_fetch() {
         assert_eq!((request.max_wait_ms, request.min_bytes, request.max_bytes), (250, 1, 5_000));
         assert_eq!((request.session_id, request.session_epoch), (0, -1));
         let topic = &request.topics[0];
-        assert_eq!((request.topics.len(), &topic.topic.0[..], topic.partitions.len()), (1, "t", 1));
+        let (name, id) = if version >= 13 { ("", ID) } else { ("t", 0) };
+        assert_eq!((&topic.topic.0[..], topic.topic_id.as_u128()), (name, id), "version {version}");
+        assert_eq!((request.topics.len(), topic.partitions.len()), (1, 1));
+        assert_eq!(&request.rack_id[..], if version >= 11 { "r" } else { "" });
         let partition = &topic.partitions[0];
         assert_eq!((partition.partition, partition.fetch_offset), (3, 1 << 40));
         assert_eq!(partition.partition_max_bytes, 5_000);
@@ -128,11 +138,11 @@ fn a_broker_reads_our_question_for_its_versions() {
 fn versions_are_read() {
     let fetch = ApiVersion::default().with_api_key(1).with_min_version(4).with_max_version(11);
     let response = ApiVersionsResponse::default().with_api_keys(vec![fetch]);
-    let versions = decode(&VersionsRequest, 0, sent(&response, 0)).expect("versions");
-    assert_eq!((versions.error, versions.pick::<FetchRequest>()), (None, Ok(11)));
-    assert!(versions.pick::<MetadataRequest>().is_err());
+    let versions = read(&VersionsRequest, 0, sent(&response, 0)).expect("versions");
+    assert_eq!((versions.error, versions.pick(&fetch_request())), (None, Ok(11)));
+    assert!(versions.pick(&metadata_request()).is_err());
     let refused = ApiVersionsResponse::default().with_error_code(35);
-    let versions = decode(&VersionsRequest, 0, sent(&refused, 0)).expect("versions");
+    let versions = read(&VersionsRequest, 0, sent(&refused, 0)).expect("versions");
     assert_eq!(versions.error, ErrorCode::of(35));
 }
 
@@ -148,6 +158,7 @@ fn metadata_is_read() {
             .with_offline_replicas(if version >= 5 { vec![1.into()] } else { Vec::new() });
         let topic = MetadataResponseTopic::default()
             .with_name(Some(topic_name("t")))
+            .with_topic_id(uuid::Uuid::from_u128(if version >= 10 { ID } else { 0 }))
             .with_partitions(vec![partition]);
         let absent = MetadataResponseTopic::default().with_name(Some(topic_name("u"))).with_error_code(3);
         let broker = MetadataResponseBroker::default()
@@ -163,11 +174,17 @@ fn metadata_is_read() {
     let want = |version| {
         let epoch = if version >= 7 { 9 } else { -1 };
         let partitions = vec![PartitionAnswer { error: None, partition: 4, leader: 2, epoch }];
+        let id = TopicId::new(ID).filter(|_| version >= 10);
         MetadataAnswer {
             brokers: vec![(2, "host".to_owned(), 9092)],
             topics: vec![
-                TopicAnswer { error: None, name: "t".to_owned(), partitions },
-                TopicAnswer { error: ErrorCode::of(3), name: "u".to_owned(), partitions: Vec::new() },
+                TopicAnswer { error: None, name: "t".to_owned(), id, partitions },
+                TopicAnswer {
+                    error: ErrorCode::of(3),
+                    name: "u".to_owned(),
+                    id: None,
+                    partitions: Vec::new(),
+                },
             ],
         }
     };
@@ -189,51 +206,115 @@ fn offsets_are_read() {
     check(&list_offsets_request(), response, |_| ListOffsetsAnswer { error: None, offset: 42 });
 }
 
-fn fetch_response(topic: &'static str, partition: i32) -> FetchResponse {
+fn fetch_response(version: i16, topic: &'static str, partition: i32) -> FetchResponse {
     let aborted = AbortedTransaction::default().with_producer_id(1.into()).with_first_offset(2);
     let data = PartitionData::default()
         .with_partition_index(partition)
         .with_high_watermark(100)
         .with_aborted_transactions(Some(vec![aborted]))
+        .with_preferred_read_replica(if version >= 11 { 5.into() } else { (-1).into() })
         .with_records(Some(Bytes::from_static(b"batches")));
-    let topic = FetchableTopicResponse::default().with_topic(topic_name(topic)).with_partitions(vec![data]);
+    let id = if topic == "t" { ID } else { ID + 1 };
+    let topic = FetchableTopicResponse::default()
+        .with_topic(topic_name(topic))
+        .with_topic_id(uuid::Uuid::from_u128(id))
+        .with_partitions(vec![data]);
     FetchResponse::default().with_responses(vec![topic])
+}
+
+fn fetched(version: i16, records: &'static [u8]) -> FetchAnswer {
+    FetchAnswer {
+        error: None,
+        topic_id: TopicId::new(ID),
+        high_watermark: 100,
+        nearer: (version >= 11).then_some(5),
+        records: Bytes::from_static(records),
+    }
 }
 
 #[test]
 fn fetched_records_are_read() {
-    let records = Bytes::from_static(b"batches");
-    let want = |_| FetchAnswer { error: None, high_watermark: 100, records: records.clone() };
-    check(&fetch_request(), |_| fetch_response("t", 3), want);
+    check(
+        &fetch_request(),
+        |version| fetch_response(version, "t", 3),
+        |version| fetched(version, b"batches"),
+    );
 }
 
 #[test]
 fn null_lists_are_empty() {
-    let response = |_| {
-        let mut response = fetch_response("t", 3);
+    let response = |version| {
+        let mut response = fetch_response(version, "t", 3);
         response.responses[0].partitions[0].aborted_transactions = None;
         response.responses[0].partitions[0].records = None;
         response
     };
-    let want = |_| FetchAnswer { error: None, high_watermark: 100, records: Bytes::new() };
-    check(&fetch_request(), response, want);
+    check(&fetch_request(), response, |version| fetched(version, b""));
 }
 
 #[test]
 fn an_error_of_the_whole_fetch_is_that_of_the_partition() {
     let bytes = sent(&FetchResponse::default().with_error_code(56), 12);
-    let answer = decode(&fetch_request(), 12, bytes).expect("an answer");
+    let answer = read(&fetch_request(), 12, bytes).expect("an answer");
     assert_eq!(answer.error, ErrorCode::of(56));
 }
 
 #[test]
 fn an_answer_about_something_else_is_refused() {
     for (topic, partition) in [("u", 3), ("t", 4)] {
-        let bytes = sent(&fetch_response(topic, partition), 12);
-        assert_eq!(decode(&fetch_request(), 12, bytes), Err(WireError::Partition));
+        for version in FetchRequest::VERSIONS {
+            let bytes = sent(&fetch_response(version, topic, partition), version);
+            assert_eq!(read(&fetch_request(), version, bytes), Err(WireError::Partition));
+        }
     }
     let bytes = sent(&ListOffsetsResponse::default(), 7);
-    assert_eq!(decode(&list_offsets_request(), 7, bytes), Err(WireError::Partition));
+    assert_eq!(read(&list_offsets_request(), 7, bytes), Err(WireError::Partition));
+}
+
+/// In every version: how long the broker wants to be left alone after `response`.
+#[track_caller]
+fn check_throttle<A: Api, R: Encodable + HeaderVersion>(request: &A, from: i16, response: impl Fn(i16) -> R) {
+    for version in A::VERSIONS {
+        let (_, throttle_time) =
+            decode(request, version, sent(&response(version), version)).expect("an answer");
+        let want = if version >= from { 1_500 } else { 0 };
+        assert_eq!(throttle_time, Duration::from_millis(want), "version {version}");
+    }
+}
+
+#[test]
+fn a_throttle_time_is_read_where_brokers_leave_it_to_clients() {
+    check_throttle(&fetch_request(), 8, |version| {
+        fetch_response(version, "t", 3).with_throttle_time_ms(1_500)
+    });
+    check_throttle(&metadata_request(), 6, |_| MetadataResponse::default().with_throttle_time_ms(1_500));
+    check_throttle(&list_offsets_request(), 3, |version| {
+        let partition = ListOffsetsPartitionResponse::default().with_partition_index(3);
+        let topic =
+            ListOffsetsTopicResponse::default().with_name(topic_name("t")).with_partitions(vec![partition]);
+        let throttle_time = if version >= 2 { 1_500 } else { 0 };
+        ListOffsetsResponse::default().with_throttle_time_ms(throttle_time).with_topics(vec![topic])
+    });
+}
+
+#[test]
+fn a_negative_throttle_time_is_none() {
+    let bytes = sent(&MetadataResponse::default().with_throttle_time_ms(-1), 12);
+    assert_eq!(decode(&metadata_request(), 12, bytes).expect("an answer").1, Duration::ZERO);
+}
+
+#[test]
+fn a_fetch_that_is_withheld_is_neither_an_answer_nor_broken() {
+    for version in FetchRequest::VERSIONS {
+        let bytes = sent(&FetchResponse::default().with_throttle_time_ms(700), version);
+        let want = match version {
+            ..8 => WireError::Partition,
+            _ => WireError::Throttled(Duration::from_millis(700)),
+        };
+        assert_eq!(read(&fetch_request(), version, bytes), Err(want), "version {version}");
+        let bytes = sent(&FetchResponse::default(), version);
+        assert_eq!(read(&fetch_request(), version, bytes), Err(WireError::Partition), "version {version}");
+    }
 }
 
 /// Whatever comes, it is read or refused.
@@ -263,7 +344,7 @@ proptest! {
         version in FetchRequest::VERSIONS,
         changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
     ) {
-        let mut bytes = sent(&fetch_response("t", 3), version).to_vec();
+        let mut bytes = sent(&fetch_response(version, "t", 3), version).to_vec();
         for (at, byte) in changes {
             let at = at.index(bytes.len());
             bytes[at] = byte;

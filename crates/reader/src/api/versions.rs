@@ -20,8 +20,8 @@ pub(crate) struct Versions {
 
 impl Versions {
     /// The version to use: the highest that both sides speak.
-    pub(crate) fn pick<A: Api>(&self) -> Result<i16, String> {
-        let (name, ours) = (A::KEY, A::VERSIONS);
+    pub(crate) fn pick<A: Api>(&self, request: &A) -> Result<i16, String> {
+        let (name, ours) = (A::KEY, *A::VERSIONS.start()..=request.max_version());
         let Some((_, theirs)) = self.speaks.iter().find(|(key, _)| *key == A::KEY as i16) else {
             return Err(format!("does not speak {name:?}"));
         };
@@ -58,28 +58,39 @@ impl Api for VersionsRequest {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{FetchRequest, ListOffsetsRequest};
+    use super::super::FetchRequest;
+    use super::super::tests::{fetch_request, list_offsets_request};
     use super::*;
 
+    fn pick(theirs: RangeInclusive<i16>, request: &FetchRequest<'_>) -> Result<i16, String> {
+        Versions { error: None, speaks: vec![(ApiKey::Fetch as i16, theirs)] }.pick(request)
+    }
+
     fn fetch(theirs: RangeInclusive<i16>) -> Result<i16, String> {
-        Versions { error: None, speaks: vec![(ApiKey::Fetch as i16, theirs)] }.pick::<FetchRequest>()
+        pick(theirs, &fetch_request())
     }
 
     #[test]
     fn the_highest_version_of_both_is_used() {
-        assert_eq!(fetch(4..=18), Ok(12));
+        assert_eq!(fetch(4..=17), Ok(17));
         assert_eq!(fetch(0..=11), Ok(11));
-        assert_eq!(fetch(12..=13), Ok(12));
+        assert_eq!(fetch(18..=25), Ok(18));
+    }
+
+    #[test]
+    fn a_request_may_be_limited_to_lower_versions() {
+        assert_eq!(pick(4..=18, &FetchRequest { topic_id: None, ..fetch_request() }), Ok(12));
+        assert_eq!(pick(4..=18, &FetchRequest { rack: None, ..fetch_request() }), Ok(10));
     }
 
     #[test]
     fn a_broker_too_old_or_too_new_is_refused_with_both_ranges() {
         assert_eq!(
-            fetch(13..=18),
-            Err("speaks Fetch in versions 13..=18, expected one of 4..=12".to_owned())
+            fetch(19..=20),
+            Err("speaks Fetch in versions 19..=20, expected one of 4..=18".to_owned())
         );
-        assert_eq!(fetch(0..=3), Err("speaks Fetch in versions 0..=3, expected one of 4..=12".to_owned()));
+        assert_eq!(fetch(0..=3), Err("speaks Fetch in versions 0..=3, expected one of 4..=18".to_owned()));
         let none = Versions { error: None, speaks: Vec::new() };
-        assert_eq!(none.pick::<ListOffsetsRequest>(), Err("does not speak ListOffsets".to_owned()));
+        assert_eq!(none.pick(&list_offsets_request()), Err("does not speak ListOffsets".to_owned()));
     }
 }

@@ -80,6 +80,20 @@ pub enum ConnectionError {
         /// `receive.message.max.bytes`.
         max: usize,
     },
+    /// The broker wants to be left alone: a client quota is used up (KIP-219).
+    #[error("{address} throttles this client for another {} s", left.as_secs_f64())]
+    Throttled {
+        /// `host:port`.
+        address: String,
+        /// How long no request is sent to it.
+        left: Duration,
+    },
+    /// The broker has just started and knows no broker of its cluster.
+    #[error("{address} knows no broker of its cluster yet")]
+    Starting {
+        /// `host:port`.
+        address: String,
+    },
     /// What came is no answer of a Kafka broker, or not one that can be used.
     #[error("{address} broke the protocol: {what}")]
     Protocol {
@@ -97,11 +111,18 @@ impl ConnectionError {
             ConnectionError::Resolve { .. }
             | ConnectionError::Connect { .. }
             | ConnectionError::Lost { .. }
-            | ConnectionError::Silent { .. } => true,
+            | ConnectionError::Silent { .. }
+            | ConnectionError::Throttled { .. }
+            | ConnectionError::Starting { .. } => true,
             ConnectionError::Tls { retriable, .. } | ConnectionError::Token { retriable, .. } => *retriable,
             ConnectionError::Authentication { .. }
             | ConnectionError::TooLong { .. }
             | ConnectionError::Protocol { .. } => false,
         }
+    }
+
+    /// Whether the broker is there and says that it will answer a little later.
+    pub(crate) fn passes(&self) -> bool {
+        matches!(self, ConnectionError::Throttled { .. } | ConnectionError::Starting { .. })
     }
 }

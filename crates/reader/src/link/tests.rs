@@ -3,6 +3,7 @@
 use std::pin::pin;
 
 use tokio::io::DuplexStream;
+use tokio::time::sleep_until;
 
 use super::*;
 
@@ -229,6 +230,24 @@ async fn a_silent_peer_is_given_up_when_the_oldest_request_is_overdue() {
     }
     assert_eq!(started.elapsed(), PATIENCE);
     assert!(!link.is_usable());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_with_less_patience_than_those_before_it_is_overdue_first() {
+    let (link, mut peer) = linked(limits());
+    let (first, ()) = tokio::join!(ask(&link, b'a'), async {
+        asked(&mut peer).await;
+        answer(&mut peer, 0, b"").await;
+    });
+    first.expect("an answer");
+    let started = Instant::now();
+    let permit = link.reserve().await.expect("a permit");
+    let impatient = link.exchange(permit, link.next_id(), vec![b'c'], PATIENCE / 10);
+    let (patient, impatient) = tokio::join!(ask(&link, b'b'), impatient);
+    for result in [patient, impatient] {
+        assert!(matches!(result, Err(ConnectionError::Silent { .. })), "{result:?}");
+    }
+    assert_eq!(started.elapsed(), PATIENCE / 10);
 }
 
 #[tokio::test(start_paused = true)]

@@ -45,7 +45,7 @@ impl Case {
 }
 
 fn topic(name: &str, error: i16, partitions: Vec<PartitionAnswer>) -> TopicAnswer {
-    TopicAnswer { error: ErrorCode::of(error), name: name.to_owned(), partitions }
+    TopicAnswer { error: ErrorCode::of(error), name: name.to_owned(), id: TopicId::new(7), partitions }
 }
 
 fn partition(partition: i32, leader: i32) -> PartitionAnswer {

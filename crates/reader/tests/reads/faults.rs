@@ -1,39 +1,17 @@
 //! Brokers that fail in every way: what callers see, how soon, and that the reader recovers by itself.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::RequestKind;
-use sluicegate_reader::{Fetch, ReadError, Reader};
+use sluicegate_reader::Fetch;
 
-use crate::scripted::{self, Asked, Broker, Step, usual};
-use crate::support::{self, at, messages};
-
-fn reader(servers: &[SocketAddr]) -> Reader {
-    let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
-    support::reader(&[
-        ("bootstrap.servers", &servers.join(",")),
-        ("socket.timeout.ms", "2000"),
-        ("socket.connection.setup.timeout.ms", "900"),
-        ("reconnect.backoff.ms", "10"),
-        ("reconnect.backoff.max.ms", "50"),
-    ])
-}
+use crate::scripted::{self, Asked, Broker, Step, reader, usual};
+use crate::support::{at, chain, messages};
 
 fn is_fetch(asked: &Asked) -> bool {
     matches!(asked.kind, RequestKind::Fetch(_))
-}
-
-fn chain(error: &ReadError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// A broker whose first fetch is answered with `step`, the others as usual: the first call fails and says `want`, the
@@ -79,10 +57,25 @@ async fn an_answer_to_another_request_is_an_error_and_the_next_call_works() {
 
 #[tokio::test]
 async fn a_broker_that_never_answers_is_an_error_in_time_and_the_next_call_works() {
+    let frozen = Arc::new(AtomicBool::new(true));
+    let is_frozen = Arc::clone(&frozen);
+    let broker = Broker::start(move |asked, address| {
+        if is_fetch(asked) && is_frozen.load(Ordering::SeqCst) {
+            Step::Silence
+        } else {
+            usual(asked, address)
+        }
+    })
+    .await;
+    let reader = reader(&[broker.address]);
     let started = Instant::now();
-    check_once(|_| Step::Silence, "was silent for").await;
+    let error = reader.fetch(at("t", 0, 0)).await.expect_err("no answer");
     let elapsed = started.elapsed();
-    assert!((Duration::from_millis(1_900)..Duration::from_secs(10)).contains(&elapsed), "{elapsed:?}");
+    assert!(chain(&error).contains("was silent for"), "{}", chain(&error));
+    assert!(error.retriable() && error.is_unavailable());
+    assert!((Duration::from_millis(1_000)..Duration::from_secs(3)).contains(&elapsed), "{elapsed:?}");
+    frozen.store(false, Ordering::SeqCst);
+    assert_eq!(reader.fetch(at("t", 0, 0)).await.expect("an empty answer").next_offset, 0);
 }
 
 #[tokio::test]
@@ -250,13 +243,13 @@ async fn what_no_cluster_could_answer_is_refused_before_any_is_asked() {
 #[tokio::test]
 async fn a_broker_without_a_common_version_is_named_with_both_ranges() {
     let broker = Broker::start(|asked, address| match asked.kind {
-        RequestKind::ApiVersions(_) => Step::Answer(scripted::versions(asked, 13, 18)),
+        RequestKind::ApiVersions(_) => Step::Answer(scripted::versions(asked, 19, 20)),
         _ => usual(asked, address),
     })
     .await;
     let error = reader(&[broker.address]).fetch(at("t", 0, 0)).await.expect_err("no common version");
     assert!(
-        chain(&error).contains("speaks Fetch in versions 13..=18, expected one of 4..=12"),
+        chain(&error).contains("speaks Fetch in versions 19..=20, expected one of 4..=18"),
         "{}",
         chain(&error)
     );

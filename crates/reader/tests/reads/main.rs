@@ -7,8 +7,11 @@
     reason = "test helpers may fail loudly"
 )]
 
+mod failover;
 mod faults;
 mod mock_cluster;
+mod quotas;
+mod replicas;
 mod round_trip;
 mod scripted;
 mod support;

@@ -20,9 +20,13 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::{
     Decodable, Encodable, HeaderVersion, StrBytes, decode_request_header_from_buffer,
 };
+use sluicegate_reader::Reader;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use crate::support;
 
 /// What a broker does with a request.
 pub(crate) enum Step {
@@ -33,6 +37,7 @@ pub(crate) enum Step {
     RawThenClose(Vec<u8>),
     /// An answer after a while; what was asked later on the same connection waits, as in Kafka.
     Later(Duration, Bytes),
+    /// Nothing, and nothing to what is asked later on the same connection.
     Silence,
 }
 
@@ -138,7 +143,7 @@ async fn serve(mut stream: TcpStream, address: SocketAddr, shared: Arc<Shared>) 
                 tokio::time::sleep(after).await;
                 (bytes.to_vec(), false)
             }
-            Step::Silence => (Vec::new(), false),
+            Step::Silence => return std::future::pending().await,
         };
         if stream.write_all(&bytes).await.is_err() || close {
             return;
@@ -171,6 +176,19 @@ pub(crate) fn usual(asked: &Asked, address: SocketAddr) -> Step {
     }
 }
 
+/// A reader of scripted brokers, whose calls take 2 s at most.
+pub(crate) fn reader(servers: &[SocketAddr]) -> Reader {
+    let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
+    support::reader(&[
+        ("bootstrap.servers", &servers.join(",")),
+        ("client.rack", "here"),
+        ("socket.timeout.ms", "2000"),
+        ("socket.connection.setup.timeout.ms", "900"),
+        ("reconnect.backoff.ms", "10"),
+        ("reconnect.backoff.max.ms", "50"),
+    ])
+}
+
 pub(crate) fn versions(asked: &Asked, min_fetch: i16, max_fetch: i16) -> Bytes {
     let speaks =
         |key, min, max| ApiVersion::default().with_api_key(key).with_min_version(min).with_max_version(max);
@@ -180,10 +198,19 @@ pub(crate) fn versions(asked: &Asked, min_fetch: i16, max_fetch: i16) -> Bytes {
 
 /// Brokers 1, 2, … at `brokers`; the leader of partition 0 of each asked topic is the one at index `leader`.
 pub(crate) fn metadata(asked: &Asked, brokers: &[SocketAddr], leader: usize) -> Bytes {
+    metadata_of(asked, brokers, leader, 1)
+}
+
+/// As [`metadata`], of topics with that id.
+pub(crate) fn metadata_of(asked: &Asked, brokers: &[SocketAddr], leader: usize, id: u128) -> Bytes {
+    let id = Uuid::from_u128(if asked.version >= 10 { id } else { 0 });
     let node = |index: usize| i32::try_from(index + 1).expect("few brokers");
     let topics = names(asked).into_iter().map(|name| {
         let partition = MetadataResponsePartition::default().with_leader_id(node(leader).into());
-        MetadataResponseTopic::default().with_name(Some(name)).with_partitions(vec![partition])
+        MetadataResponseTopic::default()
+            .with_name(Some(name))
+            .with_topic_id(id)
+            .with_partitions(vec![partition])
     });
     let brokers = brokers.iter().enumerate().map(|(index, address)| {
         MetadataResponseBroker::default()
@@ -193,6 +220,14 @@ pub(crate) fn metadata(asked: &Asked, brokers: &[SocketAddr], leader: usize) -> 
     });
     let response = MetadataResponse::default().with_brokers(brokers.collect()).with_topics(topics.collect());
     answer(asked, &response)
+}
+
+/// What a broker answers that has just started and knows no broker yet.
+pub(crate) fn knows_nobody(asked: &Asked) -> Bytes {
+    let topics = names(asked)
+        .into_iter()
+        .map(|name| MetadataResponseTopic::default().with_name(Some(name)).with_error_code(3));
+    answer(asked, &MetadataResponse::default().with_topics(topics.collect()))
 }
 
 /// The broker at `address`, and that none of the asked topics is there.
@@ -208,19 +243,40 @@ pub(crate) fn missing(asked: &Asked, address: SocketAddr) -> Bytes {
 }
 
 pub(crate) fn fetched(asked: &Asked, error: i16, high_watermark: i64, records: &[u8]) -> Bytes {
-    let RequestKind::Fetch(request) = &asked.kind else { panic!("no fetch") };
-    let topic = &request.topics[0];
-    let partition = PartitionData::default()
-        .with_partition_index(topic.partitions[0].partition)
+    let data = PartitionData::default()
         .with_error_code(error)
         .with_high_watermark(high_watermark)
         .with_records(Some(Bytes::copy_from_slice(records)));
-    let topic =
-        FetchableTopicResponse::default().with_topic(topic.topic.clone()).with_partitions(vec![partition]);
-    answer(asked, &FetchResponse::default().with_responses(vec![topic]))
+    answer(asked, &of_partition(asked, data))
+}
+
+/// What a leader answers that wants its records to be fetched from broker `node`.
+pub(crate) fn elsewhere(asked: &Asked, node: i32) -> Bytes {
+    answer(asked, &of_partition(asked, PartitionData::default().with_preferred_read_replica(node.into())))
+}
+
+/// What a leader answers whose quota is used up: no partition, and for how long to ask nothing.
+pub(crate) fn withheld(asked: &Asked, throttle_time: i32) -> Bytes {
+    answer(asked, &FetchResponse::default().with_throttle_time_ms(throttle_time))
+}
+
+fn of_partition(asked: &Asked, data: PartitionData) -> FetchResponse {
+    let RequestKind::Fetch(request) = &asked.kind else { panic!("no fetch") };
+    let topic = &request.topics[0];
+    let data = data.with_partition_index(topic.partitions[0].partition);
+    let topic = FetchableTopicResponse::default()
+        .with_topic(topic.topic.clone())
+        .with_topic_id(topic.topic_id)
+        .with_partitions(vec![data]);
+    FetchResponse::default().with_responses(vec![topic])
 }
 
 pub(crate) fn listed(asked: &Asked, error: i16, offset: i64) -> Bytes {
+    listed_throttled(asked, error, offset, 0)
+}
+
+/// As [`listed`], and for how many milliseconds to ask nothing after it.
+pub(crate) fn listed_throttled(asked: &Asked, error: i16, offset: i64, throttle_time: i32) -> Bytes {
     let RequestKind::ListOffsets(request) = &asked.kind else { panic!("no list offsets") };
     let topic = &request.topics[0];
     let partition = ListOffsetsPartitionResponse::default()
@@ -229,7 +285,8 @@ pub(crate) fn listed(asked: &Asked, error: i16, offset: i64) -> Bytes {
         .with_offset(offset);
     let topic =
         ListOffsetsTopicResponse::default().with_name(topic.name.clone()).with_partitions(vec![partition]);
-    answer(asked, &ListOffsetsResponse::default().with_topics(vec![topic]))
+    let response = ListOffsetsResponse::default().with_throttle_time_ms(throttle_time);
+    answer(asked, &response.with_topics(vec![topic]))
 }
 
 /// A batch with `records` as its uncompressed records section.

@@ -93,3 +93,14 @@ pub(crate) async fn walk(
         offset = fetched.next_offset;
     }
 }
+
+/// An error with its causes.
+pub(crate) fn chain(error: &ReadError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,121 @@
+//! Brokers that throttle: the reader leaves them alone for as long as they ask, and no call fails of it that has the time.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use kafka_protocol::messages::RequestKind;
+use sluicegate_reader::Fetch;
+
+use crate::scripted::{self, Broker, Step, reader, usual};
+use crate::support::{at, chain, messages};
+
+/// A broker that withholds the first `times` fetches and then has one record at offset 0.
+async fn withholding(times: usize, throttle_time: i32) -> Broker {
+    let fetches = AtomicUsize::new(0);
+    Broker::start(move |asked, address| match &asked.kind {
+        RequestKind::Fetch(_) if fetches.fetch_add(1, Ordering::SeqCst) < times => {
+            Step::Answer(scripted::withheld(asked, throttle_time))
+        }
+        RequestKind::Fetch(_) => Step::Answer(scripted::fetched(asked, 0, 1, &scripted::one_record(0, b'x'))),
+        _ => usual(asked, address),
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_fetch_that_is_withheld_is_asked_again_after_the_throttle_time() {
+    let broker = withholding(2, 400).await;
+    let started = Instant::now();
+    let fetched = reader(&[broker.address]).fetch(at("t", 0, 0)).await.expect("a record");
+    assert_eq!((fetched.count, &messages(&fetched)[0].value[..]), (1, &b"x"[..]));
+    assert!(started.elapsed() >= Duration::from_millis(800), "{:?}", started.elapsed());
+    assert_eq!((broker.fetched().len(), broker.metadata().len()), (3, 1));
+}
+
+#[tokio::test]
+async fn a_fetch_that_waits_and_is_withheld_waits_on() {
+    let broker = withholding(1, 300).await;
+    let fetch = Fetch { max_wait: Duration::from_secs(30), at_end: true, ..at("t", 0, 0) };
+    let fetched = reader(&[broker.address]).fetch(fetch).await.expect("a record");
+    assert_eq!(fetched.count, 1);
+}
+
+#[tokio::test]
+async fn a_throttle_time_beyond_the_deadline_is_an_error_at_once_that_says_so() {
+    let broker = withholding(1, 20_000).await;
+    let reader = reader(&[broker.address]);
+    let started = Instant::now();
+    for _ in 0..3 {
+        let error = reader.fetch(at("t", 0, 0)).await.expect_err("too long a wait");
+        let want = format!("{} throttles this client for another ", broker.address);
+        assert!(chain(&error).contains(&want), "{}", chain(&error));
+        assert!(error.retriable());
+    }
+    let error = reader.list_offset("t", 0, -1).await.expect_err("too long a wait");
+    assert!(chain(&error).contains(" throttles this client for another 1"), "{}", chain(&error));
+    reader.ready().await.expect("a broker that throttles is there");
+    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    assert_eq!(broker.fetched(), [0]);
+}
+
+#[tokio::test]
+async fn nothing_is_sent_while_a_broker_wants_to_be_left_alone() {
+    let throttled = std::sync::Mutex::new(None::<Instant>);
+    let broker = Broker::start(move |asked, address| {
+        let mut throttled = throttled.lock().expect("no panic");
+        if let Some(at) = *throttled {
+            assert!(at.elapsed() >= Duration::from_millis(600), "asked after {:?}", at.elapsed());
+        }
+        match &asked.kind {
+            RequestKind::ListOffsets(request) => {
+                let timestamp = request.topics[0].partitions[0].timestamp;
+                let throttle_time = if timestamp == 7 { 600 } else { 0 };
+                *throttled = (timestamp == 7).then(Instant::now);
+                Step::Answer(scripted::listed_throttled(asked, 0, timestamp, throttle_time))
+            }
+            _ => usual(asked, address),
+        }
+    })
+    .await;
+    let reader = reader(&[broker.address]);
+    assert_eq!(reader.list_offset("t", 0, 7).await.expect("an offset"), 7);
+    let callers: Vec<_> = (10..60)
+        .map(|timestamp| {
+            let reader = reader.clone();
+            tokio::spawn(async move {
+                // Another topic: metadata has to wait as well.
+                let topic = if timestamp % 2 == 0 { "t" } else { "u" };
+                assert_eq!(reader.list_offset(topic, 0, timestamp).await.expect("an offset"), timestamp);
+                let max_wait = Duration::from_millis(10);
+                reader.fetch(Fetch { max_wait, at_end: true, ..at(topic, 0, 0) }).await.expect("no record");
+            })
+        })
+        .collect();
+    for caller in callers {
+        caller.await.expect("no panic");
+    }
+}
+
+#[tokio::test]
+async fn the_throttle_of_one_broker_is_none_of_another() {
+    let second = Broker::start(usual).await;
+    let second_address = second.address;
+    let first = Broker::start(move |asked, address| match &asked.kind {
+        RequestKind::Metadata(request) => {
+            let name = request.topics.iter().flatten().find_map(|topic| topic.name.clone());
+            let leader = usize::from(name.is_some_and(|name| &name.0[..] == "second"));
+            Step::Answer(scripted::metadata(asked, &[address, second_address], leader))
+        }
+        RequestKind::ListOffsets(_) => Step::Answer(scripted::listed_throttled(asked, 0, 1, 30_000)),
+        _ => usual(asked, address),
+    })
+    .await;
+    let reader = reader(&[first.address]);
+    let started = Instant::now();
+    assert_eq!(reader.list_offset("first", 0, -1).await.expect("an offset"), 1);
+    reader.list_offset("first", 0, -1).await.expect_err("too long a wait");
+    // Metadata comes from the other one, and so do the offsets.
+    assert_eq!(reader.list_offset("second", 0, -1).await.expect("an offset"), 0);
+    assert_eq!(second.metadata().len(), 1);
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+}
