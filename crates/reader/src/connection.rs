@@ -36,7 +36,7 @@ struct Inner {
     link: Link,
     versions: Versions,
     client_id: StrBytes,
-    /// Whether the broker has answered anything but which versions it speaks, which it tells everyone.
+    /// Whether the broker has let us ask for anything but its versions, which it tells everyone.
     served: AtomicBool,
 }
 
@@ -75,6 +75,7 @@ impl Connection {
 
     /// Notes that the broker knows who asks, and for how long that holds.
     pub(crate) fn authenticated(&mut self, lifetime: Option<Duration>) {
+        self.inner.served.store(true, Ordering::Relaxed);
         self.retires = lifetime.and_then(|lifetime| Instant::now().checked_add(used(lifetime)));
     }
 
@@ -109,13 +110,13 @@ impl Connection {
         Ok(Slot { connection: self, permit })
     }
 
-    /// Sends a request as soon as it may, and waits for its answer, as [`Slot::call`].
+    /// Sends a request of the authentication as soon as it may, and waits for its answer.
     pub(crate) async fn ask<A: Api>(
         &self,
         request: &A,
         patience: Duration,
     ) -> Result<A::Answer, ConnectionError> {
-        self.clone().reserve().await?.call(request, patience).await.map(|(answer, _)| answer)
+        self.clone().reserve().await?.send(request, patience).await.map(|(answer, _)| answer)
     }
 }
 
@@ -129,24 +130,32 @@ impl Slot {
         request: &A,
         patience: Duration,
     ) -> Result<(A::Answer, Duration), ConnectionError> {
-        let Inner { link, versions, client_id, served } = &*self.connection.inner;
-        let version = versions.pick(request).map_err(|what| protocol(link.address(), what))?;
-        match exchange(link, self.permit, request, version, client_id, patience).await {
-            Err(ConnectionError::Lost { address, cause }) if !served.load(Ordering::Relaxed) => {
+        let inner = Arc::clone(&self.connection.inner);
+        match self.send(request, patience).await {
+            Err(ConnectionError::Lost { address, cause }) if !inner.served.load(Ordering::Relaxed) => {
                 Err(ConnectionError::Lost { address, cause: Arc::new(unserved(&cause)) })
             }
             answered => {
-                served.store(true, Ordering::Relaxed);
+                inner.served.store(true, Ordering::Relaxed);
                 answered
             }
         }
     }
+
+    async fn send<A: Api>(
+        self,
+        request: &A,
+        patience: Duration,
+    ) -> Result<(A::Answer, Duration), ConnectionError> {
+        let Inner { link, versions, client_id, .. } = &*self.connection.inner;
+        let version = versions.pick(request).map_err(|what| protocol(link.address(), what))?;
+        exchange(link, self.permit, request, version, client_id, patience).await
+    }
 }
 
-/// A broker that demands SASL closes a connection on which something else is asked for.
+/// A broker that demands SASL tells its versions, and closes the connection when anything else is asked.
 fn unserved(cause: &io::Error) -> io::Error {
-    let hint =
-        "before it answered anything: does the listener demand SASL, or none, see `security.protocol`?";
+    let hint = "before it answered anything but its versions: does the listener demand SASL, see `security.protocol`?";
     io::Error::new(cause.kind(), format!("{cause}, {hint}"))
 }
 
@@ -183,3 +192,6 @@ fn protocol(address: &Address, what: String) -> ConnectionError {
 
 /// The version of ApiVersions that every broker answers.
 const FIRST_VERSION: i16 = 0;
+
+#[cfg(test)]
+mod tests;

@@ -15,6 +15,7 @@ use kafka_protocol::messages::{self, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, HeaderVersion, decode_request_header_from_buffer};
 use proptest::prelude::*;
 
+use super::sasl::SaslHandshakeAnswer;
 use super::*;
 use crate::error::ErrorCode;
 
@@ -317,9 +318,60 @@ fn a_fetch_that_is_withheld_is_neither_an_answer_nor_broken() {
     }
 }
 
+#[test]
+fn a_broker_reads_our_authentication() {
+    let request: messages::SaslHandshakeRequest = received(&SaslHandshakeRequest { mechanism: "PLAIN" }, 1);
+    assert_eq!(&request.mechanism[..], "PLAIN");
+    for version in SaslAuthenticateRequest::VERSIONS {
+        let request: messages::SaslAuthenticateRequest = received(&authenticate_request(), version);
+        assert_eq!(request.auth_bytes, "message");
+    }
+}
+
+fn authenticate_request() -> SaslAuthenticateRequest {
+    SaslAuthenticateRequest { message: Bytes::from_static(b"message") }
+}
+
+#[test]
+fn the_mechanisms_of_a_broker_are_read() {
+    let mechanisms = ["PLAIN", "OAUTHBEARER"];
+    let response = |_| {
+        messages::SaslHandshakeResponse::default()
+            .with_error_code(33)
+            .with_mechanisms(mechanisms.map(StrBytes::from_static_str).to_vec())
+    };
+    let want = |_| SaslHandshakeAnswer {
+        error: ErrorCode::of(33),
+        mechanisms: mechanisms.map(str::to_owned).to_vec(),
+    };
+    check(&SaslHandshakeRequest { mechanism: "PLAIN" }, response, want);
+}
+
+#[test]
+fn the_outcome_of_an_authentication_is_read() {
+    let response = |version| {
+        messages::SaslAuthenticateResponse::default()
+            .with_error_code(58)
+            .with_error_message(Some(StrBytes::from_static_str("no")))
+            .with_auth_bytes(Bytes::from_static(b"answer"))
+            .with_session_lifetime_ms(if version >= 1 { 5_000 } else { 0 })
+    };
+    let want = |version| SaslAuthenticateAnswer {
+        error: ErrorCode::of(58),
+        message: "no".to_owned(),
+        bytes: Bytes::from_static(b"answer"),
+        lifetime: (version >= 1).then_some(Duration::from_secs(5)),
+    };
+    check(&authenticate_request(), response, want);
+}
+
 /// Whatever comes, it is read or refused.
 fn read_all(bytes: &Bytes) {
     let _ = decode(&VersionsRequest, 0, bytes.clone());
+    let _ = decode(&SaslHandshakeRequest { mechanism: "PLAIN" }, 1, bytes.clone());
+    for version in SaslAuthenticateRequest::VERSIONS {
+        let _ = decode(&authenticate_request(), version, bytes.clone());
+    }
     for version in MetadataRequest::VERSIONS {
         let _ = decode(&metadata_request(), version, bytes.clone());
     }

@@ -14,4 +14,5 @@ mod quotas;
 mod replicas;
 mod round_trip;
 mod scripted;
+mod secured;
 mod support;

@@ -158,6 +158,8 @@ fn parse(mut frame: Bytes) -> Asked {
         1 => RequestKind::Fetch(FetchRequest::decode(&mut frame, version).expect("a request")),
         2 => RequestKind::ListOffsets(ListOffsetsRequest::decode(&mut frame, version).expect("a request")),
         3 => RequestKind::Metadata(MetadataRequest::decode(&mut frame, version).expect("a request")),
+        17 => RequestKind::SaslHandshake(Decodable::decode(&mut frame, version).expect("a request")),
+        36 => RequestKind::SaslAuthenticate(Decodable::decode(&mut frame, version).expect("a request")),
         18 => RequestKind::ApiVersions(Decodable::decode(&mut frame, version).expect("a request")),
         other => panic!("a request of kind {other}"),
     };
@@ -192,7 +194,8 @@ pub(crate) fn reader(servers: &[SocketAddr]) -> Reader {
 pub(crate) fn versions(asked: &Asked, min_fetch: i16, max_fetch: i16) -> Bytes {
     let speaks =
         |key, min, max| ApiVersion::default().with_api_key(key).with_min_version(min).with_max_version(max);
-    let keys = vec![speaks(1, min_fetch, max_fetch), speaks(2, 1, 11), speaks(3, 0, 13), speaks(18, 0, 4)];
+    let others = [speaks(2, 1, 11), speaks(3, 0, 13), speaks(17, 0, 1), speaks(18, 0, 4), speaks(36, 0, 2)];
+    let keys = [&[speaks(1, min_fetch, max_fetch)], &others[..]].concat();
     answer(asked, &ApiVersionsResponse::default().with_api_keys(keys))
 }
 
@@ -326,7 +329,7 @@ fn names(asked: &Asked) -> Vec<TopicName> {
     request.topics.iter().flatten().filter_map(|topic| topic.name.clone()).collect()
 }
 
-fn answer<R: Encodable + HeaderVersion>(asked: &Asked, response: &R) -> Bytes {
+pub(crate) fn answer<R: Encodable + HeaderVersion>(asked: &Asked, response: &R) -> Bytes {
     let mut body = BytesMut::new();
     let header = ResponseHeader::default().with_correlation_id(asked.id);
     header.encode(&mut body, R::header_version(asked.version)).expect("a header");

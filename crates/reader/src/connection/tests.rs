@@ -1,0 +1,119 @@
+//! How long a connection is used after it was authenticated, against a broker at the other end of a pipe.
+
+use std::pin::pin;
+
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::messages::api_versions_response::{ApiVersion, ApiVersionsResponse};
+use kafka_protocol::messages::list_offsets_response::{
+    ListOffsetsPartitionResponse, ListOffsetsResponse, ListOffsetsTopicResponse,
+};
+use kafka_protocol::messages::{ResponseHeader, SaslAuthenticateResponse, SaslHandshakeResponse, TopicName};
+use kafka_protocol::protocol::{Encodable, HeaderVersion, decode_request_header_from_buffer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::time::sleep_until;
+
+use super::*;
+use crate::api::ListOffsetsRequest;
+use crate::redact::Secret;
+use crate::sasl::{Credentials, Sasl};
+
+const PATIENCE: Duration = Duration::from_secs(1_000);
+const QUESTION: ListOffsetsRequest<'_> =
+    ListOffsetsRequest { topic: "t", partition: 0, leader_epoch: -1, timestamp: -1 };
+
+/// The next request's key, version and correlation id.
+async fn asked(peer: &mut DuplexStream) -> (i16, i16, i32) {
+    let len = peer.read_i32().await.expect("a request");
+    let mut frame = vec![0; usize::try_from(len).expect("a length")];
+    peer.read_exact(&mut frame).await.expect("a request");
+    let header = decode_request_header_from_buffer(&mut Bytes::from(frame)).expect("a header");
+    (header.request_api_key, header.request_api_version, header.correlation_id)
+}
+
+async fn answer<R: Encodable + HeaderVersion>(peer: &mut DuplexStream, version: i16, id: i32, response: &R) {
+    let mut body = BytesMut::new();
+    let header = ResponseHeader::default().with_correlation_id(id);
+    header.encode(&mut body, R::header_version(version)).expect("a header");
+    response.encode(&mut body, version).expect("a response");
+    peer.write_i32(i32::try_from(body.len()).expect("a short response")).await.expect("an open pipe");
+    peer.write_all(&body).await.expect("an open pipe");
+}
+
+fn offset() -> ListOffsetsResponse {
+    let partition = ListOffsetsPartitionResponse::default().with_offset(7);
+    let topic = ListOffsetsTopicResponse::default()
+        .with_name(TopicName(StrBytes::from_static_str("t")))
+        .with_partitions(vec![partition]);
+    ListOffsetsResponse::default().with_topics(vec![topic])
+}
+
+/// A connection whose authentication holds for so many milliseconds, as its broker says, and that broker.
+async fn authenticated(lifetime: i64) -> (Connection, DuplexStream) {
+    let (ours, mut peer) = tokio::io::duplex(1 << 16);
+    let broker = async {
+        let speaks = |key, max| ApiVersion::default().with_api_key(key).with_max_version(max);
+        let keys = vec![speaks(2, 7), speaks(17, 1), speaks(36, 2)];
+        let (_, version, id) = asked(&mut peer).await;
+        answer(&mut peer, version, id, &ApiVersionsResponse::default().with_api_keys(keys)).await;
+        let (key, version, id) = asked(&mut peer).await;
+        assert_eq!((key, version), (17, 1));
+        answer(&mut peer, version, id, &SaslHandshakeResponse::default()).await;
+        let (key, version, id) = asked(&mut peer).await;
+        assert_eq!((key, version), (36, 2));
+        let response = SaslAuthenticateResponse::default().with_session_lifetime_ms(lifetime);
+        answer(&mut peer, version, id, &response).await;
+    };
+    let client = async {
+        let address = Address { host: "peer".to_owned(), port: 1 };
+        let limits = Limits { in_flight: 2, max_response: 1 << 20, max_idle: None };
+        let mut connection = Connection::handshake(ours, address, "me", limits, PATIENCE).await?;
+        let password = Secret::new("p");
+        let sasl = Sasl::Plain(Credentials { username: "u".to_owned(), password });
+        let lifetime = sasl.authenticate(&connection, Instant::now() + PATIENCE).await?;
+        connection.authenticated(lifetime);
+        Ok::<_, ConnectionError>(connection)
+    };
+    let (connection, ()) = tokio::join!(client, broker);
+    (connection.expect("a connection"), peer)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_is_retired_before_its_authentication_ends_and_still_answers_what_it_was_asked() {
+    let (connection, mut peer) = authenticated(100_000).await;
+    let started = Instant::now();
+    sleep_until(started + Duration::from_secs(84)).await;
+    assert!(connection.is_usable());
+    let slot = connection.try_reserve().expect("a slot");
+    {
+        let mut call = pin!(slot.call(&QUESTION, PATIENCE));
+        let (_, version, id) = tokio::select! {
+            _ = &mut call => panic!("nobody answered"),
+            asked = asked(&mut peer) => asked,
+        };
+
+        sleep_until(started + Duration::from_millis(95_001)).await;
+        assert!(!connection.is_usable());
+        let refused = connection.clone().reserve().await.err();
+        assert!(matches!(refused, Some(ConnectionError::Lost { .. })), "{refused:?}");
+
+        // Whoever keeps connections drops this one now.
+        drop(connection);
+        sleep_until(started + Duration::from_secs(200)).await;
+        answer(&mut peer, version, id, &offset()).await;
+        assert_eq!(call.await.expect("an answer").0.offset, 7);
+    }
+    assert_eq!(peer.read(&mut [0]).await.expect("an end"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_authentication_without_end_retires_nothing() {
+    let (connection, _peer) = authenticated(0).await;
+    sleep_until(Instant::now() + Duration::from_secs(1 << 30)).await;
+    assert!(connection.is_usable());
+}
+
+#[test]
+fn connections_of_one_age_are_not_retired_together() {
+    let used: Vec<u64> = (0..1_000).map(|_| used(Duration::from_secs(100)).as_secs()).collect();
+    assert_eq!((used.iter().min(), used.iter().max()), (Some(&85), Some(&95)));
+}

@@ -1,0 +1,183 @@
+//! Authentication to brokers that take it, refuse it, or are not what they should be.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use kafka_protocol::messages::{RequestKind, SaslAuthenticateResponse, SaslHandshakeResponse};
+use kafka_protocol::protocol::StrBytes;
+use sluicegate_reader::{ReadError, Reader};
+
+use crate::scripted::{self, Asked, Broker, Step, usual};
+use crate::support::{self, at, chain};
+
+/// The client's messages of the authentication, in order.
+type Messages = Arc<Mutex<Vec<String>>>;
+
+/// A listener that answers each message of the authentication with what `answer` says, and everything else once one was
+/// answered without an error.
+async fn broker(answer: fn(&str) -> SaslAuthenticateResponse) -> (Broker, Messages) {
+    let messages = Messages::default();
+    let seen = Arc::clone(&messages);
+    let broker = Broker::start(move |asked, address| match &asked.kind {
+        RequestKind::SaslHandshake(_) => {
+            Step::Answer(scripted::answer(asked, &SaslHandshakeResponse::default()))
+        }
+        RequestKind::SaslAuthenticate(request) => {
+            let message = String::from_utf8(request.auth_bytes.to_vec()).expect("text");
+            let response = answer(&message);
+            seen.lock().expect("no panic").push(message);
+            Step::Answer(scripted::answer(asked, &response))
+        }
+        _ => usual(asked, address),
+    })
+    .await;
+    (broker, messages)
+}
+
+fn refusal(message: String) -> SaslAuthenticateResponse {
+    SaslAuthenticateResponse::default()
+        .with_error_code(58)
+        .with_error_message(Some(StrBytes::from_string(message)))
+}
+
+fn message(bytes: impl Into<Bytes>) -> SaslAuthenticateResponse {
+    SaslAuthenticateResponse::default().with_auth_bytes(bytes.into())
+}
+
+fn reader(servers: &[SocketAddr], mechanism: &str, more: &[(&str, &str)]) -> Reader {
+    let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
+    let base = [
+        ("bootstrap.servers", &*servers.join(",")),
+        ("security.protocol", "sasl_plaintext"),
+        ("sasl.mechanism", mechanism),
+    ];
+    support::reader(&[&base[..], more].concat())
+}
+
+const USER: [(&str, &str); 2] = [("sasl.username", "me"), ("sasl.password", "hunter2")];
+
+/// That the call failed for want of rights, which no other try would change, and says `want`.
+#[track_caller]
+fn check_refused(error: &ReadError, want: &str) {
+    let text = chain(error);
+    assert!(text.ends_with(want), "{text}, expected: {want}");
+    assert!(error.is_unavailable() && !error.retriable(), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
+}
+
+#[tokio::test]
+async fn plain_sends_the_name_and_the_password_before_anything_else() {
+    let (broker, messages) = broker(|_| message("")).await;
+    let reader = reader(&[broker.address], "PLAIN", &USER);
+    assert_eq!(reader.fetch(at("t", 0, 0)).await.expect("an empty answer").next_offset, 0);
+    assert_eq!(*messages.lock().expect("no panic"), ["\0me\0hunter2"]);
+}
+
+#[tokio::test]
+async fn a_refusal_is_told_in_the_brokers_words_without_the_password() {
+    let (broker, _) = broker(|message| refusal(format!("no such user: {message}"))).await;
+    let error = reader(&[broker.address], "PLAIN", &USER).fetch(at("t", 0, 0)).await.expect_err("a refusal");
+    check_refused(&error, "SASL_AUTHENTICATION_FAILED: no such user:  me …");
+}
+
+#[tokio::test]
+async fn of_several_brokers_that_fail_the_one_that_needs_a_person_is_told() {
+    let (refusing, _) = broker(|_| refusal("wrong".to_owned())).await;
+    let (gone, _) = broker(|_| message("")).await;
+    let closed = gone.address;
+    drop(gone);
+    for servers in [[refusing.address, closed], [closed, refusing.address]] {
+        let error = reader(&servers, "PLAIN", &USER).fetch(at("t", 0, 0)).await.expect_err("a refusal");
+        check_refused(&error, "SASL_AUTHENTICATION_FAILED: wrong");
+    }
+}
+
+/// What a broker says to a handshake that it refuses.
+async fn check_handshake(code: i16, want: &str) {
+    let broker = Broker::start(move |asked: &Asked, address| match &asked.kind {
+        RequestKind::SaslHandshake(_) => {
+            let mechanisms = ["GSSAPI", "OAUTHBEARER"].map(StrBytes::from_static_str).to_vec();
+            let response = SaslHandshakeResponse::default().with_error_code(code).with_mechanisms(mechanisms);
+            Step::Answer(scripted::answer(asked, &response))
+        }
+        _ => usual(asked, address),
+    })
+    .await;
+    let error = reader(&[broker.address], "PLAIN", &USER).fetch(at("t", 0, 0)).await.expect_err("a refusal");
+    check_refused(&error, want);
+}
+
+#[tokio::test]
+async fn a_mechanism_that_is_not_enabled_and_a_listener_without_sasl_are_told() {
+    check_handshake(33, "`PLAIN` is not enabled: the broker takes GSSAPI, OAUTHBEARER").await;
+    check_handshake(34, "the listener takes no SASL: expected `security.protocol` plaintext or ssl").await;
+    check_handshake(-1, "the broker refused the SASL handshake with error -1").await;
+}
+
+#[tokio::test]
+async fn a_broker_that_does_not_know_the_password_is_not_read_from() {
+    let (broker, messages) = broker(|client| match client.strip_prefix("n,,n=me,r=") {
+        Some(nonce) => message(format!("r={nonce}server,s={},i=4096", BASE64.encode("salt"))),
+        None => message(format!("v={}", BASE64.encode([0; 64]))),
+    })
+    .await;
+    let reader = reader(&[broker.address], "SCRAM-SHA-512", &USER);
+    let error = reader.fetch(at("t", 0, 0)).await.expect_err("no trust");
+    check_refused(&error, "the broker does not know the password: it is not the one that was meant");
+    assert!(broker.metadata().is_empty());
+    assert!(messages.lock().expect("no panic")[1].starts_with("c=biws,r="));
+}
+
+#[tokio::test]
+async fn a_token_is_read_from_its_file_each_time_and_its_refusal_is_ended_properly() {
+    let (broker, messages) = broker(|client| match client {
+        "\x01" => refusal("token hunter2 is over".to_owned()),
+        client if client.contains("hunter2") => message(r#"{"status":"invalid_token"}"#),
+        _ => message(""),
+    })
+    .await;
+    let path = std::env::temp_dir().join(format!("sluicegate-reader-{}-token", std::process::id()));
+    std::fs::write(&path, "hunter2\n").expect("a file");
+    let file = format!("file://{}", path.display());
+    let more = [
+        ("sasl.oauthbearer.token.endpoint.url", &*file),
+        ("sasl.oauthbearer.extensions", "logicalCluster=lkc-1"),
+        // Not left alone after the refusal.
+        ("reconnect.backoff.ms", "0"),
+        ("reconnect.backoff.max.ms", "0"),
+    ];
+    let reader = reader(&[broker.address], "OAUTHBEARER", &more);
+    let error = reader.fetch(at("t", 0, 0)).await.expect_err("a refusal");
+    check_refused(&error, "token … is over (status invalid_token)");
+    let first = "n,,\x01auth=Bearer hunter2\x01logicalCluster=lkc-1\x01\x01";
+    assert_eq!(messages.lock().expect("no panic")[..2], [first, "\x01"]);
+
+    std::fs::write(&path, "renewed").expect("a file");
+    assert_eq!(reader.fetch(at("t", 0, 0)).await.expect("an empty answer").next_offset, 0);
+    std::fs::remove_file(&path).expect("a file");
+}
+
+#[tokio::test]
+async fn a_session_that_ends_is_followed_by_another_one_unseen() {
+    let (broker, messages) = broker(|_| message("").with_session_lifetime_ms(100)).await;
+    let reader = reader(&[broker.address], "PLAIN", &USER);
+    while messages.lock().expect("no panic").len() < 5 {
+        assert_eq!(reader.list_offset("t", 0, -1).await.expect("an offset"), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_listener_that_demands_sasl_of_who_offers_none_is_suspected() {
+    let broker = Broker::start(|asked, address| match &asked.kind {
+        RequestKind::ApiVersions(_) => usual(asked, address),
+        _ => Step::RawThenClose(Vec::new()),
+    })
+    .await;
+    let servers = broker.address.to_string();
+    let reader = support::reader(&[("bootstrap.servers", &servers)]);
+    let error = reader.fetch(at("t", 0, 0)).await.expect_err("no answer");
+    assert!(chain(&error).contains("does the listener demand SASL"), "{}", chain(&error));
+}
