@@ -4,7 +4,8 @@
 //! 1. [`Config`]: librdkafka's properties become a cluster to read from
 //! 2. [`Reader`]: a call is checked (`target`) before anything is sent
 //! 3. `cluster`: one caller asks for metadata on behalf of all, `view` keeps it
-//! 4. `ask`: the question goes to the partition's leader, again where that has moved or was lost
+//! 4. `ask`: the question goes to the partition's leader, again where that has moved, was lost or is missing, or to the
+//!    replica that it names as nearer
 //! 5. `broker`: a connection is picked, or opened (`dial`); those for fetches that wait are apart from the others. A new
 //!    one is secured first (`tls`, `sasl`)
 //! 6. `connection` and `link`: requests (`api`) are encoded and pipelined, answers matched and decoded (`wire`)

@@ -136,3 +136,51 @@ fn of_too_many_topics_the_oldest_gives_way() {
     assert_eq!(case.ask("t", 0, 1, None), None);
     assert_eq!(case.ask("topic-0", 0, 1, None), Some(Ok("one".to_owned())));
 }
+
+fn replica(case: &Case, seconds: u64) -> Replica {
+    let target = Target::parse("t", 0).expect("a valid target");
+    let now = case.at(seconds);
+    let freshness = Freshness { max_age: MAX_AGE, since: now, after: None };
+    case.view.leader(target, freshness, now).expect("a known leader").expect("a leader").replica
+}
+
+#[test]
+fn a_nearer_replica_is_known_until_the_topic_is_asked_for_again() {
+    let mut case = Case::new();
+    let target = Target::parse("t", 0).expect("a valid target");
+    assert_eq!(replica(&case, 0), Replica::Leader);
+    case.view.prefer(target, 2, case.at(1));
+    let two = Address { host: "two".to_owned(), port: 9092 };
+    assert_eq!(replica(&case, 899), Replica::Nearer(two));
+    case.learn(899, vec![topic("t", 0, vec![partition(0, 1)])]);
+    assert_eq!(replica(&case, 899), Replica::Leader);
+}
+
+#[test]
+fn a_nearer_replica_that_failed_or_is_none_is_not_named_again_for_a_while() {
+    let target = Target::parse("t", 0).expect("a valid target");
+    // An unknown broker, and the leader itself.
+    for node in [77, 1] {
+        let mut case = Case::new();
+        case.view.prefer(target, node, case.at(1));
+        assert_eq!(replica(&case, 5), Replica::LeaderOnly);
+        assert_eq!(replica(&case, 6), Replica::Leader);
+    }
+    let mut case = Case::new();
+    case.view.prefer(target, 2, case.at(0));
+    case.view.prefer_leader(target, case.at(1));
+    assert_eq!(replica(&case, 5), Replica::LeaderOnly);
+    assert_eq!(replica(&case, 6), Replica::Leader);
+}
+
+#[test]
+fn a_topic_that_is_created_again_has_another_id() {
+    let mut case = Case::new();
+    let target = Target::parse("t", 0).expect("a valid target");
+    let freshness = Freshness { max_age: MAX_AGE, since: case.at(1), after: None };
+    let id = |case: &Case| case.view.leader(target, freshness, case.at(1)).unwrap().unwrap().topic_id;
+    assert_eq!(id(&case), TopicId::new(7));
+    let again = TopicAnswer { id: TopicId::new(8), ..topic("t", 0, vec![partition(0, 1)]) };
+    case.learn(1, vec![again]);
+    assert_eq!(id(&case), TopicId::new(8));
+}

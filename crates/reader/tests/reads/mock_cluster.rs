@@ -250,3 +250,48 @@ async fn a_cluster_that_answers_is_ready() {
     let cluster = Cluster::start(2);
     cluster.reader().ready().await.expect("a ready cluster");
 }
+
+#[tokio::test]
+async fn a_leader_that_is_down_or_missing_is_waited_for() {
+    let cluster = Cluster::start(3);
+    let reader = cluster.reader();
+    cluster.create("waited", 1);
+    cluster.mock.partition_leader("waited", 0, Some(1)).expect("a leader");
+    cluster.produce("waited", 0, "none", 10, &numbered(5, 10));
+    assert_eq!(walk(&reader, "waited", 0, 0, 10_000).await.expect("records").len(), 5);
+    for leader in [None, Some(1)] {
+        cluster.mock.partition_leader("waited", 0, leader).expect("a leader or none");
+        cluster.mock.broker_down(1).expect("a broker");
+        let caller = tokio::spawn({
+            let reader = reader.clone();
+            async move { reader.fetch(at("waited", 0, 0)).await.map(|fetched| fetched.count) }
+        });
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        assert!(!caller.is_finished());
+        cluster.mock.partition_leader("waited", 0, Some(2)).expect("a leader");
+        assert_eq!(caller.await.expect("no panic").expect("records"), 5);
+        cluster.mock.broker_up(1).expect("a broker");
+    }
+}
+
+#[tokio::test]
+async fn records_are_read_from_a_nearer_replica_as_far_as_it_has_them() {
+    let cluster = Cluster::start(3);
+    let servers = cluster.mock.bootstrap_servers();
+    cluster.create("near", 1);
+    cluster.mock.partition_leader("near", 0, Some(1)).expect("a leader");
+    cluster.produce("near", 0, "none", 5, &numbered(20, 10));
+    cluster.mock.broker_rack(2, "here").expect("a broker");
+    cluster.mock.partition_follower("near", 0, 2).expect("a follower");
+    for (low, high) in [(None, None), (None, Some(7)), (Some(12), None)] {
+        cluster.mock.follower_watermarks("near", 0, low, high).expect("watermarks");
+        let reader = reader(&[("bootstrap.servers", &servers), ("client.rack", "here")]);
+        assert_eq!(walk(&reader, "near", 0, 0, 10_000).await.expect("records").len(), 20, "{low:?} {high:?}");
+        let error = reader.fetch(at("near", 0, 21)).await.expect_err("nothing is there");
+        assert_eq!(error.code(), 1, "{error}");
+    }
+    // Gone, and still named by the leader.
+    cluster.mock.broker_down(2).expect("a broker");
+    let reader = reader(&[("bootstrap.servers", &servers), ("client.rack", "here")]);
+    assert_eq!(walk(&reader, "near", 0, 0, 10_000).await.expect("records").len(), 20);
+}
