@@ -13,7 +13,8 @@ use hyper::{Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout_at};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::oauthbearer::checked;
 use crate::lock::Lock;
@@ -27,6 +28,8 @@ pub(crate) struct Oidc {
     tls: Option<Tls>,
     credentials: ClientCredentials,
     current: Lock<Option<Token>>,
+    /// What renews it.
+    renewal: Lock<Option<AbortHandle>>,
     /// Held while the endpoint is being asked; when and why that last failed.
     asking: Arc<tokio::sync::Mutex<Option<(Instant, TokenFault)>>>,
 }
@@ -52,17 +55,27 @@ struct Token {
     /// From when on the next one is asked for.
     renew: Instant,
     expires: Instant,
+    /// Whether it was of use to anyone.
+    used: bool,
 }
 
 impl Oidc {
     pub(crate) fn new(endpoint: Uri, tls: Option<Tls>, credentials: ClientCredentials) -> Self {
-        Self { endpoint, tls, credentials, current: Lock::default(), asking: Arc::default() }
+        Self {
+            endpoint,
+            tls,
+            credentials,
+            current: Lock::default(),
+            renewal: Lock::default(),
+            asking: Arc::default(),
+        }
     }
 
     /// A token that is valid: the shared one, or a new one where that has expired.
     ///
-    /// One caller asks the endpoint on behalf of all. A token that will soon expire is renewed in the background, and
-    /// used on meanwhile. Dropping the call lets the next one ask.
+    /// One caller asks the endpoint on behalf of all. A token in use is renewed in the background some time before it
+    /// expires, so that no connection is made with one that will soon do so, and used on meanwhile. Dropping the call lets
+    /// the next one ask.
     pub(crate) async fn token(self: &Arc<Self>, deadline: Instant) -> Result<Secret, TokenFault> {
         let started = Instant::now();
         if let Some(token) = self.valid() {
@@ -82,7 +95,7 @@ impl Oidc {
             Some((when, fault)) if *when >= started => return Err(fault.clone()),
             _ => {}
         }
-        let fetched = timeout_at(deadline, self.fetch()).await.unwrap_or_else(|_| Err(late()));
+        let fetched = timeout_at(deadline, self.fetch(true)).await.unwrap_or_else(|_| Err(late()));
         *failure = fetched.as_ref().err().map(|fault| (Instant::now(), fault.clone()));
         fetched
     }
@@ -96,7 +109,25 @@ impl Oidc {
     }
 
     fn valid(&self) -> Option<Token> {
-        self.current.lock().clone().filter(|token| Instant::now() < token.expires)
+        let mut current = self.current.lock();
+        let token = current.as_mut().filter(|token| Instant::now() < token.expires)?;
+        token.used = true;
+        Some(token.clone())
+    }
+
+    /// Renews the token that was just fetched when its time comes, if someone has used it by then.
+    fn renew_at(self: &Arc<Self>, time: Instant) {
+        let oidc = Arc::downgrade(self);
+        let task = tokio::spawn(async move {
+            sleep_until(time).await;
+            let Some(oidc) = oidc.upgrade() else { return };
+            if oidc.current.lock().as_ref().is_some_and(|token| token.used) {
+                oidc.renew();
+            }
+        });
+        if let Some(earlier) = self.renewal.lock().replace(task.abort_handle()) {
+            earlier.abort();
+        }
     }
 
     /// Asks for the next token, unless that is being done. The present one stays if it fails.
@@ -106,7 +137,7 @@ impl Oidc {
         tokio::spawn(async move {
             let deadline = after(Instant::now(), RENEWAL);
             let late = || oidc.fault("did not answer in time", true);
-            let fetched = timeout_at(deadline, oidc.fetch()).await.unwrap_or_else(|_| Err(late()));
+            let fetched = timeout_at(deadline, oidc.fetch(false)).await.unwrap_or_else(|_| Err(late()));
             if let Err(fault) = fetched {
                 tracing::warn!(error = fault.what, "failed to renew a token, its predecessor is still valid");
                 *failure = Some((Instant::now(), fault));
@@ -118,17 +149,17 @@ impl Oidc {
     }
 
     /// Asks the endpoint, and keeps what it gives for as long as that is valid.
-    async fn fetch(&self) -> Result<Secret, TokenFault> {
+    async fn fetch(self: &Arc<Self>, used: bool) -> Result<Secret, TokenFault> {
         // Its validity counts from when it was made, not from when it arrived.
         let asked = Instant::now();
         let response = self.post().await?;
         let (value, lifetime) = self.read(response).await?;
         let share = |percent| lifetime.checked_div(100).unwrap_or_default().saturating_mul(percent);
-        *self.current.lock() = Some(Token {
-            value: value.clone(),
-            renew: after(asked, share(80)),
-            expires: after(asked, lifetime),
-        });
+        let (renew, expires) = (after(asked, share(80)), after(asked, lifetime));
+        *self.current.lock() = Some(Token { value: value.clone(), renew, expires, used });
+        if renew < expires {
+            self.renew_at(renew);
+        }
         Ok(value)
     }
 
@@ -143,7 +174,8 @@ impl Oidc {
             Some(tls) => {
                 let fault = |TlsFault { what, retriable }: TlsFault| {
                     // The texts name the properties for brokers.
-                    self.fault(&what.replace("`ssl.ca.location`", "`https.ca.location`"), retriable)
+                    let what = what.replace("`ssl.ca.location`", "`https.ca.location`");
+                    self.fault(&format!("cannot be reached over TLS: {what}"), retriable)
                 };
                 self.exchange(tls.connect(host, stream).await.map_err(fault)?).await
             }

@@ -169,6 +169,28 @@ async fn a_token_is_renewed_before_it_expires_and_used_meanwhile() {
     check(source.token(soon()).await, "t2");
 }
 
+#[tokio::test]
+async fn a_token_in_use_is_renewed_when_it_is_time_and_one_that_nobody_uses_is_not() {
+    let endpoint = Endpoint::start(|number| granted(&format!("t{number}"), 100)).await;
+    let source = endpoint.source(None);
+    check(source.token(soon()).await, "t0");
+    tokio::time::pause();
+    // The task that waits has to begin to.
+    tokio::task::yield_now().await;
+    tokio::time::advance(Duration::from_secs(81)).await;
+    tokio::time::resume();
+    asked(&endpoint, 2, &source).await;
+
+    tokio::time::pause();
+    tokio::task::yield_now().await;
+    tokio::time::advance(Duration::from_secs(81)).await;
+    tokio::time::resume();
+    tokio::task::yield_now().await;
+    assert!(source.asking.try_lock().is_ok(), "the endpoint is being asked");
+    // It is used on until it expires.
+    check(source.token(soon()).await, "t1");
+}
+
 /// The fault that an answer makes: its text after the endpoint's name, and whether it may pass.
 async fn fault(status: u16, body: &str) -> (String, bool) {
     let body = body.to_owned();
