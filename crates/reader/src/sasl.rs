@@ -6,7 +6,7 @@ mod scram;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
@@ -14,6 +14,7 @@ use crate::ConnectionError;
 use crate::api::{SaslAuthenticateAnswer, SaslAuthenticateRequest, SaslHandshakeRequest};
 use crate::connection::Connection;
 use crate::redact::{Secret, foreign};
+use crate::tls::span;
 
 pub(crate) use oauthbearer::Extension;
 pub(crate) use oidc::{ClientCredentials, Oidc, TokenFault};
@@ -84,7 +85,10 @@ impl Sasl {
                 exchange.scram(scram::Client::new(*hash, username, password.clone())).await
             }
             Sasl::OAuthBearer(tokens, extensions) => {
-                let token = tokens.get(deadline).await.map_err(|TokenFault { what, retriable }| {
+                // Time is left for the broker, and for blaming the endpoint rather than the broker.
+                let share = patience.checked_div(10).unwrap_or_default().saturating_mul(8);
+                let by = Instant::now().checked_add(share).unwrap_or(deadline);
+                let token = tokens.get(by).await.map_err(|TokenFault { what, retriable }| {
                     ConnectionError::Token { address: connection.address(), what, retriable }
                 })?;
                 exchange.secrets.push(&token);
@@ -164,7 +168,11 @@ impl Exchange<'_> {
             Err(other) => other.to_string(),
             Ok(_) => "the broker refused the token".to_owned(),
         };
-        Err(self.failed(format!("{refusal} (status {status})")))
+        let status = if refusal.contains(&status) { String::new() } else { format!(" (status {status})") };
+        // Brokers do not say this.
+        let expired = oauthbearer::expired_since(token, SystemTime::now());
+        let expired = expired.map(|ago| format!("; the token expired {} ago", span(ago))).unwrap_or_default();
+        Err(self.failed(format!("{refusal}{status}{expired}")))
     }
 
     /// Sends one message of the mechanism.

@@ -6,6 +6,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rustls::pki_types::{ServerName, UnixTime};
 use rustls::{AlertDescription, CertificateError, ClientConfig, Error, InvalidMessage};
@@ -134,11 +135,11 @@ fn certificate(fault: &CertificateError) -> String {
             "its certificate is not signed by a trusted CA, see `ssl.ca.location`".to_owned()
         }
         CertificateError::ExpiredContext { time, not_after } => {
-            format!("its certificate expired {} ago", span(*not_after, *time))
+            format!("its certificate expired {} ago", between(*not_after, *time))
         }
         CertificateError::Expired => "its certificate has expired".to_owned(),
         CertificateError::NotValidYetContext { time, not_before } => {
-            format!("its certificate is not valid before {} from now", span(*time, *not_before))
+            format!("its certificate is not valid before {} from now", between(*time, *not_before))
         }
         CertificateError::NotValidYet => "its certificate is not valid yet".to_owned(),
         CertificateError::NotValidForNameContext { expected, presented } => {
@@ -167,8 +168,13 @@ fn bare(presented: &str) -> &str {
     inner.unwrap_or(presented).trim_matches('"')
 }
 
-fn span(from: UnixTime, to: UnixTime) -> String {
-    let seconds = to.as_secs().saturating_sub(from.as_secs());
+fn between(from: UnixTime, to: UnixTime) -> String {
+    span(Duration::from_secs(to.as_secs().saturating_sub(from.as_secs())))
+}
+
+/// A time that has passed, in its largest unit.
+pub(crate) fn span(time: Duration) -> String {
+    let seconds = time.as_secs();
     match seconds {
         0..MINUTE => format!("{seconds} s"),
         MINUTE..HOUR => format!("{} min", seconds / MINUTE),

@@ -63,7 +63,7 @@ pub enum ConnectionError {
         cause: Arc<io::Error>,
     },
     /// Nothing came in time.
-    #[error("{address} was silent for {} s", after.as_secs_f64())]
+    #[error("{address} was silent for {after:.1?}")]
     Silent {
         /// `host:port`.
         address: String,

@@ -3,6 +3,10 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 
 use super::TokenFault;
 use crate::redact::Secret;
@@ -32,6 +36,15 @@ pub(super) fn status(answer: &[u8]) -> String {
     let status =
         account.as_ref().and_then(|account| account.get("status")).and_then(|status| status.as_str());
     status.unwrap_or("unknown").to_owned()
+}
+
+/// For how long a token has been expired, by its own account (RFC 7519, section 4.1.4: `exp`, seconds since 1970); `None`
+/// where it is not, or does not say.
+pub(super) fn expired_since(token: &Secret, now: SystemTime) -> Option<Duration> {
+    let claims = token.expose().split('.').nth(1)?;
+    let claims: serde_json::Value = serde_json::from_slice(&BASE64.decode(claims).ok()?).ok()?;
+    let expires = Duration::try_from_secs_f64(claims.get("exp")?.as_f64()?).ok()?;
+    now.duration_since(SystemTime::UNIX_EPOCH.checked_add(expires)?).ok()
 }
 
 /// A token as it may stand in a message: RFC 6750, section 2.1, `b64token`.
@@ -86,6 +99,23 @@ mod tests {
         assert_eq!(status(br#"{"status":"invalid_token","scope":"s"}"#), "invalid_token");
         for other in [&b""[..], b"{}", b"[1]", b"{\"status\":1}", b"\xff"] {
             assert_eq!(status(other), "unknown");
+        }
+    }
+
+    #[test]
+    fn a_token_says_when_it_expired() {
+        let token = |claims: &str| Secret::new(format!("e30.{}.", BASE64.encode(claims)));
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
+        let since = |claims: &str| expired_since(&token(claims), now);
+        assert_eq!(since(r#"{"exp":940}"#), Some(Duration::from_secs(60)));
+        assert_eq!(since(r#"{"exp":999.5}"#), Some(Duration::from_millis(500)));
+        for other in
+            [r#"{"exp":1001}"#, r#"{"exp":-1}"#, r#"{"exp":1e300}"#, r#"{"exp":"1"}"#, "{}", "[]", ""]
+        {
+            assert_eq!(since(other), None, "{other}");
+        }
+        for other in ["", "opaque", "a.b", "e30.=.x"] {
+            assert_eq!(expired_since(&Secret::new(other), now), None, "{other}");
         }
     }
 
