@@ -85,8 +85,12 @@ where
                 let (role, broker) = (source.role, Arc::clone(&source.broker));
                 let asked = Instant::now();
                 let address = || broker.address().to_string();
-                let silent = |_| Err(ConnectionError::Silent { address: address(), after: asked.elapsed() });
-                let failure = match timeout_at(deadline, put(source)).await.unwrap_or_else(silent) {
+                let Ok(answer) = timeout_at(deadline, put(source)).await else {
+                    let cause = ConnectionError::Silent { address: address(), after: asked.elapsed() };
+                    // It had less time than its due: what went before says more.
+                    return Err(last.unwrap_or(ReadError::Unanswered { broker: address(), cause }));
+                };
+                let failure = match answer {
                     Ok(answer) => match judge(&answer, role) {
                         Verdict::Final => return Ok(answer),
                         Verdict::Refused(code) => refusal(named(code), target),

@@ -171,37 +171,41 @@ struct Open {
 
 #[derive(Default)]
 struct Waiting {
-    /// The open requests, oldest first; at most [`Limits::in_flight`].
-    open: Lock<VecDeque<Open>>,
-    /// When the clock is looked at next; `None` while no request is open. Changed while `open` is locked.
-    next_look: Lock<Option<Instant>>,
-    /// A request came that is due before the next look.
+    requests: Lock<Requests>,
+    /// A request came that is due before the next look at the clock.
     sooner: Notify,
 }
 
+#[derive(Default)]
+struct Requests {
+    /// Oldest first; at most [`Limits::in_flight`].
+    open: VecDeque<Open>,
+    /// When the clock is looked at next; `None` where no request was open at the last look.
+    next_look: Option<Instant>,
+}
+
 impl Waiting {
-    fn extend(&self, requests: impl Iterator<Item = Open>) {
-        let mut open = self.open.lock();
-        let next_look = *self.next_look.lock();
-        for request in requests {
-            if next_look.is_none_or(|at| request.due < at) {
+    fn extend(&self, sent: impl Iterator<Item = Open>) {
+        let mut requests = self.requests.lock();
+        for request in sent {
+            if requests.next_look.is_none_or(|at| request.due < at) {
                 self.sooner.notify_one();
             }
-            open.push_back(request);
+            requests.open.push_back(request);
         }
     }
 
     /// When the first of the open requests is due, and how long it was to be waited for.
     fn look(&self) -> Option<(Instant, Duration)> {
-        let open = self.open.lock();
-        let first = open.iter().map(|open| (open.due, open.patience)).min();
-        *self.next_look.lock() = first.map(|(due, _)| due);
+        let mut requests = self.requests.lock();
+        let first = requests.open.iter().map(|open| (open.due, open.patience)).min();
+        requests.next_look = first.map(|(due, _)| due);
         first
     }
 
     /// The oldest request, which `id` must be the answer to. Otherwise it stays in its place, to be told the cause.
     fn take(&self, id: i32) -> Result<Open, String> {
-        let mut open = self.open.lock();
+        let open = &mut self.requests.lock().open;
         match open.pop_front() {
             Some(oldest) if oldest.id == id => Ok(oldest),
             Some(oldest) => {
@@ -341,7 +345,7 @@ async fn watch(waiting: &Waiting, shared: &Shared) -> ConnectionError {
             (None, None) => waiting.sooner.notified().await,
             (None, Some(max_idle)) => {
                 let idle = timeout(max_idle, waiting.sooner.notified()).await.is_err();
-                if idle && waiting.open.lock().is_empty() {
+                if idle && waiting.requests.lock().open.is_empty() {
                     return shared
                         .lost(io::Error::new(io::ErrorKind::NotConnected, "closed because it was idle"));
                 }

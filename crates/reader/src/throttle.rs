@@ -22,7 +22,9 @@ impl Throttle {
     pub(crate) fn note(&self, time: Duration) {
         if !time.is_zero() {
             let until = self.start.elapsed().saturating_add(time.min(MAX_THROTTLE));
-            self.until.fetch_max(u64::try_from(until.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+            // Rounded up: who asks too early is sent away again.
+            let millis = until.as_micros().div_ceil(1_000);
+            self.until.fetch_max(u64::try_from(millis).unwrap_or(u64::MAX), Ordering::Relaxed);
         }
     }
 

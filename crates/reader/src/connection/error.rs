@@ -81,7 +81,7 @@ pub enum ConnectionError {
         max: usize,
     },
     /// The broker wants to be left alone: a client quota is used up (KIP-219).
-    #[error("{address} throttles this client for another {} s", left.as_secs_f64())]
+    #[error("{address} throttles this client for another {:.1} s", left.as_secs_f64())]
     Throttled {
         /// `host:port`.
         address: String,

@@ -45,14 +45,15 @@ async fn a_throttle_time_beyond_the_deadline_is_an_error_at_once_that_says_so() 
     let broker = withholding(1, 20_000).await;
     let reader = reader(&[broker.address]);
     let started = Instant::now();
-    for _ in 0..3 {
-        let error = reader.fetch(at("t", 0, 0)).await.expect_err("too long a wait");
+    for error in [
+        reader.fetch(at("t", 0, 0)).await.expect_err("too long a wait"),
+        reader.fetch(at("t", 0, 0)).await.expect_err("too long a wait"),
+        reader.list_offset("t", 0, -1).await.expect_err("too long a wait"),
+    ] {
         let want = format!("{} throttles this client for another ", broker.address);
         assert!(chain(&error).contains(&want), "{}", chain(&error));
         assert!(error.retriable());
     }
-    let error = reader.list_offset("t", 0, -1).await.expect_err("too long a wait");
-    assert!(chain(&error).contains(" throttles this client for another 1"), "{}", chain(&error));
     reader.ready().await.expect("a broker that throttles is there");
     assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
     assert_eq!(broker.fetched(), [0]);
