@@ -18,7 +18,7 @@ use tokio::io::{
     AsyncBufRead, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, copy_buf, sink,
 };
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::lock::Lock;
 use crate::{ConnectionError, address::Address};
@@ -250,10 +250,13 @@ async fn write(
             buffer.extend_from_slice(&request.frame);
             request.open
         }));
-        if let Err(error) = output.write_all(&buffer).await {
-            return shared.lost(error);
-        }
-        if let Err(error) = output.flush().await {
+        let written = async {
+            output.write_all(&buffer).await?;
+            output.flush().await
+        };
+        if let Err(error) = written.await {
+            // What the peer said last, such as a TLS alert, explains more: whoever reads may find it meanwhile.
+            sleep(LAST_WORDS).await;
             return shared.lost(error);
         }
         buffer.clear();
@@ -353,6 +356,9 @@ async fn watch(waiting: &Waiting, shared: &Shared) -> ConnectionError {
         }
     }
 }
+
+/// How long a stream that takes nothing any more is still read.
+const LAST_WORDS: Duration = Duration::from_millis(50);
 
 /// Takes in small answers whole, many at a time; what is larger than this goes around it.
 const READ_BUFFER: usize = 8 * 1024;

@@ -22,6 +22,8 @@ pub(crate) use verify::{AnyCertificate, AnyName};
 #[derive(Clone)]
 pub(crate) struct Tls {
     connector: TlsConnector,
+    /// The property that says which CAs are trusted.
+    ca: &'static str,
     /// Whether a client certificate is shown where one is asked for.
     identity: bool,
     /// Whether a handshake has ever succeeded.
@@ -36,8 +38,8 @@ pub(crate) struct TlsFault {
 }
 
 impl Tls {
-    pub(crate) fn new(config: ClientConfig, identity: bool) -> Self {
-        Self { connector: Arc::new(config).into(), identity, agreed: Arc::default() }
+    pub(crate) fn new(config: ClientConfig, ca: &'static str, identity: bool) -> Self {
+        Self { connector: Arc::new(config).into(), ca, identity, agreed: Arc::default() }
     }
 
     /// Shakes hands with the peer that is called `host`, a name or an IP address.
@@ -81,7 +83,7 @@ impl Tls {
 
     fn explain(&self, error: &Error) -> String {
         match error {
-            Error::InvalidCertificate(fault) => certificate(fault),
+            Error::InvalidCertificate(fault) => certificate(fault, self.ca),
             Error::AlertReceived(alert) => self.alert(*alert),
             Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
                 "answered with something other than TLS: expected a TLS listener, is it a PLAINTEXT one?"
@@ -128,11 +130,11 @@ fn lasting(what: String) -> TlsFault {
     TlsFault { what, retriable: false }
 }
 
-fn certificate(fault: &CertificateError) -> String {
+fn certificate(fault: &CertificateError, ca: &str) -> String {
     match fault {
         // The latter where a trusted CA has the same name, but not the same key.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-            "its certificate is not signed by a trusted CA, see `ssl.ca.location`".to_owned()
+            format!("its certificate is not signed by a trusted CA, see `{ca}`")
         }
         CertificateError::ExpiredContext { time, not_after } => {
             format!("its certificate expired {} ago", between(*not_after, *time))
@@ -145,11 +147,7 @@ fn certificate(fault: &CertificateError) -> String {
         CertificateError::NotValidForNameContext { expected, presented } => {
             let names: Vec<&str> = presented.iter().take(MAX_NAMES).map(|name| bare(name)).collect();
             let names = if names.is_empty() { "no name".to_owned() } else { names.join(", ") };
-            format!(
-                "its certificate is for {}, not for {}, see `ssl.endpoint.identification.algorithm`",
-                foreign(&names, &[]),
-                expected.to_str()
-            )
+            format!("its certificate is for {}, not for {}", foreign(&names, &[]), expected.to_str())
         }
         CertificateError::Revoked => "its certificate has been revoked, see `ssl.crl.location`".to_owned(),
         CertificateError::UnknownRevocationStatus => {

@@ -30,7 +30,7 @@ impl Properties<'_> {
         } else {
             Arc::new(AnyCertificate(provider.signature_verification_algorithms))
         };
-        self.client(provider, verifier, identity)
+        self.client(provider, verifier, "ssl.ca.location", identity)
     }
 
     /// TLS to the token endpoint.
@@ -38,7 +38,7 @@ impl Properties<'_> {
         let provider = Arc::new(ring::default_provider());
         let roots = self.roots("https.ca.location", "https.ca.pem", true)?;
         let verifier = self.verifier(roots, Vec::new(), &provider)?;
-        self.client(provider, verifier, None)
+        self.client(provider, verifier, "https.ca.location", None)
     }
 
     fn checks_names(&mut self) -> bool {
@@ -146,6 +146,7 @@ impl Properties<'_> {
         &mut self,
         provider: Arc<CryptoProvider>,
         verifier: Arc<dyn ServerCertVerifier>,
+        ca: &'static str,
         identity: Option<Identity>,
     ) -> Option<Tls> {
         let shows = identity.is_some();
@@ -163,7 +164,7 @@ impl Properties<'_> {
             _ => "cannot be used: expected an RSA key of 2048 to 8192 bits, or an ECDSA P-256, P-384 or Ed25519 key"
                 .to_owned(),
         });
-        Some(Tls::new(self.usable("ssl.key.location", config)?, shows))
+        Some(Tls::new(self.usable("ssl.key.location", config)?, ca, shows))
     }
 
     /// The value, or its problem noted.

@@ -293,3 +293,17 @@ async fn dropping_the_link_closes_the_stream() {
     drop(link);
     assert_eq!(peer.read(&mut [0]).await.expect("an end"), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_takes_nothing_any_more_is_read_for_its_last_words() {
+    let (ours, mut theirs) = tokio::io::duplex(100);
+    let (broken, _) = tokio::io::duplex(100);
+    let address = Address { host: "peer".to_owned(), port: 1 };
+    let link = Link::spawn(tokio::io::join(ours, broken), address, limits());
+    let peer = async {
+        sleep_until(Instant::now() + LAST_WORDS / 2).await;
+        theirs.write_all(&[21, 3, 3, 0, 2, 2, 80]).await.expect("an open stream");
+    };
+    let (answered, ()) = tokio::join!(ask(&link, b'a'), peer);
+    assert!(matches!(answered, Err(ConnectionError::Tls { retriable: false, .. })), "{answered:?}");
+}

@@ -172,9 +172,7 @@ impl Oidc {
         match &self.tls {
             None => self.exchange(stream).await,
             Some(tls) => {
-                let fault = |TlsFault { what, retriable }: TlsFault| {
-                    // The texts name the properties for brokers.
-                    let what = what.replace("`ssl.ca.location`", "`https.ca.location`");
+                let fault = |TlsFault { what, retriable }| {
                     self.fault(&format!("cannot be reached over TLS: {what}"), retriable)
                 };
                 self.exchange(tls.connect(host, stream).await.map_err(fault)?).await

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType, IsCa,
@@ -14,6 +15,7 @@ use rustls::{RootCertStore, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
@@ -22,6 +24,7 @@ use crate::address::Address;
 use crate::config::Config;
 use crate::dial::dial;
 use crate::link::Limits;
+use crate::sasl::{Sasl, Tokens};
 
 /// A certificate authority of its own.
 struct Ca(CertifiedIssuer<'static, KeyPair>);
@@ -197,6 +200,33 @@ async fn a_certificate_is_taken_from_whom_it_should_be_and_its_faults_are_told()
     };
     check_secured(&server, &unnamed(&ours)).await;
     check(&server, &unnamed(&other), "not signed by a trusted CA").await;
+}
+
+#[tokio::test]
+async fn a_token_endpoint_is_trusted_by_properties_of_its_own() {
+    let (ours, other) = (Ca::new("ours"), Ca::new("other"));
+    let server = Server::tls(ours.issue(|_| {}), None, &rustls::version::TLS13).await;
+    let url = format!("https://{}/token", server.address);
+    for (ca, want) in [
+        (&ours, "did not answer with HTTP/1.1"),
+        (&other, "its certificate is not signed by a trusted CA, see `https.ca.location`"),
+    ] {
+        let properties = [
+            ("sasl.mechanism", "OAUTHBEARER"),
+            ("sasl.oauthbearer.method", "oidc"),
+            ("sasl.oauthbearer.token.endpoint.url", &*url),
+            ("sasl.oauthbearer.client.id", "me"),
+            ("sasl.oauthbearer.client.secret", "hunter2"),
+            ("https.ca.pem", &*ca.pem()),
+        ];
+        let Some(Sasl::OAuthBearer(Tokens::Oidc(oidc), _)) =
+            config("sasl_plaintext", &properties).security.sasl
+        else {
+            panic!("no endpoint")
+        };
+        let fault = oidc.token(Instant::now() + Duration::from_secs(5)).await.expect_err("no token");
+        assert!(fault.what.contains(want), "{fault:?}, expected: {want}");
+    }
 }
 
 #[tokio::test]
