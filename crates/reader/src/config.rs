@@ -45,7 +45,7 @@ pub(crate) use security::{Protocol, Security};
 ///
 /// | property | default | meaning |
 /// |---|---|---|
-/// | `ssl.ca.location` | the system's | PEM file, or directory of such, with the CAs to trust; `probe` is the default |
+/// | `ssl.ca.location` | the system's | PEM file, or directory of such, with the CAs to trust; `probe` is the default. A broker's certificate that is its own CA is not taken |
 /// | `ssl.ca.pem` | | the CAs themselves |
 /// | `ssl.certificate.location`, `ssl.certificate.pem` | | the client's certificate and its chain, for brokers that ask for one |
 /// | `ssl.key.location`, `ssl.key.pem` | | its private key: PKCS#8, encrypted or not, PKCS#1 or SEC1 |

@@ -156,6 +156,11 @@ fn certificate(fault: &CertificateError, ca: &str) -> String {
         CertificateError::ExpiredRevocationListContext { .. } | CertificateError::ExpiredRevocationList => {
             "the list of revoked certificates has expired, see `ssl.crl.location`".to_owned()
         }
+        // webpki's error, in a type that rustls does not export.
+        CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+            "its certificate is that of a CA: expected one for a server (CA:FALSE), which a CA has signed"
+                .to_owned()
+        }
         other => format!("its certificate cannot be used: {}", foreign(&other.to_string(), &[])),
     }
 }

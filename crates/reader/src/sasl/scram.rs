@@ -174,7 +174,7 @@ const NONCE: usize = 24;
 /// RFC 7677, section 4: "the hash iteration-count … SHOULD be at least 4096". Kafka's own limit is 16384; at this one a
 /// processor is busy for about a second.
 const ITERATIONS: std::ops::RangeInclusive<u32> = 4_096..=MAX_ITERATIONS;
-const MAX_ITERATIONS: u32 = 1_000_000;
+const MAX_ITERATIONS: u32 = 500_000;
 
 #[cfg(test)]
 mod tests {
@@ -228,9 +228,9 @@ mod tests {
     fn a_challenge_that_would_weaken_or_stall_is_refused() {
         refused("r=other,s=W22Z,i=4096", "a nonce that does not continue ours");
         refused("r=rOprNGfwEbeRWgbNEkqO,s=W22Z,i=4096", "a nonce that does not continue ours");
-        refused("r=rOprNGfwEbeRWgbNEkqOx,s=W22Z,i=4095", "4095 iterations, expected 4096 to 1000000");
-        refused("r=rOprNGfwEbeRWgbNEkqOx,s=W22Z,i=1000001", "1000001 iterations, expected 4096 to 1000000");
-        refused("r=rOprNGfwEbeRWgbNEkqOx,s=W22Z,i=-1", "1 iterations, expected 4096 to 1000000");
+        refused("r=rOprNGfwEbeRWgbNEkqOx,s=W22Z,i=4095", "4095 iterations, expected 4096 to 500000");
+        refused("r=rOprNGfwEbeRWgbNEkqOx,s=W22Z,i=500001", "500001 iterations, expected 4096 to 500000");
+        refused("r=rOprNGfwEbeRWgbNEkqOx,s=W22Z,i=-1", "1 iterations, expected 4096 to 500000");
         refused("r=rOprNGfwEbeRWgbNEkqOx,s=!,i=4096", "a salt that is not base64");
         refused("m=x,r=rOprNGfwEbeRWgbNEkqOx,s=W22Z,i=4096", "a challenge without `r=`");
     }

@@ -338,3 +338,14 @@ async fn a_listener_that_never_answers_is_given_up_in_time() {
 }
 
 const NAMES: [&str; 2] = ["localhost", "127.0.0.1"];
+
+#[tokio::test]
+async fn a_certificate_that_is_its_own_ca_is_told() {
+    let key = key();
+    let mut params = CertificateParams::new(NAMES.map(str::to_owned)).expect("names");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let certificate = params.self_signed(&key).expect("a certificate");
+    let ca = certificate.pem();
+    let server = Server::tls((certificate.der().clone(), key), None, &rustls::version::TLS13).await;
+    check(&server, &config("ssl", &[("ssl.ca.pem", &ca)]), "is that of a CA").await;
+}
