@@ -4,8 +4,11 @@
 //! more of it than one plain node, starts one of its own by [`Kafka::start`] or [`Kafka::start_with`]. [`secured`] has
 //! a listener for every way to be secured.
 
+mod command;
+mod leaders;
 mod node;
 mod produce;
+mod quotas;
 pub mod secured;
 mod topics;
 
@@ -17,6 +20,7 @@ use rdkafka::admin::AdminClient;
 use rdkafka::client::DefaultClientContext;
 use tokio::sync::OnceCell;
 
+pub use leaders::Partition;
 pub use node::Node;
 use node::Ports;
 use produce::Producers;
@@ -31,6 +35,8 @@ pub struct Kafka {
     pub nodes: Vec<Node>,
     listeners: Vec<Listener>,
     admin: AdminClient<DefaultClientContext>,
+    /// As `admin`, for questions while nodes are frozen.
+    observer: AdminClient<DefaultClientContext>,
     topics: AtomicU32,
     producers: Producers,
     folder: Folder,
@@ -51,7 +57,7 @@ pub struct Setup {
     pub format: Vec<String>,
 }
 
-/// A listener that is not plain.
+/// A listener of another protocol, or at another host.
 #[derive(Debug, Clone, Copy)]
 pub struct Listener {
     /// As in `listener.name.NAME.…`, in capitals.
@@ -104,15 +110,20 @@ impl Kafka {
         let folder = Folder::new("kafka")?;
         let ports = (1..=setup.nodes).map(|id| Ports::pick(id, &setup)).collect::<Result<Vec<_>, _>>()?;
         let clients: Vec<String> = ports.iter().map(|ports| ports.client.address().to_string()).collect();
-        let admin = ClientConfig::new()
+        let mut client = ClientConfig::new();
+        client
             .set("bootstrap.servers", clients.join(","))
             // A node that comes back is noticed at once.
-            .set("reconnect.backoff.max.ms", "250")
+            .set("reconnect.backoff.max.ms", "250");
+        let admin = client.create().map_err(Error::kafka("make an administration client"))?;
+        // A node that does not answer is not asked again before it has answered a connection.
+        let observer = client
+            .set("socket.timeout.ms", "1000")
             .create()
             .map_err(Error::kafka("make an administration client"))?;
         let nodes = Node::start_all(ports, &setup, &folder, &admin).await?;
         let (topics, producers) = (AtomicU32::new(0), Producers::default());
-        Ok(Self { nodes, listeners: setup.listeners, admin, topics, producers, folder })
+        Ok(Self { nodes, listeners: setup.listeners, admin, observer, topics, producers, folder })
     }
 
     /// The nodes' addresses for clients, as `bootstrap.servers` takes them.

@@ -1,9 +1,12 @@
 //! A child that never outlives this process, however this process ends.
 
+mod connections;
 mod mortal;
 mod usage;
 
+use std::collections::HashSet;
 use std::fs::{self, File};
+use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -155,6 +158,15 @@ impl Process {
     /// [`Error::Io`] where it has ended.
     pub fn usage(&self) -> Result<Usage, Error> {
         usage::of(self.id()).map_err(Error::io(format!("read the usage of {}", self.part)))
+    }
+
+    /// Its established connections to the port of this address, each by a name that no other has while it lives.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where it has ended.
+    pub fn connections(&self, to: SocketAddr) -> Result<HashSet<String>, Error> {
+        let what = format!("read the connections of {}", self.part);
+        connections::to(to, self.id()).map_err(Error::io(what))
     }
 
     /// Nothing happens once it has ended: its number may be someone else's by then.

@@ -6,12 +6,10 @@ use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
-use super::node::java;
 use super::{Kafka, Listener, Setup};
 use crate::Error;
 use crate::certificates::{Authority, Certificate};
 use crate::folder::Folder;
-use crate::process::Process;
 use crate::secrets::secret;
 use crate::tokens::Signer;
 
@@ -174,15 +172,12 @@ fn scram() -> Vec<String> {
 
 /// The rights of [`READER`], by a password, a token or a certificate.
 async fn allow_reader(kafka: &Kafka) -> Result<(), Error> {
-    let mut command = java("org.apache.kafka.tools.AclCommand", &[])?;
-    command
-        .args(["--bootstrap-server", &kafka.bootstrap(), "--add", "--topic", "*", "--operation", "Read"])
-        .args(["--allow-principal", &format!("User:{READER}")])
-        .args(["--allow-principal", &format!("User:CN={READER}")]);
-    const PART: &str = "Kafka's AclCommand";
-    let mut process = Process::spawn(PART, command, &kafka.folder().path().join("acl.log"))?;
-    let status = process.wait(ALLOWED_WITHIN).await?;
-    if status.success() { Ok(()) } else { Err(Error::Ended { part: PART, status, tail: process.log_tail() }) }
+    let principals = [format!("User:{READER}"), format!("User:CN={READER}")];
+    let [by_name, by_certificate] = principals.each_ref().map(|user| ["--allow-principal", user]);
+    let right = ["--add", "--topic", "*", "--operation", "Read"];
+    kafka
+        .command("org.apache.kafka.tools.AclCommand", &[&right[..], &by_name, &by_certificate].concat())
+        .await
 }
 
 /// A user that may read every topic.
@@ -207,7 +202,6 @@ const LISTENERS: [(&str, &str); 10] = [
 const HOST: &str = "localhost";
 /// Sessions by token end with the token only where a listener has a bound for all of them.
 const LONG_MS: u32 = 3_600_000;
-const ALLOWED_WITHIN: Duration = Duration::from_secs(60);
 const PLAIN: &str = "org.apache.kafka.common.security.plain.PlainLoginModule";
 const SCRAM: &str = "org.apache.kafka.common.security.scram.ScramLoginModule";
 const BEARER: &str = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule";

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rdkafka::TopicPartitionList;
-use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::Offset;
 use rdkafka::types::RDKafkaErrorCode;
@@ -30,16 +30,47 @@ impl Kafka {
     ) -> Result<String, Error> {
         let number = self.topics.fetch_add(1, Ordering::Relaxed);
         let name = format!("{about}-{number}");
+        self.make_topic(&name, partitions, configs).await?;
+        Ok(name)
+    }
+
+    /// Makes a topic of this very name, else as [`topic`](Self::topic).
+    ///
+    /// # Errors
+    /// [`Error::Kafka`] with the broker's reason.
+    ///
+    /// # Cancel safety
+    /// The topic may come into being.
+    pub async fn make_topic(
+        &self,
+        name: &str,
+        partitions: i32,
+        configs: &[(&str, &str)],
+    ) -> Result<(), Error> {
         let what = || format!("make the topic {name}");
         let replicas = i32::try_from(self.nodes.len()).unwrap_or(i32::MAX);
-        let mut topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(replicas));
+        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(replicas));
         for (key, value) in configs {
             topic = topic.set(key, value);
         }
         let made = self.admin.create_topics([&topic], &options()).await.map_err(Error::kafka(what()))?;
         first_refusal(made).map_err(Error::kafka(what()))?;
-        self.led(&name, partitions).await.map_err(Error::kafka(what()))?;
-        Ok(name)
+        self.led(name, partitions).await.map_err(Error::kafka(what()))
+    }
+
+    /// Adds partitions to a topic, so that it has `count`. They can be read when this returns.
+    ///
+    /// # Errors
+    /// [`Error::Kafka`] with the broker's reason.
+    ///
+    /// # Cancel safety
+    /// The partitions may come into being.
+    pub async fn add_partitions(&self, topic: &str, count: i32) -> Result<(), Error> {
+        let what = || format!("give {topic} {count} partitions");
+        let new = NewPartitions::new(topic, usize::try_from(count).unwrap_or_default());
+        let made = self.admin.create_partitions([&new], &options()).await.map_err(Error::kafka(what()))?;
+        first_refusal(made).map_err(Error::kafka(what()))?;
+        self.led(topic, count).await.map_err(Error::kafka(what()))
     }
 
     /// Waits until the node's metadata has what its controller has made, leaders included.

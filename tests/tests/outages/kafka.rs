@@ -10,9 +10,10 @@ use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::{Kafka, Record, Write};
 use sluicegate_tests::socket::{Socket, fetch, list_offset, ping};
 use sluicegate_tests::stack::Stack;
+use sluicegate_tests::waiting::becomes;
 use tokio::time::Instant;
 
-use crate::stacks::{assert_filter_survived, becomes, kafka_connections, mortal_kafka, ready};
+use crate::stacks::{assert_filter_survived, kafka_connections, mortal_kafka, ready};
 
 in_both_profiles! {
     while_kafka_is_down_commands_fail_at_once_and_sessions_go_on_when_it_is_back

@@ -7,11 +7,12 @@ use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::{Kafka, Record, Write};
 use sluicegate_tests::socket::{Socket, fetch};
+use sluicegate_tests::waiting::becomes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::stacks::{answered, assert_filter_survived, becomes, ended, kafka_connections, ready, sessions};
+use crate::stacks::{answered, assert_filter_survived, ended, kafka_connections, ready, sessions};
 use crate::upgrade::{Upgrade, frame};
 
 in_both_profiles! {

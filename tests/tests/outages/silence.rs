@@ -9,10 +9,11 @@ use sluicegate_tests::kafka::{Kafka, Record, Write};
 use sluicegate_tests::process::Process;
 use sluicegate_tests::socket::{Socket, fetch};
 use sluicegate_tests::tools;
+use sluicegate_tests::waiting::becomes;
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 
-use crate::stacks::{assert_filter_survived, becomes, ended, kafka_connections, ready, sessions};
+use crate::stacks::{assert_filter_survived, ended, kafka_connections, ready, sessions};
 use crate::upgrade::{Upgrade, frame};
 
 in_both_profiles! {

@@ -8,7 +8,6 @@ use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::kafka::Kafka;
 use sluicegate_tests::stack::{BridgeConfig, Setup, Stack};
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
-use tokio::time::{Instant, sleep};
 
 /// A Kafka that may be killed or frozen; it serves clients when this returns.
 pub(crate) async fn mortal_kafka() -> MutexGuard<'static, Kafka> {
@@ -50,19 +49,9 @@ pub(crate) async fn ended(stack: &Stack, reason: &str) -> f64 {
     sum(stack, "sluicegate_sessions_ended_total{", &format!("reason=\"{reason}\"")).await
 }
 
-/// The bridge's connections to Kafka, by the kernel's account: proc(5), `/proc/PID/net/tcp` and `/proc/PID/fd`.
+/// The bridge's connections to Kafka.
 pub(crate) fn kafka_connections(stack: &Stack, kafka: &Kafka) -> HashSet<String> {
-    let process = format!("/proc/{}", stack.bridge.process.id());
-    let table = fs::read_to_string(format!("{process}/net/tcp")).unwrap();
-    let remote = format!(":{:04X}", kafka.nodes[0].address().port());
-    let established = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-    let inodes: HashSet<String> = established
-        .filter(|fields| fields.len() > 9 && fields[2].ends_with(&remote) && fields[3] == "01")
-        .map(|fields| format!("socket:[{}]", fields[9]))
-        .collect();
-    let files = fs::read_dir(format!("{process}/fd")).unwrap();
-    let open = files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
-    open.map(|link| link.to_string_lossy().into_owned()).filter(|link| inodes.contains(link)).collect()
+    stack.bridge.process.connections(kafka.nodes[0].address()).unwrap()
 }
 
 /// Commands that the bridge has answered.
@@ -76,30 +65,6 @@ async fn sum(stack: &Stack, prefix: &str, label: &str) -> f64 {
     samples.retain(|(name, _)| name.contains(label));
     assert!(!samples.is_empty(), "the bridge counts no {prefix} {label}");
     samples.iter().map(|(_, value)| value).sum()
-}
-
-/// Asks until `value` gives `want`, and says how long that took. It fails where one that was asked for `within` the time
-/// or later is another: how long asking takes does not count.
-#[track_caller]
-pub(crate) fn becomes<T: PartialEq + std::fmt::Debug>(
-    what: &str,
-    want: T,
-    within: Duration,
-    mut value: impl AsyncFnMut() -> T,
-) -> impl Future<Output = Duration> {
-    let caller = std::panic::Location::caller();
-    async move {
-        let start = Instant::now();
-        loop {
-            let asked = start.elapsed();
-            let seen = value().await;
-            if seen == want {
-                return start.elapsed();
-            }
-            assert!(asked < within, "{caller}: {what}: {seen:?} instead of {want:?} after {within:?}");
-            sleep(Duration::from_millis(10)).await;
-        }
-    }
 }
 
 /// The filter never trapped.

@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
 use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::{Kafka, Record, Write};
@@ -21,16 +18,6 @@ in_both_profiles! {
 }
 
 const UNKNOWN_TOPIC_OR_PARTITION: i32 = 3;
-
-fn admin(kafka: &Kafka) -> AdminClient<DefaultClientContext> {
-    ClientConfig::new().set("bootstrap.servers", kafka.bootstrap()).create().unwrap()
-}
-
-async fn make(kafka: &Kafka, name: &str) {
-    let topic = NewTopic::new(name, 1, TopicReplication::Fixed(1)).set(FOREVER.0, FOREVER.1);
-    let made = admin(kafka).create_topics([&topic], &AdminOptions::new()).await.unwrap();
-    assert_eq!(made, [Ok(name.to_owned())]);
-}
 
 fn record(value: &str) -> Record {
     Record { timestamp: Some(START), ..Record::of(value) }
@@ -54,7 +41,7 @@ async fn a_topic_made_after_it_was_missed_is_read(profile: Profile) {
     let mut socket = Socket::open(stack).await;
     let topic = format!("made-later-{}", profile.name());
     missing(&mut socket, &topic, 0).await.unwrap();
-    make(kafka, &topic).await;
+    kafka.make_topic(&topic, 1, &[FOREVER]).await.unwrap();
     write(kafka, &topic, 0, 101, &[record("new")]).await;
     let found = async || socket.fetch(&topic, 0, 0).await.map_err(|error| error.message);
     let start = tokio::time::Instant::now();
@@ -68,13 +55,13 @@ async fn a_topic_deleted_and_made_again_is_read_from_its_new_start(profile: Prof
     let (kafka, stack) = shared(profile).await;
     let mut socket = Socket::open(stack).await;
     let topic = format!("made-again-{}", profile.name());
-    make(kafka, &topic).await;
+    kafka.make_topic(&topic, 1, &[FOREVER]).await.unwrap();
     write(kafka, &topic, 0, 102, &varied(5)).await;
     assert_eq!(socket.walk(&topic, 0, 0).await.len(), 5);
     kafka.delete_topic(&topic).await.unwrap();
     until("the topic is gone", async || missing(&mut socket, &topic, 0).await).await;
     assert!(!kafka.topics().unwrap().contains(&topic), "asking for it made it again");
-    make(kafka, &topic).await;
+    kafka.make_topic(&topic, 1, &[FOREVER]).await.unwrap();
     write(kafka, &topic, 0, 103, &[record("of the new topic")]).await;
     let found = async || socket.fetch(&topic, 0, 0).await.map_err(|error| error.message);
     let read = until("the new topic is found", found).await;
@@ -89,9 +76,7 @@ async fn partitions_added_to_a_topic_are_read(profile: Profile) {
     write(kafka, &topic, 0, 104, &varied(2)).await;
     assert_eq!(socket.walk(&topic, 0, 0).await.len(), 2);
     missing(&mut socket, &topic, 2).await.unwrap();
-    let three = NewPartitions::new(&topic, 3);
-    let grown = admin(kafka).create_partitions([&three], &AdminOptions::new()).await.unwrap();
-    assert_eq!(grown, [Ok(topic.clone())]);
+    kafka.add_partitions(&topic, 3).await.unwrap();
     write(kafka, &topic, 2, 105, &[record("in the new partition")]).await;
     let found = async || socket.fetch(&topic, 2, 0).await.map_err(|error| error.message);
     let read = until("the partition is found", found).await;
