@@ -1,0 +1,58 @@
+//! KIP-392: a cluster with `client.rack` is read from the replica of that rack.
+
+use std::time::Duration;
+
+use sluicegate_tests::kafka::Kafka;
+use sluicegate_tests::waiting::becomes;
+
+use crate::cluster::{ANSWERED_WITHIN, cluster, gateway, healed, open};
+use crate::requests::{Fetches, fetches};
+use crate::walk::{Walk, Writer, answers};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_replica_of_a_rack_serves_its_clients_and_the_leader_does_while_it_is_away() {
+    let mut kafka = cluster().await;
+    let topic = &kafka.topic("racks", 1, &[]).await.unwrap();
+    let replicas = kafka.partitions(topic).unwrap().remove(0).replicas;
+    let (leader, near) = (replicas[0], replicas[1]);
+    let properties = format!("client.id = {CLIENT:?}\nclient.rack = \"rack-{near}\"");
+    let stack = gateway(&kafka.bootstrap(), "", &[("near", &properties)]).await;
+    let writer = Writer::start(&kafka, topic, 0);
+    let mut walks = Vec::new();
+    for _ in 0..8 {
+        walks.push(writer.walk(open(&stack, "near").await, topic, 0));
+    }
+    served_by(&kafka, &walks, near).await;
+
+    kafka.nodes[near - 1].process.kill();
+    answers(&walks, ANSWERED_WITHIN).await;
+    served_by(&kafka, &walks, leader).await;
+
+    kafka.up().await.unwrap();
+    kafka.partitions_become("heal", topic, healed).await.unwrap();
+    served_by(&kafka, &walks, near).await;
+    let written = writer.stop().await;
+    for walk in walks {
+        assert_eq!(walk.end().await, Default::default(), "errors");
+    }
+    assert!(written > 0);
+}
+
+/// Waits until the records come from one node, and asks all along that no other gives any: from when the first of its
+/// records came until every socket has read on.
+async fn served_by(kafka: &Kafka, walks: &[Walk], node: usize) {
+    let served = |since: &[Fetches]| -> Vec<bool> {
+        fetches(kafka, CLIENT).iter().zip(since).map(|(now, since)| now.bytes > since.bytes).collect()
+    };
+    let only: Vec<bool> = (1..=kafka.nodes.len()).map(|id| id == node).collect();
+    becomes("nodes that serve records", only, ANSWERED_WITHIN, async || {
+        let since = fetches(kafka, CLIENT);
+        let read: Vec<i64> = walks.iter().map(Walk::next).collect();
+        let behind = async || walks.iter().zip(&read).filter(|(walk, read)| walk.next() < **read + 5).count();
+        becomes("sockets that read nothing", 0, Duration::from_secs(10), behind).await;
+        served(&since)
+    })
+    .await;
+}
+
+const CLIENT: &str = "near";
