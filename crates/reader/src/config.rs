@@ -112,7 +112,10 @@ impl Config {
     /// # Errors
     /// Every property that cannot be used, not only the first one.
     pub fn from_properties(properties: &BTreeMap<String, String>) -> Result<Self, Vec<PropertyError>> {
-        let unread = properties.iter().map(|(key, value)| (key.as_str(), value.trim())).collect();
+        // A password may begin or end with a space.
+        let trimmed = |key, value| if is_secret(key) { value } else { str::trim(value) };
+        let unread =
+            properties.iter().map(|(key, value)| (key.as_str(), trimmed(key, value.as_str()))).collect();
         let mut read = Properties { unread, problems: Vec::new() };
         let security = read.security();
         read.refuse_isolation();

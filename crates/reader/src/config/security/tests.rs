@@ -206,6 +206,18 @@ fn a_mechanism_needs_its_properties_and_takes_no_others() {
 }
 
 #[test]
+fn a_password_may_begin_and_end_with_a_space() {
+    let config = read(&[
+        ("security.protocol", " sasl_plaintext "),
+        ("sasl.mechanism", "PLAIN"),
+        ("sasl.username", " user "),
+        ("sasl.password", " pencil "),
+    ]);
+    let Some(Sasl::Plain(who)) = config.expect("a configuration").security.sasl else { panic!("no PLAIN") };
+    assert_eq!((who.username.as_str(), who.password.expose()), ("user", " pencil "));
+}
+
+#[test]
 fn a_token_comes_from_a_file_or_from_an_endpoint() {
     let bearer = [SASL_PLAINTEXT, ("sasl.mechanism", "OAUTHBEARER")];
     let url = "sasl.oauthbearer.token.endpoint.url";
