@@ -123,7 +123,7 @@ impl Connection {
 impl Slot {
     /// Sends a request and waits for its answer, and for how long the broker wants to be left alone after it.
     ///
-    /// A broker that has not answered after `patience` is given up. Dropping the call leaves a connection intact that
+    /// A broker that has sent nothing for `patience` is given up. Dropping the call leaves a connection intact that
     /// others use as well: the answer is read and dropped. A connection for one request at a time is closed.
     pub(crate) async fn call<A: Api>(
         self,

@@ -93,8 +93,8 @@ impl Link {
 
     /// Sends the frame of a request whose correlation id is `id`, and gives the response that follows that id.
     ///
-    /// A broker that has not answered after `patience` is given up, together with everything else asked of it here, though
-    /// others would have waited longer.
+    /// A broker that has sent nothing for `patience` is given up, together with everything else asked of it here, though
+    /// that may be asked with more patience. One whose answer is long, or its line slow, is not.
     pub(crate) async fn exchange(
         &self,
         permit: Permit,
@@ -182,6 +182,8 @@ struct Requests {
     open: VecDeque<Open>,
     /// When the clock is looked at next; `None` where no request was open at the last look.
     next_look: Option<Instant>,
+    /// When a part of an answer that is not whole yet came last.
+    heard: Option<Instant>,
 }
 
 impl Waiting {
@@ -195,10 +197,20 @@ impl Waiting {
         }
     }
 
-    /// When the first of the open requests is due, and how long it was to be waited for.
+    /// Notes that the peer is not silent, though no answer is whole.
+    fn hear(&self) {
+        self.requests.lock().heard = Some(Instant::now());
+    }
+
+    /// When the peer has been silent for too long for the first of the open requests, and how long that is.
     fn look(&self) -> Option<(Instant, Duration)> {
         let mut requests = self.requests.lock();
-        let first = requests.open.iter().map(|open| (open.due, open.patience)).min();
+        let Requests { open, heard, .. } = &*requests;
+        let due = |open: &Open| {
+            let since_heard = heard.and_then(|heard| heard.checked_add(open.patience));
+            (since_heard.map_or(open.due, |since_heard| since_heard.max(open.due)), open.patience)
+        };
+        let first = open.iter().map(due).min();
         requests.next_look = first.map(|(due, _)| due);
         first
     }
@@ -267,7 +279,7 @@ async fn write(
 async fn read(input: impl AsyncRead + Unpin, waiting: &Waiting, shared: &Shared) -> ConnectionError {
     let mut input = BufReader::with_capacity(READ_BUFFER, input);
     loop {
-        let mut response = match frame(&mut input, shared.limits.max_response).await {
+        let mut response = match frame(&mut input, shared.limits.max_response, waiting).await {
             Ok(Ok(response)) => response,
             Ok(Err(announced)) => match pass_by(&mut input, announced, waiting, shared).await {
                 Ok(()) => continue,
@@ -287,7 +299,11 @@ async fn read(input: impl AsyncRead + Unpin, waiting: &Waiting, shared: &Shared)
 }
 
 /// The next frame without its length, or a length that cannot be.
-async fn frame(input: &mut (impl AsyncRead + Unpin), max: usize) -> io::Result<Result<Bytes, i32>> {
+async fn frame(
+    input: &mut (impl AsyncRead + Unpin),
+    max: usize,
+    waiting: &Waiting,
+) -> io::Result<Result<Bytes, i32>> {
     let announced = input.read_i32().await?;
     let len = match usize::try_from(announced) {
         Ok(len) if (CORRELATION_ID..=max).contains(&len) => len,
@@ -299,6 +315,9 @@ async fn frame(input: &mut (impl AsyncRead + Unpin), max: usize) -> io::Result<R
     while frame.len() < len {
         if input.read_buf(&mut frame).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if frame.len() < len {
+            waiting.hear();
         }
     }
     Ok(Ok(frame.freeze()))

@@ -233,6 +233,30 @@ async fn a_silent_peer_is_given_up_when_the_oldest_request_is_overdue() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_that_takes_long_to_come_is_no_silence() {
+    let (link, mut peer) = linked(limits());
+    let peer = async {
+        assert_eq!([asked(&mut peer).await, asked(&mut peer).await], *b"ab");
+        let response = response(0, b"slow");
+        let (first, rest) = response.split_at(6);
+        peer.write_all(first).await.expect("an open stream");
+        for byte in rest {
+            tokio::time::sleep(PATIENCE / 2).await;
+            peer.write_all(&[*byte]).await.expect("an open stream");
+        }
+        // Then nothing.
+        std::future::pending::<()>().await
+    };
+    let both = async { tokio::join!(ask(&link, b'a'), ask(&link, b'b')) };
+    let (a, b) = tokio::select! {
+        answered = both => answered,
+        () = peer => panic!("the peer never ends"),
+    };
+    assert_eq!(a.expect("an answer"), "slow");
+    assert!(matches!(b, Err(ConnectionError::Silent { .. })), "{b:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_request_with_less_patience_than_those_before_it_is_overdue_first() {
     let (link, mut peer) = linked(limits());
     let (first, ()) = tokio::join!(ask(&link, b'a'), async {
