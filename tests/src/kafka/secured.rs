@@ -61,17 +61,17 @@ impl Secured {
     /// The next caller starts it.
     pub async fn shared() -> Result<&'static Self, Error> {
         static SHARED: OnceCell<Secured> = OnceCell::const_new();
-        SHARED.get_or_try_init(Self::start).await
+        SHARED.get_or_try_init(async || Self::start(Vec::new()).await).await
     }
 
-    /// A new one.
+    /// A new one, with further options of its Java.
     ///
     /// # Errors
     /// As [`Kafka::start_with`], or where something of its security cannot be made.
     ///
     /// # Cancel safety
     /// Nothing is left running.
-    pub async fn start() -> Result<Self, Error> {
+    pub async fn start(java: Vec<String>) -> Result<Self, Error> {
         let folder = Folder::new("secured")?;
         let (authority, other) = (Authority::new("tests")?, Authority::new("others")?);
         let reader = authority.client(READER)?;
@@ -86,14 +86,15 @@ impl Secured {
         ] {
             folder.write(&format!("{name}.pem"), &format!("{key}{certificate}"))?;
         }
+        let own = [
+            format!("-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={}", key_set(folder.path())),
+            // It tells of every session that it ended because the client did not authenticate again.
+            "-Dorg.slf4j.simpleLogger.log.kafka.network.Processor=debug".to_owned(),
+        ];
         let setup = Setup {
             listeners: LISTENERS.map(|(name, protocol)| Listener { name, protocol, host: HOST }).to_vec(),
             properties: properties(folder.path()),
-            java: vec![
-                format!("-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={}", key_set(folder.path())),
-                // It tells of every session that it ended because the client did not authenticate again.
-                "-Dorg.slf4j.simpleLogger.log.kafka.network.Processor=debug".to_owned(),
-            ],
+            java: own.into_iter().chain(java).collect(),
             format: scram(),
             ..Setup::default()
         };
@@ -185,7 +186,7 @@ pub const READER: &str = "reader";
 /// A user that may do nothing.
 pub const OUTSIDER: &str = "outsider";
 /// How long a session at [`listener::SHORT`] lasts.
-pub const SESSION: Duration = Duration::from_secs(3);
+pub const SESSION: Duration = Duration::from_secs(5);
 
 const LISTENERS: [(&str, &str); 10] = [
     (listener::SSL, "SSL"),
