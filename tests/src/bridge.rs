@@ -80,7 +80,7 @@ impl Bridge {
 /// Asks the bridge whether it would start with a configuration, overridden as for [`Bridge::start`].
 ///
 /// # Errors
-/// [`Error::Configuration`] with all that it finds wrong.
+/// [`Error::Configuration`] with all that it finds wrong. [`Error::Ended`] where it ends otherwise than it should then.
 ///
 /// # Cancel safety
 /// Nothing is left running.
@@ -89,13 +89,16 @@ pub async fn check(config: &Path, environment: &[(String, String)]) -> Result<()
     let mut command = tokio::process::Command::from(command(config, environment, [any; 2])?);
     command.arg("--check").stdin(Stdio::null()).kill_on_drop(true);
     let checked = command.output().await.map_err(Error::io("start the bridge"))?;
-    if checked.status.success() {
-        return Ok(());
-    }
     let said = String::from_utf8_lossy(&checked.stderr);
-    let file = format!("{}: ", config.display());
-    let problems = said.lines().map(|line| line.trim().trim_start_matches(&file));
-    Err(Error::Configuration(problems.collect::<Vec<_>>().join("; ")))
+    match checked.status.code() {
+        Some(0) => Ok(()),
+        Some(2) => {
+            let file = format!("{}: ", config.display());
+            let problems = said.lines().map(|line| line.trim().trim_start_matches(&file));
+            Err(Error::Configuration(problems.collect::<Vec<_>>().join("; ")))
+        }
+        _ => Err(Error::Ended { part: "the bridge", status: checked.status, tail: said.into_owned() }),
+    }
 }
 
 /// The bridge with its addresses, gateways' and administrators'.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{Error, secrets};
 
-pub use endpoint::{Endpoint, Says};
+pub use endpoint::{Endpoint, Says, Setup};
 
 /// What a token says.
 #[derive(Debug, Clone)]

@@ -1,8 +1,9 @@
 //! A token endpoint: who shows an id and a secret gets a token (RFC 6749, section 4.4).
 
 use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -16,18 +17,42 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::json;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::{Claims, Signer};
 use crate::Error;
+use crate::certificates::Certificate;
 use crate::port::Port;
 
 /// Answers until it is dropped.
 pub struct Endpoint {
     port: Port,
+    scheme: &'static str,
     state: Arc<State>,
     _running: oneshot::Sender<()>,
+}
+
+/// Who gets what.
+pub struct Setup<'a> {
+    /// Who signs the tokens.
+    pub signer: &'a Arc<Signer>,
+    /// The client's, of characters that no form encodes.
+    pub id: &'a str,
+    /// The client's, of such characters, too.
+    pub secret: &'a str,
+    /// Whom the tokens are about.
+    pub subject: &'a str,
+    /// What they get.
+    pub says: Says,
+    /// For TLS, where there is any: one for `localhost`.
+    pub certificate: Option<&'a Certificate>,
 }
 
 /// What it answers to who shows the right id and secret.
@@ -50,33 +75,33 @@ struct State {
     /// What the header `authorization` has to be.
     credentials: String,
     subject: String,
-    says: Mutex<Says>,
+    says: Says,
     requests: AtomicU64,
 }
 
 impl Endpoint {
-    /// Gives tokens of `subject` to who shows `id` and `secret`, which are of characters that no form encodes.
+    /// Gives tokens to who shows the id and the secret.
     ///
     /// # Errors
-    /// Where there is no port or no thread.
-    pub fn start(
-        signer: &Arc<Signer>,
-        id: &str,
-        secret: &str,
-        subject: &str,
-        says: Says,
-    ) -> Result<Self, Error> {
+    /// Where there is no port or no thread, or the certificate is none.
+    pub fn start(setup: Setup<'_>) -> Result<Self, Error> {
+        let Setup { signer, id, secret, subject, says, certificate } = setup;
         let port = Port::pick()?;
         let listener = std::net::TcpListener::bind(port.address()).map_err(Error::io("listen"))?;
         listener.set_nonblocking(true).map_err(Error::io("listen"))?;
-        let credentials = format!("Basic {}", STANDARD.encode(format!("{id}:{secret}")));
-        let (signer, subject) = (Arc::clone(signer), subject.to_owned());
-        let (says, requests) = (Mutex::new(says), AtomicU64::new(0));
-        let state = Arc::new(State { signer, credentials, subject, says, requests });
+        let scheme = if certificate.is_some() { "https" } else { "http" };
+        let tls = certificate.map(acceptor).transpose()?;
+        let state = Arc::new(State {
+            signer: Arc::clone(signer),
+            credentials: format!("Basic {}", STANDARD.encode(format!("{id}:{secret}"))),
+            subject: subject.to_owned(),
+            says,
+            requests: AtomicU64::new(0),
+        });
         let (running, ended) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(Error::io("start a runtime"))?;
-        let accept = accept(listener, Arc::clone(&state));
+        let accept = accept(listener, tls, Arc::clone(&state));
         // Tests share it, and each has a runtime of its own.
         thread::spawn(move || {
             runtime.block_on(async {
@@ -86,13 +111,13 @@ impl Endpoint {
                 }
             });
         });
-        Ok(Self { port, state, _running: running })
+        Ok(Self { port, scheme, state, _running: running })
     }
 
     /// Where it is asked.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}{PATH}", self.port.address())
+        format!("{}://localhost:{}{PATH}", self.scheme, self.port.number())
     }
 
     /// How often it was asked.
@@ -100,26 +125,47 @@ impl Endpoint {
     pub fn requests(&self) -> u64 {
         self.state.requests.load(Ordering::Relaxed)
     }
+}
 
-    /// From now on it says something else.
-    pub fn say(&self, says: Says) {
-        *self.state.says.lock().unwrap_or_else(PoisonError::into_inner) = says;
+/// TLS with this certificate.
+fn acceptor(certificate: &Certificate) -> Result<TlsAcceptor, Error> {
+    let unusable =
+        |error: &dyn std::error::Error| Error::io("use a certificate")(io::Error::other(error.to_string()));
+    let chain = CertificateDer::from_pem_slice(certificate.certificate.as_bytes())
+        .map_err(|error| unusable(&error))?;
+    let key = PrivateKeyDer::from_pem_slice(certificate.key.as_bytes()).map_err(|error| unusable(&error))?;
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .and_then(|config| config.with_no_client_auth().with_single_cert(vec![chain], key))
+        .map_err(|error| unusable(&error))?;
+    Ok(Arc::new(config).into())
+}
+
+async fn accept(listener: std::net::TcpListener, tls: Option<TlsAcceptor>, state: Arc<State>) {
+    let Ok(listener) = TcpListener::from_std(listener) else { return };
+    while let Ok((stream, _)) = listener.accept().await {
+        let (tls, state) = (tls.clone(), Arc::clone(&state));
+        tokio::spawn(async move {
+            match tls {
+                None => serve(stream, state).await,
+                Some(tls) => {
+                    // Who does not trust it leaves.
+                    if let Ok(stream) = tls.accept(stream).await {
+                        serve(stream, state).await;
+                    }
+                }
+            }
+        });
     }
 }
 
-async fn accept(listener: std::net::TcpListener, state: Arc<State>) {
-    let Ok(listener) = TcpListener::from_std(listener) else { return };
-    while let Ok((stream, _)) = listener.accept().await {
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, state: Arc<State>) {
+    let service = service_fn(|request| {
         let state = Arc::clone(&state);
-        tokio::spawn(async move {
-            let service = service_fn(|request| {
-                let state = Arc::clone(&state);
-                async move { Ok::<_, Infallible>(state.answer(request).await) }
-            });
-            // Who leaves in the middle is of no interest.
-            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
-        });
-    }
+        async move { Ok::<_, Infallible>(state.answer(request).await) }
+    });
+    // Who leaves in the middle is of no interest.
+    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
 impl State {
@@ -136,8 +182,7 @@ impl State {
         if shown.as_deref() != Some(self.credentials.as_bytes()) {
             return json(StatusCode::UNAUTHORIZED, &json!({"error": "invalid_client"}));
         }
-        let says = *self.says.lock().unwrap_or_else(PoisonError::into_inner);
-        let claims = match says {
+        let claims = match self.says {
             Says::Token(lifetime) => Claims::new(&self.subject, lifetime),
             Says::Expired => {
                 let claims = Claims::new(&self.subject, HOUR);
@@ -152,7 +197,8 @@ impl State {
         };
         match self.signer.sign(&claims) {
             Ok(token) => {
-                let seconds = claims.lifetime.as_secs();
+                // Its end is a whole second, rounded down: from now on it holds for up to one less.
+                let seconds = claims.lifetime.as_secs().saturating_sub(1);
                 let answer = json!({"access_token": token, "token_type": "Bearer", "expires_in": seconds});
                 json(StatusCode::OK, &answer)
             }

@@ -1,0 +1,20 @@
+//! Kafka as it is secured: a real Kafka with a listener for every way, read through a real Envoy and the real bridge.
+//!
+//! 1. [`section`], [`gateway`]: a cluster as its section says, and the gateway with a path for each
+//! 2. [`readable`], [`reauthentication`]: what can be read, and for how long
+//! 3. [`faults`], [`configuration`]: what cannot, and what the client or the operator is told
+//! 4. [`identities`], [`secrets`]: who acts as whom, and what nobody is told
+
+#![cfg(test)] // so that helpers, too, may fail as tests do
+
+mod gateway;
+mod records;
+mod section;
+mod stubborn;
+
+mod configuration;
+mod faults;
+mod identities;
+mod readable;
+mod reauthentication;
+mod secrets;

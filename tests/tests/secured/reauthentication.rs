@@ -1,0 +1,128 @@
+//! Sessions that the broker ends unless they are renewed (KIP-368): clients notice nothing.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::folder::Folder;
+use sluicegate_tests::kafka::secured::{READER, SESSION, Secured, listener};
+use sluicegate_tests::kafka::{Record, Write};
+use sluicegate_tests::secrets::secret;
+use sluicegate_tests::socket::{fetch, messages};
+use sluicegate_tests::stack::Stack;
+use sluicegate_tests::tokens::{Claims, Says};
+use tokio::time::{Instant, interval};
+
+use crate::gateway::{open, start};
+use crate::records::log;
+use crate::section::{Section, endpoint};
+use crate::stubborn;
+
+#[tokio::test]
+async fn a_walk_and_a_wait_outlast_their_sessions() {
+    let kafka = Secured::shared().await.unwrap();
+    let at = kafka.kafka.bootstrap_of(listener::SHORT).unwrap();
+    let section = |name| Section::new(name, &at, "sasl_plaintext");
+    let sections = [section("plain").user("PLAIN", READER), section("scram").user("SCRAM-SHA-512", READER)];
+    // Longer than the walk.
+    let stack = start(Profile::Tunnel, &sections, "[read]\nwait_ms = 30000\n").await;
+    let before = killed(kafka, listener::SHORT);
+    let both = sections.iter().map(async |section| {
+        let topic = kafka.kafka.topic("wait", 1, &[]).await.unwrap();
+        let mut waiting = open(&stack, section.name).await;
+        let asked = waiting.send(fetch(&topic, 0, 0)).await;
+        walk(kafka, &stack, section.name).await;
+        kafka.kafka.produce(&topic, 0, &[Record::of("late")], Write::default()).await.unwrap();
+        let (sequence, resp) = waiting.receive().await;
+        assert_eq!(sequence, asked);
+        assert_eq!(messages(resp).unwrap().len(), 1, "{}", section.name);
+    });
+    join_all(both).await;
+    assert_eq!(killed(kafka, listener::SHORT), before, "connections that the broker ended");
+
+    // One that is not renewed is ended, and the log tells.
+    stubborn::ask_until_disconnected(kafka).await;
+    assert_eq!(killed(kafka, listener::SHORT), before + 1, "connections that the broker ended");
+}
+
+#[tokio::test]
+async fn a_token_that_is_replaced_in_its_file_is_picked_up() {
+    let kafka = Secured::shared().await.unwrap();
+    let folder = Folder::new("tokens").unwrap();
+    let path = folder.path().join("token");
+    replace(&path);
+    let at = kafka.kafka.bootstrap_of(listener::UNSECURED).unwrap();
+    let section = Section::new("token", &at, "sasl_plaintext").token_file(&path);
+    let stack = start(Profile::Tunnel, &[section], "").await;
+    let before = killed(kafka, listener::UNSECURED);
+    let replaced = async {
+        let mut every_second = interval(Duration::from_secs(1));
+        loop {
+            every_second.tick().await;
+            replace(&path);
+        }
+    };
+    tokio::select! {
+        () = walk(kafka, &stack, "token") => {}
+        () = replaced => {}
+    }
+    assert_eq!(killed(kafka, listener::UNSECURED), before, "connections that the broker ended");
+}
+
+#[tokio::test]
+async fn a_token_endpoint_is_asked_once_for_each_token() {
+    let kafka = Secured::shared().await.unwrap();
+    let client_secret = secret("of-a-patient-bridge");
+    let endpoint = endpoint(kafka, &client_secret, READER, Says::Token(LIFETIME));
+    let at = kafka.kafka.bootstrap_of(listener::OIDC).unwrap();
+    let section = Section::new("oidc", &at, "sasl_ssl").trusting(kafka);
+    let stack = start(Profile::Tunnel, &[section.oidc(&endpoint.url(), &client_secret)], "").await;
+    let before = killed(kafka, listener::OIDC);
+    let begun = Instant::now();
+    walk(kafka, &stack, "oidc").await;
+    let lifetimes = begun.elapsed().as_secs_f64() / LIFETIME.as_secs_f64();
+    let asked = endpoint.requests() as f64;
+    // A token is renewed before it ends, but not before half of its time is over.
+    assert!(
+        asked >= lifetimes.floor() && asked <= lifetimes * 2.0 + 1.0,
+        "{asked} times in {lifetimes} lifetimes"
+    );
+    assert_eq!(killed(kafka, listener::OIDC), before, "connections that the broker ended");
+}
+
+/// Clients walk until several sessions are over, and miss nothing.
+async fn walk(kafka: &Secured, stack: &Stack, cluster: &str) {
+    let log = log(&kafka.kafka).await;
+    let begun = Instant::now();
+    let walks = (0..CLIENTS).map(async |_| {
+        let mut socket = open(stack, cluster).await;
+        while begun.elapsed() < WALK {
+            log.check_walk(&mut socket, cluster).await;
+        }
+    });
+    join_all(walks).await;
+}
+
+/// Puts a new token where the old one was.
+fn replace(path: &Path) {
+    let new = path.with_extension("new");
+    fs::write(&new, Claims::new(READER, LIFETIME).unsecured()).unwrap();
+    fs::rename(new, path).unwrap();
+}
+
+/// Connections to a listener that the broker has ended because they were not renewed.
+fn killed(kafka: &Secured, listener: &str) -> usize {
+    let log = fs::read_to_string(kafka.kafka.nodes[0].process.log()).unwrap();
+    let thread = format!("-{listener}-SASL_");
+    log.lines()
+        .filter(|line| line.contains(&thread) && line.contains("Disconnecting expired channel"))
+        .count()
+}
+
+/// Of a token.
+const LIFETIME: Duration = SESSION;
+/// Three sessions and the beginning of a fourth.
+const WALK: Duration = SESSION.saturating_mul(13).checked_div(4).unwrap();
+const CLIENTS: usize = 2;
