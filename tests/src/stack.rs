@@ -1,8 +1,12 @@
 //! Bridge and Envoy in front of a Kafka.
 
+mod lent;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use lent::Lent;
 
 use crate::bridge::{self, Bridge};
 use crate::envoy::{self, Envoy, Profile};

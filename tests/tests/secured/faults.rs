@@ -10,7 +10,7 @@ use sluicegate_tests::folder::Folder;
 use sluicegate_tests::kafka::secured::{READER, Secured, listener};
 use sluicegate_tests::port::Port;
 use sluicegate_tests::secrets::{secret, shown_in};
-use sluicegate_tests::stack::Stack;
+use sluicegate_tests::stack::{Lent, Stack};
 use sluicegate_tests::tokens::{Claims, Endpoint, Says};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
@@ -25,7 +25,8 @@ macro_rules! of_each {
         async fn $name() {
             let faulty = faulty().await;
             let fault = faulty.faults.iter().find(|fault| fault.section.name == stringify!($name)).unwrap();
-            fault.check(gateway().await).await;
+            let stack = gateway().await;
+            fault.check(&stack).await;
         })+
 
         #[tokio::test]
@@ -91,14 +92,14 @@ impl Fault {
 }
 
 /// The gateway to all of them.
-pub(crate) async fn gateway() -> &'static Stack {
+pub(crate) async fn gateway() -> Lent<&'static Stack> {
     static GATEWAY: OnceCell<Stack> = OnceCell::const_new();
     let begin = async || {
         let sections: Vec<Section> =
             faulty().await.faults.iter().map(|fault| fault.section.clone()).collect();
         start_talkative(Profile::Tunnel, &sections).await
     };
-    GATEWAY.get_or_init(begin).await
+    Lent(GATEWAY.get_or_init(begin).await)
 }
 
 /// The faults, and what they refer to.

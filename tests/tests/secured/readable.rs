@@ -6,7 +6,7 @@ use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::folder::Folder;
 use sluicegate_tests::kafka::secured::{READER, Secured, listener, password};
 use sluicegate_tests::secrets::secret;
-use sluicegate_tests::stack::Stack;
+use sluicegate_tests::stack::{Lent, Stack};
 use sluicegate_tests::tokens::{Claims, Endpoint, Says};
 use tokio::sync::OnceCell;
 
@@ -19,7 +19,8 @@ macro_rules! of_each {
     ($gateway:ident: $($name:ident)+) => {
         $(#[tokio::test]
         async fn $name() {
-            super::check(super::$gateway().await, stringify!($name)).await;
+            let stack = super::$gateway().await;
+            super::check(&stack, stringify!($name)).await;
         })+
     };
 }
@@ -48,14 +49,16 @@ async fn check(stack: &Stack, name: &str) {
 }
 
 /// The gateway to all of them.
-pub(crate) async fn gateway() -> &'static Stack {
+pub(crate) async fn gateway() -> Lent<&'static Stack> {
     static GATEWAY: OnceCell<Stack> = OnceCell::const_new();
-    GATEWAY.get_or_init(async || start_talkative(Profile::Tunnel, &readable().await.sections).await).await
+    let begin = async || start_talkative(Profile::Tunnel, &readable().await.sections).await;
+    Lent(GATEWAY.get_or_init(begin).await)
 }
 
-async fn internal() -> &'static Stack {
+async fn internal() -> Lent<&'static Stack> {
     static GATEWAY: OnceCell<Stack> = OnceCell::const_new();
-    GATEWAY.get_or_init(async || start(Profile::Internal, &readable().await.sections, "").await).await
+    let begin = async || start(Profile::Internal, &readable().await.sections, "").await;
+    Lent(GATEWAY.get_or_init(begin).await)
 }
 
 /// The sections, and what they refer to.

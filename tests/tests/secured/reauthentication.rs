@@ -13,9 +13,10 @@ use sluicegate_tests::secrets::secret;
 use sluicegate_tests::socket::{fetch, messages};
 use sluicegate_tests::stack::Stack;
 use sluicegate_tests::tokens::{Claims, Says};
+use sluicegate_tests::waiting::becomes;
 use tokio::time::{Instant, interval};
 
-use crate::gateway::{open, start};
+use crate::gateway::{open, readiness, start};
 use crate::records::log;
 use crate::section::{Section, endpoint};
 use crate::stubborn;
@@ -72,6 +73,24 @@ async fn a_token_that_is_replaced_in_its_file_is_picked_up() {
 }
 
 #[tokio::test]
+async fn a_token_that_was_missing_is_found_when_it_is_there() {
+    let kafka = Secured::shared().await.unwrap();
+    let folder = Folder::new("tokens").unwrap();
+    let path = folder.path().join("token");
+    let at = kafka.kafka.bootstrap_of(listener::UNSECURED).unwrap();
+    let section = Section::new("token", &at, "sasl_plaintext").token_file(&path);
+    let stack = start(Profile::Tunnel, &[section], "").await;
+    let log = log(&kafka.kafka).await;
+    let mut socket = open(&stack, "token").await;
+    let error = socket.fetch(&log.topic, 0, 0).await.unwrap_err();
+    assert!(error.message.contains("no readable token"), "{error:?}");
+    replace(&path);
+    let ready = async || readiness(&stack, "token").await.0.status;
+    becomes("/readyz", 200, READY_WITHIN, ready).await;
+    log.check_walk(&mut socket, "token").await;
+}
+
+#[tokio::test]
 async fn a_token_endpoint_is_asked_once_for_each_token() {
     let kafka = Secured::shared().await.unwrap();
     let client_secret = secret("of-a-patient-bridge");
@@ -121,6 +140,8 @@ fn killed(kafka: &Secured, listener: &str) -> usize {
         .count()
 }
 
+/// The longest back-off is a second.
+const READY_WITHIN: Duration = Duration::from_secs(5);
 /// Of a token.
 const LIFETIME: Duration = SESSION;
 /// Three sessions and the beginning of a fourth.

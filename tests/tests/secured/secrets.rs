@@ -19,12 +19,12 @@ async fn no_secret_shows_in_logs_errors_or_metrics() {
     for (stack, sections) in [(readable::gateway().await, readable), (faults::gateway().await, faults)] {
         let mut said = String::new();
         for section in sections {
-            let mut socket = open(stack, section.name).await;
+            let mut socket = open(&stack, section.name).await;
             said.push_str(&format!("{:?}\n", socket.fetch("any", 0, 0).await.unwrap_err()));
-            said.push_str(&format!("{:?}\n", readiness(stack, section.name).await.0));
+            said.push_str(&format!("{:?}\n", readiness(&stack, section.name).await.0));
         }
         said.push_str(&http::get(stack.bridge.admin(), "/metrics").await.unwrap().body);
-        said.push_str(&logs(stack));
+        said.push_str(&logs(&stack));
         assert_eq!(shown_in(&said), [""; 0], "of {} secrets", all().len());
 
         // A log that says nothing has no secrets either, and neither has one that nobody can read.

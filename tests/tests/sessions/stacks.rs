@@ -1,11 +1,8 @@
 //! The gateways that tests share; a test that breaks its gateway starts one of its own.
 
-use std::ops::{Deref, DerefMut};
-use std::thread;
-
 use sluicegate_tests::envoy::{Profile, plugin, routes};
 use sluicegate_tests::kafka::Kafka;
-use sluicegate_tests::stack::{BridgeConfig, Setup, Stack};
+use sluicegate_tests::stack::{BridgeConfig, Lent, Setup, Stack};
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
 /// The gateway with its committed configuration, shared with other tests at the same time.
@@ -47,34 +44,6 @@ pub(crate) async fn start(profile: Profile, bridge: &str, envoy_edits: Vec<(Stri
     let bootstrap = Kafka::shared().await.unwrap().bootstrap();
     let bridge = BridgeConfig::Cluster { bootstrap: bootstrap.clone(), settings: bridge.to_owned() };
     Stack::start(Setup { bridge, envoy_edits, ..Setup::new(profile, bootstrap) }).await.unwrap()
-}
-
-/// A stack in use. Shared ones outlive their tests, so a test that fails says what their logs end with.
-pub(crate) struct Lent<T: Deref<Target = Stack>>(T);
-
-impl<T: Deref<Target = Stack>> Deref for Lent<T> {
-    type Target = Stack;
-
-    fn deref(&self) -> &Stack {
-        &self.0
-    }
-}
-
-impl<T: DerefMut<Target = Stack>> DerefMut for Lent<T> {
-    fn deref_mut(&mut self) -> &mut Stack {
-        &mut self.0
-    }
-}
-
-impl<T: Deref<Target = Stack>> Drop for Lent<T> {
-    #[expect(clippy::print_stderr, reason = "a failed test's last words")]
-    fn drop(&mut self) {
-        if thread::panicking() {
-            for process in [&self.0.envoy.process, &self.0.bridge.process] {
-                eprintln!("--- the end of {}\n{}", process.log().display(), process.log_tail());
-            }
-        }
-    }
 }
 
 pub(crate) const SECRET: &str = "between-gateway-and-bridge";
