@@ -53,7 +53,18 @@ impl Kafka {
         for (key, value) in configs {
             topic = topic.set(key, value);
         }
-        let made = self.admin.create_topics([&topic], &options()).await.map_err(Error::kafka(what()))?;
+        let deadline = Instant::now().checked_add(WITHIN);
+        let made = loop {
+            match self.admin.create_topics([&topic], &options()).await {
+                // A node that lags told librdkafka of fewer nodes than there are, and it forgot the controller.
+                Err(KafkaError::AdminOp(RDKafkaErrorCode::DestroyBroker))
+                    if deadline.is_some_and(|deadline| Instant::now() < deadline) =>
+                {
+                    sleep(POLL).await;
+                }
+                made => break made.map_err(Error::kafka(what()))?,
+            }
+        };
         first_refusal(made).map_err(Error::kafka(what()))?;
         self.led(name, partitions).await.map_err(Error::kafka(what()))
     }
@@ -73,13 +84,15 @@ impl Kafka {
         self.led(topic, count).await.map_err(Error::kafka(what()))
     }
 
-    /// Waits until the node's metadata has what its controller has made, leaders included.
+    /// Waits until the metadata has what the controller has made, leaders included, and every node has learned of it: a
+    /// node begins its replica once it is in its own metadata.
     async fn led(&self, topic: &str, partitions: i32) -> Result<(), KafkaError> {
         let deadline = Instant::now().checked_add(WITHIN);
         loop {
             let metadata = self.admin.inner().fetch_metadata(Some(topic), WITHIN)?;
             let led = metadata.topics().iter().flat_map(|topic| topic.partitions());
-            if led.filter(|partition| partition.leader() >= 0).count() == partitions.unsigned_abs() as usize {
+            let led = led.filter(|partition| partition.leader() >= 0).count();
+            if led == partitions.unsigned_abs() as usize && self.every_node_holds(topic, partitions) {
                 return Ok(());
             }
             if deadline.is_none_or(|deadline| Instant::now() >= deadline) {
@@ -87,6 +100,11 @@ impl Kafka {
             }
             sleep(POLL).await;
         }
+    }
+
+    fn every_node_holds(&self, topic: &str, partitions: i32) -> bool {
+        let data = (1..=self.nodes.len()).map(|id| self.folder.path().join(format!("data-{id}")));
+        data.into_iter().all(|data| (0..partitions).all(|at| data.join(format!("{topic}-{at}")).exists()))
     }
 
     /// The names of all topics, those of Kafka's own included.
