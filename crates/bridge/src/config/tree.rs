@@ -11,8 +11,7 @@ use super::section::Problems;
 /// A table's entries.
 pub(super) type Tree = BTreeMap<String, Node>;
 
-/// What stands under a key.
-#[derive(Debug)]
+/// What stands under a key. It may be a secret, so there is no way to print it.
 pub(super) enum Node {
     Table(Tree),
     /// From the file.
