@@ -52,6 +52,8 @@ pub(crate) enum Verdict {
     Refused(ErrorCode),
     /// The leader names a nearer replica, by its node id.
     Elsewhere(i32),
+    /// The nearer replica has not got so far yet.
+    Behind,
 }
 
 /// Puts a question about `target`, again where the leader has changed, was lost, is missing or wants to be left alone,
@@ -94,6 +96,11 @@ where
                     Ok(answer) => match judge(&answer, role) {
                         Verdict::Final => return Ok(answer),
                         Verdict::Refused(code) => refusal(named(code), target),
+                        // It follows a moment later: the next call may ask it again.
+                        Verdict::Behind => {
+                            hops_left = 0;
+                            continue;
+                        }
                         Verdict::Elsewhere(node) => {
                             cluster.prefer(target, node);
                             hops_left = hops_left.saturating_sub(1);

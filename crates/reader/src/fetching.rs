@@ -187,7 +187,7 @@ fn judge(answer: &FetchAnswer, role: Role, offset: i64) -> Verdict {
         (None, Some(node), Role::Leader) if answer.records.is_empty() => Verdict::Elsewhere(node),
         // What a reader has seen of the leader is not yet here: this is no log end.
         (None, _, Role::Nearer) if answer.high_watermark < offset && answer.records.is_empty() => {
-            Verdict::Refused(ErrorCode(ResponseError::OffsetNotAvailable))
+            Verdict::Behind
         }
         (None, _, _) => Verdict::Final,
     }

@@ -66,6 +66,17 @@ enum Nearer {
     FailedAt(Instant),
 }
 
+impl Topic {
+    /// Whether a nearer replica failed so long ago that the leader may name it again: the metadata may be of when it was
+    /// gone, and not have it.
+    fn may_be_read_nearer(&self, target: Target<'_>, now: Instant) -> bool {
+        match self.partitions.get(&target.partition()).and_then(|partition| partition.nearer) {
+            Some(Nearer::FailedAt(at)) => now.saturating_duration_since(at) >= LEADER_ONLY,
+            Some(Nearer::Node(_)) | None => false,
+        }
+    }
+}
+
 /// Which facts are good enough.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Freshness {
@@ -100,8 +111,10 @@ impl View {
         };
         if let Some(topic) = self.topics.get(target.topic()) {
             let refusal_age = freshness.max_age.min(REFUSAL_AGE);
-            return match self.leader_in(topic, target, now) {
-                Ok(leader) => fresh(topic.learned, freshness.max_age).then_some(Ok(leader)),
+            return match self.leader_in(topic, target) {
+                Ok(leader) => (fresh(topic.learned, freshness.max_age)
+                    && !topic.may_be_read_nearer(target, now))
+                .then_some(Ok(leader)),
                 Err(code) => fresh(topic.learned, refusal_age).then(|| Err(refusal(code, target))),
             };
         }
@@ -138,7 +151,7 @@ impl View {
         self.topics.get_mut(target.topic())?.partitions.get_mut(&target.partition())
     }
 
-    fn leader_in(&self, topic: &Topic, target: Target<'_>, now: Instant) -> Result<Leader, ErrorCode> {
+    fn leader_in(&self, topic: &Topic, target: Target<'_>) -> Result<Leader, ErrorCode> {
         let Some(Partition { answer, nearer }) = topic.partitions.get(&target.partition()) else {
             return Err(ErrorCode(ResponseError::UnknownTopicOrPartition));
         };
@@ -148,10 +161,8 @@ impl View {
         };
         let replica = match nearer {
             Some(Nearer::Node(node)) => self.nodes.get(node).cloned().map(Replica::Nearer),
-            Some(Nearer::FailedAt(at)) if now.saturating_duration_since(*at) < LEADER_ONLY => {
-                Some(Replica::LeaderOnly)
-            }
-            _ => None,
+            Some(Nearer::FailedAt(_)) => Some(Replica::LeaderOnly),
+            None => None,
         };
         Ok(Leader {
             address: address.clone(),

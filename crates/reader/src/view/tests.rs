@@ -137,11 +137,16 @@ fn of_too_many_topics_the_oldest_gives_way() {
     assert_eq!(case.ask("topic-0", 0, 1, None), Some(Ok("one".to_owned())));
 }
 
-fn replica(case: &Case, seconds: u64) -> Replica {
+/// `None` where the cluster must be asked.
+fn known_replica(case: &Case, seconds: u64) -> Option<Replica> {
     let target = Target::parse("t", 0).expect("a valid target");
     let now = case.at(seconds);
     let freshness = Freshness { max_age: MAX_AGE, since: now, after: None };
-    case.view.leader(target, freshness, now).expect("a known leader").expect("a leader").replica
+    case.view.leader(target, freshness, now).map(|leader| leader.expect("a leader").replica)
+}
+
+fn replica(case: &Case, seconds: u64) -> Replica {
+    known_replica(case, seconds).expect("a known leader")
 }
 
 #[test]
@@ -157,20 +162,24 @@ fn a_nearer_replica_is_known_until_the_topic_is_asked_for_again() {
 }
 
 #[test]
-fn a_nearer_replica_that_failed_or_is_none_is_not_named_again_for_a_while() {
+fn a_nearer_replica_that_failed_or_is_none_is_looked_for_again_after_a_while() {
     let target = Target::parse("t", 0).expect("a valid target");
+    let check = |mut case: Case| {
+        assert_eq!(replica(&case, 5), Replica::LeaderOnly);
+        assert_eq!(known_replica(&case, 6), None);
+        case.learn(6, vec![topic("t", 0, vec![partition(0, 1)])]);
+        assert_eq!(replica(&case, 6), Replica::Leader);
+    };
     // An unknown broker, and the leader itself.
     for node in [77, 1] {
         let mut case = Case::new();
         case.view.prefer(target, node, case.at(1));
-        assert_eq!(replica(&case, 5), Replica::LeaderOnly);
-        assert_eq!(replica(&case, 6), Replica::Leader);
+        check(case);
     }
     let mut case = Case::new();
     case.view.prefer(target, 2, case.at(0));
     case.view.prefer_leader(target, case.at(1));
-    assert_eq!(replica(&case, 5), Replica::LeaderOnly);
-    assert_eq!(replica(&case, 6), Replica::Leader);
+    check(case);
 }
 
 #[test]
