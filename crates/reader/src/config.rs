@@ -37,11 +37,13 @@ pub(crate) use security::{Protocol, Security};
 /// | `reconnect.backoff.max.ms` | 1000 | up to this |
 /// | `metadata.max.age.ms` | 900000 | ask for the leaders again after this |
 /// | `broker.address.family` | `any` | `v4` and `v6` use only such addresses |
-/// | `receive.message.max.bytes` | 67108864 | the largest response; a batch larger than this cannot be read. Worst case in memory: this for each of up to 20 connections to a broker |
+/// | `receive.message.max.bytes` | 67108864 | the largest response; a batch larger than this cannot be read. Worst case in memory: this for each of up to 20 connections to a broker, and of those that were given up or have reached the end of their authentication and are still being answered |
 /// | `message.max.bytes` | 8388608 | the largest record; a larger one is an error that names its offset |
+/// | `client.dns.lookup` | `use_all_dns_ips` | all addresses of a name are tried: nothing else is supported |
+/// | `api.version.request` | true | brokers are asked which versions they speak: nothing else is supported |
 /// | `isolation.level` | `read_uncommitted` | nothing else is supported by this version |
 ///
-/// With `ssl` and `sasl_ssl`. PEM is read once, when the configuration is.
+/// With `ssl` and `sasl_ssl`. PEM is read once, when the configuration is: a renewed certificate needs a new one.
 ///
 /// | property | default | meaning |
 /// |---|---|---|
@@ -49,9 +51,9 @@ pub(crate) use security::{Protocol, Security};
 /// | `ssl.ca.pem` | | the CAs themselves |
 /// | `ssl.certificate.location`, `ssl.certificate.pem` | | the client's certificate and its chain, for brokers that ask for one |
 /// | `ssl.key.location`, `ssl.key.pem` | | its private key: PKCS#8, encrypted or not, PKCS#1 or SEC1 |
-/// | `ssl.key.password` | | of a PKCS#8 key |
-/// | `ssl.crl.location` | | PEM file of revocation lists; the broker's certificate must then be covered by one that is in force |
-/// | `enable.ssl.certificate.verification` | true | false: any certificate is taken |
+/// | `ssl.key.password` | | of an encrypted PKCS#8 key; not used where the key is not encrypted |
+/// | `ssl.crl.location` | | PEM file of revocation lists, one for each CA: of several only the first counts. The broker's certificate must then be covered by one that is in force |
+/// | `enable.ssl.certificate.verification` | true | false: any certificate is taken, and `ssl.ca.*` is not used |
 /// | `ssl.endpoint.identification.algorithm` | `https` | the certificate must be for the host that is connected to; `none`: for any |
 ///
 /// With `sasl_plaintext` and `sasl_ssl`.
@@ -61,7 +63,7 @@ pub(crate) use security::{Protocol, Security};
 /// | `sasl.mechanism` | required | `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512` or `OAUTHBEARER`; `sasl.mechanisms` is the same |
 /// | `sasl.username`, `sasl.password` | required | for all but OAUTHBEARER |
 /// | `sasl.oauthbearer.method` | `default` | `default`: the token is in a file; `oidc`: an endpoint gives it for client credentials |
-/// | `sasl.oauthbearer.token.endpoint.url` | required | `file:///path`, read for each authentication (KIP-768); with `oidc`, the endpoint's `https:` or `http:` URL |
+/// | `sasl.oauthbearer.token.endpoint.url` | required | `file:///path`, read for each authentication (KIP-768); with `oidc`, the endpoint's `https:` URL, or an `http:` one of this host (`localhost`, 127.0.0.0/8, `[::1]`): the secret is sent to it |
 /// | `sasl.oauthbearer.client.id`, `sasl.oauthbearer.client.secret` | required | with `oidc`, sent as HTTP Basic credentials; `sasl.oauthbearer.client.credentials.client.id` and `….secret` are the same |
 /// | `sasl.oauthbearer.scope` | | with `oidc`: what to ask for |
 /// | `sasl.oauthbearer.grant.type` | `client_credentials` | with `oidc`: nothing else is honoured |
@@ -69,7 +71,8 @@ pub(crate) use security::{Protocol, Security};
 /// | `https.ca.location`, `https.ca.pem` | the system's | with `oidc`: the CAs to trust for the endpoint |
 ///
 /// Other names are accepted and mean nothing here, but for those that secure a connection (`ssl.*`, `sasl.*`, …):
-/// ignoring them would send in the clear what was meant to be protected, so whatever has no effect is refused.
+/// ignoring them would send in the clear what was meant to be protected, so what has no effect is refused, unless it is
+/// said above that it is not used.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Never empty.
@@ -185,22 +188,12 @@ impl Properties<'_> {
     }
 
     fn bootstrap(&mut self, protocol: Protocol) -> Vec<Address> {
-        let (key, value) = match (self.take("bootstrap.servers"), self.take("metadata.broker.list")) {
-            (Some(servers), None) => ("bootstrap.servers", servers),
-            (None, Some(servers)) => ("metadata.broker.list", servers),
-            (Some(servers), Some(other)) => {
-                if servers != other {
-                    self.problem(
-                        "metadata.broker.list",
-                        "is another name of `bootstrap.servers`: expected one of them, or equal values",
-                    );
-                }
-                ("bootstrap.servers", servers)
-            }
-            (None, None) => {
-                self.problem("bootstrap.servers", "is required: expected `host:port[,host:port…]`");
-                return Vec::new();
-            }
+        let (name, alias) = ("bootstrap.servers", "metadata.broker.list");
+        // The one that was given.
+        let key = if self.unread.contains_key(name) { name } else { alias };
+        let Some(value) = self.either(name, alias) else {
+            self.problem(name, "is required: expected `host:port[,host:port…]`");
+            return Vec::new();
         };
         let mut addresses = Vec::new();
         for part in value.split(',').map(str::trim).filter(|part| !part.is_empty()) {
@@ -294,6 +287,8 @@ mod tests {
             ("socket.connection.setup.timeout.ms", "9"),
             ("socket.keepalive.enable", "x"),
             ("socket.nagle.disable", "x"),
+            ("socket.send.buffer.bytes", "x"),
+            ("socket.receive.buffer.bytes", "x"),
             ("connections.max.idle.ms", "x"),
             ("reconnect.backoff.ms", "x"),
             ("reconnect.backoff.max.ms", "x"),
@@ -302,6 +297,8 @@ mod tests {
             ("receive.message.max.bytes", "999"),
             ("message.max.bytes", "999"),
             ("isolation.level", "x"),
+            ("api.version.request", "x"),
+            ("client.dns.lookup", "x"),
         ] {
             let properties = properties(&[("bootstrap.servers", "a:1"), (property, wrong)]);
             let problems = Config::from_properties(&properties).expect_err(property);

@@ -37,17 +37,29 @@ impl Properties<'_> {
             (None, Some(text)) => {
                 Some(Pem { key: inline, place: "the value".to_owned(), bytes: text.as_bytes().to_vec() })
             }
-            (Some(path), None) => self.pem_of(location, path, directory),
+            (Some(path), None) => self.pem_of(location, path, Some(inline), directory),
         }
     }
 
-    /// PEM from a file, or also from a directory of files if `directory`.
-    pub(super) fn pem_file(&mut self, location: &'static str, directory: bool) -> Option<Pem> {
+    /// PEM from a file.
+    pub(super) fn pem_file(&mut self, location: &'static str) -> Option<Pem> {
         let path = self.take(location)?;
-        self.pem_of(location, path, directory)
+        self.pem_of(location, path, None, false)
     }
 
-    fn pem_of(&mut self, key: &'static str, path: &str, directory: bool) -> Option<Pem> {
+    fn pem_of(
+        &mut self,
+        key: &'static str,
+        path: &str,
+        inline: Option<&'static str>,
+        directory: bool,
+    ) -> Option<Pem> {
+        // It may be a private key, which no error may show.
+        if path.contains("-----BEGIN") || path.contains(char::is_control) {
+            let hint = inline.map(|inline| format!("; PEM itself goes in `{inline}`")).unwrap_or_default();
+            self.problem(key, format!("expected a path{hint}"));
+            return None;
+        }
         match read(Path::new(path), directory) {
             Ok(bytes) => Some(Pem { key, place: format!("`{path}`"), bytes }),
             Err(error) => {

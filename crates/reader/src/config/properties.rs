@@ -21,6 +21,22 @@ impl<'a> Properties<'a> {
         self.problems.push(PropertyError { key: key.to_owned(), problem: problem.into() });
     }
 
+    /// The value of a property that has two names.
+    pub(super) fn either(&mut self, key: &str, alias: &str) -> Option<&'a str> {
+        match (self.take(key), self.take(alias)) {
+            (Some(value), Some(other)) => {
+                if value != other {
+                    self.problem(
+                        alias,
+                        format!("is another name of `{key}`: expected one of them, or equal values"),
+                    );
+                }
+                Some(value)
+            }
+            (value, other) => value.or(other),
+        }
+    }
+
     /// A value that must be there and not be empty.
     pub(super) fn needed(&mut self, key: &str, what: &str) -> Option<&'a str> {
         let value = self.take(key).filter(|value| !value.is_empty());

@@ -1,5 +1,6 @@
 //! `sasl.*`: as whom to authenticate, and how.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -129,6 +130,14 @@ impl<'a> Properties<'a> {
         if url.is_none() {
             self.problem(key, format!("expected {ENDPOINT}"));
         }
+        if url.as_ref().is_some_and(|url| url.scheme_str() == Some("http") && !is_loopback(url)) {
+            self.problem(
+                key,
+                "would send the client's secret in the clear: expected an `https:` URL; `http:` is taken for `localhost`, \
+                 127.0.0.0/8 and [::1]",
+            );
+            return None;
+        }
         url
     }
 
@@ -142,22 +151,6 @@ impl<'a> Properties<'a> {
             self.problem(key, "expected `name=value,…`: names of letters, not `auth`, and values of visible ASCII characters");
         }
         extensions
-    }
-
-    /// The value of a property that has two names.
-    fn either(&mut self, key: &str, alias: &str) -> Option<&'a str> {
-        match (self.take(key), self.take(alias)) {
-            (Some(value), Some(other)) => {
-                if value != other {
-                    self.problem(
-                        alias,
-                        format!("is another name of `{key}`: expected one of them, or equal values"),
-                    );
-                }
-                Some(value)
-            }
-            (value, other) => value.or(other),
-        }
     }
 
     fn aliased(&mut self, key: &str, alias: &str, what: &str) -> Option<&'a str> {
@@ -177,6 +170,12 @@ impl<'a> Properties<'a> {
     }
 }
 
+/// Whether what is sent to a URL stays on this host. Names are not resolved: the answer could change.
+fn is_loopback(url: &Uri) -> bool {
+    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+    host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+}
+
 /// RFC 7628, section 3.1: `key = 1*(ALPHA)`, `value = *(VCHAR / SP / HTAB / CR / LF)`, and `auth` is the token's.
 fn extension(text: &str) -> Option<Extension> {
     let (name, value) = text.split_once('=')?;
@@ -187,7 +186,12 @@ fn extension(text: &str) -> Option<Extension> {
 
 const MECHANISMS: &str = "`PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512` or `OAUTHBEARER`";
 
-const ENDPOINT: &str = "an `https://host[:port]/path` or `http:` URL without user name";
+const ENDPOINT: &str = "an `https://host[:port]/path` URL without user name";
+
+/// Every property of SASL that is known here.
+pub(super) const SASL: [&[&str]; 4] = [&MECHANISM, &PASSWORD, &OAUTHBEARER, &OIDC];
+
+const MECHANISM: [&str; 2] = ["sasl.mechanism", "sasl.mechanisms"];
 
 const PASSWORD: [&str; 2] = ["sasl.username", "sasl.password"];
 

@@ -1,6 +1,7 @@
 //! `security.protocol`, and what of `ssl.*`, `sasl.*` and `https.*` it calls for.
 
 use super::properties::Properties;
+use super::sasl::SASL;
 use crate::sasl::Sasl;
 use crate::tls::Tls;
 
@@ -71,7 +72,7 @@ impl Properties<'_> {
         for key in rest {
             let (has_effect, wanted): (fn(Protocol) -> bool, _) = if TLS.contains(&key) {
                 (Protocol::has_tls, "`ssl` or `sasl_ssl`")
-            } else if SASL.contains(&key) {
+            } else if SASL.iter().any(|known| known.contains(&key)) {
                 (Protocol::has_sasl, "`sasl_plaintext` or `sasl_ssl`")
             } else {
                 self.problem(key, format!("cannot be honoured by reads: expected {}", instead(key)));
@@ -133,24 +134,6 @@ const TLS: [&str; 10] = [
     "ssl.key.location",
     "ssl.key.password",
     "ssl.key.pem",
-];
-
-const SASL: [&str; 15] = [
-    "https.ca.location",
-    "https.ca.pem",
-    "sasl.mechanism",
-    "sasl.mechanisms",
-    "sasl.username",
-    "sasl.password",
-    "sasl.oauthbearer.client.credentials.client.id",
-    "sasl.oauthbearer.client.credentials.client.secret",
-    "sasl.oauthbearer.client.id",
-    "sasl.oauthbearer.client.secret",
-    "sasl.oauthbearer.extensions",
-    "sasl.oauthbearer.grant.type",
-    "sasl.oauthbearer.method",
-    "sasl.oauthbearer.scope",
-    "sasl.oauthbearer.token.endpoint.url",
 ];
 
 #[cfg(test)]

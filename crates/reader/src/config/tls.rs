@@ -19,6 +19,9 @@ impl Properties<'_> {
     pub(super) fn tls(&mut self) -> Option<Tls> {
         let provider = Arc::new(ring::default_provider());
         let verifies = self.boolean("enable.ssl.certificate.verification", true);
+        if !verifies {
+            self.refuse_checks();
+        }
         let names = self.checks_names();
         let roots = self.roots("ssl.ca.location", "ssl.ca.pem", verifies);
         let lists = self.revocation_lists();
@@ -39,6 +42,22 @@ impl Properties<'_> {
         let roots = self.roots("https.ca.location", "https.ca.pem", true)?;
         let verifier = self.verifier(roots, Vec::new(), &provider)?;
         self.client(provider, verifier, "https.ca.location", None)
+    }
+
+    /// What would check a certificate although none is verified. Roots are many a cluster's that is not verified for a
+    /// while: they are taken.
+    fn refuse_checks(&mut self) {
+        let lists = "ssl.crl.location";
+        let names = "ssl.endpoint.identification.algorithm";
+        let named = self.unread.get(names).is_some_and(|value| value.eq_ignore_ascii_case("https"));
+        for key in [Some(lists), named.then_some(names)].into_iter().flatten() {
+            if self.take(key).is_some() {
+                self.problem(
+                    key,
+                    "has no effect with `enable.ssl.certificate.verification` false: expected `true`",
+                );
+            }
+        }
     }
 
     fn checks_names(&mut self) -> bool {
@@ -90,7 +109,7 @@ impl Properties<'_> {
         if !self.unread.contains_key("ssl.crl.location") {
             return Some(Vec::new());
         }
-        let pem = self.pem_file("ssl.crl.location", false)?;
+        let pem = self.pem_file("ssl.crl.location")?;
         self.usable(pem.key, pem.items("X509 CRL", "list of revoked certificates"))
     }
 
@@ -104,6 +123,12 @@ impl Properties<'_> {
         let has_key = has(self, "ssl.key.location", "ssl.key.pem");
         let chain = self.pem("ssl.certificate.location", "ssl.certificate.pem", false);
         let key = self.pem("ssl.key.location", "ssl.key.pem", false);
+        if password.is_some() && !has_key {
+            self.problem(
+                "ssl.key.password",
+                "has no effect without a key: expected `ssl.key.location` or `ssl.key.pem`",
+            );
+        }
         match (has_chain, has_key) {
             (false, false) => return Some(None),
             (true, false) => {
@@ -134,6 +159,7 @@ impl Properties<'_> {
         provider: &Arc<CryptoProvider>,
     ) -> Option<Arc<WebPkiServerVerifier>> {
         // As OpenSSL checks with X509_V_FLAG_CRL_CHECK: the server's own certificate, against a list that is in force.
+        // Of several lists of one CA the first is taken, be it the newest or not.
         let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(provider))
             .with_crls(lists)
             .only_check_end_entity_revocation()

@@ -91,7 +91,7 @@ const OIDC: [(&str, &str); 6] = [
     SASL_PLAINTEXT,
     ("sasl.mechanisms", "OAUTHBEARER"),
     ("sasl.oauthbearer.method", "oidc"),
-    ("sasl.oauthbearer.token.endpoint.url", "http://idp:8080/token?x=url-secret"),
+    ("sasl.oauthbearer.token.endpoint.url", "http://localhost:8080/token?x=url-secret"),
     ("sasl.oauthbearer.client.id", "me"),
     ("sasl.oauthbearer.client.credentials.client.secret", "client-secret"),
 ];
@@ -130,7 +130,7 @@ fn what_would_protect_is_refused_where_it_has_no_effect() {
             )],
         );
     }
-    for key in SASL {
+    for key in SASL.concat() {
         refused(
             &[(key, "x")],
             &[&format!(
@@ -242,8 +242,8 @@ fn a_token_comes_from_a_file_or_from_an_endpoint() {
     refused(
         &[bearer[0], bearer[1], ("sasl.oauthbearer.method", "oidc")],
         &[
-            "`sasl.oauthbearer.token.endpoint.url`: is required: expected an `https://host[:port]/path` or `http:` URL \
-             without user name",
+            "`sasl.oauthbearer.token.endpoint.url`: is required: expected an `https://host[:port]/path` URL without \
+             user name",
             "`sasl.oauthbearer.client.id`: is required: expected the client's identifier",
             "`sasl.oauthbearer.client.secret`: is required: expected the client's secret",
         ],
@@ -260,6 +260,21 @@ fn a_token_comes_from_a_file_or_from_an_endpoint() {
         &with(&OIDC, &[("sasl.oauthbearer.client.secret", "another-secret")]),
         "is another name of `sasl.oauthbearer.client.secret`",
     );
+}
+
+#[test]
+fn a_clients_secret_goes_in_the_clear_to_its_own_host_only() {
+    let url = "sasl.oauthbearer.token.endpoint.url";
+    let base = with(&OIDC[..3], &OIDC[4..]);
+    for host in ["localhost", "LOCALHOST:1", "127.0.0.1:8080", "127.1.2.3", "[::1]:8080"] {
+        read(&with(&base, &[(url, &format!("http://{host}/token"))])).expect(host);
+    }
+    for host in ["idp", "localhost.example", "128.0.0.1", "10.0.0.1:8080", "[::2]", "0.0.0.0"] {
+        refused_with(
+            &with(&base, &[(url, &format!("http://{host}/token"))]),
+            "would send the client's secret in the clear: expected an `https:` URL",
+        );
+    }
 }
 
 #[test]
@@ -310,6 +325,43 @@ fn certificates_come_from_a_value_a_file_or_a_directory() {
         &[SSL, ("ssl.ca.pem", &ca), ("ssl.endpoint.identification.algorithm", "x")],
         "expected `https` or `none`, got `x`",
     );
+}
+
+#[test]
+fn what_would_check_a_certificate_is_refused_where_none_is_verified() {
+    let (ca, _) = certificate();
+    let base = [SSL, ("ssl.ca.pem", &*ca), ("enable.ssl.certificate.verification", "false")];
+    read(&base).expect("roots that are not used");
+    let names = "ssl.endpoint.identification.algorithm";
+    read(&with(&base, &[(names, "none")])).expect("no check");
+    for (key, value) in [(names, "HTTPS"), ("ssl.crl.location", "/nowhere")] {
+        let why = "has no effect with `enable.ssl.certificate.verification` false: expected `true`";
+        refused(&with(&base, &[(key, value)]), &[&format!("`{key}`: {why}")]);
+    }
+}
+
+#[test]
+fn a_password_without_a_key_is_refused() {
+    let (ca, _) = certificate();
+    refused(
+        &[SSL, ("ssl.ca.pem", &ca), ("ssl.key.password", "hunter2")],
+        &["`ssl.key.password`: has no effect without a key: expected `ssl.key.location` or `ssl.key.pem`"],
+    );
+}
+
+#[test]
+fn pem_in_the_place_of_a_path_is_not_repeated() {
+    let (ca, key) = certificate();
+    let private = key.serialize_pem();
+    let line = private.replace('\n', " ");
+    let chain = [SSL, ("ssl.ca.pem", &ca), ("ssl.certificate.pem", &ca)];
+    for text in [&private, &line, "hunter2\nhunter2"] {
+        refused(
+            &with(&chain, &[("ssl.key.location", text)]),
+            &["`ssl.key.location`: expected a path; PEM itself goes in `ssl.key.pem`"],
+        );
+        refused(&[SSL, chain[1], ("ssl.crl.location", text)], &["`ssl.crl.location`: expected a path"]);
+    }
 }
 
 #[test]
