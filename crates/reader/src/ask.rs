@@ -7,7 +7,7 @@ use kafka_protocol::error::ResponseError;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::api::TopicId;
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, jitter};
 use crate::broker::{Broker, SUSPECT_WAIT};
 use crate::cluster::Cluster;
 use crate::error::ErrorCode;
@@ -140,9 +140,11 @@ where
             }
         };
         let left = deadline.saturating_duration_since(Instant::now());
-        let half = left.checked_div(2).unwrap_or_default();
-        // Half of what is left leaves the other half for a last try.
-        let pause = throttled(&failure).unwrap_or_else(|| pauses.next().min(half));
+        let pause = match throttled(&failure) {
+            Some(throttled) => apart(throttled, left),
+            // Half of what is left leaves the other half for a last try.
+            None => pauses.next().min(left.checked_div(2).unwrap_or_default()),
+        };
         if left < FIRST_PAUSE || left <= pause || !is_worth_another_try(&failure) {
             return Err(failure);
         }
@@ -180,6 +182,13 @@ fn throttled(failure: &ReadError) -> Option<Duration> {
     }
 }
 
+/// At least `pause`, and up to a quarter more where it fits into what is `left`: of many that were sent away together, the
+/// first one back learns for the others whether the quota is still used up.
+fn apart(pause: Duration, left: Duration) -> Duration {
+    let spare = left.saturating_sub(pause).min(pause).checked_div(400).unwrap_or_default();
+    pause.saturating_add(spare.saturating_mul(jitter(100)))
+}
+
 /// Where no broker can be reached, the caller is told soon.
 fn is_worth_another_try(failure: &ReadError) -> bool {
     match failure {
@@ -194,3 +203,19 @@ const MAX_HOPS: u32 = 2;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
 const MAX_PAUSE: Duration = Duration::from_millis(400);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_who_are_sent_away_together_come_back_apart_and_in_time() {
+        let (second, quarter) = (Duration::from_secs(1), Duration::from_millis(250));
+        let pauses: Vec<Duration> = (0..100).map(|_| apart(second, 5 * second)).collect();
+        assert!(pauses.iter().all(|pause| (second..second + quarter).contains(pause)), "{pauses:?}");
+        assert!(pauses.iter().any(|pause| *pause != pauses[0]));
+        let left = second + quarter / 10;
+        assert!((0..100).all(|_| (second..left).contains(&apart(second, left))));
+        assert_eq!(apart(second, quarter), second);
+    }
+}

@@ -189,7 +189,8 @@ impl Broker {
         connection.reserve().await
     }
 
-    /// For a fetch that waits: a connection that nothing else is asked of meanwhile. `None` when all are taken.
+    /// For a fetch that waits: a connection that nothing else is asked of meanwhile. `None` when all are taken, or one is
+    /// being opened for another fetch.
     ///
     /// Fails and is dropped as [`Broker::quick`].
     async fn waiting(self: &Arc<Self>) -> Result<Option<Slot>, ConnectionError> {
@@ -199,17 +200,9 @@ impl Broker {
         if !self.waiting.has_room() {
             return Ok(None);
         }
-        self.in_time(async {
-            let turn = Arc::clone(&self.waiting.opening).lock_owned().await;
-            if let Some(slot) = self.waiting.free() {
-                return Ok(Some(slot));
-            }
-            if !self.waiting.has_room() {
-                return Ok(None);
-            }
-            Ok(self.open(Kind::Waiting, turn).await?.1)
-        })
-        .await
+        // Who queued for its turn would wait for as many connections as callers are before it, and longer than it asked for.
+        let Ok(turn) = Arc::clone(&self.waiting.opening).try_lock_owned() else { return Ok(None) };
+        self.in_time(async { Ok(self.open(Kind::Waiting, turn).await?.1) }).await
     }
 
     /// Waits for a connection, but not long where the last one failed: whoever asks a leader has to learn meanwhile
@@ -218,11 +211,12 @@ impl Broker {
         &self,
         opened: impl Future<Output = Result<T, ConnectionError>>,
     ) -> Result<T, ConnectionError> {
-        let failed = self.health.lock().avoid.as_ref().map(|(_, cause)| cause.clone());
-        match failed {
-            None => opened.await,
-            Some(cause) => timeout(SUSPECT_WAIT, opened).await.unwrap_or(Err(cause)),
+        if !self.has_failed() {
+            return opened.await;
         }
+        // What it failed of then may be repaired: all that is known is that it takes long.
+        let silent = || ConnectionError::Silent { address: self.address.to_string(), after: SUSPECT_WAIT };
+        timeout(SUSPECT_WAIT, opened).await.unwrap_or_else(|_| Err(silent()))
     }
 
     /// Opens one more quick connection for later, unless one is being opened already.

@@ -99,14 +99,16 @@ impl Cluster {
         Ok(self.best_first(&nodes))
     }
 
-    /// That none of the brokers could be asked; no `cause` where the time ran out before any broker gave one.
-    pub(crate) fn unreachable(&self, cause: Option<ConnectionError>) -> ReadError {
-        let cause = cause.unwrap_or_else(|| ConnectionError::Silent {
+    /// That none of the brokers could be asked; no failure where the time ran out before any broker gave one.
+    pub(crate) fn unreachable(&self, failures: Failures) -> ReadError {
+        let within = self.config.request_timeout;
+        let retriable = failures.retriable || failures.heaviest.is_none();
+        let cause = failures.heaviest.unwrap_or_else(|| ConnectionError::Silent {
             address: self.config.bootstrap.first().map(ToString::to_string).unwrap_or_default(),
-            after: self.config.request_timeout,
+            after: within,
         });
         let servers: Vec<String> = self.config.bootstrap.iter().map(ToString::to_string).collect();
-        ReadError::Unreachable { brokers: servers.join(","), within: self.config.request_timeout, cause }
+        ReadError::Unreachable { brokers: servers.join(","), within, cause, retriable }
     }
 
     fn want(&self, topic: &str) {
@@ -146,18 +148,18 @@ impl Cluster {
             let answer = self.ask_any(names).await;
             last.at = Some(Instant::now());
             match answer {
-                Ok(answer) => {
+                Ok((broker, answer)) => {
                     last.failure = None;
                     self.learn(answer, learned);
+                    known().unwrap_or_else(|| Err(self.unreachable(Failures::of(incomplete(&broker)))))
                 }
                 Err(failure) => {
                     last.failure = Some((Instant::now(), failure.clone()));
-                    return Err(failure);
+                    Err(failure)
                 }
             }
-            known().unwrap_or_else(|| Err(self.unreachable(Some(self.incomplete()))))
         });
-        asked.await.unwrap_or_else(|_| Err(self.unreachable(None)))
+        asked.await.unwrap_or_else(|_| Err(self.unreachable(Failures::default())))
     }
 
     /// The names that the next question is about: what others wait for, and `topic`.
@@ -173,8 +175,8 @@ impl Cluster {
     }
 
     /// Asks one broker, another one besides whenever [`HEAD_START`] has passed without an answer or one has failed, and
-    /// gives the first answer: a broker that is down or silent delays it by no more than that.
-    async fn ask_any(&self, topics: Vec<String>) -> Result<MetadataAnswer, ReadError> {
+    /// gives the first answer and who gave it: a broker that is down or silent delays it by no more than that.
+    async fn ask_any(&self, topics: Vec<String>) -> Result<(Arc<Broker>, MetadataAnswer), ReadError> {
         let mut candidates = self.view.lock().nodes();
         candidates.extend(self.config.bootstrap.iter().cloned());
         let mut candidates = self.best_first(&candidates).into_iter();
@@ -182,22 +184,21 @@ impl Cluster {
         let patience = self.config.patience();
 
         let mut asked = JoinSet::new();
-        let mut cause: Option<ConnectionError> = None;
+        let mut failures = Failures::default();
         loop {
             if asked.len() < MAX_ASKED
                 && let Some(broker) = candidates.next()
             {
                 let request = Arc::clone(&request);
-                asked.spawn(async move { metadata(&broker, &request, patience).await });
+                asked.spawn(async move {
+                    let answer = metadata(&broker, &request, patience).await?;
+                    Ok((broker, answer))
+                });
             }
             match timeout(HEAD_START, asked.join_next()).await {
                 Ok(Some(Ok(Ok(answer)))) => return Ok(answer),
-                Ok(Some(Ok(Err(failure)))) => {
-                    if cause.as_ref().is_none_or(|cause| weight(cause) <= weight(&failure)) {
-                        cause = Some(failure);
-                    }
-                }
-                Ok(None) => return Err(self.unreachable(cause)),
+                Ok(Some(Ok(Err(failure)))) => failures.add(failure),
+                Ok(None) => return Err(self.unreachable(failures)),
                 Ok(Some(Err(_))) | Err(_) => {}
             }
         }
@@ -227,24 +228,55 @@ impl Cluster {
             .or_insert_with(|| Arc::new(Broker::new(address.clone(), Arc::clone(&self.config))));
         Arc::clone(broker)
     }
+}
 
-    /// The cause where metadata came without what it was asked for.
-    fn incomplete(&self) -> ConnectionError {
-        let address = self.config.bootstrap.first().map(ToString::to_string).unwrap_or_default();
-        ConnectionError::Protocol {
-            address,
-            what: "metadata without the topic that was asked for".to_owned(),
+/// Why several brokers could not be asked, none where there was no time for one to fail.
+#[derive(Default)]
+pub(crate) struct Failures {
+    /// It is told: one that will pass for sure is worth another try, and one that needs a person says more than one that
+    /// may pass.
+    heaviest: Option<ConnectionError>,
+    /// Whether one of them may pass: that the others need a person does not keep its broker from coming back.
+    retriable: bool,
+}
+
+impl Failures {
+    fn of(failure: ConnectionError) -> Self {
+        let mut failures = Self::default();
+        failures.add(failure);
+        failures
+    }
+
+    pub(crate) fn add(&mut self, failure: ConnectionError) {
+        self.retriable |= failure.retriable();
+        let heavier = match (&self.heaviest, &failure) {
+            (None, _) => true,
+            // The next try is made when the first of them may be asked again.
+            (
+                Some(ConnectionError::Throttled { left: known, .. }),
+                ConnectionError::Throttled { left, .. },
+            ) => left < known,
+            (Some(known), failure) => weight(known) <= weight(failure),
+        };
+        if heavier {
+            self.heaviest = Some(failure);
         }
     }
 }
 
-/// Of the failures of several brokers, the heaviest is told: one that will pass for sure is worth another try, and one that
-/// needs a person says more than one that may pass.
 fn weight(failure: &ConnectionError) -> u8 {
     match failure {
         failure if failure.passes() => 2,
         failure if !failure.retriable() => 1,
         _ => 0,
+    }
+}
+
+/// The cause where metadata came without what it was asked for.
+fn incomplete(broker: &Broker) -> ConnectionError {
+    ConnectionError::Protocol {
+        address: broker.address().to_string(),
+        what: "metadata without the topic that was asked for".to_owned(),
     }
 }
 
@@ -278,3 +310,49 @@ const HEAD_START: Duration = Duration::from_millis(250);
 
 /// Brokers that are asked at the same time.
 const MAX_ASKED: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn throttled(seconds: u64) -> ConnectionError {
+        ConnectionError::Throttled { address: "a:1".to_owned(), left: Duration::from_secs(seconds) }
+    }
+
+    fn starting() -> ConnectionError {
+        ConnectionError::Starting { address: "a:1".to_owned() }
+    }
+
+    fn refused() -> ConnectionError {
+        ConnectionError::Authentication { address: "a:1".to_owned(), what: "wrong".to_owned() }
+    }
+
+    fn silent() -> ConnectionError {
+        ConnectionError::Silent { address: "a:1".to_owned(), after: Duration::from_secs(1) }
+    }
+
+    /// In both orders: which failure is told, and whether another try may help.
+    #[track_caller]
+    fn check(two: [ConnectionError; 2], told: &ConnectionError, retriable: bool) {
+        let [one, other] = two;
+        for order in [[one.clone(), other.clone()], [other, one]] {
+            let mut failures = Failures::default();
+            order.into_iter().for_each(|failure| failures.add(failure));
+            assert_eq!(failures.heaviest.map(|failure| failure.to_string()), Some(told.to_string()));
+            assert_eq!(failures.retriable, retriable);
+        }
+    }
+
+    #[test]
+    fn of_several_failures_the_one_that_says_most_is_told_and_any_may_pass() {
+        check([refused(), silent()], &refused(), true);
+        check([refused(), refused()], &refused(), false);
+        check([silent(), starting()], &starting(), true);
+        check([refused(), throttled(1)], &throttled(1), true);
+    }
+
+    #[test]
+    fn of_several_brokers_that_throttle_the_first_to_be_asked_again_is_told() {
+        check([throttled(1), throttled(9)], &throttled(1), true);
+    }
+}

@@ -37,7 +37,7 @@ pub(crate) use security::{Protocol, Security};
 /// | `reconnect.backoff.max.ms` | 1000 | up to this |
 /// | `metadata.max.age.ms` | 900000 | ask for the leaders again after this |
 /// | `broker.address.family` | `any` | `v4` and `v6` use only such addresses |
-/// | `receive.message.max.bytes` | 67108864 | the largest response; a batch larger than this cannot be read. Worst case in memory: this for each of up to 20 connections to a broker, and of those that were given up or have reached the end of their authentication and are still being answered |
+/// | `receive.message.max.bytes` | 67108864 | the largest response, 16384 at least; a batch larger than this cannot be read. Worst case in memory: this for each of up to 20 connections to a broker, and of those that were given up or have reached the end of their authentication and are still being answered |
 /// | `message.max.bytes` | 8388608 | the largest record; a larger one is an error that names its offset |
 /// | `client.dns.lookup` | `use_all_dns_ips` | all addresses of a name are tried: nothing else is supported |
 /// | `api.version.request` | true | brokers are asked which versions they speak: nothing else is supported |
@@ -144,7 +144,7 @@ impl Config {
             backoff_max: read.millis("reconnect.backoff.max.ms", 0, 3_600_000, 1_000),
             metadata_max_age: read.millis("metadata.max.age.ms", 1, 86_400_000, 900_000),
             family: read.family(),
-            max_response_bytes: read.bytes("receive.message.max.bytes", 1_000, 64 << 20),
+            max_response_bytes: read.bytes("receive.message.max.bytes", 16_384, 64 << 20),
             max_record_bytes: read.bytes("message.max.bytes", 1_000, 8 << 20),
             security,
         };
@@ -294,7 +294,7 @@ mod tests {
             ("reconnect.backoff.max.ms", "x"),
             ("metadata.max.age.ms", "0"),
             ("broker.address.family", "x"),
-            ("receive.message.max.bytes", "999"),
+            ("receive.message.max.bytes", "16383"),
             ("message.max.bytes", "999"),
             ("isolation.level", "x"),
             ("api.version.request", "x"),

@@ -49,9 +49,11 @@ pub enum ReadError {
         brokers: String,
         /// The time after which a call gives up; it fails earlier where every broker refuses.
         within: Duration,
-        /// What the last of them said.
+        /// What one of them said: of several causes, that which says most.
         #[source]
         cause: ConnectionError,
+        /// Whether any of them may answer later without anyone repairing anything.
+        retriable: bool,
     },
     /// The broker that leads the partition did not answer, or not with what was asked.
     #[error("no usable answer from broker {broker}")]
@@ -85,7 +87,8 @@ impl ReadError {
             ReadError::Broker { code, .. } => {
                 code.0.is_retriable() && code.0 != ResponseError::UnknownTopicOrPartition
             }
-            ReadError::Unreachable { cause, .. } | ReadError::Unanswered { cause, .. } => cause.retriable(),
+            ReadError::Unreachable { retriable, .. } => *retriable,
+            ReadError::Unanswered { cause, .. } => cause.retriable(),
         }
     }
 

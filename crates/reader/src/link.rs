@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{
-    AsyncBufRead, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, copy_buf, sink,
+    AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader,
 };
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -340,10 +340,15 @@ async fn pass_by(
     let id = input.read_i32().await.map_err(|error| shared.lost(error))?;
     // What is no response at all, such as `HTTP`, has no id that fits.
     let open = waiting.take(id).map_err(|_| senseless())?;
-    let rest = u64::try_from(len.saturating_sub(CORRELATION_ID)).unwrap_or(u64::MAX);
-    let passed = copy_buf(&mut input.take(rest), &mut sink()).await.map_err(|error| shared.lost(error))?;
-    if passed < rest {
-        return Err(shared.lost(io::ErrorKind::UnexpectedEof.into()));
+    let mut rest = len.saturating_sub(CORRELATION_ID);
+    while rest > 0 {
+        let passed = input.fill_buf().await.map_err(|error| shared.lost(error))?.len().min(rest);
+        if passed == 0 {
+            return Err(shared.lost(io::ErrorKind::UnexpectedEof.into()));
+        }
+        input.consume(passed);
+        rest = rest.saturating_sub(passed);
+        waiting.hear();
     }
     let address = shared.address.to_string();
     let _ = open.reply.send(Err(ConnectionError::TooLong { address, len, max }));

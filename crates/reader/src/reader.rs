@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::api::{ListOffsetsAnswer, ListOffsetsRequest};
 use crate::ask::{Role, Source, Verdict, Whom, ask};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Failures};
 use crate::encoders::Encoders;
 use crate::error::ErrorCode;
 use crate::fetching::Fetching;
@@ -143,15 +143,15 @@ impl Reader {
             Err(ReadError::Unreachable { cause: ConnectionError::Throttled { .. }, .. }) => return Ok(()),
             brokers => brokers?,
         };
-        let mut failure = None;
+        let mut failures = Failures::default();
         for broker in brokers {
             match timeout_at(deadline, broker.is_reachable()).await {
                 Ok(Ok(())) => return Ok(()),
-                Ok(Err(cause)) => failure = Some(cause),
+                Ok(Err(failure)) => failures.add(failure),
                 Err(_) => break,
             }
         }
-        Err(cluster.unreachable(failure))
+        Err(cluster.unreachable(failures))
     }
 }
 

@@ -193,7 +193,16 @@ impl View {
                 self.topics.remove(&oldest);
             }
         }
-        let partition = |answer: PartitionAnswer| (answer.partition, Partition { answer, nearer: None });
+        let known = self.topics.get(&topic.name).filter(|known| known.id.is_some() && known.id == topic.id);
+        let partition = |answer: PartitionAnswer| {
+            // KIP-320: epochs only grow while the topic is the same one. A broker that is cut off from the controller
+            // answers with what was before; −1 says nothing.
+            let newer = known
+                .and_then(|known| known.partitions.get(&answer.partition))
+                .filter(|known| answer.epoch >= 0 && known.answer.epoch > answer.epoch);
+            let answer = newer.map_or(answer, |newer| newer.answer.clone());
+            (answer.partition, Partition { answer, nearer: None })
+        };
         let partitions = topic.partitions.into_iter().map(partition).collect();
         self.topics.insert(topic.name, Topic { learned, id: topic.id, partitions });
     }

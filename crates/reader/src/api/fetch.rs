@@ -29,7 +29,7 @@ pub(crate) struct FetchRequest<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct FetchAnswer {
     pub(crate) error: Option<ErrorCode>,
-    /// The topic that was asked for: that which answered, where the version has ids.
+    /// The topic that answered; `None` where the version has names only, which another topic may have by then.
     pub(crate) topic_id: Option<TopicId>,
     /// The log end as far as consumers may see it; −1 with some errors.
     pub(crate) high_watermark: i64,
@@ -81,11 +81,12 @@ impl Api for FetchRequest<'_> {
 
     fn decode(&self, wire: &mut Wire, version: i16) -> Result<FetchAnswer, WireError> {
         wire.take_throttle_time(version >= 8)?;
+        let topic_id = self.topic_id.filter(|_| version > NAMES);
         if version >= 7 {
             let error = ErrorCode::of(wire.i16()?);
             wire.i32()?; // session
             if error.is_some() {
-                let (topic_id, records) = (self.topic_id, Bytes::new());
+                let records = Bytes::new();
                 return Ok(FetchAnswer { error, topic_id, high_watermark: -1, nearer: None, records });
             }
         }
@@ -103,7 +104,7 @@ impl Api for FetchRequest<'_> {
             for _ in 0..wire.array(22)? {
                 let (partition, answer) = partition(wire, version)?;
                 if ours && partition == self.partition {
-                    found = Some(FetchAnswer { topic_id: self.topic_id, ..answer });
+                    found = Some(FetchAnswer { topic_id, ..answer });
                 }
             }
             wire.end()?;

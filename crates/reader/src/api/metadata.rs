@@ -29,7 +29,7 @@ pub(crate) struct TopicAnswer {
     pub(crate) partitions: Vec<PartitionAnswer>,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PartitionAnswer {
     pub(crate) error: Option<ErrorCode>,
     pub(crate) partition: i32,

@@ -226,7 +226,8 @@ fn fetch_response(version: i16, topic: &'static str, partition: i32) -> FetchRes
 fn fetched(version: i16, records: &'static [u8]) -> FetchAnswer {
     FetchAnswer {
         error: None,
-        topic_id: TopicId::new(ID),
+        // Where an answer has a name only, another topic may have it by then.
+        topic_id: if version >= 13 { TopicId::new(ID) } else { None },
         high_watermark: 100,
         nearer: (version >= 11).then_some(5),
         records: Bytes::from_static(records),
@@ -255,9 +256,11 @@ fn null_lists_are_empty() {
 
 #[test]
 fn an_error_of_the_whole_fetch_is_that_of_the_partition() {
-    let bytes = sent(&FetchResponse::default().with_error_code(56), 12);
-    let answer = read(&fetch_request(), 12, bytes).expect("an answer");
-    assert_eq!(answer.error, ErrorCode::of(56));
+    for (version, topic_id) in [(12, None), (13, TopicId::new(ID))] {
+        let bytes = sent(&FetchResponse::default().with_error_code(56), version);
+        let answer = read(&fetch_request(), version, bytes).expect("an answer");
+        assert_eq!((answer.error, answer.topic_id), (ErrorCode::of(56), topic_id));
+    }
 }
 
 #[test]

@@ -257,6 +257,23 @@ async fn an_answer_that_takes_long_to_come_is_no_silence() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_that_is_too_long_and_takes_long_to_come_is_no_silence() {
+    let (link, mut peer) = linked(limits());
+    let peer = async {
+        assert_eq!([asked(&mut peer).await, asked(&mut peer).await], *b"ab");
+        for part in response(0, &[b'x'; 200]).chunks(50) {
+            tokio::time::sleep(PATIENCE / 2).await;
+            peer.write_all(part).await.expect("an open stream");
+        }
+        answer(&mut peer, 1, b"for b").await;
+        peer
+    };
+    let (a, b, _open) = tokio::join!(ask(&link, b'a'), ask(&link, b'b'), peer);
+    assert!(matches!(a, Err(ConnectionError::TooLong { len: 204, .. })), "{a:?}");
+    assert_eq!(b.expect("an answer"), "for b");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_request_with_less_patience_than_those_before_it_is_overdue_first() {
     let (link, mut peer) = linked(limits());
     let (first, ()) = tokio::join!(ask(&link, b'a'), async {

@@ -271,10 +271,18 @@ async fn a_revoked_certificate_is_refused_and_so_is_one_that_no_list_in_force_co
         (other.revoking(8, 3000), Some("no list says whether")),
     ] {
         std::fs::write(&path, list).expect("a file");
-        let config = config("ssl", &[("ssl.ca.pem", &ours.pem()), ("ssl.crl.location", &path)]);
-        match want {
-            Some(want) => check(&server, &config, want).await,
-            None => check_secured(&server, &config).await,
+        // The list counts whether names do or not.
+        for names in ["https", "none"] {
+            let properties = [
+                ("ssl.ca.pem", &*ours.pem()),
+                ("ssl.crl.location", &path),
+                ("ssl.endpoint.identification.algorithm", names),
+            ];
+            let config = config("ssl", &properties);
+            match want {
+                Some(want) => check(&server, &config, want).await,
+                None => check_secured(&server, &config).await,
+            }
         }
     }
     std::fs::remove_dir_all(&directory).expect("a directory");

@@ -193,3 +193,30 @@ fn a_topic_that_is_created_again_has_another_id() {
     case.learn(1, vec![again]);
     assert_eq!(id(&case), TopicId::new(8));
 }
+
+#[test]
+fn within_one_topic_an_older_leader_epoch_is_no_news() {
+    let elected = |leader, epoch| PartitionAnswer { epoch, ..partition(0, leader) };
+    let mut case = Case::new();
+    case.learn(1, vec![topic("t", 0, vec![elected(2, 5)])]);
+    // Of a broker that is cut off; what is known counts as asked for again.
+    case.learn(2, vec![topic("t", 0, vec![elected(1, 4), partition(1, 1)])]);
+    assert_eq!(case.ask("t", 0, 2, Some(1)), Some(Ok("two".to_owned())));
+    assert_eq!(case.ask("t", 1, 2, Some(1)), Some(Ok("one".to_owned())));
+    for epoch in [5, 6, -1] {
+        case.learn(3, vec![topic("t", 0, vec![elected(1, epoch)])]);
+        assert_eq!(case.ask("t", 0, 3, Some(2)), Some(Ok("one".to_owned())), "epoch {epoch}");
+    }
+}
+
+#[test]
+fn another_topic_of_the_name_may_have_any_leader_epoch() {
+    let elected = |leader, epoch| PartitionAnswer { epoch, ..partition(0, leader) };
+    for id in [TopicId::new(8), None] {
+        let mut case = Case::new();
+        case.learn(1, vec![TopicAnswer { id, ..topic("t", 0, vec![elected(2, 5)]) }]);
+        let id = id.and(TopicId::new(9));
+        case.learn(2, vec![TopicAnswer { id, ..topic("t", 0, vec![elected(1, 4)]) }]);
+        assert_eq!(case.ask("t", 0, 2, Some(1)), Some(Ok("one".to_owned())), "{id:?}");
+    }
+}

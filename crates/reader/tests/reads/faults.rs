@@ -342,6 +342,54 @@ async fn a_fetch_that_waits_has_a_connection_to_itself_and_ends_with_the_first_r
 }
 
 #[tokio::test]
+async fn fetches_that_wait_do_not_queue_for_connections_that_are_slow_to_stand() {
+    let broker = Broker::start(|asked, address| match &asked.kind {
+        RequestKind::ApiVersions(_) => {
+            Step::Later(Duration::from_millis(500), scripted::versions(asked, 4, 18))
+        }
+        _ => usual(asked, address),
+    })
+    .await;
+    let reader = reader(&[broker.address]);
+    let started = Instant::now();
+    let waiting: Vec<_> = (0..16)
+        .map(|_| {
+            let (reader, max_wait) = (reader.clone(), Duration::from_millis(100));
+            tokio::spawn(async move { reader.fetch(Fetch { max_wait, at_end: true, ..at("t", 0, 0) }).await })
+        })
+        .collect();
+    for caller in waiting {
+        assert_eq!(caller.await.expect("no panic").expect("an empty answer").count, 0);
+    }
+    // One for metadata, one to wait on, and what time the rest takes.
+    assert!(started.elapsed() < Duration::from_millis(1_900), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn what_a_broker_failed_of_before_is_not_told_of_a_later_call() {
+    let asked_before = AtomicBool::new(false);
+    let broker = Broker::start(move |asked, address| match &asked.kind {
+        RequestKind::ApiVersions(_) if !asked_before.swap(true, Ordering::SeqCst) => {
+            Step::Raw(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec())
+        }
+        RequestKind::ApiVersions(_) => {
+            Step::Later(Duration::from_millis(700), scripted::versions(asked, 4, 18))
+        }
+        _ => usual(asked, address),
+    })
+    .await;
+    let reader = reader(&[broker.address]);
+    let error = reader.fetch(at("t", 0, 0)).await.expect_err("no Kafka");
+    assert!(!error.retriable(), "{}", chain(&error));
+    // Longer than it is left alone.
+    tokio::time::sleep(Duration::from_millis(60)).await;
+    let error = reader.fetch(at("t", 0, 0)).await.expect_err("a slow broker");
+    assert!(chain(&error).ends_with("was silent for 500.0ms"), "{}", chain(&error));
+    assert!(error.retriable());
+    reader.fetch(at("t", 0, 0)).await.expect("an empty answer");
+}
+
+#[tokio::test]
 async fn a_fetch_whose_waiting_connection_is_cut_waits_on() {
     let cuts = AtomicUsize::new(0);
     let broker = Broker::start(move |asked, address| match &asked.kind {

@@ -91,8 +91,14 @@ async fn of_several_brokers_that_fail_the_one_that_needs_a_person_is_told() {
     drop(gone);
     for servers in [[refusing.address, closed], [closed, refusing.address]] {
         let error = reader(&servers, "PLAIN", &USER).fetch(at("t", 0, 0)).await.expect_err("a refusal");
-        check_refused(&error, "SASL_AUTHENTICATION_FAILED: wrong");
+        assert!(chain(&error).ends_with("SASL_AUTHENTICATION_FAILED: wrong"), "{}", chain(&error));
+        // The other one may come back.
+        assert!(error.is_unavailable() && error.retriable());
     }
+    let (other, _) = broker(|_| refusal("wrong".to_owned())).await;
+    let servers = [refusing.address, other.address];
+    let error = reader(&servers, "PLAIN", &USER).fetch(at("t", 0, 0)).await.expect_err("a refusal");
+    check_refused(&error, "SASL_AUTHENTICATION_FAILED: wrong");
 }
 
 /// What a broker says to a handshake that it refuses.
