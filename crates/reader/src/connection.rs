@@ -24,7 +24,7 @@ pub use error::ConnectionError;
 /// A broker may limit how long an authentication holds (KIP-368). The connection is then retired a little before: it
 /// takes no new request, those without an answer get theirs (a broker ends a connection whose time is over only when a
 /// further request arrives on it), and a new one takes its place. Authenticating again in place would need every pipelined
-/// request to pause; and a new connection takes up new credentials and new certificates too.
+/// request to pause.
 #[derive(Clone)]
 pub(crate) struct Connection {
     inner: Arc<Inner>,
@@ -36,7 +36,7 @@ struct Inner {
     link: Link,
     versions: Versions,
     client_id: StrBytes,
-    /// Whether the broker has let us ask for anything but its versions, which it tells everyone.
+    /// Whether the broker knows who asks, or has answered anything but its versions, which it tells everyone.
     served: AtomicBool,
 }
 
@@ -135,10 +135,11 @@ impl Slot {
             Err(ConnectionError::Lost { address, cause }) if !inner.served.load(Ordering::Relaxed) => {
                 Err(ConnectionError::Lost { address, cause: Arc::new(unserved(&cause)) })
             }
-            answered => {
+            answered @ (Ok(_) | Err(ConnectionError::Throttled { .. } | ConnectionError::TooLong { .. })) => {
                 inner.served.store(true, Ordering::Relaxed);
                 answered
             }
+            unanswered => unanswered,
         }
     }
 

@@ -62,7 +62,7 @@ impl Tls {
     /// In TLS 1.3 the client is done before the server has looked at its certificate: a refusal comes with the first read.
     pub(crate) fn fault(&self, error: &io::Error) -> Option<TlsFault> {
         let error = error.get_ref()?.downcast_ref::<Error>()?;
-        Some(lasting(self.explain(error)))
+        Some(TlsFault { what: self.explain(error), retriable: passes(error) })
     }
 
     fn failed(&self, error: &io::Error) -> TlsFault {
@@ -124,6 +124,12 @@ impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tls").field("identity", &self.identity).finish_non_exhaustive()
     }
+}
+
+/// Whether the peer, or a load balancer before it, may just be stopping or starting.
+fn passes(error: &Error) -> bool {
+    use AlertDescription as A;
+    matches!(error, Error::AlertReceived(A::InternalError | A::UserCanceled) | Error::DecryptError)
 }
 
 fn lasting(what: String) -> TlsFault {

@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::sleep_until;
 
 use super::*;
-use crate::api::ListOffsetsRequest;
+use crate::api::{ListOffsetsRequest, SaslHandshakeRequest};
 use crate::redact::Secret;
 use crate::sasl::{Credentials, Sasl};
 
@@ -110,6 +110,33 @@ async fn an_authentication_without_end_retires_nothing() {
     let (connection, _peer) = authenticated(0).await;
     sleep_until(Instant::now() + Duration::from_secs(1 << 30)).await;
     assert!(connection.is_usable());
+}
+
+#[tokio::test]
+async fn a_broker_that_was_not_asked_has_not_let_us_in() {
+    let (ours, mut peer) = tokio::io::duplex(1 << 16);
+    let broker = async {
+        let keys = [ApiVersion::default().with_api_key(2).with_max_version(7)].to_vec();
+        let (_, version, id) = asked(&mut peer).await;
+        answer(&mut peer, version, id, &ApiVersionsResponse::default().with_api_keys(keys)).await;
+    };
+    let address = Address { host: "peer".to_owned(), port: 1 };
+    let limits = Limits { in_flight: 2, max_response: 1 << 20, max_idle: None };
+    let (connection, ()) = tokio::join!(Connection::handshake(ours, address, "me", limits, PATIENCE), broker);
+    let connection = connection.expect("a connection");
+
+    let unknown = SaslHandshakeRequest { mechanism: "PLAIN" };
+    let refused = connection.try_reserve().expect("a slot").call(&unknown, PATIENCE).await.err();
+    assert!(matches!(refused, Some(ConnectionError::Protocol { .. })), "{refused:?}");
+
+    let slot = connection.try_reserve().expect("a slot");
+    drop(peer);
+    match slot.call(&QUESTION, PATIENCE).await.err() {
+        Some(ConnectionError::Lost { cause, .. }) => {
+            assert!(cause.to_string().contains("does the listener demand SASL"), "{cause}");
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]

@@ -285,6 +285,19 @@ async fn a_revoked_certificate_is_refused_and_so_is_one_that_no_list_in_force_co
             }
         }
     }
+    // Nor does it help that any name will do.
+    let elsewhere = ours.issue(|params| params.subject_alt_names.clear());
+    let server = Server::tls(elsewhere, None, &rustls::version::TLS13).await;
+    for (serial, revoked) in [(7, true), (8, false)] {
+        std::fs::write(&path, ours.revoking(serial, 3000)).expect("a file");
+        let any_name = ("ssl.endpoint.identification.algorithm", "none");
+        let config = config("ssl", &[("ssl.ca.pem", &ours.pem()), ("ssl.crl.location", &path), any_name]);
+        if revoked {
+            check(&server, &config, "has been revoked").await;
+        } else {
+            check_secured(&server, &config).await;
+        }
+    }
     std::fs::remove_dir_all(&directory).expect("a directory");
 }
 
@@ -331,6 +344,27 @@ async fn a_listener_that_has_spoken_tls_before_may_close_because_it_stops() {
     })
     .await;
     assert!(connect(&closing, &config).await.retriable());
+}
+
+#[tokio::test]
+async fn a_peer_that_gives_up_for_a_reason_of_its_own_may_be_asked_again() {
+    let ca = Ca::new("ours");
+    let config = config("ssl", &[("ssl.ca.pem", &ca.pem())]);
+    // RFC 8446, section 6: internal_error, user_canceled, handshake_failure.
+    for (alert, retriable) in [(80, true), (90, true), (40, false)] {
+        let server = Server::start(move |mut stream| async move {
+            let _ = stream.read_u8().await;
+            let _ = stream.write_all(&[21, 3, 3, 0, 2, 2, alert]).await;
+            let _ = stream.read_to_end(&mut Vec::new()).await;
+        })
+        .await;
+        let error = connect(&server, &config).await;
+        assert!(matches!(error, ConnectionError::Tls { .. }), "{error:?}");
+        assert_eq!(error.retriable(), retriable, "{error:?}");
+    }
+    let tls = config.security.tls.expect("TLS");
+    let garbled = tls.fault(&io::Error::new(io::ErrorKind::InvalidData, Error::DecryptError));
+    assert!(garbled.expect("a fault of TLS").retriable);
 }
 
 #[tokio::test(start_paused = true)]
