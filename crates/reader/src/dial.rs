@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::ConnectionError;
 use crate::address::Address;
+use crate::clock::after;
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::link::Limits;
@@ -20,7 +21,7 @@ pub(crate) async fn dial(
     config: &Config,
     limits: Limits,
 ) -> Result<Connection, ConnectionError> {
-    let deadline = Instant::now().checked_add(config.setup_timeout).unwrap_or_else(Instant::now);
+    let deadline = after(Instant::now(), config.setup_timeout);
     let dialed = timeout_at(deadline, async {
         let stream = connect(address, config, deadline).await?;
         let patience = config.setup_timeout;
@@ -68,21 +69,36 @@ async fn connect(
     let resolve = |cause| ConnectionError::Resolve { address: address.to_string(), cause: Arc::new(cause) };
     let resolved = lookup_host((address.host.as_str(), address.port)).await.map_err(resolve)?;
     let addresses: Vec<SocketAddr> = resolved.filter(|found| config.family.allows(found)).collect();
+    if addresses.is_empty() {
+        return Err(resolve(io::Error::new(io::ErrorKind::NotFound, "no address of an allowed family")));
+    }
+    let stream = first(addresses, deadline, |found| tcp(found, config)).await;
+    stream.map_err(|cause| ConnectionError::Connect { address: address.to_string(), cause: Arc::new(cause) })
+}
 
-    let mut failure = resolve(io::Error::new(io::ErrorKind::NotFound, "no address of an allowed family"));
+/// What `connect` makes of the first of some addresses with which it succeeds, or the failure of the last one.
+///
+/// They are tried in order, each for an equal share of the time that is left, so that one that swallows packets does not use
+/// up that of the others.
+pub(crate) async fn first<T, F>(
+    addresses: Vec<SocketAddr>,
+    deadline: Instant,
+    connect: impl Fn(SocketAddr) -> F,
+) -> io::Result<T>
+where
+    F: Future<Output = io::Result<T>>,
+{
+    let mut failure = io::Error::new(io::ErrorKind::NotFound, "no address");
     let mut left = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
-    for found in addresses {
-        // An equal share of the time for each, so that one that swallows packets does not use up that of the others.
+    for address in addresses {
         let now = Instant::now();
         let share = deadline.saturating_duration_since(now).checked_div(left).unwrap_or_default();
         left = left.saturating_sub(1);
-        let until = now.checked_add(share).unwrap_or(deadline);
-        let cause = match timeout_at(until, tcp(found, config)).await {
+        failure = match timeout_at(after(now, share), connect(address)).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(cause)) => cause,
             Err(_) => io::ErrorKind::TimedOut.into(),
         };
-        failure = ConnectionError::Connect { address: address.to_string(), cause: Arc::new(cause) };
     }
     Err(failure)
 }
@@ -98,4 +114,26 @@ async fn tcp(address: SocketAddr, config: &Config) -> io::Result<TcpStream> {
         socket.set_recv_buffer_size(config.receive_buffer)?;
     }
     socket.connect(address).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_that_swallows_packets_leaves_the_others_their_time() {
+        let address = |last| SocketAddr::from(([192, 0, 2, last], 1));
+        let started = Instant::now();
+        let connect = |found: SocketAddr| async move {
+            if found == address(2) { Ok(found) } else { std::future::pending().await }
+        };
+        let deadline = after(started, Duration::from_secs(3));
+        let found = first(vec![address(1), address(2), address(3)], deadline, connect).await;
+        assert_eq!(found.expect("an address"), address(2));
+        assert_eq!(started.elapsed(), Duration::from_secs(1));
+        let error = first(vec![address(1), address(3)], deadline, connect).await.expect_err("silence");
+        assert_eq!((error.kind(), Instant::now()), (io::ErrorKind::TimedOut, deadline));
+    }
 }

@@ -20,6 +20,7 @@ mod api;
 mod ask;
 mod backoff;
 mod broker;
+mod clock;
 mod cluster;
 mod config;
 mod connection;

@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::api::{ListOffsetsAnswer, ListOffsetsRequest};
 use crate::ask::{Role, Source, Verdict, Whom, ask};
+use crate::clock::after;
 use crate::cluster::{Cluster, Failures};
 use crate::encoders::Encoders;
 use crate::error::ErrorCode;
@@ -162,8 +163,7 @@ impl fmt::Debug for Reader {
 }
 
 fn in_future(time: Duration) -> Instant {
-    let now = Instant::now();
-    now.checked_add(time).unwrap_or(now)
+    after(Instant::now(), time)
 }
 
 /// A good size of an answer, in bytes: large enough for the broker's and our own fixed costs not to matter.

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::ConnectionError;
 use crate::api::{SaslAuthenticateAnswer, SaslAuthenticateRequest, SaslHandshakeRequest};
+use crate::clock::after;
 use crate::connection::Connection;
 use crate::redact::{Secret, foreign};
 use crate::tls::span;
@@ -87,14 +88,18 @@ impl Sasl {
             Sasl::OAuthBearer(tokens, extensions) => {
                 // Time is left for the broker, and for blaming the endpoint rather than the broker.
                 let share = patience.checked_div(10).unwrap_or_default().saturating_mul(8);
-                let by = Instant::now().checked_add(share).unwrap_or(deadline);
+                let by = after(Instant::now(), share);
                 let token = tokens.get(by).await.map_err(|TokenFault { what, retriable }| {
                     ConnectionError::Token { address: connection.address(), what, retriable }
                 })?;
                 exchange.secrets.push(&token);
-                let answer = exchange.bearer(&token, extensions).await;
-                if let Err(ConnectionError::Authentication { .. }) = answer {
-                    tokens.forget(&token);
+                let mut answer = exchange.bearer(&token, extensions).await;
+                match &mut answer {
+                    Ok(_) => tokens.accepted(),
+                    Err(ConnectionError::Authentication { retriable, .. }) => {
+                        *retriable = tokens.refused(&token);
+                    }
+                    Err(_) => {}
                 }
                 answer
             }
@@ -110,10 +115,18 @@ impl Tokens {
         }
     }
 
-    /// A broker has refused this token.
-    fn forget(&self, token: &Secret) {
+    /// A broker has taken a token.
+    fn accepted(&self) {
         if let Tokens::Oidc(oidc) = self {
-            oidc.forget(token);
+            oidc.accepted();
+        }
+    }
+
+    /// A broker has refused this token. Whether the next one may be taken.
+    fn refused(&self, token: &Secret) -> bool {
+        match self {
+            Tokens::File(_) => false,
+            Tokens::Oidc(oidc) => oidc.refused(token),
         }
     }
 }
@@ -186,7 +199,7 @@ impl Exchange<'_> {
     }
 
     fn failed(&self, what: String) -> ConnectionError {
-        ConnectionError::Authentication { address: self.connection.address(), what }
+        ConnectionError::Authentication { address: self.connection.address(), what, retriable: false }
     }
 }
 

@@ -42,6 +42,8 @@ pub enum ConnectionError {
         address: String,
         /// What the broker said.
         what: String,
+        /// Whether it was a token, and the next one may be taken.
+        retriable: bool,
     },
     /// There is no token to authenticate with. Secrets do not appear in it.
     #[error("no token to authenticate to {address} with: {what}")]
@@ -114,10 +116,10 @@ impl ConnectionError {
             | ConnectionError::Silent { .. }
             | ConnectionError::Throttled { .. }
             | ConnectionError::Starting { .. } => true,
-            ConnectionError::Tls { retriable, .. } | ConnectionError::Token { retriable, .. } => *retriable,
-            ConnectionError::Authentication { .. }
-            | ConnectionError::TooLong { .. }
-            | ConnectionError::Protocol { .. } => false,
+            ConnectionError::Tls { retriable, .. }
+            | ConnectionError::Authentication { retriable, .. }
+            | ConnectionError::Token { retriable, .. } => *retriable,
+            ConnectionError::TooLong { .. } | ConnectionError::Protocol { .. } => false,
         }
     }
 

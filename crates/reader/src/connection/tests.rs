@@ -10,12 +10,13 @@ use kafka_protocol::messages::list_offsets_response::{
 use kafka_protocol::messages::{ResponseHeader, SaslAuthenticateResponse, SaslHandshakeResponse, TopicName};
 use kafka_protocol::protocol::{Encodable, HeaderVersion, decode_request_header_from_buffer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::net::TcpListener;
 use tokio::time::sleep_until;
 
 use super::*;
 use crate::api::{ListOffsetsRequest, SaslHandshakeRequest};
 use crate::redact::Secret;
-use crate::sasl::{Credentials, Sasl};
+use crate::sasl::{ClientCredentials, Credentials, Oidc, Sasl, Tokens};
 
 const PATIENCE: Duration = Duration::from_secs(1_000);
 const QUESTION: ListOffsetsRequest<'_> =
@@ -47,8 +48,11 @@ fn offset() -> ListOffsetsResponse {
     ListOffsetsResponse::default().with_topics(vec![topic])
 }
 
-/// A connection whose authentication holds for so many milliseconds, as its broker says, and that broker.
-async fn authenticated(lifetime: i64) -> (Connection, DuplexStream) {
+/// A connection whose authentication was answered with `response`, and its broker.
+async fn authenticated_with(
+    sasl: &Sasl,
+    response: SaslAuthenticateResponse,
+) -> (Result<Connection, ConnectionError>, DuplexStream) {
     let (ours, mut peer) = tokio::io::duplex(1 << 16);
     let broker = async {
         let speaks = |key, max| ApiVersion::default().with_api_key(key).with_max_version(max);
@@ -60,21 +64,65 @@ async fn authenticated(lifetime: i64) -> (Connection, DuplexStream) {
         answer(&mut peer, version, id, &SaslHandshakeResponse::default()).await;
         let (key, version, id) = asked(&mut peer).await;
         assert_eq!((key, version), (36, 2));
-        let response = SaslAuthenticateResponse::default().with_session_lifetime_ms(lifetime);
         answer(&mut peer, version, id, &response).await;
     };
     let client = async {
         let address = Address { host: "peer".to_owned(), port: 1 };
         let limits = Limits { in_flight: 2, max_response: 1 << 20, max_idle: None };
         let mut connection = Connection::handshake(ours, address, "me", limits, PATIENCE).await?;
-        let password = Secret::new("p");
-        let sasl = Sasl::Plain(Credentials { username: "u".to_owned(), password });
         let lifetime = sasl.authenticate(&connection, Instant::now() + PATIENCE).await?;
         connection.authenticated(lifetime);
-        Ok::<_, ConnectionError>(connection)
+        Ok(connection)
     };
     let (connection, ()) = tokio::join!(client, broker);
+    (connection, peer)
+}
+
+/// A connection whose authentication holds for so many milliseconds, as its broker says, and that broker.
+async fn authenticated(lifetime: i64) -> (Connection, DuplexStream) {
+    let sasl = Sasl::Plain(Credentials { username: "u".to_owned(), password: Secret::new("p") });
+    let response = SaslAuthenticateResponse::default().with_session_lifetime_ms(lifetime);
+    let (connection, peer) = authenticated_with(&sasl, response).await;
     (connection.expect("a connection"), peer)
+}
+
+/// A source of tokens that hold for an hour.
+async fn tokens() -> Tokens {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}/", listener.local_addr().expect("an address"));
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let mut request = Vec::new();
+            while !request.ends_with(b"client_credentials") {
+                stream.read_buf(&mut request).await.expect("a request");
+            }
+            let body = r#"{"access_token":"t","expires_in":3600}"#;
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            stream.write_all(answer.as_bytes()).await.expect("an open stream");
+        }
+    });
+    let credentials = ClientCredentials { id: "me".to_owned(), secret: Secret::new("s"), scope: None };
+    Tokens::Oidc(Arc::new(Oidc::new(url.parse().expect("a URL"), None, credentials)))
+}
+
+#[tokio::test]
+async fn a_token_that_brokers_took_may_be_refused_for_its_age() {
+    let sasl = Sasl::OAuthBearer(tokens().await, Vec::new());
+    let refusal = || SaslAuthenticateResponse::default().with_error_code(58);
+    let lasts = |answer: Result<Connection, ConnectionError>| match answer.err() {
+        Some(ConnectionError::Authentication { retriable, .. }) => !retriable,
+        other => panic!("{other:?}"),
+    };
+    assert!(lasts(authenticated_with(&sasl, refusal()).await.0), "none was ever taken");
+    let taken = authenticated_with(&sasl, SaslAuthenticateResponse::default()).await.0;
+    taken.expect("a connection");
+    assert!(lasts(authenticated_with(&sasl, refusal()).await.0), "it is new");
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(60)).await;
+    tokio::time::resume();
+    assert!(!lasts(authenticated_with(&sasl, refusal()).await.0), "the next one may be taken");
+    assert!(lasts(authenticated_with(&sasl, refusal()).await.0), "it is new");
 }
 
 #[tokio::test(start_paused = true)]

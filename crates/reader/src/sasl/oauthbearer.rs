@@ -38,13 +38,17 @@ pub(super) fn status(answer: &[u8]) -> String {
     status.unwrap_or("unknown").to_owned()
 }
 
-/// For how long a token has been expired, by its own account (RFC 7519, section 4.1.4: `exp`, seconds since 1970); `None`
-/// where it is not, or does not say.
+/// For how long a token has been expired, by its own account; `None` where it is not, or does not say.
 pub(super) fn expired_since(token: &Secret, now: SystemTime) -> Option<Duration> {
+    now.duration_since(expires(token)?).ok()
+}
+
+/// When a token expires, by its own account (RFC 7519, section 4.1.4: `exp`, seconds since 1970).
+pub(super) fn expires(token: &Secret) -> Option<SystemTime> {
     let claims = token.expose().split('.').nth(1)?;
     let claims: serde_json::Value = serde_json::from_slice(&BASE64.decode(claims).ok()?).ok()?;
     let expires = Duration::try_from_secs_f64(claims.get("exp")?.as_f64()?).ok()?;
-    now.duration_since(SystemTime::UNIX_EPOCH.checked_add(expires)?).ok()
+    SystemTime::UNIX_EPOCH.checked_add(expires)
 }
 
 /// A token as it may stand in a message: RFC 6750, section 2.1, `b64token`.

@@ -1,22 +1,26 @@
 //! Tokens from an endpoint, by the client credentials grant (RFC 6749, section 4.4).
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::oauthbearer::checked;
+use super::oauthbearer::{checked, expires};
+use crate::clock::after;
+use crate::dial::first;
 use crate::lock::Lock;
 use crate::redact::Secret;
 use crate::tls::{Tls, TlsFault};
@@ -28,6 +32,8 @@ pub(crate) struct Oidc {
     tls: Option<Tls>,
     credentials: ClientCredentials,
     current: Lock<Option<Token>>,
+    /// Whether a broker has ever taken a token.
+    trusted: AtomicBool,
     /// What renews it.
     renewal: Lock<Option<AbortHandle>>,
     /// Held while the endpoint is being asked; when and why that last failed.
@@ -52,6 +58,7 @@ pub(crate) struct TokenFault {
 #[derive(Clone)]
 struct Token {
     value: Secret,
+    asked: Instant,
     /// From when on the next one is asked for.
     renew: Instant,
     expires: Instant,
@@ -66,6 +73,7 @@ impl Oidc {
             tls,
             credentials,
             current: Lock::default(),
+            trusted: AtomicBool::new(false),
             renewal: Lock::default(),
             asking: Arc::default(),
         }
@@ -84,9 +92,8 @@ impl Oidc {
             }
             return Ok(token.value);
         }
-        let late = || self.fault("did not answer in time", true);
         let mut failure =
-            timeout_at(deadline, Arc::clone(&self.asking).lock_owned()).await.map_err(|_| late())?;
+            timeout_at(deadline, Arc::clone(&self.asking).lock_owned()).await.map_err(|_| self.late())?;
         if let Some(token) = self.valid() {
             return Ok(token.value);
         }
@@ -95,17 +102,29 @@ impl Oidc {
             Some((when, fault)) if *when >= started => return Err(fault.clone()),
             _ => {}
         }
-        let fetched = timeout_at(deadline, self.fetch(true)).await.unwrap_or_else(|_| Err(late()));
+        let fetched = self.fetch(deadline, true).await;
         *failure = fetched.as_ref().err().map(|fault| (Instant::now(), fault.clone()));
         fetched
     }
 
-    /// Does not give out `token` again.
-    pub(crate) fn forget(&self, token: &Secret) {
+    /// Notes that a broker has taken a token.
+    pub(crate) fn accepted(&self) {
+        self.trusted.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that a broker has refused `token`, and gives whether it may take the next one.
+    ///
+    /// A token is then not given out again, as the keys that sign tokens may have changed, unless it is too young for that:
+    /// where brokers refuse every token, the endpoint is not asked for each connection.
+    pub(crate) fn refused(&self, token: &Secret) -> bool {
         let mut current = self.current.lock();
-        if current.as_ref().is_some_and(|current| current.value == *token) {
+        if let Some(same) = current.as_ref().filter(|current| current.value == *token) {
+            if same.asked.elapsed() < YOUNG {
+                return false;
+            }
             *current = None;
         }
+        self.trusted.load(Ordering::Relaxed)
     }
 
     fn valid(&self) -> Option<Token> {
@@ -135,10 +154,7 @@ impl Oidc {
         let Ok(mut failure) = Arc::clone(&self.asking).try_lock_owned() else { return };
         let oidc = Arc::clone(self);
         tokio::spawn(async move {
-            let deadline = after(Instant::now(), RENEWAL);
-            let late = || oidc.fault("did not answer in time", true);
-            let fetched = timeout_at(deadline, oidc.fetch(false)).await.unwrap_or_else(|_| Err(late()));
-            if let Err(fault) = fetched {
+            if let Err(fault) = oidc.fetch(after(Instant::now(), RENEWAL), false).await {
                 tracing::warn!(error = fault.what, "failed to renew a token, its predecessor is still valid");
                 *failure = Some((Instant::now(), fault));
                 if let Some(token) = &mut *oidc.current.lock() {
@@ -149,26 +165,29 @@ impl Oidc {
     }
 
     /// Asks the endpoint, and keeps what it gives for as long as that is valid.
-    async fn fetch(self: &Arc<Self>, used: bool) -> Result<Secret, TokenFault> {
+    async fn fetch(self: &Arc<Self>, deadline: Instant, used: bool) -> Result<Secret, TokenFault> {
         // Its validity counts from when it was made, not from when it arrived.
         let asked = Instant::now();
-        let response = self.post().await?;
-        let (value, lifetime) = self.read(response).await?;
+        let answered = timeout_at(deadline, async { self.read(self.post(deadline).await?).await }).await;
+        let (value, lifetime) = answered.unwrap_or_else(|_| Err(self.late()))?;
         let share = |percent| lifetime.checked_div(100).unwrap_or_default().saturating_mul(percent);
         let (renew, expires) = (after(asked, share(80)), after(asked, lifetime));
-        *self.current.lock() = Some(Token { value: value.clone(), renew, expires, used });
+        *self.current.lock() = Some(Token { value: value.clone(), asked, renew, expires, used });
         if renew < expires {
             self.renew_at(renew);
         }
         Ok(value)
     }
 
-    async fn post(&self) -> Result<Response<Incoming>, TokenFault> {
+    async fn post(&self, deadline: Instant) -> Result<Response<Incoming>, TokenFault> {
         let host = self.endpoint.host().unwrap_or_default().trim_matches(['[', ']']);
         let port = self.endpoint.port_u16().unwrap_or(if self.tls.is_some() { 443 } else { 80 });
-        let stream = TcpStream::connect((host, port))
-            .await
-            .map_err(|error| self.fault(&format!("cannot be reached: {error}"), true))?;
+        let connected = async {
+            let addresses = lookup_host((host, port)).await?.collect();
+            first(addresses, deadline, TcpStream::connect::<SocketAddr>).await
+        };
+        let stream =
+            connected.await.map_err(|error| self.fault(&format!("cannot be reached: {error}"), true))?;
         match &self.tls {
             None => self.exchange(stream).await,
             Some(tls) => {
@@ -219,9 +238,16 @@ impl Oidc {
     async fn read(&self, response: Response<Incoming>) -> Result<(Secret, Duration), TokenFault> {
         let status = response.status();
         let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
-        let body = body.map(|body| body.to_bytes()).unwrap_or_default();
-        let answer: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+        let body = body.map(|body| body.to_bytes()).map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                self.fault(&format!("answered with more than {MAX_ANSWER} bytes"), false)
+            } else {
+                self.fault("did not answer to the end", true)
+            }
+        });
         if status != StatusCode::OK {
+            let answer: serde_json::Value =
+                serde_json::from_slice(&body.unwrap_or_default()).unwrap_or_default();
             let code = answer.get("error").and_then(|code| code.as_str()).filter(|code| is_code(code));
             let code = code.map(|code| format!(" ({code})")).unwrap_or_default();
             let retriable = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
@@ -229,12 +255,19 @@ impl Oidc {
                 self.fault(&format!("answered with HTTP status {}{code}", status.as_u16()), retriable)
             );
         }
+        let answer: serde_json::Value = serde_json::from_slice(&body?).unwrap_or_default();
         let token = answer.get("access_token").and_then(|token| token.as_str()).and_then(checked);
         let token = token
             .ok_or_else(|| self.fault("gave no usable token: expected JSON with an `access_token`", false))?;
         // RFC 6749, section 5.1: "expires_in RECOMMENDED". A token of unknown lifetime is not used again.
-        let lifetime = answer.get("expires_in").and_then(serde_json::Value::as_u64).unwrap_or(0);
-        Ok((token, Duration::from_secs(lifetime.min(MAX_LIFETIME))))
+        let lifetime = answer.get("expires_in").and_then(seconds);
+        let told = || expires(&token)?.duration_since(SystemTime::now()).ok();
+        let lifetime = lifetime.or_else(told).unwrap_or_default().min(MAX_LIFETIME);
+        Ok((token, lifetime))
+    }
+
+    fn late(&self) -> TokenFault {
+        self.fault("did not answer in time", true)
     }
 
     fn fault(&self, what: &str, retriable: bool) -> TokenFault {
@@ -272,15 +305,23 @@ fn form(byte: u8) -> String {
     }
 }
 
-fn after(start: Instant, duration: Duration) -> Instant {
-    start.checked_add(duration).unwrap_or(start)
+/// A number of seconds, which some endpoints write as text.
+fn seconds(number: &serde_json::Value) -> Option<Duration> {
+    let seconds = match number {
+        serde_json::Value::String(text) => text.parse().ok()?,
+        number => number.as_f64()?,
+    };
+    Duration::try_from_secs_f64(seconds).ok()
 }
 
 /// Bytes of an endpoint's answer.
 const MAX_ANSWER: usize = 64 * 1024;
 
-/// Seconds for which a token is kept at most, whatever its endpoint says: a year.
-const MAX_LIFETIME: u64 = 365 * 24 * 3600;
+/// For how long a token is kept at most, whatever its endpoint says: a year.
+const MAX_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// The age up to which a token that was refused is kept all the same.
+const YOUNG: Duration = Duration::from_secs(5);
 
 /// The longest a renewal in the background may take, and the pause after one that failed.
 const RENEWAL: Duration = Duration::from_secs(10);

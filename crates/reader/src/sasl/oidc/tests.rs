@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -44,12 +45,7 @@ impl Endpoint {
     }
 
     fn source(&self, scope: Option<&str>) -> Arc<Oidc> {
-        let credentials = ClientCredentials {
-            id: "me".to_owned(),
-            secret: Secret::new("client-secret"),
-            scope: scope.map(str::to_owned),
-        };
-        Arc::new(Oidc::new(self.url.parse().expect("a URL"), None, credentials))
+        source(&self.url, scope)
     }
 
     fn times(&self) -> usize {
@@ -61,6 +57,15 @@ impl Drop for Endpoint {
     fn drop(&mut self) {
         self.accepting.abort();
     }
+}
+
+fn source(url: &str, scope: Option<&str>) -> Arc<Oidc> {
+    let credentials = ClientCredentials {
+        id: "me".to_owned(),
+        secret: Secret::new("client-secret"),
+        scope: scope.map(str::to_owned),
+    };
+    Arc::new(Oidc::new(url.parse().expect("a URL"), None, credentials))
 }
 
 fn complete(request: &[u8]) -> bool {
@@ -107,10 +112,70 @@ async fn many_who_need_a_token_make_one_request() {
         check(token, "t0");
     }
     assert_eq!(endpoint.times(), 1);
-    source.forget(&Secret::new("another"));
     check(source.token(soon()).await, "t0");
-    source.forget(&Secret::new("t0"));
+}
+
+#[tokio::test]
+async fn a_token_that_is_refused_is_replaced_once_it_is_not_young() {
+    let endpoint = Endpoint::start(|number| granted(&format!("t{number}"), 60)).await;
+    let source = endpoint.source(None);
+    let refused = |token: &str| source.refused(&Secret::new(token));
+    check(source.token(soon()).await, "t0");
+    assert!(!refused("t0"), "no broker has ever taken one");
+    check(source.token(soon()).await, "t0");
+    source.accepted();
+    assert!(!refused("t0"), "the next one would be refused as well");
+    check(source.token(soon()).await, "t0");
+    assert_eq!(endpoint.times(), 1);
+
+    tokio::time::pause();
+    tokio::time::advance(YOUNG).await;
+    tokio::time::resume();
+    assert!(refused("t0") && refused("t0"));
     check(source.token(soon()).await, "t1");
+    assert!(refused("t0"), "the next one is there");
+    assert!(!refused("t1"));
+    check(source.token(soon()).await, "t1");
+    assert_eq!(endpoint.times(), 2);
+}
+
+#[tokio::test]
+async fn tokens_that_were_never_taken_are_replaced_without_hope() {
+    let endpoint = Endpoint::start(|number| granted(&format!("t{number}"), 60)).await;
+    let source = endpoint.source(None);
+    check(source.token(soon()).await, "t0");
+    tokio::time::pause();
+    tokio::time::advance(YOUNG).await;
+    tokio::time::resume();
+    assert!(!source.refused(&Secret::new("t0")));
+    check(source.token(soon()).await, "t1");
+}
+
+#[tokio::test]
+async fn a_lifetime_is_a_number_or_text_or_told_by_the_token() {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a time").as_secs();
+    let token = |claims: String| format!("e30.{}.s", URL_SAFE_NO_PAD.encode(claims));
+    let lasting = token(format!(r#"{{"exp":{}}}"#, now + 3600));
+    let expired = token(format!(r#"{{"exp":{}}}"#, now - 3600));
+    for (token, member, times) in [
+        ("t", r#","expires_in":"3599""#, 1),
+        ("t", r#","expires_in":3599.0"#, 1),
+        ("t", r#","expires_in":1e12"#, 1),
+        (&*lasting, "", 1),
+        (&*lasting, r#","expires_in":"soon""#, 1),
+        (&*lasting, r#","expires_in":0"#, 2),
+        (&*expired, "", 2),
+        ("t", r#","expires_in":-1"#, 2),
+        ("t", r#","expires_in":"inf""#, 2),
+        ("t", r#","expires_in":null"#, 2),
+    ] {
+        let body = format!(r#"{{"access_token":"{token}"{member}}}"#);
+        let endpoint = Endpoint::start(move |_| (200, body.clone())).await;
+        let source = endpoint.source(None);
+        check(source.token(soon()).await, token);
+        check(source.token(soon()).await, token);
+        assert_eq!(endpoint.times(), times, "{member}");
+    }
 }
 
 #[tokio::test]
@@ -185,8 +250,12 @@ async fn a_token_in_use_is_renewed_when_it_is_time_and_one_that_nobody_uses_is_n
     tokio::task::yield_now().await;
     tokio::time::advance(Duration::from_secs(81)).await;
     tokio::time::resume();
-    tokio::task::yield_now().await;
+    let decided = || source.renewal.lock().as_ref().is_some_and(AbortHandle::is_finished);
+    while !decided() {
+        tokio::task::yield_now().await;
+    }
     assert!(source.asking.try_lock().is_ok(), "the endpoint is being asked");
+    assert_eq!(endpoint.times(), 2);
     // It is used on until it expires.
     check(source.token(soon()).await, "t1");
 }
@@ -214,19 +283,36 @@ async fn an_answer_without_a_token_is_a_fault_that_quotes_nothing_but_the_code()
     assert_eq!(fault(302, "").await, ("answered with HTTP status 302".to_owned(), false));
     let unusable = ("gave no usable token: expected JSON with an `access_token`".to_owned(), false);
     let long = format!(r#"{{"access_token":"{}"}}"#, "t".repeat(MAX_ANSWER));
-    for body in ["", "{}", "[]", r#"{"access_token":1}"#, r#"{"access_token":"a b"}"#, &long] {
+    for body in ["", "{}", "[]", r#"{"access_token":1}"#, r#"{"access_token":"a b"}"#] {
         assert_eq!(fault(200, body).await, unusable);
     }
+    assert_eq!(fault(200, &long).await, ("answered with more than 65536 bytes".to_owned(), false));
+    assert_eq!(fault(503, &long).await, ("answered with HTTP status 503".to_owned(), true));
+}
+
+#[tokio::test]
+async fn an_answer_that_is_cut_off_may_come_whole_the_next_time() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let source = source(&format!("http://{}/", listener.local_addr().expect("an address")), None);
+    let cut = async {
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        let mut request = Vec::new();
+        while !complete(&request) && stream.read_buf(&mut request).await.expect("a request") > 0 {}
+        let answer = "HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{\"access_token\":\"t\"}";
+        stream.write_all(answer.as_bytes()).await.expect("an open stream");
+    };
+    let (token, ()) = tokio::join!(source.token(soon()), cut);
+    let fault = token.expect_err("half an answer");
+    assert!(fault.retriable && fault.what.ends_with("did not answer to the end"), "{fault:?}");
 }
 
 #[tokio::test]
 async fn an_endpoint_that_is_not_there_may_come_back() {
-    let endpoint = Endpoint::start(|_| granted("t", 60)).await;
+    // It is asked anew for each.
+    let endpoint = Endpoint::start(|_| granted("t", 0)).await;
     let source = endpoint.source(None);
     drop(endpoint);
-    while let Ok(token) = source.token(soon()).await {
-        source.forget(&token);
-    }
+    while source.token(soon()).await.is_ok() {}
     let fault = source.token(soon()).await.expect_err("nobody is there");
     assert!(fault.retriable && fault.what.contains("cannot be reached"), "{fault:?}");
 }
@@ -234,10 +320,7 @@ async fn an_endpoint_that_is_not_there_may_come_back() {
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_is_silent_is_given_up_in_time() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let url = format!("http://{}/", listener.local_addr().expect("an address"));
-    let credentials =
-        ClientCredentials { id: "me".to_owned(), secret: Secret::new("client-secret"), scope: None };
-    let source = Arc::new(Oidc::new(url.parse().expect("a URL"), None, credentials));
+    let source = source(&format!("http://{}/", listener.local_addr().expect("an address")), None);
     let fault = source.token(soon()).await.expect_err("no answer");
     assert!(fault.retriable && fault.what.ends_with("did not answer in time"), "{fault:?}");
     assert!(!format!("{source:?}").contains("client-secret"));
