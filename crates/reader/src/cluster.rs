@@ -324,7 +324,11 @@ mod tests {
     }
 
     fn refused() -> ConnectionError {
-        ConnectionError::Authentication { address: "a:1".to_owned(), what: "wrong".to_owned() }
+        ConnectionError::Authentication {
+            address: "a:1".to_owned(),
+            what: "wrong".to_owned(),
+            retriable: false,
+        }
     }
 
     fn silent() -> ConnectionError {
