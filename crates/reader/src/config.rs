@@ -67,6 +67,7 @@ pub(crate) use security::{Protocol, Security};
 /// | `sasl.oauthbearer.client.id`, `sasl.oauthbearer.client.secret` | required | with `oidc`, sent as HTTP Basic credentials; `sasl.oauthbearer.client.credentials.client.id` and `….secret` are the same |
 /// | `sasl.oauthbearer.scope` | | with `oidc`: what to ask for |
 /// | `sasl.oauthbearer.grant.type` | `client_credentials` | with `oidc`: nothing else is honoured |
+/// | `sasl.oauthbearer.metadata.authentication.type` | `none` | with `oidc`: nothing else is honoured |
 /// | `sasl.oauthbearer.extensions` | | `name=value,…` for the broker (RFC 7628) |
 /// | `https.ca.location`, `https.ca.pem` | the system's | with `oidc`: the CAs to trust for the endpoint |
 ///
@@ -362,7 +363,8 @@ mod tests {
                 "`sasl.username`: is required: expected the name of a user",
                 "`ssl.keystore.password`: cannot be honoured by reads: expected PEM: `openssl pkcs12 -in KEYSTORE -out \
                  client.pem` writes what `ssl.certificate.location`, `ssl.key.location` (with `ssl.key.password`) and \
-                 `ssl.ca.location` read",
+                 `ssl.ca.location` read; of a JKS file `keytool -importkeystore -srckeystore OLD -destkeystore KEYSTORE \
+                 -deststoretype pkcs12` makes such a KEYSTORE",
                 "`bootstrap.servers`: expected a port from 1 to 65535 in `a:x`",
                 "`bootstrap.servers`: expected a port from 1 to 65535 in `b:70000`",
                 "`socket.timeout.ms`: expected 10 to 300000 milliseconds, got `soon`",

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use pkcs8::{EncryptedPrivateKeyInfoRef, SecretDocument};
+use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -15,6 +16,15 @@ pub(super) struct Pem {
     /// The property that gave it.
     pub(super) key: &'static str,
     /// Where it lies, for errors. What it says is never in one.
+    place: String,
+    /// Where else it may have been meant to lie, for errors.
+    hint: String,
+    /// One, or those of a directory.
+    files: Vec<Part>,
+}
+
+/// What stands in one file, or in the value.
+struct Part {
     place: String,
     bytes: Vec<u8>,
 }
@@ -35,7 +45,10 @@ impl Properties<'_> {
                 None
             }
             (None, Some(text)) => {
-                Some(Pem { key: inline, place: "the value".to_owned(), bytes: text.as_bytes().to_vec() })
+                let place = "the value".to_owned();
+                let hint = format!("; the path of a file goes in `{location}`");
+                let part = Part { place: place.clone(), bytes: text.as_bytes().to_vec() };
+                Some(Pem { key: inline, place, hint, files: vec![part] })
             }
             (Some(path), None) => self.pem_of(location, path, Some(inline), directory),
         }
@@ -61,9 +74,9 @@ impl Properties<'_> {
             return None;
         }
         match read(Path::new(path), directory) {
-            Ok(bytes) => Some(Pem { key, place: format!("`{path}`"), bytes }),
-            Err(error) => {
-                self.problem(key, format!("cannot read `{path}`: {error}"));
+            Ok(files) => Some(Pem { key, place: format!("`{path}`"), hint: String::new(), files }),
+            Err(problem) => {
+                self.problem(key, problem);
                 None
             }
         }
@@ -73,32 +86,42 @@ impl Properties<'_> {
 impl Pem {
     /// All items of one kind, at least one. `label` is what PEM calls it, `noun` what people do.
     pub(super) fn items<T: PemObject>(&self, label: &str, noun: &str) -> Result<Vec<T>, String> {
-        let items: Vec<T> = T::pem_slice_iter(&self.bytes)
-            .collect::<Result<_, _>>()
-            .map_err(|_| format!("broken PEM in {}", self.place))?;
-        if items.is_empty() {
-            return Err(format!("no {noun} in {}: expected PEM, `-----BEGIN {label}-----`", self.place));
+        let mut items = Vec::new();
+        for part in &self.files {
+            items.extend(part.items()?);
         }
-        Ok(items)
+        if items.is_empty() { Err(self.lacks(label, noun)) } else { Ok(items) }
     }
 
     pub(super) fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, String> {
         self.items("CERTIFICATE", "certificate")
     }
 
+    /// All certificates, at least one, as those to trust.
+    pub(super) fn roots(&self) -> Result<RootCertStore, String> {
+        let mut roots = RootCertStore::empty();
+        for part in &self.files {
+            for certificate in part.items()? {
+                roots.add(certificate).map_err(|_| {
+                    format!("cannot use a certificate in {}: expected X.509, version 3", part.place)
+                })?;
+            }
+        }
+        if roots.is_empty() { Err(self.lacks("CERTIFICATE", "certificate")) } else { Ok(roots) }
+    }
+
     /// The first private key, decrypted with `password` where it is encrypted.
     pub(super) fn private_key(&self, password: Option<&str>) -> Result<PrivateKeyDer<'static>, String> {
-        let place = &self.place;
-        let text = String::from_utf8_lossy(&self.bytes);
+        let lacks = || self.lacks("PRIVATE KEY", "private key");
+        let Part { place, bytes } = self.files.first().ok_or_else(lacks)?;
+        let text = String::from_utf8_lossy(bytes);
         if text.contains("Proc-Type: 4,ENCRYPTED") {
             return Err(format!(
                 "the key in {place} is encrypted in the format that PKCS#8 replaced: {CONVERT}"
             ));
         }
         let Some(encrypted) = encrypted_key(&text) else {
-            return PrivateKeyDer::from_pem_slice(&self.bytes).map_err(|_| {
-                format!("no private key in {place}: expected PEM, `-----BEGIN PRIVATE KEY-----`")
-            });
+            return PrivateKeyDer::from_pem_slice(bytes).map_err(|_| lacks());
         };
         let password = password
             .ok_or_else(|| format!("the key in {place} is encrypted: expected `ssl.key.password`"))?;
@@ -115,6 +138,17 @@ impl Pem {
         })?;
         Ok(PrivateKeyDer::Pkcs8(key.as_bytes().to_vec().into()))
     }
+
+    fn lacks(&self, label: &str, noun: &str) -> String {
+        format!("no {noun} in {}: expected PEM, `-----BEGIN {label}-----`{}", self.place, self.hint)
+    }
+}
+
+impl Part {
+    fn items<T: PemObject>(&self) -> Result<Vec<T>, String> {
+        let items: Result<_, _> = T::pem_slice_iter(&self.bytes).collect();
+        items.map_err(|_| format!("broken PEM in {}", self.place))
+    }
 }
 
 /// The section of the first encrypted key.
@@ -125,25 +159,38 @@ fn encrypted_key(text: &str) -> Option<&str> {
     text.get(from..from.checked_add(len)?)
 }
 
-/// A file, or all files of a directory one after the other, in the order of their names.
-fn read(path: &Path, directory: bool) -> io::Result<Vec<u8>> {
-    let mut files = vec![path.to_owned()];
-    if directory && path.is_dir() {
-        files = fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
-        files.retain(|path: &PathBuf| path.is_file());
-        files.sort();
+/// A file, or all files of a directory, in the order of their names.
+fn read(path: &Path, directory: bool) -> Result<Vec<Part>, String> {
+    let paths = if directory && path.is_dir() { files(path) } else { Ok(vec![path.to_owned()]) };
+    let mut left = MAX_BYTES;
+    let mut parts = Vec::new();
+    for path in paths.map_err(|error| unreadable(path, &error))? {
+        let bytes = read_file(&path, left).map_err(|error| unreadable(&path, &error))?;
+        left = left.saturating_sub(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        parts.push(Part { place: format!("`{}`", path.display()), bytes });
     }
+    Ok(parts)
+}
+
+fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(directory)?;
+    let mut files: Vec<PathBuf> = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
+    files.retain(|path| path.is_file());
+    files.sort();
+    Ok(files)
+}
+
+fn read_file(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    for file in files {
-        let left = MAX_BYTES.saturating_sub(u64::try_from(bytes.len()).unwrap_or(MAX_BYTES));
-        let read = File::open(file)?.take(left.saturating_add(1)).read_to_end(&mut bytes)?;
-        if u64::try_from(read).unwrap_or(u64::MAX) > left {
-            return Err(io::Error::other(format!("expected at most {MAX_BYTES} bytes")));
-        }
-        // The last line of a file need not end.
-        bytes.push(b'\n');
+    let read = File::open(path)?.take(max.saturating_add(1)).read_to_end(&mut bytes)?;
+    if u64::try_from(read).unwrap_or(u64::MAX) > max {
+        return Err(io::Error::other(format!("expected at most {MAX_BYTES} bytes")));
     }
     Ok(bytes)
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> String {
+    format!("cannot read `{}`: {error}", path.display())
 }
 
 /// How a key in another format becomes one that can be read.

@@ -13,11 +13,12 @@ use crate::sasl::{ClientCredentials, Credentials, Extension, Hash, Oidc, Sasl, T
 impl<'a> Properties<'a> {
     /// The mechanism and what it needs; `None` where a problem was found.
     pub(super) fn sasl(&mut self) -> Option<Sasl> {
-        let Some(name) = self.either("sasl.mechanism", "sasl.mechanisms").map(str::to_ascii_uppercase) else {
+        let Some(name) = self.either("sasl.mechanism", "sasl.mechanisms") else {
             self.problem("sasl.mechanism", format!("is required: expected {MECHANISMS}"));
             return None;
         };
-        let by_password = match name.as_str() {
+        // Names in another case are not those that librdkafka, which writes, and the brokers know.
+        let by_password = match name {
             "OAUTHBEARER" => return self.oauthbearer(),
             "PLAIN" => Sasl::Plain,
             "SCRAM-SHA-256" => |who| Sasl::Scram(Hash::Sha256, who),
@@ -96,6 +97,10 @@ impl<'a> Properties<'a> {
                 "sasl.oauthbearer.grant.type",
                 format!("expected `client_credentials`, the only one that reads honour, got `{other}`"),
             ),
+        }
+        let kind = "sasl.oauthbearer.metadata.authentication.type";
+        if let Some(other) = self.take(kind).filter(|value| !value.eq_ignore_ascii_case("none")) {
+            self.problem(kind, format!("cannot be honoured by reads: expected `none`, got `{other}`"));
         }
         let endpoint = self.endpoint();
         let id = self.aliased(
@@ -198,7 +203,7 @@ const PASSWORD: [&str; 2] = ["sasl.username", "sasl.password"];
 const OAUTHBEARER: [&str; 3] =
     ["sasl.oauthbearer.extensions", "sasl.oauthbearer.method", "sasl.oauthbearer.token.endpoint.url"];
 
-const OIDC: [&str; 8] = [
+const OIDC: [&str; 9] = [
     "https.ca.location",
     "https.ca.pem",
     "sasl.oauthbearer.client.credentials.client.id",
@@ -206,5 +211,6 @@ const OIDC: [&str; 8] = [
     "sasl.oauthbearer.client.id",
     "sasl.oauthbearer.client.secret",
     "sasl.oauthbearer.grant.type",
+    "sasl.oauthbearer.metadata.authentication.type",
     "sasl.oauthbearer.scope",
 ];

@@ -103,7 +103,10 @@ fn instead(key: &str) -> &'static str {
     let of = |prefix| key.starts_with(prefix);
     if of("ssl.keystore.") || of("ssl.truststore.") {
         "PEM: `openssl pkcs12 -in KEYSTORE -out client.pem` writes what `ssl.certificate.location`, \
-         `ssl.key.location` (with `ssl.key.password`) and `ssl.ca.location` read"
+         `ssl.key.location` (with `ssl.key.password`) and `ssl.ca.location` read; of a JKS file `keytool \
+         -importkeystore -srckeystore OLD -destkeystore KEYSTORE -deststoretype pkcs12` makes such a KEYSTORE"
+    } else if key == "sasl.jaas.config" {
+        "what stands in it as `sasl.mechanism`, `sasl.username` and `sasl.password`"
     } else if of("ssl.cipher.")
         || of("ssl.curves.")
         || of("ssl.sigalgs.")

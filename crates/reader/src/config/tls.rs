@@ -82,17 +82,12 @@ impl Properties<'_> {
         if self.unread.get(location) == Some(&"probe") {
             self.take(location);
         }
-        let mut roots = RootCertStore::empty();
-        let given = self.unread.contains_key(location) || self.unread.contains_key(inline);
-        if given {
+        if self.unread.contains_key(location) || self.unread.contains_key(inline) {
             let pem = self.pem(location, inline, true)?;
-            let certificates = self.usable(pem.key, pem.certificates())?;
-            for certificate in certificates {
-                let added =
-                    roots.add(certificate).map_err(|_| "a certificate that cannot be read".to_owned());
-                self.usable(pem.key, added)?;
-            }
-        } else if needed {
+            return self.usable(pem.key, pem.roots()).map(Arc::new);
+        }
+        let mut roots = RootCertStore::empty();
+        if needed {
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
             if roots.is_empty() {
                 self.problem(

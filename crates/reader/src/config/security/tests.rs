@@ -144,6 +144,7 @@ fn what_would_protect_is_refused_where_it_has_no_effect() {
 fn what_reads_cannot_honour_is_refused_by_name_with_what_to_give_instead() {
     for (key, want) in [
         ("ssl.keystore.location", "openssl pkcs12"),
+        ("ssl.truststore.location", "keytool -importkeystore"),
         ("ssl.cipher.suites", "it left out"),
         ("ssl.curves.list", "it left out"),
         ("ssl.engine.location", "it left out"),
@@ -155,7 +156,10 @@ fn what_reads_cannot_honour_is_refused_by_name_with_what_to_give_instead() {
         ("sasl.oauthbearer.assertion.file", "client credentials"),
         ("enable.sasl.oauthbearer.unsecure.jwt", "client credentials"),
         ("security.providers", "`security.protocol`"),
-        ("sasl.jaas.config", "`sasl.username`"),
+        (
+            "sasl.jaas.config",
+            "expected what stands in it as `sasl.mechanism`, `sasl.username` and `sasl.password`",
+        ),
     ] {
         for base in [&[][..], &PLAIN] {
             refused_with(
@@ -198,7 +202,14 @@ fn a_mechanism_needs_its_properties_and_takes_no_others() {
         &with(&OIDC, &[("sasl.password", "hunter2")]),
         "`sasl.password`: has no effect with `sasl.mechanism` OAUTHBEARER",
     );
-    for (name, hash) in [("SCRAM-SHA-256", Hash::Sha256), ("scram-sha-512", Hash::Sha512)] {
+    // As librdkafka, which compares it so.
+    for name in ["plain", "scram-sha-512", "OAuthBearer"] {
+        refused_with(
+            &with(&[SASL_PLAINTEXT], &[("sasl.mechanism", name)]),
+            &format!("`OAUTHBEARER`, got `{name}`"),
+        );
+    }
+    for (name, hash) in [("SCRAM-SHA-256", Hash::Sha256), ("SCRAM-SHA-512", Hash::Sha512)] {
         let config =
             read(&with(&[SASL_PLAINTEXT, ("sasl.mechanism", name)], &PLAIN[2..])).expect("a configuration");
         assert!(matches!(config.security.sasl, Some(Sasl::Scram(got, _)) if got == hash));
@@ -255,6 +266,9 @@ fn a_token_comes_from_a_file_or_from_an_endpoint() {
         &with(&OIDC, &[("sasl.oauthbearer.grant.type", "urn:ietf:params:oauth:grant-type:jwt-bearer")]),
         "`sasl.oauthbearer.grant.type`: expected `client_credentials`",
     );
+    let kind = "sasl.oauthbearer.metadata.authentication.type";
+    read(&with(&OIDC, &[(kind, "none")])).expect("the default");
+    refused_with(&with(&OIDC, &[(kind, "azure_imds")]), "cannot be honoured by reads: expected `none`");
     refused_with(&with(&OIDC, &[("https.ca.pem", "x")]), "has no effect with an `http:` endpoint");
     refused_with(
         &with(&OIDC, &[("sasl.oauthbearer.client.secret", "another-secret")]),
@@ -304,7 +318,18 @@ fn certificates_come_from_a_value_a_file_or_a_directory() {
     read(&identity).expect("an identity");
 
     refused_with(&[SSL, ("ssl.ca.pem", &ca), ("ssl.ca.location", &file)], "not both");
-    refused_with(&[SSL, ("ssl.ca.pem", "x")], "no certificate in the value: expected PEM");
+    refused(
+        &[SSL, ("ssl.ca.pem", "ca.pem")],
+        &[
+            "`ssl.ca.pem`: no certificate in the value: expected PEM, `-----BEGIN CERTIFICATE-----`; the path of a file \
+           goes in `ssl.ca.location`",
+        ],
+    );
+    refused_with(
+        &with(&identity[..3], &[("ssl.key.pem", "key.pem")]),
+        "no private key in the value: expected PEM, `-----BEGIN PRIVATE KEY-----`; the path of a file goes in \
+         `ssl.key.location`",
+    );
     refused_with(&[SSL, ("ssl.ca.pem", "-----BEGIN CERTIFICATE-----\nhunter2")], "broken PEM in the value");
     refused_with(&[SSL, ("ssl.ca.location", &format!("{place}/README"))], "no certificate in `");
     refused_with(&identity[..3], "`ssl.key.location`: is required with a certificate");
@@ -325,6 +350,22 @@ fn certificates_come_from_a_value_a_file_or_a_directory() {
         &[SSL, ("ssl.ca.pem", &ca), ("ssl.endpoint.identification.algorithm", "x")],
         "expected `https` or `none`, got `x`",
     );
+}
+
+#[test]
+fn the_file_of_a_directory_that_cannot_be_used_is_named() {
+    let (ca, _) = certificate();
+    let directory = Directory::new("unusable");
+    directory.write("a.pem", &ca);
+    let b = directory.write("b.pem", "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----");
+    let c = directory.write("c.pem", "-----BEGIN CERTIFICATE-----\nhunter2");
+    let roots = [SSL, ("ssl.ca.location", directory.0.to_str().expect("UTF-8"))];
+    let unusable = format!("`ssl.ca.location`: cannot use a certificate in `{b}`: expected X.509, version 3");
+    refused(&roots, &[&unusable]);
+    fs::remove_file(&b).expect("removed");
+    refused(&roots, &[&format!("`ssl.ca.location`: broken PEM in `{c}`")]);
+    fs::remove_file(&c).expect("removed");
+    read(&roots).expect("roots");
 }
 
 #[test]
