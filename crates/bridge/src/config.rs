@@ -136,9 +136,9 @@ impl Config {
     ///
     /// A variable is `SLUICEGATE_` and the key in capitals, with `__` for the dot of a table: `SLUICEGATE_LISTEN`,
     /// `SLUICEGATE_LIMITS__MAX_SESSIONS`. In a cluster's table every other `_` is a dot of the property's name:
-    /// `SLUICEGATE_CLUSTERS__DEFAULT__BOOTSTRAP_SERVERS`. With `__FILE` behind it a variable is the path of a file that
-    /// holds the value. One whose first part is no key of the root is left alone: other
-    /// programs have such variables, and Kubernetes sets some for each Service.
+    /// `SLUICEGATE_CLUSTERS__DEFAULT__BOOTSTRAP_SERVERS`. The cluster's name is found whatever its case, and `_` stands for
+    /// its '-' and '.'. With `__FILE` behind it a variable is the path of a file that holds the value. One whose first part is
+    /// no key of the root is left alone: other programs have such variables, and Kubernetes sets some for each Service.
     ///
     /// # Errors
     /// Every problem, in the order of the keys.
@@ -147,8 +147,9 @@ impl Config {
         environment: impl Iterator<Item = (OsString, OsString)>,
     ) -> Result<Self, Vec<Problem>> {
         let mut problems = Problems::default();
-        let mut root = Section::root(tree::read(file, environment, &mut problems));
-        let mut config = Self {
+        let (tree, ignored_variables) = tree::read(file, environment, &mut problems);
+        let mut root = Section::root(tree);
+        let config = Self {
             listen: root.address("listen", 7400, &mut problems),
             admin_listen: root.address("admin_listen", 7401, &mut problems),
             gateway_secret: root.secret("gateway_secret", &mut problems),
@@ -158,9 +159,9 @@ impl Config {
             session: session(root.table_or_empty("session", &mut problems), &mut problems),
             read: read(root.table_or_empty("read", &mut problems), &mut problems),
             clusters: cluster::all(root.table_or_empty("clusters", &mut problems), &mut problems),
-            ignored_variables: Vec::new(),
+            ignored_variables,
         };
-        config.ignored_variables = root.end_root(&mut problems);
+        root.end(&mut problems);
         config.check_together(&mut problems);
         problems.into_result(config)
     }
@@ -240,13 +241,6 @@ impl fmt::Display for Problem {
             write!(f, "{name}: ")?;
         }
         f.write_str(&self.problem)
-    }
-}
-
-impl Place {
-    fn into_name(self) -> String {
-        let (Self::Key(name) | Self::Variable(name)) = self;
-        name
     }
 }
 

@@ -1,5 +1,7 @@
 //! What librdkafka, which takes the same properties for writing, says of them: the one module that names it.
 
+mod foreign;
+
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN;
@@ -14,22 +16,39 @@ pub(crate) fn is_property(name: &str) -> bool {
 /// Checks that a property can stand in a configuration.
 ///
 /// # Errors
-/// Librdkafka does not know it, or it must not be set; with the name that may have been meant.
+/// Librdkafka does not know it, or it must not be set; with what may have been meant.
 pub(crate) fn check_name(name: &str) -> Result<(), String> {
-    if let Some((_, reason)) = REFUSED.iter().find(|(refused, _)| *refused == name) {
-        return Err((*reason).to_owned());
+    if let Some(reason) = refusal(name) {
+        return Err(reason.to_owned());
     }
     if is_property(name) {
-        return if name.ends_with("_cb") { Err(FOR_PROGRAMS.to_owned()) } else { Ok(()) };
+        return Ok(());
     }
     let unknown = "is no property of librdkafka";
-    if let Some((parent, _)) = name.rsplit_once('.').filter(|(parent, _)| is_property(parent)) {
+    if let Some((parent, _)) = name.rsplit_once('.').filter(|(parent, _)| is_settable(parent)) {
         return Err(format!("{unknown}; `{parent}` is, expected its value or {{ file = \"…\" }} there"));
     }
-    Err(match similar(name) {
-        Some(similar) => format!("{unknown}, perhaps `{similar}` was meant"),
-        None => unknown.to_owned(),
+    let lower = name.to_ascii_lowercase();
+    if let Some(instead) = foreign::instead_of(&lower) {
+        return Err(format!("{unknown}: expected {instead}"));
+    }
+    let meant = if is_settable(&lower) { Some(lower) } else { similar(&lower) };
+    Err(match meant {
+        Some(meant) => format!("{unknown}, perhaps `{meant}` was meant"),
+        None => {
+            format!("{unknown}: expected one of its names, such as `security.protocol`; the README has them")
+        }
     })
+}
+
+/// Why a property must not be set that librdkafka knows.
+fn refusal(name: &str) -> Option<&'static str> {
+    let refused = REFUSED.iter().find(|(refused, _)| *refused == name).map(|(_, reason)| *reason);
+    refused.or_else(|| (name.ends_with("_cb") && is_property(name)).then_some(FOR_PROGRAMS))
+}
+
+fn is_settable(name: &str) -> bool {
+    refusal(name).is_none() && is_property(name)
 }
 
 /// Checks the value of a property that has such a name. One of TLS and SASL is left to the reader: librdkafka is built
@@ -68,7 +87,7 @@ fn similar(name: &str) -> Option<String> {
         return None;
     }
     let cuts = (0..=name.len()).filter_map(|at| name.split_at_checked(at));
-    cuts.flat_map(|(head, tail)| slips(head, tail)).find(|slip| is_property(slip))
+    cuts.flat_map(|(head, tail)| slips(head, tail)).find(|slip| is_settable(slip))
 }
 
 /// What may have been meant by `head` and `tail` when the slip is where `tail` begins.
@@ -86,12 +105,16 @@ fn slips(head: &str, tail: &str) -> Vec<String> {
 }
 
 /// Properties that no configuration can set, or that it must not, and why.
-const REFUSED: [(&str, &str); 8] = [
+pub(crate) const REFUSED: [(&str, &str); 12] = [
     ("default_topic_conf", FOR_PROGRAMS),
     ("interceptors", FOR_PROGRAMS),
     ("msg_order_cmp", FOR_PROGRAMS),
     ("opaque", FOR_PROGRAMS),
     ("plugin.library.paths", "would load code into the bridge: leave it out"),
+    ("ssl_ca", "is for programs that use librdkafka: expected `ssl.ca.pem`"),
+    ("ssl_certificate", "is for programs that use librdkafka: expected `ssl.certificate.pem`"),
+    ("ssl_engine_callback_data", FOR_PROGRAMS),
+    ("ssl_key", "is for programs that use librdkafka: expected `ssl.key.pem`"),
     ("test.mock.broker.rtt", FOR_TESTS),
     ("test.mock.num.brokers", FOR_TESTS),
     ("ut_handle_ProduceResponse", FOR_TESTS),
@@ -106,6 +129,9 @@ const MAX_NAME: usize = 64;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const UNKNOWN: &str = "is no property of librdkafka: expected one of its names, such as `security.protocol`; the README has \
+                           them";
 
     #[track_caller]
     fn check(name: &str, value: &str, want: &str) {
@@ -144,7 +170,7 @@ mod tests {
         ] {
             check(name, "anything", "");
         }
-        check("ssl.nothing", "", "is no property of librdkafka");
+        check("ssl.nothing", "", UNKNOWN);
     }
 
     #[test]
@@ -156,6 +182,8 @@ mod tests {
             ("log.level", "log_level"),
             ("ssl.ca_location", "ssl.ca.location"),
             ("ack", "acks"),
+            ("Security.Protocol", "security.protocol"),
+            ("SASL_USERNAME", "sasl.username"),
         ] {
             check(name, "x", &format!("is no property of librdkafka, perhaps `{similar}` was meant"));
         }
@@ -164,8 +192,12 @@ mod tests {
             "x",
             "is no property of librdkafka; `sasl.password` is, expected its value or { file = \"…\" } there",
         );
+        // One slip from what is refused.
+        for name in ["ssl_cas", "dr_cbs", "opaq_ue", "ssl_Key_"] {
+            check(name, "x", UNKNOWN);
+        }
         for name in ["", "colour", "a\0b", "größe", &"x".repeat(1 << 20)] {
-            check(name, "x", "is no property of librdkafka");
+            check(name, "x", UNKNOWN);
         }
     }
 
@@ -193,7 +225,6 @@ mod tests {
         }
         check("client.id", "a\0b", "has a NUL character");
         check("sasl.password", "a\0b", "has a NUL character");
-        check("ssl_key", "-----BEGIN", "is refused by librdkafka");
     }
 
     #[test]
@@ -201,6 +232,7 @@ mod tests {
         check("plugin.library.paths", "libc.so.6", "would load code into the bridge: leave it out");
         check("ut_handle_ProduceResponse", "x", FOR_TESTS);
         check("test.mock.num.brokers", "3", FOR_TESTS);
+        check("ssl_key", "x", "is for programs that use librdkafka: expected `ssl.key.pem`");
         for name in ["rebalance_cb", "oauthbearer_token_refresh_cb", "ssl.certificate.verify_cb", "opaque"] {
             check(name, "x", FOR_PROGRAMS);
         }

@@ -33,8 +33,11 @@ async fn names_that_librdkafka_does_not_know() {
         &["clusters.default.sasl.pasword", "no property of librdkafka", "perhaps `sasl.password` was meant"],
     )
     .await;
-    refuses(section("plaintext").with("enable_tls", "true"), &["enable_tls", "no property of librdkafka"])
-        .await;
+    refuses(
+        section("plaintext").with("enable_tls", "true"),
+        &["enable_tls", "no property of librdkafka", "expected `security.protocol`"],
+    )
+    .await;
 }
 
 #[tokio::test]

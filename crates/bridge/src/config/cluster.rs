@@ -7,6 +7,7 @@ use sluicegate_reader::{PropertyError, is_secret};
 
 use super::Place;
 use super::section::{Flat, Problems, Section};
+use super::tree::given_by;
 use crate::writing;
 
 /// Every cluster. At least one is expected.
@@ -29,6 +30,12 @@ fn one(name: &str, table: Section, problems: &mut Problems) -> Option<sluicegate
         problems.add(shown.clone(), expected);
     }
     let given = given(table, problems);
+    if let Some(variable) = of_no_file(&given) {
+        let expected =
+            format!("expected [{shown}] in the file, or `bootstrap.servers` from the environment too");
+        problems.add(shown, format!("is in variables alone, such as {variable}: {expected}"));
+        return None;
+    }
     let errors = match parse(&given) {
         Ok(config) => return Some(config),
         Err(errors) => errors,
@@ -75,14 +82,27 @@ fn given(table: Section, problems: &mut Problems) -> BTreeMap<String, Flat> {
     let (variables, others): (Vec<_>, Vec<_>) =
         table.flat(writing::is_property).into_iter().partition(is_variable);
     let mut given = BTreeMap::new();
-    for (property, flat) in others {
+    for (property, flat) in others.into_iter().chain(variables) {
         let place = flat.place.clone();
-        if given.insert(property, flat).is_some() {
-            problems.add(place, "is given twice");
+        let before = given.insert(property, flat).map(|flat: Flat| flat.place);
+        match (before, &place) {
+            (Some(Place::Variable(other)), _) => problems.add(place, given_by(&other)),
+            (Some(Place::Key(_)), Place::Key(_)) => problems.add(place, "is given twice"),
+            (Some(Place::Key(_)), Place::Variable(_)) | (None, _) => {}
         }
     }
-    given.extend(variables);
     given
+}
+
+/// One of a table's variables, where nothing else says that there is such a cluster.
+fn of_no_file<'a>(given: &'a BTreeMap<String, Flat>) -> Option<&'a str> {
+    let variable = |flat: &'a Flat| match &flat.place {
+        Place::Variable(name) => Some(name.as_str()),
+        Place::Key(_) => None,
+    };
+    let names: Option<Vec<&str>> = given.values().map(variable).collect();
+    let has_servers = SERVERS.iter().any(|name| given.contains_key(*name));
+    names?.first().copied().filter(|_| !has_servers)
 }
 
 /// A problem of a value. It may show the value, and must not where that is from a file of its own.
@@ -90,6 +110,9 @@ fn of_value(property: &str, flat: Option<&Flat>, problem: &str) -> String {
     match flat.and_then(|flat| flat.file.as_deref()).map(Path::display) {
         None => problem.to_owned(),
         Some(path) if is_secret(property) || property.ends_with(".pem") => format!("{path}: {problem}"),
+        Some(path) if property.ends_with(".location") => {
+            format!("the text of {path} is taken as the path: expected \"{path}\" itself")
+        }
         Some(path) => format!("{path}: does not hold what this property can be"),
     }
 }
@@ -98,5 +121,7 @@ fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
 }
 
+/// Without one of these there is no cluster.
+const SERVERS: [&str; 2] = ["bootstrap.servers", "metadata.broker.list"];
 /// A name is a header's value and a metric's label.
 const MAX_NAME: usize = 100;

@@ -184,15 +184,6 @@ impl Section {
         }
     }
 
-    /// As [`end`](Self::end), but for the root, where a variable may have been meant for another program: the names of
-    /// those.
-    pub(super) fn end_root(mut self, problems: &mut Problems) -> Vec<String> {
-        let others = self.tree.extract_if(.., |_, node| node.is_from_environment());
-        let names = others.map(|(key, node)| node.shown(key).into_name()).collect();
-        self.end(problems);
-        names
-    }
-
     fn parsed<T>(
         &mut self,
         key: &str,
@@ -232,14 +223,6 @@ impl Node {
                 None => Place::Key(key),
             },
             Self::Value(_) => Place::Key(key),
-        }
-    }
-
-    fn is_from_environment(&self) -> bool {
-        match self {
-            Self::Variable { .. } => true,
-            Self::Value(_) => false,
-            Self::Table(tree) => !tree.is_empty() && tree.values().all(Self::is_from_environment),
         }
     }
 

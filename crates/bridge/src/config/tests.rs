@@ -66,6 +66,40 @@ fn the_readmes_properties_are_librdkafkas() {
 }
 
 #[test]
+fn the_readme_names_every_property_that_is_refused() {
+    let rows = include_str!("../../../../README.md").lines().filter(|row| row.contains("| – | refused |"));
+    let cells = rows.map(|row| row.split('|').nth(1).unwrap());
+    let named: Vec<&str> = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    let of_readme = |name: &&str| match name.split_once('*') {
+        Some((begin, _)) => named.iter().any(|other| other.starts_with(begin)),
+        None => named.contains(name),
+    };
+    // Librdkafka cannot be asked for all of its names.
+    let of_the_reader = [
+        "enable.sasl.oauthbearer.unsecure.jwt",
+        "sasl.jaas.config",
+        "sasl.kerberos.*",
+        "sasl.oauthbearer.assertion.*",
+        "sasl.oauthbearer.config",
+        "ssl.ca.certificate.stores",
+        "ssl.cipher.suites",
+        "ssl.curves.list",
+        "ssl.engine.*",
+        "ssl.keystore.*",
+        "ssl.providers",
+        "ssl.sigalgs.list",
+        "ssl.truststore.*",
+    ];
+    let refused = crate::writing::REFUSED.iter().map(|(name, _)| *name).chain(of_the_reader);
+    let missing: Vec<&str> = refused.filter(|name| !of_readme(name)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    for name in named.iter().filter(|name| !name.ends_with('*') && !name.contains(' ')) {
+        let problems = load(&format!("{CLUSTER}{name} = \"x\"\n"), &[]).expect_err(name);
+        assert!(problems[0].starts_with(&format!("clusters.default.{name}: ")), "{problems:?}");
+    }
+}
+
+#[test]
 fn every_problem_is_told_at_once_with_its_key() {
     let text = r#"
         listen = "localhost"
@@ -205,6 +239,70 @@ fn variables_of_other_programs_are_named_but_do_no_harm() {
     let mut ignored = config.ignored_variables;
     ignored.sort_unstable();
     assert_eq!(ignored, names);
+}
+
+#[test]
+fn a_variable_beside_another_of_the_same_key_is_a_problem() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(file, "0123456789abcdef").unwrap();
+    let path = file.path().to_str().unwrap();
+    for (name, value, other) in [
+        ("GATEWAY_SECRET", "fedcba9876543210", "GATEWAY_SECRET__FILE"),
+        ("LISTEN", "127.0.0.1:1", "Listen"),
+        ("CLUSTERS__DEFAULT__CLIENT_ID", "x", "CLUSTERS__DEFAULT__CLIENT_ID__FILE"),
+        ("CLUSTERS__DEFAULT__CLIENT_ID", "x", "CLUSTERS__DEFAULT__CLIENT__ID"),
+    ] {
+        let [name, other] = [name, other].map(|name| format!("SLUICEGATE_{name}"));
+        let given =
+            [(name.as_str(), value), (other.as_str(), if other.ends_with("FILE") { path } else { value })];
+        for [first, last] in [given, [given[1], given[0]]] {
+            let problems = load(CLUSTER, &[first, last]).expect_err("a problem");
+            let [problem] = &problems[..] else { panic!("{problems:?}") };
+            let (place, problem) = problem.split_once(": is given by ").expect(problem);
+            let both = [place, problem.strip_suffix(" as well: expected one of them").expect(problem)];
+            assert!(both.contains(&first.0) && both.contains(&last.0), "{both:?}");
+        }
+    }
+    let text = format!("gateway_secret = {{ file = \"/nowhere\" }}\n{CLUSTER}");
+    assert!(load(&text, &[("SLUICEGATE_GATEWAY_SECRET", "fedcba9876543210")]).is_ok());
+    assert!(load(&text, &[("SLUICEGATE_GATEWAY_SECRET__FILE", path)]).is_ok());
+    assert!(load(CLUSTER, &[("SLUICEGATE_SERVICE", "x"), ("SLUICEGATE_SERVICE__HOST", "y")]).is_ok());
+}
+
+#[test]
+fn a_variable_finds_its_cluster_whatever_the_case_and_the_signs_of_its_name() {
+    let password = ("SLUICEGATE_CLUSTERS__MY_PROD_1__CLIENT_ID", "from-the-environment");
+    for name in ["my_prod_1", "My-Prod-1", "\"my-prod.1\"", "MY_PROD_1"] {
+        let text = format!("[clusters.{name}]\nbootstrap.servers = \"a:1\"\n");
+        let clusters = load(&text, &[password]).unwrap().clusters;
+        assert_eq!(clusters.keys().collect::<Vec<_>>(), [name.trim_matches('"')]);
+        assert!(format!("{clusters:?}").contains("from-the-environment"));
+    }
+    let text = "[clusters.My-Prod-1]\nbootstrap.servers = \"a:1\"\n[clusters.my_prod_1]\nbootstrap.servers = \"b:1\"\n";
+    check(
+        text,
+        &[password],
+        &[
+            "SLUICEGATE_CLUSTERS__MY_PROD_1__CLIENT_ID: may mean each of [clusters.My-Prod-1] and [clusters.my_prod_1]: \
+           expected names that differ in more than case, '-', '.' and '_'",
+        ],
+    );
+}
+
+#[test]
+fn variables_of_a_cluster_that_nobody_else_names_are_one_problem() {
+    let variables = [
+        ("SLUICEGATE_CLUSTERS__MY_PROD__SASL_PASSWORD", HIDDEN),
+        ("SLUICEGATE_CLUSTERS__MY_PROD__SASL_USERNAME", "reader"),
+    ];
+    check(
+        CLUSTER,
+        &variables,
+        &[
+            "clusters.my_prod: is in variables alone, such as SLUICEGATE_CLUSTERS__MY_PROD__SASL_PASSWORD: expected \
+           [clusters.my_prod] in the file, or `bootstrap.servers` from the environment too",
+        ],
+    );
 }
 
 #[test]
@@ -384,6 +482,36 @@ fn a_file_of_its_own_is_shown_in_no_error() {
             &format!("{CLUSTER}{property} = {{ file = {path:?} }}"),
             &[],
             &[&format!("clusters.default.{property}: {path}: {problem}")],
+        );
+    }
+}
+
+#[test]
+fn a_file_that_holds_what_a_path_leads_to_is_told_to_be_the_path() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    writeln!(file, "-----BEGIN CERTIFICATE-----\n{HIDDEN}").unwrap();
+    let path = file.path().to_str().unwrap();
+    let ssl = format!("{CLUSTER}security.protocol = \"ssl\"\n");
+    check(
+        &format!("{ssl}ssl.ca.location = {{ file = {path:?} }}"),
+        &[],
+        &[&format!(
+            "clusters.default.ssl.ca.location: the text of {path} is taken as the path: expected \"{path}\" itself"
+        )],
+    );
+}
+
+#[test]
+fn a_secret_is_text() {
+    let sasl =
+        "security.protocol = \"sasl_plaintext\"\nsasl.mechanism = \"PLAIN\"\nsasl.username = \"reader\"\n";
+    for (value, kind) in [("1_000", "integer"), ("12.50", "float"), ("true", "boolean")] {
+        check(
+            &format!("{CLUSTER}{sasl}sasl.password = {value}"),
+            &[],
+            &[&format!(
+                "clusters.default.sasl.password: is of type {kind}, expected a string or {{ file = \"…\" }}"
+            )],
         );
     }
 }

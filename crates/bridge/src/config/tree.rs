@@ -23,12 +23,13 @@ pub(super) enum Node {
     },
 }
 
-/// Reads the file's text and lays the environment over it.
+/// Reads the file's text and lays the environment over it. Also the names of `SLUICEGATE_…` variables that begin with no key
+/// of the root: other programs have such.
 pub(super) fn read(
     file: &str,
     environment: impl Iterator<Item = (OsString, OsString)>,
     problems: &mut Problems,
-) -> Tree {
+) -> (Tree, Vec<String>) {
     let mut tree = match file.parse::<toml::Table>() {
         Ok(table) => from_toml(table),
         Err(error) => {
@@ -36,16 +37,57 @@ pub(super) fn read(
             Tree::new()
         }
     };
+    let mut ignored = Vec::new();
     for (name, text) in environment {
         // What is not UTF-8 in a name is not ours.
         let Ok(name) = name.into_string() else { continue };
         let Some(key) = name.strip_prefix(PREFIX) else { continue };
-        match text.into_string() {
-            Ok(text) => insert(&mut tree, &path(key), Node::Variable { name, text }),
-            Err(_) => problems.add(Place::Variable(name), "is not UTF-8"),
+        let mut path = path(key);
+        if !path.first().is_some_and(|root| KEYS.contains(&root.as_str())) {
+            ignored.push(name);
+            continue;
+        }
+        if let Err(problem) = lay(&mut tree, &mut path, &name, text) {
+            problems.add(Place::Variable(name), problem);
         }
     }
-    tree
+    (tree, ignored)
+}
+
+/// Lays one variable over the tree.
+fn lay(tree: &mut Tree, path: &mut [String], name: &str, text: OsString) -> Result<(), String> {
+    let text = text.into_string().map_err(|_| "is not UTF-8")?;
+    if let [clusters, cluster, _, ..] = path
+        && clusters == "clusters"
+    {
+        *cluster = named(tree, cluster)?;
+    }
+    match insert(tree, path, Node::Variable { name: name.to_owned(), text }) {
+        Some(other) => Err(given_by(&other)),
+        None => Ok(()),
+    }
+}
+
+/// The cluster's name as the file has it: in a variable's, a capital is as good as a small letter, and '_' stands for '-'
+/// and '.' too.
+fn named(tree: &Tree, cluster: &str) -> Result<String, String> {
+    let Some(Node::Table(clusters)) = tree.get("clusters") else { return Ok(cluster.to_owned()) };
+    let folded = |name: &str| name.to_ascii_lowercase().replace(['-', '.'], "_");
+    let meant: Vec<&str> =
+        clusters.keys().map(String::as_str).filter(|name| folded(name) == folded(cluster)).collect();
+    match meant[..] {
+        [] => Ok(cluster.to_owned()),
+        [name] => Ok(name.to_owned()),
+        _ => Err(format!(
+            "may mean each of [clusters.{}]: expected names that differ in more than case, '-', '.' and '_'",
+            meant.join("] and [clusters.").escape_debug()
+        )),
+    }
+}
+
+/// The problem of a variable beside another one.
+pub(super) fn given_by(other: &str) -> String {
+    format!("is given by {other} as well: expected one of them")
 }
 
 /// One line, and nothing of the file's text: a secret may stand there.
@@ -79,19 +121,57 @@ fn path(key: &str) -> Vec<String> {
     path
 }
 
-fn insert(tree: &mut Tree, path: &[String], node: Node) {
-    let Some((first, rest)) = path.split_first() else { return };
+/// Also the name of another variable that stood there.
+fn insert(tree: &mut Tree, path: &[String], node: Node) -> Option<String> {
+    let (first, rest) = path.split_first()?;
     if rest.is_empty() {
-        tree.insert(first.clone(), node);
-        return;
+        return tree.insert(first.clone(), node).as_ref().and_then(Node::variable);
     }
     let entry = tree.entry(first.clone()).or_insert_with(|| Node::Table(Tree::new()));
-    if !matches!(entry, Node::Table(_)) {
-        *entry = Node::Table(Tree::new());
-    }
     if let Node::Table(table) = entry {
-        insert(table, rest, node);
+        return insert(table, rest, node);
+    }
+    let mut table = Tree::new();
+    insert(&mut table, rest, node);
+    std::mem::replace(entry, Node::Table(table)).variable()
+}
+
+impl Node {
+    /// The variable that put this here, or a part of it.
+    fn variable(&self) -> Option<String> {
+        match self {
+            Self::Variable { name, .. } => Some(name.clone()),
+            Self::Table(tree) => tree.values().find_map(Self::variable),
+            Self::Value(_) => None,
+        }
     }
 }
 
 const PREFIX: &str = "SLUICEGATE_";
+/// The keys of the root.
+const KEYS: [&str; 9] = [
+    "admin_listen",
+    "clusters",
+    "gateway_secret",
+    "limits",
+    "listen",
+    "log_format",
+    "read",
+    "session",
+    "tls",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_of_the_example_can_come_from_the_environment() {
+        // Those that have no default stand there as comments.
+        let example =
+            include_str!("../../example.toml").replace("# gateway_secret = \"", "gateway_secret = \"");
+        let example = example.replace("# [tls]", "[tls]").parse::<toml::Table>().expect("TOML");
+        let keys: Vec<&str> = example.keys().map(String::as_str).collect();
+        assert_eq!(keys, KEYS);
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use sluicegate_reader::is_secret;
 use toml::Value;
 
 use super::{Section, read_text};
@@ -18,7 +19,7 @@ pub(in crate::config) struct Flat {
 }
 
 impl Section {
-    /// Everything below: strings, numbers and booleans, and the text of each `{ file = "…" }`.
+    /// Everything below: strings, numbers and booleans where no secret is due, and the text of each `{ file = "…" }`.
     ///
     /// `NAME.file` means such a file, but where `is_property` knows it as a name: some of librdkafka's end like this.
     pub(in crate::config) fn flat(self, is_property: fn(&str) -> bool) -> Vec<(String, Flat)> {
@@ -54,6 +55,10 @@ impl Walk {
             }
             Node::Table(tree) if !tree.is_empty() => return self.table(&format!("{name}."), tree),
             Node::Variable { text, .. } | Node::Value(Value::String(text)) => Ok(text),
+            // What becomes of a number, such as 1_000 or 12.50, is not what was written.
+            Node::Value(value) if is_secret(&name) => {
+                Err(format!("is of type {}, {EXPECTED_SECRET}", value.type_str()))
+            }
             Node::Value(Value::Integer(number)) => Ok(number.to_string()),
             Node::Value(Value::Float(number)) => Ok(number.to_string()),
             Node::Value(Value::Boolean(flag)) => Ok(flag.to_string()),
@@ -72,4 +77,5 @@ fn path(mut tree: Tree) -> Option<PathBuf> {
 }
 
 const EXPECTED: &str = "expected a string, a number, a boolean or { file = \"…\" }";
+const EXPECTED_SECRET: &str = "expected a string or { file = \"…\" }";
 const NO_FILE: &str = "expected { file = \"…\" } with the path of a file, and no other key";
