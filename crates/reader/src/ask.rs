@@ -6,9 +6,10 @@ use std::time::Duration;
 use kafka_protocol::error::ResponseError;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::api::TopicId;
+use crate::address::Address;
+use crate::api::{Api, TopicId};
 use crate::backoff::{Backoff, jitter};
-use crate::broker::{Broker, SUSPECT_WAIT};
+use crate::broker::Broker;
 use crate::cluster::Cluster;
 use crate::error::ErrorCode;
 use crate::target::Target;
@@ -22,8 +23,15 @@ pub(crate) struct Source {
     /// −1 where it is not known.
     pub(crate) leader_epoch: i32,
     pub(crate) topic_id: Option<TopicId>,
-    /// How long it may be silent, besides what it is asked to wait.
-    pub(crate) patience: Duration,
+    /// Whether a broker was silent before in this call.
+    again: bool,
+}
+
+impl Source {
+    /// Sends a request that the broker answers at once.
+    pub(crate) async fn call<A: Api>(&self, request: &A) -> Result<A::Answer, ConnectionError> {
+        if self.again { self.broker.call_again(request).await } else { self.broker.call(request).await }
+    }
 }
 
 /// Who may answer.
@@ -62,6 +70,8 @@ pub(crate) enum Verdict {
 /// A failure of a nearer replica is none of the call: the leader is asked instead, and alone for the rest of the call, so
 /// that the two cannot send it back and forth.
 ///
+/// While a broker that has been silent once is asked again, the cluster is asked whether another one leads meanwhile.
+///
 /// `put` sends the question; `judge` says what its answer means.
 pub(crate) async fn ask<T, F>(
     cluster: &Cluster,
@@ -76,21 +86,31 @@ where
 {
     let mut pauses = Backoff::new(FIRST_PAUSE, MAX_PAUSE);
     let mut hops_left = if whom == Whom::Nearest { MAX_HOPS } else { 0 };
-    let mut patience = cluster.config().patience();
+    let mut silent = false;
     let mut after = None;
     let mut last = None;
     loop {
         let failure = match cluster.leader(target, after, deadline).await {
             Ok(leader) => {
-                let learned = leader.learned;
-                let source = source(cluster, leader, hops_left > 0, patience);
+                let (learned, leads) = (leader.learned, leader.address.clone());
+                let source = source(cluster, leader, hops_left > 0, silent);
                 let (role, broker) = (source.role, Arc::clone(&source.broker));
                 let asked = Instant::now();
                 let address = || broker.address().to_string();
-                let Ok(answer) = timeout_at(deadline, put(source)).await else {
+                let question = async {
+                    tokio::select! {
+                        answer = put(source) => Some(answer),
+                        () = another_leads(cluster, target, &leads, deadline), if silent => None,
+                    }
+                };
+                let Ok(answer) = timeout_at(deadline, question).await else {
                     let cause = ConnectionError::Silent { address: address(), after: asked.elapsed() };
                     // It had less time than its due: what went before says more.
                     return Err(last.unwrap_or(ReadError::Unanswered { broker: address(), cause }));
+                };
+                let Some(answer) = answer else {
+                    after = Some(learned);
+                    continue;
                 };
                 let failure = match answer {
                     Ok(answer) => match judge(&answer, role) {
@@ -108,10 +128,7 @@ where
                         }
                     },
                     Err(cause) => {
-                        // Whoever was silent once may be for long: look for another leader more often.
-                        if matches!(cause, ConnectionError::Silent { .. }) {
-                            patience = patience.min(SUSPECT_WAIT);
-                        }
+                        silent |= matches!(cause, ConnectionError::Silent { .. });
                         ReadError::Unanswered { broker: address(), cause }
                     }
                 };
@@ -154,14 +171,27 @@ where
     }
 }
 
-fn source(cluster: &Cluster, leader: Leader, may_hop: bool, patience: Duration) -> Source {
+/// Waits until another broker than that at `address` leads.
+async fn another_leads(cluster: &Cluster, target: Target<'_>, address: &Address, deadline: Instant) {
+    loop {
+        let since = Instant::now();
+        sleep(LOOK_AGAIN).await;
+        if let Ok(leader) = cluster.leader(target, Some(since), deadline).await
+            && leader.address != *address
+        {
+            return;
+        }
+    }
+}
+
+fn source(cluster: &Cluster, leader: Leader, may_hop: bool, again: bool) -> Source {
     let Leader { address, epoch, topic_id, replica, learned: _ } = leader;
     let (role, address) = match replica {
         Replica::Nearer(replica) if may_hop => (Role::Nearer, replica),
         Replica::Leader if may_hop => (Role::Leader, address),
         Replica::Nearer(_) | Replica::Leader | Replica::LeaderOnly => (Role::LeaderOnly, address),
     };
-    Source { broker: cluster.broker(&address), role, leader_epoch: epoch, topic_id, patience }
+    Source { broker: cluster.broker(&address), role, leader_epoch: epoch, topic_id, again }
 }
 
 /// A broker that does not know a partition which it leads, as the metadata says, is ahead of that or behind: only the
@@ -199,6 +229,9 @@ fn is_worth_another_try(failure: &ReadError) -> bool {
 
 /// How often a call goes where a leader sends it: there, and once more if the metadata changes meanwhile.
 const MAX_HOPS: u32 = 2;
+
+/// How often another leader is looked for while one is waited for that was silent.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 

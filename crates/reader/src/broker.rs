@@ -1,4 +1,8 @@
 //! One broker: its connections, and how long it is left alone after it failed or asked for it.
+//!
+//! A request that is not answered in time is given up alone, and asked again on a connection to itself: it takes long, or is
+//! behind one that does, and nothing else is wrong. Where nothing has come from the broker on any connection for as long, it
+//! is suspect: no old connection is used, and calls do not wait long for a new one, until one stands.
 
 use std::error::Error;
 use std::io;
@@ -22,7 +26,8 @@ use crate::throttle::Throttle;
 /// A broker and two sets of connections to it, both opened on demand and kept.
 ///
 /// A broker answers the requests of one connection in order: a fetch that waits for records delays whatever was sent
-/// after it. So requests that are answered at once share few connections, and each fetch that waits has one to itself.
+/// after it. So requests that are answered at once share few connections, and each fetch that waits has one to itself, as
+/// has what was not answered in time.
 pub(crate) struct Broker {
     address: Address,
     config: Arc<Config>,
@@ -93,12 +98,9 @@ impl Broker {
     ///
     /// Fails at once where the broker wants to be left alone. A connection that is lost meanwhile is replaced once: it may
     /// have been cut long before it was used.
-    pub(crate) async fn call<A: Api>(
-        self: &Arc<Self>,
-        request: &A,
-        patience: Duration,
-    ) -> Result<A::Answer, ConnectionError> {
+    pub(crate) async fn call<A: Api>(self: &Arc<Self>, request: &A) -> Result<A::Answer, ConnectionError> {
         self.check_throttle()?;
+        let patience = self.config.patience();
         let answered = match self.quick().await?.call(request, patience).await {
             Err(ConnectionError::Lost { .. }) => self.quick().await?.call(request, patience).await,
             answered => answered,
@@ -106,15 +108,34 @@ impl Broker {
         self.heed(answered)
     }
 
-    /// Sends a fetch that waits at the broker. `None` where no connection is free for it, or that one was lost.
+    /// As [`Broker::call`], for what was not answered in time before: on a connection to itself, if one is to be had soon,
+    /// because it may be what takes long.
+    pub(crate) async fn call_again<A: Api>(
+        self: &Arc<Self>,
+        request: &A,
+    ) -> Result<A::Answer, ConnectionError> {
+        self.check_throttle()?;
+        if !self.has_failed()
+            && let Ok(Some(slot)) = timeout(STALLED, self.own()).await
+        {
+            match slot.call(request, self.config.patience()).await {
+                Err(ConnectionError::Lost { .. }) => {}
+                answered => return self.heed(answered),
+            }
+        }
+        self.call(request).await
+    }
+
+    /// Sends a fetch that waits at the broker for up to `wait`. `None` where no connection is free for it, or that one was lost.
     ///
     /// Fails at once where the broker wants to be left alone.
     pub(crate) async fn call_waiting<A: Api>(
         self: &Arc<Self>,
         request: &A,
-        patience: Duration,
+        wait: Duration,
     ) -> Result<Option<A::Answer>, ConnectionError> {
         self.check_throttle()?;
+        let patience = self.config.patience().saturating_add(wait);
         let Some(slot) = self.waiting().await? else { return Ok(None) };
         match slot.call(request, patience).await {
             // It may have been cut long before it was used.
@@ -144,49 +165,57 @@ impl Broker {
             Err(failure @ ConnectionError::Silent { .. }) => {
                 // A throttled connection is not read from meanwhile.
                 self.check_throttle()?;
-                self.suspect(&failure);
+                if !self.is_heard() {
+                    self.suspect(&failure);
+                }
                 Err(failure)
             }
             Err(failure) => Err(failure),
         }
     }
 
-    /// What took a request and did not answer it, such as a process that is stopped, would do so on every connection.
+    /// Whether something came of late, on any connection: well after the request was sent that nobody waits for any more.
+    fn is_heard(&self) -> bool {
+        let late = self.config.patience().saturating_sub(STALLED);
+        let heard = |connection: &Connection| connection.heard().is_some_and(|at| at.elapsed() < late);
+        [&self.quick, &self.waiting].into_iter().any(|pool| pool.open.lock().iter().any(heard))
+    }
+
+    /// What is silent on every connection, such as a process that is stopped, has to show on a new one that it is there.
     fn suspect(&self, failure: &ConnectionError) {
         for pool in [&self.quick, &self.waiting] {
             pool.open.lock().clear();
         }
-        let mut health = self.health.lock();
-        // Of many that waited for it, the first one tells.
-        if health.check().is_ok() {
-            health.note(&self.address, Some(failure));
-        }
+        self.health.lock().suspect(&self.address, failure);
     }
 
-    /// For a request that the broker answers at once: the least loaded connection.
+    /// For a request that the broker answers at once: the least loaded connection, none that is stalled if it can be helped.
     ///
     /// Fails at once, with the last cause, while the broker is being left alone. Dropping the call does not stop a
     /// connection from being opened: it is kept for the next one.
     async fn quick(self: &Arc<Self>) -> Result<Slot, ConnectionError> {
         let connection = match self.quick.least_loaded() {
+            None => self.in_time(self.open_quick()).await?,
+            Some(stalled) if is_stalled(&stalled) && self.quick.has_room() => {
+                timeout(STALLED, self.open_quick()).await.ok().and_then(Result::ok).unwrap_or(stalled)
+            }
             Some(connection) => {
                 if connection.load() > 0 && self.quick.has_room() {
                     self.open_another();
                 }
                 connection
             }
-            None => {
-                self.in_time(async {
-                    let turn = Arc::clone(&self.quick.opening).lock_owned().await;
-                    match self.quick.least_loaded() {
-                        Some(connection) => Ok(connection),
-                        None => Ok(self.open(Kind::Quick, turn).await?.0),
-                    }
-                })
-                .await?
-            }
         };
         connection.reserve().await
+    }
+
+    /// A new connection, unless another caller has opened one meanwhile.
+    async fn open_quick(self: &Arc<Self>) -> Result<Connection, ConnectionError> {
+        let turn = Arc::clone(&self.quick.opening).lock_owned().await;
+        match self.quick.least_loaded() {
+            Some(connection) if !is_stalled(&connection) || !self.quick.has_room() => Ok(connection),
+            _ => Ok(self.open(Kind::Quick, turn).await?.0),
+        }
     }
 
     /// For a fetch that waits: a connection that nothing else is asked of meanwhile. `None` when all are taken, or one is
@@ -203,6 +232,15 @@ impl Broker {
         // Who queued for its turn would wait for as many connections as callers are before it, and longer than it asked for.
         let Ok(turn) = Arc::clone(&self.waiting.opening).try_lock_owned() else { return Ok(None) };
         self.in_time(async { Ok(self.open(Kind::Waiting, turn).await?.1) }).await
+    }
+
+    /// As [`Broker::waiting`], but queues for the turn to open one.
+    async fn own(self: &Arc<Self>) -> Option<Slot> {
+        let turn = Arc::clone(&self.waiting.opening).lock_owned().await;
+        match self.waiting.free() {
+            None if self.waiting.has_room() => self.open(Kind::Waiting, turn).await.ok()?.1,
+            free => free,
+        }
     }
 
     /// Waits for a connection, but not long where the last one failed: whoever asks a leader has to learn meanwhile
@@ -270,10 +308,11 @@ enum Kind {
 }
 
 impl Pool {
+    /// One that is stalled only where all are.
     fn least_loaded(&self) -> Option<Connection> {
         let mut open = self.open.lock();
         open.retain(Connection::is_usable);
-        open.iter().min_by_key(|connection| connection.load()).cloned()
+        open.iter().min_by_key(|connection| (is_stalled(connection), connection.load())).cloned()
     }
 
     fn free(&self) -> Option<Slot> {
@@ -287,11 +326,26 @@ impl Pool {
     }
 }
 
+/// Whether an answer takes so long that what is asked behind it would wait for it.
+fn is_stalled(connection: &Connection) -> bool {
+    connection.silent_since().is_some_and(|since| since.elapsed() >= STALLED)
+}
+
 impl Health {
     fn check(&self) -> Result<(), ConnectionError> {
         match &self.avoid {
             Some((until, cause)) if Instant::now() < *until => Err(cause.clone()),
             _ => Ok(()),
+        }
+    }
+
+    /// A new connection may be tried at once: that tells whether the broker is there.
+    fn suspect(&mut self, address: &Address, cause: &ConnectionError) {
+        // Of many that waited for it, the first one tells.
+        if self.avoid.is_none() {
+            let error: &(dyn Error + 'static) = cause;
+            tracing::warn!(broker = %address, error, "broker failed");
+            self.avoid = Some((Instant::now(), cause.clone()));
         }
     }
 
@@ -310,7 +364,11 @@ impl Health {
 }
 
 /// How long a call waits for a broker that failed when it was last tried. A connection goes on being opened.
-pub(crate) const SUSPECT_WAIT: Duration = Duration::from_millis(500);
+const SUSPECT_WAIT: Duration = Duration::from_millis(500);
+
+/// After so long without a part of an answer, a connection is asked nothing more where there is another one. As long a call
+/// waits for that.
+const STALLED: Duration = Duration::from_millis(250);
 
 /// Per broker. More do not make it faster, they only keep a large answer from delaying small ones.
 const QUICK_CONNECTIONS: usize = 4;

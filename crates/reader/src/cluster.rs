@@ -175,23 +175,26 @@ impl Cluster {
     }
 
     /// Asks one broker, another one besides whenever [`HEAD_START`] has passed without an answer or one has failed, and
-    /// gives the first answer and who gave it: a broker that is down or silent delays it by no more than that.
+    /// gives the first answer and who gave it: a broker that is down or silent delays it by no more than that. Each is asked
+    /// once more where all are late, since the question may wait behind a request that takes long.
     async fn ask_any(&self, topics: Vec<String>) -> Result<(Arc<Broker>, MetadataAnswer), ReadError> {
         let mut candidates = self.view.lock().nodes();
         candidates.extend(self.config.bootstrap.iter().cloned());
-        let mut candidates = self.best_first(&candidates).into_iter();
+        let candidates = self.best_first(&candidates);
+        let (mut again, mut candidates) = (candidates.clone().into_iter(), candidates.into_iter());
+        let mut late = false;
         let request = Arc::new(MetadataRequest { topics });
-        let patience = self.config.patience();
 
         let mut asked = JoinSet::new();
         let mut failures = Failures::default();
         loop {
             if asked.len() < MAX_ASKED
-                && let Some(broker) = candidates.next()
+                && let Some(broker) = candidates.next().or_else(|| if late { again.next() } else { None })
             {
+                late = false;
                 let request = Arc::clone(&request);
                 asked.spawn(async move {
-                    let answer = metadata(&broker, &request, patience).await?;
+                    let answer = metadata(&broker, &request).await?;
                     Ok((broker, answer))
                 });
             }
@@ -199,7 +202,8 @@ impl Cluster {
                 Ok(Some(Ok(Ok(answer)))) => return Ok(answer),
                 Ok(Some(Ok(Err(failure)))) => failures.add(failure),
                 Ok(None) => return Err(self.unreachable(failures)),
-                Ok(Some(Err(_))) | Err(_) => {}
+                Ok(Some(Err(_))) => {}
+                Err(_) => late = true,
             }
         }
     }
@@ -284,9 +288,8 @@ fn incomplete(broker: &Broker) -> ConnectionError {
 async fn metadata(
     broker: &Arc<Broker>,
     request: &MetadataRequest,
-    patience: Duration,
 ) -> Result<MetadataAnswer, ConnectionError> {
-    let answer = broker.call(request, patience).await?;
+    let answer = broker.call(request).await?;
     if answer.brokers.is_empty() {
         return Err(ConnectionError::Starting { address: broker.address().to_string() });
     }

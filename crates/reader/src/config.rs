@@ -26,7 +26,7 @@ pub(crate) use security::{Protocol, Security};
 /// | `client.id` | `sluicegate` | shown in the brokers' logs and quotas |
 /// | `client.rack` | none | where this reader is, in the words of the brokers' `broker.rack`: records are fetched from the replica that the leader finds nearest (KIP-392) |
 /// | `security.protocol` | `plaintext` | `plaintext`, `ssl`, `sasl_plaintext` or `sasl_ssl`; see below |
-/// | `socket.timeout.ms` | 5000 | the longest a call may take, connecting and retries included, besides the wait it asks for; a broker that is silent for half of it is given up, and the leader looked for anew |
+/// | `socket.timeout.ms` | 5000 | the longest a call may take, connecting and retries included, besides the wait it asks for; what a broker is silent on for half of it is asked again, of whoever leads by then; a connection that is silent for all of it is closed |
 /// | `socket.connection.setup.timeout.ms` | 3000 | the longest one connection may take to stand |
 /// | `socket.keepalive.enable` | true | TCP keep-alive |
 /// | `socket.nagle.disable` | true | send small requests at once |

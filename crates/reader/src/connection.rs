@@ -94,6 +94,16 @@ impl Connection {
         self.inner.link.load()
     }
 
+    /// Since when nothing has come though something is asked; `None` where nothing is.
+    pub(crate) fn silent_since(&self) -> Option<Instant> {
+        self.inner.link.silent_since()
+    }
+
+    /// When something came last.
+    pub(crate) fn heard(&self) -> Option<Instant> {
+        self.inner.link.heard()
+    }
+
     /// The right to send a request, if one is free.
     pub(crate) fn try_reserve(&self) -> Option<Slot> {
         let permit = self.inner.link.try_reserve()?;

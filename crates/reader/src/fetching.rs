@@ -109,14 +109,13 @@ impl Fetching<'_> {
             let broker = &source.broker;
             if !wait.is_zero() {
                 let wait = self.wait_left();
-                let patience = source.patience.saturating_add(wait);
-                if let Some(answer) = broker.call_waiting(&request(&source, wait), patience).await? {
+                if let Some(answer) = broker.call_waiting(&request(&source, wait), wait).await? {
                     return Ok(answer);
                 }
                 // It cannot wait at the broker: look again a little later instead.
                 sleep(wait.min(POLL)).await;
             }
-            broker.call(&request(&source, Duration::ZERO), source.patience).await
+            source.call(&request(&source, Duration::ZERO)).await
         };
         let judge = |answer: &FetchAnswer, role| judge(answer, role, offset);
         ask(self.cluster, self.target, Whom::Nearest, self.deadline, put, judge).await

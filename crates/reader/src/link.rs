@@ -5,6 +5,10 @@
 //! Kafka answers the requests of a connection in their order, so the open requests are a queue. A request that nobody
 //! waits for any more keeps its place in it until its answer has been read and dropped; but a link for one request at a
 //! time is closed then, because a broker that waits for records would keep it busy for as long.
+//!
+//! Patience is with silence: a caller gives up when nothing at all has come for its own patience, and leaves the link to
+//! the others, since one request that takes long is no fault of theirs. The link ends when nothing has come for twice the
+//! patience of the request whose turn it is.
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -20,6 +24,7 @@ use tokio::io::{
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use crate::clock::after;
 use crate::lock::Lock;
 use crate::{ConnectionError, address::Address};
 
@@ -55,7 +60,8 @@ impl Link {
         let (queue, queued) = mpsc::channel(limits.in_flight);
         let permits = Arc::new(Semaphore::new(limits.in_flight));
         let abandoned = Notify::new();
-        let shared = Arc::new(Shared { address, limits, permits, abandoned, failure: OnceLock::new() });
+        let (waiting, failure) = (Waiting::default(), OnceLock::new());
+        let shared = Arc::new(Shared { address, limits, permits, waiting, abandoned, failure });
         tokio::spawn(run(stream, queued, Arc::clone(&shared)));
         Self { queue, shared, next_id: AtomicI32::new(0) }
     }
@@ -73,6 +79,17 @@ impl Link {
     /// Requests without an answer.
     pub(crate) fn load(&self) -> usize {
         self.shared.limits.in_flight.saturating_sub(self.shared.permits.available_permits())
+    }
+
+    /// Since when nothing has come though something is asked; `None` where nothing is.
+    pub(crate) fn silent_since(&self) -> Option<Instant> {
+        let requests = self.shared.waiting.requests.lock();
+        requests.open.front().map(|open| open.silent_since(requests.heard))
+    }
+
+    /// When something came last.
+    pub(crate) fn heard(&self) -> Option<Instant> {
+        self.shared.waiting.requests.lock().heard
     }
 
     /// A permit, if one is free.
@@ -93,8 +110,8 @@ impl Link {
 
     /// Sends the frame of a request whose correlation id is `id`, and gives the response that follows that id.
     ///
-    /// A broker that has sent nothing for `patience` is given up, together with everything else asked of it here, though
-    /// that may be asked with more patience. One whose answer is long, or its line slow, is not.
+    /// Fails with [`ConnectionError::Silent`] when the broker has sent nothing for `patience`: an answer that is long, or
+    /// whose line is slow, is waited for, and so are those to earlier requests.
     pub(crate) async fn exchange(
         &self,
         permit: Permit,
@@ -102,13 +119,22 @@ impl Link {
         frame: Vec<u8>,
         patience: Duration,
     ) -> Result<Bytes, ConnectionError> {
-        let (reply, answer) = oneshot::channel();
-        let due = Instant::now().checked_add(patience).unwrap_or_else(Instant::now);
-        let open = Open { id, due, patience, reply, _permit: permit };
+        let (reply, mut answer) = oneshot::channel();
+        let sent = Instant::now();
+        let open = Open { id, sent, patience, reply, _permit: permit };
         // There are as many places in the queue as permits: it is never full.
         self.queue.try_send(Outgoing { frame, open }).map_err(|_| self.shared.cause())?;
         let alone = (self.shared.limits.in_flight == 1).then(|| Alone(&self.shared));
-        let answer = answer.await;
+        let mut due = after(sent, patience);
+        let answer = loop {
+            if let Ok(answer) = timeout_at(due, &mut answer).await {
+                break answer;
+            }
+            due = self.heard().map_or(due, |heard| due.max(after(heard, patience)));
+            if due <= Instant::now() {
+                return Err(ConnectionError::Silent { address: self.address().to_string(), after: patience });
+            }
+        };
         // Answered, or the link has ended anyway.
         std::mem::forget(alone);
         answer.unwrap_or_else(|_| Err(self.shared.cause()))
@@ -134,6 +160,7 @@ struct Shared {
     address: Address,
     limits: Limits,
     permits: Arc<Semaphore>,
+    waiting: Waiting,
     /// The request of a link for one at a time was dropped before its answer came.
     abandoned: Notify,
     /// Set before the open requests are dropped.
@@ -163,7 +190,7 @@ struct Outgoing {
 /// A request that was written and waits for its answer.
 struct Open {
     id: i32,
-    due: Instant,
+    sent: Instant,
     patience: Duration,
     reply: oneshot::Sender<Result<Bytes, ConnectionError>>,
     _permit: Permit,
@@ -182,7 +209,7 @@ struct Requests {
     open: VecDeque<Open>,
     /// When the clock is looked at next; `None` where no request was open at the last look.
     next_look: Option<Instant>,
-    /// When a part of an answer that is not whole yet came last.
+    /// When an answer, or a part of one, came last.
     heard: Option<Instant>,
 }
 
@@ -190,36 +217,33 @@ impl Waiting {
     fn extend(&self, sent: impl Iterator<Item = Open>) {
         let mut requests = self.requests.lock();
         for request in sent {
-            if requests.next_look.is_none_or(|at| request.due < at) {
+            if requests.next_look.is_none_or(|at| request.due(None) < at) {
                 self.sooner.notify_one();
             }
             requests.open.push_back(request);
         }
     }
 
-    /// Notes that the peer is not silent, though no answer is whole.
+    /// Notes that the peer is not silent.
     fn hear(&self) {
         self.requests.lock().heard = Some(Instant::now());
     }
 
-    /// When the peer has been silent for too long for the first of the open requests, and how long that is.
-    fn look(&self) -> Option<(Instant, Duration)> {
+    /// When the peer has been silent for too long.
+    fn look(&self) -> Option<Instant> {
         let mut requests = self.requests.lock();
-        let Requests { open, heard, .. } = &*requests;
-        let due = |open: &Open| {
-            let since_heard = heard.and_then(|heard| heard.checked_add(open.patience));
-            (since_heard.map_or(open.due, |since_heard| since_heard.max(open.due)), open.patience)
-        };
-        let first = open.iter().map(due).min();
-        requests.next_look = first.map(|(due, _)| due);
-        first
+        requests.next_look = requests.open.front().map(|open| open.due(requests.heard));
+        requests.next_look
     }
 
     /// The oldest request, which `id` must be the answer to. Otherwise it stays in its place, to be told the cause.
     fn take(&self, id: i32) -> Result<Open, String> {
-        let open = &mut self.requests.lock().open;
+        let Requests { open, heard, .. } = &mut *self.requests.lock();
         match open.pop_front() {
-            Some(oldest) if oldest.id == id => Ok(oldest),
+            Some(oldest) if oldest.id == id => {
+                *heard = Some(Instant::now());
+                Ok(oldest)
+            }
             Some(oldest) => {
                 let what = format!("an answer to request {id}, expected one to {}", oldest.id);
                 open.push_front(oldest);
@@ -230,13 +254,25 @@ impl Waiting {
     }
 }
 
+impl Open {
+    /// Since when nothing has come, if this is the request whose turn it is.
+    fn silent_since(&self, heard: Option<Instant>) -> Instant {
+        heard.map_or(self.sent, |heard| heard.max(self.sent))
+    }
+
+    /// When that is too long for the link to go on.
+    fn due(&self, heard: Option<Instant>) -> Instant {
+        after(self.silent_since(heard), self.patience.saturating_mul(2))
+    }
+}
+
 async fn run<S: AsyncRead + AsyncWrite>(stream: S, mut queue: mpsc::Receiver<Outgoing>, shared: Arc<Shared>) {
     let (input, output) = tokio::io::split(stream);
-    let waiting = Waiting::default();
+    let waiting = &shared.waiting;
     let cause = tokio::select! {
-        cause = write(output, &mut queue, &waiting, &shared) => cause,
-        cause = read(input, &waiting, &shared) => cause,
-        cause = watch(&waiting, &shared) => cause,
+        cause = write(output, &mut queue, waiting, &shared) => cause,
+        cause = read(input, waiting, &shared) => cause,
+        cause = watch(waiting, &shared) => cause,
         () = shared.abandoned.notified() => {
             shared.lost(io::Error::new(io::ErrorKind::NotConnected, "closed because its request was abandoned"))
         }
@@ -246,7 +282,8 @@ async fn run<S: AsyncRead + AsyncWrite>(stream: S, mut queue: mpsc::Receiver<Out
     // Whoever waits in `waiting` or in the queue is woken by their drop, and must find the cause then.
     let _ = shared.failure.set(cause);
     shared.permits.close();
-    drop((queue, waiting));
+    drop(queue);
+    waiting.requests.lock().open.clear();
 }
 
 async fn write(
@@ -365,10 +402,10 @@ fn is_tls_alert(announced: i32) -> bool {
 async fn watch(waiting: &Waiting, shared: &Shared) -> ConnectionError {
     loop {
         match (waiting.look(), shared.limits.max_idle) {
-            (Some((due, after)), _) if due <= Instant::now() => {
-                return ConnectionError::Silent { address: shared.address.to_string(), after };
+            (Some(due), _) if due <= Instant::now() => {
+                return shared.lost(io::Error::new(io::ErrorKind::TimedOut, "closed because it was silent"));
             }
-            (Some((due, _)), _) => drop(timeout_at(due, waiting.sooner.notified()).await),
+            (Some(due), _) => drop(timeout_at(due, waiting.sooner.notified()).await),
             (None, None) => waiting.sooner.notified().await,
             (None, Some(max_idle)) => {
                 let idle = timeout(max_idle, waiting.sooner.notified()).await.is_err();

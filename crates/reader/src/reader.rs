@@ -92,7 +92,7 @@ impl Reader {
         let put = |leader: Source| async move {
             let (topic, partition, leader_epoch) = (target.topic(), target.partition(), leader.leader_epoch);
             let request = ListOffsetsRequest { topic, partition, leader_epoch, timestamp };
-            leader.broker.call(&request, leader.patience).await
+            leader.call(&request).await
         };
         let judge =
             |answer: &ListOffsetsAnswer, _: Role| answer.error.map_or(Verdict::Final, Verdict::Refused);

@@ -372,9 +372,7 @@ async fn what_a_broker_failed_of_before_is_not_told_of_a_later_call() {
         RequestKind::ApiVersions(_) if !asked_before.swap(true, Ordering::SeqCst) => {
             Step::Raw(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec())
         }
-        RequestKind::ApiVersions(_) => {
-            Step::Later(Duration::from_millis(700), scripted::versions(asked, 4, 18))
-        }
+        RequestKind::ApiVersions(_) => Step::Silence,
         _ => usual(asked, address),
     })
     .await;
@@ -383,10 +381,9 @@ async fn what_a_broker_failed_of_before_is_not_told_of_a_later_call() {
     assert!(!error.retriable(), "{}", chain(&error));
     // Longer than it is left alone.
     tokio::time::sleep(Duration::from_millis(60)).await;
-    let error = reader.fetch(at("t", 0, 0)).await.expect_err("a slow broker");
+    let error = reader.fetch(at("t", 0, 0)).await.expect_err("a silent broker");
     assert!(chain(&error).ends_with("was silent for 500.0ms"), "{}", chain(&error));
     assert!(error.retriable());
-    reader.fetch(at("t", 0, 0)).await.expect("an empty answer");
 }
 
 #[tokio::test]

@@ -15,4 +15,5 @@ mod replicas;
 mod round_trip;
 mod scripted;
 mod secured;
+mod silence;
 mod support;
