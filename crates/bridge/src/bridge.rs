@@ -105,7 +105,8 @@ impl Entrance {
         let metrics = Metrics::new();
         let reads = Reads { max_bytes: config.read.max_bytes, wait: config.read.wait };
         let cluster = |(name, kafka): (&String, &sluicegate_reader::Config)| {
-            let cluster = Cluster::new(Reader::new(kafka.clone()), reads.clone(), metrics.cluster(name));
+            let cluster =
+                Cluster::new(Reader::new(kafka.clone().named(name)), reads.clone(), metrics.cluster(name));
             (name.clone(), Arc::new(cluster))
         };
         let clusters: BTreeMap<_, _> = config.clusters.iter().map(cluster).collect();

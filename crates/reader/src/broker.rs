@@ -47,6 +47,8 @@ struct Pool {
 }
 
 struct Health {
+    /// For the log.
+    cluster: String,
     backoff: Backoff,
     /// Until when, and why, no connection is tried.
     avoid: Option<(Instant, ConnectionError)>,
@@ -61,7 +63,8 @@ impl Broker {
             limits: Limits { in_flight, max_response: config.max_response_bytes, max_idle },
         };
         let waiting_idle = config.max_idle.map_or(WAITING_IDLE, |idle| idle.min(WAITING_IDLE));
-        let health = Health { backoff: Backoff::new(config.backoff, config.backoff_max), avoid: None };
+        let backoff = Backoff::new(config.backoff, config.backoff_max);
+        let health = Health { cluster: config.name.clone(), backoff, avoid: None };
         Self {
             quick: pool(QUICK_CONNECTIONS, QUICK_IN_FLIGHT, config.max_idle),
             waiting: pool(WAITING_CONNECTIONS, 1, Some(waiting_idle)),
@@ -343,21 +346,24 @@ impl Health {
     fn suspect(&mut self, address: &Address, cause: &ConnectionError) {
         // Of many that waited for it, the first one tells.
         if self.avoid.is_none() {
-            let error: &(dyn Error + 'static) = cause;
-            tracing::warn!(broker = %address, error, "broker failed");
+            self.tell(address, cause);
             self.avoid = Some((Instant::now(), cause.clone()));
         }
     }
 
+    fn tell(&self, address: &Address, cause: &ConnectionError) {
+        let error: &(dyn Error + 'static) = cause;
+        tracing::warn!(cluster = self.cluster, broker = %address, error, "broker failed");
+    }
+
     fn note(&mut self, address: &Address, failure: Option<&ConnectionError>) {
         let Some(cause) = failure else {
-            tracing::debug!(broker = %address, "connection opened");
+            tracing::debug!(cluster = self.cluster, broker = %address, "connection opened");
             self.backoff.reset();
             self.avoid = None;
             return;
         };
-        let error: &(dyn Error + 'static) = cause;
-        tracing::warn!(broker = %address, error, "broker failed");
+        self.tell(address, cause);
         let until = Instant::now().checked_add(self.backoff.next());
         self.avoid = until.map(|until| (until, cause.clone()));
     }

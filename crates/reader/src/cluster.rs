@@ -101,14 +101,13 @@ impl Cluster {
 
     /// That none of the brokers could be asked; no failure where the time ran out before any broker gave one.
     pub(crate) fn unreachable(&self, failures: Failures) -> ReadError {
-        let within = self.config.request_timeout;
         let retriable = failures.retriable || failures.heaviest.is_none();
         let cause = failures.heaviest.unwrap_or_else(|| ConnectionError::Silent {
             address: self.config.bootstrap.first().map(ToString::to_string).unwrap_or_default(),
-            after: within,
+            after: self.config.request_timeout,
         });
         let servers: Vec<String> = self.config.bootstrap.iter().map(ToString::to_string).collect();
-        ReadError::Unreachable { brokers: servers.join(","), within, cause, retriable }
+        ReadError::Unreachable { brokers: servers.join(","), cause, retriable }
     }
 
     fn want(&self, topic: &str) {

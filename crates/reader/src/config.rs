@@ -76,6 +76,8 @@ pub(crate) use security::{Protocol, Security};
 /// said above that it is not used.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// What the log calls the cluster; empty unless it was given a name.
+    pub(crate) name: String,
     /// Never empty.
     pub(crate) bootstrap: Vec<Address>,
     pub(crate) client_id: String,
@@ -111,6 +113,12 @@ pub struct PropertyError {
 }
 
 impl Config {
+    /// The same cluster under a name, by which log lines tell it from others at the same brokers.
+    #[must_use]
+    pub fn named(self, name: &str) -> Self {
+        Self { name: name.to_owned(), ..self }
+    }
+
     /// Reads a cluster's properties.
     ///
     /// # Errors
@@ -125,6 +133,7 @@ impl Config {
         read.refuse_isolation();
         read.refuse_connections();
         let config = Self {
+            name: String::new(),
             bootstrap: read.bootstrap(security.protocol),
             client_id: read.name("client.id", "sluicegate"),
             rack: StrBytes::from_string(read.name("client.rack", "")),

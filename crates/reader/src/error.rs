@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use kafka_protocol::error::ResponseError;
 use sluicegate_records::{Corruption, RecordsError};
@@ -43,12 +42,10 @@ pub enum ReadError {
         cause: Option<Arc<Corruption>>,
     },
     /// No broker could be asked. Nothing is known about the topic.
-    #[error("no broker of {brokers} could be reached within {} s", within.as_secs_f64())]
+    #[error("no broker of {brokers} could be reached")]
     Unreachable {
         /// The addresses that were tried, comma-separated.
         brokers: String,
-        /// The time after which a call gives up; it fails earlier where every broker refuses.
-        within: Duration,
         /// What one of them said: of several causes, that which says most.
         #[source]
         cause: ConnectionError,

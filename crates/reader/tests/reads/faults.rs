@@ -129,7 +129,7 @@ async fn a_cluster_that_is_down_is_an_error_soon_and_works_again_by_itself() {
             reader.ready().await.expect_err("nobody is there"),
         ] {
             assert!(error.retriable() && error.is_unavailable(), "{}", chain(&error));
-            assert_eq!(error.to_string(), format!("no broker of {address} could be reached within 2 s"));
+            assert_eq!(error.to_string(), format!("no broker of {address} could be reached"));
             assert!(
                 chain(&error).contains(&format!("connect to {address}: Connection refused")),
                 "{}",
