@@ -1,8 +1,9 @@
-//! A client that may read only so many bytes a second.
+//! Clients that may read only so many bytes a second.
 
 use std::time::Duration;
 
-use sluicegate_tests::kafka::{Record, Write};
+use futures_util::future::join_all;
+use sluicegate_tests::kafka::{Kafka, Record, Write};
 use sluicegate_tests::random::Random;
 use sluicegate_tests::socket::Socket;
 use sluicegate_tests::waiting::becomes;
@@ -13,56 +14,82 @@ use crate::requests::fetches;
 
 /// Bytes a second, from each node.
 const RATE: u32 = 1_000_000;
+/// Of a client that may not even read a batch in a second: a node wants it to ask nothing until it may, after 48 s.
+const LOW_RATE: u32 = 1_000;
 /// Values of 10 KB.
 const RECORDS: usize = 400;
 const VALUE: usize = 10_000;
+/// A broker gives no less than a batch, and an answer ends within one: what is read twice counts twice.
+const BATCH: usize = 5;
+const SOCKETS: usize = 8;
 const HOLDS_WITHIN: Duration = Duration::from_secs(10);
-/// How long an answer may take that nothing delays.
-const UNDELAYED_WITHIN: Duration = Duration::from_secs(1);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_throttled_client_gets_every_record_in_its_time_and_others_at_once() {
+async fn a_throttled_client_gets_every_record_in_its_time() {
     let kafka = cluster().await;
-    let topic = &kafka.topic("quotas", 1, &[]).await.unwrap();
-    let mut random = Random::new(1);
-    let records: Vec<Record> = (0..RECORDS).map(|_| Record::of(random.bytes(VALUE))).collect();
-    // A broker gives no less than a batch, and an answer ends within one: what is read twice counts twice.
-    let how = Write { batch: Some(5), ..Write::default() };
-    kafka.produce(topic, 0, &records, how).await.unwrap();
-    let others = [("throttled", "client.id = \"throttled\"")];
-    let stack = gateway(&kafka.bootstrap(), "client.id = \"free\"", &others).await;
+    let (topic, records) = &written(&kafka).await;
+    let stack = gateway(&kafka.bootstrap(), "", &[("throttled", "client.id = \"throttled\"")]).await;
     kafka.limit_reads("throttled", RATE).await.unwrap();
-
-    let throttling = |client: &str| fetches(&kafka, client).iter().map(|at| at.throttled_ms).sum::<u64>();
-    let (mut throttled, mut free) = (open(&stack, "throttled").await, Socket::open(&stack).await);
+    let mut throttled = open(&stack, "throttled").await;
     // Every node learns of the quota in its own time.
     becomes("the quota", true, HOLDS_WITHIN, async || {
         throttled.walk(topic, 0, 0).await;
-        throttling("throttled") > 0
+        throttled_ms(&kafka, "throttled") > 0
     })
     .await;
     let start = Instant::now();
-    let walk = async {
-        let read = throttled.walk(topic, 0, 0).await;
-        (read, start.elapsed())
-    };
-    tokio::pin!(walk);
-    let mut slowest = Duration::ZERO;
-    let (read, took) = loop {
-        let asked = Instant::now();
-        let answer = async {
-            assert!(!free.fetch(topic, 0, 0).await.unwrap().is_empty());
-            asked.elapsed()
-        };
-        tokio::select! {
-            walked = &mut walk => break walked,
-            took = answer => slowest = slowest.max(took),
-        }
-    };
-    assert!(slowest < UNDELAYED_WITHIN, "a client without a quota waited for {slowest:?}");
+    let read = throttled.walk(topic, 0, 0).await;
+    let took = start.elapsed();
     let values = read.iter().map(|message| &message.value[..]);
     assert!(values.eq(records.iter().filter_map(|record| record.value.as_deref())), "{} records", read.len());
     let allowed = Duration::from_secs_f64((RECORDS * VALUE) as f64 / f64::from(RATE));
     assert!((allowed / 2..allowed * 4).contains(&took), "{took:?} where {allowed:?} are allowed");
-    assert_eq!(throttling("free"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_is_not_asked_for_a_client_that_it_throttles_and_gives_to_others() {
+    let kafka = cluster().await;
+    let (topic, _) = &written(&kafka).await;
+    let others = [("starved", "client.id = \"starved\"")];
+    let stack = gateway(&kafka.bootstrap(), "client.id = \"free\"", &others).await;
+    kafka.limit_reads("starved", LOW_RATE).await.unwrap();
+    let mut sockets = join_all((0..SOCKETS).map(|_| open(&stack, "starved"))).await;
+    let mut free = Socket::open(&stack).await;
+    let first = &mut sockets[0];
+    becomes("the quota", true, HOLDS_WITHIN, async || is_throttled(first, topic).await).await;
+    // A node logs an answer when it has sent it.
+    becomes("the answer's line", true, HOLDS_WITHIN, async || throttled_ms(&kafka, "starved") > 0).await;
+    let asked_before = fetches(&kafka, "starved");
+
+    let asked = sockets.iter_mut().map(async |socket| is_throttled(socket, topic).await);
+    assert_eq!(join_all(asked).await, [true; SOCKETS]);
+    assert!(!free.fetch(topic, 0, 0).await.unwrap().is_empty());
+    assert_eq!(fetches(&kafka, "starved"), asked_before, "fetches of a throttled client");
+    assert_eq!(throttled_ms(&kafka, "free"), 0);
+}
+
+/// A topic, and the records in its one partition.
+async fn written(kafka: &Kafka) -> (String, Vec<Record>) {
+    let topic = kafka.topic("quotas", 1, &[]).await.unwrap();
+    let mut random = Random::new(1);
+    let records: Vec<Record> = (0..RECORDS).map(|_| Record::of(random.bytes(VALUE))).collect();
+    let how = Write { batch: Some(BATCH), ..Write::default() };
+    kafka.produce(&topic, 0, &records, how).await.unwrap();
+    (topic, records)
+}
+
+/// Whether a fetch fails because the broker wants none for longer than a fetch may take.
+async fn is_throttled(socket: &mut Socket, topic: &str) -> bool {
+    match socket.fetch(topic, 0, 0).await {
+        Ok(_) => false,
+        Err(error) => {
+            assert!(error.retriable && error.message.contains("throttles this client"), "{error:?}");
+            true
+        }
+    }
+}
+
+/// For how long all nodes together told a client to ask nothing.
+fn throttled_ms(kafka: &Kafka, client_id: &str) -> u64 {
+    fetches(kafka, client_id).iter().map(|at| at.throttled_ms).sum()
 }

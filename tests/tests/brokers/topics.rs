@@ -7,9 +7,9 @@ use sluicegate_protocol::ErrorResp;
 use sluicegate_tests::kafka::{Kafka, Record, Write};
 use sluicegate_tests::socket::Socket;
 use sluicegate_tests::waiting::becomes;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
-use crate::cluster::{cluster, gateway};
+use crate::cluster::{ANSWERED_WITHIN, cluster, gateway};
 
 const OFFSET_OUT_OF_RANGE: i32 = 1;
 const UNKNOWN_TOPIC_OR_PARTITION: i32 = 3;
@@ -70,7 +70,11 @@ async fn follow(
     let mut next = 0;
     let last = values("new", NEW).pop();
     while read.last() != last.as_ref() {
-        match socket.fetch(&topic, partition, next).await {
+        let asked = Instant::now();
+        let answer = socket.fetch(&topic, partition, next).await;
+        let took = asked.elapsed();
+        assert!(took < ANSWERED_WITHIN, "{topic} {partition} at {next}: {answer:?} took {took:?}");
+        match answer {
             Ok(messages) => {
                 for message in messages {
                     next = message.offset + 1;
