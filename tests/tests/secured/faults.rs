@@ -10,12 +10,12 @@ use sluicegate_tests::folder::Folder;
 use sluicegate_tests::kafka::secured::{READER, Secured, listener};
 use sluicegate_tests::port::Port;
 use sluicegate_tests::secrets::{secret, shown_in};
-use sluicegate_tests::stack::{Lent, Stack};
+use sluicegate_tests::stack::Stack;
 use sluicegate_tests::tokens::{Claims, Endpoint, Says};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
-use crate::gateway::{open, readiness, start_talkative};
+use crate::gateway::{SharedGateway, open, readiness, start};
 use crate::section::{Section, endpoint, secured_endpoint};
 
 /// A test for the fault of each name.
@@ -92,14 +92,14 @@ impl Fault {
 }
 
 /// The gateway to all of them.
-pub(crate) async fn gateway() -> Lent<&'static Stack> {
+pub(crate) async fn gateway() -> SharedGateway {
     static GATEWAY: OnceCell<Stack> = OnceCell::const_new();
     let begin = async || {
         let sections: Vec<Section> =
             faulty().await.faults.iter().map(|fault| fault.section.clone()).collect();
-        start_talkative(Profile::Tunnel, &sections).await
+        start(Profile::Tunnel, &sections, "").await
     };
-    Lent(GATEWAY.get_or_init(begin).await)
+    SharedGateway::of(GATEWAY.get_or_init(begin).await)
 }
 
 /// The faults, and what they refer to.

@@ -1,28 +1,60 @@
 //! A gateway whose bridge has many clusters, each behind a path of its name.
 
+use std::ops::Deref;
 use std::time::Duration;
+use std::{fs, thread};
 
 use sluicegate_tests::envoy::{Profile, plugin, routes};
 use sluicegate_tests::http;
+use sluicegate_tests::process::Process;
+use sluicegate_tests::secrets::shown_in;
 use sluicegate_tests::socket::Socket;
-use sluicegate_tests::stack::{BridgeConfig, Setup, Stack};
+use sluicegate_tests::stack::{BridgeConfig, Lent, Setup, Stack};
 use tokio::time::Instant;
 
 use crate::section::Section;
 
-/// A gateway with a path for each section; `settings` stand at the top of its bridge's configuration.
+/// A gateway in use. When a test is done with it and has not failed, no secret may show in its logs: see [`LOG`].
+pub(crate) struct Gateway<T: Deref<Target = Stack>>(T);
+
+/// The gateway of a single test.
+pub(crate) type OwnGateway = Gateway<Box<Stack>>;
+/// A gateway that tests share.
+pub(crate) type SharedGateway = Gateway<Lent<&'static Stack>>;
+
+impl SharedGateway {
+    pub(crate) fn of(stack: &'static Stack) -> Self {
+        Self(Lent(stack))
+    }
+}
+
+impl<T: Deref<Target = Stack>> Deref for Gateway<T> {
+    type Target = Stack;
+
+    fn deref(&self) -> &Stack {
+        &self.0
+    }
+}
+
+impl<T: Deref<Target = Stack>> Drop for Gateway<T> {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            for log in [&self.bridge.process, &self.envoy.process].map(Process::log) {
+                assert_eq!(shown_in(&fs::read_to_string(log).unwrap()), [""; 0], "{}", log.display());
+            }
+        }
+    }
+}
+
+/// A gateway for one test, with a path for each section; `settings` stand at the top of its bridge's configuration.
+pub(crate) async fn own(profile: Profile, sections: &[Section], settings: &str) -> OwnGateway {
+    Gateway(Box::new(start(profile, sections, settings).await))
+}
+
+/// The stack of a gateway with a path for each section.
 pub(crate) async fn start(profile: Profile, sections: &[Section], settings: &str) -> Stack {
-    start_with(profile, sections, settings, "info").await
-}
-
-/// As [`start`], with a bridge whose log is for those who look for secrets in it.
-pub(crate) async fn start_talkative(profile: Profile, sections: &[Section]) -> Stack {
-    start_with(profile, sections, "", "trace").await
-}
-
-async fn start_with(profile: Profile, sections: &[Section], settings: &str, level: &str) -> Stack {
     let mut text = settings.to_owned();
-    let mut environment = vec![("RUST_LOG".to_owned(), level.to_owned())];
+    let mut environment = vec![("RUST_LOG".to_owned(), LOG.to_owned())];
     for section in sections {
         text.push_str(&section.toml);
         environment.extend(section.environment.clone());
@@ -52,3 +84,7 @@ pub(crate) async fn readiness(stack: &Stack, cluster: &str) -> (http::Answer, Du
     let answer = http::get(stack.bridge.admin(), &format!("/readyz?cluster={cluster}")).await.unwrap();
     (answer, asked.elapsed())
 }
+
+/// All that the bridge can tell, but for the frames to and from Envoy, which fill nearly all of such a log and hold no
+/// secret of a cluster.
+const LOG: &str = "trace,h2=info";

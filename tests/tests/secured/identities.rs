@@ -11,7 +11,7 @@ use sluicegate_tests::socket::Socket;
 use sluicegate_tests::stack::Stack;
 use sluicegate_tests::tokens::{Endpoint, Says};
 
-use crate::gateway::{open, start};
+use crate::gateway::{open, own};
 use crate::records::{Log, log};
 use crate::section::{Section, endpoint};
 
@@ -36,7 +36,7 @@ async fn whoever_comes_first_nobody_acts_as_the_other() {
     let pairs = Pairs::new(kafka);
     let sections = pairs.sections();
     for allowed_first in [true, false] {
-        let stack = start(Profile::Tunnel, &sections, "").await;
+        let stack = own(Profile::Tunnel, &sections, "").await;
         for Pair { allowed, denied, refusal } in &pairs.pairs {
             let mut reader = open(&stack, allowed.name).await;
             let mut outsider = open(&stack, denied.name).await;
@@ -56,7 +56,7 @@ async fn at_the_same_time_nobody_acts_as_the_other() {
     let kafka = Secured::shared().await.unwrap();
     let log = log(&kafka.kafka).await;
     let pairs = Pairs::new(kafka);
-    let stack = start(Profile::Internal, &pairs.sections(), "").await;
+    let stack = own(Profile::Internal, &pairs.sections(), "").await;
     for pair in &pairs.pairs {
         // The sockets alternate, and so do their requests.
         join_all((0..2 * SOCKETS).map(|number| turns(&stack, pair, log, number % 2 == 0))).await;

@@ -6,11 +6,11 @@ use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::folder::Folder;
 use sluicegate_tests::kafka::secured::{READER, Secured, listener, password};
 use sluicegate_tests::secrets::secret;
-use sluicegate_tests::stack::{Lent, Stack};
+use sluicegate_tests::stack::Stack;
 use sluicegate_tests::tokens::{Claims, Endpoint, Says};
 use tokio::sync::OnceCell;
 
-use crate::gateway::{open, readiness, start, start_talkative};
+use crate::gateway::{SharedGateway, open, readiness, start};
 use crate::records::log;
 use crate::section::{Section, encrypted, endpoint, secured_endpoint};
 
@@ -49,16 +49,16 @@ async fn check(stack: &Stack, name: &str) {
 }
 
 /// The gateway to all of them.
-pub(crate) async fn gateway() -> Lent<&'static Stack> {
+pub(crate) async fn gateway() -> SharedGateway {
     static GATEWAY: OnceCell<Stack> = OnceCell::const_new();
-    let begin = async || start_talkative(Profile::Tunnel, &readable().await.sections).await;
-    Lent(GATEWAY.get_or_init(begin).await)
+    let begin = async || start(Profile::Tunnel, &readable().await.sections, "").await;
+    SharedGateway::of(GATEWAY.get_or_init(begin).await)
 }
 
-async fn internal() -> Lent<&'static Stack> {
+async fn internal() -> SharedGateway {
     static GATEWAY: OnceCell<Stack> = OnceCell::const_new();
     let begin = async || start(Profile::Internal, &readable().await.sections, "").await;
-    Lent(GATEWAY.get_or_init(begin).await)
+    SharedGateway::of(GATEWAY.get_or_init(begin).await)
 }
 
 /// The sections, and what they refer to.

@@ -16,7 +16,7 @@ use sluicegate_tests::tokens::{Claims, Says};
 use sluicegate_tests::waiting::becomes;
 use tokio::time::{Instant, interval};
 
-use crate::gateway::{open, readiness, start};
+use crate::gateway::{open, own, readiness};
 use crate::records::log;
 use crate::section::{Section, endpoint};
 use crate::stubborn;
@@ -28,7 +28,7 @@ async fn a_walk_and_a_wait_outlast_their_sessions() {
     let section = |name| Section::new(name, &at, "sasl_plaintext");
     let sections = [section("plain").user("PLAIN", READER), section("scram").user("SCRAM-SHA-512", READER)];
     // Longer than the walk.
-    let stack = start(Profile::Tunnel, &sections, "[read]\nwait_ms = 30000\n").await;
+    let stack = own(Profile::Tunnel, &sections, "[read]\nwait_ms = 30000\n").await;
     let before = killed(kafka, listener::SHORT);
     let both = sections.iter().map(async |section| {
         let topic = kafka.kafka.topic("wait", 1, &[]).await.unwrap();
@@ -56,7 +56,7 @@ async fn a_token_that_is_replaced_in_its_file_is_picked_up() {
     replace(&path);
     let at = kafka.kafka.bootstrap_of(listener::UNSECURED).unwrap();
     let section = Section::new("token", &at, "sasl_plaintext").token_file(&path);
-    let stack = start(Profile::Tunnel, &[section], "").await;
+    let stack = own(Profile::Tunnel, &[section], "").await;
     let before = killed(kafka, listener::UNSECURED);
     let replaced = async {
         let mut every_second = interval(Duration::from_secs(1));
@@ -79,7 +79,7 @@ async fn a_token_that_was_missing_is_found_when_it_is_there() {
     let path = folder.path().join("token");
     let at = kafka.kafka.bootstrap_of(listener::UNSECURED).unwrap();
     let section = Section::new("token", &at, "sasl_plaintext").token_file(&path);
-    let stack = start(Profile::Tunnel, &[section], "").await;
+    let stack = own(Profile::Tunnel, &[section], "").await;
     let log = log(&kafka.kafka).await;
     let mut socket = open(&stack, "token").await;
     let error = socket.fetch(&log.topic, 0, 0).await.unwrap_err();
@@ -97,7 +97,7 @@ async fn a_token_endpoint_is_asked_once_for_each_token() {
     let endpoint = endpoint(kafka, &client_secret, READER, Says::Token(LIFETIME));
     let at = kafka.kafka.bootstrap_of(listener::OIDC).unwrap();
     let section = Section::new("oidc", &at, "sasl_ssl").trusting(kafka);
-    let stack = start(Profile::Tunnel, &[section.oidc(&endpoint.url(), &client_secret)], "").await;
+    let stack = own(Profile::Tunnel, &[section.oidc(&endpoint.url(), &client_secret)], "").await;
     let before = killed(kafka, listener::OIDC);
     let begun = Instant::now();
     walk(kafka, &stack, "oidc").await;
