@@ -255,9 +255,14 @@ impl Broker {
         if !self.has_failed() {
             return opened.await;
         }
-        // What it failed of then may be repaired: all that is known is that it takes long.
-        let silent = || ConnectionError::Silent { address: self.address.to_string(), after: SUSPECT_WAIT };
-        timeout(SUSPECT_WAIT, opened).await.unwrap_or_else(|_| Err(silent()))
+        timeout(SUSPECT_WAIT, opened).await.unwrap_or_else(|_| {
+            let last = self.health.lock().avoid.as_ref().map(|(_, cause)| cause.clone());
+            // What needed a person may be repaired since: then all that is known is that it takes long.
+            Err(last.filter(ConnectionError::retriable).unwrap_or_else(|| ConnectionError::Silent {
+                address: self.address.to_string(),
+                after: SUSPECT_WAIT,
+            }))
+        })
     }
 
     /// Opens one more quick connection for later, unless one is being opened already.

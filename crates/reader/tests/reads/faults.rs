@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::RequestKind;
-use sluicegate_reader::Fetch;
+use sluicegate_reader::{Fetch, ReadError};
 
 use crate::scripted::{self, Asked, Broker, Step, reader, usual};
 use crate::support::{at, chain, messages};
@@ -365,25 +365,35 @@ async fn fetches_that_wait_do_not_queue_for_connections_that_are_slow_to_stand()
     assert!(started.elapsed() < Duration::from_millis(1_900), "{:?}", started.elapsed());
 }
 
-#[tokio::test]
-async fn what_a_broker_failed_of_before_is_not_told_of_a_later_call() {
+/// What two calls are told by a broker that fails on the first connection and is silent on the next.
+async fn told_twice(first: fn() -> Step) -> [ReadError; 2] {
     let asked_before = AtomicBool::new(false);
     let broker = Broker::start(move |asked, address| match &asked.kind {
-        RequestKind::ApiVersions(_) if !asked_before.swap(true, Ordering::SeqCst) => {
-            Step::Raw(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec())
-        }
+        RequestKind::ApiVersions(_) if !asked_before.swap(true, Ordering::SeqCst) => first(),
         RequestKind::ApiVersions(_) => Step::Silence,
         _ => usual(asked, address),
     })
     .await;
     let reader = reader(&[broker.address]);
-    let error = reader.fetch(at("t", 0, 0)).await.expect_err("no Kafka");
-    assert!(!error.retriable(), "{}", chain(&error));
+    let told = reader.fetch(at("t", 0, 0)).await.expect_err("no Kafka");
     // Longer than it is left alone.
     tokio::time::sleep(Duration::from_millis(60)).await;
-    let error = reader.fetch(at("t", 0, 0)).await.expect_err("a silent broker");
-    assert!(chain(&error).ends_with("was silent for 500.0ms"), "{}", chain(&error));
-    assert!(error.retriable());
+    [told, reader.fetch(at("t", 0, 0)).await.expect_err("a silent broker")]
+}
+
+#[tokio::test]
+async fn what_needed_a_person_is_not_told_of_a_later_call() {
+    let [told, later] = told_twice(|| Step::Raw(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec())).await;
+    assert!(!told.retriable(), "{}", chain(&told));
+    assert!(chain(&later).ends_with("was silent for 500.0ms"), "{}", chain(&later));
+    assert!(later.retriable());
+}
+
+#[tokio::test]
+async fn what_may_have_passed_is_told_until_more_is_known() {
+    let [told, later] = told_twice(|| Step::RawThenClose(vec![0])).await;
+    assert!(told.retriable(), "{}", chain(&told));
+    assert!(later.retriable() && chain(&later).contains("read from or write to"), "{}", chain(&later));
 }
 
 #[tokio::test]
