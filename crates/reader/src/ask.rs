@@ -85,6 +85,7 @@ where
     F: Future<Output = Result<T, ConnectionError>>,
 {
     let mut pauses = Backoff::new(FIRST_PAUSE, MAX_PAUSE);
+    let mut behind = false;
     let mut hops_left = if whom == Whom::Nearest { MAX_HOPS } else { 0 };
     let mut silent = false;
     let mut after = None;
@@ -116,9 +117,15 @@ where
                     Ok(answer) => match judge(&answer, role) {
                         Verdict::Final => return Ok(answer),
                         Verdict::Refused(code) => refusal(named(code), target),
-                        // It follows a moment later: the next call may ask it again.
+                        // It follows a moment later. A reader that went to the leader at once would be ahead of it
+                        // again with the next record, and never come back.
                         Verdict::Behind => {
-                            hops_left = 0;
+                            if behind {
+                                hops_left = 0;
+                            } else {
+                                behind = true;
+                                sleep(CATCH_UP).await;
+                            }
                             continue;
                         }
                         Verdict::Elsewhere(node) => {
@@ -232,6 +239,9 @@ const MAX_HOPS: u32 = 2;
 
 /// How often another leader is looked for while one is waited for that was silent.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+/// How long a replica that is behind has to catch up before the leader is asked instead.
+const CATCH_UP: Duration = Duration::from_millis(20);
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
