@@ -50,14 +50,15 @@ e2e *args: wasm
     cargo test -p sluicegate-tests "$@"
 
 # reading end to end from Kafka 3.9, in one profile: what differs is behind the bridge
-older-kafka:
-    SLUICEGATE_KAFKA_VERSION=3.9 SLUICEGATE_KAFKA_LIB={{ quote(justfile_directory() / "target/tools/kafka-3.9/lib") }} just e2e --test reading tunnel::
+older-kafka: wasm
+    cargo build --workspace --all-targets
+    SLUICEGATE_KAFKA_VERSION=3.9 SLUICEGATE_KAFKA_LIB={{ quote(justfile_directory() / "target/tools/kafka-3.9/lib") }} cargo test --workspace --test reading tunnel::
 
 # the session logic's tests, compiled to wasm32 and run in Node
 session-on-wasm32:
     CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=wasm-bindgen-test-runner cargo test -p sluicegate-session --target wasm32-unknown-unknown
 
-# throughput and latency beside a bare librdkafka consumer
+# throughput and latency, with TLS and SASL to Kafka and without, beside a bare librdkafka consumer
 bench *args: wasm
     cargo build --release -p sluicegate-tests -p sluicegate-bridge --bins
     @exec target/release/bench "$@"
