@@ -93,15 +93,14 @@ where
     loop {
         let failure = match cluster.leader(target, after, deadline).await {
             Ok(leader) => {
-                let (learned, leads) = (leader.learned, leader.address.clone());
-                let source = source(cluster, leader, hops_left > 0, silent);
+                let source = source(cluster, &leader, hops_left > 0, silent);
                 let (role, broker) = (source.role, Arc::clone(&source.broker));
                 let asked = Instant::now();
                 let address = || broker.address().to_string();
                 let question = async {
                     tokio::select! {
                         answer = put(source) => Some(answer),
-                        () = another_leads(cluster, target, &leads, deadline), if silent => None,
+                        () = another_leads(cluster, target, &leader.address, deadline), if silent => None,
                     }
                 };
                 let Ok(answer) = timeout_at(deadline, question).await else {
@@ -110,7 +109,7 @@ where
                     return Err(last.unwrap_or(ReadError::Unanswered { broker: address(), cause }));
                 };
                 let Some(answer) = answer else {
-                    after = Some(learned);
+                    after = Some(leader.learned);
                     continue;
                 };
                 let failure = match answer {
@@ -148,7 +147,7 @@ where
                 }
                 if !throttled {
                     // Only what is learned later than this leader can lead to another one.
-                    after = Some(learned);
+                    after = Some(leader.learned);
                 }
                 failure
             }
@@ -191,14 +190,14 @@ async fn another_leads(cluster: &Cluster, target: Target<'_>, address: &Address,
     }
 }
 
-fn source(cluster: &Cluster, leader: Leader, may_hop: bool, again: bool) -> Source {
+fn source(cluster: &Cluster, leader: &Leader, may_hop: bool, again: bool) -> Source {
     let Leader { address, epoch, topic_id, replica, learned: _ } = leader;
     let (role, address) = match replica {
         Replica::Nearer(replica) if may_hop => (Role::Nearer, replica),
         Replica::Leader if may_hop => (Role::Leader, address),
         Replica::Nearer(_) | Replica::Leader | Replica::LeaderOnly => (Role::LeaderOnly, address),
     };
-    Source { broker: cluster.broker(&address), role, leader_epoch: epoch, topic_id, again }
+    Source { broker: cluster.broker(address), role, leader_epoch: *epoch, topic_id: *topic_id, again }
 }
 
 /// A broker that does not know a partition which it leads, as the metadata says, is ahead of that or behind: only the

@@ -268,11 +268,10 @@ impl Open {
 
 async fn run<S: AsyncRead + AsyncWrite>(stream: S, mut queue: mpsc::Receiver<Outgoing>, shared: Arc<Shared>) {
     let (input, output) = tokio::io::split(stream);
-    let waiting = &shared.waiting;
     let cause = tokio::select! {
-        cause = write(output, &mut queue, waiting, &shared) => cause,
-        cause = read(input, waiting, &shared) => cause,
-        cause = watch(waiting, &shared) => cause,
+        cause = write(output, &mut queue, &shared) => cause,
+        cause = read(input, &shared) => cause,
+        cause = watch(&shared) => cause,
         () = shared.abandoned.notified() => {
             shared.lost(io::Error::new(io::ErrorKind::NotConnected, "closed because its request was abandoned"))
         }
@@ -283,19 +282,18 @@ async fn run<S: AsyncRead + AsyncWrite>(stream: S, mut queue: mpsc::Receiver<Out
     let _ = shared.failure.set(cause);
     shared.permits.close();
     drop(queue);
-    waiting.requests.lock().open.clear();
+    shared.waiting.requests.lock().open.clear();
 }
 
 async fn write(
     mut output: impl AsyncWrite + Unpin,
     queue: &mut mpsc::Receiver<Outgoing>,
-    waiting: &Waiting,
     shared: &Shared,
 ) -> ConnectionError {
     let mut batch = Vec::with_capacity(shared.limits.in_flight);
     let mut buffer = Vec::new();
     while queue.recv_many(&mut batch, shared.limits.in_flight).await > 0 {
-        waiting.extend(batch.drain(..).map(|request| {
+        shared.waiting.extend(batch.drain(..).map(|request| {
             buffer.extend_from_slice(&request.frame);
             request.open
         }));
@@ -313,12 +311,12 @@ async fn write(
     shared.lost(io::Error::new(io::ErrorKind::NotConnected, "closed by its owner"))
 }
 
-async fn read(input: impl AsyncRead + Unpin, waiting: &Waiting, shared: &Shared) -> ConnectionError {
+async fn read(input: impl AsyncRead + Unpin, shared: &Shared) -> ConnectionError {
     let mut input = BufReader::with_capacity(READ_BUFFER, input);
     loop {
-        let mut response = match frame(&mut input, shared.limits.max_response, waiting).await {
+        let mut response = match frame(&mut input, shared).await {
             Ok(Ok(response)) => response,
-            Ok(Err(announced)) => match pass_by(&mut input, announced, waiting, shared).await {
+            Ok(Err(announced)) => match pass_by(&mut input, announced, shared).await {
                 Ok(()) => continue,
                 Err(cause) => return cause,
             },
@@ -327,7 +325,7 @@ async fn read(input: impl AsyncRead + Unpin, waiting: &Waiting, shared: &Shared)
         let Ok(id) = response.try_get_i32() else {
             return shared.protocol("a frame without an id".to_owned());
         };
-        match waiting.take(id) {
+        match shared.waiting.take(id) {
             // Sending fails where nobody waits for it any more.
             Ok(open) => drop(open.reply.send(Ok(response))),
             Err(what) => return shared.protocol(what),
@@ -336,14 +334,10 @@ async fn read(input: impl AsyncRead + Unpin, waiting: &Waiting, shared: &Shared)
 }
 
 /// The next frame without its length, or a length that cannot be.
-async fn frame(
-    input: &mut (impl AsyncRead + Unpin),
-    max: usize,
-    waiting: &Waiting,
-) -> io::Result<Result<Bytes, i32>> {
+async fn frame(input: &mut (impl AsyncRead + Unpin), shared: &Shared) -> io::Result<Result<Bytes, i32>> {
     let announced = input.read_i32().await?;
     let len = match usize::try_from(announced) {
-        Ok(len) if (CORRELATION_ID..=max).contains(&len) => len,
+        Ok(len) if (CORRELATION_ID..=shared.limits.max_response).contains(&len) => len,
         _ => return Ok(Err(announced)),
     };
     let mut input = input.take(u64::try_from(len).unwrap_or(u64::MAX));
@@ -354,7 +348,7 @@ async fn frame(
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         if frame.len() < len {
-            waiting.hear();
+            shared.waiting.hear();
         }
     }
     Ok(Ok(frame.freeze()))
@@ -364,7 +358,6 @@ async fn frame(
 async fn pass_by(
     input: &mut (impl AsyncBufRead + Unpin),
     announced: i32,
-    waiting: &Waiting,
     shared: &Shared,
 ) -> Result<(), ConnectionError> {
     let max = shared.limits.max_response;
@@ -376,7 +369,7 @@ async fn pass_by(
     let len = usize::try_from(announced).ok().filter(|len| *len > max).ok_or_else(senseless)?;
     let id = input.read_i32().await.map_err(|error| shared.lost(error))?;
     // What is no response at all, such as `HTTP`, has no id that fits.
-    let open = waiting.take(id).map_err(|_| senseless())?;
+    let open = shared.waiting.take(id).map_err(|_| senseless())?;
     let mut rest = len.saturating_sub(CORRELATION_ID);
     while rest > 0 {
         let passed = input.fill_buf().await.map_err(|error| shared.lost(error))?.len().min(rest);
@@ -385,7 +378,7 @@ async fn pass_by(
         }
         input.consume(passed);
         rest = rest.saturating_sub(passed);
-        waiting.hear();
+        shared.waiting.hear();
     }
     let address = shared.address.to_string();
     let _ = open.reply.send(Err(ConnectionError::TooLong { address, len, max }));
@@ -399,7 +392,8 @@ fn is_tls_alert(announced: i32) -> bool {
 }
 
 /// Waits for a request to be overdue, or for nothing to be asked for too long.
-async fn watch(waiting: &Waiting, shared: &Shared) -> ConnectionError {
+async fn watch(shared: &Shared) -> ConnectionError {
+    let waiting = &shared.waiting;
     loop {
         match (waiting.look(), shared.limits.max_idle) {
             (Some(due), _) if due <= Instant::now() => {
