@@ -16,7 +16,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::redact::foreign;
 
-pub(crate) use verify::{AnyCertificate, AnyName};
+pub(crate) use verify::AnyName;
 
 /// How to secure connections. Clones share it.
 #[derive(Clone)]

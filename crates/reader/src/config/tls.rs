@@ -9,7 +9,7 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKey
 use rustls::{ClientConfig, Error, RootCertStore};
 
 use super::properties::Properties;
-use crate::tls::{AnyCertificate, AnyName, Tls};
+use crate::tls::{AnyName, Tls};
 
 /// A chain of certificates and the key of its first one.
 type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
@@ -27,11 +27,10 @@ impl Properties<'_> {
         let lists = self.revocation_lists();
         let identity = self.identity();
         let (roots, lists, identity) = (roots?, lists?, identity?);
-        let verifier: Arc<dyn ServerCertVerifier> = if verifies {
-            let verifier = self.verifier(roots, lists, &provider)?;
-            if names { verifier } else { Arc::new(AnyName(verifier)) }
-        } else {
-            Arc::new(AnyCertificate(provider.signature_verification_algorithms))
+        let chain = if verifies { Some(self.verifier(roots, lists, &provider)?) } else { None };
+        let verifier: Arc<dyn ServerCertVerifier> = match chain {
+            Some(verifier) if names => verifier,
+            chain => Arc::new(AnyName { chain, algorithms: provider.signature_verification_algorithms }),
         };
         self.client(provider, verifier, "ssl.ca.location", identity)
     }
