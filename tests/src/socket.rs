@@ -15,7 +15,8 @@ use prost::Message as _;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
-    CmdKafkaFetch, CmdKafkaListOffset, CmdPing, ErrorResp, KafkaMessage, PubSubReq, PubSubResp,
+    CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaProduce, CmdPing, ErrorResp, KafkaMessage, ProduceRecord,
+    Produced, PubSubReq, PubSubResp,
 };
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -120,6 +121,14 @@ impl Socket {
         }
     }
 
+    /// [`produce`], and what came of it.
+    ///
+    /// # Errors
+    /// The gateway's.
+    pub async fn produce(&mut self, records: Vec<ProduceRecord>) -> Result<Vec<Produced>, ErrorResp> {
+        results(self.ask(produce(records)).await)
+    }
+
     /// What is there from `offset` on, asked for at the last offset + 1 until an answer is empty.
     pub async fn walk(&mut self, topic: &str, partition: i32, mut offset: i64) -> Vec<KafkaMessage> {
         let mut walked = Vec::new();
@@ -148,6 +157,24 @@ pub fn fetch(topic: &str, partition: i32, offset: i64) -> Req {
 #[must_use]
 pub fn list_offset(topic: &str, partition: i32, timestamp: i64) -> Req {
     Req::CmdKafkaListOffset(CmdKafkaListOffset { topic: topic.to_owned(), partition, timestamp })
+}
+
+/// `cmd_kafka_produce`.
+#[must_use]
+pub fn produce(records: Vec<ProduceRecord>) -> Req {
+    Req::CmdKafkaProduce(CmdKafkaProduce { records })
+}
+
+/// What became of records.
+///
+/// # Errors
+/// The gateway's.
+pub fn results(resp: Resp) -> Result<Vec<Produced>, ErrorResp> {
+    match resp {
+        Resp::KafkaProduceResp(answer) => Ok(answer.results),
+        Resp::ErrorResp(error) => Err(error),
+        other => panic!("{other:?} instead of results"),
+    }
 }
 
 /// What a fetch brought.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use sluicegate_reader::Reader;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -16,12 +17,13 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::admin::Admin;
-use crate::cluster::{Cluster, Reads};
-use crate::config::Config;
+use crate::cluster::{Cluster, MAX_RECORDS, MAX_RESULT_BYTES, Reads, Writes};
+use crate::config::{self, Config};
 use crate::entrance::Entrance;
 use crate::metrics::Metrics;
 use crate::server::{self, BindError, Connections, Server};
 use crate::session;
+use crate::writing::Writer;
 
 /// A bridge that is running. A drop stops it at once.
 pub struct Bridge {
@@ -74,19 +76,26 @@ impl Bridge {
     }
 
     /// Stops: nothing new is let in, commands in flight are answered, sessions are told that the bridge goes away,
-    /// connections are closed. Takes no longer than `drain_timeout`; what is not over then is cut off.
+    /// records that were accepted are delivered, connections are closed. Takes no longer than `drain_timeout`; what is not over then is cut off.
     ///
     /// # Cancel safety
     /// A drop cuts everything off.
     pub async fn drain(mut self) {
         let by = Instant::now() + self.drain_timeout;
+        let writes_due = Instant::now() + self.drain_timeout * 2 / 5;
         self.entrance.drain.cancel();
         for service in ["", SERVICE] {
             self.health.set_service_status(service, ServingStatus::NotServing).await;
         }
         // Until the last session is over, newcomers are told to come back; only then the connections close.
         self.entrance.open.close();
-        let sessions = timeout_at(by, self.entrance.open.wait()).await;
+        let open = &self.entrance.open;
+        if timeout_at(writes_due, open.wait()).await.is_err() {
+            // Sessions wait for answers a little longer: those to records that are not delivered by now say so.
+            self.entrance.writes_due.cancel();
+        }
+        let sessions = timeout_at(by, open.wait()).await;
+        join_all(self.entrance.clusters.values().map(|cluster| cluster.end_writes(by))).await;
         self.connections.close.cancel();
         self.connections.tasks.close();
         // Only what is no session may still use a connection: somebody who watches the health, at most.
@@ -104,9 +113,14 @@ impl Entrance {
     fn new(config: &Config, health: Routes) -> Self {
         let metrics = Metrics::new();
         let reads = Reads { max_bytes: config.read.max_bytes, wait: config.read.wait };
-        let cluster = |(name, kafka): (&String, &sluicegate_reader::Config)| {
-            let cluster =
-                Cluster::new(Reader::new(kafka.clone().named(name)), reads.clone(), metrics.cluster(name));
+        let writes_due = CancellationToken::new();
+        let answer_bytes = usize::try_from(config.limits.session_answer_bytes).unwrap_or(usize::MAX);
+        let max_records = answer_bytes.saturating_div(MAX_RESULT_BYTES).min(MAX_RECORDS);
+        let cluster = |(name, config): (&String, &config::Cluster)| {
+            let writer = Writer::new(config.writer.clone(), metrics.writes(name));
+            let writes = Writes { writer, max_records, due: writes_due.clone() };
+            let reader = Reader::new(config.reader.clone().named(name));
+            let cluster = Cluster::new(reader, reads.clone(), writes, metrics.cluster(name));
             (name.clone(), Arc::new(cluster))
         };
         let clusters: BTreeMap<_, _> = config.clusters.iter().map(cluster).collect();
@@ -127,6 +141,7 @@ impl Entrance {
             metrics,
             health,
             drain: CancellationToken::new(),
+            writes_due,
             open: TaskTracker::new(),
         }
     }

@@ -1,12 +1,16 @@
 //! Kafka behind a session: a command goes in, its answer comes out, whatever happens.
 
+mod produce;
+
 use std::error::Error;
 use std::time::Duration;
 
 use bytes::Bytes;
-use sluicegate_protocol::{CmdKafkaFetch, CmdKafkaListOffset, ErrorResp};
+use sluicegate_protocol::{CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaProduce, ErrorResp};
 use sluicegate_reader::{Fetch, Fetched, ReadError, Reader};
 use tokio::time::Instant;
+
+pub(crate) use self::produce::{MAX_HEADERS, MAX_RECORDS, MAX_RESULT_BYTES, Turn, Turns, Writes};
 
 use crate::metrics::{ClusterMetrics, Kind, Outcome};
 use crate::session::Answer;
@@ -16,13 +20,17 @@ use crate::session::Answer;
 pub(crate) enum Command {
     Fetch(CmdKafkaFetch),
     ListOffset(CmdKafkaListOffset),
+    Produce(CmdKafkaProduce),
 }
 
-/// One `[clusters.NAME]` of the configuration, ready to be read from.
+/// One `[clusters.NAME]` of the configuration, ready to be read from and written to.
 pub(crate) struct Cluster {
     source: Source,
     reads: Reads,
+    writes: Writes,
     pub(crate) metrics: ClusterMetrics,
+    #[cfg(test)]
+    pub(crate) script: produce::Script,
 }
 
 /// How fetches are made.
@@ -42,14 +50,28 @@ enum Source {
 }
 
 impl Cluster {
-    pub(crate) fn new(reader: Reader, reads: Reads, metrics: ClusterMetrics) -> Self {
-        Self { source: Source::Kafka(reader), reads, metrics }
+    pub(crate) fn new(reader: Reader, reads: Reads, writes: Writes, metrics: ClusterMetrics) -> Self {
+        let source = Source::Kafka(reader);
+        #[cfg(test)]
+        let script = produce::Script::default();
+        Self {
+            source,
+            reads,
+            writes,
+            metrics,
+            #[cfg(test)]
+            script,
+        }
     }
 
     #[cfg(test)]
     pub(crate) fn script(max_bytes: usize) -> Self {
         let reads = Reads { max_bytes, wait: Duration::ZERO };
-        Self { source: Source::Script, reads, metrics: crate::metrics::Metrics::new().cluster("script") }
+        let settings = crate::writing::Settings::parse(&std::collections::BTreeMap::new()).unwrap();
+        let writer = crate::writing::Writer::new(settings, crate::metrics::WriteMetrics::default());
+        let writes = Writes { writer, max_records: MAX_RECORDS, due: Default::default() };
+        let (source, metrics) = (Source::Script, crate::metrics::Metrics::new().cluster("script"));
+        Self { source, reads, writes, metrics, script: produce::Script::default() }
     }
 
     /// Succeeds where a broker answers.
@@ -66,19 +88,37 @@ impl Cluster {
         match command {
             Command::Fetch(_) => self.reads.max_bytes.max(MAX_ERROR_BYTES),
             Command::ListOffset(_) => MAX_ERROR_BYTES,
+            Command::Produce(produce) => {
+                produce.records.len().saturating_mul(MAX_RESULT_BYTES).max(MAX_ERROR_BYTES)
+            }
         }
     }
 
-    /// The answer to `command`, an error's included. From when `waits` is called, it has a body of no more than
-    /// [`WAITING_BYTES`], but for a single record that is larger by itself.
+    /// Delivers the records that wait until `by`, and ends writing.
     ///
     /// # Cancel safety
-    /// A drop abandons the read and nothing else.
-    pub(crate) async fn answer(&self, sequence: i64, command: Command, waits: impl FnOnce()) -> Answer {
+    /// They are delivered in the background for as long as the process lives.
+    pub(crate) async fn end_writes(&self, by: Instant) {
+        self.writes.writer.close(by).await;
+    }
+
+    /// The answer to `command`, an error's included. From when `waits` is called, it has a body of no more than
+    /// [`WAITING_BYTES`], but for a single record that is larger by itself. Records are handed over in their `turn`.
+    ///
+    /// # Cancel safety
+    /// A drop abandons a read and nothing else. Records are written, all or none of a command.
+    pub(crate) async fn answer(
+        &self,
+        sequence: i64,
+        command: Command,
+        turn: Turn,
+        waits: impl FnOnce(),
+    ) -> Answer {
         let start = Instant::now();
         let (kind, result) = match command {
             Command::Fetch(fetch) => (Kind::Fetch, self.fetch(sequence, fetch, waits).await),
             Command::ListOffset(list) => (Kind::ListOffset, self.list_offset(sequence, list).await),
+            Command::Produce(produce) => (Kind::Produce, self.produce(sequence, produce, turn).await),
         };
         let (outcome, answer) = match result {
             Ok(answer) => (Outcome::Answered, answer),
@@ -148,7 +188,15 @@ fn failure(what: &str, topic: &str, partition: i32, error: &ReadError) -> Failur
     let message = format!("failed to {what}, topic: {topic}, partition: {partition}, err: {}", chain(error));
     let message = message.get(..message.floor_char_boundary(MAX_ERROR_BYTES)).unwrap_or_default().to_owned();
     let outcome = if error.is_unavailable() { Outcome::Unavailable } else { Outcome::Refused };
-    (outcome, ErrorResp { code: error.code().into(), message, retriable: error.retriable() })
+    (
+        outcome,
+        ErrorResp {
+            code: error.code().into(),
+            message,
+            retriable: error.retriable(),
+            ..ErrorResp::default()
+        },
+    )
 }
 
 /// A topic as it may be shown: a client may send anything, of any length, under that name.

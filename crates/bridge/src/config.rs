@@ -19,6 +19,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+pub use self::cluster::Cluster;
 pub use self::secret::Secret;
 pub use self::tls::Tls;
 
@@ -46,8 +47,8 @@ pub struct Config {
     pub session: Session,
     /// How fetches are made.
     pub read: Read,
-    /// `[clusters.NAME]`: what may be read from.
-    pub clusters: BTreeMap<String, sluicegate_reader::Config>,
+    /// `[clusters.NAME]`: what may be read from and written to.
+    pub clusters: BTreeMap<String, Cluster>,
     /// `SLUICEGATE_…` variables without a meaning here: another program's, or misspelt.
     pub ignored_variables: Vec<String>,
 }

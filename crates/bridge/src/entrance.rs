@@ -42,6 +42,8 @@ pub(crate) struct Entrance {
     pub(crate) health: Routes,
     /// Cancelled when the bridge is shutting down.
     pub(crate) drain: CancellationToken,
+    /// Cancelled when commands that write are to be answered with what is known.
+    pub(crate) writes_due: CancellationToken,
     /// Sessions and calls that are not over.
     pub(crate) open: TaskTracker,
 }

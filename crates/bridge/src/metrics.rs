@@ -20,6 +20,10 @@ pub(crate) struct Metrics {
     commands: Family<CommandLabels, Counter>,
     durations: Family<KindLabels, Histogram, fn() -> Histogram>,
     answer_bytes: Family<ClusterLabel, Counter>,
+    written_records: Family<ClusterLabel, Counter>,
+    written_bytes: Family<ClusterLabel, Counter>,
+    write_failures: Family<ClusterLabel, Counter>,
+    write_queue: Family<ClusterLabel, Gauge>,
 }
 
 /// The counters of one cluster, found once.
@@ -32,12 +36,24 @@ pub(crate) struct ClusterMetrics {
     durations: [Histogram; Kind::ALL.len()],
 }
 
+/// What is written to one cluster.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct WriteMetrics {
+    records: Counter,
+    bytes: Counter,
+    /// Records that were not acknowledged.
+    pub(crate) failed: Counter,
+    /// Records in the producer's queue or on their way.
+    pub(crate) queued: Gauge,
+}
+
 /// What a client asked for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Kind {
     Ping,
     Fetch,
     ListOffset,
+    Produce,
     /// Nothing that this version knows, or nothing that can be read.
     Unknown,
 }
@@ -61,6 +77,10 @@ impl Metrics {
             commands: Family::default(),
             durations: Family::new_with_constructor(durations),
             answer_bytes: Family::default(),
+            written_records: Family::default(),
+            written_bytes: Family::default(),
+            write_failures: Family::default(),
+            write_queue: Family::default(),
         }
     }
 
@@ -73,12 +93,29 @@ impl Metrics {
         registry.register("commands", "Commands answered, by kind and outcome", self.commands.clone());
         registry.register("command_duration_seconds", "From command to answer", self.durations.clone());
         registry.register("answer_bytes", "Bytes of answers", self.answer_bytes.clone());
+        registry.register("written_records", "Records that Kafka acknowledged", self.written_records.clone());
+        let bytes = "Bytes of their keys and values";
+        registry.register("written_bytes", bytes, self.written_bytes.clone());
+        let failures = "Records that were refused or not acknowledged";
+        registry.register("write_failures", failures, self.write_failures.clone());
+        registry.register("write_queue_records", "Records on their way to Kafka", self.write_queue.clone());
         registry
     }
 
     /// A request was turned away; `reason` is one of a few fixed words.
     pub(crate) fn refused(&self, reason: &'static str) {
         self.refused.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    /// What is written to one cluster.
+    pub(crate) fn writes(&self, name: &str) -> WriteMetrics {
+        let cluster = &ClusterLabel { cluster: name.to_owned() };
+        WriteMetrics {
+            records: self.written_records.get_or_create_owned(cluster),
+            bytes: self.written_bytes.get_or_create_owned(cluster),
+            failed: self.write_failures.get_or_create_owned(cluster),
+            queued: self.write_queue.get_or_create_owned(cluster),
+        }
     }
 
     /// The counters of one cluster. Every label exists from the start, so that a rate sees the first event.
@@ -100,6 +137,14 @@ impl Metrics {
             commands: Kind::ALL.map(|kind| Outcome::ALL.map(|outcome| command(kind, outcome))),
             durations: Kind::ALL.map(duration),
         }
+    }
+}
+
+impl WriteMetrics {
+    /// Kafka acknowledged a record of so many bytes.
+    pub(crate) fn written(&self, bytes: usize) {
+        self.records.inc();
+        self.bytes.inc_by(bytes as u64);
     }
 }
 
@@ -129,13 +174,14 @@ impl ClusterMetrics {
 }
 
 impl Kind {
-    const ALL: [Self; 4] = [Self::Ping, Self::Fetch, Self::ListOffset, Self::Unknown];
+    const ALL: [Self; 5] = [Self::Ping, Self::Fetch, Self::ListOffset, Self::Produce, Self::Unknown];
 
     fn label(self) -> &'static str {
         match self {
             Self::Ping => "ping",
             Self::Fetch => "fetch",
             Self::ListOffset => "list_offset",
+            Self::Produce => "produce",
             Self::Unknown => "unknown",
         }
     }
@@ -202,6 +248,7 @@ mod tests {
         cluster.command(Kind::Fetch, Outcome::Unavailable, Duration::from_millis(3));
         cluster.ended(&End::Drained);
         metrics.refused("secret");
+        metrics.writes("default").written(7);
         let mut text = String::new();
         encode(&mut text, &metrics.registry()).unwrap();
         for line in [
@@ -211,6 +258,10 @@ mod tests {
             r#"sluicegate_sessions_ended_total{cluster="default",reason="drained"} 1"#,
             r#"sluicegate_requests_refused_total{reason="secret"} 1"#,
             r#"sluicegate_sessions{cluster="default"} 0"#,
+            r#"sluicegate_written_records_total{cluster="default"} 1"#,
+            r#"sluicegate_written_bytes_total{cluster="default"} 7"#,
+            r#"sluicegate_write_failures_total{cluster="default"} 0"#,
+            r#"sluicegate_write_queue_records{cluster="default"} 0"#,
         ] {
             assert!(text.contains(line), "{line} in {text}");
         }

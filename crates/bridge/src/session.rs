@@ -48,7 +48,7 @@ use self::outbox::{Outbox, keep};
 use self::request::Request;
 use self::silence::{Due, Silence};
 use self::transport::{Gone, Input, Output};
-use crate::cluster::{Cluster, WAITING_BYTES};
+use crate::cluster::{Cluster, Command, Turn, Turns, WAITING_BYTES};
 use crate::metrics::{Kind, Outcome};
 
 /// The bounds of one session.
@@ -90,10 +90,12 @@ struct Session<'a> {
     input: Input,
     frames: Frames,
     /// What Kafka answers, and what would not fit into `own`.
-    reads: Lane,
+    kafka: Lane,
     /// What the session answers by itself.
     own: Lane,
     commands: FuturesUnordered<Running>,
+    /// Of commands that write, in the order of their arrival.
+    turns: Turns,
     outbox: Outbox,
     output: Output,
     silence: Silence,
@@ -131,9 +133,10 @@ impl<'a> Session<'a> {
             cluster,
             input: transport.input,
             frames: Frames::new(limits.max_request_bytes),
-            reads: Lane::new(limits.answer_bytes, limits.max_commands, limits.max_request_bytes),
+            kafka: Lane::new(limits.answer_bytes, limits.max_commands, limits.max_request_bytes),
             own: Lane::new(OWN_ANSWER_BYTES, 1, limits.max_request_bytes),
             commands: FuturesUnordered::new(),
+            turns: Turns::default(),
             outbox: Outbox::default(),
             output: transport.output,
             timer: Box::pin(tokio::time::sleep_until(silence.deadline(now, false))),
@@ -214,7 +217,7 @@ impl<'a> Session<'a> {
             return Poll::Ready(Event::Admitted(request, reserved));
         }
         if self.commands.len() < self.limits.max_commands
-            && let Poll::Ready((request, reserved)) = self.reads.poll_admit(cx)
+            && let Poll::Ready((request, reserved)) = self.kafka.poll_admit(cx)
         {
             return Poll::Ready(Event::Admitted(request, reserved));
         }
@@ -243,11 +246,11 @@ impl<'a> Session<'a> {
                 Request::Nothing | Request::Control(control_req::Control::Alive(_)) => {}
                 Request::Control(control_req::Control::Close(close)) => return Err(End::Closed(close)),
                 request => {
-                    let bytes = self.answer_bytes(&request);
+                    let bytes = self.bytes(&request, len);
                     let is_command = matches!(request, Request::Command { .. });
                     let may_start = !is_command || self.commands.len() < self.limits.max_commands;
                     let lane =
-                        if is_command || bytes > OWN_ANSWER_BYTES { &mut self.reads } else { &mut self.own };
+                        if is_command || bytes > OWN_ANSWER_BYTES { &mut self.kafka } else { &mut self.own };
                     match lane.reserve(bytes).filter(|_| may_start) {
                         Some(reserved) => self.start(request, reserved),
                         None => lane.push(request, bytes, len),
@@ -262,13 +265,18 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// The largest answer that `request` may get; where that is more than a session may hold, it waits to be alone.
-    fn answer_bytes(&self, request: &Request) -> u32 {
+    /// The largest answer that `request` of `len` bytes may get, and the records that it brings; where that is more than a
+    /// session may hold, it waits to be alone.
+    fn bytes(&self, request: &Request, len: usize) -> u32 {
         let body = match request {
             Request::Ping { state, .. } => state.len(),
+            Request::Command { command: command @ Command::Produce(_), .. } => {
+                self.cluster.max_answer_bytes(command).saturating_add(len)
+            }
             Request::Command { command, .. } => self.cluster.max_answer_bytes(command),
             Request::Control(control_req::Control::Pong(payload)) => payload.len(),
             Request::Control(control_req::Control::Refusal(refusal)) => refusal.message.len(),
+            Request::TooMany { message, .. } => message.len(),
             Request::Control(_) | Request::Nothing | Request::Unknown { .. } | Request::Wrong => 0,
         };
         u32::try_from(body.saturating_add(ENVELOPE_BYTES)).unwrap_or(u32::MAX).min(self.limits.answer_bytes)
@@ -278,10 +286,14 @@ impl<'a> Session<'a> {
         let answer = match request {
             Request::Command { sequence, command } => {
                 let cluster = Arc::clone(&self.cluster);
+                let turn = match command {
+                    Command::Produce(_) => self.turns.next(),
+                    Command::Fetch(_) | Command::ListOffset(_) => Turn::default(),
+                };
                 let mut reserved = reserved;
                 let running = async move {
                     let waits = || keep(&mut reserved, WAITING_BYTES.saturating_add(ENVELOPE_BYTES));
-                    (cluster.answer(sequence, command, waits).await, reserved)
+                    (cluster.answer(sequence, command, turn, waits).await, reserved)
                 };
                 self.commands.push(Box::pin(running));
                 return;
@@ -293,6 +305,10 @@ impl<'a> Session<'a> {
             Request::Control(control_req::Control::Pong(payload)) => Answer::control(Control::Pong(payload)),
             Request::Control(control_req::Control::Refusal(refusal)) => {
                 Answer::refusal(refusal.sequence, &refusal.message)
+            }
+            Request::TooMany { sequence, message } => {
+                self.cluster.metrics.answered(Kind::Produce, Outcome::Refused);
+                Answer::refusal(sequence, &message)
             }
             Request::Unknown { sequence } => self.refuse(sequence, UNKNOWN),
             Request::Wrong => self.refuse(0, WRONG),
@@ -347,7 +363,7 @@ impl<'a> Session<'a> {
     }
 
     fn is_reading(&self) -> bool {
-        self.drain_by.is_none() && !self.own.is_full() && !self.reads.is_full()
+        self.drain_by.is_none() && !self.own.is_full() && !self.kafka.is_full()
     }
 
     /// Drops the commands in flight, lets the answers that exist go out with a last message behind them, and waits for

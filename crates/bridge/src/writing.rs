@@ -1,6 +1,25 @@
-//! What librdkafka, which takes the same properties for writing, says of them: the one module that names it.
+//! The one module that names librdkafka: its producer writes, and it knows the properties that it and the reader share.
+//!
+//! 1. here: what librdkafka says of a property
+//! 2. [`Settings`]: a cluster's properties as a producer takes them
+//! 3. [`Writer`]: a cluster's producers, for all sessions, and the bound on what waits in them
+//! 4. `slot`: a producer is made when it is needed
+//! 5. `producer`: records in, their fates out, which `failure` puts into the client's terms
+//! 6. `fates`: those of one command together
 
+pub(crate) mod failure;
+mod fates;
 mod foreign;
+mod producer;
+mod settings;
+mod slot;
+mod writer;
+
+#[cfg(test)]
+mod mock;
+
+pub(crate) use self::settings::Settings;
+pub(crate) use self::writer::Writer;
 
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, KafkaResult};
@@ -51,8 +70,7 @@ fn is_settable(name: &str) -> bool {
     refusal(name).is_none() && is_property(name)
 }
 
-/// Checks the value of a property that has such a name. One of TLS and SASL is left to the reader: librdkafka is built
-/// without them here.
+/// Checks the value of a property that has such a name. One of TLS and SASL is left to the reader, which says more of it.
 ///
 /// # Errors
 /// Librdkafka's reason, without the value where that is a secret.

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -19,8 +20,30 @@ use crate::template::{self, Template};
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) gateway: Gateway,
+    #[command(flatten)]
+    pub(crate) short: ShortHeaders,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// `-H` where it means a header of the upgrade.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ShortHeaders {
+    #[arg(short = 'H', hide = true, value_name = "NAME: VALUE", value_parser = header)]
+    pub(crate) short_headers: Vec<Header>,
+}
+
+impl Args {
+    /// The headers of the upgrade.
+    pub(crate) fn headers(&self) -> impl Iterator<Item = &Header> {
+        let behind_the_command = match &self.command {
+            Command::Ping(Ping { short, .. })
+            | Command::ListOffsets(ListOffsets { short, .. })
+            | Command::Fetch(Fetch { short, .. }) => &short.short_headers[..],
+            Command::Produce(_) => &[],
+        };
+        self.gateway.headers.iter().chain(&self.short.short_headers).chain(behind_the_command)
+    }
 }
 
 /// Where the gateway is and how to talk to it.
@@ -37,8 +60,8 @@ pub(crate) struct Gateway {
         default_value = "ws://127.0.0.1:8080/pubsub"
     )]
     pub(crate) url: String,
-    /// HTTP header to send with the upgrade; may be repeated
-    #[arg(short = 'H', long = "header", global = true, value_name = "NAME: VALUE", value_parser = header)]
+    /// HTTP header to send with the upgrade; may be repeated. -H is short for it, but behind `produce`
+    #[arg(long = "header", global = true, value_name = "NAME: VALUE", value_parser = header)]
     pub(crate) headers: Vec<Header>,
     /// Longest wait for the connection and for each answer
     #[arg(long, global = true, value_name = "SECONDS", default_value = "30", allow_negative_numbers = true,
@@ -60,6 +83,7 @@ pub(crate) enum Command {
     Ping(Ping),
     ListOffsets(ListOffsets),
     Fetch(Fetch),
+    Produce(Produce),
 }
 
 /// Measure round trips through the whole path, Kafka excluded
@@ -72,6 +96,8 @@ pub(crate) struct Ping {
     #[arg(short, long, value_name = "SECONDS", default_value = "1", allow_negative_numbers = true,
         value_parser = seconds)]
     pub(crate) interval: Duration,
+    #[command(flatten)]
+    pub(crate) short: ShortHeaders,
 }
 
 /// Show a topic's offsets: log start, log end, or at a time
@@ -93,6 +119,8 @@ pub(crate) struct ListOffsets {
     /// Print JSON lines: {"topic","partition","offset"}
     #[arg(short = 'J', long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) short: ShortHeaders,
 }
 
 /// Print a partition's messages
@@ -139,6 +167,41 @@ pub(crate) struct Fetch {
     /// Print this behind each message
     #[arg(short = 'D', long, value_name = "TEXT", default_value = r"\n", value_parser = template::delimiter)]
     pub(crate) delimiter: Delimiter,
+    #[command(flatten)]
+    pub(crate) short: ShortHeaders,
+}
+
+/// Write records to a topic: each line of standard input is a value
+///
+/// Exits with 0 only where Kafka has acknowledged every record. What is refused for the moment is sent again for a minute,
+/// behind what was sent meanwhile; what may have been written is not.
+#[derive(Debug, clap::Args)]
+#[command(after_help = RECORDS)]
+pub(crate) struct Produce {
+    /// Its name; it must exist
+    #[arg(value_parser = topic)]
+    pub(crate) topic: String,
+    /// Partition; without it, or -1, by the key's hash, or any without a key
+    #[arg(short, long, allow_negative_numbers = true, value_parser = partition_or_any)]
+    pub(crate) partition: Option<i32>,
+    /// Read from this file and not from standard input
+    #[arg(short = 'l', long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// What is before the first one of these in a line is the key
+    #[arg(short = 'K', long, value_name = "TEXT", value_parser = template::delimiter)]
+    pub(crate) key_delimiter: Option<Delimiter>,
+    /// What is behind each record
+    #[arg(short = 'D', long, value_name = "TEXT", default_value = r"\n", value_parser = template::delimiter)]
+    pub(crate) delimiter: Delimiter,
+    /// Header of every record; may be repeated
+    #[arg(short = 'H', long, value_name = "KEY=VALUE", value_parser = record_header)]
+    pub(crate) record_header: Vec<sluicegate_client::Header>,
+    /// Read JSON lines, see below
+    #[arg(short = 'J', long, conflicts_with_all = ["key_delimiter", "delimiter"])]
+    pub(crate) json: bool,
+    /// Write empty keys and values as null
+    #[arg(short = 'Z', long)]
+    pub(crate) null: bool,
 }
 
 /// Bytes with their escapes resolved; an alias, because clap takes a bare `Vec` for a repeated option.
@@ -172,6 +235,15 @@ fn partition(text: &str) -> Result<i32, &'static str> {
     text.parse().ok().filter(|&number| number >= 0).ok_or("expected a partition's number, 0 to 2147483647")
 }
 
+fn partition_or_any(text: &str) -> Result<i32, &'static str> {
+    if text == "-1" { Ok(-1) } else { partition(text) }
+}
+
+fn record_header(text: &str) -> Result<sluicegate_client::Header, &'static str> {
+    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
+    Ok(sluicegate_client::Header { key: key.to_owned(), value: Some(value.to_owned().into()) })
+}
+
 fn count(text: &str) -> Result<u64, &'static str> {
     text.parse().ok().filter(|&number| number > 0).ok_or("expected a number, at least 1")
 }
@@ -194,8 +266,8 @@ const LONGEST: Duration = Duration::from_secs(86_400);
 const EXIT_CODES: &str = "\
 Exit codes:
     0  done; also when whoever reads the output has had enough (| head)
-    1  the server or Kafka refused the command
-    2  wrong usage
+    1  the server or Kafka refused the command, or did not acknowledge every record
+    2  wrong usage, or input that cannot be read
     3  no connection, or it was lost, or an answer did not come in time or made no sense
     4  the output could not be written
   130  Ctrl-C";
@@ -208,6 +280,12 @@ const FORMAT: &str = r#"Format, as of kcat:
 
 JSON lines: {"topic","partition","offset","timestamp","key","value"}. A key or value is a string where it is
 UTF-8, otherwise {"base64": "…"}."#;
+
+const RECORDS: &str = r#"JSON lines as fetch prints them: {"key","value","timestamp","partition"}, where a key or value is a string,
+{"base64": "…"} or null, and "topic" and "offset" mean nothing. All may be left out. -p holds against "partition", -Z makes
+null of what fetch prints of one.
+
+The summary on standard error counts records: sent, acknowledged, failed (not written), unknown (may be written)."#;
 
 #[cfg(test)]
 mod tests {

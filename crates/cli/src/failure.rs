@@ -13,6 +13,10 @@ pub(crate) enum Failure {
     Connect(ConnectError),
     Command(Error),
     Output(std::io::Error),
+    /// What is to be produced cannot be read.
+    Input(String),
+    /// Not every record was acknowledged; which, and why, has been said.
+    Unacknowledged,
     /// Whoever read standard output has closed it.
     ReaderGone,
     Interrupted,
@@ -41,7 +45,8 @@ impl Failure {
                 say(format_args!("sluicegate: failed to {}", printable(&why.to_string())));
             }
             Self::Output(why) => say(format_args!("sluicegate: failed to write the output: {why}")),
-            Self::ReaderGone | Self::Interrupted => {}
+            Self::Input(why) => say(format_args!("sluicegate: failed to read {}", printable(why))),
+            Self::ReaderGone | Self::Interrupted | Self::Unacknowledged => {}
         }
         ExitCode::from(self.code())
     }
@@ -49,8 +54,8 @@ impl Failure {
     fn code(&self) -> u8 {
         match self {
             Self::ReaderGone => 0,
-            Self::Command(Error::Command { .. }) => 1,
-            Self::Connect(ConnectError::Url { .. } | ConnectError::Header { .. }) => 2,
+            Self::Command(Error::Command { .. }) | Self::Unacknowledged => 1,
+            Self::Connect(ConnectError::Url { .. } | ConnectError::Header { .. }) | Self::Input(_) => 2,
             Self::Connect(_) | Self::Command(_) | Self::Start(_) => 3,
             Self::Output(_) => 4,
             // As a shell reports a process that SIGINT ended: 128 + 2.

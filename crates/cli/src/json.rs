@@ -1,9 +1,13 @@
-//! Messages and offsets as JSON lines.
+//! Messages and offsets as JSON lines, and records from them.
+
+use std::borrow::Cow;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
-use sluicegate_client::KafkaMessage;
+use sluicegate_client::{KafkaMessage, ProduceRecord};
 
 /// Appends `message` as one line to `out`.
 pub(crate) fn message(topic: &str, partition: i32, message: &KafkaMessage, out: &mut Vec<u8>) {
@@ -30,6 +34,49 @@ pub(crate) fn offset(topic: &str, partition: i32, offset: i64, out: &mut Vec<u8>
         offset: i64,
     }
     line(&Line { topic, partition, offset }, out);
+}
+
+/// Reads a line as [`message`] writes it. The record has no topic yet.
+pub(crate) fn record(line: &[u8]) -> Result<ProduceRecord, String> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Line<'a> {
+        #[serde(default, rename = "topic")]
+        _topic: IgnoredAny,
+        #[serde(default, rename = "offset")]
+        _offset: IgnoredAny,
+        partition: Option<i32>,
+        timestamp: Option<i64>,
+        #[serde(borrow)]
+        key: Option<Given<'a>>,
+        #[serde(borrow)]
+        value: Option<Given<'a>>,
+    }
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected a string, {\"base64\": \"…\"} or null")]
+    enum Given<'a> {
+        Text(#[serde(borrow)] Cow<'a, str>),
+        #[serde(rename_all = "lowercase")]
+        Binary {
+            #[serde(borrow)]
+            base64: Cow<'a, str>,
+        },
+    }
+    let bytes = |given: Given<'_>| match given {
+        Given::Text(text) => Ok(text.into_owned().into()),
+        Given::Binary { base64 } => {
+            STANDARD.decode(base64.as_bytes()).map(Into::into).map_err(|why| format!("no base64: {why}"))
+        }
+    };
+    let line: Line<'_> = serde_json::from_slice(line).map_err(|why| why.to_string())?;
+    Ok(ProduceRecord {
+        partition: line.partition,
+        // Kafka's "none".
+        timestamp: line.timestamp.filter(|timestamp| *timestamp != -1),
+        key: line.key.map(bytes).transpose()?,
+        value: line.value.map(bytes).transpose()?,
+        ..ProduceRecord::default()
+    })
 }
 
 fn line(line: &impl Serialize, out: &mut Vec<u8>) {
@@ -68,7 +115,27 @@ mod tests {
         };
         let mut out = Vec::new();
         message("orders", 3, &sent, &mut out);
+        let read = record(&out).unwrap();
+        assert_eq!((read.key, read.value), (Some(sent.key), Some(sent.value)));
+        assert_eq!((read.partition, read.timestamp), (Some(3), Some(sent.timestamp)));
         let want = r#"{"topic":"orders","partition":3,"offset":7,"timestamp":1700000000000,"key":{"base64":"/wA="},"value":"a\n\"b\" é"}"#;
         assert_eq!(String::from_utf8(out).unwrap(), format!("{want}\n"));
+    }
+
+    #[test]
+    fn what_a_line_leaves_out_is_null_or_chosen_by_the_bridge() {
+        assert_eq!(record(b"{}").unwrap(), ProduceRecord::default());
+        assert_eq!(record(br#"{"key":null,"value":null,"timestamp":-1}"#).unwrap(), ProduceRecord::default());
+        for (line, says) in [
+            (&br#"{"headers":[]}"#[..], "unknown field `headers`"),
+            (br#"{"key":{"base64":"?"}}"#, "no base64"),
+            (br#"{"key":1}"#, "expected a string"),
+            (br#"{"partition":"1"}"#, "invalid type"),
+            (b"value", "expected value"),
+            (b"", "EOF"),
+        ] {
+            let error = record(line).unwrap_err();
+            assert!(error.contains(says), "{error}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! `sluicegate`: Kafka from the command line, through the gateway that web clients use.
 //!
 //! 1. [`args`] turns the command line into values; [`position`] and [`template`] parse the two small languages in it
-//! 2. [`list_offsets`], [`fetch`] and [`ping`] are the commands
+//! 2. [`list_offsets`], [`fetch`], [`produce`] and [`ping`] are the commands; [`records`] reads what is to be produced
 //! 3. [`stdout`] takes payload, [`stderr`] everything else
 //! 4. [`failure`] turns what went wrong into words and an exit code
 
@@ -15,7 +15,9 @@ mod json;
 mod list_offsets;
 mod ping;
 mod position;
+mod produce;
 mod progress;
+mod records;
 mod stderr;
 mod stdout;
 mod template;
@@ -54,7 +56,7 @@ fn main() -> ExitCode {
 async fn run(args: &Args) -> Result<(), Failure> {
     let mut interrupt = Interrupt::watch();
     let mut stdout = Stdout::new();
-    let client = interrupt.unless(connect(&args.gateway)).await?;
+    let client = interrupt.unless(connect(args)).await?;
     match &args.command {
         Command::Ping(ping) => {
             ping::run(ping, &args.gateway, &client, &mut stdout, &mut interrupt).await?;
@@ -65,19 +67,29 @@ async fn run(args: &Args) -> Result<(), Failure> {
         Command::Fetch(fetch) => {
             fetch::run(fetch, args.gateway.quiet, &client, &mut stdout, &mut interrupt).await?;
         }
+        Command::Produce(produce) => {
+            produce::run(produce, args.gateway.quiet, &client, &mut interrupt).await?;
+        }
     }
     // The work is done: a server that does not answer the Close changes nothing about it.
     let _ = timeout(CLOSE_TIMEOUT, client.close()).await;
     Ok(())
 }
 
-async fn connect(gateway: &Gateway) -> Result<Client, Failure> {
-    let mut builder =
-        Client::builder(&gateway.url).connect_timeout(gateway.timeout).request_timeout(gateway.timeout);
-    for header in &gateway.headers {
+async fn connect(args: &Args) -> Result<Client, Failure> {
+    let Gateway { url, timeout, .. } = &args.gateway;
+    let request_timeout = match args.command {
+        // Kafka is given a time of its own.
+        Command::Produce(_) => timeout.saturating_add(DELIVERY_TIMEOUT),
+        _ => *timeout,
+    };
+    let mut builder = Client::builder(url).connect_timeout(*timeout).request_timeout(request_timeout);
+    for header in args.headers() {
         builder = builder.header(&header.name, &header.value);
     }
     builder.connect().await.map_err(Failure::Connect)
 }
 
+/// How long the bridge gives Kafka for a record, unless it is configured otherwise.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! The progress line of a long read.
+//! The progress line of a long read or write.
 
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
@@ -18,7 +18,16 @@ impl Progress {
     /// Draws nothing where standard error is no terminal, nor where standard output is one: there, the payload is
     /// the progress.
     pub(crate) fn new(total: Option<u64>, quiet: bool) -> Self {
-        let wanted = !quiet && std::io::stderr().is_terminal() && !std::io::stdout().is_terminal();
+        Self::unless(total, quiet || std::io::stdout().is_terminal())
+    }
+
+    /// As [`new`](Self::new), for what prints nothing on standard output.
+    pub(crate) fn of_input(total: Option<u64>, quiet: bool) -> Self {
+        Self::unless(total, quiet)
+    }
+
+    fn unless(total: Option<u64>, unwanted: bool) -> Self {
+        let wanted = !unwanted && std::io::stderr().is_terminal();
         Self { total, start: Instant::now(), wanted, bar: None }
     }
 

@@ -8,14 +8,17 @@ use bytes::Bytes;
 use prost::Message as _;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{CmdKafkaFetch, CmdKafkaListOffset, CmdPing, KafkaMessage, PubSubReq};
+use sluicegate_protocol::{
+    CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaProduce, CmdPing, KafkaMessage, ProduceRecord, PubSubReq,
+};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::connection::{self, Socket};
 use crate::pending::Pending;
-use crate::{Builder, ConnectError, Error, Walk};
+use crate::produce::outcome;
+use crate::{Builder, ConnectError, Error, RecordError, Walk, Written};
 
 /// An open session.
 ///
@@ -120,6 +123,35 @@ impl Client {
         }
     }
 
+    /// Writes `records`, and gives for each in turn where it is, or why Kafka has not acknowledged it. What is refused as
+    /// a whole is refused for each of them.
+    ///
+    /// Calls that are in flight at the same time keep the order in which they were first polled, in every partition.
+    ///
+    /// # Cancel safety
+    /// The records may or may not have been sent; their answer is dropped.
+    ///
+    /// # Errors
+    /// [`Error`], but not [`Error::Command`]. The records may or may not have been written: sending them again may write
+    /// them twice.
+    pub async fn produce(
+        &self,
+        records: Vec<ProduceRecord>,
+    ) -> Result<Vec<Result<Written, RecordError>>, Error> {
+        let count = records.len();
+        match self.answer(Req::CmdKafkaProduce(CmdKafkaProduce { records })).await? {
+            Resp::ErrorResp(error) => Ok(vec![Err(error.into()); count]),
+            Resp::KafkaProduceResp(answer) if answer.results.len() == count => {
+                Ok(answer.results.into_iter().map(outcome).collect())
+            }
+            Resp::KafkaProduceResp(answer) => {
+                let results = answer.results.len();
+                Err(Error::Protocol { detail: format!("it answered {results} results to {count} records") })
+            }
+            other => Err(mismatch("results", &other)),
+        }
+    }
+
     /// Reads `partition` in order, beginning with offset `from`.
     pub fn walk(&self, topic: impl Into<String>, partition: i32, from: i64) -> Walk<'_> {
         Walk::new(self, topic.into(), partition, from)
@@ -139,14 +171,18 @@ impl Client {
     }
 
     async fn command(&self, command: Req) -> Result<Resp, Error> {
-        let answer = timeout(self.request_timeout, self.exchange(command));
-        match answer.await.unwrap_or(Err(Error::Timeout { after: self.request_timeout }))? {
+        match self.answer(command).await? {
             Resp::ErrorResp(error) => {
                 let (code, message, retriable) = (error.code, error.message, error.retriable);
                 Err(Error::Command { code, message, retriable })
             }
             answer => Ok(answer),
         }
+    }
+
+    async fn answer(&self, command: Req) -> Result<Resp, Error> {
+        let answer = timeout(self.request_timeout, self.exchange(command));
+        answer.await.unwrap_or(Err(Error::Timeout { after: self.request_timeout }))
     }
 
     async fn exchange(&self, command: Req) -> Result<Resp, Error> {
@@ -165,6 +201,7 @@ fn mismatch(wanted: &str, got: &Resp) -> Error {
         Resp::PongResp(_) => "a pong",
         Resp::KafkaFetchResp(_) => "messages",
         Resp::KafkaListOffsetResp(_) => "an offset",
+        Resp::KafkaProduceResp(_) => "results",
         Resp::Control(_) => "a gateway's control message",
     };
     Error::Protocol { detail: format!("it answered with {got} where {wanted} was asked for") }

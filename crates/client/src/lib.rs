@@ -4,7 +4,8 @@
 //! 2. [`Client::fetch`], [`Client::list_offset`] and [`Client::ping`] send a command each and wait for its answer;
 //!    any number of tasks may share a client, and no answer waits for another
 //! 3. [`Client::walk`] reads a partition from an offset on, batch after batch
-//! 4. [`Client::close`] ends the session in both directions
+//! 4. [`Client::produce`] writes records, and says of each where it is or why it is not
+//! 5. [`Client::close`] ends the session in both directions
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -28,6 +29,7 @@ mod client;
 mod connection;
 mod error;
 mod pending;
+mod produce;
 #[cfg(feature = "tls")]
 mod tls;
 mod walk;
@@ -35,7 +37,8 @@ mod walk;
 pub use builder::Builder;
 pub use client::{At, Client};
 pub use error::{ConnectError, Error};
-pub use sluicegate_protocol::KafkaMessage;
+pub use produce::{RecordError, Written};
+pub use sluicegate_protocol::{Header, KafkaMessage, ProduceRecord};
 pub use walk::Walk;
 
 #[cfg(test)]

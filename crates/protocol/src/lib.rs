@@ -52,6 +52,7 @@ mod tests {
             Resp::PongResp(PongResp::default()),
             Resp::KafkaFetchResp(KafkaFetchResp::default()),
             Resp::KafkaListOffsetResp(KafkaListOffsetResp::default()),
+            Resp::KafkaProduceResp(KafkaProduceResp::default()),
         ];
         for resp in answers {
             for sequence in [0, 1, -1, i64::MAX] {

@@ -11,8 +11,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kafka_protocol::protocol::StrBytes;
+use tokio::time::Instant;
 
 use crate::address::{Address, Family};
+use crate::sasl::Sasl;
 use properties::Properties;
 
 pub use secret::is_secret;
@@ -159,6 +161,26 @@ impl Config {
             security,
         };
         if read.problems.is_empty() { Ok(config) } else { Err(read.problems) }
+    }
+
+    /// Whether brokers are shown tokens, and nothing else: SASL with OAUTHBEARER, without extensions.
+    pub fn has_tokens(&self) -> bool {
+        self.security.sasl.as_ref().is_some_and(|sasl| sasl.tokens().is_some())
+    }
+
+    /// The token that brokers are shown now, a secret, for another client of the same cluster.
+    ///
+    /// # Errors
+    /// Why there is none, without a secret; within `socket.timeout.ms`.
+    ///
+    /// # Cancel safety
+    /// Dropping the call lets the next one ask.
+    pub async fn token(&self) -> Result<String, String> {
+        let tokens = self.security.sasl.as_ref().and_then(Sasl::tokens);
+        let tokens = tokens.ok_or_else(|| "brokers are shown no tokens".to_owned())?;
+        let now = Instant::now();
+        let deadline = now.checked_add(self.request_timeout).unwrap_or(now);
+        tokens.get(deadline).await.map(|token| token.expose().to_owned()).map_err(|fault| fault.what)
     }
 
     /// How long a broker may be silent that was asked for something that it has at hand.

@@ -128,6 +128,24 @@ impl Reader {
         fetching.run().await
     }
 
+    /// Succeeds where a partition exists, whether or not it has a leader at the moment. A topic that is missing is not
+    /// created.
+    ///
+    /// # Errors
+    /// [`ReadError`], in no more than `socket.timeout.ms`.
+    ///
+    /// # Cancel safety
+    /// Dropping the call has no effect.
+    pub async fn check_partition(&self, topic: &str, partition: i32) -> Result<(), ReadError> {
+        let target = Target::parse(topic, partition)?;
+        let cluster = &self.inner.cluster;
+        let deadline = in_future(cluster.config().request_timeout);
+        match cluster.leader(target, None, deadline).await {
+            Err(error) if error.is_unavailable() || !error.retriable() => Err(error),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
     /// Succeeds where metadata can be had and one broker answers at the address that it advertises. A read needs more:
     /// the leader of its partition.
     ///

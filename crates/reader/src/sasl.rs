@@ -107,8 +107,18 @@ impl Sasl {
     }
 }
 
+impl Sasl {
+    /// Where the tokens come from that brokers are shown, where they are shown nothing else.
+    pub(crate) fn tokens(&self) -> Option<&Tokens> {
+        match self {
+            Sasl::OAuthBearer(tokens, extensions) if extensions.is_empty() => Some(tokens),
+            Sasl::OAuthBearer(..) | Sasl::Plain(_) | Sasl::Scram(..) => None,
+        }
+    }
+}
+
 impl Tokens {
-    async fn get(&self, deadline: Instant) -> Result<Secret, TokenFault> {
+    pub(crate) async fn get(&self, deadline: Instant) -> Result<Secret, TokenFault> {
         match self {
             Tokens::File(path) => oauthbearer::read_token(path.clone()).await,
             Tokens::Oidc(oidc) => oidc.token(deadline).await,

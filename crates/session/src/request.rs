@@ -11,6 +11,8 @@ pub enum Command {
     KafkaFetch,
     /// `cmd_kafka_list_offset`
     KafkaListOffset,
+    /// `cmd_kafka_produce`
+    KafkaProduce,
 }
 
 /// What to do with a message.
@@ -55,7 +57,9 @@ impl Request {
             let (number, value) = field(&mut message)?;
             match (number, value) {
                 (1, Value::Varint(value)) => sequence = value.cast_signed(),
-                (1 | 31..=34 | CONTROL, Value::Varint(_) | Value::Fixed) | (1, Value::Bytes) => return None,
+                (1 | 31..=34 | CONTROL | PRODUCE, Value::Varint(_) | Value::Fixed) | (1, Value::Bytes) => {
+                    return None;
+                }
                 (CONTROL, Value::Bytes) => control = true,
                 (number, _) => last = Some(number),
             }
@@ -66,6 +70,7 @@ impl Request {
             Some(32) => Self::Command(Command::Ping),
             Some(33) => Self::Command(Command::KafkaFetch),
             Some(34) => Self::Command(Command::KafkaListOffset),
+            Some(PRODUCE) => Self::Command(Command::KafkaProduce),
             Some(_) => Self::Unknown { sequence },
         })
     }
@@ -79,6 +84,9 @@ pub const WRONG: &str = "wrong command";
 
 /// Field number of `control`.
 const CONTROL: u64 = 1001;
+
+/// Field number of `cmd_kafka_produce`.
+const PRODUCE: u64 = 1002;
 
 enum Value {
     Varint(u64),
@@ -121,7 +129,8 @@ mod tests {
     use prost::Message;
     use sluicegate_protocol::pub_sub_req::Req;
     use sluicegate_protocol::{
-        CmdEmpty, CmdKafkaFetch, CmdKafkaListOffset, CmdPing, ControlReq, PubSubReq, control_req,
+        CmdEmpty, CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaProduce, CmdPing, ControlReq, PubSubReq,
+        control_req,
     };
 
     use super::*;
@@ -143,6 +152,7 @@ mod tests {
             (Some(Req::CmdPing(CmdPing::default())), Command::Ping),
             (Some(Req::CmdKafkaFetch(fetch)), Command::KafkaFetch),
             (Some(Req::CmdKafkaListOffset(list)), Command::KafkaListOffset),
+            (Some(Req::CmdKafkaProduce(CmdKafkaProduce::default())), Command::KafkaProduce),
         ] {
             assert_eq!(Request::parse(&wire(7, req)), Request::Command(want));
         }
@@ -221,6 +231,7 @@ mod tests {
                 (Request::Command(Command::Ping), Some(Req::CmdPing(_)))
                 | (Request::Command(Command::KafkaFetch), Some(Req::CmdKafkaFetch(_)))
                 | (Request::Command(Command::KafkaListOffset), Some(Req::CmdKafkaListOffset(_)))
+                | (Request::Command(Command::KafkaProduce), Some(Req::CmdKafkaProduce(_)))
                 | (Request::Nothing, None)
                 | (Request::Unknown { .. } | Request::Wrong, _) => {}
                 (judged, req) => panic!("{judged:?} but the bridge reads {req:?} from {bytes:x?}"),
@@ -235,7 +246,7 @@ mod tests {
 
             #[test]
             fn the_bridge_sees_the_same_command_in_fields(
-                fields in prop::collection::vec((prop::sample::select(vec![1_u32, 2, 31, 32, 33, 34, 35, 1000, 1001, 1002]),
+                fields in prop::collection::vec((prop::sample::select(vec![1_u32, 2, 31, 32, 33, 34, 35, 1000, 1001, 1002, 1003]),
                     prop::sample::select(vec![0_u32, 1, 2, 5]), prop::collection::vec(any::<u8>(), 0..6)), 0..5),
             ) {
                 let mut bytes = Vec::new();

@@ -13,8 +13,8 @@ use crate::folder::Folder;
 use crate::secrets::secret;
 use crate::tokens::Signer;
 
-/// One node. Who is nobody may do all, as the tests themselves at the plain listener; [`READER`] may read every topic;
-/// [`OUTSIDER`] may do nothing.
+/// One node. Who is nobody may do all, as the tests themselves at the plain listener; [`READER`] may read every topic,
+/// [`WRITER`] may write to those that begin with [`WRITABLE`]; [`OUTSIDER`] may do nothing.
 pub struct Secured {
     /// With the [`listener`]s.
     pub kafka: Kafka,
@@ -99,7 +99,7 @@ impl Secured {
             ..Setup::default()
         };
         let kafka = Kafka::start_with(setup).await?;
-        allow_reader(&kafka).await?;
+        allow_reader_and_writer(&kafka).await?;
         Ok(Self { kafka, authority, reader, signer, _folder: folder })
     }
 }
@@ -114,7 +114,8 @@ pub fn password(user: &str) -> String {
 fn properties(folder: &Path) -> String {
     let folder_of = folder.display();
     let keys = key_set(folder);
-    let plain = [READER, OUTSIDER].map(|user| format!("user_{user}=\"{}\"", password(user))).join(" ");
+    let plain =
+        [READER, WRITER, OUTSIDER].map(|user| format!("user_{user}=\"{}\"", password(user))).join(" ");
     let mut text = format!(
         "
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
@@ -162,7 +163,7 @@ fn key_set(folder: &Path) -> String {
 fn scram() -> Vec<String> {
     let mut arguments = Vec::new();
     for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512"] {
-        for user in [READER, OUTSIDER] {
+        for user in [READER, WRITER, OUTSIDER] {
             let password = password(user);
             arguments.push("--add-scram".to_owned());
             arguments.push(format!("{mechanism}=[name={user},password={password}]"));
@@ -171,18 +172,27 @@ fn scram() -> Vec<String> {
     arguments
 }
 
-/// The rights of [`READER`], by a password, a token or a certificate.
-async fn allow_reader(kafka: &Kafka) -> Result<(), Error> {
+/// The rights of [`READER`], by a password, a token or a certificate, and of [`WRITER`], by a password.
+async fn allow_reader_and_writer(kafka: &Kafka) -> Result<(), Error> {
     let principals = [format!("User:{READER}"), format!("User:CN={READER}")];
     let [by_name, by_certificate] = principals.each_ref().map(|user| ["--allow-principal", user]);
     let right = ["--add", "--topic", "*", "--operation", "Read"];
-    kafka
-        .command("org.apache.kafka.tools.AclCommand", &[&right[..], &by_name, &by_certificate].concat())
-        .await
+    let writer = format!("User:{WRITER}");
+    let reads = [&right[..], &by_name, &by_certificate].concat();
+    let pattern = ["--add", "--topic", WRITABLE, "--resource-pattern-type", "prefixed"];
+    let writes = [&pattern[..], &["--operation", "Write", "--allow-principal", &writer]].concat();
+    for rights in [reads, writes] {
+        kafka.command("org.apache.kafka.tools.AclCommand", &rights).await?;
+    }
+    Ok(())
 }
 
 /// A user that may read every topic.
 pub const READER: &str = "reader";
+/// A user that may write to some topics.
+pub const WRITER: &str = "writer";
+/// What the names of these topics begin with.
+pub const WRITABLE: &str = "writable";
 /// A user that may do nothing.
 pub const OUTSIDER: &str = "outsider";
 /// How long a session at [`listener::SHORT`] lasts.

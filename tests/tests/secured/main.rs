@@ -2,8 +2,9 @@
 //!
 //! 1. [`section`], [`gateway`]: a cluster as its section says, and the gateway with a path for each
 //! 2. [`readable`], [`reauthentication`]: what can be read, and for how long
-//! 3. [`faults`], [`configuration`]: what cannot, and what the client or the operator is told
-//! 4. [`identities`], [`secrets`]: who acts as whom, and what nobody is told
+//! 3. [`writable`]: what can be written
+//! 4. [`faults`], [`configuration`]: what cannot, and what the client or the operator is told
+//! 5. [`identities`], [`secrets`]: who acts as whom, and what nobody is told
 
 #![cfg(test)] // so that helpers, too, may fail as tests do
 
@@ -18,3 +19,4 @@ mod identities;
 mod readable;
 mod reauthentication;
 mod secrets;
+mod writable;

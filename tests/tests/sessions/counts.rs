@@ -69,6 +69,7 @@ async fn sessions_commands_errors_and_bytes_are_counted(profile: Profile) {
         ("bytes_from_client", received as u64),
         ("commands.kafka_fetch", 1),
         ("commands.kafka_list_offset", 1),
+        ("commands.kafka_produce", 0),
         ("commands.ping", 2),
         ("errors.host_call", 0),
         ("errors.message_too_big", 1),

@@ -97,6 +97,6 @@ pub(crate) fn pong(sequence: i64, state: &[u8]) -> PubSubResp {
 }
 
 pub(crate) fn error(sequence: i64, message: &str) -> PubSubResp {
-    let resp = Resp::ErrorResp(ErrorResp { code: 0, message: message.to_owned(), retriable: false });
+    let resp = Resp::ErrorResp(ErrorResp { code: 0, message: message.to_owned(), ..Default::default() });
     PubSubResp { sequence, resp: Some(resp) }
 }

@@ -69,7 +69,7 @@ async fn a_command_that_nobody_knows_is_told_so(profile: Profile) {
         ("eight bytes", unknown(b"\x99\x02", b"12345678")),
         ("four bytes", unknown(b"\x9D\x02", b"1234")),
         ("field 2", unknown(b"\x12", b"\x00")),
-        ("field 1002", unknown(b"\xD2\x3E", b"\x00")),
+        ("field 1003", unknown(b"\xDA\x3E", b"\x00")),
         ("the highest field", unknown(b"\xFA\xFF\xFF\xFF\x0F", b"\x00")),
         ("the sequence behind the field", b"\x9A\x02\x00\x08\x09".to_vec()),
         ("the last sequence of two", [b"\x08\x04".to_vec(), empty(9)].concat()),

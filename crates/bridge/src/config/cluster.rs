@@ -8,13 +8,19 @@ use sluicegate_reader::{PropertyError, is_secret};
 use super::Place;
 use super::section::{Flat, Problems, Section};
 use super::tree::given_by;
-use crate::writing;
+use crate::writing::{self, Settings};
+
+/// One cluster: its properties, as they are read with and as they are written with.
+#[derive(Debug)]
+pub struct Cluster {
+    /// How it is read from.
+    pub reader: sluicegate_reader::Config,
+    /// How it is written to.
+    pub(crate) writer: Settings,
+}
 
 /// Every cluster. At least one is expected.
-pub(super) fn all(
-    mut table: Section,
-    problems: &mut Problems,
-) -> BTreeMap<String, sluicegate_reader::Config> {
+pub(super) fn all(mut table: Section, problems: &mut Problems) -> BTreeMap<String, Cluster> {
     let tables = table.tables(problems);
     if tables.is_empty() {
         problems.add("clusters", "is empty, expected at least one [clusters.NAME]");
@@ -23,7 +29,7 @@ pub(super) fn all(
     tables.into_iter().filter_map(parsed).collect()
 }
 
-fn one(name: &str, table: Section, problems: &mut Problems) -> Option<sluicegate_reader::Config> {
+fn one(name: &str, table: Section, problems: &mut Problems) -> Option<Cluster> {
     let shown = format!("clusters.{}", name.escape_debug());
     if name.is_empty() || name.len() > MAX_NAME || !name.bytes().all(is_name_byte) {
         let expected = format!("expected a name of 1 to {MAX_NAME} letters, digits, '.', '_' and '-'");
@@ -47,9 +53,9 @@ fn one(name: &str, table: Section, problems: &mut Problems) -> Option<sluicegate
     None
 }
 
-/// A name is judged first, then that there is a value, then what the reader expects of it, then what librdkafka does: a
-/// property that is wrong in several ways is told once.
-fn parse(given: &BTreeMap<String, Flat>) -> Result<sluicegate_reader::Config, Vec<PropertyError>> {
+/// A name is judged first, then that there is a value, then what the reader expects of it, then what librdkafka does, then
+/// what writing does: a property that is wrong in several ways is told once.
+fn parse(given: &BTreeMap<String, Flat>) -> Result<Cluster, Vec<PropertyError>> {
     let mut errors = Vec::new();
     let mut properties = BTreeMap::new();
     for (key, flat) in given {
@@ -65,15 +71,27 @@ fn parse(given: &BTreeMap<String, Flat>) -> Result<sluicegate_reader::Config, Ve
             errors.push(PropertyError { key: key.clone(), problem: of_value(key, given.get(key), problem) });
         }
     }
-    for (key, text) in properties {
-        if errors.iter().any(|error| error.key == key) {
+    for (key, text) in &properties {
+        if errors.iter().any(|error| error.key == *key) {
             continue;
         }
-        if let Err(problem) = writing::check_value(&key, text.trim()) {
-            errors.push(PropertyError { problem: of_value(&key, given.get(&key), &problem), key });
+        if let Err(problem) = writing::check_value(key, text.trim()) {
+            errors.push(PropertyError { key: key.clone(), problem: of_value(key, given.get(key), &problem) });
         }
     }
-    read.ok().filter(|_| errors.is_empty()).ok_or(errors)
+    let settings = Settings::parse(&properties);
+    for (key, problem) in settings.as_ref().err().into_iter().flatten() {
+        if !errors.iter().any(|error| error.key == *key) {
+            errors.push(PropertyError { key: key.clone(), problem: of_value(key, given.get(key), problem) });
+        }
+    }
+    match (read, settings) {
+        (Ok(reader), Ok(writer)) if errors.is_empty() => {
+            let writer = writer.with_tokens_of(&reader);
+            Ok(Cluster { reader, writer })
+        }
+        _ => Err(errors),
+    }
 }
 
 /// The properties of a table. A variable stands above the file.

@@ -405,6 +405,20 @@ fn each_wrong_property_is_one_problem() {
 }
 
 #[test]
+fn what_writing_could_not_keep_is_refused() {
+    let text = format!("{CLUSTER}acks = 1\nenable.idempotence = false\nlinger.ms = 1\n");
+    check(
+        &text,
+        &[("SLUICEGATE_CLUSTERS__DEFAULT__TRANSACTIONAL_ID", "x")],
+        &[
+            "clusters.default.acks: expected `all`: an acknowledgement means that Kafka has the record",
+            "clusters.default.enable.idempotence: expected `true`: what the bridge sends again must not be written twice",
+            "SLUICEGATE_CLUSTERS__DEFAULT__TRANSACTIONAL_ID: is for transactions, in which nothing is written: leave it out",
+        ],
+    );
+}
+
+#[test]
 fn what_the_environment_misspells_is_told_under_its_name() {
     check(
         CLUSTER,

@@ -16,7 +16,7 @@ use tonic::server::Grpc;
 use tonic_prost::ProstCodec;
 
 use super::{Entrance, Refusal};
-use crate::cluster::{Cluster, Command};
+use crate::cluster::{Cluster, Command, Turn};
 use crate::session::Answer;
 
 impl Entrance {
@@ -36,12 +36,12 @@ impl Entrance {
 
 async fn answer(cluster: &Cluster, request: PubSubReq) -> Result<PubSubResp, Status> {
     let PubSubReq { sequence, req } = request;
+    let answered = async |command| cluster.answer(sequence, command, Turn::default(), || {}).await;
     let answer = match req {
         Some(Req::CmdPing(ping)) => Answer::pong(sequence, ping.state),
-        Some(Req::CmdKafkaFetch(fetch)) => cluster.answer(sequence, Command::Fetch(fetch), || {}).await,
-        Some(Req::CmdKafkaListOffset(list)) => {
-            cluster.answer(sequence, Command::ListOffset(list), || {}).await
-        }
+        Some(Req::CmdKafkaFetch(fetch)) => answered(Command::Fetch(fetch)).await,
+        Some(Req::CmdKafkaListOffset(list)) => answered(Command::ListOffset(list)).await,
+        Some(Req::CmdKafkaProduce(produce)) => answered(Command::Produce(produce)).await,
         // Unlike a session, a call is always answered.
         Some(Req::CmdEmpty(_) | Req::Control(_)) | None => Answer::refusal(sequence, UNKNOWN),
     };

@@ -4,8 +4,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, int64};
 use sluicegate_protocol::{
-    Close, ControlResp, ErrorResp, KafkaListOffsetResp, PongResp, PubSubResp, control_resp::Control, grpc,
-    pub_sub_resp::Resp,
+    Close, ControlResp, ErrorResp, KafkaListOffsetResp, KafkaProduceResp, PongResp, Produced, PubSubResp,
+    control_resp::Control, grpc, pub_sub_resp::Resp,
 };
 
 /// One answer.
@@ -26,13 +26,17 @@ impl Answer {
         Self::new(sequence, Resp::KafkaListOffsetResp(KafkaListOffsetResp { offset }))
     }
 
+    pub(crate) fn produced(sequence: i64, results: Vec<Produced>) -> Self {
+        Self::new(sequence, Resp::KafkaProduceResp(KafkaProduceResp { results }))
+    }
+
     pub(crate) fn error(sequence: i64, error: ErrorResp) -> Self {
         Self::new(sequence, Resp::ErrorResp(error))
     }
 
     /// An error that no broker gave and that asking again will not cure.
     pub(crate) fn refusal(sequence: i64, message: &str) -> Self {
-        Self::error(sequence, ErrorResp { code: 0, message: message.to_owned(), retriable: false })
+        Self::error(sequence, ErrorResp { code: 0, message: message.to_owned(), ..Default::default() })
     }
 
     pub(crate) fn control(control: Control) -> Self {
@@ -140,7 +144,7 @@ mod tests {
     fn every_other_answer_is_its_protobuf_behind_a_head() {
         let resp = Some(Resp::PongResp(PongResp { state: "s".into() }));
         check(Answer::pong(4, "s".into()), PubSubResp { sequence: 4, resp });
-        let error = ErrorResp { code: 3, message: "m".into(), retriable: true };
+        let error = ErrorResp { code: 3, message: "m".into(), retriable: true, ..Default::default() };
         check(
             Answer::error(5, error.clone()),
             PubSubResp { sequence: 5, resp: Some(Resp::ErrorResp(error)) },

@@ -1,5 +1,7 @@
 //! What one inbound message asks of the bridge.
 
+mod excess;
+
 use bytes::Bytes;
 use prost::Message;
 use sluicegate_protocol::control_req::Control;
@@ -7,6 +9,7 @@ use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::{CONTROL_PREFIX, ControlReq, PubSubReq};
 use sluicegate_session::request::Request as Checked;
 
+use self::excess::Excess;
 use crate::cluster::Command;
 
 /// A request, checked.
@@ -16,6 +19,8 @@ pub(super) enum Request {
     Ping { sequence: i64, state: Bytes },
     /// Answered by Kafka.
     Command { sequence: i64, command: Command },
+    /// More than one command may bring.
+    TooMany { sequence: i64, message: String },
     /// From the gateway, for itself.
     Control(Control),
     /// Asks for nothing and gets no answer.
@@ -37,7 +42,12 @@ impl Request {
             Some(Checked::Nothing) => return Self::Nothing,
             Some(Checked::Unknown { sequence }) => return Self::Unknown { sequence },
             Some(Checked::Wrong) => return Self::Wrong,
-            Some(Checked::Command(_)) | None => {}
+            Some(Checked::Command(_)) => {
+                if let Some(Excess { sequence, message }) = excess::find(&message) {
+                    return Self::TooMany { sequence, message };
+                }
+            }
+            None => {}
         }
         let Ok(PubSubReq { sequence, req }) = PubSubReq::decode(message) else { return Self::Wrong };
         match req {
@@ -45,6 +55,9 @@ impl Request {
             Some(Req::CmdKafkaFetch(fetch)) => Self::Command { sequence, command: Command::Fetch(fetch) },
             Some(Req::CmdKafkaListOffset(list)) => {
                 Self::Command { sequence, command: Command::ListOffset(list) }
+            }
+            Some(Req::CmdKafkaProduce(produce)) => {
+                Self::Command { sequence, command: Command::Produce(produce) }
             }
             Some(Req::Control(ControlReq { control: Some(control) })) => Self::Control(control),
             Some(Req::CmdEmpty(_) | Req::Control(ControlReq { control: None })) | None => {

@@ -6,8 +6,8 @@ use sluicegate_protocol::control_req::Control as Ask;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
-    Close, CmdEmpty, CmdKafkaFetch, CmdKafkaListOffset, CmdPing, ControlReq, ControlResp, PubSubReq,
-    PubSubResp, Refusal, grpc,
+    Close, CmdEmpty, CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaProduce, CmdPing, ControlReq, ControlResp,
+    ProduceRecord, PubSubReq, PubSubResp, Refusal, grpc,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::JoinHandle;
@@ -113,6 +113,12 @@ fn ping(state: &'static [u8]) -> Req {
 /// A fetch that takes `millis` and gives `bytes`.
 fn fetch(millis: u64, bytes: i32) -> Req {
     Req::CmdKafkaFetch(CmdKafkaFetch { topic: millis.to_string(), partition: bytes, offset: 0 })
+}
+
+/// A record of this value, whose topic takes `millis` to be found.
+fn produce(millis: u64, value: impl Into<Bytes>) -> Req {
+    let record = ProduceRecord { topic: millis.to_string(), value: Some(value.into()), ..Default::default() };
+    Req::CmdKafkaProduce(CmdKafkaProduce { records: vec![record] })
 }
 
 fn control(control: Control) -> PubSubResp {
@@ -388,4 +394,42 @@ proptest::proptest! {
             assert_eq!(answers.iter().filter(|answer| is_close(answer)).count(), 1);
         });
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_are_handed_over_in_the_order_of_their_commands() {
+    let mut peer = Peer::start();
+    // Those that come later are found earlier.
+    for number in 0..10_u8 {
+        peer.ask(number.into(), produce(100 - 10 * u64::from(number), vec![number])).await;
+    }
+    for number in 0..10_i64 {
+        let (sequence, resp) = peer.answer().await;
+        let Resp::KafkaProduceResp(produced) = resp else { panic!("{resp:?}") };
+        assert_eq!((sequence, produced.results[0].offset), (number, number));
+    }
+    assert_eq!(peer.cluster.script.taken(), (0..10_u8).map(|number| vec![number]).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_that_are_being_written_count_as_answers_do() {
+    let mut peer = Peer::with(|limits| limits.answer_bytes = 100_000);
+    peer.ask(1, produce(100, vec![0; 60_000])).await;
+    peer.ask(2, produce(0, vec![1; 60_000])).await;
+    peer.ask(3, ping(b"")).await;
+    assert_eq!(peer.answer().await.0, 3);
+    assert_eq!(peer.answer().await.0, 1);
+    assert_eq!(peer.answer().await.0, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_records_than_one_command_may_have_are_refused() {
+    let mut peer = Peer::start();
+    let records = vec![ProduceRecord::default(); 1_001];
+    peer.ask(7, Req::CmdKafkaProduce(CmdKafkaProduce { records })).await;
+    let (sequence, resp) = peer.answer().await;
+    let Resp::ErrorResp(error) = resp else { panic!("{resp:?}") };
+    assert_eq!((sequence, error.retriable), (7, false));
+    assert!(error.message.contains("1001 records in one command"), "{error:?}");
+    assert!(peer.cluster.script.taken().is_empty());
 }

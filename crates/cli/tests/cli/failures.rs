@@ -12,7 +12,10 @@ use crate::server::{self, Session};
 #[tokio::test]
 async fn wrong_usage_is_one_line_and_exit_code_2() {
     for (args, words) in [
-        ("", "requires a subcommand but one was not provided [subcommands: ping, list-offsets, fetch, help]"),
+        (
+            "",
+            "requires a subcommand but one was not provided [subcommands: ping, list-offsets, fetch, produce, help]",
+        ),
         ("frobnicate", "unrecognized subcommand"),
         ("fetch", "<TOPIC>"),
         ("fetch t", "--partition"),
@@ -128,7 +131,7 @@ async fn a_session_that_ends_under_way_is_exit_code_3() {
 
 #[tokio::test]
 async fn an_answer_that_makes_no_sense_is_exit_code_3_and_a_refusal_1() {
-    let refusal = ErrorResp { code: 0, message: "unknown command\x07".into(), retriable: false };
+    let refusal = ErrorResp { code: 0, message: "unknown command\x07".into(), ..Default::default() };
     for (resp, code, stderr) in [
         (Resp::PongResp(PongResp { state: "other".into() }), 3, "ping 1 came back with another state"),
         (Resp::ErrorResp(refusal), 1, "sluicegate: unknown command\n"),

@@ -120,5 +120,5 @@ fn unknown(what: &str, topic: &str, partition: i32) -> Resp {
 
 fn error(what: &str, topic: &str, partition: i32, code: i32, name: &str) -> Resp {
     let message = format!("failed to {what}, topic: {topic}, partition: {partition}, err: {name}");
-    Resp::ErrorResp(ErrorResp { code, message, retriable: code == 6 })
+    Resp::ErrorResp(ErrorResp { code, message, retriable: code == 6, ..Default::default() })
 }

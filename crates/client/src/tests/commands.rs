@@ -6,12 +6,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{ErrorResp, KafkaListOffsetResp, PongResp};
+use sluicegate_protocol::{
+    CmdKafkaProduce, ErrorResp, KafkaListOffsetResp, KafkaProduceResp, PongResp, ProduceRecord, Produced,
+};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::server::{Peer, accept, listener, messages, session};
-use crate::{At, Client, Error};
+use crate::{At, Client, Error, Written};
 
 #[tokio::test]
 async fn a_ping_brings_its_state_back() {
@@ -76,7 +78,12 @@ async fn a_listed_offset_is_the_one_asked_for() {
 async fn a_refused_command_gives_the_servers_words_and_ends_nothing() {
     let (client, _server) = session(async |mut peer: Peer| {
         let (sequence, _) = peer.request().await;
-        let error = ErrorResp { code: 1, message: "OFFSET_OUT_OF_RANGE".into(), retriable: true };
+        let error = ErrorResp {
+            code: 1,
+            message: "OFFSET_OUT_OF_RANGE".into(),
+            retriable: true,
+            ..Default::default()
+        };
         peer.answer(sequence, Resp::ErrorResp(error)).await;
         peer.answer_pings().await;
     })
@@ -87,6 +94,41 @@ async fn a_refused_command_gives_the_servers_words_and_ends_nothing() {
         Error::Command { code: 1, message, retriable: true }
     );
     client.ping("").await.unwrap();
+}
+
+#[tokio::test]
+async fn each_record_gets_its_place_or_its_error() {
+    fn record(value: &'static str) -> ProduceRecord {
+        ProduceRecord { value: Some(value.into()), ..Default::default() }
+    }
+    let full =
+        ErrorResp { retriable: true, retry_after_ms: 100, message: "full".into(), ..Default::default() };
+    let written = Produced { partition: 1, offset: 2, timestamp: 3, error: None };
+    let again = Produced { offset: -1, ..written.clone() };
+    let refused = Produced { error: Some(full.clone()), ..Default::default() };
+    let results = vec![written, again, refused];
+    let (client, _server) = session(async move |mut peer: Peer| {
+        let (sequence, Req::CmdKafkaProduce(CmdKafkaProduce { records })) = peer.request().await else {
+            panic!("no produce")
+        };
+        assert_eq!(records, ["a", "b", "c"].map(record));
+        peer.answer(sequence, Resp::KafkaProduceResp(KafkaProduceResp { results: results.clone() })).await;
+        let (sequence, _) = peer.request().await;
+        peer.answer(sequence, Resp::ErrorResp(full.clone())).await;
+        let (sequence, _) = peer.request().await;
+        peer.answer(sequence, Resp::KafkaProduceResp(KafkaProduceResp { results })).await;
+    })
+    .await;
+    let outcomes = client.produce(["a", "b", "c"].map(record).into()).await.unwrap();
+    let place = |offset| Ok(Written { partition: 1, offset, timestamp: 3 });
+    assert_eq!(outcomes[..2], [place(Some(2)), place(None)]);
+    let error = outcomes[2].clone().unwrap_err();
+    assert_eq!((error.retriable, error.retry_after), (true, Some(Duration::from_millis(100))));
+
+    let whole = client.produce(vec![record("d"); 2]).await.unwrap();
+    assert_eq!(whole, vec![Err(error); 2]);
+    // Three results to one record make no sense.
+    assert!(matches!(client.produce(vec![record("e")]).await, Err(Error::Protocol { .. })));
 }
 
 #[tokio::test]

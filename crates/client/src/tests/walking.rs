@@ -28,7 +28,12 @@ async fn a_walk_asks_on_behind_the_last_message() {
 #[tokio::test]
 async fn a_failed_fetch_leaves_the_walk_where_it_is() {
     let (client, server) = session(async |peer: Peer| {
-        let error = ErrorResp { code: 6, message: "NOT_LEADER_OR_FOLLOWER".into(), retriable: true };
+        let error = ErrorResp {
+            code: 6,
+            message: "NOT_LEADER_OR_FOLLOWER".into(),
+            retriable: true,
+            ..Default::default()
+        };
         play(peer, [Resp::ErrorResp(error), messages([3])]).await
     })
     .await;

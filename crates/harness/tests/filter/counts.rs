@@ -30,7 +30,7 @@ fn check_session(act: impl Fn(&mut Socket), want: &[(&str, u64)]) {
     check(|vm, profile| act(&mut Socket::open(vm, profile)), &want);
 }
 
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 17] = [
     "sessions",
     "sessions_open",
     "handshakes_refused",
@@ -38,6 +38,7 @@ const NAMES: [&str; 16] = [
     "commands.ping",
     "commands.kafka_fetch",
     "commands.kafka_list_offset",
+    "commands.kafka_produce",
     "errors.unknown_command",
     "errors.wrong_command",
     "errors.protocol",
@@ -51,7 +52,8 @@ const NAMES: [&str; 16] = [
 
 #[test]
 fn commands_are_counted_by_kind_and_bytes_by_direction() {
-    let commands = [wire::ping(1, b"a"), wire::fetch(2), wire::fetch(3), wire::list_offset(4)];
+    let commands =
+        [wire::ping(1, b"a"), wire::fetch(2), wire::fetch(3), wire::list_offset(4), wire::produce(5)];
     let frames: Vec<_> = commands.iter().flat_map(|c| from_client(BINARY, &c.encode_to_vec())).collect();
     let (sent, answer) = (frames.len() as u64, wire::grpc_bytes(&[7; 300]));
     check_session(
@@ -63,6 +65,7 @@ fn commands_are_counted_by_kind_and_bytes_by_direction() {
             ("commands.ping", 1),
             ("commands.kafka_fetch", 2),
             ("commands.kafka_list_offset", 1),
+            ("commands.kafka_produce", 1),
             ("bytes_from_client", sent),
             ("bytes_to_client", 304),
         ],

@@ -6,8 +6,8 @@ use sluicegate_protocol::control_resp::Control as ToSay;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
-    CmdKafkaFetch, CmdKafkaListOffset, CmdPing, ControlReq, ControlResp, KafkaFetchResp, KafkaMessage,
-    PongResp, PubSubReq, PubSubResp, Refusal,
+    CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaProduce, CmdPing, ControlReq, ControlResp, KafkaFetchResp,
+    KafkaMessage, PongResp, ProduceRecord, PubSubReq, PubSubResp, Refusal,
 };
 
 /// First bytes of whole frames, and of the parts of a fragmented message.
@@ -115,6 +115,11 @@ pub(crate) fn fetch(sequence: i64) -> PubSubReq {
 pub(crate) fn list_offset(sequence: i64) -> PubSubReq {
     let list = CmdKafkaListOffset { topic: "orders".into(), partition: 3, timestamp: -1 };
     PubSubReq { sequence, req: Some(Req::CmdKafkaListOffset(list)) }
+}
+
+pub(crate) fn produce(sequence: i64) -> PubSubReq {
+    let record = ProduceRecord { topic: "orders".into(), value: Some("v".into()), ..Default::default() };
+    PubSubReq { sequence, req: Some(Req::CmdKafkaProduce(CmdKafkaProduce { records: vec![record] })) }
 }
 
 /// What the filter tells the bridge.

@@ -12,7 +12,7 @@ use super::*;
 use crate::frame::{Opcode, server_header};
 
 /// What the bridge got, what the client got, and what else the driver was told.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq)]
 struct Seen {
     bridge: Vec<PubSubReq>,
     client: Vec<u8>,

@@ -1,0 +1,234 @@
+//! Writing: each record is checked by itself, handed over in the order of commands, and answered when its fate is known.
+
+use std::collections::HashMap;
+
+use futures_util::future::join_all;
+use sluicegate_protocol::{CmdKafkaProduce, ErrorResp, ProduceRecord};
+use sluicegate_reader::Reader;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use super::{Cluster, Failure, Source, chain};
+use crate::metrics::Outcome;
+use crate::session::Answer;
+use crate::writing::{Writer, failure};
+
+/// How records are written.
+pub(crate) struct Writes {
+    pub(crate) writer: Writer,
+    /// Records of one command.
+    pub(crate) max_records: usize,
+    /// Cancelled when commands have to be answered with what is known: the bridge is shutting down.
+    pub(crate) due: CancellationToken,
+}
+
+/// A command's turn to hand over its records. A drop gives the turn to the next one.
+#[derive(Debug, Default)]
+pub(crate) struct Turn {
+    before: Option<oneshot::Receiver<()>>,
+    _mine: Option<oneshot::Sender<()>>,
+}
+
+/// Turns in the order in which they were given.
+#[derive(Debug, Default)]
+pub(crate) struct Turns {
+    last: Option<oneshot::Receiver<()>>,
+}
+
+impl Turns {
+    pub(crate) fn next(&mut self) -> Turn {
+        let (mine, after) = oneshot::channel();
+        Turn { before: self.last.replace(after), _mine: Some(mine) }
+    }
+}
+
+impl Turn {
+    async fn come(&mut self) {
+        if let Some(before) = self.before.take() {
+            // The one before says nothing: it drops its end.
+            let _ = before.await;
+        }
+    }
+}
+
+impl Cluster {
+    pub(super) async fn produce(
+        &self,
+        sequence: i64,
+        produce: CmdKafkaProduce,
+        mut turn: Turn,
+    ) -> Result<Answer, Failure> {
+        let records = produce.records;
+        let Writes { writer, max_records, due } = &self.writes;
+        if records.len() > *max_records {
+            let message = format!("{} records in one command: expected at most {max_records}", records.len());
+            return Err(not_written(failure::refused(failure::INVALID_REQUEST, message)));
+        }
+        writer.check().map_err(not_written)?;
+        // Commands check at the same time, and wait for each other only to hand over.
+        let refused = self.check(&records).await;
+        turn.come().await;
+        #[cfg(test)]
+        if matches!(self.source, Source::Script) {
+            return Ok(Answer::produced(sequence, self.script.take(&records)));
+        }
+        let handed = writer.hand_over(records, refused).await.map_err(not_written)?;
+        drop(turn);
+        Ok(Answer::produced(sequence, writer.wait(handed, due).await))
+    }
+
+    /// Why records cannot be written, of each that cannot.
+    async fn check(&self, records: &[ProduceRecord]) -> Vec<Option<ErrorResp>> {
+        let mut targets: HashMap<(&str, i32), Option<ErrorResp>> = HashMap::new();
+        for record in records {
+            targets.insert(target(record), None);
+        }
+        let asked = targets.iter_mut().map(|(target, refusal)| async move {
+            *refusal = match &self.source {
+                Source::Kafka(reader) => missing(reader, *target).await,
+                #[cfg(test)]
+                Source::Script => {
+                    super::script(target.0, 0).await;
+                    None
+                }
+            };
+        });
+        join_all(asked).await;
+        records
+            .iter()
+            .map(|record| problem(record).or_else(|| targets.get(&target(record))?.clone()))
+            .collect()
+    }
+}
+
+/// The topic, and the partition that must exist. Where there is any, there is partition 0.
+fn target(record: &ProduceRecord) -> (&str, i32) {
+    let partition = record.partition.unwrap_or(PARTITIONER);
+    (&record.topic, if partition == PARTITIONER { 0 } else { partition })
+}
+
+async fn missing(reader: &Reader, (topic, partition): (&str, i32)) -> Option<ErrorResp> {
+    let error = reader.check_partition(topic, partition).await.err()?;
+    let refused = failure::refused(error.code().into(), chain(&error));
+    let retriable = error.retriable();
+    let retry_after_ms = if retriable { RETRY_MS } else { 0 };
+    Some(ErrorResp { retriable, retry_after_ms, ..refused })
+}
+
+/// What is wrong with a record by itself.
+fn problem(record: &ProduceRecord) -> Option<ErrorResp> {
+    let refused = |code, message: String| Some(failure::refused(code, message));
+    if record.headers.len() > MAX_HEADERS {
+        let message = format!("{} headers: expected at most {MAX_HEADERS}", record.headers.len());
+        return refused(failure::INVALID_REQUEST, message);
+    }
+    if record.headers.iter().any(|header| header.key.contains('\0')) {
+        return refused(failure::INVALID_REQUEST, "a header's key has a NUL character".to_owned());
+    }
+    match record.timestamp {
+        // librdkafka takes 0 for its own clock.
+        Some(timestamp @ ..=0) => {
+            let message = format!("timestamp {timestamp}: expected 1 or more milliseconds");
+            refused(failure::INVALID_TIMESTAMP, message)
+        }
+        _ => None,
+    }
+}
+
+fn not_written(error: ErrorResp) -> Failure {
+    let message = format!("failed to produce, err: {}", error.message);
+    (Outcome::Refused, ErrorResp { message, ..error })
+}
+
+/// The largest result of one record, in bytes.
+pub(crate) const MAX_RESULT_BYTES: usize = failure::MAX_MESSAGE + 56;
+const _: () = assert!(MAX_RESULT_BYTES <= 256);
+
+/// The most records that one command may have.
+pub(crate) const MAX_RECORDS: usize = 1_000;
+/// The most headers that a record may have.
+pub(crate) const MAX_HEADERS: usize = 100;
+/// The partition that leaves the choice to the partitioner.
+const PARTITIONER: i32 = -1;
+/// When metadata that could not be had may be there.
+const RETRY_MS: u32 = 1_000;
+
+/// Stands in for a producer: remembers what it was given, in this order.
+#[cfg(test)]
+#[derive(Debug, Default)]
+pub(crate) struct Script(std::sync::Mutex<Vec<bytes::Bytes>>);
+
+#[cfg(test)]
+impl Script {
+    fn take(&self, records: &[ProduceRecord]) -> Vec<sluicegate_protocol::Produced> {
+        use sluicegate_protocol::Produced;
+        let mut taken = self.0.lock().unwrap();
+        let one = |record: &ProduceRecord| {
+            taken.push(record.value.clone().unwrap_or_default());
+            Produced { offset: i64::try_from(taken.len()).unwrap() - 1, ..Produced::default() }
+        };
+        records.iter().map(one).collect()
+    }
+
+    pub(crate) fn taken(&self) -> Vec<bytes::Bytes> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+    use sluicegate_protocol::{Header, KafkaProduceResp, Produced};
+
+    use super::*;
+
+    fn record() -> ProduceRecord {
+        ProduceRecord { topic: "t".into(), ..ProduceRecord::default() }
+    }
+
+    #[test]
+    fn what_librdkafka_could_not_write_as_it_is_is_refused() {
+        assert_eq!(problem(&record()), None);
+        assert_eq!(problem(&ProduceRecord { timestamp: Some(1), ..record() }), None);
+        for timestamp in [0, -1, i64::MIN] {
+            let error = problem(&ProduceRecord { timestamp: Some(timestamp), ..record() }).unwrap();
+            assert_eq!((error.code, error.retriable), (32, false));
+        }
+        let header = |key: &str| Header { key: key.into(), value: None };
+        for headers in [vec![header("a\0b")], vec![header("a"); MAX_HEADERS + 1]] {
+            assert_eq!(problem(&ProduceRecord { headers, ..record() }).unwrap().code, 42);
+        }
+        assert_eq!(problem(&ProduceRecord { headers: vec![header(""); MAX_HEADERS], ..record() }), None);
+    }
+
+    #[test]
+    fn no_result_is_larger_than_is_reserved() {
+        let error = failure::refused(i32::MIN, "x".repeat(1000));
+        let error = ErrorResp { retriable: true, retry_after_ms: u32::MAX, unknown_outcome: true, ..error };
+        let worst = Produced { partition: -1, offset: -1, timestamp: -1, error: Some(error.clone()) };
+        let failed = Produced { error: Some(error), ..Produced::default() };
+        let written = Produced { error: None, ..worst.clone() };
+        for result in [failed, written] {
+            let answer = KafkaProduceResp { results: vec![result] };
+            assert!(answer.encoded_len() <= MAX_RESULT_BYTES, "{}", answer.encoded_len());
+        }
+    }
+
+    #[tokio::test]
+    async fn turns_come_in_the_order_in_which_they_were_given() {
+        let mut turns = Turns::default();
+        let [mut first, mut second, mut third] = std::array::from_fn(|_| turns.next());
+        first.come().await;
+        let waits = tokio::spawn(async move {
+            third.come().await;
+        });
+        tokio::task::yield_now().await;
+        assert!(!waits.is_finished());
+        drop(first);
+        second.come().await;
+        assert!(!waits.is_finished());
+        drop(second);
+        waits.await.unwrap();
+        Turn::default().come().await;
+    }
+}

@@ -1,0 +1,137 @@
+//! Why a record was not acknowledged, in the client's terms.
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use sluicegate_protocol::ErrorResp;
+
+/// The error of a record that `error` kept from being acknowledged; `unknown_outcome` where it may be in the log all the
+/// same.
+pub(super) fn of(error: &KafkaError, unknown_outcome: bool) -> ErrorResp {
+    let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
+    let (kafka, message, retriable) = match code {
+        RDKafkaErrorCode::MessageTimedOut => {
+            let fate = if unknown_outcome { "it may or may not be written" } else { "it is not written" };
+            (REQUEST_TIMED_OUT, format!("no acknowledgement within the delivery timeout: {fate}"), true)
+        }
+        RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownPartition => {
+            (UNKNOWN_TOPIC_OR_PARTITION, "no such topic or partition".to_owned(), false)
+        }
+        RDKafkaErrorCode::ClusterAuthorizationFailed => (
+            CLUSTER_AUTHORIZATION_FAILED,
+            "not authorized: the cluster's user may write to no topic".to_owned(),
+            false,
+        ),
+        RDKafkaErrorCode::MessageSizeTooLarge => (MESSAGE_TOO_LARGE, TOO_LARGE.to_owned(), false),
+        RDKafkaErrorCode::InvalidRecord => (INVALID_RECORD, INVALID.to_owned(), false),
+        RDKafkaErrorCode::InvalidDifferentRecord => (0, NEIGHBOUR.to_owned(), true),
+        RDKafkaErrorCode::Fatal | RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight => {
+            (0, ENDED.to_owned(), true)
+        }
+        RDKafkaErrorCode::BrokerTransportFailure
+        | RDKafkaErrorCode::AllBrokersDown
+        | RDKafkaErrorCode::OperationTimedOut => (0, described(code), true),
+        code => {
+            // Codes of Kafka's are positive; librdkafka's own are not.
+            let kafka = i32::from(code as i16).max(0);
+            (kafka, described(code), RETRIABLE.contains(&kafka))
+        }
+    };
+    error_resp(kafka, message, retriable, unknown_outcome)
+}
+
+/// Whether a record failed because its producer came to its end, for a reason that concerns all records.
+pub(super) fn is_end(error: &ErrorResp) -> bool {
+    error.code == 0 && error.message == ENDED
+}
+
+/// Whether a record failed with its batch, for which another record may be to blame.
+pub(super) fn is_of_batch(error: &ErrorResp) -> bool {
+    [TOO_LARGE, INVALID, NEIGHBOUR].contains(&error.message.as_str())
+}
+
+/// No room for a record until others have been delivered.
+pub(super) fn queue_full() -> ErrorResp {
+    ErrorResp { retry_after_ms: QUEUE_RETRY_MS, ..error_resp(0, "the queue is full".to_owned(), true, false) }
+}
+
+/// A record that can never be written.
+pub(crate) fn refused(code: i32, message: String) -> ErrorResp {
+    error_resp(code, message, false, false)
+}
+
+/// A record whose fate nobody waits for any more.
+pub(super) fn late() -> ErrorResp {
+    error_resp(0, "the bridge is shutting down: it may or may not be written".to_owned(), true, true)
+}
+
+fn error_resp(code: i32, message: String, retriable: bool, unknown_outcome: bool) -> ErrorResp {
+    let message = message.get(..message.floor_char_boundary(MAX_MESSAGE)).unwrap_or_default().to_owned();
+    let retry_after_ms = if retriable { RETRY_MS } else { 0 };
+    ErrorResp { code, message, retriable, retry_after_ms, unknown_outcome }
+}
+
+fn described(code: RDKafkaErrorCode) -> String {
+    // librdkafka tells whose error it is in front of it.
+    let text = KafkaError::MessageProduction(code).to_string();
+    text.rsplit_once('(').map_or(text.clone(), |(_, reason)| reason.trim_end_matches(')').to_owned())
+}
+
+const TOO_LARGE: &str = "larger than the topic or the cluster takes";
+const INVALID: &str = "not accepted by the broker, as one without a key in a compacted topic";
+const NEIGHBOUR: &str = "a record beside it in its batch is invalid";
+const ENDED: &str = "the producer came to its end";
+/// Longest text of a record's error, in bytes.
+pub(crate) const MAX_MESSAGE: usize = 200;
+/// How soon a queue that was full may have room again.
+const QUEUE_RETRY_MS: u32 = 100;
+/// After librdkafka has tried for as long as it may.
+const RETRY_MS: u32 = 1_000;
+
+pub(crate) const UNKNOWN_TOPIC_OR_PARTITION: i32 = 3;
+const REQUEST_TIMED_OUT: i32 = 7;
+pub(crate) const MESSAGE_TOO_LARGE: i32 = 10;
+const INVALID_RECORD: i32 = 87;
+const CLUSTER_AUTHORIZATION_FAILED: i32 = 31;
+pub(crate) const INVALID_TIMESTAMP: i32 = 32;
+pub(crate) const INVALID_REQUEST: i32 = 42;
+
+/// Kafka's codes after which the same record may be accepted: leaders that move, replicas that are missing, quotas, and
+/// what ends an idempotent producer, after which there is a new one.
+const RETRIABLE: [i32; 13] = [5, 6, 7, 8, 9, 13, 19, 20, 45, 47, 56, 59, 89];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(code: RDKafkaErrorCode, unknown: bool, want: (i32, bool)) -> String {
+        let error = of(&KafkaError::MessageProduction(code), unknown);
+        assert_eq!((error.code, error.retriable), want, "{code:?}: {error:?}");
+        assert_eq!(error.unknown_outcome, unknown);
+        assert_eq!(error.retry_after_ms > 0, error.retriable);
+        error.message
+    }
+
+    #[test]
+    fn codes_of_kafka_stay_and_those_of_librdkafka_are_translated() {
+        use RDKafkaErrorCode as Code;
+        check(Code::TopicAuthorizationFailed, false, (29, false));
+        check(Code::TransactionalIdAuthorizationFailed, false, (53, false));
+        check(Code::MessageSizeTooLarge, false, (10, false));
+        check(Code::NotEnoughReplicas, false, (19, true));
+        check(Code::UnknownTopic, false, (3, false));
+        check(Code::UnknownPartition, false, (3, false));
+        check(Code::Fatal, true, (0, true));
+    }
+
+    #[test]
+    fn a_timeout_says_what_is_known() {
+        let not = check(RDKafkaErrorCode::MessageTimedOut, false, (7, true));
+        let maybe = check(RDKafkaErrorCode::MessageTimedOut, true, (7, true));
+        assert!(not.contains("is not written") && maybe.contains("may or may not"), "{not}; {maybe}");
+    }
+
+    #[test]
+    fn a_text_is_short() {
+        assert_eq!(refused(1, "é".repeat(MAX_MESSAGE)).message.len(), MAX_MESSAGE);
+    }
+}

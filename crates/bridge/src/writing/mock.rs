@@ -1,0 +1,187 @@
+//! The producer against librdkafka's mock cluster.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+use sluicegate_protocol::{Header, ProduceRecord, Produced};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::metrics::WriteMetrics;
+
+type Mock = MockCluster<'static, DefaultProducerContext>;
+
+const TOPIC: &str = "orders";
+const WITHIN: Duration = Duration::from_secs(30);
+
+/// A cluster of one broker with a topic of two partitions, and a writer to it.
+fn start(properties: &[(&str, &str)]) -> (Mock, Writer, WriteMetrics) {
+    let mock = MockCluster::new(1).unwrap();
+    mock.create_topic(TOPIC, 2, 1).unwrap();
+    let servers = mock.bootstrap_servers();
+    let mut all: BTreeMap<String, String> =
+        properties.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    all.insert("bootstrap.servers".to_owned(), servers);
+    let metrics = WriteMetrics::default();
+    let writer = Writer::new(Settings::parse(&all).unwrap(), metrics.clone());
+    (mock, writer, metrics)
+}
+
+fn record(value: impl Into<Vec<u8>>) -> ProduceRecord {
+    let value = Some(value.into().into());
+    ProduceRecord { topic: TOPIC.to_owned(), partition: Some(0), value, ..ProduceRecord::default() }
+}
+
+async fn write(writer: &Writer, records: &[ProduceRecord]) -> Vec<Produced> {
+    let handed = writer.hand_over(records.to_vec(), vec![None; records.len()]).await.unwrap();
+    timeout(WITHIN, writer.wait(handed, &CancellationToken::new())).await.expect("all fates")
+}
+
+fn codes(produced: &[Produced]) -> Vec<Option<i32>> {
+    produced.iter().map(|produced| produced.error.as_ref().map(|error| error.code)).collect()
+}
+
+#[tokio::test]
+async fn records_are_acknowledged_with_their_place() {
+    let (_mock, writer, metrics) = start(&[]);
+    let headers = vec![
+        Header { key: "a".into(), value: None },
+        Header { key: "a".into(), value: Some("".into()) },
+        Header { key: "".into(), value: Some("v".into()) },
+    ];
+    let full = ProduceRecord { key: Some("k".into()), timestamp: Some(7), headers, ..record("1") };
+    let chosen = ProduceRecord { partition: None, key: Some("k".into()), ..record("2") };
+    let null = ProduceRecord { partition: Some(1), value: None, ..record("") };
+    let produced = write(&writer, &[record("0"), full, chosen.clone(), null]).await;
+    assert_eq!(codes(&produced), [None; 4]);
+    assert_eq!((produced[0].partition, produced[0].offset), (0, 0));
+    // The mock says what it likes of times.
+    assert_eq!(produced[1].offset, 1);
+    assert_eq!(produced[3].partition, 1);
+    let again = write(&writer, &[chosen]).await;
+    assert_eq!(again[0].partition, produced[2].partition);
+    assert_eq!((metrics.queued.get(), metrics.failed.get()), (0, 0));
+}
+
+#[tokio::test]
+async fn one_record_that_is_refused_leaves_its_neighbours_alone() {
+    let (_mock, writer, metrics) = start(&[("message.max.bytes", "2000")]);
+    let refused = failure::refused(3, "no such topic".to_owned());
+    let records = [record("0"), record(vec![b'x'; 2001]), record("2"), record("3")];
+    let handed = writer.hand_over(records.to_vec(), [None, None, Some(refused.clone()), None]).await.unwrap();
+    let produced = writer.wait(handed, &CancellationToken::new()).await;
+    assert_eq!(codes(&produced), [None, Some(10), Some(3), None]);
+    assert_eq!(produced[2].error, Some(refused));
+    assert_eq!(produced[3].offset, 1);
+    assert_eq!(metrics.failed.get(), 2);
+}
+
+#[tokio::test]
+async fn from_a_full_queue_on_nothing_is_taken() {
+    let (mock, writer, metrics) =
+        start(&[("queue.buffering.max.messages", "3"), ("message.timeout.ms", "2000")]);
+    mock.broker_down(1).unwrap();
+    let records: Vec<_> = (0..5).map(|number| record(number.to_string())).collect();
+    let handed = writer.hand_over(records.to_vec(), vec![None; 5]).await.unwrap();
+    assert_eq!(metrics.queued.get(), 3);
+    let produced = writer.wait(handed, &CancellationToken::new()).await;
+    assert_eq!(codes(&produced), [Some(7), Some(7), Some(7), Some(0), Some(0)]);
+    for produced in &produced[3..] {
+        assert_eq!(
+            produced.error,
+            Some(failure::refused(0, String::new())).map(|_| super::failure::queue_full())
+        );
+    }
+    // Nothing of them has left: that is known.
+    assert!(produced.iter().all(|produced| !produced.error.as_ref().unwrap().unknown_outcome));
+    assert_eq!(metrics.queued.get(), 0);
+    mock.broker_up(1).unwrap();
+    // librdkafka counts a record until its report is freed, a moment after that was heard.
+    let later = async {
+        loop {
+            match write(&writer, &[record("later")]).await.remove(0).error {
+                Some(error) if error == super::failure::queue_full() => tokio::task::yield_now().await,
+                error => return error,
+            }
+        }
+    };
+    assert_eq!(timeout(WITHIN, later).await.expect("room in the queue"), None);
+}
+
+#[tokio::test]
+async fn keys_and_headers_take_room_in_the_queue_too() {
+    let (mock, writer, _) = start(&[("queue.buffering.max.kbytes", "10"), ("message.timeout.ms", "1000")]);
+    mock.broker_down(1).unwrap();
+    let key = Some(vec![b'k'; 6_000].into());
+    let headers = vec![Header { key: "h".into(), value: Some(vec![b'v'; 20_000].into()) }];
+    let too_large = ProduceRecord { headers, ..record("") };
+    let records =
+        [ProduceRecord { key: key.clone(), ..record("") }, too_large, ProduceRecord { key, ..record("") }];
+    let produced = write(&writer, &records).await;
+    assert_eq!(codes(&produced), [Some(7), Some(10), Some(0)]);
+    assert!(produced[2].error.as_ref().unwrap().retriable);
+}
+
+#[tokio::test]
+async fn a_record_that_left_and_was_not_acknowledged_is_of_unknown_outcome() {
+    let (mock, writer, _) = start(&[("message.timeout.ms", "3000"), ("socket.timeout.ms", "1000")]);
+    assert_eq!(codes(&write(&writer, &[record("first")]).await), [None]);
+    mock.broker_round_trip_time(1, Duration::from_secs(20)).unwrap();
+    let produced = write(&writer, &[record("second")]).await;
+    let error = produced[0].error.clone().unwrap();
+    assert_eq!((error.code, error.retriable, error.unknown_outcome), (7, true, true), "{error:?}");
+}
+
+#[tokio::test]
+async fn what_is_due_is_answered_with_what_is_known() {
+    let (mock, writer, _) = start(&[("message.timeout.ms", "2000")]);
+    mock.broker_down(1).unwrap();
+    let handed = writer.hand_over(vec![record("0")], [None]).await.unwrap();
+    let due = CancellationToken::new();
+    due.cancel();
+    assert_eq!(writer.wait(handed, &due).await[0].error, Some(failure::late()));
+}
+
+#[tokio::test]
+async fn what_was_accepted_is_delivered_before_the_end() {
+    let (mock, writer, metrics) = start(&[("linger.ms", "500")]);
+    let handed = writer.hand_over(vec![record("0")], [None]).await.unwrap();
+    writer.close(Instant::now() + WITHIN).await;
+    assert_eq!(metrics.queued.get(), 0);
+    let produced = writer.wait(handed, &CancellationToken::new()).await;
+    assert_eq!(codes(&produced), [None]);
+    drop(mock);
+}
+
+#[tokio::test]
+async fn a_right_that_is_missing_is_told_and_not_retriable() {
+    let (mock, writer, _) = start(&[]);
+    let denied = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+    mock.request_errors(RDKafkaApiKey::Produce, &[denied]);
+    let produced = write(&writer, &[record("0")]).await;
+    let error = produced[0].error.clone().unwrap();
+    assert_eq!((error.code, error.retriable, error.unknown_outcome), (29, false, false), "{error:?}");
+}
+
+#[tokio::test]
+async fn after_a_fatal_error_there_is_a_new_producer() {
+    let (mock, writer, _) = start(&[("message.timeout.ms", "5000")]);
+    let fatal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED;
+    mock.request_errors(RDKafkaApiKey::InitProducerId, &[fatal]);
+    let produced = write(&writer, &[record("0")]).await;
+    assert_eq!(codes(&produced), [Some(31)], "{produced:?}");
+    assert_eq!(codes(&write(&writer, &[record("1")]).await), [None]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_to_is_refused_whole() {
+    let extended = ("sasl.oauthbearer.extensions".to_owned(), "a=b".to_owned());
+    let settings = Settings::parse(&BTreeMap::from([extended])).unwrap();
+    let writer = Writer::new(settings, WriteMetrics::default());
+    let error = writer.hand_over(vec![record("0")], [None]).await.unwrap_err();
+    assert!(!error.retriable && error.message.contains("extensions"), "{error:?}");
+}

@@ -1,0 +1,160 @@
+//! librdkafka's idempotent producer: records in, their fates out.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rdkafka::bindings::{rd_kafka_message_status, rd_kafka_msg_status_t};
+use rdkafka::client::OAuthToken;
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, DeliveryResult, Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
+use rdkafka::{ClientContext, Message as _};
+use sluicegate_protocol::ProduceRecord;
+use tokio::runtime::Handle;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::fates::{Fates, Written};
+use super::{Settings, failure};
+use crate::metrics::WriteMetrics;
+
+/// A producer with a thread that hears of deliveries. A drop fails what it holds, and blocks up to half a second.
+pub(super) struct Producer(ThreadedProducer<Context>);
+
+/// A record on its way: whom to tell of its fate.
+pub(super) struct Handed {
+    pub(super) fates: Arc<Fates>,
+    pub(super) index: usize,
+    /// Its part of the queue.
+    pub(super) room: OwnedSemaphorePermit,
+}
+
+impl Producer {
+    /// Connects to nothing yet. Blocks while files of certificates and keys are read.
+    pub(super) fn new(settings: &Settings, metrics: WriteMetrics) -> KafkaResult<Self> {
+        let tokens = settings.tokens.clone().zip(Handle::try_current().ok());
+        let context = Context { metrics, tokens, secrets: settings.secrets() };
+        ThreadedProducer::from_config_and_context(&settings.config(), context).map(Self)
+    }
+
+    /// Puts a record into the queue without waiting for anything. Where that fails, its fate is still to be told.
+    pub(super) fn send(&self, record: &ProduceRecord, handed: Handed) -> Result<(), KafkaError> {
+        let mut base = BaseRecord::<[u8], [u8], _>::with_opaque_to(&record.topic, Box::new(handed));
+        base.partition = record.partition.filter(|partition| *partition >= 0);
+        base.key = record.key.as_deref();
+        base.payload = record.value.as_deref();
+        base.timestamp = record.timestamp;
+        if !record.headers.is_empty() {
+            let empty = OwnedHeaders::new_with_capacity(record.headers.len());
+            let insert = |headers: OwnedHeaders, header: &sluicegate_protocol::Header| {
+                headers.insert(Header { key: &header.key, value: header.value.as_deref() })
+            };
+            base.headers = Some(record.headers.iter().fold(empty, insert));
+        }
+        let context = self.0.context();
+        context.metrics.queued.inc();
+        self.0.send(base).map_err(|(error, _)| {
+            context.metrics.queued.dec();
+            error
+        })
+    }
+
+    /// Why it can write no more: another one can.
+    pub(super) fn end(&self) -> Option<KafkaError> {
+        self.0.client().fatal_error().map(|(cause, _)| KafkaError::MessageProduction(cause))
+    }
+
+    /// Blocks until the queue is empty, and says how many records are left where that is not within the time.
+    pub(super) fn flush(&self, within: Duration) -> i32 {
+        // What is left says what an error would.
+        let _ = self.0.flush(within);
+        self.0.in_flight_count()
+    }
+}
+
+struct Context {
+    metrics: WriteMetrics,
+    /// Who has tokens, and where that can be asked from librdkafka's threads.
+    tokens: Option<(sluicegate_reader::Config, Handle)>,
+    /// What a broker might repeat.
+    secrets: Vec<String>,
+}
+
+impl Context {
+    fn hide(&self, text: &str) -> String {
+        self.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "…"))
+    }
+}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = Box<Handed>;
+
+    fn delivery(&self, delivery: &DeliveryResult<'_>, handed: Box<Handed>) {
+        let fate = match delivery {
+            Ok(message) => {
+                let bytes = message.key_len().saturating_add(message.payload_len());
+                self.metrics.written(bytes);
+                Ok(Written {
+                    partition: message.partition(),
+                    offset: message.offset().max(-1),
+                    timestamp: message.timestamp().to_millis().unwrap_or(-1),
+                })
+            }
+            Err((error, message)) => {
+                let error = failure::of(error, may_be_written(message));
+                // Else there is another attempt.
+                if !failure::is_of_batch(&error) {
+                    self.metrics.failed.inc();
+                }
+                Err(error)
+            }
+        };
+        self.metrics.queued.dec();
+        let Handed { fates, index, room } = *handed;
+        drop(room);
+        fates.settle(index, fate);
+    }
+}
+
+impl ClientContext for Context {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        let (reader, runtime) = self.tokens.as_ref().ok_or("the section has no tokens")?;
+        let token = runtime.block_on(reader.token())?;
+        let expires = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.saturating_add(TOKEN_FOR);
+        let lifetime_ms = i64::try_from(expires.as_millis())?;
+        // The name is for librdkafka only.
+        Ok(OAuthToken { token, principal_name: "sluicegate".to_owned(), lifetime_ms })
+    }
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        let message = self.hide(message);
+        match level {
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+                tracing::error!(facility, message, "librdkafka");
+            }
+            // Brokers that are away, again and again, mostly.
+            _ => tracing::debug!(facility, message, "librdkafka"),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        let reason = self.hide(reason);
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::Fatal) => tracing::error!(reason, "a producer came to its end"),
+            _ => tracing::debug!(%error, reason, "librdkafka"),
+        }
+    }
+}
+
+/// How long librdkafka keeps a token before it asks again: the reader knows when one has to be renewed.
+const TOKEN_FOR: Duration = Duration::from_secs(10);
+
+/// Whether a record that was not acknowledged may be in the log all the same.
+fn may_be_written(message: &BorrowedMessage<'_>) -> bool {
+    #[expect(unsafe_code, reason = "rdkafka has no call for it, and lends the pointer")]
+    // SAFETY: the pointer is that of a delivered message, which lives as long as `message`.
+    let status = unsafe { rd_kafka_message_status(message.ptr()) };
+    status != rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED
+}

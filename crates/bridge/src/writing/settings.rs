@@ -1,0 +1,210 @@
+//! A cluster's properties as its producer takes them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use rdkafka::ClientConfig;
+use sluicegate_reader::is_secret;
+
+/// What a producer is made of: the cluster's own properties above the bridge's defaults.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    properties: BTreeMap<String, String>,
+    /// Bytes of records that may wait for Kafka.
+    pub(super) queue_bytes: usize,
+    /// Who has the tokens that brokers are to be shown.
+    pub(super) tokens: Option<sluicegate_reader::Config>,
+    /// Why no producer can be made of them, though they can be read with.
+    pub(super) unsupported: Option<&'static str>,
+}
+
+impl Settings {
+    /// Takes properties of which librdkafka accepts each by itself.
+    ///
+    /// # Errors
+    /// Every property with which an acknowledgement would not mean that Kafka has the record in its order, and what was
+    /// expected.
+    pub(crate) fn parse(properties: &BTreeMap<String, String>) -> Result<Self, Vec<(String, String)>> {
+        let mut problems = Vec::new();
+        let mut settings = BTreeMap::new();
+        for (name, value) in properties {
+            // A password may begin or end with a space.
+            let value = if is_secret(name) { value } else { value.trim() };
+            if let Some(expected) = expected(name, value) {
+                problems.push((name.clone(), expected.to_owned()));
+            }
+            settings.insert(name.clone(), value.to_owned());
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        for (names, value) in DEFAULTS {
+            if let [name, ..] = names
+                && !names.iter().any(|name| settings.contains_key(*name))
+            {
+                settings.insert((*name).to_owned(), (*value).to_owned());
+            }
+        }
+        let unsupported = unsupported(&settings);
+        let kbytes = settings.get(QUEUE_KBYTES).and_then(|kbytes| kbytes.parse::<usize>().ok());
+        let queue_bytes = kbytes.unwrap_or(usize::MAX).saturating_mul(1024).min(MAX_QUEUE_BYTES);
+        Ok(Self { properties: settings, queue_bytes, tokens: None, unsupported })
+    }
+
+    /// Shows brokers the same tokens as reads do, where they show any.
+    pub(crate) fn with_tokens_of(mut self, reader: &sluicegate_reader::Config) -> Self {
+        self.tokens = reader.has_tokens().then(|| reader.clone());
+        self
+    }
+
+    /// What no text of librdkafka's may repeat.
+    pub(super) fn secrets(&self) -> Vec<String> {
+        let secrets = self.properties.iter().filter(|(name, value)| is_secret(name) && !value.is_empty());
+        secrets.map(|(_, value)| value.clone()).collect()
+    }
+
+    /// The same for a producer whose batches are single records, which costs a request each.
+    pub(super) fn without_batches(&self) -> Self {
+        let mut single = self.clone();
+        for (name, value) in [("batch.num.messages", "1"), ("linger.ms", "0")] {
+            single.properties.insert(name.to_owned(), value.to_owned());
+        }
+        single.properties.remove("queue.buffering.max.ms");
+        single
+    }
+
+    pub(super) fn config(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        // librdkafka is built without its own ways to a token.
+        let is_of_tokens = |name: &str| name.starts_with("sasl.oauthbearer.") || name.starts_with("https.");
+        for (name, value) in &self.properties {
+            if self.tokens.is_none() || !is_of_tokens(name) {
+                config.set(name, value);
+            }
+        }
+        config
+    }
+}
+
+/// Names only: values may be secrets.
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.properties.keys()).finish()
+    }
+}
+
+/// What `value` should have been, where it cannot be that of a producer whose acknowledgements hold.
+fn expected(name: &str, value: &str) -> Option<&'static str> {
+    let is_true = || ["true", "t", "1"].iter().any(|word| value.eq_ignore_ascii_case(word));
+    let number = || value.parse::<i64>().unwrap_or_default();
+    match name {
+        "acks" | "request.required.acks" if !matches!(value, "all" | "-1") => {
+            Some("expected `all`: an acknowledgement means that Kafka has the record")
+        }
+        "enable.idempotence" if !is_true() => {
+            Some("expected `true`: what the bridge sends again must not be written twice")
+        }
+        "delivery.report.only.error" if is_true() => Some("expected `false`: every record is acknowledged"),
+        "allow.auto.create.topics" if is_true() => Some("expected `false`: writing creates no topic"),
+        "max.in.flight" | "max.in.flight.requests.per.connection" if number() > 5 => {
+            Some("expected at most 5, with which Kafka keeps the order of records")
+        }
+        "retries" | "message.send.max.retries" if number() < 1 => {
+            Some("expected at least 1: what bounds the time of a record is `message.timeout.ms`")
+        }
+        "queuing.strategy" if !value.eq_ignore_ascii_case("fifo") => {
+            Some("expected `fifo`, which keeps the order of records")
+        }
+        "transactional.id" => Some("is for transactions, in which nothing is written: leave it out"),
+        _ => None,
+    }
+}
+
+fn unsupported(settings: &BTreeMap<String, String>) -> Option<&'static str> {
+    let extended = settings.contains_key("sasl.oauthbearer.extensions");
+    extended.then_some("writing with `sasl.oauthbearer.extensions` is not supported by this version")
+}
+
+/// The bridge's own defaults, each under all names of its property.
+const DEFAULTS: &[(&[&str], &str)] = &[
+    (&["acks", "request.required.acks"], "all"),
+    (&["allow.auto.create.topics"], "false"),
+    (&["client.id"], "sluicegate"),
+    (&["enable.idempotence"], "true"),
+    // Shorter than librdkafka's five minutes: somebody waits for the answer.
+    (&["message.timeout.ms", "delivery.timeout.ms"], "30000"),
+    // Less than librdkafka's 1 GiB: what a cluster that is down may cost.
+    (&[QUEUE_KBYTES], "65536"),
+];
+const QUEUE_KBYTES: &str = "queue.buffering.max.kbytes";
+/// More than librdkafka's own maximum.
+const MAX_QUEUE_BYTES: usize = 1 << 41;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn properties(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[track_caller]
+    fn check(pairs: &[(&str, &str)], want: &[(&str, &str)]) {
+        let settings = Settings::parse(&properties(pairs)).unwrap();
+        let config = settings.config();
+        for (name, value) in want {
+            assert_eq!(config.get(name), Some(*value), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_given_is_ours_and_what_is_given_stands() {
+        check(
+            &[("bootstrap.servers", " a:1 "), ("linger.ms", "1")],
+            &[
+                ("bootstrap.servers", "a:1"),
+                ("linger.ms", "1"),
+                ("acks", "all"),
+                ("enable.idempotence", "true"),
+                ("message.timeout.ms", "30000"),
+                ("queue.buffering.max.kbytes", "65536"),
+                ("allow.auto.create.topics", "false"),
+            ],
+        );
+        check(&[("delivery.timeout.ms", "10"), ("client.id", "x")], &[("client.id", "x")]);
+        let given = Settings::parse(&properties(&[("delivery.timeout.ms", "10")])).unwrap();
+        assert_eq!(given.config().get("message.timeout.ms"), None);
+        assert_eq!(given.queue_bytes, 64 << 20);
+    }
+
+    #[test]
+    fn what_would_make_an_acknowledgement_worthless_is_refused_by_name() {
+        let refused = [
+            ("acks", "1"),
+            ("request.required.acks", "0"),
+            ("enable.idempotence", "false"),
+            ("delivery.report.only.error", "true"),
+            ("allow.auto.create.topics", "true"),
+            ("max.in.flight", "6"),
+            ("retries", "0"),
+            ("queuing.strategy", "lifo"),
+            ("transactional.id", "x"),
+        ];
+        let problems = Settings::parse(&properties(&refused)).unwrap_err();
+        let mut names: Vec<&str> = problems.iter().map(|(name, _)| name.as_str()).collect();
+        let mut want = refused.map(|(name, _)| name);
+        names.sort_unstable();
+        want.sort_unstable();
+        assert_eq!(names, want);
+        for (name, value) in [("acks", "-1"), ("enable.idempotence", "T"), ("retries", "3")] {
+            assert!(Settings::parse(&properties(&[(name, value)])).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn no_value_is_ever_printed() {
+        let settings = Settings::parse(&properties(&[("sasl.password", "hidden")])).unwrap();
+        let shown = format!("{settings:?}");
+        assert!(shown.contains("sasl.password") && !shown.contains("hidden"), "{shown}");
+    }
+}

@@ -1,0 +1,214 @@
+//! `produce`: records out of lines into a topic, each until it is acknowledged or refused.
+
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use sluicegate_client::{Client, Error, ProduceRecord, RecordError, Written};
+use tokio::fs::File;
+use tokio::io::AsyncRead;
+use tokio::time::sleep;
+
+use crate::args::Produce;
+use crate::failure::Failure;
+use crate::interrupt::Interrupt;
+use crate::progress::Progress;
+use crate::records::{Pieces, record};
+use crate::stderr::{printable, say};
+
+pub(crate) async fn run(
+    args: &Produce,
+    quiet: bool,
+    client: &Client,
+    interrupt: &mut Interrupt,
+) -> Result<(), Failure> {
+    let mut tally = Tally::default();
+    let start = Instant::now();
+    let outcome = interrupt.unless(pour(args, quiet, client, &mut tally)).await;
+    if !quiet {
+        say(tally.summary(start.elapsed()));
+    }
+    outcome?;
+    if tally.acknowledged == tally.sent { Ok(()) } else { Err(Failure::Unacknowledged) }
+}
+
+/// What became of records.
+#[derive(Debug, Default)]
+struct Tally {
+    sent: u64,
+    acknowledged: u64,
+    failed: u64,
+    /// Errors that were shown.
+    shown: u32,
+}
+
+/// Records that are sent as one command, with their numbers in the input.
+#[derive(Default)]
+struct Batch {
+    records: Vec<(u64, ProduceRecord)>,
+    bytes: usize,
+    /// When they were first refused.
+    refused: Option<Instant>,
+}
+
+async fn pour(args: &Produce, quiet: bool, client: &Client, tally: &mut Tally) -> Result<(), Failure> {
+    let (input, len) = open(args).await?;
+    let mut pieces = Pieces::new(input, if args.json { b"\n" } else { &args.delimiter });
+    let mut progress = Progress::of_input(len, quiet);
+    let (mut number, mut done, mut more) = (0_u64, 0_u64, true);
+    let mut running = FuturesUnordered::new();
+    let mut failure = None;
+    while more || !running.is_empty() {
+        while more && running.len() < IN_FLIGHT {
+            let (batch, wrong) = fill(args, &mut pieces, &mut number);
+            if let Some(wrong) = wrong {
+                failure = Some(wrong);
+                more = false;
+            }
+            if batch.records.is_empty() {
+                break;
+            }
+            tally.sent = tally.sent.saturating_add(u64::try_from(batch.records.len()).unwrap_or(u64::MAX));
+            running.push(send(client, batch, Duration::ZERO));
+        }
+        tokio::select! {
+            biased;
+            Some((batch, outcome)) = running.next() => {
+                done = done.saturating_add(u64::try_from(batch.bytes).unwrap_or(u64::MAX));
+                match outcome {
+                    Ok(outcomes) => {
+                        if let Some((again, pause)) = tally.add(batch, outcomes, &progress) {
+                            running.push(send(client, again, pause));
+                        }
+                    }
+                    Err(why) => {
+                        more = false;
+                        failure.get_or_insert(Failure::Command(why));
+                    }
+                }
+                progress.at(done, done);
+            }
+            read = pieces.read(), if more && running.len() < IN_FLIGHT => match read {
+                Ok(true) => {}
+                // What is left is the last record.
+                Ok(false) => {
+                    let (batch, wrong) = fill(args, &mut pieces, &mut number);
+                    failure = failure.or(wrong);
+                    more = false;
+                    if !batch.records.is_empty() {
+                        tally.sent = tally.sent.saturating_add(1);
+                        running.push(send(client, batch, Duration::ZERO));
+                    }
+                }
+                Err(why) => {
+                    more = false;
+                    failure.get_or_insert(why);
+                }
+            },
+        }
+    }
+    failure.map_or(Ok(()), Err)
+}
+
+/// The input, and its length where that is known.
+async fn open(args: &Produce) -> Result<(Box<dyn AsyncRead + Unpin>, Option<u64>), Failure> {
+    let Some(path) = &args.file else { return Ok((Box::new(tokio::io::stdin()), None)) };
+    let refused = |why: std::io::Error| Failure::Input(format!("{}: {why}", path.display()));
+    let file = File::open(path).await.map_err(refused)?;
+    let len = file.metadata().await.map_err(refused)?.len();
+    Ok((Box::new(file), Some(len)))
+}
+
+/// What has been read, up to a command's bounds, and what is wrong with the record behind it.
+fn fill(args: &Produce, pieces: &mut Pieces, number: &mut u64) -> (Batch, Option<Failure>) {
+    let mut batch = Batch::default();
+    while batch.records.len() < BATCH_RECORDS {
+        let Some(piece) = pieces.next() else { break };
+        if !batch.records.is_empty() && batch.bytes.saturating_add(piece.len()) > BATCH_BYTES {
+            pieces.put_back(piece);
+            break;
+        }
+        *number = number.saturating_add(1);
+        match record(args, &piece) {
+            Ok(record) => {
+                batch.bytes = batch.bytes.saturating_add(piece.len());
+                batch.records.push((*number, record));
+            }
+            Err(why) => return (batch, Some(Failure::Input(format!("record {number}: {why}")))),
+        }
+    }
+    (batch, None)
+}
+
+type Outcomes = Result<Vec<Result<Written, RecordError>>, Error>;
+
+async fn send(client: &Client, batch: Batch, pause: Duration) -> (Batch, Outcomes) {
+    if !pause.is_zero() {
+        sleep(pause).await;
+    }
+    let records: Vec<ProduceRecord> = batch.records.iter().map(|(_, record)| record.clone()).collect();
+    let outcomes = client.produce(records).await;
+    (batch, outcomes)
+}
+
+impl Tally {
+    /// Counts what became of `batch`; what is worth another attempt is returned, and after which pause.
+    fn add(
+        &mut self,
+        batch: Batch,
+        outcomes: Vec<Result<Written, RecordError>>,
+        progress: &Progress,
+    ) -> Option<(Batch, Duration)> {
+        let refused = batch.refused.unwrap_or_else(Instant::now);
+        let mut again = Batch { refused: Some(refused), ..Batch::default() };
+        let mut pause = Duration::ZERO;
+        for ((number, record), outcome) in batch.records.into_iter().zip(outcomes) {
+            match outcome {
+                Ok(_) => self.acknowledged = self.acknowledged.saturating_add(1),
+                Err(error) if error.retriable && !error.unknown_outcome && refused.elapsed() < RETRY_FOR => {
+                    pause = pause.max(error.retry_after.unwrap_or(RETRY));
+                    again.records.push((number, record));
+                }
+                Err(error) => {
+                    if !error.unknown_outcome {
+                        self.failed = self.failed.saturating_add(1);
+                    }
+                    self.show(number, &error, progress);
+                }
+            }
+        }
+        (!again.records.is_empty()).then_some((again, pause))
+    }
+
+    fn show(&mut self, number: u64, error: &RecordError, progress: &Progress) {
+        self.shown = self.shown.saturating_add(1);
+        if self.shown <= MAX_SHOWN {
+            let why = printable(&error.message);
+            progress.suspend(|| say(format_args!("sluicegate: record {number}: {why}")));
+        } else if self.shown == MAX_SHOWN.saturating_add(1) {
+            progress.suspend(|| say("sluicegate: further errors are only counted"));
+        }
+    }
+
+    fn summary(&self, elapsed: Duration) -> String {
+        let Self { sent, acknowledged, failed, .. } = self;
+        let unknown = sent.saturating_sub(*acknowledged).saturating_sub(*failed);
+        let seconds = elapsed.as_secs_f64();
+        format!(
+            "% {sent} sent, {acknowledged} acknowledged, {failed} failed, {unknown} unknown in {seconds:.1} s"
+        )
+    }
+}
+
+/// As many as a command may have.
+const BATCH_RECORDS: usize = 1_000;
+/// A larger record is sent by itself; well below the 1 MiB that a gateway takes by default.
+const BATCH_BYTES: usize = 128 * 1024;
+/// Commands that wait for their answers.
+const IN_FLIGHT: usize = 8;
+/// How long a record that is refused for the moment is sent again.
+const RETRY_FOR: Duration = Duration::from_secs(60);
+/// The pause before that where the server names none.
+const RETRY: Duration = Duration::from_secs(1);
+/// Errors of single records that are shown.
+const MAX_SHOWN: u32 = 10;

@@ -1,0 +1,50 @@
+//! Records to be written, and what became of them.
+
+use std::time::Duration;
+
+use sluicegate_protocol::{ErrorResp, Produced};
+
+/// Where a record that Kafka acknowledged is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset; `None` where Kafka only said that it has the record, after the server had sent it again.
+    pub offset: Option<i64>,
+    /// Milliseconds since 1970-01-01T00:00:00Z, as in the log.
+    pub timestamp: i64,
+}
+
+/// Why a record was not acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+#[non_exhaustive]
+pub struct RecordError {
+    /// Kafka's error code, where there is one, otherwise 0.
+    pub code: i32,
+    /// In the server's words.
+    pub message: String,
+    /// The same record may be accepted later.
+    pub retriable: bool,
+    /// How long to wait before that, where the server says so.
+    pub retry_after: Option<Duration>,
+    /// The record may or may not have been written: sending it again may write it twice.
+    pub unknown_outcome: bool,
+}
+
+pub(crate) fn outcome(produced: Produced) -> Result<Written, RecordError> {
+    match produced {
+        Produced { error: Some(error), .. } => Err(error.into()),
+        Produced { partition, offset, timestamp, error: None } => {
+            Ok(Written { partition, offset: (offset >= 0).then_some(offset), timestamp })
+        }
+    }
+}
+
+impl From<ErrorResp> for RecordError {
+    fn from(error: ErrorResp) -> Self {
+        let ErrorResp { code, message, retriable, retry_after_ms, unknown_outcome } = error;
+        let retry_after = (retry_after_ms > 0).then(|| Duration::from_millis(retry_after_ms.into()));
+        Self { code, message, retriable, retry_after, unknown_outcome }
+    }
+}

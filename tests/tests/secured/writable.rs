@@ -1,0 +1,91 @@
+//! What can be written to a secured Kafka, by whom, and what others are told.
+
+use std::time::Duration;
+
+use sluicegate_protocol::{ErrorResp, ProduceRecord};
+use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::folder::Folder;
+use sluicegate_tests::kafka::secured::{READER, Secured, WRITABLE, WRITER, listener};
+use sluicegate_tests::secrets::secret;
+use sluicegate_tests::stack::Stack;
+use sluicegate_tests::tokens::{Claims, Says};
+
+use crate::gateway::{open, own};
+use crate::section::{Section, endpoint};
+
+fn at(kafka: &Secured, name: &'static str, listener: &str, protocol: &str) -> Section {
+    Section::new(name, &kafka.kafka.bootstrap_of(listener).unwrap(), protocol)
+}
+
+/// The offset of a record that is written through this cluster, or why it is not.
+async fn write(stack: &Stack, cluster: &str, topic: &str) -> Result<i64, ErrorResp> {
+    let topic = topic.to_owned();
+    let record = ProduceRecord { topic, value: Some("value".into()), ..ProduceRecord::default() };
+    let mut produced = open(stack, cluster).await.produce(vec![record]).await?;
+    let produced = produced.pop().expect("a result");
+    produced.error.map_or(Ok(produced.offset), Err)
+}
+
+#[tokio::test]
+async fn whoever_may_write_writes_however_the_connection_is_secured() {
+    let kafka = Secured::shared().await.unwrap();
+    let topic = &kafka.kafka.topic(WRITABLE, 1, &[]).await.unwrap();
+    let folder = Folder::new("token").unwrap();
+    let token = folder.write("token", &Claims::new(WRITER, HOUR).unsecured()).unwrap();
+    let secret = &secret("writable");
+    let endpoint = endpoint(kafka, secret, WRITER, Says::Token(HOUR));
+    let sections = [
+        at(kafka, "tls", listener::SSL, "ssl").trusting(kafka),
+        at(kafka, "plain", listener::SASL, "sasl_plaintext").user("PLAIN", WRITER),
+        at(kafka, "scram256", listener::SASL, "sasl_plaintext").user("SCRAM-SHA-256", WRITER),
+        at(kafka, "token", listener::UNSECURED, "sasl_plaintext").token_file(&token),
+        at(kafka, "oidc", listener::OIDC, "sasl_ssl").oidc(&endpoint.url(), secret).trusting(kafka),
+        at(kafka, "scram512", listener::SASL_SSL, "SASL_SSL").user("SCRAM-SHA-512", WRITER).trusting(kafka),
+    ];
+    let stack = own(Profile::Tunnel, &sections, "").await;
+    for (offset, section) in (0..).zip(&sections) {
+        assert_eq!(write(&stack, section.name, topic).await, Ok(offset), "{}", section.name);
+    }
+}
+
+#[tokio::test]
+async fn whoever_may_not_write_is_told_why() {
+    let kafka = Secured::shared().await.unwrap();
+    let topic = &kafka.kafka.topic("refused", 1, &[]).await.unwrap();
+    let folder = Folder::new("token").unwrap();
+    let sections = [
+        at(kafka, "reader", listener::SASL, "sasl_plaintext").user("PLAIN", READER),
+        at(kafka, "writer", listener::SASL, "sasl_plaintext").user("PLAIN", WRITER),
+        at(kafka, "certificate", listener::MTLS, "ssl")
+            .trusting(kafka)
+            .with("ssl.certificate.pem", &kafka.reader.certificate)
+            .with("ssl.key.pem", &kafka.reader.key),
+        at(kafka, "password", listener::SASL, "sasl_plaintext").user_with(
+            "PLAIN",
+            WRITER,
+            "no-password-of-anyone",
+        ),
+        at(kafka, "token", listener::UNSECURED, "sasl_plaintext")
+            .token_file(&folder.path().join("token"))
+            .with("sasl.oauthbearer.extensions", "a=b"),
+    ];
+    let stack = own(Profile::Tunnel, &sections, "").await;
+    for (cluster, code, says) in [
+        ("reader", 31, "may write to no topic"),
+        ("writer", 29, "TOPIC_AUTHORIZATION_FAILED"),
+        ("certificate", 31, "may write to no topic"),
+        ("password", 0, "authent"),
+        ("token", 0, "writing with `sasl.oauthbearer.extensions` is not supported by this version"),
+    ] {
+        let error = write(&stack, cluster, topic).await.unwrap_err();
+        assert_eq!(
+            (error.code, error.retriable, error.unknown_outcome),
+            (code, false, false),
+            "{cluster}: {error:?}"
+        );
+        assert!(error.message.contains(says), "{cluster}: {error:?}");
+    }
+    assert_eq!(kafka.kafka.watermarks(topic, 0).unwrap(), (0, 0));
+}
+
+const HOUR: Duration = Duration::from_secs(3600);

@@ -1,0 +1,79 @@
+//! What was accepted is delivered, whoever leaves.
+
+use std::time::Duration;
+
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::kafka::Kafka;
+use sluicegate_tests::socket::{Socket, produce, results};
+use tokio::time::Instant;
+
+use crate::log::numbers;
+use crate::stacks::{becomes, error, offset, record, with};
+
+in_both_profiles! {
+    what_was_accepted_before_sigterm_is_delivered_and_answered
+    what_a_client_that_is_gone_has_sent_is_delivered
+}
+
+const DRAINED_WITHIN: Duration = Duration::from_secs(10);
+
+async fn what_was_accepted_before_sigterm_is_delivered_and_answered(profile: Profile) {
+    let kafka = Kafka::shared().await.unwrap();
+    let topic = &kafka.topic("drained", 1, &[]).await.unwrap();
+    let mut stack = with(profile, kafka, "", "linger.ms = 2000\n").await;
+    let mut socket = Socket::open(&stack).await;
+    let sent = socket.send(produce((0..100).map(|n| record(topic, n.to_string())).collect())).await;
+    becomes(&stack, "write_queue_records", 100.0).await;
+    stack.bridge.process.terminate();
+    let (sequence, resp) = socket.receive().await;
+    assert_eq!(sequence, sent);
+    assert_eq!(results(resp).unwrap().iter().map(offset).collect::<Vec<_>>(), (0..100).collect::<Vec<_>>());
+    assert!(stack.bridge.process.wait(DRAINED_WITHIN).await.unwrap().success());
+    assert_eq!(numbers(kafka, topic, 0), (0..100).collect::<Vec<_>>());
+}
+
+async fn what_a_client_that_is_gone_has_sent_is_delivered(profile: Profile) {
+    let kafka = Kafka::shared().await.unwrap();
+    let topic = &kafka.topic("gone", 1, &[]).await.unwrap();
+    let mut stack = with(profile, kafka, "", "linger.ms = 1000\n").await;
+    let mut socket = Socket::open(&stack).await;
+    socket.send(produce((0..100).map(|n| record(topic, n.to_string())).collect())).await;
+    becomes(&stack, "write_queue_records", 100.0).await;
+    drop(socket);
+    becomes(&stack, "sessions", 0.0).await;
+    becomes(&stack, "written_records_total", 100.0).await;
+    assert_eq!(numbers(kafka, topic, 0), (0..100).collect::<Vec<_>>());
+
+    // Nor does the bridge's end lose what a client that is gone has sent.
+    let mut socket = Socket::open(&stack).await;
+    socket.send(produce((100..200).map(|n| record(topic, n.to_string())).collect())).await;
+    becomes(&stack, "write_queue_records", 100.0).await;
+    drop(socket);
+    stack.bridge.process.terminate();
+    assert!(stack.bridge.process.wait(DRAINED_WITHIN).await.unwrap().success());
+    assert_eq!(numbers(kafka, topic, 0), (0..200).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn what_cannot_be_delivered_before_the_end_is_answered_as_unknown() {
+    let mut kafka = Kafka::start().await.unwrap();
+    let topic = &kafka.topic("stuck", 1, &[]).await.unwrap();
+    let mut stack = with(Profile::Tunnel, &kafka, "[session]\ndrain_timeout_ms = 5000\n", "").await;
+    let mut socket = Socket::open(&stack).await;
+    offset(&socket.produce(vec![record(topic, "0")]).await.unwrap()[0]);
+    kafka.freeze();
+    let sent = socket.send(produce(vec![record(topic, "1"), record("no name", "2")])).await;
+    becomes(&stack, "write_queue_records", 1.0).await;
+    let terminated = Instant::now();
+    stack.bridge.process.terminate();
+    let (sequence, resp) = socket.receive().await;
+    assert_eq!(sequence, sent);
+    let Resp::KafkaProduceResp(produced) = resp else { panic!("{resp:?}") };
+    let [late, refused] = &produced.results[..] else { panic!("{produced:?}") };
+    assert!(error(late).unknown_outcome && error(late).message.contains("shutting down"), "{late:?}");
+    assert_eq!(error(refused).code, 17);
+    assert!(stack.bridge.process.wait(DRAINED_WITHIN).await.unwrap().success());
+    assert!(terminated.elapsed() < Duration::from_secs(7), "{:?}", terminated.elapsed());
+}

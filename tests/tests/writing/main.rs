@@ -1,0 +1,16 @@
+//! Kafka as clients write to it through a gateway: real Envoy, real bridge, real Kafka.
+//!
+//! [`sluicegate_tests::socket`] is the client, [`log`] reads what came of it with librdkafka, [`cli`] with Kafka's own
+//! consumer.
+
+#![cfg(test)] // so that helpers, too, may fail as tests do
+
+mod log;
+mod stacks;
+
+mod bounds;
+mod cli;
+mod ends;
+mod order;
+mod outage;
+mod records;

@@ -1,0 +1,242 @@
+//! `cmd_kafka_produce`: what is written is what was sent, each record by itself.
+
+use std::time::Duration;
+
+use sluicegate_protocol::{Header, ProduceRecord};
+use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::kafka::Kafka;
+use sluicegate_tests::socket::Socket;
+use tokio::time::timeout;
+
+use crate::log::read;
+use crate::stacks::{error, offset, record, shared, with};
+
+in_both_profiles! {
+    every_part_of_a_record_is_written_as_it_was_sent
+    thousands_of_records_and_large_ones_are_written
+    the_partitioner_keeps_a_key_in_its_partition
+    records_that_cannot_be_written_leave_their_neighbours_alone
+    a_topic_that_takes_only_small_batches_gets_each_record_by_itself
+    a_topic_that_is_missing_is_not_made
+    what_is_no_list_of_records_is_answered_too
+}
+
+const START: i64 = 1_700_000_000_000;
+
+async fn every_part_of_a_record_is_written_as_it_was_sent(profile: Profile) {
+    let (kafka, stack) = shared(profile).await;
+    let topic = &kafka.topic("parts", 2, &[]).await.unwrap();
+    let header = |key: &str, value: Option<&'static [u8]>| Header {
+        key: key.to_owned(),
+        value: value.map(bytes::Bytes::from_static),
+    };
+    let timed = |seconds: i64, record| ProduceRecord { timestamp: Some(START + seconds), ..record };
+    let binary = &b"\xFF\0\n"[..];
+    let records = [
+        timed(0, record(topic, "plain")),
+        timed(1, ProduceRecord { key: Some("key".into()), ..record(topic, binary) }),
+        timed(2, ProduceRecord { key: Some(binary.into()), value: None, ..record(topic, "") }),
+        timed(3, ProduceRecord { key: Some("".into()), ..record(topic, "") }),
+        timed(
+            4,
+            ProduceRecord {
+                headers: vec![
+                    header("a", Some(b"1")),
+                    header("a", Some(binary)),
+                    header("", Some(b"")),
+                    header("é", None),
+                ],
+                ..record(topic, "with headers")
+            },
+        ),
+    ];
+    let mut socket = Socket::open(stack).await;
+    let produced = socket.produce(records.to_vec()).await.unwrap();
+    for (at, produced) in (0..).zip(&produced) {
+        assert_eq!((produced.partition, offset(produced), produced.timestamp), (0, at, START + at));
+    }
+    let single = timed(9, ProduceRecord { partition: Some(1), ..record(topic, "single") });
+    let one = socket.produce(vec![single.clone()]).await.unwrap();
+    assert_eq!((one.len(), one[0].partition, offset(&one[0])), (1, 1, 0));
+    assert_eq!(read(kafka, topic, 0), records);
+    assert_eq!(read(kafka, topic, 1), [single]);
+
+    // Without a timestamp it is the bridge's clock.
+    let now = socket.produce(vec![record(topic, "now")]).await.unwrap();
+    let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let clock = i64::try_from(clock.as_millis()).unwrap();
+    assert!((clock - 60_000..=clock).contains(&now[0].timestamp), "{now:?} at {clock}");
+    let broker = &kafka.topic("times", 1, &[("message.timestamp.type", "LogAppendTime")]).await.unwrap();
+    let appended = socket.produce(vec![timed(0, record(broker, "now"))]).await.unwrap();
+    assert!((clock - 60_000..=clock + 60_000).contains(&appended[0].timestamp), "{appended:?}");
+}
+
+async fn thousands_of_records_and_large_ones_are_written(profile: Profile) {
+    let (kafka, stack) = shared(profile).await;
+    let topic = &kafka.topic("many", 1, &[]).await.unwrap();
+    let mut socket = Socket::open(stack).await;
+    let mut want: Vec<usize> = Vec::new();
+    for round in 0..5 {
+        let values: Vec<Vec<u8>> = (0..1000).map(|at| vec![b'x'; (at * 7 + round) % 700]).collect();
+        want.extend(values.iter().map(Vec::len));
+        let produced = socket.produce(values.into_iter().map(|value| record(topic, value)).collect()).await;
+        let offsets: Vec<i64> = produced.unwrap().iter().map(offset).collect();
+        let first = i64::try_from(round * 1000).unwrap();
+        assert_eq!(offsets, (first..first + 1000).collect::<Vec<_>>());
+    }
+    want.push(900_000);
+    let large = socket.produce(vec![record(topic, vec![b'l'; 900_000])]).await.unwrap();
+    assert_eq!(offset(&large[0]), 5_000);
+    let lens = read(kafka, topic, 0).into_iter().map(|record| record.value.unwrap().len());
+    assert_eq!(lens.collect::<Vec<_>>(), want);
+}
+
+async fn the_partitioner_keeps_a_key_in_its_partition(profile: Profile) {
+    let (kafka, stack) = shared(profile).await;
+    let topic = &kafka.topic("keyed", 8, &[]).await.unwrap();
+    let mut socket = Socket::open(stack).await;
+    let keyed = |round: usize| {
+        let of = move |key: usize| ProduceRecord {
+            key: Some(format!("key {key}").into()),
+            partition: [None, Some(-1)][round],
+            ..record(topic, format!("{round}"))
+        };
+        (0..50).map(of).collect::<Vec<_>>()
+    };
+    let first = socket.produce(keyed(0)).await.unwrap();
+    let second = socket.produce(keyed(1)).await.unwrap();
+    let partitions = |produced: &[sluicegate_protocol::Produced]| -> Vec<i32> {
+        produced.iter().inspect(|one| _ = offset(one)).map(|one| one.partition).collect()
+    };
+    assert_eq!(partitions(&first), partitions(&second));
+    let mut seen = partitions(&first);
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen, (0..8).collect::<Vec<_>>(), "50 keys fall into all of 8 partitions");
+}
+
+async fn records_that_cannot_be_written_leave_their_neighbours_alone(profile: Profile) {
+    let (kafka, stack) = shared(profile).await;
+    let topic = &kafka.topic("neighbours", 1, &[]).await.unwrap();
+    let missing = &format!("missing-neighbour-{}", profile.name());
+    let mut socket = Socket::open(stack).await;
+    let wrong = [
+        (3, record(missing, "missing topic")),
+        (3, ProduceRecord { partition: Some(1), ..record(topic, "missing partition") }),
+        (3, ProduceRecord { partition: Some(-2), ..record(topic, "no partition") }),
+        (17, record("no topic", "a name with a space")),
+        (17, record("", "no name")),
+        (10, record(topic, vec![b'x'; 1_000_000])),
+        (32, ProduceRecord { timestamp: Some(0), ..record(topic, "1970") }),
+        (
+            42,
+            ProduceRecord {
+                headers: vec![Header { key: "a\0".into(), value: None }],
+                ..record(topic, "header")
+            },
+        ),
+    ];
+    let (codes, records): (Vec<i32>, Vec<ProduceRecord>) = wrong.into_iter().unzip();
+    let good = |at: usize| record(topic, format!("{at}"));
+    let mixed = records.into_iter().enumerate().flat_map(|(at, wrong)| [good(at), wrong]);
+    // In one command and each in its own.
+    let together = socket.produce(mixed.clone().collect()).await.unwrap();
+    let mut apart = Vec::new();
+    for record in mixed {
+        apart.extend(socket.produce(vec![record]).await.unwrap());
+    }
+    for produced in [together, apart] {
+        for (pair, code) in produced.chunks(2).zip(&codes) {
+            offset(&pair[0]);
+            let error = error(&pair[1]);
+            assert_eq!(
+                (error.code, error.retriable, error.unknown_outcome),
+                (*code, false, false),
+                "{error:?}"
+            );
+            assert!(!error.message.is_empty());
+        }
+    }
+    let written: Vec<String> = read(kafka, topic, 0)
+        .iter()
+        .map(|r| String::from_utf8_lossy(r.value.as_ref().unwrap()).into())
+        .collect();
+    let want: Vec<String> = (0..8).chain(0..8).map(|at| at.to_string()).collect();
+    assert_eq!(written, want);
+    assert!(!kafka.topics().unwrap().contains(missing));
+}
+
+async fn a_topic_that_takes_only_small_batches_gets_each_record_by_itself(profile: Profile) {
+    let (kafka, stack) = shared(profile).await;
+    let topic = &kafka.topic("narrow", 1, &[("max.message.bytes", "10000")]).await.unwrap();
+    let mut socket = Socket::open(stack).await;
+    for round in 0..3 {
+        let value = |at: usize| vec![b'x'; if at == 50 { 20_000 } else { 1_000 + at }];
+        let produced = socket.produce((0..100).map(|at| record(topic, value(at))).collect()).await.unwrap();
+        for (at, produced) in produced.iter().enumerate() {
+            let before = round * 99 + at - usize::from(at > 50);
+            match at {
+                50 => assert_eq!((error(produced).code, error(produced).retriable), (10, false)),
+                _ => assert_eq!(usize::try_from(offset(produced)), Ok(before)),
+            }
+        }
+    }
+    // A compacted topic takes no record without a key.
+    let topic = &kafka.topic("compacted", 1, &[("cleanup.policy", "compact")]).await.unwrap();
+    let keyed = |at: usize| ProduceRecord {
+        key: (at != 5).then(|| format!("key {at}").into()),
+        ..record(topic, format!("{at}"))
+    };
+    let produced = socket.produce((0..10).map(keyed).collect()).await.unwrap();
+    for (at, produced) in produced.iter().enumerate() {
+        match at {
+            5 => assert_eq!((error(produced).code, error(produced).retriable), (87, false), "{produced:?}"),
+            _ => assert_eq!(usize::try_from(offset(produced)), Ok(at - usize::from(at > 5))),
+        }
+    }
+}
+
+async fn a_topic_that_is_missing_is_not_made(profile: Profile) {
+    let (kafka, stack) = shared(profile).await;
+    let missing = &format!("missing-{}", profile.name());
+    let mut socket = Socket::open(stack).await;
+    for partition in [None, Some(-1), Some(0)] {
+        let record = ProduceRecord { partition, ..record(missing, "value") };
+        let produced = socket.produce(vec![record]).await.unwrap();
+        assert_eq!(error(&produced[0]).code, 3);
+    }
+    let topics = kafka.topics().unwrap();
+    assert!(!topics.contains(missing), "{topics:?}");
+}
+
+#[tokio::test]
+async fn a_topic_that_is_deleted_under_a_producer_that_knows_it_is_not_made_again() {
+    let kafka = Kafka::shared().await.unwrap();
+    let stack = with(Profile::Tunnel, kafka, "", "message.timeout.ms = 8000\n").await;
+    let topic = &kafka.topic("deleted", 1, &[]).await.unwrap();
+    let mut socket = Socket::open(&stack).await;
+    offset(&socket.produce(vec![record(topic, "before")]).await.unwrap()[0]);
+    kafka.delete_topic(topic).await.unwrap();
+    let exists = || kafka.topics().unwrap().contains(topic);
+    let gone = async {
+        while exists() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(Duration::from_secs(30), gone).await.expect("the topic's end");
+    let produced = socket.produce(vec![record(topic, "after")]).await.unwrap();
+    let error = error(&produced[0]);
+    assert!(matches!(error.code, 3 | 7), "{error:?}");
+    assert!(!exists());
+}
+
+async fn what_is_no_list_of_records_is_answered_too(profile: Profile) {
+    let (_, stack) = shared(profile).await;
+    let mut socket = Socket::open(stack).await;
+    assert_eq!(socket.produce(Vec::new()).await, Ok(Vec::new()));
+    let error = socket.produce(vec![ProduceRecord::default(); 1_001]).await.unwrap_err();
+    assert!(error.message.contains("1001 records"), "{error:?}");
+    let bare = socket.produce(vec![ProduceRecord::default()]).await.unwrap();
+    assert_eq!(crate::stacks::error(&bare[0]).code, 17);
+}

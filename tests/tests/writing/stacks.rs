@@ -1,0 +1,78 @@
+//! The gateways that the tests write through.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use sluicegate_protocol::{ErrorResp, ProduceRecord, Produced};
+use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::kafka::Kafka;
+use sluicegate_tests::stack::{BridgeConfig, Setup, Stack};
+use tokio::sync::OnceCell;
+use tokio::time::{Instant, sleep};
+
+/// The Kafka of all tests, and the gateway of all tests of a profile, every setting at its default.
+pub(crate) async fn shared(profile: Profile) -> (&'static Kafka, &'static Stack) {
+    static SHARED: [OnceCell<Stack>; 2] = [const { OnceCell::const_new() }; 2];
+    let kafka = Kafka::shared().await.unwrap();
+    let start = async || with(profile, kafka, "", "").await;
+    (kafka, SHARED[profile as usize].get_or_init(start).await)
+}
+
+/// A gateway of a test's own, with `settings` in front of the bridge's cluster and `properties` in it.
+pub(crate) async fn with(profile: Profile, kafka: &Kafka, settings: &str, properties: &str) -> Stack {
+    let bootstrap = kafka.bootstrap();
+    let text = format!("{settings}\n[clusters.default]\nbootstrap.servers = {bootstrap:?}\n{properties}\n");
+    let setup = Setup { bridge: BridgeConfig::Text(text), ..Setup::new(profile, bootstrap) };
+    let mut stack = Stack::start(setup).await.unwrap();
+    stack.ready_within(Duration::from_secs(30)).await.unwrap();
+    stack
+}
+
+/// A record for partition 0, without a key.
+pub(crate) fn record(topic: &str, value: impl Into<Bytes>) -> ProduceRecord {
+    let (topic, value) = (topic.to_owned(), Some(value.into()));
+    ProduceRecord { topic, partition: Some(0), value, ..ProduceRecord::default() }
+}
+
+/// The offset of a record that was acknowledged.
+#[track_caller]
+pub(crate) fn offset(produced: &Produced) -> i64 {
+    assert_eq!(produced.error, None);
+    produced.offset
+}
+
+/// The error of a record that was not.
+#[track_caller]
+pub(crate) fn error(produced: &Produced) -> &ErrorResp {
+    produced.error.as_ref().unwrap_or_else(|| panic!("{produced:?} instead of an error"))
+}
+
+/// The bridge's count of this name.
+pub(crate) async fn count(stack: &Stack, name: &str) -> f64 {
+    let samples = stack.bridge.metrics(&format!("sluicegate_{name}{{")).await.unwrap();
+    assert_eq!(samples.len(), 1, "{name}: {samples:?}");
+    samples[0].1
+}
+
+/// Waits until the bridge's count of this name is `want`.
+pub(crate) async fn becomes(stack: &Stack, name: &str, want: f64) {
+    until(stack, name, |seen| seen == want).await;
+}
+
+/// Waits until the bridge's count of this name is `more` than it is.
+pub(crate) async fn grows(stack: &Stack, name: &str, more: f64) {
+    let start = count(stack, name).await;
+    until(stack, name, |seen| seen >= start + more).await;
+}
+
+async fn until(stack: &Stack, name: &str, is_it: impl Fn(f64) -> bool) {
+    let start = Instant::now();
+    loop {
+        let seen = count(stack, name).await;
+        if is_it(seen) {
+            return;
+        }
+        assert!(start.elapsed() < Duration::from_secs(60), "{name}: still {seen} after 60 s");
+        sleep(Duration::from_millis(10)).await;
+    }
+}
