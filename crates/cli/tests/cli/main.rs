@@ -13,6 +13,8 @@ mod list_offsets;
 #[cfg(test)]
 mod ping;
 #[cfg(test)]
+mod produce;
+#[cfg(test)]
 mod program;
 #[cfg(test)]
 mod progress;

@@ -1,8 +1,8 @@
-//! The progress line of a long read, on a terminal of its own.
+//! The progress line of a long read or write, on a terminal of its own.
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::ffi::OsStringExt as _;
 use std::time::Duration;
 
@@ -10,18 +10,39 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use tokio::io::{copy, sink};
 use tokio::time::timeout;
 
-use crate::kafka;
 use crate::program::command;
+use crate::{kafka, produce, server};
 
 #[tokio::test]
 async fn a_long_read_into_a_file_shows_its_progress_on_the_terminal() {
-    let (mut terminal, side) = terminal();
+    let (terminal, side) = terminal();
     let url = kafka::serve().await;
     let mut command = command(&url, &["fetch", "endless", "-p", "0"]);
     let mut child = command.env("TERM", "xterm").stderr(side).spawn().unwrap();
     drop(command);
     let mut stdout = child.stdout.take().unwrap();
     let pouring = tokio::spawn(async move { copy(&mut stdout, &mut sink()).await });
+    draws_progress(terminal).await;
+    child.kill().await.unwrap();
+    pouring.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_long_write_of_a_file_shows_its_progress_on_the_terminal() {
+    let (terminal, side) = terminal();
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(&b"0123456789 0123456789 0123456789\n".repeat(1 << 18)).unwrap();
+    let url = server::serve(produce::slowly).await;
+    let mut command = command(&url, &["produce", "orders", "-l", file.path().to_str().unwrap()]);
+    let mut child =
+        command.env("TERM", "xterm").stdout(side.try_clone().unwrap()).stderr(side).spawn().unwrap();
+    drop(command);
+    draws_progress(terminal).await;
+    child.kill().await.unwrap();
+}
+
+/// Waits until a progress line is drawn there.
+async fn draws_progress(mut terminal: File) {
     let drawn = tokio::task::spawn_blocking(move || {
         let mut drawn = String::new();
         while !["eta", "iB", "/s"].iter().all(|part| drawn.contains(part)) {
@@ -34,8 +55,6 @@ async fn a_long_read_into_a_file_shows_its_progress_on_the_terminal() {
         .await
         .expect("no progress with bytes, rate and eta is drawn")
         .unwrap();
-    child.kill().await.unwrap();
-    pouring.await.unwrap().unwrap();
 }
 
 #[tokio::test]

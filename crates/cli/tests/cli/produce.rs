@@ -1,0 +1,134 @@
+//! `produce` and what a server may say to its records.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_protocol::{ErrorResp, KafkaProduceResp, ProduceRecord, Produced};
+use tokio::io::AsyncWriteExt as _;
+
+use crate::program::{Run, command};
+use crate::server::{self, Session};
+
+/// Runs `produce orders` with this input against a server that this plays.
+async fn run<F>(args: &[&str], input: &str, part: impl FnOnce(Session) -> F + Send + 'static) -> Run
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let url = server::serve(part).await;
+    let args = [&["produce", "orders"], args].concat();
+    let mut child = command(&url, &args).stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).await.unwrap();
+    let output = child.wait_with_output().await.unwrap();
+    Run {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// The values of the next command's records; none once the program leaves.
+async fn values(session: &mut Session) -> Option<(i64, Vec<String>)> {
+    let (sequence, request) = session.request().await?;
+    let Req::CmdKafkaProduce(produce) = request else { panic!("{request:?}") };
+    let value = |record: ProduceRecord| String::from_utf8(record.value.unwrap().to_vec()).unwrap();
+    Some((sequence, produce.records.into_iter().map(value).collect()))
+}
+
+async fn answer(session: &mut Session, sequence: i64, errors: Vec<Option<ErrorResp>>) {
+    let results = errors.into_iter().map(|error| Produced { error, ..Produced::default() }).collect();
+    session.answer(sequence, Resp::KafkaProduceResp(KafkaProduceResp { results })).await;
+}
+
+fn error(retriable: bool, unknown_outcome: bool) -> Option<ErrorResp> {
+    let message = "not\u{7} now".to_owned();
+    Some(ErrorResp { code: 0, message, retriable, retry_after_ms: 50, unknown_outcome })
+}
+
+#[tokio::test]
+async fn what_is_refused_for_the_moment_is_sent_again_by_itself() {
+    let run = run(&[], "a\nb\nc\n", async |mut session| {
+        let (sequence, sent) = values(&mut session).await.unwrap();
+        assert_eq!(sent, ["a", "b", "c"]);
+        answer(&mut session, sequence, vec![None, error(true, false), None]).await;
+        let (sequence, sent) = values(&mut session).await.unwrap();
+        assert_eq!(sent, ["b"]);
+        // The command as a whole, this time.
+        session.answer(sequence, Resp::ErrorResp(error(true, false).unwrap())).await;
+        let (sequence, sent) = values(&mut session).await.unwrap();
+        assert_eq!(sent, ["b"]);
+        answer(&mut session, sequence, vec![None]).await;
+        assert_eq!(values(&mut session).await, None);
+    })
+    .await;
+    assert_eq!((run.code, run.stdout.as_str()), (Some(0), ""), "{run:?}");
+    assert!(run.stderr.starts_with("% 3 sent, 3 acknowledged, 0 failed, 0 unknown in "), "{run:?}");
+}
+
+#[tokio::test]
+async fn what_may_be_written_is_not_sent_again() {
+    let run = run(&[], "a\nb\n", async |mut session| {
+        let (sequence, _) = values(&mut session).await.unwrap();
+        answer(&mut session, sequence, vec![error(true, true), error(false, false)]).await;
+        assert_eq!(values(&mut session).await, None);
+    })
+    .await;
+    assert_eq!(run.code, Some(1), "{run:?}");
+    assert!(run.stderr.starts_with("sluicegate: record 1: not  now\nsluicegate: record 2: "), "{run:?}");
+    assert!(run.stderr.contains("\n% 2 sent, 0 acknowledged, 1 failed, 1 unknown in "), "{run:?}");
+}
+
+#[tokio::test]
+async fn without_an_answer_nothing_is_known() {
+    let run = run(&["-D", ";"], "a;b", async |mut session| {
+        // One command is answered, and the session ends over another.
+        let mut known = 0;
+        while known < 1 {
+            let (sequence, sent) = values(&mut session).await.unwrap();
+            known += sent.len();
+            answer(&mut session, sequence, vec![None; sent.len()]).await;
+        }
+        values(&mut session).await;
+    })
+    .await;
+    assert_eq!(run.code, Some(3), "{run:?}");
+    assert!(run.stderr.contains("% 2 sent, 1 acknowledged, 0 failed, 1 unknown in "), "{run:?}");
+}
+
+#[tokio::test]
+async fn a_record_too_large_to_share_a_command_has_its_own() {
+    let large = "x".repeat(200_000);
+    let run = run(&[], &format!("a\n{large}\nb\n"), async move |mut session| {
+        let mut all = Vec::new();
+        while let Some((sequence, sent)) = values(&mut session).await {
+            answer(&mut session, sequence, vec![None; sent.len()]).await;
+            all.push(sent.iter().map(String::len).collect::<Vec<_>>());
+        }
+        assert_eq!(all.concat(), [1, 200_000, 1]);
+        assert!(all.contains(&vec![200_000]), "{all:?}");
+    })
+    .await;
+    assert_eq!(run.code, Some(0), "{run:?}");
+}
+
+#[tokio::test]
+async fn no_command_brings_more_than_it_may() {
+    let run = run(&[], &"x\n".repeat(5_000), async |mut session| {
+        while let Some((sequence, sent)) = values(&mut session).await {
+            assert!((1..=1_000).contains(&sent.len()), "{}", sent.len());
+            answer(&mut session, sequence, vec![None; sent.len()]).await;
+        }
+    })
+    .await;
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert!(run.stderr.starts_with("% 5000 sent, 5000 acknowledged"), "{run:?}");
+}
+
+/// Answers each command after a while.
+pub(crate) async fn slowly(mut session: Session) {
+    while let Some((sequence, sent)) = values(&mut session).await {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        answer(&mut session, sequence, vec![None; sent.len()]).await;
+    }
+}
