@@ -1,10 +1,12 @@
-//! The broker dies under a client that keeps writing: what was acknowledged is there, once, and in order.
+//! A part dies under clients that keep writing: what was acknowledged is there. Once and in order where the broker died,
+//! for the bridge's producer repeats what it has to; twice at most where a client sent it again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use sluicegate_client::{Client, ProduceRecord};
 use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::Kafka;
@@ -15,6 +17,7 @@ use crate::stacks::{grows, record, with};
 
 in_both_profiles! {
     every_record_that_was_acknowledged_is_there_though_the_broker_was_killed
+    every_record_that_was_acknowledged_is_there_though_bridge_and_envoy_were_killed
 }
 
 /// What clients were told of their records, by number.
@@ -91,6 +94,81 @@ async fn write(url: String, topic: String, stop: Arc<AtomicBool>) -> Told {
                 Some(error) if error.unknown_outcome => _ = told.unknown.insert(number),
                 Some(_) => _ = told.refused.insert(number),
             }
+        }
+    }
+}
+
+async fn every_record_that_was_acknowledged_is_there_though_bridge_and_envoy_were_killed(profile: Profile) {
+    const CLIENTS: i32 = 3;
+    let kafka = Kafka::shared().await.unwrap();
+    let topic = &kafka.topic("killed", CLIENTS, &[]).await.unwrap();
+    let mut stack = with(profile, kafka, "", "").await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|client| tokio::spawn(insist(stack.url(), topic.clone(), client, Arc::clone(&stop))))
+        .collect();
+    for _ in 0..2 {
+        grows(&stack, "written_records_total", 500.0).await;
+        stack.bridge.process.kill();
+        stack.bridge.up().await.unwrap();
+        grows(&stack, "written_records_total", 500.0).await;
+        stack.envoy.process.kill();
+        stack.envoy.up().await.unwrap();
+    }
+    grows(&stack, "written_records_total", 500.0).await;
+    stop.store(true, Ordering::Relaxed);
+    for (partition, client) in (0..).zip(clients) {
+        let (told, again) =
+            tokio::time::timeout(Duration::from_secs(60), client).await.expect("an end").unwrap();
+        let written = numbers(kafka, topic, partition);
+        report(profile, &told, &written);
+        let mut count: BTreeMap<u64, usize> = BTreeMap::new();
+        written.iter().for_each(|number| *count.entry(*number).or_default() += 1);
+        for number in told.acknowledged.keys() {
+            assert!(count.contains_key(number), "{number} was acknowledged and is not there");
+        }
+        for (number, count) in count {
+            assert!(
+                count == 1 || again.contains(&number),
+                "{number} is there {count} times and was sent once"
+            );
+        }
+    }
+}
+
+/// Writes numbers to a partition until it is to stop; what is not answered is sent again. Also gives what that was.
+async fn insist(url: String, topic: String, partition: i32, stop: Arc<AtomicBool>) -> (Told, BTreeSet<u64>) {
+    const RECORDS: u64 = 20;
+    let (mut told, mut again, mut next) = (Told::default(), BTreeSet::new(), 0);
+    let mut client = connect(&url).await;
+    while !stop.load(Ordering::Relaxed) {
+        let numbers = next..next + RECORDS;
+        next += RECORDS;
+        loop {
+            let one = |n: u64| ProduceRecord { partition: Some(partition), ..record(&topic, n.to_string()) };
+            match client.produce(numbers.clone().map(one).collect()).await {
+                Ok(outcomes) => {
+                    for (number, outcome) in numbers.clone().zip(outcomes) {
+                        _ = told.acknowledged.insert(number, outcome.unwrap().offset.unwrap_or(-1));
+                    }
+                    break;
+                }
+                Err(_) => {
+                    again.extend(numbers.clone());
+                    client = connect(&url).await;
+                }
+            }
+        }
+    }
+    (told, again)
+}
+
+/// A session, as soon as there is somebody to have it with.
+async fn connect(url: &str) -> Client {
+    loop {
+        match Client::connect(url).await {
+            Ok(client) => return client,
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
         }
     }
 }
