@@ -35,6 +35,8 @@ pub struct Route {
     pub path: String,
     /// Name of the cluster in the bridge's configuration.
     pub cluster: String,
+    /// Whether sessions may write to it.
+    pub write: bool,
     /// Who may open a session.
     pub policy: Policy,
 }
@@ -132,6 +134,7 @@ impl Route {
                 "1 to 100 letters, digits, '.', '_' and '-' are expected, as in the bridge",
             );
         }
+        let write = reader.flag("write");
         let origins = reader.strings("origins");
         if origins.iter().flatten().any(|origin| !is_origin(origin)) {
             reader.mistake(
@@ -143,7 +146,7 @@ impl Route {
         if !subprotocols.iter().all(|name| is_token(name)) {
             reader.mistake("subprotocols", "HTTP tokens are expected");
         }
-        Self { path, cluster, policy: Policy { origins, subprotocols } }
+        Self { path, cluster, write, policy: Policy { origins, subprotocols } }
     }
 }
 
@@ -168,6 +171,15 @@ impl Reader {
                 None
             }
         }
+    }
+
+    /// False where it is not given.
+    fn flag(&mut self, key: &str) -> bool {
+        let Some(value) = self.object.remove(key) else { return false };
+        value.as_bool().unwrap_or_else(|| {
+            self.mistake(key, "true or false is expected");
+            false
+        })
     }
 
     fn strings(&mut self, key: &str) -> Option<Vec<String>> {

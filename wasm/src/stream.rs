@@ -54,7 +54,8 @@ impl Stream {
             Err(refused) => Ok(Verdict::Refuse(refused)),
             Ok(accepted) => {
                 forward(shared, route)?;
-                self.state = State::Asked(accepted, Session::new(shared.limits, &shared.budget));
+                let session = Session::new(shared.limits, route.write, &shared.budget);
+                self.state = State::Asked(accepted, session);
                 Ok(Verdict::Pass)
             }
         }

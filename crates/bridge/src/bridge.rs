@@ -76,7 +76,8 @@ impl Bridge {
     }
 
     /// Stops: nothing new is let in, commands in flight are answered, sessions are told that the bridge goes away,
-    /// records that were accepted are delivered, connections are closed. Takes no longer than `drain_timeout`; what is not over then is cut off.
+    /// records that were accepted are delivered, connections are closed. Takes no longer than `drain_timeout`; what is not
+    /// over then is cut off.
     ///
     /// # Cancel safety
     /// A drop cuts everything off.
@@ -116,9 +117,11 @@ impl Entrance {
         let writes_due = CancellationToken::new();
         let answer_bytes = usize::try_from(config.limits.session_answer_bytes).unwrap_or(usize::MAX);
         let max_records = answer_bytes.saturating_div(MAX_RESULT_BYTES).min(MAX_RECORDS);
+        let may_be_written = &config.write.clusters;
         let cluster = |(name, config): (&String, &config::Cluster)| {
-            let writer = Writer::new(config.writer.clone(), metrics.writes(name));
-            let writes = Writes { writer, max_records, due: writes_due.clone() };
+            let writer = || Writer::new(config.writer.clone(), metrics.writes(name));
+            let writes = || Writes { writer: writer(), max_records, due: writes_due.clone() };
+            let writes = may_be_written.contains(name).then(writes);
             let reader = Reader::new(config.reader.clone().named(name));
             let cluster = Cluster::new(reader, reads.clone(), writes, metrics.cluster(name));
             (name.clone(), Arc::new(cluster))

@@ -1,16 +1,22 @@
 //! Kafka behind a session: a command goes in, its answer comes out, whatever happens.
 
+mod excess;
 mod produce;
 
 use std::error::Error;
 use std::time::Duration;
 
 use bytes::Bytes;
-use sluicegate_protocol::{CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaProduce, ErrorResp};
+use sluicegate_protocol::{
+    CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaProduce, ErrorResp, Header, ProduceRecord,
+};
 use sluicegate_reader::{Fetch, Fetched, ReadError, Reader};
 use tokio::time::Instant;
 
-pub(crate) use self::produce::{MAX_HEADERS, MAX_RECORDS, MAX_RESULT_BYTES, Turn, Turns, Writes};
+pub(crate) use self::excess::{Undecodable, check};
+pub(crate) use self::produce::{
+    MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_RECORDS, MAX_RESULT_BYTES, Turn, Turns, Writes,
+};
 
 use crate::metrics::{ClusterMetrics, Kind, Outcome};
 use crate::session::Answer;
@@ -27,7 +33,8 @@ pub(crate) enum Command {
 pub(crate) struct Cluster {
     source: Source,
     reads: Reads,
-    writes: Writes,
+    /// `None`: it is only read from.
+    writes: Option<Writes>,
     pub(crate) metrics: ClusterMetrics,
     #[cfg(test)]
     pub(crate) script: produce::Script,
@@ -50,7 +57,7 @@ enum Source {
 }
 
 impl Cluster {
-    pub(crate) fn new(reader: Reader, reads: Reads, writes: Writes, metrics: ClusterMetrics) -> Self {
+    pub(crate) fn new(reader: Reader, reads: Reads, writes: Option<Writes>, metrics: ClusterMetrics) -> Self {
         let source = Source::Kafka(reader);
         #[cfg(test)]
         let script = produce::Script::default();
@@ -69,7 +76,7 @@ impl Cluster {
         let reads = Reads { max_bytes, wait: Duration::ZERO };
         let settings = crate::writing::Settings::parse(&std::collections::BTreeMap::new()).unwrap();
         let writer = crate::writing::Writer::new(settings, crate::metrics::WriteMetrics::default());
-        let writes = Writes { writer, max_records: MAX_RECORDS, due: Default::default() };
+        let writes = Some(Writes { writer, max_records: MAX_RECORDS, due: Default::default() });
         let (source, metrics) = (Source::Script, crate::metrics::Metrics::new().cluster("script"));
         Self { source, reads, writes, metrics, script: produce::Script::default() }
     }
@@ -94,12 +101,22 @@ impl Cluster {
         }
     }
 
+    /// Bytes that `command` takes besides those of its message.
+    pub(crate) fn decoded_bytes(command: &Command) -> usize {
+        let Command::Produce(CmdKafkaProduce { records }) = command else { return 0 };
+        let headers = records.iter().map(|record| record.headers.len()).fold(0, usize::saturating_add);
+        let of_records = records.len().saturating_mul(size_of::<ProduceRecord>());
+        headers.saturating_mul(size_of::<Header>()).saturating_add(of_records)
+    }
+
     /// Delivers the records that wait until `by`, and ends writing.
     ///
     /// # Cancel safety
     /// They are delivered in the background for as long as the process lives.
     pub(crate) async fn end_writes(&self, by: Instant) {
-        self.writes.writer.close(by).await;
+        if let Some(writes) = &self.writes {
+            writes.writer.close(by).await;
+        }
     }
 
     /// The answer to `command`, an error's included. From when `waits` is called, it has a body of no more than

@@ -13,7 +13,7 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -47,6 +47,8 @@ pub struct Config {
     pub session: Session,
     /// How fetches are made.
     pub read: Read,
+    /// What may be written.
+    pub write: Write,
     /// `[clusters.NAME]`: what may be read from and written to.
     pub clusters: BTreeMap<String, Cluster>,
     /// `SLUICEGATE_…` variables without a meaning here: another program's, or misspelt.
@@ -114,6 +116,13 @@ pub struct Read {
     pub wait: Duration,
 }
 
+/// `[write]`.
+#[derive(Debug)]
+pub struct Write {
+    /// The clusters that may be written to, where a gateway's route allows it too. Default: none.
+    pub clusters: BTreeSet<String>,
+}
+
 /// Something in the configuration that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -150,6 +159,7 @@ impl Config {
         let mut problems = Problems::default();
         let (tree, ignored_variables) = tree::read(file, environment, &mut problems);
         let mut root = Section::root(tree);
+        let clusters = root.table_or_empty("clusters", &mut problems);
         let config = Self {
             listen: root.address("listen", 7400, &mut problems),
             admin_listen: root.address("admin_listen", 7401, &mut problems),
@@ -159,7 +169,8 @@ impl Config {
             limits: limits(root.table_or_empty("limits", &mut problems), &mut problems),
             session: session(root.table_or_empty("session", &mut problems), &mut problems),
             read: read(root.table_or_empty("read", &mut problems), &mut problems),
-            clusters: cluster::all(root.table_or_empty("clusters", &mut problems), &mut problems),
+            write: write(root.table_or_empty("write", &mut problems), &clusters, &mut problems),
+            clusters: cluster::all(clusters, &mut problems),
             ignored_variables,
         };
         root.end(&mut problems);
@@ -233,6 +244,16 @@ fn read(mut table: Section, problems: &mut Problems) -> Read {
     };
     table.end(problems);
     read
+}
+
+fn write(mut table: Section, known: &Section, problems: &mut Problems) -> Write {
+    let clusters = table.names("clusters", problems);
+    for name in clusters.iter().filter(|name| !known.has(name)) {
+        let problem = format!("has \"{}\", expected the NAME of a [clusters.NAME]", name.escape_debug());
+        problems.add("write.clusters", problem);
+    }
+    table.end(problems);
+    Write { clusters }
 }
 
 impl fmt::Display for Problem {

@@ -246,6 +246,7 @@ impl<'a> Session<'a> {
                 Request::Nothing | Request::Control(control_req::Control::Alive(_)) => {}
                 Request::Control(control_req::Control::Close(close)) => return Err(End::Closed(close)),
                 request => {
+                    let len = len.saturating_add(decoded_bytes(&request));
                     let bytes = self.bytes(&request, len);
                     let is_command = matches!(request, Request::Command { .. });
                     let may_start = !is_command || self.commands.len() < self.limits.max_commands;
@@ -265,7 +266,7 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// The largest answer that `request` of `len` bytes may get, and the records that it brings; where that is more than a
+    /// The largest answer that `request`, which takes `len` bytes, may get, and the records that it brings; where that is more than a
     /// session may hold, it waits to be alone.
     fn bytes(&self, request: &Request, len: usize) -> u32 {
         let body = match request {
@@ -399,3 +400,11 @@ const OWN_ANSWER_BYTES: u32 = 64 * 1024;
 
 /// How long a peer that ended its own side may take to read what is ready for it.
 const LEFT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What a request takes besides the bytes of its message.
+fn decoded_bytes(request: &Request) -> usize {
+    match request {
+        Request::Command { command, .. } => Cluster::decoded_bytes(command),
+        _ => 0,
+    }
+}

@@ -19,7 +19,12 @@ pub enum Command {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Request {
     /// Hand it to the bridge as it is.
-    Command(Command),
+    Command {
+        /// The request's sequence.
+        sequence: i64,
+        /// What it asks for.
+        command: Command,
+    },
     /// It asks for nothing and gets no answer.
     Nothing,
     /// It asks for something this version does not know, or that no client may ask for.
@@ -43,7 +48,7 @@ impl Request {
     /// What to answer instead of handing the request on, if it gets an answer that way.
     pub fn refusal(&self) -> Option<Refusal> {
         match self {
-            Self::Command(_) | Self::Nothing => None,
+            Self::Command { .. } | Self::Nothing => None,
             Self::Unknown { sequence } => Some(Refusal { sequence: *sequence, message: UNKNOWN.into() }),
             Self::Wrong => Some(Refusal { sequence: 0, message: WRONG.into() }),
         }
@@ -67,10 +72,10 @@ impl Request {
         Some(match last {
             _ if control => Self::Unknown { sequence },
             None => Self::Nothing,
-            Some(32) => Self::Command(Command::Ping),
-            Some(33) => Self::Command(Command::KafkaFetch),
-            Some(34) => Self::Command(Command::KafkaListOffset),
-            Some(PRODUCE) => Self::Command(Command::KafkaProduce),
+            Some(32) => Self::Command { sequence, command: Command::Ping },
+            Some(33) => Self::Command { sequence, command: Command::KafkaFetch },
+            Some(34) => Self::Command { sequence, command: Command::KafkaListOffset },
+            Some(PRODUCE) => Self::Command { sequence, command: Command::KafkaProduce },
             Some(_) => Self::Unknown { sequence },
         })
     }
@@ -81,6 +86,9 @@ pub const UNKNOWN: &str = "unknown command";
 
 /// Answer to bytes that are no request; APISIX's own words.
 pub const WRONG: &str = "wrong command";
+
+/// Answer to a command that writes, where only reads are allowed.
+pub const READ_ONLY: &str = "this route does not write";
 
 /// Field number of `control`.
 const CONTROL: u64 = 1001;
@@ -154,7 +162,7 @@ mod tests {
             (Some(Req::CmdKafkaListOffset(list)), Command::KafkaListOffset),
             (Some(Req::CmdKafkaProduce(CmdKafkaProduce::default())), Command::KafkaProduce),
         ] {
-            assert_eq!(Request::parse(&wire(7, req)), Request::Command(want));
+            assert_eq!(Request::parse(&wire(7, req)), Request::Command { sequence: 7, command: want });
         }
     }
 
@@ -183,7 +191,8 @@ mod tests {
             Request::parse(&[wire(1, ping()), empty.clone()].concat()),
             Request::Unknown { sequence: 1 }
         );
-        assert_eq!(Request::parse(&[empty, wire(1, ping())].concat()), Request::Command(Command::Ping));
+        let want = Request::Command { sequence: 1, command: Command::Ping };
+        assert_eq!(Request::parse(&[empty, wire(1, ping())].concat()), want);
     }
 
     #[test]
@@ -228,10 +237,13 @@ mod tests {
             let judged = Request::parse(bytes);
             let Ok(decoded) = PubSubReq::decode(bytes) else { return };
             match (judged, decoded.req) {
-                (Request::Command(Command::Ping), Some(Req::CmdPing(_)))
-                | (Request::Command(Command::KafkaFetch), Some(Req::CmdKafkaFetch(_)))
-                | (Request::Command(Command::KafkaListOffset), Some(Req::CmdKafkaListOffset(_)))
-                | (Request::Command(Command::KafkaProduce), Some(Req::CmdKafkaProduce(_)))
+                (Request::Command { command: Command::Ping, .. }, Some(Req::CmdPing(_)))
+                | (Request::Command { command: Command::KafkaFetch, .. }, Some(Req::CmdKafkaFetch(_)))
+                | (
+                    Request::Command { command: Command::KafkaListOffset, .. },
+                    Some(Req::CmdKafkaListOffset(_)),
+                )
+                | (Request::Command { command: Command::KafkaProduce, .. }, Some(Req::CmdKafkaProduce(_)))
                 | (Request::Nothing, None)
                 | (Request::Unknown { .. } | Request::Wrong, _) => {}
                 (judged, req) => panic!("{judged:?} but the bridge reads {req:?} from {bytes:x?}"),

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use prost::Message as _;
 use sluicegate_protocol::control_req::Control;
 use sluicegate_protocol::pub_sub_req::Req;
-use sluicegate_protocol::{Close, ControlReq, PubSubReq, grpc};
+use sluicegate_protocol::{Close, ControlReq, PubSubReq, Refusal, grpc};
 
 use crate::answer::{Answers, Edit};
 use crate::budget::Budget;
 use crate::close::{self, Fault};
 use crate::frame::Decoder;
 use crate::message::{Assembler, Message};
-use crate::request::{Command, Request};
+use crate::request::{Command, READ_ONLY, Request};
 
 /// Bounds of one session.
 #[derive(Debug, Clone, Copy)]
@@ -57,6 +57,8 @@ pub enum Output {
 pub enum Event {
     /// A command went to the bridge.
     Command(Command),
+    /// A command would have written where only reads are allowed.
+    WriteRefused,
     /// A request asked for something unknown.
     UnknownCommand,
     /// A message was no request.
@@ -71,17 +73,19 @@ pub struct Session {
     decoder: Decoder,
     assembler: Assembler,
     answers: Answers,
+    may_write: bool,
     /// Nothing the client sends is looked at any more.
     deaf: bool,
 }
 
 impl Session {
-    /// A session whose unfinished messages count against `budget`.
-    pub fn new(limits: Limits, budget: &Arc<Budget>) -> Self {
+    /// A session whose unfinished messages count against `budget`. Unless it `may_write`, commands that write are refused.
+    pub fn new(limits: Limits, may_write: bool, budget: &Arc<Budget>) -> Self {
         Self {
             decoder: Decoder::default(),
             assembler: Assembler::new(limits.max_message_bytes, budget),
             answers: Answers::default(),
+            may_write,
             deaf: false,
         }
     }
@@ -143,7 +147,7 @@ impl Session {
         let Some(part) = self.decoder.next(bytes)? else { return Ok(false) };
         match self.assembler.push(part)? {
             None => {}
-            Some(Message::Binary(message)) => request(&message, to_bridge, out)?,
+            Some(Message::Binary(message)) => request(&message, self.may_write, to_bridge, out)?,
             // Text asks for nothing, as in APISIX, but it has to be text (RFC 6455, section 8.1).
             Some(Message::Text(text)) => std::str::from_utf8(&text).map(drop).map_err(|_| Fault::NotUtf8)?,
             Some(Message::Ping(payload)) => control(Control::Pong(payload.into_owned().into()), to_bridge)?,
@@ -170,10 +174,20 @@ impl Session {
     }
 }
 
-fn request(message: &[u8], to_bridge: &mut Vec<u8>, out: &mut Vec<Output>) -> Result<(), Fault> {
+fn request(
+    message: &[u8],
+    may_write: bool,
+    to_bridge: &mut Vec<u8>,
+    out: &mut Vec<Output>,
+) -> Result<(), Fault> {
     let request = Request::parse(message);
     match &request {
-        Request::Command(command) => {
+        Request::Command { sequence, command: Command::KafkaProduce } if !may_write => {
+            out.push(Output::Count(Event::WriteRefused));
+            let refusal = Refusal { sequence: *sequence, message: READ_ONLY.into() };
+            return control(Control::Refusal(refusal), to_bridge);
+        }
+        Request::Command { command, .. } => {
             out.push(Output::Count(Event::Command(*command)));
             send(message, to_bridge)?;
         }

@@ -1,4 +1,4 @@
-//! Edits of the committed configurations that add routes.
+//! Edits of the committed configurations that add routes, or let one write.
 
 /// Puts `keys` into the filter's configuration, and further objects into its `routes`.
 #[must_use]
@@ -6,6 +6,13 @@ pub fn plugin(keys: &str, routes: &[&str]) -> (String, String) {
     let route = r#"{"path": "/pubsub", "cluster": "default"}"#;
     let all = [&[route], routes].concat().join(", ");
     (format!("\"routes\": [{route}]"), format!("{keys} \"routes\": [{all}]"))
+}
+
+/// Lets the route `/pubsub` write.
+#[must_use]
+pub fn writing() -> (String, String) {
+    let route = r#""path": "/pubsub", "cluster": "default""#;
+    (route.to_owned(), format!("{route}, \"write\": true"))
 }
 
 /// Envoy's own routes for these paths, as the one for `/pubsub`.

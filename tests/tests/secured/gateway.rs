@@ -60,7 +60,8 @@ pub(crate) async fn start(profile: Profile, sections: &[Section], settings: &str
         environment.extend(section.environment.clone());
     }
     let paths: Vec<String> = sections.iter().map(|section| format!("/{}", section.name)).collect();
-    let object = |section: &Section| format!(r#"{{"path": "/{0}", "cluster": "{0}"}}"#, section.name);
+    let object =
+        |section: &Section| format!(r#"{{"path": "/{0}", "cluster": "{0}", "write": true}}"#, section.name);
     let objects: Vec<String> = sections.iter().map(object).collect();
     let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
     let objects: Vec<&str> = objects.iter().map(String::as_str).collect();

@@ -17,6 +17,12 @@ fn at(kafka: &Secured, name: &'static str, listener: &str, protocol: &str) -> Se
     Section::new(name, &kafka.kafka.bootstrap_of(listener).unwrap(), protocol)
 }
 
+/// The bridge's settings with which all these may be written to.
+fn allowing(sections: &[Section]) -> String {
+    let names: Vec<&str> = sections.iter().map(|section| section.name).collect();
+    format!("[write]\nclusters = {names:?}\n")
+}
+
 /// The offset of a record that is written through this cluster, or why it is not.
 async fn write(stack: &Stack, cluster: &str, topic: &str) -> Result<i64, ErrorResp> {
     let topic = topic.to_owned();
@@ -42,7 +48,7 @@ async fn whoever_may_write_writes_however_the_connection_is_secured() {
         at(kafka, "oidc", listener::OIDC, "sasl_ssl").oidc(&endpoint.url(), secret).trusting(kafka),
         at(kafka, "scram512", listener::SASL_SSL, "SASL_SSL").user("SCRAM-SHA-512", WRITER).trusting(kafka),
     ];
-    let stack = own(Profile::Tunnel, &sections, "").await;
+    let stack = own(Profile::Tunnel, &sections, &allowing(&sections)).await;
     for (offset, section) in (0..).zip(&sections) {
         assert_eq!(write(&stack, section.name, topic).await, Ok(offset), "{}", section.name);
     }
@@ -69,7 +75,7 @@ async fn whoever_may_not_write_is_told_why() {
             .token_file(&folder.path().join("token"))
             .with("sasl.oauthbearer.extensions", "a=b"),
     ];
-    let stack = own(Profile::Tunnel, &sections, "").await;
+    let stack = own(Profile::Tunnel, &sections, &allowing(&sections)).await;
     for (cluster, code, says) in [
         ("reader", 31, "may write to no topic"),
         ("writer", 29, "TOPIC_AUTHORIZATION_FAILED"),

@@ -77,6 +77,7 @@ async fn sessions_commands_errors_and_bytes_are_counted(profile: Profile) {
         ("errors.out_of_memory", 0),
         ("errors.protocol", 1),
         ("errors.unknown_command", 2),
+        ("errors.write_refused", 0),
         ("errors.wrong_command", 1),
         ("handshakes_refused", 1),
         ("sessions", 4),

@@ -8,6 +8,7 @@
 mod log;
 mod stacks;
 
+mod allowed;
 mod bounds;
 mod cli;
 mod ends;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sluicegate_protocol::{ErrorResp, ProduceRecord, Produced};
-use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::envoy::{Profile, writing};
 use sluicegate_tests::kafka::Kafka;
 use sluicegate_tests::stack::{BridgeConfig, Setup, Stack};
 use tokio::sync::OnceCell;
@@ -21,8 +21,10 @@ pub(crate) async fn shared(profile: Profile) -> (&'static Kafka, &'static Stack)
 /// A gateway of a test's own, with `settings` in front of the bridge's cluster and `properties` in it.
 pub(crate) async fn with(profile: Profile, kafka: &Kafka, settings: &str, properties: &str) -> Stack {
     let bootstrap = kafka.bootstrap();
-    let text = format!("{settings}\n[clusters.default]\nbootstrap.servers = {bootstrap:?}\n{properties}\n");
-    let setup = Setup { bridge: BridgeConfig::Text(text), ..Setup::new(profile, bootstrap) };
+    let cluster = format!("[clusters.default]\nbootstrap.servers = {bootstrap:?}\n{properties}\n");
+    let text = format!("{settings}\n[write]\nclusters = [\"default\"]\n{cluster}");
+    let bridge = BridgeConfig::Text(text);
+    let setup = Setup { bridge, envoy_edits: vec![writing()], ..Setup::new(profile, bootstrap) };
     let mut stack = Stack::start(setup).await.unwrap();
     stack.ready_within(Duration::from_secs(30)).await.unwrap();
     stack

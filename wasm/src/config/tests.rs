@@ -18,6 +18,7 @@ fn the_smallest_configuration_has_the_documented_defaults() {
     assert!(config.gateway_secret.is_none());
     let [route] = config.routes.as_slice() else { panic!("{:?}", config.routes) };
     assert_eq!((route.path.as_str(), route.cluster.as_str()), ("/pubsub", "default"));
+    assert!(!route.write);
     assert_eq!(route.policy.origins, None);
     assert_eq!(route.policy.subprotocols, [""; 0]);
 }
@@ -26,7 +27,7 @@ fn the_smallest_configuration_has_the_documented_defaults() {
 fn every_setting_is_read() {
     let config = Config::parse(
         br#"{"profile":"internal","gateway_secret":"s3cret-of-the-gateway","max_message_bytes":4096,"max_assembly_bytes":8192,
-            "routes":[{"path":"/a","cluster":"east","origins":["https://app.example:8443"],"subprotocols":["v1"]},
+            "routes":[{"path":"/a","cluster":"east","write":true,"origins":["https://app.example:8443"],"subprotocols":["v1"]},
                       {"path":"/b"}]}"#,
     )
     .unwrap();
@@ -34,6 +35,7 @@ fn every_setting_is_read() {
     assert_eq!(config.gateway_secret.as_ref().map(Secret::expose), Some("s3cret-of-the-gateway"));
     assert_eq!((config.max_message_bytes, config.max_assembly_bytes), (4096, 8192));
     assert_eq!(config.routes[0].cluster, "east");
+    assert_eq!((config.routes[0].write, config.routes[1].write), (true, false));
     assert_eq!(
         config.routes[0].policy.origins.as_deref(),
         Some(&["https://app.example:8443".to_owned()][..])

@@ -1,6 +1,6 @@
 //! Writing: each record is checked by itself, handed over in the order of commands, and answered when its fate is known.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use futures_util::future::join_all;
 use sluicegate_protocol::{CmdKafkaProduce, ErrorResp, ProduceRecord};
@@ -58,21 +58,28 @@ impl Cluster {
         produce: CmdKafkaProduce,
         mut turn: Turn,
     ) -> Result<Answer, Failure> {
+        let Some(Writes { writer, max_records, due }) = &self.writes else {
+            return Err(not_written(failure::refused(0, READ_ONLY.to_owned())));
+        };
         let records = produce.records;
-        let Writes { writer, max_records, due } = &self.writes;
-        if records.len() > *max_records {
-            let message = format!("{} records in one command: expected at most {max_records}", records.len());
-            return Err(not_written(failure::refused(failure::INVALID_REQUEST, message)));
-        }
-        writer.check().map_err(not_written)?;
-        // Commands check at the same time, and wait for each other only to hand over.
-        let refused = self.check(&records).await;
-        turn.come().await;
+        let ending = || not_written(failure::ending());
+        // Commands check at the same time, and wait for each other only to hand over. One that is refused waits, too: who
+        // comes after it must not overtake who is before it.
+        let checked = async {
+            let refused = match too_much(&records, *max_records) {
+                Some(error) => Err(error),
+                None => Ok(self.check(&records).await),
+            };
+            turn.come().await;
+            refused
+        };
+        let refused = due.run_until_cancelled(checked).await.ok_or_else(ending)?.map_err(not_written)?;
         #[cfg(test)]
         if matches!(self.source, Source::Script) {
             return Ok(Answer::produced(sequence, self.script.take(&records)));
         }
-        let handed = writer.hand_over(records, refused).await.map_err(not_written)?;
+        let handed = due.run_until_cancelled(writer.hand_over(records, refused)).await;
+        let handed = handed.ok_or_else(ending)?.map_err(not_written)?;
         drop(turn);
         Ok(Answer::produced(sequence, writer.wait(handed, due).await))
     }
@@ -99,6 +106,18 @@ impl Cluster {
             .map(|record| problem(record).or_else(|| targets.get(&target(record))?.clone()))
             .collect()
     }
+}
+
+/// Why a command is refused as a whole.
+fn too_much(records: &[ProduceRecord], max_records: usize) -> Option<ErrorResp> {
+    let topics: HashSet<&str> = records.iter().map(|record| record.topic.as_str()).collect();
+    let (count, of, max) = match () {
+        () if records.len() > max_records => (records.len(), "records", max_records),
+        () if topics.len() > MAX_TOPICS => (topics.len(), "topics", MAX_TOPICS),
+        () => return None,
+    };
+    let message = format!("{count} {of} in one command: expected at most {max}");
+    Some(failure::refused(failure::INVALID_REQUEST, message))
 }
 
 /// The topic, and the partition that must exist. Where there is any, there is partition 0.
@@ -140,6 +159,8 @@ fn not_written(error: ErrorResp) -> Failure {
     (Outcome::Refused, ErrorResp { message, ..error })
 }
 
+/// Answer where the bridge's configuration does not name the cluster in `write.clusters`.
+const READ_ONLY: &str = "the bridge does not write to this cluster";
 /// The largest result of one record, in bytes.
 pub(crate) const MAX_RESULT_BYTES: usize = failure::MAX_MESSAGE + 56;
 const _: () = assert!(MAX_RESULT_BYTES <= 256);
@@ -148,6 +169,10 @@ const _: () = assert!(MAX_RESULT_BYTES <= 256);
 pub(crate) const MAX_RECORDS: usize = 1_000;
 /// The most headers that a record may have.
 pub(crate) const MAX_HEADERS: usize = 100;
+/// The most headers that the records of one command may have together.
+pub(crate) const MAX_COMMAND_HEADERS: usize = 10_000;
+/// The most topics that one command may write to: each that is missing is looked up.
+const MAX_TOPICS: usize = 50;
 /// The partition that leaves the choice to the partitioner.
 const PARTITIONER: i32 = -1;
 /// When metadata that could not be had may be there.
@@ -199,6 +224,20 @@ mod tests {
             assert_eq!(problem(&ProduceRecord { headers, ..record() }).unwrap().code, 42);
         }
         assert_eq!(problem(&ProduceRecord { headers: vec![header(""); MAX_HEADERS], ..record() }), None);
+    }
+
+    #[test]
+    fn a_command_has_so_many_records_and_topics_and_no_more() {
+        let topics = |count: usize| -> Vec<ProduceRecord> {
+            (0..count).map(|topic| ProduceRecord { topic: topic.to_string(), ..record() }).collect()
+        };
+        assert_eq!(too_much(&topics(MAX_TOPICS), MAX_RECORDS), None);
+        let error = too_much(&topics(MAX_TOPICS + 1), MAX_RECORDS).unwrap();
+        assert_eq!(
+            (error.code, error.message.as_str()),
+            (42, "51 topics in one command: expected at most 50")
+        );
+        assert!(too_much(&topics(2), 1).unwrap().message.contains("2 records"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod flat;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::SocketAddr;
@@ -142,6 +143,23 @@ impl Section {
             words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value)
         };
         self.parsed(key, &expected, parse, problems)
+    }
+
+    /// Names in a list, or in a variable with commas between them. None where it is not given.
+    pub(super) fn names(&mut self, key: &str, problems: &mut Problems) -> BTreeSet<String> {
+        let parse = |node: &Node| match node {
+            Node::Value(Value::Array(names)) => {
+                names.iter().map(|name| name.as_str().map(str::to_owned)).collect()
+            }
+            Node::Variable { text, .. } => Some(text.split(',').map(|name| name.trim().to_owned()).collect()),
+            Node::Value(_) | Node::Table(_) => None,
+        };
+        self.parsed(key, "expected a list of names", parse, problems).unwrap_or_default()
+    }
+
+    /// Whether there is anything under `key`.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.tree.contains_key(key)
     }
 
     pub(super) fn path(&mut self, key: &str, problems: &mut Problems) -> Option<PathBuf> {

@@ -201,6 +201,19 @@ fn beyond_loopback_a_gateway_must_prove_itself() {
 }
 
 #[test]
+fn only_clusters_that_are_named_are_written_to() {
+    assert!(load(CLUSTER, &[]).unwrap().write.clusters.is_empty());
+    let text = format!("[write]\nclusters = [\"default\"]\n{CLUSTER}");
+    assert_eq!(load(&text, &[]).unwrap().write.clusters, ["default".to_owned()].into());
+    let variable = [("SLUICEGATE_WRITE__CLUSTERS", "default")];
+    assert_eq!(load(CLUSTER, &variable).unwrap().write.clusters, ["default".to_owned()].into());
+    let other = format!("[write]\nclusters = [\"other\"]\n{CLUSTER}");
+    check(&other, &[], &["write.clusters: has \"other\", expected the NAME of a [clusters.NAME]"]);
+    let number = format!("[write]\nclusters = [7]\n{CLUSTER}");
+    assert!(load(&number, &[]).unwrap_err()[0].ends_with("expected a list of names"));
+}
+
+#[test]
 fn windows_that_let_sessions_stop_each_other_are_refused() {
     let text = format!("{CLUSTER}[limits]\nmax_streams = 2000\nconnection_window_bytes = 67108864\n");
     let problem = "limits.connection_window_bytes: is 67108864, expected at least limits.stream_window_bytes times \

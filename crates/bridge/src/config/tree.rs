@@ -149,7 +149,7 @@ impl Node {
 
 const PREFIX: &str = "SLUICEGATE_";
 /// The keys of the root.
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 10] = [
     "admin_listen",
     "clusters",
     "gateway_secret",
@@ -159,6 +159,7 @@ const KEYS: [&str; 9] = [
     "read",
     "session",
     "tls",
+    "write",
 ];
 
 #[cfg(test)]

@@ -2,21 +2,22 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use prost::Message;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{KafkaFetchResp, PubSubReq, PubSubResp};
-use sluicegate_session::request::UNKNOWN;
+use sluicegate_session::request::{UNKNOWN, WRONG};
 use tonic::Status;
 use tonic::body::Body;
+use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder};
 use tonic::server::Grpc;
-use tonic_prost::ProstCodec;
+use tonic_prost::{ProstCodec, ProstEncoder};
 
 use super::{Entrance, Refusal};
-use crate::cluster::{Cluster, Command, Turn};
+use crate::cluster::{self, Cluster, Command, Turn, Undecodable};
 use crate::session::Answer;
 
 impl Entrance {
@@ -24,13 +25,45 @@ impl Entrance {
         let cluster = Arc::clone(self.cluster(request.headers())?);
         let _slot = Arc::clone(&self.calls).try_acquire_owned().map_err(|_| Refusal::Full)?;
         let _open = self.open.token();
-        let codec = ProstCodec::<PubSubResp, PubSubReq>::default();
-        let mut grpc = Grpc::new(codec).max_decoding_message_size(self.limits.max_request_bytes);
+        let mut grpc = Grpc::new(Checked).max_decoding_message_size(self.limits.max_request_bytes);
         let service = tower::service_fn(move |request: tonic::Request<PubSubReq>| {
             let cluster = Arc::clone(&cluster);
             async move { answer(&cluster, request.into_inner()).await.map(tonic::Response::new) }
         });
         Ok(grpc.unary(service, request).await)
+    }
+}
+
+/// Prost's codec, of which a request is checked before it is decoded.
+struct Checked;
+
+impl Codec for Checked {
+    type Encode = PubSubResp;
+    type Decode = PubSubReq;
+    type Encoder = ProstEncoder<PubSubResp>;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self::Encoder {
+        ProstCodec::<PubSubResp, PubSubReq>::raw_encoder(BufferSettings::default())
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        Self
+    }
+}
+
+impl Decoder for Checked {
+    type Item = PubSubReq;
+    type Error = Status;
+
+    fn decode(&mut self, message: &mut DecodeBuf<'_>) -> Result<Option<PubSubReq>, Status> {
+        let message = message.copy_to_bytes(message.remaining());
+        cluster::check(&message).map_err(|undecodable| match undecodable {
+            Undecodable::TooMany { message, .. } => Status::invalid_argument(message),
+            Undecodable::Wrong => Status::invalid_argument(WRONG),
+        })?;
+        let request = PubSubReq::decode(message);
+        request.map(Some).map_err(|_| Status::invalid_argument(WRONG))
     }
 }
 

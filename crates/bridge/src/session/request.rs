@@ -1,7 +1,5 @@
 //! What one inbound message asks of the bridge.
 
-mod excess;
-
 use bytes::Bytes;
 use prost::Message;
 use sluicegate_protocol::control_req::Control;
@@ -9,8 +7,7 @@ use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::{CONTROL_PREFIX, ControlReq, PubSubReq};
 use sluicegate_session::request::Request as Checked;
 
-use self::excess::Excess;
-use crate::cluster::Command;
+use crate::cluster::{self, Command, Undecodable};
 
 /// A request, checked.
 #[derive(Debug, PartialEq)]
@@ -42,11 +39,13 @@ impl Request {
             Some(Checked::Nothing) => return Self::Nothing,
             Some(Checked::Unknown { sequence }) => return Self::Unknown { sequence },
             Some(Checked::Wrong) => return Self::Wrong,
-            Some(Checked::Command(_)) => {
-                if let Some(Excess { sequence, message }) = excess::find(&message) {
+            Some(Checked::Command { .. }) => match cluster::check(&message) {
+                Err(Undecodable::TooMany { sequence, message }) => {
                     return Self::TooMany { sequence, message };
                 }
-            }
+                Err(Undecodable::Wrong) => return Self::Wrong,
+                Ok(()) => {}
+            },
             None => {}
         }
         let Ok(PubSubReq { sequence, req }) = PubSubReq::decode(message) else { return Self::Wrong };

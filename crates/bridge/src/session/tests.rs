@@ -433,3 +433,35 @@ async fn more_records_than_one_command_may_have_are_refused() {
     assert!(error.message.contains("1001 records in one command"), "{error:?}");
     assert!(peer.cluster.script.taken().is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_command_that_is_refused_lets_nobody_overtake_those_before_it() {
+    let mut peer = Peer::start();
+    peer.ask(1, produce(100, "first")).await;
+    let topic = |topic: i32| ProduceRecord { topic: topic.to_string(), ..Default::default() };
+    peer.ask(2, Req::CmdKafkaProduce(CmdKafkaProduce { records: (0..51).map(topic).collect() })).await;
+    peer.ask(3, produce(0, "third")).await;
+    for _ in 0..3 {
+        let (sequence, resp) = peer.answer().await;
+        assert_eq!(matches!(resp, Resp::ErrorResp(_)), sequence == 2, "{sequence}: {resp:?}");
+    }
+    assert_eq!(peer.cluster.script.taken(), ["first", "third"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_count_with_what_they_take_when_decoded() {
+    let mut peer = Peer::with(|limits| limits.answer_bytes = 100_000);
+    let records = |topic: &str| -> Vec<ProduceRecord> {
+        let headers = vec![Default::default(); 100];
+        vec![ProduceRecord { topic: topic.to_owned(), headers, ..Default::default() }; 10]
+    };
+    // Some 2 KB as a message; two of them fit, decoded one does.
+    peer.ask(1, Req::CmdKafkaProduce(CmdKafkaProduce { records: records("100") })).await;
+    peer.ask(2, Req::CmdKafkaProduce(CmdKafkaProduce { records: records("0") })).await;
+    peer.ask(3, ping(b"")).await;
+    assert_eq!(peer.answer().await.0, 3);
+    let first = Instant::now();
+    assert_eq!(peer.answer().await.0, 1);
+    assert_eq!(peer.answer().await.0, 2);
+    assert!(first.elapsed() >= Duration::from_millis(100));
+}

@@ -58,6 +58,11 @@ pub(crate) fn refused(code: i32, message: String) -> ErrorResp {
     error_resp(code, message, false, false)
 }
 
+/// A command that came too late to be written.
+pub(crate) fn ending() -> ErrorResp {
+    error_resp(0, "the bridge is shutting down: nothing is written".to_owned(), true, false)
+}
+
 /// A record whose fate nobody waits for any more.
 pub(super) fn late() -> ErrorResp {
     error_resp(0, "the bridge is shutting down: it may or may not be written".to_owned(), true, true)

@@ -3,7 +3,7 @@
 use prost::Message;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{CALL_PATH, CmdKafkaFetch, PubSubReq, PubSubResp};
+use sluicegate_protocol::{CALL_PATH, CmdKafkaFetch, CmdKafkaProduce, ProduceRecord, PubSubReq, PubSubResp};
 
 use crate::support::{Gateway, ping, start, start_with};
 
@@ -31,6 +31,34 @@ async fn a_failed_command_is_an_answer_and_an_unknown_one_is_named() {
         let Some(Resp::ErrorResp(error)) = resp else { panic!("{resp:?}") };
         assert!(error.message.starts_with(expected), "{}", error.message);
     }
+}
+
+#[tokio::test]
+async fn what_would_grow_when_it_is_decoded_is_refused_before() {
+    let bridge = start("").await;
+    let gateway = Gateway::connect(&bridge).await;
+    let records = vec![ProduceRecord::default(); 1001];
+    let many = Req::CmdKafkaProduce(CmdKafkaProduce { records });
+    let many = PubSubReq { sequence: 1, req: Some(many) }.encode_to_vec();
+    let group = [&[0x7B, 0x7C], &many[..]].concat();
+    for (message, expected) in [(many, "1001%20records"), (group, "wrong%20command")] {
+        let (_, trailers) = gateway.call(CALL_PATH, &[], &message).await;
+        assert_eq!(trailers["grpc-status"], "3");
+        let message = trailers["grpc-message"].to_str().unwrap();
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_writes_only_to_clusters_that_are_named() {
+    let bridge = start("").await;
+    let gateway = Gateway::connect(&bridge).await;
+    let produce = CmdKafkaProduce { records: vec![ProduceRecord::default()] };
+    let request = PubSubReq { sequence: 1, req: Some(Req::CmdKafkaProduce(produce)) };
+    let (answer, _) = gateway.call(CALL_PATH, &[], &request.encode_to_vec()).await;
+    let resp = PubSubResp::decode(answer.unwrap()).unwrap().resp;
+    let Some(Resp::ErrorResp(error)) = resp else { panic!("{resp:?}") };
+    assert_eq!(error.message, "failed to produce, err: the bridge does not write to this cluster");
 }
 
 #[tokio::test]

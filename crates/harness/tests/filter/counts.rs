@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use prost::Message;
 use sluicegate_harness::Vm;
+use sluicegate_protocol::control_req::Control as Said;
 use sluicegate_protocol::pub_sub_req::Req;
-use sluicegate_protocol::{CmdEmpty, PubSubReq};
+use sluicegate_protocol::{CmdEmpty, PubSubReq, Refusal};
 
 use crate::socket::{PROFILES, Profile, Socket, upgrade, upgrade_with};
 use crate::wire::{self, BINARY, FIRST, TEXT, from_client};
@@ -30,7 +31,7 @@ fn check_session(act: impl Fn(&mut Socket), want: &[(&str, u64)]) {
     check(|vm, profile| act(&mut Socket::open(vm, profile)), &want);
 }
 
-const NAMES: [&str; 17] = [
+const NAMES: [&str; 18] = [
     "sessions",
     "sessions_open",
     "handshakes_refused",
@@ -39,6 +40,7 @@ const NAMES: [&str; 17] = [
     "commands.kafka_fetch",
     "commands.kafka_list_offset",
     "commands.kafka_produce",
+    "errors.write_refused",
     "errors.unknown_command",
     "errors.wrong_command",
     "errors.protocol",
@@ -68,6 +70,23 @@ fn commands_are_counted_by_kind_and_bytes_by_direction() {
             ("commands.kafka_produce", 1),
             ("bytes_from_client", sent),
             ("bytes_to_client", 304),
+        ],
+    );
+}
+
+#[test]
+fn a_route_writes_only_where_it_is_told_to() {
+    check(
+        |vm, profile| {
+            let mut socket = Socket::open_at(vm, profile, "/open");
+            socket.asks(&wire::produce(5));
+            let message = "this route does not write".into();
+            assert_eq!(socket.requests(), [wire::said(Said::Refusal(Refusal { sequence: 5, message }))]);
+        },
+        &[
+            ("sessions", 1),
+            ("errors.write_refused", 1),
+            ("bytes_from_client", from_client(BINARY, &wire::produce(5).encode_to_vec()).len() as u64),
         ],
     );
 }

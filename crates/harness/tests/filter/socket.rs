@@ -28,7 +28,7 @@ impl Profile {
         let profile = format!("{self:?}").to_lowercase();
         let configuration = format!(
             r#"{{"profile": "{profile}", "gateway_secret": "s3cret-of-the-gateway", "routes": [
-                {{"path": "/pubsub", "cluster": "orders",
+                {{"path": "/pubsub", "cluster": "orders", "write": true,
                   "origins": ["https://app.example"], "subprotocols": ["pubsub.v2", "pubsub"]}},
                 {{"path": "/open"}}]{more}}}"#
         );
@@ -87,7 +87,13 @@ pub(crate) struct Socket(pub(crate) Stream);
 impl Socket {
     #[track_caller]
     pub(crate) fn open(vm: &Vm, profile: Profile) -> Self {
-        let mut stream = vm.request(upgrade());
+        Self::open_at(vm, profile, "/pubsub")
+    }
+
+    /// The same at another path.
+    #[track_caller]
+    pub(crate) fn open_at(vm: &Vm, profile: Profile, path: &str) -> Self {
+        let mut stream = vm.request(upgrade_with(":path", path));
         assert!(matches!(stream.outcome(), Outcome::Forwarded(_)), "{:?}", stream.outcome());
         stream.upstream_headers(profile.accepted(), false);
         let response = stream.response().expect("an answer");

@@ -19,8 +19,13 @@ struct Seen {
     told: Vec<Output>,
 }
 
+/// A command that writes.
+fn produce(sequence: i64) -> PubSubReq {
+    PubSubReq { sequence, req: Some(Req::CmdKafkaProduce(Default::default())) }
+}
+
 fn session() -> Session {
-    Session::new(Limits { max_message_bytes: 4096 }, &Budget::new(1 << 20))
+    Session::new(Limits { max_message_bytes: 4096 }, true, &Budget::new(1 << 20))
 }
 
 /// Feeds `pieces` from the client, one step each.
@@ -188,7 +193,7 @@ fn faults_close_the_session_with_their_code_and_nothing_more_is_heard() {
 fn unfinished_messages_beyond_the_budget_close_the_session_that_exceeds_it() {
     let budget = Budget::new(1000);
     let mut sessions: Vec<_> =
-        (0..3).map(|_| Session::new(Limits { max_message_bytes: 4096 }, &budget)).collect();
+        (0..3).map(|_| Session::new(Limits { max_message_bytes: 4096 }, true, &budget)).collect();
     let unfinished = frame(0x02, &[1; 400]);
     for session in &mut sessions[..2] {
         assert_eq!(client(session, &[&unfinished]), Seen::default());
@@ -216,13 +221,13 @@ fn a_session_that_is_over_gives_its_unfinished_message_back_at_once() {
         ("the client's close", frame(0x88, &[])),
     ];
     for (what, last) in over {
-        let mut session = Session::new(limits, &budget);
+        let mut session = Session::new(limits, true, &budget);
         assert_eq!(client(&mut session, &[&unfinished]), Seen::default());
         assert_eq!(budget.used(), 400);
         assert_ne!(client(&mut session, &[&last]).bridge, [], "{what}");
         assert_eq!(budget.used(), 0, "{what}");
     }
-    let mut session = Session::new(limits, &budget);
+    let mut session = Session::new(limits, true, &budget);
     client(&mut session, &[&unfinished]);
     session.handle(Input::BridgeEnd, &mut Vec::new());
     assert_eq!(budget.used(), 0, "the bridge's end");
@@ -288,4 +293,17 @@ mod property {
             check(&pieces);
         }
     }
+}
+
+#[test]
+fn a_command_that_writes_goes_to_the_bridge_only_where_it_may() {
+    let wire = frame(0x82, &produce(7).encode_to_vec());
+    let seen = client(&mut session(), &[&wire]);
+    assert_eq!(seen.bridge, [produce(7)]);
+    let mut read_only = Session::new(Limits { max_message_bytes: 4096 }, false, &Budget::new(1 << 20));
+    let seen = client(&mut read_only, &[&wire]);
+    let refusal = Refusal { sequence: 7, message: "this route does not write".into() };
+    let control = ControlReq { control: Some(Control::Refusal(refusal)) };
+    assert_eq!(seen.bridge, [PubSubReq { sequence: 0, req: Some(Req::Control(control)) }]);
+    assert_eq!(seen.told, [Output::Count(Event::WriteRefused)]);
 }

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use sluicegate_client::Client;
-use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::envoy::{Profile, writing};
 use sluicegate_tests::port::Port;
 use sluicegate_tests::stack::{BridgeConfig, Setup, Stack};
 use sluicegate_tests::{Error as StackError, tools};
@@ -72,12 +72,16 @@ impl Running {
                 }
                 (BridgeConfig::Text(text), source, None)
             }
-            (None, Some(servers)) => (cluster(&servers), Source::Servers(servers), None),
+            (None, Some(servers)) => (cluster(&servers, ""), Source::Servers(servers), None),
             (None, None) => {
                 hints::say("starting the embedded Kafka");
                 let embedded =
                     Embedded::start().map_err(|e| format!("cannot start the embedded Kafka: {e}"))?;
-                (cluster(&embedded.bootstrap()), Source::Embedded(embedded.bootstrap()), Some(embedded))
+                (
+                    cluster(&embedded.bootstrap(), WRITABLE),
+                    Source::Embedded(embedded.bootstrap()),
+                    Some(embedded),
+                )
             }
         };
 
@@ -87,7 +91,7 @@ impl Running {
             bridge,
             // The user's configuration may ask for a secret of its own; here both sides have this run's.
             bridge_environment: vec![("SLUICEGATE_GATEWAY_SECRET".to_owned(), secret.clone())],
-            envoy_edits: vec![filter_setting("gateway_secret", &secret)],
+            envoy_edits: vec![filter_setting("gateway_secret", &secret), writing()],
             gateway: Some(gateway),
             envoy: args.envoy,
             ..Setup::new(profile, String::new())
@@ -179,8 +183,8 @@ fn secret() -> Result<String, Failure> {
     Ok(id.trim().replace('-', ""))
 }
 
-fn cluster(servers: &str) -> BridgeConfig {
-    BridgeConfig::Cluster { bootstrap: servers.to_owned(), settings: String::new() }
+fn cluster(servers: &str, settings: &str) -> BridgeConfig {
+    BridgeConfig::Cluster { bootstrap: servers.to_owned(), settings: settings.to_owned() }
 }
 
 /// Ends with the first SIGINT, SIGTERM or SIGHUP from here on.
@@ -197,6 +201,8 @@ fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
     })
 }
 
+/// The embedded Kafka may be written to, a user's own may not.
+const WRITABLE: &str = "[write]\nclusters = [\"default\"]\n";
 /// How overrides of the cluster `default` begin.
 const DEFAULT_CLUSTER: &str = "SLUICEGATE_CLUSTERS__DEFAULT__";
 const READY_WITHIN: Duration = Duration::from_secs(10);
