@@ -179,6 +179,11 @@ impl Config {
     }
 
     fn check_together(&self, problems: &mut Problems) {
+        for (name, cluster) in self.clusters.iter().filter(|(name, _)| self.write.clusters.contains(*name)) {
+            if let Err(problem) = cluster.writer.check_together() {
+                problems.add(format!("clusters.{name}"), format!("cannot be written to: {problem}"));
+            }
+        }
         let mutual = self.tls.as_ref().is_some_and(|tls| tls.mutual);
         if !self.listen.ip().is_loopback() && self.gateway_secret.is_none() && !mutual {
             let problem = "is not a loopback address: expected `gateway_secret` or `tls.client_ca` with it";

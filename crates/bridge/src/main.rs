@@ -8,6 +8,7 @@ use clap::Parser;
 use sluicegate_bridge::Bridge;
 use sluicegate_bridge::config::{Config, Place, Problem};
 use sluicegate_bridge::logging::{self, Filter};
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Answers Sluicegate's gateways from Kafka.
@@ -41,8 +42,15 @@ fn main() -> ExitCode {
     }
 }
 
-#[tokio::main]
-async fn run(config: Config) -> Result<(), String> {
+fn run(config: Config) -> Result<(), String> {
+    let runtime = Runtime::new().map_err(|error| format!("start threads: {error}"))?;
+    let served = runtime.block_on(serve(config));
+    // What still blocks a thread, as a producer's end may, is not waited for: the time to drain is over.
+    runtime.shutdown_background();
+    served
+}
+
+async fn serve(config: Config) -> Result<(), String> {
     if !config.ignored_variables.is_empty() {
         tracing::warn!(variables = ?config.ignored_variables, "not keys of this configuration, ignored");
     }

@@ -2,7 +2,7 @@
 //!
 //! 1. here: what librdkafka says of a property
 //! 2. [`Settings`]: a cluster's properties as a producer takes them
-//! 3. [`Writer`]: a cluster's producers, for all sessions, and the bound on what waits in them
+//! 3. [`Writer`]: a cluster's producer, for all sessions, and the bound on what waits in them
 //! 4. `slot`: a producer is made when it is needed
 //! 5. `producer`: records in, their fates out, which `failure` puts into the client's terms
 //! 6. `fates`: those of one command together

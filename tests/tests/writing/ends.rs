@@ -37,7 +37,7 @@ async fn what_was_accepted_before_sigterm_is_delivered_and_answered(profile: Pro
 async fn what_a_client_that_is_gone_has_sent_is_delivered(profile: Profile) {
     let kafka = Kafka::shared().await.unwrap();
     let topic = &kafka.topic("gone", 1, &[]).await.unwrap();
-    let mut stack = with(profile, kafka, "", "linger.ms = 1000\n").await;
+    let mut stack = with(profile, kafka, "", "linger.ms = 5000\n").await;
     let mut socket = Socket::open(&stack).await;
     socket.send(produce((0..100).map(|n| record(topic, n.to_string())).collect())).await;
     becomes(&stack, "write_queue_records", 100.0).await;

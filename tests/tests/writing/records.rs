@@ -6,7 +6,7 @@ use sluicegate_protocol::{Header, ProduceRecord};
 use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::Kafka;
-use sluicegate_tests::socket::Socket;
+use sluicegate_tests::socket::{Socket, produce, results};
 use tokio::time::timeout;
 
 use crate::log::read;
@@ -17,7 +17,8 @@ in_both_profiles! {
     thousands_of_records_and_large_ones_are_written
     the_partitioner_keeps_a_key_in_its_partition
     records_that_cannot_be_written_leave_their_neighbours_alone
-    a_topic_that_takes_only_small_batches_gets_each_record_by_itself
+    a_record_over_a_topics_limit_is_refused_by_itself
+    a_record_that_a_broker_finds_invalid_lets_its_neighbours_be_sent_again
     a_topic_that_is_missing_is_not_made
     what_is_no_list_of_records_is_answered_too
 }
@@ -167,14 +168,20 @@ async fn records_that_cannot_be_written_leave_their_neighbours_alone(profile: Pr
     assert!(!kafka.topics().unwrap().contains(missing));
 }
 
-async fn a_topic_that_takes_only_small_batches_gets_each_record_by_itself(profile: Profile) {
-    let (kafka, stack) = shared(profile).await;
+async fn a_record_over_a_topics_limit_is_refused_by_itself(profile: Profile) {
+    let kafka = Kafka::shared().await.unwrap();
     let topic = &kafka.topic("narrow", 1, &[("max.message.bytes", "10000")]).await.unwrap();
-    let mut socket = Socket::open(stack).await;
-    for round in 0..3 {
-        let value = |at: usize| vec![b'x'; if at == 50 { 20_000 } else { 1_000 + at }];
-        let produced = socket.produce((0..100).map(|at| record(topic, value(at))).collect()).await.unwrap();
-        for (at, produced) in produced.iter().enumerate() {
+    let stack = with(profile, kafka, "", "batch.size = 10000\n").await;
+    let mut socket = Socket::open(&stack).await;
+    let value = |at: usize| vec![b'x'; if at == 50 { 20_000 } else { 1_000 + at }];
+    let mut sent = Vec::new();
+    for _ in 0..3 {
+        sent.push(socket.send(produce((0..100).map(|at| record(topic, value(at))).collect())).await);
+    }
+    for _ in 0..3 {
+        let (sequence, resp) = socket.receive().await;
+        let round = sent.iter().position(|other| *other == sequence).unwrap();
+        for (at, produced) in results(resp).unwrap().iter().enumerate() {
             let before = round * 99 + at - usize::from(at > 50);
             match at {
                 50 => assert_eq!((error(produced).code, error(produced).retriable), (10, false)),
@@ -182,6 +189,11 @@ async fn a_topic_that_takes_only_small_batches_gets_each_record_by_itself(profil
             }
         }
     }
+}
+
+async fn a_record_that_a_broker_finds_invalid_lets_its_neighbours_be_sent_again(profile: Profile) {
+    let (kafka, stack) = shared(profile).await;
+    let mut socket = Socket::open(stack).await;
     // A compacted topic takes no record without a key.
     let topic = &kafka.topic("compacted", 1, &[("cleanup.policy", "compact")]).await.unwrap();
     let keyed = |at: usize| ProduceRecord {
@@ -189,12 +201,22 @@ async fn a_topic_that_takes_only_small_batches_gets_each_record_by_itself(profil
         ..record(topic, format!("{at}"))
     };
     let produced = socket.produce((0..10).map(keyed).collect()).await.unwrap();
+    let mut again = Vec::new();
     for (at, produced) in produced.iter().enumerate() {
-        match at {
-            5 => assert_eq!((error(produced).code, error(produced).retriable), (87, false), "{produced:?}"),
-            _ => assert_eq!(usize::try_from(offset(produced)), Ok(at - usize::from(at > 5))),
+        match &produced.error {
+            Some(error) if at == 5 => assert_eq!((error.code, error.retriable), (87, false), "{error:?}"),
+            None if at != 5 => {}
+            Some(error) => {
+                assert!(error.retriable && !error.unknown_outcome, "{error:?}");
+                again.push(keyed(at));
+            }
+            None => panic!("{at} is written"),
         }
     }
+    for produced in socket.produce(again).await.unwrap() {
+        offset(&produced);
+    }
+    assert_eq!(read(kafka, topic, 0).len(), 9);
 }
 
 async fn a_topic_that_is_missing_is_not_made(profile: Profile) {

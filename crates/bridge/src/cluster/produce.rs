@@ -270,4 +270,24 @@ mod tests {
         waits.await.unwrap();
         Turn::default().come().await;
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_command_that_is_not_handed_over_when_the_bridge_ends_is_not_written() {
+        let cluster = Cluster::script(1);
+        let writes = cluster.writes.as_ref().unwrap();
+        let looked_for = ProduceRecord { topic: "60000".into(), ..record() };
+        let produce = CmdKafkaProduce { records: vec![looked_for] };
+        let mut turns = Turns::default();
+        let first = turns.next();
+        let produced = cluster.produce(1, produce, turns.next());
+        let end = async {
+            tokio::task::yield_now().await;
+            writes.due.cancel();
+        };
+        let (produced, ()) = tokio::join!(produced, end);
+        let (_, error) = produced.unwrap_err();
+        assert!(error.retriable && !error.unknown_outcome, "{error:?}");
+        assert!(cluster.script.taken().is_empty());
+        drop(first);
+    }
 }

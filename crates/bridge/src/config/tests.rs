@@ -214,6 +214,19 @@ fn only_clusters_that_are_named_are_written_to() {
 }
 
 #[test]
+fn what_clashes_only_for_a_producer_is_a_problem_where_one_is_asked_for() {
+    let section = format!("{CLUSTER}message.max.bytes = 2000\nbatch.num.messages = 10\nlinger.ms = 60000\n");
+    assert!(load(&section, &[]).is_ok());
+    let written = format!("[write]\nclusters = [\"default\"]\n{section}");
+    let problems = load(&written, &[]).unwrap_err();
+    let [problem] = &problems[..] else { panic!("{problems:?}") };
+    assert!(
+        problem.starts_with("clusters.default: cannot be written to: ") && problem.contains("linger.ms"),
+        "{problem}"
+    );
+}
+
+#[test]
 fn windows_that_let_sessions_stop_each_other_are_refused() {
     let text = format!("{CLUSTER}[limits]\nmax_streams = 2000\nconnection_window_bytes = 67108864\n");
     let problem = "limits.connection_window_bytes: is 67108864, expected at least limits.stream_window_bytes times \

@@ -12,8 +12,9 @@ pub(super) fn of(error: &KafkaError, unknown_outcome: bool) -> ErrorResp {
             let fate = if unknown_outcome { "it may or may not be written" } else { "it is not written" };
             (REQUEST_TIMED_OUT, format!("no acknowledgement within the delivery timeout: {fate}"), true)
         }
+        // librdkafka's metadata may be older than the reader's, which has found them.
         RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownPartition => {
-            (UNKNOWN_TOPIC_OR_PARTITION, "no such topic or partition".to_owned(), false)
+            (UNKNOWN_TOPIC_OR_PARTITION, "no such topic or partition".to_owned(), true)
         }
         RDKafkaErrorCode::ClusterAuthorizationFailed => (
             CLUSTER_AUTHORIZATION_FAILED,
@@ -21,8 +22,12 @@ pub(super) fn of(error: &KafkaError, unknown_outcome: bool) -> ErrorResp {
             false,
         ),
         RDKafkaErrorCode::MessageSizeTooLarge => (MESSAGE_TOO_LARGE, TOO_LARGE.to_owned(), false),
-        RDKafkaErrorCode::InvalidRecord => (INVALID_RECORD, INVALID.to_owned(), false),
-        RDKafkaErrorCode::InvalidDifferentRecord => (0, NEIGHBOUR.to_owned(), true),
+        RDKafkaErrorCode::InvalidRecord => (
+            INVALID_RECORD,
+            "not accepted by the broker, as one without a key in a compacted topic".to_owned(),
+            false,
+        ),
+        RDKafkaErrorCode::InvalidDifferentRecord => return of_neighbour(),
         RDKafkaErrorCode::Fatal | RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight => {
             (0, ENDED.to_owned(), true)
         }
@@ -38,14 +43,14 @@ pub(super) fn of(error: &KafkaError, unknown_outcome: bool) -> ErrorResp {
     error_resp(kafka, message, retriable, unknown_outcome)
 }
 
+/// The error of a record that was refused for another one in its batch.
+pub(super) fn of_neighbour() -> ErrorResp {
+    error_resp(0, "a record beside it in its batch is invalid".to_owned(), true, false)
+}
+
 /// Whether a record failed because its producer came to its end, for a reason that concerns all records.
 pub(super) fn is_end(error: &ErrorResp) -> bool {
     error.code == 0 && error.message == ENDED
-}
-
-/// Whether a record failed with its batch, for which another record may be to blame.
-pub(super) fn is_of_batch(error: &ErrorResp) -> bool {
-    [TOO_LARGE, INVALID, NEIGHBOUR].contains(&error.message.as_str())
 }
 
 /// No room for a record until others have been delivered.
@@ -56,6 +61,11 @@ pub(super) fn queue_full() -> ErrorResp {
 /// A record that can never be written.
 pub(crate) fn refused(code: i32, message: String) -> ErrorResp {
     error_resp(code, message, false, false)
+}
+
+/// A command for which there is no token to show to brokers.
+pub(super) fn no_token(reason: String) -> ErrorResp {
+    error_resp(0, reason, true, false)
 }
 
 /// A command that came too late to be written.
@@ -80,9 +90,8 @@ fn described(code: RDKafkaErrorCode) -> String {
     text.rsplit_once('(').map_or(text.clone(), |(_, reason)| reason.trim_end_matches(')').to_owned())
 }
 
-const TOO_LARGE: &str = "larger than the topic or the cluster takes";
-const INVALID: &str = "not accepted by the broker, as one without a key in a compacted topic";
-const NEIGHBOUR: &str = "a record beside it in its batch is invalid";
+const TOO_LARGE: &str =
+    "larger than the topic takes, or in a batch that is: `batch.size` of the section has to fit it";
 const ENDED: &str = "the producer came to its end";
 /// Longest text of a record's error, in bytes.
 pub(crate) const MAX_MESSAGE: usize = 200;
@@ -99,9 +108,9 @@ const CLUSTER_AUTHORIZATION_FAILED: i32 = 31;
 pub(crate) const INVALID_TIMESTAMP: i32 = 32;
 pub(crate) const INVALID_REQUEST: i32 = 42;
 
-/// Kafka's codes after which the same record may be accepted: leaders that move, replicas that are missing, quotas, and
+/// Kafka's codes after which the same record may be accepted: topics that are new, leaders that move, replicas that are missing, quotas, and
 /// what ends an idempotent producer, after which there is a new one.
-const RETRIABLE: [i32; 13] = [5, 6, 7, 8, 9, 13, 19, 20, 45, 47, 56, 59, 89];
+const RETRIABLE: [i32; 14] = [3, 5, 6, 7, 8, 9, 13, 19, 20, 45, 47, 56, 59, 89];
 
 #[cfg(test)]
 mod tests {
@@ -123,8 +132,9 @@ mod tests {
         check(Code::TransactionalIdAuthorizationFailed, false, (53, false));
         check(Code::MessageSizeTooLarge, false, (10, false));
         check(Code::NotEnoughReplicas, false, (19, true));
-        check(Code::UnknownTopic, false, (3, false));
-        check(Code::UnknownPartition, false, (3, false));
+        check(Code::UnknownTopic, false, (3, true));
+        check(Code::UnknownPartition, false, (3, true));
+        check(Code::UnknownTopicOrPartition, false, (3, true));
         check(Code::Fatal, true, (0, true));
     }
 

@@ -167,21 +167,64 @@ async fn a_right_that_is_missing_is_told_and_not_retriable() {
     assert_eq!((error.code, error.retriable, error.unknown_outcome), (29, false, false), "{error:?}");
 }
 
-#[tokio::test]
-async fn after_a_fatal_error_there_is_a_new_producer() {
+/// A writer whose first producer comes to its end with its first record, for a reason that concerns all.
+fn start_fatal() -> (Mock, Writer) {
     let (mock, writer, _) = start(&[("message.timeout.ms", "5000")]);
     let fatal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED;
     mock.request_errors(RDKafkaApiKey::InitProducerId, &[fatal]);
+    (mock, writer)
+}
+
+#[tokio::test]
+async fn after_a_fatal_error_there_is_a_new_producer() {
+    let (_mock, mut writer) = start_fatal();
+    writer.slot.pause = Duration::ZERO;
     let produced = write(&writer, &[record("0")]).await;
     assert_eq!(codes(&produced), [Some(31)], "{produced:?}");
     assert_eq!(codes(&write(&writer, &[record("1")]).await), [None]);
 }
 
 #[tokio::test]
-async fn what_cannot_be_written_to_is_refused_whole() {
-    let extended = ("sasl.oauthbearer.extensions".to_owned(), "a=b".to_owned());
-    let settings = Settings::parse(&BTreeMap::from([extended])).unwrap();
-    let writer = Writer::new(settings, WriteMetrics::default());
-    let error = writer.hand_over(vec![record("0")], [None]).await.unwrap_err();
-    assert!(!error.retriable && error.message.contains("extensions"), "{error:?}");
+async fn whoever_may_not_write_needs_no_producer_for_each_command() {
+    let (_mock, writer) = start_fatal();
+    assert_eq!(codes(&write(&writer, &[record("0")]).await), [Some(31)]);
+    // The next one would be let in, but is not made yet.
+    let error = writer.hand_over(vec![record("1")], [None]).await.unwrap_err();
+    assert_eq!((error.code, error.retriable, error.unknown_outcome), (31, false, false), "{error:?}");
+}
+
+#[tokio::test]
+async fn who_looks_later_is_told_why_a_producer_ended_too() {
+    let (_mock, mut writer) = start_fatal();
+    writer.slot.pause = Duration::ZERO;
+    let [first, second] = [
+        writer.hand_over(vec![record("0")], [None]).await.unwrap(),
+        writer.hand_over(vec![record("1")], [None]).await.unwrap(),
+    ];
+    let none = CancellationToken::new();
+    assert_eq!(codes(&timeout(WITHIN, writer.wait(first, &none)).await.unwrap()), [Some(31)]);
+    assert_eq!(codes(&write(&writer, &[record("2")]).await), [None]);
+    assert_eq!(codes(&timeout(WITHIN, writer.wait(second, &none)).await.unwrap()), [Some(31)]);
+}
+
+#[tokio::test]
+async fn a_producer_that_cannot_be_made_is_told_without_its_values() {
+    let (_mock, writer, _) = start(&[("security.protocol", "ssl"), ("ssl.ca.location", "/nowhere/ca.pem")]);
+    for _ in 0..2 {
+        let error = writer.hand_over(vec![record("0")], [None]).await.unwrap_err();
+        assert!(!error.retriable && error.message.contains("its log says why"), "{error:?}");
+        assert!(!error.message.contains("nowhere"), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_end_takes_no_longer_than_it_may() {
+    let (mock, writer, _) = start(&[]);
+    mock.broker_down(1).unwrap();
+    writer.hand_over(vec![record("0")], [None]).await.unwrap();
+    let start = Instant::now();
+    writer.close(start + Duration::from_secs(1)).await;
+    assert!(start.elapsed() < Duration::from_millis(1500), "{:?}", start.elapsed());
+    let error = writer.hand_over(vec![record("1")], [None]).await.unwrap_err();
+    assert_eq!(error, failure::ending());
 }

@@ -1,9 +1,10 @@
 //! librdkafka's idempotent producer: records in, their fates out.
 
-use std::sync::Arc;
+use std::ffi::CStr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use rdkafka::bindings::{rd_kafka_message_status, rd_kafka_msg_status_t};
+use rdkafka::bindings::{rd_kafka_message_produce_errstr, rd_kafka_message_status, rd_kafka_msg_status_t};
 use rdkafka::client::OAuthToken;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -31,10 +32,13 @@ pub(super) struct Handed {
 
 impl Producer {
     /// Connects to nothing yet. Blocks while files of certificates and keys are read.
-    pub(super) fn new(settings: &Settings, metrics: WriteMetrics) -> KafkaResult<Self> {
-        let tokens = settings.tokens.clone().zip(Handle::try_current().ok());
-        let context = Context { metrics, tokens, secrets: settings.secrets() };
-        ThreadedProducer::from_config_and_context(&settings.config(), context).map(Self)
+    pub(super) fn new(
+        settings: Settings,
+        metrics: WriteMetrics,
+        tokens: Option<Tokens>,
+    ) -> KafkaResult<Self> {
+        let config = settings.config();
+        ThreadedProducer::from_config_and_context(&config, Context { metrics, tokens, settings }).map(Self)
     }
 
     /// Puts a record into the queue without waiting for anything. Where that fails, its fate is still to be told.
@@ -74,15 +78,35 @@ impl Producer {
 
 struct Context {
     metrics: WriteMetrics,
-    /// Who has tokens, and where that can be asked from librdkafka's threads.
-    tokens: Option<(sluicegate_reader::Config, Handle)>,
-    /// What a broker might repeat.
-    secrets: Vec<String>,
+    tokens: Option<Tokens>,
+    settings: Settings,
 }
 
-impl Context {
-    fn hide(&self, text: &str) -> String {
-        self.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "…"))
+/// The token that brokers are shown. librdkafka asks for it on the thread that hears of deliveries, which must not wait.
+pub(super) struct Tokens {
+    reader: sluicegate_reader::Config,
+    runtime: Handle,
+    /// The last that could be had.
+    last: Arc<Mutex<String>>,
+}
+
+impl Tokens {
+    /// With the first token.
+    pub(super) async fn first(reader: sluicegate_reader::Config) -> Result<Self, String> {
+        let last = Arc::new(Mutex::new(reader.token().await?));
+        Ok(Self { reader, runtime: Handle::current(), last })
+    }
+
+    /// The last token. The next is being asked for.
+    fn next(&self) -> String {
+        let (reader, last) = (self.reader.clone(), Arc::clone(&self.last));
+        self.runtime.spawn(async move {
+            match reader.token().await {
+                Ok(token) => *last.lock().unwrap_or_else(PoisonError::into_inner) = token,
+                Err(reason) => tracing::warn!(reason, "no new token for a producer"),
+            }
+        });
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -101,12 +125,11 @@ impl ProducerContext for Context {
                 })
             }
             Err((error, message)) => {
-                let error = failure::of(error, may_be_written(message));
-                // Else there is another attempt.
-                if !failure::is_of_batch(&error) {
-                    self.metrics.failed.inc();
-                }
-                Err(error)
+                self.metrics.failed.inc();
+                Err(match is_neighbour(error, message) {
+                    true => failure::of_neighbour(),
+                    false => failure::of(error, may_be_written(message)),
+                })
             }
         };
         self.metrics.queued.dec();
@@ -120,8 +143,7 @@ impl ClientContext for Context {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
 
     fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
-        let (reader, runtime) = self.tokens.as_ref().ok_or("the section has no tokens")?;
-        let token = runtime.block_on(reader.token())?;
+        let token = self.tokens.as_ref().ok_or("the section has no tokens")?.next();
         let expires = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.saturating_add(TOKEN_FOR);
         let lifetime_ms = i64::try_from(expires.as_millis())?;
         // The name is for librdkafka only.
@@ -129,7 +151,7 @@ impl ClientContext for Context {
     }
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        let message = self.hide(message);
+        let message = self.settings.hide(message);
         match level {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
                 tracing::error!(facility, message, "librdkafka");
@@ -140,16 +162,34 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        let reason = self.hide(reason);
+        let reason = self.settings.hide(reason);
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::Fatal) => tracing::error!(reason, "a producer came to its end"),
+            Some(RDKafkaErrorCode::SSL | RDKafkaErrorCode::Authentication) => {
+                tracing::warn!(reason, "a producer cannot connect");
+            }
             _ => tracing::debug!(%error, reason, "librdkafka"),
         }
     }
 }
 
-/// How long librdkafka keeps a token before it asks again: the reader knows when one has to be renewed.
-const TOKEN_FOR: Duration = Duration::from_secs(10);
+/// What librdkafka takes for a token's lifetime, so that it soon asks again: the reader knows when one has to be renewed.
+const TOKEN_FOR: Duration = Duration::from_secs(5);
+
+/// Whether a broker refused a record for another one in its batch. Where only one of them was invalid, librdkafka gives all
+/// the same code, and tells the others apart by their text.
+fn is_neighbour(error: &KafkaError, message: &BorrowedMessage<'_>) -> bool {
+    if error.rdkafka_error_code() != Some(RDKafkaErrorCode::InvalidRecord) {
+        return false;
+    }
+    #[expect(unsafe_code, reason = "rdkafka has no call for it, and lends the pointer")]
+    // SAFETY: the pointer is that of a delivered message, which lives as long as `message`, and its text with it.
+    let text = unsafe {
+        let text = rd_kafka_message_produce_errstr(message.ptr());
+        if text.is_null() { c"" } else { CStr::from_ptr(text) }
+    };
+    text.to_bytes().starts_with(b"Failed to append record because it was part of a batch")
+}
 
 /// Whether a record that was not acknowledged may be in the log all the same.
 fn may_be_written(message: &BorrowedMessage<'_>) -> bool {

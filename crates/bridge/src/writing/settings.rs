@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use rdkafka::ClientConfig;
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::producer::BaseProducer;
 use sluicegate_reader::is_secret;
 
 /// What a producer is made of: the cluster's own properties above the bridge's defaults.
@@ -14,8 +16,6 @@ pub(crate) struct Settings {
     pub(super) queue_bytes: usize,
     /// Who has the tokens that brokers are to be shown.
     pub(super) tokens: Option<sluicegate_reader::Config>,
-    /// Why no producer can be made of them, though they can be read with.
-    pub(super) unsupported: Option<&'static str>,
 }
 
 impl Settings {
@@ -45,10 +45,12 @@ impl Settings {
                 settings.insert((*name).to_owned(), (*value).to_owned());
             }
         }
-        let unsupported = unsupported(&settings);
+        if needs_system_ca(&settings, |name| std::env::var_os(name).is_some()) {
+            settings.insert("ssl.ca.location".to_owned(), "probe".to_owned());
+        }
         let kbytes = settings.get(QUEUE_KBYTES).and_then(|kbytes| kbytes.parse::<usize>().ok());
         let queue_bytes = kbytes.unwrap_or(usize::MAX).saturating_mul(1024).min(MAX_QUEUE_BYTES);
-        Ok(Self { properties: settings, queue_bytes, tokens: None, unsupported })
+        Ok(Self { properties: settings, queue_bytes, tokens: None })
     }
 
     /// Shows brokers the same tokens as reads do, where they show any.
@@ -57,20 +59,35 @@ impl Settings {
         self
     }
 
-    /// What no text of librdkafka's may repeat.
-    pub(super) fn secrets(&self) -> Vec<String> {
-        let secrets = self.properties.iter().filter(|(name, value)| is_secret(name) && !value.is_empty());
-        secrets.map(|(_, value)| value.clone()).collect()
+    /// Makes a producer, and ends it: there are properties that clash only together.
+    ///
+    /// # Errors
+    /// Why there can be none, without a secret.
+    pub(crate) fn check_together(&self) -> Result<(), String> {
+        if self.properties.contains_key("sasl.oauthbearer.extensions") {
+            return Err(
+                "writing with `sasl.oauthbearer.extensions` is not supported by this version".to_owned()
+            );
+        }
+        let made: KafkaResult<BaseProducer> = self.config().create();
+        made.map(drop).map_err(|error| self.reason(&error))
     }
 
-    /// The same for a producer whose batches are single records, which costs a request each.
-    pub(super) fn without_batches(&self) -> Self {
-        let mut single = self.clone();
-        for (name, value) in [("batch.num.messages", "1"), ("linger.ms", "0")] {
-            single.properties.insert(name.to_owned(), value.to_owned());
-        }
-        single.properties.remove("queue.buffering.max.ms");
-        single
+    /// Why a producer cannot be made.
+    pub(super) fn reason(&self, error: &KafkaError) -> String {
+        let reason = match error {
+            // Its text would show the value.
+            KafkaError::ClientConfig(_, reason, name, _) => format!("`{name}` is refused: {reason}"),
+            KafkaError::ClientCreation(reason) => reason.clone(),
+            error => error.to_string(),
+        };
+        self.hide(reason.trim_end()).replace(char::is_control, " ")
+    }
+
+    /// A text of librdkafka's or a broker's, without secrets that it may repeat.
+    pub(super) fn hide(&self, text: &str) -> String {
+        let secrets = self.properties.iter().filter(|(name, value)| is_secret(name) && !value.is_empty());
+        secrets.fold(text.to_owned(), |text, (_, secret)| text.replace(secret, "…"))
     }
 
     pub(super) fn config(&self) -> ClientConfig {
@@ -115,14 +132,23 @@ fn expected(name: &str, value: &str) -> Option<&'static str> {
         "queuing.strategy" if !value.eq_ignore_ascii_case("fifo") => {
             Some("expected `fifo`, which keeps the order of records")
         }
+        // librdkafka takes other notations, too; the bound on keys and headers is read here.
+        QUEUE_KBYTES if value.parse::<usize>().is_err() => Some("expected a decimal number"),
+        "message.timeout.ms" | "delivery.timeout.ms" if number() < 1 => {
+            Some("expected 1 or more milliseconds: somebody waits for the answer")
+        }
         "transactional.id" => Some("is for transactions, in which nothing is written: leave it out"),
         _ => None,
     }
 }
 
-fn unsupported(settings: &BTreeMap<String, String>) -> Option<&'static str> {
-    let extended = settings.contains_key("sasl.oauthbearer.extensions");
-    extended.then_some("writing with `sasl.oauthbearer.extensions` is not supported by this version")
+/// Whether the system's CAs have to be looked for. OpenSSL, as it is built here, looks where no system has them, but where
+/// the environment says so: there the reader looks, too.
+fn needs_system_ca(settings: &BTreeMap<String, String>, in_environment: impl Fn(&str) -> bool) -> bool {
+    let protocol = settings.get("security.protocol").map(|protocol| protocol.to_ascii_lowercase());
+    protocol.is_some_and(|protocol| protocol.ends_with("ssl"))
+        && !["ssl.ca.location", "ssl.ca.pem"].iter().any(|name| settings.contains_key(*name))
+        && !["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().any(|name| in_environment(name))
 }
 
 /// The bridge's own defaults, each under all names of its property.
@@ -178,6 +204,19 @@ mod tests {
     }
 
     #[test]
+    fn with_tls_the_systems_cas_are_looked_for_unless_others_are_given() {
+        let needs = |pairs: &[(&str, &str)]| needs_system_ca(&properties(pairs), |_| false);
+        assert!(needs(&[("security.protocol", "ssl")]) && needs(&[("security.protocol", "SASL_SSL")]));
+        assert!(!needs(&[]) && !needs(&[("security.protocol", "sasl_plaintext")]));
+        for given in [("ssl.ca.location", "/ca.pem"), ("ssl.ca.pem", "x")] {
+            assert!(!needs(&[("security.protocol", "ssl"), given]));
+        }
+        assert!(
+            !needs_system_ca(&properties(&[("security.protocol", "ssl")]), |name| name == "SSL_CERT_FILE")
+        );
+    }
+
+    #[test]
     fn what_would_make_an_acknowledgement_worthless_is_refused_by_name() {
         let refused = [
             ("acks", "1"),
@@ -189,6 +228,8 @@ mod tests {
             ("retries", "0"),
             ("queuing.strategy", "lifo"),
             ("transactional.id", "x"),
+            ("queue.buffering.max.kbytes", "0x10000"),
+            ("message.timeout.ms", "0"),
         ];
         let problems = Settings::parse(&properties(&refused)).unwrap_err();
         let mut names: Vec<&str> = problems.iter().map(|(name, _)| name.as_str()).collect();
@@ -199,6 +240,15 @@ mod tests {
         for (name, value) in [("acks", "-1"), ("enable.idempotence", "T"), ("retries", "3")] {
             assert!(Settings::parse(&properties(&[(name, value)])).is_ok(), "{name}");
         }
+    }
+
+    #[test]
+    fn what_no_producer_can_be_made_of_is_told_without_secrets() {
+        let told = |pairs: &[(&str, &str)]| Settings::parse(&properties(pairs)).unwrap().check_together();
+        assert_eq!(told(&[("bootstrap.servers", "127.0.0.1:9")]), Ok(()));
+        assert!(told(&[("sasl.oauthbearer.extensions", "a=b")]).unwrap_err().contains("extensions"));
+        let key = told(&[("security.protocol", "ssl"), ("ssl.key.pem", "no-key-at-all")]).unwrap_err();
+        assert!(key.contains("ssl.key.pem") && !key.contains("no-key-at-all"), "{key}");
     }
 
     #[test]
