@@ -62,7 +62,6 @@ async fn whoever_may_write_writes_however_the_connection_is_secured() {
 async fn whoever_may_not_write_is_told_why() {
     let kafka = Secured::shared().await.unwrap();
     let topic = &kafka.kafka.topic("refused", 1, &[]).await.unwrap();
-    let folder = Folder::new("token").unwrap();
     let sections = [
         at(kafka, "reader", listener::SASL, "sasl_plaintext").user("PLAIN", READER),
         at(kafka, "writer", listener::SASL, "sasl_plaintext").user("PLAIN", WRITER),
@@ -75,7 +74,6 @@ async fn whoever_may_not_write_is_told_why() {
             WRITER,
             "no-password-of-anyone",
         ),
-        at(kafka, "token", listener::UNSECURED, "sasl_plaintext").token_file(&folder.path().join("token")),
     ];
     let stack = own(Profile::Tunnel, &sections, &allowing(&sections)).await;
     for (cluster, code, says) in [
@@ -83,7 +81,6 @@ async fn whoever_may_not_write_is_told_why() {
         ("writer", 29, "TOPIC_AUTHORIZATION_FAILED"),
         ("certificate", 31, "may write to no topic"),
         ("password", 0, "authent"),
-        ("token", 0, "no readable token"),
     ] {
         let error = write(&stack, cluster, topic).await.unwrap_err();
         assert_eq!(

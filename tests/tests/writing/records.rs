@@ -18,7 +18,7 @@ in_both_profiles! {
     the_partitioner_keeps_a_key_in_its_partition
     records_that_cannot_be_written_leave_their_neighbours_alone
     a_record_over_a_topics_limit_is_refused_by_itself
-    a_record_that_a_broker_finds_invalid_lets_its_neighbours_be_sent_again
+    the_batch_of_an_invalid_record_is_refused_and_can_be_sent_again
     a_topic_that_is_missing_is_not_made
     what_is_no_list_of_records_is_answered_too
 }
@@ -191,7 +191,7 @@ async fn a_record_over_a_topics_limit_is_refused_by_itself(profile: Profile) {
     }
 }
 
-async fn a_record_that_a_broker_finds_invalid_lets_its_neighbours_be_sent_again(profile: Profile) {
+async fn the_batch_of_an_invalid_record_is_refused_and_can_be_sent_again(profile: Profile) {
     let (kafka, stack) = shared(profile).await;
     let mut socket = Socket::open(stack).await;
     // A compacted topic takes no record without a key.
@@ -201,20 +201,15 @@ async fn a_record_that_a_broker_finds_invalid_lets_its_neighbours_be_sent_again(
         ..record(topic, format!("{at}"))
     };
     let produced = socket.produce((0..10).map(keyed).collect()).await.unwrap();
-    let mut again = Vec::new();
-    for (at, produced) in produced.iter().enumerate() {
-        match &produced.error {
-            Some(error) if at == 5 => assert_eq!((error.code, error.retriable), (87, false), "{error:?}"),
-            None if at != 5 => {}
-            Some(error) => {
-                assert!(error.retriable && !error.unknown_outcome, "{error:?}");
-                again.push(keyed(at));
-            }
-            None => panic!("{at} is written"),
-        }
-    }
-    for produced in socket.produce(again).await.unwrap() {
-        offset(&produced);
+    for (at, produced) in produced.iter().enumerate().filter(|(_, produced)| produced.error.is_some()) {
+        let error = error(produced);
+        assert_eq!(
+            (error.code, error.retriable, error.unknown_outcome),
+            (87, true, false),
+            "{at}: {error:?}"
+        );
+        let again = socket.produce(vec![keyed(at)]).await.unwrap();
+        assert_eq!(again[0].error.is_some(), at == 5, "{at}: {again:?}");
     }
     assert_eq!(read(kafka, topic, 0).len(), 9);
 }

@@ -22,12 +22,10 @@ pub(super) fn of(error: &KafkaError, unknown_outcome: bool) -> ErrorResp {
             false,
         ),
         RDKafkaErrorCode::MessageSizeTooLarge => (MESSAGE_TOO_LARGE, TOO_LARGE.to_owned(), false),
-        RDKafkaErrorCode::InvalidRecord => (
-            INVALID_RECORD,
-            "not accepted by the broker, as one without a key in a compacted topic".to_owned(),
-            false,
-        ),
-        RDKafkaErrorCode::InvalidDifferentRecord => return of_neighbour(),
+        // librdkafka does not tell which record of a batch it is: the others may be written when they are sent again.
+        RDKafkaErrorCode::InvalidRecord | RDKafkaErrorCode::InvalidDifferentRecord => {
+            (INVALID_RECORD, INVALID.to_owned(), true)
+        }
         RDKafkaErrorCode::Fatal | RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight => {
             (0, ENDED.to_owned(), true)
         }
@@ -41,11 +39,6 @@ pub(super) fn of(error: &KafkaError, unknown_outcome: bool) -> ErrorResp {
         }
     };
     error_resp(kafka, message, retriable, unknown_outcome)
-}
-
-/// The error of a record that was refused for another one in its batch.
-pub(super) fn of_neighbour() -> ErrorResp {
-    error_resp(0, "a record beside it in its batch is invalid".to_owned(), true, false)
 }
 
 /// Whether a record failed because its producer came to its end, for a reason that concerns all records.
@@ -92,6 +85,8 @@ fn described(code: RDKafkaErrorCode) -> String {
 
 const TOO_LARGE: &str =
     "larger than the topic takes, or in a batch that is: `batch.size` of the section has to fit it";
+const INVALID: &str =
+    "not accepted by the broker, as one without a key in a compacted topic, or beside one in its batch";
 const ENDED: &str = "the producer came to its end";
 /// Longest text of a record's error, in bytes.
 pub(crate) const MAX_MESSAGE: usize = 200;
@@ -135,6 +130,7 @@ mod tests {
         check(Code::UnknownTopic, false, (3, true));
         check(Code::UnknownPartition, false, (3, true));
         check(Code::UnknownTopicOrPartition, false, (3, true));
+        check(Code::InvalidRecord, false, (87, true));
         check(Code::Fatal, true, (0, true));
     }
 

@@ -1,10 +1,9 @@
 //! librdkafka's idempotent producer: records in, their fates out.
 
-use std::ffi::CStr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use rdkafka::bindings::{rd_kafka_message_produce_errstr, rd_kafka_message_status, rd_kafka_msg_status_t};
+use rdkafka::bindings::{rd_kafka_message_status, rd_kafka_msg_status_t};
 use rdkafka::client::OAuthToken;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -19,7 +18,8 @@ use super::fates::{Fates, Written};
 use super::{Settings, failure};
 use crate::metrics::WriteMetrics;
 
-/// A producer with a thread that hears of deliveries. A drop fails what it holds, and blocks up to half a second.
+/// A producer with a thread that hears of deliveries. A drop fails what it holds, and blocks: up to half a
+/// second for that, and until librdkafka's threads have ended.
 pub(super) struct Producer(ThreadedProducer<Context>);
 
 /// A record on its way: whom to tell of its fate.
@@ -126,10 +126,7 @@ impl ProducerContext for Context {
             }
             Err((error, message)) => {
                 self.metrics.failed.inc();
-                Err(match is_neighbour(error, message) {
-                    true => failure::of_neighbour(),
-                    false => failure::of(error, may_be_written(message)),
-                })
+                Err(failure::of(error, may_be_written(message)))
             }
         };
         self.metrics.queued.dec();
@@ -175,21 +172,6 @@ impl ClientContext for Context {
 
 /// What librdkafka takes for a token's lifetime, so that it soon asks again: the reader knows when one has to be renewed.
 const TOKEN_FOR: Duration = Duration::from_secs(5);
-
-/// Whether a broker refused a record for another one in its batch. Where only one of them was invalid, librdkafka gives all
-/// the same code, and tells the others apart by their text.
-fn is_neighbour(error: &KafkaError, message: &BorrowedMessage<'_>) -> bool {
-    if error.rdkafka_error_code() != Some(RDKafkaErrorCode::InvalidRecord) {
-        return false;
-    }
-    #[expect(unsafe_code, reason = "rdkafka has no call for it, and lends the pointer")]
-    // SAFETY: the pointer is that of a delivered message, which lives as long as `message`, and its text with it.
-    let text = unsafe {
-        let text = rd_kafka_message_produce_errstr(message.ptr());
-        if text.is_null() { c"" } else { CStr::from_ptr(text) }
-    };
-    text.to_bytes().starts_with(b"Failed to append record because it was part of a batch")
-}
 
 /// Whether a record that was not acknowledged may be in the log all the same.
 fn may_be_written(message: &BorrowedMessage<'_>) -> bool {
