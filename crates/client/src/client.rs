@@ -202,6 +202,7 @@ fn mismatch(wanted: &str, got: &Resp) -> Error {
         Resp::KafkaFetchResp(_) => "messages",
         Resp::KafkaListOffsetResp(_) => "an offset",
         Resp::KafkaProduceResp(_) => "results",
+        Resp::HttpResp(_) => "an HTTP response",
         Resp::Control(_) => "a gateway's control message",
     };
     Error::Protocol { detail: format!("it answered with {got} where {wanted} was asked for") }

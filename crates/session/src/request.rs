@@ -39,8 +39,8 @@ pub enum Request {
 impl Request {
     /// Judges `message`, the bytes of a `PubSubReq`.
     ///
-    /// A field other than `sequence` is a command, the last one counts (Protocol Buffers, "Oneof"), and `control`
-    /// anywhere makes it [`Request::Unknown`]. The content of a command is not looked at.
+    /// A field other than `sequence` is a command, the last one counts (Protocol Buffers, "Oneof"), and one of
+    /// the gateway's own anywhere makes it [`Request::Unknown`]. The content of a command is not looked at.
     pub fn parse(message: &[u8]) -> Self {
         Self::scan(message).unwrap_or(Self::Wrong)
     }
@@ -57,20 +57,21 @@ impl Request {
     fn scan(mut message: &[u8]) -> Option<Self> {
         let mut sequence = 0;
         let mut last = None;
-        let mut control = false;
+        let mut of_gateway = false;
         while !message.is_empty() {
             let (number, value) = field(&mut message)?;
             match (number, value) {
                 (1, Value::Varint(value)) => sequence = value.cast_signed(),
-                (1 | 31..=34 | CONTROL | PRODUCE, Value::Varint(_) | Value::Fixed) | (1, Value::Bytes) => {
+                (1 | 31..=34 | CONTROL | PRODUCE | HTTP, Value::Varint(_) | Value::Fixed)
+                | (1, Value::Bytes) => {
                     return None;
                 }
-                (CONTROL, Value::Bytes) => control = true,
+                (CONTROL | HTTP, Value::Bytes) => of_gateway = true,
                 (number, _) => last = Some(number),
             }
         }
         Some(match last {
-            _ if control => Self::Unknown { sequence },
+            _ if of_gateway => Self::Unknown { sequence },
             None => Self::Nothing,
             Some(32) => Self::Command { sequence, command: Command::Ping },
             Some(33) => Self::Command { sequence, command: Command::KafkaFetch },
@@ -95,6 +96,9 @@ const CONTROL: u64 = 1001;
 
 /// Field number of `cmd_kafka_produce`.
 const PRODUCE: u64 = 1002;
+
+/// Field number of `cmd_http`.
+const HTTP: u64 = 1003;
 
 enum Value {
     Varint(u64),
@@ -137,8 +141,8 @@ mod tests {
     use prost::Message;
     use sluicegate_protocol::pub_sub_req::Req;
     use sluicegate_protocol::{
-        CmdEmpty, CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaProduce, CmdPing, ControlReq, PubSubReq,
-        control_req,
+        CmdEmpty, CmdHttp, CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaProduce, CmdPing, ControlReq,
+        PubSubReq, control_req,
     };
 
     use super::*;
@@ -203,6 +207,17 @@ mod tests {
         assert_eq!(Request::parse(&control), unknown);
         assert_eq!(Request::parse(&[control.clone(), wire(3, ping())].concat()), unknown);
         assert_eq!(Request::parse(&[wire(3, ping()), control].concat()), unknown);
+    }
+
+    #[test]
+    fn an_http_request_from_a_client_is_unknown_wherever_it_stands() {
+        let http = wire(3, Some(Req::CmdHttp(CmdHttp::default())));
+        let unknown = Request::Unknown { sequence: 3 };
+        for request in
+            [http.clone(), [&http[..], &wire(3, ping())].concat(), [wire(3, ping()), http].concat()]
+        {
+            assert_eq!(Request::parse(&request), unknown);
+        }
     }
 
     #[test]

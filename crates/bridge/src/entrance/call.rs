@@ -76,7 +76,9 @@ async fn answer(cluster: &Cluster, request: PubSubReq) -> Result<PubSubResp, Sta
         Some(Req::CmdKafkaListOffset(list)) => answered(Command::ListOffset(list)).await,
         Some(Req::CmdKafkaProduce(produce)) => answered(Command::Produce(produce)).await,
         // Unlike a session, a call is always answered.
-        Some(Req::CmdEmpty(_) | Req::Control(_)) | None => Answer::refusal(sequence, UNKNOWN),
+        Some(Req::CmdEmpty(_) | Req::CmdHttp(_) | Req::Control(_)) | None => {
+            Answer::refusal(sequence, UNKNOWN)
+        }
     };
     match answer {
         Answer::Message(message) => Ok(message),

@@ -59,7 +59,7 @@ impl Request {
                 Self::Command { sequence, command: Command::Produce(produce) }
             }
             Some(Req::Control(ControlReq { control: Some(control) })) => Self::Control(control),
-            Some(Req::CmdEmpty(_) | Req::Control(ControlReq { control: None })) | None => {
+            Some(Req::CmdEmpty(_) | Req::CmdHttp(_) | Req::Control(ControlReq { control: None })) | None => {
                 Self::Unknown { sequence }
             }
         }

@@ -6,7 +6,7 @@ pub struct PubSubReq {
     #[prost(int64, tag = "1")]
     pub sequence: i64,
     /// The last one on the wire counts. Without any, there is no answer.
-    #[prost(oneof = "pub_sub_req::Req", tags = "31, 32, 33, 34, 1001, 1002")]
+    #[prost(oneof = "pub_sub_req::Req", tags = "31, 32, 33, 34, 1001, 1002, 1003")]
     pub req: ::core::option::Option<pub_sub_req::Req>,
 }
 /// Nested message and enum types in `PubSubReq`.
@@ -26,6 +26,8 @@ pub mod pub_sub_req {
         Control(super::ControlReq),
         #[prost(message, tag = "1002")]
         CmdKafkaProduce(super::CmdKafkaProduce),
+        #[prost(message, tag = "1003")]
+        CmdHttp(super::CmdHttp),
     }
 }
 /// No command; its answer is the error `unknown command`.
@@ -103,6 +105,80 @@ pub struct Header {
     #[prost(bytes = "bytes", optional, tag = "2")]
     pub value: ::core::option::Option<::prost::bytes::Bytes>,
 }
+/// A plain HTTP request, for the bridge to translate. Only a gateway sends it, and only as a `Call`; refused from a client.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CmdHttp {
+    /// As the client sent it: any token.
+    #[prost(string, tag = "1")]
+    pub method: ::prost::alloc::string::String,
+    /// Those that have a meaning here, names in lower case, in the client's order.
+    #[prost(message, repeated, tag = "4")]
+    pub headers: ::prost::alloc::vec::Vec<HttpHeader>,
+    /// The whole body as it was sent; empty where there was none.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub body: ::prost::bytes::Bytes,
+    /// What the route's path means.
+    #[prost(oneof = "cmd_http::Resource", tags = "2, 3")]
+    pub resource: ::core::option::Option<cmd_http::Resource>,
+}
+/// Nested message and enum types in `CmdHttp`.
+pub mod cmd_http {
+    /// What the route's path means.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Resource {
+        #[prost(message, tag = "2")]
+        Produce(super::HttpProduce),
+        #[prost(message, tag = "3")]
+        Rest(super::HttpRest),
+    }
+}
+/// A header of an HTTP message.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HttpHeader {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub value: ::prost::bytes::Bytes,
+}
+/// The body becomes one record: what the gateway's route says about it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HttpProduce {
+    /// Empty: each request names its own.
+    #[prost(string, tag = "1")]
+    pub topic: ::prost::alloc::string::String,
+    /// Absent or -1: the partitioner's choice.
+    #[prost(int32, optional, tag = "2")]
+    pub partition: ::core::option::Option<i32>,
+    /// Absent: null.
+    #[prost(string, optional, tag = "3")]
+    pub key: ::core::option::Option<::prost::alloc::string::String>,
+    /// A gjson path into a JSON body, at which the key is. Comes before `key`.
+    #[prost(string, optional, tag = "4")]
+    pub jsonkey: ::core::option::Option<::prost::alloc::string::String>,
+    /// In front of the names `topic`, `partition` and `key` of request headers that override the route, lower case.
+    #[prost(string, tag = "5")]
+    pub header_prefix: ::prost::alloc::string::String,
+    /// Which of these headers are allowed.
+    #[prost(bool, tag = "6")]
+    pub topic_override: bool,
+    #[prost(bool, tag = "7")]
+    pub partition_override: bool,
+    #[prost(bool, tag = "8")]
+    pub key_override: bool,
+    /// Request headers under this prefix become headers of the record, lower case. Empty: none do.
+    #[prost(string, tag = "9")]
+    pub record_header_prefix: ::prost::alloc::string::String,
+}
+/// A resource of the REST proxies' interface.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HttpRest {
+    /// What follows the route's path in the request's, with its query, such as `/topics/orders?x=y`.
+    #[prost(string, tag = "1")]
+    pub path: ::prost::alloc::string::String,
+    /// Whether the route allows to write.
+    #[prost(bool, tag = "2")]
+    pub write: bool,
+}
 /// From the gateway to the bridge: what the gateway cannot say to the client by itself. Always alone in its
 /// `PubSubReq`, without a sequence; refused from a client.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -152,7 +228,7 @@ pub struct PubSubResp {
     /// That of the request; 0 where the request had none that could be read.
     #[prost(int64, tag = "1")]
     pub sequence: i64,
-    #[prost(oneof = "pub_sub_resp::Resp", tags = "31, 32, 33, 34, 1001, 1002")]
+    #[prost(oneof = "pub_sub_resp::Resp", tags = "31, 32, 33, 34, 1001, 1002, 1003")]
     pub resp: ::core::option::Option<pub_sub_resp::Resp>,
 }
 /// Nested message and enum types in `PubSubResp`.
@@ -171,6 +247,8 @@ pub mod pub_sub_resp {
         Control(super::ControlResp),
         #[prost(message, tag = "1002")]
         KafkaProduceResp(super::KafkaProduceResp),
+        #[prost(message, tag = "1003")]
+        HttpResp(super::HttpResp),
     }
 }
 /// Why a command failed.
@@ -246,6 +324,18 @@ pub struct Produced {
     /// Present: the record was not acknowledged, and the fields above mean nothing.
     #[prost(message, optional, tag = "4")]
     pub error: ::core::option::Option<ErrorResp>,
+}
+/// Answers `CmdHttp`.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct HttpResp {
+    /// 200 to 599.
+    #[prost(uint32, tag = "1")]
+    pub status: u32,
+    /// Names in lower case.
+    #[prost(message, repeated, tag = "2")]
+    pub headers: ::prost::alloc::vec::Vec<HttpHeader>,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub body: ::prost::bytes::Bytes,
 }
 /// From the bridge to the gateway: what to say to the client in WebSocket's own terms. Always alone in its
 /// `PubSubResp`, without a sequence.
