@@ -135,10 +135,13 @@ impl Entrance {
             close_timeout: config.session.close_timeout,
             drain_grace: config.session.drain_timeout / 2,
         };
+        // An HTTP request travels with its headers.
+        let max_header_bytes = usize::try_from(config.limits.max_header_bytes).unwrap_or(usize::MAX);
         Self {
             secret: config.gateway_secret.clone(),
             clusters,
             limits,
+            max_call_bytes: config.limits.max_request_bytes.saturating_add(max_header_bytes),
             sessions: Arc::new(Semaphore::new(config.limits.max_sessions)),
             calls: Arc::new(Semaphore::new(config.limits.max_calls)),
             metrics,

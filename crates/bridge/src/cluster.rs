@@ -13,7 +13,7 @@ use sluicegate_protocol::{
 use sluicegate_reader::{Fetch, Fetched, ReadError, Reader};
 use tokio::time::Instant;
 
-pub(crate) use self::excess::{Undecodable, check};
+pub(crate) use self::excess::{MAX_HTTP_HEADERS, Undecodable, check};
 pub(crate) use self::produce::{
     MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_RECORDS, MAX_RESULT_BYTES, Turn, Turns, Writes,
 };

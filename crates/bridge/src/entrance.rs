@@ -2,7 +2,7 @@
 //!
 //! - extended `CONNECT` (RFC 8441) to the session's path: a session over the upgraded stream ([`stream`])
 //! - gRPC `POST` to the session's path: a session over the two bodies ([`stream`])
-//! - gRPC `POST` to the call's path: one command ([`call`])
+//! - gRPC `POST` to the call's path: one command, or one HTTP request ([`call`])
 //! - gRPC health checks (`grpc.health.v1`)
 
 mod call;
@@ -34,6 +34,8 @@ pub(crate) struct Entrance {
     pub(crate) secret: Option<Secret>,
     pub(crate) clusters: BTreeMap<String, Arc<Cluster>>,
     pub(crate) limits: session::Limits,
+    /// Largest message of a call.
+    pub(crate) max_call_bytes: usize,
     /// Sessions that may still be opened.
     pub(crate) sessions: Arc<Semaphore>,
     /// Single commands that may still be started.

@@ -1,14 +1,14 @@
-//! One command and its answer, as unary gRPC.
+//! One command and its answer, or one HTTP request and its, as unary gRPC.
 
 use std::sync::Arc;
 
+use ::http::{Request, Response};
 use bytes::{Buf, Bytes};
-use http::{Request, Response};
 use hyper::body::Incoming;
 use prost::Message;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{KafkaFetchResp, PubSubReq, PubSubResp};
+use sluicegate_protocol::{HttpResp, KafkaFetchResp, PubSubReq, PubSubResp};
 use sluicegate_session::request::{UNKNOWN, WRONG};
 use tonic::Status;
 use tonic::body::Body;
@@ -18,17 +18,18 @@ use tonic_prost::{ProstCodec, ProstEncoder};
 
 use super::{Entrance, Refusal};
 use crate::cluster::{self, Cluster, Command, Turn, Undecodable};
+use crate::http::{self, Running};
 use crate::session::Answer;
 
 impl Entrance {
     pub(super) async fn call(&self, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
         let cluster = Arc::clone(self.cluster(request.headers())?);
-        let _slot = Arc::clone(&self.calls).try_acquire_owned().map_err(|_| Refusal::Full)?;
-        let _open = self.open.token();
-        let mut grpc = Grpc::new(Checked).max_decoding_message_size(self.limits.max_request_bytes);
-        let service = tower::service_fn(move |request: tonic::Request<PubSubReq>| {
-            let cluster = Arc::clone(&cluster);
-            async move { answer(&cluster, request.into_inner()).await.map(tonic::Response::new) }
+        let slot = Arc::clone(&self.calls).try_acquire_owned().map_err(|_| Refusal::Full)?;
+        let running = Running::new(slot, self.open.token());
+        let mut grpc = Grpc::new(Checked).max_decoding_message_size(self.max_call_bytes);
+        let service = tower::service_fn(|request: tonic::Request<Decoded>| {
+            let (cluster, running) = (Arc::clone(&cluster), Arc::clone(&running));
+            async move { answer(&cluster, request.into_inner(), running).await.map(tonic::Response::new) }
         });
         Ok(grpc.unary(service, request).await)
     }
@@ -37,9 +38,12 @@ impl Entrance {
 /// Prost's codec, of which a request is checked before it is decoded.
 struct Checked;
 
+/// A request, or what it is answered without being decoded.
+type Decoded = Result<PubSubReq, HttpResp>;
+
 impl Codec for Checked {
     type Encode = PubSubResp;
-    type Decode = PubSubReq;
+    type Decode = Decoded;
     type Encoder = ProstEncoder<PubSubResp>;
     type Decoder = Self;
 
@@ -53,37 +57,54 @@ impl Codec for Checked {
 }
 
 impl Decoder for Checked {
-    type Item = PubSubReq;
+    type Item = Decoded;
     type Error = Status;
 
-    fn decode(&mut self, message: &mut DecodeBuf<'_>) -> Result<Option<PubSubReq>, Status> {
+    fn decode(&mut self, message: &mut DecodeBuf<'_>) -> Result<Option<Decoded>, Status> {
         let message = message.copy_to_bytes(message.remaining());
-        cluster::check(&message).map_err(|undecodable| match undecodable {
-            Undecodable::TooMany { message, .. } => Status::invalid_argument(message),
-            Undecodable::Wrong => Status::invalid_argument(WRONG),
-        })?;
-        let request = PubSubReq::decode(message);
-        request.map(Some).map_err(|_| Status::invalid_argument(WRONG))
+        match cluster::check(&message) {
+            Err(Undecodable::TooMany { message, .. }) => Err(Status::invalid_argument(message)),
+            Err(Undecodable::TooManyHttpHeaders { count }) => {
+                Ok(Some(Err(http::too_many_headers(count, cluster::MAX_HTTP_HEADERS))))
+            }
+            Err(Undecodable::Wrong) => Err(Status::invalid_argument(WRONG)),
+            Ok(()) => match PubSubReq::decode(message) {
+                Ok(request) => Ok(Some(Ok(request))),
+                Err(_) => Err(Status::invalid_argument(WRONG)),
+            },
+        }
     }
 }
 
-async fn answer(cluster: &Cluster, request: PubSubReq) -> Result<PubSubResp, Status> {
-    let PubSubReq { sequence, req } = request;
+async fn answer(
+    cluster: &Arc<Cluster>,
+    request: Decoded,
+    running: Arc<Running>,
+) -> Result<PubSubResp, Status> {
+    let PubSubReq { sequence, req } = match request {
+        Ok(request) => request,
+        Err(refused) => return Ok(answered_http(0, refused)),
+    };
     let answered = async |command| cluster.answer(sequence, command, Turn::default(), || {}).await;
     let answer = match req {
         Some(Req::CmdPing(ping)) => Answer::pong(sequence, ping.state),
         Some(Req::CmdKafkaFetch(fetch)) => answered(Command::Fetch(fetch)).await,
         Some(Req::CmdKafkaListOffset(list)) => answered(Command::ListOffset(list)).await,
         Some(Req::CmdKafkaProduce(produce)) => answered(Command::Produce(produce)).await,
-        // Unlike a session, a call is always answered.
-        Some(Req::CmdEmpty(_) | Req::CmdHttp(_) | Req::Control(_)) | None => {
-            Answer::refusal(sequence, UNKNOWN)
+        Some(Req::CmdHttp(request)) => {
+            return Ok(answered_http(sequence, http::answer(cluster, request, running).await));
         }
+        // Unlike a session, a call is always answered.
+        Some(Req::CmdEmpty(_) | Req::Control(_)) | None => Answer::refusal(sequence, UNKNOWN),
     };
     match answer {
         Answer::Message(message) => Ok(message),
         Answer::Messages { sequence, messages } => fetched(sequence, messages),
     }
+}
+
+fn answered_http(sequence: i64, response: HttpResp) -> PubSubResp {
+    PubSubResp { sequence, resp: Some(Resp::HttpResp(response)) }
 }
 
 fn fetched(sequence: i64, messages: Bytes) -> Result<PubSubResp, Status> {

@@ -43,7 +43,7 @@ impl Request {
                 Err(Undecodable::TooMany { sequence, message }) => {
                     return Self::TooMany { sequence, message };
                 }
-                Err(Undecodable::Wrong) => return Self::Wrong,
+                Err(Undecodable::TooManyHttpHeaders { .. } | Undecodable::Wrong) => return Self::Wrong,
                 Ok(()) => {}
             },
             None => {}

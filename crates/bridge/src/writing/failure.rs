@@ -47,8 +47,13 @@ pub(super) fn is_end(error: &ErrorResp) -> bool {
 }
 
 /// No room for a record until others have been delivered.
-pub(super) fn queue_full() -> ErrorResp {
+pub(crate) fn queue_full() -> ErrorResp {
     ErrorResp { retry_after_ms: QUEUE_RETRY_MS, ..error_resp(0, "the queue is full".to_owned(), true, false) }
+}
+
+/// Whether a record found no room.
+pub(crate) fn is_queue_full(error: &ErrorResp) -> bool {
+    *error == queue_full()
 }
 
 /// A record that can never be written.
@@ -95,11 +100,15 @@ const QUEUE_RETRY_MS: u32 = 100;
 /// After librdkafka has tried for as long as it may.
 const RETRY_MS: u32 = 1_000;
 
+pub(crate) const OFFSET_OUT_OF_RANGE: i32 = 1;
 pub(crate) const UNKNOWN_TOPIC_OR_PARTITION: i32 = 3;
 const REQUEST_TIMED_OUT: i32 = 7;
 pub(crate) const MESSAGE_TOO_LARGE: i32 = 10;
-const INVALID_RECORD: i32 = 87;
-const CLUSTER_AUTHORIZATION_FAILED: i32 = 31;
+pub(crate) const INVALID_TOPIC: i32 = 17;
+pub(crate) const RECORD_LIST_TOO_LARGE: i32 = 18;
+pub(crate) const TOPIC_AUTHORIZATION_FAILED: i32 = 29;
+pub(crate) const CLUSTER_AUTHORIZATION_FAILED: i32 = 31;
+pub(crate) const INVALID_RECORD: i32 = 87;
 pub(crate) const INVALID_TIMESTAMP: i32 = 32;
 pub(crate) const INVALID_REQUEST: i32 = 42;
 

@@ -61,7 +61,7 @@ impl Writer {
                 (None, _) => Err(failure::queue_full()),
             };
             if let Err(error) = sent {
-                full |= error == failure::queue_full();
+                full |= failure::is_queue_full(&error);
                 self.metrics.failed.inc();
                 fates.settle(index, Err(error));
             }

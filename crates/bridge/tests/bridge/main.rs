@@ -6,6 +6,7 @@
 mod admin;
 mod call;
 mod entrance;
+mod http;
 mod pressure;
 mod program;
 mod support;

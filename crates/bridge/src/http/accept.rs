@@ -1,0 +1,202 @@
+//! Which of the types that a resource has is the one that the client wants (RFC 9110, section 12.5.1).
+
+use super::headers::Headers;
+use super::problem::{Fault, Problem};
+
+/// What a client accepts.
+#[derive(Debug)]
+pub(super) struct Accept<'a> {
+    ranges: Vec<Range<'a>>,
+}
+
+#[derive(Debug)]
+struct Range<'a> {
+    /// `type/subtype`, `type/*` or `*/*`, as it was sent.
+    range: &'a str,
+    /// In thousandths.
+    quality: u16,
+}
+
+/// How keys and values are put into JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    /// As the JSON that they are.
+    Json,
+    /// As strings in base64.
+    Binary,
+}
+
+impl Format {
+    /// The type of a document with such keys and values.
+    pub(super) fn content_type(self) -> &'static str {
+        match self {
+            Self::Json => V2_JSON,
+            Self::Binary => V2_BINARY,
+        }
+    }
+}
+
+impl<'a> Accept<'a> {
+    /// What cannot be read is accepted by nobody, and ignored.
+    pub(super) fn of(headers: Headers<'a>) -> Self {
+        let lines = headers.all("accept").filter_map(|line| std::str::from_utf8(line).ok());
+        Self { ranges: lines.flat_map(|line| line.split(',')).filter_map(range).collect() }
+    }
+
+    /// The type for a document without keys and values.
+    ///
+    /// # Errors
+    /// The client accepts none.
+    pub(super) fn metadata(&self) -> Result<&'static str, Problem> {
+        self.best(&[V2, JSON].map(|offer| (offer, offer)))
+    }
+
+    /// The format of records.
+    ///
+    /// # Errors
+    /// The client accepts none.
+    pub(super) fn records(&self) -> Result<Format, Problem> {
+        let binary = [V2_BINARY, V2].map(|offer| (offer, Format::Binary));
+        let json = [V2_JSON, JSON].map(|offer| (offer, Format::Json));
+        self.best(&[binary, json].concat())
+    }
+
+    /// The type for an error.
+    pub(super) fn errors(&self) -> &'static str {
+        let is_v2 = |range: &Range<'_>| [V2, V2_JSON, V2_BINARY].iter().any(|v2| is(range.range, v2));
+        if self.ranges.iter().any(is_v2) { V2 } else { super::problem::PROBLEM }
+    }
+
+    /// The one that is wanted most, of several the first.
+    fn best<T: Copy>(&self, offers: &[(&str, T)]) -> Result<T, Problem> {
+        let mut best: Option<(u16, T)> = None;
+        for (offer, value) in offers {
+            let quality = self.quality(offer);
+            if quality > best.map_or(0, |(quality, _)| quality) {
+                best = Some((quality, *value));
+            }
+        }
+        best.map(|(_, value)| value).ok_or_else(|| {
+            let offers: Vec<&str> = offers.iter().map(|(offer, _)| *offer).collect();
+            Problem::new(
+                Fault::NotAcceptable,
+                format!("expected Accept to name one of {}", offers.join(", ")),
+            )
+        })
+    }
+
+    /// "Media ranges can be overridden by more specific media ranges or specific media types. If more than one media range
+    /// applies to a given type, the most specific reference has precedence."
+    fn quality(&self, offer: &str) -> u16 {
+        if self.ranges.is_empty() {
+            // "A request without any Accept header field implies that the user agent will accept any media type in response."
+            return WHOLE;
+        }
+        let found = |wanted: &str| self.ranges.iter().find(|range| is(range.range, wanted));
+        let found = found(offer).or_else(|| found("application/*")).or_else(|| found("*/*"));
+        found.map_or(0, |range| range.quality)
+    }
+}
+
+fn range(element: &str) -> Option<Range<'_>> {
+    let mut parts = element.split(';').map(str::trim_ascii);
+    let range = parts.next().filter(|range| !range.is_empty())?;
+    let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+    Some(Range { range, quality: weight.map_or(Some(WHOLE), quality)? })
+}
+
+/// RFC 9110, section 12.4.2: `( "0" [ "." 0*3DIGIT ] ) / ( "1" [ "." 0*3("0") ] )`.
+fn quality(weight: &str) -> Option<u16> {
+    let (whole, part) = weight.split_once('.').unwrap_or((weight, ""));
+    if part.len() > 3 || !part.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let part: u16 = format!("{part:0<3}").parse().ok()?;
+    match whole {
+        "0" => Some(part),
+        "1" if part == 0 => Some(WHOLE),
+        _ => None,
+    }
+}
+
+fn is(range: &str, media_type: &str) -> bool {
+    range.eq_ignore_ascii_case(media_type)
+}
+
+/// The quality of what is accepted without reserve.
+const WHOLE: u16 = 1000;
+
+const JSON: &str = "application/json";
+const V2: &str = "application/vnd.kafka.v2+json";
+const V2_JSON: &str = "application/vnd.kafka.json.v2+json";
+const V2_BINARY: &str = "application/vnd.kafka.binary.v2+json";
+
+#[cfg(test)]
+mod tests {
+    use sluicegate_protocol::HttpHeader;
+
+    use super::*;
+
+    fn header(value: &str) -> HttpHeader {
+        HttpHeader { name: "accept".into(), value: value.to_owned().into() }
+    }
+
+    #[track_caller]
+    fn check(accept: &[&str], records: Option<Format>, metadata: Option<&str>) {
+        let headers: Vec<HttpHeader> = accept.iter().map(|value| header(value)).collect();
+        let accepted = Accept::of(Headers(&headers));
+        assert_eq!(accepted.records().ok(), records, "{accept:?}");
+        assert_eq!(accepted.metadata().ok(), metadata, "{accept:?}");
+    }
+
+    #[test]
+    fn a_client_gets_what_it_wants_most() {
+        let (json, binary) = (Some(Format::Json), Some(Format::Binary));
+        for all in [&[][..], &["*/*"], &["application/*"], &["text/html, */*;q=0.1"], &[V2]] {
+            check(all, binary, Some(V2));
+        }
+        check(&[JSON], json, Some(JSON));
+        check(&["APPLICATION/JSON; charset=utf-8"], json, Some(JSON));
+        check(&[V2_JSON], json, None);
+        check(&[V2_BINARY], binary, None);
+        check(&["application/vnd.kafka.binary.v2+json;q=0.5", V2_JSON], json, None);
+        check(&["application/vnd.kafka.binary.v2+json;q=0.5, application/json;q=0.4"], binary, Some(JSON));
+        check(&["*/*;q=0.1, application/json;q=0.2"], json, Some(JSON));
+        check(&["application/vnd.kafka.v2+json, application/json; q=0.9"], binary, Some(V2));
+        check(
+            &["*/*, application/vnd.kafka.v2+json;q=0, application/vnd.kafka.binary.v2+json;q=0"],
+            json,
+            Some(JSON),
+        );
+    }
+
+    #[test]
+    fn what_nobody_accepts_is_refused() {
+        for none in ["text/html", "application/json;q=0", "text/*", "application/xml, text/html;q=0.5"] {
+            check(&[none], None, None);
+        }
+        let headers = [header("text/html")];
+        let problem = Accept::of(Headers(&headers)).metadata().unwrap_err().plain();
+        assert_eq!(problem.status.as_u16(), 406);
+    }
+
+    #[test]
+    fn a_weight_has_three_digits_at_most() {
+        for (weight, want) in
+            [("1", 1000), ("1.000", 1000), ("0", 0), ("0.5", 500), ("0.125", 125), ("0.", 0)]
+        {
+            assert_eq!(quality(weight), Some(want), "{weight}");
+        }
+        for weight in ["", "2", "1.1", "0.1234", "-1", ".5", "0.x", "0.+1"] {
+            assert_eq!(quality(weight), None, "{weight}");
+        }
+    }
+
+    #[test]
+    fn errors_are_of_the_version_that_is_asked_for() {
+        for (accept, want) in [(V2, V2), (V2_BINARY, V2), (JSON, "application/problem+json")] {
+            let headers = [header(accept)];
+            assert_eq!(Accept::of(Headers(&headers)).errors(), want);
+        }
+    }
+}

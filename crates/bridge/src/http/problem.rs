@@ -1,0 +1,251 @@
+//! What went wrong, as the document of RFC 9457, on REST resources with the members of the REST proxies' errors.
+
+use http::StatusCode;
+use serde::Serialize;
+use sluicegate_protocol::{ErrorResp, HttpResp};
+
+use super::response::Response;
+use crate::writing::failure;
+
+/// Why a request is not answered with what it asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Problem {
+    fault: Fault,
+    /// What it is, and what to do.
+    detail: String,
+    /// 0: Kafka has none for it.
+    kafka_code: i32,
+    retry_after_ms: u32,
+}
+
+/// Whose fault it is, and of which kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// The request breaks a rule.
+    Malformed,
+    /// The route or the bridge does not let clients do this.
+    Forbidden,
+    /// Kafka does not let the cluster's user do this.
+    Unauthorized,
+    /// Nothing is at this path.
+    NoResource,
+    NoTopic,
+    NoPartition,
+    /// The resource takes other methods, as the header `Allow` has them.
+    Method(&'static str),
+    NotAcceptable,
+    TooLarge,
+    MediaType,
+    /// The body is what it says, and has a wrong content.
+    Content,
+    TooManyHeaders,
+    /// No room until what others write is delivered.
+    Busy,
+    /// The gateway or the bridge is set up in a way that does not work.
+    Bridge,
+    /// Kafka refuses.
+    Kafka,
+    /// What the resource is for is not there yet.
+    NotImplemented,
+    /// Kafka cannot, and may later. Nothing was written.
+    Unavailable,
+    /// It may have been written.
+    Unknown,
+}
+
+impl Fault {
+    /// Status, title, and the error code of the REST proxies: one of their own where they have one for it, otherwise, as
+    /// with them, the status.
+    fn codes(self) -> (StatusCode, &'static str, u32) {
+        use StatusCode as Status;
+        match self {
+            Self::Malformed => (Status::BAD_REQUEST, "Bad Request", 400),
+            Self::Forbidden => (Status::FORBIDDEN, "Forbidden", 403),
+            Self::Unauthorized => (Status::FORBIDDEN, "Forbidden", 40301),
+            Self::NoResource => (Status::NOT_FOUND, "Not Found", 404),
+            Self::NoTopic => (Status::NOT_FOUND, "Not Found", 40401),
+            Self::NoPartition => (Status::NOT_FOUND, "Not Found", 40402),
+            Self::Method(_) => (Status::METHOD_NOT_ALLOWED, "Method Not Allowed", 405),
+            Self::NotAcceptable => (Status::NOT_ACCEPTABLE, "Not Acceptable", 406),
+            Self::TooLarge => (Status::PAYLOAD_TOO_LARGE, "Content Too Large", 413),
+            Self::MediaType => (Status::UNSUPPORTED_MEDIA_TYPE, "Unsupported Media Type", 415),
+            Self::Content => (Status::UNPROCESSABLE_ENTITY, "Unprocessable Content", 422),
+            Self::TooManyHeaders => {
+                (Status::REQUEST_HEADER_FIELDS_TOO_LARGE, "Request Header Fields Too Large", 431)
+            }
+            Self::Busy => (Status::TOO_MANY_REQUESTS, "Too Many Requests", 429),
+            Self::Bridge => (Status::INTERNAL_SERVER_ERROR, "Internal Server Error", 500),
+            Self::Kafka => (Status::INTERNAL_SERVER_ERROR, "Internal Server Error", 50002),
+            Self::NotImplemented => (Status::NOT_IMPLEMENTED, "Not Implemented", 501),
+            Self::Unavailable => (Status::SERVICE_UNAVAILABLE, "Service Unavailable", 50003),
+            Self::Unknown => (Status::GATEWAY_TIMEOUT, "Gateway Timeout", 50003),
+        }
+    }
+
+    /// Of an error that a cluster's answer is.
+    fn of(error: &ErrorResp) -> Self {
+        match error.code {
+            _ if error.unknown_outcome => Self::Unknown,
+            _ if failure::is_queue_full(error) => Self::Busy,
+            // What was found a moment before is only not there yet.
+            failure::UNKNOWN_TOPIC_OR_PARTITION if !error.retriable => Self::NoTopic,
+            failure::OFFSET_OUT_OF_RANGE
+            | failure::INVALID_TOPIC
+            | failure::INVALID_TIMESTAMP
+            | failure::INVALID_REQUEST => Self::Malformed,
+            failure::TOPIC_AUTHORIZATION_FAILED | failure::CLUSTER_AUTHORIZATION_FAILED => Self::Unauthorized,
+            failure::INVALID_RECORD => Self::Content,
+            _ if error.retriable => Self::Unavailable,
+            _ => Self::Kafka,
+        }
+    }
+}
+
+impl Problem {
+    pub(super) fn new(fault: Fault, detail: impl Into<String>) -> Self {
+        Self { fault, detail: detail.into(), kafka_code: 0, retry_after_ms: 0 }
+    }
+
+    /// Why something was not read.
+    pub(super) fn not_read(error: ErrorResp) -> Self {
+        Self::of(Fault::of(&error), error)
+    }
+
+    /// Why a record was not written, or may not have been.
+    pub(super) fn not_written(error: ErrorResp) -> Self {
+        let fault = match error.code {
+            failure::MESSAGE_TOO_LARGE | failure::RECORD_LIST_TOO_LARGE => Fault::TooLarge,
+            _ => Fault::of(&error),
+        };
+        Self::of(fault, error)
+    }
+
+    fn of(fault: Fault, error: ErrorResp) -> Self {
+        let ErrorResp { code, message, retry_after_ms, .. } = error;
+        Self { fault, detail: message, kafka_code: code, retry_after_ms }
+    }
+
+    /// As a problem document.
+    pub(super) fn plain(self) -> Response {
+        self.response(PROBLEM, None)
+    }
+
+    /// As a problem document that is an error of the REST proxies as well, of this content type.
+    pub(super) fn rest(self, content_type: &str) -> Response {
+        let (_, _, error_code) = self.fault.codes();
+        self.response(content_type, Some(error_code))
+    }
+
+    fn response(self, content_type: &str, error_code: Option<u32>) -> Response {
+        let (status, title, _) = self.fault.codes();
+        let document = Document {
+            r#type: "about:blank",
+            title,
+            status: status.as_u16(),
+            detail: &self.detail,
+            kafka_code: self.kafka_code,
+            unknown_outcome: self.fault == Fault::Unknown,
+            error_code,
+            message: error_code.map(|_| &self.detail[..]),
+        };
+        let mut response = Response::json(status, content_type, &document);
+        if let Fault::Method(allow) = self.fault {
+            response = response.header("allow", allow);
+        }
+        if matches!(self.fault, Fault::Busy | Fault::Unavailable) {
+            // RFC 9110, section 10.2.3: whole seconds.
+            let seconds = self.retry_after_ms.div_ceil(1000).max(1);
+            response = response.header("retry-after", seconds.to_string());
+        }
+        response
+    }
+}
+
+/// The answer to a request that must not be decoded.
+pub(crate) fn too_many_headers(count: usize, max: usize) -> HttpResp {
+    let detail = format!("{count} headers that have a meaning here: expected at most {max}");
+    Problem::new(Fault::TooManyHeaders, detail).plain().into()
+}
+
+/// RFC 9457, section 3.1, and members of ours.
+#[derive(Serialize)]
+struct Document<'a> {
+    r#type: &'a str,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "is_default")]
+    kafka_code: i32,
+    #[serde(skip_serializing_if = "is_default")]
+    unknown_outcome: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_code: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// The type of a problem document.
+pub(super) const PROBLEM: &str = "application/problem+json";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(response: &Response, status: u16, document: &str) {
+        assert_eq!(response.status.as_u16(), status);
+        assert_eq!(std::str::from_utf8(&response.body).unwrap(), document);
+    }
+
+    #[test]
+    fn a_document_says_what_is_known_and_no_more() {
+        let problem = Problem::new(Fault::Malformed, "say \"x\"\n");
+        let document = r#"{"type":"about:blank","title":"Bad Request","status":400,"detail":"say \"x\"\n"}"#;
+        check(&problem.clone().plain(), 400, document);
+        let document = r#"{"type":"about:blank","title":"Bad Request","status":400,"detail":"say \"x\"\n","error_code":400,"message":"say \"x\"\n"}"#;
+        check(&problem.rest(PROBLEM), 400, document);
+        let error = ErrorResp { code: 7, message: "m".into(), unknown_outcome: true, ..Default::default() };
+        let document = r#"{"type":"about:blank","title":"Gateway Timeout","status":504,"detail":"m","kafka_code":7,"unknown_outcome":true}"#;
+        check(&Problem::not_written(error).plain(), 504, document);
+    }
+
+    #[track_caller]
+    fn check_error(error: &ErrorResp, written: u16, read: u16) {
+        assert_eq!(Problem::not_written(error.clone()).plain().status.as_u16(), written, "{error:?}");
+        assert_eq!(Problem::not_read(error.clone()).plain().status.as_u16(), read, "{error:?}");
+    }
+
+    #[test]
+    fn each_error_of_a_cluster_has_its_status() {
+        let error = |code, retriable| ErrorResp { code, retriable, ..Default::default() };
+        for (code, status) in [(1, 400), (17, 400), (32, 400), (42, 400), (3, 404), (29, 403), (31, 403)] {
+            check_error(&error(code, false), status, status);
+        }
+        check_error(&error(10, false), 413, 500);
+        check_error(&error(18, false), 413, 500);
+        check_error(&error(87, true), 422, 422);
+        check_error(&error(3, true), 503, 503);
+        check_error(&error(0, true), 503, 503);
+        check_error(&error(7, true), 503, 503);
+        check_error(&error(0, false), 500, 500);
+        check_error(&error(-1, false), 500, 500);
+        check_error(&ErrorResp { unknown_outcome: true, ..error(7, true) }, 504, 504);
+        check_error(&failure::queue_full(), 429, 429);
+    }
+
+    #[test]
+    fn who_may_come_back_is_told_when() {
+        for (fault, ms, want) in
+            [(Fault::Busy, 100, "1"), (Fault::Unavailable, 1001, "2"), (Fault::Unavailable, 0, "1")]
+        {
+            let problem = Problem { retry_after_ms: ms, ..Problem::new(fault, "") };
+            let response = HttpResp::from(problem.plain());
+            let header = response.headers.iter().find(|header| header.name == "retry-after").unwrap();
+            assert_eq!(header.value, want);
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Records of a partition, from an offset on.
+
+use super::super::accept::Format;
+use super::super::problem::{Fault, Problem};
+use super::super::response::Response;
+use crate::cluster::Cluster;
+
+pub(super) async fn get(
+    _cluster: &Cluster,
+    _topic: &str,
+    _partition: i32,
+    _query: &str,
+    _format: Format,
+) -> Result<Response, Problem> {
+    Err(Problem::new(Fault::NotImplemented, "this resource is not served by this version"))
+}
