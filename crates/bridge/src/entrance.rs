@@ -74,8 +74,9 @@ impl Entrance {
             Ok(()) => match wanted {
                 Wanted::Tunnel => self.tunnel(request),
                 Wanted::Session => self.session(request),
-                Wanted::Call => self.call(request).await,
-                Wanted::Health => Ok(self.health(request).await),
+                // Boxed: the task of a stream is as large as the largest of these, and lives as long as the stream.
+                Wanted::Call => Box::pin(self.call(request)).await,
+                Wanted::Health => Ok(Box::pin(self.health(request)).await),
             },
         };
         served.unwrap_or_else(|refusal| self.refuse(refusal, is_call))
