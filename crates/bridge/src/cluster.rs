@@ -247,7 +247,7 @@ const MAX_ERROR_BYTES: usize = 4 * 1024;
 #[cfg(test)]
 async fn script(topic: &str, partition: i32) -> Bytes {
     tokio::time::sleep(Duration::from_millis(topic.parse().unwrap())).await;
-    let value = vec![0; usize::try_from(partition).unwrap()].into();
+    let value = Some(vec![0; usize::try_from(partition).unwrap()].into());
     let message = sluicegate_protocol::KafkaMessage { value, ..Default::default() };
     let fetched = sluicegate_protocol::KafkaFetchResp { messages: vec![message] };
     prost::Message::encode_to_vec(&fetched).into()

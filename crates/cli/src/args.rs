@@ -167,6 +167,9 @@ pub(crate) struct Fetch {
     /// Print this behind each message
     #[arg(short = 'D', long, value_name = "TEXT", default_value = r"\n", value_parser = template::delimiter)]
     pub(crate) delimiter: Delimiter,
+    /// Print NULL for a key or value that is null, instead of nothing
+    #[arg(short = 'Z', long, conflicts_with = "json")]
+    pub(crate) null: bool,
     #[command(flatten)]
     pub(crate) short: ShortHeaders,
 }
@@ -273,17 +276,16 @@ Exit codes:
   130  Ctrl-C";
 
 const FORMAT: &str = r#"Format, as of kcat:
-  %s  value             %S  its length in bytes
-  %k  key               %K  its length in bytes
+  %s  value             %S  its length in bytes, -1 for null
+  %k  key               %K  its length in bytes, -1 for null
   %t  topic  %p  partition  %o  offset  %T  timestamp in milliseconds  %%  a percent sign
-  \n \r \t \\ \xHH      (a null key or value counts as an empty one: the protocol does not tell them apart)
+  \n \r \t \\ \xHH
 
-JSON lines: {"topic","partition","offset","timestamp","key","value"}. A key or value is a string where it is
-UTF-8, otherwise {"base64": "…"}."#;
+JSON lines: {"topic","partition","offset","timestamp","key","value"}. A key or value is null or a
+string where it is UTF-8, otherwise {"base64": "…"}."#;
 
 const RECORDS: &str = r#"JSON lines as fetch prints them: {"key","value","timestamp","partition"}, where a key or value is a string,
-{"base64": "…"} or null, and "topic" and "offset" mean nothing. All may be left out. -p holds against "partition", -Z makes
-null of what fetch prints of one.
+{"base64": "…"} or null, and "topic" and "offset" mean nothing. All may be left out. -p holds against "partition".
 
 The summary on standard error counts records: sent, acknowledged, failed (not written), unknown (may be written)."#;
 

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use sluicegate_client::{At, Client, Error, KafkaMessage, Walk};
 use tokio::time::sleep;
 
@@ -106,7 +107,8 @@ async fn next_batch(
 impl Tally {
     fn add(&mut self, batch: &[KafkaMessage]) {
         for message in batch {
-            let bytes = message.key.len().saturating_add(message.value.len());
+            let len = |field: &Option<Bytes>| field.as_ref().map_or(0, Bytes::len);
+            let bytes = len(&message.key).saturating_add(len(&message.value));
             self.messages = self.messages.saturating_add(1);
             self.bytes = self.bytes.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
             self.next = Some(message.offset.saturating_add(1));
@@ -129,11 +131,12 @@ enum Printer {
 
 impl Printer {
     fn new(args: &Fetch) -> Self {
-        match &args.format {
-            _ if args.json => Self::Json,
-            Some(template) => Self::Template(template.clone()),
-            None => Self::Template(Template::delimited(args.key_delimiter.as_deref(), &args.delimiter)),
+        if args.json {
+            return Self::Json;
         }
+        let delimited = || Template::delimited(args.key_delimiter.as_deref(), &args.delimiter);
+        let template = args.format.clone().unwrap_or_else(delimited);
+        Self::Template(if args.null { template.with_null() } else { template })
     }
 
     /// One answer's messages, and so at most a few times as long as the longest answer that the client accepts.

@@ -17,12 +17,12 @@ pub(crate) fn message(topic: &str, partition: i32, message: &KafkaMessage, out: 
         partition: i32,
         offset: i64,
         timestamp: i64,
-        key: Payload<'a>,
-        value: Payload<'a>,
+        key: Option<Payload<'a>>,
+        value: Option<Payload<'a>>,
     }
     let KafkaMessage { offset, timestamp, key, value } = message;
-    let (offset, timestamp, key, value) = (*offset, *timestamp, Payload(key), Payload(value));
-    line(&Line { topic, partition, offset, timestamp, key, value }, out);
+    let [key, value] = [key, value].map(|bytes| bytes.as_deref().map(Payload));
+    line(&Line { topic, partition, offset: *offset, timestamp: *timestamp, key, value }, out);
 }
 
 /// Appends an offset of a partition as one line to `out`.
@@ -103,6 +103,8 @@ impl Serialize for Payload<'_> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     #[test]
@@ -110,16 +112,31 @@ mod tests {
         let sent = KafkaMessage {
             offset: 7,
             timestamp: 1_700_000_000_000,
-            key: (&[0xFF, 0x00][..]).into(),
-            value: "a\n\"b\" é".into(),
+            key: Some((&[0xFF, 0x00][..]).into()),
+            value: Some("a\n\"b\" é".into()),
         };
         let mut out = Vec::new();
         message("orders", 3, &sent, &mut out);
         let read = record(&out).unwrap();
-        assert_eq!((read.key, read.value), (Some(sent.key), Some(sent.value)));
+        assert_eq!((read.key, read.value), (sent.key, sent.value));
         assert_eq!((read.partition, read.timestamp), (Some(3), Some(sent.timestamp)));
         let want = r#"{"topic":"orders","partition":3,"offset":7,"timestamp":1700000000000,"key":{"base64":"/wA="},"value":"a\n\"b\" é"}"#;
         assert_eq!(String::from_utf8(out).unwrap(), format!("{want}\n"));
+    }
+
+    #[test]
+    fn null_and_empty_are_told_apart() {
+        for (key, value, want) in [
+            (None, None, r#""key":null,"value":null}"#),
+            (Some(Bytes::new()), Some(Bytes::new()), r#""key":"","value":""}"#),
+        ] {
+            let sent = KafkaMessage { key, value, ..KafkaMessage::default() };
+            let mut out = Vec::new();
+            message("orders", 0, &sent, &mut out);
+            assert!(out.ends_with(format!("{want}\n").as_bytes()), "{}", String::from_utf8_lossy(&out));
+            let read = record(&out).unwrap();
+            assert_eq!((read.key, read.value), (sent.key, sent.value));
+        }
     }
 
     #[test]

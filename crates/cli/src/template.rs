@@ -3,12 +3,15 @@
 use std::io::Write as _;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use sluicegate_client::KafkaMessage;
 
 /// How one message is printed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Template {
     parts: Vec<Part>,
+    /// Printed for a key or value that is null.
+    null: &'static [u8],
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +36,7 @@ impl Template {
     /// # Errors
     /// The first `%` or `\` that means nothing.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let mut template = Self { parts: Vec::new() };
+        let mut template = Self { parts: Vec::new(), null: b"" };
         let mut rest = text.chars();
         while let Some(char) = rest.next() {
             match char {
@@ -50,7 +53,7 @@ impl Template {
 
     /// The value, in front of it the key and `key_delimiter` where that is given, behind it `delimiter`.
     pub(crate) fn delimited(key_delimiter: Option<&[u8]>, delimiter: &[u8]) -> Self {
-        let mut template = Self { parts: Vec::new() };
+        let mut template = Self { parts: Vec::new(), null: b"" };
         if let Some(between) = key_delimiter {
             template.parts.push(Part::Field(Field::Key));
             template.literal(between);
@@ -60,16 +63,21 @@ impl Template {
         template
     }
 
+    /// Prints `NULL` for a key or value that is null, instead of nothing.
+    pub(crate) fn with_null(self) -> Self {
+        Self { null: b"NULL", ..self }
+    }
+
     /// Appends `message` to `out`.
     pub(crate) fn render(&self, topic: &str, partition: i32, message: &KafkaMessage, out: &mut Vec<u8>) {
         for part in &self.parts {
             // Writing to a `Vec` does not fail.
             let _ = match part {
                 Part::Literal(bytes) => out.write_all(bytes),
-                Part::Field(Field::Value) => out.write_all(&message.value),
-                Part::Field(Field::ValueLen) => write!(out, "{}", message.value.len()),
-                Part::Field(Field::Key) => out.write_all(&message.key),
-                Part::Field(Field::KeyLen) => write!(out, "{}", message.key.len()),
+                Part::Field(Field::Value) => out.write_all(message.value.as_deref().unwrap_or(self.null)),
+                Part::Field(Field::ValueLen) => write!(out, "{}", len(&message.value)),
+                Part::Field(Field::Key) => out.write_all(message.key.as_deref().unwrap_or(self.null)),
+                Part::Field(Field::KeyLen) => write!(out, "{}", len(&message.key)),
                 Part::Field(Field::Topic) => out.write_all(topic.as_bytes()),
                 Part::Field(Field::Partition) => write!(out, "{partition}"),
                 Part::Field(Field::Offset) => write!(out, "{}", message.offset),
@@ -97,6 +105,11 @@ pub(crate) fn delimiter(text: &str) -> Result<Arc<[u8]>, String> {
         }
     }
     Ok(bytes.into())
+}
+
+/// In bytes; -1 for null.
+fn len(field: &Option<Bytes>) -> i64 {
+    field.as_ref().map_or(-1, |bytes| i64::try_from(bytes.len()).unwrap_or(i64::MAX))
 }
 
 fn field(name: Option<char>) -> Result<Field, String> {
@@ -139,8 +152,12 @@ mod tests {
     use super::*;
 
     fn render(template: &Template) -> Vec<u8> {
-        let message =
-            KafkaMessage { offset: 7, timestamp: 1_700_000_000_000, key: "k1".into(), value: "v\0é".into() };
+        render_with(template, Some("k1"), Some("v\0é"))
+    }
+
+    fn render_with(template: &Template, key: Option<&'static str>, value: Option<&'static str>) -> Vec<u8> {
+        let [key, value] = [key, value].map(|text| text.map(Bytes::from));
+        let message = KafkaMessage { offset: 7, timestamp: 1_700_000_000_000, key, value };
         let mut out = Vec::new();
         template.render("orders", 3, &message, &mut out);
         out
@@ -159,6 +176,16 @@ mod tests {
         ] {
             assert_eq!(render(&Template::parse(text).unwrap()), want, "{text}");
         }
+    }
+
+    #[test]
+    fn null_has_the_length_minus_1_and_its_name_where_it_is_asked_for() {
+        let plain = Template::parse("%k %K %s %S").unwrap();
+        let named = plain.clone().with_null();
+        assert_eq!(render_with(&plain, None, Some("")), b" -1  0");
+        assert_eq!(render_with(&plain, Some(""), None), b" 0  -1");
+        assert_eq!(render_with(&named, None, Some("")), b"NULL -1  0");
+        assert_eq!(render_with(&named, Some(""), None), b" 0 NULL -1");
     }
 
     #[test]

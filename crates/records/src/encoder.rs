@@ -192,8 +192,7 @@ impl Answer<'_> {
         if len > max {
             return Err(RecordsError::RecordTooLarge { offset, next_offset, len, max });
         }
-        let (key, value) = (record.key.unwrap_or_default(), record.value.unwrap_or_default());
-        let message = Message::new(offset, timestamp, key, value);
+        let message = Message::new(offset, timestamp, record.key, record.value);
         let appended = self.out.len().saturating_sub(self.start).saturating_add(message.len());
         if self.encoded.count > 0 && appended > self.limits.max_bytes {
             return Ok(ControlFlow::Break(()));

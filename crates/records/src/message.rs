@@ -1,19 +1,19 @@
 //! Writes one entry of `KafkaFetchResp.messages` (a `KafkaMessage`, `proto/pubsub.proto`).
 
-/// A record as the contract has it: null and empty are the same.
+/// A record as the contract has it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Message<'a> {
     offset: u64,
     timestamp: u64,
-    key: &'a [u8],
-    value: &'a [u8],
+    key: Option<&'a [u8]>,
+    value: Option<&'a [u8]>,
     /// Bytes of the fields, without the entry's own tag and length.
     fields_len: usize,
 }
 
 impl<'a> Message<'a> {
     #[inline]
-    pub(crate) fn new(offset: i64, timestamp: i64, key: &'a [u8], value: &'a [u8]) -> Self {
+    pub(crate) fn new(offset: i64, timestamp: i64, key: Option<&'a [u8]>, value: Option<&'a [u8]>) -> Self {
         let (offset, timestamp) = (offset.cast_unsigned(), timestamp.cast_unsigned());
         let fields_len = number_len(offset)
             .saturating_add(number_len(timestamp))
@@ -47,7 +47,7 @@ const KEY: u8 = (3 << 3) | 2;
 const VALUE: u8 = (4 << 3) | 2;
 const TAG_BYTES: usize = 1;
 
-// proto3 leaves a field of its default value out, hence the checks for 0 and empty below.
+// proto3 leaves a number of 0 out. What is `optional` is there even where it is empty.
 
 #[inline]
 fn number_len(value: u64) -> usize {
@@ -55,8 +55,8 @@ fn number_len(value: u64) -> usize {
 }
 
 #[inline]
-fn bytes_len(value: &[u8]) -> usize {
-    if value.is_empty() { 0 } else { delimited_len(value.len()) }
+fn bytes_len(value: Option<&[u8]>) -> usize {
+    value.map_or(0, |value| delimited_len(value.len()))
 }
 
 #[inline]
@@ -78,8 +78,8 @@ fn write_number(tag: u8, value: u64, out: &mut Vec<u8>) {
 }
 
 #[inline]
-fn write_bytes(tag: u8, value: &[u8], out: &mut Vec<u8>) {
-    if !value.is_empty() {
+fn write_bytes(tag: u8, value: Option<&[u8]>, out: &mut Vec<u8>) {
+    if let Some(value) = value {
         write_head(tag, value.len() as u64, out);
         out.extend_from_slice(value);
     }
@@ -97,19 +97,20 @@ fn write_head(tag: u8, mut number: u64, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use proptest::{collection::vec, option, prelude::*};
     use prost::Message as _;
+    use prost::bytes::Bytes;
     use sluicegate_protocol::{KafkaFetchResp, KafkaMessage};
 
     use super::*;
 
     #[track_caller]
-    fn check(offset: i64, timestamp: i64, key: &[u8], value: &[u8]) {
+    fn check(offset: i64, timestamp: i64, key: Option<&[u8]>, value: Option<&[u8]>) {
         let message = Message::new(offset, timestamp, key, value);
         let mut ours = b"before".to_vec();
         message.write(&mut ours);
-        let messages =
-            vec![KafkaMessage { offset, timestamp, key: key.to_vec().into(), value: value.to_vec().into() }];
+        let [key, value] = [key, value].map(|bytes| bytes.map(Bytes::copy_from_slice));
+        let messages = vec![KafkaMessage { offset, timestamp, key, value }];
         let theirs = KafkaFetchResp { messages }.encode_to_vec();
         assert_eq!(ours.strip_prefix(b"before"), Some(&theirs[..]));
         assert_eq!(message.len(), theirs.len());
@@ -117,16 +118,18 @@ mod tests {
 
     #[test]
     fn a_message_is_the_bytes_that_prost_writes() {
-        check(0, 0, b"", b"");
-        check(1, 1, b"k", b"v");
-        check(-1, i64::MIN, b"", b"v");
-        check(i64::MAX, -1, b"k", b"");
+        check(0, 0, None, None);
+        check(0, 0, Some(b""), Some(b""));
+        check(1, 1, Some(b"k"), Some(b"v"));
+        check(-1, i64::MIN, None, Some(b"v"));
+        check(i64::MAX, -1, Some(b"k"), None);
+        check(i64::MAX, -1, Some(b"k"), Some(b""));
         for bits in 0..63 {
-            check(1 << bits, (1 << bits) - 1, b"", b"");
+            check(1 << bits, (1 << bits) - 1, None, None);
         }
         for len in [126, 127, 128, 129, 16_383, 16_384, 2_097_151, 2_097_152] {
-            check(7, 1_700_000_000_000, &vec![1; len], b"");
-            check(7, 1_700_000_000_000, b"", &vec![1; len]);
+            check(7, 1_700_000_000_000, Some(&vec![1; len]), None);
+            check(7, 1_700_000_000_000, None, Some(&vec![1; len]));
         }
     }
 
@@ -135,10 +138,10 @@ mod tests {
         fn any_message_is_the_bytes_that_prost_writes(
             offset: i64,
             timestamp: i64,
-            key in proptest::collection::vec(any::<u8>(), 0..300),
-            value in proptest::collection::vec(any::<u8>(), 0..300),
+            key in option::of(vec(any::<u8>(), 0..300)),
+            value in option::of(vec(any::<u8>(), 0..300)),
         ) {
-            check(offset, timestamp, &key, &value);
+            check(offset, timestamp, key.as_deref(), value.as_deref());
         }
     }
 }

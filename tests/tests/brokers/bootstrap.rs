@@ -36,7 +36,10 @@ async fn kafka() -> (&'static Kafka, &'static str) {
 
 async fn assert_reads(stack: &Stack, topic: &str) {
     let read = Socket::open(stack).await.fetch(topic, 0, 0).await.unwrap();
-    assert_eq!(read.iter().map(|message| &message.value[..]).collect::<Vec<_>>(), [b"value"]);
+    assert_eq!(
+        read.iter().map(|message| message.value.as_deref()).collect::<Vec<_>>(),
+        [Some(&b"value"[..])]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

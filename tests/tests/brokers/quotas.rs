@@ -40,8 +40,8 @@ async fn a_throttled_client_gets_every_record_in_its_time() {
     let start = Instant::now();
     let read = throttled.walk(topic, 0, 0).await;
     let took = start.elapsed();
-    let values = read.iter().map(|message| &message.value[..]);
-    assert!(values.eq(records.iter().filter_map(|record| record.value.as_deref())), "{} records", read.len());
+    let values = read.iter().map(|message| message.value.as_deref());
+    assert!(values.eq(records.iter().map(|record| record.value.as_deref())), "{} records", read.len());
     let allowed = Duration::from_secs_f64((RECORDS * VALUE) as f64 / f64::from(RATE));
     assert!((allowed / 2..allowed * 4).contains(&took), "{took:?} where {allowed:?} are allowed");
 }

@@ -78,7 +78,7 @@ async fn follow(
             Ok(messages) => {
                 for message in messages {
                     next = message.offset + 1;
-                    read.push(String::from_utf8(message.value.into()).unwrap());
+                    read.push(String::from_utf8(message.value.unwrap().into()).unwrap());
                     if read.len() == OLD {
                         read_old.send(()).unwrap();
                     }

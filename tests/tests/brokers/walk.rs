@@ -73,7 +73,11 @@ impl Writer {
                 };
                 for message in messages {
                     assert_eq!(message.offset, next, "{topic} {partition}");
-                    assert_eq!(message.value, value(partition, next), "{topic} {partition}");
+                    assert_eq!(
+                        message.value.as_deref(),
+                        Some(value(partition, next).as_ref()),
+                        "{topic} {partition}"
+                    );
                     next += 1;
                 }
                 let mut progress = progress.lock().unwrap();

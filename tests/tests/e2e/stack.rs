@@ -13,7 +13,10 @@ async fn first_values(stack: &Stack, topic: &str) -> Vec<String> {
     let client = Client::connect(stack.url()).await.unwrap();
     let messages = client.fetch(topic, 0, 0).await.unwrap();
     client.close().await.unwrap();
-    messages.iter().map(|message| String::from_utf8(message.value.to_vec()).unwrap()).collect()
+    messages
+        .iter()
+        .map(|message| String::from_utf8(message.value.clone().unwrap().to_vec()).unwrap())
+        .collect()
 }
 
 #[tokio::test]

@@ -99,7 +99,9 @@ impl Witness {
                 assert_eq!(sequence, self.sequence);
                 match resp {
                     Some(Resp::PongResp(pong)) => assert_eq!(pong.state, "witness"),
-                    Some(Resp::KafkaFetchResp(fetched)) => assert_eq!(fetched.messages[0].value, "seen"),
+                    Some(Resp::KafkaFetchResp(fetched)) => {
+                        assert_eq!(fetched.messages[0].value.as_deref(), Some(&b"seen"[..]))
+                    }
                     other => panic!("{other:?}"),
                 }
             }

@@ -158,8 +158,8 @@ async fn fetch_prints_json_lines(profile: Profile) {
     };
     let want = [
         line(0, json!("quoted \"key\""), json!("two\nlines é")),
-        line(1, json!(""), json!({"base64": "/wA="})),
-        line(2, json!("gone"), json!("")),
+        line(1, json!(null), json!({"base64": "/wA="})),
+        line(2, json!("gone"), json!(null)),
     ];
     assert_eq!(lines, want);
 }

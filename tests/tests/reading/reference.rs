@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
@@ -23,8 +24,8 @@ pub(crate) fn read(kafka: &Kafka, topic: &str) -> Vec<KafkaMessage> {
             Ok(message) => messages.push(KafkaMessage {
                 offset: message.offset(),
                 timestamp: message.timestamp().to_millis().unwrap(),
-                key: message.key().unwrap_or_default().to_vec().into(),
-                value: message.payload().unwrap_or_default().to_vec().into(),
+                key: message.key().map(Bytes::copy_from_slice),
+                value: message.payload().map(Bytes::copy_from_slice),
             }),
             Err(KafkaError::PartitionEOF(_)) => return messages,
             Err(error) => panic!("{error}"),
@@ -52,8 +53,8 @@ pub(crate) fn messages(offsets: &[i64], records: &[Record]) -> Vec<KafkaMessage>
     let message = |(offset, record): (&i64, &Record)| KafkaMessage {
         offset: *offset,
         timestamp: record.timestamp.expect("a timestamp of the test's own"),
-        key: record.key.clone().unwrap_or_default().into(),
-        value: record.value.clone().unwrap_or_default().into(),
+        key: record.key.clone().map(Bytes::from),
+        value: record.value.clone().map(Bytes::from),
     };
     offsets.iter().zip(records).map(message).collect()
 }
@@ -111,7 +112,10 @@ pub(crate) fn assert_same(read: &[KafkaMessage], want: &[KafkaMessage], what: &s
 
 fn brief(message: &KafkaMessage) -> String {
     let KafkaMessage { offset, timestamp, key, value } = message;
-    let start = |bytes: &bytes::Bytes| format!("{} B {:?}", bytes.len(), bytes.slice(..bytes.len().min(32)));
+    let start = |bytes: &Option<Bytes>| match bytes {
+        Some(bytes) => format!("{} B {:?}", bytes.len(), bytes.slice(..bytes.len().min(32))),
+        None => "null".to_owned(),
+    };
     format!("offset {offset}, time {timestamp}, key {}, value {}", start(key), start(value))
 }
 

@@ -48,8 +48,8 @@ fn message((offset, record): (i64, Record)) -> KafkaMessage {
     KafkaMessage {
         offset,
         timestamp: record.timestamp.unwrap(),
-        key: record.key.map_or_else(Bytes::new, Bytes::from),
-        value: record.value.map_or_else(Bytes::new, Bytes::from),
+        key: record.key.map(Bytes::from),
+        value: record.value.map(Bytes::from),
     }
 }
 

@@ -64,7 +64,10 @@ async fn each_of_many_answers_carries_the_sequence_of_its_request(profile: Profi
             (0, Resp::PongResp(pong)) => pong.state == sequence.to_be_bytes().as_slice(),
             (1, Resp::KafkaFetchResp(fetched)) => {
                 fetched.messages.iter().map(|message| message.offset).eq(sequence % 10..10)
-                    && fetched.messages.iter().all(|m| m.value == format!("value {}", m.offset).as_bytes())
+                    && fetched
+                        .messages
+                        .iter()
+                        .all(|m| m.value.as_deref() == Some(format!("value {}", m.offset).as_bytes()))
             }
             (2, Resp::KafkaListOffsetResp(offset)) => offset.offset == 10,
             (3, Resp::ErrorResp(error)) => {

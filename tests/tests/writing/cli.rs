@@ -98,11 +98,13 @@ async fn what_fetch_prints_produce_writes_again(profile: Profile) {
     };
     let mut records: Vec<Record> = (0..500).map(record).collect();
     records.push(Record { timestamp: Some(1_700_000_001_000), ..Record::of(vec![0xFF, 0x00, 0xFE]) });
+    let empty = Record { key: Some(Vec::new()), timestamp: Some(1_700_000_001_001), ..Record::of("") };
+    records.push(empty);
     kafka.produce(source, 0, &records, Write::default()).await.unwrap();
     let (code, lines, stderr) = run(stack, &["fetch", source, "-p", "0", "--json"], b"").await;
     assert_eq!(code, Some(0), "{stderr}");
     assert_eq!(lines.lines().count(), records.len());
-    let piped = run(stack, &["produce", copy, "--json", "-Z"], lines.as_bytes()).await;
+    let piped = run(stack, &["produce", copy, "--json"], lines.as_bytes()).await;
     assert_acknowledged(piped, records.len());
     assert_eq!(consume(kafka, copy, records.len()).await, consume(kafka, source, records.len()).await);
 }

@@ -118,9 +118,9 @@ mod tests {
     fn a_fetched_answer_reads_as_if_protobuf_had_written_it() {
         for value_len in [0, 1, 100, COPY_BYTES - 20, COPY_BYTES, 300_000] {
             let value = Bytes::from(vec![b'v'; value_len]);
-            let fetched = KafkaFetchResp {
-                messages: vec![KafkaMessage { offset: 5, timestamp: 6, key: "k".into(), value }],
-            };
+            let (key, value) = (Some("k".into()), Some(value));
+            let fetched =
+                KafkaFetchResp { messages: vec![KafkaMessage { offset: 5, timestamp: 6, key, value }] };
             for sequence in [0, 1, -1, i64::MAX] {
                 let messages = Bytes::from(fetched.encode_to_vec());
                 let resp = Some(Resp::KafkaFetchResp(fetched.clone()));

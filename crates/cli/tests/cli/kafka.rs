@@ -67,8 +67,8 @@ fn log(topic: &str, partition: i32) -> Option<Log> {
     };
     let mut messages: Vec<_> = (start..start + count).map(message).collect();
     if topic == "bytes" {
-        messages[0].key = vec![0xFF].into();
-        messages[0].value = vec![0, 0xFE].into();
+        messages[0].key = Some(vec![0xFF].into());
+        messages[0].value = Some(vec![0, 0xFE].into());
     }
     Some(Log { messages, start, end })
 }
@@ -77,8 +77,8 @@ fn message(offset: i64) -> KafkaMessage {
     KafkaMessage {
         offset,
         timestamp: offset * 1000,
-        key: format!("k{offset}").into(),
-        value: format!("v{offset}").into(),
+        key: Some(format!("k{offset}").into()),
+        value: Some(format!("v{offset}").into()),
     }
 }
 
@@ -110,7 +110,7 @@ fn read(log: &Log, topic: &str, offset: i64) -> Resp {
 pub(crate) fn endless(offset: i64) -> Resp {
     let value = bytes::Bytes::from(vec![b'x'; 1024]);
     let messages =
-        (offset..offset + 1000).map(|offset| KafkaMessage { value: value.clone(), ..message(offset) });
+        (offset..offset + 1000).map(|offset| KafkaMessage { value: Some(value.clone()), ..message(offset) });
     Resp::KafkaFetchResp(KafkaFetchResp { messages: messages.collect() })
 }
 

@@ -151,6 +151,6 @@ pub(crate) fn pong(sequence: i64, state: &[u8]) -> PubSubResp {
 /// A fetch's answer with one message of `len` bytes.
 pub(crate) fn fetched(sequence: i64, len: usize) -> PubSubResp {
     let value: Vec<u8> = (0..len).map(|at| (at % 251) as u8).collect();
-    let message = KafkaMessage { offset: 42, value: value.into(), ..KafkaMessage::default() };
+    let message = KafkaMessage { offset: 42, value: Some(value.into()), ..KafkaMessage::default() };
     PubSubResp { sequence, resp: Some(Resp::KafkaFetchResp(KafkaFetchResp { messages: vec![message] })) }
 }

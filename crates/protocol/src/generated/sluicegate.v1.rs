@@ -289,12 +289,12 @@ pub struct KafkaMessage {
     /// Milliseconds since 1970-01-01T00:00:00Z.
     #[prost(int64, tag = "2")]
     pub timestamp: i64,
-    /// Empty where the record's is null or empty.
-    #[prost(bytes = "bytes", tag = "3")]
-    pub key: ::prost::bytes::Bytes,
-    /// Empty where the record's is null or empty.
-    #[prost(bytes = "bytes", tag = "4")]
-    pub value: ::prost::bytes::Bytes,
+    /// Absent: null; present without a byte: empty. APISIX's contract, which leaves both out, reads either as empty.
+    #[prost(bytes = "bytes", optional, tag = "3")]
+    pub key: ::core::option::Option<::prost::bytes::Bytes>,
+    /// As the key. Null deletes the key from a compacted topic.
+    #[prost(bytes = "bytes", optional, tag = "4")]
+    pub value: ::core::option::Option<::prost::bytes::Bytes>,
 }
 /// Answers `CmdKafkaListOffset`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

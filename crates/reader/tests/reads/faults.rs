@@ -331,7 +331,7 @@ async fn a_fetch_that_waits_has_a_connection_to_itself_and_ends_with_the_first_r
         .collect();
     for caller in waiting {
         let fetched = caller.await.expect("no panic").expect("a record");
-        assert_eq!(messages(&fetched)[0].value, "x");
+        assert_eq!(messages(&fetched)[0].value.as_deref(), Some(&b"x"[..]));
     }
     // One after the other on one connection they would have taken 5 s.
     assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());

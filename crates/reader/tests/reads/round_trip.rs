@@ -47,8 +47,8 @@ async fn check(reader: &Reader, topic: &str, max_bytes: usize, records: &[Record
         for (message, (at, record)) in read.iter().zip(records.iter().enumerate().skip(from)) {
             assert_eq!(usize::try_from(message.offset), Ok(at));
             assert_eq!(message.timestamp, record.timestamp, "offset {at}");
-            assert_eq!(message.key, record.key.clone().unwrap_or_default(), "offset {at}");
-            assert_eq!(message.value, record.value.clone().unwrap_or_default(), "offset {at}");
+            assert_eq!(message.key.as_deref(), record.key.as_deref(), "offset {at}");
+            assert_eq!(message.value.as_deref(), record.value.as_deref(), "offset {at}");
         }
     }
 }

@@ -35,9 +35,9 @@ fn message(line: &str) -> KafkaMessage {
     let [timestamp, offset, _headers, key, value] = parts[..] else { panic!("five parts in {line:?}") };
     let number = |part: &str| part.split_once(':').unwrap().1.parse().unwrap();
     let bytes = |part: &str| match part {
-        "NULL" => Bytes::new(),
-        "BIG" => "0123456789".repeat(7000).into(),
-        text => text.to_owned().into(),
+        "NULL" => None,
+        "BIG" => Some(Bytes::from("0123456789".repeat(7000))),
+        text => Some(Bytes::copy_from_slice(text.as_bytes())),
     };
     KafkaMessage {
         offset: number(offset),

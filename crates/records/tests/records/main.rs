@@ -33,8 +33,7 @@ fn expected(batches: &[batch::Batch], from: i64) -> Vec<KafkaMessage> {
             } else {
                 batch.max_timestamp
             };
-            let [key, value] =
-                [&record.key, &record.value].map(|bytes| Bytes::from(bytes.clone().unwrap_or_default()));
+            let [key, value] = [&record.key, &record.value].map(|bytes| bytes.clone().map(Bytes::from));
             if offset >= from {
                 messages.push(KafkaMessage { offset, timestamp, key, value });
             }

@@ -69,7 +69,7 @@ async fn walk(args: &Args) -> Result<Walked, Failure> {
                     return Err(format!("offset {} where {offset} was expected", message.offset).into());
                 }
                 offset += 1;
-                walked.bytes += message.value.len() as u64;
+                walked.bytes += message.value.as_ref().map_or(0, |value| value.len() as u64);
             }
             walked.messages += messages.len() as u64;
         }
