@@ -1,30 +1,17 @@
-//! One filter instance per worker: reads the configuration, opens streams, ends those that are overdue.
+//! One plugin on one worker: reads the configuration, ends streams that are overdue.
 
 use std::cell::Cell;
-use std::rc::Rc;
 use std::sync::Arc;
 
-use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::ContextType;
 use sluicegate_session::Limits;
 use sluicegate_session::budget::Budget;
 
 use crate::config::Config;
 use crate::host::{self, Buffer, Level};
 use crate::stats::Stats;
-use crate::stream::Stream;
 
-proxy_wasm::main! {{
-    proxy_wasm::set_root_context(|_| Box::new(Filter { shared: None }));
-}}
-
-/// The filter before and after it was configured.
-struct Filter {
-    shared: Option<Rc<Shared>>,
-}
-
-/// What all streams of one worker share.
-pub(crate) struct Shared {
+/// What all streams of the plugin share.
+pub(crate) struct Filter {
     pub(crate) config: Config,
     pub(crate) stats: Stats,
     pub(crate) limits: Limits,
@@ -32,7 +19,42 @@ pub(crate) struct Shared {
     closing: Closing,
 }
 
-impl Shared {
+impl Filter {
+    /// Reads the configuration of `size` bytes; None, and why in the log, where it cannot be used.
+    pub(crate) fn configure(size: usize) -> Option<Self> {
+        let json = match host::buffer(Buffer::PluginConfiguration, size) {
+            Ok(json) => json,
+            Err(status) => {
+                host::log(Level::Error, &format!("sluicegate: failed to read the configuration: {status}"));
+                return None;
+            }
+        };
+        let config = match Config::parse(&json) {
+            Ok(config) => config,
+            Err(mistakes) => {
+                for mistake in mistakes {
+                    host::log(Level::Error, &format!("sluicegate: bad configuration: {mistake}"));
+                }
+                return None;
+            }
+        };
+        if let Err(status) = host::tick_every(TICK) {
+            host::log(Level::Error, &format!("sluicegate: failed to ask for ticks: {status}"));
+            return None;
+        }
+        Some(Self {
+            stats: Stats::define(),
+            limits: Limits { max_message_bytes: config.max_message_bytes },
+            budget: Budget::new(config.max_assembly_bytes),
+            config,
+            closing: Closing::default(),
+        })
+    }
+
+    pub(crate) fn tick(&self) {
+        self.closing.tick();
+    }
+
     /// The stream is over for us: it is reset unless it has ended by itself in [`CLOSE_TICKS`].
     pub(crate) fn closing(&self, context_id: u32) {
         self.closing.add(context_id);
@@ -76,55 +98,6 @@ impl Closing {
         }
         waiting.append(&mut self.streams.take());
         self.streams.set(waiting);
-    }
-}
-
-impl Context for Filter {}
-
-impl RootContext for Filter {
-    fn on_configure(&mut self, size: usize) -> bool {
-        let json = match host::buffer(Buffer::PluginConfiguration, size) {
-            Ok(json) => json,
-            Err(status) => {
-                host::log(Level::Error, &format!("sluicegate: failed to read the configuration: {status}"));
-                return false;
-            }
-        };
-        let config = match Config::parse(&json) {
-            Ok(config) => config,
-            Err(mistakes) => {
-                for mistake in mistakes {
-                    host::log(Level::Error, &format!("sluicegate: bad configuration: {mistake}"));
-                }
-                return false;
-            }
-        };
-        if let Err(status) = host::tick_every(TICK) {
-            host::log(Level::Error, &format!("sluicegate: failed to ask for ticks: {status}"));
-            return false;
-        }
-        self.shared = Some(Rc::new(Shared {
-            stats: Stats::define(),
-            limits: Limits { max_message_bytes: config.max_message_bytes },
-            budget: Budget::new(config.max_assembly_bytes),
-            config,
-            closing: Closing::default(),
-        }));
-        true
-    }
-
-    fn on_tick(&mut self) {
-        if let Some(shared) = &self.shared {
-            shared.closing.tick();
-        }
-    }
-
-    fn create_http_context(&self, context_id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream::new(context_id, self.shared.clone())))
-    }
-
-    fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
     }
 }
 

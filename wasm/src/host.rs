@@ -1,6 +1,6 @@
 //! Each call to the proxy that hosts the filter (proxy-wasm ABI 0.2.1), with every status it may return as a value.
 //!
-//! The SDK's own wrappers panic on a status they do not expect, and on a header value that is not UTF-8.
+//! The Rust SDK's functions panic on a status they do not expect, and on a header value that is not UTF-8.
 
 #![expect(unsafe_code, reason = "calls across the boundary of the module")]
 
@@ -12,8 +12,6 @@ pub(crate) struct Status(u32);
 
 impl Status {
     const NOT_FOUND: Self = Self(1);
-    /// Of our own making: proxy-wasm's "internal failure".
-    const OUT_OF_MEMORY: Self = Self(10);
 }
 
 impl std::fmt::Display for Status {
@@ -94,11 +92,7 @@ pub(crate) fn remove_header(map: Map, name: &[u8]) -> Result<(), Status> {
 }
 
 /// The first `len` bytes of a buffer, or fewer where it is shorter.
-///
-/// The host allocates them through the SDK, which traps where there is no memory. So this looks first.
 pub(crate) fn buffer(buffer: Buffer, len: usize) -> Result<Vec<u8>, Status> {
-    let room = Vec::<u8>::new().try_reserve_exact(len);
-    std::hint::black_box(room).map_err(|_| Status::OUT_OF_MEMORY)?;
     let (mut data, mut got) = (null_mut(), 0);
     check(unsafe { proxy_get_buffer_bytes(buffer as u32, 0, len, &mut data, &mut got) })?;
     Ok(own(data, got))
@@ -166,13 +160,13 @@ fn check(status: u32) -> Result<(), Status> {
     if status == 0 { Ok(()) } else { Err(Status(status)) }
 }
 
-/// Takes over memory that the host allocated through `proxy_on_memory_allocate`, which the SDK exports.
+/// Takes over memory that the host allocated through `proxy_on_memory_allocate`.
 fn own(data: *mut u8, len: usize) -> Vec<u8> {
     if data.is_null() || len == 0 {
         return Vec::new();
     }
-    // SAFETY: the host got `data` as a boxed slice of `len` bytes from the allocator of this module, filled it, and hands
-    // it over with this call.
+    // SAFETY: the host got `len` bytes at `data` from this module's allocator, filled them, and hands them over with this
+    // call.
     unsafe { Vec::from_raw_parts(data, len, len) }
 }
 

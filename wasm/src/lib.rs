@@ -1,11 +1,12 @@
 //! The proxy-wasm filter: Kafka for WebSocket clients, inside the gateway.
 //!
 //! 1. [`config`]: the plugin's configuration, or all that is wrong with it
-//! 2. `filter`: one instance per worker, which opens streams and ends overdue ones
-//! 3. `stream`: one HTTP stream; a table from host callback to [`sluicegate_session::Session`], and from its outputs to
+//! 2. `exports`: what the host calls, and `contexts`: whom it means
+//! 3. `filter`: one plugin on one worker, which ends overdue streams
+//! 4. `stream`: one HTTP stream; a table from host callback to [`sluicegate_session::Session`], and from its outputs to
 //!    host calls
-//! 4. `host`: each host call, with every status it may return
-//! 5. `stats`: what is counted
+//! 5. `host`: each host call, with every status it may return
+//! 6. `stats`: what is counted
 //!
 //! A trap would end every session of the worker: nothing here may panic, whatever the client, the bridge or the host do.
 
@@ -13,6 +14,10 @@
 
 pub mod config;
 
+#[cfg(target_arch = "wasm32")]
+mod contexts;
+#[cfg(target_arch = "wasm32")]
+mod exports;
 #[cfg(target_arch = "wasm32")]
 mod filter;
 #[cfg(target_arch = "wasm32")]

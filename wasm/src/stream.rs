@@ -2,23 +2,29 @@
 
 use std::rc::Rc;
 
-use proxy_wasm::traits::{Context, HttpContext};
-use proxy_wasm::types::Action;
 use sluicegate_protocol::{SERVICE_PATH_PREFIX, metadata};
 use sluicegate_session::answer::Edit;
 use sluicegate_session::handshake::{Accepted, Headers, Refused};
 use sluicegate_session::{Input, Output, Session};
 
 use crate::config::{Profile, Route};
-use crate::filter::Shared;
+use crate::filter::Filter;
 use crate::host::{self, Buffer, Level, Map, Status};
 
 /// A stream and how far its session has come.
 pub(crate) struct Stream {
     context_id: u32,
     /// None where the filter could not be configured: every request is refused.
-    shared: Option<Rc<Shared>>,
+    filter: Option<Rc<Filter>>,
     state: State,
+}
+
+/// What the host does after a callback.
+#[derive(Debug, Clone, Copy)]
+#[repr(u32)]
+pub(crate) enum Action {
+    Continue = 0,
+    Pause = 1,
 }
 
 enum State {
@@ -35,33 +41,83 @@ enum State {
 }
 
 impl Stream {
-    pub(crate) fn new(context_id: u32, shared: Option<Rc<Shared>>) -> Self {
-        Self { context_id, shared, state: State::Foreign }
+    pub(crate) fn new(context_id: u32, filter: Option<Rc<Filter>>) -> Self {
+        Self { context_id, filter, state: State::Foreign }
+    }
+}
+
+/// The host's callbacks.
+impl Stream {
+    pub(crate) fn on_request_headers(&mut self) -> Action {
+        let Some(filter) = self.filter.clone() else {
+            let _ = host::respond(
+                503,
+                &[("content-type", TEXT)],
+                "the gateway's pub/sub filter is not configured\n",
+            );
+            return Action::Pause;
+        };
+        match self.request(&filter) {
+            Ok(Verdict::Pass) => Action::Continue,
+            Ok(Verdict::Refuse(refused)) => {
+                filter.stats.handshake_refused();
+                let mut headers = vec![("content-type", TEXT)];
+                headers.extend(refused.header);
+                match host::respond(refused.status, &headers, &format!("{}\n", refused.reason)) {
+                    Ok(()) => Action::Pause,
+                    Err(status) => self.fail("refuse a handshake", status),
+                }
+            }
+            Err(status) => self.fail("read a request", status),
+        }
     }
 
+    pub(crate) fn on_request_body(&mut self, size: usize) -> Action {
+        self.step("pass on a client's bytes", |stream, filter| stream.client_bytes(filter, size))
+    }
+
+    // Trailers that pass would take along what a failed stream holds back.
+    pub(crate) fn on_trailers(&mut self) -> Action {
+        self.step("pass on trailers", |_, _| Ok(()))
+    }
+
+    pub(crate) fn on_response_headers(&mut self) -> Action {
+        self.step("answer an upgrade", Self::response)
+    }
+
+    pub(crate) fn on_response_body(&mut self, size: usize, end: bool) -> Action {
+        self.step("pass on an answer", |stream, filter| stream.bridge_bytes(filter, size, end))
+    }
+
+    pub(crate) fn on_log(&mut self) {
+        self.end();
+    }
+}
+
+impl Stream {
     /// Judges a request; what it says is sent by the caller.
-    fn request(&mut self, shared: &Shared) -> Result<Verdict, Status> {
+    fn request(&mut self, filter: &Filter) -> Result<Verdict, Status> {
         let path = host::header(Map::Request, ":path")?.unwrap_or_default();
         strip_metadata()?;
         if path.starts_with(SERVICE_PATH_PREFIX.as_bytes()) {
             return Ok(Verdict::refuse(404, "there is nothing here"));
         }
-        let Some(route) = shared.config.route(&path) else { return Ok(Verdict::Pass) };
+        let Some(route) = filter.config.route(&path) else { return Ok(Verdict::Pass) };
         if std::str::from_utf8(&path).is_err() {
             return Ok(Verdict::refuse(400, "the path is not UTF-8"));
         }
         match handshake(route)? {
             Err(refused) => Ok(Verdict::Refuse(refused)),
             Ok(accepted) => {
-                forward(shared, route)?;
-                let session = Session::new(shared.limits, route.write, &shared.budget);
+                forward(filter, route)?;
+                let session = Session::new(filter.limits, route.write, &filter.budget);
                 self.state = State::Asked(accepted, session);
                 Ok(Verdict::Pass)
             }
         }
     }
 
-    fn response(&mut self, shared: &Shared) -> Result<(), Status> {
+    fn response(&mut self, filter: &Filter) -> Result<(), Status> {
         let (accepted, session) = match std::mem::replace(&mut self.state, State::Refused) {
             State::Asked(accepted, session) => (accepted, session),
             other => {
@@ -71,7 +127,7 @@ impl Stream {
         };
         let status = host::header(Map::Response, ":status")?.unwrap_or_default();
         let grpc_status = host::header(Map::Response, "grpc-status")?;
-        let upgraded: &[u8] = match shared.config.profile {
+        let upgraded: &[u8] = match filter.config.profile {
             Profile::Tunnel => b"101",
             Profile::Internal => b"200",
         };
@@ -81,11 +137,11 @@ impl Stream {
             if let Some(subprotocol) = &accepted.subprotocol {
                 host::set_header(Map::Response, "sec-websocket-protocol", subprotocol.as_bytes())?;
             }
-            shared.stats.session_opened();
+            filter.stats.session_opened();
             self.state = State::Open(session);
             return Ok(());
         }
-        shared.stats.bridge_refused();
+        filter.stats.bridge_refused();
         // A refusal that says when to come back is the bridge's own and passes; the proxy's 503 would not help a client.
         let says_when = host::header(Map::Response, "retry-after")?.is_some();
         if grpc_status.is_some() || (status == b"503" && !says_when) {
@@ -95,7 +151,7 @@ impl Stream {
         Ok(())
     }
 
-    fn client_bytes(&mut self, shared: &Shared, size: usize) -> Result<(), Status> {
+    fn client_bytes(&mut self, filter: &Filter, size: usize) -> Result<(), Status> {
         if size == 0 {
             return Ok(());
         }
@@ -105,22 +161,22 @@ impl Stream {
             State::Foreign | State::Failed => return Ok(()),
         };
         let mut bytes = host::buffer(Buffer::RequestBody, size)?;
-        shared.stats.received(bytes.len());
+        filter.stats.received(bytes.len());
         let mut outputs = Vec::new();
         session.handle(Input::Client(&mut bytes), &mut outputs);
         let mut to_bridge = Vec::new();
         for output in outputs {
             match output {
                 Output::ToBridge(bytes) => to_bridge = bytes,
-                Output::Count(event) => shared.stats.event(event),
-                Output::Closing | Output::Closed => shared.closing(self.context_id),
+                Output::Count(event) => filter.stats.event(event),
+                Output::Closing | Output::Closed => filter.closing(self.context_id),
                 Output::ToClient(_) => {}
             }
         }
         host::replace_front(Buffer::RequestBody, size, &to_bridge)
     }
 
-    fn bridge_bytes(&mut self, shared: &Shared, size: usize, end: bool) -> Result<(), Status> {
+    fn bridge_bytes(&mut self, filter: &Filter, size: usize, end: bool) -> Result<(), Status> {
         let State::Open(session) = &mut self.state else { return Ok(()) };
         let mut seen = Vec::new();
         loop {
@@ -142,8 +198,8 @@ impl Stream {
                     sent = sent.saturating_sub(edit.drop).saturating_add(edit.insert.len());
                     apply(&edit, size)?;
                 }
-                Output::Count(event) => shared.stats.event(event),
-                Output::Closing | Output::Closed => shared.closing(self.context_id),
+                Output::Count(event) => filter.stats.event(event),
+                Output::Closing | Output::Closed => filter.closing(self.context_id),
                 Output::ToBridge(_) => {}
             }
         }
@@ -159,15 +215,15 @@ impl Stream {
                 }
             }
         }
-        shared.stats.sent(sent);
+        filter.stats.sent(sent);
         Ok(())
     }
 
-    fn step(&mut self, what: &str, step: impl FnOnce(&mut Self, &Shared) -> Result<(), Status>) -> Action {
-        match (&self.state, self.shared.clone()) {
+    fn step(&mut self, what: &str, step: impl FnOnce(&mut Self, &Filter) -> Result<(), Status>) -> Action {
+        match (&self.state, self.filter.clone()) {
             (State::Failed, _) => Action::Pause,
             (_, None) => Action::Continue,
-            (_, Some(shared)) => match step(self, &shared) {
+            (_, Some(filter)) => match step(self, &filter) {
                 Ok(()) => Action::Continue,
                 Err(status) => self.fail(what, status),
             },
@@ -179,72 +235,19 @@ impl Stream {
         self.end();
         self.state = State::Failed;
         host::log(Level::Error, &format!("sluicegate: failed to {what}: {status}, the stream is reset"));
-        if let Some(shared) = &self.shared {
-            shared.stats.host_call_failed();
-            shared.closing(self.context_id);
+        if let Some(filter) = &self.filter {
+            filter.stats.host_call_failed();
+            filter.closing(self.context_id);
         }
         let _ = host::reset_stream();
         Action::Pause
     }
 
     fn end(&mut self) {
-        if let (State::Open(_), Some(shared)) = (&self.state, &self.shared) {
-            shared.stats.session_ended();
+        if let (State::Open(_), Some(filter)) = (&self.state, &self.filter) {
+            filter.stats.session_ended();
             self.state = State::Refused;
         }
-    }
-}
-
-impl Context for Stream {}
-
-impl HttpContext for Stream {
-    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
-        let Some(shared) = self.shared.clone() else {
-            let _ = host::respond(
-                503,
-                &[("content-type", TEXT)],
-                "the gateway's pub/sub filter is not configured\n",
-            );
-            return Action::Pause;
-        };
-        match self.request(&shared) {
-            Ok(Verdict::Pass) => Action::Continue,
-            Ok(Verdict::Refuse(refused)) => {
-                shared.stats.handshake_refused();
-                let mut headers = vec![("content-type", TEXT)];
-                headers.extend(refused.header);
-                match host::respond(refused.status, &headers, &format!("{}\n", refused.reason)) {
-                    Ok(()) => Action::Pause,
-                    Err(status) => self.fail("refuse a handshake", status),
-                }
-            }
-            Err(status) => self.fail("read a request", status),
-        }
-    }
-
-    fn on_http_request_body(&mut self, size: usize, _: bool) -> Action {
-        self.step("pass on a client's bytes", |stream, shared| stream.client_bytes(shared, size))
-    }
-
-    // Trailers that pass would take along what a failed stream holds back.
-    fn on_http_request_trailers(&mut self, _: usize) -> Action {
-        self.step("pass on trailers", |_, _| Ok(()))
-    }
-
-    fn on_http_response_trailers(&mut self, _: usize) -> Action {
-        self.step("pass on trailers", |_, _| Ok(()))
-    }
-
-    fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
-        self.step("answer an upgrade", Self::response)
-    }
-
-    fn on_http_response_body(&mut self, size: usize, end: bool) -> Action {
-        self.step("pass on an answer", |stream, shared| stream.bridge_bytes(shared, size, end))
-    }
-
-    fn on_log(&mut self) {
-        self.end();
     }
 }
 
@@ -290,11 +293,11 @@ fn handshake(route: &Route) -> Result<Result<Accepted, Refused>, Status> {
 }
 
 /// Makes the bridge's request of the client's.
-fn forward(shared: &Shared, route: &Route) -> Result<(), Status> {
+fn forward(filter: &Filter, route: &Route) -> Result<(), Status> {
     for name in HOP_HEADERS {
         host::remove_header(Map::Request, name.as_bytes())?;
     }
-    if shared.config.profile == Profile::Internal {
+    if filter.config.profile == Profile::Internal {
         host::remove_header(Map::Request, b"upgrade")?;
         host::remove_header(Map::Request, b"connection")?;
         host::set_header(Map::Request, ":method", b"POST")?;
@@ -302,7 +305,7 @@ fn forward(shared: &Shared, route: &Route) -> Result<(), Status> {
     }
     host::set_header(Map::Request, "content-type", b"application/grpc")?;
     host::set_header(Map::Request, metadata::CLUSTER, route.cluster.as_bytes())?;
-    if let Some(secret) = &shared.config.gateway_secret {
+    if let Some(secret) = &filter.config.gateway_secret {
         host::set_header(Map::Request, metadata::GATEWAY_SECRET, secret.expose().as_bytes())?;
     }
     Ok(())

@@ -1,6 +1,5 @@
 //! The functions that a filter may import: one table, and one place where each call is counted, charged and refused.
 
-mod absent;
 pub(crate) mod buffers;
 pub(crate) mod callouts;
 pub(crate) mod header_maps;
@@ -49,7 +48,7 @@ pub enum HostCall {
 
 /// One importable function.
 pub(crate) struct Import {
-    /// `None` where a test cannot refuse it: WASI, and what traps anyway.
+    /// `None` where a test cannot refuse it: WASI.
     call: Option<HostCall>,
     module: &'static str,
     name: &'static str,
@@ -64,10 +63,6 @@ pub(crate) type Handler = fn(&mut Guest<'_>, &Args<'_>) -> Result<(), Refused>;
 impl Import {
     const fn proxy(call: HostCall, name: &'static str, params: &'static str, run: Handler) -> Self {
         Self { call: Some(call), module: "env", name, params, returns: true, run }
-    }
-
-    const fn absent(name: &'static str, params: &'static str, run: Handler) -> Self {
-        Self { call: None, module: "env", name, params, returns: true, run }
     }
 
     const fn wasi(name: &'static str, params: &'static str, run: Handler) -> Self {
@@ -111,8 +106,7 @@ pub(crate) fn has(module: &str, name: &str) -> bool {
     TABLES.into_iter().flatten().any(|import| import.module == module && import.name == name)
 }
 
-const TABLES: [&[Import]; 8] = [
-    absent::IMPORTS,
+const TABLES: [&[Import]; 7] = [
     buffers::IMPORTS,
     callouts::IMPORTS,
     header_maps::IMPORTS,

@@ -15,7 +15,7 @@ pub enum Level {
     Warn,
     /// 4; what goes to standard error has this level.
     Error,
-    /// 5; the Rust SDK logs panics with it.
+    /// 5
     Critical,
 }
 

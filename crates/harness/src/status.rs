@@ -15,20 +15,20 @@ impl Status {
     pub const SERIALIZATION_FAILURE: Self = Self(3);
     /// A serialized argument could not be read.
     pub const PARSE_FAILURE: Self = Self(4);
-    /// An expression could not be evaluated; the Rust SDK does not know this code.
+    /// An expression could not be evaluated.
     pub const BAD_EXPRESSION: Self = Self(5);
-    /// A pointer or length outside the filter's memory; the Rust SDK does not know this code.
+    /// A pointer or length outside the filter's memory.
     pub const INVALID_MEMORY_ACCESS: Self = Self(6);
     /// The queue is empty.
     pub const EMPTY: Self = Self(7);
     /// The compared value has changed.
     pub const CAS_MISMATCH: Self = Self(8);
-    /// The result differs from what was expected; the Rust SDK does not know this code.
+    /// The result differs from what was expected.
     pub const RESULT_MISMATCH: Self = Self(9);
     /// The host failed.
     pub const INTERNAL_FAILURE: Self = Self(10);
-    /// A call-out was cut off; the Rust SDK does not know this code.
+    /// A call-out was cut off.
     pub const BROKEN_CONNECTION: Self = Self(11);
-    /// The host has no such call (APISIX says so); the Rust SDK does not know this code.
+    /// The host has no such call (APISIX says so).
     pub const UNIMPLEMENTED: Self = Self(12);
 }

@@ -14,7 +14,7 @@ pub(crate) const IMPORTS: &[Import] = &[
 ];
 
 /// cpp-host, `send_local_response`: whatever the running callback returns, the stream stops. In the root context nothing
-/// is sent, and that is not an error. Envoy: a gRPC status outside 0 to 16 (the SDK's −1) is none.
+/// is sent, and that is not an error. Envoy: a gRPC status outside 0 to 16 (the filter's −1) is none.
 fn send_local_response(guest: &mut Guest<'_>, args: &Args<'_>) -> Result<(), Refused> {
     let _details = guest.read(args.u32(1), args.u32(2))?;
     let body = guest.read(args.u32(3), args.u32(4))?;

@@ -14,11 +14,10 @@ use crate::socket::{PROFILES, Profile, Socket, sorted, upgrade};
 use crate::wire::{self, BINARY, FIRST, LAST, PING, from_client, grpc, grpc_bytes};
 
 /// The host calls that the filter makes.
-pub(crate) const CALLS: [HostCall; 14] = [
+pub(crate) const CALLS: [HostCall; 13] = [
     HostCall::CloseStream,
     HostCall::DefineMetric,
     HostCall::GetBufferBytes,
-    HostCall::GetCurrentTimeNanoseconds,
     HostCall::GetHeaderMapPairs,
     HostCall::GetHeaderMapValue,
     HostCall::IncrementMetric,
@@ -31,7 +30,7 @@ pub(crate) const CALLS: [HostCall; 14] = [
     HostCall::SetTickPeriodMilliseconds,
 ];
 
-/// Known to the SDK and not, defined and not.
+/// Defined and not.
 const STATUSES: [u32; 11] = [1, 2, 3, 5, 6, 7, 9, 10, 11, 12, 77];
 
 /// More than any call is made in one of the stories below.
@@ -242,7 +241,6 @@ fn refusals_of_an_end_leave_nothing_half_done() {
 
 #[test]
 fn refusals_of_what_no_session_needs_end_none() {
-    check(HostCall::GetCurrentTimeNanoseconds, true);
     check(HostCall::IncrementMetric, true);
     check(HostCall::Log, true);
     check(HostCall::DefineMetric, true);

@@ -2,7 +2,7 @@
 
 use sluicegate_harness::{Filter, HostCall, Outcome, Settings, Status, When};
 
-use crate::support::{filter, get, log, module, ok, parse, post, start, upgrade};
+use crate::support::{filter, get, log, module, ok, post, start, upgrade};
 
 #[test]
 fn a_refused_call_does_nothing_and_answers_the_given_code() {
@@ -117,19 +117,4 @@ fn one_instance_knows_nothing_of_another() {
     let mut stream = first.request(get());
     stream.upstream_headers(ok(), true);
     assert_eq!((log(&first).len(), log(&second).len()), (1, 0));
-}
-
-#[test]
-fn a_call_that_this_host_lacks_is_a_trap_with_its_name() {
-    let wasm = parse(
-        "(import \"env\" \"proxy_grpc_send\" (func $send (param i32 i32 i32 i32) (result i32)))
-         (memory (export \"memory\") 1)
-         (func (export \"proxy_abi_version_0_2_1\"))
-         (func (export \"malloc\") (param i32) (result i32) (i32.const 0))
-         (func (export \"proxy_on_request_headers\") (param i32 i32 i32) (result i32)
-           (call $send (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)))",
-    );
-    let vm = Filter::compile(&wasm).unwrap().start("").unwrap();
-    let _stream = vm.request(get());
-    assert!(vm.trap().unwrap().reason.contains("the filter called proxy_grpc_send"));
 }

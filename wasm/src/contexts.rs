@@ -1,0 +1,68 @@
+//! What the host knows by a number: plugins, and their streams.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use crate::filter::Filter;
+use crate::stream::Stream;
+
+/// All contexts of one VM.
+///
+/// A host call may enter the filter again, so nothing is borrowed across one: a stream is out of its place while it is used.
+pub(crate) struct Contexts {
+    /// None until it was configured.
+    roots: RefCell<BTreeMap<u32, Option<Rc<Filter>>>>,
+    /// None while it is used.
+    streams: RefCell<BTreeMap<u32, Option<Box<Stream>>>>,
+}
+
+impl Contexts {
+    pub(crate) const fn new() -> Self {
+        Self { roots: RefCell::new(BTreeMap::new()), streams: RefCell::new(BTreeMap::new()) }
+    }
+
+    /// A plugin, which has no root of its own, or a stream of one.
+    pub(crate) fn create(&self, context_id: u32, root_id: u32) {
+        if root_id == 0 {
+            self.roots.borrow_mut().insert(context_id, None);
+        } else {
+            let stream = Box::new(Stream::new(context_id, self.filter(root_id)));
+            self.streams.borrow_mut().insert(context_id, Some(stream));
+        }
+    }
+
+    /// Whether the plugin can be used.
+    pub(crate) fn configure(&self, root_id: u32, size: usize) -> bool {
+        let filter = Filter::configure(size).map(Rc::new);
+        let configured = filter.is_some();
+        self.roots.borrow_mut().insert(root_id, filter);
+        configured
+    }
+
+    pub(crate) fn tick(&self, root_id: u32) {
+        if let Some(filter) = self.filter(root_id) {
+            filter.tick();
+        }
+    }
+
+    /// None where there is no such stream, or it is in use.
+    pub(crate) fn stream<T>(&self, context_id: u32, call: impl FnOnce(&mut Stream) -> T) -> Option<T> {
+        let mut stream = self.streams.borrow_mut().get_mut(&context_id)?.take()?;
+        let result = call(&mut stream);
+        // It may have been deleted in the meantime.
+        if let Some(place) = self.streams.borrow_mut().get_mut(&context_id) {
+            *place = Some(stream);
+        }
+        Some(result)
+    }
+
+    pub(crate) fn delete(&self, context_id: u32) {
+        let _root = self.roots.borrow_mut().remove(&context_id);
+        let _stream = self.streams.borrow_mut().remove(&context_id);
+    }
+
+    fn filter(&self, root_id: u32) -> Option<Rc<Filter>> {
+        self.roots.borrow().get(&root_id)?.clone()
+    }
+}
