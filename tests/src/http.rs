@@ -1,4 +1,6 @@
-//! Plain HTTP/1.1 requests, for readiness, statistics and the like.
+//! Plain HTTP/1.1 requests, for readiness, statistics and the like; [`client`] asks gateways for more than that.
+
+pub mod client;
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -20,6 +20,7 @@ use rdkafka::admin::AdminClient;
 use rdkafka::client::DefaultClientContext;
 use tokio::sync::OnceCell;
 
+pub use command::CONSOLE_CONSUMER;
 pub use leaders::Partition;
 pub use node::Node;
 use node::Ports;

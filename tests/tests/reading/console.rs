@@ -1,14 +1,8 @@
 //! Kafka's own command line tools.
 
-use std::process::Stdio;
-use std::time::Duration;
-
 use sluicegate_tests::folder::Folder;
-use sluicegate_tests::kafka::{Codec, Kafka};
+use sluicegate_tests::kafka::{CONSOLE_CONSUMER, Codec, Kafka};
 use sluicegate_tests::tools;
-use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
-use tokio::time::timeout;
 
 /// What the console consumer prints of partition 0 from the log start on, one line a record:
 /// `CreateTime:TIME<tab>Offset:OFFSET<tab>KEY<tab>VALUE`.
@@ -26,7 +20,7 @@ pub(crate) async fn consume(kafka: &Kafka, topic: &str, count: usize) -> String 
         ["--formatter-config", formatter.to_str().unwrap()],
     ]
     .concat();
-    run(kafka, "org.apache.kafka.tools.consumer.ConsoleConsumer", &args, "").await
+    run(kafka, CONSOLE_CONSUMER, &args, "").await
 }
 
 /// Has the console producer write `lines`, each `HEADER:VALUE<tab>KEY<tab>VALUE`, where `NULL` is Kafka's null.
@@ -42,30 +36,6 @@ pub(crate) async fn produce(kafka: &Kafka, topic: &str, codec: Codec, lines: &st
     run(kafka, class, &args, lines).await;
 }
 
-async fn run(kafka: &Kafka, class: &str, args: &[&str], input: &str) -> String {
-    let mut child = Command::new("java")
-        .args(["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
-        .args(["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp"])
-        .arg(tools::kafka_lib().unwrap().join("*"))
-        .args([class, "--bootstrap-server", &kafka.bootstrap()])
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    let fed = async {
-        // A tool that has refused its arguments says why when it ends.
-        let _ = stdin.write_all(input.as_bytes()).await;
-        drop(stdin);
-    };
-    let both = async { tokio::join!(fed, child.wait_with_output()).1.unwrap() };
-    let output = timeout(WITHIN, both).await.unwrap_or_else(|_| panic!("{class} did not end within 60 s"));
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{class}: {}\n{errors}", output.status);
-    String::from_utf8(output.stdout).unwrap()
+async fn run(kafka: &Kafka, class: &'static str, args: &[&str], input: &str) -> String {
+    String::from_utf8(kafka.console(class, args, input.as_bytes()).await.unwrap()).unwrap()
 }
-
-const WITHIN: Duration = Duration::from_secs(60);

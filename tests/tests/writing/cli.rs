@@ -7,10 +7,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::folder::Folder;
 use sluicegate_tests::in_both_profiles;
-use sluicegate_tests::kafka::{Kafka, Record, Write};
+use sluicegate_tests::kafka::{CONSOLE_CONSUMER, Kafka, Record, Write};
 use sluicegate_tests::stack::Stack;
 use sluicegate_tests::tools;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
@@ -192,29 +192,13 @@ async fn consume(kafka: &Kafka, topic: &str, count: usize) -> Vec<String> {
     let properties =
         "print.timestamp=true\nprint.offset=true\nprint.key=true\nprint.headers=true\nnull.literal=NULL\n";
     let formatter = folder.write("formatter.properties", properties).unwrap();
-    let mut child = Command::new("java")
-        .args(["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
-        .args(["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp"])
-        .arg(tools::kafka_lib().unwrap().join("*"))
-        .args(["org.apache.kafka.tools.consumer.ConsoleConsumer", "--bootstrap-server", &kafka.bootstrap()])
-        .args(["--topic", topic, "--partition", "0", "--offset", "earliest"])
-        .args(["--max-messages", &count.to_string(), "--formatter-config", formatter.to_str().unwrap()])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let mut bytes = BufReader::new(child.stdout.take().unwrap());
-    let mut lines = Vec::new();
-    let all = async {
-        let mut line = Vec::new();
-        while bytes.read_until(b'\n', &mut line).await.unwrap() > 0 {
-            lines.push(String::from_utf8_lossy(&line).into_owned());
-            line.clear();
-        }
-        child.wait().await.unwrap()
-    };
-    assert!(timeout(WITHIN, all).await.expect("its end within 60 s").success());
+    let max = count.to_string();
+    let args = ["--topic", topic, "--partition", "0", "--offset", "earliest", "--max-messages", &max];
+    let args = [&args[..], &["--formatter-config", formatter.to_str().unwrap()]].concat();
+    let printed = kafka.console(CONSOLE_CONSUMER, &args, b"").await.unwrap();
+    let lines =
+        printed.split_inclusive(|byte| *byte == b'\n').map(|line| String::from_utf8_lossy(line).into_owned());
+    let lines: Vec<String> = lines.collect();
     assert!(lines.len() >= count, "{lines:?}");
     lines
 }

@@ -1,0 +1,243 @@
+//! A client of the gateway's plain HTTP, on hyper: a body in one piece or in many, slow or not, over HTTP/1.1 or HTTP/2.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests' own: it fails as they do"
+)]
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::header::{CONTENT_LENGTH, HOST};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::Frame;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+/// One connection to a gateway; a request on it waits for the one before it.
+#[derive(Debug)]
+pub struct Client {
+    sender: Sender,
+    address: SocketAddr,
+}
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Request {
+    method: Method,
+    target: String,
+    headers: HeaderMap,
+    body: Bytes,
+    pieces: Option<Pieces>,
+}
+
+/// How a body is cut. Its length is said first only where `declared`.
+#[derive(Clone, Copy, Debug)]
+pub struct Pieces {
+    /// Each is as long as this, or as what is left.
+    pub length: usize,
+    /// Whether there is a `content-length`.
+    pub declared: bool,
+    /// Whether each piece has left before the next one is there.
+    pub slow: bool,
+}
+
+/// The whole answer.
+#[derive(Clone, Debug)]
+pub struct Response {
+    /// The status code.
+    pub status: u16,
+    /// All of them, in order.
+    pub headers: HeaderMap,
+    /// To its end.
+    pub body: Bytes,
+}
+
+/// Asks on an HTTP/1.1 connection of its own. Whatever is no whole answer within half a minute is a panic.
+///
+/// # Cancel safety
+/// The connection is closed; the request may have had its effect.
+pub async fn ask(gateway: SocketAddr, request: Request) -> Response {
+    Client::connect(gateway).await.unwrap().ask(request).await.unwrap()
+}
+
+impl Client {
+    /// A connection for HTTP/1.1.
+    ///
+    /// # Errors
+    /// A text for people where nobody listens.
+    ///
+    /// # Cancel safety
+    /// The connection is closed.
+    pub async fn connect(gateway: SocketAddr) -> Result<Self, String> {
+        let (sender, connection) = http1::handshake(dial(gateway).await?).await.map_err(text)?;
+        tokio::spawn(connection);
+        Ok(Self { sender: Sender::Http1(sender), address: gateway })
+    }
+
+    /// A connection for HTTP/2 without a word before (RFC 9113, section 3.3).
+    ///
+    /// # Errors
+    /// A text for people where nobody listens.
+    ///
+    /// # Cancel safety
+    /// The connection is closed.
+    pub async fn connect_http2(gateway: SocketAddr) -> Result<Self, String> {
+        let handshake = http2::handshake(TokioExecutor::new(), dial(gateway).await?);
+        let (sender, connection) = handshake.await.map_err(text)?;
+        tokio::spawn(connection);
+        Ok(Self { sender: Sender::Http2(sender), address: gateway })
+    }
+
+    /// Asks, and reads the answer to its end.
+    ///
+    /// # Errors
+    /// A text for people where no whole answer came within half a minute: the request may have had its effect.
+    ///
+    /// # Cancel safety
+    /// The connection is of no more use; the request may have had its effect.
+    pub async fn ask(&mut self, request: Request) -> Result<Response, String> {
+        let Self { sender, address } = self;
+        let exchange = async {
+            let response = match sender {
+                Sender::Http1(sender) => {
+                    sender.ready().await.map_err(text)?;
+                    let mut asked = request.build("");
+                    let host = HeaderValue::from_str(&address.to_string()).unwrap();
+                    asked.headers_mut().entry(HOST).or_insert(host);
+                    sender.send_request(asked).await.map_err(text)?
+                }
+                Sender::Http2(sender) => {
+                    sender.ready().await.map_err(text)?;
+                    let asked = request.build(&format!("http://{address}"));
+                    sender.send_request(asked).await.map_err(text)?
+                }
+            };
+            let (head, body) = response.into_parts();
+            let body = body.collect().await.map_err(text)?.to_bytes();
+            Ok(Response { status: head.status.as_u16(), headers: head.headers, body })
+        };
+        timeout(WITHIN, exchange).await.unwrap_or_else(|_| Err("no whole answer within 30 s".to_owned()))
+    }
+}
+
+impl Request {
+    /// Of any method, without a body.
+    #[must_use]
+    pub fn new(method: &str, target: impl Into<String>) -> Self {
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        Self { method, target: target.into(), headers: HeaderMap::new(), body: Bytes::new(), pieces: None }
+    }
+
+    /// `GET`.
+    #[must_use]
+    pub fn get(target: impl Into<String>) -> Self {
+        Self::new("GET", target)
+    }
+
+    /// `POST` of this body.
+    #[must_use]
+    pub fn post(target: impl Into<String>, body: impl Into<Bytes>) -> Self {
+        Self { body: body.into(), ..Self::new("POST", target) }
+    }
+
+    /// With one more header, beside others of its name.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+        self.headers.append(name, HeaderValue::from_bytes(value.as_ref()).unwrap());
+        self
+    }
+
+    /// With its body cut.
+    #[must_use]
+    pub fn cut(mut self, pieces: Pieces) -> Self {
+        if pieces.declared {
+            self.headers.insert(CONTENT_LENGTH, self.body.len().into());
+        }
+        Self { pieces: Some(pieces), ..self }
+    }
+
+    fn build(self, origin: &str) -> http::Request<Body> {
+        let Self { method, target, headers, body, pieces } = self;
+        let body = match pieces {
+            None => Full::new(body).boxed_unsync(),
+            Some(pieces) => {
+                StreamBody::new(stream::unfold((body, true), move |(mut rest, first)| async move {
+                    if pieces.slow && !first {
+                        // Nothing is there meanwhile: what was is written.
+                        sleep(PAUSE).await;
+                    }
+                    if rest.is_empty() {
+                        return None;
+                    }
+                    let piece = rest.split_to(pieces.length.min(rest.len()));
+                    Some((Ok(Frame::data(piece)), (rest, false)))
+                }))
+                .boxed_unsync()
+            }
+        };
+        let mut request =
+            http::Request::builder().method(method).uri(format!("{origin}{target}")).body(body).unwrap();
+        *request.headers_mut() = headers;
+        request
+    }
+}
+
+impl Response {
+    /// The value of a header that is there once, or not at all.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut all = self.headers.get_all(name).iter();
+        let first = all.next().map(|value| value.to_str().unwrap());
+        assert!(all.next().is_none(), "{name} stands there twice: {self:?}");
+        first
+    }
+
+    /// The body, which has to be text.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap_or_else(|_| panic!("no text: {self:?}"))
+    }
+
+    /// The body, which has to be JSON.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+#[derive(Debug)]
+enum Sender {
+    Http1(http1::SendRequest<Body>),
+    Http2(http2::SendRequest<Body>),
+}
+
+async fn dial(gateway: SocketAddr) -> Result<TokioIo<TcpStream>, String> {
+    let stream = timeout(WITHIN, TcpStream::connect(gateway)).await.expect("a connection").map_err(text)?;
+    stream.set_nodelay(true).map_err(text)?;
+    Ok(TokioIo::new(stream))
+}
+
+fn text(error: impl std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
+const WITHIN: Duration = Duration::from_secs(30);
+/// Longer than the gateway takes to read what is there.
+const PAUSE: Duration = Duration::from_millis(2);
