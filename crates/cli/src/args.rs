@@ -278,13 +278,15 @@ Exit codes:
 const FORMAT: &str = r#"Format, as of kcat:
   %s  value             %S  its length in bytes, -1 for null
   %k  key               %K  its length in bytes, -1 for null
+  %h  headers, as KEY=VALUE,KEY=VALUE; NULL for a value that is null
   %t  topic  %p  partition  %o  offset  %T  timestamp in milliseconds  %%  a percent sign
   \n \r \t \\ \xHH
 
-JSON lines: {"topic","partition","offset","timestamp","key","value"}. A key or value is null or a
+JSON lines: {"topic","partition","offset","timestamp","headers","key","value"}, where "headers" are [{"key","value"},…] and
+only where there are some. A key or value is null or a
 string where it is UTF-8, otherwise {"base64": "…"}."#;
 
-const RECORDS: &str = r#"JSON lines as fetch prints them: {"key","value","timestamp","partition"}, where a key or value is a string,
+const RECORDS: &str = r#"JSON lines as fetch prints them: {"key","value","headers","timestamp","partition"}, where a key or value is a string,
 {"base64": "…"} or null, and "topic" and "offset" mean nothing. All may be left out. -p holds against "partition".
 
 The summary on standard error counts records: sent, acknowledged, failed (not written), unknown (may be written)."#;

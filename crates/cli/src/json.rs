@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
-use sluicegate_client::{KafkaMessage, ProduceRecord};
+use sluicegate_client::{Header, KafkaMessage, ProduceRecord};
 
 /// Appends `message` as one line to `out`.
 pub(crate) fn message(topic: &str, partition: i32, message: &KafkaMessage, out: &mut Vec<u8>) {
@@ -17,12 +17,24 @@ pub(crate) fn message(topic: &str, partition: i32, message: &KafkaMessage, out: 
         partition: i32,
         offset: i64,
         timestamp: i64,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        headers: Vec<HeaderLine<'a>>,
         key: Option<Payload<'a>>,
         value: Option<Payload<'a>>,
     }
-    let KafkaMessage { offset, timestamp, key, value } = message;
+    #[derive(serde::Serialize)]
+    struct HeaderLine<'a> {
+        key: &'a str,
+        value: Option<Payload<'a>>,
+    }
+    let KafkaMessage { offset, timestamp, key, value, headers } = message;
+    let headers: Vec<HeaderLine<'_>> = headers
+        .iter()
+        .map(|Header { key, value }| HeaderLine { key, value: value.as_deref().map(Payload) })
+        .collect();
     let [key, value] = [key, value].map(|bytes| bytes.as_deref().map(Payload));
-    line(&Line { topic, partition, offset: *offset, timestamp: *timestamp, key, value }, out);
+    let (offset, timestamp) = (*offset, *timestamp);
+    line(&Line { topic, partition, offset, timestamp, headers, key, value }, out);
 }
 
 /// Appends an offset of a partition as one line to `out`.
@@ -47,8 +59,17 @@ pub(crate) fn record(line: &[u8]) -> Result<ProduceRecord, String> {
         _offset: IgnoredAny,
         partition: Option<i32>,
         timestamp: Option<i64>,
+        #[serde(borrow, default)]
+        headers: Vec<HeaderLine<'a>>,
         #[serde(borrow)]
         key: Option<Given<'a>>,
+        #[serde(borrow)]
+        value: Option<Given<'a>>,
+    }
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct HeaderLine<'a> {
+        key: String,
         #[serde(borrow)]
         value: Option<Given<'a>>,
     }
@@ -68,6 +89,9 @@ pub(crate) fn record(line: &[u8]) -> Result<ProduceRecord, String> {
             STANDARD.decode(base64.as_bytes()).map(Into::into).map_err(|why| format!("no base64: {why}"))
         }
     };
+    let header = |HeaderLine { key, value }: HeaderLine<'_>| {
+        Ok::<_, String>(Header { key, value: value.map(bytes).transpose()? })
+    };
     let line: Line<'_> = serde_json::from_slice(line).map_err(|why| why.to_string())?;
     Ok(ProduceRecord {
         partition: line.partition,
@@ -75,6 +99,7 @@ pub(crate) fn record(line: &[u8]) -> Result<ProduceRecord, String> {
         timestamp: line.timestamp.filter(|timestamp| *timestamp != -1),
         key: line.key.map(bytes).transpose()?,
         value: line.value.map(bytes).transpose()?,
+        headers: line.headers.into_iter().map(header).collect::<Result<_, _>>()?,
         ..ProduceRecord::default()
     })
 }
@@ -114,6 +139,7 @@ mod tests {
             timestamp: 1_700_000_000_000,
             key: Some((&[0xFF, 0x00][..]).into()),
             value: Some("a\n\"b\" é".into()),
+            headers: Vec::new(),
         };
         let mut out = Vec::new();
         message("orders", 3, &sent, &mut out);
@@ -140,11 +166,30 @@ mod tests {
     }
 
     #[test]
+    fn headers_are_there_where_a_record_has_some() {
+        let header = |key: &str, value: Option<&'static [u8]>| Header {
+            key: key.to_owned(),
+            value: value.map(Bytes::from_static),
+        };
+        let headers = vec![header("a", Some(b"1")), header("a", Some(b"\xFF")), header("", None)];
+        let sent = KafkaMessage { headers, ..KafkaMessage::default() };
+        let mut out = Vec::new();
+        message("orders", 0, &sent, &mut out);
+        let line = std::str::from_utf8(&out).unwrap();
+        let want = r#""headers":[{"key":"a","value":"1"},{"key":"a","value":{"base64":"/w=="}},{"key":"","value":null}],"key":"#;
+        assert!(line.contains(want), "{line}");
+        assert_eq!(record(&out).unwrap().headers, sent.headers);
+    }
+
+    #[test]
     fn what_a_line_leaves_out_is_null_or_chosen_by_the_bridge() {
         assert_eq!(record(b"{}").unwrap(), ProduceRecord::default());
         assert_eq!(record(br#"{"key":null,"value":null,"timestamp":-1}"#).unwrap(), ProduceRecord::default());
         for (line, says) in [
-            (&br#"{"headers":[]}"#[..], "unknown field `headers`"),
+            (&br#"{"header":[]}"#[..], "unknown field `header`"),
+            (br#"{"headers":[{"value":""}]}"#, "missing field `key`"),
+            (br#"{"headers":[{"key":"k","value":1}]}"#, "expected a string"),
+            (br#"{"headers":["k","v"]}"#, "invalid type"),
             (br#"{"key":{"base64":"?"}}"#, "no base64"),
             (br#"{"key":1}"#, "expected a string"),
             (br#"{"partition":"1"}"#, "invalid type"),

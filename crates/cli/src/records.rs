@@ -92,7 +92,7 @@ pub(crate) fn record(args: &Produce, piece: &Bytes) -> Result<ProduceRecord, Str
     }
     record.topic.clone_from(&args.topic);
     record.partition = args.partition.or(record.partition);
-    record.headers.clone_from(&args.record_header);
+    record.headers.extend_from_slice(&args.record_header);
     Ok(record)
 }
 
@@ -173,13 +173,16 @@ mod tests {
 
     #[test]
     fn options_hold_for_every_record() {
-        let line = Bytes::from(r#"{"topic":"other","partition":4,"value":"v"}"#);
+        let line = Bytes::from(
+            r#"{"topic":"other","partition":4,"value":"v","headers":[{"key":"own","value":null}]}"#,
+        );
         let plain = record(&args(&["-J"]), &line).unwrap();
         assert_eq!((plain.topic.as_str(), plain.partition), ("orders", Some(4)));
+        assert_eq!(plain.headers.len(), 1);
         let options = args(&["-J", "-p", "-1", "-H", "a=b=c", "-H", "d="]);
         let chosen = record(&options, &line).unwrap();
         assert_eq!(chosen.partition, Some(-1));
         let headers: Vec<_> = chosen.headers.iter().map(|h| (h.key.as_str(), h.value.as_deref())).collect();
-        assert_eq!(headers, [("a", Some(&b"b=c"[..])), ("d", Some(&b""[..]))]);
+        assert_eq!(headers, [("own", None), ("a", Some(&b"b=c"[..])), ("d", Some(&b""[..]))]);
     }
 }

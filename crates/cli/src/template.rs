@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use sluicegate_client::KafkaMessage;
+use sluicegate_client::{Header, KafkaMessage};
 
 /// How one message is printed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +26,7 @@ enum Field {
     ValueLen,
     Key,
     KeyLen,
+    Headers,
     Topic,
     Partition,
     Offset,
@@ -65,7 +66,7 @@ impl Template {
 
     /// Prints `NULL` for a key or value that is null, instead of nothing.
     pub(crate) fn with_null(self) -> Self {
-        Self { null: b"NULL", ..self }
+        Self { null: NULL, ..self }
     }
 
     /// Appends `message` to `out`.
@@ -78,6 +79,7 @@ impl Template {
                 Part::Field(Field::ValueLen) => write!(out, "{}", len(&message.value)),
                 Part::Field(Field::Key) => out.write_all(message.key.as_deref().unwrap_or(self.null)),
                 Part::Field(Field::KeyLen) => write!(out, "{}", len(&message.key)),
+                Part::Field(Field::Headers) => render_headers(&message.headers, out),
                 Part::Field(Field::Topic) => out.write_all(topic.as_bytes()),
                 Part::Field(Field::Partition) => write!(out, "{partition}"),
                 Part::Field(Field::Offset) => write!(out, "{}", message.offset),
@@ -107,6 +109,16 @@ pub(crate) fn delimiter(text: &str) -> Result<Arc<[u8]>, String> {
     Ok(bytes.into())
 }
 
+/// `KEY=VALUE`, with commas between them, and `NULL` for a value that is null.
+fn render_headers(headers: &[Header], out: &mut Vec<u8>) -> std::io::Result<()> {
+    for (at, Header { key, value }) in headers.iter().enumerate() {
+        let comma = if at > 0 { "," } else { "" };
+        write!(out, "{comma}{key}=")?;
+        out.write_all(value.as_deref().unwrap_or(NULL))?;
+    }
+    Ok(())
+}
+
 /// In bytes; -1 for null.
 fn len(field: &Option<Bytes>) -> i64 {
     field.as_ref().map_or(-1, |bytes| i64::try_from(bytes.len()).unwrap_or(i64::MAX))
@@ -118,11 +130,12 @@ fn field(name: Option<char>) -> Result<Field, String> {
         Some('S') => Ok(Field::ValueLen),
         Some('k') => Ok(Field::Key),
         Some('K') => Ok(Field::KeyLen),
+        Some('h') => Ok(Field::Headers),
         Some('t') => Ok(Field::Topic),
         Some('p') => Ok(Field::Partition),
         Some('o') => Ok(Field::Offset),
         Some('T') => Ok(Field::Timestamp),
-        Some(other) => Err(format!("%{other} is no field: expected one of %s %S %k %K %t %p %o %T %%")),
+        Some(other) => Err(format!("%{other} is no field: expected one of %s %S %k %K %h %t %p %o %T %%")),
         None => Err("a % at the end: write %% for a percent sign".into()),
     }
 }
@@ -145,11 +158,21 @@ fn escape(rest: &mut std::str::Chars<'_>) -> Result<u8, String> {
     }
 }
 
+/// What stands for null.
+const NULL: &[u8] = b"NULL";
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn headers() -> Vec<Header> {
+        let value = |text: &'static str| Some(Bytes::from(text));
+        [("a", value("1")), ("b", value("")), ("a", None)]
+            .map(|(key, value)| Header { key: key.into(), value })
+            .into()
+    }
 
     fn render(template: &Template) -> Vec<u8> {
         render_with(template, Some("k1"), Some("v\0é"))
@@ -157,7 +180,8 @@ mod tests {
 
     fn render_with(template: &Template, key: Option<&'static str>, value: Option<&'static str>) -> Vec<u8> {
         let [key, value] = [key, value].map(|text| text.map(Bytes::from));
-        let message = KafkaMessage { offset: 7, timestamp: 1_700_000_000_000, key, value };
+        let message =
+            KafkaMessage { offset: 7, timestamp: 1_700_000_000_000, key, value, headers: headers() };
         let mut out = Vec::new();
         template.render("orders", 3, &message, &mut out);
         out
@@ -170,6 +194,7 @@ mod tests {
             ("%s", "v\0é".as_bytes()),
             ("%S", b"4"),
             ("%k=%K", b"k1=2"),
+            ("[%h]", b"[a=1,b=,a=NULL]"),
             ("%t [%p] %o @%T", b"orders [3] 7 @1700000000000"),
             (r"100%%\n\r\t\\\x00\xFf", b"100%\n\r\t\\\x00\xff"),
             ("é%oé", "é7é".as_bytes()),

@@ -192,7 +192,7 @@ impl Answer<'_> {
         if len > max {
             return Err(RecordsError::RecordTooLarge { offset, next_offset, len, max });
         }
-        let message = Message::new(offset, timestamp, record.key, record.value);
+        let message = Message::new(offset, timestamp, record);
         let appended = self.out.len().saturating_sub(self.start).saturating_add(message.len());
         if self.encoded.count > 0 && appended > self.limits.max_bytes {
             return Ok(ControlFlow::Break(()));

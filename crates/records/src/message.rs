@@ -1,5 +1,9 @@
 //! Writes one entry of `KafkaFetchResp.messages` (a `KafkaMessage`, `proto/pubsub.proto`).
 
+mod header;
+
+use crate::record::{Headers, Record};
+
 /// A record as the contract has it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Message<'a> {
@@ -7,19 +11,22 @@ pub(crate) struct Message<'a> {
     timestamp: u64,
     key: Option<&'a [u8]>,
     value: Option<&'a [u8]>,
+    headers: Headers<'a>,
     /// Bytes of the fields, without the entry's own tag and length.
     fields_len: usize,
 }
 
 impl<'a> Message<'a> {
     #[inline]
-    pub(crate) fn new(offset: i64, timestamp: i64, key: Option<&'a [u8]>, value: Option<&'a [u8]>) -> Self {
+    pub(crate) fn new(offset: i64, timestamp: i64, record: &Record<'a>) -> Self {
+        let Record { key, value, headers, .. } = *record;
         let (offset, timestamp) = (offset.cast_unsigned(), timestamp.cast_unsigned());
         let fields_len = number_len(offset)
             .saturating_add(number_len(timestamp))
             .saturating_add(bytes_len(key))
-            .saturating_add(bytes_len(value));
-        Self { offset, timestamp, key, value, fields_len }
+            .saturating_add(bytes_len(value))
+            .saturating_add(headers.iter().map(header::len).fold(0, usize::saturating_add));
+        Self { offset, timestamp, key, value, headers, fields_len }
     }
 
     /// Bytes that [`write`](Self::write) appends.
@@ -36,6 +43,7 @@ impl<'a> Message<'a> {
         write_number(TIMESTAMP, self.timestamp, out);
         write_bytes(KEY, self.key, out);
         write_bytes(VALUE, self.value, out);
+        self.headers.iter().for_each(|header| header::write(header, out));
     }
 }
 
@@ -86,8 +94,13 @@ fn write_bytes(tag: u8, value: Option<&[u8]>, out: &mut Vec<u8>) {
 }
 
 #[inline]
-fn write_head(tag: u8, mut number: u64, out: &mut Vec<u8>) {
+fn write_head(tag: u8, number: u64, out: &mut Vec<u8>) {
     out.push(tag);
+    write_varint(number, out);
+}
+
+#[inline]
+fn write_varint(mut number: u64, out: &mut Vec<u8>) {
     while number >= 0x80 {
         out.push((number & 0x7F) as u8 | 0x80);
         number >>= 7;
@@ -100,20 +113,60 @@ mod tests {
     use proptest::{collection::vec, option, prelude::*};
     use prost::Message as _;
     use prost::bytes::Bytes;
-    use sluicegate_protocol::{KafkaFetchResp, KafkaMessage};
+    use sluicegate_protocol::{Header, KafkaFetchResp, KafkaMessage};
 
     use super::*;
+    use crate::cursor::Cursor;
 
     #[track_caller]
     fn check(offset: i64, timestamp: i64, key: Option<&[u8]>, value: Option<&[u8]>) {
-        let message = Message::new(offset, timestamp, key, value);
+        check_with_headers(offset, timestamp, key, value, &[]);
+    }
+
+    #[track_caller]
+    fn check_with_headers(
+        offset: i64,
+        timestamp: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[(&[u8], Option<&[u8]>)],
+    ) {
+        let wire = headers_on_the_wire(headers);
+        let headers_read = Headers::read(&mut Cursor::new(&wire)).unwrap();
+        let record = Record { timestamp_delta: 0, offset_delta: 0, key, value, headers: headers_read };
+        let message = Message::new(offset, timestamp, &record);
         let mut ours = b"before".to_vec();
         message.write(&mut ours);
-        let [key, value] = [key, value].map(|bytes| bytes.map(Bytes::copy_from_slice));
-        let messages = vec![KafkaMessage { offset, timestamp, key, value }];
+        let bytes = |bytes: Option<&[u8]>| bytes.map(Bytes::copy_from_slice);
+        let header = |(key, value): &(&[u8], Option<&[u8]>)| Header {
+            key: String::from_utf8_lossy(key).into(),
+            value: bytes(*value),
+        };
+        let headers = headers.iter().map(header).collect();
+        let messages =
+            vec![KafkaMessage { offset, timestamp, key: bytes(key), value: bytes(value), headers }];
         let theirs = KafkaFetchResp { messages }.encode_to_vec();
         assert_eq!(ours.strip_prefix(b"before"), Some(&theirs[..]));
         assert_eq!(message.len(), theirs.len());
+    }
+
+    /// As Kafka has them: a count, then keys and values, each with its length, all numbers in zigzag.
+    fn headers_on_the_wire(headers: &[(&[u8], Option<&[u8]>)]) -> Vec<u8> {
+        let mut wire = Vec::new();
+        let write_len = |len: usize, wire: &mut Vec<u8>| write_varint((len as u64).saturating_mul(2), wire);
+        write_len(headers.len(), &mut wire);
+        for (key, value) in headers {
+            write_len(key.len(), &mut wire);
+            wire.extend(*key);
+            match value {
+                Some(value) => {
+                    write_len(value.len(), &mut wire);
+                    wire.extend(*value);
+                }
+                None => wire.push(1),
+            }
+        }
+        wire
     }
 
     #[test]
@@ -133,6 +186,20 @@ mod tests {
         }
     }
 
+    #[test]
+    fn headers_are_the_bytes_that_prost_writes() {
+        let check = |headers: &[(&[u8], Option<&[u8]>)]| check_with_headers(1, 2, None, Some(b"v"), headers);
+        check(&[(b"", None)]);
+        check(&[(b"", Some(b"")), (b"k", None), (b"k", Some(b"v")), (b"k", Some(b"v"))]);
+        for bytes in [&b"\xFF"[..], b"a\xFFb", b"\xE2\x82", b"\xE2\x82x\xF0\x9F\x92", "é€💧".as_bytes()]
+        {
+            check(&[(bytes, Some(bytes))]);
+        }
+        for len in [121, 122, 123, 124, 125, 126, 127, 128, 16_383, 16_384] {
+            check(&[(&vec![b'k'; len], None), (b"", Some(&vec![1; len])), (&vec![0xFF; len], Some(b""))]);
+        }
+    }
+
     proptest! {
         #[test]
         fn any_message_is_the_bytes_that_prost_writes(
@@ -140,8 +207,10 @@ mod tests {
             timestamp: i64,
             key in option::of(vec(any::<u8>(), 0..300)),
             value in option::of(vec(any::<u8>(), 0..300)),
+            headers in vec((vec(any::<u8>(), 0..9), option::of(vec(any::<u8>(), 0..150))), 0..4),
         ) {
-            check(offset, timestamp, key.as_deref(), value.as_deref());
+            let headers: Vec<_> = headers.iter().map(|(key, value)| (&key[..], value.as_deref())).collect();
+            check_with_headers(offset, timestamp, key.as_deref(), value.as_deref(), &headers);
         }
     }
 }

@@ -9,8 +9,17 @@ pub(crate) struct Record<'a> {
     pub(crate) offset_delta: i32,
     pub(crate) key: Option<&'a [u8]>,
     pub(crate) value: Option<&'a [u8]>,
-    /// Checked, as they are on the wire: a count, then keys and values.
-    pub(crate) headers: &'a [u8],
+    pub(crate) headers: Headers<'a>,
+}
+
+/// Headers of a record, checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Headers<'a> {
+    count: usize,
+    /// Keys and values as they are on the wire.
+    entries: &'a [u8],
+    /// Bytes of the count and the entries.
+    len: usize,
 }
 
 impl<'a> Record<'a> {
@@ -24,8 +33,7 @@ impl<'a> Record<'a> {
         let offset_delta = body.varint()?;
         let key = nullable("a key length", &mut body)?;
         let value = nullable("a value length", &mut body)?;
-        let headers = body.rest();
-        skip_headers(&mut body)?;
+        let headers = Headers::read(&mut body)?;
         match body.left() {
             0 => Ok(Self { timestamp_delta, offset_delta, key, value, headers }),
             left => Err(RecordFault::Unread { left, len }),
@@ -35,19 +43,34 @@ impl<'a> Record<'a> {
     /// Bytes of key, value and headers.
     pub(crate) fn len(&self) -> usize {
         let len = |field: Option<&[u8]>| field.map_or(0, <[u8]>::len);
-        len(self.key).saturating_add(len(self.value)).saturating_add(self.headers.len())
+        len(self.key).saturating_add(len(self.value)).saturating_add(self.headers.len)
     }
 }
 
-#[inline]
-fn skip_headers(body: &mut Cursor<'_>) -> Result<(), RecordFault> {
-    let count = length("a header count", body.varint()?)?;
-    for _ in 0..count {
-        let key = length("a header's key length", body.varint()?)?;
-        body.take(key)?;
-        nullable("a header's value length", body)?;
+impl<'a> Headers<'a> {
+    /// Takes the headers at the front of `body`.
+    #[inline]
+    pub(crate) fn read(body: &mut Cursor<'a>) -> Result<Self, RecordFault> {
+        let len = body.left();
+        let count = length("a header count", body.varint()?)?;
+        let entries = body.rest();
+        for _ in 0..count {
+            header(body)?;
+        }
+        Ok(Self { count, entries, len: len.saturating_sub(body.left()) })
     }
-    Ok(())
+
+    /// Keys and values, in order.
+    #[inline]
+    pub(crate) fn iter(self) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> {
+        let mut entries = Cursor::new(self.entries);
+        (0..self.count).map_while(move |_| header(&mut entries).ok())
+    }
+}
+
+fn header<'a>(body: &mut Cursor<'a>) -> Result<(&'a [u8], Option<&'a [u8]>), RecordFault> {
+    let key = length("a header's key length", body.varint()?)?;
+    Ok((body.take(key)?, nullable("a header's value length", body)?))
 }
 
 #[inline]
@@ -94,7 +117,8 @@ mod tests {
         let record = read(&WHOLE).unwrap();
         assert_eq!((record.timestamp_delta, record.offset_delta), (5, 1));
         assert_eq!((record.key, record.value), (Some(&b"k"[..]), Some(&b"vw"[..])));
-        assert_eq!((record.headers, record.len()), (&[2, 2, b'h', 1][..], 7));
+        assert_eq!(record.headers.iter().collect::<Vec<_>>(), [(&b"h"[..], None)]);
+        assert_eq!(record.len(), 7);
     }
 
     #[test]

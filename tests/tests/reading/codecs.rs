@@ -1,7 +1,7 @@
 //! Records as Kafka's own producer writes them, and as Kafka's own consumer reads them.
 
 use bytes::Bytes;
-use sluicegate_protocol::KafkaMessage;
+use sluicegate_protocol::{Header, KafkaMessage};
 use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::{Codec, Kafka};
@@ -53,6 +53,11 @@ fn key_and_value(number: usize) -> (Option<String>, Option<String>) {
     }
 }
 
+fn headers(number: usize) -> Vec<Header> {
+    let header = |key: &str, value: String| Header { key: key.into(), value: Some(value.into()) };
+    vec![header("trace", number.to_string()), header("origin", "the console".to_owned())]
+}
+
 async fn what_kafkas_own_producer_writes_is_read_in_every_codec(profile: Profile) {
     let (kafka, stack) = shared(profile).await;
     let mut socket = Socket::open(stack).await;
@@ -63,7 +68,13 @@ async fn what_kafkas_own_producer_writes_is_read_in_every_codec(profile: Profile
         let message = |(number, read): (usize, &KafkaMessage)| {
             let (key, value) = key_and_value(number);
             let (offset, timestamp) = (i64::try_from(number).unwrap(), read.timestamp);
-            KafkaMessage { offset, timestamp, key: key.map(Bytes::from), value: value.map(Bytes::from) }
+            KafkaMessage {
+                offset,
+                timestamp,
+                key: key.map(Bytes::from),
+                value: value.map(Bytes::from),
+                headers: headers(number),
+            }
         };
         let want: Vec<KafkaMessage> = times.iter().enumerate().map(message).collect();
         assert_same(&walked, &want, &format!("{codec:?}"));
@@ -75,7 +86,7 @@ async fn kafkas_own_consumer_reads_the_same(profile: Profile) {
     let (_, topic) = topics(kafka).await.iter().find(|(codec, _)| *codec == Codec::Zstd).unwrap();
     let printed = console::consume(kafka, topic, LINES).await;
     let shown = |message: &KafkaMessage| {
-        let KafkaMessage { offset, timestamp, key, value } = message;
+        let KafkaMessage { offset, timestamp, key, value, .. } = message;
         let [key, value] = [key, value].map(|bytes| bytes.as_deref().unwrap_or(b"null"));
         let [key, value] = [key, value].map(|bytes| std::str::from_utf8(bytes).unwrap());
         format!("CreateTime:{timestamp}\tOffset:{offset}\t{key}\t{value}\n")

@@ -6,8 +6,9 @@ use bytes::Bytes;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
+use rdkafka::message::Headers as _;
 use rdkafka::{Message, Offset, TopicPartitionList};
-use sluicegate_protocol::KafkaMessage;
+use sluicegate_protocol::{Header, KafkaMessage};
 use sluicegate_tests::kafka::{Kafka, Record};
 use sluicegate_tests::random::Random;
 use sluicegate_tests::socket::Socket;
@@ -26,11 +27,21 @@ pub(crate) fn read(kafka: &Kafka, topic: &str) -> Vec<KafkaMessage> {
                 timestamp: message.timestamp().to_millis().unwrap(),
                 key: message.key().map(Bytes::copy_from_slice),
                 value: message.payload().map(Bytes::copy_from_slice),
+                headers: message
+                    .headers()
+                    .into_iter()
+                    .flat_map(|headers| headers.iter())
+                    .map(header)
+                    .collect(),
             }),
             Err(KafkaError::PartitionEOF(_)) => return messages,
             Err(error) => panic!("{error}"),
         }
     }
+}
+
+fn header(header: rdkafka::message::Header<'_, &[u8]>) -> Header {
+    Header { key: header.key.to_owned(), value: header.value.map(Bytes::copy_from_slice) }
 }
 
 /// The offsets that librdkafka finds in partition 0 for these times; −1 where every record is older.
@@ -55,6 +66,7 @@ pub(crate) fn messages(offsets: &[i64], records: &[Record]) -> Vec<KafkaMessage>
         timestamp: record.timestamp.expect("a timestamp of the test's own"),
         key: record.key.clone().map(Bytes::from),
         value: record.value.clone().map(Bytes::from),
+        headers: Vec::new(),
     };
     offsets.iter().zip(records).map(message).collect()
 }
@@ -111,12 +123,16 @@ pub(crate) fn assert_same(read: &[KafkaMessage], want: &[KafkaMessage], what: &s
 }
 
 fn brief(message: &KafkaMessage) -> String {
-    let KafkaMessage { offset, timestamp, key, value } = message;
+    let KafkaMessage { offset, timestamp, key, value, headers } = message;
     let start = |bytes: &Option<Bytes>| match bytes {
         Some(bytes) => format!("{} B {:?}", bytes.len(), bytes.slice(..bytes.len().min(32))),
         None => "null".to_owned(),
     };
-    format!("offset {offset}, time {timestamp}, key {}, value {}", start(key), start(value))
+    format!(
+        "offset {offset}, time {timestamp}, key {}, value {}, headers {headers:?}",
+        start(key),
+        start(value)
+    )
 }
 
 fn consumer(kafka: &Kafka) -> BaseConsumer {

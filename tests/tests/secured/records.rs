@@ -50,6 +50,7 @@ fn message((offset, record): (i64, Record)) -> KafkaMessage {
         timestamp: record.timestamp.unwrap(),
         key: record.key.map(Bytes::from),
         value: record.value.map(Bytes::from),
+        headers: Vec::new(),
     }
 }
 

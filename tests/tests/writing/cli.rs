@@ -4,6 +4,7 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+use sluicegate_protocol::ProduceRecord;
 use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::folder::Folder;
 use sluicegate_tests::in_both_profiles;
@@ -74,10 +75,14 @@ async fn lines_become_records_as_the_options_say(profile: Profile) {
     let some = |text: &'static str| Some(bytes::Bytes::from(text));
     let want = [(some("k"), some("v")), (None, some("w")), (some("gone"), None), (None, some("plain"))];
     assert_eq!(seen, want);
-    for record in records {
+    for record in &records {
         let headers: Vec<_> = record.headers.iter().map(|h| (h.key.as_str(), h.value.as_deref())).collect();
         assert_eq!(headers, [("a", Some(&b"1"[..])), ("b", Some(&b"x=y"[..]))]);
     }
+    let (_, lines, _) = run(stack, &["fetch", topic, "-p", "2", "--json"], b"").await;
+    assert_acknowledged(run(stack, &["produce", topic, "-p", "0", "--json"], lines.as_bytes()).await, 4);
+    let content = |record: ProduceRecord| (record.key, record.value, record.headers);
+    assert!(read(kafka, topic, 0).into_iter().map(content).eq(records.into_iter().map(content)), "{lines}");
     assert_acknowledged(run(stack, &["produce", topic], b"").await, 0);
 }
 

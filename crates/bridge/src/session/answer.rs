@@ -96,7 +96,7 @@ fn put_head(small: &mut BytesMut, len: usize) {
 
 #[cfg(test)]
 mod tests {
-    use sluicegate_protocol::{KafkaFetchResp, KafkaMessage};
+    use sluicegate_protocol::{Header, KafkaFetchResp, KafkaMessage};
 
     use super::*;
 
@@ -119,8 +119,9 @@ mod tests {
         for value_len in [0, 1, 100, COPY_BYTES - 20, COPY_BYTES, 300_000] {
             let value = Bytes::from(vec![b'v'; value_len]);
             let (key, value) = (Some("k".into()), Some(value));
-            let fetched =
-                KafkaFetchResp { messages: vec![KafkaMessage { offset: 5, timestamp: 6, key, value }] };
+            let headers = vec![Header { key: "h".into(), value: None }];
+            let message = KafkaMessage { offset: 5, timestamp: 6, key, value, headers };
+            let fetched = KafkaFetchResp { messages: vec![message] };
             for sequence in [0, 1, -1, i64::MAX] {
                 let messages = Bytes::from(fetched.encode_to_vec());
                 let resp = Some(Resp::KafkaFetchResp(fetched.clone()));

@@ -79,6 +79,7 @@ fn message(offset: i64) -> KafkaMessage {
         timestamp: offset * 1000,
         key: Some(format!("k{offset}").into()),
         value: Some(format!("v{offset}").into()),
+        headers: Vec::new(),
     }
 }
 

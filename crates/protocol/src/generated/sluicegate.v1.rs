@@ -282,7 +282,7 @@ pub struct KafkaFetchResp {
     pub messages: ::prost::alloc::vec::Vec<KafkaMessage>,
 }
 /// A record of a Kafka log.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct KafkaMessage {
     #[prost(int64, tag = "1")]
     pub offset: i64,
@@ -295,6 +295,9 @@ pub struct KafkaMessage {
     /// As the key. Null deletes the key from a compacted topic.
     #[prost(bytes = "bytes", optional, tag = "4")]
     pub value: ::core::option::Option<::prost::bytes::Bytes>,
+    /// In the record's order. Bytes of a key that are no UTF-8 are U+FFFD, as they are to Kafka's own clients.
+    #[prost(message, repeated, tag = "1001")]
+    pub headers: ::prost::alloc::vec::Vec<Header>,
 }
 /// Answers `CmdKafkaListOffset`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

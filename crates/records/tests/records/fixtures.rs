@@ -2,7 +2,7 @@
 //! (`tests/fixtures/record.py` made both).
 
 use prost::bytes::Bytes;
-use sluicegate_protocol::KafkaMessage;
+use sluicegate_protocol::{Header, KafkaMessage};
 
 use crate::{LIMITS, invariants};
 
@@ -32,7 +32,7 @@ fn attributes(mut log: &[u8]) -> Vec<u16> {
 /// From a line of the console consumer: timestamp, offset, headers, key, value.
 fn message(line: &str) -> KafkaMessage {
     let parts: Vec<&str> = line.split('\t').collect();
-    let [timestamp, offset, _headers, key, value] = parts[..] else { panic!("five parts in {line:?}") };
+    let [timestamp, offset, headers, key, value] = parts[..] else { panic!("five parts in {line:?}") };
     let number = |part: &str| part.split_once(':').unwrap().1.parse().unwrap();
     let bytes = |part: &str| match part {
         "NULL" => None,
@@ -44,7 +44,13 @@ fn message(line: &str) -> KafkaMessage {
         timestamp: number(timestamp),
         key: bytes(key),
         value: bytes(value),
+        headers: headers.split(',').filter(|_| headers != "NO_HEADERS").map(header).collect(),
     }
+}
+
+fn header(text: &str) -> Header {
+    let (key, value) = text.split_once(':').unwrap();
+    Header { key: key.into(), value: Some(Bytes::copy_from_slice(value.as_bytes())) }
 }
 
 #[test]

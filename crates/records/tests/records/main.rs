@@ -17,7 +17,7 @@ mod properties;
 mod reading;
 
 use prost::bytes::Bytes;
-use sluicegate_protocol::KafkaMessage;
+use sluicegate_protocol::{Header, KafkaMessage};
 use sluicegate_records::Limits;
 
 const LIMITS: Limits = Limits { max_bytes: 1 << 20, max_record_bytes: 1 << 20, max_batch_bytes: 1 << 20 };
@@ -34,8 +34,13 @@ fn expected(batches: &[batch::Batch], from: i64) -> Vec<KafkaMessage> {
                 batch.max_timestamp
             };
             let [key, value] = [&record.key, &record.value].map(|bytes| bytes.clone().map(Bytes::from));
+            let header = |(key, value): &(Vec<u8>, Option<Vec<u8>>)| Header {
+                key: String::from_utf8_lossy(key).into(),
+                value: value.clone().map(Bytes::from),
+            };
+            let headers = record.headers.iter().map(header).collect();
             if offset >= from {
-                messages.push(KafkaMessage { offset, timestamp, key, value });
+                messages.push(KafkaMessage { offset, timestamp, key, value, headers });
             }
         }
     }
