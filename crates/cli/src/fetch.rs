@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use indicatif::BinaryBytes;
 use sluicegate_client::{At, Client, Error, KafkaMessage, Walk};
 use tokio::time::sleep;
 
@@ -74,7 +75,7 @@ async fn pour(
         stdout.write(&printer.print(args, &batch)).await?;
         tally.add(&batch);
         let done = if args.count.is_some() { tally.messages } else { distance(from, walk.position()) };
-        progress.at(done, tally.bytes);
+        progress.at(done, BinaryBytes(tally.bytes));
 
         if args.count == Some(tally.messages) {
             return Ok(End::Count);

@@ -46,6 +46,7 @@ struct Tally {
 #[derive(Default)]
 struct Batch {
     records: Vec<(u64, ProduceRecord)>,
+    /// Of the input.
     bytes: usize,
     /// When they were first refused.
     refused: Option<Instant>,
@@ -58,7 +59,7 @@ async fn pour(args: &Produce, quiet: bool, client: &Client, tally: &mut Tally) -
     let (mut number, mut done, mut more) = (0_u64, 0_u64, true);
     let mut running = FuturesUnordered::new();
     let mut failure = None;
-    while more || !running.is_empty() {
+    loop {
         while more && running.len() < IN_FLIGHT {
             let (batch, wrong) = fill(args, &mut pieces, &mut number);
             if let Some(wrong) = wrong {
@@ -70,6 +71,9 @@ async fn pour(args: &Produce, quiet: bool, client: &Client, tally: &mut Tally) -
             }
             tally.sent = tally.sent.saturating_add(u64::try_from(batch.records.len()).unwrap_or(u64::MAX));
             running.push(send(client, batch, Duration::ZERO));
+        }
+        if !more && running.is_empty() {
+            return failure.map_or(Ok(()), Err);
         }
         tokio::select! {
             biased;
@@ -86,7 +90,7 @@ async fn pour(args: &Produce, quiet: bool, client: &Client, tally: &mut Tally) -
                         failure.get_or_insert(Failure::Command(why));
                     }
                 }
-                progress.at(done, done);
+                progress.at(done, format_args!("{} acknowledged", tally.acknowledged));
             }
             read = pieces.read(), if more && running.len() < IN_FLIGHT => match read {
                 Ok(true) => {}
@@ -107,7 +111,6 @@ async fn pour(args: &Produce, quiet: bool, client: &Client, tally: &mut Tally) -
             },
         }
     }
-    failure.map_or(Ok(()), Err)
 }
 
 /// The input, and its length where that is known.
@@ -131,7 +134,7 @@ fn fill(args: &Produce, pieces: &mut Pieces, number: &mut u64) -> (Batch, Option
         *number = number.saturating_add(1);
         match record(args, &piece) {
             Ok(record) => {
-                batch.bytes = batch.bytes.saturating_add(piece.len());
+                batch.bytes = batch.bytes.saturating_add(pieces.extent(&piece));
                 batch.records.push((*number, record));
             }
             Err(why) => return (batch, Some(Failure::Input(format!("record {number}: {why}")))),

@@ -1,5 +1,6 @@
 //! The progress line of a long read or write.
 
+use std::fmt::Display;
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
@@ -9,37 +10,48 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 pub(crate) struct Progress {
     /// Steps to go in all, where they are known.
     total: Option<u64>,
+    /// How it is drawn, with a total and without.
+    templates: [&'static str; 2],
     start: Instant,
     wanted: bool,
     bar: Option<ProgressBar>,
 }
 
 impl Progress {
-    /// Draws nothing where standard error is no terminal, nor where standard output is one: there, the payload is
-    /// the progress.
+    /// Of messages. Draws nothing where standard error is no terminal, nor where standard output is one: there, the
+    /// payload is the progress.
     pub(crate) fn new(total: Option<u64>, quiet: bool) -> Self {
-        Self::unless(total, quiet || std::io::stdout().is_terminal())
+        Self::unless(quiet || std::io::stdout().is_terminal(), total, MESSAGES)
     }
 
-    /// As [`new`](Self::new), for what prints nothing on standard output.
+    /// Of the bytes of an input, for what prints nothing on standard output.
     pub(crate) fn of_input(total: Option<u64>, quiet: bool) -> Self {
-        Self::unless(total, quiet)
+        Self::unless(quiet, total, BYTES)
     }
 
-    fn unless(total: Option<u64>, unwanted: bool) -> Self {
+    fn unless(unwanted: bool, total: Option<u64>, templates: [&'static str; 2]) -> Self {
         let wanted = !unwanted && std::io::stderr().is_terminal();
-        Self { total, start: Instant::now(), wanted, bar: None }
+        Self { total, templates, start: Instant::now(), wanted, bar: None }
     }
 
-    /// `done` of the total, and `bytes` of payload so far.
-    pub(crate) fn at(&mut self, done: u64, bytes: u64) {
+    /// `done` of the total, and what else there is to say.
+    pub(crate) fn at(&mut self, done: u64, detail: impl Display) {
         if self.wanted && self.bar.is_none() && self.start.elapsed() >= LONG {
-            self.bar = Some(bar(self.total).with_elapsed(self.start.elapsed()));
+            self.bar = Some(self.bar().with_elapsed(self.start.elapsed()));
         }
         if let Some(bar) = &self.bar {
             bar.set_position(done);
-            bar.set_message(indicatif::BinaryBytes(bytes).to_string());
+            bar.set_message(detail.to_string());
         }
+    }
+
+    fn bar(&self) -> ProgressBar {
+        let [with_total, without] = self.templates;
+        let template = if self.total.is_some() { with_total } else { without };
+        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        ProgressBar::with_draw_target(self.total, ProgressDrawTarget::stderr())
+            .with_style(style)
+            .with_finish(ProgressFinish::AndClear)
     }
 
     /// Says something without tearing the line.
@@ -51,16 +63,13 @@ impl Progress {
     }
 }
 
-fn bar(total: Option<u64>) -> ProgressBar {
-    let template = match total {
-        Some(_) => "[{wide_bar}] {percent}% {human_pos}/{human_len} {per_sec} {msg} eta {eta}",
-        None => "{spinner} {human_pos} {per_sec} {msg}",
-    };
-    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr())
-        .with_style(style)
-        .with_finish(ProgressFinish::AndClear)
-}
-
-/// A shorter read needs no progress line.
+const MESSAGES: [&str; 2] = [
+    "[{wide_bar}] {percent}% {human_pos}/{human_len} {per_sec} {msg} eta {eta}",
+    "{spinner} {human_pos} {per_sec} {msg}",
+];
+const BYTES: [&str; 2] = [
+    "[{wide_bar}] {percent}% {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {msg} eta {eta}",
+    "{spinner} {binary_bytes} {binary_bytes_per_sec} {msg}",
+];
+/// What is shorter needs no progress line.
 const LONG: Duration = Duration::from_secs(1);

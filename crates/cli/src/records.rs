@@ -48,6 +48,11 @@ impl Pieces {
         }
     }
 
+    /// Bytes of the input that `piece` stands for.
+    pub(crate) fn extent(&self, piece: &Bytes) -> usize {
+        piece.len().saturating_add(self.delimiter.len())
+    }
+
     /// Makes `piece` the next one again.
     pub(crate) fn put_back(&mut self, piece: Bytes) {
         self.put_back = Some(piece);

@@ -125,6 +125,23 @@ async fn no_command_brings_more_than_it_may() {
     assert!(run.stderr.starts_with("% 5000 sent, 5000 acknowledged"), "{run:?}");
 }
 
+#[tokio::test]
+async fn what_is_before_a_line_that_cannot_be_read_is_written() {
+    for (input, acknowledged) in [("{\"value\":1}\n", 0), ("{\"value\":\"a\"}\nb\n{}\n", 1), ("b", 0)] {
+        let run = run(&["--json"], input, async |mut session| {
+            while let Some((sequence, sent)) = values(&mut session).await {
+                answer(&mut session, sequence, vec![None; sent.len()]).await;
+            }
+        })
+        .await;
+        assert_eq!(run.code, Some(2), "{run:?}");
+        let summary = format!("% {acknowledged} sent, {acknowledged} acknowledged, 0 failed, 0 unknown in ");
+        let number = acknowledged + 1;
+        assert!(run.stderr.starts_with(&summary), "{run:?}");
+        assert!(run.stderr.contains(&format!("\nsluicegate: failed to read record {number}: ")), "{run:?}");
+    }
+}
+
 /// Answers each command after a while.
 pub(crate) async fn slowly(mut session: Session) {
     while let Some((sequence, sent)) = values(&mut session).await {
