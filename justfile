@@ -58,7 +58,7 @@ older-kafka: wasm
 session-on-wasm32:
     CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=wasm-bindgen-test-runner cargo test -p sluicegate-session --target wasm32-unknown-unknown
 
-# throughput and latency, with TLS and SASL to Kafka and without, beside a bare librdkafka consumer
+# throughput and latency of reading and writing beside a bare librdkafka, with TLS and SASL to Kafka and without; `./dev bench --only writing`
 bench *args: wasm
     cargo build --release -p sluicegate-tests -p sluicegate-bridge --bins
     @exec target/release/bench "$@"

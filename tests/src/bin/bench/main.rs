@@ -1,25 +1,30 @@
-//! How fast a topic is read through Envoy, filter and bridge, beside a bare librdkafka consumer in the same run.
+//! How fast is read and written through Envoy, filter and bridge, beside a bare librdkafka in the same run.
 //!
 //! 1. [`machine`]: where and with what
-//! 2. [`walk`]: clients that walk the topic through the gateway, in a process of their own
-//! 3. [`consume`]: librdkafka consumers that read it from the broker, in a process of their own
-//! 4. [`run`]: one after the other, with what every process used meanwhile
-//! 5. [`report`]: the table, and its ratios
+//! 2. [`reading`]: clients that [`walk`] a topic through the gateway, beside librdkafka consumers ([`consume`])
+//! 3. [`writing`]: clients that [`produce`] through it, beside a librdkafka producer ([`direct`])
+//! 4. [`run`]: each of these in a process of its own, with what every process used meanwhile
+//! 5. [`report`]: the tables, and their ratios
 
 mod consume;
+mod direct;
 mod machine;
+mod produce;
+mod reading;
 mod report;
 mod run;
 mod walk;
+mod writing;
 
 use std::error::Error;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use clap::{Parser, Subcommand, value_parser};
+use clap::{Parser, Subcommand, ValueEnum, value_parser};
 use sluicegate_tests::arguments;
 use sluicegate_tests::envoy::Profile;
 
-/// Measures reading through the gateway beside a bare librdkafka consumer
+/// Measures reading and writing through the gateway beside a bare librdkafka
 #[derive(Debug, Parser)]
 #[command(name = "bench", bin_name = "./dev bench")]
 struct Args {
@@ -29,28 +34,50 @@ struct Args {
     part: Option<Part>,
 }
 
-/// What is read, and how.
+/// What is read and written, and how.
 #[derive(Debug, clap::Args)]
 struct Plan {
-    /// Records of the topic, all in one partition
+    /// Measure only this
+    #[arg(long, value_enum)]
+    only: Option<Only>,
+    /// Records of the topic that is read, all in one partition
     #[arg(long, default_value_t = 200_000, value_parser = value_parser!(u32).range(1..))]
     records: u32,
     /// Bytes of each record's value
     #[arg(long, default_value_t = 100, value_parser = value_parser!(u16).range(1..))]
     size: u16,
-    /// Numbers of clients that read at the same time, each the whole topic
+    /// Numbers of clients at the same time; each reads the whole topic
     #[arg(long, value_delimiter = ',', default_values_t = [1_u32, 64],
         value_parser = value_parser!(u32).range(1..))]
     clients: Vec<u32>,
-    /// Messages to deliver in each measurement, at least: topics are read again until then
+    /// Messages to read in each measurement, at least: topics are read again until then
     #[arg(long, default_value_t = 6_000_000, value_parser = value_parser!(u64).range(1..))]
     messages: u64,
+    /// Bytes of the values that are written
+    #[arg(long, value_delimiter = ',', default_values_t = [100_u32, 1024],
+        value_parser = value_parser!(u32).range(1..))]
+    write_sizes: Vec<u32>,
+    /// Records that a session writes with one command
+    #[arg(long, default_value_t = 100, value_parser = value_parser!(u32).range(1..=1000))]
+    batch: u32,
+    /// Seconds of each measurement of writing
+    #[arg(long, default_value_t = 10, value_parser = value_parser!(u32).range(1..))]
+    seconds: u32,
+    /// A property of both producers, the bridge's and the bare one; may be repeated
+    #[arg(long = "property", value_name = "NAME=VALUE", value_parser = property)]
+    properties: Vec<(String, String)>,
     /// How Envoy talks to the bridge
     #[arg(long, value_parser = profile, default_value = "tunnel")]
     profile: Profile,
     /// Envoy's worker threads
     #[arg(long, default_value_t = 2, value_parser = value_parser!(u32).range(1..))]
     concurrency: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Only {
+    Reading,
+    Writing,
 }
 
 /// What each measured process reads, so that they are alike.
@@ -68,14 +95,54 @@ struct Reading {
     rounds: u32,
 }
 
+/// What each measured process writes, so that they are alike.
+#[derive(Debug, clap::Args)]
+struct Writing {
+    #[arg(long)]
+    topic: String,
+    /// Bytes of a value.
+    #[arg(long)]
+    size: u32,
+    #[arg(long)]
+    clients: u32,
+    #[arg(long)]
+    seconds: u32,
+}
+
+/// How a client writes.
+#[derive(Debug, clap::Args)]
+struct Requests {
+    /// Records of a request.
+    #[arg(long)]
+    batch: usize,
+    /// Requests of a client that wait for their answer.
+    #[arg(long)]
+    in_flight: usize,
+}
+
+impl Writing {
+    fn value(&self) -> Vec<u8> {
+        vec![b'x'; self.size as usize]
+    }
+
+    /// What is begun within this is measured.
+    fn time(&self) -> Duration {
+        Duration::from_secs(self.seconds.into())
+    }
+}
+
 /// A measured process; started by the benchmark itself.
 #[derive(Debug, Subcommand)]
 #[command(hide = true)]
 enum Part {
-    /// Clients of the gateway
+    /// Clients of the gateway that read
     Walk(walk::Args),
     /// librdkafka consumers
     Consume(consume::Args),
+    /// Clients of the gateway that write over sessions
+    Produce(produce::Args),
+    /// A librdkafka producer
+    Direct(direct::Args),
 }
 
 fn main() -> ExitCode {
@@ -84,9 +151,11 @@ fn main() -> ExitCode {
         Err(exit) => return exit,
     };
     let done = match part {
-        None => run::run(&plan),
+        None => measure(&plan),
         Some(Part::Walk(args)) => walk::run(&args),
         Some(Part::Consume(args)) => consume::run(&args),
+        Some(Part::Produce(args)) => produce::run(&args),
+        Some(Part::Direct(args)) => direct::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -95,6 +164,23 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+#[tokio::main]
+async fn measure(plan: &Plan) -> Result<(), Failure> {
+    machine::describe().iter().for_each(|line| report::say(line));
+    if plan.only != Some(Only::Writing) {
+        reading::run(plan).await?;
+    }
+    if plan.only != Some(Only::Reading) {
+        writing::run(plan).await?;
+    }
+    Ok(())
+}
+
+fn property(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 fn profile(name: &str) -> Result<Profile, String> {

@@ -2,7 +2,11 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program's output")]
 
+pub(crate) mod reading;
+pub(crate) mod writing;
+
 use std::error::Error;
+use std::time::Duration;
 
 use rustix::time::Timespec;
 use serde_json::{Value, json};
@@ -16,7 +20,7 @@ pub(crate) struct Measured {
     /// Of values.
     pub(crate) bytes: u64,
     pub(crate) seconds: f64,
-    /// Median and 99th percentile of a fetch, in seconds.
+    /// Median and 99th percentile of what one request took, in seconds.
     pub(crate) latency: Option<(f64, f64)>,
 }
 
@@ -30,17 +34,16 @@ pub(crate) struct Cpu {
     pub(crate) kafka: f64,
 }
 
-/// All parts with one number of clients: through the gateway, whose bridge reaches Kafka in different ways, and without.
-#[derive(Debug)]
-pub(crate) struct Row {
-    pub(crate) clients: u32,
-    pub(crate) plaintext: (Measured, Cpu),
-    pub(crate) ssl: (Measured, Cpu),
-    pub(crate) sasl_ssl: (Measured, Cpu),
-    pub(crate) consume: (Measured, Cpu),
-}
+/// How long each request took.
+pub(crate) type Took = Vec<Duration>;
 
 impl Measured {
+    /// Of requests with so many messages of such a size each.
+    pub(crate) fn of_requests(took: &[Duration], messages: usize, size: u32, seconds: f64) -> Self {
+        let messages = took.len() as u64 * messages as u64;
+        Self { messages, bytes: messages * u64::from(size), seconds, latency: Some(percentiles(took)) }
+    }
+
     /// For the process that started this one, with what this process used.
     pub(crate) fn print(&self) -> Result<(), Failure> {
         let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
@@ -77,6 +80,17 @@ impl Measured {
     }
 }
 
+/// Median and 99th percentile, in seconds.
+pub(crate) fn percentiles(took: &[Duration]) -> (f64, f64) {
+    let mut took = took.to_vec();
+    took.sort_unstable();
+    let percentile = |percent: usize| {
+        let at = (took.len() * percent / 100).min(took.len().saturating_sub(1));
+        took.get(at).map_or(0.0, Duration::as_secs_f64)
+    };
+    (percentile(50), percentile(99))
+}
+
 /// A line for people.
 pub(crate) fn say(line: &str) {
     println!("{line}");
@@ -89,45 +103,17 @@ pub(crate) fn failed(error: &(dyn Error + 'static)) {
     eprintln!("bench: {}", reasons.join(": "));
 }
 
-/// Everything, and the ratios.
-pub(crate) fn table(rows: &[Row]) {
+fn heading(first: &str, who: &str) {
     println!();
     println!(
-        "clients  reader                messages/s     MB/s   p50 ms   p99 ms   CPU seconds per million messages"
+        "{first:>7}  {who:<22} messages/s     MB/s   p50 ms   p99 ms   CPU seconds per million messages"
     );
     println!(
         "                                                                    client   Envoy  bridge   Kafka"
     );
-    for row in rows {
-        line(row.clients, "through the gateway", row.plaintext);
-        line(row.clients, " Kafka over SSL", row.ssl);
-        line(row.clients, " Kafka over SASL_SSL", row.sasl_ssl);
-        line(row.clients, "bare librdkafka", row.consume);
-    }
-    println!();
-    println!("ratios to bare librdkafka");
-    for Row { clients, plaintext: walk, consume, .. } in rows {
-        let rate = walk.0.rate() / consume.0.rate();
-        let consumer = per_million(consume.1.client, consume.0);
-        let bridge = per_million(walk.1.bridge, walk.0) / consumer;
-        let path = per_million(walk.1.bridge + walk.1.envoy, walk.0) / consumer;
-        println!(
-            "{clients:>7}  messages/s {rate:.2}   CPU per message: bridge {bridge:.2}, Envoy and bridge {path:.2}"
-        );
-    }
-    println!();
-    println!("ratios to Kafka over PLAINTEXT, through the gateway");
-    for Row { clients, plaintext, ssl, sasl_ssl, .. } in rows {
-        for (name, secured) in [("SSL", ssl), ("SASL_SSL", sasl_ssl)] {
-            let rate = secured.0.rate() / plaintext.0.rate();
-            let bridge = |part: &(Measured, Cpu)| per_million(part.1.bridge, part.0);
-            let cpu = bridge(secured) / bridge(plaintext);
-            println!("{clients:>7}  {name:<8}  messages/s {rate:.2}   CPU per message: bridge {cpu:.2}");
-        }
-    }
 }
 
-fn line(clients: u32, reader: &str, (measured, cpu): (Measured, Cpu)) {
+fn line(first: u32, who: &str, (measured, cpu): (Measured, Cpu)) {
     let latency = measured.latency.map_or_else(
         || format!("{:>8} {:>8}", "", ""),
         |(p50, p99)| format!("{:>8.2} {:>8.2}", p50 * 1e3, p99 * 1e3),
@@ -135,7 +121,7 @@ fn line(clients: u32, reader: &str, (measured, cpu): (Measured, Cpu)) {
     let used = [cpu.client, cpu.envoy, cpu.bridge, cpu.kafka].map(|cpu| per_million(cpu, measured));
     let [client, envoy, bridge, kafka] = used.map(|cpu| format!("{cpu:>7.2}"));
     println!(
-        "{clients:>7}  {reader:<20} {:>11.0} {:>8.1} {latency}  {client} {envoy} {bridge} {kafka}",
+        "{first:>7}  {who:<20} {:>11.0} {:>8.1} {latency}  {client} {envoy} {bridge} {kafka}",
         measured.rate(),
         measured.bytes as f64 / 1e6 / measured.seconds,
     );

@@ -1,121 +1,26 @@
-//! One measurement after the other, on one stack.
+//! A measured part: a process of its own, and what it and others used meanwhile.
 
 use std::process::Stdio;
 use std::time::Duration;
 
-use sluicegate_tests::envoy::{plugin, routes};
-use sluicegate_tests::kafka::secured::{READER, Secured, listener, password};
-use sluicegate_tests::kafka::{Kafka, Record, Write};
 use sluicegate_tests::process::Process;
-use sluicegate_tests::stack::{BridgeConfig, Setup, Stack};
 use tokio::process::Command;
 
-use crate::report::{Cpu, Measured, Row, say};
-use crate::{Failure, Plan, machine, report};
+use crate::Failure;
+use crate::report::{Cpu, Measured};
 
-#[tokio::main]
-pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
-    machine::describe().iter().for_each(|line| say(line));
-    say(&format!("topic     {} records of {} B in one partition, uncompressed", plan.records, plan.size));
-    // Encryption is quick only where Java's second compiler has compiled it.
-    let secured = Secured::start(vec!["-XX:TieredStopAtLevel=4".to_owned()]).await?;
-    let kafka = &secured.kafka;
-    let topic = kafka.topic("bench", 1, &[]).await?;
-    write(kafka, &topic, plan).await?;
-    let mut stack = Stack::start(setup(&secured, plan)?).await?;
-    stack.ready_within(Duration::from_secs(30)).await?;
-
-    let gateway = stack.envoy.gateway();
-    let parts = [&stack.envoy.process, &stack.bridge.process];
-    let processes: Vec<&Process> =
-        parts.into_iter().chain(kafka.nodes.iter().map(|node| &node.process)).collect();
-    let reading = |clients: u32, rounds: u64| {
-        [
-            ("--topic", topic.clone()),
-            ("--end", plan.records.to_string()),
-            ("--clients", clients.to_string()),
-            ("--rounds", rounds.to_string()),
-        ]
-    };
-    let walk = async |path, clients, rounds| {
-        let url = format!("ws://{gateway}{path}");
-        part("walk", ("--url", url), &reading(clients, rounds), &processes).await
-    };
-    // Java's compilers are at work in the first seconds of everything.
-    say("warming up");
-    for path in [PLAINTEXT, SSL, SASL_SSL] {
-        walk(path, 1, 2).await?;
-    }
-    let mut rows = Vec::new();
-    for clients in plan.clients.iter().copied() {
-        let each = u64::from(plan.records) * u64::from(clients);
-        let rounds = plan.messages.div_ceil(each.max(1));
-        say(&format!("reading   {clients} clients, {rounds} times each"));
-        let plaintext = walk(PLAINTEXT, clients, rounds).await?;
-        let ssl = walk(SSL, clients, rounds).await?;
-        let sasl_ssl = walk(SASL_SSL, clients, rounds).await?;
-        let broker = ("--bootstrap", kafka.bootstrap());
-        let consume = part("consume", broker, &reading(clients, rounds), &processes).await?;
-        rows.push(Row { clients, plaintext, ssl, sasl_ssl, consume });
-    }
-    report::table(&rows);
-    Ok(())
-}
-
-/// A gateway with a path for each way to reach the same Kafka.
-fn setup(secured: &Secured, plan: &Plan) -> Result<Setup, Failure> {
-    let kafka = &secured.kafka;
-    let plaintext = kafka.bootstrap();
-    let (ssl, sasl_ssl) = (kafka.bootstrap_of(listener::SSL)?, kafka.bootstrap_of(listener::SASL_SSL)?);
-    let (authority, password) = (secured.authority.pem(), password(READER));
-    let bridge = BridgeConfig::Text(format!(
-        "[clusters.default]
-bootstrap.servers = {plaintext:?}
-
-[clusters.ssl]
-bootstrap.servers = {ssl:?}
-security.protocol = \"SSL\"
-ssl.ca.pem = {authority:?}
-
-[clusters.sasl_ssl]
-bootstrap.servers = {sasl_ssl:?}
-security.protocol = \"SASL_SSL\"
-ssl.ca.pem = {authority:?}
-sasl.mechanism = \"SCRAM-SHA-512\"
-sasl.username = {READER:?}
-sasl.password = {password:?}
-"
-    ));
-    let object = |path, cluster| format!(r#"{{"path": "{path}", "cluster": "{cluster}"}}"#);
-    let objects = [object(SSL, "ssl"), object(SASL_SSL, "sasl_ssl")];
-    let envoy_edits = vec![plugin("", &objects.each_ref().map(String::as_str)), routes(&[SSL, SASL_SSL])];
-    let concurrency = plan.concurrency;
-    Ok(Setup { bridge, envoy_edits, concurrency, ..Setup::new(plan.profile, plaintext) })
-}
-
-async fn write(kafka: &Kafka, topic: &str, plan: &Plan) -> Result<(), Failure> {
-    let record = |n: u32| Record::of(format!("{n:0>width$}", width = usize::from(plan.size)));
-    let numbers: Vec<u32> = (0..plan.records).collect();
-    for some in numbers.chunks(RECORDS_AT_ONCE) {
-        let records: Vec<Record> = some.iter().copied().map(record).collect();
-        kafka.produce(topic, 0, &records, Write::default()).await?;
-    }
-    Ok(())
-}
-
-/// Runs a part as a process of its own, and says what it and the others used meanwhile.
-async fn part(
+/// Runs a part as a process of its own, and says what it and Envoy, bridge and Kafka used.
+pub(crate) async fn part(
     name: &str,
-    own: (&str, String),
-    common: &[(&str, String)],
+    arguments: &[(&str, String)],
     processes: &[&Process],
 ) -> Result<(Measured, Cpu), Failure> {
     let used = || -> Result<Vec<Duration>, Failure> {
         processes.iter().map(|process| Ok(process.usage()?.cpu)).collect()
     };
     let mut command = Command::new(std::env::current_exe()?);
-    command.arg(name).arg(own.0).arg(own.1).stdout(Stdio::piped()).kill_on_drop(true);
-    common.iter().for_each(|(key, value)| {
+    command.arg(name).stdout(Stdio::piped()).kill_on_drop(true);
+    arguments.iter().for_each(|(key, value)| {
         command.arg(key).arg(value);
     });
     let before = used()?;
@@ -132,9 +37,5 @@ async fn part(
     Ok((measured, Cpu { client, envoy: spent(0), bridge: spent(1), kafka: spent(2) }))
 }
 
-/// The gateway's paths to Kafka over each.
-const PLAINTEXT: &str = "/pubsub";
-const SSL: &str = "/ssl";
-const SASL_SSL: &str = "/sasl_ssl";
-/// What the producer's queue takes.
-const RECORDS_AT_ONCE: usize = 20_000;
+/// Encryption, and much else, is quick only where Java's second compiler has compiled it.
+pub(crate) const QUICK_JAVA: &str = "-XX:TieredStopAtLevel=4";

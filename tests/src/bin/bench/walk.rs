@@ -1,6 +1,6 @@
 //! Clients that walk a topic through the gateway, one fetch in flight each.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::future::try_join_all;
@@ -12,7 +12,7 @@ use sluicegate_protocol::{CmdKafkaFetch, KafkaFetchResp, PubSubReq, PubSubResp};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
-use crate::report::Measured;
+use crate::report::{Measured, Took, percentiles};
 use crate::{Failure, Reading};
 
 #[derive(Debug, clap::Args)]
@@ -36,12 +36,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         total.bytes += walk.bytes;
         total.latencies.extend(walk.latencies);
     }
-    total.latencies.sort_unstable();
-    let percentile = |percent: usize| {
-        let at = (total.latencies.len() * percent / 100).min(total.latencies.len().saturating_sub(1));
-        total.latencies.get(at).map_or(0.0, Duration::as_secs_f64)
-    };
-    let latency = Some((percentile(50), percentile(99)));
+    let latency = Some(percentiles(&total.latencies));
     Measured { messages: total.messages, bytes: total.bytes, seconds, latency }.print()
 }
 
@@ -49,7 +44,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
 struct Walked {
     messages: u64,
     bytes: u64,
-    latencies: Vec<Duration>,
+    latencies: Took,
 }
 
 async fn walk(args: &Args) -> Result<Walked, Failure> {

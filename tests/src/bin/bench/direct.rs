@@ -1,0 +1,126 @@
+//! A librdkafka producer that writes to the broker, set as the bridge's is.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use futures_util::future::try_join_all;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{
+    BaseRecord, FutureProducer, FutureRecord, Producer, ProducerContext, ThreadedProducer,
+};
+use rdkafka::{ClientConfig, ClientContext};
+
+use crate::report::{Measured, Took};
+use crate::{Failure, Requests, Writing};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[arg(long)]
+    bootstrap: String,
+    #[arg(long = "property", value_parser = crate::property)]
+    properties: Vec<(String, String)>,
+    #[command(flatten)]
+    writing: Writing,
+    /// As clients of the gateway write; without it, as many as the queue takes.
+    #[command(flatten)]
+    requests: Option<Requests>,
+}
+
+/// Prints a [`Measured`] line.
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", &args.bootstrap).extend(args.properties.iter().cloned());
+    match &args.requests {
+        Some(requests) => in_requests(&config, &args.writing, requests),
+        None => stream(&config, &args.writing),
+    }
+}
+
+fn stream(config: &ClientConfig, writing: &Writing) -> Result<(), Failure> {
+    let producer: ThreadedProducer<Count> = config.create_with_context(Count::default())?;
+    let value = writing.value();
+    let send = || match producer.send(BaseRecord::<(), _>::to(&writing.topic).payload(&value)) {
+        Ok(()) => Ok(()),
+        Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
+            thread::sleep(QUEUE_FULL);
+            Ok(())
+        }
+        Err((error, _)) => Err(error),
+    };
+    // With the first record it gets its id from the broker, which takes a while.
+    send()?;
+    producer.flush(PATIENCE)?;
+    let start = Instant::now();
+    while start.elapsed() < writing.time() {
+        send()?;
+    }
+    producer.flush(PATIENCE)?;
+    let seconds = start.elapsed().as_secs_f64();
+    let Count { written, failed } = producer.context().as_ref();
+    match failed.load(Ordering::Relaxed) {
+        0 => {
+            let messages = written.load(Ordering::Relaxed).saturating_sub(1);
+            let bytes = messages * u64::from(writing.size);
+            Measured { messages, bytes, seconds, latency: None }.print()
+        }
+        failed => Err(format!("{failed} records were not written").into()),
+    }
+}
+
+/// Each of all requests in flight is one that is made again and again.
+fn in_requests(config: &ClientConfig, writing: &Writing, requests: &Requests) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let producer: FutureProducer = config.create()?;
+    let value = writing.value();
+    let request = async |records: usize| {
+        let send = |_| {
+            let record = FutureRecord::<(), _>::to(&writing.topic).payload(&value);
+            producer.send_result(record).map_err(|(error, _)| error)
+        };
+        let sent = (0..records).map(send).collect::<KafkaResult<Vec<_>>>()?;
+        for delivery in sent {
+            delivery.await.map_err(|_| KafkaError::Canceled)?.map_err(|(error, _)| error)?;
+        }
+        Ok::<_, KafkaError>(())
+    };
+    let (took, seconds) = runtime.block_on(async {
+        request(1).await?;
+        let start = Instant::now();
+        let again_and_again = async || {
+            let mut took = Took::new();
+            while start.elapsed() < writing.time() {
+                let sent = Instant::now();
+                request(requests.batch).await?;
+                took.push(sent.elapsed());
+            }
+            Ok::<_, KafkaError>(took)
+        };
+        let all = writing.clients as usize * requests.in_flight;
+        let took = try_join_all((0..all).map(|_| again_and_again())).await?;
+        Ok::<_, KafkaError>((took.concat(), start.elapsed().as_secs_f64()))
+    })?;
+    Measured::of_requests(&took, requests.batch, writing.size, seconds).print()
+}
+
+#[derive(Default)]
+struct Count {
+    written: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl ClientContext for Count {}
+
+impl ProducerContext for Count {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, delivery: &DeliveryResult<'_>, (): ()) {
+        let count = if delivery.is_ok() { &self.written } else { &self.failed };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+const QUEUE_FULL: Duration = Duration::from_millis(1);
+/// A broker that acknowledges nothing for this long is not measured any further.
+const PATIENCE: Duration = Duration::from_secs(40);
