@@ -8,11 +8,12 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::address::Address;
-use crate::api::{MetadataAnswer, MetadataRequest};
+use crate::api::{MetadataAnswer, MetadataRequest, TopicAnswer};
 use crate::broker::Broker;
 use crate::config::Config;
 use crate::lock::Lock;
 use crate::target::Target;
+use crate::topic::Topic;
 use crate::view::{Freshness, Leader, View};
 use crate::{ConnectionError, ReadError};
 
@@ -26,6 +27,10 @@ pub(crate) struct Cluster {
     wanted: Lock<BTreeSet<String>>,
     /// Held while the cluster is being asked.
     asking: tokio::sync::Mutex<LastQuestion>,
+    /// The names of all topics, in order, and when they were asked for.
+    listed: Lock<Option<(Instant, Arc<[String]>)>>,
+    /// Held while the cluster is being asked for them: an answer that may be large delays no other question.
+    listing: tokio::sync::Mutex<LastQuestion>,
 }
 
 #[derive(Default)]
@@ -43,6 +48,8 @@ impl Cluster {
             view: Lock::default(),
             wanted: Lock::default(),
             asking: tokio::sync::Mutex::default(),
+            listed: Lock::default(),
+            listing: tokio::sync::Mutex::default(),
         }
     }
 
@@ -68,6 +75,45 @@ impl Cluster {
                 self.want(target.topic());
                 let pace = if after.is_some() { RETRY_PACE } else { PACE };
                 self.ask(Some(target.topic()), since, pace, deadline, known).await
+            }
+        }
+    }
+
+    /// A topic's partitions, as of at most [`DESCRIPTION_AGE`] ago. A topic that is missing is never created.
+    pub(crate) async fn topic(&self, target: Target<'_>, deadline: Instant) -> Result<Topic, ReadError> {
+        let name = target.topic();
+        let since = Instant::now();
+        let known = || {
+            let freshness = Freshness { max_age: DESCRIPTION_AGE, since, after: None };
+            let known = self.view.lock().topic(name, freshness, Instant::now())?;
+            Some(known.map_err(|code| ReadError::Broker { code, detail: format!("topic {name}") }))
+        };
+        match known() {
+            Some(known) => known,
+            None => {
+                self.want(name);
+                self.ask(Some(name), since, PACE, deadline, known).await
+            }
+        }
+    }
+
+    /// The names of all topics that are not Kafka's own, in order, as of at most [`DESCRIPTION_AGE`] ago.
+    pub(crate) async fn topics(&self, deadline: Instant) -> Result<Arc<[String]>, ReadError> {
+        let since = Instant::now();
+        let known = || {
+            let (listed, names) = self.listed.lock().clone()?;
+            (listed >= since || listed.elapsed() < DESCRIPTION_AGE).then_some(Ok(names))
+        };
+        match known() {
+            Some(known) => known,
+            None => {
+                let question = async {
+                    let asked = Instant::now();
+                    let (broker, answer) = self.ask_any(None).await?;
+                    *self.listed.lock() = Some((asked, names(answer)));
+                    Ok(broker)
+                };
+                self.in_turn(&self.listing, since, PACE, deadline, known, question).await
             }
         }
     }
@@ -117,12 +163,11 @@ impl Cluster {
         }
     }
 
-    /// Waits for the turn to ask, asks unless another caller's question has brought the answer meanwhile, and gives
-    /// what `known` makes of it.
+    /// Asks for what others wait for and for `topic`, unless `known` makes an answer of what is known then.
     ///
-    /// One question at a time, for many topics at once and not more often than `pace` allows. So callers cost the cluster,
-    /// however many they are, 50 questions a second where they ask for new topics or such as do not exist ([`PACE`]), and
-    /// 10 where they look for leaders that are missing ([`RETRY_PACE`]).
+    /// One question is for many topics at once. So callers cost the cluster, however many they are, 50 questions a second
+    /// where they ask for new topics or such as do not exist ([`PACE`]), and 10 where they look for leaders that are missing
+    /// ([`RETRY_PACE`]).
     async fn ask<T>(
         &self,
         topic: Option<&str>,
@@ -131,8 +176,29 @@ impl Cluster {
         deadline: Instant,
         known: impl Fn() -> Option<Result<T, ReadError>>,
     ) -> Result<T, ReadError> {
+        let question = async {
+            let names = self.next_names(topic);
+            let learned = Instant::now();
+            let (broker, answer) = self.ask_any(Some(names)).await?;
+            self.learn(answer, learned);
+            Ok(broker)
+        };
+        self.in_turn(&self.asking, since, pace, deadline, known, question).await
+    }
+
+    /// Waits for the turn to ask, puts the `question` unless another caller's has brought the answer meanwhile, and gives
+    /// what `known` makes of it. One question at a time, and not more often than `pace` allows.
+    async fn in_turn<T>(
+        &self,
+        turns: &tokio::sync::Mutex<LastQuestion>,
+        since: Instant,
+        pace: Duration,
+        deadline: Instant,
+        known: impl Fn() -> Option<Result<T, ReadError>>,
+        question: impl Future<Output = Result<Arc<Broker>, ReadError>>,
+    ) -> Result<T, ReadError> {
         let asked = timeout_at(deadline, async {
-            let mut last = self.asking.lock().await;
+            let mut last = turns.lock().await;
             if let Some(known) = known() {
                 return known;
             }
@@ -142,14 +208,11 @@ impl Cluster {
             if let Some(next) = last.at.and_then(|at| at.checked_add(pace)) {
                 sleep_until(next).await;
             }
-            let names = self.next_names(topic);
-            let learned = Instant::now();
-            let answer = self.ask_any(names).await;
+            let answered = question.await;
             last.at = Some(Instant::now());
-            match answer {
-                Ok((broker, answer)) => {
+            match answered {
+                Ok(broker) => {
                     last.failure = None;
-                    self.learn(answer, learned);
                     known().unwrap_or_else(|| Err(self.unreachable(Failures::of(incomplete(&broker)))))
                 }
                 Err(failure) => {
@@ -176,7 +239,7 @@ impl Cluster {
     /// Asks one broker, another one besides whenever [`HEAD_START`] has passed without an answer or one has failed, and
     /// gives the first answer and who gave it: a broker that is down or silent delays it by no more than that. Each is asked
     /// once more where all are late, since the question may wait behind a request that takes long.
-    async fn ask_any(&self, topics: Vec<String>) -> Result<(Arc<Broker>, MetadataAnswer), ReadError> {
+    async fn ask_any(&self, topics: Option<Vec<String>>) -> Result<(Arc<Broker>, MetadataAnswer), ReadError> {
         let mut candidates = self.view.lock().nodes();
         candidates.extend(self.config.bootstrap.iter().cloned());
         let candidates = self.best_first(&candidates);
@@ -231,6 +294,15 @@ impl Cluster {
             .or_insert_with(|| Arc::new(Broker::new(address.clone(), Arc::clone(&self.config))));
         Arc::clone(broker)
     }
+}
+
+/// The names of topics that are there and not Kafka's own, in order.
+fn names(answer: MetadataAnswer) -> Arc<[String]> {
+    let is_listed = |topic: &TopicAnswer| topic.error.is_none() && !topic.internal;
+    let mut names: Vec<String> =
+        answer.topics.into_iter().filter(is_listed).map(|topic| topic.name).collect();
+    names.sort_unstable();
+    names.into()
 }
 
 /// Why several brokers could not be asked, none where there was no time for one to fail.
@@ -306,6 +378,9 @@ const PACE: Duration = Duration::from_millis(20);
 
 /// As [`PACE`], where what was answered is known to be wrong.
 const RETRY_PACE: Duration = Duration::from_millis(100);
+
+/// How long a list or a description of topics answers without the cluster being asked again.
+const DESCRIPTION_AGE: Duration = Duration::from_secs(1);
 
 /// How long a broker is asked before another one is asked besides.
 const HEAD_START: Duration = Duration::from_millis(250);

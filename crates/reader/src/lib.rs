@@ -37,6 +37,7 @@ mod sasl;
 mod target;
 mod throttle;
 mod tls;
+mod topic;
 mod view;
 mod wire;
 
@@ -44,3 +45,4 @@ pub use config::{Config, PropertyError, is_secret};
 pub use connection::ConnectionError;
 pub use error::{ErrorCode, ReadError};
 pub use reader::{DEFAULT_MAX_BYTES, Fetch, Fetched, MAX_WAIT, Reader};
+pub use topic::{Partition, Replica, Topic};

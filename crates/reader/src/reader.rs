@@ -17,6 +17,7 @@ use crate::error::ErrorCode;
 use crate::fetching::Fetching;
 use crate::progress::Progress;
 use crate::target::Target;
+use crate::topic::Topic;
 use crate::{Config, ConnectionError, ReadError};
 
 /// Reads from one cluster. Clones share connections and metadata; dropping the last one closes them.
@@ -144,6 +145,32 @@ impl Reader {
             Err(error) if error.is_unavailable() || !error.retriable() => Err(error),
             Ok(_) | Err(_) => Ok(()),
         }
+    }
+
+    /// The names of all topics that the cluster's user may see, in order, without those that Kafka has made for itself.
+    /// At most a second old, so that the brokers are not asked more often than that, however many callers there are.
+    ///
+    /// # Errors
+    /// [`ReadError`], in no more than `socket.timeout.ms`. A list that is larger than `receive.message.max.bytes` cannot be had.
+    ///
+    /// # Cancel safety
+    /// Dropping the call has no effect.
+    pub async fn topics(&self) -> Result<Arc<[String]>, ReadError> {
+        let cluster = &self.inner.cluster;
+        cluster.topics(in_future(cluster.config().request_timeout)).await
+    }
+
+    /// Where a topic's partitions are, at most a second ago. A topic that is missing is not created.
+    ///
+    /// # Errors
+    /// [`ReadError`], in no more than `socket.timeout.ms`.
+    ///
+    /// # Cancel safety
+    /// Dropping the call has no effect.
+    pub async fn topic(&self, name: &str) -> Result<Topic, ReadError> {
+        let target = Target::parse(name, 0)?;
+        let cluster = &self.inner.cluster;
+        cluster.topic(target, in_future(cluster.config().request_timeout)).await
     }
 
     /// Succeeds where metadata can be had and one broker answers at the address that it advertises. A read needs more:

@@ -11,6 +11,7 @@ use crate::address::Address;
 use crate::api::{MetadataAnswer, PartitionAnswer, TopicAnswer, TopicId};
 use crate::error::ErrorCode;
 use crate::target::Target;
+use crate::topic;
 
 /// A cache of metadata. It has no clock: a fact is as old as `now` says.
 #[derive(Debug, Default)]
@@ -88,6 +89,14 @@ pub(crate) struct Freshness {
     pub(crate) after: Option<Instant>,
 }
 
+impl Freshness {
+    /// Whether what was asked for at `learned` is good enough where it may be `max_age` old.
+    fn covers(&self, learned: Instant, max_age: Duration, now: Instant) -> bool {
+        (learned >= self.since || now.saturating_duration_since(learned) < max_age)
+            && self.after.is_none_or(|after| learned > after)
+    }
+}
+
 impl View {
     /// Takes in the answer to a question that was put at `learned`.
     pub(crate) fn learn(&mut self, answer: MetadataAnswer, learned: Instant) {
@@ -105,10 +114,7 @@ impl View {
         freshness: Freshness,
         now: Instant,
     ) -> Option<Result<Leader, ReadError>> {
-        let fresh = |learned: Instant, max_age: Duration| {
-            (learned >= freshness.since || now.saturating_duration_since(learned) < max_age)
-                && freshness.after.is_none_or(|after| learned > after)
-        };
+        let fresh = |learned, max_age| freshness.covers(learned, max_age, now);
         if let Some(topic) = self.topics.get(target.topic()) {
             let refusal_age = freshness.max_age.min(REFUSAL_AGE);
             return match self.leader_in(topic, target) {
@@ -120,6 +126,29 @@ impl View {
         }
         let (learned, code) = self.refused.get(target.topic())?;
         fresh(*learned, REFUSAL_AGE).then(|| Err(refusal(*code, target)))
+    }
+
+    /// A topic's partitions, or why it cannot be had; `None` where the cluster must be asked.
+    pub(crate) fn topic(
+        &self,
+        name: &str,
+        freshness: Freshness,
+        now: Instant,
+    ) -> Option<Result<topic::Topic, ErrorCode>> {
+        if let Some(topic) = self.topics.get(name) {
+            let partition = |Partition { answer, .. }: &Partition| topic::Partition {
+                partition: answer.partition,
+                leader: Some(answer.leader).filter(|leader| *leader >= 0),
+                replicas: answer.replicas.clone(),
+            };
+            return freshness.covers(topic.learned, freshness.max_age, now).then(|| {
+                let mut partitions: Vec<_> = topic.partitions.values().map(partition).collect();
+                partitions.sort_unstable_by_key(|partition| partition.partition);
+                Ok(topic::Topic { partitions })
+            });
+        }
+        let (learned, code) = self.refused.get(name)?;
+        freshness.covers(*learned, REFUSAL_AGE, now).then_some(Err(*code))
     }
 
     /// When the brokers were last asked for.

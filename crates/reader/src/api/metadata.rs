@@ -1,4 +1,4 @@
-//! Metadata: the brokers, and who leads the partitions of some topics.
+//! Metadata: the brokers, and who leads the partitions of some topics, or the names of all.
 
 use std::ops::RangeInclusive;
 
@@ -6,11 +6,13 @@ use kafka_protocol::messages::{ApiKey, metadata_request};
 
 use super::{Api, TopicId, topic_name};
 use crate::error::ErrorCode;
+use crate::topic::Replica;
 use crate::wire::{Wire, WireError};
 
-/// Asks for the brokers, and for these topics; never creates one.
+/// Asks for the brokers, and for topics; never creates one.
 pub(crate) struct MetadataRequest {
-    pub(crate) topics: Vec<String>,
+    /// `None`: all that the user may see, by their names only.
+    pub(crate) topics: Option<Vec<String>>,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub(crate) struct MetadataAnswer {
 pub(crate) struct TopicAnswer {
     pub(crate) error: Option<ErrorCode>,
     pub(crate) name: String,
+    /// Made by Kafka for itself.
+    pub(crate) internal: bool,
     /// `None` from brokers before Kafka 2.8.
     pub(crate) id: Option<TopicId>,
     pub(crate) partitions: Vec<PartitionAnswer>,
@@ -37,6 +41,7 @@ pub(crate) struct PartitionAnswer {
     pub(crate) leader: i32,
     /// −1 where the version has none.
     pub(crate) epoch: i32,
+    pub(crate) replicas: Box<[Replica]>,
 }
 
 impl Api for MetadataRequest {
@@ -48,13 +53,12 @@ impl Api for MetadataRequest {
     type Answer = MetadataAnswer;
 
     fn body(&self, _version: i16) -> metadata_request::MetadataRequest {
-        let topics = self
-            .topics
-            .iter()
-            .map(|name| metadata_request::MetadataRequestTopic::default().with_name(Some(topic_name(name))));
-        // An empty list asks for no topic; null would ask for all of them.
+        let topic = |name: &String| {
+            metadata_request::MetadataRequestTopic::default().with_name(Some(topic_name(name)))
+        };
+        // An empty list asks for no topic; null asks for all of them.
         metadata_request::MetadataRequest::default()
-            .with_topics(Some(topics.collect()))
+            .with_topics(self.topics.as_ref().map(|names| names.iter().map(topic).collect()))
             .with_allow_auto_topic_creation(false)
     }
 
@@ -70,7 +74,11 @@ impl Api for MetadataRequest {
         wire.string()?; // cluster id
         wire.i32()?; // controller
         for _ in 0..wire.array(5)? {
-            answer.topics.push(topic(wire, version)?);
+            let mut topic = topic(wire, version)?;
+            if self.topics.is_none() {
+                topic.partitions = Vec::new();
+            }
+            answer.topics.push(topic);
         }
         // What follows is of no use here.
         Ok(answer)
@@ -81,7 +89,7 @@ fn topic(wire: &mut Wire, version: i16) -> Result<TopicAnswer, WireError> {
     let error = ErrorCode::of(wire.i16()?);
     let name = wire.string()?;
     let id = if version >= 10 { wire.uuid()? } else { None };
-    wire.i8()?; // internal
+    let internal = wire.i8()? != 0;
     let mut partitions = Vec::new();
     for _ in 0..wire.array(10)? {
         partitions.push(partition(wire, version)?);
@@ -90,7 +98,7 @@ fn topic(wire: &mut Wire, version: i16) -> Result<TopicAnswer, WireError> {
         wire.i32()?; // authorized operations
     }
     wire.end()?;
-    Ok(TopicAnswer { error, name, id, partitions })
+    Ok(TopicAnswer { error, name, internal, id, partitions })
 }
 
 fn partition(wire: &mut Wire, version: i16) -> Result<PartitionAnswer, WireError> {
@@ -98,12 +106,18 @@ fn partition(wire: &mut Wire, version: i16) -> Result<PartitionAnswer, WireError
     let partition = wire.i32()?;
     let leader = wire.i32()?;
     let epoch = if version >= 7 { wire.i32()? } else { -1 };
-    // Replicas, those in sync, and, from 5 on, those offline.
-    for _ in 0..if version >= 5 { 3 } else { 2 } {
-        for _ in 0..wire.array(4)? {
-            wire.i32()?;
-        }
+    let replicas = nodes(wire)?;
+    let mut in_sync = nodes(wire)?;
+    in_sync.sort_unstable();
+    if version >= 5 {
+        nodes(wire)?; // offline
     }
     wire.end()?;
-    Ok(PartitionAnswer { error, partition, leader, epoch })
+    let replica = |broker: i32| Replica { broker, in_sync: in_sync.binary_search(&broker).is_ok() };
+    let replicas = replicas.into_iter().map(replica).collect();
+    Ok(PartitionAnswer { error, partition, leader, epoch, replicas })
+}
+
+fn nodes(wire: &mut Wire) -> Result<Vec<i32>, WireError> {
+    (0..wire.array(4)?).map(|_| wire.i32()).collect()
 }

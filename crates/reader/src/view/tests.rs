@@ -45,11 +45,18 @@ impl Case {
 }
 
 fn topic(name: &str, error: i16, partitions: Vec<PartitionAnswer>) -> TopicAnswer {
-    TopicAnswer { error: ErrorCode::of(error), name: name.to_owned(), id: TopicId::new(7), partitions }
+    TopicAnswer {
+        error: ErrorCode::of(error),
+        name: name.to_owned(),
+        internal: false,
+        id: TopicId::new(7),
+        partitions,
+    }
 }
 
 fn partition(partition: i32, leader: i32) -> PartitionAnswer {
-    PartitionAnswer { error: None, partition, leader, epoch: 0 }
+    let replicas = [topic::Replica { broker: leader, in_sync: true }].into();
+    PartitionAnswer { error: None, partition, leader, epoch: 0, replicas }
 }
 
 #[test]
@@ -219,4 +226,23 @@ fn another_topic_of_the_name_may_have_any_leader_epoch() {
         case.learn(2, vec![TopicAnswer { id, ..topic("t", 0, vec![elected(1, 4)]) }]);
         assert_eq!(case.ask("t", 0, 2, Some(1)), Some(Ok("one".to_owned())), "{id:?}");
     }
+}
+
+#[test]
+fn a_topic_is_described_in_the_order_of_its_partitions_until_that_is_too_old() {
+    let mut case = Case::new();
+    case.learn(0, vec![topic("absent", 3, Vec::new())]);
+    let described = |name: &str, seconds| {
+        let max_age = Duration::from_secs(2);
+        let freshness = Freshness { max_age, since: case.at(seconds), after: None };
+        case.view.topic(name, freshness, case.at(seconds))
+    };
+    let known = described("t", 1).expect("a fresh description").expect("a topic");
+    let leaders: Vec<_> = known.partitions.iter().map(|p| (p.partition, p.leader)).collect();
+    assert_eq!(leaders, [(0, Some(1)), (1, Some(2)), (2, None)]);
+    assert_eq!(*known.partitions[1].replicas, [topic::Replica { broker: 2, in_sync: true }]);
+    assert_eq!(described("t", 2), None);
+    assert_eq!(described("absent", 0), Some(Err(ErrorCode(ResponseError::UnknownTopicOrPartition))));
+    assert_eq!(described("absent", 1), None);
+    assert_eq!(described("other", 0), None);
 }

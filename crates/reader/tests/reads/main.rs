@@ -17,3 +17,4 @@ mod scripted;
 mod secured;
 mod silence;
 mod support;
+mod topics;

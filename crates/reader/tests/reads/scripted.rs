@@ -225,6 +225,21 @@ pub(crate) fn metadata_of(asked: &Asked, brokers: &[SocketAddr], leader: usize, 
     answer(asked, &response)
 }
 
+/// The broker at `address`, and topics of these names, errors, and whether they are Kafka's own.
+pub(crate) fn all_topics(asked: &Asked, address: SocketAddr, topics: &[(&str, i16, bool)]) -> Bytes {
+    let topics = topics.iter().map(|(name, error, internal)| {
+        MetadataResponseTopic::default()
+            .with_name(Some(TopicName(StrBytes::from_string((*name).to_owned()))))
+            .with_error_code(*error)
+            .with_is_internal(*internal)
+    });
+    let broker = MetadataResponseBroker::default()
+        .with_node_id(1.into())
+        .with_host(StrBytes::from_string(address.ip().to_string()))
+        .with_port(address.port().into());
+    answer(asked, &MetadataResponse::default().with_brokers(vec![broker]).with_topics(topics.collect()))
+}
+
 /// What a broker answers that has just started and knows no broker yet.
 pub(crate) fn knows_nobody(asked: &Asked) -> Bytes {
     let topics = names(asked)

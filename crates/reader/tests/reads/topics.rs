@@ -1,0 +1,159 @@
+//! The list of topics, and where their partitions are.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use kafka_protocol::messages::RequestKind;
+use sluicegate_reader::{Partition, Replica};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::scripted::{self, Broker, Step, reader, usual};
+use crate::support::{Cluster, at, chain};
+
+#[tokio::test]
+async fn all_topics_are_listed_in_order_and_none_is_created() {
+    let cluster = Cluster::start(3);
+    let reader = cluster.reader();
+    let names = ["b", "a.2", "a-1", "z"];
+    names.iter().for_each(|name| cluster.create(name, 2));
+    assert_eq!(*reader.topics().await.expect("a list"), ["a-1", "a.2", "b", "z"]);
+    reader.topic("missing").await.expect_err("no such topic");
+    // Another reader knows nothing yet.
+    assert_eq!(cluster.reader().topics().await.expect("a list").len(), 4);
+}
+
+#[tokio::test]
+async fn kafkas_own_topics_and_those_that_cannot_be_read_are_not_listed() {
+    let broker = Broker::start(|asked, address| match asked.kind {
+        RequestKind::Metadata(_) => {
+            let topics = [("t", 0, false), ("__offsets", 0, true), ("secret", 29, false), ("a", 0, false)];
+            Step::Answer(scripted::all_topics(asked, address, &topics))
+        }
+        _ => usual(asked, address),
+    })
+    .await;
+    assert_eq!(*reader(&[broker.address]).topics().await.expect("a list"), ["a", "t"]);
+}
+
+#[tokio::test]
+async fn many_callers_cost_one_question_a_second() {
+    let broker = Broker::start(|asked, address| match &asked.kind {
+        RequestKind::Metadata(request) if request.topics.is_none() => {
+            let names = scripted::all_topics(asked, address, &[("t", 0, false)]);
+            Step::Later(Duration::from_millis(50), names)
+        }
+        _ => usual(asked, address),
+    })
+    .await;
+    let reader = reader(&[broker.address]);
+    let mut calls = JoinSet::new();
+    for number in 0..200 {
+        let reader = reader.clone();
+        calls.spawn(async move {
+            if number % 2 == 0 {
+                assert_eq!(*reader.topics().await.expect("a list"), ["t"]);
+            } else {
+                assert_eq!(reader.topic("t").await.expect("a topic").partitions.len(), 1);
+            }
+        });
+    }
+    while let Some(call) = calls.join_next().await {
+        call.expect("no panic");
+    }
+    assert_eq!(broker.metadata().len(), 2);
+    let listed = Instant::now();
+    while broker.metadata().len() == 2 {
+        reader.topics().await.expect("a list");
+        assert!(listed.elapsed() < 5 * DESCRIPTION_AGE, "the list is never asked for again");
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_takes_long_delays_no_read() {
+    let broker = Broker::start(|asked, address| match &asked.kind {
+        RequestKind::Metadata(request) if request.topics.is_none() => Step::Silence,
+        _ => usual(asked, address),
+    })
+    .await;
+    let other = Broker::start(usual).await;
+    let reader = reader(&[broker.address, other.address]);
+    let listing = tokio::spawn({
+        let reader = reader.clone();
+        async move { reader.topics().await }
+    });
+    let started = Instant::now();
+    for topic in 0..5 {
+        reader.fetch(at(&format!("t{topic}"), 0, 0)).await.expect("an empty answer");
+    }
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    listing.await.expect("no panic").expect("a list of the other broker");
+}
+
+#[tokio::test]
+async fn a_topic_is_described() {
+    let cluster = Cluster::start(3);
+    let reader = cluster.reader();
+    cluster.mock.create_topic("t", 2, 3).expect("a topic");
+    cluster.mock.partition_leader("t", 1, Some(2)).expect("a leader");
+    let topic = reader.topic("t").await.expect("a topic");
+    let [zero, one] = &topic.partitions[..] else { panic!("{topic:?}") };
+    assert_eq!((zero.partition, one.partition, one.leader), (0, 1, Some(2)));
+    for Partition { leader, replicas, .. } in [zero, one] {
+        let mut brokers: Vec<i32> = replicas.iter().map(|replica| replica.broker).collect();
+        brokers.sort_unstable();
+        assert_eq!(brokers, [1, 2, 3]);
+        let leader = Replica { broker: leader.expect("a leader"), in_sync: true };
+        assert!(replicas.contains(&leader), "{topic:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_topic_that_is_missing_or_forbidden_is_an_error() {
+    let broker = Broker::start(|asked, address| match asked.kind {
+        RequestKind::Metadata(_) => {
+            let topics = [("missing", 3, false), ("secret", 29, false)];
+            Step::Answer(scripted::all_topics(asked, address, &topics))
+        }
+        _ => usual(asked, address),
+    })
+    .await;
+    let reader = reader(&[broker.address]);
+    for (name, code, want) in [
+        ("missing", 3, "UNKNOWN_TOPIC_OR_PARTITION: topic missing"),
+        ("secret", 29, "TOPIC_AUTHORIZATION_FAILED: topic secret"),
+    ] {
+        let error = reader.topic(name).await.expect_err("no topic");
+        assert_eq!((error.code(), error.to_string().as_str()), (code, want));
+        assert!(!error.retriable() && !error.is_unavailable());
+    }
+    assert_eq!(reader.topic("no name").await.expect_err("no topic").code(), 17);
+}
+
+#[tokio::test]
+async fn a_cluster_that_is_down_is_told_and_asked_again_when_it_is_back() {
+    let down = Arc::new(AtomicBool::new(true));
+    let is_down = Arc::clone(&down);
+    let broker = Broker::start(move |asked, address| {
+        if is_down.load(Ordering::SeqCst) { Step::RawThenClose(Vec::new()) } else { usual(asked, address) }
+    })
+    .await;
+    let reader = reader(&[broker.address]);
+    for error in [
+        reader.topics().await.expect_err("nobody answers"),
+        reader.topic("t").await.expect_err("nobody answers"),
+    ] {
+        assert!(error.is_unavailable() && error.retriable(), "{}", chain(&error));
+    }
+    down.store(false, Ordering::SeqCst);
+    let recovered = async {
+        while reader.topics().await.is_err() {}
+        reader.topic("t").await
+    };
+    let topic = tokio::time::timeout(Duration::from_secs(5), recovered).await.expect("in 5 s");
+    assert_eq!(topic.expect("a topic").partitions.len(), 1);
+}
+
+/// As the reader has it.
+const DESCRIPTION_AGE: Duration = Duration::from_secs(1);
