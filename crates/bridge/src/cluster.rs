@@ -8,18 +8,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sluicegate_protocol::{
-    CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaProduce, ErrorResp, Header, ProduceRecord,
+    CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaProduce, ErrorResp, Header, ProduceRecord, Produced,
 };
 use sluicegate_reader::{Fetch, Fetched, ReadError, Reader};
 use tokio::time::Instant;
 
 pub(crate) use self::excess::{MAX_HTTP_HEADERS, Undecodable, check};
 pub(crate) use self::produce::{
-    MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_RECORDS, MAX_RESULT_BYTES, Turn, Turns, Writes,
+    MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_RECORDS, MAX_RESULT_BYTES, READ_ONLY, Turn, Turns, Writes,
 };
 
 use crate::metrics::{ClusterMetrics, Kind, Outcome};
 use crate::session::Answer;
+use crate::writing::failure::UNKNOWN_TOPIC_OR_PARTITION;
 
 /// What only Kafka can answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -90,6 +91,18 @@ impl Cluster {
         }
     }
 
+    /// Whether a topic is there. A broker that cannot be asked does not say no.
+    pub(crate) async fn has_topic(&self, topic: &str) -> bool {
+        match &self.source {
+            Source::Kafka(reader) => match reader.check_partition(topic, 0).await {
+                Ok(()) => true,
+                Err(error) => i32::from(error.code()) != UNKNOWN_TOPIC_OR_PARTITION,
+            },
+            #[cfg(test)]
+            Source::Script => true,
+        }
+    }
+
     /// The largest body of an answer to `command`, but for a single record that is larger by itself.
     pub(crate) fn max_answer_bytes(&self, command: &Command) -> usize {
         match command {
@@ -131,18 +144,41 @@ impl Cluster {
         turn: Turn,
         waits: impl FnOnce(),
     ) -> Answer {
+        let answer = match command {
+            Command::Fetch(fetch) => self.measured(Kind::Fetch, self.fetch(sequence, fetch, waits)).await,
+            Command::ListOffset(list) => {
+                self.measured(Kind::ListOffset, self.list_offset(sequence, list)).await
+            }
+            Command::Produce(CmdKafkaProduce { records }) => {
+                let produced = self.measured(Kind::Produce, self.produce(records, turn)).await;
+                produced.map(|results| Answer::produced(sequence, results))
+            }
+        };
+        answer.unwrap_or_else(|error| Answer::error(sequence, error))
+    }
+
+    /// Writes records, and tells what became of each.
+    ///
+    /// # Errors
+    /// None of them was written, for one reason.
+    ///
+    /// # Cancel safety
+    /// Records are written, all or none.
+    pub(crate) async fn write(&self, records: Vec<ProduceRecord>) -> Result<Vec<Produced>, ErrorResp> {
+        self.measured(Kind::Produce, self.produce(records, Turn::default())).await
+    }
+
+    /// Counts how an answer came out, and how long it took.
+    async fn measured<T>(
+        &self,
+        kind: Kind,
+        answer: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, ErrorResp> {
         let start = Instant::now();
-        let (kind, result) = match command {
-            Command::Fetch(fetch) => (Kind::Fetch, self.fetch(sequence, fetch, waits).await),
-            Command::ListOffset(list) => (Kind::ListOffset, self.list_offset(sequence, list).await),
-            Command::Produce(produce) => (Kind::Produce, self.produce(sequence, produce, turn).await),
-        };
-        let (outcome, answer) = match result {
-            Ok(answer) => (Outcome::Answered, answer),
-            Err((outcome, error)) => (outcome, Answer::error(sequence, error)),
-        };
+        let result = answer.await;
+        let outcome = result.as_ref().map_or_else(|(outcome, _)| *outcome, |_| Outcome::Answered);
         self.metrics.command(kind, outcome, start.elapsed());
-        answer
+        result.map_err(|(_, error)| error)
     }
 
     async fn fetch(

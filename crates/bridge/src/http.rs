@@ -7,6 +7,8 @@
 
 mod accept;
 mod headers;
+mod json;
+mod jsonkey;
 mod problem;
 mod produce;
 mod response;
@@ -25,7 +27,7 @@ pub(crate) use self::problem::too_many_headers;
 
 use self::headers::Headers;
 use self::problem::{Fault, Problem};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, READ_ONLY};
 
 /// What a request holds until it is over, though it may have been answered before: its place among the calls, and the
 /// drain's patience.
@@ -46,6 +48,11 @@ struct Request<'a> {
     method: Method,
     headers: Headers<'a>,
     body: &'a Bytes,
+}
+
+/// Checks that the bridge writes to a cluster at all.
+fn check_writable(cluster: &Cluster) -> Result<(), Problem> {
+    if cluster.is_writable() { Ok(()) } else { Err(Problem::new(Fault::Forbidden, READ_ONLY)) }
 }
 
 /// The answer to a request, whatever is wrong with it.

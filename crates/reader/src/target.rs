@@ -16,11 +16,7 @@ pub(crate) struct Target<'a> {
 
 impl<'a> Target<'a> {
     pub(crate) fn parse(topic: &'a str, partition: i32) -> Result<Self, ReadError> {
-        if let Some(problem) = topic_problem(topic) {
-            let detail =
-                format!("{problem}: expected 1 to {MAX_NAME} of a-z A-Z 0-9 . _ -, and neither . nor ..");
-            return Err(ReadError::Request { code: ErrorCode(ResponseError::InvalidTopicException), detail });
-        }
+        check_topic(topic)?;
         if partition < 0 {
             let detail = format!("partition {partition}: expected 0 or more");
             return Err(ReadError::Request {
@@ -44,6 +40,16 @@ impl fmt::Display for Target<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "partition {} of topic {}", self.partition, self.topic)
     }
+}
+
+/// Checks the name of a topic. No broker is asked.
+///
+/// # Errors
+/// Kafka has no topic of such a name.
+pub fn check_topic(name: &str) -> Result<(), ReadError> {
+    let Some(problem) = topic_problem(name) else { return Ok(()) };
+    let detail = format!("{problem}: expected 1 to {MAX_NAME} of a-z A-Z 0-9 . _ -, and neither . nor ..");
+    Err(ReadError::Request { code: ErrorCode(ResponseError::InvalidTopicException), detail })
 }
 
 /// The rule of Kafka's `org.apache.kafka.common.internals.Topic`.

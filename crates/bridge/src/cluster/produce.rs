@@ -3,14 +3,13 @@
 use std::collections::{HashMap, HashSet};
 
 use futures_util::future::join_all;
-use sluicegate_protocol::{CmdKafkaProduce, ErrorResp, ProduceRecord};
+use sluicegate_protocol::{ErrorResp, ProduceRecord, Produced};
 use sluicegate_reader::Reader;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::{Cluster, Failure, Source, chain};
 use crate::metrics::Outcome;
-use crate::session::Answer;
 use crate::writing::{Writer, failure};
 
 /// How records are written.
@@ -52,16 +51,19 @@ impl Turn {
 }
 
 impl Cluster {
+    /// Whether the bridge may write here at all.
+    pub(crate) fn is_writable(&self) -> bool {
+        self.writes.is_some()
+    }
+
     pub(super) async fn produce(
         &self,
-        sequence: i64,
-        produce: CmdKafkaProduce,
+        records: Vec<ProduceRecord>,
         mut turn: Turn,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Vec<Produced>, Failure> {
         let Some(Writes { writer, max_records, due }) = &self.writes else {
             return Err(not_written(failure::refused(0, READ_ONLY.to_owned())));
         };
-        let records = produce.records;
         let ending = || not_written(failure::ending());
         // Commands check at the same time, and wait for each other only to hand over. One that is refused waits, too: who
         // comes after it must not overtake who is before it.
@@ -76,12 +78,12 @@ impl Cluster {
         let refused = due.run_until_cancelled(checked).await.ok_or_else(ending)?.map_err(not_written)?;
         #[cfg(test)]
         if matches!(self.source, Source::Script) {
-            return Ok(Answer::produced(sequence, self.script.take(&records)));
+            return Ok(self.script.take(&records));
         }
         let handed = due.run_until_cancelled(writer.hand_over(records, refused)).await;
         let handed = handed.ok_or_else(ending)?.map_err(not_written)?;
         drop(turn);
-        Ok(Answer::produced(sequence, writer.wait(handed, due).await))
+        Ok(writer.wait(handed, due).await)
     }
 
     /// Why records cannot be written, of each that cannot.
@@ -160,7 +162,7 @@ fn not_written(error: ErrorResp) -> Failure {
 }
 
 /// Answer where the bridge's configuration does not name the cluster in `write.clusters`.
-const READ_ONLY: &str = "the bridge does not write to this cluster";
+pub(crate) const READ_ONLY: &str = "the bridge does not write to this cluster";
 /// The largest result of one record, in bytes.
 pub(crate) const MAX_RESULT_BYTES: usize = failure::MAX_MESSAGE + 56;
 const _: () = assert!(MAX_RESULT_BYTES <= 256);
@@ -185,8 +187,7 @@ pub(crate) struct Script(std::sync::Mutex<Vec<bytes::Bytes>>);
 
 #[cfg(test)]
 impl Script {
-    fn take(&self, records: &[ProduceRecord]) -> Vec<sluicegate_protocol::Produced> {
-        use sluicegate_protocol::Produced;
+    fn take(&self, records: &[ProduceRecord]) -> Vec<Produced> {
         let mut taken = self.0.lock().unwrap();
         let one = |record: &ProduceRecord| {
             taken.push(record.value.clone().unwrap_or_default());
@@ -203,7 +204,7 @@ impl Script {
 #[cfg(test)]
 mod tests {
     use prost::Message;
-    use sluicegate_protocol::{Header, KafkaProduceResp, Produced};
+    use sluicegate_protocol::{Header, KafkaProduceResp};
 
     use super::*;
 
@@ -276,10 +277,9 @@ mod tests {
         let cluster = Cluster::script(1);
         let writes = cluster.writes.as_ref().unwrap();
         let looked_for = ProduceRecord { topic: "60000".into(), ..record() };
-        let produce = CmdKafkaProduce { records: vec![looked_for] };
         let mut turns = Turns::default();
         let first = turns.next();
-        let produced = cluster.produce(1, produce, turns.next());
+        let produced = cluster.produce(vec![looked_for], turns.next());
         let end = async {
             tokio::task::yield_now().await;
             writes.due.cancel();

@@ -1,5 +1,6 @@
 //! A request's headers.
 
+use bytes::Bytes;
 use sluicegate_protocol::HttpHeader;
 
 use super::problem::{Fault, Problem};
@@ -10,33 +11,41 @@ pub(super) struct Headers<'a>(pub(super) &'a [HttpHeader]);
 
 impl<'a> Headers<'a> {
     /// The values of all lines of this name, which together are one list (RFC 9110, section 5.3).
-    pub(super) fn all(self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        self.0.iter().filter(move |header| header.name == name).map(|header| &header.value[..])
+    pub(super) fn all(self, name: &str) -> impl Iterator<Item = &'a Bytes> {
+        self.0.iter().filter(move |header| header.name == name).map(|header| &header.value)
     }
 
     /// The value of a header that is no list.
     ///
     /// # Errors
-    /// It is there more than once, or no UTF-8.
-    pub(super) fn one(self, name: &str) -> Result<Option<&'a str>, Problem> {
+    /// It is there more than once.
+    pub(super) fn one(self, name: &str) -> Result<Option<&'a Bytes>, Problem> {
         let mut lines = self.all(name);
-        let Some(value) = lines.next() else { return Ok(None) };
+        let value = lines.next();
         if lines.next().is_some() {
             let detail = format!("header {name} is there more than once: expected one");
             return Err(Problem::new(Fault::Malformed, detail));
         }
-        let text = std::str::from_utf8(value).map_err(|_| {
-            Problem::new(Fault::Malformed, format!("header {name} is no UTF-8: expected a text"))
-        })?;
-        Ok(Some(text.trim_matches([' ', '\t'])))
+        Ok(value)
+    }
+
+    /// The same, of a header that is a text.
+    ///
+    /// # Errors
+    /// It is there more than once, or no UTF-8.
+    pub(super) fn text(self, name: &str) -> Result<Option<&'a str>, Problem> {
+        let Some(value) = self.one(name)? else { return Ok(None) };
+        let text = std::str::from_utf8(value);
+        let text = text.map_err(|_| Problem::new(Fault::Malformed, format!("header {name}: expected UTF-8")));
+        text.map(|text| Some(text.trim_ascii()))
     }
 
     /// What a body is, in lower case and without parameters; empty where nothing says so.
     ///
     /// # Errors
-    /// As [`Headers::one`].
+    /// As [`Headers::text`].
     pub(super) fn content_type(self) -> Result<String, Problem> {
-        let value = self.one("content-type")?.unwrap_or_default();
+        let value = self.text("content-type")?.unwrap_or_default();
         let (essence, _) = value.split_once(';').unwrap_or((value, ""));
         Ok(essence.trim_ascii().to_ascii_lowercase())
     }
@@ -54,5 +63,75 @@ impl<'a> Headers<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Whether the client wants an answer before the work is done: `respond-async` of RFC 7240, section 4.1.
+    pub(super) fn prefer_async(self) -> bool {
+        let preferences = self.all("prefer").flat_map(|line| elements(line));
+        let mut names = preferences.map(|preference| {
+            let end = preference.iter().position(|byte| b"=;".contains(byte)).unwrap_or(preference.len());
+            preference.get(..end).unwrap_or_default().trim_ascii()
+        });
+        names.any(|name| name.eq_ignore_ascii_case(b"respond-async"))
+    }
+}
+
+/// The elements of a list: a comma within a quoted string parts nothing.
+fn elements(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let (mut quoted, mut escaped) = (false, false);
+    line.split(move |byte| {
+        quoted ^= *byte == b'"' && !escaped;
+        escaped = quoted && *byte == b'\\' && !escaped;
+        *byte == b',' && !quoted
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[(&str, &str)]) -> Vec<HttpHeader> {
+        let header = |(name, value): &(&str, &str)| HttpHeader {
+            name: (*name).to_owned(),
+            value: Bytes::copy_from_slice(value.as_bytes()),
+        };
+        lines.iter().map(header).collect()
+    }
+
+    #[test]
+    fn a_preference_is_a_token_of_a_list() {
+        for prefer in [
+            "respond-async",
+            "wait=10, Respond-Async",
+            "a=\"x,\\\"y\", respond-async; p",
+            "respond-async=\"\"",
+        ] {
+            assert!(Headers(&headers(&[("prefer", prefer)])).prefer_async(), "{prefer}");
+        }
+        for prefer in
+            ["", "respond", "x=respond-async", "a=\", respond-async, \"", "return=minimal;respond-async"]
+        {
+            assert!(!Headers(&headers(&[("prefer", prefer)])).prefer_async(), "{prefer}");
+        }
+        assert!(Headers(&headers(&[("prefer", "a"), ("prefer", "respond-async")])).prefer_async());
+    }
+
+    #[test]
+    fn a_body_has_one_type_and_no_encoding() {
+        let one = headers(&[("content-type", " Application/JSON ; charset=utf-8")]);
+        assert_eq!(Headers(&one).content_type().unwrap(), "application/json");
+        assert_eq!(Headers(&[]).content_type().unwrap(), "");
+        let two = headers(&[("content-type", "a/b"), ("content-type", "a/b")]);
+        assert_eq!(Headers(&two).content_type().unwrap_err().plain().status.as_u16(), 400);
+        for (encoding, fits) in [
+            ("", true),
+            ("identity", true),
+            ("Identity, identity", true),
+            ("gzip", false),
+            ("identity, br", false),
+        ] {
+            let headers = headers(&[("content-encoding", encoding)]);
+            assert_eq!(Headers(&headers).check_content_encoding().is_ok(), fits, "{encoding}");
+        }
     }
 }

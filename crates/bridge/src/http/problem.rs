@@ -3,8 +3,10 @@
 use http::StatusCode;
 use serde::Serialize;
 use sluicegate_protocol::{ErrorResp, HttpResp};
+use sluicegate_reader::ReadError;
 
 use super::response::Response;
+use crate::cluster::Cluster;
 use crate::writing::failure;
 
 /// Why a request is not answered with what it asked for.
@@ -82,8 +84,38 @@ impl Fault {
         }
     }
 
-    /// Of an error that a cluster's answer is.
-    fn of(error: &ErrorResp) -> Self {
+    /// What a client can do that the error itself does not say.
+    fn advice(self) -> Option<&'static str> {
+        match self {
+            Self::Busy | Self::Unavailable => Some("try again after Retry-After"),
+            Self::Unknown => Some("to send it again may write it twice"),
+            Self::Unauthorized => Some("Kafka has to grant it to the user of the bridge's cluster"),
+            Self::Malformed
+            | Self::Forbidden
+            | Self::NoResource
+            | Self::NoTopic
+            | Self::NoPartition
+            | Self::Method(_)
+            | Self::NotAcceptable
+            | Self::TooLarge
+            | Self::MediaType
+            | Self::Content
+            | Self::TooManyHeaders
+            | Self::Bridge
+            | Self::Kafka
+            | Self::NotImplemented => None,
+        }
+    }
+
+    /// Of a record that was not written.
+    pub(super) fn of_write(error: &ErrorResp) -> Self {
+        match error.code {
+            failure::MESSAGE_TOO_LARGE | failure::RECORD_LIST_TOO_LARGE => Self::TooLarge,
+            _ => Self::of_read(error),
+        }
+    }
+
+    fn of_read(error: &ErrorResp) -> Self {
         match error.code {
             _ if error.unknown_outcome => Self::Unknown,
             _ if failure::is_queue_full(error) => Self::Busy,
@@ -106,23 +138,42 @@ impl Problem {
         Self { fault, detail: detail.into(), kafka_code: 0, retry_after_ms: 0 }
     }
 
+    /// Of a name that no topic can have.
+    pub(super) fn no_name(error: &ReadError) -> Self {
+        Self { kafka_code: error.code().into(), ..Self::new(Fault::Malformed, error.to_string()) }
+    }
+
     /// Why something was not read.
     pub(super) fn not_read(error: ErrorResp) -> Self {
-        Self::of(Fault::of(&error), error)
+        Self::of(Fault::of_read(&error), error)
     }
 
     /// Why a record was not written, or may not have been.
     pub(super) fn not_written(error: ErrorResp) -> Self {
-        let fault = match error.code {
-            failure::MESSAGE_TOO_LARGE | failure::RECORD_LIST_TOO_LARGE => Fault::TooLarge,
-            _ => Fault::of(&error),
-        };
-        Self::of(fault, error)
+        Self::of(Fault::of_write(&error), error)
     }
 
     fn of(fault: Fault, error: ErrorResp) -> Self {
-        let ErrorResp { code, message, retry_after_ms, .. } = error;
+        let ErrorResp { code, mut message, retry_after_ms, .. } = error;
+        if let Some(advice) = fault.advice() {
+            message.push_str("; ");
+            message.push_str(advice);
+        }
         Self { fault, detail: message, kafka_code: code, retry_after_ms }
+    }
+
+    /// Tells whether it is the topic or the partition that is missing, where Kafka said that one of them is.
+    pub(super) async fn at(self, cluster: &Cluster, topic: &str, partition: Option<i32>) -> Self {
+        if self.fault != Fault::NoTopic {
+            return self;
+        }
+        let (fault, detail) = match partition {
+            Some(partition @ 1..) if cluster.has_topic(topic).await => {
+                (Fault::NoPartition, format!("topic {topic} has no partition {partition}"))
+            }
+            _ => (Fault::NoTopic, format!("there is no topic {topic}, and none is ever created")),
+        };
+        Self { fault, detail, ..self }
     }
 
     /// As a problem document.
@@ -209,7 +260,7 @@ mod tests {
         let document = r#"{"type":"about:blank","title":"Bad Request","status":400,"detail":"say \"x\"\n","error_code":400,"message":"say \"x\"\n"}"#;
         check(&problem.rest(PROBLEM), 400, document);
         let error = ErrorResp { code: 7, message: "m".into(), unknown_outcome: true, ..Default::default() };
-        let document = r#"{"type":"about:blank","title":"Gateway Timeout","status":504,"detail":"m","kafka_code":7,"unknown_outcome":true}"#;
+        let document = r#"{"type":"about:blank","title":"Gateway Timeout","status":504,"detail":"m; to send it again may write it twice","kafka_code":7,"unknown_outcome":true}"#;
         check(&Problem::not_written(error).plain(), 504, document);
     }
 

@@ -1,13 +1,198 @@
-//! A body becomes one record, as the route says.
+//! A body becomes one record, as the route says: what APISIX's `apisixkafkaupstream` did, with Kafka's acknowledgement.
 
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
-use sluicegate_protocol::HttpProduce;
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use serde::Serialize;
+use sluicegate_protocol::{Header, HttpProduce, ProduceRecord, Produced};
+use sluicegate_reader::check_topic;
 
+use super::headers::Headers;
+use super::jsonkey::Path;
 use super::problem::{Fault, Problem};
 use super::response::Response;
-use super::{Request, Running};
+use super::{Request, Running, check_writable, json};
+use crate::cluster::{Cluster, MAX_HEADERS};
 
-pub(super) async fn answer(_request: Request<'_>, _route: &HttpProduce, _running: Arc<Running>) -> Response {
-    Problem::new(Fault::NotImplemented, "this resource is not served by this version").plain()
+/// The answer to a request of the route.
+pub(super) async fn answer(request: Request<'_>, route: &HttpProduce, running: Arc<Running>) -> Response {
+    match request.method {
+        Method::OPTIONS => Response::options(ALLOW),
+        Method::POST => post(&request, route, running).await.unwrap_or_else(Problem::plain),
+        _ => Problem::new(Fault::Method(ALLOW), format!("this path takes {ALLOW} only")).plain(),
+    }
 }
+
+async fn post(
+    request: &Request<'_>,
+    route: &HttpProduce,
+    running: Arc<Running>,
+) -> Result<Response, Problem> {
+    check_writable(request.cluster)?;
+    let record = record(request.headers, request.body, route)?;
+    let topic = record.topic.clone();
+    if request.headers.prefer_async() {
+        let cluster = Arc::clone(request.cluster);
+        tokio::spawn(async move {
+            if let Err(problem) = written(&cluster, record).await {
+                // Metrics count it. The client could fill the log.
+                tracing::debug!(?problem, "a record whose client did not wait was not written");
+            }
+            drop(running);
+        });
+        let response = Response::json(StatusCode::ACCEPTED, JSON, &Accepted { topic: &topic });
+        return Ok(response.header("preference-applied", "respond-async"));
+    }
+    let Produced { partition, offset, timestamp, .. } = written(request.cluster, record).await?;
+    Ok(Response::json(StatusCode::OK, JSON, &Written { topic: &topic, partition, offset, timestamp }))
+}
+
+async fn written(cluster: &Cluster, record: ProduceRecord) -> Result<Produced, Problem> {
+    let (topic, partition) = (record.topic.clone(), record.partition);
+    let mut results = cluster.write(vec![record]).await.map_err(Problem::not_written)?;
+    let nothing = || Problem::new(Fault::Bridge, "nothing is known of the record: it may be written");
+    let mut produced = results.pop().ok_or_else(nothing)?;
+    match produced.error.take() {
+        None => Ok(produced),
+        Some(error) => Err(Problem::not_written(error).at(cluster, &topic, partition).await),
+    }
+}
+
+/// The record that a request is.
+fn record(headers: Headers<'_>, body: &Bytes, route: &HttpProduce) -> Result<ProduceRecord, Problem> {
+    headers.check_content_encoding()?;
+    let chosen = Chosen::of(headers, route)?;
+    let topic = match chosen.topic {
+        Some(topic) => topic,
+        None if !route.topic.is_empty() => &route.topic,
+        None => {
+            let expected = format!("expected header {}topic with the name of a topic", route.header_prefix);
+            return Err(Problem::new(Fault::Malformed, expected));
+        }
+    };
+    check_topic(topic).map_err(|error| Problem::no_name(&error))?;
+    let record_headers = record_headers(headers, route)?;
+    let (value, document) = match &headers.content_type()?[..] {
+        JSON => {
+            let compacted = Bytes::from(json::compacted(json::parse(body)?));
+            (compacted.clone(), Some(compacted))
+        }
+        _ => (body.clone(), None),
+    };
+    let key = match (chosen.key, &route.jsonkey, document) {
+        (Some(key), ..) => Some(key.clone()),
+        (None, Some(path), Some(document)) => key_in(&document, path)?,
+        (None, ..) => route.key.clone().map(Bytes::from),
+    };
+    Ok(ProduceRecord {
+        topic: topic.to_owned(),
+        partition: chosen.partition.or(route.partition),
+        key,
+        value: Some(value),
+        headers: record_headers,
+        timestamp: None,
+    })
+}
+
+/// What a request chooses itself.
+struct Chosen<'a> {
+    topic: Option<&'a str>,
+    partition: Option<i32>,
+    key: Option<&'a Bytes>,
+}
+
+impl<'a> Chosen<'a> {
+    fn of(headers: Headers<'a>, route: &HttpProduce) -> Result<Self, Problem> {
+        let [topic, partition, key] = override_names(route);
+        for (name, allowed) in [
+            (&topic, route.topic_override),
+            (&partition, route.partition_override),
+            (&key, route.key_override),
+        ] {
+            if !allowed && headers.all(name).next().is_some() {
+                let detail = format!("header {name} is not allowed on this route: leave it out");
+                return Err(Problem::new(Fault::Forbidden, detail));
+            }
+        }
+        let number = headers.text(&partition)?.map(|text| {
+            let digits = text.strip_prefix('-').unwrap_or(text);
+            let number = text.parse().ok().filter(|_| digits.bytes().all(|byte| byte.is_ascii_digit()));
+            number.filter(|number| *number >= -1).ok_or_else(|| {
+                let detail = format!("header {partition}: expected a whole number from -1 to {}", i32::MAX);
+                Problem::new(Fault::Malformed, detail)
+            })
+        });
+        Ok(Self { topic: headers.text(&topic)?, partition: number.transpose()?, key: headers.one(&key)? })
+    }
+}
+
+fn override_names(route: &HttpProduce) -> [String; 3] {
+    ["topic", "partition", "key"].map(|name| format!("{}{name}", route.header_prefix))
+}
+
+/// The headers of the record, in the order in which they came.
+fn record_headers(headers: Headers<'_>, route: &HttpProduce) -> Result<Vec<Header>, Problem> {
+    let prefix = &route.record_header_prefix;
+    if prefix.is_empty() {
+        return Ok(Vec::new());
+    }
+    let own = override_names(route);
+    let mut record = Vec::new();
+    for header in headers.0.iter().filter(|header| !own.contains(&header.name)) {
+        if let Some(key) = header.name.strip_prefix(prefix) {
+            record.push(Header { key: key.to_owned(), value: Some(header.value.clone()) });
+        }
+    }
+    if record.len() > MAX_HEADERS {
+        let detail = format!("{} headers of {prefix}…: expected at most {MAX_HEADERS}", record.len());
+        return Err(Problem::new(Fault::TooManyHeaders, detail));
+    }
+    Ok(record)
+}
+
+/// The key that is at `path` of a compacted document.
+fn key_in(document: &[u8], path: &str) -> Result<Option<Bytes>, Problem> {
+    let parsed = Path::parse(path).map_err(|reason| {
+        static WARNED: Once = Once::new();
+        WARNED.call_once(|| {
+            tracing::warn!(path, reason, "a gateway's route has a jsonkey that cannot be used")
+        });
+        let path = path.escape_debug();
+        Problem::new(Fault::Bridge, format!("the route's jsonkey \"{path}\" cannot be used: {reason}"))
+    })?;
+    let document = std::str::from_utf8(document).unwrap_or_default();
+    let malformed = |detail: String| Problem::new(Fault::Malformed, detail);
+    let found = parsed.find(document);
+    let found =
+        found.ok_or_else(|| malformed(format!("the body has nothing at {path}, where the key should be")))?;
+    match found.as_bytes().first() {
+        Some(b'"') => {
+            let text: Result<String, _> = serde_json::from_str(&found);
+            let text =
+                text.map_err(|_| malformed(format!("the text at {path} has half a surrogate pair: no key")))?;
+            Ok(Some(text.into()))
+        }
+        _ if found == "null" => Ok(None),
+        _ => Ok(Some(found.into_owned().into())),
+    }
+}
+
+#[derive(Serialize)]
+struct Written<'a> {
+    topic: &'a str,
+    partition: i32,
+    offset: i64,
+    timestamp: i64,
+}
+
+#[derive(Serialize)]
+struct Accepted<'a> {
+    topic: &'a str,
+}
+
+const ALLOW: &str = "POST, OPTIONS";
+const JSON: &str = "application/json";
+
+#[cfg(test)]
+mod tests;

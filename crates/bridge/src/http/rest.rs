@@ -3,6 +3,7 @@
 //! 1. [`path`]: which resource, asked for what
 //! 2. here: which method, and who answers
 
+mod batch;
 mod offsets;
 mod path;
 mod produce;

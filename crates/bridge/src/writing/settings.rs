@@ -157,6 +157,8 @@ const DEFAULTS: &[(&[&str], &str)] = &[
     (&["allow.auto.create.topics"], "false"),
     (&["client.id"], "sluicegate"),
     (&["enable.idempotence"], "true"),
+    // More than librdkafka's 1,000,000: a request of 1 MiB with its key and headers is for the broker to judge.
+    (&["message.max.bytes"], "2097152"),
     // Shorter than librdkafka's five minutes: somebody waits for the answer.
     (&["message.timeout.ms", "delivery.timeout.ms"], "30000"),
     // Less than librdkafka's 1 GiB: what a cluster that is down may cost.
@@ -194,10 +196,12 @@ mod tests {
                 ("enable.idempotence", "true"),
                 ("message.timeout.ms", "30000"),
                 ("queue.buffering.max.kbytes", "65536"),
+                ("message.max.bytes", "2097152"),
                 ("allow.auto.create.topics", "false"),
             ],
         );
-        check(&[("delivery.timeout.ms", "10"), ("client.id", "x")], &[("client.id", "x")]);
+        let given = [("client.id", "x"), ("message.max.bytes", "1000")];
+        check(&[("delivery.timeout.ms", "10"), given[0], given[1]], &given);
         let given = Settings::parse(&properties(&[("delivery.timeout.ms", "10")])).unwrap();
         assert_eq!(given.config().get("message.timeout.ms"), None);
         assert_eq!(given.queue_bytes, 64 << 20);

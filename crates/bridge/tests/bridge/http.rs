@@ -1,5 +1,7 @@
 //! Plain HTTP requests, as a gateway passes them on.
 
+use std::time::{Duration, Instant};
+
 use ::http::HeaderMap;
 use prost::Message;
 use sluicegate_protocol::cmd_http::Resource;
@@ -9,7 +11,7 @@ use sluicegate_protocol::{
     CALL_PATH, CmdHttp, HttpHeader, HttpProduce, HttpResp, HttpRest, PubSubReq, PubSubResp,
 };
 
-use crate::support::{Gateway, start};
+use crate::support::{Gateway, start, start_before};
 
 fn rest(method: &str, path: &str) -> CmdHttp {
     let resource = Some(Resource::Rest(HttpRest { path: path.into(), write: true }));
@@ -21,10 +23,9 @@ async fn send(gateway: &Gateway, request: CmdHttp) -> Result<HttpResp, HeaderMap
     let (answer, trailers) = gateway.call(CALL_PATH, &[], &request.encode_to_vec()).await;
     let Some(answer) = answer else { return Err(trailers) };
     assert_eq!(trailers["grpc-status"], "0");
-    match PubSubResp::decode(answer).unwrap().resp {
-        Some(Resp::HttpResp(response)) => Ok(response),
-        other => panic!("{other:?}"),
-    }
+    let resp = PubSubResp::decode(answer).unwrap().resp;
+    let response = if let Some(Resp::HttpResp(response)) = resp { Some(response) } else { None };
+    Ok(response.expect("an HTTP response"))
 }
 
 fn header<'a>(response: &'a HttpResp, name: &str) -> Option<&'a [u8]> {
@@ -64,16 +65,71 @@ async fn options_and_head_have_no_body() {
 
 #[tokio::test]
 async fn a_body_of_the_gateways_limit_fits_into_a_call_of_the_bridges() {
-    let bridge = start("").await;
+    let bridge = start(WRITES).await;
     let gateway = Gateway::connect(&bridge).await;
-    let resource = || Some(Resource::Produce(HttpProduce { topic: "t".into(), ..HttpProduce::default() }));
     let request = |len: usize| {
         let headers = vec![HttpHeader { name: "x-kafka-key".into(), value: vec![b'k'; 8 * 1024].into() }];
-        let body = vec![b'x'; len].into();
-        CmdHttp { method: "POST".into(), resource: resource(), headers, body }
+        let route = HttpProduce { header_prefix: "x-kafka-".into(), ..HttpProduce::default() };
+        CmdHttp { headers, body: vec![b'x'; len].into(), ..produce(route) }
     };
     let response = send(&gateway, request(1 << 20)).await.unwrap();
-    assert_ne!(response.status, 413);
+    assert_eq!(response.status, 403, "the key is not the client's to choose");
     let trailers = send(&gateway, request(2 << 20)).await.unwrap_err();
     assert_eq!(trailers["grpc-status"], "11", "what no gateway with the same limit sends");
 }
+
+#[tokio::test]
+async fn while_kafka_is_down_clients_are_told_to_come_back() {
+    let bridge = start(WRITES).await;
+    let gateway = Gateway::connect(&bridge).await;
+    let topic = || HttpProduce { topic: "t".into(), ..HttpProduce::default() };
+    let headers = vec![HttpHeader { name: "content-type".into(), value: "application/json".into() }];
+    let body = "{\"records\":[{},{}]}".into();
+    let batch = CmdHttp { headers, body, ..rest("POST", "/topics/t") };
+    for (request, member) in [(produce(topic()), "\"status\":503"), (batch, "\"error_code\":50003")] {
+        let response = send(&gateway, request).await.unwrap();
+        let body = std::str::from_utf8(&response.body).unwrap();
+        assert_eq!(response.status, 503, "{body}");
+        assert!(body.contains(member) && body.contains("try again after Retry-After"), "{body}");
+        assert_eq!(header(&response, "retry-after"), Some(&b"1"[..]));
+        assert!(!body.contains("unknown_outcome"), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_written_to_a_cluster_that_is_not_named() {
+    let bridge = start("").await;
+    let gateway = Gateway::connect(&bridge).await;
+    let topic = HttpProduce { topic: "t".into(), ..HttpProduce::default() };
+    for request in [produce(topic), rest("POST", "/topics/t")] {
+        let response = send(&gateway, request).await.unwrap();
+        let body = std::str::from_utf8(&response.body).unwrap();
+        assert_eq!(response.status, 403);
+        assert!(body.contains("the bridge does not write to this cluster"), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_drain_waits_for_records_whose_clients_did_not() {
+    // Accepts, and says nothing.
+    let kafka = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let more = format!("{WRITES}\n[session]\ndrain_timeout_ms = 1000");
+    let bridge = start_before(kafka.local_addr().unwrap(), "", &more).await;
+    let gateway = Gateway::connect(&bridge).await;
+    let topic = HttpProduce { topic: "t".into(), ..HttpProduce::default() };
+    let headers = vec![HttpHeader { name: "prefer".into(), value: "respond-async".into() }];
+    let response = send(&gateway, CmdHttp { headers, ..produce(topic) }).await.unwrap();
+    assert_eq!(response.status, 202);
+    assert_eq!(header(&response, "preference-applied"), Some(&b"respond-async"[..]));
+    let started = Instant::now();
+    bridge.drain().await;
+    // Two fifths of the time are for what is being written; what is not handed over by then is not.
+    assert!(started.elapsed() >= Duration::from_millis(400), "{:?}", started.elapsed());
+}
+
+fn produce(route: HttpProduce) -> CmdHttp {
+    let resource = Some(Resource::Produce(route));
+    CmdHttp { method: "POST".into(), resource, ..CmdHttp::default() }
+}
+
+const WRITES: &str = "[write]\nclusters = [\"default\"]";

@@ -1,0 +1,137 @@
+//! JSON as the client sent it: checked, and without the whitespace between its tokens. Numbers, strings, names and their order
+//! are never read into anything that could change them.
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::problem::{Fault, Problem};
+
+/// The text of a body that is one JSON value. However deep that is, this takes no stack.
+///
+/// # Errors
+/// It is none: where, and what was expected.
+pub(super) fn parse(body: &[u8]) -> Result<&str, Problem> {
+    let no_json = |why: String| Problem::new(Fault::Malformed, format!("the body is no JSON: {why}"));
+    let text = std::str::from_utf8(body).map_err(|error| {
+        no_json(format!("its first {} bytes are UTF-8, the next is not", error.valid_up_to()))
+    })?;
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let checked = IgnoredAny::deserialize(&mut deserializer).and_then(|_| deserializer.end());
+    // The parser's words are about its grammar, never about a content.
+    checked.map_err(|error| no_json(error.to_string()))?;
+    Ok(text)
+}
+
+/// Valid JSON without the whitespace between its tokens, every other byte as it was.
+pub(super) fn compacted(json: &str) -> String {
+    let mut text = json.to_owned();
+    let mut in_string = false;
+    let mut escaped = false;
+    text.retain(|character| {
+        let kept = in_string || !matches!(character, ' ' | '\t' | '\n' | '\r');
+        in_string ^= character == '"' && !escaped;
+        escaped = character == '\\' && !escaped;
+        kept
+    });
+    text
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn only_whitespace_between_tokens_goes() {
+        for (json, want) in [
+            (" 1 ", "1"),
+            ("{ \"a b\" : [ 1 , 2 ] ,\r\n\t\"c\\\" \\\\\" : \" \" }", r#"{"a b":[1,2],"c\" \\":" "}"#),
+            (
+                "[123456789012345678901234567890.10, 1e400, -0, 1E+2]",
+                "[123456789012345678901234567890.10,1e400,-0,1E+2]",
+            ),
+            (r#"{"a": 1, "a": 2, "\u00e9\ud83d": "é\/"}"#, r#"{"a":1,"a":2,"\u00e9\ud83d":"é\/"}"#),
+            ("\"\\\\\" ", "\"\\\\\""),
+            (r#"["\\\"  \\", " "]"#, r#"["\\\"  \\"," "]"#),
+        ] {
+            parse(json.as_bytes()).unwrap();
+            assert_eq!(compacted(json), want);
+        }
+    }
+
+    #[track_caller]
+    fn check(body: &[u8], want: &str) {
+        let response = parse(body).unwrap_err().plain();
+        let text = String::from_utf8(response.body.to_vec()).unwrap();
+        assert_eq!(response.status.as_u16(), 400);
+        assert!(text.contains(want), "{text}");
+    }
+
+    #[test]
+    fn what_is_no_json_is_told_with_its_place() {
+        check(b"", "the body is no JSON: EOF while parsing a value at line 1 column 0");
+        check(b"{\n  \"a\": 1,\n}", "key must be a string at line 3 column 1");
+        check(b"{\"a\" 1}", "expected `:` at line 1 column 6");
+        check(b"[1 2]", "expected `,` or `]` at line 1 column 4");
+        check(b"1 2", "trailing characters at line 1 column 3");
+        check(b"{\"a\":1}\x00", "trailing characters at line 1 column 8");
+        check(b"nul", "line 1 column 3");
+        for number in ["01", "+1", ".5", "1.", "1e", "-", "NaN", "Infinity", "0x1"] {
+            check(number.as_bytes(), "line 1 column ");
+        }
+        for string in ["\"", "\"\\x\"", "\"\\u12\"", "\"\n\"", "'a'", "\"a\u{0}\""] {
+            check(string.as_bytes(), "line ");
+        }
+        check(b"\xEF\xBB\xBF1", "line 1 column 1");
+        check(b"\"ab\xFF\"", "its first 3 bytes are UTF-8, the next is not");
+        check(b"{\"a\":1", "EOF while parsing an object at line 1 column 6");
+    }
+
+    #[test]
+    fn depth_costs_neither_stack_nor_much_time() {
+        let depth = 512 * 1024;
+        let deep = "[".repeat(depth) + &"]".repeat(depth);
+        assert_eq!(compacted(parse(deep.as_bytes()).unwrap()), deep);
+        check("[".repeat(1 << 20).as_bytes(), "EOF while parsing a list");
+        let objects = "{\"\":".repeat(1 << 18) + "1" + &"}".repeat(1 << 18);
+        parse(objects.as_bytes()).unwrap();
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_compacted_is_the_same_value(value in value(), gaps in prop::collection::vec("[ \t\r\n]{0,3}", 1..8)) {
+            let compact = serde_json::to_string(&value).unwrap();
+            let mut gaps = gaps.iter().cycle();
+            let pretty = serde_json::to_string_pretty(&value).unwrap();
+            // Where there is whitespace between tokens anyway, there is other whitespace.
+            let json = pretty.replace('\n', &format!("\n{}", gaps.next().unwrap()));
+            prop_assert_eq!(compacted(parse(json.as_bytes()).unwrap()), compact);
+        }
+
+        #[test]
+        fn no_bytes_do_harm(body in prop::collection::vec(any::<u8>(), 0..64)) {
+            if let Ok(text) = parse(&body) {
+                let compact = compacted(text);
+                prop_assert_eq!(compacted(parse(compact.as_bytes()).unwrap()), compact);
+            }
+        }
+    }
+
+    pub(in crate::http) fn value() -> impl Strategy<Value = serde_json::Value> {
+        use serde_json::Value;
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            "[ -~\u{e9}\n\"\\\\]{0,6}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 32, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::vec(("[a-c.*?#\\\\ ]{0,3}", inner), 0..4)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+}

@@ -1,0 +1,250 @@
+//! Which record a request becomes, by the route and by its headers.
+
+use std::time::Duration;
+
+use sluicegate_protocol::HttpHeader;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+use super::*;
+
+fn route() -> HttpProduce {
+    HttpProduce {
+        topic: "route".into(),
+        partition: Some(7),
+        key: Some("route's".into()),
+        header_prefix: "x-kafka-".into(),
+        topic_override: true,
+        partition_override: true,
+        key_override: true,
+        record_header_prefix: "x-kafka-header-".into(),
+        ..HttpProduce::default()
+    }
+}
+
+fn headers(lines: &[(&str, &[u8])]) -> Vec<HttpHeader> {
+    let header = |(name, value): &(&str, &[u8])| HttpHeader {
+        name: (*name).to_owned(),
+        value: Bytes::copy_from_slice(value),
+    };
+    lines.iter().map(header).collect()
+}
+
+fn of(route: &HttpProduce, lines: &[(&str, &[u8])], body: &str) -> Result<ProduceRecord, Problem> {
+    record(Headers(&headers(lines)), &Bytes::copy_from_slice(body.as_bytes()), route)
+}
+
+#[test]
+fn a_body_is_the_value_as_it_is() {
+    for body in ["", " { ", "\u{0}", "{ \"a\": 1 }"] {
+        let record = of(&route(), &[("content-type", b"text/plain")], body).unwrap();
+        let want = ProduceRecord {
+            topic: "route".into(),
+            partition: Some(7),
+            key: Some("route's".into()),
+            value: Some(Bytes::copy_from_slice(body.as_bytes())),
+            headers: Vec::new(),
+            timestamp: None,
+        };
+        assert_eq!(record, want);
+    }
+    let bare = HttpProduce { topic: "t".into(), ..HttpProduce::default() };
+    let record = of(&bare, &[], "x").unwrap();
+    assert_eq!((record.partition, record.key), (None, None));
+}
+
+#[test]
+fn headers_come_before_the_route() {
+    let lines: [(&str, &[u8]); 3] =
+        [("x-kafka-topic", b"own"), ("x-kafka-partition", b"-1"), ("x-kafka-key", b"\xFF k")];
+    let record = of(&route(), &lines, "").unwrap();
+    assert_eq!(record.topic, "own");
+    assert_eq!(record.partition, Some(-1));
+    assert_eq!(record.key.as_deref(), Some(&b"\xFF k"[..]));
+    let record = of(&HttpProduce { topic: String::new(), ..route() }, &lines[..1], "").unwrap();
+    assert_eq!((record.topic.as_str(), record.partition), ("own", Some(7)));
+    let record = of(&route(), &[("x-kafka-key", b"")], "").unwrap();
+    assert_eq!(record.key.as_deref(), Some(&b""[..]), "an empty key is a key");
+}
+
+#[test]
+fn the_key_is_the_headers_or_the_documents_or_the_routes() {
+    let route = HttpProduce { jsonkey: Some("a.b".into()), ..route() };
+    let json: (&str, &[u8]) = ("content-type", b"application/json; charset=utf-8");
+    let key = |lines: &[(&str, &[u8])], body: &str| of(&route, lines, body).unwrap().key;
+    for (body, want) in [
+        (r#"{"a": {"b": "x\"\u00e9"}}"#, Some("x\"é")),
+        (r#"{"a": {"b": ""}}"#, Some("")),
+        (r#"{"a": {"b": 1.50}}"#, Some("1.50")),
+        (r#"{"a": {"b": 12345678901234567890123}}"#, Some("12345678901234567890123")),
+        (r#"{"a": {"b": true}}"#, Some("true")),
+        (r#"{"a": {"b": { "c" : [ 1, " " ] }}}"#, Some(r#"{"c":[1," "]}"#)),
+        (r#"{"a": {"b": null}}"#, None),
+    ] {
+        assert_eq!(key(&[json], body).as_deref(), want.map(str::as_bytes), "{body}");
+    }
+    let body = r#"{"a": {"b": "document's"}}"#;
+    assert_eq!(key(&[json, ("x-kafka-key", b"header's")], body).unwrap(), "header's");
+    assert_eq!(key(&[("content-type", b"text/json")], body).unwrap(), "route's");
+    let by_route = HttpProduce { jsonkey: None, ..route.clone() };
+    assert_eq!(of(&by_route, &[json], body).unwrap().key.unwrap(), "route's");
+}
+
+#[test]
+fn json_is_compacted_and_nothing_else_of_it_changes() {
+    let body = "{ \"b\" : 1e400,\r\n\"a\":\t[ -0, 12345678901234567890123, \"\\u00e9 \\/\" ], \"b\": 2 }";
+    let record = of(&route(), &[("content-type", b"APPLICATION/JSON")], body).unwrap();
+    let want = r#"{"b":1e400,"a":[-0,12345678901234567890123,"\u00e9 \/"],"b":2}"#;
+    assert_eq!(record.value.unwrap(), want);
+}
+
+#[test]
+fn headers_under_the_prefix_are_the_records() {
+    let lines: [(&str, &[u8]); 6] = [
+        ("x-kafka-header-b", b"1"),
+        ("accept", b"*/*"),
+        ("x-kafka-header-a", b"\xFF"),
+        ("x-kafka-header-b", b""),
+        ("x-kafka-key", b"k"),
+        ("x-kafka-header-", b"no name"),
+    ];
+    let found: Vec<(String, Bytes)> = of(&route(), &lines, "")
+        .unwrap()
+        .headers
+        .into_iter()
+        .map(|header| (header.key, header.value.unwrap()))
+        .collect();
+    let want: [(&str, &[u8]); 4] = [("b", b"1"), ("a", b"\xFF"), ("b", b""), ("", b"no name")];
+    assert_eq!(found, want.map(|(key, value)| (key.to_owned(), Bytes::from_static(value))));
+    // A prefix that the names of overrides begin with, too.
+    let wide = HttpProduce { record_header_prefix: "x-kafka-".into(), ..route() };
+    let found = of(&wide, &lines, "").unwrap().headers;
+    assert_eq!(found.len(), 4);
+    assert!(found.iter().all(|header| header.key.starts_with("header-")));
+    let none = HttpProduce { record_header_prefix: String::new(), ..route() };
+    assert!(of(&none, &lines, "").unwrap().headers.is_empty());
+}
+
+#[track_caller]
+fn check(route: &HttpProduce, lines: &[(&str, &[u8])], body: &str, status: u16, want: &str) {
+    let response = of(route, lines, body).unwrap_err().plain();
+    let text = String::from_utf8(response.body.to_vec()).unwrap();
+    assert_eq!(response.status.as_u16(), status, "{text}");
+    assert!(text.contains(want), "{text}");
+}
+
+#[test]
+fn what_a_client_gets_wrong_is_told() {
+    let json: (&str, &[u8]) = ("content-type", b"application/json");
+    let route = HttpProduce { jsonkey: Some("id".into()), ..route() };
+    for (lines, body, status, want) in [
+        (
+            &[("x-kafka-partition", &b"x"[..])][..],
+            "",
+            400,
+            "header x-kafka-partition: expected a whole number",
+        ),
+        (&[("x-kafka-partition", b"-2")], "", 400, "from -1 to 2147483647"),
+        (&[("x-kafka-partition", b"2147483648")], "", 400, "from -1"),
+        (&[("x-kafka-partition", b"+1")], "", 400, "from -1"),
+        (&[("x-kafka-partition", b"")], "", 400, "from -1"),
+        (&[("x-kafka-partition", b"\xFF")], "", 400, "header x-kafka-partition: expected UTF-8"),
+        (&[("x-kafka-topic", b"")], "", 400, "an empty topic name"),
+        (&[("x-kafka-topic", b"a b")], "", 400, "a topic name with other characters"),
+        (
+            &[("x-kafka-topic", b"a"), ("x-kafka-topic", b"a")],
+            "",
+            400,
+            "header x-kafka-topic is there more than once",
+        ),
+        (
+            &[("x-kafka-key", b"a"), ("x-kafka-key", b"b")],
+            "",
+            400,
+            "header x-kafka-key is there more than once",
+        ),
+        (&[("content-encoding", b"gzip")], "", 415, "expected it without Content-Encoding"),
+        (&[json], "{\"id\":\n1,}", 400, "at line 2 column 3"),
+        (&[json], "", 400, "the body is no JSON"),
+        (&[json], "{\"di\": 1}", 400, "the body has nothing at id, where the key should be"),
+        (&[json], "{\"id\": \"\\ud83d\"}", 400, "half a surrogate pair"),
+    ] {
+        check(&route, lines, body, status, want);
+    }
+    let many = vec![("x-kafka-header-a", &b""[..]); MAX_HEADERS + 1];
+    check(&route, &many, "", 431, "101 headers of x-kafka-header-…: expected at most 100");
+    assert_eq!(of(&route, &many[1..], "").unwrap().headers.len(), MAX_HEADERS);
+}
+
+#[test]
+fn what_the_route_does_not_allow_is_forbidden() {
+    let closed =
+        HttpProduce { topic_override: false, partition_override: false, key_override: false, ..route() };
+    for name in ["x-kafka-topic", "x-kafka-partition", "x-kafka-key"] {
+        let want = format!("header {name} is not allowed on this route");
+        check(&closed, &[(name, b"1")], "", 403, &want);
+    }
+    assert!(of(&closed, &[("x-kafka-other", b"1"), ("topic", b"x")], "").is_ok());
+}
+
+#[test]
+fn a_route_that_cannot_work_is_no_fault_of_the_client() {
+    let json: (&str, &[u8]) = ("content-type", b"application/json");
+    let route = HttpProduce { jsonkey: Some("a|b".into()), ..route() };
+    check(&route, &[json], "{}", 500, "the route's jsonkey \\\"a|b\\\" cannot be used: `|` is a pipe");
+    assert!(of(&route, &[], "").is_ok());
+}
+
+/// A request to a cluster that takes everything, and what has not ended when it is answered.
+async fn ask(method: Method, lines: &[(&str, &[u8])]) -> (Response, Arc<Cluster>, TaskTracker) {
+    let cluster = Arc::new(Cluster::script(1));
+    let headers = headers(lines);
+    let body = Bytes::from_static(b"body");
+    let request = Request { cluster: &cluster, method, headers: Headers(&headers), body: &body };
+    let calls = Arc::new(Semaphore::new(1));
+    let open = TaskTracker::new();
+    let running = Running::new(calls.try_acquire_owned().unwrap(), open.token());
+    // The name of a scripted topic says how many milliseconds it takes to look it up.
+    let route = HttpProduce { topic: "10".into(), ..route() };
+    let response = answer(request, &route, running).await;
+    (response, cluster, open)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_acknowledged_record_is_answered_with_its_place() {
+    let (response, cluster, open) = ask(Method::POST, &[]).await;
+    assert_eq!(response.status, StatusCode::OK);
+    assert_eq!(response.body, r#"{"topic":"10","partition":0,"offset":0,"timestamp":0}"#);
+    assert_eq!(cluster.script.taken(), ["body"]);
+    assert!(open.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_wait_is_answered_before_and_counts_until_it_is_written() {
+    let (response, cluster, open) = ask(Method::POST, &[("prefer", b"respond-async")]).await;
+    assert_eq!(response.status, StatusCode::ACCEPTED);
+    assert_eq!(response.body, r#"{"topic":"10"}"#);
+    assert!(cluster.script.taken().is_empty() && !open.is_empty());
+    open.close();
+    tokio::time::timeout(Duration::from_secs(1), open.wait()).await.unwrap();
+    assert_eq!(cluster.script.taken(), ["body"]);
+}
+
+#[tokio::test]
+async fn who_does_not_wait_is_told_all_that_is_known_without_kafka() {
+    let lines: [(&str, &[u8]); 2] = [("prefer", b"respond-async"), ("x-kafka-topic", b"a/b")];
+    let (response, ..) = ask(Method::POST, &lines).await;
+    assert_eq!(response.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn other_methods_write_nothing() {
+    let (response, cluster, _) = ask(Method::OPTIONS, &[]).await;
+    assert_eq!(response, Response::options("POST, OPTIONS"));
+    for method in [Method::GET, Method::HEAD, Method::PUT, Method::DELETE, Method::TRACE] {
+        let (response, cluster, _) = ask(method, &[]).await;
+        assert_eq!(response.status, StatusCode::METHOD_NOT_ALLOWED);
+        assert!(cluster.script.taken().is_empty());
+    }
+    assert!(cluster.script.taken().is_empty());
+}

@@ -1,0 +1,202 @@
+//! The body of a request that writes: JSON in which keys and values are JSON themselves, or strings in base64.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use sluicegate_protocol::{Header, ProduceRecord};
+
+use super::super::accept::Format;
+use super::super::json;
+use super::super::problem::{Fault, Problem};
+use crate::cluster::{MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_RECORDS};
+
+/// The records of a body, for a topic or for one partition of it. Members that nothing here knows are ignored, as the proxies'
+/// clients send some for schemas.
+///
+/// # Errors
+/// What of it is not as it should be, and what was expected there.
+pub(super) fn parse(
+    body: &[u8],
+    format: Format,
+    topic: &str,
+    partition: Option<i32>,
+) -> Result<Vec<ProduceRecord>, Problem> {
+    let body: Body = object(json::parse(body)?.trim_ascii(), "the body")?;
+    let records = body.records.ok_or_else(|| wrong("records", "expected an array"))?;
+    let List { items, count } = list(records, "records", MAX_RECORDS)?;
+    if count == 0 {
+        return Err(wrong("records", "expected at least one"));
+    }
+    let mut headers = 0_usize;
+    let mut records = Vec::with_capacity(items.len());
+    for (index, item) in items.into_iter().enumerate() {
+        let place = format!("records[{index}]");
+        let record = record(item, &place, format, topic, partition)?;
+        headers = headers.saturating_add(record.headers.len());
+        if headers > MAX_COMMAND_HEADERS {
+            return Err(Problem::new(
+                Fault::TooLarge,
+                format!("more than {MAX_COMMAND_HEADERS} headers in one request: expected no more than that"),
+            ));
+        }
+        records.push(record);
+    }
+    Ok(records)
+}
+
+#[derive(Deserialize)]
+struct Body<'a> {
+    #[serde(borrow, default)]
+    records: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Record<'a> {
+    #[serde(borrow, default)]
+    key: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    value: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    partition: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    headers: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    timestamp: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct RecordHeader<'a> {
+    #[serde(borrow, default)]
+    key: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    value: Option<&'a RawValue>,
+}
+
+fn record(
+    item: &RawValue,
+    place: &str,
+    format: Format,
+    topic: &str,
+    partition: Option<i32>,
+) -> Result<ProduceRecord, Problem> {
+    let record: Record = object(item.get(), place)?;
+    let own = record.partition.map(|own| number(own, &format!("{place}.partition"), -1, i32::MAX.into()));
+    let own = own.transpose()?.and_then(|own| i32::try_from(own).ok());
+    if let (Some(own), Some(partition)) = (own, partition)
+        && own != partition
+    {
+        return Err(wrong(&format!("{place}.partition"), &format!("is {own}, and {partition} in the path")));
+    }
+    let timestamp =
+        record.timestamp.map(|timestamp| number(timestamp, &format!("{place}.timestamp"), 1, i64::MAX));
+    Ok(ProduceRecord {
+        topic: topic.to_owned(),
+        partition: partition.or(own),
+        key: bytes(record.key, &format!("{place}.key"), format)?,
+        value: bytes(record.value, &format!("{place}.value"), format)?,
+        headers: record.headers.map_or(Ok(Vec::new()), |list| headers(list, place))?,
+        timestamp: timestamp.transpose()?,
+    })
+}
+
+fn headers(headers: &RawValue, place: &str) -> Result<Vec<Header>, Problem> {
+    let place = format!("{place}.headers");
+    let items = list(headers, &place, MAX_HEADERS)?.items.into_iter().enumerate();
+    let header = |(index, item): (usize, &RawValue)| {
+        let place = format!("{place}[{index}]");
+        let header: RecordHeader = object(item.get(), &place)?;
+        let key = header.key.and_then(|key| serde_json::from_str(key.get()).ok());
+        let key = key.ok_or_else(|| wrong(&format!("{place}.key"), "expected a string"))?;
+        let value = bytes(header.value, &format!("{place}.value"), Format::Binary)?;
+        Ok(Header { key, value })
+    };
+    items.map(header).collect()
+}
+
+/// What is written for a key or a value; `None` for null.
+fn bytes(value: Option<&RawValue>, place: &str, format: Format) -> Result<Option<Bytes>, Problem> {
+    let Some(value) = value else { return Ok(None) };
+    match format {
+        Format::Json => Ok(Some(json::compacted(value.get()).into())),
+        Format::Binary => {
+            let text: Option<String> = serde_json::from_str(value.get()).ok();
+            let bytes = text.and_then(|text| BASE64.decode(text).ok());
+            let bytes = bytes.ok_or_else(|| wrong(place, "expected a string in base64, padded, or null"))?;
+            Ok(Some(bytes.into()))
+        }
+    }
+}
+
+fn number(value: &RawValue, place: &str, least: i64, most: i64) -> Result<i64, Problem> {
+    // Of a JSON number, only a whole one without an exponent is an integer of Rust's.
+    let number: Option<i64> = value.get().parse().ok();
+    let number = number.filter(|number| (least..=most).contains(number));
+    number.ok_or_else(|| wrong(place, &format!("expected a whole number from {least} to {most}")))
+}
+
+/// Valid JSON as an object, of which every member is taken as it is.
+fn object<'a, T: Deserialize<'a>>(json: &'a str, place: &str) -> Result<T, Problem> {
+    if !json.starts_with('{') {
+        return Err(wrong(place, "expected an object"));
+    }
+    serde_json::from_str(json).map_err(|error| {
+        let expected =
+            if error.is_data() { "has a member twice" } else { "has a member whose name is no Unicode" };
+        wrong(place, expected)
+    })
+}
+
+/// The elements of an array, of which there may be no more than `max`.
+struct List<'a> {
+    items: Vec<&'a RawValue>,
+    count: usize,
+}
+
+fn list<'a>(json: &'a RawValue, place: &str, max: usize) -> Result<List<'a>, Problem> {
+    let list = serde_json::Deserializer::from_str(json.get()).deserialize_seq(Bounded { max });
+    let list: List<'_> = list.map_err(|_| wrong(place, "expected an array"))?;
+    if list.count > max {
+        let detail = format!("{place} has {} elements, expected at most {max}", list.count);
+        return Err(Problem::new(Fault::TooLarge, detail));
+    }
+    Ok(list)
+}
+
+struct Bounded {
+    max: usize,
+}
+
+impl<'a> Visitor<'a> for Bounded {
+    type Value = List<'a>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'a>>(self, mut elements: A) -> Result<List<'a>, A::Error> {
+        let mut items = Vec::new();
+        while items.len() < self.max {
+            let Some(item) = elements.next_element()? else {
+                return Ok(List { count: items.len(), items });
+            };
+            items.push(item);
+        }
+        let mut count = items.len();
+        while elements.next_element::<IgnoredAny>()?.is_some() {
+            count = count.saturating_add(1);
+        }
+        Ok(List { items, count })
+    }
+}
+
+fn wrong(place: &str, expected: &str) -> Problem {
+    Problem::new(Fault::Content, format!("{place}: {expected}"))
+}
+
+#[cfg(test)]
+mod tests;

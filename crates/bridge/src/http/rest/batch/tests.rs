@@ -1,0 +1,164 @@
+//! Which records a body is, and what is said where it is none.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn json(body: &str) -> Vec<ProduceRecord> {
+    parse(body.as_bytes(), Format::Json, "t", None).unwrap()
+}
+
+#[track_caller]
+fn check(format: Format, body: &str, status: u16, want: &str) {
+    let response = parse(body.as_bytes(), format, "t", None).unwrap_err().plain();
+    let text = String::from_utf8(response.body.to_vec()).unwrap();
+    assert_eq!(response.status.as_u16(), status, "{body}: {text}");
+    assert!(text.contains(want), "{body}: {text}");
+}
+
+#[test]
+fn embedded_json_is_taken_as_it_is_but_for_whitespace() {
+    let body = r#" { "key_schema": null, "records" : [
+        { "key": { "a" : 12345678901234567890.0 }, "value": [ 1, " x " ], "partition": 3, "timestamp": 5 },
+        { "value": "text", "key": null, "unknown": {} },
+        { "value": 1e400, "value_schema_id": 7 }, {}, { "key": "\u00e9", "value": false }
+    ] }"#;
+    let records = json(body);
+    let bytes = |text: &'static str| Some(Bytes::from_static(text.as_bytes()));
+    let found: Vec<_> = records.iter().map(|record| (record.key.clone(), record.value.clone())).collect();
+    let want = [
+        (bytes(r#"{"a":12345678901234567890.0}"#), bytes(r#"[1," x "]"#)),
+        (None, bytes(r#""text""#)),
+        (None, bytes("1e400")),
+        (None, None),
+        (bytes(r#""\u00e9""#), bytes("false")),
+    ];
+    assert_eq!(found, want);
+    assert_eq!((records[0].partition, records[0].timestamp), (Some(3), Some(5)));
+    assert_eq!((records[1].partition, records[1].timestamp), (None, None));
+    assert!(records.iter().all(|record| record.topic == "t"));
+}
+
+#[test]
+fn binary_is_base64() {
+    let body = r#"{"records":[{"key":"AP8=","value":"\u0041A\/\/"},{"key":"","value":null}]}"#;
+    let records = parse(body.as_bytes(), Format::Binary, "t", None).unwrap();
+    assert_eq!(records[0].key.as_deref(), Some(&b"\0\xFF"[..]));
+    assert_eq!(records[0].value.as_deref(), Some(&b"\0\x0F\xFF"[..]));
+    assert_eq!((records[1].key.as_deref(), &records[1].value), (Some(&b""[..]), &None));
+    for wrong in ["AP8", "A", "AP8_", "AP8=\\n", "é", " AP8="] {
+        let body = format!("{{\"records\":[{{\"value\":\"{wrong}\"}}]}}");
+        check(Format::Binary, &body, 422, "records[0].value: expected a string in base64, padded, or null");
+    }
+    for wrong in ["1", "{}", "[]", "true", "\"\\ud83d\""] {
+        let body = format!("{{\"records\":[{{}},{{\"key\":{wrong}}}]}}");
+        check(Format::Binary, &body, 422, "records[1].key: expected a string in base64, padded, or null");
+    }
+}
+
+#[test]
+fn headers_are_a_list_of_names_and_base64() {
+    let body =
+        r#"{"records":[{"headers":[{"key":"b","value":"AA=="},{"key":"a"},{"key":"b","value":null}]}]}"#;
+    let header = |key: &str, value: Option<&'static [u8]>| Header {
+        key: key.into(),
+        value: value.map(Bytes::from_static),
+    };
+    let want = [header("b", Some(b"\0")), header("a", None), header("b", None)];
+    assert_eq!(json(body)[0].headers, want);
+    for (headers, status, want) in [
+        ("{}", 422, "records[0].headers: expected an array"),
+        ("[1]", 422, "records[0].headers[0]: expected an object"),
+        ("[{}]", 422, "records[0].headers[0].key: expected a string"),
+        (r#"[{"key":null}]"#, 422, "records[0].headers[0].key: expected a string"),
+        (r#"[{"key":"k","value":1}]"#, 422, "records[0].headers[0].value: expected a string in base64"),
+    ] {
+        check(Format::Json, &format!(r#"{{"records":[{{"headers":{headers}}}]}}"#), status, want);
+    }
+}
+
+#[test]
+fn what_is_no_batch_is_told() {
+    for (body, status, want) in [
+        ("", 400, "the body is no JSON"),
+        ("{\"records\":[{]}", 400, "at line 1 column 14"),
+        ("[[]]", 422, "the body: expected an object"),
+        ("null", 422, "the body: expected an object"),
+        ("{}", 422, "records: expected an array"),
+        (r#"{"records":null}"#, 422, "records: expected an array"),
+        (r#"{"records":{}}"#, 422, "records: expected an array"),
+        (r#"{"records":"[]"}"#, 422, "records: expected an array"),
+        (r#"{"records":[]}"#, 422, "records: expected at least one"),
+        (r#"{"records":[],"records":[{}]}"#, 422, "the body: has a member twice"),
+        (r#"{"records":[{"key":1,"key":2}]}"#, 422, "records[0]: has a member twice"),
+        (r#"{"records":[{"\ud83d":1}]}"#, 422, "records[0]: has a member whose name is no Unicode"),
+        (r#"{"records":[[1,2]]}"#, 422, "records[0]: expected an object"),
+        (r#"{"records":[null]}"#, 422, "records[0]: expected an object"),
+        (
+            r#"{"records":[{"partition":"0"}]}"#,
+            422,
+            "records[0].partition: expected a whole number from -1 to",
+        ),
+        (r#"{"records":[{"partition":-2}]}"#, 422, "records[0].partition"),
+        (r#"{"records":[{"partition":2147483648}]}"#, 422, "records[0].partition"),
+        (r#"{"records":[{"partition":0.0}]}"#, 422, "records[0].partition"),
+        (r#"{"records":[{"partition":1e0}]}"#, 422, "records[0].partition"),
+        (r#"{"records":[{"timestamp":0}]}"#, 422, "records[0].timestamp: expected a whole number from 1 to"),
+        (r#"{"records":[{"timestamp":9223372036854775808}]}"#, 422, "records[0].timestamp"),
+    ] {
+        check(Format::Json, body, status, want);
+    }
+}
+
+#[test]
+fn a_partition_of_the_path_is_that_of_all_records() {
+    let of = |body: &str| parse(body.as_bytes(), Format::Json, "t", Some(2));
+    let records = of(r#"{"records":[{"partition":2},{"partition":null},{}]}"#).unwrap();
+    assert!(records.iter().all(|record| record.partition == Some(2)));
+    let problem = of(r#"{"records":[{},{"partition":3}]}"#).unwrap_err().plain();
+    assert_eq!(problem.status.as_u16(), 422);
+    assert!(String::from_utf8_lossy(&problem.body).contains("records[1].partition: is 3, and 2 in the path"));
+}
+
+#[test]
+fn no_more_is_built_than_is_allowed() {
+    let records = |count: usize| format!("{{\"records\":[{}{{}}]}}", "{},".repeat(count - 1));
+    assert_eq!(json(&records(MAX_RECORDS)).len(), MAX_RECORDS);
+    check(Format::Json, &records(300_000), 413, "records has 300000 elements, expected at most 1000");
+    let header = "{\"key\":\"\"}";
+    let headers =
+        |count: usize| format!("{{\"headers\":[{}{header}]}}", format!("{header},").repeat(count - 1));
+    let one = |count: usize| format!("{{\"records\":[{}]}}", headers(count));
+    assert_eq!(json(&one(MAX_HEADERS))[0].headers.len(), MAX_HEADERS);
+    check(Format::Json, &one(101), 413, "records[0].headers has 101 elements, expected at most 100");
+    let most = headers(MAX_HEADERS);
+    let many = format!("{{\"records\":[{}{{}}]}}", format!("{most},").repeat(100));
+    assert_eq!(json(&many).len(), 101);
+    let more = many.replace("{}]}", &format!("{most}]}}"));
+    check(Format::Json, &more, 413, "more than 10000 headers in one request");
+}
+
+#[test]
+fn depth_costs_no_stack() {
+    let deep = "[".repeat(1 << 18) + &"]".repeat(1 << 18);
+    let records = json(&format!("{{\"x\":{deep},\"records\":[{{\"value\":{deep},\"x\":{deep}}}]}}"));
+    assert_eq!(records[0].value.as_deref(), Some(deep.as_bytes()));
+}
+
+proptest! {
+    #[test]
+    fn every_value_arrives_as_it_was_sent(value in crate::http::json::tests::value()) {
+        let text = serde_json::to_string(&value).unwrap();
+        let records = json(&format!("{{\"records\":[{{\"key\":{text},\"value\": {text} }}]}}"));
+        let want = (!value.is_null()).then(|| Bytes::from(text));
+        prop_assert_eq!(&records[0].key, &want);
+        prop_assert_eq!(&records[0].value, &want);
+    }
+
+    #[test]
+    fn no_body_does_harm(body in "[\\[\\]{}\",:a-c0-2\\\\ ]{0,40}", binary in any::<bool>()) {
+        let format = if binary { Format::Binary } else { Format::Json };
+        let _ = parse(body.as_bytes(), format, "t", None);
+        let _ = parse(format!("{{\"records\":[{{\"key\":{body}}}]}}").as_bytes(), format, "t", Some(1));
+    }
+}
