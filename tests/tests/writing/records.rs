@@ -118,7 +118,8 @@ async fn the_partitioner_keeps_a_key_in_its_partition(profile: Profile) {
 }
 
 async fn records_that_cannot_be_written_leave_their_neighbours_alone(profile: Profile) {
-    let (kafka, stack) = shared(profile).await;
+    let kafka = Kafka::shared().await.unwrap();
+    let stack = &with(profile, kafka, "", "message.max.bytes = 100000\n").await;
     let topic = &kafka.topic("neighbours", 1, &[]).await.unwrap();
     let missing = &format!("missing-neighbour-{}", profile.name());
     let mut socket = Socket::open(stack).await;
@@ -128,7 +129,7 @@ async fn records_that_cannot_be_written_leave_their_neighbours_alone(profile: Pr
         (3, ProduceRecord { partition: Some(-2), ..record(topic, "no partition") }),
         (17, record("no topic", "a name with a space")),
         (17, record("", "no name")),
-        (10, record(topic, vec![b'x'; 1_000_000])),
+        (10, record(topic, vec![b'x'; 100_000])),
         (32, ProduceRecord { timestamp: Some(0), ..record(topic, "1970") }),
         (
             42,
