@@ -70,11 +70,13 @@ pub struct Limits {
     /// Open sessions. Default 10,000; one costs some 10 KiB idle, and at most `session_answer_bytes` and three times
     /// `max_request_bytes` besides.
     pub max_sessions: usize,
-    /// Single commands that run at the same time. Default 1,000; one costs at most `read.max_bytes` twice.
+    /// Single commands and plain HTTP requests that run at the same time. Default 1,000; one costs at most `read.max_bytes`
+    /// twice, or `max_request_bytes` three times where it writes.
     pub max_calls: usize,
     /// Gateways' connections. Default 1,024; one costs at most `stream_window_bytes` × `max_streams`.
     pub max_connections: usize,
-    /// Largest request, in bytes. Default 1 MiB.
+    /// Largest request, in bytes: of a session, or as the body of a plain HTTP request, which may have headers of
+    /// `max_header_bytes` besides. Default 1 MiB; not less than the gateway's `max_body_bytes`.
     pub max_request_bytes: usize,
     /// Kafka commands that one session runs at the same time. Default 16.
     pub max_commands_per_session: usize,

@@ -362,6 +362,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
         #[test]
         fn no_path_and_no_document_do_harm(path in "[a-c0-2.*?#\\\\@|!{\u{e9}]{1,12}", document in "[\\[\\]{}\",:a-c0-2\\\\ \u{e9}]{0,24}") {
             if let (Ok(path), Ok(json)) = (Path::parse(&path), json::parse(document.as_bytes()))
