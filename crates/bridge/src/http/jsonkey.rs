@@ -1,7 +1,8 @@
 //! Where in a JSON document the key is: the part of gjson's path syntax that finds one place.
 //!
 //! Names between dots, `\` in front of a character that is meant as it is, `*` and `?` in the names of members, the index of
-//! an array's element, `#` for all elements of an array or, at the end, for their number.
+//! an array's element, `#` for all elements of an array or, at the end, for their number. It finds what gjson finds, but that
+//! an escaped `*` or `?` stays one beside others that are not, where gjson takes it for a wildcard again.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -19,7 +20,7 @@ enum Step {
     /// All elements of an array, or their number. In an object the member of this name.
     Each,
     /// A member, or the element with this index.
-    Name(Vec<Part>),
+    Name { parts: Vec<Part>, index: Option<usize> },
 }
 
 /// What a member's name is made of.
@@ -44,6 +45,9 @@ impl Path {
         let mut steps = Vec::new();
         let mut rest = path;
         loop {
+            if rest.starts_with("..") && matches!(steps.last(), None | Some(Step::Each)) {
+                return Err("`..` is for JSON lines, which are not supported".to_owned());
+            }
             let (step, behind) = Step::parse(rest)?;
             steps.push(step);
             match behind {
@@ -91,25 +95,21 @@ impl Step {
         Ok((Self::of(path, path.len(), parts), None))
     }
 
+    /// Of the text in front of `end`, which is made of `parts`.
     fn of(path: &str, end: usize, parts: Vec<Part>) -> Self {
-        if path.get(..end) == Some("#") { Self::Each } else { Self::Name(parts) }
+        let text = path.get(..end).unwrap_or_default();
+        if text == "#" {
+            return Self::Each;
+        }
+        let index = text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
+        Self::Name { parts, index }
     }
 
     fn is(&self, name: &[u8]) -> bool {
         match self {
             Self::Each => name == b"#",
-            Self::Name(parts) => matches(parts, name),
+            Self::Name { parts, .. } => matches(parts, name),
         }
-    }
-
-    fn index(&self) -> Option<usize> {
-        let Self::Name(parts) = self else { return None };
-        let digit = |part: &Part| match part {
-            Part::Byte(byte) if byte.is_ascii_digit() => Some(char::from(*byte)),
-            _ => None,
-        };
-        let digits: Option<String> = parts.iter().map(digit).collect();
-        digits?.parse().ok()
     }
 }
 
@@ -191,14 +191,11 @@ impl<'de> Visitor<'de> for Within<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
-        if *self.step == Step::Each {
-            return self.visit_each(elements);
-        }
-        let index = self.step.index();
+        let Step::Name { index, .. } = self.step else { return self.visit_each(elements) };
         let mut found = None;
         let mut at = 0_usize;
         while let Some(element) = elements.next_element::<&RawValue>()? {
-            if index == Some(at) {
+            if *index == Some(at) {
                 found = find(self.behind, element.get());
             }
             at = at.saturating_add(1);
@@ -285,6 +282,7 @@ mod tests {
             ("children.#", Some("3")),
             ("children.1", Some("\"Alex\"")),
             ("children.01", Some("\"Alex\"")),
+            ("children.\\1", None),
             ("children.3", None),
             ("children.-1", None),
             ("children.*", None),
@@ -337,6 +335,8 @@ mod tests {
             ("a.[0,1]", "`[` is several paths"),
             ("!true", "`!` is a literal"),
             ("a\\", "it ends in `\\`"),
+            ("..0.a", "`..` is for JSON lines"),
+            ("a.#...b", "`..` is for JSON lines"),
         ] {
             let told = Path::parse(path).unwrap_err();
             assert!(told.contains(want), "{path}: {told}");
