@@ -1,8 +1,8 @@
 //! Plain HTTP requests that a gateway passes on: each becomes an answer that the gateway gives as it is.
 //!
 //! 1. here: a request's resource
-//! 2. [`produce`]: a body becomes one record
-//! 3. [`rest`]: the REST proxies' resources
+//! 2. [`produce`]: a body becomes one record, with its key where [`jsonkey`] finds it
+//! 3. [`rest`]: the REST proxies' resources, in the type that [`accept`] chooses
 //! 4. [`problem`]: what went wrong, as a document
 
 mod accept;

@@ -20,6 +20,7 @@ pub(crate) struct Metrics {
     commands: Family<CommandLabels, Counter>,
     durations: Family<KindLabels, Histogram, fn() -> Histogram>,
     answer_bytes: Family<ClusterLabel, Counter>,
+    http: Family<StatusLabels, Counter>,
     written_records: Family<ClusterLabel, Counter>,
     written_bytes: Family<ClusterLabel, Counter>,
     write_failures: Family<ClusterLabel, Counter>,
@@ -31,6 +32,9 @@ pub(crate) struct ClusterMetrics {
     pub(crate) sessions: Gauge,
     /// Bytes that went into writes, gRPC heads included.
     pub(crate) answer_bytes: Counter,
+    /// By status, of which there are few.
+    http: Family<StatusLabels, Counter>,
+    cluster: String,
     ended: [(&'static str, Counter); End::LABELS.len()],
     commands: [[Counter; Outcome::ALL.len()]; Kind::ALL.len()],
     durations: [Histogram; Kind::ALL.len()],
@@ -77,6 +81,7 @@ impl Metrics {
             commands: Family::default(),
             durations: Family::new_with_constructor(durations),
             answer_bytes: Family::default(),
+            http: Family::default(),
             written_records: Family::default(),
             written_bytes: Family::default(),
             write_failures: Family::default(),
@@ -93,6 +98,7 @@ impl Metrics {
         registry.register("commands", "Commands answered, by kind and outcome", self.commands.clone());
         registry.register("command_duration_seconds", "From command to answer", self.durations.clone());
         registry.register("answer_bytes", "Bytes of answers", self.answer_bytes.clone());
+        registry.register("http_responses", "Plain HTTP requests answered, by status", self.http.clone());
         registry.register("written_records", "Records that Kafka acknowledged", self.written_records.clone());
         let bytes = "Bytes of their keys and values";
         registry.register("written_bytes", bytes, self.written_bytes.clone());
@@ -133,6 +139,8 @@ impl Metrics {
         ClusterMetrics {
             sessions: self.sessions.get_or_create_owned(&ClusterLabel { cluster: cluster() }),
             answer_bytes: self.answer_bytes.get_or_create_owned(&ClusterLabel { cluster: cluster() }),
+            http: self.http.clone(),
+            cluster: cluster(),
             ended: End::LABELS.map(ended),
             commands: Kind::ALL.map(|kind| Outcome::ALL.map(|outcome| command(kind, outcome))),
             durations: Kind::ALL.map(duration),
@@ -163,6 +171,11 @@ impl ClusterMetrics {
         {
             commands.inc();
         }
+    }
+
+    /// A plain HTTP request was answered.
+    pub(crate) fn http(&self, status: u32) {
+        self.http.get_or_create(&StatusLabels { cluster: self.cluster.clone(), status }).inc();
     }
 
     /// A session is over.
@@ -202,6 +215,12 @@ impl Outcome {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ClusterLabel {
     cluster: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StatusLabels {
+    cluster: String,
+    status: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -247,6 +266,7 @@ mod tests {
         let cluster = metrics.cluster("default");
         cluster.command(Kind::Fetch, Outcome::Unavailable, Duration::from_millis(3));
         cluster.ended(&End::Drained);
+        cluster.http(404);
         metrics.refused("secret");
         metrics.writes("default").written(7);
         let mut text = String::new();
@@ -258,6 +278,7 @@ mod tests {
             r#"sluicegate_sessions_ended_total{cluster="default",reason="drained"} 1"#,
             r#"sluicegate_requests_refused_total{reason="secret"} 1"#,
             r#"sluicegate_sessions{cluster="default"} 0"#,
+            r#"sluicegate_http_responses_total{cluster="default",status="404"} 1"#,
             r#"sluicegate_written_records_total{cluster="default"} 1"#,
             r#"sluicegate_written_bytes_total{cluster="default"} 7"#,
             r#"sluicegate_write_failures_total{cluster="default"} 0"#,

@@ -83,7 +83,7 @@ async fn answer(
 ) -> Result<PubSubResp, Status> {
     let PubSubReq { sequence, req } = match request {
         Ok(request) => request,
-        Err(refused) => return Ok(answered_http(0, refused)),
+        Err(refused) => return Ok(answered_http(cluster, 0, refused)),
     };
     let answered = async |command| cluster.answer(sequence, command, Turn::default(), || {}).await;
     let answer = match req {
@@ -92,7 +92,8 @@ async fn answer(
         Some(Req::CmdKafkaListOffset(list)) => answered(Command::ListOffset(list)).await,
         Some(Req::CmdKafkaProduce(produce)) => answered(Command::Produce(produce)).await,
         Some(Req::CmdHttp(request)) => {
-            return Ok(answered_http(sequence, http::answer(cluster, request, running).await));
+            let response = http::answer(cluster, request, running).await;
+            return Ok(answered_http(cluster, sequence, response));
         }
         // Unlike a session, a call is always answered.
         Some(Req::CmdEmpty(_) | Req::Control(_)) | None => Answer::refusal(sequence, UNKNOWN),
@@ -103,7 +104,8 @@ async fn answer(
     }
 }
 
-fn answered_http(sequence: i64, response: HttpResp) -> PubSubResp {
+fn answered_http(cluster: &Cluster, sequence: i64, response: HttpResp) -> PubSubResp {
+    cluster.metrics.http(response.status);
     PubSubResp { sequence, resp: Some(Resp::HttpResp(response)) }
 }
 
