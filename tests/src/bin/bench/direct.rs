@@ -23,23 +23,21 @@ pub(crate) struct Args {
     properties: Vec<(String, String)>,
     #[command(flatten)]
     writing: Writing,
-    /// As clients of the gateway write; without it, as many as the queue takes.
+}
+
+/// For [`wait`].
+#[derive(Debug, clap::Args)]
+pub(crate) struct WaitArgs {
     #[command(flatten)]
-    requests: Option<Requests>,
+    args: Args,
+    #[command(flatten)]
+    requests: Requests,
 }
 
-/// Prints a [`Measured`] line.
-pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", &args.bootstrap).extend(args.properties.iter().cloned());
-    match &args.requests {
-        Some(requests) => in_requests(&config, &args.writing, requests),
-        None => stream(&config, &args.writing),
-    }
-}
-
-fn stream(config: &ClientConfig, writing: &Writing) -> Result<(), Failure> {
-    let producer: ThreadedProducer<Count> = config.create_with_context(Count::default())?;
+/// Writes as much as the queue takes, and prints a [`Measured`] line.
+pub(crate) fn stream(args: &Args) -> Result<(), Failure> {
+    let writing = &args.writing;
+    let producer: ThreadedProducer<Count> = config(args).create_with_context(Count::default())?;
     let value = writing.value();
     let send = || match producer.send(BaseRecord::<(), _>::to(&writing.topic).payload(&value)) {
         Ok(()) => Ok(()),
@@ -69,10 +67,12 @@ fn stream(config: &ClientConfig, writing: &Writing) -> Result<(), Failure> {
     }
 }
 
-/// Each of all requests in flight is one that is made again and again.
-fn in_requests(config: &ClientConfig, writing: &Writing, requests: &Requests) -> Result<(), Failure> {
+/// Writes as clients of the gateway do, who wait for acknowledgements, and prints a [`Measured`] line. Each of all requests
+/// in flight is one that is made again and again.
+pub(crate) fn wait(WaitArgs { args, requests }: &WaitArgs) -> Result<(), Failure> {
+    let writing = &args.writing;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let producer: FutureProducer = config.create()?;
+    let producer: FutureProducer = config(args).create()?;
     let value = writing.value();
     let request = async |records: usize| {
         let send = |_| {
@@ -102,6 +102,12 @@ fn in_requests(config: &ClientConfig, writing: &Writing, requests: &Requests) ->
         Ok::<_, KafkaError>((took.concat(), start.elapsed().as_secs_f64()))
     })?;
     Measured::of_requests(&took, requests.batch, writing.size, seconds).print()
+}
+
+fn config(args: &Args) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", &args.bootstrap).extend(args.properties.iter().cloned());
+    config
 }
 
 #[derive(Default)]

@@ -141,8 +141,10 @@ enum Part {
     Consume(consume::Args),
     /// Clients of the gateway that write over sessions
     Produce(produce::Args),
-    /// A librdkafka producer
-    Direct(direct::Args),
+    /// A librdkafka producer that is given as much as it takes
+    Stream(direct::Args),
+    /// A librdkafka producer that is given as much as clients have in flight
+    Wait(direct::WaitArgs),
 }
 
 fn main() -> ExitCode {
@@ -155,7 +157,8 @@ fn main() -> ExitCode {
         Some(Part::Walk(args)) => walk::run(&args),
         Some(Part::Consume(args)) => consume::run(&args),
         Some(Part::Produce(args)) => produce::run(&args),
-        Some(Part::Direct(args)) => direct::run(&args),
+        Some(Part::Stream(args)) => direct::stream(&args),
+        Some(Part::Wait(args)) => direct::wait(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

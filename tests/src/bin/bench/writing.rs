@@ -45,8 +45,8 @@ pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
         let own = [&[("--url", stack.url())][..], &batches(clients)].concat();
         measure("produce", &own, size, clients, seconds).await
     };
-    let direct = async |how: &[(&str, String)], size, clients| {
-        measure("direct", &[&broker, how].concat(), size, clients, plan.seconds).await
+    let wait = async |how: &[(&str, String)], size, clients| {
+        measure("wait", &[&broker, how].concat(), size, clients, plan.seconds).await
     };
     say("warming up");
     session(plan.size.into(), 1, WARM_UP).await?;
@@ -59,8 +59,8 @@ pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
                 clients,
                 batch: plan.batch,
                 session: session(size, clients, plan.seconds).await?,
-                direct_batches: direct(&batches(clients), size, clients).await?,
-                direct: direct(&[], size, 1).await?,
+                direct_batches: wait(&batches(clients), size, clients).await?,
+                direct: measure("stream", &broker, size, 1, plan.seconds).await?,
             });
         }
     }
