@@ -88,10 +88,10 @@ impl Cluster {
 
     /// Why records cannot be written, of each that cannot.
     async fn check(&self, records: &[ProduceRecord]) -> Vec<Option<ErrorResp>> {
-        let mut targets: HashMap<(&str, i32), Option<ErrorResp>> = HashMap::new();
-        for record in records {
-            targets.insert(target(record), None);
-        }
+        // Neighbours mostly have the same target: it is looked for once.
+        let same_target = || records.chunk_by(|a, b| target(a) == target(b));
+        let mut targets: HashMap<(&str, i32), Option<ErrorResp>> =
+            same_target().filter_map(<[_]>::first).map(|record| (target(record), None)).collect();
         let asked = targets.iter_mut().map(|(target, refusal)| async move {
             *refusal = match &self.source {
                 Source::Kafka(reader) => missing(reader, *target).await,
@@ -103,16 +103,19 @@ impl Cluster {
             };
         });
         join_all(asked).await;
-        records
-            .iter()
-            .map(|record| problem(record).or_else(|| targets.get(&target(record))?.clone()))
-            .collect()
+        let refusal = |records: &[ProduceRecord]| targets.get(&target(records.first()?))?.clone();
+        let refused = same_target().flat_map(|records| {
+            let refusal = refusal(records);
+            records.iter().map(move |record| problem(record).or_else(|| refusal.clone()))
+        });
+        refused.collect()
     }
 }
 
 /// Why a command is refused as a whole.
 fn too_much(records: &[ProduceRecord], max_records: usize) -> Option<ErrorResp> {
-    let topics: HashSet<&str> = records.iter().map(|record| record.topic.as_str()).collect();
+    let same_topic = records.chunk_by(|a, b| a.topic == b.topic).filter_map(<[_]>::first);
+    let topics: HashSet<&str> = same_topic.map(|record| record.topic.as_str()).collect();
     let (count, of, max) = match () {
         () if records.len() > max_records => (records.len(), "records", max_records),
         () if topics.len() > MAX_TOPICS => (topics.len(), "topics", MAX_TOPICS),
