@@ -40,7 +40,7 @@ pub(crate) use security::{Protocol, Security};
 /// | `metadata.max.age.ms` | 900000 | ask for the leaders again after this |
 /// | `broker.address.family` | `any` | `v4` and `v6` use only such addresses |
 /// | `receive.message.max.bytes` | 67108864 | the largest response, 16384 at least; a batch larger than this cannot be read. Worst case in memory: this for each of up to 20 connections to a broker, and of those that were given up or have reached the end of their authentication and are still being answered |
-/// | `message.max.bytes` | 8388608 | the largest record; a larger one is an error that names its offset |
+/// | `message.max.bytes` | 8388608 | the largest record, each header with 32 bytes more than it has; a larger one is an error that names its offset |
 /// | `client.dns.lookup` | `use_all_dns_ips` | all addresses of a name are tried: nothing else is supported |
 /// | `api.version.request` | true | brokers are asked which versions they speak: nothing else is supported |
 /// | `isolation.level` | `read_uncommitted` | nothing else is supported by this version |

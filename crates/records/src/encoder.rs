@@ -25,7 +25,7 @@ pub struct Encoder {
 pub struct Limits {
     /// What one call appends. Soft: the first record is always encoded.
     pub max_bytes: usize,
-    /// Key, value and headers of one record. Hard: a larger one is an error.
+    /// Key, value and headers of one record, each header with 32 bytes more than it has. Hard: a larger one is an error.
     pub max_record_bytes: usize,
     /// The records of one compressed batch, decompressed. Hard: a batch of more is an error, and no more than that
     /// is ever decompressed.

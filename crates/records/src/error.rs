@@ -56,7 +56,7 @@ pub enum RecordsError {
         offset: i64,
         /// Where to go on without it.
         next_offset: i64,
-        /// Bytes of key, value and headers.
+        /// Bytes of key, value and headers, as the limit counts them.
         len: usize,
         /// The limit, in bytes.
         max: usize,

@@ -40,10 +40,10 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// Bytes of key, value and headers.
+    /// Bytes of key, value and headers, with [`HEADER_BYTES`] for each header.
     pub(crate) fn len(&self) -> usize {
         let len = |field: Option<&[u8]>| field.map_or(0, <[u8]>::len);
-        len(self.key).saturating_add(len(self.value)).saturating_add(self.headers.len)
+        len(self.key).saturating_add(len(self.value)).saturating_add(self.headers.weight())
     }
 }
 
@@ -58,6 +58,10 @@ impl<'a> Headers<'a> {
             header(body)?;
         }
         Ok(Self { count, entries, len: len.saturating_sub(body.left()) })
+    }
+
+    fn weight(self) -> usize {
+        self.count.saturating_mul(HEADER_BYTES).saturating_add(self.len)
     }
 
     /// Keys and values, in order.
@@ -91,6 +95,9 @@ fn length(part: &'static str, len: i32) -> Result<usize, RecordFault> {
 
 /// The length of a field that is absent.
 const NULL: i32 = -1;
+/// What a header counts besides its bytes: of those that are on the wire in two, a record within the limits could hold
+/// millions, each of which costs whoever decodes it about so much.
+const HEADER_BYTES: usize = 32;
 /// No bit of a record's own attributes has a meaning yet.
 const ATTRIBUTES_BYTES: usize = 1;
 
@@ -118,7 +125,7 @@ mod tests {
         assert_eq!((record.timestamp_delta, record.offset_delta), (5, 1));
         assert_eq!((record.key, record.value), (Some(&b"k"[..]), Some(&b"vw"[..])));
         assert_eq!(record.headers.iter().collect::<Vec<_>>(), [(&b"h"[..], None)]);
-        assert_eq!(record.len(), 7);
+        assert_eq!(record.len(), 7 + 32);
     }
 
     #[test]

@@ -43,8 +43,8 @@ fn a_record_over_the_limit_is_an_error_once_it_is_the_first() {
     let mut batch = Batch::of_values(10, &["small", "too large", "small"]);
     batch.records[1].key = Some(b"key".to_vec());
     batch.records[1].headers = vec![(b"h".to_vec(), Some(b"v".to_vec()))];
-    // Key, value, and the header as it is on the wire: a count, two lengths and two bytes.
-    let len = 3 + 9 + 5;
+    // Key, value, and the header as it is on the wire (a count, two lengths and two bytes) and what each counts besides.
+    let len = 3 + 9 + 5 + 32;
     let batches = [batch];
 
     let fits = Limits { max_record_bytes: len, ..LIMITS };
@@ -55,12 +55,12 @@ fn a_record_over_the_limit_is_an_error_once_it_is_the_first() {
     assert_eq!(encode(&batches, 10, limits).unwrap().0, before);
     let error = encode(&batches, 11, limits).unwrap_err();
     assert!(
-        matches!(error, RecordsError::RecordTooLarge { offset: 11, next_offset: 12, len: 17, max: 16 }),
+        matches!(error, RecordsError::RecordTooLarge { offset: 11, next_offset: 12, len: 49, max: 48 }),
         "{error:?}"
     );
     assert_eq!(
         error.to_string(),
-        "record of 17 bytes at offset 11 exceeds the limit of 16, the next record is at offset 12"
+        "record of 49 bytes at offset 11 exceeds the limit of 48, the next record is at offset 12"
     );
     assert_eq!(encode(&batches, 12, limits).unwrap().0.count, 1);
 }
