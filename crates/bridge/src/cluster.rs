@@ -2,21 +2,21 @@
 
 mod excess;
 mod produce;
+mod read;
 
 use std::error::Error;
-use std::time::Duration;
 
-use bytes::Bytes;
 use sluicegate_protocol::{
     CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaProduce, ErrorResp, Header, ProduceRecord, Produced,
 };
-use sluicegate_reader::{Fetch, Fetched, ReadError, Reader};
+use sluicegate_reader::Reader;
 use tokio::time::Instant;
 
 pub(crate) use self::excess::{MAX_HTTP_HEADERS, Undecodable, check};
 pub(crate) use self::produce::{
     MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_RECORDS, MAX_RESULT_BYTES, READ_ONLY, Turn, Turns, Writes,
 };
+pub(crate) use self::read::{Reads, WAITING_BYTES};
 
 use crate::metrics::{ClusterMetrics, Kind, Outcome};
 use crate::session::Answer;
@@ -39,15 +39,6 @@ pub(crate) struct Cluster {
     pub(crate) metrics: ClusterMetrics,
     #[cfg(test)]
     pub(crate) script: produce::Script,
-}
-
-/// How fetches are made.
-#[derive(Debug, Clone)]
-pub(crate) struct Reads {
-    /// An answer's size in bytes; one record is delivered even where it is larger.
-    pub(crate) max_bytes: usize,
-    /// How long a fetch at the log end waits for a record.
-    pub(crate) wait: Duration,
 }
 
 enum Source {
@@ -74,7 +65,7 @@ impl Cluster {
 
     #[cfg(test)]
     pub(crate) fn script(max_bytes: usize) -> Self {
-        let reads = Reads { max_bytes, wait: Duration::ZERO };
+        let reads = Reads { max_bytes, wait: Default::default() };
         let settings = crate::writing::Settings::parse(&std::collections::BTreeMap::new()).unwrap();
         let writer = crate::writing::Writer::new(settings, crate::metrics::WriteMetrics::default());
         let writes = Some(Writes { writer, max_records: MAX_RECORDS, due: Default::default() });
@@ -145,9 +136,12 @@ impl Cluster {
         waits: impl FnOnce(),
     ) -> Answer {
         let answer = match command {
-            Command::Fetch(fetch) => self.measured(Kind::Fetch, self.fetch(sequence, fetch, waits)).await,
+            Command::Fetch(fetch) => {
+                let fetched = self.measured(Kind::Fetch, self.fetch(&fetch, &self.reads, waits)).await;
+                fetched.map(|messages| Answer::Messages { sequence, messages })
+            }
             Command::ListOffset(list) => {
-                self.measured(Kind::ListOffset, self.list_offset(sequence, list)).await
+                self.offset(&list).await.map(|offset| Answer::offset(sequence, offset))
             }
             Command::Produce(CmdKafkaProduce { records }) => {
                 let produced = self.measured(Kind::Produce, self.produce(records, turn)).await;
@@ -180,77 +174,9 @@ impl Cluster {
         self.metrics.command(kind, outcome, start.elapsed());
         result.map_err(|(_, error)| error)
     }
-
-    async fn fetch(
-        &self,
-        sequence: i64,
-        fetch: CmdKafkaFetch,
-        waits: impl FnOnce(),
-    ) -> Result<Answer, Failure> {
-        let CmdKafkaFetch { topic, partition, offset } = fetch;
-        let messages = match &self.source {
-            Source::Kafka(reader) => {
-                let fetched = self.read(reader, &topic, partition, offset, waits).await;
-                fetched.map_err(|error| failure("fetch message", &topic, partition, &error))?
-            }
-            #[cfg(test)]
-            Source::Script => script(&topic, partition).await,
-        };
-        Ok(Answer::Messages { sequence, messages })
-    }
-
-    /// Looks first, and waits at the log end for the little that will be new there.
-    async fn read(
-        &self,
-        reader: &Reader,
-        topic: &str,
-        partition: i32,
-        offset: i64,
-        waits: impl FnOnce(),
-    ) -> Result<Bytes, ReadError> {
-        let Reads { max_bytes, wait } = self.reads;
-        let look = Fetch { topic, partition, offset, max_bytes, max_wait: Duration::ZERO, at_end: false };
-        let Fetched { messages, count, next_offset } = reader.fetch(look).await?;
-        if count > 0 || wait.is_zero() {
-            return Ok(messages);
-        }
-        waits();
-        let max_bytes = max_bytes.min(WAITING_BYTES);
-        let wait = Fetch { offset: next_offset, max_bytes, max_wait: wait, at_end: true, ..look };
-        Ok(reader.fetch(wait).await?.messages)
-    }
-
-    async fn list_offset(&self, sequence: i64, list: CmdKafkaListOffset) -> Result<Answer, Failure> {
-        let CmdKafkaListOffset { topic, partition, timestamp } = list;
-        let offset = match &self.source {
-            Source::Kafka(reader) => {
-                let listed = reader.list_offset(&topic, partition, timestamp).await;
-                listed.map_err(|error| failure("list offset", &topic, partition, &error))?
-            }
-            #[cfg(test)]
-            Source::Script => timestamp,
-        };
-        Ok(Answer::offset(sequence, offset))
-    }
 }
 
 type Failure = (Outcome, ErrorResp);
-
-fn failure(what: &str, topic: &str, partition: i32, error: &ReadError) -> Failure {
-    let topic = shown(topic);
-    let message = format!("failed to {what}, topic: {topic}, partition: {partition}, err: {}", chain(error));
-    let message = message.get(..message.floor_char_boundary(MAX_ERROR_BYTES)).unwrap_or_default().to_owned();
-    let outcome = if error.is_unavailable() { Outcome::Unavailable } else { Outcome::Refused };
-    (
-        outcome,
-        ErrorResp {
-            code: error.code().into(),
-            message,
-            retriable: error.retriable(),
-            ..ErrorResp::default()
-        },
-    )
-}
 
 /// A topic as it may be shown: a client may send anything, of any length, under that name.
 fn shown(topic: &str) -> String {
@@ -273,21 +199,10 @@ fn chain(error: &dyn Error) -> String {
     text
 }
 
-/// The answer's size of a fetch that had to wait, in bytes. Small, so that many can wait in one session.
-pub(crate) const WAITING_BYTES: usize = 16 * 1024;
 /// A topic's name has at most so many in Kafka.
 const MAX_TOPIC_CHARS: usize = 249;
 /// Longest text of an error.
 const MAX_ERROR_BYTES: usize = 4 * 1024;
-
-#[cfg(test)]
-async fn script(topic: &str, partition: i32) -> Bytes {
-    tokio::time::sleep(Duration::from_millis(topic.parse().unwrap())).await;
-    let value = Some(vec![0; usize::try_from(partition).unwrap()].into());
-    let message = sluicegate_protocol::KafkaMessage { value, ..Default::default() };
-    let fetched = sluicegate_protocol::KafkaFetchResp { messages: vec![message] };
-    prost::Message::encode_to_vec(&fetched).into()
-}
 
 #[cfg(test)]
 mod tests {

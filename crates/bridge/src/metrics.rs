@@ -58,6 +58,8 @@ pub(crate) enum Kind {
     Fetch,
     ListOffset,
     Produce,
+    /// The list of topics, or where one is.
+    Topics,
     /// Nothing that this version knows, or nothing that can be read.
     Unknown,
 }
@@ -187,7 +189,8 @@ impl ClusterMetrics {
 }
 
 impl Kind {
-    const ALL: [Self; 5] = [Self::Ping, Self::Fetch, Self::ListOffset, Self::Produce, Self::Unknown];
+    const ALL: [Self; 6] =
+        [Self::Ping, Self::Fetch, Self::ListOffset, Self::Produce, Self::Topics, Self::Unknown];
 
     fn label(self) -> &'static str {
         match self {
@@ -195,6 +198,7 @@ impl Kind {
             Self::Fetch => "fetch",
             Self::ListOffset => "list_offset",
             Self::Produce => "produce",
+            Self::Topics => "topics",
             Self::Unknown => "unknown",
         }
     }

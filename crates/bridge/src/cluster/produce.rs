@@ -97,7 +97,7 @@ impl Cluster {
                 Source::Kafka(reader) => missing(reader, *target).await,
                 #[cfg(test)]
                 Source::Script => {
-                    super::script(target.0, 0).await;
+                    super::read::script(target.0, 0).await;
                     None
                 }
             };

@@ -47,8 +47,6 @@ pub(super) enum Fault {
     Bridge,
     /// Kafka refuses.
     Kafka,
-    /// What the resource is for is not there yet.
-    NotImplemented,
     /// Kafka cannot, and may later. Nothing was written.
     Unavailable,
     /// It may have been written.
@@ -78,7 +76,6 @@ impl Fault {
             Self::Busy => (Status::TOO_MANY_REQUESTS, "Too Many Requests", 429),
             Self::Bridge => (Status::INTERNAL_SERVER_ERROR, "Internal Server Error", 500),
             Self::Kafka => (Status::INTERNAL_SERVER_ERROR, "Internal Server Error", 50002),
-            Self::NotImplemented => (Status::NOT_IMPLEMENTED, "Not Implemented", 501),
             Self::Unavailable => (Status::SERVICE_UNAVAILABLE, "Service Unavailable", 50003),
             Self::Unknown => (Status::GATEWAY_TIMEOUT, "Gateway Timeout", 50003),
         }
@@ -102,8 +99,7 @@ impl Fault {
             | Self::Content
             | Self::TooManyHeaders
             | Self::Bridge
-            | Self::Kafka
-            | Self::NotImplemented => None,
+            | Self::Kafka => None,
         }
     }
 

@@ -9,6 +9,7 @@ mod path;
 mod produce;
 mod records;
 mod topics;
+mod unread;
 
 use http::Method;
 use sluicegate_protocol::HttpRest;

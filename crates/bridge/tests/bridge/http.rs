@@ -13,12 +13,12 @@ use sluicegate_protocol::{
 
 use crate::support::{Gateway, start, start_before};
 
-fn rest(method: &str, path: &str) -> CmdHttp {
+pub(crate) fn rest(method: &str, path: &str) -> CmdHttp {
     let resource = Some(Resource::Rest(HttpRest { path: path.into(), write: true }));
     CmdHttp { method: method.into(), resource, ..CmdHttp::default() }
 }
 
-async fn send(gateway: &Gateway, request: CmdHttp) -> Result<HttpResp, HeaderMap> {
+pub(crate) async fn send(gateway: &Gateway, request: CmdHttp) -> Result<HttpResp, HeaderMap> {
     let request = PubSubReq { sequence: 0, req: Some(Req::CmdHttp(request)) };
     let (answer, trailers) = gateway.call(CALL_PATH, &[], &request.encode_to_vec()).await;
     let Some(answer) = answer else { return Err(trailers) };
@@ -28,7 +28,7 @@ async fn send(gateway: &Gateway, request: CmdHttp) -> Result<HttpResp, HeaderMap
     Ok(response.expect("an HTTP response"))
 }
 
-fn header<'a>(response: &'a HttpResp, name: &str) -> Option<&'a [u8]> {
+pub(crate) fn header<'a>(response: &'a HttpResp, name: &str) -> Option<&'a [u8]> {
     response.headers.iter().find(|header| header.name == name).map(|header| &header.value[..])
 }
 

@@ -1,15 +1,53 @@
 //! The first and the last offset of a partition, and that of a timestamp.
 
-use super::super::problem::{Fault, Problem};
+use http::StatusCode;
+use serde::Serialize;
+use sluicegate_protocol::CmdKafkaListOffset;
+
+use super::super::problem::Problem;
 use super::super::response::Response;
+use super::path::Query;
+use super::unread;
 use crate::cluster::Cluster;
 
+/// The answer to GET of a partition's offsets.
+///
+/// # Cancel safety
+/// A drop abandons the read.
 pub(super) async fn get(
-    _cluster: &Cluster,
-    _topic: &str,
-    _partition: i32,
-    _query: &str,
-    _content_type: &'static str,
+    cluster: &Cluster,
+    topic: &str,
+    partition: i32,
+    query: &str,
+    content_type: &'static str,
 ) -> Result<Response, Problem> {
-    Err(Problem::new(Fault::NotImplemented, "this resource is not served by this version"))
+    let timestamp = Query::parse(query, &["timestamp"])?.number("timestamp", EARLIEST..=i64::MAX)?;
+    let found = match timestamp {
+        Some(timestamp) => {
+            let list = CmdKafkaListOffset { topic: topic.to_owned(), partition, timestamp };
+            cluster.offset(&list).await.map(|offset| Document::At { offset })
+        }
+        None => unread::ends(cluster, topic, partition)
+            .await
+            .map(|(beginning_offset, end_offset)| Document::Ends { beginning_offset, end_offset }),
+    };
+    match found {
+        Ok(document) => Ok(Response::json(StatusCode::OK, content_type, &document)),
+        Err(error) => Err(unread::problem(cluster, topic, partition, None, error).await),
+    }
 }
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Document {
+    Ends {
+        beginning_offset: i64,
+        /// One behind the last record's.
+        end_offset: i64,
+    },
+    /// -1: every record is older.
+    At { offset: i64 },
+}
+
+/// The lowest timestamp with a meaning: the log start.
+const EARLIEST: i64 = -2;

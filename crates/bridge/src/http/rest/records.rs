@@ -1,16 +1,350 @@
-//! Records of a partition, from an offset on.
+//! Records of a partition, as JSON.
+
+use std::time::Duration;
+
+use base64::display::Base64Display;
+use base64::engine::general_purpose::STANDARD;
+use bytes::{Buf, Bytes};
+use http::StatusCode;
+use prost::Message;
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+use sluicegate_protocol::{CmdKafkaFetch, Header, KafkaMessage};
 
 use super::super::accept::Format;
 use super::super::problem::{Fault, Problem};
 use super::super::response::Response;
-use crate::cluster::Cluster;
+use super::path::Query;
+use super::unread;
+use crate::cluster::{Cluster, Reads};
 
+/// The answer to GET of a partition's records.
+///
+/// # Cancel safety
+/// A drop abandons the read.
 pub(super) async fn get(
-    _cluster: &Cluster,
-    _topic: &str,
-    _partition: i32,
-    _query: &str,
-    _format: Format,
+    cluster: &Cluster,
+    topic: &str,
+    partition: i32,
+    query: &str,
+    format: Format,
 ) -> Result<Response, Problem> {
-    Err(Problem::new(Fault::NotImplemented, "this resource is not served by this version"))
+    let (offset, reads) = asked(query, cluster.reads())?;
+    let fetch = CmdKafkaFetch { topic: topic.to_owned(), partition, offset };
+    let messages = match cluster.records(&fetch, &reads).await {
+        Ok(messages) => messages,
+        Err(error) => return Err(unread::problem(cluster, topic, partition, Some(offset), error).await),
+    };
+    let body = document(topic, partition, messages, format, reads.max_bytes)?;
+    Ok(Response::with_body(StatusCode::OK, format.content_type(), body.into()))
+}
+
+/// The first offset that is wanted, and how to read on from there.
+fn asked(query: &str, usual: &Reads) -> Result<(i64, Reads), Problem> {
+    let query = Query::parse(query, &["offset", "max_bytes", "timeout"])?;
+    let offset = query.number("offset", 0..=i64::MAX)?.ok_or_else(|| {
+        let detail = "query parameter offset is missing: expected that of the first record wanted, 0 or more";
+        Problem::new(Fault::Malformed, detail)
+    })?;
+    let max_bytes = query.number("max_bytes", 1..=i64::MAX)?;
+    let timeout = query.number("timeout", 0..=MAX_TIMEOUT_MS)?;
+    let reads = Reads {
+        max_bytes: max_bytes
+            .and_then(|max| usize::try_from(max).ok())
+            .map_or(usual.max_bytes, |max| max.min(usual.max_bytes)),
+        wait: timeout
+            .and_then(|timeout| u64::try_from(timeout).ok())
+            .map_or(usual.wait, Duration::from_millis),
+    };
+    Ok((offset, reads))
+}
+
+/// Of `messages`, the entries of a `KafkaFetchResp`, those that fit into `max_bytes` of JSON, at least one; they end before
+/// one that is no JSON where the format needs that.
+///
+/// # Errors
+/// The first one is no JSON.
+fn document(
+    topic: &str,
+    partition: i32,
+    mut messages: Bytes,
+    format: Format,
+    max_bytes: usize,
+) -> Result<Vec<u8>, Problem> {
+    let mut body = b"[".to_vec();
+    while let Some(message) = next(&mut messages) {
+        let before = body.len();
+        let is_first = before == 1;
+        let record = match Record::new(topic, partition, &message, format) {
+            Ok(record) => record,
+            Err(NotJson(part)) if is_first => {
+                let detail = format!(
+                    "the {part} of the record at offset {} is no JSON: ask for it with Accept: {}",
+                    message.offset,
+                    Format::Binary.content_type()
+                );
+                return Err(Problem::new(Fault::NotAcceptable, detail));
+            }
+            Err(NotJson(_)) => break,
+        };
+        if !is_first {
+            body.push(b',');
+        }
+        // Writing to a `Vec` does not fail, and there is nothing in a record that is no JSON.
+        let _ = serde_json::to_writer(&mut body, &record);
+        if !is_first && body.len() >= max_bytes {
+            body.truncate(before);
+            break;
+        }
+    }
+    body.push(b']');
+    Ok(body)
+}
+
+/// The entry at the front, decoded: one at a time, since decoded ones take more room.
+fn next(messages: &mut Bytes) -> Option<KafkaMessage> {
+    if messages.is_empty() {
+        return None;
+    }
+    messages.advance(TAG_BYTES);
+    // The bytes are our own encoding.
+    KafkaMessage::decode_length_delimited(messages).ok()
+}
+
+#[derive(Serialize)]
+struct Record<'a> {
+    topic: &'a str,
+    key: Option<Payload<'a>>,
+    value: Option<Payload<'a>>,
+    partition: i32,
+    offset: i64,
+    timestamp: i64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    headers: Vec<HeaderOut<'a>>,
+}
+
+#[derive(Serialize)]
+struct HeaderOut<'a> {
+    key: &'a str,
+    value: Option<Payload<'a>>,
+}
+
+/// A key or a value.
+enum Payload<'a> {
+    Json(&'a RawValue),
+    Binary(&'a [u8]),
+}
+
+/// Which part of a record cannot be embedded in JSON.
+#[derive(Debug, PartialEq, Eq)]
+struct NotJson(&'static str);
+
+impl<'a> Record<'a> {
+    fn new(
+        topic: &'a str,
+        partition: i32,
+        message: &'a KafkaMessage,
+        format: Format,
+    ) -> Result<Self, NotJson> {
+        let KafkaMessage { offset, timestamp, key, value, headers } = message;
+        let payload = |part, bytes: &'a Option<Bytes>| {
+            let bytes = bytes.as_deref();
+            bytes.map(|bytes| Payload::new(bytes, format).ok_or(NotJson(part))).transpose()
+        };
+        let header = |Header { key, value }: &'a Header| HeaderOut {
+            key,
+            value: value.as_deref().map(Payload::Binary),
+        };
+        Ok(Self {
+            topic,
+            key: payload("key", key)?,
+            value: payload("value", value)?,
+            partition,
+            offset: *offset,
+            timestamp: *timestamp,
+            headers: headers.iter().map(header).collect(),
+        })
+    }
+}
+
+impl<'a> Payload<'a> {
+    /// `None` where the format cannot have it. Numbers and all else stay as they are; no depth is too much.
+    fn new(bytes: &'a [u8], format: Format) -> Option<Self> {
+        match format {
+            Format::Json => serde_json::from_slice(bytes).ok().map(Self::Json),
+            Format::Binary => Some(Self::Binary(bytes)),
+        }
+    }
+}
+
+impl Serialize for Payload<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Json(raw) => raw.serialize(serializer),
+            Self::Binary(bytes) => serializer.collect_str(&Base64Display::new(bytes, &STANDARD)),
+        }
+    }
+}
+
+/// Of an entry's field number, which is below 16.
+const TAG_BYTES: usize = 1;
+/// The longest wait at the log end that a client may ask for.
+const MAX_TIMEOUT_MS: i64 = 30_000;
+
+#[cfg(test)]
+mod tests {
+    use sluicegate_protocol::KafkaFetchResp;
+
+    use super::*;
+
+    const TOPIC: &str = "t\"x";
+
+    fn message(offset: i64, key: Option<&str>, value: Option<&str>) -> KafkaMessage {
+        let [key, value] = [key, value].map(|text| text.map(|text| Bytes::copy_from_slice(text.as_bytes())));
+        KafkaMessage { offset, timestamp: 7, key, value, headers: Vec::new() }
+    }
+
+    fn body(messages: &[KafkaMessage], format: Format, max_bytes: usize) -> Result<String, Problem> {
+        let messages = KafkaFetchResp { messages: messages.to_vec() }.encode_to_vec().into();
+        let body = document(TOPIC, 3, messages, format, max_bytes)?;
+        Ok(String::from_utf8(body).unwrap())
+    }
+
+    #[track_caller]
+    fn check(messages: &[KafkaMessage], format: Format, want: &[&str]) {
+        let body = body(messages, format, usize::MAX).unwrap();
+        assert_eq!(body, format!("[{}]", want.join(",")));
+        serde_json::from_str::<serde_json::Value>(&body).expect("JSON");
+    }
+
+    #[test]
+    fn no_records_are_an_empty_list() {
+        check(&[], Format::Json, &[]);
+        check(&[], Format::Binary, &[]);
+    }
+
+    #[test]
+    fn in_binary_null_is_told_from_empty_and_any_bytes_are_base64() {
+        let bytes =
+            KafkaMessage { value: Some(Bytes::from_static(&[0xFB, 0xFF])), ..message(2, Some("k"), None) };
+        check(
+            &[message(1, None, Some("")), bytes],
+            Format::Binary,
+            &[
+                r#"{"topic":"t\"x","key":null,"value":"","partition":3,"offset":1,"timestamp":7}"#,
+                r#"{"topic":"t\"x","key":"aw==","value":"+/8=","partition":3,"offset":2,"timestamp":7}"#,
+            ],
+        );
+    }
+
+    #[test]
+    fn in_json_what_is_stored_is_embedded_byte_for_byte() {
+        for text in [
+            "1.10",
+            "-0",
+            "1e400",
+            "12345678901234567890123",
+            "{ \"a\" : [1, 2] }",
+            r#""\u00e9\ud800""#,
+            "null",
+        ] {
+            let record = r#"{"topic":"t\"x","key":"k","value":TEXT,"partition":3,"offset":1,"timestamp":7}"#;
+            let stored = message(1, Some("\"k\""), Some(&format!(" {text}\n")));
+            let body = body(&[stored], Format::Json, usize::MAX).unwrap();
+            assert_eq!(body, format!("[{}]", record.replace("TEXT", text)));
+        }
+    }
+
+    #[test]
+    fn json_of_any_depth_is_embedded() {
+        let deep = format!("{}{}", "[".repeat(1 << 20), "]".repeat(1 << 20));
+        let body = body(&[message(1, None, Some(&deep))], Format::Json, 1).unwrap();
+        assert!(body.contains(&deep));
+    }
+
+    #[test]
+    fn headers_are_there_where_a_record_has_some() {
+        let header = |key: &str, value: Option<&'static [u8]>| Header {
+            key: key.to_owned(),
+            value: value.map(Bytes::from_static),
+        };
+        let headers = vec![header("a", Some(b"\xFF")), header("a", Some(b"")), header("", None)];
+        for format in [Format::Json, Format::Binary] {
+            let message = KafkaMessage { headers: headers.clone(), ..message(1, None, None) };
+            let want = r#"{"topic":"t\"x","key":null,"value":null,"partition":3,"offset":1,"timestamp":7,"headers":[{"key":"a","value":"/w=="},{"key":"a","value":""},{"key":"","value":null}]}"#;
+            check(&[message], format, &[want]);
+        }
+    }
+
+    #[test]
+    fn json_ends_before_a_record_that_is_none() {
+        for no_json in ["", "{", "text", "1 2", "\"\n\"", "{\"a\":1,}"] {
+            for bad in [message(9, Some(no_json), None), message(9, Some("1"), Some(no_json))] {
+                let good = message(8, None, Some("1"));
+                let want = r#"{"topic":"t\"x","key":null,"value":1,"partition":3,"offset":8,"timestamp":7}"#;
+                check(&[good.clone(), bad.clone(), good.clone()], Format::Json, &[want]);
+                let problem = body(&[bad, good], Format::Json, usize::MAX).unwrap_err().plain();
+                let text = std::str::from_utf8(&problem.body).unwrap();
+                assert_eq!(problem.status.as_u16(), 406);
+                assert!(text.contains("at offset 9 is no JSON: ask for it with Accept: "), "{text}");
+            }
+        }
+        let no_utf8 = KafkaMessage { value: Some(Bytes::from_static(b"\"\xFF\"")), ..message(0, None, None) };
+        assert!(body(&[no_utf8], Format::Json, usize::MAX).is_err());
+    }
+
+    #[test]
+    fn a_document_is_no_longer_than_asked_but_for_one_record() {
+        let messages: Vec<_> = (0..10).map(|offset| message(offset, None, Some("\"v\""))).collect();
+        for format in [Format::Json, Format::Binary] {
+            let one = body(&messages[..1], format, usize::MAX).unwrap().len();
+            for max_bytes in 0..10 * one {
+                let body = body(&messages, format, max_bytes).unwrap();
+                let records: Vec<serde_json::Value> = serde_json::from_str(&body).unwrap();
+                assert!(body.len() <= max_bytes || records.len() == 1, "{} of {max_bytes}", body.len());
+                // One more would not have fitted.
+                assert!(records.len() == 10 || body.len() + one > max_bytes, "{} of {max_bytes}", body.len());
+            }
+        }
+    }
+
+    #[track_caller]
+    fn check_asked(query: &str, offset: i64, max_bytes: usize, wait_ms: u64) {
+        let usual = Reads { max_bytes: 1000, wait: Duration::from_millis(100) };
+        let (from, reads) = asked(query, &usual).unwrap();
+        assert_eq!((from, reads.max_bytes, reads.wait), (offset, max_bytes, Duration::from_millis(wait_ms)));
+    }
+
+    #[test]
+    fn what_a_query_leaves_out_is_as_in_sessions_and_its_size_at_most() {
+        check_asked("offset=0", 0, 1000, 100);
+        check_asked("offset=9223372036854775807&max_bytes=10&timeout=0", i64::MAX, 10, 0);
+        check_asked("timeout=30000&max_bytes=9223372036854775807&offset=%35", 5, 1000, 30_000);
+    }
+
+    #[test]
+    fn a_query_that_makes_no_sense_is_told_what_was_expected() {
+        let usual = Reads { max_bytes: 1000, wait: Duration::ZERO };
+        for (query, want) in [
+            ("", "query parameter offset is missing"),
+            ("max_bytes=1", "query parameter offset is missing"),
+            ("offset", "query parameter offset: expected a whole number from 0 to 9223372036854775807"),
+            ("offset=-1", "query parameter offset: expected"),
+            ("offset=+1", "query parameter offset: expected"),
+            ("offset=abc", "query parameter offset: expected"),
+            ("offset=1.0", "query parameter offset: expected"),
+            ("offset=9223372036854775808", "query parameter offset: expected"),
+            ("offset=%ff", "percent-encoded UTF-8"),
+            ("offset=1&offset=1", "query parameter offset is there more than once"),
+            ("offset=1&max_bytes=0", "query parameter max_bytes: expected a whole number from 1"),
+            ("offset=1&timeout=30001", "query parameter timeout: expected a whole number from 0 to 30000"),
+            ("offset=1&timeout=-1", "query parameter timeout: expected"),
+            ("offset=1&count=1", "query parameter count is unknown: expected offset, max_bytes, timeout"),
+        ] {
+            let problem = asked(query, &usual).unwrap_err().plain();
+            let text = std::str::from_utf8(&problem.body).unwrap();
+            assert_eq!(problem.status.as_u16(), 400, "{query}");
+            assert!(text.contains(want), "{query}: {text}");
+        }
+    }
 }

@@ -1,17 +1,77 @@
-//! The topics of a cluster, and the partitions of one.
+//! The list of topics, and one of them.
 
-use super::super::problem::{Fault, Problem};
+use http::StatusCode;
+use serde::Serialize;
+use sluicegate_reader as reader;
+
+use super::super::problem::Problem;
 use super::super::response::Response;
 use crate::cluster::Cluster;
 
-pub(super) async fn list(_cluster: &Cluster, _content_type: &'static str) -> Result<Response, Problem> {
-    Err(Problem::new(Fault::NotImplemented, "this resource is not served by this version"))
+/// The answer to GET of the list of topics.
+///
+/// # Cancel safety
+/// A drop abandons the read.
+pub(super) async fn list(cluster: &Cluster, content_type: &'static str) -> Result<Response, Problem> {
+    let names = cluster.topics().await.map_err(Problem::not_read)?;
+    Ok(Response::json(StatusCode::OK, content_type, &&*names))
 }
 
+/// The answer to GET of a topic.
+///
+/// # Cancel safety
+/// A drop abandons the read.
 pub(super) async fn describe(
-    _cluster: &Cluster,
-    _topic: &str,
-    _content_type: &'static str,
+    cluster: &Cluster,
+    topic: &str,
+    content_type: &'static str,
 ) -> Result<Response, Problem> {
-    Err(Problem::new(Fault::NotImplemented, "this resource is not served by this version"))
+    let described = match cluster.topic(topic).await {
+        Ok(described) => described,
+        Err(error) => return Err(Problem::not_read(error).at(cluster, topic, None).await),
+    };
+    let partitions = described.partitions.iter().map(partition).collect();
+    let document = Topic { name: topic, configs: Configs {}, partitions };
+    Ok(Response::json(StatusCode::OK, content_type, &document))
 }
+
+fn partition(partition: &reader::Partition) -> Partition {
+    let replica = |replica: &reader::Replica| Replica {
+        broker: replica.broker,
+        leader: partition.leader == Some(replica.broker),
+        in_sync: replica.in_sync,
+    };
+    Partition {
+        partition: partition.partition,
+        leader: partition.leader.unwrap_or(NOBODY),
+        replicas: partition.replicas.iter().map(replica).collect(),
+    }
+}
+
+#[derive(Serialize)]
+struct Topic<'a> {
+    name: &'a str,
+    configs: Configs,
+    partitions: Vec<Partition>,
+}
+
+/// There because clients expect it. What is in it could only be asked of brokers one by one.
+#[derive(Serialize)]
+struct Configs {}
+
+#[derive(Serialize)]
+struct Partition {
+    partition: i32,
+    leader: i32,
+    replicas: Vec<Replica>,
+}
+
+#[derive(Serialize)]
+struct Replica {
+    broker: i32,
+    leader: bool,
+    in_sync: bool,
+}
+
+/// The leader of a partition that has none, as Kafka says it.
+const NOBODY: i32 = -1;

@@ -1,0 +1,257 @@
+//! What is read over plain HTTP, from librdkafka's mock cluster.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientConfig;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
+use serde_json::{Value, json};
+use sluicegate_bridge::Bridge;
+use sluicegate_protocol::{CmdHttp, HttpHeader, HttpResp};
+use tokio::time::timeout;
+
+use crate::http::{header, rest, send};
+use crate::support::{Gateway, start, start_before};
+
+/// A cluster, a bridge to it and a gateway of that. The topic `t` has two partitions.
+struct Stack {
+    mock: MockCluster<'static, DefaultProducerContext>,
+    _bridge: Bridge,
+    gateway: Gateway,
+}
+
+impl Stack {
+    async fn start() -> Self {
+        Self::start_with("").await
+    }
+
+    async fn start_with(more: &str) -> Self {
+        let mock = MockCluster::new(1).unwrap();
+        mock.create_topic("t", 2, 1).unwrap();
+        let bridge =
+            start_before(mock.bootstrap_servers().parse().unwrap(), "", &format!("{SMALL}\n{more}")).await;
+        let gateway = Gateway::connect(&bridge).await;
+        Self { mock, _bridge: bridge, gateway }
+    }
+
+    /// Writes records with these values to partition 0.
+    fn produce(&self, values: &[Option<&[u8]>]) {
+        let producer: BaseProducer = ClientConfig::new()
+            .set("bootstrap.servers", self.mock.bootstrap_servers())
+            .set("linger.ms", "0")
+            .create()
+            .unwrap();
+        for value in values {
+            let headers = OwnedHeaders::new().insert(Header { key: "h", value: Some("v") });
+            let mut record: BaseRecord<'_, [u8], [u8]> =
+                BaseRecord::to("t").partition(0).timestamp(1_700_000_000_000).headers(headers);
+            record.payload = *value;
+            producer.send(record).map_err(|(error, _)| error).unwrap();
+        }
+        producer.flush(WITHIN).unwrap();
+    }
+
+    async fn get(&self, path: &str, accept: &str) -> HttpResp {
+        let accept = HttpHeader { name: "accept".into(), value: accept.to_owned().into() };
+        send(&self.gateway, CmdHttp { headers: vec![accept], ..rest("GET", path) }).await.unwrap()
+    }
+
+    #[track_caller]
+    fn check(response: &HttpResp, status: u32, content_type: &str) -> Value {
+        let text = std::str::from_utf8(&response.body).unwrap();
+        assert_eq!(response.status, status, "{text}");
+        let found = header(response, "content-type").map(|found| std::str::from_utf8(found).unwrap());
+        assert_eq!(found, Some(content_type), "{text}");
+        serde_json::from_str(text).unwrap()
+    }
+
+    async fn check_error(&self, path: &str, status: u32, error_code: u32, kafka_code: i32, says: &str) {
+        let response = self.get(path, "*/*").await;
+        let document = Self::check(&response, status, "application/problem+json");
+        assert_eq!(document["error_code"], error_code, "{path}: {document}");
+        assert_eq!(document["kafka_code"], kafka_code, "{path}: {document}");
+        let message = document["message"].as_str().unwrap();
+        assert!(message.contains(says), "{path}: {message}");
+    }
+}
+
+#[tokio::test]
+async fn records_are_read_in_the_format_that_is_accepted() {
+    let stack = Stack::start().await;
+    stack.produce(&[Some(b"{ \"n\": 1.10 }"), None, Some(b"\xFF"), Some(b"4")]);
+    let path = "/topics/t/partitions/0/records?offset=0";
+    let record = |offset: i64, value: Value| {
+        json!({"topic": "t", "key": null, "value": value, "partition": 0, "offset": offset,
+            "timestamp": 1_700_000_000_000_i64, "headers": [{"key": "h", "value": "dg=="}]})
+    };
+
+    let response = stack.get(path, "*/*").await;
+    let records = Stack::check(&response, 200, "application/vnd.kafka.binary.v2+json");
+    let encoded = [json!("eyAibiI6IDEuMTAgfQ=="), Value::Null, json!("/w=="), json!("NA==")];
+    let want: Vec<Value> = (0..).zip(encoded).map(|(offset, value)| record(offset, value)).collect();
+    assert_eq!(records, json!(want));
+
+    let response = stack.get(path, "application/vnd.kafka.json.v2+json").await;
+    let records = Stack::check(&response, 200, "application/vnd.kafka.json.v2+json");
+    assert_eq!(records, json!([record(0, json!({"n": 1.10})), record(1, Value::Null)]));
+    assert!(std::str::from_utf8(&response.body).unwrap().contains("{ \"n\": 1.10 }"));
+
+    let path = "/topics/t/partitions/0/records?offset=2";
+    let response = stack.get(path, "application/json").await;
+    let problem = Stack::check(&response, 406, "application/problem+json");
+    let message = problem["message"].as_str().unwrap();
+    assert!(message.contains("the value of the record at offset 2 is no JSON"), "{message}");
+
+    let limited = stack.get("/topics/t/partitions/0/records?offset=1&max_bytes=1", "*/*").await;
+    let records = Stack::check(&limited, 200, "application/vnd.kafka.binary.v2+json");
+    assert_eq!(records, json!([record(1, Value::Null)]));
+}
+
+#[tokio::test]
+async fn an_answer_is_as_large_as_the_configuration_says_but_for_one_record() {
+    let stack = Stack::start().await;
+    let (small, large) = ([b'x'; 100], [b'x'; 10_000]);
+    let mut values: Vec<Option<&[u8]>> = vec![Some(&small); 100];
+    values.push(Some(&large));
+    stack.produce(&values);
+    let mut offset = 0;
+    while offset < 101 {
+        let path = format!("/topics/t/partitions/0/records?offset={offset}&max_bytes=1000000");
+        let response = stack.get(&path, "*/*").await;
+        let records = Stack::check(&response, 200, "application/vnd.kafka.binary.v2+json");
+        let records = records.as_array().unwrap();
+        assert!(response.body.len() <= MAX_BYTES || records.len() == 1, "{} bytes", response.body.len());
+        for record in records {
+            assert_eq!(record["offset"], offset);
+            offset += 1;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_read_at_the_log_end_waits_as_long_as_it_is_asked_to() {
+    let stack = Stack::start().await;
+    for wait in [0, 300] {
+        let started = Instant::now();
+        let path = format!("/topics/t/partitions/0/records?offset=0&timeout={wait}");
+        let response = stack.get(&path, "*/*").await;
+        assert_eq!(Stack::check(&response, 200, "application/vnd.kafka.binary.v2+json"), json!([]));
+        let within = Duration::from_millis(wait)..Duration::from_millis(wait) + WITHIN;
+        assert!(within.contains(&started.elapsed()), "{:?}", started.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_ends_its_read() {
+    let stack = Stack::start_with("[limits]\nmax_calls = 1").await;
+    let path = "/topics/t/partitions/0/records?offset=0&timeout=30000";
+    let gateway = stack.gateway.clone();
+    let waiting = tokio::spawn(async move { send(&gateway, rest("GET", path)).await });
+    let refused = async || send(&stack.gateway, rest("GET", "/nothing")).await.is_err();
+    let ended = timeout(WITHIN, async {
+        while !refused().await {}
+        waiting.abort();
+        while refused().await {}
+    });
+    ended.await.expect("room for another call long before the read's time is over");
+}
+
+#[tokio::test]
+async fn offsets_are_those_of_both_ends_or_of_a_time() {
+    let stack = Stack::start().await;
+    stack.produce(&[Some(b"1"), Some(b"2"), Some(b"3")]);
+    for (query, want) in [
+        ("", json!({"beginning_offset": 0, "end_offset": 3})),
+        ("?timestamp=-1", json!({"offset": 3})),
+        ("?timestamp=-2", json!({"offset": 0})),
+    ] {
+        let response = stack.get(&format!("/topics/t/partitions/0/offsets{query}"), "*/*").await;
+        assert_eq!(Stack::check(&response, 200, "application/vnd.kafka.v2+json"), want, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn topics_are_listed_and_described() {
+    let stack = Stack::start().await;
+    stack.mock.create_topic("a", 1, 1).unwrap();
+    let response = stack.get("/topics", "application/json").await;
+    assert_eq!(Stack::check(&response, 200, "application/json"), json!(["a", "t"]));
+    let response = stack.get("/topics/t/", "*/*").await;
+    let partition = |number: i32| {
+        json!({"partition": number, "leader": 1,
+            "replicas": [{"broker": 1, "leader": true, "in_sync": true}]})
+    };
+    let want = json!({"name": "t", "configs": {}, "partitions": [partition(0), partition(1)]});
+    assert_eq!(Stack::check(&response, 200, "application/vnd.kafka.v2+json"), want);
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_named() {
+    let stack = Stack::start().await;
+    stack.produce(&[Some(b"1")]);
+    for resource in ["records?offset=0", "offsets", "offsets?timestamp=5"] {
+        let path = |topic: &str, partition: i32| format!("/topics/{topic}/partitions/{partition}/{resource}");
+        stack.check_error(&path("no", 0), 404, 40401, 3, "there is no topic no").await;
+        stack.check_error(&path("no", 7), 404, 40401, 3, "there is no topic no").await;
+        stack.check_error(&path("t", 2), 404, 40402, 3, "topic t has no partition 2").await;
+        stack.check_error(&path("a%20b", 0), 400, 400, 17, "expected 1 to 249 of a-z").await;
+    }
+    stack.check_error("/topics/no", 404, 40401, 3, "there is no topic no").await;
+    let beyond = "/topics/t/partitions/0/records?offset=2";
+    let says = "offset 2 is not within partition 0 of topic t: expected 0 to 1";
+    stack.check_error(beyond, 400, 400, 1, says).await;
+}
+
+#[tokio::test]
+async fn parameters_that_make_no_sense_are_refused() {
+    let stack = Stack::start().await;
+    for (path, says) in [
+        ("/topics/t/partitions/0/records", "query parameter offset is missing"),
+        (
+            "/topics/t/partitions/0/records?offset=-1",
+            "query parameter offset: expected a whole number from 0",
+        ),
+        (
+            "/topics/t/partitions/0/records?offset=1&offset=1",
+            "query parameter offset is there more than once",
+        ),
+        ("/topics/t/partitions/0/offsets?timestamp=-3", "timestamp: expected a whole number from -2"),
+        ("/topics/t/partitions/0/offsets?timestamp=9223372036854775808", "timestamp: expected"),
+        ("/topics/t/partitions/0/offsets?offset=1", "query parameter offset is unknown: expected timestamp"),
+        ("/topics?internal=1", "query parameter internal is unknown: expected none here"),
+    ] {
+        let response = stack.get(path, "application/vnd.kafka.v2+json").await;
+        let document = Stack::check(&response, 400, "application/vnd.kafka.v2+json");
+        let message = document["message"].as_str().unwrap();
+        assert!(message.contains(says), "{path}: {message}");
+    }
+}
+
+#[tokio::test]
+async fn while_kafka_is_down_readers_are_told_to_come_back() {
+    let bridge = start("").await;
+    let gateway = Gateway::connect(&bridge).await;
+    for path in
+        ["/topics", "/topics/t", "/topics/t/partitions/0/offsets", "/topics/t/partitions/0/records?offset=0"]
+    {
+        let response = send(&gateway, rest("GET", path)).await.unwrap();
+        let document = Stack::check(&response, 503, "application/problem+json");
+        assert_eq!(document["error_code"], 50003, "{path}: {document}");
+        assert_eq!(header(&response, "retry-after"), Some(&b"1"[..]), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn head_is_get_without_the_body() {
+    let stack = Stack::start().await;
+    for path in ["/topics", "/topics/t", "/topics/t/partitions/0/offsets"] {
+        let response = send(&stack.gateway, rest("HEAD", path)).await.unwrap();
+        assert_eq!((response.status, &response.body[..]), (200, &b""[..]), "{path}");
+        assert_eq!(header(&response, "content-type"), Some(&b"application/vnd.kafka.v2+json"[..]));
+    }
+}
+
+const MAX_BYTES: usize = 4096;
+const SMALL: &str = "[read]\nmax_bytes = 4096";
+const WITHIN: Duration = Duration::from_secs(20);
