@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::filter::Filter;
+use crate::host::{self, Buffer};
+use crate::http::Failure;
 use crate::stream::Stream;
 
 /// All contexts of one VM.
@@ -55,6 +57,20 @@ impl Contexts {
             *place = Some(stream);
         }
         Some(result)
+    }
+
+    /// A call of the plugin's has ended, with an answer of `size` bytes or a failure.
+    pub(crate) fn call_ended(&self, root_id: u32, token: u32, ended: Result<usize, Failure>) {
+        let Some(filter) = self.filter(root_id) else { return };
+        let Some(context_id) = filter.call_ended(token) else { return };
+        let message =
+            ended.and_then(|size| host::buffer(Buffer::GrpcReceive, size).map_err(|_| Failure::Unreadable));
+        match host::enter_stream(context_id) {
+            Ok(()) => {
+                self.stream(context_id, |stream| stream.on_call_ended(message));
+            }
+            Err(_) => filter.closing(context_id),
+        }
     }
 
     pub(crate) fn delete(&self, context_id: u32) {

@@ -7,6 +7,7 @@ use std::alloc::{Layout, alloc};
 use std::ptr::null_mut;
 
 use crate::contexts::Contexts;
+use crate::http::Failure;
 use crate::stream::{Action, Stream};
 
 thread_local! {
@@ -54,18 +55,18 @@ extern "C" fn proxy_on_tick(root_id: u32) {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn proxy_on_request_headers(context_id: u32, _: usize, _: u32) -> Action {
-    on_stream(context_id, Stream::on_request_headers)
+extern "C" fn proxy_on_request_headers(context_id: u32, _: usize, end: u32) -> Action {
+    on_stream(context_id, |stream| stream.on_request_headers(end != 0))
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn proxy_on_request_body(context_id: u32, size: usize, _: u32) -> Action {
-    on_stream(context_id, |stream| stream.on_request_body(size))
+extern "C" fn proxy_on_request_body(context_id: u32, size: usize, end: u32) -> Action {
+    on_stream(context_id, |stream| stream.on_request_body(size, end != 0))
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_request_trailers(context_id: u32, _: usize) -> Action {
-    on_stream(context_id, Stream::on_trailers)
+    on_stream(context_id, Stream::on_request_trailers)
 }
 
 #[unsafe(no_mangle)]
@@ -80,7 +81,17 @@ extern "C" fn proxy_on_response_body(context_id: u32, size: usize, end: u32) -> 
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_response_trailers(context_id: u32, _: usize) -> Action {
-    on_stream(context_id, Stream::on_trailers)
+    on_stream(context_id, Stream::on_response_trailers)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_grpc_receive(root_id: u32, token: u32, size: usize) {
+    CONTEXTS.with(|contexts| contexts.call_ended(root_id, token, Ok(size)));
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_grpc_close(root_id: u32, token: u32, code: u32) {
+    CONTEXTS.with(|contexts| contexts.call_ended(root_id, token, Err(Failure::Status(code))));
 }
 
 #[unsafe(no_mangle)]

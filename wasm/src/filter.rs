@@ -1,13 +1,16 @@
 //! One plugin on one worker: reads the configuration, ends streams that are overdue.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use prost::Message;
+use sluicegate_protocol::{CALL_PATH, metadata};
 use sluicegate_session::Limits;
 use sluicegate_session::budget::Budget;
 
 use crate::config::Config;
-use crate::host::{self, Buffer, Level};
+use crate::host::{self, Buffer, GrpcCall, Level, Status};
 use crate::stats::Stats;
 
 /// What all streams of the plugin share.
@@ -16,6 +19,10 @@ pub(crate) struct Filter {
     pub(crate) stats: Stats,
     pub(crate) limits: Limits,
     pub(crate) budget: Arc<Budget>,
+    /// The bridge, as the host wants it named.
+    bridge: Vec<u8>,
+    /// Calls under way, and whose they are.
+    calls: RefCell<BTreeMap<u32, u32>>,
     closing: Closing,
 }
 
@@ -46,6 +53,8 @@ impl Filter {
             stats: Stats::define(),
             limits: Limits { max_message_bytes: config.max_message_bytes },
             budget: Budget::new(config.max_assembly_bytes),
+            bridge: service(&config.bridge),
+            calls: RefCell::default(),
             config,
             closing: Closing::default(),
         })
@@ -53,6 +62,38 @@ impl Filter {
 
     pub(crate) fn tick(&self) {
         self.closing.tick();
+    }
+
+    /// Calls the bridge for a stream; the token of the call.
+    pub(crate) fn call(&self, context_id: u32, cluster: &str, message: &[u8]) -> Result<u32, Status> {
+        let mut metadata = vec![(metadata::CLUSTER, cluster)];
+        metadata.extend(
+            self.config.gateway_secret.iter().map(|secret| (metadata::GATEWAY_SECRET, secret.expose())),
+        );
+        let (service, method) = CALL_PATH.trim_start_matches('/').split_once('/').unwrap_or_default();
+        let token = host::grpc_call(&GrpcCall {
+            target: &self.bridge,
+            service,
+            method,
+            metadata: &metadata,
+            message,
+            timeout_ms: self.config.http_timeout_ms,
+        })?;
+        self.calls.borrow_mut().insert(token, context_id);
+        Ok(token)
+    }
+
+    /// The call has ended: whose it was. A host also tells of calls that failed while they were made, and had no token yet.
+    pub(crate) fn call_ended(&self, token: u32) -> Option<u32> {
+        self.calls.borrow_mut().remove(&token)
+    }
+
+    /// The call's stream is over; `cancel` tells the bridge, too.
+    pub(crate) fn forget_call(&self, token: u32, cancel: bool) {
+        if self.call_ended(token).is_some() && cancel {
+            // A call that cannot be cancelled ends in its own time.
+            let _ = host::cancel_grpc_call(token);
+        }
     }
 
     /// The stream is over for us: it is reset unless it has ended by itself in [`CLOSE_TICKS`].
@@ -99,6 +140,21 @@ impl Closing {
         waiting.append(&mut self.streams.take());
         self.streams.set(waiting);
     }
+}
+
+/// What names a cluster of Envoy's to it: `envoy.config.core.v3.GrpcService`.
+fn service(cluster: &str) -> Vec<u8> {
+    #[derive(Clone, PartialEq, prost::Message)]
+    struct GrpcService {
+        #[prost(message, optional, tag = "1")]
+        envoy_grpc: Option<EnvoyGrpc>,
+    }
+    #[derive(Clone, PartialEq, prost::Message)]
+    struct EnvoyGrpc {
+        #[prost(string, tag = "1")]
+        cluster_name: String,
+    }
+    GrpcService { envoy_grpc: Some(EnvoyGrpc { cluster_name: cluster.to_owned() }) }.encode_to_vec()
 }
 
 /// How many ticks the bridge has to end a session, the one under way included: 2 s to 2.5 s. Long enough for answers under

@@ -6,6 +6,9 @@
 
 use std::ptr::null_mut;
 
+use crate::http::Header;
+use crate::pairs;
+
 /// A status other than OK, as the host returned it: 1 not found, 2 bad argument, others as the host likes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Status(u32);
@@ -34,6 +37,7 @@ pub(crate) enum Map {
 pub(crate) enum Buffer {
     RequestBody = 0,
     ResponseBody = 1,
+    GrpcReceive = 5,
     PluginConfiguration = 7,
 }
 
@@ -50,6 +54,18 @@ pub(crate) enum Level {
 pub(crate) enum Metric {
     Counter = 0,
     Gauge = 1,
+}
+
+/// A call of gRPC's.
+pub(crate) struct GrpcCall<'a> {
+    /// Where to: `envoy.config.core.v3.GrpcService`, serialized.
+    pub(crate) target: &'a [u8],
+    /// The service's full name.
+    pub(crate) service: &'a str,
+    pub(crate) method: &'a str,
+    pub(crate) metadata: &'a [(&'a str, &'a str)],
+    pub(crate) message: &'a [u8],
+    pub(crate) timeout_ms: u32,
 }
 
 /// Writes a line to the proxy's log. There is nobody to tell when that fails.
@@ -69,11 +85,11 @@ pub(crate) fn header(map: Map, name: &str) -> Result<Option<Vec<u8>>, Status> {
     }
 }
 
-/// Names of all headers.
-pub(crate) fn header_names(map: Map) -> Result<Vec<Vec<u8>>, Status> {
+/// All headers.
+pub(crate) fn headers(map: Map) -> Result<Vec<Header>, Status> {
     let (mut data, mut len) = (null_mut(), 0);
     check(unsafe { proxy_get_header_map_pairs(map as u32, &mut data, &mut len) })?;
-    Ok(names(&own(data, len)))
+    Ok(pairs::read(&own(data, len)))
 }
 
 /// Sets a header, in the place of all others of its name.
@@ -111,8 +127,12 @@ pub(crate) fn append(buffer: Buffer, bytes: &[u8]) -> Result<(), Status> {
 }
 
 /// Answers the request in the upstream's place.
-pub(crate) fn respond(status: u16, headers: &[(&str, &str)], body: &str) -> Result<(), Status> {
-    let headers = pairs(headers);
+pub(crate) fn respond(
+    status: u16,
+    headers: &[(impl AsRef<[u8]>, impl AsRef<[u8]>)],
+    body: &[u8],
+) -> Result<(), Status> {
+    let headers = pairs::write(headers);
     let no_grpc_status = -1;
     check(unsafe {
         proxy_send_local_response(
@@ -137,6 +157,41 @@ pub(crate) fn reset_stream() -> Result<(), Status> {
 /// Makes another stream the current one, for the rest of the callback.
 pub(crate) fn enter_stream(context_id: u32) -> Result<(), Status> {
     check(unsafe { proxy_set_effective_context(context_id) })
+}
+
+/// A unary call of gRPC's; the token by which its end is told.
+pub(crate) fn grpc_call(call: &GrpcCall<'_>) -> Result<u32, Status> {
+    let metadata = pairs::write(call.metadata);
+    let mut token = 0;
+    check(unsafe {
+        proxy_grpc_call(
+            call.target.as_ptr(),
+            call.target.len(),
+            call.service.as_ptr(),
+            call.service.len(),
+            call.method.as_ptr(),
+            call.method.len(),
+            metadata.as_ptr(),
+            metadata.len(),
+            call.message.as_ptr(),
+            call.message.len(),
+            call.timeout_ms,
+            &mut token,
+        )
+    })?;
+    Ok(token)
+}
+
+/// Gives a call up: its end is not told.
+pub(crate) fn cancel_grpc_call(token: u32) -> Result<(), Status> {
+    check(unsafe { proxy_grpc_cancel(token) })
+}
+
+/// The clock, in nanoseconds.
+pub(crate) fn now() -> Result<u64, Status> {
+    let mut now = 0;
+    check(unsafe { proxy_get_current_time_nanoseconds(&mut now) })?;
+    Ok(now)
 }
 
 /// Asks for a tick every `milliseconds`.
@@ -168,44 +223,6 @@ fn own(data: *mut u8, len: usize) -> Vec<u8> {
     // SAFETY: the host got `len` bytes at `data` from this module's allocator, filled them, and hands them over with this
     // call.
     unsafe { Vec::from_raw_parts(data, len, len) }
-}
-
-/// Names in a serialized header map: a count, the lengths of each name and value, then each of them with a zero byte
-/// behind it; integers are 32 bits, little endian.
-fn names(map: &[u8]) -> Vec<Vec<u8>> {
-    let Some((count, mut lengths)) = integer(map) else { return Vec::new() };
-    let Some(mut text) = count.checked_mul(8).and_then(|len| lengths.get(len..)) else { return Vec::new() };
-    let mut names = Vec::new();
-    for _ in 0..count {
-        let Some((name_len, rest)) = integer(lengths) else { break };
-        let Some((value_len, rest)) = integer(rest) else { break };
-        lengths = rest;
-        let Some(name) = text.get(..name_len) else { break };
-        names.push(name.to_vec());
-        let next = name_len.saturating_add(value_len).saturating_add(2);
-        text = text.get(next..).unwrap_or_default();
-    }
-    names
-}
-
-fn integer(bytes: &[u8]) -> Option<(usize, &[u8])> {
-    let (integer, rest) = bytes.split_first_chunk::<4>()?;
-    Some((usize::try_from(u32::from_le_bytes(*integer)).ok()?, rest))
-}
-
-/// A header map as [`names`] reads it.
-fn pairs(headers: &[(&str, &str)]) -> Vec<u8> {
-    let length = |text: &str| u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes();
-    let mut map = u32::try_from(headers.len()).unwrap_or(u32::MAX).to_le_bytes().to_vec();
-    for (name, value) in headers {
-        map.extend_from_slice(&length(name));
-        map.extend_from_slice(&length(value));
-    }
-    for text in headers.iter().flat_map(|(name, value)| [name, value]) {
-        map.extend_from_slice(text.as_bytes());
-        map.push(0);
-    }
-    map
 }
 
 #[link(wasm_import_module = "env")]
@@ -247,7 +264,23 @@ unsafe extern "C" {
         grpc_status: i32,
     ) -> u32;
     fn proxy_close_stream(stream: u32) -> u32;
+    fn proxy_grpc_call(
+        target: *const u8,
+        target_len: usize,
+        service: *const u8,
+        service_len: usize,
+        method: *const u8,
+        method_len: usize,
+        metadata: *const u8,
+        metadata_len: usize,
+        message: *const u8,
+        message_len: usize,
+        timeout_ms: u32,
+        token: *mut u32,
+    ) -> u32;
+    fn proxy_grpc_cancel(token: u32) -> u32;
     fn proxy_set_effective_context(context_id: u32) -> u32;
+    fn proxy_get_current_time_nanoseconds(now: *mut u64) -> u32;
     fn proxy_set_tick_period_milliseconds(milliseconds: u32) -> u32;
     fn proxy_define_metric(kind: u32, name: *const u8, name_len: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, offset: i64) -> u32;

@@ -13,6 +13,10 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 pub mod config;
+pub mod cors;
+pub mod http;
+pub mod pairs;
+pub mod problem;
 
 #[cfg(target_arch = "wasm32")]
 mod contexts;
@@ -22,6 +26,10 @@ mod exports;
 mod filter;
 #[cfg(target_arch = "wasm32")]
 mod host;
+#[cfg(target_arch = "wasm32")]
+mod http_stream;
+#[cfg(target_arch = "wasm32")]
+mod session_stream;
 #[cfg(target_arch = "wasm32")]
 mod stats;
 #[cfg(target_arch = "wasm32")]

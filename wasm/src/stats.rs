@@ -34,6 +34,9 @@ metrics! {
     sessions_open: Gauge "sessions_open",
     handshakes_refused: Counter "handshakes_refused",
     bridge_refused: Counter "bridge_refused",
+    http_requests: Counter "http.requests",
+    http_refused: Counter "http.refused",
+    http_calls_failed: Counter "http.calls_failed",
     ping: Counter "commands.ping",
     kafka_fetch: Counter "commands.kafka_fetch",
     kafka_list_offset: Counter "commands.kafka_list_offset",
@@ -66,6 +69,22 @@ impl Stats {
 
     pub(crate) fn bridge_refused(&self) {
         self.add(self.bridge_refused, 1);
+    }
+
+    pub(crate) fn http_requested(&self) {
+        self.add(self.http_requests, 1);
+    }
+
+    pub(crate) fn http_refused(&self) {
+        self.add(self.http_refused, 1);
+    }
+
+    pub(crate) fn http_call_failed(&self) {
+        self.add(self.http_calls_failed, 1);
+    }
+
+    pub(crate) fn out_of_memory(&self) {
+        self.add(self.out_of_memory, 1);
     }
 
     pub(crate) fn host_call_failed(&self) {

@@ -32,6 +32,7 @@ pub enum HostCall {
     GetProperty,
     GetStatus,
     GrpcCall,
+    GrpcCancel,
     HttpCall,
     IncrementMetric,
     Log,

@@ -164,15 +164,15 @@ impl Vm {
         }
     }
 
-    /// Ends a gRPC call-out with a gRPC status other than 0. Envoy, `onGrpcCloseWrapper`.
+    /// Ends a gRPC call-out with a gRPC status other than 0. Envoy, `onGrpcCloseWrapper`: of a call that fails while the
+    /// filter makes it, the filter is told as well, by a token that it never got; so any token goes here.
     pub fn fail_grpc_call(&self, token: u32, code: u32, message: &str) {
         let mut machine = self.machine.borrow_mut();
-        if machine.host().grpc_calls.remove(&token).is_some() {
-            machine.host().call_status = (code, message.to_owned());
-            machine.invoke(ROOT, "proxy_on_grpc_close", &[ROOT, token, code], 0);
-            machine.host().call_status.1.clear();
-            machine.settle();
-        }
+        machine.host().grpc_calls.remove(&token);
+        machine.host().call_status = (code, message.to_owned());
+        machine.invoke(ROOT, "proxy_on_grpc_close", &[ROOT, token, code], 0);
+        machine.host().call_status.1.clear();
+        machine.settle();
     }
 
     /// Ends the plugin as Envoy does on its way out: `on_done`, then `on_delete` at once or after `proxy_done`.

@@ -1,9 +1,9 @@
-//! A bound on the memory that all unfinished messages of one proxy worker hold together.
+//! A bound on the memory that all unfinished messages and bodies of one proxy worker hold together.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// How many bytes the sessions that share it may hold in unfinished messages.
+/// How many bytes those who share it may hold in unfinished messages.
 #[derive(Debug)]
 pub struct Budget {
     max: usize,
@@ -22,20 +22,36 @@ impl Budget {
     }
 }
 
-/// One session's part of a [`Budget`]; given back when dropped.
+/// One holder's part of a [`Budget`]; given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Reservation {
+pub struct Reservation {
     budget: Arc<Budget>,
     bytes: usize,
 }
 
 impl Reservation {
-    pub(crate) fn new(budget: &Arc<Budget>) -> Self {
+    /// A part of nothing, so far.
+    pub fn new(budget: &Arc<Budget>) -> Self {
         Self { budget: Arc::clone(budget), bytes: 0 }
     }
 
+    /// Appends to `data`, which is at most `max` bytes long and whose capacity is what this part holds; memory is reserved
+    /// before it is allocated. Whether there was enough; nothing is appended if not.
+    pub fn extend(&mut self, data: &mut Vec<u8>, bytes: &[u8], max: usize) -> bool {
+        let need = data.len().saturating_add(bytes.len());
+        if need > data.capacity() {
+            let room = data.capacity().saturating_mul(2).clamp(need, need.max(max));
+            let more = room.saturating_sub(data.len());
+            if !self.grow_to(room) || data.try_reserve_exact(more).is_err() {
+                return false;
+            }
+        }
+        data.extend_from_slice(bytes);
+        true
+    }
+
     /// Whether this part could be made at least `bytes` large; it stays as it is if not.
-    pub(crate) fn grow_to(&mut self, bytes: usize) -> bool {
+    pub fn grow_to(&mut self, bytes: usize) -> bool {
         let more = bytes.saturating_sub(self.bytes);
         let grown = self.budget.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
             used.checked_add(more).filter(|used| *used <= self.budget.max)
@@ -47,7 +63,7 @@ impl Reservation {
     }
 
     /// Gives everything back.
-    pub(crate) fn release(&mut self) {
+    pub fn release(&mut self) {
         self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed);
         self.bytes = 0;
     }

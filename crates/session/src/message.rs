@@ -120,18 +120,12 @@ impl Assembler {
         }
     }
 
-    /// Appends to the unfinished message; its memory is reserved before it is allocated.
     fn keep(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        let need = self.data.len().saturating_add(bytes.len());
-        if need > self.data.capacity() {
-            let room = self.data.capacity().saturating_mul(2).clamp(need, need.max(self.max));
-            let more = room.saturating_sub(self.data.len());
-            if !self.reservation.grow_to(room) || self.data.try_reserve_exact(more).is_err() {
-                return Err(Fault::OutOfMemory);
-            }
+        if self.reservation.extend(&mut self.data, bytes, self.max) {
+            Ok(())
+        } else {
+            Err(Fault::OutOfMemory)
         }
-        self.data.extend_from_slice(bytes);
-        Ok(())
     }
 }
 

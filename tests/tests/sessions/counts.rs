@@ -80,6 +80,9 @@ async fn sessions_commands_errors_and_bytes_are_counted(profile: Profile) {
         ("errors.write_refused", 0),
         ("errors.wrong_command", 1),
         ("handshakes_refused", 1),
+        ("http.calls_failed", 0),
+        ("http.refused", 0),
+        ("http.requests", 0),
         ("sessions", 4),
         ("sessions_open", 0),
     ];

@@ -1,8 +1,10 @@
 //! What configurations mean, and what is said about mistakes in them.
 
 use proptest::prelude::*;
+use sluicegate_protocol::HttpProduce;
 
 use super::*;
+use crate::cors::Origins;
 
 #[track_caller]
 fn mistakes(json: &str, want: &[&str]) {
@@ -14,46 +16,139 @@ fn the_smallest_configuration_has_the_documented_defaults() {
     let config = Config::parse(br#"{"routes":[{"path":"/pubsub"}]}"#).unwrap();
     assert_eq!(config.profile, Profile::Tunnel);
     assert_eq!(config.max_message_bytes, 1_048_576);
+    assert_eq!(config.max_body_bytes, 1_048_576);
     assert_eq!(config.max_assembly_bytes, 67_108_864);
+    assert_eq!((config.bridge.as_str(), config.http_timeout_ms), ("sluicegate_bridge", 40_000));
     assert!(config.gateway_secret.is_none());
     let [route] = config.routes.as_slice() else { panic!("{:?}", config.routes) };
     assert_eq!((route.path.as_str(), route.cluster.as_str()), ("/pubsub", "default"));
-    assert!(!route.write);
-    assert_eq!(route.policy.origins, None);
-    assert_eq!(route.policy.subprotocols, [""; 0]);
+    let Kind::Pubsub { write: false, policy } = &route.kind else { panic!("{route:?}") };
+    assert_eq!(policy.origins, None);
+    assert_eq!(policy.subprotocols, [""; 0]);
 }
 
 #[test]
 fn every_setting_is_read() {
     let config = Config::parse(
         br#"{"profile":"internal","gateway_secret":"s3cret-of-the-gateway","max_message_bytes":4096,"max_assembly_bytes":8192,
+            "bridge":"other","max_body_bytes":2048,"http_timeout_ms":100,
             "routes":[{"path":"/a","cluster":"east","write":true,"origins":["https://app.example:8443"],"subprotocols":["v1"]},
-                      {"path":"/b"}]}"#,
+                      {"path":"/b","type":"pubsub"}]}"#,
     )
     .unwrap();
     assert_eq!(config.profile, Profile::Internal);
     assert_eq!(config.gateway_secret.as_ref().map(Secret::expose), Some("s3cret-of-the-gateway"));
     assert_eq!((config.max_message_bytes, config.max_assembly_bytes), (4096, 8192));
+    assert_eq!((config.bridge.as_str(), config.max_body_bytes, config.http_timeout_ms), ("other", 2048, 100));
     assert_eq!(config.routes[0].cluster, "east");
-    assert_eq!((config.routes[0].write, config.routes[1].write), (true, false));
-    assert_eq!(
-        config.routes[0].policy.origins.as_deref(),
-        Some(&["https://app.example:8443".to_owned()][..])
-    );
-    assert_eq!(config.routes[0].policy.subprotocols, ["v1"]);
+    let Kind::Pubsub { write: true, policy } = &config.routes[0].kind else { panic!("{config:?}") };
+    assert_eq!(policy.origins.as_deref(), Some(&["https://app.example:8443".to_owned()][..]));
+    assert_eq!(policy.subprotocols, ["v1"]);
+    assert!(matches!(config.routes[1].kind, Kind::Pubsub { write: false, .. }));
     assert!(!format!("{config:?}").contains("s3cret"));
+}
+
+/// The only route of a configuration that has this one.
+#[track_caller]
+fn only(route: &str) -> Route {
+    let json = format!(r#"{{"routes":[{{"path":"/p/",{route}}}]}}"#);
+    let config = Config::parse(json.as_bytes()).unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
+    config.routes.into_iter().next().unwrap()
+}
+
+#[test]
+fn every_setting_of_a_produce_route_is_read() {
+    let route = only(
+        r#""type":"produce","topic":"orders","partition":3,"key":"k","jsonkey":"a.b","headerprefix":"X-Kafka-",
+           "overrides":["key","topic"],"recordheaderprefix":"X-Record-","origins":["https://a.example"],"credentials":true"#,
+    );
+    assert_eq!(route.path, "/p/");
+    let Kind::Http { resource: Resource::Produce(produce), cors: Some(cors) } = route.kind else { panic!() };
+    let want = HttpProduce {
+        topic: "orders".into(),
+        partition: Some(3),
+        key: Some("k".into()),
+        jsonkey: Some("a.b".into()),
+        header_prefix: "x-kafka-".into(),
+        topic_override: true,
+        partition_override: false,
+        key_override: true,
+        record_header_prefix: "x-record-".into(),
+    };
+    assert_eq!(produce, want);
+    assert!(
+        cors.credentials
+            && matches!(cors.origins, Origins::Listed(origins) if origins == ["https://a.example"])
+    );
+}
+
+#[test]
+fn a_produce_route_needs_a_topic_or_clients_that_name_one() {
+    for route in [r#""topic":"t""#, r#""overrides":["topic"]"#] {
+        let Kind::Http { resource: Resource::Produce(produce), cors: None } =
+            only(&format!(r#""type":"produce",{route}"#)).kind
+        else {
+            panic!("{route}")
+        };
+        assert!(
+            produce.partition.is_none() && produce.key.is_none() && produce.record_header_prefix.is_empty()
+        );
+    }
+}
+
+#[test]
+fn every_setting_of_a_rest_route_is_read() {
+    let route = only(r#""type":"rest""#);
+    assert_eq!(route.path, "/p");
+    assert!(matches!(route.kind, Kind::Http { resource: Resource::Rest { write: false }, cors: None }));
+    let Kind::Http { resource: Resource::Rest { write: true }, cors: Some(cors) } =
+        only(r#""type":"rest","write":true,"origins":["*"]"#).kind
+    else {
+        panic!()
+    };
+    assert!(!cors.credentials && matches!(cors.origins, Origins::Any));
+}
+
+/// Which route a path has.
+#[track_caller]
+fn check_route(config: &Config, path: &[u8], want: Option<&str>) {
+    assert_eq!(config.route(path).map(|route| route.path.as_str()), want, "{}", path.escape_ascii());
 }
 
 #[test]
 fn a_path_is_matched_whole_and_without_its_query() {
-    let config = Config::parse(br#"{"routes":[{"path":"/a"},{"path":"/b"}]}"#).unwrap();
-    let found = |path: &[u8]| config.route(path).map(|route| route.path.as_str());
-    assert_eq!(found(b"/a"), Some("/a"));
-    assert_eq!(found(b"/b?x=\xff"), Some("/b"));
-    assert_eq!(found(b"/b#x?y"), Some("/b"));
-    for other in [&b"/"[..], b"/a/", b"/ab", b"", b"?/a", b"/A", b"\xff"] {
-        assert_eq!(found(other), None);
+    let config =
+        Config::parse(br#"{"routes":[{"path":"/a"},{"path":"/b","type":"produce","topic":"t"}]}"#).unwrap();
+    check_route(&config, b"/a", Some("/a"));
+    check_route(&config, b"/b?x=\xff", Some("/b"));
+    check_route(&config, b"/b#x?y", Some("/b"));
+    for other in [&b"/"[..], b"/a/", b"/b/x", b"/ab", b"", b"?/a", b"/A", b"\xff"] {
+        check_route(&config, other, None);
     }
+}
+
+#[test]
+fn a_rest_path_is_matched_by_its_first_segments_after_all_whole_paths() {
+    let config = Config::parse(
+        br#"{"routes":[{"path":"/k/","type":"rest"},{"path":"/k/deep","type":"rest"},{"path":"/k/deep/whole"}]}"#,
+    )
+    .unwrap();
+    for path in [&b"/k"[..], b"/k/", b"/k?x", b"/k#x", b"/k/topics", b"/k/deeper", b"/k/dee", b"/k/?/k/deep"]
+    {
+        check_route(&config, path, Some("/k"));
+    }
+    for path in [&b"/k/deep"[..], b"/k/deep/", b"/k/deep/whole/", b"/k/deep/x?y"] {
+        check_route(&config, path, Some("/k/deep"));
+    }
+    check_route(&config, b"/k/deep/whole?x", Some("/k/deep/whole"));
+    for path in [&b"/"[..], b"/kk", b"/kk/topics", b""] {
+        check_route(&config, path, None);
+    }
+    let all = Config::parse(br#"{"routes":[{"path":"/","type":"rest"},{"path":"/a"}]}"#).unwrap();
+    check_route(&all, b"/", Some(""));
+    check_route(&all, b"/topics", Some(""));
+    check_route(&all, b"/a", Some("/a"));
+    assert_eq!(all.routes[0].rest(b"/topics?x"), Some(&b"/topics?x"[..]));
 }
 
 #[test]
@@ -87,14 +182,56 @@ fn all_mistakes_are_told_at_once_each_with_its_key() {
 }
 
 #[test]
+fn mistakes_in_routes_of_plain_http_are_told_each_with_its_key() {
+    mistakes(
+        r#"{"bridge":"","max_body_bytes":1023,"http_timeout_ms":99,
+            "routes":[{"path":"/a","type":"http"},{"path":"/b","type":"produce","write":true},
+                      {"path":"/c","type":"produce","topic":"a b","partition":-2,"key":7,"jsonkey":"","headerprefix":"a b",
+                       "recordheaderprefix":"ü","overrides":["offset"],"origins":["*"],"credentials":true},
+                      {"path":"/d","type":"rest","topic":"t","origins":["*","https://a.example"]},
+                      {"path":"/d/","type":"rest","credentials":true},{"path":"/e","type":"rest","origins":["app.example"]},
+                      {"path":"/","type":"rest"},{"path":"/","type":"rest"},
+                      {"path":"/f","type":"produce","topic":"..","partition":2147483648,"overrides":[1]}]}"#,
+        &[
+            "bridge: a string that is not empty is expected",
+            "max_body_bytes: a number of bytes from 1024 to 16777216 is expected",
+            "http_timeout_ms: a number of milliseconds from 100 to 3600000 is expected",
+            "routes[0].type: \"pubsub\", \"produce\" or \"rest\" is expected",
+            "routes[1].topic: a topic is expected, or \"topic\" in overrides",
+            "routes[1].write: unknown key",
+            "routes[2].overrides: an array out of \"topic\", \"partition\" and \"key\" is expected",
+            "routes[2].topic: 1 to 249 letters, digits, '.', '_' and '-' are expected, as in Kafka",
+            "routes[2].headerprefix: an HTTP token is expected",
+            "routes[2].recordheaderprefix: an HTTP token is expected",
+            "routes[2].partition: a number from -1 to 2147483647 is expected",
+            "routes[2].key: a string that is not empty is expected",
+            "routes[2].jsonkey: a string that is not empty is expected",
+            "routes[2].credentials: false is expected with the origin \"*\"",
+            "routes[3].origins: \"*\" is expected alone",
+            "routes[3].topic: unknown key",
+            "routes[4].credentials: origins are expected, too",
+            "routes[4].path: a path that no other route has is expected",
+            "routes[5].origins: origins such as \"https://app.example\" are expected: scheme, host and port alone",
+            "routes[7].path: a path that no other route has is expected",
+            "routes[8].overrides: an array of strings is expected",
+            "routes[8].topic: 1 to 249 letters, digits, '.', '_' and '-' are expected, as in Kafka",
+            "routes[8].partition: a number from -1 to 2147483647 is expected",
+        ],
+    );
+}
+
+#[test]
 fn what_is_no_configuration_at_all_is_told_as_such() {
     mistakes("", &["not JSON: EOF while parsing a value at line 1 column 0"]);
     mistakes("[]", &["a JSON object is expected"]);
     mistakes("{}", &["routes: an array of at least one route is expected"]);
     mistakes(r#"{"routes":[]}"#, &["routes: an array of at least one route is expected"]);
     mistakes(
-        r#"{"max_message_bytes":4096,"max_assembly_bytes":2048,"routes":[{"path":"/a"}]}"#,
-        &["max_assembly_bytes: at least max_message_bytes (4096) is expected"],
+        r#"{"max_message_bytes":4096,"max_body_bytes":8192,"max_assembly_bytes":2048,"routes":[{"path":"/a"}]}"#,
+        &[
+            "max_assembly_bytes: at least max_message_bytes (4096) is expected",
+            "max_assembly_bytes: at least max_body_bytes (8192) is expected",
+        ],
     );
 }
 
@@ -105,11 +242,19 @@ fn check(json: &[u8]) {
         Ok(config) => {
             assert!(!config.routes.is_empty());
             assert!(config.max_message_bytes <= config.max_assembly_bytes);
+            assert!(config.max_body_bytes <= config.max_assembly_bytes);
             for route in &config.routes {
-                assert!(std::ptr::eq(config.route(route.path.as_bytes()).unwrap(), route));
+                let path = if route.path.is_empty() { "/" } else { &route.path };
+                assert!(std::ptr::eq(config.route(path.as_bytes()).unwrap(), route));
             }
         }
     }
+}
+
+#[test]
+fn without_a_word_on_bodies_they_fit_into_what_all_may_hold() {
+    let json = br#"{"max_message_bytes":4096,"max_assembly_bytes":8192,"routes":[{"path":"/a"}]}"#;
+    assert_eq!(Config::parse(json).unwrap().max_body_bytes, 8192);
 }
 
 fn json() -> impl Strategy<Value = Value> {
@@ -118,8 +263,22 @@ fn json() -> impl Strategy<Value = Value> {
         any::<bool>().prop_map(Value::from),
         any::<i64>().prop_map(Value::from),
         (0_u64..1 << 31).prop_map(Value::from),
-        prop::sample::select(vec!["/pubsub", "/a", "tunnel", "internal", "https://a.example", "", "ü"])
-            .prop_map(Value::from),
+        prop::sample::select(vec![
+            "/pubsub",
+            "/a",
+            "/",
+            "/a/b/",
+            "tunnel",
+            "internal",
+            "produce",
+            "rest",
+            "topic",
+            "https://a.example",
+            "*",
+            "",
+            "ü",
+        ])
+        .prop_map(Value::from),
         "\\PC{0,8}".prop_map(Value::from),
     ];
     let key = prop::sample::select(vec![
@@ -127,8 +286,21 @@ fn json() -> impl Strategy<Value = Value> {
         "gateway_secret",
         "max_message_bytes",
         "max_assembly_bytes",
+        "bridge",
+        "max_body_bytes",
+        "http_timeout_ms",
         "routes",
         "path",
+        "type",
+        "write",
+        "topic",
+        "partition",
+        "key",
+        "jsonkey",
+        "headerprefix",
+        "overrides",
+        "recordheaderprefix",
+        "credentials",
         "cluster",
         "origins",
         "subprotocols",

@@ -1,4 +1,5 @@
-//! `proxy_http_call`, `proxy_grpc_call` and `proxy_get_status`: recorded for the test, which answers them.
+//! `proxy_http_call`, `proxy_grpc_call`, `proxy_grpc_cancel` and `proxy_get_status`: calls are recorded for the test, which
+//! answers them.
 
 use std::time::Duration;
 
@@ -52,6 +53,7 @@ pub(crate) struct HttpReply {
 pub(crate) const IMPORTS: &[Import] = &[
     Import::proxy(HostCall::HttpCall, "proxy_http_call", "iiiiiiiiii", http_call),
     Import::proxy(HostCall::GrpcCall, "proxy_grpc_call", "iiiiiiiiiiii", grpc_call),
+    Import::proxy(HostCall::GrpcCancel, "proxy_grpc_cancel", "i", grpc_cancel),
     Import::proxy(HostCall::GetStatus, "proxy_get_status", "iii", get_status),
 ];
 
@@ -92,6 +94,12 @@ fn grpc_call(guest: &mut Guest<'_>, args: &Args<'_>) -> Result<(), Refused> {
     let call = GrpcCall { token, service, service_name, method, metadata, message, timeout };
     host.grpc_calls.insert(token, call);
     guest.write_u32(args.u32(11), token)
+}
+
+/// Envoy, `grpcCancel`: `NotFound` for a call that has ended; of one that is cancelled nothing more is heard.
+fn grpc_cancel(guest: &mut Guest<'_>, args: &Args<'_>) -> Result<(), Refused> {
+    let call = guest.host().grpc_calls.remove(&args.u32(0));
+    call.map(|_| ()).ok_or(Status::NOT_FOUND.into())
 }
 
 /// Envoy, `getStatus`: the code and message of the call whose callback is running.

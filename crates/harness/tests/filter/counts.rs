@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use prost::Message;
-use sluicegate_harness::Vm;
+use sluicegate_harness::{HostCall, Status, Vm, When};
 use sluicegate_protocol::control_req::Control as Said;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::{CmdEmpty, PubSubReq, Refusal};
 
+use crate::plain;
 use crate::socket::{PROFILES, Profile, Socket, upgrade, upgrade_with};
 use crate::wire::{self, BINARY, FIRST, TEXT, from_client};
 
@@ -31,11 +32,14 @@ fn check_session(act: impl Fn(&mut Socket), want: &[(&str, u64)]) {
     check(|vm, profile| act(&mut Socket::open(vm, profile)), &want);
 }
 
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 21] = [
     "sessions",
     "sessions_open",
     "handshakes_refused",
     "bridge_refused",
+    "http.requests",
+    "http.refused",
+    "http.calls_failed",
     "commands.ping",
     "commands.kafka_fetch",
     "commands.kafka_list_offset",
@@ -114,6 +118,29 @@ fn a_session_that_the_common_bound_refuses_is_counted() {
             }
         },
         &[("sessions", 3), ("errors.out_of_memory", 1), ("bytes_from_client", 3 * 1808)],
+    );
+}
+
+#[test]
+fn plain_requests_are_counted_by_what_becomes_of_them() {
+    check(
+        |vm, _| {
+            plain::works(vm);
+            let _refused = plain::posted(vm, "/orders", [0; 4097]);
+            let _failed = plain::posted(vm, "/orders", "body");
+            vm.fail_grpc_call(plain::call(vm).0.token, 14, "");
+            vm.refuse(HostCall::GrpcCall, When::Nth(1), Status::INTERNAL_FAILURE);
+            let _uncalled = plain::posted(vm, "/orders", "body");
+        },
+        &[
+            ("http.requests", 4),
+            ("http.refused", 2),
+            ("http.calls_failed", 2),
+            // "witness" and twice "body".
+            ("bytes_from_client", 15),
+            // "seen" and three documents.
+            ("bytes_to_client", 4 + 115 + 174 + 104),
+        ],
     );
 }
 

@@ -4,13 +4,18 @@
 
 #![cfg(test)] // so that helpers, too, may fail as tests do
 
+mod bodies;
 mod closing;
 mod configuration;
 mod counts;
 mod faults;
 mod handshake;
+mod http;
 mod imports;
 mod limits;
+mod pages;
+mod plain;
+mod plain_random;
 mod random;
 mod refused;
 mod socket;

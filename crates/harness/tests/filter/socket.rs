@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use prost::Message;
-use sluicegate_harness::{Filter, Headers, Outcome, Response, Stream, Vm};
+use sluicegate_harness::{Filter, Headers, Outcome, Response, Settings, Stream, Vm};
 use sluicegate_protocol::PubSubReq;
 
 use crate::wire;
@@ -30,9 +30,14 @@ impl Profile {
             r#"{{"profile": "{profile}", "gateway_secret": "s3cret-of-the-gateway", "routes": [
                 {{"path": "/pubsub", "cluster": "orders", "write": true,
                   "origins": ["https://app.example"], "subprotocols": ["pubsub.v2", "pubsub"]}},
-                {{"path": "/open"}}]{more}}}"#
+                {{"path": "/open"}},
+                {{"path": "/orders", "type": "produce", "cluster": "payments", "topic": "orders", "headerprefix": "x-",
+                  "overrides": ["key"], "recordheaderprefix": "r-", "origins": ["https://app.example"],
+                  "credentials": true}},
+                {{"path": "/kafka", "type": "rest", "cluster": "payments", "write": true}},
+                {{"path": "/public/", "type": "rest", "origins": ["*"]}}]{more}}}"#
         );
-        filter().start(configuration.as_str()).unwrap_or_else(|error| panic!("{error}"))
+        filter().start(settings(&configuration)).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// The bridge's yes, as the filter sees it.
@@ -41,6 +46,15 @@ impl Profile {
             Self::Tunnel => [(":status", "101"), ("upgrade", "websocket"), ("connection", "upgrade")].into(),
             Self::Internal => [(":status", "200"), ("content-type", "application/grpc")].into(),
         }
+    }
+}
+
+/// What the files of `envoy/` say of the plugin and its listener.
+pub(crate) fn settings(configuration: &str) -> Settings {
+    Settings {
+        allow_on_headers_stop_iteration: true,
+        buffer_limit: 256 << 10,
+        ..Settings::from(configuration)
     }
 }
 

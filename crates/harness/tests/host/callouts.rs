@@ -135,3 +135,23 @@ fn a_grpc_call_that_fails_tells_its_code_and_message() {
     vm.fail_grpc_call(vm.grpc_calls().first().unwrap().token, 14, "unavailable");
     assert_eq!(log(&vm), ["00", "14", "00", "unavailable"]);
 }
+
+#[test]
+fn a_cancelled_grpc_call_is_heard_of_no_more_and_cannot_be_cancelled_again() {
+    let cancel = "(call $code (call $cancel (i32.const 1)))";
+    let call = "(drop (call $grpc 'service' 'sluicegate.v1.Bridge' 'Call' '' 'request' (i32.const 7) (i32.const 2048)))";
+    let vm = start(&[
+        ("request_headers", &format!("{call} {cancel} {cancel} (i32.const 1)")),
+        ("grpc_receive", "(call $say 'heard')"),
+    ]);
+    let _stream = vm.request(get());
+    vm.answer_grpc_call(1, "answer");
+    assert_eq!((log(&vm), vm.grpc_calls().len()), (vec!["00".to_owned(), "01".to_owned()], 0));
+}
+
+#[test]
+fn a_call_that_failed_while_it_was_made_is_told_by_a_token_that_nobody_has() {
+    let vm = grpc_vm();
+    vm.fail_grpc_call(99, 14, "unavailable");
+    assert_eq!(log(&vm), ["14", "00", "unavailable"]);
+}

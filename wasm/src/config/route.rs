@@ -1,0 +1,230 @@
+//! One path and what happens there.
+
+use sluicegate_protocol::{HttpProduce, SERVICE_PATH_PREFIX};
+use sluicegate_session::handshake::Policy;
+
+use super::reader::Reader;
+use crate::cors::{Cors, Origins};
+
+/// What a request's path means.
+#[derive(Debug)]
+pub struct Route {
+    /// The request's path without its query: all of it, or the first segments of a REST resource's, without a slash at
+    /// the end.
+    pub path: String,
+    /// Name of the cluster in the bridge's configuration.
+    pub cluster: String,
+    /// What is there.
+    pub kind: Kind,
+}
+
+/// What is at a path.
+#[derive(Debug)]
+pub enum Kind {
+    /// WebSocket sessions.
+    Pubsub {
+        /// Whether they may write.
+        write: bool,
+        /// Who may open one.
+        policy: Policy,
+    },
+    /// Plain HTTP requests.
+    Http {
+        /// What they ask for.
+        resource: Resource,
+        /// Which web pages may send them; any, and none may read the answers, where there is nothing.
+        cors: Option<Cors>,
+    },
+}
+
+/// What a plain HTTP request asks for.
+#[derive(Debug)]
+pub enum Resource {
+    /// To write its body as a record, as this says.
+    Produce(HttpProduce),
+    /// A resource of the REST proxies' interface.
+    Rest {
+        /// Whether requests may write.
+        write: bool,
+    },
+}
+
+impl Route {
+    /// What of a request's path, with its query, lies behind this route's; None where it is another's.
+    pub fn rest<'a>(&self, target: &'a [u8]) -> Option<&'a [u8]> {
+        let rest = target.strip_prefix(self.path.as_bytes())?;
+        match rest.first() {
+            None | Some(b'?' | b'#') => Some(rest),
+            Some(b'/') if self.is_prefix() => Some(rest),
+            Some(_) => None,
+        }
+    }
+
+    /// Whether longer paths are this route's, too.
+    pub fn is_prefix(&self) -> bool {
+        matches!(self.kind, Kind::Http { resource: Resource::Rest { .. }, .. })
+    }
+
+    pub(super) fn read(reader: &mut Reader) -> Self {
+        let mut path = reader.string("path").unwrap_or_else(|| {
+            reader.mistake("path", "a path such as \"/pubsub\" is expected");
+            String::new()
+        });
+        if !path.is_empty() && !is_path(&path) {
+            reader.mistake(
+                "path",
+                "a path that begins with \"/\", in visible ASCII and without a query, is expected",
+            );
+        }
+        if path.starts_with(SERVICE_PATH_PREFIX) {
+            reader.mistake(
+                "path",
+                &format!("no path under {SERVICE_PATH_PREFIX} is expected: it is the bridge's own"),
+            );
+        }
+        let cluster = reader.string("cluster").unwrap_or_else(|| DEFAULT_CLUSTER.to_owned());
+        if !is_cluster(&cluster) {
+            reader.mistake(
+                "cluster",
+                "1 to 100 letters, digits, '.', '_' and '-' are expected, as in the bridge",
+            );
+        }
+        let kind = match reader.string("type").as_deref() {
+            None | Some("pubsub") => pubsub(reader),
+            Some("produce") => {
+                Kind::Http { resource: Resource::Produce(produce(reader)), cors: cors(reader) }
+            }
+            Some("rest") => {
+                if path.ends_with('/') {
+                    path.pop();
+                }
+                Kind::Http { resource: Resource::Rest { write: reader.flag("write") }, cors: cors(reader) }
+            }
+            Some(_) => {
+                reader.mistake("type", "\"pubsub\", \"produce\" or \"rest\" is expected");
+                pubsub(reader)
+            }
+        };
+        Self { path, cluster, kind }
+    }
+}
+
+fn pubsub(reader: &mut Reader) -> Kind {
+    let write = reader.flag("write");
+    let origins = reader.strings("origins");
+    if origins.iter().flatten().any(|origin| !is_origin(origin)) {
+        reader.mistake("origins", ORIGINS);
+    }
+    let subprotocols = reader.strings("subprotocols").unwrap_or_default();
+    if !subprotocols.iter().all(|name| is_token(name)) {
+        reader.mistake("subprotocols", "HTTP tokens are expected");
+    }
+    Kind::Pubsub { write, policy: Policy { origins, subprotocols } }
+}
+
+fn produce(reader: &mut Reader) -> HttpProduce {
+    let overrides = reader.strings("overrides").unwrap_or_default();
+    if !overrides.iter().all(|name| OVERRIDES.contains(&name.as_str())) {
+        reader.mistake("overrides", "an array out of \"topic\", \"partition\" and \"key\" is expected");
+    }
+    let allowed = |name: &str| overrides.iter().any(|other| other == name);
+    let (topic_override, partition_override, key_override) =
+        (allowed("topic"), allowed("partition"), allowed("key"));
+    let topic = reader.string("topic");
+    match &topic {
+        Some(topic) if !is_topic(topic) => {
+            reader.mistake("topic", "1 to 249 letters, digits, '.', '_' and '-' are expected, as in Kafka");
+        }
+        None if !topic_override => {
+            reader.mistake("topic", "a topic is expected, or \"topic\" in overrides");
+        }
+        _ => {}
+    }
+    let header_prefix = reader.string("headerprefix").unwrap_or_default();
+    if !header_prefix.is_empty() && !is_token(&header_prefix) {
+        reader.mistake("headerprefix", "an HTTP token is expected");
+    }
+    let record_header_prefix = reader.string("recordheaderprefix").unwrap_or_default();
+    if !record_header_prefix.is_empty() && !is_token(&record_header_prefix) {
+        reader.mistake("recordheaderprefix", "an HTTP token is expected");
+    }
+    HttpProduce {
+        topic: topic.unwrap_or_default(),
+        partition: reader.number("partition", "", (-1, i32::MAX)),
+        key: reader.string("key"),
+        jsonkey: reader.string("jsonkey"),
+        // Names of headers are compared in lower case, as HTTP/2 has them.
+        header_prefix: header_prefix.to_ascii_lowercase(),
+        topic_override,
+        partition_override,
+        key_override,
+        record_header_prefix: record_header_prefix.to_ascii_lowercase(),
+    }
+}
+
+fn cors(reader: &mut Reader) -> Option<Cors> {
+    let origins = reader.strings("origins");
+    let credentials = reader.flag("credentials");
+    let any = origins.iter().flatten().any(|origin| origin == "*");
+    match origins {
+        None if credentials => {
+            reader.mistake("credentials", "origins are expected, too");
+            None
+        }
+        None => None,
+        Some(origins) if any => {
+            if origins.len() > 1 {
+                reader.mistake("origins", "\"*\" is expected alone");
+            }
+            if credentials {
+                reader.mistake("credentials", "false is expected with the origin \"*\"");
+            }
+            Some(Cors { origins: Origins::Any, credentials: false })
+        }
+        Some(origins) => {
+            if !origins.iter().all(|origin| is_origin(origin)) {
+                reader.mistake("origins", ORIGINS);
+            }
+            Some(Cors { origins: Origins::Listed(origins), credentials })
+        }
+    }
+}
+
+/// As it stands in a request, behind its normalization (RFC 3986, section 3.3).
+fn is_path(text: &str) -> bool {
+    text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#".contains(&byte))
+}
+
+/// The bridge allows no other names.
+fn is_cluster(name: &str) -> bool {
+    (1..=100).contains(&name.len()) && name.bytes().all(is_name_byte)
+}
+
+/// Kafka's `Topic.validate`.
+fn is_topic(name: &str) -> bool {
+    (1..=249).contains(&name.len()) && name.bytes().all(is_name_byte) && name != "." && name != ".."
+}
+
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"._-".contains(&byte)
+}
+
+/// RFC 6454, section 6.2: scheme, "://" and authority, as browsers send it.
+fn is_origin(text: &str) -> bool {
+    let authority =
+        text.split_once("://").filter(|(scheme, _)| !scheme.is_empty()).map(|(_, authority)| authority);
+    authority.is_some_and(|authority| {
+        !authority.is_empty()
+            && authority.bytes().all(|byte| byte.is_ascii_graphic() && !b"/?#@*,".contains(&byte))
+    })
+}
+
+/// RFC 9110, section 5.6.2.
+pub(crate) fn is_token(text: &str) -> bool {
+    let is_tchar = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(is_tchar)
+}
+
+const DEFAULT_CLUSTER: &str = "default";
+const ORIGINS: &str = "origins such as \"https://app.example\" are expected: scheme, host and port alone";
+const OVERRIDES: [&str; 3] = ["topic", "partition", "key"];

@@ -1,0 +1,85 @@
+//! Headers as they cross the border to the host: a count, the lengths of each name and value, then each of them with a
+//! zero byte behind it; integers are 32 bits, little endian.
+
+use crate::http::Header;
+
+/// Reads a header map, with names in lower case; what is cut off is left out.
+pub fn read(map: &[u8]) -> Vec<Header> {
+    let Some((count, mut lengths)) = integer(map) else { return Vec::new() };
+    let Some(mut text) = count.checked_mul(8).and_then(|len| lengths.get(len..)) else { return Vec::new() };
+    let mut headers = Vec::new();
+    for _ in 0..count {
+        let Some((name_len, rest)) = integer(lengths) else { break };
+        let Some((value_len, rest)) = integer(rest) else { break };
+        lengths = rest;
+        let Some((name, rest)) = terminated(text, name_len) else { break };
+        let Some((value, rest)) = terminated(rest, value_len) else { break };
+        text = rest;
+        headers.push((name.to_ascii_lowercase(), value.to_vec()));
+    }
+    headers
+}
+
+/// A header map as [`read`] reads it.
+pub fn write(headers: &[(impl AsRef<[u8]>, impl AsRef<[u8]>)]) -> Vec<u8> {
+    let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes();
+    let mut map = u32::try_from(headers.len()).unwrap_or(u32::MAX).to_le_bytes().to_vec();
+    for (name, value) in headers {
+        map.extend_from_slice(&length(name.as_ref()));
+        map.extend_from_slice(&length(value.as_ref()));
+    }
+    for (name, value) in headers {
+        for text in [name.as_ref(), value.as_ref()] {
+            map.extend_from_slice(text);
+            map.push(0);
+        }
+    }
+    map
+}
+
+fn integer(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let (integer, rest) = bytes.split_first_chunk::<4>()?;
+    Some((usize::try_from(u32::from_le_bytes(*integer)).ok()?, rest))
+}
+
+fn terminated(bytes: &[u8], len: usize) -> Option<(&[u8], &[u8])> {
+    let (text, rest) = bytes.split_at_checked(len)?;
+    Some((text, rest.get(1..)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let headers = [("a", &b"1"[..]), ("", b""), ("a", b"\xff\0"), ("b", b"")];
+        let read = read(&write(&headers));
+        let want = headers.map(|(name, value)| (name.as_bytes().to_vec(), value.to_vec()));
+        assert_eq!(read, want);
+    }
+
+    #[test]
+    fn names_are_read_in_lower_case() {
+        assert_eq!(read(&write(&[("X-Key", "A")])), [(b"x-key".to_vec(), b"A".to_vec())]);
+    }
+
+    #[test]
+    fn a_map_cut_at_any_byte_is_the_front_of_it() {
+        let whole = write(&[("one", "1"), ("two", "22")]);
+        let headers = read(&whole);
+        for cut in 0..whole.len() {
+            let part = read(&whole[..cut]);
+            assert!(part.len() < headers.len() && headers.starts_with(&part), "cut at byte {cut}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            read(&bytes);
+        }
+    }
+}
