@@ -8,8 +8,6 @@
 //!
 //! Beside it: [`config`] (`writing`: what librdkafka says of it), `admin` (`/livez`, `/readyz`, `/metrics`) and [`logging`].
 
-#![allow(dead_code, reason = "resources that are not served yet are going to use it")]
-
 mod admin;
 mod bridge;
 mod cluster;
