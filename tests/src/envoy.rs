@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-pub use routes::{plugin, routes, writing};
+pub use routes::{instead, plugin, routes, writing};
 
 use crate::port::Port;
 use crate::process::Process;

@@ -3,9 +3,13 @@
 /// Puts `keys` into the filter's configuration, and further objects into its `routes`.
 #[must_use]
 pub fn plugin(keys: &str, routes: &[&str]) -> (String, String) {
-    let route = r#"{"path": "/pubsub", "cluster": "default"}"#;
-    let all = [&[route], routes].concat().join(", ");
-    (format!("\"routes\": [{route}]"), format!("{keys} \"routes\": [{all}]"))
+    instead(keys, &[&[PUBSUB], routes].concat())
+}
+
+/// Puts `keys` into the filter's configuration, and these objects into its `routes`, where `/pubsub` alone is.
+#[must_use]
+pub fn instead(keys: &str, routes: &[&str]) -> (String, String) {
+    (format!("\"routes\": [{PUBSUB}]"), format!("{keys} \"routes\": [{}]", routes.join(", ")))
 }
 
 /// Lets the route `/pubsub` write.
@@ -24,3 +28,6 @@ pub fn routes(paths: &[&str]) -> (String, String) {
     let more = paths.iter().map(|path| format!("- {{match: {{path: {path}}}, route: {to_bridge}}}\n"));
     (first.to_owned(), more.chain([first.to_owned()]).collect::<Vec<_>>().join(&" ".repeat(14)))
 }
+
+/// The committed route.
+const PUBSUB: &str = r#"{"path": "/pubsub", "cluster": "default"}"#;

@@ -99,15 +99,25 @@ async fn every_command_that_is_shown_works_as_it_is_shown() {
         let folder = Folder::new("demo-test").unwrap();
         let (demo, _) = ready(&folder, &["--profile", profile]).await;
         let commands = commands(&demo);
-        let wanted = ["\"gate\":\"north\"", "demo [2] offset 0", "\"gate\":\"north\""];
+        let wanted = [
+            "\"gate\":\"north\"",
+            "{\"topic\":\"demo\",\"partition\":0,\"offset\":",
+            "\"value\":{\"gate\":\"north\"",
+            "demo [2] offset 0",
+            "\"gate\":\"north\"",
+        ];
         assert_eq!(commands.len(), wanted.len(), "{commands:?}");
+        let mut shells = Vec::new();
         for (number, (command, wanted)) in commands.iter().zip(wanted).enumerate() {
             let mut shell = Command::new("sh");
             shell.args(["-c", &format!("{command}; echo done; sleep 60")]);
             let log = folder.path().join(format!("{profile}-{number}.log"));
             let mut shell = Process::spawn("a shown command", shell, &log).unwrap();
             says(&mut shell, wanted, STEP).await;
+            shells.push(shell);
         }
+        // What was written by the second command.
+        says(&mut shells[0], "{\"gate\": \"mine\"}", STEP).await;
     }
 }
 
@@ -116,10 +126,12 @@ async fn on_a_cluster_of_the_users_own_it_creates_nothing() {
     let kafka = Kafka::start().await.unwrap();
     let folder = Folder::new("demo-test").unwrap();
     let (demo, _) = ready(&folder, &["--bootstrap-servers", &kafka.bootstrap()]).await;
-    let mut raw = Command::new("sh");
-    raw.args(["-c", commands(&demo).last().unwrap()]);
-    let output = raw.output().unwrap();
-    assert!(String::from_utf8_lossy(&output.stdout).contains("hello"), "{output:?}");
+    let commands = commands(&demo);
+    let [.., write, raw] = &commands[..] else { panic!("{commands:?}") };
+    for (command, wanted) in [(write, "\"status\":403"), (raw, "hello")] {
+        let output = Command::new("sh").args(["-c", command]).output().unwrap();
+        assert!(String::from_utf8_lossy(&output.stdout).contains(wanted), "{output:?}");
+    }
     assert_eq!(kafka.topics().unwrap(), Vec::<String>::new());
 }
 

@@ -14,7 +14,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "HOST:PORT[,HOST:PORT…]", conflicts_with = "config", value_parser = servers)]
     pub(crate) bootstrap_servers: Option<String>,
 
-    /// Run the bridge with this configuration; the gateway reads its cluster `default`
+    /// Run the bridge with this configuration; the gateway reads its cluster `default`, and writes to it where
+    /// `write.clusters` names it
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 

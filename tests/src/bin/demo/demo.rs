@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use sluicegate_client::Client;
-use sluicegate_tests::envoy::{Profile, writing};
+use sluicegate_tests::envoy::{Profile, instead};
 use sluicegate_tests::port::Port;
 use sluicegate_tests::stack::{BridgeConfig, Setup, Stack};
 use sluicegate_tests::{Error as StackError, tools};
@@ -91,7 +91,7 @@ impl Running {
             bridge,
             // The user's configuration may ask for a secret of its own; here both sides have this run's.
             bridge_environment: vec![("SLUICEGATE_GATEWAY_SECRET".to_owned(), secret.clone())],
-            envoy_edits: vec![filter_setting("gateway_secret", &secret), writing()],
+            envoy_edits: vec![instead(&format!("\"gateway_secret\": \"{secret}\","), &ROUTES)],
             gateway: Some(gateway),
             envoy: args.envoy,
             ..Setup::new(profile, String::new())
@@ -171,12 +171,6 @@ async fn answers(url: &str) -> Result<(), Failure> {
     Ok(client.close().await?)
 }
 
-/// An edit that puts a setting in front of the filter's first.
-fn filter_setting(key: &str, value: &str) -> (String, String) {
-    let first = "\"profile\": ";
-    (first.to_owned(), format!("\"{key}\": \"{value}\", {first}"))
-}
-
 /// 32 random hexadecimal digits.
 fn secret() -> Result<String, Failure> {
     let id = fs::read_to_string("/proc/sys/kernel/random/uuid")?;
@@ -201,6 +195,15 @@ fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
     })
 }
 
+/// What the gateway does. Whether anything is written is up to the bridge's configuration.
+const ROUTES: [&str; 3] = [
+    r#"{"path": "/pubsub", "cluster": "default", "write": true}"#,
+    concat!(
+        r#"{"path": "/produce", "type": "produce", "topic": "demo", "headerprefix": "x-kafka-", "#,
+        r#""overrides": ["topic", "partition", "key"], "recordheaderprefix": "x-kafka-header-"}"#
+    ),
+    r#"{"path": "/kafka", "type": "rest", "write": true}"#,
+];
 /// The embedded Kafka may be written to, a user's own may not.
 const WRITABLE: &str = "[write]\nclusters = [\"default\"]\n";
 /// How overrides of the cluster `default` begin.

@@ -35,8 +35,9 @@ impl Embedded {
         loop {
             for (partition, gate) in (0..).zip(GATES) {
                 ticks.tick().await;
-                let value = reading_of(gate, reading);
-                let record = FutureRecord::to(TOPIC).partition(partition).key(gate).payload(&value);
+                // A number, so that keys are JSON as values are.
+                let (key, value) = (partition.to_string(), reading_of(gate, reading));
+                let record = FutureRecord::to(TOPIC).partition(partition).key(&key).payload(&value);
                 // Whether it arrived is seen by who reads; the cluster is this very program.
                 if let Err((error, _)) = self.producer.send_result(record) {
                     return error;

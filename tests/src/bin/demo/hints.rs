@@ -54,8 +54,9 @@ pub(crate) fn print(stack: &Stack, profile: Profile, source: &Source, cli: &Path
 Sluicegate is ready.
 
   pub/sub endpoint  {url}
+  plain HTTP        http://{gateway}/produce, http://{gateway}/kafka/topics
   readiness         http://{gateway}/readyz
-  reads from        {source}
+  {:<17} {source}
   Envoy, {:<10} http://{}
   bridge metrics    http://{}/metrics
   logs              {}
@@ -63,15 +64,16 @@ Sluicegate is ready.
 Try in another terminal:
 {}
 Ctrl-C stops everything.",
+        if matches!(source, Source::Embedded(_)) { "reads and writes" } else { "reads from" },
         profile.name(),
         stack.envoy.admin(),
         stack.bridge.admin(),
         stack.folder().path().display(),
-        tries(source, &url, &cli.display().to_string()),
+        tries(source, &format!("http://{gateway}"), &url, &cli.display().to_string()),
     );
 }
 
-fn tries(source: &Source, url: &str, cli: &str) -> String {
+fn tries(source: &Source, http: &str, url: &str, cli: &str) -> String {
     let python = tools::workspace().join("target/tools/venv/bin/python");
     let python = python.display();
     let embedded = matches!(source, Source::Embedded(_));
@@ -84,12 +86,28 @@ fn tries(source: &Source, url: &str, cli: &str) -> String {
     let commands: &[(&str, String)] = &if embedded {
         vec![
             ("follow a gate's readings", format!("{cli} -u {url} fetch {TOPIC} -p 0 --from latest --follow")),
+            (
+                "write a reading of your own by plain HTTP: the follower shows it arriving",
+                format!("curl -d '{{\"gate\": \"mine\"}}' -H 'x-kafka-partition: 0' {http}/produce"),
+            ),
+            (
+                "read what is there",
+                format!(
+                    "curl -H 'Accept: application/json' \
+                     '{http}/kafka/topics/{TOPIC}/partitions/0/records?offset=0&max_bytes=1000'"
+                ),
+            ),
             ("where each log begins", format!("{cli} -u {url} list-offsets {TOPIC} --at earliest")),
         ]
     } else {
         vec![
             ("a round trip", format!("{cli} -u {url} ping -c 3")),
-            ("a topic of yours, followed", format!("{cli} -u {url} fetch TOPIC -p 0 --from latest --follow")),
+            ("your topics", format!("curl {http}/kafka/topics")),
+            ("one of them, followed", format!("{cli} -u {url} fetch TOPIC -p 0 --from latest --follow")),
+            (
+                "written to only where `write.clusters` of a configuration (--config) names `default`",
+                format!("curl -d hello -H 'x-kafka-topic: TOPIC' {http}/produce"),
+            ),
         ]
     };
     let raw = (format!("any WebSocket client will do: {about}, as raw bytes"), raw);
