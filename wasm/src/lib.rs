@@ -1,12 +1,14 @@
-//! The proxy-wasm filter: Kafka for WebSocket clients, inside the gateway.
+//! The proxy-wasm filter: Kafka for WebSocket and plain HTTP clients, inside the gateway.
 //!
 //! 1. [`config`]: the plugin's configuration, or all that is wrong with it
 //! 2. `exports`: what the host calls, and `contexts`: whom it means
-//! 3. `filter`: one plugin on one worker, which ends overdue streams
-//! 4. `stream`: one HTTP stream; a table from host callback to [`sluicegate_session::Session`], and from its outputs to
-//!    host calls
-//! 5. `host`: each host call, with every status it may return
-//! 6. `stats`: what is counted
+//! 3. `filter`: one plugin on one worker, which knows its calls under way and ends overdue streams
+//! 4. `stream`: one HTTP stream, and of which kind it is
+//! 5. `session_stream`: a table from host callback to [`sluicegate_session::Session`], and from its outputs to host calls
+//! 6. `http_stream`: a plain request, whose body is put together and becomes one call of the bridge; by [`http`] in the
+//!    bridge's terms, by [`cors`] for web pages, by [`problem`] where it fails
+//! 7. `host`: each host call, with every status it may return; [`pairs`] are its headers
+//! 8. `stats`: what is counted
 //!
 //! A trap would end every session of the worker: nothing here may panic, whatever the client, the bridge or the host do.
 

@@ -107,6 +107,7 @@ fn every_method_is_the_bridges_to_judge_and_asked_for_at_once() {
         let response = answered(&stream);
         assert_eq!((response.status(), response.headers.text("allow")), (405, Some("POST, OPTIONS")));
         assert_eq!(response.text(), if method == "HEAD" { "" } else { "no\n" });
+        assert_eq!(response.headers.text("content-length"), Some("3"));
     }
 }
 
