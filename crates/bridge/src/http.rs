@@ -64,15 +64,10 @@ pub(crate) async fn answer(cluster: &Arc<Cluster>, request: CmdHttp, running: Ar
     // An extension method is a token, too; what is none is a method that nothing here takes.
     let method = Method::from_bytes(method.as_bytes()).unwrap_or(Method::TRACE);
     let request = Request { cluster, method, headers: Headers(&headers), body: &body };
-    let is_head = request.method == Method::HEAD;
-    let mut response = match resource {
+    let response = match resource {
         Some(Resource::Produce(route)) => produce::answer(request, &route, running).await,
         Some(Resource::Rest(route)) => rest::answer(request, &route).await,
         None => Problem::new(Fault::Bridge, "the gateway named no resource that this bridge has").plain(),
     };
-    if is_head {
-        // RFC 9110, section 9.3.2: "the server MUST NOT send content in the response".
-        response.body.clear();
-    }
     response.into()
 }

@@ -337,6 +337,7 @@ pub struct HttpResp {
     /// Names in lower case.
     #[prost(message, repeated, tag = "2")]
     pub headers: ::prost::alloc::vec::Vec<HttpHeader>,
+    /// For HEAD that of GET, of which the client gets the length and the type only.
     #[prost(bytes = "bytes", tag = "3")]
     pub body: ::prost::bytes::Bytes,
 }
