@@ -48,7 +48,7 @@ impl<'a> Accept<'a> {
     /// # Errors
     /// The client accepts none.
     pub(super) fn metadata(&self) -> Result<&'static str, Problem> {
-        self.best(&[V2, JSON].map(|offer| (offer, offer)))
+        self.best(&[(&[V2], V2), (&[JSON], JSON)])
     }
 
     /// The format of records.
@@ -56,9 +56,7 @@ impl<'a> Accept<'a> {
     /// # Errors
     /// The client accepts none.
     pub(super) fn records(&self) -> Result<Format, Problem> {
-        let binary = [V2_BINARY, V2].map(|offer| (offer, Format::Binary));
-        let json = [V2_JSON, JSON].map(|offer| (offer, Format::Json));
-        self.best(&[binary, json].concat())
+        self.best(&[(&[V2_BINARY, V2], Format::Binary), (&[V2_JSON, JSON], Format::Json)])
     }
 
     /// The type for an error.
@@ -67,17 +65,17 @@ impl<'a> Accept<'a> {
         if self.ranges.iter().any(is_v2) { V2 } else { super::problem::PROBLEM }
     }
 
-    /// The one that is wanted most, of several the first.
-    fn best<T: Copy>(&self, offers: &[(&str, T)]) -> Result<T, Problem> {
+    /// The one that is wanted most, of several the first. Each is offered under its own name and others.
+    fn best<T: Copy>(&self, offers: &[(&[&str], T)]) -> Result<T, Problem> {
         let mut best: Option<(u16, T)> = None;
-        for (offer, value) in offers {
-            let quality = self.quality(offer);
+        for (names, value) in offers {
+            let quality = self.quality(names);
             if quality > best.map_or(0, |(quality, _)| quality) {
                 best = Some((quality, *value));
             }
         }
         best.map(|(_, value)| value).ok_or_else(|| {
-            let offers: Vec<&str> = offers.iter().map(|(offer, _)| *offer).collect();
+            let offers: Vec<&str> = offers.iter().flat_map(|(names, _)| *names).copied().collect();
             Problem::new(
                 Fault::NotAcceptable,
                 format!("expected Accept to name one of {}", offers.join(", ")),
@@ -87,13 +85,17 @@ impl<'a> Accept<'a> {
 
     /// "Media ranges can be overridden by more specific media ranges or specific media types. If more than one media range
     /// applies to a given type, the most specific reference has precedence."
-    fn quality(&self, offer: &str) -> u16 {
+    fn quality(&self, names: &[&str]) -> u16 {
         if self.ranges.is_empty() {
             // "A request without any Accept header field implies that the user agent will accept any media type in response."
             return WHOLE;
         }
         let found = |wanted: &str| self.ranges.iter().find(|range| is(range.range, wanted));
-        let found = found(offer).or_else(|| found("application/*")).or_else(|| found("*/*"));
+        let found = names
+            .iter()
+            .find_map(|name| found(name))
+            .or_else(|| found("application/*"))
+            .or_else(|| found("*/*"));
         found.map_or(0, |range| range.quality)
     }
 }
@@ -168,6 +170,8 @@ mod tests {
             json,
             Some(JSON),
         );
+        check(&["application/vnd.kafka.binary.v2+json;q=0, */*"], json, Some(V2));
+        check(&["application/vnd.kafka.json.v2+json;q=0, application/*"], binary, Some(V2));
     }
 
     #[test]
