@@ -19,6 +19,7 @@ mod endings;
 mod fragments;
 mod handshakes;
 mod hostile;
+mod lasting;
 mod limits;
 mod metadata;
 mod paths;

@@ -1,0 +1,24 @@
+//! A session beside plain HTTP on one listener: the time that a request may take is not its time.
+
+use sluicegate_tests::envoy::{Profile, plugin};
+use sluicegate_tests::in_both_profiles;
+
+use crate::peer::Peer;
+use crate::raw::Raw;
+use crate::stacks::start;
+
+async fn a_session_outlives_the_time_that_a_request_may_take(profile: Profile) {
+    let produce = r#"{"path": "/orders", "type": "produce", "topic": "orders"}"#;
+    let short = ("request_timeout: 60s".to_owned(), "request_timeout: 1s".to_owned());
+    let stack = start(profile, "", vec![plugin("", &[produce]), short]).await;
+    let mut session = Peer::open(&stack).await;
+    // It comes after the session, and has the same time: when that is over for it, it is for the session.
+    let unfinished = b"POST /orders HTTP/1.1\r\nhost: gateway.example\r\ncontent-length: 9\r\n\r\nfour";
+    let response = Raw::connect(stack.envoy.gateway()).await.ask(unfinished).await;
+    assert_eq!(response.status, 408, "{response:?}");
+    session.is_idle().await;
+}
+
+in_both_profiles! {
+    a_session_outlives_the_time_that_a_request_may_take
+}
