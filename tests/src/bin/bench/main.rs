@@ -2,13 +2,14 @@
 //!
 //! 1. [`machine`]: where and with what
 //! 2. [`reading`]: clients that [`walk`] a topic through the gateway, beside librdkafka consumers ([`consume`])
-//! 3. [`writing`]: clients that [`produce`] through it, beside a librdkafka producer ([`direct`])
+//! 3. [`writing`]: clients that [`produce`] or [`post`] through it, beside a librdkafka producer ([`direct`])
 //! 4. [`run`]: each of these in a process of its own, with what every process used meanwhile
 //! 5. [`report`]: the tables, and their ratios
 
 mod consume;
 mod direct;
 mod machine;
+mod post;
 mod produce;
 mod reading;
 mod report;
@@ -141,6 +142,8 @@ enum Part {
     Consume(consume::Args),
     /// Clients of the gateway that write over sessions
     Produce(produce::Args),
+    /// Clients of the gateway that write by plain HTTP
+    Post(post::Args),
     /// A librdkafka producer that is given as much as it takes
     Stream(direct::Args),
     /// A librdkafka producer that is given as much as clients have in flight
@@ -157,6 +160,7 @@ fn main() -> ExitCode {
         Some(Part::Walk(args)) => walk::run(&args),
         Some(Part::Consume(args)) => consume::run(&args),
         Some(Part::Produce(args)) => produce::run(&args),
+        Some(Part::Post(args)) => post::run(&args),
         Some(Part::Stream(args)) => direct::stream(&args),
         Some(Part::Wait(args)) => direct::wait(&args),
     };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use sluicegate_tests::envoy::writing;
+use sluicegate_tests::envoy::instead;
 use sluicegate_tests::kafka::{Kafka, Setup as KafkaSetup};
 use sluicegate_tests::process::Process;
 use sluicegate_tests::stack::{BridgeConfig, Setup, Stack};
@@ -20,7 +20,7 @@ pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
     let kafka =
         Kafka::start_with(KafkaSetup { java: vec![QUICK_JAVA.to_owned()], ..KafkaSetup::default() }).await?;
     let topic = kafka.topic("written", 1, &[]).await?;
-    let mut stack = Stack::start(setup(&kafka, &properties, plan)).await?;
+    let mut stack = Stack::start(setup(&kafka, &topic, &properties, plan)).await?;
     stack.ready_within(Duration::from_secs(30)).await?;
 
     let parts = [&stack.envoy.process, &stack.bridge.process];
@@ -41,15 +41,21 @@ pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
     let in_flight = |clients: u32| (MAX_IN_FLIGHT / clients).clamp(1, SESSION_IN_FLIGHT);
     let batches =
         |clients| [("--batch", plan.batch.to_string()), ("--in-flight", in_flight(clients).to_string())];
+    let one_by_one = [("--batch", "1".to_owned()), ("--in-flight", "1".to_owned())];
     let session = async |size, clients, seconds| {
         let own = [&[("--url", stack.url())][..], &batches(clients)].concat();
         measure("produce", &own, size, clients, seconds).await
+    };
+    let post = async |size, clients, seconds| {
+        let own = [("--gateway", stack.envoy.gateway().to_string()), ("--path", POST.to_owned())];
+        measure("post", &own, size, clients, seconds).await
     };
     let wait = async |how: &[(&str, String)], size, clients| {
         measure("wait", &[&broker, how].concat(), size, clients, plan.seconds).await
     };
     say("warming up");
     session(plan.size.into(), 1, WARM_UP).await?;
+    post(plan.size.into(), 64, WARM_UP).await?;
     let mut rows = Vec::new();
     for size in plan.write_sizes.iter().copied() {
         for clients in plan.clients.iter().copied() {
@@ -60,6 +66,8 @@ pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
                 batch: plan.batch,
                 session: session(size, clients, plan.seconds).await?,
                 direct_batches: wait(&batches(clients), size, clients).await?,
+                post: post(size, clients, plan.seconds).await?,
+                direct_post: wait(&one_by_one, size, clients).await?,
                 direct: measure("stream", &broker, size, 1, plan.seconds).await?,
             });
         }
@@ -74,16 +82,23 @@ fn properties(plan: &Plan) -> BTreeMap<String, String> {
     defaults.into_iter().chain(plan.properties.iter().cloned()).collect()
 }
 
-fn setup(kafka: &Kafka, properties: &BTreeMap<String, String>, plan: &Plan) -> Setup {
+fn setup(kafka: &Kafka, topic: &str, properties: &BTreeMap<String, String>, plan: &Plan) -> Setup {
     let bootstrap = kafka.bootstrap();
     let settings: String = properties.iter().map(|(name, value)| format!("{name} = {value:?}\n")).collect();
     let bridge = BridgeConfig::Text(format!(
         "[write]\nclusters = [\"default\"]\n\n[clusters.default]\nbootstrap.servers = {bootstrap:?}\n{settings}"
     ));
+    let routes = [
+        r#"{"path": "/pubsub", "write": true}"#.to_owned(),
+        format!(r#"{{"path": "{POST}", "type": "produce", "topic": "{topic}"}}"#),
+    ];
+    let envoy_edits = vec![instead("", &routes.each_ref().map(String::as_str))];
     let concurrency = plan.concurrency;
-    Setup { bridge, envoy_edits: vec![writing()], concurrency, ..Setup::new(plan.profile, bootstrap) }
+    Setup { bridge, envoy_edits, concurrency, ..Setup::new(plan.profile, bootstrap) }
 }
 
+/// The gateway's path for plain HTTP.
+const POST: &str = "/produce";
 const DEFAULTS: [(&str, &str); 6] = [
     ("acks", "all"),
     ("enable.idempotence", "true"),

@@ -9,10 +9,15 @@ pub(crate) struct Row {
     pub(crate) size: u32,
     pub(crate) clients: u32,
     /// Records of a command.
+    /// Records of a session's command.
     pub(crate) batch: u32,
     pub(crate) session: (Measured, Cpu),
     /// A producer that is given as many records at once.
     pub(crate) direct_batches: (Measured, Cpu),
+    /// Plain HTTP, a record with each request.
+    pub(crate) post: (Measured, Cpu),
+    /// A producer that is given as many records at once.
+    pub(crate) direct_post: (Measured, Cpu),
     /// A producer that is given all that its queue takes.
     pub(crate) direct: (Measured, Cpu),
 }
@@ -25,19 +30,28 @@ pub(crate) fn table(rows: &[Row]) {
         for row in same_size {
             line(row.clients, &format!("sessions, {} a command", row.batch), row.session);
             line(row.clients, " librdkafka likewise", row.direct_batches);
+            line(row.clients, "HTTP, 1 a request", row.post);
+            line(row.clients, " librdkafka likewise", row.direct_post);
             line(row.clients, "librdkafka, unbounded", row.direct);
         }
     }
     println!();
-    println!("ratios to bare librdkafka");
-    for Row { size, clients, session, direct_batches, direct, .. } in rows {
-        let likewise = session.0.rate() / direct_batches.0.rate();
-        let rate = session.0.rate() / direct.0.rate();
-        let producer = per_million(direct.1.client, direct.0);
-        let bridge = per_million(session.1.bridge, session.0) / producer;
+    println!("ratios to bare librdkafka: messages/s");
+    println!("clients  value    sessions: likewise, unbounded   HTTP: likewise");
+    for Row { size, clients, session, direct_batches, post, direct_post, direct, .. } in rows {
+        let ratio = |(part, _): (Measured, Cpu), (bare, _): (Measured, Cpu)| part.rate() / bare.rate();
         println!(
-            "{clients:>7}  {size:>5} B  sessions: messages/s {rate:.2}, likewise {likewise:.2}   CPU per message: \
-             bridge {bridge:.2}"
+            "{clients:>7} {size:>5} B  {:>18.2}  {:>9.2}  {:>15.2}",
+            ratio(*session, *direct_batches),
+            ratio(*session, *direct),
+            ratio(*post, *direct_post),
         );
+    }
+    println!();
+    println!("HTTP: CPU microseconds per request");
+    println!("clients  value     Envoy  bridge");
+    for Row { size, clients, post: (measured, cpu), .. } in rows {
+        let [envoy, bridge] = [cpu.envoy, cpu.bridge].map(|cpu| per_million(cpu, *measured));
+        println!("{clients:>7} {size:>5} B  {envoy:>7.1} {bridge:>7.1}");
     }
 }
