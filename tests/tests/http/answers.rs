@@ -1,0 +1,93 @@
+//! What an answer has to say, down to its last member.
+
+use serde_json::Value;
+use sluicegate_tests::http::client::Response;
+
+/// Where a record is, as the answer of a `produce` route says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Written {
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    pub(crate) timestamp: i64,
+}
+
+/// Expects the answer of a `produce` route to one record.
+#[track_caller]
+pub(crate) fn written(response: &Response, topic: &str) -> Written {
+    assert_eq!(response.status, 200, "{}", response.text());
+    assert_eq!(response.header("content-type"), Some("application/json"));
+    let json = response.json();
+    let number = |name: &str| json[name].as_i64().unwrap_or_else(|| panic!("{name}: {json}"));
+    let [partition, offset, timestamp] = ["partition", "offset", "timestamp"].map(number);
+    assert_eq!(
+        response.text(),
+        format!(
+            r#"{{"topic":{},"partition":{partition},"offset":{offset},"timestamp":{timestamp}}}"#,
+            Value::from(topic)
+        )
+    );
+    Written { partition: partition.try_into().unwrap(), offset, timestamp }
+}
+
+/// Expects a problem document (RFC 9457) whose detail holds `words`, and gives it.
+#[track_caller]
+pub(crate) fn problem(response: &Response, status: u16, words: &str) -> Value {
+    assert_eq!(response.status, status, "{}", String::from_utf8_lossy(&response.body));
+    assert_eq!(response.header("content-type"), Some("application/problem+json"));
+    let json = response.json();
+    let title = match status {
+        // RFC 9110 renamed two that the crate calls as RFC 7231 did.
+        413 => "Content Too Large",
+        422 => "Unprocessable Content",
+        status => http::StatusCode::from_u16(status).unwrap().canonical_reason().unwrap(),
+    };
+    let detail = json["detail"].as_str().unwrap();
+    assert_eq!(json["title"], title, "{json}");
+    assert_eq!(
+        (&json["type"], &json["status"]),
+        (&Value::from("about:blank"), &Value::from(status)),
+        "{json}"
+    );
+    let (lower, wanted) = (detail.to_lowercase(), words.to_lowercase());
+    assert!(lower.contains(&wanted), "{detail:?} says nothing of {words:?}");
+    assert!(!detail.contains('\n'), "one line: {detail:?}");
+    json
+}
+
+/// As [`problem`], on a `rest` route: with the members of the REST proxies as well.
+#[track_caller]
+pub(crate) fn rest_problem(response: &Response, status: u16, error_code: u64, words: &str) -> Value {
+    let json = problem(response, status, words);
+    assert_eq!(
+        (&json["error_code"], &json["message"]),
+        (&Value::from(error_code), &json["detail"]),
+        "{json}"
+    );
+    json
+}
+
+/// Expects `retry-after` to be a number of seconds that is worth waiting.
+#[track_caller]
+pub(crate) fn retry_after(response: &Response) {
+    let seconds: u64 = response.header("retry-after").expect("retry-after").parse().unwrap();
+    assert!((1..=60).contains(&seconds), "{seconds} s");
+}
+
+/// The methods of `allow`, in alphabetical order.
+#[track_caller]
+pub(crate) fn allow(response: &Response) -> Vec<&str> {
+    list(response, "allow")
+}
+
+/// A header's list, in alphabetical order.
+#[track_caller]
+pub(crate) fn list<'a>(response: &'a Response, header: &str) -> Vec<&'a str> {
+    let mut list: Vec<&str> = response
+        .header(header)
+        .unwrap_or_else(|| panic!("no {header}: {response:?}"))
+        .split(',')
+        .map(str::trim)
+        .collect();
+    list.sort_unstable();
+    list
+}

@@ -1,0 +1,78 @@
+//! SIGTERM: what was accepted before it is delivered, and those who wait are told so.
+
+use std::time::Duration;
+
+use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::http::client::{Request, ask};
+use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::kafka::Kafka;
+use tokio::task::JoinSet;
+
+use crate::answers::{problem, written};
+use crate::console::consume;
+use crate::stacks::{ANY, REST, WRITES, count, reaches, with};
+
+in_both_profiles! {
+    what_was_accepted_before_sigterm_is_delivered_and_answered
+    what_nobody_waits_for_is_delivered_before_the_end
+}
+
+const CLIENTS: usize = 20;
+const DRAINED_WITHIN: Duration = Duration::from_secs(10);
+/// Nothing is on its way to Kafka before SIGTERM.
+const LINGER: &str = "linger.ms = 2000\n";
+
+async fn what_was_accepted_before_sigterm_is_delivered_and_answered(profile: Profile) {
+    let kafka = Kafka::shared().await.unwrap();
+    let topic = &kafka.topic("drained", 1, &[]).await.unwrap();
+    let mut stack = with(profile, kafka, WRITES, LINGER, "").await;
+    let gateway = stack.envoy.gateway();
+    let mut asked = JoinSet::new();
+    for number in 0..CLIENTS {
+        asked.spawn(ask(gateway, Request::post(ANY, number.to_string()).with("x-kafka-topic", topic)));
+    }
+    let list: Vec<String> = (CLIENTS..2 * CLIENTS).map(|number| format!(r#"{{"value":{number}}}"#)).collect();
+    let list =
+        Request::post(format!("{REST}/topics/{topic}"), format!(r#"{{"records":[{}]}}"#, list.join(",")))
+            .with("content-type", "application/vnd.kafka.json.v2+json");
+    let list = tokio::spawn(ask(gateway, list));
+    reaches(&stack, "write_queue_records", 2.0 * CLIENTS as f64).await;
+    assert_eq!(count(&stack, "written_records_total").await, 0.0);
+    stack.bridge.process.terminate();
+    while let Some(response) = asked.join_next().await {
+        written(&response.unwrap(), topic);
+    }
+    let list = list.await.unwrap();
+    assert_eq!(list.status, 200, "{list:?}");
+    assert!(list.json()["offsets"].as_array().unwrap().iter().all(|one| one["offset"].is_i64()), "{list:?}");
+    assert!(stack.bridge.process.wait(DRAINED_WITHIN).await.unwrap().success());
+    assert_eq!(numbers(kafka, topic).await, (0..2 * CLIENTS).collect::<Vec<_>>());
+    // Nobody is there: and that is what is said.
+    let refused = ask(gateway, Request::post(ANY, "x").with("x-kafka-topic", topic)).await;
+    problem(&refused, 503, "");
+}
+
+async fn what_nobody_waits_for_is_delivered_before_the_end(profile: Profile) {
+    let kafka = Kafka::shared().await.unwrap();
+    let topic = &kafka.topic("drained-async", 1, &[]).await.unwrap();
+    let mut stack = with(profile, kafka, WRITES, LINGER, "").await;
+    for number in 0..CLIENTS {
+        let request = Request::post(ANY, number.to_string())
+            .with("x-kafka-topic", topic)
+            .with("prefer", "respond-async");
+        assert_eq!(ask(stack.envoy.gateway(), request).await.status, 202);
+    }
+    stack.bridge.process.terminate();
+    assert!(stack.bridge.process.wait(DRAINED_WITHIN).await.unwrap().success());
+    assert_eq!(numbers(kafka, topic).await, (0..CLIENTS).collect::<Vec<_>>());
+}
+
+/// The numbers that are there, in their order, each once.
+async fn numbers(kafka: &Kafka, topic: &str) -> Vec<usize> {
+    let text = |value: Option<Vec<u8>>| String::from_utf8(value.unwrap()).unwrap();
+    let records = consume(kafka, topic, 1).await;
+    let mut numbers: Vec<usize> =
+        records.into_values().map(|record| text(record.value).parse().unwrap()).collect();
+    numbers.sort_unstable();
+    numbers
+}

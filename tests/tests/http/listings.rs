@@ -1,0 +1,74 @@
+//! Where partitions begin and end, and which topics there are.
+
+use std::time::Duration;
+
+use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::stack::Stack;
+use sluicegate_tests::waiting::becomes;
+
+use crate::answers::rest_problem;
+use crate::records::{START, get, says, store};
+use crate::stacks::{home, shared};
+
+in_both_profiles! {
+    offsets_are_found_by_time
+    topics_are_listed_and_described
+}
+
+/// Waits until a topic is listed, which the bridge asks for once in a second.
+pub(crate) async fn listed(stack: &Stack, topic: &str) {
+    let names = async || get(stack, "/topics", "").await.json();
+    let listed = async || names().await.as_array().unwrap().iter().any(|name| name == topic);
+    becomes("the topic is listed", true, Duration::from_secs(10), listed).await;
+}
+
+async fn offsets_are_found_by_time(profile: Profile) {
+    let (kafka, stack) = shared(profile).await;
+    let topic = &store(kafka, "offsets", &[(None, Some(b"1")), (None, Some(b"2")), (None, Some(b"3"))]).await;
+    let at = format!("/topics/{topic}/partitions/0/offsets");
+    kafka.delete_records_before(topic, 0, 1).await.unwrap();
+    for (query, want) in [
+        (String::new(), r#"{"beginning_offset":1,"end_offset":3}"#),
+        ("?timestamp=0".to_owned(), r#"{"offset":1}"#),
+        (format!("?timestamp={}", START + 2), r#"{"offset":2}"#),
+        (format!("?timestamp={}", START + 3), r#"{"offset":-1}"#),
+        ("?timestamp=-1".to_owned(), r#"{"offset":3}"#),
+        ("?timestamp=-2".to_owned(), r#"{"offset":1}"#),
+    ] {
+        says(&get(&stack, &format!("{at}{query}"), "").await, "application/vnd.kafka.v2+json", want);
+    }
+    for query in [
+        "?timestamp=",
+        "?timestamp=x",
+        "?timestamp=1.5",
+        "?timestamp=9223372036854775808",
+        "?timestamp=1&timestamp=1",
+        "?offset=0",
+    ] {
+        rest_problem(&get(&stack, &format!("{at}{query}"), "").await, 400, 400, "");
+    }
+}
+
+async fn topics_are_listed_and_described(profile: Profile) {
+    let (kafka, stack) = shared(profile).await;
+    let topic = &kafka.topic("described", 2, &[]).await.unwrap();
+    listed(&stack, topic).await;
+    let response = get(&stack, "/topics", "application/vnd.kafka.v2+json").await;
+    let topics: Vec<String> = serde_json::from_slice(&response.body).unwrap();
+    assert!(
+        topics.is_sorted() && topics.contains(topic) && topics.iter().any(|name| name == home(profile)),
+        "{topics:?}"
+    );
+    assert!(!topics.iter().any(|name| name.starts_with("__")), "{topics:?}");
+    assert_eq!(response.header("content-type"), Some("application/vnd.kafka.v2+json"));
+    let partition = |at: i32| {
+        format!(r#"{{"partition":{at},"leader":1,"replicas":[{{"broker":1,"leader":true,"in_sync":true}}]}}"#)
+    };
+    let want =
+        format!(r#"{{"name":"{topic}","configs":{{}},"partitions":[{},{}]}}"#, partition(0), partition(1));
+    says(&get(&stack, &format!("/topics/{topic}"), "").await, "application/vnd.kafka.v2+json", &want);
+    rest_problem(&get(&stack, "/topics/no-such-topic", "").await, 404, 40401, "no-such-topic");
+    rest_problem(&get(&stack, "/topics?x=1", "").await, 400, 400, "x");
+    assert!(!kafka.topics().unwrap().iter().any(|known| known == "no-such-topic"));
+}

@@ -1,0 +1,26 @@
+//! Kafka as plain HTTP clients meet it through a gateway: real Envoy, real bridge, real Kafka, in both profiles.
+//!
+//! 1. [`stacks`]: the gateways that the tests share, with their routes
+//! 2. [`console`], [`answers`]: what Kafka's own consumer reads of a topic, and what an answer has to say
+//! 3. the rest: one module for each thing that can be asked; [`sluicegate_tests::http::client`] asks
+
+#![cfg(test)] // so that helpers, too, may fail as tests do
+
+mod answers;
+mod console;
+mod stacks;
+
+mod cors;
+mod drain;
+mod examples;
+mod hostile;
+mod json;
+mod listings;
+mod methods;
+mod outages;
+mod plugin;
+mod records;
+mod refused;
+mod rest;
+mod sizes;
+mod switches;

@@ -1,0 +1,251 @@
+//! A part dies under clients that keep writing: what was acknowledged is there, what was refused is not, and nothing is
+//! there twice but what a client sent twice because it was not told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::http::client::{Client, Request, Response};
+use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::kafka::Kafka;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use crate::console::consume;
+use crate::stacks::{ANY, REST, WRITES, grows, with};
+
+in_both_profiles! {
+    what_was_acknowledged_is_there_though_the_broker_was_killed
+    what_was_acknowledged_is_there_though_the_bridge_was_killed
+    what_was_acknowledged_is_there_though_envoy_was_killed
+}
+
+/// Each writes to a partition of its own; those with an odd number, lists of records.
+const CLIENTS: i32 = 4;
+const LIST: u64 = 10;
+/// Acknowledged between two kills, at least.
+const MORE: f64 = 2_000.0;
+
+async fn what_was_acknowledged_is_there_though_the_broker_was_killed(profile: Profile) {
+    let mut kafka = Kafka::start().await.unwrap();
+    let topic = kafka.topic("killed", CLIENTS, &[]).await.unwrap();
+    let properties = "message.timeout.ms = 20000\nreconnect.backoff.max.ms = 500\n";
+    let stack = with(profile, &kafka, WRITES, properties, "").await;
+    let clients = Clients::start(stack.envoy.gateway(), &topic, false);
+    for _ in 0..2 {
+        grows(&stack, "written_records_total", MORE).await;
+        kafka.kill();
+        kafka.up().await.unwrap();
+    }
+    grows(&stack, "written_records_total", MORE).await;
+    clients.check(profile, "broker", &kafka, &topic).await;
+}
+
+async fn what_was_acknowledged_is_there_though_the_bridge_was_killed(profile: Profile) {
+    let kafka = Kafka::shared().await.unwrap();
+    let topic = kafka.topic("killed", CLIENTS, &[]).await.unwrap();
+    let mut stack = with(profile, kafka, WRITES, "", "").await;
+    let clients = Clients::start(stack.envoy.gateway(), &topic, true);
+    for _ in 0..3 {
+        grows(&stack, "written_records_total", MORE).await;
+        stack.bridge.process.kill();
+        stack.bridge.up().await.unwrap();
+    }
+    grows(&stack, "written_records_total", MORE).await;
+    clients.check(profile, "bridge", kafka, &topic).await;
+}
+
+async fn what_was_acknowledged_is_there_though_envoy_was_killed(profile: Profile) {
+    let kafka = Kafka::shared().await.unwrap();
+    let topic = kafka.topic("killed", CLIENTS, &[]).await.unwrap();
+    let mut stack = with(profile, kafka, WRITES, "", "").await;
+    let clients = Clients::start(stack.envoy.gateway(), &topic, true);
+    for _ in 0..3 {
+        grows(&stack, "written_records_total", MORE).await;
+        stack.envoy.process.kill();
+        stack.envoy.up().await.unwrap();
+    }
+    grows(&stack, "written_records_total", MORE).await;
+    clients.check(profile, "Envoy", kafka, &topic).await;
+}
+
+/// What a client was told of its records, by number.
+#[derive(Default)]
+struct Told {
+    acknowledged: BTreeMap<u64, i64>,
+    /// Known not to be written, and not sent again.
+    refused: BTreeSet<u64>,
+    /// Not told, or told that it is not known.
+    unknown: BTreeSet<u64>,
+}
+
+/// What became of one record of a request.
+enum Fate {
+    Acknowledged(i64),
+    Refused,
+    Unknown,
+}
+
+struct Clients {
+    insist: bool,
+    stop: Arc<AtomicBool>,
+    running: Vec<JoinHandle<Told>>,
+}
+
+impl Clients {
+    /// Starts them; where they `insist`, they send again what was not acknowledged.
+    fn start(gateway: SocketAddr, topic: &str, insist: bool) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let one =
+            |partition| tokio::spawn(write(gateway, topic.to_owned(), partition, insist, Arc::clone(&stop)));
+        let running = (0..CLIENTS).map(one).collect();
+        Self { insist, stop, running }
+    }
+
+    /// Stops them and looks for what they were told in the log.
+    async fn check(self, profile: Profile, killed: &str, kafka: &Kafka, topic: &str) {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut all = Vec::new();
+        for client in self.running {
+            all.push(timeout(Duration::from_secs(60), client).await.expect("an end").unwrap());
+        }
+        let mut logs = vec![BTreeMap::new(); CLIENTS as usize];
+        for ((partition, offset), record) in consume(kafka, topic, CLIENTS).await {
+            let number: u64 = String::from_utf8(record.value.unwrap()).unwrap().parse().unwrap();
+            logs[usize::try_from(partition).unwrap()].insert(offset, number);
+        }
+        for (partition, (told, log)) in all.iter().zip(&logs).enumerate() {
+            let mut count: BTreeMap<u64, usize> = BTreeMap::new();
+            log.values().for_each(|number| *count.entry(*number).or_default() += 1);
+            report(profile, killed, partition, told, &count);
+            assert!(told.acknowledged.len() > 100, "a client that hardly wrote proves nothing");
+            for (number, offset) in &told.acknowledged {
+                assert!(count.contains_key(number), "{number} was acknowledged and is not there");
+                let there = *offset == -1 || log.get(offset) == Some(number);
+                assert!(there, "{number} was acknowledged at {offset}, where {:?} is", log.get(offset));
+            }
+            for number in told.refused.difference(&told.unknown) {
+                assert!(!count.contains_key(number), "{number} was refused and is there");
+            }
+            for (number, count) in count {
+                let again = self.insist && told.unknown.contains(&number);
+                assert!(count == 1 || again, "{number} is there {count} times, and was sent once");
+            }
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "counts for whoever asks for the test's output")]
+fn report(profile: Profile, killed: &str, partition: usize, told: &Told, count: &BTreeMap<u64, usize>) {
+    let (acknowledged, refused, unknown) = (told.acknowledged.len(), told.refused.len(), told.unknown.len());
+    let (written, twice) =
+        (count.values().sum::<usize>(), count.values().filter(|count| **count > 1).count());
+    let kind = if partition % 2 == 1 { "lists" } else { "single records" };
+    eprintln!(
+        "{} without its {killed}, {kind}: acknowledged {acknowledged}, refused {refused}, unknown {unknown}; in Kafka {written}, more than once {twice}",
+        profile.name()
+    );
+}
+
+/// Writes numbers to a partition until it is to stop.
+async fn write(
+    gateway: SocketAddr,
+    topic: String,
+    partition: i32,
+    insist: bool,
+    stop: Arc<AtomicBool>,
+) -> Told {
+    let (mut told, mut next) = (Told::default(), 0);
+    let mut client = None;
+    while !stop.load(Ordering::Relaxed) {
+        let count = if partition % 2 == 1 { LIST } else { 1 };
+        let mut numbers: Vec<u64> = (next..next + count).collect();
+        next += count;
+        while !numbers.is_empty() {
+            let fates = send(&mut client, gateway, &topic, partition, &numbers).await;
+            let mut left = Vec::new();
+            for (number, fate) in numbers.into_iter().zip(fates) {
+                match fate {
+                    Fate::Acknowledged(offset) => _ = told.acknowledged.insert(number, offset),
+                    Fate::Unknown => {
+                        told.unknown.insert(number);
+                        left.push(number);
+                    }
+                    Fate::Refused if insist => left.push(number),
+                    Fate::Refused => _ = told.refused.insert(number),
+                }
+            }
+            numbers = if insist { left } else { Vec::new() };
+        }
+    }
+    told
+}
+
+/// What became of numbers, in a request by themselves.
+async fn send(
+    client: &mut Option<Client>,
+    gateway: SocketAddr,
+    topic: &str,
+    partition: i32,
+    numbers: &[u64],
+) -> Vec<Fate> {
+    let request = match numbers {
+        [number] => Request::post(ANY, number.to_string())
+            .with("x-kafka-topic", topic)
+            .with("x-kafka-partition", partition.to_string()),
+        numbers => {
+            let records: Vec<String> = numbers.iter().map(|n| format!(r#"{{"value":{n}}}"#)).collect();
+            let body = format!(r#"{{"records":[{}]}}"#, records.join(","));
+            Request::post(format!("{REST}/topics/{topic}/partitions/{partition}"), body)
+                .with("content-type", "application/vnd.kafka.json.v2+json")
+        }
+    };
+    let connection = match client {
+        Some(connection) => connection,
+        None => loop {
+            match Client::connect(gateway).await {
+                Ok(connection) => break client.insert(connection),
+                Err(_) => sleep(Duration::from_millis(20)).await,
+            }
+        },
+    };
+    match connection.ask(request).await {
+        Ok(response) => {
+            if response.status != 200 {
+                // As `retry-after` says, only sooner.
+                sleep(Duration::from_millis(20)).await;
+            }
+            fates(&response, numbers.len())
+        }
+        Err(_) => {
+            *client = None;
+            numbers.iter().map(|_| Fate::Unknown).collect()
+        }
+    }
+}
+
+/// What an answer says of each record. What it does not say to be unknown, it says to be known.
+fn fates(response: &Response, count: usize) -> Vec<Fate> {
+    let json = response.json();
+    match (response.status, json["offsets"].as_array()) {
+        (200, None) => vec![Fate::Acknowledged(json["offset"].as_i64().unwrap())],
+        (200, Some(all)) => {
+            assert_eq!(all.len(), count, "{json}");
+            let fate = |one: &serde_json::Value| match (one["offset"].as_i64(), one["error"].as_str()) {
+                (Some(offset), None) => Fate::Acknowledged(offset),
+                (None, Some(error)) if error.contains("unknown") => Fate::Unknown,
+                (None, Some(_)) => Fate::Refused,
+                _ => panic!("{json}"),
+            };
+            all.iter().map(fate).collect()
+        }
+        (429 | 502 | 503 | 504, _) if json["unknown_outcome"] == true => {
+            (0..count).map(|_| Fate::Unknown).collect()
+        }
+        (429 | 503, _) => (0..count).map(|_| Fate::Refused).collect(),
+        _ => panic!("{response:?}"),
+    }
+}

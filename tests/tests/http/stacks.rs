@@ -1,0 +1,132 @@
+//! The gateways of these tests, and their routes.
+
+use std::time::Duration;
+
+use serde_json::json;
+use sluicegate_tests::envoy::{Profile, plugin};
+use sluicegate_tests::kafka::Kafka;
+use sluicegate_tests::stack::{BridgeConfig, Lent, Setup, Stack};
+use tokio::sync::OnceCell;
+use tokio::time::{Instant, sleep};
+
+/// The Kafka of all tests, and the gateway of all tests of a profile, every setting at its default.
+pub(crate) async fn shared(profile: Profile) -> (&'static Kafka, Lent<&'static Stack>) {
+    static SHARED: [OnceCell<Stack>; 2] = [const { OnceCell::const_new() }; 2];
+    let kafka = Kafka::shared().await.unwrap();
+    let start = async || {
+        kafka.make_topic(home(profile), HOME_PARTITIONS, &[]).await.unwrap();
+        with(profile, kafka, WRITES, "", "").await
+    };
+    (kafka, Lent(SHARED[profile as usize].get_or_init(start).await))
+}
+
+/// A gateway of a test's own with all [`routes`]: `settings` stand in front of the bridge's clusters, `properties` in
+/// its default one, and `keys` in the filter's configuration.
+pub(crate) async fn with(
+    profile: Profile,
+    kafka: &Kafka,
+    settings: &str,
+    properties: &str,
+    keys: &str,
+) -> Stack {
+    let mut stack = Stack::start(setup(profile, kafka, settings, properties, keys)).await.unwrap();
+    stack.ready_within(Duration::from_secs(30)).await.unwrap();
+    stack
+}
+
+/// What [`with`] starts.
+pub(crate) fn setup(profile: Profile, kafka: &Kafka, settings: &str, properties: &str, keys: &str) -> Setup {
+    let bootstrap = kafka.bootstrap();
+    let cluster = |name: &str| format!("[clusters.{name}]\nbootstrap.servers = {bootstrap:?}\n");
+    let text = format!("{settings}\n{}{}{properties}\n", cluster(UNWRITTEN), cluster("default"));
+    let routes = routes(profile);
+    let routes: Vec<&str> = routes.iter().map(String::as_str).collect();
+    let envoy_edits = vec![plugin(keys, &routes)];
+    Setup { bridge: BridgeConfig::Text(text), envoy_edits, ..Setup::new(profile, bootstrap) }
+}
+
+/// The topic that routes of a profile name.
+pub(crate) fn home(profile: Profile) -> &'static str {
+    match profile {
+        Profile::Tunnel => "home-tunnel",
+        Profile::Internal => "home-internal",
+    }
+}
+
+/// Every route besides `/pubsub`, each for a table of some test.
+fn routes(profile: Profile) -> Vec<String> {
+    let home = home(profile);
+    let all = ["topic", "partition", "key"];
+    let mut routes = vec![
+        json!({"path": "/fixed", "type": "produce", "topic": home}),
+        json!({"path": "/keyed", "type": "produce", "topic": home, "partition": -1, "key": "route key"}),
+        json!({"path": "/routed", "type": "produce", "topic": home, "partition": 1, "key": "route key",
+               "jsonkey": "id", "headerprefix": "cool-", "overrides": all}),
+        json!({"path": "/partitioned", "type": "produce", "topic": home, "headerprefix": "cool-",
+               "overrides": ["partition"]}),
+        json!({"path": "/bare", "type": "produce", "overrides": all}),
+        json!({"path": ANY, "type": "produce", "headerprefix": "x-kafka-", "overrides": all,
+               "recordheaderprefix": "x-kafka-header-"}),
+        json!({"path": "/cors", "type": "produce", "headerprefix": "x-kafka-", "overrides": all,
+               "origins": ORIGINS, "credentials": true}),
+        json!({"path": "/public", "type": "produce", "headerprefix": "x-kafka-", "overrides": all,
+               "origins": ["*"]}),
+        json!({"path": "/nowhere", "type": "produce", "topic": home, "cluster": "nowhere"}),
+        json!({"path": "/unwritten", "type": "produce", "topic": home, "cluster": UNWRITTEN}),
+        json!({"path": REST, "type": "rest", "write": true}),
+        json!({"path": "/kafka/topics/exact", "type": "produce", "topic": home}),
+        json!({"path": "/kafka/below/", "type": "rest"}),
+        json!({"path": "/readonly/", "type": "rest"}),
+        json!({"path": "/web", "type": "rest", "write": true, "origins": ORIGINS}),
+        json!({"path": "/web-readonly", "type": "rest", "origins": ORIGINS}),
+        json!({"path": "/rest-nowhere", "type": "rest", "write": true, "cluster": "nowhere"}),
+        json!({"path": "/rest-unwritten", "type": "rest", "write": true, "cluster": UNWRITTEN}),
+    ];
+    let by_json = |(at, jsonkey): (usize, &&str)| {
+        json!({"path": format!("/jsonkey/{at}"), "type": "produce", "jsonkey": jsonkey, "key": "route key",
+               "headerprefix": "x-kafka-", "overrides": ["topic", "key"]})
+    };
+    routes.extend(JSONKEYS.iter().enumerate().map(by_json));
+    routes.iter().map(ToString::to_string).collect()
+}
+
+/// The bridge's counts of this name, added up.
+pub(crate) async fn count(stack: &Stack, name: &str) -> f64 {
+    let samples = stack.bridge.metrics(&format!("sluicegate_{name}{{")).await.unwrap();
+    samples.into_iter().map(|(_, value)| value).sum()
+}
+
+/// Waits until the bridge's count of this name is at least `want`.
+pub(crate) async fn reaches(stack: &Stack, name: &str, want: f64) {
+    let start = Instant::now();
+    loop {
+        let seen = count(stack, name).await;
+        if seen >= want {
+            return;
+        }
+        assert!(start.elapsed() < Duration::from_secs(60), "{name}: {seen} instead of {want} after 60 s");
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Waits until the bridge's count of this name is `more` than it is.
+pub(crate) async fn grows(stack: &Stack, name: &str, more: f64) {
+    let start = count(stack, name).await;
+    reaches(stack, name, start + more).await;
+}
+
+/// The switch that lets the bridge write to its default cluster.
+pub(crate) const WRITES: &str = "[write]\nclusters = [\"default\"]\n";
+/// A cluster that the bridge knows and may not write to.
+const UNWRITTEN: &str = "unwritten";
+pub(crate) const HOME_PARTITIONS: i32 = 3;
+/// The route on which request headers say everything: `x-kafka-topic` and so on, record headers under
+/// `x-kafka-header-`.
+pub(crate) const ANY: &str = "/any";
+/// The route of the REST proxies' interface that may write.
+pub(crate) const REST: &str = "/kafka";
+pub(crate) const ORIGINS: [&str; 2] = ["https://app.example", "http://localhost:3000"];
+/// The paths of `/jsonkey/0` and so on.
+pub(crate) const JSONKEYS: [&str; 10] =
+    ["id", "a.b", "list.1", "list.1.deep", r"a\.b", "é", "list.#", "list.#.n", "w*.?b", QUERY];
+pub(crate) const QUERY: &str = "list.#(n==2).n";

@@ -1,0 +1,148 @@
+//! Who may write, and what is said where a part is not there, does not answer, or has no room.
+
+use std::time::Duration;
+
+use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::http::client::{Request, ask};
+use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::kafka::Kafka;
+use sluicegate_tests::stack::Stack;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::answers::{problem, rest_problem, retry_after, written};
+use crate::stacks::{ANY, REST, WRITES, reaches, setup, shared, with};
+
+in_both_profiles! {
+    neither_route_nor_bridge_writes_unless_it_is_told_to
+    a_bridge_that_is_away_or_hangs_is_said_to_be
+    a_gateway_that_the_bridge_does_not_know_serves_nobody
+}
+
+const JSON: &str = "application/vnd.kafka.json.v2+json";
+const LIST: &str = r#"{"records":[{"value":1}]}"#;
+
+async fn neither_route_nor_bridge_writes_unless_it_is_told_to(profile: Profile) {
+    let (kafka, stack) = shared(profile).await;
+    let topic = &kafka.topic("unwritten", 1, &[]).await.unwrap();
+    let gateway = stack.envoy.gateway();
+    let list =
+        |route: &str| Request::post(format!("{route}/topics/{topic}"), LIST).with("content-type", JSON);
+    rest_problem(&ask(gateway, list("/readonly")).await, 403, 403, "write");
+    rest_problem(&ask(gateway, list("/rest-unwritten")).await, 403, 403, "write");
+    problem(&ask(gateway, Request::post("/unwritten", "v")).await, 403, "write");
+    // All of it can be read.
+    for route in ["/readonly", "/rest-unwritten"] {
+        assert_eq!(
+            ask(gateway, Request::get(format!("{route}/topics/{topic}"))).await.status,
+            200,
+            "{route}"
+        );
+    }
+    // No client chooses the cluster.
+    let chosen = Request::post("/unwritten", "v").with("sluicegate-cluster", "default");
+    problem(&ask(gateway, chosen).await, 403, "write");
+    // A cluster that the bridge does not know is the gateway's mistake.
+    problem(&ask(gateway, Request::post("/nowhere", "v")).await, 502, "");
+    rest_problem(&ask(gateway, Request::get("/rest-nowhere/topics")).await, 502, 502, "");
+    assert_eq!(kafka.watermarks(topic, 0).unwrap(), (0, 0));
+}
+
+async fn a_bridge_that_is_away_or_hangs_is_said_to_be(profile: Profile) {
+    let kafka = Kafka::shared().await.unwrap();
+    let topic = &kafka.topic("no-bridge", 1, &[]).await.unwrap();
+    let mut stack = with(profile, kafka, WRITES, "", "\"http_timeout_ms\": 1500,").await;
+    let gateway = stack.envoy.gateway();
+    let post = || Request::post(ANY, "v").with("x-kafka-topic", topic);
+    written(&ask(gateway, post()).await, topic);
+    stack.bridge.process.freeze();
+    let asked = Instant::now();
+    let late = problem(&ask(gateway, post()).await, 504, "not known");
+    assert_eq!(late["unknown_outcome"], true, "{late}");
+    let read = ask(gateway, Request::get("/kafka/topics")).await;
+    let read = rest_problem(&read, 504, 50003, "");
+    assert!(read.get("unknown_outcome").is_none(), "a read has no outcome: {read}");
+    assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
+    stack.bridge.process.kill();
+    for request in [post(), Request::get("/kafka/topics")] {
+        let response = ask(gateway, request).await;
+        problem(&response, 503, "");
+        retry_after(&response);
+    }
+    stack.bridge.up().await.unwrap();
+    stack.ready_within(Duration::from_secs(20)).await.unwrap();
+    written(&ask(gateway, post()).await, topic);
+}
+
+async fn a_gateway_that_the_bridge_does_not_know_serves_nobody(profile: Profile) {
+    let kafka = Kafka::shared().await.unwrap();
+    let topic = &kafka.topic("no-secret", 1, &[]).await.unwrap();
+    let secret = "between-gateway-and-bridge";
+    let settings = format!("gateway_secret = {secret:?}\n{WRITES}");
+    let wrong = "\"gateway_secret\": \"between-gateway-and-bridgf\",";
+    let stack = Stack::start(setup(profile, kafka, &settings, "", wrong)).await.unwrap();
+    let request =
+        Request::post(ANY, "v").with("x-kafka-topic", topic).with("sluicegate-gateway-secret", secret);
+    let response = ask(stack.envoy.gateway(), request).await;
+    problem(&response, 502, "");
+    assert!(!response.text().contains("between-gateway"), "{response:?}");
+    assert_eq!(kafka.watermarks(topic, 0).unwrap(), (0, 0));
+}
+
+#[tokio::test]
+async fn a_full_queue_is_said_to_be_full() {
+    let mut kafka = Kafka::start().await.unwrap();
+    let properties = "queue.buffering.max.messages = 10\nmessage.timeout.ms = 60000\n";
+    let stack = with(Profile::Tunnel, &kafka, WRITES, properties, "").await;
+    let topic = &kafka.topic("full", 1, &[]).await.unwrap();
+    let gateway = stack.envoy.gateway();
+    let post = |number: usize| Request::post(ANY, number.to_string()).with("x-kafka-topic", topic);
+    written(&ask(gateway, post(0)).await, topic);
+    kafka.freeze();
+    let mut waiting = JoinSet::new();
+    for number in 0..10 {
+        waiting.spawn(ask(gateway, post(number)));
+    }
+    reaches(&stack, "write_queue_records", 10.0).await;
+    let asked = Instant::now();
+    let response = ask(gateway, post(10)).await;
+    problem(&response, 429, "");
+    retry_after(&response);
+    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+    kafka.thaw();
+    while let Some(response) = waiting.join_next().await {
+        written(&response.unwrap(), topic);
+    }
+    written(&ask(gateway, post(10)).await, topic);
+    assert_eq!(kafka.watermarks(topic, 0).unwrap(), (0, 12));
+}
+
+#[tokio::test]
+async fn a_broker_that_hangs_is_another_thing_than_one_that_is_away() {
+    let mut kafka = Kafka::start().await.unwrap();
+    let stack = with(Profile::Tunnel, &kafka, WRITES, "message.timeout.ms = 6000\n", "").await;
+    let topic = &kafka.topic("stuck", 1, &[]).await.unwrap();
+    let gateway = stack.envoy.gateway();
+    let post = |body: &'static str| Request::post(ANY, body).with("x-kafka-topic", topic);
+    written(&ask(gateway, post("0")).await, topic);
+    kafka.freeze();
+    let hung = problem(&ask(gateway, post("1")).await, 504, "");
+    assert_eq!((&hung["unknown_outcome"], &hung["kafka_code"]), (&true.into(), &7.into()), "{hung}");
+    kafka.thaw();
+    kafka.kill();
+    reaches(&stack, "write_failures_total", 1.0).await;
+    let list = Request::post(format!("{REST}/topics/{topic}"), LIST).with("content-type", JSON);
+    let read = Request::get(format!("{REST}/topics/{topic}/partitions/0/records?offset=0"));
+    let (one, list, read) = tokio::join!(ask(gateway, post("2")), ask(gateway, list), ask(gateway, read));
+    let away = problem(&one, 503, "");
+    assert!(away.get("unknown_outcome").is_none(), "{away}");
+    retry_after(&one);
+    assert!(list.status == 503 || list.json()["offsets"][0]["error_code"] == 2, "{list:?}");
+    rest_problem(&read, 503, 50003, "");
+    retry_after(&read);
+    kafka.up().await.unwrap();
+    let again = async { while ask(gateway, post("3")).await.status != 200 {} };
+    tokio::time::timeout(Duration::from_secs(60), again).await.expect("an acknowledgement within 60 s");
+    let end = kafka.watermarks(topic, 0).unwrap().1;
+    assert!((2..=3).contains(&end), "{end}");
+}
