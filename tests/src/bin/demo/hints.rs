@@ -105,7 +105,7 @@ fn tries(source: &Source, http: &str, url: &str, cli: &str) -> String {
             ("your topics", format!("curl {http}/kafka/topics")),
             ("one of them, followed", format!("{cli} -u {url} fetch TOPIC -p 0 --from latest --follow")),
             (
-                "written to only where `write.clusters` of a configuration (--config) names `default`",
+                "a record by plain HTTP, where `write.clusters` of a configuration (--config) names `default`",
                 format!("curl -d hello -H 'x-kafka-topic: TOPIC' {http}/produce"),
             ),
         ]
