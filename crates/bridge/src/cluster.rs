@@ -144,22 +144,27 @@ impl Cluster {
                 self.offset(&list).await.map(|offset| Answer::offset(sequence, offset))
             }
             Command::Produce(CmdKafkaProduce { records }) => {
-                let produced = self.measured(Kind::Produce, self.produce(records, turn)).await;
+                let produced = self.measured(Kind::Produce, self.produce(records, turn, || {})).await;
                 produced.map(|results| Answer::produced(sequence, results))
             }
         };
         answer.unwrap_or_else(|error| Answer::error(sequence, error))
     }
 
-    /// Writes records, and tells what became of each.
+    /// Writes records, and tells what became of each. When the first of them is in the producer's queue, `queued` is called:
+    /// from then on they are delivered or late, whoever waits for that.
     ///
     /// # Errors
     /// None of them was written, for one reason.
     ///
     /// # Cancel safety
     /// Records are written, all or none.
-    pub(crate) async fn write(&self, records: Vec<ProduceRecord>) -> Result<Vec<Produced>, ErrorResp> {
-        self.measured(Kind::Produce, self.produce(records, Turn::default())).await
+    pub(crate) async fn write(
+        &self,
+        records: Vec<ProduceRecord>,
+        queued: impl FnOnce(),
+    ) -> Result<Vec<Produced>, ErrorResp> {
+        self.measured(Kind::Produce, self.produce(records, Turn::default(), queued)).await
     }
 
     /// Counts how an answer came out, and how long it took.

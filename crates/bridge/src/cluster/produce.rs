@@ -56,10 +56,12 @@ impl Cluster {
         self.writes.is_some()
     }
 
+    /// As [`Cluster::write`], in its `turn`.
     pub(super) async fn produce(
         &self,
         records: Vec<ProduceRecord>,
         mut turn: Turn,
+        queued: impl FnOnce(),
     ) -> Result<Vec<Produced>, Failure> {
         let Some(Writes { writer, max_records, due }) = &self.writes else {
             return Err(not_written(failure::refused(0, READ_ONLY.to_owned())));
@@ -78,11 +80,14 @@ impl Cluster {
         let refused = due.run_until_cancelled(checked).await.ok_or_else(ending)?.map_err(not_written)?;
         #[cfg(test)]
         if matches!(self.source, Source::Script) {
-            return Ok(self.script.take(&records));
+            return Ok(self.script.take(&records, queued).await);
         }
         let handed = due.run_until_cancelled(writer.hand_over(records, refused)).await;
         let handed = handed.ok_or_else(ending)?.map_err(not_written)?;
         drop(turn);
+        if handed.queued > 0 {
+            queued();
+        }
         Ok(writer.wait(handed, due).await)
     }
 
@@ -186,21 +191,35 @@ const RETRY_MS: u32 = 1_000;
 /// Stands in for a producer: remembers what it was given, in this order.
 #[cfg(test)]
 #[derive(Debug, Default)]
-pub(crate) struct Script(std::sync::Mutex<Vec<bytes::Bytes>>);
+pub(crate) struct Script {
+    taken: std::sync::Mutex<Vec<bytes::Bytes>>,
+    /// Why it takes no record.
+    pub(crate) refuses: std::sync::Mutex<Option<ErrorResp>>,
+    /// How long the acknowledgement of what it took lets wait.
+    pub(crate) acknowledges_in: std::sync::Mutex<std::time::Duration>,
+}
 
 #[cfg(test)]
 impl Script {
-    fn take(&self, records: &[ProduceRecord]) -> Vec<Produced> {
-        let mut taken = self.0.lock().unwrap();
-        let one = |record: &ProduceRecord| {
-            taken.push(record.value.clone().unwrap_or_default());
-            Produced { offset: i64::try_from(taken.len()).unwrap() - 1, ..Produced::default() }
+    async fn take(&self, records: &[ProduceRecord], queued: impl FnOnce()) -> Vec<Produced> {
+        if let Some(error) = self.refuses.lock().unwrap().clone() {
+            return vec![Produced { error: Some(error), ..Produced::default() }; records.len()];
+        }
+        let first = {
+            let mut taken = self.taken.lock().unwrap();
+            let first = taken.len();
+            taken.extend(records.iter().map(|record| record.value.clone().unwrap_or_default()));
+            first
         };
-        records.iter().map(one).collect()
+        queued();
+        let time = *self.acknowledges_in.lock().unwrap();
+        tokio::time::sleep(time).await;
+        let place = |index| Produced { offset: i64::try_from(first + index).unwrap(), ..Produced::default() };
+        (0..records.len()).map(place).collect()
     }
 
     pub(crate) fn taken(&self) -> Vec<bytes::Bytes> {
-        self.0.lock().unwrap().clone()
+        self.taken.lock().unwrap().clone()
     }
 }
 
@@ -282,7 +301,7 @@ mod tests {
         let looked_for = ProduceRecord { topic: "60000".into(), ..record() };
         let mut turns = Turns::default();
         let first = turns.next();
-        let produced = cluster.produce(vec![looked_for], turns.next());
+        let produced = cluster.produce(vec![looked_for], turns.next(), || {});
         let end = async {
             tokio::task::yield_now().await;
             writes.due.cancel();

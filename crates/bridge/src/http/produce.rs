@@ -7,6 +7,7 @@ use http::{Method, StatusCode};
 use serde::Serialize;
 use sluicegate_protocol::{Header, HttpProduce, ProduceRecord, Produced};
 use sluicegate_reader::check_topic;
+use tokio::sync::oneshot;
 
 use super::headers::Headers;
 use super::jsonkey::Path;
@@ -33,30 +34,58 @@ async fn post(
     let record = record(request.headers, request.body, route)?;
     let topic = record.topic.clone();
     if request.headers.prefer_async() {
-        let cluster = Arc::clone(request.cluster);
-        tokio::spawn(async move {
-            if let Err(problem) = written(&cluster, record).await {
-                // Metrics count it. The client could fill the log.
-                tracing::debug!(?problem, "a record whose client did not wait was not written");
-            }
-            drop(running);
-        });
+        queued(request.cluster, record, running).await?;
         let response = Response::json(StatusCode::ACCEPTED, JSON, &Accepted { topic: &topic });
         return Ok(response.header("preference-applied", "respond-async"));
     }
-    let Produced { partition, offset, timestamp, .. } = written(request.cluster, record).await?;
+    let Produced { partition, offset, timestamp, .. } = written(request.cluster, record, || {}).await?;
     Ok(Response::json(StatusCode::OK, JSON, &Written { topic: &topic, partition, offset, timestamp }))
 }
 
-async fn written(cluster: &Cluster, record: ProduceRecord) -> Result<Produced, Problem> {
+/// Waits until a record is in the producer's queue. It is written in the background.
+///
+/// # Errors
+/// It is not in the queue: why.
+///
+/// # Cancel safety
+/// The record is written all the same.
+async fn queued(cluster: &Arc<Cluster>, record: ProduceRecord, running: Arc<Running>) -> Result<(), Problem> {
+    let cluster = Arc::clone(cluster);
+    let (queued, in_queue) = oneshot::channel();
+    let writing = tokio::spawn(async move {
+        let _running = running;
+        // A client that is gone hears nothing.
+        let queued = || queued.send(()).unwrap_or_default();
+        let written = written(&cluster, record, queued).await;
+        if let Err(problem) = &written {
+            // Metrics count it. The client could fill the log.
+            tracing::debug!(?problem, "a record whose client did not wait was not written");
+        }
+        written
+    });
+    match in_queue.await {
+        Ok(()) => Ok(()),
+        Err(_) => writing.await.unwrap_or_else(|_| Err(nothing_known())).map(drop),
+    }
+}
+
+/// Writes a record; `queued` is called when it is in the producer's queue.
+async fn written(
+    cluster: &Cluster,
+    record: ProduceRecord,
+    queued: impl FnOnce(),
+) -> Result<Produced, Problem> {
     let (topic, partition) = (record.topic.clone(), record.partition);
-    let mut results = cluster.write(vec![record]).await.map_err(Problem::not_written)?;
-    let nothing = || Problem::new(Fault::Bridge, "nothing is known of the record: it may be written");
-    let mut produced = results.pop().ok_or_else(nothing)?;
+    let mut results = cluster.write(vec![record], queued).await.map_err(Problem::not_written)?;
+    let mut produced = results.pop().ok_or_else(nothing_known)?;
     match produced.error.take() {
         None => Ok(produced),
         Some(error) => Err(Problem::not_written(error).at(cluster, &topic, partition).await),
     }
+}
+
+fn nothing_known() -> Problem {
+    Problem::new(Fault::Unknown, "nothing is known of the record: it may be written")
 }
 
 /// The record that a request is.

@@ -87,7 +87,7 @@ async fn from_a_full_queue_on_nothing_is_taken() {
     mock.broker_down(1).unwrap();
     let records: Vec<_> = (0..5).map(|number| record(number.to_string())).collect();
     let handed = writer.hand_over(records.to_vec(), vec![None; 5]).await.unwrap();
-    assert_eq!(metrics.queued.get(), 3);
+    assert_eq!((handed.queued, metrics.queued.get()), (3, 3));
     let produced = writer.wait(handed, &CancellationToken::new()).await;
     assert_eq!(codes(&produced), [Some(7), Some(7), Some(7), Some(0), Some(0)]);
     for produced in &produced[3..] {

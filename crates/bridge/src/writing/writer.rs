@@ -23,9 +23,13 @@ pub(crate) struct Writer {
     metrics: WriteMetrics,
 }
 
-/// Where the fates of records are told that are in the queue.
+/// Where the fates of records are told that were handed over.
 #[derive(Debug)]
-pub(crate) struct HandedOver(Arc<Fates>);
+pub(crate) struct HandedOver {
+    fates: Arc<Fates>,
+    /// How many of them were put into the queue.
+    pub(crate) queued: usize,
+}
 
 impl Writer {
     pub(crate) fn new(settings: Settings, metrics: WriteMetrics) -> Self {
@@ -54,27 +58,31 @@ impl Writer {
         let producer = self.slot.producer().await?;
         let fates = Fates::new(records.len());
         let mut full = false;
+        let mut queued = 0_usize;
         for (index, (record, refused)) in records.iter().zip(refused).enumerate() {
             let sent = match (refused, producer.working()) {
                 (Some(error), _) => Err(error),
                 (None, Some(producer)) if !full => self.send(producer, record, &fates, index),
                 (None, _) => Err(failure::queue_full()),
             };
-            if let Err(error) = sent {
-                full |= failure::is_queue_full(&error);
-                self.metrics.failed.inc();
-                fates.settle(index, Err(error));
+            match sent {
+                Ok(()) => queued = queued.saturating_add(1),
+                Err(error) => {
+                    full |= failure::is_queue_full(&error);
+                    self.metrics.failed.inc();
+                    fates.settle(index, Err(error));
+                }
             }
         }
-        Ok(HandedOver(fates))
+        Ok(HandedOver { fates, queued })
     }
 
     /// Waits for what becomes of records, or for `due`: who is answered then is told that the rest is unknown.
     ///
     /// # Cancel safety
     /// What is in the queue is written.
-    pub(crate) async fn wait(&self, HandedOver(fates): HandedOver, due: &CancellationToken) -> Vec<Produced> {
-        let mut produced = fates.wait(due, failure::late()).await;
+    pub(crate) async fn wait(&self, handed: HandedOver, due: &CancellationToken) -> Vec<Produced> {
+        let mut produced = handed.fates.wait(due, failure::late()).await;
         let ended = produced.iter().filter_map(|produced| produced.error.as_ref()).any(failure::is_end);
         if ended && let Some(cause) = self.slot.end().await {
             for error in produced.iter_mut().filter_map(|produced| produced.error.as_mut()) {

@@ -4,12 +4,14 @@ use std::time::{Duration, Instant};
 
 use ::http::HeaderMap;
 use prost::Message;
+use rdkafka::mocking::MockCluster;
 use sluicegate_protocol::cmd_http::Resource;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
     CALL_PATH, CmdHttp, HttpHeader, HttpProduce, HttpResp, HttpRest, PubSubReq, PubSubResp,
 };
+use tokio::net::TcpSocket;
 
 use crate::support::{Gateway, start, start_before};
 
@@ -111,21 +113,52 @@ async fn nothing_is_written_to_a_cluster_that_is_not_named() {
 }
 
 #[tokio::test]
-async fn a_drain_waits_for_records_whose_clients_did_not() {
-    // Accepts, and says nothing.
-    let kafka = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let more = format!("{WRITES}\n[session]\ndrain_timeout_ms = 1000");
+async fn a_drain_delivers_records_whose_clients_did_not_wait() {
+    let mock = MockCluster::new(1).unwrap();
+    mock.create_topic("t", 1, 1).unwrap();
+    let kafka = mock.bootstrap_servers().parse().unwrap();
+    // The record is still in the queue when the bridge is told to stop.
+    let bridge = start_before(kafka, "", &format!("linger.ms = 400\n{WRITES}")).await;
+    let gateway = Gateway::connect(&bridge).await;
+    let response = send(&gateway, unawaited()).await.unwrap();
+    assert_eq!(response.status, 202, "{response:?}");
+    assert_eq!(header(&response, "preference-applied"), Some(&b"respond-async"[..]));
+    bridge.drain().await;
+    let next = start_before(kafka, "", "").await;
+    let gateway = Gateway::connect(&next).await;
+    let ends = send(&gateway, rest("GET", "/topics/t/partitions/0/offsets")).await.unwrap();
+    assert_eq!(ends.body, r#"{"beginning_offset":0,"end_offset":1}"#);
+}
+
+#[tokio::test]
+async fn a_drain_tells_clients_whose_records_are_not_handed_over() {
+    let kafka = TcpSocket::new_v4().unwrap();
+    kafka.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let more = format!("{WRITES}\n[session]\ndrain_timeout_ms = 5000");
     let bridge = start_before(kafka.local_addr().unwrap(), "", &more).await;
     let gateway = Gateway::connect(&bridge).await;
-    let topic = HttpProduce { topic: "t".into(), ..HttpProduce::default() };
+    // Not before the start, at which librdkafka tries its properties. It accepts, and says nothing.
+    let kafka = kafka.listen(1).unwrap();
+    let drain = async {
+        // The record's topic is being looked up.
+        let _connection = kafka.accept().await.unwrap();
+        let started = Instant::now();
+        bridge.drain().await;
+        started.elapsed()
+    };
+    let (response, elapsed) = tokio::join!(send(&gateway, unawaited()), drain);
+    let response = response.unwrap();
+    let body = std::str::from_utf8(&response.body).unwrap();
+    assert_eq!(response.status, 503, "{body}");
+    assert!(body.contains("the bridge is shutting down: nothing is written"), "{body}");
+    // Two fifths of the time are for what is being written, and nothing is left to be cut off behind that.
+    assert!((Duration::from_secs(2)..Duration::from_secs(5)).contains(&elapsed), "{elapsed:?}");
+}
+
+/// A record for `t` whose client does not wait for it.
+fn unawaited() -> CmdHttp {
     let headers = vec![HttpHeader { name: "prefer".into(), value: "respond-async".into() }];
-    let response = send(&gateway, CmdHttp { headers, ..produce(topic) }).await.unwrap();
-    assert_eq!(response.status, 202);
-    assert_eq!(header(&response, "preference-applied"), Some(&b"respond-async"[..]));
-    let started = Instant::now();
-    bridge.drain().await;
-    // Two fifths of the time are for what is being written; what is not handed over by then is not.
-    assert!(started.elapsed() >= Duration::from_millis(400), "{:?}", started.elapsed());
+    CmdHttp { headers, ..produce(HttpProduce { topic: "t".into(), ..HttpProduce::default() }) }
 }
 
 fn produce(route: HttpProduce) -> CmdHttp {

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use sluicegate_protocol::HttpHeader;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::*;
+use crate::writing::failure;
 
 fn route() -> HttpProduce {
     HttpProduce {
@@ -197,17 +199,25 @@ fn a_route_that_cannot_work_is_no_fault_of_the_client() {
 
 /// A request to a cluster that takes everything, and what has not ended when it is answered.
 async fn ask(method: Method, lines: &[(&str, &[u8])]) -> (Response, Arc<Cluster>, TaskTracker) {
-    let cluster = Arc::new(Cluster::script(1));
+    let (cluster, open) = (Arc::new(Cluster::script(1)), TaskTracker::new());
+    let response = ask_of(&cluster, &open, method, lines).await;
+    (response, cluster, open)
+}
+
+async fn ask_of(
+    cluster: &Arc<Cluster>,
+    open: &TaskTracker,
+    method: Method,
+    lines: &[(&str, &[u8])],
+) -> Response {
     let headers = headers(lines);
     let body = Bytes::from_static(b"body");
-    let request = Request { cluster: &cluster, method, headers: Headers(&headers), body: &body };
+    let request = Request { cluster, method, headers: Headers(&headers), body: &body };
     let calls = Arc::new(Semaphore::new(1));
-    let open = TaskTracker::new();
     let running = Running::new(calls.try_acquire_owned().unwrap(), open.token());
     // The name of a scripted topic says how many milliseconds it takes to look it up.
     let route = HttpProduce { topic: "10".into(), ..route() };
-    let response = answer(request, &route, running).await;
-    (response, cluster, open)
+    answer(request, &route, running).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -219,20 +229,65 @@ async fn an_acknowledged_record_is_answered_with_its_place() {
     assert!(open.is_empty());
 }
 
+const ASYNC: [(&str, &[u8]); 1] = [("prefer", b"respond-async")];
+
+/// A cluster that is slow to acknowledge.
+fn slow() -> Arc<Cluster> {
+    let cluster = Cluster::script(1);
+    *cluster.script.acknowledges_in.lock().unwrap() = Duration::from_secs(10);
+    Arc::new(cluster)
+}
+
+/// Waits until nothing is left of a request.
+async fn over(open: &TaskTracker, within: Duration) {
+    open.close();
+    tokio::time::timeout(within, open.wait()).await.unwrap();
+}
+
 #[tokio::test(start_paused = true)]
-async fn who_does_not_wait_is_answered_before_and_counts_until_it_is_written() {
-    let (response, cluster, open) = ask(Method::POST, &[("prefer", b"respond-async")]).await;
+async fn who_does_not_wait_is_answered_when_the_record_is_in_the_queue_and_counts_until_it_is_written() {
+    let (cluster, open) = (slow(), TaskTracker::new());
+    let start = Instant::now();
+    let response = ask_of(&cluster, &open, Method::POST, &ASYNC).await;
     assert_eq!(response.status, StatusCode::ACCEPTED);
     assert_eq!(response.body, r#"{"topic":"10"}"#);
-    assert!(cluster.script.taken().is_empty() && !open.is_empty());
-    open.close();
-    tokio::time::timeout(Duration::from_secs(1), open.wait()).await.unwrap();
+    assert_eq!(cluster.script.taken(), ["body"]);
+    assert!(start.elapsed() < Duration::from_secs(1) && !open.is_empty());
+    over(&open, Duration::from_secs(11)).await;
+    assert!(start.elapsed() >= Duration::from_secs(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_wait_is_told_why_the_record_is_not_in_the_queue() {
+    for (error, status) in [
+        (failure::queue_full(), 429),
+        (failure::refused(failure::UNKNOWN_TOPIC_OR_PARTITION, "missing".to_owned()), 404),
+        (failure::refused(failure::MESSAGE_TOO_LARGE, "too large".to_owned()), 413),
+        (failure::ending(), 503),
+    ] {
+        for lines in [&ASYNC[..], &[]] {
+            let (cluster, open) = (Arc::new(Cluster::script(1)), TaskTracker::new());
+            *cluster.script.refuses.lock().unwrap() = Some(error.clone());
+            let response = ask_of(&cluster, &open, Method::POST, lines).await;
+            assert_eq!(response.status.as_u16(), status, "{error:?}");
+            over(&open, Duration::ZERO).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_record_of_a_client_that_goes_away_is_written_all_the_same() {
+    let (cluster, open) = (slow(), TaskTracker::new());
+    let asked = tokio::time::timeout(Duration::from_millis(1), ask_of(&cluster, &open, Method::POST, &ASYNC));
+    assert!(asked.await.is_err(), "its topic is looked up for longer");
+    assert!(cluster.script.taken().is_empty());
+    over(&open, Duration::from_secs(11)).await;
     assert_eq!(cluster.script.taken(), ["body"]);
 }
 
 #[tokio::test]
 async fn who_does_not_wait_is_told_all_that_is_known_without_kafka() {
-    let lines: [(&str, &[u8]); 2] = [("prefer", b"respond-async"), ("x-kafka-topic", b"a/b")];
+    let lines = [ASYNC[0], ("x-kafka-topic", b"a/b")];
     let (response, ..) = ask(Method::POST, &lines).await;
     assert_eq!(response.status, StatusCode::BAD_REQUEST);
 }

@@ -37,7 +37,7 @@ pub(super) async fn post(
     })?;
     let records = batch::parse(request.body, format, topic, partition)?;
     let partition = partition.or_else(|| records.first()?.partition);
-    let results = request.cluster.write(records).await.map_err(Problem::not_written)?;
+    let results = request.cluster.write(records, || {}).await.map_err(Problem::not_written)?;
     if let Some(error) = common(&results) {
         return Err(Problem::not_written(error.clone()).at(request.cluster, topic, partition).await);
     }
