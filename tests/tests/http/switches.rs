@@ -105,9 +105,12 @@ async fn a_full_queue_is_said_to_be_full() {
     }
     reaches(&stack, "write_queue_records", 10.0).await;
     let asked = Instant::now();
-    let response = ask(gateway, post(10)).await;
-    problem(&response, 429, "");
-    retry_after(&response);
+    // Nor is a record accepted whose client does not wait.
+    for request in [post(10), post(11).with("prefer", "respond-async")] {
+        let response = ask(gateway, request).await;
+        problem(&response, 429, "");
+        retry_after(&response);
+    }
     assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
     kafka.thaw();
     while let Some(response) = waiting.join_next().await {
