@@ -60,9 +60,9 @@ impl Contexts {
     }
 
     /// A call of the plugin's has ended, with an answer of `size` bytes or a failure.
-    pub(crate) fn call_ended(&self, root_id: u32, token: u32, ended: Result<usize, Failure>) {
+    pub(crate) fn on_call_ended(&self, root_id: u32, token: u32, ended: Result<usize, Failure>) {
         let Some(filter) = self.filter(root_id) else { return };
-        let Some(context_id) = filter.call_ended(token) else { return };
+        let Some(context_id) = filter.take_call(token) else { return };
         let message =
             ended.and_then(|size| host::buffer(Buffer::GrpcReceive, size).map_err(|_| Failure::Unreadable));
         match host::enter_stream(context_id) {

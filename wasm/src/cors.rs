@@ -1,7 +1,7 @@
 //! Which web pages may use a route of plain HTTP, and what they are told (the Fetch standard, section 3.3).
 
 use crate::config::is_token;
-use crate::problem::Problem;
+use crate::problem::{Problem, StatusCode};
 
 /// What a route says about web pages.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ impl Cors {
         // A request without it is not from another page.
         let Some(origin) = asked.origin else { return Verdict::Pass };
         if self.allowed(origin).is_none() {
-            return Verdict::Refuse(Problem::new(403, "this Origin may not use this path"));
+            return Verdict::Refuse(Problem::new(StatusCode::Forbidden, "this Origin may not use this path"));
         }
         if asked.method != b"OPTIONS" || asked.request_method.is_none() {
             return Verdict::Pass;
@@ -65,7 +65,7 @@ impl Cors {
                 let detail = format!(
                     "Access-Control-Request-Headers is expected to list names of headers in at most {MAX_NAMES} bytes"
                 );
-                return Verdict::Refuse(Problem::new(400, detail));
+                return Verdict::Refuse(Problem::new(StatusCode::BadRequest, detail));
             };
             headers.push(("access-control-allow-headers", names.to_owned()));
         }
@@ -104,7 +104,7 @@ fn names_of_headers(list: &[u8]) -> Option<&str> {
     list.split(',').all(|name| is_token(name.trim_matches([' ', '\t']))).then_some(list)
 }
 
-const EXPOSED: &str = "retry-after, allow, preference-applied, warning";
+const EXPOSED: &str = "retry-after, allow, preference-applied";
 
 /// Seconds for which a browser may remember a preflight.
 const MAX_AGE: &str = "600";
@@ -165,7 +165,7 @@ mod tests {
         {
             Verdict::Pass => 200,
             Verdict::Preflight(_) => 204,
-            Verdict::Refuse(problem) => problem.status,
+            Verdict::Refuse(problem) => problem.status.number(),
         };
         assert_eq!(status(&listed(false), Some(PAGE)), 200);
         assert_eq!(status(&listed(false), Some(b"HTTPS://App.Example")), 200);
@@ -209,7 +209,7 @@ mod tests {
             let Verdict::Refuse(problem) = any().judge(&asked, "POST") else {
                 panic!("{}", names.escape_ascii())
             };
-            assert_eq!(problem.status, 400);
+            assert_eq!(problem.status, StatusCode::BadRequest);
         }
         let names = [b'a'; MAX_NAMES];
         let asked = Asked { request_headers: Some(&names), ..preflight(None) };

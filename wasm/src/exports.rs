@@ -17,6 +17,7 @@ thread_local! {
 /// Without this reference to the constructors, the linker would run them, and their counterparts, around every export.
 #[unsafe(no_mangle)]
 extern "C" fn _initialize() {
+    // SAFETY: the host calls this once, before any other export.
     unsafe { __wasm_call_ctors() }
 }
 
@@ -86,12 +87,12 @@ extern "C" fn proxy_on_response_trailers(context_id: u32, _: usize) -> Action {
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_grpc_receive(root_id: u32, token: u32, size: usize) {
-    CONTEXTS.with(|contexts| contexts.call_ended(root_id, token, Ok(size)));
+    CONTEXTS.with(|contexts| contexts.on_call_ended(root_id, token, Ok(size)));
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_grpc_close(root_id: u32, token: u32, code: u32) {
-    CONTEXTS.with(|contexts| contexts.call_ended(root_id, token, Err(Failure::Status(code))));
+    CONTEXTS.with(|contexts| contexts.on_call_ended(root_id, token, Err(Failure::Status(code))));
 }
 
 #[unsafe(no_mangle)]

@@ -1,4 +1,4 @@
-//! One plugin on one worker: reads the configuration, ends streams that are overdue.
+//! One plugin on one worker: reads the configuration, makes the calls of the bridge, ends streams that are overdue.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use sluicegate_session::Limits;
 use sluicegate_session::budget::Budget;
 
 use crate::config::Config;
-use crate::host::{self, Buffer, GrpcCall, Level, Status};
+use crate::host::{self, Buffer, GrpcCall, Status};
 use crate::stats::Stats;
 
 /// What all streams of the plugin share.
@@ -32,7 +32,7 @@ impl Filter {
         let json = match host::buffer(Buffer::PluginConfiguration, size) {
             Ok(json) => json,
             Err(status) => {
-                host::log(Level::Error, &format!("sluicegate: failed to read the configuration: {status}"));
+                host::log_error(&format!("failed to read the configuration: {status}"));
                 return None;
             }
         };
@@ -40,13 +40,13 @@ impl Filter {
             Ok(config) => config,
             Err(mistakes) => {
                 for mistake in mistakes {
-                    host::log(Level::Error, &format!("sluicegate: bad configuration: {mistake}"));
+                    host::log_error(&format!("bad configuration: {mistake}"));
                 }
                 return None;
             }
         };
         if let Err(status) = host::tick_every(TICK) {
-            host::log(Level::Error, &format!("sluicegate: failed to ask for ticks: {status}"));
+            host::log_error(&format!("failed to ask for ticks: {status}"));
             return None;
         }
         Some(Self {
@@ -84,13 +84,13 @@ impl Filter {
     }
 
     /// The call has ended: whose it was. A host also tells of calls that failed while they were made, and had no token yet.
-    pub(crate) fn call_ended(&self, token: u32) -> Option<u32> {
+    pub(crate) fn take_call(&self, token: u32) -> Option<u32> {
         self.calls.borrow_mut().remove(&token)
     }
 
     /// The call's stream is over; `cancel` tells the bridge, too.
     pub(crate) fn forget_call(&self, token: u32, cancel: bool) {
-        if self.call_ended(token).is_some() && cancel {
+        if self.take_call(token).is_some() && cancel {
             // A call that cannot be cancelled ends in its own time.
             let _ = host::cancel_grpc_call(token);
         }

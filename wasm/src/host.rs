@@ -41,13 +41,6 @@ pub(crate) enum Buffer {
     PluginConfiguration = 7,
 }
 
-/// How loud.
-#[derive(Debug, Clone, Copy)]
-#[repr(u32)]
-pub(crate) enum Level {
-    Error = 4,
-}
-
 /// What a metric does.
 #[derive(Debug, Clone, Copy)]
 #[repr(u32)]
@@ -69,8 +62,9 @@ pub(crate) struct GrpcCall<'a> {
 }
 
 /// Writes a line to the proxy's log. There is nobody to tell when that fails.
-pub(crate) fn log(level: Level, line: &str) {
-    let _ = unsafe { proxy_log(level as u32, line.as_ptr(), line.len()) };
+pub(crate) fn log_error(line: &str) {
+    let (error, line) = (4, format!("sluicegate: {line}"));
+    let _ = unsafe { proxy_log(error, line.as_ptr(), line.len()) };
 }
 
 /// The value of a header. Of several with one name, hosts give the first, or all of them joined by commas.

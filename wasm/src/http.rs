@@ -7,7 +7,7 @@ use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{CmdHttp, HttpHeader, HttpProduce, HttpRest, PubSubResp};
 
 use crate::config::{Resource, is_token};
-use crate::problem::Problem;
+use crate::problem::{Problem, StatusCode};
 
 /// A header of a request: its name in lower case, and its value.
 pub type Header = (Vec<u8>, Vec<u8>);
@@ -65,7 +65,7 @@ fn is_common(name: &[u8]) -> bool {
     [&b"content-type"[..], b"content-encoding", b"accept", b"prefer"].contains(&name)
 }
 
-/// Whether requests of a method only look (RFC 9110, section 9.2.1).
+/// Whether a method is safe (RFC 9110, section 9.2.1): a lost answer leaves nothing unknown.
 pub fn is_safe(method: &[u8]) -> bool {
     [&b"GET"[..], b"HEAD", b"OPTIONS"].contains(&method)
 }
@@ -118,42 +118,61 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// The same where the call ended when its time was over: Envoy says of such a call that its peer is not available.
-    pub fn after(self, in_vain: bool) -> Self {
+    /// The same where the call's time is over: Envoy says of such a call that its peer is not available.
+    pub fn or_timed_out(self, elapsed: bool) -> Self {
         match self {
-            Self::Status(UNAVAILABLE) if in_vain => Self::Status(DEADLINE_EXCEEDED),
+            Self::Status(UNAVAILABLE) if elapsed => Self::Status(DEADLINE_EXCEEDED),
             other => other,
         }
     }
 
-    /// What the client is told; a request that is not `safe` may have been carried out.
+    /// What the client is told. A request that is not `safe` may have been carried out, unless the bridge refused it.
     pub fn problem(self, safe: bool) -> Problem {
-        let (mut problem, what) = match self {
-            // What the bridge did not even read.
-            Self::Status(OUT_OF_RANGE) => {
-                return Problem::new(
-                    413,
-                    "a smaller body is expected: the bridge takes none as large as this",
-                );
-            }
-            Self::Status(UNAVAILABLE) => {
-                (Problem::passing(503, ""), "the bridge cannot be reached".to_owned())
+        use StatusCode::{BadGateway, ContentTooLarge, GatewayTimeout, ServiceUnavailable};
+        let (status, retriable, what) = match self {
+            Self::Status(ABORTED) => {
+                (ServiceUnavailable, true, "the bridge is shutting down, try again".into())
             }
             Self::Status(RESOURCE_EXHAUSTED) => {
-                (Problem::passing(429, ""), "the bridge has as much to do as it may".to_owned())
+                (ServiceUnavailable, true, "the bridge has as much to do as it may, try again".into())
             }
+            Self::Status(UNAVAILABLE) => (ServiceUnavailable, true, "the bridge cannot be reached".into()),
+            Self::Status(OUT_OF_RANGE) => (
+                ContentTooLarge,
+                false,
+                "a smaller body is expected: the bridge takes none as large as this".into(),
+            ),
             Self::Status(DEADLINE_EXCEEDED) => {
-                (Problem::new(504, ""), "the bridge did not answer in time".to_owned())
+                (GatewayTimeout, false, "the bridge did not answer in time".into())
+            }
+            Self::Status(INVALID_ARGUMENT | NOT_FOUND | UNIMPLEMENTED | UNAUTHENTICATED) => {
+                (BadGateway, false, "the gateway and the bridge are not set up for each other".into())
             }
             Self::Status(code) => {
-                (Problem::new(502, ""), format!("the bridge ended with the gRPC status {code}"))
+                (BadGateway, false, format!("the bridge ended with the gRPC status {code}"))
             }
-            Self::Unreadable => (Problem::new(502, ""), "the bridge's answer cannot be read".to_owned()),
+            Self::Unreadable => (BadGateway, false, "the bridge's answer cannot be read".to_owned()),
         };
-        problem.unknown_outcome = !safe;
-        let outcome = if safe { "" } else { "; it is not known whether anything was written" };
-        problem.detail = format!("{what}{outcome}").into();
-        problem
+        let unknown_outcome = !safe && !self.is_refusal();
+        let outcome = if unknown_outcome { "; it is not known whether anything was written" } else { "" };
+        Problem { status, detail: format!("{what}{outcome}").into(), retriable, unknown_outcome }
+    }
+
+    /// Whether the bridge did not even begin. Neither Envoy nor the bridge's gRPC says any of these of a call that was
+    /// under way: Envoy makes UNAVAILABLE or INTERNAL of a connection that is lost.
+    fn is_refusal(self) -> bool {
+        matches!(
+            self,
+            Self::Status(
+                INVALID_ARGUMENT
+                    | NOT_FOUND
+                    | RESOURCE_EXHAUSTED
+                    | ABORTED
+                    | OUT_OF_RANGE
+                    | UNIMPLEMENTED
+                    | UNAUTHENTICATED
+            )
+        )
     }
 }
 
@@ -170,10 +189,15 @@ const HOP_HEADERS: [&str; 8] = [
 ];
 
 /// gRPC's numbers.
+const INVALID_ARGUMENT: u32 = 3;
 const DEADLINE_EXCEEDED: u32 = 4;
+const NOT_FOUND: u32 = 5;
 const RESOURCE_EXHAUSTED: u32 = 8;
+const ABORTED: u32 = 10;
 const OUT_OF_RANGE: u32 = 11;
+const UNIMPLEMENTED: u32 = 12;
 const UNAVAILABLE: u32 = 14;
+const UNAUTHENTICATED: u32 = 16;
 
 #[cfg(test)]
 mod tests;

@@ -8,9 +8,9 @@ use sluicegate_session::budget::Reservation;
 use crate::config::Resource;
 use crate::cors::{Asked, Cors, Verdict};
 use crate::filter::Filter;
-use crate::host::{self, Buffer, Level, Status};
+use crate::host::{self, Buffer, Status};
 use crate::http::{Answer, Failure, Header, is_safe};
-use crate::problem::{Form, Problem};
+use crate::problem::{Form, Problem, StatusCode};
 
 /// A request, as its headers tell.
 pub(crate) struct Request<'a> {
@@ -27,7 +27,7 @@ pub(crate) struct Request<'a> {
 pub(crate) struct HttpStream {
     context_id: u32,
     cluster: String,
-    /// The method only looks: nothing was done where nothing is heard.
+    /// RFC 9110, section 9.2.1: a lost answer leaves nothing unknown.
     safe: bool,
     form: Form,
     /// What every answer says to web pages.
@@ -46,48 +46,57 @@ enum State {
 }
 
 impl HttpStream {
-    pub(crate) fn new(filter: &Filter, context_id: u32, cluster: &str, request: &Request<'_>) -> Self {
-        let method = request.method();
-        let (head, room) = (Reservation::new(&filter.budget), Reservation::new(&filter.budget));
-        let command = request.resource.command(method, request.rest, request.headers);
-        Self {
+    /// A request that is answered, or passed on, or whose body is to come.
+    pub(crate) fn open(
+        filter: &Filter,
+        context_id: u32,
+        cluster: &str,
+        request: &Request<'_>,
+    ) -> Result<Self, Status> {
+        filter.stats.http_requested();
+        let mut stream = Self {
             context_id,
             cluster: cluster.to_owned(),
-            safe: is_safe(method),
+            safe: is_safe(request.method()),
             form: match request.resource {
                 Resource::Produce(_) => Form::Problem,
-                Resource::Rest { .. } => Form::accepted(&request.all("accept").join(&b',')),
+                Resource::Rest { .. } => {
+                    Form::accepted(&request.all("accept").collect::<Vec<_>>().join(&b','))
+                }
             },
             cors: request.cors.map(|cors| cors.headers(request.header("origin"))).unwrap_or_default(),
-            state: State::Receiving { command, head, body: Vec::new(), room },
-        }
+            state: State::Answered,
+        };
+        stream.begin(filter, request)?;
+        Ok(stream)
     }
 
-    /// The request's headers.
-    pub(crate) fn request(&mut self, filter: &Filter, request: &Request<'_>) -> Result<(), Status> {
-        filter.stats.http_requested();
+    fn begin(&mut self, filter: &Filter, request: &Request<'_>) -> Result<(), Status> {
         match request.judge() {
             Some(Verdict::Refuse(problem)) => return self.refuse(filter, &problem),
             Some(Verdict::Preflight(headers)) => return self.answer(filter, 204, &headers, b""),
             Some(Verdict::Pass) | None => {}
         }
+        if std::str::from_utf8(request.rest).is_err() {
+            return self.refuse(filter, &Problem::new(StatusCode::BadRequest, "the path is not UTF-8"));
+        }
         // An upgrade has no end, so what comes after its headers is not the request's.
         let upgrade = request.header("upgrade").is_some();
         if upgrade && !self.safe {
-            return self.refuse(filter, &Problem::new(400, "no upgrade is expected here"));
+            return self.refuse(filter, &Problem::new(StatusCode::BadRequest, "no upgrade is expected here"));
         }
         let max = filter.config.max_body_bytes;
         if request.length().is_some_and(|length| length > max) {
             return self.refuse(filter, &too_large(max));
         }
-        if request.end || upgrade {
-            return self.client_ends(filter);
+        let command = request.resource.command(request.method(), request.rest, request.headers);
+        let (mut head, room) = (Reservation::new(&filter.budget), Reservation::new(&filter.budget));
+        let ends = request.end || upgrade;
+        if !ends && !head.grow_to(command.encoded_len()) {
+            return self.no_room(filter);
         }
-        let fits = match &mut self.state {
-            State::Receiving { command, head, .. } => head.grow_to(command.encoded_len()),
-            State::Waiting { .. } | State::Answered => true,
-        };
-        if fits { Ok(()) } else { self.no_room(filter) }
+        self.state = State::Receiving { command, head, body: Vec::new(), room };
+        if ends { self.client_ends(filter) } else { Ok(()) }
     }
 
     /// The next `size` bytes of the body, which the host does not keep.
@@ -128,16 +137,19 @@ impl HttpStream {
         match filter.call(self.context_id, &self.cluster, &message) {
             Ok(token) => self.state = State::Waiting { token, since: host::now().ok() },
             Err(status) => {
-                host::log(Level::Error, &format!("sluicegate: failed to call the bridge: {status}"));
+                host::log_error(&format!("failed to call the bridge: {status}"));
                 filter.stats.http_call_failed();
-                return self.refuse(filter, &Problem::passing(503, "the bridge cannot be called"));
+                return self.refuse(
+                    filter,
+                    &Problem::retriable(StatusCode::ServiceUnavailable, "the bridge cannot be called"),
+                );
             }
         }
         Ok(())
     }
 
     /// The bridge has answered, or will not.
-    pub(crate) fn call_ended(
+    pub(crate) fn answered(
         &mut self,
         filter: &Filter,
         ended: Result<Vec<u8>, Failure>,
@@ -148,9 +160,9 @@ impl HttpStream {
             Err(failure) => {
                 filter.stats.http_call_failed();
                 let waited = since.zip(host::now().ok()).map(|(since, now)| now.saturating_sub(since));
-                let timeout = u64::from(filter.config.http_timeout_ms).saturating_mul(NANOSECONDS);
-                let in_vain = waited.is_some_and(|waited| waited >= timeout.saturating_sub(SLACK));
-                self.tell(filter, &failure.after(in_vain).problem(self.safe))
+                let timeout = u64::from(filter.config.http_timeout_ms).saturating_mul(NANOS_PER_MS);
+                let elapsed = waited.is_some_and(|waited| waited >= timeout.saturating_sub(TIMER_SLACK_NS));
+                self.tell(filter, &failure.or_timed_out(elapsed).problem(self.safe))
             }
         }
     }
@@ -164,7 +176,8 @@ impl HttpStream {
 
     fn no_room(&mut self, filter: &Filter) -> Result<(), Status> {
         filter.stats.out_of_memory();
-        self.refuse(filter, &Problem::passing(503, "the gateway has no room for another request, try again"))
+        let detail = "the gateway has no room for another request, try again";
+        self.refuse(filter, &Problem::retriable(StatusCode::ServiceUnavailable, detail))
     }
 
     /// The filter's own no.
@@ -175,7 +188,7 @@ impl HttpStream {
 
     fn tell(&mut self, filter: &Filter, problem: &Problem) -> Result<(), Status> {
         let document = problem.document(self.form);
-        self.answer(filter, problem.status, &problem.headers(self.form), document.as_bytes())
+        self.answer(filter, problem.status.number(), &problem.headers(self.form), document.as_bytes())
     }
 
     fn answer(
@@ -217,21 +230,20 @@ impl Request<'_> {
     }
 
     fn header(&self, name: &str) -> Option<&[u8]> {
-        self.all(name).first().copied()
+        self.all(name).next()
     }
 
-    fn all(&self, name: &str) -> Vec<&[u8]> {
-        let of_name = self.headers.iter().filter(|(other, _)| other == name.as_bytes());
-        of_name.map(|(_, value)| value.as_slice()).collect()
+    fn all(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        let of_name = self.headers.iter().filter(move |(other, _)| other == name.as_bytes());
+        of_name.map(|(_, value)| value.as_slice())
     }
 }
 
 fn too_large(max: usize) -> Problem {
-    Problem::new(413, format!("a body of at most {max} bytes is expected"))
+    Problem::new(StatusCode::ContentTooLarge, format!("a body of at most {max} bytes is expected"))
 }
 
-/// In a millisecond.
-const NANOSECONDS: u64 = 1_000_000;
+const NANOS_PER_MS: u64 = 1_000_000;
 
-/// How early a host's timer may be, in nanoseconds.
-const SLACK: u64 = 10 * NANOSECONDS;
+/// How early a host's timer may be.
+const TIMER_SLACK_NS: u64 = 10 * NANOS_PER_MS;

@@ -7,14 +7,58 @@ use serde_json::Value;
 /// A failure, in HTTP's terms.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// 400 to 599.
-    pub status: u16,
+    /// As the response has it.
+    pub status: StatusCode,
     /// What was expected, or what to do.
     pub detail: Cow<'static, str>,
     /// The same request may succeed in a second.
-    pub again: bool,
+    pub retriable: bool,
     /// What was to be written may have been.
     pub unknown_outcome: bool,
+}
+
+/// A status that the filter answers with by itself (RFC 9110, section 15).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u16)]
+pub enum StatusCode {
+    /// The request breaks a rule.
+    BadRequest = 400,
+    /// The route does not let this client in.
+    Forbidden = 403,
+    /// The body is too large.
+    ContentTooLarge = 413,
+    /// The bridge says what no client can mend.
+    BadGateway = 502,
+    /// Nobody has room or is there, for a while.
+    ServiceUnavailable = 503,
+    /// The bridge takes too long.
+    GatewayTimeout = 504,
+}
+
+impl StatusCode {
+    /// 400 to 599.
+    pub fn number(self) -> u16 {
+        self as u16
+    }
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::BadRequest => "Bad Request",
+            Self::Forbidden => "Forbidden",
+            Self::ContentTooLarge => "Content Too Large",
+            Self::BadGateway => "Bad Gateway",
+            Self::ServiceUnavailable => "Service Unavailable",
+            Self::GatewayTimeout => "Gateway Timeout",
+        }
+    }
+
+    /// That of the REST proxies: their "retriable Kafka error", otherwise, as with them, the status.
+    fn error_code(self) -> u16 {
+        match self {
+            Self::ServiceUnavailable | Self::GatewayTimeout => 50003,
+            Self::BadRequest | Self::Forbidden | Self::ContentTooLarge | Self::BadGateway => self.number(),
+        }
+    }
 }
 
 /// How a client wants to read it.
@@ -33,8 +77,7 @@ impl Form {
     pub fn accepted(accept: &[u8]) -> Self {
         let named = accept.split(|byte| *byte == b',').any(|range| {
             let range = range.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-            let range = range.to_ascii_lowercase();
-            range.starts_with(b"application/vnd.kafka.") && range.ends_with(b"v2+json")
+            V2.iter().any(|v2| range.eq_ignore_ascii_case(v2.as_bytes()))
         });
         if named { Self::RestV2 } else { Self::Rest }
     }
@@ -42,13 +85,13 @@ impl Form {
 
 impl Problem {
     /// One that only another request helps against.
-    pub fn new(status: u16, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, detail: detail.into(), again: false, unknown_outcome: false }
+    pub fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, detail: detail.into(), retriable: false, unknown_outcome: false }
     }
 
     /// One that time helps against.
-    pub fn passing(status: u16, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { again: true, ..Self::new(status, detail) }
+    pub fn retriable(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { retriable: true, ..Self::new(status, detail) }
     }
 
     /// The content type, and `retry-after` where that helps.
@@ -58,40 +101,33 @@ impl Problem {
             Form::RestV2 => "application/vnd.kafka.v2+json",
         };
         let mut headers = vec![("content-type", content_type)];
-        headers.extend(self.again.then_some(("retry-after", "1")));
+        headers.extend(self.retriable.then_some(("retry-after", "1")));
         headers
     }
 
     /// The document, with the same members as the bridge's own.
     pub fn document(&self, form: Form) -> String {
-        let (status, detail) = (self.status, Value::from(&*self.detail));
+        let (status, title) = (self.status.number(), self.status.title());
+        let detail = Value::from(&*self.detail);
         let outcome = if self.unknown_outcome { r#","unknown_outcome":true"# } else { "" };
-        let members = match (form, status) {
-            (Form::Problem, _) => String::new(),
-            // Their "retriable Kafka error"; without a code of their own, the status.
-            (_, 503 | 504) => format!(r#","error_code":50003,"message":{detail}"#),
-            _ => format!(r#","error_code":{status},"message":{detail}"#),
+        let members = match form {
+            Form::Problem => String::new(),
+            Form::Rest | Form::RestV2 => {
+                format!(r#","error_code":{},"message":{detail}"#, self.status.error_code())
+            }
         };
-        let title = title(status);
         format!(
             r#"{{"type":"about:blank","title":"{title}","status":{status},"detail":{detail}{outcome}{members}}}"#
         )
     }
 }
 
-/// RFC 9110, section 15, of what the filter says itself.
-fn title(status: u16) -> &'static str {
-    match status {
-        400 => "Bad Request",
-        403 => "Forbidden",
-        408 => "Request Timeout",
-        413 => "Content Too Large",
-        429 => "Too Many Requests",
-        503 => "Service Unavailable",
-        504 => "Gateway Timeout",
-        _ => "Bad Gateway",
-    }
-}
+/// The REST proxies' own types.
+const V2: [&str; 3] = [
+    "application/vnd.kafka.v2+json",
+    "application/vnd.kafka.json.v2+json",
+    "application/vnd.kafka.binary.v2+json",
+];
 
 #[cfg(test)]
 mod tests {
@@ -99,13 +135,13 @@ mod tests {
 
     #[test]
     fn a_document_says_all_that_its_reader_knows() {
-        let problem = Problem::new(413, "at most \"1\" byte\n");
+        let problem = Problem::new(StatusCode::ContentTooLarge, "at most \"1\" byte\n");
         let common = r#"{"type":"about:blank","title":"Content Too Large","status":413,"detail":"at most \"1\" byte\n""#;
         assert_eq!(problem.document(Form::Problem), format!("{common}}}"));
         let rest = format!(r#"{common},"error_code":413,"message":"at most \"1\" byte\n"}}"#);
         assert_eq!(problem.document(Form::Rest), rest);
         assert_eq!(problem.document(Form::RestV2), rest);
-        let unknown = Problem { unknown_outcome: true, ..Problem::new(504, "x") };
+        let unknown = Problem { unknown_outcome: true, ..Problem::new(StatusCode::GatewayTimeout, "x") };
         assert_eq!(
             unknown.document(Form::Rest),
             r#"{"type":"about:blank","title":"Gateway Timeout","status":504,"detail":"x","unknown_outcome":true,"error_code":50003,"message":"x"}"#
@@ -115,10 +151,13 @@ mod tests {
     #[test]
     fn headers_say_the_type_and_when_to_come_back() {
         let kind = ("content-type", "application/problem+json");
-        assert_eq!(Problem::new(400, "x").headers(Form::Problem), [kind]);
-        assert_eq!(Problem::passing(503, "x").headers(Form::Rest), [kind, ("retry-after", "1")]);
+        assert_eq!(Problem::new(StatusCode::BadRequest, "x").headers(Form::Problem), [kind]);
+        assert_eq!(
+            Problem::retriable(StatusCode::ServiceUnavailable, "x").headers(Form::Rest),
+            [kind, ("retry-after", "1")]
+        );
         let kind = ("content-type", "application/vnd.kafka.v2+json");
-        assert_eq!(Problem::new(400, "x").headers(Form::RestV2), [kind]);
+        assert_eq!(Problem::new(StatusCode::BadRequest, "x").headers(Form::RestV2), [kind]);
     }
 
     #[test]
@@ -131,18 +170,16 @@ mod tests {
         ] {
             assert_eq!(form(accept), Form::RestV2, "{accept}");
         }
-        for accept in
-            ["", "*/*", "application/json", "application/vnd.kafka.json.v1+json", "x/vnd.kafka.v2+json"]
-        {
+        for accept in [
+            "",
+            "*/*",
+            "application/json",
+            "application/vnd.kafka.json.v1+json",
+            "application/vnd.kafka.avro.v2+json",
+            "x/vnd.kafka.v2+json",
+        ] {
             assert_eq!(form(accept), Form::Rest, "{accept}");
         }
         assert_eq!(Form::accepted(b"\xff,application/vnd.kafka.v2+json"), Form::RestV2);
-    }
-
-    #[test]
-    fn every_status_of_the_filters_own_has_its_title() {
-        let others = [400, 403, 408, 413, 429, 503, 504].map(title);
-        assert!(others.iter().all(|title| *title != "Bad Gateway"));
-        assert_eq!(title(502), "Bad Gateway");
     }
 }

@@ -6,7 +6,7 @@ use sluicegate_session::Event;
 use sluicegate_session::close::Fault;
 use sluicegate_session::request::Command;
 
-use crate::host::{self, Level, Metric};
+use crate::host::{self, Metric};
 
 /// Declares each metric once: its field, its kind and its name.
 macro_rules! metrics {
@@ -123,7 +123,7 @@ impl Stats {
         }
         let added = metric.map(|id| host::add_to_metric(id, offset));
         if !matches!(added, Some(Ok(()))) && !self.complained.replace(true) {
-            host::log(Level::Error, "sluicegate: the host refuses metrics, counts are incomplete");
+            host::log_error("the host refuses metrics, counts are incomplete");
         }
     }
 }

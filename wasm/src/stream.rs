@@ -6,7 +6,7 @@ use sluicegate_protocol::{SERVICE_PATH_PREFIX, metadata};
 
 use crate::config::Kind;
 use crate::filter::Filter;
-use crate::host::{self, Level, Map, Status};
+use crate::host::{self, Map, Status};
 use crate::http::{Failure, Header};
 use crate::http_stream::{HttpStream, Request};
 use crate::session_stream::{Opened, SessionStream};
@@ -100,7 +100,7 @@ impl Stream {
     /// The call that this stream waits for has ended. The stream is the current one.
     pub(crate) fn on_call_ended(&mut self, ended: Result<Vec<u8>, Failure>) {
         self.step("answer a request", |state, filter| match state {
-            State::Http(http) => http.call_ended(filter, ended).map(|()| Action::Pause),
+            State::Http(http) => http.answered(filter, ended).map(|()| Action::Pause),
             State::Session(_) | State::Foreign | State::Failed => Ok(Action::Pause),
         });
     }
@@ -121,11 +121,11 @@ impl Stream {
             return refuse(404, None, "there is nothing here");
         }
         let Some(route) = filter.config.route(&path) else { return Ok(Action::Continue) };
-        if std::str::from_utf8(&path).is_err() {
-            filter.stats.handshake_refused();
-            return refuse(400, None, "the path is not UTF-8");
-        }
         match &route.kind {
+            Kind::Pubsub { .. } if std::str::from_utf8(&path).is_err() => {
+                filter.stats.handshake_refused();
+                refuse(400, None, "the path is not UTF-8")
+            }
             Kind::Pubsub { write, policy } => {
                 match SessionStream::open(filter, self.context_id, &route.cluster, *write, policy)? {
                     Opened::Session(session) => {
@@ -141,10 +141,9 @@ impl Stream {
             Kind::Http { resource, cors } => {
                 let rest = route.rest(&path).unwrap_or_default();
                 let request = Request { resource, cors: cors.as_ref(), rest, headers: &headers, end };
-                let mut http = HttpStream::new(filter, self.context_id, &route.cluster, &request);
-                let answered = http.request(filter, &request);
+                let http = HttpStream::open(filter, self.context_id, &route.cluster, &request)?;
                 self.state = State::Http(http);
-                answered.map(|()| Action::Pause)
+                Ok(Action::Pause)
             }
         }
     }
@@ -162,7 +161,7 @@ impl Stream {
     fn fail(&mut self, what: &str, status: Status) -> Action {
         self.end();
         self.state = State::Failed;
-        host::log(Level::Error, &format!("sluicegate: failed to {what}: {status}, the stream is reset"));
+        host::log_error(&format!("failed to {what}: {status}, the stream is reset"));
         if let Some(filter) = &self.filter {
             filter.stats.host_call_failed();
             filter.closing(self.context_id);

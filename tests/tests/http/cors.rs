@@ -28,7 +28,7 @@ fn readable_by(response: &Response, origin: &str, credentials: bool) {
 fn exposes(response: &Response) {
     assert_eq!(
         list(response, "access-control-expose-headers"),
-        ["allow", "preference-applied", "retry-after", "warning"]
+        ["allow", "preference-applied", "retry-after"]
     );
 }
 

@@ -123,33 +123,38 @@ fn what_is_no_answer_to_a_client_is_none() {
     }
 }
 
+#[track_caller]
+fn fails(codes: &[u32], status: u16, retriable: bool, refused: bool) {
+    for code in codes {
+        let told = |safe| Failure::Status(*code).problem(safe);
+        let (reading, writing) = (told(true), told(false));
+        for problem in [&reading, &writing] {
+            assert_eq!((problem.status.number(), problem.retriable), (status, retriable), "{code}");
+        }
+        assert_eq!((reading.unknown_outcome, writing.unknown_outcome), (false, !refused), "{code}");
+        let outcome = if refused { "" } else { "; it is not known whether anything was written" };
+        assert_eq!(writing.detail, format!("{}{outcome}", reading.detail), "{code}");
+    }
+}
+
 #[test]
 fn a_failed_call_has_a_status_and_says_what_is_not_known() {
-    let check = |failure: Failure, status, again| {
-        let problem = failure.problem(true);
-        assert_eq!((problem.status, problem.again, problem.unknown_outcome), (status, again, false));
-        assert!(!problem.detail.contains("written"));
-        let problem = failure.problem(false);
-        assert_eq!((problem.status, problem.again, problem.unknown_outcome), (status, again, true));
-        assert!(problem.detail.ends_with("; it is not known whether anything was written"));
-    };
-    check(Failure::Status(14), 503, true);
-    check(Failure::Status(4), 504, false);
-    check(Failure::Status(8), 429, true);
-    for code in [1, 2, 3, 5, 7, 12, 13, 16, 17, u32::MAX] {
-        check(Failure::Status(code), 502, false);
-    }
-    check(Failure::Unreadable, 502, false);
-    let too_large = Failure::Status(11).problem(false);
-    assert_eq!((too_large.status, too_large.unknown_outcome), (413, false));
+    fails(&[8, 10], 503, true, true);
+    fails(&[14], 503, true, false);
+    fails(&[4], 504, false, false);
+    fails(&[11], 413, false, true);
+    fails(&[3, 5, 12, 16], 502, false, true);
+    fails(&[0, 1, 2, 6, 7, 9, 13, 15, 17, u32::MAX], 502, false, false);
+    let unreadable = Failure::Unreadable.problem(false);
+    assert_eq!((unreadable.status.number(), unreadable.unknown_outcome), (502, true));
 }
 
 #[test]
 fn a_peer_that_is_not_there_when_the_time_is_over_was_too_slow() {
-    assert_eq!(Failure::Status(14).after(true), Failure::Status(4));
-    assert_eq!(Failure::Status(14).after(false), Failure::Status(14));
-    assert_eq!(Failure::Status(13).after(true), Failure::Status(13));
-    assert_eq!(Failure::Unreadable.after(true), Failure::Unreadable);
+    assert_eq!(Failure::Status(14).or_timed_out(true), Failure::Status(4));
+    assert_eq!(Failure::Status(14).or_timed_out(false), Failure::Status(14));
+    assert_eq!(Failure::Status(13).or_timed_out(true), Failure::Status(13));
+    assert_eq!(Failure::Unreadable.or_timed_out(true), Failure::Unreadable);
 }
 
 proptest! {

@@ -68,7 +68,9 @@ impl Refusal {
             Self::NotGrpc => (StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument),
             Self::SecretMissing | Self::SecretWrong => (StatusCode::UNAUTHORIZED, Code::Unauthenticated),
             Self::UnknownCluster { .. } => (StatusCode::NOT_FOUND, Code::NotFound),
-            Self::Draining | Self::Full => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
+            // Not UNAVAILABLE, which gateways make of a lost connection, too: this was surely not begun.
+            Self::Draining => (StatusCode::SERVICE_UNAVAILABLE, Code::Aborted),
+            Self::Full => (StatusCode::SERVICE_UNAVAILABLE, Code::ResourceExhausted),
         }
     }
 

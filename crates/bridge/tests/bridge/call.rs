@@ -5,7 +5,7 @@ use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{CALL_PATH, CmdKafkaFetch, CmdKafkaProduce, ProduceRecord, PubSubReq, PubSubResp};
 
-use crate::support::{Gateway, ping, start, start_with};
+use crate::support::{Gateway, ping, start, start_before, start_with};
 
 #[tokio::test]
 async fn a_call_is_answered_with_its_sequence() {
@@ -70,6 +70,19 @@ async fn refusals_are_grpc_statuses() {
     let secret = ("sluicegate-gateway-secret", "correct-horse-battery-staple");
     let (_, headers) = gateway.call(CALL_PATH, &[secret, ("sluicegate-cluster", "x")], &[]).await;
     assert_eq!(headers["grpc-status"], "5");
+}
+
+#[tokio::test]
+async fn a_call_too_many_is_not_taken_for_a_lost_connection() {
+    // Accepts, and says nothing.
+    let kafka = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let bridge = start_before(kafka.local_addr().unwrap(), "", "[limits]\nmax_calls = 1").await;
+    let gateway = Gateway::connect(&bridge).await;
+    let fetch = CmdKafkaFetch { topic: "t".into(), partition: 0, offset: 0 };
+    let fetch = PubSubReq { sequence: 1, req: Some(Req::CmdKafkaFetch(fetch)) }.encode_to_vec();
+    let call = || gateway.call(CALL_PATH, &[], &fetch);
+    let (answer, refused) = tokio::select! { first = call() => first, second = call() => second };
+    assert_eq!((answer, &refused["grpc-status"]), (None, &"8".parse().unwrap()));
 }
 
 #[tokio::test]

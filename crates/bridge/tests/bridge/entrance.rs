@@ -6,7 +6,8 @@ use prost::Message;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
-    Close, CmdKafkaFetch, CmdKafkaListOffset, ControlReq, PongResp, PubSubReq, PubSubResp, control_req,
+    CALL_PATH, Close, CmdKafkaFetch, CmdKafkaListOffset, ControlReq, PongResp, PubSubReq, PubSubResp,
+    control_req,
 };
 
 use sluicegate_bridge::Bridge;
@@ -182,6 +183,8 @@ async fn while_sessions_end_newcomers_are_told_to_come_back() {
             let refused = check(gateway, entrance, &[], 503, "the bridge is shutting down\n").await;
             assert_eq!(refused.headers["retry-after"], "1");
         }
+        let (_, refused) = gateway.call(CALL_PATH, &[], &[]).await;
+        assert_eq!(refused["grpc-status"], "10", "which no lost connection is taken for");
         assert_eq!(stream.next().await.unwrap().sequence, 1);
         assert_eq!(stream.next().await, Some(close(1001, "going away")));
         drop(stream);

@@ -135,6 +135,19 @@ fn a_body_may_be_empty() {
     check(vm.request(request("POST", "/orders")));
 }
 
+#[test]
+fn a_path_that_is_not_utf8_is_no_plain_requests() {
+    for path in [&b"/orders?\xff"[..], b"/kafka/topics/\xff"] {
+        let vm = Profile::Tunnel.start();
+        let stream =
+            vm.request(request("GET", "/").without(":path").with(":path", path).with("origin", PAGE));
+        told(&stream, 400, "the path is not UTF-8");
+        let counts = ["http.requests", "http.refused", "handshakes_refused"];
+        let counts = counts.map(|name| vm.metric(&format!("sluicegate.{name}")));
+        assert_eq!((counts, vm.grpc_calls().len()), ([Some(1), Some(1), Some(0)], 0));
+    }
+}
+
 /// An upgrade has no end: nothing may wait for one.
 #[test]
 fn an_upgrade_is_taken_for_a_plain_request_where_that_can_be() {
@@ -153,12 +166,25 @@ fn an_upgrade_is_taken_for_a_plain_request_where_that_can_be() {
     }
 }
 
+/// Where it is not known whether a request was carried out, unless it only looked.
 #[track_caller]
 fn failing(act: impl Fn(&Vm), status: u16, retry_after: Option<&str>, detail: &str) {
-    for (method, unknown) in [("GET", false), ("POST", true), ("DELETE", true)] {
+    failed(act, true, status, retry_after, detail);
+}
+
+/// Where it surely was not.
+#[track_caller]
+fn refused(act: impl Fn(&Vm), status: u16, retry_after: Option<&str>, detail: &str) {
+    failed(act, false, status, retry_after, detail);
+}
+
+#[track_caller]
+fn failed(act: impl Fn(&Vm), begun: bool, status: u16, retry_after: Option<&str>, detail: &str) {
+    for (method, safe) in [("GET", true), ("POST", false), ("DELETE", false)] {
         let vm = Profile::Tunnel.start();
         let stream = vm.request(request(method, "/orders").with("origin", PAGE));
         act(&vm);
+        let unknown = begun && !safe;
         let outcome = if unknown { "; it is not known whether anything was written" } else { "" };
         told(&stream, status, &format!("{detail}{outcome}"));
         let response = answered(&stream);
@@ -175,9 +201,20 @@ fn a_call_that_fails_is_told_by_its_status() {
     let fails = |code| move |vm: &Vm| vm.fail_grpc_call(call(vm).0.token, code, "whatever");
     failing(fails(14), 503, Some("1"), "the bridge cannot be reached");
     failing(fails(4), 504, None, "the bridge did not answer in time");
-    failing(fails(8), 429, Some("1"), "the bridge has as much to do as it may");
-    for code in [0, 1, 2, 3, 5, 12, 13, 16, 77] {
+    for code in [0, 1, 2, 7, 13, 77] {
         failing(fails(code), 502, None, &format!("the bridge ended with the gRPC status {code}"));
+    }
+}
+
+/// With these, the bridge says no before it begins.
+#[test]
+fn what_the_bridge_refused_was_surely_not_written() {
+    let fails = |code| move |vm: &Vm| vm.fail_grpc_call(call(vm).0.token, code, "cluster x");
+    refused(fails(8), 503, Some("1"), "the bridge has as much to do as it may, try again");
+    refused(fails(10), 503, Some("1"), "the bridge is shutting down, try again");
+    refused(fails(11), 413, None, "a smaller body is expected: the bridge takes none as large as this");
+    for code in [3, 5, 12, 16] {
+        refused(fails(code), 502, None, "the gateway and the bridge are not set up for each other");
     }
 }
 
@@ -200,15 +237,6 @@ fn an_answer_that_is_none_is_a_bad_gateway() {
     failing(answers(vec![0xFF; 20]), 502, None, unreadable);
     failing(answers(Vec::new()), 502, None, unreadable);
     failing(answers(answer_of(101, &[], "")), 502, None, unreadable);
-}
-
-#[test]
-fn a_body_that_the_bridge_did_not_read_is_too_large_and_not_written() {
-    let vm = Profile::Tunnel.start();
-    let stream = posted(&vm, "/orders", "body");
-    vm.fail_grpc_call(call(&vm).0.token, 11, "too large");
-    told(&stream, 413, "a smaller body is expected: the bridge takes none as large as this");
-    assert!(!answered(&stream).text().contains("unknown_outcome"));
 }
 
 /// As Envoy does it where the bridge's cluster has nobody: the call is refused, and its end is told afterwards.

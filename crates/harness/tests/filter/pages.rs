@@ -5,7 +5,7 @@ use sluicegate_harness::Response;
 use crate::plain::{PAGE, answer, call, post, request, told};
 use crate::socket::{PROFILES, Profile, answered};
 
-const EXPOSED: &str = "retry-after, allow, preference-applied, warning";
+const EXPOSED: &str = "retry-after, allow, preference-applied";
 
 /// What a response says to web pages: `vary`, and its `access-control-*`, in order.
 fn said(response: &Response) -> Vec<(String, String)> {
