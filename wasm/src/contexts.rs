@@ -59,12 +59,14 @@ impl Contexts {
         Some(result)
     }
 
-    /// A call of the plugin's has ended, with an answer of `size` bytes or a failure.
-    pub(crate) fn on_call_ended(&self, root_id: u32, token: u32, ended: Result<usize, Failure>) {
+    /// A call of the plugin's has ended, with an answer of so many bytes or with a status of gRPC's other than OK.
+    pub(crate) fn on_call_ended(&self, root_id: u32, token: u32, ended: Result<usize, u32>) {
         let Some(filter) = self.filter(root_id) else { return };
         let Some(context_id) = filter.take_call(token) else { return };
-        let message =
-            ended.and_then(|size| host::buffer(Buffer::GrpcReceive, size).map_err(|_| Failure::Unreadable));
+        let message = match ended {
+            Ok(size) => host::buffer(Buffer::GrpcReceive, size).map_err(|_| Failure::Unreadable),
+            Err(code) => Err(Failure::of(code, &host::call_message().unwrap_or_default())),
+        };
         match host::enter_stream(context_id) {
             Ok(()) => {
                 self.stream(context_id, |stream| stream.on_call_ended(message));

@@ -7,7 +7,6 @@ use std::alloc::{Layout, alloc};
 use std::ptr::null_mut;
 
 use crate::contexts::Contexts;
-use crate::http::Failure;
 use crate::stream::{Action, Stream};
 
 thread_local! {
@@ -92,7 +91,7 @@ extern "C" fn proxy_on_grpc_receive(root_id: u32, token: u32, size: usize) {
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_grpc_close(root_id: u32, token: u32, code: u32) {
-    CONTEXTS.with(|contexts| contexts.on_call_ended(root_id, token, Err(Failure::Status(code))));
+    CONTEXTS.with(|contexts| contexts.on_call_ended(root_id, token, Err(code)));
 }
 
 #[unsafe(no_mangle)]

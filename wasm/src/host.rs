@@ -176,6 +176,13 @@ pub(crate) fn grpc_call(call: &GrpcCall<'_>) -> Result<u32, Status> {
     Ok(token)
 }
 
+/// What is said of the call that has failed, while its end is told.
+pub(crate) fn call_message() -> Result<Vec<u8>, Status> {
+    let (mut code, mut data, mut len) = (0, null_mut(), 0);
+    check(unsafe { proxy_get_status(&mut code, &mut data, &mut len) })?;
+    Ok(own(data, len))
+}
+
 /// Gives a call up: its end is not told.
 pub(crate) fn cancel_grpc_call(token: u32) -> Result<(), Status> {
     check(unsafe { proxy_grpc_cancel(token) })
@@ -273,6 +280,7 @@ unsafe extern "C" {
         token: *mut u32,
     ) -> u32;
     fn proxy_grpc_cancel(token: u32) -> u32;
+    fn proxy_get_status(code: *mut u32, message: *mut *mut u8, message_len: *mut usize) -> u32;
     fn proxy_set_effective_context(context_id: u32) -> u32;
     fn proxy_get_current_time_nanoseconds(now: *mut u64) -> u32;
     fn proxy_set_tick_period_milliseconds(milliseconds: u32) -> u32;

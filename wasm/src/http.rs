@@ -111,6 +111,8 @@ fn is_passed_on(name: &str, value: &[u8]) -> bool {
 /// Why there is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
+    /// No connection to the bridge was made.
+    Unconnected,
     /// The call ended with this status of gRPC's other than OK.
     Status(u32),
     /// The bridge answered something else than an HTTP answer, or more than there is memory for.
@@ -118,6 +120,13 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Of a call that ended with this status of gRPC's other than OK, and this message.
+    pub fn of(code: u32, message: &[u8]) -> Self {
+        let message = String::from_utf8_lossy(message);
+        let unconnected = UNCONNECTED.iter().any(|reason| message.contains(reason));
+        if code == UNAVAILABLE && unconnected { Self::Unconnected } else { Self::Status(code) }
+    }
+
     /// The same where the call's time is over: Envoy says of such a call that its peer is not available.
     pub fn or_timed_out(self, elapsed: bool) -> Self {
         match self {
@@ -136,7 +145,14 @@ impl Failure {
             Self::Status(RESOURCE_EXHAUSTED) => {
                 (ServiceUnavailable, true, "the bridge has as much to do as it may, try again".into())
             }
-            Self::Status(UNAVAILABLE) => (ServiceUnavailable, true, "the bridge cannot be reached".into()),
+            Self::Unconnected => (ServiceUnavailable, true, "the bridge cannot be reached, try again".into()),
+            Self::Status(UNAVAILABLE) if safe => {
+                (ServiceUnavailable, true, "the connection to the bridge was lost, try again".into())
+            }
+            // Nothing that clients take for an invitation to write it twice.
+            Self::Status(UNAVAILABLE) => {
+                (GatewayTimeout, false, "the connection to the bridge was lost".into())
+            }
             Self::Status(OUT_OF_RANGE) => (
                 ContentTooLarge,
                 false,
@@ -145,9 +161,9 @@ impl Failure {
             Self::Status(DEADLINE_EXCEEDED) => {
                 (GatewayTimeout, false, "the bridge did not answer in time".into())
             }
-            Self::Status(INVALID_ARGUMENT | NOT_FOUND | UNIMPLEMENTED | UNAUTHENTICATED) => {
-                (BadGateway, false, "the gateway and the bridge are not set up for each other".into())
-            }
+            Self::Status(
+                INVALID_ARGUMENT | NOT_FOUND | PERMISSION_DENIED | UNIMPLEMENTED | UNAUTHENTICATED,
+            ) => (BadGateway, false, "the gateway and the bridge are not set up for each other".into()),
             Self::Status(code) => {
                 (BadGateway, false, format!("the bridge ended with the gRPC status {code}"))
             }
@@ -158,20 +174,22 @@ impl Failure {
         Problem { status, detail: format!("{what}{outcome}").into(), retriable, unknown_outcome }
     }
 
-    /// Whether the bridge did not even begin. Neither Envoy nor the bridge's gRPC says any of these of a call that was
+    /// Whether nobody even began. Neither Envoy nor the bridge's gRPC says any of these of a call that was
     /// under way: Envoy makes UNAVAILABLE or INTERNAL of a connection that is lost.
     fn is_refusal(self) -> bool {
         matches!(
             self,
-            Self::Status(
-                INVALID_ARGUMENT
-                    | NOT_FOUND
-                    | RESOURCE_EXHAUSTED
-                    | ABORTED
-                    | OUT_OF_RANGE
-                    | UNIMPLEMENTED
-                    | UNAUTHENTICATED
-            )
+            Self::Unconnected
+                | Self::Status(
+                    INVALID_ARGUMENT
+                        | NOT_FOUND
+                        | PERMISSION_DENIED
+                        | RESOURCE_EXHAUSTED
+                        | ABORTED
+                        | OUT_OF_RANGE
+                        | UNIMPLEMENTED
+                        | UNAUTHENTICATED
+                )
         )
     }
 }
@@ -188,10 +206,19 @@ const HOP_HEADERS: [&str; 8] = [
     "upgrade",
 ];
 
+/// What Envoy's message has of a connection that was never there (its `resetReasonToString`). Of any other end it is not
+/// known how far the request came.
+const UNCONNECTED: [&str; 3] = [
+    "reset reason: local connection failure",
+    "reset reason: remote connection failure",
+    "reset reason: connection timeout",
+];
+
 /// gRPC's numbers.
 const INVALID_ARGUMENT: u32 = 3;
 const DEADLINE_EXCEEDED: u32 = 4;
 const NOT_FOUND: u32 = 5;
+const PERMISSION_DENIED: u32 = 7;
 const RESOURCE_EXHAUSTED: u32 = 8;
 const ABORTED: u32 = 10;
 const OUT_OF_RANGE: u32 = 11;

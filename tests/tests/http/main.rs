@@ -16,6 +16,7 @@ mod examples;
 mod hostile;
 mod json;
 mod listings;
+mod lost;
 mod methods;
 mod outages;
 mod plugin;

@@ -126,27 +126,53 @@ fn what_is_no_answer_to_a_client_is_none() {
 #[track_caller]
 fn fails(codes: &[u32], status: u16, retriable: bool, refused: bool) {
     for code in codes {
-        let told = |safe| Failure::Status(*code).problem(safe);
-        let (reading, writing) = (told(true), told(false));
-        for problem in [&reading, &writing] {
+        for safe in [true, false] {
+            let problem = Failure::of(*code, b"whatever").problem(safe);
             assert_eq!((problem.status.number(), problem.retriable), (status, retriable), "{code}");
+            unknown(&problem, !safe && !refused);
         }
-        assert_eq!((reading.unknown_outcome, writing.unknown_outcome), (false, !refused), "{code}");
-        let outcome = if refused { "" } else { "; it is not known whether anything was written" };
-        assert_eq!(writing.detail, format!("{}{outcome}", reading.detail), "{code}");
     }
+}
+
+#[track_caller]
+fn unknown(problem: &Problem, want: bool) {
+    assert_eq!(problem.unknown_outcome, want, "{problem:?}");
+    assert_eq!(problem.detail.ends_with("; it is not known whether anything was written"), want);
 }
 
 #[test]
 fn a_failed_call_has_a_status_and_says_what_is_not_known() {
     fails(&[8, 10], 503, true, true);
-    fails(&[14], 503, true, false);
     fails(&[4], 504, false, false);
     fails(&[11], 413, false, true);
-    fails(&[3, 5, 12, 16], 502, false, true);
-    fails(&[0, 1, 2, 6, 7, 9, 13, 15, 17, u32::MAX], 502, false, false);
+    fails(&[3, 5, 7, 12, 16], 502, false, true);
+    fails(&[0, 1, 2, 6, 9, 13, 15, 17, u32::MAX], 502, false, false);
     let unreadable = Failure::Unreadable.problem(false);
     assert_eq!((unreadable.status.number(), unreadable.unknown_outcome), (502, true));
+}
+
+#[track_caller]
+fn is_away(message: &str, safe: bool, status: u16, is_unknown: bool) {
+    let problem = Failure::of(14, message.as_bytes()).problem(safe);
+    assert_eq!((problem.status.number(), problem.retriable), (status, status == 503), "{message}");
+    unknown(&problem, is_unknown);
+}
+
+#[test]
+fn only_who_was_never_connected_may_surely_write_again() {
+    let reset = "upstream connect error or disconnect/reset before headers. reset reason: ";
+    let refused =
+        "remote connection failure, transport failure reason: delayed connect error: Connection refused";
+    for reason in [refused, "local connection failure", "connection timeout"] {
+        is_away(&format!("{reset}{reason}"), true, 503, false);
+        is_away(&format!("{reset}{reason}"), false, 503, false);
+    }
+    for message in ["", "connection failure", &format!("{reset}connection termination")] {
+        is_away(message, true, 503, false);
+        is_away(message, false, 504, true);
+    }
+    let lost = Failure::of(13, format!("{reset}connection timeout").as_bytes());
+    assert_eq!(lost, Failure::Status(13));
 }
 
 #[test]

@@ -139,7 +139,7 @@ fn plain_requests_are_counted_by_what_becomes_of_them() {
             // "witness" and twice "body".
             ("bytes_from_client", 15),
             // "seen" and three documents.
-            ("bytes_to_client", 4 + 115 + 174 + 104),
+            ("bytes_to_client", 4 + 115 + 179 + 104),
         ],
     );
 }

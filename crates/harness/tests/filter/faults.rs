@@ -15,13 +15,14 @@ use crate::socket::{PROFILES, Profile, Socket, sorted, upgrade};
 use crate::wire::{self, BINARY, FIRST, LAST, PING, from_client, grpc, grpc_bytes};
 
 /// The host calls that the filter makes.
-pub(crate) const CALLS: [HostCall; 16] = [
+pub(crate) const CALLS: [HostCall; 17] = [
     HostCall::CloseStream,
     HostCall::DefineMetric,
     HostCall::GetBufferBytes,
     HostCall::GetCurrentTimeNanoseconds,
     HostCall::GetHeaderMapPairs,
     HostCall::GetHeaderMapValue,
+    HostCall::GetStatus,
     HostCall::GrpcCall,
     HostCall::GrpcCancel,
     HostCall::IncrementMetric,
@@ -213,7 +214,7 @@ impl Story {
                 }
                 Step::CallFails => {
                     if let Some(call) = vm.grpc_calls().first() {
-                        vm.fail_grpc_call(call.token, 13, "");
+                        vm.fail_grpc_call(call.token, 14, plain::UNCONNECTED);
                     }
                 }
                 Step::ClientTrailers => stream.client_trailers([("x", "y")]),

@@ -7,7 +7,9 @@ use sluicegate_harness::{HostCall, Outcome, Status, Stream, Vm, When};
 use sluicegate_protocol::cmd_http::Resource;
 use sluicegate_protocol::{ErrorResp, HttpProduce, HttpRest, PubSubResp, pub_sub_resp::Resp};
 
-use crate::plain::{PAGE, answer, answer_of, call, command, headers, post, posted, request, told, works};
+use crate::plain::{
+    PAGE, UNCONNECTED, answer, answer_of, call, command, headers, post, posted, request, told, works,
+};
 use crate::socket::{PROFILES, Profile, Socket, answered};
 
 #[test]
@@ -199,11 +201,39 @@ fn failed(act: impl Fn(&Vm), begun: bool, status: u16, retry_after: Option<&str>
 #[test]
 fn a_call_that_fails_is_told_by_its_status() {
     let fails = |code| move |vm: &Vm| vm.fail_grpc_call(call(vm).0.token, code, "whatever");
-    failing(fails(14), 503, Some("1"), "the bridge cannot be reached");
     failing(fails(4), 504, None, "the bridge did not answer in time");
-    for code in [0, 1, 2, 7, 13, 77] {
+    for code in [0, 1, 2, 13, 77] {
         failing(fails(code), 502, None, &format!("the bridge ended with the gRPC status {code}"));
     }
+}
+
+#[test]
+fn a_bridge_that_was_never_connected_is_told_from_one_that_was_lost() {
+    let fails = |message| move |vm: &Vm| vm.fail_grpc_call(call(vm).0.token, 14, message);
+    refused(fails(UNCONNECTED), 503, Some("1"), "the bridge cannot be reached, try again");
+    let lost =
+        "upstream connect error or disconnect/reset before headers. reset reason: connection termination";
+    for (method, status, retry_after, detail) in [
+        ("GET", 503, Some("1"), "the connection to the bridge was lost, try again"),
+        (
+            "POST",
+            504,
+            None,
+            "the connection to the bridge was lost; it is not known whether anything was written",
+        ),
+    ] {
+        let vm = Profile::Tunnel.start();
+        let stream = vm.request(request(method, "/orders"));
+        fails(lost)(&vm);
+        told(&stream, status, detail);
+        assert_eq!(answered(&stream).headers.text("retry-after"), retry_after);
+    }
+    // What is not said is not known.
+    let vm = Profile::Tunnel.start();
+    vm.refuse(HostCall::GetStatus, When::Always, Status::INTERNAL_FAILURE);
+    let stream = vm.request(request("POST", "/orders"));
+    fails(UNCONNECTED)(&vm);
+    assert!(answered(&stream).text().contains(r#""status":504"#));
 }
 
 /// With these, the bridge says no before it begins.
@@ -213,7 +243,7 @@ fn what_the_bridge_refused_was_surely_not_written() {
     refused(fails(8), 503, Some("1"), "the bridge has as much to do as it may, try again");
     refused(fails(10), 503, Some("1"), "the bridge is shutting down, try again");
     refused(fails(11), 413, None, "a smaller body is expected: the bridge takes none as large as this");
-    for code in [3, 5, 12, 16] {
+    for code in [3, 5, 7, 12, 16] {
         refused(fails(code), 502, None, "the gateway and the bridge are not set up for each other");
     }
 }
@@ -264,7 +294,7 @@ fn a_rest_resources_errors_are_errors_of_the_rest_proxies_too() {
         answered(&stream)
     };
     let response = fails("application/json");
-    let members = r#""error_code":50003,"message":"the bridge cannot be reached"}"#;
+    let members = r#""error_code":50003,"message":"the connection to the bridge was lost, try again"}"#;
     assert!(response.text().ends_with(members), "{response:?}");
     assert_eq!(response.headers.text("content-type"), Some("application/problem+json"));
     let response = fails("application/vnd.kafka.binary.v2+json");

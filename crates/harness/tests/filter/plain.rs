@@ -11,6 +11,10 @@ use crate::socket::answered;
 /// A web page that the produce route lists.
 pub(crate) const PAGE: &str = "https://app.example";
 
+/// What Envoy says of a call for which there was no connection to the bridge.
+pub(crate) const UNCONNECTED: &str = "upstream connect error or disconnect/reset before headers. reset reason: remote \
+    connection failure, transport failure reason: delayed connect error: Connection refused";
+
 /// A request without a body.
 pub(crate) fn request(method: &str, path: &str) -> Headers {
     Headers::from([

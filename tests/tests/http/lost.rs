@@ -1,0 +1,41 @@
+//! A bridge that ends under a request: only what surely was not written may be sent again without a thought.
+
+use std::time::Duration;
+
+use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::http::client::{Request, ask};
+use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::kafka::Kafka;
+use tokio::task::JoinSet;
+
+use crate::answers::{problem, retry_after, written};
+use crate::stacks::{ANY, WRITES, reaches, with};
+
+in_both_profiles! {
+    a_request_that_was_under_way_is_told_from_one_that_was_not
+}
+
+async fn a_request_that_was_under_way_is_told_from_one_that_was_not(profile: Profile) {
+    let mut kafka = Kafka::start().await.unwrap();
+    let mut stack = with(profile, &kafka, WRITES, "", "").await;
+    let topic = &kafka.topic("lost", 1, &[]).await.unwrap();
+    let gateway = stack.envoy.gateway();
+    let post = || Request::post(ANY, "v").with("x-kafka-topic", topic);
+    written(&ask(gateway, post()).await, topic);
+    kafka.freeze();
+    let mut under_way = JoinSet::new();
+    under_way.spawn(ask(gateway, post()));
+    reaches(&stack, "write_queue_records", 1.0).await;
+    stack.bridge.process.kill();
+    let response = under_way.join_next().await.unwrap().unwrap();
+    let lost = problem(&response, 504, "not known whether anything was written");
+    assert_eq!((&lost["unknown_outcome"], response.header("retry-after")), (&true.into(), None), "{lost}");
+    let response = ask(gateway, post()).await;
+    let away = problem(&response, 503, "the bridge cannot be reached");
+    assert!(away.get("unknown_outcome").is_none(), "{away}");
+    retry_after(&response);
+    kafka.thaw();
+    stack.bridge.up().await.unwrap();
+    stack.ready_within(Duration::from_secs(20)).await.unwrap();
+    written(&ask(gateway, post()).await, topic);
+}
