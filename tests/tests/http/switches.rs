@@ -149,3 +149,36 @@ async fn a_broker_that_hangs_is_another_thing_than_one_that_is_away() {
     let end = kafka.watermarks(topic, 0).unwrap().1;
     assert!((2..=3).contains(&end), "{end}");
 }
+
+#[tokio::test]
+async fn who_finds_the_bridge_busy_is_told_when_to_come_back() {
+    let mut kafka = Kafka::start().await.unwrap();
+    let settings = format!("{WRITES}[limits]\nmax_calls = 4\n");
+    let stack = with(Profile::Internal, &kafka, &settings, "message.timeout.ms = 60000\n", "").await;
+    let topic = &kafka.topic("busy", 1, &[]).await.unwrap();
+    let gateway = stack.envoy.gateway();
+    let post = || Request::post(ANY, "v").with("x-kafka-topic", topic);
+    written(&ask(gateway, post()).await, topic);
+    kafka.freeze();
+    let mut waiting = JoinSet::new();
+    for _ in 0..4 {
+        waiting.spawn(ask(gateway, post()));
+    }
+    reaches(&stack, "write_queue_records", 4.0).await;
+    for (request, is_rest) in [(post(), false), (Request::get(format!("{REST}/topics/{topic}")), true)] {
+        let response = ask(gateway, request).await;
+        let problem = if is_rest {
+            rest_problem(&response, 503, 50003, "as it may")
+        } else {
+            problem(&response, 503, "as it may")
+        };
+        assert!(problem.get("unknown_outcome").is_none(), "{problem}");
+        retry_after(&response);
+    }
+    kafka.thaw();
+    while let Some(response) = waiting.join_next().await {
+        written(&response.unwrap(), topic);
+    }
+    written(&ask(gateway, post()).await, topic);
+    assert_eq!(kafka.watermarks(topic, 0).unwrap(), (0, 6));
+}
