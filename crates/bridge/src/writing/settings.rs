@@ -157,6 +157,8 @@ const DEFAULTS: &[(&[&str], &str)] = &[
     (&["allow.auto.create.topics"], "false"),
     (&["client.id"], "sluicegate"),
     (&["enable.idempotence"], "true"),
+    // Shorter than librdkafka's 5: commands and requests wait for it, and while others are on their way, records gather anyway.
+    (&["linger.ms", "queue.buffering.max.ms"], "1"),
     // More than librdkafka's 1,000,000: a request of 1 MiB with its key and headers is for the broker to judge.
     (&["message.max.bytes"], "2097152"),
     // Shorter than librdkafka's five minutes: somebody waits for the answer.
@@ -188,9 +190,10 @@ mod tests {
     #[test]
     fn what_is_not_given_is_ours_and_what_is_given_stands() {
         check(
-            &[("bootstrap.servers", " a:1 "), ("linger.ms", "1")],
+            &[("bootstrap.servers", " a:1 "), ("batch.size", "1000")],
             &[
                 ("bootstrap.servers", "a:1"),
+                ("batch.size", "1000"),
                 ("linger.ms", "1"),
                 ("acks", "all"),
                 ("enable.idempotence", "true"),
@@ -202,8 +205,10 @@ mod tests {
         );
         let given = [("client.id", "x"), ("message.max.bytes", "1000")];
         check(&[("delivery.timeout.ms", "10"), given[0], given[1]], &given);
-        let given = Settings::parse(&properties(&[("delivery.timeout.ms", "10")])).unwrap();
+        let given = [("delivery.timeout.ms", "10"), ("queue.buffering.max.ms", "5")];
+        let given = Settings::parse(&properties(&given)).unwrap();
         assert_eq!(given.config().get("message.timeout.ms"), None);
+        assert_eq!(given.config().get("linger.ms"), None);
         assert_eq!(given.queue_bytes, 64 << 20);
     }
 

@@ -102,7 +102,7 @@ const POST: &str = "/produce";
 const DEFAULTS: [(&str, &str); 6] = [
     ("acks", "all"),
     ("enable.idempotence", "true"),
-    ("linger.ms", "5"),
+    ("linger.ms", "1"),
     ("compression.type", "none"),
     ("message.timeout.ms", "30000"),
     ("queue.buffering.max.kbytes", "65536"),
