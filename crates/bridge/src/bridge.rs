@@ -144,6 +144,8 @@ impl Entrance {
             max_call_bytes: config.limits.max_request_bytes.saturating_add(max_header_bytes),
             sessions: Arc::new(Semaphore::new(config.limits.max_sessions)),
             calls: Arc::new(Semaphore::new(config.limits.max_calls)),
+            // They cost no more than sessions do.
+            waiting: Arc::new(Semaphore::new(config.limits.max_sessions)),
             metrics,
             health,
             drain: CancellationToken::new(),

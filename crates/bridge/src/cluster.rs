@@ -123,8 +123,9 @@ impl Cluster {
         }
     }
 
-    /// The answer to `command`, an error's included. From when `waits` is called, it has a body of no more than
-    /// [`WAITING_BYTES`], but for a single record that is larger by itself. Records are handed over in their `turn`.
+    /// The answer to `command`, an error's included. A fetch waits at the log end for no longer than `patience` lasts. From
+    /// when that is polled, the answer has a body of no more than [`WAITING_BYTES`], but for a single record that is larger by
+    /// itself. Records are handed over in their `turn`.
     ///
     /// # Cancel safety
     /// A drop abandons a read and nothing else. Records are written, all or none of a command.
@@ -133,11 +134,11 @@ impl Cluster {
         sequence: i64,
         command: Command,
         turn: Turn,
-        waits: impl FnOnce(),
+        patience: impl Future<Output = ()>,
     ) -> Answer {
         let answer = match command {
             Command::Fetch(fetch) => {
-                let fetched = self.measured(Kind::Fetch, self.fetch(&fetch, &self.reads, waits)).await;
+                let fetched = self.measured(Kind::Fetch, self.fetch(&fetch, &self.reads, patience)).await;
                 fetched.map(|messages| Answer::Messages { sequence, messages })
             }
             Command::ListOffset(list) => {

@@ -71,7 +71,8 @@ pub struct Limits {
     /// `max_request_bytes` besides.
     pub max_sessions: usize,
     /// Single commands and plain HTTP requests that run at the same time. Default 1,000; one costs at most `read.max_bytes`
-    /// twice, or `max_request_bytes` three times where it writes.
+    /// twice, or `max_request_bytes` three times where it writes. Those that wait at the log end do not count: as many as
+    /// `max_sessions` may, and one more does not wait; one of them costs at most 32 KiB.
     pub max_calls: usize,
     /// Gateways' connections. Default 1,024; one costs at most `stream_window_bytes` × `max_streams`.
     pub max_connections: usize,

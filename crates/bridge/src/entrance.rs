@@ -38,8 +38,10 @@ pub(crate) struct Entrance {
     pub(crate) max_call_bytes: usize,
     /// Sessions that may still be opened.
     pub(crate) sessions: Arc<Semaphore>,
-    /// Single commands that may still be started.
+    /// Calls that may still be started.
     pub(crate) calls: Arc<Semaphore>,
+    /// Those that may still begin to wait at a log end, which are no calls to the others then.
+    pub(crate) waiting: Arc<Semaphore>,
     pub(crate) metrics: Metrics,
     pub(crate) health: Routes,
     /// Cancelled when the bridge is shutting down.

@@ -14,13 +14,14 @@ mod produce;
 mod response;
 mod rest;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::Method;
 use sluicegate_protocol::cmd_http::Resource;
 use sluicegate_protocol::{CmdHttp, HttpResp};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 pub(crate) use self::problem::too_many_headers;
@@ -30,15 +31,32 @@ use self::problem::{Fault, Problem};
 use crate::cluster::{Cluster, READ_ONLY};
 
 /// What a request holds until it is over, though it may have been answered before: its place among the calls, and the
-/// drain's patience.
+/// drain, which waits for it.
 pub(crate) struct Running {
-    _slot: OwnedSemaphorePermit,
+    place: Mutex<OwnedSemaphorePermit>,
+    waiting: Arc<Semaphore>,
+    drain: CancellationToken,
     _open: TaskTrackerToken,
 }
 
 impl Running {
-    pub(crate) fn new(slot: OwnedSemaphorePermit, open: TaskTrackerToken) -> Arc<Self> {
-        Arc::new(Self { _slot: slot, _open: open })
+    /// With a place among the calls, and perhaps one among those of `waiting` later.
+    pub(crate) fn new(
+        place: OwnedSemaphorePermit,
+        waiting: Arc<Semaphore>,
+        drain: CancellationToken,
+        open: TaskTrackerToken,
+    ) -> Arc<Self> {
+        Arc::new(Self { place: Mutex::new(place), waiting, drain, _open: open })
+    }
+
+    /// Lasts for as long as a read may wait at the log end: until the bridge is shutting down. The place among the calls is
+    /// another's from then on, for one among those that wait. Where there is none, it is over at once.
+    pub(crate) async fn patience(&self) {
+        if let Ok(place) = Arc::clone(&self.waiting).try_acquire_owned() {
+            *self.place.lock().unwrap_or_else(PoisonError::into_inner) = place;
+            self.drain.cancelled().await;
+        }
     }
 }
 
@@ -66,7 +84,7 @@ pub(crate) async fn answer(cluster: &Arc<Cluster>, request: CmdHttp, running: Ar
     let request = Request { cluster, method, headers: Headers(&headers), body: &body };
     let response = match resource {
         Some(Resource::Produce(route)) => produce::answer(request, &route, running).await,
-        Some(Resource::Rest(route)) => rest::answer(request, &route).await,
+        Some(Resource::Rest(route)) => rest::answer(request, &route, &running).await,
         None => Problem::new(Fault::Bridge, "the gateway named no resource that this bridge has").plain(),
     };
     response.into()

@@ -24,6 +24,7 @@ mod transport;
 #[cfg(test)]
 mod tests;
 
+use std::future::pending;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -293,8 +294,12 @@ impl<'a> Session<'a> {
                 };
                 let mut reserved = reserved;
                 let running = async move {
-                    let waits = || keep(&mut reserved, WAITING_BYTES.saturating_add(ENVELOPE_BYTES));
-                    (cluster.answer(sequence, command, turn, waits).await, reserved)
+                    let patience = async {
+                        keep(&mut reserved, WAITING_BYTES.saturating_add(ENVELOPE_BYTES));
+                        pending().await
+                    };
+                    let answer = cluster.answer(sequence, command, turn, patience).await;
+                    (answer, reserved)
                 };
                 self.commands.push(Box::pin(running));
                 return;

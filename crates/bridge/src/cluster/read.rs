@@ -25,13 +25,19 @@ impl Cluster {
         &self.reads
     }
 
-    /// The records at the asked offset and behind it: the body of a `KafkaFetchResp`. After a wait there are no more than
-    /// [`WAITING_BYTES`] of them, but for a single record that is larger by itself.
+    /// The records at the asked offset and behind it: the body of a `KafkaFetchResp`. At the log end it waits for no longer
+    /// than `patience` lasts. From when that is polled, there are no more than [`WAITING_BYTES`] of them, but for a single
+    /// record that is larger by itself.
     ///
     /// # Cancel safety
     /// A drop abandons the read.
-    pub(crate) async fn records(&self, fetch: &CmdKafkaFetch, reads: &Reads) -> Result<Bytes, ErrorResp> {
-        self.measured(Kind::Fetch, self.fetch(fetch, reads, || {})).await
+    pub(crate) async fn records(
+        &self,
+        fetch: &CmdKafkaFetch,
+        reads: &Reads,
+        patience: impl Future<Output = ()>,
+    ) -> Result<Bytes, ErrorResp> {
+        self.measured(Kind::Fetch, self.fetch(fetch, reads, patience)).await
     }
 
     /// The offset of a timestamp, as the protocol's command has it.
@@ -83,12 +89,12 @@ impl Cluster {
         &self,
         fetch: &CmdKafkaFetch,
         reads: &Reads,
-        waits: impl FnOnce(),
+        patience: impl Future<Output = ()>,
     ) -> Result<Bytes, Failure> {
         let CmdKafkaFetch { topic, partition, offset: _ } = fetch;
         match &self.source {
             Source::Kafka(reader) => {
-                let fetched = read(reader, fetch, reads, waits).await;
+                let fetched = read(reader, fetch, reads, patience).await;
                 fetched.map_err(|error| failure(&of_partition("fetch message", topic, *partition), &error))
             }
             #[cfg(test)]
@@ -114,7 +120,7 @@ async fn read(
     reader: &Reader,
     fetch: &CmdKafkaFetch,
     reads: &Reads,
-    waits: impl FnOnce(),
+    patience: impl Future<Output = ()>,
 ) -> Result<Bytes, ReadError> {
     let CmdKafkaFetch { topic, partition, offset } = fetch;
     let Reads { max_bytes, wait } = *reads;
@@ -124,10 +130,14 @@ async fn read(
     if count > 0 || wait.is_zero() {
         return Ok(messages);
     }
-    waits();
     let max_bytes = max_bytes.min(WAITING_BYTES);
     let wait = Fetch { offset: next_offset, max_bytes, max_wait: wait, at_end: true, ..look };
-    Ok(reader.fetch(wait).await?.messages)
+    tokio::select! {
+        // First: it makes room for others.
+        biased;
+        () = patience => Ok(messages),
+        fetched = reader.fetch(wait) => Ok(fetched?.messages),
+    }
 }
 
 fn of_partition(what: &str, topic: &str, partition: i32) -> String {

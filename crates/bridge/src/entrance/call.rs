@@ -25,7 +25,8 @@ impl Entrance {
     pub(super) async fn call(&self, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
         let cluster = Arc::clone(self.cluster(request.headers())?);
         let slot = Arc::clone(&self.calls).try_acquire_owned().map_err(|_| Refusal::Full)?;
-        let running = Running::new(slot, self.open.token());
+        let waiting = Arc::clone(&self.waiting);
+        let running = Running::new(slot, waiting, self.drain.clone(), self.open.token());
         let mut grpc = Grpc::new(Checked).max_decoding_message_size(self.max_call_bytes);
         let service = tower::service_fn(|request: tonic::Request<Decoded>| {
             let (cluster, running) = (Arc::clone(&cluster), Arc::clone(&running));
@@ -85,14 +86,15 @@ async fn answer(
         Ok(request) => request,
         Err(refused) => return Ok(answered_http(cluster, 0, refused)),
     };
-    let answered = async |command| cluster.answer(sequence, command, Turn::default(), || {}).await;
+    let answered =
+        async |command| cluster.answer(sequence, command, Turn::default(), running.patience()).await;
     let answer = match req {
         Some(Req::CmdPing(ping)) => Answer::pong(sequence, ping.state),
         Some(Req::CmdKafkaFetch(fetch)) => answered(Command::Fetch(fetch)).await,
         Some(Req::CmdKafkaListOffset(list)) => answered(Command::ListOffset(list)).await,
         Some(Req::CmdKafkaProduce(produce)) => answered(Command::Produce(produce)).await,
         Some(Req::CmdHttp(request)) => {
-            let response = http::answer(cluster, request, running).await;
+            let response = http::answer(cluster, request, Arc::clone(&running)).await;
             return Ok(answered_http(cluster, sequence, response));
         }
         // Unlike a session, a call is always answered.

@@ -14,20 +14,25 @@ mod unread;
 use http::Method;
 use sluicegate_protocol::HttpRest;
 
-use super::Request;
 use super::accept::Accept;
 use super::problem::{Fault, Problem};
 use super::response::Response;
+use super::{Request, Running};
 use path::{Query, Resource};
 
 /// The answer to a request of the route, for the part of its path that follows the route's.
-pub(super) async fn answer(request: Request<'_>, route: &HttpRest) -> Response {
+pub(super) async fn answer(request: Request<'_>, route: &HttpRest, running: &Running) -> Response {
     let accept = Accept::of(request.headers);
-    let answered = dispatch(&request, route, &accept).await;
+    let answered = dispatch(&request, route, &accept, running).await;
     answered.unwrap_or_else(|problem| problem.rest(accept.errors()))
 }
 
-async fn dispatch(request: &Request<'_>, route: &HttpRest, accept: &Accept<'_>) -> Result<Response, Problem> {
+async fn dispatch(
+    request: &Request<'_>,
+    route: &HttpRest,
+    accept: &Accept<'_>,
+    running: &Running,
+) -> Result<Response, Problem> {
     let (path, query) = route.path.split_once('?').unwrap_or((&route.path, ""));
     let resource = Resource::parse(path)?;
     let allow = resource.allow(route.write);
@@ -44,7 +49,7 @@ async fn dispatch(request: &Request<'_>, route: &HttpRest, accept: &Accept<'_>) 
             topics::describe(cluster, topic, accept.metadata()?).await
         }
         Resource::Records { topic, partition } if reads => {
-            records::get(cluster, topic, *partition, query, accept.records()?).await
+            records::get(cluster, topic, *partition, query, accept.records()?, running).await
         }
         Resource::Offsets { topic, partition } if reads => {
             offsets::get(cluster, topic, *partition, query, accept.metadata()?).await

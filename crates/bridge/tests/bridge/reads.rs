@@ -9,6 +9,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Produc
 use serde_json::{Value, json};
 use sluicegate_bridge::Bridge;
 use sluicegate_protocol::{CmdHttp, HttpHeader, HttpResp};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::http::{header, rest, send};
@@ -17,7 +18,7 @@ use crate::support::{Gateway, start, start_before};
 /// A cluster, a bridge to it and a gateway of that. The topic `t` has two partitions.
 struct Stack {
     mock: MockCluster<'static, DefaultProducerContext>,
-    _bridge: Bridge,
+    bridge: Bridge,
     gateway: Gateway,
 }
 
@@ -32,7 +33,7 @@ impl Stack {
         let bridge =
             start_before(mock.bootstrap_servers().parse().unwrap(), "", &format!("{SMALL}\n{more}")).await;
         let gateway = Gateway::connect(&bridge).await;
-        Self { mock, _bridge: bridge, gateway }
+        Self { mock, bridge, gateway }
     }
 
     /// Writes records with these values to partition 0.
@@ -142,19 +143,67 @@ async fn a_read_at_the_log_end_waits_as_long_as_it_is_asked_to() {
     }
 }
 
+impl Stack {
+    /// A read that waits at the log end for as long as it may.
+    async fn waiting(&self) -> JoinHandle<HttpResp> {
+        let gateway = self.gateway.clone();
+        let path = "/topics/t/partitions/0/records?offset=0&timeout=30000";
+        let waiting = tokio::spawn(async move { send(&gateway, rest("GET", path)).await.unwrap() });
+        // It is sent first.
+        tokio::task::yield_now().await;
+        self.until_another(true).await;
+        waiting
+    }
+
+    /// Comes back when another read waits, or, as `waits` says, when none does: there is only one place for them.
+    async fn until_another(&self, waits: bool) {
+        let path = format!("/topics/t/partitions/0/records?offset=0&timeout={}", SHORT.as_millis());
+        let looked = timeout(WITHIN, async {
+            loop {
+                let started = Instant::now();
+                // Refused while the other one is a call and does not wait yet.
+                let answer = send(&self.gateway, rest("GET", &path)).await;
+                if answer.is_ok() && (started.elapsed() >= SHORT) != waits {
+                    return;
+                }
+            }
+        });
+        looked.await.expect("long before the read's time is over");
+    }
+}
+
+const SHORT: Duration = Duration::from_millis(200);
+
+const ONE_EACH: &str = "[limits]\nmax_calls = 1\nmax_sessions = 1";
+
+#[tokio::test]
+async fn a_read_that_waits_takes_no_place_from_other_calls() {
+    let stack = Stack::start_with(ONE_EACH).await;
+    let waiting = stack.waiting().await;
+    let response = stack.get("/topics", "application/json").await;
+    assert_eq!(Stack::check(&response, 200, "application/json"), json!(["t"]));
+    assert!(!waiting.is_finished());
+    waiting.abort();
+}
+
 #[tokio::test]
 async fn a_client_that_goes_away_ends_its_read() {
-    let stack = Stack::start_with("[limits]\nmax_calls = 1").await;
-    let path = "/topics/t/partitions/0/records?offset=0&timeout=30000";
-    let gateway = stack.gateway.clone();
-    let waiting = tokio::spawn(async move { send(&gateway, rest("GET", path)).await });
-    let refused = async || send(&stack.gateway, rest("GET", "/nothing")).await.is_err();
-    let ended = timeout(WITHIN, async {
-        while !refused().await {}
-        waiting.abort();
-        while refused().await {}
-    });
-    ended.await.expect("room for another call long before the read's time is over");
+    let stack = Stack::start_with(ONE_EACH).await;
+    let waiting = stack.waiting().await;
+    waiting.abort();
+    stack.until_another(false).await;
+}
+
+#[tokio::test]
+async fn a_drain_waits_for_no_read_that_waits() {
+    let stack = Stack::start_with(ONE_EACH).await;
+    let waiting = stack.waiting().await;
+    let started = Instant::now();
+    stack.bridge.drain().await;
+    // It could take ten seconds.
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    let response = waiting.await.unwrap();
+    assert_eq!(Stack::check(&response, 200, "application/vnd.kafka.binary.v2+json"), json!([]));
 }
 
 #[tokio::test]

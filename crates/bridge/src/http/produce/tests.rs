@@ -214,7 +214,12 @@ async fn ask_of(
     let body = Bytes::from_static(b"body");
     let request = Request { cluster, method, headers: Headers(&headers), body: &body };
     let calls = Arc::new(Semaphore::new(1));
-    let running = Running::new(calls.try_acquire_owned().unwrap(), open.token());
+    let running = Running::new(
+        Arc::clone(&calls).try_acquire_owned().unwrap(),
+        calls,
+        Default::default(),
+        open.token(),
+    );
     // The name of a scripted topic says how many milliseconds it takes to look it up.
     let route = HttpProduce { topic: "10".into(), ..route() };
     answer(request, &route, running).await

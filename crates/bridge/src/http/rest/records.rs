@@ -11,6 +11,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use sluicegate_protocol::{CmdKafkaFetch, Header, KafkaMessage};
 
+use super::super::Running;
 use super::super::accept::Format;
 use super::super::problem::{Fault, Problem};
 use super::super::response::Response;
@@ -28,10 +29,11 @@ pub(super) async fn get(
     partition: i32,
     query: &str,
     format: Format,
+    running: &Running,
 ) -> Result<Response, Problem> {
     let (offset, reads) = asked(query, cluster.reads())?;
     let fetch = CmdKafkaFetch { topic: topic.to_owned(), partition, offset };
-    let messages = match cluster.records(&fetch, &reads).await {
+    let messages = match cluster.records(&fetch, &reads, running.patience()).await {
         Ok(messages) => messages,
         Err(error) => return Err(unread::problem(cluster, topic, partition, Some(offset), error).await),
     };
