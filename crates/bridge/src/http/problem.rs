@@ -117,13 +117,14 @@ impl Fault {
             _ if failure::is_queue_full(error) => Self::Busy,
             // What was found a moment before is only not there yet.
             failure::UNKNOWN_TOPIC_OR_PARTITION if !error.retriable => Self::NoTopic,
+            // What is invalid may be another client's record in the same batch.
+            _ if error.retriable => Self::Unavailable,
             failure::OFFSET_OUT_OF_RANGE
             | failure::INVALID_TOPIC
             | failure::INVALID_TIMESTAMP
             | failure::INVALID_REQUEST => Self::Malformed,
             failure::TOPIC_AUTHORIZATION_FAILED | failure::CLUSTER_AUTHORIZATION_FAILED => Self::Unauthorized,
             failure::INVALID_RECORD => Self::Content,
-            _ if error.retriable => Self::Unavailable,
             _ => Self::Kafka,
         }
     }
@@ -274,7 +275,9 @@ mod tests {
         }
         check_error(&error(10, false), 413, 500);
         check_error(&error(18, false), 413, 500);
-        check_error(&error(87, true), 422, 422);
+        check_error(&error(87, false), 422, 422);
+        check_error(&error(87, true), 503, 503);
+        check_error(&error(32, true), 503, 503);
         check_error(&error(3, true), 503, 503);
         check_error(&error(0, true), 503, 503);
         check_error(&error(7, true), 503, 503);

@@ -24,7 +24,10 @@ pub(super) fn of(error: &KafkaError, unknown_outcome: bool) -> ErrorResp {
         RDKafkaErrorCode::MessageSizeTooLarge => (MESSAGE_TOO_LARGE, TOO_LARGE.to_owned(), false),
         // librdkafka does not tell which record of a batch it is: the others may be written when they are sent again.
         RDKafkaErrorCode::InvalidRecord | RDKafkaErrorCode::InvalidDifferentRecord => {
-            (INVALID_RECORD, INVALID.to_owned(), true)
+            (INVALID_RECORD, INVALID.to_owned() + OR_ANOTHER, true)
+        }
+        RDKafkaErrorCode::InvalidTimestamp => {
+            (INVALID_TIMESTAMP, BAD_TIMESTAMP.to_owned() + OR_ANOTHER, true)
         }
         RDKafkaErrorCode::Fatal | RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight => {
             (0, ENDED.to_owned(), true)
@@ -39,6 +42,15 @@ pub(super) fn of(error: &KafkaError, unknown_outcome: bool) -> ErrorResp {
         }
     };
     error_resp(kafka, message, retriable, unknown_outcome)
+}
+
+/// The same, of a record that was alone in its batch: it is the one that the broker does not accept.
+pub(super) fn of_alone(error: &KafkaError, unknown_outcome: bool) -> ErrorResp {
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::InvalidRecord) => refused(INVALID_RECORD, INVALID.to_owned()),
+        Some(RDKafkaErrorCode::InvalidTimestamp) => refused(INVALID_TIMESTAMP, BAD_TIMESTAMP.to_owned()),
+        _ => of(error, unknown_outcome),
+    }
 }
 
 /// Whether a record failed because its producer came to its end, for a reason that concerns all records.
@@ -90,8 +102,9 @@ fn described(code: RDKafkaErrorCode) -> String {
 
 const TOO_LARGE: &str =
     "larger than the topic takes, or in a batch that is: `batch.size` of the section has to fit it";
-const INVALID: &str =
-    "not accepted by the broker, as one without a key in a compacted topic, or beside one in its batch";
+const INVALID: &str = "not accepted by the broker, as none is without a key in a compacted topic";
+const BAD_TIMESTAMP: &str = "not accepted by the broker with this timestamp";
+const OR_ANOTHER: &str = ", or another one in its batch is not: it is this one where that happens again";
 const ENDED: &str = "the producer came to its end";
 /// Longest text of a record's error, in bytes.
 pub(crate) const MAX_MESSAGE: usize = 200;
@@ -140,7 +153,20 @@ mod tests {
         check(Code::UnknownPartition, false, (3, true));
         check(Code::UnknownTopicOrPartition, false, (3, true));
         check(Code::InvalidRecord, false, (87, true));
+        check(Code::InvalidDifferentRecord, false, (87, true));
+        check(Code::InvalidTimestamp, false, (32, true));
         check(Code::Fatal, true, (0, true));
+    }
+
+    #[test]
+    fn what_was_alone_is_what_is_invalid() {
+        for (code, kafka) in [(RDKafkaErrorCode::InvalidRecord, 87), (RDKafkaErrorCode::InvalidTimestamp, 32)]
+        {
+            let error = of_alone(&KafkaError::MessageProduction(code), false);
+            assert_eq!((error.code, error.retriable), (kafka, false), "{error:?}");
+        }
+        let other = KafkaError::MessageProduction(RDKafkaErrorCode::NotEnoughReplicas);
+        assert_eq!(of_alone(&other, true), of(&other, true));
     }
 
     #[test]

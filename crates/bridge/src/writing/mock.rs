@@ -167,6 +167,24 @@ async fn a_right_that_is_missing_is_told_and_not_retriable() {
     assert_eq!((error.code, error.retriable, error.unknown_outcome), (29, false, false), "{error:?}");
 }
 
+#[tokio::test]
+async fn whether_a_record_is_invalid_is_certain_where_it_was_alone_in_its_batch() {
+    let (mock, writer, _) = start(&[("linger.ms", "100")]);
+    for (code, error) in [
+        (87, RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_RECORD),
+        (32, RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP),
+    ] {
+        for (records, retriable) in [(1, false), (2, true), (1, false)] {
+            mock.request_errors(RDKafkaApiKey::Produce, &[error]);
+            for produced in write(&writer, &vec![record("x"); records]).await {
+                let error = produced.error.unwrap();
+                assert_eq!((error.code, error.retriable, error.unknown_outcome), (code, retriable, false));
+            }
+        }
+        assert_eq!(codes(&write(&writer, &[record("again")]).await), [None]);
+    }
+}
+
 /// A writer whose first producer comes to its end with its first record, for a reason that concerns all.
 fn start_fatal() -> (Mock, Writer) {
     let (mock, writer, _) = start(&[("message.timeout.ms", "5000")]);

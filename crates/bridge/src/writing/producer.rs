@@ -1,5 +1,6 @@
 //! librdkafka's idempotent producer: records in, their fates out.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -30,6 +31,13 @@ pub(super) struct Handed {
     pub(super) room: OwnedSemaphorePermit,
 }
 
+/// A record in the queue.
+struct Sent {
+    handed: Handed,
+    /// Its number, where no other was on its way: as long as that is the last one, it is alone.
+    alone: Option<u64>,
+}
+
 impl Producer {
     /// Connects to nothing yet. Blocks while files of certificates and keys are read.
     pub(super) fn new(
@@ -38,12 +46,20 @@ impl Producer {
         tokens: Option<Tokens>,
     ) -> KafkaResult<Self> {
         let config = settings.config();
-        ThreadedProducer::from_config_and_context(&config, Context { metrics, tokens, settings }).map(Self)
+        ThreadedProducer::from_config_and_context(
+            &config,
+            Context { metrics, sent: AtomicU64::new(0), tokens, settings },
+        )
+        .map(Self)
     }
 
     /// Puts a record into the queue without waiting for anything. Where that fails, its fate is still to be told.
     pub(super) fn send(&self, record: &ProduceRecord, handed: Handed) -> Result<(), KafkaError> {
-        let mut base = BaseRecord::<[u8], [u8], _>::with_opaque_to(&record.topic, Box::new(handed));
+        let context = self.0.context();
+        let is_first = context.metrics.queued.inc() == 0;
+        let number = context.sent.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        let sent = Sent { handed, alone: is_first.then_some(number) };
+        let mut base = BaseRecord::<[u8], [u8], _>::with_opaque_to(&record.topic, Box::new(sent));
         base.partition = record.partition.filter(|partition| *partition >= 0);
         base.key = record.key.as_deref();
         base.payload = record.value.as_deref();
@@ -55,8 +71,6 @@ impl Producer {
             };
             base.headers = Some(record.headers.iter().fold(empty, insert));
         }
-        let context = self.0.context();
-        context.metrics.queued.inc();
         self.0.send(base).map_err(|(error, _)| {
             context.metrics.queued.dec();
             error
@@ -78,6 +92,8 @@ impl Producer {
 
 struct Context {
     metrics: WriteMetrics,
+    /// Records that were ever put into the queue.
+    sent: AtomicU64,
     tokens: Option<Tokens>,
     settings: Settings,
 }
@@ -111,9 +127,10 @@ impl Tokens {
 }
 
 impl ProducerContext for Context {
-    type DeliveryOpaque = Box<Handed>;
+    type DeliveryOpaque = Box<Sent>;
 
-    fn delivery(&self, delivery: &DeliveryResult<'_>, handed: Box<Handed>) {
+    fn delivery(&self, delivery: &DeliveryResult<'_>, sent: Box<Sent>) {
+        let Sent { handed: Handed { fates, index, room }, alone } = *sent;
         let fate = match delivery {
             Ok(message) => {
                 let bytes = message.key_len().saturating_add(message.payload_len());
@@ -126,11 +143,13 @@ impl ProducerContext for Context {
             }
             Err((error, message)) => {
                 self.metrics.failed.inc();
-                Err(failure::of(error, may_be_written(message)))
+                // Who was in its batch was put into the queue before this.
+                let was_alone = alone == Some(self.sent.load(Ordering::Relaxed));
+                let of = if was_alone { failure::of_alone } else { failure::of };
+                Err(of(error, may_be_written(message)))
             }
         };
         self.metrics.queued.dec();
-        let Handed { fates, index, room } = *handed;
         drop(room);
         fates.settle(index, fate);
     }
