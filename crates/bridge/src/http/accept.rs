@@ -48,7 +48,7 @@ impl<'a> Accept<'a> {
     /// # Errors
     /// The client accepts none.
     pub(super) fn metadata(&self) -> Result<&'static str, Problem> {
-        self.best(&[(&[V2], V2), (&[JSON], JSON)])
+        self.best(&[(&[(V2, EXACT)], V2), (&[(JSON, EXACT)], JSON)])
     }
 
     /// The format of records.
@@ -56,7 +56,10 @@ impl<'a> Accept<'a> {
     /// # Errors
     /// The client accepts none.
     pub(super) fn records(&self) -> Result<Format, Problem> {
-        self.best(&[(&[V2_BINARY, V2], Format::Binary), (&[V2_JSON, JSON], Format::Json)])
+        self.best(&[
+            (&[(V2_BINARY, EXACT), (V2, ANY_FORMAT)], Format::Binary),
+            (&[(V2_JSON, EXACT), (JSON, PLAIN)], Format::Json),
+        ])
     }
 
     /// The type for an error.
@@ -65,17 +68,18 @@ impl<'a> Accept<'a> {
         if self.ranges.iter().any(is_v2) { V2 } else { super::problem::PROBLEM }
     }
 
-    /// The one that is wanted most, of several the first. Each is offered under its own name and others.
-    fn best<T: Copy>(&self, offers: &[(&[&str], T)]) -> Result<T, Problem> {
-        let mut best: Option<(u16, T)> = None;
+    /// The one that is wanted most, of several the one that is named most precisely, of those the first.
+    fn best<T: Copy>(&self, offers: &[(&[Name], T)]) -> Result<T, Problem> {
+        let mut best: Option<((u16, u8), T)> = None;
         for (names, value) in offers {
-            let quality = self.quality(names);
-            if quality > best.map_or(0, |(quality, _)| quality) {
-                best = Some((quality, *value));
+            let wanted = self.wanted(names);
+            if wanted.0 > 0 && best.is_none_or(|(most, _)| wanted > most) {
+                best = Some((wanted, *value));
             }
         }
         best.map(|(_, value)| value).ok_or_else(|| {
-            let offers: Vec<&str> = offers.iter().flat_map(|(names, _)| *names).copied().collect();
+            let offers: Vec<&str> =
+                offers.iter().flat_map(|(names, _)| *names).map(|(name, _)| *name).collect();
             Problem::new(
                 Fault::NotAcceptable,
                 format!("expected Accept to name one of {}", offers.join(", ")),
@@ -85,18 +89,19 @@ impl<'a> Accept<'a> {
 
     /// "Media ranges can be overridden by more specific media ranges or specific media types. If more than one media range
     /// applies to a given type, the most specific reference has precedence."
-    fn quality(&self, names: &[&str]) -> u16 {
+    ///
+    /// The quality and the precision.
+    fn wanted(&self, names: &[Name]) -> (u16, u8) {
         if self.ranges.is_empty() {
             // "A request without any Accept header field implies that the user agent will accept any media type in response."
-            return WHOLE;
+            return (WHOLE, 0);
         }
-        let found = |wanted: &str| self.ranges.iter().find(|range| is(range.range, wanted));
-        let found = names
-            .iter()
-            .find_map(|name| found(name))
-            .or_else(|| found("application/*"))
-            .or_else(|| found("*/*"));
-        found.map_or(0, |range| range.quality)
+        let ranges = names.iter().chain(&[("application/*", 1), ("*/*", 0)]);
+        let mut found = ranges.filter_map(|(name, precision)| {
+            let range = self.ranges.iter().find(|range| is(range.range, name))?;
+            Some((range.quality, *precision))
+        });
+        found.next().unwrap_or_default()
     }
 }
 
@@ -127,6 +132,15 @@ fn is(range: &str, media_type: &str) -> bool {
 
 /// The quality of what is accepted without reserve.
 const WHOLE: u16 = 1000;
+
+/// A type under which something is offered, and how precisely that names it. The most precise one is the first.
+type Name = (&'static str, u8);
+
+const EXACT: u8 = 4;
+/// Of JSON in which other JSON is embedded.
+const PLAIN: u8 = 3;
+/// Of the REST proxies' second version, whatever its format.
+const ANY_FORMAT: u8 = 2;
 
 const JSON: &str = "application/json";
 const V2: &str = "application/vnd.kafka.v2+json";
@@ -172,6 +186,14 @@ mod tests {
         );
         check(&["application/vnd.kafka.binary.v2+json;q=0, */*"], json, Some(V2));
         check(&["application/vnd.kafka.json.v2+json;q=0, application/*"], binary, Some(V2));
+        // As clients that are about send it.
+        check(&["application/json, text/plain, */*"], json, Some(JSON));
+        check(&["application/vnd.kafka.json.v2+json, */*"], json, Some(V2));
+        let test_suite =
+            "application/vnd.kafka.json.v2+json, application/vnd.kafka.v2+json, application/json, */*";
+        check(&[test_suite], json, Some(V2));
+        check(&["application/vnd.kafka.binary.v2+json, application/json"], binary, Some(JSON));
+        check(&["application/vnd.kafka.v2+json, */*"], binary, Some(V2));
     }
 
     #[test]
