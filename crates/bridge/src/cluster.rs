@@ -18,9 +18,10 @@ pub(crate) use self::produce::{
 };
 pub(crate) use self::read::{Reads, WAITING_BYTES};
 
+use crate::kafka_code::UNKNOWN_TOPIC_OR_PARTITION;
 use crate::metrics::{ClusterMetrics, Kind, Outcome};
 use crate::session::Answer;
-use crate::writing::failure::UNKNOWN_TOPIC_OR_PARTITION;
+use crate::writing::{Fate, Written};
 
 /// What only Kafka can answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -146,10 +147,10 @@ impl Cluster {
             }
             Command::Produce(CmdKafkaProduce { records }) => {
                 let produced = self.measured(Kind::Produce, self.produce(records, turn, || {})).await;
-                produced.map(|results| Answer::produced(sequence, results))
+                produced.map(|fates| Answer::produced(sequence, fates.into_iter().map(told).collect()))
             }
         };
-        answer.unwrap_or_else(|error| Answer::error(sequence, error))
+        answer.unwrap_or_else(|failure| Answer::error(sequence, failure.error))
     }
 
     /// Writes records, and tells what became of each. When the first of them is in the producer's queue, `queued` is called:
@@ -164,7 +165,7 @@ impl Cluster {
         &self,
         records: Vec<ProduceRecord>,
         queued: impl FnOnce(),
-    ) -> Result<Vec<Produced>, ErrorResp> {
+    ) -> Result<Vec<Fate>, Failure> {
         self.measured(Kind::Produce, self.produce(records, Turn::default(), queued)).await
     }
 
@@ -173,16 +174,32 @@ impl Cluster {
         &self,
         kind: Kind,
         answer: impl Future<Output = Result<T, Failure>>,
-    ) -> Result<T, ErrorResp> {
+    ) -> Result<T, Failure> {
         let start = Instant::now();
         let result = answer.await;
-        let outcome = result.as_ref().map_or_else(|(outcome, _)| *outcome, |_| Outcome::Answered);
+        let outcome = result.as_ref().map_or_else(|failure| failure.outcome, |_| Outcome::Answered);
         self.metrics.command(kind, outcome, start.elapsed());
-        result.map_err(|(_, error)| error)
+        result
     }
 }
 
-type Failure = (Outcome, ErrorResp);
+/// Why there is no answer.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) outcome: Outcome,
+    /// What a client of a session is told.
+    pub(crate) error: ErrorResp,
+}
+
+/// What a client of a session is told of a record.
+fn told(fate: Fate) -> Produced {
+    match fate {
+        Ok(Written { partition, offset, timestamp }) => {
+            Produced { partition, offset, timestamp, error: None }
+        }
+        Err(error) => Produced { error: Some(error.into()), ..Produced::default() },
+    }
+}
 
 /// A topic as it may be shown: a client may send anything, of any length, under that name.
 fn shown(topic: &str) -> String {

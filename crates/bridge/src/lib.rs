@@ -15,6 +15,7 @@ pub mod config;
 mod entrance;
 mod executor;
 mod http;
+mod kafka_code;
 pub mod logging;
 mod metrics;
 mod server;

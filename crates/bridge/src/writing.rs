@@ -18,6 +18,8 @@ mod writer;
 #[cfg(test)]
 mod mock;
 
+pub(crate) use self::failure::WriteError;
+pub(crate) use self::fates::{Fate, Written};
 pub(crate) use self::settings::Settings;
 pub(crate) use self::writer::Writer;
 

@@ -3,14 +3,17 @@
 use std::collections::{HashMap, HashSet};
 
 use futures_util::future::join_all;
-use sluicegate_protocol::{ErrorResp, ProduceRecord, Produced};
+use sluicegate_protocol::{ErrorResp, ProduceRecord};
 use sluicegate_reader::Reader;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::{Cluster, Failure, Source, chain};
+use crate::kafka_code::{INVALID_REQUEST, INVALID_TIMESTAMP};
 use crate::metrics::Outcome;
-use crate::writing::{Writer, failure};
+#[cfg(test)]
+use crate::writing::Written;
+use crate::writing::{Fate, WriteError, Writer, failure};
 
 /// How records are written.
 pub(crate) struct Writes {
@@ -62,7 +65,7 @@ impl Cluster {
         records: Vec<ProduceRecord>,
         mut turn: Turn,
         queued: impl FnOnce(),
-    ) -> Result<Vec<Produced>, Failure> {
+    ) -> Result<Vec<Fate>, Failure> {
         let Some(Writes { writer, max_records, due }) = &self.writes else {
             return Err(not_written(failure::refused(0, READ_ONLY.to_owned())));
         };
@@ -92,10 +95,10 @@ impl Cluster {
     }
 
     /// Why records cannot be written, of each that cannot.
-    async fn check(&self, records: &[ProduceRecord]) -> Vec<Option<ErrorResp>> {
+    async fn check(&self, records: &[ProduceRecord]) -> Vec<Option<WriteError>> {
         // Neighbours mostly have the same target: it is looked for once.
         let same_target = || records.chunk_by(|a, b| target(a) == target(b));
-        let mut targets: HashMap<(&str, i32), Option<ErrorResp>> =
+        let mut targets: HashMap<(&str, i32), Option<WriteError>> =
             same_target().filter_map(<[_]>::first).map(|record| (target(record), None)).collect();
         let asked = targets.iter_mut().map(|(target, refusal)| async move {
             *refusal = match &self.source {
@@ -118,7 +121,7 @@ impl Cluster {
 }
 
 /// Why a command is refused as a whole.
-fn too_much(records: &[ProduceRecord], max_records: usize) -> Option<ErrorResp> {
+fn too_much(records: &[ProduceRecord], max_records: usize) -> Option<WriteError> {
     let same_topic = records.chunk_by(|a, b| a.topic == b.topic).filter_map(<[_]>::first);
     let topics: HashSet<&str> = same_topic.map(|record| record.topic.as_str()).collect();
     let (count, of, max) = match () {
@@ -127,7 +130,7 @@ fn too_much(records: &[ProduceRecord], max_records: usize) -> Option<ErrorResp> 
         () => return None,
     };
     let message = format!("{count} {of} in one command: expected at most {max}");
-    Some(failure::refused(failure::INVALID_REQUEST, message))
+    Some(failure::refused(INVALID_REQUEST, message))
 }
 
 /// The topic, and the partition that must exist. Where there is any, there is partition 0.
@@ -136,37 +139,37 @@ fn target(record: &ProduceRecord) -> (&str, i32) {
     (&record.topic, if partition == PARTITIONER { 0 } else { partition })
 }
 
-async fn missing(reader: &Reader, (topic, partition): (&str, i32)) -> Option<ErrorResp> {
+async fn missing(reader: &Reader, (topic, partition): (&str, i32)) -> Option<WriteError> {
     let error = reader.check_partition(topic, partition).await.err()?;
-    let refused = failure::refused(error.code().into(), chain(&error));
-    let retriable = error.retriable();
-    let retry_after_ms = if retriable { RETRY_MS } else { 0 };
-    Some(ErrorResp { retriable, retry_after_ms, ..refused })
+    Some(failure::of_read(error.code().into(), chain(&error), error.retriable(), error.is_unavailable()))
 }
 
 /// What is wrong with a record by itself.
-fn problem(record: &ProduceRecord) -> Option<ErrorResp> {
+fn problem(record: &ProduceRecord) -> Option<WriteError> {
     let refused = |code, message: String| Some(failure::refused(code, message));
     if record.headers.len() > MAX_HEADERS {
         let message = format!("{} headers: expected at most {MAX_HEADERS}", record.headers.len());
-        return refused(failure::INVALID_REQUEST, message);
+        return refused(INVALID_REQUEST, message);
     }
     if record.headers.iter().any(|header| header.key.contains('\0')) {
-        return refused(failure::INVALID_REQUEST, "a header's key has a NUL character".to_owned());
+        return refused(INVALID_REQUEST, "a header's key has a NUL character".to_owned());
     }
     match record.timestamp {
         // librdkafka takes 0 for its own clock.
         Some(timestamp @ ..=0) => {
             let message = format!("timestamp {timestamp}: expected 1 or more milliseconds");
-            refused(failure::INVALID_TIMESTAMP, message)
+            refused(INVALID_TIMESTAMP, message)
         }
         _ => None,
     }
 }
 
-fn not_written(error: ErrorResp) -> Failure {
+fn not_written(error: WriteError) -> Failure {
+    let is_unavailable = matches!(error, WriteError::Unavailable(_));
+    let outcome = if is_unavailable { Outcome::Unavailable } else { Outcome::Refused };
+    let error = ErrorResp::from(error);
     let message = format!("failed to produce, err: {}", error.message);
-    (Outcome::Refused, ErrorResp { message, ..error })
+    Failure { outcome, error: ErrorResp { message, ..error } }
 }
 
 /// Answer where the bridge's configuration does not name the cluster in `write.clusters`.
@@ -185,8 +188,6 @@ pub(crate) const MAX_COMMAND_HEADERS: usize = 10_000;
 const MAX_TOPICS: usize = 50;
 /// The partition that leaves the choice to the partitioner.
 const PARTITIONER: i32 = -1;
-/// When metadata that could not be had may be there.
-const RETRY_MS: u32 = 1_000;
 
 /// Stands in for a producer: remembers what it was given, in this order.
 #[cfg(test)]
@@ -194,16 +195,16 @@ const RETRY_MS: u32 = 1_000;
 pub(crate) struct Script {
     taken: std::sync::Mutex<Vec<bytes::Bytes>>,
     /// Why it takes no record.
-    pub(crate) refuses: std::sync::Mutex<Option<ErrorResp>>,
+    pub(crate) refuses: std::sync::Mutex<Option<WriteError>>,
     /// How long the acknowledgement of what it took lets wait.
     pub(crate) acknowledges_in: std::sync::Mutex<std::time::Duration>,
 }
 
 #[cfg(test)]
 impl Script {
-    async fn take(&self, records: &[ProduceRecord], queued: impl FnOnce()) -> Vec<Produced> {
+    async fn take(&self, records: &[ProduceRecord], queued: impl FnOnce()) -> Vec<Fate> {
         if let Some(error) = self.refuses.lock().unwrap().clone() {
-            return vec![Produced { error: Some(error), ..Produced::default() }; records.len()];
+            return vec![Err(error); records.len()];
         }
         let first = {
             let mut taken = self.taken.lock().unwrap();
@@ -214,7 +215,8 @@ impl Script {
         queued();
         let time = *self.acknowledges_in.lock().unwrap();
         tokio::time::sleep(time).await;
-        let place = |index| Produced { offset: i64::try_from(first + index).unwrap(), ..Produced::default() };
+        let place =
+            |index| Ok(Written { partition: 0, offset: i64::try_from(first + index).unwrap(), timestamp: 0 });
         (0..records.len()).map(place).collect()
     }
 
@@ -226,7 +228,7 @@ impl Script {
 #[cfg(test)]
 mod tests {
     use prost::Message;
-    use sluicegate_protocol::{Header, KafkaProduceResp};
+    use sluicegate_protocol::{Header, KafkaProduceResp, Produced};
 
     use super::*;
 
@@ -234,17 +236,21 @@ mod tests {
         ProduceRecord { topic: "t".into(), ..ProduceRecord::default() }
     }
 
+    fn told(error: Option<WriteError>) -> ErrorResp {
+        error.unwrap().into()
+    }
+
     #[test]
     fn what_librdkafka_could_not_write_as_it_is_is_refused() {
         assert_eq!(problem(&record()), None);
         assert_eq!(problem(&ProduceRecord { timestamp: Some(1), ..record() }), None);
         for timestamp in [0, -1, i64::MIN] {
-            let error = problem(&ProduceRecord { timestamp: Some(timestamp), ..record() }).unwrap();
+            let error = told(problem(&ProduceRecord { timestamp: Some(timestamp), ..record() }));
             assert_eq!((error.code, error.retriable), (32, false));
         }
         let header = |key: &str| Header { key: key.into(), value: None };
         for headers in [vec![header("a\0b")], vec![header("a"); MAX_HEADERS + 1]] {
-            assert_eq!(problem(&ProduceRecord { headers, ..record() }).unwrap().code, 42);
+            assert_eq!(told(problem(&ProduceRecord { headers, ..record() })).code, 42);
         }
         assert_eq!(problem(&ProduceRecord { headers: vec![header(""); MAX_HEADERS], ..record() }), None);
     }
@@ -255,17 +261,17 @@ mod tests {
             (0..count).map(|topic| ProduceRecord { topic: topic.to_string(), ..record() }).collect()
         };
         assert_eq!(too_much(&topics(MAX_TOPICS), MAX_RECORDS), None);
-        let error = too_much(&topics(MAX_TOPICS + 1), MAX_RECORDS).unwrap();
+        let error = told(too_much(&topics(MAX_TOPICS + 1), MAX_RECORDS));
         assert_eq!(
             (error.code, error.message.as_str()),
             (42, "51 topics in one command: expected at most 50")
         );
-        assert!(too_much(&topics(2), 1).unwrap().message.contains("2 records"));
+        assert!(told(too_much(&topics(2), 1)).message.contains("2 records"));
     }
 
     #[test]
     fn no_result_is_larger_than_is_reserved() {
-        let error = failure::refused(i32::MIN, "x".repeat(1000));
+        let error = told(Some(failure::refused(i32::MIN, "x".repeat(1000))));
         let error = ErrorResp { retriable: true, retry_after_ms: u32::MAX, unknown_outcome: true, ..error };
         let worst = Produced { partition: -1, offset: -1, timestamp: -1, error: Some(error.clone()) };
         let failed = Produced { error: Some(error), ..Produced::default() };
@@ -307,7 +313,7 @@ mod tests {
             writes.due.cancel();
         };
         let (produced, ()) = tokio::join!(produced, end);
-        let (_, error) = produced.unwrap_err();
+        let error = produced.unwrap_err().error;
         assert!(error.retriable && !error.unknown_outcome, "{error:?}");
         assert!(cluster.script.taken().is_empty());
         drop(first);

@@ -36,7 +36,7 @@ impl Cluster {
         fetch: &CmdKafkaFetch,
         reads: &Reads,
         patience: impl Future<Output = ()>,
-    ) -> Result<Bytes, ErrorResp> {
+    ) -> Result<Bytes, Failure> {
         self.measured(Kind::Fetch, self.fetch(fetch, reads, patience)).await
     }
 
@@ -44,7 +44,7 @@ impl Cluster {
     ///
     /// # Cancel safety
     /// A drop abandons the read.
-    pub(crate) async fn offset(&self, list: &CmdKafkaListOffset) -> Result<i64, ErrorResp> {
+    pub(crate) async fn offset(&self, list: &CmdKafkaListOffset) -> Result<i64, Failure> {
         self.measured(Kind::ListOffset, self.list_offset(list)).await
     }
 
@@ -52,7 +52,7 @@ impl Cluster {
     ///
     /// # Cancel safety
     /// A drop abandons the read.
-    pub(crate) async fn topics(&self) -> Result<Arc<[String]>, ErrorResp> {
+    pub(crate) async fn topics(&self) -> Result<Arc<[String]>, Failure> {
         let listed = async {
             match &self.source {
                 Source::Kafka(reader) => {
@@ -69,7 +69,7 @@ impl Cluster {
     ///
     /// # Cancel safety
     /// A drop abandons the read.
-    pub(crate) async fn topic(&self, name: &str) -> Result<Topic, ErrorResp> {
+    pub(crate) async fn topic(&self, name: &str) -> Result<Topic, Failure> {
         let described = async {
             match &self.source {
                 Source::Kafka(reader) => {
@@ -149,7 +149,7 @@ fn failure(what: &str, error: &ReadError) -> Failure {
     let message = message.get(..message.floor_char_boundary(MAX_ERROR_BYTES)).unwrap_or_default().to_owned();
     let outcome = if error.is_unavailable() { Outcome::Unavailable } else { Outcome::Refused };
     let (code, retriable) = (error.code().into(), error.retriable());
-    (outcome, ErrorResp { code, message, retriable, ..ErrorResp::default() })
+    Failure { outcome, error: ErrorResp { code, message, retriable, ..ErrorResp::default() } }
 }
 
 /// The answer's size of a fetch that had to wait, in bytes. Small, so that many can wait in one session.

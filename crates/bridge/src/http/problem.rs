@@ -6,8 +6,14 @@ use sluicegate_protocol::{ErrorResp, HttpResp};
 use sluicegate_reader::ReadError;
 
 use super::response::Response;
-use crate::cluster::Cluster;
-use crate::writing::failure;
+use crate::cluster::{Cluster, Failure};
+use crate::kafka_code::{
+    CLUSTER_AUTHORIZATION_FAILED, INVALID_RECORD, INVALID_REQUEST, INVALID_TIMESTAMP, INVALID_TOPIC,
+    MESSAGE_TOO_LARGE, OFFSET_OUT_OF_RANGE, RECORD_LIST_TOO_LARGE, TOPIC_AUTHORIZATION_FAILED,
+    UNKNOWN_TOPIC_OR_PARTITION,
+};
+use crate::metrics::Outcome;
+use crate::writing::WriteError;
 
 /// Why a request is not answered with what it asked for.
 #[derive(Debug, Clone, PartialEq)]
@@ -104,27 +110,29 @@ impl Fault {
     }
 
     /// Of a record that was not written.
-    pub(super) fn of_write(error: &ErrorResp) -> Self {
-        match error.code {
-            failure::MESSAGE_TOO_LARGE | failure::RECORD_LIST_TOO_LARGE => Self::TooLarge,
-            _ => Self::of_read(error),
+    pub(super) fn of_write(error: &WriteError) -> Self {
+        match error {
+            WriteError::QueueFull => Self::Busy,
+            WriteError::ProducerEnded { unknown_outcome: true } => Self::Unknown,
+            WriteError::ProducerEnded { unknown_outcome: false } => Self::Unavailable,
+            WriteError::Unavailable(error) => Self::of(error),
+            WriteError::Failed(error) => match error.code {
+                MESSAGE_TOO_LARGE | RECORD_LIST_TOO_LARGE => Self::TooLarge,
+                _ => Self::of(error),
+            },
         }
     }
 
-    fn of_read(error: &ErrorResp) -> Self {
+    fn of(error: &ErrorResp) -> Self {
         match error.code {
             _ if error.unknown_outcome => Self::Unknown,
-            _ if failure::is_queue_full(error) => Self::Busy,
-            // What was found a moment before is only not there yet.
-            failure::UNKNOWN_TOPIC_OR_PARTITION if !error.retriable => Self::NoTopic,
-            // What is invalid may be another client's record in the same batch.
+            // What is invalid may be another client's record in the same batch, and what was found a moment before is only
+            // not there yet.
             _ if error.retriable => Self::Unavailable,
-            failure::OFFSET_OUT_OF_RANGE
-            | failure::INVALID_TOPIC
-            | failure::INVALID_TIMESTAMP
-            | failure::INVALID_REQUEST => Self::Malformed,
-            failure::TOPIC_AUTHORIZATION_FAILED | failure::CLUSTER_AUTHORIZATION_FAILED => Self::Unauthorized,
-            failure::INVALID_RECORD => Self::Content,
+            UNKNOWN_TOPIC_OR_PARTITION => Self::NoTopic,
+            OFFSET_OUT_OF_RANGE | INVALID_TOPIC | INVALID_TIMESTAMP | INVALID_REQUEST => Self::Malformed,
+            TOPIC_AUTHORIZATION_FAILED | CLUSTER_AUTHORIZATION_FAILED => Self::Unauthorized,
+            INVALID_RECORD => Self::Content,
             _ => Self::Kafka,
         }
     }
@@ -140,14 +148,16 @@ impl Problem {
         Self { kafka_code: error.code().into(), ..Self::new(Fault::Malformed, error.to_string()) }
     }
 
-    /// Why something was not read.
-    pub(super) fn not_read(error: ErrorResp) -> Self {
-        Self::of(Fault::of_read(&error), error)
+    /// Why the cluster gave no answer.
+    pub(super) fn failed(failure: Failure) -> Self {
+        let Failure { outcome, error } = failure;
+        let is_unavailable = matches!(outcome, Outcome::Unavailable);
+        Self::of(Fault::of(&error), if is_unavailable { public(error) } else { error })
     }
 
     /// Why a record was not written, or may not have been.
-    pub(super) fn not_written(error: ErrorResp) -> Self {
-        Self::of(Fault::of_write(&error), error)
+    pub(super) fn not_written(error: WriteError) -> Self {
+        Self::of(Fault::of_write(&error), told(error))
     }
 
     fn of(fault: Fault, error: ErrorResp) -> Self {
@@ -209,6 +219,18 @@ impl Problem {
     }
 }
 
+/// What a client is told of a record that was not written.
+pub(super) fn told(error: WriteError) -> ErrorResp {
+    let is_unavailable = matches!(error, WriteError::Unavailable(_));
+    let error = error.into();
+    if is_unavailable { public(error) } else { error }
+}
+
+/// Without the addresses of brokers, the files of tokens and all else that is nobody's business who has no more than `curl`.
+fn public(error: ErrorResp) -> ErrorResp {
+    ErrorResp { message: UNAVAILABLE.to_owned(), ..error }
+}
+
 /// The answer to a request that must not be decoded.
 pub(crate) fn too_many_headers(count: usize, max: usize) -> HttpResp {
     let detail = format!("{count} headers that have a meaning here: expected at most {max}");
@@ -232,9 +254,11 @@ struct Document<'a> {
     message: Option<&'a str>,
 }
 
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
+
+const UNAVAILABLE: &str = "no broker of the cluster could be asked: the bridge's log says why";
 
 /// The type of a problem document.
 pub(super) const PROBLEM: &str = "application/problem+json";
@@ -258,13 +282,15 @@ mod tests {
         check(&problem.rest(PROBLEM), 400, document);
         let error = ErrorResp { code: 7, message: "m".into(), unknown_outcome: true, ..Default::default() };
         let document = r#"{"type":"about:blank","title":"Gateway Timeout","status":504,"detail":"m; to send it again may write it twice","kafka_code":7,"unknown_outcome":true}"#;
-        check(&Problem::not_written(error).plain(), 504, document);
+        check(&Problem::not_written(WriteError::Failed(error)).plain(), 504, document);
     }
 
     #[track_caller]
     fn check_error(error: &ErrorResp, written: u16, read: u16) {
-        assert_eq!(Problem::not_written(error.clone()).plain().status.as_u16(), written, "{error:?}");
-        assert_eq!(Problem::not_read(error.clone()).plain().status.as_u16(), read, "{error:?}");
+        let not_written = Problem::not_written(WriteError::Failed(error.clone()));
+        assert_eq!(not_written.plain().status.as_u16(), written, "{error:?}");
+        let failure = Failure { outcome: Outcome::Refused, error: error.clone() };
+        assert_eq!(Problem::failed(failure).plain().status.as_u16(), read, "{error:?}");
     }
 
     #[test]
@@ -284,7 +310,32 @@ mod tests {
         check_error(&error(0, false), 500, 500);
         check_error(&error(-1, false), 500, 500);
         check_error(&ErrorResp { unknown_outcome: true, ..error(7, true) }, 504, 504);
-        check_error(&failure::queue_full(), 429, 429);
+    }
+
+    #[test]
+    fn a_full_queue_and_the_end_of_a_producer_have_their_status() {
+        for (error, status) in [
+            (WriteError::QueueFull, 429),
+            (WriteError::ProducerEnded { unknown_outcome: false }, 503),
+            (WriteError::ProducerEnded { unknown_outcome: true }, 504),
+        ] {
+            assert_eq!(Problem::not_written(error).plain().status.as_u16(), status);
+        }
+    }
+
+    #[test]
+    fn nobody_is_told_where_brokers_and_tokens_are() {
+        let message = "no broker of kafka.internal:9092 could be reached: no token: /etc/token".to_owned();
+        for (retriable, status) in [(true, 503), (false, 500)] {
+            let error = ErrorResp { message: message.clone(), retriable, ..Default::default() };
+            let failure = Failure { outcome: Outcome::Unavailable, error: error.clone() };
+            for problem in [Problem::failed(failure), Problem::not_written(WriteError::Unavailable(error))] {
+                let response = problem.plain();
+                let text = std::str::from_utf8(&response.body).unwrap();
+                assert_eq!(response.status.as_u16(), status, "{text}");
+                assert!(text.contains(UNAVAILABLE) && !text.contains("kafka.internal"), "{text}");
+            }
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::{Arc, Once};
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde::Serialize;
-use sluicegate_protocol::{Header, HttpProduce, ProduceRecord, Produced};
+use sluicegate_protocol::{Header, HttpProduce, ProduceRecord};
 use sluicegate_reader::check_topic;
 use tokio::sync::oneshot;
 
@@ -15,6 +15,7 @@ use super::problem::{Fault, Problem};
 use super::response::Response;
 use super::{Request, Running, check_writable, json};
 use crate::cluster::{Cluster, MAX_HEADERS};
+use crate::writing::Written;
 
 /// The answer to a request of the route.
 pub(super) async fn answer(request: Request<'_>, route: &HttpProduce, running: Arc<Running>) -> Response {
@@ -38,8 +39,8 @@ async fn post(
         let response = Response::json(StatusCode::ACCEPTED, JSON, &Accepted { topic: &topic });
         return Ok(response.header("preference-applied", "respond-async"));
     }
-    let Produced { partition, offset, timestamp, .. } = written(request.cluster, record, || {}).await?;
-    Ok(Response::json(StatusCode::OK, JSON, &Written { topic: &topic, partition, offset, timestamp }))
+    let Written { partition, offset, timestamp } = written(request.cluster, record, || {}).await?;
+    Ok(Response::json(StatusCode::OK, JSON, &Acknowledged { topic: &topic, partition, offset, timestamp }))
 }
 
 /// Waits until a record is in the producer's queue. It is written in the background.
@@ -74,13 +75,12 @@ async fn written(
     cluster: &Cluster,
     record: ProduceRecord,
     queued: impl FnOnce(),
-) -> Result<Produced, Problem> {
+) -> Result<Written, Problem> {
     let (topic, partition) = (record.topic.clone(), record.partition);
-    let mut results = cluster.write(vec![record], queued).await.map_err(Problem::not_written)?;
-    let mut produced = results.pop().ok_or_else(nothing_known)?;
-    match produced.error.take() {
-        None => Ok(produced),
-        Some(error) => Err(Problem::not_written(error).at(cluster, &topic, partition).await),
+    let mut fates = cluster.write(vec![record], queued).await.map_err(Problem::failed)?;
+    match fates.pop().ok_or_else(nothing_known)? {
+        Ok(written) => Ok(written),
+        Err(error) => Err(Problem::not_written(error).at(cluster, &topic, partition).await),
     }
 }
 
@@ -208,7 +208,7 @@ fn key_in(document: &[u8], path: &str) -> Result<Option<Bytes>, Problem> {
 }
 
 #[derive(Serialize)]
-struct Written<'a> {
+struct Acknowledged<'a> {
     topic: &'a str,
     partition: i32,
     offset: i64,

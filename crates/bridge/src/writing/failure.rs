@@ -3,9 +3,42 @@
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use sluicegate_protocol::ErrorResp;
 
+use crate::kafka_code::{
+    self, CLUSTER_AUTHORIZATION_FAILED, INVALID_RECORD, INVALID_TIMESTAMP, MESSAGE_TOO_LARGE,
+    REQUEST_TIMED_OUT, UNKNOWN_TOPIC_OR_PARTITION,
+};
+
+/// Why a record was not acknowledged.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum WriteError {
+    /// No room for it until others have been delivered.
+    QueueFull,
+    /// The producer came to its end, for a reason that concerns all records.
+    ProducerEnded { unknown_outcome: bool },
+    /// No broker could be asked; the text says more than clients of plain HTTP are told.
+    Unavailable(ErrorResp),
+    /// Anything else.
+    Failed(ErrorResp),
+}
+
+impl From<WriteError> for ErrorResp {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::QueueFull => {
+                let full = error_resp(0, "the queue is full".to_owned(), true, false);
+                Self { retry_after_ms: QUEUE_RETRY_MS, ..full }
+            }
+            WriteError::ProducerEnded { unknown_outcome } => {
+                error_resp(0, "the producer came to its end".to_owned(), true, unknown_outcome)
+            }
+            WriteError::Unavailable(error) | WriteError::Failed(error) => error,
+        }
+    }
+}
+
 /// The error of a record that `error` kept from being acknowledged; `unknown_outcome` where it may be in the log all the
 /// same.
-pub(super) fn of(error: &KafkaError, unknown_outcome: bool) -> ErrorResp {
+pub(super) fn of(error: &KafkaError, unknown_outcome: bool) -> WriteError {
     let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
     let (kafka, message, retriable) = match code {
         RDKafkaErrorCode::MessageTimedOut => {
@@ -30,7 +63,7 @@ pub(super) fn of(error: &KafkaError, unknown_outcome: bool) -> ErrorResp {
             (INVALID_TIMESTAMP, BAD_TIMESTAMP.to_owned() + OR_ANOTHER, true)
         }
         RDKafkaErrorCode::Fatal | RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight => {
-            (0, ENDED.to_owned(), true)
+            return WriteError::ProducerEnded { unknown_outcome };
         }
         RDKafkaErrorCode::BrokerTransportFailure
         | RDKafkaErrorCode::AllBrokersDown
@@ -38,14 +71,14 @@ pub(super) fn of(error: &KafkaError, unknown_outcome: bool) -> ErrorResp {
         code => {
             // Codes of Kafka's are positive; librdkafka's own are not.
             let kafka = i32::from(code as i16).max(0);
-            (kafka, described(code), RETRIABLE.contains(&kafka))
+            (kafka, described(code), kafka_code::is_retriable(kafka))
         }
     };
-    error_resp(kafka, message, retriable, unknown_outcome)
+    WriteError::Failed(error_resp(kafka, message, retriable, unknown_outcome))
 }
 
 /// The same, of a record that was alone in its batch: it is the one that the broker does not accept.
-pub(super) fn of_alone(error: &KafkaError, unknown_outcome: bool) -> ErrorResp {
+pub(super) fn of_alone(error: &KafkaError, unknown_outcome: bool) -> WriteError {
     match error.rdkafka_error_code() {
         Some(RDKafkaErrorCode::InvalidRecord) => refused(INVALID_RECORD, INVALID.to_owned()),
         Some(RDKafkaErrorCode::InvalidTimestamp) => refused(INVALID_TIMESTAMP, BAD_TIMESTAMP.to_owned()),
@@ -53,39 +86,32 @@ pub(super) fn of_alone(error: &KafkaError, unknown_outcome: bool) -> ErrorResp {
     }
 }
 
-/// Whether a record failed because its producer came to its end, for a reason that concerns all records.
-pub(super) fn is_end(error: &ErrorResp) -> bool {
-    error.code == 0 && error.message == ENDED
-}
-
-/// No room for a record until others have been delivered.
-pub(crate) fn queue_full() -> ErrorResp {
-    ErrorResp { retry_after_ms: QUEUE_RETRY_MS, ..error_resp(0, "the queue is full".to_owned(), true, false) }
-}
-
-/// Whether a record found no room.
-pub(crate) fn is_queue_full(error: &ErrorResp) -> bool {
-    *error == queue_full()
-}
-
 /// A record that can never be written.
-pub(crate) fn refused(code: i32, message: String) -> ErrorResp {
-    error_resp(code, message, false, false)
+pub(crate) fn refused(code: i32, message: String) -> WriteError {
+    WriteError::Failed(error_resp(code, message, false, false))
+}
+
+/// A record whose topic was not found, as the reader says.
+pub(crate) fn of_read(code: i32, message: String, retriable: bool, is_unavailable: bool) -> WriteError {
+    let error = error_resp(code, message, retriable, false);
+    if is_unavailable { WriteError::Unavailable(error) } else { WriteError::Failed(error) }
 }
 
 /// A command for which there is no token to show to brokers.
-pub(super) fn no_token(reason: String) -> ErrorResp {
-    error_resp(0, reason, true, false)
+pub(super) fn no_token(reason: String) -> WriteError {
+    WriteError::Unavailable(error_resp(0, reason, true, false))
 }
 
 /// A command that came too late to be written.
-pub(crate) fn ending() -> ErrorResp {
-    error_resp(0, "the bridge is shutting down: nothing is written".to_owned(), true, false)
+pub(crate) fn ending() -> WriteError {
+    let text = "the bridge is shutting down: nothing is written".to_owned();
+    WriteError::Failed(error_resp(0, text, true, false))
 }
 
 /// A record whose fate nobody waits for any more.
-pub(super) fn late() -> ErrorResp {
-    error_resp(0, "the bridge is shutting down: it may or may not be written".to_owned(), true, true)
+pub(super) fn late() -> WriteError {
+    let text = "the bridge is shutting down: it may or may not be written".to_owned();
+    WriteError::Failed(error_resp(0, text, true, true))
 }
 
 fn error_resp(code: i32, message: String, retriable: bool, unknown_outcome: bool) -> ErrorResp {
@@ -105,29 +131,12 @@ const TOO_LARGE: &str =
 const INVALID: &str = "not accepted by the broker, as none is without a key in a compacted topic";
 const BAD_TIMESTAMP: &str = "not accepted by the broker with this timestamp";
 const OR_ANOTHER: &str = ", or another one in its batch is not: it is this one where that happens again";
-const ENDED: &str = "the producer came to its end";
 /// Longest text of a record's error, in bytes.
 pub(crate) const MAX_MESSAGE: usize = 200;
 /// How soon a queue that was full may have room again.
 const QUEUE_RETRY_MS: u32 = 100;
-/// After librdkafka has tried for as long as it may.
+/// After librdkafka has tried for as long as it may, or the reader.
 const RETRY_MS: u32 = 1_000;
-
-pub(crate) const OFFSET_OUT_OF_RANGE: i32 = 1;
-pub(crate) const UNKNOWN_TOPIC_OR_PARTITION: i32 = 3;
-const REQUEST_TIMED_OUT: i32 = 7;
-pub(crate) const MESSAGE_TOO_LARGE: i32 = 10;
-pub(crate) const INVALID_TOPIC: i32 = 17;
-pub(crate) const RECORD_LIST_TOO_LARGE: i32 = 18;
-pub(crate) const TOPIC_AUTHORIZATION_FAILED: i32 = 29;
-pub(crate) const CLUSTER_AUTHORIZATION_FAILED: i32 = 31;
-pub(crate) const INVALID_RECORD: i32 = 87;
-pub(crate) const INVALID_TIMESTAMP: i32 = 32;
-pub(crate) const INVALID_REQUEST: i32 = 42;
-
-/// Kafka's codes after which the same record may be accepted: topics that are new, leaders that move, replicas that are missing, quotas, and
-/// what ends an idempotent producer, after which there is a new one.
-const RETRIABLE: [i32; 14] = [3, 5, 6, 7, 8, 9, 13, 19, 20, 45, 47, 56, 59, 89];
 
 #[cfg(test)]
 mod tests {
@@ -135,7 +144,7 @@ mod tests {
 
     #[track_caller]
     fn check(code: RDKafkaErrorCode, unknown: bool, want: (i32, bool)) -> String {
-        let error = of(&KafkaError::MessageProduction(code), unknown);
+        let error = ErrorResp::from(of(&KafkaError::MessageProduction(code), unknown));
         assert_eq!((error.code, error.retriable), want, "{code:?}: {error:?}");
         assert_eq!(error.unknown_outcome, unknown);
         assert_eq!(error.retry_after_ms > 0, error.retriable);
@@ -162,7 +171,7 @@ mod tests {
     fn what_was_alone_is_what_is_invalid() {
         for (code, kafka) in [(RDKafkaErrorCode::InvalidRecord, 87), (RDKafkaErrorCode::InvalidTimestamp, 32)]
         {
-            let error = of_alone(&KafkaError::MessageProduction(code), false);
+            let error = ErrorResp::from(of_alone(&KafkaError::MessageProduction(code), false));
             assert_eq!((error.code, error.retriable), (kafka, false), "{error:?}");
         }
         let other = KafkaError::MessageProduction(RDKafkaErrorCode::NotEnoughReplicas);
@@ -178,6 +187,6 @@ mod tests {
 
     #[test]
     fn a_text_is_short() {
-        assert_eq!(refused(1, "é".repeat(MAX_MESSAGE)).message.len(), MAX_MESSAGE);
+        assert_eq!(ErrorResp::from(refused(1, "é".repeat(MAX_MESSAGE))).message.len(), MAX_MESSAGE);
     }
 }

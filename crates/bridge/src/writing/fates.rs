@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sluicegate_protocol::{ErrorResp, Produced};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+
+use super::failure::WriteError;
 
 /// The fates of records, in their order: told one by one by the producer, awaited as a whole by their command.
 #[derive(Debug)]
@@ -21,15 +22,15 @@ struct State {
 }
 
 /// What became of a record.
-pub(super) type Fate = Result<Written, ErrorResp>;
+pub(crate) type Fate = Result<Written, WriteError>;
 
 /// Where a record is in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Written {
-    pub(super) partition: i32,
+pub(crate) struct Written {
+    pub(crate) partition: i32,
     /// -1 where Kafka did not tell.
-    pub(super) offset: i64,
-    pub(super) timestamp: i64,
+    pub(crate) offset: i64,
+    pub(crate) timestamp: i64,
 }
 
 impl Fates {
@@ -56,7 +57,7 @@ impl Fates {
     ///
     /// # Cancel safety
     /// A drop changes nothing about the records.
-    pub(crate) async fn wait(&self, due: &CancellationToken, late: ErrorResp) -> Vec<Produced> {
+    pub(crate) async fn wait(&self, due: &CancellationToken, late: WriteError) -> Vec<Fate> {
         while !self.is_settled() {
             tokio::select! {
                 () = self.settled.notified() => {}
@@ -65,7 +66,7 @@ impl Fates {
         }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let fates = std::mem::take(&mut state.fates);
-        fates.into_iter().map(|fate| produced(fate.unwrap_or_else(|| Err(late.clone())))).collect()
+        fates.into_iter().map(|fate| fate.unwrap_or_else(|| Err(late.clone()))).collect()
     }
 
     fn is_settled(&self) -> bool {
@@ -73,21 +74,13 @@ impl Fates {
     }
 }
 
-fn produced(fate: Fate) -> Produced {
-    match fate {
-        Ok(Written { partition, offset, timestamp }) => {
-            Produced { partition, offset, timestamp, error: None }
-        }
-        Err(error) => Produced { error: Some(error), ..Produced::default() },
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::failure;
     use super::*;
 
-    fn error(message: &str) -> ErrorResp {
-        ErrorResp { message: message.to_owned(), ..ErrorResp::default() }
+    fn error(message: &str) -> WriteError {
+        failure::refused(0, message.to_owned())
     }
 
     #[tokio::test]
@@ -99,9 +92,8 @@ mod tests {
         // What is told twice, or of no record, changes nothing.
         fates.settle(0, Ok(written));
         fates.settle(9, Ok(written));
-        let produced = fates.wait(&CancellationToken::new(), error("late")).await;
-        assert_eq!(produced[0].error, Some(error("refused")));
-        assert_eq!(produced[1], Produced { partition: 1, offset: 2, timestamp: 3, error: None });
+        let told = fates.wait(&CancellationToken::new(), error("late")).await;
+        assert_eq!(told, [Err(error("refused")), Ok(written)]);
     }
 
     #[tokio::test]
@@ -109,9 +101,9 @@ mod tests {
         let fates = Fates::new(2);
         let due = CancellationToken::new();
         due.cancel();
-        fates.settle(0, Ok(Written { partition: 0, offset: 0, timestamp: 0 }));
-        let produced = fates.wait(&due, error("late")).await;
-        assert_eq!((&produced[0].error, &produced[1].error), (&None, &Some(error("late"))));
+        let written = Written { partition: 0, offset: 0, timestamp: 0 };
+        fates.settle(0, Ok(written));
+        assert_eq!(fates.wait(&due, error("late")).await, [Ok(written), Err(error("late"))]);
         assert!(Fates::new(0).wait(&CancellationToken::new(), error("")).await.is_empty());
     }
 }

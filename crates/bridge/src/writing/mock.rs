@@ -6,7 +6,7 @@ use std::time::Duration;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
-use sluicegate_protocol::{Header, ProduceRecord, Produced};
+use sluicegate_protocol::{ErrorResp, Header, ProduceRecord};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -36,13 +36,18 @@ fn record(value: impl Into<Vec<u8>>) -> ProduceRecord {
     ProduceRecord { topic: TOPIC.to_owned(), partition: Some(0), value, ..ProduceRecord::default() }
 }
 
-async fn write(writer: &Writer, records: &[ProduceRecord]) -> Vec<Produced> {
+async fn write(writer: &Writer, records: &[ProduceRecord]) -> Vec<Fate> {
     let handed = writer.hand_over(records.to_vec(), vec![None; records.len()]).await.unwrap();
     timeout(WITHIN, writer.wait(handed, &CancellationToken::new())).await.expect("all fates")
 }
 
-fn codes(produced: &[Produced]) -> Vec<Option<i32>> {
-    produced.iter().map(|produced| produced.error.as_ref().map(|error| error.code)).collect()
+fn codes(fates: &[Fate]) -> Vec<Option<i32>> {
+    fates.iter().map(|fate| error(fate).map(|error| error.code)).collect()
+}
+
+/// What a client is told.
+fn error(fate: &Fate) -> Option<ErrorResp> {
+    fate.clone().err().map(ErrorResp::from)
 }
 
 #[tokio::test]
@@ -58,12 +63,13 @@ async fn records_are_acknowledged_with_their_place() {
     let null = ProduceRecord { partition: Some(1), value: None, ..record("") };
     let produced = write(&writer, &[record("0"), full, chosen.clone(), null]).await;
     assert_eq!(codes(&produced), [None; 4]);
+    let produced: Vec<Written> = produced.into_iter().map(Result::unwrap).collect();
     assert_eq!((produced[0].partition, produced[0].offset), (0, 0));
     // The mock says what it likes of times.
     assert_eq!(produced[1].offset, 1);
     assert_eq!(produced[3].partition, 1);
     let again = write(&writer, &[chosen]).await;
-    assert_eq!(again[0].partition, produced[2].partition);
+    assert_eq!(again[0].as_ref().unwrap().partition, produced[2].partition);
     assert_eq!((metrics.queued.get(), metrics.failed.get()), (0, 0));
 }
 
@@ -75,8 +81,8 @@ async fn one_record_that_is_refused_leaves_its_neighbours_alone() {
     let handed = writer.hand_over(records.to_vec(), [None, None, Some(refused.clone()), None]).await.unwrap();
     let produced = writer.wait(handed, &CancellationToken::new()).await;
     assert_eq!(codes(&produced), [None, Some(10), Some(3), None]);
-    assert_eq!(produced[2].error, Some(refused));
-    assert_eq!(produced[3].offset, 1);
+    assert_eq!(produced[2], Err(refused));
+    assert_eq!(produced[3].as_ref().unwrap().offset, 1);
     assert_eq!(metrics.failed.get(), 2);
 }
 
@@ -90,22 +96,17 @@ async fn from_a_full_queue_on_nothing_is_taken() {
     assert_eq!((handed.queued, metrics.queued.get()), (3, 3));
     let produced = writer.wait(handed, &CancellationToken::new()).await;
     assert_eq!(codes(&produced), [Some(7), Some(7), Some(7), Some(0), Some(0)]);
-    for produced in &produced[3..] {
-        assert_eq!(
-            produced.error,
-            Some(failure::refused(0, String::new())).map(|_| super::failure::queue_full())
-        );
-    }
+    assert_eq!(produced[3..], [Err(WriteError::QueueFull), Err(WriteError::QueueFull)]);
     // Nothing of them has left: that is known.
-    assert!(produced.iter().all(|produced| !produced.error.as_ref().unwrap().unknown_outcome));
+    assert!(produced.iter().all(|fate| !error(fate).unwrap().unknown_outcome));
     assert_eq!(metrics.queued.get(), 0);
     mock.broker_up(1).unwrap();
     // librdkafka counts a record until its report is freed, a moment after that was heard.
     let later = async {
         loop {
-            match write(&writer, &[record("later")]).await.remove(0).error {
-                Some(error) if error == super::failure::queue_full() => tokio::task::yield_now().await,
-                error => return error,
+            match write(&writer, &[record("later")]).await.remove(0) {
+                Err(WriteError::QueueFull) => tokio::task::yield_now().await,
+                fate => return fate.err(),
             }
         }
     };
@@ -123,7 +124,7 @@ async fn keys_and_headers_take_room_in_the_queue_too() {
         [ProduceRecord { key: key.clone(), ..record("") }, too_large, ProduceRecord { key, ..record("") }];
     let produced = write(&writer, &records).await;
     assert_eq!(codes(&produced), [Some(7), Some(10), Some(0)]);
-    assert!(produced[2].error.as_ref().unwrap().retriable);
+    assert!(error(&produced[2]).unwrap().retriable);
 }
 
 #[tokio::test]
@@ -132,7 +133,7 @@ async fn a_record_that_left_and_was_not_acknowledged_is_of_unknown_outcome() {
     assert_eq!(codes(&write(&writer, &[record("first")]).await), [None]);
     mock.broker_round_trip_time(1, Duration::from_secs(20)).unwrap();
     let produced = write(&writer, &[record("second")]).await;
-    let error = produced[0].error.clone().unwrap();
+    let error = error(&produced[0]).unwrap();
     assert_eq!((error.code, error.retriable, error.unknown_outcome), (7, true, true), "{error:?}");
 }
 
@@ -143,7 +144,7 @@ async fn what_is_due_is_answered_with_what_is_known() {
     let handed = writer.hand_over(vec![record("0")], [None]).await.unwrap();
     let due = CancellationToken::new();
     due.cancel();
-    assert_eq!(writer.wait(handed, &due).await[0].error, Some(failure::late()));
+    assert_eq!(writer.wait(handed, &due).await[0], Err(failure::late()));
 }
 
 #[tokio::test]
@@ -163,7 +164,7 @@ async fn a_right_that_is_missing_is_told_and_not_retriable() {
     let denied = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
     mock.request_errors(RDKafkaApiKey::Produce, &[denied]);
     let produced = write(&writer, &[record("0")]).await;
-    let error = produced[0].error.clone().unwrap();
+    let error = error(&produced[0]).unwrap();
     assert_eq!((error.code, error.retriable, error.unknown_outcome), (29, false, false), "{error:?}");
 }
 
@@ -177,7 +178,7 @@ async fn whether_a_record_is_invalid_is_certain_where_it_was_alone_in_its_batch(
         for (records, retriable) in [(1, false), (2, true), (1, false)] {
             mock.request_errors(RDKafkaApiKey::Produce, &[error]);
             for produced in write(&writer, &vec![record("x"); records]).await {
-                let error = produced.error.unwrap();
+                let error = ErrorResp::from(produced.unwrap_err());
                 assert_eq!((error.code, error.retriable, error.unknown_outcome), (code, retriable, false));
             }
         }
@@ -207,7 +208,8 @@ async fn whoever_may_not_write_needs_no_producer_for_each_command() {
     let (_mock, writer) = start_fatal();
     assert_eq!(codes(&write(&writer, &[record("0")]).await), [Some(31)]);
     // The next one would be let in, but is not made yet.
-    let error = writer.hand_over(vec![record("1")], [None]).await.unwrap_err();
+    let error =
+        writer.hand_over(vec![record("1")], [None]).await.map(drop).map_err(ErrorResp::from).unwrap_err();
     assert_eq!((error.code, error.retriable, error.unknown_outcome), (31, false, false), "{error:?}");
 }
 
@@ -229,7 +231,8 @@ async fn who_looks_later_is_told_why_a_producer_ended_too() {
 async fn a_producer_that_cannot_be_made_is_told_without_its_values() {
     let (_mock, writer, _) = start(&[("security.protocol", "ssl"), ("ssl.ca.location", "/nowhere/ca.pem")]);
     for _ in 0..2 {
-        let error = writer.hand_over(vec![record("0")], [None]).await.unwrap_err();
+        let error =
+            writer.hand_over(vec![record("0")], [None]).await.map(drop).map_err(ErrorResp::from).unwrap_err();
         assert!(!error.retriable && error.message.contains("its log says why"), "{error:?}");
         assert!(!error.message.contains("nowhere"), "{error:?}");
     }

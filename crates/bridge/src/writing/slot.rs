@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use rdkafka::error::KafkaError;
-use sluicegate_protocol::ErrorResp;
 use tokio::sync::{RwLock, RwLockReadGuard};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 
+use super::failure::WriteError;
 use super::producer::{Producer, Tokens};
 use super::{Settings, failure};
 use crate::metrics::WriteMetrics;
@@ -29,7 +29,7 @@ pub(super) struct State {
     /// When the last one was made, or could not be.
     made: Option<Instant>,
     /// Why it could not be made.
-    unusable: Option<ErrorResp>,
+    unusable: Option<WriteError>,
     /// Why the one before it came to its end.
     last_end: Option<KafkaError>,
 }
@@ -45,7 +45,7 @@ impl State {
     }
 
     /// Why there is none that works.
-    fn reason(&self) -> ErrorResp {
+    fn reason(&self) -> WriteError {
         let end = self.end().map(|cause| failure::of(&cause, false));
         end.or_else(|| self.unusable.clone()).unwrap_or_else(failure::ending)
     }
@@ -60,7 +60,7 @@ impl Slot {
     ///
     /// # Errors
     /// It cannot be made, or the last one came to its end and is younger than the pause: why that was.
-    pub(super) async fn producer(&self) -> Result<RwLockReadGuard<'_, State>, ErrorResp> {
+    pub(super) async fn producer(&self) -> Result<RwLockReadGuard<'_, State>, WriteError> {
         let current = self.state.read().await;
         if current.working().is_some() {
             return Ok(current);
@@ -117,7 +117,7 @@ impl Slot {
     }
 
     /// librdkafka's reason may name files, and is for the log only.
-    fn unusable(&self, error: &KafkaError) -> ErrorResp {
+    fn unusable(&self, error: &KafkaError) -> WriteError {
         let reason = self.settings.reason(error);
         tracing::warn!(reason, "no producer can be made of the cluster's properties");
         failure::refused(0, "the bridge cannot write to this cluster: its log says why".to_owned())

@@ -3,15 +3,17 @@
 use std::sync::Arc;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use sluicegate_protocol::{ErrorResp, ProduceRecord, Produced};
+use sluicegate_protocol::ProduceRecord;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::fates::Fates;
+use super::failure::WriteError;
+use super::fates::{Fate, Fates};
 use super::producer::{Handed, Producer};
 use super::slot::Slot;
 use super::{Settings, failure};
+use crate::kafka_code::MESSAGE_TOO_LARGE;
 use crate::metrics::WriteMetrics;
 
 /// Writes to one cluster.
@@ -53,8 +55,8 @@ impl Writer {
     pub(crate) async fn hand_over(
         &self,
         records: Vec<ProduceRecord>,
-        refused: impl IntoIterator<Item = Option<ErrorResp>>,
-    ) -> Result<HandedOver, ErrorResp> {
+        refused: impl IntoIterator<Item = Option<WriteError>>,
+    ) -> Result<HandedOver, WriteError> {
         let producer = self.slot.producer().await?;
         let fates = Fates::new(records.len());
         let mut full = false;
@@ -63,12 +65,12 @@ impl Writer {
             let sent = match (refused, producer.working()) {
                 (Some(error), _) => Err(error),
                 (None, Some(producer)) if !full => self.send(producer, record, &fates, index),
-                (None, _) => Err(failure::queue_full()),
+                (None, _) => Err(WriteError::QueueFull),
             };
             match sent {
                 Ok(()) => queued = queued.saturating_add(1),
                 Err(error) => {
-                    full |= failure::is_queue_full(&error);
+                    full |= error == WriteError::QueueFull;
                     self.metrics.failed.inc();
                     fates.settle(index, Err(error));
                 }
@@ -81,17 +83,17 @@ impl Writer {
     ///
     /// # Cancel safety
     /// What is in the queue is written.
-    pub(crate) async fn wait(&self, handed: HandedOver, due: &CancellationToken) -> Vec<Produced> {
-        let mut produced = handed.fates.wait(due, failure::late()).await;
-        let ended = produced.iter().filter_map(|produced| produced.error.as_ref()).any(failure::is_end);
+    pub(crate) async fn wait(&self, handed: HandedOver, due: &CancellationToken) -> Vec<Fate> {
+        let mut fates = handed.fates.wait(due, failure::late()).await;
+        let ended = fates.iter().any(|fate| matches!(fate, Err(WriteError::ProducerEnded { .. })));
         if ended && let Some(cause) = self.slot.end().await {
-            for error in produced.iter_mut().filter_map(|produced| produced.error.as_mut()) {
-                if failure::is_end(error) {
-                    *error = failure::of(&cause, error.unknown_outcome);
+            for error in fates.iter_mut().filter_map(|fate| fate.as_mut().err()) {
+                if let WriteError::ProducerEnded { unknown_outcome } = *error {
+                    *error = failure::of(&cause, unknown_outcome);
                 }
             }
         }
-        produced
+        fates
     }
 
     fn send(
@@ -100,11 +102,11 @@ impl Writer {
         record: &ProduceRecord,
         fates: &Arc<Fates>,
         index: usize,
-    ) -> Result<(), ErrorResp> {
+    ) -> Result<(), WriteError> {
         let room = self.room_for(record)?;
         let handed = Handed { fates: Arc::clone(fates), index, room };
         producer.send(record, handed).map_err(|error| match error {
-            KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) => failure::queue_full(),
+            KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) => WriteError::QueueFull,
             KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge) => {
                 too_large("is larger than the cluster's `message.max.bytes`", record)
             }
@@ -113,11 +115,11 @@ impl Writer {
         })
     }
 
-    fn room_for(&self, record: &ProduceRecord) -> Result<OwnedSemaphorePermit, ErrorResp> {
+    fn room_for(&self, record: &ProduceRecord) -> Result<OwnedSemaphorePermit, WriteError> {
         let size = size(record);
         let permits = u32::try_from(size).ok().filter(|_| size <= self.queue_bytes);
         let permits = permits.ok_or_else(|| too_large("does not fit into the queue", record))?;
-        Arc::clone(&self.room).try_acquire_many_owned(permits).map_err(|_| failure::queue_full())
+        Arc::clone(&self.room).try_acquire_many_owned(permits).map_err(|_| WriteError::QueueFull)
     }
 
     /// Delivers what is in the queue until `by`, and ends: what is left then is lost, and a warning tells how much.
@@ -129,8 +131,8 @@ impl Writer {
     }
 }
 
-fn too_large(what: &str, record: &ProduceRecord) -> ErrorResp {
-    failure::refused(failure::MESSAGE_TOO_LARGE, format!("a record of {} bytes {what}", size(record)))
+fn too_large(what: &str, record: &ProduceRecord) -> WriteError {
+    failure::refused(MESSAGE_TOO_LARGE, format!("a record of {} bytes {what}", size(record)))
 }
 
 /// What a record costs while it is on its way, in bytes.

@@ -8,7 +8,8 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::*;
-use crate::writing::failure;
+use crate::kafka_code;
+use crate::writing::{WriteError, failure};
 
 fn route() -> HttpProduce {
     HttpProduce {
@@ -265,9 +266,9 @@ async fn who_does_not_wait_is_answered_when_the_record_is_in_the_queue_and_count
 #[tokio::test(start_paused = true)]
 async fn who_does_not_wait_is_told_why_the_record_is_not_in_the_queue() {
     for (error, status) in [
-        (failure::queue_full(), 429),
-        (failure::refused(failure::UNKNOWN_TOPIC_OR_PARTITION, "missing".to_owned()), 404),
-        (failure::refused(failure::MESSAGE_TOO_LARGE, "too large".to_owned()), 413),
+        (WriteError::QueueFull, 429),
+        (failure::refused(kafka_code::UNKNOWN_TOPIC_OR_PARTITION, "missing".to_owned()), 404),
+        (failure::refused(kafka_code::MESSAGE_TOO_LARGE, "too large".to_owned()), 413),
         (failure::ending(), 503),
     ] {
         for lines in [&ASYNC[..], &[]] {

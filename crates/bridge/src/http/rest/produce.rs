@@ -2,14 +2,15 @@
 
 use http::StatusCode;
 use serde::Serialize;
-use sluicegate_protocol::{ErrorResp, Produced};
+use sluicegate_protocol::ErrorResp;
 use sluicegate_reader::check_topic;
 
 use super::super::accept::Format;
-use super::super::problem::{Fault, Problem};
+use super::super::problem::{Fault, Problem, is_default, told};
 use super::super::response::Response;
 use super::super::{Request, check_writable};
 use super::batch;
+use crate::writing::{Fate, WriteError, Written};
 
 /// Writes the records of the body to a topic, or to one partition of it.
 ///
@@ -36,12 +37,13 @@ pub(super) async fn post(
         Problem::new(Fault::MediaType, "expected Content-Type to be one of ".to_owned() + &TYPES.join(", "))
     })?;
     let records = batch::parse(request.body, format, topic, partition)?;
+    // Where all records fail because it is missing, it is that of the first that is named.
     let partition = partition.or_else(|| records.first()?.partition);
-    let results = request.cluster.write(records, || {}).await.map_err(Problem::not_written)?;
-    if let Some(error) = common(&results) {
+    let fates = request.cluster.write(records, || {}).await.map_err(Problem::failed)?;
+    if let Some(error) = common(&fates) {
         return Err(Problem::not_written(error.clone()).at(request.cluster, topic, partition).await);
     }
-    let offsets = results.iter().map(Offset::of).collect();
+    let offsets = fates.into_iter().map(Offset::of).collect();
     let document = Document { offsets, key_schema_id: None, value_schema_id: None };
     Ok(Response::json(StatusCode::OK, content_type, &document))
 }
@@ -57,8 +59,8 @@ fn format(content_type: &str) -> Option<Format> {
 }
 
 /// The error of the first record, where all have one, and of the same kind: the request has failed as a whole.
-fn common(results: &[Produced]) -> Option<&ErrorResp> {
-    let mut errors = results.iter().map(|result| result.error.as_ref());
+fn common(fates: &[Fate]) -> Option<&WriteError> {
+    let mut errors = fates.iter().map(|fate| fate.as_ref().err());
     let first = errors.next()??;
     let fault = Fault::of_write(first);
     errors.all(|error| error.is_some_and(|error| Fault::of_write(error) == fault)).then_some(first)
@@ -66,36 +68,35 @@ fn common(results: &[Produced]) -> Option<&ErrorResp> {
 
 /// As the REST proxies answer.
 #[derive(Serialize)]
-struct Document<'a> {
-    offsets: Vec<Offset<'a>>,
+struct Document {
+    offsets: Vec<Offset>,
     key_schema_id: Option<i32>,
     value_schema_id: Option<i32>,
 }
 
 /// Of one record: where it is, or why not.
-#[derive(Serialize)]
-struct Offset<'a> {
+#[derive(Serialize, Default)]
+struct Offset {
     partition: Option<i32>,
     offset: Option<i64>,
     error_code: Option<u32>,
-    error: Option<&'a str>,
+    error: Option<String>,
+    /// The record may be written; there where that is so only, as the proxies have no such member.
+    #[serde(skip_serializing_if = "is_default")]
+    unknown_outcome: bool,
 }
 
-impl<'a> Offset<'a> {
-    fn of(result: &'a Produced) -> Self {
-        match &result.error {
-            None => Self {
-                partition: Some(result.partition),
-                offset: Some(result.offset),
-                error_code: None,
-                error: None,
-            },
-            Some(error) => Self {
-                partition: None,
-                offset: None,
-                error_code: Some(if error.retriable { RETRIABLE } else { NOT_RETRIABLE }),
-                error: Some(&error.message),
-            },
+impl Offset {
+    fn of(fate: Fate) -> Self {
+        match fate {
+            Ok(Written { partition, offset, .. }) => {
+                Self { partition: Some(partition), offset: Some(offset), ..Self::default() }
+            }
+            Err(error) => {
+                let ErrorResp { message, retriable, unknown_outcome, .. } = told(error);
+                let error_code = Some(if retriable { RETRIABLE } else { NOT_RETRIABLE });
+                Self { error_code, error: Some(message), unknown_outcome, ..Self::default() }
+            }
         }
     }
 }

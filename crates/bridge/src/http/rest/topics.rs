@@ -13,7 +13,7 @@ use crate::cluster::Cluster;
 /// # Cancel safety
 /// A drop abandons the read.
 pub(super) async fn list(cluster: &Cluster, content_type: &'static str) -> Result<Response, Problem> {
-    let names = cluster.topics().await.map_err(Problem::not_read)?;
+    let names = cluster.topics().await.map_err(Problem::failed)?;
     Ok(Response::json(StatusCode::OK, content_type, &&*names))
 }
 
@@ -28,7 +28,7 @@ pub(super) async fn describe(
 ) -> Result<Response, Problem> {
     let described = match cluster.topic(topic).await {
         Ok(described) => described,
-        Err(error) => return Err(Problem::not_read(error).at(cluster, topic, None).await),
+        Err(error) => return Err(Problem::failed(error).at(cluster, topic, None).await),
     };
     let partitions = described.partitions.iter().map(partition).collect();
     let document = Topic { name: topic, configs: Configs {}, partitions };

@@ -9,6 +9,7 @@ use sluicegate_protocol::HttpHeader;
 use super::super::super::headers::Headers;
 use super::*;
 use crate::cluster::Cluster;
+use crate::kafka_code;
 use crate::writing::failure;
 
 async fn ask(content_type: &str, write: bool, body: &str) -> (Result<Response, Problem>, Arc<Cluster>) {
@@ -60,26 +61,39 @@ async fn what_is_refused_as_a_whole_writes_nothing() {
     }
 }
 
-fn failed(error: ErrorResp) -> Produced {
-    Produced { error: Some(error), ..Produced::default() }
+const WRITTEN: Fate = Ok(Written { partition: 0, offset: 0, timestamp: 0 });
+
+#[track_caller]
+fn check_offset(error: WriteError, want: &str) {
+    assert_eq!(serde_json::to_string(&Offset::of(Err(error))).unwrap(), want);
 }
 
 #[test]
 fn a_record_that_failed_says_whether_it_may_be_sent_again() {
-    let full = failed(failure::queue_full());
-    let offset = serde_json::to_string(&Offset::of(&full)).unwrap();
-    assert_eq!(offset, r#"{"partition":null,"offset":null,"error_code":2,"error":"the queue is full"}"#);
-    let large = failed(failure::refused(failure::MESSAGE_TOO_LARGE, "too large".to_owned()));
-    assert!(serde_json::to_string(&Offset::of(&large)).unwrap().contains(r#""error_code":1,"#));
+    check_offset(
+        WriteError::QueueFull,
+        r#"{"partition":null,"offset":null,"error_code":2,"error":"the queue is full"}"#,
+    );
+    check_offset(
+        failure::refused(kafka_code::MESSAGE_TOO_LARGE, "too large".to_owned()),
+        r#"{"partition":null,"offset":null,"error_code":1,"error":"too large"}"#,
+    );
+    check_offset(
+        WriteError::ProducerEnded { unknown_outcome: true },
+        r#"{"partition":null,"offset":null,"error_code":2,"error":"the producer came to its end","unknown_outcome":true}"#,
+    );
+    let unreachable = ErrorResp { message: "kafka.internal:9092".to_owned(), ..ErrorResp::default() };
+    let told = serde_json::to_string(&Offset::of(Err(WriteError::Unavailable(unreachable)))).unwrap();
+    assert!(!told.contains("internal"), "{told}");
 }
 
 #[test]
 fn a_request_of_which_all_records_fail_alike_has_failed() {
-    let missing = |text: &str| failed(failure::refused(failure::UNKNOWN_TOPIC_OR_PARTITION, text.to_owned()));
-    let full = failed(failure::queue_full());
-    assert_eq!(common(&[missing("a"), missing("b")]).unwrap().message, "a");
-    assert!(common(&[missing("a"), full.clone()]).is_none());
-    assert!(common(&[full.clone(), Produced::default()]).is_none());
-    assert!(common(&[Produced::default(), full]).is_none());
+    let missing = |text: &str| failure::refused(kafka_code::UNKNOWN_TOPIC_OR_PARTITION, text.to_owned());
+    let full = || Err(WriteError::QueueFull);
+    assert_eq!(common(&[Err(missing("a")), Err(missing("b"))]), Some(&missing("a")));
+    assert!(common(&[Err(missing("a")), full()]).is_none());
+    assert!(common(&[full(), WRITTEN]).is_none());
+    assert!(common(&[WRITTEN, full()]).is_none());
     assert!(common(&[]).is_none());
 }
