@@ -30,8 +30,6 @@ in_both_profiles! {
 
 /// What the gateway takes by default.
 const LIMIT: usize = 1 << 20;
-/// Librdkafka's own default is 1,000,000 bytes.
-const LARGE: &str = "message.max.bytes = 4194304\n";
 const KEEPS: [(&str, &str); 1] = [("max.message.bytes", "4194304")];
 
 const SHAPES: [Option<Pieces>; 6] = [
@@ -46,7 +44,7 @@ const SHAPES: [Option<Pieces>; 6] = [
 async fn bodies_up_to_the_limit_are_written_however_they_come_and_can_be_read(profile: Profile) {
     let kafka = Kafka::shared().await.unwrap();
     let topic = &kafka.topic("sizes", 1, &KEEPS).await.unwrap();
-    let stack = with(profile, kafka, WRITES, LARGE, "").await;
+    let stack = with(profile, kafka, WRITES, "", "").await;
     let gateway = stack.envoy.gateway();
     let mut http2 = Client::connect_http2(gateway).await.unwrap();
     let mut bodies = BTreeMap::new();
@@ -88,7 +86,7 @@ async fn bodies_up_to_the_limit_are_written_however_they_come_and_can_be_read(pr
 async fn one_byte_more_is_refused_however_it_comes(profile: Profile) {
     let kafka = Kafka::shared().await.unwrap();
     let topic = &kafka.topic("too-large", 1, &KEEPS).await.unwrap();
-    let stack = with(profile, kafka, WRITES, LARGE, "").await;
+    let stack = with(profile, kafka, WRITES, "", "").await;
     let gateway = stack.envoy.gateway();
     for len in [LIMIT + 1, 2 * LIMIT] {
         let body = letters(7, len);
@@ -120,7 +118,7 @@ async fn one_byte_more_is_refused_however_it_comes(profile: Profile) {
 async fn what_is_refused_leaves_room_for_what_is_not(profile: Profile) {
     let kafka = Kafka::shared().await.unwrap();
     let topic = &kafka.topic("room", 1, &KEEPS).await.unwrap();
-    let stack = with(profile, kafka, WRITES, LARGE, "\"max_assembly_bytes\": 3000000,").await;
+    let stack = with(profile, kafka, WRITES, "", "\"max_assembly_bytes\": 3000000,").await;
     let gateway = stack.envoy.gateway();
     let body = letters(8, LIMIT);
     let shape = Pieces { length: 64 << 10, declared: false, slow: false };
@@ -149,7 +147,7 @@ async fn what_finds_no_room_is_told_when_to_come_back(profile: Profile) {
     let topic = &kafka.topic("no-room", 1, &KEEPS).await.unwrap();
     // One worker, so that all are in the same memory.
     let setup =
-        Setup { concurrency: 1, ..setup(profile, kafka, WRITES, LARGE, "\"max_assembly_bytes\": 1500000,") };
+        Setup { concurrency: 1, ..setup(profile, kafka, WRITES, "", "\"max_assembly_bytes\": 1500000,") };
     let stack = Stack::start(setup).await.unwrap();
     let gateway = stack.envoy.gateway();
     let request = || Request::post(ANY, letters(10, LIMIT)).with("x-kafka-topic", topic);
