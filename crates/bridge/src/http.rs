@@ -9,6 +9,8 @@ mod accept;
 mod headers;
 mod json;
 mod jsonkey;
+mod media_type;
+mod number;
 mod problem;
 mod produce;
 mod response;
@@ -85,7 +87,9 @@ pub(crate) async fn answer(cluster: &Arc<Cluster>, request: CmdHttp, running: Ar
     let response = match resource {
         Some(Resource::Produce(route)) => produce::answer(request, &route, running).await,
         Some(Resource::Rest(route)) => rest::answer(request, &route, &running).await,
-        None => Problem::new(Fault::Bridge, "the gateway named no resource that this bridge has").plain(),
+        None => {
+            Problem::new(Fault::Misconfigured, "the gateway named no resource that this bridge has").plain()
+        }
     };
     response.into()
 }

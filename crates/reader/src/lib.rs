@@ -44,6 +44,6 @@ mod wire;
 pub use config::{Config, PropertyError, is_secret};
 pub use connection::ConnectionError;
 pub use error::{ErrorCode, ReadError};
-pub use reader::{DEFAULT_MAX_BYTES, Fetch, Fetched, MAX_WAIT, Reader};
+pub use reader::{DEFAULT_MAX_BYTES, Fetch, Fetched, LOG_END, LOG_START, MAX_WAIT, Reader};
 pub use target::check_topic;
 pub use topic::{Partition, Replica, Topic};

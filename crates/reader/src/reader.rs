@@ -73,7 +73,7 @@ impl Reader {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Finds an offset of a partition: `timestamp` −1 gives the log end (the high watermark), −2 the log start, 0 and more
+    /// Finds an offset of a partition: `timestamp` [`LOG_END`] gives the high watermark, [`LOG_START`] the log start, 0 and more
     /// the first record at or after so many milliseconds since 1970-01-01T00:00:00Z, −1 where there is none.
     ///
     /// # Errors
@@ -217,8 +217,11 @@ pub const DEFAULT_MAX_BYTES: usize = 256 * 1024;
 /// The longest wait at the log end; a longer one is shortened to it.
 pub const MAX_WAIT: Duration = Duration::from_secs(60);
 
-/// The lowest timestamp with a meaning here. Kafka knows some below it, in its newest versions only.
-const LOG_START: i64 = -2;
+/// The timestamp of the log end.
+pub const LOG_END: i64 = -1;
+
+/// The timestamp of the log start, the lowest with a meaning here. Kafka knows some below it, in its newest versions only.
+pub const LOG_START: i64 = -2;
 
 /// The age of the metadata that [`Reader::ready`] relies on.
 const READY_AGE: Duration = Duration::from_millis(250);

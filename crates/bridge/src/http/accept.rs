@@ -1,6 +1,7 @@
 //! Which of the types that a resource has is the one that the client wants (RFC 9110, section 12.5.1).
 
 use super::headers::Headers;
+use super::media_type::{Format, JSON, PROBLEM, V2, V2_BINARY, V2_JSON};
 use super::problem::{Fault, Problem};
 
 /// What a client accepts.
@@ -15,25 +16,6 @@ struct Range<'a> {
     range: &'a str,
     /// In thousandths.
     quality: u16,
-}
-
-/// How keys and values are put into JSON.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
-    /// As the JSON that they are.
-    Json,
-    /// As strings in base64.
-    Binary,
-}
-
-impl Format {
-    /// The type of a document with such keys and values.
-    pub(super) fn content_type(self) -> &'static str {
-        match self {
-            Self::Json => V2_JSON,
-            Self::Binary => V2_BINARY,
-        }
-    }
 }
 
 impl<'a> Accept<'a> {
@@ -65,7 +47,7 @@ impl<'a> Accept<'a> {
     /// The type for an error.
     pub(super) fn errors(&self) -> &'static str {
         let is_v2 = |range: &Range<'_>| [V2, V2_JSON, V2_BINARY].iter().any(|v2| is(range.range, v2));
-        if self.ranges.iter().any(is_v2) { V2 } else { super::problem::PROBLEM }
+        if self.ranges.iter().any(is_v2) { V2 } else { PROBLEM }
     }
 
     /// The one that is wanted most, of several the one that is named most precisely, of those the first.
@@ -141,11 +123,6 @@ const EXACT: u8 = 4;
 const PLAIN: u8 = 3;
 /// Of the REST proxies' second version, whatever its format.
 const ANY_FORMAT: u8 = 2;
-
-const JSON: &str = "application/json";
-const V2: &str = "application/vnd.kafka.v2+json";
-const V2_JSON: &str = "application/vnd.kafka.json.v2+json";
-const V2_BINARY: &str = "application/vnd.kafka.binary.v2+json";
 
 #[cfg(test)]
 mod tests {

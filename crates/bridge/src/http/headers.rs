@@ -59,7 +59,7 @@ impl<'a> Headers<'a> {
         for coding in codings.map(<[u8]>::trim_ascii) {
             if !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity") {
                 let detail = "the body is encoded: expected it without Content-Encoding";
-                return Err(Problem::new(Fault::MediaType, detail));
+                return Err(Problem::new(Fault::UnsupportedMediaType, detail));
             }
         }
         Ok(())

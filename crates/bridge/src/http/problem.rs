@@ -5,6 +5,7 @@ use serde::Serialize;
 use sluicegate_protocol::{ErrorResp, HttpResp};
 use sluicegate_reader::ReadError;
 
+use super::media_type::PROBLEM;
 use super::response::Response;
 use crate::cluster::{Cluster, Failure};
 use crate::kafka_code::{
@@ -34,29 +35,29 @@ pub(super) enum Fault {
     /// The route or the bridge does not let clients do this.
     Forbidden,
     /// Kafka does not let the cluster's user do this.
-    Unauthorized,
+    NotAuthorizedByKafka,
     /// Nothing is at this path.
     NoResource,
     NoTopic,
     NoPartition,
     /// The resource takes other methods, as the header `Allow` has them.
-    Method(&'static str),
+    MethodNotAllowed(&'static str),
     NotAcceptable,
     TooLarge,
-    MediaType,
+    UnsupportedMediaType,
     /// The body is what it says, and has a wrong content.
-    Content,
+    Unprocessable,
     TooManyHeaders,
     /// No room until what others write is delivered.
     Busy,
     /// The gateway or the bridge is set up in a way that does not work.
-    Bridge,
+    Misconfigured,
     /// Kafka refuses.
     Kafka,
     /// Kafka cannot, and may later. Nothing was written.
     Unavailable,
     /// It may have been written.
-    Unknown,
+    UnknownOutcome,
 }
 
 impl Fault {
@@ -67,23 +68,23 @@ impl Fault {
         match self {
             Self::Malformed => (Status::BAD_REQUEST, "Bad Request", 400),
             Self::Forbidden => (Status::FORBIDDEN, "Forbidden", 403),
-            Self::Unauthorized => (Status::FORBIDDEN, "Forbidden", 40301),
+            Self::NotAuthorizedByKafka => (Status::FORBIDDEN, "Forbidden", 40301),
             Self::NoResource => (Status::NOT_FOUND, "Not Found", 404),
             Self::NoTopic => (Status::NOT_FOUND, "Not Found", 40401),
             Self::NoPartition => (Status::NOT_FOUND, "Not Found", 40402),
-            Self::Method(_) => (Status::METHOD_NOT_ALLOWED, "Method Not Allowed", 405),
+            Self::MethodNotAllowed(_) => (Status::METHOD_NOT_ALLOWED, "Method Not Allowed", 405),
             Self::NotAcceptable => (Status::NOT_ACCEPTABLE, "Not Acceptable", 406),
             Self::TooLarge => (Status::PAYLOAD_TOO_LARGE, "Content Too Large", 413),
-            Self::MediaType => (Status::UNSUPPORTED_MEDIA_TYPE, "Unsupported Media Type", 415),
-            Self::Content => (Status::UNPROCESSABLE_ENTITY, "Unprocessable Content", 422),
+            Self::UnsupportedMediaType => (Status::UNSUPPORTED_MEDIA_TYPE, "Unsupported Media Type", 415),
+            Self::Unprocessable => (Status::UNPROCESSABLE_ENTITY, "Unprocessable Content", 422),
             Self::TooManyHeaders => {
                 (Status::REQUEST_HEADER_FIELDS_TOO_LARGE, "Request Header Fields Too Large", 431)
             }
             Self::Busy => (Status::TOO_MANY_REQUESTS, "Too Many Requests", 429),
-            Self::Bridge => (Status::INTERNAL_SERVER_ERROR, "Internal Server Error", 500),
+            Self::Misconfigured => (Status::INTERNAL_SERVER_ERROR, "Internal Server Error", 500),
             Self::Kafka => (Status::INTERNAL_SERVER_ERROR, "Internal Server Error", 50002),
             Self::Unavailable => (Status::SERVICE_UNAVAILABLE, "Service Unavailable", 50003),
-            Self::Unknown => (Status::GATEWAY_TIMEOUT, "Gateway Timeout", 50003),
+            Self::UnknownOutcome => (Status::GATEWAY_TIMEOUT, "Gateway Timeout", 50003),
         }
     }
 
@@ -91,20 +92,20 @@ impl Fault {
     fn advice(self) -> Option<&'static str> {
         match self {
             Self::Busy | Self::Unavailable => Some("try again after Retry-After"),
-            Self::Unknown => Some("to send it again may write it twice"),
-            Self::Unauthorized => Some("Kafka has to grant it to the user of the bridge's cluster"),
+            Self::UnknownOutcome => Some("to send it again may write it twice"),
+            Self::NotAuthorizedByKafka => Some("Kafka has to grant it to the user of the bridge's cluster"),
             Self::Malformed
             | Self::Forbidden
             | Self::NoResource
             | Self::NoTopic
             | Self::NoPartition
-            | Self::Method(_)
+            | Self::MethodNotAllowed(_)
             | Self::NotAcceptable
             | Self::TooLarge
-            | Self::MediaType
-            | Self::Content
+            | Self::UnsupportedMediaType
+            | Self::Unprocessable
             | Self::TooManyHeaders
-            | Self::Bridge
+            | Self::Misconfigured
             | Self::Kafka => None,
         }
     }
@@ -113,7 +114,7 @@ impl Fault {
     pub(super) fn of_write(error: &WriteError) -> Self {
         match error {
             WriteError::QueueFull => Self::Busy,
-            WriteError::ProducerEnded { unknown_outcome: true } => Self::Unknown,
+            WriteError::ProducerEnded { unknown_outcome: true } => Self::UnknownOutcome,
             WriteError::ProducerEnded { unknown_outcome: false } => Self::Unavailable,
             WriteError::Unavailable(error) => Self::of(error),
             WriteError::Failed(error) => match error.code {
@@ -125,14 +126,14 @@ impl Fault {
 
     fn of(error: &ErrorResp) -> Self {
         match error.code {
-            _ if error.unknown_outcome => Self::Unknown,
+            _ if error.unknown_outcome => Self::UnknownOutcome,
             // What is invalid may be another client's record in the same batch, and what was found a moment before is only
             // not there yet.
             _ if error.retriable => Self::Unavailable,
             UNKNOWN_TOPIC_OR_PARTITION => Self::NoTopic,
             OFFSET_OUT_OF_RANGE | INVALID_TOPIC | INVALID_TIMESTAMP | INVALID_REQUEST => Self::Malformed,
-            TOPIC_AUTHORIZATION_FAILED | CLUSTER_AUTHORIZATION_FAILED => Self::Unauthorized,
-            INVALID_RECORD => Self::Content,
+            TOPIC_AUTHORIZATION_FAILED | CLUSTER_AUTHORIZATION_FAILED => Self::NotAuthorizedByKafka,
+            INVALID_RECORD => Self::Unprocessable,
             _ => Self::Kafka,
         }
     }
@@ -144,7 +145,7 @@ impl Problem {
     }
 
     /// Of a name that no topic can have.
-    pub(super) fn no_name(error: &ReadError) -> Self {
+    pub(super) fn bad_topic_name(error: &ReadError) -> Self {
         Self { kafka_code: error.code().into(), ..Self::new(Fault::Malformed, error.to_string()) }
     }
 
@@ -170,7 +171,12 @@ impl Problem {
     }
 
     /// Tells whether it is the topic or the partition that is missing, where Kafka said that one of them is.
-    pub(super) async fn at(self, cluster: &Cluster, topic: &str, partition: Option<i32>) -> Self {
+    pub(super) async fn naming_what_is_missing(
+        self,
+        cluster: &Cluster,
+        topic: &str,
+        partition: Option<i32>,
+    ) -> Self {
         if self.fault != Fault::NoTopic {
             return self;
         }
@@ -202,12 +208,12 @@ impl Problem {
             status: status.as_u16(),
             detail: &self.detail,
             kafka_code: self.kafka_code,
-            unknown_outcome: self.fault == Fault::Unknown,
+            unknown_outcome: self.fault == Fault::UnknownOutcome,
             error_code,
             message: error_code.map(|_| &self.detail[..]),
         };
         let mut response = Response::json(status, content_type, &document);
-        if let Fault::Method(allow) = self.fault {
+        if let Fault::MethodNotAllowed(allow) = self.fault {
             response = response.header("allow", allow);
         }
         if matches!(self.fault, Fault::Busy | Fault::Unavailable) {
@@ -259,9 +265,6 @@ pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 const UNAVAILABLE: &str = "no broker of the cluster could be asked: the bridge's log says why";
-
-/// The type of a problem document.
-pub(super) const PROBLEM: &str = "application/problem+json";
 
 #[cfg(test)]
 mod tests {

@@ -11,6 +11,8 @@ use tokio::sync::oneshot;
 
 use super::headers::Headers;
 use super::jsonkey::Path;
+use super::media_type::JSON;
+use super::number::whole_number;
 use super::problem::{Fault, Problem};
 use super::response::Response;
 use super::{Request, Running, check_writable, json};
@@ -22,7 +24,7 @@ pub(super) async fn answer(request: Request<'_>, route: &HttpProduce, running: A
     match request.method {
         Method::OPTIONS => Response::options(ALLOW),
         Method::POST => post(&request, route, running).await.unwrap_or_else(Problem::plain),
-        _ => Problem::new(Fault::Method(ALLOW), format!("this path takes {ALLOW} only")).plain(),
+        _ => Problem::new(Fault::MethodNotAllowed(ALLOW), format!("this path takes {ALLOW} only")).plain(),
     }
 }
 
@@ -80,12 +82,14 @@ async fn written(
     let mut fates = cluster.write(vec![record], queued).await.map_err(Problem::failed)?;
     match fates.pop().ok_or_else(nothing_known)? {
         Ok(written) => Ok(written),
-        Err(error) => Err(Problem::not_written(error).at(cluster, &topic, partition).await),
+        Err(error) => {
+            Err(Problem::not_written(error).naming_what_is_missing(cluster, &topic, partition).await)
+        }
     }
 }
 
 fn nothing_known() -> Problem {
-    Problem::new(Fault::Unknown, "nothing is known of the record: it may be written")
+    Problem::new(Fault::UnknownOutcome, "nothing is known of the record: it may be written")
 }
 
 /// The record that a request is.
@@ -100,7 +104,7 @@ fn record(headers: Headers<'_>, body: &Bytes, route: &HttpProduce) -> Result<Pro
             return Err(Problem::new(Fault::Malformed, expected));
         }
     };
-    check_topic(topic).map_err(|error| Problem::no_name(&error))?;
+    check_topic(topic).map_err(|error| Problem::bad_topic_name(&error))?;
     let record_headers = record_headers(headers, route)?;
     let (value, document) = match &headers.content_type()?[..] {
         JSON => {
@@ -145,8 +149,7 @@ impl<'a> Chosen<'a> {
             }
         }
         let number = headers.text(&partition)?.map(|text| {
-            let digits = text.strip_prefix('-').unwrap_or(text);
-            let number = text.parse().ok().filter(|_| digits.bytes().all(|byte| byte.is_ascii_digit()));
+            let number = whole_number(text).and_then(|number| i32::try_from(number).ok());
             number.filter(|number| *number >= -1).ok_or_else(|| {
                 let detail = format!("header {partition}: expected a whole number from -1 to {}", i32::MAX);
                 Problem::new(Fault::Malformed, detail)
@@ -188,7 +191,7 @@ fn key_in(document: &[u8], path: &str) -> Result<Option<Bytes>, Problem> {
             tracing::warn!(path, reason, "a gateway's route has a jsonkey that cannot be used")
         });
         let path = path.escape_debug();
-        Problem::new(Fault::Bridge, format!("the route's jsonkey \"{path}\" cannot be used: {reason}"))
+        Problem::new(Fault::Misconfigured, format!("the route's jsonkey \"{path}\" cannot be used: {reason}"))
     })?;
     let document = std::str::from_utf8(document).unwrap_or_default();
     let malformed = |detail: String| Problem::new(Fault::Malformed, detail);
@@ -221,7 +224,6 @@ struct Accepted<'a> {
 }
 
 const ALLOW: &str = "POST, OPTIONS";
-const JSON: &str = "application/json";
 
 #[cfg(test)]
 mod tests;

@@ -5,11 +5,11 @@
 
 mod batch;
 mod offsets;
+mod partition;
 mod path;
 mod produce;
 mod records;
 mod topics;
-mod unread;
 
 use http::Method;
 use sluicegate_protocol::HttpRest;
@@ -64,7 +64,7 @@ async fn dispatch(
         }
         _ => {
             let detail = format!("{topic} takes {allow} only", topic = resource.name());
-            Err(Problem::new(Fault::Method(allow), detail))
+            Err(Problem::new(Fault::MethodNotAllowed(allow), detail))
         }
     }
 }

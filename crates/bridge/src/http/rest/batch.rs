@@ -10,8 +10,8 @@ use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use sluicegate_protocol::{Header, ProduceRecord};
 
-use super::super::accept::Format;
 use super::super::json;
+use super::super::media_type::Format;
 use super::super::problem::{Fault, Problem};
 use crate::cluster::{MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_RECORDS};
 
@@ -28,8 +28,8 @@ pub(super) fn parse(
 ) -> Result<Vec<ProduceRecord>, Problem> {
     let body: Body = object(json::parse(body)?.trim_ascii(), "the body")?;
     let records = body.records.ok_or_else(|| wrong("records", "expected an array"))?;
-    let List { items, count } = list(records, "records", MAX_RECORDS)?;
-    if count == 0 {
+    let items = list(records, "records", MAX_RECORDS)?;
+    if items.is_empty() {
         return Err(wrong("records", "expected at least one"));
     }
     let mut headers = 0_usize;
@@ -51,29 +51,29 @@ pub(super) fn parse(
 
 #[derive(Deserialize)]
 struct Body<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     records: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
 struct Record<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     key: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     value: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     partition: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     headers: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     timestamp: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
 struct RecordHeader<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     key: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     value: Option<&'a RawValue>,
 }
 
@@ -106,7 +106,7 @@ fn record(
 
 fn headers(headers: &RawValue, place: &str) -> Result<Vec<Header>, Problem> {
     let place = format!("{place}.headers");
-    let items = list(headers, &place, MAX_HEADERS)?.items.into_iter().enumerate();
+    let items = list(headers, &place, MAX_HEADERS)?.into_iter().enumerate();
     let header = |(index, item): (usize, &RawValue)| {
         let place = format!("{place}[{index}]");
         let header: RecordHeader = object(item.get(), &place)?;
@@ -145,6 +145,8 @@ fn object<'a, T: Deserialize<'a>>(json: &'a str, place: &str) -> Result<T, Probl
         return Err(wrong(place, "expected an object"));
     }
     serde_json::from_str(json).map_err(|error| {
+        // The body is JSON, and members may be anything. What is left is serde's own complaint, about a member that is there
+        // twice, or the parser's, about a name with half a surrogate pair.
         let expected =
             if error.is_data() { "has a member twice" } else { "has a member whose name is no Unicode" };
         wrong(place, expected)
@@ -152,50 +154,49 @@ fn object<'a, T: Deserialize<'a>>(json: &'a str, place: &str) -> Result<T, Probl
 }
 
 /// The elements of an array, of which there may be no more than `max`.
-struct List<'a> {
-    items: Vec<&'a RawValue>,
-    count: usize,
-}
-
-fn list<'a>(json: &'a RawValue, place: &str, max: usize) -> Result<List<'a>, Problem> {
+fn list<'a>(json: &'a RawValue, place: &str, max: usize) -> Result<Vec<&'a RawValue>, Problem> {
     let list = serde_json::Deserializer::from_str(json.get()).deserialize_seq(Bounded { max });
-    let list: List<'_> = list.map_err(|_| wrong(place, "expected an array"))?;
-    if list.count > max {
-        let detail = format!("{place} has {} elements, expected at most {max}", list.count);
+    let (items, count) = list.map_err(|_| wrong(place, "expected an array"))?;
+    if count > max {
+        let detail = format!("{place} has {count} elements, expected at most {max}");
         return Err(Problem::new(Fault::TooLarge, detail));
     }
-    Ok(list)
+    Ok(items)
 }
 
+/// The first `max` elements of an array, and how many it has.
 struct Bounded {
     max: usize,
 }
 
 impl<'a> Visitor<'a> for Bounded {
-    type Value = List<'a>;
+    type Value = (Vec<&'a RawValue>, usize);
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an array")
     }
 
-    fn visit_seq<A: SeqAccess<'a>>(self, mut elements: A) -> Result<List<'a>, A::Error> {
+    fn visit_seq<A: SeqAccess<'a>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
         let mut items = Vec::new();
         while items.len() < self.max {
-            let Some(item) = elements.next_element()? else {
-                return Ok(List { count: items.len(), items });
-            };
-            items.push(item);
+            match elements.next_element()? {
+                Some(item) => items.push(item),
+                None => {
+                    let count = items.len();
+                    return Ok((items, count));
+                }
+            }
         }
         let mut count = items.len();
         while elements.next_element::<IgnoredAny>()?.is_some() {
             count = count.saturating_add(1);
         }
-        Ok(List { items, count })
+        Ok((items, count))
     }
 }
 
 fn wrong(place: &str, expected: &str) -> Problem {
-    Problem::new(Fault::Content, format!("{place}: {expected}"))
+    Problem::new(Fault::Unprocessable, format!("{place}: {expected}"))
 }
 
 #[cfg(test)]

@@ -3,11 +3,12 @@
 use http::StatusCode;
 use serde::Serialize;
 use sluicegate_protocol::CmdKafkaListOffset;
+use sluicegate_reader::LOG_START;
 
 use super::super::problem::Problem;
 use super::super::response::Response;
+use super::partition;
 use super::path::Query;
-use super::unread;
 use crate::cluster::Cluster;
 
 /// The answer to GET of a partition's offsets.
@@ -21,19 +22,19 @@ pub(super) async fn get(
     query: &str,
     content_type: &'static str,
 ) -> Result<Response, Problem> {
-    let timestamp = Query::parse(query, &["timestamp"])?.number("timestamp", EARLIEST..=i64::MAX)?;
+    let timestamp = Query::parse(query, &["timestamp"])?.number("timestamp", LOG_START..=i64::MAX)?;
     let found = match timestamp {
         Some(timestamp) => {
             let list = CmdKafkaListOffset { topic: topic.to_owned(), partition, timestamp };
             cluster.offset(&list).await.map(|offset| Document::At { offset })
         }
-        None => unread::ends(cluster, topic, partition)
+        None => partition::ends(cluster, topic, partition)
             .await
             .map(|(beginning_offset, end_offset)| Document::Ends { beginning_offset, end_offset }),
     };
     match found {
         Ok(document) => Ok(Response::json(StatusCode::OK, content_type, &document)),
-        Err(error) => Err(unread::problem(cluster, topic, partition, None, error).await),
+        Err(error) => Err(partition::read_problem(cluster, topic, partition, None, error).await),
     }
 }
 
@@ -48,6 +49,3 @@ enum Document {
     /// -1: every record is older.
     At { offset: i64 },
 }
-
-/// The lowest timestamp with a meaning: the log start.
-const EARLIEST: i64 = -2;

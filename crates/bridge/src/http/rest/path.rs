@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 
+use super::super::number::whole_number;
 use super::super::problem::{Fault, Problem};
 
 /// What is at a path.
@@ -75,8 +76,8 @@ fn named(segment: &str) -> Result<String, Problem> {
 }
 
 fn numbered(segment: &str) -> Result<i32, Problem> {
-    let number = decoded(segment).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-    number.and_then(|text| text.parse().ok()).ok_or_else(|| {
+    let number = decoded(segment).and_then(|text| i32::try_from(whole_number(&text)?).ok());
+    number.filter(|number| *number >= 0).ok_or_else(|| {
         let detail = format!("expected the number of a partition in the path, 0 to {}", i32::MAX);
         Problem::new(Fault::Malformed, detail)
     })
@@ -146,9 +147,7 @@ impl Query {
     /// It is none, or not within `range`.
     pub(super) fn number(&self, name: &str, range: RangeInclusive<i64>) -> Result<Option<i64>, Problem> {
         let Some((_, value)) = self.0.iter().find(|(given, _)| *given == name) else { return Ok(None) };
-        let digits = value.strip_prefix('-').unwrap_or(value);
-        let number = value.parse().ok().filter(|_| digits.bytes().all(|byte| byte.is_ascii_digit()));
-        number.filter(|number| range.contains(number)).map(Some).ok_or_else(|| {
+        whole_number(value).filter(|number| range.contains(number)).map(Some).ok_or_else(|| {
             let (least, most) = range.into_inner();
             let detail = format!("query parameter {name}: expected a whole number from {least} to {most}");
             Problem::new(Fault::Malformed, detail)

@@ -5,7 +5,7 @@ use serde::Serialize;
 use sluicegate_protocol::ErrorResp;
 use sluicegate_reader::check_topic;
 
-use super::super::accept::Format;
+use super::super::media_type::{Format, OF_RECORDS};
 use super::super::problem::{Fault, Problem, is_default, told};
 use super::super::response::Response;
 use super::super::{Request, check_writable};
@@ -30,32 +30,27 @@ pub(super) async fn post(
         return Err(Problem::new(Fault::Forbidden, "this route does not let clients write"));
     }
     check_writable(request.cluster)?;
-    check_topic(topic).map_err(|error| Problem::no_name(&error))?;
+    check_topic(topic).map_err(|error| Problem::bad_topic_name(&error))?;
     request.headers.check_content_encoding()?;
     let given = request.headers.content_type()?;
-    let format = format(&given).ok_or_else(|| {
-        Problem::new(Fault::MediaType, "expected Content-Type to be one of ".to_owned() + &TYPES.join(", "))
+    let format = Format::of_content_type(&given).ok_or_else(|| {
+        Problem::new(
+            Fault::UnsupportedMediaType,
+            "expected Content-Type to be one of ".to_owned() + &OF_RECORDS.join(", "),
+        )
     })?;
     let records = batch::parse(request.body, format, topic, partition)?;
     // Where all records fail because it is missing, it is that of the first that is named.
     let partition = partition.or_else(|| records.first()?.partition);
     let fates = request.cluster.write(records, || {}).await.map_err(Problem::failed)?;
     if let Some(error) = common(&fates) {
-        return Err(Problem::not_written(error.clone()).at(request.cluster, topic, partition).await);
+        return Err(Problem::not_written(error.clone())
+            .naming_what_is_missing(request.cluster, topic, partition)
+            .await);
     }
     let offsets = fates.into_iter().map(Offset::of).collect();
     let document = Document { offsets, key_schema_id: None, value_schema_id: None };
     Ok(Response::json(StatusCode::OK, content_type, &document))
-}
-
-fn format(content_type: &str) -> Option<Format> {
-    match content_type {
-        "application/vnd.kafka.json.v2+json" | "application/vnd.kafka.json+json" | "application/json" => {
-            Some(Format::Json)
-        }
-        "application/vnd.kafka.binary.v2+json" | "application/vnd.kafka.binary+json" => Some(Format::Binary),
-        _ => None,
-    }
 }
 
 /// The error of the first record, where all have one, and of the same kind: the request has failed as a whole.
@@ -101,9 +96,6 @@ impl Offset {
     }
 }
 
-/// The types of a body, as they are named to a client.
-const TYPES: [&str; 3] =
-    ["application/vnd.kafka.json.v2+json", "application/vnd.kafka.binary.v2+json", "application/json"];
 /// Codes of a record, as the Confluent REST Proxy's API documents them.
 const NOT_RETRIABLE: u32 = 1;
 const RETRIABLE: u32 = 2;

@@ -12,11 +12,11 @@ use serde_json::value::RawValue;
 use sluicegate_protocol::{CmdKafkaFetch, Header, KafkaMessage};
 
 use super::super::Running;
-use super::super::accept::Format;
+use super::super::media_type::Format;
 use super::super::problem::{Fault, Problem};
 use super::super::response::Response;
+use super::partition;
 use super::path::Query;
-use super::unread;
 use crate::cluster::{Cluster, Reads};
 
 /// The answer to GET of a partition's records.
@@ -35,7 +35,9 @@ pub(super) async fn get(
     let fetch = CmdKafkaFetch { topic: topic.to_owned(), partition, offset };
     let messages = match cluster.records(&fetch, &reads, running.patience()).await {
         Ok(messages) => messages,
-        Err(error) => return Err(unread::problem(cluster, topic, partition, Some(offset), error).await),
+        Err(error) => {
+            return Err(partition::read_problem(cluster, topic, partition, Some(offset), error).await);
+        }
     };
     let body = document(topic, partition, messages, format, reads.max_bytes)?;
     Ok(Response::with_body(StatusCode::OK, format.content_type(), body.into()))

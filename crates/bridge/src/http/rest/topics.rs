@@ -28,7 +28,7 @@ pub(super) async fn describe(
 ) -> Result<Response, Problem> {
     let described = match cluster.topic(topic).await {
         Ok(described) => described,
-        Err(error) => return Err(Problem::failed(error).at(cluster, topic, None).await),
+        Err(error) => return Err(Problem::failed(error).naming_what_is_missing(cluster, topic, None).await),
     };
     let partitions = described.partitions.iter().map(partition).collect();
     let document = Topic { name: topic, configs: Configs {}, partitions };

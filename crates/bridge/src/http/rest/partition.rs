@@ -1,13 +1,14 @@
-//! Says more of a partition that could not be read than its error does: what is there instead.
+//! Where a partition begins and ends, and what a client is told of one that cannot be read.
 
 use sluicegate_protocol::{CmdKafkaListOffset, ErrorResp};
+use sluicegate_reader::{LOG_END, LOG_START};
 
 use super::super::problem::Problem;
 use crate::cluster::{Cluster, Failure};
 use crate::kafka_code::OFFSET_OUT_OF_RANGE;
 
 /// What `failure` means for a client that asked for this partition, and for this offset where it asked for one.
-pub(super) async fn problem(
+pub(super) async fn read_problem(
     cluster: &Cluster,
     topic: &str,
     partition: i32,
@@ -23,7 +24,7 @@ pub(super) async fn problem(
         let error = ErrorResp { message, ..failure.error };
         return Problem::failed(Failure { error, ..failure });
     }
-    Problem::failed(failure).at(cluster, topic, Some(partition)).await
+    Problem::failed(failure).naming_what_is_missing(cluster, topic, Some(partition)).await
 }
 
 /// The first offset of a partition, and the one behind its last.
@@ -38,6 +39,3 @@ pub(super) async fn ends(cluster: &Cluster, topic: &str, partition: i32) -> Resu
     });
     tokio::try_join!(cluster.offset(&start), cluster.offset(&end))
 }
-
-const LOG_END: i64 = -1;
-const LOG_START: i64 = -2;
