@@ -1,6 +1,5 @@
-//! Kafka behind a session: a command goes in, its answer comes out, whatever happens.
+//! One Kafka cluster: a command goes in, its answer comes out, whatever happens.
 
-mod excess;
 mod produce;
 mod read;
 
@@ -12,7 +11,6 @@ use sluicegate_protocol::{
 use sluicegate_reader::Reader;
 use tokio::time::Instant;
 
-pub(crate) use self::excess::{MAX_HTTP_HEADERS, Undecodable, check};
 pub(crate) use self::produce::{
     MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_RECORDS, MAX_RESULT_BYTES, READ_ONLY, Turn, Turns, Writes,
 };

@@ -64,7 +64,7 @@ impl Entrance {
     /// The response to `request`.
     ///
     /// # Cancel safety
-    /// A drop abandons a single command; a session that has begun goes on by itself.
+    /// A drop abandons a call that reads; records are written, all or none, and a session that has begun goes on by itself.
     pub(crate) async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
         let wanted = match Wanted::by(&request) {
             Ok(wanted) => wanted,

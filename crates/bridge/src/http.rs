@@ -32,6 +32,25 @@ use self::headers::Headers;
 use self::problem::{Fault, Problem};
 use crate::cluster::{Cluster, READ_ONLY};
 
+/// The answer to a request, whatever is wrong with it.
+///
+/// # Cancel safety
+/// A drop abandons a read. Records are written, all or none of a request.
+pub(crate) async fn answer(cluster: &Arc<Cluster>, request: CmdHttp, running: Arc<Running>) -> HttpResp {
+    let CmdHttp { method, resource, headers, body } = request;
+    // An extension method is a token, too; what is none is a method that nothing here takes.
+    let method = Method::from_bytes(method.as_bytes()).unwrap_or(Method::TRACE);
+    let request = Request { cluster, method, headers: Headers(&headers), body: &body };
+    let response = match resource {
+        Some(Resource::Produce(route)) => produce::answer(request, &route, running).await,
+        Some(Resource::Rest(route)) => rest::answer(request, &route, &running).await,
+        None => {
+            Problem::new(Fault::Misconfigured, "the gateway named no resource that this bridge has").plain()
+        }
+    };
+    response.into()
+}
+
 /// What a request holds until it is over, though it may have been answered before: its place among the calls, and the
 /// drain, which waits for it.
 pub(crate) struct Running {
@@ -73,23 +92,4 @@ struct Request<'a> {
 /// Checks that the bridge writes to a cluster at all.
 fn check_writable(cluster: &Cluster) -> Result<(), Problem> {
     if cluster.is_writable() { Ok(()) } else { Err(Problem::new(Fault::Forbidden, READ_ONLY)) }
-}
-
-/// The answer to a request, whatever is wrong with it.
-///
-/// # Cancel safety
-/// A drop abandons a read. Records are written, all or none of a request.
-pub(crate) async fn answer(cluster: &Arc<Cluster>, request: CmdHttp, running: Arc<Running>) -> HttpResp {
-    let CmdHttp { method, resource, headers, body } = request;
-    // An extension method is a token, too; what is none is a method that nothing here takes.
-    let method = Method::from_bytes(method.as_bytes()).unwrap_or(Method::TRACE);
-    let request = Request { cluster, method, headers: Headers(&headers), body: &body };
-    let response = match resource {
-        Some(Resource::Produce(route)) => produce::answer(request, &route, running).await,
-        Some(Resource::Rest(route)) => rest::answer(request, &route, &running).await,
-        None => {
-            Problem::new(Fault::Misconfigured, "the gateway named no resource that this bridge has").plain()
-        }
-    };
-    response.into()
 }

@@ -4,9 +4,10 @@
 //! 1. `server`: a gateway's connection becomes HTTP/2 streams
 //! 2. `entrance`: a stream is let in, or told why not, and becomes a session or a call
 //! 3. `session`: requests in, answers out, within bounds; `http`: a plain HTTP request in its own terms
-//! 4. `cluster`: a command becomes a read of one Kafka cluster, and its result an answer
+//! 4. `cluster`: a command becomes reads, or records to be written, of one Kafka cluster, and their result an answer
+//! 5. `writing`: librdkafka's producer
 //!
-//! Beside it: [`config`] (`writing`: what librdkafka says of it), `admin` (`/livez`, `/readyz`, `/metrics`) and [`logging`].
+//! Beside it: [`config`], `admin` (`/livez`, `/readyz`, `/metrics`) and [`logging`]; `request_check`, what must not be decoded.
 
 mod admin;
 mod bridge;
@@ -18,6 +19,7 @@ mod http;
 mod kafka_code;
 pub mod logging;
 mod metrics;
+mod request_check;
 mod server;
 mod session;
 mod writing;

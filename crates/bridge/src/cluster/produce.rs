@@ -124,10 +124,12 @@ impl Cluster {
 fn too_much(records: &[ProduceRecord], max_records: usize) -> Option<WriteError> {
     let same_topic = records.chunk_by(|a, b| a.topic == b.topic).filter_map(<[_]>::first);
     let topics: HashSet<&str> = same_topic.map(|record| record.topic.as_str()).collect();
-    let (count, of, max) = match () {
-        () if records.len() > max_records => (records.len(), "records", max_records),
-        () if topics.len() > MAX_TOPICS => (topics.len(), "topics", MAX_TOPICS),
-        () => return None,
+    let (count, of, max) = if records.len() > max_records {
+        (records.len(), "records", max_records)
+    } else if topics.len() > MAX_TOPICS {
+        (topics.len(), "topics", MAX_TOPICS)
+    } else {
+        return None;
     };
     let message = format!("{count} {of} in one command: expected at most {max}");
     Some(failure::refused(INVALID_REQUEST, message))

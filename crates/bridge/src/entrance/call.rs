@@ -17,8 +17,9 @@ use tonic::server::Grpc;
 use tonic_prost::{ProstCodec, ProstEncoder};
 
 use super::{Entrance, Refusal};
-use crate::cluster::{self, Cluster, Command, Turn, Undecodable};
+use crate::cluster::{Cluster, Command, Turn};
 use crate::http::{self, Running};
+use crate::request_check::{MAX_HTTP_HEADERS, Undecodable, check_before_decoding};
 use crate::session::Answer;
 
 impl Entrance {
@@ -63,10 +64,10 @@ impl Decoder for Checked {
 
     fn decode(&mut self, message: &mut DecodeBuf<'_>) -> Result<Option<Decoded>, Status> {
         let message = message.copy_to_bytes(message.remaining());
-        match cluster::check(&message) {
+        match check_before_decoding(&message) {
             Err(Undecodable::TooMany { message, .. }) => Err(Status::invalid_argument(message)),
             Err(Undecodable::TooManyHttpHeaders { count }) => {
-                Ok(Some(Err(http::too_many_headers(count, cluster::MAX_HTTP_HEADERS))))
+                Ok(Some(Err(http::too_many_headers(count, MAX_HTTP_HEADERS))))
             }
             Err(Undecodable::Wrong) => Err(Status::invalid_argument(WRONG)),
             Ok(()) => match PubSubReq::decode(message) {

@@ -7,7 +7,8 @@ use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::{CONTROL_PREFIX, ControlReq, PubSubReq};
 use sluicegate_session::request::Request as Checked;
 
-use crate::cluster::{self, Command, Undecodable};
+use crate::cluster::Command;
+use crate::request_check::{Undecodable, check_before_decoding};
 
 /// A request, checked.
 #[derive(Debug, PartialEq)]
@@ -39,7 +40,7 @@ impl Request {
             Some(Checked::Nothing) => return Self::Nothing,
             Some(Checked::Unknown { sequence }) => return Self::Unknown { sequence },
             Some(Checked::Wrong) => return Self::Wrong,
-            Some(Checked::Command { .. }) => match cluster::check(&message) {
+            Some(Checked::Command { .. }) => match check_before_decoding(&message) {
                 Err(Undecodable::TooMany { sequence, message }) => {
                     return Self::TooMany { sequence, message };
                 }

@@ -3,7 +3,7 @@
 
 use prost::encoding::{WireType, decode_key, decode_varint};
 
-use super::{MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_RECORDS};
+use crate::cluster::{MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_RECORDS};
 
 /// Why a request must not be decoded.
 #[derive(Debug, PartialEq)]
@@ -21,21 +21,24 @@ pub(crate) enum Undecodable {
 ///
 /// # Errors
 /// It must not be decoded.
-pub(crate) fn check(message: &[u8]) -> Result<(), Undecodable> {
+pub(crate) fn check_before_decoding(message: &[u8]) -> Result<(), Undecodable> {
     let mut counts = Counts::default();
     counts.add(message).ok_or(Undecodable::Wrong)?;
     let Counts { sequence, records, headers, most_headers, http_headers } = counts;
     if http_headers > MAX_HTTP_HEADERS {
         return Err(Undecodable::TooManyHttpHeaders { count: http_headers });
     }
-    let (count, of, max) = match () {
-        () if records > MAX_RECORDS => (records, "records in one command", MAX_RECORDS),
-        () if most_headers > MAX_HEADERS => (most_headers, "headers in one record", MAX_HEADERS),
-        () if headers > MAX_COMMAND_HEADERS => (headers, "headers in one command", MAX_COMMAND_HEADERS),
-        () => return Ok(()),
-    };
-    let message = format!("failed to produce, err: {count} {of}: expected at most {max}");
-    Err(Undecodable::TooMany { sequence, message })
+    for (count, of, max) in [
+        (records, "records in one command", MAX_RECORDS),
+        (most_headers, "headers in one record", MAX_HEADERS),
+        (headers, "headers in one command", MAX_COMMAND_HEADERS),
+    ] {
+        if count > max {
+            let message = format!("failed to produce, err: {count} {of}: expected at most {max}");
+            return Err(Undecodable::TooMany { sequence, message });
+        }
+    }
+    Ok(())
 }
 
 #[derive(Default)]
@@ -135,7 +138,7 @@ mod tests {
     use super::*;
 
     fn found(message: &[u8]) -> Option<String> {
-        match check(message) {
+        match check_before_decoding(message) {
             Err(Undecodable::TooMany { sequence, message }) => Some(format!("{sequence}: {message}")),
             Err(Undecodable::TooManyHttpHeaders { count }) => Some(format!("{count} HTTP headers")),
             Err(Undecodable::Wrong) => Some("wrong".to_owned()),
