@@ -176,8 +176,8 @@ pub(crate) struct Fetch {
 
 /// Write records to a topic: each line of standard input is a value
 ///
-/// Exits with 0 only where Kafka has acknowledged every record. What is refused for the moment is sent again for a minute,
-/// behind what was sent meanwhile; what may have been written is not.
+/// Exits with 0 only where Kafka has acknowledged every record. What is refused for the moment is sent again, behind what
+/// was sent meanwhile, until a minute after it was first refused; what may have been written is not.
 #[derive(Debug, clap::Args)]
 #[command(after_help = RECORDS)]
 pub(crate) struct Produce {
@@ -205,6 +205,9 @@ pub(crate) struct Produce {
     /// Write empty keys and values as null
     #[arg(short = 'Z', long)]
     pub(crate) null: bool,
+    /// The gateway's `max_message_bytes`: a record that is larger fails by itself
+    #[arg(long, value_name = "N", default_value_t = 1 << 20)]
+    pub(crate) max_message_bytes: usize,
 }
 
 /// Bytes with their escapes resolved; an alias, because clap takes a bare `Vec` for a repeated option.

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use sluicegate_client::{Client, Error, ProduceRecord, RecordError, Written};
+use sluicegate_client::{Client, Error, Header, ProduceRecord, RecordError, Written};
 use tokio::fs::File;
 use tokio::io::AsyncRead;
 use tokio::time::sleep;
@@ -38,6 +39,8 @@ struct Tally {
     sent: u64,
     acknowledged: u64,
     failed: u64,
+    /// Whether it was told that records are sent again.
+    told: bool,
     /// Errors that were shown.
     shown: u32,
 }
@@ -61,7 +64,7 @@ async fn pour(args: &Produce, quiet: bool, client: &Client, tally: &mut Tally) -
     let mut failure = None;
     loop {
         while more && running.len() < IN_FLIGHT {
-            let (batch, wrong) = fill(args, &mut pieces, &mut number);
+            let (batch, wrong) = fill(args, &mut pieces, &mut number, tally, &progress);
             if let Some(wrong) = wrong {
                 failure = Some(wrong);
                 more = false;
@@ -96,7 +99,7 @@ async fn pour(args: &Produce, quiet: bool, client: &Client, tally: &mut Tally) -
                 Ok(true) => {}
                 // What is left is the last record.
                 Ok(false) => {
-                    let (batch, wrong) = fill(args, &mut pieces, &mut number);
+                    let (batch, wrong) = fill(args, &mut pieces, &mut number, tally, &progress);
                     failure = failure.or(wrong);
                     more = false;
                     if !batch.records.is_empty() {
@@ -122,8 +125,15 @@ async fn open(args: &Produce) -> Result<(Box<dyn AsyncRead + Unpin>, Option<u64>
     Ok((Box::new(file), Some(len)))
 }
 
-/// What has been read, up to a command's bounds, and what is wrong with the record behind it.
-fn fill(args: &Produce, pieces: &mut Pieces, number: &mut u64) -> (Batch, Option<Failure>) {
+/// What has been read, up to a command's bounds, and what is wrong with the record behind it. A record that is larger than a
+/// message is refused here: the gateway would end the session over it.
+fn fill(
+    args: &Produce,
+    pieces: &mut Pieces,
+    number: &mut u64,
+    tally: &mut Tally,
+    progress: &Progress,
+) -> (Batch, Option<Failure>) {
     let mut batch = Batch::default();
     while batch.records.len() < BATCH_RECORDS {
         let Some(piece) = pieces.next() else { break };
@@ -133,6 +143,10 @@ fn fill(args: &Produce, pieces: &mut Pieces, number: &mut u64) -> (Batch, Option
         }
         *number = number.saturating_add(1);
         match record(args, &piece) {
+            Ok(record) if message_len(&record) > args.max_message_bytes => {
+                let (len, max) = (message_len(&record), args.max_message_bytes);
+                tally.refuse(*number, &format!("a message of {len} bytes: expected at most {max}"), progress);
+            }
             Ok(record) => {
                 batch.bytes = batch.bytes.saturating_add(pieces.extent(&piece));
                 batch.records.push((*number, record));
@@ -141,6 +155,15 @@ fn fill(args: &Produce, pieces: &mut Pieces, number: &mut u64) -> (Batch, Option
         }
     }
     (batch, None)
+}
+
+/// No less than the bytes of a command with this record alone.
+fn message_len(record: &ProduceRecord) -> usize {
+    let len = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+    let header = |header: &Header| header.key.len().saturating_add(len(&header.value)).saturating_add(20);
+    let headers = record.headers.iter().map(header).fold(64, usize::saturating_add);
+    let lengths = [record.topic.len(), len(&record.key), len(&record.value)];
+    lengths.into_iter().fold(headers, usize::saturating_add)
 }
 
 type Outcomes = Result<Vec<Result<Written, RecordError>>, Error>;
@@ -170,23 +193,36 @@ impl Tally {
                 Ok(_) => self.acknowledged = self.acknowledged.saturating_add(1),
                 Err(error) if error.retriable && !error.unknown_outcome && refused.elapsed() < RETRY_FOR => {
                     pause = pause.max(error.retry_after.unwrap_or(RETRY));
+                    if !std::mem::replace(&mut self.told, true) {
+                        let why = printable(&error.message);
+                        progress.suspend(|| {
+                            say(format_args!("sluicegate: record {number}: {why}, trying again"))
+                        });
+                    }
                     again.records.push((number, record));
                 }
                 Err(error) => {
                     if !error.unknown_outcome {
                         self.failed = self.failed.saturating_add(1);
                     }
-                    self.show(number, &error, progress);
+                    self.show(number, &error.message, progress);
                 }
             }
         }
         (!again.records.is_empty()).then_some((again, pause))
     }
 
-    fn show(&mut self, number: u64, error: &RecordError, progress: &Progress) {
+    /// Counts a record that is not sent.
+    fn refuse(&mut self, number: u64, why: &str, progress: &Progress) {
+        self.sent = self.sent.saturating_add(1);
+        self.failed = self.failed.saturating_add(1);
+        self.show(number, why, progress);
+    }
+
+    fn show(&mut self, number: u64, why: &str, progress: &Progress) {
         self.shown = self.shown.saturating_add(1);
         if self.shown <= MAX_SHOWN {
-            let why = printable(&error.message);
+            let why = printable(why);
             progress.suspend(|| say(format_args!("sluicegate: record {number}: {why}")));
         } else if self.shown == MAX_SHOWN.saturating_add(1) {
             progress.suspend(|| say("sluicegate: further errors are only counted"));

@@ -63,7 +63,9 @@ async fn what_is_refused_for_the_moment_is_sent_again_by_itself() {
     })
     .await;
     assert_eq!((run.code, run.stdout.as_str()), (Some(0), ""), "{run:?}");
-    assert!(run.stderr.starts_with("% 3 sent, 3 acknowledged, 0 failed, 0 unknown in "), "{run:?}");
+    let (told, summary) = run.stderr.split_once('\n').unwrap();
+    assert_eq!(told, "sluicegate: record 2: not  now, trying again");
+    assert!(summary.starts_with("% 3 sent, 3 acknowledged, 0 failed, 0 unknown in "), "{run:?}");
 }
 
 #[tokio::test]
@@ -110,6 +112,26 @@ async fn a_record_too_large_to_share_a_command_has_its_own() {
     })
     .await;
     assert_eq!(run.code, Some(0), "{run:?}");
+}
+
+#[tokio::test]
+async fn a_record_larger_than_a_message_fails_by_itself() {
+    let large = "x".repeat(4_000);
+    let run = run(&["--max-message-bytes", "4000"], &format!("a\n{large}\nb\n"), async |mut session| {
+        let mut all = Vec::new();
+        while let Some((sequence, sent)) = values(&mut session).await {
+            answer(&mut session, sequence, vec![None; sent.len()]).await;
+            all.extend(sent);
+        }
+        assert_eq!(all, ["a", "b"]);
+    })
+    .await;
+    assert_eq!(run.code, Some(1), "{run:?}");
+    assert!(
+        run.stderr.starts_with("sluicegate: record 2: a message of 4070 bytes: expected at most 4000\n"),
+        "{run:?}"
+    );
+    assert!(run.stderr.contains("% 3 sent, 2 acknowledged, 1 failed, 0 unknown in "), "{run:?}");
 }
 
 #[tokio::test]
