@@ -5,10 +5,12 @@
 //! 2. [`grpc`]: the five bytes in front of a message on a gRPC stream
 //! 3. [`metadata`]: the headers in which a gateway tells the bridge about a session
 //! 4. [`CONTROL_PREFIX`]: how an answer that is meant for the gateway is told from one for the client
+//! 5. [`jsonkey`]: the paths of [`HttpProduce::jsonkey`]
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 pub mod grpc;
+pub mod jsonkey;
 pub mod metadata;
 
 #[expect(missing_docs, reason = "generated; proto/pubsub.proto documents what has a meaning of its own")]

@@ -8,7 +8,7 @@ use sluicegate_tests::stack::Stack;
 
 use crate::answers::{problem, written};
 use crate::console::consume;
-use crate::stacks::{ANY, JSONKEYS, QUERY, shared};
+use crate::stacks::{ANY, JSONKEYS, shared};
 
 in_both_profiles! {
     only_the_whitespace_between_tokens_goes
@@ -162,8 +162,6 @@ async fn a_key_is_what_the_path_finds(profile: Profile) {
             problem(&response, 400, path);
         }
     }
-    // What of gjson's syntax is not understood is the route's mistake, and said to be.
-    problem(&by(&stack, topic, QUERY, r#"{"list":[{"n":2}]}"#, true).await, 500, "query");
     // Not JSON by its type: the route's key.
     written(&by(&stack, topic, "id", r#"{"id":1}"#, false).await, topic);
     let keys = keys(kafka, topic).await;

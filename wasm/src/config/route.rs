@@ -1,5 +1,6 @@
 //! One path and what happens there.
 
+use sluicegate_protocol::jsonkey::Path;
 use sluicegate_protocol::{HttpProduce, SERVICE_PATH_PREFIX};
 use sluicegate_session::handshake::Policy;
 
@@ -152,7 +153,7 @@ fn produce(reader: &mut Reader) -> HttpProduce {
         topic: topic.unwrap_or_default(),
         partition: reader.number("partition", "", (-1, i32::MAX)),
         key: reader.string("key"),
-        jsonkey: reader.string("jsonkey"),
+        jsonkey: jsonkey(reader),
         // Names of headers are compared in lower case, as HTTP/2 has them.
         header_prefix: header_prefix.to_ascii_lowercase(),
         topic_override,
@@ -160,6 +161,14 @@ fn produce(reader: &mut Reader) -> HttpProduce {
         key_override,
         record_header_prefix: record_header_prefix.to_ascii_lowercase(),
     }
+}
+
+fn jsonkey(reader: &mut Reader) -> Option<String> {
+    let path = reader.string("jsonkey")?;
+    if let Err(reason) = Path::parse(&path) {
+        reader.mistake("jsonkey", &format!("a path in gjson's syntax is expected: {reason}"));
+    }
+    Some(path)
 }
 
 fn cors(reader: &mut Reader) -> Option<Cors> {

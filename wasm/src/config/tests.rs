@@ -221,6 +221,18 @@ fn mistakes_in_routes_of_plain_http_are_told_each_with_its_key() {
 }
 
 #[test]
+fn a_jsonkey_that_cannot_be_used_is_told_with_its_reason() {
+    mistakes(
+        r##"{"routes":[{"path":"/a","type":"produce","topic":"t","jsonkey":"a|b"},
+                       {"path":"/b","type":"produce","topic":"t","jsonkey":"#(x==1).y"}]}"##,
+        &[
+            "routes[0].jsonkey: a path in gjson's syntax is expected: `|` is a pipe, which is not supported: write `\\|` where it is part of a name",
+            "routes[1].jsonkey: a path in gjson's syntax is expected: `#` is a query, which is not supported: write `\\#` where it is part of a name",
+        ],
+    );
+}
+
+#[test]
 fn what_is_no_configuration_at_all_is_told_as_such() {
     mistakes("", &["not JSON: EOF while parsing a value at line 1 column 0"]);
     mistakes("[]", &["a JSON object is expected"]);

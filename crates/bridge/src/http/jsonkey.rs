@@ -1,160 +1,20 @@
-//! Where in a JSON document the key is: the part of gjson's path syntax that finds one place.
-//!
-//! Names between dots, `\` in front of a character that is meant as it is, `*` and `?` in the names of members, the index of
-//! an array's element, `#` for all elements of an array or, at the end, for their number. It finds what gjson finds, but that
-//! an escaped `*` or `?` stays one beside others that are not, where gjson takes it for a wildcard again.
+//! Where in a JSON document the key is.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
+use sluicegate_protocol::jsonkey::{Path, Step};
 
-/// A path that was understood.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Path(Vec<Step>);
-
-/// From a value to one within it.
-#[derive(Debug, PartialEq, Eq)]
-enum Step {
-    /// All elements of an array, or their number. In an object the member of this name.
-    Each,
-    /// A member, or the element with this index.
-    Name { parts: Vec<Part>, index: Option<usize> },
+/// The JSON at this path of valid JSON: the first that is found. `None` where there is none.
+///
+/// Takes time in proportion to the document's length times the path's, and stack for the path's steps.
+pub(super) fn find<'a>(path: &Path, json: &'a str) -> Option<Cow<'a, str>> {
+    find_from(path.steps(), json)
 }
 
-/// What a member's name is made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
-    Byte(u8),
-    /// Any character.
-    One,
-    /// Any number of them.
-    Any,
-}
-
-impl Path {
-    /// Understands a path of at most [`MAX_PATH`] bytes.
-    ///
-    /// # Errors
-    /// What of it is not understood.
-    pub(super) fn parse(path: &str) -> Result<Self, String> {
-        if path.is_empty() || path.len() > MAX_PATH {
-            return Err(format!("it has {} bytes, expected 1 to {MAX_PATH}", path.len()));
-        }
-        let mut steps = Vec::new();
-        let mut rest = path;
-        loop {
-            if rest.starts_with("..") && matches!(steps.last(), None | Some(Step::Each)) {
-                return Err("`..` is for JSON lines, which are not supported".to_owned());
-            }
-            let (step, behind) = Step::parse(rest)?;
-            steps.push(step);
-            match behind {
-                Some(behind) => rest = behind,
-                None => return Ok(Self(steps)),
-            }
-        }
-    }
-
-    /// The JSON at this path of valid JSON: the first that is found. `None` where there is none.
-    ///
-    /// Takes time in proportion to the document's length times the path's, and stack for the path's steps.
-    pub(super) fn find<'a>(&self, json: &'a str) -> Option<Cow<'a, str>> {
-        find(&self.0, json)
-    }
-}
-
-impl Step {
-    /// The first step, and what is behind its dot.
-    fn parse(path: &str) -> Result<(Self, Option<&str>), String> {
-        let mut parts = Vec::new();
-        let mut characters = path.char_indices();
-        let refused = |what: char, is: &str| {
-            Err(format!("`{what}` is {is}: write `\\{what}` where it is part of a name"))
-        };
-        while let Some((at, character)) = characters.next() {
-            match character {
-                '.' => return Ok((Self::of(path, at, parts), path.get(at.saturating_add(1)..))),
-                '|' => return refused(character, "a pipe, which is not supported"),
-                '@' if at == 0 => return refused(character, "a modifier, which is not supported"),
-                '!' if at == 0 => return refused(character, "a literal, which is not supported"),
-                '[' | '{' if at == 0 => return refused(character, "several paths, which are not supported"),
-                '#' if at == 0 && !matches!(path.as_bytes().get(1), None | Some(b'.')) => {
-                    return refused(character, "a query, which is not supported");
-                }
-                '*' => parts.push(Part::Any),
-                '?' => parts.push(Part::One),
-                '\\' => match characters.next() {
-                    Some((_, escaped)) => push(&mut parts, escaped),
-                    None => return Err("it ends in `\\`: expected a character behind it".to_owned()),
-                },
-                character => push(&mut parts, character),
-            }
-        }
-        Ok((Self::of(path, path.len(), parts), None))
-    }
-
-    /// Of the text in front of `end`, which is made of `parts`.
-    fn of(path: &str, end: usize, parts: Vec<Part>) -> Self {
-        let text = path.get(..end).unwrap_or_default();
-        if text == "#" {
-            return Self::Each;
-        }
-        let index = text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
-        Self::Name { parts, index }
-    }
-
-    fn is(&self, name: &[u8]) -> bool {
-        match self {
-            Self::Each => name == b"#",
-            Self::Name { parts, .. } => matches(parts, name),
-        }
-    }
-}
-
-fn push(parts: &mut Vec<Part>, character: char) {
-    parts.extend(character.encode_utf8(&mut [0; 4]).bytes().map(Part::Byte));
-}
-
-/// Whether a name is what the pattern says. What a `*` stands for only ever grows: no more than one try for each of the
-/// name's bytes and the pattern's parts.
-fn matches(pattern: &[Part], name: &[u8]) -> bool {
-    let (mut parts, mut rest) = (pattern, name);
-    // Behind the last `*`, and where what it stands for ends.
-    let mut star: Option<(&[Part], &[u8])> = None;
-    loop {
-        let step = match (parts, rest) {
-            ([], []) => return true,
-            ([Part::Any, behind @ ..], _) => {
-                star = Some((behind, rest));
-                Some((behind, rest))
-            }
-            ([Part::One, behind @ ..], [_, ..]) => Some((behind, without_first_character(rest))),
-            ([Part::Byte(wanted), behind @ ..], [byte, others @ ..]) if wanted == byte => {
-                Some((behind, others))
-            }
-            _ => None,
-        };
-        (parts, rest) = match (step, star) {
-            (Some(step), _) => step,
-            (None, Some((behind, [_, longer @ ..]))) => {
-                star = Some((behind, longer));
-                (behind, longer)
-            }
-            (None, _) => return false,
-        };
-    }
-}
-
-fn without_first_character(name: &[u8]) -> &[u8] {
-    let is_continuation = |byte: &u8| byte & 0b1100_0000 == 0b1000_0000;
-    let rest = name.get(1..).unwrap_or_default();
-    let len = rest.iter().take_while(|byte| is_continuation(byte)).count();
-    rest.get(len..).unwrap_or_default()
-}
-
-fn find<'a>(steps: &[Step], json: &'a str) -> Option<Cow<'a, str>> {
+fn find_from<'a>(steps: &[Step], json: &'a str) -> Option<Cow<'a, str>> {
     let Some((step, behind)) = steps.split_first() else { return Some(Cow::Borrowed(json)) };
     let mut deserializer = serde_json::Deserializer::from_str(json);
     let within = Within { step, behind };
@@ -182,7 +42,7 @@ impl<'de> Visitor<'de> for Within<'_> {
         let mut found = None;
         while let Some(Name(name)) = members.next_key_seed(NameSeed)? {
             if found.is_none() && self.step.is(&name) {
-                found = find(self.behind, members.next_value::<&RawValue>()?.get());
+                found = find_from(self.behind, members.next_value::<&RawValue>()?.get());
             } else {
                 members.next_value::<IgnoredAny>()?;
             }
@@ -196,7 +56,7 @@ impl<'de> Visitor<'de> for Within<'_> {
         let mut at = 0_usize;
         while let Some(element) = elements.next_element::<&RawValue>()? {
             if *index == Some(at) {
-                found = find(self.behind, element.get());
+                found = find_from(self.behind, element.get());
             }
             at = at.saturating_add(1);
         }
@@ -211,7 +71,7 @@ impl<'s> Within<'s> {
         while let Some(element) = elements.next_element::<&RawValue>()? {
             count = count.saturating_add(1);
             if !self.behind.is_empty()
-                && let Some(found) = find(self.behind, element.get())
+                && let Some(found) = find_from(self.behind, element.get())
             {
                 if all.len() > 1 {
                     all.push(',');
@@ -249,12 +109,10 @@ impl Visitor<'_> for NameSeed {
     }
 }
 
-/// Longest path, in bytes.
-const MAX_PATH: usize = 256;
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use sluicegate_protocol::jsonkey::MAX_PATH;
 
     use super::super::json;
     use super::*;
@@ -269,7 +127,7 @@ mod tests {
     #[track_caller]
     fn check(path: &str, want: Option<&str>) {
         json::parse(DOCUMENT.as_bytes()).unwrap();
-        let found = Path::parse(path).unwrap().find(DOCUMENT);
+        let found = find(&Path::parse(path).unwrap(), DOCUMENT);
         assert_eq!(found.as_deref(), want, "{path}");
     }
 
@@ -318,32 +176,7 @@ mod tests {
             check(path, want);
         }
         for scalar in ["1", "\"a\"", "null", "true"] {
-            assert_eq!(Path::parse("a").unwrap().find(scalar), None);
-        }
-    }
-
-    #[test]
-    fn what_is_not_supported_is_told() {
-        for (path, want) in [
-            ("", "it has 0 bytes, expected 1 to 256"),
-            ("a|b", "`|` is a pipe"),
-            ("@reverse", "`@` is a modifier"),
-            ("a.@this", "`@` is a modifier"),
-            ("friends.#(last==\"x\").first", "`#` is a query"),
-            ("friends.##", "`#` is a query"),
-            ("{a,b}", "`{` is several paths"),
-            ("a.[0,1]", "`[` is several paths"),
-            ("!true", "`!` is a literal"),
-            ("a\\", "it ends in `\\`"),
-            ("..0.a", "`..` is for JSON lines"),
-            ("a.#...b", "`..` is for JSON lines"),
-        ] {
-            let told = Path::parse(path).unwrap_err();
-            assert!(told.contains(want), "{path}: {told}");
-        }
-        assert!(Path::parse(&"a".repeat(257)).unwrap_err().contains("it has 257 bytes"));
-        for path in ["a@b", "a!", "a[0]", "a#b", "größe.?", "\\@this", "a\\|b"] {
-            assert!(Path::parse(path).is_ok(), "{path}");
+            assert_eq!(find(&Path::parse("a").unwrap(), scalar), None);
         }
     }
 
@@ -351,14 +184,14 @@ mod tests {
     fn hostile_patterns_and_documents_take_bounded_time() {
         let stars = format!("{}b", "a*".repeat(MAX_PATH / 2 - 1));
         let names = format!("{{\"{}\":1}}", "a".repeat(1 << 20));
-        assert_eq!(Path::parse(&stars).unwrap().find(&names), None);
+        assert_eq!(find(&Path::parse(&stars).unwrap(), &names), None);
         let deep = "[".repeat(1 << 19) + &"]".repeat(1 << 19);
         let zeros = "0.".repeat(MAX_PATH / 2 - 1) + "0";
-        assert!(Path::parse(&zeros).unwrap().find(&deep).is_some());
+        assert!(find(&Path::parse(&zeros).unwrap(), &deep).is_some());
         let each = "#.".repeat(MAX_PATH / 2 - 1) + "#";
-        assert!(Path::parse(&each).unwrap().find(&deep).is_some());
+        assert!(find(&Path::parse(&each).unwrap(), &deep).is_some());
         let many = format!("[{}1]", "1,".repeat(1 << 19));
-        assert_eq!(Path::parse("#").unwrap().find(&many).as_deref(), Some("524289"));
+        assert_eq!(find(&Path::parse("#").unwrap(), &many).as_deref(), Some("524289"));
     }
 
     proptest! {
@@ -367,7 +200,7 @@ mod tests {
         #[test]
         fn no_path_and_no_document_do_harm(path in "[a-c0-2.*?#\\\\@|!{\u{e9}]{1,12}", document in "[\\[\\]{}\",:a-c0-2\\\\ \u{e9}]{0,24}") {
             if let (Ok(path), Ok(json)) = (Path::parse(&path), json::parse(document.as_bytes()))
-                && let Some(found) = path.find(json)
+                && let Some(found) = find(&path, json)
             {
                 prop_assert!(json::parse(found.as_bytes()).is_ok(), "{}", found);
             }
@@ -376,7 +209,7 @@ mod tests {
         #[test]
         fn what_is_found_is_json_within_the_document(path in "[a-c0-2.*?#]{1,8}", value in json::tests::value()) {
             let document = value.to_string();
-            if let Some(found) = Path::parse(&path).ok().and_then(|path| path.find(&document)) {
+            if let Some(found) = Path::parse(&path).ok().and_then(|path| find(&path, &document)) {
                 prop_assert!(json::parse(found.as_bytes()).is_ok(), "{}", found);
                 if !path.contains('#') {
                     prop_assert!(document.contains(&*found));
@@ -387,7 +220,7 @@ mod tests {
         #[test]
         fn names_and_indices_lead_where_a_pointer_leads(steps in prop::collection::vec("[a-c]{1,3}|[0-2]", 1..4), value in json::tests::value()) {
             let document = value.to_string();
-            let found = Path::parse(&steps.join(".")).unwrap().find(&document).map(|found| found.into_owned());
+            let found = find(&Path::parse(&steps.join(".")).unwrap(), &document).map(|found| found.into_owned());
             let pointed = value.pointer(&format!("/{}", steps.join("/"))).map(ToString::to_string);
             prop_assert_eq!(found, pointed);
         }

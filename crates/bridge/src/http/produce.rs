@@ -1,16 +1,17 @@
 //! A body becomes one record, as the route says: what APISIX's `apisixkafkaupstream` did, with Kafka's acknowledgement.
 
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde::Serialize;
+use sluicegate_protocol::jsonkey::Path;
 use sluicegate_protocol::{Header, HttpProduce, ProduceRecord};
 use sluicegate_reader::check_topic;
 use tokio::sync::oneshot;
 
 use super::headers::Headers;
-use super::jsonkey::Path;
+use super::jsonkey;
 use super::media_type::JSON;
 use super::number::whole_number;
 use super::problem::{Fault, Problem};
@@ -186,16 +187,12 @@ fn record_headers(headers: Headers<'_>, route: &HttpProduce) -> Result<Vec<Heade
 /// The key that is at `path` of a compacted document.
 fn key_in(document: &[u8], path: &str) -> Result<Option<Bytes>, Problem> {
     let parsed = Path::parse(path).map_err(|reason| {
-        static WARNED: Once = Once::new();
-        WARNED.call_once(|| {
-            tracing::warn!(path, reason, "a gateway's route has a jsonkey that cannot be used")
-        });
         let path = path.escape_debug();
         Problem::new(Fault::Misconfigured, format!("the route's jsonkey \"{path}\" cannot be used: {reason}"))
     })?;
     let document = std::str::from_utf8(document).unwrap_or_default();
     let malformed = |detail: String| Problem::new(Fault::Malformed, detail);
-    let found = parsed.find(document);
+    let found = jsonkey::find(&parsed, document);
     let found =
         found.ok_or_else(|| malformed(format!("the body has nothing at {path}, where the key should be")))?;
     match found.as_bytes().first() {
