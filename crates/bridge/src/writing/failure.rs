@@ -130,7 +130,7 @@ const TOO_LARGE: &str =
     "larger than the topic takes, or in a batch that is: `batch.size` of the section has to fit it";
 const INVALID: &str = "not accepted by the broker, as none is without a key in a compacted topic";
 const BAD_TIMESTAMP: &str = "not accepted by the broker with this timestamp";
-const OR_ANOTHER: &str = ", or another one in its batch is not: it is this one where that happens again";
+const OR_ANOTHER: &str = ", or another one in its batch is not: sent again, it may be accepted";
 /// Longest text of a record's error, in bytes.
 pub(crate) const MAX_MESSAGE: usize = 200;
 /// How soon a queue that was full may have room again.

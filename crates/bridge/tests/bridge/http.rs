@@ -96,6 +96,7 @@ async fn while_kafka_is_down_clients_are_told_to_come_back() {
         assert!(body.contains(member) && body.contains("try again after Retry-After"), "{body}");
         assert_eq!(header(&response, "retry-after"), Some(&b"1"[..]));
         assert!(!body.contains("unknown_outcome"), "{body}");
+        assert!(!body.contains("127.0.0.1"), "where brokers are is nobody's business: {body}");
     }
 }
 

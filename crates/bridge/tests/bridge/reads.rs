@@ -287,6 +287,10 @@ async fn while_kafka_is_down_readers_are_told_to_come_back() {
         let response = send(&gateway, rest("GET", path)).await.unwrap();
         let document = Stack::check(&response, 503, "application/problem+json");
         assert_eq!(document["error_code"], 50003, "{path}: {document}");
+        assert!(
+            !document.to_string().contains("127.0.0.1"),
+            "where brokers are is nobody's business: {document}"
+        );
         assert_eq!(header(&response, "retry-after"), Some(&b"1"[..]), "{path}");
     }
 }
