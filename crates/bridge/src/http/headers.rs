@@ -43,11 +43,15 @@ impl<'a> Headers<'a> {
     /// What a body is, in lower case and without parameters; empty where nothing says so.
     ///
     /// # Errors
-    /// As [`Headers::text`].
+    /// As [`Headers::text`], or it holds more than one: gateways join lines of one name.
     pub(super) fn content_type(self) -> Result<String, Problem> {
         let value = self.text("content-type")?.unwrap_or_default();
         let (essence, _) = value.split_once(';').unwrap_or((value, ""));
-        Ok(essence.trim_ascii().to_ascii_lowercase())
+        let essence = essence.trim_ascii().to_ascii_lowercase();
+        if essence.contains(',') {
+            return Err(Problem::new(Fault::Malformed, "header content-type: expected one media type"));
+        }
+        Ok(essence)
     }
 
     /// Checks that a body is there as it is meant.
@@ -121,8 +125,12 @@ mod tests {
         let one = headers(&[("content-type", " Application/JSON ; charset=utf-8")]);
         assert_eq!(Headers(&one).content_type().unwrap(), "application/json");
         assert_eq!(Headers(&[]).content_type().unwrap(), "");
-        let two = headers(&[("content-type", "a/b"), ("content-type", "a/b")]);
-        assert_eq!(Headers(&two).content_type().unwrap_err().plain().status.as_u16(), 400);
+        for two in
+            [&[("content-type", "a/b"), ("content-type", "a/b")][..], &[("content-type", "a/b, a/b; c=d")]]
+        {
+            let two = headers(two);
+            assert_eq!(Headers(&two).content_type().unwrap_err().plain().status.as_u16(), 400);
+        }
         for (encoding, fits) in [
             ("", true),
             ("identity", true),
