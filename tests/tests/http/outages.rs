@@ -240,7 +240,7 @@ fn fates(response: &Response, count: usize) -> Vec<Fate> {
             assert_eq!(all.len(), count, "{json}");
             let fate = |one: &serde_json::Value| match (one["offset"].as_i64(), one["error"].as_str()) {
                 (Some(offset), None) => Fate::Acknowledged(offset),
-                (None, Some(error)) if error.contains("unknown") => Fate::Unknown,
+                (None, Some(_)) if one["unknown_outcome"] == true => Fate::Unknown,
                 (None, Some(_)) => Fate::Refused,
                 _ => panic!("{json}"),
             };
