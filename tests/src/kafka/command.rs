@@ -28,10 +28,10 @@ impl Kafka {
         if status.success() { Ok(()) } else { Err(failed()) }
     }
 
-    /// As [`command`](Self::command), with `input` on its standard input: what it prints on its standard output.
+    /// Runs one of Kafka's own tools with `input` on its standard input: what it prints on its standard output.
     ///
     /// # Errors
-    /// As [`command`](Self::command).
+    /// It cannot be started, or ends with a failure.
     ///
     /// # Cancel safety
     /// The tool is killed; what it was told may be done.

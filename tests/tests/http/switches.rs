@@ -137,6 +137,9 @@ async fn a_broker_that_hangs_is_another_thing_than_one_that_is_away() {
     let list = Request::post(format!("{REST}/topics/{topic}"), LIST).with("content-type", JSON);
     let read = Request::get(format!("{REST}/topics/{topic}/partitions/0/records?offset=0"));
     let (one, list, read) = tokio::join!(ask(gateway, post("2")), ask(gateway, list), ask(gateway, read));
+    for response in [&one, &list, &read] {
+        assert!(!response.text().contains("127.0.0.1"), "no client learns where brokers are: {response:?}");
+    }
     let away = problem(&one, 503, "");
     assert!(away.get("unknown_outcome").is_none(), "{away}");
     retry_after(&one);
