@@ -8,3 +8,14 @@ pub const CLUSTER: &str = "sluicegate-cluster";
 
 /// The secret that proves to the bridge that a gateway is asking.
 pub const GATEWAY_SECRET: &str = "sluicegate-gateway-secret";
+
+/// In place of [`CLUSTER`]: the cluster itself, a `ClusterDefinition` in base64, padded or not, as gRPC's binary metadata is.
+/// The bridge takes it from a gateway that has shown who it is, for brokers that its own configuration allows.
+pub const CLUSTER_DEFINITION: &str = "sluicegate-cluster-definition-bin";
+
+/// `true`: the session may write. Read where the bridge itself judges what a client sends, at its WebSocket endpoint;
+/// elsewhere the gateway's filter does.
+pub const WRITE: &str = "sluicegate-write";
+
+/// The WebSocket subprotocol to agree to at the bridge's WebSocket endpoint, where the client offers it; none without.
+pub const SUBPROTOCOL: &str = "sluicegate-subprotocol";
