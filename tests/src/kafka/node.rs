@@ -157,6 +157,8 @@ pub(super) fn java(class: &str, options: &[String]) -> Result<Command, Error> {
         // A node of a few minutes does not earn back the second compiler's work: a third of its start.
         .args(["-XX:TieredStopAtLevel=1"])
         .arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
+        // Else what it reads and prints depends on the locale.
+        .args(["-Dfile.encoding=UTF-8", "-Dstdout.encoding=UTF-8"])
         .args(options)
         .arg("-cp")
         .arg(tools::kafka_lib()?.join("*"))
