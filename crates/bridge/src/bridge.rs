@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use sluicegate_reader::Reader;
+use sluicegate_session::budget::Budget;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
@@ -135,12 +136,17 @@ impl Entrance {
             close_timeout: config.session.close_timeout,
             drain_grace: config.session.drain_timeout / 2,
         };
+        let messages = sluicegate_session::Limits { max_message_bytes: config.limits.max_request_bytes };
         // An HTTP request travels with its headers.
         let max_header_bytes = usize::try_from(config.limits.max_header_bytes).unwrap_or(usize::MAX);
         Self {
             secret: config.gateway_secret.clone(),
+            authenticated: config.gateway_secret.is_some()
+                || config.tls.as_ref().is_some_and(|tls| tls.mutual),
             clusters,
             limits,
+            messages,
+            assembly: Budget::new(config.limits.max_assembly_bytes),
             max_call_bytes: config.limits.max_request_bytes.saturating_add(max_header_bytes),
             sessions: Arc::new(Semaphore::new(config.limits.max_sessions)),
             calls: Arc::new(Semaphore::new(config.limits.max_calls)),

@@ -28,7 +28,7 @@ use self::section::{Problems, Section};
 /// All that can be configured.
 #[derive(Debug)]
 pub struct Config {
-    /// Where gateways connect: HTTP/2, or HTTP/2 over TLS with `tls`. Default 127.0.0.1:7400; port 0 takes a free one.
+    /// Where gateways connect: HTTP/2 or HTTP/1.1, over TLS with `tls`. Default 127.0.0.1:7400; port 0 takes a free one.
     pub listen: SocketAddr,
     /// Where `/livez`, `/readyz` and `/metrics` are, over plain HTTP/1.1. Default 127.0.0.1:7401. It shows the names of
     /// clusters and counters, nothing of what is read, and may be bound beyond loopback.
@@ -74,11 +74,15 @@ pub struct Limits {
     /// twice, or `max_request_bytes` three times where it writes. Those that wait at the log end do not count: as many as
     /// `max_sessions` may, and one more does not wait; one of them costs at most 32 KiB.
     pub max_calls: usize,
-    /// Gateways' connections. Default 1,024; one costs at most `stream_window_bytes` × `max_streams`.
+    /// Gateways' connections. Default 1,024; one costs at most `stream_window_bytes` × `max_streams`. An HTTP/1.1 connection that has
+    /// become a session counts as that alone.
     pub max_connections: usize,
     /// Largest request, in bytes: of a session, or as the body of a plain HTTP request, which may have headers of
     /// `max_header_bytes` besides. Default 1 MiB; not less than the gateway's `max_body_bytes`.
     pub max_request_bytes: usize,
+    /// Bytes of messages that clients of the WebSocket endpoint have begun and not finished, all of them together; a client that
+    /// would exceed it is closed with 1013. Default 64 MiB; at least `max_request_bytes`.
+    pub max_assembly_bytes: usize,
     /// Kafka commands that one session runs at the same time. Default 16.
     pub max_commands_per_session: usize,
     /// Bytes of answers that one session may have in the making or waiting for a slow client. Default 1 MiB. A single
@@ -196,6 +200,14 @@ impl Config {
             let problem = format!("is {}, which `listen` is too: expected another port", self.listen);
             problems.add("admin_listen", problem);
         }
+        let Limits { max_request_bytes, max_assembly_bytes, .. } = self.limits;
+        if max_assembly_bytes < max_request_bytes {
+            let expected = "expected at least limits.max_request_bytes";
+            problems.add(
+                "limits.max_assembly_bytes",
+                format!("is {max_assembly_bytes}, {expected}, {max_request_bytes}"),
+            );
+        }
         let Limits { stream_window_bytes, connection_window_bytes, max_streams, .. } = self.limits;
         let needed = u64::from(stream_window_bytes).saturating_mul(max_streams.into());
         if needed > connection_window_bytes.into() {
@@ -219,6 +231,7 @@ fn limits(mut table: Section, problems: &mut Problems) -> Limits {
         max_calls: table.size("max_calls", 1000, 1..=100_000, problems),
         max_connections: table.size("max_connections", 1024, 1..=100_000, problems),
         max_request_bytes: table.size("max_request_bytes", MIB, 1024..=64 * MIB, problems),
+        max_assembly_bytes: table.size("max_assembly_bytes", 64 * MIB, 1024..=1024 * MIB, problems),
         max_commands_per_session: table.size("max_commands_per_session", 16, 1..=1024, problems),
         session_answer_bytes: table.number("session_answer_bytes", MIB, 16 * KIB..=1024 * MIB, problems),
         stream_window_bytes: table.number("stream_window_bytes", 64 * KIB, 16 * KIB..=64 * MIB, problems),

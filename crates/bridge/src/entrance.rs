@@ -3,19 +3,25 @@
 //! - extended `CONNECT` (RFC 8441) to the session's path: a session over the upgraded stream ([`stream`])
 //! - gRPC `POST` to the session's path: a session over the two bodies ([`stream`])
 //! - gRPC `POST` to the call's path: one command, or one HTTP request ([`call`])
+//! - the same as gRPC-Web, over HTTP/1.1, too ([`grpc_web`])
+//! - a WebSocket upgrade of HTTP/1.1 to any other path: a client's own session ([`websocket`])
 //! - gRPC health checks (`grpc.health.v1`)
 
 mod call;
+mod grpc_web;
+mod origin;
 mod refusal;
 mod stream;
+mod websocket;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, Request, Response, header};
+use http::{HeaderMap, Method, Request, Response, Version, header};
 use hyper::body::Incoming;
 use hyper::ext::Protocol;
-use sluicegate_protocol::{CALL_PATH, SESSION_PATH, metadata};
+use sluicegate_protocol::{CALL_PATH, SERVICE_PATH_PREFIX, SESSION_PATH, metadata};
+use sluicegate_session::budget::Budget;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -23,7 +29,7 @@ use tonic::body::Body;
 use tonic::service::Routes;
 use tower::ServiceExt;
 
-use self::refusal::Refusal;
+use self::refusal::{Form, Refusal};
 use crate::cluster::Cluster;
 use crate::config::Secret;
 use crate::metrics::Metrics;
@@ -32,8 +38,14 @@ use crate::session;
 /// What every request finds.
 pub(crate) struct Entrance {
     pub(crate) secret: Option<Secret>,
+    /// Whoever gets in has shown that he is a gateway, by the secret or by a certificate.
+    pub(crate) authenticated: bool,
     pub(crate) clusters: BTreeMap<String, Arc<Cluster>>,
     pub(crate) limits: session::Limits,
+    /// Of what clients of the WebSocket endpoint send.
+    pub(crate) messages: sluicegate_session::Limits,
+    /// For all their unfinished messages.
+    pub(crate) assembly: Arc<Budget>,
     /// Largest message of a call.
     pub(crate) max_call_bytes: usize,
     /// Sessions that may still be opened.
@@ -58,6 +70,8 @@ enum Wanted {
     Session,
     Call,
     Health,
+    GrpcWeb,
+    WebSocket,
 }
 
 impl Entrance {
@@ -66,28 +80,35 @@ impl Entrance {
     /// # Cancel safety
     /// A drop abandons a call that reads; records are written, all or none, and a session that has begun goes on by itself.
     pub(crate) async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
+        let plain = Form::plain(request.version());
         let wanted = match Wanted::by(&request) {
             Ok(wanted) => wanted,
-            Err(refusal) => return self.refuse(refusal, false),
+            Err(refusal) => return self.refuse(refusal, plain),
         };
-        let is_call = matches!(wanted, Wanted::Call | Wanted::Health);
+        let form = match wanted {
+            Wanted::Tunnel | Wanted::Session | Wanted::WebSocket => plain,
+            Wanted::Call | Wanted::Health => Form::Grpc,
+            Wanted::GrpcWeb => Form::GrpcWeb,
+        };
         let served = match self.check_secret(request.headers()) {
             Err(refusal) => Err(refusal),
             Ok(()) => match wanted {
                 Wanted::Tunnel => self.tunnel(request),
                 Wanted::Session => self.session(request),
+                Wanted::WebSocket => self.websocket(request),
                 // Boxed: the task of a stream is as large as the largest of these, and lives as long as the stream.
                 Wanted::Call => Box::pin(self.call(request)).await,
+                Wanted::GrpcWeb => Box::pin(self.grpc_web(request)).await,
                 Wanted::Health => Ok(Box::pin(self.health(request)).await),
             },
         };
-        served.unwrap_or_else(|refusal| self.refuse(refusal, is_call))
+        served.unwrap_or_else(|refusal| self.refuse(refusal, form))
     }
 
-    fn refuse(&self, refusal: Refusal, is_call: bool) -> Response<Body> {
+    fn refuse(&self, refusal: Refusal, form: Form) -> Response<Body> {
         tracing::debug!(reason = refusal.label(), "request refused");
         self.metrics.refused(refusal.label());
-        if is_call { refusal.into_grpc() } else { refusal.into_http() }
+        refusal.into_response(form)
     }
 
     fn check_secret(&self, headers: &HeaderMap) -> Result<(), Refusal> {
@@ -131,6 +152,10 @@ impl Wanted {
                 (false, _) => Err(Refusal::NotFound),
             };
         }
+        let is_http1 = request.version() < Version::HTTP_2;
+        if is_http1 && !path.starts_with(SERVICE_PATH_PREFIX) && !path.starts_with(HEALTH_PATH_PREFIX) {
+            return Ok(Self::WebSocket);
+        }
         let wanted = match path {
             SESSION_PATH => Self::Session,
             CALL_PATH => Self::Call,
@@ -138,16 +163,23 @@ impl Wanted {
             _ => return Err(Refusal::NotFound),
         };
         let content_type = request.headers().get(header::CONTENT_TYPE).map_or(&b""[..], |v| v.as_bytes());
-        if request.method() != Method::POST || !is_grpc(content_type) {
-            return Err(Refusal::NotGrpc);
+        match (wanted, request.method()) {
+            (Self::Call, &Method::POST) if is_grpc(content_type, b"application/grpc-web") => {
+                Ok(Self::GrpcWeb)
+            }
+            (wanted, &Method::POST) if is_grpc(content_type, b"application/grpc") => match is_http1 {
+                true => Err(Refusal::Version),
+                false => Ok(wanted),
+            },
+            _ => Err(Refusal::NotGrpc),
         }
-        Ok(wanted)
     }
 }
 
-/// gRPC over HTTP/2, "Content-Type": `"application/grpc" [("+proto" / "+json" / {custom})]`, and parameters.
-fn is_grpc(content_type: &[u8]) -> bool {
-    match content_type.strip_prefix(b"application/grpc") {
+/// gRPC over HTTP/2, "Content-Type": `"application/grpc" [("+proto" / "+json" / {custom})]`, and parameters. gRPC-Web's are the
+/// same but for the name, which is `of`.
+fn is_grpc(content_type: &[u8], of: &[u8]) -> bool {
+    match content_type.strip_prefix(of) {
         Some(rest) => {
             rest.is_empty() || rest == b"+proto" || rest.starts_with(b";") || rest.starts_with(b"+proto;")
         }
@@ -175,11 +207,16 @@ mod tests {
 
     #[test]
     fn grpc_is_told_by_its_content_type() {
-        for grpc in ["application/grpc", "application/grpc+proto", "application/grpc;charset=utf-8"] {
-            assert!(is_grpc(grpc.as_bytes()), "{grpc}");
+        for of in ["application/grpc", "application/grpc-web"] {
+            for parameters in ["", "+proto", ";charset=utf-8", "+proto; charset=utf-8"] {
+                let kind = format!("{of}{parameters}");
+                assert!(is_grpc(kind.as_bytes(), of.as_bytes()), "{kind}");
+            }
+            for other in ["", "application/json", "application/grpc-web-text", "application/grpc+json"] {
+                assert!(!is_grpc(other.as_bytes(), of.as_bytes()), "{other}");
+            }
         }
-        for other in ["", "application/json", "application/grpc-web", "application/grpc+json"] {
-            assert!(!is_grpc(other.as_bytes()), "{other}");
-        }
+        assert!(!is_grpc(b"application/grpc-web", b"application/grpc"));
+        assert!(!is_grpc(b"application/grpc", b"application/grpc-web"));
     }
 }

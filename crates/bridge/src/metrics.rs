@@ -8,6 +8,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use sluicegate_session::close::Fault;
 
 use crate::session::End;
 
@@ -17,6 +18,7 @@ pub(crate) struct Metrics {
     sessions: Family<ClusterLabel, Gauge>,
     ended: Family<EndLabels, Counter>,
     refused: Family<ReasonLabel, Counter>,
+    faults: Family<EndLabels, Counter>,
     commands: Family<CommandLabels, Counter>,
     durations: Family<KindLabels, Histogram, fn() -> Histogram>,
     answer_bytes: Family<ClusterLabel, Counter>,
@@ -34,6 +36,7 @@ pub(crate) struct ClusterMetrics {
     pub(crate) answer_bytes: Counter,
     /// By status, of which there are few.
     http: Family<StatusLabels, Counter>,
+    faults: Family<EndLabels, Counter>,
     cluster: String,
     ended: [(&'static str, Counter); End::LABELS.len()],
     commands: [[Counter; Outcome::ALL.len()]; Kind::ALL.len()],
@@ -80,6 +83,7 @@ impl Metrics {
             sessions: Family::default(),
             ended: Family::default(),
             refused: Family::default(),
+            faults: Family::default(),
             commands: Family::default(),
             durations: Family::new_with_constructor(durations),
             answer_bytes: Family::default(),
@@ -97,6 +101,8 @@ impl Metrics {
         registry.register("sessions", "Open sessions", self.sessions.clone());
         registry.register("sessions_ended", "Sessions that are over, by reason", self.ended.clone());
         registry.register("requests_refused", "Requests turned away, by reason", self.refused.clone());
+        let faults = "Clients of the WebSocket endpoint that were closed for a fault, by reason";
+        registry.register("client_faults", faults, self.faults.clone());
         registry.register("commands", "Commands answered, by kind and outcome", self.commands.clone());
         registry.register("command_duration_seconds", "From command to answer", self.durations.clone());
         registry.register("answer_bytes", "Bytes of answers", self.answer_bytes.clone());
@@ -142,6 +148,7 @@ impl Metrics {
             sessions: self.sessions.get_or_create_owned(&ClusterLabel { cluster: cluster() }),
             answer_bytes: self.answer_bytes.get_or_create_owned(&ClusterLabel { cluster: cluster() }),
             http: self.http.clone(),
+            faults: self.faults.clone(),
             cluster: cluster(),
             ended: End::LABELS.map(ended),
             commands: Kind::ALL.map(|kind| Outcome::ALL.map(|outcome| command(kind, outcome))),
@@ -178,6 +185,17 @@ impl ClusterMetrics {
     /// A plain HTTP request was answered.
     pub(crate) fn http(&self, status: u32) {
         self.http.get_or_create(&StatusLabels { cluster: self.cluster.clone(), status }).inc();
+    }
+
+    /// A client of the WebSocket endpoint was closed for what it sent. The reasons have the filter's names for them.
+    pub(crate) fn fault(&self, fault: Fault) {
+        let reason = match fault {
+            Fault::Protocol(_) => "protocol",
+            Fault::NotUtf8 => "not_utf8",
+            Fault::MessageTooBig { .. } => "message_too_big",
+            Fault::OutOfMemory => "out_of_memory",
+        };
+        self.faults.get_or_create(&EndLabels { cluster: self.cluster.clone(), reason }).inc();
     }
 
     /// A session is over.
@@ -271,6 +289,7 @@ mod tests {
         cluster.command(Kind::Fetch, Outcome::Unavailable, Duration::from_millis(3));
         cluster.ended(&End::Drained);
         cluster.http(404);
+        cluster.fault(Fault::NotUtf8);
         metrics.refused("secret");
         metrics.writes("default").written(7);
         let mut text = String::new();
@@ -281,6 +300,7 @@ mod tests {
             r#"sluicegate_command_duration_seconds_bucket{le="0.005",cluster="default",kind="fetch"} 1"#,
             r#"sluicegate_sessions_ended_total{cluster="default",reason="drained"} 1"#,
             r#"sluicegate_requests_refused_total{reason="secret"} 1"#,
+            r#"sluicegate_client_faults_total{cluster="default",reason="not_utf8"} 1"#,
             r#"sluicegate_sessions{cluster="default"} 0"#,
             r#"sluicegate_http_responses_total{cluster="default",status="404"} 1"#,
             r#"sluicegate_written_records_total{cluster="default"} 1"#,

@@ -1,12 +1,15 @@
-//! Gateways' connections: TCP, TLS where configured, HTTP/2.
+//! Gateways' connections: TCP, TLS where configured, HTTP/2 or HTTP/1.1 by their first bytes ([`version`]).
+
+mod version;
 
 use std::convert::Infallible;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::server::conn::http2;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -17,6 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::version::Version;
 use crate::config::{self, Tls};
 use crate::entrance::Entrance;
 use crate::executor::StreamExecutor;
@@ -24,7 +28,8 @@ use crate::executor::StreamExecutor;
 /// Accepts connections and serves requests on them.
 pub(crate) struct Server {
     entrance: Arc<Entrance>,
-    http: http2::Builder<StreamExecutor>,
+    http1: http1::Builder,
+    http2: http2::Builder<StreamExecutor>,
     tls: Option<TlsAcceptor>,
     free: Arc<Semaphore>,
     open: Connections,
@@ -35,7 +40,7 @@ pub(crate) struct Server {
 pub(crate) struct Connections {
     /// Those that are not closed.
     pub(crate) tasks: TaskTracker,
-    /// Cancelled to send each GOAWAY: it ends with its last stream.
+    /// Cancelled to end each with its last request: over HTTP/2, by GOAWAY.
     pub(crate) close: CancellationToken,
 }
 
@@ -46,8 +51,13 @@ impl Server {
         tls: Option<&Tls>,
         open: Connections,
     ) -> Self {
-        let mut http = http2::Builder::new(StreamExecutor);
-        http.timer(TokioTimer::new())
+        let mut http1 = http1::Builder::new();
+        http1.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(
+            usize::try_from(limits.max_header_bytes).unwrap_or(usize::MAX).max(MIN_HTTP1_BUFFER),
+        );
+        let mut http2 = http2::Builder::new(StreamExecutor);
+        http2
+            .timer(TokioTimer::new())
             // RFC 8441, section 3: "a server MUST NOT [receive :protocol unless it sent] SETTINGS_ENABLE_CONNECT_PROTOCOL".
             .enable_connect_protocol()
             .initial_stream_window_size(limits.stream_window_bytes)
@@ -63,7 +73,8 @@ impl Server {
             .keep_alive_timeout(KEEP_ALIVE);
         Self {
             entrance,
-            http,
+            http1,
+            http2,
             tls: tls.map(|tls| TlsAcceptor::from(Arc::clone(&tls.server))),
             free: Arc::new(Semaphore::new(limits.max_connections)),
             open,
@@ -95,29 +106,50 @@ impl Server {
 
     async fn connection(&self, stream: TcpStream) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         stream.set_nodelay(true)?;
-        // Whoever connects and says nothing gets no further.
-        timeout(HELLO_TIMEOUT, stream.peek(&mut [0])).await??;
         match &self.tls {
             Some(tls) => {
                 let stream = timeout(HELLO_TIMEOUT, tls.accept(stream)).await??;
-                self.serve(stream).await?;
+                self.serve(stream).await
             }
-            None => self.serve(stream).await?,
+            None => self.serve(stream).await,
         }
-        Ok(())
     }
 
-    async fn serve(&self, io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> hyper::Result<()> {
+    /// Until the connection is closed, or has become a session's.
+    async fn serve(
+        &self,
+        io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        // Whoever connects and says nothing gets no further.
+        let (version, io) = timeout(HELLO_TIMEOUT, version::detect(io)).await??;
+        let io = TokioIo::new(io);
         let entrance = Arc::clone(&self.entrance);
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             let entrance = Arc::clone(&entrance);
             async move { Ok::<_, Infallible>(entrance.handle(request).await) }
         });
-        let mut connection = std::pin::pin!(self.http.serve_connection(TokioIo::new(io), service));
+        match version {
+            Version::Http1 => {
+                let connection = self.http1.serve_connection(io, service).with_upgrades();
+                self.run(connection, http1::UpgradeableConnection::graceful_shutdown).await?;
+            }
+            Version::Http2 => {
+                let connection = self.http2.serve_connection(io, service);
+                self.run(connection, http2::Connection::graceful_shutdown).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn run<C>(&self, connection: C, shut_down: impl FnOnce(Pin<&mut C>)) -> hyper::Result<()>
+    where
+        C: Future<Output = hyper::Result<()>>,
+    {
+        let mut connection = std::pin::pin!(connection);
         tokio::select! {
             served = connection.as_mut() => served,
             () = self.open.close.cancelled() => {
-                connection.as_mut().graceful_shutdown();
+                shut_down(connection.as_mut());
                 connection.await
             }
         }
@@ -131,8 +163,13 @@ const MAX_RESETS_BEFORE_ACCEPT: usize = 100_000;
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// A connection that is silent this long is asked whether it is alive, and closed when it does not answer as long.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
-/// For the first byte, and for TLS's handshake.
+/// For TLS's handshake, and for the bytes that tell the version.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// For the headers of an HTTP/1.1 request, and for the next request to begin: longer than gateways keep an unused connection
+/// (nginx: 60 s), or they would send requests into one that is being closed.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
+/// The least that hyper takes.
+const MIN_HTTP1_BUFFER: usize = 8 * 1024;
 /// After a failed accept: out of descriptors, mostly.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 

@@ -1,6 +1,7 @@
 //! One client's session: requests in, answers out in the order in which they are ready.
 //!
-//! 1. [`transport`]: bytes of an upgraded stream, or of a request's and a response's body
+//! 1. [`transport`]: bytes of an upgraded stream, of a request's and a response's body, or of a client's WebSocket, whose frames
+//!    [`websocket`] makes gRPC messages of
 //! 2. [`frames`]: bytes become gRPC messages
 //! 3. [`request`]: a message becomes what it asks for
 //! 4. [`Cluster`](crate::cluster::Cluster): Kafka's part of the answer
@@ -20,6 +21,7 @@ mod outbox;
 mod request;
 mod silence;
 mod transport;
+mod websocket;
 
 #[cfg(test)]
 mod tests;

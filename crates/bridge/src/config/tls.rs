@@ -67,7 +67,7 @@ fn server(
     };
     let mut server =
         builder.with_single_cert(chain, key).map_err(|error| format!("certificate and key: {error}"))?;
-    server.alpn_protocols = vec![b"h2".to_vec()];
+    server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(server)
 }
 

@@ -1,11 +1,14 @@
 //! Why a request is turned away, in HTTP's terms and in gRPC's.
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode, Version, header};
 use http_body_util::Full;
 use sluicegate_protocol::{SESSION_PATH, metadata};
+use sluicegate_session::handshake::Refused;
 use tonic::body::Body;
 use tonic::{Code, Status};
+
+use super::grpc_web;
 
 /// Why a request is turned away.
 #[derive(Debug)]
@@ -23,6 +26,36 @@ pub(super) enum Refusal {
     Draining,
     /// As many as are allowed are open.
     Full,
+    /// An HTTP/1.1 request without `Host`, or with several.
+    Host,
+    /// No WebSocket handshake.
+    Handshake(Refused),
+    /// An upgrade with a body.
+    Body,
+    /// A page of another machine, and no gateway that has judged it.
+    Origin,
+    /// What only a newer version of HTTP can carry.
+    Version,
+}
+
+/// In whose terms a request is turned away.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Form {
+    /// A plain response, which a gateway can pass on to its client.
+    Http2,
+    /// The same, and the end of the connection: an intermediary that takes any answer to an upgrade for its success would pass on
+    /// what its client says as further requests.
+    Http1,
+    /// gRPC's "Trailers-Only", for a single command.
+    Grpc,
+    GrpcWeb,
+}
+
+impl Form {
+    /// That of a request that is no command.
+    pub(super) fn plain(version: Version) -> Self {
+        if version < Version::HTTP_2 { Self::Http1 } else { Self::Http2 }
+    }
 }
 
 impl Refusal {
@@ -31,8 +64,20 @@ impl Refusal {
         Self::UnknownCluster { name }
     }
 
-    /// For a session: a plain response, which a gateway can pass on to its client.
-    pub(super) fn into_http(self) -> Response<Body> {
+    pub(super) fn into_response(self, form: Form) -> Response<Body> {
+        match form {
+            Form::Http2 => self.into_http(),
+            Form::Http1 => {
+                let mut response = self.into_http();
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                response
+            }
+            Form::Grpc => self.into_status().into_http(),
+            Form::GrpcWeb => grpc_web::framed(self.into_status().into_http()),
+        }
+    }
+
+    fn into_http(self) -> Response<Body> {
         let (status, _) = self.codes();
         let mut response = Response::new(Body::new(Full::new(Bytes::from(self.text() + "\n"))));
         *response.status_mut() = status;
@@ -41,13 +86,15 @@ impl Refusal {
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
         }
+        if let Self::Handshake(Refused { header: Some((name, value)), .. }) = self {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
         response
     }
 
-    /// For a single command: gRPC's "Trailers-Only".
-    pub(super) fn into_grpc(self) -> Response<Body> {
+    fn into_status(self) -> Status {
         let (_, code) = self.codes();
-        Status::new(code, self.text()).into_http()
+        Status::new(code, self.text())
     }
 
     /// A name for metrics.
@@ -59,6 +106,10 @@ impl Refusal {
             Self::UnknownCluster { .. } => "cluster",
             Self::Draining => "draining",
             Self::Full => "full",
+            Self::Host | Self::Handshake(_) => "handshake",
+            Self::Body => "body",
+            Self::Origin => "origin",
+            Self::Version => "version",
         }
     }
 
@@ -71,6 +122,13 @@ impl Refusal {
             // Not UNAVAILABLE, which gateways make of a lost connection, too: this was surely not begun.
             Self::Draining => (StatusCode::SERVICE_UNAVAILABLE, Code::Aborted),
             Self::Full => (StatusCode::SERVICE_UNAVAILABLE, Code::ResourceExhausted),
+            Self::Handshake(refused) => {
+                let status = StatusCode::from_u16(refused.status).unwrap_or(StatusCode::BAD_REQUEST);
+                (status, Code::InvalidArgument)
+            }
+            Self::Host | Self::Body => (StatusCode::BAD_REQUEST, Code::InvalidArgument),
+            Self::Origin => (StatusCode::FORBIDDEN, Code::PermissionDenied),
+            Self::Version => (StatusCode::HTTP_VERSION_NOT_SUPPORTED, Code::Internal),
         }
     }
 
@@ -82,7 +140,10 @@ impl Refusal {
                     "nothing is served at this path: the gateway's route should rewrite it to {SESSION_PATH}"
                 )
             }
-            Self::NotGrpc => "expected POST with content-type application/grpc".to_owned(),
+            Self::NotGrpc => {
+                "expected POST with content-type application/grpc, or application/grpc-web for a call"
+                    .to_owned()
+            }
             Self::SecretMissing => format!("header {} is missing", metadata::GATEWAY_SECRET),
             Self::SecretWrong => format!("header {} is not the bridge's secret", metadata::GATEWAY_SECRET),
             Self::UnknownCluster { name } => {
@@ -90,6 +151,17 @@ impl Refusal {
             }
             Self::Draining => "the bridge is shutting down".to_owned(),
             Self::Full => "the bridge serves as many as it may".to_owned(),
+            Self::Host => "expected one header Host".to_owned(),
+            Self::Handshake(refused) => refused.reason.to_owned(),
+            Self::Body => "an upgrade has no body".to_owned(),
+            Self::Origin => {
+                "this Origin may not ask here: without gateway_secret or tls.client_ca the bridge \
+                             answers pages of this machine only"
+                    .to_owned()
+            }
+            Self::Version => {
+                "expected HTTP/2 for application/grpc, HTTP/1.1 for a WebSocket upgrade".to_owned()
+            }
         }
     }
 }

@@ -15,8 +15,8 @@ use crate::executor;
 use crate::session::{self, Transport};
 
 /// A session that was let in. It counts until it is dropped.
-struct Admitted {
-    cluster: Arc<Cluster>,
+pub(super) struct Admitted {
+    pub(super) cluster: Arc<Cluster>,
     _slot: OwnedSemaphorePermit,
 }
 
@@ -46,14 +46,14 @@ impl Entrance {
         Ok(opened(Body::new(body)))
     }
 
-    fn admit(&self, headers: &HeaderMap) -> Result<Admitted, Refusal> {
+    pub(super) fn admit(&self, headers: &HeaderMap) -> Result<Admitted, Refusal> {
         let cluster = Arc::clone(self.cluster(headers)?);
         let slot = Arc::clone(&self.sessions).try_acquire_owned().map_err(|_| Refusal::Full)?;
         cluster.metrics.sessions.inc();
         Ok(Admitted { cluster, _slot: slot })
     }
 
-    async fn run(&self, admitted: Admitted, transport: Transport, stream: CancellationToken) {
+    pub(super) async fn run(&self, admitted: Admitted, transport: Transport, stream: CancellationToken) {
         let cluster = Arc::clone(&admitted.cluster);
         let end = session::run(transport, cluster, &self.limits, self.drain.clone()).await;
         // What the peer has not taken by now it never will.

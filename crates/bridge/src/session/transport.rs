@@ -1,7 +1,8 @@
-//! The two ways in which a session's bytes travel, behind one set of calls.
+//! The ways in which a session's bytes travel, behind one set of calls.
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
@@ -14,6 +15,8 @@ use tokio_util::sync::{PollSender, WaitForCancellationFutureOwned};
 
 use super::body::{self, SessionBody};
 use super::outbox::{Outbox, Write};
+use super::websocket::{Answers, Client};
+use crate::cluster::Cluster;
 
 /// A session's bytes, in and out.
 pub(crate) struct Transport {
@@ -45,12 +48,25 @@ impl Transport {
         let dropped = Box::pin(dropped.cancelled_owned());
         (Self { input: Box::pin(input), output: Output::Body { writes, dropped } }, body)
     }
+
+    /// Over a client's own WebSocket connection to `cluster`, with `session` in between.
+    pub(crate) fn websocket(
+        io: impl AsyncRead + AsyncWrite + Send + 'static,
+        session: sluicegate_session::Session,
+        cluster: Arc<Cluster>,
+    ) -> Self {
+        let (read, write) = tokio::io::split(io);
+        let client = Client::new(session);
+        let input = client.requests(read, cluster);
+        Self { input, output: Output::WebSocket(Answers::new(client, write)) }
+    }
 }
 
 /// Where answers go.
 pub(super) enum Output {
     Stream { io: Pin<Box<dyn AsyncWrite + Send>>, write: Option<Write> },
     Body { writes: PollSender<Write>, dropped: Pin<Box<WaitForCancellationFutureOwned>> },
+    WebSocket(Answers),
 }
 
 /// The peer takes no more output: it left.
@@ -90,6 +106,7 @@ impl Output {
                     None => Poll::Pending,
                 }
             }
+            Self::WebSocket(answers) => answers.poll_progress(cx, outbox),
         }
     }
 
@@ -98,6 +115,7 @@ impl Output {
         match self {
             Self::Stream { write, .. } => write.is_none(),
             Self::Body { .. } => true,
+            Self::WebSocket(answers) => answers.is_idle(),
         }
     }
 
@@ -107,13 +125,14 @@ impl Output {
         match self {
             Self::Stream { io, .. } => matches!(io.as_mut().poll_flush(cx), Poll::Ready(Err(_))),
             Self::Body { .. } => self.poll_gone(cx).is_ready(),
+            Self::WebSocket(answers) => matches!(answers.poll_flush(cx), Poll::Ready(Err(_))),
         }
     }
 
-    /// Ready once the peer is known to take no more output. An upgraded stream tells it through its input.
+    /// Ready once the peer is known to take no more output. An upgraded stream and a WebSocket tell it through their input.
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
-            Self::Stream { .. } => Poll::Pending,
+            Self::Stream { .. } | Self::WebSocket(_) => Poll::Pending,
             Self::Body { dropped, .. } => dropped.as_mut().poll(cx),
         }
     }
@@ -123,6 +142,7 @@ impl Output {
         match self {
             // An error says that the peer left: there is nothing to end then.
             Self::Stream { io, .. } => io.as_mut().poll_shutdown(cx).map(drop),
+            Self::WebSocket(answers) => answers.poll_shutdown(cx).map(drop),
             Self::Body { writes, dropped } => {
                 writes.close();
                 dropped.as_mut().poll(cx)

@@ -6,9 +6,13 @@
 mod admin;
 mod call;
 mod entrance;
+mod grpc_web;
 mod http;
+mod http1;
 mod pressure;
 mod program;
+mod raw;
 mod reads;
 mod support;
 mod tls;
+mod websocket;

@@ -133,6 +133,27 @@ impl Gateway {
     }
 }
 
+impl Gateway {
+    /// The body of the answer to `message`, whole.
+    pub(crate) async fn body(&self, path: &str, headers: &[(&str, &str)], message: &[u8]) -> Vec<u8> {
+        let mut request = Entrance::Post.request(path);
+        for (name, value) in headers {
+            let name: http::HeaderName = name.parse().unwrap();
+            request.headers_mut().insert(name, value.parse().unwrap());
+        }
+        let mut http = self.http.clone().ready().await.unwrap();
+        let (response, mut send) = http.send_request(request, false).unwrap();
+        send.send_data(framed(message), true).unwrap();
+        let receive = response.await.unwrap().into_body();
+        let mut stream = Stream { send, receive, unread: BytesMut::new() };
+        let mut body = Vec::new();
+        while let Some(chunk) = stream.chunk().await {
+            body.extend(chunk);
+        }
+        body
+    }
+}
+
 /// How a session is opened.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Entrance {

@@ -1,0 +1,106 @@
+//! Sessions of WebSocket clients: those whose gateway relays the upgrade as it is, and those without any gateway.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version, header};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use sluicegate_protocol::metadata;
+use sluicegate_session::Session;
+use sluicegate_session::handshake::{Accepted, Headers, Policy};
+use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
+
+use super::{Entrance, Refusal};
+use crate::session::Transport;
+
+impl Entrance {
+    /// Over the connection itself, which is the session's from its 101 on.
+    pub(super) fn websocket(self: &Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
+        self.check_origin(request.headers())?;
+        let accepted = judge(&request)?;
+        let admitted = self.admit(request.headers())?;
+        let session = Session::new(self.messages, may_write(request.headers()), &self.assembly);
+        let upgrade = hyper::upgrade::on(request);
+        let entrance = Arc::clone(self);
+        self.open.spawn(async move {
+            // A client that left before it was answered is no session.
+            if let Ok(upgraded) = upgrade.await {
+                let cluster = Arc::clone(&admitted.cluster);
+                let transport = Transport::websocket(TokioIo::new(upgraded), session, cluster);
+                // The connection ends with its transport: no stream is left to give up.
+                entrance.run(admitted, transport, CancellationToken::new()).await;
+            }
+        });
+        Ok(switch(&accepted))
+    }
+}
+
+fn judge<B: http_body::Body>(request: &Request<B>) -> Result<Accepted, Refusal> {
+    let headers = request.headers();
+    if request.version() != Version::HTTP_11 {
+        return Err(Refusal::Version);
+    }
+    // RFC 9112, section 3.2: "A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1 request message that
+    // lacks a Host header field and to any request message that contains more than one Host header field line"
+    if headers.get_all(header::HOST).iter().count() != 1 {
+        return Err(Refusal::Host);
+    }
+    let [upgrade, connection, key, version, protocol] = [
+        header::UPGRADE,
+        header::CONNECTION,
+        header::SEC_WEBSOCKET_KEY,
+        header::SEC_WEBSOCKET_VERSION,
+        header::SEC_WEBSOCKET_PROTOCOL,
+    ]
+    .map(|name| joined(headers, &name));
+    let subprotocol = headers.get(metadata::SUBPROTOCOL).and_then(|name| name.to_str().ok());
+    // Its gateway has judged a page that may not be everybody's, or `check_origin` has.
+    let policy = Policy { origins: None, subprotocols: subprotocol.map(str::to_owned).into_iter().collect() };
+    let accepted = policy.check(&Headers {
+        method: request.method().as_str().as_bytes(),
+        upgrade: upgrade.as_deref(),
+        connection: connection.as_deref(),
+        key: key.as_deref(),
+        version: version.as_deref(),
+        protocol: protocol.as_deref(),
+        origin: None,
+    });
+    let accepted = accepted.map_err(Refusal::Handshake)?;
+    if !request.body().is_end_stream() {
+        return Err(Refusal::Body);
+    }
+    Ok(accepted)
+}
+
+/// RFC 9110, section 5.3: "A recipient MAY combine multiple field lines within a field section that have the same field name into
+/// one field line [...] by appending each subsequent field line value to the initial field line value in order, separated by a
+/// comma". What must not be a list is refused as one.
+fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<Vec<u8>> {
+    let lines: Vec<_> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+    (!lines.is_empty()).then(|| lines.join(&b", "[..]))
+}
+
+/// Said once, and clearly.
+fn may_write(headers: &HeaderMap) -> bool {
+    let mut said = headers.get_all(metadata::WRITE).iter();
+    said.next().is_some_and(|said| said == "true") && said.next().is_none()
+}
+
+/// RFC 6455, section 4.2.2, item 5.
+fn switch(accepted: &Accepted) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    let said = [
+        (header::SEC_WEBSOCKET_ACCEPT, Some(&accepted.accept)),
+        (header::SEC_WEBSOCKET_PROTOCOL, accepted.subprotocol.as_ref()),
+    ];
+    for (name, value) in said {
+        // Base64, and what the client's own header said.
+        headers.extend(value.and_then(|value| HeaderValue::try_from(value).ok()).map(|value| (name, value)));
+    }
+    response
+}

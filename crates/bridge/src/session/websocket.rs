@@ -1,0 +1,164 @@
+//! A session over a WebSocket connection: no gateway's filter stands in front of it, so its code runs here.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use bytes::buf::Chain;
+use bytes::{Buf, Bytes};
+use futures_util::stream;
+use sluicegate_session::{Event, Input as Happened, Output, Session};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::io::poll_write_buf;
+
+use super::outbox::{Outbox, Write};
+use super::transport::{Gone, Input};
+use crate::cluster::Cluster;
+use crate::metrics::{ClusterMetrics, Kind, Outcome};
+
+/// A client's side of a session. Both directions step it, never at the same time: they are polled by one task.
+#[derive(Debug, Clone)]
+pub(super) struct Client(Arc<Mutex<Session>>);
+
+impl Client {
+    pub(super) fn new(session: Session) -> Self {
+        Self(Arc::new(Mutex::new(session)))
+    }
+
+    /// What the client sends through `io`, as gRPC messages.
+    ///
+    /// A chunk is empty where the client's bytes asked for nothing yet: they say at least that it is there. A chunk is at most as
+    /// large as the longest request, and [`READ_BYTES`] of others, of which each may become a refusal that is five times its size.
+    pub(super) fn requests(&self, io: impl AsyncRead + Send + 'static, cluster: Arc<Cluster>) -> Input {
+        let client = self.clone();
+        let mut io = Box::pin(io);
+        Box::pin(stream::poll_fn(move |cx| {
+            let mut space = [const { MaybeUninit::uninit() }; READ_BYTES];
+            let mut read = ReadBuf::uninit(&mut space);
+            if let Err(error) = ready!(io.as_mut().poll_read(cx, &mut read)) {
+                return Poll::Ready(Some(Err(error)));
+            }
+            let bytes = read.filled_mut();
+            if bytes.is_empty() {
+                return Poll::Ready(None);
+            }
+            Poll::Ready(Some(Ok(client.take(bytes, &cluster.metrics))))
+        }))
+    }
+
+    fn take(&self, bytes: &mut [u8], metrics: &ClusterMetrics) -> Bytes {
+        let mut requests = Bytes::new();
+        for output in self.step(Happened::Client(bytes)) {
+            match output {
+                Output::ToBridge(bytes) => requests = bytes.into(),
+                Output::Count(event) => count(metrics, event),
+                // The close that comes with it ends the session; where there was no memory for that, the client's silence does.
+                Output::Closing => {}
+                Output::ToClient(_) | Output::Closed => {}
+            }
+        }
+        requests
+    }
+
+    /// The frames of answers that are to be written.
+    fn frames(&self, write: &mut Write) -> Frames {
+        let mut bytes = std::mem::take(&mut write.bytes);
+        let size = bytes.len();
+        let mut front = Vec::new();
+        for output in self.step(Happened::Bridge { size, seen: self.seen(&bytes) }) {
+            if let Output::ToClient(edit) = output {
+                bytes.advance(edit.drop.min(size));
+                front = edit.insert;
+            }
+        }
+        Bytes::from(front).chain(bytes)
+    }
+
+    /// As much from the front of `bytes` as the session wants to see.
+    fn seen<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        let session = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen: &[u8] = &[];
+        loop {
+            let wanted = session.wanted(bytes.len(), seen);
+            match bytes.get(..wanted) {
+                Some(more) if more.len() > seen.len() => seen = more,
+                _ => return seen,
+            }
+        }
+    }
+
+    fn step(&self, input: Happened<'_>) -> Vec<Output> {
+        let mut outputs = Vec::new();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).handle(input, &mut outputs);
+        outputs
+    }
+}
+
+/// What the front of a write became, and the rest of it as it was.
+type Frames = Chain<Bytes, Bytes>;
+
+/// Where a client's frames go.
+pub(super) struct Answers {
+    client: Client,
+    io: Pin<Box<dyn AsyncWrite + Send>>,
+    /// On its way: at most one write of the outbox, whose reservation it holds.
+    current: Option<(Frames, Write)>,
+}
+
+impl Answers {
+    pub(super) fn new(client: Client, io: impl AsyncWrite + Send + 'static) -> Self {
+        Self { client, io: Box::pin(io), current: None }
+    }
+
+    pub(super) fn poll_progress(
+        &mut self,
+        cx: &mut Context<'_>,
+        outbox: &mut Outbox,
+    ) -> Poll<Result<(), Gone>> {
+        if self.current.is_none() {
+            let Some(mut write) = outbox.pop() else { return Poll::Pending };
+            self.current = Some((self.client.frames(&mut write), write));
+        }
+        let Some((frames, _)) = &mut self.current else { return Poll::Pending };
+        if frames.has_remaining() {
+            match ready!(poll_write_buf(self.io.as_mut(), cx, frames)) {
+                Ok(taken) if taken > 0 => {}
+                _ => return Poll::Ready(Err(Gone)),
+            }
+        }
+        if !frames.has_remaining() {
+            self.current = None;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.current.is_none()
+    }
+
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.io.as_mut().poll_flush(cx)
+    }
+
+    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.io.as_mut().poll_shutdown(cx)
+    }
+}
+
+/// Commands that reach the bridge's side are counted there, with their answers.
+fn count(metrics: &ClusterMetrics, event: Event) {
+    match event {
+        Event::Command(_) => {}
+        Event::WriteRefused => metrics.answered(Kind::Produce, Outcome::Refused),
+        Event::UnknownCommand | Event::WrongCommand => metrics.answered(Kind::Unknown, Outcome::Refused),
+        Event::Fault(fault) => {
+            metrics.fault(fault);
+            tracing::debug!(%fault, "client closed for a fault");
+        }
+    }
+}
+
+/// Read at once. It takes no memory while nothing comes.
+const READ_BYTES: usize = 16 * 1024;
