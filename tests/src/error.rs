@@ -32,6 +32,9 @@ pub enum Error {
         /// Highest port tried.
         last: u16,
     },
+    /// Envoy's configuration was to be edited, and the way in has no Envoy.
+    #[error("edit Envoy's configuration where there is no Envoy")]
+    NoEnvoy,
     /// A Kafka has no listener of this name.
     #[error("find the listener {0}")]
     NoListener(String),

@@ -1,7 +1,7 @@
 //! A whole Sluicegate on free ports of this machine, for the end-to-end tests, the benchmarks and the demo.
 //!
-//! 1. [`stack`]: Kafka, bridge and Envoy together; what most callers want
-//! 2. [`kafka`], [`bridge`], [`envoy`]: the parts, each of which can be killed, frozen and started again
+//! 1. [`stack`]: Kafka, bridge and gateway together, whichever [`way`] in it is; what most callers want
+//! 2. [`kafka`], [`bridge`], [`envoy`], [`relay`]: the parts, each of which can be killed, frozen and started again
 //! 3. [`process`]: a child that never outlives this process, however it ends
 //! 4. [`socket`], [`waiting`], [`random`], [`in_both_profiles`]: what tests of several programs share
 //! 5. [`secrets`], [`certificates`], [`tokens`]: what clients and brokers know each other by
@@ -20,11 +20,13 @@ pub mod port;
 pub mod process;
 mod profiles;
 pub mod random;
+pub mod relay;
 pub mod secrets;
 pub mod socket;
 pub mod stack;
 pub mod tokens;
 pub mod tools;
 pub mod waiting;
+pub mod way;
 
 pub use error::Error;

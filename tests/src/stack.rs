@@ -1,38 +1,45 @@
-//! Bridge and Envoy in front of a Kafka.
+//! Bridge and gateway in front of a Kafka.
 
+mod gateway;
 mod lent;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use gateway::{Gateway, Readiness};
 pub use lent::Lent;
 
+use crate::Error;
 use crate::bridge::{self, Bridge};
-use crate::envoy::{self, Envoy, Profile};
+use crate::envoy::Envoy;
 use crate::folder::Folder;
 use crate::port::Port;
-use crate::{Error, http};
+use crate::process::Process;
+use crate::relay::Route;
+use crate::way::Way;
 
 /// A running gateway with its bridge; everything ends when it is dropped.
 pub struct Stack {
-    /// The gateway.
-    pub envoy: Envoy,
-    /// The bridge behind it.
+    gateway: Gateway,
+    /// The bridge behind the gateway.
     pub bridge: Bridge,
+    way: Way,
     folder: Folder,
 }
 
 /// What a stack is made of.
 pub struct Setup {
-    /// Envoy's configuration.
-    pub profile: Profile,
+    /// Which gateway.
+    pub way: Way,
     /// The bridge's.
     pub bridge: BridgeConfig,
     /// Variables that override keys of it.
     pub bridge_environment: Vec<(String, String)>,
-    /// Where clients connect; a free port where `None`.
+    /// Where clients of a gateway connect; a free port where `None`.
     pub gateway: Option<Port>,
+    /// nginx's routes.
+    pub routes: Vec<Route>,
     /// Envoy's worker threads.
     pub concurrency: u32,
     /// Another Envoy than the installed one.
@@ -55,14 +62,15 @@ pub enum BridgeConfig {
 }
 
 impl Setup {
-    /// A gateway with two workers in front of this Kafka, all else at its default.
-    pub fn new(profile: Profile, bootstrap: impl Into<String>) -> Self {
+    /// A gateway in front of this Kafka, an Envoy with two workers, all else at its default: `/pubsub` is its one route.
+    pub fn new(way: impl Into<Way>, bootstrap: impl Into<String>) -> Self {
         let bridge = BridgeConfig::Cluster { bootstrap: bootstrap.into(), settings: String::new() };
         Self {
-            profile,
+            way: way.into(),
             bridge,
             bridge_environment: Vec::new(),
             gateway: None,
+            routes: vec![Route::new("/pubsub")],
             concurrency: 2,
             envoy: None,
             envoy_edits: Vec::new(),
@@ -71,7 +79,7 @@ impl Setup {
 }
 
 impl Stack {
-    /// Starts the bridge, then Envoy. Kafka may be down.
+    /// Starts the bridge, then the gateway. Kafka may be down.
     ///
     /// # Errors
     /// Where a part cannot be started.
@@ -79,10 +87,10 @@ impl Stack {
     /// # Cancel safety
     /// Nothing is left running.
     pub async fn start(setup: Setup) -> Result<Self, Error> {
-        let folder = Folder::new(setup.profile.name())?;
-        let config = match setup.bridge {
+        let folder = Folder::new(setup.way.name())?;
+        let config = match &setup.bridge {
             BridgeConfig::Text(text) => {
-                let config = folder.write("bridge.toml", &text)?;
+                let config = folder.write("bridge.toml", text)?;
                 bridge::check(&config, &setup.bridge_environment).await?;
                 config
             }
@@ -91,27 +99,61 @@ impl Stack {
                 folder.write("bridge.toml", &text)?
             }
         };
-        let bridge = Bridge::start(&config, setup.bridge_environment, folder.path()).await?;
-        let envoy = envoy::Setup {
-            profile: setup.profile,
-            gateway: setup.gateway.map_or_else(Port::pick, Ok)?,
-            bridge: bridge.grpc(),
-            bridge_admin: bridge.admin(),
-            program: setup.envoy,
-            concurrency: setup.concurrency,
-            edits: setup.envoy_edits,
-        };
-        let envoy = Envoy::start(envoy, folder.path()).await?;
-        Ok(Self { envoy, bridge, folder })
+        let bridge = Bridge::start(&config, setup.bridge_environment.clone(), folder.path()).await?;
+        let way = setup.way;
+        let gateway = Gateway::start(setup, &bridge, folder.path()).await?;
+        Ok(Self { gateway, bridge, way, folder })
+    }
+
+    /// Which way in it is.
+    #[must_use]
+    pub fn way(&self) -> Way {
+        self.way
+    }
+
+    /// Where clients connect.
+    #[must_use]
+    pub fn gateway(&self) -> SocketAddr {
+        self.gateway.address(&self.bridge)
     }
 
     /// Where a pub/sub client connects.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("ws://{}/pubsub", self.envoy.gateway())
+        format!("ws://{}/pubsub", self.gateway())
     }
 
-    /// Whether a fetch would work: the gateway's `/readyz`, or why not.
+    /// Its Envoy.
+    ///
+    /// # Panics
+    /// Where it has none: a test of what only Envoy has is not for other ways in.
+    #[must_use]
+    #[expect(clippy::panic, reason = "for tests alone")]
+    pub fn envoy(&self) -> &Envoy {
+        match &self.gateway {
+            Gateway::Envoy(envoy) => envoy,
+            Gateway::Relay(_) | Gateway::None => panic!("this stack has no Envoy"),
+        }
+    }
+
+    /// As [`envoy`](Self::envoy), for what changes it.
+    ///
+    /// # Panics
+    /// As that.
+    #[expect(clippy::panic, reason = "for tests alone")]
+    pub fn envoy_mut(&mut self) -> &mut Envoy {
+        match &mut self.gateway {
+            Gateway::Envoy(envoy) => envoy,
+            Gateway::Relay(_) | Gateway::None => panic!("this stack has no Envoy"),
+        }
+    }
+
+    /// The gateway, where there is one, and the bridge.
+    pub fn processes(&self) -> impl Iterator<Item = &Process> {
+        self.gateway.process().into_iter().chain([&self.bridge.process])
+    }
+
+    /// Whether a fetch would work: the gateway's `/readyz`, or the bridge's, or why not.
     ///
     /// # Errors
     /// A text for people.
@@ -119,7 +161,7 @@ impl Stack {
     /// # Cancel safety
     /// Nothing is left over.
     pub async fn ready(&self) -> Result<(), String> {
-        ready(self.envoy.gateway()).await
+        Readiness::of(&self.gateway, &self.bridge).ask().await
     }
 
     /// Waits until a fetch would work.
@@ -130,12 +172,11 @@ impl Stack {
     /// # Cancel safety
     /// Nothing is left over.
     pub async fn ready_within(&mut self, within: Duration) -> Result<(), Error> {
-        let gateway = self.envoy.gateway();
-        let Self { envoy, bridge, .. } = self;
-        let asked = async || ready(gateway).await;
+        let readiness = Readiness::of(&self.gateway, &self.bridge);
+        let Self { gateway, bridge, .. } = self;
         tokio::select! {
-            ready = envoy.process.until("become ready for a fetch", within, asked) => ready,
-            error = bridge.process.watch() => Err(error),
+            ready = bridge.process.until("become ready for a fetch", within, async || readiness.ask().await) => ready,
+            error = gateway.watch() => Err(error),
         }
     }
 
@@ -145,8 +186,21 @@ impl Stack {
     /// The parts run on.
     pub async fn watch(&mut self) -> Error {
         tokio::select! {
-            error = self.envoy.process.watch() => error,
+            error = self.gateway.watch() => error,
             error = self.bridge.process.watch() => error,
+        }
+    }
+
+    /// Asks the bridge to end, then the gateway; each has `within` for it. What does not end in time is killed when the stack
+    /// is dropped.
+    ///
+    /// # Cancel safety
+    /// A part that was asked ends.
+    pub async fn stop(&mut self, within: Duration) {
+        // The bridge tells every session that it goes, through the gateway.
+        for process in [Some(&mut self.bridge.process), self.gateway.process_mut()].into_iter().flatten() {
+            process.terminate();
+            let _ = process.wait(within).await;
         }
     }
 
@@ -154,13 +208,5 @@ impl Stack {
     #[must_use]
     pub fn folder(&self) -> &Folder {
         &self.folder
-    }
-}
-
-async fn ready(gateway: SocketAddr) -> Result<(), String> {
-    let answer = http::get(gateway, "/readyz").await?;
-    match answer.status {
-        200 => Ok(()),
-        status => Err(format!("{status} {}", answer.body.trim())),
     }
 }

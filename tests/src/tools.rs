@@ -15,6 +15,14 @@ pub fn envoy() -> Result<PathBuf, Error> {
     find("SLUICEGATE_ENVOY", "Envoy", workspace().join("target/tools/bin/envoy"), INSTALL)
 }
 
+/// The nginx program.
+///
+/// # Errors
+/// [`Error::Missing`].
+pub fn nginx() -> Result<PathBuf, Error> {
+    find("SLUICEGATE_NGINX", "nginx", workspace().join("target/tools/bin/nginx"), INSTALL)
+}
+
 /// The folder of Kafka's jars.
 ///
 /// # Errors
@@ -100,8 +108,9 @@ pub fn number(name: &str, default: u64) -> u64 {
 }
 
 /// The environment's names for all of these.
-pub const VARIABLES: [&str; 9] = [
+pub const VARIABLES: [&str; 10] = [
     "SLUICEGATE_ENVOY",
+    "SLUICEGATE_NGINX",
     "SLUICEGATE_KAFKA_LIB",
     "SLUICEGATE_KAFKA_VERSION",
     "SLUICEGATE_BRIDGE",

@@ -26,7 +26,7 @@ impl<T: Deref<Target = Stack>> Drop for Lent<T> {
     #[expect(clippy::print_stderr, reason = "a failed test's last words")]
     fn drop(&mut self) {
         if thread::panicking() {
-            for process in [&self.0.envoy.process, &self.0.bridge.process] {
+            for process in self.0.processes() {
                 eprintln!("--- the end of {}\n{}", process.log().display(), process.log_tail());
             }
         }

@@ -64,7 +64,7 @@ pub(crate) fn setup(bootstrap: &str, properties: &str, others: &[(&str, &str)]) 
 
 /// A session on one of the other clusters of [`gateway`].
 pub(crate) async fn open(stack: &Stack, cluster: &str) -> Socket {
-    Socket::open_at(&format!("ws://{}/{cluster}", stack.envoy.gateway())).await
+    Socket::open_at(&format!("ws://{}/{cluster}", stack.gateway())).await
 }
 
 /// Nodes of the cluster, and replicas of each partition.

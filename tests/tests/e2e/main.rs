@@ -9,4 +9,5 @@ mod demo;
 mod dev;
 mod envoy;
 mod kafka;
+mod relay;
 mod stack;

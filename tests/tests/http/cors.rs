@@ -41,7 +41,7 @@ fn says_nothing_of_origins(response: &Response) {
 async fn every_answer_to_a_listed_origin_can_be_read_by_it(profile: Profile) {
     let (kafka, stack) = shared(profile).await;
     let topic = &kafka.topic("cors", 1, &[]).await.unwrap();
-    let gateway = stack.envoy.gateway();
+    let gateway = stack.gateway();
     let post = |path: &str| Request::post(path, "v").with("x-kafka-topic", topic);
     for origin in ORIGINS {
         let response = ask(gateway, post("/cors").with("origin", origin)).await;
@@ -82,7 +82,7 @@ async fn every_answer_to_a_listed_origin_can_be_read_by_it(profile: Profile) {
 async fn a_foreign_origin_is_refused_and_nothing_is_written(profile: Profile) {
     let (kafka, stack) = shared(profile).await;
     let topic = &kafka.topic("foreign", 1, &[]).await.unwrap();
-    let gateway = stack.envoy.gateway();
+    let gateway = stack.gateway();
     for origin in [
         "https://evil.example",
         "http://app.example",
@@ -120,7 +120,7 @@ async fn a_foreign_origin_is_refused_and_nothing_is_written(profile: Profile) {
 
 async fn a_browser_is_told_what_it_may_send(profile: Profile) {
     let (_, stack) = shared(profile).await;
-    let gateway = stack.envoy.gateway();
+    let gateway = stack.gateway();
     let [origin, _] = ORIGINS;
     let asks = |path: &str, method: &str| {
         Request::new("OPTIONS", path).with("origin", origin).with("access-control-request-method", method)
@@ -158,7 +158,7 @@ async fn a_browser_is_told_what_it_may_send(profile: Profile) {
 async fn without_the_setting_nothing_is_said_of_origins(profile: Profile) {
     let (kafka, stack) = shared(profile).await;
     let topic = &kafka.topic("no-cors", 1, &[]).await.unwrap();
-    let gateway = stack.envoy.gateway();
+    let gateway = stack.gateway();
     let post = Request::post(ANY, "v").with("x-kafka-topic", topic).with("origin", ORIGINS[0]);
     let response = ask(gateway, post).await;
     written(&response, topic);

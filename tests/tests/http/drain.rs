@@ -26,7 +26,7 @@ async fn what_was_accepted_before_sigterm_is_delivered_and_answered(profile: Pro
     let kafka = Kafka::shared().await.unwrap();
     let topic = &kafka.topic("drained", 1, &[]).await.unwrap();
     let mut stack = with(profile, kafka, WRITES, LINGER, "").await;
-    let gateway = stack.envoy.gateway();
+    let gateway = stack.gateway();
     let mut asked = JoinSet::new();
     for number in 0..CLIENTS {
         asked.spawn(ask(gateway, Request::post(ANY, number.to_string()).with("x-kafka-topic", topic)));
@@ -60,7 +60,7 @@ async fn what_nobody_waits_for_is_delivered_before_the_end(profile: Profile) {
         let request = Request::post(ANY, number.to_string())
             .with("x-kafka-topic", topic)
             .with("prefer", "respond-async");
-        assert_eq!(ask(stack.envoy.gateway(), request).await.status, 202);
+        assert_eq!(ask(stack.gateway(), request).await.status, 202);
     }
     stack.bridge.process.terminate();
     assert!(stack.bridge.process.wait(DRAINED_WITHIN).await.unwrap().success());

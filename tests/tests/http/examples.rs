@@ -26,7 +26,7 @@ async fn the_documented_examples_of_the_rest_proxies_work_as_they_are() {
         let (_, stack) = shared(profile).await;
         listed(&stack, "test_topic").await;
         for (command, want) in WRITES {
-            let (status, content_type, body) = curl(command, stack.envoy.gateway()).await;
+            let (status, content_type, body) = curl(command, stack.gateway()).await;
             assert_eq!(
                 (status.as_str(), content_type.as_str()),
                 ("200", "application/vnd.kafka.v2+json"),
@@ -47,7 +47,7 @@ async fn the_documented_examples_of_the_rest_proxies_work_as_they_are() {
             );
         }
         for (command, content_type, want) in READS {
-            let (status, is, body) = curl(command, stack.envoy.gateway()).await;
+            let (status, is, body) = curl(command, stack.gateway()).await;
             assert_eq!((status.as_str(), is.as_str()), ("200", *content_type), "{command}: {body}");
             let want: Value = serde_json::from_str(want).unwrap();
             assert!(holds(&body, &want), "{command}: {body} does not hold {want}");

@@ -43,7 +43,7 @@ async fn five_thousand_malformed_requests_write_nothing_and_tell_nothing(profile
     let settings = format!("gateway_secret = {SECRET:?}\n{WRITES}");
     let stack = with(profile, &kafka, &settings, "", &format!("\"gateway_secret\": {SECRET:?},")).await;
     let hidden = hidden(&stack, &kafka);
-    let mut bystander = Client::connect(stack.envoy.gateway()).await.unwrap();
+    let mut bystander = Client::connect(stack.gateway()).await.unwrap();
     let start = Instant::now();
     let mut before = None;
     for first in (0..REQUESTS).step_by(BATCH) {
@@ -81,7 +81,7 @@ async fn five_thousand_malformed_requests_write_nothing_and_tell_nothing(profile
         count(&stack, "write_queue_records").await
     })
     .await;
-    assert_eq!(stack.envoy.filter_reloads().await.unwrap(), 0);
+    assert_eq!(stack.envoy().filter_reloads().await.unwrap(), 0);
     for part in parts(&stack) {
         let log = fs::read_to_string(part.log()).unwrap();
         let signs = ["panicked", "[critical]", " ERROR ", "unreachable", SECRET];
@@ -103,9 +103,9 @@ async fn a_body_that_stops_is_let_go_and_gives_its_memory_back(profile: Profile)
         [&b"POST /any HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000\r\n\r\n"[..], &[b'v'; 900_000]].concat();
     let large = || Request::post(ANY, vec![b'v'; 500_000]).with("x-kafka-topic", &topic);
     for _ in 0..2 {
-        let seen = exchange(stack.envoy.gateway(), &stops, 0, 1).await;
+        let seen = exchange(stack.gateway(), &stops, 0, 1).await;
         assert_eq!(seen.statuses, [408]);
-        let response = ask(stack.envoy.gateway(), large()).await;
+        let response = ask(stack.gateway(), large()).await;
         assert_eq!(response.status, 200, "{response:?}");
     }
     assert_eq!(kafka.watermarks(&topic, 0).unwrap(), (0, 2));
@@ -122,7 +122,7 @@ async fn play(stack: &Stack, topic: &str, number: usize, hidden: &[String]) {
         Want::Status(_) | Want::StatusOrEnd(_) => 1,
     };
     let cut = random.below(bytes.len());
-    let seen = exchange(stack.envoy.gateway(), &bytes, cut, answers).await;
+    let seen = exchange(stack.gateway(), &bytes, cut, answers).await;
     let what =
         || format!("{name}, request {number}: {:?}", String::from_utf8_lossy(&bytes[..bytes.len().min(400)]));
     for secret in hidden {
@@ -145,7 +145,7 @@ async fn play(stack: &Stack, topic: &str, number: usize, hidden: &[String]) {
 
 /// What no client may learn.
 fn hidden(stack: &Stack, kafka: &Kafka) -> Vec<String> {
-    let ports = [stack.bridge.grpc(), stack.bridge.admin(), stack.envoy.admin()]
+    let ports = [stack.bridge.grpc(), stack.bridge.admin(), stack.envoy().admin()]
         .map(|address| address.port().to_string());
     [
         vec![SECRET.to_owned(), kafka.bootstrap(), "sluicegate_bridge".to_owned()],
@@ -155,7 +155,7 @@ fn hidden(stack: &Stack, kafka: &Kafka) -> Vec<String> {
 }
 
 fn parts(stack: &Stack) -> [&Process; 2] {
-    [&stack.envoy.process, &stack.bridge.process]
+    [&stack.envoy().process, &stack.bridge.process]
 }
 
 /// Open files, and bytes of memory.

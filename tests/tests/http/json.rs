@@ -19,7 +19,7 @@ in_both_profiles! {
 async fn post(stack: &Stack, topic: &str, body: impl Into<Vec<u8>>) -> Response {
     let request =
         Request::post(ANY, body.into()).with("x-kafka-topic", topic).with("content-type", "application/json");
-    ask(stack.envoy.gateway(), request).await
+    ask(stack.gateway(), request).await
 }
 
 async fn only_the_whitespace_between_tokens_goes(profile: Profile) {
@@ -56,7 +56,7 @@ async fn only_the_whitespace_between_tokens_goes(profile: Profile) {
     {
         let request =
             Request::post(ANY, "{ }").with("x-kafka-topic", topic).with("content-type", content_type);
-        written(&ask(stack.envoy.gateway(), request).await, topic);
+        written(&ask(stack.gateway(), request).await, topic);
     }
     let records = consume(kafka, topic, 1).await;
     assert_eq!(records.len(), cases.len() + 3);
@@ -177,7 +177,7 @@ async fn by(stack: &Stack, topic: &str, path: &str, body: &'static str, json: bo
     if json {
         request = request.with("content-type", "application/json");
     }
-    ask(stack.envoy.gateway(), request).await
+    ask(stack.gateway(), request).await
 }
 
 async fn keys(kafka: &Kafka, topic: &str) -> Vec<Option<String>> {

@@ -19,7 +19,7 @@ async fn a_request_that_was_under_way_is_told_from_one_that_was_not(profile: Pro
     let mut kafka = Kafka::start().await.unwrap();
     let mut stack = with(profile, &kafka, WRITES, "", "").await;
     let topic = &kafka.topic("lost", 1, &[]).await.unwrap();
-    let gateway = stack.envoy.gateway();
+    let gateway = stack.gateway();
     let post = || Request::post(ANY, "v").with("x-kafka-topic", topic);
     written(&ask(gateway, post()).await, topic);
     kafka.freeze();

@@ -21,7 +21,7 @@ in_both_profiles! {
 async fn other_methods_are_told_which_there_are(profile: Profile) {
     let (kafka, stack) = shared(profile).await;
     let topic = &kafka.topic("methods", 1, &[]).await.unwrap();
-    let gateway = stack.envoy.gateway();
+    let gateway = stack.gateway();
     let readable = ["GET", "HEAD", "OPTIONS"];
     let both = ["GET", "HEAD", "OPTIONS", "POST"];
     for (path, methods) in [
@@ -65,8 +65,8 @@ async fn head_says_what_get_says_without_the_body(profile: Profile) {
         "/kafka/topics/no-such-topic".to_owned(),
         "/kafka/nothing".to_owned(),
     ] {
-        let get = ask(stack.envoy.gateway(), Request::get(&path)).await;
-        let head = ask(stack.envoy.gateway(), Request::new("HEAD", &path)).await;
+        let get = ask(stack.gateway(), Request::get(&path)).await;
+        let head = ask(stack.gateway(), Request::new("HEAD", &path)).await;
         assert!(!get.body.is_empty() && head.body.is_empty(), "{path}");
         assert_eq!(head.status, get.status, "{path}");
         for header in ["content-type", "content-length"] {
@@ -79,7 +79,7 @@ async fn head_says_what_get_says_without_the_body(profile: Profile) {
 async fn who_does_not_wait_is_answered_at_once_and_written_all_the_same(profile: Profile) {
     let (kafka, stack) = shared(profile).await;
     let topic = &kafka.topic("async", 1, &[]).await.unwrap();
-    let gateway = stack.envoy.gateway();
+    let gateway = stack.gateway();
     let request = |body: &'static str| Request::post(ANY, body).with("x-kafka-topic", topic);
     let mut want = 0;
     for prefer in ["respond-async", "respond-async, wait=10", "wait=10 , Respond-Async", "respond-async; x=y"]
@@ -109,7 +109,7 @@ async fn who_does_not_wait_is_answered_at_once_and_written_all_the_same(profile:
 
 async fn the_longest_route_answers(profile: Profile) {
     let (_, stack) = shared(profile).await;
-    let gateway = stack.envoy.gateway();
+    let gateway = stack.gateway();
     // A whole path before a prefix, a longer prefix before a shorter one, on the boundaries of segments.
     written(&ask(gateway, Request::post("/kafka/topics/exact", "v")).await, home(profile));
     written(&ask(gateway, Request::post("/fixed?query=is&not=looked+at", "v")).await, home(profile));
@@ -141,8 +141,8 @@ async fn the_longest_route_answers(profile: Profile) {
 async fn many_requests_share_a_connection(profile: Profile) {
     let (kafka, stack) = shared(profile).await;
     let topic = &kafka.topic("shared", 1, &[]).await.unwrap();
-    let mut http1 = Client::connect(stack.envoy.gateway()).await.unwrap();
-    let mut http2 = Client::connect_http2(stack.envoy.gateway()).await.unwrap();
+    let mut http1 = Client::connect(stack.gateway()).await.unwrap();
+    let mut http2 = Client::connect_http2(stack.gateway()).await.unwrap();
     for round in 0..50 {
         for (at, client) in [&mut http1, &mut http2].into_iter().enumerate() {
             let request = Request::post(ANY, format!("{round}")).with("x-kafka-topic", topic);

@@ -34,7 +34,7 @@ async fn what_was_acknowledged_is_there_though_the_broker_was_killed(profile: Pr
     let topic = kafka.topic("killed", CLIENTS, &[]).await.unwrap();
     let properties = "message.timeout.ms = 20000\nreconnect.backoff.max.ms = 500\n";
     let stack = with(profile, &kafka, WRITES, properties, "").await;
-    let clients = Clients::start(stack.envoy.gateway(), &topic, false);
+    let clients = Clients::start(stack.gateway(), &topic, false);
     for _ in 0..2 {
         grows(&stack, "written_records_total", MORE).await;
         kafka.kill();
@@ -48,7 +48,7 @@ async fn what_was_acknowledged_is_there_though_the_bridge_was_killed(profile: Pr
     let kafka = Kafka::shared().await.unwrap();
     let topic = kafka.topic("killed", CLIENTS, &[]).await.unwrap();
     let mut stack = with(profile, kafka, WRITES, "", "").await;
-    let clients = Clients::start(stack.envoy.gateway(), &topic, true);
+    let clients = Clients::start(stack.gateway(), &topic, true);
     for _ in 0..3 {
         grows(&stack, "written_records_total", MORE).await;
         stack.bridge.process.kill();
@@ -62,11 +62,11 @@ async fn what_was_acknowledged_is_there_though_envoy_was_killed(profile: Profile
     let kafka = Kafka::shared().await.unwrap();
     let topic = kafka.topic("killed", CLIENTS, &[]).await.unwrap();
     let mut stack = with(profile, kafka, WRITES, "", "").await;
-    let clients = Clients::start(stack.envoy.gateway(), &topic, true);
+    let clients = Clients::start(stack.gateway(), &topic, true);
     for _ in 0..3 {
         grows(&stack, "written_records_total", MORE).await;
-        stack.envoy.process.kill();
-        stack.envoy.up().await.unwrap();
+        stack.envoy_mut().process.kill();
+        stack.envoy_mut().up().await.unwrap();
     }
     grows(&stack, "written_records_total", MORE).await;
     clients.check(profile, "Envoy", kafka, &topic).await;

@@ -148,7 +148,7 @@ async fn each_setting_and_each_header_does_what_the_table_says(profile: Profile)
             request = request.with("content-type", "application/json");
         }
         let topic = if row.away { away } else { home(profile) };
-        let response = ask(stack.envoy.gateway(), request).await;
+        let response = ask(stack.gateway(), request).await;
         assert_eq!(response.status, 200, "row {at}: {}", response.text());
         let written = written(&response, topic);
         let partition = row.partition.unwrap_or(written.partition);
@@ -191,7 +191,7 @@ async fn record_headers_are_those_under_the_prefix(profile: Profile) {
     ];
     for (headers, _) in &cases {
         let request = headers.iter().fold(base.clone(), |request, (name, value)| request.with(name, value));
-        written(&ask(stack.envoy.gateway(), request).await, topic);
+        written(&ask(stack.gateway(), request).await, topic);
     }
     let records = consume(kafka, topic, 1).await;
     for (printed, (headers, want)) in records.values().zip(cases) {
@@ -220,7 +220,7 @@ async fn every_body_arrives_byte_for_byte(profile: Profile) {
         if !content_type.is_empty() {
             request = request.with("content-type", content_type);
         }
-        written(&ask(stack.envoy.gateway(), request).await, topic);
+        written(&ask(stack.gateway(), request).await, topic);
     }
     let records = consume(kafka, topic, 1).await;
     assert_eq!(records.len(), bodies.len());
@@ -238,7 +238,7 @@ async fn what_a_request_may_not_say_is_refused(profile: Profile) {
         for (name, value) in headers {
             request = request.with(name, value);
         }
-        problem(&ask(stack.envoy.gateway(), request).await, status, words)
+        problem(&ask(stack.gateway(), request).await, status, words)
     };
     // A header that the route does not allow, also where it says what the route says.
     check("/fixed", &[("topic", topic)], 403, "topic").await;

@@ -29,7 +29,7 @@ pub(crate) async fn get(stack: &Stack, path: &str, accept: &str) -> Response {
     if !accept.is_empty() {
         request = request.with("accept", accept);
     }
-    ask(stack.envoy.gateway(), request).await
+    ask(stack.gateway(), request).await
 }
 
 #[track_caller]
@@ -97,7 +97,7 @@ async fn what_is_read_can_be_written_again_and_is_the_same(profile: Profile) {
             format!(r#"{{"records":{}}}"#, read.text()),
         )
         .with("content-type", form);
-        assert_eq!(ask(stack.envoy.gateway(), again).await.status, 200);
+        assert_eq!(ask(stack.gateway(), again).await.status, 200);
         let copied = get(&stack, &format!("/topics/{copy}/partitions/0/records?offset=0"), form).await;
         let want = read.text().replace(source, copy);
         says(&copied, form, &want);

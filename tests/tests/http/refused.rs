@@ -84,7 +84,7 @@ async fn what_is_no_list_of_records_is_refused_as_a_whole(profile: Profile) {
     let gzip = Request::post(format!("{REST}{path}"), body)
         .with("content-type", JSON)
         .with("content-encoding", "gzip");
-    rest_problem(&ask(stack.envoy.gateway(), gzip).await, 415, 415, "Content-Encoding");
+    rest_problem(&ask(stack.gateway(), gzip).await, 415, 415, "Content-Encoding");
     assert_eq!(kafka.watermarks(topic, 0).unwrap(), (0, 0));
 }
 
@@ -102,7 +102,7 @@ async fn an_error_is_of_the_type_that_the_client_accepts(profile: Profile) {
         ("*/*", "application/problem+json"),
     ] {
         let request = Request::get(path).with("accept", accept);
-        let response = ask(stack.envoy.gateway(), request).await;
+        let response = ask(stack.gateway(), request).await;
         assert_eq!((response.status, response.header("content-type")), (404, Some(want)), "{accept}");
         assert_eq!(response.json()["error_code"], 40401);
     }

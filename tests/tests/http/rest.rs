@@ -26,7 +26,7 @@ pub(crate) async fn post(
     body: impl Into<Vec<u8>>,
 ) -> Response {
     let request = Request::post(format!("{REST}{path}"), body.into()).with("content-type", content_type);
-    ask(stack.envoy.gateway(), request).await
+    ask(stack.gateway(), request).await
 }
 
 /// Expects every record to be written, and says where: partition and offset.

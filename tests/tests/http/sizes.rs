@@ -45,7 +45,7 @@ async fn bodies_up_to_the_limit_are_written_however_they_come_and_can_be_read(pr
     let kafka = Kafka::shared().await.unwrap();
     let topic = &kafka.topic("sizes", 1, &KEEPS).await.unwrap();
     let stack = with(profile, kafka, WRITES, "", "").await;
-    let gateway = stack.envoy.gateway();
+    let gateway = stack.gateway();
     let mut http2 = Client::connect_http2(gateway).await.unwrap();
     let mut bodies = BTreeMap::new();
     for (seed, len) in (0..).zip([255 << 10, 257 << 10, LIMIT - 1, LIMIT]) {
@@ -87,7 +87,7 @@ async fn one_byte_more_is_refused_however_it_comes(profile: Profile) {
     let kafka = Kafka::shared().await.unwrap();
     let topic = &kafka.topic("too-large", 1, &KEEPS).await.unwrap();
     let stack = with(profile, kafka, WRITES, "", "").await;
-    let gateway = stack.envoy.gateway();
+    let gateway = stack.gateway();
     for len in [LIMIT + 1, 2 * LIMIT] {
         let body = letters(7, len);
         for shape in SHAPES {
@@ -119,7 +119,7 @@ async fn what_is_refused_leaves_room_for_what_is_not(profile: Profile) {
     let kafka = Kafka::shared().await.unwrap();
     let topic = &kafka.topic("room", 1, &KEEPS).await.unwrap();
     let stack = with(profile, kafka, WRITES, "", "\"max_assembly_bytes\": 3000000,").await;
-    let gateway = stack.envoy.gateway();
+    let gateway = stack.gateway();
     let body = letters(8, LIMIT);
     let shape = Pieces { length: 64 << 10, declared: false, slow: false };
     for _ in 0..10 {
@@ -149,7 +149,7 @@ async fn what_finds_no_room_is_told_when_to_come_back(profile: Profile) {
     let setup =
         Setup { concurrency: 1, ..setup(profile, kafka, WRITES, "", "\"max_assembly_bytes\": 1500000,") };
     let stack = Stack::start(setup).await.unwrap();
-    let gateway = stack.envoy.gateway();
+    let gateway = stack.gateway();
     let request = || Request::post(ANY, letters(10, LIMIT)).with("x-kafka-topic", topic);
     written(&ask(gateway, request()).await, topic);
     let mut stops = TcpStream::connect(gateway).await.unwrap();

@@ -25,7 +25,7 @@ const LIST: &str = r#"{"records":[{"value":1}]}"#;
 async fn neither_route_nor_bridge_writes_unless_it_is_told_to(profile: Profile) {
     let (kafka, stack) = shared(profile).await;
     let topic = &kafka.topic("unwritten", 1, &[]).await.unwrap();
-    let gateway = stack.envoy.gateway();
+    let gateway = stack.gateway();
     let list =
         |route: &str| Request::post(format!("{route}/topics/{topic}"), LIST).with("content-type", JSON);
     rest_problem(&ask(gateway, list("/readonly")).await, 403, 403, "write");
@@ -52,7 +52,7 @@ async fn a_bridge_that_is_away_or_hangs_is_said_to_be(profile: Profile) {
     let kafka = Kafka::shared().await.unwrap();
     let topic = &kafka.topic("no-bridge", 1, &[]).await.unwrap();
     let mut stack = with(profile, kafka, WRITES, "", "\"http_timeout_ms\": 1500,").await;
-    let gateway = stack.envoy.gateway();
+    let gateway = stack.gateway();
     let post = || Request::post(ANY, "v").with("x-kafka-topic", topic);
     written(&ask(gateway, post()).await, topic);
     stack.bridge.process.freeze();
@@ -83,7 +83,7 @@ async fn a_gateway_that_the_bridge_does_not_know_serves_nobody(profile: Profile)
     let stack = Stack::start(setup(profile, kafka, &settings, "", wrong)).await.unwrap();
     let request =
         Request::post(ANY, "v").with("x-kafka-topic", topic).with("sluicegate-gateway-secret", secret);
-    let response = ask(stack.envoy.gateway(), request).await;
+    let response = ask(stack.gateway(), request).await;
     problem(&response, 502, "");
     assert!(!response.text().contains("between-gateway"), "{response:?}");
     assert_eq!(kafka.watermarks(topic, 0).unwrap(), (0, 0));
@@ -95,7 +95,7 @@ async fn a_full_queue_is_said_to_be_full() {
     let properties = "queue.buffering.max.messages = 10\nmessage.timeout.ms = 60000\n";
     let stack = with(Profile::Tunnel, &kafka, WRITES, properties, "").await;
     let topic = &kafka.topic("full", 1, &[]).await.unwrap();
-    let gateway = stack.envoy.gateway();
+    let gateway = stack.gateway();
     let post = |number: usize| Request::post(ANY, number.to_string()).with("x-kafka-topic", topic);
     written(&ask(gateway, post(0)).await, topic);
     kafka.freeze();
@@ -125,7 +125,7 @@ async fn a_broker_that_hangs_is_another_thing_than_one_that_is_away() {
     let mut kafka = Kafka::start().await.unwrap();
     let stack = with(Profile::Tunnel, &kafka, WRITES, "message.timeout.ms = 6000\n", "").await;
     let topic = &kafka.topic("stuck", 1, &[]).await.unwrap();
-    let gateway = stack.envoy.gateway();
+    let gateway = stack.gateway();
     let post = |body: &'static str| Request::post(ANY, body).with("x-kafka-topic", topic);
     written(&ask(gateway, post("0")).await, topic);
     kafka.freeze();
@@ -159,7 +159,7 @@ async fn who_finds_the_bridge_busy_is_told_when_to_come_back() {
     let settings = format!("{WRITES}[limits]\nmax_calls = 4\n");
     let stack = with(Profile::Internal, &kafka, &settings, "message.timeout.ms = 60000\n", "").await;
     let topic = &kafka.topic("busy", 1, &[]).await.unwrap();
-    let gateway = stack.envoy.gateway();
+    let gateway = stack.gateway();
     let post = || Request::post(ANY, "v").with("x-kafka-topic", topic);
     written(&ask(gateway, post()).await, topic);
     kafka.freeze();

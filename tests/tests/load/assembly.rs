@@ -35,7 +35,7 @@ async fn unfinished_messages_are_bounded_together_and_those_that_fit_are_finishe
     let bench = Bench::new(profile).await;
     let mut witness = Witness::new(&bench).await;
     let before = Memory::now(&bench);
-    let gateway = bench.stack.envoy.gateway();
+    let gateway = bench.stack.gateway();
     let open = async |_| Client { stream: raw::open(gateway).await, refused: false };
     let mut clients: Vec<Client> = stream::iter(0..CLIENTS).map(open).buffer_unordered(100).collect().await;
     let message = raw::binary(1, Req::CmdPing(CmdPing { state: vec![b's'; STATE].into() }));

@@ -52,14 +52,14 @@ impl Bench {
 
     /// One of Envoy's numbers.
     pub(crate) async fn stat(&self, name: &str) -> u64 {
-        let stats = self.stack.envoy.stats(&format!("{name}$")).await.unwrap();
+        let stats = self.stack.envoy().stats(&format!("{name}$")).await.unwrap();
         assert_eq!(stats.len(), 1, "{name} is {stats:?}");
         stats.values().sum()
     }
 
     /// The filter never trapped, and the host did all that it asked.
     pub(crate) async fn assert_filter_survived(&self) {
-        assert_eq!(self.stack.envoy.filter_reloads().await.unwrap(), 0);
+        assert_eq!(self.stack.envoy().filter_reloads().await.unwrap(), 0);
         assert_eq!(self.stat("sluicegate.errors.host_call").await, 0);
     }
 

@@ -43,7 +43,7 @@ async fn clients_that_come_and_go_leave_nothing_behind(profile: Profile) {
 
 /// All are there at the same time; each leaves in its own way, and a third with an answer on its way.
 async fn round(bench: &Bench) {
-    let gateway = bench.stack.envoy.gateway();
+    let gateway = bench.stack.gateway();
     let open = |_| raw::open(gateway);
     let clients: Vec<TcpStream> = stream::iter(0..CLIENTS).map(open).buffer_unordered(100).collect().await;
     bench.is_left_with(CLIENTS + 1).await;

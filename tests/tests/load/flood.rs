@@ -43,7 +43,7 @@ async fn clients_that_send_without_pause_are_held_back_and_slow_nobody(profile: 
     let sent = Arc::new(AtomicU64::new(0));
     let mut flood = tokio::task::JoinSet::new();
     for request in requests {
-        let mut stream = raw::open(bench.stack.envoy.gateway()).await;
+        let mut stream = raw::open(bench.stack.gateway()).await;
         // As few writes as many requests allow.
         let many = Bytes::from(request.repeat((64 * 1024 / request.len()).max(1)));
         let sent = Arc::clone(&sent);

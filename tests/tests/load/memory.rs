@@ -66,7 +66,7 @@ impl Memory {
 
     fn read(bench: &Bench, line: &str) -> Self {
         let stack = &bench.stack;
-        Self { envoy: read(&stack.envoy.process, line), bridge: read(&stack.bridge.process, line) }
+        Self { envoy: read(&stack.envoy().process, line), bridge: read(&stack.bridge.process, line) }
     }
 
     /// Since `self`, neither process has come to need more than `allowed` besides.

@@ -30,7 +30,7 @@ async fn clients_that_do_not_read_their_answers_slow_nobody_and_hold_no_more_tha
     let bench = Bench::new(profile).await;
     let mut witness = Witness::new(&bench).await;
     let before = Memory::now(&bench);
-    let gateway = bench.stack.envoy.gateway();
+    let gateway = bench.stack.gateway();
     let fetch = CmdKafkaFetch { topic: bench.large.to_owned(), partition: 0, offset: 0 };
     let requests: Vec<u8> =
         (1..=FETCHES).flat_map(|sequence| raw::binary(sequence, Req::CmdKafkaFetch(fetch.clone()))).collect();

@@ -176,7 +176,7 @@ async fn check_commands_fail(socket: &mut Socket, topic: &str, within: Duration)
 /// The bridge lives, and says that a fetch would not work.
 async fn check_readiness(stack: &Stack, within: Duration) {
     let ready = async || {
-        let answer = http::get(stack.envoy.gateway(), "/readyz").await.unwrap();
+        let answer = http::get(stack.gateway(), "/readyz").await.unwrap();
         assert!(!answer.body.trim().is_empty());
         answer.status
     };

@@ -82,7 +82,7 @@ async fn a_client_that_takes_no_answers_is_given_up_by_bridge_and_envoy(profile:
     let within = INTERVAL * 3 + Duration::from_secs(10);
     becomes("sessions that stalled", 1.0, within, async || ended(&stack, "stalled").await).await;
     let open = async || {
-        let stats = stack.envoy.stats("gateway.downstream_cx_upgrades_active|sessions_open").await.unwrap();
+        let stats = stack.envoy().stats("gateway.downstream_cx_upgrades_active|sessions_open").await.unwrap();
         assert_eq!(stats.len(), 2, "{stats:?}");
         stats.into_values().sum::<u64>()
     };

@@ -69,7 +69,7 @@ async fn sum(stack: &Stack, prefix: &str, label: &str) -> f64 {
 
 /// The filter never trapped.
 pub(crate) async fn assert_filter_survived(stack: &Stack) {
-    assert_eq!(stack.envoy.filter_reloads().await.unwrap(), 0);
-    let log = fs::read_to_string(stack.envoy.process.log()).unwrap();
+    assert_eq!(stack.envoy().filter_reloads().await.unwrap(), 0);
+    let log = fs::read_to_string(stack.envoy().process.log()).unwrap();
     assert!(!log.contains("Function: proxy_on_") && !log.contains("panicked"), "{log}");
 }

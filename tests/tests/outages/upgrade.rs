@@ -21,7 +21,7 @@ pub(crate) struct Upgrade {
 
 impl Upgrade {
     pub(crate) async fn ask(stack: &Stack) -> Self {
-        let mut stream = TcpStream::connect(stack.envoy.gateway()).await.unwrap();
+        let mut stream = TcpStream::connect(stack.gateway()).await.unwrap();
         stream.set_nodelay(true).unwrap();
         stream.write_all(REQUEST).await.unwrap();
         let mut head = Vec::new();

@@ -240,7 +240,7 @@ async fn exit_codes_tell_whose_fault_it_was(profile: Profile) {
     fails(url, &["fetch", "bad name", "-p", "0"], 1, "INVALID_TOPIC_EXCEPTION").await;
     fails(url, &["fetch", topic], 2, "--partition").await;
     fails(url, &["list-offsets", topic, "--at", "tomorrow"], 2, "tomorrow").await;
-    let elsewhere = format!("ws://{}/elsewhere", stack.envoy.gateway());
+    let elsewhere = format!("ws://{}/elsewhere", stack.gateway());
     fails(&elsewhere, &["ping", "-c", "1"], 3, "HTTP 404").await;
     let nobody = Port::pick().unwrap();
     fails(&format!("ws://{}/pubsub", nobody.address()), &["list-offsets", topic], 3, "failed to connect")

@@ -69,7 +69,7 @@ fn assert_version(kafka: &Kafka) {
 #[expect(clippy::print_stderr, reason = "a failed test's last words")]
 fn tell(kafka: &Kafka) {
     let stacks = SHARED.iter().chain(&TIGHT).filter_map(OnceCell::get);
-    let gateways = stacks.flat_map(|stack| [&stack.bridge.process, &stack.envoy.process]);
+    let gateways = stacks.flat_map(|stack| [&stack.bridge.process, &stack.envoy().process]);
     for process in gateways.chain(kafka.nodes.iter().map(|node| &node.process)) {
         eprintln!("--- the end of {}\n{}", process.log().display(), process.log_tail());
     }

@@ -39,7 +39,7 @@ impl<T: Deref<Target = Stack>> Deref for Gateway<T> {
 impl<T: Deref<Target = Stack>> Drop for Gateway<T> {
     fn drop(&mut self) {
         if !thread::panicking() {
-            for log in [&self.bridge.process, &self.envoy.process].map(Process::log) {
+            for log in [&self.bridge.process, &self.envoy().process].map(Process::log) {
                 assert_eq!(shown_in(&fs::read_to_string(log).unwrap()), [""; 0], "{}", log.display());
             }
         }
@@ -76,7 +76,7 @@ pub(crate) async fn start(profile: Profile, sections: &[Section], settings: &str
 
 /// A session on a cluster.
 pub(crate) async fn open(stack: &Stack, cluster: &str) -> Socket {
-    Socket::open_at(&format!("ws://{}/{cluster}", stack.envoy.gateway())).await
+    Socket::open_at(&format!("ws://{}/{cluster}", stack.gateway())).await
 }
 
 /// What `/readyz` says of a cluster, and how long it took.

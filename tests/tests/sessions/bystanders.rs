@@ -55,7 +55,7 @@ async fn strange_upgrades_harm_no_other_session(profile: Profile) {
         ("cookie", &cookies, 101),
     ] {
         let what = format!("{name}: {:.30}", value);
-        let mut raw = Raw::connect(stack.envoy.gateway()).await;
+        let mut raw = Raw::connect(stack.gateway()).await;
         let response = raw.ask(&Upgrade::default().with(name, value).bytes()).await;
         assert_eq!(response.status, want, "{what}: {response:?}");
         if want == 101 {
@@ -78,19 +78,19 @@ async fn no_number_of_bad_clients_ends_the_sessions_of_others(profile: Profile) 
 
     let queries = [20_000, 57_000].map(|len| format!("/pubsub?{}", "~".repeat(len)));
     for query in queries {
-        let status = Raw::connect(stack.envoy.gateway()).await.ask(&Upgrade::to(query).bytes()).await.status;
+        let status = Raw::connect(stack.gateway()).await.ask(&Upgrade::to(query).bytes()).await.status;
         assert_eq!(status, 101);
         bystander.expect(ping(1, b"y"), pong(1, b"y"), "a long query").await;
     }
     let odd = Upgrade::to(r#"/pubsub?<>"{}|^"#).bytes();
-    let ask = async |_| Raw::connect(stack.envoy.gateway()).await.ask(&odd).await.status;
+    let ask = async |_| Raw::connect(stack.gateway()).await.ask(&odd).await.status;
     let told: HashSet<u16> = stream::iter(0..2500).map(ask).buffer_unordered(50).collect().await;
     assert_eq!(told, [400].into());
     bystander.expect(ping(2, b"y"), pong(2, b"y"), "odd queries").await;
 
     let upgrade = Upgrade::default().bytes();
     for round in 0..6 {
-        let strangers = stream::iter(0..300).then(|_| Raw::connect(stack.envoy.gateway()));
+        let strangers = stream::iter(0..300).then(|_| Raw::connect(stack.gateway()));
         let strangers: Vec<Raw> = strangers.collect().await;
         let leave = strangers.into_iter().map(|stranger| stranger.ask_and_reset(&upgrade));
         join_all(leave).await;
@@ -108,7 +108,7 @@ async fn no_header_of_an_upgrade_harms_another_session(profile: Profile) {
     for name in NAMES {
         for value in VALUES {
             let what = format!("{name}: {:?}", String::from_utf8_lossy(value));
-            let mut raw = Raw::connect(stack.envoy.gateway()).await;
+            let mut raw = Raw::connect(stack.gateway()).await;
             let mut response = raw.ask(&Upgrade::default().with(name, value).bytes()).await;
             if response.status == 100 {
                 response = raw.response().await;

@@ -91,7 +91,7 @@ async fn has_sessions(stack: &Stack, want: u64) {
     until(format_args!("{want} open sessions"), async || {
         let bridge = stack.bridge.metrics("sluicegate_sessions{").await?;
         let bridge: f64 = bridge.iter().map(|(_, sessions)| sessions).sum();
-        let filter = stack.envoy.stats("sluicegate.sessions_open$").await?;
+        let filter = stack.envoy().stats("sluicegate.sessions_open$").await?;
         match bridge == want as f64 && filter.values().sum::<u64>() == want {
             true => Ok(()),
             false => Err(format!("{bridge} in the bridge and {filter:?}")),

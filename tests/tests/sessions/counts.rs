@@ -57,7 +57,7 @@ async fn sessions_commands_errors_and_bytes_are_counted(profile: Profile) {
         raw.frame().await;
     }
     let refused = Upgrade::default().without("sec-websocket-key").bytes();
-    assert_eq!(Raw::connect(stack.envoy.gateway()).await.ask(&refused).await.status, 400);
+    assert_eq!(Raw::connect(stack.gateway()).await.ask(&refused).await.status, 400);
     nobody_is_there(&stack).await;
 
     let after = counts(&stack).await.unwrap();
@@ -87,7 +87,7 @@ async fn sessions_commands_errors_and_bytes_are_counted(profile: Profile) {
         ("sessions_open", 0),
     ];
     assert_eq!(grown, BTreeMap::from(want));
-    let log = fs::read_to_string(stack.envoy.process.log()).unwrap();
+    let log = fs::read_to_string(stack.envoy().process.log()).unwrap();
     assert!(!log.contains("[error]") && !log.contains("[critical]"), "nothing went wrong here:\n{log}");
 }
 
@@ -101,7 +101,7 @@ async fn nobody_is_there(stack: &Stack) {
 
 /// The filter's own counters and gauges.
 async fn counts(stack: &Stack) -> Result<BTreeMap<String, u64>, String> {
-    let stats = stack.envoy.stats("^wasmcustom.sluicegate.").await?;
+    let stats = stack.envoy().stats("^wasmcustom.sluicegate.").await?;
     Ok(stats.into_iter().map(|(name, n)| (name.replace("wasmcustom.sluicegate.", ""), n)).collect())
 }
 

@@ -26,7 +26,7 @@ async fn a_drain_answers_what_is_in_flight_closes_with_1001_and_lets_nobody_in(p
 
     stack.bridge.process.terminate();
     idle.is_closed(&close(1001, "going away"), "an idle session").await;
-    let response = Raw::connect(stack.envoy.gateway()).await.ask(&Upgrade::default().bytes()).await;
+    let response = Raw::connect(stack.gateway()).await.ask(&Upgrade::default().bytes()).await;
     assert_eq!((response.status, response.header("retry-after")), (503, Some("1")), "{response:?}");
     assert!(response.body.contains("bridge"), "{response:?}");
     let empty = Resp::KafkaFetchResp(KafkaFetchResp::default());
@@ -39,7 +39,7 @@ async fn a_drain_answers_what_is_in_flight_closes_with_1001_and_lets_nobody_in(p
     let log = stack.bridge.process.log_tail();
     assert!(!log.contains("cut off") && !log.contains("panicked"), "{log}");
 
-    let response = Raw::connect(stack.envoy.gateway()).await.ask(&Upgrade::default().bytes()).await;
+    let response = Raw::connect(stack.gateway()).await.ask(&Upgrade::default().bytes()).await;
     assert_eq!((response.status, response.header("retry-after")), (503, Some("1")), "{response:?}");
     stack.bridge.up().await.unwrap();
     Peer::open(&stack).await.is_idle().await;
@@ -49,7 +49,7 @@ async fn a_full_bridge_turns_away_and_a_request_too_large_for_it_ends_its_sessio
     let stack = start(profile, "[limits]\nmax_sessions = 2\nmax_request_bytes = 2048\n", Vec::new()).await;
     let mut bystander = Peer::open(&stack).await;
     let mut raw = Raw::open(&stack).await;
-    let response = Raw::connect(stack.envoy.gateway()).await.ask(&Upgrade::default().bytes()).await;
+    let response = Raw::connect(stack.gateway()).await.ask(&Upgrade::default().bytes()).await;
     assert_eq!((response.status, response.header("retry-after")), (503, Some("1")), "{response:?}");
     assert_eq!(response.body.trim(), "the bridge serves as many as it may");
 
@@ -65,7 +65,7 @@ async fn a_full_bridge_turns_away_and_a_request_too_large_for_it_ends_its_sessio
     bystander.is_idle().await;
     // There is room again.
     until("a place for a session", async || {
-        let response = Raw::connect(stack.envoy.gateway()).await.ask(&Upgrade::default().bytes()).await;
+        let response = Raw::connect(stack.gateway()).await.ask(&Upgrade::default().bytes()).await;
         if response.status == 101 { Ok(()) } else { Err(format!("{response:?}")) }
     })
     .await;

@@ -107,7 +107,7 @@ async fn a_length_in_a_longer_form_than_needed_is_read(profile: Profile) {
 
 async fn frames_right_behind_the_upgrade_are_not_lost(profile: Profile) {
     let stack = committed(profile).await;
-    let mut raw = Raw::connect(stack.envoy.gateway()).await;
+    let mut raw = Raw::connect(stack.gateway()).await;
     let frames = [masked(BINARY, &ping(1, b"too early")), masked(PING, b"p")].concat();
     raw.write(&[Upgrade::default().bytes(), frames].concat()).await;
     let response = raw.response().await;

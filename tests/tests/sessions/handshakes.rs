@@ -11,7 +11,7 @@ use crate::stacks::{ORIGIN, SUBPROTOCOLS, committed, configured};
 
 async fn what_is_no_upgrade_is_told_that_a_websocket_is_expected(profile: Profile) {
     let stack = committed(profile).await;
-    let gateway = stack.envoy.gateway();
+    let gateway = stack.gateway();
     let answer = http::get(gateway, "/pubsub").await.unwrap();
     assert_eq!((answer.status, answer.body.trim()), (400, "a WebSocket upgrade is expected here"));
     let answer = http::post(gateway, "/pubsub?topic=t").await.unwrap();
@@ -34,7 +34,7 @@ async fn an_accepted_upgrade_says_what_the_rfc_asks_for_and_nothing_of_the_insid
         Upgrade::default().with("origin", "https://anywhere.example"),
         Upgrade::default().with("content-type", "text/html").with("te", "trailers"),
     ] {
-        let mut raw = Raw::connect(stack.envoy.gateway()).await;
+        let mut raw = Raw::connect(stack.gateway()).await;
         let response = raw.ask(&upgrade.bytes()).await;
         let what = String::from_utf8(upgrade.bytes()).unwrap();
         assert_eq!(response.status, 101, "{what}{response:?}");
@@ -66,7 +66,7 @@ async fn a_handshake_that_breaks_the_rules_is_told_which(profile: Profile) {
         (upgrade().with("sec-websocket-version", "12"), version),
         (upgrade().with("sec-websocket-version", "13, 8"), version),
     ] {
-        let mut raw = Raw::connect(stack.envoy.gateway()).await;
+        let mut raw = Raw::connect(stack.gateway()).await;
         let response = raw.ask(&request.bytes()).await;
         assert_eq!((response.status, response.body.trim()), (400, want), "{response:?}");
         let spoken = (want == version).then_some("13");
@@ -150,13 +150,13 @@ async fn the_first_subprotocol_that_the_route_knows_is_agreed_on(profile: Profil
         assert_eq!(response.status, 101, "{offered}: {response:?}");
         assert_eq!(response.header("sec-websocket-protocol"), agreed, "{offered}");
     }
-    let mut peer = Peer::open_at(stack.envoy.gateway(), "/spoken").await;
+    let mut peer = Peer::open_at(stack.gateway(), "/spoken").await;
     peer.is_idle().await;
 }
 
 /// The response to a handshake on a connection of its own.
 async fn response_to(stack: &Stack, upgrade: Upgrade) -> Response {
-    Raw::connect(stack.envoy.gateway()).await.ask(&upgrade.bytes()).await
+    Raw::connect(stack.gateway()).await.ask(&upgrade.bytes()).await
 }
 
 in_both_profiles! {

@@ -33,7 +33,7 @@ async fn a_thousand_random_inputs_trap_nothing_and_harm_nobody(profile: Profile)
 
 async fn play(stack: &Stack, seed: u64) {
     let mut inputs = Inputs(Random::new(seed));
-    let mut raw = Raw::connect(stack.envoy.gateway()).await;
+    let mut raw = Raw::connect(stack.gateway()).await;
     if inputs.0.below(5) == 0 {
         let upgrade = inputs.mutate(Upgrade::default().bytes());
         raw.try_write(&upgrade).await;
@@ -52,8 +52,8 @@ async fn play(stack: &Stack, seed: u64) {
 
 /// What would show that filter or bridge broke.
 async fn broken(stack: &Stack) -> Vec<String> {
-    let reloads = stack.envoy.filter_reloads().await.unwrap();
-    let logs = [&stack.envoy.process, &stack.bridge.process].map(|p| fs::read_to_string(p.log()).unwrap());
+    let reloads = stack.envoy().filter_reloads().await.unwrap();
+    let logs = [&stack.envoy().process, &stack.bridge.process].map(|p| fs::read_to_string(p.log()).unwrap());
     let signs = ["panicked", "[error]", "[critical]", " ERROR ", "unreachable"];
     let lines = logs.iter().flat_map(|log| log.lines()).filter(|line| signs.iter().any(|s| line.contains(s)));
     let replaced = (reloads > 0).then(|| format!("{reloads} reloads of the filter"));

@@ -14,7 +14,7 @@ async fn a_session_outlives_the_time_that_a_request_may_take(profile: Profile) {
     let mut session = Peer::open(&stack).await;
     // It comes after the session, and has the same time: when that is over for it, it is for the session.
     let unfinished = b"POST /orders HTTP/1.1\r\nhost: gateway.example\r\ncontent-length: 9\r\n\r\nfour";
-    let response = Raw::connect(stack.envoy.gateway()).await.ask(unfinished).await;
+    let response = Raw::connect(stack.gateway()).await.ask(unfinished).await;
     assert_eq!(response.status, 408, "{response:?}");
     session.is_idle().await;
 }

@@ -42,7 +42,7 @@ async fn what_follows_a_message_over_the_limit_is_kept_by_nobody(profile: Profil
     let mut bystander = Peer::open(&stack).await;
     bystander.is_idle().await;
     let resident = || {
-        let usage = [&stack.envoy.process, &stack.bridge.process].map(|process| process.usage().unwrap());
+        let usage = [&stack.envoy().process, &stack.bridge.process].map(|process| process.usage().unwrap());
         usage.map(|usage| usage.resident_bytes)
     };
     let before = resident();

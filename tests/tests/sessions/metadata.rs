@@ -52,7 +52,7 @@ async fn a_client_can_neither_replace_nor_remove_the_gateways_secret(profile: Pr
 }
 
 async fn open(stack: &Stack, upgrade: &Upgrade) -> Raw {
-    let mut raw = Raw::connect(stack.envoy.gateway()).await;
+    let mut raw = Raw::connect(stack.gateway()).await;
     let response = raw.ask(&upgrade.bytes()).await;
     assert_eq!(response.status, 101, "{}{response:?}", String::from_utf8_lossy(&upgrade.bytes()));
     raw

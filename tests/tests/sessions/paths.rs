@@ -33,23 +33,23 @@ async fn no_spelling_of_the_bridges_own_paths_reaches_it(profile: Profile) {
         let upgrade = || Upgrade::to(path).with("sluicegate-cluster", "default");
         let plain = upgrade().without("upgrade").without("connection");
         for (what, request) in [("upgrade", upgrade()), ("request", plain)] {
-            let response = Raw::connect(stack.envoy.gateway()).await.ask(&request.bytes()).await;
+            let response = Raw::connect(stack.gateway()).await.ask(&request.bytes()).await;
             // Envoy itself refuses with 400 what it cannot read.
             let refused = response.status == 404 || response.status == 400 && !straight.contains(&path);
             assert!(refused, "{path} as {what}: {response:?}");
         }
-        let status = over_http2(stack.envoy.gateway(), path).await;
+        let status = over_http2(stack.gateway(), path).await;
         assert!(status == 404 || status == 400 && !straight.contains(&path), "{path} over HTTP/2: {status}");
     }
     // The route itself, as the bridge would be asked.
-    assert_eq!(over_http2(stack.envoy.gateway(), "/pubsub").await, 400);
+    assert_eq!(over_http2(stack.gateway(), "/pubsub").await, 400);
     assert_eq!(seen_by_the_bridge(&stack).await, before);
     bystander.is_idle().await;
 }
 
 async fn of_the_bridges_administration_only_readiness_is_shown(profile: Profile) {
     let stack = committed(profile).await;
-    let gateway = stack.envoy.gateway();
+    let gateway = stack.gateway();
     for path in
         ["/metrics", "/livez", "/readyz/", "/readyz/../metrics", "/readyz%2F..%2Fmetrics", "/", "/stats"]
     {
@@ -90,7 +90,7 @@ async fn over_http2(gateway: SocketAddr, path: &str) -> u16 {
 async fn seen_by_the_bridge(stack: &Stack) -> (Vec<(String, f64)>, u64) {
     let mut metrics = stack.bridge.metrics("sluicegate_sessions_ended").await.unwrap();
     metrics.extend(stack.bridge.metrics("sluicegate_requests_refused").await.unwrap());
-    let sent = stack.envoy.stats("^cluster.sluicegate_bridge.upstream_rq_total$").await.unwrap();
+    let sent = stack.envoy().stats("^cluster.sluicegate_bridge.upstream_rq_total$").await.unwrap();
     (metrics, sent.values().sum())
 }
 

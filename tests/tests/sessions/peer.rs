@@ -25,7 +25,7 @@ pub(crate) struct Peer {
 impl Peer {
     /// A session on the route that is always there.
     pub(crate) async fn open(stack: &Stack) -> Self {
-        Self::open_at(stack.envoy.gateway(), "/pubsub").await
+        Self::open_at(stack.gateway(), "/pubsub").await
     }
 
     pub(crate) async fn open_at(gateway: SocketAddr, path: &str) -> Self {

@@ -44,7 +44,7 @@ impl Raw {
 
     /// An open session on the route that is always there.
     pub(crate) async fn open(stack: &Stack) -> Self {
-        let mut raw = Self::connect(stack.envoy.gateway()).await;
+        let mut raw = Self::connect(stack.gateway()).await;
         let response = raw.ask(&Upgrade::default().bytes()).await;
         assert_eq!(response.status, 101, "{response:?}");
         raw

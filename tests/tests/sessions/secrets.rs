@@ -42,11 +42,11 @@ async fn the_right_secret_opens_sessions_and_is_not_logged(profile: Profile) {
 }
 
 async fn ask(stack: &Stack, upgrade: &Upgrade) -> Response {
-    Raw::connect(stack.envoy.gateway()).await.ask(&upgrade.bytes()).await
+    Raw::connect(stack.gateway()).await.ask(&upgrade.bytes()).await
 }
 
 fn says_no_secret(stack: &Stack, secrets: &[&str]) {
-    for process in [&stack.envoy.process, &stack.bridge.process] {
+    for process in [&stack.envoy().process, &stack.bridge.process] {
         let log = fs::read_to_string(process.log()).unwrap();
         assert!(!secrets.iter().any(|secret| log.contains(secret)), "{log}");
     }

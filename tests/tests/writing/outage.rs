@@ -112,8 +112,8 @@ async fn every_record_that_was_acknowledged_is_there_though_bridge_and_envoy_wer
         stack.bridge.process.kill();
         stack.bridge.up().await.unwrap();
         grows(&stack, "written_records_total", 500.0).await;
-        stack.envoy.process.kill();
-        stack.envoy.up().await.unwrap();
+        stack.envoy_mut().process.kill();
+        stack.envoy_mut().up().await.unwrap();
     }
     grows(&stack, "written_records_total", 500.0).await;
     stop.store(true, Ordering::Relaxed);

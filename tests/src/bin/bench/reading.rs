@@ -22,8 +22,8 @@ pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
     let mut stack = Stack::start(setup(&secured, plan)?).await?;
     stack.ready_within(Duration::from_secs(30)).await?;
 
-    let gateway = stack.envoy.gateway();
-    let parts = [&stack.envoy.process, &stack.bridge.process];
+    let gateway = stack.gateway();
+    let parts = [&stack.envoy().process, &stack.bridge.process];
     let processes: Vec<&Process> =
         parts.into_iter().chain(kafka.nodes.iter().map(|node| &node.process)).collect();
     let reading = |from: (&'static str, String), clients: u32, rounds: u64| {

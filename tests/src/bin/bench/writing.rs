@@ -23,7 +23,7 @@ pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
     let mut stack = Stack::start(setup(&kafka, &topic, &properties, plan)).await?;
     stack.ready_within(Duration::from_secs(30)).await?;
 
-    let parts = [&stack.envoy.process, &stack.bridge.process];
+    let parts = [&stack.envoy().process, &stack.bridge.process];
     let processes: Vec<&Process> =
         parts.into_iter().chain(kafka.nodes.iter().map(|node| &node.process)).collect();
     let properties = shown.into_iter().map(|property| ("--property", property));
@@ -47,7 +47,7 @@ pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
         measure("produce", &own, size, clients, seconds).await
     };
     let post = async |size, clients, seconds| {
-        let own = [("--gateway", stack.envoy.gateway().to_string()), ("--path", POST.to_owned())];
+        let own = [("--gateway", stack.gateway().to_string()), ("--path", POST.to_owned())];
         measure("post", &own, size, clients, seconds).await
     };
     let wait = async |how: &[(&str, String)], size, clients| {

@@ -130,13 +130,8 @@ impl Running {
         }
     }
 
-    /// The bridge first: it tells every session that it goes, through the gateway. What does not end in time is killed
-    /// when it is dropped.
     async fn stop(mut self) {
-        for process in [&mut self.stack.bridge.process, &mut self.stack.envoy.process] {
-            process.terminate();
-            let _ = process.wait(STOP_WITHIN).await;
-        }
+        self.stack.stop(STOP_WITHIN).await;
     }
 }
 

@@ -47,7 +47,7 @@ pub(crate) fn say(text: &str) {
 
 /// Where everything listens, and what to try.
 pub(crate) fn print(stack: &Stack, profile: Profile, source: &Source, cli: &Path) {
-    let (gateway, url) = (stack.envoy.gateway(), stack.url());
+    let (gateway, url) = (stack.gateway(), stack.url());
     let _ = writeln!(
         stdout(),
         "
@@ -66,7 +66,7 @@ Try in another terminal:
 Ctrl-C stops everything.",
         if matches!(source, Source::Embedded(_)) { "reads and writes" } else { "reads from" },
         profile.name(),
-        stack.envoy.admin(),
+        stack.envoy().admin(),
         stack.bridge.admin(),
         stack.folder().path().display(),
         tries(source, &format!("http://{gateway}"), &url, &cli.display().to_string()),

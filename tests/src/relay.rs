@@ -1,0 +1,135 @@
+//! A real nginx as a gateway's relay of upgrades: it hands WebSockets on to the bridge's own endpoint, as APISIX does.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use sluicegate_protocol::metadata::{CLUSTER, CLUSTER_DEFINITION, GATEWAY_SECRET, SUBPROTOCOL, WRITE};
+use tokio::net::TcpStream;
+
+use crate::port::Port;
+use crate::process::Process;
+use crate::{Error, tools};
+
+/// A running nginx, and what a test does to it.
+pub struct Relay {
+    gateway: Port,
+    launch: Launch,
+    /// nginx itself, to be killed or frozen.
+    pub process: Process,
+}
+
+/// What the gateway says to the bridge of the upgrades to one path, in the place of whatever their client said.
+#[derive(Clone, Debug)]
+pub struct Route {
+    path: String,
+    metadata: Vec<(&'static str, String)>,
+}
+
+impl Route {
+    /// To the cluster `default`, and no more than that.
+    #[must_use]
+    pub fn new(path: impl Into<String>) -> Self {
+        Self { path: path.into(), metadata: Vec::new() }.with(CLUSTER, "default")
+    }
+
+    /// With one header of [`sluicegate_protocol::metadata`] of this value, where it had another or none. Quotation marks,
+    /// backslashes and `$` mean something to nginx.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.metadata.retain(|(other, _)| *other != name);
+        self.metadata.push((name, value.into()));
+        self
+    }
+
+    fn location(&self) -> String {
+        let value =
+            |name| self.metadata.iter().find(|(other, _)| *other == name).map_or("", |(_, value)| value);
+        // A header of no value is not sent, the client's of that name neither.
+        let metadata =
+            METADATA.map(|name| format!("proxy_set_header {name} \"{}\";\n", value(name))).concat();
+        let Self { path, .. } = self;
+        format!("location = \"{path}\" {{\n{UPGRADE}{metadata}proxy_pass http://bridge;\n}}\n")
+    }
+}
+
+impl Relay {
+    /// Starts nginx in front of a bridge, with its configuration and log in `dir`; it accepts connections when this returns.
+    ///
+    /// # Errors
+    /// Where it has not been built, refuses its configuration or does not listen within ten seconds.
+    ///
+    /// # Cancel safety
+    /// Nothing is left running.
+    pub async fn start(
+        gateway: Port,
+        bridge: SocketAddr,
+        routes: &[Route],
+        dir: &Path,
+    ) -> Result<Self, Error> {
+        let file = tools::workspace().join("tests/nginx/relay.conf");
+        let text = fs::read_to_string(&file).map_err(Error::io(format!("read {}", file.display())))?;
+        let routes: String = routes.iter().map(Route::location).collect();
+        let text = text
+            .replace("GATEWAY", &gateway.address().to_string())
+            .replace("BRIDGE", &bridge.to_string())
+            .replace("ROUTES", &routes);
+        let config = dir.join("nginx.conf");
+        fs::write(&config, text).map_err(Error::io(format!("write {}", config.display())))?;
+        let launch = Launch { program: tools::nginx()?, dir: dir.to_owned() };
+        let process = launch.run(&gateway).await?;
+        Ok(Self { gateway, launch, process })
+    }
+
+    /// Starts it again on the same port; nothing where it still runs.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    ///
+    /// # Cancel safety
+    /// It is down.
+    pub async fn up(&mut self) -> Result<(), Error> {
+        if self.process.ended().is_some() {
+            self.process = self.launch.run(&self.gateway).await?;
+        }
+        Ok(())
+    }
+
+    /// Where clients connect.
+    #[must_use]
+    pub fn gateway(&self) -> SocketAddr {
+        self.gateway.address()
+    }
+}
+
+struct Launch {
+    program: PathBuf,
+    dir: PathBuf,
+}
+
+impl Launch {
+    async fn run(&self, gateway: &Port) -> Result<Process, Error> {
+        let mut command = Command::new(&self.program);
+        // Every path of its configuration is meant from there.
+        command.arg("-p").arg(&self.dir).args(["-c", "nginx.conf", "-e", "stderr"]);
+        let mut process = Process::spawn("nginx", command, &self.dir.join("nginx.log"))?;
+        let listens =
+            async || TcpStream::connect(gateway.address()).await.map(drop).map_err(|error| error.to_string());
+        process.until("listen", START_WITHIN, listens).await?;
+        Ok(process)
+    }
+}
+
+/// As APISIX sets them.
+const UPGRADE: &str = "proxy_set_header Host $http_host;
+proxy_set_header Upgrade $http_upgrade;
+proxy_set_header Connection $http_connection;
+proxy_set_header X-Real-IP $remote_addr;
+proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+proxy_set_header X-Forwarded-Proto $scheme;
+";
+/// What clients cannot say.
+const METADATA: [&str; 5] = [CLUSTER, CLUSTER_DEFINITION, GATEWAY_SECRET, SUBPROTOCOL, WRITE];
+const START_WITHIN: Duration = Duration::from_secs(10);

@@ -1,0 +1,104 @@
+//! What is in front of a stack's bridge, one of three.
+
+use std::future::pending;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use super::Setup;
+use crate::bridge::Bridge;
+use crate::envoy::{self, Envoy, Profile};
+use crate::port::Port;
+use crate::process::Process;
+use crate::relay::Relay;
+use crate::way::Way;
+use crate::{Error, http};
+
+pub(super) enum Gateway {
+    Envoy(Envoy),
+    Relay(Relay),
+    /// Clients connect to the bridge itself.
+    None,
+}
+
+impl Gateway {
+    pub(super) async fn start(setup: Setup, bridge: &Bridge, dir: &Path) -> Result<Self, Error> {
+        let profile = match setup.way {
+            Way::Tunnel => Profile::Tunnel,
+            Way::Internal => Profile::Internal,
+            // An edit that changes nothing would make a test of less than it says.
+            Way::Relay | Way::Direct if !setup.envoy_edits.is_empty() => return Err(Error::NoEnvoy),
+            Way::Relay => {
+                let gateway = setup.gateway.map_or_else(Port::pick, Ok)?;
+                return Ok(Self::Relay(Relay::start(gateway, bridge.grpc(), &setup.routes, dir).await?));
+            }
+            Way::Direct => return Ok(Self::None),
+        };
+        let setup = envoy::Setup {
+            profile,
+            gateway: setup.gateway.map_or_else(Port::pick, Ok)?,
+            bridge: bridge.grpc(),
+            bridge_admin: bridge.admin(),
+            program: setup.envoy,
+            concurrency: setup.concurrency,
+            edits: setup.envoy_edits,
+        };
+        Ok(Self::Envoy(Envoy::start(setup, dir).await?))
+    }
+
+    pub(super) fn address(&self, bridge: &Bridge) -> SocketAddr {
+        match self {
+            Self::Envoy(envoy) => envoy.gateway(),
+            Self::Relay(relay) => relay.gateway(),
+            Self::None => bridge.grpc(),
+        }
+    }
+
+    pub(super) fn process(&self) -> Option<&Process> {
+        match self {
+            Self::Envoy(envoy) => Some(&envoy.process),
+            Self::Relay(relay) => Some(&relay.process),
+            Self::None => None,
+        }
+    }
+
+    pub(super) fn process_mut(&mut self) -> Option<&mut Process> {
+        match self {
+            Self::Envoy(envoy) => Some(&mut envoy.process),
+            Self::Relay(relay) => Some(&mut relay.process),
+            Self::None => None,
+        }
+    }
+
+    pub(super) async fn watch(&mut self) -> Error {
+        match self.process_mut() {
+            Some(process) => process.watch().await,
+            None => pending().await,
+        }
+    }
+}
+
+/// Where it is asked whether a fetch would work: Envoy's configurations pass the question on to the bridge.
+#[derive(Clone, Copy)]
+pub(super) struct Readiness {
+    address: SocketAddr,
+    path: &'static str,
+}
+
+impl Readiness {
+    pub(super) fn of(gateway: &Gateway, bridge: &Bridge) -> Self {
+        match gateway {
+            Gateway::Envoy(envoy) => Self { address: envoy.gateway(), path: "/readyz" },
+            Gateway::Relay(_) | Gateway::None => {
+                Self { address: bridge.admin(), path: "/readyz?cluster=default" }
+            }
+        }
+    }
+
+    pub(super) async fn ask(self) -> Result<(), String> {
+        let answer = http::get(self.address, self.path).await?;
+        match answer.status {
+            200 => Ok(()),
+            status => Err(format!("{status} {}", answer.body.trim())),
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! The ways in: what is between a client and the bridge.
+
+use crate::envoy::Profile;
+
+/// Through which gateway clients reach the bridge, if through any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Envoy in its profile of this name: the filter drives the session.
+    Tunnel,
+    /// Envoy in its profile of this name: the filter drives the session.
+    Internal,
+    /// nginx, which hands the upgrade on as APISIX does: the bridge drives the session.
+    Relay,
+    /// None, a client on the same machine: the bridge drives the session.
+    Direct,
+}
+
+impl Way {
+    /// How many there are: `way as usize` is less.
+    pub const COUNT: usize = 4;
+
+    /// Its name, for folders and messages.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tunnel => Profile::Tunnel.name(),
+            Self::Internal => Profile::Internal.name(),
+            Self::Relay => "relay",
+            Self::Direct => "direct",
+        }
+    }
+}
+
+impl From<Profile> for Way {
+    fn from(profile: Profile) -> Self {
+        match profile {
+            Profile::Tunnel => Self::Tunnel,
+            Profile::Internal => Self::Internal,
+        }
+    }
+}

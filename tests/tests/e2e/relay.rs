@@ -1,0 +1,84 @@
+//! nginx as the gateway's relay of upgrades: what it says to the bridge, and what it says while no bridge is there.
+
+use std::net::SocketAddr;
+
+use sluicegate_protocol::metadata::{CLUSTER, CLUSTER_DEFINITION, GATEWAY_SECRET, SUBPROTOCOL, WRITE};
+use sluicegate_tests::folder::Folder;
+use sluicegate_tests::http;
+use sluicegate_tests::port::Port;
+use sluicegate_tests::relay::{Relay, Route};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+async fn start(bridge: SocketAddr, routes: &[Route], folder: &Folder) -> Relay {
+    Relay::start(Port::pick().unwrap(), bridge, routes, folder.path()).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_relay_without_a_bridge_says_502_and_comes_back_on_its_port() {
+    let folder = Folder::new("relay-test").unwrap();
+    let closed = Port::pick().unwrap();
+    let mut relay = start(closed.address(), &[Route::new("/pubsub")], &folder).await;
+    let gateway = relay.gateway();
+    assert_eq!(http::get(gateway, "/pubsub").await.unwrap().status, 502);
+    assert_eq!(http::get(gateway, "/").await.unwrap().status, 404);
+    relay.process.kill();
+    assert!(http::get(gateway, "/pubsub").await.is_err());
+    relay.up().await.unwrap();
+    assert_eq!(relay.gateway(), gateway);
+    assert_eq!(http::get(gateway, "/pubsub").await.unwrap().status, 502);
+}
+
+#[tokio::test]
+async fn the_bridge_learns_from_a_relay_what_its_route_says_and_nothing_that_a_client_forged() {
+    let folder = Folder::new("relay-test").unwrap();
+    let bridge = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let route = Route::new("/pubsub").with(CLUSTER, "orders").with(GATEWAY_SECRET, "0123456789abcdef");
+    let relay = start(bridge.local_addr().unwrap(), &[route], &folder).await;
+
+    let mut client = TcpStream::connect(relay.gateway()).await.unwrap();
+    let forged = [CLUSTER, CLUSTER_DEFINITION, GATEWAY_SECRET, SUBPROTOCOL, WRITE];
+    let forged = forged.map(|name| format!("{name}: forged\r\n{}: forged\r\n", name.to_uppercase())).concat();
+    let upgrade = "Upgrade: websocket\r\nConnection: Upgrade";
+    let request = format!("GET /pubsub?a=b HTTP/1.1\r\nHost: gateway.example\r\n{upgrade}\r\n{forged}\r\n");
+    client.write_all(request.as_bytes()).await.unwrap();
+
+    let (mut connection, _) = bridge.accept().await.unwrap();
+    let seen = head(&mut connection).await;
+    let mut lines = seen.split("\r\n");
+    assert_eq!(lines.next(), Some("GET /pubsub?a=b HTTP/1.1"));
+    let mut headers: Vec<String> = lines.map(str::to_lowercase).filter(|line| !line.is_empty()).collect();
+    headers.sort_unstable();
+    assert_eq!(
+        headers,
+        [
+            "connection: upgrade",
+            "host: gateway.example",
+            "sluicegate-cluster: orders",
+            "sluicegate-gateway-secret: 0123456789abcdef",
+            "upgrade: websocket",
+            "x-forwarded-for: 127.0.0.1",
+            "x-forwarded-proto: http",
+            "x-real-ip: 127.0.0.1",
+        ]
+    );
+
+    let accepted = format!("HTTP/1.1 101 Switching Protocols\r\n{upgrade}\r\n\r\nfirst");
+    connection.write_all(accepted.as_bytes()).await.unwrap();
+    assert!(head(&mut client).await.starts_with("HTTP/1.1 101 "));
+    client.write_all(b"second").await.unwrap();
+    for (end, said) in [(&mut client, b"first".as_slice()), (&mut connection, b"second")] {
+        let mut heard = vec![0; said.len()];
+        end.read_exact(&mut heard).await.unwrap();
+        assert_eq!(heard, said);
+    }
+}
+
+/// Everything up to the empty line.
+async fn head(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    String::from_utf8(head).unwrap()
+}
