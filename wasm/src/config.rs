@@ -1,10 +1,13 @@
 //! The plugin's configuration: JSON, checked as a whole before the first request.
 
+mod cluster;
 mod reader;
 mod route;
 
 use serde_json::Value;
+use sluicegate_protocol::metadata;
 
+pub use self::cluster::Cluster;
 use self::reader::Reader;
 pub(crate) use self::route::is_token;
 pub use self::route::{Kind, Resource, Route};
@@ -78,6 +81,13 @@ impl Config {
         let of_it = |route: &&Route| route.rest(target).is_some();
         let whole = self.routes.iter().filter(|route| !route.is_prefix()).find(of_it);
         whole.or_else(|| self.routes.iter().filter(of_it).max_by_key(|route| route.path.len()))
+    }
+
+    /// The headers that tell the bridge for which cluster a session or a call of a route is, and that this gateway asks.
+    pub fn metadata<'a>(&'a self, cluster: &'a Cluster) -> impl Iterator<Item = (&'static str, &'a str)> {
+        let secret = self.gateway_secret.iter();
+        std::iter::once(cluster.metadata())
+            .chain(secret.map(|secret| (metadata::GATEWAY_SECRET, secret.expose())))
     }
 
     fn read(reader: &mut Reader) -> Self {

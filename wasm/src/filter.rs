@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use prost::Message;
-use sluicegate_protocol::{CALL_PATH, metadata};
+use sluicegate_protocol::CALL_PATH;
 use sluicegate_session::Limits;
 use sluicegate_session::budget::Budget;
 
-use crate::config::Config;
+use crate::config::{Cluster, Config};
 use crate::host::{self, Buffer, GrpcCall, Status};
 use crate::stats::Stats;
 
@@ -65,11 +65,8 @@ impl Filter {
     }
 
     /// Calls the bridge for a stream; the token of the call.
-    pub(crate) fn call(&self, context_id: u32, cluster: &str, message: &[u8]) -> Result<u32, Status> {
-        let mut metadata = vec![(metadata::CLUSTER, cluster)];
-        metadata.extend(
-            self.config.gateway_secret.iter().map(|secret| (metadata::GATEWAY_SECRET, secret.expose())),
-        );
+    pub(crate) fn call(&self, context_id: u32, cluster: &Cluster, message: &[u8]) -> Result<u32, Status> {
+        let metadata: Vec<_> = self.config.metadata(cluster).collect();
         let (service, method) = CALL_PATH.trim_start_matches('/').split_once('/').unwrap_or_default();
         let token = host::grpc_call(&GrpcCall {
             target: &self.bridge,

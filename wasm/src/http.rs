@@ -162,7 +162,8 @@ impl Failure {
                 (GatewayTimeout, false, "the bridge did not answer in time".into())
             }
             Self::Status(
-                INVALID_ARGUMENT | NOT_FOUND | PERMISSION_DENIED | UNIMPLEMENTED | UNAUTHENTICATED,
+                INVALID_ARGUMENT | NOT_FOUND | PERMISSION_DENIED | FAILED_PRECONDITION | UNIMPLEMENTED
+                | UNAUTHENTICATED,
             ) => (BadGateway, false, "the gateway and the bridge are not set up for each other".into()),
             Self::Status(code) => {
                 (BadGateway, false, format!("the bridge ended with the gRPC status {code}"))
@@ -184,6 +185,7 @@ impl Failure {
                     INVALID_ARGUMENT
                         | NOT_FOUND
                         | PERMISSION_DENIED
+                        | FAILED_PRECONDITION
                         | RESOURCE_EXHAUSTED
                         | ABORTED
                         | OUT_OF_RANGE
@@ -220,6 +222,7 @@ const DEADLINE_EXCEEDED: u32 = 4;
 const NOT_FOUND: u32 = 5;
 const PERMISSION_DENIED: u32 = 7;
 const RESOURCE_EXHAUSTED: u32 = 8;
+const FAILED_PRECONDITION: u32 = 9;
 const ABORTED: u32 = 10;
 const OUT_OF_RANGE: u32 = 11;
 const UNIMPLEMENTED: u32 = 12;

@@ -5,7 +5,7 @@ use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::{CmdHttp, PubSubReq};
 use sluicegate_session::budget::Reservation;
 
-use crate::config::Resource;
+use crate::config::{Cluster, Resource};
 use crate::cors::{Asked, Cors, Verdict};
 use crate::filter::Filter;
 use crate::host::{self, Buffer, Status};
@@ -26,7 +26,7 @@ pub(crate) struct Request<'a> {
 /// A request and how far it has come.
 pub(crate) struct HttpStream {
     context_id: u32,
-    cluster: String,
+    cluster: Cluster,
     /// RFC 9110, section 9.2.1: a lost answer leaves nothing unknown.
     safe: bool,
     form: Form,
@@ -50,13 +50,13 @@ impl HttpStream {
     pub(crate) fn open(
         filter: &Filter,
         context_id: u32,
-        cluster: &str,
+        cluster: &Cluster,
         request: &Request<'_>,
     ) -> Result<Self, Status> {
         filter.stats.http_requested();
         let mut stream = Self {
             context_id,
-            cluster: cluster.to_owned(),
+            cluster: cluster.clone(),
             safe: is_safe(request.method()),
             form: match request.resource {
                 Resource::Produce(_) => Form::Problem,

@@ -1,11 +1,10 @@
 //! A stream with a WebSocket session: host callbacks become inputs of the session, its outputs become host calls.
 
-use sluicegate_protocol::metadata;
 use sluicegate_session::answer::Edit;
 use sluicegate_session::handshake::{Accepted, Headers, Policy, Refused};
 use sluicegate_session::{Input, Output, Session};
 
-use crate::config::Profile;
+use crate::config::{Cluster, Profile};
 use crate::filter::Filter;
 use crate::host::{self, Buffer, Map, Status};
 
@@ -37,7 +36,7 @@ impl SessionStream {
     pub(crate) fn open(
         filter: &Filter,
         context_id: u32,
-        cluster: &str,
+        cluster: &Cluster,
         write: bool,
         policy: &Policy,
     ) -> Result<Opened, Status> {
@@ -181,7 +180,7 @@ fn handshake(policy: &Policy) -> Result<Result<Accepted, Refused>, Status> {
 }
 
 /// Makes the bridge's request of the client's.
-fn forward(filter: &Filter, cluster: &str) -> Result<(), Status> {
+fn forward(filter: &Filter, cluster: &Cluster) -> Result<(), Status> {
     for name in HOP_HEADERS {
         host::remove_header(Map::Request, name.as_bytes())?;
     }
@@ -192,9 +191,8 @@ fn forward(filter: &Filter, cluster: &str) -> Result<(), Status> {
         host::set_header(Map::Request, "te", b"trailers")?;
     }
     host::set_header(Map::Request, "content-type", b"application/grpc")?;
-    host::set_header(Map::Request, metadata::CLUSTER, cluster.as_bytes())?;
-    if let Some(secret) = &filter.config.gateway_secret {
-        host::set_header(Map::Request, metadata::GATEWAY_SECRET, secret.expose().as_bytes())?;
+    for (name, value) in filter.config.metadata(cluster) {
+        host::set_header(Map::Request, name, value.as_bytes())?;
     }
     Ok(())
 }

@@ -4,11 +4,13 @@
 //!    message and in a gRPC message
 //! 2. [`grpc`]: the five bytes in front of a message on a gRPC stream
 //! 3. [`metadata`]: the headers in which a gateway tells the bridge about a session
-//! 4. [`CONTROL_PREFIX`]: how an answer that is meant for the gateway is told from one for the client
-//! 5. [`jsonkey`]: the paths of [`HttpProduce::jsonkey`]
+//! 4. [`definition`]: a cluster that a gateway's route carries, in one of these headers
+//! 5. [`CONTROL_PREFIX`]: how an answer that is meant for the gateway is told from one for the client
+//! 6. [`jsonkey`]: the paths of [`HttpProduce::jsonkey`]
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+pub mod definition;
 pub mod grpc;
 pub mod jsonkey;
 pub mod metadata;

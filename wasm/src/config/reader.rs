@@ -30,11 +30,40 @@ impl Reader {
 
     /// False where it is not given.
     pub(super) fn flag(&mut self, key: &str) -> bool {
-        let Some(value) = self.object.remove(key) else { return false };
+        self.flag_or(key, false)
+    }
+
+    pub(super) fn flag_or(&mut self, key: &str, default: bool) -> bool {
+        let Some(value) = self.object.remove(key) else { return default };
         value.as_bool().unwrap_or_else(|| {
             self.mistake(key, "true or false is expected");
-            false
+            default
         })
+    }
+
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.object.contains_key(key)
+    }
+
+    /// Whatever is there, to be judged by the caller.
+    pub(super) fn value(&mut self, key: &str) -> Option<Value> {
+        self.object.remove(key)
+    }
+
+    /// What `read` makes of an object.
+    pub(super) fn object<T>(&mut self, key: &str, read: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        let Value::Object(object) = self.object.remove(key)? else {
+            self.mistake(key, "an object is expected");
+            return None;
+        };
+        Some(self.read(format!("{}{key}.", self.at), object, read))
+    }
+
+    fn read<T>(&mut self, at: String, object: Map<String, Value>, read: impl FnOnce(&mut Self) -> T) -> T {
+        let mut reader = Self { at, object, mistakes: Vec::new() };
+        let one = read(&mut reader);
+        self.mistakes.append(&mut reader.finish());
+        one
     }
 
     pub(super) fn strings(&mut self, key: &str) -> Option<Vec<String>> {
@@ -84,9 +113,7 @@ impl Reader {
                 continue;
             };
             let at = format!("{}{key}[{index}].", self.at);
-            let mut reader = Self { at, object, mistakes: Vec::new() };
-            let one = read(&mut reader, &found);
-            self.mistakes.append(&mut reader.finish());
+            let one = self.read(at, object, |reader| read(reader, &found));
             found.push(one);
         }
         found

@@ -4,6 +4,7 @@ use sluicegate_protocol::jsonkey::Path;
 use sluicegate_protocol::{HttpProduce, SERVICE_PATH_PREFIX};
 use sluicegate_session::handshake::Policy;
 
+use super::cluster::Cluster;
 use super::reader::Reader;
 use crate::cors::{Cors, Origins};
 
@@ -13,8 +14,8 @@ pub struct Route {
     /// The request's path without its query: all of it, or the first segments of a REST resource's, without a slash at
     /// the end.
     pub path: String,
-    /// Name of the cluster in the bridge's configuration.
-    pub cluster: String,
+    /// Which cluster it is for.
+    pub cluster: Cluster,
     /// What is there.
     pub kind: Kind,
 }
@@ -83,13 +84,7 @@ impl Route {
                 &format!("no path under {SERVICE_PATH_PREFIX} is expected: it is the bridge's own"),
             );
         }
-        let cluster = reader.string("cluster").unwrap_or_else(|| DEFAULT_CLUSTER.to_owned());
-        if !is_cluster(&cluster) {
-            reader.mistake(
-                "cluster",
-                "1 to 100 letters, digits, '.', '_' and '-' are expected, as in the bridge",
-            );
-        }
+        let cluster = Cluster::read(reader);
         let kind = match reader.string("type").as_deref() {
             None | Some("pubsub") => pubsub(reader),
             Some("produce") => {
@@ -204,17 +199,12 @@ fn is_path(text: &str) -> bool {
     text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#".contains(&byte))
 }
 
-/// The bridge allows no other names.
-fn is_cluster(name: &str) -> bool {
-    (1..=100).contains(&name.len()) && name.bytes().all(is_name_byte)
-}
-
 /// Kafka's `Topic.validate`.
 fn is_topic(name: &str) -> bool {
     (1..=249).contains(&name.len()) && name.bytes().all(is_name_byte) && name != "." && name != ".."
 }
 
-fn is_name_byte(byte: u8) -> bool {
+pub(super) fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"._-".contains(&byte)
 }
 
@@ -234,6 +224,5 @@ pub(crate) fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(is_tchar)
 }
 
-const DEFAULT_CLUSTER: &str = "default";
 const ORIGINS: &str = "origins such as \"https://app.example\" are expected: scheme, host and port alone";
 const OVERRIDES: [&str; 3] = ["topic", "partition", "key"];

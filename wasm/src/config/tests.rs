@@ -6,6 +6,8 @@ use sluicegate_protocol::HttpProduce;
 use super::*;
 use crate::cors::Origins;
 
+mod clusters;
+
 #[track_caller]
 fn mistakes(json: &str, want: &[&str]) {
     assert_eq!(Config::parse(json.as_bytes()).expect_err("accepted"), want);
@@ -21,7 +23,8 @@ fn the_smallest_configuration_has_the_documented_defaults() {
     assert_eq!((config.bridge.as_str(), config.http_timeout_ms), ("sluicegate_bridge", 40_000));
     assert!(config.gateway_secret.is_none());
     let [route] = config.routes.as_slice() else { panic!("{:?}", config.routes) };
-    assert_eq!((route.path.as_str(), route.cluster.as_str()), ("/pubsub", "default"));
+    assert_eq!(route.path, "/pubsub");
+    assert!(matches!(&route.cluster, Cluster::Named(name) if **name == *"default"));
     let Kind::Pubsub { write: false, policy } = &route.kind else { panic!("{route:?}") };
     assert_eq!(policy.origins, None);
     assert_eq!(policy.subprotocols, [""; 0]);
@@ -40,7 +43,10 @@ fn every_setting_is_read() {
     assert_eq!(config.gateway_secret.as_ref().map(Secret::expose), Some("s3cret-of-the-gateway"));
     assert_eq!((config.max_message_bytes, config.max_assembly_bytes), (4096, 8192));
     assert_eq!((config.bridge.as_str(), config.max_body_bytes, config.http_timeout_ms), ("other", 2048, 100));
-    assert_eq!(config.routes[0].cluster, "east");
+    assert!(matches!(&config.routes[0].cluster, Cluster::Named(name) if **name == *"east"));
+    let metadata: Vec<_> = config.metadata(&config.routes[0].cluster).collect();
+    let secret = ("sluicegate-gateway-secret", "s3cret-of-the-gateway");
+    assert_eq!(metadata, [("sluicegate-cluster", "east"), secret]);
     let Kind::Pubsub { write: true, policy } = &config.routes[0].kind else { panic!("{config:?}") };
     assert_eq!(policy.origins.as_deref(), Some(&["https://app.example:8443".to_owned()][..]));
     assert_eq!(policy.subprotocols, ["v1"]);
@@ -258,6 +264,7 @@ fn check(json: &[u8]) {
             for route in &config.routes {
                 let path = if route.path.is_empty() { "/" } else { &route.path };
                 assert!(std::ptr::eq(config.route(path.as_bytes()).unwrap(), route));
+                clusters::check(&route.cluster);
             }
         }
     }
@@ -285,6 +292,8 @@ fn json() -> impl Strategy<Value = Value> {
             "produce",
             "rest",
             "topic",
+            "kafka:9092",
+            "PLAIN",
             "https://a.example",
             "*",
             "",
@@ -314,6 +323,17 @@ fn json() -> impl Strategy<Value = Value> {
         "recordheaderprefix",
         "credentials",
         "cluster",
+        "kafka",
+        "nodes",
+        "host",
+        "port",
+        "tls",
+        "verify",
+        "sasl",
+        "username",
+        "password",
+        "mechanism",
+        "kafka:9092",
         "origins",
         "subprotocols",
         "other",

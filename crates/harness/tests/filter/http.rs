@@ -243,7 +243,7 @@ fn what_the_bridge_refused_was_surely_not_written() {
     refused(fails(8), 503, Some("1"), "the bridge has as much to do as it may, try again");
     refused(fails(10), 503, Some("1"), "the bridge is shutting down, try again");
     refused(fails(11), 413, None, "a smaller body is expected: the bridge takes none as large as this");
-    for code in [3, 5, 7, 12, 16] {
+    for code in [3, 5, 7, 9, 12, 16] {
         refused(fails(code), 502, None, "the gateway and the bridge are not set up for each other");
     }
 }

@@ -8,6 +8,7 @@ mod bodies;
 mod closing;
 mod configuration;
 mod counts;
+mod definition;
 mod faults;
 mod handshake;
 mod http;

@@ -363,3 +363,38 @@ pub mod control_resp {
         Close(super::Close),
     }
 }
+/// From the gateway to the bridge, in the metadata `sluicegate-cluster-definition-bin`: a cluster that the bridge's
+/// configuration does not name.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ClusterDefinition {
+    /// Brokers to begin with, 1 to 100 of them: `host:port`, an IPv6 address in brackets.
+    #[prost(string, repeated, tag = "1")]
+    pub nodes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Without it, connections are in the clear.
+    #[prost(message, optional, tag = "2")]
+    pub tls: ::core::option::Option<cluster_definition::Tls>,
+    /// Without it, nobody authenticates.
+    #[prost(message, optional, tag = "3")]
+    pub sasl: ::core::option::Option<cluster_definition::Sasl>,
+}
+/// Nested message and enum types in `ClusterDefinition`.
+pub mod cluster_definition {
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Tls {
+        /// Whether the brokers' certificates are checked.
+        #[prost(bool, tag = "1")]
+        pub verify: bool,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    #[prost(skip_debug)]
+    pub struct Sasl {
+        #[prost(string, tag = "1")]
+        pub username: ::prost::alloc::string::String,
+        /// A secret.
+        #[prost(string, tag = "2")]
+        pub password: ::prost::alloc::string::String,
+        /// `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`.
+        #[prost(string, tag = "3")]
+        pub mechanism: ::prost::alloc::string::String,
+    }
+}

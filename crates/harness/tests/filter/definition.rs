@@ -1,0 +1,77 @@
+//! A route that carries its cluster: what the bridge is told of it, whatever a client says.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use prost::Message;
+use sluicegate_harness::{Headers, Outcome, Vm};
+use sluicegate_protocol::ClusterDefinition;
+use sluicegate_protocol::cluster_definition::{Sasl, Tls};
+
+use crate::plain::{call, post};
+use crate::socket::{PROFILES, Profile, filter, settings, upgrade, upgrade_with};
+
+const NAME: &str = "sluicegate-cluster-definition-bin";
+
+fn start(profile: Profile) -> Vm {
+    let profile = format!("{profile:?}").to_lowercase();
+    let kafka = r#"{"nodes": {"kafka-1:9094": 1, "kafka-2:9094": 1}, "tls": {"verify": false},
+                    "sasl": {"username": "reader", "password": "hidden", "mechanism": "SCRAM-SHA-256"}}"#;
+    let configuration = format!(
+        r#"{{"profile": "{profile}", "gateway_secret": "s3cret-of-the-gateway", "routes": [
+            {{"path": "/pubsub", "kafka": {kafka}}}, {{"path": "/orders", "type": "produce", "topic": "orders", "kafka": {kafka}}},
+            {{"path": "/other", "cluster": "other"}}]}}"#
+    );
+    filter().start(settings(&configuration)).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The bridge is told of the route's own cluster, and of no other.
+#[track_caller]
+fn check(metadata: &Headers) {
+    let own: Vec<_> = metadata.iter().filter(|(name, _)| name.starts_with(b"sluicegate-")).collect();
+    let [(name, definition), secret] = own.as_slice() else { panic!("{metadata:?}") };
+    assert_eq!(*name, NAME.as_bytes());
+    assert_eq!(*secret, (&b"sluicegate-gateway-secret"[..], &b"s3cret-of-the-gateway"[..]));
+    let definition = STANDARD_NO_PAD.decode(definition).expect("base64 without padding");
+    let sasl =
+        Sasl { username: "reader".into(), password: "hidden".into(), mechanism: "SCRAM-SHA-256".into() };
+    let want = ClusterDefinition {
+        nodes: vec!["kafka-1:9094".into(), "kafka-2:9094".into()],
+        tls: Some(Tls { verify: false }),
+        sasl: Some(sasl),
+    };
+    assert_eq!(ClusterDefinition::decode(&definition[..]), Ok(want));
+}
+
+fn forging(request: Headers) -> Headers {
+    request
+        .with(NAME, "CgdldmlsOjEK")
+        .with("Sluicegate-Cluster-Definition-Bin", "CgdldmlsOjEK")
+        .with("sluicegate-cluster", "other")
+        .with("sluicegate-write", "true")
+}
+
+#[test]
+fn sessions_and_calls_of_such_a_route_carry_its_definition_in_the_place_of_a_name() {
+    for profile in PROFILES {
+        let vm = start(profile);
+        let stream = vm.request(forging(upgrade()));
+        let Outcome::Forwarded(headers) = stream.outcome() else { panic!("{:?}", stream.outcome()) };
+        check(&headers);
+        let mut stream = vm.request(forging(post("/orders")));
+        stream.client_ends();
+        check(&call(&vm).0.metadata);
+        assert_eq!(vm.log(), [], "{profile:?}");
+    }
+}
+
+#[test]
+fn a_clients_definition_reaches_the_bridge_by_no_route() {
+    for profile in PROFILES {
+        let vm = start(profile);
+        for (path, want) in [("/other", Some("other")), ("/elsewhere", None)] {
+            let stream = vm.request(forging(upgrade_with(":path", path)));
+            let Outcome::Forwarded(headers) = stream.outcome() else { panic!("{:?}", stream.outcome()) };
+            assert_eq!((headers.get(NAME), headers.text("sluicegate-cluster")), (None, want), "{profile:?}");
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! What of a [`ClusterDefinition`] a gateway and the bridge have to judge alike: its brokers' addresses and its bounds.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+#[cfg(doc)]
+use crate::ClusterDefinition;
+use crate::cluster_definition::Sasl;
+
+/// The most `nodes` that a definition may have.
+pub const MAX_NODES: usize = 100;
+
+/// The largest definition, in bytes; a third more in base64. The bridge's `limits.max_header_bytes` has room for it.
+pub const MAX_BYTES: usize = 16 * 1024;
+
+/// The mechanisms of SASL that a definition may name.
+pub const MECHANISMS: [&str; 3] = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
+
+/// One of a definition's `nodes`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Where it is.
+    pub host: Host,
+    /// Never 0.
+    pub port: u16,
+}
+
+/// A broker's host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Host {
+    /// In lower case, with a dot at the end where it was written with one. No resolver takes it for an address.
+    Name(String),
+    /// Itself.
+    Ip(IpAddr),
+}
+
+impl Node {
+    /// Reads `host:port`; None where it is anything else. All clients of Kafka read what this takes in one and the same way: no
+    /// protocol, user or path, no second address, no port's name.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (host, port) = text.rsplit_once(':')?;
+        Some(Self { host: Host::parse(host)?, port: port_number(port)? })
+    }
+}
+
+impl Host {
+    /// Reads a name, an IPv4 address in its usual form, or an IPv6 address in brackets; None where it is anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        if let Some(address) = text.strip_prefix('[') {
+            let address: Ipv6Addr = address.strip_suffix(']')?.parse().ok()?;
+            return Some(Self::Ip(address.into()));
+        }
+        if let Ok(address) = text.parse::<Ipv4Addr>() {
+            return Some(Self::Ip(address.into()));
+        }
+        is_name(text).then(|| Self::Name(text.to_ascii_lowercase()))
+    }
+}
+
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Ip(IpAddr::V4(address)) => write!(f, "{address}"),
+            Self::Ip(IpAddr::V6(address)) => write!(f, "[{address}]"),
+        }
+    }
+}
+
+/// Decimal digits, from 1 to 65535.
+pub fn port_number(text: &str) -> Option<u16> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|port| digits && *port > 0)
+}
+
+/// RFC 1123, section 2.1, with `_`, which names of containers have.
+fn is_name(text: &str) -> bool {
+    let relative = text.strip_suffix('.').unwrap_or(text);
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    };
+    let last = relative.rsplit('.').next().unwrap_or_default();
+    relative.len() <= 253 && relative.split('.').all(is_label) && !is_number(last)
+}
+
+/// What resolvers may take for the end of an IPv4 address: `127.1`, `2130706433`, `0x7f.1` and the like are 127.0.0.1 to
+/// inet_aton(3).
+fn is_number(label: &str) -> bool {
+    let hex = label.strip_prefix("0x").or_else(|| label.strip_prefix("0X"));
+    label.bytes().all(|byte| byte.is_ascii_digit())
+        || hex.is_some_and(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// Without the password.
+impl fmt::Debug for Sasl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sasl")
+            .field("username", &self.username)
+            .field("mechanism", &self.mechanism)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ClusterDefinition;
+
+    #[track_caller]
+    fn check(text: &str, want: &str) {
+        let node = Node::parse(text).unwrap_or_else(|| panic!("{text} is refused"));
+        assert_eq!(node.to_string(), want);
+        assert_eq!(Node::parse(want), Some(node), "read again");
+    }
+
+    #[test]
+    fn names_and_addresses_are_read() {
+        check("kafka:9092", "kafka:9092");
+        check("Kafka-1.Example.COM:1", "kafka-1.example.com:1");
+        check("kafka_1.svc.:65535", "kafka_1.svc.:65535");
+        check("xn--kfka-5qa.example:9092", "xn--kfka-5qa.example:9092");
+        check("1.kafka:9092", "1.kafka:9092");
+        check("0xkafka:9092", "0xkafka:9092");
+        check("10.0.0.1:9092", "10.0.0.1:9092");
+        check("[::1]:9092", "[::1]:9092");
+        check("[0:0::0:1]:9092", "[::1]:9092");
+        check("[::FFFF:127.0.0.1]:9092", "[::ffff:127.0.0.1]:9092");
+        assert_eq!(Node::parse("127.0.0.1:1").unwrap().host, Host::Ip(Ipv4Addr::LOCALHOST.into()));
+    }
+
+    #[test]
+    fn what_clients_of_kafka_could_read_differently_is_no_address() {
+        for text in [
+            "",
+            ":",
+            "kafka",
+            "kafka:",
+            ":9092",
+            ".:1",
+            "a..b:1",
+            ".a:1",
+            "a..:1",
+            "kafka:0",
+            "kafka:65536",
+            "kafka:-1",
+            "kafka:+1",
+            "kafka: 1",
+            "kafka:1 ",
+            "kafka:9092x",
+            "kafka:kafka",
+            " kafka:1",
+            "ka fka:1",
+            "kafka\n:1",
+            "kafka\0:1",
+            "kafka\t:1",
+            "a:1,b:2",
+            "a,b:2",
+            "a;b:1",
+            "a:1:2",
+            "SSL://kafka:1",
+            "//kafka:1",
+            "kafka/x:1",
+            "kafka:1/x",
+            "kafka?x:1",
+            "kafka#x:1",
+            "user@kafka:1",
+            "allowed.example:1@kafka:1",
+            "user:secret@kafka:1",
+            "*.kafka:1",
+            "*:1",
+            "kafka%2e:1",
+            "kafka\\:1",
+            "größe:1",
+            "kafka。example:1",
+            "ｋafka:1",
+            "127.1:1",
+            "2130706433:1",
+            "0x7f000001:1",
+            "0x7F.1:1",
+            "0177.0.0.1:1",
+            "127.0.0.01:1",
+            "127.0.0.1.:1",
+            "1.2.3.4.5:1",
+            "0:1",
+            "0x:1",
+            "kafka.0x1:1",
+            "kafka.1:1",
+            "256.0.0.1:1",
+            "1:1",
+            "::1:9092",
+            "[::1:9092",
+            "::1]:9092",
+            "[]:1",
+            "[::1]",
+            "[::1]x:1",
+            "[fe80::1%eth0]:1",
+            "[fe80::1%2]:1",
+            "[127.0.0.1]:1",
+            "[kafka]:1",
+            "[[::1]]:1",
+            "[::1]]:1",
+        ] {
+            assert_eq!(Node::parse(text), None, "{text:?}");
+        }
+        let label = "a".repeat(63);
+        assert!(Node::parse(&format!("{label}:1")).is_some());
+        assert_eq!(Node::parse(&format!("{label}a:1")), None);
+        let longest = [label.as_str(); 4].join(".");
+        assert!(Node::parse(&format!("{}:1", &longest[2..])).is_some());
+        assert_eq!(Node::parse(&format!("{}:1", &longest[1..])), None);
+    }
+
+    #[test]
+    fn no_debug_print_shows_a_password() {
+        let sasl = Sasl { username: "reader".into(), password: "hidden".into(), mechanism: "PLAIN".into() };
+        let definition =
+            ClusterDefinition { nodes: vec!["kafka:1".into()], sasl: Some(sasl), ..Default::default() };
+        let shown = format!("{definition:?} {definition:#?}");
+        assert!(shown.contains("reader") && !shown.contains("hidden"), "{shown}");
+    }
+}

@@ -1,0 +1,142 @@
+//! A route's own cluster: what it means, and what is said about mistakes in it.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use prost::Message;
+use sluicegate_protocol::ClusterDefinition;
+use sluicegate_protocol::cluster_definition::{Sasl, Tls};
+use sluicegate_protocol::definition::{MAX_BYTES, MAX_NODES, Node};
+
+use super::*;
+
+/// What the bridge is told of a route that has this as `kafka`.
+#[track_caller]
+fn definition(kafka: &str) -> ClusterDefinition {
+    let route = only(&format!(r#""kafka":{kafka}"#));
+    let Cluster::Defined(_) = &route.cluster else { panic!("{route:?}") };
+    decoded(&route.cluster)
+}
+
+fn decoded(cluster: &Cluster) -> ClusterDefinition {
+    let (name, value) = cluster.metadata();
+    assert_eq!(name, "sluicegate-cluster-definition-bin");
+    ClusterDefinition::decode(&STANDARD_NO_PAD.decode(value).unwrap()[..]).unwrap()
+}
+
+/// Whatever was accepted is a name or a definition that the bridge can read.
+pub(super) fn check(cluster: &Cluster) {
+    let Cluster::Defined(_) = cluster else { return };
+    let definition = decoded(cluster);
+    assert!((1..=MAX_NODES).contains(&definition.nodes.len()) && definition.encoded_len() <= MAX_BYTES);
+    assert!(definition.nodes.iter().all(|node| Node::parse(node).is_some()));
+    if let Some(sasl) = definition.sasl {
+        assert!(!sasl.username.is_empty() && !sasl.password.is_empty());
+    }
+}
+
+#[test]
+fn brokers_are_named_as_apisix_names_them() {
+    let nodes = |nodes: &str| {
+        let definition = definition(&format!(r#"{{"nodes":{nodes}}}"#));
+        assert_eq!((definition.tls, definition.sasl), (None, None));
+        definition.nodes
+    };
+    assert_eq!(
+        nodes(r#"{"Kafka-1.example:9092":1,"kafka-2:9093":0}"#),
+        ["kafka-1.example:9092", "kafka-2:9093"]
+    );
+    assert_eq!(nodes(r#"["kafka-2:1","[::1]:2","10.0.0.1:3"]"#), ["kafka-2:1", "[::1]:2", "10.0.0.1:3"]);
+    assert_eq!(
+        nodes(
+            r#"[{"host":"kafka-1","port":9092,"weight":1},{"host":"::1","port":1},{"host":"[::2]","port":1}]"#
+        ),
+        ["kafka-1:9092", "[::1]:1", "[::2]:1"]
+    );
+}
+
+#[test]
+fn tls_checks_certificates_unless_a_route_says_no_and_sasl_is_plain_unless_it_says_more() {
+    let of = |more: &str| definition(&format!(r#"{{"nodes":["kafka:1"],{more}}}"#));
+    assert_eq!(of(r#""tls":{}"#).tls, Some(Tls { verify: true }));
+    assert_eq!(of(r#""tls":{"verify":true}"#).tls, Some(Tls { verify: true }));
+    assert_eq!(of(r#""tls":{"verify":false}"#).tls, Some(Tls { verify: false }));
+    let sasl = |mechanism: &str| {
+        let (username, password) = ("reader".into(), "hidden".into());
+        Some(Sasl { username, password, mechanism: mechanism.into() })
+    };
+    let user = r#""username":"reader","password":"hidden""#;
+    assert_eq!(of(&format!(r#""sasl":{{{user}}}"#)).sasl, sasl("PLAIN"));
+    let scram = of(&format!(r#""tls":{{}},"sasl":{{{user},"mechanism":"SCRAM-SHA-512"}}"#));
+    assert_eq!((scram.tls, scram.sasl), (Some(Tls { verify: true }), sasl("SCRAM-SHA-512")));
+}
+
+#[test]
+fn mistakes_in_a_cluster_are_told_without_a_secret() {
+    let nodes = "1 to 100 brokers are expected, as {\"host:port\": weight}, [{\"host\": …, \"port\": …}] or [\"host:port\"]; a host is \
+                 a name, an IPv4 address or an IPv6 address in brackets";
+    for bad in [
+        "{}",
+        "[]",
+        "7",
+        "{\"kafka\":1}",
+        "{\"kafka:1\":\"hidden\"}",
+        "{\"kafka:1\":-1}",
+        "[\"user:hidden@kafka:1\"]",
+        "[7]",
+        "[\"kafka:1,other:1\"]",
+        "[{\"host\":\"kafka\"}]",
+        "[{\"host\":\"kafka\",\"port\":0}]",
+        "[{\"host\":\"a:1,b\",\"port\":1}]",
+        "[{\"host\":\"kafka\",\"port\":1,\"priority\":0}]",
+        "[{\"host\":\"127.1\",\"port\":1}]",
+        "[\"kafka:1\",\"\"]",
+    ] {
+        mistakes(
+            &format!(r#"{{"routes":[{{"path":"/a","kafka":{{"nodes":{bad}}}}}]}}"#),
+            &[&format!("routes[0].kafka.nodes: {nodes}")],
+        );
+    }
+    mistakes(
+        r#"{"routes":[{"path":"/a","cluster":"east","kafka":{"nodes":["kafka:1"]}},{"path":"/b","kafka":"hidden"},
+                      {"path":"/c","kafka":{"nodes":["kafka:1"],"tls":true,"sasl":["hidden"],"scheme":"kafka"}},
+                      {"path":"/d","kafka":{"nodes":["kafka:1"],"tls":{"verify":1,"client_key":"hidden"},"sasl":{"user":"a"}}},
+                      {"path":"/e","kafka":{"nodes":["kafka:1"],
+                       "sasl":{"username":"a\u0000hidden","password":7,"mechanism":"GSSAPI"}}}]}"#,
+        &[
+            "routes[0].kafka: either cluster or kafka is expected",
+            "routes[1].kafka: an object is expected",
+            "routes[2].kafka.tls: an object is expected",
+            "routes[2].kafka.sasl: an object is expected",
+            "routes[2].kafka.scheme: unknown key",
+            "routes[3].kafka.tls.verify: true or false is expected",
+            "routes[3].kafka.tls.client_key: unknown key",
+            "routes[3].kafka.sasl.username: the name of a user is expected",
+            "routes[3].kafka.sasl.password: the user's password is expected",
+            "routes[3].kafka.sasl.user: unknown key",
+            "routes[4].kafka.sasl.username: text without a NUL character is expected",
+            "routes[4].kafka.sasl.password: a string that is not empty is expected",
+            "routes[4].kafka.sasl.mechanism: \"PLAIN\", \"SCRAM-SHA-256\" or \"SCRAM-SHA-512\" is expected",
+        ],
+    );
+}
+
+#[test]
+fn a_definition_has_a_size() {
+    let with = |nodes: usize, password: usize| {
+        let nodes: Vec<String> = (0..nodes).map(|node| format!("kafka-{node}:9092")).collect();
+        let sasl = format!(r#"{{"username":"a","password":"{}"}}"#, "x".repeat(password));
+        let json = format!(r#"{{"routes":[{{"path":"/a","kafka":{{"nodes":{nodes:?},"sasl":{sasl}}}}}]}}"#);
+        Config::parse(json.as_bytes())
+    };
+    assert!(with(MAX_NODES, 1000).is_ok() && with(MAX_NODES + 1, 1000).is_err());
+    let mistakes = with(1, MAX_BYTES).unwrap_err();
+    assert_eq!(mistakes, ["routes[0].kafka: at most 16384 bytes are expected in all"]);
+}
+
+#[test]
+fn no_debug_print_of_a_configuration_shows_a_password() {
+    let route = only(r#""kafka":{"nodes":["kafka:1"],"sasl":{"username":"a","password":"hidden"}}"#);
+    let (_, value) = route.cluster.metadata();
+    let shown = format!("{route:?}");
+    assert!(!shown.contains("hidden") && !shown.contains(value), "{shown}");
+}
