@@ -38,7 +38,7 @@ use crate::session;
 /// What every request finds.
 pub(crate) struct Entrance {
     pub(crate) secret: Option<Secret>,
-    /// Whoever gets in has shown that he is a gateway, by the secret or by a certificate.
+    /// Whoever gets in has shown to be a gateway, by the secret or by a certificate.
     pub(crate) authenticated: bool,
     pub(crate) clusters: BTreeMap<String, Arc<Cluster>>,
     pub(crate) limits: session::Limits,

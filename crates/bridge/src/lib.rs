@@ -1,8 +1,8 @@
-//! The bridge between gateways and Kafka: sessions and single commands over HTTP/2, answered from clusters.
+//! The bridge between gateways and Kafka: sessions and single commands over HTTP, answered from clusters.
 //!
 //! The way of a request:
-//! 1. `server`: a gateway's connection becomes HTTP/2 streams
-//! 2. `entrance`: a stream is let in, or told why not, and becomes a session or a call
+//! 1. `server`: a connection becomes HTTP requests
+//! 2. `entrance`: a request is let in, or told why not, and becomes a session or a call
 //! 3. `session`: requests in, answers out, within bounds; `http`: a plain HTTP request in its own terms
 //! 4. `cluster`: a command becomes reads, or records to be written, of one Kafka cluster, and their result an answer
 //! 5. `writing`: librdkafka's producer

@@ -1,7 +1,7 @@
 //! One client's WebSocket session, from its first byte to its close frame, as a function from input to output.
 //!
-//! No socket, no clock, no host call: the Envoy filter drives this code inside the proxy, and anything else that can
-//! carry bytes can drive the very same code. The path of the data:
+//! No socket, no clock, no host call: the filter drives this code inside the proxy, the bridge for WebSocket clients of its own.
+//! The path of the data:
 //!
 //! 1. [`handshake`]: an HTTP upgrade becomes a session, or a refusal
 //! 2. [`frame`]: the client's bytes become frames

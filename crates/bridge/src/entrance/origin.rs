@@ -1,4 +1,4 @@
-//! Which web pages may ask a bridge that asks nobody who he is.
+//! Which web pages may ask a bridge that asks for neither secret nor certificate.
 
 use std::net::IpAddr;
 
@@ -7,8 +7,8 @@ use http::{HeaderMap, Uri, header};
 use super::{Entrance, Refusal};
 
 impl Entrance {
-    /// A gateway that has shown who it is has judged the page. Where nobody has to, only this machine's own pages may ask: any
-    /// page of the internet that a developer looks at can reach his loopback address.
+    /// A gateway that has shown who it is has judged the page. Where none has to, only this machine's own pages may ask: any page
+    /// of the internet can make the browser that shows it send requests to its machine's loopback address.
     pub(super) fn check_origin(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         let mut origins = headers.get_all(header::ORIGIN).iter();
         // RFC 6454, section 7.3: a request that does not come from a page has none.
