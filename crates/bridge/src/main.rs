@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use sluicegate_bridge::Bridge;
-use sluicegate_bridge::config::{Config, Place, Problem};
+use sluicegate_bridge::config::{Config, Limits, Place, Problem};
 use sluicegate_bridge::logging::{self, Filter};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -54,6 +55,7 @@ async fn serve(config: Config) -> Result<(), String> {
     if !config.ignored_variables.is_empty() {
         tracing::warn!(variables = ?config.ignored_variables, "not keys of this configuration, ignored");
     }
+    raise_descriptors(&config.limits);
     let (mut terminate, mut interrupt) = signals().map_err(|error| format!("listen for signals: {error}"))?;
     let bridge = Bridge::start(config).await.map_err(|error| format!("{error}: {}", error.source))?;
     let (address, admin) = (bridge.address(), bridge.admin_address());
@@ -67,6 +69,23 @@ async fn serve(config: Config) -> Result<(), String> {
     tracing::info!("draining");
     bridge.drain().await;
     Ok(())
+}
+
+/// Takes as many file descriptors as the system gives: a WebSocket is one, and where they run out no broker is reached either.
+fn raise_descriptors(limits: &Limits) {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // What is refused is as it was.
+    let _ = setrlimit(Resource::Nofile, limit);
+    let needed = limits.max_sessions.saturating_add(limits.max_connections);
+    let given = getrlimit(Resource::Nofile).current.and_then(|given| usize::try_from(given).ok());
+    if let Some(given) = given.filter(|given| *given < needed) {
+        tracing::warn!(
+            given,
+            needed,
+            "limits.max_sessions and limits.max_connections may need more file descriptors"
+        );
+    }
 }
 
 fn signals() -> std::io::Result<(tokio::signal::unix::Signal, tokio::signal::unix::Signal)> {

@@ -10,6 +10,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
+use crate::raw::Raw;
 use crate::support::{Entrance, Gateway, close};
 
 const MINIMAL: &str = r#"
@@ -129,6 +130,36 @@ async fn a_log_that_cannot_be_written_harms_no_session_and_no_drain() {
         assert_eq!(session.next().await, Some(close(1001, "going away")));
         assert_eq!(session.next().await, None);
         drop((session, gateway));
+        assert_eq!(child.wait().await.unwrap().code(), Some(0));
+    }
+}
+
+#[tokio::test]
+async fn it_takes_the_file_descriptors_that_it_may_and_says_where_they_are_few() {
+    for (limit, opens, warns) in [("ulimit -Sn 100", 120, false), ("ulimit -n 100", 20, true)] {
+        let config = file(&format!("{MINIMAL}[limits]\nmax_sessions = 150\nmax_connections = 50\n"));
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", &format!("{limit}; exec \"$0\" --config \"$1\"")])
+            .arg(env!("CARGO_BIN_EXE_sluicegate-bridge"))
+            .arg(config.path())
+            .kill_on_drop(true)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let (mut child, [address, _]) = started(&mut command).await;
+        let mut clients = Vec::new();
+        for _ in 0..opens {
+            let mut client = Raw::over(TcpStream::connect(&address).await.unwrap());
+            client.upgrade("").await;
+            clients.push(client);
+        }
+        signal(&child, "TERM").await;
+        for mut client in clients {
+            assert_eq!(client.closed().await, (1001, "going away".into()));
+        }
+        let mut log = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut log).await.unwrap();
+        assert_eq!(log.contains("may need more file descriptors given=100 needed=200"), warns, "{log}");
         assert_eq!(child.wait().await.unwrap().code(), Some(0));
     }
 }

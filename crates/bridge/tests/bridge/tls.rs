@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use crate::raw::{Raw, frame, upgrade};
 use crate::support::{Entrance, Gateway, ping, start};
 
 /// A certificate authority, and what it signed, as PEM files.
@@ -45,6 +46,10 @@ impl Pki {
     }
 
     fn connector(&self, identity: Option<(PathBuf, PathBuf)>) -> TlsConnector {
+        self.connector_for(identity, &[b"h2"])
+    }
+
+    fn connector_for(&self, identity: Option<(PathBuf, PathBuf)>, protocols: &[&[u8]]) -> TlsConnector {
         let mut roots = RootCertStore::empty();
         roots.add(certificate(&self.path("ca.pem"))).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -58,7 +63,7 @@ impl Pki {
                 builder.with_client_auth_cert(vec![certificate(&chain)], key).unwrap()
             }
         };
-        config.alpn_protocols = vec![b"h2".to_vec()];
+        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         TlsConnector::from(Arc::new(config))
     }
 }
@@ -78,6 +83,37 @@ async fn a_session_runs_over_tls() {
     let mut stream = gateway.open(Entrance::Connect, &[]).await.unwrap();
     stream.ask(1, ping("")).await;
     assert_eq!(stream.next().await.unwrap().sequence, 1);
+}
+
+#[tokio::test]
+async fn a_websocket_runs_over_tls_and_a_gateways_certificate_stands_for_its_pages() {
+    let pki = Pki::new();
+    let (certificate, key) = pki.sign("server");
+    let ca = pki.path("ca.pem");
+    let name = ServerName::try_from("localhost").unwrap();
+    for (more, identity, foreign) in
+        [(String::new(), None, 403), (format!("client_ca = {ca:?}"), Some(pki.sign("gateway")), 101)]
+    {
+        let bridge = start(&format!("[tls]\ncertificate = {certificate:?}\nkey = {key:?}\n{more}")).await;
+        for protocols in [&[b"http/1.1".as_slice()][..], &[]] {
+            let connector = pki.connector_for(identity.clone(), protocols);
+            for (origin, status) in [("http://localhost", 101), ("https://example.com", foreign)] {
+                let tcp = TcpStream::connect(bridge.address()).await.unwrap();
+                let tls = connector.connect(name.clone(), tcp).await.unwrap();
+                assert_eq!(tls.get_ref().1.alpn_protocol(), protocols.first().copied());
+                let mut client = Raw::over(tls);
+                client.send(upgrade("/", &format!("Origin: {origin}\r\n"))).await;
+                let response = client.response().await;
+                assert_eq!(response.status, status, "{origin} {more}");
+                if response.status == 101 {
+                    client.ask(1, ping(&"x".repeat(100_000))).await;
+                    assert_eq!(client.answer().await.sequence, 1);
+                    client.send(frame(0x88, b"\x03\xe8")).await;
+                    assert_eq!(client.closed().await, (1000, String::new()));
+                }
+            }
+        }
+    }
 }
 
 #[tokio::test]
