@@ -1,17 +1,15 @@
-//! A compiled filter: loaded once per process, checked against what this host has, started once per test.
+//! A compiled filter: checked against what Envoy has, started once per test.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
-use std::sync::{Mutex, OnceLock, PoisonError};
 
-use wasmtime::{Config, Engine, ImportType, InstancePre, Linker, Module};
+use wasmtime::{InstancePre, Linker};
 
 use crate::guest::ALLOCATORS;
 use crate::host::Host;
 use crate::machine::Machine;
+use crate::module::{self, Features, LoadError};
 use crate::{LogLine, Settings, Trap, Vm, calls};
 
 /// A module that can be started any number of times. Cheap to clone; each [`Vm`] is independent of every other.
@@ -26,7 +24,7 @@ impl Filter {
     /// # Errors
     /// Where Envoy 1.40 would refuse the module, and where it imports what this host does not have.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, LoadError> {
-        Self::compile(&read(path.as_ref())?)
+        Self::compile(&module::read(path.as_ref())?)
     }
 
     /// The same for a module in memory.
@@ -34,7 +32,7 @@ impl Filter {
     /// # Errors
     /// As [`Filter::load`].
     pub fn compile(wasm: &[u8]) -> Result<Self, LoadError> {
-        let module = module(wasm)?;
+        let module = module::compile(wasm, Features::Current)?;
         if module.get_export(ABI).is_none() {
             return Err(LoadError::Abi);
         }
@@ -42,10 +40,8 @@ impl Filter {
             return Err(LoadError::Allocator);
         }
         let mut linker = Linker::new(module.engine());
-        calls::link(&mut linker, module.engine()).map_err(LoadError::Link)?;
-        let here = |import: &ImportType<'_>| calls::has(import.module(), import.name());
-        let unknown: Vec<_> =
-            module.imports().filter(|import| !here(import)).map(|import| name(&import)).collect();
+        calls::link(&mut linker, module.engine(), calls::TABLES).map_err(LoadError::Link)?;
+        let unknown = calls::unknown(&module, calls::TABLES);
         if !unknown.is_empty() {
             return Err(LoadError::Imports(unknown.join(", ")));
         }
@@ -59,45 +55,6 @@ impl Filter {
     pub fn start(&self, settings: impl Into<Settings>) -> Result<Vm, StartError> {
         Machine::start(&self.pre, settings.into()).map(|machine| Vm::new(Rc::new(RefCell::new(machine))))
     }
-}
-
-/// Everything that the module at `path` imports, as sorted `module.name`, whether or not this host has it.
-///
-/// # Errors
-/// When the file cannot be read or is no valid module.
-pub fn imports(path: impl AsRef<Path>) -> Result<Vec<String>, LoadError> {
-    let module = module(&read(path.as_ref())?)?;
-    let mut names: Vec<_> = module.imports().map(|import| name(&import)).collect();
-    names.sort_unstable();
-    Ok(names)
-}
-
-/// Why a module is no filter for this host.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// The file is not there or not readable.
-    #[error("read the filter {}", path.display())]
-    Read {
-        /// As given.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The bytes are no valid WebAssembly module.
-    #[error("compile the filter: {0:#}")]
-    Compile(wasmtime::Error),
-    /// Envoy, `Missing or unknown Proxy-Wasm ABI version`.
-    #[error("load a filter without the export {ABI}")]
-    Abi,
-    /// Envoy, `Wasm module is missing malloc function`.
-    #[error("load a filter that exports neither malloc nor proxy_on_memory_allocate")]
-    Allocator,
-    /// The module needs functions that this host does not have.
-    #[error("load a filter that imports what this host does not have: {0}")]
-    Imports(String),
-    /// An import has another type than the host's function.
-    #[error("link the filter: {0:#}")]
-    Link(wasmtime::Error),
 }
 
 /// Why an instance did not start.
@@ -116,31 +73,4 @@ fn texts(log: &[LogLine]) -> Vec<&str> {
     log.iter().map(|line| line.text.as_str()).collect()
 }
 
-/// Compiles under a lock, so that parallel tests wait for one compilation instead of each doing it.
-fn module(wasm: &[u8]) -> Result<Module, LoadError> {
-    static MODULES: OnceLock<Mutex<HashMap<Vec<u8>, Module>>> = OnceLock::new();
-    let mut modules = MODULES.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(module) = modules.get(wasm) {
-        return Ok(module.clone());
-    }
-    let module = Module::new(&engine()?, wasm).map_err(LoadError::Compile)?;
-    modules.insert(wasm.to_vec(), module.clone());
-    Ok(module)
-}
-
-/// Counts instructions, so that an endless loop is a trap; does not optimise, as compiling is most of what a test waits for.
-fn engine() -> Result<Engine, LoadError> {
-    let mut config = Config::new();
-    config.consume_fuel(true).cranelift_opt_level(wasmtime::OptLevel::None);
-    Engine::new(&config).map_err(LoadError::Compile)
-}
-
-fn name(import: &ImportType<'_>) -> String {
-    format!("{}.{}", import.module(), import.name())
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
-    std::fs::read(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })
-}
-
-const ABI: &str = "proxy_abi_version_0_2_1";
+pub(crate) const ABI: &str = "proxy_abi_version_0_2_1";

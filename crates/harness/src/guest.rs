@@ -5,9 +5,9 @@ use wasmtime::{Caller, Extern, Memory, Val};
 use crate::host::Host;
 use crate::{Headers, Status, pairs};
 
-/// The running filter, seen from inside a host call.
-pub(crate) struct Guest<'a> {
-    caller: Caller<'a, Host>,
+/// The running filter, seen from inside a host call of `H`.
+pub(crate) struct Guest<'a, H: 'static = Host> {
+    caller: Caller<'a, H>,
 }
 
 /// How a host call ends when it does not succeed.
@@ -30,12 +30,12 @@ impl From<wasmtime::Error> for Refused {
     }
 }
 
-impl<'a> Guest<'a> {
-    pub(crate) fn new(caller: Caller<'a, Host>) -> Self {
+impl<'a, H> Guest<'a, H> {
+    pub(crate) fn new(caller: Caller<'a, H>) -> Self {
         Self { caller }
     }
 
-    pub(crate) fn host(&mut self) -> &mut Host {
+    pub(crate) fn host(&mut self) -> &mut H {
         self.caller.data_mut()
     }
 
@@ -71,6 +71,20 @@ impl<'a> Guest<'a> {
         self.write(at, &value.to_le_bytes())
     }
 
+    /// Asks the filter's allocator `name`, where it has one of that name.
+    pub(crate) fn ask_allocator(&mut self, name: &str, length: u32) -> Option<wasmtime::Result<u32>> {
+        let allocator = self.caller.get_export(name).and_then(Extern::into_func)?;
+        let typed = allocator.typed::<u32, u32>(&self.caller);
+        Some(typed.and_then(|allocator| allocator.call(&mut self.caller, length)))
+    }
+
+    fn memory(&mut self) -> Result<Memory, Refused> {
+        let memory = self.caller.get_export("memory").and_then(Extern::into_memory);
+        Ok(memory.ok_or(Status::INVALID_MEMORY_ACCESS)?)
+    }
+}
+
+impl Guest<'_> {
     /// cpp-host, `copyToPointerSize`: the bytes go where the filter's own allocator says, and their address and length
     /// where the caller asked; no bytes at all are address 0.
     pub(crate) fn give(&mut self, bytes: &[u8], address_at: u32, length_at: u32) -> Result<(), Refused> {
@@ -86,18 +100,11 @@ impl<'a> Guest<'a> {
 
     /// cpp-host, `getFunctions` and `allocMemory`: `malloc`, else `proxy_on_memory_allocate`; address 0 is a refusal.
     fn allocate(&mut self, length: u32) -> Result<u32, Refused> {
-        let allocator =
-            ALLOCATORS.iter().find_map(|name| self.caller.get_export(name).and_then(Extern::into_func));
-        let allocator = allocator.ok_or(Status::INVALID_MEMORY_ACCESS)?.typed::<u32, u32>(&self.caller)?;
-        match allocator.call(&mut self.caller, length)? {
+        let address = ALLOCATORS.iter().find_map(|name| self.ask_allocator(name, length));
+        match address.ok_or(Status::INVALID_MEMORY_ACCESS)?? {
             0 => Err(Status::INVALID_MEMORY_ACCESS.into()),
             address => Ok(address),
         }
-    }
-
-    fn memory(&mut self) -> Result<Memory, Refused> {
-        let memory = self.caller.get_export("memory").and_then(Extern::into_memory);
-        Ok(memory.ok_or(Status::INVALID_MEMORY_ACCESS)?)
     }
 }
 

@@ -45,6 +45,16 @@ impl Headers {
         self.0.is_empty()
     }
 
+    /// This map with one more line behind all others, which is never joined to another: as nginx keeps headers.
+    pub fn and(mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
+        self.0.push((name.as_ref().to_ascii_lowercase(), value.as_ref().to_vec()));
+        self
+    }
+
+    pub(crate) fn of_lines<'a>(lines: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Self {
+        lines.into_iter().fold(Self::default(), |headers, (name, value)| headers.and(name, value))
+    }
+
     /// `HeaderMapImpl::addCopy`: a second value of a header that may stand only once is joined to the first with a comma,
     /// of any other header it is an entry of its own. Pseudo-headers go before all others.
     pub(crate) fn add(&mut self, name: &[u8], value: &[u8]) {

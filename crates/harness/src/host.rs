@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use wasmtime::ResourceLimiter;
 
+use crate::calls::System;
 use crate::calls::callouts::{GrpcCall, HttpCall, HttpReply};
 use crate::exchange::{Exchange, Side};
 use crate::fault::Faults;
@@ -116,6 +117,28 @@ impl Host {
     pub(crate) fn new_token(&mut self) -> u32 {
         self.next_token = self.next_token.wrapping_add(1);
         self.next_token
+    }
+}
+
+impl System for Host {
+    fn log(&mut self) -> &mut Log {
+        &mut self.log
+    }
+
+    fn faults(&mut self) -> &mut Faults {
+        &mut self.faults
+    }
+
+    fn now(&self) -> Duration {
+        self.now
+    }
+
+    fn uptime(&self) -> Duration {
+        self.now.saturating_sub(self.settings.now)
+    }
+
+    fn random(&mut self) -> &mut u64 {
+        &mut self.random
     }
 }
 

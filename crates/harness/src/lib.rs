@@ -1,7 +1,7 @@
 //! A proxy-wasm host for tests: it loads the compiled filter and behaves as Envoy 1.40 does for the calls the filter uses.
 //!
-//! It is a small Envoy, not a script of expected calls. A test plays the client and the upstream and asserts what either
-//! of them would see:
+//! The second host, which behaves as Apache APISIX does, is [`apisix`]. This one is a small Envoy, not a script of expected
+//! calls. A test plays the client and the upstream and asserts what either of them would see:
 //!
 //! 1. [`Filter`]: the module is compiled once per process and its imports are checked against what this host has
 //! 2. [`Vm`]: one instance per test, started with a plugin configuration; it holds the log, the metrics and the clock
@@ -29,6 +29,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod apisix;
 mod calls;
 mod exchange;
 mod fault;
@@ -40,6 +41,7 @@ mod local_reply;
 mod log;
 mod machine;
 mod metric;
+mod module;
 mod pairs;
 mod pipeline;
 mod settings;
@@ -50,10 +52,11 @@ mod vm;
 pub use calls::HostCall;
 pub use calls::callouts::{GrpcCall, HttpCall};
 pub use fault::When;
-pub use filter::{Filter, LoadError, StartError, imports};
+pub use filter::{Filter, StartError};
 pub use headers::Headers;
 pub use log::{Level, LogLine};
 pub use machine::Trap;
+pub use module::{LoadError, imports};
 pub use settings::Settings;
 pub use status::Status;
 pub use stream::{Outcome, Response, Stream};

@@ -23,7 +23,8 @@ pub(crate) fn write(headers: &Headers) -> Vec<u8> {
     out
 }
 
-fn parse(bytes: &[u8]) -> Option<Headers> {
+/// The same where anything malformed is `None`.
+pub(crate) fn parse(bytes: &[u8]) -> Option<Headers> {
     let (count, mut lengths) = take_u32(bytes)?;
     if bytes.len() > MAX_BYTES || count > MAX_PAIRS {
         return None;

@@ -1,45 +1,47 @@
 //! The WASI functions that Rust's standard library imports, as cpp-host's `exports.cc` has them.
 
-use super::Import;
 use super::plugin::nanoseconds;
+use super::{Import, System};
 use crate::Status;
 use crate::guest::{Args, Guest, Refused};
 use crate::log::Level;
 
-pub(crate) const IMPORTS: &[Import] = &[
-    Import::wasi("args_get", "ii", nothing),
-    Import::wasi("args_sizes_get", "ii", no_strings),
-    Import::wasi("clock_time_get", "iIi", clock_time_get),
-    Import::wasi("environ_get", "ii", nothing),
-    Import::wasi("environ_sizes_get", "ii", no_strings),
-    Import::wasi("fd_write", "iiii", fd_write),
-    Import { returns: false, ..Import::wasi("proc_exit", "i", proc_exit) },
-    Import::wasi("random_get", "ii", random_get),
-    Import::wasi("sched_yield", "", nothing),
-];
+pub(crate) const fn imports<H: System>() -> [Import<H>; 9] {
+    [
+        Import::wasi("args_get", "ii", nothing),
+        Import::wasi("args_sizes_get", "ii", no_strings),
+        Import::wasi("clock_time_get", "iIi", clock_time_get),
+        Import::wasi("environ_get", "ii", nothing),
+        Import::wasi("environ_sizes_get", "ii", no_strings),
+        Import::wasi("fd_write", "iiii", fd_write),
+        Import { returns: false, ..Import::wasi("proc_exit", "i", proc_exit) },
+        Import::wasi("random_get", "ii", random_get),
+        Import::wasi("sched_yield", "", nothing),
+    ]
+}
 
-fn nothing(_: &mut Guest<'_>, _: &Args<'_>) -> Result<(), Refused> {
+fn nothing<H: System>(_: &mut Guest<'_, H>, _: &Args<'_>) -> Result<(), Refused> {
     Ok(())
 }
 
 /// No arguments and no environment.
-fn no_strings(guest: &mut Guest<'_>, args: &Args<'_>) -> Result<(), Refused> {
+fn no_strings<H: System>(guest: &mut Guest<'_, H>, args: &Args<'_>) -> Result<(), Refused> {
     guest.write_u32(args.u32(0), 0)?;
     guest.write_u32(args.u32(1), 0)
 }
 
-fn clock_time_get(guest: &mut Guest<'_>, args: &Args<'_>) -> Result<(), Refused> {
+fn clock_time_get<H: System>(guest: &mut Guest<'_, H>, args: &Args<'_>) -> Result<(), Refused> {
     let host = guest.host();
     let time = match args.u32(0) {
-        0 => host.now,
-        1 => host.now.saturating_sub(host.settings.now),
+        0 => host.now(),
+        1 => host.uptime(),
         _ => return Err(NOT_SUPPORTED.into()),
     };
     guest.write_u64(args.u32(2), nanoseconds(time))
 }
 
 /// Standard output is logged as info, standard error as error, one line a call, without its line break.
-fn fd_write(guest: &mut Guest<'_>, args: &Args<'_>) -> Result<(), Refused> {
+fn fd_write<H: System>(guest: &mut Guest<'_, H>, args: &Args<'_>) -> Result<(), Refused> {
     let level = match args.u32(0) {
         1 => Level::Info,
         2 => Level::Error,
@@ -53,25 +55,25 @@ fn fd_write(guest: &mut Guest<'_>, args: &Args<'_>) -> Result<(), Refused> {
     }
     let written = u32::try_from(text.len()).map_err(|_| FAULT)?;
     if !text.is_empty() {
-        guest.host().log.push(level, text.strip_suffix(b"\n").unwrap_or(&text));
+        guest.host().log().push(level, text.strip_suffix(b"\n").unwrap_or(&text));
     }
     guest.write_u32(args.u32(3), written).map_err(fault)
 }
 
 /// Stricter than Envoy, which logs the call and lets the filter run on, into the trap that the compiler put behind it.
-fn proc_exit(_: &mut Guest<'_>, args: &Args<'_>) -> Result<(), Refused> {
+fn proc_exit<H: System>(_: &mut Guest<'_, H>, args: &Args<'_>) -> Result<(), Refused> {
     Err(Refused::Trap(wasmtime::Error::msg(format!("the filter called proc_exit with {}", args.u32(0)))))
 }
 
 /// The same bytes in each run, so that a failing test fails again.
-fn random_get(guest: &mut Guest<'_>, args: &Args<'_>) -> Result<(), Refused> {
+fn random_get<H: System>(guest: &mut Guest<'_, H>, args: &Args<'_>) -> Result<(), Refused> {
     if args.u32(1) > MAX_RANDOM {
         return Err(INVALID.into());
     }
     let mut bytes = Vec::new();
     for _ in 0..args.u32(1) {
         // Marsaglia's xorshift; this is no source of secrets.
-        let random = &mut guest.host().random;
+        let random = guest.host().random();
         *random ^= *random << 13;
         *random ^= *random >> 7;
         *random ^= *random << 17;
@@ -81,7 +83,7 @@ fn random_get(guest: &mut Guest<'_>, args: &Args<'_>) -> Result<(), Refused> {
     guest.write(args.u32(0), &bytes).map_err(fault)
 }
 
-fn read_u32(guest: &mut Guest<'_>, at: u32) -> Result<u32, Refused> {
+fn read_u32<H: System>(guest: &mut Guest<'_, H>, at: u32) -> Result<u32, Refused> {
     let bytes = guest.read(at, 4).map_err(fault)?;
     Ok(bytes.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes)))
 }

@@ -17,11 +17,16 @@ pub(crate) fn start_with(settings: Settings, callbacks: &[(&str, &str)]) -> Vm {
 }
 
 pub(crate) fn module(callbacks: &[(&str, &str)]) -> Vec<u8> {
-    let functions = callbacks.iter().map(|(name, body)| {
+    parse(&format!("{ENVOYS_OWN} {PRELUDE} {}", functions(callbacks)))
+}
+
+/// The callbacks as exported functions.
+pub(crate) fn functions(callbacks: &[(&str, &str)]) -> String {
+    let function = |(name, body): &(&str, &str)| {
         let (params, result) = signature(name);
         format!("(func (export \"proxy_on_{name}\") {params} {result} {body})")
-    });
-    parse(&format!("{PRELUDE} {}", functions.collect::<String>()))
+    };
+    callbacks.iter().map(function).collect()
 }
 
 /// A module from text with `'text'` strings, and nothing else added.
@@ -101,11 +106,16 @@ fn signature(callback: &str) -> (&'static str, &'static str) {
     }
 }
 
-/// Every host call, an allocator that never frees, and a few words: `$say` logs a text, `$code` a number of two digits,
-/// `$show` a header's status and, where it is there, its value; `$body` shows up to nine bytes of a buffer.
-const PRELUDE: &str = r#"
-(import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))
+/// What APISIX does not have, or has with another type.
+const ENVOYS_OWN: &str = r#"
 (import "env" "proxy_get_log_level" (func $level (param i32) (result i32)))
+(import "env" "proxy_get_metric" (func $metric (param i32 i32) (result i32)))
+"#;
+
+/// Every other host call, an allocator that never frees, and a few words: `$say` logs a text, `$code` a number of two digits,
+/// `$show` a header's status and, where it is there, its value; `$body` shows up to nine bytes of a buffer.
+pub(crate) const PRELUDE: &str = r#"
+(import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))
 (import "env" "proxy_get_current_time_nanoseconds" (func $now (param i32) (result i32)))
 (import "env" "proxy_set_tick_period_milliseconds" (func $tick (param i32) (result i32)))
 (import "env" "proxy_get_property" (func $property (param i32 i32 i32 i32) (result i32)))
@@ -126,7 +136,6 @@ const PRELUDE: &str = r#"
 (import "env" "proxy_define_metric" (func $define (param i32 i32 i32 i32) (result i32)))
 (import "env" "proxy_increment_metric" (func $increment (param i32 i64) (result i32)))
 (import "env" "proxy_record_metric" (func $record (param i32 i64) (result i32)))
-(import "env" "proxy_get_metric" (func $metric (param i32 i32) (result i32)))
 (import "env" "proxy_http_call" (func $http (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
 (import "env" "proxy_grpc_call"
   (func $grpc (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))

@@ -1,0 +1,70 @@
+//! `proxy_get_buffer_bytes` and `proxy_get_configuration`.
+
+use crate::Status;
+use crate::apisix::exchange::Reply;
+use crate::apisix::host::Host;
+use crate::calls::{HostCall, Import};
+use crate::guest::{Args, Guest, Refused};
+
+pub(super) const IMPORTS: &[Import<Host>] = &[
+    Import::proxy(HostCall::GetBufferBytes, "proxy_get_buffer_bytes", "iiiii", get),
+    Import::fixed("proxy_get_configuration", "ii", get_configuration),
+];
+
+/// A, `proxy_get_buffer_bytes`: an empty buffer is `NotFound`; a configuration is given whole, whatever was asked for; of
+/// anything else `BadArgument` for a start at or behind the end or a length that is 0 or, as a signed number, less.
+fn get(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
+    let host = guest.host();
+    let whole = args.u32(0) == 7;
+    let buffer = match args.u32(0) {
+        7 => host.plugin().map(|plugin| plugin.conf.clone()),
+        0 | 1 => host.plugin().map(|plugin| plugin.body.clone()),
+        4 => match &host.exchange().ok_or(Status::BAD_ARGUMENT)?.reply {
+            Reply::None => None,
+            Reply::Open { body, .. } => Some(body.clone()),
+            Reply::Freed => return Err(guest.crash("the body of an answer was read after its callback")),
+        },
+        _ => return Err(Status::UNIMPLEMENTED.into()),
+    };
+    let buffer = buffer.filter(|buffer| !buffer.is_empty()).ok_or(Status::NOT_FOUND)?;
+    let part = if whole { &buffer[..] } else { part(&buffer, args.u32(1), args.u32(2))? };
+    guest.give(part, args.u32(3), args.u32(4))
+}
+
+fn part(buffer: &[u8], start: u32, length: u32) -> Result<&[u8], Status> {
+    let length = i32::try_from(length).ok().filter(|length| *length > 0).ok_or(Status::BAD_ARGUMENT)?;
+    // A: the end is computed in 32 bits with a sign. What an overflow does there is not defined.
+    let start = i32::try_from(start).map_err(|_| Status::BAD_ARGUMENT)?;
+    let end = start.checked_add(length).ok_or(Status::BAD_ARGUMENT)?.unsigned_abs() as usize;
+    let start = start.unsigned_abs() as usize;
+    buffer.get(start..end.min(buffer.len())).filter(|part| !part.is_empty()).ok_or(Status::BAD_ARGUMENT)
+}
+
+/// A, `proxy_get_configuration`.
+fn get_configuration(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
+    let conf = guest.host().plugin().map(|plugin| plugin.conf.clone()).ok_or(Status::NOT_FOUND)?;
+    guest.give(&conf, args.u32(0), args.u32(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_given_by_the_modules_rules() {
+        let refused = Err(Status::BAD_ARGUMENT);
+        for (start, length, want) in [
+            (0, 6, Ok(&b"abcdef"[..])),
+            (0, 7, Ok(b"abcdef")),
+            (5, 1, Ok(b"f")),
+            (1, 2, Ok(b"bc")),
+            (6, 1, refused),
+            (0, 0, refused),
+            (0, u32::MAX, refused),
+            (u32::MAX, 1, refused),
+            (1, i32::MAX.unsigned_abs(), refused),
+        ] {
+            assert_eq!(part(b"abcdef", start, length), want, "start {start}, length {length}");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! The header map calls. A list cannot be set as a whole on this host.
+//!
+//! Stricter than lua-nginx-module, which escapes them: a line break or NUL in a header stops the filter.
+
+use crate::apisix::exchange::{Exchange, Phase, Reply};
+use crate::apisix::host::Host;
+use crate::apisix::lines::Lines;
+use crate::calls::header_maps::check_text;
+use crate::calls::{HostCall, Import};
+use crate::guest::{Args, Guest, Refused};
+use crate::{Headers, Status, pairs};
+
+pub(super) const IMPORTS: &[Import<Host>] = &[
+    Import::proxy(HostCall::AddHeaderMapValue, "proxy_add_header_map_value", "iiiii", add),
+    Import::proxy(HostCall::GetHeaderMapPairs, "proxy_get_header_map_pairs", "iii", get_all),
+    Import::proxy(HostCall::GetHeaderMapValue, "proxy_get_header_map_value", "iiiii", get),
+    Import::proxy(HostCall::RemoveHeaderMapValue, "proxy_remove_header_map_value", "iii", remove),
+    Import::proxy(HostCall::ReplaceHeaderMapValue, "proxy_replace_header_map_value", "iiiii", replace),
+];
+
+/// proxy-wasm's `MapType`.
+const REQUEST: u32 = 0;
+const RESPONSE: u32 = 2;
+const CALL_RESPONSE: u32 = 6;
+
+/// A, `proxy_get_header_map_value`.
+fn get(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
+    let name = guest.read_name(args)?;
+    let exchange = guest.host().exchange().ok_or(Status::BAD_ARGUMENT)?;
+    let value = match args.u32(0) {
+        REQUEST => match pseudo(exchange, &name) {
+            Some(Ok(value)) => Some(value),
+            Some(Err(())) => return Err(guest.crash(NO_HOST)),
+            None => exchange.request.get(&name).map(<[u8]>::to_vec),
+        },
+        RESPONSE if name.eq_ignore_ascii_case(b":status") => Some(exchange.status.to_string().into_bytes()),
+        RESPONSE => exchange.response.get(&name).map(<[u8]>::to_vec),
+        CALL_RESPONSE => match &exchange.reply {
+            Reply::None => None,
+            Reply::Open { headers, .. } => headers.get(&name).map(<[u8]>::to_vec),
+            Reply::Freed => return Err(guest.crash(FREED)),
+        },
+        _ => return Err(Status::UNIMPLEMENTED.into()),
+    };
+    guest.give(&value.ok_or(Status::NOT_FOUND)?, args.u32(3), args.u32(4))
+}
+
+/// A, `proxy_get_header_map_pairs`.
+fn get_all(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
+    let exchange = guest.host().exchange().ok_or(Status::BAD_ARGUMENT)?;
+    let list = match args.u32(0) {
+        REQUEST => match request(exchange) {
+            Some(list) => list,
+            None => return Err(guest.crash(NO_HOST)),
+        },
+        RESPONSE => match response(exchange) {
+            Some(list) => list,
+            None => return Err(guest.crash("a list of uninitialised memory was read: more than 20 headers")),
+        },
+        CALL_RESPONSE => match &exchange.reply {
+            Reply::None => return Err(Status::NOT_FOUND.into()),
+            Reply::Open { headers, .. } => headers.clone(),
+            Reply::Freed => return Err(guest.crash(FREED)),
+        },
+        _ => return Err(Status::UNIMPLEMENTED.into()),
+    };
+    guest.give(&pairs::write(&list), args.u32(1), args.u32(2))
+}
+
+/// A, `ngx_http_wasm_req_get_headers`: the first 100 lines, then the pseudo-headers; `None` is the crash without a `Host`.
+fn request(exchange: &Exchange) -> Option<Headers> {
+    let host = exchange.request.get(b"host")?;
+    let pseudo: [(&[u8], &[u8]); 4] = [
+        (b":scheme", &exchange.scheme),
+        (b":path", &exchange.path),
+        (b":method", &exchange.method),
+        (b":authority", host),
+    ];
+    Some(Headers::of_lines(exchange.request.iter().take(MAX_LINES).chain(pseudo)))
+}
+
+/// A, `ngx_http_wasm_resp_get_headers`: the second part of nginx's list is all that is copied, so that no list is right that
+/// has one.
+fn response(exchange: &Exchange) -> Option<Headers> {
+    let status = exchange.status.to_string();
+    let lines = exchange.response.iter();
+    let connection =
+        (&b"connection"[..], if exchange.status == 101 { &b"upgrade"[..] } else { b"keep-alive" });
+    let list = Headers::of_lines(lines.chain([connection, (b":status", status.as_bytes())]));
+    (exchange.response.len() <= 20).then_some(list)
+}
+
+/// A, `ngx_http_wasm_get_pseudo_header`; an error is the crash without a `Host`.
+fn pseudo(exchange: &Exchange, name: &[u8]) -> Option<Result<Vec<u8>, ()>> {
+    let value = match name.to_ascii_lowercase().as_slice() {
+        b":scheme" => &exchange.scheme[..],
+        b":path" => &exchange.path,
+        b":method" => &exchange.method,
+        b":authority" => match exchange.request.get(b"host") {
+            Some(host) => host,
+            None => return Some(Err(())),
+        },
+        _ => return None,
+    };
+    Some(Ok(value.to_vec()))
+}
+
+fn add(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
+    write_value(guest, args, Lines::add)
+}
+
+fn replace(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
+    write_value(guest, args, Lines::replace)
+}
+
+fn write_value(
+    guest: &mut Guest<'_, Host>,
+    args: &Args<'_>,
+    write: fn(&mut Lines, &[u8], &[u8]),
+) -> Result<(), Refused> {
+    let name = guest.read_name(args)?;
+    let value = guest.read(args.u32(3), args.u32(4))?;
+    check_text(&name, &value)?;
+    let lines = writable(guest, args.u32(0), &name)?;
+    write(lines, &name, &value);
+    Ok(())
+}
+
+fn remove(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
+    let name = guest.read_name(args)?;
+    // A, `ngx_http_wasm_set_req_header`: "can't remove pseudo header".
+    if name.first() == Some(&b':') {
+        return Err(Status::BAD_ARGUMENT.into());
+    }
+    writable(guest, args.u32(0), &name)?.remove(&name);
+    Ok(())
+}
+
+/// A request's lines cannot be written any more when its answer leaves: nothing would come of it, so this host stops there.
+fn writable<'a>(guest: &'a mut Guest<'_, Host>, map: u32, name: &[u8]) -> Result<&'a mut Lines, Refused> {
+    let stop = |why: &str| Refused::Trap(wasmtime::Error::msg(why.to_owned()));
+    let exchange = guest.host().exchange().ok_or(Status::BAD_ARGUMENT)?;
+    match map {
+        REQUEST if exchange.phase == Phase::ResponseHeaders => Err(stop("the request has gone already")),
+        // A, `ngx_http_wasm_set_req_header`: `:authority` sets the method, `:path` with a query is not what it says, and
+        // any other is sent as it is.
+        _ if name.first() == Some(&b':') => {
+            Err(stop("a pseudo-header is written, which does something else"))
+        }
+        REQUEST => Ok(&mut exchange.request),
+        RESPONSE => Ok(&mut exchange.response),
+        _ => Err(Status::UNIMPLEMENTED.into()),
+    }
+}
+
+impl Guest<'_, Host> {
+    fn read_name(&mut self, args: &Args<'_>) -> Result<Vec<u8>, Refused> {
+        self.host().exchange().ok_or(Status::BAD_ARGUMENT)?;
+        self.read(args.u32(1), args.u32(2))
+    }
+}
+
+/// A, `ngx_http_wasm_get_authority`.
+const NO_HOST: &str = "the worker crashes: the request has no Host";
+const FREED: &str = "the headers of an answer were read after its callback";
+
+/// lua-nginx-module, `NGX_HTTP_LUA_MAX_HEADERS`.
+const MAX_LINES: usize = 100;

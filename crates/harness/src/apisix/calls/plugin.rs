@@ -1,0 +1,91 @@
+//! Log, properties and the local response.
+
+use crate::Status;
+use crate::apisix::host::{Host, State, VARIABLES};
+use crate::calls::header_maps::check_text;
+use crate::calls::{HostCall, Import};
+use crate::guest::{Args, Guest, Refused};
+use crate::log::Level;
+use crate::pairs;
+
+pub(super) const IMPORTS: &[Import<Host>] = &[
+    Import::proxy(HostCall::Log, "proxy_log", "iii", log),
+    Import::proxy(HostCall::GetProperty, "proxy_get_property", "iiii", get_property),
+    Import::proxy(HostCall::SetProperty, "proxy_set_property", "iiii", set_property),
+    Import::proxy(HostCall::SendLocalResponse, "proxy_send_local_response", "iiiiiiii", send_local_response),
+    Import::fixed("proxy_send_http_response", "iiiiiiii", send_local_response),
+];
+
+/// A, `proxy_log`: what is no level is an error.
+fn log(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
+    let text = guest.read(args.u32(1), args.u32(2))?;
+    guest.host().log.push(Level::from_number(args.u32(0)).unwrap_or(Level::Error), &text);
+    Ok(())
+}
+
+/// A, `proxy_get_property`: an nginx variable by its name; Envoy's paths are names of none.
+fn get_property(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
+    let path = guest.read(args.u32(0), args.u32(1))?.to_ascii_lowercase();
+    let host = guest.host();
+    let value = if path == b"plugin_root_id" {
+        if host.state == State::None {
+            return Err(guest.crash("the worker crashes: plugin_root_id is asked for without a state"));
+        }
+        host.settings.name.clone().into_bytes()
+    } else {
+        let exchange = host.exchange().ok_or(Status::BAD_ARGUMENT)?;
+        let known = VARIABLES.iter().any(|name| name.as_bytes() == path);
+        let value = exchange.variables.get(&path).cloned();
+        value.or(known.then(Vec::new)).ok_or(Status::NOT_FOUND)?
+    };
+    guest.give(&value, args.u32(2), args.u32(3))
+}
+
+/// A, `proxy_set_property`: `NotFound` for a variable that does not exist.
+fn set_property(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
+    guest.host().exchange().ok_or(Status::BAD_ARGUMENT)?;
+    let path = guest.read(args.u32(0), args.u32(1))?.to_ascii_lowercase();
+    let value = guest.read(args.u32(2), args.u32(3))?;
+    if !VARIABLES.iter().any(|name| name.as_bytes() == path) {
+        return Err(Status::NOT_FOUND.into());
+    }
+    if path == b"wasm_process_resp_body" {
+        return Err(Refused::Trap(wasmtime::Error::msg("bodies of responses are not in this host")));
+    }
+    if let Some(exchange) = guest.host().exchange() {
+        exchange.variables.insert(path, value);
+    }
+    Ok(())
+}
+
+/// A, `proxy_send_local_response`: the headers are added to the response at once, and stay there whatever becomes of the
+/// status; status and body are looked at when the callback has returned. Details and gRPC status mean nothing.
+///
+/// Stricter: a pseudo-header, a length, and a list that cannot be read stop the filter.
+fn send_local_response(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
+    let host = guest.host();
+    host.exchange().ok_or(Status::BAD_ARGUMENT)?;
+    host.code = args.u32(0).cast_signed();
+    let list = guest.read(args.u32(5), args.u32(6))?;
+    let headers = if list.is_empty() { Some(crate::Headers::default()) } else { pairs::parse(&list) };
+    let Some(headers) = headers else {
+        return Err(guest.crash("a header list was read behind its end: its lengths do not fit"));
+    };
+    for (name, value) in headers.iter() {
+        check_text(name, value)?;
+        if name.first() == Some(&b':') || name == b"content-length" {
+            let name = name.escape_ascii();
+            let message = format!("a local response with {name}, which nginx sets itself");
+            return Err(Refused::Trap(wasmtime::Error::msg(message)));
+        }
+    }
+    let body = guest.read(args.u32(3), args.u32(4))?;
+    let host = guest.host();
+    host.body = body;
+    if let Some(exchange) = host.exchange() {
+        for (name, value) in headers.iter() {
+            exchange.response.add(name, value);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,164 @@
+//! The state behind the host calls: what the module and APISIX hold for one plugin in one nginx worker.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use super::exchange::Exchange;
+use super::worker::Settings;
+use crate::Trap;
+use crate::calls::System;
+use crate::fault::Faults;
+use crate::host::MemoryLimit;
+use crate::log::Log;
+
+pub(crate) struct Host {
+    pub(crate) settings: Settings,
+    pub(crate) log: Log,
+    pub(crate) faults: Faults,
+    pub(crate) memory: MemoryLimit,
+    random: u64,
+    pub(crate) routes: BTreeMap<u32, RouteState>,
+    /// Plugin contexts by id.
+    pub(crate) plugins: BTreeMap<u32, PluginContext>,
+    /// Ids of plugin contexts that were deleted, to be used again.
+    pub(crate) free: VecDeque<u32>,
+    last_context: u32,
+    pub(crate) exchanges: BTreeMap<u32, Exchange>,
+    last_key: u32,
+    pub(crate) state: State,
+    next_token: u32,
+    /// M, `wmcf->code` and `wmcf->body`: the local response of the callback that is running. The body stays.
+    pub(crate) code: i32,
+    pub(crate) body: Vec<u8>,
+    /// What went wrong since the test last looked.
+    pub(crate) trap: Option<Trap>,
+    /// Why the worker is gone.
+    pub(crate) dead: Option<&'static str>,
+}
+
+/// A route's plugin configuration in APISIX.
+pub(crate) struct RouteState {
+    pub(crate) conf: Vec<u8>,
+    /// W, `fetch_plugin_ctx`: made at the first request.
+    pub(crate) plugin: Option<u32>,
+    /// Nobody but requests under way holds it any more.
+    pub(crate) removed: bool,
+}
+
+/// M, `ngx_http_wasm_plugin_ctx_t`.
+#[derive(Default)]
+pub(crate) struct PluginContext {
+    pub(crate) conf: Vec<u8>,
+    pub(crate) exchange: Option<u32>,
+    /// The request body, while its callback runs.
+    pub(crate) body: Vec<u8>,
+    /// Ids of requests' contexts that were deleted, to be used again.
+    pub(crate) free: VecDeque<u32>,
+}
+
+/// `src/http/ngx_http_wasm_state.c`, `cur_state`: what host calls find.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// While `_initialize`, `proxy_on_done` and `proxy_on_delete` run.
+    None,
+    /// While a plugin's context is created: neither request nor configuration.
+    Empty,
+    /// In this plugin context.
+    Plugin(u32),
+}
+
+impl Host {
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self {
+            log: Log::default(),
+            faults: Faults::default(),
+            memory: MemoryLimit { bytes: settings.memory_limit },
+            random: 0x9E37_79B9_7F4A_7C15,
+            routes: BTreeMap::new(),
+            plugins: BTreeMap::new(),
+            free: VecDeque::new(),
+            last_context: 0,
+            exchanges: BTreeMap::new(),
+            last_key: 0,
+            state: State::None,
+            next_token: 0,
+            code: 0,
+            body: Vec::new(),
+            trap: None,
+            dead: None,
+            settings,
+        }
+    }
+
+    /// M, `cur_ctx_id`: one counter for plugin contexts and requests', from 1.
+    pub(crate) fn new_context(&mut self) -> u32 {
+        self.last_context = self.last_context.wrapping_add(1);
+        self.last_context
+    }
+
+    /// A key of this host's own, for a route or a request.
+    pub(crate) fn new_key(&mut self) -> u32 {
+        self.last_key = self.last_key.wrapping_add(1);
+        self.last_key
+    }
+
+    /// C, `cur_callout_id`: from 0.
+    pub(crate) fn new_token(&mut self) -> u32 {
+        let token = self.next_token;
+        self.next_token = token.wrapping_add(1);
+        token
+    }
+
+    pub(crate) fn plugin(&mut self) -> Option<&mut PluginContext> {
+        match self.state {
+            State::Plugin(id) => self.plugins.get_mut(&id),
+            State::None | State::Empty => None,
+        }
+    }
+
+    /// A, `must_get_req`.
+    pub(crate) fn exchange(&mut self) -> Option<&mut Exchange> {
+        let key = self.plugin()?.exchange?;
+        self.exchanges.get_mut(&key)
+    }
+
+    /// `ngx_http_wasm_set_state`: leaving a state clears its body.
+    pub(crate) fn leave_state(&mut self) {
+        if let Some(plugin) = self.plugin() {
+            plugin.body.clear();
+        }
+        self.state = State::None;
+    }
+}
+
+impl System for Host {
+    fn log(&mut self) -> &mut Log {
+        &mut self.log
+    }
+
+    fn faults(&mut self) -> &mut Faults {
+        &mut self.faults
+    }
+
+    fn now(&self) -> Duration {
+        Duration::from_secs(1_700_000_000)
+    }
+
+    fn uptime(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn random(&mut self) -> &mut u64 {
+        &mut self.random
+    }
+}
+
+/// nginx variables that a filter may set: `apisix/cli/ngx_tpl.lua`, `location /`.
+pub const VARIABLES: [&str; 6] = [
+    "upstream_connection",
+    "upstream_host",
+    "upstream_upgrade",
+    "upstream_uri",
+    "wasm_process_req_body",
+    "wasm_process_resp_body",
+];

@@ -1,0 +1,89 @@
+//! A filter as a plugin of APISIX: checked against what the host has, started once per worker.
+
+use std::cell::RefCell;
+use std::path::Path;
+use std::rc::Rc;
+
+use wasmtime::{InstancePre, Linker};
+
+use super::calls::{self, TABLES};
+use super::host::Host;
+use super::machine::Machine;
+use super::worker::{Settings, Worker};
+use crate::StartError;
+use crate::calls::{Import, link, unknown};
+use crate::module::{self, Features, LoadError};
+
+/// A module that can be started any number of times. Cheap to clone; each [`Worker`] is independent of every other.
+#[derive(Clone)]
+pub struct Plugin {
+    pre: InstancePre<Host>,
+}
+
+impl Plugin {
+    /// Reads and compiles the module at `path`; the same bytes are compiled once per process.
+    ///
+    /// # Errors
+    /// Where the real host would refuse the module.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, LoadError> {
+        Self::compile(&module::read(path.as_ref())?)
+    }
+
+    /// The same for a module in memory. V, `ngx_wasm_wasmtime_load`: an unknown import or one of another type, no exported
+    /// memory, or WebAssembly that wasmtime 0.38 does not take; there, the route then has no such plugin.
+    ///
+    /// # Errors
+    /// As [`Plugin::load`].
+    pub fn compile(wasm: &[u8]) -> Result<Self, LoadError> {
+        let module = module::compile(wasm, Features::Wasmtime038)?;
+        let unknown = unknown(&module, TABLES);
+        if !unknown.is_empty() {
+            return Err(LoadError::Imports(unknown.join(", ")));
+        }
+        let mut linker = Linker::new(module.engine());
+        link(&mut linker, module.engine(), TABLES).map_err(LoadError::Link)?;
+        if !matches!(module.get_export("memory"), Some(wasmtime::ExternType::Memory(_))) {
+            return Err(LoadError::Memory);
+        }
+        Ok(Self { pre: linker.instantiate_pre(&module).map_err(LoadError::Link)? })
+    }
+
+    /// Starts a worker with default settings.
+    ///
+    /// # Errors
+    /// As [`Plugin::start_with`].
+    pub fn start(&self) -> Result<Worker, StartError> {
+        self.start_with(Settings::default())
+    }
+
+    /// Starts a worker. The filter is not configured before the first request of a route.
+    ///
+    /// # Errors
+    /// When instantiating or `_start` or `_initialize` traps.
+    pub fn start_with(&self, settings: Settings) -> Result<Worker, StartError> {
+        Machine::start(&self.pre, settings).map(|machine| Worker::new(Rc::new(RefCell::new(machine))))
+    }
+}
+
+/// What this host makes of an import.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Support {
+    /// It does what the ABI says, or nearly.
+    Works,
+    /// It answers `OK` and does nothing.
+    Ignored,
+    /// It answers `Unimplemented`.
+    Unimplemented,
+}
+
+/// What this host makes of `import`, given as `module.name`; `None` where a module that has it does not load.
+pub fn support(import: &str) -> Option<Support> {
+    let is_in = |table: &[Import<Host>]| table.iter().any(|known| known.path() == import);
+    if is_in(calls::UNIMPLEMENTED) {
+        Some(Support::Unimplemented)
+    } else if is_in(calls::IGNORED) {
+        Some(Support::Ignored)
+    } else {
+        TABLES.iter().any(|table| is_in(table)).then_some(Support::Works)
+    }
+}

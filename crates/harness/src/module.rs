@@ -1,0 +1,106 @@
+//! A module on its way from a file to a host: read, checked against a host's WebAssembly features, compiled once per process.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use wasmtime::{Config, Engine, ImportType, Module, WasmFeatures};
+
+use crate::filter::ABI;
+
+/// Which WebAssembly a host takes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Features {
+    /// What this wasmtime has switched on: more than Envoy's V8 needs.
+    Current,
+    /// What wasmtime 0.38 has switched on: reference types, multi-value, bulk memory, SIMD, sign extension, saturating
+    /// conversions. wasmtime v0.38.1, `crates/wasmtime/src/config.rs`, `Config::new`; wasmparser 0.85, `WasmFeatures`.
+    Wasmtime038,
+}
+
+/// Everything that the module at `path` imports, as sorted `module.name`, whether or not this host has it.
+///
+/// # Errors
+/// When the file cannot be read or is no valid module.
+pub fn imports(path: impl AsRef<Path>) -> Result<Vec<String>, LoadError> {
+    let module = compile(&read(path.as_ref())?, Features::Current)?;
+    let mut names: Vec<_> = module.imports().map(|import| name(&import)).collect();
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Why a module is no filter for this host.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file is not there or not readable.
+    #[error("read the filter {}", path.display())]
+    Read {
+        /// As given.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The bytes are no valid WebAssembly module.
+    #[error("compile the filter: {0:#}")]
+    Compile(wasmtime::Error),
+    /// Envoy, `Missing or unknown Proxy-Wasm ABI version`.
+    #[error("load a filter without the export {ABI}")]
+    Abi,
+    /// Envoy, `Wasm module is missing malloc function`.
+    #[error("load a filter that exports neither malloc nor proxy_on_memory_allocate")]
+    Allocator,
+    /// wasm-nginx-module, `the wasm plugin doesn't export memory`.
+    #[error("load a filter that exports no memory")]
+    Memory,
+    /// The module needs functions that this host does not have.
+    #[error("load a filter that imports what this host does not have: {0}")]
+    Imports(String),
+    /// An import has another type than the host's function.
+    #[error("link the filter: {0:#}")]
+    Link(wasmtime::Error),
+}
+
+type Modules = HashMap<(Vec<u8>, Features), Module>;
+
+/// Compiles under a lock, so that parallel tests wait for one compilation instead of each doing it.
+pub(crate) fn compile(wasm: &[u8], features: Features) -> Result<Module, LoadError> {
+    static MODULES: OnceLock<Mutex<Modules>> = OnceLock::new();
+    let mut modules = MODULES.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+    let key = (wasm.to_vec(), features);
+    if let Some(module) = modules.get(&key) {
+        return Ok(module.clone());
+    }
+    let module = Module::new(&engine(features)?, wasm).map_err(LoadError::Compile)?;
+    modules.insert(key, module.clone());
+    Ok(module)
+}
+
+/// Counts instructions, so that an endless loop is a trap; does not optimise, as compiling is most of what a test waits for.
+fn engine(features: Features) -> Result<Engine, LoadError> {
+    let mut config = Config::new();
+    config.consume_fuel(true).cranelift_opt_level(wasmtime::OptLevel::None);
+    if features == Features::Wasmtime038 {
+        config.wasm_features(NEWER, false);
+    }
+    Engine::new(&config).map_err(LoadError::Compile)
+}
+
+/// What wasmtime has switched on since 0.38.
+const NEWER: WasmFeatures = WasmFeatures::TAIL_CALL
+    .union(WasmFeatures::EXTENDED_CONST)
+    .union(WasmFeatures::MULTI_MEMORY)
+    .union(WasmFeatures::MEMORY64)
+    .union(WasmFeatures::RELAXED_SIMD)
+    .union(WasmFeatures::FUNCTION_REFERENCES)
+    .union(WasmFeatures::GC)
+    .union(WasmFeatures::EXCEPTIONS)
+    .union(WasmFeatures::THREADS);
+
+pub(crate) fn name(import: &ImportType<'_>) -> String {
+    format!("{}.{}", import.module(), import.name())
+}
+
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
+    std::fs::read(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })
+}

@@ -1,0 +1,118 @@
+//! Plugin contexts and requests' contexts: their numbers, their order, their end.
+
+use sluicegate_harness::apisix::Outcome;
+
+use super::support::{forwarded, get, log, plugin, start};
+
+/// Each callback says what it is and for whom.
+const TELL: [(&str, &str); 4] = [
+    ("context_create", "(call $say 'create') (call $code (local.get $id)) (call $code (local.get $root))"),
+    ("request_headers", "(call $say 'headers') (call $code (local.get $id)) (i32.const 0)"),
+    ("done", "(call $say 'done') (call $code (local.get $id)) (i32.const 0)"),
+    ("delete", "(call $say 'delete') (call $code (local.get $id))"),
+];
+
+const UNCONFIGURED: Outcome = Outcome::Unavailable("failed to fetch wasm plugin ctx");
+
+#[test]
+fn a_route_is_configured_by_its_first_request_and_deleted_after_its_last() {
+    let configure =
+        "(call $body (i32.const 7)) (call $code (local.get $size)) (call $code (call $configuration
+        (i32.const 1032) (i32.const 1036))) (call $code (i32.load (i32.const 1036))) (i32.const 1)";
+    let (worker, route) = start(&[&TELL[..], &[("configure", configure)]].concat());
+    assert_eq!(log(&worker).len(), 0);
+    let stream = route.request(get(), "");
+    let configured = ["create", "01", "00", "00", "conf", "04", "00", "04"];
+    let requested = ["create", "02", "01", "headers", "02"];
+    assert_eq!(log(&worker), [&configured[..], &requested].concat());
+    drop(route);
+    assert_eq!(log(&worker).len(), 13, "a request is under way");
+    drop(stream);
+    assert_eq!(log(&worker)[13..], ["done", "02", "delete", "02", "done", "01", "delete", "01"]);
+}
+
+#[test]
+fn numbers_are_used_again_the_oldest_first() {
+    let (worker, route) = start(&TELL);
+    let streams = [(); 3].map(|()| route.request(get(), ""));
+    let [first, second, third] = streams;
+    drop(second);
+    drop(third);
+    drop(first);
+    let before = log(&worker).len();
+    let _again = [(); 4].map(|()| route.request(get(), ""));
+    let created: Vec<_> = log(&worker).split_off(before).chunks(5).map(|lines| lines[1].clone()).collect();
+    assert_eq!(created, ["03", "04", "02", "05"]);
+
+    // A plugin's number, too; those of its requests are lost.
+    let other = worker.route("other");
+    forwarded(&other.request(get(), ""));
+    drop(other);
+    let third = worker.route("third");
+    let before = log(&worker).len();
+    forwarded(&third.request(get(), ""));
+    assert_eq!(log(&worker).split_off(before)[..5], ["create", "06", "00", "create", "08"]);
+}
+
+#[test]
+fn a_configuration_that_fails_is_503_and_tried_again_and_again() {
+    for configure in ["(call $say 'no') (i32.const 0)", "(call $say 'no') (i32.const -1)"] {
+        let (worker, route) = start(&[&TELL[..], &[("configure", configure)]].concat());
+        assert_eq!(route.request(get(), "").outcome(), UNCONFIGURED);
+        // For the request, and once more for the headers of its answer.
+        let once = ["create", "01", "00", "no", "done", "01", "delete", "01"];
+        assert_eq!(log(&worker), [once, once].concat());
+    }
+}
+
+#[test]
+fn a_plugin_without_configure_or_a_route_without_conf_is_503() {
+    let worker = plugin(&[("request_headers", "(i32.const 0)")]).start().expect("a worker");
+    assert_eq!(worker.route("conf").request(get(), "").outcome(), UNCONFIGURED);
+    let (worker, _) = start(&[]);
+    assert_eq!(worker.route("").request(get(), "").outcome(), UNCONFIGURED);
+}
+
+#[test]
+fn a_context_that_traps_as_it_is_made_is_503_and_its_number_is_used_again() {
+    let trap = "(if (i32.eq (local.get $id) (i32.const 2)) (then (unreachable)))";
+    let (worker, route) = start(&[("context_create", trap), ("delete", "(call $code (local.get $id))")]);
+    for _ in 0..2 {
+        assert_eq!(route.request(get(), "").outcome(), super::support::UNAVAILABLE);
+        assert_eq!(worker.trap().expect("a trap").callback, "proxy_on_context_create");
+    }
+    assert_eq!(log(&worker).len(), 0);
+}
+
+#[test]
+fn routes_are_told_apart_by_their_plugins_contexts() {
+    let (worker, first) = start(&[
+        ("configure", "(call $body (i32.const 7)) (i32.const 1)"),
+        ("request_headers", "(call $code (local.get $id)) (i32.const 0)"),
+    ]);
+    let second = worker.route("second");
+    forwarded(&first.request(get(), ""));
+    forwarded(&second.request(get(), ""));
+    forwarded(&first.request(get(), ""));
+    assert_eq!(log(&worker), ["00", "conf", "02", "00", "second", "04", "02"]);
+}
+
+#[test]
+fn there_is_no_request_when_a_context_ends() {
+    let look = "(call $show (i32.const 0) ':path') (call $code (call $respond (i32.const 200) '' 'x' '' (i32.const -1)))
+        (call $body (i32.const 7))";
+    let (worker, route) = start(&[("done", &format!("{look} (i32.const 1)")), ("delete", look)]);
+    drop(route.request(get(), ""));
+    assert_eq!(log(&worker), ["02", "02", "01", "02", "02", "01"]);
+}
+
+#[test]
+fn there_is_no_start_no_log_and_no_tick() {
+    let (worker, route) = start(&[
+        ("vm_start", "(call $say 'started') (i32.const 1)"),
+        ("log", "(call $say 'logged')"),
+        ("tick", "(call $say 'ticked')"),
+    ]);
+    drop(route.request(get(), ""));
+    assert_eq!(log(&worker).len(), 0);
+}

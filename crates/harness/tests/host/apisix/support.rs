@@ -1,0 +1,71 @@
+//! Small filters in APISIX, and what they logged.
+
+use sluicegate_harness::apisix::{Outcome, Plugin, Route, Stream, Worker};
+use sluicegate_harness::{Headers, Response};
+
+use crate::support::{PRELUDE, functions, parse};
+
+/// What only this host has a use for, beside the [`PRELUDE`].
+const OWN: &str = r#"
+(import "env" "proxy_get_configuration" (func $configuration (param i32 i32) (result i32)))
+"#;
+
+pub(super) fn plugin(callbacks: &[(&str, &str)]) -> Plugin {
+    Plugin::compile(&parse(&format!("{OWN} {PRELUDE} {}", functions(callbacks)))).expect("a plugin")
+}
+
+/// A worker with a filter of these callbacks, which is configured with anything unless they say otherwise.
+pub(super) fn start(callbacks: &[(&str, &str)]) -> (Worker, Route) {
+    let configured = callbacks.iter().any(|(name, _)| *name == "configure");
+    let configure = if configured { &[][..] } else { &[("configure", "(i32.const 1)")] };
+    let worker = plugin(&[callbacks, configure].concat()).start().expect("a worker");
+    let route = worker.route("conf");
+    (worker, route)
+}
+
+pub(super) fn log(worker: &Worker) -> Vec<String> {
+    worker.log().into_iter().map(|line| line.text).collect()
+}
+
+/// A request without a body.
+pub(super) fn get() -> Headers {
+    crate::support::get()
+}
+
+#[track_caller]
+pub(super) fn answered(stream: &Stream) -> Response {
+    match stream.outcome() {
+        Outcome::Answered(response) => response,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[track_caller]
+pub(super) fn forwarded(stream: &Stream) -> Headers {
+    match stream.outcome() {
+        Outcome::Forwarded(headers) => headers,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The worker is gone, for this reason.
+#[track_caller]
+pub(super) fn lost(worker: &Worker, stream: &Stream, why: &str) {
+    let trap = worker.trap().expect("a loss");
+    assert!(trap.reason.contains(why), "{trap}");
+    assert_eq!(stream.outcome(), Outcome::Lost);
+}
+
+/// A call-out with all that it has to have, and `more` of its headers; its status is logged and dropped.
+pub(super) fn call(more: &[(&str, &str)]) -> String {
+    let all = [(":method", "post"), (":path", "/p"), (":scheme", "http"), (":authority", "bridge")];
+    called(&[&all, more].concat())
+}
+
+/// A call-out with these headers.
+pub(super) fn called(headers: &[(&str, &str)]) -> String {
+    let headers = crate::support::list(headers);
+    format!("(call $code (call $http 'bridge:7400' '{headers}' 'ask' '' (i32.const 5000) (i32.const 2048)))")
+}
+
+pub(super) const UNAVAILABLE: Outcome = Outcome::Unavailable("failed to run wasm plugin");
