@@ -5,6 +5,7 @@ mod reader;
 mod route;
 
 use serde_json::Value;
+use sluicegate_protocol::definition::Node;
 use sluicegate_protocol::metadata;
 
 pub use self::cluster::Cluster;
@@ -15,13 +16,17 @@ pub use self::route::{Kind, Resource, Route};
 /// What the filter does, and for which paths.
 #[derive(Debug)]
 pub struct Config {
+    /// Which gateway the filter is in.
+    pub host: Host,
     /// How sessions travel to the bridge.
     pub profile: Profile,
     /// Proves to the bridge that this gateway is asking.
     pub gateway_secret: Option<Secret>,
-    /// Name of the proxy's own cluster that the bridge is; plain HTTP requests go there.
+    /// Where plain HTTP requests go. In Envoy the name of its own cluster that the bridge is; in APISIX `host:port`, with
+    /// `https://` in front where the bridge has TLS.
     pub bridge: String,
-    /// Longest request of a session in bytes: a fragmented one is kept until it is complete.
+    /// Longest request of a session in bytes: a fragmented one is kept until it is complete. In APISIX the bridge's own
+    /// limit counts.
     pub max_message_bytes: usize,
     /// Longest body of a plain HTTP request in bytes: it is kept until it is complete.
     pub max_body_bytes: usize,
@@ -33,7 +38,16 @@ pub struct Config {
     pub routes: Vec<Route>,
 }
 
-/// How sessions travel to the bridge; it has to match the gateway's own configuration.
+/// A gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Host {
+    /// Envoy.
+    Envoy,
+    /// Apache APISIX.
+    Apisix,
+}
+
+/// How sessions travel to the bridge; it has to match Envoy's own configuration, and means nothing in APISIX.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Profile {
     /// In an extended CONNECT (RFC 8441) that Envoy makes of the client's upgrade.
@@ -59,18 +73,18 @@ impl std::fmt::Debug for Secret {
 }
 
 impl Config {
-    /// Reads `json`.
+    /// Reads `json`; where that does not say which gateway this is, `detect` does, or why it cannot be known.
     ///
     /// # Errors
     /// Every mistake, each with its key and what was expected there.
-    pub fn parse(json: &[u8]) -> Result<Self, Vec<String>> {
+    pub fn parse(json: &[u8], detect: impl FnOnce() -> Result<Host, String>) -> Result<Self, Vec<String>> {
         let value: Value =
             serde_json::from_slice(json).map_err(|error| vec![format!("not JSON: {error}")])?;
         let Value::Object(object) = value else {
             return Err(vec!["a JSON object is expected".into()]);
         };
         let mut reader = Reader::new(object);
-        let config = Self::read(&mut reader);
+        let config = Self::read(&mut reader, detect);
         let mistakes = reader.finish();
         if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
     }
@@ -90,7 +104,17 @@ impl Config {
             .chain(secret.map(|secret| (metadata::GATEWAY_SECRET, secret.expose())))
     }
 
-    fn read(reader: &mut Reader) -> Self {
+    fn read(reader: &mut Reader, detect: impl FnOnce() -> Result<Host, String>) -> Self {
+        let host = match reader.string("host").as_deref() {
+            Some("envoy") => Ok(Host::Envoy),
+            Some("apisix") => Ok(Host::Apisix),
+            Some(_) => Err(String::new()),
+            None => detect().map_err(|reason| format!(": {reason}")),
+        };
+        let host = host.unwrap_or_else(|reason| {
+            reader.mistake("host", &format!("\"envoy\" or \"apisix\" is expected{reason}"));
+            Host::Envoy
+        });
         let profile = match reader.string("profile").as_deref() {
             None | Some("tunnel") => Profile::Tunnel,
             Some("internal") => Profile::Internal,
@@ -106,7 +130,14 @@ impl Config {
                 "at least 16 visible ASCII characters are expected, as in the bridge",
             );
         }
-        let bridge = reader.string("bridge").unwrap_or_else(|| DEFAULT_BRIDGE.to_owned());
+        let default = match host {
+            Host::Envoy => DEFAULT_CLUSTER,
+            Host::Apisix => DEFAULT_ADDRESS,
+        };
+        let bridge = reader.string("bridge").unwrap_or_else(|| default.to_owned());
+        if host == Host::Apisix && Node::parse(bridge.strip_prefix("https://").unwrap_or(&bridge)).is_none() {
+            reader.mistake("bridge", "the bridge as \"host:port\" or \"https://host:port\" is expected");
+        }
         let mut bytes = |key, bounds, default| reader.number(key, " of bytes", bounds).unwrap_or(default);
         let max_message_bytes = bytes("max_message_bytes", MESSAGE_BYTES, DEFAULT_MESSAGE_BYTES);
         let max_assembly_bytes = bytes("max_assembly_bytes", ASSEMBLY_BYTES, DEFAULT_ASSEMBLY_BYTES);
@@ -120,19 +151,13 @@ impl Config {
         let http_timeout_ms = reader
             .number("http_timeout_ms", " of milliseconds", HTTP_TIMEOUT)
             .unwrap_or(DEFAULT_HTTP_TIMEOUT);
-        let routes = reader.objects(
-            "routes",
-            "an array of at least one route is expected",
-            |reader, others: &[Route]| {
-                let route = Route::read(reader);
-                let has_path = !route.path.is_empty() || route.is_prefix();
-                if has_path && others.iter().any(|other| other.path == route.path) {
-                    reader.mistake("path", "a path that no other route has is expected");
-                }
-                route
-            },
-        );
+        let routes = if reader.has("routes") || reader.is_empty() {
+            routes(reader)
+        } else {
+            vec![Route::read(reader, true)]
+        };
         Self {
+            host,
             profile,
             gateway_secret,
             bridge,
@@ -145,13 +170,27 @@ impl Config {
     }
 }
 
+fn routes(reader: &mut Reader) -> Vec<Route> {
+    let expected = "an array of at least one route is expected, or the settings of one in its place";
+    reader.objects("routes", expected, |reader, others: &[Route]| {
+        let route = Route::read(reader, false);
+        let has_path = !route.path.is_empty() || route.is_prefix();
+        if has_path && others.iter().any(|other| other.path == route.path) {
+            reader.mistake("path", "a path that no other route has is expected");
+        }
+        route
+    })
+}
+
 /// The bridge asks for as much.
 fn is_secret(text: &str) -> bool {
     text.len() >= 16 && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// As in the files of `envoy/`.
-const DEFAULT_BRIDGE: &str = "sluicegate_bridge";
+const DEFAULT_CLUSTER: &str = "sluicegate_bridge";
+/// Where the bridge listens by default.
+const DEFAULT_ADDRESS: &str = "127.0.0.1:7400";
 const DEFAULT_MESSAGE_BYTES: usize = 1 << 20;
 const MESSAGE_BYTES: (usize, usize) = (1 << 10, 16 << 20);
 const DEFAULT_ASSEMBLY_BYTES: usize = 64 << 20;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::filter::Filter;
-use crate::host::{self, Buffer};
+use crate::host;
 use crate::http::Failure;
 use crate::stream::Stream;
 
@@ -44,7 +44,7 @@ impl Contexts {
 
     pub(crate) fn tick(&self, root_id: u32) {
         if let Some(filter) = self.filter(root_id) {
-            filter.tick();
+            filter.gateway.tick();
         }
     }
 
@@ -59,23 +59,27 @@ impl Contexts {
         Some(result)
     }
 
-    /// A call of the plugin's has ended, with an answer of so many bytes or with a status of gRPC's other than OK.
-    pub(crate) fn on_call_ended(&self, root_id: u32, token: u32, ended: Result<usize, u32>) {
+    /// A call of the plugin's has ended; with what, `answer` reads from the host.
+    pub(crate) fn on_call_ended(
+        &self,
+        root_id: u32,
+        token: u32,
+        answer: impl FnOnce() -> Result<Vec<u8>, Failure>,
+    ) {
         let Some(filter) = self.filter(root_id) else { return };
         let Some(context_id) = filter.take_call(token) else { return };
-        let message = match ended {
-            Ok(size) => host::buffer(Buffer::GrpcReceive, size).map_err(|_| Failure::Unreadable),
-            Err(code) => Err(Failure::of(code, &host::call_message().unwrap_or_default())),
-        };
+        let answer = answer();
         match host::enter_stream(context_id) {
             Ok(()) => {
-                self.stream(context_id, |stream| stream.on_call_ended(message));
+                self.stream(context_id, |stream| stream.on_call_ended(answer));
             }
-            Err(_) => filter.closing(context_id),
+            Err(_) => filter.gateway.closing(context_id),
         }
     }
 
+    /// A plugin or a stream is no more. Not every host has told the stream before.
     pub(crate) fn delete(&self, context_id: u32) {
+        self.stream(context_id, Stream::on_end);
         let _root = self.roots.borrow_mut().remove(&context_id);
         let _stream = self.streams.borrow_mut().remove(&context_id);
     }

@@ -7,6 +7,7 @@ use std::alloc::{Layout, alloc};
 use std::ptr::null_mut;
 
 use crate::contexts::Contexts;
+use crate::gateway::{apisix, envoy};
 use crate::stream::{Action, Stream};
 
 thread_local! {
@@ -86,17 +87,22 @@ extern "C" fn proxy_on_response_trailers(context_id: u32, _: usize) -> Action {
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_grpc_receive(root_id: u32, token: u32, size: usize) {
-    CONTEXTS.with(|contexts| contexts.on_call_ended(root_id, token, Ok(size)));
+    CONTEXTS.with(|contexts| contexts.on_call_ended(root_id, token, || envoy::received(size)));
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_grpc_close(root_id: u32, token: u32, code: u32) {
-    CONTEXTS.with(|contexts| contexts.on_call_ended(root_id, token, Err(code)));
+    CONTEXTS.with(|contexts| contexts.on_call_ended(root_id, token, || Err(envoy::failed(code))));
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_http_call_response(root_id: u32, token: u32, headers: usize, size: usize, _: usize) {
+    CONTEXTS.with(|contexts| contexts.on_call_ended(root_id, token, || apisix::answer(headers, size)));
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_log(context_id: u32) {
-    CONTEXTS.with(|contexts| contexts.stream(context_id, Stream::on_log));
+    CONTEXTS.with(|contexts| contexts.stream(context_id, Stream::on_end));
 }
 
 /// There is never anything to wait for.

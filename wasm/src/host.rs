@@ -15,6 +15,8 @@ pub(crate) struct Status(u32);
 
 impl Status {
     const NOT_FOUND: Self = Self(1);
+    /// The host has the function for modules that import it, and no more than that.
+    pub(crate) const UNIMPLEMENTED: Self = Self(12);
 }
 
 impl std::fmt::Display for Status {
@@ -29,6 +31,7 @@ impl std::fmt::Display for Status {
 pub(crate) enum Map {
     Request = 0,
     Response = 2,
+    HttpCallResponse = 6,
 }
 
 /// Which bytes.
@@ -37,6 +40,7 @@ pub(crate) enum Map {
 pub(crate) enum Buffer {
     RequestBody = 0,
     ResponseBody = 1,
+    HttpCallResponse = 4,
     GrpcReceive = 5,
     PluginConfiguration = 7,
 }
@@ -58,6 +62,16 @@ pub(crate) struct GrpcCall<'a> {
     pub(crate) method: &'a str,
     pub(crate) metadata: &'a [(&'a str, &'a str)],
     pub(crate) message: &'a [u8],
+    pub(crate) timeout_ms: u32,
+}
+
+/// A call of plain HTTP's.
+pub(crate) struct HttpCall<'a> {
+    /// Where to, as the host names it.
+    pub(crate) target: &'a str,
+    /// With the pseudo headers that make up the request line.
+    pub(crate) headers: &'a [(&'a str, &'a str)],
+    pub(crate) body: &'a [u8],
     pub(crate) timeout_ms: u32,
 }
 
@@ -121,9 +135,9 @@ pub(crate) fn append(buffer: Buffer, bytes: &[u8]) -> Result<(), Status> {
 }
 
 /// Answers the request in the upstream's place.
-pub(crate) fn respond(
+pub(crate) fn respond<N: AsRef<[u8]>, V: AsRef<[u8]>>(
     status: u16,
-    headers: &[(impl AsRef<[u8]>, impl AsRef<[u8]>)],
+    headers: &[(N, V)],
     body: &[u8],
 ) -> Result<(), Status> {
     let headers = pairs::write(headers);
@@ -176,6 +190,27 @@ pub(crate) fn grpc_call(call: &GrpcCall<'_>) -> Result<u32, Status> {
     Ok(token)
 }
 
+/// A call of plain HTTP's; the token by which its end is told.
+pub(crate) fn http_call(call: &HttpCall<'_>) -> Result<u32, Status> {
+    let (headers, trailers) = (pairs::write(call.headers), pairs::write::<&str, &str>(&[]));
+    let mut token = 0;
+    check(unsafe {
+        proxy_http_call(
+            call.target.as_ptr(),
+            call.target.len(),
+            headers.as_ptr(),
+            headers.len(),
+            call.body.as_ptr(),
+            call.body.len(),
+            trailers.as_ptr(),
+            trailers.len(),
+            call.timeout_ms,
+            &mut token,
+        )
+    })?;
+    Ok(token)
+}
+
 /// What is said of the call that has failed, while its end is told.
 pub(crate) fn call_message() -> Result<Vec<u8>, Status> {
     let (mut code, mut data, mut len) = (0, null_mut(), 0);
@@ -186,6 +221,11 @@ pub(crate) fn call_message() -> Result<Vec<u8>, Status> {
 /// Gives a call up: its end is not told.
 pub(crate) fn cancel_grpc_call(token: u32) -> Result<(), Status> {
     check(unsafe { proxy_grpc_cancel(token) })
+}
+
+/// Sets a property of the request. Which there are is the host's business.
+pub(crate) fn set_property(name: &str, value: &str) -> Result<(), Status> {
+    check(unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) })
 }
 
 /// The clock, in nanoseconds.
@@ -280,6 +320,19 @@ unsafe extern "C" {
         token: *mut u32,
     ) -> u32;
     fn proxy_grpc_cancel(token: u32) -> u32;
+    fn proxy_http_call(
+        target: *const u8,
+        target_len: usize,
+        headers: *const u8,
+        headers_len: usize,
+        body: *const u8,
+        body_len: usize,
+        trailers: *const u8,
+        trailers_len: usize,
+        timeout_ms: u32,
+        token: *mut u32,
+    ) -> u32;
+    fn proxy_set_property(name: *const u8, name_len: usize, value: *const u8, value_len: usize) -> u32;
     fn proxy_get_status(code: *mut u32, message: *mut *mut u8, message_len: *mut usize) -> u32;
     fn proxy_set_effective_context(context_id: u32) -> u32;
     fn proxy_get_current_time_nanoseconds(now: *mut u64) -> u32;

@@ -115,6 +115,8 @@ pub enum Failure {
     Unconnected,
     /// The call ended with this status of gRPC's other than OK.
     Status(u32),
+    /// There is no answer, and the host does not say why: there was no connection, it was lost, or time was over.
+    Unanswered,
     /// The bridge answered something else than an HTTP answer, or more than there is memory for.
     Unreadable,
 }
@@ -149,6 +151,10 @@ impl Failure {
             Self::Status(UNAVAILABLE) if safe => {
                 (ServiceUnavailable, true, "the connection to the bridge was lost, try again".into())
             }
+            Self::Unanswered if safe => {
+                (ServiceUnavailable, true, "the bridge did not answer, try again".into())
+            }
+            Self::Unanswered => (GatewayTimeout, false, "the bridge did not answer".into()),
             // Nothing that clients take for an invitation to write it twice.
             Self::Status(UNAVAILABLE) => {
                 (GatewayTimeout, false, "the connection to the bridge was lost".into())

@@ -2,7 +2,7 @@
 
 use prost::Message;
 use sluicegate_protocol::pub_sub_req::Req;
-use sluicegate_protocol::{CmdHttp, PubSubReq};
+use sluicegate_protocol::{CmdHttp, PubSubReq, grpc};
 use sluicegate_session::budget::Reservation;
 
 use crate::config::{Cluster, Resource};
@@ -91,7 +91,7 @@ impl HttpStream {
         }
         let command = request.resource.command(request.method(), request.rest, request.headers);
         let (mut head, room) = (Reservation::new(&filter.budget), Reservation::new(&filter.budget));
-        let ends = request.end || upgrade;
+        let ends = upgrade || filter.gateway.has_ended(request.end, self.safe)?;
         if !ends && !head.grow_to(command.encoded_len()) {
             return self.no_room(filter);
         }
@@ -127,14 +127,10 @@ impl HttpStream {
         };
         command.body = body.into();
         let request = PubSubReq { sequence: 0, req: Some(Req::CmdHttp(command)) };
-        let mut message = Vec::new();
-        let fits =
-            message.try_reserve_exact(request.encoded_len()).is_ok() && request.encode(&mut message).is_ok();
+        let framed = frame(&request);
         drop((request, reserved));
-        if !fits {
-            return self.no_room(filter);
-        }
-        match filter.call(self.context_id, &self.cluster, &message) {
+        let Some(framed) = framed else { return self.no_room(filter) };
+        match filter.call(self.context_id, &self.cluster, &framed) {
             Ok(token) => self.state = State::Waiting { token, since: host::now().ok() },
             Err(status) => {
                 host::log_error(&format!("failed to call the bridge: {status}"));
@@ -237,6 +233,16 @@ impl Request<'_> {
         let of_name = self.headers.iter().filter(move |(other, _)| other == name.as_bytes());
         of_name.map(|(_, value)| value.as_slice())
     }
+}
+
+/// A gRPC message with its head; None where there is no memory for it.
+fn frame(request: &PubSubReq) -> Option<Vec<u8>> {
+    let len = request.encoded_len();
+    let mut framed = Vec::new();
+    framed.try_reserve_exact(len.checked_add(grpc::HEAD_LEN)?).ok()?;
+    framed.extend_from_slice(&grpc::head(u32::try_from(len).ok()?));
+    request.encode(&mut framed).ok()?;
+    Some(framed)
 }
 
 fn too_large(max: usize) -> Problem {

@@ -2,13 +2,15 @@
 //!
 //! 1. [`config`]: the plugin's configuration, or all that is wrong with it
 //! 2. `exports`: what the host calls, and `contexts`: whom it means
-//! 3. `filter`: one plugin on one worker, which knows its calls under way and ends overdue streams
-//! 4. `stream`: one HTTP stream, and of which kind it is
-//! 5. `session_stream`: a table from host callback to [`sluicegate_session::Session`], and from its outputs to host calls
-//! 6. `http_stream`: a plain request, whose body is put together and becomes one call of the bridge; by [`http`] in the
-//!    bridge's terms, by [`cors`] for web pages, by [`problem`] where it fails
-//! 7. `host`: each host call, with every status it may return; [`pairs`] are its headers
-//! 8. `stats`: what is counted
+//! 3. `filter`: one plugin on one worker, which knows its calls under way
+//! 4. `gateway`: what Envoy and Apache APISIX do each in its own way
+//! 5. `stream`: one HTTP stream, and of which kind it is
+//! 6. `session_stream`: a table from host callback to [`sluicegate_session::Session`], and from its outputs to host calls;
+//!    in APISIX the bridge has the session, and the filter only opens it
+//! 7. `http_stream`: a plain request, whose body is put together and becomes one call of the bridge; by [`http`] in the
+//!    bridge's terms, by [`cors`] for web pages, by [`problem`] where it fails; in APISIX the call is [`grpc_web`]'s
+//! 8. `host`: each host call, with every status it may return; [`pairs`] are its headers
+//! 9. `stats`: what is counted
 //!
 //! A trap would end every session of the worker: nothing here may panic, whatever the client, the bridge or the host do.
 
@@ -16,6 +18,7 @@
 
 pub mod config;
 pub mod cors;
+pub mod grpc_web;
 pub mod http;
 pub mod pairs;
 pub mod problem;
@@ -26,6 +29,8 @@ mod contexts;
 mod exports;
 #[cfg(target_arch = "wasm32")]
 mod filter;
+#[cfg(target_arch = "wasm32")]
+mod gateway;
 #[cfg(target_arch = "wasm32")]
 mod host;
 #[cfg(target_arch = "wasm32")]

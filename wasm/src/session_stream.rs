@@ -6,6 +6,7 @@ use sluicegate_session::{Input, Output, Session};
 
 use crate::config::{Cluster, Profile};
 use crate::filter::Filter;
+use crate::gateway::Upgrade;
 use crate::host::{self, Buffer, Map, Status};
 
 /// A session and how far it has come.
@@ -27,24 +28,20 @@ enum State {
 pub(crate) enum Opened {
     /// The request is the bridge's now.
     Session(Box<SessionStream>),
+    /// The request is the bridge's now, and so is all that a session is.
+    Passed,
     /// The request is to be answered with this.
     Refused(Refused),
 }
 
 impl SessionStream {
     /// Judges the handshake.
-    pub(crate) fn open(
-        filter: &Filter,
-        context_id: u32,
-        cluster: &Cluster,
-        write: bool,
-        policy: &Policy,
-    ) -> Result<Opened, Status> {
-        match handshake(policy)? {
+    pub(crate) fn open(filter: &Filter, context_id: u32, upgrade: &Upgrade<'_>) -> Result<Opened, Status> {
+        match handshake(upgrade.policy)? {
             Err(refused) => Ok(Opened::Refused(refused)),
             Ok(accepted) => {
-                forward(filter, cluster)?;
-                let session = Session::new(filter.limits, write, &filter.budget);
+                forward(filter, upgrade.cluster)?;
+                let session = Session::new(filter.limits, upgrade.write, &filter.budget);
                 let state = State::Asked(accepted, session);
                 Ok(Opened::Session(Box::new(Self { context_id, state })))
             }
@@ -102,7 +99,7 @@ impl SessionStream {
             match output {
                 Output::ToBridge(bytes) => to_bridge = bytes,
                 Output::Count(event) => filter.stats.event(event),
-                Output::Closing | Output::Closed => filter.closing(self.context_id),
+                Output::Closing | Output::Closed => filter.gateway.closing(self.context_id),
                 Output::ToClient(_) => {}
             }
         }
@@ -132,7 +129,7 @@ impl SessionStream {
                     apply(&edit, size)?;
                 }
                 Output::Count(event) => filter.stats.event(event),
-                Output::Closing | Output::Closed => filter.closing(self.context_id),
+                Output::Closing | Output::Closed => filter.gateway.closing(self.context_id),
                 Output::ToBridge(_) => {}
             }
         }
@@ -160,7 +157,8 @@ impl SessionStream {
     }
 }
 
-fn handshake(policy: &Policy) -> Result<Result<Accepted, Refused>, Status> {
+/// What the route says to the current request.
+pub(crate) fn handshake(policy: &Policy) -> Result<Result<Accepted, Refused>, Status> {
     let method = host::header(Map::Request, ":method")?.unwrap_or_default();
     let upgrade = host::header(Map::Request, "upgrade")?;
     let connection = host::header(Map::Request, "connection")?;

@@ -6,6 +6,7 @@ use sluicegate_protocol::{SERVICE_PATH_PREFIX, metadata};
 
 use crate::config::Kind;
 use crate::filter::Filter;
+use crate::gateway::{RequestHeaders, Upgrade};
 use crate::host::{self, Map, Status};
 use crate::http::{Failure, Header};
 use crate::http_stream::{HttpStream, Request};
@@ -21,8 +22,10 @@ pub(crate) struct Stream {
 
 /// What the host does after a callback.
 #[derive(Debug, Clone, Copy)]
-#[repr(u32)]
+#[repr(i32)]
 pub(crate) enum Action {
+    /// The request ends with an error of the host's own.
+    Fail = -1,
     Continue = 0,
     Pause = 1,
     /// Pauses without keeping the body's bytes, which Envoy would do up to a limit of its own.
@@ -53,7 +56,9 @@ impl Stream {
             let _ = refuse(503, None, "the gateway's pub/sub filter is not configured");
             return Action::Pause;
         };
-        self.request(&filter, end).unwrap_or_else(|status| self.fail("answer a request", status))
+        let action = self.request(&filter, end);
+        let action = action.unwrap_or_else(|status| self.fail("answer a request", status));
+        filter.gateway.action(action)
     }
 
     pub(crate) fn on_request_body(&mut self, size: usize, end: bool) -> Action {
@@ -105,7 +110,8 @@ impl Stream {
         });
     }
 
-    pub(crate) fn on_log(&mut self) {
+    /// Nothing more happens to the stream.
+    pub(crate) fn on_end(&mut self) {
         self.end();
     }
 }
@@ -114,7 +120,10 @@ impl Stream {
     /// Finds out whose the request is, and what becomes of it.
     fn request(&mut self, filter: &Filter, end: bool) -> Result<Action, Status> {
         let path = host::header(Map::Request, ":path")?.unwrap_or_default();
-        let headers = host::headers(Map::Request)?;
+        let headers = match filter.gateway.request_headers()? {
+            RequestHeaders::All(headers) => headers,
+            RequestHeaders::Refused(status, reason) => return refuse(status, None, reason),
+        };
         strip_metadata(&headers)?;
         if path.starts_with(SERVICE_PATH_PREFIX.as_bytes()) {
             filter.stats.handshake_refused();
@@ -127,11 +136,13 @@ impl Stream {
                 refuse(400, None, "the path is not UTF-8")
             }
             Kind::Pubsub { write, policy } => {
-                match SessionStream::open(filter, self.context_id, &route.cluster, *write, policy)? {
+                let upgrade = Upgrade { cluster: &route.cluster, write: *write, policy };
+                match filter.gateway.upgrade(filter, self.context_id, &upgrade)? {
                     Opened::Session(session) => {
                         self.state = State::Session(*session);
                         Ok(Action::Continue)
                     }
+                    Opened::Passed => Ok(Action::Continue),
                     Opened::Refused(refused) => {
                         filter.stats.handshake_refused();
                         refuse(refused.status, refused.header, refused.reason)
@@ -154,20 +165,18 @@ impl Stream {
         step: impl FnOnce(&mut State, &Filter) -> Result<Action, Status>,
     ) -> Action {
         let Some(filter) = self.filter.clone() else { return Action::Continue };
-        step(&mut self.state, &filter).unwrap_or_else(|status| self.fail(what, status))
+        let action = step(&mut self.state, &filter);
+        filter.gateway.action(action.unwrap_or_else(|status| self.fail(what, status)))
     }
 
     /// The host refused a call without which the stream cannot go on: nothing half-done may pass.
     fn fail(&mut self, what: &str, status: Status) -> Action {
         self.end();
         self.state = State::Failed;
-        host::log_error(&format!("failed to {what}: {status}, the stream is reset"));
-        if let Some(filter) = &self.filter {
-            filter.stats.host_call_failed();
-            filter.closing(self.context_id);
-        }
-        let _ = host::reset_stream();
-        Action::Pause
+        host::log_error(&format!("failed to {what}: {status}, the stream is given up"));
+        let Some(filter) = &self.filter else { return Action::Pause };
+        filter.stats.host_call_failed();
+        filter.gateway.give_up(self.context_id)
     }
 
     fn end(&mut self) {

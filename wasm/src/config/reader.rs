@@ -14,6 +14,15 @@ impl Reader {
         Self { at: String::new(), object, mistakes: Vec::new() }
     }
 
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.object.contains_key(key)
+    }
+
+    /// Whether no key is left.
+    pub(super) fn is_empty(&self) -> bool {
+        self.object.is_empty()
+    }
+
     pub(super) fn mistake(&mut self, key: &str, expected: &str) {
         self.mistakes.push(format!("{}{key}: {expected}", self.at));
     }
@@ -41,10 +50,6 @@ impl Reader {
         })
     }
 
-    pub(super) fn has(&self, key: &str) -> bool {
-        self.object.contains_key(key)
-    }
-
     /// Whatever is there, to be judged by the caller.
     pub(super) fn value(&mut self, key: &str) -> Option<Value> {
         self.object.remove(key)
@@ -67,9 +72,14 @@ impl Reader {
     }
 
     pub(super) fn strings(&mut self, key: &str) -> Option<Vec<String>> {
-        let Value::Array(items) = self.object.remove(key)? else {
-            self.mistake(key, "an array of strings is expected");
-            return None;
+        let items = match self.object.remove(key)? {
+            Value::Array(items) => items,
+            // APISIX writes configuration with Lua's cjson, to which every empty table is an object.
+            Value::Object(object) if object.is_empty() => Vec::new(),
+            _ => {
+                self.mistake(key, "an array of strings is expected");
+                return None;
+            }
         };
         let texts: Vec<String> = items.iter().filter_map(Value::as_str).map(str::to_owned).collect();
         if texts.len() != items.len() {

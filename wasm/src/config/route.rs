@@ -12,7 +12,7 @@ use crate::cors::{Cors, Origins};
 #[derive(Debug)]
 pub struct Route {
     /// The request's path without its query: all of it, or the first segments of a REST resource's, without a slash at
-    /// the end.
+    /// the end. Where it is empty, every path is this route's.
     pub path: String,
     /// Which cluster it is for.
     pub cluster: Cluster,
@@ -54,6 +54,9 @@ pub enum Resource {
 impl Route {
     /// What of a request's path, with its query, lies behind this route's; None where it is another's.
     pub fn rest<'a>(&self, target: &'a [u8]) -> Option<&'a [u8]> {
+        if self.path.is_empty() && !self.is_prefix() {
+            return Some(target);
+        }
         let rest = target.strip_prefix(self.path.as_bytes())?;
         match rest.first() {
             None | Some(b'?' | b'#') => Some(rest),
@@ -67,11 +70,12 @@ impl Route {
         matches!(self.kind, Kind::Http { resource: Resource::Rest { .. }, .. })
     }
 
-    pub(super) fn read(reader: &mut Reader) -> Self {
-        let mut path = reader.string("path").unwrap_or_else(|| {
+    /// One route; one that is `alone` need not say for which path it is.
+    pub(super) fn read(reader: &mut Reader, alone: bool) -> Self {
+        if !alone && !reader.has("path") {
             reader.mistake("path", "a path such as \"/pubsub\" is expected");
-            String::new()
-        });
+        }
+        let mut path = reader.string("path").unwrap_or_default();
         if !path.is_empty() && !is_path(&path) {
             reader.mistake(
                 "path",

@@ -8,14 +8,24 @@ use crate::cors::Origins;
 
 mod clusters;
 
+/// As in Envoy.
+fn parse(json: &[u8]) -> Result<Config, Vec<String>> {
+    Config::parse(json, || Ok(Host::Envoy))
+}
+
+/// As in APISIX.
+fn parse_in_apisix(json: &str) -> Result<Config, Vec<String>> {
+    Config::parse(json.as_bytes(), || Ok(Host::Apisix))
+}
+
 #[track_caller]
 fn mistakes(json: &str, want: &[&str]) {
-    assert_eq!(Config::parse(json.as_bytes()).expect_err("accepted"), want);
+    assert_eq!(parse(json.as_bytes()).expect_err("accepted"), want);
 }
 
 #[test]
 fn the_smallest_configuration_has_the_documented_defaults() {
-    let config = Config::parse(br#"{"routes":[{"path":"/pubsub"}]}"#).unwrap();
+    let config = parse(br#"{"routes":[{"path":"/pubsub"}]}"#).unwrap();
     assert_eq!(config.profile, Profile::Tunnel);
     assert_eq!(config.max_message_bytes, 1_048_576);
     assert_eq!(config.max_body_bytes, 1_048_576);
@@ -31,8 +41,101 @@ fn the_smallest_configuration_has_the_documented_defaults() {
 }
 
 #[test]
+fn the_host_is_found_out_unless_it_is_said() {
+    let host = |json: &str, detected| {
+        Config::parse(json.as_bytes(), || detected).map(|config| (config.host, config.bridge))
+    };
+    let envoy = Ok((Host::Envoy, "sluicegate_bridge".to_owned()));
+    let apisix = Ok((Host::Apisix, "127.0.0.1:7400".to_owned()));
+    assert_eq!(host(r#"{"path":"/a"}"#, Ok(Host::Envoy)), envoy);
+    assert_eq!(host(r#"{"path":"/a"}"#, Ok(Host::Apisix)), apisix);
+    assert_eq!(host(r#"{"path":"/a","host":"envoy"}"#, Ok(Host::Apisix)), envoy);
+    assert_eq!(host(r#"{"path":"/a","host":"apisix"}"#, Err("unused".into())), apisix);
+    assert_eq!(
+        host(r#"{"path":"/a"}"#, Err("it is neither".into())),
+        Err(vec!["host: \"envoy\" or \"apisix\" is expected: it is neither".into()])
+    );
+    mistakes(r#"{"path":"/a","host":"nginx"}"#, &["host: \"envoy\" or \"apisix\" is expected"]);
+}
+
+#[test]
+fn in_apisix_the_bridge_is_an_address() {
+    for bridge in ["bridge:7400", "https://bridge.example.:7400", "10.0.0.1:1", "https://[::1]:65535"] {
+        let config = parse_in_apisix(&format!(r#"{{"path":"/a","bridge":"{bridge}"}}"#)).unwrap();
+        assert_eq!(config.bridge, bridge);
+    }
+    for bridge in [
+        "sluicegate_bridge",
+        "bridge:",
+        ":7400",
+        "bridge:0",
+        "bridge:65536",
+        "bridge:+1",
+        "http://bridge:7400",
+        "https://https://bridge:7400",
+        "bridge:7400/x",
+        "a@bridge:7400",
+        "a b:7400",
+        "::1:7400",
+        "[::1:7400",
+        "https://",
+    ] {
+        assert_eq!(
+            parse_in_apisix(&format!(r#"{{"path":"/a","bridge":"{bridge}"}}"#)).expect_err(bridge),
+            ["bridge: the bridge as \"host:port\" or \"https://host:port\" is expected"]
+        );
+    }
+}
+
+#[test]
+fn the_settings_of_one_route_may_stand_in_the_place_of_all() {
+    let config =
+        parse_in_apisix(r#"{"gateway_secret":"s3cret-of-the-gateway","cluster":"east","write":true}"#)
+            .unwrap();
+    let [route] = config.routes.as_slice() else { panic!("{:?}", config.routes) };
+    assert!(matches!(&route.cluster, Cluster::Named(name) if **name == *"east"));
+    assert!(matches!(route.kind, Kind::Pubsub { write: true, .. }));
+    for path in [&b"/"[..], b"/pubsub?x", b"*", b"", b"\xff"] {
+        check_route(&config, path, Some(""));
+    }
+    let config = parse(br#"{"type":"produce","topic":"t"}"#).unwrap();
+    check_route(&config, b"/any/path", Some(""));
+    let config = parse(br#"{"type":"rest"}"#).unwrap();
+    check_route(&config, b"/topics?x", Some(""));
+    check_route(&config, b"*", None);
+    let config = parse(br#"{"type":"rest","path":"/kafka"}"#).unwrap();
+    check_route(&config, b"/kafka/topics", Some("/kafka"));
+    check_route(&config, b"/topics", None);
+    let config = parse(br#"{"path":"/pubsub"}"#).unwrap();
+    check_route(&config, b"/pubsub", Some("/pubsub"));
+    check_route(&config, b"/other", None);
+}
+
+#[test]
+fn mistakes_in_the_only_route_are_told_each_with_its_key() {
+    mistakes(
+        r#"{"type":"produce","colour":1,"max_body_bytes":1}"#,
+        &[
+            "max_body_bytes: a number of bytes from 1024 to 16777216 is expected",
+            "topic: a topic is expected, or \"topic\" in overrides",
+            "colour: unknown key",
+        ],
+    );
+    mistakes(r#"{"path":""}"#, &["path: a string that is not empty is expected"]);
+    mistakes(r#"{"routes":[{"path":"/a"}],"cluster":"east"}"#, &["cluster: unknown key"]);
+}
+
+#[test]
+fn an_empty_list_may_be_written_as_lua_writes_it() {
+    let config = parse_in_apisix(r#"{"origins":{},"subprotocols":{}}"#).unwrap();
+    let Kind::Pubsub { policy, .. } = &config.routes[0].kind else { panic!("{config:?}") };
+    assert_eq!((policy.origins.as_deref(), policy.subprotocols.as_slice()), (Some(&[][..]), &[][..]));
+    mistakes(r#"{"path":"/a","origins":{"a":1}}"#, &["origins: an array of strings is expected"]);
+}
+
+#[test]
 fn every_setting_is_read() {
-    let config = Config::parse(
+    let config = parse(
         br#"{"profile":"internal","gateway_secret":"s3cret-of-the-gateway","max_message_bytes":4096,"max_assembly_bytes":8192,
             "bridge":"other","max_body_bytes":2048,"http_timeout_ms":100,
             "routes":[{"path":"/a","cluster":"east","write":true,"origins":["https://app.example:8443"],"subprotocols":["v1"]},
@@ -58,7 +161,7 @@ fn every_setting_is_read() {
 #[track_caller]
 fn only(route: &str) -> Route {
     let json = format!(r#"{{"routes":[{{"path":"/p/",{route}}}]}}"#);
-    let config = Config::parse(json.as_bytes()).unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
+    let config = parse(json.as_bytes()).unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
     config.routes.into_iter().next().unwrap()
 }
 
@@ -123,8 +226,7 @@ fn check_route(config: &Config, path: &[u8], want: Option<&str>) {
 
 #[test]
 fn a_path_is_matched_whole_and_without_its_query() {
-    let config =
-        Config::parse(br#"{"routes":[{"path":"/a"},{"path":"/b","type":"produce","topic":"t"}]}"#).unwrap();
+    let config = parse(br#"{"routes":[{"path":"/a"},{"path":"/b","type":"produce","topic":"t"}]}"#).unwrap();
     check_route(&config, b"/a", Some("/a"));
     check_route(&config, b"/b?x=\xff", Some("/b"));
     check_route(&config, b"/b#x?y", Some("/b"));
@@ -135,7 +237,7 @@ fn a_path_is_matched_whole_and_without_its_query() {
 
 #[test]
 fn a_rest_path_is_matched_by_its_first_segments_after_all_whole_paths() {
-    let config = Config::parse(
+    let config = parse(
         br#"{"routes":[{"path":"/k/","type":"rest"},{"path":"/k/deep","type":"rest"},{"path":"/k/deep/whole"}]}"#,
     )
     .unwrap();
@@ -150,7 +252,7 @@ fn a_rest_path_is_matched_by_its_first_segments_after_all_whole_paths() {
     for path in [&b"/"[..], b"/kk", b"/kk/topics", b""] {
         check_route(&config, path, None);
     }
-    let all = Config::parse(br#"{"routes":[{"path":"/","type":"rest"},{"path":"/a"}]}"#).unwrap();
+    let all = parse(br#"{"routes":[{"path":"/","type":"rest"},{"path":"/a"}]}"#).unwrap();
     check_route(&all, b"/", Some(""));
     check_route(&all, b"/topics", Some(""));
     check_route(&all, b"/a", Some("/a"));
@@ -242,8 +344,12 @@ fn a_jsonkey_that_cannot_be_used_is_told_with_its_reason() {
 fn what_is_no_configuration_at_all_is_told_as_such() {
     mistakes("", &["not JSON: EOF while parsing a value at line 1 column 0"]);
     mistakes("[]", &["a JSON object is expected"]);
-    mistakes("{}", &["routes: an array of at least one route is expected"]);
-    mistakes(r#"{"routes":[]}"#, &["routes: an array of at least one route is expected"]);
+    let routes = "routes: an array of at least one route is expected, or the settings of one in its place";
+    for none in
+        ["{}", r#"{"routes":[]}"#, r#"{"routes":{}}"#, r#"{"gateway_secret":"s3cret-of-the-gateway"}"#]
+    {
+        mistakes(none, &[routes]);
+    }
     mistakes(
         r#"{"max_message_bytes":4096,"max_body_bytes":8192,"max_assembly_bytes":2048,"routes":[{"path":"/a"}]}"#,
         &[
@@ -254,8 +360,8 @@ fn what_is_no_configuration_at_all_is_told_as_such() {
 }
 
 /// One invariant, for every input: a mistake is told, or the configuration can be used.
-fn check(json: &[u8]) {
-    match Config::parse(json) {
+fn check(json: &[u8], host: Host) {
+    match Config::parse(json, || Ok(host)) {
         Err(mistakes) => assert!(!mistakes.is_empty()),
         Ok(config) => {
             assert!(!config.routes.is_empty());
@@ -273,7 +379,7 @@ fn check(json: &[u8]) {
 #[test]
 fn without_a_word_on_bodies_they_fit_into_what_all_may_hold() {
     let json = br#"{"max_message_bytes":4096,"max_assembly_bytes":8192,"routes":[{"path":"/a"}]}"#;
-    assert_eq!(Config::parse(json).unwrap().max_body_bytes, 8192);
+    assert_eq!(parse(json).unwrap().max_body_bytes, 8192);
 }
 
 fn json() -> impl Strategy<Value = Value> {
@@ -289,6 +395,8 @@ fn json() -> impl Strategy<Value = Value> {
             "/a/b/",
             "tunnel",
             "internal",
+            "envoy",
+            "bridge:7400",
             "produce",
             "rest",
             "topic",
@@ -303,6 +411,7 @@ fn json() -> impl Strategy<Value = Value> {
         "\\PC{0,8}".prop_map(Value::from),
     ];
     let key = prop::sample::select(vec![
+        "host",
         "profile",
         "gateway_secret",
         "max_message_bytes",
@@ -354,11 +463,12 @@ proptest! {
 
     #[test]
     fn any_json_is_used_or_its_mistakes_are_told(value in json()) {
-        check(value.to_string().as_bytes());
+        check(value.to_string().as_bytes(), Host::Envoy);
+        check(value.to_string().as_bytes(), Host::Apisix);
     }
 
     #[test]
     fn any_bytes_are_used_or_their_mistakes_are_told(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        check(&bytes);
+        check(&bytes, Host::Apisix);
     }
 }

@@ -151,6 +151,16 @@ fn a_failed_call_has_a_status_and_says_what_is_not_known() {
     assert_eq!((unreadable.status.number(), unreadable.unknown_outcome), (502, true));
 }
 
+#[test]
+fn a_host_that_does_not_say_why_there_is_no_answer_leaves_it_unknown() {
+    let problem = Failure::Unanswered.problem(true);
+    assert_eq!((problem.status.number(), problem.retriable), (503, true));
+    unknown(&problem, false);
+    let problem = Failure::Unanswered.problem(false);
+    assert_eq!((problem.status.number(), problem.retriable), (504, false));
+    unknown(&problem, true);
+}
+
 #[track_caller]
 fn is_away(message: &str, safe: bool, status: u16, is_unknown: bool) {
     let problem = Failure::of(14, message.as_bytes()).problem(safe);

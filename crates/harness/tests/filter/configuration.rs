@@ -48,8 +48,9 @@ fn a_configuration_that_is_no_object_of_routes_is_refused() {
     refused("{", &["not JSON: EOF while parsing an object at line 1 column 1"]);
     refused("\u{0}", &["not JSON: expected value at line 1 column 1"]);
     refused("[]", &["a JSON object is expected"]);
-    refused("{}", &["routes: an array of at least one route is expected"]);
-    refused(r#"{"routes": []}"#, &["routes: an array of at least one route is expected"]);
+    let none = "routes: an array of at least one route is expected, or the settings of one in its place";
+    refused("{}", &[none]);
+    refused(r#"{"routes": []}"#, &[none]);
     refused(
         r#"{"routes": [{"path": "/sluicegate.v1.Bridge/Session"}]}"#,
         &["routes[0].path: no path under /sluicegate.v1. is expected: it is the bridge's own"],

@@ -15,7 +15,7 @@ use crate::socket::{PROFILES, Profile, Socket, sorted, upgrade};
 use crate::wire::{self, BINARY, FIRST, LAST, PING, from_client, grpc, grpc_bytes};
 
 /// The host calls that the filter makes.
-pub(crate) const CALLS: [HostCall; 17] = [
+pub(crate) const CALLS: [HostCall; 19] = [
     HostCall::CloseStream,
     HostCall::DefineMetric,
     HostCall::GetBufferBytes,
@@ -25,6 +25,7 @@ pub(crate) const CALLS: [HostCall; 17] = [
     HostCall::GetStatus,
     HostCall::GrpcCall,
     HostCall::GrpcCancel,
+    HostCall::HttpCall,
     HostCall::IncrementMetric,
     HostCall::Log,
     HostCall::RemoveHeaderMapValue,
@@ -32,6 +33,7 @@ pub(crate) const CALLS: [HostCall; 17] = [
     HostCall::SendLocalResponse,
     HostCall::SetBufferBytes,
     HostCall::SetEffectiveContext,
+    HostCall::SetProperty,
     HostCall::SetTickPeriodMilliseconds,
 ];
 
@@ -314,6 +316,8 @@ fn refusals_of_an_end_leave_nothing_half_done() {
 fn refusals_of_a_call_leave_nothing_half_done() {
     check(HostCall::GrpcCall, true);
     check(HostCall::GrpcCancel, true);
+    check(HostCall::HttpCall, true);
+    check(HostCall::SetProperty, true);
 }
 
 #[test]
@@ -397,7 +401,7 @@ fn a_stream_that_cannot_go_on_is_reset_at_once_and_said_so() {
             vm.allow(call);
             assert!(socket.0.is_reset(), "{profile:?}, {call:?}");
             let log = vm.log();
-            let want = format!("sluicegate: failed to {line}: host status 77, the stream is reset");
+            let want = format!("sluicegate: failed to {line}: host status 77, the stream is given up");
             assert_eq!(
                 log.last().map(|line| line.text.as_str()),
                 Some(want.as_str()),

@@ -126,7 +126,7 @@ fn a_definition_has_a_size() {
         let nodes: Vec<String> = (0..nodes).map(|node| format!("kafka-{node}:9092")).collect();
         let sasl = format!(r#"{{"username":"a","password":"{}"}}"#, "x".repeat(password));
         let json = format!(r#"{{"routes":[{{"path":"/a","kafka":{{"nodes":{nodes:?},"sasl":{sasl}}}}}]}}"#);
-        Config::parse(json.as_bytes())
+        parse(json.as_bytes())
     };
     assert!(with(MAX_NODES, 1000).is_ok() && with(MAX_NODES + 1, 1000).is_err());
     let mistakes = with(1, MAX_BYTES).unwrap_err();
