@@ -46,7 +46,8 @@ impl Gateway for Apisix {
         })
     }
 
-    /// The request goes on to the bridge, which is told what the session may do.
+    /// The request goes on to the bridge, which is told what the session may do; to a path that is no word of the client's, without
+    /// a query, which may hold a key.
     fn upgrade(&self, filter: &Filter, _: u32, upgrade: &Upgrade<'_>) -> Result<Opened, Status> {
         let accepted = match handshake(upgrade.policy)? {
             Err(refused) => return Ok(Opened::Refused(refused)),
@@ -62,6 +63,7 @@ impl Gateway for Apisix {
         for (name, value) in filter.config.metadata(upgrade.cluster) {
             host::set_header(Map::Request, name, value.as_bytes())?;
         }
+        host::set_property("upstream_uri", "/")?;
         Ok(Opened::Passed)
     }
 
