@@ -1,5 +1,8 @@
 //! A session over a WebSocket connection: no gateway's filter stands in front of it, so its code runs here.
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;

@@ -1,0 +1,107 @@
+//! A session over an in-memory WebSocket, of which tungstenite is the client.
+
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use prost::Message as _;
+use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_protocol::{CmdKafkaFetch, CmdPing, PubSubReq, PubSubResp};
+use sluicegate_session::budget::Budget;
+use tokio::io::{AsyncWriteExt, DuplexStream};
+use tokio::task::JoinHandle;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::session::{End, Limits, Transport, run};
+
+const MAX_FETCH: usize = 400_000;
+
+/// A client whose pipe to its session holds `pipe` bytes.
+async fn open(pipe: usize) -> (WebSocketStream<DuplexStream>, JoinHandle<End>) {
+    let limits = Limits {
+        max_request_bytes: 1 << 20,
+        max_commands: 16,
+        answer_bytes: 1 << 20,
+        ping_interval: Duration::from_secs(30),
+        close_timeout: Duration::from_secs(5),
+        drain_grace: Duration::from_secs(5),
+    };
+    let (client, server) = tokio::io::duplex(pipe);
+    let messages = sluicegate_session::Limits { max_message_bytes: limits.max_request_bytes };
+    let session = Session::new(messages, false, &Budget::new(1 << 20));
+    let cluster = Arc::new(Cluster::script(MAX_FETCH));
+    let transport = Transport::websocket(server, session, Arc::clone(&cluster));
+    let running = async move { run(transport, cluster, &limits, CancellationToken::new()).await };
+    let client = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
+    (client, tokio::spawn(running))
+}
+
+fn request(sequence: i64, req: Req) -> Message {
+    Message::Binary(PubSubReq { sequence, req: Some(req) }.encode_to_vec().into())
+}
+
+#[tokio::test]
+async fn answers_of_every_size_arrive_whole_through_pipes_of_every_width() {
+    for (pipe, sizes) in [
+        (1, &[0, 1, 100, 120, 126, 300][..]),
+        (7, &[0, 125, 126, 8_100, 8_200, 20_000]),
+        (5_000, &[0, 65_500, 65_536, 100_000, 300_000]),
+        (1 << 20, &[0, 8_192, 65_536, 300_000]),
+    ] {
+        let (mut client, session) = open(pipe).await;
+        for (sequence, &len) in (1..).zip(sizes) {
+            let fetch = CmdKafkaFetch { topic: "0".into(), partition: len, offset: 0 };
+            client.send(request(sequence, Req::CmdKafkaFetch(fetch))).await.unwrap();
+            let state = vec![b's'; usize::try_from(len).unwrap()].into();
+            client.send(request(-sequence, Req::CmdPing(CmdPing { state }))).await.unwrap();
+            client.send(Message::Ping(vec![b'p'; 125].into())).await.unwrap();
+            let (mut answers, mut pongs) = (0, 0);
+            while answers < 2 || pongs < 1 {
+                match client.next().await.unwrap().unwrap() {
+                    Message::Pong(payload) => {
+                        assert_eq!(payload.len(), 125);
+                        pongs += 1;
+                    }
+                    Message::Binary(answer) => {
+                        let PubSubResp { sequence: of, resp } = PubSubResp::decode(answer).unwrap();
+                        let found = match resp {
+                            Some(Resp::PongResp(pong)) => (of, pong.state.len()),
+                            Some(Resp::KafkaFetchResp(mut fetched)) => {
+                                let value = fetched.messages.pop().unwrap().value;
+                                (-of, value.map_or(0, |value| value.len()))
+                            }
+                            other => panic!("{other:?}"),
+                        };
+                        assert_eq!(found, (-sequence, usize::try_from(len).unwrap()), "pipe of {pipe}");
+                        answers += 1;
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        client.close(None).await.unwrap();
+        assert!(matches!(client.next().await, Some(Ok(Message::Close(None)))));
+        assert!(client.next().await.is_none());
+        drop(client);
+        assert_eq!(session.await.unwrap().label(), "closed");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_comes_slowly_is_no_silence() {
+    let (client, session) = open(1 << 20).await;
+    let mut client = client.into_inner();
+    // One frame, of which a byte comes every 20 seconds: no pong can come in between.
+    client.write_all(&[0x82, 0x80 | 50, 0, 0, 0, 0]).await.unwrap();
+    for _ in 0..49 {
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        assert!(!session.is_finished());
+        client.write_all(&[0x0A]).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    assert_eq!(session.await.unwrap(), End::Silent);
+}
