@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use sluicegate_reader::Reader;
 use sluicegate_session::budget::Budget;
 use tokio::sync::Semaphore;
@@ -19,9 +19,10 @@ use tonic_health::server::HealthReporter;
 
 use crate::admin::Admin;
 use crate::cluster::{Cluster, MAX_RECORDS, MAX_RESULT_BYTES, Reads, Writes};
-use crate::config::{self, Config};
+use crate::config::{self, Config, ROUTE_CLUSTERS};
 use crate::entrance::Entrance;
 use crate::metrics::Metrics;
+use crate::route_clusters::RouteClusters;
 use crate::server::{self, BindError, Connections, Server};
 use crate::session;
 use crate::writing::Writer;
@@ -62,6 +63,7 @@ impl Bridge {
         let mut accepting = JoinSet::new();
         accepting.spawn(Arc::new(server).accept(listener));
         accepting.spawn(Arc::new(admin).accept(admin_listener));
+        accepting.spawn(Arc::clone(&entrance.route_clusters).close_unused());
         let drain_timeout = config.session.drain_timeout;
         Ok(Self { address, admin_address, drain_timeout, entrance, health, connections, accepting })
     }
@@ -97,7 +99,8 @@ impl Bridge {
             self.entrance.writes_due.cancel();
         }
         let sessions = timeout_at(by, open.wait()).await;
-        join_all(self.entrance.clusters.values().map(|cluster| cluster.end_writes(by))).await;
+        let named = join_all(self.entrance.clusters.values().map(|cluster| cluster.end_writes(by)));
+        join(named, self.entrance.route_clusters.end_writes(by)).await;
         self.connections.close.cancel();
         self.connections.tasks.close();
         // Only what is no session may still use a connection: somebody who watches the health, at most.
@@ -118,16 +121,23 @@ impl Entrance {
         let writes_due = CancellationToken::new();
         let answer_bytes = usize::try_from(config.limits.session_answer_bytes).unwrap_or(usize::MAX);
         let max_records = answer_bytes.saturating_div(MAX_RESULT_BYTES).min(MAX_RECORDS);
-        let may_be_written = &config.write.clusters;
-        let cluster = |(name, config): (&String, &config::Cluster)| {
-            let writer = || Writer::new(config.writer.clone(), metrics.writes(name));
-            let writes = || Writes { writer: writer(), max_records, due: writes_due.clone() };
-            let writes = may_be_written.contains(name).then(writes);
+        let due = writes_due.clone();
+        let of = metrics.clone();
+        let make = move |name: &str, config: &config::Cluster, is_written: bool| {
+            let writer = || Writer::new(config.writer.clone(), of.writes(name));
+            let writes = is_written.then(|| Writes { writer: writer(), max_records, due: due.clone() });
             let reader = Reader::new(config.reader.clone().named(name));
-            let cluster = Cluster::new(reader, reads.clone(), writes, metrics.cluster(name));
-            (name.clone(), Arc::new(cluster))
+            Cluster::new(reader, reads.clone(), writes, of.cluster(name))
         };
-        let clusters: BTreeMap<_, _> = config.clusters.iter().map(cluster).collect();
+        let may_be_written = &config.write.clusters;
+        let named = |(name, config): (&String, &config::Cluster)| {
+            (name.clone(), Arc::new(make(name, config, may_be_written.contains(name))))
+        };
+        let clusters: BTreeMap<_, _> = config.clusters.iter().map(named).collect();
+        let of_routes = &config.route_clusters;
+        let is_written = of_routes.write;
+        let make_one = Box::new(move |config: &config::Cluster| make(ROUTE_CLUSTERS, config, is_written));
+        let route_clusters = Arc::new(RouteClusters::new(of_routes, config.knows_gateways(), make_one));
         let limits = session::Limits {
             max_request_bytes: config.limits.max_request_bytes,
             max_commands: config.limits.max_commands_per_session,
@@ -141,9 +151,9 @@ impl Entrance {
         let max_header_bytes = usize::try_from(config.limits.max_header_bytes).unwrap_or(usize::MAX);
         Self {
             secret: config.gateway_secret.clone(),
-            authenticated: config.gateway_secret.is_some()
-                || config.tls.as_ref().is_some_and(|tls| tls.mutual),
+            authenticated: config.knows_gateways(),
             clusters,
+            route_clusters,
             limits,
             messages,
             assembly: Budget::new(config.limits.max_assembly_bytes),

@@ -112,6 +112,11 @@ impl Cluster {
         headers.saturating_mul(size_of::<Header>()).saturating_add(of_records)
     }
 
+    /// Whether records are in the producer's queue or on their way.
+    pub(crate) fn has_queued_records(&self) -> bool {
+        self.writes.as_ref().is_some_and(|writes| writes.writer.has_queued_records())
+    }
+
     /// Delivers the records that wait until `by`, and ends writing.
     ///
     /// # Cancel safety

@@ -5,6 +5,8 @@
 //! 3. here: defaults, bounds, and what must fit together
 
 mod cluster;
+mod hosts;
+mod route_clusters;
 mod secret;
 mod section;
 mod tls;
@@ -20,6 +22,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 pub use self::cluster::Cluster;
+pub use self::route_clusters::RouteClusters;
+pub(crate) use self::route_clusters::{Defined, NAME as ROUTE_CLUSTERS, is_of_definition};
 pub use self::secret::Secret;
 pub use self::tls::Tls;
 
@@ -49,6 +53,8 @@ pub struct Config {
     pub read: Read,
     /// What may be written.
     pub write: Write,
+    /// What becomes of clusters that gateways' routes carry.
+    pub route_clusters: RouteClusters,
     /// `[clusters.NAME]`: what may be read from and written to.
     pub clusters: BTreeMap<String, Cluster>,
     /// `SLUICEGATE_…` variables without a meaning here: another program's, or misspelt.
@@ -97,7 +103,7 @@ pub struct Limits {
     pub connection_window_bytes: u32,
     /// Streams of one connection. Default 1,000; gateways open more connections when they need more.
     pub max_streams: u32,
-    /// Size of a request's headers, in bytes. Default 128 KiB: a list that is larger may end its connection, and with it
+    /// Size of a request's headers, in bytes. Default 160 KiB: a list that is larger may end its connection, and with it
     /// the sessions of other clients. So this stays above twice what the gateway lets through (a path travels twice), and
     /// 32 bytes for each header.
     pub max_header_bytes: u32,
@@ -167,6 +173,9 @@ impl Config {
         let (tree, ignored_variables) = tree::read(file, environment, &mut problems);
         let mut root = Section::root(tree);
         let clusters = root.table_or_empty("clusters", &mut problems);
+        let has_secret = root.has("gateway_secret");
+        let of_routes = root.table_or_empty("route_clusters", &mut problems);
+        let route_clusters = route_clusters::parse(of_routes, &mut problems);
         let config = Self {
             listen: root.address("listen", 7400, &mut problems),
             admin_listen: root.address("admin_listen", 7401, &mut problems),
@@ -177,24 +186,41 @@ impl Config {
             session: session(root.table_or_empty("session", &mut problems), &mut problems),
             read: read(root.table_or_empty("read", &mut problems), &mut problems),
             write: write(root.table_or_empty("write", &mut problems), &clusters, &mut problems),
-            clusters: cluster::all(clusters, &mut problems),
+            clusters: cluster::all(clusters, !route_clusters.allows_any(), &mut problems),
+            route_clusters,
             ignored_variables,
         };
         root.end(&mut problems);
-        config.check_together(&mut problems);
+        config.check_together(has_secret, &mut problems);
         problems.into_result(config)
     }
 
-    fn check_together(&self, problems: &mut Problems) {
+    /// Whether every gateway has to show who it is.
+    pub(crate) fn knows_gateways(&self) -> bool {
+        self.gateway_secret.is_some() || self.tls.as_ref().is_some_and(|tls| tls.mutual)
+    }
+
+    /// A secret that cannot be read is a problem by itself, and no other one.
+    fn check_together(&self, has_secret: bool, problems: &mut Problems) {
+        let knows_gateways = has_secret || self.knows_gateways();
         for (name, cluster) in self.clusters.iter().filter(|(name, _)| self.write.clusters.contains(*name)) {
             if let Err(problem) = cluster.writer.check_together() {
                 problems.add(format!("clusters.{name}"), format!("cannot be written to: {problem}"));
             }
         }
-        let mutual = self.tls.as_ref().is_some_and(|tls| tls.mutual);
-        if !self.listen.ip().is_loopback() && self.gateway_secret.is_none() && !mutual {
+        if !self.listen.ip().is_loopback() && !knows_gateways {
             let problem = "is not a loopback address: expected `gateway_secret` or `tls.client_ca` with it";
             problems.add("listen", format!("{} {problem}", self.listen));
+        }
+        if self.route_clusters.allows_any() {
+            if !knows_gateways {
+                let problem = "is for gateways that show who they are: expected `gateway_secret` or `tls.client_ca` with it";
+                problems.add("route_clusters.allowed_hosts", problem);
+            }
+            if self.clusters.contains_key(ROUTE_CLUSTERS) {
+                let problem = "has the name under which clusters of routes are counted: expected another one";
+                problems.add(format!("clusters.{ROUTE_CLUSTERS}"), problem);
+            }
         }
         if self.admin_listen == self.listen && self.listen.port() != 0 {
             let problem = format!("is {}, which `listen` is too: expected another port", self.listen);
@@ -242,7 +268,7 @@ fn limits(mut table: Section, problems: &mut Problems) -> Limits {
             problems,
         ),
         max_streams: table.number("max_streams", 1000, 1..=100_000, problems),
-        max_header_bytes: table.number("max_header_bytes", 128 * KIB, 1024..=MIB, problems),
+        max_header_bytes: table.number("max_header_bytes", 160 * KIB, 1024..=MIB, problems),
     };
     table.end(problems);
     limits

@@ -33,6 +33,7 @@ use self::refusal::{Form, Refusal};
 use crate::cluster::Cluster;
 use crate::config::Secret;
 use crate::metrics::Metrics;
+use crate::route_clusters::RouteClusters;
 use crate::session;
 
 /// What every request finds.
@@ -41,6 +42,7 @@ pub(crate) struct Entrance {
     /// Whoever gets in has shown to be a gateway, by the secret or by a certificate.
     pub(crate) authenticated: bool,
     pub(crate) clusters: BTreeMap<String, Arc<Cluster>>,
+    pub(crate) route_clusters: Arc<RouteClusters>,
     pub(crate) limits: session::Limits,
     /// Of what clients of the WebSocket endpoint send.
     pub(crate) messages: sluicegate_session::Limits,
@@ -93,9 +95,14 @@ impl Entrance {
         let served = match self.check_secret(request.headers()) {
             Err(refusal) => Err(refusal),
             Ok(()) => match wanted {
-                Wanted::Tunnel => self.tunnel(request),
-                Wanted::Session => self.session(request),
-                Wanted::WebSocket => self.websocket(request),
+                Wanted::Tunnel | Wanted::Session | Wanted::WebSocket => {
+                    let cluster = self.cluster(request.headers()).await;
+                    match wanted {
+                        Wanted::Tunnel => self.tunnel(request, cluster),
+                        Wanted::Session => self.session(request, cluster),
+                        _ => self.websocket(request, cluster),
+                    }
+                }
                 // Boxed: the task of a stream is as large as the largest of these, and lives as long as the stream.
                 Wanted::Call => Box::pin(self.call(request)).await,
                 Wanted::GrpcWeb => Box::pin(self.grpc_web(request)).await,
@@ -120,14 +127,24 @@ impl Entrance {
         }
     }
 
-    /// The cluster that `headers` name.
-    fn cluster(&self, headers: &HeaderMap) -> Result<&Arc<Cluster>, Refusal> {
+    /// The cluster that `headers` name, or that they carry.
+    async fn cluster(&self, headers: &HeaderMap) -> Result<Arc<Cluster>, Refusal> {
+        let carried = headers.get(metadata::CLUSTER_DEFINITION);
+        let cluster = match carried {
+            None => None,
+            Some(_) if !has_one_cluster(headers) => return Err(Refusal::TwoClusters),
+            Some(definition) => Some(Box::pin(self.route_clusters.get(definition.as_bytes())).await),
+        };
+        // Asked last: to make a cluster takes a moment.
         if self.drain.is_cancelled() {
             return Err(Refusal::Draining);
         }
+        if let Some(cluster) = cluster {
+            return cluster.map_err(Refusal::RouteCluster);
+        }
         let name = headers.get(metadata::CLUSTER).map_or(&b"default"[..], |name| name.as_bytes());
         let found = std::str::from_utf8(name).ok().and_then(|name| self.clusters.get(name));
-        found.ok_or_else(|| Refusal::unknown_cluster(name))
+        found.cloned().ok_or_else(|| Refusal::unknown_cluster(name))
     }
 
     async fn health(&self, request: Request<Incoming>) -> Response<Body> {
@@ -185,6 +202,12 @@ fn is_grpc(content_type: &[u8], of: &[u8]) -> bool {
         }
         None => false,
     }
+}
+
+/// Whether a cluster that is carried is the only one that is told.
+fn has_one_cluster(headers: &HeaderMap) -> bool {
+    headers.get_all(metadata::CLUSTER_DEFINITION).iter().count() == 1
+        && !headers.contains_key(metadata::CLUSTER)
 }
 
 const HEALTH_PATH_PREFIX: &str = "/grpc.health.v1.Health/";

@@ -4,6 +4,7 @@
 //! 1. `server`: a connection becomes HTTP requests
 //! 2. `entrance`: a request is let in, or told why not, and becomes a session or a call
 //! 3. `session`: requests in, answers out, within bounds; `http`: a plain HTTP request in its own terms
+//!    the cluster that its gateway's route is for is of the configuration, or carried by the route: `route_clusters`
 //! 4. `cluster`: a command becomes reads, or records to be written, of one Kafka cluster, and their result an answer
 //! 5. `writing`: librdkafka's producer
 //!
@@ -20,6 +21,7 @@ mod kafka_code;
 pub mod logging;
 mod metrics;
 mod request_check;
+mod route_clusters;
 mod server;
 mod session;
 mod writing;

@@ -19,10 +19,10 @@ pub struct Cluster {
     pub(crate) writer: Settings,
 }
 
-/// Every cluster. At least one is expected.
-pub(super) fn all(mut table: Section, problems: &mut Problems) -> BTreeMap<String, Cluster> {
+/// Every cluster. At least one is `expected`.
+pub(super) fn all(mut table: Section, expected: bool, problems: &mut Problems) -> BTreeMap<String, Cluster> {
     let tables = table.tables(problems);
-    if tables.is_empty() {
+    if expected && tables.is_empty() {
         problems.add("clusters", "is empty, expected at least one [clusters.NAME]");
     }
     let parsed = |(name, table): (String, Section)| Some((name.clone(), one(&name, table, problems)?));
@@ -55,7 +55,7 @@ fn one(name: &str, table: Section, problems: &mut Problems) -> Option<Cluster> {
 
 /// A name is judged first, then that there is a value, then what the reader expects of it, then what librdkafka does, then
 /// what writing does: a property that is wrong in several ways is told once.
-fn parse(given: &BTreeMap<String, Flat>) -> Result<Cluster, Vec<PropertyError>> {
+pub(super) fn parse(given: &BTreeMap<String, Flat>) -> Result<Cluster, Vec<PropertyError>> {
     let mut errors = Vec::new();
     let mut properties = BTreeMap::new();
     for (key, flat) in given {
@@ -95,7 +95,7 @@ fn parse(given: &BTreeMap<String, Flat>) -> Result<Cluster, Vec<PropertyError>> 
 }
 
 /// The properties of a table. A variable stands above the file.
-fn given(table: Section, problems: &mut Problems) -> BTreeMap<String, Flat> {
+pub(super) fn given(table: Section, problems: &mut Problems) -> BTreeMap<String, Flat> {
     let is_variable = |(_, flat): &(String, Flat)| matches!(flat.place, Place::Variable(_));
     let (variables, others): (Vec<_>, Vec<_>) =
         table.flat(writing::is_property).into_iter().partition(is_variable);

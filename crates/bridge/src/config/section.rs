@@ -99,6 +99,16 @@ impl Section {
         self.parsed(key, &expected, parse, problems).unwrap_or(default)
     }
 
+    /// `true` or `false`.
+    pub(super) fn flag(&mut self, key: &str, default: bool, problems: &mut Problems) -> bool {
+        let parse = |node: &Node| match node {
+            Node::Value(Value::Boolean(flag)) => Some(*flag),
+            Node::Variable { text, .. } => text.parse().ok(),
+            Node::Value(_) | Node::Table(_) => None,
+        };
+        self.parsed(key, "expected true or false", parse, problems).unwrap_or(default)
+    }
+
     /// Milliseconds within `range`.
     pub(super) fn millis(
         &mut self,

@@ -113,8 +113,8 @@ fn from_toml(table: toml::Table) -> Tree {
 fn path(key: &str) -> Vec<String> {
     let key = key.to_lowercase();
     let mut path: Vec<String> = key.split("__").map(str::to_owned).collect();
-    if let [clusters, _, property, ..] = &mut path[..]
-        && clusters == "clusters"
+    if let [table, above, property, ..] = &mut path[..]
+        && (table == "clusters" || (table == "route_clusters" && above == "properties"))
     {
         *property = property.replace('_', ".");
     }
@@ -149,7 +149,7 @@ impl Node {
 
 const PREFIX: &str = "SLUICEGATE_";
 /// The keys of the root.
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 11] = [
     "admin_listen",
     "clusters",
     "gateway_secret",
@@ -157,6 +157,7 @@ const KEYS: [&str; 10] = [
     "listen",
     "log_format",
     "read",
+    "route_clusters",
     "session",
     "tls",
     "write",

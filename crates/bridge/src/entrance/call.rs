@@ -24,7 +24,7 @@ use crate::session::Answer;
 
 impl Entrance {
     pub(super) async fn call(&self, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
-        let cluster = Arc::clone(self.cluster(request.headers())?);
+        let cluster = self.cluster(request.headers()).await?;
         let slot = Arc::clone(&self.calls).try_acquire_owned().map_err(|_| Refusal::Full)?;
         let waiting = Arc::clone(&self.waiting);
         let running = Running::new(slot, waiting, self.drain.clone(), self.open.token());

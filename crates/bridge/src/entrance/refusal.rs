@@ -9,6 +9,7 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 
 use super::grpc_web;
+use crate::route_clusters::NotTaken;
 
 /// Why a request is turned away.
 #[derive(Debug)]
@@ -23,6 +24,10 @@ pub(super) enum Refusal {
         /// As it may be shown.
         name: String,
     },
+    /// The cluster that a route carries is not taken.
+    RouteCluster(NotTaken),
+    /// Two headers say what one of them should.
+    TwoClusters,
     Draining,
     /// As many as are allowed are open.
     Full,
@@ -104,6 +109,10 @@ impl Refusal {
             Self::NotGrpc => "content_type",
             Self::SecretMissing | Self::SecretWrong => "secret",
             Self::UnknownCluster { .. } => "cluster",
+            Self::RouteCluster(NotTaken::UnknownGateway | NotTaken::Host(_)) => "route_cluster_forbidden",
+            Self::RouteCluster(NotTaken::Unreadable(_)) | Self::TwoClusters => "route_cluster_invalid",
+            Self::RouteCluster(NotTaken::Unusable) => "route_cluster_unusable",
+            Self::RouteCluster(NotTaken::TooMany) => "route_clusters_full",
             Self::Draining => "draining",
             Self::Full => "full",
             Self::Host | Self::Handshake(_) => "handshake",
@@ -119,9 +128,20 @@ impl Refusal {
             Self::NotGrpc => (StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument),
             Self::SecretMissing | Self::SecretWrong => (StatusCode::UNAUTHORIZED, Code::Unauthenticated),
             Self::UnknownCluster { .. } => (StatusCode::NOT_FOUND, Code::NotFound),
+            Self::RouteCluster(NotTaken::UnknownGateway | NotTaken::Host(_)) => {
+                (StatusCode::FORBIDDEN, Code::PermissionDenied)
+            }
+            Self::RouteCluster(NotTaken::Unreadable(_)) | Self::TwoClusters => {
+                (StatusCode::BAD_REQUEST, Code::InvalidArgument)
+            }
+            Self::RouteCluster(NotTaken::Unusable) => {
+                (StatusCode::INTERNAL_SERVER_ERROR, Code::FailedPrecondition)
+            }
             // Not UNAVAILABLE, which gateways make of a lost connection, too: this was surely not begun.
             Self::Draining => (StatusCode::SERVICE_UNAVAILABLE, Code::Aborted),
-            Self::Full => (StatusCode::SERVICE_UNAVAILABLE, Code::ResourceExhausted),
+            Self::Full | Self::RouteCluster(NotTaken::TooMany) => {
+                (StatusCode::SERVICE_UNAVAILABLE, Code::ResourceExhausted)
+            }
             Self::Handshake(refused) => {
                 let status = StatusCode::from_u16(refused.status).unwrap_or(StatusCode::BAD_REQUEST);
                 (status, Code::InvalidArgument)
@@ -148,6 +168,14 @@ impl Refusal {
             Self::SecretWrong => format!("header {} is not the bridge's secret", metadata::GATEWAY_SECRET),
             Self::UnknownCluster { name } => {
                 format!("no cluster {name} is configured, header {} names one", metadata::CLUSTER)
+            }
+            Self::RouteCluster(not_taken) => not_taken.to_string(),
+            Self::TwoClusters => {
+                format!(
+                    "expected one header of {} and {}, once",
+                    metadata::CLUSTER,
+                    metadata::CLUSTER_DEFINITION
+                )
             }
             Self::Draining => "the bridge is shutting down".to_owned(),
             Self::Full => "the bridge serves as many as it may".to_owned(),

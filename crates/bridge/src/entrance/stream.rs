@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Request, Response, header};
+use http::{HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use tokio::sync::OwnedSemaphorePermit;
@@ -22,8 +22,12 @@ pub(super) struct Admitted {
 
 impl Entrance {
     /// Over the stream of an extended CONNECT.
-    pub(super) fn tunnel(self: &Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
-        let admitted = self.admit(request.headers())?;
+    pub(super) fn tunnel(
+        self: &Arc<Self>,
+        request: Request<Incoming>,
+        cluster: Result<Arc<Cluster>, Refusal>,
+    ) -> Result<Response<Body>, Refusal> {
+        let admitted = self.admit(cluster?)?;
         let stream = executor::current().unwrap_or_default();
         let upgrade = hyper::upgrade::on(request);
         let entrance = Arc::clone(self);
@@ -37,8 +41,12 @@ impl Entrance {
     }
 
     /// Over a request's body and its response's.
-    pub(super) fn session(self: &Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
-        let admitted = self.admit(request.headers())?;
+    pub(super) fn session(
+        self: &Arc<Self>,
+        request: Request<Incoming>,
+        cluster: Result<Arc<Cluster>, Refusal>,
+    ) -> Result<Response<Body>, Refusal> {
+        let admitted = self.admit(cluster?)?;
         let stream = executor::current().unwrap_or_default();
         let (transport, body) = Transport::bodies(request.into_body());
         let entrance = Arc::clone(self);
@@ -46,8 +54,7 @@ impl Entrance {
         Ok(opened(Body::new(body)))
     }
 
-    pub(super) fn admit(&self, headers: &HeaderMap) -> Result<Admitted, Refusal> {
-        let cluster = Arc::clone(self.cluster(headers)?);
+    pub(super) fn admit(&self, cluster: Arc<Cluster>) -> Result<Admitted, Refusal> {
         let slot = Arc::clone(&self.sessions).try_acquire_owned().map_err(|_| Refusal::Full)?;
         cluster.metrics.sessions.inc();
         Ok(Admitted { cluster, _slot: slot })

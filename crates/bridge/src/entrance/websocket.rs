@@ -12,14 +12,19 @@ use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 
 use super::{Entrance, Refusal};
+use crate::cluster::Cluster;
 use crate::session::Transport;
 
 impl Entrance {
     /// Over the connection itself, which is the session's from its 101 on.
-    pub(super) fn websocket(self: &Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
+    pub(super) fn websocket(
+        self: &Arc<Self>,
+        request: Request<Incoming>,
+        cluster: Result<Arc<Cluster>, Refusal>,
+    ) -> Result<Response<Body>, Refusal> {
         self.check_origin(request.headers())?;
         let accepted = judge(&request)?;
-        let admitted = self.admit(request.headers())?;
+        let admitted = self.admit(cluster?)?;
         let session = Session::new(self.messages, may_write(request.headers()), &self.assembly);
         let upgrade = hyper::upgrade::on(request);
         let entrance = Arc::clone(self);

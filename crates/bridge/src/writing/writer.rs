@@ -122,6 +122,11 @@ impl Writer {
         Arc::clone(&self.room).try_acquire_many_owned(permits).map_err(|_| WriteError::QueueFull)
     }
 
+    /// Whether anything is in the queue or on its way.
+    pub(crate) fn has_queued_records(&self) -> bool {
+        self.room.available_permits() < self.queue_bytes.min(Semaphore::MAX_PERMITS)
+    }
+
     /// Delivers what is in the queue until `by`, and ends: what is left then is lost, and a warning tells how much.
     ///
     /// # Cancel safety

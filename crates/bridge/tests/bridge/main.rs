@@ -13,6 +13,7 @@ mod pressure;
 mod program;
 mod raw;
 mod reads;
+mod route_clusters;
 mod support;
 mod tls;
 mod websocket;

@@ -10,12 +10,20 @@ use crate::config::Place;
 use crate::config::tree::{Node, Tree};
 
 /// What stands under a dotted name.
+#[derive(Clone)]
 pub(in crate::config) struct Flat {
     /// Or why there is none. Never shown: it may be a secret.
     pub(in crate::config) text: Result<String, String>,
     pub(in crate::config) place: Place,
     /// The file that holds the text.
     pub(in crate::config) file: Option<PathBuf>,
+}
+
+impl Flat {
+    /// A property that stands in no table.
+    pub(in crate::config) fn of(name: &str, text: String) -> Self {
+        Self { text: Ok(text), place: Place::Key(name.to_owned()), file: None }
+    }
 }
 
 impl Section {

@@ -1,0 +1,159 @@
+//! `route_clusters.allowed_hosts`: which brokers a route may name.
+
+use std::fmt;
+
+use sluicegate_protocol::definition::{Host, Node, port_number};
+
+/// `host:port`, where a host may begin with `*.` and a port may be `*`.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Pattern {
+    host: Hosts,
+    /// Every port without one.
+    port: Option<u16>,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+enum Hosts {
+    One(Host),
+    /// Names that have at least one label more in front of this one.
+    Below(String),
+}
+
+impl Pattern {
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (host, port) = text.rsplit_once(':')?;
+        let port = if port == "*" { None } else { Some(port_number(port)?) };
+        let host = match host.strip_prefix("*.") {
+            None => Hosts::One(Host::parse(host)?),
+            Some(host) => match Host::parse(host)? {
+                Host::Name(name) => Hosts::Below(name),
+                // Nothing is in front of an address.
+                Host::Ip(_) => return None,
+            },
+        };
+        Some(Self { host, port })
+    }
+
+    pub(super) fn allows(&self, node: &Node) -> bool {
+        let host = match (&self.host, &node.host) {
+            (Hosts::One(Host::Name(one)), Host::Name(name)) => relative(one) == relative(name),
+            (Hosts::One(Host::Ip(one)), Host::Ip(address)) => one == address,
+            (Hosts::Below(parent), Host::Name(name)) => {
+                let front =
+                    relative(name).strip_suffix(relative(parent)).and_then(|name| name.strip_suffix('.'));
+                front.is_some_and(|labels| !labels.is_empty())
+            }
+            (Hosts::One(_) | Hosts::Below(_), _) => false,
+        };
+        host && self.port.is_none_or(|port| port == node.port)
+    }
+}
+
+/// A dot at the end says that a name is whole, and is no part of it.
+fn relative(name: &str) -> &str {
+    name.strip_suffix('.').unwrap_or(name)
+}
+
+impl fmt::Debug for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            Hosts::One(host) => write!(f, "{host}:")?,
+            Hosts::Below(parent) => write!(f, "*.{parent}:")?,
+        }
+        match self.port {
+            Some(port) => write!(f, "{port}"),
+            None => f.write_str("*"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(pattern: &str, allowed: &[&str], others: &[&str]) {
+        let parsed = Pattern::parse(pattern).unwrap_or_else(|| panic!("{pattern} is refused"));
+        assert_eq!(format!("{parsed:?}"), pattern.to_ascii_lowercase());
+        let allows =
+            |node: &&str| parsed.allows(&Node::parse(node).unwrap_or_else(|| panic!("{node} is no address")));
+        assert!(allowed.iter().all(allows), "{pattern} {allowed:?}");
+        let let_in: Vec<_> = others.iter().filter(|node| allows(node)).collect();
+        assert!(let_in.is_empty(), "{pattern} allows {let_in:?}");
+    }
+
+    #[test]
+    fn a_name_is_itself_in_any_case_with_and_without_the_last_dot() {
+        let others = [
+            "kafka-1.example:9093",
+            "kafka-2.example:9092",
+            "a.kafka-1.example:9092",
+            "kafka-1.example.com:9092",
+        ];
+        check("kafka-1.example:9092", &["kafka-1.example:9092", "KAFKA-1.Example.:9092"], &others);
+        check("Kafka-1.example.:9092", &["kafka-1.example:9092", "kafka-1.example.:9092"], &others);
+        check("localhost:9092", &["localhost:9092"], &["127.0.0.1:9092", "[::1]:9092", "x.localhost:9092"]);
+    }
+
+    #[test]
+    fn a_star_in_front_is_one_label_or_more_and_never_none() {
+        check(
+            "*.kafka.svc:9092",
+            &["a.kafka.svc:9092", "a.b.Kafka.SVC.:9092", "_-_.kafka.svc:9092"],
+            &[
+                "kafka.svc:9092",
+                "xkafka.svc:9092",
+                "a-kafka.svc:9092",
+                "a.kafka.svc:9093",
+                "a.kafka.svc.example:9092",
+                "svc:9092",
+            ],
+        );
+        check("*.svc:*", &["a.svc:1", "a.svc.:65535"], &["svc:1", "a.svc.b:1", "10.0.0.1:1"]);
+    }
+
+    #[test]
+    fn an_address_is_allowed_where_it_is_listed_itself() {
+        check("10.0.0.1:*", &["10.0.0.1:1"], &["10.0.0.2:1", "[::ffff:10.0.0.1]:1"]);
+        check(
+            "[::1]:9092",
+            &["[::1]:9092", "[0:0:0:0:0:0:0:1]:9092"],
+            &["127.0.0.1:9092", "[::]:9092", "[::ffff:127.0.0.1]:9092"],
+        );
+    }
+
+    #[test]
+    fn what_is_no_pattern_is_refused() {
+        for text in [
+            "",
+            "*",
+            "*:*",
+            "*:9092",
+            "kafka",
+            "kafka:",
+            ":9092",
+            "kafka:0",
+            "kafka:9092-9094",
+            "kafka:**",
+            "k*:1",
+            "a.*.b:1",
+            "*a.b:1",
+            "**.a:1",
+            "*.*.a:1",
+            "*.:1",
+            "*..a:1",
+            "*.10.0.0.1:1",
+            "*.0.1:1",
+            "*.[::1]:1",
+            "::1:9092",
+            "a,b:1",
+            "a:1,b:1",
+            "user@a:1",
+            "http://a:1",
+            " a:1",
+            "größe:1",
+        ] {
+            assert!(Pattern::parse(text).is_none(), "{text}");
+        }
+    }
+}

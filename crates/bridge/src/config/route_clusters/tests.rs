@@ -1,0 +1,149 @@
+//! `[route_clusters]`: what is accepted, and what a definition comes to.
+
+use std::iter;
+
+use super::*;
+use crate::config::{Config, Problem};
+
+const SECRET: &str = "gateway_secret = \"s3cret-of-the-gateway\"\n";
+
+fn load(text: &str, variables: &[(&str, &str)]) -> Result<Config, Vec<String>> {
+    let variables = variables.iter().map(|&(name, value)| (name.into(), value.into()));
+    Config::load(text, variables).map_err(|all| all.iter().map(Problem::to_string).collect())
+}
+
+#[track_caller]
+fn check(text: &str, want: &[&str]) {
+    assert_eq!(load(text, &[]).expect_err("problems"), want, "{text}");
+}
+
+fn allows(config: &Config, node: &str) -> bool {
+    config.route_clusters.allows(&Node::parse(node).unwrap())
+}
+
+#[test]
+fn without_a_word_nothing_is_allowed() {
+    let config = load("[clusters.default]\nbootstrap.servers = \"kafka:9092\"\n", &[]).unwrap();
+    assert!(!allows(&config, "kafka:9092") && !allows(&config, "127.0.0.1:9092"));
+    let RouteClusters { write, max, idle_timeout, .. } = config.route_clusters;
+    assert_eq!((write, max, idle_timeout), (false, 100, Duration::from_secs(60)));
+}
+
+#[test]
+fn every_key_is_read_from_the_file_and_from_the_environment_and_no_cluster_needs_a_name() {
+    let text = format!(
+        "{SECRET}[route_clusters]\nallowed_hosts = [\"kafka-1:9092\", \"*.svc:*\"]\nwrite = true\nmax = 7\nidle_timeout_ms = 500\n\
+         [route_clusters.properties]\nclient.id = \"routes\"\n"
+    );
+    let of_file = load(&text, &[]).unwrap();
+    let of_environment = load(
+        SECRET,
+        &[
+            ("SLUICEGATE_ROUTE_CLUSTERS__ALLOWED_HOSTS", "kafka-1:9092, *.svc:*"),
+            ("SLUICEGATE_ROUTE_CLUSTERS__WRITE", "true"),
+            ("SLUICEGATE_ROUTE_CLUSTERS__MAX", "7"),
+            ("SLUICEGATE_ROUTE_CLUSTERS__IDLE_TIMEOUT_MS", "500"),
+            ("SLUICEGATE_ROUTE_CLUSTERS__PROPERTIES__CLIENT_ID", "routes"),
+        ],
+    );
+    for config in [of_file, of_environment.unwrap()] {
+        assert!(
+            allows(&config, "kafka-1:9092") && allows(&config, "a.svc:1") && !allows(&config, "kafka-1:9093")
+        );
+        let routes = &config.route_clusters;
+        assert_eq!((routes.write, routes.max, routes.idle_timeout), (true, 7, Duration::from_millis(500)));
+        assert_eq!(routes.properties["client.id"].text.as_deref(), Ok("routes"));
+    }
+}
+
+#[test]
+fn mistakes_are_told_each_with_its_key() {
+    check(
+        &format!(
+            "{SECRET}[route_clusters]\nallowed_hosts = [\"*\"]\nwrite = 1\nmax = 0\nidle_timeout_ms = 99\nallowed = []\n\
+             [route_clusters.properties]\nclient.ids = \"x\"\nlinger.ms = \"soon\"\nssl.ca.location = \"/nowhere\"\n"
+        ),
+        &[
+            "route_clusters.allowed_hosts: has \"*\", expected hosts and ports such as \"kafka-1.example:9092\", \
+             \"*.kafka.svc:9092\" or \"10.0.0.1:*\"; an IPv6 address stands in brackets",
+            "route_clusters.write: is 1, expected true or false",
+            "route_clusters.max: is 0, expected a whole number from 1 to 10000",
+            "route_clusters.idle_timeout_ms: is 99, expected a whole number from 100 to 3600000",
+            "route_clusters.allowed: is not a key of this configuration",
+            "route_clusters.properties.client.ids: is no property of librdkafka, perhaps `client.id` was meant",
+            "route_clusters.properties.ssl.ca.location: cannot read `/nowhere`: No such file or directory (os error 2)",
+            "route_clusters.properties.linger.ms: is refused by librdkafka: Invalid value for configuration property \
+             \"queue.buffering.max.ms\"",
+            "clusters: is empty, expected at least one [clusters.NAME]",
+        ],
+    );
+    check(
+        "[clusters.route]\nbootstrap.servers = \"kafka:1\"\n[route_clusters]\nallowed_hosts = [\"kafka:1\"]\n",
+        &[
+            "route_clusters.allowed_hosts: is for gateways that show who they are: expected `gateway_secret` or \
+             `tls.client_ca` with it",
+            "clusters.route: has the name under which clusters of routes are counted: expected another one",
+        ],
+    );
+}
+
+#[test]
+fn what_a_route_says_itself_is_no_property_of_all() {
+    let of_routes = [
+        "bootstrap.servers",
+        "metadata.broker.list",
+        "security.protocol",
+        "sasl.mechanism",
+        "sasl.password",
+        "sasl.oauthbearer.method",
+        "enable.ssl.certificate.verification",
+    ];
+    for property in of_routes {
+        let text = format!(
+            "[clusters.a]\nbootstrap.servers = \"a:1\"\n[route_clusters.properties]\n{property} = \"hidden\"\n"
+        );
+        let problem = "is for the route to say, in its `kafka`: leave it out";
+        check(&text, &[&format!("route_clusters.properties.{property}: {problem}")]);
+    }
+}
+
+#[test]
+fn a_definition_becomes_a_section_with_the_properties_of_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    let certificate = rcgen::generate_simple_self_signed(vec!["kafka".to_owned()]).unwrap().cert.pem();
+    std::fs::write(&ca, certificate).unwrap();
+    let text = format!(
+        "{SECRET}[route_clusters]\nallowed_hosts = [\"kafka:*\"]\n[route_clusters.properties]\nssl.ca.location = {ca:?}\n\
+         ssl.endpoint.identification.algorithm = \"none\"\nclient.id = \"routes\"\n"
+    );
+    let routes = load(&text, &[]).unwrap().route_clusters;
+    let nodes: Vec<Node> = ["kafka:1", "[::1]:2"].iter().filter_map(|node| Node::parse(node)).collect();
+    let sasl = Some(("PLAIN", "reader", "hidden"));
+    for (verify, sasl, want) in [
+        (None, None, "protocol: Plaintext"),
+        (None, sasl, "protocol: SaslPlaintext"),
+        (Some(true), None, "protocol: Ssl"),
+        (Some(false), None, "protocol: Ssl"),
+        (Some(true), sasl, "protocol: SaslSsl"),
+        (Some(false), sasl, "protocol: SaslSsl"),
+    ] {
+        let cluster = routes.cluster(&Defined { nodes: &nodes, verify, sasl }).unwrap();
+        let shown = format!("{cluster:?} {routes:?}");
+        for want in [want, r#"host: "kafka", port: 1"#, r#"host: "::1", port: 2"#, r#"client_id: "routes""#] {
+            assert!(shown.contains(want), "{want}: {shown}");
+        }
+        assert!(!shown.contains("hidden"), "{shown}");
+        // Librdkafka takes it, too.
+        assert_eq!(cluster.writer.check_together(), Ok(()));
+    }
+}
+
+#[test]
+fn no_debug_print_shows_a_property() {
+    let text = format!(
+        "{SECRET}[route_clusters]\nallowed_hosts = [\"a:1\"]\n[route_clusters.properties]\nclient.id = \"hidden\"\n"
+    );
+    let shown = format!("{:?}", Config::load(&text, iter::empty()).unwrap());
+    assert!(shown.contains("client.id") && !shown.contains("hidden"), "{shown}");
+}

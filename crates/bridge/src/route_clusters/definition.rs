@@ -1,0 +1,160 @@
+//! A header becomes a cluster's definition, or what was expected of it.
+
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use prost::Message;
+use sluicegate_protocol::cluster_definition::Sasl;
+use sluicegate_protocol::definition::{MAX_BYTES, MAX_NODES, MECHANISMS, Node};
+use sluicegate_protocol::{ClusterDefinition, metadata};
+
+use crate::config::Defined;
+
+/// A definition of which every part can be used. It holds a password: there is no way to print it.
+pub(super) struct Definition {
+    /// All of it, as it was sent.
+    pub(super) bytes: Box<[u8]>,
+    pub(super) nodes: Vec<Node>,
+    /// Whether certificates are checked; without it there is no TLS.
+    verify: Option<bool>,
+    sasl: Option<Sasl>,
+}
+
+impl Definition {
+    /// # Errors
+    /// What was expected, without what was sent.
+    pub(super) fn parse(header: &[u8]) -> Result<Self, String> {
+        if header.len() > MAX_BYTES.div_ceil(3).saturating_mul(4) {
+            return Err(expected(&format!("at most {MAX_BYTES} bytes")));
+        }
+        let bytes = BASE64.decode(header).map_err(|_| expected("base64"))?;
+        let ClusterDefinition { nodes, tls, sasl } = ClusterDefinition::decode(&bytes[..])
+            .map_err(|_| expected("a sluicegate.v1.ClusterDefinition"))?;
+        if !(1..=MAX_NODES).contains(&nodes.len()) {
+            return Err(expected(&format!("1 to {MAX_NODES} nodes")));
+        }
+        let nodes: Option<Vec<Node>> = nodes.iter().map(|node| Node::parse(node)).collect();
+        let nodes = nodes.ok_or_else(|| expected("nodes that are host:port, an IPv6 address in brackets"))?;
+        if let Some(Sasl { username, password, mechanism }) = &sasl {
+            if !MECHANISMS.contains(&mechanism.as_str()) {
+                return Err(expected(&format!("one of the mechanisms {}", MECHANISMS.join(", "))));
+            }
+            if [username, password].iter().any(|text| text.is_empty() || text.contains('\0')) {
+                return Err(expected(
+                    "a username and a password that are not empty and have no NUL character",
+                ));
+            }
+        }
+        Ok(Self { bytes: bytes.into(), nodes, verify: tls.map(|tls| tls.verify), sasl })
+    }
+
+    pub(super) fn properties(&self) -> Defined<'_> {
+        let sasl = self.sasl.as_ref();
+        let sasl = sasl.map(|sasl| (sasl.mechanism.as_str(), sasl.username.as_str(), sasl.password.as_str()));
+        Defined { nodes: &self.nodes, verify: self.verify, sasl }
+    }
+}
+
+fn expected(what: &str) -> String {
+    format!("expected {what} in the header {}", metadata::CLUSTER_DEFINITION)
+}
+
+/// gRPC over HTTP/2, "Binary-Header": "Implementations MUST accept padded and un-padded values".
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+#[cfg(test)]
+mod tests {
+    use base64::engine::general_purpose::STANDARD_NO_PAD;
+    use sluicegate_protocol::cluster_definition::Tls;
+
+    use super::*;
+
+    fn whole() -> ClusterDefinition {
+        let sasl = Sasl { username: "reader".into(), password: "hidden".into(), mechanism: "PLAIN".into() };
+        ClusterDefinition {
+            nodes: vec!["kafka-1:9092".into(), "[::1]:9092".into()],
+            tls: Some(Tls { verify: true }),
+            sasl: Some(sasl),
+        }
+    }
+
+    fn parse(definition: &ClusterDefinition) -> Result<Definition, String> {
+        Definition::parse(BASE64.encode(definition.encode_to_vec()).as_bytes())
+    }
+
+    #[track_caller]
+    fn refused(header: &[u8], want: &str) {
+        let error =
+            Definition::parse(header).err().unwrap_or_else(|| panic!("{} is taken", header.escape_ascii()));
+        assert_eq!(error, format!("expected {want} in the header sluicegate-cluster-definition-bin"));
+    }
+
+    #[test]
+    fn a_definition_is_read_with_and_without_padding() {
+        // Of every length that base64 pads differently.
+        for pad in ["", "x", "xx"] {
+            let nodes = vec![format!("kafka{pad}:9092")];
+            let definition = ClusterDefinition { nodes: nodes.clone(), ..whole() };
+            let bytes = definition.encode_to_vec();
+            for header in [BASE64.encode(&bytes), STANDARD_NO_PAD.encode(&bytes)] {
+                let read = Definition::parse(header.as_bytes()).unwrap();
+                assert_eq!(read.bytes[..], bytes[..]);
+                assert_eq!(read.nodes.iter().map(Node::to_string).collect::<Vec<_>>(), nodes);
+                let Defined { verify, sasl, .. } = read.properties();
+                assert_eq!((verify, sasl), (Some(true), Some(("PLAIN", "reader", "hidden"))));
+            }
+        }
+        let read = parse(&ClusterDefinition { tls: None, sasl: None, ..whole() }).unwrap();
+        assert!(read.properties().verify.is_none() && read.properties().sasl.is_none());
+    }
+
+    #[test]
+    fn what_is_no_definition_is_told_by_what_was_expected() {
+        for header in [&b"*"[..], b"a", b"\xff\xfe", b"CgR=a2Fma2E", b"Cg Rr", b"CgRr,CgRr", b"CgRr-_"] {
+            refused(header, "base64");
+        }
+        refused(b"/w", "a sluicegate.v1.ClusterDefinition");
+        let whole = whole().encode_to_vec();
+        for cut in 0..whole.len() {
+            let cut = Definition::parse(STANDARD_NO_PAD.encode(&whole[..cut]).as_bytes());
+            assert!(cut.is_err() || cut.is_ok_and(|cut| !cut.nodes.is_empty()));
+        }
+        refused(b"", "1 to 100 nodes");
+        refused(&vec![b'A'; MAX_BYTES * 4 / 3 + 4], "at most 16384 bytes");
+    }
+
+    #[test]
+    fn each_part_is_judged_and_none_shown() {
+        let check = |change: fn(&mut ClusterDefinition), want: &str| {
+            let mut definition = whole();
+            change(&mut definition);
+            refused(BASE64.encode(definition.encode_to_vec()).as_bytes(), want);
+        };
+        check(|all| all.nodes.clear(), "1 to 100 nodes");
+        check(|all| all.nodes = vec!["kafka:1".into(); MAX_NODES + 1], "1 to 100 nodes");
+        let nodes = "nodes that are host:port, an IPv6 address in brackets";
+        check(|all| all.nodes.push("hidden@kafka:1".into()), nodes);
+        check(|all| all.nodes.push("kafka:1,other:1".into()), nodes);
+        let mechanisms = "one of the mechanisms PLAIN, SCRAM-SHA-256, SCRAM-SHA-512";
+        check(|all| all.sasl.as_mut().unwrap().mechanism = "OAUTHBEARER".into(), mechanisms);
+        check(|all| all.sasl.as_mut().unwrap().mechanism.clear(), mechanisms);
+        let user = "a username and a password that are not empty and have no NUL character";
+        check(|all| all.sasl.as_mut().unwrap().username.clear(), user);
+        check(|all| all.sasl.as_mut().unwrap().password.clear(), user);
+        check(|all| all.sasl.as_mut().unwrap().password.push('\0'), user);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_a_definition_or_refused(bytes in proptest::collection::vec(0_u8.., 0..200)) {
+            for header in [bytes.clone(), BASE64.encode(&bytes).into_bytes()] {
+                if let Ok(definition) = Definition::parse(&header) {
+                    proptest::prop_assert!((1..=MAX_NODES).contains(&definition.nodes.len()));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! What is made, shared, kept and refused.
+
+use std::iter;
+use std::sync::Weak;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use futures_util::FutureExt;
+use futures_util::future::join_all;
+use prost::Message;
+use sluicegate_protocol::ClusterDefinition;
+use sluicegate_protocol::cluster_definition::{Sasl, Tls};
+use tokio::time::advance;
+
+use super::*;
+use crate::config::Config;
+
+struct Pool {
+    clusters: Arc<RouteClusters>,
+    made: Arc<AtomicUsize>,
+}
+
+/// With these keys in `[route_clusters]`.
+fn pool(keys: &str) -> Pool {
+    let text = format!(
+        "gateway_secret = \"s3cret-of-the-gateway\"\n[route_clusters]\nallowed_hosts = [\"kafka:*\", \"*.svc:9092\"]\n{keys}"
+    );
+    let config = Config::load(&text, iter::empty()).unwrap();
+    let made = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&made);
+    let make = Box::new(move |_: &config::Cluster| {
+        count.fetch_add(1, Ordering::Relaxed);
+        Cluster::script(1024)
+    });
+    let clusters = Arc::new(RouteClusters::new(&config.route_clusters, config.knows_gateways(), make));
+    Pool { clusters, made }
+}
+
+impl Pool {
+    async fn get(&self, definition: &ClusterDefinition) -> Result<Arc<Cluster>, NotTaken> {
+        self.clusters.get(header(definition).as_bytes()).await
+    }
+
+    fn made(&self) -> usize {
+        self.made.load(Ordering::Relaxed)
+    }
+
+    fn len(&self) -> usize {
+        self.clusters.clusters().len()
+    }
+}
+
+fn header(definition: &ClusterDefinition) -> String {
+    STANDARD_NO_PAD.encode(definition.encode_to_vec())
+}
+
+fn of(node: &str) -> ClusterDefinition {
+    ClusterDefinition { nodes: vec![node.to_owned()], ..ClusterDefinition::default() }
+}
+
+fn user(username: &str, password: &str) -> ClusterDefinition {
+    let (username, password) = (username.to_owned(), password.to_owned());
+    ClusterDefinition {
+        sasl: Some(Sasl { username, password, mechanism: "PLAIN".into() }),
+        ..of("kafka:9092")
+    }
+}
+
+#[tokio::test]
+async fn whoever_has_another_definition_has_another_cluster_whatever_the_difference() {
+    let pool = pool("");
+    let scram = |definition: ClusterDefinition| {
+        let sasl = definition.sasl.map(|sasl| Sasl { mechanism: "SCRAM-SHA-512".into(), ..sasl });
+        ClusterDefinition { sasl, ..definition }
+    };
+    let tls = |verify| ClusterDefinition { tls: Some(Tls { verify }), ..user("a", "1") };
+    let all = [
+        of("kafka:9092"),
+        of("kafka:9093"),
+        user("a", "1"),
+        user("a", "2"),
+        user("b", "1"),
+        user("a1", "1"),
+        scram(user("a", "1")),
+        tls(true),
+        tls(false),
+    ];
+    let mut clusters = Vec::new();
+    for definition in &all {
+        clusters.push(pool.get(definition).await.unwrap());
+    }
+    for (index, cluster) in clusters.iter().enumerate() {
+        assert!(clusters[..index].iter().all(|other| !Arc::ptr_eq(cluster, other)), "{:?}", all[index]);
+        assert!(Arc::ptr_eq(cluster, &pool.get(&all[index]).await.unwrap()));
+    }
+    assert_eq!(pool.made(), all.len());
+}
+
+#[tokio::test]
+async fn a_cluster_is_made_once_however_many_come_at_the_same_time() {
+    let pool = pool("");
+    let definition = user("a", "1");
+    let clusters = join_all((0..100).map(|_| pool.get(&definition))).await;
+    let first = clusters[0].as_ref().unwrap();
+    assert!(clusters.iter().all(|cluster| Arc::ptr_eq(cluster.as_ref().unwrap(), first)));
+    assert_eq!(pool.made(), 1);
+}
+
+#[tokio::test]
+async fn who_leaves_while_a_cluster_is_made_leaves_it_to_the_others() {
+    let pool = pool("");
+    let definition = user("a", "1");
+    let mut first = Box::pin(pool.get(&definition));
+    assert!((&mut first).now_or_never().is_none());
+    drop(first);
+    pool.get(&definition).await.unwrap();
+    assert_eq!((pool.made(), pool.len()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_used_stays_and_what_is_not_is_closed_after_its_time() {
+    let pool = pool("idle_timeout_ms = 1000\n");
+    tokio::spawn(Arc::clone(&pool.clusters).close_unused());
+    let used = pool.get(&user("used", "1")).await.unwrap();
+    let unused = Arc::downgrade(&pool.get(&user("unused", "1")).await.unwrap());
+    sleep(Duration::from_millis(900)).await;
+    assert_eq!(pool.len(), 2);
+    // Asked for again, its time begins again.
+    pool.get(&user("unused", "1")).await.unwrap();
+    sleep(Duration::from_millis(900)).await;
+    assert_eq!(pool.len(), 2);
+    sleep(Duration::from_millis(400)).await;
+    assert_eq!((pool.len(), Weak::strong_count(&unused)), (1, 0));
+    sleep(Duration::from_secs(3600)).await;
+    assert!(Arc::ptr_eq(&used, &pool.get(&user("used", "1")).await.unwrap()));
+    drop(used);
+    sleep(Duration::from_millis(1300)).await;
+    assert_eq!(pool.len(), 0);
+    // With none left, it waits for the next one.
+    let next = Arc::downgrade(&pool.get(&user("next", "1")).await.unwrap());
+    sleep(Duration::from_millis(1300)).await;
+    assert_eq!((pool.len(), Weak::strong_count(&next), pool.made()), (0, 0, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_was_never_made_takes_no_place_for_long() {
+    let pool = pool("idle_timeout_ms = 1000\n");
+    tokio::spawn(Arc::clone(&pool.clusters).close_unused());
+    let definition = of("kafka:9092");
+    let mut left = Box::pin(pool.get(&definition));
+    assert!((&mut left).now_or_never().is_none());
+    drop(left);
+    assert_eq!(pool.len(), 1);
+    sleep(Duration::from_millis(1300)).await;
+    assert_eq!((pool.len(), pool.made()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_are_used_than_are_allowed_and_who_is_unused_makes_room() {
+    let pool = pool("max = 2\n");
+    let first = pool.get(&user("first", "1")).await.unwrap();
+    let second = pool.get(&user("second", "1")).await.unwrap();
+    assert_eq!(pool.get(&user("third", "1")).await.err(), Some(NotTaken::TooMany));
+    assert!(Arc::ptr_eq(&second, &pool.get(&user("second", "1")).await.unwrap()));
+    drop(second);
+    pool.clusters.sweep(Instant::now());
+    advance(Duration::from_secs(1)).await;
+    drop(first);
+    pool.clusters.sweep(Instant::now());
+    // The one that is unused for longer goes.
+    let third = pool.get(&user("third", "1")).await.unwrap();
+    let first = pool.get(&user("first", "1")).await.unwrap();
+    assert_eq!((pool.made(), pool.len()), (3, 2));
+    assert_eq!(pool.get(&user("second", "1")).await.err(), Some(NotTaken::TooMany));
+    drop((first, third));
+    assert!(pool.get(&user("second", "1")).await.is_ok());
+    assert_eq!((pool.made(), pool.len()), (4, 2));
+}
+
+#[tokio::test]
+async fn every_broker_has_to_be_allowed_and_the_one_that_is_not_is_named() {
+    let pool = pool("");
+    let nodes = |nodes: &[&str]| ClusterDefinition {
+        nodes: nodes.iter().map(|node| (*node).to_owned()).collect(),
+        ..user("a", "hidden")
+    };
+    assert!(pool.get(&nodes(&["KAFKA:1", "a.svc.:9092"])).await.is_ok());
+    for other in
+        ["169.254.169.254:80", "svc:9092", "a.svc:9093", "kafka.example:1", "[::1]:9092", "localhost:9092"]
+    {
+        let refused = pool.get(&nodes(&["kafka:1", other, "a.svc:9092"])).await.err();
+        assert_eq!(refused, Some(NotTaken::Host(other.to_owned())));
+    }
+    assert_eq!((pool.made(), pool.len()), (1, 1));
+}
+
+#[tokio::test]
+async fn where_nothing_is_configured_nobody_names_a_cluster() {
+    let text = "[clusters.default]\nbootstrap.servers = \"kafka:9092\"\n";
+    for (secret, want) in [
+        ("", NotTaken::UnknownGateway),
+        ("gateway_secret = \"s3cret-of-the-gateway\"\n", NotTaken::Host("kafka:9092".into())),
+    ] {
+        let config = Config::load(&format!("{secret}{text}"), iter::empty()).unwrap();
+        let make = Box::new(|_: &config::Cluster| panic!("made"));
+        let clusters = RouteClusters::new(&config.route_clusters, config.knows_gateways(), make);
+        assert_eq!(clusters.get(header(&of("kafka:9092")).as_bytes()).await.err(), Some(want));
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_definition_is_told_and_with_the_bridges_files_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    let certificate = rcgen::generate_simple_self_signed(vec!["kafka".to_owned()]).unwrap().cert.pem();
+    std::fs::write(&ca, certificate).unwrap();
+    let pool = pool(&format!("[route_clusters.properties]\nssl.ca.location = {ca:?}\n"));
+    let tls = ClusterDefinition { tls: Some(Tls { verify: true }), ..of("kafka:9092") };
+    std::fs::remove_file(&ca).unwrap();
+    assert_eq!(pool.get(&tls).await.err(), Some(NotTaken::Unusable));
+    // What checks no certificate needs no file, and the connection in the clear neither.
+    let unverified = ClusterDefinition { tls: Some(Tls { verify: false }), ..of("kafka:9092") };
+    assert!(pool.get(&unverified).await.is_ok() && pool.get(&of("kafka:9092")).await.is_ok());
+    let Some(NotTaken::Unreadable(blank)) = pool.get(&user("  ", "hidden")).await.err() else { panic!() };
+    assert!(blank.contains("sasl.username") && !blank.contains("hidden"), "{blank}");
+}

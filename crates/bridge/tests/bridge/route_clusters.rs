@@ -1,0 +1,161 @@
+//! Clusters that gateways' routes carry: who may name which, at every entrance.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use prost::Message;
+use rdkafka::mocking::MockCluster;
+use sluicegate_bridge::Bridge;
+use sluicegate_protocol::cluster_definition::Sasl;
+use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_protocol::{CALL_PATH, ClusterDefinition, CmdKafkaListOffset, PubSubReq, PubSubResp};
+use tokio::time::timeout;
+
+use crate::raw::{Raw, upgrade};
+use crate::support::{ENTRANCES, Gateway, admin, ping, start, start_with};
+
+const SECRET: (&str, &str) = ("sluicegate-gateway-secret", "correct-horse-battery-staple");
+const DEFINITION: &str = "sluicegate-cluster-definition-bin";
+const PASSWORD: &str = "hidden-from-everybody";
+
+fn definition(nodes: &[&str]) -> String {
+    let sasl = Sasl { username: "reader".into(), password: PASSWORD.into(), mechanism: "PLAIN".into() };
+    let nodes = nodes.iter().map(|node| (*node).to_owned()).collect();
+    encoded(&ClusterDefinition { nodes, tls: None, sasl: Some(sasl) })
+}
+
+fn encoded(definition: &ClusterDefinition) -> String {
+    STANDARD_NO_PAD.encode(definition.encode_to_vec())
+}
+
+async fn bridge(keys: &str) -> Bridge {
+    let (_, secret) = SECRET;
+    let root = format!("gateway_secret = \"{secret}\"");
+    start_with(&root, &format!("[route_clusters]\nallowed_hosts = [\"kafka:9092\", \"127.0.0.1:*\"]\n{keys}"))
+        .await
+}
+
+/// Every entrance refuses in its own terms.
+async fn check(bridge: &Bridge, headers: &[(&str, &str)], status: u16, grpc: &str, text: &str) {
+    let gateway = Gateway::connect(bridge).await;
+    for entrance in ENTRANCES {
+        let refused = gateway.open(entrance, headers).await.err().expect(text);
+        assert_eq!((refused.status.as_u16(), refused.text.as_str()), (status, format!("{text}\n").as_str()));
+        assert_eq!(refused.headers.contains_key("retry-after"), status == 503);
+    }
+    let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let mut client = Raw::connect(bridge).await;
+    client.send(upgrade("/", &lines)).await;
+    let response = client.response().await;
+    assert_eq!((response.status, response.text()), (status, format!("{text}\n").as_str()));
+    let request = PubSubReq { sequence: 1, req: Some(ping("")) };
+    let (_, trailers) = gateway.call(CALL_PATH, headers, &request.encode_to_vec()).await;
+    assert_eq!(trailers["grpc-status"], grpc);
+}
+
+#[tokio::test]
+async fn a_definition_is_judged_at_every_entrance_alike() {
+    let bridge = bridge("").await;
+    let of = async |headers: &[(&str, &str)], status: u16, grpc: &str, text: &str| {
+        check(&bridge, &[&[SECRET], headers].concat(), status, grpc, text).await;
+    };
+    for other in
+        ["169.254.169.254:80", "kafka:9093", "kafka.evil.example:9092", "[::1]:9092", "localhost:7401"]
+    {
+        let text = format!(
+            "the bridge's configuration does not allow {other}: expected it in route_clusters.allowed_hosts"
+        );
+        of(&[(DEFINITION, &definition(&["kafka:9092", other]))], 403, "7", &text).await;
+    }
+    let expected = |what: &str| format!("expected {what} in the header {DEFINITION}");
+    of(&[(DEFINITION, "not base64")], 400, "3", &expected("base64")).await;
+    of(&[(DEFINITION, "/w")], 400, "3", &expected("a sluicegate.v1.ClusterDefinition")).await;
+    of(&[(DEFINITION, "")], 400, "3", &expected("1 to 100 nodes")).await;
+    let nodes = expected("nodes that are host:port, an IPv6 address in brackets");
+    of(&[(DEFINITION, &definition(&["reader:hidden@kafka:9092"]))], 400, "3", &nodes).await;
+    of(&[(DEFINITION, &"A".repeat(30_000))], 400, "3", &expected("at most 16384 bytes")).await;
+    let both = [("sluicegate-cluster", "default"), (DEFINITION, &definition(&["kafka:9092"]))];
+    let one = format!("expected one header of sluicegate-cluster and {DEFINITION}, once");
+    of(&both, 400, "3", &one).await;
+
+    let (_, metrics) = admin(&bridge, "/metrics").await;
+    assert!(
+        metrics.contains(r#"sluicegate_requests_refused_total{reason="route_cluster_forbidden"} 20"#),
+        "{metrics}"
+    );
+    assert!(
+        metrics.contains(r#"sluicegate_requests_refused_total{reason="route_cluster_invalid"} 24"#),
+        "{metrics}"
+    );
+}
+
+#[tokio::test]
+async fn nobody_names_a_cluster_without_the_secret_or_where_there_is_none() {
+    let closed = bridge("").await;
+    let definition = definition(&["kafka:9092"]);
+    let missing = "header sluicegate-gateway-secret is missing";
+    check(&closed, &[(DEFINITION, &definition)], 401, "16", missing).await;
+    let open = start("").await;
+    let text = "a cluster that a route carries is taken from gateways that show who they are: expected gateway_secret or \
+                tls.client_ca in the bridge's configuration";
+    check(&open, &[(DEFINITION, &definition)], 403, "7", text).await;
+    // What the configuration does not speak of is allowed to nobody.
+    let silent = start_with(&format!("gateway_secret = \"{}\"", SECRET.1), "").await;
+    let text =
+        "the bridge's configuration does not allow kafka:9092: expected it in route_clusters.allowed_hosts";
+    check(&silent, &[SECRET, (DEFINITION, &definition)], 403, "7", text).await;
+}
+
+#[tokio::test]
+async fn sessions_and_calls_read_from_the_cluster_that_they_carry_and_are_counted_under_one_name() {
+    let mock = MockCluster::new(1).unwrap();
+    mock.create_topic("carried", 1, 1).unwrap();
+    let bridge = bridge("").await;
+    let carried =
+        encoded(&ClusterDefinition { nodes: vec![mock.bootstrap_servers()], ..ClusterDefinition::default() });
+    let headers = [SECRET, (DEFINITION, carried.as_str())];
+    let gateway = Gateway::connect(&bridge).await;
+    let list =
+        Req::CmdKafkaListOffset(CmdKafkaListOffset { topic: "carried".into(), partition: 0, timestamp: -1 });
+    for entrance in ENTRANCES {
+        let mut session = gateway.open(entrance, &headers).await.unwrap();
+        session.ask(1, list.clone()).await;
+        let answer = session.next().await.unwrap().resp;
+        assert!(matches!(answer, Some(Resp::KafkaListOffsetResp(_))), "{answer:?}");
+    }
+    let request = PubSubReq { sequence: 1, req: Some(list) };
+    let (answer, _) = gateway.call(CALL_PATH, &headers, &request.encode_to_vec()).await;
+    let answer = PubSubResp::decode(answer.unwrap()).unwrap().resp;
+    assert!(matches!(answer, Some(Resp::KafkaListOffsetResp(_))), "{answer:?}");
+    // The cluster that has a name is not the one that was asked.
+    let (answer, _) = gateway.call(CALL_PATH, &[SECRET], &request.encode_to_vec()).await;
+    assert!(matches!(PubSubResp::decode(answer.unwrap()).unwrap().resp, Some(Resp::ErrorResp(_))));
+
+    let (_, metrics) = admin(&bridge, "/metrics").await;
+    let answered = r#"sluicegate_commands_total{cluster="route",kind="list_offset",outcome="answered"} 3"#;
+    assert!(metrics.contains(answered), "{metrics}");
+    assert!(!metrics.contains(&mock.bootstrap_servers()) && !metrics.contains(&carried), "{metrics}");
+}
+
+#[tokio::test]
+async fn as_many_clusters_are_used_as_are_allowed_and_one_more_is_told_to_come_back() {
+    let bridge = bridge("max = 1\n").await;
+    let (one, other) = (definition(&["kafka:9092"]), definition(&["127.0.0.1:1"]));
+    let gateway = Gateway::connect(&bridge).await;
+    for entrance in ENTRANCES {
+        let session = gateway.open(entrance, &[SECRET, (DEFINITION, &one)]).await.unwrap();
+        let text = "as many clusters of routes are used as the bridge may have";
+        check(&bridge, &[SECRET, (DEFINITION, &other)], 503, "8", text).await;
+        // The same one has room.
+        gateway.open(entrance, &[SECRET, (DEFINITION, &one)]).await.unwrap();
+        drop(session);
+        // Its place is another's once its sessions are over, and not before.
+        for next in [&other, &one] {
+            let opened =
+                async { while gateway.open(entrance, &[SECRET, (DEFINITION, next)]).await.is_err() {} };
+            timeout(Duration::from_secs(10), opened).await.expect("a place that is free");
+        }
+    }
+}
