@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::filter::Filter;
-use crate::host;
 use crate::http::Failure;
 use crate::stream::Stream;
 
@@ -69,7 +68,7 @@ impl Contexts {
         let Some(filter) = self.filter(root_id) else { return };
         let Some(context_id) = filter.take_call(token) else { return };
         let answer = answer();
-        match host::enter_stream(context_id) {
+        match filter.gateway.enter(context_id) {
             Ok(()) => {
                 self.stream(context_id, |stream| stream.on_call_ended(answer));
             }

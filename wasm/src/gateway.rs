@@ -29,6 +29,12 @@ pub(crate) trait Gateway {
     /// Calls the bridge; the token of the call.
     fn call(&self, call: &Call<'_>) -> Result<u32, Status>;
 
+    /// Makes a stream the current one, for the end of its call.
+    fn enter(&self, context_id: u32) -> Result<(), Status>;
+
+    /// What the host is given as the body of an answer.
+    fn body<'a>(&self, status: u16, body: &'a [u8]) -> &'a [u8];
+
     /// Nobody waits for this call.
     fn cancel(&self, token: u32);
 

@@ -197,6 +197,7 @@ impl HttpStream {
         self.state = State::Answered;
         let headers = headers.iter().map(|(name, value)| (name.as_ref(), value.as_ref()));
         let cors = self.cors.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        let body = filter.gateway.body(status, body);
         host::respond(status, &headers.chain(cors).collect::<Vec<_>>(), body)?;
         filter.stats.sent(body.len());
         Ok(())

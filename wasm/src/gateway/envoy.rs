@@ -50,6 +50,14 @@ impl Gateway for Envoy {
         })
     }
 
+    fn enter(&self, context_id: u32) -> Result<(), Status> {
+        host::enter_stream(context_id)
+    }
+
+    fn body<'a>(&self, _: u16, body: &'a [u8]) -> &'a [u8] {
+        body
+    }
+
     fn cancel(&self, token: u32) {
         // A call that cannot be cancelled ends in its own time.
         let _ = host::cancel_grpc_call(token);
