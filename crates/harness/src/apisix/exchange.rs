@@ -108,10 +108,12 @@ impl Exchange {
         }
     }
 
-    /// The request as the filter left it.
+    /// The request as the filter left it. `apisix/cli/ngx_tpl.lua`: `proxy_pass` goes to `$upstream_uri` where that is set.
     pub(crate) fn forwarded(&self) -> Headers {
+        let uri = self.variables.get(&b"upstream_uri"[..]).filter(|uri| !uri.is_empty());
+        let path = uri.unwrap_or(&self.path);
         let pseudo: [(&[u8], &[u8]); 3] =
-            [(b":method", &self.method), (b":path", &self.path), (b":scheme", &self.scheme)];
+            [(b":method", &self.method), (b":path", path), (b":scheme", &self.scheme)];
         self.request.behind(pseudo)
     }
 

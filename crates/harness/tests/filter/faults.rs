@@ -38,7 +38,7 @@ pub(crate) const CALLS: [HostCall; 19] = [
 ];
 
 /// Defined and not.
-const STATUSES: [u32; 11] = [1, 2, 3, 5, 6, 7, 9, 10, 11, 12, 77];
+pub(crate) const STATUSES: [u32; 11] = [1, 2, 3, 5, 6, 7, 9, 10, 11, 12, 77];
 
 /// More than any call is made in one of the stories below.
 const MOMENTS: u32 = 24;

@@ -1,33 +1,26 @@
-//! Plain HTTP: what the bridge is asked, and what the client is told.
+//! Plain HTTP, the same in every gateway: what the bridge is asked, and what the client is told.
 
 use std::time::Duration;
 
 use prost::Message;
-use sluicegate_harness::{HostCall, Outcome, Status, Stream, Vm, When};
+use sluicegate_harness::{Status, When};
 use sluicegate_protocol::cmd_http::Resource;
 use sluicegate_protocol::{ErrorResp, HttpProduce, HttpRest, PubSubResp, pub_sub_resp::Resp};
 
-use crate::plain::{
-    PAGE, UNCONNECTED, answer, answer_of, call, command, headers, post, posted, request, told, works,
-};
-use crate::socket::{PROFILES, Profile, Socket, answered};
+use crate::gateway::{Gateway, Sent};
+use crate::plain::{PAGE, answer_of, headers, post, request};
 
 #[test]
 fn a_body_becomes_a_call_and_its_answer_the_response() {
-    for profile in PROFILES {
-        let vm = profile.start();
-        let stream = posted(&vm, "/orders?x=y", b"\0\xff");
-        assert_eq!(stream.outcome(), Outcome::Waiting);
-        let (call, command) = call(&vm);
-        // Field 1 in field 1: `GrpcService.envoy_grpc.cluster_name`.
-        assert_eq!(call.service, b"\x0a\x13\x0a\x11sluicegate_bridge");
-        assert_eq!((call.service_name.as_str(), call.method.as_str()), ("sluicegate.v1.Bridge", "Call"));
-        assert_eq!(call.timeout, Duration::from_secs(40));
+    for gateway in Gateway::all() {
+        let mut sent = gateway.posts(post("/orders?x=y"), b"\0\xff");
+        let asked = sent.asked();
+        assert_eq!(asked.timeout, Duration::from_secs(40), "{gateway:?}");
         let want =
             [("sluicegate-cluster", "payments"), ("sluicegate-gateway-secret", "s3cret-of-the-gateway")];
-        assert_eq!(call.metadata, want.into());
-        assert_eq!((command.method.as_str(), &command.body[..]), ("POST", &b"\0\xff"[..]));
-        let Some(Resource::Produce(produce)) = command.resource else { panic!("{command:?}") };
+        assert_eq!(asked.metadata, want.into(), "{gateway:?}");
+        assert_eq!((asked.command.method.as_str(), &asked.command.body[..]), ("POST", &b"\0\xff"[..]));
+        let Some(Resource::Produce(produce)) = asked.command.resource else { panic!("{gateway:?}") };
         let want = HttpProduce {
             topic: "orders".into(),
             header_prefix: "x-".into(),
@@ -37,209 +30,175 @@ fn a_body_becomes_a_call_and_its_answer_the_response() {
         };
         assert_eq!(produce, want);
 
-        answer(
-            &vm,
-            202,
-            &[("content-type", "text/x"), ("x-a", "1"), ("x-a", "2"), ("connection", "close")],
-            "ok",
-        );
-        let response = answered(&stream);
+        let headers = [("content-type", "text/x"), ("x-a", "1"), ("x-a", "2"), ("connection", "close")];
+        sent.answer(202, &headers, "ok");
+        let response = sent.answered();
         assert_eq!((response.status(), response.text().as_str(), response.complete), (202, "ok", true));
         assert_eq!(response.headers.text("content-type"), Some("text/x"));
         let repeated = response.headers.iter().filter(|(name, _)| *name == b"x-a").count();
-        assert_eq!((repeated, response.headers.get("connection")), (2, None));
-        assert_eq!((stream.upstream_request(), stream.held_bytes()), (None, (0, 0)), "{profile:?}");
+        assert_eq!((repeated, response.headers.get("connection")), (2, None), "{gateway:?}");
+        assert_eq!(gateway.log(), [""; 0]);
     }
 }
 
 #[test]
 fn a_rest_resource_is_asked_for_with_its_query_and_the_routes_permission() {
-    let check = |path: &str, want: &str, want_write: bool| {
-        let vm = Profile::Tunnel.start();
-        let _stream = vm.request(request("GET", path));
-        let Some(Resource::Rest(HttpRest { path: got, write })) = call(&vm).1.resource else {
-            panic!("{path}")
-        };
-        assert_eq!((got.as_str(), write), (want, want_write));
-    };
-    check("/kafka/topics/a%2Fb?x=y", "/topics/a%2Fb?x=y", true);
-    check("/kafka", "", true);
-    check("/kafka/", "/", true);
-    check("/kafka?x", "?x", true);
-    check("/public/topics", "/topics", false);
+    for gateway in Gateway::all() {
+        for (path, want, want_write) in [
+            ("/kafka/topics/a%2Fb?x=y", "/topics/a%2Fb?x=y", true),
+            ("/kafka", "", true),
+            ("/kafka/", "/", true),
+            ("/kafka?x", "?x", true),
+            ("/public/topics", "/topics", false),
+        ] {
+            let sent = gateway.request(request("GET", path));
+            let Some(Resource::Rest(HttpRest { path: got, write })) = sent.asked().command.resource else {
+                panic!("{gateway:?}, {path}")
+            };
+            assert_eq!((got.as_str(), write), (want, want_write), "{gateway:?}, {path}");
+        }
+    }
 }
 
 #[test]
 fn requests_that_are_no_routes_pass() {
-    for path in ["/orders/", "/orders/x", "/kafkas", "/", "/readyz"] {
-        let vm = Profile::Tunnel.start();
-        let mut stream = vm.request(post(path));
-        stream.client_sends("body");
-        assert!(matches!(stream.outcome(), Outcome::Forwarded(_)), "{path}: {:?}", stream.outcome());
-        assert_eq!((stream.to_upstream(), vm.grpc_calls().len()), (b"body".to_vec(), 0));
+    for gateway in Gateway::all() {
+        for path in ["/orders/", "/orders/x", "/kafkas", "/", "/readyz"] {
+            let sent = gateway.posts(post(path), "body");
+            assert!(sent.forwarded().is_some() && !sent.is_asking(), "{gateway:?}, {path}");
+        }
     }
 }
 
 #[test]
 fn only_headers_with_a_meaning_travel_in_lower_case_and_a_clients_word_on_the_cluster_does_not() {
-    let vm = Profile::Tunnel.start();
-    let request = request("POST", "/orders")
-        .with("content-type", "application/json")
-        .with("X-Key", b"\xfe")
-        .with("r-a", "1")
-        .with("R-a", "2")
-        .with("authorization", "Bearer x")
-        .with("sluicegate-cluster", "other")
-        .with("sluicegate-gateway-secret", "guess");
-    let _stream = vm.request(request);
-    let (call, command) = call(&vm);
-    let want = [("content-type", "application/json"), ("x-key", "\\xfe"), ("r-a", "1"), ("r-a", "2")];
-    assert_eq!(headers(&command), want.map(|(name, value)| (name, value.to_owned())));
-    assert_eq!(call.metadata.text("sluicegate-cluster"), Some("payments"));
-    assert_eq!(call.metadata.len(), 2);
-}
-
-#[test]
-fn every_method_is_the_bridges_to_judge_and_asked_for_at_once() {
-    for method in ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "PROPFIND"] {
-        let vm = Profile::Tunnel.start();
-        let stream = vm.request(request(method, "/orders"));
-        assert_eq!(call(&vm).1.method, method);
-        answer(&vm, 405, &[("allow", "POST, OPTIONS")], "no\n");
-        let response = answered(&stream);
-        assert_eq!((response.status(), response.headers.text("allow")), (405, Some("POST, OPTIONS")));
-        assert_eq!(response.text(), if method == "HEAD" { "" } else { "no\n" });
-        assert_eq!(response.headers.text("content-length"), Some("3"));
+    for gateway in Gateway::all() {
+        let request = request("POST", "/orders")
+            .with("content-type", "application/json")
+            .with("X-Key", b"\xfe")
+            .with("r-a", "1")
+            .with("R-a", "2")
+            .with("authorization", "Bearer x")
+            .with("sluicegate-cluster", "other")
+            .with("sluicegate-gateway-secret", "guess");
+        let asked = gateway.request(request).asked();
+        let want = [("content-type", "application/json"), ("x-key", "\\xfe"), ("r-a", "1"), ("r-a", "2")];
+        assert_eq!(
+            headers(&asked.command),
+            want.map(|(name, value)| (name, value.to_owned())),
+            "{gateway:?}"
+        );
+        assert_eq!((asked.metadata.text("sluicegate-cluster"), asked.metadata.len()), (Some("payments"), 2));
     }
 }
 
 #[test]
-fn a_body_that_ends_with_trailers_is_complete() {
-    let vm = Profile::Tunnel.start();
-    let mut stream = vm.http2_request(request("POST", "/orders"), false);
-    stream.client_sends("body");
-    stream.client_trailers([("x", "y")]);
-    assert_eq!(&call(&vm).1.body[..], b"body");
-    answer(&vm, 200, &[], "ok");
-    assert_eq!((answered(&stream).status(), stream.upstream_request()), (200, None));
+fn every_method_is_the_bridges_to_judge() {
+    for gateway in Gateway::all() {
+        for method in ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "PROPFIND"] {
+            let mut sent = gateway.request(request(method, "/orders"));
+            assert_eq!(sent.asked().command.method, method, "{gateway:?}");
+            sent.answer(405, &[("allow", "POST, OPTIONS")], "no\n");
+            let response = sent.answered();
+            assert_eq!((response.status(), response.headers.text("allow")), (405, Some("POST, OPTIONS")));
+            assert_eq!(response.text(), if method == "HEAD" { "" } else { "no\n" }, "{gateway:?}, {method}");
+        }
+    }
 }
 
 #[test]
 fn a_body_may_be_empty() {
-    let vm = Profile::Tunnel.start();
-    let check = |stream: Stream| {
-        assert_eq!(&call(&vm).1.body[..], b"");
-        answer(&vm, 200, &[], "ok");
-        assert_eq!(answered(&stream).status(), 200);
-    };
-    check(posted(&vm, "/orders", ""));
-    check(vm.request(request("POST", "/orders").with("content-length", "0")));
-    check(vm.request(request("POST", "/orders")));
+    for gateway in Gateway::all() {
+        let check = |mut sent: Sent<'_>| {
+            assert_eq!(&sent.asked().command.body[..], b"", "{gateway:?}");
+            sent.answer(200, &[], "ok");
+            assert_eq!(sent.answered().status(), 200);
+        };
+        // A body that is not there is not what came before.
+        gateway.works();
+        check(gateway.posts(post("/orders"), ""));
+        check(gateway.request(request("POST", "/orders").with("content-length", "0")));
+        check(gateway.request(request("POST", "/orders")));
+    }
 }
 
 #[test]
 fn a_path_that_is_not_utf8_is_no_plain_requests() {
     for path in [&b"/orders?\xff"[..], b"/kafka/topics/\xff"] {
-        let vm = Profile::Tunnel.start();
-        let stream =
-            vm.request(request("GET", "/").without(":path").with(":path", path).with("origin", PAGE));
-        told(&stream, 400, "the path is not UTF-8");
-        let counts = ["http.requests", "http.refused", "handshakes_refused"];
-        let counts = counts.map(|name| vm.metric(&format!("sluicegate.{name}")));
-        assert_eq!((counts, vm.grpc_calls().len()), ([Some(1), Some(1), Some(0)], 0));
+        for gateway in Gateway::all() {
+            let request = request("GET", "/").without(":path").with(":path", path).with("origin", PAGE);
+            let sent = gateway.request(request);
+            sent.told(400, "the path is not UTF-8");
+            assert!(!sent.is_asking());
+            for (name, count) in [("http.requests", 1), ("http.refused", 1), ("handshakes_refused", 0)] {
+                gateway.counts(name, count);
+            }
+        }
     }
 }
 
 /// An upgrade has no end: nothing may wait for one.
 #[test]
 fn an_upgrade_is_taken_for_a_plain_request_where_that_can_be() {
-    for profile in PROFILES {
-        let vm = profile.start();
+    for gateway in Gateway::all() {
         let upgrade = |method, path| {
-            vm.request(request(method, path).with("upgrade", "websocket").with("connection", "upgrade"))
+            let upgrade = request(method, path).with("upgrade", "websocket").with("connection", "upgrade");
+            gateway.request(upgrade)
         };
-        let mut stream = upgrade("GET", "/kafka/topics");
-        stream.client_sends("frames");
-        assert_eq!(&call(&vm).1.body[..], b"");
-        answer(&vm, 200, &[], "[]");
-        assert_eq!(answered(&stream).text(), "[]", "{profile:?}");
-        told(&upgrade("POST", "/orders"), 400, "no upgrade is expected here");
-        assert_eq!(vm.grpc_calls().len(), 0);
+        let mut sent = upgrade("GET", "/kafka/topics");
+        assert_eq!(&sent.asked().command.body[..], b"");
+        sent.answer(200, &[], "[]");
+        assert_eq!(sent.answered().text(), "[]", "{gateway:?}");
+        let refused = upgrade("POST", "/orders");
+        refused.told(400, "no upgrade is expected here");
+        assert!(!refused.is_asking(), "{gateway:?}");
     }
 }
 
 /// Where it is not known whether a request was carried out, unless it only looked.
 #[track_caller]
-fn failing(act: impl Fn(&Vm), status: u16, retry_after: Option<&str>, detail: &str) {
+fn failing(act: impl Fn(&mut Sent<'_>), status: u16, retry_after: Option<&str>, detail: &str) {
     failed(act, true, status, retry_after, detail);
 }
 
 /// Where it surely was not.
 #[track_caller]
-fn refused(act: impl Fn(&Vm), status: u16, retry_after: Option<&str>, detail: &str) {
+fn refused(act: impl Fn(&mut Sent<'_>), status: u16, retry_after: Option<&str>, detail: &str) {
     failed(act, false, status, retry_after, detail);
 }
 
 #[track_caller]
-fn failed(act: impl Fn(&Vm), begun: bool, status: u16, retry_after: Option<&str>, detail: &str) {
+fn failed(act: impl Fn(&mut Sent<'_>), begun: bool, status: u16, retry_after: Option<&str>, detail: &str) {
     for (method, safe) in [("GET", true), ("POST", false), ("DELETE", false)] {
-        let vm = Profile::Tunnel.start();
-        let stream = vm.request(request(method, "/orders").with("origin", PAGE));
-        act(&vm);
-        let unknown = begun && !safe;
-        let outcome = if unknown { "; it is not known whether anything was written" } else { "" };
-        told(&stream, status, &format!("{detail}{outcome}"));
-        let response = answered(&stream);
-        assert_eq!(response.text().contains(r#","unknown_outcome":true"#), unknown);
-        assert_eq!(response.headers.text("retry-after"), retry_after);
-        assert_eq!(response.headers.text("access-control-allow-origin"), Some(PAGE));
-        assert_eq!(vm.metric("sluicegate.http.calls_failed"), Some(1));
-        works(&vm);
+        for gateway in Gateway::all() {
+            let mut sent = gateway.request(request(method, "/orders").with("origin", PAGE));
+            act(&mut sent);
+            let unknown = begun && !safe;
+            let outcome = if unknown { "; it is not known whether anything was written" } else { "" };
+            sent.told(status, &format!("{detail}{outcome}"));
+            let response = sent.answered();
+            assert_eq!(response.text().contains(r#","unknown_outcome":true"#), unknown, "{gateway:?}");
+            assert_eq!(response.headers.text("retry-after"), retry_after);
+            assert_eq!(response.headers.text("access-control-allow-origin"), Some(PAGE));
+            gateway.counts("http.calls_failed", 1);
+            gateway.works();
+        }
     }
 }
 
 #[test]
 fn a_call_that_fails_is_told_by_its_status() {
-    let fails = |code| move |vm: &Vm| vm.fail_grpc_call(call(vm).0.token, code, "whatever");
+    let fails = |code| move |sent: &mut Sent<'_>| sent.fail(code);
     failing(fails(4), 504, None, "the bridge did not answer in time");
-    for code in [0, 1, 2, 13, 77] {
+    for code in [1, 2, 13, 77] {
         failing(fails(code), 502, None, &format!("the bridge ended with the gRPC status {code}"));
     }
-}
-
-#[test]
-fn a_bridge_that_was_never_connected_is_told_from_one_that_was_lost() {
-    let fails = |message| move |vm: &Vm| vm.fail_grpc_call(call(vm).0.token, 14, message);
-    refused(fails(UNCONNECTED), 503, Some("1"), "the bridge cannot be reached, try again");
-    let lost =
-        "upstream connect error or disconnect/reset before headers. reset reason: connection termination";
-    for (method, status, retry_after, detail) in [
-        ("GET", 503, Some("1"), "the connection to the bridge was lost, try again"),
-        (
-            "POST",
-            504,
-            None,
-            "the connection to the bridge was lost; it is not known whether anything was written",
-        ),
-    ] {
-        let vm = Profile::Tunnel.start();
-        let stream = vm.request(request(method, "/orders"));
-        fails(lost)(&vm);
-        told(&stream, status, detail);
-        assert_eq!(answered(&stream).headers.text("retry-after"), retry_after);
-    }
-    // What is not said is not known.
-    let vm = Profile::Tunnel.start();
-    vm.refuse(HostCall::GetStatus, When::Always, Status::INTERNAL_FAILURE);
-    let stream = vm.request(request("POST", "/orders"));
-    fails(UNCONNECTED)(&vm);
-    assert!(answered(&stream).text().contains(r#""status":504"#));
 }
 
 /// With these, the bridge says no before it begins.
 #[test]
 fn what_the_bridge_refused_was_surely_not_written() {
-    let fails = |code| move |vm: &Vm| vm.fail_grpc_call(call(vm).0.token, code, "cluster x");
+    let fails = |code| move |sent: &mut Sent<'_>| sent.fail(code);
     refused(fails(8), 503, Some("1"), "the bridge has as much to do as it may, try again");
     refused(fails(10), 503, Some("1"), "the bridge is shutting down, try again");
     refused(fails(11), 413, None, "a smaller body is expected: the bridge takes none as large as this");
@@ -249,17 +208,8 @@ fn what_the_bridge_refused_was_surely_not_written() {
 }
 
 #[test]
-fn a_bridge_that_was_not_there_until_the_time_was_over_did_not_answer_in_time() {
-    let late = |vm: &Vm| {
-        vm.advance(Duration::from_secs(40));
-        vm.fail_grpc_call(call(vm).0.token, 14, "upstream request timeout");
-    };
-    failing(late, 504, None, "the bridge did not answer in time");
-}
-
-#[test]
 fn an_answer_that_is_none_is_a_bad_gateway() {
-    let answers = |message: Vec<u8>| move |vm: &Vm| vm.answer_grpc_call(call(vm).0.token, &message);
+    let answers = |message: Vec<u8>| move |sent: &mut Sent<'_>| sent.answer_with(&message);
     let error = ErrorResp { message: "unknown command".into(), ..ErrorResp::default() };
     let old = PubSubResp { sequence: 0, resp: Some(Resp::ErrorResp(error)) };
     let unreadable = "the bridge's answer cannot be read";
@@ -269,96 +219,65 @@ fn an_answer_that_is_none_is_a_bad_gateway() {
     failing(answers(answer_of(101, &[], "")), 502, None, unreadable);
 }
 
-/// As Envoy does it where the bridge's cluster has nobody: the call is refused, and its end is told afterwards.
 #[test]
 fn a_call_that_cannot_even_be_made_was_not_written() {
     for status in [1, 2, 4, 6, 10, 12, 77] {
-        let vm = Profile::Tunnel.start();
-        vm.refuse(HostCall::GrpcCall, When::Nth(1), Status(status));
-        let stream = posted(&vm, "/orders", "body");
-        vm.fail_grpc_call(1, 14, "no healthy upstream");
-        told(&stream, 503, "the bridge cannot be called");
-        let response = answered(&stream);
-        assert_eq!(response.headers.text("retry-after"), Some("1"));
-        assert!(!response.text().contains("unknown_outcome"));
-        works(&vm);
+        for gateway in Gateway::all() {
+            gateway.refuse(gateway.call(), When::Nth(1), Status(status));
+            let sent = gateway.posts(post("/orders"), "body");
+            // Envoy tells of its end afterwards, where the bridge's cluster has nobody.
+            if let Gateway::Envoy(_, vm) = &gateway {
+                vm.fail_grpc_call(1, 14, "no healthy upstream");
+            }
+            sent.told(503, "the bridge cannot be called");
+            let response = sent.answered();
+            assert_eq!(response.headers.text("retry-after"), Some("1"), "{gateway:?}, {status}");
+            assert!(!response.text().contains("unknown_outcome"));
+            gateway.works();
+        }
     }
 }
 
 #[test]
 fn a_rest_resources_errors_are_errors_of_the_rest_proxies_too() {
-    let vm = Profile::Tunnel.start();
-    let fails = |accept: &str| {
-        let stream = vm.request(request("GET", "/kafka/topics").with("accept", accept));
-        vm.fail_grpc_call(call(&vm).0.token, 14, "");
-        answered(&stream)
-    };
-    let response = fails("application/json");
-    let members = r#""error_code":50003,"message":"the connection to the bridge was lost, try again"}"#;
-    assert!(response.text().ends_with(members), "{response:?}");
-    assert_eq!(response.headers.text("content-type"), Some("application/problem+json"));
-    let response = fails("application/vnd.kafka.binary.v2+json");
-    assert!(response.text().ends_with(members), "{response:?}");
-    assert_eq!(response.headers.text("content-type"), Some("application/vnd.kafka.v2+json"));
-}
-
-#[test]
-fn a_client_that_does_not_wait_harms_nobody() {
-    for profile in PROFILES {
-        let vm = profile.start();
-        let mut witness = Socket::open(&vm, profile);
-        let mut writing = posted(&vm, "/orders", "body");
-        let (asked, _) = call(&vm);
-        writing.client_resets();
-        assert_eq!(vm.grpc_calls().len(), 1, "a write under way is not called back");
-        vm.answer_grpc_call(asked.token, answer_of(200, &[], "late"));
-        vm.fail_grpc_call(asked.token, 14, "later");
-
-        let reading = vm.request(request("GET", "/kafka/topics"));
-        let (asked, _) = call(&vm);
-        drop(reading);
-        assert_eq!(vm.grpc_calls().len(), 0, "a read that nobody waits for is called back");
-        vm.answer_grpc_call(asked.token, answer_of(200, &[], "late"));
-        vm.fail_grpc_call(asked.token, 14, "later");
-        assert_eq!(vm.log(), [], "{profile:?}");
-        witness.works();
-        works(&vm);
+    for gateway in Gateway::all() {
+        let fails = |accept: &str| {
+            let mut sent = gateway.request(request("GET", "/kafka/topics").with("accept", accept));
+            sent.fail(14);
+            sent.answered()
+        };
+        let response = fails("application/json");
+        let members = r#""error_code":50003,"message":"the connection to the bridge was lost, try again"}"#;
+        assert!(response.text().ends_with(members), "{gateway:?}: {response:?}");
+        assert_eq!(response.headers.text("content-type"), Some("application/problem+json"));
+        let response = fails("application/vnd.kafka.binary.v2+json");
+        assert!(response.text().ends_with(members), "{gateway:?}: {response:?}");
+        assert_eq!(response.headers.text("content-type"), Some("application/vnd.kafka.v2+json"));
     }
-}
-
-#[test]
-fn answers_to_calls_that_nobody_made_are_ignored() {
-    let vm = Profile::Tunnel.start();
-    let stream = posted(&vm, "/orders", "body");
-    for token in [0, 99, u32::MAX] {
-        vm.answer_grpc_call(token, answer_of(200, &[], "forged"));
-        vm.fail_grpc_call(token, 14, "forged");
-    }
-    assert_eq!(stream.outcome(), Outcome::Waiting);
-    answer(&vm, 200, &[], "ok");
-    assert_eq!(answered(&stream).text(), "ok");
 }
 
 #[test]
 fn many_requests_at_once_get_each_its_own_answer() {
-    let vm = Profile::Tunnel.start();
-    let streams: Vec<_> = (0..500).map(|n| posted(&vm, "/orders", format!("{n}"))).collect();
-    // The last first.
-    for call in vm.grpc_calls().into_iter().rev() {
-        let body = String::from_utf8(command(&call).body.to_vec()).unwrap();
-        vm.answer_grpc_call(call.token, answer_of(200, &[], &body));
+    for gateway in Gateway::all() {
+        let mut all: Vec<_> = (0..500).map(|n| gateway.posts(post("/orders"), format!("{n}"))).collect();
+        // The last first.
+        for sent in all.iter_mut().rev() {
+            let body = String::from_utf8(sent.asked().command.body.to_vec()).unwrap();
+            sent.answer(200, &[], &body);
+        }
+        for (n, sent) in all.iter().enumerate() {
+            assert_eq!(sent.answered().text(), n.to_string(), "{gateway:?}");
+        }
+        gateway.counts("http.requests", 500);
     }
-    for (n, stream) in streams.iter().enumerate() {
-        assert_eq!(answered(stream).text(), n.to_string());
-    }
-    assert_eq!(vm.metric("sluicegate.http.requests"), Some(500));
 }
 
 #[test]
 fn a_large_answer_reaches_the_client_whole() {
-    let vm = Profile::Tunnel.start();
-    let stream = vm.request(request("GET", "/kafka/topics"));
-    let body = "x".repeat(5 << 20);
-    answer(&vm, 200, &[], &body);
-    assert!(answered(&stream).text() == body);
+    for gateway in Gateway::all() {
+        let mut sent = gateway.request(request("GET", "/kafka/topics"));
+        let body = "x".repeat(5 << 20);
+        sent.answer(200, &[], &body);
+        assert!(sent.answered().text() == body, "{gateway:?}");
+    }
 }

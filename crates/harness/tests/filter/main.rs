@@ -1,15 +1,18 @@
-//! The compiled filter on a host that behaves as Envoy: what a client, the bridge, the log and the metrics see of it.
+//! The compiled filter on hosts that behave as Envoy and as APISIX: what a client, the bridge, the log and the metrics see of it.
 //!
 //! The filter is the one that `SLUICEGATE_FILTER` names, or what `just wasm` built.
 
 #![cfg(test)] // so that helpers, too, may fail as tests do
 
+mod apisix;
 mod bodies;
+mod calls;
 mod closing;
 mod configuration;
 mod counts;
 mod definition;
 mod faults;
+mod gateway;
 mod handshake;
 mod http;
 mod imports;

@@ -1,7 +1,7 @@
 //! Plain HTTP requests to the filter, and the calls that the bridge gets of them.
 
 use prost::Message;
-use sluicegate_harness::{GrpcCall, Headers, Stream, Vm};
+use sluicegate_harness::{GrpcCall, Headers, Response, Stream, Vm};
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{CmdHttp, HttpHeader, HttpResp, PubSubReq, PubSubResp};
@@ -48,7 +48,12 @@ pub(crate) fn call(vm: &Vm) -> (GrpcCall, CmdHttp) {
 
 #[track_caller]
 pub(crate) fn command(call: &GrpcCall) -> CmdHttp {
-    match PubSubReq::decode(&call.message[..]).expect("a PubSubReq") {
+    decode(&call.message)
+}
+
+#[track_caller]
+pub(crate) fn decode(message: &[u8]) -> CmdHttp {
+    match PubSubReq::decode(message).expect("a PubSubReq") {
         PubSubReq { sequence: 0, req: Some(Req::CmdHttp(command)) } => command,
         other => panic!("{other:?}"),
     }
@@ -78,7 +83,12 @@ pub(crate) fn headers(command: &CmdHttp) -> Vec<(&str, String)> {
 /// The client has this problem document, and that is all.
 #[track_caller]
 pub(crate) fn told(stream: &Stream, status: u16, detail: &str) {
-    let response = answered(stream);
+    says(&answered(stream), status, detail);
+}
+
+/// This is such a document.
+#[track_caller]
+pub(crate) fn says(response: &Response, status: u16, detail: &str) {
     let text = response.text();
     assert_eq!(response.status(), status, "{text}");
     assert_eq!(response.headers.text("content-type"), Some("application/problem+json"));

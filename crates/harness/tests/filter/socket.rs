@@ -26,17 +26,7 @@ impl Profile {
     /// The same with `more`, further keys of the configuration's JSON, each with a comma in front.
     pub(crate) fn start_with(self, more: &str) -> Vm {
         let profile = format!("{self:?}").to_lowercase();
-        let configuration = format!(
-            r#"{{"profile": "{profile}", "gateway_secret": "s3cret-of-the-gateway", "routes": [
-                {{"path": "/pubsub", "cluster": "orders", "write": true,
-                  "origins": ["https://app.example"], "subprotocols": ["pubsub.v2", "pubsub"]}},
-                {{"path": "/open"}},
-                {{"path": "/orders", "type": "produce", "cluster": "payments", "topic": "orders", "headerprefix": "x-",
-                  "overrides": ["key"], "recordheaderprefix": "r-", "origins": ["https://app.example"],
-                  "credentials": true}},
-                {{"path": "/kafka", "type": "rest", "cluster": "payments", "write": true}},
-                {{"path": "/public/", "type": "rest", "origins": ["*"]}}]{more}}}"#
-        );
+        let configuration = configuration(&format!(r#""profile": "{profile}"{more}"#));
         filter().start(settings(&configuration)).unwrap_or_else(|error| panic!("{error}"))
     }
 
@@ -47,6 +37,21 @@ impl Profile {
             Self::Internal => [(":status", "200"), ("content-type", "application/grpc")].into(),
         }
     }
+}
+
+/// A configuration as most tests want it, with these keys of a gateway's own.
+pub(crate) fn configuration(own: &str) -> String {
+    format!(
+        r#"{{{own}, "gateway_secret": "s3cret-of-the-gateway", "routes": [
+            {{"path": "/pubsub", "cluster": "orders", "write": true,
+              "origins": ["https://app.example"], "subprotocols": ["pubsub.v2", "pubsub"]}},
+            {{"path": "/open"}},
+            {{"path": "/orders", "type": "produce", "cluster": "payments", "topic": "orders", "headerprefix": "x-",
+              "overrides": ["key"], "recordheaderprefix": "r-", "origins": ["https://app.example"],
+              "credentials": true}},
+            {{"path": "/kafka", "type": "rest", "cluster": "payments", "write": true}},
+            {{"path": "/public/", "type": "rest", "origins": ["*"]}}]}}"#
+    )
 }
 
 /// What the files of `envoy/` say of the plugin and its listener.

@@ -101,7 +101,7 @@ fn variables_are_nginxs_own_and_no_paths() {
             ),
         ),
     ]);
-    forwarded(&route.request(get(), ""));
+    assert_eq!(forwarded(&route.request(get(), "")).text(":path"), Some("/a"));
     let configured = ["02", "00", "sluicegate"];
     // The address of nothing is not written.
     assert_eq!(

@@ -1,0 +1,225 @@
+//! WebSocket upgrades: judged here, told of to the bridge, and passed on to its own endpoint.
+
+use sluicegate_harness::apisix::{Outcome, Route, Worker};
+use sluicegate_harness::{Headers, Response};
+
+use crate::gateway::{APISIX, apisix};
+use crate::socket::{configuration, sorted, upgrade, upgrade_with};
+
+fn start() -> (Worker, Route) {
+    let worker = apisix();
+    let route = worker.route(configuration(APISIX));
+    (worker, route)
+}
+
+#[track_caller]
+fn passed(route: &Route, request: impl Into<Headers>) -> Headers {
+    let stream = route.request(request, "");
+    match stream.outcome() {
+        Outcome::Forwarded(headers) => headers,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[track_caller]
+fn refused(route: &Route, request: Headers, status: u16, words: &str) -> Response {
+    let stream = route.request(request, "");
+    let Outcome::Answered(response) = stream.outcome() else { panic!("{:?}", stream.outcome()) };
+    assert_eq!((response.status(), response.text().as_str()), (status, format!("{words}\n").as_str()));
+    assert_eq!(response.headers.text("content-type"), Some("text/plain; charset=utf-8"));
+    response
+}
+
+#[test]
+fn the_bridge_is_told_what_the_session_may_do_and_nothing_that_a_client_said_of_it() {
+    let (worker, route) = start();
+    let request = upgrade()
+        .with("user-agent", "test")
+        .with("origin", "https://app.example")
+        .with("sec-websocket-protocol", "mqtt, pubsub")
+        .with("sec-websocket-extensions", "permessage-deflate")
+        .and("sec-websocket-extensions", "x")
+        .and("sluicegate-cluster", "payments")
+        .and("sluicegate-cluster", "payments")
+        .and("Sluicegate-Gateway-Secret", "guess")
+        .and("sluicegate-cluster-definition-bin", "CgdldmlsOjEK")
+        .and("SLUICEGATE-IDENTITY", "root")
+        .and("sluicegate-write", "false")
+        .and("sluicegate-subprotocol", "other")
+        .and("sluicegate-", "x");
+    let want = [
+        ":method: GET",
+        ":path: /",
+        ":scheme: http",
+        "connection: Upgrade",
+        "host: gateway.example",
+        "origin: https://app.example",
+        "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
+        "sec-websocket-protocol: mqtt, pubsub",
+        "sec-websocket-version: 13",
+        "sluicegate-cluster: orders",
+        "sluicegate-gateway-secret: s3cret-of-the-gateway",
+        "sluicegate-subprotocol: pubsub",
+        "sluicegate-write: true",
+        "upgrade: websocket",
+        "user-agent: test",
+    ];
+    assert_eq!(sorted(&passed(&route, request)), want);
+    assert_eq!(worker.log(), []);
+}
+
+#[test]
+fn a_route_that_may_not_write_and_knows_no_subprotocol_says_neither() {
+    let (_worker, route) = start();
+    let forged = upgrade_with(":path", "/open?topic=t")
+        .with("sec-websocket-protocol", "pubsub")
+        .with("sluicegate-write", "true")
+        .with("sluicegate-subprotocol", "pubsub");
+    let headers = passed(&route, forged);
+    assert_eq!((headers.get("sluicegate-write"), headers.get("sluicegate-subprotocol")), (None, None));
+    // A query may hold what is none of the bridge's business.
+    assert_eq!((headers.text("sluicegate-cluster"), headers.text(":path")), (Some("default"), Some("/")));
+}
+
+#[test]
+fn the_answer_of_the_bridge_is_the_clients_as_it_is() {
+    let (worker, route) = start();
+    let said =
+        [("upgrade", "websocket"), ("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), ("x", "y")];
+    for status in [101, 401, 404, 503] {
+        let mut stream = route.request(upgrade(), "");
+        let want = Headers::default().and(":status", status.to_string());
+        let want = said.iter().fold(want, |want, (name, value)| want.and(name, value));
+        assert_eq!(stream.upstream_answers(status, said), Some(want));
+    }
+    assert_eq!((worker.log(), worker.open_streams()), (Vec::new(), 0));
+}
+
+#[test]
+fn what_is_no_upgrade_is_told_what_is_expected() {
+    let (_worker, route) = start();
+    let plain = upgrade().without("upgrade").without("connection");
+    refused(&route, plain, 400, "a WebSocket upgrade is expected here");
+    refused(&route, upgrade_with("upgrade", "h2c"), 400, "a WebSocket upgrade is expected here");
+    refused(&route, upgrade_with("connection", "close"), 400, "a WebSocket upgrade is expected here");
+    refused(&route, upgrade_with(":method", "POST"), 400, "a WebSocket upgrade is expected here");
+    let long = upgrade_with("sec-websocket-key", "A".repeat(60_000));
+    refused(&route, long, 400, "Sec-WebSocket-Key is not 16 bytes in base64");
+    let response = refused(
+        &route,
+        upgrade_with("sec-websocket-version", "8"),
+        400,
+        "Sec-WebSocket-Version 13 is expected",
+    );
+    assert_eq!(response.headers.text("sec-websocket-version"), Some("13"));
+    refused(&route, upgrade_with(":path", b"/pubsub?\xff\xfe"), 400, "the path is not UTF-8");
+    for (name, words) in [
+        ("upgrade", "Upgrade is not UTF-8"),
+        ("connection", "Connection is not UTF-8"),
+        ("sec-websocket-key", "Sec-WebSocket-Key is not UTF-8"),
+        ("sec-websocket-protocol", "Sec-WebSocket-Protocol is not UTF-8"),
+        ("origin", "Origin is not UTF-8"),
+    ] {
+        refused(&route, upgrade_with(name, b"\xff\xfe"), 400, words);
+    }
+}
+
+#[test]
+fn only_the_routes_origins_and_programs_may_open_a_session() {
+    let (_worker, route) = start();
+    for origin in ["https://evil.example", "http://app.example", "null", "https://app.example.evil.example"] {
+        refused(&route, upgrade_with("origin", origin), 403, "this Origin may not open a session here");
+    }
+    passed(&route, upgrade());
+    passed(&route, upgrade_with("origin", "https://app.example"));
+    passed(&route, upgrade_with(":path", "/open").with("origin", "https://evil.example"));
+}
+
+#[test]
+fn the_clients_first_subprotocol_that_the_route_knows_is_the_one() {
+    let (_worker, route) = start();
+    for (offered, want) in [
+        (None, None),
+        (Some("mqtt"), None),
+        (Some("pubsub"), Some("pubsub")),
+        (Some("mqtt, pubsub, pubsub.v2"), Some("pubsub")),
+        (Some("pubsub.v2 ,pubsub"), Some("pubsub.v2")),
+    ] {
+        let request =
+            offered.into_iter().fold(upgrade(), |request, name| request.with("sec-websocket-protocol", name));
+        assert_eq!(passed(&route, request).text("sluicegate-subprotocol"), want, "{offered:?}");
+    }
+}
+
+/// What is behind the 100th header is not shown to the filter, and would reach the bridge.
+#[test]
+fn a_request_with_more_headers_than_the_host_shows_is_refused() {
+    let (_worker, route) = start();
+    let padded = |request: Headers, lines: usize| {
+        // The pseudo-headers of a request are its four.
+        let more = lines - (request.len() - 3);
+        (0..more).fold(request, |request, n| request.and(format!("x-{n}"), ""))
+    };
+    for path in ["/pubsub", "/orders", "/elsewhere"] {
+        let request = upgrade_with(":path", path);
+        let request = if path == "/orders" { request.without("upgrade") } else { request };
+        for (lines, taken) in [(99, true), (100, false), (101, false), (500, false)] {
+            let forged = padded(request.clone(), lines).and("sluicegate-gateway-secret", "guess");
+            let forged = if taken { padded(request.clone(), lines) } else { forged };
+            if !taken {
+                refused(&route, forged, 431, "fewer than 100 headers are expected");
+            } else if path != "/orders" {
+                passed(&route, forged);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_request_without_host_is_refused_before_the_host_crashes() {
+    let (_worker, route) = start();
+    for path in ["/pubsub", "/orders", "/elsewhere"] {
+        refused(&route, upgrade_with(":path", path).without(":authority"), 400, "a Host header is expected");
+    }
+}
+
+#[test]
+fn the_bridges_own_paths_are_not_there() {
+    let (_worker, route) = start();
+    for path in ["/sluicegate.v1.Bridge/Session", "/sluicegate.v1.Bridge/Call?x", "/sluicegate.v1."] {
+        refused(&route, upgrade_with(":path", path), 404, "there is nothing here");
+    }
+}
+
+#[test]
+fn what_is_not_ours_passes_without_what_a_client_says_to_the_bridge() {
+    let (_worker, route) = start();
+    for path in ["/", "/pubsub/", "/PUBSUB", "/x?/pubsub", "/sluicegate.v2.Bridge/Session", ""] {
+        let request = upgrade_with(":path", path).with("accept", "a").and("accept", "\u{fe}");
+        let want = sorted(&passed(&route, request.clone()));
+        let forged = request.with("sluicegate-cluster", "a").and("Sluicegate-Cluster", b"\xff\xfe");
+        assert_eq!(sorted(&passed(&route, forged)), want, "{path}");
+        assert!(!want.iter().any(|line| line.starts_with("sluicegate-")));
+    }
+}
+
+/// As APISIX' own users write a route.
+#[test]
+fn a_route_that_carries_its_cluster_tells_the_bridge_its_definition() {
+    let worker = apisix();
+    let conf = r#"{"bridge": "127.0.0.1:7400", "gateway_secret": "s3cret-of-the-gateway", "write": true, "origins": {},
+        "kafka": {"nodes": {"kafka-1:9092": 1}, "sasl": {"username": "u", "password": "hidden"}}}"#;
+    let route = worker.route(conf);
+    for path in ["/anything", "/at/all?x"] {
+        let headers = passed(&route, upgrade_with(":path", path).with("sluicegate-cluster", "other"));
+        let names: Vec<_> =
+            sorted(&headers).into_iter().filter(|line| line.starts_with("sluicegate-")).collect();
+        let [definition, secret, write] = names.as_slice() else { panic!("{names:?}") };
+        assert!(definition.starts_with("sluicegate-cluster-definition-bin: "), "{definition}");
+        assert_eq!(
+            (secret.as_str(), write.as_str()),
+            ("sluicegate-gateway-secret: s3cret-of-the-gateway", "sluicegate-write: true")
+        );
+    }
+    assert_eq!(worker.log(), []);
+}
