@@ -7,6 +7,7 @@ use super::*;
 use crate::cors::Origins;
 
 mod clusters;
+mod files;
 
 /// As in Envoy.
 fn parse(json: &[u8]) -> Result<Config, Vec<String>> {
