@@ -1,19 +1,56 @@
-//! Two tests of one function: one for each of the committed configurations.
+//! Several tests of one function: one for each way in.
 
-/// Makes of each `async fn name(profile: Profile)` two tests: `tunnel::name` and `internal::name`.
+/// Makes of each `async fn name(profile: Profile)`, or `way: Way`, two tests on Envoy: `tunnel::name` and `internal::name`.
 #[macro_export]
 macro_rules! in_both_profiles {
     ($($test:ident)+) => {
         mod tunnel {
             $(#[tokio::test]
             async fn $test() {
-                super::$test($crate::envoy::Profile::Tunnel).await;
+                super::$test($crate::envoy::Profile::Tunnel.into()).await;
             })+
         }
         mod internal {
             $(#[tokio::test]
             async fn $test() {
-                super::$test($crate::envoy::Profile::Internal).await;
+                super::$test($crate::envoy::Profile::Internal.into()).await;
+            })+
+        }
+    };
+}
+
+/// Makes of each `async fn name(way: Way)` a test for each way in.
+#[macro_export]
+macro_rules! in_every_way {
+    ($($test:ident)+) => {
+        $crate::in_both_profiles! { $($test)+ }
+        $crate::on_the_endpoint! { $($test)+ }
+    };
+}
+
+/// Makes of each `async fn name(way: Way)` two tests of the bridge's own endpoint: `relay::name` through nginx, and
+/// `direct::name`.
+#[macro_export]
+macro_rules! on_the_endpoint {
+    ($($test:ident)+) => {
+        $crate::through_the_relay! { $($test)+ }
+        mod direct {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test($crate::way::Way::Direct).await;
+            })+
+        }
+    };
+}
+
+/// Makes of each `async fn name(way: Way)` one test of the bridge's own endpoint: `relay::name`, through nginx.
+#[macro_export]
+macro_rules! through_the_relay {
+    ($($test:ident)+) => {
+        mod relay {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test($crate::way::Way::Relay).await;
             })+
         }
     };

@@ -51,7 +51,7 @@ impl Route {
         let metadata =
             METADATA.map(|name| format!("proxy_set_header {name} \"{}\";\n", value(name))).concat();
         let Self { path, .. } = self;
-        format!("location = \"{path}\" {{\n{UPGRADE}{metadata}proxy_pass http://bridge;\n}}\n")
+        format!("location = \"{path}\" {{\n{UPGRADE}{metadata}proxy_pass http://bridge$upstream_uri;\n}}\n")
     }
 }
 
@@ -122,13 +122,14 @@ impl Launch {
     }
 }
 
-/// As APISIX sets them.
+/// As APISIX sets them, and the filter.
 const UPGRADE: &str = "proxy_set_header Host $http_host;
 proxy_set_header Upgrade $http_upgrade;
 proxy_set_header Connection $http_connection;
 proxy_set_header X-Real-IP $remote_addr;
 proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
 proxy_set_header X-Forwarded-Proto $scheme;
+proxy_set_header Sec-WebSocket-Extensions '';
 ";
 /// What clients cannot say.
 const METADATA: [&str; 5] = [CLUSTER, CLUSTER_DEFINITION, GATEWAY_SECRET, SUBPROTOCOL, WRITE];

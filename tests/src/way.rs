@@ -19,6 +19,15 @@ impl Way {
     /// How many there are: `way as usize` is less.
     pub const COUNT: usize = 4;
 
+    /// Whether a filter drives the session.
+    #[must_use]
+    pub fn has_filter(self) -> bool {
+        match self {
+            Self::Tunnel | Self::Internal => true,
+            Self::Relay | Self::Direct => false,
+        }
+    }
+
     /// Its name, for folders and messages.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{CmdEmpty, CmdKafkaFetch, CmdKafkaListOffset, KafkaFetchResp, PubSubResp};
-use sluicegate_tests::envoy::Profile;
-use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::in_every_way;
 use sluicegate_tests::kafka::{Kafka, Record, Write};
+use sluicegate_tests::way::Way;
 
 use crate::peer::{Peer, ping, pong, request};
 use crate::stacks::{committed, configured};
 
-async fn commands_that_wait_delay_no_ping_behind_them(profile: Profile) {
-    let stack = configured(profile).await;
+async fn commands_that_wait_delay_no_ping_behind_them(way: Way) {
+    let stack = configured(way).await;
     let kafka = Kafka::shared().await.unwrap();
     let topic = kafka.topic("slow", 1, &[]).await.unwrap();
     let mut peer = Peer::open(&stack).await;
@@ -34,8 +34,8 @@ async fn commands_that_wait_delay_no_ping_behind_them(profile: Profile) {
     peer.is_idle().await;
 }
 
-async fn each_of_many_answers_carries_the_sequence_of_its_request(profile: Profile) {
-    let stack = committed(profile).await;
+async fn each_of_many_answers_carries_the_sequence_of_its_request(way: Way) {
+    let stack = committed(way).await;
     let kafka = Kafka::shared().await.unwrap();
     let topic = kafka.topic("many", 1, &[]).await.unwrap();
     let records: Vec<Record> = (0..10).map(|n| Record::of(format!("value {n}"))).collect();
@@ -90,7 +90,7 @@ fn list(sequence: i64, topic: &str, timestamp: i64) -> Vec<u8> {
     request(sequence, Req::CmdKafkaListOffset(list))
 }
 
-in_both_profiles! {
+in_every_way! {
     commands_that_wait_delay_no_ping_behind_them
     each_of_many_answers_carries_the_sequence_of_its_request
 }

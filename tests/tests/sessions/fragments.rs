@@ -1,14 +1,14 @@
 //! However a client cuts its bytes, its messages are the same (RFC 6455, sections 5.4 and 5.5).
 
-use sluicegate_tests::envoy::Profile;
-use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::in_every_way;
+use sluicegate_tests::way::Way;
 
 use crate::peer::{ping, pong};
 use crate::raw::{BINARY, CLOSE, FIN, Frame, PING, PONG, Raw, TEXT, Upgrade, close, head, masked};
 use crate::stacks::committed;
 
-async fn a_websocket_ping_gets_a_pong_of_the_same_payload(profile: Profile) {
-    let stack = committed(profile).await;
+async fn a_websocket_ping_gets_a_pong_of_the_same_payload(way: Way) {
+    let stack = committed(way).await;
     let mut raw = Raw::open(&stack).await;
     for size in [0, 1, 4, 124, 125] {
         let payload = vec![b'p'; size];
@@ -17,8 +17,8 @@ async fn a_websocket_ping_gets_a_pong_of_the_same_payload(profile: Profile) {
     }
 }
 
-async fn a_ping_inside_a_fragmented_message_is_answered_before_it(profile: Profile) {
-    let stack = committed(profile).await;
+async fn a_ping_inside_a_fragmented_message_is_answered_before_it(way: Way) {
+    let stack = committed(way).await;
     let mut raw = Raw::open(&stack).await;
     let message = ping(7, b"in three fragments");
     let (start, rest) = message.split_at(4);
@@ -33,8 +33,8 @@ async fn a_ping_inside_a_fragmented_message_is_answered_before_it(profile: Profi
     assert_eq!(raw.answer().await, pong(7, b"in three fragments"));
 }
 
-async fn fragments_of_no_and_of_one_byte_are_one_message(profile: Profile) {
-    let stack = committed(profile).await;
+async fn fragments_of_no_and_of_one_byte_are_one_message(way: Way) {
+    let stack = committed(way).await;
     let mut raw = Raw::open(&stack).await;
     let mut frames = masked(BINARY & !FIN, b"");
     for byte in ping(7, b"byte after byte") {
@@ -50,8 +50,8 @@ async fn fragments_of_no_and_of_one_byte_are_one_message(profile: Profile) {
     assert_eq!(raw.answer().await, pong(8, b""));
 }
 
-async fn a_session_that_arrives_byte_by_byte_is_the_same_session(profile: Profile) {
-    let stack = committed(profile).await;
+async fn a_session_that_arrives_byte_by_byte_is_the_same_session(way: Way) {
+    let stack = committed(way).await;
     let mut raw = Raw::open(&stack).await;
     let state = [b's'; 150];
     let session = [masked(BINARY, &ping(7, &state)), masked(PING, b"p"), masked(CLOSE, b"\x03\xE8bye")];
@@ -66,8 +66,8 @@ async fn a_session_that_arrives_byte_by_byte_is_the_same_session(profile: Profil
 }
 
 /// Each cut is a segment of its own: the answer to what is in front of it has come before the rest is sent.
-async fn a_frame_may_be_cut_anywhere(profile: Profile) {
-    let stack = committed(profile).await;
+async fn a_frame_may_be_cut_anywhere(way: Way) {
+    let stack = committed(way).await;
     let mut raw = Raw::open(&stack).await;
     let frame = masked(BINARY, &ping(7, &[b's'; 130]));
     for cut in 0..=20 {
@@ -79,8 +79,8 @@ async fn a_frame_may_be_cut_anywhere(profile: Profile) {
     }
 }
 
-async fn two_hundred_frames_in_one_segment_get_two_hundred_answers_in_order(profile: Profile) {
-    let stack = committed(profile).await;
+async fn two_hundred_frames_in_one_segment_get_two_hundred_answers_in_order(way: Way) {
+    let stack = committed(way).await;
     let mut raw = Raw::open(&stack).await;
     let frames: Vec<u8> = (0..200).flat_map(|n| masked(BINARY, &ping(n, b"x"))).collect();
     raw.write(&frames).await;
@@ -95,8 +95,8 @@ async fn two_hundred_frames_in_one_segment_get_two_hundred_answers_in_order(prof
 }
 
 /// RFC 6455, section 5.2, asks a sender for the shortest form of a length, and no receiver to mind.
-async fn a_length_in_a_longer_form_than_needed_is_read(profile: Profile) {
-    let stack = committed(profile).await;
+async fn a_length_in_a_longer_form_than_needed_is_read(way: Way) {
+    let stack = committed(way).await;
     let mut raw = Raw::open(&stack).await;
     let message = ping(7, b"x");
     for long in [&[0xFE, 0, message.len() as u8][..], &[0xFF, 0, 0, 0, 0, 0, 0, 0, message.len() as u8]] {
@@ -105,8 +105,8 @@ async fn a_length_in_a_longer_form_than_needed_is_read(profile: Profile) {
     }
 }
 
-async fn frames_right_behind_the_upgrade_are_not_lost(profile: Profile) {
-    let stack = committed(profile).await;
+async fn frames_right_behind_the_upgrade_are_not_lost(way: Way) {
+    let stack = committed(way).await;
     let mut raw = Raw::connect(stack.gateway()).await;
     let frames = [masked(BINARY, &ping(1, b"too early")), masked(PING, b"p")].concat();
     raw.write(&[Upgrade::default().bytes(), frames].concat()).await;
@@ -117,8 +117,8 @@ async fn frames_right_behind_the_upgrade_are_not_lost(profile: Profile) {
 }
 
 /// What stands at the boundaries of the three forms of a length (section 5.2).
-async fn answers_of_every_length_are_framed_by_the_rules(profile: Profile) {
-    let stack = committed(profile).await;
+async fn answers_of_every_length_are_framed_by_the_rules(way: Way) {
+    let stack = committed(way).await;
     let mut raw = Raw::open(&stack).await;
     for size in (110..130).chain(65_520..65_545) {
         let state = vec![b's'; size];
@@ -130,7 +130,7 @@ async fn answers_of_every_length_are_framed_by_the_rules(profile: Profile) {
     }
 }
 
-in_both_profiles! {
+in_every_way! {
     a_websocket_ping_gets_a_pong_of_the_same_payload
     a_ping_inside_a_fragmented_message_is_answered_before_it
     fragments_of_no_and_of_one_byte_are_one_message

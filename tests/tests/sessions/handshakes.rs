@@ -3,14 +3,16 @@
 use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::http;
 use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::on_the_endpoint;
 use sluicegate_tests::stack::Stack;
+use sluicegate_tests::way::Way;
 
 use crate::peer::{Peer, ping, pong};
 use crate::raw::{BINARY, Raw, Response, Upgrade, masked};
 use crate::stacks::{ORIGIN, SUBPROTOCOLS, committed, configured};
 
-async fn what_is_no_upgrade_is_told_that_a_websocket_is_expected(profile: Profile) {
-    let stack = committed(profile).await;
+async fn what_is_no_upgrade_is_told_that_a_websocket_is_expected(way: Way) {
+    let stack = committed(way).await;
     let gateway = stack.gateway();
     let answer = http::get(gateway, "/pubsub").await.unwrap();
     assert_eq!((answer.status, answer.body.trim()), (400, "a WebSocket upgrade is expected here"));
@@ -23,15 +25,17 @@ async fn what_is_no_upgrade_is_told_that_a_websocket_is_expected(profile: Profil
     }
 }
 
-async fn an_accepted_upgrade_says_what_the_rfc_asks_for_and_nothing_of_the_inside(profile: Profile) {
-    let stack = committed(profile).await;
+async fn an_accepted_upgrade_says_what_the_rfc_asks_for_and_nothing_of_the_inside(way: Way) {
+    let stack = committed(way).await;
+    // A bridge without a gateway takes no page of elsewhere.
+    let elsewhere = if way == Way::Direct { "http://localhost:3000" } else { "https://anywhere.example" };
     for upgrade in [
         Upgrade::default(),
         Upgrade::to("/pubsub?access_token=abc"),
         Upgrade::default().with("upgrade", "WebSocket").with("connection", "keep-alive, Upgrade"),
         Upgrade::default().with("sec-websocket-extensions", "permessage-deflate; client_max_window_bits"),
         Upgrade::default().with("sec-websocket-protocol", "pubsub.v1, graphql-ws"),
-        Upgrade::default().with("origin", "https://anywhere.example"),
+        Upgrade::default().with("origin", elsewhere),
         Upgrade::default().with("content-type", "text/html").with("te", "trailers"),
     ] {
         let mut raw = Raw::connect(stack.gateway()).await;
@@ -52,8 +56,8 @@ async fn an_accepted_upgrade_says_what_the_rfc_asks_for_and_nothing_of_the_insid
     }
 }
 
-async fn a_handshake_that_breaks_the_rules_is_told_which(profile: Profile) {
-    let stack = committed(profile).await;
+async fn a_handshake_that_breaks_the_rules_is_told_which(way: Way) {
+    let stack = committed(way).await;
     let key = "Sec-WebSocket-Key is not 16 bytes in base64";
     let version = "Sec-WebSocket-Version 13 is expected";
     let upgrade = Upgrade::default;
@@ -166,4 +170,10 @@ in_both_profiles! {
     a_header_that_is_not_utf8_is_refused
     only_the_pages_of_a_routes_origins_may_open_a_session
     the_first_subprotocol_that_the_route_knows_is_agreed_on
+}
+
+on_the_endpoint! {
+    what_is_no_upgrade_is_told_that_a_websocket_is_expected
+    an_accepted_upgrade_says_what_the_rfc_asks_for_and_nothing_of_the_inside
+    a_handshake_that_breaks_the_rules_is_told_which
 }

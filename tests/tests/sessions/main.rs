@@ -1,4 +1,5 @@
-//! Sessions as their clients meet them, through a real Envoy to a real Kafka, each in both profiles.
+//! Sessions as their clients meet them, to a real Kafka: through a real Envoy in both profiles, and, where the bridge's own
+//! WebSocket endpoint is asked the same, through a real nginx and directly.
 //!
 //! 1. [`stacks`]: the gateways that the tests share
 //! 2. [`peer`], [`raw`]: the two judges, tungstenite and single bytes; neither knows the code under test
@@ -16,6 +17,7 @@ mod concurrency;
 mod configuration;
 mod counts;
 mod endings;
+mod endpoint;
 mod fragments;
 mod handshakes;
 mod hostile;

@@ -3,17 +3,18 @@
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{CmdKafkaListOffset, KafkaListOffsetResp};
-use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::Kafka;
 use sluicegate_tests::stack::Stack;
+use sluicegate_tests::through_the_relay;
+use sluicegate_tests::way::Way;
 
 use crate::peer::request;
 use crate::raw::{BINARY, Raw, Upgrade, masked};
 use crate::stacks::{OTHER_CLUSTER, alone, configured};
 
-async fn a_client_cannot_choose_the_cluster(profile: Profile) {
-    let stack = alone(profile).await;
+async fn a_client_cannot_choose_the_cluster(way: Way) {
+    let stack = alone(way).await;
     let topic = Kafka::shared().await.unwrap().topic("chosen", 1, &[]).await.unwrap();
     let mut twice = Upgrade::default().with("sluicegate-cluster", OTHER_CLUSTER);
     twice.headers.push(("Sluicegate-Cluster", OTHER_CLUSTER.as_bytes().to_vec()));
@@ -37,8 +38,8 @@ async fn a_client_cannot_choose_the_cluster(profile: Profile) {
     }
 }
 
-async fn a_client_can_neither_replace_nor_remove_the_gateways_secret(profile: Profile) {
-    let stack = configured(profile).await;
+async fn a_client_can_neither_replace_nor_remove_the_gateways_secret(way: Way) {
+    let stack = configured(way).await;
     for upgrade in [
         Upgrade::default(),
         Upgrade::default().with("sluicegate-gateway-secret", "a guess"),
@@ -59,6 +60,11 @@ async fn open(stack: &Stack, upgrade: &Upgrade) -> Raw {
 }
 
 in_both_profiles! {
+    a_client_cannot_choose_the_cluster
+    a_client_can_neither_replace_nor_remove_the_gateways_secret
+}
+
+through_the_relay! {
     a_client_cannot_choose_the_cluster
     a_client_can_neither_replace_nor_remove_the_gateways_secret
 }

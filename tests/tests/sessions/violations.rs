@@ -1,9 +1,9 @@
 //! A client that breaks RFC 6455 is told in what, by one close frame, and then there is nothing more.
 
 use futures_util::future::join_all;
-use sluicegate_tests::envoy::Profile;
-use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::in_every_way;
 use sluicegate_tests::stack::Stack;
+use sluicegate_tests::way::Way;
 
 use crate::peer::{Peer, ping, pong};
 use crate::raw::{BINARY, CLOSE, FIN, Frame, PING, PONG, Raw, TEXT, close, head, masked};
@@ -32,8 +32,8 @@ fn breaks(what: impl Into<String>, bytes: Vec<u8>, reason: &str) -> (String, Vec
     (what.into(), bytes, close(1002, reason))
 }
 
-async fn frames_that_break_the_rules_are_answered_with_1002(profile: Profile) {
-    let stack = committed(profile).await;
+async fn frames_that_break_the_rules_are_answered_with_1002(way: Way) {
+    let stack = committed(way).await;
     let mut all = Vec::new();
     for (what, first) in [("binary", BINARY), ("text", TEXT), ("ping", PING), ("close", CLOSE)] {
         let unmasked = [head(first, 0, 2), b"\x03\xE8".to_vec()].concat();
@@ -68,8 +68,8 @@ async fn frames_that_break_the_rules_are_answered_with_1002(profile: Profile) {
     check(&stack, all).await;
 }
 
-async fn close_frames_that_break_the_rules_are_answered_with_1002(profile: Profile) {
-    let stack = committed(profile).await;
+async fn close_frames_that_break_the_rules_are_answered_with_1002(way: Way) {
+    let stack = committed(way).await;
     let mut all = vec![breaks("half a code", masked(CLOSE, b"\x03"), "close payload of 1 byte")];
     for code in [0_u16, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65_535] {
         let bytes = masked(CLOSE, &code.to_be_bytes());
@@ -78,8 +78,8 @@ async fn close_frames_that_break_the_rules_are_answered_with_1002(profile: Profi
     check(&stack, all).await;
 }
 
-async fn text_that_is_not_utf8_is_answered_with_1007(profile: Profile) {
-    let stack = committed(profile).await;
+async fn text_that_is_not_utf8_is_answered_with_1007(way: Way) {
+    let stack = committed(way).await;
     let texts: [(&str, Vec<u8>); 6] = [
         ("0xFF", masked(TEXT, b"\xFF")),
         ("a surrogate", masked(TEXT, b"\xED\xA0\x80")),
@@ -92,7 +92,7 @@ async fn text_that_is_not_utf8_is_answered_with_1007(profile: Profile) {
     check(&stack, texts.map(|(what, bytes)| (what.to_owned(), bytes, want())).to_vec()).await;
 }
 
-in_both_profiles! {
+in_every_way! {
     frames_that_break_the_rules_are_answered_with_1002
     close_frames_that_break_the_rules_are_answered_with_1002
     text_that_is_not_utf8_is_answered_with_1007
