@@ -5,18 +5,24 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::on_the_endpoint;
 use sluicegate_tests::socket::{Socket, ping};
 use sluicegate_tests::stack::{Setup, Stack};
+use sluicegate_tests::way::Way;
 use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, timeout};
 
-use crate::stacks::{assert_filter_survived, without_kafka};
+use crate::stacks::{assert_unharmed, without_kafka};
 use crate::upgrade::Upgrade;
 
 in_both_profiles! {
     an_upgrade_is_refused_with_503_while_the_bridge_is_down_and_works_once_it_is_back
     every_connection_ends_at_once_when_the_bridge_is_killed_and_new_ones_work_once_it_is_back
     a_bridge_that_hangs_is_given_up_after_one_keep_alive_and_found_again_when_it_goes_on
+}
+
+on_the_endpoint! {
+    every_connection_ends_at_once_when_the_bridge_is_killed_and_new_ones_work_once_it_is_back
 }
 
 async fn an_upgrade_is_refused_with_503_while_the_bridge_is_down_and_works_once_it_is_back(profile: Profile) {
@@ -34,13 +40,25 @@ async fn an_upgrade_is_refused_with_503_while_the_bridge_is_down_and_works_once_
         // The first upgrade works, not only some later one.
         join_all((0..8).map(async |_| Socket::open(&stack).await.ping().await)).await;
     }
-    assert_filter_survived(&stack).await;
+    assert_unharmed(&stack).await;
 }
 
-async fn every_connection_ends_at_once_when_the_bridge_is_killed_and_new_ones_work_once_it_is_back(
-    profile: Profile,
-) {
-    let mut stack = without_kafka(profile).await;
+/// A gateway that knows no more of the bridge than that nobody listens.
+#[tokio::test]
+async fn nginx_says_502_while_the_bridge_is_down_and_the_next_upgrade_works_once_it_is_back() {
+    let mut stack = without_kafka(Way::Relay).await;
+    for _ in 0..2 {
+        stack.bridge.process.kill();
+        for refused in join_all((0..8).map(|_| Upgrade::ask(&stack))).await {
+            assert_eq!(refused.status, 502, "{}", refused.headers);
+        }
+        stack.bridge.up().await.unwrap();
+        join_all((0..8).map(async |_| Socket::open(&stack).await.ping().await)).await;
+    }
+}
+
+async fn every_connection_ends_at_once_when_the_bridge_is_killed_and_new_ones_work_once_it_is_back(way: Way) {
+    let mut stack = without_kafka(way).await;
     let mut idle = join_all((0..32).map(|_| Upgrade::open(&stack))).await;
     let mut asking = Socket::open(&stack).await;
     asking.ping().await;
@@ -64,7 +82,7 @@ async fn every_connection_ends_at_once_when_the_bridge_is_killed_and_new_ones_wo
     // It stays: nothing of the old sessions reaches it.
     let sequence = new.send(ping()).await;
     assert_eq!(new.receive().await.0, sequence);
-    assert_filter_survived(&stack).await;
+    assert_unharmed(&stack).await;
 }
 
 /// With a keep-alive of a second's interval and a second's patience, where the committed one has 30 s and 10 s.
@@ -87,5 +105,5 @@ async fn a_bridge_that_hangs_is_given_up_after_one_keep_alive_and_found_again_wh
     assert!(refused.headers.contains("\r\nretry-after: 1\r\n"), "{}", refused.headers);
     stack.bridge.process.thaw();
     Socket::open(&stack).await.ping().await;
-    assert_filter_survived(&stack).await;
+    assert_unharmed(&stack).await;
 }

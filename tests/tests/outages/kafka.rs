@@ -10,15 +10,22 @@ use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::{Kafka, Record, Write};
 use sluicegate_tests::socket::{Socket, fetch, list_offset, ping};
 use sluicegate_tests::stack::Stack;
+use sluicegate_tests::through_the_relay;
 use sluicegate_tests::waiting::becomes;
+use sluicegate_tests::way::Way;
 use tokio::time::Instant;
 
-use crate::stacks::{assert_filter_survived, kafka_connections, mortal_kafka, ready};
+use crate::stacks::{assert_unharmed, kafka_connections, mortal_kafka, ready};
 
 in_both_profiles! {
     while_kafka_is_down_commands_fail_at_once_and_sessions_go_on_when_it_is_back
     while_kafka_hangs_commands_fail_in_time_and_sessions_go_on_when_it_is_back
     a_fetch_that_waits_for_records_fails_at_once_when_kafka_dies
+}
+
+// What waits for Kafka is the same behind every gateway.
+through_the_relay! {
+    while_kafka_is_down_commands_fail_at_once_and_sessions_go_on_when_it_is_back
 }
 
 /// How long a broker that refuses connections may take a command: no wait is of use, but the machine may be busy.
@@ -31,10 +38,10 @@ const PING_WITHIN: Duration = Duration::from_secs(1);
 /// readmitted by its controller after some more.
 const BACK_WITHIN: Duration = Duration::from_secs(15);
 
-async fn while_kafka_is_down_commands_fail_at_once_and_sessions_go_on_when_it_is_back(profile: Profile) {
+async fn while_kafka_is_down_commands_fail_at_once_and_sessions_go_on_when_it_is_back(way: Way) {
     let mut kafka = mortal_kafka().await;
     let topic = topic(&kafka).await;
-    let mut stack = ready(profile, &kafka, "").await;
+    let mut stack = ready(way, &kafka, "").await;
     let mut old = Socket::open(&stack).await;
     assert_reads(&mut old, &topic).await;
 
@@ -59,7 +66,7 @@ async fn while_kafka_is_down_commands_fail_at_once_and_sessions_go_on_when_it_is
     kafka.up().await.unwrap();
     stack.ready_within(BACK_WITHIN).await.unwrap();
     assert_reads(&mut first, &topic).await;
-    assert_filter_survived(&stack).await;
+    assert_unharmed(&stack).await;
 }
 
 async fn while_kafka_hangs_commands_fail_in_time_and_sessions_go_on_when_it_is_back(profile: Profile) {
@@ -81,7 +88,7 @@ async fn while_kafka_hangs_commands_fail_in_time_and_sessions_go_on_when_it_is_b
     stack.ready_within(BACK_WITHIN).await.unwrap();
     assert_reads(&mut old, &topic).await;
     assert_reads(&mut new, &topic).await;
-    assert_filter_survived(&stack).await;
+    assert_unharmed(&stack).await;
 }
 
 async fn a_fetch_that_waits_for_records_fails_at_once_when_kafka_dies(profile: Profile) {
@@ -175,12 +182,9 @@ async fn check_commands_fail(socket: &mut Socket, topic: &str, within: Duration)
 
 /// The bridge lives, and says that a fetch would not work.
 async fn check_readiness(stack: &Stack, within: Duration) {
-    let ready = async || {
-        let answer = http::get(stack.gateway(), "/readyz").await.unwrap();
-        assert!(!answer.body.trim().is_empty());
-        answer.status
-    };
-    becomes("/readyz", 503, within, ready).await;
+    let refused =
+        async || stack.ready().await.is_err_and(|said| said.len() > "503 ".len() && said.starts_with("503 "));
+    becomes("a refusal with its reason", true, within, refused).await;
     for path in ["/livez", "/readyz"] {
         assert_eq!(http::get(stack.bridge.admin(), path).await.unwrap().status, 200, "{path}");
     }

@@ -1,4 +1,5 @@
-//! What breaks, and what comes back: each part killed, hung or gone without a word under open sessions, in both profiles.
+//! What breaks, and what comes back: each part killed, hung or gone without a word under open sessions, on Envoy in both
+//! profiles and, where the bridge itself serves the client, through nginx or directly.
 //!
 //! 1. [`bridge`], [`kafka`]: the servers
 //! 2. [`leaving`], [`silence`]: the clients

@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::fs;
 use std::time::Duration;
 
-use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::kafka::Kafka;
 use sluicegate_tests::stack::{BridgeConfig, Setup, Stack};
+use sluicegate_tests::way::Way;
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
 /// A Kafka that may be killed or frozen; it serves clients when this returns.
@@ -20,21 +20,26 @@ pub(crate) async fn mortal_kafka() -> MutexGuard<'static, Kafka> {
 }
 
 /// A gateway in front of a Kafka that is down, for what needs none; its bridge runs when this returns.
-pub(crate) async fn without_kafka(profile: Profile) -> MutexGuard<'static, Stack> {
-    static STACKS: [OnceCell<Mutex<Stack>>; 2] = [const { OnceCell::const_new() }; 2];
+pub(crate) async fn without_kafka(way: impl Into<Way>) -> MutexGuard<'static, Stack> {
+    static STACKS: [OnceCell<Mutex<Stack>>; Way::COUNT] = [const { OnceCell::const_new() }; Way::COUNT];
+    let way = way.into();
     // Nobody listens on the discard port.
-    let start = async || Mutex::new(Stack::start(Setup::new(profile, "127.0.0.1:9")).await.unwrap());
-    let mut stack = STACKS[profile as usize].get_or_init(start).await.lock().await;
+    let start = async || Mutex::new(Stack::start(Setup::new(way, "127.0.0.1:9")).await.unwrap());
+    let mut stack = STACKS[way as usize].get_or_init(start).await.lock().await;
     stack.bridge.up().await.unwrap();
     stack
 }
 
 /// A gateway of a test's own in front of `kafka`, ready for a fetch: `settings` stand at the top of its bridge's
-/// configuration.
-pub(crate) async fn ready(profile: Profile, kafka: &Kafka, settings: &str) -> Stack {
+/// configuration. Where no gateway ends the connections of clients that do not, the bridge gives them half a second for it.
+pub(crate) async fn ready(way: impl Into<Way>, kafka: &Kafka, settings: &str) -> Stack {
+    let way = way.into();
     let bootstrap = kafka.bootstrap();
     let bridge = BridgeConfig::Cluster { bootstrap: bootstrap.clone(), settings: settings.to_owned() };
-    let mut stack = Stack::start(Setup { bridge, ..Setup::new(profile, bootstrap) }).await.unwrap();
+    let soon = ("SLUICEGATE_SESSION__CLOSE_TIMEOUT_MS".to_owned(), "500".to_owned());
+    let bridge_environment = (way == Way::Direct).then_some(soon).into_iter().collect();
+    let setup = Setup { bridge, bridge_environment, ..Setup::new(way, bootstrap) };
+    let mut stack = Stack::start(setup).await.unwrap();
     stack.ready_within(Duration::from_secs(30)).await.unwrap();
     stack
 }
@@ -67,9 +72,14 @@ async fn sum(stack: &Stack, prefix: &str, label: &str) -> f64 {
     samples.iter().map(|(_, value)| value).sum()
 }
 
-/// The filter never trapped.
-pub(crate) async fn assert_filter_survived(stack: &Stack) {
-    assert_eq!(stack.envoy().filter_reloads().await.unwrap(), 0);
-    let log = fs::read_to_string(stack.envoy().process.log()).unwrap();
-    assert!(!log.contains("Function: proxy_on_") && !log.contains("panicked"), "{log}");
+/// Neither filter nor bridge ever trapped or panicked, and nginx did nothing of the kind.
+pub(crate) async fn assert_unharmed(stack: &Stack) {
+    if stack.way().has_filter() {
+        assert_eq!(stack.envoy().filter_reloads().await.unwrap(), 0);
+    }
+    for process in stack.processes() {
+        let log = fs::read_to_string(process.log()).unwrap();
+        let signs = ["Function: proxy_on_", "panicked", "[alert]", "[emerg]"];
+        assert!(!signs.iter().any(|sign| log.contains(sign)), "{log}");
+    }
 }
