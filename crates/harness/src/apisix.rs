@@ -17,8 +17,9 @@
 //! Where the real host crashes, hangs or reads memory that is no longer its own, this one stops, and the test fails unless
 //! it asks for [`Worker::trap`].
 //!
-//! Absent: callbacks for the body of a response, HTTP/3, other plugins, the rewrite phase, what nginx itself sets on the way
-//! to the upstream (`host`, `connection`, `x-forwarded-for`) and to the client (`date`, a `charset`), plugins of the
+//! Absent: callbacks for the body of a response, HTTP/3, other plugins, the rewrite phase, the lines that APISIX
+//! adds to a request in front of its plugins (`x-forwarded-proto`, `-host` and `-port`), what nginx itself sets on the way to the
+//! upstream (`host`, `connection`, `x-forwarded-for`) and to the client (`date`, a `charset`), plugins of the
 //! proxy-wasm ABI 0.1.0, `externref`, and all variables but those of [`VARIABLES`].
 
 mod calls;

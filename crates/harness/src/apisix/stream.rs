@@ -44,17 +44,18 @@ impl Stream {
         host.exchanges.get(&self.key).map_or(Outcome::Lost, |exchange| exchange.outcome.clone())
     }
 
-    /// The call-out is answered with this; nothing happens where none is under way. R, `_should_receive_body`: an answer that
-    /// has no body by its status is a failed call.
+    /// The call-out is answered with this; nothing happens where none is under way. R, `_should_receive_body`: where by its
+    /// status an answer has no body, none is read.
     ///
     /// # Panics
     /// With 128 header values or more, for which the real host writes behind its buffer.
     pub fn bridge_answers(&mut self, status: u16, headers: impl Into<Headers>, body: impl AsRef<[u8]>) {
         let headers = headers.into();
         assert!(headers.len() < 128, "L, handle_http_callback: the buffer of 4096 bytes has room for 128");
-        let reply = (headers.and(":status", status.to_string()), body.as_ref().to_vec());
         let bodiless = matches!(status, 100..200 | 204 | 304);
-        self.machine.borrow_mut().end_call(self.key, (!bodiless).then_some(reply));
+        let body = if bodiless { &[] } else { body.as_ref() };
+        let reply = (headers.and(":status", status.to_string()), body.to_vec());
+        self.machine.borrow_mut().end_call(self.key, Some(reply));
     }
 
     /// The call-out fails. L, `send_http_call`: refused, timed out, cut, or with a header that cannot be read, the filter
