@@ -34,12 +34,7 @@ macro_rules! in_every_way {
 macro_rules! on_the_endpoint {
     ($($test:ident)+) => {
         $crate::through_the_relay! { $($test)+ }
-        mod direct {
-            $(#[tokio::test]
-            async fn $test() {
-                super::$test($crate::way::Way::Direct).await;
-            })+
-        }
+        $crate::directly! { $($test)+ }
     };
 }
 
@@ -51,6 +46,19 @@ macro_rules! through_the_relay {
             $(#[tokio::test]
             async fn $test() {
                 super::$test($crate::way::Way::Relay).await;
+            })+
+        }
+    };
+}
+
+/// Makes of each `async fn name(way: Way)` one test of the bridge's own endpoint: `direct::name`, without a gateway.
+#[macro_export]
+macro_rules! directly {
+    ($($test:ident)+) => {
+        mod direct {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test($crate::way::Way::Direct).await;
             })+
         }
     };

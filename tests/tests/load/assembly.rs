@@ -9,8 +9,9 @@ use prost::Message as _;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{CmdPing, PubSubResp};
-use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::directly;
 use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::way::Way;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -24,6 +25,10 @@ in_both_profiles! {
     unfinished_messages_are_bounded_together_and_those_that_fit_are_finished
 }
 
+directly! {
+    unfinished_messages_are_bounded_together_and_those_that_fit_are_finished
+}
+
 const CLIENTS: usize = 2000;
 /// What each holds: 0.9 MiB.
 const HELD: usize = (9 << 20) / 10;
@@ -31,8 +36,8 @@ const HELD: usize = (9 << 20) / 10;
 const STATE: usize = 960 * 1024;
 const AGAIN_LATER: u16 = 1013;
 
-async fn unfinished_messages_are_bounded_together_and_those_that_fit_are_finished(profile: Profile) {
-    let bench = Bench::new(profile).await;
+async fn unfinished_messages_are_bounded_together_and_those_that_fit_are_finished(way: Way) {
+    let bench = Bench::new(way).await;
     let mut witness = Witness::new(&bench).await;
     let before = Memory::now(&bench);
     let gateway = bench.stack.gateway();
@@ -45,8 +50,12 @@ async fn unfinished_messages_are_bounded_together_and_those_that_fit_are_finishe
     // longer to end their sessions than the filter waits for it.
     stream::iter(&mut clients).for_each_concurrent(200, |client| client.send(begin)).await;
     // What a client has sent may still lie in a kernel's buffer.
-    settles("bytes", async || bench.stat("sluicegate.bytes_from_client").await as f64).await;
-    let refused = bench.stat("sluicegate.errors.out_of_memory").await;
+    settles("what was refused", async || {
+        let bytes = if way.has_filter() { bench.stat("sluicegate.bytes_from_client").await } else { 0 };
+        (bytes + bench.out_of_memory().await) as f64
+    })
+    .await;
+    let refused = bench.out_of_memory().await;
     let count = u64::try_from(CLIENTS).unwrap();
     // What grows beyond half the limit of a message reserves the whole.
     let fit = MAX_ASSEMBLY_BYTES / MAX_MESSAGE_BYTES;
@@ -54,10 +63,12 @@ async fn unfinished_messages_are_bounded_together_and_those_that_fit_are_finishe
     // The last to be refused may have wanted as much as one message, and have given back as much.
     assert!((fit - 2..=fit).contains(&held), "{held} are held, {fit} fit");
     witness.check("2,000 messages are not finished").await;
+    // What holds them, filter or bridge, grows by doubling.
+    let [gateway, bridge] =
+        if way.has_filter() { [2, 0] } else { [0, 2] }.map(|times| times * MAX_ASSEMBLY_BYTES);
     let allowed = Memory {
-        // The filter's memory grows by doubling.
-        envoy: 2 * MAX_ASSEMBLY_BYTES + count * idle_socket(profile),
-        bridge: count * IDLE_SESSION + 8 * MIB,
+        gateway: gateway + count * idle_socket(way),
+        bridge: bridge + count * IDLE_SESSION + 8 * MIB,
     };
     before.check(&bench, "2,000 messages are not finished", allowed);
 

@@ -1,11 +1,11 @@
-//! A gateway under load: one Envoy worker, its bridge, a Kafka with small and large records, and nobody else.
+//! A gateway under load: one worker of it, its bridge, a Kafka with small and large records, and nobody else.
 
 use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
-use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::kafka::{Kafka, Record, Write};
 use sluicegate_tests::stack::{Setup, Stack};
+use sluicegate_tests::way::Way;
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 use tokio::time::{Instant, sleep};
 
@@ -21,14 +21,14 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    pub(crate) async fn new(profile: Profile) -> Self {
+    pub(crate) async fn new(way: impl Into<Way>) -> Self {
         static TURN: Mutex<()> = Mutex::const_new(());
         static TOPICS: OnceCell<[String; 2]> = OnceCell::const_new();
         let turn = TURN.lock().await;
         allow_many_files();
         let kafka = Kafka::shared().await.unwrap();
         let [small, large] = TOPICS.get_or_init(async || topics(kafka).await).await;
-        let setup = Setup { concurrency: 1, ..Setup::new(profile, kafka.bootstrap()) };
+        let setup = Setup { concurrency: 1, ..Setup::new(way, kafka.bootstrap()) };
         let mut stack = Stack::start(setup).await.unwrap();
         stack.ready_within(Duration::from_secs(30)).await.unwrap();
         Self { stack, small, large, _turn: turn }
@@ -44,6 +44,17 @@ impl Bench {
         self.count("sluicegate_commands_total{").await
     }
 
+    /// Clients that were closed because there was no more room for unfinished messages.
+    pub(crate) async fn out_of_memory(&self) -> u64 {
+        if self.stack.way().has_filter() {
+            return self.stat("sluicegate.errors.out_of_memory").await;
+        }
+        // There is none of a reason that nobody had yet.
+        let mut faults = self.stack.bridge.metrics("sluicegate_client_faults_total{").await.unwrap();
+        faults.retain(|(name, _)| name.contains("reason=\"out_of_memory\""));
+        faults.iter().map(|(_, count)| *count as u64).sum()
+    }
+
     async fn count(&self, prefix: &str) -> f64 {
         let samples = self.stack.bridge.metrics(prefix).await.unwrap();
         assert!(!samples.is_empty(), "the bridge counts no {prefix}");
@@ -57,14 +68,21 @@ impl Bench {
         stats.values().sum()
     }
 
-    /// The filter never trapped, and the host did all that it asked.
+    /// The filter, where there is one, never trapped, and the host did all that it asked.
     pub(crate) async fn assert_filter_survived(&self) {
+        if !self.stack.way().has_filter() {
+            return;
+        }
         assert_eq!(self.stack.envoy().filter_reloads().await.unwrap(), 0);
         assert_eq!(self.stat("sluicegate.errors.host_call").await, 0);
     }
 
     /// Nobody but `left` sessions is there any more, by the account of every part.
     pub(crate) async fn is_left_with(&self, left: u64) {
+        if !self.stack.way().has_filter() {
+            let sessions = async || self.sessions().await as u64;
+            return becomes("open sessions", left, Duration::from_secs(20), sessions).await;
+        }
         let counts = async || {
             [
                 self.sessions().await as u64,

@@ -4,9 +4,10 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use sluicegate_protocol::CmdPing;
 use sluicegate_protocol::pub_sub_req::Req;
-use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::directly;
 use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::tools::number;
+use sluicegate_tests::way::Way;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
@@ -19,15 +20,19 @@ in_both_profiles! {
     clients_that_come_and_go_leave_nothing_behind
 }
 
+directly! {
+    clients_that_come_and_go_leave_nothing_behind
+}
+
 const CLIENTS: u64 = 1000;
 
-async fn clients_that_come_and_go_leave_nothing_behind(profile: Profile) {
-    let bench = Bench::new(profile).await;
+async fn clients_that_come_and_go_leave_nothing_behind(way: Way) {
+    let bench = Bench::new(way).await;
     let mut witness = Witness::new(&bench).await;
     let start = Memory::now(&bench);
     round(&bench).await;
-    let (envoy, bridge) = (CLIENTS * idle_socket(profile), CLIENTS * IDLE_SESSION);
-    let first = Memory { envoy: envoy + 8 * MIB, bridge: bridge + 8 * MIB };
+    let (gateway, bridge) = (CLIENTS * idle_socket(way), CLIENTS * IDLE_SESSION);
+    let first = Memory { gateway: gateway + 8 * MIB, bridge: bridge + 8 * MIB };
     start.check(&bench, "1,000 clients", first);
     // What the first round took is used again: nothing piles up.
     let reached = Memory::now(&bench);
@@ -35,7 +40,7 @@ async fn clients_that_come_and_go_leave_nothing_behind(profile: Profile) {
     for _ in 0..rounds {
         round(&bench).await;
     }
-    let again = Memory { envoy: envoy / 2, bridge: bridge / 2 };
+    let again = Memory { gateway: gateway / 2, bridge: bridge / 2 };
     reached.check(&bench, &format!("{rounds} × 1,000 clients again"), again);
     witness.check("thousands have left").await;
     bench.assert_filter_survived().await;

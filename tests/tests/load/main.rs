@@ -5,7 +5,7 @@
 //! 3. [`assembly`]: 2,000 that each hold a message they do not finish
 //! 4. [`churn`]: 1,000 that come and go
 //!
-//! Each has a gateway of its own with one Envoy worker, so that everyone shares everything, and the machine for itself:
+//! Each has a gateway of its own with one worker, so that everyone shares everything, and the machine for itself:
 //! [`bench`]. [`witness`] and [`memory`] judge; [`raw`] is the client that behaves badly.
 
 #![cfg(test)] // so that helpers, too, may fail as tests do

@@ -1,9 +1,9 @@
-//! How much memory Envoy and the bridge came to need, against what the named limits allow.
+//! How much memory gateway and bridge came to need, against what the named limits allow.
 
 use std::fs;
 
-use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::process::Process;
+use sluicegate_tests::way::Way;
 
 use crate::bench::Bench;
 
@@ -27,29 +27,34 @@ pub(crate) fn stuck_session() -> u64 {
     (SESSION_ANSWER_BYTES + 4 * HTTP2_FRAME + IDLE_SESSION) * 5 / 4
 }
 
-/// The same in Envoy: the client's connection, and each hop behind it; and half as much more, because a buffer is found
-/// to be full when it is over its limit, and for what the allocator keeps.
-pub(crate) fn stuck_socket(profile: Profile) -> u64 {
-    let windows = match profile {
-        Profile::Tunnel => 1,
+/// The same in the gateway. In Envoy: the client's connection, and each hop behind it; and half as much more, because a
+/// buffer is found to be full when it is over its limit, and for what the allocator keeps.
+pub(crate) fn stuck_socket(way: Way) -> u64 {
+    let windows = match way {
+        Way::Tunnel => 1,
         // From the bridge, to the internal listener, and from it to the client's.
-        Profile::Internal => 3,
+        Way::Internal => 3,
+        // Its one buffer for each direction is there from the beginning.
+        Way::Relay | Way::Direct => return idle_socket(way),
     };
-    (CONNECTION_BUFFER + windows * STREAM_WINDOW + idle_socket(profile)) * 3 / 2
+    (CONNECTION_BUFFER + windows * STREAM_WINDOW + idle_socket(way)) * 3 / 2
 }
 
-/// What a session costs Envoy at rest; the internal listener has streams of its own.
-pub(crate) fn idle_socket(profile: Profile) -> u64 {
-    match profile {
-        Profile::Tunnel => 64 * KIB,
-        Profile::Internal => 128 * KIB,
+/// What a session costs the gateway at rest; the internal listener has streams of its own.
+pub(crate) fn idle_socket(way: Way) -> u64 {
+    match way {
+        Way::Tunnel => 64 * KIB,
+        Way::Internal => 128 * KIB,
+        Way::Relay => 32 * KIB,
+        Way::Direct => 0,
     }
 }
 
 /// What two processes have resident.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Memory {
-    pub(crate) envoy: u64,
+    /// Nothing where there is none.
+    pub(crate) gateway: u64,
     pub(crate) bridge: u64,
 }
 
@@ -66,7 +71,9 @@ impl Memory {
 
     fn read(bench: &Bench, line: &str) -> Self {
         let stack = &bench.stack;
-        Self { envoy: read(&stack.envoy().process, line), bridge: read(&stack.bridge.process, line) }
+        let all: u64 = stack.processes().map(|process| read(process, line)).sum();
+        let bridge = read(&stack.bridge.process, line);
+        Self { gateway: all.saturating_sub(bridge), bridge }
     }
 
     /// Since `self`, neither process has come to need more than `allowed` besides.
@@ -74,15 +81,16 @@ impl Memory {
     pub(crate) fn check(self, bench: &Bench, what: &str, allowed: Self) {
         let peak = Self::peak(bench);
         let grown = Self {
-            envoy: peak.envoy.saturating_sub(self.envoy),
+            gateway: peak.gateway.saturating_sub(self.gateway),
             bridge: peak.bridge.saturating_sub(self.bridge),
         };
         println!(
-            "{what}: Envoy grew by {}, the bridge by {}",
-            share(grown.envoy, allowed.envoy),
+            "{what}: the gateway grew by {}, the bridge by {}",
+            share(grown.gateway, allowed.gateway),
             share(grown.bridge, allowed.bridge)
         );
-        assert!(grown.envoy <= allowed.envoy, "Envoy grew by {}", share(grown.envoy, allowed.envoy));
+        let gateway = share(grown.gateway, allowed.gateway);
+        assert!(grown.gateway <= allowed.gateway, "the gateway grew by {gateway}");
         assert!(grown.bridge <= allowed.bridge, "the bridge grew by {}", share(grown.bridge, allowed.bridge));
     }
 }

@@ -7,8 +7,9 @@ use prost::Message as _;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{CmdKafkaFetch, PubSubResp};
-use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::through_the_relay;
+use sluicegate_tests::way::Way;
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
@@ -21,13 +22,15 @@ in_both_profiles! {
     clients_that_do_not_read_their_answers_slow_nobody_and_hold_no_more_than_the_limits
 }
 
+through_the_relay! {
+    clients_that_do_not_read_their_answers_slow_nobody_and_hold_no_more_than_the_limits
+}
+
 const CLIENTS: u64 = 300;
 const FETCHES: i64 = 64;
 
-async fn clients_that_do_not_read_their_answers_slow_nobody_and_hold_no_more_than_the_limits(
-    profile: Profile,
-) {
-    let bench = Bench::new(profile).await;
+async fn clients_that_do_not_read_their_answers_slow_nobody_and_hold_no_more_than_the_limits(way: Way) {
+    let bench = Bench::new(way).await;
     let mut witness = Witness::new(&bench).await;
     let before = Memory::now(&bench);
     let gateway = bench.stack.gateway();
@@ -46,7 +49,7 @@ async fn clients_that_do_not_read_their_answers_slow_nobody_and_hold_no_more_tha
     let asked = CLIENTS as f64 * FETCHES as f64;
     assert!(answered < asked / 2.0, "{answered} of {asked} fetches were made for clients that read none");
     witness.check("300 clients read nothing").await;
-    let allowed = Memory { envoy: CLIENTS * stuck_socket(profile), bridge: CLIENTS * stuck_session() };
+    let allowed = Memory { gateway: CLIENTS * stuck_socket(way), bridge: CLIENTS * stuck_session() };
     before.check(&bench, "300 clients read nothing", allowed);
 
     // One that reads after all gets everything it asked for.

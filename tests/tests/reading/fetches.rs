@@ -2,10 +2,11 @@
 
 use prost::Message as _;
 use sluicegate_protocol::{KafkaFetchResp, KafkaMessage};
-use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::{Codec, Record, Write};
 use sluicegate_tests::socket::{self, Socket};
+use sluicegate_tests::through_the_relay;
+use sluicegate_tests::way::Way;
 use tokio::sync::OnceCell;
 
 use crate::gateway::shared;
@@ -19,9 +20,17 @@ in_both_profiles! {
     an_answer_has_the_sequence_of_its_request_in_each_of_many_partitions
 }
 
-async fn every_offset_gives_what_was_written_from_there_on(profile: Profile) {
+through_the_relay! {
+    every_offset_gives_what_was_written_from_there_on
+    values_up_to_a_mebibyte_and_beyond_arrive_whole
+    answers_over_64_kib_hold_many_messages_and_end_near_their_limit
+    times_are_the_producers_or_the_brokers_as_the_topic_says
+    an_answer_has_the_sequence_of_its_request_in_each_of_many_partitions
+}
+
+async fn every_offset_gives_what_was_written_from_there_on(way: Way) {
     static TOPICS: OnceCell<Vec<(String, Vec<KafkaMessage>)>> = OnceCell::const_new();
-    let (kafka, stack) = shared(profile).await;
+    let (kafka, stack) = shared(way).await;
     let write = async || {
         let records = varied(30);
         let mut topics = Vec::new();
@@ -47,8 +56,8 @@ async fn every_offset_gives_what_was_written_from_there_on(profile: Profile) {
     }
 }
 
-async fn values_up_to_a_mebibyte_and_beyond_arrive_whole(profile: Profile) {
-    let (kafka, stack) = shared(profile).await;
+async fn values_up_to_a_mebibyte_and_beyond_arrive_whole(way: Way) {
+    let (kafka, stack) = shared(way).await;
     let lens = [65_500, 65_535, 65_536, 262_144, 1 << 20, 4 << 20];
     let mut socket = Socket::open(stack).await;
     for codec in Codec::ALL {
@@ -65,8 +74,8 @@ async fn values_up_to_a_mebibyte_and_beyond_arrive_whole(profile: Profile) {
     }
 }
 
-async fn answers_over_64_kib_hold_many_messages_and_end_near_their_limit(profile: Profile) {
-    let (kafka, stack) = shared(profile).await;
+async fn answers_over_64_kib_hold_many_messages_and_end_near_their_limit(way: Way) {
+    let (kafka, stack) = shared(way).await;
     let topic = kafka.topic("answers", 1, &[FOREVER]).await.unwrap();
     let record = |number: u64| Record { timestamp: Some(START), ..Record::of(noise(300, number + 1)) };
     let records: Vec<Record> = (0..3_000).map(record).collect();
@@ -78,8 +87,8 @@ async fn answers_over_64_kib_hold_many_messages_and_end_near_their_limit(profile
     assert_same(&socket.walk(&topic, 0, 0).await, &messages(&offsets, &records), "the walk");
 }
 
-async fn times_are_the_producers_or_the_brokers_as_the_topic_says(profile: Profile) {
-    let (kafka, stack) = shared(profile).await;
+async fn times_are_the_producers_or_the_brokers_as_the_topic_says(way: Way) {
+    let (kafka, stack) = shared(way).await;
     let records = varied(10);
     let mut socket = Socket::open(stack).await;
     for kind in ["CreateTime", "LogAppendTime"] {
@@ -95,9 +104,9 @@ async fn times_are_the_producers_or_the_brokers_as_the_topic_says(profile: Profi
     }
 }
 
-async fn an_answer_has_the_sequence_of_its_request_in_each_of_many_partitions(profile: Profile) {
+async fn an_answer_has_the_sequence_of_its_request_in_each_of_many_partitions(way: Way) {
     const PARTITIONS: i32 = 40;
-    let (kafka, stack) = shared(profile).await;
+    let (kafka, stack) = shared(way).await;
     let topic = kafka.topic("many", PARTITIONS, &[FOREVER]).await.unwrap();
     let record = |partition: i32| Record { timestamp: Some(START), ..Record::of(format!("in {partition}")) };
     for partition in 0..PARTITIONS {

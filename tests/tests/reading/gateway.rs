@@ -8,13 +8,15 @@ use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::kafka::Kafka;
 use sluicegate_tests::stack::{BridgeConfig, Setup, Stack};
 use sluicegate_tests::tools;
+use sluicegate_tests::way::Way;
 use tokio::sync::OnceCell;
 
-/// The Kafka of all tests, and the gateway of all tests of a profile, every setting at its default.
-pub(crate) async fn shared(profile: Profile) -> (&'static Kafka, &'static Stack) {
+/// The Kafka of all tests, and the gateway of all tests of a way in, every setting at its default.
+pub(crate) async fn shared(way: impl Into<Way>) -> (&'static Kafka, &'static Stack) {
     let kafka = kafka().await;
-    let start = async || ready(Setup::new(profile, kafka.bootstrap())).await;
-    (kafka, cell(&SHARED, profile).get_or_init(start).await)
+    let way = way.into();
+    let start = async || ready(Setup::new(way, kafka.bootstrap())).await;
+    (kafka, SHARED[way as usize].get_or_init(start).await)
 }
 
 /// As [`shared`], with the smallest answers, records of at most 64 KiB and batches of at most 512 KiB.
@@ -25,21 +27,14 @@ pub(crate) async fn tight(profile: Profile) -> (&'static Kafka, &'static Stack) 
         "\"message.max.bytes\" = \"{TIGHT_RECORD}\"\n\"receive.message.max.bytes\" = \"{TIGHT_RESPONSE}\""
     );
     let start = async || with(profile, kafka, &settings, &properties).await;
-    (kafka, cell(&TIGHT, profile).get_or_init(start).await)
+    (kafka, TIGHT[Way::from(profile) as usize].get_or_init(start).await)
 }
 
-static SHARED: Stacks = [OnceCell::const_new(), OnceCell::const_new()];
-static TIGHT: Stacks = [OnceCell::const_new(), OnceCell::const_new()];
+static SHARED: Stacks = [const { OnceCell::const_new() }; Way::COUNT];
+static TIGHT: Stacks = [const { OnceCell::const_new() }; Way::COUNT];
 
-/// One for each profile.
-type Stacks = [OnceCell<Stack>; 2];
-
-fn cell(stacks: &'static Stacks, profile: Profile) -> &'static OnceCell<Stack> {
-    match profile {
-        Profile::Tunnel => &stacks[0],
-        Profile::Internal => &stacks[1],
-    }
-}
+/// One for each way in.
+type Stacks = [OnceCell<Stack>; Way::COUNT];
 
 async fn kafka() -> &'static Kafka {
     let kafka = Kafka::shared().await.unwrap();
@@ -69,7 +64,7 @@ fn assert_version(kafka: &Kafka) {
 #[expect(clippy::print_stderr, reason = "a failed test's last words")]
 fn tell(kafka: &Kafka) {
     let stacks = SHARED.iter().chain(&TIGHT).filter_map(OnceCell::get);
-    let gateways = stacks.flat_map(|stack| [&stack.bridge.process, &stack.envoy().process]);
+    let gateways = stacks.flat_map(Stack::processes);
     for process in gateways.chain(kafka.nodes.iter().map(|node| &node.process)) {
         eprintln!("--- the end of {}\n{}", process.log().display(), process.log_tail());
     }

@@ -1,4 +1,5 @@
-//! Kafka as clients read it through a gateway: real Envoy, real bridge, real Kafka, in both profiles.
+//! Kafka as clients read it through a gateway: real Envoy, real bridge, real Kafka, in both profiles; what every answer's bytes
+//! come to, through nginx as well.
 //!
 //! [`sluicegate_tests::socket`] is the client, [`reference`] reads the same logs with librdkafka, [`console`] with Kafka's
 //! own tools.

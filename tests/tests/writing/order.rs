@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use sluicegate_protocol::ProduceRecord;
-use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::socket::{Socket, produce, results};
+use sluicegate_tests::through_the_relay;
+use sluicegate_tests::way::Way;
 
 use crate::log::numbers;
 use crate::stacks::{offset, record, shared};
@@ -14,11 +15,15 @@ in_both_profiles! {
     commands_in_flight_keep_their_order_in_every_partition
 }
 
-async fn commands_in_flight_keep_their_order_in_every_partition(profile: Profile) {
+through_the_relay! {
+    commands_in_flight_keep_their_order_in_every_partition
+}
+
+async fn commands_in_flight_keep_their_order_in_every_partition(way: Way) {
     const PARTITIONS: i32 = 4;
     const COMMANDS: u64 = 400;
     const RECORDS: u64 = 10;
-    let (kafka, stack) = shared(profile).await;
+    let (kafka, stack) = shared(way).await;
     let topic = &kafka.topic("order", PARTITIONS, &[]).await.unwrap();
     let mut socket = Socket::open(stack).await;
     // A topic in between that takes its time to be missed.

@@ -3,31 +3,44 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use sluicegate_protocol::metadata::WRITE;
 use sluicegate_protocol::{ErrorResp, ProduceRecord, Produced};
-use sluicegate_tests::envoy::{Profile, writing};
+use sluicegate_tests::envoy::writing;
 use sluicegate_tests::kafka::Kafka;
+use sluicegate_tests::relay::Route;
 use sluicegate_tests::stack::{BridgeConfig, Setup, Stack};
+use sluicegate_tests::way::Way;
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep};
 
-/// The Kafka of all tests, and the gateway of all tests of a profile, every setting at its default.
-pub(crate) async fn shared(profile: Profile) -> (&'static Kafka, &'static Stack) {
-    static SHARED: [OnceCell<Stack>; 2] = [const { OnceCell::const_new() }; 2];
+/// The Kafka of all tests, and the gateway of all tests of a way in, every setting at its default.
+pub(crate) async fn shared(way: impl Into<Way>) -> (&'static Kafka, &'static Stack) {
+    static SHARED: [OnceCell<Stack>; Way::COUNT] = [const { OnceCell::const_new() }; Way::COUNT];
     let kafka = Kafka::shared().await.unwrap();
-    let start = async || with(profile, kafka, "", "").await;
-    (kafka, SHARED[profile as usize].get_or_init(start).await)
+    let way = way.into();
+    let start = async || with(way, kafka, "", "").await;
+    (kafka, SHARED[way as usize].get_or_init(start).await)
 }
 
 /// A gateway of a test's own, with `settings` in front of the bridge's cluster and `properties` in it.
-pub(crate) async fn with(profile: Profile, kafka: &Kafka, settings: &str, properties: &str) -> Stack {
+pub(crate) async fn with(way: impl Into<Way>, kafka: &Kafka, settings: &str, properties: &str) -> Stack {
     let bootstrap = kafka.bootstrap();
     let cluster = format!("[clusters.default]\nbootstrap.servers = {bootstrap:?}\n{properties}\n");
     let text = format!("{settings}\n[write]\nclusters = [\"default\"]\n{cluster}");
     let bridge = BridgeConfig::Text(text);
-    let setup = Setup { bridge, envoy_edits: vec![writing()], ..Setup::new(profile, bootstrap) };
+    let setup = allowed(Setup { bridge, ..Setup::new(way, bootstrap) });
     let mut stack = Stack::start(setup).await.unwrap();
     stack.ready_within(Duration::from_secs(30)).await.unwrap();
     stack
+}
+
+/// With a gateway whose route may write.
+pub(crate) fn allowed(setup: Setup) -> Setup {
+    if setup.way.has_filter() {
+        Setup { envoy_edits: vec![writing()], ..setup }
+    } else {
+        Setup { routes: vec![Route::new("/pubsub").with(WRITE, "true")], ..setup }
+    }
 }
 
 /// A record for partition 0, without a key.
