@@ -20,6 +20,7 @@ use sluicegate_protocol::{
 };
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
@@ -43,7 +44,12 @@ impl Socket {
 
     /// As [`open`](Self::open), at this URL.
     pub async fn open_at(url: &str) -> Self {
-        let (stream, _) = timeout(WITHIN, connect_async(url)).await.expect("an upgrade").unwrap();
+        Self::open_with(url).await
+    }
+
+    /// As [`open`](Self::open), with this request.
+    pub async fn open_with(request: impl IntoClientRequest + Unpin) -> Self {
+        let (stream, _) = timeout(WITHIN, connect_async(request)).await.expect("an upgrade").unwrap();
         Self { stream, sequence: 0 }
     }
 

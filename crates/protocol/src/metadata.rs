@@ -9,9 +9,10 @@ pub const CLUSTER: &str = "sluicegate-cluster";
 /// The secret that proves to the bridge that a gateway is asking.
 pub const GATEWAY_SECRET: &str = "sluicegate-gateway-secret";
 
-/// In place of [`CLUSTER`]: the cluster itself, a `ClusterDefinition` in base64, padded or not, as gRPC's binary metadata is.
-/// The bridge takes it from a gateway that has shown who it is, for brokers that its own configuration allows.
-pub const CLUSTER_DEFINITION: &str = "sluicegate-cluster-definition-bin";
+/// In place of [`CLUSTER`]: the cluster itself, a `ClusterDefinition` in base64, padded or not. The bridge takes it from a
+/// gateway that has shown who it is, for brokers that its own configuration allows. It does not end as gRPC's binary metadata
+/// does: Envoy puts that into base64 itself where the filter makes a call, and leaves it as it is where a request passes.
+pub const CLUSTER_DEFINITION: &str = "sluicegate-cluster-definition";
 
 /// `true`: the session may write. Read where the bridge itself judges what a client sends, at its WebSocket endpoint;
 /// elsewhere the gateway's filter does.

@@ -1,6 +1,6 @@
 //! A gateway whose bridge has many clusters, each behind a path of its name.
 
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 use std::{fs, thread};
 
@@ -10,6 +10,7 @@ use sluicegate_tests::process::Process;
 use sluicegate_tests::secrets::shown_in;
 use sluicegate_tests::socket::Socket;
 use sluicegate_tests::stack::{BridgeConfig, Lent, Setup, Stack};
+use sluicegate_tests::way::Way;
 use tokio::time::Instant;
 
 use crate::section::Section;
@@ -36,10 +37,16 @@ impl<T: Deref<Target = Stack>> Deref for Gateway<T> {
     }
 }
 
+impl<T: DerefMut<Target = Stack>> DerefMut for Gateway<T> {
+    fn deref_mut(&mut self) -> &mut Stack {
+        &mut self.0
+    }
+}
+
 impl<T: Deref<Target = Stack>> Drop for Gateway<T> {
     fn drop(&mut self) {
         if !thread::panicking() {
-            for log in [&self.bridge.process, &self.envoy().process].map(Process::log) {
+            for log in self.processes().map(Process::log) {
                 assert_eq!(shown_in(&fs::read_to_string(log).unwrap()), [""; 0], "{}", log.display());
             }
         }
@@ -59,19 +66,90 @@ pub(crate) async fn start(profile: Profile, sections: &[Section], settings: &str
         text.push_str(&section.toml);
         environment.extend(section.environment.clone());
     }
-    let paths: Vec<String> = sections.iter().map(|section| format!("/{}", section.name)).collect();
-    let object =
-        |section: &Section| format!(r#"{{"path": "/{0}", "cluster": "{0}", "write": true}}"#, section.name);
-    let objects: Vec<String> = sections.iter().map(object).collect();
-    let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
-    let objects: Vec<&str> = objects.iter().map(String::as_str).collect();
+    let route = |section: &Section| {
+        let cluster = format!(r#""cluster": "{}", "write": true"#, section.name);
+        Route::session(&format!("/{}", section.name), &cluster)
+    };
+    let routes: Vec<Route> = sections.iter().map(route).collect();
+    with_routes(profile, &routes, "", text, environment).await
+}
+
+/// One of the filter's routes, and Envoy's for it.
+pub(crate) struct Route {
+    pub(crate) path: String,
+    /// In JSON.
+    pub(crate) object: String,
+    /// Plain HTTP needs no route of Envoy's.
+    is_session: bool,
+}
+
+impl Route {
+    /// Sessions, with these keys.
+    pub(crate) fn session(path: &str, keys: &str) -> Self {
+        let object = format!(r#"{{"path": "{path}", {keys}}}"#);
+        Self { path: path.to_owned(), object, is_session: true }
+    }
+
+    /// The REST proxies' resources.
+    pub(crate) fn rest(path: &str, keys: &str) -> Self {
+        Self { is_session: false, ..Self::session(path, &format!(r#""type": "rest", {keys}"#)) }
+    }
+
+    /// Bodies that become records.
+    pub(crate) fn produce(path: &str, topic: &str, keys: &str) -> Self {
+        let keys = format!(r#""type": "produce", "topic": "{topic}", {keys}"#);
+        Self { is_session: false, ..Self::session(path, &keys) }
+    }
+}
+
+/// A gateway for one test, with routes that carry their clusters; `settings` are its bridge's configuration, `keys` the filter's.
+pub(crate) async fn carrying(
+    way: impl Into<Way>,
+    routes: &[Route],
+    settings: &str,
+    keys: &str,
+) -> OwnGateway {
+    let environment = vec![("RUST_LOG".to_owned(), WHOLE_LOG.to_owned())];
+    Gateway(Box::new(with_routes(way, routes, keys, settings.to_owned(), environment).await))
+}
+
+async fn with_routes(
+    way: impl Into<Way>,
+    all: &[Route],
+    keys: &str,
+    text: String,
+    environment: Vec<(String, String)>,
+) -> Stack {
+    let objects: Vec<&str> = all.iter().map(|route| route.object.as_str()).collect();
+    let sessions = all.iter().filter(|route| route.is_session);
+    let paths: Vec<&str> = sessions.map(|route| route.path.as_str()).collect();
+    // Without a route of its own there may be no Envoy.
+    let edits = if all.is_empty() { Vec::new() } else { vec![plugin(keys, &objects), routes(&paths)] };
     let setup = Setup {
         bridge: BridgeConfig::Text(text),
         bridge_environment: environment,
-        envoy_edits: vec![plugin("", &objects), routes(&paths)],
-        ..Setup::new(profile, "")
+        envoy_edits: edits,
+        ..Setup::new(way, "")
     };
     Stack::start(setup).await.unwrap()
+}
+
+impl OwnGateway {
+    /// Starts its Envoy again without a route.
+    pub(crate) async fn remove(&mut self, route: &Route) {
+        let config = self.folder().path().join("envoy.yaml");
+        let text = fs::read_to_string(&config).unwrap();
+        let object = format!(", {}", route.object);
+        let of_envoy = format!("- {{match: {{path: {}}}", route.path);
+        assert_eq!((text.matches(&object).count(), text.matches(&of_envoy).count()), (1, 1), "{text}");
+        let text = text.replace(&object, "");
+        let lines = text.lines().filter(|line| !line.contains(&of_envoy)).map(|line| format!("{line}\n"));
+        fs::write(&config, lines.collect::<String>()).unwrap();
+        let envoy = self.envoy_mut();
+        envoy.process.kill();
+        envoy.process.wait(Duration::from_secs(5)).await.unwrap();
+        envoy.up().await.unwrap();
+    }
 }
 
 /// A session on a cluster.
@@ -89,3 +167,5 @@ pub(crate) async fn readiness(stack: &Stack, cluster: &str) -> (http::Answer, Du
 /// All that the bridge can tell, but for the frames to and from Envoy, which fill nearly all of such a log and hold no
 /// secret of a cluster.
 const LOG: &str = "trace,h2=info";
+/// The same with those frames: what routes carry is in them.
+const WHOLE_LOG: &str = "trace";

@@ -5,6 +5,7 @@
 //! 3. [`writable`]: what can be written
 //! 4. [`faults`], [`configuration`]: what cannot, and what the client or the operator is told
 //! 5. [`identities`], [`secrets`]: who acts as whom, and what nobody is told
+//! 6. [`carried`]: all of this for routes that carry their cluster
 
 #![cfg(test)] // so that helpers, too, may fail as tests do
 
@@ -13,6 +14,7 @@ mod records;
 mod section;
 mod stubborn;
 
+mod carried;
 mod configuration;
 mod faults;
 mod identities;

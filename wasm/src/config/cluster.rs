@@ -41,8 +41,6 @@ impl Cluster {
         if definition.encoded_len() > MAX_BYTES {
             reader.mistake("kafka", &format!("at most {MAX_BYTES} bytes are expected in all"));
         }
-        // gRPC over HTTP/2, "Binary-Header": "Implementations MUST accept padded and un-padded values and should emit un-padded
-        // values."
         Self::Defined(Rc::new(Secret(STANDARD_NO_PAD.encode(definition.encode_to_vec()))))
     }
 

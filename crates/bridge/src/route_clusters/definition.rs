@@ -59,7 +59,7 @@ fn expected(what: &str) -> String {
     format!("expected {what} in the header {}", metadata::CLUSTER_DEFINITION)
 }
 
-/// gRPC over HTTP/2, "Binary-Header": "Implementations MUST accept padded and un-padded values".
+/// With and without padding: what a gateway's own encoder does is all the same.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
@@ -89,7 +89,7 @@ mod tests {
     fn refused(header: &[u8], want: &str) {
         let error =
             Definition::parse(header).err().unwrap_or_else(|| panic!("{} is taken", header.escape_ascii()));
-        assert_eq!(error, format!("expected {want} in the header sluicegate-cluster-definition-bin"));
+        assert_eq!(error, format!("expected {want} in the header sluicegate-cluster-definition"));
     }
 
     #[test]

@@ -8,16 +8,17 @@ use prost::Message;
 use rdkafka::mocking::MockCluster;
 use sluicegate_bridge::Bridge;
 use sluicegate_protocol::cluster_definition::Sasl;
+use sluicegate_protocol::definition::MAX_BYTES;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{CALL_PATH, ClusterDefinition, CmdKafkaListOffset, PubSubReq, PubSubResp};
 use tokio::time::timeout;
 
 use crate::raw::{Raw, upgrade};
-use crate::support::{ENTRANCES, Gateway, admin, ping, start, start_with};
+use crate::support::{ENTRANCES, Entrance, Gateway, admin, ping, start, start_with};
 
 const SECRET: (&str, &str) = ("sluicegate-gateway-secret", "correct-horse-battery-staple");
-const DEFINITION: &str = "sluicegate-cluster-definition-bin";
+const DEFINITION: &str = "sluicegate-cluster-definition";
 const PASSWORD: &str = "hidden-from-everybody";
 
 fn definition(nodes: &[&str]) -> String {
@@ -158,4 +159,26 @@ async fn as_many_clusters_are_used_as_are_allowed_and_one_more_is_told_to_come_b
             timeout(Duration::from_secs(10), opened).await.expect("a place that is free");
         }
     }
+}
+
+#[tokio::test]
+async fn the_largest_definition_beside_the_largest_request_of_a_client_ends_no_connection() {
+    let bridge = bridge("").await;
+    let gateway = Gateway::connect(&bridge).await;
+    let mut witness = gateway.open(Entrance::Post, &[SECRET]).await.unwrap();
+    let empty = ClusterDefinition { nodes: vec!["kafka:9092".into()], ..ClusterDefinition::default() };
+    let sasl = |password: String| Sasl { username: "reader".into(), password, mechanism: "PLAIN".into() };
+    let largest = |sasl| ClusterDefinition { sasl: Some(sasl), ..empty.clone() };
+    let overhead = largest(sasl("x".repeat(16_000))).encoded_len() - 16_000;
+    let largest = largest(sasl("x".repeat(MAX_BYTES - overhead)));
+    assert_eq!(largest.encoded_len(), MAX_BYTES);
+    // Envoy lets 60 KiB of headers pass, and repeats a path that it replaces.
+    let path = format!("/{}", "p".repeat(60 * 1024));
+    let headers =
+        [SECRET, (DEFINITION, &encoded(&largest)), ("x-path", &path), ("x-envoy-original-path", &path)];
+    for entrance in ENTRANCES {
+        gateway.open(entrance, &headers).await.unwrap();
+    }
+    witness.ask(1, ping("")).await;
+    assert!(matches!(witness.next().await.unwrap().resp, Some(Resp::PongResp(_))));
 }

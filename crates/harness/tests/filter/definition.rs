@@ -10,7 +10,7 @@ use sluicegate_protocol::cluster_definition::{Sasl, Tls};
 use crate::plain::{call, post};
 use crate::socket::{PROFILES, Profile, filter, settings, upgrade, upgrade_with};
 
-const NAME: &str = "sluicegate-cluster-definition-bin";
+const NAME: &str = "sluicegate-cluster-definition";
 
 fn start(profile: Profile) -> Vm {
     let profile = format!("{profile:?}").to_lowercase();
@@ -45,7 +45,7 @@ fn check(metadata: &Headers) {
 fn forging(request: Headers) -> Headers {
     request
         .with(NAME, "CgdldmlsOjEK")
-        .with("Sluicegate-Cluster-Definition-Bin", "CgdldmlsOjEK")
+        .with("Sluicegate-Cluster-Definition", "CgdldmlsOjEK")
         .with("sluicegate-cluster", "other")
         .with("sluicegate-write", "true")
 }

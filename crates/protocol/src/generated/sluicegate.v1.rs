@@ -363,8 +363,8 @@ pub mod control_resp {
         Close(super::Close),
     }
 }
-/// From the gateway to the bridge, in the metadata `sluicegate-cluster-definition-bin`: a cluster that the bridge's
-/// configuration does not name.
+/// From the gateway to the bridge, in base64 in the metadata `sluicegate-cluster-definition`: a cluster that the
+/// bridge's configuration does not name.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ClusterDefinition {
     /// Brokers to begin with, 1 to 100 of them: `host:port`, an IPv6 address in brackets.

@@ -19,7 +19,7 @@ fn definition(kafka: &str) -> ClusterDefinition {
 
 fn decoded(cluster: &Cluster) -> ClusterDefinition {
     let (name, value) = cluster.metadata();
-    assert_eq!(name, "sluicegate-cluster-definition-bin");
+    assert_eq!(name, "sluicegate-cluster-definition");
     ClusterDefinition::decode(&STANDARD_NO_PAD.decode(value).unwrap()[..]).unwrap()
 }
 

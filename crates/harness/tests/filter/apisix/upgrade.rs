@@ -42,7 +42,7 @@ fn the_bridge_is_told_what_the_session_may_do_and_nothing_that_a_client_said_of_
         .and("sluicegate-cluster", "payments")
         .and("sluicegate-cluster", "payments")
         .and("Sluicegate-Gateway-Secret", "guess")
-        .and("sluicegate-cluster-definition-bin", "CgdldmlsOjEK")
+        .and("sluicegate-cluster-definition", "CgdldmlsOjEK")
         .and("SLUICEGATE-IDENTITY", "root")
         .and("sluicegate-write", "false")
         .and("sluicegate-subprotocol", "other")
@@ -215,7 +215,7 @@ fn a_route_that_carries_its_cluster_tells_the_bridge_its_definition() {
         let names: Vec<_> =
             sorted(&headers).into_iter().filter(|line| line.starts_with("sluicegate-")).collect();
         let [definition, secret, write] = names.as_slice() else { panic!("{names:?}") };
-        assert!(definition.starts_with("sluicegate-cluster-definition-bin: "), "{definition}");
+        assert!(definition.starts_with("sluicegate-cluster-definition: "), "{definition}");
         assert_eq!(
             (secret.as_str(), write.as_str()),
             ("sluicegate-gateway-secret: s3cret-of-the-gateway", "sluicegate-write: true")
