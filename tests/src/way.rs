@@ -16,8 +16,10 @@ pub enum Way {
 }
 
 impl Way {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Tunnel, Self::Internal, Self::Relay, Self::Direct];
     /// How many there are: `way as usize` is less.
-    pub const COUNT: usize = 4;
+    pub const COUNT: usize = Self::ALL.len();
 
     /// Whether a filter drives the session.
     #[must_use]

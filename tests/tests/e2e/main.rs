@@ -1,6 +1,6 @@
 //! End to end, on a real Envoy and a real Kafka that all of this one program's tests share.
 //!
-//! 1. [`kafka`], [`envoy`], [`stack`]: what the other tests stand on
+//! 1. [`kafka`], [`envoy`], [`relay`], [`stack`]: what the other tests stand on
 //! 2. [`dev`], [`demo`]: the script and the demo as their user meets them
 
 #![cfg(test)] // so that helpers, too, may fail as tests do

@@ -1,4 +1,4 @@
-//! The stack as the other tests use it: a client reads a real Kafka through Envoy and the bridge.
+//! The stack as the other tests use it: a client reads a real Kafka through a gateway and the bridge.
 
 use std::time::Duration;
 
@@ -6,6 +6,7 @@ use sluicegate_client::Client;
 use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::kafka::{Kafka, Record, Write};
 use sluicegate_tests::stack::{Setup, Stack};
+use sluicegate_tests::way::Way;
 
 const STEP: Duration = Duration::from_secs(20);
 
@@ -20,14 +21,14 @@ async fn first_values(stack: &Stack, topic: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_client_reads_in_each_profile_what_was_written() {
+async fn a_client_reads_what_was_written_whichever_way_it_comes_in() {
     let kafka = Kafka::shared().await.unwrap();
     let topic = kafka.topic("stack", 1, &[]).await.unwrap();
     kafka.produce(&topic, 0, &[Record::of("one"), Record::of("two")], Write::default()).await.unwrap();
-    for profile in Profile::ALL {
-        let mut stack = Stack::start(Setup::new(profile, kafka.bootstrap())).await.unwrap();
+    for way in Way::ALL {
+        let mut stack = Stack::start(Setup::new(way, kafka.bootstrap())).await.unwrap();
         stack.ready_within(STEP).await.unwrap();
-        assert_eq!(first_values(&stack, &topic).await, ["one", "two"], "{profile:?}");
+        assert_eq!(first_values(&stack, &topic).await, ["one", "two"], "{way:?}");
     }
 }
 
