@@ -8,6 +8,7 @@ mod definition;
 mod tests;
 
 use std::collections::HashMap;
+use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -164,8 +165,13 @@ impl RouteClusters {
 impl Entry {
     /// Whether there is a session or a call, or a record on its way. Only who holds the lock can add one to none.
     fn is_used(&self) -> bool {
+        if Arc::strong_count(&self.cluster) > 1 {
+            return true;
+        }
+        // Whoever gave up the second one has taken a reference to the cluster before: it is to be seen below.
+        fence(Ordering::Acquire);
         let is_used = |cluster: &Arc<Cluster>| Arc::strong_count(cluster) > 1 || cluster.has_queued_records();
-        Arc::strong_count(&self.cluster) > 1 || self.cluster.get().is_some_and(is_used)
+        self.cluster.get().is_some_and(is_used)
     }
 }
 

@@ -28,8 +28,13 @@ impl Definition {
             return Err(expected(&format!("at most {MAX_BYTES} bytes")));
         }
         let bytes = BASE64.decode(header).map_err(|_| expected("base64"))?;
-        let ClusterDefinition { nodes, tls, sasl } = ClusterDefinition::decode(&bytes[..])
+        let definition = ClusterDefinition::decode(&bytes[..])
             .map_err(|_| expected("a sluicegate.v1.ClusterDefinition"))?;
+        // What is not known here may be what was to secure the connections.
+        if definition.encode_to_vec() != bytes {
+            return Err(expected("a sluicegate.v1.ClusterDefinition without fields of another version"));
+        }
+        let ClusterDefinition { nodes, tls, sasl } = definition;
         if !(1..=MAX_NODES).contains(&nodes.len()) {
             return Err(expected(&format!("1 to {MAX_NODES} nodes")));
         }
@@ -118,6 +123,11 @@ mod tests {
         }
         refused(b"/w", "a sluicegate.v1.ClusterDefinition");
         let whole = whole().encode_to_vec();
+        // A field 4, a second `tls`, and one with a field 2.
+        let message = "a sluicegate.v1.ClusterDefinition without fields of another version";
+        for more in [&b"\x22\x01x"[..], b"\x12\x00", b"\x12\x02\x10\x01"] {
+            refused(STANDARD_NO_PAD.encode([&whole, more].concat()).as_bytes(), message);
+        }
         for cut in 0..whole.len() {
             let cut = Definition::parse(STANDARD_NO_PAD.encode(&whole[..cut]).as_bytes());
             assert!(cut.is_err() || cut.is_ok_and(|cut| !cut.nodes.is_empty()));

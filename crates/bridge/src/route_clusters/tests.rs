@@ -2,19 +2,26 @@
 
 use std::iter;
 use std::sync::Weak;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use prost::Message;
-use sluicegate_protocol::ClusterDefinition;
+use rdkafka::mocking::MockCluster;
 use sluicegate_protocol::cluster_definition::{Sasl, Tls};
+use sluicegate_protocol::{ClusterDefinition, ProduceRecord};
+use sluicegate_reader::Reader;
+use tokio::sync::oneshot;
 use tokio::time::advance;
+use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::cluster::{Reads, Writes};
 use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::writing::Writer;
 
 struct Pool {
     clusters: Arc<RouteClusters>,
@@ -224,4 +231,37 @@ async fn what_is_wrong_with_a_definition_is_told_and_with_the_bridges_files_is_n
     assert!(pool.get(&unverified).await.is_ok() && pool.get(&of("kafka:9092")).await.is_ok());
     let Some(NotTaken::Unreadable(blank)) = pool.get(&user("  ", "hidden")).await.err() else { panic!() };
     assert!(blank.contains("sasl.username") && !blank.contains("hidden"), "{blank}");
+}
+
+#[tokio::test]
+async fn a_cluster_stays_until_its_records_are_delivered_though_nobody_waits_for_them() {
+    let mock = MockCluster::new(1).unwrap();
+    mock.create_topic("orders", 1, 1).unwrap();
+    let text = "gateway_secret = \"s3cret-of-the-gateway\"\n[route_clusters]\nallowed_hosts = [\"127.0.0.1:*\"]\n\
+                idle_timeout_ms = 100\n[route_clusters.properties]\nlinger.ms = 1500\n";
+    let config = Config::load(text, iter::empty()).unwrap();
+    let make = Box::new(|config: &config::Cluster| {
+        let metrics = Metrics::new();
+        let writer = Writer::new(config.writer.clone(), metrics.writes("route"));
+        let writes = Writes { writer, max_records: 1, due: CancellationToken::new() };
+        let reads = Reads { max_bytes: 1024, wait: Duration::ZERO };
+        Cluster::new(Reader::new(config.reader.clone()), reads, Some(writes), metrics.cluster("route"))
+    });
+    let clusters = Arc::new(RouteClusters::new(&config.route_clusters, config.knows_gateways(), make));
+    tokio::spawn(Arc::clone(&clusters).close_unused());
+
+    let cluster = clusters.get(header(&of(&mock.bootstrap_servers())).as_bytes()).await.unwrap();
+    let record =
+        ProduceRecord { topic: "orders".into(), value: Some("1".into()), ..ProduceRecord::default() };
+    let (sent, queued) = oneshot::channel();
+    let begun = Instant::now();
+    tokio::select! {
+        written = cluster.write(vec![record], || sent.send(()).unwrap()) => panic!("{written:?}"),
+        queued = queued => queued.unwrap(),
+    }
+    drop(cluster);
+    while !clusters.clusters().is_empty() {
+        sleep(Duration::from_millis(10)).await;
+    }
+    assert!(begun.elapsed() >= Duration::from_millis(1500), "{:?}", begun.elapsed());
 }
