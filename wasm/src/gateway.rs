@@ -91,6 +91,12 @@ pub(crate) fn start(config: &Config) -> Option<Box<dyn Gateway>> {
         Host::Apisix => Some(Box::new(Apisix::new(&config.bridge))),
         Host::Envoy => match envoy::ask_for_ticks() {
             Ok(()) => Some(Box::new(Envoy::new(&config.bridge))),
+            Err(status @ Status::UNIMPLEMENTED) => {
+                host::log_error(&format!(
+                    "bad configuration: host: \"apisix\" is expected: Envoy has ticks, and here the answer is {status}"
+                ));
+                None
+            }
             Err(status) => {
                 host::log_error(&format!("failed to ask for ticks: {status}"));
                 None
