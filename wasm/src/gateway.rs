@@ -19,8 +19,15 @@ pub(crate) trait Gateway {
     /// The current request's headers, all of them.
     fn request_headers(&self) -> Result<RequestHeaders, Status>;
 
+    /// Whether a request that no route takes is somebody else's, and passes.
+    fn passes_others(&self) -> bool;
+
     /// Makes a session of the current request, an upgrade to a route's path.
     fn upgrade(&self, filter: &Filter, context_id: u32, upgrade: &Upgrade<'_>) -> Result<Opened, Status>;
+
+    /// The current request, one that the filter does not answer from the bridge, has an answer: nothing that comes after the
+    /// filter reads any more what the bridge alone is to know.
+    fn answered(&self);
 
     /// Whether the current request's body is complete with its headers; where it is not, the host is asked for the rest.
     /// `end` is what the host says, `safe` whether the method is.

@@ -53,8 +53,8 @@ impl Stream {
 impl Stream {
     pub(crate) fn on_request_headers(&mut self, end: bool) -> Action {
         let Some(filter) = self.filter.clone() else {
-            let _ = refuse(503, None, "the gateway's pub/sub filter is not configured");
-            return Action::Pause;
+            let refused = refuse(503, None, "the gateway's pub/sub filter is not configured");
+            return refused.unwrap_or(Action::Fail);
         };
         let action = self.request(&filter, end);
         let action = action.unwrap_or_else(|status| self.fail("answer a request", status));
@@ -82,8 +82,15 @@ impl Stream {
     pub(crate) fn on_response_headers(&mut self) -> Action {
         self.step("answer an upgrade", |state, filter| match state {
             State::Session(session) => session.response(filter).map(|()| Action::Continue),
-            State::Http(_) | State::Foreign => Ok(Action::Continue),
-            State::Failed => Ok(Action::Pause),
+            State::Http(_) => Ok(Action::Continue),
+            State::Foreign => {
+                filter.gateway.answered();
+                Ok(Action::Continue)
+            }
+            State::Failed => {
+                filter.gateway.answered();
+                Ok(Action::Pause)
+            }
         })
     }
 
@@ -129,7 +136,13 @@ impl Stream {
             filter.stats.handshake_refused();
             return refuse(404, None, "there is nothing here");
         }
-        let Some(route) = filter.config.route(&path) else { return Ok(Action::Continue) };
+        let Some(route) = filter.config.route(&path) else {
+            if filter.gateway.passes_others() {
+                return Ok(Action::Continue);
+            }
+            filter.stats.handshake_refused();
+            return refuse(404, None, "the gateway's filter has no route for this path");
+        };
         match &route.kind {
             Kind::Pubsub { .. } if std::str::from_utf8(&path).is_err() => {
                 filter.stats.handshake_refused();

@@ -20,3 +20,6 @@ pub const WRITE: &str = "sluicegate-write";
 
 /// The WebSocket subprotocol to agree to at the bridge's WebSocket endpoint, where the client offers it; none without.
 pub const SUBPROTOCOL: &str = "sluicegate-subprotocol";
+
+/// All of them.
+pub const ALL: [&str; 5] = [CLUSTER, CLUSTER_DEFINITION, GATEWAY_SECRET, WRITE, SUBPROTOCOL];

@@ -40,10 +40,16 @@ impl Gateway for Apisix {
         }
         let headers = host::headers(Map::Request)?;
         Ok(if headers.len() >= SHOWN_HEADERS {
-            RequestHeaders::Refused(431, "fewer than 100 headers are expected")
+            RequestHeaders::Refused(431, TOO_MANY)
         } else {
             RequestHeaders::All(headers)
         })
+    }
+
+    /// APISIX has found the route by a path that it wrote in another way, and the upstream may be the bridge: what the filter does
+    /// not know there is nobody's.
+    fn passes_others(&self) -> bool {
+        false
     }
 
     /// The request goes on to the bridge, which is told what the session may do; to a path that is no word of the client's, without
@@ -65,6 +71,15 @@ impl Gateway for Apisix {
         }
         host::set_property("upstream_uri", "/")?;
         Ok(Opened::Passed)
+    }
+
+    /// Plugins that log show all headers of the request, after its answer. The upstream has had its own by now.
+    fn answered(&self) {
+        for name in metadata::ALL {
+            if let Err(status) = host::remove_header(Map::Request, name.as_bytes()) {
+                host::log_error(&format!("failed to remove {name} from what is logged: {status}"));
+            }
+        }
     }
 
     /// The host never says that there is more: it reads a body when it is asked to, and shows it as a whole, an empty one, too.
@@ -144,3 +159,5 @@ pub(crate) fn answer(headers: usize, size: usize) -> Result<Vec<u8>, Failure> {
 
 /// The host shows 100 headers and four pseudo headers: where there are as many, there may be more.
 const SHOWN_HEADERS: usize = 104;
+
+const TOO_MANY: &str = "fewer than 100 headers are expected, those that the gateway adds among them";

@@ -30,9 +30,16 @@ impl Gateway for Envoy {
         host::headers(Map::Request).map(RequestHeaders::All)
     }
 
+    fn passes_others(&self) -> bool {
+        true
+    }
+
     fn upgrade(&self, filter: &Filter, context_id: u32, upgrade: &Upgrade<'_>) -> Result<Opened, Status> {
         SessionStream::open(filter, context_id, upgrade)
     }
+
+    /// Envoy logs no header that it was not told to.
+    fn answered(&self) {}
 
     fn has_ended(&self, end: bool, _: bool) -> Result<bool, Status> {
         Ok(end)

@@ -44,6 +44,13 @@ impl Stream {
         host.exchanges.get(&self.key).map_or(Outcome::Lost, |exchange| exchange.outcome.clone())
     }
 
+    /// The request's headers as plugins that log show them: `apisix/utils/log-util.lua`, `get_full_log`.
+    pub fn logged(&self) -> Headers {
+        let mut machine = self.machine.borrow_mut();
+        let exchange = machine.host().exchanges.get(&self.key);
+        exchange.map_or_else(Headers::default, |exchange| exchange.request.behind([]))
+    }
+
     /// The call-out is answered with this; nothing happens where none is under way. R, `_should_receive_body`: where by its
     /// status an answer has no body, none is read.
     ///

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use sluicegate_harness::Level;
+use wasmtime::{Engine, Linker, Module, Store};
 
-use crate::socket::{PROFILES, filter};
+use crate::socket::{PROFILES, filter, module};
 
 #[track_caller]
 fn refused(configuration: &str, mistakes: &[&str]) {
@@ -70,4 +71,26 @@ fn bytes_that_are_no_text_are_refused_without_a_trap() {
     let error = filter().start(&b"\xff\xfe"[..]).err().expect("a refusal");
     assert_eq!(error.trap, None);
     assert!(error.log[0].text.starts_with("sluicegate: bad configuration: not JSON: "), "{error}");
+}
+
+/// No host of ours gets that far: what could not be configured has no streams. This one does nothing but refuse the answer, or not.
+#[test]
+fn a_request_to_a_plugin_that_was_never_configured_is_refused_or_fails() {
+    for (status, want) in [(0, 1), (77, -1)] {
+        let engine = Engine::default();
+        let module = Module::from_file(&engine, module()).expect("a module");
+        let mut store = Store::new(&engine, ());
+        let mut linker = Linker::new(&engine);
+        let answer = move |_: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32| -> u32 { status };
+        linker.func_wrap("env", "proxy_send_local_response", answer).expect("a function");
+        linker.define_unknown_imports_as_default_values(&mut store, &module).expect("the other functions");
+        let instance = linker.instantiate(&mut store, &module).expect("an instance");
+        let create = instance.get_typed_func::<(u32, u32), ()>(&mut store, "proxy_on_context_create");
+        let create = create.expect("an export");
+        create.call(&mut store, (1, 0)).expect("a plugin");
+        create.call(&mut store, (2, 1)).expect("a stream");
+        let request = instance.get_typed_func::<(u32, u32, u32), i32>(&mut store, "proxy_on_request_headers");
+        let action = request.expect("an export").call(&mut store, (2, 0, 1)).expect("an action");
+        assert_eq!(action, want, "{status}");
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! Stricter than lua-nginx-module, which escapes them: a line break or NUL in a header stops the filter.
 
-use crate::apisix::exchange::{Exchange, Phase, Reply};
+use crate::apisix::exchange::{Exchange, Reply};
 use crate::apisix::host::Host;
 use crate::apisix::lines::Lines;
 use crate::calls::header_maps::check_text;
@@ -136,12 +136,11 @@ fn remove(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     Ok(())
 }
 
-/// A request's lines cannot be written any more when its answer leaves: nothing would come of it, so this host stops there.
+/// A request's lines can still be written when its answer leaves: what reads them then are plugins that log.
 fn writable<'a>(guest: &'a mut Guest<'_, Host>, map: u32, name: &[u8]) -> Result<&'a mut Lines, Refused> {
     let stop = |why: &str| Refused::Trap(wasmtime::Error::msg(why.to_owned()));
     let exchange = guest.host().exchange().ok_or(Status::BAD_ARGUMENT)?;
     match map {
-        REQUEST if exchange.phase == Phase::ResponseHeaders => Err(stop("the request has gone already")),
         // A, `ngx_http_wasm_set_req_header`: `:authority` sets the method, `:path` with a query is not what it says, and
         // any other is sent as it is.
         _ if name.first() == Some(&b':') => {

@@ -4,7 +4,7 @@
 //! client gets its answer or a refusal; and the next request finds a filter that works.
 
 use sluicegate_harness::apisix::{Outcome, Route};
-use sluicegate_harness::{Headers, HostCall, Status, When};
+use sluicegate_harness::{Headers, HostCall, Response, Status, When};
 
 use crate::faults::{CALLS, STATUSES};
 use crate::gateway::{APISIX, apisix, grpc_web, whole};
@@ -124,6 +124,30 @@ fn a_host_that_refuses_everything_is_survived_and_forgiven() {
         assert_eq!(stories().map(|story| play(&route, &story)), whole);
         assert_eq!(worker.trap(), None);
     }
+}
+
+/// The secret was there when the upgrade failed.
+#[test]
+fn an_upgrade_that_fails_half_way_is_logged_without_what_the_bridge_was_to_be_told() {
+    let worker = apisix();
+    let route = worker.route(configuration(APISIX));
+    worker.refuse(HostCall::SetProperty, When::Always, Status(77));
+    let stream = route.request(forged(upgrade()), "");
+    assert_eq!(stream.outcome().response().map(Response::status), Some(500));
+    let logged = sorted(&stream.logged());
+    assert!(!logged.iter().any(|line| line.starts_with("sluicegate-")), "{logged:#?}");
+}
+
+#[test]
+fn what_cannot_be_kept_from_the_log_is_said_and_the_answer_is_the_clients() {
+    let worker = apisix();
+    let route = worker.route(configuration(APISIX));
+    let mut stream = route.request(upgrade(), "");
+    worker.refuse(HostCall::RemoveHeaderMapValue, When::Nth(3), Status(77));
+    let answer = stream.upstream_answers(101, [("x", "y")]).expect("an answer");
+    assert_eq!((answer.text(":status"), answer.text("x")), (Some("101"), Some("y")));
+    let text = "sluicegate: failed to remove sluicegate-gateway-secret from what is logged: host status 77";
+    assert_eq!(worker.log().into_iter().map(|line| line.text).collect::<Vec<_>>(), [text]);
 }
 
 #[test]

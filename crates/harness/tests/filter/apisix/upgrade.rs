@@ -6,6 +6,9 @@ use sluicegate_harness::{Headers, Response};
 use crate::gateway::{APISIX, apisix};
 use crate::socket::{configuration, sorted, upgrade, upgrade_with};
 
+const NO_ROUTE: &str = "the gateway's filter has no route for this path";
+const TOO_MANY: &str = "fewer than 100 headers are expected, those that the gateway adds among them";
+
 fn start() -> (Worker, Route) {
     let worker = apisix();
     let route = worker.route(configuration(APISIX));
@@ -167,8 +170,8 @@ fn a_request_with_more_headers_than_the_host_shows_is_refused() {
             let forged = padded(request.clone(), lines).and("sluicegate-gateway-secret", "guess");
             let forged = if taken { padded(request.clone(), lines) } else { forged };
             if !taken {
-                refused(&route, forged, 431, "fewer than 100 headers are expected");
-            } else if path != "/orders" {
+                refused(&route, forged, 431, TOO_MANY);
+            } else if path == "/pubsub" {
                 passed(&route, forged);
             }
         }
@@ -191,16 +194,55 @@ fn the_bridges_own_paths_are_not_there() {
     }
 }
 
+/// APISIX finds routes by the path that nginx makes of a client's, and the upstream may be the bridge, which has paths and a
+/// default cluster of its own.
 #[test]
-fn what_is_not_ours_passes_without_what_a_client_says_to_the_bridge() {
+fn a_path_that_no_route_takes_as_it_is_written_goes_nowhere() {
     let (_worker, route) = start();
-    for path in ["/", "/pubsub/", "/PUBSUB", "/x?/pubsub", "/sluicegate.v2.Bridge/Session", ""] {
-        let request = upgrade_with(":path", path).with("accept", "a").and("accept", "\u{fe}");
-        let want = sorted(&passed(&route, request.clone()));
-        let forged = request.with("sluicegate-cluster", "a").and("Sluicegate-Cluster", b"\xff\xfe");
-        assert_eq!(sorted(&passed(&route, forged)), want, "{path}");
-        assert!(!want.iter().any(|line| line.starts_with("sluicegate-")));
+    for path in [
+        "/%70ubsub",
+        "//pubsub",
+        "/x/../pubsub",
+        "/./pubsub",
+        "/pubsub/",
+        "/PUBSUB",
+        "/x?/pubsub",
+        "/%73luicegate.v1.Bridge/Call",
+        "//sluicegate.v1.Bridge/Call",
+        "/x/../sluicegate.v1.Bridge/Call?apikey=k",
+        "/sluicegate.v2.Bridge/Session",
+        "/",
+        "",
+    ] {
+        let request = upgrade_with(":path", path).with("sluicegate-cluster", "a");
+        refused(&route, request.clone(), 404, NO_ROUTE);
+        let call =
+            request.without("upgrade").without("connection").with("content-type", "application/grpc-web");
+        refused(&route, call.without(":method").with(":method", "POST"), 404, NO_ROUTE);
     }
+}
+
+/// Every way in which an upgrade that was passed on can be answered.
+#[test]
+fn what_logs_a_request_with_its_answer_sees_nothing_that_the_bridge_was_told() {
+    let worker = apisix();
+    let defined = r#"{"gateway_secret": "s3cret-of-the-gateway", "write": true, "subprotocols": ["pubsub"],
+        "kafka": {"nodes": {"kafka-1:9092": 1}, "sasl": {"username": "u", "password": "hidden"}}}"#;
+    for conf in [configuration(APISIX), defined.to_owned()] {
+        let route = worker.route(conf);
+        for status in [101, 401, 502] {
+            let request = upgrade().with("sec-websocket-protocol", "pubsub").with("x", "y");
+            let mut stream = route.request(request.clone(), "");
+            stream.upstream_answers(status, Headers::default());
+            let Outcome::Forwarded(told) = stream.outcome() else { panic!("{:?}", stream.outcome()) };
+            let told = told.iter().filter(|(name, _)| name.starts_with(b"sluicegate-")).count();
+            let kept = request.iter().filter(|(name, _)| !name.starts_with(b":"));
+            let kept = kept.fold(Headers::default(), |kept, (name, value)| kept.and(name, value));
+            let kept = kept.and("host", "gateway.example");
+            assert_eq!((told, sorted(&stream.logged())), (4, sorted(&kept)), "{status}");
+        }
+    }
+    assert_eq!(worker.log(), []);
 }
 
 /// As APISIX' own users write a route.

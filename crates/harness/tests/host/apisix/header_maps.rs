@@ -92,10 +92,18 @@ fn what_would_do_something_else_than_it_says_stops_the_filter() {
         let _stream = route.request(get(), "");
         assert!(worker.trap().is_some(), "{write}");
     }
-    let (worker, route) =
+}
+
+#[test]
+fn a_request_that_is_answered_can_still_be_changed_for_what_logs_it() {
+    let (_worker, route) =
         start(&[("response_headers", "(drop (call $remove (i32.const 0) 'x')) (i32.const 0)")]);
-    route.request(get(), "").upstream_answers(200, Headers::default());
-    assert!(worker.trap().expect("a trap").reason.contains("has gone already"));
+    let mut stream = route.request(get().and("x", "1").and("y", "2"), "");
+    let gone = forwarded(&stream);
+    assert_eq!((gone.get("x"), stream.logged().get("x")), (Some(&b"1"[..]), Some(&b"1"[..])));
+    stream.upstream_answers(200, Headers::default());
+    assert_eq!(forwarded(&stream), gone);
+    assert_eq!(stream.logged(), Headers::default().and("host", "a").and("y", "2"));
 }
 
 #[test]
