@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::*;
 
 const ROUTES: &str = include_str!("../../../../apisix/apisix.yaml");
+const CONFIG: &str = include_str!("../../../../apisix/config.yaml");
 const README: &str = include_str!("../../../../apisix/README.md");
 
 /// Each `conf` of the file, of whose YAML this reads what stands there: settings of one line each.
@@ -40,6 +41,22 @@ fn the_routes_to_copy_are_taken() {
         config.routes[0].path.clone()
     });
     assert_eq!(paths.collect::<Vec<_>>(), ["", "", "/kafka"]);
+}
+
+/// Whoever copies them gives no client a key that is printed here.
+#[test]
+fn secrets_to_copy_are_variables_that_the_workers_get() {
+    let values = ROUTES.lines().map(str::trim).filter_map(|line| line.split_once(": "));
+    let secrets = values.filter(|(key, _)| ["key", "gateway_secret"].contains(key));
+    let secrets: Vec<_> = secrets.filter(|(_, value)| *value != "consumer_name").collect();
+    assert_eq!(secrets.len(), 4);
+    for (key, value) in secrets {
+        let variable = value.strip_prefix("\"${{").and_then(|value| value.strip_suffix("}}\""));
+        let variable = variable.unwrap_or_else(|| panic!("{key}: {value}"));
+        assert!(
+            CONFIG.contains(&format!("    - {variable}\n")) && README.contains(&format!("{variable}=\"$("))
+        );
+    }
 }
 
 #[test]
