@@ -99,7 +99,7 @@ impl SessionStream {
             match output {
                 Output::ToBridge(bytes) => to_bridge = bytes,
                 Output::Count(event) => filter.stats.event(event),
-                Output::Closing | Output::Closed => filter.gateway.closing(self.context_id),
+                Output::Closing { .. } | Output::Closed => filter.gateway.closing(self.context_id),
                 Output::ToClient(_) => {}
             }
         }
@@ -129,7 +129,7 @@ impl SessionStream {
                     apply(&edit, size)?;
                 }
                 Output::Count(event) => filter.stats.event(event),
-                Output::Closing | Output::Closed => filter.gateway.closing(self.context_id),
+                Output::Closing { .. } | Output::Closed => filter.gateway.closing(self.context_id),
                 Output::ToBridge(_) => {}
             }
         }

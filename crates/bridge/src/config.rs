@@ -87,7 +87,8 @@ pub struct Limits {
     /// `max_header_bytes` besides. Default 1 MiB; not less than the gateway's `max_body_bytes`.
     pub max_request_bytes: usize,
     /// Bytes of messages that clients of the WebSocket endpoint have begun and not finished, all of them together; a client that
-    /// would exceed it is closed with 1013. Default 64 MiB; at least `max_request_bytes`.
+    /// would exceed it is closed with 1013, and a message of three times `ping_interval` with 1008. Default 64 MiB; at least
+    /// `max_request_bytes`.
     pub max_assembly_bytes: usize,
     /// Kafka commands that one session runs at the same time. Default 16.
     pub max_commands_per_session: usize,
@@ -112,7 +113,8 @@ pub struct Limits {
 /// `[session]`.
 #[derive(Debug)]
 pub struct Session {
-    /// `ping_interval_ms`: silence before a ping; after two without an answer the session ends. Default 30 s.
+    /// `ping_interval_ms`: silence before a ping; after two without an answer the session ends. A connection that takes nothing for four
+    /// times this is cut off. Default 30 s.
     pub ping_interval: Duration,
     /// `close_timeout_ms`: how long the last message may take on its way. Default 5 s.
     pub close_timeout: Duration,

@@ -164,7 +164,7 @@ impl<'a> Session<'a> {
                 Event::Answered(answer, reserved) => self.push(answer, Some(reserved)),
                 Event::Admitted(request, reserved) => self.start(request, reserved),
                 Event::Input(chunk) => {
-                    self.silence.inbound(Instant::now());
+                    self.silence.inbound(Instant::now(), self.output.unfinished());
                     self.frames.push(chunk);
                 }
                 Event::Wrote => self.silence.outbound(Instant::now()),
@@ -351,6 +351,7 @@ impl<'a> Session<'a> {
             Some(Due::Ping) => self.push(Answer::control(Control::Ping(Bytes::new())), None),
             Some(Due::Silent) => return Err(End::Silent),
             Some(Due::Stalled) => return Err(End::Stalled),
+            Some(Due::Unfinished(within)) => return Err(End::Unfinished(within)),
             None => {}
         }
         let deadline = self.silence.deadline(now, self.output_waits());

@@ -28,6 +28,8 @@ pub struct Assembler {
     opcode: Opcode,
     /// Text or Binary, while a fragmented message is under way.
     fragmented: Option<Opcode>,
+    /// Messages that have begun.
+    begun: u64,
     /// Payload of the unfinished message. Invariant: its capacity is what `reservation` holds, and at most `max`.
     data: Vec<u8>,
     reservation: Reservation,
@@ -43,6 +45,7 @@ impl Assembler {
             fin: true,
             opcode: Opcode::Binary,
             fragmented: None,
+            begun: 0,
             data: Vec::new(),
             reservation: Reservation::new(budget),
             control: Vec::new(),
@@ -62,8 +65,14 @@ impl Assembler {
         }
     }
 
+    /// Of the message that has begun and is not whole, if there is one: how many have begun with it.
+    pub fn unfinished(&self) -> Option<u64> {
+        self.fragmented.map(|_| self.begun)
+    }
+
     /// Forgets the unfinished message and gives its part of the budget back. Nothing is pushed after this.
     pub fn give_up(&mut self) {
+        self.fragmented = None;
         self.data = Vec::new();
         self.reservation.release();
     }
@@ -80,7 +89,10 @@ impl Assembler {
             // RFC 6455, section 5.4: "The fragments of one message MUST NOT be interleaved between the fragments of
             // another message"
             (_, Some(_)) => return Err(Fault::Protocol("new message inside a fragmented one")),
-            (opcode, None) => self.fragmented = Some(opcode),
+            (opcode, None) => {
+                self.fragmented = Some(opcode);
+                self.begun = self.begun.wrapping_add(1);
+            }
         }
         let len = usize::try_from(header.len).unwrap_or(usize::MAX).saturating_add(self.data.len());
         if len > self.max {

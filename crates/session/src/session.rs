@@ -46,8 +46,11 @@ pub enum Output {
     ToClient(Edit),
     /// Count this.
     Count(Event),
-    /// The client's side is over and the bridge knows it. End the stream should the bridge not, in bounded time.
-    Closing,
+    /// The client's side is over. End the stream should the bridge not, in bounded time.
+    Closing {
+        /// Whether the bridge knows it: there was memory to tell it.
+        told: bool,
+    },
     /// The client's last frame has been written. End the stream should the bridge not, in bounded time.
     Closed,
 }
@@ -94,6 +97,12 @@ impl Session {
     /// `seen` are known already. Ask again with as many until it is no more than are known.
     pub fn wanted(&self, size: usize, seen: &[u8]) -> usize {
         self.answers.wanted(size, seen)
+    }
+
+    /// The number of the client's message that has begun and is not whole, if there is one: another one has another number. A
+    /// driver that sees the same number for too long may end the session.
+    pub fn unfinished(&self) -> Option<u64> {
+        self.assembler.unfinished()
     }
 
     /// Takes one step.
@@ -162,9 +171,8 @@ impl Session {
 
     fn stop(&mut self, close: Close, to_bridge: &mut Vec<u8>, out: &mut Vec<Output>) {
         self.turn_deaf();
-        // Without memory for it the bridge is not told, and the driver ends the stream.
-        let _ = control(Control::Close(close), to_bridge);
-        out.push(Output::Closing);
+        let told = control(Control::Close(close), to_bridge).is_ok();
+        out.push(Output::Closing { told });
     }
 
     /// What is unfinished will stay so: others may have its memory before the stream ends.

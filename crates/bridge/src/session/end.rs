@@ -1,5 +1,7 @@
 //! Why a session is over, and what its client is told.
 
+use std::time::Duration;
+
 use sluicegate_protocol::Close;
 
 use super::frames::FrameError;
@@ -17,6 +19,8 @@ pub(crate) enum End {
     Silent,
     /// Output was not taken.
     Stalled,
+    /// A message of the client's was not whole so long after its first byte.
+    Unfinished(Duration),
     /// The gateway's gRPC framing cannot be followed.
     Unreadable(FrameError),
 }
@@ -32,6 +36,7 @@ impl End {
             Self::Silent => close(INTERNAL, "no answer to ping"),
             // Nothing more will be taken, this neither.
             Self::Stalled => None,
+            Self::Unfinished(within) => close(POLICY, &format!("message not whole within {within:?}")),
             Self::Unreadable(error @ FrameError::TooLarge { .. }) => close(TOO_LARGE, &error.to_string()),
             Self::Unreadable(error @ FrameError::Compressed) => close(INTERNAL, &error.to_string()),
         }
@@ -45,18 +50,20 @@ impl End {
             Self::Drained => "drained",
             Self::Silent => "silent",
             Self::Stalled => "stalled",
+            Self::Unfinished(_) => "unfinished",
             Self::Unreadable(FrameError::TooLarge { .. }) => "too_large",
             Self::Unreadable(FrameError::Compressed) => "compressed",
         }
     }
 
     /// Every label that there is.
-    pub(crate) const LABELS: [&str; 7] =
-        ["closed", "left", "drained", "silent", "stalled", "too_large", "compressed"];
+    pub(crate) const LABELS: [&str; 8] =
+        ["closed", "left", "drained", "silent", "stalled", "unfinished", "too_large", "compressed"];
 }
 
 // RFC 6455, section 7.4.1.
 const NORMAL: u32 = 1000;
 const GOING_AWAY: u32 = 1001;
+const POLICY: u32 = 1008;
 const TOO_LARGE: u32 = 1009;
 const INTERNAL: u32 = 1011;

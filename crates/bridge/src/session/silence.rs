@@ -1,4 +1,4 @@
-//! Whether a session's peer is still there, as a function of time.
+//! Whether a session's peer is still there and gets on, as a function of time.
 
 use std::time::Duration;
 
@@ -13,6 +13,8 @@ pub(super) struct Silence {
     /// Last time that output moved, or began to wait.
     outbound: Instant,
     unanswered: u32,
+    /// The message that is not whole, and when its first byte came.
+    unfinished: Option<(u64, Instant)>,
 }
 
 /// What silence asks for.
@@ -24,18 +26,23 @@ pub(super) enum Due {
     Silent,
     /// It takes no more output.
     Stalled,
+    /// It does not finish a message, which was to be whole within this time of its first byte.
+    Unfinished(Duration),
 }
 
 impl Silence {
     /// `interval`: how long nothing may happen before a ping.
     pub(super) fn new(interval: Duration, now: Instant) -> Self {
-        Self { interval, inbound: now, outbound: now, unanswered: 0 }
+        Self { interval, inbound: now, outbound: now, unanswered: 0, unfinished: None }
     }
 
-    /// Bytes came in.
-    pub(super) fn inbound(&mut self, now: Instant) {
+    /// Bytes came in. With them, a message is `unfinished` that has this number.
+    pub(super) fn inbound(&mut self, now: Instant, unfinished: Option<u64>) {
         self.inbound = now;
         self.unanswered = 0;
+        if self.unfinished.map(|(number, _)| number) != unfinished {
+            self.unfinished = unfinished.map(|number| (number, now));
+        }
     }
 
     /// Output moved, or there is some where there was none.
@@ -47,18 +54,23 @@ impl Silence {
     /// that ends meanwhile delays nothing.
     pub(super) fn deadline(&self, now: Instant, output_waits: bool) -> Instant {
         let deadline = if output_waits {
-            self.outbound + self.interval * STALLED_INTERVALS
+            self.outbound + self.patience()
         } else {
             self.inbound.max(self.outbound) + self.interval
         };
-        deadline.clamp(now, now + self.interval)
+        let whole_by = self.unfinished.map_or(deadline, |(_, since)| since + self.patience());
+        deadline.min(whole_by).clamp(now, now + self.interval)
     }
 
     /// What is due. A ping that is due counts as asked.
     pub(super) fn due(&mut self, now: Instant, output_waits: bool) -> Option<Due> {
+        // However lively it is otherwise: what it has begun takes memory that others cannot have meanwhile.
+        if self.unfinished.is_some_and(|(_, since)| now >= since + self.patience()) {
+            return Some(Due::Unfinished(self.patience()));
+        }
         if output_waits {
             // A ping would only queue behind what is not taken.
-            return (now >= self.outbound + self.interval * STALLED_INTERVALS).then_some(Due::Stalled);
+            return (now >= self.outbound + self.patience()).then_some(Due::Stalled);
         }
         if now < self.inbound.max(self.outbound) + self.interval {
             return None;
@@ -70,12 +82,17 @@ impl Silence {
         self.outbound = now;
         Some(Due::Ping)
     }
+
+    fn patience(&self) -> Duration {
+        self.interval * PATIENCE_INTERVALS
+    }
 }
 
 /// Pings that may stay without an answer.
 const MAX_UNANSWERED: u32 = 2;
-/// Intervals in which output may stand still: as long as it takes to give up on a client that answers no ping.
-const STALLED_INTERVALS: u32 = 3;
+/// Intervals in which output may stand still, and a message stay unfinished: as long as it takes to give up on a client that answers
+/// no ping.
+const PATIENCE_INTERVALS: u32 = 3;
 
 #[cfg(test)]
 mod tests {
@@ -97,8 +114,36 @@ mod tests {
         let mut silence = Silence::new(SECOND, start);
         for n in 1..10 {
             assert_eq!(silence.due(start + SECOND * 2 * n, false), Some(Due::Ping));
-            silence.inbound(start + SECOND * 2 * n);
+            silence.inbound(start + SECOND * 2 * n, None);
         }
+    }
+
+    #[test]
+    fn a_message_has_to_be_whole_in_time_whatever_else_is_sent() {
+        let start = Instant::now();
+        let mut silence = Silence::new(SECOND, start);
+        // Each is finished within its time, while the next one has begun already.
+        for n in 1..10 {
+            silence.inbound(start + SECOND * 2 * n, Some(n.into()));
+            assert_eq!(silence.due(start + SECOND * 2 * n, false), None);
+        }
+        let begun = start + SECOND * 18;
+        assert_eq!(silence.deadline(begun, false), begun + SECOND);
+        for n in [10, 20, 29] {
+            let now = begun + SECOND * n / 10;
+            silence.inbound(now, Some(9));
+            silence.outbound(now);
+            assert_eq!((silence.due(now, false), silence.due(now, true)), (None, None));
+        }
+        let late = begun + SECOND * 29 / 10;
+        assert_eq!(silence.deadline(late, false), begun + SECOND * 3);
+        silence.outbound(begun + SECOND * 3);
+        for output_waits in [false, true] {
+            let due = silence.due(begun + SECOND * 3, output_waits);
+            assert_eq!(due, Some(Due::Unfinished(SECOND * 3)));
+        }
+        silence.inbound(begun + SECOND * 3, None);
+        assert_eq!(silence.due(begun + SECOND * 3, false), None);
     }
 
     #[test]

@@ -119,6 +119,14 @@ impl Output {
         }
     }
 
+    /// The number of the message that a client has begun and not finished, where it is put together here.
+    pub(super) fn unfinished(&self) -> Option<u64> {
+        match self {
+            Self::Stream { .. } | Self::Body { .. } => None,
+            Self::WebSocket(answers) => answers.unfinished(),
+        }
+    }
+
     /// Whether the peer is known to be gone, asked without input or output to tell it. An upgraded stream gives no notice
     /// of that: it must be asked.
     pub(super) fn is_gone(&mut self, cx: &mut Context<'_>) -> bool {

@@ -47,22 +47,8 @@ impl Client {
             if bytes.is_empty() {
                 return Poll::Ready(None);
             }
-            Poll::Ready(Some(Ok(client.take(bytes, &cluster.metrics))))
+            Poll::Ready(requests(client.step(Happened::Client(bytes)), &cluster.metrics).map(Ok))
         }))
-    }
-
-    fn take(&self, bytes: &mut [u8], metrics: &ClusterMetrics) -> Bytes {
-        let mut requests = Bytes::new();
-        for output in self.step(Happened::Client(bytes)) {
-            match output {
-                Output::ToBridge(bytes) => requests = bytes.into(),
-                Output::Count(event) => count(metrics, event),
-                // The close that comes with it ends the session; where there was no memory for that, the client's silence does.
-                Output::Closing => {}
-                Output::ToClient(_) | Output::Closed => {}
-            }
-        }
-        requests
     }
 
     /// The frames of answers that are to be written.
@@ -97,6 +83,22 @@ impl Client {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).handle(input, &mut outputs);
         outputs
     }
+}
+
+/// What a step of the client's asks for; `None` at the end of what is heard.
+fn requests(step: Vec<Output>, metrics: &ClusterMetrics) -> Option<Bytes> {
+    let mut requests = Bytes::new();
+    for output in step {
+        match output {
+            Output::ToBridge(bytes) => requests = bytes.into(),
+            Output::Count(event) => count(metrics, event),
+            // The close among the requests ends the session. Where there was no memory for that, nothing else would: what still
+            // comes is not looked at, and no silence.
+            Output::Closing { told } if !told => return None,
+            Output::Closing { .. } | Output::ToClient(_) | Output::Closed => {}
+        }
+    }
+    Some(requests)
 }
 
 /// What the front of a write became, and the rest of it as it was.
@@ -135,6 +137,11 @@ impl Answers {
             self.current = None;
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// The number of the message that the client has begun and not finished.
+    pub(super) fn unfinished(&self) -> Option<u64> {
+        self.client.0.lock().unwrap_or_else(PoisonError::into_inner).unfinished()
     }
 
     pub(super) fn is_idle(&self) -> bool {

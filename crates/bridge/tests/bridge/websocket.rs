@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Buf;
 use prost::Message as _;
 use sluicegate_bridge::Bridge;
 use sluicegate_protocol::pub_sub_req::Req;
@@ -11,6 +12,7 @@ use sluicegate_protocol::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
+use tokio::time::timeout;
 
 use crate::raw::{Raw, frame, upgrade};
 use crate::support::{admin, ping, sessions, start, start_before, start_with};
@@ -193,14 +195,14 @@ async fn a_subprotocol_is_agreed_to_where_both_sides_name_it() {
 }
 
 #[tokio::test]
-async fn a_session_writes_only_where_the_gateway_says_so_once() {
+async fn a_session_writes_only_where_the_gateway_says_so() {
     let bridge = start("").await;
     let produce = || Req::CmdKafkaProduce(CmdKafkaProduce { records: vec![ProduceRecord::default()] });
     let elsewhere = "failed to produce, err: the bridge does not write to this cluster";
     for (headers, message) in [
         ("", sluicegate_session::request::READ_ONLY),
         ("sluicegate-write: false\r\n", sluicegate_session::request::READ_ONLY),
-        ("sluicegate-write: true\r\nsluicegate-write: true\r\n", sluicegate_session::request::READ_ONLY),
+        ("sluicegate-write: TRUE\r\n", sluicegate_session::request::READ_ONLY),
         ("sluicegate-write: true\r\n", elsewhere),
     ] {
         let mut client = Raw::open(&bridge, headers).await;
@@ -243,6 +245,53 @@ async fn what_breaks_the_protocol_or_a_limit_is_closed_with_its_code() {
             format!("sluicegate_client_faults_total{{cluster=\"default\",reason=\"{reason}\"}} {count}\n");
         assert!(metrics.contains(&line), "{line}{metrics}");
     }
+}
+
+#[tokio::test]
+async fn a_message_that_is_never_whole_takes_memory_from_others_for_a_while_only() {
+    let settings =
+        "[limits]\nmax_request_bytes = 1024\nmax_assembly_bytes = 1024\n[session]\nping_interval_ms = 200";
+    let bridge = start(settings).await;
+    // Fragmented, and a byte at a time: both are as lively as can be.
+    for trickles in [false, true] {
+        let mut holder = Raw::open(&bridge, "").await;
+        let held = if trickles {
+            [frame(0x02, &[0; 700]), frame(0x80, &[0; 324])].concat()
+        } else {
+            frame(0x02, &[0; 800])
+        };
+        let mut more = held.get(..if trickles { 800 } else { held.len() }).unwrap().to_vec();
+        let began = Instant::now();
+        let mut trickle = 800..;
+        let (code, reason) = loop {
+            assert!(began.elapsed() < Duration::from_secs(5), "it is still open");
+            holder.send(&more).await;
+            more = match (trickles, timeout(Duration::from_millis(20), holder.frame()).await) {
+                (_, Ok(Some((0x88, close)))) => break ((&close[..2]).get_u16(), close[2..].to_vec()),
+                (true, Err(_)) => {
+                    trickle.next().and_then(|at| held.get(at..=at)).unwrap_or_default().to_vec()
+                }
+                (false, Err(_)) => frame(0x89, b""),
+                (false, Ok(Some((0x8A, _)))) => Vec::new(),
+                (_, Ok(other)) => panic!("{other:?}"),
+            };
+        };
+        assert_eq!(
+            (code, String::from_utf8(reason).unwrap()),
+            (1008, "message not whole within 600ms".to_owned())
+        );
+        let took = began.elapsed();
+        assert!((600..2000).contains(&took.as_millis()), "{took:?}");
+        // Not later than its Close, though its connection stands.
+        let mut next = Raw::open(&bridge, "").await;
+        next.send([frame(0x02, &[0; 800]), frame(0x89, b"there")].concat()).await;
+        assert_eq!(next.frame().await, Some((0x8A, b"there".to_vec())));
+        drop((holder, next));
+        nobody_is_left(&bridge).await;
+    }
+    let (_, metrics) = admin(&bridge, "/metrics").await;
+    let ended = "sluicegate_sessions_ended_total{cluster=\"default\",reason=\"unfinished\"} 2\n";
+    assert!(metrics.contains(ended), "{metrics}");
 }
 
 #[tokio::test]
@@ -310,7 +359,7 @@ async fn random_bytes_end_no_session_but_their_own() {
         let _ = client.io.write_all(&bytes).await;
         let _ = client.io.shutdown().await;
         let mut rest = Vec::new();
-        let ended = tokio::time::timeout(Duration::from_secs(5), client.io.read_to_end(&mut rest)).await;
+        let ended = timeout(Duration::from_secs(5), client.io.read_to_end(&mut rest)).await;
         assert!(ended.is_ok(), "round {round} does not end: {}", bytes.escape_ascii());
     }
     beside.ask(9, ping("")).await;
@@ -375,7 +424,7 @@ async fn clients_that_send_without_pause_and_never_read_stop_nobody_and_are_give
         greedy.push(tokio::spawn(async move {
             let pause = Duration::from_millis(500);
             let mut sent = 0;
-            while let Ok(Ok(())) = tokio::time::timeout(pause, client.io.write_all(&requests)).await {
+            while let Ok(Ok(())) = timeout(pause, client.io.write_all(&requests)).await {
                 sent += requests.len();
             }
             (client, sent)

@@ -111,7 +111,7 @@ fn answer(resp: Resp) -> Vec<u8> {
 fn check(frames: &[Vec<u8>], want: &[PubSubReq], counted: &[Event], closing: bool) {
     let wire = frames.concat();
     let mut told: Vec<Output> = counted.iter().map(|event| Output::Count(*event)).collect();
-    told.extend(closing.then_some(Output::Closing));
+    told.extend(closing.then_some(Output::Closing { told: true }));
     for cut in 0..=wire.len() {
         let (head, tail) = wire.split_at(cut);
         let seen = client(&mut session(), &[head, tail]);
@@ -269,7 +269,7 @@ mod property {
         for piece in pieces {
             let seen = client(&mut session, &[piece]);
             assert!(!over || seen == Seen::default(), "{seen:?} after the end");
-            over |= seen.told.contains(&Output::Closing);
+            over |= seen.told.contains(&Output::Closing { told: true });
             for message in &seen.bridge {
                 assert!(!matches!(message.req, None | Some(Req::CmdEmpty(_))), "{message:?} for the bridge");
             }

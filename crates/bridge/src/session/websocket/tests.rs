@@ -92,16 +92,36 @@ async fn answers_of_every_size_arrive_whole_through_pipes_of_every_width() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_that_comes_slowly_is_no_silence() {
+async fn messages_that_come_slowly_are_no_silence_as_long_as_each_becomes_whole() {
     let (client, session) = open(1 << 20).await;
     let mut client = client.into_inner();
-    // One frame, of which a byte comes every 20 seconds: no pong can come in between.
-    client.write_all(&[0x82, 0x80 | 50, 0, 0, 0, 0]).await.unwrap();
-    for _ in 0..49 {
+    // Frames of which some bytes come every 20 seconds: no pong can come in between, and there is always a frame that is not whole.
+    let message = PubSubReq { sequence: 1, req: Some(Req::CmdPing(CmdPing { state: vec![0; 4].into() })) };
+    let message = message.encode_to_vec();
+    let len = u8::try_from(message.len()).unwrap();
+    let frame = [&[0x82, 0x80 | len, 0, 0, 0, 0], &message[..]].concat();
+    assert_eq!(frame.len() % 4, 1);
+    let frames = frame.repeat(20);
+    let (finished, rest) = frames.split_at(frames.len() - frame.len() + 8);
+    for bytes in finished.chunks(4) {
+        client.write_all(bytes).await.unwrap();
         tokio::time::sleep(Duration::from_secs(20)).await;
         assert!(!session.is_finished());
-        client.write_all(&[0x0A]).await.unwrap();
+    }
+    // The last one comes too slowly.
+    for byte in &rest[..3] {
+        client.write_all(&[*byte]).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(20)).await;
     }
     tokio::time::sleep(Duration::from_secs(100)).await;
-    assert_eq!(session.await.unwrap(), End::Silent);
+    assert_eq!(session.await.unwrap(), End::Unfinished(Duration::from_secs(90)));
+}
+
+#[test]
+fn where_a_close_cannot_be_told_the_input_ends() {
+    let cluster = Cluster::script(MAX_FETCH);
+    for (told, want) in [(true, Some(Bytes::from_static(b"request"))), (false, None)] {
+        let step = vec![Output::Closing { told }, Output::ToBridge(b"request".to_vec())];
+        assert_eq!(requests(step, &cluster.metrics), want);
+    }
 }
