@@ -8,6 +8,7 @@
 //! - gRPC health checks (`grpc.health.v1`)
 
 mod call;
+mod gateway;
 mod grpc_web;
 mod origin;
 mod refusal;
@@ -17,10 +18,10 @@ mod websocket;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, Request, Response, Version, header};
+use http::{Method, Request, Response, Version, header};
 use hyper::body::Incoming;
 use hyper::ext::Protocol;
-use sluicegate_protocol::{CALL_PATH, SERVICE_PATH_PREFIX, SESSION_PATH, metadata};
+use sluicegate_protocol::{CALL_PATH, SERVICE_PATH_PREFIX, SESSION_PATH};
 use sluicegate_session::budget::Budget;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -82,69 +83,47 @@ impl Entrance {
     /// # Cancel safety
     /// A drop abandons a call that reads; records are written, all or none, and a session that has begun goes on by itself.
     pub(crate) async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
-        let plain = Form::plain(request.version());
+        let version = request.version();
         let wanted = match Wanted::by(&request) {
             Ok(wanted) => wanted,
-            Err(refusal) => return self.refuse(refusal, plain),
+            Err(refusal) => return self.refuse(refusal, Form::Plain, version),
         };
         let form = match wanted {
-            Wanted::Tunnel | Wanted::Session | Wanted::WebSocket => plain,
+            Wanted::Tunnel | Wanted::Session | Wanted::WebSocket => Form::Plain,
             Wanted::Call | Wanted::Health => Form::Grpc,
             Wanted::GrpcWeb => Form::GrpcWeb,
         };
-        let served = match self.check_secret(request.headers()) {
+        let served = match self.check_gateway(request.headers()) {
             Err(refusal) => Err(refusal),
             Ok(()) => match wanted {
-                Wanted::Tunnel | Wanted::Session | Wanted::WebSocket => {
+                Wanted::Tunnel => {
                     let cluster = self.cluster(request.headers()).await;
-                    match wanted {
-                        Wanted::Tunnel => self.tunnel(request, cluster),
-                        Wanted::Session => self.session(request, cluster),
-                        _ => self.websocket(request, cluster),
-                    }
+                    self.tunnel(request, cluster)
                 }
+                Wanted::Session => {
+                    let cluster = self.cluster(request.headers()).await;
+                    self.session(request, cluster)
+                }
+                Wanted::WebSocket => match self.judge(&request) {
+                    Err(refusal) => Err(refusal),
+                    Ok(accepted) => {
+                        let cluster = self.cluster(request.headers()).await;
+                        self.websocket(request, cluster, &accepted)
+                    }
+                },
                 // Boxed: the task of a stream is as large as the largest of these, and lives as long as the stream.
                 Wanted::Call => Box::pin(self.call(request)).await,
                 Wanted::GrpcWeb => Box::pin(self.grpc_web(request)).await,
                 Wanted::Health => Ok(Box::pin(self.health(request)).await),
             },
         };
-        served.unwrap_or_else(|refusal| self.refuse(refusal, form))
+        served.unwrap_or_else(|refusal| self.refuse(refusal, form, version))
     }
 
-    fn refuse(&self, refusal: Refusal, form: Form) -> Response<Body> {
+    fn refuse(&self, refusal: Refusal, form: Form, version: Version) -> Response<Body> {
         tracing::debug!(reason = refusal.label(), "request refused");
         self.metrics.refused(refusal.label());
-        refusal.into_response(form)
-    }
-
-    fn check_secret(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        let Some(secret) = &self.secret else { return Ok(()) };
-        match headers.get(metadata::GATEWAY_SECRET) {
-            None => Err(Refusal::SecretMissing),
-            Some(given) if secret.is(given.as_bytes()) => Ok(()),
-            Some(_) => Err(Refusal::SecretWrong),
-        }
-    }
-
-    /// The cluster that `headers` name, or that they carry.
-    async fn cluster(&self, headers: &HeaderMap) -> Result<Arc<Cluster>, Refusal> {
-        let carried = headers.get(metadata::CLUSTER_DEFINITION);
-        let cluster = match carried {
-            None => None,
-            Some(_) if !has_one_cluster(headers) => return Err(Refusal::TwoClusters),
-            Some(definition) => Some(Box::pin(self.route_clusters.get(definition.as_bytes())).await),
-        };
-        // Asked last: to make a cluster takes a moment.
-        if self.drain.is_cancelled() {
-            return Err(Refusal::Draining);
-        }
-        if let Some(cluster) = cluster {
-            return cluster.map_err(Refusal::RouteCluster);
-        }
-        let name = headers.get(metadata::CLUSTER).map_or(&b"default"[..], |name| name.as_bytes());
-        let found = std::str::from_utf8(name).ok().and_then(|name| self.clusters.get(name));
-        found.cloned().ok_or_else(|| Refusal::unknown_cluster(name))
+        refusal.into_response(form, version)
     }
 
     async fn health(&self, request: Request<Incoming>) -> Response<Body> {
@@ -202,12 +181,6 @@ fn is_grpc(content_type: &[u8], of: &[u8]) -> bool {
         }
         None => false,
     }
-}
-
-/// Whether a cluster that is carried is the only one that is told.
-fn has_one_cluster(headers: &HeaderMap) -> bool {
-    headers.get_all(metadata::CLUSTER_DEFINITION).iter().count() == 1
-        && !headers.contains_key(metadata::CLUSTER)
 }
 
 const HEALTH_PATH_PREFIX: &str = "/grpc.health.v1.Health/";

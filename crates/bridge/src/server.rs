@@ -12,6 +12,8 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+#[cfg(target_os = "linux")]
+use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -31,6 +33,8 @@ pub(crate) struct Server {
     http1: http1::Builder,
     http2: http2::Builder<StreamExecutor>,
     tls: Option<TlsAcceptor>,
+    /// How long a peer may not take what it is sent.
+    patience: Duration,
     free: Arc<Semaphore>,
     open: Connections,
 }
@@ -52,9 +56,12 @@ impl Server {
         open: Connections,
     ) -> Self {
         let mut http1 = http1::Builder::new();
-        http1.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(
-            usize::try_from(limits.max_header_bytes).unwrap_or(usize::MAX).max(MIN_HTTP1_BUFFER),
-        );
+        let max_header_bytes = usize::try_from(limits.max_header_bytes).unwrap_or(usize::MAX);
+        http1
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_headers(MAX_HTTP1_HEADERS)
+            .max_buf_size(max_header_bytes.max(MIN_HTTP1_BUFFER));
         let mut http2 = http2::Builder::new(StreamExecutor);
         http2
             .timer(TokioTimer::new())
@@ -71,11 +78,13 @@ impl Server {
             .max_local_error_reset_streams(None)
             .keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE);
+        let patience = entrance.limits.ping_interval * PATIENCE_INTERVALS;
         Self {
             entrance,
             http1,
             http2,
             tls: tls.map(|tls| TlsAcceptor::from(Arc::clone(&tls.server))),
+            patience,
             free: Arc::new(Semaphore::new(limits.max_connections)),
             open,
         }
@@ -106,6 +115,9 @@ impl Server {
 
     async fn connection(&self, stream: TcpStream) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         stream.set_nodelay(true)?;
+        // One that takes nothing, or is no longer there, would keep its place among the connections.
+        #[cfg(target_os = "linux")]
+        set_tcp_user_timeout(&stream, u32::try_from(self.patience.as_millis()).unwrap_or(u32::MAX))?;
         match &self.tls {
             Some(tls) => {
                 let stream = timeout(HELLO_TIMEOUT, tls.accept(stream)).await??;
@@ -168,6 +180,10 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// For the headers of an HTTP/1.1 request, and for the next request to begin: longer than gateways keep an unused connection
 /// (nginx: 60 s), or they would send requests into one that is being closed.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
+/// Pings' intervals: one more than a session has patience with its client, so that a session can say itself why it ended.
+const PATIENCE_INTERVALS: u32 = 4;
+/// Headers of an HTTP/1.1 request: far more than gateways let pass, whatever they add themselves. Their size has its own bound.
+const MAX_HTTP1_HEADERS: usize = 1000;
 /// The least that hyper takes.
 const MIN_HTTP1_BUFFER: usize = 8 * 1024;
 /// After a failed accept: out of descriptors, mostly.

@@ -20,6 +20,15 @@ pub(super) enum Refusal {
     NotGrpc,
     SecretMissing,
     SecretWrong,
+    /// A gateway's header that means nothing here: a newer gateway's, which may restrict what is let in.
+    UnknownHeader {
+        /// As it may be shown.
+        name: String,
+    },
+    /// A gateway's header that was sent more than once: by whom is not certain then.
+    Repeated {
+        name: &'static str,
+    },
     UnknownCluster {
         /// As it may be shown.
         name: String,
@@ -47,20 +56,10 @@ pub(super) enum Refusal {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Form {
     /// A plain response, which a gateway can pass on to its client.
-    Http2,
-    /// The same, and the end of the connection: an intermediary that takes any answer to an upgrade for its success would pass on
-    /// what its client says as further requests.
-    Http1,
+    Plain,
     /// gRPC's "Trailers-Only", for a single command.
     Grpc,
     GrpcWeb,
-}
-
-impl Form {
-    /// That of a request that is no command.
-    pub(super) fn plain(version: Version) -> Self {
-        if version < Version::HTTP_2 { Self::Http1 } else { Self::Http2 }
-    }
 }
 
 impl Refusal {
@@ -69,16 +68,34 @@ impl Refusal {
         Self::UnknownCluster { name }
     }
 
-    pub(super) fn into_response(self, form: Form) -> Response<Body> {
-        match form {
-            Form::Http2 => self.into_http(),
-            Form::Http1 => {
-                let mut response = self.into_http();
-                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-                response
-            }
+    pub(super) fn unknown_header(name: &HeaderName) -> Self {
+        let name = name.as_str();
+        Self::UnknownHeader { name: name.get(..MAX_NAME_BYTES).unwrap_or(name).to_owned() }
+    }
+
+    pub(super) fn into_response(self, form: Form, version: Version) -> Response<Body> {
+        let is_last = version < Version::HTTP_2 && self.ends_connection(form);
+        let mut response = match form {
+            Form::Plain => self.into_http(),
             Form::Grpc => self.into_status().into_http(),
             Form::GrpcWeb => grpc_web::framed(self.into_status().into_http()),
+        };
+        if is_last {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    /// Whether nothing more is heard on a connection of HTTP/1.1.
+    fn ends_connection(&self, form: Form) -> bool {
+        match form {
+            // An intermediary that takes any answer to an upgrade for its success would pass on what its client says as further
+            // requests.
+            Form::Plain => true,
+            // Whoever is not let in shall not keep a gateway's place.
+            Form::Grpc | Form::GrpcWeb => {
+                matches!(self, Self::SecretMissing | Self::SecretWrong | Self::Repeated { .. })
+            }
         }
     }
 
@@ -108,6 +125,7 @@ impl Refusal {
             Self::NotFound | Self::OtherConnect => "path",
             Self::NotGrpc => "content_type",
             Self::SecretMissing | Self::SecretWrong => "secret",
+            Self::UnknownHeader { .. } | Self::Repeated { .. } => "metadata",
             Self::UnknownCluster { .. } => "cluster",
             Self::RouteCluster(NotTaken::UnknownGateway | NotTaken::Host(_)) => "route_cluster_forbidden",
             Self::RouteCluster(NotTaken::Unreadable(_)) | Self::TwoClusters => "route_cluster_invalid",
@@ -146,7 +164,9 @@ impl Refusal {
                 let status = StatusCode::from_u16(refused.status).unwrap_or(StatusCode::BAD_REQUEST);
                 (status, Code::InvalidArgument)
             }
-            Self::Host | Self::Body => (StatusCode::BAD_REQUEST, Code::InvalidArgument),
+            Self::UnknownHeader { .. } | Self::Repeated { .. } | Self::Host | Self::Body => {
+                (StatusCode::BAD_REQUEST, Code::InvalidArgument)
+            }
             Self::Origin => (StatusCode::FORBIDDEN, Code::PermissionDenied),
             Self::Version => (StatusCode::HTTP_VERSION_NOT_SUPPORTED, Code::Internal),
         }
@@ -166,16 +186,18 @@ impl Refusal {
             }
             Self::SecretMissing => format!("header {} is missing", metadata::GATEWAY_SECRET),
             Self::SecretWrong => format!("header {} is not the bridge's secret", metadata::GATEWAY_SECRET),
+            Self::UnknownHeader { name } => {
+                format!(
+                    "header {name} is not one that this bridge knows: expected a gateway of its version or older"
+                )
+            }
+            Self::Repeated { name } => format!("expected header {name} once"),
             Self::UnknownCluster { name } => {
                 format!("no cluster {name} is configured, header {} names one", metadata::CLUSTER)
             }
             Self::RouteCluster(not_taken) => not_taken.to_string(),
             Self::TwoClusters => {
-                format!(
-                    "expected one header of {} and {}, once",
-                    metadata::CLUSTER,
-                    metadata::CLUSTER_DEFINITION
-                )
+                format!("expected one header of {} and {}", metadata::CLUSTER, metadata::CLUSTER_DEFINITION)
             }
             Self::Draining => "the bridge is shutting down".to_owned(),
             Self::Full => "the bridge serves as many as it may".to_owned(),
@@ -194,6 +216,6 @@ impl Refusal {
     }
 }
 
-/// How much of a cluster's name is repeated.
+/// How much of a name is repeated.
 const MAX_NAME_BYTES: usize = 100;
 const RETRY_AFTER_SECONDS: &str = "1";

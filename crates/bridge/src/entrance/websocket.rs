@@ -16,14 +16,19 @@ use crate::cluster::Cluster;
 use crate::session::Transport;
 
 impl Entrance {
+    /// Whether the page may ask, and asks for a WebSocket.
+    pub(super) fn judge<B: http_body::Body>(&self, request: &Request<B>) -> Result<Accepted, Refusal> {
+        self.check_origin(request.headers())?;
+        check_handshake(request)
+    }
+
     /// Over the connection itself, which is the session's from its 101 on.
     pub(super) fn websocket(
         self: &Arc<Self>,
         request: Request<Incoming>,
         cluster: Result<Arc<Cluster>, Refusal>,
+        accepted: &Accepted,
     ) -> Result<Response<Body>, Refusal> {
-        self.check_origin(request.headers())?;
-        let accepted = judge(&request)?;
         let admitted = self.admit(cluster?)?;
         let session = Session::new(self.messages, may_write(request.headers()), &self.assembly);
         let upgrade = hyper::upgrade::on(request);
@@ -37,11 +42,11 @@ impl Entrance {
                 entrance.run(admitted, transport, CancellationToken::new()).await;
             }
         });
-        Ok(switch(&accepted))
+        Ok(switch(accepted))
     }
 }
 
-fn judge<B: http_body::Body>(request: &Request<B>) -> Result<Accepted, Refusal> {
+fn check_handshake<B: http_body::Body>(request: &Request<B>) -> Result<Accepted, Refusal> {
     let headers = request.headers();
     if request.version() != Version::HTTP_11 {
         return Err(Refusal::Version);
@@ -86,10 +91,8 @@ fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<Vec<u8>> {
     (!lines.is_empty()).then(|| lines.join(&b", "[..]))
 }
 
-/// Said once, and clearly.
 fn may_write(headers: &HeaderMap) -> bool {
-    let mut said = headers.get_all(metadata::WRITE).iter();
-    said.next().is_some_and(|said| said == "true") && said.next().is_none()
+    headers.get(metadata::WRITE).is_some_and(|said| said == "true")
 }
 
 /// RFC 6455, section 4.2.2, item 5.

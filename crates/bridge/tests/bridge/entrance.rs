@@ -12,8 +12,9 @@ use sluicegate_protocol::{
 
 use sluicegate_bridge::Bridge;
 
+use crate::raw::{Raw, upgrade};
 use crate::support::{
-    ENTRANCES, Entrance, Gateway, Refused, close, flood, framed, ping, sessions, start, start_before,
+    ENTRANCES, Entrance, Gateway, Refused, admin, close, flood, framed, ping, sessions, start, start_before,
     start_with,
 };
 
@@ -202,4 +203,55 @@ async fn check(
     let refused = gateway.open(entrance, headers).await.err().expect("a refusal");
     assert_eq!((refused.status.as_u16(), &refused.text[..]), (status, text), "{entrance:?}");
     refused
+}
+
+#[tokio::test]
+async fn what_a_gateway_says_is_understood_and_said_once_or_nothing_is_let_in() {
+    let bridge = start_with(&format!("gateway_secret = \"{SECRET}\""), "").await;
+    let gateway = Gateway::connect(&bridge).await;
+    let secret = ("sluicegate-gateway-secret", SECRET);
+    let once = |name: &str| format!("expected header {name} once\n");
+    let unknown = |name: &str| {
+        format!(
+            "header {name} is not one that this bridge knows: expected a gateway of its version or older\n"
+        )
+    };
+    let long = format!("sluicegate-{}", "x".repeat(200));
+    for (headers, text) in [
+        (vec![secret, ("sluicegate-read-only", "true")], unknown("sluicegate-read-only")),
+        (vec![secret, (&long, "")], unknown(&long[..100])),
+        (
+            vec![secret, ("sluicegate-cluster", "default"), ("sluicegate-cluster", "default")],
+            once("sluicegate-cluster"),
+        ),
+        (vec![secret, ("sluicegate-write", "true"), ("sluicegate-write", "true")], once("sluicegate-write")),
+        (
+            vec![secret, ("sluicegate-subprotocol", "a"), ("sluicegate-subprotocol", "b")],
+            once("sluicegate-subprotocol"),
+        ),
+        (
+            vec![secret, ("sluicegate-cluster-definition", ""), ("sluicegate-cluster-definition", "")],
+            once("sluicegate-cluster-definition"),
+        ),
+        (vec![secret, secret], once("sluicegate-gateway-secret")),
+        (vec![("sluicegate-gateway-secret", "wrong"), secret], once("sluicegate-gateway-secret")),
+    ] {
+        for entrance in ENTRANCES {
+            check(&gateway, entrance, &headers, 400, &text).await;
+        }
+        for path in [CALL_PATH, "/grpc.health.v1.Health/Check"] {
+            let (answer, status) = gateway.call(path, &headers, &[]).await;
+            assert_eq!((answer, &status["grpc-status"]), (None, &"3".parse().unwrap()), "{path}");
+        }
+        let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let mut client = Raw::connect(&bridge).await;
+        client.send(upgrade("/", &lines)).await;
+        let refused = client.response().await;
+        assert_eq!((refused.status, refused.text()), (400, &text[..]));
+    }
+    // Nobody learns without the secret what the bridge knows.
+    let text = "header sluicegate-gateway-secret is missing\n";
+    check(&gateway, Entrance::Connect, &[("sluicegate-read-only", "true")], 401, text).await;
+    let (_, metrics) = admin(&bridge, "/metrics").await;
+    assert!(metrics.contains("sluicegate_requests_refused_total{reason=\"metadata\"} 40\n"), "{metrics}");
 }

@@ -4,16 +4,22 @@ use std::time::Duration;
 
 use prost::Message;
 use sluicegate_protocol::{CALL_PATH, PubSubReq, SESSION_PATH};
-use tokio::time::Instant;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpSocket;
+use tokio::time::{Instant, timeout};
 
 use crate::raw::{Raw, upgrade};
-use crate::support::{admin, framed, ping, sessions, start};
+use crate::support::{admin, framed, ping, sessions, start, start_with};
 
 /// A call as gRPC-Web.
 fn call(sequence: i64) -> Vec<u8> {
-    let message = framed(&PubSubReq { sequence, req: Some(ping("")) }.encode_to_vec());
+    call_with("", sequence, "")
+}
+
+fn call_with(headers: &str, sequence: i64, state: &str) -> Vec<u8> {
+    let message = framed(&PubSubReq { sequence, req: Some(ping(state)) }.encode_to_vec());
     let head = format!(
-        "POST {CALL_PATH} HTTP/1.1\r\nHost: bridge\r\nContent-Type: application/grpc-web+proto\r\n\
+        "POST {CALL_PATH} HTTP/1.1\r\nHost: bridge\r\nContent-Type: application/grpc-web+proto\r\n{headers}\
          Content-Length: {}\r\n\r\n",
         message.len()
     );
@@ -68,6 +74,57 @@ async fn headers_have_a_bound() {
     client.send(upgrade("/", &format!("X: {}\r\n", "x".repeat(16 * 1024)))).await;
     assert_eq!(client.response().await.status, 431);
     assert!(client.try_response().await.is_none());
+}
+
+#[tokio::test]
+async fn more_headers_than_gateways_let_pass_are_taken() {
+    let bridge = start("").await;
+    let headers = |count| (0..count).map(|n| format!("X-{n}: {n}\r\n")).collect::<String>();
+    for count in [100, 900] {
+        let mut client = Raw::connect(&bridge).await;
+        client.send(call_with(&headers(count), 1, "")).await;
+        assert_eq!(client.response().await.status, 200, "{count}");
+        client.send(upgrade("/", &headers(count))).await;
+        assert_eq!(client.response().await.status, 101, "{count}");
+    }
+    let mut client = Raw::connect(&bridge).await;
+    client.send(upgrade("/", &headers(1000))).await;
+    assert_eq!(client.response().await.status, 431);
+}
+
+#[tokio::test]
+async fn who_is_not_let_in_does_not_keep_a_connection() {
+    let secret = "correct-horse-battery-staple";
+    let bridge = start_with(&format!("gateway_secret = \"{secret}\""), "").await;
+    let right = format!("sluicegate-gateway-secret: {secret}\r\n");
+    for headers in ["", "sluicegate-gateway-secret: wrong\r\n", &right.repeat(2)] {
+        let mut client = Raw::connect(&bridge).await;
+        client.send(call_with(headers, 1, "").repeat(2)).await;
+        let response = client.response().await;
+        assert_eq!((response.status, &response.headers["connection"]), (200, &"close".parse().unwrap()));
+        assert!(client.try_response().await.is_none());
+    }
+    // A gateway's own goes on, whatever a request of it is refused for.
+    let mut client = Raw::connect(&bridge).await;
+    for more in ["sluicegate-cluster: nowhere\r\n", ""] {
+        client.send(call_with(&format!("{right}{more}"), 1, "")).await;
+        assert!(!client.response().await.headers.contains_key("connection"));
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn who_does_not_read_keeps_no_place_among_connections() {
+    let bridge = start("[limits]\nmax_connections = 1\n[session]\nping_interval_ms = 200").await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut greedy = Raw::over(socket.connect(bridge.address()).await.unwrap());
+    let calls = call_with("", 1, &"x".repeat(100_000));
+    while let Ok(Ok(())) = timeout(Duration::from_millis(100), greedy.io.write_all(&calls)).await {}
+    let mut next = Raw::connect(&bridge).await;
+    next.send(call(1)).await;
+    // Within the patience for what comes at once.
+    assert_eq!(next.response().await.status, 200);
 }
 
 #[tokio::test]

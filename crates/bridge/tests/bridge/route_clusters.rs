@@ -15,7 +15,7 @@ use sluicegate_protocol::{CALL_PATH, ClusterDefinition, CmdKafkaListOffset, PubS
 use tokio::time::timeout;
 
 use crate::raw::{Raw, upgrade};
-use crate::support::{ENTRANCES, Entrance, Gateway, admin, ping, start, start_with};
+use crate::support::{ENTRANCES, Entrance, Gateway, admin, ping, sessions, start, start_with};
 
 const SECRET: (&str, &str) = ("sluicegate-gateway-secret", "correct-horse-battery-staple");
 const DEFINITION: &str = "sluicegate-cluster-definition";
@@ -78,7 +78,7 @@ async fn a_definition_is_judged_at_every_entrance_alike() {
     of(&[(DEFINITION, &definition(&["reader:hidden@kafka:9092"]))], 400, "3", &nodes).await;
     of(&[(DEFINITION, &"A".repeat(30_000))], 400, "3", &expected("at most 16384 bytes")).await;
     let both = [("sluicegate-cluster", "default"), (DEFINITION, &definition(&["kafka:9092"]))];
-    let one = format!("expected one header of sluicegate-cluster and {DEFINITION}, once");
+    let one = format!("expected one header of sluicegate-cluster and {DEFINITION}");
     of(&both, 400, "3", &one).await;
 
     let (_, metrics) = admin(&bridge, "/metrics").await;
@@ -159,6 +159,41 @@ async fn as_many_clusters_are_used_as_are_allowed_and_one_more_is_told_to_come_b
             timeout(Duration::from_secs(10), opened).await.expect("a place that is free");
         }
     }
+}
+
+#[tokio::test]
+async fn what_is_no_handshake_makes_no_cluster_and_ends_none() {
+    // Accepts, and says nothing.
+    let kafka = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let bridge = bridge("max = 1\n").await;
+    let lines =
+        |node: &str| format!("{}: {}\r\n{DEFINITION}: {}\r\n", SECRET.0, SECRET.1, definition(&[node]));
+    let (used, other) = (lines(&kafka.local_addr().unwrap().to_string()), lines("kafka:9092"));
+    // Whether a session's command needs a connection: its cluster had none.
+    let connects = async || {
+        let mut client = Raw::open(&bridge, &used).await;
+        let list = CmdKafkaListOffset { topic: "t".into(), partition: 0, timestamp: -1 };
+        client.ask(1, Req::CmdKafkaListOffset(list)).await;
+        let connection = timeout(Duration::from_millis(500), kafka.accept()).await;
+        drop(client);
+        while sessions(&bridge).await != 0 {}
+        connection.ok()
+    };
+    let first = connects().await;
+    assert!(first.is_some());
+    // The cluster is not used, and would make room for another one.
+    for no_handshake in [
+        format!("GET / HTTP/1.1\r\nHost: bridge\r\n{other}\r\n"),
+        upgrade("/", &other).replace("Version: 13", "Version: 8"),
+    ] {
+        let mut client = Raw::connect(&bridge).await;
+        client.send(no_handshake).await;
+        assert_eq!(client.response().await.status, 400);
+        assert!(connects().await.is_none(), "it is another cluster");
+    }
+    drop(Raw::open(&bridge, &other).await);
+    while sessions(&bridge).await != 0 {}
+    assert!(connects().await.is_some());
 }
 
 #[tokio::test]

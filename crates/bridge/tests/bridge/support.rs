@@ -88,7 +88,7 @@ impl Gateway {
     ) -> Result<Stream, Refused> {
         for (name, value) in headers {
             let name: http::HeaderName = name.parse().unwrap();
-            request.headers_mut().insert(name, value.parse().unwrap());
+            request.headers_mut().append(name, value.parse().unwrap());
         }
         let mut http = self.http.clone().ready().await.unwrap();
         let (response, send): (ResponseFuture, SendStream<Bytes>) =
@@ -117,7 +117,7 @@ impl Gateway {
         let mut request = Entrance::Post.request(path);
         for (name, value) in headers {
             let name: http::HeaderName = name.parse().unwrap();
-            request.headers_mut().insert(name, value.parse().unwrap());
+            request.headers_mut().append(name, value.parse().unwrap());
         }
         let mut http = self.http.clone().ready().await.unwrap();
         let (response, mut send) = http.send_request(request, false).unwrap();

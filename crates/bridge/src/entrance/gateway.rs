@@ -1,0 +1,60 @@
+//! What a gateway says in its headers: who it is, and what it lets in to where.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use sluicegate_protocol::metadata;
+
+use super::{Entrance, Refusal};
+use crate::cluster::Cluster;
+
+impl Entrance {
+    /// Whether a gateway is asking, and everything that it says is understood.
+    pub(super) fn check_gateway(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        self.check_secret(headers)?;
+        let is_known = |name: &str| metadata::ALL.contains(&name);
+        let mut told = headers.keys().filter(|name| name.as_str().starts_with(metadata::PREFIX));
+        if let Some(unknown) = told.find(|name| !is_known(name.as_str())) {
+            return Err(Refusal::unknown_header(unknown));
+        }
+        metadata::ALL.iter().try_for_each(|name| check_once(headers, name))
+    }
+
+    fn check_secret(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        let Some(secret) = &self.secret else { return Ok(()) };
+        check_once(headers, metadata::GATEWAY_SECRET)?;
+        match headers.get(metadata::GATEWAY_SECRET) {
+            None => Err(Refusal::SecretMissing),
+            Some(given) if secret.is(given.as_bytes()) => Ok(()),
+            Some(_) => Err(Refusal::SecretWrong),
+        }
+    }
+
+    /// The cluster that `headers` name, or that they carry.
+    pub(super) async fn cluster(&self, headers: &HeaderMap) -> Result<Arc<Cluster>, Refusal> {
+        let carried = headers.get(metadata::CLUSTER_DEFINITION);
+        let cluster = match carried {
+            None => None,
+            Some(_) if headers.contains_key(metadata::CLUSTER) => return Err(Refusal::TwoClusters),
+            Some(definition) => Some(Box::pin(self.route_clusters.get(definition.as_bytes())).await),
+        };
+        // Asked last: to make a cluster takes a moment.
+        if self.drain.is_cancelled() {
+            return Err(Refusal::Draining);
+        }
+        if let Some(cluster) = cluster {
+            return cluster.map_err(Refusal::RouteCluster);
+        }
+        let name = headers.get(metadata::CLUSTER).map_or(&b"default"[..], |name| name.as_bytes());
+        let found = std::str::from_utf8(name).ok().and_then(|name| self.clusters.get(name));
+        found.cloned().ok_or_else(|| Refusal::unknown_cluster(name))
+    }
+}
+
+/// A relay that adds where it should set would let its client choose.
+fn check_once(headers: &HeaderMap, name: &'static str) -> Result<(), Refusal> {
+    match headers.get_all(name).iter().nth(1) {
+        None => Ok(()),
+        Some(_) => Err(Refusal::Repeated { name }),
+    }
+}
