@@ -80,7 +80,7 @@ pub struct Limits {
     /// twice, or `max_request_bytes` three times where it writes. Those that wait at the log end do not count: as many as
     /// `max_sessions` may, and one more does not wait; one of them costs at most 32 KiB.
     pub max_calls: usize,
-    /// Gateways' connections. Default 1,024; one costs at most `stream_window_bytes` × `max_streams`. An HTTP/1.1 connection that has
+    /// Gateways' connections. Default 4,096; one costs at most `stream_window_bytes` × `max_streams`. An HTTP/1.1 connection that has
     /// become a session counts as that alone.
     pub max_connections: usize,
     /// Largest request, in bytes: of a session, or as the body of a plain HTTP request, which may have headers of
@@ -257,7 +257,7 @@ fn limits(mut table: Section, problems: &mut Problems) -> Limits {
     let limits = Limits {
         max_sessions: table.size("max_sessions", 10_000, 1..=1_000_000, problems),
         max_calls: table.size("max_calls", 1000, 1..=100_000, problems),
-        max_connections: table.size("max_connections", 1024, 1..=100_000, problems),
+        max_connections: table.size("max_connections", 4096, 1..=100_000, problems),
         max_request_bytes: table.size("max_request_bytes", MIB, 1024..=64 * MIB, problems),
         max_assembly_bytes: table.size("max_assembly_bytes", 64 * MIB, 1024..=1024 * MIB, problems),
         max_commands_per_session: table.size("max_commands_per_session", 16, 1..=1024, problems),

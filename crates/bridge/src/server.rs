@@ -17,7 +17,7 @@ use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -92,7 +92,15 @@ impl Server {
 
     /// Accepts until dropped. While as many connections are open as are allowed, others wait to be accepted.
     pub(crate) async fn accept(self: Arc<Self>, listener: TcpListener) {
+        let mut said_full: Option<Instant> = None;
         loop {
+            if self.free.available_permits() == 0 && said_full.is_none_or(|said| said.elapsed() >= FULL_PAUSE)
+            {
+                tracing::warn!(
+                    "as many connections are open as limits.max_connections allows: more wait for one to close"
+                );
+                said_full = Some(Instant::now());
+            }
             // The semaphore is never closed.
             let Ok(slot) = Arc::clone(&self.free).acquire_owned().await else { return };
             match listener.accept().await {
@@ -186,6 +194,8 @@ const PATIENCE_INTERVALS: u32 = 4;
 const MAX_HTTP1_HEADERS: usize = 1000;
 /// The least that hyper takes.
 const MIN_HTTP1_BUFFER: usize = 8 * 1024;
+/// How often it is said that all connections are taken.
+const FULL_PAUSE: Duration = Duration::from_secs(60);
 /// After a failed accept: out of descriptors, mostly.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 

@@ -1,8 +1,8 @@
 //! What is made, shared, kept and refused.
 
 use std::iter;
-use std::sync::Weak;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Weak, mpsc};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -13,6 +13,7 @@ use rdkafka::mocking::MockCluster;
 use sluicegate_protocol::cluster_definition::{Sasl, Tls};
 use sluicegate_protocol::{ClusterDefinition, ProduceRecord};
 use sluicegate_reader::Reader;
+use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tokio::time::advance;
 use tokio_util::sync::CancellationToken;
@@ -114,15 +115,16 @@ async fn a_cluster_is_made_once_however_many_come_at_the_same_time() {
     assert_eq!(pool.made(), 1);
 }
 
-#[tokio::test]
-async fn who_leaves_while_a_cluster_is_made_leaves_it_to_the_others() {
-    let pool = pool("");
-    let definition = user("a", "1");
-    let mut first = Box::pin(pool.get(&definition));
-    assert!((&mut first).now_or_never().is_none());
-    drop(first);
-    pool.get(&definition).await.unwrap();
-    assert_eq!((pool.made(), pool.len()), (1, 1));
+#[test]
+fn who_leaves_while_a_cluster_is_made_leaves_it_to_the_others() {
+    with_one_blocking_thread(async |busy| {
+        let pool = pool("");
+        let definition = user("a", "1");
+        assert!(pool.get(&definition).now_or_never().is_none());
+        drop(busy);
+        pool.get(&definition).await.unwrap();
+        assert_eq!((pool.made(), pool.len()), (1, 1));
+    });
 }
 
 #[tokio::test(start_paused = true)]
@@ -150,17 +152,28 @@ async fn what_is_used_stays_and_what_is_not_is_closed_after_its_time() {
     assert_eq!((pool.len(), Weak::strong_count(&next), pool.made()), (0, 0, 3));
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_cluster_that_was_never_made_takes_no_place_for_long() {
-    let pool = pool("idle_timeout_ms = 1000\n");
-    tokio::spawn(Arc::clone(&pool.clusters).close_unused());
-    let definition = of("kafka:9092");
-    let mut left = Box::pin(pool.get(&definition));
-    assert!((&mut left).now_or_never().is_none());
-    drop(left);
-    assert_eq!(pool.len(), 1);
-    sleep(Duration::from_millis(1300)).await;
-    assert_eq!((pool.len(), pool.made()), (0, 0));
+#[test]
+fn a_cluster_that_was_never_made_takes_no_place_for_long() {
+    with_one_blocking_thread(async |busy| {
+        let pool = pool("idle_timeout_ms = 1000\n");
+        tokio::spawn(Arc::clone(&pool.clusters).close_unused());
+        assert!(pool.get(&of("kafka:9092")).now_or_never().is_none());
+        drop(busy);
+        assert_eq!(pool.len(), 1);
+        sleep(Duration::from_millis(1300)).await;
+        assert_eq!((pool.len(), pool.made()), (0, 0));
+    });
+}
+
+/// In paused time. Until what the test is given is dropped, the one thread on which clusters are made has other things to do.
+fn with_one_blocking_thread(test: impl AsyncFnOnce(mpsc::Sender<()>)) {
+    let mut builder = Builder::new_current_thread();
+    let runtime = builder.enable_all().start_paused(true).max_blocking_threads(1).build().unwrap();
+    runtime.block_on(async {
+        let (busy, free) = mpsc::channel::<()>();
+        spawn_blocking(move || free.recv());
+        test(busy).await;
+    });
 }
 
 #[tokio::test(start_paused = true)]
