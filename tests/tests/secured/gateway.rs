@@ -13,6 +13,7 @@ use sluicegate_tests::stack::{BridgeConfig, Lent, Setup, Stack};
 use sluicegate_tests::way::Way;
 use tokio::time::Instant;
 
+use crate::discovery::Discovery;
 use crate::section::Section;
 
 /// A gateway in use. When a test is done with it and has not failed, no secret may show in its logs: see [`LOG`].
@@ -71,7 +72,7 @@ pub(crate) async fn start(profile: Profile, sections: &[Section], settings: &str
         Route::session(&format!("/{}", section.name), &cluster)
     };
     let routes: Vec<Route> = sections.iter().map(route).collect();
-    with_routes(profile, &routes, "", text, environment).await
+    Stack::start(setup(profile, &routes, "", text, environment)).await.unwrap()
 }
 
 /// One of the filter's routes, and Envoy's for it.
@@ -109,46 +110,44 @@ pub(crate) async fn carrying(
     settings: &str,
     keys: &str,
 ) -> OwnGateway {
-    let environment = vec![("RUST_LOG".to_owned(), WHOLE_LOG.to_owned())];
-    Gateway(Box::new(with_routes(way, routes, keys, settings.to_owned(), environment).await))
+    Gateway(Box::new(Stack::start(telling_all(way, routes, settings, keys)).await.unwrap()))
 }
 
-async fn with_routes(
+/// As [`carrying`], through an Envoy that takes new routes while it runs.
+pub(crate) async fn changing(
+    profile: Profile,
+    routes: &[Route],
+    settings: &str,
+    keys: &str,
+) -> (OwnGateway, Discovery) {
+    // What one connection has seen of a change then goes for all: workers take it one after the other.
+    let setup = Setup { concurrency: 1, ..telling_all(profile, routes, settings, keys) };
+    let mut stack = Stack::start(setup).await.unwrap();
+    let discovery = Discovery::start(&mut stack).await;
+    (Gateway(Box::new(stack)), discovery)
+}
+
+fn telling_all(way: impl Into<Way>, routes: &[Route], settings: &str, keys: &str) -> Setup {
+    setup(way, routes, keys, settings.to_owned(), vec![("RUST_LOG".to_owned(), WHOLE_LOG.to_owned())])
+}
+
+fn setup(
     way: impl Into<Way>,
     all: &[Route],
     keys: &str,
     text: String,
     environment: Vec<(String, String)>,
-) -> Stack {
+) -> Setup {
     let objects: Vec<&str> = all.iter().map(|route| route.object.as_str()).collect();
     let sessions = all.iter().filter(|route| route.is_session);
     let paths: Vec<&str> = sessions.map(|route| route.path.as_str()).collect();
     // Without a route of its own there may be no Envoy.
     let edits = if all.is_empty() { Vec::new() } else { vec![plugin(keys, &objects), routes(&paths)] };
-    let setup = Setup {
+    Setup {
         bridge: BridgeConfig::Text(text),
         bridge_environment: environment,
         envoy_edits: edits,
         ..Setup::new(way, "")
-    };
-    Stack::start(setup).await.unwrap()
-}
-
-impl OwnGateway {
-    /// Starts its Envoy again without a route.
-    pub(crate) async fn remove(&mut self, route: &Route) {
-        let config = self.folder().path().join("envoy.yaml");
-        let text = fs::read_to_string(&config).unwrap();
-        let object = format!(", {}", route.object);
-        let of_envoy = format!("- {{match: {{path: {}}}", route.path);
-        assert_eq!((text.matches(&object).count(), text.matches(&of_envoy).count()), (1, 1), "{text}");
-        let text = text.replace(&object, "");
-        let lines = text.lines().filter(|line| !line.contains(&of_envoy)).map(|line| format!("{line}\n"));
-        fs::write(&config, lines.collect::<String>()).unwrap();
-        let envoy = self.envoy_mut();
-        envoy.process.kill();
-        envoy.process.wait(Duration::from_secs(5)).await.unwrap();
-        envoy.up().await.unwrap();
     }
 }
 

@@ -1,6 +1,6 @@
 //! Kafka as it is secured: a real Kafka with a listener for every way, read through a real Envoy and the real bridge.
 //!
-//! 1. [`section`], [`gateway`]: a cluster as its section says, and the gateway with a path for each
+//! 1. [`section`], [`gateway`], [`discovery`]: a cluster as its section says, and the gateway with a path for each, which may change
 //! 2. [`readable`], [`reauthentication`]: what can be read, and for how long
 //! 3. [`writable`]: what can be written
 //! 4. [`faults`], [`configuration`]: what cannot, and what the client or the operator is told
@@ -9,6 +9,7 @@
 
 #![cfg(test)] // so that helpers, too, may fail as tests do
 
+mod discovery;
 mod gateway;
 mod records;
 mod section;

@@ -91,6 +91,11 @@ impl Worker {
     pub fn open_streams(&self) -> usize {
         self.machine.borrow_mut().host().exchanges.len()
     }
+
+    /// Routes of which the filter has a context: used once, and not yet forgotten.
+    pub fn routes_in_use(&self) -> usize {
+        self.machine.borrow_mut().host().plugins.len()
+    }
 }
 
 /// A route. When it goes, its plugin context goes with it, once its last request has ended: L, `ffi_gc`.

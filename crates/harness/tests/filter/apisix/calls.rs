@@ -5,7 +5,7 @@ use sluicegate_harness::apisix::{Outcome, Stream};
 
 use crate::gateway::{APISIX, Gateway, apisix, calling, frame, grpc_web, whole};
 use crate::plain::{answer_of, post, request, says};
-use crate::socket::{configuration, sorted};
+use crate::socket::{configuration, sorted, upgrade};
 
 #[track_caller]
 fn told(stream: &Stream, status: u16, retry_after: Option<&str>, detail: &str) {
@@ -154,13 +154,24 @@ fn a_call_waits_for_one_request_alone_and_a_second_route_has_its_own() {
 }
 
 #[test]
-fn a_route_that_is_removed_ends_its_requests_first() {
+fn a_removed_routes_context_is_gone_and_what_it_served_before_ends_as_it_began() {
     let worker = apisix();
-    let route = worker.route(configuration(APISIX));
-    let mut stream = route.request(post("/orders"), "body");
+    let (route, other) = (worker.route(configuration(APISIX)), worker.route(configuration(APISIX)));
+    let (mut call, mut session) = (route.request(post("/orders"), "body"), route.request(upgrade(), ""));
+    let forwarded = session.outcome();
+    assert!(matches!(forwarded, Outcome::Forwarded(_)), "{forwarded:?}");
+    let witness = other.request(post("/orders"), "witness");
+    assert_eq!(worker.routes_in_use(), 2);
     drop(route);
-    stream.bridge_answers(200, grpc_web(), whole(&answer_of(200, &[], "ok")));
-    assert_eq!(stream.outcome().response().map(|response| response.status()), Some(200));
-    drop(stream);
-    assert_eq!((worker.log(), worker.open_streams()), (Vec::new(), 0));
+    call.bridge_answers(200, grpc_web(), whole(&answer_of(200, &[], "ok")));
+    assert_eq!(call.outcome().response().map(|response| response.status()), Some(200));
+    drop(call);
+    assert_eq!(session.outcome(), forwarded);
+    assert!(session.upstream_answers(101, [("upgrade", "websocket")]).is_some());
+    assert_eq!(worker.routes_in_use(), 2);
+    drop(session);
+    assert_eq!((worker.routes_in_use(), worker.open_streams()), (1, 1));
+    calling(&witness);
+    assert_eq!(worker.log(), []);
+    Gateway::Apisix(worker, other).works();
 }
