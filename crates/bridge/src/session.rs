@@ -101,6 +101,8 @@ struct Session<'a> {
     turns: Turns,
     outbox: Outbox,
     output: Output,
+    /// Bytes of answers, those still in `outbox` included.
+    answered: usize,
     silence: Silence,
     timer: Pin<Box<Sleep>>,
     drain: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -142,6 +144,7 @@ impl<'a> Session<'a> {
             turns: Turns::default(),
             outbox: Outbox::default(),
             output: transport.output,
+            answered: 0,
             timer: Box::pin(tokio::time::sleep_until(silence.deadline(now, false))),
             silence,
             drain: Box::pin(drain.cancelled_owned()),
@@ -335,6 +338,7 @@ impl<'a> Session<'a> {
             self.silence.outbound(Instant::now());
         }
         let len = self.outbox.push(answer, reserved);
+        self.answered = self.answered.saturating_add(len);
         self.cluster.metrics.answer_bytes.inc_by(len as u64);
     }
 
@@ -389,11 +393,19 @@ impl<'a> Session<'a> {
                     return;
                 }
             }
+            let lingers = self.output.ends_both_sides() && self.answered > UNHURRIED_BYTES;
+            let left = lingers && timeout(LINGER, peer_leaves(&mut self.input)).await.is_ok();
             std::future::poll_fn(|cx| self.output.poll_end(cx)).await;
-            while let Some(Ok(_)) = self.input.next().await {}
+            if !left {
+                peer_leaves(&mut self.input).await;
+            }
         })
         .await;
     }
+}
+
+async fn peer_leaves(input: &mut Input) {
+    while let Some(Ok(_)) = input.next().await {}
 }
 
 /// What an answer has around its body: the gRPC head, the sequence, tags, lengths, and our own short texts.
@@ -408,6 +420,13 @@ const OWN_ANSWER_BYTES: u32 = 64 * 1024;
 
 /// How long a peer that ended its own side may take to read what is ready for it.
 const LEFT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long the end of a response waits behind its last message, for a client that reads slowly: a proxy that sees a response end
+/// before its request resets the stream, and Envoy drops what it then still holds of it. Shorter than the filter's patience.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Answers that no proxy holds back from the next hop: the window of HTTP/2 that each stream begins with (RFC 9113, section 6.9.2).
+const UNHURRIED_BYTES: usize = 65_535;
 
 /// What a request takes besides the bytes of its message.
 fn decoded_bytes(request: &Request) -> usize {

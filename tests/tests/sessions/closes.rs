@@ -43,6 +43,25 @@ async fn answers_that_were_under_way_come_before_the_echo(way: Way) {
     raw.is_closed(&Frame { first: CLOSE, payload: b"\x03\xE8".to_vec() }, "the echo").await;
 }
 
+async fn answers_that_fill_the_way_come_before_the_echo(way: Way) {
+    let stack = committed(way).await;
+    let state = vec![b's'; 200_000];
+    let mut bytes: Vec<u8> = (0..5).flat_map(|n| masked(BINARY, &ping(n, &state))).collect();
+    bytes.extend(masked(CLOSE, b"\x03\xE8"));
+    let mut clients = Vec::new();
+    for _ in 0..32 {
+        let mut raw = Raw::open_narrow(&stack).await;
+        raw.write(&bytes).await;
+        clients.push(raw);
+    }
+    for raw in &mut clients {
+        for n in 0..5 {
+            assert!(raw.answer().await == pong(n, &state), "the answer {n}");
+        }
+        raw.is_closed(&Frame { first: CLOSE, payload: b"\x03\xE8".to_vec() }, "the echo").await;
+    }
+}
+
 async fn a_close_does_not_wait_for_commands_in_flight(way: Way) {
     let stack = configured(way).await;
     let kafka = Kafka::shared().await.unwrap();
@@ -107,6 +126,7 @@ async fn has_sessions(stack: &Stack, want: u64) {
 in_every_way! {
     a_close_is_echoed_as_it_came_and_ends_the_connection
     answers_that_were_under_way_come_before_the_echo
+    answers_that_fill_the_way_come_before_the_echo
     a_close_does_not_wait_for_commands_in_flight
     a_session_that_ends_is_released_however_it_ends
     a_client_that_leaves_during_a_command_is_released

@@ -7,7 +7,7 @@ use prost::Message as _;
 use sluicegate_protocol::PubSubResp;
 use sluicegate_tests::stack::Stack;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::within;
 
@@ -45,6 +45,17 @@ impl Raw {
     /// An open session on the route that is always there.
     pub(crate) async fn open(stack: &Stack) -> Self {
         let mut raw = Self::connect(stack.gateway()).await;
+        let response = raw.ask(&Upgrade::default().bytes()).await;
+        assert_eq!(response.status, 101, "{response:?}");
+        raw
+    }
+
+    /// As [`open`](Self::open), by a client that has hardly room for what comes while it does not read.
+    pub(crate) async fn open_narrow(stack: &Stack) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let stream = within("a connection", socket.connect(stack.gateway())).await.unwrap();
+        let mut raw = Self { stream, rest: Vec::new() };
         let response = raw.ask(&Upgrade::default().bytes()).await;
         assert_eq!(response.status, 101, "{response:?}");
         raw

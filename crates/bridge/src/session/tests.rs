@@ -1,6 +1,7 @@
 //! A session over an in-memory stream, with the clock paused.
 
 use bytes::{Buf, BytesMut};
+use http_body_util::BodyExt as _;
 use prost::Message;
 use sluicegate_protocol::control_req::Control as Ask;
 use sluicegate_protocol::pub_sub_req::Req;
@@ -29,14 +30,7 @@ impl Peer {
     }
 
     fn with(change: impl FnOnce(&mut Limits)) -> Self {
-        let mut limits = Limits {
-            max_request_bytes: 1 << 20,
-            max_commands: 16,
-            answer_bytes: 1 << 20,
-            ping_interval: Duration::from_secs(30),
-            close_timeout: Duration::from_secs(5),
-            drain_grace: Duration::from_secs(5),
-        };
+        let mut limits = limits();
         change(&mut limits);
         let (stream, session) = tokio::io::duplex(PIPE_BYTES);
         let drain = CancellationToken::new();
@@ -96,6 +90,17 @@ impl Peer {
         let (answers, end) = self.rest().await;
         assert_eq!(answers, [close(code, reason)]);
         end
+    }
+}
+
+fn limits() -> Limits {
+    Limits {
+        max_request_bytes: 1 << 20,
+        max_commands: 16,
+        answer_bytes: 1 << 20,
+        ping_interval: Duration::from_secs(30),
+        close_timeout: Duration::from_secs(5),
+        drain_grace: Duration::from_secs(5),
     }
 }
 
@@ -362,6 +367,38 @@ async fn a_peer_that_never_ends_its_side_is_given_up() {
     let start = Instant::now();
     assert_eq!(peer.session.await.unwrap(), End::Drained);
     assert_eq!(start.elapsed().as_secs(), 5);
+}
+
+/// Asks over a request's body for answers of `len` bytes in all and a close: how long the end of the response is behind it.
+async fn end_of_a_response(len: usize) -> Duration {
+    let close_asked = Ask::Close(Close { code: 1000, reason: String::new() });
+    let requests = [
+        Req::CmdPing(CmdPing { state: vec![b's'; len].into() }),
+        Req::Control(ControlReq { control: Some(close_asked) }),
+    ];
+    let bytes: Vec<u8> =
+        requests.map(|req| framed(&PubSubReq { sequence: 1, req: Some(req) }.encode_to_vec())).concat();
+    let chunk = Ok::<_, std::io::Error>(http_body::Frame::data(Bytes::from(bytes)));
+    let never_ends = futures_util::stream::iter([chunk]).chain(futures_util::stream::pending());
+    let (transport, body) = Transport::bodies(http_body_util::StreamBody::new(never_ends));
+    let peer = Peer::start();
+    let (cluster, limits) = (Arc::clone(&peer.cluster), limits());
+    tokio::spawn(async move { run(transport, cluster, &limits, CancellationToken::new()).await });
+    let mut body = std::pin::pin!(body);
+    let (mut got, mut at) = (0, Instant::now());
+    while let Some(Ok(frame)) = body.frame().await {
+        if let Some(data) = frame.data_ref() {
+            (got, at) = (got + data.len(), Instant::now());
+        }
+    }
+    assert!(got > len, "{got} bytes of {len}");
+    at.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_response_leaves_a_proxy_time_for_answers_that_it_may_still_hold() {
+    assert_eq!(end_of_a_response(1_000).await, Duration::ZERO);
+    assert_eq!(end_of_a_response(70_000).await, Duration::from_secs(1));
 }
 
 proptest::proptest! {

@@ -145,6 +145,11 @@ impl Output {
         }
     }
 
+    /// Whether a proxy may take the end of the output for the end of the input, too: it is a response's.
+    pub(super) fn ends_both_sides(&self) -> bool {
+        matches!(self, Self::Body { .. })
+    }
+
     /// Ends the output. Ready when the transport has all of it.
     pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
