@@ -1,5 +1,6 @@
 //! Opening a session.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -9,7 +10,7 @@ use tokio_tungstenite::tungstenite::http::header::{self, HeaderName, HeaderValue
 use tokio_tungstenite::tungstenite::{self, protocol::WebSocketConfig};
 
 use crate::connection::Socket;
-use crate::{Client, ConnectError};
+use crate::{Client, ConnectError, chunked};
 
 /// A session to be opened, and its limits. Made by [`Client::builder`].
 #[derive(Debug, Clone)]
@@ -135,10 +136,18 @@ fn refusal(url: &str, why: tungstenite::Error) -> ConnectError {
     match why {
         Url(problem) => ConnectError::Url { url: url.into(), problem: problem.to_string() },
         HttpFormat(problem) => ConnectError::Url { url: url.into(), problem: problem.to_string() },
-        Http(answer) => ConnectError::Refused {
-            status: answer.status().as_u16(),
-            body: String::from_utf8_lossy(answer.body().as_deref().unwrap_or_default()).into_owned(),
-        },
+        Http(answer) => {
+            let body = answer.body().as_deref().unwrap_or_default();
+            // RFC 9112, section 6.1: chunked is the last coding, where it is one.
+            let codings = answer.headers().get_all(header::TRANSFER_ENCODING).iter().next_back();
+            let chunked =
+                codings.is_some_and(|codings| codings.as_bytes().to_ascii_lowercase().ends_with(b"chunked"));
+            let body = if chunked { chunked::decode(body).into() } else { Cow::from(body) };
+            ConnectError::Refused {
+                status: answer.status().as_u16(),
+                body: String::from_utf8_lossy(&body).into_owned(),
+            }
+        }
         Io(why) => ConnectError::Network(why),
         why => ConnectError::Handshake(Box::new(why)),
     }

@@ -25,6 +25,7 @@
 #![warn(clippy::arithmetic_side_effects)]
 
 mod builder;
+mod chunked;
 mod client;
 mod connection;
 mod error;

@@ -41,6 +41,19 @@ async fn a_refusal_gives_status_and_body() {
     }
 }
 
+/// As all of Apache APISIX's own.
+#[tokio::test]
+async fn a_refusal_in_chunks_gives_its_body_alone() {
+    let answer = "HTTP/1.1 404 Not Found\r\nTransfer-Encoding: Chunked\r\n\r\n\
+                  24\r\n{\"error_msg\":\"404 Route Not Found\"}\n\r\n0\r\n\r\n";
+    match connect_to(answer).await {
+        ConnectError::Refused { status: 404, body } => {
+            assert_eq!(body, "{\"error_msg\":\"404 Route Not Found\"}\n");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
 #[tokio::test]
 async fn what_speaks_no_http_or_refuses_the_key_is_no_websocket_server() {
     let wrong_key = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
