@@ -171,7 +171,7 @@ impl Config {
 }
 
 fn routes(reader: &mut Reader) -> Vec<Route> {
-    let expected = "an array of at least one route is expected, or the settings of one in its place";
+    let expected = "an array of at least one route is expected, or in its place at least one of a route's settings, such as \"type\": \"pubsub\"";
     reader.objects("routes", expected, |reader, others: &[Route]| {
         let route = Route::read(reader, false);
         let has_path = !route.path.is_empty() || route.is_prefix();

@@ -345,7 +345,7 @@ fn a_jsonkey_that_cannot_be_used_is_told_with_its_reason() {
 fn what_is_no_configuration_at_all_is_told_as_such() {
     mistakes("", &["not JSON: EOF while parsing a value at line 1 column 0"]);
     mistakes("[]", &["a JSON object is expected"]);
-    let routes = "routes: an array of at least one route is expected, or the settings of one in its place";
+    let routes = "routes: an array of at least one route is expected, or in its place at least one of a route's settings, such as \"type\": \"pubsub\"";
     for none in
         ["{}", r#"{"routes":[]}"#, r#"{"routes":{}}"#, r#"{"gateway_secret":"s3cret-of-the-gateway"}"#]
     {

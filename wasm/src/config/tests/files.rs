@@ -8,28 +8,42 @@ const ROUTES: &str = include_str!("../../../../apisix/apisix.yaml");
 const CONFIG: &str = include_str!("../../../../apisix/config.yaml");
 const README: &str = include_str!("../../../../apisix/README.md");
 
-/// Each `conf` of the file, of whose YAML this reads what stands there: settings of one line each.
+/// Each `conf` of the YAML, of which this reads what stands there: blocks of settings, and values of one line each.
 fn confs(yaml: &str) -> Vec<String> {
-    let mut confs = Vec::new();
-    let mut lines = yaml.lines();
-    while let Some(line) = lines.by_ref().find(|line| line.trim() == "conf:") {
-        let depth = line.len() - line.trim_start().len();
-        let settings = lines.by_ref().take_while(|line| line.len() - line.trim_start().len() > depth);
-        let settings = settings.filter(|line| !line.trim_start().starts_with('#')).map(|line| {
-            let (key, value) = line.trim().split_once(": ").unwrap_or_else(|| panic!("no setting: {line}"));
-            (key.to_owned(), scalar(value))
-        });
-        confs.push(Value::Object(settings.collect::<Map<_, _>>()).to_string());
+    let lines: Vec<_> = yaml.lines().filter(|line| !line.trim_start().starts_with('#')).collect();
+    let begins = lines.iter().enumerate().filter(|(_, line)| line.trim() == "conf:");
+    begins.map(|(at, line)| block(inside(line, &lines[at + 1..])).to_string()).collect()
+}
+
+fn block(mut lines: &[&str]) -> Value {
+    let mut settings = Map::new();
+    while let [line, after @ ..] = lines {
+        let (key, value) = line.trim().split_once(':').unwrap_or_else(|| panic!("no setting: {line}"));
+        let inner = inside(line, after);
+        let value = if value.is_empty() { block(inner) } else { scalar(value.trim()) };
+        settings.insert(key.to_owned(), value);
+        lines = &after[inner.len()..];
     }
-    confs
+    Value::Object(settings)
+}
+
+/// Those that stand further in.
+fn inside<'a, 'b>(line: &str, after: &'a [&'b str]) -> &'a [&'b str] {
+    let depth = |line: &str| line.len() - line.trim_start().len();
+    &after[..after.iter().take_while(|inner| depth(inner) > depth(line)).count()]
 }
 
 fn scalar(value: &str) -> Value {
-    let list = value.strip_prefix('[').and_then(|list| list.strip_suffix(']'));
-    match list {
-        Some(list) => list.split(',').map(|item| scalar(item.trim())).collect(),
-        None => serde_json::from_str(value).unwrap_or_else(|_| value.into()),
+    let between = |begin, end| value.strip_prefix(begin).and_then(|list| list.strip_suffix(end));
+    if let Some(list) = between('[', ']') {
+        return list.split(',').map(|item| scalar(item.trim())).collect();
     }
+    if let Some(list) = between('{', '}') {
+        let pairs =
+            list.split(',').map(|pair| pair.split_once(": ").unwrap_or_else(|| panic!("no pair: {pair}")));
+        return pairs.map(|(key, value)| (key.trim().trim_matches('"').to_owned(), scalar(value))).collect();
+    }
+    serde_json::from_str(value).unwrap_or_else(|_| value.into())
 }
 
 #[test]
@@ -68,4 +82,17 @@ fn the_examples_for_the_admin_api_are_taken() {
         let conf = values.next().unwrap().unwrap().to_string();
         parse_in_apisix(&conf).unwrap_or_else(|mistakes| panic!("{conf}: {mistakes:?}"));
     }
+}
+
+/// The right column of what stands side by side.
+#[test]
+fn the_route_that_a_native_one_becomes_is_taken() {
+    let lines: Vec<_> = README.lines().skip_while(|line| !line.starts_with("# before")).collect();
+    let column = lines[0].find("# here").unwrap();
+    let here = lines.iter().take_while(|line| **line != "```").filter_map(|line| line.get(column..));
+    let confs = confs(&here.map(|line| format!("{line}\n")).collect::<String>());
+    let [conf] = &confs[..] else { panic!("{confs:?}") };
+    let config = parse_in_apisix(conf).unwrap_or_else(|mistakes| panic!("{conf}: {mistakes:?}"));
+    assert!(conf.contains("kafka-1:9093") && conf.contains("username"), "{conf}");
+    assert_eq!(config.routes.len(), 1);
 }
