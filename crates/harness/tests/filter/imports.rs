@@ -20,7 +20,7 @@ fn the_filter_imports_what_the_committed_list_names() {
             support(import).unwrap_or_else(|| panic!("APISIX does not load what imports {import}"));
         format!("{import} works {in_apisix:?}\n").to_lowercase()
     };
-    let want: String = imports.iter().map(line).collect();
+    let want = format!("# import envoy apisix\n{}", imports.iter().map(line).collect::<String>());
     assert!(
         list == want,
         "wasm/imports.txt is not what the filter imports. If every host does what it is needed for with the new ones, \
