@@ -15,7 +15,7 @@ use sluicegate_protocol::{ClusterDefinition, ProduceRecord};
 use sluicegate_reader::Reader;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
-use tokio::time::advance;
+use tokio::time::{advance, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -273,8 +273,11 @@ async fn a_cluster_stays_until_its_records_are_delivered_though_nobody_waits_for
         queued = queued => queued.unwrap(),
     }
     drop(cluster);
-    while !clusters.clusters().is_empty() {
-        sleep(Duration::from_millis(10)).await;
-    }
+    let closed = async {
+        while !clusters.clusters().is_empty() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(Duration::from_secs(30), closed).await.unwrap();
     assert!(begun.elapsed() >= Duration::from_millis(1500), "{:?}", begun.elapsed());
 }
