@@ -35,6 +35,9 @@ pub enum Error {
     /// Envoy's configuration was to be edited, and the way in has no Envoy.
     #[error("edit Envoy's configuration where there is no Envoy")]
     NoEnvoy,
+    /// The filter could not be started in APISIX's emulated host.
+    #[error("start the filter in APISIX's host: {0}")]
+    Filter(String),
     /// A Kafka has no listener of this name.
     #[error("find the listener {0}")]
     NoListener(String),

@@ -28,6 +28,28 @@ macro_rules! in_every_way {
     };
 }
 
+/// Makes of each `async fn name(way: Way)` a test for each gateway of plain HTTP: on Envoy, and `apisix::name`.
+#[macro_export]
+macro_rules! in_every_gateway {
+    ($($test:ident)+) => {
+        $crate::in_both_profiles! { $($test)+ }
+        $crate::through_apisix! { $($test)+ }
+    };
+}
+
+/// Makes of each `async fn name(way: Way)` one test in APISIX's emulated host: `apisix::name`.
+#[macro_export]
+macro_rules! through_apisix {
+    ($($test:ident)+) => {
+        mod apisix {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test($crate::way::Way::Apisix).await;
+            })+
+        }
+    };
+}
+
 /// Makes of each `async fn name(way: Way)` two tests of the bridge's own endpoint: `relay::name` through nginx, and
 /// `direct::name`.
 #[macro_export]

@@ -10,7 +10,6 @@ use std::time::Duration;
 use gateway::{Gateway, Readiness};
 pub use lent::Lent;
 
-use crate::Error;
 use crate::bridge::{self, Bridge};
 use crate::envoy::Envoy;
 use crate::folder::Folder;
@@ -18,6 +17,7 @@ use crate::port::Port;
 use crate::process::Process;
 use crate::relay::Route;
 use crate::way::Way;
+use crate::{Error, apisix};
 
 /// A running gateway with its bridge; everything ends when it is dropped.
 pub struct Stack {
@@ -40,6 +40,8 @@ pub struct Setup {
     pub gateway: Option<Port>,
     /// nginx's routes.
     pub routes: Vec<Route>,
+    /// APISIX's configuration.
+    pub apisix: apisix::Setup,
     /// Envoy's worker threads.
     pub concurrency: u32,
     /// Another Envoy than the installed one.
@@ -71,6 +73,7 @@ impl Setup {
             bridge_environment: Vec::new(),
             gateway: None,
             routes: vec![Route::new("/pubsub")],
+            apisix: apisix::Setup::default(),
             concurrency: 2,
             envoy: None,
             envoy_edits: Vec::new(),
@@ -132,7 +135,7 @@ impl Stack {
     pub fn envoy(&self) -> &Envoy {
         match &self.gateway {
             Gateway::Envoy(envoy) => envoy,
-            Gateway::Relay(_) | Gateway::None => panic!("this stack has no Envoy"),
+            Gateway::Relay(_) | Gateway::Apisix(_) | Gateway::None => panic!("this stack has no Envoy"),
         }
     }
 
@@ -144,7 +147,7 @@ impl Stack {
     pub fn envoy_mut(&mut self) -> &mut Envoy {
         match &mut self.gateway {
             Gateway::Envoy(envoy) => envoy,
-            Gateway::Relay(_) | Gateway::None => panic!("this stack has no Envoy"),
+            Gateway::Relay(_) | Gateway::Apisix(_) | Gateway::None => panic!("this stack has no Envoy"),
         }
     }
 

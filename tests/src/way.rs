@@ -11,22 +11,24 @@ pub enum Way {
     Internal,
     /// nginx, which hands the upgrade on as APISIX does: the bridge drives the session.
     Relay,
+    /// APISIX's emulated host, for plain HTTP alone: see [`apisix`](crate::apisix).
+    Apisix,
     /// None, a client on the same machine: the bridge drives the session.
     Direct,
 }
 
 impl Way {
-    /// All of them.
+    /// All that sessions come in by.
     pub const ALL: [Self; 4] = [Self::Tunnel, Self::Internal, Self::Relay, Self::Direct];
     /// How many there are: `way as usize` is less.
-    pub const COUNT: usize = Self::ALL.len();
+    pub const COUNT: usize = Self::ALL.len() + 1;
 
     /// Whether a filter drives the session.
     #[must_use]
     pub fn has_filter(self) -> bool {
         match self {
             Self::Tunnel | Self::Internal => true,
-            Self::Relay | Self::Direct => false,
+            Self::Relay | Self::Apisix | Self::Direct => false,
         }
     }
 
@@ -37,6 +39,7 @@ impl Way {
             Self::Tunnel => Profile::Tunnel.name(),
             Self::Internal => Profile::Internal.name(),
             Self::Relay => "relay",
+            Self::Apisix => "apisix",
             Self::Direct => "direct",
         }
     }

@@ -1,10 +1,11 @@
-//! What is in front of a stack's bridge, one of three.
+//! What is in front of a stack's bridge, one of four.
 
 use std::future::pending;
 use std::net::SocketAddr;
 use std::path::Path;
 
 use super::Setup;
+use crate::apisix::Apisix;
 use crate::bridge::Bridge;
 use crate::envoy::{self, Envoy, Profile};
 use crate::port::Port;
@@ -16,6 +17,7 @@ use crate::{Error, http};
 pub(super) enum Gateway {
     Envoy(Envoy),
     Relay(Relay),
+    Apisix(Apisix),
     /// Clients connect to the bridge itself.
     None,
 }
@@ -26,10 +28,16 @@ impl Gateway {
             Way::Tunnel => Profile::Tunnel,
             Way::Internal => Profile::Internal,
             // An edit that changes nothing would make a test of less than it says.
-            Way::Relay | Way::Direct if !setup.envoy_edits.is_empty() => return Err(Error::NoEnvoy),
+            Way::Relay | Way::Apisix | Way::Direct if !setup.envoy_edits.is_empty() => {
+                return Err(Error::NoEnvoy);
+            }
             Way::Relay => {
                 let gateway = setup.gateway.map_or_else(Port::pick, Ok)?;
                 return Ok(Self::Relay(Relay::start(gateway, bridge.grpc(), &setup.routes, dir).await?));
+            }
+            Way::Apisix => {
+                let gateway = setup.gateway.map_or_else(Port::pick, Ok)?;
+                return Ok(Self::Apisix(Apisix::start(gateway, bridge.grpc(), setup.apisix).await?));
             }
             Way::Direct => return Ok(Self::None),
         };
@@ -49,6 +57,7 @@ impl Gateway {
         match self {
             Self::Envoy(envoy) => envoy.gateway(),
             Self::Relay(relay) => relay.gateway(),
+            Self::Apisix(apisix) => apisix.gateway(),
             Self::None => bridge.grpc(),
         }
     }
@@ -57,7 +66,8 @@ impl Gateway {
         match self {
             Self::Envoy(envoy) => Some(&envoy.process),
             Self::Relay(relay) => Some(&relay.process),
-            Self::None => None,
+            // It is a thread of this process.
+            Self::Apisix(_) | Self::None => None,
         }
     }
 
@@ -65,7 +75,8 @@ impl Gateway {
         match self {
             Self::Envoy(envoy) => Some(&mut envoy.process),
             Self::Relay(relay) => Some(&mut relay.process),
-            Self::None => None,
+            // It is a thread of this process.
+            Self::Apisix(_) | Self::None => None,
         }
     }
 
@@ -88,7 +99,7 @@ impl Readiness {
     pub(super) fn of(gateway: &Gateway, bridge: &Bridge) -> Self {
         match gateway {
             Gateway::Envoy(envoy) => Self { address: envoy.gateway(), path: "/readyz" },
-            Gateway::Relay(_) | Gateway::None => {
+            Gateway::Relay(_) | Gateway::Apisix(_) | Gateway::None => {
                 Self { address: bridge.admin(), path: "/readyz?cluster=default" }
             }
         }

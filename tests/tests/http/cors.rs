@@ -1,13 +1,13 @@
 //! Web pages of other origins: who may ask, who may read the answer, and what a browser asks first.
 
-use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::http::client::{Request, Response, ask};
-use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::in_every_gateway;
+use sluicegate_tests::way::Way;
 
 use crate::answers::{allow, list, problem, rest_problem, written};
 use crate::stacks::{ANY, ORIGINS, shared};
 
-in_both_profiles! {
+in_every_gateway! {
     every_answer_to_a_listed_origin_can_be_read_by_it
     a_foreign_origin_is_refused_and_nothing_is_written
     a_browser_is_told_what_it_may_send
@@ -38,8 +38,8 @@ fn says_nothing_of_origins(response: &Response) {
     assert_eq!(named, None, "{response:?}");
 }
 
-async fn every_answer_to_a_listed_origin_can_be_read_by_it(profile: Profile) {
-    let (kafka, stack) = shared(profile).await;
+async fn every_answer_to_a_listed_origin_can_be_read_by_it(way: Way) {
+    let (kafka, stack) = shared(way).await;
     let topic = &kafka.topic("cors", 1, &[]).await.unwrap();
     let gateway = stack.gateway();
     let post = |path: &str| Request::post(path, "v").with("x-kafka-topic", topic);
@@ -79,8 +79,8 @@ async fn every_answer_to_a_listed_origin_can_be_read_by_it(profile: Profile) {
     written(&ask(gateway, post("/cors")).await, topic);
 }
 
-async fn a_foreign_origin_is_refused_and_nothing_is_written(profile: Profile) {
-    let (kafka, stack) = shared(profile).await;
+async fn a_foreign_origin_is_refused_and_nothing_is_written(way: Way) {
+    let (kafka, stack) = shared(way).await;
     let topic = &kafka.topic("foreign", 1, &[]).await.unwrap();
     let gateway = stack.gateway();
     for origin in [
@@ -118,8 +118,8 @@ async fn a_foreign_origin_is_refused_and_nothing_is_written(profile: Profile) {
     assert_eq!(kafka.watermarks(topic, 0).unwrap(), (0, 0));
 }
 
-async fn a_browser_is_told_what_it_may_send(profile: Profile) {
-    let (_, stack) = shared(profile).await;
+async fn a_browser_is_told_what_it_may_send(way: Way) {
+    let (_, stack) = shared(way).await;
     let gateway = stack.gateway();
     let [origin, _] = ORIGINS;
     let asks = |path: &str, method: &str| {
@@ -155,8 +155,8 @@ async fn a_browser_is_told_what_it_may_send(profile: Profile) {
     }
 }
 
-async fn without_the_setting_nothing_is_said_of_origins(profile: Profile) {
-    let (kafka, stack) = shared(profile).await;
+async fn without_the_setting_nothing_is_said_of_origins(way: Way) {
+    let (kafka, stack) = shared(way).await;
     let topic = &kafka.topic("no-cors", 1, &[]).await.unwrap();
     let gateway = stack.gateway();
     let post = Request::post(ANY, "v").with("x-kafka-topic", topic).with("origin", ORIGINS[0]);

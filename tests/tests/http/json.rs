@@ -1,16 +1,16 @@
 //! JSON bodies: compacted and not otherwise touched, refused where they are none, and the source of keys.
 
-use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::http::client::{Request, Response, ask};
-use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::in_every_gateway;
 use sluicegate_tests::kafka::Kafka;
 use sluicegate_tests::stack::Stack;
+use sluicegate_tests::way::Way;
 
 use crate::answers::{problem, written};
 use crate::console::consume;
 use crate::stacks::{ANY, JSONKEYS, shared};
 
-in_both_profiles! {
+in_every_gateway! {
     only_the_whitespace_between_tokens_goes
     what_is_no_json_is_refused_with_its_place
     a_key_is_what_the_path_finds
@@ -22,8 +22,8 @@ async fn post(stack: &Stack, topic: &str, body: impl Into<Vec<u8>>) -> Response 
     ask(stack.gateway(), request).await
 }
 
-async fn only_the_whitespace_between_tokens_goes(profile: Profile) {
-    let (kafka, stack) = shared(profile).await;
+async fn only_the_whitespace_between_tokens_goes(way: Way) {
+    let (kafka, stack) = shared(way).await;
     let topic = &kafka.topic("compact", 1, &[]).await.unwrap();
     let deep = "[".repeat(100) + &"]".repeat(100);
     let cases = [
@@ -66,8 +66,8 @@ async fn only_the_whitespace_between_tokens_goes(profile: Profile) {
     }
 }
 
-async fn what_is_no_json_is_refused_with_its_place(profile: Profile) {
-    let (kafka, stack) = shared(profile).await;
+async fn what_is_no_json_is_refused_with_its_place(way: Way) {
+    let (kafka, stack) = shared(way).await;
     let topic = &kafka.topic("invalid", 1, &[]).await.unwrap();
     let check = async |body: &[u8], place: &str| {
         problem(&post(&stack, topic, body).await, 400, place);
@@ -121,8 +121,8 @@ async fn what_is_no_json_is_refused_with_its_place(profile: Profile) {
     assert_eq!(kafka.watermarks(topic, 0).unwrap(), (0, 0));
 }
 
-async fn a_key_is_what_the_path_finds(profile: Profile) {
-    let (kafka, stack) = shared(profile).await;
+async fn a_key_is_what_the_path_finds(way: Way) {
+    let (kafka, stack) = shared(way).await;
     let topic = &kafka.topic("jsonkey", 1, &[]).await.unwrap();
     let (found, null) = (|key: &'static str| Some(Some(key)), Some(None));
     // The path, the document, the key; `None` where the path is not there.

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use sluicegate_tests::envoy::Profile;
-use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::in_every_gateway;
 use sluicegate_tests::stack::Stack;
 use sluicegate_tests::waiting::becomes;
+use sluicegate_tests::way::Way;
 
 use crate::answers::rest_problem;
 use crate::records::{START, get, says, store};
 use crate::stacks::{home, shared};
 
-in_both_profiles! {
+in_every_gateway! {
     offsets_are_found_by_time
     topics_are_listed_and_described
 }
@@ -23,8 +23,8 @@ pub(crate) async fn listed(stack: &Stack, topic: &str) {
     becomes("the topic is listed", true, Duration::from_secs(10), listed).await;
 }
 
-async fn offsets_are_found_by_time(profile: Profile) {
-    let (kafka, stack) = shared(profile).await;
+async fn offsets_are_found_by_time(way: Way) {
+    let (kafka, stack) = shared(way).await;
     let topic = &store(kafka, "offsets", &[(None, Some(b"1")), (None, Some(b"2")), (None, Some(b"3"))]).await;
     let at = format!("/topics/{topic}/partitions/0/offsets");
     kafka.delete_records_before(topic, 0, 1).await.unwrap();
@@ -50,14 +50,14 @@ async fn offsets_are_found_by_time(profile: Profile) {
     }
 }
 
-async fn topics_are_listed_and_described(profile: Profile) {
-    let (kafka, stack) = shared(profile).await;
+async fn topics_are_listed_and_described(way: Way) {
+    let (kafka, stack) = shared(way).await;
     let topic = &kafka.topic("described", 2, &[]).await.unwrap();
     listed(&stack, topic).await;
     let response = get(&stack, "/topics", "application/vnd.kafka.v2+json").await;
     let topics: Vec<String> = serde_json::from_slice(&response.body).unwrap();
     assert!(
-        topics.is_sorted() && topics.contains(topic) && topics.iter().any(|name| name == home(profile)),
+        topics.is_sorted() && topics.contains(topic) && topics.iter().any(|name| name == home(way)),
         "{topics:?}"
     );
     assert!(!topics.iter().any(|name| name.starts_with("__")), "{topics:?}");

@@ -1,4 +1,5 @@
-//! Kafka as plain HTTP clients meet it through a gateway: real Envoy, real bridge, real Kafka, in both profiles.
+//! Kafka as plain HTTP clients meet it through a gateway: real bridge, real Kafka, and before them a real Envoy in
+//! both profiles, or the filter in APISIX's emulated host.
 //!
 //! 1. [`stacks`]: the gateways that the tests share, with their routes
 //! 2. [`console`], [`answers`]: what Kafka's own consumer reads of a topic, and what an answer has to say
@@ -10,6 +11,7 @@ mod answers;
 mod console;
 mod stacks;
 
+mod apisix;
 mod cors;
 mod drain;
 mod examples;

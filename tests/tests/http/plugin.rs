@@ -1,14 +1,14 @@
 //! Each row of the plugin's table, each precedence between them, and what a request may not say.
 
-use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::http::client::{Request, ask};
-use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::in_every_gateway;
+use sluicegate_tests::way::Way;
 
 use crate::answers::{problem, written};
 use crate::console::{Printed, consume};
 use crate::stacks::{ANY, HOME_PARTITIONS, home, shared};
 
-in_both_profiles! {
+in_every_gateway! {
     each_setting_and_each_header_does_what_the_table_says
     record_headers_are_those_under_the_prefix
     every_body_arrives_byte_for_byte
@@ -135,8 +135,8 @@ const ROWS: [Row; 19] = [
     Row { route: "/fixed", json: true, ..ROW },
 ];
 
-async fn each_setting_and_each_header_does_what_the_table_says(profile: Profile) {
-    let (kafka, stack) = shared(profile).await;
+async fn each_setting_and_each_header_does_what_the_table_says(way: Way) {
+    let (kafka, stack) = shared(way).await;
     let away = &kafka.topic("away", 2, &[]).await.unwrap();
     let mut wanted = Vec::new();
     for (at, row) in ROWS.iter().enumerate() {
@@ -147,7 +147,7 @@ async fn each_setting_and_each_header_does_what_the_table_says(profile: Profile)
         if row.json {
             request = request.with("content-type", "application/json");
         }
-        let topic = if row.away { away } else { home(profile) };
+        let topic = if row.away { away } else { home(way) };
         let response = ask(stack.gateway(), request).await;
         assert_eq!(response.status, 200, "row {at}: {}", response.text());
         let written = written(&response, topic);
@@ -158,15 +158,15 @@ async fn each_setting_and_each_header_does_what_the_table_says(profile: Profile)
         wanted.push((at, topic, (partition, written.offset), printed));
     }
     let (at_home, at_away) =
-        (consume(kafka, home(profile), HOME_PARTITIONS).await, consume(kafka, away, 2).await);
+        (consume(kafka, home(way), HOME_PARTITIONS).await, consume(kafka, away, 2).await);
     for (at, topic, place, want) in wanted {
         let records = if topic == away { &at_away } else { &at_home };
         assert_eq!(records.get(&place), Some(&want), "row {at} at {place:?}");
     }
 }
 
-async fn record_headers_are_those_under_the_prefix(profile: Profile) {
-    let (kafka, stack) = shared(profile).await;
+async fn record_headers_are_those_under_the_prefix(way: Way) {
+    let (kafka, stack) = shared(way).await;
     let topic = &kafka.topic("headers", 1, &[]).await.unwrap();
     let base = Request::post(ANY, "v").with("x-kafka-topic", topic).with("x-other", "not meant");
     type Headers<'a> = &'a [(&'a str, &'a [u8])];
@@ -200,8 +200,8 @@ async fn record_headers_are_those_under_the_prefix(profile: Profile) {
     }
 }
 
-async fn every_body_arrives_byte_for_byte(profile: Profile) {
-    let (kafka, stack) = shared(profile).await;
+async fn every_body_arrives_byte_for_byte(way: Way) {
+    let (kafka, stack) = shared(way).await;
     let topic = &kafka.topic("bodies", 1, &[]).await.unwrap();
     let all: Vec<u8> = (0..=255).collect();
     let bodies: [(&str, &[u8]); 7] = [
@@ -229,8 +229,8 @@ async fn every_body_arrives_byte_for_byte(profile: Profile) {
     }
 }
 
-async fn what_a_request_may_not_say_is_refused(profile: Profile) {
-    let (kafka, stack) = shared(profile).await;
+async fn what_a_request_may_not_say_is_refused(way: Way) {
+    let (kafka, stack) = shared(way).await;
     let topic = &kafka.topic("refused", 1, &[]).await.unwrap();
     let small = &kafka.topic("small", 1, &[("max.message.bytes", "1000")]).await.unwrap();
     let check = async |target: &str, headers: &[(&str, &str)], status, words: &str| {
@@ -242,7 +242,7 @@ async fn what_a_request_may_not_say_is_refused(profile: Profile) {
     };
     // A header that the route does not allow, also where it says what the route says.
     check("/fixed", &[("topic", topic)], 403, "topic").await;
-    check("/fixed", &[("topic", home(profile))], 403, "topic").await;
+    check("/fixed", &[("topic", home(way))], 403, "topic").await;
     check("/fixed", &[("partition", "0")], 403, "partition").await;
     check("/fixed", &[("key", "k")], 403, "key").await;
     check("/partitioned", &[("cool-topic", topic), ("cool-partition", "0")], 403, "cool-topic").await;

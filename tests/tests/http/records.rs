@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::http::client::{Request, Response, ask};
-use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::in_every_gateway;
 use sluicegate_tests::kafka::{Kafka, Record, Write};
 use sluicegate_tests::stack::Stack;
+use sluicegate_tests::way::Way;
 use tokio::time::Instant;
 
 use crate::answers::rest_problem;
 use crate::stacks::{REST, shared};
 
-in_both_profiles! {
+in_every_gateway! {
     what_is_read_can_be_written_again_and_is_the_same
     records_are_as_they_are_stored
     what_is_no_json_is_for_those_who_take_binary
@@ -68,8 +68,8 @@ fn listed(topic: &str, from: i64, records: &[(&str, &str)]) -> String {
     format!("[{}]", all.join(","))
 }
 
-async fn what_is_read_can_be_written_again_and_is_the_same(profile: Profile) {
-    let (kafka, stack) = shared(profile).await;
+async fn what_is_read_can_be_written_again_and_is_the_same(way: Way) {
+    let (kafka, stack) = shared(way).await;
     let texts = [
         ("null", "null"),
         (r#""k""#, r#"{"a":1.00,"b":[1e400,-0.0,12345678901234567890123],"c":"\u00e9 é \/ 😀"}"#),
@@ -104,8 +104,8 @@ async fn what_is_read_can_be_written_again_and_is_the_same(profile: Profile) {
     }
 }
 
-async fn records_are_as_they_are_stored(profile: Profile) {
-    let (kafka, stack) = shared(profile).await;
+async fn records_are_as_they_are_stored(way: Way) {
+    let (kafka, stack) = shared(way).await;
     let topic = &store(
         kafka,
         "stored",
@@ -136,8 +136,8 @@ async fn records_are_as_they_are_stored(profile: Profile) {
     says(&first, BINARY, &listed(topic, 0, &all[..1]));
 }
 
-async fn what_is_no_json_is_for_those_who_take_binary(profile: Profile) {
-    let (kafka, stack) = shared(profile).await;
+async fn what_is_no_json_is_for_those_who_take_binary(way: Way) {
+    let (kafka, stack) = shared(way).await;
     for (key, value) in [
         (None, &b"text"[..]),
         (Some(&b"k"[..]), b"1"),
@@ -169,8 +169,8 @@ async fn what_is_no_json_is_for_those_who_take_binary(profile: Profile) {
     }
 }
 
-async fn the_client_says_which_form_it_takes(profile: Profile) {
-    let (kafka, stack) = shared(profile).await;
+async fn the_client_says_which_form_it_takes(way: Way) {
+    let (kafka, stack) = shared(way).await;
     let topic = &store(kafka, "accept", &[(None, Some(b"1"))]).await;
     let path = format!("/topics/{topic}/partitions/0/records?offset=0");
     for (accept, want) in [
@@ -209,8 +209,8 @@ async fn the_client_says_which_form_it_takes(profile: Profile) {
     }
 }
 
-async fn a_read_at_the_log_end_waits_as_long_as_it_is_told(profile: Profile) {
-    let (kafka, stack) = shared(profile).await;
+async fn a_read_at_the_log_end_waits_as_long_as_it_is_told(way: Way) {
+    let (kafka, stack) = shared(way).await;
     let topic = &store(kafka, "waiting", &[(None, Some(b"1"))]).await;
     let at = format!("/topics/{topic}/partitions/0/records?offset=1");
     let asked = Instant::now();
@@ -232,8 +232,8 @@ async fn a_read_at_the_log_end_waits_as_long_as_it_is_told(profile: Profile) {
     assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
 }
 
-async fn what_cannot_be_read_is_refused(profile: Profile) {
-    let (kafka, stack) = shared(profile).await;
+async fn what_cannot_be_read_is_refused(way: Way) {
+    let (kafka, stack) = shared(way).await;
     let topic = &store(kafka, "unread", &[(None, Some(b"1")), (None, Some(b"2"))]).await;
     kafka.delete_records_before(topic, 0, 1).await.unwrap();
     let at = format!("/topics/{topic}/partitions/0/records");

@@ -1,22 +1,22 @@
 //! Lists of records that are refused as a whole.
 
-use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::http::client::{Request, ask};
-use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::in_every_gateway;
+use sluicegate_tests::way::Way;
 
 use crate::answers::rest_problem;
 use crate::rest::{BINARY, JSON, offsets, post};
 use crate::stacks::{REST, shared};
 
-in_both_profiles! {
+in_every_gateway! {
     what_is_no_list_of_records_is_refused_as_a_whole
     an_error_is_of_the_type_that_the_client_accepts
     a_request_has_a_thousand_records_at_most
     a_topic_that_is_not_there_is_not_made
 }
 
-async fn what_is_no_list_of_records_is_refused_as_a_whole(profile: Profile) {
-    let (kafka, stack) = shared(profile).await;
+async fn what_is_no_list_of_records_is_refused_as_a_whole(way: Way) {
+    let (kafka, stack) = shared(way).await;
     let topic = &kafka.topic("whole", 1, &[]).await.unwrap();
     let path = &format!("/topics/{topic}");
     let good = r#"{"value":1}"#;
@@ -88,8 +88,8 @@ async fn what_is_no_list_of_records_is_refused_as_a_whole(profile: Profile) {
     assert_eq!(kafka.watermarks(topic, 0).unwrap(), (0, 0));
 }
 
-async fn an_error_is_of_the_type_that_the_client_accepts(profile: Profile) {
-    let (_, stack) = shared(profile).await;
+async fn an_error_is_of_the_type_that_the_client_accepts(way: Way) {
+    let (_, stack) = shared(way).await;
     let path = "/kafka/topics/no-such-topic/partitions/0/records?offset=0";
     for (accept, want) in [
         ("application/vnd.kafka.v2+json", "application/vnd.kafka.v2+json"),
@@ -108,8 +108,8 @@ async fn an_error_is_of_the_type_that_the_client_accepts(profile: Profile) {
     }
 }
 
-async fn a_request_has_a_thousand_records_at_most(profile: Profile) {
-    let (kafka, stack) = shared(profile).await;
+async fn a_request_has_a_thousand_records_at_most(way: Way) {
+    let (kafka, stack) = shared(way).await;
     let topic = &kafka.topic("thousand", 1, &[]).await.unwrap();
     let body = |count: usize| format!(r#"{{"records":[{}]}}"#, vec![r#"{"value":1}"#; count].join(","));
     let path = &format!("/topics/{topic}");
@@ -124,8 +124,8 @@ async fn a_request_has_a_thousand_records_at_most(profile: Profile) {
     assert_eq!(kafka.watermarks(topic, 0).unwrap(), (0, 1000));
 }
 
-async fn a_topic_that_is_not_there_is_not_made(profile: Profile) {
-    let (kafka, stack) = shared(profile).await;
+async fn a_topic_that_is_not_there_is_not_made(way: Way) {
+    let (kafka, stack) = shared(way).await;
     let body = r#"{"records":[{"value":1},{"value":2}]}"#;
     for path in ["/topics/no-such-topic", "/topics/no-such-topic/partitions/0"] {
         let response = post(&stack, path, JSON, body).await;

@@ -1,16 +1,16 @@
 //! Many records in a request, as the REST proxies take them: what becomes of each, and what is refused as a whole.
 
 use serde_json::{Value, json};
-use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::http::client::{Request, Response, ask};
-use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::in_every_gateway;
 use sluicegate_tests::stack::Stack;
+use sluicegate_tests::way::Way;
 
 use crate::answers::rest_problem;
 use crate::console::{Printed, consume};
 use crate::stacks::{REST, shared};
 
-in_both_profiles! {
+in_every_gateway! {
     records_of_both_formats_arrive_as_they_say
     the_path_names_the_partition_of_all
     a_record_that_fails_fails_alone
@@ -97,8 +97,8 @@ const BINARY_CASES: [Case; 5] = [
     ),
 ];
 
-async fn records_of_both_formats_arrive_as_they_say(profile: Profile) {
-    let (kafka, stack) = shared(profile).await;
+async fn records_of_both_formats_arrive_as_they_say(way: Way) {
+    let (kafka, stack) = shared(way).await;
     let topic = &kafka.topic("formats", 2, &[]).await.unwrap();
     let mut wanted = Vec::new();
     for (types, cases) in [
@@ -142,8 +142,8 @@ async fn records_of_both_formats_arrive_as_they_say(profile: Profile) {
     }
 }
 
-async fn the_path_names_the_partition_of_all(profile: Profile) {
-    let (kafka, stack) = shared(profile).await;
+async fn the_path_names_the_partition_of_all(way: Way) {
+    let (kafka, stack) = shared(way).await;
     let topic = &kafka.topic("path", 3, &[]).await.unwrap();
     let body = r#"{"records":[{"value":1,"timestamp":1700000000123},{"key":"k","value":2,"timestamp":1},{"value":3,"partition":null}]}"#;
     let places = offsets(&post(&stack, &format!("/topics/{topic}/partitions/2"), JSON, body).await);
@@ -161,8 +161,8 @@ async fn the_path_names_the_partition_of_all(profile: Profile) {
     rest_problem(&unknown, 400, 400, "x");
 }
 
-async fn a_record_that_fails_fails_alone(profile: Profile) {
-    let (kafka, stack) = shared(profile).await;
+async fn a_record_that_fails_fails_alone(way: Way) {
+    let (kafka, stack) = shared(way).await;
     let topic = &kafka.topic("alone", 3, &[("max.message.bytes", "1000")]).await.unwrap();
     // The one that is too large has no neighbours: Kafka refuses a batch as a whole.
     let records = json!({"records": [

@@ -6,13 +6,13 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::http::client::{Client, Pieces, Request, ask};
-use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::Kafka;
 use sluicegate_tests::random::Random;
 use sluicegate_tests::stack::{Setup, Stack};
 use sluicegate_tests::waiting::becomes;
+use sluicegate_tests::way::Way;
+use sluicegate_tests::{in_both_profiles, through_apisix};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -26,6 +26,12 @@ in_both_profiles! {
     one_byte_more_is_refused_however_it_comes
     what_is_refused_leaves_room_for_what_is_not
     what_finds_no_room_is_told_when_to_come_back
+}
+// There, a body that is not whole is nginx's, and takes no room of the filter's.
+through_apisix! {
+    bodies_up_to_the_limit_are_written_however_they_come_and_can_be_read
+    one_byte_more_is_refused_however_it_comes
+    what_is_refused_leaves_room_for_what_is_not
 }
 
 /// What the gateway takes by default.
@@ -41,10 +47,10 @@ const SHAPES: [Option<Pieces>; 6] = [
     Some(Pieces { length: 16_411, declared: false, slow: true }),
 ];
 
-async fn bodies_up_to_the_limit_are_written_however_they_come_and_can_be_read(profile: Profile) {
+async fn bodies_up_to_the_limit_are_written_however_they_come_and_can_be_read(way: Way) {
     let kafka = Kafka::shared().await.unwrap();
     let topic = &kafka.topic("sizes", 1, &KEEPS).await.unwrap();
-    let stack = with(profile, kafka, WRITES, "", "").await;
+    let stack = with(way, kafka, WRITES, "", "").await;
     let gateway = stack.gateway();
     let mut http2 = Client::connect_http2(gateway).await.unwrap();
     let mut bodies = BTreeMap::new();
@@ -83,10 +89,10 @@ async fn bodies_up_to_the_limit_are_written_however_they_come_and_can_be_read(pr
     }
 }
 
-async fn one_byte_more_is_refused_however_it_comes(profile: Profile) {
+async fn one_byte_more_is_refused_however_it_comes(way: Way) {
     let kafka = Kafka::shared().await.unwrap();
     let topic = &kafka.topic("too-large", 1, &KEEPS).await.unwrap();
-    let stack = with(profile, kafka, WRITES, "", "").await;
+    let stack = with(way, kafka, WRITES, "", "").await;
     let gateway = stack.gateway();
     for len in [LIMIT + 1, 2 * LIMIT] {
         let body = letters(7, len);
@@ -115,10 +121,10 @@ async fn one_byte_more_is_refused_however_it_comes(profile: Profile) {
 }
 
 /// The memory for bodies is one worker's, for all of its clients: whatever a request took comes back with its end.
-async fn what_is_refused_leaves_room_for_what_is_not(profile: Profile) {
+async fn what_is_refused_leaves_room_for_what_is_not(way: Way) {
     let kafka = Kafka::shared().await.unwrap();
     let topic = &kafka.topic("room", 1, &KEEPS).await.unwrap();
-    let stack = with(profile, kafka, WRITES, "", "\"max_assembly_bytes\": 3000000,").await;
+    let stack = with(way, kafka, WRITES, "", "\"max_assembly_bytes\": 3000000,").await;
     let gateway = stack.gateway();
     let body = letters(8, LIMIT);
     let shape = Pieces { length: 64 << 10, declared: false, slow: false };
@@ -142,12 +148,11 @@ async fn what_is_refused_leaves_room_for_what_is_not(profile: Profile) {
     assert_eq!(kafka.watermarks(topic, 0).unwrap(), (0, 10));
 }
 
-async fn what_finds_no_room_is_told_when_to_come_back(profile: Profile) {
+async fn what_finds_no_room_is_told_when_to_come_back(way: Way) {
     let kafka = Kafka::shared().await.unwrap();
     let topic = &kafka.topic("no-room", 1, &KEEPS).await.unwrap();
     // One worker, so that all are in the same memory.
-    let setup =
-        Setup { concurrency: 1, ..setup(profile, kafka, WRITES, "", "\"max_assembly_bytes\": 1500000,") };
+    let setup = Setup { concurrency: 1, ..setup(way, kafka, WRITES, "", "\"max_assembly_bytes\": 1500000,") };
     let stack = Stack::start(setup).await.unwrap();
     let gateway = stack.gateway();
     let request = || Request::post(ANY, letters(10, LIMIT)).with("x-kafka-topic", topic);

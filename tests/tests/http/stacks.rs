@@ -2,60 +2,91 @@
 
 use std::time::Duration;
 
-use serde_json::json;
-use sluicegate_tests::envoy::{Profile, plugin};
+use serde_json::{Map, Value, json};
+use sluicegate_tests::apisix;
+use sluicegate_tests::envoy::plugin;
 use sluicegate_tests::kafka::Kafka;
 use sluicegate_tests::stack::{BridgeConfig, Lent, Setup, Stack};
+use sluicegate_tests::way::Way;
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep};
 
-/// The Kafka of all tests, and the gateway of all tests of a profile, every setting at its default.
-pub(crate) async fn shared(profile: Profile) -> (&'static Kafka, Lent<&'static Stack>) {
-    static SHARED: [OnceCell<Stack>; 2] = [const { OnceCell::const_new() }; 2];
+/// The Kafka of all tests, and the gateway of all tests of a way in, every setting at its default.
+pub(crate) async fn shared(way: impl Into<Way>) -> (&'static Kafka, Lent<&'static Stack>) {
+    static SHARED: [OnceCell<Stack>; Way::COUNT] = [const { OnceCell::const_new() }; Way::COUNT];
+    let way = way.into();
     let kafka = Kafka::shared().await.unwrap();
     let start = async || {
-        kafka.make_topic(home(profile), HOME_PARTITIONS, &[]).await.unwrap();
-        with(profile, kafka, WRITES, "", "").await
+        kafka.make_topic(home(way), HOME_PARTITIONS, &[]).await.unwrap();
+        with(way, kafka, WRITES, "", "").await
     };
-    (kafka, Lent(SHARED[profile as usize].get_or_init(start).await))
+    (kafka, Lent(SHARED[way as usize].get_or_init(start).await))
 }
 
 /// A gateway of a test's own with all [`routes`]: `settings` stand in front of the bridge's clusters, `properties` in
 /// its default one, and `keys` in the filter's configuration.
 pub(crate) async fn with(
-    profile: Profile,
+    way: impl Into<Way>,
     kafka: &Kafka,
     settings: &str,
     properties: &str,
     keys: &str,
 ) -> Stack {
-    let mut stack = Stack::start(setup(profile, kafka, settings, properties, keys)).await.unwrap();
+    let mut stack = Stack::start(setup(way, kafka, settings, properties, keys)).await.unwrap();
     stack.ready_within(Duration::from_secs(30)).await.unwrap();
     stack
 }
 
 /// What [`with`] starts.
-pub(crate) fn setup(profile: Profile, kafka: &Kafka, settings: &str, properties: &str, keys: &str) -> Setup {
+pub(crate) fn setup(
+    way: impl Into<Way>,
+    kafka: &Kafka,
+    settings: &str,
+    properties: &str,
+    keys: &str,
+) -> Setup {
+    let way = way.into();
     let bootstrap = kafka.bootstrap();
     let cluster = |name: &str| format!("[clusters.{name}]\nbootstrap.servers = {bootstrap:?}\n");
     let text = format!("{settings}\n{}{}{properties}\n", cluster(UNWRITTEN), cluster("default"));
-    let routes = routes(profile);
-    let routes: Vec<&str> = routes.iter().map(String::as_str).collect();
-    let envoy_edits = vec![plugin(keys, &routes)];
-    Setup { bridge: BridgeConfig::Text(text), envoy_edits, ..Setup::new(profile, bootstrap) }
+    let routes = routes(home(way));
+    let mut setup = Setup { bridge: BridgeConfig::Text(text), ..Setup::new(way, bootstrap) };
+    if way == Way::Apisix {
+        setup.apisix.routes = routes.iter().map(|route| in_apisix(route, keys)).collect();
+    } else {
+        let routes: Vec<String> = routes.iter().map(ToString::to_string).collect();
+        let routes: Vec<&str> = routes.iter().map(String::as_str).collect();
+        setup.envoy_edits = vec![plugin(keys, &routes)];
+    }
+    setup
 }
 
-/// The topic that routes of a profile name.
-pub(crate) fn home(profile: Profile) -> &'static str {
-    match profile {
-        Profile::Tunnel => "home-tunnel",
-        Profile::Internal => "home-internal",
+/// A route of the filter as APISIX has it: in a route of its own, with what Envoy has for all of them, and without a path but
+/// where the filter needs one.
+fn in_apisix(route: &Value, keys: &str) -> apisix::Route {
+    let mut conf: Map<String, Value> =
+        serde_json::from_str(&format!("{{{}}}", keys.trim_end_matches(','))).unwrap();
+    conf.extend(route.as_object().unwrap().clone());
+    let path = conf["path"].as_str().unwrap().to_owned();
+    if conf["type"] == "rest" {
+        return apisix::Route::below(&path, conf);
+    }
+    conf.remove("path");
+    apisix::Route::new(path, conf)
+}
+
+/// The topic that routes of a way in name.
+pub(crate) fn home(way: impl Into<Way>) -> &'static str {
+    match way.into() {
+        Way::Tunnel => "home-tunnel",
+        Way::Internal => "home-internal",
+        Way::Apisix => "home-apisix",
+        Way::Relay | Way::Direct => panic!("plain HTTP has a filter in front of it"),
     }
 }
 
 /// Every route besides `/pubsub`, each for a table of some test.
-fn routes(profile: Profile) -> Vec<String> {
-    let home = home(profile);
+fn routes(home: &str) -> Vec<Value> {
     let all = ["topic", "partition", "key"];
     let mut routes = vec![
         json!({"path": "/fixed", "type": "produce", "topic": home}),
@@ -87,7 +118,7 @@ fn routes(profile: Profile) -> Vec<String> {
                "headerprefix": "x-kafka-", "overrides": ["topic", "key"]})
     };
     routes.extend(JSONKEYS.iter().enumerate().map(by_json));
-    routes.iter().map(ToString::to_string).collect()
+    routes
 }
 
 /// The bridge's counts of this name, added up.

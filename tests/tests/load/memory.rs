@@ -35,7 +35,7 @@ pub(crate) fn stuck_socket(way: Way) -> u64 {
         // From the bridge, to the internal listener, and from it to the client's.
         Way::Internal => 3,
         // Its one buffer for each direction is there from the beginning.
-        Way::Relay | Way::Direct => return idle_socket(way),
+        Way::Relay | Way::Apisix | Way::Direct => return idle_socket(way),
     };
     (CONNECTION_BUFFER + windows * STREAM_WINDOW + idle_socket(way)) * 3 / 2
 }
@@ -46,7 +46,7 @@ pub(crate) fn idle_socket(way: Way) -> u64 {
         Way::Tunnel => 64 * KIB,
         Way::Internal => 128 * KIB,
         Way::Relay => 32 * KIB,
-        Way::Direct => 0,
+        Way::Apisix | Way::Direct => 0,
     }
 }
 

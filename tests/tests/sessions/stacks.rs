@@ -15,6 +15,7 @@ pub(crate) async fn committed(way: impl Into<Way>) -> Lent<&'static Stack> {
     let way = way.into();
     let begin = async || match way {
         Way::Tunnel | Way::Internal | Way::Direct => start(way, "", Vec::new()).await,
+        Way::Apisix => panic!("it has no sessions"),
         Way::Relay => relay(&secret(), vec![Route::new("/pubsub").with(GATEWAY_SECRET, SECRET)]).await,
     };
     Lent(STACKS[way as usize].get_or_init(begin).await)
@@ -45,6 +46,7 @@ pub(crate) async fn configured(way: impl Into<Way>) -> Lent<&'static Stack> {
             let routes = vec![route("/pubsub"), route("/spoken").with(SUBPROTOCOL, first)];
             relay(&format!("{secret}{limit}{wait}"), routes).await
         }
+        Way::Apisix => panic!("it has no sessions"),
         Way::Direct => start(way, &format!("{limit}{wait}"), Vec::new()).await,
     };
     Lent(STACKS[way as usize].get_or_init(begin).await)

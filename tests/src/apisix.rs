@@ -1,0 +1,112 @@
+//! Plain HTTP as it comes through Apache APISIX: real clients, the compiled filter in the harness's host, and a real bridge.
+//!
+//! This is the emulated host, [`sluicegate_harness::apisix`], behind a front on hyper, and not APISIX: that the host does what
+//! APISIX does, the harness says of each rule with the place where it was read. Of nginx itself it plays
+//!
+//! 1. that a request's body is read as a whole before the filter sees any of it, and its `client_max_body_size`
+//! 2. its own 405 for `TRACE`, and APISIX's own 404 where no route is
+//! 3. that answers have no `content-length`
+//! 4. one worker, and requests that go on when their client has gone
+//!
+//! and nothing else: no other plugin, no upstream, no bounds on headers, no normal form of paths. Of lua-resty-http it plays a
+//! call's time limit for each step by itself, but that sending and waiting for the answer's head are one step; its calls have a
+//! connection of their own.
+
+mod call;
+mod front;
+
+use std::net::SocketAddr;
+use std::panic;
+use std::thread::{self, JoinHandle};
+
+use serde_json::{Map, Value};
+use tokio::sync::oneshot;
+
+use crate::port::Port;
+use crate::{Error, tools};
+
+/// A running worker with its routes. It ends when it is dropped, and says then whether the filter trapped.
+pub struct Apisix {
+    gateway: Port,
+    stop: Option<oneshot::Sender<()>>,
+    worker: Option<JoinHandle<()>>,
+}
+
+/// What APISIX's files would say.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    /// Its routes.
+    pub routes: Vec<Route>,
+    /// Bytes that a request's body may have, nginx's `client_max_body_size`; 0 for any number.
+    pub client_max_body_size: usize,
+}
+
+/// A route with the filter as its plugin.
+#[derive(Clone, Debug)]
+pub struct Route {
+    path: String,
+    below: bool,
+    conf: Map<String, Value>,
+}
+
+impl Route {
+    /// For this path alone: what the filter's `conf` says, but for the bridge's address.
+    #[must_use]
+    pub fn new(path: impl Into<String>, conf: Map<String, Value>) -> Self {
+        Self { path: path.into(), below: false, conf }
+    }
+
+    /// The same for a path without its last `/`, and for all paths below it: the two `uris` of one route.
+    #[must_use]
+    pub fn below(path: &str, conf: Map<String, Value>) -> Self {
+        Self { path: path.trim_end_matches('/').to_owned(), below: true, conf }
+    }
+
+    fn takes(&self, path: &str) -> bool {
+        match path.strip_prefix(&self.path) {
+            Some(rest) => rest.is_empty() || self.below && rest.starts_with('/'),
+            None => false,
+        }
+    }
+}
+
+impl Apisix {
+    /// Starts a worker in front of a bridge; it listens when this returns.
+    ///
+    /// # Errors
+    /// Where the filter has not been built or is refused, or nobody may listen there.
+    ///
+    /// # Cancel safety
+    /// Nothing is left running.
+    pub async fn start(gateway: Port, bridge: SocketAddr, setup: Setup) -> Result<Self, Error> {
+        let filter = tools::filter()?;
+        let address = gateway.address();
+        let (stop, stopped) = oneshot::channel();
+        let (started, starts) = oneshot::channel();
+        // The host is no matter of several threads, as a worker of nginx is none.
+        let run = move || front::run(address, bridge, &filter, setup, started, stopped);
+        let worker = thread::Builder::new().name("apisix".to_owned()).spawn(run);
+        let worker = worker.map_err(Error::io("start a thread"))?;
+        let worker = Self { gateway, stop: Some(stop), worker: Some(worker) };
+        starts.await.unwrap_or_else(|_| Err(Error::Filter("its thread ended".to_owned())))?;
+        Ok(worker)
+    }
+
+    /// Where clients connect.
+    #[must_use]
+    pub fn gateway(&self) -> SocketAddr {
+        self.gateway.address()
+    }
+}
+
+impl Drop for Apisix {
+    fn drop(&mut self) {
+        self.stop.take();
+        let ended = self.worker.take().map(JoinHandle::join);
+        if let Some(Err(trap)) = ended
+            && !thread::panicking()
+        {
+            panic::resume_unwind(trap);
+        }
+    }
+}

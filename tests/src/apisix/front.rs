@@ -1,0 +1,178 @@
+//! The worker's thread: requests in, through the filter and its calls, answers out.
+
+use std::error::Error as StdError;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::header::{CONTENT_TYPE, HOST};
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Limited, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::rt::Executor;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use hyper_util::server::conn::auto;
+use sluicegate_harness::Headers;
+use sluicegate_harness::apisix::{Outcome, Plugin, Route, Settings, Worker};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Builder;
+use tokio::sync::oneshot;
+use tokio::task::{LocalSet, spawn_local};
+
+use super::{Setup, call};
+use crate::Error;
+
+/// Serves until told to stop, or that nobody will tell.
+pub(super) fn run(
+    address: SocketAddr,
+    bridge: SocketAddr,
+    filter: &Path,
+    setup: Setup,
+    started: oneshot::Sender<Result<(), Error>>,
+    stopped: oneshot::Receiver<()>,
+) {
+    let runtime = match Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _ = started.send(Err(Error::io("start a runtime")(error)));
+            return;
+        }
+    };
+    let serve = async move {
+        let start = async {
+            let host = Rc::new(Host::start(filter, bridge, setup)?);
+            let listener = TcpListener::bind(address).await;
+            Ok((host, listener.map_err(Error::io(format!("listen on {address}")))?))
+        };
+        let (host, listener) = match start.await {
+            Ok(both) => both,
+            Err(error) => {
+                let _ = started.send(Err(error));
+                return;
+            }
+        };
+        let _ = started.send(Ok(()));
+        let accept = async {
+            loop {
+                if let Ok((stream, _)) = listener.accept().await {
+                    spawn_local(connection(Rc::clone(&host), stream));
+                }
+            }
+        };
+        tokio::select! {
+            () = accept => {}
+            _ = stopped => {}
+        }
+    };
+    LocalSet::new().block_on(&runtime, serve);
+}
+
+async fn connection(host: Rc<Host>, stream: TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request| {
+        let host = Rc::clone(&host);
+        // A request goes on when its client has gone.
+        let exchange = spawn_local(async move { host.exchange(request).await });
+        async move { exchange.await? }
+    });
+    let _ = auto::Builder::new(Local).serve_connection(TokioIo::new(stream), service).await;
+}
+
+/// One worker of APISIX.
+struct Host {
+    /// With the route's plugin, in the order in which they are looked through: whole paths first, then longer ones.
+    routes: Vec<(super::Route, Route)>,
+    /// Behind its routes, so that it goes last.
+    _worker: Worker,
+}
+
+impl Host {
+    fn start(filter: &Path, bridge: SocketAddr, setup: Setup) -> Result<Self, Error> {
+        let Setup { mut routes, client_max_body_size } = setup;
+        let plugin = Plugin::load(filter).map_err(|error| Error::Filter(error.to_string()))?;
+        let settings = Settings { client_max_body_size, ..Settings::default() };
+        let worker = plugin.start_with(settings).map_err(|error| Error::Filter(error.to_string()))?;
+        routes.sort_by_key(|route| (route.below, usize::MAX - route.path.len()));
+        let with_plugin = |route: super::Route| {
+            let mut conf = route.conf.clone();
+            conf.insert("bridge".to_owned(), bridge.to_string().into());
+            let plugin = worker.route(serde_json::Value::from(conf).to_string());
+            (route, plugin)
+        };
+        Ok(Self { routes: routes.into_iter().map(with_plugin).collect(), _worker: worker })
+    }
+
+    async fn exchange(&self, request: Request<Incoming>) -> Result<Response<Body>, Gone> {
+        let (head, body) = request.into_parts();
+        let body = Limited::new(body, LONGEST_BODY).collect().await?.to_bytes();
+        if head.method == Method::TRACE {
+            return whole(405, "text/html", "<html>nginx's own page for 405</html>");
+        }
+        let path = head.uri.path();
+        let Some((_, route)) = self.routes.iter().find(|(route, _)| route.takes(path)) else {
+            return whole(404, "text/plain", r#"{"error_msg":"404 Route Not Found"}"#);
+        };
+        let mut stream = route.request(lines(&head), body);
+        loop {
+            match stream.outcome() {
+                Outcome::Calling(call) => match call::make(&call).await {
+                    Some((status, headers, body)) => stream.bridge_answers(status, headers, body),
+                    None => stream.bridge_fails(),
+                },
+                Outcome::Answered(response) => {
+                    let mut answer = Response::builder().status(response.status());
+                    for (name, value) in response.headers.iter().filter(|(name, _)| !name.starts_with(b":")) {
+                        answer = answer.header(name, value);
+                    }
+                    return Ok(answer.body(sent(response.body.into()))?);
+                }
+                Outcome::Forwarded(_) => return whole(502, "text/html", "there is no upstream"),
+                Outcome::Unavailable(why) => return whole(503, "text/plain", why),
+                Outcome::Lost => return Err("the worker is lost".into()),
+            }
+        }
+    }
+}
+
+/// The request line and the lines behind it.
+fn lines(head: &Parts) -> Headers {
+    let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+    let pseudo = [(":method", head.method.as_str()), (":path", target), (":scheme", "http")];
+    let authority = head.uri.authority().filter(|_| !head.headers.contains_key(HOST));
+    let authority = authority.map(|authority| (":authority", authority.as_str()));
+    let pseudo = pseudo.into_iter().chain(authority).map(|(name, value)| (name, value.as_bytes()));
+    let others = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+    pseudo.chain(others).collect()
+}
+
+fn whole(status: u16, content_type: &str, body: &'static str) -> Result<Response<Body>, Gone> {
+    let answer = Response::builder().status(StatusCode::from_u16(status)?).header(CONTENT_TYPE, content_type);
+    Ok(answer.body(sent(Bytes::from_static(body.as_bytes())))?)
+}
+
+/// A body whose length nobody says beforehand.
+fn sent(body: Bytes) -> Body {
+    let frames = (!body.is_empty()).then(|| Ok(Frame::data(body)));
+    StreamBody::new(stream::iter(frames)).boxed_unsync()
+}
+
+type Body = UnsyncBoxBody<Bytes, Gone>;
+type Gone = Box<dyn StdError + Send + Sync>;
+
+#[derive(Clone, Copy)]
+struct Local;
+
+impl<F: Future<Output = ()> + 'static> Executor<F> for Local {
+    fn execute(&self, future: F) {
+        spawn_local(future);
+    }
+}
+
+/// nginx has no such bound unless it is told.
+const LONGEST_BODY: usize = 64 << 20;
