@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sluicegate_tests::apisix::{self, Apisix, Route};
-use sluicegate_tests::http::client::{Client, Request, ask};
+use sluicegate_tests::http::client::{Client, Pieces, Request, ask};
 use sluicegate_tests::kafka::Kafka;
 use sluicegate_tests::port::Port;
 use sluicegate_tests::stack::Stack;
@@ -42,6 +42,10 @@ async fn a_body_over_the_hosts_buffer_is_refused_by_nginx_and_the_next_request_w
     }
     // What says before that it is longer than the filter takes, the filter refuses first.
     problem(&client.ask(post((1 << 20) + 1)).await.unwrap(), 413, "1048576");
+    // What does not say it, nginx refuses at its own limit.
+    let unsaid = Pieces { length: 64 << 10, declared: false, slow: false };
+    let page = client.ask(post((1 << 20) + 1).cut(unsaid)).await.unwrap();
+    assert_eq!((page.status, page.header("content-type")), (413, Some("text/html")), "{page:?}");
     assert_eq!(count(&stack, "http_responses_total").await, 3.0);
     assert_eq!(kafka.watermarks(topic, 0).unwrap(), (0, 3));
 }

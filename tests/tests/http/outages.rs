@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::http::client::{Client, Request, Response};
-use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::Kafka;
+use sluicegate_tests::way::Way;
+use sluicegate_tests::{in_both_profiles, through_apisix};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
@@ -22,6 +22,9 @@ in_both_profiles! {
     what_was_acknowledged_is_there_though_the_bridge_was_killed
     what_was_acknowledged_is_there_though_envoy_was_killed
 }
+through_apisix! {
+    what_was_acknowledged_is_there_though_the_bridge_was_killed
+}
 
 /// Each writes to a partition of its own; those with an odd number, lists of records.
 const CLIENTS: i32 = 4;
@@ -29,11 +32,11 @@ const LIST: u64 = 10;
 /// Acknowledged between two kills, at least.
 const MORE: f64 = 2_000.0;
 
-async fn what_was_acknowledged_is_there_though_the_broker_was_killed(profile: Profile) {
+async fn what_was_acknowledged_is_there_though_the_broker_was_killed(way: Way) {
     let mut kafka = Kafka::start().await.unwrap();
     let topic = kafka.topic("killed", CLIENTS, &[]).await.unwrap();
     let properties = "message.timeout.ms = 20000\nreconnect.backoff.max.ms = 500\n";
-    let stack = with(profile, &kafka, WRITES, properties, "").await;
+    let stack = with(way, &kafka, WRITES, properties, "").await;
     let clients = Clients::start(stack.gateway(), &topic, false);
     for _ in 0..2 {
         grows(&stack, "written_records_total", MORE).await;
@@ -41,13 +44,13 @@ async fn what_was_acknowledged_is_there_though_the_broker_was_killed(profile: Pr
         kafka.up().await.unwrap();
     }
     grows(&stack, "written_records_total", MORE).await;
-    clients.check(profile, "broker", &kafka, &topic).await;
+    clients.check(way, "broker", &kafka, &topic).await;
 }
 
-async fn what_was_acknowledged_is_there_though_the_bridge_was_killed(profile: Profile) {
+async fn what_was_acknowledged_is_there_though_the_bridge_was_killed(way: Way) {
     let kafka = Kafka::shared().await.unwrap();
     let topic = kafka.topic("killed", CLIENTS, &[]).await.unwrap();
-    let mut stack = with(profile, kafka, WRITES, "", "").await;
+    let mut stack = with(way, kafka, WRITES, "", "").await;
     let clients = Clients::start(stack.gateway(), &topic, true);
     for _ in 0..3 {
         grows(&stack, "written_records_total", MORE).await;
@@ -55,13 +58,13 @@ async fn what_was_acknowledged_is_there_though_the_bridge_was_killed(profile: Pr
         stack.bridge.up().await.unwrap();
     }
     grows(&stack, "written_records_total", MORE).await;
-    clients.check(profile, "bridge", kafka, &topic).await;
+    clients.check(way, "bridge", kafka, &topic).await;
 }
 
-async fn what_was_acknowledged_is_there_though_envoy_was_killed(profile: Profile) {
+async fn what_was_acknowledged_is_there_though_envoy_was_killed(way: Way) {
     let kafka = Kafka::shared().await.unwrap();
     let topic = kafka.topic("killed", CLIENTS, &[]).await.unwrap();
-    let mut stack = with(profile, kafka, WRITES, "", "").await;
+    let mut stack = with(way, kafka, WRITES, "", "").await;
     let clients = Clients::start(stack.gateway(), &topic, true);
     for _ in 0..3 {
         grows(&stack, "written_records_total", MORE).await;
@@ -69,7 +72,7 @@ async fn what_was_acknowledged_is_there_though_envoy_was_killed(profile: Profile
         stack.envoy_mut().up().await.unwrap();
     }
     grows(&stack, "written_records_total", MORE).await;
-    clients.check(profile, "Envoy", kafka, &topic).await;
+    clients.check(way, "Envoy", kafka, &topic).await;
 }
 
 /// What a client was told of its records, by number.
@@ -106,7 +109,7 @@ impl Clients {
     }
 
     /// Stops them and looks for what they were told in the log.
-    async fn check(self, profile: Profile, killed: &str, kafka: &Kafka, topic: &str) {
+    async fn check(self, way: Way, killed: &str, kafka: &Kafka, topic: &str) {
         self.stop.store(true, Ordering::Relaxed);
         let mut all = Vec::new();
         for client in self.running {
@@ -120,7 +123,7 @@ impl Clients {
         for (partition, (told, log)) in all.iter().zip(&logs).enumerate() {
             let mut count: BTreeMap<u64, usize> = BTreeMap::new();
             log.values().for_each(|number| *count.entry(*number).or_default() += 1);
-            report(profile, killed, partition, told, &count);
+            report(way, killed, partition, told, &count);
             assert!(told.acknowledged.len() > 100, "a client that hardly wrote proves nothing");
             for (number, offset) in &told.acknowledged {
                 assert!(count.contains_key(number), "{number} was acknowledged and is not there");
@@ -141,14 +144,14 @@ impl Clients {
 }
 
 #[expect(clippy::print_stderr, reason = "counts for whoever asks for the test's output")]
-fn report(profile: Profile, killed: &str, partition: usize, told: &Told, count: &BTreeMap<u64, usize>) {
+fn report(way: Way, killed: &str, partition: usize, told: &Told, count: &BTreeMap<u64, usize>) {
     let (acknowledged, refused, unknown) = (told.acknowledged.len(), told.refused.len(), told.unknown.len());
     let (written, twice) =
         (count.values().sum::<usize>(), count.values().filter(|count| **count > 1).count());
     let kind = if partition % 2 == 1 { "lists" } else { "single records" };
     eprintln!(
         "{} without its {killed}, {kind}: acknowledged {acknowledged}, refused {refused}, unknown {unknown}; in Kafka {written}, more than once {twice}",
-        profile.name()
+        way.name()
     );
 }
 
