@@ -91,9 +91,12 @@ async fn a_gateway_that_the_bridge_does_not_know_serves_nobody(way: Way) {
     let request =
         Request::post(ANY, "v").with("x-kafka-topic", topic).with("sluicegate-gateway-secret", secret);
     let response = ask(stack.gateway(), request).await;
-    problem(&response, 502, "");
+    problem(&response, 502, "not set up for each other");
     assert!(!response.text().contains("between-gateway"), "{response:?}");
     assert_eq!(kafka.watermarks(topic, 0).unwrap(), (0, 0));
+    let right = format!("\"gateway_secret\": {secret:?},");
+    let stack = with(way, kafka, &settings, "", &right).await;
+    written(&ask(stack.gateway(), Request::post(ANY, "v").with("x-kafka-topic", topic)).await, topic);
 }
 
 #[tokio::test]
