@@ -12,7 +12,7 @@ use sluicegate_protocol::cluster_definition::Sasl;
 use sluicegate_protocol::{ClusterDefinition, ProduceRecord};
 use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::folder::Folder;
-use sluicegate_tests::http::client::{self, Client, Request};
+use sluicegate_tests::http::client::{self, Request};
 use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::secured::{OUTSIDER, READER, Secured, WRITABLE, WRITER, listener, password};
 use sluicegate_tests::secrets::{secret, shown_in};
@@ -25,11 +25,11 @@ use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 
-use crate::gateway::{Route, carrying, changing, open};
+use crate::gateway::{Route, carrying, open};
 use crate::records::log;
 
 const TOPIC_AUTHORIZATION_FAILED: i32 = 29;
-const SOON: Duration = Duration::from_secs(10);
+pub(crate) const SOON: Duration = Duration::from_secs(10);
 
 /// The `kafka` of a route: a user at one of the listeners.
 fn kafka(
@@ -46,7 +46,7 @@ fn kafka(
     )
 }
 
-fn plain(secured: &Secured, user: &str) -> String {
+pub(crate) fn plain(secured: &Secured, user: &str) -> String {
     kafka(secured, listener::SASL, "", user, &password(user), "PLAIN")
 }
 
@@ -58,7 +58,7 @@ fn definition(secured: &Secured, user: &str) -> String {
 }
 
 /// A bridge's settings that allow these brokers, with more keys of `[route_clusters]`.
-fn allowing(hosts: &str, keys: &str) -> String {
+pub(crate) fn allowing(hosts: &str, keys: &str) -> String {
     format!(
         "gateway_secret = \"{}\"\n[route_clusters]\nallowed_hosts = [\"{hosts}\"]\n{keys}",
         gateway_secret()
@@ -70,7 +70,7 @@ fn gateway_secret() -> String {
 }
 
 /// The filter's keys with the secret.
-fn keys() -> String {
+pub(crate) fn keys() -> String {
     format!("\"gateway_secret\": \"{}\",", gateway_secret())
 }
 
@@ -290,58 +290,6 @@ async fn a_bridge_that_ends_delivers_what_a_routes_cluster_has_accepted(profile:
     assert_eq!(secured.kafka.watermarks(topic, 0).unwrap(), (0, 1));
 }
 
-/// Envoy runs on, and so do a session and two connections of HTTP/1.1 that were opened before.
-async fn a_route_that_is_removed_refuses_new_sessions_at_once(profile: Profile) {
-    let secured = Secured::shared().await.unwrap();
-    let log = log(&secured.kafka).await;
-    let routes = [
-        Route::session("/stays", &plain(secured, OUTSIDER)),
-        Route::session("/goes", &plain(secured, READER)),
-    ];
-    let (stack, discovery) = changing(profile, &routes, &allowing("localhost:*", ""), &keys()).await;
-    let mut session = open(&stack, "goes").await;
-    log.check_walk(&mut session, "before").await;
-    let mut idle = [connected(&stack).await, connected(&stack).await];
-
-    // Without the filter's, Envoy's own route leads to a bridge that nobody tells the secret.
-    discovery.remove_from_filter(&routes[1]);
-    becomes("a new session is refused", 401, SOON, async || upgrade(&stack, "/goes").await).await;
-    assert_eq!(idle[0].ask(handshake("/goes")).await.unwrap().status, 401);
-    discovery.remove_from_envoy(&routes[1]);
-    becomes("there is no route", 404, SOON, async || upgrade(&stack, "/goes").await).await;
-    assert_eq!(idle[1].ask(handshake("/goes")).await.unwrap().status, 404);
-
-    session.ping().await;
-    log.check_walk(&mut session, "after").await;
-    open(&stack, "stays").await.ping().await;
-    discovery.restore();
-    becomes("there is a route again", 101, SOON, async || upgrade(&stack, "/goes").await).await;
-    log.check_walk(&mut open(&stack, "goes").await, "again").await;
-    discovery.remove_from_envoy(&routes[1]);
-    becomes("Envoy has no route", 404, SOON, async || upgrade(&stack, "/goes").await).await;
-    session.ping().await;
-}
-
-/// A connection on which a request was answered.
-async fn connected(stack: &Stack) -> Client {
-    let mut client = Client::connect(stack.gateway()).await.unwrap();
-    client.ask(Request::get("/readyz")).await.unwrap();
-    client
-}
-
-/// The handshake's status, on a connection of its own.
-async fn upgrade(stack: &Stack, path: &str) -> u16 {
-    client::ask(stack.gateway(), handshake(path)).await.status
-}
-
-fn handshake(path: &str) -> Request {
-    Request::get(path)
-        .with("connection", "upgrade")
-        .with("upgrade", "websocket")
-        .with("sec-websocket-version", "13")
-        .with("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
-}
-
 /// As Apache APISIX does with what the filter tells it.
 #[tokio::test]
 async fn a_gateway_that_relays_upgrades_carries_clusters_too() {
@@ -379,5 +327,4 @@ in_both_profiles! {
     what_a_client_says_of_a_cluster_means_nothing
     connections_end_when_nobody_has_used_them_for_a_while
     a_bridge_that_ends_delivers_what_a_routes_cluster_has_accepted
-    a_route_that_is_removed_refuses_new_sessions_at_once
 }

@@ -5,7 +5,7 @@
 //! 3. [`writable`]: what can be written
 //! 4. [`faults`], [`configuration`]: what cannot, and what the client or the operator is told
 //! 5. [`identities`], [`secrets`]: who acts as whom, and what nobody is told
-//! 6. [`carried`]: all of this for routes that carry their cluster
+//! 6. [`carried`], [`removed`]: all of this for routes that carry their cluster, and what becomes of one that goes
 
 #![cfg(test)] // so that helpers, too, may fail as tests do
 
@@ -21,5 +21,6 @@ mod faults;
 mod identities;
 mod readable;
 mod reauthentication;
+mod removed;
 mod secrets;
 mod writable;
