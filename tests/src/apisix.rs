@@ -1,6 +1,6 @@
 //! Plain HTTP as it comes through Apache APISIX: real clients, the compiled filter in the harness's host, and a real bridge.
 //!
-//! This is the emulated host, [`sluicegate_harness::apisix`], behind a front on hyper, and not APISIX: that the host does what
+//! This is the emulated host, `sluicegate_harness::apisix`, behind a front on hyper, and not APISIX: that the host does what
 //! APISIX does, the harness says of each rule with the place where it was read. Of nginx itself it plays
 //!
 //! 1. that a request's body is read as a whole before the filter sees any of it, and its `client_max_body_size`
@@ -12,7 +12,17 @@
 //! call's time limit for each step by itself, but that sending and waiting for the answer's head are one step; its calls have a
 //! connection of their own.
 
+#![cfg_attr(
+    not(feature = "apisix"),
+    expect(dead_code, reason = "demo and benchmark have the rest of the stack alone")
+)]
+
+#[cfg(feature = "apisix")]
 mod call;
+#[cfg(feature = "apisix")]
+mod front;
+#[cfg(not(feature = "apisix"))]
+#[path = "apisix/absent.rs"]
 mod front;
 
 use std::net::SocketAddr;
