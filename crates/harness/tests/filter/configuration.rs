@@ -49,7 +49,7 @@ fn a_configuration_that_is_no_object_of_routes_is_refused() {
     refused("{", &["not JSON: EOF while parsing an object at line 1 column 1"]);
     refused("\u{0}", &["not JSON: expected value at line 1 column 1"]);
     refused("[]", &["a JSON object is expected"]);
-    let none = "routes: an array of at least one route is expected, or the settings of one in its place";
+    let none = r#"routes: an array of at least one route is expected, or in its place at least one of a route's settings, such as "type": "pubsub""#;
     refused("{}", &[none]);
     refused(r#"{"routes": []}"#, &[none]);
     refused(

@@ -85,7 +85,9 @@ fn a_configuration_that_was_put_right_is_taken_without_a_restart() {
     refused(
         &worker,
         "{}",
-        &["routes: an array of at least one route is expected, or the settings of one in its place"],
+        &[
+            r#"routes: an array of at least one route is expected, or in its place at least one of a route's settings, such as "type": "pubsub""#,
+        ],
     );
     let route = worker.route(r#"{"type": "produce", "topic": "orders", "overrides": {}}"#);
     calling(&route.request(post("/wherever"), "body"));
