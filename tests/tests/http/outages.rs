@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use sluicegate_tests::http::client::{Client, Request, Response};
 use sluicegate_tests::kafka::Kafka;
+use sluicegate_tests::stack::Stack;
 use sluicegate_tests::way::Way;
 use sluicegate_tests::{in_both_profiles, through_apisix};
 use tokio::task::JoinHandle;
@@ -48,31 +49,33 @@ async fn what_was_acknowledged_is_there_though_the_broker_was_killed(way: Way) {
 }
 
 async fn what_was_acknowledged_is_there_though_the_bridge_was_killed(way: Way) {
-    let kafka = Kafka::shared().await.unwrap();
-    let topic = kafka.topic("killed", CLIENTS, &[]).await.unwrap();
-    let mut stack = with(way, kafka, WRITES, "", "").await;
-    let clients = Clients::start(stack.gateway(), &topic, true);
-    for _ in 0..3 {
-        grows(&stack, "written_records_total", MORE).await;
+    outlasts(way, "bridge", async |stack| {
         stack.bridge.process.kill();
         stack.bridge.up().await.unwrap();
-    }
-    grows(&stack, "written_records_total", MORE).await;
-    clients.check(way, "bridge", kafka, &topic).await;
+    })
+    .await;
 }
 
 async fn what_was_acknowledged_is_there_though_envoy_was_killed(way: Way) {
+    outlasts(way, "Envoy", async |stack| {
+        stack.envoy_mut().process.kill();
+        stack.envoy_mut().up().await.unwrap();
+    })
+    .await;
+}
+
+/// Three times, clients write on while `part` is killed and started again.
+async fn outlasts(way: Way, part: &str, mut restart: impl AsyncFnMut(&mut Stack)) {
     let kafka = Kafka::shared().await.unwrap();
     let topic = kafka.topic("killed", CLIENTS, &[]).await.unwrap();
     let mut stack = with(way, kafka, WRITES, "", "").await;
     let clients = Clients::start(stack.gateway(), &topic, true);
     for _ in 0..3 {
         grows(&stack, "written_records_total", MORE).await;
-        stack.envoy_mut().process.kill();
-        stack.envoy_mut().up().await.unwrap();
+        restart(&mut stack).await;
     }
     grows(&stack, "written_records_total", MORE).await;
-    clients.check(way, "Envoy", kafka, &topic).await;
+    clients.check(way, part, kafka, &topic).await;
 }
 
 /// What a client was told of its records, by number.
