@@ -54,6 +54,11 @@ older-kafka: wasm
     cargo build --workspace --all-targets
     SLUICEGATE_KAFKA_VERSION=3.9 SLUICEGATE_KAFKA_LIB={{ quote(justfile_directory() / "target/tools/kafka-3.9/lib") }} cargo test --workspace --test reading tunnel::
 
+# plain HTTP and sessions on the oldest Envoy that serves both
+older-envoy: wasm
+    cargo build --workspace --bins
+    SLUICEGATE_ENVOY=$(echo {{ quote(justfile_directory()) }}/target/tools/envoy-oldest/lib/python3*/site-packages/envoy/_bin/envoy) cargo test -p sluicegate-tests --test http --test sessions -- tunnel:: internal::
+
 # the session logic's tests, compiled to wasm32 and run in Node
 session-on-wasm32:
     CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=wasm-bindgen-test-runner cargo test -p sluicegate-session --target wasm32-unknown-unknown

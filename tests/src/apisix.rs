@@ -3,14 +3,13 @@
 //! This is the emulated host, `sluicegate_harness::apisix`, behind a front on hyper, and not APISIX: that the host does what
 //! APISIX does, the harness says of each rule with the place where it was read. Of nginx itself it plays
 //!
-//! 1. that a request's body is read as a whole before the filter sees any of it, and its `client_max_body_size`
-//! 2. its own 405 for `TRACE`, and APISIX's own 404 where no route is
-//! 3. that answers have no `content-length`
-//! 4. one worker, and requests that go on when their client has gone
+//! 1. that a request's body is read as a whole, within `client_max_body_size`, before it is sent to the upstream in HTTP/1.1
+//! 2. its pages for an upstream that cannot be connected to, ends without an answer or is silent for too long
+//! 3. that an answer's body is streamed (`X-Accel-Buffering: no`), and that a request ends with its client
+//! 4. its own 405 for `TRACE`, and APISIX's own 404 where no route is
+//! 5. one worker
 //!
-//! and nothing else: no other plugin, no upstream, no bounds on headers, no normal form of paths. Of lua-resty-http it plays a
-//! call's time limit for each step by itself, but that sending and waiting for the answer's head are one step; its calls have a
-//! connection of their own.
+//! and nothing else: no other plugin, no WebSocket, no bounds on headers, no normal form of paths, one connection per request.
 
 #![cfg_attr(
     not(feature = "apisix"),
@@ -18,16 +17,17 @@
 )]
 
 #[cfg(feature = "apisix")]
-mod call;
-#[cfg(feature = "apisix")]
 mod front;
 #[cfg(not(feature = "apisix"))]
 #[path = "apisix/absent.rs"]
 mod front;
+#[cfg(feature = "apisix")]
+mod upstream;
 
 use std::net::SocketAddr;
 use std::panic;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
@@ -43,12 +43,20 @@ pub struct Apisix {
 }
 
 /// What APISIX's files would say.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Setup {
     /// Its routes.
     pub routes: Vec<Route>,
     /// Bytes that a request's body may have, nginx's `client_max_body_size`; 0 for any number.
     pub client_max_body_size: usize,
+    /// How long the upstream can be silent, nginx's `proxy_read_timeout`; 60 s by default.
+    pub read_timeout: Duration,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { routes: Vec::new(), client_max_body_size: 0, read_timeout: Duration::from_secs(60) }
+    }
 }
 
 /// A route with the filter as its plugin.
@@ -60,7 +68,7 @@ pub struct Route {
 }
 
 impl Route {
-    /// For this path alone: what the filter's `conf` says, but for the bridge's address.
+    /// For this path alone: what the filter's `conf` says.
     #[must_use]
     pub fn new(path: impl Into<String>, conf: Map<String, Value>) -> Self {
         Self { path: path.into(), below: false, conf }

@@ -176,7 +176,7 @@ fn configuration(setup: &Setup, admin: &Port) -> Result<String, Error> {
     let file = tools::workspace().join("envoy").join(setup.profile.name()).with_extension("yaml");
     let text = fs::read_to_string(&file).map_err(Error::io(format!("read {}", file.display())))?;
     let ports = [setup.gateway.number(), setup.bridge.port(), setup.bridge_admin.port(), admin.number()];
-    replace(&file, &text, edits_of_a_run(ports, &tools::filter()?).iter().chain(&setup.edits))
+    replace(&file, &text, &edits_of_a_run(ports, &tools::filter()?), &setup.edits)
 }
 
 /// What differs between the committed file and a run of it: four ports, in the order of [`PORTS`], and the filter.
@@ -187,19 +187,23 @@ fn edits_of_a_run(ports: [u16; 4], filter: &Path) -> Vec<(String, String)> {
     ports.chain([filter]).collect()
 }
 
-/// Replaces texts that each stand in `text` exactly once; what one puts in is not seen by another.
-fn replace<'a>(
+/// Replaces the texts of `all` wherever they stand in `text`, and those of `once`, which each stand there exactly once. No edit
+/// sees what another one puts in.
+fn replace(
     file: &Path,
     text: &str,
-    edits: impl Iterator<Item = &'a (String, String)>,
+    all: &[(String, String)],
+    once: &[(String, String)],
 ) -> Result<String, Error> {
     let wrong = |old: &str, count| Error::Substitution { file: file.to_owned(), text: old.to_owned(), count };
     let mut found = Vec::new();
-    for (old, new) in edits {
-        match *text.match_indices(old.as_str()).map(|(at, _)| at).collect::<Vec<_>>() {
-            [at] => found.push((at, old, new)),
-            ref places => return Err(wrong(old, places.len())),
+    for (edit, is_once) in all.iter().map(|edit| (edit, false)).chain(once.iter().map(|edit| (edit, true))) {
+        let (old, new) = edit;
+        let places: Vec<usize> = text.match_indices(old.as_str()).map(|(at, _)| at).collect();
+        if places.is_empty() || is_once && places.len() > 1 {
+            return Err(wrong(old, places.len()));
         }
+        found.extend(places.into_iter().map(|at| (at, old, new)));
     }
     found.sort_unstable();
     let mut rest = text;
@@ -226,7 +230,7 @@ mod tests {
     #[track_caller]
     fn check(text: &str, edits: &[(&str, &str)], want: Result<&str, usize>) {
         let edits: Vec<_> = edits.iter().map(|&(old, new)| (old.to_owned(), new.to_owned())).collect();
-        let got = replace(Path::new("f.yaml"), text, edits.iter()).map_err(|error| match error {
+        let got = replace(Path::new("f.yaml"), text, &[], &edits).map_err(|error| match error {
             Error::Substitution { count, .. } => count,
             error => panic!("{error}"),
         });
@@ -247,12 +251,12 @@ mod tests {
     }
 
     #[test]
-    fn both_committed_configurations_hold_each_text_once() {
+    fn both_committed_configurations_hold_each_text() {
         for profile in Profile::ALL {
             let file = tools::workspace().join("envoy").join(profile.name()).with_extension("yaml");
             let text = fs::read_to_string(&file).unwrap();
             for (old, _) in edits_of_a_run([1, 2, 3, 4], Path::new("f.wasm")) {
-                assert_eq!(text.matches(&old).count(), 1, "{old:?} in {}", file.display());
+                assert!(text.contains(&old), "{old:?} in {}", file.display());
             }
         }
     }

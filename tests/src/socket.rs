@@ -18,11 +18,11 @@ use sluicegate_protocol::{
     CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaProduce, CmdPing, ErrorResp, KafkaMessage, ProduceRecord,
     Produced, PubSubReq, PubSubResp,
 };
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async, connect_async};
 
 use crate::stack::Stack;
 
@@ -50,6 +50,16 @@ impl Socket {
     /// As [`open`](Self::open), with this request.
     pub async fn open_with(request: impl IntoClientRequest + Unpin) -> Self {
         let (stream, _) = timeout(WITHIN, connect_async(request)).await.expect("an upgrade").unwrap();
+        Self { stream, sequence: 0 }
+    }
+
+    /// As [`open`](Self::open), over a connection whose kernel buffer for unread answers is small.
+    pub async fn open_narrow(stack: &Stack) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(NARROW).unwrap();
+        let stream = MaybeTlsStream::Plain(socket.connect(stack.gateway()).await.unwrap());
+        let upgrade = client_async(stack.url(), stream);
+        let (stream, _) = timeout(WITHIN, upgrade).await.expect("an upgrade").unwrap();
         Self { stream, sequence: 0 }
     }
 
@@ -197,3 +207,5 @@ pub fn messages(resp: Resp) -> Result<Vec<KafkaMessage>, ErrorResp> {
 
 const STATE: &[u8] = b"still there";
 const WITHIN: Duration = Duration::from_secs(30);
+/// Bytes.
+const NARROW: u32 = 32 * 1024;

@@ -1,17 +1,18 @@
 //! The plugin's configuration: JSON, checked as a whole before the first request.
 
 mod cluster;
+mod grant;
+mod json;
 mod reader;
 mod route;
 
 use serde_json::Value;
-use sluicegate_protocol::definition::Node;
 use sluicegate_protocol::metadata;
 
 pub use self::cluster::Cluster;
+pub use self::grant::Grant;
 use self::reader::Reader;
-pub(crate) use self::route::is_token;
-pub use self::route::{Kind, Resource, Route};
+pub use self::route::{Kind, Route};
 
 /// What the filter does, and for which paths.
 #[derive(Debug)]
@@ -22,18 +23,11 @@ pub struct Config {
     pub profile: Profile,
     /// Proves to the bridge that this gateway is asking.
     pub gateway_secret: Option<Secret>,
-    /// Where plain HTTP requests go. In Envoy the name of its own cluster that the bridge is; in APISIX `host:port`, with
-    /// `https://` in front where the bridge has TLS.
-    pub bridge: String,
     /// Longest request of a session in bytes: a fragmented one is kept until it is complete. In APISIX the bridge's own
     /// limit counts.
     pub max_message_bytes: usize,
-    /// Longest body of a plain HTTP request in bytes: it is kept until it is complete.
-    pub max_body_bytes: usize,
-    /// Bytes that all unfinished requests and bodies of one worker may hold together.
+    /// Bytes that all unfinished requests of one worker's sessions may hold together.
     pub max_assembly_bytes: usize,
-    /// Milliseconds that the bridge has to answer a plain HTTP request.
-    pub http_timeout_ms: u32,
     /// What is at which path.
     pub routes: Vec<Route>,
 }
@@ -76,14 +70,16 @@ impl Config {
     /// Reads `json`; where that does not say which gateway this is, `detect` does, or why it cannot be known.
     ///
     /// # Errors
-    /// Every mistake, each with its key and what was expected there.
+    /// Every mistake, each with its key and what was expected there; a key that is given twice is one.
     pub fn parse(json: &[u8], detect: impl FnOnce() -> Result<Host, String>) -> Result<Self, Vec<String>> {
-        let value: Value =
-            serde_json::from_slice(json).map_err(|error| vec![format!("not JSON: {error}")])?;
+        let (value, repeated) = json::parse(json).map_err(|error| vec![format!("not JSON: {error}")])?;
         let Value::Object(object) = value else {
             return Err(vec!["a JSON object is expected".into()]);
         };
         let mut reader = Reader::new(object);
+        for key in repeated {
+            reader.mistake(&key, "given twice");
+        }
         let config = Self::read(&mut reader, detect);
         let mistakes = reader.finish();
         if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
@@ -97,10 +93,11 @@ impl Config {
         whole.or_else(|| self.routes.iter().filter(of_it).max_by_key(|route| route.path.len()))
     }
 
-    /// The headers that tell the bridge for which cluster a session or a call of a route is, and that this gateway asks.
-    pub fn metadata<'a>(&'a self, cluster: &'a Cluster) -> impl Iterator<Item = (&'static str, &'a str)> {
+    /// The headers that tell the bridge which cluster a route is for, what its clients can do there, and that this gateway asks.
+    pub fn metadata<'a>(&'a self, route: &'a Route) -> impl Iterator<Item = (&'static str, &'a str)> {
         let secret = self.gateway_secret.iter();
-        std::iter::once(cluster.metadata())
+        std::iter::once(route.cluster.metadata())
+            .chain(route.grant.metadata())
             .chain(secret.map(|secret| (metadata::GATEWAY_SECRET, secret.expose())))
     }
 
@@ -130,43 +127,26 @@ impl Config {
                 "at least 16 visible ASCII characters are expected, as in the bridge",
             );
         }
-        let default = match host {
-            Host::Envoy => DEFAULT_CLUSTER,
-            Host::Apisix => DEFAULT_ADDRESS,
-        };
-        let bridge = reader.string("bridge").unwrap_or_else(|| default.to_owned());
-        if host == Host::Apisix && Node::parse(bridge.strip_prefix("https://").unwrap_or(&bridge)).is_none() {
-            reader.mistake("bridge", "the bridge as \"host:port\" or \"https://host:port\" is expected");
-        }
         let mut bytes = |key, bounds, default| reader.number(key, " of bytes", bounds).unwrap_or(default);
         let max_message_bytes = bytes("max_message_bytes", MESSAGE_BYTES, DEFAULT_MESSAGE_BYTES);
         let max_assembly_bytes = bytes("max_assembly_bytes", ASSEMBLY_BYTES, DEFAULT_ASSEMBLY_BYTES);
-        let max_body_bytes =
-            bytes("max_body_bytes", MESSAGE_BYTES, DEFAULT_MESSAGE_BYTES.min(max_assembly_bytes));
-        for (key, max) in [("max_message_bytes", max_message_bytes), ("max_body_bytes", max_body_bytes)] {
-            if max_assembly_bytes < max {
-                reader.mistake("max_assembly_bytes", &format!("at least {key} ({max}) is expected"));
+        if max_assembly_bytes < max_message_bytes {
+            reader.mistake(
+                "max_assembly_bytes",
+                &format!("at least max_message_bytes ({max_message_bytes}) is expected"),
+            );
+        }
+        for (key, successor) in MOVED {
+            if reader.value(key).is_some() {
+                reader.mistake(key, successor);
             }
         }
-        let http_timeout_ms = reader
-            .number("http_timeout_ms", " of milliseconds", HTTP_TIMEOUT)
-            .unwrap_or(DEFAULT_HTTP_TIMEOUT);
         let routes = if reader.has("routes") || reader.is_empty() {
             routes(reader)
         } else {
             vec![Route::read(reader, true)]
         };
-        Self {
-            host,
-            profile,
-            gateway_secret,
-            bridge,
-            max_message_bytes,
-            max_body_bytes,
-            max_assembly_bytes,
-            http_timeout_ms,
-            routes,
-        }
+        Self { host, profile, gateway_secret, max_message_bytes, max_assembly_bytes, routes }
     }
 }
 
@@ -187,18 +167,17 @@ fn is_secret(text: &str) -> bool {
     text.len() >= 16 && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// As in the files of `envoy/`.
-const DEFAULT_CLUSTER: &str = "sluicegate_bridge";
-/// Where the bridge listens by default.
-const DEFAULT_ADDRESS: &str = "127.0.0.1:7400";
 const DEFAULT_MESSAGE_BYTES: usize = 1 << 20;
 const MESSAGE_BYTES: (usize, usize) = (1 << 10, 16 << 20);
 const DEFAULT_ASSEMBLY_BYTES: usize = 64 << 20;
 /// Envoy gives a worker's filter 1 GiB in all.
 const ASSEMBLY_BYTES: (usize, usize) = (1 << 10, 1 << 29);
-/// Above the 30 s that the bridge gives a record to be delivered, so that it is the bridge that answers.
-const DEFAULT_HTTP_TIMEOUT: u32 = 40_000;
-const HTTP_TIMEOUT: (u32, u32) = (100, 3_600_000);
+/// Keys of plain HTTP, from when the filter made the requests to the bridge, and what limits them instead.
+const MOVED: [(&str, &str); 3] = [
+    ("bridge", "no longer used: the gateway's own route names the bridge as its upstream"),
+    ("max_body_bytes", "no longer used: limits.max_request_bytes of the bridge limits bodies"),
+    ("http_timeout_ms", "no longer used: the gateway's own route has a timeout"),
+];
 
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::filter::Filter;
-use crate::http::Failure;
+use crate::host;
+use crate::repeats::Repeats;
 use crate::stream::Stream;
 
 /// All contexts of one VM.
@@ -16,11 +17,17 @@ pub(crate) struct Contexts {
     roots: RefCell<BTreeMap<u32, Option<Rc<Filter>>>>,
     /// None while it is used.
     streams: RefCell<BTreeMap<u32, Option<Box<Stream>>>>,
+    /// Why configurations could not be used.
+    failures: Repeats,
 }
 
 impl Contexts {
     pub(crate) const fn new() -> Self {
-        Self { roots: RefCell::new(BTreeMap::new()), streams: RefCell::new(BTreeMap::new()) }
+        Self {
+            roots: RefCell::new(BTreeMap::new()),
+            streams: RefCell::new(BTreeMap::new()),
+            failures: Repeats::new(),
+        }
     }
 
     /// A plugin, which has no root of its own, or a stream of one.
@@ -35,7 +42,19 @@ impl Contexts {
 
     /// Whether the plugin can be used.
     pub(crate) fn configure(&self, root_id: u32, size: usize) -> bool {
-        let filter = Filter::configure(size).map(Rc::new);
+        let filter = match Filter::configure(size) {
+            Ok(filter) => {
+                self.failures.forget();
+                Some(Rc::new(filter))
+            }
+            Err(lines) => {
+                // Apache APISIX configures such a plugin twice for each request.
+                if self.failures.due(&lines.join("\n")).is_some() {
+                    lines.iter().for_each(|line| host::log_error(line));
+                }
+                None
+            }
+        };
         let configured = filter.is_some();
         self.roots.borrow_mut().insert(root_id, filter);
         configured
@@ -56,24 +75,6 @@ impl Contexts {
             *place = Some(stream);
         }
         Some(result)
-    }
-
-    /// A call of the plugin's has ended; with what, `answer` reads from the host.
-    pub(crate) fn on_call_ended(
-        &self,
-        root_id: u32,
-        token: u32,
-        answer: impl FnOnce() -> Result<Vec<u8>, Failure>,
-    ) {
-        let Some(filter) = self.filter(root_id) else { return };
-        let Some(context_id) = filter.take_call(token) else { return };
-        let answer = answer();
-        match filter.gateway.enter(context_id) {
-            Ok(()) => {
-                self.stream(context_id, |stream| stream.on_call_ended(answer));
-            }
-            Err(_) => filter.gateway.closing(context_id),
-        }
     }
 
     /// A plugin or a stream is no more. Not every host has told the stream before.

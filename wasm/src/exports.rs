@@ -7,7 +7,6 @@ use std::alloc::{Layout, alloc};
 use std::ptr::null_mut;
 
 use crate::contexts::Contexts;
-use crate::gateway::{apisix, envoy};
 use crate::stream::{Action, Stream};
 
 thread_local! {
@@ -56,13 +55,13 @@ extern "C" fn proxy_on_tick(root_id: u32) {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn proxy_on_request_headers(context_id: u32, _: usize, end: u32) -> Action {
-    on_stream(context_id, |stream| stream.on_request_headers(end != 0))
+extern "C" fn proxy_on_request_headers(context_id: u32, _: usize, _: u32) -> Action {
+    on_stream(context_id, Stream::on_request_headers)
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn proxy_on_request_body(context_id: u32, size: usize, end: u32) -> Action {
-    on_stream(context_id, |stream| stream.on_request_body(size, end != 0))
+extern "C" fn proxy_on_request_body(context_id: u32, size: usize, _: u32) -> Action {
+    on_stream(context_id, |stream| stream.on_request_body(size))
 }
 
 #[unsafe(no_mangle)]
@@ -83,21 +82,6 @@ extern "C" fn proxy_on_response_body(context_id: u32, size: usize, end: u32) -> 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_response_trailers(context_id: u32, _: usize) -> Action {
     on_stream(context_id, Stream::on_response_trailers)
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn proxy_on_grpc_receive(root_id: u32, token: u32, size: usize) {
-    CONTEXTS.with(|contexts| contexts.on_call_ended(root_id, token, || envoy::received(size)));
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn proxy_on_grpc_close(root_id: u32, token: u32, code: u32) {
-    CONTEXTS.with(|contexts| contexts.on_call_ended(root_id, token, || Err(envoy::failed(code))));
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn proxy_on_http_call_response(root_id: u32, token: u32, headers: usize, size: usize, _: usize) {
-    CONTEXTS.with(|contexts| contexts.on_call_ended(root_id, token, || apisix::answer(headers, size)));
 }
 
 #[unsafe(no_mangle)]

@@ -1,15 +1,15 @@
-//! One plugin on one worker: reads the configuration, finds out in which gateway it is, knows its calls of the bridge.
+//! One plugin on one worker: reads the configuration, and finds out in which gateway it is.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use sluicegate_protocol::metadata;
 use sluicegate_session::Limits;
 use sluicegate_session::budget::Budget;
 
-use crate::config::{Cluster, Config};
-use crate::gateway::{self, Call, Gateway};
-use crate::host::{self, Buffer, Status};
+use crate::config::Config;
+use crate::gateway::{self, Gateway};
+use crate::host::{self, Buffer, Map, Status};
+use crate::repeats::Repeats;
 use crate::stats::Stats;
 
 /// What all streams of the plugin share.
@@ -17,59 +17,54 @@ pub(crate) struct Filter {
     pub(crate) config: Config,
     pub(crate) stats: Stats,
     pub(crate) limits: Limits,
-    pub(crate) budget: Arc<Budget>,
+    /// For the sessions' unfinished messages.
+    pub(crate) unfinished: Arc<Budget>,
     pub(crate) gateway: Box<dyn Gateway>,
-    /// Calls under way, and whose they are.
-    calls: RefCell<BTreeMap<u32, u32>>,
+    /// Why the bridge refused requests: gateway and bridge are not set up for each other.
+    refusals: Repeats,
 }
 
 impl Filter {
-    /// Reads the configuration of `size` bytes; None, and why in the log, where it cannot be used.
-    pub(crate) fn configure(size: usize) -> Option<Self> {
-        let json = match host::buffer(Buffer::PluginConfiguration, size) {
-            Ok(json) => json,
-            Err(status) => {
-                host::log_error(&format!("failed to read the configuration: {status}"));
-                return None;
-            }
-        };
-        let config = match Config::parse(&json, gateway::detect) {
-            Ok(config) => config,
-            Err(mistakes) => {
-                for mistake in mistakes {
-                    host::log_error(&format!("bad configuration: {mistake}"));
-                }
-                return None;
-            }
-        };
-        Some(Self {
-            gateway: gateway::start(&config)?,
+    /// Reads the configuration of `size` bytes; as an error, the lines for the log that say why it cannot be used.
+    pub(crate) fn configure(size: usize) -> Result<Self, Vec<String>> {
+        let json = host::buffer(Buffer::PluginConfiguration, size)
+            .map_err(|status| vec![format!("failed to read the configuration: {status}")])?;
+        let config = Config::parse(&json, gateway::detect).map_err(|mistakes| {
+            mistakes.iter().map(|mistake| format!("bad configuration: {mistake}")).collect::<Vec<_>>()
+        })?;
+        let unlimited = config.routes.iter().filter(|route| route.grant.topics.is_none());
+        let path = |path: &'_ str| if path.is_empty() { "every path" } else { path }.to_owned();
+        let unlimited: Vec<String> = unlimited.map(|route| path(&route.path)).collect();
+        if !unlimited.is_empty() {
+            host::log_warning(&format!(
+                "routes without \"topics\", whose clients reach every topic that the cluster's user can: {}",
+                unlimited.join(", ")
+            ));
+        }
+        Ok(Self {
+            gateway: gateway::start(&config).map_err(|why| vec![why])?,
             stats: Stats::define(),
             limits: Limits { max_message_bytes: config.max_message_bytes },
-            budget: Budget::new(config.max_assembly_bytes),
-            calls: RefCell::default(),
+            unfinished: Budget::new(config.max_assembly_bytes, config.max_message_bytes),
+            refusals: Repeats::new(),
             config,
         })
     }
 
-    /// Calls the bridge for a stream with a message, its head in front; the token of the call.
-    pub(crate) fn call(&self, context_id: u32, cluster: &Cluster, framed: &[u8]) -> Result<u32, Status> {
-        let metadata: Vec<_> = self.config.metadata(cluster).collect();
-        let timeout_ms = self.config.http_timeout_ms;
-        let token = self.gateway.call(&Call { metadata: &metadata, framed, timeout_ms })?;
-        self.calls.borrow_mut().insert(token, context_id);
-        Ok(token)
+    /// Takes the bridge's mark off the current response; false if it has none.
+    pub(crate) fn take_mark(&self) -> Result<bool, Status> {
+        let Some(mark) = host::header(Map::Response, metadata::ANSWERED)? else { return Ok(false) };
+        if mark != b"1" {
+            self.log_refusal(&mark);
+        }
+        host::remove_header(Map::Response, metadata::ANSWERED.as_bytes())?;
+        Ok(true)
     }
 
-    /// The call has ended: whose it was. A host also tells of calls that failed while they were made, and had no token yet.
-    pub(crate) fn take_call(&self, token: u32) -> Option<u32> {
-        self.calls.borrow_mut().remove(&token)
-    }
-
-    /// The call's stream is over; `cancel` tells the bridge, too.
-    pub(crate) fn forget_call(&self, token: u32, cancel: bool) {
-        if self.take_call(token).is_some() && cancel {
-            self.gateway.cancel(token);
+    fn log_refusal(&self, reason: &[u8]) {
+        let reason = String::from_utf8_lossy(reason);
+        if let Some(count) = self.refusals.due(&reason) {
+            host::log_warning(&format!("the bridge refused a request ({count} so far): {reason}"));
         }
     }
 }

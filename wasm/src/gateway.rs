@@ -7,10 +7,11 @@ use sluicegate_session::handshake::Policy;
 
 use self::apisix::Apisix;
 use self::envoy::Envoy;
-use crate::config::{Cluster, Config, Host};
+use crate::config::{Config, Host, Route};
 use crate::filter::Filter;
-use crate::host::{self, Status};
-use crate::http::Header;
+use crate::host::Status;
+use crate::lost::Lost;
+use crate::pairs::Header;
 use crate::session_stream::Opened;
 use crate::stream::Action;
 
@@ -25,25 +26,20 @@ pub(crate) trait Gateway {
     /// Makes a session of the current request, an upgrade to a route's path.
     fn upgrade(&self, filter: &Filter, context_id: u32, upgrade: &Upgrade<'_>) -> Result<Opened, Status>;
 
-    /// The current request, one that the filter does not answer from the bridge, has an answer: nothing that comes after the
-    /// filter reads any more what the bridge alone is to know.
+    /// Prepares the current request, a plain HTTP request with all headers set, for its way to the bridge.
+    fn forward(&self, is_write: bool) -> Result<(), Status>;
+
+    /// The address of the current request's client, without its port.
+    fn client(&self) -> Option<String>;
+
+    /// Whether the gateway, which answers the current request by itself, proves that the bridge received nothing of it.
+    fn is_unsent(&self) -> bool;
+
+    /// Answers the current request in place of the gateway.
+    fn replace_answer(&self, lost: Lost, headers: &[(&str, &str)]) -> Result<(), Status>;
+
+    /// The current request has an answer: plugins that log it must not read the headers for the bridge.
     fn answered(&self);
-
-    /// Whether the current request's body is complete with its headers; where it is not, the host is asked for the rest.
-    /// `end` is what the host says, `safe` whether the method is.
-    fn has_ended(&self, end: bool, safe: bool) -> Result<bool, Status>;
-
-    /// Calls the bridge; the token of the call.
-    fn call(&self, call: &Call<'_>) -> Result<u32, Status>;
-
-    /// Makes a stream the current one, for the end of its call.
-    fn enter(&self, context_id: u32) -> Result<(), Status>;
-
-    /// What the host is given as the body of an answer.
-    fn body<'a>(&self, status: u16, body: &'a [u8]) -> &'a [u8];
-
-    /// Nobody waits for this call.
-    fn cancel(&self, token: u32);
 
     /// The stream is over for us: it is to end soon.
     fn closing(&self, context_id: u32);
@@ -68,17 +64,8 @@ pub(crate) enum RequestHeaders {
 
 /// A route's word on upgrades.
 pub(crate) struct Upgrade<'a> {
-    pub(crate) cluster: &'a Cluster,
-    pub(crate) write: bool,
+    pub(crate) route: &'a Route,
     pub(crate) policy: &'a Policy,
-}
-
-/// A unary call of the bridge.
-pub(crate) struct Call<'a> {
-    pub(crate) metadata: &'a [(&'a str, &'a str)],
-    /// The message, with gRPC's head in front.
-    pub(crate) framed: &'a [u8],
-    pub(crate) timeout_ms: u32,
 }
 
 /// Finds out which gateway this is, by a function that only one of them has; why, where that does not tell.
@@ -92,22 +79,16 @@ pub(crate) fn detect() -> Result<Host, String> {
     }
 }
 
-/// The gateway of a configuration; None, and why in the log, where it cannot be used.
-pub(crate) fn start(config: &Config) -> Option<Box<dyn Gateway>> {
+/// The gateway of a configuration; as an error, the line for the log that says why it cannot be used.
+pub(crate) fn start(config: &Config) -> Result<Box<dyn Gateway>, String> {
     match config.host {
-        Host::Apisix => Some(Box::new(Apisix::new(&config.bridge))),
+        Host::Apisix => Ok(Box::new(Apisix)),
         Host::Envoy => match envoy::ask_for_ticks() {
-            Ok(()) => Some(Box::new(Envoy::new(&config.bridge))),
-            Err(status @ Status::UNIMPLEMENTED) => {
-                host::log_error(&format!(
-                    "bad configuration: host: \"apisix\" is expected: Envoy has ticks, and here the answer is {status}"
-                ));
-                None
-            }
-            Err(status) => {
-                host::log_error(&format!("failed to ask for ticks: {status}"));
-                None
-            }
+            Ok(()) => Ok(Box::new(Envoy::default())),
+            Err(status @ Status::UNIMPLEMENTED) => Err(format!(
+                "bad configuration: host: \"apisix\" is expected: Envoy has ticks, and here the answer is {status}"
+            )),
+            Err(status) => Err(format!("failed to ask for ticks: {status}")),
         },
     }
 }

@@ -6,15 +6,15 @@
 
 use std::ptr::null_mut;
 
-use crate::http::Header;
-use crate::pairs;
+use crate::pairs::{self, Header};
 
 /// A status other than OK, as the host returned it: 1 not found, 2 bad argument, others as the host likes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Status(u32);
 
 impl Status {
-    const NOT_FOUND: Self = Self(1);
+    /// There is no such header, property or map.
+    pub(crate) const NOT_FOUND: Self = Self(1);
     /// The host has the function for modules that import it, and no more than that.
     pub(crate) const UNIMPLEMENTED: Self = Self(12);
 }
@@ -31,7 +31,6 @@ impl std::fmt::Display for Status {
 pub(crate) enum Map {
     Request = 0,
     Response = 2,
-    HttpCallResponse = 6,
 }
 
 /// Which bytes.
@@ -40,8 +39,6 @@ pub(crate) enum Map {
 pub(crate) enum Buffer {
     RequestBody = 0,
     ResponseBody = 1,
-    HttpCallResponse = 4,
-    GrpcReceive = 5,
     PluginConfiguration = 7,
 }
 
@@ -53,32 +50,20 @@ pub(crate) enum Metric {
     Gauge = 1,
 }
 
-/// A call of gRPC's.
-pub(crate) struct GrpcCall<'a> {
-    /// Where to: `envoy.config.core.v3.GrpcService`, serialized.
-    pub(crate) target: &'a [u8],
-    /// The service's full name.
-    pub(crate) service: &'a str,
-    pub(crate) method: &'a str,
-    pub(crate) metadata: &'a [(&'a str, &'a str)],
-    pub(crate) message: &'a [u8],
-    pub(crate) timeout_ms: u32,
-}
-
-/// A call of plain HTTP's.
-pub(crate) struct HttpCall<'a> {
-    /// Where to, as the host names it.
-    pub(crate) target: &'a str,
-    /// With the pseudo headers that make up the request line.
-    pub(crate) headers: &'a [(&'a str, &'a str)],
-    pub(crate) body: &'a [u8],
-    pub(crate) timeout_ms: u32,
-}
-
-/// Writes a line to the proxy's log. There is nobody to tell when that fails.
+/// Writes an error to the proxy's log.
 pub(crate) fn log_error(line: &str) {
-    let (error, line) = (4, format!("sluicegate: {line}"));
-    let _ = unsafe { proxy_log(error, line.as_ptr(), line.len()) };
+    log(4, line);
+}
+
+/// Writes a warning to the proxy's log.
+pub(crate) fn log_warning(line: &str) {
+    log(3, line);
+}
+
+/// There is nobody to tell if this fails.
+fn log(level: u32, line: &str) {
+    let line = format!("sluicegate: {line}");
+    let _ = unsafe { proxy_log(level, line.as_ptr(), line.len()) };
 }
 
 /// The value of a header. Of several with one name, hosts give the first, or all of them joined by commas.
@@ -167,72 +152,17 @@ pub(crate) fn enter_stream(context_id: u32) -> Result<(), Status> {
     check(unsafe { proxy_set_effective_context(context_id) })
 }
 
-/// A unary call of gRPC's; the token by which its end is told.
-pub(crate) fn grpc_call(call: &GrpcCall<'_>) -> Result<u32, Status> {
-    let metadata = pairs::write(call.metadata);
-    let mut token = 0;
-    check(unsafe {
-        proxy_grpc_call(
-            call.target.as_ptr(),
-            call.target.len(),
-            call.service.as_ptr(),
-            call.service.len(),
-            call.method.as_ptr(),
-            call.method.len(),
-            metadata.as_ptr(),
-            metadata.len(),
-            call.message.as_ptr(),
-            call.message.len(),
-            call.timeout_ms,
-            &mut token,
-        )
-    })?;
-    Ok(token)
-}
-
-/// A call of plain HTTP's; the token by which its end is told.
-pub(crate) fn http_call(call: &HttpCall<'_>) -> Result<u32, Status> {
-    let (headers, trailers) = (pairs::write(call.headers), pairs::write::<&str, &str>(&[]));
-    let mut token = 0;
-    check(unsafe {
-        proxy_http_call(
-            call.target.as_ptr(),
-            call.target.len(),
-            headers.as_ptr(),
-            headers.len(),
-            call.body.as_ptr(),
-            call.body.len(),
-            trailers.as_ptr(),
-            trailers.len(),
-            call.timeout_ms,
-            &mut token,
-        )
-    })?;
-    Ok(token)
-}
-
-/// What is said of the call that has failed, while its end is told.
-pub(crate) fn call_message() -> Result<Vec<u8>, Status> {
-    let (mut code, mut data, mut len) = (0, null_mut(), 0);
-    check(unsafe { proxy_get_status(&mut code, &mut data, &mut len) })?;
+/// A property of the request by its path. Which there are is the host's business.
+pub(crate) fn property(path: &[&str]) -> Result<Vec<u8>, Status> {
+    let path = path.join("\0");
+    let (mut data, mut len) = (null_mut(), 0);
+    check(unsafe { proxy_get_property(path.as_ptr(), path.len(), &mut data, &mut len) })?;
     Ok(own(data, len))
-}
-
-/// Gives a call up: its end is not told.
-pub(crate) fn cancel_grpc_call(token: u32) -> Result<(), Status> {
-    check(unsafe { proxy_grpc_cancel(token) })
 }
 
 /// Sets a property of the request. Which there are is the host's business.
 pub(crate) fn set_property(name: &str, value: &str) -> Result<(), Status> {
     check(unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) })
-}
-
-/// The clock, in nanoseconds.
-pub(crate) fn now() -> Result<u64, Status> {
-    let mut now = 0;
-    check(unsafe { proxy_get_current_time_nanoseconds(&mut now) })?;
-    Ok(now)
 }
 
 /// Asks for a tick every `milliseconds`.
@@ -305,37 +235,14 @@ unsafe extern "C" {
         grpc_status: i32,
     ) -> u32;
     fn proxy_close_stream(stream: u32) -> u32;
-    fn proxy_grpc_call(
-        target: *const u8,
-        target_len: usize,
-        service: *const u8,
-        service_len: usize,
-        method: *const u8,
-        method_len: usize,
-        metadata: *const u8,
-        metadata_len: usize,
-        message: *const u8,
-        message_len: usize,
-        timeout_ms: u32,
-        token: *mut u32,
-    ) -> u32;
-    fn proxy_grpc_cancel(token: u32) -> u32;
-    fn proxy_http_call(
-        target: *const u8,
-        target_len: usize,
-        headers: *const u8,
-        headers_len: usize,
-        body: *const u8,
-        body_len: usize,
-        trailers: *const u8,
-        trailers_len: usize,
-        timeout_ms: u32,
-        token: *mut u32,
+    fn proxy_get_property(
+        path: *const u8,
+        path_len: usize,
+        value: *mut *mut u8,
+        value_len: *mut usize,
     ) -> u32;
     fn proxy_set_property(name: *const u8, name_len: usize, value: *const u8, value_len: usize) -> u32;
-    fn proxy_get_status(code: *mut u32, message: *mut *mut u8, message_len: *mut usize) -> u32;
     fn proxy_set_effective_context(context_id: u32) -> u32;
-    fn proxy_get_current_time_nanoseconds(now: *mut u64) -> u32;
     fn proxy_set_tick_period_milliseconds(milliseconds: u32) -> u32;
     fn proxy_define_metric(kind: u32, name: *const u8, name_len: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, offset: i64) -> u32;

@@ -2,13 +2,12 @@
 //!
 //! 1. [`config`]: the plugin's configuration, or all that is wrong with it
 //! 2. `exports`: what the host calls, and `contexts`: whom it means
-//! 3. `filter`: one plugin on one worker, which knows its calls under way
+//! 3. `filter`: one plugin on one worker
 //! 4. `gateway`: what Envoy and Apache APISIX do each in its own way
 //! 5. `stream`: one HTTP stream, and of which kind it is
 //! 6. `session_stream`: a table from host callback to [`sluicegate_session::Session`], and from its outputs to host calls;
 //!    in APISIX the bridge has the session, and the filter only opens it
-//! 7. `http_stream`: a plain request, whose body is put together and becomes one call of the bridge; by [`http`] in the
-//!    bridge's terms, by [`cors`] for web pages, by [`problem`] where it fails; in APISIX the call is [`grpc_web`]'s
+//! 7. `http_stream`: a plain HTTP request, which the gateway forwards to the bridge; [`lost`], if no answer comes back
 //! 8. `host`: each host call, with every status it may return; [`pairs`] are its headers
 //! 9. `stats`: what is counted
 //!
@@ -17,11 +16,8 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 pub mod config;
-pub mod cors;
-pub mod grpc_web;
-pub mod http;
+pub mod lost;
 pub mod pairs;
-pub mod problem;
 
 #[cfg(target_arch = "wasm32")]
 mod contexts;
@@ -35,6 +31,8 @@ mod gateway;
 mod host;
 #[cfg(target_arch = "wasm32")]
 mod http_stream;
+#[cfg(target_arch = "wasm32")]
+mod repeats;
 #[cfg(target_arch = "wasm32")]
 mod session_stream;
 #[cfg(target_arch = "wasm32")]

@@ -1,7 +1,8 @@
 //! Headers as they cross the border to the host: a count, the lengths of each name and value, then each of them with a
 //! zero byte behind it; integers are 32 bits, little endian.
 
-use crate::http::Header;
+/// A header: its name in lower case, and its value.
+pub type Header = (Vec<u8>, Vec<u8>);
 
 /// Reads a header map, with names in lower case; what is cut off is left out.
 pub fn read(map: &[u8]) -> Vec<Header> {

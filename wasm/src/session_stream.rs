@@ -1,10 +1,12 @@
 //! A stream with a WebSocket session: host callbacks become inputs of the session, its outputs become host calls.
 
+use sluicegate_protocol::metadata;
 use sluicegate_session::answer::Edit;
 use sluicegate_session::handshake::{Accepted, Headers, Policy, Refused};
-use sluicegate_session::{Input, Output, Session};
+use sluicegate_session::source::Source;
+use sluicegate_session::{Input, Output, Session, padding};
 
-use crate::config::{Cluster, Profile};
+use crate::config::{Profile, Route};
 use crate::filter::Filter;
 use crate::gateway::Upgrade;
 use crate::host::{self, Buffer, Map, Status};
@@ -40,8 +42,10 @@ impl SessionStream {
         match handshake(upgrade.policy)? {
             Err(refused) => Ok(Opened::Refused(refused)),
             Ok(accepted) => {
-                forward(filter, upgrade.cluster)?;
-                let session = Session::new(filter.limits, upgrade.write, &filter.budget);
+                forward(filter, upgrade.route)?;
+                let source = filter.gateway.client().map(|client| Source::parse(client.as_bytes()));
+                let source = source.unwrap_or_default();
+                let session = Session::new(filter.limits, &filter.unfinished, source);
                 let state = State::Asked(accepted, session);
                 Ok(Opened::Session(Box::new(Self { context_id, state })))
             }
@@ -73,6 +77,7 @@ impl SessionStream {
             return Ok(());
         }
         filter.stats.bridge_refused();
+        filter.take_mark()?;
         // A refusal that says when to come back is the bridge's own and passes; the proxy's 503 would not help a client.
         let says_when = host::header(Map::Response, "retry-after")?.is_some();
         if grpc_status.is_some() || (status == b"503" && !says_when) {
@@ -103,6 +108,7 @@ impl SessionStream {
                 Output::ToClient(_) => {}
             }
         }
+        padding::pad(&mut to_bridge);
         host::replace_front(Buffer::RequestBody, size, &to_bridge)
     }
 
@@ -178,7 +184,7 @@ pub(crate) fn handshake(policy: &Policy) -> Result<Result<Accepted, Refused>, St
 }
 
 /// Makes the bridge's request of the client's.
-fn forward(filter: &Filter, cluster: &Cluster) -> Result<(), Status> {
+fn forward(filter: &Filter, route: &Route) -> Result<(), Status> {
     for name in HOP_HEADERS {
         host::remove_header(Map::Request, name.as_bytes())?;
     }
@@ -189,7 +195,8 @@ fn forward(filter: &Filter, cluster: &Cluster) -> Result<(), Status> {
         host::set_header(Map::Request, "te", b"trailers")?;
     }
     host::set_header(Map::Request, "content-type", b"application/grpc")?;
-    for (name, value) in filter.config.metadata(cluster) {
+    host::set_header(Map::Request, metadata::PADDED, b"true")?;
+    for (name, value) in filter.config.metadata(route) {
         host::set_header(Map::Request, name, value.as_bytes())?;
     }
     Ok(())

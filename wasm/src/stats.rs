@@ -36,17 +36,17 @@ metrics! {
     bridge_refused: Counter "bridge_refused",
     http_requests: Counter "http.requests",
     http_refused: Counter "http.refused",
-    http_calls_failed: Counter "http.calls_failed",
+    http_answers_lost: Counter "http.answers_lost",
     ping: Counter "commands.ping",
     kafka_fetch: Counter "commands.kafka_fetch",
     kafka_list_offset: Counter "commands.kafka_list_offset",
     kafka_produce: Counter "commands.kafka_produce",
-    write_refused: Counter "errors.write_refused",
     unknown_command: Counter "errors.unknown_command",
     wrong_command: Counter "errors.wrong_command",
     protocol_error: Counter "errors.protocol",
     not_utf8: Counter "errors.not_utf8",
     message_too_big: Counter "errors.message_too_big",
+    evicted: Counter "errors.evicted",
     out_of_memory: Counter "errors.out_of_memory",
     host_call: Counter "errors.host_call",
     bytes_from_client: Counter "bytes_from_client",
@@ -79,12 +79,8 @@ impl Stats {
         self.add(self.http_refused, 1);
     }
 
-    pub(crate) fn http_call_failed(&self) {
-        self.add(self.http_calls_failed, 1);
-    }
-
-    pub(crate) fn out_of_memory(&self) {
-        self.add(self.out_of_memory, 1);
+    pub(crate) fn http_answer_lost(&self) {
+        self.add(self.http_answers_lost, 1);
     }
 
     pub(crate) fn host_call_failed(&self) {
@@ -105,12 +101,12 @@ impl Stats {
             Event::Command(Command::KafkaFetch) => self.kafka_fetch,
             Event::Command(Command::KafkaListOffset) => self.kafka_list_offset,
             Event::Command(Command::KafkaProduce) => self.kafka_produce,
-            Event::WriteRefused => self.write_refused,
             Event::UnknownCommand => self.unknown_command,
             Event::WrongCommand => self.wrong_command,
             Event::Fault(Fault::Protocol(_)) => self.protocol_error,
             Event::Fault(Fault::NotUtf8) => self.not_utf8,
             Event::Fault(Fault::MessageTooBig { .. }) => self.message_too_big,
+            Event::Fault(Fault::Evicted) => self.evicted,
             Event::Fault(Fault::OutOfMemory) => self.out_of_memory,
         };
         self.add(metric, 1);

@@ -8,8 +8,8 @@ use crate::config::Kind;
 use crate::filter::Filter;
 use crate::gateway::{RequestHeaders, Upgrade};
 use crate::host::{self, Map, Status};
-use crate::http::{Failure, Header};
-use crate::http_stream::{HttpStream, Request};
+use crate::http_stream::HttpStream;
+use crate::pairs::Header;
 use crate::session_stream::{Opened, SessionStream};
 
 /// A stream and how far it has come.
@@ -28,8 +28,6 @@ pub(crate) enum Action {
     Fail = -1,
     Continue = 0,
     Pause = 1,
-    /// Pauses without keeping the body's bytes, which Envoy would do up to a limit of its own.
-    Discard = 3,
 }
 
 enum State {
@@ -37,7 +35,7 @@ enum State {
     Foreign,
     /// A WebSocket session.
     Session(SessionStream),
-    /// A plain HTTP request: nothing of it passes.
+    /// A plain HTTP request, which the bridge answers.
     Http(HttpStream),
     /// The host refused a call that the stream needs: nothing passes any more.
     Failed,
@@ -51,40 +49,45 @@ impl Stream {
 
 /// The host's callbacks.
 impl Stream {
-    pub(crate) fn on_request_headers(&mut self, end: bool) -> Action {
+    pub(crate) fn on_request_headers(&mut self) -> Action {
         let Some(filter) = self.filter.clone() else {
             let refused = refuse(503, None, "the gateway's pub/sub filter is not configured");
             return refused.unwrap_or(Action::Fail);
         };
-        let action = self.request(&filter, end);
+        let action = self.request(&filter);
         let action = action.unwrap_or_else(|status| self.fail("answer a request", status));
         filter.gateway.action(action)
     }
 
-    pub(crate) fn on_request_body(&mut self, size: usize, end: bool) -> Action {
+    pub(crate) fn on_request_body(&mut self, size: usize) -> Action {
         self.step("pass on a client's bytes", |state, filter| match state {
             State::Session(session) => session.client_bytes(filter, size).map(|()| Action::Continue),
-            State::Http(http) => http.client_bytes(filter, size, end).map(|()| Action::Discard),
-            State::Foreign => Ok(Action::Continue),
+            State::Http(_) | State::Foreign => Ok(Action::Continue),
             State::Failed => Ok(Action::Pause),
         })
     }
 
     pub(crate) fn on_request_trailers(&mut self) -> Action {
-        self.step("pass on trailers", |state, filter| match state {
-            State::Http(http) => http.client_ends(filter).map(|()| Action::Pause),
-            State::Session(_) | State::Foreign => Ok(Action::Continue),
+        match self.state {
             // Trailers that pass would take along what is held back.
-            State::Failed => Ok(Action::Pause),
-        })
+            State::Failed => Action::Pause,
+            State::Session(_) | State::Http(_) | State::Foreign => Action::Continue,
+        }
     }
 
     pub(crate) fn on_response_headers(&mut self) -> Action {
-        self.step("answer an upgrade", |state, filter| match state {
+        self.step("pass on the headers of an answer", |state, filter| match state {
             State::Session(session) => session.response(filter).map(|()| Action::Continue),
-            State::Http(_) => Ok(Action::Continue),
+            State::Http(http) => {
+                filter.gateway.answered();
+                http.response(filter).map(|()| Action::Continue)
+            }
             State::Foreign => {
                 filter.gateway.answered();
+                // There, only an upgrade was passed on.
+                if !filter.gateway.passes_others() {
+                    filter.take_mark()?;
+                }
                 Ok(Action::Continue)
             }
             State::Failed => {
@@ -109,14 +112,6 @@ impl Stream {
         }
     }
 
-    /// The call that this stream waits for has ended. The stream is the current one.
-    pub(crate) fn on_call_ended(&mut self, ended: Result<Vec<u8>, Failure>) {
-        self.step("answer a request", |state, filter| match state {
-            State::Http(http) => http.answered(filter, ended).map(|()| Action::Pause),
-            State::Session(_) | State::Foreign | State::Failed => Ok(Action::Pause),
-        });
-    }
-
     /// Nothing more happens to the stream.
     pub(crate) fn on_end(&mut self) {
         self.end();
@@ -125,7 +120,7 @@ impl Stream {
 
 impl Stream {
     /// Finds out whose the request is, and what becomes of it.
-    fn request(&mut self, filter: &Filter, end: bool) -> Result<Action, Status> {
+    fn request(&mut self, filter: &Filter) -> Result<Action, Status> {
         let path = host::header(Map::Request, ":path")?.unwrap_or_default();
         let headers = match filter.gateway.request_headers()? {
             RequestHeaders::All(headers) => headers,
@@ -143,13 +138,16 @@ impl Stream {
             filter.stats.handshake_refused();
             return refuse(404, None, "the gateway's filter has no route for this path");
         };
+        if let Some(client) = filter.gateway.client() {
+            host::set_header(Map::Request, metadata::CLIENT, client.as_bytes())?;
+        }
         match &route.kind {
             Kind::Pubsub { .. } if std::str::from_utf8(&path).is_err() => {
                 filter.stats.handshake_refused();
                 refuse(400, None, "the path is not UTF-8")
             }
-            Kind::Pubsub { write, policy } => {
-                let upgrade = Upgrade { cluster: &route.cluster, write: *write, policy };
+            Kind::Pubsub { policy } => {
+                let upgrade = Upgrade { route, policy };
                 match filter.gateway.upgrade(filter, self.context_id, &upgrade)? {
                     Opened::Session(session) => {
                         self.state = State::Session(*session);
@@ -162,12 +160,15 @@ impl Stream {
                     }
                 }
             }
-            Kind::Http { resource, cors } => {
+            Kind::Http(http) => {
                 let rest = route.rest(&path).unwrap_or_default();
-                let request = Request { resource, cors: cors.as_ref(), rest, headers: &headers, end };
-                let http = HttpStream::open(filter, self.context_id, &route.cluster, &request)?;
-                self.state = State::Http(http);
-                Ok(Action::Pause)
+                match HttpStream::forward(filter, route, http, rest, &headers)? {
+                    Ok(stream) => {
+                        self.state = State::Http(stream);
+                        Ok(Action::Continue)
+                    }
+                    Err(refused) => refuse(refused.status, None, refused.reason),
+                }
             }
         }
     }
@@ -196,8 +197,7 @@ impl Stream {
         let Some(filter) = &self.filter else { return };
         match &mut self.state {
             State::Session(session) => session.end(filter),
-            State::Http(http) => http.end(filter),
-            State::Foreign | State::Failed => {}
+            State::Http(_) | State::Foreign | State::Failed => {}
         }
     }
 }

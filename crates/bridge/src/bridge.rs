@@ -22,6 +22,8 @@ use crate::cluster::{Cluster, MAX_RECORDS, MAX_RESULT_BYTES, Reads, Writes};
 use crate::config::{self, Config, ROUTE_CLUSTERS};
 use crate::entrance::Entrance;
 use crate::metrics::Metrics;
+use crate::places::Places;
+use crate::rate_limit::RateLimit;
 use crate::route_clusters::RouteClusters;
 use crate::server::{self, BindError, Connections, Server};
 use crate::session;
@@ -39,7 +41,8 @@ pub struct Bridge {
 }
 
 impl Bridge {
-    /// Binds both addresses and begins to serve. No cluster is asked for anything yet.
+    /// Binds both addresses and begins to serve. No cluster is waited for: producers for those of `write.clusters` are made
+    /// in the background, and nothing else is asked yet.
     ///
     /// # Errors
     /// An address cannot be bound.
@@ -64,6 +67,10 @@ impl Bridge {
         accepting.spawn(Arc::new(server).accept(listener));
         accepting.spawn(Arc::new(admin).accept(admin_listener));
         accepting.spawn(Arc::clone(&entrance.route_clusters).close_unused());
+        for cluster in entrance.clusters.values() {
+            let cluster = Arc::clone(cluster);
+            accepting.spawn(async move { cluster.prepare_writes().await });
+        }
         let drain_timeout = config.session.drain_timeout;
         Ok(Self { address, admin_address, drain_timeout, entrance, health, connections, accepting })
     }
@@ -147,8 +154,6 @@ impl Entrance {
             drain_grace: config.session.drain_timeout / 2,
         };
         let messages = sluicegate_session::Limits { max_message_bytes: config.limits.max_request_bytes };
-        // An HTTP request travels with its headers.
-        let max_header_bytes = usize::try_from(config.limits.max_header_bytes).unwrap_or(usize::MAX);
         Self {
             secret: config.gateway_secret.clone(),
             authenticated: config.knows_gateways(),
@@ -156,13 +161,13 @@ impl Entrance {
             route_clusters,
             limits,
             messages,
-            assembly: Budget::new(config.limits.max_assembly_bytes),
-            max_call_bytes: config.limits.max_request_bytes.saturating_add(max_header_bytes),
+            assembly: Budget::new(config.limits.max_assembly_bytes, config.limits.max_request_bytes),
             sessions: Arc::new(Semaphore::new(config.limits.max_sessions)),
-            calls: Arc::new(Semaphore::new(config.limits.max_calls)),
+            places: Places::new(config.limits.max_calls),
             // They cost no more than sessions do.
             waiting: Arc::new(Semaphore::new(config.limits.max_sessions)),
             metrics,
+            warnings: RateLimit::default(),
             health,
             drain: CancellationToken::new(),
             writes_due,

@@ -1,24 +1,30 @@
 //! One Kafka cluster: a command goes in, its answer comes out, whatever happens.
 
+mod incidents;
 mod produce;
 mod read;
 
-use std::error::Error;
+use std::time::Duration;
 
+use bytes::Bytes;
+use prost::Message;
 use sluicegate_protocol::{
-    CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaProduce, ErrorResp, Header, ProduceRecord, Produced,
+    CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaProduce, ErrorResp, Header, KafkaFetchResp, ProduceRecord,
+    Produced,
 };
-use sluicegate_reader::Reader;
-use tokio::time::Instant;
+use sluicegate_reader::{Fetched, Reader};
+use tokio::time::{Instant, timeout};
 
 pub(crate) use self::produce::{
     MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_RECORDS, MAX_RESULT_BYTES, READ_ONLY, Turn, Turns, Writes,
 };
-pub(crate) use self::read::{Reads, WAITING_BYTES};
+pub(crate) use self::read::{Reads, Room, WAITING_BYTES};
 
+use self::incidents::Incidents;
 use crate::kafka_code::UNKNOWN_TOPIC_OR_PARTITION;
 use crate::metrics::{ClusterMetrics, Kind, Outcome};
 use crate::session::Answer;
+use crate::topics::Topics;
 use crate::writing::{Fate, Written};
 
 /// What only Kafka can answer.
@@ -35,6 +41,7 @@ pub(crate) struct Cluster {
     reads: Reads,
     /// `None`: it is only read from.
     writes: Option<Writes>,
+    incidents: Incidents,
     pub(crate) metrics: ClusterMetrics,
     #[cfg(test)]
     pub(crate) script: produce::Script,
@@ -49,6 +56,7 @@ enum Source {
 
 impl Cluster {
     pub(crate) fn new(reader: Reader, reads: Reads, writes: Option<Writes>, metrics: ClusterMetrics) -> Self {
+        let incidents = Incidents::new(reader.cluster());
         let source = Source::Kafka(reader);
         #[cfg(test)]
         let script = produce::Script::default();
@@ -56,6 +64,7 @@ impl Cluster {
             source,
             reads,
             writes,
+            incidents,
             metrics,
             #[cfg(test)]
             script,
@@ -69,16 +78,26 @@ impl Cluster {
         let writer = crate::writing::Writer::new(settings, crate::metrics::WriteMetrics::default());
         let writes = Some(Writes { writer, max_records: MAX_RECORDS, due: Default::default() });
         let (source, metrics) = (Source::Script, crate::metrics::Metrics::new().cluster("script"));
-        Self { source, reads, writes, metrics, script: produce::Script::default() }
+        let incidents = Incidents::new("script");
+        Self { source, reads, writes, incidents, metrics, script: produce::Script::default() }
     }
 
-    /// Succeeds where a broker answers.
-    pub(crate) async fn ready(&self) -> Result<(), String> {
-        match &self.source {
-            Source::Kafka(reader) => reader.ready().await.map_err(|error| chain(&error)),
+    /// Whether a broker answers within this time. If not, the log says why.
+    ///
+    /// # Cancel safety
+    /// A drop has no effect.
+    pub(crate) async fn is_ready(&self, within: Duration) -> bool {
+        let ready = match &self.source {
+            Source::Kafka(reader) => timeout(within, reader.ready()).await,
             #[cfg(test)]
-            Source::Script => Ok(()),
+            Source::Script => Ok(Ok(())),
+        };
+        match ready {
+            Ok(Ok(())) => return true,
+            Ok(Err(error)) => drop(self.incidents.public(&error)),
+            Err(_) => self.incidents.not_ready(within),
         }
+        false
     }
 
     /// Whether a topic is there. A broker that cannot be asked does not say no.
@@ -117,6 +136,16 @@ impl Cluster {
         self.writes.as_ref().is_some_and(|writes| writes.writer.has_queued_records())
     }
 
+    /// Gets ready for the first record, if records are written here at all.
+    ///
+    /// # Cancel safety
+    /// The first record does the rest.
+    pub(crate) async fn prepare_writes(&self) {
+        if let Some(writes) = &self.writes {
+            writes.writer.prepare().await;
+        }
+    }
+
     /// Delivers the records that wait until `by`, and ends writing.
     ///
     /// # Cancel safety
@@ -127,9 +156,8 @@ impl Cluster {
         }
     }
 
-    /// The answer to `command`, an error's included. A fetch waits at the log end for no longer than `patience` lasts. From
-    /// when that is polled, the answer has a body of no more than [`WAITING_BYTES`], but for a single record that is larger by
-    /// itself. Records are handed over in their `turn`.
+    /// The answer to `command`, an error's included. A fetch is read into its `room`. Records for `topics` are handed over in
+    /// their `turn`, others are refused.
     ///
     /// # Cancel safety
     /// A drop abandons a read and nothing else. Records are written, all or none of a command.
@@ -137,19 +165,20 @@ impl Cluster {
         &self,
         sequence: i64,
         command: Command,
+        topics: &Topics,
         turn: Turn,
-        patience: impl Future<Output = ()>,
+        room: impl Room,
     ) -> Answer {
         let answer = match command {
             Command::Fetch(fetch) => {
-                let fetched = self.measured(Kind::Fetch, self.fetch(&fetch, &self.reads, patience)).await;
-                fetched.map(|messages| Answer::Messages { sequence, messages })
+                let fetched = self.measured(Kind::Fetch, self.fetch(&fetch, &self.reads, room)).await;
+                fetched.map(|fetched| Answer::Messages { sequence, messages: body(fetched, fetch.offset) })
             }
             Command::ListOffset(list) => {
                 self.offset(&list).await.map(|offset| Answer::offset(sequence, offset))
             }
             Command::Produce(CmdKafkaProduce { records }) => {
-                let produced = self.measured(Kind::Produce, self.produce(records, turn, || {})).await;
+                let produced = self.measured(Kind::Produce, self.produce(records, topics, turn, || {})).await;
                 produced.map(|fates| Answer::produced(sequence, fates.into_iter().map(told).collect()))
             }
         };
@@ -169,7 +198,7 @@ impl Cluster {
         records: Vec<ProduceRecord>,
         queued: impl FnOnce(),
     ) -> Result<Vec<Fate>, Failure> {
-        self.measured(Kind::Produce, self.produce(records, Turn::default(), queued)).await
+        self.measured(Kind::Produce, self.produce(records, &Topics::All, Turn::default(), queued)).await
     }
 
     /// Counts how an answer came out, and how long it took.
@@ -190,8 +219,17 @@ impl Cluster {
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) outcome: Outcome,
-    /// What a client of a session is told.
+    /// What clients are told. It names no broker, file or endpoint: those are in the log.
     pub(crate) error: ErrorResp,
+}
+
+/// The body of a `KafkaFetchResp`. Without messages it says where to read on, unless that is at the `asked` offset.
+fn body(fetched: Fetched, asked: i64) -> Bytes {
+    let Fetched { messages, count, next_offset } = fetched;
+    if count > 0 || next_offset <= asked {
+        return messages;
+    }
+    KafkaFetchResp { messages: Vec::new(), next_offset }.encode_to_vec().into()
 }
 
 /// What a client of a session is told of a record.
@@ -213,16 +251,9 @@ fn shown(topic: &str) -> String {
     shown
 }
 
-/// An error with its causes.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
+/// What a client is told of a topic that its gateway's route does not let it use.
+pub(crate) fn topic_denied(topic: &str) -> String {
+    format!("this route does not let clients use topic {}", shown(topic))
 }
 
 /// A topic's name has at most so many in Kafka.

@@ -74,39 +74,42 @@ pub enum LogFormat {
 #[derive(Debug)]
 pub struct Limits {
     /// Open sessions. Default 10,000; one costs some 10 KiB idle, and at most `session_answer_bytes` and three times
-    /// `max_request_bytes` besides.
+    /// `max_request_bytes` besides, seven times for a peer of HTTP/2 that is not the gateway's filter.
     pub max_sessions: usize,
-    /// Single commands and plain HTTP requests that run at the same time. Default 1,000; one costs at most `read.max_bytes`
+    /// Plain HTTP requests that run at the same time. Default 1,000; one costs at most `read.max_bytes`
     /// twice, or `max_request_bytes` three times where it writes. Those that wait at the log end do not count: as many as
     /// `max_sessions` may, and one more does not wait; one of them costs at most 32 KiB.
     pub max_calls: usize,
-    /// Gateways' connections. Default 4,096; one costs at most `stream_window_bytes` × `max_streams`. An HTTP/1.1 connection that has
-    /// become a session counts as that alone.
+    /// Gateways' connections. Default 4,096; one costs at most `stream_window_bytes` × `max_streams`. A further one takes the place of
+    /// the HTTP/1.1 connection that has been idle for longest, or waits. An HTTP/1.1 connection that has become a session counts as
+    /// that alone.
     pub max_connections: usize,
     /// Largest request, in bytes: of a session, or as the body of a plain HTTP request, which may have headers of
-    /// `max_header_bytes` besides. Default 1 MiB; not less than the gateway's `max_body_bytes`.
+    /// `max_header_bytes` besides. Default 1 MiB.
     pub max_request_bytes: usize,
-    /// Bytes of messages that clients of the WebSocket endpoint have begun and not finished, all of them together; a client that
-    /// would exceed it is closed with 1013, and a message of three times `ping_interval` with 1008. Default 64 MiB; at least
-    /// `max_request_bytes`.
+    /// Bytes of messages that clients of the WebSocket endpoint have begun and not finished, all of them together. Default 64 MiB; at
+    /// least `max_request_bytes`. One address can hold an eighth, or one message if that is more; clients behind one proxy have
+    /// one address. An address above its share, or the one that holds most when all is taken, loses its oldest message: that
+    /// session is closed with 1013. A message that takes three times `ping_interval` is closed with 1008.
     pub max_assembly_bytes: usize,
     /// Kafka commands that one session runs at the same time. Default 16.
     pub max_commands_per_session: usize,
-    /// Bytes of answers that one session may have in the making or waiting for a slow client. Default 1 MiB. A single
-    /// record larger than `read.max_bytes` goes beyond this by its size.
+    /// Bytes of answers that one session may have in the making or waiting for a slow client. Default 1 MiB. Each fetch
+    /// reserves `read.max_bytes` before it reads; a single record that is larger exceeds its reservation by its size. No other
+    /// session loses anything when it is full.
     pub session_answer_bytes: u32,
     /// Bytes that a gateway may send on one stream before the bridge has used them. Default 64 KiB.
     pub stream_window_bytes: u32,
     /// The same for one connection. Default 1 GiB, which takes no memory: its streams are bounded already. Never less than
-    /// `stream_window_bytes` × `max_streams`: sessions that the bridge does not read would stop all others. Better far more:
-    /// half of it is what small frames that are not read yet may add up to, 256 bytes each, before HTTP/2's library ends the
-    /// connection.
+    /// `stream_window_bytes` × `max_streams`: sessions that the bridge does not read would stop all others. HTTP/2's
+    /// library ends a connection whose unread frames are shorter than 256 bytes by half of this together; so the filter pads, and
+    /// other peers are always read.
     pub connection_window_bytes: u32,
     /// Streams of one connection. Default 1,000; gateways open more connections when they need more.
     pub max_streams: u32,
     /// Size of a request's headers, in bytes. Default 160 KiB: a list that is larger may end its connection, and with it
-    /// the sessions of other clients. So this stays above twice what the gateway lets through (a path travels twice), and
-    /// 32 bytes for each header.
+    /// the sessions of other clients. So this stays above two and a half times what the gateway lets through (a path travels twice,
+    /// once in base64), and 32 bytes for each header.
     pub max_header_bytes: u32,
 }
 
@@ -125,7 +128,8 @@ pub struct Session {
 /// `[read]`.
 #[derive(Debug)]
 pub struct Read {
-    /// Size of a fetch's answer, in bytes. Default 256 KiB; one record is delivered even where it is larger.
+    /// Size of a fetch's answer, in bytes. Default 256 KiB; at most `limits.session_answer_bytes`. One record is delivered
+    /// even if it is larger.
     pub max_bytes: usize,
     /// `wait_ms`: how long a fetch at the log end waits for a record. Default 100 ms.
     pub wait: Duration,
@@ -235,6 +239,11 @@ impl Config {
                 "limits.max_assembly_bytes",
                 format!("is {max_assembly_bytes}, {expected}, {max_request_bytes}"),
             );
+        }
+        let (max_bytes, answer_bytes) = (self.read.max_bytes, self.limits.session_answer_bytes);
+        if usize::try_from(answer_bytes).is_ok_and(|answer_bytes| answer_bytes < max_bytes) {
+            let expected = "expected at most limits.session_answer_bytes";
+            problems.add("read.max_bytes", format!("is {max_bytes}, {expected}, {answer_bytes}"));
         }
         let Limits { stream_window_bytes, connection_window_bytes, max_streams, .. } = self.limits;
         let needed = u64::from(stream_window_bytes).saturating_mul(max_streams.into());

@@ -2,26 +2,25 @@
 //!
 //! - extended `CONNECT` (RFC 8441) to the session's path: a session over the upgraded stream ([`stream`])
 //! - gRPC `POST` to the session's path: a session over the two bodies ([`stream`])
-//! - gRPC `POST` to the call's path: one command, or one HTTP request ([`call`])
-//! - the same as gRPC-Web, over HTTP/1.1, too ([`grpc_web`])
+//! - a request with the header `sluicegate-http`, of HTTP/2 or HTTP/1.1: plain HTTP ([`http`])
 //! - a WebSocket upgrade of HTTP/1.1 to any other path: a client's own session ([`websocket`])
 //! - gRPC health checks (`grpc.health.v1`)
 
-mod call;
 mod gateway;
-mod grpc_web;
+mod http;
 mod origin;
 mod refusal;
 mod stream;
 mod websocket;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::{Method, Request, Response, Version, header};
+use ::http::{Method, Request, Response, Version, header};
 use hyper::body::Incoming;
 use hyper::ext::Protocol;
-use sluicegate_protocol::{CALL_PATH, SERVICE_PATH_PREFIX, SESSION_PATH};
+use sluicegate_protocol::{SERVICE_PATH_PREFIX, SESSION_PATH, metadata};
 use sluicegate_session::budget::Budget;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -34,6 +33,8 @@ use self::refusal::{Form, Refusal};
 use crate::cluster::Cluster;
 use crate::config::Secret;
 use crate::metrics::Metrics;
+use crate::places::Places;
+use crate::rate_limit::RateLimit;
 use crate::route_clusters::RouteClusters;
 use crate::session;
 
@@ -49,40 +50,44 @@ pub(crate) struct Entrance {
     pub(crate) messages: sluicegate_session::Limits,
     /// For all their unfinished messages.
     pub(crate) assembly: Arc<Budget>,
-    /// Largest message of a call.
-    pub(crate) max_call_bytes: usize,
     /// Sessions that may still be opened.
     pub(crate) sessions: Arc<Semaphore>,
-    /// Calls that may still be started.
-    pub(crate) calls: Arc<Semaphore>,
-    /// Those that may still begin to wait at a log end, which are no calls to the others then.
+    /// For plain HTTP requests.
+    pub(crate) places: Arc<Places>,
+    /// Plain HTTP requests that can still begin to wait at a log end, without a place.
     pub(crate) waiting: Arc<Semaphore>,
     pub(crate) metrics: Metrics,
+    pub(crate) warnings: RateLimit,
     pub(crate) health: Routes,
     /// Cancelled when the bridge is shutting down.
     pub(crate) drain: CancellationToken,
     /// Cancelled when commands that write are to be answered with what is known.
     pub(crate) writes_due: CancellationToken,
-    /// Sessions and calls that are not over.
+    /// Sessions and plain HTTP requests that are not over.
     pub(crate) open: TaskTracker,
 }
+
+/// Where a request's connection comes from; an extension of each request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
 
 /// What a request wants, by its method, path and kind.
 enum Wanted {
     Tunnel,
     Session,
-    Call,
     Health,
-    GrpcWeb,
     WebSocket,
 }
 
 impl Entrance {
-    /// The response to `request`.
+    /// The response to `request`. Boxed parts keep the task of a stream small, which lives as long as the stream.
     ///
     /// # Cancel safety
-    /// A drop abandons a call that reads; records are written, all or none, and a session that has begun goes on by itself.
+    /// A drop abandons a plain read; records are written, all or none, and a session that has begun goes on by itself.
     pub(crate) async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
+        if request.headers().contains_key(metadata::HTTP) {
+            return Box::pin(self.http(request)).await;
+        }
         let version = request.version();
         let wanted = match Wanted::by(&request) {
             Ok(wanted) => wanted,
@@ -90,30 +95,26 @@ impl Entrance {
         };
         let form = match wanted {
             Wanted::Tunnel | Wanted::Session | Wanted::WebSocket => Form::Plain,
-            Wanted::Call | Wanted::Health => Form::Grpc,
-            Wanted::GrpcWeb => Form::GrpcWeb,
+            Wanted::Health => Form::Grpc,
         };
         let served = match self.check_gateway(request.headers()) {
             Err(refusal) => Err(refusal),
             Ok(()) => match wanted {
                 Wanted::Tunnel => {
-                    let cluster = self.cluster(request.headers()).await;
-                    self.tunnel(request, cluster)
+                    let grant = self.grant(request.headers()).await;
+                    self.tunnel(request, grant)
                 }
                 Wanted::Session => {
-                    let cluster = self.cluster(request.headers()).await;
-                    self.session(request, cluster)
+                    let grant = self.grant(request.headers()).await;
+                    self.session(request, grant)
                 }
                 Wanted::WebSocket => match self.judge(&request) {
                     Err(refusal) => Err(refusal),
                     Ok(accepted) => {
-                        let cluster = self.cluster(request.headers()).await;
-                        self.websocket(request, cluster, &accepted)
+                        let grant = self.grant(request.headers()).await;
+                        self.websocket(request, grant, &accepted)
                     }
                 },
-                // Boxed: the task of a stream is as large as the largest of these, and lives as long as the stream.
-                Wanted::Call => Box::pin(self.call(request)).await,
-                Wanted::GrpcWeb => Box::pin(self.grpc_web(request)).await,
                 Wanted::Health => Ok(Box::pin(self.health(request)).await),
             },
         };
@@ -121,9 +122,19 @@ impl Entrance {
     }
 
     fn refuse(&self, refusal: Refusal, form: Form, version: Version) -> Response<Body> {
-        tracing::debug!(reason = refusal.label(), "request refused");
-        self.metrics.refused(refusal.label());
+        self.count(&refusal);
         refusal.into_response(form, version)
+    }
+
+    /// Counts a refusal, and warns of one that somebody has to mend: once in a while, as clients can repeat it.
+    fn count(&self, refusal: &Refusal) {
+        let label = refusal.label();
+        self.metrics.refused(label);
+        if refusal.is_misconfiguration() && self.warnings.is_due(label) {
+            tracing::warn!(reason = label, "request refused: {}", refusal.text());
+        } else {
+            tracing::debug!(reason = label, "request refused");
+        }
     }
 
     async fn health(&self, request: Request<Incoming>) -> Response<Body> {
@@ -154,16 +165,12 @@ impl Wanted {
         }
         let wanted = match path {
             SESSION_PATH => Self::Session,
-            CALL_PATH => Self::Call,
             _ if path.starts_with(HEALTH_PATH_PREFIX) => Self::Health,
             _ => return Err(Refusal::NotFound),
         };
         let content_type = request.headers().get(header::CONTENT_TYPE).map_or(&b""[..], |v| v.as_bytes());
-        match (wanted, request.method()) {
-            (Self::Call, &Method::POST) if is_grpc(content_type, b"application/grpc-web") => {
-                Ok(Self::GrpcWeb)
-            }
-            (wanted, &Method::POST) if is_grpc(content_type, b"application/grpc") => match is_http1 {
+        match request.method() {
+            &Method::POST if is_grpc(content_type) => match is_http1 {
                 true => Err(Refusal::Version),
                 false => Ok(wanted),
             },
@@ -172,10 +179,9 @@ impl Wanted {
     }
 }
 
-/// gRPC over HTTP/2, "Content-Type": `"application/grpc" [("+proto" / "+json" / {custom})]`, and parameters. gRPC-Web's are the
-/// same but for the name, which is `of`.
-fn is_grpc(content_type: &[u8], of: &[u8]) -> bool {
-    match content_type.strip_prefix(of) {
+/// gRPC over HTTP/2, "Content-Type": `"application/grpc" [("+proto" / "+json" / {custom})]`, and parameters.
+fn is_grpc(content_type: &[u8]) -> bool {
+    match content_type.strip_prefix(b"application/grpc") {
         Some(rest) => {
             rest.is_empty() || rest == b"+proto" || rest.starts_with(b";") || rest.starts_with(b"+proto;")
         }
@@ -203,16 +209,11 @@ mod tests {
 
     #[test]
     fn grpc_is_told_by_its_content_type() {
-        for of in ["application/grpc", "application/grpc-web"] {
-            for parameters in ["", "+proto", ";charset=utf-8", "+proto; charset=utf-8"] {
-                let kind = format!("{of}{parameters}");
-                assert!(is_grpc(kind.as_bytes(), of.as_bytes()), "{kind}");
-            }
-            for other in ["", "application/json", "application/grpc-web-text", "application/grpc+json"] {
-                assert!(!is_grpc(other.as_bytes(), of.as_bytes()), "{other}");
-            }
+        for parameters in ["", "+proto", ";charset=utf-8", "+proto; charset=utf-8"] {
+            assert!(is_grpc(format!("application/grpc{parameters}").as_bytes()), "{parameters}");
         }
-        assert!(!is_grpc(b"application/grpc-web", b"application/grpc"));
-        assert!(!is_grpc(b"application/grpc", b"application/grpc-web"));
+        for other in ["", "application/json", "application/grpc-web", "application/grpc+json"] {
+            assert!(!is_grpc(other.as_bytes()), "{other}");
+        }
     }
 }

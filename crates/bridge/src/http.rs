@@ -1,11 +1,14 @@
-//! Plain HTTP requests that a gateway passes on: each becomes an answer that the gateway gives as it is.
+//! Plain HTTP requests that a gateway forwards, answered in HTTP's own terms.
 //!
-//! 1. here: a request's resource
+//! 1. here: a request is checked for web pages ([`cors`]), its body is read, and its resource answers
 //! 2. [`produce`]: a body becomes one record, with its key where [`jsonkey`] finds it
 //! 3. [`rest`]: the REST proxies' resources, in the type that [`accept`] chooses
-//! 4. [`problem`]: what went wrong, as a document
+//! 4. [`problem`]: every failure, as a document
+//! 5. [`response`]: the answer, sent as fast as the client takes it
 
 mod accept;
+mod body;
+mod cors;
 mod headers;
 mod json;
 mod jsonkey;
@@ -15,81 +18,179 @@ mod problem;
 mod produce;
 mod response;
 mod rest;
+mod running;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use http::Method;
-use sluicegate_protocol::cmd_http::Resource;
-use sluicegate_protocol::{CmdHttp, HttpResp};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::task_tracker::TaskTrackerToken;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request};
+use hyper::body::Incoming;
+use sluicegate_protocol::http_route::Resource;
+use sluicegate_protocol::{HttpRest, HttpRoute};
 
-pub(crate) use self::problem::too_many_headers;
+pub(crate) use self::problem::{Fault, Problem};
+pub(crate) use self::response::Body;
+pub(crate) use self::running::Running;
 
+use self::accept::Accept;
 use self::headers::Headers;
-use self::problem::{Fault, Problem};
-use crate::cluster::{Cluster, READ_ONLY};
+use self::response::Response;
+use crate::cluster::READ_ONLY;
+use crate::grant::{Grant, NOT_READABLE, NOT_WRITABLE};
 
-/// The answer to a request, whatever is wrong with it.
+/// A request that was let in.
+pub(crate) struct Admitted<'a> {
+    pub(crate) grant: Grant,
+    pub(crate) route: &'a HttpRoute,
+    /// None: the bridge is at capacity.
+    pub(crate) running: Option<Arc<Running>>,
+    /// Bytes that a body can have.
+    pub(crate) max_body_bytes: usize,
+}
+
+/// The response to a request, whatever is wrong with it.
 ///
 /// # Cancel safety
 /// A drop abandons a read. Records are written, all or none of a request.
-pub(crate) async fn answer(cluster: &Arc<Cluster>, request: CmdHttp, running: Arc<Running>) -> HttpResp {
-    let CmdHttp { method, resource, headers, body } = request;
-    // An extension method is a token, too; what is none is a method that nothing here takes.
-    let method = Method::from_bytes(method.as_bytes()).unwrap_or(Method::TRACE);
-    let request = Request { cluster, method, headers: Headers(&headers), body: &body };
-    let response = match resource {
-        Some(Resource::Produce(route)) => produce::answer(request, &route, running).await,
-        Some(Resource::Rest(route)) => rest::answer(request, &route, &running).await,
-        None => {
-            Problem::new(Fault::Misconfigured, "the gateway named no resource that this bridge has").plain()
+pub(crate) async fn respond(
+    admitted: &Admitted<'_>,
+    request: http::Request<Incoming>,
+) -> http::Response<Body> {
+    let methods: &[Method] = match &admitted.route.resource {
+        Some(Resource::Produce(_)) => &[Method::POST],
+        _ if admitted.grant.writes() => &ALL_METHODS,
+        _ => &[Method::GET, Method::HEAD],
+    };
+    let (parts, body) = request.into_parts();
+    let response = match judge_page(admitted.route, methods, &parts).await {
+        Page::Answered(response) => {
+            body::skip(body, &parts).await;
+            response
+        }
+        Page::Passes(headers) => {
+            let mut response = answer(admitted, &parts, body).await;
+            response.headers_mut().extend(headers);
+            response
         }
     };
-    response.into()
+    admitted.grant.cluster.metrics.http(response.status().as_u16().into());
+    response
 }
 
-/// What a request holds until it is over, though it may have been answered before: its place among the calls, and the
-/// drain, which waits for it.
-pub(crate) struct Running {
-    place: Mutex<OwnedSemaphorePermit>,
-    waiting: Arc<Semaphore>,
-    drain: CancellationToken,
-    _open: TaskTrackerToken,
-}
-
-impl Running {
-    /// With a place among the calls, and perhaps one among those of `waiting` later.
-    pub(crate) fn new(
-        place: OwnedSemaphorePermit,
-        waiting: Arc<Semaphore>,
-        drain: CancellationToken,
-        open: TaskTrackerToken,
-    ) -> Arc<Self> {
-        Arc::new(Self { place: Mutex::new(place), waiting, drain, _open: open })
-    }
-
-    /// Lasts for as long as a read may wait at the log end: until the bridge is shutting down. The place among the calls is
-    /// another's from then on, for one among those that wait. Where there is none, it is over at once.
-    pub(crate) async fn patience(&self) {
-        if let Ok(place) = Arc::clone(&self.waiting).try_acquire_owned() {
-            *self.place.lock().unwrap_or_else(PoisonError::into_inner) = place;
-            self.drain.cancelled().await;
+/// The response to a request that was not let in.
+pub(crate) async fn refuse(
+    route: &HttpRoute,
+    problem: Problem,
+    request: http::Request<Incoming>,
+) -> http::Response<Body> {
+    let (parts, body) = request.into_parts();
+    body::skip(body, &parts).await;
+    match judge_page(route, &ALL_METHODS, &parts).await {
+        Page::Answered(response) => response,
+        Page::Passes(headers) => {
+            let mut response = refusal(route, problem, &parts.headers).into_http(&parts.method, None);
+            response.headers_mut().extend(headers);
+            response
         }
+    }
+}
+
+/// What a web page's request comes to before its resource is asked.
+enum Page {
+    Answered(http::Response<Body>),
+    /// The answer has these headers.
+    Passes(HeaderMap),
+}
+
+async fn judge_page(route: &HttpRoute, methods: &[Method], parts: &request::Parts) -> Page {
+    let Some(cors) = &route.cors else { return Page::Passes(HeaderMap::new()) };
+    if let Err(problem) = cors::check(cors, &parts.headers) {
+        let mut response = refusal(route, problem, &parts.headers).into_http(&parts.method, None);
+        response.headers_mut().insert(header::VARY, HeaderValue::from_static("origin"));
+        return Page::Answered(response);
+    }
+    let headers = cors::headers(cors, methods, parts).await;
+    if cors::is_preflight(parts) {
+        let mut response = Response::empty(StatusCode::NO_CONTENT).into_http(&parts.method, None);
+        response.headers_mut().extend(headers);
+        return Page::Answered(response);
+    }
+    Page::Passes(headers)
+}
+
+/// A failure in the form that the route's clients read.
+fn refusal(route: &HttpRoute, problem: Problem, headers: &HeaderMap) -> Response {
+    match &route.resource {
+        Some(Resource::Rest(_)) => problem.rest(Accept::of(Headers(headers)).errors()),
+        Some(Resource::Produce(_)) | None => problem.plain(),
+    }
+}
+
+async fn answer(admitted: &Admitted<'_>, parts: &request::Parts, body: Incoming) -> http::Response<Body> {
+    let response = match &admitted.running {
+        Some(running) => run(admitted, parts, body, running).await,
+        None => {
+            body::skip(body, parts).await;
+            Err(Problem::new(Fault::Unavailable, "the bridge is at capacity (limits.max_calls), try again"))
+        }
+    };
+    let response = response.unwrap_or_else(|problem| refusal(admitted.route, problem, &parts.headers));
+    response.into_http(&parts.method, admitted.running.clone())
+}
+
+async fn run(
+    admitted: &Admitted<'_>,
+    parts: &request::Parts,
+    body: Incoming,
+    running: &Arc<Running>,
+) -> Result<Response, Problem> {
+    let answer = async |body: Bytes| {
+        let Admitted { grant, route, .. } = admitted;
+        let request = Request { grant, method: &parts.method, headers: Headers(&parts.headers), body: &body };
+        match &route.resource {
+            Some(Resource::Produce(produce)) => produce::answer(&request, produce, running).await,
+            Some(Resource::Rest(HttpRest {})) => rest::answer(&request, &route.path, running).await,
+            None => {
+                Err(Problem::new(Fault::Mismatched, "the gateway named no resource that this bridge has"))
+            }
+        }
+    };
+    match parts.method {
+        // RFC 9110, section 9.3.1: "content received in a GET request has no generally defined semantics".
+        Method::GET | Method::HEAD | Method::OPTIONS => body::ignore(body, answer(Bytes::new())).await,
+        _ => answer(body::read(body, parts, admitted.max_body_bytes).await?).await,
     }
 }
 
 /// What a resource is asked.
 struct Request<'a> {
-    cluster: &'a Arc<Cluster>,
-    method: Method,
+    grant: &'a Grant,
+    method: &'a Method,
     headers: Headers<'a>,
     body: &'a Bytes,
 }
 
-/// Checks that the bridge writes to a cluster at all.
-fn check_writable(cluster: &Cluster) -> Result<(), Problem> {
-    if cluster.is_writable() { Ok(()) } else { Err(Problem::new(Fault::Forbidden, READ_ONLY)) }
+/// Checks that records can be written to a topic, by the route and by the bridge.
+fn check_writable(grant: &Grant, topic: &str) -> Result<(), Problem> {
+    if !grant.writes() {
+        return Err(Problem::new(Fault::Forbidden, NOT_WRITABLE));
+    }
+    if !grant.cluster.is_writable() {
+        return Err(Problem::new(Fault::Forbidden, READ_ONLY));
+    }
+    check_topic(grant, topic)
 }
+
+/// Checks that records of a topic can be read.
+fn check_readable(grant: &Grant, topic: &str) -> Result<(), Problem> {
+    if !grant.reads() {
+        return Err(Problem::new(Fault::Forbidden, NOT_READABLE));
+    }
+    check_topic(grant, topic)
+}
+
+fn check_topic(grant: &Grant, topic: &str) -> Result<(), Problem> {
+    if grant.has_topic(topic) { Ok(()) } else { Err(Problem::topic_denied(topic)) }
+}
+
+const ALL_METHODS: [Method; 3] = [Method::GET, Method::HEAD, Method::POST];

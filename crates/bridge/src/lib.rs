@@ -16,14 +16,18 @@ mod cluster;
 pub mod config;
 mod entrance;
 mod executor;
+mod grant;
 mod http;
 mod kafka_code;
 pub mod logging;
 mod metrics;
+mod places;
+mod rate_limit;
 mod request_check;
 mod route_clusters;
 mod server;
 mod session;
+mod topics;
 mod writing;
 
 pub use self::bridge::Bridge;

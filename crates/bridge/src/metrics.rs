@@ -193,6 +193,7 @@ impl ClusterMetrics {
             Fault::Protocol(_) => "protocol",
             Fault::NotUtf8 => "not_utf8",
             Fault::MessageTooBig { .. } => "message_too_big",
+            Fault::Evicted => "evicted",
             Fault::OutOfMemory => "out_of_memory",
         };
         self.faults.get_or_create(&EndLabels { cluster: self.cluster.clone(), reason }).inc();

@@ -1,5 +1,5 @@
-//! What must not be decoded: too many records or headers in a command, or headers of an HTTP request. The smallest of them
-//! take two bytes, and dozens of times that when decoded.
+//! Counts records and headers of a command before it is decoded: the smallest of them take two bytes on the wire, and dozens
+//! of times that in memory.
 
 use prost::encoding::{WireType, decode_key, decode_varint};
 
@@ -10,8 +10,6 @@ use crate::cluster::{MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_RECORDS};
 pub(crate) enum Undecodable {
     /// A command has more of something than it may.
     TooMany { sequence: i64, message: String },
-    /// An HTTP request has more headers than [`MAX_HTTP_HEADERS`].
-    TooManyHttpHeaders { count: usize },
     /// It is no `PubSubReq`, or has groups, which proto3 does not: they are skipped when decoded, whatever is in them, and
     /// not looked into here.
     Wrong,
@@ -24,10 +22,7 @@ pub(crate) enum Undecodable {
 pub(crate) fn check_before_decoding(message: &[u8]) -> Result<(), Undecodable> {
     let mut counts = Counts::default();
     counts.add(message).ok_or(Undecodable::Wrong)?;
-    let Counts { sequence, records, headers, most_headers, http_headers } = counts;
-    if http_headers > MAX_HTTP_HEADERS {
-        return Err(Undecodable::TooManyHttpHeaders { count: http_headers });
-    }
+    let Counts { sequence, records, headers, most_headers } = counts;
     for (count, of, max) in [
         (records, "records in one command", MAX_RECORDS),
         (most_headers, "headers in one record", MAX_HEADERS),
@@ -48,7 +43,6 @@ struct Counts {
     headers: usize,
     /// Of one record.
     most_headers: usize,
-    http_headers: usize,
 }
 
 impl Counts {
@@ -61,10 +55,6 @@ impl Counts {
             (PRODUCE, Value::Bytes(produce)) => fields(produce, |number, value| match (number, value) {
                 (RECORDS, Value::Bytes(record)) => self.add_record(record),
                 _ => Some(()),
-            }),
-            (HTTP, Value::Bytes(http)) => fields(http, |number, _| {
-                self.http_headers = self.http_headers.saturating_add((number == HTTP_HEADERS).into());
-                Some(())
             }),
             _ => Some(()),
         })
@@ -121,26 +111,18 @@ const PRODUCE: u32 = 1002;
 const RECORDS: u32 = 1;
 /// `ProduceRecord.headers`.
 const HEADERS: u32 = 5;
-/// `PubSubReq.cmd_http`.
-const HTTP: u32 = 1003;
-/// `CmdHttp.headers`.
-const HTTP_HEADERS: u32 = 4;
-
-/// The most headers that an HTTP request may have.
-pub(crate) const MAX_HTTP_HEADERS: usize = 256;
 
 #[cfg(test)]
 mod tests {
     use prost::Message;
     use sluicegate_protocol::pub_sub_req::Req;
-    use sluicegate_protocol::{CmdHttp, CmdKafkaProduce, Header, HttpHeader, ProduceRecord, PubSubReq};
+    use sluicegate_protocol::{CmdKafkaProduce, Header, ProduceRecord, PubSubReq};
 
     use super::*;
 
     fn found(message: &[u8]) -> Option<String> {
         match check_before_decoding(message) {
             Err(Undecodable::TooMany { sequence, message }) => Some(format!("{sequence}: {message}")),
-            Err(Undecodable::TooManyHttpHeaders { count }) => Some(format!("{count} HTTP headers")),
             Err(Undecodable::Wrong) => Some("wrong".to_owned()),
             Ok(()) => None,
         }
@@ -166,18 +148,6 @@ mod tests {
         let message =
             "-7: failed to produce, err: 10100 headers in one command: expected at most 10000".to_owned();
         assert_eq!(found(&request(MAX_COMMAND_HEADERS / MAX_HEADERS + 1, MAX_HEADERS)), Some(message));
-    }
-
-    #[test]
-    fn headers_of_an_http_request_are_counted() {
-        let request = |headers: usize| {
-            let http = CmdHttp { headers: vec![HttpHeader::default(); headers], ..CmdHttp::default() };
-            PubSubReq { sequence: 0, req: Some(Req::CmdHttp(http)) }.encode_to_vec()
-        };
-        assert_eq!(found(&request(MAX_HTTP_HEADERS)), None);
-        assert_eq!(found(&request(MAX_HTTP_HEADERS + 1)).as_deref(), Some("257 HTTP headers"));
-        let merged = [request(MAX_HTTP_HEADERS), request(1)].concat();
-        assert_eq!(found(&merged).as_deref(), Some("257 HTTP headers"));
     }
 
     #[test]

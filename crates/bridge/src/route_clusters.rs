@@ -18,6 +18,7 @@ use tokio::sync::{Notify, OnceCell};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
+pub(crate) use self::definition::BASE64;
 use self::definition::Definition;
 use crate::cluster::Cluster;
 use crate::config::{self, is_of_definition};
@@ -163,7 +164,7 @@ impl RouteClusters {
 }
 
 impl Entry {
-    /// Whether there is a session or a call, or a record on its way. Only who holds the lock can add one to none.
+    /// Whether there is a session or a request, or a record on its way. Only who holds the lock can add one to none.
     fn is_used(&self) -> bool {
         if Arc::strong_count(&self.cluster) > 1 {
             return true;

@@ -1,9 +1,11 @@
 //! Gateways' connections: TCP, TLS where configured, HTTP/2 or HTTP/1.1 by their first bytes ([`version`]).
 
+mod idle;
 mod version;
 
 use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,15 +18,16 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::idle::Idle;
 use self::version::Version;
 use crate::config::{self, Tls};
-use crate::entrance::Entrance;
+use crate::entrance::{Entrance, Peer};
 use crate::executor::StreamExecutor;
 
 /// Accepts connections and serves requests on them.
@@ -36,6 +39,7 @@ pub(crate) struct Server {
     /// How long a peer may not take what it is sent.
     patience: Duration,
     free: Arc<Semaphore>,
+    idle: Arc<Idle>,
     open: Connections,
 }
 
@@ -86,42 +90,62 @@ impl Server {
             tls: tls.map(|tls| TlsAcceptor::from(Arc::clone(&tls.server))),
             patience,
             free: Arc::new(Semaphore::new(limits.max_connections)),
+            idle: Arc::default(),
             open,
         }
     }
 
-    /// Accepts until dropped. While as many connections are open as are allowed, others wait to be accepted.
+    /// Accepts until dropped. While as many connections are open as are allowed, others wait for one of them to close: of those
+    /// that are idle, the longest idle are closed for it.
     pub(crate) async fn accept(self: Arc<Self>, listener: TcpListener) {
         let mut said_full: Option<Instant> = None;
         loop {
-            if self.free.available_permits() == 0 && said_full.is_none_or(|said| said.elapsed() >= FULL_PAUSE)
-            {
-                tracing::warn!(
-                    "as many connections are open as limits.max_connections allows: more wait for one to close"
-                );
-                said_full = Some(Instant::now());
-            }
-            // The semaphore is never closed.
-            let Ok(slot) = Arc::clone(&self.free).acquire_owned().await else { return };
-            match listener.accept().await {
-                Ok((stream, peer)) => {
-                    let server = Arc::clone(&self);
-                    self.open.tasks.spawn(async move {
-                        if let Err(error) = server.connection(stream).await {
-                            tracing::debug!(%peer, error = %error, "connection failed");
-                        }
-                        drop(slot);
-                    });
-                }
+            let (stream, peer) = match listener.accept().await {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(error = %error, "no connection could be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let Some(place) = self.place(&mut said_full).await else { return };
+            let server = Arc::clone(&self);
+            self.open.tasks.spawn(async move {
+                if let Err(error) = server.connection(stream, peer).await {
+                    tracing::debug!(%peer, error = %error, "connection failed");
+                }
+                drop(place);
+            });
+        }
+    }
+
+    /// A place for one more connection; None once there are no more places, which never comes.
+    async fn place(&self, said_full: &mut Option<Instant>) -> Option<OwnedSemaphorePermit> {
+        loop {
+            let place = Arc::clone(&self.free).acquire_owned();
+            if self.free.available_permits() > 0 {
+                return place.await.ok();
+            }
+            self.idle.close_longest();
+            match timeout(CLOSE_PAUSE, place).await {
+                Ok(place) => return place.ok(),
+                Err(_) if said_full.is_some_and(|said| said.elapsed() < FULL_PAUSE) => {}
+                Err(_) => {
+                    tracing::warn!(
+                        "as many connections are open as limits.max_connections allows, and none is idle: more wait for one to \
+                         close"
+                    );
+                    *said_full = Some(Instant::now());
                 }
             }
         }
     }
 
-    async fn connection(&self, stream: TcpStream) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    async fn connection(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         stream.set_nodelay(true)?;
         // One that takes nothing, or is no longer there, would keep its place among the connections.
         #[cfg(target_os = "linux")]
@@ -129,9 +153,9 @@ impl Server {
         match &self.tls {
             Some(tls) => {
                 let stream = timeout(HELLO_TIMEOUT, tls.accept(stream)).await??;
-                self.serve(stream).await
+                self.serve(stream, peer).await
             }
-            None => self.serve(stream).await,
+            None => self.serve(stream, peer).await,
         }
     }
 
@@ -139,39 +163,56 @@ impl Server {
     async fn serve(
         &self,
         io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        peer: SocketAddr,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         // Whoever connects and says nothing gets no further.
         let (version, io) = timeout(HELLO_TIMEOUT, version::detect(io)).await??;
         let io = TokioIo::new(io);
         let entrance = Arc::clone(&self.entrance);
-        let service = service_fn(move |request: hyper::Request<Incoming>| {
-            let entrance = Arc::clone(&entrance);
-            async move { Ok::<_, Infallible>(entrance.handle(request).await) }
-        });
+        let respond = move |mut request: hyper::Request<Incoming>| {
+            request.extensions_mut().insert(Peer(peer));
+            Arc::clone(&entrance).handle(request)
+        };
         match version {
             Version::Http1 => {
+                let kept = self.idle.connection(self.open.close.child_token());
+                let close = kept.close.clone();
+                let service = service_fn(move |request| {
+                    let busy = kept.busy();
+                    let response = respond(request);
+                    async move { Ok::<_, Infallible>(response.await.map(|body| busy.until_end_of(body))) }
+                });
                 let connection = self.http1.serve_connection(io, service).with_upgrades();
-                self.run(connection, http1::UpgradeableConnection::graceful_shutdown).await?;
+                run(connection, &close, http1::UpgradeableConnection::graceful_shutdown).await?;
             }
             Version::Http2 => {
+                let service = service_fn(move |request| {
+                    let response = respond(request);
+                    async move { Ok::<_, Infallible>(response.await) }
+                });
                 let connection = self.http2.serve_connection(io, service);
-                self.run(connection, http2::Connection::graceful_shutdown).await?;
+                run(connection, &self.open.close, http2::Connection::graceful_shutdown).await?;
             }
         }
         Ok(())
     }
+}
 
-    async fn run<C>(&self, connection: C, shut_down: impl FnOnce(Pin<&mut C>)) -> hyper::Result<()>
-    where
-        C: Future<Output = hyper::Result<()>>,
-    {
-        let mut connection = std::pin::pin!(connection);
-        tokio::select! {
-            served = connection.as_mut() => served,
-            () = self.open.close.cancelled() => {
-                shut_down(connection.as_mut());
-                connection.await
-            }
+/// Serves a connection until it is closed, or has become a session's. `close` ends it with the requests that it carries.
+async fn run<C>(
+    connection: C,
+    close: &CancellationToken,
+    shut_down: impl FnOnce(Pin<&mut C>),
+) -> hyper::Result<()>
+where
+    C: Future<Output = hyper::Result<()>>,
+{
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        served = connection.as_mut() => served,
+        () = close.cancelled() => {
+            shut_down(connection.as_mut());
+            connection.await
         }
     }
 }
@@ -196,11 +237,13 @@ const MAX_HTTP1_HEADERS: usize = 1000;
 const MIN_HTTP1_BUFFER: usize = 8 * 1024;
 /// How often it is said that all connections are taken.
 const FULL_PAUSE: Duration = Duration::from_secs(60);
+/// How long a connection that is being closed has before the next one is.
+const CLOSE_PAUSE: Duration = Duration::from_millis(100);
 /// After a failed accept: out of descriptors, mostly.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Binds `address`.
-pub(crate) async fn bind(address: std::net::SocketAddr) -> Result<TcpListener, BindError> {
+pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
     TcpListener::bind(address).await.map_err(|source| BindError { address, source })
 }
 
@@ -209,7 +252,7 @@ pub(crate) async fn bind(address: std::net::SocketAddr) -> Result<TcpListener, B
 #[error("bind {address}")]
 pub struct BindError {
     /// The address.
-    pub address: std::net::SocketAddr,
+    pub address: SocketAddr,
     /// What the system said.
     pub source: io::Error,
 }

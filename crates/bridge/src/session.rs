@@ -4,13 +4,14 @@
 //!    [`websocket`] makes gRPC messages of
 //! 2. [`frames`]: bytes become gRPC messages
 //! 3. [`request`]: a message becomes what it asks for
-//! 4. [`Cluster`](crate::cluster::Cluster): Kafka's part of the answer
+//! 4. [`Grant`]: Kafka's part of the answer, as far as the client is allowed to ask for it
 //! 5. [`answer`], [`outbox`]: answers become writes
 //!
 //! Memory is bounded by reservation: nothing starts before the largest answer it may have fits into the session's answer
 //! bytes, and a reservation ends when the transport has taken the answer. Requests that only Kafka can answer queue apart
 //! from those that the session answers itself ([`lane`]), so that a ping or a close is never behind a slow fetch. While a
-//! lane is full, no input is read, and HTTP/2's flow control holds the peer back.
+//! lane is full, no input is read, and flow control holds the peer back; a peer for which that would harm others
+//! ([`Hold::Closed`]) is always read, and loses its session when too much waits.
 
 mod answer;
 mod body;
@@ -19,6 +20,7 @@ mod frames;
 mod lane;
 mod outbox;
 mod request;
+mod room;
 mod silence;
 mod transport;
 mod websocket;
@@ -26,9 +28,7 @@ mod websocket;
 #[cfg(test)]
 mod tests;
 
-use std::future::pending;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -43,15 +43,17 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 pub(crate) use self::answer::Answer;
 pub(crate) use self::end::End;
-pub(crate) use self::transport::Transport;
+pub(crate) use self::transport::{Hold, Transport};
 
 use self::frames::Frames;
 use self::lane::Lane;
-use self::outbox::{Outbox, keep};
+use self::outbox::Outbox;
 use self::request::Request;
+use self::room::Reservation;
 use self::silence::{Due, Silence};
 use self::transport::{Gone, Input, Output};
-use crate::cluster::{Cluster, Command, Turn, Turns, WAITING_BYTES};
+use crate::cluster::{Cluster, Command, Turn, Turns};
+use crate::grant::Grant;
 use crate::metrics::{Kind, Outcome};
 
 /// The bounds of one session.
@@ -77,11 +79,11 @@ pub(crate) struct Limits {
 /// A drop cancels the commands in flight and gives up the transport without a last message.
 pub(crate) async fn run(
     transport: Transport,
-    cluster: Arc<Cluster>,
+    grant: Grant,
     limits: &Limits,
     drain: CancellationToken,
 ) -> End {
-    let mut session = Session::new(transport, cluster, limits, drain);
+    let mut session = Session::new(transport, grant, limits, drain);
     let end = session.serve().await;
     session.finish(&end).await;
     end
@@ -89,8 +91,9 @@ pub(crate) async fn run(
 
 struct Session<'a> {
     limits: &'a Limits,
-    cluster: Arc<Cluster>,
+    grant: Grant,
     input: Input,
+    hold: Hold,
     frames: Frames,
     /// What Kafka answers, and what would not fit into `own`.
     kafka: Lane,
@@ -125,18 +128,14 @@ enum Event {
 }
 
 impl<'a> Session<'a> {
-    fn new(
-        transport: Transport,
-        cluster: Arc<Cluster>,
-        limits: &'a Limits,
-        drain: CancellationToken,
-    ) -> Self {
+    fn new(transport: Transport, grant: Grant, limits: &'a Limits, drain: CancellationToken) -> Self {
         let now = Instant::now();
         let silence = Silence::new(limits.ping_interval, now);
         Self {
             limits,
-            cluster,
+            grant,
             input: transport.input,
+            hold: transport.hold,
             frames: Frames::new(limits.max_request_bytes),
             kafka: Lane::new(limits.answer_bytes, limits.max_commands, limits.max_request_bytes),
             own: Lane::new(OWN_ANSWER_BYTES, 1, limits.max_request_bytes),
@@ -167,13 +166,24 @@ impl<'a> Session<'a> {
                 Event::Answered(answer, reserved) => self.push(answer, Some(reserved)),
                 Event::Admitted(request, reserved) => self.start(request, reserved),
                 Event::Input(chunk) => {
-                    self.silence.inbound(Instant::now(), self.output.unfinished());
-                    self.frames.push(chunk);
+                    let now = Instant::now();
+                    self.silence.inbound(now);
+                    // While it drains, only a peer that has to be read is, and not followed.
+                    if self.drain_by.is_none() {
+                        self.frames.push(chunk);
+                    }
+                    // Input that never pauses must not keep the timer from its turn.
+                    if now >= self.timer.deadline()
+                        && let Err(end) = self.look_at_the_clock()
+                    {
+                        return end;
+                    }
                 }
                 Event::Wrote => self.silence.outbound(Instant::now()),
                 Event::Left => return End::Left,
                 Event::Draining => {
                     let now = Instant::now();
+                    self.kafka.close();
                     self.drain_by = Some(now + self.limits.drain_grace);
                     self.wake_by(now + self.limits.drain_grace.min(GONE_INTERVAL));
                 }
@@ -200,9 +210,7 @@ impl<'a> Session<'a> {
         if let Poll::Ready(Some((answer, reserved))) = self.commands.poll_next_unpin(cx) {
             return Poll::Ready(Event::Answered(answer, reserved));
         }
-        if self.drain_by.is_none()
-            && let Poll::Ready(event) = self.poll_requests(cx)
-        {
+        if let Poll::Ready(event) = self.poll_requests(cx) {
             return Poll::Ready(event);
         }
         if let Poll::Ready(event) = self.poll_output(cx) {
@@ -219,10 +227,12 @@ impl<'a> Session<'a> {
 
     /// Admits what waits and fits now, or else reads.
     fn poll_requests(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
-        if let Poll::Ready((request, reserved)) = self.own.poll_admit(cx) {
+        let admits = self.drain_by.is_none();
+        if admits && let Poll::Ready((request, reserved)) = self.own.poll_admit(cx) {
             return Poll::Ready(Event::Admitted(request, reserved));
         }
-        if self.commands.len() < self.limits.max_commands
+        if admits
+            && self.commands.len() < self.limits.max_commands
             && let Poll::Ready((request, reserved)) = self.kafka.poll_admit(cx)
         {
             return Poll::Ready(Event::Admitted(request, reserved));
@@ -245,11 +255,15 @@ impl<'a> Session<'a> {
 
     /// Hands what has been read to its lane.
     fn start_requests(&mut self) -> Result<(), End> {
-        while self.is_reading() {
+        while self.takes_requests() {
             let Some(message) = self.frames.next().map_err(End::Unreadable)? else { break };
             let len = message.len();
             match Request::parse(message) {
-                Request::Nothing | Request::Control(control_req::Control::Alive(_)) => {}
+                Request::Nothing
+                | Request::Control(control_req::Control::Alive(_) | control_req::Control::Padding(_)) => {}
+                Request::Control(control_req::Control::Unfinished(number)) => {
+                    self.silence.unfinished(Instant::now(), number);
+                }
                 Request::Control(control_req::Control::Close(close)) => return Err(End::Closed(close)),
                 request => {
                     let len = len.saturating_add(decoded_bytes(&request));
@@ -260,7 +274,10 @@ impl<'a> Session<'a> {
                         if is_command || bytes > OWN_ANSWER_BYTES { &mut self.kafka } else { &mut self.own };
                     match lane.reserve(bytes).filter(|_| may_start) {
                         Some(reserved) => self.start(request, reserved),
-                        None => lane.push(request, bytes, len),
+                        None => {
+                            lane.push(request, bytes, len);
+                            self.check_waiting()?;
+                        }
                     }
                 }
             }
@@ -278,9 +295,9 @@ impl<'a> Session<'a> {
         let body = match request {
             Request::Ping { state, .. } => state.len(),
             Request::Command { command: command @ Command::Produce(_), .. } => {
-                self.cluster.max_answer_bytes(command).saturating_add(len)
+                self.grant.cluster.max_answer_bytes(command).saturating_add(len)
             }
-            Request::Command { command, .. } => self.cluster.max_answer_bytes(command),
+            Request::Command { command, .. } => self.grant.cluster.max_answer_bytes(command),
             Request::Control(control_req::Control::Pong(payload)) => payload.len(),
             Request::Control(control_req::Control::Refusal(refusal)) => refusal.message.len(),
             Request::TooMany { message, .. } => message.len(),
@@ -292,25 +309,21 @@ impl<'a> Session<'a> {
     fn start(&mut self, request: Request, reserved: OwnedSemaphorePermit) {
         let answer = match request {
             Request::Command { sequence, command } => {
-                let cluster = Arc::clone(&self.cluster);
+                let grant = self.grant.clone();
                 let turn = match command {
                     Command::Produce(_) => self.turns.next(),
                     Command::Fetch(_) | Command::ListOffset(_) => Turn::default(),
                 };
-                let mut reserved = reserved;
+                let mut room = Reservation::new(reserved);
                 let running = async move {
-                    let patience = async {
-                        keep(&mut reserved, WAITING_BYTES.saturating_add(ENVELOPE_BYTES));
-                        pending().await
-                    };
-                    let answer = cluster.answer(sequence, command, turn, patience).await;
-                    (answer, reserved)
+                    let answer = grant.answer(sequence, command, turn, &mut room).await;
+                    (answer, room.into_permit())
                 };
                 self.commands.push(Box::pin(running));
                 return;
             }
             Request::Ping { sequence, state } => {
-                self.cluster.metrics.answered(Kind::Ping, Outcome::Answered);
+                self.grant.cluster.metrics.answered(Kind::Ping, Outcome::Answered);
                 Answer::pong(sequence, state)
             }
             Request::Control(control_req::Control::Pong(payload)) => Answer::control(Control::Pong(payload)),
@@ -318,7 +331,7 @@ impl<'a> Session<'a> {
                 Answer::refusal(refusal.sequence, &refusal.message)
             }
             Request::TooMany { sequence, message } => {
-                self.cluster.metrics.answered(Kind::Produce, Outcome::Refused);
+                self.grant.cluster.metrics.answered(Kind::Produce, Outcome::Refused);
                 Answer::refusal(sequence, &message)
             }
             Request::Unknown { sequence } => self.refuse(sequence, UNKNOWN),
@@ -329,7 +342,7 @@ impl<'a> Session<'a> {
     }
 
     fn refuse(&self, sequence: i64, message: &str) -> Answer {
-        self.cluster.metrics.answered(Kind::Unknown, Outcome::Refused);
+        self.grant.cluster.metrics.answered(Kind::Unknown, Outcome::Refused);
         Answer::refusal(sequence, message)
     }
 
@@ -339,7 +352,7 @@ impl<'a> Session<'a> {
         }
         let len = self.outbox.push(answer, reserved);
         self.answered = self.answered.saturating_add(len);
-        self.cluster.metrics.answer_bytes.inc_by(len as u64);
+        self.grant.cluster.metrics.answer_bytes.inc_by(len as u64);
     }
 
     fn output_waits(&self) -> bool {
@@ -375,8 +388,28 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Whether there is room for a peer's next request, or no other way than to make some.
+    fn takes_requests(&self) -> bool {
+        let has_room = !self.own.is_full() && !self.kafka.is_full();
+        self.drain_by.is_none() && (has_room || self.hold == Hold::Closed)
+    }
+
     fn is_reading(&self) -> bool {
-        self.drain_by.is_none() && !self.own.is_full() && !self.kafka.is_full()
+        self.takes_requests() || self.hold == Hold::Closed
+    }
+
+    /// Whether a peer that is always read may go on.
+    fn check_waiting(&self) -> Result<(), End> {
+        let ((own, own_bytes), (kafka, kafka_bytes)) = (self.own.waiting(), self.kafka.waiting());
+        let max_bytes = self.limits.max_request_bytes.saturating_mul(MAX_WAITING_REQUESTS_OF_FULL_SIZE);
+        let is_over = own.saturating_add(kafka) > MAX_WAITING_REQUESTS
+            || own_bytes.saturating_add(kafka_bytes) > max_bytes;
+        match self.hold {
+            Hold::Closed if is_over => {
+                Err(End::TooManyWaiting { requests: MAX_WAITING_REQUESTS, bytes: max_bytes })
+            }
+            Hold::Closed | Hold::Unread => Ok(()),
+        }
     }
 
     /// Drops the commands in flight, lets the answers that exist go out with a last message behind them, and waits for
@@ -388,19 +421,56 @@ impl<'a> Session<'a> {
         let within = if *end == End::Left { LEFT_TIMEOUT } else { self.limits.close_timeout };
         // Whatever is not out by then is given up.
         let _ = timeout(within, async {
-            while self.output_waits() {
-                if std::future::poll_fn(|cx| self.output.poll_progress(cx, &mut self.outbox)).await.is_err() {
-                    return;
-                }
+            if !self.write_rest().await {
+                return;
             }
             let lingers = self.output.ends_both_sides() && self.answered > UNHURRIED_BYTES;
-            let left = lingers && timeout(LINGER, peer_leaves(&mut self.input)).await.is_ok();
-            std::future::poll_fn(|cx| self.output.poll_end(cx)).await;
+            let mut left = lingers && timeout(LINGER, peer_leaves(&mut self.input)).await.is_ok();
+            // Reads meanwhile, too.
+            loop {
+                tokio::task::consume_budget().await;
+                let ended = std::future::poll_fn(|cx| {
+                    if self.output.poll_end(cx).is_ready() {
+                        return Poll::Ready(true);
+                    }
+                    if !left && let Poll::Ready(read) = self.input.as_mut().poll_next(cx) {
+                        left = !matches!(read, Some(Ok(_)));
+                        return Poll::Ready(false);
+                    }
+                    Poll::Pending
+                });
+                if ended.await {
+                    break;
+                }
+            }
             if !left {
                 peer_leaves(&mut self.input).await;
             }
         })
         .await;
+    }
+
+    /// Writes what is ready, and reads meanwhile: unread input could harm others ([`Hold::Closed`]). False where the peer takes
+    /// no more.
+    async fn write_rest(&mut self) -> bool {
+        let mut reads = true;
+        while self.output_waits() {
+            tokio::task::consume_budget().await;
+            let goes_on = std::future::poll_fn(|cx| {
+                if let Poll::Ready(progress) = self.output.poll_progress(cx, &mut self.outbox) {
+                    return Poll::Ready(progress.is_ok());
+                }
+                if reads && let Poll::Ready(read) = self.input.as_mut().poll_next(cx) {
+                    reads = matches!(read, Some(Ok(_)));
+                    return Poll::Ready(true);
+                }
+                Poll::Pending
+            });
+            if !goes_on.await {
+                return false;
+            }
+        }
+        true
     }
 }
 
@@ -410,6 +480,14 @@ async fn peer_leaves(input: &mut Input) {
 
 /// What an answer has around its body: the gRPC head, the sequence, tags, lengths, and our own short texts.
 const ENVELOPE_BYTES: usize = 64;
+
+/// Requests of a session that a peer that is always read can have waiting: the session ends above that, and no other. Each costs
+/// its own bytes and at most as many of the read that it came with, 16 KiB.
+const MAX_WAITING_REQUESTS: usize = 1000;
+
+/// The same in bytes, as times of the largest request: what waits of commands that write, of an honest client that sends several
+/// before the first is answered.
+const MAX_WAITING_REQUESTS_OF_FULL_SIZE: usize = 4;
 
 /// How often a peer that cannot be heard is asked whether it is there.
 const GONE_INTERVAL: Duration = Duration::from_millis(500);

@@ -3,13 +3,14 @@
 //! 1. here: what librdkafka says of a property
 //! 2. [`Settings`]: a cluster's properties as a producer takes them
 //! 3. [`Writer`]: a cluster's producer, for all sessions, and the bound on what waits in them
-//! 4. `slot`: a producer is made when it is needed
-//! 5. `producer`: records in, their fates out, which `failure` puts into the client's terms
+//! 4. `slot`: a producer is made at start or when it is needed, once the reader has checked the brokers
+//! 5. `producer`: records in, their fates out, which `failure` puts into the client's terms; `in_flight` counts them
 //! 6. `fates`: those of one command together
 
 pub(crate) mod failure;
 mod fates;
 mod foreign;
+mod in_flight;
 mod producer;
 mod settings;
 mod slot;

@@ -125,7 +125,8 @@ pub(crate) struct ListOffsets {
 
 /// Print a partition's messages
 ///
-/// Reads from the asked offset up to the log end as it was at the start, and then exits.
+/// Reads from the asked offset up to the log end as it was at the start, and then exits. Fails if it gets no further for
+/// --timeout before that.
 #[derive(Debug, clap::Args)]
 #[command(after_help = FORMAT)]
 pub(crate) struct Fetch {
@@ -272,7 +273,7 @@ const LONGEST: Duration = Duration::from_secs(86_400);
 const EXIT_CODES: &str = "\
 Exit codes:
     0  done; also when whoever reads the output has had enough (| head)
-    1  the server or Kafka refused the command, or did not acknowledge every record
+    1  the server or Kafka refused the command, did not acknowledge every record, or gave none up to the log end
     2  wrong usage, or input that cannot be read
     3  no connection, or it was lost, or an answer did not come in time or made no sense
     4  the output could not be written

@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use sluicegate_client::{ConnectError, Error};
 
@@ -15,6 +16,12 @@ pub(crate) enum Failure {
     Output(std::io::Error),
     /// What is to be produced cannot be read.
     Input(String),
+    /// A read got no further than `at`, though the log reached to `end` when it began.
+    BelowEnd {
+        at: i64,
+        end: i64,
+        within: Duration,
+    },
     /// Not every record was acknowledged; which, and why, has been said.
     Unacknowledged,
     /// Whoever read standard output has closed it.
@@ -46,6 +53,9 @@ impl Failure {
             }
             Self::Output(why) => say(format_args!("sluicegate: failed to write the output: {why}")),
             Self::Input(why) => say(format_args!("sluicegate: failed to read {}", printable(why))),
+            Self::BelowEnd { at, end, within } => say(format_args!(
+                "sluicegate: failed to read to the log end, {end}: no progress within {within:?}; go on with --from {at}"
+            )),
             Self::ReaderGone | Self::Interrupted | Self::Unacknowledged => {}
         }
         ExitCode::from(self.code())
@@ -54,7 +64,7 @@ impl Failure {
     fn code(&self) -> u8 {
         match self {
             Self::ReaderGone => 0,
-            Self::Command(Error::Command { .. }) | Self::Unacknowledged => 1,
+            Self::Command(Error::Command { .. }) | Self::BelowEnd { .. } | Self::Unacknowledged => 1,
             Self::Connect(ConnectError::Url { .. } | ConnectError::Header { .. }) | Self::Input(_) => 2,
             Self::Connect(_) | Self::Command(_) | Self::Start(_) => 3,
             Self::Output(_) => 4,

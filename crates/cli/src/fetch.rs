@@ -7,7 +7,7 @@ use indicatif::BinaryBytes;
 use sluicegate_client::{At, Client, Error, KafkaMessage, Walk};
 use tokio::time::sleep;
 
-use crate::args::Fetch;
+use crate::args::{Fetch, Gateway};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::json;
@@ -18,14 +18,15 @@ use crate::template::Template;
 
 pub(crate) async fn run(
     args: &Fetch,
-    quiet: bool,
+    gateway: &Gateway,
     client: &Client,
     stdout: &mut Stdout,
     interrupt: &mut Interrupt,
 ) -> Result<(), Failure> {
+    let quiet = gateway.quiet;
     let mut tally = Tally { messages: 0, bytes: 0, next: None };
     let start = Instant::now();
-    let outcome = interrupt.unless(pour(args, quiet, client, stdout, &mut tally)).await;
+    let outcome = interrupt.unless(pour(args, gateway, client, stdout, &mut tally)).await;
     let (topic, partition) = (&args.topic, args.partition);
     match &outcome {
         Ok(End::Log(offset)) if !quiet => {
@@ -55,7 +56,7 @@ struct Tally {
 
 async fn pour(
     args: &Fetch,
-    quiet: bool,
+    gateway: &Gateway,
     client: &Client,
     stdout: &mut Stdout,
     tally: &mut Tally,
@@ -64,10 +65,11 @@ async fn pour(
     let end = end.ok_or_else(|| Error::Protocol { detail: "it knows no log end".into() })?;
     let from = args.from.resolve(client, &args.topic, args.partition, end).await?;
     let mut walk = client.walk(&args.topic, args.partition, from);
-    let mut progress = Progress::new(total(args, from, end), quiet);
+    let mut progress = Progress::new(total(args, from, end), gateway.quiet);
     let printer = Printer::new(args);
-    let mut empty_answers = 0_u32;
+    let mut moved = Instant::now();
     loop {
+        let before = walk.position();
         let mut batch = next_batch(&mut walk, args.follow, &progress).await?;
         let left = args.count.map_or(u64::MAX, |count| count.saturating_sub(tally.messages));
         batch.truncate(usize::try_from(left).unwrap_or(usize::MAX));
@@ -80,10 +82,18 @@ async fn pour(
         if args.count == Some(tally.messages) {
             return Ok(End::Count);
         }
-        empty_answers = if batch.is_empty() { empty_answers.saturating_add(1) } else { 0 };
-        // The last offsets of a log may hold no message (transaction markers), so that no position gets there.
-        if !args.follow && (walk.position() >= end || empty_answers >= EMPTY_ANSWERS_AT_END) {
+        if walk.position() > before {
+            moved = Instant::now();
+        }
+        if args.follow {
+            continue;
+        }
+        if walk.position() >= end {
             return Ok(End::Log(walk.position()));
+        }
+        // Kafka may be electing a leader, or the server is one that does not say where offsets without messages end.
+        if moved.elapsed() >= gateway.timeout {
+            return Err(Failure::BelowEnd { at: walk.position(), end, within: gateway.timeout });
         }
     }
 }
@@ -165,10 +175,6 @@ fn total(args: &Fetch, from: i64, end: i64) -> Option<u64> {
 fn distance(from: i64, to: i64) -> u64 {
     u64::try_from(to.saturating_sub(from)).unwrap_or(0)
 }
-
-/// Empty answers in a row that are taken for the log end where the position alone does not tell. A single one may come
-/// from inside a long range without messages, which a server goes through bit by bit.
-const EMPTY_ANSWERS_AT_END: u32 = 3;
 
 /// Between a retriable error and the next attempt.
 const RETRY: Duration = Duration::from_secs(1);

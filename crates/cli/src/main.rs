@@ -65,7 +65,7 @@ async fn run(args: &Args) -> Result<(), Failure> {
             interrupt.unless(list_offsets::run(list, &client, &mut stdout)).await?;
         }
         Command::Fetch(fetch) => {
-            fetch::run(fetch, args.gateway.quiet, &client, &mut stdout, &mut interrupt).await?;
+            fetch::run(fetch, &args.gateway, &client, &mut stdout, &mut interrupt).await?;
         }
         Command::Produce(produce) => {
             produce::run(produce, args.gateway.quiet, &client, &mut interrupt).await?;

@@ -9,7 +9,8 @@ use prost::Message as _;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
-    CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaProduce, CmdPing, KafkaMessage, ProduceRecord, PubSubReq,
+    CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaProduce, CmdPing, KafkaFetchResp, KafkaMessage, ProduceRecord,
+    PubSubReq,
 };
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
@@ -116,9 +117,19 @@ impl Client {
     /// # Errors
     /// [`Error`]; for an offset before the log start or behind the log end [`Error::Command`].
     pub async fn fetch(&self, topic: &str, partition: i32, offset: i64) -> Result<Vec<KafkaMessage>, Error> {
+        Ok(self.fetched(topic, partition, offset).await?.messages)
+    }
+
+    /// As [`Client::fetch`], with where to read on if there are no messages.
+    pub(crate) async fn fetched(
+        &self,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+    ) -> Result<KafkaFetchResp, Error> {
         let command = CmdKafkaFetch { topic: topic.into(), partition, offset };
         match self.command(Req::CmdKafkaFetch(command)).await? {
-            Resp::KafkaFetchResp(answer) => Ok(answer.messages),
+            Resp::KafkaFetchResp(answer) => Ok(answer),
             other => Err(mismatch("messages", &other)),
         }
     }
@@ -202,7 +213,6 @@ fn mismatch(wanted: &str, got: &Resp) -> Error {
         Resp::KafkaFetchResp(_) => "messages",
         Resp::KafkaListOffsetResp(_) => "an offset",
         Resp::KafkaProduceResp(_) => "results",
-        Resp::HttpResp(_) => "an HTTP response",
         Resp::Control(_) => "a gateway's control message",
     };
     Error::Protocol { detail: format!("it answered with {got} where {wanted} was asked for") }

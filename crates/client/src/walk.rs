@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sluicegate_protocol::KafkaMessage;
+use sluicegate_protocol::{KafkaFetchResp, KafkaMessage};
 use tokio::time::{Instant, sleep_until};
 
 use crate::{Client, Error};
@@ -23,7 +23,7 @@ impl<'a> Walk<'a> {
         Self { client, topic, partition, position: from, rest: None }
     }
 
-    /// The offset asked for next: one behind the last message delivered.
+    /// The offset asked for next: after the last message, and after the offsets that the server says hold none.
     pub fn position(&self) -> i64 {
         self.position
     }
@@ -32,7 +32,7 @@ impl<'a> Walk<'a> {
     /// of them yet. At the log end it asks at most every 100 ms.
     ///
     /// An empty batch does not prove the log end: a server may return one from inside a long range without messages
-    /// (transaction markers, compacted records). It gets further with each call.
+    /// (transaction markers, compacted records). The position then tells how far it has come.
     ///
     /// # Cancel safety
     /// Nothing is lost: the position moves only when a batch is returned.
@@ -44,12 +44,17 @@ impl<'a> Walk<'a> {
             sleep_until(rest).await;
         }
         let asked = Instant::now();
-        let mut batch = self.client.fetch(&self.topic, self.partition, self.position).await?;
+        let answer = self.client.fetched(&self.topic, self.partition, self.position).await?;
+        let KafkaFetchResp { messages: mut batch, next_offset } = answer;
         // Some servers answer from the start of the stored batch, before the asked offset.
         batch.retain(|message| message.offset >= self.position);
         match batch.last() {
             Some(last) => {
                 self.position = last.offset.saturating_add(1);
+                self.rest = None;
+            }
+            None if next_offset > self.position => {
+                self.position = next_offset;
                 self.rest = None;
             }
             None => self.rest = asked.checked_add(REST),

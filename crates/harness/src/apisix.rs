@@ -1,23 +1,22 @@
 //! A second proxy-wasm host for tests: it behaves as Apache APISIX does, whose host is `wasm-nginx-module`.
 //!
-//! A test plays the client, the bridge that is called out to, and the upstream:
+//! A test plays the client and the upstream:
 //!
 //! 1. [`Plugin`]: the module, loaded as `proxy-wasm.lua` loads it, by what wasmtime 0.38 accepts
-//! 2. [`Worker`]: one nginx worker's instance of it, with its log and its counters of contexts and call-outs
+//! 2. [`Worker`]: one nginx worker's instance of it, with its log and its counter of contexts
 //! 3. [`Route`]: a route's `conf`, of which the plugin's context is made at the first request
-//! 4. [`Stream`]: one request with its response, up to the next call-out or to its end
+//! 4. [`Stream`]: one request with its response
 //! 5. `contexts`, `phases`: what `wasm.lua`, `proxy-wasm.lua` and the module do around each callback
 //! 6. `calls`: every function that the module defines, in a table per kind: works, unimplemented, ignored
 //!
 //! Each rule says where it was read: *M* is `src/http/ngx_http_wasm_module.c` of wasm-nginx-module 0.7.0, *A* is
-//! `ngx_http_wasm_api.c` and *C* `ngx_http_wasm_call.c` beside it, *V* its `src/vm/wasmtime.c`, *L* its
-//! `lib/resty/proxy-wasm.lua`; *W* is `apisix/wasm.lua` of APISIX 3.18; *H* is lua-nginx-module's
-//! `ngx_http_lua_headers_in.c`; *R* is api7-lua-resty-http's `http.lua`. They agree with what was measured on that APISIX.
+//! `ngx_http_wasm_api.c` beside it, *V* its `src/vm/wasmtime.c`, *L* its `lib/resty/proxy-wasm.lua`; *W* is `apisix/wasm.lua` of
+//! APISIX 3.18; *H* is lua-nginx-module's `ngx_http_lua_headers_in.c`. They agree with what was measured on that APISIX.
 //!
 //! Where the real host crashes, hangs or reads memory that is no longer its own, this one stops, and the test fails unless
 //! it asks for [`Worker::trap`].
 //!
-//! Absent: callbacks for the body of a response, HTTP/3, other plugins, the rewrite phase, the lines that APISIX
+//! Absent: call-outs, callbacks for bodies, HTTP/3, other plugins, the rewrite phase, the lines that APISIX
 //! adds to a request in front of its plugins (`x-forwarded-proto`, `-host` and `-port`), what nginx itself sets on the way to the
 //! upstream (`host`, `connection`, `x-forwarded-for`) and to the client (`date`, a `charset`), plugins of the
 //! proxy-wasm ABI 0.1.0, `externref`, and all variables but those of [`VARIABLES`].
@@ -33,7 +32,6 @@ mod plugin;
 mod stream;
 mod worker;
 
-pub use exchange::Call;
 pub use host::VARIABLES;
 pub use plugin::{Plugin, Support, support};
 pub use stream::{Outcome, Stream};

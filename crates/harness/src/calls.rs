@@ -1,7 +1,6 @@
 //! The functions that a filter may import: one table, and one place where each call is counted, charged and refused.
 
 pub(crate) mod buffers;
-pub(crate) mod callouts;
 pub(crate) mod header_maps;
 pub(crate) mod metrics;
 pub(crate) mod plugin;
@@ -34,10 +33,6 @@ pub enum HostCall {
     GetLogLevel,
     GetMetric,
     GetProperty,
-    GetStatus,
-    GrpcCall,
-    GrpcCancel,
-    HttpCall,
     IncrementMetric,
     Log,
     RecordMetric,
@@ -150,7 +145,6 @@ pub(crate) fn unknown<H: System>(module: &Module, tables: Tables<H>) -> Vec<Stri
 
 pub(crate) const TABLES: Tables = &[
     buffers::IMPORTS,
-    callouts::IMPORTS,
     header_maps::IMPORTS,
     metrics::IMPORTS,
     plugin::IMPORTS,

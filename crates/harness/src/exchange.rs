@@ -24,6 +24,8 @@ pub(crate) struct Exchange {
     /// The filter has been told to forget this stream.
     pub(crate) deleted: bool,
     pub(crate) properties: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Envoy's `response.code_details`, once there is a response or none can come.
+    pub(crate) code_details: Option<String>,
     /// The callbacks that held the stream back, in order.
     pub(crate) pauses: Vec<&'static str>,
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use wasmtime::ResourceLimiter;
 
 use crate::calls::System;
-use crate::calls::callouts::{GrpcCall, HttpCall, HttpReply};
 use crate::exchange::{Exchange, Side};
 use crate::fault::Faults;
 use crate::local_reply::Manner;
@@ -41,14 +40,6 @@ pub(crate) struct Host {
     pub(crate) stop_iteration: bool,
     /// What host calls have asked for and what happens once the callback has returned (`addAfterVmCallAction`).
     pub(crate) actions: VecDeque<Action>,
-    pub(crate) http_calls: BTreeMap<u32, HttpCall>,
-    pub(crate) grpc_calls: BTreeMap<u32, GrpcCall>,
-    next_token: u32,
-    /// The answer whose callback is running.
-    pub(crate) http_reply: Option<HttpReply>,
-    pub(crate) grpc_reply: Option<Vec<u8>>,
-    /// What `proxy_get_status` tells.
-    pub(crate) call_status: (u32, String),
     pub(crate) trap: Option<Trap>,
     /// The test has looked at `trap`.
     pub(crate) trap_seen: bool,
@@ -81,12 +72,6 @@ impl Host {
             shutdown_pending: false,
             stop_iteration: false,
             actions: VecDeque::new(),
-            http_calls: BTreeMap::new(),
-            grpc_calls: BTreeMap::new(),
-            next_token: 0,
-            http_reply: None,
-            grpc_reply: None,
-            call_status: (0, String::new()),
             trap: None,
             trap_seen: false,
             settings,
@@ -112,11 +97,6 @@ impl Host {
         self.next_context = self.next_context.wrapping_add(1);
         self.exchanges.insert(self.next_context, Exchange { manner, ..Exchange::default() });
         self.next_context
-    }
-
-    pub(crate) fn new_token(&mut self) -> u32 {
-        self.next_token = self.next_token.wrapping_add(1);
-        self.next_token
     }
 }
 

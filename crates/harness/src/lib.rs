@@ -14,7 +14,7 @@
 //! manager* its `source/common/http/filter_manager.cc`, *cpp-host* is `proxy-wasm-cpp-host`, `src/`. Where this host is
 //! stricter than Envoy, the place says so.
 //!
-//! Absent: network filters, shared data and queues, gRPC streams, metadata frames, routes and timeouts, other filters in
+//! Absent: network filters, shared data and queues, call-outs, metadata frames, routes and timeouts, other filters in
 //! the chain, the headers that the connection manager itself adds and removes before the filter (`x-request-id`, those
 //! that `connection` names), the restriction of host calls while `_initialize` runs, and the fresh VM that `FAIL_RELOAD`
 //! makes after a trap: here a VM that trapped answers 503 to whatever comes next.
@@ -50,7 +50,6 @@ mod stream;
 mod vm;
 
 pub use calls::HostCall;
-pub use calls::callouts::{GrpcCall, HttpCall};
 pub use fault::When;
 pub use filter::{Filter, StartError};
 pub use headers::Headers;

@@ -34,9 +34,8 @@ impl Machine {
             return self.fail(id);
         };
         self.settle();
-        let single = self.host().settings.allow_on_headers_stop_iteration;
         let Some(half) = self.half(id, side) else { return };
-        match headers_verdict(answer, single) {
+        match headers_verdict(answer) {
             Flow::Open => {
                 half.headers_open = false;
                 self.forward_headers(id, side, ended);
@@ -346,13 +345,12 @@ impl Side {
     }
 }
 
-/// cpp-host, `convertVmCallResultToFilterHeadersStatus`: 1 stops everything unless the plugin allows the milder stop; 2 has
-/// become "continue" in Envoy.
-fn headers_verdict(answer: Answer, single: bool) -> Flow {
+/// cpp-host, `convertVmCallResultToFilterHeadersStatus`: 1 stops everything, as no plugin here allows the milder stop
+/// (`allow_on_headers_stop_iteration`); 2 has become "continue" in Envoy.
+fn headers_verdict(answer: Answer) -> Flow {
     match answer.value {
         _ if answer.stopped => Flow::StoppedAll,
         0 | 2 => Flow::Open,
-        1 if single => Flow::Stopped,
         _ => Flow::StoppedAll,
     }
 }

@@ -9,14 +9,11 @@ pub struct Settings {
     pub configuration: Vec<u8>,
     /// `VmConfig.configuration`, given to the filter's `on_vm_start`.
     pub vm_configuration: Vec<u8>,
-    /// `PluginConfig.allow_on_headers_stop_iteration`; off by default, as in Envoy.
-    pub allow_on_headers_stop_iteration: bool,
     /// Bytes that each direction of a stream may hold back before Envoy answers 413 (request) or 500 (response): the
     /// listener's `per_connection_buffer_limit_bytes`, 1 MiB by default.
     pub buffer_limit: usize,
-    /// Names that `proxy_http_call` accepts as clusters; any other is answered with `BadArgument`.
-    pub clusters: Vec<String>,
-    /// Properties of the host, by path with NUL between its parts, as `proxy_get_property` takes it.
+    /// Properties of the host, by path with NUL between its parts, as `proxy_get_property` takes it. By default every request comes
+    /// from `10.0.0.9:50000`, its `source.address`.
     pub properties: Vec<(Vec<u8>, Vec<u8>)>,
     /// The log level that `proxy_get_log_level` tells; 2 (info) by default.
     pub log_level: u32,
@@ -34,10 +31,8 @@ impl Default for Settings {
         Self {
             configuration: Vec::new(),
             vm_configuration: Vec::new(),
-            allow_on_headers_stop_iteration: false,
             buffer_limit: 1024 * 1024,
-            clusters: Vec::new(),
-            properties: Vec::new(),
+            properties: vec![(b"source\0address".to_vec(), b"10.0.0.9:50000".to_vec())],
             log_level: 2,
             now: Duration::from_secs(1_700_000_000),
             instructions_per_callback: 1_000_000_000,

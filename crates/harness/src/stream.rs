@@ -124,6 +124,7 @@ impl Stream {
     #[track_caller]
     pub fn upstream_headers(&mut self, headers: impl Into<Headers>, ended: bool) {
         self.assert_forwarded();
+        self.details("via_upstream");
         self.machine.borrow_mut().receive_headers(self.id, Side::Response, headers.into(), ended);
     }
 
@@ -158,16 +159,27 @@ impl Stream {
         self.machine.borrow_mut().receive_trailers(self.id, Side::Response, trailers.into());
     }
 
-    /// The upstream is gone, or was never there. Envoy's router sends a local 503 (`Router::Filter::onUpstreamAbort`): it
-    /// passes through the filter where no response has begun, and is a reset where the client has the headers.
+    /// The upstream is gone.
     ///
     /// # Panics
     /// Where the request has not reached the upstream.
     #[track_caller]
     pub fn upstream_resets(&mut self) {
+        self.upstream_fails(503, "upstream_reset_before_response_started{connection_termination}");
+    }
+
+    /// No response comes, for the reason in `details`, Envoy's `response.code_details`. The router sends a local response of this
+    /// status (`Router::Filter::onUpstreamAbort`): it passes through the filter where no response has begun, and is a reset where
+    /// the client has the headers.
+    ///
+    /// # Panics
+    /// Where the request has not reached the upstream.
+    #[track_caller]
+    pub fn upstream_fails(&mut self, status: u32, details: &str) {
         self.assert_forwarded();
+        self.details(details);
         let body = UPSTREAM_GONE.into();
-        self.machine.borrow_mut().answer_locally(self.id, 503, None, &Headers::default(), body);
+        self.machine.borrow_mut().answer_locally(self.id, status, None, &Headers::default(), body);
     }
 
     /// The request headers that the upstream has received.
@@ -238,6 +250,10 @@ impl Stream {
 
     pub(crate) fn new(machine: Rc<RefCell<Machine>>, id: u32) -> Self {
         Self { machine, id }
+    }
+
+    fn details(&self, details: &str) {
+        self.read(|exchange| exchange.code_details = Some(details.to_owned()));
     }
 
     fn body(&mut self, side: Side, bytes: &[u8], ended: bool) {

@@ -4,12 +4,11 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::calls::callouts::HttpReply;
 use crate::host::{Action, ROOT};
 use crate::machine::Machine;
-use crate::{GrpcCall, Headers, HostCall, HttpCall, LogLine, Status, Stream, Trap, When};
+use crate::{Headers, HostCall, LogLine, Status, Stream, Trap, When};
 
-/// A running instance: its streams, log, metrics, clock and call-outs. Nothing is shared with any other.
+/// A running instance: its streams, log, metrics and clock. Nothing is shared with any other.
 ///
 /// A trap that the test has not looked at with [`Vm::trap`] fails the test when the last handle goes.
 pub struct Vm {
@@ -78,6 +77,14 @@ impl Vm {
         self.machine.borrow_mut().host().faults.refuse(call, when, status);
     }
 
+    /// Sets a property of the host, from then on: its path has NUL between its parts.
+    pub fn set_property(&self, path: &str, value: impl AsRef<[u8]>) {
+        let mut machine = self.machine.borrow_mut();
+        let properties = &mut machine.host().settings.properties;
+        properties.retain(|(known, _)| known != path.as_bytes());
+        properties.push((path.as_bytes().to_vec(), value.as_ref().to_vec()));
+    }
+
     /// Takes back every [`Vm::refuse`] of `call`.
     pub fn allow(&self, call: HostCall) {
         self.machine.borrow_mut().host().faults.allow(call);
@@ -112,69 +119,6 @@ impl Vm {
         self.machine.borrow_mut().host().exchanges.values().filter(|exchange| !exchange.finished).count()
     }
 
-    /// HTTP call-outs without an answer, oldest first.
-    pub fn http_calls(&self) -> Vec<HttpCall> {
-        self.machine.borrow_mut().host().http_calls.values().cloned().collect()
-    }
-
-    /// Answers an HTTP call-out; nothing happens for a token without one. Envoy, `onHttpCallSuccess`: headers and body are
-    /// readable while the callback runs; an answer here has no trailers.
-    pub fn answer_http_call(&self, token: u32, headers: impl Into<Headers>, body: impl AsRef<[u8]>) {
-        let reply = HttpReply { headers: headers.into(), body: body.as_ref().to_vec() };
-        self.end_http_call(token, Some(reply));
-    }
-
-    /// Cuts an HTTP call-out off. Envoy, `onHttpCallFailure`: a callback with no headers and no body, status 11, `reset`.
-    pub fn fail_http_call(&self, token: u32) {
-        self.end_http_call(token, None);
-    }
-
-    fn end_http_call(&self, token: u32, reply: Option<HttpReply>) {
-        let mut machine = self.machine.borrow_mut();
-        if machine.host().http_calls.remove(&token).is_none() {
-            return;
-        }
-        let (headers, body) =
-            reply.as_ref().map_or((0, 0), |reply| (size(reply.headers.len()), size(reply.body.len())));
-        let host = machine.host();
-        if reply.is_none() {
-            host.call_status = (Status::BROKEN_CONNECTION.0, "reset".to_owned());
-        }
-        host.http_reply = reply;
-        machine.invoke(ROOT, "proxy_on_http_call_response", &[ROOT, token, headers, body, 0], 0);
-        machine.host().http_reply = None;
-        machine.host().call_status.1.clear();
-        machine.settle();
-    }
-
-    /// gRPC call-outs without an answer, oldest first.
-    pub fn grpc_calls(&self) -> Vec<GrpcCall> {
-        self.machine.borrow_mut().host().grpc_calls.values().cloned().collect()
-    }
-
-    /// Answers a gRPC call-out with a message; nothing happens for a token without one. Envoy, `onGrpcReceiveWrapper`.
-    pub fn answer_grpc_call(&self, token: u32, message: impl AsRef<[u8]>) {
-        let mut machine = self.machine.borrow_mut();
-        if machine.host().grpc_calls.remove(&token).is_some() {
-            let message = message.as_ref();
-            machine.host().grpc_reply = Some(message.to_vec());
-            machine.invoke(ROOT, "proxy_on_grpc_receive", &[ROOT, token, size(message.len())], 0);
-            machine.host().grpc_reply = None;
-            machine.settle();
-        }
-    }
-
-    /// Ends a gRPC call-out with a gRPC status other than 0. Envoy, `onGrpcCloseWrapper`: of a call that fails while the
-    /// filter makes it, the filter is told as well, by a token that it never got; so any token goes here.
-    pub fn fail_grpc_call(&self, token: u32, code: u32, message: &str) {
-        let mut machine = self.machine.borrow_mut();
-        machine.host().grpc_calls.remove(&token);
-        machine.host().call_status = (code, message.to_owned());
-        machine.invoke(ROOT, "proxy_on_grpc_close", &[ROOT, token, code], 0);
-        machine.host().call_status.1.clear();
-        machine.settle();
-    }
-
     /// Ends the plugin as Envoy does on its way out: `on_done`, then `on_delete` at once or after `proxy_done`.
     pub fn shut_down(&self) {
         let mut machine = self.machine.borrow_mut();
@@ -186,9 +130,4 @@ impl Vm {
             machine.settle();
         }
     }
-}
-
-/// Sizes cross the border as 32 bits.
-fn size(n: usize) -> u32 {
-    u32::try_from(n).unwrap_or(u32::MAX)
 }

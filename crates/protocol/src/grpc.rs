@@ -5,6 +5,11 @@
 /// Bytes in front of a message.
 pub const HEAD_LEN: usize = 5;
 
+/// The least that a gateway writes at once on a stream that it shares a connection with. HTTP/2 libraries charge a DATA frame
+/// that is shorter and not read yet for the difference, and end the whole connection above a sum of these (h2 0.4.20 does from
+/// half the connection window on).
+pub const MIN_WRITE: usize = 256;
+
 /// The head of an uncompressed message of `len` bytes.
 pub fn head(len: u32) -> [u8; HEAD_LEN] {
     let [a, b, c, d] = len.to_be_bytes();

@@ -3,7 +3,7 @@
 //! 1. [`PubSubReq`] and [`PubSubResp`]: the messages of `proto/pubsub.proto`, the same bytes in a WebSocket binary
 //!    message and in a gRPC message
 //! 2. [`grpc`]: the five bytes in front of a message on a gRPC stream
-//! 3. [`metadata`]: the headers in which a gateway tells the bridge about a session
+//! 3. [`metadata`]: the headers in which a gateway tells the bridge about a request, in the messages of `proto/gateway.proto`
 //! 4. [`definition`]: a cluster that a gateway's route carries, in one of these headers
 //! 5. [`CONTROL_PREFIX`]: how an answer that is meant for the gateway is told from one for the client
 //! 6. [`jsonkey`]: the paths of [`HttpProduce::jsonkey`]
@@ -15,7 +15,7 @@ pub mod grpc;
 pub mod jsonkey;
 pub mod metadata;
 
-#[expect(missing_docs, reason = "generated; proto/pubsub.proto documents what has a meaning of its own")]
+#[expect(missing_docs, reason = "generated; proto/ documents what has a meaning of its own")]
 #[rustfmt::skip]
 #[path = "generated/sluicegate.v1.rs"]
 mod generated;
@@ -27,9 +27,6 @@ pub const CONTROL_PREFIX: [u8; 2] = [0xCA, 0x3E];
 
 /// Path of the bidirectional session stream, for gRPC and for an extended CONNECT alike.
 pub const SESSION_PATH: &str = "/sluicegate.v1.Bridge/Session";
-
-/// Path of the single command.
-pub const CALL_PATH: &str = "/sluicegate.v1.Bridge/Call";
 
 /// What every path of the bridge's own services begins with; no client may ask for one.
 pub const SERVICE_PATH_PREFIX: &str = "/sluicegate.v1.";
@@ -57,7 +54,6 @@ mod tests {
             Resp::KafkaFetchResp(KafkaFetchResp::default()),
             Resp::KafkaListOffsetResp(KafkaListOffsetResp::default()),
             Resp::KafkaProduceResp(KafkaProduceResp::default()),
-            Resp::HttpResp(HttpResp::default()),
         ];
         for resp in answers {
             for sequence in [0, 1, -1, i64::MAX] {

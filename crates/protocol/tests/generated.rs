@@ -1,28 +1,47 @@
-//! Holds the committed Rust code against `proto/pubsub.proto`; `just gen` writes it anew.
+//! Holds the committed Rust code against `proto/`; `just gen` writes it anew.
 
+#![cfg(test)] // so that helpers, too, may fail as tests do
+
+use std::fs;
 use std::path::Path;
+
+use prost_build::Config;
 
 #[test]
 fn committed_code_is_what_the_contract_generates() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let proto = root.join("../../proto");
-    let committed = root.join("src/generated/sluicegate.v1.rs");
+    let descriptors = compile(&["pubsub.proto", "gateway.proto"]);
+    check("src/generated/sluicegate.v1.rs", |out| {
+        let mut config = Config::new();
+        config.bytes(["."]).skip_debug(SECRETS).out_dir(out).compile_fds(descriptors)
+    });
+}
 
-    let descriptors = protox::compile([proto.join("pubsub.proto")], [&proto]).unwrap();
+/// A gRPC client that knows nothing of this project's own code, for the end-to-end tests.
+#[test]
+fn committed_grpc_client_is_what_the_contract_generates() {
+    let descriptors = compile(&["pubsub.proto"]);
+    check("../../tests/tests/sessions/grpc/sluicegate.v1.rs", |out| {
+        let client = tonic_prost_build::configure().build_server(false);
+        client.extern_path(".sluicegate.v1", "::sluicegate_protocol").out_dir(out).compile_fds(descriptors)
+    });
+}
+
+fn compile(files: &[&str]) -> protox::prost_reflect::prost_types::FileDescriptorSet {
+    let proto = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
+    protox::compile(files.iter().map(|file| proto.join(file)), [&proto]).unwrap()
+}
+
+#[track_caller]
+fn check(committed: &str, generate: impl FnOnce(&Path) -> std::io::Result<()>) {
+    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join(committed);
     let out = tempfile::tempdir().unwrap();
-    let mut config = prost_build::Config::new();
-    config.bytes(["."]).skip_debug(SECRETS).out_dir(out.path()).compile_fds(descriptors).unwrap();
-    let fresh = std::fs::read_to_string(out.path().join("sluicegate.v1.rs")).unwrap();
-
+    generate(out.path()).unwrap();
+    let fresh = fs::read_to_string(out.path().join("sluicegate.v1.rs")).unwrap();
     if std::env::var_os("SLUICEGATE_GEN").is_some() {
-        std::fs::write(&committed, &fresh).unwrap();
+        fs::write(&committed, &fresh).unwrap();
     }
-    let current = std::fs::read_to_string(&committed).unwrap();
-    assert!(
-        current == fresh,
-        "{} is not what proto/pubsub.proto generates: run `just gen`",
-        committed.display()
-    );
+    let current = fs::read_to_string(&committed).unwrap();
+    assert!(current == fresh, "{} is not what proto/ generates: run `just gen`", committed.display());
 }
 
 /// Messages that hold secrets: `src/definition.rs` has what is shown of them.

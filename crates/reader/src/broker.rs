@@ -52,6 +52,8 @@ struct Health {
     backoff: Backoff,
     /// Until when, and why, no connection is tried.
     avoid: Option<(Instant, ConnectionError)>,
+    /// Since when it has failed; `None` after a connection was opened.
+    failed: Option<Instant>,
 }
 
 impl Broker {
@@ -64,7 +66,7 @@ impl Broker {
         };
         let waiting_idle = config.max_idle.map_or(WAITING_IDLE, |idle| idle.min(WAITING_IDLE));
         let backoff = Backoff::new(config.backoff, config.backoff_max);
-        let health = Health { cluster: config.name.clone(), backoff, avoid: None };
+        let health = Health { cluster: config.name.clone(), backoff, avoid: None, failed: None };
         Self {
             quick: pool(QUICK_CONNECTIONS, QUICK_IN_FLIGHT, config.max_idle),
             waiting: pool(WAITING_CONNECTIONS, 1, Some(waiting_idle)),
@@ -87,6 +89,11 @@ impl Broker {
     /// Whether it failed when it was last tried.
     pub(crate) fn has_failed(&self) -> bool {
         self.health.lock().avoid.is_some()
+    }
+
+    /// Whether it failed, not long ago, and no connection was opened since.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.health.lock().failed.is_some_and(|since| since.elapsed() < AWAITED)
     }
 
     /// Succeeds where a connection stands or can be opened, and where the broker has just asked to be left alone.
@@ -356,14 +363,25 @@ impl Health {
         }
     }
 
-    fn tell(&self, address: &Address, cause: &ConnectionError) {
+    /// Logs the first failure of an outage for operators, and the others for those who look closer.
+    fn tell(&mut self, address: &Address, cause: &ConnectionError) {
         let error: &(dyn Error + 'static) = cause;
-        tracing::warn!(cluster = self.cluster, broker = %address, error, "broker failed");
+        let cluster = &self.cluster;
+        if self.failed.is_some() {
+            tracing::debug!(cluster, broker = %address, error, "broker failed again");
+        } else {
+            tracing::warn!(cluster, broker = %address, error, "broker failed");
+            self.failed = Some(Instant::now());
+        }
     }
 
     fn note(&mut self, address: &Address, failure: Option<&ConnectionError>) {
         let Some(cause) = failure else {
             tracing::debug!(cluster = self.cluster, broker = %address, "connection opened");
+            if let Some(since) = self.failed.take() {
+                let outage = format_args!("{:.1?}", since.elapsed());
+                tracing::info!(cluster = self.cluster, broker = %address, outage, "broker recovered");
+            }
             self.backoff.reset();
             self.avoid = None;
             return;
@@ -373,6 +391,9 @@ impl Health {
         self.avoid = until.map(|until| (until, cause.clone()));
     }
 }
+
+/// How long the recovery of a broker is worth a line in the log, though the cluster has dropped it meanwhile.
+const AWAITED: Duration = Duration::from_secs(3_600);
 
 /// How long a call waits for a broker that failed when it was last tried. A connection goes on being opened.
 const SUSPECT_WAIT: Duration = Duration::from_millis(500);

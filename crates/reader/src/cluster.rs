@@ -20,7 +20,7 @@ use crate::{ConnectionError, ReadError};
 /// The brokers and what they said about topics.
 pub(crate) struct Cluster {
     config: Arc<Config>,
-    /// Those of the configuration and those of the last metadata.
+    /// Those of the configuration, those of the last metadata, and at most [`MAX_AWAITED`] others that failed.
     brokers: Lock<HashMap<Address, Arc<Broker>>>,
     view: Lock<View>,
     /// The topics that the next questions are about; at most [`MAX_WANTED`].
@@ -97,12 +97,12 @@ impl Cluster {
         }
     }
 
-    /// The names of all topics that are not Kafka's own, in order, as of at most [`DESCRIPTION_AGE`] ago.
+    /// The names of all topics that are not Kafka's own, in order, as of after the call. Calls that wait share one question.
     pub(crate) async fn topics(&self, deadline: Instant) -> Result<Arc<[String]>, ReadError> {
         let since = Instant::now();
         let known = || {
             let (listed, names) = self.listed.lock().clone()?;
-            (listed >= since || listed.elapsed() < DESCRIPTION_AGE).then_some(Ok(names))
+            (listed >= since).then_some(Ok(names))
         };
         match known() {
             Some(known) => known,
@@ -113,7 +113,7 @@ impl Cluster {
                     *self.listed.lock() = Some((asked, names(answer)));
                     Ok(broker)
                 };
-                self.in_turn(&self.listing, since, PACE, deadline, known, question).await
+                self.in_turn(&self.listing, since, LISTING_PACE, deadline, known, question).await
             }
         }
     }
@@ -147,13 +147,7 @@ impl Cluster {
 
     /// That none of the brokers could be asked; no failure where the time ran out before any broker gave one.
     pub(crate) fn unreachable(&self, failures: Failures) -> ReadError {
-        let retriable = failures.retriable || failures.heaviest.is_none();
-        let cause = failures.heaviest.unwrap_or_else(|| ConnectionError::Silent {
-            address: self.config.bootstrap.first().map(ToString::to_string).unwrap_or_default(),
-            after: self.config.request_timeout,
-        });
-        let servers: Vec<String> = self.config.bootstrap.iter().map(ToString::to_string).collect();
-        ReadError::Unreachable { brokers: servers.join(","), cause, retriable }
+        failures.of_all(&self.config)
     }
 
     fn want(&self, topic: &str) {
@@ -166,8 +160,7 @@ impl Cluster {
     /// Asks for what others wait for and for `topic`, unless `known` makes an answer of what is known then.
     ///
     /// One question is for many topics at once. So callers cost the cluster, however many they are, 50 questions a second
-    /// where they ask for new topics or such as do not exist ([`PACE`]), and 10 where they look for leaders that are missing
-    /// ([`RETRY_PACE`]).
+    /// if they ask for new or missing topics ([`PACE`]), and 10 if they look for missing leaders ([`RETRY_PACE`]).
     async fn ask<T>(
         &self,
         topic: Option<&str>,
@@ -277,7 +270,15 @@ impl Cluster {
             view.nodes()
         };
         let bootstrap = &self.config.bootstrap;
-        self.brokers.lock().retain(|address, _| nodes.contains(address) || bootstrap.contains(address));
+        let mut awaited = 0_usize;
+        self.brokers.lock().retain(|address, broker| {
+            if nodes.contains(address) || bootstrap.contains(address) {
+                return true;
+            }
+            // A broker that is down is not part of the metadata. Its recovery is logged once it is back.
+            awaited = awaited.saturating_add(usize::from(broker.is_awaited()));
+            broker.is_awaited() && awaited <= MAX_AWAITED
+        });
     }
 
     /// The connected ones first, those that failed when they were last tried last, in no order otherwise.
@@ -320,6 +321,17 @@ impl Failures {
         let mut failures = Self::default();
         failures.add(failure);
         failures
+    }
+
+    /// As of all brokers of a cluster.
+    pub(crate) fn of_all(self, config: &Config) -> ReadError {
+        let retriable = self.retriable || self.heaviest.is_none();
+        let cause = self.heaviest.unwrap_or_else(|| ConnectionError::Silent {
+            address: config.bootstrap.first().map(ToString::to_string).unwrap_or_default(),
+            after: config.request_timeout,
+        });
+        let servers: Vec<String> = config.bootstrap.iter().map(ToString::to_string).collect();
+        ReadError::Unreachable { brokers: servers.join(","), cause, retriable }
     }
 
     pub(crate) fn add(&mut self, failure: ConnectionError) {
@@ -379,11 +391,17 @@ const PACE: Duration = Duration::from_millis(20);
 /// As [`PACE`], where what was answered is known to be wrong.
 const RETRY_PACE: Duration = Duration::from_millis(100);
 
-/// How long a list or a description of topics answers without the cluster being asked again.
+/// As [`PACE`], for the list of all topics, which may be large.
+const LISTING_PACE: Duration = Duration::from_millis(100);
+
+/// How long a description of a topic answers without the cluster being asked again.
 const DESCRIPTION_AGE: Duration = Duration::from_secs(1);
 
 /// How long a broker is asked before another one is asked besides.
 const HEAD_START: Duration = Duration::from_millis(250);
+
+/// Brokers that failed and are no longer part of the cluster.
+const MAX_AWAITED: usize = 100;
 
 /// Brokers that are asked at the same time.
 const MAX_ASKED: usize = 16;

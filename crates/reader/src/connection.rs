@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::address::Address;
 use crate::api::{self, Api, Versions, VersionsRequest};
 use crate::backoff::jitter;
+use crate::error::ErrorCode;
 use crate::link::{Limits, Link, Permit};
 use crate::wire::WireError;
 
@@ -64,13 +65,32 @@ impl Connection {
         let (versions, _) =
             exchange(&link, permit, &VersionsRequest, FIRST_VERSION, &client_id, patience).await?;
         if let Some(error) = versions.error {
-            return Err(protocol(
-                link.address(),
-                format!("{error} to the question which versions it speaks"),
-            ));
+            return Err(protocol(link.address(), refused_versions(error)));
         }
         let inner = Inner { link, versions, client_id, served: AtomicBool::new(false) };
         Ok(Self { inner: Arc::new(inner), retires: None })
+    }
+
+    /// Asks which versions the broker speaks as librdkafka does: with version 3, and with 0 if the broker does not know that.
+    ///
+    /// # Errors
+    /// There is no answer, or it is none that librdkafka can take.
+    pub(crate) async fn check_versions(&self, patience: Duration) -> Result<(), ConnectionError> {
+        let Inner { link, client_id, .. } = &*self.inner;
+        let failed = |what| Err(protocol(link.address(), what));
+        for version in [*VersionsRequest::VERSIONS.end(), FIRST_VERSION] {
+            let permit = link.reserve().await?;
+            let asked = exchange(link, permit, &VersionsRequest, version, client_id, patience).await?;
+            match asked.0 {
+                Versions { error: Some(error), .. } if error.is_unsupported_version() => {}
+                Versions { error: Some(error), .. } => return failed(refused_versions(error)),
+                versions if versions.is_empty() => {
+                    return failed(format!("no versions at all in answer to ApiVersions {version}"));
+                }
+                _ => return Ok(()),
+            }
+        }
+        failed("it knows no version of ApiVersions".to_owned())
     }
 
     /// Notes that the broker knows who asks, and for how long that holds.
@@ -195,6 +215,10 @@ async fn exchange<A: Api>(
         }
         error => protocol(link.address(), error.to_string()),
     })
+}
+
+fn refused_versions(error: ErrorCode) -> String {
+    format!("{error} to the question which versions it speaks")
 }
 
 fn protocol(address: &Address, what: String) -> ConnectionError {

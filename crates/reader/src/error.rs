@@ -1,7 +1,8 @@
 //! Why a read failed: by whose fault, with Kafka's code, and whether asking again can help.
 
-use std::fmt;
+use std::error::Error;
 use std::sync::Arc;
+use std::{fmt, iter};
 
 use kafka_protocol::error::ResponseError;
 use sluicegate_records::{Corruption, RecordsError};
@@ -64,20 +65,28 @@ pub enum ReadError {
 }
 
 impl ReadError {
-    /// Kafka's error code; 0 where no broker gave one and none fits.
+    /// Kafka's error code; if no broker gave one, that of Kafka's own clients for the same fault.
     pub fn code(&self) -> i16 {
         match self {
             ReadError::Request { code, .. }
             | ReadError::Broker { code, .. }
             | ReadError::Log { code, .. } => code.0.code(),
-            ReadError::Unreachable { .. } | ReadError::Unanswered { .. } => 0,
+            ReadError::Unreachable { cause: ConnectionError::Throttled { .. }, .. }
+            | ReadError::Unanswered { cause: ConnectionError::Throttled { .. }, .. } => {
+                ResponseError::ThrottlingQuotaExceeded.code()
+            }
+            ReadError::Unreachable { .. } => ResponseError::BrokerNotAvailable.code(),
+            ReadError::Unanswered { cause: ConnectionError::Silent { .. }, .. } => {
+                ResponseError::RequestTimedOut.code()
+            }
+            ReadError::Unanswered { .. } => ResponseError::NetworkException.code(),
         }
     }
 
     /// Whether the same call may succeed later without anyone repairing anything.
     ///
     /// Kafka calls a missing topic retriable, because a producer may be creating it. Here it is not: a name that is wrong
-    /// stays wrong. The answer is at most a second old: a topic created since the last call may look missing so long.
+    /// stays wrong.
     pub fn retriable(&self) -> bool {
         match self {
             ReadError::Request { .. } | ReadError::Log { .. } => false,
@@ -87,6 +96,12 @@ impl ReadError {
             ReadError::Unreachable { retriable, .. } => *retriable,
             ReadError::Unanswered { cause, .. } => cause.retriable(),
         }
+    }
+
+    /// The error and its causes in one line.
+    pub fn with_causes(&self) -> String {
+        let causes = iter::successors(Some(self as &(dyn Error + 'static)), |error| (**error).source());
+        causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
     }
 
     /// Whether the cluster could not be asked at all, as opposed to having given an answer that is an error.
@@ -99,7 +114,9 @@ impl From<RecordsError> for ReadError {
     fn from(error: RecordsError) -> Self {
         let code = match &error {
             RecordsError::Corrupt { .. } => ResponseError::CorruptMessage,
-            RecordsError::UnsupportedVersion { .. } => ResponseError::UnsupportedForMessageFormat,
+            RecordsError::OldFormat { .. } | RecordsError::UnsupportedVersion { .. } => {
+                ResponseError::UnsupportedForMessageFormat
+            }
             RecordsError::UnsupportedCodec { .. } => ResponseError::UnsupportedCompressionType,
             RecordsError::BatchTooLarge { .. } => ResponseError::RecordListTooLarge,
             RecordsError::RecordTooLarge { .. } => ResponseError::MessageTooLarge,
@@ -121,6 +138,10 @@ impl ErrorCode {
     /// `None` where `code` is 0, which means success.
     pub(crate) fn of(code: i16) -> Option<Self> {
         ResponseError::try_from_code(code).map(Self)
+    }
+
+    pub(crate) fn is_unsupported_version(self) -> bool {
+        self.0 == ResponseError::UnsupportedVersion
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kafka_protocol::error::ResponseError;
-use sluicegate_records::{Encoded, Limits};
+use sluicegate_records::{Encoded, Limits, RecordsError};
 use tokio::time::{Instant, sleep};
 
 use crate::api::{FetchAnswer, FetchRequest};
@@ -34,12 +34,14 @@ pub(crate) struct Fetching<'a> {
 }
 
 impl Fetching<'_> {
-    /// Reads on until there is a record to deliver, the log ends, or [`MAX_LOOK`] bytes held nothing.
+    /// Reads on until there is a record to deliver, the log ends, or [`MAX_LOOK`] bytes held nothing. If records of an old format
+    /// come first, the error says where the others begin.
     pub(crate) async fn run(self) -> Result<Fetched, ReadError> {
         let (mut offset, mut topic_id) = self.progress.get(self.target, self.asked, Instant::now());
         let mut may_restart = true;
         let mut room = self.max_bytes.saturating_add(BATCH);
         let mut looked: usize = 0;
+        let mut old = None;
         let mut wait = if self.at_end { self.wait_left() } else { Duration::ZERO };
         loop {
             let passed_over = offset > self.asked;
@@ -47,21 +49,38 @@ impl Fetching<'_> {
                 Ok(answer) if passed_over && answer.topic_id != topic_id => {
                     // Another topic has that name: what was passed over was not of this one.
                     topic_id = answer.topic_id;
-                    (offset, wait) = (self.restart(), Duration::ZERO);
+                    (offset, wait, old) = (self.restart(), Duration::ZERO, None);
                     continue;
                 }
                 Ok(answer) => answer,
                 Err(error) if passed_over && may_restart && is_out_of_range(&error) => {
                     // The log has become shorter since nothing was found up to here.
                     may_restart = false;
-                    (offset, wait) = (self.restart(), Duration::ZERO);
+                    (offset, wait, old) = (self.restart(), Duration::ZERO, None);
                     continue;
                 }
                 Err(error) => return Err(self.locate(offset, error)),
             };
             topic_id = answer.topic_id;
             let mut messages = Vec::new();
-            let encoded = self.encode(&answer.records, offset, &mut messages)?;
+            let encoded = match self.encode(&answer.records, offset, &mut messages) {
+                // There are segments full of them: the error is to name an offset that can be read.
+                Err(RecordsError::OldFormat { offset: first, magic, next_offset }) => {
+                    let (first, magic) = *old.get_or_insert((first, magic));
+                    (offset, wait) = (next_offset, Duration::ZERO);
+                    looked = looked.saturating_add(answer.records.len());
+                    if looked >= MAX_LOOK {
+                        return Err(RecordsError::OldFormat { offset: first, magic, next_offset }.into());
+                    }
+                    continue;
+                }
+                encoded => encoded?,
+            };
+            if let Some((first, magic)) = old
+                && (encoded.count > 0 || encoded.truncated.is_none())
+            {
+                return Err(RecordsError::OldFormat { offset: first, magic, next_offset: offset }.into());
+            }
             if encoded.count > 0 {
                 // An answer may be kept for as long as its client takes: let it be no larger than it has to.
                 if messages.len() < messages.capacity() / 2 {
@@ -131,7 +150,7 @@ impl Fetching<'_> {
         self.wait_until.saturating_duration_since(Instant::now())
     }
 
-    fn encode(&self, records: &[u8], offset: i64, messages: &mut Vec<u8>) -> Result<Encoded, ReadError> {
+    fn encode(&self, records: &[u8], offset: i64, messages: &mut Vec<u8>) -> Result<Encoded, RecordsError> {
         let config = self.cluster.config();
         let limits = Limits {
             max_bytes: self.max_bytes,
@@ -140,7 +159,7 @@ impl Fetching<'_> {
         };
         // What is stored uncompressed takes about as much room in the answer.
         messages.reserve(records.len().min(self.max_bytes));
-        Ok(self.encoders.with(|encoder| encoder.encode(records, offset, &limits, messages))?)
+        self.encoders.with(|encoder| encoder.encode(records, offset, &limits, messages))
     }
 
     /// The room for a batch that did not fit, as much as it says it needs.

@@ -11,6 +11,8 @@
 //! 6. `connection` and `link`: requests (`api`) are encoded and pipelined, answers matched and decoded (`wire`)
 //! 7. `fetching`: batches become the answer's bytes, and are read on where they hold nothing to deliver
 //!
+//! Beside it: `vetting` checks brokers before another client of the cluster connects to them.
+//!
 //! Isolation is read_uncommitted: records of open and aborted transactions are delivered. No call ever creates a topic.
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
@@ -38,6 +40,7 @@ mod target;
 mod throttle;
 mod tls;
 mod topic;
+mod vetting;
 mod view;
 mod wire;
 
@@ -47,3 +50,4 @@ pub use error::{ErrorCode, ReadError};
 pub use reader::{DEFAULT_MAX_BYTES, Fetch, Fetched, LOG_END, LOG_START, MAX_WAIT, Reader};
 pub use target::check_topic;
 pub use topic::{Partition, Replica, Topic};
+pub use vetting::Vetted;

@@ -73,6 +73,11 @@ impl Reader {
         Self { inner: Arc::new(inner) }
     }
 
+    /// The cluster's name in the log.
+    pub fn cluster(&self) -> &str {
+        &self.inner.cluster.config().name
+    }
+
     /// Finds an offset of a partition: `timestamp` [`LOG_END`] gives the high watermark, [`LOG_START`] the log start, 0 and more
     /// the first record at or after so many milliseconds since 1970-01-01T00:00:00Z, −1 where there is none.
     ///
@@ -148,7 +153,7 @@ impl Reader {
     }
 
     /// The names of all topics that the cluster's user may see, in order, without those that Kafka has made for itself.
-    /// At most a second old, so that the brokers are not asked more often than that, however many callers there are.
+    /// It is asked for after the call, by one request for all calls that wait; the brokers get at most ten of these a second.
     ///
     /// # Errors
     /// [`ReadError`], in no more than `socket.timeout.ms`. A list that is larger than `receive.message.max.bytes` cannot be had.

@@ -116,16 +116,18 @@ impl View {
     ) -> Option<Result<Leader, ReadError>> {
         let fresh = |learned, max_age| freshness.covers(learned, max_age, now);
         if let Some(topic) = self.topics.get(target.topic()) {
-            let refusal_age = freshness.max_age.min(REFUSAL_AGE);
             return match self.leader_in(topic, target) {
                 Ok(leader) => (fresh(topic.learned, freshness.max_age)
                     && !topic.may_be_read_nearer(target, now))
                 .then_some(Ok(leader)),
-                Err(code) => fresh(topic.learned, refusal_age).then(|| Err(refusal(code, target))),
+                Err(code) => {
+                    let age = refusal_age(code).min(freshness.max_age);
+                    fresh(topic.learned, age).then(|| Err(refusal(code, target)))
+                }
             };
         }
         let (learned, code) = self.refused.get(target.topic())?;
-        fresh(*learned, REFUSAL_AGE).then(|| Err(refusal(*code, target)))
+        fresh(*learned, refusal_age(*code)).then(|| Err(refusal(*code, target)))
     }
 
     /// A topic's partitions, or why it cannot be had; `None` where the cluster must be asked.
@@ -148,7 +150,7 @@ impl View {
             });
         }
         let (learned, code) = self.refused.get(name)?;
-        freshness.covers(*learned, REFUSAL_AGE, now).then_some(Err(*code))
+        freshness.covers(*learned, refusal_age(*code), now).then_some(Err(*code))
     }
 
     /// When the brokers were last asked for.
@@ -246,7 +248,16 @@ pub(crate) fn refusal(code: ErrorCode, target: Target<'_>) -> ReadError {
     ReadError::Broker { code, detail: target.to_string() }
 }
 
-/// How long a refusal answers without the cluster being asked again.
+/// How long a refusal answers without the cluster being asked again. A missing topic or partition may exist a moment later: only
+/// an answer to a question that was sent since the call began can deny it.
+fn refusal_age(code: ErrorCode) -> Duration {
+    match code.0 {
+        ResponseError::UnknownTopicOrPartition => Duration::ZERO,
+        _ => REFUSAL_AGE,
+    }
+}
+
+/// How long any other refusal is cached.
 const REFUSAL_AGE: Duration = Duration::from_secs(1);
 
 /// How long a partition whose nearer replica failed is read from its leader before that is asked for another one.

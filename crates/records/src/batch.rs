@@ -1,12 +1,14 @@
 //! The header of a record batch, and the checks that need no more than it (Kafka protocol guide, "Record Batch").
 
-use crate::{Corruption, RecordsError, cursor::Cursor};
+use crate::{Corruption, RecordsError, cursor::Cursor, old::OldMessage};
 
 /// What is at the front of the bytes.
 #[derive(Debug)]
 pub(crate) enum Parsed<'a> {
     /// A batch with a right checksum, and what follows it.
     Whole(Batch<'a>, &'a [u8]),
+    /// A message of the format before batches, and what follows it.
+    Old(OldMessage, &'a [u8]),
     /// The bytes end inside the batch, which needs at least so many.
     CutOff { needs: usize },
 }
@@ -30,11 +32,14 @@ pub(crate) struct Batch<'a> {
 impl<'a> Batch<'a> {
     /// Reads the batch at the front of `bytes`, whose first offset must be at least `min_offset`.
     pub(crate) fn parse(bytes: &'a [u8], min_offset: i64) -> Result<Parsed<'a>, RecordsError> {
-        let Some((base_offset, len, magic)) = prefix(bytes) else {
+        let Some(prefix) = Prefix::read(bytes) else {
             return Ok(Parsed::CutOff { needs: HEADER_BYTES });
         };
-        if magic != MAGIC {
-            return Err(RecordsError::UnsupportedVersion { base_offset, magic });
+        let Prefix { base_offset, len, magic } = prefix;
+        match magic {
+            MAGIC => {}
+            0 | 1 => return OldMessage::parse(bytes, prefix, min_offset),
+            _ => return Err(RecordsError::UnsupportedVersion { base_offset, magic }),
         }
         let corrupt = |source| RecordsError::Corrupt { base_offset, source };
         let bad_length = || corrupt(Corruption::Length { len, min: LENGTH_MIN });
@@ -71,14 +76,24 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// First offset, length and format version: their places are the same in all versions.
-fn prefix(bytes: &[u8]) -> Option<(i64, i32, i8)> {
-    let mut bytes = Cursor::new(bytes);
-    let base_offset = i64::from_be_bytes(bytes.array()?);
-    let len = i32::from_be_bytes(bytes.array()?);
-    let _partition_leader_epoch: [u8; 4] = bytes.array()?;
-    let magic = i8::from_be_bytes(bytes.array()?);
-    Some((base_offset, len, magic))
+/// What has the same place in all versions.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Prefix {
+    pub(crate) base_offset: i64,
+    pub(crate) len: i32,
+    /// The format version.
+    pub(crate) magic: i8,
+}
+
+impl Prefix {
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let mut bytes = Cursor::new(bytes);
+        let base_offset = i64::from_be_bytes(bytes.array()?);
+        let len = i32::from_be_bytes(bytes.array()?);
+        let _epoch_or_checksum: [u8; 4] = bytes.array()?;
+        let magic = i8::from_be_bytes(bytes.array()?);
+        Some(Self { base_offset, len, magic })
+    }
 }
 
 /// The rest of the header, unchecked.
@@ -155,7 +170,7 @@ const PREFIX_BYTES: usize = 17;
 /// Up to and with the record count.
 const HEADER_BYTES: usize = 61;
 /// The length field counts what comes after it.
-const LENGTH_ENDS_AT: usize = 12;
+pub(crate) const LENGTH_ENDS_AT: usize = 12;
 const LENGTH_MIN: usize = HEADER_BYTES - LENGTH_ENDS_AT;
 
 // Attributes. Bit 4 (transactional) makes no difference to "read uncommitted"; with bit 6 (delete horizon) the base

@@ -8,6 +8,7 @@ use crate::{
     compression::{Codec, Decompressor, Failure},
     cursor::Cursor,
     message::Message,
+    old::OldMessage,
     record::Record,
 };
 
@@ -86,6 +87,14 @@ impl Encoder {
                 Parsed::Whole(batch, after) => {
                     rest = after;
                     batch
+                }
+                Parsed::Old(message, after) => {
+                    rest = after;
+                    min_offset = message.next_offset;
+                    if message.next_offset > answer.encoded.next_offset {
+                        return Err(old_format(message, rest));
+                    }
+                    continue;
                 }
                 Parsed::CutOff { needs } => {
                     answer.encoded.truncated = Some(needs);
@@ -166,6 +175,15 @@ impl Default for Encoder {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// The error of `first`, which names the offset after all old messages at the front of `rest`.
+fn old_format(first: OldMessage, mut rest: &[u8]) -> RecordsError {
+    let OldMessage { offset, magic, mut next_offset } = first;
+    while let Ok(Parsed::Old(message, after)) = Batch::parse(rest, next_offset) {
+        (next_offset, rest) = (message.next_offset, after);
+    }
+    RecordsError::OldFormat { offset, magic, next_offset }
 }
 
 /// The output of one call.

@@ -15,7 +15,19 @@ pub enum RecordsError {
         /// What is wrong with it.
         source: Corruption,
     },
-    /// A batch older (0 and 1) or newer than this crate reads.
+    /// A record of format version 0 or 1, as Kafka wrote them before 0.11.
+    #[error(
+        "record at offset {offset} has format version {magic}, only version 2 is supported: read on at offset {next_offset}"
+    )]
+    OldFormat {
+        /// The record's offset; of records that are compressed together, that of the last one.
+        offset: i64,
+        /// The format version, "magic" in Kafka's terms.
+        magic: i8,
+        /// The first offset after all such records that are known.
+        next_offset: i64,
+    },
+    /// A batch newer than this crate reads.
     #[error("batch at offset {base_offset} has format version {magic}, only version 2 is supported")]
     UnsupportedVersion {
         /// The batch's first offset.

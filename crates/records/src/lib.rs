@@ -6,7 +6,8 @@
 //! 4. `record`: one record after the other is parsed in place
 //! 5. `message`: a record becomes a `KafkaMessage` at the end of the output
 //!
-//! Only format version 2 is read (KIP-98, Kafka 0.11 and later). Isolation is "read uncommitted": records of open and
+//! Only format version 2 is read (KIP-98, Kafka 0.11 and later); messages of versions 0 and 1 (`old`) are an error that names
+//! the offset after them. Isolation is "read uncommitted": records of open and
 //! aborted transactions are encoded, the markers that end transactions are not.
 
 #![warn(clippy::arithmetic_side_effects)]
@@ -17,6 +18,7 @@ mod cursor;
 mod encoder;
 mod error;
 mod message;
+mod old;
 mod record;
 
 pub use encoder::{Encoded, Encoder, Limits};

@@ -145,7 +145,7 @@ mod tests {
         let headers = headers.iter().map(header).collect();
         let messages =
             vec![KafkaMessage { offset, timestamp, key: bytes(key), value: bytes(value), headers }];
-        let theirs = KafkaFetchResp { messages }.encode_to_vec();
+        let theirs = KafkaFetchResp { messages, next_offset: 0 }.encode_to_vec();
         assert_eq!(ours.strip_prefix(b"before"), Some(&theirs[..]));
         assert_eq!(message.len(), theirs.len());
     }

@@ -1,107 +1,219 @@
-//! A bound on the memory that all unfinished messages and bodies of one proxy worker hold together.
+//! A bound on the memory that all unfinished messages hold together, shared fairly among the addresses that they come from.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// How many bytes those who share it may hold in unfinished messages.
+use crate::source::Source;
+
+/// Bytes of unfinished messages that those who share it can hold: a proxy worker's sessions, or those of the bridge's own
+/// WebSocket endpoint.
+///
+/// A source can hold an eighth, or one message if that is more. Who loses: a source that would exceed its share loses its own
+/// oldest message. If the whole is full, the source that holds most loses its oldest; a newcomer never loses to others.
 #[derive(Debug)]
 pub struct Budget {
     max: usize,
-    used: AtomicUsize,
+    /// Of one source; at most `max`.
+    share: usize,
+    ledger: Mutex<Ledger>,
 }
 
 impl Budget {
-    /// A budget of `max` bytes.
-    pub fn new(max: usize) -> Arc<Self> {
-        Arc::new(Self { max, used: AtomicUsize::new(0) })
+    /// A budget of `max` bytes for messages of at most `max_message`.
+    pub fn new(max: usize, max_message: usize) -> Arc<Self> {
+        let share = (max / SHARES).max(max_message).min(max);
+        Arc::new(Self { max, share, ledger: Mutex::default() })
     }
 
     /// Bytes in use, at most the budget's size.
     pub fn used(&self) -> usize {
-        self.used.load(Ordering::Relaxed)
+        lock(&self.ledger).used
     }
 }
 
-/// One holder's part of a [`Budget`]; given back when dropped.
+/// The payload of a session's unfinished message, counted against a [`Budget`] until it is taken or dropped.
+///
+/// Its memory is freed as soon as it is evicted, by the growth of any other buffer of the same budget.
 #[derive(Debug)]
-pub struct Reservation {
+pub struct Buffer {
     budget: Arc<Budget>,
-    bytes: usize,
+    source: Source,
+    held: Option<Held>,
 }
 
-impl Reservation {
-    /// A part of nothing, so far.
-    pub fn new(budget: &Arc<Budget>) -> Self {
-        Self { budget: Arc::clone(budget), bytes: 0 }
+/// Why a buffer lost its content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lost {
+    /// Its source held too much, and this was the oldest.
+    Evicted,
+    /// The allocator has no more.
+    OutOfMemory,
+}
+
+impl Buffer {
+    /// An empty buffer, of a client at `source`.
+    pub fn new(budget: &Arc<Budget>, source: Source) -> Self {
+        Self { budget: Arc::clone(budget), source, held: None }
     }
 
-    /// Appends to `data`, which is at most `max` bytes long and whose capacity is what this part holds; memory is reserved
-    /// before it is allocated. Whether there was enough; nothing is appended if not.
-    pub fn extend(&mut self, data: &mut Vec<u8>, bytes: &[u8], max: usize) -> bool {
-        let need = data.len().saturating_add(bytes.len());
-        if need > data.capacity() {
-            let room = data.capacity().saturating_mul(2).clamp(need, need.max(max));
-            let more = room.saturating_sub(data.len());
-            if !self.grow_to(room) || data.try_reserve_exact(more).is_err() {
-                return false;
-            }
+    /// Nothing has been appended since it was made or taken.
+    pub fn is_empty(&self) -> bool {
+        self.held.is_none()
+    }
+
+    /// Bytes held; none after an eviction.
+    pub fn len(&self) -> usize {
+        self.held.as_ref().and_then(|held| lock(&held.data).as_ref().map(Vec::len)).unwrap_or_default()
+    }
+
+    /// Whether the content was lost to others.
+    pub fn is_evicted(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| lock(&held.data).is_none())
+    }
+
+    /// Appends `bytes`. The capacity grows by doubling, to `max` at most, and is counted before it is allocated.
+    ///
+    /// # Errors
+    /// The content is lost: give up on the message.
+    pub fn append(&mut self, bytes: &[u8], max: usize) -> Result<(), Lost> {
+        let held = self.held.get_or_insert_with(|| lock(&self.budget.ledger).begin(self.source));
+        let (len, capacity) = match &*lock(&held.data) {
+            Some(data) => (data.len(), data.capacity()),
+            None => return Err(Lost::Evicted),
+        };
+        let need = len.saturating_add(bytes.len());
+        let room = capacity.saturating_mul(2).clamp(need, need.max(max));
+        if need > capacity {
+            lock(&self.budget.ledger).grow(&self.budget, self.source, held.age, room)?;
+        }
+        // Another thread can evict it between two locks.
+        let mut data = lock(&held.data);
+        let data = data.as_mut().ok_or(Lost::Evicted)?;
+        if need > capacity {
+            data.try_reserve_exact(room.saturating_sub(len)).map_err(|_| Lost::OutOfMemory)?;
         }
         data.extend_from_slice(bytes);
-        true
+        Ok(())
     }
 
-    /// Whether this part could be made at least `bytes` large; it stays as it is if not.
-    pub fn grow_to(&mut self, bytes: usize) -> bool {
-        let more = bytes.saturating_sub(self.bytes);
-        let grown = self.budget.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-            used.checked_add(more).filter(|used| *used <= self.budget.max)
-        });
-        if grown.is_ok() {
-            self.bytes = self.bytes.max(bytes);
-        }
-        grown.is_ok()
-    }
-
-    /// Gives everything back.
-    pub fn release(&mut self) {
-        self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed);
-        self.bytes = 0;
+    /// Empties the buffer; its content is not counted any more.
+    ///
+    /// # Errors
+    /// The content was lost.
+    pub fn take(&mut self) -> Result<Vec<u8>, Lost> {
+        let Some(held) = self.held.take() else { return Ok(Vec::new()) };
+        lock(&self.budget.ledger).remove(self.source, held.age);
+        lock(&held.data).take().ok_or(Lost::Evicted)
     }
 }
 
-impl Drop for Reservation {
+impl Drop for Buffer {
     fn drop(&mut self) {
-        self.release();
+        let _ = self.take();
     }
+}
+
+/// A message's place among those of its source, and its bytes.
+#[derive(Debug)]
+struct Held {
+    age: u64,
+    data: Data,
+}
+
+/// `None` once evicted. Locked after the ledger, never before it.
+type Data = Arc<Mutex<Option<Vec<u8>>>>;
+
+/// What each source holds. Bounded by sessions: each has one entry at most.
+#[derive(Debug, Default)]
+struct Ledger {
+    /// The sum of `sources[_].bytes`, at most the budget's size.
+    used: usize,
+    /// Messages that have begun.
+    begun: u64,
+    sources: BTreeMap<Source, Messages>,
+}
+
+/// Those of one source.
+#[derive(Debug, Default)]
+struct Messages {
+    /// The sum of `by_age[_].bytes`, at most a share.
+    bytes: usize,
+    by_age: BTreeMap<u64, Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// At least the data's capacity.
+    bytes: usize,
+    data: Data,
+}
+
+impl Ledger {
+    /// A new message of `source`, the youngest of all.
+    fn begin(&mut self, source: Source) -> Held {
+        self.begun = self.begun.saturating_add(1);
+        let (age, data) = (self.begun, Arc::new(Mutex::new(Some(Vec::new()))));
+        let entry = Entry { bytes: 0, data: Arc::clone(&data) };
+        self.sources.entry(source).or_default().by_age.insert(age, entry);
+        Held { age, data }
+    }
+
+    /// Counts `bytes` for a message, in place of what was counted, at the cost of older ones if it has to be.
+    fn grow(&mut self, budget: &Budget, source: Source, age: u64, bytes: usize) -> Result<(), Lost> {
+        loop {
+            let messages = self.sources.get_mut(&source).ok_or(Lost::Evicted)?;
+            let entry = messages.by_age.get_mut(&age).ok_or(Lost::Evicted)?;
+            let more = bytes.saturating_sub(entry.bytes);
+            let loser = if messages.bytes.saturating_add(more) > budget.share {
+                source
+            } else if self.used.saturating_add(more) > budget.max {
+                self.holder_of_most(source, more)
+            } else {
+                entry.bytes = entry.bytes.saturating_add(more);
+                messages.bytes = messages.bytes.saturating_add(more);
+                self.used = self.used.saturating_add(more);
+                return Ok(());
+            };
+            self.evict_oldest(loser)?;
+        }
+    }
+
+    /// The source that holds most, if `grows` held `more`; another one if as much.
+    fn holder_of_most(&self, grows: Source, more: usize) -> Source {
+        let bytes = |(source, messages): &(&Source, &Messages)| {
+            let more = if **source == grows { more } else { 0 };
+            (messages.bytes.saturating_add(more), **source != grows)
+        };
+        self.sources.iter().max_by_key(bytes).map_or(grows, |(source, _)| *source)
+    }
+
+    fn evict_oldest(&mut self, source: Source) -> Result<(), Lost> {
+        let messages = self.sources.get(&source).ok_or(Lost::Evicted)?;
+        let (age, entry) = messages.by_age.first_key_value().ok_or(Lost::Evicted)?;
+        let (age, data) = (*age, Arc::clone(&entry.data));
+        self.remove(source, age);
+        *lock(&data) = None;
+        Ok(())
+    }
+
+    fn remove(&mut self, source: Source, age: u64) {
+        let Some(messages) = self.sources.get_mut(&source) else { return };
+        let Some(entry) = messages.by_age.remove(&age) else { return };
+        messages.bytes = messages.bytes.saturating_sub(entry.bytes);
+        self.used = self.used.saturating_sub(entry.bytes);
+        if messages.by_age.is_empty() {
+            self.sources.remove(&source);
+        }
+    }
+}
+
+/// As many sources at least fill a budget.
+const SHARES: usize = 8;
+
+/// Nothing that runs under these locks panics.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
-mod tests {
-    #[cfg(target_family = "wasm")]
-    use wasm_bindgen_test::wasm_bindgen_test as test;
-
-    use super::*;
-
-    #[test]
-    fn what_one_session_holds_another_cannot_have() {
-        let budget = Budget::new(100);
-        let (mut a, mut b) = (Reservation::new(&budget), Reservation::new(&budget));
-        assert!(a.grow_to(60));
-        assert!(!b.grow_to(41));
-        assert!(b.grow_to(40));
-        assert_eq!(budget.used(), 100);
-        drop(a);
-        assert_eq!(budget.used(), 40);
-        assert!(b.grow_to(100));
-    }
-
-    #[test]
-    fn a_part_never_shrinks_by_growing() {
-        let budget = Budget::new(100);
-        let mut part = Reservation::new(&budget);
-        assert!(part.grow_to(50) && part.grow_to(10));
-        assert_eq!(budget.used(), 50);
-        part.release();
-        assert_eq!(budget.used(), 0);
-    }
-}
+mod tests;

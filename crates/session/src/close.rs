@@ -14,7 +14,9 @@ pub enum Fault {
         /// Bytes allowed.
         max: usize,
     },
-    /// The worker's budget for unfinished messages is used up.
+    /// The unfinished message was dropped, the oldest of a source that holds too much.
+    Evicted,
+    /// There is no memory.
     OutOfMemory,
 }
 
@@ -25,7 +27,7 @@ impl Fault {
             Self::Protocol(_) => 1002,
             Self::NotUtf8 => 1007,
             Self::MessageTooBig { .. } => 1009,
-            Self::OutOfMemory => 1013,
+            Self::Evicted | Self::OutOfMemory => 1013,
         }
     }
 
@@ -41,7 +43,10 @@ impl std::fmt::Display for Fault {
             Self::Protocol(what) => f.write_str(what),
             Self::NotUtf8 => f.write_str("text that is not UTF-8"),
             Self::MessageTooBig { max } => write!(f, "message over the limit of {max} bytes"),
-            Self::OutOfMemory => f.write_str("too many unfinished messages, try again later"),
+            Self::Evicted => {
+                f.write_str("unfinished message dropped: too many from this address, try again later")
+            }
+            Self::OutOfMemory => f.write_str("out of memory, try again later"),
         }
     }
 }
@@ -131,7 +136,8 @@ mod tests {
 
     #[test]
     fn every_fault_has_a_reason_that_fits_a_close_frame() {
-        let faults = [Fault::NotUtf8, Fault::MessageTooBig { max: usize::MAX }, Fault::OutOfMemory];
+        let faults =
+            [Fault::NotUtf8, Fault::MessageTooBig { max: usize::MAX }, Fault::Evicted, Fault::OutOfMemory];
         for fault in faults {
             assert_eq!(payload(&fault.close()).len(), 2 + fault.to_string().len());
         }

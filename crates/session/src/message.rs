@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::budget::{Budget, Reservation};
+use crate::budget::{Budget, Buffer, Lost};
 use crate::close::Fault;
 use crate::frame::{Header, Opcode, Part};
+use crate::source::Source;
 
 /// A whole message or control frame from a client. Its payload is borrowed where it came in one piece.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,24 +31,22 @@ pub struct Assembler {
     fragmented: Option<Opcode>,
     /// Messages that have begun.
     begun: u64,
-    /// Payload of the unfinished message. Invariant: its capacity is what `reservation` holds, and at most `max`.
-    data: Vec<u8>,
-    reservation: Reservation,
+    /// Payload of the unfinished message, at most `max` bytes.
+    buffer: Buffer,
     /// Payload of an unfinished control frame: at most 125 bytes.
     control: Vec<u8>,
 }
 
 impl Assembler {
-    /// Messages of at most `max` bytes; what is unfinished counts against `budget`.
-    pub fn new(max: usize, budget: &Arc<Budget>) -> Self {
+    /// Messages of at most `max` bytes from a client at `source`; what is unfinished counts against `budget`.
+    pub fn new(max: usize, budget: &Arc<Budget>, source: Source) -> Self {
         Self {
             max,
             fin: true,
             opcode: Opcode::Binary,
             fragmented: None,
             begun: 0,
-            data: Vec::new(),
-            reservation: Reservation::new(budget),
+            buffer: Buffer::new(budget, source),
             control: Vec::new(),
         }
     }
@@ -56,7 +55,7 @@ impl Assembler {
     ///
     /// # Errors
     /// Frames in an order that section 5.4 forbids, a message over the limit (refused by its header, before its
-    /// payload), or a budget that is used up.
+    /// payload), or a payload that was lost to the budget.
     pub fn push<'a>(&mut self, part: Part<'a>) -> Result<Option<Message<'a>>, Fault> {
         match part {
             Part::Head(header) => self.begin(header).map(|()| None),
@@ -70,11 +69,15 @@ impl Assembler {
         self.fragmented.map(|_| self.begun)
     }
 
+    /// Whether the unfinished message was dropped in favour of others.
+    pub fn is_evicted(&self) -> bool {
+        self.buffer.is_evicted()
+    }
+
     /// Forgets the unfinished message and gives its part of the budget back. Nothing is pushed after this.
     pub fn give_up(&mut self) {
         self.fragmented = None;
-        self.data = Vec::new();
-        self.reservation.release();
+        let _ = self.buffer.take();
     }
 
     fn begin(&mut self, header: Header) -> Result<(), Fault> {
@@ -94,7 +97,7 @@ impl Assembler {
                 self.begun = self.begun.wrapping_add(1);
             }
         }
-        let len = usize::try_from(header.len).unwrap_or(usize::MAX).saturating_add(self.data.len());
+        let len = usize::try_from(header.len).unwrap_or(usize::MAX).saturating_add(self.buffer.len());
         if len > self.max {
             return Err(Fault::MessageTooBig { max: self.max });
         }
@@ -117,26 +120,27 @@ impl Assembler {
 
     fn data<'a>(&mut self, bytes: &'a [u8], last: bool) -> Result<Option<Message<'a>>, Fault> {
         let complete = last && self.fin;
-        if !(complete && self.data.is_empty()) {
-            self.keep(bytes)?;
-        }
-        if !complete {
-            return Ok(None);
-        }
-        self.reservation.release();
-        let data = std::mem::take(&mut self.data);
-        let payload = if data.is_empty() { Cow::Borrowed(bytes) } else { Cow::Owned(data) };
+        let payload = if complete && self.buffer.is_empty() {
+            Cow::Borrowed(bytes)
+        } else {
+            self.buffer.append(bytes, self.max)?;
+            if !complete {
+                return Ok(None);
+            }
+            Cow::Owned(self.buffer.take()?)
+        };
         match self.fragmented.take() {
             Some(Opcode::Text) => Ok(Some(Message::Text(payload))),
             _ => Ok(Some(Message::Binary(payload))),
         }
     }
+}
 
-    fn keep(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        if self.reservation.extend(&mut self.data, bytes, self.max) {
-            Ok(())
-        } else {
-            Err(Fault::OutOfMemory)
+impl From<Lost> for Fault {
+    fn from(lost: Lost) -> Self {
+        match lost {
+            Lost::Evicted => Self::Evicted,
+            Lost::OutOfMemory => Self::OutOfMemory,
         }
     }
 }
@@ -172,7 +176,8 @@ mod tests {
     }
 
     fn messages(pieces: &[&[u8]], max: usize, budget: &Arc<Budget>) -> Result<Vec<String>, Fault> {
-        let (mut decoder, mut assembler) = (Decoder::default(), Assembler::new(max, budget));
+        let (mut decoder, mut assembler) =
+            (Decoder::default(), Assembler::new(max, budget, Source::default()));
         let mut found = Vec::new();
         for piece in pieces {
             let mut piece = piece.to_vec();
@@ -196,13 +201,13 @@ mod tests {
     fn check(frames: &[(u8, &[u8])], want: &[&str]) {
         let wire = wire(frames);
         for cut in 0..=wire.len() {
-            let budget = Budget::new(1000);
+            let budget = Budget::new(8000, 1000);
             let (head, tail) = wire.split_at(cut);
             assert_eq!(messages(&[head, tail], 100, &budget).unwrap(), want, "cut at byte {cut}");
             assert_eq!(budget.used(), 0, "cut at byte {cut}");
         }
         let bytes: Vec<&[u8]> = wire.chunks(1).collect();
-        assert_eq!(messages(&bytes, 100, &Budget::new(1000)).unwrap(), want, "byte by byte");
+        assert_eq!(messages(&bytes, 100, &Budget::new(8000, 1000)).unwrap(), want, "byte by byte");
     }
 
     #[test]
@@ -223,7 +228,7 @@ mod tests {
 
     #[track_caller]
     fn refused(frames: &[(u8, &[u8])], want: Fault) {
-        assert_eq!(messages(&[&wire(frames)], 8, &Budget::new(1000)), Err(want));
+        assert_eq!(messages(&[&wire(frames)], 8, &Budget::new(8000, 1000)), Err(want));
     }
 
     #[test]
@@ -239,26 +244,40 @@ mod tests {
         refused(&[(0x82, b"123456789")], Fault::MessageTooBig { max: 8 });
         refused(&[(0x02, b"12345"), (0x00, b"6789")], Fault::MessageTooBig { max: 8 });
         let head_only = &wire(&[(0x82, &[0; 200])])[..8];
-        assert_eq!(messages(&[head_only], 8, &Budget::new(0)), Err(Fault::MessageTooBig { max: 8 }));
+        assert_eq!(messages(&[head_only], 8, &Budget::new(0, 8)), Err(Fault::MessageTooBig { max: 8 }));
     }
 
     #[test]
     fn an_unfinished_message_counts_against_the_budget_until_its_session_ends() {
-        let budget = Budget::new(10);
-        let (mut decoder, mut first) = (Decoder::default(), Assembler::new(100, &budget));
+        // A share of 10.
+        let budget = Budget::new(80, 10);
+        let (mut decoder, mut first) = (Decoder::default(), Assembler::new(100, &budget, Source::default()));
         let mut bytes = wire(&[(0x02, b"12345678")]);
         let mut rest = bytes.as_mut_slice();
         while let Some(part) = decoder.next(&mut rest).unwrap() {
             assert_eq!(first.push(part), Ok(None));
         }
         assert_eq!(budget.used(), 8);
+        assert_eq!(
+            messages(&[&wire(&[(0x82, b"12345678901")])], 100, &budget).unwrap(),
+            ["binary 12345678901"]
+        );
+        assert!(!first.is_evicted());
 
-        let second = [wire(&[(0x02, b"1234")])].concat();
-        assert_eq!(messages(&[&second], 100, &budget), Err(Fault::OutOfMemory));
-        assert_eq!(messages(&[&wire(&[(0x82, b"1234")])], 100, &budget).unwrap(), ["binary 1234"]);
+        let second = wire(&[(0x02, b"1234")]);
+        assert_eq!(messages(&[&second], 100, &budget).unwrap(), [""; 0]);
+        assert!(first.is_evicted());
+        let mut bytes = wire(&[(0x80, b"")]);
+        let mut rest = bytes.as_mut_slice();
+        let mut pushed = Ok(None);
+        while let (Ok(None), Some(part)) = (&pushed, decoder.next(&mut rest).unwrap()) {
+            pushed = first.push(part);
+        }
+        assert_eq!(pushed, Err(Fault::Evicted));
 
         drop(first);
         assert_eq!(budget.used(), 0);
-        assert_eq!(messages(&[&second], 100, &budget).unwrap(), [""; 0]);
+        let alone = wire(&[(0x02, b"12345678901")]);
+        assert_eq!(messages(&[&alone], 100, &budget), Err(Fault::Evicted));
     }
 }

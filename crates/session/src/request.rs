@@ -62,11 +62,10 @@ impl Request {
             let (number, value) = field(&mut message)?;
             match (number, value) {
                 (1, Value::Varint(value)) => sequence = value.cast_signed(),
-                (1 | 31..=34 | CONTROL | PRODUCE | HTTP, Value::Varint(_) | Value::Fixed)
-                | (1, Value::Bytes) => {
+                (1 | 31..=34 | CONTROL | PRODUCE, Value::Varint(_) | Value::Fixed) | (1, Value::Bytes) => {
                     return None;
                 }
-                (CONTROL | HTTP, Value::Bytes) => of_gateway = true,
+                (CONTROL, Value::Bytes) => of_gateway = true,
                 (number, _) => last = Some(number),
             }
         }
@@ -88,17 +87,11 @@ pub const UNKNOWN: &str = "unknown command";
 /// Answer to bytes that are no request; APISIX's own words.
 pub const WRONG: &str = "wrong command";
 
-/// Answer to a command that writes, where only reads are allowed.
-pub const READ_ONLY: &str = "this route does not write";
-
 /// Field number of `control`.
 const CONTROL: u64 = 1001;
 
 /// Field number of `cmd_kafka_produce`.
 const PRODUCE: u64 = 1002;
-
-/// Field number of `cmd_http`.
-const HTTP: u64 = 1003;
 
 enum Value {
     Varint(u64),
@@ -141,8 +134,8 @@ mod tests {
     use prost::Message;
     use sluicegate_protocol::pub_sub_req::Req;
     use sluicegate_protocol::{
-        CmdEmpty, CmdHttp, CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaProduce, CmdPing, ControlReq,
-        PubSubReq, control_req,
+        CmdEmpty, CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaProduce, CmdPing, ControlReq, PubSubReq,
+        control_req,
     };
 
     use super::*;
@@ -207,17 +200,6 @@ mod tests {
         assert_eq!(Request::parse(&control), unknown);
         assert_eq!(Request::parse(&[control.clone(), wire(3, ping())].concat()), unknown);
         assert_eq!(Request::parse(&[wire(3, ping()), control].concat()), unknown);
-    }
-
-    #[test]
-    fn an_http_request_from_a_client_is_unknown_wherever_it_stands() {
-        let http = wire(3, Some(Req::CmdHttp(CmdHttp::default())));
-        let unknown = Request::Unknown { sequence: 3 };
-        for request in
-            [http.clone(), [&http[..], &wire(3, ping())].concat(), [wire(3, ping()), http].concat()]
-        {
-            assert_eq!(Request::parse(&request), unknown);
-        }
     }
 
     #[test]

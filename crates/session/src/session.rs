@@ -5,14 +5,15 @@ use std::sync::Arc;
 use prost::Message as _;
 use sluicegate_protocol::control_req::Control;
 use sluicegate_protocol::pub_sub_req::Req;
-use sluicegate_protocol::{Close, ControlReq, PubSubReq, Refusal, grpc};
+use sluicegate_protocol::{Close, ControlReq, PubSubReq, grpc};
 
 use crate::answer::{Answers, Edit};
 use crate::budget::Budget;
 use crate::close::{self, Fault};
 use crate::frame::Decoder;
 use crate::message::{Assembler, Message};
-use crate::request::{Command, READ_ONLY, Request};
+use crate::request::{Command, Request};
+use crate::source::Source;
 
 /// Bounds of one session.
 #[derive(Debug, Clone, Copy)]
@@ -60,8 +61,6 @@ pub enum Output {
 pub enum Event {
     /// A command went to the bridge.
     Command(Command),
-    /// A command would have written where only reads are allowed.
-    WriteRefused,
     /// A request asked for something unknown.
     UnknownCommand,
     /// A message was no request.
@@ -76,19 +75,20 @@ pub struct Session {
     decoder: Decoder,
     assembler: Assembler,
     answers: Answers,
-    may_write: bool,
+    /// The number of the unfinished message that the bridge knows of; 0: none.
+    told: u64,
     /// Nothing the client sends is looked at any more.
     deaf: bool,
 }
 
 impl Session {
-    /// A session whose unfinished messages count against `budget`. Unless it `may_write`, commands that write are refused.
-    pub fn new(limits: Limits, may_write: bool, budget: &Arc<Budget>) -> Self {
+    /// A session of a client at `source`, whose unfinished messages count against `budget`.
+    pub fn new(limits: Limits, budget: &Arc<Budget>, source: Source) -> Self {
         Self {
             decoder: Decoder::default(),
-            assembler: Assembler::new(limits.max_message_bytes, budget),
+            assembler: Assembler::new(limits.max_message_bytes, budget, source),
             answers: Answers::default(),
-            may_write,
+            told: 0,
             deaf: false,
         }
     }
@@ -97,12 +97,6 @@ impl Session {
     /// `seen` are known already. Ask again with as many until it is no more than are known.
     pub fn wanted(&self, size: usize, seen: &[u8]) -> usize {
         self.answers.wanted(size, seen)
-    }
-
-    /// The number of the client's message that has begun and is not whole, if there is one: another one has another number. A
-    /// driver that sees the same number for too long may end the session.
-    pub fn unfinished(&self) -> Option<u64> {
-        self.assembler.unfinished()
     }
 
     /// Takes one step.
@@ -129,21 +123,37 @@ impl Session {
         }
     }
 
-    fn client(&mut self, mut bytes: &mut [u8], out: &mut Vec<Output>) {
+    fn client(&mut self, bytes: &mut [u8], out: &mut Vec<Output>) {
+        if self.deaf {
+            return;
+        }
         let mut to_bridge = Vec::new();
-        while !self.deaf {
-            match self.part(&mut bytes, &mut to_bridge, out) {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(fault) => {
-                    out.push(Output::Count(Event::Fault(fault)));
-                    self.stop(fault.close(), &mut to_bridge, out);
-                }
-            }
+        if let Err(fault) = self.messages(bytes, &mut to_bridge, out) {
+            out.push(Output::Count(Event::Fault(fault)));
+            self.stop(fault.close(), &mut to_bridge, out);
         }
         if !to_bridge.is_empty() {
             out.push(Output::ToBridge(to_bridge));
         }
+    }
+
+    /// Handles what is whole in `bytes`, and tells the bridge of a message that has begun or ended with them.
+    fn messages(
+        &mut self,
+        mut bytes: &mut [u8],
+        to_bridge: &mut Vec<u8>,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Fault> {
+        if self.assembler.is_evicted() {
+            return Err(Fault::Evicted);
+        }
+        while !self.deaf && self.part(&mut bytes, to_bridge, out)? {}
+        let unfinished = self.assembler.unfinished().unwrap_or(0);
+        if !self.deaf && self.told != unfinished {
+            control(Control::Unfinished(unfinished), to_bridge)?;
+            self.told = unfinished;
+        }
+        Ok(())
     }
 
     /// Handles the next part of `bytes`; false when more bytes are needed.
@@ -156,7 +166,7 @@ impl Session {
         let Some(part) = self.decoder.next(bytes)? else { return Ok(false) };
         match self.assembler.push(part)? {
             None => {}
-            Some(Message::Binary(message)) => request(&message, self.may_write, to_bridge, out)?,
+            Some(Message::Binary(message)) => request(&message, to_bridge, out)?,
             // Text asks for nothing, as in APISIX, but it has to be text (RFC 6455, section 8.1).
             Some(Message::Text(text)) => std::str::from_utf8(&text).map(drop).map_err(|_| Fault::NotUtf8)?,
             Some(Message::Ping(payload)) => control(Control::Pong(payload.into_owned().into()), to_bridge)?,
@@ -182,19 +192,9 @@ impl Session {
     }
 }
 
-fn request(
-    message: &[u8],
-    may_write: bool,
-    to_bridge: &mut Vec<u8>,
-    out: &mut Vec<Output>,
-) -> Result<(), Fault> {
+fn request(message: &[u8], to_bridge: &mut Vec<u8>, out: &mut Vec<Output>) -> Result<(), Fault> {
     let request = Request::parse(message);
     match &request {
-        Request::Command { sequence, command: Command::KafkaProduce } if !may_write => {
-            out.push(Output::Count(Event::WriteRefused));
-            let refusal = Refusal { sequence: *sequence, message: READ_ONLY.into() };
-            return control(Control::Refusal(refusal), to_bridge);
-        }
         Request::Command { command, .. } => {
             out.push(Output::Count(Event::Command(*command)));
             send(message, to_bridge)?;
@@ -206,7 +206,8 @@ fn request(
     request.refusal().map_or(Ok(()), |refusal| control(Control::Refusal(refusal), to_bridge))
 }
 
-fn control(what: Control, to_bridge: &mut Vec<u8>) -> Result<(), Fault> {
+/// Appends a control message.
+pub(crate) fn control(what: Control, to_bridge: &mut Vec<u8>) -> Result<(), Fault> {
     let control = ControlReq { control: Some(what) };
     send(&PubSubReq { sequence: 0, req: Some(Req::Control(control)) }.encode_to_vec(), to_bridge)
 }

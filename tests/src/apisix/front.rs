@@ -1,4 +1,4 @@
-//! The worker's thread: requests in, through the filter and its calls, answers out.
+//! The worker's thread: requests in, through the filter to the bridge, answers out.
 
 use std::error::Error as StdError;
 use std::future::Future;
@@ -18,14 +18,15 @@ use hyper::rt::Executor;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto;
-use sluicegate_harness::Headers;
 use sluicegate_harness::apisix::{Outcome, Plugin, Route, Settings, Worker};
+use sluicegate_harness::{Headers, Response as Answer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tokio::task::{LocalSet, spawn_local};
 
-use super::{Setup, call};
+use super::Setup;
+use super::upstream::Upstream;
 use crate::Error;
 
 /// Serves until told to stop, or that nobody will tell.
@@ -60,8 +61,8 @@ pub(super) fn run(
         let _ = started.send(Ok(()));
         let accept = async {
             loop {
-                if let Ok((stream, _)) = listener.accept().await {
-                    spawn_local(connection(Rc::clone(&host), stream));
+                if let Ok((stream, client)) = listener.accept().await {
+                    spawn_local(connection(Rc::clone(&host), stream, client));
                 }
             }
         };
@@ -73,13 +74,12 @@ pub(super) fn run(
     LocalSet::new().block_on(&runtime, serve);
 }
 
-async fn connection(host: Rc<Host>, stream: TcpStream) {
+async fn connection(host: Rc<Host>, stream: TcpStream, client: SocketAddr) {
     let _ = stream.set_nodelay(true);
+    let client = client.ip().to_string();
     let service = service_fn(move |request| {
-        let host = Rc::clone(&host);
-        // A request goes on when its client has gone.
-        let exchange = spawn_local(async move { host.exchange(request).await });
-        async move { exchange.await? }
+        let (host, client) = (Rc::clone(&host), client.clone());
+        async move { host.exchange(&client, request).await }
     });
     let _ = auto::Builder::new(Local).serve_connection(TokioIo::new(stream), service).await;
 }
@@ -88,27 +88,32 @@ async fn connection(host: Rc<Host>, stream: TcpStream) {
 struct Host {
     /// With the route's plugin, in the order in which they are looked through: whole paths first, then longer ones.
     routes: Vec<(super::Route, Route)>,
+    upstream: Upstream,
     /// Behind its routes, so that it goes last.
     _worker: Worker,
 }
 
 impl Host {
     fn start(filter: &Path, bridge: SocketAddr, setup: Setup) -> Result<Self, Error> {
-        let Setup { mut routes, client_max_body_size } = setup;
+        let Setup { mut routes, client_max_body_size, read_timeout } = setup;
         let plugin = Plugin::load(filter).map_err(|error| Error::Filter(error.to_string()))?;
         let settings = Settings { client_max_body_size, ..Settings::default() };
         let worker = plugin.start_with(settings).map_err(|error| Error::Filter(error.to_string()))?;
         routes.sort_by_key(|route| (route.below, usize::MAX - route.path.len()));
         let with_plugin = |route: super::Route| {
-            let mut conf = route.conf.clone();
-            conf.insert("bridge".to_owned(), bridge.to_string().into());
-            let plugin = worker.route(serde_json::Value::from(conf).to_string());
+            let plugin = worker.route(serde_json::Value::from(route.conf.clone()).to_string());
             (route, plugin)
         };
-        Ok(Self { routes: routes.into_iter().map(with_plugin).collect(), _worker: worker })
+        Ok(Self {
+            routes: routes.into_iter().map(with_plugin).collect(),
+            upstream: Upstream { address: bridge, read_timeout },
+            _worker: worker,
+        })
     }
 
-    async fn exchange(&self, request: Request<Incoming>) -> Result<Response<Body>, Gone> {
+    /// # Cancel safety
+    /// The client has gone: nginx closes its connection to the upstream.
+    async fn exchange(&self, client: &str, request: Request<Incoming>) -> Result<Response<Body>, Gone> {
         let (head, body) = request.into_parts();
         let body = Limited::new(body, LONGEST_BODY).collect().await?.to_bytes();
         if head.method == Method::TRACE {
@@ -118,26 +123,35 @@ impl Host {
         let Some((_, route)) = self.routes.iter().find(|(route, _)| route.takes(path)) else {
             return whole(404, "text/plain", r#"{"error_msg":"404 Route Not Found"}"#);
         };
-        let mut stream = route.request(lines(&head), body);
-        loop {
-            match stream.outcome() {
-                Outcome::Calling(call) => match call::make(&call).await {
-                    Some((status, headers, body)) => stream.bridge_answers(status, headers, body),
-                    None => stream.bridge_fails(),
-                },
-                Outcome::Answered(response) => {
-                    let mut answer = Response::builder().status(response.status());
-                    for (name, value) in response.headers.iter().filter(|(name, _)| !name.starts_with(b":")) {
-                        answer = answer.header(name, value);
-                    }
-                    return Ok(answer.body(sent(response.body.into()))?);
+        let mut stream = route.request_from(client, lines(&head), &body);
+        match stream.outcome() {
+            Outcome::Forwarded(headers) => match self.upstream.send(&headers, body).await {
+                Ok(response) => {
+                    let answer = stream.upstream_answers(response.status, response.headers);
+                    self::answer(&answer.ok_or("the request was not forwarded")?, response.body)
                 }
-                Outcome::Forwarded(_) => return whole(502, "text/html", "there is no upstream"),
-                Outcome::Unavailable(why) => return whole(503, "text/plain", why),
-                Outcome::Lost => return Err("the worker is lost".into()),
-            }
+                Err(failure) => {
+                    let page = stream.upstream_fails(failure.status, failure.bytes_sent);
+                    made_here(page.ok_or("the request was not forwarded")?)
+                }
+            },
+            Outcome::Answered(response) => made_here(response),
+            Outcome::Unavailable(why) => whole(503, "text/plain", why),
+            Outcome::Lost => Err("the worker is lost".into()),
         }
     }
+}
+
+fn made_here(response: Answer) -> Result<Response<Body>, Gone> {
+    answer(&response.headers, sent(response.body.into()))
+}
+
+fn answer(headers: &Headers, body: Body) -> Result<Response<Body>, Gone> {
+    let mut answer = Response::builder().status(headers.text(":status").unwrap_or_default());
+    for (name, value) in headers.iter().filter(|(name, _)| !name.starts_with(b":")) {
+        answer = answer.header(name, value);
+    }
+    Ok(answer.body(body)?)
 }
 
 /// The request line and the lines behind it.
@@ -162,8 +176,8 @@ fn sent(body: Bytes) -> Body {
     StreamBody::new(stream::iter(frames)).boxed_unsync()
 }
 
-type Body = UnsyncBoxBody<Bytes, Gone>;
-type Gone = Box<dyn StdError + Send + Sync>;
+pub(super) type Body = UnsyncBoxBody<Bytes, Gone>;
+pub(super) type Gone = Box<dyn StdError + Send + Sync>;
 
 #[derive(Clone, Copy)]
 struct Local;

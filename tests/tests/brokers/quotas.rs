@@ -83,11 +83,13 @@ async fn is_throttled(socket: &mut Socket, topic: &str) -> bool {
     match socket.fetch(topic, 0, 0).await {
         Ok(_) => false,
         Err(error) => {
-            assert!(error.retriable && error.message.contains("throttles this client"), "{error:?}");
+            assert!(error.retriable && error.code == THROTTLING_QUOTA_EXCEEDED, "{error:?}");
             true
         }
     }
 }
+
+const THROTTLING_QUOTA_EXCEEDED: i32 = 89;
 
 /// For how long all nodes together told a client to ask nothing.
 fn throttled_ms(kafka: &Kafka, client_id: &str) -> u64 {

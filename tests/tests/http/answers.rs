@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use sluicegate_tests::http::client::Response;
+use sluicegate_tests::way::Way;
 
 /// Where a record is, as the answer of a `produce` route says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +65,31 @@ pub(crate) fn rest_problem(response: &Response, status: u16, error_code: u64, wo
         "{json}"
     );
     json
+}
+
+/// Expects the gateway's own word in place of an answer of the bridge's, with this status; whether it says that the outcome is
+/// unknown. In APISIX it is nginx's page, and a header says so.
+#[track_caller]
+pub(crate) fn unanswered(way: Way, response: &Response, status: u16) -> bool {
+    if status == 503 {
+        retry_after(response);
+    }
+    if way != Way::Apisix {
+        let json = problem(response, status, "the bridge");
+        return json["unknown_outcome"] == true;
+    }
+    assert_eq!(
+        (response.status, response.header("content-type")),
+        (status, Some("text/html")),
+        "{response:?}"
+    );
+    match response.header("sluicegate-outcome") {
+        None => false,
+        outcome => {
+            assert_eq!(outcome, Some("unknown"));
+            true
+        }
+    }
 }
 
 /// Expects `retry-after` to be a number of seconds that is worth waiting.

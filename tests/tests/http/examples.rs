@@ -12,7 +12,6 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::console::consume;
-use crate::listings::listed;
 use crate::stacks::{REST, shared};
 
 /// Confluent's quick start and reference for version 2, Strimzi's quick start, Redpanda's guide.
@@ -24,7 +23,6 @@ async fn the_documented_examples_of_the_rest_proxies_work_as_they_are() {
     }
     for way in GATEWAYS {
         let (_, stack) = shared(way).await;
-        listed(&stack, "test_topic").await;
         for (command, want) in WRITES {
             let (status, content_type, body) = curl(command, stack.gateway()).await;
             assert_eq!(

@@ -1,4 +1,4 @@
-//! Five thousand requests that no well-behaved client sends: each is refused as HTTP says, nothing is written, nothing
+//! Ten thousand requests that no well-behaved client sends: each is refused as HTTP says, nothing is written, nothing
 //! is told, and nobody else notices.
 
 mod exchange;
@@ -8,6 +8,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use futures_util::stream::{self, StreamExt};
+use sluicegate_client::Client as Session;
 use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::http::client::{Client, Request, ask};
 use sluicegate_tests::in_both_profiles;
@@ -23,18 +24,18 @@ use crate::answers::written;
 use crate::stacks::{ANY, WRITES, count, setup, with};
 
 in_both_profiles! {
-    five_thousand_malformed_requests_write_nothing_and_tell_nothing
+    ten_thousand_malformed_requests_write_nothing_and_tell_nothing
     a_body_that_stops_is_let_go_and_gives_its_memory_back
 }
 
-const REQUESTS: usize = 5_000;
+const REQUESTS: usize = 10_000;
 const SEED: u64 = 20_260_731;
 const AT_ONCE: usize = 16;
 const BATCH: usize = 250;
 const SECRET: &str = "between-gateway-and-bridge";
 
 #[expect(clippy::print_stderr, reason = "counts for whoever asks for the test's output")]
-async fn five_thousand_malformed_requests_write_nothing_and_tell_nothing(profile: Profile) {
+async fn ten_thousand_malformed_requests_write_nothing_and_tell_nothing(profile: Profile) {
     let kafka = Kafka::start().await.unwrap();
     let (topic, good) = ("victim", "bystander");
     kafka.make_topic(topic, 1, &[]).await.unwrap();
@@ -44,6 +45,7 @@ async fn five_thousand_malformed_requests_write_nothing_and_tell_nothing(profile
     let stack = with(profile, &kafka, &settings, "", &format!("\"gateway_secret\": {SECRET:?},")).await;
     let hidden = hidden(&stack, &kafka);
     let mut bystander = Client::connect(stack.gateway()).await.unwrap();
+    let session = Session::connect(&stack.url()).await.unwrap();
     let start = Instant::now();
     let mut before = None;
     for first in (0..REQUESTS).step_by(BATCH) {
@@ -52,6 +54,7 @@ async fn five_thousand_malformed_requests_write_nothing_and_tell_nothing(profile
         let request = Request::post(ANY, first.to_string()).with("x-kafka-topic", good);
         let response = bystander.ask(request).await.unwrap();
         assert_eq!(written(&response, good).offset, (first / BATCH) as i64);
+        assert_eq!(session.ping(first.to_string().into_bytes()).await.unwrap(), first.to_string().as_bytes());
         // What the first of them made the parts allocate is theirs to keep.
         before.get_or_insert_with(|| parts(&stack).map(size));
     }

@@ -1,10 +1,6 @@
 //! Where partitions begin and end, and which topics there are.
 
-use std::time::Duration;
-
 use sluicegate_tests::in_every_gateway;
-use sluicegate_tests::stack::Stack;
-use sluicegate_tests::waiting::becomes;
 use sluicegate_tests::way::Way;
 
 use crate::answers::rest_problem;
@@ -14,13 +10,6 @@ use crate::stacks::{home, shared};
 in_every_gateway! {
     offsets_are_found_by_time
     topics_are_listed_and_described
-}
-
-/// Waits until a topic is listed, which the bridge asks for once in a second.
-pub(crate) async fn listed(stack: &Stack, topic: &str) {
-    let names = async || get(stack, "/topics", "").await.json();
-    let listed = async || names().await.as_array().unwrap().iter().any(|name| name == topic);
-    becomes("the topic is listed", true, Duration::from_secs(10), listed).await;
 }
 
 async fn offsets_are_found_by_time(way: Way) {
@@ -52,8 +41,8 @@ async fn offsets_are_found_by_time(way: Way) {
 
 async fn topics_are_listed_and_described(way: Way) {
     let (kafka, stack) = shared(way).await;
+    get(&stack, "/topics", "").await;
     let topic = &kafka.topic("described", 2, &[]).await.unwrap();
-    listed(&stack, topic).await;
     let response = get(&stack, "/topics", "application/vnd.kafka.v2+json").await;
     let topics: Vec<String> = serde_json::from_slice(&response.body).unwrap();
     assert!(

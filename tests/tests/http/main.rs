@@ -20,6 +20,7 @@ mod json;
 mod listings;
 mod lost;
 mod methods;
+mod neighbours;
 mod outages;
 mod plugin;
 mod records;

@@ -15,6 +15,7 @@ use sluicegate_tests::{in_both_profiles, through_apisix};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
+use crate::answers::unanswered;
 use crate::console::consume;
 use crate::stacks::{ANY, REST, WRITES, grows, with};
 
@@ -239,6 +240,10 @@ async fn send(
 
 /// What an answer says of each record. What it does not say to be unknown, it says to be known.
 fn fates(response: &Response, count: usize) -> Vec<Fate> {
+    if response.header("content-type") == Some("text/html") {
+        let is_unknown = unanswered(Way::Apisix, response, response.status);
+        return (0..count).map(|_| if is_unknown { Fate::Unknown } else { Fate::Refused }).collect();
+    }
     let json = response.json();
     match (response.status, json["offsets"].as_array()) {
         (200, None) => vec![Fate::Acknowledged(json["offset"].as_i64().unwrap())],

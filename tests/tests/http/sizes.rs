@@ -6,26 +6,21 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use sluicegate_tests::http::client::{Client, Pieces, Request, ask};
+use sluicegate_tests::http::client::{Client, Pieces, Request};
 use sluicegate_tests::kafka::Kafka;
 use sluicegate_tests::random::Random;
-use sluicegate_tests::stack::{Setup, Stack};
-use sluicegate_tests::waiting::becomes;
 use sluicegate_tests::way::Way;
 use sluicegate_tests::{in_both_profiles, through_apisix};
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::answers::{problem, rest_problem, retry_after, written};
+use crate::answers::{problem, rest_problem, written};
 use crate::console::consume;
-use crate::stacks::{ANY, REST, WRITES, setup, with};
+use crate::stacks::{ANY, REST, WRITES, with};
 
 in_both_profiles! {
     bodies_up_to_the_limit_are_written_however_they_come_and_can_be_read
     one_byte_more_is_refused_however_it_comes
     what_is_refused_leaves_room_for_what_is_not
-    what_finds_no_room_is_told_when_to_come_back
 }
 // There, a body that is not whole is nginx's, and takes no room of the filter's.
 through_apisix! {
@@ -120,11 +115,11 @@ async fn one_byte_more_is_refused_however_it_comes(way: Way) {
     assert_eq!(kafka.watermarks(topic, 0).unwrap(), (0, 0));
 }
 
-/// The memory for bodies is one worker's, for all of its clients: whatever a request took comes back with its end.
+/// Memory and places that a request took come back with its end.
 async fn what_is_refused_leaves_room_for_what_is_not(way: Way) {
     let kafka = Kafka::shared().await.unwrap();
     let topic = &kafka.topic("room", 1, &KEEPS).await.unwrap();
-    let stack = with(way, kafka, WRITES, "", "\"max_assembly_bytes\": 3000000,").await;
+    let stack = with(way, kafka, WRITES, "", "").await;
     let gateway = stack.gateway();
     let body = letters(8, LIMIT);
     let shape = Pieces { length: 64 << 10, declared: false, slow: false };
@@ -146,30 +141,6 @@ async fn what_is_refused_leaves_room_for_what_is_not(way: Way) {
         written(&written_one, topic);
     }
     assert_eq!(kafka.watermarks(topic, 0).unwrap(), (0, 10));
-}
-
-async fn what_finds_no_room_is_told_when_to_come_back(way: Way) {
-    let kafka = Kafka::shared().await.unwrap();
-    let topic = &kafka.topic("no-room", 1, &KEEPS).await.unwrap();
-    // One worker, so that all are in the same memory.
-    let setup = Setup { concurrency: 1, ..setup(way, kafka, WRITES, "", "\"max_assembly_bytes\": 1500000,") };
-    let stack = Stack::start(setup).await.unwrap();
-    let gateway = stack.gateway();
-    let request = || Request::post(ANY, letters(10, LIMIT)).with("x-kafka-topic", topic);
-    written(&ask(gateway, request()).await, topic);
-    let mut stops = TcpStream::connect(gateway).await.unwrap();
-    stops.write_all(b"POST /any HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000\r\n\r\n").await.unwrap();
-    stops.write_all(&letters(11, 999_999)).await.unwrap();
-    let refused = async || ask(gateway, request()).await.status == 503;
-    becomes("there is no room", true, Duration::from_secs(20), refused).await;
-    let response = ask(gateway, request()).await;
-    problem(&response, 503, "");
-    retry_after(&response);
-    // Small ones still find it.
-    written(&ask(gateway, Request::post(ANY, "v").with("x-kafka-topic", topic)).await, topic);
-    drop(stops);
-    let served = async || ask(gateway, request()).await.status == 200;
-    becomes("there is room", true, Duration::from_secs(20), served).await;
 }
 
 /// Text, so that the console consumer's separators are not in it.

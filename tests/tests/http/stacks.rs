@@ -47,8 +47,18 @@ pub(crate) fn setup(
 ) -> Setup {
     let way = way.into();
     let bootstrap = kafka.bootstrap();
+    // Without a secret, the bridge would take nginx's clients for those of this machine.
+    let has_secret = way == Way::Apisix && !settings.contains("gateway_secret");
+    let (secret, key) = match has_secret {
+        true => (
+            "gateway_secret = \"between-gateway-and-bridge\"\n",
+            "\"gateway_secret\": \"between-gateway-and-bridge\",",
+        ),
+        false => ("", ""),
+    };
+    let keys = &format!("{key}{keys}");
     let cluster = |name: &str| format!("[clusters.{name}]\nbootstrap.servers = {bootstrap:?}\n");
-    let text = format!("{settings}\n{}{}{properties}\n", cluster(UNWRITTEN), cluster("default"));
+    let text = format!("{secret}{settings}\n{}{}{properties}\n", cluster(UNWRITTEN), cluster("default"));
     let routes = routes(home(way));
     let mut setup = Setup { bridge: BridgeConfig::Text(text), ..Setup::new(way, bootstrap) };
     if way == Way::Apisix {

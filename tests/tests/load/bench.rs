@@ -44,14 +44,14 @@ impl Bench {
         self.count("sluicegate_commands_total{").await
     }
 
-    /// Clients that were closed because there was no more room for unfinished messages.
-    pub(crate) async fn out_of_memory(&self) -> u64 {
+    /// Clients that were closed because others needed the room of their unfinished messages.
+    pub(crate) async fn evicted(&self) -> u64 {
         if self.stack.way().has_filter() {
-            return self.stat("sluicegate.errors.out_of_memory").await;
+            return self.stat("sluicegate.errors.evicted").await;
         }
         // There is none of a reason that nobody had yet.
         let mut faults = self.stack.bridge.metrics("sluicegate_client_faults_total{").await.unwrap();
-        faults.retain(|(name, _)| name.contains("reason=\"out_of_memory\""));
+        faults.retain(|(name, _)| name.contains("reason=\"evicted\""));
         faults.iter().map(|(_, count)| *count as u64).sum()
     }
 

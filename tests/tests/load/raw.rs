@@ -1,7 +1,7 @@
 //! A session in plain bytes.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use prost::Message as _;
@@ -13,8 +13,14 @@ use tokio::time::timeout;
 
 /// Upgrades a connection whose kernel buffer for unread answers is small.
 pub(crate) async fn open(gateway: SocketAddr) -> TcpStream {
+    open_from(gateway, Ipv4Addr::LOCALHOST).await
+}
+
+/// The same of a client at this address.
+pub(crate) async fn open_from(gateway: SocketAddr, address: Ipv4Addr) -> TcpStream {
     let upgrade = async {
         let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((address, 0).into()).unwrap();
         socket.set_recv_buffer_size(32 * 1024).unwrap();
         let mut stream = socket.connect(gateway).await.unwrap();
         stream.set_nodelay(true).unwrap();

@@ -89,7 +89,11 @@ async fn every_connection_ends_at_once_when_the_bridge_is_killed_and_new_ones_wo
 async fn a_bridge_that_hangs_is_given_up_after_one_keep_alive_and_found_again_when_it_goes_on(
     profile: Profile,
 ) {
-    let keepalive = |interval, timeout| format!("{{interval: {interval}s, timeout: {timeout}s}}");
+    let keepalive = |interval, timeout| {
+        format!(
+            "without a word.\n            connection_keepalive: {{interval: {interval}s, timeout: {timeout}s}}"
+        )
+    };
     let envoy_edits = vec![(keepalive(30, 10), keepalive(1, 1))];
     let setup = Setup { envoy_edits, ..Setup::new(profile, "127.0.0.1:9") };
     let mut stack = Stack::start(setup).await.unwrap();

@@ -21,4 +21,5 @@ mod gaps;
 mod limits;
 mod log_end;
 mod offsets;
+mod stalled;
 mod topics;

@@ -1,4 +1,4 @@
-//! What is set up wrongly, or is down: the client and the operator are told which, in bounded time.
+//! What is set up wrongly, or is down: the log says which, in bounded time, and the client where to look.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use crate::gateway::{SharedGateway, open, readiness, start};
+use crate::logged::cause;
 use crate::section::{Section, endpoint, secured_endpoint};
 
 /// A test for the fault of each name.
@@ -47,7 +48,7 @@ of_each! {
     endpointdistrusted
 }
 
-/// A section that does not work, and what is to be said about it.
+/// A section that does not work, and what the log says about it.
 pub(crate) struct Fault {
     pub(crate) section: Section,
     /// Who reads these knows what to do.
@@ -63,31 +64,27 @@ impl Fault {
         for _ in 0..2 {
             let asked = Instant::now();
             let error = socket.fetch("any", 0, 0).await.unwrap_err();
-            self.judge("failed to fetch message", &error, asked.elapsed());
+            self.judge(stack, "failed to fetch message", &error, asked.elapsed());
             let asked = Instant::now();
             let error = socket.list_offset("any", 0, -1).await.unwrap_err();
-            self.judge("failed to list offset", &error, asked.elapsed());
+            self.judge(stack, "failed to list offset", &error, asked.elapsed());
         }
         let (ready, took) = readiness(stack, self.section.name).await;
-        assert_eq!(ready.status, 503, "{}", self.section.name);
-        self.judge_text(&ready.body, took);
+        assert_eq!((ready.status, ready.body.as_str()), (503, "not ready\n"), "{}", self.section.name);
+        assert!(took < WITHIN, "{}: not ready after {took:?}", self.section.name);
         socket.ping().await;
     }
 
     #[track_caller]
-    fn judge(&self, what: &str, error: &ErrorResp, took: Duration) {
+    fn judge(&self, stack: &Stack, what: &str, error: &ErrorResp, took: Duration) {
         let start = format!("{what}, topic: any, partition: 0, err: ");
         assert!(error.message.starts_with(&start), "{error:?}");
         assert_eq!(error.retriable, self.retriable, "{}: {error:?}", self.section.name);
-        self.judge_text(&error.message, took);
-    }
-
-    #[track_caller]
-    fn judge_text(&self, text: &str, took: Duration) {
+        let text = cause(stack, &error.message);
         let missing: Vec<&&str> = self.words.iter().filter(|word| !text.contains(**word)).collect();
         assert!(missing.is_empty(), "{}: {text:?} lacks {missing:?}", self.section.name);
         assert!(took < WITHIN, "{}: {text:?} took {took:?}", self.section.name);
-        assert_eq!(shown_in(text), [""; 0], "{text}");
+        assert_eq!(shown_in(&text), [""; 0], "{text}");
     }
 }
 

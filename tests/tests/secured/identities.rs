@@ -12,6 +12,7 @@ use sluicegate_tests::stack::Stack;
 use sluicegate_tests::tokens::{Endpoint, Says};
 
 use crate::gateway::{open, own};
+use crate::logged::cause;
 use crate::records::{Log, log};
 use crate::section::{Section, endpoint};
 
@@ -46,6 +47,11 @@ async fn whoever_comes_first_nobody_acts_as_the_other() {
                 } else {
                     refusal.check(&mut outsider, log, denied.name).await;
                 }
+            }
+            if let Refusal::Authentication = refusal {
+                let error = outsider.fetch(&log.topic, 0, 0).await.unwrap_err();
+                let cause = cause(&stack, &error.message);
+                assert!(cause.contains("SASL_AUTHENTICATION_FAILED"), "{}: {cause}", denied.name);
             }
         }
     }
@@ -87,15 +93,12 @@ impl Refusal {
 
     #[track_caller]
     fn judge(self, error: &ErrorResp, name: &str) {
-        let why = match self {
-            Self::Topic => {
-                assert_eq!(error.code, TOPIC_AUTHORIZATION_FAILED, "{name}: {error:?}");
-                "TOPIC_AUTHORIZATION_FAILED"
-            }
-            Self::Authentication => "SASL_AUTHENTICATION_FAILED",
+        let (code, why) = match self {
+            Self::Topic => (TOPIC_AUTHORIZATION_FAILED, "TOPIC_AUTHORIZATION_FAILED"),
+            Self::Authentication => (BROKER_NOT_AVAILABLE, "no broker of the cluster is reachable"),
         };
+        assert_eq!((error.code, error.retriable), (code, false), "{name}: {error:?}");
         assert!(error.message.contains(why), "{name}: {error:?}");
-        assert!(!error.retriable, "{name}: {error:?}");
     }
 }
 
@@ -155,6 +158,7 @@ impl Pairs {
     }
 }
 
+const BROKER_NOT_AVAILABLE: i32 = 8;
 const TOPIC_AUTHORIZATION_FAILED: i32 = 29;
 /// Of each identity.
 const SOCKETS: usize = 16;

@@ -3,14 +3,16 @@
 //! 1. [`section`], [`gateway`], [`discovery`]: a cluster as its section says, and the gateway with a path for each, which may change
 //! 2. [`readable`], [`reauthentication`]: what can be read, and for how long
 //! 3. [`writable`]: what can be written
-//! 4. [`faults`], [`configuration`]: what cannot, and what the client or the operator is told
+//! 4. [`faults`], [`configuration`]: what cannot, what the client is told, and what the log says (`logged`)
 //! 5. [`identities`], [`secrets`]: who acts as whom, and what nobody is told
 //! 6. [`carried`], [`removed`]: all of this for routes that carry their cluster, and what becomes of one that goes
 
 #![cfg(test)] // so that helpers, too, may fail as tests do
 
+mod broken;
 mod discovery;
 mod gateway;
+mod logged;
 mod records;
 mod section;
 mod stubborn;

@@ -17,6 +17,7 @@ use sluicegate_tests::waiting::becomes;
 use tokio::time::{Instant, interval};
 
 use crate::gateway::{open, own, readiness};
+use crate::logged::cause;
 use crate::records::log;
 use crate::section::{Section, endpoint};
 use crate::stubborn;
@@ -83,7 +84,8 @@ async fn a_token_that_was_missing_is_found_when_it_is_there() {
     let log = log(&kafka.kafka).await;
     let mut socket = open(&stack, "token").await;
     let error = socket.fetch(&log.topic, 0, 0).await.unwrap_err();
-    assert!(error.message.contains("no readable token"), "{error:?}");
+    let cause = cause(&stack, &error.message);
+    assert!(cause.contains("no readable token"), "{cause}");
     replace(&path);
     let ready = async || readiness(&stack, "token").await.0.status;
     becomes("/readyz", 200, READY_WITHIN, ready).await;

@@ -10,7 +10,9 @@ use sluicegate_tests::secrets::secret;
 use sluicegate_tests::stack::Stack;
 use sluicegate_tests::tokens::{Claims, Says};
 
+use crate::broken::BrokenBroker;
 use crate::gateway::{open, own};
+use crate::logged::cause;
 use crate::section::{Section, endpoint};
 
 fn at(kafka: &Secured, name: &'static str, listener: &str, protocol: &str) -> Section {
@@ -80,7 +82,7 @@ async fn whoever_may_not_write_is_told_why() {
         ("reader", 31, "may write to no topic"),
         ("writer", 29, "TOPIC_AUTHORIZATION_FAILED"),
         ("certificate", 31, "may write to no topic"),
-        ("password", 0, "authent"),
+        ("password", 8, "authent"),
     ] {
         let error = write(&stack, cluster, topic).await.unwrap_err();
         assert_eq!(
@@ -88,9 +90,30 @@ async fn whoever_may_not_write_is_told_why() {
             (code, false, false),
             "{cluster}: {error:?}"
         );
-        assert!(error.message.contains(says), "{cluster}: {error:?}");
+        let told = if code == 8 { cause(&stack, &error.message) } else { error.message };
+        assert!(told.contains(says), "{cluster}: {told}");
     }
     assert_eq!(kafka.kafka.watermarks(topic, 0).unwrap(), (0, 0));
+}
+
+#[tokio::test]
+async fn broker_that_would_abort_librdkafka_ends_no_session() {
+    let kafka = Secured::shared().await.unwrap();
+    let topic = &kafka.kafka.topic(WRITABLE, 1, &[]).await.unwrap();
+    let mut broken = BrokenBroker::start().await;
+    let sections = [
+        Section::new("broken", &broken.address, "plaintext"),
+        at(kafka, "sound", listener::SASL, "sasl_plaintext").user("PLAIN", WRITER),
+    ];
+    let mut stack = own(Profile::Tunnel, &sections, &allowing(&sections)).await;
+    let mut bystander = open(&stack, "sound").await;
+    // The bridge asks by itself, for the producer that it makes at start.
+    broken.has_answered().await;
+    let error = write(&stack, "broken", topic).await.unwrap_err();
+    assert!(!error.retriable && !error.unknown_outcome, "{error:?}");
+    bystander.ping().await;
+    assert_eq!(write(&stack, "sound", topic).await, Ok(0));
+    assert_eq!(stack.bridge.process.ended(), None);
 }
 
 const HOUR: Duration = Duration::from_secs(3600);

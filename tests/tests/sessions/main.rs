@@ -11,6 +11,7 @@ mod peer;
 mod raw;
 mod stacks;
 
+mod back_pressure;
 mod bystanders;
 mod closes;
 mod concurrency;
@@ -19,6 +20,7 @@ mod counts;
 mod endings;
 mod endpoint;
 mod fragments;
+mod grpc;
 mod handshakes;
 mod hostile;
 mod lasting;
@@ -27,6 +29,7 @@ mod metadata;
 mod paths;
 mod requests;
 mod secrets;
+mod unfinished;
 mod violations;
 
 use std::fmt::Display;

@@ -1,7 +1,7 @@
 //! A client that writes and reads single bytes: what no well-behaved client sends, and exactly what comes back.
 
 use std::io::ErrorKind;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use prost::Message as _;
 use sluicegate_protocol::PubSubResp;
@@ -50,11 +50,24 @@ impl Raw {
         raw
     }
 
+    /// As [`open`](Self::open), by a client at this address.
+    pub(crate) async fn open_from(stack: &Stack, address: Ipv4Addr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((address, 0).into()).unwrap();
+        let stream = within("a connection", socket.connect(stack.gateway())).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let mut raw = Self { stream, rest: Vec::new() };
+        let response = raw.ask(&Upgrade::default().bytes()).await;
+        assert_eq!(response.status, 101, "{response:?}");
+        raw
+    }
+
     /// As [`open`](Self::open), by a client that has hardly room for what comes while it does not read.
     pub(crate) async fn open_narrow(stack: &Stack) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
         let stream = within("a connection", socket.connect(stack.gateway())).await.unwrap();
+        stream.set_nodelay(true).unwrap();
         let mut raw = Self { stream, rest: Vec::new() };
         let response = raw.ask(&Upgrade::default().bytes()).await;
         assert_eq!(response.status, 101, "{response:?}");

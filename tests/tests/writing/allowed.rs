@@ -25,7 +25,7 @@ async fn a_route_and_a_bridge_that_say_nothing_of_it_only_read(way: Way) {
         Setup { bridge, ..Setup::new(way, kafka.bootstrap()) }
     };
     for (setup, says) in [
-        (setup("[write]\nclusters = [\"default\"]\n"), "this route does not write"),
+        (setup("[write]\nclusters = [\"default\"]\n"), "this route does not let clients write"),
         (allowed(setup("")), "the bridge does not write to this cluster"),
     ] {
         let stack = Stack::start(setup).await.unwrap();

@@ -1,12 +1,13 @@
 //! One path and what happens there.
 
+use sluicegate_protocol::http_route::Resource;
 use sluicegate_protocol::jsonkey::Path;
-use sluicegate_protocol::{HttpProduce, SERVICE_PATH_PREFIX};
+use sluicegate_protocol::{HttpCors, HttpProduce, HttpRest, HttpRoute, SERVICE_PATH_PREFIX};
 use sluicegate_session::handshake::Policy;
 
 use super::cluster::Cluster;
+use super::grant::Grant;
 use super::reader::Reader;
-use crate::cors::{Cors, Origins};
 
 /// What a request's path means.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub struct Route {
     pub path: String,
     /// Which cluster it is for.
     pub cluster: Cluster,
+    /// What its clients can do there.
+    pub grant: Grant,
     /// What is there.
     pub kind: Kind,
 }
@@ -25,30 +28,11 @@ pub struct Route {
 pub enum Kind {
     /// WebSocket sessions.
     Pubsub {
-        /// Whether they may write.
-        write: bool,
-        /// Who may open one.
+        /// Who can open one.
         policy: Policy,
     },
-    /// Plain HTTP requests.
-    Http {
-        /// What they ask for.
-        resource: Resource,
-        /// Which web pages may send them; any, and none may read the answers, where there is nothing.
-        cors: Option<Cors>,
-    },
-}
-
-/// What a plain HTTP request asks for.
-#[derive(Debug)]
-pub enum Resource {
-    /// To write its body as a record, as this says.
-    Produce(HttpProduce),
-    /// A resource of the REST proxies' interface.
-    Rest {
-        /// Whether requests may write.
-        write: bool,
-    },
+    /// Plain HTTP requests: what the bridge is told of the route, but for the request's path.
+    Http(HttpRoute),
 }
 
 impl Route {
@@ -67,7 +51,7 @@ impl Route {
 
     /// Whether longer paths are this route's, too.
     pub fn is_prefix(&self) -> bool {
-        matches!(self.kind, Kind::Http { resource: Resource::Rest { .. }, .. })
+        matches!(&self.kind, Kind::Http(HttpRoute { resource: Some(Resource::Rest(_)), .. }))
     }
 
     /// One route; one that is `alone` need not say for which path it is.
@@ -89,28 +73,29 @@ impl Route {
             );
         }
         let cluster = Cluster::read(reader);
-        let kind = match reader.string("type").as_deref() {
-            None | Some("pubsub") => pubsub(reader),
+        let (grant, kind) = match reader.string("type").as_deref() {
+            None | Some("pubsub") => (Grant::read(reader), pubsub(reader)),
             Some("produce") => {
-                Kind::Http { resource: Resource::Produce(produce(reader)), cors: cors(reader) }
+                let (produce, topic) = produce(reader);
+                let grant = Grant::write(reader, topic.as_deref(), produce.topic_override);
+                (grant, http(reader, Resource::Produce(produce)))
             }
             Some("rest") => {
                 if path.ends_with('/') {
                     path.pop();
                 }
-                Kind::Http { resource: Resource::Rest { write: reader.flag("write") }, cors: cors(reader) }
+                (Grant::read(reader), http(reader, Resource::Rest(HttpRest {})))
             }
             Some(_) => {
                 reader.mistake("type", "\"pubsub\", \"produce\" or \"rest\" is expected");
-                pubsub(reader)
+                (Grant::read(reader), pubsub(reader))
             }
         };
-        Self { path, cluster, kind }
+        Self { path, cluster, grant, kind }
     }
 }
 
 fn pubsub(reader: &mut Reader) -> Kind {
-    let write = reader.flag("write");
     let origins = reader.strings("origins");
     if origins.iter().flatten().any(|origin| !is_origin(origin)) {
         reader.mistake("origins", ORIGINS);
@@ -119,10 +104,15 @@ fn pubsub(reader: &mut Reader) -> Kind {
     if !subprotocols.iter().all(|name| is_token(name)) {
         reader.mistake("subprotocols", "HTTP tokens are expected");
     }
-    Kind::Pubsub { write, policy: Policy { origins, subprotocols } }
+    Kind::Pubsub { policy: Policy { origins, subprotocols } }
 }
 
-fn produce(reader: &mut Reader) -> HttpProduce {
+fn http(reader: &mut Reader, resource: Resource) -> Kind {
+    Kind::Http(HttpRoute { resource: Some(resource), cors: cors(reader), path: String::new() })
+}
+
+/// The settings, and the topic that they name.
+fn produce(reader: &mut Reader) -> (HttpProduce, Option<String>) {
     let overrides = reader.strings("overrides").unwrap_or_default();
     if !overrides.iter().all(|name| OVERRIDES.contains(&name.as_str())) {
         reader.mistake("overrides", "an array out of \"topic\", \"partition\" and \"key\" is expected");
@@ -148,8 +138,8 @@ fn produce(reader: &mut Reader) -> HttpProduce {
     if !record_header_prefix.is_empty() && !is_token(&record_header_prefix) {
         reader.mistake("recordheaderprefix", "an HTTP token is expected");
     }
-    HttpProduce {
-        topic: topic.unwrap_or_default(),
+    let produce = HttpProduce {
+        topic: topic.clone().unwrap_or_default(),
         partition: reader.number("partition", "", (-1, i32::MAX)),
         key: reader.string("key"),
         jsonkey: jsonkey(reader),
@@ -159,7 +149,8 @@ fn produce(reader: &mut Reader) -> HttpProduce {
         partition_override,
         key_override,
         record_header_prefix: record_header_prefix.to_ascii_lowercase(),
-    }
+    };
+    (produce, topic)
 }
 
 fn jsonkey(reader: &mut Reader) -> Option<String> {
@@ -170,32 +161,26 @@ fn jsonkey(reader: &mut Reader) -> Option<String> {
     Some(path)
 }
 
-fn cors(reader: &mut Reader) -> Option<Cors> {
+fn cors(reader: &mut Reader) -> Option<HttpCors> {
     let origins = reader.strings("origins");
     let credentials = reader.flag("credentials");
-    let any = origins.iter().flatten().any(|origin| origin == "*");
-    match origins {
-        None if credentials => {
+    let Some(origins) = origins else {
+        if credentials {
             reader.mistake("credentials", "origins are expected, too");
-            None
         }
-        None => None,
-        Some(origins) if any => {
-            if origins.len() > 1 {
-                reader.mistake("origins", "\"*\" is expected alone");
-            }
-            if credentials {
-                reader.mistake("credentials", "false is expected with the origin \"*\"");
-            }
-            Some(Cors { origins: Origins::Any, credentials: false })
+        return None;
+    };
+    if origins.iter().any(|origin| origin == "*") {
+        if origins.len() > 1 {
+            reader.mistake("origins", "\"*\" is expected alone");
         }
-        Some(origins) => {
-            if !origins.iter().all(|origin| is_origin(origin)) {
-                reader.mistake("origins", ORIGINS);
-            }
-            Some(Cors { origins: Origins::Listed(origins), credentials })
+        if credentials {
+            reader.mistake("credentials", "false is expected with the origin \"*\"");
         }
+    } else if !origins.iter().all(|origin| is_origin(origin)) {
+        reader.mistake("origins", ORIGINS);
     }
+    Some(HttpCors { origins, credentials })
 }
 
 /// As it stands in a request, behind its normalization (RFC 3986, section 3.3).
@@ -204,7 +189,7 @@ fn is_path(text: &str) -> bool {
 }
 
 /// Kafka's `Topic.validate`.
-fn is_topic(name: &str) -> bool {
+pub(super) fn is_topic(name: &str) -> bool {
     (1..=249).contains(&name.len()) && name.bytes().all(is_name_byte) && name != "." && name != ".."
 }
 
@@ -223,7 +208,7 @@ fn is_origin(text: &str) -> bool {
 }
 
 /// RFC 9110, section 5.6.2.
-pub(crate) fn is_token(text: &str) -> bool {
+fn is_token(text: &str) -> bool {
     let is_tchar = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !text.is_empty() && text.bytes().all(is_tchar)
 }

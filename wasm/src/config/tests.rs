@@ -1,13 +1,14 @@
 //! What configurations mean, and what is said about mistakes in them.
 
 use proptest::prelude::*;
-use sluicegate_protocol::HttpProduce;
+use sluicegate_protocol::http_route::Resource;
+use sluicegate_protocol::{HttpCors, HttpProduce, HttpRest, HttpRoute};
 
 use super::*;
-use crate::cors::Origins;
 
 mod clusters;
 mod files;
+mod grants;
 
 /// As in Envoy.
 fn parse(json: &[u8]) -> Result<Config, Vec<String>> {
@@ -29,29 +30,24 @@ fn the_smallest_configuration_has_the_documented_defaults() {
     let config = parse(br#"{"routes":[{"path":"/pubsub"}]}"#).unwrap();
     assert_eq!(config.profile, Profile::Tunnel);
     assert_eq!(config.max_message_bytes, 1_048_576);
-    assert_eq!(config.max_body_bytes, 1_048_576);
     assert_eq!(config.max_assembly_bytes, 67_108_864);
-    assert_eq!((config.bridge.as_str(), config.http_timeout_ms), ("sluicegate_bridge", 40_000));
     assert!(config.gateway_secret.is_none());
     let [route] = config.routes.as_slice() else { panic!("{:?}", config.routes) };
     assert_eq!(route.path, "/pubsub");
     assert!(matches!(&route.cluster, Cluster::Named(name) if **name == *"default"));
-    let Kind::Pubsub { write: false, policy } = &route.kind else { panic!("{route:?}") };
+    assert_eq!(route.grant, Grant { read: true, write: false, topics: None });
+    let Kind::Pubsub { policy } = &route.kind else { panic!("{route:?}") };
     assert_eq!(policy.origins, None);
     assert_eq!(policy.subprotocols, [""; 0]);
 }
 
 #[test]
 fn the_host_is_found_out_unless_it_is_said() {
-    let host = |json: &str, detected| {
-        Config::parse(json.as_bytes(), || detected).map(|config| (config.host, config.bridge))
-    };
-    let envoy = Ok((Host::Envoy, "sluicegate_bridge".to_owned()));
-    let apisix = Ok((Host::Apisix, "127.0.0.1:7400".to_owned()));
-    assert_eq!(host(r#"{"path":"/a"}"#, Ok(Host::Envoy)), envoy);
-    assert_eq!(host(r#"{"path":"/a"}"#, Ok(Host::Apisix)), apisix);
-    assert_eq!(host(r#"{"path":"/a","host":"envoy"}"#, Ok(Host::Apisix)), envoy);
-    assert_eq!(host(r#"{"path":"/a","host":"apisix"}"#, Err("unused".into())), apisix);
+    let host = |json: &str, detected| Config::parse(json.as_bytes(), || detected).map(|config| config.host);
+    assert_eq!(host(r#"{"path":"/a"}"#, Ok(Host::Envoy)), Ok(Host::Envoy));
+    assert_eq!(host(r#"{"path":"/a"}"#, Ok(Host::Apisix)), Ok(Host::Apisix));
+    assert_eq!(host(r#"{"path":"/a","host":"envoy"}"#, Ok(Host::Apisix)), Ok(Host::Envoy));
+    assert_eq!(host(r#"{"path":"/a","host":"apisix"}"#, Err("unused".into())), Ok(Host::Apisix));
     assert_eq!(
         host(r#"{"path":"/a"}"#, Err("it is neither".into())),
         Err(vec!["host: \"envoy\" or \"apisix\" is expected: it is neither".into()])
@@ -60,32 +56,15 @@ fn the_host_is_found_out_unless_it_is_said() {
 }
 
 #[test]
-fn in_apisix_the_bridge_is_an_address() {
-    for bridge in ["bridge:7400", "https://bridge.example.:7400", "10.0.0.1:1", "https://[::1]:65535"] {
-        let config = parse_in_apisix(&format!(r#"{{"path":"/a","bridge":"{bridge}"}}"#)).unwrap();
-        assert_eq!(config.bridge, bridge);
-    }
-    for bridge in [
-        "sluicegate_bridge",
-        "bridge:",
-        ":7400",
-        "bridge:0",
-        "bridge:65536",
-        "bridge:+1",
-        "http://bridge:7400",
-        "https://https://bridge:7400",
-        "bridge:7400/x",
-        "a@bridge:7400",
-        "a b:7400",
-        "::1:7400",
-        "[::1:7400",
-        "https://",
-    ] {
-        assert_eq!(
-            parse_in_apisix(&format!(r#"{{"path":"/a","bridge":"{bridge}"}}"#)).expect_err(bridge),
-            ["bridge: the bridge as \"host:port\" or \"https://host:port\" is expected"]
-        );
-    }
+fn keys_that_moved_name_their_successors() {
+    mistakes(
+        r#"{"path":"/a","bridge":"127.0.0.1:7400","max_body_bytes":1048576,"http_timeout_ms":40000}"#,
+        &[
+            "bridge: no longer used: the gateway's own route names the bridge as its upstream",
+            "max_body_bytes: no longer used: limits.max_request_bytes of the bridge limits bodies",
+            "http_timeout_ms: no longer used: the gateway's own route has a timeout",
+        ],
+    );
 }
 
 #[test]
@@ -95,7 +74,7 @@ fn the_settings_of_one_route_may_stand_in_the_place_of_all() {
             .unwrap();
     let [route] = config.routes.as_slice() else { panic!("{:?}", config.routes) };
     assert!(matches!(&route.cluster, Cluster::Named(name) if **name == *"east"));
-    assert!(matches!(route.kind, Kind::Pubsub { write: true, .. }));
+    assert!(route.grant.write && matches!(route.kind, Kind::Pubsub { .. }));
     for path in [&b"/"[..], b"/pubsub?x", b"*", b"", b"\xff"] {
         check_route(&config, path, Some(""));
     }
@@ -115,9 +94,9 @@ fn the_settings_of_one_route_may_stand_in_the_place_of_all() {
 #[test]
 fn mistakes_in_the_only_route_are_told_each_with_its_key() {
     mistakes(
-        r#"{"type":"produce","colour":1,"max_body_bytes":1}"#,
+        r#"{"type":"produce","colour":1,"max_message_bytes":1}"#,
         &[
-            "max_body_bytes: a number of bytes from 1024 to 16777216 is expected",
+            "max_message_bytes: a number of bytes from 1024 to 16777216 is expected",
             "topic: a topic is expected, or \"topic\" in overrides",
             "colour: unknown key",
         ],
@@ -129,7 +108,7 @@ fn mistakes_in_the_only_route_are_told_each_with_its_key() {
 #[test]
 fn an_empty_list_may_be_written_as_lua_writes_it() {
     let config = parse_in_apisix(r#"{"origins":{},"subprotocols":{}}"#).unwrap();
-    let Kind::Pubsub { policy, .. } = &config.routes[0].kind else { panic!("{config:?}") };
+    let Kind::Pubsub { policy } = &config.routes[0].kind else { panic!("{config:?}") };
     assert_eq!((policy.origins.as_deref(), policy.subprotocols.as_slice()), (Some(&[][..]), &[][..]));
     mistakes(r#"{"path":"/a","origins":{"a":1}}"#, &["origins: an array of strings is expected"]);
 }
@@ -138,7 +117,6 @@ fn an_empty_list_may_be_written_as_lua_writes_it() {
 fn every_setting_is_read() {
     let config = parse(
         br#"{"profile":"internal","gateway_secret":"s3cret-of-the-gateway","max_message_bytes":4096,"max_assembly_bytes":8192,
-            "bridge":"other","max_body_bytes":2048,"http_timeout_ms":100,
             "routes":[{"path":"/a","cluster":"east","write":true,"origins":["https://app.example:8443"],"subprotocols":["v1"]},
                       {"path":"/b","type":"pubsub"}]}"#,
     )
@@ -146,15 +124,14 @@ fn every_setting_is_read() {
     assert_eq!(config.profile, Profile::Internal);
     assert_eq!(config.gateway_secret.as_ref().map(Secret::expose), Some("s3cret-of-the-gateway"));
     assert_eq!((config.max_message_bytes, config.max_assembly_bytes), (4096, 8192));
-    assert_eq!((config.bridge.as_str(), config.max_body_bytes, config.http_timeout_ms), ("other", 2048, 100));
     assert!(matches!(&config.routes[0].cluster, Cluster::Named(name) if **name == *"east"));
-    let metadata: Vec<_> = config.metadata(&config.routes[0].cluster).collect();
+    let metadata: Vec<_> = config.metadata(&config.routes[0]).collect();
     let secret = ("sluicegate-gateway-secret", "s3cret-of-the-gateway");
-    assert_eq!(metadata, [("sluicegate-cluster", "east"), secret]);
-    let Kind::Pubsub { write: true, policy } = &config.routes[0].kind else { panic!("{config:?}") };
+    assert_eq!(metadata, [("sluicegate-cluster", "east"), ("sluicegate-write", "true"), secret]);
+    let Kind::Pubsub { policy } = &config.routes[0].kind else { panic!("{config:?}") };
     assert_eq!(policy.origins.as_deref(), Some(&["https://app.example:8443".to_owned()][..]));
     assert_eq!(policy.subprotocols, ["v1"]);
-    assert!(matches!(config.routes[1].kind, Kind::Pubsub { write: false, .. }));
+    assert!(matches!(config.routes[1].kind, Kind::Pubsub { .. }));
     assert!(!format!("{config:?}").contains("s3cret"));
 }
 
@@ -173,7 +150,6 @@ fn every_setting_of_a_produce_route_is_read() {
            "overrides":["key","topic"],"recordheaderprefix":"X-Record-","origins":["https://a.example"],"credentials":true"#,
     );
     assert_eq!(route.path, "/p/");
-    let Kind::Http { resource: Resource::Produce(produce), cors: Some(cors) } = route.kind else { panic!() };
     let want = HttpProduce {
         topic: "orders".into(),
         partition: Some(3),
@@ -185,38 +161,35 @@ fn every_setting_of_a_produce_route_is_read() {
         key_override: true,
         record_header_prefix: "x-record-".into(),
     };
-    assert_eq!(produce, want);
-    assert!(
-        cors.credentials
-            && matches!(cors.origins, Origins::Listed(origins) if origins == ["https://a.example"])
-    );
+    let cors = HttpCors { origins: vec!["https://a.example".into()], credentials: true };
+    assert_eq!(http(route), (Resource::Produce(want), Some(cors)));
+}
+
+/// What the bridge is told of a route of plain HTTP, but for the path of each request.
+#[track_caller]
+fn http(route: Route) -> (Resource, Option<HttpCors>) {
+    match route.kind {
+        Kind::Http(HttpRoute { resource: Some(resource), cors, path }) if path.is_empty() => (resource, cors),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
 fn a_produce_route_needs_a_topic_or_clients_that_name_one() {
-    for route in [r#""topic":"t""#, r#""overrides":["topic"]"#] {
-        let Kind::Http { resource: Resource::Produce(produce), cors: None } =
-            only(&format!(r#""type":"produce",{route}"#)).kind
-        else {
-            panic!("{route}")
-        };
-        assert!(
-            produce.partition.is_none() && produce.key.is_none() && produce.record_header_prefix.is_empty()
-        );
-    }
+    let topic = HttpProduce { topic: "t".into(), ..HttpProduce::default() };
+    assert_eq!(http(only(r#""type":"produce","topic":"t""#)), (Resource::Produce(topic), None));
+    let named = HttpProduce { topic_override: true, ..HttpProduce::default() };
+    assert_eq!(http(only(r#""type":"produce","overrides":["topic"]"#)), (Resource::Produce(named), None));
 }
 
 #[test]
 fn every_setting_of_a_rest_route_is_read() {
     let route = only(r#""type":"rest""#);
     assert_eq!(route.path, "/p");
-    assert!(matches!(route.kind, Kind::Http { resource: Resource::Rest { write: false }, cors: None }));
-    let Kind::Http { resource: Resource::Rest { write: true }, cors: Some(cors) } =
-        only(r#""type":"rest","write":true,"origins":["*"]"#).kind
-    else {
-        panic!()
-    };
-    assert!(!cors.credentials && matches!(cors.origins, Origins::Any));
+    assert_eq!(http(route), (Resource::Rest(HttpRest {}), None));
+    let cors = HttpCors { origins: vec!["*".into()], credentials: false };
+    let route = only(r#""type":"rest","origins":["*"]"#);
+    assert_eq!(http(route), (Resource::Rest(HttpRest {}), Some(cors)));
 }
 
 /// Which route a path has.
@@ -293,8 +266,7 @@ fn all_mistakes_are_told_at_once_each_with_its_key() {
 #[test]
 fn mistakes_in_routes_of_plain_http_are_told_each_with_its_key() {
     mistakes(
-        r#"{"bridge":"","max_body_bytes":1023,"http_timeout_ms":99,
-            "routes":[{"path":"/a","type":"http"},{"path":"/b","type":"produce","write":true},
+        r#"{"routes":[{"path":"/a","type":"http"},{"path":"/b","type":"produce","write":true},
                       {"path":"/c","type":"produce","topic":"a b","partition":-2,"key":7,"jsonkey":"","headerprefix":"a b",
                        "recordheaderprefix":"ü","overrides":["offset"],"origins":["*"],"credentials":true},
                       {"path":"/d","type":"rest","topic":"t","origins":["*","https://a.example"]},
@@ -302,9 +274,6 @@ fn mistakes_in_routes_of_plain_http_are_told_each_with_its_key() {
                       {"path":"/","type":"rest"},{"path":"/","type":"rest"},
                       {"path":"/f","type":"produce","topic":"..","partition":2147483648,"overrides":[1]}]}"#,
         &[
-            "bridge: a string that is not empty is expected",
-            "max_body_bytes: a number of bytes from 1024 to 16777216 is expected",
-            "http_timeout_ms: a number of milliseconds from 100 to 3600000 is expected",
             "routes[0].type: \"pubsub\", \"produce\" or \"rest\" is expected",
             "routes[1].topic: a topic is expected, or \"topic\" in overrides",
             "routes[1].write: unknown key",
@@ -342,6 +311,25 @@ fn a_jsonkey_that_cannot_be_used_is_told_with_its_reason() {
 }
 
 #[test]
+fn repeated_keys_are_refused_at_every_depth() {
+    mistakes(
+        r#"{"routes":[{"path":"/a"},{"path":"/b","type":"rest","write":true,"kafka":{"nodes":["a:1"],"tls":{"verify":true,"verify":true}},"write":false}],
+            "profile":"tunnel","profile":"tunnel","profile":"internal"}"#,
+        &[
+            "routes[1].kafka.tls.verify: given twice",
+            "routes[1].write: given twice",
+            "profile: given twice",
+            "profile: given twice",
+        ],
+    );
+    let escaped = r#"{"path":"/a","cluster":"a","\u0063luster":"b","host":"nginx"}"#;
+    mistakes(escaped, &["cluster: given twice", "host: \"envoy\" or \"apisix\" is expected"]);
+    let nodes = r#"{"kafka":{"nodes":[{"host":"a","port":1,"port":2}]},"routes":[],"routes":[]}"#;
+    assert!(parse(nodes.as_bytes()).unwrap_err().contains(&"kafka.nodes[0].port: given twice".to_owned()));
+    mistakes(r#"[{"a":1,"a":2}]"#, &["a JSON object is expected"]);
+}
+
+#[test]
 fn what_is_no_configuration_at_all_is_told_as_such() {
     mistakes("", &["not JSON: EOF while parsing a value at line 1 column 0"]);
     mistakes("[]", &["a JSON object is expected"]);
@@ -352,11 +340,8 @@ fn what_is_no_configuration_at_all_is_told_as_such() {
         mistakes(none, &[routes]);
     }
     mistakes(
-        r#"{"max_message_bytes":4096,"max_body_bytes":8192,"max_assembly_bytes":2048,"routes":[{"path":"/a"}]}"#,
-        &[
-            "max_assembly_bytes: at least max_message_bytes (4096) is expected",
-            "max_assembly_bytes: at least max_body_bytes (8192) is expected",
-        ],
+        r#"{"max_message_bytes":4096,"max_assembly_bytes":2048,"routes":[{"path":"/a"}]}"#,
+        &["max_assembly_bytes: at least max_message_bytes (4096) is expected"],
     );
 }
 
@@ -367,7 +352,6 @@ fn check(json: &[u8], host: Host) {
         Ok(config) => {
             assert!(!config.routes.is_empty());
             assert!(config.max_message_bytes <= config.max_assembly_bytes);
-            assert!(config.max_body_bytes <= config.max_assembly_bytes);
             for route in &config.routes {
                 let path = if route.path.is_empty() { "/" } else { &route.path };
                 assert!(std::ptr::eq(config.route(path.as_bytes()).unwrap(), route));
@@ -375,12 +359,6 @@ fn check(json: &[u8], host: Host) {
             }
         }
     }
-}
-
-#[test]
-fn without_a_word_on_bodies_they_fit_into_what_all_may_hold() {
-    let json = br#"{"max_message_bytes":4096,"max_assembly_bytes":8192,"routes":[{"path":"/a"}]}"#;
-    assert_eq!(parse(json).unwrap().max_body_bytes, 8192);
 }
 
 fn json() -> impl Strategy<Value = Value> {
@@ -418,13 +396,13 @@ fn json() -> impl Strategy<Value = Value> {
         "max_message_bytes",
         "max_assembly_bytes",
         "bridge",
-        "max_body_bytes",
-        "http_timeout_ms",
         "routes",
         "path",
         "type",
+        "read",
         "write",
         "topic",
+        "topics",
         "partition",
         "key",
         "jsonkey",

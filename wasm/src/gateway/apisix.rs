@@ -1,35 +1,19 @@
-//! Apache APISIX (wasm-nginx-module): the filter is asked before a request goes on to its upstream, once with its headers and
-//! once with its whole body; calls are HTTP/1.1's. A session is the bridge's own WebSocket endpoint, which is the upstream.
+//! Apache APISIX (wasm-nginx-module): the filter judges a request before it goes on to its upstream, which is the bridge: its
+//! WebSocket endpoint for a session, its HTTP endpoint for a plain request.
 //!
-//! Where a callback registered a call, the host makes it; else it answers with what was left for the client; else it passes
-//! the request on if the result is 0, and fails it with 503 if that is negative. Any other result it does not survive.
+//! After a callback, the host sends the local response if there is one. Otherwise it passes the request on if the result is 0,
+//! and fails it with 503 if that is negative. Any other result crashes the worker.
 
-use sluicegate_protocol::{CALL_PATH, metadata};
+use sluicegate_protocol::metadata;
 
-use super::{Call, Gateway, RequestHeaders, Upgrade};
+use super::{Gateway, RequestHeaders, Upgrade};
 use crate::filter::Filter;
-use crate::grpc_web;
-use crate::host::{self, Buffer, HttpCall, Map, Status};
-use crate::http::Failure;
+use crate::host::{self, Map, Status};
+use crate::lost::Lost;
 use crate::session_stream::{Opened, handshake};
 use crate::stream::Action;
 
-pub(crate) struct Apisix {
-    scheme: &'static str,
-    /// The bridge, as `host:port`.
-    address: String,
-}
-
-impl Apisix {
-    /// With the address of the bridge, as the configuration has it.
-    pub(super) fn new(bridge: &str) -> Self {
-        let (scheme, address) = match bridge.strip_prefix("https://") {
-            Some(address) => ("https", address),
-            None => ("http", bridge),
-        };
-        Self { scheme, address: address.to_owned() }
-    }
-}
+pub(crate) struct Apisix;
 
 impl Gateway for Apisix {
     /// The host crashes where it is asked for all headers of a request without `Host`, and gives only the first of them: a header
@@ -52,25 +36,54 @@ impl Gateway for Apisix {
         false
     }
 
-    /// The request goes on to the bridge, which is told what the session may do; to a path that is no word of the client's, without
-    /// a query, which may hold a key.
+    /// The request goes on to the bridge, which is told what the session can do.
     fn upgrade(&self, filter: &Filter, _: u32, upgrade: &Upgrade<'_>) -> Result<Opened, Status> {
         let accepted = match handshake(upgrade.policy)? {
             Err(refused) => return Ok(Opened::Refused(refused)),
             Ok(accepted) => accepted,
         };
         host::remove_header(Map::Request, b"sec-websocket-extensions")?;
-        if upgrade.write {
-            host::set_header(Map::Request, metadata::WRITE, b"true")?;
-        }
         if let Some(subprotocol) = &accepted.subprotocol {
             host::set_header(Map::Request, metadata::SUBPROTOCOL, subprotocol.as_bytes())?;
         }
-        for (name, value) in filter.config.metadata(upgrade.cluster) {
+        for (name, value) in filter.config.metadata(upgrade.route) {
             host::set_header(Map::Request, name, value.as_bytes())?;
         }
-        host::set_property("upstream_uri", "/")?;
+        to_the_bridge()?;
         Ok(Opened::Passed)
+    }
+
+    /// nginx sends a write a second time only if nothing of it was sent (`proxy_next_upstream` without `non_idempotent`).
+    fn forward(&self, _: bool) -> Result<(), Status> {
+        to_the_bridge()
+    }
+
+    fn client(&self) -> Option<String> {
+        String::from_utf8(host::property(&["remote_addr"]).ok()?).ok()
+    }
+
+    /// The variable does not exist if another plugin answered before there was an upstream. nginx separates the bytes of several
+    /// attempts by commas and colons.
+    fn is_unsent(&self) -> bool {
+        match host::property(&["upstream_bytes_sent"]) {
+            Ok(sent) => !sent.is_empty() && sent.iter().all(|byte| b"0-,: ".contains(byte)),
+            Err(status) => status == Status::NOT_FOUND,
+        }
+    }
+
+    /// The status alone: this host cannot change the body of a response, which stays nginx's page.
+    fn replace_answer(&self, lost: Lost, headers: &[(&str, &str)]) -> Result<(), Status> {
+        host::set_header(Map::Response, ":status", lost.status().to_string().as_bytes())?;
+        for (name, value) in headers.iter().filter(|(name, _)| *name != "content-type") {
+            host::set_header(Map::Response, name, value.as_bytes())?;
+        }
+        if lost.retry_after().is_none() {
+            host::remove_header(Map::Response, b"retry-after")?;
+        }
+        if lost.is_unknown() {
+            host::set_header(Map::Response, OUTCOME, b"unknown")?;
+        }
+        Ok(())
     }
 
     /// Plugins that log show all headers of the request, after its answer. The upstream has had its own by now.
@@ -81,46 +94,6 @@ impl Gateway for Apisix {
             }
         }
     }
-
-    /// The host never says that there is more: it reads a body when it is asked to, and shows it as a whole, an empty one, too.
-    fn has_ended(&self, _: bool, safe: bool) -> Result<bool, Status> {
-        if !safe {
-            host::set_property("wasm_process_req_body", "true")?;
-        }
-        Ok(safe)
-    }
-
-    /// The host limits each step of a call by itself. What is missing of the first four headers it takes from its last call.
-    fn call(&self, call: &Call<'_>) -> Result<u32, Status> {
-        let mut headers = vec![
-            (":method", "POST"),
-            (":scheme", self.scheme),
-            (":path", CALL_PATH),
-            (":authority", self.address.as_str()),
-            ("content-type", grpc_web::CONTENT_TYPE),
-            ("x-grpc-web", "1"),
-        ];
-        headers.extend_from_slice(call.metadata);
-        host::http_call(&HttpCall {
-            target: &self.address,
-            headers: &headers,
-            body: call.framed,
-            timeout_ms: call.timeout_ms,
-        })
-    }
-
-    /// It is the current one already: a call ends within its request.
-    fn enter(&self, _: u32) -> Result<(), Status> {
-        Ok(())
-    }
-
-    /// In the place of no body, nginx gives a page of its own where the status is not one of success.
-    fn body<'a>(&self, status: u16, body: &'a [u8]) -> &'a [u8] {
-        if body.is_empty() && status >= 300 && status != 304 { b"\n" } else { body }
-    }
-
-    /// There is no way to.
-    fn cancel(&self, _: u32) {}
 
     /// Each request ends by itself.
     fn closing(&self, _: u32) {}
@@ -137,25 +110,21 @@ impl Gateway for Apisix {
     fn action(&self, action: Action) -> Action {
         match action {
             Action::Fail => Action::Fail,
-            Action::Continue | Action::Pause | Action::Discard => Action::Continue,
+            Action::Continue | Action::Pause => Action::Continue,
         }
     }
 
     fn tick(&self) {}
 }
 
-/// What a call was answered with, in so many headers and bytes.
-pub(crate) fn answer(headers: usize, size: usize) -> Result<Vec<u8>, Failure> {
-    if headers == 0 {
-        return grpc_web::answer(&[], Vec::new());
-    }
-    let headers = host::headers(Map::HttpCallResponse).map_err(|_| Failure::Unreadable)?;
-    let body = match size {
-        0 => Vec::new(),
-        size => host::buffer(Buffer::HttpCallResponse, size).map_err(|_| Failure::Unreadable)?,
-    };
-    grpc_web::answer(&headers, body)
+/// Sends the current request to the bridge with a path that is none of the client's words: the headers hold the path that was
+/// matched, and a query can hold a key.
+fn to_the_bridge() -> Result<(), Status> {
+    host::set_property("upstream_uri", "/")
 }
+
+/// Says in a response that the request may or may not have been carried out.
+const OUTCOME: &str = "sluicegate-outcome";
 
 /// The host shows 100 headers and four pseudo headers: where there are as many, there may be more.
 const SHOWN_HEADERS: usize = 104;

@@ -1,28 +1,17 @@
-//! Envoy: bytes of sessions pass through the filter, calls are gRPC's, and a tick ends streams that are overdue.
+//! Envoy: the bytes of sessions pass through the filter, and a tick ends streams that are overdue.
 
 use std::cell::Cell;
 
-use prost::Message;
-use sluicegate_protocol::{CALL_PATH, grpc};
-
-use super::{Call, Gateway, RequestHeaders, Upgrade};
+use super::{Gateway, RequestHeaders, Upgrade};
 use crate::filter::Filter;
-use crate::host::{self, Buffer, GrpcCall, Map, Status};
-use crate::http::Failure;
+use crate::host::{self, Map, Status};
+use crate::lost::Lost;
 use crate::session_stream::{Opened, SessionStream};
 use crate::stream::Action;
 
+#[derive(Default)]
 pub(crate) struct Envoy {
-    /// The bridge, as the host wants it named.
-    bridge: Vec<u8>,
     closing: Closing,
-}
-
-impl Envoy {
-    /// With the name of the cluster that the bridge is.
-    pub(super) fn new(cluster: &str) -> Self {
-        Self { bridge: service(cluster), closing: Closing::default() }
-    }
 }
 
 impl Gateway for Envoy {
@@ -38,37 +27,30 @@ impl Gateway for Envoy {
         SessionStream::open(filter, context_id, upgrade)
     }
 
+    /// A write that was sent is never sent again, whatever the route says: this header overrides its retry policy.
+    fn forward(&self, is_write: bool) -> Result<(), Status> {
+        if is_write {
+            host::set_header(Map::Request, "x-envoy-max-retries", b"0")?;
+        }
+        Ok(())
+    }
+
+    fn client(&self) -> Option<String> {
+        let address = String::from_utf8(host::property(&["source", "address"]).ok()?).ok()?;
+        address.rsplit_once(':').map(|(host, _)| host.to_owned())
+    }
+
+    fn is_unsent(&self) -> bool {
+        let details = host::property(&["response", "code_details"]).unwrap_or_default();
+        UNSENT.iter().any(|unsent| details.starts_with(unsent))
+    }
+
+    fn replace_answer(&self, lost: Lost, headers: &[(&str, &str)]) -> Result<(), Status> {
+        host::respond(lost.status(), headers, lost.document().as_bytes())
+    }
+
     /// Envoy logs no header that it was not told to.
     fn answered(&self) {}
-
-    fn has_ended(&self, end: bool, _: bool) -> Result<bool, Status> {
-        Ok(end)
-    }
-
-    fn call(&self, call: &Call<'_>) -> Result<u32, Status> {
-        let (service, method) = CALL_PATH.trim_start_matches('/').split_once('/').unwrap_or_default();
-        host::grpc_call(&GrpcCall {
-            target: &self.bridge,
-            service,
-            method,
-            metadata: call.metadata,
-            message: call.framed.get(grpc::HEAD_LEN..).unwrap_or_default(),
-            timeout_ms: call.timeout_ms,
-        })
-    }
-
-    fn enter(&self, context_id: u32) -> Result<(), Status> {
-        host::enter_stream(context_id)
-    }
-
-    fn body<'a>(&self, _: u16, body: &'a [u8]) -> &'a [u8] {
-        body
-    }
-
-    fn cancel(&self, token: u32) {
-        // A call that cannot be cancelled ends in its own time.
-        let _ = host::cancel_grpc_call(token);
-    }
 
     /// It is reset unless it has ended by itself in [`CLOSE_TICKS`].
     fn closing(&self, context_id: u32) {
@@ -89,16 +71,6 @@ impl Gateway for Envoy {
     fn tick(&self) {
         self.closing.tick();
     }
-}
-
-/// The message of `size` bytes that a call was answered with.
-pub(crate) fn received(size: usize) -> Result<Vec<u8>, Failure> {
-    host::buffer(Buffer::GrpcReceive, size).map_err(|_| Failure::Unreadable)
-}
-
-/// Why a call has ended with a status of gRPC's other than OK.
-pub(crate) fn failed(code: u32) -> Failure {
-    Failure::of(code, &host::call_message().unwrap_or_default())
 }
 
 /// Asking twice is asking once.
@@ -146,20 +118,17 @@ impl Closing {
     }
 }
 
-/// What names a cluster of Envoy's to it: `envoy.config.core.v3.GrpcService`.
-fn service(cluster: &str) -> Vec<u8> {
-    #[derive(Clone, PartialEq, prost::Message)]
-    struct GrpcService {
-        #[prost(message, optional, tag = "1")]
-        envoy_grpc: Option<EnvoyGrpc>,
-    }
-    #[derive(Clone, PartialEq, prost::Message)]
-    struct EnvoyGrpc {
-        #[prost(string, tag = "1")]
-        cluster_name: String,
-    }
-    GrpcService { envoy_grpc: Some(EnvoyGrpc { cluster_name: cluster.to_owned() }) }.encode_to_vec()
-}
+/// Beginnings of Envoy's response code details that mean that no attempt had a connection to send the request on, or that the
+/// bridge refused the stream unread (RFC 9113, section 8.7: "guaranteed not to have been processed").
+const UNSENT: [&[u8]; 7] = [
+    b"upstream_reset_before_response_started{local_connection_failure",
+    b"upstream_reset_before_response_started{remote_connection_failure",
+    b"upstream_reset_before_response_started{connection_timeout",
+    b"upstream_reset_before_response_started{overflow",
+    b"upstream_reset_before_response_started{remote_refused_stream_reset",
+    b"no_healthy_upstream",
+    b"cluster_not_found",
+];
 
 /// How many ticks the bridge has to end a session, the one under way included: 2 s to 2.5 s. Long enough for answers under
 /// way, short for a client that waits.

@@ -8,9 +8,10 @@ use sluicegate_reader::Reader;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::{Cluster, Failure, Source, chain};
-use crate::kafka_code::{INVALID_REQUEST, INVALID_TIMESTAMP};
+use super::{Cluster, Failure, Source, topic_denied};
+use crate::kafka_code::{INVALID_REQUEST, INVALID_TIMESTAMP, TOPIC_AUTHORIZATION_FAILED};
 use crate::metrics::Outcome;
+use crate::topics::Topics;
 #[cfg(test)]
 use crate::writing::Written;
 use crate::writing::{Fate, WriteError, Writer, failure};
@@ -63,6 +64,7 @@ impl Cluster {
     pub(super) async fn produce(
         &self,
         records: Vec<ProduceRecord>,
+        topics: &Topics,
         mut turn: Turn,
         queued: impl FnOnce(),
     ) -> Result<Vec<Fate>, Failure> {
@@ -75,7 +77,7 @@ impl Cluster {
         let checked = async {
             let refused = match too_much(&records, *max_records) {
                 Some(error) => Err(error),
-                None => Ok(self.check(&records).await),
+                None => Ok(self.check(&records, topics).await),
             };
             turn.come().await;
             refused
@@ -86,7 +88,8 @@ impl Cluster {
             return Ok(self.script.take(&records, queued).await);
         }
         let handed = due.run_until_cancelled(writer.hand_over(records, refused)).await;
-        let handed = handed.ok_or_else(ending)?.map_err(not_written)?;
+        let handed = handed.ok_or_else(ending)?;
+        let handed = handed.map_err(|error| not_written(self.incidents.public_write(error)))?;
         drop(turn);
         if handed.queued > 0 {
             queued();
@@ -95,14 +98,18 @@ impl Cluster {
     }
 
     /// Why records cannot be written, of each that cannot.
-    async fn check(&self, records: &[ProduceRecord]) -> Vec<Option<WriteError>> {
+    async fn check(&self, records: &[ProduceRecord], topics: &Topics) -> Vec<Option<WriteError>> {
         // Neighbours mostly have the same target: it is looked for once.
         let same_target = || records.chunk_by(|a, b| target(a) == target(b));
         let mut targets: HashMap<(&str, i32), Option<WriteError>> =
             same_target().filter_map(<[_]>::first).map(|record| (target(record), None)).collect();
         let asked = targets.iter_mut().map(|(target, refusal)| async move {
             *refusal = match &self.source {
-                Source::Kafka(reader) => missing(reader, *target).await,
+                // Nothing is looked up: the answer must not tell whether it exists.
+                _ if !topics.contains(target.0) => {
+                    Some(failure::refused(TOPIC_AUTHORIZATION_FAILED, topic_denied(target.0)))
+                }
+                Source::Kafka(reader) => self.missing(reader, *target).await,
                 #[cfg(test)]
                 Source::Script => {
                     super::read::script(target.0, 0).await;
@@ -117,6 +124,13 @@ impl Cluster {
             records.iter().map(move |record| problem(record).or_else(|| refusal.clone()))
         });
         refused.collect()
+    }
+
+    /// Why there is no such target, or that nobody knows.
+    async fn missing(&self, reader: &Reader, (topic, partition): (&str, i32)) -> Option<WriteError> {
+        let error = reader.check_partition(topic, partition).await.err()?;
+        let message = self.incidents.public(&error);
+        Some(failure::of_read(&error, message))
     }
 }
 
@@ -139,11 +153,6 @@ fn too_much(records: &[ProduceRecord], max_records: usize) -> Option<WriteError>
 fn target(record: &ProduceRecord) -> (&str, i32) {
     let partition = record.partition.unwrap_or(PARTITIONER);
     (&record.topic, if partition == PARTITIONER { 0 } else { partition })
-}
-
-async fn missing(reader: &Reader, (topic, partition): (&str, i32)) -> Option<WriteError> {
-    let error = reader.check_partition(topic, partition).await.err()?;
-    Some(failure::of_read(error.code().into(), chain(&error), error.retriable(), error.is_unavailable()))
 }
 
 /// What is wrong with a record by itself.
@@ -309,7 +318,7 @@ mod tests {
         let looked_for = ProduceRecord { topic: "60000".into(), ..record() };
         let mut turns = Turns::default();
         let first = turns.next();
-        let produced = cluster.produce(vec![looked_for], turns.next(), || {});
+        let produced = cluster.produce(vec![looked_for], &Topics::All, turns.next(), || {});
         let end = async {
             tokio::task::yield_now().await;
             writes.due.cancel();

@@ -235,6 +235,14 @@ fn windows_that_let_sessions_stop_each_other_are_refused() {
 }
 
 #[test]
+fn answers_larger_than_a_session_may_hold_are_refused() {
+    let text = format!("{CLUSTER}[limits]\nsession_answer_bytes = 65536\n[read]\nmax_bytes = 65536\n");
+    load(&text, &[]).unwrap();
+    let problem = "read.max_bytes: is 65537, expected at most limits.session_answer_bytes, 65536";
+    check(&text, &[("SLUICEGATE_READ__MAX_BYTES", "65537")], &[problem]);
+}
+
+#[test]
 fn the_environment_overrides_the_file() {
     let text = format!("listen = \"127.0.0.1:1\"\n{CLUSTER}client.id = \"file\"\n");
     let variables = [

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use http::HeaderMap;
+use http::{HeaderMap, Request};
 use sluicegate_protocol::metadata;
+use sluicegate_session::source::Source;
 
-use super::{Entrance, Refusal};
+use super::{Entrance, Peer, Refusal};
 use crate::cluster::Cluster;
+use crate::grant::{Grant, Unreadable};
 
 impl Entrance {
     /// Whether a gateway is asking, and everything that it says is understood.
@@ -30,8 +32,15 @@ impl Entrance {
         }
     }
 
+    /// What the client can do, by what its gateway says.
+    pub(super) async fn grant(&self, headers: &HeaderMap) -> Result<Grant, Refusal> {
+        let cluster = self.cluster(headers).await?;
+        Grant::of(cluster, headers)
+            .map_err(|Unreadable { header, expected }| Refusal::Unreadable { header, expected })
+    }
+
     /// The cluster that `headers` name, or that they carry.
-    pub(super) async fn cluster(&self, headers: &HeaderMap) -> Result<Arc<Cluster>, Refusal> {
+    async fn cluster(&self, headers: &HeaderMap) -> Result<Arc<Cluster>, Refusal> {
         let carried = headers.get(metadata::CLUSTER_DEFINITION);
         let cluster = match carried {
             None => None,
@@ -49,6 +58,15 @@ impl Entrance {
         let found = std::str::from_utf8(name).ok().and_then(|name| self.clusters.get(name));
         found.cloned().ok_or_else(|| Refusal::unknown_cluster(name))
     }
+}
+
+/// The source of a request: the client that its gateway names, or else the peer.
+pub(super) fn source<B>(request: &Request<B>) -> Source {
+    if let Some(client) = request.headers().get(metadata::CLIENT) {
+        return Source::parse(client.as_bytes());
+    }
+    let peer = request.extensions().get::<Peer>();
+    peer.map(|Peer(address)| Source::from(address.ip())).unwrap_or_default()
 }
 
 /// A relay that adds where it should set would let its client choose.

@@ -19,6 +19,18 @@ impl Entrance {
     }
 }
 
+impl Entrance {
+    /// The same for a page whose name was made to mean this machine: a browser takes it for the page's own, and sends requests
+    /// without `Origin`.
+    pub(super) fn check_host(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        let host = headers.get(header::HOST).map(|host| host.as_bytes()).unwrap_or_default();
+        if self.authenticated || is_loopback(&[b"http://", host].concat()) {
+            return Ok(());
+        }
+        Err(Refusal::ForeignHost)
+    }
+}
+
 /// RFC 6454, section 6.2: `scheme "://" host [ ":" port ]`, or `null`.
 fn is_loopback(origin: &[u8]) -> bool {
     let Ok(origin) = Uri::try_from(origin) else { return false };

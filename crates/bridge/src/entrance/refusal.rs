@@ -8,7 +8,6 @@ use sluicegate_session::handshake::Refused;
 use tonic::body::Body;
 use tonic::{Code, Status};
 
-use super::grpc_web;
 use crate::route_clusters::NotTaken;
 
 /// Why a request is turned away.
@@ -48,6 +47,13 @@ pub(super) enum Refusal {
     Body,
     /// A page of another machine, and no gateway that has judged it.
     Origin,
+    /// A name of another machine, and no gateway that has judged it.
+    ForeignHost,
+    /// A gateway's header of a value that this version does not read.
+    Unreadable {
+        header: &'static str,
+        expected: &'static str,
+    },
     /// What only a newer version of HTTP can carry.
     Version,
 }
@@ -57,9 +63,8 @@ pub(super) enum Refusal {
 pub(super) enum Form {
     /// A plain response, which a gateway can pass on to its client.
     Plain,
-    /// gRPC's "Trailers-Only", for a single command.
+    /// gRPC's "Trailers-Only".
     Grpc,
-    GrpcWeb,
 }
 
 impl Refusal {
@@ -74,34 +79,59 @@ impl Refusal {
     }
 
     pub(super) fn into_response(self, form: Form, version: Version) -> Response<Body> {
-        let is_last = version < Version::HTTP_2 && self.ends_connection(form);
+        // An intermediary that takes any answer to an upgrade for its success would pass on what its client says as further
+        // requests.
+        let is_last = version < Version::HTTP_2 && matches!(form, Form::Plain);
+        let mark = self.mark();
         let mut response = match form {
             Form::Plain => self.into_http(),
             Form::Grpc => self.into_status().into_http(),
-            Form::GrpcWeb => grpc_web::framed(self.into_status().into_http()),
         };
         if is_last {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
+        response.headers_mut().extend(mark.map(|mark| (HeaderName::from_static(metadata::ANSWERED), mark)));
         response
     }
 
-    /// Whether nothing more is heard on a connection of HTTP/1.1.
-    fn ends_connection(&self, form: Form) -> bool {
-        match form {
-            // An intermediary that takes any answer to an upgrade for its success would pass on what its client says as further
-            // requests.
-            Form::Plain => true,
-            // Whoever is not let in shall not keep a gateway's place.
-            Form::Grpc | Form::GrpcWeb => {
-                matches!(self, Self::SecretMissing | Self::SecretWrong | Self::Repeated { .. })
-            }
+    /// The reason for the gateway's log, if somebody set up the gateway or the bridge in a way that does not work.
+    pub(super) fn mark(&self) -> Option<HeaderValue> {
+        self.is_misconfiguration().then(|| HeaderValue::try_from(self.text()).ok()).flatten()
+    }
+
+    /// Whether an operator has to mend something.
+    pub(super) fn is_misconfiguration(&self) -> bool {
+        match self {
+            Self::SecretMissing
+            | Self::SecretWrong
+            | Self::UnknownHeader { .. }
+            | Self::Repeated { .. }
+            | Self::Unreadable { .. }
+            | Self::UnknownCluster { .. }
+            | Self::RouteCluster(_)
+            | Self::TwoClusters => true,
+            Self::NotFound
+            | Self::OtherConnect
+            | Self::NotGrpc
+            | Self::Draining
+            | Self::Full
+            | Self::Host
+            | Self::Handshake(_)
+            | Self::Body
+            | Self::Origin
+            | Self::ForeignHost
+            | Self::Version => false,
         }
+    }
+
+    /// Whether the peer has not shown to be a gateway: it must not keep a gateway's place among the connections.
+    pub(super) fn is_strangers(&self) -> bool {
+        matches!(self, Self::SecretMissing | Self::SecretWrong | Self::Repeated { .. })
     }
 
     fn into_http(self) -> Response<Body> {
         let (status, _) = self.codes();
-        let mut response = Response::new(Body::new(Full::new(Bytes::from(self.text() + "\n"))));
+        let mut response = Response::new(Body::new(Full::new(Bytes::from(self.public_text() + "\n"))));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
@@ -116,7 +146,7 @@ impl Refusal {
 
     fn into_status(self) -> Status {
         let (_, code) = self.codes();
-        Status::new(code, self.text())
+        Status::new(code, self.public_text())
     }
 
     /// A name for metrics.
@@ -125,7 +155,7 @@ impl Refusal {
             Self::NotFound | Self::OtherConnect => "path",
             Self::NotGrpc => "content_type",
             Self::SecretMissing | Self::SecretWrong => "secret",
-            Self::UnknownHeader { .. } | Self::Repeated { .. } => "metadata",
+            Self::UnknownHeader { .. } | Self::Repeated { .. } | Self::Unreadable { .. } => "metadata",
             Self::UnknownCluster { .. } => "cluster",
             Self::RouteCluster(NotTaken::UnknownGateway | NotTaken::Host(_)) => "route_cluster_forbidden",
             Self::RouteCluster(NotTaken::Unreadable(_)) | Self::TwoClusters => "route_cluster_invalid",
@@ -135,7 +165,7 @@ impl Refusal {
             Self::Full => "full",
             Self::Host | Self::Handshake(_) => "handshake",
             Self::Body => "body",
-            Self::Origin => "origin",
+            Self::Origin | Self::ForeignHost => "origin",
             Self::Version => "version",
         }
     }
@@ -164,15 +194,29 @@ impl Refusal {
                 let status = StatusCode::from_u16(refused.status).unwrap_or(StatusCode::BAD_REQUEST);
                 (status, Code::InvalidArgument)
             }
-            Self::UnknownHeader { .. } | Self::Repeated { .. } | Self::Host | Self::Body => {
-                (StatusCode::BAD_REQUEST, Code::InvalidArgument)
-            }
-            Self::Origin => (StatusCode::FORBIDDEN, Code::PermissionDenied),
+            Self::UnknownHeader { .. }
+            | Self::Repeated { .. }
+            | Self::Unreadable { .. }
+            | Self::Host
+            | Self::Body => (StatusCode::BAD_REQUEST, Code::InvalidArgument),
+            Self::Origin | Self::ForeignHost => (StatusCode::FORBIDDEN, Code::PermissionDenied),
             Self::Version => (StatusCode::HTTP_VERSION_NOT_SUPPORTED, Code::Internal),
         }
     }
 
-    fn text(&self) -> String {
+    /// What clients are told: no broker.
+    fn public_text(&self) -> String {
+        match self {
+            Self::RouteCluster(NotTaken::Host(_)) => {
+                "the bridge's configuration does not allow a broker of this route: its log says which"
+                    .to_owned()
+            }
+            _ => self.text(),
+        }
+    }
+
+    /// What the logs of the bridge and the gateway say.
+    pub(super) fn text(&self) -> String {
         match self {
             Self::NotFound => format!("nothing is served at this path, sessions are at {SESSION_PATH}"),
             Self::OtherConnect => {
@@ -181,8 +225,7 @@ impl Refusal {
                 )
             }
             Self::NotGrpc => {
-                "expected POST with content-type application/grpc, or application/grpc-web for a call"
-                    .to_owned()
+                "expected POST with content-type application/grpc".to_owned()
             }
             Self::SecretMissing => format!("header {} is missing", metadata::GATEWAY_SECRET),
             Self::SecretWrong => format!("header {} is not the bridge's secret", metadata::GATEWAY_SECRET),
@@ -192,6 +235,7 @@ impl Refusal {
                 )
             }
             Self::Repeated { name } => format!("expected header {name} once"),
+            Self::Unreadable { header, expected } => format!("header {header}: expected {expected}"),
             Self::UnknownCluster { name } => {
                 format!("no cluster {name} is configured, header {} names one", metadata::CLUSTER)
             }
@@ -200,13 +244,18 @@ impl Refusal {
                 format!("expected one header of {} and {}", metadata::CLUSTER, metadata::CLUSTER_DEFINITION)
             }
             Self::Draining => "the bridge is shutting down".to_owned(),
-            Self::Full => "the bridge serves as many as it may".to_owned(),
+            Self::Full => "the bridge is at capacity".to_owned(),
             Self::Host => "expected one header Host".to_owned(),
             Self::Handshake(refused) => refused.reason.to_owned(),
             Self::Body => "an upgrade has no body".to_owned(),
             Self::Origin => {
                 "this Origin may not ask here: without gateway_secret or tls.client_ca the bridge \
                              answers pages of this machine only"
+                    .to_owned()
+            }
+            Self::ForeignHost => {
+                "this Host is not of this machine: without gateway_secret or tls.client_ca the bridge answers \
+                 plain HTTP under loopback names only"
                     .to_owned()
             }
             Self::Version => {

@@ -2,21 +2,22 @@
 
 use std::sync::Arc;
 
-use http::{HeaderValue, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use sluicegate_protocol::metadata;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 
 use super::{Entrance, Refusal};
-use crate::cluster::Cluster;
 use crate::executor;
-use crate::session::{self, Transport};
+use crate::grant::Grant;
+use crate::session::{self, Hold, Transport};
 
 /// A session that was let in. It counts until it is dropped.
 pub(super) struct Admitted {
-    pub(super) cluster: Arc<Cluster>,
+    pub(super) grant: Grant,
     _slot: OwnedSemaphorePermit,
 }
 
@@ -25,16 +26,17 @@ impl Entrance {
     pub(super) fn tunnel(
         self: &Arc<Self>,
         request: Request<Incoming>,
-        cluster: Result<Arc<Cluster>, Refusal>,
+        grant: Result<Grant, Refusal>,
     ) -> Result<Response<Body>, Refusal> {
-        let admitted = self.admit(cluster?)?;
+        let admitted = self.admit(grant?)?;
         let stream = executor::current().unwrap_or_default();
+        let hold = hold(request.headers());
         let upgrade = hyper::upgrade::on(request);
         let entrance = Arc::clone(self);
         self.open.spawn(async move {
             // A client that left before it was answered is no session.
             if let Ok(upgraded) = upgrade.await {
-                entrance.run(admitted, Transport::stream(TokioIo::new(upgraded)), stream).await;
+                entrance.run(admitted, Transport::stream(TokioIo::new(upgraded), hold), stream).await;
             }
         });
         Ok(opened(Body::empty()))
@@ -44,35 +46,42 @@ impl Entrance {
     pub(super) fn session(
         self: &Arc<Self>,
         request: Request<Incoming>,
-        cluster: Result<Arc<Cluster>, Refusal>,
+        grant: Result<Grant, Refusal>,
     ) -> Result<Response<Body>, Refusal> {
-        let admitted = self.admit(cluster?)?;
+        let admitted = self.admit(grant?)?;
         let stream = executor::current().unwrap_or_default();
-        let (transport, body) = Transport::bodies(request.into_body());
+        let hold = hold(request.headers());
+        let (transport, body) = Transport::bodies(request.into_body(), hold);
         let entrance = Arc::clone(self);
         self.open.spawn(async move { entrance.run(admitted, transport, stream).await });
         Ok(opened(Body::new(body)))
     }
 
-    pub(super) fn admit(&self, cluster: Arc<Cluster>) -> Result<Admitted, Refusal> {
+    pub(super) fn admit(&self, grant: Grant) -> Result<Admitted, Refusal> {
         let slot = Arc::clone(&self.sessions).try_acquire_owned().map_err(|_| Refusal::Full)?;
-        cluster.metrics.sessions.inc();
-        Ok(Admitted { cluster, _slot: slot })
+        grant.cluster.metrics.sessions.inc();
+        Ok(Admitted { grant, _slot: slot })
     }
 
     pub(super) async fn run(&self, admitted: Admitted, transport: Transport, stream: CancellationToken) {
-        let cluster = Arc::clone(&admitted.cluster);
-        let end = session::run(transport, cluster, &self.limits, self.drain.clone()).await;
+        let end = session::run(transport, admitted.grant.clone(), &self.limits, self.drain.clone()).await;
         // What the peer has not taken by now it never will.
         stream.cancel();
-        admitted.cluster.metrics.ended(&end);
+        admitted.grant.cluster.metrics.ended(&end);
         tracing::debug!(end = end.label(), "session ended");
     }
 }
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        self.cluster.metrics.sessions.dec();
+        self.grant.cluster.metrics.sessions.dec();
+    }
+}
+
+fn hold(headers: &HeaderMap) -> Hold {
+    match headers.get(metadata::PADDED).is_some_and(|said| said == "true") {
+        true => Hold::Unread,
+        false => Hold::Closed,
     }
 }
 

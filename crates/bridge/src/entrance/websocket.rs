@@ -11,8 +11,9 @@ use sluicegate_session::handshake::{Accepted, Headers, Policy};
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 
+use super::gateway::source;
 use super::{Entrance, Refusal};
-use crate::cluster::Cluster;
+use crate::grant::Grant;
 use crate::session::Transport;
 
 impl Entrance {
@@ -26,17 +27,18 @@ impl Entrance {
     pub(super) fn websocket(
         self: &Arc<Self>,
         request: Request<Incoming>,
-        cluster: Result<Arc<Cluster>, Refusal>,
+        grant: Result<Grant, Refusal>,
         accepted: &Accepted,
     ) -> Result<Response<Body>, Refusal> {
-        let admitted = self.admit(cluster?)?;
-        let session = Session::new(self.messages, may_write(request.headers()), &self.assembly);
+        let grant = grant?;
+        let session = Session::new(self.messages, &self.assembly, source(&request));
+        let admitted = self.admit(grant)?;
         let upgrade = hyper::upgrade::on(request);
         let entrance = Arc::clone(self);
         self.open.spawn(async move {
             // A client that left before it was answered is no session.
             if let Ok(upgraded) = upgrade.await {
-                let cluster = Arc::clone(&admitted.cluster);
+                let cluster = Arc::clone(&admitted.grant.cluster);
                 let transport = Transport::websocket(TokioIo::new(upgraded), session, cluster);
                 // The connection ends with its transport: no stream is left to give up.
                 entrance.run(admitted, transport, CancellationToken::new()).await;
@@ -89,10 +91,6 @@ fn check_handshake<B: http_body::Body>(request: &Request<B>) -> Result<Accepted,
 fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<Vec<u8>> {
     let lines: Vec<_> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
     (!lines.is_empty()).then(|| lines.join(&b", "[..]))
-}
-
-fn may_write(headers: &HeaderMap) -> bool {
-    headers.get(metadata::WRITE).is_some_and(|said| said == "true")
 }
 
 /// RFC 6455, section 4.2.2, item 5.

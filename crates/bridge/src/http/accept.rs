@@ -126,17 +126,21 @@ const ANY_FORMAT: u8 = 2;
 
 #[cfg(test)]
 mod tests {
-    use sluicegate_protocol::HttpHeader;
+    use http::HeaderMap;
 
     use super::*;
 
-    fn header(value: &str) -> HttpHeader {
-        HttpHeader { name: "accept".into(), value: value.to_owned().into() }
+    fn headers(accept: &[&str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for value in accept {
+            headers.append("accept", value.parse().unwrap());
+        }
+        headers
     }
 
     #[track_caller]
     fn check(accept: &[&str], records: Option<Format>, metadata: Option<&str>) {
-        let headers: Vec<HttpHeader> = accept.iter().map(|value| header(value)).collect();
+        let headers = headers(accept);
         let accepted = Accept::of(Headers(&headers));
         assert_eq!(accepted.records().ok(), records, "{accept:?}");
         assert_eq!(accepted.metadata().ok(), metadata, "{accept:?}");
@@ -178,7 +182,7 @@ mod tests {
         for none in ["text/html", "application/json;q=0", "text/*", "application/xml, text/html;q=0.5"] {
             check(&[none], None, None);
         }
-        let headers = [header("text/html")];
+        let headers = headers(&["text/html"]);
         let problem = Accept::of(Headers(&headers)).metadata().unwrap_err().plain();
         assert_eq!(problem.status.as_u16(), 406);
     }
@@ -198,7 +202,7 @@ mod tests {
     #[test]
     fn errors_are_of_the_version_that_is_asked_for() {
         for (accept, want) in [(V2, V2), (V2_BINARY, V2), (JSON, "application/problem+json")] {
-            let headers = [header(accept)];
+            let headers = headers(&[accept]);
             assert_eq!(Accept::of(Headers(&headers)).errors(), want);
         }
     }

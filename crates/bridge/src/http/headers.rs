@@ -1,25 +1,24 @@
 //! A request's headers.
 
-use bytes::Bytes;
-use sluicegate_protocol::HttpHeader;
+use http::HeaderMap;
 
 use super::problem::{Fault, Problem};
 
-/// Those that the gateway passed on, names in lower case.
+/// A request's headers, as the gateway passed them on.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Headers<'a>(pub(super) &'a [HttpHeader]);
+pub(super) struct Headers<'a>(pub(super) &'a HeaderMap);
 
 impl<'a> Headers<'a> {
     /// The values of all lines of this name, which together are one list (RFC 9110, section 5.3).
-    pub(super) fn all(self, name: &str) -> impl Iterator<Item = &'a Bytes> {
-        self.0.iter().filter(move |header| header.name == name).map(|header| &header.value)
+    pub(super) fn all(self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        self.0.get_all(name).into_iter().map(|value| value.as_bytes())
     }
 
     /// The value of a header that is no list.
     ///
     /// # Errors
     /// It is there more than once.
-    pub(super) fn one(self, name: &str) -> Result<Option<&'a Bytes>, Problem> {
+    pub(super) fn one(self, name: &str) -> Result<Option<&'a [u8]>, Problem> {
         let mut lines = self.all(name);
         let value = lines.next();
         if lines.next().is_some() {
@@ -71,7 +70,7 @@ impl<'a> Headers<'a> {
 
     /// Whether the client wants an answer before the work is done: `respond-async` of RFC 7240, section 4.1.
     pub(super) fn prefer_async(self) -> bool {
-        let preferences = self.all("prefer").flat_map(|line| elements(line));
+        let preferences = self.all("prefer").flat_map(elements);
         let mut names = preferences.map(|preference| {
             let end = preference.iter().position(|byte| b"=;".contains(byte)).unwrap_or(preference.len());
             preference.get(..end).unwrap_or_default().trim_ascii()
@@ -94,12 +93,15 @@ fn elements(line: &[u8]) -> impl Iterator<Item = &[u8]> {
 mod tests {
     use super::*;
 
-    fn headers(lines: &[(&str, &str)]) -> Vec<HttpHeader> {
-        let header = |(name, value): &(&str, &str)| HttpHeader {
-            name: (*name).to_owned(),
-            value: Bytes::copy_from_slice(value.as_bytes()),
-        };
-        lines.iter().map(header).collect()
+    fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
+        let line = |(name, value): &(&'static str, &str)| (name.parse().unwrap(), value.parse().unwrap());
+        lines.iter().map(line).collect::<Vec<_>>().into_iter().fold(
+            HeaderMap::new(),
+            |mut map, (name, value)| {
+                map.append::<http::HeaderName>(name, value);
+                map
+            },
+        )
     }
 
     #[test]
@@ -124,7 +126,7 @@ mod tests {
     fn a_body_has_one_type_and_no_encoding() {
         let one = headers(&[("content-type", " Application/JSON ; charset=utf-8")]);
         assert_eq!(Headers(&one).content_type().unwrap(), "application/json");
-        assert_eq!(Headers(&[]).content_type().unwrap(), "");
+        assert_eq!(Headers(&HeaderMap::new()).content_type().unwrap(), "");
         for two in
             [&[("content-type", "a/b"), ("content-type", "a/b")][..], &[("content-type", "a/b, a/b; c=d")]]
         {

@@ -1,24 +1,23 @@
 //! What went wrong, as the document of RFC 9457, on REST resources with the members of the REST proxies' errors.
 
-use http::StatusCode;
+use http::{StatusCode, header};
 use serde::Serialize;
-use sluicegate_protocol::{ErrorResp, HttpResp};
+use sluicegate_protocol::ErrorResp;
 use sluicegate_reader::ReadError;
 
 use super::media_type::PROBLEM;
 use super::response::Response;
-use crate::cluster::{Cluster, Failure};
+use crate::cluster::{Cluster, Failure, topic_denied};
 use crate::kafka_code::{
     CLUSTER_AUTHORIZATION_FAILED, INVALID_RECORD, INVALID_REQUEST, INVALID_TIMESTAMP, INVALID_TOPIC,
     MESSAGE_TOO_LARGE, OFFSET_OUT_OF_RANGE, RECORD_LIST_TOO_LARGE, TOPIC_AUTHORIZATION_FAILED,
     UNKNOWN_TOPIC_OR_PARTITION,
 };
-use crate::metrics::Outcome;
 use crate::writing::WriteError;
 
 /// Why a request is not answered with what it asked for.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Problem {
+pub(crate) struct Problem {
     fault: Fault,
     /// What it is, and what to do.
     detail: String,
@@ -29,7 +28,7 @@ pub(super) struct Problem {
 
 /// Whose fault it is, and of which kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// The request breaks a rule.
     Malformed,
     /// The route or the bridge does not let clients do this.
@@ -50,8 +49,12 @@ pub(super) enum Fault {
     TooManyHeaders,
     /// No room until what others write is delivered.
     Busy,
+    /// The body did not arrive in time.
+    TooSlow,
     /// The gateway or the bridge is set up in a way that does not work.
     Misconfigured,
+    /// The gateway and the bridge are not set up for each other.
+    Mismatched,
     /// Kafka refuses.
     Kafka,
     /// Kafka cannot, and may later. Nothing was written.
@@ -81,7 +84,9 @@ impl Fault {
                 (Status::REQUEST_HEADER_FIELDS_TOO_LARGE, "Request Header Fields Too Large", 431)
             }
             Self::Busy => (Status::TOO_MANY_REQUESTS, "Too Many Requests", 429),
+            Self::TooSlow => (Status::REQUEST_TIMEOUT, "Request Timeout", 408),
             Self::Misconfigured => (Status::INTERNAL_SERVER_ERROR, "Internal Server Error", 500),
+            Self::Mismatched => (Status::BAD_GATEWAY, "Bad Gateway", 502),
             Self::Kafka => (Status::INTERNAL_SERVER_ERROR, "Internal Server Error", 50002),
             Self::Unavailable => (Status::SERVICE_UNAVAILABLE, "Service Unavailable", 50003),
             Self::UnknownOutcome => (Status::GATEWAY_TIMEOUT, "Gateway Timeout", 50003),
@@ -105,7 +110,9 @@ impl Fault {
             | Self::UnsupportedMediaType
             | Self::Unprocessable
             | Self::TooManyHeaders
+            | Self::TooSlow
             | Self::Misconfigured
+            | Self::Mismatched
             | Self::Kafka => None,
         }
     }
@@ -140,8 +147,14 @@ impl Fault {
 }
 
 impl Problem {
-    pub(super) fn new(fault: Fault, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(fault: Fault, detail: impl Into<String>) -> Self {
         Self { fault, detail: detail.into(), kafka_code: 0, retry_after_ms: 0 }
+    }
+
+    /// Of a topic that the grant does not have, whether it exists or not.
+    pub(super) fn topic_denied(topic: &str) -> Self {
+        let denied = Self::new(Fault::Forbidden, topic_denied(topic));
+        Self { kafka_code: TOPIC_AUTHORIZATION_FAILED, ..denied }
     }
 
     /// Of a name that no topic can have.
@@ -151,14 +164,12 @@ impl Problem {
 
     /// Why the cluster gave no answer.
     pub(super) fn failed(failure: Failure) -> Self {
-        let Failure { outcome, error } = failure;
-        let is_unavailable = matches!(outcome, Outcome::Unavailable);
-        Self::of(Fault::of(&error), if is_unavailable { public(error) } else { error })
+        Self::of(Fault::of(&failure.error), failure.error)
     }
 
     /// Why a record was not written, or may not have been.
     pub(super) fn not_written(error: WriteError) -> Self {
-        Self::of(Fault::of_write(&error), told(error))
+        Self::of(Fault::of_write(&error), error.into())
     }
 
     fn of(fault: Fault, error: ErrorResp) -> Self {
@@ -214,35 +225,16 @@ impl Problem {
         };
         let mut response = Response::json(status, content_type, &document);
         if let Fault::MethodNotAllowed(allow) = self.fault {
-            response = response.header("allow", allow);
+            response = response.header(header::ALLOW, allow);
         }
         if matches!(self.fault, Fault::Busy | Fault::Unavailable) {
             // RFC 9110, section 10.2.3: whole seconds.
             let seconds = self.retry_after_ms.div_ceil(1000).max(1);
-            response = response.header("retry-after", seconds.to_string());
+            response = response.header(header::RETRY_AFTER, seconds.to_string());
         }
         response
     }
 }
-
-/// What a client is told of a record that was not written.
-pub(super) fn told(error: WriteError) -> ErrorResp {
-    let is_unavailable = matches!(error, WriteError::Unavailable(_));
-    let error = error.into();
-    if is_unavailable { public(error) } else { error }
-}
-
-/// Without the addresses of brokers, the files of tokens and all else that is nobody's business who has no more than `curl`.
-fn public(error: ErrorResp) -> ErrorResp {
-    ErrorResp { message: UNAVAILABLE.to_owned(), ..error }
-}
-
-/// The answer to a request that must not be decoded.
-pub(crate) fn too_many_headers(count: usize, max: usize) -> HttpResp {
-    let detail = format!("{count} headers that have a meaning here: expected at most {max}");
-    Problem::new(Fault::TooManyHeaders, detail).plain().into()
-}
-
 /// RFC 9457, section 3.1, and members of ours.
 #[derive(Serialize)]
 struct Document<'a> {
@@ -264,11 +256,10 @@ pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-const UNAVAILABLE: &str = "no broker of the cluster could be asked: the bridge's log says why";
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Outcome;
 
     #[track_caller]
     fn check(response: &Response, status: u16, document: &str) {
@@ -327,29 +318,14 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_told_where_brokers_and_tokens_are() {
-        let message = "no broker of kafka.internal:9092 could be reached: no token: /etc/token".to_owned();
-        for (retriable, status) in [(true, 503), (false, 500)] {
-            let error = ErrorResp { message: message.clone(), retriable, ..Default::default() };
-            let failure = Failure { outcome: Outcome::Unavailable, error: error.clone() };
-            for problem in [Problem::failed(failure), Problem::not_written(WriteError::Unavailable(error))] {
-                let response = problem.plain();
-                let text = std::str::from_utf8(&response.body).unwrap();
-                assert_eq!(response.status.as_u16(), status, "{text}");
-                assert!(text.contains(UNAVAILABLE) && !text.contains("kafka.internal"), "{text}");
-            }
-        }
-    }
-
-    #[test]
     fn who_may_come_back_is_told_when() {
         for (fault, ms, want) in
             [(Fault::Busy, 100, "1"), (Fault::Unavailable, 1001, "2"), (Fault::Unavailable, 0, "1")]
         {
             let problem = Problem { retry_after_ms: ms, ..Problem::new(fault, "") };
-            let response = HttpResp::from(problem.plain());
-            let header = response.headers.iter().find(|header| header.name == "retry-after").unwrap();
-            assert_eq!(header.value, want);
+            let headers = problem.plain().headers;
+            let (_, value) = headers.iter().find(|(name, _)| name == header::RETRY_AFTER).unwrap();
+            assert_eq!(value, want);
         }
     }
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::{HeaderName, Method, StatusCode};
 use serde::Serialize;
 use sluicegate_protocol::jsonkey::Path;
-use sluicegate_protocol::{Header, HttpProduce, ProduceRecord};
+use sluicegate_protocol::{Header, HttpProduce, ProduceRecord, metadata};
 use sluicegate_reader::check_topic;
 use tokio::sync::oneshot;
 
@@ -21,28 +21,35 @@ use crate::cluster::{Cluster, MAX_HEADERS};
 use crate::writing::Written;
 
 /// The answer to a request of the route.
-pub(super) async fn answer(request: Request<'_>, route: &HttpProduce, running: Arc<Running>) -> Response {
-    match request.method {
-        Method::OPTIONS => Response::options(ALLOW),
-        Method::POST => post(&request, route, running).await.unwrap_or_else(Problem::plain),
-        _ => Problem::new(Fault::MethodNotAllowed(ALLOW), format!("this path takes {ALLOW} only")).plain(),
+///
+/// # Errors
+/// Nothing was written, or it is not known.
+pub(super) async fn answer(
+    request: &Request<'_>,
+    route: &HttpProduce,
+    running: &Arc<Running>,
+) -> Result<Response, Problem> {
+    match *request.method {
+        Method::OPTIONS => Ok(Response::options(ALLOW)),
+        Method::POST => post(request, route, running).await,
+        _ => Err(Problem::new(Fault::MethodNotAllowed(ALLOW), format!("this path takes {ALLOW} only"))),
     }
 }
 
 async fn post(
     request: &Request<'_>,
     route: &HttpProduce,
-    running: Arc<Running>,
+    running: &Arc<Running>,
 ) -> Result<Response, Problem> {
-    check_writable(request.cluster)?;
     let record = record(request.headers, request.body, route)?;
     let topic = record.topic.clone();
+    check_writable(request.grant, &topic)?;
     if request.headers.prefer_async() {
-        queued(request.cluster, record, running).await?;
+        queued(&request.grant.cluster, record, Arc::clone(running)).await?;
         let response = Response::json(StatusCode::ACCEPTED, JSON, &Accepted { topic: &topic });
-        return Ok(response.header("preference-applied", "respond-async"));
+        return Ok(response.header(HeaderName::from_static("preference-applied"), "respond-async"));
     }
-    let Written { partition, offset, timestamp } = written(request.cluster, record, || {}).await?;
+    let Written { partition, offset, timestamp } = written(&request.grant.cluster, record, || {}).await?;
     Ok(Response::json(StatusCode::OK, JSON, &Acknowledged { topic: &topic, partition, offset, timestamp }))
 }
 
@@ -57,9 +64,11 @@ async fn queued(cluster: &Arc<Cluster>, record: ProduceRecord, running: Arc<Runn
     let cluster = Arc::clone(cluster);
     let (queued, in_queue) = oneshot::channel();
     let writing = tokio::spawn(async move {
-        let _running = running;
-        // A client that is gone hears nothing.
-        let queued = || queued.send(()).unwrap_or_default();
+        let queued = || {
+            running.free_place();
+            // A client that is gone hears nothing.
+            queued.send(()).unwrap_or_default();
+        };
         let written = written(&cluster, record, queued).await;
         if let Err(problem) = &written {
             // Metrics count it. The client could fill the log.
@@ -115,7 +124,7 @@ fn record(headers: Headers<'_>, body: &Bytes, route: &HttpProduce) -> Result<Pro
         _ => (body.clone(), None),
     };
     let key = match (chosen.key, &route.jsonkey, document) {
-        (Some(key), ..) => Some(key.clone()),
+        (Some(key), ..) => Some(Bytes::copy_from_slice(key)),
         (None, Some(path), Some(document)) => key_in(&document, path)?,
         (None, ..) => route.key.clone().map(Bytes::from),
     };
@@ -133,7 +142,7 @@ fn record(headers: Headers<'_>, body: &Bytes, route: &HttpProduce) -> Result<Pro
 struct Chosen<'a> {
     topic: Option<&'a str>,
     partition: Option<i32>,
-    key: Option<&'a Bytes>,
+    key: Option<&'a [u8]>,
 }
 
 impl<'a> Chosen<'a> {
@@ -164,7 +173,7 @@ fn override_names(route: &HttpProduce) -> [String; 3] {
     ["topic", "partition", "key"].map(|name| format!("{}{name}", route.header_prefix))
 }
 
-/// The headers of the record, in the order in which they came.
+/// The headers of the record; those of one name stand together.
 fn record_headers(headers: Headers<'_>, route: &HttpProduce) -> Result<Vec<Header>, Problem> {
     let prefix = &route.record_header_prefix;
     if prefix.is_empty() {
@@ -172,9 +181,16 @@ fn record_headers(headers: Headers<'_>, route: &HttpProduce) -> Result<Vec<Heade
     }
     let own = override_names(route);
     let mut record = Vec::new();
-    for header in headers.0.iter().filter(|header| !own.contains(&header.name)) {
-        if let Some(key) = header.name.strip_prefix(prefix) {
-            record.push(Header { key: key.to_owned(), value: Some(header.value.clone()) });
+    for (name, value) in headers.0 {
+        let name = name.as_str();
+        // What gateways add on the way to the bridge is no client's word, and can be a secret.
+        let is_gateways = [metadata::PREFIX, ENVOY_PREFIX].iter().any(|prefix| name.starts_with(prefix));
+        if let Some(key) = name.strip_prefix(prefix)
+            && !is_gateways
+            && !own.iter().any(|own| own == name)
+        {
+            record
+                .push(Header { key: key.to_owned(), value: Some(Bytes::copy_from_slice(value.as_bytes())) });
         }
     }
     if record.len() > MAX_HEADERS {
@@ -221,6 +237,8 @@ struct Accepted<'a> {
 }
 
 const ALLOW: &str = "POST, OPTIONS";
+/// Of the headers that Envoy adds for its upstreams.
+const ENVOY_PREFIX: &str = "x-envoy-";
 
 #[cfg(test)]
 mod tests;

@@ -1,15 +1,22 @@
-//! An answer in the making.
+//! A response in the making, and its body on the way to the client.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use http_body::{Frame, SizeHint};
 use serde::Serialize;
-use sluicegate_protocol::{HttpHeader, HttpResp};
 
-/// An answer in the making.
+use super::Running;
+
+/// A response in the making.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Response {
+pub(crate) struct Response {
     pub(super) status: StatusCode,
-    headers: Vec<(&'static str, String)>,
+    pub(super) headers: Vec<(HeaderName, String)>,
     pub(super) body: Bytes,
 }
 
@@ -21,7 +28,7 @@ impl Response {
 
     /// A body that is there already.
     pub(super) fn with_body(status: StatusCode, content_type: &str, body: Bytes) -> Self {
-        let headers = vec![("content-type", content_type.to_owned())];
+        let headers = vec![(header::CONTENT_TYPE, content_type.to_owned())];
         Self { status, headers, body }
     }
 
@@ -34,19 +41,65 @@ impl Response {
 
     /// The answer to OPTIONS.
     pub(super) fn options(allow: &str) -> Self {
-        Self::empty(StatusCode::NO_CONTENT).header("allow", allow)
+        Self::empty(StatusCode::NO_CONTENT).header(header::ALLOW, allow)
     }
 
-    pub(super) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+    pub(super) fn header(mut self, name: HeaderName, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
     }
-}
 
-impl From<Response> for HttpResp {
-    fn from(Response { status, headers, body }: Response) -> Self {
-        let header =
-            |(name, value): (&str, String)| HttpHeader { name: name.to_owned(), value: value.into() };
-        Self { status: status.as_u16().into(), headers: headers.into_iter().map(header).collect(), body }
+    /// The response to a request of this method. RFC 9110, section 9.3.2: to HEAD, "the server MUST NOT send content", but may say
+    /// what its length would be. `running` is over when the body is sent.
+    pub(crate) fn into_http(self, method: &Method, running: Option<Arc<Running>>) -> http::Response<Body> {
+        let Self { status, headers, body } = self;
+        let length = body.len();
+        let rest = if method == Method::HEAD { Bytes::new() } else { body };
+        let mut response = http::Response::new(Body { rest, _running: running });
+        *response.status_mut() = status;
+        for (name, value) in headers {
+            // What a client sent is in none of them but as it can be in a header.
+            response.headers_mut().extend(HeaderValue::try_from(value).ok().map(|value| (name, value)));
+        }
+        // RFC 9110, section 8.6: "A server MUST NOT send a Content-Length header field in any response with a status code of [...]
+        // 204".
+        if status != StatusCode::NO_CONTENT {
+            response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+        }
+        response
     }
 }
+
+/// Bytes on their way to a client, in frames of at most [`FRAME_BYTES`]: HTTP/2's library buffers a frame at a time.
+#[derive(Default)]
+pub(crate) struct Body {
+    rest: Bytes,
+    _running: Option<Arc<Running>>,
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.rest.is_empty() {
+            return Poll::Ready(None);
+        }
+        let size = self.rest.len().min(FRAME_BYTES);
+        let frame = self.rest.split_to(size);
+        Poll::Ready(Some(Ok(Frame::data(frame))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(u64::try_from(self.rest.len()).unwrap_or(u64::MAX))
+    }
+}
+
+const FRAME_BYTES: usize = 16 * 1024;

@@ -12,55 +12,55 @@ mod records;
 mod topics;
 
 use http::Method;
-use sluicegate_protocol::HttpRest;
 
 use super::accept::Accept;
 use super::problem::{Fault, Problem};
 use super::response::Response;
-use super::{Request, Running};
+use super::{Request, Running, check_readable};
 use path::{Query, Resource};
 
-/// The answer to a request of the route, for the part of its path that follows the route's.
-pub(super) async fn answer(request: Request<'_>, route: &HttpRest, running: &Running) -> Response {
-    let accept = Accept::of(request.headers);
-    let answered = dispatch(&request, route, &accept, running).await;
-    answered.unwrap_or_else(|problem| problem.rest(accept.errors()))
-}
-
-async fn dispatch(
+/// The answer to a request of the route, for the part of its path that follows the route's, with its query.
+///
+/// # Errors
+/// It has none but an error.
+pub(super) async fn answer(
     request: &Request<'_>,
-    route: &HttpRest,
-    accept: &Accept<'_>,
+    target: &str,
     running: &Running,
 ) -> Result<Response, Problem> {
-    let (path, query) = route.path.split_once('?').unwrap_or((&route.path, ""));
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let resource = Resource::parse(path)?;
-    let allow = resource.allow(route.write);
-    let cluster = request.cluster;
-    let reads = request.method == Method::GET || request.method == Method::HEAD;
+    let accept = Accept::of(request.headers);
+    let Request { grant, method, .. } = *request;
+    let allow = resource.allow(grant.writes());
+    let cluster = &*grant.cluster;
+    let reads = method == Method::GET || method == Method::HEAD;
     match &resource {
-        _ if request.method == Method::OPTIONS => Ok(Response::options(allow)),
+        _ if method == Method::OPTIONS => Ok(Response::options(allow)),
         Resource::Topics if reads => {
             Query::none(query)?;
-            topics::list(cluster, accept.metadata()?).await
+            topics::list(grant, accept.metadata()?).await
         }
         Resource::Topic { topic } if reads => {
             Query::none(query)?;
+            check_readable(grant, topic)?;
             topics::describe(cluster, topic, accept.metadata()?).await
         }
         Resource::Records { topic, partition } if reads => {
+            check_readable(grant, topic)?;
             records::get(cluster, topic, *partition, query, accept.records()?, running).await
         }
         Resource::Offsets { topic, partition } if reads => {
+            check_readable(grant, topic)?;
             offsets::get(cluster, topic, *partition, query, accept.metadata()?).await
         }
-        Resource::Topic { topic } if request.method == Method::POST => {
+        Resource::Topic { topic } if method == Method::POST => {
             Query::none(query)?;
-            produce::post(request, route.write, topic, None, accept.metadata()?).await
+            produce::post(request, topic, None, accept.metadata()?).await
         }
-        Resource::Partition { topic, partition } if request.method == Method::POST => {
+        Resource::Partition { topic, partition } if method == Method::POST => {
             Query::none(query)?;
-            produce::post(request, route.write, topic, Some(*partition), accept.metadata()?).await
+            produce::post(request, topic, Some(*partition), accept.metadata()?).await
         }
         _ => {
             let detail = format!("{topic} takes {allow} only", topic = resource.name());

@@ -64,8 +64,8 @@ fn expected(what: &str) -> String {
     format!("expected {what} in the header {}", metadata::CLUSTER_DEFINITION)
 }
 
-/// With and without padding: what a gateway's own encoder does is all the same.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
+/// Base64 in a gateway's header, with and without padding.
+pub(crate) const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );

@@ -121,7 +121,7 @@ mod tests {
             let (key, value) = (Some("k".into()), Some(value));
             let headers = vec![Header { key: "h".into(), value: None }];
             let message = KafkaMessage { offset: 5, timestamp: 6, key, value, headers };
-            let fetched = KafkaFetchResp { messages: vec![message] };
+            let fetched = KafkaFetchResp { messages: vec![message], next_offset: 0 };
             for sequence in [0, 1, -1, i64::MAX] {
                 let messages = Bytes::from(fetched.encode_to_vec());
                 let resp = Some(Resp::KafkaFetchResp(fetched.clone()));

@@ -21,6 +21,13 @@ pub(crate) enum End {
     Stalled,
     /// A message of the client's was not whole so long after its first byte.
     Unfinished(Duration),
+    /// More requests wait than a peer that is always read can have waiting.
+    TooManyWaiting {
+        /// As many may wait.
+        requests: usize,
+        /// Of as many bytes together.
+        bytes: usize,
+    },
     /// The gateway's gRPC framing cannot be followed.
     Unreadable(FrameError),
 }
@@ -37,6 +44,12 @@ impl End {
             // Nothing more will be taken, this neither.
             Self::Stalled => None,
             Self::Unfinished(within) => close(POLICY, &format!("message not whole within {within:?}")),
+            Self::TooManyWaiting { requests, bytes } => close(
+                POLICY,
+                &format!(
+                    "more than {requests} requests or {bytes} bytes wait: read answers before asking more"
+                ),
+            ),
             Self::Unreadable(error @ FrameError::TooLarge { .. }) => close(TOO_LARGE, &error.to_string()),
             Self::Unreadable(error @ FrameError::Compressed) => close(INTERNAL, &error.to_string()),
         }
@@ -51,14 +64,24 @@ impl End {
             Self::Silent => "silent",
             Self::Stalled => "stalled",
             Self::Unfinished(_) => "unfinished",
+            Self::TooManyWaiting { .. } => "too_many_waiting",
             Self::Unreadable(FrameError::TooLarge { .. }) => "too_large",
             Self::Unreadable(FrameError::Compressed) => "compressed",
         }
     }
 
     /// Every label that there is.
-    pub(crate) const LABELS: [&str; 8] =
-        ["closed", "left", "drained", "silent", "stalled", "unfinished", "too_large", "compressed"];
+    pub(crate) const LABELS: [&str; 9] = [
+        "closed",
+        "left",
+        "drained",
+        "silent",
+        "stalled",
+        "unfinished",
+        "too_many_waiting",
+        "too_large",
+        "compressed",
+    ];
 }
 
 // RFC 6455, section 7.4.1.

@@ -56,6 +56,18 @@ impl Lane {
         self.waiting.len() >= self.max_waiting || self.waiting_bytes >= self.max_waiting_bytes
     }
 
+    /// Requests that wait, and their bytes.
+    pub(super) fn waiting(&self) -> (usize, usize) {
+        (self.waiting.len(), self.waiting_bytes)
+    }
+
+    /// Admits nothing more, and leaves the bound to those who hold part of it: a fetch that waited takes its room back.
+    pub(super) fn close(&mut self) {
+        self.waiting.clear();
+        self.waiting_bytes = 0;
+        self.budget = PollSemaphore::new(self.budget.clone_inner());
+    }
+
     /// The first request, once its answer fits.
     pub(super) fn poll_admit(&mut self, cx: &mut Context<'_>) -> Poll<(Request, OwnedSemaphorePermit)> {
         let Some(first) = self.waiting.front() else { return Poll::Pending };
@@ -66,5 +78,27 @@ impl Lane {
         let Some(Waiting { request, len, .. }) = self.waiting.pop_front() else { return Poll::Pending };
         self.waiting_bytes = self.waiting_bytes.saturating_sub(len);
         Poll::Ready((request, reserved))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_util::poll;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn closed_lane_frees_its_place_in_the_queue() {
+        let mut lane = Lane::new(100, 16, 1_000);
+        let held = lane.reserve(60).unwrap();
+        lane.push(Request::Wrong, 80, 1);
+        assert!(poll!(pin!(std::future::poll_fn(|cx| lane.poll_admit(cx)))).is_pending());
+        let mut behind = pin!(lane.budget.clone_inner().acquire_many_owned(40));
+        assert!(poll!(behind.as_mut()).is_pending());
+        lane.close();
+        assert_eq!(behind.await.unwrap().num_permits(), 40);
+        drop(held);
     }
 }

@@ -44,7 +44,7 @@ impl Request {
                 Err(Undecodable::TooMany { sequence, message }) => {
                     return Self::TooMany { sequence, message };
                 }
-                Err(Undecodable::TooManyHttpHeaders { .. } | Undecodable::Wrong) => return Self::Wrong,
+                Err(Undecodable::Wrong) => return Self::Wrong,
                 Ok(()) => {}
             },
             None => {}
@@ -60,7 +60,7 @@ impl Request {
                 Self::Command { sequence, command: Command::Produce(produce) }
             }
             Some(Req::Control(ControlReq { control: Some(control) })) => Self::Control(control),
-            Some(Req::CmdEmpty(_) | Req::CmdHttp(_) | Req::Control(ControlReq { control: None })) | None => {
+            Some(Req::CmdEmpty(_) | Req::Control(ControlReq { control: None })) | None => {
                 Self::Unknown { sequence }
             }
         }

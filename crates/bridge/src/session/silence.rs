@@ -36,12 +36,16 @@ impl Silence {
         Self { interval, inbound: now, outbound: now, unanswered: 0, unfinished: None }
     }
 
-    /// Bytes came in. With them, a message is `unfinished` that has this number.
-    pub(super) fn inbound(&mut self, now: Instant, unfinished: Option<u64>) {
+    /// Bytes came in.
+    pub(super) fn inbound(&mut self, now: Instant) {
         self.inbound = now;
         self.unanswered = 0;
-        if self.unfinished.map(|(number, _)| number) != unfinished {
-            self.unfinished = unfinished.map(|number| (number, now));
+    }
+
+    /// The client's message of this number has begun and is not whole; 0: none is under way.
+    pub(super) fn unfinished(&mut self, now: Instant, number: u64) {
+        if self.unfinished.map_or(0, |(known, _)| known) != number {
+            self.unfinished = (number != 0).then_some((number, now));
         }
     }
 
@@ -114,7 +118,7 @@ mod tests {
         let mut silence = Silence::new(SECOND, start);
         for n in 1..10 {
             assert_eq!(silence.due(start + SECOND * 2 * n, false), Some(Due::Ping));
-            silence.inbound(start + SECOND * 2 * n, None);
+            silence.inbound(start + SECOND * 2 * n);
         }
     }
 
@@ -124,14 +128,16 @@ mod tests {
         let mut silence = Silence::new(SECOND, start);
         // Each is finished within its time, while the next one has begun already.
         for n in 1..10 {
-            silence.inbound(start + SECOND * 2 * n, Some(n.into()));
+            silence.inbound(start + SECOND * 2 * n);
+            silence.unfinished(start + SECOND * 2 * n, n.into());
             assert_eq!(silence.due(start + SECOND * 2 * n, false), None);
         }
         let begun = start + SECOND * 18;
         assert_eq!(silence.deadline(begun, false), begun + SECOND);
         for n in [10, 20, 29] {
             let now = begun + SECOND * n / 10;
-            silence.inbound(now, Some(9));
+            silence.inbound(now);
+            silence.unfinished(now, 9);
             silence.outbound(now);
             assert_eq!((silence.due(now, false), silence.due(now, true)), (None, None));
         }
@@ -142,7 +148,8 @@ mod tests {
             let due = silence.due(begun + SECOND * 3, output_waits);
             assert_eq!(due, Some(Due::Unfinished(SECOND * 3)));
         }
-        silence.inbound(begun + SECOND * 3, None);
+        silence.inbound(begun + SECOND * 3);
+        silence.unfinished(begun + SECOND * 3, 0);
         assert_eq!(silence.due(begun + SECOND * 3, false), None);
     }
 

@@ -13,6 +13,8 @@ use sluicegate_protocol::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::JoinHandle;
 
+use std::sync::Arc;
+
 use super::*;
 
 /// The gateway's end of a session.
@@ -30,14 +32,19 @@ impl Peer {
     }
 
     fn with(change: impl FnOnce(&mut Limits)) -> Self {
+        Self::held(Hold::Unread, change)
+    }
+
+    fn held(hold: Hold, change: impl FnOnce(&mut Limits)) -> Self {
         let mut limits = limits();
         change(&mut limits);
         let (stream, session) = tokio::io::duplex(PIPE_BYTES);
         let drain = CancellationToken::new();
         let cluster = Arc::new(Cluster::script(MAX_FETCH));
+        let grant = Grant::all(&cluster);
         let run = {
-            let (cluster, drain) = (Arc::clone(&cluster), drain.clone());
-            async move { run(Transport::stream(session), cluster, &limits, drain).await }
+            let drain = drain.clone();
+            async move { run(Transport::stream(session, hold), grant, &limits, drain).await }
         };
         Self { stream, unread: BytesMut::new(), session: tokio::spawn(run), drain, cluster }
     }
@@ -243,6 +250,92 @@ async fn input_is_not_read_while_answers_cannot_go() {
     assert!(sent > 1 << 16, "only {sent} bytes were taken");
 }
 
+/// As many small requests as can wait, while no answer goes, and one more.
+#[tokio::test(start_paused = true)]
+async fn unpadded_peer_is_read_until_too_much_waits() {
+    let mut peer = Peer::held(Hold::Closed, |_| {});
+    // Answers beyond what the pipe and the session's own lane hold.
+    for _ in 0..8 {
+        peer.ask(0, ping(&[7; 16 * 1024])).await;
+    }
+    let request = framed(&PubSubReq { sequence: 1, req: Some(ping(b"")) }.encode_to_vec());
+    let pause = Duration::from_secs(1);
+    for _ in 0..MAX_WAITING_REQUESTS - 10 {
+        tokio::time::timeout(pause, peer.stream.write_all(&request)).await.expect("it is read").unwrap();
+    }
+    tokio::time::sleep(pause).await;
+    assert!(!peer.session.is_finished());
+    for _ in 0..20 {
+        peer.stream.write_all(&request).await.unwrap();
+    }
+    let (answers, end) = peer.rest().await;
+    let bytes = 4 << 20;
+    assert_eq!(end, End::TooManyWaiting { requests: MAX_WAITING_REQUESTS, bytes });
+    let reason = "more than 1000 requests or 4194304 bytes wait: read answers before asking more";
+    assert_eq!(answers.last(), Some(&close(1008, reason)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn unpadded_peer_is_read_until_too_many_bytes_wait() {
+    let mut peer = Peer::held(Hold::Closed, |limits| limits.max_commands = 1);
+    let pause = Duration::from_secs(1);
+    for sequence in 0..5 {
+        let asked = peer.ask(sequence, produce(60_000, vec![0; 1_000_000]));
+        tokio::time::timeout(pause, asked).await.expect("it is read");
+    }
+    tokio::time::sleep(pause).await;
+    assert!(!peer.session.is_finished());
+    peer.ask(6, produce(60_000, vec![0; 1_000_000])).await;
+    let (_, end) = peer.rest().await;
+    assert!(matches!(end, End::TooManyWaiting { .. }), "{end:?}");
+}
+
+/// In both ways in which a session stops listening before its stream ends.
+#[tokio::test(start_paused = true)]
+async fn unpadded_peer_is_read_while_its_session_ends() {
+    let request = framed(&PubSubReq { sequence: 1, req: Some(ping(b"")) }.encode_to_vec());
+    for drains in [true, false] {
+        let mut peer = Peer::held(Hold::Closed, |_| {});
+        peer.ask(1, fetch(3_000, 200_000)).await;
+        if !drains {
+            tokio::time::sleep(Duration::from_secs(4)).await;
+            peer.control(Ask::Close(Close { code: 1000, reason: String::new() })).await;
+        }
+        peer.drain.cancel();
+        for _ in 0..PIPE_BYTES {
+            let written = tokio::time::timeout(Duration::from_secs(1), peer.stream.write_all(&request));
+            written.await.expect("it is read").unwrap();
+        }
+        assert!(peer.rest().await.0.len() >= 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn unfinished_message_closes_with_1008_in_time() {
+    let mut peer = Peer::start();
+    let start = Instant::now();
+    peer.control(Ask::Unfinished(1)).await;
+    tokio::time::sleep(Duration::from_secs(80)).await;
+    peer.control(Ask::Unfinished(3)).await;
+    tokio::time::sleep(Duration::from_secs(80)).await;
+    peer.control(Ask::Unfinished(0)).await;
+    tokio::time::sleep(Duration::from_secs(80)).await;
+    peer.control(Ask::Unfinished(4)).await;
+    assert_eq!(start.elapsed().as_secs(), 240);
+    let close = loop {
+        match peer.next().await.expect("a close") {
+            ping if ping == control(Control::Ping(Bytes::new())) => {
+                peer.control(Ask::Alive(Bytes::new())).await
+            }
+            close => break close,
+        }
+    };
+    assert_eq!(close, self::close(1008, "message not whole within 90s"));
+    assert_eq!(start.elapsed().as_secs(), 330);
+    drop(peer.stream);
+    assert_eq!(peer.session.await.unwrap(), End::Unfinished(Duration::from_secs(90)));
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_answer_larger_than_the_session_may_hold_is_delivered_alone() {
     let mut peer = Peer::with(|limits| limits.answer_bytes = 16 * 1024);
@@ -380,10 +473,10 @@ async fn end_of_a_response(len: usize) -> Duration {
         requests.map(|req| framed(&PubSubReq { sequence: 1, req: Some(req) }.encode_to_vec())).concat();
     let chunk = Ok::<_, std::io::Error>(http_body::Frame::data(Bytes::from(bytes)));
     let never_ends = futures_util::stream::iter([chunk]).chain(futures_util::stream::pending());
-    let (transport, body) = Transport::bodies(http_body_util::StreamBody::new(never_ends));
+    let (transport, body) = Transport::bodies(http_body_util::StreamBody::new(never_ends), Hold::Unread);
     let peer = Peer::start();
-    let (cluster, limits) = (Arc::clone(&peer.cluster), limits());
-    tokio::spawn(async move { run(transport, cluster, &limits, CancellationToken::new()).await });
+    let (grant, limits) = (Grant::all(&peer.cluster), limits());
+    tokio::spawn(async move { run(transport, grant, &limits, CancellationToken::new()).await });
     let mut body = std::pin::pin!(body);
     let (mut got, mut at) = (0, Instant::now());
     while let Some(Ok(frame)) = body.frame().await {

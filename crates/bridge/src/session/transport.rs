@@ -22,6 +22,17 @@ use crate::cluster::Cluster;
 pub(crate) struct Transport {
     pub(super) input: Input,
     pub(super) output: Output,
+    pub(super) hold: Hold,
+}
+
+/// How a peer that sends too much is held back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hold {
+    /// By not reading: it is alone on its connection, or pads what it sends on a shared one.
+    Unread,
+    /// Not at all: its unread DATA frames may be so short that HTTP/2's library would end the connection, and with it the
+    /// sessions of others. It is always read, and its session is closed above a bound.
+    Closed,
 }
 
 /// Inbound bytes, cut at will.
@@ -29,16 +40,17 @@ pub(super) type Input = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
 
 impl Transport {
     /// Over an upgraded stream.
-    pub(crate) fn stream(io: impl AsyncRead + AsyncWrite + Send + 'static) -> Self {
+    pub(crate) fn stream(io: impl AsyncRead + AsyncWrite + Send + 'static, hold: Hold) -> Self {
         let (read, write) = tokio::io::split(io);
         Self {
             input: Box::pin(ReaderStream::with_capacity(read, READ_BYTES)),
             output: Output::Stream { io: Box::pin(write), write: None },
+            hold,
         }
     }
 
     /// Over the body of a request and that of its response, which is returned.
-    pub(crate) fn bodies<B>(request: B) -> (Self, SessionBody)
+    pub(crate) fn bodies<B>(request: B, hold: Hold) -> (Self, SessionBody)
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: std::error::Error + Send + Sync + 'static,
@@ -46,7 +58,7 @@ impl Transport {
         let (writes, dropped, body) = body::channel();
         let input = request.into_data_stream().map_err(io::Error::other);
         let dropped = Box::pin(dropped.cancelled_owned());
-        (Self { input: Box::pin(input), output: Output::Body { writes, dropped } }, body)
+        (Self { input: Box::pin(input), output: Output::Body { writes, dropped }, hold }, body)
     }
 
     /// Over a client's own WebSocket connection to `cluster`, with `session` in between.
@@ -58,7 +70,7 @@ impl Transport {
         let (read, write) = tokio::io::split(io);
         let client = Client::new(session);
         let input = client.requests(read, cluster);
-        Self { input, output: Output::WebSocket(Answers::new(client, write)) }
+        Self { input, output: Output::WebSocket(Answers::new(client, write)), hold: Hold::Unread }
     }
 }
 
@@ -116,14 +128,6 @@ impl Output {
             Self::Stream { write, .. } => write.is_none(),
             Self::Body { .. } => true,
             Self::WebSocket(answers) => answers.is_idle(),
-        }
-    }
-
-    /// The number of the message that a client has begun and not finished, where it is put together here.
-    pub(super) fn unfinished(&self) -> Option<u64> {
-        match self {
-            Self::Stream { .. } | Self::Body { .. } => None,
-            Self::WebSocket(answers) => answers.unfinished(),
         }
     }
 

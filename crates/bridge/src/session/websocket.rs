@@ -139,11 +139,6 @@ impl Answers {
         Poll::Ready(Ok(()))
     }
 
-    /// The number of the message that the client has begun and not finished.
-    pub(super) fn unfinished(&self) -> Option<u64> {
-        self.client.0.lock().unwrap_or_else(PoisonError::into_inner).unfinished()
-    }
-
     pub(super) fn is_idle(&self) -> bool {
         self.current.is_none()
     }
@@ -161,7 +156,6 @@ impl Answers {
 fn count(metrics: &ClusterMetrics, event: Event) {
     match event {
         Event::Command(_) => {}
-        Event::WriteRefused => metrics.answered(Kind::Produce, Outcome::Refused),
         Event::UnknownCommand | Event::WrongCommand => metrics.answered(Kind::Unknown, Outcome::Refused),
         Event::Fault(fault) => {
             metrics.fault(fault);

@@ -2,6 +2,7 @@
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use sluicegate_protocol::ErrorResp;
+use sluicegate_reader::ReadError;
 
 use crate::kafka_code::{
     self, CLUSTER_AUTHORIZATION_FAILED, INVALID_RECORD, INVALID_TIMESTAMP, MESSAGE_TOO_LARGE,
@@ -15,7 +16,7 @@ pub(crate) enum WriteError {
     QueueFull,
     /// The producer came to its end, for a reason that concerns all records.
     ProducerEnded { unknown_outcome: bool },
-    /// No broker could be asked; the text says more than clients of plain HTTP are told.
+    /// No broker could be asked. Only [`Cluster`](crate::cluster::Cluster) sees a cause in the text; clients are told a reference.
     Unavailable(ErrorResp),
     /// Anything else.
     Failed(ErrorResp),
@@ -91,10 +92,10 @@ pub(crate) fn refused(code: i32, message: String) -> WriteError {
     WriteError::Failed(error_resp(code, message, false, false))
 }
 
-/// A record whose topic was not found, as the reader says.
-pub(crate) fn of_read(code: i32, message: String, retriable: bool, is_unavailable: bool) -> WriteError {
-    let error = error_resp(code, message, retriable, false);
-    if is_unavailable { WriteError::Unavailable(error) } else { WriteError::Failed(error) }
+/// A record whose topic, or any broker, was not found, as the reader says; clients are told this `message`.
+pub(crate) fn of_read(error: &ReadError, message: String) -> WriteError {
+    let told = error_resp(error.code().into(), message, error.retriable(), false);
+    if error.is_unavailable() { WriteError::Unavailable(told) } else { WriteError::Failed(told) }
 }
 
 /// A command for which there is no token to show to brokers.

@@ -1,6 +1,5 @@
 //! librdkafka's idempotent producer: records in, their fates out.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -16,6 +15,7 @@ use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::fates::{Fates, Written};
+use super::in_flight::{InFlight, Ticket};
 use super::{Settings, failure};
 use crate::metrics::WriteMetrics;
 
@@ -34,8 +34,7 @@ pub(super) struct Handed {
 /// A record in the queue.
 struct Sent {
     handed: Handed,
-    /// Its number, where no other was on its way: as long as that is the last one, it is alone.
-    alone: Option<u64>,
+    ticket: Ticket,
 }
 
 impl Producer {
@@ -48,7 +47,7 @@ impl Producer {
         let config = settings.config();
         ThreadedProducer::from_config_and_context(
             &config,
-            Context { metrics, sent: AtomicU64::new(0), tokens, settings },
+            Context { metrics, in_flight: InFlight::default(), tokens, settings },
         )
         .map(Self)
     }
@@ -56,9 +55,8 @@ impl Producer {
     /// Puts a record into the queue without waiting for anything. Where that fails, its fate is still to be told.
     pub(super) fn send(&self, record: &ProduceRecord, handed: Handed) -> Result<(), KafkaError> {
         let context = self.0.context();
-        let is_first = context.metrics.queued.inc() == 0;
-        let number = context.sent.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
-        let sent = Sent { handed, alone: is_first.then_some(number) };
+        context.metrics.queued.inc();
+        let sent = Sent { handed, ticket: context.in_flight.enter() };
         let mut base = BaseRecord::<[u8], [u8], _>::with_opaque_to(&record.topic, Box::new(sent));
         base.partition = record.partition.filter(|partition| *partition >= 0);
         base.key = record.key.as_deref();
@@ -72,6 +70,7 @@ impl Producer {
             base.headers = Some(record.headers.iter().fold(empty, insert));
         }
         self.0.send(base).map_err(|(error, _)| {
+            context.in_flight.revoke();
             context.metrics.queued.dec();
             error
         })
@@ -92,8 +91,7 @@ impl Producer {
 
 struct Context {
     metrics: WriteMetrics,
-    /// Records that were ever put into the queue.
-    sent: AtomicU64,
+    in_flight: InFlight,
     tokens: Option<Tokens>,
     settings: Settings,
 }
@@ -130,7 +128,8 @@ impl ProducerContext for Context {
     type DeliveryOpaque = Box<Sent>;
 
     fn delivery(&self, delivery: &DeliveryResult<'_>, sent: Box<Sent>) {
-        let Sent { handed: Handed { fates, index, room }, alone } = *sent;
+        let Sent { handed: Handed { fates, index, room }, ticket } = *sent;
+        let was_alone = self.in_flight.leave(&ticket);
         let fate = match delivery {
             Ok(message) => {
                 let bytes = message.key_len().saturating_add(message.payload_len());
@@ -143,8 +142,6 @@ impl ProducerContext for Context {
             }
             Err((error, message)) => {
                 self.metrics.failed.inc();
-                // Who was in its batch was put into the queue before this.
-                let was_alone = alone == Some(self.sent.load(Ordering::Relaxed));
                 let of = if was_alone { failure::of_alone } else { failure::of };
                 Err(of(error, may_be_written(message)))
             }

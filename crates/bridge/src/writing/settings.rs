@@ -14,8 +14,8 @@ pub(crate) struct Settings {
     properties: BTreeMap<String, String>,
     /// Bytes of records that may wait for Kafka.
     pub(super) queue_bytes: usize,
-    /// Who has the tokens that brokers are to be shown.
-    pub(super) tokens: Option<sluicegate_reader::Config>,
+    /// The same cluster as reads know it: it checks brokers, and has the tokens that they are shown.
+    pub(super) reader: Option<sluicegate_reader::Config>,
 }
 
 impl Settings {
@@ -50,16 +50,25 @@ impl Settings {
         }
         let kbytes = settings.get(QUEUE_KBYTES).and_then(|kbytes| kbytes.parse::<usize>().ok());
         let queue_bytes = kbytes.unwrap_or(usize::MAX).saturating_mul(1024).min(MAX_QUEUE_BYTES);
-        Ok(Self { properties: settings, queue_bytes, tokens: None })
+        Ok(Self { properties: settings, queue_bytes, reader: None })
     }
 
-    /// Shows brokers the same tokens as reads do, where they show any.
-    pub(crate) fn with_tokens_of(mut self, reader: &sluicegate_reader::Config) -> Self {
-        self.tokens = reader.has_tokens().then(|| reader.clone());
+    /// Connects to brokers that reads could connect to, and shows them the same tokens as reads do.
+    pub(crate) fn beside(self, reader: &sluicegate_reader::Config) -> Self {
+        Self { reader: Some(reader.clone()), ..self }
+    }
+
+    /// Connects to these brokers in place of those that were given, or to nothing.
+    pub(super) fn with_brokers(mut self, brokers: &[String]) -> Self {
+        self.properties.retain(|name, _| !BROKERS.contains(&name.as_str()));
+        if !brokers.is_empty() {
+            let [name, _] = BROKERS;
+            self.properties.insert(name.to_owned(), brokers.join(","));
+        }
         self
     }
 
-    /// Makes a producer, and ends it: there are properties that clash only together.
+    /// Makes a producer that connects to nothing, and ends it: there are properties that clash only together.
     ///
     /// # Errors
     /// Why there can be none, without a secret.
@@ -69,7 +78,7 @@ impl Settings {
                 "writing with `sasl.oauthbearer.extensions` is not supported by this version".to_owned()
             );
         }
-        let made: KafkaResult<BaseProducer> = self.config().create();
+        let made: KafkaResult<BaseProducer> = self.clone().with_brokers(&[]).config().create();
         made.map(drop).map_err(|error| self.reason(&error))
     }
 
@@ -93,9 +102,10 @@ impl Settings {
     pub(super) fn config(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         // librdkafka is built without its own ways to a token.
+        let has_tokens = self.reader.as_ref().is_some_and(sluicegate_reader::Config::has_tokens);
         let is_of_tokens = |name: &str| name.starts_with("sasl.oauthbearer.") || name.starts_with("https.");
         for (name, value) in &self.properties {
-            if self.tokens.is_none() || !is_of_tokens(name) {
+            if !has_tokens || !is_of_tokens(name) {
                 config.set(name, value);
             }
         }
@@ -166,12 +176,17 @@ const DEFAULTS: &[(&[&str], &str)] = &[
     // Less than librdkafka's 1 GiB: what a cluster that is down may cost.
     (&[QUEUE_KBYTES], "65536"),
 ];
+/// Both names of the brokers to begin with.
+const BROKERS: [&str; 2] = ["bootstrap.servers", "metadata.broker.list"];
 const QUEUE_KBYTES: &str = "queue.buffering.max.kbytes";
 /// More than librdkafka's own maximum.
 const MAX_QUEUE_BYTES: usize = 1 << 41;
 
 #[cfg(test)]
 mod tests {
+    use std::io::ErrorKind;
+    use std::net::TcpListener;
+
     use super::*;
 
     fn properties(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -258,6 +273,27 @@ mod tests {
         assert!(told(&[("sasl.oauthbearer.extensions", "a=b")]).unwrap_err().contains("extensions"));
         let key = told(&[("security.protocol", "ssl"), ("ssl.key.pem", "no-key-at-all")]).unwrap_err();
         assert!(key.contains("ssl.key.pem") && !key.contains("no-key-at-all"), "{key}");
+    }
+
+    #[test]
+    fn check_connects_to_nothing() {
+        let broker = TcpListener::bind("127.0.0.1:0").unwrap();
+        broker.set_nonblocking(true).unwrap();
+        let address = broker.local_addr().unwrap().to_string();
+        for name in BROKERS {
+            assert_eq!(Settings::parse(&properties(&[(name, &address)])).unwrap().check_together(), Ok(()));
+            assert_eq!(broker.accept().map(drop).unwrap_err().kind(), ErrorKind::WouldBlock, "{name}");
+        }
+    }
+
+    #[test]
+    fn producer_connects_to_the_brokers_that_are_left() {
+        for name in BROKERS {
+            let settings = Settings::parse(&properties(&[(name, "a:1,b:1")])).unwrap();
+            let config = settings.with_brokers(&["b:1".to_owned()]).config();
+            let brokers = BROKERS.map(|name| config.get(name));
+            assert_eq!(brokers, [Some("b:1"), None]);
+        }
     }
 
     #[test]

@@ -1,17 +1,18 @@
 //! Writing to one cluster, for all sessions.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use sluicegate_protocol::ProduceRecord;
+use sluicegate_protocol::{ErrorResp, ProduceRecord};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::failure::WriteError;
 use super::fates::{Fate, Fates};
 use super::producer::{Handed, Producer};
-use super::slot::Slot;
+use super::slot::{Slot, State};
 use super::{Settings, failure};
 use crate::kafka_code::MESSAGE_TOO_LARGE;
 use crate::metrics::WriteMetrics;
@@ -44,11 +45,30 @@ impl Writer {
         }
     }
 
+    /// Makes the producer before the first record, which else waits half a second for it. Tries again as long as that may
+    /// help, at a pace of [`PREPARE_PAUSE`].
+    ///
+    /// # Cancel safety
+    /// A drop leaves the attempt under way running.
+    pub(crate) async fn prepare(&self) {
+        while let Err(error) = self.slot.producer().await.map(drop) {
+            let ErrorResp { message, retriable, .. } = error.into();
+            if !retriable {
+                tracing::warn!(
+                    reason = message,
+                    "no producer could be made at start: the first record tries again"
+                );
+                return;
+            }
+            sleep(PREPARE_PAUSE).await;
+        }
+    }
+
     /// Puts records into the queue in their order. One that is in `refused` is passed by. From the first that finds no room
-    /// in the queue on none is put there: a later one would overtake it.
+    /// in the queue on none is put there: a later one would overtake it. A full queue is not waited for, only a producer is.
     ///
     /// # Errors
-    /// Nothing can be written to this cluster.
+    /// There is no producer, and at least one record needs it. None of the records is written.
     ///
     /// # Cancel safety
     /// None of the records is written, or all that are accepted are: they are put into the queue in one step.
@@ -57,12 +77,14 @@ impl Writer {
         records: Vec<ProduceRecord>,
         refused: impl IntoIterator<Item = Option<WriteError>>,
     ) -> Result<HandedOver, WriteError> {
-        let producer = self.slot.producer().await?;
+        let refused: Vec<_> = refused.into_iter().collect();
+        let needs_producer = refused.iter().any(Option::is_none);
+        let producer = if needs_producer { Some(self.slot.producer().await?) } else { None };
         let fates = Fates::new(records.len());
         let mut full = false;
         let mut queued = 0_usize;
         for (index, (record, refused)) in records.iter().zip(refused).enumerate() {
-            let sent = match (refused, producer.working()) {
+            let sent = match (refused, producer.as_deref().and_then(State::working)) {
                 (Some(error), _) => Err(error),
                 (None, Some(producer)) if !full => self.send(producer, record, &fates, index),
                 (None, _) => Err(WriteError::QueueFull),
@@ -150,6 +172,8 @@ fn size(record: &ProduceRecord) -> usize {
     len(&record.key).saturating_add(len(&record.value)).saturating_add(headers).saturating_add(RECORD_BYTES)
 }
 
+/// How long after an attempt to make a producer ahead the next one is made.
+const PREPARE_PAUSE: Duration = Duration::from_secs(5);
 /// What a record costs beside its bytes, by the sizes of librdkafka's structures and ours.
 const RECORD_BYTES: usize = 384;
 /// The same of a header.

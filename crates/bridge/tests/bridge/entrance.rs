@@ -6,8 +6,7 @@ use prost::Message;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
-    CALL_PATH, Close, CmdKafkaFetch, CmdKafkaListOffset, ControlReq, PongResp, PubSubReq, PubSubResp,
-    control_req,
+    Close, CmdKafkaFetch, CmdKafkaListOffset, ControlReq, PongResp, PubSubReq, PubSubResp, control_req,
 };
 
 use sluicegate_bridge::Bridge;
@@ -92,7 +91,7 @@ async fn an_unknown_cluster_and_a_full_bridge_are_refused() {
     }
     let mut stream = gateway.open(Entrance::Connect, &[("sluicegate-cluster", "default")]).await.unwrap();
     for entrance in ENTRANCES {
-        let refused = check(&gateway, entrance, &[], 503, "the bridge serves as many as it may\n").await;
+        let refused = check(&gateway, entrance, &[], 503, "the bridge is at capacity\n").await;
         assert_eq!(refused.headers["retry-after"], "1");
     }
     stream.ask(1, ping("")).await;
@@ -184,13 +183,22 @@ async fn while_sessions_end_newcomers_are_told_to_come_back() {
             let refused = check(gateway, entrance, &[], 503, "the bridge is shutting down\n").await;
             assert_eq!(refused.headers["retry-after"], "1");
         }
-        let (_, refused) = gateway.call(CALL_PATH, &[], &[]).await;
-        assert_eq!(refused["grpc-status"], "10", "which no lost connection is taken for");
         assert_eq!(stream.next().await.unwrap().sequence, 1);
         assert_eq!(stream.next().await, Some(close(1001, "going away")));
         drop(stream);
     };
     tokio::join!(draining, newcomers);
+}
+
+#[tokio::test]
+async fn health_check_says_serving_and_needs_the_secret() {
+    let bridge = start_with(&format!("gateway_secret = \"{SECRET}\""), "").await;
+    let gateway = Gateway::connect(&bridge).await;
+    let serving = gateway.health(&[("sluicegate-gateway-secret", SECRET)]).await;
+    // HealthCheckResponse.status = 1, SERVING = 1.
+    assert_eq!(serving.body, framed(&[0x08, 0x01]));
+    let refused = gateway.health(&[]).await;
+    assert_eq!((&refused.headers["grpc-status"], refused.body.len()), (&"16".parse().unwrap(), 0));
 }
 
 async fn check(
@@ -239,10 +247,7 @@ async fn what_a_gateway_says_is_understood_and_said_once_or_nothing_is_let_in() 
         for entrance in ENTRANCES {
             check(&gateway, entrance, &headers, 400, &text).await;
         }
-        for path in [CALL_PATH, "/grpc.health.v1.Health/Check"] {
-            let (answer, status) = gateway.call(path, &headers, &[]).await;
-            assert_eq!((answer, &status["grpc-status"]), (None, &"3".parse().unwrap()), "{path}");
-        }
+        assert_eq!(gateway.health(&headers).await.headers["grpc-status"], "3");
         let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let mut client = Raw::connect(&bridge).await;
         client.send(upgrade("/", &lines)).await;
@@ -253,5 +258,5 @@ async fn what_a_gateway_says_is_understood_and_said_once_or_nothing_is_let_in() 
     let text = "header sluicegate-gateway-secret is missing\n";
     check(&gateway, Entrance::Connect, &[("sluicegate-read-only", "true")], 401, text).await;
     let (_, metrics) = admin(&bridge, "/metrics").await;
-    assert!(metrics.contains("sluicegate_requests_refused_total{reason=\"metadata\"} 40\n"), "{metrics}");
+    assert!(metrics.contains("sluicegate_requests_refused_total{reason=\"metadata\"} 32\n"), "{metrics}");
 }

@@ -1,102 +1,153 @@
-//! Plain HTTP requests, as a gateway passes them on.
+//! Plain HTTP requests, as a gateway forwards them.
+
+mod bodies;
+mod grants;
+mod pages;
+mod places;
+mod refusals;
 
 use std::time::{Duration, Instant};
 
-use ::http::HeaderMap;
+use ::http::Request;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use bytes::Bytes;
 use prost::Message;
 use rdkafka::mocking::MockCluster;
-use sluicegate_protocol::cmd_http::Resource;
-use sluicegate_protocol::pub_sub_req::Req;
-use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{
-    CALL_PATH, CmdHttp, HttpHeader, HttpProduce, HttpResp, HttpRest, PubSubReq, PubSubResp,
-};
+use sluicegate_protocol::http_route::Resource;
+use sluicegate_protocol::{HttpProduce, HttpRest, HttpRoute};
 use tokio::net::TcpSocket;
 
-use crate::support::{Gateway, start, start_before};
+use crate::raw::{Raw, Response};
+use crate::support::{Gateway, start, start_before, with};
 
-pub(crate) fn rest(method: &str, path: &str) -> CmdHttp {
-    let resource = Some(Resource::Rest(HttpRest { path: path.into(), write: true }));
-    CmdHttp { method: method.into(), resource, ..CmdHttp::default() }
+pub(crate) const ROUTE: &str = "sluicegate-http";
+pub(crate) const WRITE: (&str, &str) = ("sluicegate-write", "true");
+
+/// A request that takes `route`.
+pub(crate) fn routed(method: &str, route: &HttpRoute) -> Request<Bytes> {
+    let route = STANDARD_NO_PAD.encode(route.encode_to_vec());
+    let request = Request::builder().method(method).uri("http://localhost/of/the/client");
+    request.header(ROUTE, route).body(Bytes::new()).unwrap()
 }
 
-pub(crate) async fn send(gateway: &Gateway, request: CmdHttp) -> Result<HttpResp, HeaderMap> {
-    let request = PubSubReq { sequence: 0, req: Some(Req::CmdHttp(request)) };
-    let (answer, trailers) = gateway.call(CALL_PATH, &[], &request.encode_to_vec()).await;
-    let Some(answer) = answer else { return Err(trailers) };
-    assert_eq!(trailers["grpc-status"], "0");
-    let resp = PubSubResp::decode(answer).unwrap().resp;
-    let response = if let Some(Resp::HttpResp(response)) = resp { Some(response) } else { None };
-    Ok(response.expect("an HTTP response"))
+pub(crate) fn rest(method: &str, path: &str) -> Request<Bytes> {
+    let resource = Some(Resource::Rest(HttpRest {}));
+    routed(method, &HttpRoute { resource, path: path.into(), ..HttpRoute::default() })
 }
 
-pub(crate) fn header<'a>(response: &'a HttpResp, name: &str) -> Option<&'a [u8]> {
-    response.headers.iter().find(|header| header.name == name).map(|header| &header.value[..])
+/// A record for the topic `t`.
+fn produce() -> Request<Bytes> {
+    let produce = HttpProduce { topic: "t".into(), ..HttpProduce::default() };
+    let resource = Some(Resource::Produce(produce));
+    with(routed("POST", &HttpRoute { resource, ..HttpRoute::default() }), &[WRITE])
+}
+
+/// The same, whose client does not wait for the acknowledgement.
+fn unawaited() -> Request<Bytes> {
+    with(produce(), &[("prefer", "respond-async")])
+}
+
+/// A request as HTTP/1.1 has it.
+pub(crate) fn http1(request: &Request<Bytes>) -> Vec<u8> {
+    let mut text = format!("{} {} HTTP/1.1\r\n", request.method(), request.uri().path());
+    if !request.headers().contains_key("host") {
+        text += "Host: localhost\r\n";
+    }
+    for (name, value) in request.headers() {
+        text += &format!("{name}: {}\r\n", value.to_str().unwrap());
+    }
+    if !request.body().is_empty() {
+        text += &format!("Content-Length: {}\r\n", request.body().len());
+    }
+    [text.as_bytes(), b"\r\n", request.body()].concat()
+}
+
+/// The response to a request, which has the marks of the bridge's own.
+pub(crate) async fn send(gateway: &Gateway, request: Request<Bytes>) -> Response {
+    let response = gateway.send(request).await;
+    check_marks(&response);
+    response
+}
+
+#[track_caller]
+fn check_marks(response: &Response) {
+    let values = |name: &str| response.headers.get_all(name).iter().cloned().collect::<Vec<_>>();
+    assert_eq!(values("x-accel-buffering"), ["no"], "{response:?}");
+    assert_eq!(values("sluicegate-answered").len(), 1, "{response:?}");
+}
+
+#[track_caller]
+fn check(response: &Response, status: u16, says: &str) {
+    let text = response.text();
+    assert_eq!(response.status, status, "{text}");
+    assert!(text.contains(says), "{text}");
+    assert_eq!(response.headers["content-type"], "application/problem+json");
 }
 
 #[tokio::test]
-async fn what_a_client_gets_wrong_is_an_answer_and_no_error_of_the_call() {
+async fn client_mistakes_are_problem_documents() {
     let bridge = start("").await;
     let gateway = Gateway::connect(&bridge).await;
-    let many = CmdHttp { headers: vec![HttpHeader::default(); 257], ..rest("GET", "/topics") };
-    for (request, status, want) in [
+    for (request, status, says) in [
         (rest("GET", "/nothing"), 404, "nothing is at this path"),
         (rest("PUT", "/topics"), 405, "GET, HEAD, OPTIONS only"),
-        (rest("no method", "/topics"), 405, "GET, HEAD, OPTIONS only"),
+        (rest("BREW", "/topics"), 405, "GET, HEAD, OPTIONS only"),
         (rest("GET", "/topics?x=1"), 400, "query parameter x is unknown"),
-        (many, 431, "257 headers that have a meaning here: expected at most 256"),
-        (CmdHttp::default(), 500, "the gateway named no resource"),
     ] {
-        let response = send(&gateway, request).await.unwrap();
-        let body = std::str::from_utf8(&response.body).unwrap();
-        assert_eq!(response.status, status, "{body}");
-        assert!(body.contains(want), "{body}");
-        assert_eq!(header(&response, "content-type"), Some(&b"application/problem+json"[..]));
+        let response = send(&gateway, request.clone()).await;
+        check(&response, status, says);
+        assert_eq!(response.headers["sluicegate-answered"], "1");
+        let mut client = Raw::connect(&bridge).await;
+        client.send(http1(&request)).await;
+        let response = client.response().await;
+        check_marks(&response);
+        check(&response, status, says);
     }
 }
 
 #[tokio::test]
-async fn options_and_head_are_answered() {
+async fn options_names_the_methods() {
     let bridge = start("").await;
     let gateway = Gateway::connect(&bridge).await;
-    let options = send(&gateway, rest("OPTIONS", "/topics/t")).await.unwrap();
-    assert_eq!((options.status, header(&options, "allow")), (204, Some(&b"GET, HEAD, POST, OPTIONS"[..])));
-    // The gateway makes the headers of HEAD out of what GET would be answered.
-    let (head, get) = (rest("HEAD", "/nothing"), rest("GET", "/nothing"));
-    assert_eq!(send(&gateway, head).await, send(&gateway, get).await);
+    let options = rest("OPTIONS", "/topics/t");
+    for (request, allow) in
+        [(with(options.clone(), &[WRITE]), "GET, HEAD, POST, OPTIONS"), (options, "GET, HEAD, OPTIONS")]
+    {
+        let response = send(&gateway, request).await;
+        assert_eq!((response.status, &response.headers["allow"]), (204, &allow.parse().unwrap()));
+        assert!(response.body.is_empty() && !response.headers.contains_key("content-length"));
+    }
 }
 
 #[tokio::test]
-async fn a_body_of_the_gateways_limit_fits_into_a_call_of_the_bridges() {
-    let bridge = start(WRITES).await;
+async fn head_of_a_problem_has_its_length_and_no_body() {
+    let bridge = start("").await;
     let gateway = Gateway::connect(&bridge).await;
-    let request = |len: usize| {
-        let headers = vec![HttpHeader { name: "x-kafka-key".into(), value: vec![b'k'; 8 * 1024].into() }];
-        let route = HttpProduce { header_prefix: "x-kafka-".into(), ..HttpProduce::default() };
-        CmdHttp { headers, body: vec![b'x'; len].into(), ..produce(route) }
-    };
-    let response = send(&gateway, request(1 << 20)).await.unwrap();
-    assert_eq!(response.status, 403, "the key is not the client's to choose");
-    let trailers = send(&gateway, request(2 << 20)).await.unwrap_err();
-    assert_eq!(trailers["grpc-status"], "11", "what no gateway with the same limit sends");
+    let mut get = send(&gateway, rest("GET", "/nothing")).await;
+    let mut head = send(&gateway, rest("HEAD", "/nothing")).await;
+    assert_eq!(head.headers["content-length"], get.body.len().to_string());
+    assert!(head.body.is_empty());
+    for response in [&mut get, &mut head] {
+        response.headers.remove("date");
+    }
+    assert_eq!(head.headers, get.headers);
 }
 
 #[tokio::test]
 async fn while_kafka_is_down_clients_are_told_to_come_back() {
     let bridge = start(WRITES).await;
     let gateway = Gateway::connect(&bridge).await;
-    let topic = || HttpProduce { topic: "t".into(), ..HttpProduce::default() };
-    let headers = vec![HttpHeader { name: "content-type".into(), value: "application/json".into() }];
-    let body = "{\"records\":[{},{}]}".into();
-    let batch = CmdHttp { headers, body, ..rest("POST", "/topics/t") };
-    for (request, member) in [(produce(topic()), "\"status\":503"), (batch, "\"error_code\":50003")] {
-        let response = send(&gateway, request).await.unwrap();
-        let body = std::str::from_utf8(&response.body).unwrap();
-        assert_eq!(response.status, 503, "{body}");
-        assert!(body.contains(member) && body.contains("try again after Retry-After"), "{body}");
-        assert_eq!(header(&response, "retry-after"), Some(&b"1"[..]));
-        assert!(!body.contains("unknown_outcome"), "{body}");
-        assert!(!body.contains("127.0.0.1"), "where brokers are is nobody's business: {body}");
+    let mut batch = with(rest("POST", "/topics/t"), &[WRITE, ("content-type", "application/json")]);
+    *batch.body_mut() = "{\"records\":[{},{}]}".into();
+    for (request, member) in [(produce(), "\"status\":503"), (batch, "\"error_code\":50003")] {
+        let response = send(&gateway, request).await;
+        check(&response, 503, member);
+        check(&response, 503, "try again after Retry-After");
+        assert_eq!(response.headers["retry-after"], "1");
+        let text = response.text();
+        assert!(!text.contains("unknown_outcome"), "{text}");
+        assert!(!text.contains("127.0.0.1"), "a broker's address is told: {text}");
     }
 }
 
@@ -104,12 +155,9 @@ async fn while_kafka_is_down_clients_are_told_to_come_back() {
 async fn nothing_is_written_to_a_cluster_that_is_not_named() {
     let bridge = start("").await;
     let gateway = Gateway::connect(&bridge).await;
-    let topic = HttpProduce { topic: "t".into(), ..HttpProduce::default() };
-    for request in [produce(topic), rest("POST", "/topics/t")] {
-        let response = send(&gateway, request).await.unwrap();
-        let body = std::str::from_utf8(&response.body).unwrap();
-        assert_eq!(response.status, 403);
-        assert!(body.contains("the bridge does not write to this cluster"), "{body}");
+    for request in [produce(), with(rest("POST", "/topics/t"), &[WRITE])] {
+        let response = send(&gateway, request).await;
+        check(&response, 403, "the bridge does not write to this cluster");
     }
 }
 
@@ -121,14 +169,14 @@ async fn a_drain_delivers_records_whose_clients_did_not_wait() {
     // The record is still in the queue when the bridge is told to stop.
     let bridge = start_before(kafka, "", &format!("linger.ms = 400\n{WRITES}")).await;
     let gateway = Gateway::connect(&bridge).await;
-    let response = send(&gateway, unawaited()).await.unwrap();
+    let response = send(&gateway, unawaited()).await;
     assert_eq!(response.status, 202, "{response:?}");
-    assert_eq!(header(&response, "preference-applied"), Some(&b"respond-async"[..]));
+    assert_eq!(response.headers["preference-applied"], "respond-async");
     bridge.drain().await;
     let next = start_before(kafka, "", "").await;
     let gateway = Gateway::connect(&next).await;
-    let ends = send(&gateway, rest("GET", "/topics/t/partitions/0/offsets")).await.unwrap();
-    assert_eq!(ends.body, r#"{"beginning_offset":0,"end_offset":1}"#);
+    let ends = send(&gateway, rest("GET", "/topics/t/partitions/0/offsets")).await;
+    assert_eq!(ends.text(), r#"{"beginning_offset":0,"end_offset":1}"#);
 }
 
 #[tokio::test]
@@ -148,23 +196,9 @@ async fn a_drain_tells_clients_whose_records_are_not_handed_over() {
         started.elapsed()
     };
     let (response, elapsed) = tokio::join!(send(&gateway, unawaited()), drain);
-    let response = response.unwrap();
-    let body = std::str::from_utf8(&response.body).unwrap();
-    assert_eq!(response.status, 503, "{body}");
-    assert!(body.contains("the bridge is shutting down: nothing is written"), "{body}");
+    check(&response, 503, "the bridge is shutting down: nothing is written");
     // Two fifths of the time are for what is being written, and nothing is left to be cut off behind that.
     assert!((Duration::from_secs(2)..Duration::from_secs(5)).contains(&elapsed), "{elapsed:?}");
-}
-
-/// A record for `t` whose client does not wait for it.
-fn unawaited() -> CmdHttp {
-    let headers = vec![HttpHeader { name: "prefer".into(), value: "respond-async".into() }];
-    CmdHttp { headers, ..produce(HttpProduce { topic: "t".into(), ..HttpProduce::default() }) }
-}
-
-fn produce(route: HttpProduce) -> CmdHttp {
-    let resource = Some(Resource::Produce(route));
-    CmdHttp { method: "POST".into(), resource, ..CmdHttp::default() }
 }
 
 const WRITES: &str = "[write]\nclusters = [\"default\"]";

@@ -2,28 +2,26 @@
 
 use std::time::Duration;
 
-use prost::Message;
-use sluicegate_protocol::{CALL_PATH, PubSubReq, SESSION_PATH};
+use sluicegate_protocol::SESSION_PATH;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpSocket;
 use tokio::time::{Instant, timeout};
 
+use crate::http::{http1, rest};
 use crate::raw::{Raw, upgrade};
-use crate::support::{admin, framed, ping, sessions, start, start_with};
+use crate::support::{admin, sessions, start, start_with, with};
 
-/// A call as gRPC-Web.
-fn call(sequence: i64) -> Vec<u8> {
-    call_with("", sequence, "")
+/// A plain HTTP request that is answered with 204.
+fn options(headers: &[(&str, &str)]) -> Vec<u8> {
+    http1(&with(rest("OPTIONS", "/topics"), headers))
 }
 
-fn call_with(headers: &str, sequence: i64, state: &str) -> Vec<u8> {
-    let message = framed(&PubSubReq { sequence, req: Some(ping(state)) }.encode_to_vec());
-    let head = format!(
-        "POST {CALL_PATH} HTTP/1.1\r\nHost: bridge\r\nContent-Type: application/grpc-web+proto\r\n{headers}\
-         Content-Length: {}\r\n\r\n",
-        message.len()
-    );
-    [head.as_bytes(), &message].concat()
+impl Raw {
+    /// One more request is answered on this connection.
+    async fn answers(&mut self) {
+        self.send(options(&[])).await;
+        assert_eq!(self.response().await.status, 204);
+    }
 }
 
 #[tokio::test]
@@ -31,14 +29,14 @@ async fn a_connection_is_kept_for_the_next_request_and_takes_several_ahead() {
     let bridge = start("").await;
     let mut client = Raw::connect(&bridge).await;
     for _ in 0..3 {
-        client.send(call(1)).await;
-        assert_eq!(client.response().await.status, 200);
+        client.send(options(&[])).await;
+        assert_eq!(client.response().await.status, 204);
     }
-    client.send([call(1), call(2), call(3)].concat()).await;
-    for sequence in 1..=3 {
-        let body = client.response().await.body;
-        // The answer's first field is its sequence.
-        assert_eq!(body[5..7], [0x08, sequence]);
+    let numbered = |number: i32| http1(&rest("GET", &format!("/topics?x{number}=")));
+    client.send([numbered(1), numbered(2), numbered(3)].concat()).await;
+    for number in 1..=3 {
+        let response = client.response().await;
+        assert!(response.text().contains(&format!("query parameter x{number} is unknown")));
     }
     client.send(upgrade("/", "")).await;
     assert_eq!(client.response().await.status, 101);
@@ -52,9 +50,9 @@ async fn junk_ends_its_connection() {
     {
         for before in [0, 1] {
             let mut client = Raw::connect(&bridge).await;
-            client.send([call(1).repeat(before), junk.as_bytes().to_vec()].concat()).await;
+            client.send([options(&[]).repeat(before), junk.as_bytes().to_vec()].concat()).await;
             for _ in 0..before {
-                assert_eq!(client.response().await.status, 200);
+                assert_eq!(client.response().await.status, 204);
             }
             if let Some(refused) = client.try_response().await {
                 assert_eq!(refused.status, 400, "{junk:?}");
@@ -82,8 +80,9 @@ async fn more_headers_than_gateways_let_pass_are_taken() {
     let headers = |count| (0..count).map(|n| format!("X-{n}: {n}\r\n")).collect::<String>();
     for count in [100, 900] {
         let mut client = Raw::connect(&bridge).await;
-        client.send(call_with(&headers(count), 1, "")).await;
-        assert_eq!(client.response().await.status, 200, "{count}");
+        let text = String::from_utf8(options(&[])).unwrap();
+        client.send(text.replace("\r\n\r\n", &format!("\r\n{}\r\n", headers(count)))).await;
+        assert_eq!(client.response().await.status, 204, "{count}");
         client.send(upgrade("/", &headers(count))).await;
         assert_eq!(client.response().await.status, 101, "{count}");
     }
@@ -96,19 +95,20 @@ async fn more_headers_than_gateways_let_pass_are_taken() {
 async fn who_is_not_let_in_does_not_keep_a_connection() {
     let secret = "correct-horse-battery-staple";
     let bridge = start_with(&format!("gateway_secret = \"{secret}\""), "").await;
-    let right = format!("sluicegate-gateway-secret: {secret}\r\n");
-    for headers in ["", "sluicegate-gateway-secret: wrong\r\n", &right.repeat(2)] {
+    let right = ("sluicegate-gateway-secret", secret);
+    for headers in [&[][..], &[("sluicegate-gateway-secret", "wrong")], &[right, right]] {
         let mut client = Raw::connect(&bridge).await;
-        client.send(call_with(headers, 1, "").repeat(2)).await;
+        client.send(options(headers).repeat(2)).await;
         let response = client.response().await;
-        assert_eq!((response.status, &response.headers["connection"]), (200, &"close".parse().unwrap()));
+        assert_eq!((response.status, &response.headers["connection"]), (502, &"close".parse().unwrap()));
         assert!(client.try_response().await.is_none());
     }
     // A gateway's own goes on, whatever a request of it is refused for.
     let mut client = Raw::connect(&bridge).await;
-    for more in ["sluicegate-cluster: nowhere\r\n", ""] {
-        client.send(call_with(&format!("{right}{more}"), 1, "")).await;
-        assert!(!client.response().await.headers.contains_key("connection"));
+    for (headers, status) in [(&[right, ("sluicegate-cluster", "nowhere")][..], 502), (&[right], 204)] {
+        client.send(options(headers)).await;
+        let response = client.response().await;
+        assert_eq!((response.status, response.headers.get("connection")), (status, None));
     }
 }
 
@@ -119,12 +119,33 @@ async fn who_does_not_read_keeps_no_place_among_connections() {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let mut greedy = Raw::over(socket.connect(bridge.address()).await.unwrap());
-    let calls = call_with("", 1, &"x".repeat(100_000));
-    while let Ok(Ok(())) = timeout(Duration::from_millis(100), greedy.io.write_all(&calls)).await {}
+    let requests = http1(&rest("GET", "/nothing")).repeat(100);
+    while let Ok(Ok(())) = timeout(Duration::from_millis(100), greedy.io.write_all(&requests)).await {}
     let mut next = Raw::connect(&bridge).await;
-    next.send(call(1)).await;
+    next.send(options(&[])).await;
     // Within the patience for what comes at once.
-    assert_eq!(next.response().await.status, 200);
+    assert_eq!(next.response().await.status, 204);
+}
+
+#[tokio::test]
+async fn a_connection_takes_the_place_of_the_longest_idle_and_of_no_busy_one() {
+    let bridge = start("[limits]\nmax_connections = 3").await;
+    let mut busy = Raw::connect(&bridge).await;
+    let body = with(rest("POST", "/nothing"), &[("content-length", "3")]);
+    busy.send(http1(&body)).await;
+    busy.send("x").await;
+    let mut older = Raw::connect(&bridge).await;
+    let mut newer = Raw::connect(&bridge).await;
+    newer.answers().await;
+    older.answers().await;
+    newer.answers().await;
+    let mut newcomer = Raw::connect(&bridge).await;
+    newcomer.answers().await;
+    assert!(older.try_response().await.is_none(), "closed");
+    newer.answers().await;
+    newcomer.answers().await;
+    busy.send("xx").await;
+    assert_eq!(busy.response().await.status, 404, "once its body is whole: there is no such resource");
 }
 
 #[tokio::test]
@@ -133,16 +154,13 @@ async fn grpc_and_connect_stay_http_2s() {
     let grpc = "Content-Type: application/grpc\r\nTE: trailers\r\nContent-Length: 0\r\n";
     let websocket = "Upgrade: websocket\r\nConnection: Upgrade\r\n";
     let version = "expected HTTP/2 for application/grpc, HTTP/1.1 for a WebSocket upgrade\n";
-    let kind = "expected POST with content-type application/grpc, or application/grpc-web for a call\n";
+    let kind = "expected POST with content-type application/grpc\n";
     let path = format!("nothing is served at this path, sessions are at {SESSION_PATH}\n");
     for (method, target, headers, status, text) in [
         ("POST", SESSION_PATH, grpc, 505, version),
-        ("POST", CALL_PATH, grpc, 505, version),
         ("POST", "/grpc.health.v1.Health/Check", grpc, 505, version),
         ("GET", SESSION_PATH, websocket, 415, kind),
         ("POST", SESSION_PATH, "Content-Type: application/grpc-web\r\nContent-Length: 0\r\n", 415, kind),
-        ("POST", CALL_PATH, "Content-Type: application/grpc-web-text\r\nContent-Length: 0\r\n", 415, kind),
-        ("GET", CALL_PATH, "Content-Type: application/grpc-web\r\n", 415, kind),
         ("GET", "/sluicegate.v1.Other/Path", websocket, 404, &path),
         ("CONNECT", "bridge:7400", websocket, 404, &path),
         ("CONNECT", "bridge:7400", ":protocol: websocket\r\n", 400, ""),
@@ -163,14 +181,14 @@ async fn nothing_is_answered_behind_an_upgrade_that_was_refused() {
     {
         let mut client = Raw::connect(&bridge).await;
         // What a client says through an intermediary that takes the upgrade for granted.
-        client.send([refused.into_bytes(), call(1)].concat()).await;
+        client.send([refused.into_bytes(), options(&[])].concat()).await;
         let response = client.response().await;
         assert!(matches!(response.status, 400 | 403));
         assert_eq!(response.headers["connection"], "close");
         assert!(client.try_response().await.is_none());
     }
     let (_, metrics) = admin(&bridge, "/metrics").await;
-    assert!(metrics.contains("kind=\"ping\",outcome=\"answered\"} 0\n"), "{metrics}");
+    assert!(!metrics.contains("sluicegate_http_responses_total{"), "{metrics}");
 }
 
 #[tokio::test]
@@ -195,8 +213,8 @@ async fn who_says_nothing_or_dawdles_is_cut_off() {
 async fn a_connection_that_is_not_used_is_closed_by_a_drain_at_once() {
     let bridge = start("").await;
     let mut client = Raw::connect(&bridge).await;
-    client.send(call(1)).await;
-    assert_eq!(client.response().await.status, 200);
+    client.send(options(&[])).await;
+    assert_eq!(client.response().await.status, 204);
     let began = Instant::now();
     bridge.drain().await;
     assert!(client.try_response().await.is_none());

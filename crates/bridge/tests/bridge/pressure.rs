@@ -4,20 +4,23 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use prost::Message;
-use sluicegate_protocol::PubSubReq;
+use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::{CmdKafkaFetch, PubSubReq};
+use tokio::net::TcpListener;
 
-use crate::support::{ENTRANCES, Entrance, Gateway, admin, flood, framed, ping, start};
+use crate::http::rest;
+use crate::support::{ENTRANCES, Entrance, Gateway, admin, close, flood, framed, ping, start, start_before};
 
 #[tokio::test]
 async fn clients_that_send_without_pause_and_never_read_stop_nobody() {
-    let bridge = start("[limits]\nsession_answer_bytes = 65536").await;
+    let bridge = start("[limits]\nsession_answer_bytes = 65536\n[read]\nmax_bytes = 65536").await;
     let gateway = Gateway::connect(&bridge).await;
     let state = "x".repeat(4096);
     let request = framed(&PubSubReq { sequence: 1, req: Some(ping(&state)) }.encode_to_vec());
     let mut greedy = Vec::new();
     for entrance in ENTRANCES {
         for _ in 0..20 {
-            let stream = gateway.open(entrance, &[]).await.unwrap();
+            let stream = gateway.open(entrance, &PADDED).await.unwrap();
             greedy.push(tokio::spawn(flood(stream, request.clone())));
         }
     }
@@ -40,6 +43,68 @@ async fn clients_that_send_without_pause_and_never_read_stop_nobody() {
     }
 }
 
+/// HTTP/2's library ends a connection for DATA frames that are short and not read: here for 41,000 of 8 bytes.
+#[tokio::test]
+async fn unread_streams_of_tiny_messages_end_no_other() {
+    // It takes connections, and never answers.
+    let kafka = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let limits = "socket.timeout.ms = 60000\n[limits]\nmax_streams = 310\nconnection_window_bytes = 20316160\nmax_commands_per_session = 1";
+    let bridge = start_before(kafka.local_addr().unwrap(), "", limits).await;
+    let gateway = Gateway::connect(&bridge).await;
+    let mut bystander = gateway.open(Entrance::Connect, &[]).await.unwrap();
+    let fetch = Req::CmdKafkaFetch(CmdKafkaFetch::default());
+    let tiny = framed(&PubSubReq { sequence: 0, req: Some(fetch) }.encode_to_vec());
+    assert_eq!(tiny.len(), 8);
+    let mut streams = Vec::new();
+    let hangs = CmdKafkaFetch { topic: "t".into(), ..CmdKafkaFetch::default() };
+    for at in 0..300 {
+        let mut stream = gateway.open(ENTRANCES[at % 2], &[]).await.unwrap();
+        stream.ask(1, Req::CmdKafkaFetch(hangs.clone())).await;
+        streams.push(stream);
+    }
+    // They wait behind the command that runs.
+    for _ in 0..300 {
+        for stream in &mut streams {
+            stream.write(tiny.clone()).await;
+        }
+        bystander.ask(5, ping("")).await;
+        assert_eq!(bystander.next().await.expect("it is open").sequence, 5);
+    }
+    // A stream that goes on ends alone.
+    let (greedy, others) = streams.split_first_mut().unwrap();
+    for _ in 0..1000 {
+        greedy.try_write(tiny.clone()).await;
+    }
+    let reason = "more than 1000 requests or 4194304 bytes wait: read answers before asking more";
+    assert_eq!(greedy.next().await, Some(close(1008, reason)));
+    for other in others.iter_mut().chain([&mut bystander]) {
+        other.ask(6, ping("")).await;
+        assert_eq!(other.next().await.expect("it is open").sequence, 6);
+    }
+}
+
+/// The same for plain HTTP: bodies that nobody asked for.
+#[tokio::test]
+async fn bodies_of_reads_in_tiny_frames_end_no_other() {
+    let kafka = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let limits = "socket.timeout.ms = 60000\n[limits]\nmax_streams = 310\nconnection_window_bytes = 20316160";
+    let bridge = start_before(kafka.local_addr().unwrap(), "", limits).await;
+    let gateway = Gateway::connect(&bridge).await;
+    let mut bystander = gateway.open(Entrance::Connect, &[]).await.unwrap();
+    let mut reads = Vec::new();
+    for _ in 0..300 {
+        let read = rest("GET", "/topics/t/partitions/0/records?offset=0").map(|_| ());
+        reads.push(gateway.begin(read, false).await);
+    }
+    for _ in 0..300 {
+        for (_, body) in &mut reads {
+            body.send_data(Bytes::from_static(b"x"), false).unwrap();
+        }
+        bystander.ask(5, ping("")).await;
+        assert_eq!(bystander.next().await.expect("it is open").sequence, 5);
+    }
+}
+
 #[tokio::test]
 async fn a_client_that_takes_nothing_is_given_up_and_its_stream_reset() {
     let bridge = start("[session]\nping_interval_ms = 200").await;
@@ -47,7 +112,7 @@ async fn a_client_that_takes_nothing_is_given_up_and_its_stream_reset() {
     let state = "x".repeat(4096);
     let request = framed(&PubSubReq { sequence: 1, req: Some(ping(&state)) }.encode_to_vec());
     for entrance in ENTRANCES {
-        let stream = gateway.open(entrance, &[]).await.unwrap();
+        let stream = gateway.open(entrance, &PADDED).await.unwrap();
         let (mut stream, _) = flood(stream, request.clone()).await;
         let reason = tokio::time::timeout(
             Duration::from_secs(5),
@@ -85,3 +150,6 @@ async fn random_bytes_end_no_session_but_their_own() {
     beside.ask(9, ping("")).await;
     assert_eq!(beside.next().await.unwrap().sequence, 9);
 }
+
+/// What the filter says, which pads: it is held back by not reading.
+const PADDED: [(&str, &str); 1] = [("sluicegate-padded", "true")];

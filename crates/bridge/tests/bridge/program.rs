@@ -10,6 +10,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
+use crate::http::{rest, send};
 use crate::raw::Raw;
 use crate::support::{Entrance, Gateway, close};
 
@@ -162,6 +163,22 @@ async fn it_takes_the_file_descriptors_that_it_may_and_says_where_they_are_few()
         assert_eq!(log.contains("may need more file descriptors given=100 needed=200"), warns, "{log}");
         assert_eq!(child.wait().await.unwrap().code(), Some(0));
     }
+}
+
+#[tokio::test]
+async fn refused_gateway_is_logged_once_in_a_while() {
+    let config = file(&format!("gateway_secret = \"correct-horse-battery-staple\"\n{MINIMAL}"));
+    let (mut child, [address, _]) = started(bridge(&config).env("RUST_LOG", "info")).await;
+    let gateway = Gateway::over(TcpStream::connect(address).await.unwrap()).await;
+    for _ in 0..3 {
+        assert_eq!(send(&gateway, rest("GET", "/topics")).await.status, 502);
+    }
+    signal(&child, "TERM").await;
+    let mut log = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut log).await.unwrap();
+    let warnings: Vec<&str> = log.lines().filter(|line| line.contains("WARN")).collect();
+    let [warning] = warnings[..] else { panic!("{log}") };
+    assert!(warning.contains("request refused: header sluicegate-gateway-secret is missing"), "{log}");
 }
 
 #[tokio::test]

@@ -69,6 +69,23 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Raw<IO> {
 
     /// The same; `None` at the connection's end.
     pub(crate) async fn try_response(&mut self) -> Option<Response> {
+        let mut response = self.head().await?;
+        if let Some(len) = response.headers.get("content-length") {
+            response.body = self.take(len.to_str().unwrap().parse().unwrap()).await;
+        } else if response.headers.contains_key("transfer-encoding") {
+            loop {
+                let chunk = self.chunk().await;
+                if chunk.is_empty() {
+                    break;
+                }
+                response.body.extend(chunk);
+            }
+        }
+        Some(response)
+    }
+
+    /// The head of the next response, such as that to HEAD; `None` at the connection's end.
+    pub(crate) async fn head(&mut self) -> Option<Response> {
         let end = loop {
             match self.unread.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
                 Some(at) => break at + 4,
@@ -86,20 +103,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Raw<IO> {
             let (name, value) = line.split_once(':').unwrap();
             (name.parse().unwrap(), value.trim().parse().unwrap())
         };
-        let headers: HeaderMap = lines.map(line).collect();
-        let mut body = Vec::new();
-        if let Some(len) = headers.get("content-length") {
-            body = self.take(len.to_str().unwrap().parse().unwrap()).await;
-        } else if headers.contains_key("transfer-encoding") {
-            loop {
-                let chunk = self.chunk().await;
-                if chunk.is_empty() {
-                    break;
-                }
-                body.extend(chunk);
-            }
-        }
-        Some(Response { status, headers, body })
+        Some(Response { status, headers: lines.map(line).collect(), body: Vec::new() })
     }
 
     /// A chunk of a body (RFC 9112, section 7.1); the last one is empty.

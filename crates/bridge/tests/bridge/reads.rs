@@ -8,18 +8,18 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
 use serde_json::{Value, json};
 use sluicegate_bridge::Bridge;
-use sluicegate_protocol::{CmdHttp, HttpHeader, HttpResp};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::http::{header, rest, send};
-use crate::support::{Gateway, start, start_before};
+use crate::http::{http1, rest, send};
+use crate::raw::{Raw, Response};
+use crate::support::{Gateway, start, start_before, with};
 
 /// A cluster, a bridge to it and a gateway of that. The topic `t` has two partitions.
-struct Stack {
-    mock: MockCluster<'static, DefaultProducerContext>,
-    bridge: Bridge,
-    gateway: Gateway,
+pub(crate) struct Stack {
+    pub(crate) mock: MockCluster<'static, DefaultProducerContext>,
+    pub(crate) bridge: Bridge,
+    pub(crate) gateway: Gateway,
 }
 
 impl Stack {
@@ -27,7 +27,7 @@ impl Stack {
         Self::start_with("").await
     }
 
-    async fn start_with(more: &str) -> Self {
+    pub(crate) async fn start_with(more: &str) -> Self {
         let mock = MockCluster::new(1).unwrap();
         mock.create_topic("t", 2, 1).unwrap();
         let bridge =
@@ -37,7 +37,7 @@ impl Stack {
     }
 
     /// Writes records with these values to partition 0.
-    fn produce(&self, values: &[Option<&[u8]>]) {
+    pub(crate) fn produce(&self, values: &[Option<&[u8]>]) {
         let producer: BaseProducer = ClientConfig::new()
             .set("bootstrap.servers", self.mock.bootstrap_servers())
             .set("linger.ms", "0")
@@ -53,21 +53,19 @@ impl Stack {
         producer.flush(WITHIN).unwrap();
     }
 
-    async fn get(&self, path: &str, accept: &str) -> HttpResp {
-        let accept = HttpHeader { name: "accept".into(), value: accept.to_owned().into() };
-        send(&self.gateway, CmdHttp { headers: vec![accept], ..rest("GET", path) }).await.unwrap()
+    async fn get(&self, path: &str, accept: &str) -> Response {
+        send(&self.gateway, with(rest("GET", path), &[("accept", accept)])).await
     }
 
     #[track_caller]
-    fn check(response: &HttpResp, status: u32, content_type: &str) -> Value {
-        let text = std::str::from_utf8(&response.body).unwrap();
+    fn check(response: &Response, status: u16, content_type: &str) -> Value {
+        let text = response.text();
         assert_eq!(response.status, status, "{text}");
-        let found = header(response, "content-type").map(|found| std::str::from_utf8(found).unwrap());
-        assert_eq!(found, Some(content_type), "{text}");
+        assert_eq!(response.headers["content-type"], content_type, "{text}");
         serde_json::from_str(text).unwrap()
     }
 
-    async fn check_error(&self, path: &str, status: u32, error_code: u32, kafka_code: i32, says: &str) {
+    async fn check_error(&self, path: &str, status: u16, error_code: u32, kafka_code: i32, says: &str) {
         let response = self.get(path, "*/*").await;
         let document = Self::check(&response, status, "application/problem+json");
         assert_eq!(document["error_code"], error_code, "{path}: {document}");
@@ -96,7 +94,7 @@ async fn records_are_read_in_the_format_that_is_accepted() {
     let response = stack.get(path, "application/vnd.kafka.json.v2+json").await;
     let records = Stack::check(&response, 200, "application/vnd.kafka.json.v2+json");
     assert_eq!(records, json!([record(0, json!({"n": 1.10})), record(1, Value::Null)]));
-    assert!(std::str::from_utf8(&response.body).unwrap().contains("{ \"n\": 1.10 }"));
+    assert!(response.text().contains("{ \"n\": 1.10 }"));
 
     let path = "/topics/t/partitions/0/records?offset=2";
     let response = stack.get(path, "application/json").await;
@@ -145,10 +143,10 @@ async fn a_read_at_the_log_end_waits_as_long_as_it_is_asked_to() {
 
 impl Stack {
     /// A read that waits at the log end for as long as it may.
-    async fn waiting(&self) -> JoinHandle<HttpResp> {
+    async fn waiting(&self) -> JoinHandle<Response> {
         let gateway = self.gateway.clone();
         let path = "/topics/t/partitions/0/records?offset=0&timeout=30000";
-        let waiting = tokio::spawn(async move { send(&gateway, rest("GET", path)).await.unwrap() });
+        let waiting = tokio::spawn(async move { send(&gateway, rest("GET", path)).await });
         // It is sent first.
         tokio::task::yield_now().await;
         self.until_another(true).await;
@@ -163,7 +161,7 @@ impl Stack {
                 let started = Instant::now();
                 // Refused while the other one is a call and does not wait yet.
                 let answer = send(&self.gateway, rest("GET", &path)).await;
-                if answer.is_ok() && (started.elapsed() >= SHORT) != waits {
+                if answer.status == 200 && (started.elapsed() >= SHORT) != waits {
                     return;
                 }
             }
@@ -284,14 +282,14 @@ async fn while_kafka_is_down_readers_are_told_to_come_back() {
     for path in
         ["/topics", "/topics/t", "/topics/t/partitions/0/offsets", "/topics/t/partitions/0/records?offset=0"]
     {
-        let response = send(&gateway, rest("GET", path)).await.unwrap();
+        let response = send(&gateway, rest("GET", path)).await;
         let document = Stack::check(&response, 503, "application/problem+json");
         assert_eq!(document["error_code"], 50003, "{path}: {document}");
         assert!(
             !document.to_string().contains("127.0.0.1"),
             "where brokers are is nobody's business: {document}"
         );
-        assert_eq!(header(&response, "retry-after"), Some(&b"1"[..]), "{path}");
+        assert_eq!(response.headers["retry-after"], "1", "{path}");
     }
 }
 
@@ -299,10 +297,24 @@ async fn while_kafka_is_down_readers_are_told_to_come_back() {
 async fn head_is_answered_as_get() {
     let stack = Stack::start().await;
     for path in ["/topics", "/topics/t", "/topics/t/partitions/0/offsets"] {
-        let head = send(&stack.gateway, rest("HEAD", path)).await.unwrap();
-        assert_eq!(head.status, 200);
-        assert_eq!(send(&stack.gateway, rest("GET", path)).await.unwrap(), head, "{path}");
+        let mut client = Raw::connect(&stack.bridge).await;
+        client.send([http1(&rest("HEAD", path)), http1(&rest("GET", path))].concat()).await;
+        let (head, get) = (client.head().await.unwrap(), client.response().await);
+        check_head(head, get);
+        let head = send(&stack.gateway, rest("HEAD", path)).await;
+        assert!(head.body.is_empty());
+        check_head(head, send(&stack.gateway, rest("GET", path)).await);
     }
+}
+
+#[track_caller]
+fn check_head(mut head: Response, mut get: Response) {
+    assert_eq!((head.status, get.status), (200, 200));
+    assert_eq!(head.headers["content-length"], get.body.len().to_string());
+    for response in [&mut head, &mut get] {
+        response.headers.remove("date");
+    }
+    assert_eq!(head.headers, get.headers);
 }
 
 const MAX_BYTES: usize = 4096;

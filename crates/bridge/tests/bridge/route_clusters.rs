@@ -11,11 +11,12 @@ use sluicegate_protocol::cluster_definition::Sasl;
 use sluicegate_protocol::definition::MAX_BYTES;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{CALL_PATH, ClusterDefinition, CmdKafkaListOffset, PubSubReq, PubSubResp};
+use sluicegate_protocol::{ClusterDefinition, CmdKafkaListOffset};
 use tokio::time::timeout;
 
+use crate::http::{rest, send};
 use crate::raw::{Raw, upgrade};
-use crate::support::{ENTRANCES, Entrance, Gateway, admin, ping, sessions, start, start_with};
+use crate::support::{ENTRANCES, Entrance, Gateway, admin, ping, sessions, start, start_with, with};
 
 const SECRET: (&str, &str) = ("sluicegate-gateway-secret", "correct-horse-battery-staple");
 const DEFINITION: &str = "sluicegate-cluster-definition";
@@ -38,8 +39,17 @@ async fn bridge(keys: &str) -> Bridge {
         .await
 }
 
+/// What the client of a session is told instead of the broker's name.
+const NOT_ALLOWED: &str =
+    "the bridge's configuration does not allow a broker of this route: its log says which";
+
 /// Every entrance refuses in its own terms.
-async fn check(bridge: &Bridge, headers: &[(&str, &str)], status: u16, grpc: &str, text: &str) {
+async fn check(bridge: &Bridge, headers: &[(&str, &str)], status: u16, text: &str) {
+    check_told(bridge, headers, status, text, text).await;
+}
+
+/// The same, where the gateway learns more than its client is told.
+async fn check_told(bridge: &Bridge, headers: &[(&str, &str)], status: u16, text: &str, reason: &str) {
     let gateway = Gateway::connect(bridge).await;
     for entrance in ENTRANCES {
         let refused = gateway.open(entrance, headers).await.err().expect(text);
@@ -51,16 +61,17 @@ async fn check(bridge: &Bridge, headers: &[(&str, &str)], status: u16, grpc: &st
     client.send(upgrade("/", &lines)).await;
     let response = client.response().await;
     assert_eq!((response.status, response.text()), (status, format!("{text}\n").as_str()));
-    let request = PubSubReq { sequence: 1, req: Some(ping("")) };
-    let (_, trailers) = gateway.call(CALL_PATH, headers, &request.encode_to_vec()).await;
-    assert_eq!(trailers["grpc-status"], grpc);
+    // The client of plain HTTP is not told.
+    let response = send(&gateway, with(rest("GET", "/topics"), headers)).await;
+    assert_eq!(response.status, if status == 503 { 503 } else { 502 });
+    assert_eq!(response.headers["sluicegate-answered"], reason);
 }
 
 #[tokio::test]
 async fn a_definition_is_judged_at_every_entrance_alike() {
     let bridge = bridge("").await;
-    let of = async |headers: &[(&str, &str)], status: u16, grpc: &str, text: &str| {
-        check(&bridge, &[&[SECRET], headers].concat(), status, grpc, text).await;
+    let of = async |headers: &[(&str, &str)], status: u16, text: &str| {
+        check(&bridge, &[&[SECRET], headers].concat(), status, text).await;
     };
     for other in
         ["169.254.169.254:80", "kafka:9093", "kafka.evil.example:9092", "[::1]:9092", "localhost:7401"]
@@ -68,18 +79,19 @@ async fn a_definition_is_judged_at_every_entrance_alike() {
         let text = format!(
             "the bridge's configuration does not allow {other}: expected it in route_clusters.allowed_hosts"
         );
-        of(&[(DEFINITION, &definition(&["kafka:9092", other]))], 403, "7", &text).await;
+        let carried = definition(&["kafka:9092", other]);
+        check_told(&bridge, &[SECRET, (DEFINITION, &carried)], 403, NOT_ALLOWED, &text).await;
     }
     let expected = |what: &str| format!("expected {what} in the header {DEFINITION}");
-    of(&[(DEFINITION, "not base64")], 400, "3", &expected("base64")).await;
-    of(&[(DEFINITION, "/w")], 400, "3", &expected("a sluicegate.v1.ClusterDefinition")).await;
-    of(&[(DEFINITION, "")], 400, "3", &expected("1 to 100 nodes")).await;
+    of(&[(DEFINITION, "not base64")], 400, &expected("base64")).await;
+    of(&[(DEFINITION, "/w")], 400, &expected("a sluicegate.v1.ClusterDefinition")).await;
+    of(&[(DEFINITION, "")], 400, &expected("1 to 100 nodes")).await;
     let nodes = expected("nodes that are host:port, an IPv6 address in brackets");
-    of(&[(DEFINITION, &definition(&["reader:hidden@kafka:9092"]))], 400, "3", &nodes).await;
-    of(&[(DEFINITION, &"A".repeat(30_000))], 400, "3", &expected("at most 16384 bytes")).await;
+    of(&[(DEFINITION, &definition(&["reader:hidden@kafka:9092"]))], 400, &nodes).await;
+    of(&[(DEFINITION, &"A".repeat(30_000))], 400, &expected("at most 16384 bytes")).await;
     let both = [("sluicegate-cluster", "default"), (DEFINITION, &definition(&["kafka:9092"]))];
     let one = format!("expected one header of sluicegate-cluster and {DEFINITION}");
-    of(&both, 400, "3", &one).await;
+    of(&both, 400, &one).await;
 
     let (_, metrics) = admin(&bridge, "/metrics").await;
     assert!(
@@ -97,20 +109,20 @@ async fn nobody_names_a_cluster_without_the_secret_or_where_there_is_none() {
     let closed = bridge("").await;
     let definition = definition(&["kafka:9092"]);
     let missing = "header sluicegate-gateway-secret is missing";
-    check(&closed, &[(DEFINITION, &definition)], 401, "16", missing).await;
+    check(&closed, &[(DEFINITION, &definition)], 401, missing).await;
     let open = start("").await;
     let text = "a cluster that a route carries is taken from gateways that show who they are: expected gateway_secret or \
                 tls.client_ca in the bridge's configuration";
-    check(&open, &[(DEFINITION, &definition)], 403, "7", text).await;
+    check(&open, &[(DEFINITION, &definition)], 403, text).await;
     // What the configuration does not speak of is allowed to nobody.
     let silent = start_with(&format!("gateway_secret = \"{}\"", SECRET.1), "").await;
     let text =
         "the bridge's configuration does not allow kafka:9092: expected it in route_clusters.allowed_hosts";
-    check(&silent, &[SECRET, (DEFINITION, &definition)], 403, "7", text).await;
+    check_told(&silent, &[SECRET, (DEFINITION, &definition)], 403, NOT_ALLOWED, text).await;
 }
 
 #[tokio::test]
-async fn sessions_and_calls_read_from_the_cluster_that_they_carry_and_are_counted_under_one_name() {
+async fn sessions_and_requests_read_from_the_cluster_that_they_carry_and_are_counted_under_one_name() {
     let mock = MockCluster::new(1).unwrap();
     mock.create_topic("carried", 1, 1).unwrap();
     let bridge = bridge("").await;
@@ -126,13 +138,11 @@ async fn sessions_and_calls_read_from_the_cluster_that_they_carry_and_are_counte
         let answer = session.next().await.unwrap().resp;
         assert!(matches!(answer, Some(Resp::KafkaListOffsetResp(_))), "{answer:?}");
     }
-    let request = PubSubReq { sequence: 1, req: Some(list) };
-    let (answer, _) = gateway.call(CALL_PATH, &headers, &request.encode_to_vec()).await;
-    let answer = PubSubResp::decode(answer.unwrap()).unwrap().resp;
-    assert!(matches!(answer, Some(Resp::KafkaListOffsetResp(_))), "{answer:?}");
+    let request = rest("GET", "/topics/carried/partitions/0/offsets?timestamp=-1");
+    let response = send(&gateway, with(request.clone(), &headers)).await;
+    assert_eq!((response.status, response.text()), (200, r#"{"offset":0}"#));
     // The cluster that has a name is not the one that was asked.
-    let (answer, _) = gateway.call(CALL_PATH, &[SECRET], &request.encode_to_vec()).await;
-    assert!(matches!(PubSubResp::decode(answer.unwrap()).unwrap().resp, Some(Resp::ErrorResp(_))));
+    assert_eq!(send(&gateway, with(request, &[SECRET])).await.status, 503);
 
     let (_, metrics) = admin(&bridge, "/metrics").await;
     let answered = r#"sluicegate_commands_total{cluster="route",kind="list_offset",outcome="answered"} 3"#;
@@ -148,7 +158,7 @@ async fn as_many_clusters_are_used_as_are_allowed_and_one_more_is_told_to_come_b
     for entrance in ENTRANCES {
         let session = gateway.open(entrance, &[SECRET, (DEFINITION, &one)]).await.unwrap();
         let text = "as many clusters of routes are used as the bridge may have";
-        check(&bridge, &[SECRET, (DEFINITION, &other)], 503, "8", text).await;
+        check(&bridge, &[SECRET, (DEFINITION, &other)], 503, text).await;
         // The same one has room.
         gateway.open(entrance, &[SECRET, (DEFINITION, &one)]).await.unwrap();
         drop(session);

@@ -18,6 +18,8 @@ use sluicegate_protocol::{Close, CmdPing, ControlResp, PubSubReq, PubSubResp, SE
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::raw::Response;
+
 /// A bridge with `more` behind a minimal configuration. Nothing listens where its cluster should be.
 pub(crate) async fn start(more: &str) -> Bridge {
     start_with("", more).await
@@ -83,16 +85,11 @@ impl Gateway {
 
     pub(crate) async fn request(
         &self,
-        mut request: Request<()>,
+        request: Request<()>,
         headers: &[(&str, &str)],
     ) -> Result<Stream, Refused> {
-        for (name, value) in headers {
-            let name: http::HeaderName = name.parse().unwrap();
-            request.headers_mut().append(name, value.parse().unwrap());
-        }
-        let mut http = self.http.clone().ready().await.unwrap();
-        let (response, send): (ResponseFuture, SendStream<Bytes>) =
-            http.send_request(request, false).unwrap();
+        let request = with(request, headers);
+        let (response, send) = self.begin(request, false).await;
         let (parts, receive) = response.await.unwrap().into_parts();
         let mut stream = Stream { send, receive, unread: BytesMut::new() };
         if parts.status != StatusCode::OK {
@@ -107,51 +104,55 @@ impl Gateway {
         Ok(stream)
     }
 
-    /// One command.
-    pub(crate) async fn call(
+    /// Sends the headers of a request.
+    pub(crate) async fn begin(
         &self,
-        path: &str,
-        headers: &[(&str, &str)],
-        message: &[u8],
-    ) -> (Option<Bytes>, HeaderMap) {
-        let mut request = Entrance::Post.request(path);
-        for (name, value) in headers {
-            let name: http::HeaderName = name.parse().unwrap();
-            request.headers_mut().append(name, value.parse().unwrap());
-        }
+        request: Request<()>,
+        is_whole: bool,
+    ) -> (ResponseFuture, SendStream<Bytes>) {
         let mut http = self.http.clone().ready().await.unwrap();
-        let (response, mut send) = http.send_request(request, false).unwrap();
-        send.send_data(framed(message), true).unwrap();
-        let (parts, receive) = response.await.unwrap().into_parts();
-        if parts.headers.contains_key("grpc-status") {
-            return (None, parts.headers);
+        http.send_request(request, is_whole).unwrap()
+    }
+
+    /// Sends a whole request, and takes the whole response.
+    pub(crate) async fn send(&self, request: Request<Bytes>) -> Response {
+        let (parts, body) = request.into_parts();
+        let (response, mut send) = self.begin(Request::from_parts(parts, ()), body.is_empty()).await;
+        if !body.is_empty() {
+            send.send_data(body, true).unwrap();
         }
-        let mut stream = Stream { send, receive, unread: BytesMut::new() };
-        let answer = stream.message().await;
-        let trailers = stream.receive.trailers().await.unwrap().unwrap();
-        (answer, trailers)
+        let (parts, mut receive) = response.await.unwrap().into_parts();
+        let mut body = Vec::new();
+        while let Some(chunk) = receive.data().await {
+            match chunk {
+                Ok(chunk) => {
+                    receive.flow_control().release_capacity(chunk.len()).unwrap();
+                    body.extend_from_slice(&chunk);
+                }
+                // RFC 9113, section 8.1: behind a whole response, to a request of which the rest is not needed.
+                Err(error) => {
+                    assert_eq!(error.reason(), Some(h2::Reason::NO_ERROR));
+                    break;
+                }
+            }
+        }
+        Response { status: parts.status.as_u16(), headers: parts.headers, body }
+    }
+
+    /// gRPC's health check; the status is a header if it is refused.
+    pub(crate) async fn health(&self, headers: &[(&str, &str)]) -> Response {
+        let request = Entrance::Post.request("/grpc.health.v1.Health/Check").map(|()| framed(b""));
+        self.send(with(request, headers)).await
     }
 }
 
-impl Gateway {
-    /// The body of the answer to `message`, whole.
-    pub(crate) async fn body(&self, path: &str, headers: &[(&str, &str)], message: &[u8]) -> Vec<u8> {
-        let mut request = Entrance::Post.request(path);
-        for (name, value) in headers {
-            let name: http::HeaderName = name.parse().unwrap();
-            request.headers_mut().insert(name, value.parse().unwrap());
-        }
-        let mut http = self.http.clone().ready().await.unwrap();
-        let (response, mut send) = http.send_request(request, false).unwrap();
-        send.send_data(framed(message), true).unwrap();
-        let receive = response.await.unwrap().into_body();
-        let mut stream = Stream { send, receive, unread: BytesMut::new() };
-        let mut body = Vec::new();
-        while let Some(chunk) = stream.chunk().await {
-            body.extend(chunk);
-        }
-        body
+/// `request` with more headers.
+pub(crate) fn with<B>(mut request: Request<B>, headers: &[(&str, &str)]) -> Request<B> {
+    for (name, value) in headers {
+        let name: http::HeaderName = name.parse().unwrap();
+        request.headers_mut().append(name, value.parse().unwrap());
     }
+    request
 }
 
 /// How a session is opened.

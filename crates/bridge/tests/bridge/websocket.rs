@@ -200,9 +200,8 @@ async fn a_session_writes_only_where_the_gateway_says_so() {
     let produce = || Req::CmdKafkaProduce(CmdKafkaProduce { records: vec![ProduceRecord::default()] });
     let elsewhere = "failed to produce, err: the bridge does not write to this cluster";
     for (headers, message) in [
-        ("", sluicegate_session::request::READ_ONLY),
-        ("sluicegate-write: false\r\n", sluicegate_session::request::READ_ONLY),
-        ("sluicegate-write: TRUE\r\n", sluicegate_session::request::READ_ONLY),
+        ("", "this route does not let clients write"),
+        ("sluicegate-write: false\r\n", "this route does not let clients write"),
         ("sluicegate-write: true\r\n", elsewhere),
     ] {
         let mut client = Raw::open(&bridge, headers).await;
@@ -232,15 +231,18 @@ async fn what_breaks_the_protocol_or_a_limit_is_closed_with_its_code() {
     first.send([frame(0x02, &[0; 800]), frame(0x89, b"there")].concat()).await;
     assert_eq!(first.frame().await, Some((0x8A, b"there".to_vec())));
     let mut second = Raw::open(&bridge, "").await;
-    second.send(frame(0x02, &[0; 800])).await;
-    assert_eq!(second.closed().await, (1013, "too many unfinished messages, try again later".into()));
+    second.send([frame(0x02, &[0; 800]), frame(0x89, b"there")].concat()).await;
+    assert_eq!(second.frame().await, Some((0x8A, b"there".to_vec())));
+    first.send(frame(0x89, b"there")).await;
+    let evicted = "unfinished message dropped: too many from this address, try again later";
+    assert_eq!(first.closed().await, (1013, evicted.to_owned()));
     drop((first, second));
     nobody_is_left(&bridge).await;
     let mut third = Raw::open(&bridge, "").await;
     third.send([frame(0x02, &[0; 800]), frame(0x89, b"there")].concat()).await;
     assert_eq!(third.frame().await, Some((0x8A, b"there".to_vec())));
     let (_, metrics) = admin(&bridge, "/metrics").await;
-    for (reason, count) in [("protocol", 3), ("not_utf8", 1), ("message_too_big", 1), ("out_of_memory", 1)] {
+    for (reason, count) in [("protocol", 3), ("not_utf8", 1), ("message_too_big", 1), ("evicted", 1)] {
         let line =
             format!("sluicegate_client_faults_total{{cluster=\"default\",reason=\"{reason}\"}} {count}\n");
         assert!(metrics.contains(&line), "{line}{metrics}");
@@ -412,7 +414,10 @@ async fn a_client_that_answers_no_ping_is_closed() {
 #[tokio::test]
 async fn clients_that_send_without_pause_and_never_read_stop_nobody_and_are_given_up() {
     const GREEDY: usize = 8;
-    let bridge = start("[limits]\nsession_answer_bytes = 65536\n[session]\nping_interval_ms = 1000").await;
+    let bridge = start(
+        "[limits]\nsession_answer_bytes = 65536\n[read]\nmax_bytes = 65536\n[session]\nping_interval_ms = 1000",
+    )
+    .await;
     let mut greedy = Vec::new();
     for _ in 0..GREEDY {
         let socket = TcpSocket::new_v4().unwrap();
@@ -485,7 +490,7 @@ async fn a_session_counts_among_sessions_and_no_longer_among_connections() {
     let mut third = Raw::connect(&bridge).await;
     third.send(upgrade("/", "")).await;
     let refused = third.response().await;
-    assert_eq!((refused.status, refused.text()), (503, "the bridge serves as many as it may\n"));
+    assert_eq!((refused.status, refused.text()), (503, "the bridge is at capacity\n"));
     assert_eq!(refused.headers["retry-after"], "1");
     first.ask(1, ping("")).await;
     assert_eq!(first.answer().await.sequence, 1);

@@ -40,8 +40,15 @@ async fn following_goes_on_behind_the_log_end() {
 
 #[tokio::test]
 async fn a_log_that_ends_in_transaction_markers_is_read_to_its_end() {
-    let stderr = "% Reached end of markers [0] at offset 2: exiting\n";
+    let stderr = "% Reached end of markers [0] at offset 4: exiting\n";
     check("fetch markers -p 0", 0, "v0\nv1\n", stderr).await;
+}
+
+#[tokio::test]
+async fn stalled_read_below_the_log_end_fails() {
+    let stderr = "sluicegate: failed to read to the log end, 4: no progress within 1s; go on with --from 2\n";
+    check("fetch behind -p 0 --timeout 1", 1, "v0\nv1\n", stderr).await;
+    check("fetch behind -p 0 --timeout 1 -c 2", 0, "v0\nv1\n", "").await;
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@
 //! |           | 2         | none     | |
 //! | `bytes`   | 0         | 0        | key and value that are no UTF-8 |
 //! | `markers` | 0         | 0, 1     | and two transaction markers: the log end is 4 |
+//! | `behind`  | 0         | 0, 1     | the log end is 4, and no answer comes to it |
 //! | `growing` | 0         | 0, 1     | a new one whenever the log end is asked for |
 //! | `endless` | 0         | all      | 1,000 messages of 1 KiB in each answer |
 //! | `moving`  | 0         | 0        | the first fetch fails with a retriable error |
@@ -60,7 +61,7 @@ fn log(topic: &str, partition: i32) -> Option<Log> {
         ("orders", 1) => (100, 2, 102),
         ("orders", 2) => (0, 0, 0),
         ("bytes" | "moving", 0) => (0, 1, 1),
-        ("markers", 0) => (0, 2, 4),
+        ("markers" | "behind", 0) => (0, 2, 4),
         ("growing", 0) => (0, 2, 2),
         ("endless", 0) => (0, 0, i64::MAX),
         _ => return None,
@@ -98,13 +99,16 @@ fn read(log: &Log, topic: &str, offset: i64) -> Resp {
         return endless(offset);
     }
     if topic == "growing" && offset >= log.end {
-        return Resp::KafkaFetchResp(KafkaFetchResp { messages: vec![message(offset)] });
+        return Resp::KafkaFetchResp(KafkaFetchResp { messages: vec![message(offset)], next_offset: 0 });
     }
     if offset < log.start || offset > log.end {
         return error("fetch message", topic, 0, 1, "OFFSET_OUT_OF_RANGE");
     }
-    let messages = log.messages.iter().filter(|message| message.offset >= offset).take(3).cloned().collect();
-    Resp::KafkaFetchResp(KafkaFetchResp { messages })
+    let messages: Vec<_> =
+        log.messages.iter().filter(|message| message.offset >= offset).take(3).cloned().collect();
+    let reads_on = messages.is_empty() && topic == "markers";
+    let next_offset = if reads_on { (offset + 1).min(log.end) } else { 0 };
+    Resp::KafkaFetchResp(KafkaFetchResp { messages, next_offset })
 }
 
 /// An answer of 1 MiB.
@@ -112,7 +116,7 @@ pub(crate) fn endless(offset: i64) -> Resp {
     let value = bytes::Bytes::from(vec![b'x'; 1024]);
     let messages =
         (offset..offset + 1000).map(|offset| KafkaMessage { value: Some(value.clone()), ..message(offset) });
-    Resp::KafkaFetchResp(KafkaFetchResp { messages: messages.collect() })
+    Resp::KafkaFetchResp(KafkaFetchResp { messages: messages.collect(), next_offset: 0 })
 }
 
 fn unknown(what: &str, topic: &str, partition: i32) -> Resp {

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use sluicegate_protocol::ErrorResp;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_protocol::{ErrorResp, KafkaFetchResp};
 
 use super::server::{Peer, messages, session};
 use crate::Error;
@@ -23,6 +23,21 @@ async fn a_walk_asks_on_behind_the_last_message() {
         assert_eq!((&offsets[..], walk.position()), (want, position));
     }
     assert_eq!(server.await.unwrap(), [10, 15, 15, 21]);
+}
+
+#[tokio::test]
+async fn offsets_without_messages_are_passed_over() {
+    let (client, server) = session(async |peer: Peer| {
+        let empty = |next_offset| Resp::KafkaFetchResp(KafkaFetchResp { messages: Vec::new(), next_offset });
+        play(peer, [messages([4]), empty(90), empty(7), messages([90])]).await
+    })
+    .await;
+    let mut walk = client.walk("orders", 0, 4);
+    for position in [5, 90, 90, 91] {
+        walk.next_batch().await.unwrap();
+        assert_eq!(walk.position(), position);
+    }
+    assert_eq!(server.await.unwrap(), [4, 5, 90, 90]);
 }
 
 #[tokio::test]

@@ -1,7 +1,6 @@
-//! Every function that the module defines: `src/http/ngx_http_wasm_api_def.h` and `ngx_http_wasm_api_wasmtime.h`.
+//! Every function that the module defines, but `proxy_http_call`: `src/http/ngx_http_wasm_api_def.h` and `ngx_http_wasm_api_wasmtime.h`.
 
 mod buffers;
-pub(crate) mod callouts;
 mod header_maps;
 mod plugin;
 
@@ -10,15 +9,8 @@ use crate::Status;
 use crate::calls::{HostCall, Import, Tables, wasi};
 use crate::guest::{Args, Guest, Refused};
 
-pub(crate) const TABLES: Tables<Host> = &[
-    buffers::IMPORTS,
-    callouts::IMPORTS,
-    header_maps::IMPORTS,
-    plugin::IMPORTS,
-    IGNORED,
-    UNIMPLEMENTED,
-    &wasi::imports(),
-];
+pub(crate) const TABLES: Tables<Host> =
+    &[buffers::IMPORTS, header_maps::IMPORTS, plugin::IMPORTS, IGNORED, UNIMPLEMENTED, &wasi::imports()];
 
 /// A: these answer `OK` and do nothing. A metric's handle is not even written, and `proxy_get_metric` has a type of its own,
 /// so that a module that imports it as everybody else has it is refused.
@@ -48,9 +40,9 @@ pub(crate) const UNIMPLEMENTED: &[Import<Host>] = &[
         unimplemented,
     ),
     Import::fixed("proxy_get_shared_data", "iiiii", unimplemented),
-    Import::proxy(HostCall::GetStatus, "proxy_get_status", "iii", unimplemented),
-    Import::proxy(HostCall::GrpcCall, "proxy_grpc_call", "iiiiiiiiiiii", unimplemented),
-    Import::proxy(HostCall::GrpcCancel, "proxy_grpc_cancel", "i", unimplemented),
+    Import::fixed("proxy_get_status", "iii", unimplemented),
+    Import::fixed("proxy_grpc_call", "iiiiiiiiiiii", unimplemented),
+    Import::fixed("proxy_grpc_cancel", "i", unimplemented),
     Import::fixed("proxy_grpc_close", "i", unimplemented),
     Import::fixed("proxy_grpc_send", "iiii", unimplemented),
     Import::fixed("proxy_grpc_stream", "iiiiiiiii", unimplemented),

@@ -2,7 +2,6 @@
 
 use super::host::{PluginContext, State};
 use super::machine::Machine;
-use super::phases::size;
 
 impl Machine {
     /// W, `fetch_plugin_ctx`, and M, `ngx_http_wasm_on_configure`: made for the route's first request. One that fails is
@@ -26,12 +25,12 @@ impl Machine {
             self.host().free.push_front(id);
             return None;
         }
-        let size = size(conf.len());
+        let size = u32::try_from(conf.len()).unwrap_or(u32::MAX);
         let host = self.host();
         host.plugins.insert(id, PluginContext { conf, ..PluginContext::default() });
         host.state = State::Plugin(id);
         let answer = self.ask("proxy_on_configure", &[id, size]);
-        self.host().leave_state();
+        self.host().state = State::None;
         if answer <= 0 {
             self.delete_plugin_context(id);
             return None;
@@ -74,10 +73,8 @@ impl Machine {
         Some(id)
     }
 
-    /// M, `ngx_http_wasm_cleanup`: the request's memory pool goes. A client that goes away is not noticed before the end of
-    /// the call-out that it waits for: here, it fails.
+    /// M, `ngx_http_wasm_cleanup`: the request's memory pool goes.
     pub(crate) fn forget(&mut self, key: u32) {
-        self.end_call(key, None);
         let Some(exchange) = self.host().exchanges.remove(&key) else { return };
         let Some((plugin, id)) = exchange.context else { return };
         if let Some(plugin) = self.host().plugins.get_mut(&plugin) {

@@ -1,59 +1,11 @@
 //! One request with its response, as nginx and the module hold it.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
+use super::host::VARIABLES;
 use super::lines::Lines;
 use super::stream::Outcome;
 use crate::{Headers, Response};
-
-/// An HTTP call-out under way, as lua-resty-http sends it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Call {
-    /// What the filter knows the call by.
-    pub token: u32,
-    /// As `http://bridge.example:7400/path`.
-    pub url: String,
-    /// In upper case.
-    pub method: String,
-    /// As sent, with the `host`, `content-length` and `user-agent` that lua-resty-http adds.
-    pub headers: Headers,
-    /// As sent.
-    pub body: Vec<u8>,
-    /// For connecting, for each sending and for each reading by itself; zero is the default of 60 s.
-    pub timeout: Duration,
-}
-
-/// A call-out that the filter has registered and that has not been made yet.
-pub(crate) struct Registered {
-    pub(crate) token: u32,
-    pub(crate) upstream: String,
-    /// `None` where the filter gave no bytes at all.
-    pub(crate) headers: Option<Headers>,
-    pub(crate) body: Vec<u8>,
-    pub(crate) timeout: Duration,
-}
-
-/// The end of the last call-out.
-#[derive(Default)]
-pub(crate) enum Reply {
-    /// There was none, or it failed.
-    #[default]
-    None,
-    /// Its callback is running.
-    Open { headers: Headers, body: Vec<u8> },
-    /// Its callback has run: what the module still points to is somebody else's memory.
-    Freed,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// `proxy_on_request_headers` and its call-outs, then `proxy_on_request_body` and its.
-    RequestHeaders,
-    RequestBody,
-    /// The answer's headers are on their way to the client.
-    ResponseHeaders,
-}
 
 pub(crate) struct Exchange {
     pub(crate) route: u32,
@@ -62,23 +14,22 @@ pub(crate) struct Exchange {
     pub(crate) path: Vec<u8>,
     pub(crate) scheme: Vec<u8>,
     pub(crate) request: Lines,
-    /// What the client sends; nginx reads it when it is asked for.
-    pub(crate) body: Vec<u8>,
+    /// Bytes of the request's body.
+    pub(crate) length: usize,
+    /// The client's address.
+    pub(crate) client: String,
+    /// nginx's `upstream_bytes_sent`, once there is an upstream.
+    pub(crate) bytes_sent: Option<String>,
     pub(crate) variables: BTreeMap<Vec<u8>, Vec<u8>>,
-    pub(crate) phase: Phase,
     /// The plugin's context and the request's own, once there was a callback.
     pub(crate) context: Option<(u32, u32)>,
-    pub(crate) registered: Option<Registered>,
-    /// The last call-out's.
-    pub(crate) token: u32,
-    pub(crate) reply: Reply,
     pub(crate) status: u16,
     pub(crate) response: Lines,
     pub(crate) outcome: Outcome,
 }
 
 impl Exchange {
-    pub(crate) fn new(route: u32, headers: &Headers, body: Vec<u8>) -> Self {
+    pub(crate) fn new(route: u32, client: &str, headers: &Headers, length: usize) -> Self {
         let mut request = Lines::default();
         let pseudo = |name: &str| headers.get(name).unwrap_or_default().to_vec();
         // nginx, `ngx_http_v2_construct_host_header`.
@@ -95,16 +46,26 @@ impl Exchange {
             path: pseudo(":path"),
             scheme,
             request,
-            body,
+            length,
+            client: client.to_owned(),
+            bytes_sent: None,
             variables: BTreeMap::new(),
-            phase: Phase::RequestHeaders,
             context: None,
-            registered: None,
-            token: 0,
-            reply: Reply::None,
             status: 0,
             response: Lines::default(),
             outcome: Outcome::Lost,
+        }
+    }
+
+    /// An nginx variable; `None` where it is not set or does not exist.
+    pub(crate) fn variable(&self, name: &[u8]) -> Option<Vec<u8>> {
+        match name {
+            b"remote_addr" => Some(self.client.clone().into_bytes()),
+            b"upstream_bytes_sent" => self.bytes_sent.clone().map(String::into_bytes),
+            _ => {
+                let known = VARIABLES.iter().any(|known| known.as_bytes() == name);
+                self.variables.get(name).cloned().or(known.then(Vec::new))
+            }
         }
     }
 

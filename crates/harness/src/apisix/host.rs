@@ -26,7 +26,6 @@ pub(crate) struct Host {
     pub(crate) exchanges: BTreeMap<u32, Exchange>,
     last_key: u32,
     pub(crate) state: State,
-    next_token: u32,
     /// M, `wmcf->code` and `wmcf->body`: the local response of the callback that is running. The body stays.
     pub(crate) code: i32,
     pub(crate) body: Vec<u8>,
@@ -50,8 +49,6 @@ pub(crate) struct RouteState {
 pub(crate) struct PluginContext {
     pub(crate) conf: Vec<u8>,
     pub(crate) exchange: Option<u32>,
-    /// The request body, while its callback runs.
-    pub(crate) body: Vec<u8>,
     /// Ids of requests' contexts that were deleted, to be used again.
     pub(crate) free: VecDeque<u32>,
 }
@@ -81,7 +78,6 @@ impl Host {
             exchanges: BTreeMap::new(),
             last_key: 0,
             state: State::None,
-            next_token: 0,
             code: 0,
             body: Vec::new(),
             trap: None,
@@ -102,13 +98,6 @@ impl Host {
         self.last_key
     }
 
-    /// C, `cur_callout_id`: from 0.
-    pub(crate) fn new_token(&mut self) -> u32 {
-        let token = self.next_token;
-        self.next_token = token.wrapping_add(1);
-        token
-    }
-
     pub(crate) fn plugin(&mut self) -> Option<&mut PluginContext> {
         match self.state {
             State::Plugin(id) => self.plugins.get_mut(&id),
@@ -120,14 +109,6 @@ impl Host {
     pub(crate) fn exchange(&mut self) -> Option<&mut Exchange> {
         let key = self.plugin()?.exchange?;
         self.exchanges.get_mut(&key)
-    }
-
-    /// `ngx_http_wasm_set_state`: leaving a state clears its body.
-    pub(crate) fn leave_state(&mut self) {
-        if let Some(plugin) = self.plugin() {
-            plugin.body.clear();
-        }
-        self.state = State::None;
     }
 }
 

@@ -1,7 +1,6 @@
 //! What APISIX and the module do around the filter's callbacks.
 
-use super::calls::callouts::Unsent;
-use super::exchange::{Exchange, Phase, Reply};
+use super::exchange::Exchange;
 use super::host::State;
 use super::machine::Machine;
 use super::stream::Outcome;
@@ -9,7 +8,6 @@ use crate::{Headers, Response};
 
 /// What is done after a callback.
 enum Verdict {
-    Call,
     Unavailable,
     Answer(u16),
     Continue,
@@ -27,43 +25,31 @@ impl Machine {
             self.conclude(key, Outcome::Unavailable("failed to fetch wasm plugin ctx"));
             return key;
         };
-        let verdict = self.callback(key, plugin, Phase::RequestHeaders);
+        let verdict = self.callback(key, plugin, REQUEST_HEADERS);
         self.follow(key, verdict);
         key
     }
 
     /// M, `ngx_http_wasm_on_http`: count and end of stream are always 0 and 1.
-    fn callback(&mut self, key: u32, plugin: u32, phase: Phase) -> Verdict {
+    fn callback(&mut self, key: u32, plugin: u32, callback: &'static str) -> Verdict {
         let host = self.host();
-        let Some(exchange) = host.exchanges.get_mut(&key) else { return Verdict::Unavailable };
-        exchange.phase = phase;
-        let body = if phase == Phase::RequestBody { exchange.body.clone() } else { Vec::new() };
-        let length = size(body.len());
         let Some(state) = host.plugins.get_mut(&plugin) else { return Verdict::Unavailable };
-        (state.exchange, state.body) = (Some(key), body);
+        state.exchange = Some(key);
         host.state = State::Plugin(plugin);
         let Some(id) = self.request_context(key, plugin) else {
-            self.host().leave_state();
+            self.host().state = State::None;
             // M, `NGX_DECLINED`, before a local response is looked for.
             return Verdict::Unavailable;
         };
-        let answer = match phase {
-            Phase::RequestHeaders => self.ask("proxy_on_request_headers", &[id, 0, 1]),
-            Phase::RequestBody => self.ask("proxy_on_request_body", &[id, length, 1]),
-            Phase::ResponseHeaders => self.ask("proxy_on_response_headers", &[id, 0, 1]),
-        };
-        self.host().leave_state();
-        self.verdict(key, answer)
+        let answer = self.ask(callback, &[id, 0, 1]);
+        self.host().state = State::None;
+        self.verdict(answer)
     }
 
-    /// M, `ngx_http_wasm_handle_rc_before_proxy`, with what L, `on_http_request`, makes of each number. A call-out goes before
-    /// everything: a trap is masked by it, and a local response lost.
-    fn verdict(&mut self, key: u32, answer: i32) -> Verdict {
-        let host = self.host();
-        let code = std::mem::take(&mut host.code);
-        let registered = host.exchanges.get(&key).is_some_and(|exchange| exchange.registered.is_some());
+    /// M, `ngx_http_wasm_handle_rc_before_proxy`, with what L, `on_http_request`, makes of each number.
+    fn verdict(&mut self, answer: i32) -> Verdict {
+        let code = std::mem::take(&mut self.host().code);
         match answer {
-            _ if registered => Verdict::Call,
             ..0 => Verdict::Unavailable,
             _ if code >= 100 => Verdict::Answer(u16::try_from(code).unwrap_or(u16::MAX)),
             0 => Verdict::Continue,
@@ -77,38 +63,22 @@ impl Machine {
 
     /// L, `on_http_request`, from the loop on, and the rest of W, `http_request_wrapper`.
     fn follow(&mut self, key: u32, verdict: Verdict) {
-        let Some(phase) = self.host().exchanges.get(&key).map(|exchange| exchange.phase) else { return };
         match verdict {
-            Verdict::Call => self.send_call(key),
             Verdict::Unavailable => self.conclude(key, Outcome::Unavailable("failed to run wasm plugin")),
             Verdict::Answer(status) => self.answer(key, status),
-            Verdict::Fatal(why) => self.die(name(phase), why),
-            Verdict::Continue if phase == Phase::RequestHeaders => self.read_body(key),
+            Verdict::Fatal(why) => self.die(REQUEST_HEADERS, why),
             Verdict::Continue => self.forward(key),
         }
     }
 
-    /// W: a body that was asked for is read as a whole, from memory or from a file.
-    fn read_body(&mut self, key: u32) {
+    /// nginx reads the body as a whole, from memory or from a file, before it connects to the upstream.
+    fn forward(&mut self, key: u32) {
         let limit = self.host().settings.client_max_body_size;
         let Some(exchange) = self.host().exchanges.get_mut(&key) else { return };
-        let asked = exchange.variables.insert(b"wasm_process_req_body".to_vec(), Vec::new());
-        let (context, length) = (exchange.context, exchange.body.len());
-        if asked.unwrap_or_default().is_empty() {
-            return self.forward(key);
-        }
-        if limit != 0 && length > limit {
+        if limit != 0 && exchange.length > limit {
             return self.page(key, 413);
         }
-        let Some((plugin, _)) = context else { return };
-        let verdict = self.callback(key, plugin, Phase::RequestBody);
-        self.follow(key, verdict);
-    }
-
-    fn forward(&mut self, key: u32) {
-        if let Some(exchange) = self.host().exchanges.get_mut(&key) {
-            exchange.outcome = Outcome::Forwarded(exchange.forwarded());
-        }
+        exchange.outcome = Outcome::Forwarded(exchange.forwarded());
     }
 
     /// L, `on_http_request`: a body is printed; without one nginx has a page for what is an error.
@@ -160,7 +130,7 @@ impl Machine {
     fn filter_headers(&mut self, key: u32) {
         let Some(route) = self.host().exchanges.get(&key).map(|exchange| exchange.route) else { return };
         if let Some(plugin) = self.plugin_context(route) {
-            self.callback(key, plugin, Phase::ResponseHeaders);
+            self.callback(key, plugin, "proxy_on_response_headers");
         }
     }
 
@@ -169,7 +139,7 @@ impl Machine {
         if !matches!(exchange.outcome, Outcome::Forwarded(_)) {
             return None;
         }
-        exchange.status = status;
+        (exchange.status, exchange.bytes_sent) = (status, Some("1".to_owned()));
         for (name, value) in headers.iter() {
             exchange.response.push(name, value);
         }
@@ -177,61 +147,15 @@ impl Machine {
         self.host().exchanges.get(&key).map(|exchange| exchange.answer(Vec::new()).headers)
     }
 
-    /// C, `ngx_http_wasm_call_get`, and L, `send_http_call`: it is made, or fails before anything is sent.
-    fn send_call(&mut self, key: u32) {
-        let Some(exchange) = self.host().exchanges.get_mut(&key) else { return };
-        let (Some(registered), phase) = (exchange.registered.take(), exchange.phase) else { return };
-        exchange.token = registered.token;
-        match registered.prepare() {
-            Ok(call) => exchange.outcome = Outcome::Calling(call),
-            Err(Unsent::Fatal(why)) => self.die(name(phase), why),
-            Err(Unsent::Refused) => self.call_back(key, None),
+    pub(crate) fn upstream_fails(&mut self, key: u32, status: u16, bytes_sent: String) -> Option<Response> {
+        let exchange = self.host().exchanges.get_mut(&key)?;
+        if !matches!(exchange.outcome, Outcome::Forwarded(_)) {
+            return None;
         }
-    }
-
-    /// The bridge's answer, or that there is none.
-    pub(crate) fn end_call(&mut self, key: u32, reply: Option<(Headers, Vec<u8>)>) {
-        let waits = |exchange: &Exchange| matches!(exchange.outcome, Outcome::Calling(_));
-        if self.host().exchanges.get(&key).is_some_and(waits) {
-            self.call_back(key, reply);
-        }
-    }
-
-    /// M, `ngx_http_wasm_on_http_call_resp`: in the plugin's context, always, with no headers where the call failed.
-    fn call_back(&mut self, key: u32, reply: Option<(Headers, Vec<u8>)>) {
-        let host = self.host();
-        let Some(exchange) = host.exchanges.get_mut(&key) else { return };
-        let Some((plugin, _)) = exchange.context else { return };
-        let token = exchange.token;
-        let (headers, body) = reply.as_ref().map_or((0, 0), |(headers, body)| (headers.len(), body.len()));
-        exchange.reply = reply.map_or(Reply::None, |(headers, body)| Reply::Open { headers, body });
-        if let Some(state) = host.plugins.get_mut(&plugin) {
-            state.exchange = Some(key);
-        }
-        host.state = State::Plugin(plugin);
-        let args = [plugin, token, size(headers), size(body), 0];
-        let answer = self.run("proxy_on_http_call_response", &args);
-        let host = self.host();
-        host.leave_state();
-        if let Some(exchange) = host.exchanges.get_mut(&key)
-            && let Reply::Open { .. } = exchange.reply
-        {
-            exchange.reply = Reply::Freed;
-        }
-        let verdict = self.verdict(key, answer);
-        self.follow(key, verdict);
+        exchange.bytes_sent = Some(bytes_sent);
+        self.page(key, status);
+        self.host().exchanges.get(&key)?.outcome.response().cloned()
     }
 }
 
-fn name(phase: Phase) -> &'static str {
-    match phase {
-        Phase::RequestHeaders => "proxy_on_request_headers",
-        Phase::RequestBody => "proxy_on_request_body",
-        Phase::ResponseHeaders => "proxy_on_response_headers",
-    }
-}
-
-/// Sizes cross the border as 32 bits.
-pub(super) fn size(n: usize) -> u32 {
-    u32::try_from(n).unwrap_or(u32::MAX)
-}
+const REQUEST_HEADERS: &str = "proxy_on_request_headers";

@@ -1,17 +1,14 @@
-//! One request, watched from the client's side, the bridge's and the upstream's.
+//! One request, watched from the client's side and the upstream's.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use super::exchange::Call;
 use super::machine::Machine;
 use crate::{Headers, Response};
 
 /// What has become of a request so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It waits for this call-out.
-    Calling(Call),
     /// nginx passes it on to the route's upstream, with these headers and the client's body.
     Forwarded(Headers),
     /// The filter, or nginx itself, has answered in the upstream's place.
@@ -22,8 +19,7 @@ pub enum Outcome {
     Lost,
 }
 
-/// A request with its response. Dropping it is its end: a call-out that it waits for fails, and the filter is told to forget
-/// it. That a client goes away changes nothing: measured on APISIX 3.18.
+/// A request with its response. Dropping it is its end: the filter is told to forget it.
 pub struct Stream {
     machine: Rc<RefCell<Machine>>,
     key: u32,
@@ -51,30 +47,17 @@ impl Stream {
         exchange.map_or_else(Headers::default, |exchange| exchange.request.behind([]))
     }
 
-    /// The call-out is answered with this; nothing happens where none is under way. R, `_should_receive_body`: where by its
-    /// status an answer has no body, none is read.
-    ///
-    /// # Panics
-    /// With 128 header values or more, for which the real host writes behind its buffer.
-    pub fn bridge_answers(&mut self, status: u16, headers: impl Into<Headers>, body: impl AsRef<[u8]>) {
-        let headers = headers.into();
-        assert!(headers.len() < 128, "L, handle_http_callback: the buffer of 4096 bytes has room for 128");
-        let bodiless = matches!(status, 100..200 | 204 | 304);
-        let body = if bodiless { &[] } else { body.as_ref() };
-        let reply = (headers.and(":status", status.to_string()), body.to_vec());
-        self.machine.borrow_mut().end_call(self.key, Some(reply));
-    }
-
-    /// The call-out fails. L, `send_http_call`: refused, timed out, cut, or with a header that cannot be read, the filter
-    /// hears the same of each.
-    pub fn bridge_fails(&mut self) {
-        self.machine.borrow_mut().end_call(self.key, None);
-    }
-
     /// The upstream answers a forwarded request with these headers; what the client gets of them. Nothing is given where the
     /// request was not forwarded.
     pub fn upstream_answers(&mut self, status: u16, headers: impl Into<Headers>) -> Option<Headers> {
         self.machine.borrow_mut().upstream_answers(self.key, status, &headers.into())
+    }
+
+    /// The upstream of a forwarded request cannot be connected to (502), ends without an answer (502) or is silent for too long (504),
+    /// after nginx sent it this many bytes, of several attempts such as `0, 217`: the page of nginx's that the client gets. Nothing
+    /// is given where the request was not forwarded.
+    pub fn upstream_fails(&mut self, status: u16, bytes_sent: impl ToString) -> Option<Response> {
+        self.machine.borrow_mut().upstream_fails(self.key, status, bytes_sent.to_string())
     }
 }
 

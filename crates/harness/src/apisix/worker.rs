@@ -106,9 +106,14 @@ pub struct Route {
 
 impl Route {
     /// A client's request, with its whole body; empty is none. `:authority` is its `Host`, without which nginx takes
-    /// HTTP/1.0 only; all other names are lines. It runs until the filter waits for a call-out or is done with it.
+    /// HTTP/1.0 only; all other names are lines. The client is at 10.0.0.9.
     pub fn request(&self, headers: impl Into<Headers>, body: impl AsRef<[u8]>) -> Stream {
-        let exchange = Exchange::new(self.key, &headers.into(), body.as_ref().to_vec());
+        self.request_from("10.0.0.9", headers, body)
+    }
+
+    /// The same from a client at another address.
+    pub fn request_from(&self, client: &str, headers: impl Into<Headers>, body: impl AsRef<[u8]>) -> Stream {
+        let exchange = Exchange::new(self.key, client, &headers.into(), body.as_ref().len());
         let key = self.machine.borrow_mut().open(exchange);
         Stream::new(Rc::clone(&self.machine), key)
     }

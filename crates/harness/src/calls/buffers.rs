@@ -54,10 +54,9 @@ fn splice(body: &mut Vec<u8>, start: usize, length: usize, data: &[u8]) -> Resul
 fn read<T>(host: &mut Host, kind: u32, read: impl FnOnce(&[u8]) -> T) -> Result<T, Status> {
     let buffer = match kind {
         0 | 1 => open_body(host, kind).map_or(&[][..], |body| body.as_slice()),
-        // Network data and the argument of a foreign function: never set here, and a null buffer reads as empty.
-        2 | 3 | 8 => &[],
-        4 => &host.http_reply.as_ref().ok_or(Status::NOT_FOUND)?.body,
-        5 => host.grpc_reply.as_deref().unwrap_or_default(),
+        // Network data, a gRPC answer and the argument of a foreign function: never set here, and a null buffer reads as empty.
+        2 | 3 | 5 | 8 => &[],
+        4 => return Err(Status::NOT_FOUND),
         6 => &host.settings.vm_configuration,
         7 if host.configuring => &host.settings.configuration,
         7 => return Err(Status::NOT_FOUND),

@@ -78,13 +78,9 @@ fn set_all(guest: &mut Guest<'_>, args: &Args<'_>) -> Result<(), Refused> {
     Ok(())
 }
 
-/// Envoy, `getConstMap`. The numbers are proxy-wasm's `MapType`; gRPC metadata is never there, as there are no streams, and neither
-/// are an HTTP call's trailers, as no answer here has any.
+/// Envoy, `getConstMap`. The numbers are proxy-wasm's `MapType`; the maps of call-outs are never there.
 fn readable(host: &mut Host, kind: u32) -> Option<Headers> {
-    match kind {
-        6 => host.http_reply.as_ref().map(|reply| reply.headers.clone()),
-        _ => host.exchange().and_then(|exchange| exchange.readable(stream_map(kind)?).cloned()),
-    }
+    host.exchange().and_then(|exchange| exchange.readable(stream_map(kind)?).cloned())
 }
 
 /// Envoy, `getMap`: only a stream's own maps can be written.

@@ -55,7 +55,7 @@ fn set_tick_period(guest: &mut Guest<'_>, args: &Args<'_>) -> Result<(), Refused
     Ok(())
 }
 
-/// Envoy, `getProperty`: what the filter has set on the stream, or what the host knows; else `NotFound`.
+/// Envoy, `getProperty`: what the filter has set on the stream, or what the host knows of it or in general; else `NotFound`.
 fn get_property(guest: &mut Guest<'_>, args: &Args<'_>) -> Result<(), Refused> {
     let path = guest.read(args.u32(0), args.u32(1))?;
     let value = property(guest.host(), &path).ok_or(Status::NOT_FOUND)?;
@@ -63,8 +63,11 @@ fn get_property(guest: &mut Guest<'_>, args: &Args<'_>) -> Result<(), Refused> {
 }
 
 fn property(host: &mut Host, path: &[u8]) -> Option<Vec<u8>> {
-    let set = host.exchange().and_then(|exchange| exchange.properties.get(path).cloned());
-    set.or_else(|| {
+    let own = host.exchange().and_then(|exchange| match path {
+        b"response\0code_details" => exchange.code_details.clone().map(String::into_bytes),
+        _ => exchange.properties.get(path).cloned(),
+    });
+    own.or_else(|| {
         host.settings.properties.iter().find(|(known, _)| known == path).map(|(_, value)| value.clone())
     })
 }

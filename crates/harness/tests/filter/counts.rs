@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use prost::Message;
-use sluicegate_harness::{HostCall, Status, Vm, When};
-use sluicegate_protocol::control_req::Control as Said;
+use sluicegate_harness::{Headers, Vm};
 use sluicegate_protocol::pub_sub_req::Req;
-use sluicegate_protocol::{CmdEmpty, PubSubReq, Refusal};
+use sluicegate_protocol::{CmdEmpty, PubSubReq};
 
 use crate::plain;
 use crate::socket::{PROFILES, Profile, Socket, upgrade, upgrade_with};
-use crate::wire::{self, BINARY, FIRST, TEXT, from_client};
+use crate::wire::{self, BINARY, FIRST, PING, TEXT, from_client};
 
 /// Runs `act` on a fresh filter and compares every metric; those not named are 0.
 #[track_caller]
@@ -39,17 +38,17 @@ const NAMES: [&str; 21] = [
     "bridge_refused",
     "http.requests",
     "http.refused",
-    "http.calls_failed",
+    "http.answers_lost",
     "commands.ping",
     "commands.kafka_fetch",
     "commands.kafka_list_offset",
     "commands.kafka_produce",
-    "errors.write_refused",
     "errors.unknown_command",
     "errors.wrong_command",
     "errors.protocol",
     "errors.not_utf8",
     "errors.message_too_big",
+    "errors.evicted",
     "errors.out_of_memory",
     "errors.host_call",
     "bytes_from_client",
@@ -79,23 +78,6 @@ fn commands_are_counted_by_kind_and_bytes_by_direction() {
 }
 
 #[test]
-fn a_route_writes_only_where_it_is_told_to() {
-    check(
-        |vm, profile| {
-            let mut socket = Socket::open_at(vm, profile, "/open");
-            socket.asks(&wire::produce(5));
-            let message = "this route does not write".into();
-            assert_eq!(socket.requests(), [wire::said(Said::Refusal(Refusal { sequence: 5, message }))]);
-        },
-        &[
-            ("sessions", 1),
-            ("errors.write_refused", 1),
-            ("bytes_from_client", from_client(BINARY, &wire::produce(5).encode_to_vec()).len() as u64),
-        ],
-    );
-}
-
-#[test]
 fn errors_are_counted_by_kind() {
     let one = |wire: Vec<u8>, name| {
         check_session(|socket| socket.client(&wire), &[(name, 1), ("bytes_from_client", wire.len() as u64)]);
@@ -109,15 +91,19 @@ fn errors_are_counted_by_kind() {
 }
 
 #[test]
-fn a_session_that_the_common_bound_refuses_is_counted() {
+fn evicted_sessions_are_counted_when_they_learn_it() {
+    let ping = from_client(PING, b"");
     check(
         |vm, profile| {
             let mut sockets = [(); 3].map(|()| Socket::open(vm, profile));
             for socket in &mut sockets {
                 socket.client(from_client(FIRST, &[0; 1800]));
             }
+            for socket in &mut sockets {
+                socket.client(&ping);
+            }
         },
-        &[("sessions", 3), ("errors.out_of_memory", 1), ("bytes_from_client", 3 * 1808)],
+        &[("sessions", 3), ("errors.evicted", 2), ("bytes_from_client", 3 * (1808 + ping.len() as u64))],
     );
 }
 
@@ -125,22 +111,17 @@ fn a_session_that_the_common_bound_refuses_is_counted() {
 fn plain_requests_are_counted_by_what_becomes_of_them() {
     check(
         |vm, _| {
-            plain::works(vm);
-            let _refused = plain::posted(vm, "/orders", [0; 4097]);
-            let _failed = plain::posted(vm, "/orders", "body");
-            vm.fail_grpc_call(plain::call(vm).0.token, 14, "");
-            vm.refuse(HostCall::GrpcCall, When::Nth(1), Status::INTERNAL_FAILURE);
-            let _uncalled = plain::posted(vm, "/orders", "body");
+            let request = || plain::request("POST", "/orders");
+            let answered = |status, mark: Headers| {
+                vm.request(request()).upstream_headers(mark.with(":status", status), true)
+            };
+            answered("200", [plain::ANSWERED].into());
+            answered("503", [plain::ANSWERED].into());
+            answered("503", Headers::default());
+            vm.request(request()).upstream_resets();
+            drop(vm.request(request().with("upgrade", "websocket")));
         },
-        &[
-            ("http.requests", 4),
-            ("http.refused", 2),
-            ("http.calls_failed", 2),
-            // "witness" and twice "body".
-            ("bytes_from_client", 15),
-            // "seen" and three documents.
-            ("bytes_to_client", 4 + 115 + 179 + 104),
-        ],
+        &[("http.requests", 5), ("http.refused", 1), ("http.answers_lost", 2)],
     );
 }
 

@@ -1,13 +1,11 @@
 //! The filter in each gateway, for what is the same in all of them: plain HTTP requests, and what becomes of them.
 
 use std::fmt;
-use std::time::Duration;
 
 use sluicegate_harness::apisix::{self, Plugin, Route, Worker};
 use sluicegate_harness::{Headers, HostCall, Outcome, Response, Status, Stream, Vm, When};
-use sluicegate_protocol::CmdHttp;
 
-use crate::plain::{answer_of, decode, post, says};
+use crate::plain::{ANSWERED, post};
 use crate::socket::{PROFILES, Profile, answered, configuration, module};
 
 /// A gateway with the filter in it, configured as most tests want it.
@@ -16,18 +14,21 @@ pub(crate) enum Gateway {
     Apisix(Worker, Route),
 }
 
-/// A request that the client has sent as a whole.
-pub(crate) enum Sent<'a> {
-    /// With the token of its call, where there is one.
-    Envoy(&'a Vm, Stream, Option<u32>),
+/// A request that the filter has judged.
+pub(crate) enum Sent {
+    Envoy(Stream),
     Apisix(apisix::Stream),
 }
 
-/// What the bridge was asked.
-pub(crate) struct Asked {
-    pub(crate) metadata: Headers,
-    pub(crate) command: CmdHttp,
-    pub(crate) timeout: Duration,
+/// Why no response comes from the bridge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// There is no connection.
+    Unsent,
+    /// The connection ends.
+    Cut,
+    /// The bridge is silent.
+    Late,
 }
 
 impl Gateway {
@@ -42,29 +43,10 @@ impl Gateway {
         Self::Apisix(worker, route)
     }
 
-    /// A request without a body.
-    pub(crate) fn request(&self, headers: Headers) -> Sent<'_> {
-        self.send(headers, None)
-    }
-
-    /// A request with a body.
-    pub(crate) fn posts(&self, headers: Headers, body: impl AsRef<[u8]>) -> Sent<'_> {
-        self.send(headers, Some(body.as_ref()))
-    }
-
-    fn send(&self, headers: Headers, body: Option<&[u8]>) -> Sent<'_> {
+    pub(crate) fn request(&self, headers: Headers) -> Sent {
         match self {
-            Self::Envoy(_, vm) => {
-                let last = || vm.grpc_calls().last().map(|call| call.token);
-                let before = last();
-                let mut stream = vm.request(headers);
-                if let Some(body) = body {
-                    stream.client_sends(body);
-                    stream.client_ends();
-                }
-                Sent::Envoy(vm, stream, last().filter(|token| Some(*token) != before))
-            }
-            Self::Apisix(_, route) => Sent::Apisix(route.request(headers, body.unwrap_or_default())),
+            Self::Envoy(_, vm) => Sent::Envoy(vm.request(headers)),
+            Self::Apisix(_, route) => Sent::Apisix(route.request(headers, "")),
         }
     }
 
@@ -76,18 +58,17 @@ impl Gateway {
         }
     }
 
-    /// The host call by which the bridge is called.
-    pub(crate) fn call(&self) -> HostCall {
-        match self {
-            Self::Envoy(..) => HostCall::GrpcCall,
-            Self::Apisix(..) => HostCall::HttpCall,
-        }
-    }
-
     pub(crate) fn refuse(&self, call: HostCall, when: When, status: Status) {
         match self {
             Self::Envoy(_, vm) => vm.refuse(call, when, status),
             Self::Apisix(worker, _) => worker.refuse(call, when, status),
+        }
+    }
+
+    pub(crate) fn allow(&self, call: HostCall) {
+        match self {
+            Self::Envoy(_, vm) => vm.allow(call),
+            Self::Apisix(worker, _) => worker.allow(call),
         }
     }
 
@@ -102,10 +83,10 @@ impl Gateway {
     /// A plain request goes there and its answer comes back.
     #[track_caller]
     pub(crate) fn works(&self) {
-        let mut sent = self.posts(post("/orders"), "witness");
-        assert_eq!(&sent.asked().command.body[..], b"witness", "{self:?}");
-        sent.answer(200, &[], "seen");
-        assert_eq!(sent.answered().text(), "seen", "{self:?}");
+        let mut sent = self.request(post("/orders"));
+        assert_eq!(sent.forwarded().text("sluicegate-cluster"), Some("payments"), "{self:?}");
+        let want = Headers::from([(":status", "200"), ("x", "seen")]);
+        assert_eq!(sent.answer(200, &[ANSWERED, ("x", "seen")]), want, "{self:?}");
     }
 }
 
@@ -118,81 +99,17 @@ impl fmt::Debug for Gateway {
     }
 }
 
-impl Sent<'_> {
-    /// What the bridge is asked, and has not answered.
+impl Sent {
+    /// The upstream has the request, with these headers.
     #[track_caller]
-    pub(crate) fn asked(&self) -> Asked {
+    pub(crate) fn forwarded(&self) -> Headers {
+        self.passed().unwrap_or_else(|| panic!("answered: {:?}", self.answered()))
+    }
+
+    /// The same, if the upstream has it.
+    pub(crate) fn passed(&self) -> Option<Headers> {
         match self {
-            Self::Envoy(vm, _, token) => {
-                let calls = vm.grpc_calls();
-                let call = calls.iter().find(|call| Some(call.token) == *token).expect("a call");
-                let command = decode(&call.message);
-                Asked { metadata: call.metadata.clone(), command, timeout: call.timeout }
-            }
-            Self::Apisix(stream) => {
-                let call = calling(stream);
-                let own = call.headers.iter().filter(|(name, _)| name.starts_with(b"sluicegate-"));
-                let command = decode(message(&call.body));
-                Asked { metadata: own.collect(), command, timeout: call.timeout }
-            }
-        }
-    }
-
-    /// Nobody has asked the bridge, or it has answered.
-    pub(crate) fn is_asking(&self) -> bool {
-        match self {
-            Self::Envoy(vm, _, token) => vm.grpc_calls().iter().any(|call| Some(call.token) == *token),
-            Self::Apisix(stream) => matches!(stream.outcome(), apisix::Outcome::Calling(_)),
-        }
-    }
-
-    pub(crate) fn answer(&mut self, status: u32, headers: &[(&str, &str)], body: &str) {
-        self.answer_with(&answer_of(status, headers, body));
-    }
-
-    /// The bridge answers with this message.
-    pub(crate) fn answer_with(&mut self, bytes: &[u8]) {
-        match self {
-            Self::Envoy(vm, _, Some(token)) => vm.answer_grpc_call(*token, bytes),
-            Self::Envoy(_, _, None) => {}
-            Self::Apisix(stream) => stream.bridge_answers(200, grpc_web(), whole(bytes)),
-        }
-    }
-
-    /// The bridge ends the call with a gRPC status other than 0.
-    pub(crate) fn fail(&mut self, code: u32) {
-        match self {
-            Self::Envoy(vm, _, Some(token)) => vm.fail_grpc_call(*token, code, "whatever"),
-            Self::Envoy(_, _, None) => {}
-            Self::Apisix(stream) => {
-                let trailers =
-                    frame(0x80, format!("grpc-status:{code}\r\ngrpc-message:whatever\r\n").as_bytes());
-                stream.bridge_answers(200, grpc_web(), trailers);
-            }
-        }
-    }
-
-    #[track_caller]
-    pub(crate) fn answered(&self) -> Response {
-        match self {
-            Self::Envoy(_, stream, _) => answered(stream),
-            Self::Apisix(stream) => match stream.outcome() {
-                apisix::Outcome::Answered(response) => response,
-                other => panic!("{other:?}"),
-            },
-        }
-    }
-
-    /// The client has this problem document, and that is all.
-    #[track_caller]
-    pub(crate) fn told(&self, status: u16, detail: &str) {
-        says(&self.answered(), status, detail);
-    }
-
-    /// The request has gone on to the upstream, with these headers.
-    pub(crate) fn forwarded(&self) -> Option<Headers> {
-        match self {
-            Self::Envoy(_, stream, _) => match stream.outcome() {
+            Self::Envoy(stream) => match stream.outcome() {
                 Outcome::Forwarded(headers) => Some(headers),
                 _ => None,
             },
@@ -202,6 +119,64 @@ impl Sent<'_> {
             },
         }
     }
+
+    /// The upstream answers with these headers; what the client gets of them.
+    #[track_caller]
+    pub(crate) fn answer(&mut self, status: u16, headers: &[(&str, &str)]) -> Headers {
+        match self {
+            Self::Envoy(stream) => {
+                let status = Headers::from([(":status", status.to_string())]);
+                let headers = headers.iter().fold(status, |headers, (name, value)| headers.with(name, value));
+                stream.upstream_headers(headers, true);
+                stream.response().unwrap_or_default().headers
+            }
+            Self::Apisix(stream) => stream.upstream_answers(status, headers).expect("a forwarded request"),
+        }
+    }
+
+    /// No answer comes; what the client gets in its place.
+    #[track_caller]
+    pub(crate) fn fails(&mut self, failure: Failure) -> Response {
+        match self {
+            Self::Envoy(stream) => {
+                let (status, details) = match failure {
+                    Failure::Unsent => (503, CONNECT_FAILURE),
+                    Failure::Cut => (503, "upstream_reset_before_response_started{connection_termination}"),
+                    Failure::Late => (504, "stream_idle_timeout"),
+                };
+                stream.upstream_fails(status, details);
+                stream.response().unwrap_or_default()
+            }
+            Self::Apisix(stream) => {
+                let (status, bytes) = match failure {
+                    Failure::Unsent => (502, 0),
+                    Failure::Cut => (502, 217),
+                    Failure::Late => (504, 217),
+                };
+                stream.upstream_fails(status, bytes).expect("a forwarded request")
+            }
+        }
+    }
+
+    /// What the client was told in the bridge's place.
+    #[track_caller]
+    pub(crate) fn answered(&self) -> Response {
+        match self {
+            Self::Envoy(stream) => answered(stream),
+            Self::Apisix(stream) => match stream.outcome() {
+                apisix::Outcome::Answered(response) => response,
+                other => panic!("{other:?}"),
+            },
+        }
+    }
+
+    /// The client was told this, in plain text.
+    #[track_caller]
+    pub(crate) fn told(&self, status: u16, reason: &str) {
+        let response = self.answered();
+        assert_eq!((response.status(), response.text()), (status, format!("{reason}\n")));
+        assert_eq!(response.headers.text("content-type"), Some("text/plain; charset=utf-8"));
+    }
 }
 
 /// A worker of APISIX with the filter in it.
@@ -210,38 +185,9 @@ pub(crate) fn apisix() -> Worker {
     plugin.start().unwrap_or_else(|error| panic!("failed to {error}"))
 }
 
-/// The call that a request waits for.
-#[track_caller]
-pub(crate) fn calling(stream: &apisix::Stream) -> apisix::Call {
-    match stream.outcome() {
-        apisix::Outcome::Calling(call) => call,
-        other => panic!("{other:?}"),
-    }
-}
-
-/// The headers of an answer in gRPC-Web.
-pub(crate) fn grpc_web() -> Headers {
-    [("content-type", "application/grpc-web+proto")].into()
-}
-
-/// An answer in gRPC-Web: a message and the trailers of success.
-pub(crate) fn whole(bytes: &[u8]) -> Vec<u8> {
-    [frame(0, bytes), frame(0x80, b"grpc-status:0\r\n")].concat()
-}
-
-/// A frame of gRPC-Web.
-pub(crate) fn frame(flag: u8, bytes: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(bytes.len()).expect("a length").to_be_bytes();
-    [&[flag], &length[..], bytes].concat()
-}
-
-/// The message of a call in gRPC-Web, which is one frame.
-#[track_caller]
-fn message(body: &[u8]) -> &[u8] {
-    let (head, message) = body.split_at(5);
-    assert_eq!(head, &frame(0, message)[..5]);
-    message
-}
-
 /// The keys of a configuration that are APISIX' own.
-pub(crate) const APISIX: &str = r#""bridge": "bridge.example:7400""#;
+pub(crate) const APISIX: &str = r#""host": "apisix""#;
+
+/// As Envoy says that nobody listens.
+const CONNECT_FAILURE: &str =
+    "upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_111}";

@@ -1,103 +1,127 @@
-//! Plain HTTP, the same in every gateway: what the bridge is asked, and what the client is told.
+//! Plain HTTP, the same in every gateway: what is forwarded to the bridge, and what is refused.
 
-use std::time::Duration;
+use sluicegate_harness::Headers;
+use sluicegate_protocol::http_route::Resource;
+use sluicegate_protocol::{HttpCors, HttpProduce, HttpRest, HttpRoute};
 
-use prost::Message;
-use sluicegate_harness::{Status, When};
-use sluicegate_protocol::cmd_http::Resource;
-use sluicegate_protocol::{ErrorResp, HttpProduce, HttpRest, PubSubResp, pub_sub_resp::Resp};
+use crate::gateway::Gateway;
+use crate::plain::{ANSWERED, PAGE, post, request, settings};
+use crate::socket::{Profile, sorted};
 
-use crate::gateway::{Gateway, Sent};
-use crate::plain::{PAGE, answer_of, headers, post, request};
+/// The headers by which a gateway speaks to the bridge, but for the route's settings.
+fn told(headers: &Headers) -> Vec<String> {
+    let ours = |line: &String| line.starts_with("sluicegate-") && !line.starts_with("sluicegate-http: ");
+    sorted(headers).into_iter().filter(ours).collect()
+}
+
+const CLIENT: &str = "sluicegate-client: 10.0.0.9";
+const SECRET: &str = "sluicegate-gateway-secret: s3cret-of-the-gateway";
+
+const ORDERS: [&str; 6] = [
+    CLIENT,
+    "sluicegate-cluster: payments",
+    SECRET,
+    "sluicegate-read: false",
+    "sluicegate-topics: orders",
+    "sluicegate-write: true",
+];
 
 #[test]
-fn a_body_becomes_a_call_and_its_answer_the_response() {
+fn each_kind_of_route_tells_the_bridge_its_cluster_and_its_grant() {
     for gateway in Gateway::all() {
-        let mut sent = gateway.posts(post("/orders?x=y"), b"\0\xff");
-        let asked = sent.asked();
-        assert_eq!(asked.timeout, Duration::from_secs(40), "{gateway:?}");
-        let want =
-            [("sluicegate-cluster", "payments"), ("sluicegate-gateway-secret", "s3cret-of-the-gateway")];
-        assert_eq!(asked.metadata, want.into(), "{gateway:?}");
-        assert_eq!((asked.command.method.as_str(), &asked.command.body[..]), ("POST", &b"\0\xff"[..]));
-        let Some(Resource::Produce(produce)) = asked.command.resource else { panic!("{gateway:?}") };
-        let want = HttpProduce {
-            topic: "orders".into(),
-            header_prefix: "x-".into(),
-            key_override: true,
-            record_header_prefix: "r-".into(),
-            ..HttpProduce::default()
-        };
-        assert_eq!(produce, want);
-
-        let headers = [("content-type", "text/x"), ("x-a", "1"), ("x-a", "2"), ("connection", "close")];
-        sent.answer(202, &headers, "ok");
-        let response = sent.answered();
-        assert_eq!((response.status(), response.text().as_str(), response.complete), (202, "ok", true));
-        assert_eq!(response.headers.text("content-type"), Some("text/x"));
-        let repeated = response.headers.iter().filter(|(name, _)| *name == b"x-a").count();
-        assert_eq!((repeated, response.headers.get("connection")), (2, None), "{gateway:?}");
+        let told = |path| told(&gateway.request(request("GET", path)).forwarded());
+        assert_eq!(told("/orders"), ORDERS, "{gateway:?}");
+        let topics = "sluicegate-topics: *";
+        let rest = [CLIENT, "sluicegate-cluster: payments", SECRET, topics, "sluicegate-write: true"];
+        assert_eq!(told("/kafka/topics"), rest, "{gateway:?}");
+        let public = [CLIENT, "sluicegate-cluster: default", SECRET, "sluicegate-topics: public.*"];
+        assert_eq!(told("/public/topics"), public, "{gateway:?}");
         assert_eq!(gateway.log(), [""; 0]);
     }
 }
 
 #[test]
-fn a_rest_resource_is_asked_for_with_its_query_and_the_routes_permission() {
+fn produce_routes_settings_travel() {
+    let want = HttpRoute {
+        resource: Some(Resource::Produce(HttpProduce {
+            topic: "orders".into(),
+            header_prefix: "x-".into(),
+            key_override: true,
+            record_header_prefix: "r-".into(),
+            ..HttpProduce::default()
+        })),
+        cors: Some(HttpCors { origins: vec![PAGE.into()], credentials: true }),
+        path: "?x=%ff".into(),
+    };
     for gateway in Gateway::all() {
-        for (path, want, want_write) in [
-            ("/kafka/topics/a%2Fb?x=y", "/topics/a%2Fb?x=y", true),
-            ("/kafka", "", true),
-            ("/kafka/", "/", true),
-            ("/kafka?x", "?x", true),
-            ("/public/topics", "/topics", false),
+        assert_eq!(settings(&gateway.request(post("/orders?x=%ff#x")).forwarded()), want, "{gateway:?}");
+    }
+}
+
+#[test]
+fn rest_paths_travel_as_they_were_judged() {
+    for gateway in Gateway::all() {
+        for (path, want) in [
+            ("/kafka/topics/a%2Fb?x=y", "/topics/a%2Fb?x=y"),
+            ("/kafka", ""),
+            ("/kafka/", "/"),
+            ("/kafka?x", "?x"),
+            ("/kafka#/topics", ""),
+            ("/kafka/topics?x#y?z", "/topics?x"),
+            ("/kafka/%2e%2E/%00?\u{fc}", "/%2e%2E/%00?\u{fc}"),
         ] {
-            let sent = gateway.request(request("GET", path));
-            let Some(Resource::Rest(HttpRest { path: got, write })) = sent.asked().command.resource else {
-                panic!("{gateway:?}, {path}")
+            let forwarded = gateway.request(request("GET", path)).forwarded();
+            let want = HttpRoute {
+                resource: Some(Resource::Rest(HttpRest {})),
+                path: want.into(),
+                ..HttpRoute::default()
             };
-            assert_eq!((got.as_str(), write), (want, want_write), "{gateway:?}, {path}");
-        }
-    }
-}
-
-/// In Envoy they are somebody else's; APISIX has no plugin for them but the filter.
-#[test]
-fn requests_that_are_no_routes_pass_in_envoy_alone() {
-    for gateway in Gateway::all() {
-        for path in ["/orders/", "/orders/x", "/%6frders", "//orders", "/kafkas", "/", "/readyz"] {
-            let sent = gateway.posts(post(path), "body");
-            let in_envoy = matches!(gateway, Gateway::Envoy(..));
-            assert_eq!(
-                (sent.forwarded().is_some(), sent.is_asking()),
-                (in_envoy, false),
-                "{gateway:?}, {path}"
-            );
-            if !in_envoy {
-                assert_eq!(sent.answered().status(), 404, "{path}");
-            }
+            assert_eq!(settings(&forwarded), want, "{gateway:?}, {path}");
+            // APISIX can pass on no path with a query untouched.
+            let want = if matches!(gateway, Gateway::Apisix(..)) { "/" } else { path };
+            assert_eq!(forwarded.text(":path"), Some(want), "{gateway:?}");
         }
     }
 }
 
 #[test]
-fn only_headers_with_a_meaning_travel_in_lower_case_and_a_clients_word_on_the_cluster_does_not() {
+fn clients_headers_travel_but_for_te() {
     for gateway in Gateway::all() {
-        let request = request("POST", "/orders")
-            .with("content-type", "application/json")
-            .with("X-Key", b"\xfe")
-            .with("r-a", "1")
-            .with("R-a", "2")
-            .with("authorization", "Bearer x")
-            .with("sluicegate-cluster", "other")
-            .with("sluicegate-gateway-secret", "guess");
-        let asked = gateway.request(request).asked();
-        let want = [("content-type", "application/json"), ("x-key", "\\xfe"), ("r-a", "1"), ("r-a", "2")];
-        assert_eq!(
-            headers(&asked.command),
-            want.map(|(name, value)| (name, value.to_owned())),
-            "{gateway:?}"
-        );
-        assert_eq!((asked.metadata.text("sluicegate-cluster"), asked.metadata.len()), (Some("payments"), 2));
+        let own = Headers::default()
+            .and("content-type", "application/json")
+            .and("x-key", b"\xfe")
+            .and("r-a", "1")
+            .and("r-a", "2")
+            .and("authorization", "Bearer x");
+        let request = own.iter().fold(post("/orders"), |request, (name, value)| request.and(name, value));
+        let forwarded = gateway.request(request.with("te", "gzip")).forwarded();
+        let hosts = [":", "sluicegate-", "host", "transfer-encoding", "x-envoy-"];
+        let others = |line: &String| !hosts.iter().any(|host| line.starts_with(host));
+        let others: Vec<_> = sorted(&forwarded).into_iter().filter(others).collect();
+        assert_eq!(others, sorted(&own), "{gateway:?}");
+        let host = forwarded.text(":authority").or(forwarded.text("host"));
+        assert_eq!((host, forwarded.text(":method")), (Some("gateway.example"), Some("POST")));
+    }
+}
+
+#[test]
+fn clients_cannot_speak_as_the_gateway() {
+    for gateway in Gateway::all() {
+        let forged = post("/orders")
+            .and("sluicegate-cluster", "other")
+            .and("sluicegate-cluster", "another")
+            .and("Sluicegate-Cluster-Definition", "CgdldmlsOjEK")
+            .and("SLUICEGATE-GATEWAY-SECRET", "guess")
+            .and("sluicegate-read", "true")
+            .and("Sluicegate-Topics", "*")
+            .and("sluicegate-client", "10.6.6.6")
+            .and("sluicegate-http", "CgA")
+            .and("sluicegate-Subprotocol", "x")
+            .and("sluicegate-answered", "1")
+            .and("sluicegate-", "x");
+        let forwarded = gateway.request(forged).forwarded();
+        assert_eq!(told(&forwarded), ORDERS, "{gateway:?}");
+        assert!(matches!(settings(&forwarded).resource, Some(Resource::Produce(_))));
     }
 }
 
@@ -106,39 +130,37 @@ fn every_method_is_the_bridges_to_judge() {
     for gateway in Gateway::all() {
         for method in ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "PROPFIND"] {
             let mut sent = gateway.request(request(method, "/orders"));
-            assert_eq!(sent.asked().command.method, method, "{gateway:?}");
-            sent.answer(405, &[("allow", "POST, OPTIONS")], "no\n");
-            let response = sent.answered();
-            assert_eq!((response.status(), response.headers.text("allow")), (405, Some("POST, OPTIONS")));
-            assert_eq!(response.text(), if method == "HEAD" { "" } else { "no\n" }, "{gateway:?}, {method}");
+            assert_eq!(sent.forwarded().text(":method"), Some(method), "{gateway:?}");
+            let answer = sent.answer(405, &[ANSWERED, ("allow", "POST, OPTIONS")]);
+            assert_eq!(answer, [(":status", "405"), ("allow", "POST, OPTIONS")].into(), "{gateway:?}");
+        }
+        gateway.counts("http.requests", 6);
+        gateway.counts("http.answers_lost", 0);
+    }
+}
+
+/// In Envoy they are somebody else's; APISIX has no plugin for them but the filter.
+#[test]
+fn requests_that_are_no_routes_pass_in_envoy_alone() {
+    for gateway in Gateway::all() {
+        for path in ["/orders/", "/orders/x", "/%6frders", "//orders", "/kafkas", "/", "/readyz"] {
+            let mut sent = gateway.request(post(path));
+            if let Gateway::Apisix(..) = gateway {
+                sent.told(404, "the gateway's filter has no route for this path");
+            } else {
+                assert_eq!(sent.forwarded(), post(path), "{gateway:?}");
+                assert_eq!(sent.answer(503, &[ANSWERED]), [(":status", "503"), ANSWERED].into());
+            }
         }
     }
 }
 
 #[test]
-fn a_body_may_be_empty() {
-    for gateway in Gateway::all() {
-        let check = |mut sent: Sent<'_>| {
-            assert_eq!(&sent.asked().command.body[..], b"", "{gateway:?}");
-            sent.answer(200, &[], "ok");
-            assert_eq!(sent.answered().status(), 200);
-        };
-        // A body that is not there is not what came before.
-        gateway.works();
-        check(gateway.posts(post("/orders"), ""));
-        check(gateway.request(request("POST", "/orders").with("content-length", "0")));
-        check(gateway.request(request("POST", "/orders")));
-    }
-}
-
-#[test]
-fn a_path_that_is_not_utf8_is_no_plain_requests() {
-    for path in [&b"/orders?\xff"[..], b"/kafka/topics/\xff"] {
+fn paths_that_are_not_utf8_are_refused() {
+    for path in [&b"/orders?\xff"[..], b"/kafka/topics/\xff", b"/kafka#\xff"] {
         for gateway in Gateway::all() {
-            let request = request("GET", "/").without(":path").with(":path", path).with("origin", PAGE);
-            let sent = gateway.request(request);
+            let sent = gateway.request(request("GET", "/").without(":path").with(":path", path));
             sent.told(400, "the path is not UTF-8");
-            assert!(!sent.is_asking());
             for (name, count) in [("http.requests", 1), ("http.refused", 1), ("handshakes_refused", 0)] {
                 gateway.counts(name, count);
             }
@@ -146,147 +168,112 @@ fn a_path_that_is_not_utf8_is_no_plain_requests() {
     }
 }
 
-/// An upgrade has no end: nothing may wait for one.
+/// Gateways switch protocols for them.
 #[test]
-fn an_upgrade_is_taken_for_a_plain_request_where_that_can_be() {
+fn websocket_upgrades_of_plain_http_routes_are_refused() {
     for gateway in Gateway::all() {
-        let upgrade = |method, path| {
-            let upgrade = request(method, path).with("upgrade", "websocket").with("connection", "upgrade");
-            gateway.request(upgrade)
-        };
-        let mut sent = upgrade("GET", "/kafka/topics");
-        assert_eq!(&sent.asked().command.body[..], b"");
-        sent.answer(200, &[], "[]");
-        assert_eq!(sent.answered().text(), "[]", "{gateway:?}");
-        let refused = upgrade("POST", "/orders");
-        refused.told(400, "no upgrade is expected here");
-        assert!(!refused.is_asking(), "{gateway:?}");
-    }
-}
-
-/// Where it is not known whether a request was carried out, unless it only looked.
-#[track_caller]
-fn failing(act: impl Fn(&mut Sent<'_>), status: u16, retry_after: Option<&str>, detail: &str) {
-    failed(act, true, status, retry_after, detail);
-}
-
-/// Where it surely was not.
-#[track_caller]
-fn refused(act: impl Fn(&mut Sent<'_>), status: u16, retry_after: Option<&str>, detail: &str) {
-    failed(act, false, status, retry_after, detail);
-}
-
-#[track_caller]
-fn failed(act: impl Fn(&mut Sent<'_>), begun: bool, status: u16, retry_after: Option<&str>, detail: &str) {
-    for (method, safe) in [("GET", true), ("POST", false), ("DELETE", false)] {
-        for gateway in Gateway::all() {
-            let mut sent = gateway.request(request(method, "/orders").with("origin", PAGE));
-            act(&mut sent);
-            let unknown = begun && !safe;
-            let outcome = if unknown { "; it is not known whether anything was written" } else { "" };
-            sent.told(status, &format!("{detail}{outcome}"));
-            let response = sent.answered();
-            assert_eq!(response.text().contains(r#","unknown_outcome":true"#), unknown, "{gateway:?}");
-            assert_eq!(response.headers.text("retry-after"), retry_after);
-            assert_eq!(response.headers.text("access-control-allow-origin"), Some(PAGE));
-            gateway.counts("http.calls_failed", 1);
-            gateway.works();
-        }
-    }
-}
-
-#[test]
-fn a_call_that_fails_is_told_by_its_status() {
-    let fails = |code| move |sent: &mut Sent<'_>| sent.fail(code);
-    failing(fails(4), 504, None, "the bridge did not answer in time");
-    for code in [1, 2, 13, 77] {
-        failing(fails(code), 502, None, &format!("the bridge ended with the gRPC status {code}"));
-    }
-}
-
-/// With these, the bridge says no before it begins.
-#[test]
-fn what_the_bridge_refused_was_surely_not_written() {
-    let fails = |code| move |sent: &mut Sent<'_>| sent.fail(code);
-    refused(fails(8), 503, Some("1"), "the bridge has as much to do as it may, try again");
-    refused(fails(10), 503, Some("1"), "the bridge is shutting down, try again");
-    refused(fails(11), 413, None, "a smaller body is expected: the bridge takes none as large as this");
-    for code in [3, 5, 7, 9, 12, 16] {
-        refused(fails(code), 502, None, "the gateway and the bridge are not set up for each other");
-    }
-}
-
-#[test]
-fn an_answer_that_is_none_is_a_bad_gateway() {
-    let answers = |message: Vec<u8>| move |sent: &mut Sent<'_>| sent.answer_with(&message);
-    let error = ErrorResp { message: "unknown command".into(), ..ErrorResp::default() };
-    let old = PubSubResp { sequence: 0, resp: Some(Resp::ErrorResp(error)) };
-    let unreadable = "the bridge's answer cannot be read";
-    failing(answers(old.encode_to_vec()), 502, None, unreadable);
-    failing(answers(vec![0xFF; 20]), 502, None, unreadable);
-    failing(answers(Vec::new()), 502, None, unreadable);
-    failing(answers(answer_of(101, &[], "")), 502, None, unreadable);
-}
-
-#[test]
-fn a_call_that_cannot_even_be_made_was_not_written() {
-    for status in [1, 2, 4, 6, 10, 12, 77] {
-        for gateway in Gateway::all() {
-            gateway.refuse(gateway.call(), When::Nth(1), Status(status));
-            let sent = gateway.posts(post("/orders"), "body");
-            // Envoy tells of its end afterwards, where the bridge's cluster has nobody.
-            if let Gateway::Envoy(_, vm) = &gateway {
-                vm.fail_grpc_call(1, 14, "no healthy upstream");
+        for path in ["/orders", "/kafka/topics"] {
+            for method in ["GET", "POST"] {
+                for upgrade in ["websocket", "WebSocket"] {
+                    let request =
+                        request(method, path).with("connection", "upgrade").with("upgrade", upgrade);
+                    let sent = gateway.request(request);
+                    sent.told(400, "this path takes plain HTTP requests, without Upgrade");
+                }
             }
-            sent.told(503, "the bridge cannot be called");
-            let response = sent.answered();
-            assert_eq!(response.headers.text("retry-after"), Some("1"), "{gateway:?}, {status}");
-            assert!(!response.text().contains("unknown_outcome"));
-            gateway.works();
         }
+        gateway.counts("http.refused", 8);
+        gateway.request(request("GET", "/orders").with("upgrade", "h2c")).forwarded();
+    }
+}
+
+/// Envoy would tell them 200 in place of an error of its own.
+#[test]
+fn grpc_requests_of_plain_http_routes_are_refused() {
+    for gateway in Gateway::all() {
+        for kind in ["application/grpc", "application/grpc+proto"] {
+            let sent = gateway.request(post("/orders").with("content-type", kind));
+            if let Gateway::Apisix(..) = gateway {
+                sent.told(400, "this path takes plain HTTP requests, not gRPC");
+            } else {
+                let headers = sent.answered().headers;
+                let told = [":status", "grpc-status"].map(|name| headers.text(name));
+                assert_eq!(told, [Some("200"), Some("13")], "{gateway:?}");
+            }
+        }
+        gateway.counts("http.refused", 2);
+        gateway.request(post("/orders").with("content-type", "application/grpc-web")).forwarded();
     }
 }
 
 #[test]
-fn a_rest_resources_errors_are_errors_of_the_rest_proxies_too() {
+fn answers_of_the_bridge_pass_without_their_mark() {
     for gateway in Gateway::all() {
-        let fails = |accept: &str| {
-            let mut sent = gateway.request(request("GET", "/kafka/topics").with("accept", accept));
-            sent.fail(14);
-            sent.answered()
-        };
-        let response = fails("application/json");
-        let members = r#""error_code":50003,"message":"the connection to the bridge was lost, try again"}"#;
-        assert!(response.text().ends_with(members), "{gateway:?}: {response:?}");
-        assert_eq!(response.headers.text("content-type"), Some("application/problem+json"));
-        let response = fails("application/vnd.kafka.binary.v2+json");
-        assert!(response.text().ends_with(members), "{gateway:?}: {response:?}");
-        assert_eq!(response.headers.text("content-type"), Some("application/vnd.kafka.v2+json"));
+        for status in [200, 204, 304, 400, 404, 413, 429, 500, 502, 503, 504] {
+            let mut sent = gateway.request(post("/orders").with("origin", PAGE));
+            let headers = [("content-type", "text/x"), ("x-a", "1"), ("x-a", "2"), ("retry-after", "7")];
+            let marked = [&headers[..2], &[ANSWERED], &headers[2..]].concat();
+            let want = Headers::from([(":status", status.to_string())]);
+            let want = headers.iter().fold(want, |want, (name, value)| want.and(name, value));
+            assert_eq!(sent.answer(status, &marked), want, "{gateway:?}");
+        }
+        gateway.counts("http.answers_lost", 0);
+    }
+}
+
+#[test]
+fn other_answers_pass_unless_they_are_errors_of_servers() {
+    for gateway in Gateway::all() {
+        for status in [200, 301, 400, 408, 413, 499] {
+            let answer = gateway.request(post("/orders")).answer(status, &[("x", "y")]);
+            let want = Headers::from([(":status", status.to_string())]).and("x", "y");
+            assert_eq!(answer, want, "{gateway:?}");
+        }
     }
 }
 
 #[test]
 fn many_requests_at_once_get_each_its_own_answer() {
     for gateway in Gateway::all() {
-        let mut all: Vec<_> = (0..500).map(|n| gateway.posts(post("/orders"), format!("{n}"))).collect();
+        let mut all: Vec<_> = (0..500).map(|_| gateway.request(post("/orders"))).collect();
         // The last first.
-        for sent in all.iter_mut().rev() {
-            let body = String::from_utf8(sent.asked().command.body.to_vec()).unwrap();
-            sent.answer(200, &[], &body);
-        }
-        for (n, sent) in all.iter().enumerate() {
-            assert_eq!(sent.answered().text(), n.to_string(), "{gateway:?}");
+        for (n, sent) in all.iter_mut().enumerate().rev() {
+            let answer = sent.answer(200, &[ANSWERED, ("x", &n.to_string())]);
+            assert_eq!(answer.text("x"), Some(n.to_string().as_str()), "{gateway:?}");
         }
         gateway.counts("http.requests", 500);
     }
 }
 
 #[test]
-fn a_large_answer_reaches_the_client_whole() {
-    for gateway in Gateway::all() {
-        let mut sent = gateway.request(request("GET", "/kafka/topics"));
-        let body = "x".repeat(5 << 20);
-        sent.answer(200, &[], &body);
-        assert!(sent.answered().text() == body, "{gateway:?}");
+fn envoy_never_sends_a_write_twice() {
+    let vm = Profile::Tunnel.start();
+    let retries = |method| {
+        let stream = vm.request(request(method, "/orders").with("x-envoy-max-retries", "5"));
+        stream.upstream_request().expect("forwarded").text("x-envoy-max-retries").map(str::to_owned)
+    };
+    for (method, want) in [("POST", "0"), ("DELETE", "0"), ("get", "0"), ("GET", "5"), ("HEAD", "5")] {
+        assert_eq!(retries(method).as_deref(), Some(want), "{method}");
     }
+}
+
+#[test]
+fn bodies_stream_through_envoy_in_both_directions() {
+    let vm = Profile::Tunnel.start();
+    let mut stream = vm.request(post("/orders"));
+    let before = vm.memory_bytes();
+    for _ in 0..100 {
+        stream.client_sends([7; 64 << 10]);
+        assert_eq!(stream.take_to_upstream().len(), 64 << 10);
+    }
+    stream.client_trailers([("x", "y")]);
+    assert!(stream.upstream_has_all());
+    stream.upstream_headers([(":status", "200"), ANSWERED], false);
+    for _ in 0..100 {
+        stream.upstream_sends([7; 64 << 10], false);
+        assert_eq!(stream.take_to_client().len(), 64 << 10);
+    }
+    stream.upstream_trailers([("x", "y")]);
+    assert!(stream.response().is_some_and(|response| response.complete && response.trailers.is_some()));
+    assert_eq!((stream.pauses().len(), vm.memory_bytes()), (0, before));
 }

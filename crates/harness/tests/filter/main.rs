@@ -5,8 +5,6 @@
 #![cfg(test)] // so that helpers, too, may fail as tests do
 
 mod apisix;
-mod bodies;
-mod calls;
 mod closing;
 mod configuration;
 mod counts;
@@ -17,7 +15,7 @@ mod handshake;
 mod http;
 mod imports;
 mod limits;
-mod pages;
+mod lost;
 mod plain;
 mod plain_random;
 mod random;

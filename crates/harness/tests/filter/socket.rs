@@ -43,24 +43,20 @@ impl Profile {
 pub(crate) fn configuration(own: &str) -> String {
     format!(
         r#"{{{own}, "gateway_secret": "s3cret-of-the-gateway", "routes": [
-            {{"path": "/pubsub", "cluster": "orders", "write": true,
+            {{"path": "/pubsub", "cluster": "orders", "write": true, "topics": ["orders", "public.*"],
               "origins": ["https://app.example"], "subprotocols": ["pubsub.v2", "pubsub"]}},
-            {{"path": "/open"}},
+            {{"path": "/open", "topics": ["*"]}},
             {{"path": "/orders", "type": "produce", "cluster": "payments", "topic": "orders", "headerprefix": "x-",
               "overrides": ["key"], "recordheaderprefix": "r-", "origins": ["https://app.example"],
               "credentials": true}},
-            {{"path": "/kafka", "type": "rest", "cluster": "payments", "write": true}},
-            {{"path": "/public/", "type": "rest", "origins": ["*"]}}]}}"#
+            {{"path": "/kafka", "type": "rest", "cluster": "payments", "write": true, "topics": ["*"]}},
+            {{"path": "/public/", "type": "rest", "topics": ["public.*"], "origins": ["*"]}}]}}"#
     )
 }
 
 /// What the files of `envoy/` say of the plugin and its listener.
 pub(crate) fn settings(configuration: &str) -> Settings {
-    Settings {
-        allow_on_headers_stop_iteration: true,
-        buffer_limit: 256 << 10,
-        ..Settings::from(configuration)
-    }
+    Settings { buffer_limit: 256 << 10, ..Settings::from(configuration) }
 }
 
 /// The module, compiled once per process.

@@ -136,6 +136,45 @@ fn what_breaks_rfc_6455_closes_with_its_code_and_ends_the_hearing() {
 }
 
 #[test]
+fn writes_are_padded_and_tell_of_unfinished_messages() {
+    let short = from_client(BINARY, &wire::fetch(1).encode_to_vec());
+    let long = from_client(BINARY, &wire::ping(2, &[7; 300]).encode_to_vec());
+    for profile in PROFILES {
+        let vm = profile.start();
+        let mut socket = Socket::open(&vm, profile);
+        let mut writes = |bytes: &[u8]| {
+            socket.client(bytes);
+            socket.0.take_to_upstream()
+        };
+        for one in [&short[..], &from_client(PING, b""), &from_client(BINARY, b"wrong")] {
+            let write = writes(one);
+            assert!((256..270).contains(&write.len()), "{profile:?}: {} bytes", write.len());
+            assert_eq!(wire::requests(&write).len(), 1);
+        }
+        // As many as fill it by themselves are not padded, nor is one that is long enough.
+        assert_eq!(wire::notes(&writes(&short.repeat(20))), []);
+        assert_eq!(wire::notes(&writes(&long)), []);
+        // What asks for nothing stays nothing.
+        assert_eq!(writes(&from_client(TEXT, b"text")), b"");
+        let begins = writes(&long[..100]);
+        assert!(begins.len() >= 256 && wire::notes(&begins).contains(&Said::Unfinished(25)), "{profile:?}");
+        assert_eq!(writes(&long[100..200]), b"");
+        assert_eq!(wire::notes(&writes(&long[200..])), [Said::Unfinished(0)]);
+    }
+}
+
+#[test]
+fn padding_and_unfinished_from_a_client_are_refused() {
+    for forged in [Said::Padding("x".into()), Said::Unfinished(0)] {
+        let request = PubSubReq { sequence: 6, ..wire::said(forged) };
+        client_sends(
+            &from_client(BINARY, &request.encode_to_vec()),
+            &[wire::said_refusal(6, "unknown command")],
+        );
+    }
+}
+
+#[test]
 fn answers_become_frames_however_they_are_cut() {
     for len in [0, 1, 100, 125, 126, 300] {
         let answer = wire::fetched(9, len).encode_to_vec();

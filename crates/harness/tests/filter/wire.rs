@@ -97,10 +97,31 @@ pub(crate) fn messages(mut bytes: &[u8]) -> Vec<&[u8]> {
     messages
 }
 
-/// The requests on a gRPC stream, which must be whole.
+/// The requests on a gRPC stream, which must be whole, without what depends on how bytes are cut: [`notes`].
 #[track_caller]
 pub(crate) fn requests(bytes: &[u8]) -> Vec<PubSubReq> {
-    messages(bytes).into_iter().map(|message| PubSubReq::decode(message).expect("a PubSubReq")).collect()
+    all(bytes).filter(|request| note(request).is_none()).collect()
+}
+
+/// What the filter tells the bridge about the writes themselves: padding, and the numbers of unfinished messages.
+#[track_caller]
+pub(crate) fn notes(bytes: &[u8]) -> Vec<Said> {
+    all(bytes).filter_map(|request| note(&request)).collect()
+}
+
+#[track_caller]
+fn all(bytes: &[u8]) -> impl Iterator<Item = PubSubReq> {
+    messages(bytes).into_iter().map(|message| PubSubReq::decode(message).expect("a PubSubReq"))
+}
+
+/// What the filter says of its writes, if `request` is that.
+pub(crate) fn note(request: &PubSubReq) -> Option<Said> {
+    match &request.req {
+        Some(Req::Control(ControlReq { control: Some(note @ (Said::Padding(_) | Said::Unfinished(_))) })) => {
+            Some(note.clone())
+        }
+        _ => None,
+    }
 }
 
 pub(crate) fn ping(sequence: i64, state: &[u8]) -> PubSubReq {
@@ -152,5 +173,8 @@ pub(crate) fn pong(sequence: i64, state: &[u8]) -> PubSubResp {
 pub(crate) fn fetched(sequence: i64, len: usize) -> PubSubResp {
     let value: Vec<u8> = (0..len).map(|at| (at % 251) as u8).collect();
     let message = KafkaMessage { offset: 42, value: Some(value.into()), ..KafkaMessage::default() };
-    PubSubResp { sequence, resp: Some(Resp::KafkaFetchResp(KafkaFetchResp { messages: vec![message] })) }
+    PubSubResp {
+        sequence,
+        resp: Some(Resp::KafkaFetchResp(KafkaFetchResp { messages: vec![message], next_offset: 0 })),
+    }
 }

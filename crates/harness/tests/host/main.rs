@@ -3,7 +3,6 @@
 
 mod apisix;
 mod bodies;
-mod callouts;
 mod faults;
 mod header_maps;
 mod load;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use sluicegate_harness::{Headers, Outcome, Settings};
+use sluicegate_harness::{Headers, Outcome};
 
-use crate::support::{get, list, log, ok, post, start, start_with, upgrade};
+use crate::support::{get, list, log, ok, post, start, upgrade};
 
 const TOLD: [(&str, &str); 3] = [
     ("log", "(call $say 'log')"),
@@ -171,27 +171,6 @@ fn envoy_reads_two_as_continue_and_what_it_does_not_know_as_stop() {
 }
 
 #[test]
-fn the_milder_stop_lets_the_body_callback_release_the_headers() {
-    let settings = Settings { allow_on_headers_stop_iteration: true, ..Settings::default() };
-    let vm = start_with(
-        settings,
-        &[
-            ("request_headers", "(i32.const 1)"),
-            (
-                "request_body",
-                "(drop (call $replace (i32.const 0) ':path' '/late')) (i32.eqz (local.get $last))",
-            ),
-        ],
-    );
-    let mut stream = vm.request(post());
-    stream.client_sends("ab");
-    assert_eq!(stream.outcome(), Outcome::Waiting);
-    stream.client_ends();
-    assert_eq!(stream.upstream_request().unwrap().text(":path"), Some("/late"));
-    assert_eq!((stream.to_upstream(), stream.upstream_has_all()), (b"ab".to_vec(), true));
-}
-
-#[test]
 fn held_trailers_follow_the_body_once_the_stream_continues() {
     let vm = start(&[
         ("response_trailers", "(drop (call $tick (i32.const 10))) (i32.const 1)"),
@@ -349,4 +328,20 @@ fn an_upstream_lost_while_its_headers_are_held_is_a_503_that_the_filter_does_not
     stream.upstream_resets();
     assert_eq!(stream.response().unwrap().status(), 503);
     assert_eq!(log(&vm), ["headers"]);
+}
+
+#[test]
+fn a_response_says_where_it_comes_from() {
+    let look = "(call $answer (call $property 'response\\00code_details' (i32.const 1032) (i32.const 1036)))
+        (call $answer (call $property 'source\\00address' (i32.const 1032) (i32.const 1036))) (i32.const 0)";
+    let vm = start(&[("request_headers", look), ("response_headers", look)]);
+    vm.request(get()).upstream_headers(ok(), true);
+    let client = ["00", "10.0.0.9:50000"];
+    let mut want = [&["01"][..], &client, &["00", "via_upstream"], &client].concat();
+    assert_eq!(log(&vm), want);
+    let mut stream = vm.request(get());
+    stream.upstream_fails(504, "response_timeout");
+    assert_eq!(stream.response().map(|response| response.status()), Some(504));
+    want.extend([&["01"][..], &client, &["00", "response_timeout"], &client].concat());
+    assert_eq!(log(&vm), want);
 }

@@ -98,10 +98,6 @@ fn signature(callback: &str) -> (&'static str, &'static str) {
         "request_headers" | "request_body" | "response_headers" | "response_body" => {
             ("(param $id i32) (param $size i32) (param $last i32)", "(result i32)")
         }
-        "http_call_response" => {
-            ("(param $id i32) (param $token i32) (param $headers i32) (param $body i32) (param i32)", "")
-        }
-        "grpc_receive" | "grpc_close" => ("(param $id i32) (param $token i32) (param $size i32)", ""),
         other => panic!("no callback is called {other}"),
     }
 }
@@ -136,11 +132,6 @@ pub(crate) const PRELUDE: &str = r#"
 (import "env" "proxy_define_metric" (func $define (param i32 i32 i32 i32) (result i32)))
 (import "env" "proxy_increment_metric" (func $increment (param i32 i64) (result i32)))
 (import "env" "proxy_record_metric" (func $record (param i32 i64) (result i32)))
-(import "env" "proxy_http_call" (func $http (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
-(import "env" "proxy_grpc_call"
-  (func $grpc (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
-(import "env" "proxy_grpc_cancel" (func $cancel (param i32) (result i32)))
-(import "env" "proxy_get_status" (func $status (param i32 i32 i32) (result i32)))
 (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
 (import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))
 (import "wasi_snapshot_preview1" "clock_time_get" (func $clock (param i32 i64 i32) (result i32)))

@@ -135,19 +135,26 @@ fn our_question_for_metadata_never_creates_a_topic_and_asks_for_all_only_where_i
 
 #[test]
 fn a_broker_reads_our_question_for_its_versions() {
-    let _: messages::ApiVersionsRequest = received(&VersionsRequest, 0);
+    for version in VersionsRequest::VERSIONS {
+        let request: messages::ApiVersionsRequest = received(&VersionsRequest, version);
+        let name = if version >= VersionsRequest::FLEXIBLE { "sluicegate" } else { "" };
+        assert_eq!(request.client_software_name.as_str(), name, "version {version}");
+    }
 }
 
 #[test]
 fn versions_are_read() {
     let fetch = ApiVersion::default().with_api_key(1).with_min_version(4).with_max_version(11);
     let response = ApiVersionsResponse::default().with_api_keys(vec![fetch]);
-    let versions = read(&VersionsRequest, 0, sent(&response, 0)).expect("versions");
-    assert_eq!((versions.error, versions.pick(&fetch_request())), (None, Ok(11)));
-    assert!(versions.pick(&metadata_request()).is_err());
     let refused = ApiVersionsResponse::default().with_error_code(35);
-    let versions = read(&VersionsRequest, 0, sent(&refused, 0)).expect("versions");
-    assert_eq!(versions.error, ErrorCode::of(35));
+    for version in VersionsRequest::VERSIONS {
+        let versions = read(&VersionsRequest, version, sent(&response, version)).expect("versions");
+        assert_eq!((versions.error, versions.pick(&fetch_request())), (None, Ok(11)));
+        assert!(versions.pick(&metadata_request()).is_err());
+        // In version 0, whichever was asked for.
+        let versions = read(&VersionsRequest, version, sent(&refused, 0)).expect("versions");
+        assert_eq!(versions.error, ErrorCode::of(35));
+    }
 }
 
 fn metadata_response(version: i16) -> MetadataResponse {
@@ -391,7 +398,9 @@ fn the_outcome_of_an_authentication_is_read() {
 
 /// Whatever comes, it is read or refused.
 fn read_all(bytes: &Bytes) {
-    let _ = decode(&VersionsRequest, 0, bytes.clone());
+    for version in VersionsRequest::VERSIONS {
+        let _ = decode(&VersionsRequest, version, bytes.clone());
+    }
     let _ = decode(&SaslHandshakeRequest { mechanism: "PLAIN" }, 1, bytes.clone());
     for version in SaslAuthenticateRequest::VERSIONS {
         let _ = decode(&authenticate_request(), version, bytes.clone());

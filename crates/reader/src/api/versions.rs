@@ -3,12 +3,13 @@
 use std::ops::RangeInclusive;
 
 use kafka_protocol::messages::{ApiKey, ApiVersionsRequest};
+use kafka_protocol::protocol::StrBytes;
 
 use super::Api;
 use crate::error::ErrorCode;
 use crate::wire::{Wire, WireError};
 
-/// Asks with version 0, which every broker answers.
+/// Version 0 is the one that every broker answers, 3 the one that librdkafka asks with.
 pub(crate) struct VersionsRequest;
 
 /// What a broker said it speaks.
@@ -19,6 +20,11 @@ pub(crate) struct Versions {
 }
 
 impl Versions {
+    /// Whether it named none. An array that is null counts as empty here; librdkafka 2.12 ends its process over it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.speaks.is_empty()
+    }
+
     /// The version to use: the highest that both sides speak.
     pub(crate) fn pick<A: Api>(&self, request: &A) -> Result<i16, String> {
         let (name, ours) = (A::KEY, *A::VERSIONS.start()..=request.max_version());
@@ -36,21 +42,29 @@ impl Versions {
 
 impl Api for VersionsRequest {
     const KEY: ApiKey = ApiKey::ApiVersions;
-    const VERSIONS: RangeInclusive<i16> = 0..=0;
+    const VERSIONS: RangeInclusive<i16> = 0..=3;
     const FLEXIBLE: i16 = 3;
     type Body = ApiVersionsRequest;
     type Answer = Versions;
 
+    /// The names are ignored below version 3.
     fn body(&self, _version: i16) -> ApiVersionsRequest {
         ApiVersionsRequest::default()
+            .with_client_software_name(StrBytes::from_static_str("sluicegate"))
+            .with_client_software_version(StrBytes::from_static_str(env!("CARGO_PKG_VERSION")))
     }
 
     fn decode(&self, wire: &mut Wire, _version: i16) -> Result<Versions, WireError> {
         let error = ErrorCode::of(wire.i16()?);
         let mut speaks = Vec::new();
+        if error.is_some() {
+            // KIP-511: a broker that does not know the version of the request answers in version 0.
+            return Ok(Versions { error, speaks });
+        }
         for _ in 0..wire.array(6)? {
             let key = wire.i16()?;
             speaks.push((key, wire.i16()?..=wire.i16()?));
+            wire.end()?;
         }
         Ok(Versions { error, speaks })
     }

@@ -83,17 +83,34 @@ fn a_topic_that_nobody_asked_for_is_not_known() {
 #[test]
 fn a_refusal_is_believed_for_a_short_time() {
     let mut case = Case::new();
-    case.learn(10, vec![topic("absent", 3, Vec::new()), topic("secret", 29, Vec::new())]);
-    assert_eq!(case.ask("absent", 0, 10, None), Some(Err(3)));
+    case.learn(10, vec![topic("secret", 29, Vec::new())]);
     assert_eq!(case.ask("secret", 0, 10, None), Some(Err(29)));
-    assert_eq!(case.ask("absent", 0, 11, None), None);
+    let target = Target::parse("secret", 0).expect("a valid target");
+    let later = |millis| case.at(10) + Duration::from_millis(millis);
+    let ask = |now| case.view.leader(target, Freshness { max_age: MAX_AGE, since: now, after: None }, now);
+    assert!(ask(later(999)).is_some());
+    assert!(ask(later(1000)).is_none());
 }
 
 #[test]
-fn a_missing_partition_or_leader_is_believed_for_a_short_time() {
+fn a_missing_topic_or_partition_is_looked_up_by_each_later_call() {
+    let mut case = Case::new();
+    case.learn(10, vec![topic("absent", 3, Vec::new())]);
+    for (name, partition, learned) in [("absent", 0, 10), ("t", 99, 0)] {
+        assert_eq!(case.ask(name, partition, learned, None), Some(Err(3)));
+        let target = Target::parse(name, partition).expect("a valid target");
+        let now = case.at(learned) + Duration::from_millis(1);
+        let freshness = Freshness { max_age: MAX_AGE, since: now, after: None };
+        assert!(case.view.leader(target, freshness, now).is_none(), "{name}");
+    }
+    let now = case.at(10) + Duration::from_millis(1);
+    let freshness = Freshness { max_age: MAX_AGE, since: now, after: None };
+    assert!(case.view.topic("absent", freshness, now).is_none());
+}
+
+#[test]
+fn a_missing_leader_is_believed_for_a_short_time() {
     let case = Case::new();
-    assert_eq!(case.ask("t", 99, 0, None), Some(Err(3)));
-    assert_eq!(case.ask("t", 99, 1, None), None);
     assert_eq!(case.ask("t", 2, 0, None), Some(Err(5)));
     assert_eq!(case.ask("t", 2, 1, None), None);
 }

@@ -10,6 +10,8 @@
 mod failover;
 mod faults;
 mod mock_cluster;
+mod old_format;
+mod outages;
 mod quotas;
 mod replicas;
 mod round_trip;
@@ -18,3 +20,4 @@ mod secured;
 mod silence;
 mod support;
 mod topics;
+mod vetting;

@@ -13,6 +13,7 @@ mod corrupt;
 mod fixtures;
 mod invariants;
 mod limits;
+mod old;
 mod properties;
 mod reading;
 

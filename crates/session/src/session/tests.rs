@@ -15,17 +15,18 @@ use crate::frame::{Opcode, server_header};
 #[derive(Debug, Default, PartialEq)]
 struct Seen {
     bridge: Vec<PubSubReq>,
+    /// What else the bridge got: the numbers of unfinished messages.
+    unfinished: Vec<u64>,
     client: Vec<u8>,
     told: Vec<Output>,
 }
 
-/// A command that writes.
-fn produce(sequence: i64) -> PubSubReq {
-    PubSubReq { sequence, req: Some(Req::CmdKafkaProduce(Default::default())) }
+fn session() -> Session {
+    limited_by(&Budget::new(1 << 20, 4096))
 }
 
-fn session() -> Session {
-    Session::new(Limits { max_message_bytes: 4096 }, true, &Budget::new(1 << 20))
+fn limited_by(budget: &Arc<Budget>) -> Session {
+    Session::new(Limits { max_message_bytes: 4096 }, budget, Source::default())
 }
 
 /// Feeds `pieces` from the client, one step each.
@@ -46,7 +47,13 @@ fn client(session: &mut Session, pieces: &[&[u8]]) -> Seen {
     let mut rest = stream.as_slice();
     while let Some((head, tail)) = rest.split_first_chunk() {
         let (message, tail) = tail.split_at(grpc::message_len(*head).unwrap() as usize);
-        seen.bridge.push(PubSubReq::decode(message).unwrap());
+        match PubSubReq::decode(message).unwrap() {
+            PubSubReq {
+                req: Some(Req::Control(ControlReq { control: Some(Control::Unfinished(number)) })),
+                ..
+            } => seen.unfinished.push(number),
+            other => seen.bridge.push(other),
+        }
         rest = tail;
     }
     assert!(rest.is_empty(), "half a message for the bridge");
@@ -190,44 +197,62 @@ fn faults_close_the_session_with_their_code_and_nothing_more_is_heard() {
 }
 
 #[test]
-fn unfinished_messages_beyond_the_budget_close_the_session_that_exceeds_it() {
-    let budget = Budget::new(1000);
-    let mut sessions: Vec<_> =
-        (0..3).map(|_| Session::new(Limits { max_message_bytes: 4096 }, true, &budget)).collect();
+fn evicted_session_closes_at_its_next_input() {
+    // A share of 1000.
+    let budget = Budget::new(8000, 1000);
+    let mut sessions: Vec<_> = (0..3).map(|_| limited_by(&budget)).collect();
     let unfinished = frame(0x02, &[1; 400]);
-    for session in &mut sessions[..2] {
-        assert_eq!(client(session, &[&unfinished]), Seen::default());
+    for session in &mut sessions {
+        assert_eq!(client(session, &[&unfinished]).bridge, []);
     }
-    let seen = client(&mut sessions[2], &[&unfinished]);
-    assert_eq!(seen.bridge, [close(1013, "too many unfinished messages, try again later")]);
-    assert_eq!(budget.used(), 800, "the session that was closed holds nothing");
-    sessions.truncate(1);
-    assert_eq!(
-        client(&mut sessions[0], &[&frame(0x80, &[1; 300])]).told,
-        [Output::Count(Event::WrongCommand)]
-    );
+    assert_eq!(budget.used(), 800, "the third evicted the first");
+    let seen = client(&mut sessions[0], &[&frame(0x8A, b"")]);
+    let reason = "unfinished message dropped: too many from this address, try again later";
+    assert_eq!(seen.bridge, [close(1013, reason)]);
+    assert_eq!(seen.told, [Output::Count(Event::Fault(Fault::Evicted)), Output::Closing { told: true }]);
+    sessions.truncate(2);
+    let seen = client(&mut sessions[1], &[&frame(0x80, &[1; 300])]);
+    assert_eq!(seen.told, [Output::Count(Event::WrongCommand)]);
     assert_eq!(budget.used(), 0);
+}
+
+#[test]
+fn bridge_is_told_when_a_message_begins_and_when_it_ends() {
+    let message = frame(0x82, &ping(1, "a").encode_to_vec());
+    let (head, tail) = message.split_at(8);
+    let mut session = session();
+    let mut unfinished = |bytes: &[u8]| client(&mut session, &[bytes]).unfinished;
+    assert_eq!(unfinished(head), [1]);
+    assert_eq!(unfinished(&tail[..1]), [0; 0]);
+    assert_eq!(unfinished(&tail[1..]), [0]);
+    // What is whole at once is not worth a word, nor is a frame of which there is not even the head.
+    assert_eq!(unfinished(&[&message[..], &message[..1]].concat()), [0; 0]);
+    assert_eq!(unfinished(&message[1..]), [0; 0]);
+    // Fragments, with a ping inside; then one message ends and another begins.
+    assert_eq!(unfinished(&frame(0x01, b"a")), [4]);
+    assert_eq!(unfinished(&frame(0x89, b"p")), [0; 0]);
+    assert_eq!(unfinished(&[frame(0x80, b"b"), frame(0x01, b"c")].concat()), [5]);
+    assert_eq!(unfinished(&frame(0x80, b"d")), [0]);
 }
 
 /// Until then its stream may last as long as its client takes to leave.
 #[test]
 fn a_session_that_is_over_gives_its_unfinished_message_back_at_once() {
-    let budget = Budget::new(1000);
-    let limits = Limits { max_message_bytes: 4096 };
+    let budget = Budget::new(1 << 20, 4096);
     let unfinished = frame(0x02, &[1; 400]);
     let over = [
-        ("too much", frame(0x00, &[1; 700])),
+        ("too much", frame(0x00, &[1; 4000])),
         ("a violation", frame(0x82, b"inside another")),
         ("the client's close", frame(0x88, &[])),
     ];
     for (what, last) in over {
-        let mut session = Session::new(limits, true, &budget);
-        assert_eq!(client(&mut session, &[&unfinished]), Seen::default());
+        let mut session = limited_by(&budget);
+        assert_eq!(client(&mut session, &[&unfinished]).bridge, []);
         assert_eq!(budget.used(), 400);
         assert_ne!(client(&mut session, &[&last]).bridge, [], "{what}");
         assert_eq!(budget.used(), 0, "{what}");
     }
-    let mut session = Session::new(limits, true, &budget);
+    let mut session = limited_by(&budget);
     client(&mut session, &[&unfinished]);
     session.handle(Input::BridgeEnd, &mut Vec::new());
     assert_eq!(budget.used(), 0, "the bridge's end");
@@ -293,17 +318,4 @@ mod property {
             check(&pieces);
         }
     }
-}
-
-#[test]
-fn a_command_that_writes_goes_to_the_bridge_only_where_it_may() {
-    let wire = frame(0x82, &produce(7).encode_to_vec());
-    let seen = client(&mut session(), &[&wire]);
-    assert_eq!(seen.bridge, [produce(7)]);
-    let mut read_only = Session::new(Limits { max_message_bytes: 4096 }, false, &Budget::new(1 << 20));
-    let seen = client(&mut read_only, &[&wire]);
-    let refusal = Refusal { sequence: 7, message: "this route does not write".into() };
-    let control = ControlReq { control: Some(Control::Refusal(refusal)) };
-    assert_eq!(seen.bridge, [PubSubReq { sequence: 0, req: Some(Req::Control(control)) }]);
-    assert_eq!(seen.told, [Output::Count(Event::WriteRefused)]);
 }

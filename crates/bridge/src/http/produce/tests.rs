@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use sluicegate_protocol::HttpHeader;
+use ::http::{HeaderMap, HeaderValue};
+use sluicegate_session::source::Source;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::*;
+use crate::grant::Grant;
 use crate::kafka_code;
+use crate::places::Places;
 use crate::writing::{WriteError, failure};
 
 fn route() -> HttpProduce {
@@ -25,12 +28,12 @@ fn route() -> HttpProduce {
     }
 }
 
-fn headers(lines: &[(&str, &[u8])]) -> Vec<HttpHeader> {
-    let header = |(name, value): &(&str, &[u8])| HttpHeader {
-        name: (*name).to_owned(),
-        value: Bytes::copy_from_slice(value),
-    };
-    lines.iter().map(header).collect()
+fn headers(lines: &[(&str, &[u8])]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in lines {
+        headers.append(name.parse::<HeaderName>().unwrap(), HeaderValue::from_bytes(value).unwrap());
+    }
+    headers
 }
 
 fn of(route: &HttpProduce, lines: &[(&str, &[u8])], body: &str) -> Result<ProduceRecord, Problem> {
@@ -117,7 +120,7 @@ fn headers_under_the_prefix_are_the_records() {
         .into_iter()
         .map(|header| (header.key, header.value.unwrap()))
         .collect();
-    let want: [(&str, &[u8]); 4] = [("b", b"1"), ("a", b"\xFF"), ("b", b""), ("", b"no name")];
+    let want: [(&str, &[u8]); 4] = [("b", b"1"), ("b", b""), ("a", b"\xFF"), ("", b"no name")];
     assert_eq!(found, want.map(|(key, value)| (key.to_owned(), Bytes::from_static(value))));
     // A prefix that the names of overrides begin with, too.
     let wide = HttpProduce { record_header_prefix: "x-kafka-".into(), ..route() };
@@ -126,6 +129,30 @@ fn headers_under_the_prefix_are_the_records() {
     assert!(found.iter().all(|header| header.key.starts_with("header-")));
     let none = HttpProduce { record_header_prefix: String::new(), ..route() };
     assert!(of(&none, &lines, "").unwrap().headers.is_empty());
+}
+
+#[test]
+fn gateway_headers_never_become_record_headers() {
+    let lines: [(&str, &[u8]); 5] = [
+        ("sluicegate-gateway-secret", b"secret"),
+        ("sluicegate-cluster-definition", b"password"),
+        ("x-envoy-internal", b"true"),
+        ("x-envelope", b"1"),
+        ("sluice", b"2"),
+    ];
+    for prefix in
+        ["s", "sluicegate", "sluicegate-", "sluicegate-gateway-", "x", "x-", "x-env", "x-envoy-", "x-envoy-i"]
+    {
+        let route = HttpProduce { record_header_prefix: prefix.into(), ..route() };
+        let found = of(&route, &lines, "").unwrap().headers;
+        let found: Vec<&[u8]> = found.iter().map(|header| header.value.as_deref().unwrap()).collect();
+        let want: &[&[u8]] = match prefix {
+            "s" => &[b"2"],
+            "x" | "x-" | "x-env" => &[b"1"],
+            _ => &[],
+        };
+        assert_eq!(found, want, "{prefix}");
+    }
 }
 
 #[track_caller]
@@ -211,19 +238,27 @@ async fn ask_of(
     method: Method,
     lines: &[(&str, &[u8])],
 ) -> Response {
+    ask_with(&Places::new(1), cluster, open, method, lines).await
+}
+
+/// The same, with one of `places`, held for as long as the request runs.
+async fn ask_with(
+    places: &Arc<Places>,
+    cluster: &Arc<Cluster>,
+    open: &TaskTracker,
+    method: Method,
+    lines: &[(&str, &[u8])],
+) -> Response {
+    let grant = Grant::of(Arc::clone(cluster), &headers(&[(metadata::WRITE, b"true")])).ok().unwrap();
     let headers = headers(lines);
     let body = Bytes::from_static(b"body");
-    let request = Request { cluster, method, headers: Headers(&headers), body: &body };
-    let calls = Arc::new(Semaphore::new(1));
-    let running = Running::new(
-        Arc::clone(&calls).try_acquire_owned().unwrap(),
-        calls,
-        Default::default(),
-        open.token(),
-    );
+    let request = Request { grant: &grant, method: &method, headers: Headers(&headers), body: &body };
+    let waiting = Arc::new(Semaphore::new(1));
+    let running = Running::begin(places, 1, Source::default(), &waiting, &Default::default(), open.token());
+    let running = running.unwrap();
     // The name of a scripted topic says how many milliseconds it takes to look it up.
     let route = HttpProduce { topic: "10".into(), ..route() };
-    answer(request, &route, running).await
+    answer(&request, &route, &running).await.unwrap_or_else(Problem::plain)
 }
 
 #[tokio::test(start_paused = true)]
@@ -242,6 +277,24 @@ fn slow() -> Arc<Cluster> {
     let cluster = Cluster::script(1);
     *cluster.script.acknowledges_in.lock().unwrap() = Duration::from_secs(10);
     Arc::new(cluster)
+}
+
+#[tokio::test(start_paused = true)]
+async fn respond_async_frees_its_place_when_the_record_is_queued() {
+    for (lines, is_held_for) in [(&ASYNC[..], 10), (&[], 10_010)] {
+        let (cluster, open, places) = (slow(), TaskTracker::new(), Places::new(1));
+        let start = Instant::now();
+        let asked = ask_with(&places, &cluster, &open, Method::POST, lines);
+        let free = async {
+            while places.take(1, Source::from(std::net::IpAddr::from([10, 0, 0, 1]))).is_none() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            start.elapsed()
+        };
+        let (_, held_for) = tokio::join!(asked, free);
+        let held_for = held_for.as_millis();
+        assert!((is_held_for..is_held_for + 5).contains(&held_for), "{held_for} ms");
+    }
 }
 
 /// Waits until nothing is left of a request.

@@ -6,7 +6,7 @@ use sluicegate_protocol::ErrorResp;
 use sluicegate_reader::check_topic;
 
 use super::super::media_type::{Format, OF_RECORDS};
-use super::super::problem::{Fault, Problem, is_default, told};
+use super::super::problem::{Fault, Problem, is_default};
 use super::super::response::Response;
 use super::super::{Request, check_writable};
 use super::batch;
@@ -21,15 +21,11 @@ use crate::writing::{Fate, WriteError, Written};
 /// All records are written, or none.
 pub(super) async fn post(
     request: &Request<'_>,
-    write: bool,
     topic: &str,
     partition: Option<i32>,
     content_type: &'static str,
 ) -> Result<Response, Problem> {
-    if !write {
-        return Err(Problem::new(Fault::Forbidden, "this route does not let clients write"));
-    }
-    check_writable(request.cluster)?;
+    check_writable(request.grant, topic)?;
     check_topic(topic).map_err(|error| Problem::bad_topic_name(&error))?;
     request.headers.check_content_encoding()?;
     let given = request.headers.content_type()?;
@@ -42,10 +38,10 @@ pub(super) async fn post(
     let records = batch::parse(request.body, format, topic, partition)?;
     // Where all records fail because it is missing, it is that of the first that is named.
     let partition = partition.or_else(|| records.first()?.partition);
-    let fates = request.cluster.write(records, || {}).await.map_err(Problem::failed)?;
+    let fates = request.grant.cluster.write(records, || {}).await.map_err(Problem::failed)?;
     if let Some(error) = common(&fates) {
         return Err(Problem::not_written(error.clone())
-            .naming_what_is_missing(request.cluster, topic, partition)
+            .naming_what_is_missing(&request.grant.cluster, topic, partition)
             .await);
     }
     let offsets = fates.into_iter().map(Offset::of).collect();
@@ -88,7 +84,7 @@ impl Offset {
                 Self { partition: Some(partition), offset: Some(offset), ..Self::default() }
             }
             Err(error) => {
-                let ErrorResp { message, retriable, unknown_outcome, .. } = told(error);
+                let ErrorResp { message, retriable, unknown_outcome, .. } = error.into();
                 let error_code = Some(if retriable { RETRIABLE } else { NOT_RETRIABLE });
                 Self { error_code, error: Some(message), unknown_outcome, ..Self::default() }
             }

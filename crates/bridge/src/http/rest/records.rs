@@ -33,7 +33,7 @@ pub(super) async fn get(
 ) -> Result<Response, Problem> {
     let (offset, reads) = asked(query, cluster.reads())?;
     let fetch = CmdKafkaFetch { topic: topic.to_owned(), partition, offset };
-    let messages = match cluster.records(&fetch, &reads, running.patience()).await {
+    let messages = match cluster.records(&fetch, &reads, running).await {
         Ok(messages) => messages,
         Err(error) => {
             return Err(partition::read_problem(cluster, topic, partition, Some(offset), error).await);
@@ -209,7 +209,7 @@ mod tests {
     }
 
     fn body(messages: &[KafkaMessage], format: Format, max_bytes: usize) -> Result<String, Problem> {
-        let messages = KafkaFetchResp { messages: messages.to_vec() }.encode_to_vec().into();
+        let messages = KafkaFetchResp { messages: messages.to_vec(), next_offset: 0 }.encode_to_vec().into();
         let body = document(TOPIC, 3, messages, format, max_bytes)?;
         Ok(String::from_utf8(body).unwrap())
     }

@@ -4,17 +4,22 @@ use http::StatusCode;
 use serde::Serialize;
 use sluicegate_reader as reader;
 
-use super::super::problem::Problem;
+use super::super::problem::{Fault, Problem};
 use super::super::response::Response;
 use crate::cluster::Cluster;
+use crate::grant::{Grant, NOT_READABLE};
 
 /// The answer to GET of the list of topics.
 ///
 /// # Cancel safety
 /// A drop abandons the read.
-pub(super) async fn list(cluster: &Cluster, content_type: &'static str) -> Result<Response, Problem> {
-    let names = cluster.topics().await.map_err(Problem::failed)?;
-    Ok(Response::json(StatusCode::OK, content_type, &&*names))
+pub(super) async fn list(grant: &Grant, content_type: &'static str) -> Result<Response, Problem> {
+    if !grant.reads() {
+        return Err(Problem::new(Fault::Forbidden, NOT_READABLE));
+    }
+    let names = grant.cluster.topics().await.map_err(Problem::failed)?;
+    let names: Vec<&String> = names.iter().filter(|name| grant.has_topic(name)).collect();
+    Ok(Response::json(StatusCode::OK, content_type, &names))
 }
 
 /// The answer to GET of a topic.

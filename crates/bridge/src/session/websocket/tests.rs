@@ -8,6 +8,7 @@ use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{CmdKafkaFetch, CmdPing, PubSubReq, PubSubResp};
 use sluicegate_session::budget::Budget;
+use sluicegate_session::source::Source;
 use tokio::io::{AsyncWriteExt, DuplexStream};
 use tokio::task::JoinHandle;
 use tokio_tungstenite::WebSocketStream;
@@ -16,6 +17,8 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::cluster::Cluster;
+use crate::grant::Grant;
 use crate::session::{End, Limits, Transport, run};
 
 const MAX_FETCH: usize = 400_000;
@@ -32,10 +35,11 @@ async fn open(pipe: usize) -> (WebSocketStream<DuplexStream>, JoinHandle<End>) {
     };
     let (client, server) = tokio::io::duplex(pipe);
     let messages = sluicegate_session::Limits { max_message_bytes: limits.max_request_bytes };
-    let session = Session::new(messages, false, &Budget::new(1 << 20));
+    let session = Session::new(messages, &Budget::new(1 << 20, 1 << 20), Source::default());
     let cluster = Arc::new(Cluster::script(MAX_FETCH));
     let transport = Transport::websocket(server, session, Arc::clone(&cluster));
-    let running = async move { run(transport, cluster, &limits, CancellationToken::new()).await };
+    let grant = Grant::all(&cluster);
+    let running = async move { run(transport, grant, &limits, CancellationToken::new()).await };
     let client = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
     (client, tokio::spawn(running))
 }

@@ -2,7 +2,7 @@
 //!
 //! Stricter than lua-nginx-module, which escapes them: a line break or NUL in a header stops the filter.
 
-use crate::apisix::exchange::{Exchange, Reply};
+use crate::apisix::exchange::Exchange;
 use crate::apisix::host::Host;
 use crate::apisix::lines::Lines;
 use crate::calls::header_maps::check_text;
@@ -35,11 +35,7 @@ fn get(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
         },
         RESPONSE if name.eq_ignore_ascii_case(b":status") => Some(exchange.status.to_string().into_bytes()),
         RESPONSE => exchange.response.get(&name).map(<[u8]>::to_vec),
-        CALL_RESPONSE => match &exchange.reply {
-            Reply::None => None,
-            Reply::Open { headers, .. } => headers.get(&name).map(<[u8]>::to_vec),
-            Reply::Freed => return Err(guest.crash(FREED)),
-        },
+        CALL_RESPONSE => None,
         _ => return Err(Status::UNIMPLEMENTED.into()),
     };
     guest.give(&value.ok_or(Status::NOT_FOUND)?, args.u32(3), args.u32(4))
@@ -57,11 +53,7 @@ fn get_all(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> 
             Some(list) => list,
             None => return Err(guest.crash("a list of uninitialised memory was read: more than 20 headers")),
         },
-        CALL_RESPONSE => match &exchange.reply {
-            Reply::None => return Err(Status::NOT_FOUND.into()),
-            Reply::Open { headers, .. } => headers.clone(),
-            Reply::Freed => return Err(guest.crash(FREED)),
-        },
+        CALL_RESPONSE => return Err(Status::NOT_FOUND.into()),
         _ => return Err(Status::UNIMPLEMENTED.into()),
     };
     guest.give(&pairs::write(&list), args.u32(1), args.u32(2))
@@ -121,8 +113,24 @@ fn write_value(
     let name = guest.read_name(args)?;
     let value = guest.read(args.u32(3), args.u32(4))?;
     check_text(&name, &value)?;
+    if args.u32(0) == RESPONSE && name.eq_ignore_ascii_case(b":status") {
+        return set_status(guest, &value);
+    }
     let lines = writable(guest, args.u32(0), &name)?;
     write(lines, &name, &value);
+    Ok(())
+}
+
+/// A, `ngx_http_wasm_set_resp_header`: digits alone are a status. nginx's page, if the response is one, stays what it is.
+///
+/// Stricter: a status that HTTP does not have stops the filter.
+fn set_status(guest: &mut Guest<'_, Host>, value: &[u8]) -> Result<(), Refused> {
+    let text = std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    let status: u16 = text.and_then(|text| text.parse().ok()).ok_or(Status::BAD_ARGUMENT)?;
+    if !(200..=599).contains(&status) {
+        return Err(Refused::Trap(wasmtime::Error::msg(format!("a response of status {status}"))));
+    }
+    guest.host().exchange().ok_or(Status::BAD_ARGUMENT)?.status = status;
     Ok(())
 }
 
@@ -161,7 +169,6 @@ impl Guest<'_, Host> {
 
 /// A, `ngx_http_wasm_get_authority`.
 const NO_HOST: &str = "the worker crashes: the request has no Host";
-const FREED: &str = "the headers of an answer were read after its callback";
 
 /// lua-nginx-module, `NGX_HTTP_LUA_MAX_HEADERS`.
 const MAX_LINES: usize = 100;

@@ -34,23 +34,24 @@ fn get_property(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refu
         host.settings.name.clone().into_bytes()
     } else {
         let exchange = host.exchange().ok_or(Status::BAD_ARGUMENT)?;
-        let known = VARIABLES.iter().any(|name| name.as_bytes() == path);
-        let value = exchange.variables.get(&path).cloned();
-        value.or(known.then(Vec::new)).ok_or(Status::NOT_FOUND)?
+        exchange.variable(&path).ok_or(Status::NOT_FOUND)?
     };
     guest.give(&value, args.u32(2), args.u32(3))
 }
 
-/// A, `proxy_set_property`: `NotFound` for a variable that does not exist.
+/// A, `proxy_set_property`: `NotFound` for a variable that does not exist, `InternalFailure` for one that nginx sets alone.
 fn set_property(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     guest.host().exchange().ok_or(Status::BAD_ARGUMENT)?;
     let path = guest.read(args.u32(0), args.u32(1))?.to_ascii_lowercase();
     let value = guest.read(args.u32(2), args.u32(3))?;
+    if [&b"remote_addr"[..], b"upstream_bytes_sent"].contains(&path.as_slice()) {
+        return Err(Status::INTERNAL_FAILURE.into());
+    }
     if !VARIABLES.iter().any(|name| name.as_bytes() == path) {
         return Err(Status::NOT_FOUND.into());
     }
-    if path == b"wasm_process_resp_body" {
-        return Err(Refused::Trap(wasmtime::Error::msg("bodies of responses are not in this host")));
+    if path.starts_with(b"wasm_process_") {
+        return Err(Refused::Trap(wasmtime::Error::msg("callbacks for bodies are not in this host")));
     }
     if let Some(exchange) = guest.host().exchange() {
         exchange.variables.insert(path, value);

@@ -1,9 +1,11 @@
 //! Which gateway the filter is in, and a configuration that APISIX finds out about with the first request.
 
-use sluicegate_harness::apisix::{Outcome, Worker};
+use std::iter;
+
+use sluicegate_harness::apisix::{Outcome, Route, Worker};
 use sluicegate_harness::{HostCall, Level, Status, Vm, When};
 
-use crate::gateway::{apisix, calling};
+use crate::gateway::apisix;
 use crate::plain::post;
 use crate::socket::{configuration, filter, settings};
 
@@ -26,15 +28,37 @@ fn refused(worker: &Worker, conf: &str, mistakes: &[&str]) {
     assert_eq!(texts, [once.clone(), once].concat(), "{conf}");
 }
 
+/// A request goes on to the bridge.
+#[track_caller]
+fn works(route: &Route) {
+    let outcome = route.request(post("/orders"), "").outcome();
+    assert!(
+        matches!(&outcome, Outcome::Forwarded(headers) if headers.get("sluicegate-http").is_some()),
+        "{outcome:?}"
+    );
+}
+
+#[test]
+fn a_mistake_is_said_again_when_its_count_has_doubled() {
+    let worker = apisix();
+    let [bad, worse] = ["tunel", "tunnels"].map(|profile| conf(&format!(r#""profile": "{profile}""#)));
+    for _ in 0..32 {
+        assert_eq!(worker.route(&bad).request(post("/orders"), "body").outcome(), UNCONFIGURED);
+    }
+    assert_eq!(worker.log().len(), 7, "of 64 times: 1, 2, 4, 8, 16, 32 and 64");
+    let mistake = r#"profile: "tunnel" or "internal" is expected"#;
+    assert_eq!(worker.route(&worse).request(post("/orders"), "body").outcome(), UNCONFIGURED);
+    assert_eq!(worker.log().len(), 7, "the same mistake of another route");
+    refused(&worker, &conf(r#""wider": 1"#), &["wider: unknown key"]);
+    let lines = worker.log().into_iter().take(7).map(|line| line.text);
+    assert!(lines.eq(iter::repeat_n(format!("sluicegate: bad configuration: {mistake}"), 7)));
+}
+
 #[test]
 fn the_gateway_is_found_out_or_forced() {
     let worker = apisix();
     for own in [r#""profile": "tunnel""#, r#""host": "apisix""#] {
-        let route = worker.route(conf(own));
-        assert_eq!(
-            calling(&route.request(post("/orders"), "")).url,
-            "http://127.0.0.1:7400/sluicegate.v1.Bridge/Call"
-        );
+        works(&worker.route(conf(own)));
     }
     assert_eq!(worker.log(), []);
 }
@@ -58,8 +82,7 @@ fn a_host_that_answers_neither_way_is_not_guessed_at() {
         );
         refused(&worker, &conf(r#""profile": "tunnel""#), &[&expected]);
         // What is said in the configuration needs no answer.
-        let route = worker.route(conf(r#""host": "apisix""#));
-        calling(&route.request(post("/orders"), ""));
+        works(&worker.route(conf(r#""host": "apisix""#)));
         worker.allow(HostCall::SetTickPeriodMilliseconds);
     }
     let vm: Vm = filter()
@@ -69,14 +92,20 @@ fn a_host_that_answers_neither_way_is_not_guessed_at() {
 }
 
 #[test]
-fn the_bridge_is_an_address_here() {
+fn the_keys_that_the_filter_called_the_bridge_by_are_refused() {
+    let expected = "bridge: no longer used: the gateway's own route names the bridge as its upstream";
+    refused(&apisix(), &conf(r#""bridge": "bridge.example:7400""#), &[expected]);
+}
+
+#[test]
+fn routes_for_all_topics_are_said_to_be() {
     let worker = apisix();
-    for bad in
-        ["sluicegate_bridge", "http://bridge:7400", "bridge:7400/", "https://bridge", ":7400", "bridge:0"]
-    {
-        let expected = "bridge: the bridge as \"host:port\" or \"https://host:port\" is expected";
-        refused(&worker, &conf(&format!(r#""bridge": "{bad}""#)), &[expected]);
-    }
+    let route = |more: &str| works(&worker.route(format!(r#"{{"type": "rest"{more}}}"#)));
+    route("");
+    route(r#", "topics": ["*"]"#);
+    let line = "sluicegate: routes without \"topics\", whose clients reach every topic that the cluster's user can: every path";
+    let log: Vec<_> = worker.log().into_iter().map(|line| (line.level, line.text)).collect();
+    assert_eq!(log, [(Level::Warn, line.to_owned())]);
 }
 
 #[test]
@@ -90,5 +119,5 @@ fn a_configuration_that_was_put_right_is_taken_without_a_restart() {
         ],
     );
     let route = worker.route(r#"{"type": "produce", "topic": "orders", "overrides": {}}"#);
-    calling(&route.request(post("/wherever"), "body"));
+    works(&route);
 }

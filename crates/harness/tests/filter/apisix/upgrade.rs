@@ -60,9 +60,11 @@ fn the_bridge_is_told_what_the_session_may_do_and_nothing_that_a_client_said_of_
         "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
         "sec-websocket-protocol: mqtt, pubsub",
         "sec-websocket-version: 13",
+        "sluicegate-client: 10.0.0.9",
         "sluicegate-cluster: orders",
         "sluicegate-gateway-secret: s3cret-of-the-gateway",
         "sluicegate-subprotocol: pubsub",
+        "sluicegate-topics: orders,public.*",
         "sluicegate-write: true",
         "upgrade: websocket",
         "user-agent: test",
@@ -226,7 +228,7 @@ fn a_path_that_no_route_takes_as_it_is_written_goes_nowhere() {
 #[test]
 fn what_logs_a_request_with_its_answer_sees_nothing_that_the_bridge_was_told() {
     let worker = apisix();
-    let defined = r#"{"gateway_secret": "s3cret-of-the-gateway", "write": true, "subprotocols": ["pubsub"],
+    let defined = r#"{"gateway_secret": "s3cret-of-the-gateway", "write": true, "topics": ["*"], "subprotocols": ["pubsub"],
         "kafka": {"nodes": {"kafka-1:9092": 1}, "sasl": {"username": "u", "password": "hidden"}}}"#;
     for conf in [configuration(APISIX), defined.to_owned()] {
         let route = worker.route(conf);
@@ -239,7 +241,7 @@ fn what_logs_a_request_with_its_answer_sees_nothing_that_the_bridge_was_told() {
             let kept = request.iter().filter(|(name, _)| !name.starts_with(b":"));
             let kept = kept.fold(Headers::default(), |kept, (name, value)| kept.and(name, value));
             let kept = kept.and("host", "gateway.example");
-            assert_eq!((told, sorted(&stream.logged())), (4, sorted(&kept)), "{status}");
+            assert_eq!((told, sorted(&stream.logged())), (6, sorted(&kept)), "{status}");
         }
     }
     assert_eq!(worker.log(), []);
@@ -249,19 +251,18 @@ fn what_logs_a_request_with_its_answer_sees_nothing_that_the_bridge_was_told() {
 #[test]
 fn a_route_that_carries_its_cluster_tells_the_bridge_its_definition() {
     let worker = apisix();
-    let conf = r#"{"bridge": "127.0.0.1:7400", "gateway_secret": "s3cret-of-the-gateway", "write": true, "origins": {},
+    let conf = r#"{"gateway_secret": "s3cret-of-the-gateway", "write": true, "topics": ["a", "b"], "origins": {},
         "kafka": {"nodes": {"kafka-1:9092": 1}, "sasl": {"username": "u", "password": "hidden"}}}"#;
     let route = worker.route(conf);
     for path in ["/anything", "/at/all?x"] {
         let headers = passed(&route, upgrade_with(":path", path).with("sluicegate-cluster", "other"));
         let names: Vec<_> =
             sorted(&headers).into_iter().filter(|line| line.starts_with("sluicegate-")).collect();
-        let [definition, secret, write] = names.as_slice() else { panic!("{names:?}") };
+        let [client, definition, others @ ..] = names.as_slice() else { panic!("{names:?}") };
+        assert_eq!(client, "sluicegate-client: 10.0.0.9");
         assert!(definition.starts_with("sluicegate-cluster-definition: "), "{definition}");
-        assert_eq!(
-            (secret.as_str(), write.as_str()),
-            ("sluicegate-gateway-secret: s3cret-of-the-gateway", "sluicegate-write: true")
-        );
+        let secret = "sluicegate-gateway-secret: s3cret-of-the-gateway";
+        assert_eq!(others, [secret, "sluicegate-topics: a,b", "sluicegate-write: true"]);
     }
     assert_eq!(worker.log(), []);
 }

@@ -95,7 +95,8 @@ fn start_is_called_or_else_initialize_and_nothing_more() {
 #[test]
 fn each_import_is_known_for_what_it_does() {
     for (import, want) in [
-        ("env.proxy_http_call", Some(Support::Works)),
+        ("env.proxy_send_local_response", Some(Support::Works)),
+        ("env.proxy_http_call", None),
         ("env.proxy_close_stream", Some(Support::Ignored)),
         ("env.proxy_grpc_call", Some(Support::Unimplemented)),
         ("env.proxy_get_log_level", None),

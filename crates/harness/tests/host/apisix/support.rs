@@ -56,16 +56,4 @@ pub(super) fn lost(worker: &Worker, stream: &Stream, why: &str) {
     assert_eq!(stream.outcome(), Outcome::Lost);
 }
 
-/// A call-out with all that it has to have, and `more` of its headers; its status is logged and dropped.
-pub(super) fn call(more: &[(&str, &str)]) -> String {
-    let all = [(":method", "post"), (":path", "/p"), (":scheme", "http"), (":authority", "bridge")];
-    called(&[&all, more].concat())
-}
-
-/// A call-out with these headers.
-pub(super) fn called(headers: &[(&str, &str)]) -> String {
-    let headers = crate::support::list(headers);
-    format!("(call $code (call $http 'bridge:7400' '{headers}' 'ask' '' (i32.const 5000) (i32.const 2048)))")
-}
-
 pub(super) const UNAVAILABLE: Outcome = Outcome::Unavailable("failed to run wasm plugin");

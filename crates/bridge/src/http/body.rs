@@ -1,0 +1,110 @@
+//! A request's body, as a whole.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{Version, header, request};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::time::timeout;
+
+use super::problem::{Fault, Problem};
+
+/// Reads a body of at most `max_bytes`.
+///
+/// # Errors
+/// It is larger, does not arrive in time, or ends early.
+///
+/// # Cancel safety
+/// A drop leaves the rest unread, and the connection unusable for HTTP/1.1.
+pub(super) async fn read(
+    mut body: Incoming,
+    parts: &request::Parts,
+    max_bytes: usize,
+) -> Result<Bytes, Problem> {
+    let length = parts.headers.get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    let read = match length.is_some_and(|length| length > max_bytes) {
+        true => Ok(None),
+        false => timeout(BODY_TIMEOUT, collect(&mut body, max_bytes)).await,
+    };
+    match read {
+        Ok(Some(Ok(bytes))) => Ok(bytes),
+        Ok(Some(Err(_))) => Err(Problem::new(Fault::Malformed, "the body ended early")),
+        Ok(None) => {
+            skip(body, parts).await;
+            let detail =
+                format!("a body of at most {max_bytes} bytes is expected (limits.max_request_bytes)");
+            Err(Problem::new(Fault::TooLarge, detail))
+        }
+        Err(_) => {
+            let detail = format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs());
+            Err(Problem::new(Fault::TooSlow, detail))
+        }
+    }
+}
+
+/// Waits for `answer`, and drops what arrives meanwhile of a body that nobody asked for: HTTP/2's library ends a connection, which
+/// a gateway's clients share, for DATA frames that are short and not read.
+pub(super) async fn ignore<T>(mut body: Incoming, answer: impl Future<Output = T>) -> T {
+    let mut answer = pin!(answer);
+    let ended = async { while let Some(Ok(_)) = body.frame().await {} };
+    tokio::select! {
+        biased;
+        answer = answer.as_mut() => return answer,
+        () = ended => {}
+    }
+    answer.await
+}
+
+/// Reads over a body before an answer that does not need it: nginx makes an error of its own of an answer whose connection ends
+/// while it sends.
+pub(super) async fn skip(mut body: Incoming, parts: &request::Parts) {
+    // A client that waits for "100 Continue" sends nothing.
+    let sends = !parts.headers.contains_key(header::EXPECT);
+    if parts.version < Version::HTTP_2 && sends {
+        let _ = timeout(DISCARD_TIMEOUT, discard(&mut body)).await;
+    }
+}
+
+/// The bytes of a body; None if they are more than `max_bytes`.
+async fn collect(body: &mut Incoming, max_bytes: usize) -> Option<hyper::Result<Bytes>> {
+    let mut first = Bytes::new();
+    let mut all = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let data = match frame {
+            Ok(frame) => frame.into_data().unwrap_or_default(),
+            Err(error) => return Some(Err(error)),
+        };
+        if first.len().saturating_add(all.len()).saturating_add(data.len()) > max_bytes {
+            return None;
+        }
+        match (first.is_empty(), all.is_empty()) {
+            (true, true) => first = data,
+            (false, true) => {
+                all.extend_from_slice(&first);
+                all.extend_from_slice(&data);
+                first.clear();
+            }
+            _ => all.extend_from_slice(&data),
+        }
+    }
+    Some(Ok(if all.is_empty() { first } else { all.freeze() }))
+}
+
+async fn discard(body: &mut Incoming) {
+    let mut discarded = 0_usize;
+    while let Some(Ok(frame)) = body.frame().await {
+        discarded = discarded.saturating_add(frame.data_ref().map_or(0, Bytes::len));
+        if discarded > MAX_DISCARDED_BYTES {
+            return;
+        }
+    }
+}
+
+/// As long as the gateways of `envoy/` give a request.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// For the rest of a body that is not needed.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(10);
+const MAX_DISCARDED_BYTES: usize = 64 << 20;

@@ -1,0 +1,147 @@
+//! Pages' requests, as a route with origins judges them.
+
+use ::http::StatusCode;
+use sluicegate_protocol::HttpRoute;
+
+use super::super::{Page, judge_page};
+use super::*;
+
+const APP: &str = "https://app.example";
+
+fn cors(origins: &[&str], credentials: bool) -> HttpCors {
+    HttpCors { origins: origins.iter().map(|origin| (*origin).to_owned()).collect(), credentials }
+}
+
+fn parts(method: &str, lines: &[(&str, &str)]) -> request::Parts {
+    let mut request = Request::builder().method(method);
+    for (name, value) in lines {
+        request = request.header(*name, *value);
+    }
+    request.body(()).unwrap().into_parts().0
+}
+
+/// The status, if the page is answered at once, and the headers for the answer, sorted.
+async fn judge(cors: HttpCors, method: &str, lines: &[(&str, &str)]) -> (Option<StatusCode>, String) {
+    let route = HttpRoute { cors: Some(cors), ..HttpRoute::default() };
+    let methods = [Method::GET, Method::POST];
+    let (status, headers) = match judge_page(&route, &methods, &parts(method, lines)).await {
+        Page::Passes(headers) => (None, headers),
+        Page::Answered(response) => (Some(response.status()), response.headers().clone()),
+    };
+    let is_of_cors = |name: &HeaderName| name == header::VARY || name.as_str().starts_with("access-control-");
+    let of_cors = headers.iter().filter(|(name, _)| is_of_cors(name));
+    let mut lines: Vec<String> =
+        of_cors.map(|(name, value)| format!("{name}: {}\n", value.to_str().unwrap())).collect();
+    lines.sort();
+    (status, lines.concat())
+}
+
+const EXPOSES: &str = "access-control-expose-headers: retry-after,allow,preference-applied\n";
+
+#[tokio::test]
+async fn listed_origin_is_allowed_by_name() {
+    for (credentials, told) in [(false, ""), (true, "access-control-allow-credentials: true\n")] {
+        let cors = cors(&["https://x", APP], credentials);
+        let want = format!("{told}access-control-allow-origin: {APP}\n{EXPOSES}vary: origin\n");
+        assert_eq!(judge(cors, "GET", &[("origin", APP)]).await, (None, want));
+    }
+}
+
+#[tokio::test]
+async fn any_origin_is_allowed_without_credentials() {
+    for credentials in [false, true] {
+        let (status, headers) = judge(cors(&["*"], credentials), "GET", &[("origin", APP)]).await;
+        assert_eq!((status, headers), (None, format!("access-control-allow-origin: *\n{EXPOSES}")));
+    }
+}
+
+#[tokio::test]
+async fn request_without_origin_passes_and_varies() {
+    assert_eq!(judge(cors(&[APP], true), "GET", &[]).await, (None, "vary: origin\n".to_owned()));
+    assert_eq!(judge(cors(&["*"], false), "GET", &[]).await, (None, String::new()));
+}
+
+#[tokio::test]
+async fn refused_origin_gets_no_access_control_headers() {
+    let preflight = ("access-control-request-method", "POST");
+    for lines in [
+        &[("origin", "https://evil.example")][..],
+        &[("origin", "null")],
+        &[("origin", "")],
+        &[("origin", "https://app.example.evil")],
+        &[("origin", "https://app.example, https://evil.example")],
+        &[("origin", APP), ("origin", APP)],
+        &[("origin", APP), ("origin", "https://evil.example")],
+    ] {
+        for method in ["GET", "POST", "OPTIONS"] {
+            let lines = [lines, &[preflight]].concat();
+            let judged = judge(cors(&[APP], true), method, &lines).await;
+            assert_eq!(
+                judged,
+                (Some(StatusCode::FORBIDDEN), "vary: origin\n".to_owned()),
+                "{method} {lines:?}"
+            );
+        }
+    }
+    let twice = [("origin", APP), ("origin", APP)];
+    let (status, headers) = judge(cors(&["*"], false), "GET", &twice).await;
+    assert_eq!((status, headers.contains("access-control")), (Some(StatusCode::FORBIDDEN), false));
+}
+
+#[tokio::test]
+async fn preflight_names_methods_and_requested_headers() {
+    let lines = [
+        ("origin", APP),
+        ("access-control-request-method", "POST"),
+        ("access-control-request-headers", "content-type, X-Kafka-Key"),
+    ];
+    let (status, headers) = judge(cors(&[APP], true), "OPTIONS", &lines).await;
+    let want = format!(
+        "access-control-allow-credentials: true\n\
+         access-control-allow-headers: content-type,x-kafka-key\n\
+         access-control-allow-methods: GET,POST\n\
+         access-control-allow-origin: {APP}\n\
+         access-control-max-age: 600\n\
+         vary: origin\n"
+    );
+    assert_eq!((status, headers), (Some(StatusCode::NO_CONTENT), want));
+    // Without the method it is an OPTIONS request of its own.
+    assert_eq!(judge(cors(&[APP], true), "OPTIONS", &lines[..1]).await.0, None);
+}
+
+/// tower-http panics at combinations that browsers reject.
+#[tokio::test]
+async fn invalid_header_names_are_refused_and_not_echoed() {
+    let long = "x,".repeat(512) + "x";
+    for names in ["*", "x-a, *", "a b", "a\tb", "x-a:", "\"x\"", ",", "", "é", &long] {
+        for (origins, credentials) in [(APP, true), (APP, false), ("*", true), ("*", false)] {
+            for method in ["OPTIONS", "GET"] {
+                let lines = [
+                    ("origin", APP),
+                    ("access-control-request-method", "POST"),
+                    ("access-control-request-headers", names),
+                ];
+                let (status, headers) = judge(cors(&[origins], credentials), method, &lines).await;
+                assert_eq!(status, Some(StatusCode::BAD_REQUEST), "{names}");
+                assert!(!headers.contains("access-control"), "{headers}");
+            }
+        }
+    }
+    let fits = "x,".repeat(511) + "x";
+    let lines = [
+        ("origin", APP),
+        ("access-control-request-method", "POST"),
+        ("access-control-request-headers", &fits),
+    ];
+    assert_eq!(judge(cors(&[APP], true), "OPTIONS", &lines).await.0, Some(StatusCode::NO_CONTENT));
+}
+
+#[tokio::test]
+async fn requested_method_is_not_echoed() {
+    for method in ["*", "DELETE", "", "no method"] {
+        let lines = [("origin", APP), ("access-control-request-method", method)];
+        let (status, headers) = judge(cors(&[APP], true), "OPTIONS", &lines).await;
+        assert_eq!(status, Some(StatusCode::NO_CONTENT));
+        assert!(headers.contains("access-control-allow-methods: GET,POST\n"), "{headers}");
+    }
+}

@@ -1,0 +1,83 @@
+//! A request's hold on the limits that requests share.
+
+use std::future::ready;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use sluicegate_session::source::Source;
+
+use crate::cluster::Room;
+use crate::places::{ClusterId, Place, Places};
+
+/// A request until it is over, though it may have been answered before. The drain waits for it.
+pub(crate) struct Running {
+    hold: Mutex<Hold>,
+    places: Arc<Places>,
+    cluster: ClusterId,
+    source: Source,
+    waiting: Arc<Semaphore>,
+    drain: CancellationToken,
+    _open: TaskTrackerToken,
+}
+
+/// One of both, or none.
+#[derive(Default)]
+struct Hold {
+    _place: Option<Place>,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Running {
+    /// With one of `places`, which it can trade for a permit of `waiting`; None if there is none for its source and cluster.
+    pub(crate) fn begin(
+        places: &Arc<Places>,
+        cluster: ClusterId,
+        source: Source,
+        waiting: &Arc<Semaphore>,
+        drain: &CancellationToken,
+        open: TaskTrackerToken,
+    ) -> Option<Arc<Self>> {
+        let place = places.take(cluster, source)?;
+        Some(Arc::new(Self {
+            hold: Mutex::new(Hold { _place: Some(place), _permit: None }),
+            places: Arc::clone(places),
+            cluster,
+            source,
+            waiting: Arc::clone(waiting),
+            drain: drain.clone(),
+            _open: open,
+        }))
+    }
+
+    /// Frees the place: the rest of the work costs nothing that requests share.
+    pub(crate) fn free_place(&self) {
+        self.hold(Hold::default());
+    }
+
+    fn hold(&self, hold: Hold) {
+        *self.hold.lock().unwrap_or_else(PoisonError::into_inner) = hold;
+    }
+}
+
+impl Room for &Running {
+    /// Lasts until the bridge drains. Trades the place for a waiter's permit; without a free permit it is over at once.
+    async fn wait(self: Pin<&mut Self>) {
+        if let Ok(permit) = Arc::clone(&self.waiting).try_acquire_owned() {
+            self.hold(Hold { _place: None, _permit: Some(permit) });
+            self.drain.cancelled().await;
+        }
+    }
+
+    fn refill(self: Pin<&mut Self>) -> impl Future<Output = bool> + Send {
+        let place = self.places.take(self.cluster, self.source);
+        let found = place.is_some();
+        if found {
+            self.hold(Hold { _place: place, _permit: None });
+        }
+        ready(found)
+    }
+}

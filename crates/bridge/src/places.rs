@@ -1,0 +1,151 @@
+//! Places for work that many clients share, handed out so that newcomers always find one.
+//!
+//! A cluster can hold at most three quarters of all places, and a source at most three quarters of what its cluster can
+//! hold. Both bounds shrink with what others hold: when places run short, the largest holder is refused first. A source that
+//! holds none is refused only if its cluster holds its share, or all places are taken. (A. Choudhury and E. Hahne, "Dynamic queue length
+//! thresholds for shared-memory packet switches", 1998.)
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use sluicegate_session::source::Source;
+
+/// Places, and who holds them. Memory: one entry for each source that holds one.
+#[derive(Debug)]
+pub(crate) struct Places {
+    held: Mutex<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    free: usize,
+    by_cluster: HashMap<ClusterId, BTreeMap<Source, usize>>,
+}
+
+/// Whose brokers the work waits for: the address of the cluster's `Arc`, which outlives its places.
+pub(crate) type ClusterId = usize;
+
+/// One place. A drop frees it.
+#[derive(Debug)]
+pub(crate) struct Place {
+    places: Arc<Places>,
+    cluster: ClusterId,
+    source: Source,
+}
+
+impl Places {
+    pub(crate) fn new(total: usize) -> Arc<Self> {
+        Arc::new(Self { held: Mutex::new(Held { free: total, by_cluster: HashMap::new() }) })
+    }
+
+    /// A place for `source` at `cluster`; None if one of them holds its share, or none is free.
+    pub(crate) fn take(self: &Arc<Self>, cluster: ClusterId, source: Source) -> Option<Place> {
+        let mut held = self.held();
+        let of_cluster = held.by_cluster.get(&cluster);
+        let by_source = of_cluster.and_then(|sources| sources.get(&source)).copied().unwrap_or_default();
+        let by_cluster = of_cluster.map_or(0, |sources| sources.values().sum());
+        // The cluster holds h and can take n more as long as h + n < SHARE (free - n) before the last of them.
+        let room =
+            held.free.saturating_mul(SHARE).saturating_sub(by_cluster).div_ceil(SHARE.saturating_add(1));
+        if held.free == 0 || by_source >= room.saturating_mul(SHARE) {
+            return None;
+        }
+        held.free = held.free.saturating_sub(1);
+        let count = held.by_cluster.entry(cluster).or_default().entry(source).or_default();
+        *count = count.saturating_add(1);
+        Some(Place { places: Arc::clone(self), cluster, source })
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut held = self.places.held();
+        held.free = held.free.saturating_add(1);
+        let Some(sources) = held.by_cluster.get_mut(&self.cluster) else { return };
+        if let Some(count) = sources.get_mut(&self.source) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                sources.remove(&self.source);
+            }
+        }
+        if sources.is_empty() {
+            held.by_cluster.remove(&self.cluster);
+        }
+    }
+}
+
+/// A holder can have at most this many times as many places as are left to it: three quarters, if nobody else holds any.
+const SHARE: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn source(number: u8) -> Source {
+        Source::from(IpAddr::from([10, 0, 0, number]))
+    }
+
+    /// As many as there are for `source` at `cluster`.
+    fn take_all(places: &Arc<Places>, cluster: ClusterId, source: Source) -> Vec<Place> {
+        std::iter::from_fn(|| places.take(cluster, source)).collect()
+    }
+
+    #[test]
+    fn source_holds_at_most_three_quarters_of_its_cluster() {
+        let places = Places::new(1000);
+        assert_eq!(take_all(&places, 1, source(1)).len(), 563);
+    }
+
+    #[test]
+    fn sources_of_one_cluster_hold_at_most_three_quarters_of_all() {
+        let places = Places::new(1000);
+        let many: Vec<Vec<Place>> = (0..=255).map(|n| take_all(&places, 1, source(n))).collect();
+        assert_eq!(many.iter().map(Vec::len).sum::<usize>(), 750);
+        assert!(places.take(2, source(0)).is_some(), "another cluster has room, for the same source too");
+    }
+
+    #[test]
+    fn newcomer_finds_a_place_beside_a_source_that_takes_all_it_can() {
+        let places = Places::new(1000);
+        let _attacker = take_all(&places, 1, source(1));
+        let bystander = take_all(&places, 1, source(2));
+        assert!(bystander.len() > 100, "{}", bystander.len());
+    }
+
+    #[test]
+    fn single_place_is_taken_and_freed() {
+        let places = Places::new(1);
+        let place = places.take(1, source(1)).unwrap();
+        assert!(places.take(1, source(1)).is_none());
+        assert!(places.take(2, source(2)).is_none());
+        drop(place);
+        assert!(places.take(1, source(1)).is_some());
+    }
+
+    proptest! {
+        #[test]
+        fn every_place_is_accounted_for(total in 1_usize..50, asks in prop::collection::vec((0_usize..3, 0_u8..4, any::<bool>()), 0..200)) {
+            let places = Places::new(total);
+            let mut taken = Vec::new();
+            for (cluster, name, is_freed) in asks {
+                if is_freed && !taken.is_empty() {
+                    taken.swap_remove(usize::from(name) % taken.len());
+                }
+                taken.extend(places.take(cluster, source(name)));
+                let held = places.held();
+                let counted: usize = held.by_cluster.values().flat_map(BTreeMap::values).sum();
+                prop_assert_eq!((held.free + taken.len(), counted), (total, taken.len()));
+            }
+            drop(taken);
+            prop_assert!(places.held().by_cluster.is_empty());
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Log lines that clients could repeat without end.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Lets one line of each label through in [`PAUSE`]. Memory: one entry for each label that the code has.
+#[derive(Debug, Default)]
+pub(crate) struct RateLimit {
+    last: Mutex<HashMap<&'static str, Instant>>,
+}
+
+impl RateLimit {
+    /// Whether a line of this label is due.
+    pub(crate) fn is_due(&self, label: &'static str) -> bool {
+        let now = Instant::now();
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = last.get(label).is_none_or(|last| now.duration_since(*last) >= PAUSE);
+        if is_due {
+            last.insert(label, now);
+        }
+        is_due
+    }
+}
+
+const PAUSE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn each_label_is_due_once_in_ten_seconds() {
+        let limit = RateLimit::default();
+        assert_eq!(["a", "a", "b", "a"].map(|label| limit.is_due(label)), [true, false, true, false]);
+        tokio::time::advance(PAUSE).await;
+        assert_eq!(["a", "a", "b"].map(|label| limit.is_due(label)), [true, false, true]);
+    }
+}

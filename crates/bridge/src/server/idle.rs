@@ -1,0 +1,100 @@
+//! HTTP/1.1 connections between two requests, which are closed when others need their places.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use http_body_util::BodyExt;
+use hyper::body::Body;
+use tokio_util::sync::CancellationToken;
+
+/// The idle ones of a server's connections. Memory: one entry for each.
+#[derive(Debug, Default)]
+pub(super) struct Idle {
+    entries: Mutex<Entries>,
+}
+
+#[derive(Debug, Default)]
+struct Entries {
+    next: u64,
+    /// Cancelled to close the connection; the longest idle is first.
+    close: BTreeMap<u64, CancellationToken>,
+}
+
+/// A connection that is kept for its next request.
+#[derive(Debug)]
+pub(super) struct KeptAlive {
+    all: Arc<Idle>,
+    /// Cancelled when the connection is to end with the request that it carries, or at once if it carries none.
+    pub(super) close: CancellationToken,
+    /// The entry in `all` while the connection is idle.
+    entry: Mutex<Option<u64>>,
+}
+
+/// A request is being answered. A drop makes its connection idle.
+#[derive(Debug)]
+pub(super) struct Busy(Arc<KeptAlive>);
+
+impl Idle {
+    /// A connection that was accepted, and is not idle before its first response.
+    pub(super) fn connection(self: &Arc<Self>, close: CancellationToken) -> Arc<KeptAlive> {
+        Arc::new(KeptAlive { all: Arc::clone(self), close, entry: Mutex::new(None) })
+    }
+
+    /// Closes the connection that has been idle for longest, if there is one.
+    pub(super) fn close_longest(&self) {
+        if let Some((_, close)) = lock(&self.entries).close.pop_first() {
+            close.cancel();
+        }
+    }
+}
+
+impl Entries {
+    fn insert(&mut self, close: CancellationToken) -> u64 {
+        let entry = self.next;
+        self.next = entry.saturating_add(1);
+        self.close.insert(entry, close);
+        entry
+    }
+}
+
+impl KeptAlive {
+    pub(super) fn busy(self: &Arc<Self>) -> Busy {
+        self.leave();
+        Busy(Arc::clone(self))
+    }
+
+    fn leave(&self) {
+        let entry = lock(&self.entry).take();
+        if let Some(entry) = entry {
+            lock(&self.all.entries).close.remove(&entry);
+        }
+    }
+}
+
+impl Drop for KeptAlive {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+impl Busy {
+    /// The body, with which the connection's work ends.
+    pub(super) fn until_end_of<B: Body>(self, body: B) -> impl Body<Data = B::Data, Error = B::Error> {
+        body.map_err(move |error| {
+            let _held = &self;
+            error
+        })
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let Self(connection) = self;
+        let entry = lock(&connection.all.entries).insert(connection.close.clone());
+        *lock(&connection.entry) = Some(entry);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,116 @@
+//! Requests' bodies: their bound, and bodies that come late or not at all.
+
+use std::time::Duration;
+
+use ::http::Request;
+use bytes::Bytes;
+use sluicegate_bridge::Bridge;
+use tokio::time::timeout;
+
+use super::{check, check_marks, http1, produce, rest, send};
+use crate::raw::Raw;
+use crate::support::{Gateway, admin, start, with};
+
+/// A bridge that takes bodies of 1024 bytes, and writes to no cluster.
+async fn bridge() -> Bridge {
+    start("[limits]\nmax_request_bytes = 1024").await
+}
+
+/// The answer to a body that was read.
+const READ: (u16, &str) = (403, "the bridge does not write to this cluster");
+const TOO_LARGE: (u16, &str) = (413, "a body of at most 1024 bytes is expected (limits.max_request_bytes)");
+
+fn body(len: usize) -> Request<Bytes> {
+    produce().map(|_| Bytes::from(vec![b'x'; len]))
+}
+
+#[tokio::test]
+async fn body_of_the_limit_is_read_and_one_more_byte_is_413() {
+    let bridge = bridge().await;
+    let gateway = Gateway::connect(&bridge).await;
+    for (len, (status, says)) in [(0, READ), (1024, READ), (1025, TOO_LARGE)] {
+        let length = [("content-length", &len.to_string()[..])];
+        check(&send(&gateway, with(body(len), &length)).await, status, says);
+        check(&send(&gateway, body(len)).await, status, says);
+
+        let mut chunks = chunked();
+        for chunk in vec![b'x'; len].chunks(1000) {
+            chunks.extend([format!("{:x}\r\n", chunk.len()).as_bytes(), chunk, b"\r\n"].concat());
+        }
+        chunks.extend(b"0\r\n\r\n");
+        for request in [http1(&body(len)), chunks] {
+            let mut client = Raw::connect(&bridge).await;
+            client.send(request).await;
+            check(&client.response().await, status, says);
+        }
+    }
+}
+
+/// The head of a record in chunks.
+fn chunked() -> Vec<u8> {
+    http1(&with(produce(), &[("transfer-encoding", "chunked")]))
+}
+
+#[tokio::test]
+async fn announced_body_is_refused_before_it_is_sent() {
+    let bridge = bridge().await;
+    let mut client = Raw::connect(&bridge).await;
+    client.send(http1(&with(produce(), &[("content-length", "1025"), ("expect", "100-continue")]))).await;
+    check(&client.response().await, 413, "limits.max_request_bytes");
+}
+
+#[tokio::test]
+async fn expected_body_is_asked_for() {
+    let bridge = bridge().await;
+    let mut client = Raw::connect(&bridge).await;
+    client.send(http1(&with(produce(), &[("content-length", "3"), ("expect", "100-continue")]))).await;
+    assert_eq!(client.head().await.unwrap().status, 100);
+    client.send("abc").await;
+    check(&client.response().await, READ.0, READ.1);
+}
+
+#[tokio::test]
+async fn broken_body_is_400_and_ends_its_connection() {
+    let bridge = bridge().await;
+    let mut client = Raw::connect(&bridge).await;
+    client.send([&chunked()[..], b"3\r\nabc\r\nno size\r\n"].concat()).await;
+    let response = client.response().await;
+    check(&response, 400, "the body ended early");
+    check_marks(&response);
+    assert!(client.try_response().await.is_none());
+}
+
+#[tokio::test]
+async fn body_of_a_get_is_ignored() {
+    let bridge = bridge().await;
+    let gateway = Gateway::connect(&bridge).await;
+    let get = || rest("GET", "/nothing").map(|_| Bytes::from(vec![b'x'; 1000]));
+    check(&send(&gateway, get()).await, 404, "nothing is at this path");
+    let mut client = Raw::connect(&bridge).await;
+    client.send(http1(&get()).repeat(2)).await;
+    for _ in 0..2 {
+        check(&client.response().await, 404, "nothing is at this path");
+    }
+}
+
+#[tokio::test]
+async fn slow_body_is_408_after_a_minute() {
+    let bridge = bridge().await;
+    let mut client = Raw::connect(&bridge).await;
+    client.send(http1(&with(produce(), &[("content-length", "3"), ("expect", "100-continue")]))).await;
+    // The bridge begins to read.
+    assert_eq!(client.head().await.unwrap().status, 100);
+    client.send("ab").await;
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(59)).await;
+    tokio::time::resume();
+    // Another request goes all the way, and this one is not answered.
+    assert_eq!(admin(&bridge, "/livez").await.0, 200);
+    assert!(timeout(Duration::from_millis(1), client.io.peek(&mut [0])).await.is_err());
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(1)).await;
+    tokio::time::resume();
+    let response = client.response().await;
+    check(&response, 408, "the body did not arrive within 60 s");
+    check_marks(&response);
+}

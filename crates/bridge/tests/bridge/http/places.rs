@@ -1,0 +1,132 @@
+//! Places that requests share (limits.max_calls): who holds one for how long, and who cannot take them all.
+
+use std::time::Duration;
+
+use ::http::{Method, Request};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use h2::RecvStream;
+use h2::client::SendRequest;
+use rdkafka::mocking::MockCluster;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::{rest, send};
+use crate::reads::Stack;
+use crate::support::{Gateway, start_before, with};
+
+const FRAME_BYTES: usize = 16 * 1024;
+const RECORDS: &str = "/topics/t/partitions/0/records?offset=";
+
+/// A client whose streams have a window of `window` bytes.
+async fn narrow(stack: &Stack, window: usize) -> SendRequest<Bytes> {
+    let io = TcpStream::connect(stack.bridge.address()).await.unwrap();
+    let mut builder = h2::client::Builder::new();
+    let (http, connection) =
+        builder.initial_window_size(window.try_into().unwrap()).handshake(io).await.unwrap();
+    tokio::spawn(connection);
+    http.ready().await.unwrap()
+}
+
+/// Asks for records as JSON, and takes no byte of the answer but its head.
+async fn ask(http: &mut SendRequest<Bytes>, request: Request<Bytes>) -> RecvStream {
+    let (response, _) = http.send_request(request.map(|_| ()), true).unwrap();
+    response.await.unwrap().into_body()
+}
+
+fn record(offset: usize) -> Request<Bytes> {
+    let accept = ("accept", "application/vnd.kafka.json.v2+json");
+    with(rest("GET", &format!("{RECORDS}{offset}&max_bytes=1")), &[accept])
+}
+
+/// The same, with a record in partition 0 whose answer has so many bytes for each offset.
+async fn with_answers_of(sizes: &[usize]) -> Stack {
+    let stack = Stack::start_with("[limits]\nmax_calls = 1").await;
+    stack.produce(&[Some(b"\"\"")]);
+    let empty = send(&stack.gateway, record(0)).await.body.len();
+    for (offset, size) in (1..).zip(sizes) {
+        let value = format!("\"{}\"", "x".repeat(size - empty));
+        stack.produce(&[Some(value.as_bytes())]);
+        let mut head = record(offset);
+        *head.method_mut() = Method::HEAD;
+        assert_eq!(send(&stack.gateway, head).await.headers["content-length"], size.to_string());
+    }
+    stack
+}
+
+/// Whether the only place is free.
+async fn is_free(stack: &Stack) -> bool {
+    match send(&stack.gateway, rest("OPTIONS", "/topics")).await.status {
+        204 => true,
+        503 => false,
+        other => panic!("{other}"),
+    }
+}
+
+async fn becomes_free(stack: &Stack) {
+    let free = async { while !is_free(stack).await {} };
+    timeout(Duration::from_secs(10), free).await.expect("a free place");
+}
+
+#[tokio::test]
+async fn unread_answer_holds_its_place_but_for_its_last_frame() {
+    let stack = with_answers_of(&[FRAME_BYTES, FRAME_BYTES + 1, 3 * FRAME_BYTES]).await;
+    for (offset, window, is_held) in [
+        // Without a window nothing leaves.
+        (1, 0, true),
+        (1, 1, false),
+        (2, 1, true),
+        (2, FRAME_BYTES - 1, true),
+        (2, FRAME_BYTES + 1, false),
+        (3, 2 * FRAME_BYTES - 1, true),
+        (3, 2 * FRAME_BYTES + 1, false),
+    ] {
+        let mut http = narrow(&stack, window).await;
+        let unread = ask(&mut http, record(offset)).await;
+        if is_held {
+            // Other requests go all the way meanwhile.
+            for _ in 0..20 {
+                assert!(!is_free(&stack).await, "offset {offset}, a window of {window}");
+            }
+        } else {
+            becomes_free(&stack).await;
+        }
+        // A stream that is reset frees its place, whatever is left.
+        drop(unread);
+        becomes_free(&stack).await;
+    }
+}
+
+/// What a source with requests beyond measure leaves to others, at default limits.
+#[tokio::test]
+async fn source_that_takes_every_place_it_can_leaves_some_to_others_and_to_other_clusters() {
+    // Accepts, and says nothing.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let healthy = MockCluster::new(1).unwrap();
+    healthy.create_topic("t", 1, 1).unwrap();
+    let more = format!("[clusters.healthy]\nbootstrap.servers = \"{}\"", healthy.bootstrap_servers());
+    let bridge = start_before(silent.local_addr().unwrap(), "", &more).await;
+    let a = ("sluicegate-client", "203.0.113.1");
+    let b = ("sluicegate-client", "203.0.113.2");
+    // A connection has 1000 streams.
+    let gateways = [Gateway::connect(&bridge).await, Gateway::connect(&bridge).await];
+    let mut attack: FuturesUnordered<_> =
+        (0..1600).map(|n| send(&gateways[n % 2], with(rest("GET", "/topics"), &[a]))).collect();
+    // As many as there are no places for: the others hold all that the source can have.
+    for _ in 0..600 {
+        let response = attack.next().await.unwrap();
+        assert!(response.text().contains("limits.max_calls"), "{}", response.text());
+    }
+
+    let gateway = Gateway::connect(&bridge).await;
+    let options = |source| send(&gateway, with(rest("OPTIONS", "/topics"), &[source]));
+    assert_eq!(options(a).await.status, 503, "the attack holds all that it can");
+    assert_eq!(options(b).await.status, 204, "a bystander on the same cluster");
+    for source in [a, b] {
+        let request = with(rest("GET", "/topics"), &[source, ("sluicegate-cluster", "healthy")]);
+        let response = send(&gateway, request).await;
+        assert_eq!((response.status, response.text()), (200, r#"["t"]"#), "another cluster");
+    }
+    assert_eq!(options(a).await.status, 503, "the attack still holds all that it can");
+}

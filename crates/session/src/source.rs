@@ -1,0 +1,71 @@
+//! Where a client is: the key by which shared limits are fair.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+/// A client's address without its port, an IPv6 address without the half that a host chooses by itself (RFC 4291, section
+/// 2.5.1: "interface identifiers are [...] 64 bits long"). Clients whose address is not known are one source.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Source(Option<IpAddr>);
+
+impl Source {
+    /// The source of an address as proxies write it: `192.0.2.1:4711`, `[2001:db8::1]:4711`, or either without a port.
+    pub fn parse(text: &[u8]) -> Self {
+        let Ok(text) = std::str::from_utf8(text) else { return Self::default() };
+        let bracketed = text.strip_prefix('[').and_then(|rest| rest.split_once(']')).map(|(host, _)| host);
+        let host = bracketed.unwrap_or(text);
+        let without_port = host.rsplit_once(':').map(|(host, _)| host);
+        let address: Option<IpAddr> = host.parse().ok().or_else(|| without_port?.parse().ok());
+        address.map(Self::from).unwrap_or_default()
+    }
+}
+
+impl From<IpAddr> for Source {
+    fn from(address: IpAddr) -> Self {
+        Self(Some(match address.to_canonical() {
+            IpAddr::V6(address) => {
+                let [a, b, c, d, ..] = address.segments();
+                Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+            }
+            address => address,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+
+    #[test]
+    fn ports_do_not_tell_sources_apart() {
+        for same in [
+            ["192.0.2.1:1", "192.0.2.1:65535"],
+            ["192.0.2.1:1", "192.0.2.1"],
+            ["192.0.2.1", "[::ffff:192.0.2.1]:1"],
+            ["[2001:db8::1]:1", "[2001:db8::1]:2"],
+            ["[2001:db8::1]:1", "2001:db8::1"],
+            ["[2001:db8::1]:1", "[2001:db8::ffff:1]:1"],
+        ] {
+            let [one, other] = same.map(|text| Source::parse(text.as_bytes()));
+            assert_eq!(one, other, "{same:?}");
+            assert_ne!(one, Source::default(), "{same:?}");
+        }
+    }
+
+    #[test]
+    fn other_hosts_and_networks_are_other_sources() {
+        for other in [["192.0.2.1:1", "192.0.2.2:1"], ["[2001:db8::1]:1", "[2001:db8:0:1::1]:1"]] {
+            let [one, another] = other.map(|text| Source::parse(text.as_bytes()));
+            assert_ne!(one, another, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_the_unknown_source() {
+        for text in [&b""[..], b"\xFF", b"/run/envoy.sock", b":", b"[", b"[]", b"[::1", b"localhost:80"] {
+            assert_eq!(Source::parse(text), Source::default(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Clients of plain HTTP that misbehave, and the sessions and requests of others.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use h2::client::{ResponseFuture, SendRequest};
+use sluicegate_client::Client as Session;
+use sluicegate_tests::envoy::{self, Envoy, Profile, plugin};
+use sluicegate_tests::folder::Folder;
+use sluicegate_tests::http::client::{Request, ask};
+use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::kafka::Kafka;
+use sluicegate_tests::port::Port;
+use sluicegate_tests::stack::{Setup, Stack};
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::time::timeout;
+
+use crate::answers::{problem, written};
+use crate::stacks::{ANY, WRITES, reaches, setup};
+
+in_both_profiles! {
+    unread_answers_cost_envoy_no_more_than_their_windows
+    cancelled_requests_end_no_session
+}
+
+const CONNECTIONS: usize = 8;
+/// As many as Envoy takes at once on one connection of a client.
+const STREAMS: usize = 100;
+const SOON: Duration = Duration::from_secs(20);
+
+/// What one unread answer can hold in Envoy: `initial_stream_window_size` of `sluicegate_http`, once more in the internal profile,
+/// and what Envoy allocates besides.
+fn bytes_per_answer(profile: Profile) -> u64 {
+    match profile {
+        Profile::Tunnel => 100 << 10,
+        Profile::Internal => 180 << 10,
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a figure for the documents")]
+async fn unread_answers_cost_envoy_no_more_than_their_windows(profile: Profile) {
+    let kafka = Kafka::shared().await.unwrap();
+    let topic = kafka.topic("unread", 1, &[]).await.unwrap();
+    let stack = one_worker(profile, kafka).await;
+    let gateway = stack.gateway();
+    let write = |len: usize| Request::post(ANY, vec![b'v'; len]).with("x-kafka-topic", &topic);
+    for _ in 0..20 {
+        written(&ask(gateway, write(50_000)).await, &topic);
+    }
+    let session = Session::connect(&stack.url()).await.unwrap();
+    let path = format!("/kafka/topics/{topic}/partitions/0/records?offset=0");
+    // What the first requests make Envoy allocate is there to stay.
+    let warm = (0..50).map(|_| ask(gateway, Request::get(&path)));
+    assert!(join_all(warm).await.iter().all(|response| response.body.len() > 200_000));
+    let before = stack.envoy().process.usage().unwrap().resident_bytes;
+
+    let mut unread: Vec<ResponseFuture> = Vec::new();
+    let mut attackers = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut attacker = connect(&stack).await;
+        for _ in 0..STREAMS {
+            unread.push(get(&mut attacker, &path).await);
+        }
+        attackers.push(attacker);
+    }
+    // The share of one source, of which the bridge answers each.
+    reaches(&stack, "http_responses_total", 500.0).await;
+    timeout(SOON, session.ping(b"x".as_slice())).await.expect("an answer").unwrap();
+    let bystander = Request::post(ANY, "v").with("x-kafka-topic", &topic);
+    let served = timeout(SOON, ask(gateway, bystander)).await.expect("an answer");
+    assert_eq!(served.status, 200, "{served:?}");
+
+    let grown = stack.envoy().process.usage().unwrap().resident_bytes.saturating_sub(before);
+    let answers = (CONNECTIONS * STREAMS) as u64;
+    eprintln!(
+        "{}: {answers} unread answers took {} KiB of Envoy each",
+        profile.name(),
+        grown / answers / 1024
+    );
+    assert!(grown < answers * bytes_per_answer(profile), "{grown} bytes for {answers} unread answers");
+    drop((unread, attackers));
+}
+
+async fn cancelled_requests_end_no_session(profile: Profile) {
+    let kafka = Kafka::shared().await.unwrap();
+    let topic = kafka.topic("cancelled", 1, &[]).await.unwrap();
+    let stack = one_worker(profile, kafka).await;
+    let session = Session::connect(&stack.url()).await.unwrap();
+    let path = format!("/kafka/topics/{topic}/partitions/0/records?offset=0&timeout=30000");
+    for _ in 0..100 {
+        let mut attacker = connect(&stack).await;
+        for _ in 0..STREAMS {
+            drop(get(&mut attacker, &path).await);
+        }
+    }
+    timeout(SOON, session.ping(b"x".as_slice())).await.expect("an answer").unwrap();
+    let write = Request::post(ANY, "v").with("x-kafka-topic", &topic);
+    written(&ask(stack.gateway(), write).await, &topic);
+}
+
+/// A gateway with all clients on one worker.
+async fn one_worker(profile: Profile, kafka: &Kafka) -> Stack {
+    let setup = Setup { concurrency: 1, ..setup(profile, kafka, WRITES, "", "") };
+    let mut stack = Stack::start(setup).await.unwrap();
+    stack.ready_within(Duration::from_secs(30)).await.unwrap();
+    stack
+}
+
+/// A client's connection whose streams have no window.
+async fn connect(stack: &Stack) -> SendRequest<Bytes> {
+    // Not the address of the bystanders.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let stream = socket.connect(stack.gateway()).await.unwrap();
+    let mut http = h2::client::Builder::new();
+    let (sender, connection) = http.initial_window_size(0).handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
+async fn get(client: &mut SendRequest<Bytes>, path: &str) -> ResponseFuture {
+    *client = client.clone().ready().await.unwrap();
+    let request = http::Request::get(format!("http://gateway{path}")).body(()).unwrap();
+    client.send_request(request, true).unwrap().0
+}
+
+/// Sends requests to a bridge that reads each and then ends the connection.
+#[tokio::test]
+async fn writes_are_not_retried_even_if_the_route_says_so() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let bridge = listener.local_addr().unwrap();
+    let received = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&received);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let mut connection = h2::server::handshake(stream).await.unwrap();
+            if let Some(Ok(_)) = connection.accept().await {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    });
+    let folder = Folder::new("retries").unwrap();
+    let routes = [
+        r#"{"path": "/produce", "type": "produce", "topic": "t"}"#,
+        r#"{"path": "/kafka", "type": "rest", "write": true}"#,
+    ];
+    let retries = "idle_timeout: 40s\n                  retry_policy: {retry_on: '5xx,reset,connect-failure', num_retries: 3}";
+    let setup = envoy::Setup {
+        profile: Profile::Tunnel,
+        gateway: Port::pick().unwrap(),
+        bridge,
+        bridge_admin: bridge,
+        program: None,
+        concurrency: 1,
+        edits: vec![plugin("", &routes), ("idle_timeout: 40s".to_owned(), retries.to_owned())],
+    };
+    let envoy = Envoy::start(setup, folder.path()).await.unwrap();
+    let read = ask(envoy.gateway(), Request::get("/kafka/topics")).await;
+    assert_eq!((read.status, received.swap(0, Ordering::Relaxed)), (503, 4), "a read is retried");
+    for path in ["/produce", "/kafka/topics/t"] {
+        let write = ask(envoy.gateway(), Request::post(path, "v")).await;
+        assert_eq!(problem(&write, 504, "not known")["unknown_outcome"], true);
+        assert_eq!(received.swap(0, Ordering::Relaxed), 1, "{path}");
+    }
+}

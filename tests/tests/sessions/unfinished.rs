@@ -1,0 +1,150 @@
+//! Clients that begin messages and do not finish them: they take no memory from other addresses, and none for long.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use sluicegate_tests::directly;
+use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::kafka::Kafka;
+use sluicegate_tests::stack::{Setup, Stack};
+use sluicegate_tests::way::Way;
+use tokio::time::{Instant, sleep};
+
+use crate::peer::{ping, pong};
+use crate::raw::{BINARY, CLOSE, FIN, PING, PONG, Raw, close, masked};
+use crate::stacks::start;
+
+async fn stalled_messages_take_no_memory_from_other_addresses(way: Way) {
+    let mut attack = Attack::begin(way).await;
+    attack.check(async |_| {}).await;
+}
+
+async fn dripping_messages_take_no_memory_from_other_addresses(way: Way) {
+    let mut attack = Attack::begin(way).await;
+    let drip = async |attack: &mut Attack| {
+        for client in &mut attack.clients {
+            // One that was evicted may be closed before it has written.
+            client.try_write(&masked(0, b"x")).await;
+        }
+    };
+    attack.check(drip).await;
+}
+
+async fn fresh_messages_take_no_memory_from_other_addresses(way: Way) {
+    let mut attack = Attack::begin(way).await;
+    attack.check(Attack::hold).await;
+}
+
+/// 70 clients of one address, each with a fragment that reserves 1 MiB, at default limits, on one worker.
+struct Attack {
+    stack: Stack,
+    clients: Vec<Raw>,
+}
+
+impl Attack {
+    async fn begin(way: Way) -> Self {
+        let kafka = Kafka::shared().await.unwrap();
+        let setup = Setup { concurrency: 1, ..Setup::new(way, kafka.bootstrap()) };
+        let mut attack = Self { stack: Stack::start(setup).await.unwrap(), clients: Vec::new() };
+        attack.hold().await;
+        attack
+    }
+
+    async fn hold(&mut self) {
+        let held = [masked(BINARY & !FIN, &[0; (512 << 10) + 1]), masked(PING, b"")].concat();
+        for _ in 0..70 {
+            let mut client = Raw::open(&self.stack).await;
+            client.write(&held).await;
+            assert_eq!(client.frame().await.first, PONG, "the youngest message is held");
+            self.clients.push(client);
+        }
+    }
+
+    /// A client of another address sends 256 KiB in four fragments, the attack going on between them; then one of the
+    /// attackers' address sends a small one.
+    async fn check(&mut self, mut goes_on: impl AsyncFnMut(&mut Self)) {
+        let mut bystander = Raw::open_from(&self.stack, Ipv4Addr::new(127, 0, 0, 2)).await;
+        let state = vec![b's'; 256 << 10];
+        let message = ping(7, &state);
+        let parts: Vec<_> = message.chunks(message.len().div_ceil(4)).collect();
+        for (at, first) in [BINARY & !FIN, 0, 0, FIN].into_iter().enumerate() {
+            bystander.write(&[masked(PING, b"here"), masked(first, parts[at])].concat()).await;
+            assert_eq!(bystander.frame().await.first, PONG, "the bystander is not closed");
+            goes_on(self).await;
+        }
+        assert_eq!(bystander.answer().await, pong(7, &state));
+
+        let mut newcomer = Raw::open(&self.stack).await;
+        let (start, end) = message.split_at(20_000);
+        newcomer.write(&masked(BINARY & !FIN, start)).await;
+        newcomer.write(&masked(FIN, end)).await;
+        assert_eq!(newcomer.answer().await, pong(7, &state));
+
+        let oldest = &mut self.clients[0];
+        oldest.try_write(&masked(PING, b"")).await;
+        let reason = "unfinished message dropped: too many from this address, try again later";
+        oldest.is_closed(&close(1013, reason), "the oldest message was dropped").await;
+    }
+}
+
+async fn stalled_and_dripping_messages_close_with_1008(profile: Profile) {
+    let stack = start(profile, "[session]\nping_interval_ms = 500\n", Vec::new()).await;
+    for drips in [false, true] {
+        let mut client = Raw::open(&stack).await;
+        let began = Instant::now();
+        client.write(&masked(BINARY & !FIN, &[0; 1000])).await;
+        let closed = loop {
+            tokio::select! {
+                biased;
+                frame = client.frame() => match frame.first {
+                    PING => client.write(&masked(PONG, &frame.payload)).await,
+                    CLOSE => break frame,
+                    _ => panic!("{frame:?}"),
+                },
+                () = sleep(Duration::from_millis(100)), if drips => {
+                    client.try_write(&masked(0, b"x")).await;
+                }
+            }
+        };
+        assert_eq!(closed, close(1008, "message not whole within 1.5s"), "drips: {drips}");
+        assert!(began.elapsed() >= Duration::from_millis(1500));
+    }
+}
+
+/// What takes long, but not too long, is no reason to close, whichever number it has.
+async fn slow_messages_are_answered_one_after_the_other(profile: Profile) {
+    let stack = start(profile, "[session]\nping_interval_ms = 500\n", Vec::new()).await;
+    let mut client = Raw::open(&stack).await;
+    let message = ping(7, b"in two fragments");
+    let (start, end) = message.split_at(4);
+    client.write(&masked(BINARY & !FIN, start)).await;
+    for _ in 0..3 {
+        sleep(Duration::from_millis(900)).await;
+        // One ends, and the next begins, in one segment.
+        client.write(&[masked(FIN, end), masked(BINARY & !FIN, start)].concat()).await;
+        while client.frame().await.first == PING {}
+    }
+    client.write(&masked(FIN, end)).await;
+    let answer = loop {
+        match client.frame().await {
+            ping if ping.first == PING => {}
+            other => break other,
+        }
+    };
+    assert_eq!(answer.first, BINARY);
+}
+
+in_both_profiles! {
+    stalled_messages_take_no_memory_from_other_addresses
+    dripping_messages_take_no_memory_from_other_addresses
+    fresh_messages_take_no_memory_from_other_addresses
+    stalled_and_dripping_messages_close_with_1008
+    slow_messages_are_answered_one_after_the_other
+}
+
+directly! {
+    stalled_messages_take_no_memory_from_other_addresses
+    dripping_messages_take_no_memory_from_other_addresses
+    fresh_messages_take_no_memory_from_other_addresses
+}

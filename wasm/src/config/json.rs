@@ -1,0 +1,98 @@
+//! JSON as `serde_json` reads it, with the keys that an object has twice: of those, `serde_json` keeps the last.
+
+use std::cell::RefCell;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+/// The value of `json`, and where keys are repeated, such as `routes[0].path`. Of those, the first value counts.
+///
+/// # Errors
+/// It is not JSON, or more than 128 levels deep.
+pub(super) fn parse(json: &[u8]) -> Result<(Value, Vec<String>), serde_json::Error> {
+    let repeated = RefCell::default();
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let value = Place { path: String::new(), repeated: &repeated }.deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    Ok((value, repeated.into_inner()))
+}
+
+/// Where a value stands.
+struct Place<'a> {
+    path: String,
+    repeated: &'a RefCell<Vec<String>>,
+}
+
+impl Place<'_> {
+    fn key(&self, key: &str) -> Self {
+        let dot = if self.path.is_empty() { "" } else { "." };
+        Self { path: format!("{}{dot}{key}", self.path), repeated: self.repeated }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Place<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Place<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
+        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut values = Vec::new();
+        loop {
+            let path = format!("{}[{}]", self.path, values.len());
+            match items.next_element_seed(Place { path, repeated: self.repeated })? {
+                Some(value) => values.push(value),
+                None => return Ok(Value::Array(values)),
+            }
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some(key) = entries.next_key::<String>()? {
+            let place = self.key(&key);
+            if object.contains_key(&key) {
+                self.repeated.borrow_mut().push(place.path.clone());
+                entries.next_value_seed(place)?;
+            } else {
+                let value = entries.next_value_seed(place)?;
+                object.insert(key, value);
+            }
+        }
+        Ok(Value::Object(object))
+    }
+}
