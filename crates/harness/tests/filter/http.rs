@@ -41,6 +41,26 @@ fn each_kind_of_route_tells_the_bridge_its_cluster_and_its_grant() {
 }
 
 #[test]
+fn why_the_bridge_refuses_is_logged_and_not_told() {
+    let reasons = ["header sluicegate-gateway-secret is missing", "no cluster payments is configured"];
+    for gateway in Gateway::all() {
+        let refuse = |reason| {
+            let answer = gateway.request(post("/orders")).answer(502, &[("sluicegate-answered", reason)]);
+            assert_eq!(answer, Headers::from([(":status", "502")]), "{gateway:?}");
+        };
+        for _ in 0..9 {
+            refuse(reasons[0]);
+        }
+        refuse(reasons[1]);
+        let logged = [(1, reasons[0]), (2, reasons[0]), (4, reasons[0]), (8, reasons[0]), (1, reasons[1])];
+        let logged = logged.map(|(count, reason)| {
+            format!("sluicegate: the bridge refused a request ({count} so far): {reason}")
+        });
+        assert_eq!(gateway.log(), logged, "{gateway:?}");
+    }
+}
+
+#[test]
 fn produce_routes_settings_travel() {
     let want = HttpRoute {
         resource: Some(Resource::Produce(HttpProduce {
