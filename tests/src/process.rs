@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use tokio::time::{Instant, sleep};
 
 pub use usage::Usage;
@@ -67,9 +67,12 @@ impl Process {
         self.signal(Signal::TERM);
     }
 
-    /// SIGSTOP: it keeps its connections and does nothing.
+    /// SIGSTOP: it keeps its connections and does nothing. On a busy machine it takes some time to stop, which is awaited.
     pub fn freeze(&mut self) {
         self.signal(Signal::STOP);
+        // An end, and a stop, are left for others to hear of.
+        let stopped = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        let _ = waitid(WaitId::Pid(self.group), stopped);
     }
 
     /// SIGCONT: it goes on after [`freeze`](Self::freeze).
