@@ -17,7 +17,7 @@ use crate::stacks::start;
 
 async fn stalled_messages_take_no_memory_from_other_addresses(way: Way) {
     let mut attack = Attack::begin(way).await;
-    attack.check(async |_| {}).await;
+    attack.check(async |_: &mut Attack| {}).await;
 }
 
 async fn dripping_messages_take_no_memory_from_other_addresses(way: Way) {
@@ -33,7 +33,7 @@ async fn dripping_messages_take_no_memory_from_other_addresses(way: Way) {
 
 async fn fresh_messages_take_no_memory_from_other_addresses(way: Way) {
     let mut attack = Attack::begin(way).await;
-    attack.check(Attack::hold).await;
+    attack.check(async |attack: &mut Attack| attack.hold().await).await;
 }
 
 /// 70 clients of one address, each with a fragment that reserves 1 MiB, at default limits, on one worker.
@@ -71,7 +71,7 @@ impl Attack {
         for (at, first) in [BINARY & !FIN, 0, 0, FIN].into_iter().enumerate() {
             bystander.write(&[masked(PING, b"here"), masked(first, parts[at])].concat()).await;
             assert_eq!(bystander.frame().await.first, PONG, "the bystander is not closed");
-            goes_on(self).await;
+            goes_on(&mut *self).await;
         }
         assert_eq!(bystander.answer().await, pong(7, &state));
 
@@ -95,6 +95,7 @@ async fn stalled_and_dripping_messages_close_with_1008(profile: Profile) {
         let began = Instant::now();
         client.write(&masked(BINARY & !FIN, &[0; 1000])).await;
         let closed = loop {
+            assert!(began.elapsed() < Duration::from_secs(10), "it is still open, drips: {drips}");
             tokio::select! {
                 biased;
                 frame = client.frame() => match frame.first {
