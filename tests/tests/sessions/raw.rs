@@ -54,18 +54,17 @@ impl Raw {
     pub(crate) async fn open_from(stack: &Stack, address: Ipv4Addr) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind((address, 0).into()).unwrap();
-        let stream = within("a connection", socket.connect(stack.gateway())).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        let mut raw = Self { stream, rest: Vec::new() };
-        let response = raw.ask(&Upgrade::default().bytes()).await;
-        assert_eq!(response.status, 101, "{response:?}");
-        raw
+        Self::open_over(stack, socket).await
     }
 
     /// As [`open`](Self::open), by a client that has hardly room for what comes while it does not read.
     pub(crate) async fn open_narrow(stack: &Stack) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
+        Self::open_over(stack, socket).await
+    }
+
+    async fn open_over(stack: &Stack, socket: TcpSocket) -> Self {
         let stream = within("a connection", socket.connect(stack.gateway())).await.unwrap();
         stream.set_nodelay(true).unwrap();
         let mut raw = Self { stream, rest: Vec::new() };
