@@ -77,7 +77,9 @@ impl Folder {
     /// Leaves the folder for reading, and says so with the end of each log.
     #[expect(clippy::print_stderr, reason = "a failed test's last words")]
     fn keep(&self) {
-        // Without the file of its lock a folder is nobody's: it stays until `target` goes.
+        // Without the file of its lock a folder is nobody's: it stays until `target` goes. A sweep that had opened
+        // the file before would find it unlocked after.
+        let _no_sweep = self.path.parent().map(|parent| lock(&parent.join(LOCK)));
         let _ = fs::remove_file(self.path.join(LOCK));
         eprintln!("logs are kept in {}", self.path.display());
         for path in fs::read_dir(&self.path).into_iter().flatten().flatten().map(|entry| entry.path()) {
@@ -95,7 +97,7 @@ fn lock(path: &Path) -> Result<File, Error> {
     Ok(file)
 }
 
-/// Removes the folders whose lock nobody holds.
+/// Removes the folders whose lock nobody holds. The caller holds the parent's lock.
 fn remove_orphans(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else { return };
     for path in entries.flatten().map(|entry| entry.path()) {
@@ -143,7 +145,9 @@ mod tests {
         let orphan = parent.join(format!("folder-test-{}-orphan", process::id()));
         fs::create_dir_all(&orphan).unwrap();
         File::create(orphan.join(LOCK)).unwrap();
+        let sweeping = lock(&parent.join(LOCK)).unwrap();
         remove_orphans(parent);
+        drop(sweeping);
         assert!(living.path().exists());
         assert!(!orphan.exists());
     }
