@@ -77,9 +77,9 @@ impl Contexts {
         Some(result)
     }
 
-    /// A plugin or a stream is no more. Not every host has told the stream before.
+    /// A plugin or a stream is no more.
     pub(crate) fn delete(&self, context_id: u32) {
-        self.stream(context_id, Stream::on_end);
+        self.stream(context_id, Stream::on_delete);
         let _root = self.roots.borrow_mut().remove(&context_id);
         let _stream = self.streams.borrow_mut().remove(&context_id);
     }

@@ -1,5 +1,5 @@
 //! What the proxy calls (proxy-wasm ABI 0.2.1). Of the functions that a host looks for, those that are not here are
-//! callbacks that the filter does not need.
+//! callbacks that the filter does not need: each costs every request about 1 µs in Envoy.
 
 #![expect(unsafe_code, reason = "functions that the host finds by name, and memory that it is given")]
 
@@ -82,17 +82,6 @@ extern "C" fn proxy_on_response_body(context_id: u32, size: usize, end: u32) -> 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_response_trailers(context_id: u32, _: usize) -> Action {
     on_stream(context_id, Stream::on_response_trailers)
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn proxy_on_log(context_id: u32) {
-    CONTEXTS.with(|contexts| contexts.stream(context_id, Stream::on_end));
-}
-
-/// There is never anything to wait for.
-#[unsafe(no_mangle)]
-extern "C" fn proxy_on_done(_: u32) -> bool {
-    true
 }
 
 #[unsafe(no_mangle)]

@@ -9,7 +9,8 @@ use crate::config::Route;
 use crate::filter::Filter;
 use crate::host::{self, Map, Status};
 use crate::lost::{Lost, is_grpc, is_safe};
-use crate::pairs::Header;
+use crate::pairs::{self, Header};
+use crate::url;
 
 /// A request on its way to the bridge.
 pub(crate) struct HttpStream {
@@ -35,12 +36,9 @@ impl HttpStream {
         headers: &[Header],
     ) -> Result<Result<Self, Refused>, Status> {
         filter.stats.http_requested();
-        let header = |name: &str| {
-            let found = headers.iter().find(|(other, _)| other == name.as_bytes());
-            found.map(|(_, value)| value.as_slice())
-        };
-        let Ok(rest) = std::str::from_utf8(rest) else {
-            return Ok(Err(refused(filter, "the path is not UTF-8")));
+        let header = |name: &str| pairs::last(headers, name);
+        let Some(rest) = url::text(rest) else {
+            return Ok(Err(refused(filter, url::EXPECTED)));
         };
         // The gateway switches protocols for such a request, so that its body never ends.
         if header("upgrade").is_some_and(|upgrade| upgrade.eq_ignore_ascii_case(b"websocket")) {

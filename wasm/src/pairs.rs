@@ -21,6 +21,12 @@ pub fn read(map: &[u8]) -> Vec<Header> {
     headers
 }
 
+/// The value of a header; the last of several: nginx shows a request's pseudo-headers behind those that its client sent.
+pub fn last<'a>(headers: &'a [Header], name: &str) -> Option<&'a [u8]> {
+    let last = headers.iter().rfind(|(other, _)| other == name.as_bytes());
+    last.map(|(_, value)| value.as_slice())
+}
+
 /// A header map as [`read`] reads it.
 pub fn write<N: AsRef<[u8]>, V: AsRef<[u8]>>(headers: &[(N, V)]) -> Vec<u8> {
     let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes();
@@ -65,6 +71,13 @@ mod tests {
     #[test]
     fn names_are_read_in_lower_case() {
         assert_eq!(read(&write(&[("X-Key", "A")])), [(b"x-key".to_vec(), b"A".to_vec())]);
+    }
+
+    #[test]
+    fn of_headers_with_one_name_the_last_is_found() {
+        let headers = [("a", "1"), ("b", "2"), ("a", "3")].map(|(name, value)| (name.into(), value.into()));
+        assert_eq!(last(&headers, "a"), Some(&b"3"[..]));
+        assert_eq!(last(&headers, "c"), None);
     }
 
     #[test]

@@ -9,8 +9,9 @@ use crate::filter::Filter;
 use crate::gateway::{RequestHeaders, Upgrade};
 use crate::host::{self, Map, Status};
 use crate::http_stream::HttpStream;
-use crate::pairs::Header;
+use crate::pairs::{self, Header};
 use crate::session_stream::{Opened, SessionStream};
+use crate::url;
 
 /// A stream and how far it has come.
 pub(crate) struct Stream {
@@ -113,7 +114,7 @@ impl Stream {
     }
 
     /// Nothing more happens to the stream.
-    pub(crate) fn on_end(&mut self) {
+    pub(crate) fn on_delete(&mut self) {
         self.end();
     }
 }
@@ -121,17 +122,17 @@ impl Stream {
 impl Stream {
     /// Finds out whose the request is, and what becomes of it.
     fn request(&mut self, filter: &Filter) -> Result<Action, Status> {
-        let path = host::header(Map::Request, ":path")?.unwrap_or_default();
         let headers = match filter.gateway.request_headers()? {
             RequestHeaders::All(headers) => headers,
             RequestHeaders::Refused(status, reason) => return refuse(status, None, reason),
         };
+        let path = pairs::last(&headers, ":path").unwrap_or_default();
         strip_metadata(&headers)?;
         if path.starts_with(SERVICE_PATH_PREFIX.as_bytes()) {
             filter.stats.handshake_refused();
             return refuse(404, None, "there is nothing here");
         }
-        let Some(route) = filter.config.route(&path) else {
+        let Some(route) = filter.config.route(path) else {
             if filter.gateway.passes_others() {
                 return Ok(Action::Continue);
             }
@@ -142,9 +143,9 @@ impl Stream {
             host::set_header(Map::Request, metadata::CLIENT, client.as_bytes())?;
         }
         match &route.kind {
-            Kind::Pubsub { .. } if std::str::from_utf8(&path).is_err() => {
+            Kind::Pubsub { .. } if url::text(path).is_none() => {
                 filter.stats.handshake_refused();
-                refuse(400, None, "the path is not UTF-8")
+                refuse(400, None, url::EXPECTED)
             }
             Kind::Pubsub { policy } => {
                 let upgrade = Upgrade { route, policy };
@@ -161,7 +162,7 @@ impl Stream {
                 }
             }
             Kind::Http(http) => {
-                let rest = route.rest(&path).unwrap_or_default();
+                let rest = route.rest(path).unwrap_or_default();
                 match HttpStream::forward(filter, route, http, rest, &headers)? {
                     Ok(stream) => {
                         self.state = State::Http(stream);

@@ -148,8 +148,8 @@ async fn run(
         let Admitted { grant, route, .. } = admitted;
         let request = Request { grant, method: &parts.method, headers: Headers(&parts.headers), body: &body };
         match &route.resource {
-            Some(Resource::Produce(produce)) => produce::answer(&request, produce, running).await,
-            Some(Resource::Rest(HttpRest {})) => rest::answer(&request, &route.path, running).await,
+            Some(Resource::Produce(produce)) => Box::pin(produce::answer(&request, produce, running)).await,
+            Some(Resource::Rest(HttpRest {})) => Box::pin(rest::answer(&request, &route.path, running)).await,
             None => {
                 Err(Problem::new(Fault::Mismatched, "the gateway named no resource that this bridge has"))
             }

@@ -117,7 +117,12 @@ fn what_is_no_upgrade_is_told_what_is_expected() {
         "Sec-WebSocket-Version 13 is expected",
     );
     assert_eq!(response.headers.text("sec-websocket-version"), Some("13"));
-    refused(&route, upgrade_with(":path", b"/pubsub?\xff\xfe"), 400, "the path is not UTF-8");
+    refused(
+        &route,
+        upgrade_with(":path", b"/pubsub?\xff\xfe"),
+        400,
+        "the path has a character that no URL has",
+    );
     for (name, words) in [
         ("upgrade", "Upgrade is not UTF-8"),
         ("connection", "Connection is not UTF-8"),
