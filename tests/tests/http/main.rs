@@ -15,6 +15,7 @@ mod apisix;
 mod cors;
 mod drain;
 mod examples;
+mod grants;
 mod hostile;
 mod json;
 mod listings;

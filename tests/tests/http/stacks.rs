@@ -73,7 +73,7 @@ pub(crate) fn setup(
 
 /// A route of the filter as APISIX has it: in a route of its own, with what Envoy has for all of them, and without a path but
 /// where the filter needs one.
-fn in_apisix(route: &Value, keys: &str) -> apisix::Route {
+pub(crate) fn in_apisix(route: &Value, keys: &str) -> apisix::Route {
     let mut conf: Map<String, Value> =
         serde_json::from_str(&format!("{{{}}}", keys.trim_end_matches(','))).unwrap();
     conf.extend(route.as_object().unwrap().clone());

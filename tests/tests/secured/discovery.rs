@@ -47,14 +47,19 @@ impl Discovery {
 
     /// Takes a route out of the filter's configuration.
     pub(crate) fn remove_from_filter(&self, route: &Route) {
-        self.filter.publish_without(&format!(", {}", route.object));
+        self.filter.publish_with(&format!(", {}", route.object), "");
+    }
+
+    /// Puts another route in the place of one of the filter's.
+    pub(crate) fn replace_in_filter(&self, route: &Route, other: &Route) {
+        self.filter.publish_with(&route.object, &other.object);
     }
 
     /// Takes Envoy's own route for it away.
     pub(crate) fn remove_from_envoy(&self, route: &Route) {
         let begin = format!("    - {{match: {{path: {}}}", route.path);
         let line = self.routes.text.lines().find(|line| line.starts_with(&begin)).unwrap();
-        self.routes.publish_without(&format!("{line}\n"));
+        self.routes.publish_with(&format!("{line}\n"), "");
     }
 
     /// Adds all that was removed.
@@ -91,9 +96,10 @@ impl Resource {
         fs::rename(&next, &self.path).unwrap();
     }
 
-    fn publish_without(&self, part: &str) {
+    /// With `other` where `part` is.
+    fn publish_with(&self, part: &str, other: &str) {
         assert_eq!(self.text.matches(part).count(), 1, "{part:?} in {}", self.text);
-        self.publish(&self.text.replace(part, ""));
+        self.publish(&self.text.replace(part, other));
     }
 }
 

@@ -1,4 +1,4 @@
-//! Routes that are removed, and added, while Envoy runs.
+//! Routes that are removed, added and changed while Envoy runs.
 
 use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::http::client::{self, Client, Request};
@@ -43,6 +43,27 @@ async fn a_route_that_is_removed_refuses_new_sessions_at_once(profile: Profile) 
     session.ping().await;
 }
 
+async fn a_session_keeps_the_topics_that_it_was_opened_with(profile: Profile) {
+    let secured = Secured::shared().await.unwrap();
+    let log = log(&secured.kafka).await;
+    let route = |topic: &str| {
+        let keys = format!(r#"{}, "topics": ["{topic}"]"#, plain(secured, READER));
+        Route::session("/limited", &keys)
+    };
+    let (before, after) = (route(&log.topic), route("another"));
+    let (stack, discovery) =
+        changing(profile, std::slice::from_ref(&before), &allowing("localhost:*", ""), &keys()).await;
+    let mut session = open(&stack, "limited").await;
+    log.check_walk(&mut session, "before").await;
+    discovery.replace_in_filter(&before, &after);
+    let denied = async || match open(&stack, "limited").await.fetch(&log.topic, 0, 0).await {
+        Ok(_) => 0,
+        Err(error) => error.code,
+    };
+    becomes("a new session is denied the topic", 29, SOON, denied).await;
+    log.check_walk(&mut session, "after").await;
+}
+
 /// A connection on which a request was answered.
 async fn connected(stack: &Stack) -> Client {
     let mut client = Client::connect(stack.gateway()).await.unwrap();
@@ -64,5 +85,6 @@ fn handshake(path: &str) -> Request {
 }
 
 in_both_profiles! {
+    a_session_keeps_the_topics_that_it_was_opened_with
     a_route_that_is_removed_refuses_new_sessions_at_once
 }
