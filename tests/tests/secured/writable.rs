@@ -1,7 +1,9 @@
 //! What can be written to a secured Kafka, by whom, and what others are told.
 
+use std::pin::pin;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use sluicegate_protocol::{ErrorResp, ProduceRecord};
 use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::folder::Folder;
@@ -9,6 +11,7 @@ use sluicegate_tests::kafka::secured::{READER, Secured, WRITABLE, WRITER, listen
 use sluicegate_tests::secrets::secret;
 use sluicegate_tests::stack::Stack;
 use sluicegate_tests::tokens::{Claims, Says};
+use tokio::time::Instant;
 
 use crate::broken::BrokenBroker;
 use crate::gateway::{open, own};
@@ -114,6 +117,38 @@ async fn broker_that_would_abort_librdkafka_ends_no_session() {
     bystander.ping().await;
     assert_eq!(write(&stack, "sound", topic).await, Ok(0));
     assert_eq!(stack.bridge.process.ended(), None);
+}
+
+/// More writers than would fit into a command's time one after the other.
+#[tokio::test]
+async fn token_endpoint_that_hangs_fails_all_its_writers_together_and_no_others() {
+    let kafka = Secured::shared().await.unwrap();
+    let topic = &kafka.kafka.topic(WRITABLE, 1, &[]).await.unwrap();
+    let secret = &secret("hanging");
+    let endpoint = endpoint(kafka, secret, WRITER, Says::Silence);
+    let sections = [
+        at(kafka, "hanging", listener::OIDC, "sasl_ssl").oidc(&endpoint.url(), secret).trusting(kafka),
+        at(kafka, "sound", listener::SASL, "sasl_plaintext").user("PLAIN", WRITER),
+    ];
+    let stack = own(Profile::Tunnel, &sections, &allowing(&sections)).await;
+    let attempt = async || {
+        let begun = Instant::now();
+        let error = write(&stack, "hanging", topic).await.unwrap_err();
+        assert!(error.retriable && !error.unknown_outcome, "{error:?}");
+        begun.elapsed()
+    };
+    let mut writers = pin!(join_all((0..20).map(|_| attempt())));
+    let bystander = async {
+        for offset in 0..100 {
+            assert_eq!(write(&stack, "sound", topic).await, Ok(offset));
+        }
+    };
+    tokio::select! {
+        took = writers.as_mut() => panic!("before the bystander: {took:?}"),
+        () = bystander => {}
+    }
+    let longest = writers.await.into_iter().max().unwrap();
+    assert!(longest < Duration::from_secs(12), "{longest:?}");
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
