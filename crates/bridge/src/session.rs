@@ -51,7 +51,7 @@ use self::outbox::Outbox;
 use self::request::Request;
 use self::room::Reservation;
 use self::silence::{Due, Silence};
-use self::transport::{Gone, Input, Output};
+use self::transport::{Gone, Input, Output, peer_leaves, read_meanwhile};
 use crate::cluster::{Cluster, Command, Turn, Turns};
 use crate::grant::Grant;
 use crate::metrics::{Kind, Outcome};
@@ -420,62 +420,25 @@ impl<'a> Session<'a> {
         self.outbox.push(Answer::close(close), None);
         let within = if *end == End::Left { LEFT_TIMEOUT } else { self.limits.close_timeout };
         // Whatever is not out by then is given up.
-        let _ = timeout(within, async {
-            if !self.write_rest().await {
+        let _ = timeout(within, self.say_the_rest()).await;
+    }
+
+    async fn say_the_rest(&mut self) {
+        let mut left = false;
+        while self.output_waits() {
+            let progress = |cx: &mut Context<'_>| self.output.poll_progress(cx, &mut self.outbox);
+            if read_meanwhile(&mut self.input, &mut left, progress).await.is_err() {
                 return;
             }
-            let lingers = self.output.ends_both_sides() && self.answered > UNHURRIED_BYTES;
-            let mut left = lingers && timeout(LINGER, peer_leaves(&mut self.input)).await.is_ok();
-            // Reads meanwhile, too.
-            loop {
-                tokio::task::consume_budget().await;
-                let ended = std::future::poll_fn(|cx| {
-                    if self.output.poll_end(cx).is_ready() {
-                        return Poll::Ready(true);
-                    }
-                    if !left && let Poll::Ready(read) = self.input.as_mut().poll_next(cx) {
-                        left = !matches!(read, Some(Ok(_)));
-                        return Poll::Ready(false);
-                    }
-                    Poll::Pending
-                });
-                if ended.await {
-                    break;
-                }
-            }
-            if !left {
-                peer_leaves(&mut self.input).await;
-            }
-        })
-        .await;
-    }
-
-    /// Writes what is ready, and reads meanwhile: unread input could harm others ([`Hold::Closed`]). False where the peer takes
-    /// no more.
-    async fn write_rest(&mut self) -> bool {
-        let mut reads = true;
-        while self.output_waits() {
-            tokio::task::consume_budget().await;
-            let goes_on = std::future::poll_fn(|cx| {
-                if let Poll::Ready(progress) = self.output.poll_progress(cx, &mut self.outbox) {
-                    return Poll::Ready(progress.is_ok());
-                }
-                if reads && let Poll::Ready(read) = self.input.as_mut().poll_next(cx) {
-                    reads = matches!(read, Some(Ok(_)));
-                    return Poll::Ready(true);
-                }
-                Poll::Pending
-            });
-            if !goes_on.await {
-                return false;
-            }
         }
-        true
+        if !left && self.output.ends_both_sides() && self.answered > UNHURRIED_BYTES {
+            left = timeout(LINGER, peer_leaves(&mut self.input)).await.is_ok();
+        }
+        read_meanwhile(&mut self.input, &mut left, |cx| self.output.poll_end(cx)).await;
+        if !left {
+            peer_leaves(&mut self.input).await;
+        }
     }
-}
-
-async fn peer_leaves(input: &mut Input) {
-    while let Some(Ok(_)) = input.next().await {}
 }
 
 /// What an answer has around its body: the gRPC head, the sequence, tags, lengths, and our own short texts.

@@ -81,3 +81,31 @@ impl Room for &Running {
         ready(found)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+    use std::pin::pin;
+
+    use futures_util::poll;
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn request_that_waited_goes_on_only_with_a_place() {
+        let (places, waiting) = (Places::new(1), Arc::new(Semaphore::new(1)));
+        let (drain, open) = (CancellationToken::new(), TaskTracker::new());
+        let source = Source::from(IpAddr::from([192, 0, 2, 1]));
+        let begin = || Running::begin(&places, 1, source, &waiting, &drain, open.token());
+        let request = begin().unwrap();
+        assert!(begin().is_none());
+        assert!(poll!(pin!(pin!(&*request).wait())).is_pending());
+        let other = begin().expect("the place of the one that waits");
+        assert!(!pin!(&*request).refill().await);
+        drop(other);
+        assert!(pin!(&*request).refill().await);
+        assert!(begin().is_none());
+        assert_eq!(waiting.available_permits(), 1);
+    }
+}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use futures_util::{Stream, TryStreamExt};
+use futures_util::{Stream, StreamExt, TryStreamExt};
 use http_body::Body;
 use http_body_util::BodyExt;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -174,3 +174,33 @@ const READ_BYTES: usize = 4 * 1024;
 /// Given at once to an upgraded stream, which copies it and queues up to four of them: one HTTP/2 DATA frame of the
 /// default size each. Four times as much made no difference that could be measured.
 const MAX_WRITE: usize = 16 * 1024;
+
+/// Waits for `step`, and drops what comes in meanwhile: unread input could harm others ([`Hold::Closed`]). `left` tells, and is
+/// told, whether the input is over.
+pub(super) async fn read_meanwhile<T>(
+    input: &mut Input,
+    left: &mut bool,
+    mut step: impl FnMut(&mut Context<'_>) -> Poll<T>,
+) -> T {
+    loop {
+        tokio::task::consume_budget().await;
+        let done = std::future::poll_fn(|cx| {
+            if let Poll::Ready(done) = step(cx) {
+                return Poll::Ready(Some(done));
+            }
+            if !*left && let Poll::Ready(read) = input.as_mut().poll_next(cx) {
+                *left = !matches!(read, Some(Ok(_)));
+                return Poll::Ready(None);
+            }
+            Poll::Pending
+        });
+        if let Some(done) = done.await {
+            return done;
+        }
+    }
+}
+
+/// Waits until the input is over.
+pub(super) async fn peer_leaves(input: &mut Input) {
+    while let Some(Ok(_)) = input.next().await {}
+}
