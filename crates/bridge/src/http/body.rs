@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::{Version, header, request};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use tokio::time::timeout;
 
 use super::problem::{Fault, Problem};
@@ -26,13 +26,16 @@ pub(super) async fn read(
     let length = parts.headers.get(header::CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     let read = match length.is_some_and(|length| length > max_bytes) {
-        true => Ok(None),
+        true => Ok(Err(Unread::TooLarge)),
         false => timeout(BODY_TIMEOUT, collect(&mut body, max_bytes)).await,
     };
+    // HTTP/2's library takes a stream that was reset without an error for one whose body is over (RFC 9113, section 8.1); a
+    // gateway resets it so when its client is gone.
+    let is_whole = parts.version < Version::HTTP_2 || body.is_end_stream();
     match read {
-        Ok(Some(Ok(bytes))) => Ok(bytes),
-        Ok(Some(Err(_))) => Err(Problem::new(Fault::Malformed, "the body ended early")),
-        Ok(None) => {
+        Ok(Ok(bytes)) if is_whole => Ok(bytes),
+        Ok(Ok(_) | Err(Unread::Broken)) => Err(Problem::new(Fault::Malformed, "the body ended early")),
+        Ok(Err(Unread::TooLarge)) => {
             skip(body, parts).await;
             let detail =
                 format!("a body of at most {max_bytes} bytes is expected (limits.max_request_bytes)");
@@ -68,17 +71,20 @@ pub(super) async fn skip(mut body: Incoming, parts: &request::Parts) {
     }
 }
 
-/// The bytes of a body; None if they are more than `max_bytes`.
-async fn collect(body: &mut Incoming, max_bytes: usize) -> Option<hyper::Result<Bytes>> {
+/// Why there is nothing of a body.
+enum Unread {
+    TooLarge,
+    Broken,
+}
+
+/// The bytes of a body, at most `max_bytes`.
+async fn collect(body: &mut Incoming, max_bytes: usize) -> Result<Bytes, Unread> {
     let mut first = Bytes::new();
     let mut all = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let data = match frame {
-            Ok(frame) => frame.into_data().unwrap_or_default(),
-            Err(error) => return Some(Err(error)),
-        };
+        let data = frame.map_err(|_| Unread::Broken)?.into_data().unwrap_or_default();
         if first.len().saturating_add(all.len()).saturating_add(data.len()) > max_bytes {
-            return None;
+            return Err(Unread::TooLarge);
         }
         match (first.is_empty(), all.is_empty()) {
             (true, true) => first = data,
@@ -90,7 +96,7 @@ async fn collect(body: &mut Incoming, max_bytes: usize) -> Option<hyper::Result<
             _ => all.extend_from_slice(&data),
         }
     }
-    Some(Ok(if all.is_empty() { first } else { all.freeze() }))
+    Ok(if all.is_empty() { first } else { all.freeze() })
 }
 
 async fn discard(body: &mut Incoming) {

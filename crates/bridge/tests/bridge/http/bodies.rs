@@ -4,11 +4,16 @@ use std::time::Duration;
 
 use ::http::Request;
 use bytes::Bytes;
+use h2::Reason;
+use h2::client::SendRequest;
+use serde_json::Value;
 use sluicegate_bridge::Bridge;
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::{check, check_marks, http1, produce, rest, send};
+use super::{WRITES, check, check_marks, http1, produce, rest, send};
 use crate::raw::Raw;
+use crate::reads::Stack;
 use crate::support::{Gateway, admin, start, with};
 
 /// A bridge that takes bodies of 1024 bytes, and writes to no cluster.
@@ -78,6 +83,35 @@ async fn broken_body_is_400_and_ends_its_connection() {
     check(&response, 400, "the body ended early");
     check_marks(&response);
     assert!(client.try_response().await.is_none());
+}
+
+/// Gateways say NO_ERROR of a client that is gone, by which HTTP/2's library takes a body for complete.
+#[tokio::test]
+async fn body_that_is_reset_without_an_error_is_not_written() {
+    let stack = Stack::start_with(WRITES).await;
+    let io = TcpStream::connect(stack.bridge.address()).await.unwrap();
+    let (http, connection) = h2::client::handshake(io).await.unwrap();
+    tokio::spawn(connection);
+    let mut http: SendRequest<Bytes> = http.ready().await.unwrap();
+    let mut written = 0;
+    for _ in 0..50 {
+        let request = || produce().map(drop);
+        let (_answer, mut body) = http.send_request(request(), false).unwrap();
+        body.send_data(Bytes::from_static(b"half of it"), false).unwrap();
+        // What was sent before this was is read by now.
+        http = http.ready().await.unwrap();
+        assert_eq!(http.send_request(request(), true).unwrap().0.await.unwrap().status(), 200);
+        written += 1;
+        body.send_reset(Reason::NO_ERROR);
+        http = http.ready().await.unwrap();
+    }
+    let mut ends = 0;
+    for partition in [0, 1] {
+        let offsets = rest("GET", &format!("/topics/t/partitions/{partition}/offsets"));
+        let offsets: Value = serde_json::from_str(send(&stack.gateway, offsets).await.text()).unwrap();
+        ends += offsets["end_offset"].as_i64().unwrap();
+    }
+    assert_eq!(ends, written);
 }
 
 #[tokio::test]
