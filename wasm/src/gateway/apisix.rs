@@ -62,13 +62,9 @@ impl Gateway for Apisix {
         String::from_utf8(host::property(&["remote_addr"]).ok()?).ok()
     }
 
-    /// The variable does not exist if another plugin answered before there was an upstream. nginx separates the bytes of several
-    /// attempts by commas and colons.
+    /// nginx counts what it sent after it has shown an upstream's answer: that there was one proves that it sent something.
     fn is_unsent(&self) -> bool {
-        match host::property(&["upstream_bytes_sent"]) {
-            Ok(sent) => !sent.is_empty() && sent.iter().all(|byte| b"0-,: ".contains(byte)),
-            Err(status) => status == Status::NOT_FOUND,
-        }
+        is_nothing("upstream_bytes_sent") && is_nothing("upstream_bytes_received")
     }
 
     /// The status alone: this host cannot change the body of a response, which stays nginx's page.
@@ -115,6 +111,15 @@ impl Gateway for Apisix {
     }
 
     fn tick(&self) {}
+}
+
+/// Whether a variable of nginx's says that there were no bytes. It does not exist if another plugin answered before there was an
+/// upstream. nginx separates several attempts by commas and colons.
+fn is_nothing(variable: &str) -> bool {
+    match host::property(&[variable]) {
+        Ok(bytes) => !bytes.is_empty() && bytes.iter().all(|byte| b"0-,: ".contains(byte)),
+        Err(status) => status == Status::NOT_FOUND,
+    }
 }
 
 /// Sends the current request to the bridge with a path that is none of the client's words: the headers hold the path that was

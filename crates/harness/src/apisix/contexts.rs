@@ -48,9 +48,13 @@ impl Machine {
         self.host().plugins.remove(&id);
     }
 
-    /// Without a state: whatever needs a request is refused meanwhile. What `proxy_on_done` answers is only logged.
+    /// Without a state: whatever needs a request is refused meanwhile. nginx logs an error for each context that does not answer
+    /// that it is done, or cannot.
     fn end_context(&mut self, id: u32) {
-        self.ask("proxy_on_done", &[id]);
+        if self.ask("proxy_on_done", &[id]) <= 0 {
+            let host = self.host();
+            host.undone = host.undone.saturating_add(1);
+        }
         self.run("proxy_on_delete", &[id]);
     }
 

@@ -18,8 +18,8 @@ pub(crate) struct Exchange {
     pub(crate) length: usize,
     /// The client's address.
     pub(crate) client: String,
-    /// nginx's `upstream_bytes_sent`, once there is an upstream.
-    pub(crate) bytes_sent: Option<String>,
+    /// nginx's `upstream_bytes_sent` and `upstream_bytes_received`, once there is an upstream.
+    pub(crate) bytes: Option<[String; 2]>,
     pub(crate) variables: BTreeMap<Vec<u8>, Vec<u8>>,
     /// The plugin's context and the request's own, once there was a callback.
     pub(crate) context: Option<(u32, u32)>,
@@ -48,7 +48,7 @@ impl Exchange {
             request,
             length,
             client: client.to_owned(),
-            bytes_sent: None,
+            bytes: None,
             variables: BTreeMap::new(),
             context: None,
             status: 0,
@@ -61,7 +61,8 @@ impl Exchange {
     pub(crate) fn variable(&self, name: &[u8]) -> Option<Vec<u8>> {
         match name {
             b"remote_addr" => Some(self.client.clone().into_bytes()),
-            b"upstream_bytes_sent" => self.bytes_sent.clone().map(String::into_bytes),
+            b"upstream_bytes_sent" => self.bytes.clone().map(|[sent, _]| sent.into_bytes()),
+            b"upstream_bytes_received" => self.bytes.clone().map(|[_, received]| received.into_bytes()),
             _ => {
                 let known = VARIABLES.iter().any(|known| known.as_bytes() == name);
                 self.variables.get(name).cloned().or(known.then(Vec::new))

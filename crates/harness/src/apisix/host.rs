@@ -14,6 +14,8 @@ use crate::log::Log;
 pub(crate) struct Host {
     pub(crate) settings: Settings,
     pub(crate) log: Log,
+    /// Contexts that nginx logged an error of at their end.
+    pub(crate) undone: usize,
     pub(crate) faults: Faults,
     pub(crate) memory: MemoryLimit,
     random: u64,
@@ -68,6 +70,7 @@ impl Host {
     pub(crate) fn new(settings: Settings) -> Self {
         Self {
             log: Log::default(),
+            undone: 0,
             faults: Faults::default(),
             memory: MemoryLimit { bytes: settings.memory_limit },
             random: 0x9E37_79B9_7F4A_7C15,

@@ -139,7 +139,8 @@ impl Machine {
         if !matches!(exchange.outcome, Outcome::Forwarded(_)) {
             return None;
         }
-        (exchange.status, exchange.bytes_sent) = (status, Some("1".to_owned()));
+        // `src/http/ngx_http_upstream.c` of nginx counts what it sent when it ends the attempt, behind this callback.
+        (exchange.status, exchange.bytes) = (status, Some(["0", "1"].map(str::to_owned)));
         for (name, value) in headers.iter() {
             exchange.response.push(name, value);
         }
@@ -152,7 +153,7 @@ impl Machine {
         if !matches!(exchange.outcome, Outcome::Forwarded(_)) {
             return None;
         }
-        exchange.bytes_sent = Some(bytes_sent);
+        exchange.bytes = Some([bytes_sent, "0".to_owned()]);
         self.page(key, status);
         self.host().exchanges.get(&key)?.outcome.response().cloned()
     }

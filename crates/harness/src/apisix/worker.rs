@@ -87,6 +87,11 @@ impl Worker {
         self.machine.borrow_mut().host().faults.allow(call);
     }
 
+    /// Contexts whose end nginx logged as an error.
+    pub fn undone(&self) -> usize {
+        self.machine.borrow_mut().host().undone
+    }
+
     /// Requests that have not ended.
     pub fn open_streams(&self) -> usize {
         self.machine.borrow_mut().host().exchanges.len()

@@ -52,6 +52,7 @@ fn requests_of_a_removed_route_end_as_they_began() {
     drop(session);
     assert_eq!((worker.routes_in_use(), worker.open_streams()), (1, 1));
     drop(witness);
+    assert_eq!(worker.undone(), 0);
     assert_eq!(worker.log(), []);
     Gateway::Apisix(worker, other).works();
 }

@@ -42,14 +42,17 @@ fn variables_are_nginxs_own_and_no_paths() {
 }
 
 #[test]
-fn bytes_sent_are_known_once_there_is_an_upstream() {
-    let callback = format!("{} (i32.const 0)", look("upstream_bytes_sent"));
+fn bytes_are_known_once_there_is_an_upstream_and_those_sent_behind_its_answer() {
+    let callback =
+        format!("{} {} (i32.const 0)", look("upstream_bytes_sent"), look("upstream_bytes_received"));
     let callbacks = [("request_headers", callback.as_str()), ("response_headers", callback.as_str())];
     let (worker, route) = start(&callbacks);
     assert!(route.request(get(), "").upstream_fails(502, 0).is_some());
     assert!(route.request(get(), "").upstream_fails(504, 17).is_some());
     route.request(get(), "").upstream_answers(200, Headers::default());
-    assert_eq!(log(&worker), ["01", "00", "0", "01", "00", "17", "01", "00", "1"]);
+    let requested = ["01", "01"];
+    let ends = [["00", "0", "00", "0"], ["00", "17", "00", "0"], ["00", "0", "00", "1"]];
+    assert_eq!(log(&worker), ends.map(|end| [&requested[..], &end].concat()).concat());
 }
 
 #[test]
