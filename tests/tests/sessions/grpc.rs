@@ -15,7 +15,7 @@ use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
     Close, CmdEmpty, CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaProduce, CmdPing, ControlReq, ControlResp,
-    ErrorResp, PongResp, ProduceRecord, PubSubReq, PubSubResp,
+    ErrorResp, PongResp, ProduceRecord, PubSubReq, PubSubResp, metadata,
 };
 use sluicegate_tests::kafka::Kafka;
 use sluicegate_tests::port::Port;
@@ -24,6 +24,7 @@ use sluicegate_tests::stack::Stack;
 use sluicegate_tests::way::Way;
 use sluicegate_tests::{http, tools};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tonic::metadata::MetadataMap;
 use tonic::transport::Channel;
 use tonic::{Request, Streaming};
 
@@ -36,7 +37,12 @@ const WRITES: &str = "[write]\nclusters = [\"default\"]\n";
 #[tokio::test]
 async fn generated_client_runs_a_session_directly() {
     let stack = start(Way::Direct, WRITES, Vec::new()).await;
-    check(stack.bridge.grpc(), &stack).await;
+    check(stack.bridge.grpc(), &stack, |may_write, headers| {
+        if may_write {
+            headers.insert("sluicegate-write", "true".parse().unwrap());
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -46,7 +52,8 @@ async fn generated_client_runs_a_session_through_a_plain_route() {
     let text = include_str!("grpc/envoy.yaml")
         .replace("GATEWAY_PORT", &gateway.number().to_string())
         .replace("ADMIN_PORT", &admin.number().to_string())
-        .replace("BRIDGE_PORT", &stack.bridge.grpc().port().to_string());
+        .replace("BRIDGE_PORT", &stack.bridge.grpc().port().to_string())
+        .replace("METADATA", &metadata::ALL.join(", "));
     let config = stack.folder().write("plain.yaml", &text).unwrap();
     let mut command = Command::new(tools::envoy().unwrap());
     command.arg("-c").arg(config).args(["--disable-hot-restart", "--log-level", "warning"]);
@@ -56,8 +63,17 @@ async fn generated_client_runs_a_session_through_a_plain_route() {
         status => Err(format!("/ready says {status}")),
     };
     envoy.until("become ready", Duration::from_secs(30), ready).await.unwrap();
-    check(gateway.address(), &stack).await;
+    check(gateway.address(), &stack, |may_write, headers| {
+        // What a client says of itself is its gateway's to say.
+        let (write, topics) = if may_write { ("false", "none") } else { ("true", "*") };
+        headers.insert("sluicegate-write", write.parse().unwrap());
+        headers.insert("sluicegate-topics", topics.parse().unwrap());
+    })
+    .await;
 }
+
+/// What a client that writes, or only reads, says of it.
+type Say = fn(bool, &mut MetadataMap);
 
 /// One session, as a client made of the contract sees it.
 struct Session {
@@ -66,14 +82,14 @@ struct Session {
 }
 
 impl Session {
-    async fn open(address: SocketAddr, may_write: bool) -> Self {
-        let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+    async fn open(address: SocketAddr, may_write: bool, say: Say) -> Self {
+        let host = if may_write { "http://writers.example" } else { "http://readers.example" };
+        let endpoint = Channel::from_shared(format!("http://{address}")).unwrap();
+        let channel = endpoint.origin(host.parse().unwrap()).connect().await.unwrap();
         let (requests, mut queue) = unbounded_channel();
         let queue = futures_util::stream::poll_fn(move |cx| queue.poll_recv(cx));
         let mut request = Request::new(queue);
-        if may_write {
-            request.metadata_mut().insert("sluicegate-write", "true".parse().unwrap());
-        }
+        say(may_write, request.metadata_mut());
         let opened = within("a session", BridgeClient::new(channel).session(request)).await;
         Self { requests, answers: opened.unwrap().into_inner() }
     }
@@ -111,10 +127,10 @@ fn error(resp: Resp) -> ErrorResp {
     }
 }
 
-async fn check(address: SocketAddr, stack: &Stack) {
+async fn check(address: SocketAddr, stack: &Stack, say: Say) {
     let kafka = Kafka::shared().await.unwrap();
     let topic = &kafka.topic("grpc", 1, &[]).await.unwrap();
-    let mut session = Session::open(address, true).await;
+    let mut session = Session::open(address, true, say).await;
     for sequence in [0, 1, -1, i64::MAX, i64::MIN] {
         let pong = session.ask(sequence, ping("state")).await;
         assert_eq!(pong, Resp::PongResp(PongResp { state: "state".into() }));
@@ -142,7 +158,7 @@ async fn check(address: SocketAddr, stack: &Stack) {
     assert_eq!(session.next().await, Some(PubSubResp { sequence: 0, resp: Some(Resp::Control(told)) }));
     assert_eq!(session.next().await, None);
 
-    let mut reader = Session::open(address, false).await;
+    let mut reader = Session::open(address, false, say).await;
     assert_eq!(error(reader.ask(1, produce(topic)).await).code, 29);
     assert_eq!(stack.bridge.metrics("sluicegate_sessions{").await.unwrap().len(), 1);
 }
