@@ -13,6 +13,7 @@ use sluicegate_protocol::{
     Produced,
 };
 use sluicegate_reader::{Fetched, Reader};
+use sluicegate_session::source::Source as Client;
 use tokio::time::{Instant, timeout};
 
 pub(crate) use self::produce::{
@@ -156,13 +157,14 @@ impl Cluster {
         }
     }
 
-    /// The answer to `command`, an error's included. A fetch is read into its `room`. Records for `topics` are handed over in
+    /// The answer to `command` of a `client`, an error's included. A fetch is read into its `room`. Records for `topics` are handed over in
     /// their `turn`, others are refused.
     ///
     /// # Cancel safety
     /// A drop abandons a read and nothing else. Records are written, all or none of a command.
     pub(crate) async fn answer(
         &self,
+        client: Client,
         sequence: i64,
         command: Command,
         topics: &Topics,
@@ -178,14 +180,15 @@ impl Cluster {
                 self.offset(&list).await.map(|offset| Answer::offset(sequence, offset))
             }
             Command::Produce(CmdKafkaProduce { records }) => {
-                let produced = self.measured(Kind::Produce, self.produce(records, topics, turn, || {})).await;
+                let produced =
+                    self.measured(Kind::Produce, self.produce(client, records, topics, turn, || {})).await;
                 produced.map(|fates| Answer::produced(sequence, fates.into_iter().map(told).collect()))
             }
         };
         answer.unwrap_or_else(|failure| Answer::error(sequence, failure.error))
     }
 
-    /// Writes records, and tells what became of each. When the first of them is in the producer's queue, `queued` is called:
+    /// Writes records of a `client`, and tells what became of each. When the first of them is in the producer's queue, `queued` is called:
     /// from then on they are delivered or late, whoever waits for that.
     ///
     /// # Errors
@@ -195,10 +198,12 @@ impl Cluster {
     /// Records are written, all or none.
     pub(crate) async fn write(
         &self,
+        client: Client,
         records: Vec<ProduceRecord>,
         queued: impl FnOnce(),
     ) -> Result<Vec<Fate>, Failure> {
-        self.measured(Kind::Produce, self.produce(records, &Topics::All, Turn::default(), queued)).await
+        self.measured(Kind::Produce, self.produce(client, records, &Topics::All, Turn::default(), queued))
+            .await
     }
 
     /// Counts how an answer came out, and how long it took.

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use ::http::{Method, Request, Response, Version, header};
+use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version, header};
 use hyper::body::Incoming;
 use hyper::ext::Protocol;
 use sluicegate_protocol::{SERVICE_PATH_PREFIX, SESSION_PATH, metadata};
@@ -101,17 +101,17 @@ impl Entrance {
             Err(refusal) => Err(refusal),
             Ok(()) => match wanted {
                 Wanted::Tunnel => {
-                    let grant = self.grant(request.headers()).await;
+                    let grant = self.grant(&request).await;
                     self.tunnel(request, grant)
                 }
                 Wanted::Session => {
-                    let grant = self.grant(request.headers()).await;
+                    let grant = self.grant(&request).await;
                     self.session(request, grant)
                 }
                 Wanted::WebSocket => match self.judge(&request) {
                     Err(refusal) => Err(refusal),
                     Ok(accepted) => {
-                        let grant = self.grant(request.headers()).await;
+                        let grant = self.grant(&request).await;
                         self.websocket(request, grant, &accepted)
                     }
                 },
@@ -177,6 +177,11 @@ impl Wanted {
             _ => Err(Refusal::NotGrpc),
         }
     }
+}
+
+/// Has nginx send an answer as it comes: it would collect it otherwise.
+fn unbuffered(headers: &mut HeaderMap) {
+    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
 }
 
 /// gRPC over HTTP/2, "Content-Type": `"application/grpc" [("+proto" / "+json" / {custom})]`, and parameters.

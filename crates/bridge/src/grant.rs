@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 use sluicegate_protocol::{ErrorResp, metadata};
+use sluicegate_session::source::Source;
 
 use crate::cluster::{Cluster, Command, Room, Turn, topic_denied};
 use crate::kafka_code::TOPIC_AUTHORIZATION_FAILED;
@@ -15,6 +16,8 @@ use crate::topics::Topics;
 #[derive(Clone)]
 pub(crate) struct Grant {
     pub(crate) cluster: Arc<Cluster>,
+    /// Whose share of a limit it takes.
+    pub(crate) client: Source,
     read: bool,
     write: bool,
     topics: Arc<Topics>,
@@ -32,7 +35,7 @@ impl Grant {
     ///
     /// # Errors
     /// A header has another value than a gateway sends.
-    pub(crate) fn of(cluster: Arc<Cluster>, headers: &HeaderMap) -> Result<Self, Unreadable> {
+    pub(crate) fn of(cluster: Arc<Cluster>, client: Source, headers: &HeaderMap) -> Result<Self, Unreadable> {
         let topics = match headers.get(metadata::TOPICS) {
             None => Topics::All,
             Some(listed) => Topics::parse(listed.as_bytes()).ok_or(Unreadable {
@@ -42,6 +45,7 @@ impl Grant {
         };
         Ok(Self {
             cluster,
+            client,
             read: flag(headers, metadata::READ)?.unwrap_or(true),
             write: flag(headers, metadata::WRITE)?.unwrap_or(false),
             topics: Arc::new(topics),
@@ -51,7 +55,13 @@ impl Grant {
     /// All that there is.
     #[cfg(test)]
     pub(crate) fn all(cluster: &Arc<Cluster>) -> Self {
-        Self { cluster: Arc::clone(cluster), read: true, write: true, topics: Arc::new(Topics::All) }
+        Self {
+            cluster: Arc::clone(cluster),
+            client: Source::default(),
+            read: true,
+            write: true,
+            topics: Arc::new(Topics::All),
+        }
     }
 
     /// Whether the client can read anything.
@@ -86,7 +96,7 @@ impl Grant {
             Command::Produce(_) => (Kind::Produce, (!self.write).then(|| denied(NOT_WRITABLE))),
         };
         match denied {
-            None => self.cluster.answer(sequence, command, &self.topics, turn, room).await,
+            None => self.cluster.answer(self.client, sequence, command, &self.topics, turn, room).await,
             Some(error) => {
                 self.cluster.metrics.answered(kind, Outcome::Refused);
                 Answer::error(sequence, error)
@@ -133,7 +143,7 @@ mod tests {
 
     fn grant(headers: &[(&'static str, &str)]) -> Result<Grant, Unreadable> {
         let headers = headers.iter().map(|(name, value)| ((*name).parse().unwrap(), value.parse().unwrap()));
-        Grant::of(Arc::new(Cluster::script(1)), &headers.collect())
+        Grant::of(Arc::new(Cluster::script(1)), Source::default(), &headers.collect())
     }
 
     #[test]

@@ -25,6 +25,7 @@ in_both_profiles! {
     unread_answers_cost_envoy_no_more_than_their_windows
     cancelled_requests_end_no_session
     writes_to_a_cluster_that_hangs_leave_places_to_others
+    writes_that_are_not_acknowledged_leave_room_in_the_queue
     writes_are_not_retried_even_if_routes_or_clients_say_so
 }
 
@@ -138,6 +139,32 @@ async fn writes_to_a_cluster_that_hangs_leave_places_to_others(profile: Profile)
     served().await;
 }
 
+/// Writes of one client while Kafka acknowledges none, beyond the queue's bytes, at default limits.
+async fn writes_that_are_not_acknowledged_leave_room_in_the_queue(profile: Profile) {
+    let mut kafka = Kafka::start().await.unwrap();
+    let topic = kafka.topic("queued", 1, &[]).await.unwrap();
+    let stack = one_worker(profile, &kafka).await;
+    let post = |value| Request::post(ANY, value).with("x-kafka-topic", &topic);
+    written(&ask(stack.gateway(), post("before")).await, &topic);
+    kafka.freeze();
+    let mut accepted = 0;
+    loop {
+        let mut attacker = connect(&stack).await.ready().await.unwrap();
+        let request = http::Request::post(format!("http://gateway{ANY}"))
+            .header("x-kafka-topic", &topic)
+            .header("prefer", "respond-async");
+        let (answer, mut body) = attacker.send_request(request.body(()).unwrap(), false).unwrap();
+        body.send_data(Bytes::from(vec![b'v'; 1_000_000]), true).unwrap();
+        match timeout(SOON, answer).await.expect("an answer").unwrap().status().as_u16() {
+            202 => accepted += 1,
+            status => break assert_eq!(status, 429),
+        }
+    }
+    assert!((40..=51).contains(&accepted), "of 64 MiB, three quarters: {accepted} MB");
+    let bystander = ask(stack.gateway(), post("beside").with("prefer", "respond-async")).await;
+    assert_eq!(bystander.status, 202, "{bystander:?}");
+}
+
 /// More writes to the cluster that hangs than `limits.max_calls`, on as many connections as they need.
 async fn attack(stack: &Stack, preference: &str) -> (Vec<SendRequest<Bytes>>, Vec<ResponseFuture>) {
     let (mut attackers, mut answers) = (Vec::new(), Vec::new());
@@ -169,6 +196,7 @@ async fn connect(stack: &Stack) -> SendRequest<Bytes> {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
     let stream = socket.connect(stack.gateway()).await.unwrap();
+    stream.set_nodelay(true).unwrap();
     let mut http = h2::client::Builder::new();
     let (sender, connection) = http.initial_window_size(0).handshake(stream).await.unwrap();
     tokio::spawn(connection);

@@ -13,7 +13,8 @@ use crate::stacks::{becomes, count, error, offset, record, with};
 #[tokio::test]
 async fn a_full_queue_refuses_until_it_has_room_and_never_reorders() {
     let mut kafka = Kafka::start().await.unwrap();
-    let properties = "queue.buffering.max.messages = 50\nmessage.timeout.ms = 60000\n";
+    // Of which one client can have 50.
+    let properties = "queue.buffering.max.messages = 66\nmessage.timeout.ms = 60000\n";
     let stack = with(Profile::Tunnel, &kafka, "", properties).await;
     let topic = &kafka.topic("full", 1, &[]).await.unwrap();
     let mut socket = Socket::open(&stack).await;

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use futures_util::future::join_all;
 use sluicegate_protocol::{ErrorResp, ProduceRecord};
 use sluicegate_reader::Reader;
+use sluicegate_session::source::Source as Client;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -63,6 +64,7 @@ impl Cluster {
     /// As [`Cluster::write`], in its `turn`.
     pub(super) async fn produce(
         &self,
+        source: Client,
         records: Vec<ProduceRecord>,
         topics: &Topics,
         mut turn: Turn,
@@ -87,7 +89,7 @@ impl Cluster {
         if matches!(self.source, Source::Script) {
             return Ok(self.script.take(&records, queued).await);
         }
-        let handed = due.run_until_cancelled(writer.hand_over(records, refused)).await;
+        let handed = due.run_until_cancelled(writer.hand_over(source, records, refused)).await;
         let handed = handed.ok_or_else(ending)?;
         let handed = handed.map_err(|error| not_written(self.incidents.public_write(error)))?;
         drop(turn);
@@ -318,7 +320,8 @@ mod tests {
         let looked_for = ProduceRecord { topic: "60000".into(), ..record() };
         let mut turns = Turns::default();
         let first = turns.next();
-        let produced = cluster.produce(vec![looked_for], &Topics::All, turns.next(), || {});
+        let produced =
+            cluster.produce(Client::default(), vec![looked_for], &Topics::All, turns.next(), || {});
         let end = async {
             tokio::task::yield_now().await;
             writes.due.cancel();

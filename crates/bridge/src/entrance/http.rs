@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use base64::Engine as _;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Version, header};
+use http::{HeaderMap, HeaderValue, Request, Response, Version, header};
 use hyper::body::Incoming;
 use prost::Message;
 use sluicegate_protocol::{HttpRoute, metadata};
 use tonic::body::Body;
 
-use super::gateway::source;
-use super::{Entrance, Refusal};
+use super::{Entrance, Refusal, unbuffered};
 use crate::http::{self as plain, Admitted, Fault, Problem, Running};
 use crate::route_clusters::{BASE64, NotTaken};
 
@@ -29,8 +28,7 @@ impl Entrance {
         };
         let headers = response.headers_mut();
         headers.insert(metadata::ANSWERED, mark.unwrap_or(HeaderValue::from_static("1")));
-        // nginx would collect an answer before it sends any of it.
-        headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+        unbuffered(headers);
         response.map(Body::new)
     }
 
@@ -51,11 +49,16 @@ impl Entrance {
         request: &Request<Incoming>,
         route: &'a HttpRoute,
     ) -> Result<Admitted<'a>, Refusal> {
-        let grant = self.grant(request.headers()).await?;
+        let grant = self.grant(request).await?;
         let cluster = Arc::as_ptr(&grant.cluster).addr();
-        let source = source(request);
-        let running =
-            Running::begin(&self.places, cluster, source, &self.waiting, &self.drain, self.open.token());
+        let running = Running::begin(
+            &self.places,
+            cluster,
+            grant.client,
+            &self.waiting,
+            &self.drain,
+            self.open.token(),
+        );
         Ok(Admitted { grant, route, running, max_body_bytes: self.messages.max_message_bytes })
     }
 

@@ -8,6 +8,7 @@ use sluicegate_session::handshake::Refused;
 use tonic::body::Body;
 use tonic::{Code, Status};
 
+use super::unbuffered;
 use crate::route_clusters::NotTaken;
 
 /// Why a request is turned away.
@@ -90,6 +91,7 @@ impl Refusal {
         if is_last {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
+        unbuffered(response.headers_mut());
         response.headers_mut().extend(mark.map(|mark| (HeaderName::from_static(metadata::ANSWERED), mark)));
         response
     }

@@ -17,7 +17,8 @@ use super::number::whole_number;
 use super::problem::{Fault, Problem};
 use super::response::Response;
 use super::{Request, Running, check_writable, json};
-use crate::cluster::{Cluster, MAX_HEADERS};
+use crate::cluster::MAX_HEADERS;
+use crate::grant::Grant;
 use crate::writing::Written;
 
 /// The answer to a request of the route.
@@ -45,11 +46,11 @@ async fn post(
     let topic = record.topic.clone();
     check_writable(request.grant, &topic)?;
     if request.headers.prefer_async() {
-        queued(&request.grant.cluster, record, Arc::clone(running)).await?;
+        queued(request.grant, record, Arc::clone(running)).await?;
         let response = Response::json(StatusCode::ACCEPTED, JSON, &Accepted { topic: &topic });
         return Ok(response.header(HeaderName::from_static("preference-applied"), "respond-async"));
     }
-    let Written { partition, offset, timestamp } = written(&request.grant.cluster, record, || {}).await?;
+    let Written { partition, offset, timestamp } = written(request.grant, record, || {}).await?;
     Ok(Response::json(StatusCode::OK, JSON, &Acknowledged { topic: &topic, partition, offset, timestamp }))
 }
 
@@ -60,8 +61,8 @@ async fn post(
 ///
 /// # Cancel safety
 /// The record is written all the same.
-async fn queued(cluster: &Arc<Cluster>, record: ProduceRecord, running: Arc<Running>) -> Result<(), Problem> {
-    let cluster = Arc::clone(cluster);
+async fn queued(grant: &Grant, record: ProduceRecord, running: Arc<Running>) -> Result<(), Problem> {
+    let grant = grant.clone();
     let (queued, in_queue) = oneshot::channel();
     let writing = tokio::spawn(async move {
         let queued = || {
@@ -69,7 +70,7 @@ async fn queued(cluster: &Arc<Cluster>, record: ProduceRecord, running: Arc<Runn
             // A client that is gone hears nothing.
             queued.send(()).unwrap_or_default();
         };
-        let written = written(&cluster, record, queued).await;
+        let written = written(&grant, record, queued).await;
         if let Err(problem) = &written {
             // Metrics count it. The client could fill the log.
             tracing::debug!(?problem, "a record whose client did not wait was not written");
@@ -83,17 +84,13 @@ async fn queued(cluster: &Arc<Cluster>, record: ProduceRecord, running: Arc<Runn
 }
 
 /// Writes a record; `queued` is called when it is in the producer's queue.
-async fn written(
-    cluster: &Cluster,
-    record: ProduceRecord,
-    queued: impl FnOnce(),
-) -> Result<Written, Problem> {
+async fn written(grant: &Grant, record: ProduceRecord, queued: impl FnOnce()) -> Result<Written, Problem> {
     let (topic, partition) = (record.topic.clone(), record.partition);
-    let mut fates = cluster.write(vec![record], queued).await.map_err(Problem::failed)?;
+    let mut fates = grant.cluster.write(grant.client, vec![record], queued).await.map_err(Problem::failed)?;
     match fates.pop().ok_or_else(nothing_known)? {
         Ok(written) => Ok(written),
         Err(error) => {
-            Err(Problem::not_written(error).naming_what_is_missing(cluster, &topic, partition).await)
+            Err(Problem::not_written(error).naming_what_is_missing(&grant.cluster, &topic, partition).await)
         }
     }
 }

@@ -269,7 +269,7 @@ async fn a_cluster_stays_until_its_records_are_delivered_though_nobody_waits_for
     let (sent, queued) = oneshot::channel();
     let begun = Instant::now();
     tokio::select! {
-        written = cluster.write(vec![record], || sent.send(()).unwrap()) => panic!("{written:?}"),
+        written = cluster.write(Default::default(), vec![record], || sent.send(()).unwrap()) => panic!("{written:?}"),
         queued = queued => queued.unwrap(),
     }
     drop(cluster);

@@ -26,7 +26,12 @@ impl From<WriteError> for ErrorResp {
     fn from(error: WriteError) -> Self {
         match error {
             WriteError::QueueFull => {
-                let full = error_resp(0, "the queue is full".to_owned(), true, false);
+                let full = error_resp(
+                    0,
+                    "the queue has no room for more of this client's records".to_owned(),
+                    true,
+                    false,
+                );
                 Self { retry_after_ms: QUEUE_RETRY_MS, ..full }
             }
             WriteError::ProducerEnded { unknown_outcome } => {

@@ -7,6 +7,7 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use sluicegate_protocol::{ErrorResp, Header, ProduceRecord};
+use sluicegate_session::source::Source;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -37,7 +38,8 @@ fn record(value: impl Into<Vec<u8>>) -> ProduceRecord {
 }
 
 async fn write(writer: &Writer, records: &[ProduceRecord]) -> Vec<Fate> {
-    let handed = writer.hand_over(records.to_vec(), vec![None; records.len()]).await.unwrap();
+    let handed =
+        writer.hand_over(Source::default(), records.to_vec(), vec![None; records.len()]).await.unwrap();
     timeout(WITHIN, writer.wait(handed, &CancellationToken::new())).await.expect("all fates")
 }
 
@@ -78,7 +80,10 @@ async fn one_record_that_is_refused_leaves_its_neighbours_alone() {
     let (_mock, writer, metrics) = start(&[("message.max.bytes", "2000")]);
     let refused = failure::refused(3, "no such topic".to_owned());
     let records = [record("0"), record(vec![b'x'; 2001]), record("2"), record("3")];
-    let handed = writer.hand_over(records.to_vec(), [None, None, Some(refused.clone()), None]).await.unwrap();
+    let handed = writer
+        .hand_over(Source::default(), records.to_vec(), [None, None, Some(refused.clone()), None])
+        .await
+        .unwrap();
     let produced = writer.wait(handed, &CancellationToken::new()).await;
     assert_eq!(codes(&produced), [None, Some(10), Some(3), None]);
     assert_eq!(produced[2], Err(refused));
@@ -92,7 +97,7 @@ async fn from_a_full_queue_on_nothing_is_taken() {
         start(&[("queue.buffering.max.messages", "3"), ("message.timeout.ms", "2000")]);
     mock.broker_down(1).unwrap();
     let records: Vec<_> = (0..5).map(|number| record(number.to_string())).collect();
-    let handed = writer.hand_over(records.to_vec(), vec![None; 5]).await.unwrap();
+    let handed = writer.hand_over(Source::default(), records.to_vec(), vec![None; 5]).await.unwrap();
     assert_eq!((handed.queued, metrics.queued.get()), (3, 3));
     let produced = writer.wait(handed, &CancellationToken::new()).await;
     assert_eq!(codes(&produced), [Some(7), Some(7), Some(7), Some(0), Some(0)]);
@@ -141,7 +146,7 @@ async fn a_record_that_left_and_was_not_acknowledged_is_of_unknown_outcome() {
 async fn what_is_due_is_answered_with_what_is_known() {
     let (mock, writer, _) = start(&[("message.timeout.ms", "2000")]);
     mock.broker_down(1).unwrap();
-    let handed = writer.hand_over(vec![record("0")], [None]).await.unwrap();
+    let handed = writer.hand_over(Source::default(), vec![record("0")], [None]).await.unwrap();
     let due = CancellationToken::new();
     due.cancel();
     assert_eq!(writer.wait(handed, &due).await[0], Err(failure::late()));
@@ -150,7 +155,7 @@ async fn what_is_due_is_answered_with_what_is_known() {
 #[tokio::test]
 async fn what_was_accepted_is_delivered_before_the_end() {
     let (mock, writer, metrics) = start(&[("linger.ms", "500")]);
-    let handed = writer.hand_over(vec![record("0")], [None]).await.unwrap();
+    let handed = writer.hand_over(Source::default(), vec![record("0")], [None]).await.unwrap();
     writer.close(Instant::now() + WITHIN).await;
     assert_eq!(metrics.queued.get(), 0);
     let produced = writer.wait(handed, &CancellationToken::new()).await;
@@ -208,8 +213,12 @@ async fn whoever_may_not_write_needs_no_producer_for_each_command() {
     let (_mock, writer) = start_fatal();
     assert_eq!(codes(&write(&writer, &[record("0")]).await), [Some(31)]);
     // The next one would be let in, but is not made yet.
-    let error =
-        writer.hand_over(vec![record("1")], [None]).await.map(drop).map_err(ErrorResp::from).unwrap_err();
+    let error = writer
+        .hand_over(Source::default(), vec![record("1")], [None])
+        .await
+        .map(drop)
+        .map_err(ErrorResp::from)
+        .unwrap_err();
     assert_eq!((error.code, error.retriable, error.unknown_outcome), (31, false, false), "{error:?}");
 }
 
@@ -218,8 +227,8 @@ async fn who_looks_later_is_told_why_a_producer_ended_too() {
     let (_mock, mut writer) = start_fatal();
     writer.slot.pause = Duration::ZERO;
     let [first, second] = [
-        writer.hand_over(vec![record("0")], [None]).await.unwrap(),
-        writer.hand_over(vec![record("1")], [None]).await.unwrap(),
+        writer.hand_over(Source::default(), vec![record("0")], [None]).await.unwrap(),
+        writer.hand_over(Source::default(), vec![record("1")], [None]).await.unwrap(),
     ];
     let none = CancellationToken::new();
     assert_eq!(codes(&timeout(WITHIN, writer.wait(first, &none)).await.unwrap()), [Some(31)]);
@@ -231,8 +240,12 @@ async fn who_looks_later_is_told_why_a_producer_ended_too() {
 async fn a_producer_that_cannot_be_made_is_told_without_its_values() {
     let (_mock, writer, _) = start(&[("security.protocol", "ssl"), ("ssl.ca.location", "/nowhere/ca.pem")]);
     for _ in 0..2 {
-        let error =
-            writer.hand_over(vec![record("0")], [None]).await.map(drop).map_err(ErrorResp::from).unwrap_err();
+        let error = writer
+            .hand_over(Source::default(), vec![record("0")], [None])
+            .await
+            .map(drop)
+            .map_err(ErrorResp::from)
+            .unwrap_err();
         assert!(!error.retriable && error.message.contains("its log says why"), "{error:?}");
         assert!(!error.message.contains("nowhere"), "{error:?}");
     }
@@ -242,10 +255,10 @@ async fn a_producer_that_cannot_be_made_is_told_without_its_values() {
 async fn an_end_takes_no_longer_than_it_may() {
     let (mock, writer, _) = start(&[]);
     mock.broker_down(1).unwrap();
-    writer.hand_over(vec![record("0")], [None]).await.unwrap();
+    writer.hand_over(Source::default(), vec![record("0")], [None]).await.unwrap();
     let start = Instant::now();
     writer.close(start + Duration::from_secs(1)).await;
     assert!(start.elapsed() < Duration::from_millis(1500), "{:?}", start.elapsed());
-    let error = writer.hand_over(vec![record("1")], [None]).await.unwrap_err();
+    let error = writer.hand_over(Source::default(), vec![record("1")], [None]).await.unwrap_err();
     assert_eq!(error, failure::ending());
 }

@@ -12,10 +12,10 @@ use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProd
 use rdkafka::{ClientContext, Message as _};
 use sluicegate_protocol::ProduceRecord;
 use tokio::runtime::Handle;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::fates::{Fates, Written};
 use super::in_flight::{InFlight, Ticket};
+use super::queue::Room;
 use super::{Settings, failure};
 use crate::metrics::WriteMetrics;
 
@@ -28,7 +28,7 @@ pub(super) struct Handed {
     pub(super) fates: Arc<Fates>,
     pub(super) index: usize,
     /// Its part of the queue.
-    pub(super) room: OwnedSemaphorePermit,
+    pub(super) room: Room,
 }
 
 /// A record in the queue.

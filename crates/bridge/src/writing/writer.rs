@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use sluicegate_protocol::{ErrorResp, ProduceRecord};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use sluicegate_session::source::Source;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::failure::WriteError;
 use super::fates::{Fate, Fates};
 use super::producer::{Handed, Producer};
+use super::queue::{Queue, Room};
 use super::slot::{Slot, State};
 use super::{Settings, failure};
 use crate::kafka_code::MESSAGE_TOO_LARGE;
@@ -20,8 +21,8 @@ use crate::metrics::WriteMetrics;
 /// Writes to one cluster.
 pub(crate) struct Writer {
     pub(super) slot: Slot,
-    /// Bytes that may still be put into the queue. librdkafka counts values only, and would let keys and headers grow.
-    room: Arc<Semaphore>,
+    /// What waits. librdkafka counts values only, and would let keys and headers grow.
+    queue: Arc<Queue>,
     queue_bytes: usize,
     metrics: WriteMetrics,
 }
@@ -38,8 +39,8 @@ impl Writer {
     pub(crate) fn new(settings: Settings, metrics: WriteMetrics) -> Self {
         let queue_bytes = settings.queue_bytes;
         Self {
+            queue: Queue::new(queue_bytes, settings.queue_records),
             slot: Slot::new(settings, metrics.clone()),
-            room: Arc::new(Semaphore::new(queue_bytes.min(Semaphore::MAX_PERMITS))),
             queue_bytes,
             metrics,
         }
@@ -64,7 +65,7 @@ impl Writer {
         }
     }
 
-    /// Puts records into the queue in their order. One that is in `refused` is passed by. From the first that finds no room
+    /// Puts records of `source` into the queue in their order. One that is in `refused` is passed by. From the first that finds no room
     /// in the queue on none is put there: a later one would overtake it. A full queue is not waited for, only a producer is.
     ///
     /// # Errors
@@ -74,6 +75,7 @@ impl Writer {
     /// None of the records is written, or all that are accepted are: they are put into the queue in one step.
     pub(crate) async fn hand_over(
         &self,
+        source: Source,
         records: Vec<ProduceRecord>,
         refused: impl IntoIterator<Item = Option<WriteError>>,
     ) -> Result<HandedOver, WriteError> {
@@ -86,7 +88,10 @@ impl Writer {
         for (index, (record, refused)) in records.iter().zip(refused).enumerate() {
             let sent = match (refused, producer.as_deref().and_then(State::working)) {
                 (Some(error), _) => Err(error),
-                (None, Some(producer)) if !full => self.send(producer, record, &fates, index),
+                (None, Some(producer)) if !full => match self.room_for(source, record) {
+                    Ok(room) => send(producer, record, Handed { fates: Arc::clone(&fates), index, room }),
+                    Err(error) => Err(error),
+                },
                 (None, _) => Err(WriteError::QueueFull),
             };
             match sent {
@@ -118,35 +123,17 @@ impl Writer {
         fates
     }
 
-    fn send(
-        &self,
-        producer: &Producer,
-        record: &ProduceRecord,
-        fates: &Arc<Fates>,
-        index: usize,
-    ) -> Result<(), WriteError> {
-        let room = self.room_for(record)?;
-        let handed = Handed { fates: Arc::clone(fates), index, room };
-        producer.send(record, handed).map_err(|error| match error {
-            KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) => WriteError::QueueFull,
-            KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge) => {
-                too_large("is larger than the cluster's `message.max.bytes`", record)
-            }
-            // Nothing of it has left.
-            error => failure::of(&error, false),
-        })
-    }
-
-    fn room_for(&self, record: &ProduceRecord) -> Result<OwnedSemaphorePermit, WriteError> {
+    fn room_for(&self, source: Source, record: &ProduceRecord) -> Result<Room, WriteError> {
         let size = size(record);
-        let permits = u32::try_from(size).ok().filter(|_| size <= self.queue_bytes);
-        let permits = permits.ok_or_else(|| too_large("does not fit into the queue", record))?;
-        Arc::clone(&self.room).try_acquire_many_owned(permits).map_err(|_| WriteError::QueueFull)
+        if size > self.queue_bytes {
+            return Err(too_large("does not fit into the queue", record));
+        }
+        self.queue.take(source, size).ok_or(WriteError::QueueFull)
     }
 
     /// Whether anything is in the queue or on its way.
     pub(crate) fn has_queued_records(&self) -> bool {
-        self.room.available_permits() < self.queue_bytes.min(Semaphore::MAX_PERMITS)
+        !self.queue.is_empty()
     }
 
     /// Delivers what is in the queue until `by`, and ends: what is left then is lost, and a warning tells how much.
@@ -156,6 +143,17 @@ impl Writer {
     pub(crate) async fn close(&self, by: Instant) {
         self.slot.close(by).await;
     }
+}
+
+fn send(producer: &Producer, record: &ProduceRecord, handed: Handed) -> Result<(), WriteError> {
+    producer.send(record, handed).map_err(|error| match error {
+        KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) => WriteError::QueueFull,
+        KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge) => {
+            too_large("is larger than the cluster's `message.max.bytes`", record)
+        }
+        // Nothing of it has left.
+        error => failure::of(&error, false),
+    })
 }
 
 fn too_large(what: &str, record: &ProduceRecord) -> WriteError {

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::*;
+use crate::cluster::Cluster;
 use crate::grant::Grant;
 use crate::kafka_code;
 use crate::places::Places;
@@ -249,7 +250,9 @@ async fn ask_with(
     method: Method,
     lines: &[(&str, &[u8])],
 ) -> Response {
-    let grant = Grant::of(Arc::clone(cluster), &headers(&[(metadata::WRITE, b"true")])).ok().unwrap();
+    let grant = Grant::of(Arc::clone(cluster), Source::default(), &headers(&[(metadata::WRITE, b"true")]))
+        .ok()
+        .unwrap();
     let headers = headers(lines);
     let body = Bytes::from_static(b"body");
     let request = Request { grant: &grant, method: &method, headers: Headers(&headers), body: &body };

@@ -38,7 +38,8 @@ pub(super) async fn post(
     let records = batch::parse(request.body, format, topic, partition)?;
     // Where all records fail because it is missing, it is that of the first that is named.
     let partition = partition.or_else(|| records.first()?.partition);
-    let fates = request.grant.cluster.write(records, || {}).await.map_err(Problem::failed)?;
+    let fates =
+        request.grant.cluster.write(request.grant.client, records, || {}).await.map_err(Problem::failed)?;
     if let Some(error) = common(&fates) {
         return Err(Problem::not_written(error.clone())
             .naming_what_is_missing(&request.grant.cluster, topic, partition)

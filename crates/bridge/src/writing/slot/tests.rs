@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
 use sluicegate_protocol::{ErrorResp, ProduceRecord};
+use sluicegate_session::source::Source;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -29,7 +30,7 @@ async fn listen() -> (TcpListener, String) {
 /// Hands a record over, and tells why that failed as clients are told.
 async fn hand_over(writer: &Writer) -> Result<(), ErrorResp> {
     let record = ProduceRecord { topic: "t".to_owned(), ..ProduceRecord::default() };
-    writer.hand_over(vec![record], [None]).await.map(drop).map_err(ErrorResp::from)
+    writer.hand_over(Source::default(), vec![record], [None]).await.map(drop).map_err(ErrorResp::from)
 }
 
 async fn has_producer(writer: &Writer) -> bool {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ::http::{HeaderMap, Method, header};
 use bytes::Bytes;
 use sluicegate_protocol::metadata;
+use sluicegate_session::source::Source;
 
 use super::super::super::headers::Headers;
 use super::*;
@@ -17,7 +18,7 @@ async fn ask(content_type: &str, write: bool, body: &str) -> (Result<Response, P
     let cluster = Arc::new(Cluster::script(1));
     let write = if write { "true" } else { "false" };
     let granted = HeaderMap::from_iter([(metadata::WRITE.parse().unwrap(), write.parse().unwrap())]);
-    let grant = Grant::of(Arc::clone(&cluster), &granted).ok().unwrap();
+    let grant = Grant::of(Arc::clone(&cluster), Source::default(), &granted).ok().unwrap();
     let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, content_type.parse().unwrap())]);
     let body = Bytes::copy_from_slice(body.as_bytes());
     let request = Request { grant: &grant, method: &Method::POST, headers: Headers(&headers), body: &body };
@@ -74,7 +75,7 @@ fn check_offset(error: WriteError, want: &str) {
 fn a_record_that_failed_says_whether_it_may_be_sent_again() {
     check_offset(
         WriteError::QueueFull,
-        r#"{"partition":null,"offset":null,"error_code":2,"error":"the queue is full"}"#,
+        r#"{"partition":null,"offset":null,"error_code":2,"error":"the queue has no room for more of this client's records"}"#,
     );
     check_offset(
         failure::refused(kafka_code::MESSAGE_TOO_LARGE, "too large".to_owned()),
