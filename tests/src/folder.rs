@@ -77,8 +77,8 @@ impl Folder {
     /// Leaves the folder for reading, and says so with the end of each log.
     #[expect(clippy::print_stderr, reason = "a failed test's last words")]
     fn keep(&self) {
-        // Without the file of its lock a folder is nobody's: it stays until `target` goes. A sweep that had opened
-        // the file before would find it unlocked after.
+        // A folder without a lock file is never swept: it stays until `target` is deleted. A sweep that had already
+        // opened the file would find it unlocked once this folder is dropped.
         let _no_sweep = self.path.parent().map(|parent| lock(&parent.join(LOCK)));
         let _ = fs::remove_file(self.path.join(LOCK));
         eprintln!("logs are kept in {}", self.path.display());
@@ -97,7 +97,7 @@ fn lock(path: &Path) -> Result<File, Error> {
     Ok(file)
 }
 
-/// Removes the folders whose lock nobody holds. The caller holds the parent's lock.
+/// Removes the folders that no process has locked. The caller holds the parent's lock.
 fn remove_orphans(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else { return };
     for path in entries.flatten().map(|entry| entry.path()) {

@@ -77,7 +77,7 @@ impl Contexts {
         Some(result)
     }
 
-    /// A plugin or a stream is no more.
+    /// Removes a plugin or a stream.
     pub(crate) fn delete(&self, context_id: u32) {
         self.stream(context_id, Stream::on_delete);
         let _root = self.roots.borrow_mut().remove(&context_id);

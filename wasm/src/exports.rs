@@ -84,7 +84,7 @@ extern "C" fn proxy_on_response_trailers(context_id: u32, _: usize) -> Action {
     on_stream(context_id, Stream::on_response_trailers)
 }
 
-/// There is never anything to wait for. Apache APISIX logs an error for each request of a module without this.
+/// Nothing is ever pending. Without this export, Apache APISIX logs an error for every request.
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_done(_: u32) -> bool {
     true

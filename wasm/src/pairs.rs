@@ -21,7 +21,7 @@ pub fn read(map: &[u8]) -> Vec<Header> {
     headers
 }
 
-/// The value of a header; the last of several: nginx shows a request's pseudo-headers behind those that its client sent.
+/// The last value of a header: nginx lists pseudo-headers after the headers that the client sent.
 pub fn last<'a>(headers: &'a [Header], name: &str) -> Option<&'a [u8]> {
     let last = headers.iter().rfind(|(other, _)| other == name.as_bytes());
     last.map(|(_, value)| value.as_slice())

@@ -1,7 +1,7 @@
-//! Which bytes a request's path can have.
+//! The characters that a request's path can have.
 
-/// A path with its query and fragment as text; None if it has a character that no URL has (RFC 3986). HTTP/2 servers refuse
-/// those, some together with the connection, which a gateway's clients share.
+/// The path, query and fragment as text; None if it contains a character that is not allowed in URLs (RFC 3986). Some HTTP/2
+/// servers answer those by closing the connection, which all clients of a gateway share.
 pub fn text(path: &[u8]) -> Option<&str> {
     std::str::from_utf8(path).ok().filter(|path| path.bytes().all(is_of_url))
 }
@@ -11,7 +11,7 @@ fn is_of_url(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~:/?#@!$&'()*+,;=%".contains(&byte)
 }
 
-/// What a client is told whose path is none.
+/// The reason given to the client.
 pub const EXPECTED: &str = "the path has a character that no URL has";
 
 #[cfg(test)]

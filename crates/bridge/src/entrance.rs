@@ -179,7 +179,7 @@ impl Wanted {
     }
 }
 
-/// Has nginx send an answer as it comes: it would collect it otherwise.
+/// Tells nginx to stream the response instead of buffering it.
 fn unbuffered(headers: &mut HeaderMap) {
     headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
 }

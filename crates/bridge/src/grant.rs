@@ -16,7 +16,7 @@ use crate::topics::Topics;
 #[derive(Clone)]
 pub(crate) struct Grant {
     pub(crate) cluster: Arc<Cluster>,
-    /// Whose share of a limit it takes.
+    /// The client, for its share of shared limits.
     pub(crate) client: Source,
     read: bool,
     write: bool,

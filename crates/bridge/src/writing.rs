@@ -2,7 +2,7 @@
 //!
 //! 1. here: what librdkafka says of a property
 //! 2. [`Settings`]: a cluster's properties as a producer takes them
-//! 3. [`Writer`]: a cluster's producer, for all sessions; `queue` bounds what waits in it, and shares that fairly
+//! 3. [`Writer`]: a cluster's producer, for all sessions; `queue` bounds its queue and shares it between clients
 //! 4. `slot`: a producer is made at start or when it is needed, once the reader has checked the brokers
 //! 5. `producer`: records in, their fates out, which `failure` puts into the client's terms; `in_flight` counts them
 //! 6. `fates`: those of one command together

@@ -1,4 +1,4 @@
-//! Which topics clients of a route can touch, by plain HTTP and in sessions.
+//! The topics that a route grants, over plain HTTP and in sessions.
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ async fn routes_with_topics_serve_those_alone(way: Way) {
         assert_eq!(post("/kafka", topic).await.status, 200);
         assert_eq!(get("/kafka", topic, offsets).await.text(), r#"{"beginning_offset":0,"end_offset":2}"#);
         assert_eq!(get("/kafka", topic, "records?offset=1").await.status, 200);
-        // A route's other switches hold for its topics, too.
+        // `read` and `write` also apply to granted topics.
         rest_problem(&post("/reads", topic).await, 403, 403, "write");
         rest_problem(&get("/writes", topic, records).await, 403, 403, "read");
         assert_eq!(post("/writes", topic).await.status, 200);
@@ -59,7 +59,7 @@ async fn routes_with_topics_serve_those_alone(way: Way) {
     let listed = ask(gateway, Request::get("/kafka/topics")).await;
     assert_eq!(listed.json(), json!([named, below]));
 
-    // Whether it exists must not show.
+    // Denied topics look the same whether they exist or not.
     let missing = &format!("{denied}-missing");
     let alike = |told: &Response, topic: &str| told.text().replace(topic, "it");
     for (exists, not) in [(&denied, missing), (beside, missing)] {
@@ -78,7 +78,7 @@ async fn routes_with_topics_serve_those_alone(way: Way) {
             async |topic: &str| ask(gateway, Request::get(format!("/kafka/topics/{topic}"))).await;
         assert_eq!(alike(&described(exists).await, exists), alike(&described(not).await, not));
     }
-    // The emulated host of APISIX has no sessions.
+    // The emulated APISIX host serves plain HTTP only.
     if way != Way::Apisix {
         sessions(&stack, &named, [&denied, beside, missing]).await;
     }

@@ -104,7 +104,7 @@ async fn cancelled_requests_end_no_session(profile: Profile) {
     written(&ask(stack.gateway(), write).await, &topic);
 }
 
-/// More writes of one client than `limits.max_calls` to a cluster whose broker hangs, at default limits.
+/// One client sends more writes than `limits.max_calls` to a cluster whose broker hangs, at default limits.
 async fn writes_to_a_cluster_that_hangs_leave_places_to_others(profile: Profile) {
     let kafka = Kafka::shared().await.unwrap();
     let topic = kafka.topic("served", 1, &[]).await.unwrap();
@@ -139,7 +139,7 @@ async fn writes_to_a_cluster_that_hangs_leave_places_to_others(profile: Profile)
     served().await;
 }
 
-/// Writes of one client while Kafka acknowledges none, beyond the queue's bytes, at default limits.
+/// One client writes more bytes than the queue holds while Kafka acknowledges nothing, at default limits.
 async fn writes_that_are_not_acknowledged_leave_room_in_the_queue(profile: Profile) {
     let mut kafka = Kafka::start().await.unwrap();
     let topic = kafka.topic("queued", 1, &[]).await.unwrap();
@@ -165,7 +165,7 @@ async fn writes_that_are_not_acknowledged_leave_room_in_the_queue(profile: Profi
     assert_eq!(bystander.status, 202, "{bystander:?}");
 }
 
-/// More writes to the cluster that hangs than `limits.max_calls`, on as many connections as they need.
+/// Sends more writes than `limits.max_calls` to the cluster that hangs.
 async fn attack(stack: &Stack, preference: &str) -> (Vec<SendRequest<Bytes>>, Vec<ResponseFuture>) {
     let (mut attackers, mut answers) = (Vec::new(), Vec::new());
     for _ in 0..11 {
@@ -228,7 +228,7 @@ async fn writes_are_not_retried_even_if_routes_or_clients_say_so(profile: Profil
         r#"{"path": "/produce", "type": "produce", "topic": "t"}"#,
         r#"{"path": "/kafka", "type": "rest", "write": true}"#,
     ];
-    // Behind each line that this file's routes to the bridge, and to the listener in front of it, have.
+    // Adds a retry policy after `line`, which only the route in question has.
     let retries = |line: &str| {
         let policy = "retry_policy: {retry_on: '5xx,reset,connect-failure', num_retries: 3}";
         (line.to_owned(), format!("{line}\n                  {policy}"))

@@ -104,7 +104,7 @@ async fn a_gateway_that_the_bridge_does_not_know_serves_nobody(way: Way) {
 #[tokio::test]
 async fn a_full_queue_is_said_to_be_full() {
     let mut kafka = Kafka::start().await.unwrap();
-    // Of which one client can have 10.
+    // One client can hold 10 of them.
     let properties = "queue.buffering.max.messages = 12\nmessage.timeout.ms = 60000\n";
     let stack = with(Profile::Tunnel, &kafka, WRITES, properties, "").await;
     let topic = &kafka.topic("full", 1, &[]).await.unwrap();

@@ -50,7 +50,7 @@ impl Discovery {
         self.filter.publish_with(&format!(", {}", route.object), "");
     }
 
-    /// Puts another route in the place of one of the filter's.
+    /// Replaces a route in the filter's configuration.
     pub(crate) fn replace_in_filter(&self, route: &Route, other: &Route) {
         self.filter.publish_with(&route.object, &other.object);
     }
@@ -96,7 +96,7 @@ impl Resource {
         fs::rename(&next, &self.path).unwrap();
     }
 
-    /// With `other` where `part` is.
+    /// Publishes the text with `part` replaced by `other`.
     fn publish_with(&self, part: &str, other: &str) {
         assert_eq!(self.text.matches(part).count(), 1, "{part:?} in {}", self.text);
         self.publish(&self.text.replace(part, other));

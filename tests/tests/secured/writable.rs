@@ -119,7 +119,7 @@ async fn broker_that_would_abort_librdkafka_ends_no_session() {
     assert_eq!(stack.bridge.process.ended(), None);
 }
 
-/// More writers than would fit into a command's time one after the other.
+/// So many writers that they would exceed the command timeout one after the other.
 #[tokio::test]
 async fn token_endpoint_that_hangs_fails_all_its_writers_together_and_no_others() {
     let kafka = Secured::shared().await.unwrap();

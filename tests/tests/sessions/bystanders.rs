@@ -137,7 +137,7 @@ async fn no_header_of_an_upgrade_harms_another_session(way: Way) {
     }
 }
 
-/// For how many milliseconds the client's own stream may last, where Envoy takes it for one of its own network.
+/// The lifetime of the client's own stream in milliseconds, if Envoy treats the client as internal.
 const LIFETIME: &str = "x-envoy-upstream-stream-duration-ms";
 
 /// What proxies, HTTP/2, gRPC or WebSocket give a meaning to.

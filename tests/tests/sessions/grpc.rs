@@ -64,7 +64,7 @@ async fn generated_client_runs_a_session_through_a_plain_route() {
     };
     envoy.until("become ready", Duration::from_secs(30), ready).await.unwrap();
     check(gateway.address(), &stack, |may_write, headers| {
-        // What a client says of itself is its gateway's to say.
+        // The gateway must override both.
         let (write, topics) = if may_write { ("false", "none") } else { ("true", "*") };
         headers.insert("sluicegate-write", write.parse().unwrap());
         headers.insert("sluicegate-topics", topics.parse().unwrap());
@@ -72,7 +72,7 @@ async fn generated_client_runs_a_session_through_a_plain_route() {
     .await;
 }
 
-/// What a client that writes, or only reads, says of it.
+/// Adds the metadata that a writer or a reader sends.
 type Say = fn(bool, &mut MetadataMap);
 
 /// One session, as a client made of the contract sees it.

@@ -13,7 +13,7 @@ use crate::stacks::{becomes, count, error, offset, record, with};
 #[tokio::test]
 async fn a_full_queue_refuses_until_it_has_room_and_never_reorders() {
     let mut kafka = Kafka::start().await.unwrap();
-    // Of which one client can have 50.
+    // One client can hold 50 of them.
     let properties = "queue.buffering.max.messages = 66\nmessage.timeout.ms = 60000\n";
     let stack = with(Profile::Tunnel, &kafka, "", properties).await;
     let topic = &kafka.topic("full", 1, &[]).await.unwrap();

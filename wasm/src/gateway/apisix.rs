@@ -62,7 +62,7 @@ impl Gateway for Apisix {
         String::from_utf8(host::property(&["remote_addr"]).ok()?).ok()
     }
 
-    /// nginx counts what it sent after it has shown an upstream's answer: that there was one proves that it sent something.
+    /// nginx updates `upstream_bytes_sent` only after this callback if the upstream answered, so received bytes count as well.
     fn is_unsent(&self) -> bool {
         is_nothing("upstream_bytes_sent") && is_nothing("upstream_bytes_received")
     }
@@ -113,8 +113,8 @@ impl Gateway for Apisix {
     fn tick(&self) {}
 }
 
-/// Whether a variable of nginx's says that there were no bytes. It does not exist if another plugin answered before there was an
-/// upstream. nginx separates several attempts by commas and colons.
+/// Whether an nginx variable counts zero bytes. It does not exist if another plugin answered before the upstream was chosen. nginx
+/// separates attempts by commas and colons.
 fn is_nothing(variable: &str) -> bool {
     match host::property(&[variable]) {
         Ok(bytes) => !bytes.is_empty() && bytes.iter().all(|byte| b"0-,: ".contains(byte)),

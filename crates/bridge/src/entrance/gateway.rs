@@ -34,7 +34,6 @@ impl Entrance {
 
     /// What the client can do, by what its gateway says.
     pub(super) async fn grant<B>(&self, request: &Request<B>) -> Result<Grant, Refusal> {
-        // Nothing of the request is held while a cluster is looked up.
         let (headers, client) = (request.headers(), source(request));
         let cluster = self.cluster(headers).await?;
         Grant::of(cluster, client, headers)

@@ -29,8 +29,8 @@ pub(super) async fn read(
         true => Ok(Err(Unread::TooLarge)),
         false => timeout(BODY_TIMEOUT, collect(&mut body, max_bytes)).await,
     };
-    // HTTP/2's library takes a stream that was reset without an error for one whose body is over (RFC 9113, section 8.1); a
-    // gateway resets it so when its client is gone.
+    // hyper ends a body without an error if its stream was reset with NO_ERROR (RFC 9113, section 8.1). Gateways reset a
+    // stream that way when their client disconnects.
     let is_whole = parts.version < Version::HTTP_2 || body.is_end_stream();
     match read {
         Ok(Ok(bytes)) if is_whole => Ok(bytes),
@@ -71,7 +71,7 @@ pub(super) async fn skip(mut body: Incoming, parts: &request::Parts) {
     }
 }
 
-/// Why there is nothing of a body.
+/// Why a body could not be read.
 enum Unread {
     TooLarge,
     Broken,

@@ -175,8 +175,8 @@ const READ_BYTES: usize = 4 * 1024;
 /// default size each. Four times as much made no difference that could be measured.
 const MAX_WRITE: usize = 16 * 1024;
 
-/// Waits for `step`, and drops what comes in meanwhile: unread input could harm others ([`Hold::Closed`]). `left` tells, and is
-/// told, whether the input is over.
+/// Polls `step` to completion while reading and discarding input: unread input could harm other streams ([`Hold::Closed`]).
+/// Sets `left` at the end of the input, and does not read if it is already set.
 pub(super) async fn read_meanwhile<T>(
     input: &mut Input,
     left: &mut bool,
@@ -200,7 +200,7 @@ pub(super) async fn read_meanwhile<T>(
     }
 }
 
-/// Waits until the input is over.
+/// Reads and discards input until it ends.
 pub(super) async fn peer_leaves(input: &mut Input) {
     while let Some(Ok(_)) = input.next().await {}
 }

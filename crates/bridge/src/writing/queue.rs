@@ -1,6 +1,6 @@
-//! Room in a producer's queue, shared so that a newcomer always finds some.
+//! The bound on a producer's queue, shared so that newcomers always find room.
 //!
-//! A source can hold at most three times what is left, so at most three quarters, in bytes and in records: see
+//! A source can hold at most three times what is left, in bytes and in records: at most three quarters of the queue. See
 //! [`places`](crate::places). A source that holds nothing is refused only if the queue is full.
 
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sluicegate_session::source::Source;
 
-/// What may wait for Kafka, and whose it is. Memory: one entry for each source that holds a part.
+/// The records queued for Kafka, by source. Memory: one entry per source with queued records.
 #[derive(Debug)]
 pub(super) struct Queue {
     bounds: Amount,
@@ -27,7 +27,7 @@ struct Amount {
     records: usize,
 }
 
-/// The part of one record. A drop frees it.
+/// The room that one queued record takes. Freed on drop.
 #[derive(Debug)]
 pub(super) struct Room {
     queue: Arc<Queue>,
@@ -40,7 +40,7 @@ impl Queue {
         Arc::new(Self { bounds: Amount { bytes, records }, held: Mutex::default() })
     }
 
-    /// Room for a record of this many bytes; None if there is none, or the source holds its share.
+    /// Reserves room for a record of `bytes`; None if the queue is full or `source` holds its share.
     pub(super) fn take(self: &Arc<Self>, source: Source, bytes: usize) -> Option<Room> {
         let mut held = self.held();
         let mine = held.by_source.get(&source).copied().unwrap_or_default();
@@ -68,12 +68,12 @@ impl Queue {
 }
 
 impl Amount {
-    /// With one record more.
+    /// Adds one record.
     fn plus(self, bytes: usize) -> Self {
         Self { bytes: self.bytes.saturating_add(bytes), records: self.records.saturating_add(1) }
     }
 
-    /// With one record fewer.
+    /// Removes one record.
     fn minus(self, bytes: usize) -> Self {
         Self { bytes: self.bytes.saturating_sub(bytes), records: self.records.saturating_sub(1) }
     }
@@ -91,7 +91,7 @@ impl Drop for Room {
     }
 }
 
-/// How many times as much as is left a source can hold.
+/// A source can hold this many times what is left.
 const SHARE: usize = 3;
 
 #[cfg(test)]

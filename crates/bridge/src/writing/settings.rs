@@ -14,7 +14,7 @@ pub(crate) struct Settings {
     properties: BTreeMap<String, String>,
     /// Bytes of records that may wait for Kafka.
     pub(super) queue_bytes: usize,
-    /// Their number.
+    /// Records that may wait for Kafka.
     pub(super) queue_records: usize,
     /// The same cluster as reads know it: it checks brokers, and has the tokens that they are shown.
     pub(super) reader: Option<sluicegate_reader::Config>,
@@ -53,7 +53,7 @@ impl Settings {
         let kbytes = settings.get(QUEUE_KBYTES).and_then(|kbytes| kbytes.parse::<usize>().ok());
         let queue_bytes = kbytes.unwrap_or(usize::MAX).saturating_mul(1024).min(MAX_QUEUE_BYTES);
         let records = settings.get(QUEUE_RECORDS).and_then(|records| records.parse::<usize>().ok());
-        // librdkafka takes 0 for no bound.
+        // In librdkafka, 0 means no limit.
         let queue_records = records.map_or(DEFAULT_QUEUE_RECORDS, |records| match records {
             0 => usize::MAX,
             _ => records,
@@ -188,7 +188,7 @@ const DEFAULTS: &[(&[&str], &str)] = &[
 const BROKERS: [&str; 2] = ["bootstrap.servers", "metadata.broker.list"];
 const QUEUE_KBYTES: &str = "queue.buffering.max.kbytes";
 const QUEUE_RECORDS: &str = "queue.buffering.max.messages";
-/// As librdkafka's.
+/// librdkafka's own default.
 const DEFAULT_QUEUE_RECORDS: usize = 100_000;
 /// More than librdkafka's own maximum.
 const MAX_QUEUE_BYTES: usize = 1 << 41;

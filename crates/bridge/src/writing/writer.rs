@@ -21,7 +21,7 @@ use crate::metrics::WriteMetrics;
 /// Writes to one cluster.
 pub(crate) struct Writer {
     pub(super) slot: Slot,
-    /// What waits. librdkafka counts values only, and would let keys and headers grow.
+    /// The queue's bound. librdkafka counts only values, so keys and headers could grow without limit.
     queue: Arc<Queue>,
     queue_bytes: usize,
     metrics: WriteMetrics,

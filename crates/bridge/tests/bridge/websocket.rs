@@ -447,7 +447,7 @@ async fn clients_that_send_without_pause_and_never_read_stop_nobody_and_are_give
     beside.ask(5, ping("")).await;
     assert_eq!(beside.answer().await.sequence, 5);
     assert!(asked.elapsed() < Duration::from_millis(500), "{:?}", asked.elapsed());
-    // By the session after three intervals without a byte taken, or else by the system after four.
+    // The session ends after three intervals without progress; the system closes the connection after four.
     let left = "sluicegate_sessions{cluster=\"default\"} 1\n";
     let by = Instant::now() + Duration::from_secs(10);
     while !admin(&bridge, "/metrics").await.1.contains(left) {

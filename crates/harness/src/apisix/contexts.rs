@@ -48,8 +48,8 @@ impl Machine {
         self.host().plugins.remove(&id);
     }
 
-    /// Without a state: whatever needs a request is refused meanwhile. nginx logs an error for each context that does not answer
-    /// that it is done, or cannot.
+    /// Runs without a state: calls that need a request are refused. nginx logs an error for each context whose `proxy_on_done` is
+    /// missing or does not return true.
     fn end_context(&mut self, id: u32) {
         if self.ask("proxy_on_done", &[id]) <= 0 {
             let host = self.host();

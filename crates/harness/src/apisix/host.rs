@@ -14,7 +14,7 @@ use crate::log::Log;
 pub(crate) struct Host {
     pub(crate) settings: Settings,
     pub(crate) log: Log,
-    /// Contexts that nginx logged an error of at their end.
+    /// Contexts that nginx reported as not done.
     pub(crate) undone: usize,
     pub(crate) faults: Faults,
     pub(crate) memory: MemoryLimit,

@@ -139,7 +139,7 @@ impl Machine {
         if !matches!(exchange.outcome, Outcome::Forwarded(_)) {
             return None;
         }
-        // `src/http/ngx_http_upstream.c` of nginx counts what it sent when it ends the attempt, behind this callback.
+        // nginx, `src/http/ngx_http_upstream.c`: bytes sent are counted when the attempt ends, after this callback.
         (exchange.status, exchange.bytes) = (status, Some(["0", "1"].map(str::to_owned)));
         for (name, value) in headers.iter() {
             exchange.response.push(name, value);

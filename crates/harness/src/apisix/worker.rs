@@ -87,7 +87,7 @@ impl Worker {
         self.machine.borrow_mut().host().faults.allow(call);
     }
 
-    /// Contexts whose end nginx logged as an error.
+    /// Contexts that nginx reported as not done, an error in its log for each.
     pub fn undone(&self) -> usize {
         self.machine.borrow_mut().host().undone
     }

@@ -85,7 +85,7 @@ async fn broken_body_is_400_and_ends_its_connection() {
     assert!(client.try_response().await.is_none());
 }
 
-/// Gateways say NO_ERROR of a client that is gone, by which HTTP/2's library takes a body for complete.
+/// Gateways reset the stream of a client that disconnects with NO_ERROR, which hyper reports as the end of the body.
 #[tokio::test]
 async fn body_that_is_reset_without_an_error_is_not_written() {
     let stack = Stack::start_with(WRITES).await;
@@ -98,7 +98,7 @@ async fn body_that_is_reset_without_an_error_is_not_written() {
         let request = || produce().map(drop);
         let (_answer, mut body) = http.send_request(request(), false).unwrap();
         body.send_data(Bytes::from_static(b"half of it"), false).unwrap();
-        // What was sent before this was is read by now.
+        // The answer proves that the bridge has read the frames before it.
         http = http.ready().await.unwrap();
         assert_eq!(http.send_request(request(), true).unwrap().0.await.unwrap().status(), 200);
         written += 1;
