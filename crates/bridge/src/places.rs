@@ -79,7 +79,7 @@ impl Drop for Place {
 }
 
 /// A holder can have at most this many times as many places as are left to it: three quarters, if nobody else holds any.
-const SHARE: usize = 3;
+pub(crate) const SHARE: usize = 3;
 
 #[cfg(test)]
 mod tests {

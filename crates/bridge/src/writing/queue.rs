@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sluicegate_session::source::Source;
 
+use crate::places::SHARE;
+
 /// The records queued for Kafka, by source. Memory: one entry per source with queued records.
 #[derive(Debug)]
 pub(super) struct Queue {
@@ -58,6 +60,11 @@ impl Queue {
         Some(Room { queue: Arc::clone(self), source, bytes })
     }
 
+    /// Whether a record of `bytes` fits into the empty queue.
+    pub(super) fn fits(&self, bytes: usize) -> bool {
+        bytes <= self.bounds.bytes
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.held().all.records == 0
     }
@@ -90,9 +97,6 @@ impl Drop for Room {
         }
     }
 }
-
-/// A source can hold this many times what is left.
-const SHARE: usize = 3;
 
 #[cfg(test)]
 mod tests {

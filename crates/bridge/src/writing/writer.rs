@@ -23,7 +23,6 @@ pub(crate) struct Writer {
     pub(super) slot: Slot,
     /// The queue's bound. librdkafka counts only values, so keys and headers could grow without limit.
     queue: Arc<Queue>,
-    queue_bytes: usize,
     metrics: WriteMetrics,
 }
 
@@ -37,11 +36,9 @@ pub(crate) struct HandedOver {
 
 impl Writer {
     pub(crate) fn new(settings: Settings, metrics: WriteMetrics) -> Self {
-        let queue_bytes = settings.queue_bytes;
         Self {
-            queue: Queue::new(queue_bytes, settings.queue_records),
+            queue: Queue::new(settings.queue_bytes, settings.queue_records),
             slot: Slot::new(settings, metrics.clone()),
-            queue_bytes,
             metrics,
         }
     }
@@ -125,7 +122,7 @@ impl Writer {
 
     fn room_for(&self, source: Source, record: &ProduceRecord) -> Result<Room, WriteError> {
         let size = size(record);
-        if size > self.queue_bytes {
+        if !self.queue.fits(size) {
             return Err(too_large("does not fit into the queue", record));
         }
         self.queue.take(source, size).ok_or(WriteError::QueueFull)
