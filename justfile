@@ -61,7 +61,7 @@ older-envoy: wasm
 
 # the session logic's tests, compiled to wasm32 and run in Node
 session-on-wasm32:
-    CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=wasm-bindgen-test-runner cargo test -p sluicegate-session --target wasm32-unknown-unknown
+    CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=wasm-bindgen-test-runner cargo test -p sluicegate-ws-session --target wasm32-unknown-unknown
 
 # throughput and latency of reading and writing beside a bare librdkafka, with TLS and SASL to Kafka and without; `./dev bench --only writing`
 bench *args: wasm

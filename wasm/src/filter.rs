@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use sluicegate_protocol::metadata;
-use sluicegate_session::Limits;
-use sluicegate_session::budget::Budget;
+use sluicegate_ws_session::Limits;
+use sluicegate_ws_session::budget::Budget;
 
 use crate::config::Config;
 use crate::gateway::{self, Gateway};

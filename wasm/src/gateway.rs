@@ -3,7 +3,7 @@
 pub(crate) mod apisix;
 pub(crate) mod envoy;
 
-use sluicegate_session::handshake::Policy;
+use sluicegate_ws_session::handshake::Policy;
 
 use self::apisix::Apisix;
 use self::envoy::Envoy;

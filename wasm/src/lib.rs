@@ -5,7 +5,7 @@
 //! 3. `filter`: one plugin on one worker
 //! 4. `gateway`: what Envoy and Apache APISIX do each in its own way
 //! 5. `stream`: one HTTP stream, and of which kind it is; [`url`]: the characters that its path can have
-//! 6. `session_stream`: a table from host callback to [`sluicegate_session::Session`], and from its outputs to host calls;
+//! 6. `session_stream`: a table from host callback to [`sluicegate_ws_session::Session`], and from its outputs to host calls;
 //!    in APISIX the bridge has the session, and the filter only opens it
 //! 7. `http_stream`: a plain HTTP request, which the gateway forwards to the bridge; [`lost`], if no answer comes back
 //! 8. `host`: each host call, with every status it may return; [`pairs`] are its headers

@@ -1,10 +1,10 @@
 //! A stream with a WebSocket session: host callbacks become inputs of the session, its outputs become host calls.
 
 use sluicegate_protocol::metadata;
-use sluicegate_session::answer::Edit;
-use sluicegate_session::handshake::{Accepted, Headers, Policy, Refused};
-use sluicegate_session::source::Source;
-use sluicegate_session::{Input, Output, Session, padding};
+use sluicegate_ws_session::answer::Edit;
+use sluicegate_ws_session::handshake::{Accepted, Headers, Policy, Refused};
+use sluicegate_ws_session::source::Source;
+use sluicegate_ws_session::{Input, Output, Session, padding};
 
 use crate::config::{Profile, Route};
 use crate::filter::Filter;

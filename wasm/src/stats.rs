@@ -2,9 +2,9 @@
 
 use std::cell::Cell;
 
-use sluicegate_session::Event;
-use sluicegate_session::close::Fault;
-use sluicegate_session::request::Command;
+use sluicegate_ws_session::Event;
+use sluicegate_ws_session::close::Fault;
+use sluicegate_ws_session::request::Command;
 
 use crate::host::{self, Metric};
 

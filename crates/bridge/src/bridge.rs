@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::{join, join_all};
 use sluicegate_reader::Reader;
-use sluicegate_session::budget::Budget;
+use sluicegate_ws_session::budget::Budget;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
@@ -153,7 +153,7 @@ impl Entrance {
             close_timeout: config.session.close_timeout,
             drain_grace: config.session.drain_timeout / 2,
         };
-        let messages = sluicegate_session::Limits { max_message_bytes: config.limits.max_request_bytes };
+        let messages = sluicegate_ws_session::Limits { max_message_bytes: config.limits.max_request_bytes };
         Self {
             secret: config.gateway_secret.clone(),
             authenticated: config.knows_gateways(),

@@ -13,7 +13,7 @@ use sluicegate_protocol::{
     Produced,
 };
 use sluicegate_reader::{Fetched, Reader};
-use sluicegate_session::source::Source as Client;
+use sluicegate_ws_session::source::Source as Client;
 use tokio::time::{Instant, timeout};
 
 pub(crate) use self::produce::{

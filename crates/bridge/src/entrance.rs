@@ -21,7 +21,7 @@ use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Vers
 use hyper::body::Incoming;
 use hyper::ext::Protocol;
 use sluicegate_protocol::{SERVICE_PATH_PREFIX, SESSION_PATH, metadata};
-use sluicegate_session::budget::Budget;
+use sluicegate_ws_session::budget::Budget;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -47,7 +47,7 @@ pub(crate) struct Entrance {
     pub(crate) route_clusters: Arc<RouteClusters>,
     pub(crate) limits: session::Limits,
     /// Of what clients of the WebSocket endpoint send.
-    pub(crate) messages: sluicegate_session::Limits,
+    pub(crate) messages: sluicegate_ws_session::Limits,
     /// For all their unfinished messages.
     pub(crate) assembly: Arc<Budget>,
     /// Sessions that may still be opened.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 use sluicegate_protocol::{ErrorResp, metadata};
-use sluicegate_session::source::Source;
+use sluicegate_ws_session::source::Source;
 
 use crate::cluster::{Cluster, Command, Room, Turn, topic_denied};
 use crate::kafka_code::TOPIC_AUTHORIZATION_FAILED;

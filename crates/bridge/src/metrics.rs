@@ -8,7 +8,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use sluicegate_session::close::Fault;
+use sluicegate_ws_session::close::Fault;
 
 use crate::session::End;
 

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use sluicegate_session::source::Source;
+use sluicegate_ws_session::source::Source;
 
 /// Places, and who holds them. Memory: one entry for each source that holds one.
 #[derive(Debug)]

@@ -36,7 +36,7 @@ use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use sluicegate_protocol::control_req;
 use sluicegate_protocol::control_resp::Control;
-use sluicegate_session::request::{UNKNOWN, WRONG};
+use sluicegate_ws_session::request::{UNKNOWN, WRONG};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, timeout};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};

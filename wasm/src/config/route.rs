@@ -3,7 +3,7 @@
 use sluicegate_protocol::http_route::Resource;
 use sluicegate_protocol::jsonkey::Path;
 use sluicegate_protocol::{HttpCors, HttpProduce, HttpRest, HttpRoute, SERVICE_PATH_PREFIX};
-use sluicegate_session::handshake::Policy;
+use sluicegate_ws_session::handshake::Policy;
 
 use super::cluster::Cluster;
 use super::grant::Grant;

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use futures_util::future::join_all;
 use sluicegate_protocol::{ErrorResp, ProduceRecord};
 use sluicegate_reader::Reader;
-use sluicegate_session::source::Source as Client;
+use sluicegate_ws_session::source::Source as Client;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 

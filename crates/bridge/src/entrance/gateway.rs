@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Request};
 use sluicegate_protocol::metadata;
-use sluicegate_session::source::Source;
+use sluicegate_ws_session::source::Source;
 
 use super::{Entrance, Peer, Refusal};
 use crate::cluster::Cluster;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, Version, header};
 use http_body_util::Full;
 use sluicegate_protocol::{SESSION_PATH, metadata};
-use sluicegate_session::handshake::Refused;
+use sluicegate_ws_session::handshake::Refused;
 use tonic::body::Body;
 use tonic::{Code, Status};
 

@@ -6,8 +6,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Ve
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use sluicegate_protocol::metadata;
-use sluicegate_session::Session;
-use sluicegate_session::handshake::{Accepted, Headers, Policy};
+use sluicegate_ws_session::Session;
+use sluicegate_ws_session::handshake::{Accepted, Headers, Policy};
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 

@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use sluicegate_session::source::Source;
+use sluicegate_ws_session::source::Source;
 
 use crate::cluster::Room;
 use crate::places::{ClusterId, Place, Places};

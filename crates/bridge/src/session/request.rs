@@ -5,7 +5,7 @@ use prost::Message;
 use sluicegate_protocol::control_req::Control;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::{CONTROL_PREFIX, ControlReq, PubSubReq};
-use sluicegate_session::request::Request as Checked;
+use sluicegate_ws_session::request::Request as Checked;
 
 use crate::cluster::Command;
 use crate::request_check::{Undecodable, check_before_decoding};

@@ -64,7 +64,7 @@ impl Transport {
     /// Over a client's own WebSocket connection to `cluster`, with `session` in between.
     pub(crate) fn websocket(
         io: impl AsyncRead + AsyncWrite + Send + 'static,
-        session: sluicegate_session::Session,
+        session: sluicegate_ws_session::Session,
         cluster: Arc<Cluster>,
     ) -> Self {
         let (read, write) = tokio::io::split(io);

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use bytes::buf::Chain;
 use bytes::{Buf, Bytes};
 use futures_util::stream;
-use sluicegate_session::{Event, Input as Happened, Output, Session};
+use sluicegate_ws_session::{Event, Input as Happened, Output, Session};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::io::poll_write_buf;
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use sluicegate_session::source::Source;
+use sluicegate_ws_session::source::Source;
 
 use crate::places::SHARE;
 

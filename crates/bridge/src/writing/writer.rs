@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use sluicegate_protocol::{ErrorResp, ProduceRecord};
-use sluicegate_session::source::Source;
+use sluicegate_ws_session::source::Source;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 

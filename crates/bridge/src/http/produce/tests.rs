@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ::http::{HeaderMap, HeaderValue};
-use sluicegate_session::source::Source;
+use sluicegate_ws_session::source::Source;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;

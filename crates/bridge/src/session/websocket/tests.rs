@@ -7,8 +7,8 @@ use prost::Message as _;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{CmdKafkaFetch, CmdPing, PubSubReq, PubSubResp};
-use sluicegate_session::budget::Budget;
-use sluicegate_session::source::Source;
+use sluicegate_ws_session::budget::Budget;
+use sluicegate_ws_session::source::Source;
 use tokio::io::{AsyncWriteExt, DuplexStream};
 use tokio::task::JoinHandle;
 use tokio_tungstenite::WebSocketStream;
@@ -34,7 +34,7 @@ async fn open(pipe: usize) -> (WebSocketStream<DuplexStream>, JoinHandle<End>) {
         drain_grace: Duration::from_secs(5),
     };
     let (client, server) = tokio::io::duplex(pipe);
-    let messages = sluicegate_session::Limits { max_message_bytes: limits.max_request_bytes };
+    let messages = sluicegate_ws_session::Limits { max_message_bytes: limits.max_request_bytes };
     let session = Session::new(messages, &Budget::new(1 << 20, 1 << 20), Source::default());
     let cluster = Arc::new(Cluster::script(MAX_FETCH));
     let transport = Transport::websocket(server, session, Arc::clone(&cluster));

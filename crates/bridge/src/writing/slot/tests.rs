@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
 use sluicegate_protocol::{ErrorResp, ProduceRecord};
-use sluicegate_session::source::Source;
+use sluicegate_ws_session::source::Source;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;

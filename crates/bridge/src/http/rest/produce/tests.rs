@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ::http::{HeaderMap, Method, header};
 use bytes::Bytes;
 use sluicegate_protocol::metadata;
-use sluicegate_session::source::Source;
+use sluicegate_ws_session::source::Source;
 
 use super::super::super::headers::Headers;
 use super::*;
