@@ -17,11 +17,11 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::entrance::Entrance;
+use crate::endpoint::Endpoint;
 
 /// Answers who watches over the bridge.
 pub(crate) struct Admin {
-    pub(crate) entrance: Arc<Entrance>,
+    pub(crate) endpoint: Arc<Endpoint>,
     pub(crate) registry: Registry,
 }
 
@@ -66,13 +66,13 @@ impl Admin {
 
     /// Without a cluster: sessions are accepted. With one: a broker of it answers. No more than that: gateways may expose it.
     async fn ready(&self, query: &str) -> Response<Full<Bytes>> {
-        if self.entrance.drain.is_cancelled() {
+        if self.endpoint.drain.is_cancelled() {
             return text(StatusCode::SERVICE_UNAVAILABLE, NOT_READY);
         }
         let Some(name) = cluster_name(query) else {
             return text(StatusCode::OK, "ok\n");
         };
-        match self.entrance.clusters.get(name) {
+        match self.endpoint.clusters.get(name) {
             Some(cluster) if cluster.is_ready(READY_TIMEOUT).await => text(StatusCode::OK, "ok\n"),
             Some(_) => text(StatusCode::SERVICE_UNAVAILABLE, NOT_READY),
             None => text(StatusCode::NOT_FOUND, NOT_READY),

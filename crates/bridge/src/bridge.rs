@@ -18,23 +18,23 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::admin::Admin;
-use crate::cluster::{Cluster, MAX_RECORDS, MAX_RESULT_BYTES, Reads, Writes};
+use crate::cluster::{Cluster, MAX_RECORDS, Reads, Writes};
 use crate::config::{self, Config, ROUTE_CLUSTERS};
-use crate::entrance::Entrance;
+use crate::endpoint::Endpoint;
+use crate::kafka::{Kafka, Writer};
 use crate::metrics::Metrics;
 use crate::places::Places;
 use crate::rate_limit::RateLimit;
 use crate::route_clusters::RouteClusters;
 use crate::server::{self, BindError, Connections, Server};
-use crate::session;
-use crate::writing::Writer;
+use crate::session::{self, MAX_RESULT_BYTES};
 
 /// A bridge that is running. A drop stops it at once.
 pub struct Bridge {
     address: SocketAddr,
     admin_address: SocketAddr,
     drain_timeout: Duration,
-    entrance: Arc<Entrance>,
+    endpoint: Arc<Endpoint>,
     health: HealthReporter,
     connections: Connections,
     accepting: JoinSet<()>,
@@ -57,22 +57,22 @@ impl Bridge {
 
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_service_status(SERVICE, ServingStatus::Serving).await;
-        let entrance = Arc::new(Entrance::new(&config, Routes::new(health_service).prepare()));
+        let endpoint = Arc::new(Endpoint::new(&config, Routes::new(health_service).prepare()));
         let connections = Connections::default();
         let tls = config.tls.as_ref();
-        let server = Server::new(Arc::clone(&entrance), &config.limits, tls, connections.clone());
-        let admin = Admin { entrance: Arc::clone(&entrance), registry: entrance.metrics.registry() };
+        let server = Server::new(Arc::clone(&endpoint), &config.limits, tls, connections.clone());
+        let admin = Admin { endpoint: Arc::clone(&endpoint), registry: endpoint.metrics.registry() };
 
         let mut accepting = JoinSet::new();
         accepting.spawn(Arc::new(server).accept(listener));
         accepting.spawn(Arc::new(admin).accept(admin_listener));
-        accepting.spawn(Arc::clone(&entrance.route_clusters).close_unused());
-        for cluster in entrance.clusters.values() {
+        accepting.spawn(Arc::clone(&endpoint.route_clusters).close_unused());
+        for cluster in endpoint.clusters.values() {
             let cluster = Arc::clone(cluster);
             accepting.spawn(async move { cluster.prepare_writes().await });
         }
         let drain_timeout = config.session.drain_timeout;
-        Ok(Self { address, admin_address, drain_timeout, entrance, health, connections, accepting })
+        Ok(Self { address, admin_address, drain_timeout, endpoint, health, connections, accepting })
     }
 
     /// Where gateways connect.
@@ -94,34 +94,34 @@ impl Bridge {
     pub async fn drain(mut self) {
         let by = Instant::now() + self.drain_timeout;
         let writes_due = Instant::now() + self.drain_timeout * 2 / 5;
-        self.entrance.drain.cancel();
+        self.endpoint.drain.cancel();
         for service in ["", SERVICE] {
             self.health.set_service_status(service, ServingStatus::NotServing).await;
         }
         // Until the last session is over, newcomers are told to come back; only then the connections close.
-        self.entrance.open.close();
-        let open = &self.entrance.open;
+        self.endpoint.open.close();
+        let open = &self.endpoint.open;
         if timeout_at(writes_due, open.wait()).await.is_err() {
             // Sessions wait for answers a little longer: those to records that are not delivered by now say so.
-            self.entrance.writes_due.cancel();
+            self.endpoint.writes_due.cancel();
         }
         let sessions = timeout_at(by, open.wait()).await;
-        let named = join_all(self.entrance.clusters.values().map(|cluster| cluster.end_writes(by)));
-        join(named, self.entrance.route_clusters.end_writes(by)).await;
+        let named = join_all(self.endpoint.clusters.values().map(|cluster| cluster.end_writes(by)));
+        join(named, self.endpoint.route_clusters.end_writes(by)).await;
         self.connections.close.cancel();
         self.connections.tasks.close();
         // Only what is no session may still use a connection: somebody who watches the health, at most.
         let connections =
             timeout_at(by.min(Instant::now() + CLOSE_TIMEOUT), self.connections.tasks.wait()).await;
         if sessions.is_err() || connections.is_err() {
-            let (sessions, connections) = (self.entrance.open.len(), self.connections.tasks.len());
+            let (sessions, connections) = (self.endpoint.open.len(), self.connections.tasks.len());
             tracing::warn!(sessions, connections, "what is still open is cut off");
         }
         self.accepting.shutdown().await;
     }
 }
 
-impl Entrance {
+impl Endpoint {
     fn new(config: &Config, health: Routes) -> Self {
         let metrics = Metrics::new();
         let reads = Reads { max_bytes: config.read.max_bytes, wait: config.read.wait };
@@ -131,10 +131,10 @@ impl Entrance {
         let due = writes_due.clone();
         let of = metrics.clone();
         let make = move |name: &str, config: &config::Cluster, is_written: bool| {
-            let writer = || Writer::new(config.writer.clone(), of.writes(name));
-            let writes = is_written.then(|| Writes { writer: writer(), max_records, due: due.clone() });
-            let reader = Reader::new(config.reader.clone().named(name));
-            Cluster::new(reader, reads.clone(), writes, of.cluster(name))
+            let writer = is_written.then(|| Writer::new(config.writer.clone(), of.writes(name)));
+            let writes = is_written.then(|| Writes { max_records, due: due.clone() });
+            let kafka = Kafka::new(Reader::new(config.reader.clone().named(name)), writer);
+            Cluster::new(Box::new(kafka), reads, writes, of.cluster(name))
         };
         let may_be_written = &config.write.clusters;
         let named = |(name, config): (&String, &config::Cluster)| {

@@ -27,12 +27,12 @@ use tokio_util::task::TaskTracker;
 use self::idle::Idle;
 use self::version::Version;
 use crate::config::{self, Tls};
-use crate::entrance::{Entrance, Peer};
+use crate::endpoint::{Endpoint, Peer};
 use crate::executor::StreamExecutor;
 
 /// Accepts connections and serves requests on them.
 pub(crate) struct Server {
-    entrance: Arc<Entrance>,
+    endpoint: Arc<Endpoint>,
     http1: http1::Builder,
     http2: http2::Builder<StreamExecutor>,
     tls: Option<TlsAcceptor>,
@@ -54,7 +54,7 @@ pub(crate) struct Connections {
 
 impl Server {
     pub(crate) fn new(
-        entrance: Arc<Entrance>,
+        endpoint: Arc<Endpoint>,
         limits: &config::Limits,
         tls: Option<&Tls>,
         open: Connections,
@@ -82,9 +82,9 @@ impl Server {
             .max_local_error_reset_streams(None)
             .keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE);
-        let patience = entrance.limits.ping_interval * PATIENCE_INTERVALS;
+        let patience = endpoint.limits.ping_interval * PATIENCE_INTERVALS;
         Self {
-            entrance,
+            endpoint,
             http1,
             http2,
             tls: tls.map(|tls| TlsAcceptor::from(Arc::clone(&tls.server))),
@@ -168,10 +168,10 @@ impl Server {
         // Whoever connects and says nothing gets no further.
         let (version, io) = timeout(HELLO_TIMEOUT, version::detect(io)).await??;
         let io = TokioIo::new(io);
-        let entrance = Arc::clone(&self.entrance);
+        let endpoint = Arc::clone(&self.endpoint);
         let respond = move |mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(Peer(peer));
-            Arc::clone(&entrance).handle(request)
+            Arc::clone(&endpoint).handle(request)
         };
         match version {
             Version::Http1 => {

@@ -4,7 +4,7 @@
 //!    [`websocket`] makes gRPC messages of
 //! 2. [`frames`]: bytes become gRPC messages
 //! 3. [`request`]: a message becomes what it asks for
-//! 4. [`Grant`]: Kafka's part of the answer, as far as the client is allowed to ask for it
+//! 4. [`command`]: a command runs within the client's [`Grant`]
 //! 5. [`answer`], [`outbox`]: answers become writes
 //!
 //! Memory is bounded by reservation: nothing starts before the largest answer it may have fits into the session's answer
@@ -15,6 +15,7 @@
 
 mod answer;
 mod body;
+mod command;
 mod end;
 mod frames;
 mod lane;
@@ -41,10 +42,12 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, timeout};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-pub(crate) use self::answer::Answer;
+pub(crate) use self::answer::MAX_RESULT_BYTES;
 pub(crate) use self::end::End;
 pub(crate) use self::transport::{Hold, Transport};
 
+use self::answer::Answer;
+use self::command::Command;
 use self::frames::Frames;
 use self::lane::Lane;
 use self::outbox::Outbox;
@@ -52,7 +55,7 @@ use self::request::Request;
 use self::room::Reservation;
 use self::silence::{Due, Silence};
 use self::transport::{Gone, Input, Output, peer_leaves, read_meanwhile};
-use crate::cluster::{Cluster, Command, Turn, Turns};
+use crate::cluster::{Turn, Turns};
 use crate::grant::Grant;
 use crate::metrics::{Kind, Outcome};
 
@@ -292,12 +295,13 @@ impl<'a> Session<'a> {
     /// The largest answer that `request`, which takes `len` bytes, may get, and the records that it brings; where that is more than a
     /// session may hold, it waits to be alone.
     fn bytes(&self, request: &Request, len: usize) -> u32 {
+        let max_fetch_bytes = self.grant.cluster.reads().max_bytes;
         let body = match request {
             Request::Ping { state, .. } => state.len(),
             Request::Command { command: command @ Command::Produce(_), .. } => {
-                self.grant.cluster.max_answer_bytes(command).saturating_add(len)
+                command.max_answer_bytes(max_fetch_bytes).saturating_add(len)
             }
-            Request::Command { command, .. } => self.grant.cluster.max_answer_bytes(command),
+            Request::Command { command, .. } => command.max_answer_bytes(max_fetch_bytes),
             Request::Control(control_req::Control::Pong(payload)) => payload.len(),
             Request::Control(control_req::Control::Refusal(refusal)) => refusal.message.len(),
             Request::TooMany { message, .. } => message.len(),
@@ -316,7 +320,7 @@ impl<'a> Session<'a> {
                 };
                 let mut room = Reservation::new(reserved);
                 let running = async move {
-                    let answer = grant.answer(sequence, command, turn, &mut room).await;
+                    let answer = command.run(sequence, &grant, turn, &mut room).await;
                     (answer, room.into_permit())
                 };
                 self.commands.push(Box::pin(running));
@@ -472,7 +476,7 @@ const UNHURRIED_BYTES: usize = 65_535;
 /// What a request takes besides the bytes of its message.
 fn decoded_bytes(request: &Request) -> usize {
     match request {
-        Request::Command { command, .. } => Cluster::decoded_bytes(command),
+        Request::Command { command, .. } => command.decoded_bytes(),
         _ => 0,
     }
 }

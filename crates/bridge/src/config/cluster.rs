@@ -8,7 +8,7 @@ use sluicegate_reader::{PropertyError, is_secret};
 use super::Place;
 use super::section::{Flat, Problems, Section};
 use super::tree::given_by;
-use crate::writing::{self, Settings};
+use crate::kafka::{Settings, properties};
 
 /// One cluster: its properties, as they are read with and as they are written with.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ pub(super) fn parse(given: &BTreeMap<String, Flat>) -> Result<Cluster, Vec<Prope
     let mut errors = Vec::new();
     let mut properties = BTreeMap::new();
     for (key, flat) in given {
-        match writing::check_name(key).and_then(|()| flat.text.clone()) {
+        match properties::check_name(key).and_then(|()| flat.text.clone()) {
             Ok(text) => _ = properties.insert(key.clone(), text),
             Err(problem) => errors.push(PropertyError { key: key.clone(), problem }),
         }
@@ -75,7 +75,7 @@ pub(super) fn parse(given: &BTreeMap<String, Flat>) -> Result<Cluster, Vec<Prope
         if errors.iter().any(|error| error.key == *key) {
             continue;
         }
-        if let Err(problem) = writing::check_value(key, text.trim()) {
+        if let Err(problem) = properties::check_value(key, text.trim()) {
             errors.push(PropertyError { key: key.clone(), problem: of_value(key, given.get(key), &problem) });
         }
     }
@@ -98,7 +98,7 @@ pub(super) fn parse(given: &BTreeMap<String, Flat>) -> Result<Cluster, Vec<Prope
 pub(super) fn given(table: Section, problems: &mut Problems) -> BTreeMap<String, Flat> {
     let is_variable = |(_, flat): &(String, Flat)| matches!(flat.place, Place::Variable(_));
     let (variables, others): (Vec<_>, Vec<_>) =
-        table.flat(writing::is_property).into_iter().partition(is_variable);
+        table.flat(properties::is_property).into_iter().partition(is_variable);
     let mut given = BTreeMap::new();
     for (property, flat) in others.into_iter().chain(variables) {
         let place = flat.place.clone();

@@ -61,7 +61,7 @@ fn the_readmes_properties_are_librdkafkas() {
     let names: Vec<&str> = quoted.filter(|name| !name.ends_with('*')).collect();
     assert!(names.len() > 40, "{names:?}");
     for name in names {
-        assert!(crate::writing::is_property(name), "{name}");
+        assert!(crate::kafka::properties::is_property(name), "{name}");
     }
 }
 
@@ -90,7 +90,7 @@ fn the_readme_names_every_property_that_is_refused() {
         "ssl.sigalgs.list",
         "ssl.truststore.*",
     ];
-    let refused = crate::writing::REFUSED.iter().map(|(name, _)| *name).chain(of_the_reader);
+    let refused = crate::kafka::properties::REFUSED.iter().map(|(name, _)| *name).chain(of_the_reader);
     let missing: Vec<&str> = refused.filter(|name| !of_readme(name)).collect();
     assert!(missing.is_empty(), "{missing:?}");
     for name in named.iter().filter(|name| !name.ends_with('*') && !name.contains(' ')) {

@@ -1,16 +1,16 @@
 //! A request's hold on the limits that requests share.
 
 use std::future::ready;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use sluicegate_ws_session::source::Source;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use sluicegate_ws_session::source::Source;
-
-use crate::cluster::Room;
+use crate::backend::Room;
 use crate::places::{ClusterId, Place, Places};
 
 /// A request until it is over, though it may have been answered before. The drain waits for it.
@@ -64,30 +64,31 @@ impl Running {
 }
 
 impl Room for &Running {
-    /// Lasts until the bridge drains. Trades the place for a waiter's permit; without a free permit it is over at once.
-    async fn wait(self: Pin<&mut Self>) {
-        if let Ok(permit) = Arc::clone(&self.waiting).try_acquire_owned() {
-            self.hold(Hold { _place: None, _permit: Some(permit) });
-            self.drain.cancelled().await;
+    /// Lasts until the bridge drains. Trades the call permit for a waiter permit; without a free one it is over at once.
+    fn wait(&mut self) -> BoxFuture<'_, ()> {
+        match Arc::clone(&self.waiting).try_acquire_owned() {
+            Ok(permit) => {
+                self.hold(Hold { _place: None, _permit: Some(permit) });
+                self.drain.cancelled().boxed()
+            }
+            Err(_) => ready(()).boxed(),
         }
     }
 
-    fn refill(self: Pin<&mut Self>) -> impl Future<Output = bool> + Send {
+    fn refill(&mut self) -> BoxFuture<'_, bool> {
         let place = self.places.take(self.cluster, self.source);
         let found = place.is_some();
         if found {
             self.hold(Hold { _place: place, _permit: None });
         }
-        ready(found)
+        ready(found).boxed()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
-    use std::pin::pin;
-
     use futures_util::poll;
+    use std::net::IpAddr;
     use tokio_util::task::TaskTracker;
 
     use super::*;
@@ -100,11 +101,11 @@ mod tests {
         let begin = || Running::begin(&places, 1, source, &waiting, &drain, open.token());
         let request = begin().unwrap();
         assert!(begin().is_none());
-        assert!(poll!(pin!(pin!(&*request).wait())).is_pending());
+        assert!(poll!((&mut &*request).wait()).is_pending());
         let other = begin().expect("the place of the one that waits");
-        assert!(!pin!(&*request).refill().await);
+        assert!(!(&mut &*request).refill().await);
         drop(other);
-        assert!(pin!(&*request).refill().await);
+        assert!((&mut &*request).refill().await);
         assert!(begin().is_none());
         assert_eq!(waiting.available_permits(), 1);
     }

@@ -19,10 +19,12 @@ use tokio::time::{advance, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::cluster::{Reads, Writes};
+use crate::cluster::script::Script;
+use crate::cluster::{Reads, Turn, Writes};
 use crate::config::Config;
+use crate::kafka::{Kafka, Writer};
 use crate::metrics::Metrics;
-use crate::writing::Writer;
+use crate::topics::Topics;
 
 struct Pool {
     clusters: Arc<RouteClusters>,
@@ -39,7 +41,7 @@ fn pool(keys: &str) -> Pool {
     let count = Arc::clone(&made);
     let make = Box::new(move |_: &config::Cluster| {
         count.fetch_add(1, Ordering::Relaxed);
-        Cluster::script(1024)
+        Arc::into_inner(Script::cluster(1024).0).unwrap()
     });
     let clusters = Arc::new(RouteClusters::new(&config.route_clusters, config.knows_gateways(), make));
     Pool { clusters, made }
@@ -256,9 +258,10 @@ async fn a_cluster_stays_until_its_records_are_delivered_though_nobody_waits_for
     let make = Box::new(|config: &config::Cluster| {
         let metrics = Metrics::new();
         let writer = Writer::new(config.writer.clone(), metrics.writes("route"));
-        let writes = Writes { writer, max_records: 1, due: CancellationToken::new() };
+        let writes = Writes { max_records: 1, due: CancellationToken::new() };
         let reads = Reads { max_bytes: 1024, wait: Duration::ZERO };
-        Cluster::new(Reader::new(config.reader.clone()), reads, Some(writes), metrics.cluster("route"))
+        let kafka = Kafka::new(Reader::new(config.reader.clone()), Some(writer));
+        Cluster::new(Box::new(kafka), reads, Some(writes), metrics.cluster("route"))
     });
     let clusters = Arc::new(RouteClusters::new(&config.route_clusters, config.knows_gateways(), make));
     tokio::spawn(Arc::clone(&clusters).close_unused());
@@ -269,7 +272,7 @@ async fn a_cluster_stays_until_its_records_are_delivered_though_nobody_waits_for
     let (sent, queued) = oneshot::channel();
     let begun = Instant::now();
     tokio::select! {
-        written = cluster.write(Default::default(), vec![record], || sent.send(()).unwrap()) => panic!("{written:?}"),
+        written = cluster.produce(Default::default(), vec![record], &Topics::All, Turn::default(), || sent.send(()).unwrap()) => panic!("{written:?}"),
         queued = queued => queued.unwrap(),
     }
     drop(cluster);

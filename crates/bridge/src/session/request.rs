@@ -7,7 +7,7 @@ use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::{CONTROL_PREFIX, ControlReq, PubSubReq};
 use sluicegate_ws_session::request::Request as Checked;
 
-use crate::cluster::Command;
+use super::command::Command;
 use crate::request_check::{Undecodable, check_before_decoding};
 
 /// A request, checked.

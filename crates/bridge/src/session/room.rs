@@ -1,14 +1,15 @@
 //! The part of a session's answer bytes that one command holds.
 
 use std::future::pending;
-use std::pin::Pin;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::ENVELOPE_BYTES;
 use super::outbox::keep;
-use crate::cluster::{Room, WAITING_BYTES};
+use crate::backend::{Room, WAITING_BYTES};
 
 /// Bytes reserved for an answer. A fetch that waits at the log end holds less meanwhile.
 #[derive(Debug)]
@@ -30,28 +31,29 @@ impl Reservation {
     }
 }
 
-impl Room for &mut Reservation {
-    async fn wait(mut self: Pin<&mut Self>) {
+impl Room for Reservation {
+    fn wait(&mut self) -> BoxFuture<'_, ()> {
         keep(&mut self.permit, WAITING_BYTES.saturating_add(ENVELOPE_BYTES));
-        pending().await
+        pending().boxed()
     }
 
-    async fn refill(mut self: Pin<&mut Self>) -> bool {
-        let budget = Arc::clone(self.permit.semaphore());
-        // All of it first: commands that each held a part would wait for each other.
-        keep(&mut self.permit, 0);
-        // The semaphore is never closed.
-        if let Ok(permit) = budget.acquire_many_owned(self.whole).await {
-            self.permit = permit;
+    fn refill(&mut self) -> BoxFuture<'_, bool> {
+        async move {
+            let budget = Arc::clone(self.permit.semaphore());
+            // All of it first: commands that each held a part would wait for each other.
+            keep(&mut self.permit, 0);
+            // The semaphore is never closed.
+            if let Ok(permit) = budget.acquire_many_owned(self.whole).await {
+                self.permit = permit;
+            }
+            true
         }
-        true
+        .boxed()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::pin::pin;
-
     use futures_util::poll;
     use tokio::sync::Semaphore;
 
@@ -67,14 +69,14 @@ mod tests {
             Reservation::new(permit.unwrap())
         };
         let mut first = reserve();
-        assert!(poll!(pin!(pin!(&mut first).wait())).is_pending());
+        assert!(poll!(first.wait()).is_pending());
         let mut second = reserve();
-        assert!(poll!(pin!(pin!(&mut second).wait())).is_pending());
+        assert!(poll!(second.wait()).is_pending());
         assert_eq!(budget.available_permits(), WHOLE - PART);
 
-        pin!(&mut first).refill().await;
+        first.refill().await;
         let mut second = tokio::spawn(async move {
-            pin!(&mut second).refill().await;
+            second.refill().await;
             second.into_permit().num_permits()
         });
         tokio::task::yield_now().await;

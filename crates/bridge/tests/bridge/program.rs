@@ -12,7 +12,7 @@ use tokio::process::{Child, Command};
 
 use crate::http::{rest, send};
 use crate::raw::Raw;
-use crate::support::{Entrance, Gateway, close};
+use crate::support::{Endpoint, Gateway, close};
 
 const MINIMAL: &str = r#"
     listen = "127.0.0.1:0"
@@ -126,7 +126,7 @@ async fn a_log_that_cannot_be_written_harms_no_session_and_no_drain() {
         // Whoever reads the log, if it is a pipe, leaves.
         drop(child.stderr.take());
         let gateway = Gateway::over(TcpStream::connect(grpc).await.unwrap()).await;
-        let mut session = gateway.open(Entrance::Connect, &[]).await.unwrap();
+        let mut session = gateway.open(Endpoint::Connect, &[]).await.unwrap();
         signal(&child, "TERM").await;
         assert_eq!(session.next().await, Some(close(1001, "going away")));
         assert_eq!(session.next().await, None);

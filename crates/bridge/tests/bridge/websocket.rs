@@ -200,8 +200,8 @@ async fn a_session_writes_only_where_the_gateway_says_so() {
     let produce = || Req::CmdKafkaProduce(CmdKafkaProduce { records: vec![ProduceRecord::default()] });
     let elsewhere = "failed to produce, err: the bridge does not write to this cluster";
     for (headers, message) in [
-        ("", "this route does not let clients write"),
-        ("sluicegate-write: false\r\n", "this route does not let clients write"),
+        ("", "failed to produce, err: this route does not let clients write"),
+        ("sluicegate-write: false\r\n", "failed to produce, err: this route does not let clients write"),
         ("sluicegate-write: true\r\n", elsewhere),
     ] {
         let mut client = Raw::open(&bridge, headers).await;

@@ -12,11 +12,11 @@ use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 
 use super::gateway::source;
-use super::{Entrance, Refusal};
+use super::{Endpoint, Refusal};
 use crate::grant::Grant;
 use crate::session::Transport;
 
-impl Entrance {
+impl Endpoint {
     /// Whether the page may ask, and asks for a WebSocket.
     pub(super) fn judge<B: http_body::Body>(&self, request: &Request<B>) -> Result<Accepted, Refusal> {
         self.check_origin(request.headers())?;
@@ -34,14 +34,14 @@ impl Entrance {
         let session = Session::new(self.messages, &self.assembly, source(&request));
         let admitted = self.admit(grant)?;
         let upgrade = hyper::upgrade::on(request);
-        let entrance = Arc::clone(self);
+        let endpoint = Arc::clone(self);
         self.open.spawn(async move {
             // A client that left before it was answered is no session.
             if let Ok(upgraded) = upgrade.await {
                 let cluster = Arc::clone(&admitted.grant.cluster);
                 let transport = Transport::websocket(TokioIo::new(upgraded), session, cluster);
                 // The connection ends with its transport: no stream is left to give up.
-                entrance.run(admitted, transport, CancellationToken::new()).await;
+                endpoint.run(admitted, transport, CancellationToken::new()).await;
             }
         });
         Ok(switch(accepted))

@@ -6,13 +6,13 @@ use std::time::Duration;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
-use sluicegate_protocol::{ErrorResp, Header, ProduceRecord};
+use sluicegate_protocol::{Header, ProduceRecord};
 use sluicegate_ws_session::source::Source;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::metrics::WriteMetrics;
+use crate::backend::Written;
 
 type Mock = MockCluster<'static, DefaultProducerContext>;
 
@@ -37,19 +37,23 @@ fn record(value: impl Into<Vec<u8>>) -> ProduceRecord {
     ProduceRecord { topic: TOPIC.to_owned(), partition: Some(0), value, ..ProduceRecord::default() }
 }
 
-async fn write(writer: &Writer, records: &[ProduceRecord]) -> Vec<Fate> {
+async fn write(writer: &Writer, records: &[ProduceRecord]) -> Vec<DeliveryReport> {
     let handed =
         writer.hand_over(Source::default(), records.to_vec(), vec![None; records.len()]).await.unwrap();
-    timeout(WITHIN, writer.wait(handed, &CancellationToken::new())).await.expect("all fates")
+    timeout(WITHIN, writer.wait(handed, &CancellationToken::new())).await.expect("all reports")
 }
 
-fn codes(fates: &[Fate]) -> Vec<Option<i32>> {
-    fates.iter().map(|fate| error(fate).map(|error| error.code)).collect()
+fn codes(reports: &[DeliveryReport]) -> Vec<Option<i32>> {
+    reports.iter().map(|report| error(report).map(|error| error.code)).collect()
 }
 
-/// What a client is told.
-fn error(fate: &Fate) -> Option<ErrorResp> {
-    fate.clone().err().map(ErrorResp::from)
+fn error(report: &DeliveryReport) -> Option<CommandError> {
+    report.clone().err()
+}
+
+/// Its code, whether a retry can succeed, and whether the record may be written.
+fn facts(error: &CommandError) -> (i32, bool, bool) {
+    (error.code, error.fault.is_retriable(), matches!(error.fault, Fault::UnknownOutcome { .. }))
 }
 
 #[tokio::test]
@@ -78,10 +82,10 @@ async fn records_are_acknowledged_with_their_place() {
 #[tokio::test]
 async fn one_record_that_is_refused_leaves_its_neighbours_alone() {
     let (_mock, writer, metrics) = start(&[("message.max.bytes", "2000")]);
-    let refused = failure::refused(3, "no such topic".to_owned());
+    let refused = error::refused(3, "no such topic".to_owned());
     let records = [record("0"), record(vec![b'x'; 2001]), record("2"), record("3")];
     let handed = writer
-        .hand_over(Source::default(), records.to_vec(), [None, None, Some(refused.clone()), None])
+        .hand_over(Source::default(), records.to_vec(), vec![None, None, Some(refused.clone()), None])
         .await
         .unwrap();
     let produced = writer.wait(handed, &CancellationToken::new()).await;
@@ -101,17 +105,17 @@ async fn from_a_full_queue_on_nothing_is_taken() {
     assert_eq!((handed.queued, metrics.queued.get()), (3, 3));
     let produced = writer.wait(handed, &CancellationToken::new()).await;
     assert_eq!(codes(&produced), [Some(7), Some(7), Some(7), Some(0), Some(0)]);
-    assert_eq!(produced[3..], [Err(WriteError::QueueFull), Err(WriteError::QueueFull)]);
+    assert_eq!(produced[3..], [Err(error::queue_full()), Err(error::queue_full())]);
     // Nothing of them has left: that is known.
-    assert!(produced.iter().all(|fate| !error(fate).unwrap().unknown_outcome));
+    assert!(produced.iter().all(|report| !facts(&error(report).unwrap()).2));
     assert_eq!(metrics.queued.get(), 0);
     mock.broker_up(1).unwrap();
     // librdkafka counts a record until its report is freed, a moment after that was heard.
     let later = async {
         loop {
             match write(&writer, &[record("later")]).await.remove(0) {
-                Err(WriteError::QueueFull) => tokio::task::yield_now().await,
-                fate => return fate.err(),
+                Err(CommandError { fault: Fault::QueueFull, .. }) => tokio::task::yield_now().await,
+                report => return report.err(),
             }
         }
     };
@@ -129,37 +133,37 @@ async fn keys_and_headers_take_room_in_the_queue_too() {
         [ProduceRecord { key: key.clone(), ..record("") }, too_large, ProduceRecord { key, ..record("") }];
     let produced = write(&writer, &records).await;
     assert_eq!(codes(&produced), [Some(7), Some(10), Some(0)]);
-    assert!(error(&produced[2]).unwrap().retriable);
+    assert!(facts(&error(&produced[2]).unwrap()).1);
 }
 
 #[tokio::test]
 async fn a_record_that_left_and_was_not_acknowledged_is_of_unknown_outcome() {
     let (mock, writer, _) = start(&[("message.timeout.ms", "3000"), ("socket.timeout.ms", "1000")]);
-    assert_eq!(codes(&write(&writer, &[record("first")]).await), [None]);
+    assert_eq!(codes(&write(&writer, &[record("first")]).await), vec![None]);
     mock.broker_round_trip_time(1, Duration::from_secs(20)).unwrap();
     let produced = write(&writer, &[record("second")]).await;
     let error = error(&produced[0]).unwrap();
-    assert_eq!((error.code, error.retriable, error.unknown_outcome), (7, true, true), "{error:?}");
+    assert_eq!(facts(&error), (7, true, true), "{error:?}");
 }
 
 #[tokio::test]
 async fn what_is_due_is_answered_with_what_is_known() {
     let (mock, writer, _) = start(&[("message.timeout.ms", "2000")]);
     mock.broker_down(1).unwrap();
-    let handed = writer.hand_over(Source::default(), vec![record("0")], [None]).await.unwrap();
+    let handed = writer.hand_over(Source::default(), vec![record("0")], vec![None]).await.unwrap();
     let due = CancellationToken::new();
     due.cancel();
-    assert_eq!(writer.wait(handed, &due).await[0], Err(failure::late()));
+    assert_eq!(writer.wait(handed, &due).await[0], Err(error::late().into()));
 }
 
 #[tokio::test]
 async fn what_was_accepted_is_delivered_before_the_end() {
     let (mock, writer, metrics) = start(&[("linger.ms", "500")]);
-    let handed = writer.hand_over(Source::default(), vec![record("0")], [None]).await.unwrap();
+    let handed = writer.hand_over(Source::default(), vec![record("0")], vec![None]).await.unwrap();
     writer.close(Instant::now() + WITHIN).await;
     assert_eq!(metrics.queued.get(), 0);
     let produced = writer.wait(handed, &CancellationToken::new()).await;
-    assert_eq!(codes(&produced), [None]);
+    assert_eq!(codes(&produced), vec![None]);
     drop(mock);
 }
 
@@ -170,7 +174,7 @@ async fn a_right_that_is_missing_is_told_and_not_retriable() {
     mock.request_errors(RDKafkaApiKey::Produce, &[denied]);
     let produced = write(&writer, &[record("0")]).await;
     let error = error(&produced[0]).unwrap();
-    assert_eq!((error.code, error.retriable, error.unknown_outcome), (29, false, false), "{error:?}");
+    assert_eq!(facts(&error), (29, false, false), "{error:?}");
 }
 
 #[tokio::test]
@@ -183,11 +187,11 @@ async fn whether_a_record_is_invalid_is_certain_where_it_was_alone_in_its_batch(
         for (records, retriable) in [(1, false), (2, true), (1, false)] {
             mock.request_errors(RDKafkaApiKey::Produce, &[error]);
             for produced in write(&writer, &vec![record("x"); records]).await {
-                let error = ErrorResp::from(produced.unwrap_err());
-                assert_eq!((error.code, error.retriable, error.unknown_outcome), (code, retriable, false));
+                let error = produced.unwrap_err();
+                assert_eq!(facts(&error), (code, retriable, false));
             }
         }
-        assert_eq!(codes(&write(&writer, &[record("again")]).await), [None]);
+        assert_eq!(codes(&write(&writer, &[record("again")]).await), vec![None]);
     }
 }
 
@@ -205,7 +209,7 @@ async fn after_a_fatal_error_there_is_a_new_producer() {
     writer.slot.pause = Duration::ZERO;
     let produced = write(&writer, &[record("0")]).await;
     assert_eq!(codes(&produced), [Some(31)], "{produced:?}");
-    assert_eq!(codes(&write(&writer, &[record("1")]).await), [None]);
+    assert_eq!(codes(&write(&writer, &[record("1")]).await), vec![None]);
 }
 
 #[tokio::test]
@@ -213,13 +217,9 @@ async fn whoever_may_not_write_needs_no_producer_for_each_command() {
     let (_mock, writer) = start_fatal();
     assert_eq!(codes(&write(&writer, &[record("0")]).await), [Some(31)]);
     // The next one would be let in, but is not made yet.
-    let error = writer
-        .hand_over(Source::default(), vec![record("1")], [None])
-        .await
-        .map(drop)
-        .map_err(ErrorResp::from)
-        .unwrap_err();
-    assert_eq!((error.code, error.retriable, error.unknown_outcome), (31, false, false), "{error:?}");
+    let error = writer.hand_over(Source::default(), vec![record("1")], vec![None]).await.unwrap_err();
+    let NoProducer::Refused(error) = error else { panic!("{error:?}") };
+    assert_eq!(facts(&error), (31, false, false), "{error:?}");
 }
 
 #[tokio::test]
@@ -227,12 +227,12 @@ async fn who_looks_later_is_told_why_a_producer_ended_too() {
     let (_mock, mut writer) = start_fatal();
     writer.slot.pause = Duration::ZERO;
     let [first, second] = [
-        writer.hand_over(Source::default(), vec![record("0")], [None]).await.unwrap(),
-        writer.hand_over(Source::default(), vec![record("1")], [None]).await.unwrap(),
+        writer.hand_over(Source::default(), vec![record("0")], vec![None]).await.unwrap(),
+        writer.hand_over(Source::default(), vec![record("1")], vec![None]).await.unwrap(),
     ];
     let none = CancellationToken::new();
     assert_eq!(codes(&timeout(WITHIN, writer.wait(first, &none)).await.unwrap()), [Some(31)]);
-    assert_eq!(codes(&write(&writer, &[record("2")]).await), [None]);
+    assert_eq!(codes(&write(&writer, &[record("2")]).await), vec![None]);
     assert_eq!(codes(&timeout(WITHIN, writer.wait(second, &none)).await.unwrap()), [Some(31)]);
 }
 
@@ -240,13 +240,9 @@ async fn who_looks_later_is_told_why_a_producer_ended_too() {
 async fn a_producer_that_cannot_be_made_is_told_without_its_values() {
     let (_mock, writer, _) = start(&[("security.protocol", "ssl"), ("ssl.ca.location", "/nowhere/ca.pem")]);
     for _ in 0..2 {
-        let error = writer
-            .hand_over(Source::default(), vec![record("0")], [None])
-            .await
-            .map(drop)
-            .map_err(ErrorResp::from)
-            .unwrap_err();
-        assert!(!error.retriable && error.message.contains("its log says why"), "{error:?}");
+        let error = writer.hand_over(Source::default(), vec![record("0")], vec![None]).await.unwrap_err();
+        let NoProducer::Refused(error) = error else { panic!("{error:?}") };
+        assert!(!error.fault.is_retriable() && error.message.contains("its log says why"), "{error:?}");
         assert!(!error.message.contains("nowhere"), "{error:?}");
     }
 }
@@ -255,10 +251,10 @@ async fn a_producer_that_cannot_be_made_is_told_without_its_values() {
 async fn an_end_takes_no_longer_than_it_may() {
     let (mock, writer, _) = start(&[]);
     mock.broker_down(1).unwrap();
-    writer.hand_over(Source::default(), vec![record("0")], [None]).await.unwrap();
+    writer.hand_over(Source::default(), vec![record("0")], vec![None]).await.unwrap();
     let start = Instant::now();
     writer.close(start + Duration::from_secs(1)).await;
     assert!(start.elapsed() < Duration::from_millis(1500), "{:?}", start.elapsed());
-    let error = writer.hand_over(Source::default(), vec![record("1")], [None]).await.unwrap_err();
-    assert_eq!(error, failure::ending());
+    let error = writer.hand_over(Source::default(), vec![record("1")], vec![None]).await.unwrap_err();
+    assert_eq!(error, NoProducer::Refused(error::ending()));
 }

@@ -1,4 +1,4 @@
-//! Kafka's error codes that mean something here.
+//! The error codes of Kafka's protocol that the bridge knows.
 
 pub(crate) const OFFSET_OUT_OF_RANGE: i32 = 1;
 pub(crate) const UNKNOWN_TOPIC_OR_PARTITION: i32 = 3;

@@ -4,9 +4,9 @@ use std::net::IpAddr;
 
 use http::{HeaderMap, Uri, header};
 
-use super::{Entrance, Refusal};
+use super::{Endpoint, Refusal};
 
-impl Entrance {
+impl Endpoint {
     /// A gateway that has shown who it is has judged the page. Where none has to, only this machine's own pages may ask: any page
     /// of the internet can make the browser that shows it send requests to its machine's loopback address.
     pub(super) fn check_origin(&self, headers: &HeaderMap) -> Result<(), Refusal> {
@@ -19,7 +19,7 @@ impl Entrance {
     }
 }
 
-impl Entrance {
+impl Endpoint {
     /// The same for a page whose name was made to mean this machine: a browser takes it for the page's own, and sends requests
     /// without `Origin`.
     pub(super) fn check_host(&self, headers: &HeaderMap) -> Result<(), Refusal> {

@@ -1,43 +1,45 @@
 //! Why a record was not acknowledged, in the client's terms.
 
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use sluicegate_protocol::ErrorResp;
-use sluicegate_reader::ReadError;
+use std::time::Duration;
 
-use crate::kafka_code::{
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+use super::super::code::{
     self, CLUSTER_AUTHORIZATION_FAILED, INVALID_RECORD, INVALID_TIMESTAMP, MESSAGE_TOO_LARGE,
     REQUEST_TIMED_OUT, UNKNOWN_TOPIC_OR_PARTITION,
 };
+use super::super::error::{by_code, with_retry};
+use crate::backend::{CommandError, Fault};
 
 /// Why a record was not acknowledged.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum WriteError {
-    /// No room for it until others have been delivered.
-    QueueFull,
-    /// The producer came to its end, for a reason that concerns all records.
+pub(super) enum WriteError {
+    /// The producer ended, for a reason that concerns all its records.
     ProducerEnded { unknown_outcome: bool },
-    /// No broker could be asked. Only [`Cluster`](crate::cluster::Cluster) sees a cause in the text; clients are told a reference.
-    Unavailable(ErrorResp),
     /// Anything else.
-    Failed(ErrorResp),
+    Failed(CommandError),
 }
 
-impl From<WriteError> for ErrorResp {
+/// Why there is no producer.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::kafka) enum NoProducer {
+    /// No token, or no broker that passed the reader's handshake.
+    Unreachable {
+        /// For the log only: it can name brokers, files and endpoints.
+        cause: String,
+        retriable: bool,
+    },
+    /// Anything else, fit for clients.
+    Refused(CommandError),
+}
+
+impl From<WriteError> for CommandError {
     fn from(error: WriteError) -> Self {
         match error {
-            WriteError::QueueFull => {
-                let full = error_resp(
-                    0,
-                    "the queue has no room for more of this client's records".to_owned(),
-                    true,
-                    false,
-                );
-                Self { retry_after_ms: QUEUE_RETRY_MS, ..full }
-            }
             WriteError::ProducerEnded { unknown_outcome } => {
-                error_resp(0, "the producer came to its end".to_owned(), true, unknown_outcome)
+                failed(0, "the producer ended".to_owned(), true, unknown_outcome)
             }
-            WriteError::Unavailable(error) | WriteError::Failed(error) => error,
+            WriteError::Failed(error) => error,
         }
     }
 }
@@ -74,56 +76,61 @@ pub(super) fn of(error: &KafkaError, unknown_outcome: bool) -> WriteError {
         RDKafkaErrorCode::BrokerTransportFailure
         | RDKafkaErrorCode::AllBrokersDown
         | RDKafkaErrorCode::OperationTimedOut => (0, described(code), true),
-        code => {
+        other => {
             // Codes of Kafka's are positive; librdkafka's own are not.
-            let kafka = i32::from(code as i16).max(0);
-            (kafka, described(code), kafka_code::is_retriable(kafka))
+            let kafka = i32::from(other as i16).max(0);
+            (kafka, described(other), code::is_retriable(kafka))
         }
     };
-    WriteError::Failed(error_resp(kafka, message, retriable, unknown_outcome))
+    WriteError::Failed(failed(kafka, message, retriable, unknown_outcome))
 }
 
 /// The same, of a record that was alone in its batch: it is the one that the broker does not accept.
 pub(super) fn of_alone(error: &KafkaError, unknown_outcome: bool) -> WriteError {
     match error.rdkafka_error_code() {
-        Some(RDKafkaErrorCode::InvalidRecord) => refused(INVALID_RECORD, INVALID.to_owned()),
-        Some(RDKafkaErrorCode::InvalidTimestamp) => refused(INVALID_TIMESTAMP, BAD_TIMESTAMP.to_owned()),
+        Some(RDKafkaErrorCode::InvalidRecord) => {
+            WriteError::Failed(refused(INVALID_RECORD, INVALID.to_owned()))
+        }
+        Some(RDKafkaErrorCode::InvalidTimestamp) => {
+            WriteError::Failed(refused(INVALID_TIMESTAMP, BAD_TIMESTAMP.to_owned()))
+        }
         _ => of(error, unknown_outcome),
     }
 }
 
 /// A record that can never be written.
-pub(crate) fn refused(code: i32, message: String) -> WriteError {
-    WriteError::Failed(error_resp(code, message, false, false))
+pub(super) fn refused(code: i32, message: String) -> CommandError {
+    failed(code, message, false, false)
 }
 
-/// A record whose topic, or any broker, was not found, as the reader says; clients are told this `message`.
-pub(crate) fn of_read(error: &ReadError, message: String) -> WriteError {
-    let told = error_resp(error.code().into(), message, error.retriable(), false);
-    if error.is_unavailable() { WriteError::Unavailable(told) } else { WriteError::Failed(told) }
-}
-
-/// A command for which there is no token to show to brokers.
-pub(super) fn no_token(reason: String) -> WriteError {
-    WriteError::Unavailable(error_resp(0, reason, true, false))
+/// No room for a record until others have been delivered.
+pub(super) fn queue_full() -> CommandError {
+    let message = "the queue has no room for more of this client's records";
+    CommandError { retry_after: QUEUE_RETRY, ..CommandError::new(Fault::QueueFull, 0, message) }
 }
 
 /// A command that came too late to be written.
-pub(crate) fn ending() -> WriteError {
-    let text = "the bridge is shutting down: nothing is written".to_owned();
-    WriteError::Failed(error_resp(0, text, true, false))
+pub(super) fn ending() -> CommandError {
+    failed(0, "the bridge is shutting down: nothing is written".to_owned(), true, false)
 }
 
-/// A record whose fate nobody waits for any more.
+/// A record whose report nobody waits for any more.
 pub(super) fn late() -> WriteError {
-    let text = "the bridge is shutting down: it may or may not be written".to_owned();
-    WriteError::Failed(error_resp(0, text, true, true))
+    WriteError::Failed(failed(
+        0,
+        "the bridge is shutting down: the record may or may not be written".to_owned(),
+        true,
+        true,
+    ))
 }
 
-fn error_resp(code: i32, message: String, retriable: bool, unknown_outcome: bool) -> ErrorResp {
-    let message = message.get(..message.floor_char_boundary(MAX_MESSAGE)).unwrap_or_default().to_owned();
-    let retry_after_ms = if retriable { RETRY_MS } else { 0 };
-    ErrorResp { code, message, retriable, retry_after_ms, unknown_outcome }
+fn failed(code: i32, message: String, retriable: bool, unknown_outcome: bool) -> CommandError {
+    let fault = match (unknown_outcome, retriable) {
+        (true, retriable) => Fault::UnknownOutcome { retriable },
+        (false, true) => Fault::Transient,
+        (false, false) => by_code(code),
+    };
+    with_retry(CommandError::new(fault, code, message))
 }
 
 fn described(code: RDKafkaErrorCode) -> String {
@@ -137,12 +144,8 @@ const TOO_LARGE: &str =
 const INVALID: &str = "not accepted by the broker, as none is without a key in a compacted topic";
 const BAD_TIMESTAMP: &str = "not accepted by the broker with this timestamp";
 const OR_ANOTHER: &str = ", or another one in its batch is not: sent again, it may be accepted";
-/// Longest text of a record's error, in bytes.
-pub(crate) const MAX_MESSAGE: usize = 200;
-/// How soon a queue that was full may have room again.
-const QUEUE_RETRY_MS: u32 = 100;
-/// After librdkafka has tried for as long as it may, or the reader.
-const RETRY_MS: u32 = 1_000;
+/// How soon a full queue may have room again.
+const QUEUE_RETRY: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {
@@ -150,10 +153,11 @@ mod tests {
 
     #[track_caller]
     fn check(code: RDKafkaErrorCode, unknown: bool, want: (i32, bool)) -> String {
-        let error = ErrorResp::from(of(&KafkaError::MessageProduction(code), unknown));
-        assert_eq!((error.code, error.retriable), want, "{code:?}: {error:?}");
-        assert_eq!(error.unknown_outcome, unknown);
-        assert_eq!(error.retry_after_ms > 0, error.retriable);
+        let error = CommandError::from(of(&KafkaError::MessageProduction(code), unknown));
+        let retriable = error.fault.is_retriable();
+        assert_eq!((error.code, retriable), want, "{code:?}: {error:?}");
+        assert_eq!(matches!(error.fault, Fault::UnknownOutcome { .. }), unknown);
+        assert_eq!(error.retry_after.is_zero(), !retriable);
         error.message
     }
 
@@ -177,8 +181,8 @@ mod tests {
     fn what_was_alone_is_what_is_invalid() {
         for (code, kafka) in [(RDKafkaErrorCode::InvalidRecord, 87), (RDKafkaErrorCode::InvalidTimestamp, 32)]
         {
-            let error = ErrorResp::from(of_alone(&KafkaError::MessageProduction(code), false));
-            assert_eq!((error.code, error.retriable), (kafka, false), "{error:?}");
+            let error = CommandError::from(of_alone(&KafkaError::MessageProduction(code), false));
+            assert_eq!((error.code, error.fault.is_retriable()), (kafka, false), "{error:?}");
         }
         let other = KafkaError::MessageProduction(RDKafkaErrorCode::NotEnoughReplicas);
         assert_eq!(of_alone(&other, true), of(&other, true));
@@ -189,10 +193,5 @@ mod tests {
         let not = check(RDKafkaErrorCode::MessageTimedOut, false, (7, true));
         let maybe = check(RDKafkaErrorCode::MessageTimedOut, true, (7, true));
         assert!(not.contains("is not written") && maybe.contains("may or may not"), "{not}; {maybe}");
-    }
-
-    #[test]
-    fn a_text_is_short() {
-        assert_eq!(ErrorResp::from(refused(1, "é".repeat(MAX_MESSAGE))).message.len(), MAX_MESSAGE);
     }
 }

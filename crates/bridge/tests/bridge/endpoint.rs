@@ -1,4 +1,4 @@
-//! Sessions over both entrances, and who is let in.
+//! Sessions over both endpoints, and who is let in.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use sluicegate_bridge::Bridge;
 
 use crate::raw::{Raw, upgrade};
 use crate::support::{
-    ENTRANCES, Entrance, Gateway, Refused, admin, close, flood, framed, ping, sessions, start, start_before,
+    ENDPOINTS, Endpoint, Gateway, Refused, admin, close, flood, framed, ping, sessions, start, start_before,
     start_with,
 };
 
@@ -23,20 +23,20 @@ const SECRET: &str = "correct-horse-battery-staple";
 async fn a_session_answers_pings_and_echoes_the_close() {
     let bridge = start("").await;
     let gateway = Gateway::connect(&bridge).await;
-    for entrance in ENTRANCES {
-        let mut stream = gateway.open(entrance, &[]).await.unwrap();
+    for endpoint in ENDPOINTS {
+        let mut stream = gateway.open(endpoint, &[]).await.unwrap();
         stream.ask(7, ping("state")).await;
         let resp = Some(Resp::PongResp(PongResp { state: "state".into() }));
-        assert_eq!(stream.next().await, Some(PubSubResp { sequence: 7, resp }), "{entrance:?}");
+        assert_eq!(stream.next().await, Some(PubSubResp { sequence: 7, resp }), "{endpoint:?}");
         let content = Close { code: 4001, reason: "done".into() };
         let control = control_req::Control::Close(content);
         stream.ask(0, Req::Control(ControlReq { control: Some(control) })).await;
-        assert_eq!(stream.next().await, Some(close(4001, "done")), "{entrance:?}");
-        assert_eq!(stream.next().await, None, "{entrance:?}");
+        assert_eq!(stream.next().await, Some(close(4001, "done")), "{endpoint:?}");
+        assert_eq!(stream.next().await, None, "{endpoint:?}");
         let trailers = stream.receive.trailers().await.unwrap();
-        match entrance {
-            Entrance::Connect => assert_eq!(trailers, None),
-            Entrance::Post => assert_eq!(trailers.unwrap()["grpc-status"], "0"),
+        match endpoint {
+            Endpoint::Connect => assert_eq!(trailers, None),
+            Endpoint::Post => assert_eq!(trailers.unwrap()["grpc-status"], "0"),
         }
     }
 }
@@ -45,8 +45,8 @@ async fn a_session_answers_pings_and_echoes_the_close() {
 async fn with_kafka_down_commands_get_their_error_in_bounded_time() {
     let bridge = start("").await;
     let gateway = Gateway::connect(&bridge).await;
-    for entrance in ENTRANCES {
-        let mut stream = gateway.open(entrance, &[]).await.unwrap();
+    for endpoint in ENDPOINTS {
+        let mut stream = gateway.open(endpoint, &[]).await.unwrap();
         let asked = Instant::now();
         let fetch = CmdKafkaFetch { topic: "t".into(), partition: 3, offset: 0 };
         stream.ask(1, Req::CmdKafkaFetch(fetch)).await;
@@ -72,12 +72,12 @@ async fn with_kafka_down_commands_get_their_error_in_bounded_time() {
 async fn only_the_secret_lets_a_gateway_in() {
     let bridge = start_with(&format!("gateway_secret = \"{SECRET}\""), "").await;
     let gateway = Gateway::connect(&bridge).await;
-    for entrance in ENTRANCES {
-        gateway.open(entrance, &[("sluicegate-gateway-secret", SECRET)]).await.unwrap();
-        check(&gateway, entrance, &[], 401, "header sluicegate-gateway-secret is missing\n").await;
+    for endpoint in ENDPOINTS {
+        gateway.open(endpoint, &[("sluicegate-gateway-secret", SECRET)]).await.unwrap();
+        check(&gateway, endpoint, &[], 401, "header sluicegate-gateway-secret is missing\n").await;
         let wrong = [("sluicegate-gateway-secret", "wrong")];
         let text = "header sluicegate-gateway-secret is not the bridge's secret\n";
-        check(&gateway, entrance, &wrong, 401, text).await;
+        check(&gateway, endpoint, &wrong, 401, text).await;
     }
 }
 
@@ -85,13 +85,13 @@ async fn only_the_secret_lets_a_gateway_in() {
 async fn an_unknown_cluster_and_a_full_bridge_are_refused() {
     let bridge = start("[limits]\nmax_sessions = 1").await;
     let gateway = Gateway::connect(&bridge).await;
-    for entrance in ENTRANCES {
+    for endpoint in ENDPOINTS {
         let text = "no cluster nowhere is configured, header sluicegate-cluster names one\n";
-        check(&gateway, entrance, &[("sluicegate-cluster", "nowhere")], 404, text).await;
+        check(&gateway, endpoint, &[("sluicegate-cluster", "nowhere")], 404, text).await;
     }
-    let mut stream = gateway.open(Entrance::Connect, &[("sluicegate-cluster", "default")]).await.unwrap();
-    for entrance in ENTRANCES {
-        let refused = check(&gateway, entrance, &[], 503, "the bridge is at capacity\n").await;
+    let mut stream = gateway.open(Endpoint::Connect, &[("sluicegate-cluster", "default")]).await.unwrap();
+    for endpoint in ENDPOINTS {
+        let refused = check(&gateway, endpoint, &[], 503, "the bridge is at capacity\n").await;
         assert_eq!(refused.headers["retry-after"], "1");
     }
     stream.ask(1, ping("")).await;
@@ -102,10 +102,10 @@ async fn an_unknown_cluster_and_a_full_bridge_are_refused() {
 async fn other_paths_are_not_served() {
     let bridge = start("").await;
     let gateway = Gateway::connect(&bridge).await;
-    let refused = gateway.request(Entrance::Connect.request("/pubsub"), &[]).await.err().unwrap();
+    let refused = gateway.request(Endpoint::Connect.request("/pubsub"), &[]).await.err().unwrap();
     assert_eq!(refused.status, 404);
     assert!(refused.text.contains("rewrite it to /sluicegate.v1.Bridge/Session"), "{}", refused.text);
-    let refused = gateway.request(Entrance::Post.request("/other"), &[]).await.err().unwrap();
+    let refused = gateway.request(Endpoint::Post.request("/other"), &[]).await.err().unwrap();
     assert_eq!(refused.status, 404);
 }
 
@@ -113,13 +113,13 @@ async fn other_paths_are_not_served() {
 async fn a_client_that_leaves_is_noticed_within_a_second() {
     let bridge = start("").await;
     let gateway = Gateway::connect(&bridge).await;
-    for entrance in ENTRANCES {
-        let mut stream = gateway.open(entrance, &[]).await.unwrap();
+    for endpoint in ENDPOINTS {
+        let mut stream = gateway.open(endpoint, &[]).await.unwrap();
         stream.ask(1, ping("")).await;
         assert!(stream.next().await.is_some());
-        assert!(sessions(&bridge).await == 1, "{entrance:?}");
+        assert!(sessions(&bridge).await == 1, "{endpoint:?}");
         drop(stream);
-        all_left(&bridge, entrance).await;
+        all_left(&bridge, endpoint).await;
     }
 }
 
@@ -129,38 +129,38 @@ async fn a_client_that_leaves_while_its_commands_hang_is_noticed_within_a_second
     let kafka = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let bridge = start_before(kafka.local_addr().unwrap(), "", "").await;
     let gateway = Gateway::connect(&bridge).await;
-    for entrance in ENTRANCES {
-        let stream = gateway.open(entrance, &[]).await.unwrap();
+    for endpoint in ENDPOINTS {
+        let stream = gateway.open(endpoint, &[]).await.unwrap();
         let fetch = CmdKafkaFetch { topic: "t".into(), partition: 0, offset: 0 };
         let request = PubSubReq { sequence: 1, req: Some(Req::CmdKafkaFetch(fetch)) };
         let (stream, _) = flood(stream, framed(&request.encode_to_vec())).await;
         drop(stream);
-        all_left(&bridge, entrance).await;
+        all_left(&bridge, endpoint).await;
     }
 }
 
-async fn all_left(bridge: &Bridge, entrance: Entrance) {
+async fn all_left(bridge: &Bridge, endpoint: Endpoint) {
     let left = Instant::now();
     while sessions(bridge).await != 0 {
-        assert!(left.elapsed() < Duration::from_secs(1), "{entrance:?}");
+        assert!(left.elapsed() < Duration::from_secs(1), "{endpoint:?}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
 #[tokio::test]
 async fn a_drain_closes_sessions_and_lets_nobody_in() {
-    for entrance in ENTRANCES {
+    for endpoint in ENDPOINTS {
         let bridge = start("").await;
         let gateway = Gateway::connect(&bridge).await;
-        let mut stream = gateway.open(entrance, &[]).await.unwrap();
+        let mut stream = gateway.open(endpoint, &[]).await.unwrap();
         let started = Instant::now();
         let drain = tokio::spawn(bridge.drain());
-        assert_eq!(stream.next().await, Some(close(1001, "going away")), "{entrance:?}");
+        assert_eq!(stream.next().await, Some(close(1001, "going away")), "{endpoint:?}");
         assert_eq!(stream.next().await, None);
         drop(stream);
         drop(gateway);
         drain.await.unwrap();
-        assert!(started.elapsed() < Duration::from_secs(3), "{entrance:?}: {:?}", started.elapsed());
+        assert!(started.elapsed() < Duration::from_secs(3), "{endpoint:?}: {:?}", started.elapsed());
     }
 }
 
@@ -171,7 +171,7 @@ async fn while_sessions_end_newcomers_are_told_to_come_back() {
     let bridge = start_before(kafka.local_addr().unwrap(), "", "").await;
     let gateway = Gateway::connect(&bridge).await;
     let other = Gateway::connect(&bridge).await;
-    let mut stream = gateway.open(Entrance::Connect, &[]).await.unwrap();
+    let mut stream = gateway.open(Endpoint::Connect, &[]).await.unwrap();
     let fetch = CmdKafkaFetch { topic: "t".into(), partition: 0, offset: 0 };
     stream.ask(1, Req::CmdKafkaFetch(fetch)).await;
     stream.ask(2, ping("")).await;
@@ -179,8 +179,8 @@ async fn while_sessions_end_newcomers_are_told_to_come_back() {
 
     let draining = bridge.drain();
     let newcomers = async {
-        for (gateway, entrance) in [(&gateway, Entrance::Post), (&other, Entrance::Connect)] {
-            let refused = check(gateway, entrance, &[], 503, "the bridge is shutting down\n").await;
+        for (gateway, endpoint) in [(&gateway, Endpoint::Post), (&other, Endpoint::Connect)] {
+            let refused = check(gateway, endpoint, &[], 503, "the bridge is shutting down\n").await;
             assert_eq!(refused.headers["retry-after"], "1");
         }
         assert_eq!(stream.next().await.unwrap().sequence, 1);
@@ -203,13 +203,13 @@ async fn health_check_says_serving_and_needs_the_secret() {
 
 async fn check(
     gateway: &Gateway,
-    entrance: Entrance,
+    endpoint: Endpoint,
     headers: &[(&str, &str)],
     status: u16,
     text: &str,
 ) -> Refused {
-    let refused = gateway.open(entrance, headers).await.err().expect("a refusal");
-    assert_eq!((refused.status.as_u16(), &refused.text[..]), (status, text), "{entrance:?}");
+    let refused = gateway.open(endpoint, headers).await.err().expect("a refusal");
+    assert_eq!((refused.status.as_u16(), &refused.text[..]), (status, text), "{endpoint:?}");
     refused
 }
 
@@ -244,8 +244,8 @@ async fn what_a_gateway_says_is_understood_and_said_once_or_nothing_is_let_in() 
         (vec![secret, secret], once("sluicegate-gateway-secret")),
         (vec![("sluicegate-gateway-secret", "wrong"), secret], once("sluicegate-gateway-secret")),
     ] {
-        for entrance in ENTRANCES {
-            check(&gateway, entrance, &headers, 400, &text).await;
+        for endpoint in ENDPOINTS {
+            check(&gateway, endpoint, &headers, 400, &text).await;
         }
         assert_eq!(gateway.health(&headers).await.headers["grpc-status"], "3");
         let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
@@ -256,7 +256,7 @@ async fn what_a_gateway_says_is_understood_and_said_once_or_nothing_is_let_in() 
     }
     // Nobody learns without the secret what the bridge knows.
     let text = "header sluicegate-gateway-secret is missing\n";
-    check(&gateway, Entrance::Connect, &[("sluicegate-read-only", "true")], 401, text).await;
+    check(&gateway, Endpoint::Connect, &[("sluicegate-read-only", "true")], 401, text).await;
     let (_, metrics) = admin(&bridge, "/metrics").await;
     assert!(metrics.contains("sluicegate_requests_refused_total{reason=\"metadata\"} 32\n"), "{metrics}");
 }

@@ -39,7 +39,7 @@ use crate::route_clusters::RouteClusters;
 use crate::session;
 
 /// What every request finds.
-pub(crate) struct Entrance {
+pub(crate) struct Endpoint {
     pub(crate) secret: Option<Secret>,
     /// Whoever gets in has shown to be a gateway, by the secret or by a certificate.
     pub(crate) authenticated: bool,
@@ -79,7 +79,7 @@ enum Wanted {
     WebSocket,
 }
 
-impl Entrance {
+impl Endpoint {
     /// The response to `request`. Boxed parts keep the task of a stream small, which lives as long as the stream.
     ///
     /// # Cancel safety

@@ -1,4 +1,4 @@
-//! librdkafka's idempotent producer: records in, their fates out.
+//! librdkafka's idempotent producer: records in, delivery reports out.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -13,19 +13,21 @@ use rdkafka::{ClientContext, Message as _};
 use sluicegate_protocol::ProduceRecord;
 use tokio::runtime::Handle;
 
-use super::fates::{Fates, Written};
+use super::super::settings::Settings;
+use super::delivery_reports::DeliveryReports;
+use super::error;
 use super::in_flight::{InFlight, Ticket};
 use super::queue::Room;
-use super::{Settings, failure};
+use crate::backend::Written;
 use crate::metrics::WriteMetrics;
 
 /// A producer with a thread that hears of deliveries. A drop fails what it holds, and blocks: up to half a
 /// second for that, and until librdkafka's threads have ended.
 pub(super) struct Producer(ThreadedProducer<Context>);
 
-/// A record on its way: whom to tell of its fate.
+/// Where a record's delivery report goes.
 pub(super) struct Handed {
-    pub(super) fates: Arc<Fates>,
+    pub(super) reports: Arc<DeliveryReports>,
     pub(super) index: usize,
     /// Its part of the queue.
     pub(super) room: Room,
@@ -52,7 +54,7 @@ impl Producer {
         .map(Self)
     }
 
-    /// Puts a record into the queue without waiting for anything. Where that fails, its fate is still to be told.
+    /// Puts a record into the queue without waiting for anything. If that fails, its report is still missing.
     pub(super) fn send(&self, record: &ProduceRecord, handed: Handed) -> Result<(), KafkaError> {
         let context = self.0.context();
         context.metrics.queued.inc();
@@ -132,9 +134,9 @@ impl ProducerContext for Context {
     type DeliveryOpaque = Box<Sent>;
 
     fn delivery(&self, delivery: &DeliveryResult<'_>, sent: Box<Sent>) {
-        let Sent { handed: Handed { fates, index, room }, ticket } = *sent;
+        let Sent { handed: Handed { reports, index, room }, ticket } = *sent;
         let was_alone = self.in_flight.leave(&ticket);
-        let fate = match delivery {
+        let report = match delivery {
             Ok(message) => {
                 let bytes = message.key_len().saturating_add(message.payload_len());
                 self.metrics.written(bytes);
@@ -144,15 +146,15 @@ impl ProducerContext for Context {
                     timestamp: message.timestamp().to_millis().unwrap_or(-1),
                 })
             }
-            Err((error, message)) => {
+            Err((cause, message)) => {
                 self.metrics.failed.inc();
-                let of = if was_alone { failure::of_alone } else { failure::of };
-                Err(of(error, may_be_written(message)))
+                let of = if was_alone { error::of_alone } else { error::of };
+                Err(of(cause, may_be_written(message)))
             }
         };
         self.metrics.queued.dec();
         drop(room);
-        fates.settle(index, fate);
+        reports.settle(index, report);
     }
 }
 

@@ -5,12 +5,8 @@ use std::mem::{Discriminant, discriminant};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use sluicegate_protocol::ErrorResp;
 use sluicegate_reader::{ConnectionError, ReadError};
 use tokio::time::Instant;
-
-use crate::kafka_code::BROKER_NOT_AVAILABLE;
-use crate::writing::WriteError;
 
 /// The failures of one cluster in the last minute.
 pub(super) struct Incidents {
@@ -58,28 +54,9 @@ impl Incidents {
         self.refer(text, cause, || error.with_causes())
     }
 
-    /// The same of records for which there is no producer.
-    pub(super) fn public_write(&self, error: WriteError) -> WriteError {
-        match error {
-            WriteError::Unavailable(ErrorResp {
-                message,
-                retriable,
-                retry_after_ms,
-                unknown_outcome,
-                ..
-            }) => {
-                let message = self.refer(UNREACHABLE, Cause::NoProducer, || message);
-                let code = BROKER_NOT_AVAILABLE;
-                WriteError::Unavailable(ErrorResp {
-                    code,
-                    message,
-                    retriable,
-                    retry_after_ms,
-                    unknown_outcome,
-                })
-            }
-            WriteError::QueueFull | WriteError::ProducerEnded { .. } | WriteError::Failed(_) => error,
-        }
+    /// What clients are told if there is no producer for their records, for this `cause`.
+    pub(super) fn no_producer(&self, cause: String) -> String {
+        self.refer(UNREACHABLE, Cause::NoProducer, || cause)
     }
 
     /// Logs that no broker has shown within this time that it is there.
@@ -151,10 +128,7 @@ mod tests {
             cause,
             retriable: true,
         });
-        let token = WriteError::Unavailable(ErrorResp { message: "/etc/token".into(), ..Default::default() });
-        let WriteError::Unavailable(token) = incidents.public_write(token) else { panic!("unavailable") };
-        assert_eq!(token.code, 8);
-        for text in [connect, token.message] {
+        for text in [connect, incidents.no_producer("/etc/token".to_owned())] {
             assert!(text.starts_with("no broker of the cluster is reachable (reference "), "{text}");
             assert!(!text.contains("internal") && !text.contains('/') && !text.contains("111"), "{text}");
         }

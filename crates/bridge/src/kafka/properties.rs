@@ -1,29 +1,6 @@
-//! The one module that names librdkafka: its producer writes, and it knows the properties that it and the reader share.
-//!
-//! 1. here: what librdkafka says of a property
-//! 2. [`Settings`]: a cluster's properties as a producer takes them
-//! 3. [`Writer`]: a cluster's producer, for all sessions; `queue` bounds its queue and shares it between clients
-//! 4. `slot`: a producer is made at start or when it is needed, once the reader has checked the brokers
-//! 5. `producer`: records in, their fates out, which `failure` puts into the client's terms; `in_flight` counts them
-//! 6. `fates`: those of one command together
+//! librdkafka's properties, one by one: their names, their values, and which ones a configuration must not set.
 
-pub(crate) mod failure;
-mod fates;
 mod foreign;
-mod in_flight;
-mod producer;
-mod queue;
-mod settings;
-mod slot;
-mod writer;
-
-#[cfg(test)]
-mod mock;
-
-pub(crate) use self::failure::WriteError;
-pub(crate) use self::fates::{Fate, Written};
-pub(crate) use self::settings::Settings;
-pub(crate) use self::writer::Writer;
 
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, KafkaResult};

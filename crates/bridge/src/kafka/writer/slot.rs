@@ -11,9 +11,9 @@ use tokio::sync::{RwLock, RwLockReadGuard};
 use tokio::task::{AbortHandle, spawn_blocking};
 use tokio::time::{Instant, timeout_at};
 
-use super::failure::WriteError;
+use super::super::settings::Settings;
+use super::error::{self, NoProducer};
 use super::producer::{Producer, Tokens};
-use super::{Settings, failure};
 use crate::metrics::WriteMetrics;
 
 /// The producer of one cluster, or why there is none. A cluster that is only read from costs neither its threads and
@@ -35,7 +35,7 @@ pub(super) struct State {
     /// When it was made.
     made: Option<Instant>,
     /// Why there is none, and until when no other attempt is made.
-    failure: Option<(Instant, WriteError)>,
+    failure: Option<(Instant, NoProducer)>,
     /// Why the one before it came to its end.
     last_end: Option<KafkaError>,
     closed: bool,
@@ -47,7 +47,7 @@ struct Attempt {
     outcome: Outcome,
 }
 
-type Outcome = Shared<BoxFuture<'static, Result<(), WriteError>>>;
+type Outcome = Shared<BoxFuture<'static, Result<(), NoProducer>>>;
 
 impl State {
     /// The producer, while it can write.
@@ -60,9 +60,9 @@ impl State {
     }
 
     /// Why no producer is made at this time.
-    fn refusal(&self, pause: Duration) -> Option<WriteError> {
+    fn refusal(&self, pause: Duration) -> Option<NoProducer> {
         if self.closed {
-            return Some(failure::ending());
+            return Some(ending());
         }
         if let Some((until, error)) = &self.failure
             && Instant::now() < *until
@@ -70,7 +70,7 @@ impl State {
             return Some(error.clone());
         }
         let is_young = self.made.is_some_and(|made| made.elapsed() < pause);
-        self.end().filter(|_| is_young).map(|cause| failure::of(&cause, false))
+        self.end().filter(|_| is_young).map(|cause| NoProducer::Refused(error::of(&cause, false).into()))
     }
 }
 
@@ -86,7 +86,7 @@ impl Slot {
     ///
     /// # Cancel safety
     /// A drop leaves the attempt to make one running, for others who wait and for the next record.
-    pub(super) async fn producer(&self) -> Result<RwLockReadGuard<'_, State>, WriteError> {
+    pub(super) async fn producer(&self) -> Result<RwLockReadGuard<'_, State>, NoProducer> {
         let current = self.state.read().await;
         if current.working().is_some() {
             return Ok(current);
@@ -94,7 +94,7 @@ impl Slot {
         drop(current);
         self.attempt().await?;
         let current = self.state.read().await;
-        if current.closed { Err(failure::ending()) } else { Ok(current) }
+        if current.closed { Err(ending()) } else { Ok(current) }
     }
 
     /// Joins the attempt that is under way, or begins one.
@@ -109,7 +109,7 @@ impl Slot {
         let made = tokio::spawn(make(Arc::clone(&self.state), settings, metrics, self.pause));
         let task = made.abort_handle();
         // Without an outcome, the runtime is ending.
-        let outcome = made.map(|made| made.unwrap_or_else(|_| Err(failure::ending()))).boxed().shared();
+        let outcome = made.map(|made| made.unwrap_or_else(|_| Err(ending()))).boxed().shared();
         *attempt = Some(Attempt { task, outcome: outcome.clone() });
         outcome
     }
@@ -149,7 +149,7 @@ async fn make(
     settings: Settings,
     metrics: WriteMetrics,
     pause: Duration,
-) -> Result<(), WriteError> {
+) -> Result<(), NoProducer> {
     {
         let state = state.read().await;
         if state.working().is_some() {
@@ -164,7 +164,7 @@ async fn make(
         Err(error) => Ok(Err((RETRY, error))),
     };
     // Without a result, the runtime is ending.
-    let made = made.map_err(|_| failure::ending())?;
+    let made = made.map_err(|_| ending())?;
     let mut state = state.write().await;
     let useless = match made {
         Ok(producer) if state.closed => Some(producer),
@@ -183,19 +183,21 @@ async fn make(
         // Its drop blocks.
         spawn_blocking(move || drop(useless));
     }
-    if state.closed { Err(failure::ending()) } else { Ok(()) }
+    if state.closed { Err(ending()) } else { Ok(()) }
 }
 
 /// The settings with the brokers that librdkafka may connect to: it ends the process over some answers. And where the tokens
 /// come from that brokers are shown, if they are shown any.
-async fn prepared(settings: Settings) -> Result<(Settings, Option<Tokens>), WriteError> {
+async fn prepared(settings: Settings) -> Result<(Settings, Option<Tokens>), NoProducer> {
     let Some(reader) = settings.reader.clone() else { return Ok((settings, None)) };
     let tokens = match reader.has_tokens() {
-        true => Some(Tokens::first(reader.clone()).await.map_err(failure::no_token)?),
+        true => Some(Tokens::first(reader.clone()).await.map_err(|cause| unreachable(cause, true))?),
         false => None,
     };
-    let Vetted { usable, refused } =
-        reader.vet().await.map_err(|error| failure::of_read(&error, error.with_causes()))?;
+    let Vetted { usable, refused } = reader.vet().await.map_err(|error| match error.is_unavailable() {
+        true => unreachable(error.with_causes(), error.retriable()),
+        false => NoProducer::Refused(super::super::error::of_read(&error, error.with_causes())),
+    })?;
     for error in &refused {
         tracing::warn!(%error, "a bootstrap broker is left out of writing");
     }
@@ -208,14 +210,22 @@ fn new(
     metrics: WriteMetrics,
     tokens: Option<Tokens>,
     pause: Duration,
-) -> Result<Producer, (Duration, WriteError)> {
-    Producer::new(settings.clone(), metrics, tokens).map_err(|error| {
+) -> Result<Producer, (Duration, NoProducer)> {
+    Producer::new(settings.clone(), metrics, tokens).map_err(|cause| {
         // librdkafka's reason may name files, and is for the log only.
-        let reason = settings.reason(&error);
+        let reason = settings.reason(&cause);
         tracing::warn!(reason, "no producer can be made of the cluster's properties");
         let text = "the bridge cannot write to this cluster: its log says why";
-        (pause, failure::refused(0, text.to_owned()))
+        (pause, NoProducer::Refused(error::refused(0, text.to_owned())))
     })
+}
+
+fn unreachable(cause: String, retriable: bool) -> NoProducer {
+    NoProducer::Unreachable { cause, retriable }
+}
+
+fn ending() -> NoProducer {
+    NoProducer::Refused(error::ending())
 }
 
 const PAUSE: Duration = Duration::from_secs(10);

@@ -6,11 +6,11 @@ use http::{HeaderMap, Request};
 use sluicegate_protocol::metadata;
 use sluicegate_ws_session::source::Source;
 
-use super::{Entrance, Peer, Refusal};
+use super::{Endpoint, Peer, Refusal};
 use crate::cluster::Cluster;
 use crate::grant::{Grant, Unreadable};
 
-impl Entrance {
+impl Endpoint {
     /// Whether a gateway is asking, and everything that it says is understood.
     pub(super) fn check_gateway(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         self.check_secret(headers)?;

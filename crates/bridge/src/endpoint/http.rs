@@ -9,11 +9,11 @@ use prost::Message;
 use sluicegate_protocol::{HttpRoute, metadata};
 use tonic::body::Body;
 
-use super::{Entrance, Refusal, unbuffered};
+use super::{Endpoint, Refusal, unbuffered};
 use crate::http::{self as plain, Admitted, Fault, Problem, Running};
 use crate::route_clusters::{BASE64, NotTaken};
 
-impl Entrance {
+impl Endpoint {
     /// The response to a plain HTTP request, marked as the bridge's own.
     ///
     /// # Cancel safety

@@ -10,7 +10,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 
-use super::{Entrance, Refusal};
+use super::{Endpoint, Refusal};
 use crate::executor;
 use crate::grant::Grant;
 use crate::session::{self, Hold, Transport};
@@ -21,7 +21,7 @@ pub(super) struct Admitted {
     _slot: OwnedSemaphorePermit,
 }
 
-impl Entrance {
+impl Endpoint {
     /// Over the stream of an extended CONNECT.
     pub(super) fn tunnel(
         self: &Arc<Self>,
@@ -32,11 +32,11 @@ impl Entrance {
         let stream = executor::current().unwrap_or_default();
         let hold = hold(request.headers());
         let upgrade = hyper::upgrade::on(request);
-        let entrance = Arc::clone(self);
+        let endpoint = Arc::clone(self);
         self.open.spawn(async move {
             // A client that left before it was answered is no session.
             if let Ok(upgraded) = upgrade.await {
-                entrance.run(admitted, Transport::stream(TokioIo::new(upgraded), hold), stream).await;
+                endpoint.run(admitted, Transport::stream(TokioIo::new(upgraded), hold), stream).await;
             }
         });
         Ok(opened(Body::empty()))
@@ -52,8 +52,8 @@ impl Entrance {
         let stream = executor::current().unwrap_or_default();
         let hold = hold(request.headers());
         let (transport, body) = Transport::bodies(request.into_body(), hold);
-        let entrance = Arc::clone(self);
-        self.open.spawn(async move { entrance.run(admitted, transport, stream).await });
+        let endpoint = Arc::clone(self);
+        self.open.spawn(async move { endpoint.run(admitted, transport, stream).await });
         Ok(opened(Body::new(body)))
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
-use sluicegate_protocol::{ErrorResp, ProduceRecord};
+use sluicegate_protocol::ProduceRecord;
 use sluicegate_ws_session::source::Source;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -27,10 +27,10 @@ async fn listen() -> (TcpListener, String) {
     (listener, address)
 }
 
-/// Hands a record over, and tells why that failed as clients are told.
-async fn hand_over(writer: &Writer) -> Result<(), ErrorResp> {
+/// Hands a record over.
+async fn hand_over(writer: &Writer) -> Result<(), NoProducer> {
     let record = ProduceRecord { topic: "t".to_owned(), ..ProduceRecord::default() };
-    writer.hand_over(Source::default(), vec![record], [None]).await.map(drop).map_err(ErrorResp::from)
+    writer.hand_over(Source::default(), vec![record], vec![None]).await.map(drop)
 }
 
 async fn has_producer(writer: &Writer) -> bool {
@@ -102,8 +102,8 @@ async fn hanging_token_endpoint_fails_all_writers_at_once() {
     told.push(hand_over(&writer).await);
     assert_eq!(*attempts.borrow(), 1);
     for error in told.into_iter().map(Result::unwrap_err) {
-        assert!(error.message.contains("did not answer in time"), "{error:?}");
-        assert!(error.retriable && error.retry_after_ms > 0 && !error.unknown_outcome, "{error:?}");
+        let NoProducer::Unreachable { cause, retriable: true } = error else { panic!("{error:?}") };
+        assert!(cause.contains("did not answer in time"), "{cause}");
     }
     advance(RETRY).await;
     resume();
@@ -118,8 +118,8 @@ async fn broker_that_answers_null_versions_gets_no_producer() {
     let serving = tokio::spawn(serve(listener, null_versions));
     let writer = writer(&[("bootstrap.servers", &address)]);
     let error = hand_over(&writer).await.unwrap_err();
-    assert!(error.message.contains("no versions at all in answer to ApiVersions 3"), "{error:?}");
-    assert!(!error.retriable && !error.unknown_outcome, "{error:?}");
+    let NoProducer::Unreachable { cause, retriable: false } = error else { panic!("{error:?}") };
+    assert!(cause.contains("no versions at all in answer to ApiVersions 3"), "{cause}");
     assert!(!has_producer(&writer).await);
     serving.abort();
 }
@@ -143,5 +143,5 @@ async fn closed_slot_makes_no_producer() {
     let writer = writer(&[("bootstrap.servers", "127.0.0.1:1")]);
     writer.close(Instant::now() + Duration::from_secs(10)).await;
     let error = hand_over(&writer).await.unwrap_err();
-    assert_eq!(error, ErrorResp::from(failure::ending()));
+    assert_eq!(error, ending());
 }

@@ -1,0 +1,55 @@
+//! The order in which commands of one session hand over their records.
+
+use tokio::sync::oneshot;
+
+/// A command's turn to hand over its records. A drop gives the turn to the next one.
+#[derive(Debug, Default)]
+pub(crate) struct Turn {
+    before: Option<oneshot::Receiver<()>>,
+    _mine: Option<oneshot::Sender<()>>,
+}
+
+/// Turns in the order in which they were given.
+#[derive(Debug, Default)]
+pub(crate) struct Turns {
+    last: Option<oneshot::Receiver<()>>,
+}
+
+impl Turns {
+    pub(crate) fn next(&mut self) -> Turn {
+        let (mine, after) = oneshot::channel();
+        Turn { before: self.last.replace(after), _mine: Some(mine) }
+    }
+}
+
+impl Turn {
+    pub(super) async fn come(&mut self) {
+        if let Some(before) = self.before.take() {
+            // The one before says nothing: it drops its end.
+            let _ = before.await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn turns_come_in_the_order_they_were_given() {
+        let mut turns = Turns::default();
+        let [mut first, mut second, mut third] = std::array::from_fn(|_| turns.next());
+        first.come().await;
+        let waits = tokio::spawn(async move {
+            third.come().await;
+        });
+        tokio::task::yield_now().await;
+        assert!(!waits.is_finished());
+        drop(first);
+        second.come().await;
+        assert!(!waits.is_finished());
+        drop(second);
+        waits.await.unwrap();
+        Turn::default().come().await;
+    }
+}

@@ -1,0 +1,78 @@
+//! Kafka's errors in the client's terms.
+
+use std::time::Duration;
+
+use sluicegate_reader::ReadError;
+
+use super::code::{
+    BROKER_NOT_AVAILABLE, CLUSTER_AUTHORIZATION_FAILED, INVALID_RECORD, INVALID_REQUEST, INVALID_TIMESTAMP,
+    INVALID_TOPIC, MESSAGE_TOO_LARGE, OFFSET_OUT_OF_RANGE, RECORD_LIST_TOO_LARGE, TOPIC_AUTHORIZATION_FAILED,
+    UNKNOWN_TOPIC_OR_PARTITION,
+};
+use crate::backend::{CommandError, Fault};
+
+/// An error of the reader's, of which clients are told this `message`.
+pub(super) fn of_read(error: &ReadError, message: String) -> CommandError {
+    let code = error.code().into();
+    let retriable = error.retriable();
+    let fault = match error {
+        ReadError::Request { .. } if code == OFFSET_OUT_OF_RANGE => Fault::OffsetOutOfRange,
+        ReadError::Request { .. } => Fault::Invalid,
+        ReadError::Broker { .. } if retriable => Fault::Transient,
+        ReadError::Broker { .. } => by_code(code),
+        ReadError::Log { .. } => Fault::Rejected,
+        ReadError::Unreachable { .. } | ReadError::Unanswered { .. } => Fault::Unreachable { retriable },
+    };
+    CommandError::new(fault, code, message)
+}
+
+/// No broker could be asked to write.
+pub(super) fn unreachable(message: String, retriable: bool) -> CommandError {
+    with_retry(CommandError::new(Fault::Unreachable { retriable }, BROKER_NOT_AVAILABLE, message))
+}
+
+/// The fault of an error that a retry will not help, by Kafka's code for it.
+pub(super) fn by_code(code: i32) -> Fault {
+    match code {
+        OFFSET_OUT_OF_RANGE => Fault::OffsetOutOfRange,
+        UNKNOWN_TOPIC_OR_PARTITION => Fault::NotFound,
+        INVALID_TOPIC | INVALID_TIMESTAMP | INVALID_REQUEST => Fault::Invalid,
+        TOPIC_AUTHORIZATION_FAILED | CLUSTER_AUTHORIZATION_FAILED => Fault::NotAuthorized,
+        MESSAGE_TOO_LARGE | RECORD_LIST_TOO_LARGE => Fault::TooLarge,
+        INVALID_RECORD => Fault::InvalidRecord,
+        _ => Fault::Rejected,
+    }
+}
+
+/// Says when to retry, if that can help: writes are retried by librdkafka and the reader until their time is up.
+pub(super) fn with_retry(error: CommandError) -> CommandError {
+    let retry_after = if error.fault.is_retriable() { RETRY_AFTER } else { Duration::ZERO };
+    CommandError { retry_after, ..error }
+}
+
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn permanent_codes_have_their_fault() {
+        for (code, fault) in [
+            (0, Fault::Rejected),
+            (-1, Fault::Rejected),
+            (1, Fault::OffsetOutOfRange),
+            (3, Fault::NotFound),
+            (10, Fault::TooLarge),
+            (17, Fault::Invalid),
+            (18, Fault::TooLarge),
+            (29, Fault::NotAuthorized),
+            (31, Fault::NotAuthorized),
+            (32, Fault::Invalid),
+            (42, Fault::Invalid),
+            (87, Fault::InvalidRecord),
+        ] {
+            assert_eq!(by_code(code), fault, "{code}");
+        }
+    }
+}
