@@ -24,7 +24,6 @@ pub mod logging;
 mod metrics;
 mod places;
 mod rate_limit;
-mod request_check;
 mod route_clusters;
 mod server;
 mod session;

@@ -20,6 +20,7 @@ mod end;
 mod frames;
 mod lane;
 mod outbox;
+mod produce_limits;
 mod request;
 mod room;
 mod silence;

@@ -7,6 +7,7 @@
 //! 4. [`definition`]: a cluster that a gateway's route carries, in one of these headers
 //! 5. [`CONTROL_PREFIX`]: how an answer that is meant for the gateway is told from one for the client
 //! 6. [`jsonkey`]: the paths of [`HttpProduce::jsonkey`]
+//! 7. [`wire`]: the fields of a message that need not be decoded, or must not be yet
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
@@ -14,6 +15,7 @@ pub mod definition;
 pub mod grpc;
 pub mod jsonkey;
 pub mod metadata;
+pub mod wire;
 
 #[expect(missing_docs, reason = "generated; proto/ documents what has a meaning of its own")]
 #[rustfmt::skip]

@@ -5,6 +5,7 @@ use std::fmt;
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, int64};
+use sluicegate_protocol::wire::number::{KAFKA_FETCH_RESP, SEQUENCE};
 use sluicegate_protocol::{
     Close, ControlResp, ErrorResp, KafkaFetchResp, KafkaListOffsetResp, KafkaProduceResp, PongResp, Produced,
     PubSubResp, control_resp::Control, grpc, pub_sub_resp::Resp,
@@ -85,13 +86,13 @@ impl Answer {
             }
             Self::Messages { sequence, messages } => {
                 let sequence_len = if sequence == 0 { 0 } else { int64::encoded_len(SEQUENCE, &sequence) };
-                let fetch_head = MESSAGES_KEY_LEN.saturating_add(encoded_len_varint(messages.len() as u64));
+                let fetch_head = FETCH_KEY_LEN.saturating_add(encoded_len_varint(messages.len() as u64));
                 let len = messages.len().saturating_add(sequence_len).saturating_add(fetch_head);
                 put_head(small, len);
                 if sequence != 0 {
                     int64::encode(SEQUENCE, &sequence, small);
                 }
-                encode_key(MESSAGES, WireType::LengthDelimited, small);
+                encode_key(KAFKA_FETCH_RESP, WireType::LengthDelimited, small);
                 encode_varint(messages.len() as u64, small);
                 if messages.len() > COPY_BYTES {
                     return Some(messages);
@@ -139,10 +140,7 @@ const _: () = assert!(MAX_RESULT_BYTES <= 256);
 /// Up to here one copy is cheaper than a write of its own.
 const COPY_BYTES: usize = 8 * 1024;
 
-const SEQUENCE: u32 = 1;
-/// `PubSubResp.kafka_fetch_resp`.
-const MESSAGES: u32 = 33;
-const MESSAGES_KEY_LEN: usize = 2;
+const FETCH_KEY_LEN: usize = 2;
 
 fn put_head(small: &mut BytesMut, len: usize) {
     // What an answer holds is bounded far below 4 GiB by the limits on requests and fetches.
