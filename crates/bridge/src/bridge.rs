@@ -21,9 +21,9 @@ use crate::admin::Admin;
 use crate::cluster::{Cluster, MAX_RECORDS, Reads, Writes};
 use crate::config::{self, Config, ROUTE_CLUSTERS};
 use crate::endpoint::Endpoint;
+use crate::fair_permits::FairPermits;
 use crate::kafka::{Kafka, Writer};
 use crate::metrics::Metrics;
-use crate::places::Places;
 use crate::rate_limit::RateLimit;
 use crate::route_clusters::RouteClusters;
 use crate::server::{self, BindError, Connections, Server};
@@ -163,7 +163,7 @@ impl Endpoint {
             messages,
             assembly: Budget::new(config.limits.max_assembly_bytes, config.limits.max_request_bytes),
             sessions: Arc::new(Semaphore::new(config.limits.max_sessions)),
-            places: Places::new(config.limits.max_calls),
+            calls: FairPermits::new(config.limits.max_calls),
             // They cost no more than sessions do.
             waiting: Arc::new(Semaphore::new(config.limits.max_sessions)),
             metrics,

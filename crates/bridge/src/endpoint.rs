@@ -32,8 +32,8 @@ use tower::ServiceExt;
 use self::refusal::{Form, Refusal};
 use crate::cluster::Cluster;
 use crate::config::Secret;
+use crate::fair_permits::FairPermits;
 use crate::metrics::Metrics;
-use crate::places::Places;
 use crate::rate_limit::RateLimit;
 use crate::route_clusters::RouteClusters;
 use crate::session;
@@ -53,7 +53,7 @@ pub(crate) struct Endpoint {
     /// Sessions that may still be opened.
     pub(crate) sessions: Arc<Semaphore>,
     /// For plain HTTP requests.
-    pub(crate) places: Arc<Places>,
+    pub(crate) calls: Arc<FairPermits>,
     /// Plain HTTP requests that can still begin to wait at a log end, without a place.
     pub(crate) waiting: Arc<Semaphore>,
     pub(crate) metrics: Metrics,

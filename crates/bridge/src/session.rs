@@ -18,12 +18,12 @@ mod body;
 mod command;
 mod end;
 mod frames;
+mod keepalive;
 mod lane;
 mod outbox;
 mod produce_limits;
 mod request;
-mod room;
-mod silence;
+mod reservation;
 mod transport;
 mod websocket;
 
@@ -47,15 +47,15 @@ pub(crate) use self::answer::MAX_RESULT_BYTES;
 pub(crate) use self::end::End;
 pub(crate) use self::transport::{Hold, Transport};
 
-use self::answer::Answer;
+use self::answer::{Answer, ENVELOPE_BYTES};
 use self::command::Command;
 use self::frames::Frames;
+use self::keepalive::{Due, Keepalive};
 use self::lane::Lane;
 use self::outbox::Outbox;
 use self::request::Request;
-use self::room::Reservation;
-use self::silence::{Due, Silence};
-use self::transport::{Gone, Input, Output, peer_leaves, read_meanwhile};
+use self::reservation::Reservation;
+use self::transport::{Gone, Input, Output, read_meanwhile, read_to_end};
 use crate::cluster::{Turn, Turns};
 use crate::grant::Grant;
 use crate::metrics::{Kind, Outcome};
@@ -69,7 +69,7 @@ pub(crate) struct Limits {
     pub(crate) max_commands: usize,
     /// Bytes of answers that are being made or wait for the transport.
     pub(crate) answer_bytes: u32,
-    /// Silence before a ping.
+    /// Keepalive before a ping.
     pub(crate) ping_interval: Duration,
     /// How long the last message may take on its way.
     pub(crate) close_timeout: Duration,
@@ -110,7 +110,7 @@ struct Session<'a> {
     output: Output,
     /// Bytes of answers, those still in `outbox` included.
     answered: usize,
-    silence: Silence,
+    keepalive: Keepalive,
     timer: Pin<Box<Sleep>>,
     drain: Pin<Box<WaitForCancellationFutureOwned>>,
     /// When a session that drains waits no longer for its commands.
@@ -134,7 +134,7 @@ enum Event {
 impl<'a> Session<'a> {
     fn new(transport: Transport, grant: Grant, limits: &'a Limits, drain: CancellationToken) -> Self {
         let now = Instant::now();
-        let silence = Silence::new(limits.ping_interval, now);
+        let keepalive = Keepalive::new(limits.ping_interval, now);
         Self {
             limits,
             grant,
@@ -148,8 +148,8 @@ impl<'a> Session<'a> {
             outbox: Outbox::default(),
             output: transport.output,
             answered: 0,
-            timer: Box::pin(tokio::time::sleep_until(silence.deadline(now, false))),
-            silence,
+            timer: Box::pin(tokio::time::sleep_until(keepalive.deadline(now, false))),
+            keepalive,
             drain: Box::pin(drain.cancelled_owned()),
             drain_by: None,
         }
@@ -171,19 +171,19 @@ impl<'a> Session<'a> {
                 Event::Admitted(request, reserved) => self.start(request, reserved),
                 Event::Input(chunk) => {
                     let now = Instant::now();
-                    self.silence.inbound(now);
+                    self.keepalive.inbound(now);
                     // While it drains, only a peer that has to be read is, and not followed.
                     if self.drain_by.is_none() {
                         self.frames.push(chunk);
                     }
                     // Input that never pauses must not keep the timer from its turn.
                     if now >= self.timer.deadline()
-                        && let Err(end) = self.look_at_the_clock()
+                        && let Err(end) = self.check_timers()
                     {
                         return end;
                     }
                 }
-                Event::Wrote => self.silence.outbound(Instant::now()),
+                Event::Wrote => self.keepalive.outbound(Instant::now()),
                 Event::Left => return End::Left,
                 Event::Draining => {
                     let now = Instant::now();
@@ -195,7 +195,7 @@ impl<'a> Session<'a> {
                     if std::future::poll_fn(|cx| Poll::Ready(self.output.is_gone(cx))).await {
                         return End::Left;
                     }
-                    if let Err(end) = self.look_at_the_clock() {
+                    if let Err(end) = self.check_timers() {
                         return end;
                     }
                 }
@@ -266,7 +266,7 @@ impl<'a> Session<'a> {
                 Request::Nothing
                 | Request::Control(control_req::Control::Alive(_) | control_req::Control::Padding(_)) => {}
                 Request::Control(control_req::Control::Unfinished(number)) => {
-                    self.silence.unfinished(Instant::now(), number);
+                    self.keepalive.unfinished(Instant::now(), number);
                 }
                 Request::Control(control_req::Control::Close(close)) => return Err(End::Closed(close)),
                 request => {
@@ -353,7 +353,7 @@ impl<'a> Session<'a> {
 
     fn push(&mut self, answer: Answer, reserved: Option<OwnedSemaphorePermit>) {
         if !self.output_waits() {
-            self.silence.outbound(Instant::now());
+            self.keepalive.outbound(Instant::now());
         }
         let len = self.outbox.push(answer, reserved);
         self.answered = self.answered.saturating_add(len);
@@ -364,19 +364,19 @@ impl<'a> Session<'a> {
         !self.outbox.is_empty() || !self.output.is_idle()
     }
 
-    fn look_at_the_clock(&mut self) -> Result<(), End> {
+    fn check_timers(&mut self) -> Result<(), End> {
         let now = Instant::now();
         if self.drain_by.is_some_and(|by| now >= by) {
             return Err(End::Drained);
         }
-        match self.silence.due(now, self.output_waits()) {
+        match self.keepalive.due(now, self.output_waits()) {
             Some(Due::Ping) => self.push(Answer::control(Control::Ping(Bytes::new())), None),
             Some(Due::Silent) => return Err(End::Silent),
             Some(Due::Stalled) => return Err(End::Stalled),
             Some(Due::Unfinished(within)) => return Err(End::Unfinished(within)),
             None => {}
         }
-        let deadline = self.silence.deadline(now, self.output_waits());
+        let deadline = self.keepalive.deadline(now, self.output_waits());
         self.timer.as_mut().reset(deadline);
         if let Some(by) = self.drain_by {
             self.wake_by(by);
@@ -425,10 +425,10 @@ impl<'a> Session<'a> {
         self.outbox.push(Answer::close(close), None);
         let within = if *end == End::Left { LEFT_TIMEOUT } else { self.limits.close_timeout };
         // Whatever is not out by then is given up.
-        let _ = timeout(within, self.say_the_rest()).await;
+        let _ = timeout(within, self.flush_and_close()).await;
     }
 
-    async fn say_the_rest(&mut self) {
+    async fn flush_and_close(&mut self) {
         let mut left = false;
         while self.output_waits() {
             let progress = |cx: &mut Context<'_>| self.output.poll_progress(cx, &mut self.outbox);
@@ -437,17 +437,14 @@ impl<'a> Session<'a> {
             }
         }
         if !left && self.output.ends_both_sides() && self.answered > UNHURRIED_BYTES {
-            left = timeout(LINGER, peer_leaves(&mut self.input)).await.is_ok();
+            left = timeout(LINGER, read_to_end(&mut self.input)).await.is_ok();
         }
         read_meanwhile(&mut self.input, &mut left, |cx| self.output.poll_end(cx)).await;
         if !left {
-            peer_leaves(&mut self.input).await;
+            read_to_end(&mut self.input).await;
         }
     }
 }
-
-/// What an answer has around its body: the gRPC head, the sequence, tags, lengths, and our own short texts.
-const ENVELOPE_BYTES: usize = 64;
 
 /// Requests of a session that a peer that is always read can have waiting: the session ends above that, and no other. Each costs
 /// its own bytes and at most as many of the read that it came with, 16 KiB.

@@ -51,14 +51,8 @@ impl Endpoint {
     ) -> Result<Admitted<'a>, Refusal> {
         let grant = self.grant(request).await?;
         let cluster = Arc::as_ptr(&grant.cluster).addr();
-        let running = Running::begin(
-            &self.places,
-            cluster,
-            grant.client,
-            &self.waiting,
-            &self.drain,
-            self.open.token(),
-        );
+        let running =
+            Running::begin(&self.calls, cluster, grant.client, &self.waiting, &self.drain, self.open.token());
         Ok(Admitted { grant, route, running, max_body_bytes: self.messages.max_message_bytes })
     }
 

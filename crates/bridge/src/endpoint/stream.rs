@@ -67,8 +67,8 @@ impl Endpoint {
         let end = session::run(transport, admitted.grant.clone(), &self.limits, self.drain.clone()).await;
         // What the peer has not taken by now it never will.
         stream.cancel();
-        admitted.grant.cluster.metrics.ended(&end);
-        tracing::debug!(end = end.label(), "session ended");
+        admitted.grant.cluster.metrics.ended(end.kind());
+        tracing::debug!(end = end.kind().label(), "session ended");
     }
 }
 

@@ -10,12 +10,14 @@ use sluicegate_protocol::{Header, HttpProduce, ProduceRecord, metadata};
 use tokio::sync::oneshot;
 
 use super::headers::Headers;
+use super::json;
 use super::jsonkey;
 use super::media_type::JSON;
 use super::number::whole_number;
 use super::problem::{Fault, Problem};
+use super::request::{Request, check_writable};
 use super::response::Response;
-use super::{Request, Running, check_writable, json};
+use super::running::Running;
 use crate::backend::Written;
 use crate::cluster::{MAX_HEADERS, Turn};
 use crate::grant::Grant;
@@ -66,7 +68,7 @@ async fn queued(grant: &Grant, record: ProduceRecord, running: Arc<Running>) -> 
     let (queued, in_queue) = oneshot::channel();
     let writing = tokio::spawn(async move {
         let queued = || {
-            running.free_place();
+            running.free_call();
             // A client that is gone hears nothing.
             queued.send(()).unwrap_or_default();
         };

@@ -15,8 +15,9 @@ use http::Method;
 
 use super::accept::Accept;
 use super::problem::{Fault, Problem};
+use super::request::{Request, check_readable};
 use super::response::Response;
-use super::{Request, Running, check_readable};
+use super::running::Running;
 use crate::backend::Log;
 use path::{Query, Resource};
 

@@ -129,6 +129,8 @@ fn error_resp(error: CommandError, max_bytes: usize) -> ErrorResp {
     }
 }
 
+/// What an answer has around its body: the gRPC head, the sequence, tags, lengths, and our own short texts.
+pub(super) const ENVELOPE_BYTES: usize = 64;
 /// The longest message of a command's error, in bytes.
 pub(super) const MAX_ERROR_BYTES: usize = 4 * 1024;
 /// The longest message of a record's error, in bytes.

@@ -201,6 +201,6 @@ pub(super) async fn read_meanwhile<T>(
 }
 
 /// Reads and discards input until it ends.
-pub(super) async fn peer_leaves(input: &mut Input) {
+pub(super) async fn read_to_end(input: &mut Input) {
     while let Some(Ok(_)) = input.next().await {}
 }

@@ -12,8 +12,8 @@ use super::*;
 use crate::backend::{self, CommandError};
 use crate::cluster::Cluster;
 use crate::cluster::script::Script;
+use crate::fair_permits::FairPermits;
 use crate::grant::Grant;
-use crate::places::Places;
 
 fn route() -> HttpProduce {
     HttpProduce {
@@ -237,12 +237,12 @@ async fn ask_of(
     method: Method,
     lines: &[(&str, &[u8])],
 ) -> Response {
-    ask_with(&Places::new(1), cluster, open, method, lines).await
+    ask_with(&FairPermits::new(1), cluster, open, method, lines).await
 }
 
-/// The same, with one of `places`, held for as long as the request runs.
+/// The same, with a permit of `calls`, held for as long as the request runs.
 async fn ask_with(
-    places: &Arc<Places>,
+    calls: &Arc<FairPermits>,
     cluster: &Arc<Cluster>,
     open: &TaskTracker,
     method: Method,
@@ -255,7 +255,7 @@ async fn ask_with(
     let body = Bytes::from_static(b"body");
     let request = Request { grant: &grant, method: &method, headers: Headers(&headers), body: &body };
     let waiting = Arc::new(Semaphore::new(1));
-    let running = Running::begin(places, 1, Source::default(), &waiting, &Default::default(), open.token());
+    let running = Running::begin(calls, 1, Source::default(), &waiting, &Default::default(), open.token());
     let running = running.unwrap();
     // The name of a scripted topic says how many milliseconds it takes to look it up.
     let route = HttpProduce { topic: "10".into(), ..route() };
@@ -281,13 +281,13 @@ fn slow() -> (Arc<Cluster>, Arc<Script>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn respond_async_frees_its_place_when_the_record_is_queued() {
+async fn respond_async_frees_its_permit_when_the_record_is_queued() {
     for (lines, is_held_for) in [(&ASYNC[..], 10), (&[], 10_010)] {
-        let ((cluster, _), open, places) = (slow(), TaskTracker::new(), Places::new(1));
+        let ((cluster, _), open, calls) = (slow(), TaskTracker::new(), FairPermits::new(1));
         let start = Instant::now();
-        let asked = ask_with(&places, &cluster, &open, Method::POST, lines);
+        let asked = ask_with(&calls, &cluster, &open, Method::POST, lines);
         let free = async {
-            while places.take(1, Source::from(std::net::IpAddr::from([10, 0, 0, 1]))).is_none() {
+            while calls.try_acquire(1, Source::from(std::net::IpAddr::from([10, 0, 0, 1]))).is_none() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
             start.elapsed()

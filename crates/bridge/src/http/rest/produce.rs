@@ -5,8 +5,8 @@ use serde::Serialize;
 
 use super::super::media_type::{Format, OF_RECORDS};
 use super::super::problem::{Fault, Problem, is_default};
+use super::super::request::{Request, check_writable};
 use super::super::response::Response;
-use super::super::{Request, check_writable};
 use super::batch;
 use crate::backend::{self, CommandError, DeliveryReport, Written};
 use crate::cluster::Turn;

@@ -11,10 +11,10 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use sluicegate_protocol::{Header, KafkaMessage};
 
-use super::super::Running;
 use super::super::media_type::Format;
 use super::super::problem::{Fault, Problem};
 use super::super::response::Response;
+use super::super::running::Running;
 use super::partition;
 use super::path::Query;
 use crate::backend::{Fetch, Log};

@@ -1,14 +1,14 @@
 //! The bound on a producer's queue, shared so that newcomers always find room.
 //!
 //! A source can hold at most three times what is left, in bytes and in records: at most three quarters of the queue. See
-//! [`places`](crate::places). A source that holds nothing is refused only if the queue is full.
+//! [`fair_permits`](crate::fair_permits). A source that holds nothing is refused only if the queue is full.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sluicegate_ws_session::source::Source;
 
-use crate::places::SHARE;
+use crate::fair_permits::SHARE;
 
 /// The records queued for Kafka, by source. Memory: one entry per source with queued records.
 #[derive(Debug)]

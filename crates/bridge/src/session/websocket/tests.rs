@@ -91,7 +91,7 @@ async fn answers_of_every_size_arrive_whole_through_pipes_of_every_width() {
         assert!(matches!(client.next().await, Some(Ok(Message::Close(None)))));
         assert!(client.next().await.is_none());
         drop(client);
-        assert_eq!(session.await.unwrap().label(), "closed");
+        assert_eq!(session.await.unwrap().kind().label(), "closed");
     }
 }
 

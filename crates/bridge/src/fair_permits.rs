@@ -1,18 +1,18 @@
-//! Places for work that many clients share, handed out so that newcomers always find one.
+//! Permits that many clients share, handed out so that newcomers always find one.
 //!
-//! A cluster can hold at most three quarters of all places, and a source at most three quarters of what its cluster can
-//! hold. Both bounds shrink with what others hold: when places run short, the largest holder is refused first. A source that
-//! holds none is refused only if its cluster holds its share, or all places are taken. (A. Choudhury and E. Hahne, "Dynamic queue length
-//! thresholds for shared-memory packet switches", 1998.)
+//! A cluster can hold at most three quarters of all permits, and a source at most three quarters of what its cluster can
+//! hold. Both bounds shrink with what others hold: when permits run short, the largest holder is refused first. A source
+//! without a permit is refused only if its cluster holds its share, or all permits are taken. (A. Choudhury and E. Hahne,
+//! "Dynamic queue length thresholds for shared-memory packet switches", 1998.)
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sluicegate_ws_session::source::Source;
 
-/// Places, and who holds them. Memory: one entry for each source that holds one.
+/// Permits, and who holds them. Memory: one entry for each source that holds one.
 #[derive(Debug)]
-pub(crate) struct Places {
+pub(crate) struct FairPermits {
     held: Mutex<Held>,
 }
 
@@ -22,24 +22,24 @@ struct Held {
     by_cluster: HashMap<ClusterId, BTreeMap<Source, usize>>,
 }
 
-/// Whose brokers the work waits for: the address of the cluster's `Arc`, which outlives its places.
+/// Whose brokers the work waits for: the address of the cluster's `Arc`, which outlives its permits.
 pub(crate) type ClusterId = usize;
 
-/// One place. A drop frees it.
+/// One permit. A drop frees it.
 #[derive(Debug)]
-pub(crate) struct Place {
-    places: Arc<Places>,
+pub(crate) struct FairPermit {
+    permits: Arc<FairPermits>,
     cluster: ClusterId,
     source: Source,
 }
 
-impl Places {
+impl FairPermits {
     pub(crate) fn new(total: usize) -> Arc<Self> {
         Arc::new(Self { held: Mutex::new(Held { free: total, by_cluster: HashMap::new() }) })
     }
 
-    /// A place for `source` at `cluster`; None if one of them holds its share, or none is free.
-    pub(crate) fn take(self: &Arc<Self>, cluster: ClusterId, source: Source) -> Option<Place> {
+    /// A permit for `source` at `cluster`; None if one of them holds its share, or none is free.
+    pub(crate) fn try_acquire(self: &Arc<Self>, cluster: ClusterId, source: Source) -> Option<FairPermit> {
         let mut held = self.held();
         let of_cluster = held.by_cluster.get(&cluster);
         let by_source = of_cluster.and_then(|sources| sources.get(&source)).copied().unwrap_or_default();
@@ -53,7 +53,7 @@ impl Places {
         held.free = held.free.saturating_sub(1);
         let count = held.by_cluster.entry(cluster).or_default().entry(source).or_default();
         *count = count.saturating_add(1);
-        Some(Place { places: Arc::clone(self), cluster, source })
+        Some(FairPermit { permits: Arc::clone(self), cluster, source })
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -61,9 +61,9 @@ impl Places {
     }
 }
 
-impl Drop for Place {
+impl Drop for FairPermit {
     fn drop(&mut self) {
-        let mut held = self.places.held();
+        let mut held = self.permits.held();
         held.free = held.free.saturating_add(1);
         let Some(sources) = held.by_cluster.get_mut(&self.cluster) else { return };
         if let Some(count) = sources.get_mut(&self.source) {
@@ -78,7 +78,7 @@ impl Drop for Place {
     }
 }
 
-/// A holder can have at most this many times as many places as are left to it: three quarters, if nobody else holds any.
+/// A holder can have at most this many times as many permits as are left to it: three quarters, if nobody else holds any.
 pub(crate) const SHARE: usize = 3;
 
 #[cfg(test)]
@@ -94,58 +94,61 @@ mod tests {
     }
 
     /// As many as there are for `source` at `cluster`.
-    fn take_all(places: &Arc<Places>, cluster: ClusterId, source: Source) -> Vec<Place> {
-        std::iter::from_fn(|| places.take(cluster, source)).collect()
+    fn take_all(permits: &Arc<FairPermits>, cluster: ClusterId, source: Source) -> Vec<FairPermit> {
+        std::iter::from_fn(|| permits.try_acquire(cluster, source)).collect()
     }
 
     #[test]
     fn source_holds_at_most_three_quarters_of_its_cluster() {
-        let places = Places::new(1000);
-        assert_eq!(take_all(&places, 1, source(1)).len(), 563);
+        let permits = FairPermits::new(1000);
+        assert_eq!(take_all(&permits, 1, source(1)).len(), 563);
     }
 
     #[test]
     fn sources_of_one_cluster_hold_at_most_three_quarters_of_all() {
-        let places = Places::new(1000);
-        let many: Vec<Vec<Place>> = (0..=255).map(|n| take_all(&places, 1, source(n))).collect();
+        let permits = FairPermits::new(1000);
+        let many: Vec<Vec<FairPermit>> = (0..=255).map(|n| take_all(&permits, 1, source(n))).collect();
         assert_eq!(many.iter().map(Vec::len).sum::<usize>(), 750);
-        assert!(places.take(2, source(0)).is_some(), "another cluster has room, for the same source too");
+        assert!(
+            permits.try_acquire(2, source(0)).is_some(),
+            "another cluster has room, for the same source too"
+        );
     }
 
     #[test]
-    fn newcomer_finds_a_place_beside_a_source_that_takes_all_it_can() {
-        let places = Places::new(1000);
-        let _attacker = take_all(&places, 1, source(1));
-        let bystander = take_all(&places, 1, source(2));
+    fn newcomer_finds_a_permit_beside_a_greedy_source() {
+        let permits = FairPermits::new(1000);
+        let _attacker = take_all(&permits, 1, source(1));
+        let bystander = take_all(&permits, 1, source(2));
         assert!(bystander.len() > 100, "{}", bystander.len());
     }
 
     #[test]
-    fn single_place_is_taken_and_freed() {
-        let places = Places::new(1);
-        let place = places.take(1, source(1)).unwrap();
-        assert!(places.take(1, source(1)).is_none());
-        assert!(places.take(2, source(2)).is_none());
-        drop(place);
-        assert!(places.take(1, source(1)).is_some());
+    fn single_permit_is_taken_and_freed() {
+        let permits = FairPermits::new(1);
+        let permit = permits.try_acquire(1, source(1)).unwrap();
+        assert!(permits.try_acquire(1, source(1)).is_none());
+        assert!(permits.try_acquire(2, source(2)).is_none());
+        drop(permit);
+        assert!(permits.try_acquire(1, source(1)).is_some());
     }
 
     proptest! {
         #[test]
-        fn every_place_is_accounted_for(total in 1_usize..50, asks in prop::collection::vec((0_usize..3, 0_u8..4, any::<bool>()), 0..200)) {
-            let places = Places::new(total);
+        fn every_permit_is_accounted_for(total in 1_usize..50, asks in prop::collection::vec((0_usize..3, 0_u8..4, any::<bool>()), 0..200)) {
+            let permits = FairPermits::new(total);
             let mut taken = Vec::new();
             for (cluster, name, is_freed) in asks {
                 if is_freed && !taken.is_empty() {
                     taken.swap_remove(usize::from(name) % taken.len());
                 }
-                taken.extend(places.take(cluster, source(name)));
-                let held = places.held();
+                taken.extend(permits.try_acquire(cluster, source(name)));
+                let held = permits.held();
                 let counted: usize = held.by_cluster.values().flat_map(BTreeMap::values).sum();
                 prop_assert_eq!((held.free + taken.len(), counted), (total, taken.len()));
             }
             drop(taken);
-            prop_assert!(places.held().by_cluster.is_empty());
+            prop_assert!(permits.held().by_cluster.is_empty());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The part of a session's answer bytes that one command holds.
+//! The share of a session's answer bytes that one command holds.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::ENVELOPE_BYTES;
+use super::answer::ENVELOPE_BYTES;
 use super::outbox::keep;
 use crate::backend::{Room, WAITING_BYTES};
 
