@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::io::poll_write_buf;
 
 use super::outbox::{Outbox, Write};
-use super::transport::{Gone, Input};
+use super::peer::{Gone, Input};
 use crate::cluster::Cluster;
 use crate::metrics::{ClusterMetrics, Kind, Outcome};
 
