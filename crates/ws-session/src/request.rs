@@ -1,4 +1,4 @@
-//! What a message asks for, judged by its outermost fields alone.
+//! The command of a message, by its outermost fields alone.
 
 use sluicegate_protocol::Refusal;
 use sluicegate_protocol::wire::number::{
@@ -22,29 +22,29 @@ pub enum Command {
 /// What to do with a message.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Request {
-    /// Hand it to the bridge as it is.
+    /// Forward it to the bridge unchanged.
     Command {
         /// The request's sequence.
         sequence: i64,
-        /// What it asks for.
+        /// The command.
         command: Command,
     },
-    /// It asks for nothing and gets no answer.
+    /// It has no command and gets no answer.
     Nothing,
-    /// It asks for something this version does not know, or that no client may ask for.
+    /// Its command is unknown to this version, or reserved for gateways.
     Unknown {
         /// The request's sequence.
         sequence: i64,
     },
-    /// It is no `PubSubReq`.
+    /// It is not a `PubSubReq`.
     Wrong,
 }
 
 impl Request {
-    /// Judges `message`, the bytes of a `PubSubReq`.
+    /// Parses the outermost fields of a `PubSubReq`.
     ///
-    /// A field other than `sequence` is a command. The last one counts (Protocol Buffers, "Oneof"). A field of the gateway's
-    /// own anywhere makes it [`Request::Unknown`]. The content of a command is not looked at.
+    /// A field other than `sequence` is a command. The last one counts (Protocol Buffers, "Oneof"). A field reserved
+    /// for gateways anywhere makes it [`Request::Unknown`]. The content of a command is not checked.
     pub fn parse(message: &[u8]) -> Self {
         Self::scan(message, |_| Ok(()))
     }
@@ -55,7 +55,7 @@ impl Request {
         Self::try_scan(message, produce).unwrap_or(Self::Wrong)
     }
 
-    /// What to answer instead of handing the request on, if it gets an answer that way.
+    /// The refusal to send to the bridge instead of the request, if it is refused.
     pub fn refusal(&self) -> Option<Refusal> {
         match self {
             Self::Command { .. } | Self::Nothing => None,
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn each_known_command_goes_to_the_bridge() {
+    fn known_commands_are_forwarded() {
         let fetch = CmdKafkaFetch { topic: "t".into(), partition: 1, offset: 2 };
         let list = CmdKafkaListOffset { topic: "t".into(), partition: 1, timestamp: -1 };
         for (req, want) in [
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_without_a_command_gets_no_answer() {
+    fn request_without_a_command_gets_no_answer() {
         assert_eq!(Request::parse(b""), Request::Nothing);
         assert_eq!(Request::parse(&wire(7, None)), Request::Nothing);
         assert_eq!(Request::Nothing.refusal(), None);
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn control_from_a_client_is_unknown_wherever_it_stands() {
+    fn clients_control_message_is_unknown_anywhere() {
         let close = ControlReq { control: Some(control_req::Control::Pong("x".into())) };
         let control = wire(3, Some(Req::Control(close)));
         let unknown = Request::Unknown { sequence: 3 };
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_cut_anywhere_is_never_taken_for_the_whole() {
+    fn cut_request_is_never_a_command() {
         let whole = wire(7, ping());
         for cut in 0..whole.len() {
             let judged = Request::parse(&whole[..cut]);

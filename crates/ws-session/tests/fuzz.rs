@@ -2,6 +2,13 @@
 //! printed.
 
 #![cfg(not(target_family = "wasm"))]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail loudly"
+)]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -93,7 +100,10 @@ fn requests(mut stream: &[u8]) -> Vec<PubSubReq> {
         stream = rest;
         if !message.starts_with(&CONTROL_PREFIX) {
             // The content of a command is the bridge's to judge.
-            requests.extend(PubSubReq::decode(message));
+            if let Ok(request) = PubSubReq::decode(message) {
+                assert!(!matches!(request.req, None | Some(Req::CmdEmpty(_))), "{request:?} for the bridge");
+                requests.push(request);
+            }
             continue;
         }
         let request = PubSubReq::decode(message).expect("a message of the session's own");
