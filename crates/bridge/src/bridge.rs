@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{join, join_all};
-use sluicegate_reader::Reader;
 use sluicegate_ws_session::budget::Budget;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -133,7 +132,7 @@ impl Endpoint {
         let make = move |name: &str, config: &config::Cluster, is_written: bool| {
             let writer = is_written.then(|| Writer::new(config.writer.clone(), of.writes(name)));
             let writes = is_written.then(|| Writes { max_records, due: due.clone() });
-            let kafka = Kafka::new(Reader::new(config.reader.clone().named(name)), writer);
+            let kafka = Kafka::new(name, &config.reader, writer);
             Cluster::new(Box::new(kafka), reads, writes, of.cluster(name))
         };
         let may_be_written = &config.write.clusters;

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use http::HeaderMap;
+use sluicegate_protocol::error_code::TOPIC_AUTHORIZATION_FAILED;
 use sluicegate_protocol::{CmdKafkaFetch, CmdKafkaListOffset, ProduceRecord, metadata};
 use sluicegate_ws_session::source::Source;
 
 use crate::backend::{CommandError, DeliveryReport, Fetch, Fetched, Log, Room};
 use crate::cluster::{Cluster, Reads, Turn, topic_denied};
-use crate::kafka::code::TOPIC_AUTHORIZATION_FAILED;
 use crate::metrics::{Kind, Outcome};
 use crate::topics::Topics;
 

@@ -6,9 +6,7 @@
 //! - [`Writer`]: a cluster's producer
 //! - [`properties`], [`Settings`]: librdkafka's properties, by themselves and as a producer takes them
 //! - `error`, `incidents`: errors in the client's terms; the log has causes that clients must not see
-//! - [`code`]: Kafka's error codes
 
-pub(crate) mod code;
 mod error;
 mod incidents;
 pub(crate) mod properties;
@@ -45,9 +43,10 @@ pub(crate) struct Kafka {
 }
 
 impl Kafka {
-    pub(crate) fn new(reader: Reader, writer: Option<Writer>) -> Self {
-        let incidents = Incidents::new(reader.cluster());
-        Self { reader, writer, incidents }
+    /// The cluster of this name in the log. Nothing is sent yet.
+    pub(crate) fn new(name: &str, config: &sluicegate_reader::Config, writer: Option<Writer>) -> Self {
+        let reader = Reader::new(config.clone().named(name));
+        Self { reader, writer, incidents: Incidents::new(name) }
     }
 
     fn failed(&self, error: &ReadError) -> CommandError {

@@ -7,11 +7,13 @@
 //! 4. [`definition`]: a cluster that a gateway's route carries, in one of these headers
 //! 5. [`CONTROL_PREFIX`]: distinguishes answers for the gateway from answers for the client
 //! 6. [`jsonkey`]: the paths of [`HttpProduce::jsonkey`]
-//! 7. [`wire`]: scans the fields of a message without decoding it
+//! 7. [`error_code`]: the codes of errors
+//! 8. [`wire`]: scans the fields of a message without decoding it
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 pub mod definition;
+pub mod error_code;
 pub mod grpc;
 pub mod jsonkey;
 pub mod metadata;

@@ -5,12 +5,12 @@ use std::collections::{HashMap, HashSet};
 
 use futures_util::future::join_all;
 use sluicegate_protocol::ProduceRecord;
+use sluicegate_protocol::error_code::{INVALID_REQUEST, INVALID_TIMESTAMP, TOPIC_AUTHORIZATION_FAILED};
 use sluicegate_ws_session::source::Source;
 use tokio_util::sync::CancellationToken;
 
 use super::{Cluster, Turn, topic_denied};
 use crate::backend::{CommandError, DeliveryReport, Fault, Log};
-use crate::kafka::code::{INVALID_REQUEST, INVALID_TIMESTAMP, TOPIC_AUTHORIZATION_FAILED};
 use crate::metrics::Kind;
 use crate::topics::Topics;
 

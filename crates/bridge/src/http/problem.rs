@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use http::{StatusCode, header};
 use serde::Serialize;
+use sluicegate_protocol::error_code::TOPIC_AUTHORIZATION_FAILED;
 
 use super::media_type::PROBLEM;
 use super::response::Response;
 use crate::backend::{self, CommandError};
 use crate::cluster::{Cluster, topic_denied};
-use crate::kafka::code::TOPIC_AUTHORIZATION_FAILED;
 
 /// Why a request is not answered with what it asked for.
 #[derive(Debug, Clone, PartialEq)]

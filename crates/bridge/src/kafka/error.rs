@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
+use sluicegate_protocol::error_code::{
+    BROKER_NOT_AVAILABLE, CLUSTER_AUTHORIZATION_FAILED, INVALID_PRODUCER_EPOCH, INVALID_RECORD,
+    INVALID_REQUEST, INVALID_TIMESTAMP, INVALID_TOPIC, KAFKA_STORAGE_ERROR, LEADER_NOT_AVAILABLE,
+    MESSAGE_TOO_LARGE, NETWORK_EXCEPTION, NOT_ENOUGH_REPLICAS, NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+    NOT_LEADER_OR_FOLLOWER, OFFSET_OUT_OF_RANGE, OUT_OF_ORDER_SEQUENCE_NUMBER, RECORD_LIST_TOO_LARGE,
+    REPLICA_NOT_AVAILABLE, REQUEST_TIMED_OUT, THROTTLING_QUOTA_EXCEEDED, TOPIC_AUTHORIZATION_FAILED,
+    UNKNOWN_PRODUCER_ID, UNKNOWN_TOPIC_OR_PARTITION,
+};
 use sluicegate_reader::ReadError;
 
-use super::code::{
-    BROKER_NOT_AVAILABLE, CLUSTER_AUTHORIZATION_FAILED, INVALID_RECORD, INVALID_REQUEST, INVALID_TIMESTAMP,
-    INVALID_TOPIC, MESSAGE_TOO_LARGE, OFFSET_OUT_OF_RANGE, RECORD_LIST_TOO_LARGE, TOPIC_AUTHORIZATION_FAILED,
-    UNKNOWN_TOPIC_OR_PARTITION,
-};
 use crate::backend::{CommandError, Fault};
 
 /// An error of the reader's, of which clients are told this `message`.
@@ -42,6 +45,28 @@ pub(super) fn by_code(code: i32) -> Fault {
         INVALID_RECORD => Fault::InvalidRecord,
         _ => Fault::Rejected,
     }
+}
+
+/// Whether the same record may be accepted later: topics that are new, leaders that move, replicas that are missing, quotas,
+/// and what ends an idempotent producer, after which there is a new one.
+pub(super) fn is_retriable(code: i32) -> bool {
+    matches!(
+        code,
+        UNKNOWN_TOPIC_OR_PARTITION
+            | LEADER_NOT_AVAILABLE
+            | NOT_LEADER_OR_FOLLOWER
+            | REQUEST_TIMED_OUT
+            | BROKER_NOT_AVAILABLE
+            | REPLICA_NOT_AVAILABLE
+            | NETWORK_EXCEPTION
+            | NOT_ENOUGH_REPLICAS
+            | NOT_ENOUGH_REPLICAS_AFTER_APPEND
+            | OUT_OF_ORDER_SEQUENCE_NUMBER
+            | INVALID_PRODUCER_EPOCH
+            | KAFKA_STORAGE_ERROR
+            | UNKNOWN_PRODUCER_ID
+            | THROTTLING_QUOTA_EXCEEDED
+    )
 }
 
 /// Says when to retry, if that can help: writes are retried by librdkafka and the reader until their time is up.

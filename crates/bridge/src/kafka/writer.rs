@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use sluicegate_protocol::ProduceRecord;
+use sluicegate_protocol::error_code::MESSAGE_TOO_LARGE;
 use sluicegate_ws_session::source::Source;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -32,7 +33,6 @@ use self::error::WriteError;
 use self::producer::{Handed, Producer};
 use self::queue::{Queue, Room};
 use self::slot::{Slot, State};
-use super::code::MESSAGE_TOO_LARGE;
 use super::settings::Settings;
 use crate::backend::{CommandError, DeliveryReport, Fault};
 use crate::metrics::WriteMetrics;

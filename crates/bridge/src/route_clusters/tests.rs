@@ -12,7 +12,6 @@ use prost::Message;
 use rdkafka::mocking::MockCluster;
 use sluicegate_protocol::cluster_definition::{Sasl, Tls};
 use sluicegate_protocol::{ClusterDefinition, ProduceRecord};
-use sluicegate_reader::Reader;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tokio::time::{advance, timeout};
@@ -260,7 +259,7 @@ async fn a_cluster_stays_until_its_records_are_delivered_though_nobody_waits_for
         let writer = Writer::new(config.writer.clone(), metrics.writes("route"));
         let writes = Writes { max_records: 1, due: CancellationToken::new() };
         let reads = Reads { max_bytes: 1024, wait: Duration::ZERO };
-        let kafka = Kafka::new(Reader::new(config.reader.clone()), Some(writer));
+        let kafka = Kafka::new("route", &config.reader, Some(writer));
         Cluster::new(Box::new(kafka), reads, Some(writes), metrics.cluster("route"))
     });
     let clusters = Arc::new(RouteClusters::new(&config.route_clusters, config.knows_gateways(), make));

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-
-use super::super::code::{
-    self, CLUSTER_AUTHORIZATION_FAILED, INVALID_RECORD, INVALID_TIMESTAMP, MESSAGE_TOO_LARGE,
-    REQUEST_TIMED_OUT, UNKNOWN_TOPIC_OR_PARTITION,
+use sluicegate_protocol::error_code::{
+    CLUSTER_AUTHORIZATION_FAILED, INVALID_RECORD, INVALID_TIMESTAMP, MESSAGE_TOO_LARGE, REQUEST_TIMED_OUT,
+    UNKNOWN_TOPIC_OR_PARTITION,
 };
-use super::super::error::{by_code, with_retry};
+
+use super::super::error::{by_code, is_retriable, with_retry};
 use crate::backend::{CommandError, Fault};
 
 /// Why a record was not acknowledged.
@@ -79,7 +79,7 @@ pub(super) fn of(error: &KafkaError, unknown_outcome: bool) -> WriteError {
         other => {
             // Codes of Kafka's are positive; librdkafka's own are not.
             let kafka = i32::from(other as i16).max(0);
-            (kafka, described(other), code::is_retriable(kafka))
+            (kafka, described(other), is_retriable(kafka))
         }
     };
     WriteError::Failed(failed(kafka, message, retriable, unknown_outcome))
