@@ -23,6 +23,8 @@ pub mod logging;
 mod metrics;
 mod places;
 mod rate_limit;
+#[cfg(test)]
+mod reference;
 mod request_check;
 mod route_clusters;
 mod server;

@@ -22,6 +22,8 @@ mod mock;
 
 pub(crate) use self::failure::WriteError;
 pub(crate) use self::fates::{Fate, Written};
+#[cfg(test)]
+pub(crate) use self::settings::DEFAULTS;
 pub(crate) use self::settings::Settings;
 pub(crate) use self::writer::Writer;
 
@@ -59,7 +61,9 @@ pub(crate) fn check_name(name: &str) -> Result<(), String> {
     Err(match meant {
         Some(meant) => format!("{unknown}, perhaps `{meant}` was meant"),
         None => {
-            format!("{unknown}: expected one of its names, such as `security.protocol`; the README has them")
+            format!(
+                "{unknown}: expected one of its names, such as `security.protocol`; docs/reference/kafka-properties.md has them"
+            )
         }
     })
 }
@@ -152,8 +156,8 @@ const MAX_NAME: usize = 64;
 mod tests {
     use super::*;
 
-    const UNKNOWN: &str = "is no property of librdkafka: expected one of its names, such as `security.protocol`; the README has \
-                           them";
+    const UNKNOWN: &str = "is no property of librdkafka: expected one of its names, such as `security.protocol`; \
+                           docs/reference/kafka-properties.md has them";
 
     #[track_caller]
     fn check(name: &str, value: &str, want: &str) {
