@@ -6,6 +6,7 @@
 
 mod cluster;
 mod hosts;
+mod keys;
 mod route_clusters;
 mod secret;
 mod section;
@@ -73,7 +74,7 @@ pub enum LogFormat {
 /// `[limits]`.
 #[derive(Debug)]
 pub struct Limits {
-    /// Open sessions. Default 10,000; one costs some 10 KiB idle, and at most `session_answer_bytes` and three times
+    /// Open sessions. Default 10,000; one costs some 20 KiB after a fetch, and at most `session_answer_bytes` and three times
     /// `max_request_bytes` besides, seven times for a peer of HTTP/2 that is not the gateway's filter.
     pub max_sessions: usize,
     /// Plain HTTP requests that run at the same time. Default 1,000; one costs at most `read.max_bytes`
@@ -183,9 +184,9 @@ impl Config {
         let of_routes = root.table_or_empty("route_clusters", &mut problems);
         let route_clusters = route_clusters::parse(of_routes, &mut problems);
         let config = Self {
-            listen: root.address("listen", 7400, &mut problems),
-            admin_listen: root.address("admin_listen", 7401, &mut problems),
-            gateway_secret: root.secret("gateway_secret", &mut problems),
+            listen: root.address(&keys::LISTEN, &mut problems),
+            admin_listen: root.address(&keys::ADMIN_LISTEN, &mut problems),
+            gateway_secret: root.secret(keys::GATEWAY_SECRET.short(), &mut problems),
             tls: root.table("tls", &mut problems).and_then(|table| tls::parse(table, &mut problems)),
             log_format: log_format(&mut root, &mut problems),
             limits: limits(root.table_or_empty("limits", &mut problems), &mut problems),
@@ -259,27 +260,22 @@ impl Config {
 
 fn log_format(root: &mut Section, problems: &mut Problems) -> LogFormat {
     let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
-    root.one_of("log_format", &formats, problems).unwrap_or(LogFormat::Text)
+    root.one_of(keys::LOG_FORMAT.short(), &formats, problems).unwrap_or(LogFormat::Text)
 }
 
 fn limits(mut table: Section, problems: &mut Problems) -> Limits {
     let limits = Limits {
-        max_sessions: table.size("max_sessions", 10_000, 1..=1_000_000, problems),
-        max_calls: table.size("max_calls", 1000, 1..=100_000, problems),
-        max_connections: table.size("max_connections", 4096, 1..=100_000, problems),
-        max_request_bytes: table.size("max_request_bytes", MIB, 1024..=64 * MIB, problems),
-        max_assembly_bytes: table.size("max_assembly_bytes", 64 * MIB, 1024..=1024 * MIB, problems),
-        max_commands_per_session: table.size("max_commands_per_session", 16, 1..=1024, problems),
-        session_answer_bytes: table.number("session_answer_bytes", MIB, 16 * KIB..=1024 * MIB, problems),
-        stream_window_bytes: table.number("stream_window_bytes", 64 * KIB, 16 * KIB..=64 * MIB, problems),
-        connection_window_bytes: table.number(
-            "connection_window_bytes",
-            1024 * MIB,
-            64 * KIB..=1024 * MIB,
-            problems,
-        ),
-        max_streams: table.number("max_streams", 1000, 1..=100_000, problems),
-        max_header_bytes: table.number("max_header_bytes", 160 * KIB, 1024..=MIB, problems),
+        max_sessions: table.size(&keys::MAX_SESSIONS, problems),
+        max_calls: table.size(&keys::MAX_CALLS, problems),
+        max_connections: table.size(&keys::MAX_CONNECTIONS, problems),
+        max_request_bytes: table.size(&keys::MAX_REQUEST_BYTES, problems),
+        max_assembly_bytes: table.size(&keys::MAX_ASSEMBLY_BYTES, problems),
+        max_commands_per_session: table.size(&keys::MAX_COMMANDS, problems),
+        session_answer_bytes: table.number(&keys::SESSION_ANSWER_BYTES, problems),
+        stream_window_bytes: table.number(&keys::STREAM_WINDOW_BYTES, problems),
+        connection_window_bytes: table.number(&keys::CONNECTION_WINDOW_BYTES, problems),
+        max_streams: table.number(&keys::MAX_STREAMS, problems),
+        max_header_bytes: table.number(&keys::MAX_HEADER_BYTES, problems),
     };
     table.end(problems);
     limits
@@ -287,9 +283,9 @@ fn limits(mut table: Section, problems: &mut Problems) -> Limits {
 
 fn session(mut table: Section, problems: &mut Problems) -> Session {
     let session = Session {
-        ping_interval: table.millis("ping_interval_ms", 30_000, 100..=HOUR, problems),
-        close_timeout: table.millis("close_timeout_ms", 5_000, 100..=HOUR, problems),
-        drain_timeout: table.millis("drain_timeout_ms", 10_000, 100..=HOUR, problems),
+        ping_interval: table.millis(&keys::PING_INTERVAL, problems),
+        close_timeout: table.millis(&keys::CLOSE_TIMEOUT, problems),
+        drain_timeout: table.millis(&keys::DRAIN_TIMEOUT, problems),
     };
     table.end(problems);
     session
@@ -297,15 +293,15 @@ fn session(mut table: Section, problems: &mut Problems) -> Session {
 
 fn read(mut table: Section, problems: &mut Problems) -> Read {
     let read = Read {
-        max_bytes: table.size("max_bytes", 256 * KIB, 1024..=64 * MIB, problems),
-        wait: table.millis("wait_ms", 100, 0..=30_000, problems),
+        max_bytes: table.size(&keys::READ_MAX_BYTES, problems),
+        wait: table.millis(&keys::READ_WAIT, problems),
     };
     table.end(problems);
     read
 }
 
 fn write(mut table: Section, known: &Section, problems: &mut Problems) -> Write {
-    let clusters = table.names("clusters", problems);
+    let clusters = table.names(keys::WRITE_CLUSTERS.short(), problems);
     for name in clusters.iter().filter(|name| !known.has(name)) {
         let problem = format!("has \"{}\", expected the NAME of a [clusters.NAME]", name.escape_debug());
         problems.add("write.clusters", problem);
@@ -335,11 +331,6 @@ impl From<&str> for Place {
         Self::Key(key.to_owned())
     }
 }
-
-const KIB: u32 = 1024;
-const MIB: u32 = 1024 * KIB;
-/// In milliseconds.
-const HOUR: u32 = 3_600_000;
 
 /// Where nothing else is configured, nobody from outside gets in.
 const DEFAULT_HOST: Ipv4Addr = Ipv4Addr::LOCALHOST;

@@ -25,6 +25,8 @@ use sluicegate_ws_session::source::Source;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+#[cfg(test)]
+pub(crate) use self::settings::DEFAULTS;
 pub(crate) use self::settings::Settings;
 pub(crate) use self::writer::Writer;
 

@@ -24,6 +24,8 @@ mod kafka;
 pub mod logging;
 mod metrics;
 mod rate_limit;
+#[cfg(test)]
+mod reference;
 mod route_clusters;
 mod server;
 mod session;

@@ -111,20 +111,24 @@ impl Metrics {
     pub(crate) fn registry(&self) -> Registry {
         let mut registry = Registry::with_prefix("sluicegate");
         registry.register("sessions", "Open sessions", self.sessions.clone());
-        registry.register("sessions_ended", "Sessions that are over, by reason", self.ended.clone());
-        registry.register("requests_refused", "Requests turned away, by reason", self.refused.clone());
-        let faults = "Clients of the WebSocket endpoint that were closed for a fault, by reason";
+        registry.register("sessions_ended", "Ended sessions, by reason", self.ended.clone());
+        let refused = "Refused upgrades and requests, by reason";
+        registry.register("requests_refused", refused, self.refused.clone());
+        let faults = "Clients of the bridge's own endpoint closed for a fault, by reason";
         registry.register("client_faults", faults, self.faults.clone());
-        registry.register("commands", "Commands answered, by kind and outcome", self.commands.clone());
-        registry.register("command_duration_seconds", "From command to answer", self.durations.clone());
-        registry.register("answer_bytes", "Bytes of answers", self.answer_bytes.clone());
-        registry.register("http_responses", "Plain HTTP requests answered, by status", self.http.clone());
+        registry.register("commands", "Answered commands, by kind and outcome", self.commands.clone());
+        let durations = "Time from a command to its answer";
+        registry.register("command_duration_seconds", durations, self.durations.clone());
+        let answer_bytes = "Bytes of answers sent to sessions";
+        registry.register("answer_bytes", answer_bytes, self.answer_bytes.clone());
+        registry.register("http_responses", "Plain HTTP responses, by status", self.http.clone());
         registry.register("written_records", "Records that Kafka acknowledged", self.written_records.clone());
-        let bytes = "Bytes of their keys and values";
+        let bytes = "Key and value bytes of acknowledged records";
         registry.register("written_bytes", bytes, self.written_bytes.clone());
-        let failures = "Records that were refused or not acknowledged";
+        let failures = "Records that Kafka did not acknowledge";
         registry.register("write_failures", failures, self.write_failures.clone());
-        registry.register("write_queue_records", "Records on their way to Kafka", self.write_queue.clone());
+        let queue = "Records in the producer's queue or in flight";
+        registry.register("write_queue_records", queue, self.write_queue.clone());
         registry
     }
 
@@ -324,6 +328,53 @@ mod tests {
     use prometheus_client::encoding::text::encode;
 
     use super::*;
+    use crate::reference;
+
+    #[test]
+    fn reference_lists_every_metric() {
+        let metrics = Metrics::new();
+        metrics.cluster("c").http(200);
+        metrics.cluster("c").fault(Fault::NotUtf8);
+        metrics.refused("secret");
+        metrics.writes("c").written(1);
+        let mut text = String::new();
+        encode(&mut text, &metrics.registry()).unwrap();
+        let rows: Vec<Vec<String>> = text.split("# HELP ").skip(1).map(row).collect();
+        assert_eq!(rows.len(), 12, "a metric without samples is not shown: {text}");
+        let table = reference::table(&["metric", "type", "labels", "meaning"], &rows);
+        reference::check("metrics.md", "metrics", &table);
+    }
+
+    /// Of a metric's help, type and first sample in Prometheus' text format.
+    fn row(text: &str) -> Vec<String> {
+        let mut lines = text.lines();
+        let (name, help) = lines.next().unwrap().split_once(' ').unwrap();
+        let kind = lines.next().unwrap().rsplit_once(' ').unwrap().1;
+        let (sample, labels) = lines.next().unwrap().split_once('{').unwrap();
+        let labels = labels.split_once('}').unwrap().0.split(',');
+        let labels = labels.filter_map(|label| label.split_once('=')).map(|(label, _)| format!("`{label}`"));
+        let shown = if kind == "histogram" { name } else { sample };
+        let labels: Vec<String> = labels.filter(|label| label != "`le`").collect();
+        vec![format!("`{shown}`"), kind.to_owned(), labels.join(", "), help.trim_end_matches('.').to_owned()]
+    }
+
+    #[test]
+    fn reference_lists_every_label() {
+        let quoted = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+            words.join(", ")
+        };
+        let list = [
+            ("`kind` of a command", quoted(&Kind::ALL.map(Kind::label))),
+            ("`outcome` of a command", quoted(&Outcome::ALL.map(Outcome::label))),
+            (
+                "`reason` of `sluicegate_sessions_ended_total`",
+                quoted(&SessionEnd::ALL.map(SessionEnd::label)),
+            ),
+        ];
+        let list: String = list.iter().map(|(label, values)| format!("- {label}: {values}\n")).collect();
+        reference::check("metrics.md", "labels", &list);
+    }
 
     #[test]
     fn what_happened_is_shown_under_its_labels() {

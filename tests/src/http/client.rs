@@ -168,6 +168,18 @@ impl Request {
         Self { pieces: Some(pieces), ..self }
     }
 
+    /// Such as `GET`.
+    #[must_use]
+    pub fn method(&self) -> &str {
+        self.method.as_str()
+    }
+
+    /// Path and query.
+    #[must_use]
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
     fn build(self, origin: &str) -> http::Request<Body> {
         let Self { method, target, headers, body, pieces } = self;
         let body = match pieces {

@@ -27,7 +27,7 @@ fn start(log: &Path, args: &[&str]) -> Process {
 }
 
 /// A demo that is ready, and its gateway.
-async fn ready(folder: &Folder, args: &[&str]) -> (Process, SocketAddr) {
+pub(crate) async fn ready(folder: &Folder, args: &[&str]) -> (Process, SocketAddr) {
     // Given back at once: the demo claims its port itself.
     let gateway = Port::pick().unwrap().address();
     let port = gateway.port().to_string();
@@ -36,7 +36,7 @@ async fn ready(folder: &Folder, args: &[&str]) -> (Process, SocketAddr) {
     (demo, gateway)
 }
 
-async fn says(process: &mut Process, text: &str, within: Duration) {
+pub(crate) async fn says(process: &mut Process, text: &str, within: Duration) {
     let log = process.log().to_owned();
     let said = async || match fs::read_to_string(&log).unwrap() {
         log if log.contains(text) => Ok(()),

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sluicegate_tests::apisix::{self, Apisix, Route};
-use sluicegate_tests::http::client::{Client, Pieces, Request, ask};
+use sluicegate_tests::http::client::{Client, Pieces, Request};
 use sluicegate_tests::kafka::Kafka;
 use sluicegate_tests::port::Port;
 use sluicegate_tests::stack::Stack;
@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 
 use crate::answers::{unanswered, written};
+use crate::openapi::ask;
 use crate::stacks::{ANY, REST, WRITES, count, setup};
 
 /// `client_max_body_size` of the test that has one, well below what the filter takes.

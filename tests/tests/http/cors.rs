@@ -1,10 +1,11 @@
 //! Web pages of other origins: who may ask, who may read the answer, and what a browser asks first.
 
-use sluicegate_tests::http::client::{Request, Response, ask};
+use sluicegate_tests::http::client::{Request, Response};
 use sluicegate_tests::in_every_gateway;
 use sluicegate_tests::way::Way;
 
 use crate::answers::{allow, list, problem, rest_problem, written};
+use crate::openapi::ask;
 use crate::stacks::{ANY, ORIGINS, shared};
 
 in_every_gateway! {

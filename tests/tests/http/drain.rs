@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sluicegate_tests::http::client::{Request, ask};
+use sluicegate_tests::http::client::Request;
 use sluicegate_tests::in_every_gateway;
 use sluicegate_tests::kafka::Kafka;
 use sluicegate_tests::way::Way;
@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::answers::{unanswered, written};
 use crate::console::consume;
+use crate::openapi::ask;
 use crate::stacks::{ANY, REST, WRITES, count, reaches, with};
 
 in_every_gateway! {

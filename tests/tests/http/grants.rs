@@ -7,13 +7,14 @@ use serde_json::{Value, json};
 use sluicegate_client::{At, Client as Session, Error};
 use sluicegate_protocol::ProduceRecord;
 use sluicegate_tests::envoy::instead;
-use sluicegate_tests::http::client::{Request, Response, ask};
+use sluicegate_tests::http::client::{Request, Response};
 use sluicegate_tests::in_every_gateway;
 use sluicegate_tests::kafka::Kafka;
 use sluicegate_tests::stack::Stack;
 use sluicegate_tests::way::Way;
 
 use crate::answers::{problem, rest_problem, written};
+use crate::openapi::ask;
 use crate::stacks::{WRITES, in_apisix, setup};
 
 in_every_gateway! {

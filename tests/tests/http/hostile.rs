@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use futures_util::stream::{self, StreamExt};
 use sluicegate_client::Client as Session;
 use sluicegate_tests::envoy::Profile;
-use sluicegate_tests::http::client::{Client, Request, ask};
+use sluicegate_tests::http::client::{Client, Request};
 use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::Kafka;
 use sluicegate_tests::process::Process;
@@ -21,6 +21,7 @@ use sluicegate_tests::waiting::becomes;
 use self::exchange::exchange;
 use self::malformed::{CLASSES, Class, Want};
 use crate::answers::written;
+use crate::openapi::ask;
 use crate::stacks::{ANY, WRITES, count, setup, with};
 
 in_both_profiles! {

@@ -1,6 +1,6 @@
 //! JSON bodies: compacted and not otherwise touched, refused where they are none, and the source of keys.
 
-use sluicegate_tests::http::client::{Request, Response, ask};
+use sluicegate_tests::http::client::{Request, Response};
 use sluicegate_tests::in_every_gateway;
 use sluicegate_tests::kafka::Kafka;
 use sluicegate_tests::stack::Stack;
@@ -8,6 +8,7 @@ use sluicegate_tests::way::Way;
 
 use crate::answers::{problem, written};
 use crate::console::consume;
+use crate::openapi::ask;
 use crate::stacks::{ANY, JSONKEYS, shared};
 
 in_every_gateway! {

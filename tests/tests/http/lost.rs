@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use sluicegate_tests::http::client::{Request, ask};
+use sluicegate_tests::http::client::Request;
 use sluicegate_tests::in_every_gateway;
 use sluicegate_tests::kafka::Kafka;
 use sluicegate_tests::way::Way;
 use tokio::task::JoinSet;
 
 use crate::answers::{unanswered, written};
+use crate::openapi::ask;
 use crate::stacks::{ANY, WRITES, reaches, with};
 
 in_every_gateway! {

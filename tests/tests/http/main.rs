@@ -3,7 +3,8 @@
 //!
 //! 1. [`stacks`]: the gateways that the tests share, with their routes
 //! 2. [`console`], [`answers`]: what Kafka's own consumer reads of a topic, and what an answer has to say
-//! 3. the rest: one module for each thing that can be asked; [`sluicegate_tests::http::client`] asks
+//! 3. [`openapi`]: asks, and compares each answer with the documented API
+//! 4. the rest: one module for each thing that can be asked
 
 #![cfg(test)] // so that helpers, too, may fail as tests do
 
@@ -22,6 +23,7 @@ mod listings;
 mod lost;
 mod methods;
 mod neighbours;
+mod openapi;
 mod outages;
 mod plugin;
 mod records;

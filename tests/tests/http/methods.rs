@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use sluicegate_tests::http::client::{Client, Request, ask};
+use sluicegate_tests::http::client::{Client, Request};
 use sluicegate_tests::in_every_gateway;
 use sluicegate_tests::waiting::becomes;
 use sluicegate_tests::way::Way;
 
 use crate::answers::{allow, problem, rest_problem, written};
+use crate::openapi::ask;
 use crate::stacks::{ANY, home, shared};
 
 in_every_gateway! {

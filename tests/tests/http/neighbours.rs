@@ -10,7 +10,7 @@ use h2::client::{ResponseFuture, SendRequest};
 use sluicegate_client::Client as Session;
 use sluicegate_tests::envoy::{self, Envoy, Profile, plugin};
 use sluicegate_tests::folder::Folder;
-use sluicegate_tests::http::client::{Request, ask};
+use sluicegate_tests::http::client::Request;
 use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::Kafka;
 use sluicegate_tests::port::Port;
@@ -19,6 +19,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::time::timeout;
 
 use crate::answers::{problem, written};
+use crate::openapi::ask;
 use crate::stacks::{ANY, WRITES, reaches, setup};
 
 in_both_profiles! {

@@ -1,11 +1,12 @@
 //! Each row of the plugin's table, each precedence between them, and what a request may not say.
 
-use sluicegate_tests::http::client::{Request, ask};
+use sluicegate_tests::http::client::Request;
 use sluicegate_tests::in_every_gateway;
 use sluicegate_tests::way::Way;
 
 use crate::answers::{problem, written};
 use crate::console::{Printed, consume};
+use crate::openapi::ask;
 use crate::stacks::{ANY, HOME_PARTITIONS, home, shared};
 
 in_every_gateway! {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sluicegate_tests::http::client::{Request, Response, ask};
+use sluicegate_tests::http::client::{Request, Response};
 use sluicegate_tests::in_every_gateway;
 use sluicegate_tests::kafka::{Kafka, Record, Write};
 use sluicegate_tests::stack::Stack;
@@ -10,6 +10,7 @@ use sluicegate_tests::way::Way;
 use tokio::time::Instant;
 
 use crate::answers::rest_problem;
+use crate::openapi::ask;
 use crate::stacks::{REST, shared};
 
 in_every_gateway! {

@@ -1,10 +1,11 @@
 //! Lists of records that are refused as a whole.
 
-use sluicegate_tests::http::client::{Request, ask};
+use sluicegate_tests::http::client::Request;
 use sluicegate_tests::in_every_gateway;
 use sluicegate_tests::way::Way;
 
 use crate::answers::rest_problem;
+use crate::openapi::ask;
 use crate::rest::{BINARY, JSON, offsets, post};
 use crate::stacks::{REST, shared};
 

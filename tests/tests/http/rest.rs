@@ -1,13 +1,14 @@
 //! Many records in a request, as the REST proxies take them: what becomes of each, and what is refused as a whole.
 
 use serde_json::{Value, json};
-use sluicegate_tests::http::client::{Request, Response, ask};
+use sluicegate_tests::http::client::{Request, Response};
 use sluicegate_tests::in_every_gateway;
 use sluicegate_tests::stack::Stack;
 use sluicegate_tests::way::Way;
 
 use crate::answers::rest_problem;
 use crate::console::{Printed, consume};
+use crate::openapi::ask;
 use crate::stacks::{REST, shared};
 
 in_every_gateway! {

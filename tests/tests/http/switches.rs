@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sluicegate_tests::envoy::Profile;
-use sluicegate_tests::http::client::{Request, ask};
+use sluicegate_tests::http::client::Request;
 use sluicegate_tests::in_every_gateway;
 use sluicegate_tests::kafka::Kafka;
 use sluicegate_tests::stack::Stack;
@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::answers::{problem, rest_problem, retry_after, unanswered, written};
+use crate::openapi::ask;
 use crate::stacks::{ANY, REST, WRITES, reaches, setup, shared, with};
 
 in_every_gateway! {

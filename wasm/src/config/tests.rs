@@ -7,6 +7,7 @@ use sluicegate_protocol::{HttpCors, HttpProduce, HttpRest, HttpRoute};
 use super::*;
 
 mod clusters;
+mod documents;
 mod files;
 mod grants;
 

@@ -10,7 +10,7 @@ use sluicegate_reader::PropertyError;
 use super::cluster::{self, Cluster};
 use super::hosts::Pattern;
 use super::section::{Flat, Problems, Section};
-use super::{HOUR, Place};
+use super::{Place, keys};
 
 /// Under which name all of them are counted and logged.
 pub(crate) const NAME: &str = "route";
@@ -107,17 +107,17 @@ fn is_of_use(property: &str, verify: Option<bool>) -> bool {
 /// What is configured, with every problem of its properties.
 pub(super) fn parse(mut table: Section, problems: &mut Problems) -> RouteClusters {
     let mut allowed_hosts = Vec::new();
-    for host in table.names("allowed_hosts", problems) {
+    for host in table.names(keys::ALLOWED_HOSTS.short(), problems) {
         match Pattern::parse(&host) {
             Some(pattern) => allowed_hosts.push(pattern),
             None => problems
                 .add("route_clusters.allowed_hosts", format!("has \"{}\", {EXPECTED}", host.escape_debug())),
         }
     }
-    let write = table.flag("write", false, problems);
-    let max = table.size("max", 100, 1..=10_000, problems);
-    let idle_timeout = table.millis("idle_timeout_ms", 60_000, 100..=HOUR, problems);
-    let properties = cluster::given(table.table_or_empty("properties", problems), problems);
+    let write = table.flag(keys::ROUTE_WRITE.short(), false, problems);
+    let max = table.size(&keys::ROUTE_MAX, problems);
+    let idle_timeout = table.millis(&keys::ROUTE_IDLE_TIMEOUT, problems);
+    let properties = cluster::given(table.table_or_empty(keys::ROUTE_PROPERTIES.short(), problems), problems);
     table.end(problems);
     let parsed = RouteClusters { allowed_hosts, write, max, idle_timeout, properties };
     parsed.check_properties(problems);

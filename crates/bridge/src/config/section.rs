@@ -6,12 +6,12 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::SocketAddr;
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use toml::Value;
 
+use super::keys::{Address, Key, Number};
 use super::tree::{Node, Tree};
 use super::{DEFAULT_HOST, Place, Problem, Secret};
 
@@ -80,13 +80,8 @@ impl Section {
     }
 
     /// A whole number within `range`.
-    pub(super) fn number(
-        &mut self,
-        key: &str,
-        default: u32,
-        range: RangeInclusive<u32>,
-        problems: &mut Problems,
-    ) -> u32 {
+    pub(super) fn number(&mut self, key: &Key<Number>, problems: &mut Problems) -> u32 {
+        let Number { default, range } = &key.value;
         let expected = format!("expected a whole number from {} to {}", range.start(), range.end());
         let parse = |node: &Node| {
             let number = match node {
@@ -96,7 +91,7 @@ impl Section {
             };
             number.filter(|number| range.contains(number))
         };
-        self.parsed(key, &expected, parse, problems).unwrap_or(default)
+        self.parsed(key.short(), &expected, parse, problems).unwrap_or(*default)
     }
 
     /// `true` or `false`.
@@ -110,33 +105,21 @@ impl Section {
     }
 
     /// Milliseconds within `range`.
-    pub(super) fn millis(
-        &mut self,
-        key: &str,
-        default: u32,
-        range: RangeInclusive<u32>,
-        problems: &mut Problems,
-    ) -> Duration {
-        Duration::from_millis(self.number(key, default, range, problems).into())
+    pub(super) fn millis(&mut self, key: &Key<Number>, problems: &mut Problems) -> Duration {
+        Duration::from_millis(self.number(key, problems).into())
     }
 
     /// A number of things, or of bytes, within `range`.
-    pub(super) fn size(
-        &mut self,
-        key: &str,
-        default: u32,
-        range: RangeInclusive<u32>,
-        problems: &mut Problems,
-    ) -> usize {
-        usize::try_from(self.number(key, default, range, problems)).unwrap_or(usize::MAX)
+    pub(super) fn size(&mut self, key: &Key<Number>, problems: &mut Problems) -> usize {
+        usize::try_from(self.number(key, problems)).unwrap_or(usize::MAX)
     }
 
     /// An IP address and a port.
-    pub(super) fn address(&mut self, key: &str, default_port: u16, problems: &mut Problems) -> SocketAddr {
+    pub(super) fn address(&mut self, key: &Key<Address>, problems: &mut Problems) -> SocketAddr {
         let expected = "expected an IP address and a port, such as \"127.0.0.1:7400\"";
         let parse = |node: &Node| node.text().and_then(|text| text.parse().ok());
-        let default = SocketAddr::from((DEFAULT_HOST, default_port));
-        self.parsed(key, expected, parse, problems).unwrap_or(default)
+        let default = SocketAddr::from((DEFAULT_HOST, key.value.default_port));
+        self.parsed(key.short(), expected, parse, problems).unwrap_or(default)
     }
 
     /// One of a few words.

@@ -1,5 +1,7 @@
 //! Whole configurations: what is accepted, and every problem of one that is not.
 
+mod documents;
+
 use std::io::Write;
 
 use super::*;
@@ -36,67 +38,6 @@ fn the_example_says_what_holds_without_it() {
     let example = load(include_str!("../../example.toml"), &[]).unwrap();
     let default = load("[clusters.default]\nbootstrap.servers = \"127.0.0.1:9092\"", &[]).unwrap();
     assert_eq!(format!("{example:#?}"), format!("{default:#?}"));
-}
-
-#[test]
-fn the_secured_clusters_that_are_shown_lack_only_their_files() {
-    let (_, secured) = include_str!("../../example.toml").split_once("# [clusters.secured]\n").unwrap();
-    let secured =
-        format!("[clusters.secured]\n{}", secured.replace("# bootstrap", "bootstrap").replace("\n# ", "\n"));
-    let readme = include_str!("../../../../README.md").split("```toml\n").skip(1);
-    let examples = readme.map(|rest| rest.split("```").next().unwrap().to_owned());
-    for example in examples.chain([secured]) {
-        let problems = load(&example, &[]).err().unwrap_or_default();
-        assert!(problems.iter().all(|problem| problem.contains("os error 2")), "{example}{problems:#?}");
-    }
-}
-
-#[test]
-fn the_readmes_properties_are_librdkafkas() {
-    let (_, table) =
-        include_str!("../../../../README.md").split_once("| property | default | reads |").unwrap();
-    let (table, _) = table.split_once("\n\n").unwrap();
-    let cells = table.lines().skip(2).map(|row| row.split('|').nth(1).unwrap());
-    let quoted = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
-    let names: Vec<&str> = quoted.filter(|name| !name.ends_with('*')).collect();
-    assert!(names.len() > 40, "{names:?}");
-    for name in names {
-        assert!(crate::kafka::properties::is_property(name), "{name}");
-    }
-}
-
-#[test]
-fn the_readme_names_every_property_that_is_refused() {
-    let rows = include_str!("../../../../README.md").lines().filter(|row| row.contains("| – | refused |"));
-    let cells = rows.map(|row| row.split('|').nth(1).unwrap());
-    let named: Vec<&str> = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
-    let of_readme = |name: &&str| match name.split_once('*') {
-        Some((begin, _)) => named.iter().any(|other| other.starts_with(begin)),
-        None => named.contains(name),
-    };
-    // Librdkafka cannot be asked for all of its names.
-    let of_the_reader = [
-        "enable.sasl.oauthbearer.unsecure.jwt",
-        "sasl.jaas.config",
-        "sasl.kerberos.*",
-        "sasl.oauthbearer.assertion.*",
-        "sasl.oauthbearer.config",
-        "ssl.ca.certificate.stores",
-        "ssl.cipher.suites",
-        "ssl.curves.list",
-        "ssl.engine.*",
-        "ssl.keystore.*",
-        "ssl.providers",
-        "ssl.sigalgs.list",
-        "ssl.truststore.*",
-    ];
-    let refused = crate::kafka::properties::REFUSED.iter().map(|(name, _)| *name).chain(of_the_reader);
-    let missing: Vec<&str> = refused.filter(|name| !of_readme(name)).collect();
-    assert!(missing.is_empty(), "{missing:?}");
-    for name in named.iter().filter(|name| !name.ends_with('*') && !name.contains(' ')) {
-        let problems = load(&format!("{CLUSTER}{name} = \"x\"\n"), &[]).expect_err(name);
-        assert!(problems[0].starts_with(&format!("clusters.default.{name}: ")), "{problems:?}");
-    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 
+use super::keys;
 use super::section::{Problems, Section};
 
 /// TLS on `listen`: `certificate` (PEM, followed by those that sign it), `key` (PEM) and `client_ca` (PEM).
@@ -21,9 +22,9 @@ pub struct Tls {
 }
 
 pub(super) fn parse(mut table: Section, problems: &mut Problems) -> Option<Tls> {
-    let certificate = table.required_path("certificate", problems);
-    let key = table.required_path("key", problems);
-    let client_ca = table.path("client_ca", problems);
+    let certificate = table.required_path(keys::TLS_CERTIFICATE.short(), problems);
+    let key = table.required_path(keys::TLS_KEY.short(), problems);
+    let client_ca = table.path(keys::TLS_CLIENT_CA.short(), problems);
     table.end(problems);
 
     let mut load = |name: &str, problem: String| problems.add(format!("tls.{name}"), problem);

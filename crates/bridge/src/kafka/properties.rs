@@ -36,7 +36,9 @@ pub(crate) fn check_name(name: &str) -> Result<(), String> {
     Err(match meant {
         Some(meant) => format!("{unknown}, perhaps `{meant}` was meant"),
         None => {
-            format!("{unknown}: expected one of its names, such as `security.protocol`; the README has them")
+            format!(
+                "{unknown}: expected one of its names, such as `security.protocol`; docs/reference/kafka-properties.md has them"
+            )
         }
     })
 }
@@ -129,8 +131,8 @@ const MAX_NAME: usize = 64;
 mod tests {
     use super::*;
 
-    const UNKNOWN: &str = "is no property of librdkafka: expected one of its names, such as `security.protocol`; the README has \
-                           them";
+    const UNKNOWN: &str = "is no property of librdkafka: expected one of its names, such as `security.protocol`; \
+                           docs/reference/kafka-properties.md has them";
 
     #[track_caller]
     fn check(name: &str, value: &str, want: &str) {

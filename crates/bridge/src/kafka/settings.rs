@@ -170,7 +170,7 @@ fn needs_system_ca(settings: &BTreeMap<String, String>, in_environment: impl Fn(
 }
 
 /// The bridge's own defaults, each under all names of its property.
-const DEFAULTS: &[(&[&str], &str)] = &[
+pub(crate) const DEFAULTS: &[(&[&str], &str)] = &[
     (&["acks", "request.required.acks"], "all"),
     (&["allow.auto.create.topics"], "false"),
     (&["client.id"], "sluicegate"),

@@ -42,7 +42,7 @@ struct Plan {
     #[arg(long, value_enum)]
     only: Option<Only>,
     /// Records of the topic that is read, all in one partition
-    #[arg(long, default_value_t = 200_000, value_parser = value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 3_000_000, value_parser = value_parser!(u32).range(1..))]
     records: u32,
     /// Bytes of each record's value
     #[arg(long, default_value_t = 100, value_parser = value_parser!(u16).range(1..))]

@@ -1,4 +1,4 @@
-//! What `apisix/` offers to copy is what the filter takes.
+//! What `apisix/` and the documents offer to copy is what the filter takes.
 
 use serde_json::{Map, Value};
 
@@ -6,7 +6,8 @@ use super::*;
 
 const ROUTES: &str = include_str!("../../../../apisix/apisix.yaml");
 const CONFIG: &str = include_str!("../../../../apisix/config.yaml");
-const README: &str = include_str!("../../../../apisix/README.md");
+const HOW_TO: &str = include_str!("../../../../docs/how-to/apisix.md");
+const MOVING: &str = include_str!("../../../../docs/how-to/move-from-apisix-native.md");
 
 /// Each `conf` of the YAML, of which this reads what stands there: blocks of settings, and values of one line each.
 fn confs(yaml: &str) -> Vec<String> {
@@ -68,14 +69,14 @@ fn secrets_to_copy_are_variables_that_the_workers_get() {
         let variable = value.strip_prefix("\"${{").and_then(|value| value.strip_suffix("}}\""));
         let variable = variable.unwrap_or_else(|| panic!("{key}: {value}"));
         assert!(
-            CONFIG.contains(&format!("    - {variable}\n")) && README.contains(&format!("{variable}=\"$("))
+            CONFIG.contains(&format!("    - {variable}\n")) && HOW_TO.contains(&format!("{variable}=\"$("))
         );
     }
 }
 
 #[test]
 fn the_examples_for_the_admin_api_are_taken() {
-    let examples: Vec<_> = README.split(r#""conf": "#).skip(1).collect();
+    let examples: Vec<_> = HOW_TO.split(r#""conf": "#).skip(1).collect();
     assert_eq!(examples.len(), 2);
     for example in examples {
         let mut values = serde_json::Deserializer::from_str(example).into_iter::<Value>();
@@ -87,7 +88,7 @@ fn the_examples_for_the_admin_api_are_taken() {
 /// The right column of what stands side by side.
 #[test]
 fn the_route_that_a_native_one_becomes_is_taken() {
-    let lines: Vec<_> = README.lines().skip_while(|line| !line.starts_with("# before")).collect();
+    let lines: Vec<_> = MOVING.lines().skip_while(|line| !line.starts_with("# before")).collect();
     let column = lines[0].find("# here").unwrap();
     let here = lines.iter().take_while(|line| **line != "```").filter_map(|line| line.get(column..));
     let confs = confs(&here.map(|line| format!("{line}\n")).collect::<String>());

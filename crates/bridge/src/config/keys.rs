@@ -1,0 +1,216 @@
+//! Every key outside `[clusters]`, declared once: the parser takes defaults and ranges from here, and
+//! `docs/reference/bridge-configuration.md` is rendered from here.
+
+use std::ops::RangeInclusive;
+
+/// A key, with the words of its row in the reference.
+pub(super) struct Key<V> {
+    /// With its table, such as `limits.max_sessions`.
+    pub(super) name: &'static str,
+    /// What the key takes.
+    pub(super) value: V,
+    /// What it does.
+    #[cfg(test)]
+    meaning: &'static str,
+    /// Worst case in memory, or empty.
+    #[cfg(test)]
+    cost: &'static str,
+}
+
+/// A whole number.
+pub(super) struct Number {
+    pub(super) default: u32,
+    pub(super) range: RangeInclusive<u32>,
+}
+
+/// An IP address and a port, on loopback by default.
+pub(super) struct Address {
+    pub(super) default_port: u16,
+}
+
+/// Anything else: its type and its default in words.
+pub(super) struct Other {
+    #[cfg(test)]
+    kind: &'static str,
+    #[cfg(test)]
+    default: &'static str,
+}
+
+impl<V> Key<V> {
+    /// Without its table.
+    pub(super) fn short(&self) -> &'static str {
+        self.name.rsplit_once('.').map_or(self.name, |(_, key)| key)
+    }
+}
+
+const fn number(default: u32, range: RangeInclusive<u32>) -> Number {
+    Number { default, range }
+}
+
+const fn address(default_port: u16) -> Address {
+    Address { default_port }
+}
+
+#[cfg_attr(not(test), expect(unused_variables, reason = "words for the reference"))]
+const fn other(kind: &'static str, default: &'static str) -> Other {
+    Other {
+        #[cfg(test)]
+        kind,
+        #[cfg(test)]
+        default,
+    }
+}
+
+macro_rules! keys {
+    ($($key:ident: $type:ty = $name:literal, $value:expr, $meaning:literal, $cost:literal;)*) => {
+        $(pub(super) const $key: Key<$type> = Key {
+            name: $name,
+            value: $value,
+            #[cfg(test)]
+            meaning: $meaning,
+            #[cfg(test)]
+            cost: $cost,
+        };)*
+
+        /// The rows of the reference, in its order.
+        #[cfg(test)]
+        pub(super) fn rows() -> Vec<Vec<String>> {
+            vec![$($key.row()),*]
+        }
+    };
+}
+
+keys! {
+    LISTEN: Address = "listen", address(7400),
+        "Port for gateways and WebSocket clients; HTTP/1.1 and HTTP/2",
+        "";
+    ADMIN_LISTEN: Address = "admin_listen", address(7401),
+        "Port for `/livez`, `/readyz` and `/metrics`; plain HTTP/1.1",
+        "";
+    GATEWAY_SECRET: Other = "gateway_secret", other("string or file", "none"),
+        "Secret that gateways send; at least 16 visible ASCII characters",
+        "";
+    LOG_FORMAT: Other = "log_format", other("`text` or `json`", "`text`"),
+        "Format of log lines on stderr; `RUST_LOG` sets the level",
+        "";
+    TLS_CERTIFICATE: Other = "tls.certificate", other("path", "none"),
+        "PEM certificate chain for `listen`, read at start",
+        "";
+    TLS_KEY: Other = "tls.key", other("path", "none"),
+        "PEM private key of the certificate, read at start",
+        "";
+    TLS_CLIENT_CA: Other = "tls.client_ca", other("path", "none"),
+        "PEM CA; gateways must present a certificate that it signed",
+        "";
+    MAX_SESSIONS: Number = "limits.max_sessions", number(10_000, 1..=1_000_000),
+        "Open sessions; further upgrades get 503",
+        "20 KiB idle after a fetch; see [memory](#memory-of-a-session)";
+    MAX_CALLS: Number = "limits.max_calls", number(1000, 1..=100_000),
+        "Concurrent plain HTTP requests; a waiting read counts as a session",
+        "2 × `read.max_bytes`, writes 3 × `max_request_bytes` each";
+    MAX_CONNECTIONS: Number = "limits.max_connections", number(4096, 1..=100_000),
+        "Connections from gateways; the longest idle HTTP/1.1 one makes room",
+        "`stream_window_bytes` × `max_streams` each";
+    MAX_REQUEST_BYTES: Number = "limits.max_request_bytes", number(MIB, 1024..=64 * MIB),
+        "Largest session message or HTTP body, in bytes (1009 or 413)",
+        "up to 3 × this for each session";
+    MAX_ASSEMBLY_BYTES: Number = "limits.max_assembly_bytes", number(64 * MIB, 1024..=1024 * MIB),
+        "Unfinished messages of all clients of the bridge's own endpoint",
+        "this in total";
+    MAX_COMMANDS: Number = "limits.max_commands_per_session", number(16, 1..=1024),
+        "Kafka commands that one session runs concurrently",
+        "";
+    SESSION_ANSWER_BYTES: Number = "limits.session_answer_bytes", number(MIB, 16 * KIB..=1024 * MIB),
+        "Answers of one session in progress or waiting for a slow client",
+        "this for each session, plus one larger record";
+    STREAM_WINDOW_BYTES: Number = "limits.stream_window_bytes", number(64 * KIB, 16 * KIB..=64 * MIB),
+        "HTTP/2 window of one stream",
+        "this for each stream";
+    CONNECTION_WINDOW_BYTES: Number = "limits.connection_window_bytes", number(1024 * MIB, 64 * KIB..=1024 * MIB),
+        "HTTP/2 window of one connection; at least all its stream windows",
+        "none beyond the streams";
+    MAX_STREAMS: Number = "limits.max_streams", number(1000, 1..=100_000),
+        "HTTP/2 streams of one connection; gateways open more connections",
+        "`stream_window_bytes` each";
+    MAX_HEADER_BYTES: Number = "limits.max_header_bytes", number(160 * KIB, 1024..=MIB),
+        "Headers of one request; at least 2.5 × the gateway's own limit",
+        "this for each request";
+    PING_INTERVAL: Number = "session.ping_interval_ms", number(30_000, 100..=HOUR),
+        "Silence before a ping; a message must be complete within three",
+        "";
+    CLOSE_TIMEOUT: Number = "session.close_timeout_ms", number(5_000, 100..=HOUR),
+        "Time for a session's last message to leave",
+        "";
+    DRAIN_TIMEOUT: Number = "session.drain_timeout_ms", number(10_000, 100..=HOUR),
+        "Time from SIGTERM to exit; half of it for commands in flight",
+        "";
+    READ_MAX_BYTES: Number = "read.max_bytes", number(256 * KIB, 1024..=64 * MIB),
+        "Size of a fetch's answer; one larger record is still delivered",
+        "this for each fetch in progress";
+    READ_WAIT: Number = "read.wait_ms", number(100, 0..=30_000),
+        "How long a fetch waits at the log end",
+        "16 KiB reserved for each waiting fetch";
+    WRITE_CLUSTERS: Other = "write.clusters", other("list of names", "none"),
+        "Clusters that routes with write access can write to",
+        "a producer each: 64 MiB by default";
+    ALLOWED_HOSTS: Other = "route_clusters.allowed_hosts", other("list of `host:port` patterns", "none"),
+        "Brokers that routes with their own cluster can name",
+        "";
+    ROUTE_WRITE: Other = "route_clusters.write", other("boolean", "`false`"),
+        "Whether clusters of routes can be written to",
+        "a producer for each cluster in use";
+    ROUTE_MAX: Number = "route_clusters.max", number(100, 1..=10_000),
+        "Clusters of routes in use at the same time; further ones get 503",
+        "its connections, and its producer if written to";
+    ROUTE_IDLE_TIMEOUT: Number = "route_clusters.idle_timeout_ms", number(60_000, 100..=HOUR),
+        "An unused cluster's connections are closed after this",
+        "";
+    ROUTE_PROPERTIES: Other = "route_clusters.properties", other("table of properties", "none"),
+        "Kafka properties for all clusters of routes",
+        "";
+}
+
+const KIB: u32 = 1024;
+const MIB: u32 = 1024 * KIB;
+/// In milliseconds.
+const HOUR: u32 = 3_600_000;
+
+#[cfg(test)]
+impl Key<Number> {
+    fn row(&self) -> Vec<String> {
+        let Number { default, range } = &self.value;
+        let range = format!("{} to {}", grouped(*range.start()), grouped(*range.end()));
+        self.with(range, grouped(*default))
+    }
+}
+
+#[cfg(test)]
+impl Key<Address> {
+    fn row(&self) -> Vec<String> {
+        let default = (super::DEFAULT_HOST, self.value.default_port);
+        self.with("IP address and port".to_owned(), std::net::SocketAddr::from(default).to_string())
+    }
+}
+
+#[cfg(test)]
+impl Key<Other> {
+    fn row(&self) -> Vec<String> {
+        self.with(self.value.kind.to_owned(), self.value.default.to_owned())
+    }
+}
+
+#[cfg(test)]
+impl<V> Key<V> {
+    fn with(&self, takes: String, default: String) -> Vec<String> {
+        let cost = if self.cost.is_empty() { "–" } else { self.cost };
+        vec![format!("`{}`", self.name), takes, default, self.meaning.to_owned(), cost.to_owned()]
+    }
+}
+
+/// With commas between thousands.
+#[cfg(test)]
+fn grouped(number: u32) -> String {
+    let digits = number.to_string();
+    let grouped: Vec<&[u8]> = digits.as_bytes().rchunks(3).rev().collect();
+    String::from_utf8(grouped.join(&b',')).unwrap()
+}

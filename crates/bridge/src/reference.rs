@@ -1,0 +1,42 @@
+//! Compares the generated parts of `docs/reference` with the code; `./dev gen` rewrites them.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+/// Expects the part of the page between the markers of `region` to be `fresh`.
+#[track_caller]
+pub(crate) fn check(page: &str, region: &str, fresh: &str) {
+    // Regions of one page are rewritten one after the other.
+    static WRITING: Mutex<()> = Mutex::new(());
+    let _one = WRITING.lock();
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference").join(page);
+    let text = fs::read_to_string(&path).unwrap();
+    let (begin, end) = (format!("<!-- generated: {region} -->\n"), format!("<!-- end: {region} -->\n"));
+    let (before, rest) = text.split_once(&begin).unwrap_or_else(|| panic!("{page} has no {begin:?}"));
+    let (current, after) = rest.split_once(&end).unwrap_or_else(|| panic!("{page} has no {end:?}"));
+    if current == fresh {
+        return;
+    }
+    if std::env::var_os("SLUICEGATE_GEN").is_some() {
+        fs::write(&path, format!("{before}{begin}{fresh}{end}{after}")).unwrap();
+    } else {
+        panic!("docs/reference/{page} differs from the code: run `./dev gen`");
+    }
+}
+
+/// A table in Markdown.
+#[track_caller]
+pub(crate) fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
+    let line = |cells: &[String]| {
+        let long: Vec<&String> = cells.iter().filter(|cell| cell.chars().count() > MAX_CELL).collect();
+        assert!(long.is_empty(), "a cell has at most {MAX_CELL} characters: {long:?}");
+        format!("| {} |\n", cells.join(" | "))
+    };
+    let heads: Vec<String> = heads.iter().map(|head| (*head).to_owned()).collect();
+    let rule = format!("|{}\n", "---|".repeat(heads.len()));
+    line(&heads) + &rule + &rows.iter().map(|row| line(row)).collect::<String>()
+}
+
+/// What can be read at a glance.
+const MAX_CELL: usize = 80;

@@ -1,0 +1,181 @@
+//! The commands of the documents, as a reader runs them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use sluicegate_tests::folder::Folder;
+use sluicegate_tests::process::Process;
+use sluicegate_tests::tools;
+
+use crate::demo::{ready, says};
+
+const RUN: [&str; 3] = ["sh", "js", "python"];
+const STEP: Duration = Duration::from_secs(20);
+/// What a command that shows something shows. The others only have to succeed.
+const SHOWN: [(&str, &str); 9] = [
+    ("/produce", r#"{"topic":"demo","partition":0,"offset":"#),
+    ("/records?offset=0", r#""value":{"gate":"north""#),
+    ("-i http://127.0.0.1:8080/readyz", "200 OK"),
+    ("-i http://127.0.0.1:8080/kafka/topics", r#"["demo"]"#),
+    ("fetch demo -p 0 --from earliest -c 5", r#""gate":"north""#),
+    ("list-offsets demo --at earliest", "demo [2] offset 0"),
+    ("fetch(url", "gate: 'mine'"),
+    ("bytes of records", " bytes of records"),
+    ("print(ws.recv())", "b'"),
+];
+
+/// A block of code that a page shows.
+struct Block {
+    page: String,
+    language: String,
+    /// Why it is not run, if it is not.
+    skipped: Option<String>,
+    text: String,
+}
+
+#[tokio::test]
+async fn documented_commands_work_as_they_are_shown() {
+    let folder = Folder::new("documents").unwrap();
+    let (demo, gateway) = ready(&folder, &[]).await;
+    let (demos, gateway) = ("127.0.0.1:8080", gateway.to_string());
+    let mut run = 0;
+    let is_run = |block: &&Block| block.skipped.is_none() && RUN.contains(&block.language.as_str());
+    for block in blocks().iter().filter(is_run) {
+        let text = block.text.replace(demos, &gateway);
+        let mut shell = Command::new("bash");
+        let script = folder.write(&format!("{run}.mjs"), &text).unwrap();
+        let script = script.display();
+        let python = tools::workspace().join("target/tools/venv/bin/python");
+        let command = match block.language.as_str() {
+            "sh" => format!("set -euo pipefail; . {script}; echo every command succeeded; sleep 60"),
+            "python" => format!("{} {script}; sleep 60", python.display()),
+            // Version 20 has WebSocket behind this flag, later ones take it.
+            _ => format!("exec node --experimental-websocket {script}"),
+        };
+        shell.args(["-c", &command]);
+        shell.current_dir(tools::workspace()).env("SLUICEGATE_URL", format!("ws://{gateway}/pubsub"));
+        let log = folder.path().join(format!("{run}.log"));
+        let mut shell = Process::spawn("a documented block", shell, &log).unwrap();
+        let shown = SHOWN.iter().filter(|(command, _)| block.text.contains(command)).map(|(_, shown)| *shown);
+        let succeeds = (block.language == "sh").then_some("every command succeeded");
+        for text in shown.chain(succeeds) {
+            says(&mut shell, text, STEP).await;
+        }
+        drop(shell);
+        run += 1;
+    }
+    assert!(run >= 8, "{run} blocks");
+    drop(demo);
+}
+
+#[test]
+fn a_block_that_is_not_run_says_why() {
+    for Block { page, language, skipped, text } in blocks() {
+        let known = ["sh", "js", "json", "toml", "yaml", "python", ""].contains(&language.as_str());
+        assert!(known, "{page}: ```{language}");
+        if let Some(reason) = skipped {
+            assert!(reason.split(' ').count() > 2, "{page}: {reason:?}\n{text}");
+        }
+    }
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    for (page, text) in pages() {
+        let folder = Path::new(&page).parent().unwrap();
+        let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for target in targets.filter(|target| !target.contains("://") && !target.ends_with(GENERATED)) {
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let path = if file.is_empty() { Path::new(&page).to_owned() } else { folder.join(file) };
+            let to = fs::read_to_string(&path).or_else(|_| fs::read_dir(&path).map(|_| String::new()));
+            let to = to.unwrap_or_else(|error| panic!("{page}: {target}: {error}"));
+            let known = to.lines().filter(|line| line.starts_with('#')).any(|line| slug(line) == anchor);
+            assert!(anchor.is_empty() || known, "{page}: {target} has no such heading");
+        }
+    }
+}
+
+/// The texts that readers look for are those of the code.
+#[test]
+fn quoted_texts_are_those_of_the_code() {
+    let mut sources = String::new();
+    for folder in ["crates/bridge/src", "crates/reader/src", "crates/ws-session/src", "wasm/src"] {
+        read_sources(&tools::workspace().join(folder), &mut sources);
+    }
+    // A literal that goes on in the next line.
+    let sources: String = sources.split("\\\n").map(|part| part.trim_start_matches(' ')).collect();
+    let page = fs::read_to_string(tools::workspace().join("docs/how-to/troubleshoot.md")).unwrap();
+    let cells = page.lines().filter(|line| line.starts_with("| ")).filter_map(|row| row.split(" | ").next());
+    let quoted = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    let quoted: Vec<&str> = quoted.filter(|text| !FOREIGN.contains(text)).collect();
+    assert!(quoted.len() > 30, "{quoted:?}");
+    for text in quoted {
+        for part in text.split('…').map(str::trim) {
+            assert!(
+                sources.contains(&part.replace('"', "\\\"")) || sources.contains(part),
+                "no {text:?} is in the code"
+            );
+        }
+    }
+}
+
+/// Rendered by the command line's own tests.
+const GENERATED: &str = "command-line.md";
+/// Of other programs, or a name that the code puts together.
+const FOREIGN: [&str; 4] = [
+    "Route Not Found",
+    "Retry-After",
+    "sluicegate-outcome: unknown",
+    "header sluicegate-gateway-secret is missing",
+];
+
+fn read_sources(folder: &Path, sources: &mut String) {
+    for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if entry.is_dir() {
+            read_sources(&entry, sources);
+        } else {
+            sources.push_str(&fs::read_to_string(&entry).unwrap());
+        }
+    }
+}
+
+/// Every document, with its path.
+fn pages() -> Vec<(String, String)> {
+    let workspace = tools::workspace();
+    let folders =
+        ["", "apisix", "docs", "docs/tutorials", "docs/how-to", "docs/reference", "docs/explanation"];
+    let folders = folders.map(|folder| fs::read_dir(workspace.join(folder)).unwrap());
+    let paths = folders.into_iter().flatten().map(|entry| entry.unwrap().path());
+    let mut paths: Vec<_> = paths.filter(|path| path.extension().is_some_and(|kind| kind == "md")).collect();
+    paths.sort();
+    let page = |path: PathBuf| (path.display().to_string(), fs::read_to_string(path).unwrap());
+    paths.into_iter().map(page).collect()
+}
+
+fn blocks() -> Vec<Block> {
+    let mut all = Vec::new();
+    for (page, text) in pages() {
+        let mut lines = text.lines();
+        while let Some(line) = lines.next() {
+            let Some(info) = line.trim_start().strip_prefix("```") else { continue };
+            let (language, rest) = info.split_once(' ').unwrap_or((info, ""));
+            let text: Vec<&str> = lines.by_ref().take_while(|line| line.trim_start() != "```").collect();
+            all.push(Block {
+                page: page.clone(),
+                language: language.to_owned(),
+                skipped: rest.strip_prefix("skip: ").map(str::to_owned),
+                text: text.join("\n"),
+            });
+        }
+    }
+    all
+}
+
+/// A heading's anchor, as GitHub makes it.
+fn slug(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = text.chars().filter(|one| one.is_alphanumeric() || " -_".contains(*one));
+    kept.collect::<String>().replace(' ', "-")
+}
