@@ -160,7 +160,7 @@ async fn it_takes_the_file_descriptors_that_it_may_and_says_where_they_are_few()
         }
         let mut log = String::new();
         child.stderr.take().unwrap().read_to_string(&mut log).await.unwrap();
-        assert_eq!(log.contains("may need more file descriptors given=100 needed=200"), warns, "{log}");
+        assert_eq!(log.contains("raise the limit (ulimit -n) given=100 needed=200"), warns, "{log}");
         assert_eq!(child.wait().await.unwrap().code(), Some(0));
     }
 }
