@@ -111,14 +111,14 @@ pub(super) fn queue_full() -> CommandError {
 
 /// A command that came too late to be written.
 pub(super) fn ending() -> CommandError {
-    failed(0, "the bridge is shutting down: nothing is written".to_owned(), true, false)
+    failed(0, "the bridge is shutting down, nothing was written".to_owned(), true, false)
 }
 
 /// A record whose report nobody waits for any more.
 pub(super) fn late() -> WriteError {
     WriteError::Failed(failed(
         0,
-        "the bridge is shutting down: the record may or may not be written".to_owned(),
+        "the bridge is shutting down: the record may have been written".to_owned(),
         true,
         true,
     ))
