@@ -190,7 +190,7 @@ async fn a_property_for_writing_is_accepted_and_one_that_nobody_knows_is_named()
     let output = bridge(&config).output().await.unwrap();
     assert_eq!(output.status.code(), Some(2));
     let want = format!(
-        "{}: clusters.default.socket.timout.ms: is no property of librdkafka, perhaps `socket.timeout.ms` was meant\n",
+        "{}: clusters.default.socket.timout.ms: is not a librdkafka property, did you mean `socket.timeout.ms`?\n",
         config.path().display()
     );
     assert_eq!(String::from_utf8(output.stderr).unwrap(), want);
