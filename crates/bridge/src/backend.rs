@@ -19,16 +19,15 @@ pub(crate) use self::error::{CommandError, Fault};
 
 /// One cluster of a messaging system.
 ///
-/// Errors are fit for clients: they name no broker, file or endpoint. The log has those.
+/// Errors are safe to show to clients: they name no broker, file or endpoint. Those are only logged.
 ///
 /// # Cancel safety
 /// A drop abandons a read and nothing else. For writes see [`Backend::hand_over`].
 pub(crate) trait Backend: Send + Sync {
-    /// Whether a broker answers within this time. If not, the log says why.
+    /// Whether a broker answers within this time. If none does, the reason is logged.
     fn is_ready(&self, within: Duration) -> BoxFuture<'_, bool>;
 
-    /// Reads records from an offset on, in order, none skipped. Waits at the end of the log for no longer than `room`
-    /// lasts.
+    /// Reads consecutive records from an offset on. At the end of the log it waits until `room` ends the wait.
     fn fetch<'a>(
         &'a self,
         log: Log<'a>,
@@ -37,10 +36,10 @@ pub(crate) trait Backend: Send + Sync {
     ) -> BoxFuture<'a, Result<Fetched, CommandError>>;
 
     /// The offset of the first record at or after `timestamp`, in milliseconds since 1970; -1 if every record is older.
-    /// [`LOG_START`] and [`LOG_END`] stand for the ends of the log.
+    /// [`LOG_START`] and [`LOG_END`] ask for the ends of the log.
     fn list_offset<'a>(&'a self, log: Log<'a>, timestamp: i64) -> BoxFuture<'a, Result<i64, CommandError>>;
 
-    /// The names of all topics that the cluster's user can see, in order, without the system's own.
+    /// The names of all topics that the cluster's user can see, sorted, without internal topics.
     fn topics(&self) -> BoxFuture<'_, Result<Arc<[String]>, CommandError>>;
 
     /// The partitions of a topic.
@@ -49,17 +48,17 @@ pub(crate) trait Backend: Send + Sync {
     /// Succeeds if the log exists, and never creates it.
     fn check_log<'a>(&'a self, log: Log<'a>) -> BoxFuture<'a, Result<(), CommandError>>;
 
-    /// Gets ready for the first record.
+    /// Prepares for the first record.
     fn prepare_writes(&self) -> BoxFuture<'_, ()>;
 
-    /// Queues records of `source` in their order, except for those with an error. From the first that finds no room on,
-    /// none is queued: a later record must not overtake it.
+    /// Queues records of `source` in order, except those with an error. If a record finds no room, no later one is queued
+    /// either: it must not overtake.
     ///
     /// # Errors
-    /// Nothing can be written now. None of the records is queued.
+    /// The cluster cannot be written to now. No record is queued.
     ///
     /// # Cancel safety
-    /// All records are queued, or none.
+    /// The records are queued all or none.
     fn hand_over<'a>(
         &'a self,
         source: Source,
@@ -82,34 +81,34 @@ pub(crate) struct Log<'a> {
     pub(crate) partition: i32,
 }
 
-/// What to read of a log.
+/// A fetch from a log.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fetch {
-    /// Of the first record wanted.
+    /// The offset of the first record.
     pub(crate) offset: i64,
-    /// Bytes of the encoded answer; one record is delivered even if it is larger.
+    /// The largest encoded answer in bytes. A single record is delivered even if it is larger.
     pub(crate) max_bytes: usize,
-    /// How long to wait at the end of the log for a first record.
+    /// How long to wait at the end of the log for a record.
     pub(crate) wait: Duration,
 }
 
-/// Records that were read.
+/// The result of a fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fetched {
     /// The `messages` of a `KafkaFetchResp`, encoded. Empty at the end of the log.
     pub(crate) messages: Bytes,
     /// The number of records.
     pub(crate) count: usize,
-    /// Where to read on. It can be beyond the asked offset even if there are no records.
+    /// The offset to continue from. It can be beyond the requested offset even without records.
     pub(crate) next_offset: i64,
 }
 
-/// The memory that a client holds for a fetch's answer.
+/// The memory reserved for a fetch's answer.
 pub(crate) trait Room: Send {
-    /// The fetch waits at the end of the log: gives back all but [`WAITING_BYTES`]. Lasts for as long as it can wait.
+    /// Gives back all but [`WAITING_BYTES`] while the fetch waits at the end of the log. Ready when it must stop waiting.
     fn wait(&mut self) -> BoxFuture<'_, ()>;
 
-    /// Takes back what [`Room::wait`] gave; false if there is no room for the answer now.
+    /// Reserves again what [`Room::wait`] gave back. False if there is no room now.
     fn refill(&mut self) -> BoxFuture<'_, bool>;
 }
 
@@ -117,12 +116,12 @@ pub(crate) trait Room: Send {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Partition {
     pub(crate) partition: i32,
-    /// None if it has no leader at the moment.
+    /// None while there is no leader.
     pub(crate) leader: Option<i32>,
     pub(crate) replicas: Vec<Replica>,
 }
 
-/// A broker that keeps a copy of a partition.
+/// A partition's copy on one broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Replica {
     pub(crate) broker: i32,
@@ -131,27 +130,27 @@ pub(crate) struct Replica {
 
 /// Records that were handed over.
 pub(crate) struct HandedOver<'a> {
-    /// How many were queued.
+    /// The number of queued records.
     pub(crate) queued: usize,
-    /// One report for each record, once all are known or writes are due. A drop changes nothing about the records.
+    /// One report per record, once all are known or writes are due. A drop does not affect the records.
     pub(crate) reports: BoxFuture<'a, Vec<DeliveryReport>>,
 }
 
 /// The result of writing one record.
 pub(crate) type DeliveryReport = Result<Written, CommandError>;
 
-/// Where a record is in its log.
+/// A written record's place in its log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Written {
     pub(crate) partition: i32,
-    /// -1 if the system did not tell.
+    /// -1 if unknown.
     pub(crate) offset: i64,
     pub(crate) timestamp: i64,
 }
 
-/// The timestamp of the start of a log.
+/// The timestamp that asks for the start of a log.
 pub(crate) const LOG_START: i64 = -2;
-/// The timestamp of the end of a log.
+/// The timestamp that asks for the end of a log.
 pub(crate) const LOG_END: i64 = -1;
-/// The size of the answer to a fetch that had to wait, in bytes. Small, so that many can wait in one session.
+/// Bytes reserved for the answer of a waiting fetch. Small, so that many can wait in one session.
 pub(crate) const WAITING_BYTES: usize = 16 * 1024;

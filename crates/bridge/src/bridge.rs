@@ -28,7 +28,7 @@ use crate::route_clusters::RouteClusters;
 use crate::server::{self, BindError, Connections, Server};
 use crate::session::{self, MAX_RESULT_BYTES};
 
-/// A bridge that is running. A drop stops it at once.
+/// A running bridge. Dropping it stops it at once.
 pub struct Bridge {
     address: SocketAddr,
     admin_address: SocketAddr,
@@ -40,8 +40,8 @@ pub struct Bridge {
 }
 
 impl Bridge {
-    /// Binds both addresses and begins to serve. No cluster is waited for: producers for those of `write.clusters` are made
-    /// in the background, and nothing else is asked yet.
+    /// Binds both addresses and starts serving. Does not wait for any cluster: producers for `write.clusters` are created
+    /// in the background, and other clusters are not contacted until they are used.
     ///
     /// # Errors
     /// An address cannot be bound.
@@ -74,22 +74,21 @@ impl Bridge {
         Ok(Self { address, admin_address, drain_timeout, endpoint, health, connections, accepting })
     }
 
-    /// Where gateways connect.
+    /// The address that gateways connect to.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where `/livez`, `/readyz` and `/metrics` are.
+    /// The address of `/livez`, `/readyz` and `/metrics`.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin_address
     }
 
-    /// Stops: nothing new is let in, commands in flight are answered, sessions are told that the bridge goes away,
-    /// records that were accepted are delivered, connections are closed. Takes no longer than `drain_timeout`; what is not
-    /// over then is cut off.
+    /// Drains and stops: refuses new requests, answers commands in flight, closes sessions as "going away", delivers
+    /// accepted records and closes connections. Cuts off whatever is still open after `drain_timeout`.
     ///
     /// # Cancel safety
-    /// A drop cuts everything off.
+    /// A drop cuts everything off at once.
     pub async fn drain(mut self) {
         let by = Instant::now() + self.drain_timeout;
         let writes_due = Instant::now() + self.drain_timeout * 2 / 5;
@@ -97,11 +96,11 @@ impl Bridge {
         for service in ["", SERVICE] {
             self.health.set_service_status(service, ServingStatus::NotServing).await;
         }
-        // Until the last session is over, newcomers are told to come back; only then the connections close.
+        // New requests are refused with a hint to retry until the last session has ended; only then do connections close.
         self.endpoint.open.close();
         let open = &self.endpoint.open;
         if timeout_at(writes_due, open.wait()).await.is_err() {
-            // Sessions wait for answers a little longer: those to records that are not delivered by now say so.
+            // Writes that are still waiting are answered with what is known, while sessions can still send the answers.
             self.endpoint.writes_due.cancel();
         }
         let sessions = timeout_at(by, open.wait()).await;
@@ -109,12 +108,16 @@ impl Bridge {
         join(named, self.endpoint.route_clusters.end_writes(by)).await;
         self.connections.close.cancel();
         self.connections.tasks.close();
-        // Only what is no session may still use a connection: somebody who watches the health, at most.
+        // Without sessions, only streams of the health service can keep a connection open.
         let connections =
             timeout_at(by.min(Instant::now() + CLOSE_TIMEOUT), self.connections.tasks.wait()).await;
         if sessions.is_err() || connections.is_err() {
             let (sessions, connections) = (self.endpoint.open.len(), self.connections.tasks.len());
-            tracing::warn!(sessions, connections, "what is still open is cut off");
+            tracing::warn!(
+                sessions,
+                connections,
+                "drain incomplete, cutting off open sessions and connections"
+            );
         }
         self.accepting.shutdown().await;
     }
@@ -128,22 +131,22 @@ impl Endpoint {
         let answer_bytes = usize::try_from(config.limits.session_answer_bytes).unwrap_or(usize::MAX);
         let max_records = answer_bytes.saturating_div(MAX_RESULT_BYTES).min(MAX_RECORDS);
         let due = writes_due.clone();
-        let of = metrics.clone();
-        let make = move |name: &str, config: &config::Cluster, is_written: bool| {
-            let writer = is_written.then(|| Writer::new(config.writer.clone(), of.writes(name)));
-            let writes = is_written.then(|| Writes { max_records, due: due.clone() });
+        let per_cluster = metrics.clone();
+        let new_cluster = move |name: &str, config: &config::Cluster, is_writable: bool| {
+            let writer = is_writable.then(|| Writer::new(config.writer.clone(), per_cluster.writes(name)));
+            let writes = is_writable.then(|| Writes { max_records, due: due.clone() });
             let kafka = Kafka::new(name, &config.reader, writer);
-            Cluster::new(Box::new(kafka), reads, writes, of.cluster(name))
+            Cluster::new(Box::new(kafka), reads, writes, per_cluster.cluster(name))
         };
-        let may_be_written = &config.write.clusters;
+        let writable = &config.write.clusters;
         let named = |(name, config): (&String, &config::Cluster)| {
-            (name.clone(), Arc::new(make(name, config, may_be_written.contains(name))))
+            (name.clone(), Arc::new(new_cluster(name, config, writable.contains(name))))
         };
         let clusters: BTreeMap<_, _> = config.clusters.iter().map(named).collect();
-        let of_routes = &config.route_clusters;
-        let is_written = of_routes.write;
-        let make_one = Box::new(move |config: &config::Cluster| make(ROUTE_CLUSTERS, config, is_written));
-        let route_clusters = Arc::new(RouteClusters::new(of_routes, config.knows_gateways(), make_one));
+        let route_config = &config.route_clusters;
+        let is_writable = route_config.write;
+        let make = Box::new(move |config: &config::Cluster| new_cluster(ROUTE_CLUSTERS, config, is_writable));
+        let route_clusters = Arc::new(RouteClusters::new(route_config, config.knows_gateways(), make));
         let limits = session::Limits {
             max_request_bytes: config.limits.max_request_bytes,
             max_commands: config.limits.max_commands_per_session,
@@ -161,9 +164,10 @@ impl Endpoint {
             limits,
             messages,
             assembly: Budget::new(config.limits.max_assembly_bytes, config.limits.max_request_bytes),
+            max_sessions: config.limits.max_sessions,
             sessions: Arc::new(Semaphore::new(config.limits.max_sessions)),
             calls: FairPermits::new(config.limits.max_calls),
-            // They cost no more than sessions do.
+            // A waiting request costs no more than a session.
             waiting: Arc::new(Semaphore::new(config.limits.max_sessions)),
             metrics,
             warnings: RateLimit::default(),
@@ -175,8 +179,8 @@ impl Endpoint {
     }
 }
 
-/// How long connections without sessions may take to close.
+/// Time for connections without sessions to close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The name under which gRPC's health checks know the service.
+/// The service's name in gRPC health checks.
 const SERVICE: &str = "sluicegate.v1.Bridge";

@@ -1,4 +1,4 @@
-//! A cluster as commands see it: its backend within the bridge's limits, counted.
+//! A cluster as commands use it: its backend, with the bridge's limits and metrics.
 
 mod produce;
 mod turn;
@@ -17,21 +17,21 @@ pub(crate) use self::turn::{Turn, Turns};
 use crate::backend::{Backend, CommandError, Fault, Fetch, Fetched, Log, Partition, Room};
 use crate::metrics::{ClusterMetrics, Kind, Outcome};
 
-/// One `[clusters.NAME]` of the configuration, or the cluster that a route carries.
+/// One `[clusters.NAME]` of the configuration, or a cluster defined by a route.
 pub(crate) struct Cluster {
     backend: Box<dyn Backend>,
     reads: Reads,
-    /// None: it is only read from.
+    /// None: the cluster is read-only.
     writes: Option<Writes>,
     pub(crate) metrics: ClusterMetrics,
 }
 
-/// How fetches are made unless a client says otherwise.
+/// Defaults and bounds of fetches.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reads {
-    /// The size of an answer in bytes; one record is delivered even if it is larger. No client can ask for more.
+    /// The largest answer in bytes; clients can only lower it. A single record is delivered even if it is larger.
     pub(crate) max_bytes: usize,
-    /// How long a fetch waits at the end of the log for a record.
+    /// How long a fetch waits at the end of the log for a record, unless the client says otherwise.
     pub(crate) wait: Duration,
 }
 
@@ -45,12 +45,12 @@ impl Cluster {
         Self { backend, reads, writes, metrics }
     }
 
-    /// How fetches are made unless a client says otherwise.
+    /// Defaults and bounds of fetches.
     pub(crate) fn reads(&self) -> Reads {
         self.reads
     }
 
-    /// Whether a broker answers within this time. If not, the log says why.
+    /// Whether a broker answers within this time. If none does, the reason is logged.
     ///
     /// # Cancel safety
     /// A drop has no effect.
@@ -58,13 +58,13 @@ impl Cluster {
         self.backend.is_ready(within).await
     }
 
-    /// Whether a topic exists. True if no broker can be asked.
+    /// Whether a topic exists. True if no broker is reachable.
     pub(crate) async fn has_topic(&self, topic: &str) -> bool {
         let checked = self.backend.check_log(Log { topic, partition: 0 }).await;
         !checked.is_err_and(|error| error.fault == Fault::NotFound)
     }
 
-    /// Reads records. Waits at the end of the log for no longer than `room` lasts.
+    /// Reads records. At the end of the log it waits until `room` ends the wait.
     ///
     /// # Cancel safety
     /// A drop abandons the read.
@@ -85,7 +85,7 @@ impl Cluster {
         self.measured(Kind::ListOffset, self.backend.list_offset(log, timestamp)).await
     }
 
-    /// The names of the topics that the cluster's user can see, in order, without the system's own.
+    /// The names of the topics that the cluster's user can see, sorted, without internal topics.
     ///
     /// # Cancel safety
     /// A drop abandons the read.
@@ -106,10 +106,10 @@ impl Cluster {
         self.backend.has_queued_records()
     }
 
-    /// Gets ready for the first record, if the cluster is written to at all.
+    /// Prepares for the first record, if the cluster is writable.
     ///
     /// # Cancel safety
-    /// The first record does the rest.
+    /// A drop leaves the rest to the first record.
     pub(crate) async fn prepare_writes(&self) {
         if self.is_writable() {
             self.backend.prepare_writes().await;
@@ -119,12 +119,12 @@ impl Cluster {
     /// Delivers queued records until `by`, and ends writing.
     ///
     /// # Cancel safety
-    /// They are delivered in the background for as long as the process lives.
+    /// After a drop, delivery continues in the background for as long as the process lives.
     pub(crate) async fn end_writes(&self, by: Instant) {
         self.backend.end_writes(by).await;
     }
 
-    /// Counts a command by its outcome, and how long it took.
+    /// Records a command's outcome and duration.
     async fn measured<T>(
         &self,
         kind: Kind,
@@ -142,7 +142,7 @@ impl Cluster {
     }
 }
 
-/// A topic as it may be shown: a client may send anything, of any length, under that name.
+/// A topic's name, escaped and shortened for messages: clients can send any text of any length.
 pub(crate) fn shown(topic: &str) -> String {
     let mut shown: String = topic.chars().take(MAX_TOPIC_CHARS).flat_map(char::escape_debug).collect();
     if topic.chars().nth(MAX_TOPIC_CHARS).is_some() {
@@ -151,12 +151,12 @@ pub(crate) fn shown(topic: &str) -> String {
     shown
 }
 
-/// The error of a topic that the client's route does not grant, whether it exists or not.
+/// The error of a topic that the client's route does not grant. It does not tell whether the topic exists.
 pub(crate) fn topic_denied(topic: &str) -> String {
     format!("this route does not let clients use topic {}", shown(topic))
 }
 
-/// The longest name of a topic in Kafka.
+/// The longest topic name in Kafka.
 const MAX_TOPIC_CHARS: usize = 249;
 
 #[cfg(test)]
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hostile_topic_is_shown_short_and_escaped() {
+    fn hostile_topic_is_shortened_and_escaped() {
         assert_eq!(shown("orders"), "orders");
         assert_eq!(shown("a\nb\u{1b}[1m"), "a\\nb\\u{1b}[1m");
         let long = shown(&"x".repeat(1 << 20));

@@ -1,9 +1,9 @@
-//! Where a request is let in, or told why not.
+//! Admits requests, or refuses them with a reason.
 //!
-//! - extended `CONNECT` (RFC 8441) to the session's path: a session over the upgraded stream ([`stream`])
-//! - gRPC `POST` to the session's path: a session over the two bodies ([`stream`])
-//! - a request with the header `sluicegate-http`, of HTTP/2 or HTTP/1.1: plain HTTP ([`http`])
-//! - a WebSocket upgrade of HTTP/1.1 to any other path: a client's own session ([`websocket`])
+//! - extended `CONNECT` (RFC 8441) to the session path: a session over the upgraded stream ([`stream`])
+//! - gRPC `POST` to the session path: a session over the request and response bodies ([`stream`])
+//! - a request with the header `sluicegate-http`, over HTTP/2 or HTTP/1.1: plain HTTP ([`http`])
+//! - an HTTP/1.1 WebSocket upgrade to any other path: a client's own session ([`websocket`])
 //! - gRPC health checks (`grpc.health.v1`)
 
 mod gateway;
@@ -38,41 +38,43 @@ use crate::rate_limit::RateLimit;
 use crate::route_clusters::RouteClusters;
 use crate::session;
 
-/// What every request finds.
+/// The state that all requests share.
 pub(crate) struct Endpoint {
     pub(crate) secret: Option<Secret>,
-    /// Whoever gets in has shown to be a gateway, by the secret or by a certificate.
+    /// Gateways authenticate, with the secret or a client certificate.
     pub(crate) authenticated: bool,
     pub(crate) clusters: BTreeMap<String, Arc<Cluster>>,
     pub(crate) route_clusters: Arc<RouteClusters>,
     pub(crate) limits: session::Limits,
-    /// Of what clients of the WebSocket endpoint send.
+    /// Limits on messages of WebSocket clients.
     pub(crate) messages: sluicegate_ws_session::Limits,
-    /// For all their unfinished messages.
+    /// Memory for unfinished messages of all WebSocket clients.
     pub(crate) assembly: Arc<Budget>,
-    /// Sessions that may still be opened.
+    /// `limits.max_sessions`.
+    pub(crate) max_sessions: usize,
+    /// One permit for each session that can still be opened.
     pub(crate) sessions: Arc<Semaphore>,
     /// For plain HTTP requests.
     pub(crate) calls: Arc<FairPermits>,
-    /// Plain HTTP requests that can still begin to wait at a log end, without a place.
+    /// For plain HTTP requests that wait at a log end, without a call permit.
     pub(crate) waiting: Arc<Semaphore>,
     pub(crate) metrics: Metrics,
     pub(crate) warnings: RateLimit,
     pub(crate) health: Routes,
     /// Cancelled when the bridge is shutting down.
     pub(crate) drain: CancellationToken,
-    /// Cancelled when commands that write are to be answered with what is known.
+    /// Cancelled when writes must be answered with what is known.
     pub(crate) writes_due: CancellationToken,
-    /// Sessions and plain HTTP requests that are not over.
+    /// Sessions and plain HTTP requests in progress.
     pub(crate) open: TaskTracker,
 }
 
-/// Where a request's connection comes from; an extension of each request.
+/// The peer address of a request's connection, as a request extension.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
 
-/// What a request wants, by its method, path and kind.
-enum Wanted {
+/// The kind of a request, by its method, path and content type.
+enum RequestKind {
     Tunnel,
     Session,
     Health,
@@ -80,42 +82,42 @@ enum Wanted {
 }
 
 impl Endpoint {
-    /// The response to `request`. Boxed parts keep the task of a stream small, which lives as long as the stream.
+    /// The response to `request`. Large futures are boxed: a stream's task keeps its size for as long as the stream lives.
     ///
     /// # Cancel safety
-    /// A drop abandons a plain read; records are written, all or none, and a session that has begun goes on by itself.
+    /// A drop abandons a plain read. A request's records are written all or none, and a session that was opened continues.
     pub(crate) async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
         if request.headers().contains_key(metadata::HTTP) {
             return Box::pin(self.http(request)).await;
         }
         let version = request.version();
-        let wanted = match Wanted::by(&request) {
-            Ok(wanted) => wanted,
+        let kind = match RequestKind::of(&request) {
+            Ok(kind) => kind,
             Err(refusal) => return self.refuse(refusal, Form::Plain, version),
         };
-        let form = match wanted {
-            Wanted::Tunnel | Wanted::Session | Wanted::WebSocket => Form::Plain,
-            Wanted::Health => Form::Grpc,
+        let form = match kind {
+            RequestKind::Tunnel | RequestKind::Session | RequestKind::WebSocket => Form::Plain,
+            RequestKind::Health => Form::Grpc,
         };
         let served = match self.check_gateway(request.headers()) {
             Err(refusal) => Err(refusal),
-            Ok(()) => match wanted {
-                Wanted::Tunnel => {
+            Ok(()) => match kind {
+                RequestKind::Tunnel => {
                     let grant = self.grant(&request).await;
                     self.tunnel(request, grant)
                 }
-                Wanted::Session => {
+                RequestKind::Session => {
                     let grant = self.grant(&request).await;
                     self.session(request, grant)
                 }
-                Wanted::WebSocket => match self.judge(&request) {
+                RequestKind::WebSocket => match self.check_upgrade(&request) {
                     Err(refusal) => Err(refusal),
                     Ok(accepted) => {
                         let grant = self.grant(&request).await;
                         self.websocket(request, grant, &accepted)
                     }
                 },
-                Wanted::Health => Ok(Box::pin(self.health(request)).await),
+                RequestKind::Health => Ok(Box::pin(self.health(request)).await),
             },
         };
         served.unwrap_or_else(|refusal| self.refuse(refusal, form, version))
@@ -126,7 +128,7 @@ impl Endpoint {
         refusal.into_response(form, version)
     }
 
-    /// Counts a refusal, and warns of one that somebody has to mend: once in a while, as clients can repeat it.
+    /// Counts a refusal. Misconfigurations are logged as warnings, rate-limited because clients can repeat them.
     fn count(&self, refusal: &Refusal) {
         let label = refusal.label();
         self.metrics.refused(label);
@@ -145,13 +147,13 @@ impl Endpoint {
     }
 }
 
-impl Wanted {
-    fn by<B>(request: &Request<B>) -> Result<Self, Refusal> {
+impl RequestKind {
+    fn of<B>(request: &Request<B>) -> Result<Self, Refusal> {
         let path = request.uri().path();
         if request.method() == Method::CONNECT {
             let protocol = request.extensions().get::<Protocol>().map(Protocol::as_str);
             // RFC 9110, section 7.8: "recipients SHOULD use case-insensitive comparison when matching each protocol-name",
-            // and gateways pass on their clients' spelling.
+            // and gateways keep their clients' spelling.
             let is_websocket = protocol.is_some_and(|name| name.eq_ignore_ascii_case("websocket"));
             return match (is_websocket, path) {
                 (true, SESSION_PATH) => Ok(Self::Tunnel),
@@ -163,7 +165,7 @@ impl Wanted {
         if is_http1 && !path.starts_with(SERVICE_PATH_PREFIX) && !path.starts_with(HEALTH_PATH_PREFIX) {
             return Ok(Self::WebSocket);
         }
-        let wanted = match path {
+        let kind = match path {
             SESSION_PATH => Self::Session,
             _ if path.starts_with(HEALTH_PATH_PREFIX) => Self::Health,
             _ => return Err(Refusal::NotFound),
@@ -172,7 +174,7 @@ impl Wanted {
         match request.method() {
             &Method::POST if is_grpc(content_type) => match is_http1 {
                 true => Err(Refusal::Version),
-                false => Ok(wanted),
+                false => Ok(kind),
             },
             _ => Err(Refusal::NotGrpc),
         }
@@ -201,19 +203,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tunnel_is_told_by_its_protocol_in_any_spelling() {
+    fn tunnel_protocol_is_case_insensitive() {
         for protocol in ["websocket", "WebSocket", "WEBSOCKET"] {
             let protocol = Protocol::from_static(protocol);
             let connect = Request::builder().method(Method::CONNECT).uri(SESSION_PATH).extension(protocol);
-            assert!(matches!(Wanted::by(&connect.body(()).unwrap()), Ok(Wanted::Tunnel)));
+            assert!(matches!(RequestKind::of(&connect.body(()).unwrap()), Ok(RequestKind::Tunnel)));
         }
         let other = Protocol::from_static("connect-udp");
         let connect = Request::builder().method(Method::CONNECT).uri(SESSION_PATH).extension(other);
-        assert!(matches!(Wanted::by(&connect.body(()).unwrap()), Err(Refusal::NotFound)));
+        assert!(matches!(RequestKind::of(&connect.body(()).unwrap()), Err(Refusal::NotFound)));
     }
 
     #[test]
-    fn grpc_is_told_by_its_content_type() {
+    fn grpc_content_types_are_recognised() {
         for parameters in ["", "+proto", ";charset=utf-8", "+proto; charset=utf-8"] {
             assert!(is_grpc(format!("application/grpc{parameters}").as_bytes()), "{parameters}");
         }

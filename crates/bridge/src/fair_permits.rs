@@ -1,4 +1,4 @@
-//! Permits that many clients share, handed out so that newcomers always find one.
+//! Permits that many clients share, handed out so that a newcomer always finds one.
 //!
 //! A cluster can hold at most three quarters of all permits, and a source at most three quarters of what its cluster can
 //! hold. Both bounds shrink with what others hold: when permits run short, the largest holder is refused first. A source
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sluicegate_ws_session::source::Source;
 
-/// Permits, and who holds them. Memory: one entry for each source that holds one.
+/// Permits and their holders. Memory: one entry per source that holds a permit.
 #[derive(Debug)]
 pub(crate) struct FairPermits {
     held: Mutex<Held>,
@@ -22,7 +22,7 @@ struct Held {
     by_cluster: HashMap<ClusterId, BTreeMap<Source, usize>>,
 }
 
-/// Whose brokers the work waits for: the address of the cluster's `Arc`, which outlives its permits.
+/// Identifies a cluster by the address of its `Arc`, which outlives its permits.
 pub(crate) type ClusterId = usize;
 
 /// One permit. A drop frees it.
@@ -38,13 +38,13 @@ impl FairPermits {
         Arc::new(Self { held: Mutex::new(Held { free: total, by_cluster: HashMap::new() }) })
     }
 
-    /// A permit for `source` at `cluster`; None if one of them holds its share, or none is free.
+    /// A permit for `source` at `cluster`. None if either already holds its share, or no permit is free.
     pub(crate) fn try_acquire(self: &Arc<Self>, cluster: ClusterId, source: Source) -> Option<FairPermit> {
         let mut held = self.held();
         let of_cluster = held.by_cluster.get(&cluster);
         let by_source = of_cluster.and_then(|sources| sources.get(&source)).copied().unwrap_or_default();
         let by_cluster = of_cluster.map_or(0, |sources| sources.values().sum());
-        // The cluster holds h and can take n more as long as h + n < SHARE (free - n) before the last of them.
+        // The largest n that the cluster can take beyond the h it holds: before the last one, h + n < SHARE (free - n).
         let room =
             held.free.saturating_mul(SHARE).saturating_sub(by_cluster).div_ceil(SHARE.saturating_add(1));
         if held.free == 0 || by_source >= room.saturating_mul(SHARE) {
@@ -78,7 +78,7 @@ impl Drop for FairPermit {
     }
 }
 
-/// A holder can have at most this many times as many permits as are left to it: three quarters, if nobody else holds any.
+/// A holder can hold at most this many times the permits left to it: three quarters, if nobody else holds any.
 pub(crate) const SHARE: usize = 3;
 
 #[cfg(test)]
@@ -93,7 +93,7 @@ mod tests {
         Source::from(IpAddr::from([10, 0, 0, number]))
     }
 
-    /// As many as there are for `source` at `cluster`.
+    /// All permits that `source` can get at `cluster`.
     fn take_all(permits: &Arc<FairPermits>, cluster: ClusterId, source: Source) -> Vec<FairPermit> {
         std::iter::from_fn(|| permits.try_acquire(cluster, source)).collect()
     }
@@ -135,7 +135,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_permit_is_accounted_for(total in 1_usize..50, asks in prop::collection::vec((0_usize..3, 0_u8..4, any::<bool>()), 0..200)) {
+        fn permits_are_conserved(total in 1_usize..50, asks in prop::collection::vec((0_usize..3, 0_u8..4, any::<bool>()), 0..200)) {
             let permits = FairPermits::new(total);
             let mut taken = Vec::new();
             for (cluster, name, is_freed) in asks {

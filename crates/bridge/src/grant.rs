@@ -1,4 +1,4 @@
-//! What one client can do: made once from its gateway's headers, and asked by every command.
+//! What one client can do. Built once from its gateway's headers, and checked by every command.
 
 use std::sync::Arc;
 
@@ -16,31 +16,35 @@ use crate::topics::Topics;
 #[derive(Clone)]
 pub(crate) struct Grant {
     pub(crate) cluster: Arc<Cluster>,
-    /// The client, for its share of shared limits.
+    /// The client, which shared limits are divided by.
     pub(crate) client: Source,
     read: bool,
     write: bool,
     topics: Arc<Topics>,
 }
 
-/// A header of the gateway's that cannot be understood.
+/// A gateway's header with an invalid value.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Unreadable {
+pub(crate) struct InvalidHeader {
     pub(crate) header: &'static str,
     pub(crate) expected: &'static str,
 }
 
 impl Grant {
-    /// What the gateway's headers allow at `cluster`: to read every topic and to write none, unless they say otherwise.
+    /// The grant of the gateway's headers at `cluster`. By default it reads every topic and writes none.
     ///
     /// # Errors
-    /// A header has another value than a gateway sends.
-    pub(crate) fn of(cluster: Arc<Cluster>, client: Source, headers: &HeaderMap) -> Result<Self, Unreadable> {
+    /// A header has an invalid value.
+    pub(crate) fn of(
+        cluster: Arc<Cluster>,
+        client: Source,
+        headers: &HeaderMap,
+    ) -> Result<Self, InvalidHeader> {
         let topics = match headers.get(metadata::TOPICS) {
             None => Topics::All,
-            Some(listed) => Topics::parse(listed.as_bytes()).ok_or(Unreadable {
+            Some(listed) => Topics::parse(listed.as_bytes()).ok_or(InvalidHeader {
                 header: metadata::TOPICS,
-                expected: "names of topics, or prefixes followed by *, separated by commas, in at most 8192 bytes",
+                expected: "comma-separated topics or prefixes followed by *, in at most 8192 bytes",
             })?,
         };
         Ok(Self {
@@ -52,7 +56,7 @@ impl Grant {
         })
     }
 
-    /// All that there is.
+    /// A grant of everything.
     #[cfg(test)]
     pub(crate) fn all(cluster: &Arc<Cluster>) -> Self {
         Self {
@@ -64,22 +68,22 @@ impl Grant {
         }
     }
 
-    /// Whether the client can read anything.
+    /// Whether the client can read at all.
     pub(crate) fn reads(&self) -> bool {
         self.read
     }
 
-    /// Whether the client can write anything.
+    /// Whether the client can write at all.
     pub(crate) fn writes(&self) -> bool {
         self.write
     }
 
-    /// Whether the client can use `topic`, whether it exists or not.
+    /// Whether the client can use `topic`. Does not check that it exists.
     pub(crate) fn has_topic(&self, topic: &str) -> bool {
         self.topics.contains(topic)
     }
 
-    /// Reads records as [`Cluster::fetch`], with its usual size and wait.
+    /// Reads records: see [`Cluster::fetch`]. Uses the cluster's default size and wait.
     ///
     /// # Cancel safety
     /// A drop abandons the read.
@@ -108,7 +112,7 @@ impl Grant {
     /// Writes records in their `turn`: see [`Cluster::produce`].
     ///
     /// # Cancel safety
-    /// All records are written, or none.
+    /// The records are written all or none.
     pub(crate) async fn produce(
         &self,
         records: Vec<ProduceRecord>,
@@ -134,18 +138,18 @@ impl Grant {
     }
 }
 
-fn flag(headers: &HeaderMap, header: &'static str) -> Result<Option<bool>, Unreadable> {
+fn flag(headers: &HeaderMap, header: &'static str) -> Result<Option<bool>, InvalidHeader> {
     match headers.get(header).map(|value| value.as_bytes()) {
         None => Ok(None),
         Some(b"true") => Ok(Some(true)),
         Some(b"false") => Ok(Some(false)),
-        Some(_) => Err(Unreadable { header, expected: "true or false" }),
+        Some(_) => Err(InvalidHeader { header, expected: "true or false" }),
     }
 }
 
-/// The error of a command that reads.
+/// The error of a read if the route grants none.
 pub(crate) const NOT_READABLE: &str = "this route does not let clients read";
-/// The error of a command that writes.
+/// The error of a write if the route grants none.
 pub(crate) const NOT_WRITABLE: &str = "this route does not let clients write";
 
 #[cfg(test)]
@@ -154,13 +158,13 @@ mod tests {
     use crate::backend::Fault;
     use crate::cluster::script::Script;
 
-    fn grant(headers: &[(&'static str, &str)]) -> Result<Grant, Unreadable> {
+    fn grant(headers: &[(&'static str, &str)]) -> Result<Grant, InvalidHeader> {
         let headers = headers.iter().map(|(name, value)| ((*name).parse().unwrap(), value.parse().unwrap()));
         Grant::of(Script::cluster(1).0, Source::default(), &headers.collect())
     }
 
     #[test]
-    fn without_headers_every_topic_is_read_and_none_written() {
+    fn default_grant_reads_every_topic_and_writes_none() {
         let grant = grant(&[]).ok().unwrap();
         assert!(grant.reads() && !grant.writes() && grant.has_topic("any"));
     }
@@ -174,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn unreadable_headers_grant_nothing() {
+    fn invalid_headers_grant_nothing() {
         assert_eq!(grant(&[(metadata::TOPICS, "a b")]).err().unwrap().header, metadata::TOPICS);
         for header in [metadata::READ, metadata::WRITE] {
             for value in ["", "yes", "TRUE", "1", "true, false"] {
@@ -184,7 +188,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn commands_are_denied_by_topic_and_by_kind() {
+    async fn commands_beyond_the_grant_are_denied() {
         let code = |error: CommandError| (error.fault, error.code);
         let denied = Some((Fault::Forbidden, 29));
         let fetch = |topic: &str| CmdKafkaFetch { topic: topic.into(), ..Default::default() };

@@ -1,11 +1,11 @@
-//! Kafka as a messaging system: reads through `sluicegate-reader`, writes through librdkafka. The only module, with the
-//! configuration of clusters, that names either.
+//! Kafka as a messaging system: reads through `sluicegate-reader`, writes through librdkafka. Apart from the configuration
+//! of clusters, no other module names either.
 //!
 //! - here: [`Kafka`], a cluster
-//! - `read`: a fetch that looks first, and then waits
+//! - `read`: a fetch that returns at once, or waits at the log end
 //! - [`Writer`]: a cluster's producer
-//! - [`properties`], [`Settings`]: librdkafka's properties, by themselves and as a producer takes them
-//! - `error`, `incidents`: errors in the client's terms; the log has causes that clients must not see
+//! - [`properties`], [`Settings`]: librdkafka's properties, one by one and as a producer's settings
+//! - `error`, `incidents`: errors for clients; causes that clients must not see are logged
 
 mod error;
 mod incidents;
@@ -39,7 +39,7 @@ use crate::backend::{
 /// A Kafka cluster.
 pub(crate) struct Kafka {
     reader: Reader,
-    /// None if the cluster is only read from: without a producer, it has neither its threads nor its connections.
+    /// None if the cluster is read-only: a producer would cost threads and connections.
     writer: Option<Writer>,
     incidents: Incidents,
 }

@@ -6,15 +6,15 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CommandError {
     pub(crate) fault: Fault,
-    /// The error code of Kafka's protocol; 0 if it has none for this.
+    /// The error code of Kafka's protocol; 0 if there is none for this error.
     pub(crate) code: i32,
-    /// Fit for clients.
+    /// Safe to show to clients.
     pub(crate) message: String,
-    /// How long to wait before a retry; zero if nothing is known.
+    /// How long to wait before a retry; zero if unknown.
     pub(crate) retry_after: Duration,
 }
 
-/// Whose fault an error is, and of which kind.
+/// The kind of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// The command is invalid.
@@ -23,7 +23,7 @@ pub(crate) enum Fault {
     OffsetOutOfRange,
     /// The route or the bridge does not allow it.
     Forbidden,
-    /// The messaging system does not allow it to the cluster's user.
+    /// The messaging system does not authorize the cluster's user.
     NotAuthorized,
     /// The topic or partition does not exist.
     NotFound,
@@ -31,20 +31,20 @@ pub(crate) enum Fault {
     TooLarge,
     /// The topic does not accept the record's content.
     InvalidRecord,
-    /// The queue is full, or the client holds its share of it.
+    /// The queue is full, or the client already holds its share of it.
     QueueFull,
-    /// The cluster, or the bridge, refuses now and may accept later.
+    /// The cluster or the bridge refuses now; a retry can succeed.
     Transient,
-    /// The cluster refuses, and a retry will not help.
+    /// The cluster refuses; a retry will not help.
     Rejected,
-    /// No broker could be asked.
+    /// No broker was reachable.
     Unreachable {
-        /// False if somebody has to repair something first.
+        /// False if an operator must fix something first.
         retriable: bool,
     },
     /// A record may have been written.
     UnknownOutcome {
-        /// Whether a retry can succeed. It can write the record twice.
+        /// Whether a retry can succeed. It can also write the record twice.
         retriable: bool,
     },
 }
@@ -61,7 +61,7 @@ impl CommandError {
 }
 
 impl Fault {
-    /// Whether the same command can succeed later.
+    /// Whether a retry of the same command can succeed.
     pub(crate) fn is_retriable(self) -> bool {
         match self {
             Self::QueueFull | Self::Transient => true,

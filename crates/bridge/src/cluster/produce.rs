@@ -1,4 +1,4 @@
-//! Writing: records are checked one by one, handed over in the order of their commands, and answered with their delivery
+//! Writing: checks records one by one, hands them over in the order of their commands, and answers with their delivery
 //! reports.
 
 use std::collections::{HashMap, HashSet};
@@ -14,11 +14,11 @@ use crate::backend::{CommandError, DeliveryReport, Fault, Log};
 use crate::metrics::Kind;
 use crate::topics::Topics;
 
-/// How records are written.
+/// Bounds of writes.
 pub(crate) struct Writes {
-    /// Records of one command.
+    /// Records per command.
     pub(crate) max_records: usize,
-    /// Cancelled when commands have to be answered with what is known: the bridge is shutting down.
+    /// Cancelled at shutdown, when commands must be answered with what is known.
     pub(crate) due: CancellationToken,
 }
 
@@ -28,14 +28,14 @@ impl Cluster {
         self.writes.is_some()
     }
 
-    /// Writes records of `source` in their `turn`, except for those of other topics than `topics`. Calls `queued` once
+    /// Writes records of `source` in their `turn`, and refuses those whose topic is not in `topics`. Calls `queued` once
     /// the first record is queued.
     ///
     /// # Errors
-    /// None of the records was written.
+    /// No record was written.
     ///
     /// # Cancel safety
-    /// All records are written, or none.
+    /// The records are written all or none.
     pub(crate) async fn produce(
         &self,
         source: Source,
@@ -58,8 +58,8 @@ impl Cluster {
         let Some(Writes { max_records, due }) = &self.writes else {
             return Err(CommandError::forbidden(0, READ_ONLY));
         };
-        // Commands are checked at the same time, and take turns only to hand over. A refused command waits for its turn,
-        // too: the next command must not overtake the one before.
+        // Commands are checked concurrently and take turns only to hand over. A refused command also waits for its turn, so
+        // that the next command cannot overtake the one before.
         let checked = async {
             let errors = match too_much(&records, *max_records) {
                 Some(error) => Err(error),
@@ -80,14 +80,14 @@ impl Cluster {
 
     /// The error of each record that cannot be written.
     async fn check(&self, records: &[ProduceRecord], topics: &Topics) -> Vec<Option<CommandError>> {
-        // Most neighbours have the same log: it is looked up once.
+        // Each log is looked up once. Neighbours usually share one.
         let same_log = || records.chunk_by(|a, b| log(a) == log(b));
         let mut logs: HashMap<Log<'_>, Option<CommandError>> =
             same_log().filter_map(<[_]>::first).map(|record| (log(record), None)).collect();
         let checks = logs.iter_mut().map(|(log, error)| async move {
             *error = match topics.contains(log.topic) {
                 true => self.backend.check_log(*log).await.err(),
-                // Nothing is looked up: the answer must not tell whether the topic exists.
+                // Not looked up: the answer must not tell whether the topic exists.
                 false => Some(CommandError::forbidden(TOPIC_AUTHORIZATION_FAILED, topic_denied(log.topic))),
             };
         });
@@ -101,7 +101,7 @@ impl Cluster {
     }
 }
 
-/// Why a command is refused as a whole.
+/// The error of a command that is refused as a whole.
 fn too_much(records: &[ProduceRecord], max_records: usize) -> Option<CommandError> {
     let same_topic = records.chunk_by(|a, b| a.topic == b.topic).filter_map(<[_]>::first);
     let topics: HashSet<&str> = same_topic.map(|record| record.topic.as_str()).collect();
@@ -116,13 +116,13 @@ fn too_much(records: &[ProduceRecord], max_records: usize) -> Option<CommandErro
     Some(CommandError::new(Fault::Invalid, INVALID_REQUEST, message))
 }
 
-/// The log that must exist for a record. Every topic has partition 0.
+/// The log that must exist for a record. For the partitioner's choice it is partition 0, which every topic has.
 fn log(record: &ProduceRecord) -> Log<'_> {
     let partition = record.partition.unwrap_or(PARTITIONER);
     Log { topic: &record.topic, partition: if partition == PARTITIONER { 0 } else { partition } }
 }
 
-/// Why a record cannot be written to any topic.
+/// The error of a record that is invalid for every topic.
 fn invalid(record: &ProduceRecord) -> Option<CommandError> {
     let invalid = |code, message: String| Some(CommandError::new(Fault::Invalid, code, message));
     if record.headers.len() > MAX_HEADERS {
@@ -130,12 +130,12 @@ fn invalid(record: &ProduceRecord) -> Option<CommandError> {
         return invalid(INVALID_REQUEST, message);
     }
     if record.headers.iter().any(|header| header.key.contains('\0')) {
-        return invalid(INVALID_REQUEST, "a header's key has a NUL character".to_owned());
+        return invalid(INVALID_REQUEST, "header key contains a NUL character".to_owned());
     }
     match record.timestamp {
-        // librdkafka takes 0 for its own clock.
+        // librdkafka replaces 0 with the current time.
         Some(timestamp @ ..=0) => {
-            let message = format!("timestamp {timestamp}: expected 1 or more milliseconds");
+            let message = format!("timestamp {timestamp}: expected at least 1 ms");
             invalid(INVALID_TIMESTAMP, message)
         }
         _ => None,
@@ -145,23 +145,23 @@ fn invalid(record: &ProduceRecord) -> Option<CommandError> {
 fn shutting_down() -> CommandError {
     CommandError {
         retry_after: RETRY_AFTER,
-        ..CommandError::new(Fault::Transient, 0, "the bridge is shutting down: nothing is written")
+        ..CommandError::new(Fault::Transient, 0, "the bridge is shutting down, nothing was written")
     }
 }
 
-/// The error of a write to a cluster that `write.clusters` does not name.
+/// The error of a write to a read-only cluster.
 pub(crate) const READ_ONLY: &str = "the bridge does not write to this cluster";
-/// The most records that one command can have.
+/// Records per command, at most.
 pub(crate) const MAX_RECORDS: usize = 1_000;
-/// The most headers that a record can have.
+/// Headers per record, at most.
 pub(crate) const MAX_HEADERS: usize = 100;
-/// The most headers that the records of one command can have together.
+/// Headers per command, over all its records, at most.
 pub(crate) const MAX_COMMAND_HEADERS: usize = 10_000;
-/// The most topics that one command can write to: each that is missing is looked up.
+/// Topics per command, at most: each one is looked up.
 const MAX_TOPICS: usize = 50;
-/// The partition that leaves the choice to the partitioner.
+/// The partition number that lets the partitioner choose.
 const PARTITIONER: i32 = -1;
-/// By then another bridge serves.
+/// Enough for a client to reach another bridge.
 const RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
 
 #[cfg(test)]
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn records_that_librdkafka_would_change_are_invalid() {
+    fn records_that_librdkafka_would_change_are_refused() {
         assert_eq!(invalid(&record()), None);
         assert_eq!(invalid(&ProduceRecord { timestamp: Some(1), ..record() }), None);
         for timestamp in [0, -1, i64::MIN] {
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn command_that_is_not_handed_over_at_shutdown_is_not_written() {
+    async fn command_waiting_at_shutdown_is_not_written() {
         let (cluster, script) = Script::cluster(1);
         let due = &cluster.writes.as_ref().unwrap().due;
         let slow = ProduceRecord { topic: "60000".into(), ..record() };

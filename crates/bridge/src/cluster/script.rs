@@ -1,4 +1,4 @@
-//! A messaging system for tests, which does what a topic's name says.
+//! A scripted messaging system for tests.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,8 +18,8 @@ use crate::backend::{
 };
 use crate::metrics::Metrics;
 
-/// A topic's name is how many milliseconds it takes to fetch from it, or to look it up; its partition is how many bytes
-/// the fetched value has.
+/// A topic's name is the time in milliseconds that a fetch or look-up takes. A partition's number is the size in bytes of
+/// the fetched value.
 #[derive(Debug, Default)]
 pub(crate) struct Script {
     taken: Mutex<Vec<Bytes>>,
@@ -38,7 +38,7 @@ impl Script {
         (Arc::new(Cluster::new(backend, reads, writes, metrics)), script)
     }
 
-    /// The values that were written, in their order.
+    /// The values written, in order.
     pub(crate) fn taken(&self) -> Vec<Bytes> {
         self.taken.lock().unwrap().clone()
     }
@@ -48,7 +48,7 @@ impl Script {
         *self.refusal.lock().unwrap() = Some(error);
     }
 
-    /// Acknowledges records so late.
+    /// Acknowledges records after this time.
     pub(crate) fn acknowledge_in(&self, time: Duration) {
         *self.acknowledges_in.lock().unwrap() = time;
     }
@@ -136,7 +136,7 @@ impl Backend for Arc<Script> {
     }
 }
 
-/// Has no time to wait.
+/// Never waits.
 impl Room for () {
     fn wait(&mut self) -> BoxFuture<'_, ()> {
         ready(()).boxed()

@@ -1,15 +1,15 @@
-//! The order in which commands of one session hand over their records.
+//! Hands over records in the order of a session's commands.
 
 use tokio::sync::oneshot;
 
-/// A command's turn to hand over its records. A drop gives the turn to the next one.
+/// A command's turn to hand over its records. A drop passes the turn on.
 #[derive(Debug, Default)]
 pub(crate) struct Turn {
     before: Option<oneshot::Receiver<()>>,
     _mine: Option<oneshot::Sender<()>>,
 }
 
-/// Turns in the order in which they were given.
+/// Gives out turns, which come in the same order.
 #[derive(Debug, Default)]
 pub(crate) struct Turns {
     last: Option<oneshot::Receiver<()>>,
@@ -23,9 +23,10 @@ impl Turns {
 }
 
 impl Turn {
+    /// Waits for the turn.
     pub(super) async fn come(&mut self) {
         if let Some(before) = self.before.take() {
-            // The one before says nothing: it drops its end.
+            // Nothing is ever sent: the turn before ends when it is dropped.
             let _ = before.await;
         }
     }
@@ -36,7 +37,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn turns_come_in_the_order_they_were_given() {
+    async fn turns_come_in_order() {
         let mut turns = Turns::default();
         let [mut first, mut second, mut third] = std::array::from_fn(|_| turns.next());
         first.come().await;

@@ -87,7 +87,7 @@ pub(super) fn parse(given: &BTreeMap<String, Flat>) -> Result<Cluster, Vec<Prope
     }
     match (read, settings) {
         (Ok(reader), Ok(writer)) if errors.is_empty() => {
-            let writer = writer.beside(&reader);
+            let writer = writer.with_reader(&reader);
             Ok(Cluster { reader, writer })
         }
         _ => Err(errors),

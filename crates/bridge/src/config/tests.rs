@@ -329,14 +329,14 @@ fn a_propertys_value_may_stand_in_a_file_of_its_own() {
 #[test]
 fn a_table_that_is_no_file_is_refused() {
     let no_file = "expected { file = \"…\" } with the path of a file, and no other key";
-    let elsewhere = "`client.id` is, expected its value or { file = \"…\" } there";
+    let elsewhere = "set `client.id` to its value or to { file = \"…\" }";
     for (given, problem) in [
         ("{ file = 1 }", format!("client.id: {no_file}")),
         ("{ file = \"\" }", format!("client.id: {no_file}")),
         ("{ file = {} }", format!("client.id: {no_file}")),
         ("{ file = \"/nowhere\", line = 1 }", format!("client.id: {no_file}")),
         ("{}", format!("client.id: is an empty table, {VALUE}")),
-        ("{ path = \"x\" }", format!("client.id.path: is no property of librdkafka; {elsewhere}")),
+        ("{ path = \"x\" }", format!("client.id.path: is not a librdkafka property: {elsewhere}")),
         (
             "{ file = \"/dev/zero\" }",
             "client.id: /dev/zero: has more than the 1048576 bytes that a value may have".into(),
@@ -365,11 +365,11 @@ fn each_wrong_property_is_one_problem() {
     );
     let range =
         "Configuration property \"socket.connection.setup.timeout.ms\" value 500 is outside allowed range";
-    let refused = "is refused by librdkafka:";
+    let refused = "is rejected by librdkafka:";
     let want = [
-        "lingr.ms: is no property of librdkafka, perhaps `linger.ms` was meant".to_owned(),
+        "lingr.ms: is not a librdkafka property, did you mean `linger.ms`?".to_owned(),
         "plugin.library.paths: would load code into the bridge: leave it out".to_owned(),
-        "rebalance_cb: is code of a program that uses librdkafka: leave it out".to_owned(),
+        "rebalance_cb: can only be set by a program: leave it out".to_owned(),
         "socket.timeout.ms: expected 10 to 300000 milliseconds, got `soon`".to_owned(),
         format!("acks: {refused} Invalid value for configuration property \"request.required.acks\""),
         format!("linger.ms: {refused} Invalid value for configuration property \"queue.buffering.max.ms\""),
@@ -386,9 +386,9 @@ fn what_writing_could_not_keep_is_refused() {
         &text,
         &[("SLUICEGATE_CLUSTERS__DEFAULT__TRANSACTIONAL_ID", "x")],
         &[
-            "clusters.default.acks: expected `all`: an acknowledgement means that Kafka has the record",
-            "clusters.default.enable.idempotence: expected `true`: what the bridge sends again must not be written twice",
-            "SLUICEGATE_CLUSTERS__DEFAULT__TRANSACTIONAL_ID: is for transactions, in which nothing is written: leave it out",
+            "clusters.default.acks: expected `all`: an acknowledged record must be in Kafka",
+            "clusters.default.enable.idempotence: expected `true`: retries must not write a record twice",
+            "SLUICEGATE_CLUSTERS__DEFAULT__TRANSACTIONAL_ID: is for transactions, which the bridge does not use: leave it out",
         ],
     );
 }
@@ -399,7 +399,7 @@ fn what_the_environment_misspells_is_told_under_its_name() {
         CLUSTER,
         &[("SLUICEGATE_CLUSTERS__DEFAULT__SASL_PASWORD", HIDDEN)],
         &[
-            "SLUICEGATE_CLUSTERS__DEFAULT__SASL_PASWORD: is no property of librdkafka, perhaps `sasl.password` was meant",
+            "SLUICEGATE_CLUSTERS__DEFAULT__SASL_PASWORD: is not a librdkafka property, did you mean `sasl.password`?",
         ],
     );
 }

@@ -1,4 +1,4 @@
-//! What a gateway says in its headers: who it is, and what it lets in to where.
+//! Reads a gateway's headers: its secret, the cluster, and what the client can do there.
 
 use std::sync::Arc;
 
@@ -8,15 +8,15 @@ use sluicegate_ws_session::source::Source;
 
 use super::{Endpoint, Peer, Refusal};
 use crate::cluster::Cluster;
-use crate::grant::{Grant, Unreadable};
+use crate::grant::{Grant, InvalidHeader};
 
 impl Endpoint {
-    /// Whether a gateway is asking, and everything that it says is understood.
+    /// Checks that a gateway sent the request, and that this version knows each of its headers.
     pub(super) fn check_gateway(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         self.check_secret(headers)?;
         let is_known = |name: &str| metadata::ALL.contains(&name);
-        let mut told = headers.keys().filter(|name| name.as_str().starts_with(metadata::PREFIX));
-        if let Some(unknown) = told.find(|name| !is_known(name.as_str())) {
+        let mut sent = headers.keys().filter(|name| name.as_str().starts_with(metadata::PREFIX));
+        if let Some(unknown) = sent.find(|name| !is_known(name.as_str())) {
             return Err(Refusal::unknown_header(unknown));
         }
         metadata::ALL.iter().try_for_each(|name| check_once(headers, name))
@@ -32,15 +32,15 @@ impl Endpoint {
         }
     }
 
-    /// What the client can do, by what its gateway says.
+    /// The client's grant, from its gateway's headers.
     pub(super) async fn grant<B>(&self, request: &Request<B>) -> Result<Grant, Refusal> {
         let (headers, client) = (request.headers(), source(request));
         let cluster = self.cluster(headers).await?;
         Grant::of(cluster, client, headers)
-            .map_err(|Unreadable { header, expected }| Refusal::Unreadable { header, expected })
+            .map_err(|InvalidHeader { header, expected }| Refusal::InvalidHeader { header, expected })
     }
 
-    /// The cluster that `headers` name, or that they carry.
+    /// The cluster that `headers` name or define.
     async fn cluster(&self, headers: &HeaderMap) -> Result<Arc<Cluster>, Refusal> {
         let carried = headers.get(metadata::CLUSTER_DEFINITION);
         let cluster = match carried {
@@ -48,7 +48,7 @@ impl Endpoint {
             Some(_) if headers.contains_key(metadata::CLUSTER) => return Err(Refusal::TwoClusters),
             Some(definition) => Some(Box::pin(self.route_clusters.get(definition.as_bytes())).await),
         };
-        // Asked last: to make a cluster takes a moment.
+        // Checked after the cluster was created, which takes a moment.
         if self.drain.is_cancelled() {
             return Err(Refusal::Draining);
         }
@@ -61,7 +61,7 @@ impl Endpoint {
     }
 }
 
-/// The source of a request: the client that its gateway names, or else the peer.
+/// The source of a request: the client that its gateway names, otherwise the peer.
 pub(super) fn source<B>(request: &Request<B>) -> Source {
     if let Some(client) = request.headers().get(metadata::CLIENT) {
         return Source::parse(client.as_bytes());
@@ -70,7 +70,7 @@ pub(super) fn source<B>(request: &Request<B>) -> Source {
     peer.map(|Peer(address)| Source::from(address.ip())).unwrap_or_default()
 }
 
-/// A relay that adds where it should set would let its client choose.
+/// Refuses repeated headers: if a relay adds its header instead of replacing it, one of the two is the client's.
 fn check_once(headers: &HeaderMap, name: &'static str) -> Result<(), Refusal> {
     match headers.get_all(name).iter().nth(1) {
         None => Ok(()),

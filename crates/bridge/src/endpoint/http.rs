@@ -1,4 +1,4 @@
-//! Plain HTTP requests: let in with a route, a grant and a place, or refused as a problem document.
+//! Admits plain HTTP requests with a route, a grant and a permit, or refuses them with a problem document.
 
 use std::sync::Arc;
 
@@ -11,13 +11,13 @@ use tonic::body::Body;
 
 use super::{Endpoint, Refusal, unbuffered};
 use crate::http::{self as plain, Admitted, Fault, Problem, Running};
-use crate::route_clusters::{BASE64, NotTaken};
+use crate::route_clusters::{BASE64, RouteClusterError};
 
 impl Endpoint {
     /// The response to a plain HTTP request, marked as the bridge's own.
     ///
     /// # Cancel safety
-    /// A drop abandons a read. Records are written, all or none of a request.
+    /// A drop abandons a read. A request's records are written all or none.
     pub(super) async fn http(&self, request: Request<Incoming>) -> Response<Body> {
         let (mut response, mark) = match self.check_http(&request) {
             Err(refusal) => self.refuse_http(&HttpRoute::default(), &refusal, request).await,
@@ -32,11 +32,11 @@ impl Endpoint {
         response.map(Body::new)
     }
 
-    /// The route of a request that comes from a gateway.
+    /// Checks that a gateway sent the request, and returns its route.
     fn check_http(&self, request: &Request<Incoming>) -> Result<HttpRoute, Refusal> {
         let headers = request.headers();
         self.check_gateway(headers)?;
-        // A browser speaks HTTP/2 over TLS alone, where gateways have certificates.
+        // Browsers speak HTTP/2 only over TLS, where gateways authenticate with certificates.
         if request.version() < Version::HTTP_2 {
             self.check_origin(headers)?;
             self.check_host(headers)?;
@@ -63,7 +63,7 @@ impl Endpoint {
         request: Request<Incoming>,
     ) -> (Response<plain::Body>, Option<HeaderValue>) {
         self.count(refusal);
-        let is_last = request.version() < Version::HTTP_2 && refusal.is_strangers();
+        let is_last = request.version() < Version::HTTP_2 && refusal.is_unauthenticated();
         let mut response = plain::refuse(route, problem(refusal), request).await;
         if is_last {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -77,21 +77,23 @@ fn route(headers: &HeaderMap) -> Result<HttpRoute, Refusal> {
     let header = headers.get(metadata::HTTP).map(|value| value.as_bytes()).unwrap_or_default();
     let bytes = BASE64.decode(header).ok();
     let route = bytes.as_ref().and_then(|bytes| HttpRoute::decode(&bytes[..]).ok());
-    // A field that is not known here can be a newer gateway's restriction.
+    // An unknown field can be a restriction of a newer gateway.
     let route = route.filter(|route| route.resource.is_some() && Some(route.encode_to_vec()) == bytes);
-    route.ok_or(Refusal::Unreadable {
+    route.ok_or(Refusal::InvalidHeader {
         header: metadata::HTTP,
-        expected: "a sluicegate.v1.HttpRoute of this version in base64",
+        expected: "a base64-encoded sluicegate.v1.HttpRoute of this version",
     })
 }
 
-/// A refusal as clients of plain HTTP are told. The log and the gateway learn more.
+/// The problem that clients of plain HTTP see. The bridge's log and the gateway get the details.
 fn problem(refusal: &Refusal) -> Problem {
     match refusal {
-        Refusal::Draining | Refusal::Full | Refusal::RouteCluster(NotTaken::TooMany) => {
+        Refusal::Draining
+        | Refusal::Full { .. }
+        | Refusal::RouteCluster(RouteClusterError::TooMany { .. }) => {
             Problem::new(Fault::Unavailable, refusal.text() + ", try again")
         }
-        Refusal::Origin | Refusal::ForeignHost => Problem::new(Fault::Forbidden, refusal.text()),
-        _ => Problem::new(Fault::Mismatched, "the gateway and the bridge are not set up for each other"),
+        Refusal::Origin | Refusal::NotLoopbackHost => Problem::new(Fault::Forbidden, refusal.text()),
+        _ => Problem::new(Fault::Mismatched, "gateway and bridge are misconfigured, see their logs"),
     }
 }

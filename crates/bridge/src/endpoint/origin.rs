@@ -1,4 +1,4 @@
-//! Which web pages may ask a bridge that asks for neither secret nor certificate.
+//! Which web pages may use a bridge that requires neither a secret nor a certificate.
 
 use std::net::IpAddr;
 
@@ -7,11 +7,11 @@ use http::{HeaderMap, Uri, header};
 use super::{Endpoint, Refusal};
 
 impl Endpoint {
-    /// A gateway that has shown who it is has judged the page. Where none has to, only this machine's own pages may ask: any page
-    /// of the internet can make the browser that shows it send requests to its machine's loopback address.
+    /// An authenticated gateway has already checked the page's origin. Without authentication, only loopback origins are
+    /// allowed: any page on the internet can make a browser send requests to its own machine's loopback address.
     pub(super) fn check_origin(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         let mut origins = headers.get_all(header::ORIGIN).iter();
-        // RFC 6454, section 7.3: a request that does not come from a page has none.
+        // RFC 6454, section 7.3: requests that do not come from a page have no Origin.
         if self.authenticated || origins.all(|origin| is_loopback(origin.as_bytes())) {
             return Ok(());
         }
@@ -20,14 +20,14 @@ impl Endpoint {
 }
 
 impl Endpoint {
-    /// The same for a page whose name was made to mean this machine: a browser takes it for the page's own, and sends requests
-    /// without `Origin`.
+    /// The same for a page whose host name resolves to this machine (DNS rebinding): the browser considers such requests
+    /// same-origin and sends no `Origin`.
     pub(super) fn check_host(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         let host = headers.get(header::HOST).map(|host| host.as_bytes()).unwrap_or_default();
         if self.authenticated || is_loopback(&[b"http://", host].concat()) {
             return Ok(());
         }
-        Err(Refusal::ForeignHost)
+        Err(Refusal::NotLoopbackHost)
     }
 }
 
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pages_of_this_machine_are_told_from_those_of_others() {
+    fn only_loopback_origins_are_loopback() {
         for ours in [
             "http://localhost",
             "http://localhost:3000",

@@ -1,4 +1,4 @@
-//! Why a request is turned away, in HTTP's terms and in gRPC's.
+//! Why a request is refused, as HTTP and gRPC responses.
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, Version, header};
@@ -9,60 +9,62 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 
 use super::unbuffered;
-use crate::route_clusters::NotTaken;
+use crate::route_clusters::RouteClusterError;
 
-/// Why a request is turned away.
+/// Why a request is refused.
 #[derive(Debug)]
 pub(super) enum Refusal {
     NotFound,
-    /// An extended CONNECT to a path of the client's.
+    /// An extended CONNECT to another path than the session's: the gateway did not rewrite the client's path.
     OtherConnect,
     NotGrpc,
     SecretMissing,
     SecretWrong,
-    /// A gateway's header that means nothing here: a newer gateway's, which may restrict what is let in.
+    /// A gateway's header that this version does not know: it can be a newer gateway's restriction.
     UnknownHeader {
-        /// As it may be shown.
+        /// Cut to [`MAX_NAME_BYTES`].
         name: String,
     },
-    /// A gateway's header that was sent more than once: by whom is not certain then.
+    /// A gateway's header that was sent more than once: one of them can be the client's.
     Repeated {
         name: &'static str,
     },
     UnknownCluster {
-        /// As it may be shown.
+        /// Escaped, and cut to [`MAX_NAME_BYTES`].
         name: String,
     },
-    /// The cluster that a route carries is not taken.
-    RouteCluster(NotTaken),
-    /// Two headers say what one of them should.
+    /// The route's own cluster cannot be used.
+    RouteCluster(RouteClusterError),
+    /// One header names a cluster and another one defines it.
     TwoClusters,
     Draining,
-    /// As many as are allowed are open.
-    Full,
+    /// The limit on sessions is reached.
+    Full {
+        max_sessions: usize,
+    },
     /// An HTTP/1.1 request without `Host`, or with several.
     Host,
-    /// No WebSocket handshake.
+    /// An invalid WebSocket handshake.
     Handshake(Refused),
     /// An upgrade with a body.
     Body,
-    /// A page of another machine, and no gateway that has judged it.
+    /// A page from another machine, and no authenticated gateway that has checked it.
     Origin,
-    /// A name of another machine, and no gateway that has judged it.
-    ForeignHost,
-    /// A gateway's header of a value that this version does not read.
-    Unreadable {
+    /// A `Host` that is not loopback, and no authenticated gateway that has checked the page.
+    NotLoopbackHost,
+    /// A gateway's header with an invalid value.
+    InvalidHeader {
         header: &'static str,
         expected: &'static str,
     },
-    /// What only a newer version of HTTP can carry.
+    /// The request needs another version of HTTP.
     Version,
 }
 
-/// In whose terms a request is turned away.
+/// The form of a refusal.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Form {
-    /// A plain response, which a gateway can pass on to its client.
+    /// A plain response, which a gateway can forward to its client.
     Plain,
     /// gRPC's "Trailers-Only".
     Grpc,
@@ -80,7 +82,7 @@ impl Refusal {
     }
 
     pub(super) fn into_response(self, form: Form, version: Version) -> Response<Body> {
-        // An intermediary that takes any answer to an upgrade for its success would pass on what its client says as further
+        // An intermediary that takes every response to an upgrade for success would forward its client's frames as further
         // requests.
         let is_last = version < Version::HTTP_2 && matches!(form, Form::Plain);
         let mark = self.mark();
@@ -96,19 +98,19 @@ impl Refusal {
         response
     }
 
-    /// The reason for the gateway's log, if somebody set up the gateway or the bridge in a way that does not work.
+    /// The reason for the gateway's log, if the gateway or the bridge is misconfigured.
     pub(super) fn mark(&self) -> Option<HeaderValue> {
         self.is_misconfiguration().then(|| HeaderValue::try_from(self.text()).ok()).flatten()
     }
 
-    /// Whether an operator has to mend something.
+    /// Whether an operator must correct a configuration.
     pub(super) fn is_misconfiguration(&self) -> bool {
         match self {
             Self::SecretMissing
             | Self::SecretWrong
             | Self::UnknownHeader { .. }
             | Self::Repeated { .. }
-            | Self::Unreadable { .. }
+            | Self::InvalidHeader { .. }
             | Self::UnknownCluster { .. }
             | Self::RouteCluster(_)
             | Self::TwoClusters => true,
@@ -116,18 +118,18 @@ impl Refusal {
             | Self::OtherConnect
             | Self::NotGrpc
             | Self::Draining
-            | Self::Full
+            | Self::Full { .. }
             | Self::Host
             | Self::Handshake(_)
             | Self::Body
             | Self::Origin
-            | Self::ForeignHost
+            | Self::NotLoopbackHost
             | Self::Version => false,
         }
     }
 
-    /// Whether the peer has not shown to be a gateway: it must not keep a gateway's place among the connections.
-    pub(super) fn is_strangers(&self) -> bool {
+    /// Whether the peer failed to authenticate: it must not keep a connection that gateways need.
+    pub(super) fn is_unauthenticated(&self) -> bool {
         matches!(self, Self::SecretMissing | Self::SecretWrong | Self::Repeated { .. })
     }
 
@@ -151,23 +153,25 @@ impl Refusal {
         Status::new(code, self.public_text())
     }
 
-    /// A name for metrics.
+    /// The `reason` label of the metric.
     pub(super) fn label(&self) -> &'static str {
         match self {
             Self::NotFound | Self::OtherConnect => "path",
             Self::NotGrpc => "content_type",
             Self::SecretMissing | Self::SecretWrong => "secret",
-            Self::UnknownHeader { .. } | Self::Repeated { .. } | Self::Unreadable { .. } => "metadata",
+            Self::UnknownHeader { .. } | Self::Repeated { .. } | Self::InvalidHeader { .. } => "metadata",
             Self::UnknownCluster { .. } => "cluster",
-            Self::RouteCluster(NotTaken::UnknownGateway | NotTaken::Host(_)) => "route_cluster_forbidden",
-            Self::RouteCluster(NotTaken::Unreadable(_)) | Self::TwoClusters => "route_cluster_invalid",
-            Self::RouteCluster(NotTaken::Unusable) => "route_cluster_unusable",
-            Self::RouteCluster(NotTaken::TooMany) => "route_clusters_full",
+            Self::RouteCluster(RouteClusterError::UnknownGateway | RouteClusterError::Host(_)) => {
+                "route_cluster_forbidden"
+            }
+            Self::RouteCluster(RouteClusterError::Invalid(_)) | Self::TwoClusters => "route_cluster_invalid",
+            Self::RouteCluster(RouteClusterError::Unusable) => "route_cluster_unusable",
+            Self::RouteCluster(RouteClusterError::TooMany { .. }) => "route_clusters_full",
             Self::Draining => "draining",
-            Self::Full => "full",
+            Self::Full { .. } => "full",
             Self::Host | Self::Handshake(_) => "handshake",
             Self::Body => "body",
-            Self::Origin | Self::ForeignHost => "origin",
+            Self::Origin | Self::NotLoopbackHost => "origin",
             Self::Version => "version",
         }
     }
@@ -178,18 +182,18 @@ impl Refusal {
             Self::NotGrpc => (StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument),
             Self::SecretMissing | Self::SecretWrong => (StatusCode::UNAUTHORIZED, Code::Unauthenticated),
             Self::UnknownCluster { .. } => (StatusCode::NOT_FOUND, Code::NotFound),
-            Self::RouteCluster(NotTaken::UnknownGateway | NotTaken::Host(_)) => {
+            Self::RouteCluster(RouteClusterError::UnknownGateway | RouteClusterError::Host(_)) => {
                 (StatusCode::FORBIDDEN, Code::PermissionDenied)
             }
-            Self::RouteCluster(NotTaken::Unreadable(_)) | Self::TwoClusters => {
+            Self::RouteCluster(RouteClusterError::Invalid(_)) | Self::TwoClusters => {
                 (StatusCode::BAD_REQUEST, Code::InvalidArgument)
             }
-            Self::RouteCluster(NotTaken::Unusable) => {
+            Self::RouteCluster(RouteClusterError::Unusable) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, Code::FailedPrecondition)
             }
-            // Not UNAVAILABLE, which gateways make of a lost connection, too: this was surely not begun.
+            // Not UNAVAILABLE, which gateways also report for lost connections: this request was certainly not started.
             Self::Draining => (StatusCode::SERVICE_UNAVAILABLE, Code::Aborted),
-            Self::Full | Self::RouteCluster(NotTaken::TooMany) => {
+            Self::Full { .. } | Self::RouteCluster(RouteClusterError::TooMany { .. }) => {
                 (StatusCode::SERVICE_UNAVAILABLE, Code::ResourceExhausted)
             }
             Self::Handshake(refused) => {
@@ -198,75 +202,76 @@ impl Refusal {
             }
             Self::UnknownHeader { .. }
             | Self::Repeated { .. }
-            | Self::Unreadable { .. }
+            | Self::InvalidHeader { .. }
             | Self::Host
             | Self::Body => (StatusCode::BAD_REQUEST, Code::InvalidArgument),
-            Self::Origin | Self::ForeignHost => (StatusCode::FORBIDDEN, Code::PermissionDenied),
+            Self::Origin | Self::NotLoopbackHost => (StatusCode::FORBIDDEN, Code::PermissionDenied),
             Self::Version => (StatusCode::HTTP_VERSION_NOT_SUPPORTED, Code::Internal),
         }
     }
 
-    /// What clients are told: no broker.
+    /// The reason for clients, which names no broker.
     fn public_text(&self) -> String {
         match self {
-            Self::RouteCluster(NotTaken::Host(_)) => {
-                "the bridge's configuration does not allow a broker of this route: its log says which"
-                    .to_owned()
+            Self::RouteCluster(RouteClusterError::Host(_)) => {
+                "a broker of this route is not allowed, see the bridge's log".to_owned()
             }
             _ => self.text(),
         }
     }
 
-    /// What the logs of the bridge and the gateway say.
+    /// The reason for the logs of the bridge and the gateway.
     pub(super) fn text(&self) -> String {
         match self {
-            Self::NotFound => format!("nothing is served at this path, sessions are at {SESSION_PATH}"),
+            Self::NotFound => format!("unknown path, sessions are at {SESSION_PATH}"),
             Self::OtherConnect => {
-                format!(
-                    "nothing is served at this path: the gateway's route should rewrite it to {SESSION_PATH}"
-                )
+                format!("unknown path: rewrite it to {SESSION_PATH} in the gateway's route")
             }
             Self::NotGrpc => {
                 "expected POST with content-type application/grpc".to_owned()
             }
-            Self::SecretMissing => format!("header {} is missing", metadata::GATEWAY_SECRET),
-            Self::SecretWrong => format!("header {} is not the bridge's secret", metadata::GATEWAY_SECRET),
+            Self::SecretMissing => {
+                format!("header {} is missing: expected the bridge's gateway_secret", metadata::GATEWAY_SECRET)
+            }
+            Self::SecretWrong => {
+                format!("header {} does not match the bridge's gateway_secret", metadata::GATEWAY_SECRET)
+            }
             Self::UnknownHeader { name } => {
-                format!(
-                    "header {name} is not one that this bridge knows: expected a gateway of its version or older"
-                )
+                format!("unknown header {name}: upgrade the bridge to the version of the gateway's filter")
             }
-            Self::Repeated { name } => format!("expected header {name} once"),
-            Self::Unreadable { header, expected } => format!("header {header}: expected {expected}"),
+            Self::Repeated { name } => format!("repeated header {name}: expected it once"),
+            Self::InvalidHeader { header, expected } => {
+                format!("invalid header {header}: expected {expected}")
+            }
             Self::UnknownCluster { name } => {
-                format!("no cluster {name} is configured, header {} names one", metadata::CLUSTER)
+                format!("unknown cluster {name} (header {}): expected one of [clusters]", metadata::CLUSTER)
             }
-            Self::RouteCluster(not_taken) => not_taken.to_string(),
+            Self::RouteCluster(error) => error.to_string(),
             Self::TwoClusters => {
-                format!("expected one header of {} and {}", metadata::CLUSTER, metadata::CLUSTER_DEFINITION)
+                format!("expected one of the headers {} and {}", metadata::CLUSTER, metadata::CLUSTER_DEFINITION)
             }
             Self::Draining => "the bridge is shutting down".to_owned(),
-            Self::Full => "the bridge is at capacity".to_owned(),
-            Self::Host => "expected one header Host".to_owned(),
+            Self::Full { max_sessions } => {
+                format!("bridge at capacity (limits.max_sessions = {max_sessions})")
+            }
+            Self::Host => "expected exactly one Host header".to_owned(),
             Self::Handshake(refused) => refused.reason.to_owned(),
-            Self::Body => "an upgrade has no body".to_owned(),
+            Self::Body => "a WebSocket upgrade must not have a body".to_owned(),
             Self::Origin => {
-                "this Origin may not ask here: without gateway_secret or tls.client_ca the bridge \
-                             answers pages of this machine only"
+                "Origin not allowed: without gateway_secret or tls.client_ca the bridge serves loopback origins only"
                     .to_owned()
             }
-            Self::ForeignHost => {
-                "this Host is not of this machine: without gateway_secret or tls.client_ca the bridge answers \
-                 plain HTTP under loopback names only"
+            Self::NotLoopbackHost => {
+                "Host not allowed: without gateway_secret or tls.client_ca the bridge serves loopback names only"
                     .to_owned()
             }
             Self::Version => {
-                "expected HTTP/2 for application/grpc, HTTP/1.1 for a WebSocket upgrade".to_owned()
+                "expected HTTP/2 for application/grpc, or HTTP/1.1 for a WebSocket upgrade".to_owned()
             }
         }
     }
 }
 
-/// How much of a name is repeated.
+/// The longest part of a name that a message repeats.
 const MAX_NAME_BYTES: usize = 100;
 const RETRY_AFTER_SECONDS: &str = "1";

@@ -1,4 +1,4 @@
-//! Sessions: two kinds of streams, one session.
+//! Sessions that a gateway opens, over either of two kinds of HTTP/2 streams.
 
 use std::sync::Arc;
 
@@ -15,14 +15,14 @@ use crate::executor;
 use crate::grant::Grant;
 use crate::session::{self, Hold, Transport};
 
-/// A session that was let in. It counts until it is dropped.
+/// An admitted session. It is counted until it is dropped.
 pub(super) struct Admitted {
     pub(super) grant: Grant,
     _slot: OwnedSemaphorePermit,
 }
 
 impl Endpoint {
-    /// Over the stream of an extended CONNECT.
+    /// A session over the stream of an extended CONNECT.
     pub(super) fn tunnel(
         self: &Arc<Self>,
         request: Request<Incoming>,
@@ -34,7 +34,7 @@ impl Endpoint {
         let upgrade = hyper::upgrade::on(request);
         let endpoint = Arc::clone(self);
         self.open.spawn(async move {
-            // A client that left before it was answered is no session.
+            // The client can leave before it gets the response.
             if let Ok(upgraded) = upgrade.await {
                 endpoint.run(admitted, Transport::stream(TokioIo::new(upgraded), hold), stream).await;
             }
@@ -42,7 +42,7 @@ impl Endpoint {
         Ok(opened(Body::empty()))
     }
 
-    /// Over a request's body and its response's.
+    /// A session over the bodies of a request and its response.
     pub(super) fn session(
         self: &Arc<Self>,
         request: Request<Incoming>,
@@ -58,14 +58,15 @@ impl Endpoint {
     }
 
     pub(super) fn admit(&self, grant: Grant) -> Result<Admitted, Refusal> {
-        let slot = Arc::clone(&self.sessions).try_acquire_owned().map_err(|_| Refusal::Full)?;
+        let slot = Arc::clone(&self.sessions).try_acquire_owned();
+        let slot = slot.map_err(|_| Refusal::Full { max_sessions: self.max_sessions })?;
         grant.cluster.metrics.sessions.inc();
         Ok(Admitted { grant, _slot: slot })
     }
 
     pub(super) async fn run(&self, admitted: Admitted, transport: Transport, stream: CancellationToken) {
         let end = session::run(transport, admitted.grant.clone(), &self.limits, self.drain.clone()).await;
-        // What the peer has not taken by now it never will.
+        // Resets the stream, and frees what the peer did not read in time.
         stream.cancel();
         admitted.grant.cluster.metrics.ended(end.kind());
         tracing::debug!(end = end.kind().label(), "session ended");
@@ -79,7 +80,7 @@ impl Drop for Admitted {
 }
 
 fn hold(headers: &HeaderMap) -> Hold {
-    match headers.get(metadata::PADDED).is_some_and(|said| said == "true") {
+    match headers.get(metadata::PADDED).is_some_and(|value| value == "true") {
         true => Hold::Unread,
         false => Hold::Closed,
     }

@@ -1,4 +1,4 @@
-//! Sessions of WebSocket clients: those whose gateway relays the upgrade as it is, and those without any gateway.
+//! Sessions of WebSocket clients, either behind a gateway that relays upgrades or without any gateway.
 
 use std::sync::Arc;
 
@@ -17,13 +17,16 @@ use crate::grant::Grant;
 use crate::session::Transport;
 
 impl Endpoint {
-    /// Whether the page may ask, and asks for a WebSocket.
-    pub(super) fn judge<B: http_body::Body>(&self, request: &Request<B>) -> Result<Accepted, Refusal> {
+    /// Checks the page's origin and the WebSocket handshake.
+    pub(super) fn check_upgrade<B: http_body::Body>(
+        &self,
+        request: &Request<B>,
+    ) -> Result<Accepted, Refusal> {
         self.check_origin(request.headers())?;
         check_handshake(request)
     }
 
-    /// Over the connection itself, which is the session's from its 101 on.
+    /// A session over the connection itself, which it owns from the 101 response on.
     pub(super) fn websocket(
         self: &Arc<Self>,
         request: Request<Incoming>,
@@ -36,11 +39,11 @@ impl Endpoint {
         let upgrade = hyper::upgrade::on(request);
         let endpoint = Arc::clone(self);
         self.open.spawn(async move {
-            // A client that left before it was answered is no session.
+            // The client can leave before it gets the response.
             if let Ok(upgraded) = upgrade.await {
                 let cluster = Arc::clone(&admitted.grant.cluster);
                 let transport = Transport::websocket(TokioIo::new(upgraded), session, cluster);
-                // The connection ends with its transport: no stream is left to give up.
+                // The connection closes with its transport: no stream is left to reset.
                 endpoint.run(admitted, transport, CancellationToken::new()).await;
             }
         });
@@ -67,7 +70,7 @@ fn check_handshake<B: http_body::Body>(request: &Request<B>) -> Result<Accepted,
     ]
     .map(|name| joined(headers, &name));
     let subprotocol = headers.get(metadata::SUBPROTOCOL).and_then(|name| name.to_str().ok());
-    // Its gateway has judged a page that may not be everybody's, or `check_origin` has.
+    // The gateway has checked the origin, or `check_origin` has.
     let policy = Policy { origins: None, subprotocols: subprotocol.map(str::to_owned).into_iter().collect() };
     let accepted = policy.check(&Headers {
         method: request.method().as_str().as_bytes(),
@@ -87,7 +90,7 @@ fn check_handshake<B: http_body::Body>(request: &Request<B>) -> Result<Accepted,
 
 /// RFC 9110, section 5.3: "A recipient MAY combine multiple field lines within a field section that have the same field name into
 /// one field line [...] by appending each subsequent field line value to the initial field line value in order, separated by a
-/// comma". What must not be a list is refused as one.
+/// comma". A field that must not be a list is refused if it becomes one.
 fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<Vec<u8>> {
     let lines: Vec<_> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
     (!lines.is_empty()).then(|| lines.join(&b", "[..]))
@@ -100,12 +103,12 @@ fn switch(accepted: &Accepted) -> Response<Body> {
     let headers = response.headers_mut();
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-    let said = [
+    let fields = [
         (header::SEC_WEBSOCKET_ACCEPT, Some(&accepted.accept)),
         (header::SEC_WEBSOCKET_PROTOCOL, accepted.subprotocol.as_ref()),
     ];
-    for (name, value) in said {
-        // Base64, and what the client's own header said.
+    for (name, value) in fields {
+        // Valid in a header: base64, and a value of the client's own header.
         headers.extend(value.and_then(|value| HeaderValue::try_from(value).ok()).map(|value| (name, value)));
     }
     response

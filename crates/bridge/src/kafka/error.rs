@@ -1,4 +1,4 @@
-//! Kafka's errors in the client's terms.
+//! Kafka's errors as clients see them.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use sluicegate_reader::ReadError;
 
 use crate::backend::{CommandError, Fault};
 
-/// An error of the reader's, of which clients are told this `message`.
+/// The error of a failed read, with this `message` for clients.
 pub(super) fn of_read(error: &ReadError, message: String) -> CommandError {
     let code = error.code().into();
     let retriable = error.retriable();
@@ -29,12 +29,12 @@ pub(super) fn of_read(error: &ReadError, message: String) -> CommandError {
     CommandError::new(fault, code, message)
 }
 
-/// No broker could be asked to write.
+/// No broker was reachable for a write.
 pub(super) fn unreachable(message: String, retriable: bool) -> CommandError {
     with_retry(CommandError::new(Fault::Unreachable { retriable }, BROKER_NOT_AVAILABLE, message))
 }
 
-/// The fault of an error that a retry will not help, by Kafka's code for it.
+/// The fault of a permanent error, by Kafka's code.
 pub(super) fn by_code(code: i32) -> Fault {
     match code {
         OFFSET_OUT_OF_RANGE => Fault::OffsetOutOfRange,
@@ -47,8 +47,8 @@ pub(super) fn by_code(code: i32) -> Fault {
     }
 }
 
-/// Whether the same record may be accepted later: topics that are new, leaders that move, replicas that are missing, quotas,
-/// and what ends an idempotent producer, after which there is a new one.
+/// Whether the same record can be accepted later: after a new topic, a moved leader, a missing replica or a quota, and after
+/// an error that ends an idempotent producer, which is then replaced.
 pub(super) fn is_retriable(code: i32) -> bool {
     matches!(
         code,
@@ -69,7 +69,7 @@ pub(super) fn is_retriable(code: i32) -> bool {
     )
 }
 
-/// Says when to retry, if that can help: writes are retried by librdkafka and the reader until their time is up.
+/// Adds when to retry, if a retry can help. Retries within the timeouts are already done by librdkafka and the reader.
 pub(super) fn with_retry(error: CommandError) -> CommandError {
     let retry_after = if error.fault.is_retriable() { RETRY_AFTER } else { Duration::ZERO };
     CommandError { retry_after, ..error }

@@ -1,4 +1,4 @@
-//! Failures whose cause is for operators only: the log has it under a reference, which the answers to clients carry.
+//! Failures whose cause only operators may see: the cause is logged under a reference, and clients get the reference.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::mem::{Discriminant, discriminant};
@@ -11,8 +11,7 @@ use tokio::time::Instant;
 /// The failures of one cluster in the last minute.
 pub(super) struct Incidents {
     cluster: String,
-    /// At most [`MAX_RECENT`], oldest first. If a cluster has more of them, the newest stands for all others, which are not
-    /// logged: nobody but the reader of the log loses anything.
+    /// At most [`MAX_RECENT`], oldest first. Beyond that, new causes are not logged and share the newest reference.
     recent: Mutex<Vec<Incident>>,
 }
 
@@ -22,12 +21,12 @@ struct Incident {
     logged: Instant,
 }
 
-/// What answers have in common that share a reference.
+/// The cause of a failure. Failures with equal causes share a reference.
 #[derive(PartialEq)]
 enum Cause {
-    /// No broker could be asked.
+    /// No broker was reachable.
     Unreachable(Discriminant<ConnectionError>),
-    /// This one gave no answer.
+    /// This broker gave no usable answer.
     Unanswered(String, Discriminant<ConnectionError>),
     /// No token, or no broker that passed the reader's handshake.
     NoProducer,
@@ -35,12 +34,12 @@ enum Cause {
 }
 
 impl Incidents {
-    /// Of the cluster that has this name in the log.
+    /// For the cluster with this name in the log.
     pub(super) fn new(cluster: &str) -> Self {
         Self { cluster: cluster.to_owned(), recent: Mutex::default() }
     }
 
-    /// What clients are told of `error`.
+    /// The text of `error` for clients.
     pub(super) fn public(&self, error: &ReadError) -> String {
         let (text, cause) = match error {
             ReadError::Unreachable { cause, .. } => (UNREACHABLE, Cause::Unreachable(discriminant(cause))),
@@ -54,22 +53,22 @@ impl Incidents {
         self.refer(text, cause, || error.with_causes())
     }
 
-    /// What clients are told if there is no producer for their records, for this `cause`.
+    /// The text for clients if there is no producer for their records.
     pub(super) fn no_producer(&self, cause: String) -> String {
         self.refer(UNREACHABLE, Cause::NoProducer, || cause)
     }
 
-    /// Logs that no broker has shown within this time that it is there.
+    /// Logs that no broker answered within this time.
     pub(super) fn not_ready(&self, within: Duration) {
         self.refer(UNREACHABLE, Cause::NotReadyInTime, || format!("no broker answered within {within:?}"));
     }
 
-    /// The text with a reference, under which the log has one line a minute.
-    fn refer(&self, text: &str, cause: Cause, told: impl FnOnce() -> String) -> String {
+    /// Adds a reference to `text`, and logs `details` under it, at most once a minute.
+    fn refer(&self, text: &str, cause: Cause, details: impl FnOnce() -> String) -> String {
         let (reference, is_new) = self.reference(cause);
         let reference = format!("{reference:08x}");
         if is_new {
-            tracing::warn!(cluster = self.cluster, reference, cause = told(), "cluster unavailable");
+            tracing::warn!(cluster = self.cluster, reference, cause = details(), "cluster unavailable");
         }
         format!("{text} (reference {reference})")
     }
@@ -112,7 +111,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn answers_of_one_cause_share_a_reference_for_a_minute() {
+    async fn failures_of_one_cause_share_a_reference_for_a_minute() {
         let incidents = Incidents::new("default");
         let first = incidents.public(&unanswered("kafka.internal:9092", "first"));
         assert!(

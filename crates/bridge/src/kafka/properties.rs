@@ -1,4 +1,4 @@
-//! librdkafka's properties, one by one: their names, their values, and which ones a configuration must not set.
+//! Checks librdkafka's properties one by one: names, values, and those that a configuration must not set.
 
 mod foreign;
 
@@ -7,16 +7,16 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN;
 use sluicegate_reader::is_secret;
 
-/// Whether librdkafka has a property of this name, of a client or of a topic.
+/// Whether librdkafka has a client or topic property with this name.
 pub(crate) fn is_property(name: &str) -> bool {
     // An empty value loads nothing and sets no pointer.
     !matches!(set(name, ""), Err(KafkaError::ClientConfig(RD_KAFKA_CONF_UNKNOWN, ..) | KafkaError::Nul(_)))
 }
 
-/// Checks that a property can stand in a configuration.
+/// Checks that a configuration can set this property.
 ///
 /// # Errors
-/// Librdkafka does not know it, or it must not be set; with what may have been meant.
+/// librdkafka does not know the property, or it must not be set. Suggests a similar name.
 pub(crate) fn check_name(name: &str) -> Result<(), String> {
     if let Some(reason) = refusal(name) {
         return Err(reason.to_owned());
@@ -24,26 +24,22 @@ pub(crate) fn check_name(name: &str) -> Result<(), String> {
     if is_property(name) {
         return Ok(());
     }
-    let unknown = "is no property of librdkafka";
+    let unknown = "is not a librdkafka property";
     if let Some((parent, _)) = name.rsplit_once('.').filter(|(parent, _)| is_settable(parent)) {
-        return Err(format!("{unknown}; `{parent}` is, expected its value or {{ file = \"…\" }} there"));
+        return Err(format!("{unknown}: set `{parent}` to its value or to {{ file = \"…\" }}"));
     }
     let lower = name.to_ascii_lowercase();
     if let Some(instead) = foreign::instead_of(&lower) {
-        return Err(format!("{unknown}: expected {instead}"));
+        return Err(format!("{unknown}: {instead}"));
     }
     let meant = if is_settable(&lower) { Some(lower) } else { similar(&lower) };
     Err(match meant {
-        Some(meant) => format!("{unknown}, perhaps `{meant}` was meant"),
-        None => {
-            format!(
-                "{unknown}: expected one of its names, such as `security.protocol`; docs/reference/kafka-properties.md has them"
-            )
-        }
+        Some(meant) => format!("{unknown}, did you mean `{meant}`?"),
+        None => format!("{unknown}, see docs/reference/kafka-properties.md"),
     })
 }
 
-/// Why a property must not be set that librdkafka knows.
+/// Why a configuration must not set a property that librdkafka knows.
 fn refusal(name: &str) -> Option<&'static str> {
     let refused = REFUSED.iter().find(|(refused, _)| *refused == name).map(|(_, reason)| *reason);
     refused.or_else(|| (name.ends_with("_cb") && is_property(name)).then_some(FOR_PROGRAMS))
@@ -53,13 +49,13 @@ fn is_settable(name: &str) -> bool {
     refusal(name).is_none() && is_property(name)
 }
 
-/// Checks the value of a property that has such a name. One of TLS and SASL is left to the reader, which says more of it.
+/// Checks a property's value. TLS and SASL are left to the reader, whose errors are more detailed.
 ///
 /// # Errors
-/// Librdkafka's reason, without the value where that is a secret.
+/// librdkafka's reason, without the value if it is a secret.
 pub(crate) fn check_value(name: &str, value: &str) -> Result<(), String> {
     if value.contains('\0') {
-        return Err("has a NUL character".to_owned());
+        return Err("contains a NUL character".to_owned());
     }
     if is_security(name) {
         return Ok(());
@@ -68,9 +64,9 @@ pub(crate) fn check_value(name: &str, value: &str) -> Result<(), String> {
         Ok(()) => Ok(()),
         Err(KafkaError::ClientConfig(_, reason, ..)) if !is_secret(name) => {
             let reason = reason.trim_end().replace(char::is_control, " ");
-            Err(format!("is refused by librdkafka: {reason}"))
+            Err(format!("is rejected by librdkafka: {reason}"))
         }
-        Err(_) => Err("is refused by librdkafka".to_owned()),
+        Err(_) => Err("is rejected by librdkafka".to_owned()),
     }
 }
 
@@ -82,47 +78,47 @@ fn is_security(name: &str) -> bool {
     name.split('.').any(|part| matches!(part, "https" | "sasl" | "security" | "ssl"))
 }
 
-/// A property whose name is one slip away: a character too many, too few, another one, or two that changed places.
+/// A property whose name is one typo away: a character too many, too few or wrong, or two swapped.
 fn similar(name: &str) -> Option<String> {
     if name.len() > MAX_NAME {
         return None;
     }
     let cuts = (0..=name.len()).filter_map(|at| name.split_at_checked(at));
-    cuts.flat_map(|(head, tail)| slips(head, tail)).find(|slip| is_settable(slip))
+    cuts.flat_map(|(head, tail)| corrections(head, tail)).find(|name| is_settable(name))
 }
 
-/// What may have been meant by `head` and `tail` when the slip is where `tail` begins.
-fn slips(head: &str, tail: &str) -> Vec<String> {
+/// The names that `head` and `tail` can stand for if the typo is where `tail` begins.
+fn corrections(head: &str, tail: &str) -> Vec<String> {
     let mut rest = tail.chars();
-    let mut slips: Vec<String> = CHARACTERS.chars().map(|more| format!("{head}{more}{tail}")).collect();
+    let mut names: Vec<String> = CHARACTERS.chars().map(|more| format!("{head}{more}{tail}")).collect();
     if let Some(first) = rest.next() {
         let rest = rest.as_str();
-        slips.push(format!("{head}{rest}"));
-        slips.extend(CHARACTERS.chars().map(|other| format!("{head}{other}{rest}")));
+        names.push(format!("{head}{rest}"));
+        names.extend(CHARACTERS.chars().map(|other| format!("{head}{other}{rest}")));
         let mut behind = rest.chars();
-        slips.extend(behind.next().map(|second| format!("{head}{second}{first}{}", behind.as_str())));
+        names.extend(behind.next().map(|second| format!("{head}{second}{first}{}", behind.as_str())));
     }
-    slips
+    names
 }
 
-/// Properties that no configuration can set, or that it must not, and why.
+/// Properties that a configuration cannot or must not set, and why.
 pub(crate) const REFUSED: [(&str, &str); 12] = [
     ("default_topic_conf", FOR_PROGRAMS),
     ("interceptors", FOR_PROGRAMS),
     ("msg_order_cmp", FOR_PROGRAMS),
     ("opaque", FOR_PROGRAMS),
     ("plugin.library.paths", "would load code into the bridge: leave it out"),
-    ("ssl_ca", "is for programs that use librdkafka: expected `ssl.ca.pem`"),
-    ("ssl_certificate", "is for programs that use librdkafka: expected `ssl.certificate.pem`"),
+    ("ssl_ca", "can only be set by a program: use `ssl.ca.pem`"),
+    ("ssl_certificate", "can only be set by a program: use `ssl.certificate.pem`"),
     ("ssl_engine_callback_data", FOR_PROGRAMS),
-    ("ssl_key", "is for programs that use librdkafka: expected `ssl.key.pem`"),
+    ("ssl_key", "can only be set by a program: use `ssl.key.pem`"),
     ("test.mock.broker.rtt", FOR_TESTS),
     ("test.mock.num.brokers", FOR_TESTS),
     ("ut_handle_ProduceResponse", FOR_TESTS),
 ];
-const FOR_PROGRAMS: &str = "is code of a program that uses librdkafka: leave it out";
+const FOR_PROGRAMS: &str = "can only be set by a program: leave it out";
 const FOR_TESTS: &str = "is for librdkafka's own tests: leave it out";
-/// What the names of properties are made of.
+/// The characters in the names of properties.
 const CHARACTERS: &str = "._abcdefghijklmnopqrstuvwxyz";
 /// No property's name is longer, in bytes.
 const MAX_NAME: usize = 64;
@@ -131,8 +127,7 @@ const MAX_NAME: usize = 64;
 mod tests {
     use super::*;
 
-    const UNKNOWN: &str = "is no property of librdkafka: expected one of its names, such as `security.protocol`; \
-                           docs/reference/kafka-properties.md has them";
+    const UNKNOWN: &str = "is not a librdkafka property, see docs/reference/kafka-properties.md";
 
     #[track_caller]
     fn check(name: &str, value: &str, want: &str) {
@@ -141,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn properties_of_clients_and_topics_are_known_under_every_name() {
+    fn client_and_topic_properties_are_known_by_every_name() {
         for (name, value) in [
             ("acks", "all"),
             ("request.required.acks", "-1"),
@@ -157,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn of_tls_and_sasl_only_the_name_counts() {
+    fn tls_and_sasl_values_are_not_checked() {
         for name in [
             "security.protocol",
             "ssl.ca.location",
@@ -175,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_name_is_told_with_the_one_that_may_have_been_meant() {
+    fn unknown_property_gets_a_suggestion() {
         for (name, similar) in [
             ("sasl.pasword", "sasl.password"),
             ("socket.timeouts.ms", "socket.timeout.ms"),
@@ -186,14 +181,14 @@ mod tests {
             ("Security.Protocol", "security.protocol"),
             ("SASL_USERNAME", "sasl.username"),
         ] {
-            check(name, "x", &format!("is no property of librdkafka, perhaps `{similar}` was meant"));
+            check(name, "x", &format!("is not a librdkafka property, did you mean `{similar}`?"));
         }
         check(
             "sasl.password.path",
             "x",
-            "is no property of librdkafka; `sasl.password` is, expected its value or { file = \"…\" } there",
+            "is not a librdkafka property: set `sasl.password` to its value or to { file = \"…\" }",
         );
-        // One slip from what is refused.
+        // One typo from a refused name.
         for name in ["ssl_cas", "dr_cbs", "opaq_ue", "ssl_Key_"] {
             check(name, "x", UNKNOWN);
         }
@@ -203,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_librdkafka_refuses_is_refused_with_its_reason() {
+    fn invalid_value_is_rejected_with_librdkafkas_reason() {
         for (name, value, reason) in [
             ("linger.ms", "abc", "Invalid value for configuration property \"queue.buffering.max.ms\""),
             (
@@ -222,18 +217,18 @@ mod tests {
                 "Configuration property \"batch.size\" value 0 is outside allowed range 1..2147483647",
             ),
         ] {
-            check(name, value, &format!("is refused by librdkafka: {reason}"));
+            check(name, value, &format!("is rejected by librdkafka: {reason}"));
         }
-        check("client.id", "a\0b", "has a NUL character");
-        check("sasl.password", "a\0b", "has a NUL character");
+        check("client.id", "a\0b", "contains a NUL character");
+        check("sasl.password", "a\0b", "contains a NUL character");
     }
 
     #[test]
-    fn what_would_load_code_or_call_it_is_never_set() {
+    fn properties_that_load_or_call_code_are_refused() {
         check("plugin.library.paths", "libc.so.6", "would load code into the bridge: leave it out");
         check("ut_handle_ProduceResponse", "x", FOR_TESTS);
         check("test.mock.num.brokers", "3", FOR_TESTS);
-        check("ssl_key", "x", "is for programs that use librdkafka: expected `ssl.key.pem`");
+        check("ssl_key", "x", "can only be set by a program: use `ssl.key.pem`");
         for name in ["rebalance_cb", "oauthbearer_token_refresh_cb", "ssl.certificate.verify_cb", "opaque"] {
             check(name, "x", FOR_PROGRAMS);
         }

@@ -1,4 +1,4 @@
-//! A fetch that looks first, and then waits with little memory.
+//! A fetch that returns at once, or waits at the log end with little memory.
 
 use std::time::Duration;
 
@@ -6,8 +6,10 @@ use sluicegate_reader::{ReadError, Reader};
 
 use crate::backend::{Fetch, Fetched, Log, Room, WAITING_BYTES};
 
-/// Looks first, and waits at the log end for the little that will be new there. A record that turns out to be larger is read
-/// again once there is room for it, as the client may be one that never takes it; without room, the answer is that there was none.
+/// Reads at once. At the log end it waits with room for [`WAITING_BYTES`], since little arrives there at a time.
+///
+/// A larger answer is dropped and read again with its whole room reserved: a client that never reads must not hold unreserved
+/// memory. Without that room, the answer is empty.
 pub(super) async fn fetch(
     reader: &Reader,
     log: Log<'_>,
@@ -35,7 +37,7 @@ pub(super) async fn fetch(
         ..look
     };
     let waited = tokio::select! {
-        // First: it makes room for others.
+        // Polled first: it makes room for others.
         biased;
         () = room.wait() => return Ok(fetched(looked)),
         waited = reader.fetch(wait) => waited?,

@@ -1,4 +1,4 @@
-//! A cluster's properties as its producer takes them.
+//! A producer's settings, from its cluster's properties.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,29 +8,28 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::producer::BaseProducer;
 use sluicegate_reader::is_secret;
 
-/// What a producer is made of: the cluster's own properties above the bridge's defaults.
+/// A producer's settings: the cluster's properties over the bridge's defaults.
 #[derive(Clone)]
 pub(crate) struct Settings {
     properties: BTreeMap<String, String>,
-    /// Bytes of records that may wait for Kafka.
+    /// Bytes of records that can be queued.
     pub(super) queue_bytes: usize,
-    /// Records that may wait for Kafka.
+    /// Records that can be queued.
     pub(super) queue_records: usize,
-    /// The same cluster as reads know it: it checks brokers, and has the tokens that they are shown.
+    /// The cluster's reader, which vets brokers and obtains tokens.
     pub(super) reader: Option<sluicegate_reader::Config>,
 }
 
 impl Settings {
-    /// Takes properties of which librdkafka accepts each by itself.
+    /// Takes properties that librdkafka accepts one by one.
     ///
     /// # Errors
-    /// Every property with which an acknowledgement would not mean that Kafka has the record in its order, and what was
-    /// expected.
+    /// Every property that would weaken acknowledgements or the order of records, and what was expected.
     pub(crate) fn parse(properties: &BTreeMap<String, String>) -> Result<Self, Vec<(String, String)>> {
         let mut problems = Vec::new();
         let mut settings = BTreeMap::new();
         for (name, value) in properties {
-            // A password may begin or end with a space.
+            // A password can begin or end with a space.
             let value = if is_secret(name) { value } else { value.trim() };
             if let Some(expected) = expected(name, value) {
                 problems.push((name.clone(), expected.to_owned()));
@@ -61,12 +60,12 @@ impl Settings {
         Ok(Self { properties: settings, queue_bytes, queue_records, reader: None })
     }
 
-    /// Connects to brokers that reads could connect to, and shows them the same tokens as reads do.
-    pub(crate) fn beside(self, reader: &sluicegate_reader::Config) -> Self {
+    /// Uses only brokers that `reader` has vetted, and authenticates with its tokens.
+    pub(crate) fn with_reader(self, reader: &sluicegate_reader::Config) -> Self {
         Self { reader: Some(reader.clone()), ..self }
     }
 
-    /// Connects to these brokers in place of those that were given, or to nothing.
+    /// Replaces the bootstrap brokers. Without any, a producer connects to nothing.
     pub(super) fn with_brokers(mut self, brokers: &[String]) -> Self {
         self.properties.retain(|name, _| !BROKERS.contains(&name.as_str()));
         if !brokers.is_empty() {
@@ -76,40 +75,38 @@ impl Settings {
         self
     }
 
-    /// Makes a producer that connects to nothing, and ends it: there are properties that clash only together.
+    /// Creates and drops a producer that connects to nothing: some properties only conflict in combination.
     ///
     /// # Errors
-    /// Why there can be none, without a secret.
+    /// Why no producer can be created, without secrets.
     pub(crate) fn check_together(&self) -> Result<(), String> {
         if self.properties.contains_key("sasl.oauthbearer.extensions") {
-            return Err(
-                "writing with `sasl.oauthbearer.extensions` is not supported by this version".to_owned()
-            );
+            return Err("`sasl.oauthbearer.extensions` is not supported for writing: leave it out".to_owned());
         }
         let made: KafkaResult<BaseProducer> = self.clone().with_brokers(&[]).config().create();
         made.map(drop).map_err(|error| self.reason(&error))
     }
 
-    /// Why a producer cannot be made.
+    /// Why a producer cannot be created, without secrets.
     pub(super) fn reason(&self, error: &KafkaError) -> String {
         let reason = match error {
-            // Its text would show the value.
-            KafkaError::ClientConfig(_, reason, name, _) => format!("`{name}` is refused: {reason}"),
+            // The error's own text would show the value.
+            KafkaError::ClientConfig(_, reason, name, _) => format!("`{name}` is rejected: {reason}"),
             KafkaError::ClientCreation(reason) => reason.clone(),
             error => error.to_string(),
         };
-        self.hide(reason.trim_end()).replace(char::is_control, " ")
+        self.redact(reason.trim_end()).replace(char::is_control, " ")
     }
 
-    /// A text of librdkafka's or a broker's, without secrets that it may repeat.
-    pub(super) fn hide(&self, text: &str) -> String {
+    /// Removes secrets from a text of librdkafka or a broker.
+    pub(super) fn redact(&self, text: &str) -> String {
         let secrets = self.properties.iter().filter(|(name, value)| is_secret(name) && !value.is_empty());
         secrets.fold(text.to_owned(), |text, (_, secret)| text.replace(secret, "…"))
     }
 
     pub(super) fn config(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
-        // librdkafka is built without its own ways to a token.
+        // librdkafka is built without its own token retrieval.
         let has_tokens = self.reader.as_ref().is_some_and(sluicegate_reader::Config::has_tokens);
         let is_of_tokens = |name: &str| name.starts_with("sasl.oauthbearer.") || name.starts_with("https.");
         for (name, value) in &self.properties {
@@ -128,40 +125,40 @@ impl fmt::Debug for Settings {
     }
 }
 
-/// What `value` should have been, where it cannot be that of a producer whose acknowledgements hold.
+/// What was expected instead of `value`, if it would weaken acknowledgements or the order of records.
 fn expected(name: &str, value: &str) -> Option<&'static str> {
     let is_true = || ["true", "t", "1"].iter().any(|word| value.eq_ignore_ascii_case(word));
     let number = || value.parse::<i64>().unwrap_or_default();
     match name {
         "acks" | "request.required.acks" if !matches!(value, "all" | "-1") => {
-            Some("expected `all`: an acknowledgement means that Kafka has the record")
+            Some("expected `all`: an acknowledged record must be in Kafka")
         }
-        "enable.idempotence" if !is_true() => {
-            Some("expected `true`: what the bridge sends again must not be written twice")
+        "enable.idempotence" if !is_true() => Some("expected `true`: retries must not write a record twice"),
+        "delivery.report.only.error" if is_true() => {
+            Some("expected `false`: every record needs a delivery report")
         }
-        "delivery.report.only.error" if is_true() => Some("expected `false`: every record is acknowledged"),
-        "allow.auto.create.topics" if is_true() => Some("expected `false`: writing creates no topic"),
+        "allow.auto.create.topics" if is_true() => Some("expected `false`: writes must not create topics"),
         "max.in.flight" | "max.in.flight.requests.per.connection" if number() > 5 => {
-            Some("expected at most 5, with which Kafka keeps the order of records")
+            Some("expected at most 5: with more, Kafka does not keep the order of records")
         }
         "retries" | "message.send.max.retries" if number() < 1 => {
-            Some("expected at least 1: what bounds the time of a record is `message.timeout.ms`")
+            Some("expected at least 1: limit retries with `message.timeout.ms`")
         }
         "queuing.strategy" if !value.eq_ignore_ascii_case("fifo") => {
-            Some("expected `fifo`, which keeps the order of records")
+            Some("expected `fifo`: records must keep their order")
         }
-        // librdkafka takes other notations, too; the bound on keys and headers is read here.
+        // librdkafka accepts other notations, but the bridge derives its own bound from this number.
         QUEUE_KBYTES if value.parse::<usize>().is_err() => Some("expected a decimal number"),
         "message.timeout.ms" | "delivery.timeout.ms" if number() < 1 => {
-            Some("expected 1 or more milliseconds: somebody waits for the answer")
+            Some("expected at least 1 ms: clients wait for the answer")
         }
-        "transactional.id" => Some("is for transactions, in which nothing is written: leave it out"),
+        "transactional.id" => Some("is for transactions, which the bridge does not use: leave it out"),
         _ => None,
     }
 }
 
-/// Whether the system's CAs have to be looked for. OpenSSL, as it is built here, looks where no system has them, but where
-/// the environment says so: there the reader looks, too.
+/// Whether librdkafka must probe for the system's CAs. Its OpenSSL is built with paths that no system has, and follows the
+/// environment as the reader does.
 fn needs_system_ca(settings: &BTreeMap<String, String>, in_environment: impl Fn(&str) -> bool) -> bool {
     let protocol = settings.get("security.protocol").map(|protocol| protocol.to_ascii_lowercase());
     protocol.is_some_and(|protocol| protocol.ends_with("ssl"))
@@ -169,22 +166,22 @@ fn needs_system_ca(settings: &BTreeMap<String, String>, in_environment: impl Fn(
         && !["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().any(|name| in_environment(name))
 }
 
-/// The bridge's own defaults, each under all names of its property.
+/// The bridge's own defaults, each with all names of its property.
 pub(crate) const DEFAULTS: &[(&[&str], &str)] = &[
     (&["acks", "request.required.acks"], "all"),
     (&["allow.auto.create.topics"], "false"),
     (&["client.id"], "sluicegate"),
     (&["enable.idempotence"], "true"),
-    // Shorter than librdkafka's 5: commands and requests wait for it, and while others are on their way, records gather anyway.
+    // Shorter than librdkafka's 5: clients wait for it, and records batch anyway while others are in flight.
     (&["linger.ms", "queue.buffering.max.ms"], "1"),
-    // More than librdkafka's 1,000,000: a request of 1 MiB with its key and headers is for the broker to judge.
+    // More than librdkafka's 1,000,000: the broker decides whether to accept a request of 1 MiB with its key and headers.
     (&["message.max.bytes"], "2097152"),
-    // Shorter than librdkafka's five minutes: somebody waits for the answer.
+    // Shorter than librdkafka's five minutes: clients wait for the answer.
     (&["message.timeout.ms", "delivery.timeout.ms"], "30000"),
-    // Less than librdkafka's 1 GiB: what a cluster that is down may cost.
+    // Less than librdkafka's 1 GiB: bounds the memory that an unavailable cluster costs.
     (&[QUEUE_KBYTES], "65536"),
 ];
-/// Both names of the brokers to begin with.
+/// Both names of the property for bootstrap brokers.
 const BROKERS: [&str; 2] = ["bootstrap.servers", "metadata.broker.list"];
 const QUEUE_KBYTES: &str = "queue.buffering.max.kbytes";
 const QUEUE_RECORDS: &str = "queue.buffering.max.messages";
@@ -214,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_given_is_ours_and_what_is_given_stands() {
+    fn given_properties_override_defaults() {
         check(
             &[("bootstrap.servers", " a:1 "), ("batch.size", "1000")],
             &[
@@ -239,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn with_tls_the_systems_cas_are_looked_for_unless_others_are_given() {
+    fn tls_probes_for_system_cas_unless_others_are_given() {
         let needs = |pairs: &[(&str, &str)]| needs_system_ca(&properties(pairs), |_| false);
         assert!(needs(&[("security.protocol", "ssl")]) && needs(&[("security.protocol", "SASL_SSL")]));
         assert!(!needs(&[]) && !needs(&[("security.protocol", "sasl_plaintext")]));
@@ -252,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_make_an_acknowledgement_worthless_is_refused_by_name() {
+    fn properties_that_weaken_acknowledgements_are_refused() {
         let refused = [
             ("acks", "1"),
             ("request.required.acks", "0"),
@@ -278,11 +275,11 @@ mod tests {
     }
 
     #[test]
-    fn what_no_producer_can_be_made_of_is_told_without_secrets() {
-        let told = |pairs: &[(&str, &str)]| Settings::parse(&properties(pairs)).unwrap().check_together();
-        assert_eq!(told(&[("bootstrap.servers", "127.0.0.1:9")]), Ok(()));
-        assert!(told(&[("sasl.oauthbearer.extensions", "a=b")]).unwrap_err().contains("extensions"));
-        let key = told(&[("security.protocol", "ssl"), ("ssl.key.pem", "no-key-at-all")]).unwrap_err();
+    fn conflicting_properties_are_refused_without_secrets() {
+        let checked = |pairs: &[(&str, &str)]| Settings::parse(&properties(pairs)).unwrap().check_together();
+        assert_eq!(checked(&[("bootstrap.servers", "127.0.0.1:9")]), Ok(()));
+        assert!(checked(&[("sasl.oauthbearer.extensions", "a=b")]).unwrap_err().contains("extensions"));
+        let key = checked(&[("security.protocol", "ssl"), ("ssl.key.pem", "no-key-at-all")]).unwrap_err();
         assert!(key.contains("ssl.key.pem") && !key.contains("no-key-at-all"), "{key}");
     }
 
@@ -298,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn producer_connects_to_the_brokers_that_are_left() {
+    fn vetted_brokers_replace_the_given_ones() {
         for name in BROKERS {
             let settings = Settings::parse(&properties(&[(name, "a:1,b:1")])).unwrap();
             let config = settings.with_brokers(&["b:1".to_owned()]).config();
@@ -308,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn no_value_is_ever_printed() {
+    fn debug_prints_no_values() {
         let settings = Settings::parse(&properties(&[("sasl.password", "hidden")])).unwrap();
         let shown = format!("{settings:?}");
         assert!(shown.contains("sasl.password") && !shown.contains("hidden"), "{shown}");

@@ -1,10 +1,10 @@
 //! Writing to one cluster, for all its clients.
 //!
-//! - here: [`Writer`] queues records in their order, and waits for their delivery reports
+//! - here: [`Writer`] queues records in order, and waits for their delivery reports
 //! - `queue`: bounds the queue, and shares it between clients
-//! - `slot`: makes the producer at start or when it is needed, once the reader has checked the brokers
-//! - `producer`: librdkafka's; `in_flight` counts its records
-//! - `delivery_reports`: those of one command; `error` puts failures into the client's terms
+//! - `slot`: creates the producer at start or on demand, once the reader has vetted the brokers
+//! - `producer`: librdkafka's producer; `in_flight` counts its records
+//! - `delivery_reports`: the reports of one command; `error`: failures as clients see them
 
 mod delivery_reports;
 mod error;
@@ -40,16 +40,16 @@ use crate::metrics::WriteMetrics;
 /// Writes to one cluster.
 pub(crate) struct Writer {
     slot: Slot,
-    /// The queue's bound. librdkafka counts only values, so keys and headers could grow without limit.
+    /// Bounds the queue. librdkafka counts only values, so keys and headers could grow without limit.
     queue: Arc<Queue>,
     metrics: WriteMetrics,
 }
 
-/// Where the delivery reports of records arrive.
+/// Records that were handed over.
 #[derive(Debug)]
 pub(super) struct HandedOver {
     reports: Arc<DeliveryReports>,
-    /// How many of them were queued.
+    /// The number of queued records.
     pub(super) queued: usize,
 }
 
@@ -62,11 +62,11 @@ impl Writer {
         }
     }
 
-    /// Makes the producer before the first record, which else waits half a second for it. Tries again as long as that may
-    /// help, at a pace of [`PREPARE_PAUSE`].
+    /// Creates the producer ahead of the first record, which would otherwise wait half a second for it. Retries every
+    /// [`PREPARE_PAUSE`] while a retry can succeed.
     ///
     /// # Cancel safety
-    /// A drop leaves the attempt under way running.
+    /// A drop leaves the current attempt running.
     pub(super) async fn prepare(&self) {
         while let Err(error) = self.slot.producer().await.map(drop) {
             let (reason, retriable) = match error {
@@ -74,14 +74,17 @@ impl Writer {
                 NoProducer::Refused(error) => (error.message, error.fault.is_retriable()),
             };
             if !retriable {
-                tracing::warn!(reason, "no producer could be made at start: the first record tries again");
+                tracing::warn!(
+                    reason,
+                    "failed to create a producer at start, retrying with the first record"
+                );
                 return;
             }
             sleep(PREPARE_PAUSE).await;
         }
     }
 
-    /// As [`Backend::hand_over`](crate::backend::Backend::hand_over). A full queue is not waited for, only a producer is.
+    /// See [`Backend::hand_over`](crate::backend::Backend::hand_over). Waits for a producer, but never for room in the queue.
     pub(super) async fn hand_over(
         &self,
         source: Source,
@@ -114,38 +117,38 @@ impl Writer {
         Ok(HandedOver { reports, queued })
     }
 
-    /// Waits for delivery reports, or for `due`: the outcome of records without a report is unknown then.
+    /// Waits for delivery reports, or until `due` is cancelled: the outcome of records without a report is then unknown.
     ///
     /// # Cancel safety
-    /// Queued records are written.
+    /// Queued records are still written.
     pub(super) async fn wait(&self, handed: HandedOver, due: &CancellationToken) -> Vec<DeliveryReport> {
         let reports = handed.reports.wait(due, error::late()).await;
         let ended = reports.iter().any(|report| matches!(report, Err(WriteError::ProducerEnded { .. })));
         let cause = if ended { self.slot.end().await } else { None };
-        let told = |error| match (error, &cause) {
+        let with_cause = |error| match (error, &cause) {
             (WriteError::ProducerEnded { unknown_outcome }, Some(cause)) => error::of(cause, unknown_outcome),
             (error, _) => error,
         };
-        reports.into_iter().map(|report| report.map_err(|error| told(error).into())).collect()
+        reports.into_iter().map(|report| report.map_err(|error| with_cause(error).into())).collect()
     }
 
     fn room_for(&self, source: Source, record: &ProduceRecord) -> Result<Room, CommandError> {
         let size = size(record);
         if !self.queue.fits(size) {
-            return Err(too_large("does not fit into the queue", record));
+            return Err(too_large("does not fit into the queue (`queue.buffering.max.kbytes`)", record));
         }
         self.queue.take(source, size).ok_or_else(error::queue_full)
     }
 
-    /// Whether anything is in the queue or on its way.
+    /// Whether records are queued or in flight.
     pub(super) fn has_queued_records(&self) -> bool {
         !self.queue.is_empty()
     }
 
-    /// Delivers what is in the queue until `by`, and ends: what is left then is lost, and a warning tells how much.
+    /// Delivers queued records until `by`, and ends writing. Records left then are lost, and counted in a warning.
     ///
     /// # Cancel safety
-    /// What is in the queue is delivered in the background for as long as the process lives.
+    /// After a drop, delivery continues in the background for as long as the process lives.
     pub(super) async fn close(&self, by: Instant) {
         self.slot.close(by).await;
     }
@@ -155,18 +158,18 @@ fn send(producer: &Producer, record: &ProduceRecord, handed: Handed) -> Result<(
     producer.send(record, handed).map_err(|cause| match cause {
         KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) => WriteError::Failed(error::queue_full()),
         KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge) => {
-            WriteError::Failed(too_large("is larger than the cluster's `message.max.bytes`", record))
+            WriteError::Failed(too_large("exceeds the cluster's `message.max.bytes`", record))
         }
-        // Nothing of it has left.
+        // The record was not sent.
         cause => error::of(&cause, false),
     })
 }
 
 fn too_large(what: &str, record: &ProduceRecord) -> CommandError {
-    error::refused(MESSAGE_TOO_LARGE, format!("a record of {} bytes {what}", size(record)))
+    error::refused(MESSAGE_TOO_LARGE, format!("record of {} bytes {what}", size(record)))
 }
 
-/// What a record costs while it is on its way, in bytes.
+/// The memory of a record in the queue, in bytes.
 fn size(record: &ProduceRecord) -> usize {
     let len = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
     let header = |header: &sluicegate_protocol::Header| {
@@ -176,9 +179,9 @@ fn size(record: &ProduceRecord) -> usize {
     len(&record.key).saturating_add(len(&record.value)).saturating_add(headers).saturating_add(RECORD_BYTES)
 }
 
-/// How long after an attempt to make a producer ahead the next one is made.
+/// Time between two attempts to create a producer at start.
 const PREPARE_PAUSE: Duration = Duration::from_secs(5);
-/// What a record costs beside its bytes, by the sizes of librdkafka's structures and ours.
+/// The memory of a record besides its own bytes, by the sizes of librdkafka's structures and ours.
 const RECORD_BYTES: usize = 384;
-/// The same of a header.
+/// The same for a header.
 const HEADER_BYTES: usize = 64;

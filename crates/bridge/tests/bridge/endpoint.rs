@@ -74,9 +74,16 @@ async fn only_the_secret_lets_a_gateway_in() {
     let gateway = Gateway::connect(&bridge).await;
     for endpoint in ENDPOINTS {
         gateway.open(endpoint, &[("sluicegate-gateway-secret", SECRET)]).await.unwrap();
-        check(&gateway, endpoint, &[], 401, "header sluicegate-gateway-secret is missing\n").await;
+        check(
+            &gateway,
+            endpoint,
+            &[],
+            401,
+            "header sluicegate-gateway-secret is missing: expected the bridge's gateway_secret\n",
+        )
+        .await;
         let wrong = [("sluicegate-gateway-secret", "wrong")];
-        let text = "header sluicegate-gateway-secret is not the bridge's secret\n";
+        let text = "header sluicegate-gateway-secret does not match the bridge's gateway_secret\n";
         check(&gateway, endpoint, &wrong, 401, text).await;
     }
 }
@@ -86,12 +93,13 @@ async fn an_unknown_cluster_and_a_full_bridge_are_refused() {
     let bridge = start("[limits]\nmax_sessions = 1").await;
     let gateway = Gateway::connect(&bridge).await;
     for endpoint in ENDPOINTS {
-        let text = "no cluster nowhere is configured, header sluicegate-cluster names one\n";
+        let text = "unknown cluster nowhere (header sluicegate-cluster): expected one of [clusters]\n";
         check(&gateway, endpoint, &[("sluicegate-cluster", "nowhere")], 404, text).await;
     }
     let mut stream = gateway.open(Endpoint::Connect, &[("sluicegate-cluster", "default")]).await.unwrap();
     for endpoint in ENDPOINTS {
-        let refused = check(&gateway, endpoint, &[], 503, "the bridge is at capacity\n").await;
+        let refused =
+            check(&gateway, endpoint, &[], 503, "bridge at capacity (limits.max_sessions = 1)\n").await;
         assert_eq!(refused.headers["retry-after"], "1");
     }
     stream.ask(1, ping("")).await;
@@ -218,11 +226,9 @@ async fn what_a_gateway_says_is_understood_and_said_once_or_nothing_is_let_in() 
     let bridge = start_with(&format!("gateway_secret = \"{SECRET}\""), "").await;
     let gateway = Gateway::connect(&bridge).await;
     let secret = ("sluicegate-gateway-secret", SECRET);
-    let once = |name: &str| format!("expected header {name} once\n");
+    let once = |name: &str| format!("repeated header {name}: expected it once\n");
     let unknown = |name: &str| {
-        format!(
-            "header {name} is not one that this bridge knows: expected a gateway of its version or older\n"
-        )
+        format!("unknown header {name}: upgrade the bridge to the version of the gateway's filter\n")
     };
     let long = format!("sluicegate-{}", "x".repeat(200));
     for (headers, text) in [
@@ -255,7 +261,7 @@ async fn what_a_gateway_says_is_understood_and_said_once_or_nothing_is_let_in() 
         assert_eq!((refused.status, refused.text()), (400, &text[..]));
     }
     // Nobody learns without the secret what the bridge knows.
-    let text = "header sluicegate-gateway-secret is missing\n";
+    let text = "header sluicegate-gateway-secret is missing: expected the bridge's gateway_secret\n";
     check(&gateway, Endpoint::Connect, &[("sluicegate-read-only", "true")], 401, text).await;
     let (_, metrics) = admin(&bridge, "/metrics").await;
     assert!(metrics.contains("sluicegate_requests_refused_total{reason=\"metadata\"} 32\n"), "{metrics}");

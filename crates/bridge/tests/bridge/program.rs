@@ -160,7 +160,7 @@ async fn it_takes_the_file_descriptors_that_it_may_and_says_where_they_are_few()
         }
         let mut log = String::new();
         child.stderr.take().unwrap().read_to_string(&mut log).await.unwrap();
-        assert_eq!(log.contains("may need more file descriptors given=100 needed=200"), warns, "{log}");
+        assert_eq!(log.contains("raise the limit (ulimit -n) given=100 needed=200"), warns, "{log}");
         assert_eq!(child.wait().await.unwrap().code(), Some(0));
     }
 }
@@ -190,7 +190,7 @@ async fn a_property_for_writing_is_accepted_and_one_that_nobody_knows_is_named()
     let output = bridge(&config).output().await.unwrap();
     assert_eq!(output.status.code(), Some(2));
     let want = format!(
-        "{}: clusters.default.socket.timout.ms: is no property of librdkafka, perhaps `socket.timeout.ms` was meant\n",
+        "{}: clusters.default.socket.timout.ms: is not a librdkafka property, did you mean `socket.timeout.ms`?\n",
         config.path().display()
     );
     assert_eq!(String::from_utf8(output.stderr).unwrap(), want);

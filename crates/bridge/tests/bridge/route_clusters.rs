@@ -40,8 +40,7 @@ async fn bridge(keys: &str) -> Bridge {
 }
 
 /// What the client of a session is told instead of the broker's name.
-const NOT_ALLOWED: &str =
-    "the bridge's configuration does not allow a broker of this route: its log says which";
+const NOT_ALLOWED: &str = "a broker of this route is not allowed, see the bridge's log";
 
 /// Every endpoint refuses in its own terms.
 async fn check(bridge: &Bridge, headers: &[(&str, &str)], status: u16, text: &str) {
@@ -76,21 +75,19 @@ async fn a_definition_is_judged_at_every_entrance_alike() {
     for other in
         ["169.254.169.254:80", "kafka:9093", "kafka.evil.example:9092", "[::1]:9092", "localhost:7401"]
     {
-        let text = format!(
-            "the bridge's configuration does not allow {other}: expected it in route_clusters.allowed_hosts"
-        );
+        let text = format!("broker {other} is not allowed: add it to route_clusters.allowed_hosts");
         let carried = definition(&["kafka:9092", other]);
         check_told(&bridge, &[SECRET, (DEFINITION, &carried)], 403, NOT_ALLOWED, &text).await;
     }
-    let expected = |what: &str| format!("expected {what} in the header {DEFINITION}");
+    let expected = |what: &str| format!("invalid header {DEFINITION}: expected {what}");
     of(&[(DEFINITION, "not base64")], 400, &expected("base64")).await;
     of(&[(DEFINITION, "/w")], 400, &expected("a sluicegate.v1.ClusterDefinition")).await;
     of(&[(DEFINITION, "")], 400, &expected("1 to 100 nodes")).await;
-    let nodes = expected("nodes that are host:port, an IPv6 address in brackets");
+    let nodes = expected("nodes as host:port, with IPv6 addresses in brackets");
     of(&[(DEFINITION, &definition(&["reader:hidden@kafka:9092"]))], 400, &nodes).await;
     of(&[(DEFINITION, &"A".repeat(30_000))], 400, &expected("at most 16384 bytes")).await;
     let both = [("sluicegate-cluster", "default"), (DEFINITION, &definition(&["kafka:9092"]))];
-    let one = format!("expected one header of sluicegate-cluster and {DEFINITION}");
+    let one = format!("expected one of the headers sluicegate-cluster and {DEFINITION}");
     of(&both, 400, &one).await;
 
     let (_, metrics) = admin(&bridge, "/metrics").await;
@@ -108,16 +105,14 @@ async fn a_definition_is_judged_at_every_entrance_alike() {
 async fn nobody_names_a_cluster_without_the_secret_or_where_there_is_none() {
     let closed = bridge("").await;
     let definition = definition(&["kafka:9092"]);
-    let missing = "header sluicegate-gateway-secret is missing";
+    let missing = "header sluicegate-gateway-secret is missing: expected the bridge's gateway_secret";
     check(&closed, &[(DEFINITION, &definition)], 401, missing).await;
     let open = start("").await;
-    let text = "a cluster that a route carries is taken from gateways that show who they are: expected gateway_secret or \
-                tls.client_ca in the bridge's configuration";
+    let text = "clusters defined by routes need authenticated gateways: set gateway_secret or tls.client_ca in the bridge";
     check(&open, &[(DEFINITION, &definition)], 403, text).await;
     // What the configuration does not speak of is allowed to nobody.
     let silent = start_with(&format!("gateway_secret = \"{}\"", SECRET.1), "").await;
-    let text =
-        "the bridge's configuration does not allow kafka:9092: expected it in route_clusters.allowed_hosts";
+    let text = "broker kafka:9092 is not allowed: add it to route_clusters.allowed_hosts";
     check_told(&silent, &[SECRET, (DEFINITION, &definition)], 403, NOT_ALLOWED, text).await;
 }
 
@@ -157,7 +152,7 @@ async fn as_many_clusters_are_used_as_are_allowed_and_one_more_is_told_to_come_b
     let gateway = Gateway::connect(&bridge).await;
     for endpoint in ENDPOINTS {
         let session = gateway.open(endpoint, &[SECRET, (DEFINITION, &one)]).await.unwrap();
-        let text = "as many clusters of routes are used as the bridge may have";
+        let text = "too many clusters defined by routes (route_clusters.max = 1)";
         check(&bridge, &[SECRET, (DEFINITION, &other)], 503, text).await;
         // The same one has room.
         gateway.open(endpoint, &[SECRET, (DEFINITION, &one)]).await.unwrap();

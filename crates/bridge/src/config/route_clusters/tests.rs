@@ -70,9 +70,9 @@ fn mistakes_are_told_each_with_its_key() {
             "route_clusters.max: is 0, expected a whole number from 1 to 10000",
             "route_clusters.idle_timeout_ms: is 99, expected a whole number from 100 to 3600000",
             "route_clusters.allowed: is not a key of this configuration",
-            "route_clusters.properties.client.ids: is no property of librdkafka, perhaps `client.id` was meant",
+            "route_clusters.properties.client.ids: is not a librdkafka property, did you mean `client.id`?",
             "route_clusters.properties.ssl.ca.location: cannot read `/nowhere`: No such file or directory (os error 2)",
-            "route_clusters.properties.linger.ms: is refused by librdkafka: Invalid value for configuration property \
+            "route_clusters.properties.linger.ms: is rejected by librdkafka: Invalid value for configuration property \
              \"queue.buffering.max.ms\"",
             "clusters: is empty, expected at least one [clusters.NAME]",
         ],

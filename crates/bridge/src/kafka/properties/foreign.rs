@@ -1,27 +1,27 @@
-//! Names that are not librdkafka's but that its users know: APISIX's attributes and the Java client's properties.
+//! Names that users know from elsewhere: APISIX's attributes and the Java client's properties.
 
-/// What is expected instead of such a name.
+/// What to do instead of setting such a name.
 pub(super) fn instead_of(name: &str) -> Option<&'static str> {
     INSTEAD.iter().find(|(foreign, _)| foreign.contains(&name)).map(|(_, instead)| *instead)
 }
 
 const INSTEAD: [(&[&str], &str); 14] = [
-    (&["broker_list", "brokers"], "`bootstrap.servers`"),
-    (&["enable_tls", "tls"], "`security.protocol`, as `ssl` or `sasl_ssl`"),
+    (&["broker_list", "brokers"], "use `bootstrap.servers`"),
+    (&["enable_tls", "tls"], "set `security.protocol` to `ssl` or `sasl_ssl`"),
     (
         &["enable_sasl", "sasl"],
-        "`security.protocol`, as `sasl_plaintext` or `sasl_ssl`, and `sasl.mechanism`",
+        "set `security.protocol` to `sasl_plaintext` or `sasl_ssl`, and set `sasl.mechanism`",
     ),
-    (&["ssl_verify", "tls.verify"], "`enable.ssl.certificate.verification`"),
-    (&["sasl.user", "sasl_user"], "`sasl.username`"),
-    (&["ssl.ca", "ssl_trusted_certificate"], "`ssl.ca.location`"),
-    (&["ssl.certificate"], "`ssl.certificate.location`"),
-    (&["ssl.key"], "`ssl.key.location`"),
-    (&["ssl.keystore.type"], "PEM, in `ssl.certificate.location` and `ssl.key.location`"),
-    (&["ssl.keystore.certificate.chain"], "`ssl.certificate.pem`"),
-    (&["ssl.keystore.key"], "`ssl.key.pem`"),
-    (&["ssl.truststore.password", "ssl.truststore.type"], "PEM, in `ssl.ca.location`"),
-    (&["ssl.truststore.certificates"], "`ssl.ca.pem`"),
+    (&["ssl_verify", "tls.verify"], "use `enable.ssl.certificate.verification`"),
+    (&["sasl.user", "sasl_user"], "use `sasl.username`"),
+    (&["ssl.ca", "ssl_trusted_certificate"], "use `ssl.ca.location`"),
+    (&["ssl.certificate"], "use `ssl.certificate.location`"),
+    (&["ssl.key"], "use `ssl.key.location`"),
+    (&["ssl.keystore.type"], "use PEM files in `ssl.certificate.location` and `ssl.key.location`"),
+    (&["ssl.keystore.certificate.chain"], "use `ssl.certificate.pem`"),
+    (&["ssl.keystore.key"], "use `ssl.key.pem`"),
+    (&["ssl.truststore.password", "ssl.truststore.type"], "use a PEM file in `ssl.ca.location`"),
+    (&["ssl.truststore.certificates"], "use `ssl.ca.pem`"),
     (
         &[
             "sasl.client.callback.handler.class",
@@ -36,7 +36,7 @@ const INSTEAD: [(&[&str], &str); 14] = [
             "ssl.secure.random.implementation",
             "ssl.trustmanager.algorithm",
         ],
-        "it left out: no code is loaded, and TLS 1.2 and 1.3 are agreed on with safe algorithms only",
+        "leave it out: the bridge loads no code, and negotiates TLS 1.2 or 1.3 with safe algorithms only",
     ),
 ];
 
@@ -46,10 +46,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_expected_instead_can_be_given() {
+    fn suggested_properties_can_be_set() {
         for (names, instead) in INSTEAD {
             for name in names {
-                let problem = format!("is no property of librdkafka: expected {instead}");
+                let problem = format!("is not a librdkafka property: {instead}");
                 assert_eq!(check_name(name), Err(problem), "{name}");
             }
             for name in instead.split('`').skip(1).step_by(2).filter(|quoted| quoted.contains('.')) {

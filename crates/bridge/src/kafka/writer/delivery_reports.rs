@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::error::WriteError;
 use crate::backend::Written;
 
-/// Reports in the order of their records: the producer adds them one by one, their command waits for all.
+/// Reports in the order of their records. The producer adds them one by one, and the command waits for all.
 #[derive(Debug)]
 pub(super) struct DeliveryReports {
     state: Mutex<State>,
@@ -17,7 +17,7 @@ pub(super) struct DeliveryReports {
 
 #[derive(Debug)]
 struct State {
-    /// None: not known yet.
+    /// None: missing.
     reports: Vec<Option<Report>>,
     missing: usize,
 }
@@ -26,15 +26,15 @@ struct State {
 pub(super) type Report = Result<Written, WriteError>;
 
 impl DeliveryReports {
-    /// For as many records, none of them reported yet.
+    /// Expects one report for each of `records`.
     pub(super) fn new(records: usize) -> Arc<Self> {
         let state = Mutex::new(State { reports: vec![None; records], missing: records });
         Arc::new(Self { state, settled: Notify::new() })
     }
 
-    /// Reports the record at `index`.
+    /// Adds the report of the record at `index`. The first one stands.
     pub(super) fn settle(&self, index: usize, report: Report) {
-        // Every change under the lock is one that leaves it valid.
+        // No code under the lock can panic and leave it inconsistent.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(missing @ None) = state.reports.get_mut(index) {
             *missing = Some(report);
@@ -45,10 +45,10 @@ impl DeliveryReports {
         }
     }
 
-    /// Waits for all reports, or until `due` is cancelled: `late` then stands for those that are missing.
+    /// Waits for all reports, or until `due` is cancelled: `late` then replaces missing ones.
     ///
     /// # Cancel safety
-    /// A drop changes nothing about the records.
+    /// A drop does not affect the records.
     pub(super) async fn wait(&self, due: &CancellationToken, late: WriteError) -> Vec<Report> {
         while !self.is_settled() {
             tokio::select! {

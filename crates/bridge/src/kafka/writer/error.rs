@@ -1,4 +1,4 @@
-//! Why a record was not acknowledged, in the client's terms.
+//! Why a record was not acknowledged, as clients see it.
 
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ use crate::backend::{CommandError, Fault};
 /// Why a record was not acknowledged.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum WriteError {
-    /// The producer ended, for a reason that concerns all its records.
+    /// The producer had a fatal error, which fails all its records.
     ProducerEnded { unknown_outcome: bool },
-    /// Anything else.
+    /// Another error of the record.
     Failed(CommandError),
 }
 
@@ -25,11 +25,11 @@ pub(super) enum WriteError {
 pub(in crate::kafka) enum NoProducer {
     /// No token, or no broker that passed the reader's handshake.
     Unreachable {
-        /// For the log only: it can name brokers, files and endpoints.
+        /// Only for the log: it can name brokers, files and endpoints.
         cause: String,
         retriable: bool,
     },
-    /// Anything else, fit for clients.
+    /// Another error, safe to show to clients.
     Refused(CommandError),
 }
 
@@ -37,33 +37,33 @@ impl From<WriteError> for CommandError {
     fn from(error: WriteError) -> Self {
         match error {
             WriteError::ProducerEnded { unknown_outcome } => {
-                failed(0, "the producer ended".to_owned(), true, unknown_outcome)
+                failed(0, "the producer failed".to_owned(), true, unknown_outcome)
             }
             WriteError::Failed(error) => error,
         }
     }
 }
 
-/// The error of a record that `error` kept from being acknowledged; `unknown_outcome` where it may be in the log all the
-/// same.
+/// The error of a record that was not acknowledged because of `error`. With `unknown_outcome`, it may have been written.
 pub(super) fn of(error: &KafkaError, unknown_outcome: bool) -> WriteError {
     let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
     let (kafka, message, retriable) = match code {
         RDKafkaErrorCode::MessageTimedOut => {
-            let fate = if unknown_outcome { "it may or may not be written" } else { "it is not written" };
-            (REQUEST_TIMED_OUT, format!("no acknowledgement within the delivery timeout: {fate}"), true)
+            let outcome = if unknown_outcome { "may have been written" } else { "was not written" };
+            let message = format!("not acknowledged within `message.timeout.ms`, the record {outcome}");
+            (REQUEST_TIMED_OUT, message, true)
         }
-        // librdkafka's metadata may be older than the reader's, which has found them.
+        // librdkafka's metadata can be older than the reader's, which has found them.
         RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownPartition => {
             (UNKNOWN_TOPIC_OR_PARTITION, "no such topic or partition".to_owned(), true)
         }
         RDKafkaErrorCode::ClusterAuthorizationFailed => (
             CLUSTER_AUTHORIZATION_FAILED,
-            "not authorized: the cluster's user may write to no topic".to_owned(),
+            "not authorized: the cluster's user may not write to any topic".to_owned(),
             false,
         ),
         RDKafkaErrorCode::MessageSizeTooLarge => (MESSAGE_TOO_LARGE, TOO_LARGE.to_owned(), false),
-        // librdkafka does not tell which record of a batch it is: the others may be written when they are sent again.
+        // librdkafka does not tell which record of a batch is invalid. A retry can succeed for the others.
         RDKafkaErrorCode::InvalidRecord | RDKafkaErrorCode::InvalidDifferentRecord => {
             (INVALID_RECORD, INVALID.to_owned() + OR_ANOTHER, true)
         }
@@ -77,7 +77,7 @@ pub(super) fn of(error: &KafkaError, unknown_outcome: bool) -> WriteError {
         | RDKafkaErrorCode::AllBrokersDown
         | RDKafkaErrorCode::OperationTimedOut => (0, described(code), true),
         other => {
-            // Codes of Kafka's are positive; librdkafka's own are not.
+            // Kafka's codes are positive; librdkafka's own are negative.
             let kafka = i32::from(other as i16).max(0);
             (kafka, described(other), is_retriable(kafka))
         }
@@ -85,7 +85,7 @@ pub(super) fn of(error: &KafkaError, unknown_outcome: bool) -> WriteError {
     WriteError::Failed(failed(kafka, message, retriable, unknown_outcome))
 }
 
-/// The same, of a record that was alone in its batch: it is the one that the broker does not accept.
+/// The same for a record that was alone in its batch: it must be the one that the broker rejected.
 pub(super) fn of_alone(error: &KafkaError, unknown_outcome: bool) -> WriteError {
     match error.rdkafka_error_code() {
         Some(RDKafkaErrorCode::InvalidRecord) => {
@@ -105,20 +105,20 @@ pub(super) fn refused(code: i32, message: String) -> CommandError {
 
 /// No room for a record until others have been delivered.
 pub(super) fn queue_full() -> CommandError {
-    let message = "the queue has no room for more of this client's records";
+    let message = "the write queue is full, or holds too many of this client's records";
     CommandError { retry_after: QUEUE_RETRY, ..CommandError::new(Fault::QueueFull, 0, message) }
 }
 
-/// A command that came too late to be written.
+/// A command that is too late to be written.
 pub(super) fn ending() -> CommandError {
-    failed(0, "the bridge is shutting down: nothing is written".to_owned(), true, false)
+    failed(0, "the bridge is shutting down, nothing was written".to_owned(), true, false)
 }
 
-/// A record whose report nobody waits for any more.
+/// A record whose report is still missing at shutdown.
 pub(super) fn late() -> WriteError {
     WriteError::Failed(failed(
         0,
-        "the bridge is shutting down: the record may or may not be written".to_owned(),
+        "the bridge is shutting down: the record may have been written".to_owned(),
         true,
         true,
     ))
@@ -134,17 +134,16 @@ fn failed(code: i32, message: String, retriable: bool, unknown_outcome: bool) ->
 }
 
 fn described(code: RDKafkaErrorCode) -> String {
-    // librdkafka tells whose error it is in front of it.
+    // librdkafka's reason is the last part, in parentheses.
     let text = KafkaError::MessageProduction(code).to_string();
     text.rsplit_once('(').map_or(text.clone(), |(_, reason)| reason.trim_end_matches(')').to_owned())
 }
 
-const TOO_LARGE: &str =
-    "larger than the topic takes, or in a batch that is: `batch.size` of the section has to fit it";
-const INVALID: &str = "not accepted by the broker, as none is without a key in a compacted topic";
-const BAD_TIMESTAMP: &str = "not accepted by the broker with this timestamp";
-const OR_ANOTHER: &str = ", or another one in its batch is not: sent again, it may be accepted";
-/// How soon a full queue may have room again.
+const TOO_LARGE: &str = "the record or its batch exceeds the topic's `max.message.bytes`, which must be at least the cluster's `batch.size`";
+const INVALID: &str = "the broker rejected the record, for example because a compacted topic needs a key";
+const BAD_TIMESTAMP: &str = "the broker rejected the record's timestamp";
+const OR_ANOTHER: &str = "; the cause can be another record of its batch, then a retry succeeds";
+/// How soon a full queue can have room again.
 const QUEUE_RETRY: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
@@ -162,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_of_kafka_stay_and_those_of_librdkafka_are_translated() {
+    fn kafka_codes_are_kept_and_librdkafka_codes_are_translated() {
         use RDKafkaErrorCode as Code;
         check(Code::TopicAuthorizationFailed, false, (29, false));
         check(Code::TransactionalIdAuthorizationFailed, false, (53, false));
@@ -178,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_alone_is_what_is_invalid() {
+    fn record_alone_in_its_batch_is_the_invalid_one() {
         for (code, kafka) in [(RDKafkaErrorCode::InvalidRecord, 87), (RDKafkaErrorCode::InvalidTimestamp, 32)]
         {
             let error = CommandError::from(of_alone(&KafkaError::MessageProduction(code), false));
@@ -189,9 +188,9 @@ mod tests {
     }
 
     #[test]
-    fn a_timeout_says_what_is_known() {
+    fn timeout_tells_whether_the_record_was_written() {
         let not = check(RDKafkaErrorCode::MessageTimedOut, false, (7, true));
         let maybe = check(RDKafkaErrorCode::MessageTimedOut, true, (7, true));
-        assert!(not.contains("is not written") && maybe.contains("may or may not"), "{not}; {maybe}");
+        assert!(not.contains("was not written") && maybe.contains("may have been written"), "{not}; {maybe}");
     }
 }

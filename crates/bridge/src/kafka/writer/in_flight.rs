@@ -1,16 +1,16 @@
-//! How many records a producer has in flight, and which of them had a batch to itself.
+//! Counts a producer's records in flight, and tells which of them had a batch to themselves.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Records in flight (the low half), and records ever queued (the high half, which wraps). Both change in one step: a
-/// record that found the queue empty must also be the one that was counted next.
+/// Records in flight (the low half), and records ever queued (the high half, which wraps). One atomic holds both: a record
+/// that found the queue empty must also be the next one counted.
 #[derive(Debug, Default)]
 pub(super) struct InFlight(AtomicU64);
 
 /// One record in flight.
 #[derive(Debug)]
 pub(super) struct Ticket {
-    /// Its number if no other record was in flight when it was queued.
+    /// The record's number, if no other was in flight when it was queued.
     first: Option<u64>,
 }
 
@@ -22,15 +22,15 @@ impl InFlight {
         Ticket { first: was_empty.then_some(before.wrapping_add(QUEUED_AND_IN_FLIGHT) >> HALF) }
     }
 
-    /// Forgets a record that could not be queued.
+    /// Uncounts a record that could not be queued.
     pub(super) fn revoke(&self) {
         self.0.fetch_sub(QUEUED_AND_IN_FLIGHT, Ordering::Relaxed);
     }
 
-    /// Ends a record's flight, and says whether no other was in flight at any time of it.
+    /// Ends a record's flight. Returns whether it was alone the whole time.
     pub(super) fn leave(&self, ticket: &Ticket) -> bool {
         let before = self.0.fetch_sub(IN_FLIGHT, Ordering::Relaxed);
-        // The other records of its batch were queued before the batch was answered.
+        // Other records of its batch would have been queued before the batch was answered.
         ticket.first == Some(before >> HALF)
     }
 }
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_record_without_company_is_alone() {
+    fn record_is_alone_only_if_no_other_was_in_flight() {
         let in_flight = InFlight::default();
         for _ in 0..2 {
             let only = in_flight.enter();
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn record_that_is_not_queued_is_no_company() {
+    fn revoked_record_does_not_count() {
         let in_flight = InFlight::default();
         let only = in_flight.enter();
         in_flight.enter();
@@ -81,7 +81,7 @@ mod tests {
         const THREADS: usize = 2;
         const ROUNDS: usize = 50_000;
         let (in_flight, arrived) = (InFlight::default(), AtomicUsize::new(0));
-        // Spinning lets all go on within nanoseconds, as a barrier of the system does not.
+        // Spinning releases all threads within nanoseconds, unlike a barrier of the system.
         let meet = |time: usize| {
             arrived.fetch_add(1, Ordering::SeqCst);
             while arrived.load(Ordering::SeqCst) < time * THREADS {

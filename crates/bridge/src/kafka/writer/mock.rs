@@ -51,7 +51,7 @@ fn error(report: &DeliveryReport) -> Option<CommandError> {
     report.clone().err()
 }
 
-/// Its code, whether a retry can succeed, and whether the record may be written.
+/// An error's code, whether a retry can succeed, and whether the record may have been written.
 fn facts(error: &CommandError) -> (i32, bool, bool) {
     (error.code, error.fault.is_retriable(), matches!(error.fault, Fault::UnknownOutcome { .. }))
 }
@@ -71,7 +71,7 @@ async fn records_are_acknowledged_with_their_place() {
     assert_eq!(codes(&produced), [None; 4]);
     let produced: Vec<Written> = produced.into_iter().map(Result::unwrap).collect();
     assert_eq!((produced[0].partition, produced[0].offset), (0, 0));
-    // The mock says what it likes of times.
+    // The mock does not keep timestamps.
     assert_eq!(produced[1].offset, 1);
     assert_eq!(produced[3].partition, 1);
     let again = write(&writer, &[chosen]).await;
@@ -80,7 +80,7 @@ async fn records_are_acknowledged_with_their_place() {
 }
 
 #[tokio::test]
-async fn one_record_that_is_refused_leaves_its_neighbours_alone() {
+async fn refused_record_does_not_affect_others() {
     let (_mock, writer, metrics) = start(&[("message.max.bytes", "2000")]);
     let refused = error::refused(3, "no such topic".to_owned());
     let records = [record("0"), record(vec![b'x'; 2001]), record("2"), record("3")];
@@ -96,7 +96,7 @@ async fn one_record_that_is_refused_leaves_its_neighbours_alone() {
 }
 
 #[tokio::test]
-async fn from_a_full_queue_on_nothing_is_taken() {
+async fn full_queue_refuses_all_further_records() {
     let (mock, writer, metrics) =
         start(&[("queue.buffering.max.messages", "3"), ("message.timeout.ms", "2000")]);
     mock.broker_down(1).unwrap();
@@ -106,11 +106,11 @@ async fn from_a_full_queue_on_nothing_is_taken() {
     let produced = writer.wait(handed, &CancellationToken::new()).await;
     assert_eq!(codes(&produced), [Some(7), Some(7), Some(7), Some(0), Some(0)]);
     assert_eq!(produced[3..], [Err(error::queue_full()), Err(error::queue_full())]);
-    // Nothing of them has left: that is known.
+    // None was sent, so the outcome is known.
     assert!(produced.iter().all(|report| !facts(&error(report).unwrap()).2));
     assert_eq!(metrics.queued.get(), 0);
     mock.broker_up(1).unwrap();
-    // librdkafka counts a record until its report is freed, a moment after that was heard.
+    // librdkafka counts a record until its report is freed, shortly after the callback.
     let later = async {
         loop {
             match write(&writer, &[record("later")]).await.remove(0) {
@@ -123,7 +123,7 @@ async fn from_a_full_queue_on_nothing_is_taken() {
 }
 
 #[tokio::test]
-async fn keys_and_headers_take_room_in_the_queue_too() {
+async fn keys_and_headers_take_room_in_the_queue() {
     let (mock, writer, _) = start(&[("queue.buffering.max.kbytes", "10"), ("message.timeout.ms", "1000")]);
     mock.broker_down(1).unwrap();
     let key = Some(vec![b'k'; 6_000].into());
@@ -137,7 +137,7 @@ async fn keys_and_headers_take_room_in_the_queue_too() {
 }
 
 #[tokio::test]
-async fn a_record_that_left_and_was_not_acknowledged_is_of_unknown_outcome() {
+async fn sent_record_without_acknowledgement_has_an_unknown_outcome() {
     let (mock, writer, _) = start(&[("message.timeout.ms", "3000"), ("socket.timeout.ms", "1000")]);
     assert_eq!(codes(&write(&writer, &[record("first")]).await), vec![None]);
     mock.broker_round_trip_time(1, Duration::from_secs(20)).unwrap();
@@ -147,7 +147,7 @@ async fn a_record_that_left_and_was_not_acknowledged_is_of_unknown_outcome() {
 }
 
 #[tokio::test]
-async fn what_is_due_is_answered_with_what_is_known() {
+async fn due_writes_report_an_unknown_outcome() {
     let (mock, writer, _) = start(&[("message.timeout.ms", "2000")]);
     mock.broker_down(1).unwrap();
     let handed = writer.hand_over(Source::default(), vec![record("0")], vec![None]).await.unwrap();
@@ -157,7 +157,7 @@ async fn what_is_due_is_answered_with_what_is_known() {
 }
 
 #[tokio::test]
-async fn what_was_accepted_is_delivered_before_the_end() {
+async fn close_delivers_accepted_records() {
     let (mock, writer, metrics) = start(&[("linger.ms", "500")]);
     let handed = writer.hand_over(Source::default(), vec![record("0")], vec![None]).await.unwrap();
     writer.close(Instant::now() + WITHIN).await;
@@ -168,7 +168,7 @@ async fn what_was_accepted_is_delivered_before_the_end() {
 }
 
 #[tokio::test]
-async fn a_right_that_is_missing_is_told_and_not_retriable() {
+async fn missing_authorization_is_not_retriable() {
     let (mock, writer, _) = start(&[]);
     let denied = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
     mock.request_errors(RDKafkaApiKey::Produce, &[denied]);
@@ -178,7 +178,7 @@ async fn a_right_that_is_missing_is_told_and_not_retriable() {
 }
 
 #[tokio::test]
-async fn whether_a_record_is_invalid_is_certain_where_it_was_alone_in_its_batch() {
+async fn invalid_record_is_permanent_only_if_alone_in_its_batch() {
     let (mock, writer, _) = start(&[("linger.ms", "100")]);
     for (code, error) in [
         (87, RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_RECORD),
@@ -195,7 +195,7 @@ async fn whether_a_record_is_invalid_is_certain_where_it_was_alone_in_its_batch(
     }
 }
 
-/// A writer whose first producer comes to its end with its first record, for a reason that concerns all.
+/// A writer whose first producer has a fatal error at its first record.
 fn start_fatal() -> (Mock, Writer) {
     let (mock, writer, _) = start(&[("message.timeout.ms", "5000")]);
     let fatal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED;
@@ -204,7 +204,7 @@ fn start_fatal() -> (Mock, Writer) {
 }
 
 #[tokio::test]
-async fn after_a_fatal_error_there_is_a_new_producer() {
+async fn fatal_error_replaces_the_producer() {
     let (_mock, mut writer) = start_fatal();
     writer.slot.pause = Duration::ZERO;
     let produced = write(&writer, &[record("0")]).await;
@@ -213,17 +213,17 @@ async fn after_a_fatal_error_there_is_a_new_producer() {
 }
 
 #[tokio::test]
-async fn whoever_may_not_write_needs_no_producer_for_each_command() {
+async fn unauthorized_writes_do_not_create_a_producer_each() {
     let (_mock, writer) = start_fatal();
     assert_eq!(codes(&write(&writer, &[record("0")]).await), [Some(31)]);
-    // The next one would be let in, but is not made yet.
+    // The next producer would be authorized, but is not created yet.
     let error = writer.hand_over(Source::default(), vec![record("1")], vec![None]).await.unwrap_err();
     let NoProducer::Refused(error) = error else { panic!("{error:?}") };
     assert_eq!(facts(&error), (31, false, false), "{error:?}");
 }
 
 #[tokio::test]
-async fn who_looks_later_is_told_why_a_producer_ended_too() {
+async fn late_reader_of_reports_gets_the_fatal_error() {
     let (_mock, mut writer) = start_fatal();
     writer.slot.pause = Duration::ZERO;
     let [first, second] = [
@@ -237,18 +237,18 @@ async fn who_looks_later_is_told_why_a_producer_ended_too() {
 }
 
 #[tokio::test]
-async fn a_producer_that_cannot_be_made_is_told_without_its_values() {
+async fn failure_to_create_a_producer_shows_no_values() {
     let (_mock, writer, _) = start(&[("security.protocol", "ssl"), ("ssl.ca.location", "/nowhere/ca.pem")]);
     for _ in 0..2 {
         let error = writer.hand_over(Source::default(), vec![record("0")], vec![None]).await.unwrap_err();
         let NoProducer::Refused(error) = error else { panic!("{error:?}") };
-        assert!(!error.fault.is_retriable() && error.message.contains("its log says why"), "{error:?}");
+        assert!(!error.fault.is_retriable() && error.message.contains("see its log"), "{error:?}");
         assert!(!error.message.contains("nowhere"), "{error:?}");
     }
 }
 
 #[tokio::test]
-async fn an_end_takes_no_longer_than_it_may() {
+async fn close_ends_in_time() {
     let (mock, writer, _) = start(&[]);
     mock.broker_down(1).unwrap();
     writer.hand_over(Source::default(), vec![record("0")], vec![None]).await.unwrap();

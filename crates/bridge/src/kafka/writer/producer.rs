@@ -21,15 +21,15 @@ use super::queue::Room;
 use crate::backend::Written;
 use crate::metrics::WriteMetrics;
 
-/// A producer with a thread that hears of deliveries. A drop fails what it holds, and blocks: up to half a
-/// second for that, and until librdkafka's threads have ended.
+/// A producer and its thread for delivery reports. A drop fails the records it holds, and blocks: for up to half a second,
+/// and until librdkafka's threads have ended.
 pub(super) struct Producer(ThreadedProducer<Context>);
 
 /// Where a record's delivery report goes.
 pub(super) struct Handed {
     pub(super) reports: Arc<DeliveryReports>,
     pub(super) index: usize,
-    /// Its part of the queue.
+    /// The record's room in the queue.
     pub(super) room: Room,
 }
 
@@ -40,7 +40,7 @@ struct Sent {
 }
 
 impl Producer {
-    /// Connects to nothing yet. Blocks while files of certificates and keys are read.
+    /// Creates a producer, which does not connect yet. Blocks while certificate and key files are read.
     pub(super) fn new(
         settings: Settings,
         metrics: WriteMetrics,
@@ -54,7 +54,7 @@ impl Producer {
         .map(Self)
     }
 
-    /// Puts a record into the queue without waiting for anything. If that fails, its report is still missing.
+    /// Queues a record without waiting. After an error, its report is still missing.
     pub(super) fn send(&self, record: &ProduceRecord, handed: Handed) -> Result<(), KafkaError> {
         let context = self.0.context();
         context.metrics.queued.inc();
@@ -78,17 +78,18 @@ impl Producer {
         })
     }
 
-    /// Why it can write no more: another one can.
+    /// The fatal error of the producer, after which it must be replaced.
     pub(super) fn end(&self) -> Option<KafkaError> {
         self.0.client().fatal_error().map(|(cause, _)| KafkaError::MessageProduction(cause))
     }
 
-    /// Blocks until the queue is empty, and says how many records are left where that is not within the time.
-    #[expect(unsafe_code, reason = "rdkafka's own flush passes no time on")]
+    /// Blocks until the queue is empty or the time is over. Returns the number of records left.
+    #[expect(unsafe_code, reason = "rdkafka's own flush passes no timeout on")]
     pub(super) fn flush(&self, within: Duration) -> i32 {
         let within = i32::try_from(within.as_millis()).unwrap_or(i32::MAX);
-        // rdkafka's own `flush` gives librdkafka no time: a broker that connects between two of its calls would wait for `linger.ms`.
-        // The producer's thread handles the deliveries meanwhile. What is left says what an error would.
+        // rdkafka's own `flush` calls librdkafka with a timeout of zero, again and again: a broker that connects between two
+        // calls would wait for `linger.ms`. The producer's thread handles delivery reports meanwhile. The result is not needed:
+        // the count of records left says as much.
         // SAFETY: the client lives as long as `self`.
         let _ = unsafe { rd_kafka_flush(self.0.client().native_ptr(), within) };
         self.0.in_flight_count()
@@ -102,28 +103,28 @@ struct Context {
     settings: Settings,
 }
 
-/// The token that brokers are shown. librdkafka asks for it on the thread that hears of deliveries, which must not wait.
+/// The token for brokers. librdkafka asks for it on the thread for delivery reports, which must not wait.
 pub(super) struct Tokens {
     reader: sluicegate_reader::Config,
     runtime: Handle,
-    /// The last that could be had.
+    /// The last token obtained.
     last: Arc<Mutex<String>>,
 }
 
 impl Tokens {
-    /// With the first token.
+    /// Obtains the first token.
     pub(super) async fn first(reader: sluicegate_reader::Config) -> Result<Self, String> {
         let last = Arc::new(Mutex::new(reader.token().await?));
         Ok(Self { reader, runtime: Handle::current(), last })
     }
 
-    /// The last token. The next is being asked for.
+    /// Returns the last token, and obtains the next in the background.
     fn next(&self) -> String {
         let (reader, last) = (self.reader.clone(), Arc::clone(&self.last));
         self.runtime.spawn(async move {
             match reader.token().await {
                 Ok(token) => *last.lock().unwrap_or_else(PoisonError::into_inner) = token,
-                Err(reason) => tracing::warn!(reason, "no new token for a producer"),
+                Err(reason) => tracing::warn!(reason, "failed to obtain a new token for a producer"),
             }
         });
         self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -162,43 +163,43 @@ impl ClientContext for Context {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
 
     fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
-        let token = self.tokens.as_ref().ok_or("the section has no tokens")?.next();
+        let token = self.tokens.as_ref().ok_or("the cluster has no tokens")?.next();
         let expires = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.saturating_add(TOKEN_FOR);
         let lifetime_ms = i64::try_from(expires.as_millis())?;
-        // The name is for librdkafka only.
+        // The principal name is for librdkafka only.
         Ok(OAuthToken { token, principal_name: "sluicegate".to_owned(), lifetime_ms })
     }
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        let message = self.settings.hide(message);
+        let message = self.settings.redact(message);
         match level {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
                 tracing::error!(facility, message, "librdkafka");
             }
-            // Brokers that are away, again and again, mostly.
+            // Mostly unreachable brokers, repeated.
             _ => tracing::debug!(facility, message, "librdkafka"),
         }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        let reason = self.settings.hide(reason);
+        let reason = self.settings.redact(reason);
         match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::Fatal) => tracing::error!(reason, "a producer came to its end"),
+            Some(RDKafkaErrorCode::Fatal) => tracing::error!(reason, "producer failed, it will be replaced"),
             Some(RDKafkaErrorCode::SSL | RDKafkaErrorCode::Authentication) => {
-                tracing::warn!(reason, "a producer cannot connect");
+                tracing::warn!(reason, "producer failed to connect");
             }
             _ => tracing::debug!(%error, reason, "librdkafka"),
         }
     }
 }
 
-/// What librdkafka takes for a token's lifetime, so that it soon asks again: the reader knows when one has to be renewed.
+/// The lifetime of tokens for librdkafka. Short, so that it asks again soon: the reader knows when to renew a token.
 const TOKEN_FOR: Duration = Duration::from_secs(5);
 
-/// Whether a record that was not acknowledged may be in the log all the same.
+/// Whether a record that was not acknowledged can be in the log.
 fn may_be_written(message: &BorrowedMessage<'_>) -> bool {
-    #[expect(unsafe_code, reason = "rdkafka has no call for it, and lends the pointer")]
-    // SAFETY: the pointer is that of a delivered message, which lives as long as `message`.
+    #[expect(unsafe_code, reason = "rdkafka does not wrap this call, but lends the pointer")]
+    // SAFETY: the pointer is a delivered message's, which lives as long as `message`.
     let status = unsafe { rd_kafka_message_status(message.ptr()) };
     status != rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED
 }

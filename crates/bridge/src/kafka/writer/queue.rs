@@ -1,4 +1,4 @@
-//! The bound on a producer's queue, shared so that newcomers always find room.
+//! Bounds a producer's queue, and shares it so that newcomers always find room.
 //!
 //! A source can hold at most three times what is left, in bytes and in records: at most three quarters of the queue. See
 //! [`fair_permits`](crate::fair_permits). A source that holds nothing is refused only if the queue is full.
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn newcomer_can_have_all_that_is_left() {
+    fn newcomer_can_use_all_that_is_left() {
         let queue = Queue::new(1000, 10);
         assert!(queue.take(source(1), 1001).is_none());
         let whole = queue.take(source(1), 1000).unwrap();
@@ -139,7 +139,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_byte_is_accounted_for(asks in prop::collection::vec((0_u8..4, 0_usize..60, any::<bool>()), 0..200)) {
+        fn bytes_and_records_are_conserved(asks in prop::collection::vec((0_u8..4, 0_usize..60, any::<bool>()), 0..200)) {
             let queue = Queue::new(500, 20);
             let mut taken: Vec<Room> = Vec::new();
             for (name, bytes, is_freed) in asks {

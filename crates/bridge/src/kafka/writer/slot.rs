@@ -1,4 +1,4 @@
-//! A place for a producer: made at start or when a record needs one, and again after it came to its end.
+//! Holds a cluster's producer, created at start or when a record needs one, and replaced after a fatal error.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,32 +16,32 @@ use super::error::{self, NoProducer};
 use super::producer::{Producer, Tokens};
 use crate::metrics::WriteMetrics;
 
-/// The producer of one cluster, or why there is none. A cluster that is only read from costs neither its threads and
-/// connections, nor the right to write.
+/// The producer of one cluster, or why there is none.
 pub(super) struct Slot {
     settings: Settings,
     metrics: WriteMetrics,
-    /// How long after one producer no other is made: whoever may not write would need one for each command.
+    /// Minimum time between the creation of two producers. If the cluster's user is not authorized to write, every command
+    /// would otherwise create one.
     pub(super) pause: Duration,
-    /// Held for reading while records are handed over, for writing while a producer comes or goes.
+    /// Read-locked while records are handed over, write-locked while the producer is replaced or closed.
     state: Arc<RwLock<State>>,
-    /// The last attempt to make a producer. One serves all who wait.
+    /// The last attempt to create a producer, which all callers share.
     attempt: Mutex<Option<Attempt>>,
 }
 
 #[derive(Default)]
 pub(super) struct State {
     producer: Option<Producer>,
-    /// When it was made.
+    /// When it was created.
     made: Option<Instant>,
-    /// Why there is none, and until when no other attempt is made.
+    /// Why there is none, and when the next attempt can start.
     failure: Option<(Instant, NoProducer)>,
-    /// Why the one before it came to its end.
+    /// The fatal error of the previous producer.
     last_end: Option<KafkaError>,
     closed: bool,
 }
 
-/// An attempt runs to its end even if nobody waits for it any more.
+/// An attempt to create a producer. It continues even if no caller waits for it.
 struct Attempt {
     task: AbortHandle,
     outcome: Outcome,
@@ -50,7 +50,7 @@ struct Attempt {
 type Outcome = Shared<BoxFuture<'static, Result<(), NoProducer>>>;
 
 impl State {
-    /// The producer, while it can write.
+    /// The producer, unless it had a fatal error.
     pub(super) fn working(&self) -> Option<&Producer> {
         self.producer.as_ref().filter(|producer| producer.end().is_none())
     }
@@ -59,7 +59,7 @@ impl State {
         self.producer.as_ref().and_then(Producer::end)
     }
 
-    /// Why no producer is made at this time.
+    /// Why no producer can be created now.
     fn refusal(&self, pause: Duration) -> Option<NoProducer> {
         if self.closed {
             return Some(ending());
@@ -79,13 +79,13 @@ impl Slot {
         Self { settings, metrics, pause: PAUSE, state: Arc::default(), attempt: Mutex::default() }
     }
 
-    /// The producer that works, made where there is none.
+    /// The working producer, created if there is none.
     ///
     /// # Errors
-    /// It cannot be made, or the last one came to its end and is younger than the pause: why that was. Nothing is written.
+    /// It cannot be created, or the last one had a fatal error and is younger than the pause. Nothing is written.
     ///
     /// # Cancel safety
-    /// A drop leaves the attempt to make one running, for others who wait and for the next record.
+    /// A drop leaves the attempt running, for other callers and the next record.
     pub(super) async fn producer(&self) -> Result<RwLockReadGuard<'_, State>, NoProducer> {
         let current = self.state.read().await;
         if current.working().is_some() {
@@ -97,7 +97,7 @@ impl Slot {
         if current.closed { Err(ending()) } else { Ok(current) }
     }
 
-    /// Joins the attempt that is under way, or begins one.
+    /// Joins the current attempt, or starts one.
     fn attempt(&self) -> Outcome {
         let mut attempt = self.attempt.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(Attempt { task, outcome }) = &*attempt
@@ -108,19 +108,19 @@ impl Slot {
         let (settings, metrics) = (self.settings.clone(), self.metrics.clone());
         let made = tokio::spawn(make(Arc::clone(&self.state), settings, metrics, self.pause));
         let task = made.abort_handle();
-        // Without an outcome, the runtime is ending.
+        // The task is lost only if the runtime shuts down.
         let outcome = made.map(|made| made.unwrap_or_else(|_| Err(ending()))).boxed().shared();
         *attempt = Some(Attempt { task, outcome: outcome.clone() });
         outcome
     }
 
-    /// Why the last producer that can write no more came to its end.
+    /// The last fatal error of a producer.
     pub(super) async fn end(&self) -> Option<KafkaError> {
         let state = self.state.read().await;
         state.end().or_else(|| state.last_end.clone())
     }
 
-    /// As [`Writer::close`](super::Writer::close).
+    /// See [`Writer::close`](super::Writer::close).
     pub(super) async fn close(&self, by: Instant) {
         let Ok(mut state) = timeout_at(by, self.state.write()).await else { return };
         state.closed = true;
@@ -129,12 +129,12 @@ impl Slot {
         let within = by.saturating_duration_since(Instant::now()).saturating_sub(DROP_TIME);
         let closed = spawn_blocking(move || producer.flush(within));
         if let Ok(Ok(left @ 1..)) = timeout_at(by, closed).await {
-            tracing::warn!(records = left, "records that were accepted could not be delivered in time");
+            tracing::warn!(records = left, "accepted records could not be delivered in time, they are lost");
         }
     }
 }
 
-/// A producer that is being made has nowhere to go.
+/// Aborts the current attempt: its producer would have no user.
 impl Drop for Slot {
     fn drop(&mut self) {
         if let Some(attempt) = self.attempt.get_mut().unwrap_or_else(PoisonError::into_inner) {
@@ -143,7 +143,7 @@ impl Drop for Slot {
     }
 }
 
-/// Makes a producer unless there is one that works, or it is too early for the next.
+/// Creates a producer, unless one works or it is too early for the next.
 async fn make(
     state: Arc<RwLock<State>>,
     settings: Settings,
@@ -163,7 +163,7 @@ async fn make(
         Ok((settings, tokens)) => spawn_blocking(move || new(settings, metrics, tokens, pause)).await,
         Err(error) => Ok(Err((RETRY, error))),
     };
-    // Without a result, the runtime is ending.
+    // The task is lost only if the runtime shuts down.
     let made = made.map_err(|_| ending())?;
     let mut state = state.write().await;
     let useless = match made {
@@ -180,14 +180,14 @@ async fn make(
         }
     };
     if let Some(useless) = useless {
-        // Its drop blocks.
+        // Dropping a producer blocks.
         spawn_blocking(move || drop(useless));
     }
     if state.closed { Err(ending()) } else { Ok(()) }
 }
 
-/// The settings with the brokers that librdkafka may connect to: it ends the process over some answers. And where the tokens
-/// come from that brokers are shown, if they are shown any.
+/// The settings with vetted brokers only, because some answers make librdkafka abort the process; and the source of tokens,
+/// if the cluster uses them.
 async fn prepared(settings: Settings) -> Result<(Settings, Option<Tokens>), NoProducer> {
     let Some(reader) = settings.reader.clone() else { return Ok((settings, None)) };
     let tokens = match reader.has_tokens() {
@@ -199,12 +199,12 @@ async fn prepared(settings: Settings) -> Result<(Settings, Option<Tokens>), NoPr
         false => NoProducer::Refused(super::super::error::of_read(&error, error.with_causes())),
     })?;
     for error in &refused {
-        tracing::warn!(%error, "a bootstrap broker is left out of writing");
+        tracing::warn!(%error, "bootstrap broker not used for writing");
     }
     Ok((settings.with_brokers(&usable), tokens))
 }
 
-/// Blocks as [`Producer::new`]. A failure comes with the time for which the next attempt would fail likewise.
+/// Blocks like [`Producer::new`]. A failure comes with the time to wait before the next attempt.
 fn new(
     settings: Settings,
     metrics: WriteMetrics,
@@ -212,10 +212,10 @@ fn new(
     pause: Duration,
 ) -> Result<Producer, (Duration, NoProducer)> {
     Producer::new(settings.clone(), metrics, tokens).map_err(|cause| {
-        // librdkafka's reason may name files, and is for the log only.
+        // librdkafka's reason can name files, so clients do not see it.
         let reason = settings.reason(&cause);
-        tracing::warn!(reason, "no producer can be made of the cluster's properties");
-        let text = "the bridge cannot write to this cluster: its log says why";
+        tracing::warn!(reason, "failed to create a producer from the cluster's properties");
+        let text = "the bridge cannot write to this cluster, see its log";
         (pause, NoProducer::Refused(error::refused(0, text.to_owned())))
     })
 }
@@ -229,9 +229,9 @@ fn ending() -> NoProducer {
 }
 
 const PAUSE: Duration = Duration::from_secs(10);
-/// How long the failure of an attempt is the answer to all who come: clients are told to retry no earlier.
+/// How long a failed attempt answers all callers. Clients are told to retry no earlier.
 const RETRY: Duration = Duration::from_secs(1);
-/// How long the end of a producer blocks, at most, by librdkafka's and its wrapper's own bounds.
+/// How long dropping a producer blocks at most, by the bounds of librdkafka and its wrapper.
 const DROP_TIME: Duration = Duration::from_millis(600);
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! When a producer is made and when not, against token endpoints and brokers of a few lines.
+//! When a producer is created, against minimal token endpoints and brokers.
 
 use std::collections::BTreeMap;
 
@@ -17,10 +17,10 @@ fn writer(properties: &[(&str, &str)]) -> Writer {
     let properties: BTreeMap<String, String> =
         properties.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let reader = sluicegate_reader::Config::from_properties(&properties).unwrap();
-    Writer::new(Settings::parse(&properties).unwrap().beside(&reader), WriteMetrics::default())
+    Writer::new(Settings::parse(&properties).unwrap().with_reader(&reader), WriteMetrics::default())
 }
 
-/// A port that accepts connections, and what it is called.
+/// A port that accepts connections, and its address.
 async fn listen() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -37,7 +37,7 @@ async fn has_producer(writer: &Writer) -> bool {
     writer.slot.state.read().await.working().is_some()
 }
 
-/// A broker that answers ApiVersions with these bytes behind the correlation id, by the version that is asked.
+/// A broker that answers ApiVersions with these bytes after the correlation ID, by the requested version.
 async fn serve(listener: TcpListener, versions: fn(i16) -> &'static [u8]) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
@@ -55,12 +55,12 @@ async fn answer(mut stream: TcpStream, versions: fn(i16) -> &'static [u8]) {
         assert_eq!(*key, [0, 18], "ApiVersions");
         let body = versions(i16::from_be_bytes([*major, *minor]));
         let len = u32::try_from(body.len() + 4).unwrap();
-        // In one piece: the system delays a second one, which a clock that is paused does not wait for.
+        // In one write: the system would delay a second one, and a paused clock does not wait for it.
         stream.write_all(&[&len.to_be_bytes(), &rest[..4], body].concat()).await.unwrap();
     }
 }
 
-/// Of a broker that speaks ApiVersions 0 to 3.
+/// The answer of a broker that supports ApiVersions 0 to 3.
 fn sound(version: i16) -> &'static [u8] {
     match version {
         0 => &[0, 0, 0, 0, 0, 1, 0, 18, 0, 0, 0, 3],
@@ -68,7 +68,7 @@ fn sound(version: i16) -> &'static [u8] {
     }
 }
 
-/// No error, and null for the versions from version 3 on.
+/// A valid answer to version 0; later ones have no error and null for the versions.
 fn null_versions(version: i16) -> &'static [u8] {
     if version == 0 { sound(0) } else { &[0, 0, 0, 0, 0, 0, 0, 0] }
 }
@@ -95,13 +95,13 @@ async fn hanging_token_endpoint_fails_all_writers_at_once() {
         ("sasl.oauthbearer.token.endpoint.url", &format!("http://{address}/token")),
         ("socket.timeout.ms", "100"),
     ]);
-    // A client that is gone ends nothing.
+    // A cancelled caller does not end the attempt.
     assert!(hand_over(&writer).now_or_never().is_none());
-    let mut told = join_all((0..WRITERS).map(|_| hand_over(&writer))).await;
+    let mut results = join_all((0..WRITERS).map(|_| hand_over(&writer))).await;
     pause();
-    told.push(hand_over(&writer).await);
+    results.push(hand_over(&writer).await);
     assert_eq!(*attempts.borrow(), 1);
-    for error in told.into_iter().map(Result::unwrap_err) {
+    for error in results.into_iter().map(Result::unwrap_err) {
         let NoProducer::Unreachable { cause, retriable: true } = error else { panic!("{error:?}") };
         assert!(cause.contains("did not answer in time"), "{cause}");
     }
