@@ -132,20 +132,21 @@ impl Endpoint {
         let max_records = answer_bytes.saturating_div(MAX_RESULT_BYTES).min(MAX_RECORDS);
         let due = writes_due.clone();
         let per_cluster = metrics.clone();
-        let new_cluster = move |name: &str, config: &config::Cluster, is_writable: bool| {
+        let new_cluster = move |name: &str, config: &config::ClusterConfig, is_writable: bool| {
             let writer = is_writable.then(|| Writer::new(config.writer.clone(), per_cluster.writes(name)));
             let writes = is_writable.then(|| Writes { max_records, due: due.clone() });
             let kafka = Kafka::new(name, &config.reader, writer);
             Cluster::new(Box::new(kafka), reads, writes, per_cluster.cluster(name))
         };
         let writable = &config.write.clusters;
-        let named = |(name, config): (&String, &config::Cluster)| {
+        let named = |(name, config): (&String, &config::ClusterConfig)| {
             (name.clone(), Arc::new(new_cluster(name, config, writable.contains(name))))
         };
         let clusters: BTreeMap<_, _> = config.clusters.iter().map(named).collect();
         let route_config = &config.route_clusters;
         let is_writable = route_config.write;
-        let make = Box::new(move |config: &config::Cluster| new_cluster(ROUTE_CLUSTERS, config, is_writable));
+        let make =
+            Box::new(move |config: &config::ClusterConfig| new_cluster(ROUTE_CLUSTERS, config, is_writable));
         let route_clusters = Arc::new(RouteClusters::new(route_config, config.knows_gateways(), make));
         let limits = session::Limits {
             max_request_bytes: config.limits.max_request_bytes,

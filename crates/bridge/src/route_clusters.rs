@@ -37,7 +37,7 @@ pub(crate) struct RouteClusters {
 }
 
 /// Creates a cluster from its properties. It does not connect yet.
-type Make = Box<dyn Fn(&config::Cluster) -> Cluster + Send + Sync>;
+type Make = Box<dyn Fn(&config::ClusterConfig) -> Cluster + Send + Sync>;
 
 /// The cluster of one definition. Its users, and those who wait for it to be created, hold references.
 struct Entry {

@@ -8,7 +8,7 @@ use sluicegate_protocol::cluster_definition::Sasl;
 use sluicegate_protocol::definition::{MAX_BYTES, MAX_NODES, MECHANISMS, Node};
 use sluicegate_protocol::{ClusterDefinition, metadata};
 
-use crate::config::Defined;
+use crate::config::DefinedCluster;
 
 /// A valid definition. Not printable: it holds a password.
 pub(super) struct Definition {
@@ -53,10 +53,10 @@ impl Definition {
         Ok(Self { bytes: bytes.into(), nodes, verify: tls.map(|tls| tls.verify), sasl })
     }
 
-    pub(super) fn properties(&self) -> Defined<'_> {
+    pub(super) fn properties(&self) -> DefinedCluster<'_> {
         let sasl = self.sasl.as_ref();
         let sasl = sasl.map(|sasl| (sasl.mechanism.as_str(), sasl.username.as_str(), sasl.password.as_str()));
-        Defined { nodes: &self.nodes, verify: self.verify, sasl }
+        DefinedCluster { nodes: &self.nodes, verify: self.verify, sasl }
     }
 }
 
@@ -108,7 +108,7 @@ mod tests {
                 let read = Definition::parse(header.as_bytes()).unwrap();
                 assert_eq!(read.bytes[..], bytes[..]);
                 assert_eq!(read.nodes.iter().map(Node::to_string).collect::<Vec<_>>(), nodes);
-                let Defined { verify, sasl, .. } = read.properties();
+                let DefinedCluster { verify, sasl, .. } = read.properties();
                 assert_eq!((verify, sasl), (Some(true), Some(("PLAIN", "reader", "hidden"))));
             }
         }

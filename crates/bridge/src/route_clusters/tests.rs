@@ -38,7 +38,7 @@ fn pool(keys: &str) -> Pool {
     let config = Config::load(&text, iter::empty()).unwrap();
     let made = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&made);
-    let make = Box::new(move |_: &config::Cluster| {
+    let make = Box::new(move |_: &config::ClusterConfig| {
         count.fetch_add(1, Ordering::Relaxed);
         Arc::into_inner(Script::cluster(1024).0).unwrap()
     });
@@ -224,7 +224,7 @@ async fn no_broker_is_allowed_by_default() {
         ("gateway_secret = \"s3cret-of-the-gateway\"\n", RouteClusterError::Host("kafka:9092".into())),
     ] {
         let config = Config::load(&format!("{secret}{text}"), iter::empty()).unwrap();
-        let make = Box::new(|_: &config::Cluster| panic!("made"));
+        let make = Box::new(|_: &config::ClusterConfig| panic!("made"));
         let clusters = RouteClusters::new(&config.route_clusters, config.knows_gateways(), make);
         assert_eq!(clusters.get(header(&of("kafka:9092")).as_bytes()).await.err(), Some(want));
     }
@@ -256,7 +256,7 @@ async fn cluster_stays_open_until_its_records_are_delivered() {
     let text = "gateway_secret = \"s3cret-of-the-gateway\"\n[route_clusters]\nallowed_hosts = [\"127.0.0.1:*\"]\n\
                 idle_timeout_ms = 100\n[route_clusters.properties]\nlinger.ms = 1500\n";
     let config = Config::load(text, iter::empty()).unwrap();
-    let make = Box::new(|config: &config::Cluster| {
+    let make = Box::new(|config: &config::ClusterConfig| {
         let metrics = Metrics::new();
         let writer = Writer::new(config.writer.clone(), metrics.writes("route"));
         let writes = Writes { max_records: 1, due: CancellationToken::new() };
