@@ -14,7 +14,8 @@ use sluicegate_protocol::{
 };
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
+use tracing::debug;
 
 use crate::connection::{self, Socket};
 use crate::pending::Pending;
@@ -24,8 +25,8 @@ use crate::{Builder, ConnectError, Error, RecordError, Walk, Written};
 /// An open session.
 ///
 /// Commands run concurrently and are answered in any order; share a client by reference or in an `Arc`. Dropping it
-/// sends a Close without waiting for the answer; [`close`](Self::close) waits. A server's WebSocket pings are answered
-/// in the background, by a task on the runtime that the client was made on.
+/// sends a Close without waiting for the answer; [`close`](Self::close) waits. A task on the runtime that opened the
+/// session answers the server's WebSocket pings.
 #[derive(Debug)]
 pub struct Client {
     requests: mpsc::Sender<Bytes>,
@@ -48,7 +49,7 @@ pub enum At {
 }
 
 impl Client {
-    /// Opens a session with every setting at its default.
+    /// Opens a session with default settings.
     ///
     /// # Cancel safety
     /// Dropping the future drops the connection.
@@ -59,7 +60,7 @@ impl Client {
         Self::builder(url).connect().await
     }
 
-    /// A session with `url`, a `ws://` one, or a `wss://` one with the feature `tls`, still to be opened.
+    /// The settings of a client of `url`: `ws://`, or `wss://` with the feature `tls`.
     pub fn builder(url: impl Into<String>) -> Builder {
         Builder::new(url.into())
     }
@@ -199,10 +200,25 @@ impl Client {
     async fn exchange(&self, command: Req) -> Result<Resp, Error> {
         let _slot = self.slots.acquire().await.map_err(|_| self.pending.ended())?;
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
+        let name = name(&command);
         let request = PubSubReq { sequence, req: Some(command) }.encode_to_vec();
         let answer = self.pending.register(sequence)?;
+        let start = Instant::now();
+        debug!("sending {name} {sequence}, {} bytes", request.len());
         self.requests.send(request.into()).await.map_err(|_| self.pending.ended())?;
-        answer.wait().await
+        let answer = answer.wait().await?;
+        debug!("{name} {sequence} answered with {} bytes after {:?}", answer.encoded_len(), start.elapsed());
+        Ok(answer)
+    }
+}
+
+fn name(command: &Req) -> &'static str {
+    match command {
+        Req::CmdPing(_) => "ping",
+        Req::CmdKafkaFetch(_) => "fetch",
+        Req::CmdKafkaListOffset(_) => "list offset",
+        Req::CmdKafkaProduce(_) => "produce",
+        _ => "command",
     }
 }
 
