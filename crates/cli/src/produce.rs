@@ -195,9 +195,8 @@ impl Tally {
                     pause = pause.max(error.retry_after.unwrap_or(RETRY));
                     if !std::mem::replace(&mut self.told, true) {
                         let why = printable(&error.message);
-                        progress.suspend(|| {
-                            say(format_args!("sluicegate: record {number}: {why}, trying again"))
-                        });
+                        progress
+                            .suspend(|| say(format_args!("sluicegate: record {number}: {why}, retrying")));
                     }
                     again.records.push((number, record));
                 }

@@ -178,13 +178,11 @@ mod tests {
 
     #[test]
     fn options_hold_for_every_record() {
-        let line = Bytes::from(
-            r#"{"topic":"other","partition":4,"value":"v","headers":[{"key":"own","value":null}]}"#,
-        );
+        let line = Bytes::from(r#"{"topic":"other","partition":4,"payload":"v","headers":["own",null]}"#);
         let plain = record(&args(&["-J"]), &line).unwrap();
         assert_eq!((plain.topic.as_str(), plain.partition), ("orders", Some(4)));
         assert_eq!(plain.headers.len(), 1);
-        let options = args(&["-J", "-p", "-1", "-H", "a=b=c", "-H", "d="]);
+        let options = args(&["-J", "-p", "-1", "-r", "a=b=c", "-r", "d="]);
         let chosen = record(&options, &line).unwrap();
         assert_eq!(chosen.partition, Some(-1));
         let headers: Vec<_> = chosen.headers.iter().map(|h| (h.key.as_str(), h.value.as_deref())).collect();

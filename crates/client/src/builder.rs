@@ -116,10 +116,10 @@ impl Builder {
             .max_message_size(Some(self.max_message_bytes))
             .max_frame_size(Some(self.max_message_bytes));
         let stream = transport::connect(self, request.uri()).await?;
-        debug!("requesting a WebSocket with the headers {:?}", request.headers().keys());
+        debug!("requesting a WebSocket, headers: {}", names(request.headers()));
         let opened = tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await;
         let (socket, answer) = opened.map_err(|why| self.refusal(why))?;
-        debug!("WebSocket open: HTTP {}, headers {:?}", answer.status(), answer.headers().keys());
+        debug!("WebSocket open: HTTP {}, headers: {}", answer.status(), names(answer.headers()));
         Ok(socket)
     }
 
@@ -178,6 +178,10 @@ impl Builder {
             why => ConnectError::Handshake(Box::new(why)),
         }
     }
+}
+
+fn names(headers: &HeaderMap) -> String {
+    headers.keys().map(HeaderName::as_str).collect::<Vec<_>>().join(", ")
 }
 
 /// Headers that the WebSocket handshake sets itself.

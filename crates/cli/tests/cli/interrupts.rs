@@ -24,7 +24,7 @@ async fn ctrl_c_ends_a_read_with_a_summary_that_tells_where_to_go_on() {
     while asking.recv().await.unwrap() < 5 {}
     let stderr = interrupt(child).await;
     assert!(stderr.starts_with("% 5 messages, 20 bytes in "), "{stderr}");
-    assert!(stderr.ends_with(" s; go on with --from 5\n"), "{stderr}");
+    assert!(stderr.ends_with(" s; continue with --from 5\n"), "{stderr}");
 }
 
 #[tokio::test]

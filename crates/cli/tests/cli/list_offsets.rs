@@ -5,7 +5,12 @@ use crate::program::check;
 #[tokio::test]
 async fn one_partition_or_all_that_exist_are_listed_at_the_asked_place() {
     for (args, stdout) in [
-        ("orders -p 0", "orders [0] offset 5\n"),
+        ("orders -p 1", "orders [1] earliest 100 latest 102\n"),
+        (
+            "orders",
+            "orders [0] earliest 0 latest 5\norders [1] earliest 100 latest 102\norders [2] earliest 0 latest 0\n",
+        ),
+        ("orders -p 0 --at latest", "orders [0] offset 5\n"),
         ("orders -p 1 --at earliest", "orders [1] offset 100\n"),
         ("orders -p 1 --at beginning", "orders [1] offset 100\n"),
         ("orders -p 1 --at -2", "orders [1] offset 100\n"),
@@ -13,7 +18,8 @@ async fn one_partition_or_all_that_exist_are_listed_at_the_asked_place() {
         ("orders -p 0 --at 1500", "orders [0] offset 2\n"),
         ("orders -p 0 --at 1970-01-01T00:00:02.5Z", "orders [0] offset 3\n"),
         ("orders --at 50000", "orders [0] offset -1\norders [1] offset 100\norders [2] offset -1\n"),
-        ("orders -p 0 --json", "{\"topic\":\"orders\",\"partition\":0,\"offset\":5}\n"),
+        ("orders -p 0 -J", "{\"topic\":\"orders\",\"partition\":0,\"earliest\":0,\"latest\":5}\n"),
+        ("orders -p 0 -J --at latest", "{\"topic\":\"orders\",\"partition\":0,\"offset\":5}\n"),
     ] {
         check(&format!("list-offsets {args}"), 0, stdout, "").await;
     }

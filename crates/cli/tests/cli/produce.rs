@@ -64,7 +64,7 @@ async fn what_is_refused_for_the_moment_is_sent_again_by_itself() {
     .await;
     assert_eq!((run.code, run.stdout.as_str()), (Some(0), ""), "{run:?}");
     let (told, summary) = run.stderr.split_once('\n').unwrap();
-    assert_eq!(told, "sluicegate: record 2: not  now, trying again");
+    assert_eq!(told, "sluicegate: record 2: not  now, retrying");
     assert!(summary.starts_with("% 3 sent, 3 acknowledged, 0 failed, 0 unknown in "), "{run:?}");
 }
 
@@ -149,7 +149,7 @@ async fn no_command_brings_more_than_it_may() {
 
 #[tokio::test]
 async fn what_is_before_a_line_that_cannot_be_read_is_written() {
-    for (input, acknowledged) in [("{\"value\":1}\n", 0), ("{\"value\":\"a\"}\nb\n{}\n", 1), ("b", 0)] {
+    for (input, acknowledged) in [("{\"payload\":1}\n", 0), ("{\"payload\":\"a\"}\nb\n{}\n", 1), ("b", 0)] {
         let run = run(&["--json"], input, async |mut session| {
             while let Some((sequence, sent)) = values(&mut session).await {
                 answer(&mut session, sequence, vec![None; sent.len()]).await;

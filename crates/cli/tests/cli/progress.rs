@@ -69,7 +69,7 @@ async fn a_terminal_that_shows_the_messages_shows_no_progress() {
     let mut shown = String::new();
     // The end of a terminal that nobody holds any more is an error.
     let _ = terminal.read_to_string(&mut shown);
-    let (first, rest) = shown.split_once("; trying again\r\n").unwrap();
+    let (first, rest) = shown.split_once("; retrying\r\n").unwrap();
     assert!(first.starts_with("% failed to fetch message"), "{shown:?}");
     assert_eq!(rest, "v0\r\n");
 }
