@@ -81,6 +81,7 @@ fuzz seconds="60":
     mkdir -p crates/records/fuzz/corpus
     cd crates/records && cargo +nightly fuzz run encode fuzz/corpus tests/fixtures -- -max_total_time={{seconds}}
 
-# generate the protobuf code from proto/
+# generate the protobuf code from proto/, and the page of the command line
 gen:
     SLUICEGATE_GEN=1 cargo test -p sluicegate-protocol --test generated
+    SLUICEGATE_GEN=1 cargo test -p sluicegate-cli page

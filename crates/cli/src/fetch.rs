@@ -137,9 +137,11 @@ struct Step {
 }
 
 async fn next(mut reading: Reading<'_>, follow: bool) -> (Reading<'_>, Result<Step, Error>) {
-    sleep(std::mem::take(&mut reading.pause)).await;
+    if !reading.pause.is_zero() {
+        sleep(std::mem::take(&mut reading.pause)).await;
+    }
     let before = reading.walk.position();
-    // There is nothing to wait for at the log end, but beyond it the server has something to say.
+    // At the log end there is nothing to wait for. Beyond it, the server's error tells the user.
     if !follow && before == reading.end {
         return (reading, Ok(Step { messages: Vec::new(), passed: 0 }));
     }

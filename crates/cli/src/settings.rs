@@ -12,7 +12,7 @@ use crate::header::{self, Header};
 use crate::stderr::say;
 
 /// What a connection needs.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct Settings {
     pub(crate) url: String,
     pub(crate) headers: Vec<Header>,
@@ -31,7 +31,7 @@ impl Settings {
         let gateway = &args.gateway;
         // As for most programs, an empty variable is one that is not set.
         let variable = |name: &str| environment(name).filter(|value| !value.is_empty());
-        let kind = Kind::of(&args.command);
+        let Some(kind) = Kind::of(&args.command) else { return Ok(Self::default()) };
         let url = gateway.url.clone().or_else(|| variable(kind.variable()));
         let profile = profile(gateway, url.is_some(), &variable)?;
         let url = match (url, &profile) {
@@ -66,14 +66,14 @@ enum Kind {
 }
 
 impl Kind {
-    fn of(command: &Command) -> Self {
+    /// None for a command without a gateway.
+    fn of(command: &Command) -> Option<Self> {
         match command {
-            Command::Topics(_) => Self::Rest,
-            Command::Ping(_)
-            | Command::ListOffsets(_)
-            | Command::Fetch(_)
-            | Command::Produce(_)
-            | Command::Completions(_) => Self::WebSocket,
+            Command::Topics(_) => Some(Self::Rest),
+            Command::Ping(_) | Command::ListOffsets(_) | Command::Fetch(_) | Command::Produce(_) => {
+                Some(Self::WebSocket)
+            }
+            Command::Completions(_) => None,
         }
     }
 

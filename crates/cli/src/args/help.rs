@@ -51,7 +51,7 @@ JSON lines, with kcat's field names:
 kcat's "tstype" and "broker" are left out, as the gateway does not send them. `produce --json` reads
 these lines."#;
 
-pub(super) const PRODUCE: &str = r#"JSON lines, with kcat's field names, as `fetch --json` and `kcat -J` print them:
+pub(super) const PRODUCE: &str = r#"JSON lines, with kcat's field names, as `fetch --json` prints them, and `kcat -J` for UTF-8 data:
   {"key","payload","headers","ts","partition"}
   key, payload and header values: a string, {"base64": "…"} for other bytes, or null
   headers: [NAME, VALUE, NAME, VALUE, …]

@@ -1,4 +1,4 @@
-//! Everything that keeps the program from its work, and the exit code for each.
+//! Wrong usage and failing gateways, with their exit codes.
 
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{ErrorResp, PongResp};
@@ -24,15 +24,16 @@ async fn wrong_usage_is_one_line_and_exit_code_2() {
         ("fetch t -p 0 --from soon", "expected an offset, -N, earliest, latest or s@TIME"),
         ("fetch t -p 0 -c 0", "expected a number, at least 1"),
         ("ping -c -1", "expected a number, at least 1"),
-        ("fetch t -p 0 -f %z", "%z is no field"),
+        ("fetch t -p 0 -f %z", "unknown field %z"),
         ("fetch t -p 0 -f %s --json", "cannot be used with"),
         ("fetch t -p 0 -f %s -K :", "cannot be used with"),
         ("fetch t -p 0 --follow -e", "cannot be used with"),
-        (r"fetch t -p 0 -D \q", r"\q is no escape"),
+        (r"fetch t -p 0 -D \q", r"unknown escape \q"),
         ("list-offsets t --at noon", "\"noon\" is neither milliseconds since 1970 nor a time like"),
         ("fetch t -p 0 --frm 1", "unexpected argument '--frm' found"),
         ("fetch t\n\n\x1b[2J -p 0 more", "unexpected argument 'more' found"),
         ("ping \x1b[2J", "unexpected argument '"),
+        ("produce t -r novalue", "expected KEY=VALUE"),
         ("ping --timeout never", "expected seconds"),
         ("ping --timeout -1", "expected seconds, more than 0"),
         ("ping -i -1", "expected seconds, more than 0"),
@@ -66,7 +67,7 @@ async fn no_gateway_is_exit_code_3() {
 }
 
 #[tokio::test]
-async fn a_refused_upgrade_shows_status_and_body_without_control_characters() {
+async fn refused_upgrade_shows_status_and_printable_body() {
     let (listener, url) = server::listener().await;
     tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
@@ -89,7 +90,7 @@ async fn a_refused_upgrade_shows_status_and_body_without_control_characters() {
 }
 
 #[tokio::test]
-async fn a_silent_server_is_exit_code_3_after_the_timeout() {
+async fn silent_server_is_exit_code_3_after_the_timeout() {
     let (_listener, url) = server::listener().await;
     let connecting = run(&url, &["--timeout", "0.1", "ping", "-c", "1"]).await;
     assert_eq!(connecting.code, Some(3));
@@ -117,7 +118,7 @@ async fn closed_session_is_exit_code_3() {
 }
 
 #[tokio::test]
-async fn an_answer_that_makes_no_sense_is_exit_code_3_and_a_refusal_1() {
+async fn wrong_answer_is_exit_code_3_and_a_rejection_1() {
     let refusal = ErrorResp { code: 0, message: "unknown command\x07".into(), ..Default::default() };
     for (resp, code, stderr) in [
         (Resp::PongResp(PongResp { state: "other".into() }), 3, "ping 1 came back with another state"),

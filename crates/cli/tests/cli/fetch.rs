@@ -4,7 +4,7 @@ use crate::kafka;
 use crate::program::{check, run};
 
 #[tokio::test]
-async fn messages_are_read_from_the_asked_position_to_the_log_end() {
+async fn messages_are_read_from_the_position_to_the_log_end() {
     for (from, stdout) in [
         ("", "v0\nv1\nv2\nv3\nv4\n"),
         (" --from earliest", "v0\nv1\nv2\nv3\nv4\n"),
@@ -26,20 +26,20 @@ async fn messages_are_read_from_the_asked_position_to_the_log_end() {
 }
 
 #[tokio::test]
-async fn a_count_ends_the_read_after_that_many_messages() {
+async fn count_ends_the_read() {
     check("fetch orders -p 0 -c 1", 0, "v0\n", "").await;
     check("fetch orders -p 0 --from 1 --count 4", 0, "v1\nv2\nv3\nv4\n", "").await;
     check("fetch orders -q -p 0 --from 3 -c 9", 0, "v3\nv4\n", "").await;
 }
 
 #[tokio::test]
-async fn following_goes_on_behind_the_log_end() {
+async fn follow_continues_after_the_log_end() {
     check("fetch growing -p 0 --follow -c 5", 0, "v0\nv1\nv2\nv3\nv4\n", "").await;
     check("fetch growing -p 0 -q", 0, "v0\nv1\n", "").await;
 }
 
 #[tokio::test]
-async fn a_log_that_ends_in_transaction_markers_is_read_to_its_end() {
+async fn read_ends_after_transaction_markers() {
     let stderr = "% Reached end of markers [0] at offset 4: exiting\n";
     check("fetch markers -p 0", 0, "v0\nv1\n", stderr).await;
 }
@@ -52,7 +52,7 @@ async fn stalled_read_below_the_log_end_fails() {
 }
 
 #[tokio::test]
-async fn format_and_delimiters_decide_how_a_message_looks() {
+async fn format_and_delimiters_shape_a_message() {
     for (args, stdout) in [
         (r"-f %t[%p]@%o,%T:%k(%K)=%s(%S)\n", "orders[1]@100,100000:k100(4)=v100(4)\n"),
         (r"-f \x41%%", "A%"),
@@ -69,14 +69,14 @@ async fn format_and_delimiters_decide_how_a_message_looks() {
 }
 
 #[tokio::test]
-async fn json_gives_bytes_that_are_no_text_as_base64() {
+async fn json_has_bytes_as_base64() {
     let stdout = "{\"topic\":\"bytes\",\"partition\":0,\"offset\":0,\"ts\":0,\
                   \"key\":{\"base64\":\"/w==\"},\"payload\":{\"base64\":\"AP4=\"}}\n";
     check("fetch bytes -p 0 -J -q", 0, stdout, "").await;
 }
 
 #[tokio::test]
-async fn what_kafka_refuses_is_said_in_the_servers_words() {
+async fn rejected_read_has_the_servers_text() {
     for (args, stderr) in [
         ("orders -p 0 --from 6", "fetch message, topic: orders, partition: 0, err: OFFSET_OUT_OF_RANGE"),
         ("orders -p 9", "list offset, topic: orders, partition: 9, err: UNKNOWN_TOPIC_OR_PARTITION"),
@@ -87,7 +87,7 @@ async fn what_kafka_refuses_is_said_in_the_servers_words() {
 }
 
 #[tokio::test]
-async fn following_outlasts_what_kafka_recovers_from() {
+async fn follow_retries_retriable_errors() {
     let stderr =
         "% failed to fetch message, topic: moving, partition: 0, err: NOT_LEADER_OR_FOLLOWER; retrying\n";
     check("fetch moving -p 0 --follow -c 1", 0, "v0\n", stderr).await;

@@ -3,7 +3,7 @@
 use crate::program::check;
 
 #[tokio::test]
-async fn one_partition_or_all_that_exist_are_listed_at_the_asked_place() {
+async fn offsets_are_listed_for_one_partition_or_all() {
     for (args, stdout) in [
         ("orders -p 1", "orders [1] earliest 100 latest 102\n"),
         (
@@ -26,7 +26,7 @@ async fn one_partition_or_all_that_exist_are_listed_at_the_asked_place() {
 }
 
 #[tokio::test]
-async fn a_topic_or_partition_that_does_not_exist_is_said_in_the_servers_words() {
+async fn missing_topic_or_partition_has_the_servers_text() {
     for (args, partition) in [("orders -p 3", 3), ("nothing", 0), ("nothing -p 0", 0)] {
         let topic = args.split(' ').next().unwrap();
         let stderr = format!(

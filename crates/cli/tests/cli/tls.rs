@@ -103,9 +103,8 @@ async fn serve(own: &CertifiedKey<KeyPair>, client: Option<&CertifiedKey<KeyPair
     let plain = kafka::serve().await.replace("ws://", "").replace("/pubsub", "");
     let (listener, url) = server::listener().await;
     tokio::spawn(async move {
-        // A client whose files are wrong does not come.
         let (stream, _) = listener.accept().await.unwrap();
-        // A client that does not trust us leaves in the middle of this.
+        // A client that does not trust this server ends the handshake.
         let Ok(mut outer) = TlsAcceptor::from(Arc::new(config)).accept(stream).await else { return };
         let mut inner = TcpStream::connect(plain).await.unwrap();
         let _ = copy_bidirectional(&mut outer, &mut inner).await;

@@ -45,7 +45,7 @@ async fn closed_connection_is_replaced() {
 }
 
 #[tokio::test]
-async fn failure_says_whose_it_is() {
+async fn problems_refusals_and_invalid_answers_differ() {
     let problem = r#"{"type":"about:blank","status":404,"detail":"no topic","kafka_code":3}"#;
     let (mut rest, _) = serve(vec![
         answer(404, problem),
