@@ -102,7 +102,6 @@ mod tests {
 
 `sluicegate` reads and writes Kafka topics through a gateway, with kcat's habits. `cargo install --path crates/cli` installs it.
 
-This page shows the program's own help, `sluicegate COMMAND --help`. It is generated:
-`SLUICEGATE_GEN=1 cargo test -p sluicegate-cli page` rewrites it.
+This page shows the program's own help, `sluicegate COMMAND --help`. `./dev gen` renders it.
 ";
 }
