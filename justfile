@@ -81,7 +81,8 @@ fuzz seconds="60":
     mkdir -p crates/records/fuzz/corpus
     cd crates/records && cargo +nightly fuzz run encode fuzz/corpus tests/fixtures -- -max_total_time={{seconds}}
 
-# generate the protobuf code from proto/, and the reference pages' tables from the code
+# generate the protobuf code from proto/, and the reference pages from the code
 gen:
     SLUICEGATE_GEN=1 cargo test -p sluicegate-protocol --test generated
     SLUICEGATE_GEN=1 cargo test -p sluicegate-bridge --lib reference_
+    SLUICEGATE_GEN=1 cargo test -p sluicegate-cli page

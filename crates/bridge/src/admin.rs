@@ -17,11 +17,11 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::entrance::Entrance;
+use crate::endpoint::Endpoint;
 
-/// Answers who watches over the bridge.
+/// Serves health checks and metrics.
 pub(crate) struct Admin {
-    pub(crate) entrance: Arc<Entrance>,
+    pub(crate) endpoint: Arc<Endpoint>,
     pub(crate) registry: Registry,
 }
 
@@ -43,9 +43,9 @@ impl Admin {
                     async move { Ok::<_, Infallible>(admin.handle(&request).await) }
                 });
                 let mut http = http1::Builder::new();
-                // One answer each: a prober finds a free connection, however many others ask all the time.
+                // One request per connection, so that busy clients cannot keep a probe from connecting.
                 http.timer(TokioTimer::new()).keep_alive(false).max_buf_size(MAX_BUFFER);
-                // Who leaves in the middle of an answer, or never takes it, is of no interest.
+                // A client that leaves early or never reads is ignored.
                 let _ = timeout(ANSWER_TIMEOUT, http.serve_connection(TokioIo::new(stream), service)).await;
                 drop(slot);
             });
@@ -64,15 +64,16 @@ impl Admin {
         }
     }
 
-    /// Without a cluster: sessions are accepted. With one: a broker of it answers. No more than that: gateways may expose it.
+    /// Without a cluster: whether sessions are accepted. With one: whether a broker of it answers. Reports nothing else,
+    /// because gateways can expose it.
     async fn ready(&self, query: &str) -> Response<Full<Bytes>> {
-        if self.entrance.drain.is_cancelled() {
+        if self.endpoint.drain.is_cancelled() {
             return text(StatusCode::SERVICE_UNAVAILABLE, NOT_READY);
         }
         let Some(name) = cluster_name(query) else {
             return text(StatusCode::OK, "ok\n");
         };
-        match self.entrance.clusters.get(name) {
+        match self.endpoint.clusters.get(name) {
             Some(cluster) if cluster.is_ready(READY_TIMEOUT).await => text(StatusCode::OK, "ok\n"),
             Some(_) => text(StatusCode::SERVICE_UNAVAILABLE, NOT_READY),
             None => text(StatusCode::NOT_FOUND, NOT_READY),
@@ -82,7 +83,7 @@ impl Admin {
     fn metrics(&self) -> Response<Full<Bytes>> {
         let mut body = String::new();
         if encode(&mut body, &self.registry).is_err() {
-            return text(StatusCode::INTERNAL_SERVER_ERROR, "metrics could not be written\n");
+            return text(StatusCode::INTERNAL_SERVER_ERROR, "failed to encode metrics\n");
         }
         let mut response = text(StatusCode::OK, body);
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(OPEN_METRICS));
@@ -98,22 +99,22 @@ fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     response
 }
 
-/// The first `cluster=NAME`. A proxy that rewrites the path may append its client's query with one more `?`: that is no
-/// part of the name, and cannot choose another one.
+/// The first `cluster=NAME`. A proxy that rewrites the path can append its client's query after another `?`: it is not part
+/// of the name and cannot choose another cluster.
 fn cluster_name(query: &str) -> Option<&str> {
     query.split(['&', '?']).find_map(|pair| pair.strip_prefix("cluster="))
 }
 
 const NOT_READY: &str = "not ready\n";
-/// A probe needs one.
+/// Each probe needs one.
 const MAX_CONNECTIONS: usize = 64;
-/// For a request and its answer; longer than [`READY_TIMEOUT`].
+/// For a request and its response; longer than [`READY_TIMEOUT`].
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// For a request's headers.
 const MAX_BUFFER: usize = 16 * 1024;
-/// How long a broker of a cluster may take to answer.
+/// For a broker's answer.
 const READY_TIMEOUT: Duration = Duration::from_secs(5);
-/// After a failed accept: out of descriptors, mostly.
+/// After a failed accept: usually, the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -122,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clusters_name_ends_where_the_next_query_begins() {
+    fn cluster_name_ends_at_the_next_query() {
         for (query, name) in [
             ("", None),
             ("x=1", None),

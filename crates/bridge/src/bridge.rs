@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{join, join_all};
-use sluicegate_reader::Reader;
 use sluicegate_ws_session::budget::Budget;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -18,31 +17,31 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::admin::Admin;
-use crate::cluster::{Cluster, MAX_RECORDS, MAX_RESULT_BYTES, Reads, Writes};
+use crate::cluster::{Cluster, MAX_RECORDS, Reads, Writes};
 use crate::config::{self, Config, ROUTE_CLUSTERS};
-use crate::entrance::Entrance;
+use crate::endpoint::Endpoint;
+use crate::fair_permits::FairPermits;
+use crate::kafka::{Kafka, Writer};
 use crate::metrics::Metrics;
-use crate::places::Places;
 use crate::rate_limit::RateLimit;
 use crate::route_clusters::RouteClusters;
 use crate::server::{self, BindError, Connections, Server};
-use crate::session;
-use crate::writing::Writer;
+use crate::session::{self, MAX_RESULT_BYTES};
 
-/// A bridge that is running. A drop stops it at once.
+/// A running bridge. Dropping it stops it at once.
 pub struct Bridge {
     address: SocketAddr,
     admin_address: SocketAddr,
     drain_timeout: Duration,
-    entrance: Arc<Entrance>,
+    endpoint: Arc<Endpoint>,
     health: HealthReporter,
     connections: Connections,
     accepting: JoinSet<()>,
 }
 
 impl Bridge {
-    /// Binds both addresses and begins to serve. No cluster is waited for: producers for those of `write.clusters` are made
-    /// in the background, and nothing else is asked yet.
+    /// Binds both addresses and starts serving. Does not wait for any cluster: producers for `write.clusters` are created
+    /// in the background, and other clusters are not contacted until they are used.
     ///
     /// # Errors
     /// An address cannot be bound.
@@ -57,71 +56,74 @@ impl Bridge {
 
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_service_status(SERVICE, ServingStatus::Serving).await;
-        let entrance = Arc::new(Entrance::new(&config, Routes::new(health_service).prepare()));
+        let endpoint = Arc::new(Endpoint::new(&config, Routes::new(health_service).prepare()));
         let connections = Connections::default();
         let tls = config.tls.as_ref();
-        let server = Server::new(Arc::clone(&entrance), &config.limits, tls, connections.clone());
-        let admin = Admin { entrance: Arc::clone(&entrance), registry: entrance.metrics.registry() };
+        let server = Server::new(Arc::clone(&endpoint), &config.limits, tls, connections.clone());
+        let admin = Admin { endpoint: Arc::clone(&endpoint), registry: endpoint.metrics.registry() };
 
         let mut accepting = JoinSet::new();
         accepting.spawn(Arc::new(server).accept(listener));
         accepting.spawn(Arc::new(admin).accept(admin_listener));
-        accepting.spawn(Arc::clone(&entrance.route_clusters).close_unused());
-        for cluster in entrance.clusters.values() {
+        accepting.spawn(Arc::clone(&endpoint.route_clusters).close_unused());
+        for cluster in endpoint.clusters.values() {
             let cluster = Arc::clone(cluster);
             accepting.spawn(async move { cluster.prepare_writes().await });
         }
         let drain_timeout = config.session.drain_timeout;
-        Ok(Self { address, admin_address, drain_timeout, entrance, health, connections, accepting })
+        Ok(Self { address, admin_address, drain_timeout, endpoint, health, connections, accepting })
     }
 
-    /// Where gateways connect.
+    /// The address that gateways connect to.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where `/livez`, `/readyz` and `/metrics` are.
+    /// The address of `/livez`, `/readyz` and `/metrics`.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin_address
     }
 
-    /// Stops: nothing new is let in, commands in flight are answered, sessions are told that the bridge goes away,
-    /// records that were accepted are delivered, connections are closed. Takes no longer than `drain_timeout`; what is not
-    /// over then is cut off.
+    /// Drains and stops: refuses new requests, answers commands in flight, closes sessions as "going away", delivers
+    /// accepted records and closes connections. Cuts off whatever is still open after `drain_timeout`.
     ///
     /// # Cancel safety
-    /// A drop cuts everything off.
+    /// A drop cuts everything off at once.
     pub async fn drain(mut self) {
         let by = Instant::now() + self.drain_timeout;
         let writes_due = Instant::now() + self.drain_timeout * 2 / 5;
-        self.entrance.drain.cancel();
+        self.endpoint.drain.cancel();
         for service in ["", SERVICE] {
             self.health.set_service_status(service, ServingStatus::NotServing).await;
         }
-        // Until the last session is over, newcomers are told to come back; only then the connections close.
-        self.entrance.open.close();
-        let open = &self.entrance.open;
+        // New requests are refused with a hint to retry until the last session has ended; only then do connections close.
+        self.endpoint.open.close();
+        let open = &self.endpoint.open;
         if timeout_at(writes_due, open.wait()).await.is_err() {
-            // Sessions wait for answers a little longer: those to records that are not delivered by now say so.
-            self.entrance.writes_due.cancel();
+            // Writes that are still waiting are answered with what is known, while sessions can still send the answers.
+            self.endpoint.writes_due.cancel();
         }
         let sessions = timeout_at(by, open.wait()).await;
-        let named = join_all(self.entrance.clusters.values().map(|cluster| cluster.end_writes(by)));
-        join(named, self.entrance.route_clusters.end_writes(by)).await;
+        let named = join_all(self.endpoint.clusters.values().map(|cluster| cluster.end_writes(by)));
+        join(named, self.endpoint.route_clusters.end_writes(by)).await;
         self.connections.close.cancel();
         self.connections.tasks.close();
-        // Only what is no session may still use a connection: somebody who watches the health, at most.
+        // Without sessions, only streams of the health service can keep a connection open.
         let connections =
             timeout_at(by.min(Instant::now() + CLOSE_TIMEOUT), self.connections.tasks.wait()).await;
         if sessions.is_err() || connections.is_err() {
-            let (sessions, connections) = (self.entrance.open.len(), self.connections.tasks.len());
-            tracing::warn!(sessions, connections, "what is still open is cut off");
+            let (sessions, connections) = (self.endpoint.open.len(), self.connections.tasks.len());
+            tracing::warn!(
+                sessions,
+                connections,
+                "drain incomplete, cutting off open sessions and connections"
+            );
         }
         self.accepting.shutdown().await;
     }
 }
 
-impl Entrance {
+impl Endpoint {
     fn new(config: &Config, health: Routes) -> Self {
         let metrics = Metrics::new();
         let reads = Reads { max_bytes: config.read.max_bytes, wait: config.read.wait };
@@ -129,22 +131,23 @@ impl Entrance {
         let answer_bytes = usize::try_from(config.limits.session_answer_bytes).unwrap_or(usize::MAX);
         let max_records = answer_bytes.saturating_div(MAX_RESULT_BYTES).min(MAX_RECORDS);
         let due = writes_due.clone();
-        let of = metrics.clone();
-        let make = move |name: &str, config: &config::Cluster, is_written: bool| {
-            let writer = || Writer::new(config.writer.clone(), of.writes(name));
-            let writes = is_written.then(|| Writes { writer: writer(), max_records, due: due.clone() });
-            let reader = Reader::new(config.reader.clone().named(name));
-            Cluster::new(reader, reads.clone(), writes, of.cluster(name))
+        let per_cluster = metrics.clone();
+        let new_cluster = move |name: &str, config: &config::ClusterConfig, is_writable: bool| {
+            let writer = is_writable.then(|| Writer::new(config.writer.clone(), per_cluster.writes(name)));
+            let writes = is_writable.then(|| Writes { max_records, due: due.clone() });
+            let kafka = Kafka::new(name, &config.reader, writer);
+            Cluster::new(Box::new(kafka), reads, writes, per_cluster.cluster(name))
         };
-        let may_be_written = &config.write.clusters;
-        let named = |(name, config): (&String, &config::Cluster)| {
-            (name.clone(), Arc::new(make(name, config, may_be_written.contains(name))))
+        let writable = &config.write.clusters;
+        let named = |(name, config): (&String, &config::ClusterConfig)| {
+            (name.clone(), Arc::new(new_cluster(name, config, writable.contains(name))))
         };
         let clusters: BTreeMap<_, _> = config.clusters.iter().map(named).collect();
-        let of_routes = &config.route_clusters;
-        let is_written = of_routes.write;
-        let make_one = Box::new(move |config: &config::Cluster| make(ROUTE_CLUSTERS, config, is_written));
-        let route_clusters = Arc::new(RouteClusters::new(of_routes, config.knows_gateways(), make_one));
+        let route_config = &config.route_clusters;
+        let is_writable = route_config.write;
+        let make =
+            Box::new(move |config: &config::ClusterConfig| new_cluster(ROUTE_CLUSTERS, config, is_writable));
+        let route_clusters = Arc::new(RouteClusters::new(route_config, config.knows_gateways(), make));
         let limits = session::Limits {
             max_request_bytes: config.limits.max_request_bytes,
             max_commands: config.limits.max_commands_per_session,
@@ -162,9 +165,10 @@ impl Entrance {
             limits,
             messages,
             assembly: Budget::new(config.limits.max_assembly_bytes, config.limits.max_request_bytes),
+            max_sessions: config.limits.max_sessions,
             sessions: Arc::new(Semaphore::new(config.limits.max_sessions)),
-            places: Places::new(config.limits.max_calls),
-            // They cost no more than sessions do.
+            calls: FairPermits::new(config.limits.max_calls),
+            // A waiting request costs no more than a session.
             waiting: Arc::new(Semaphore::new(config.limits.max_sessions)),
             metrics,
             warnings: RateLimit::default(),
@@ -176,8 +180,8 @@ impl Entrance {
     }
 }
 
-/// How long connections without sessions may take to close.
+/// Time for connections without sessions to close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The name under which gRPC's health checks know the service.
+/// The service's name in gRPC health checks.
 const SERVICE: &str = "sluicegate.v1.Bridge";

@@ -1,12 +1,13 @@
 //! The configuration: one TOML file and environment overrides become checked values, or all of their problems.
 //!
-//! 1. `tree`: the file and the environment, as one tree of keys
-//! 2. `section`: keys are taken out of it one by one; what is wrong or left over is a problem
-//! 3. here: defaults, bounds, and what must fit together
+//! 1. `tree`: merges the file and the environment into one tree of keys
+//! 2. `section`: takes keys out of it one by one; invalid values and unknown keys are a `problem`
+//! 3. here: checks that the values fit together; `keys` has defaults and ranges
 
 mod cluster;
 mod hosts;
 mod keys;
+mod problem;
 mod route_clusters;
 mod secret;
 mod section;
@@ -18,54 +19,54 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-pub use self::cluster::Cluster;
+pub use self::cluster::ClusterConfig;
+pub use self::problem::{Place, Problem};
 pub use self::route_clusters::RouteClusters;
-pub(crate) use self::route_clusters::{Defined, NAME as ROUTE_CLUSTERS, is_of_definition};
+pub(crate) use self::route_clusters::{DefinedCluster, NAME as ROUTE_CLUSTERS, is_of_definition};
 pub use self::secret::Secret;
 pub use self::tls::Tls;
 
-use self::section::{Problems, Section};
+use self::problem::Problems;
+use self::section::Section;
 
-/// All that can be configured.
+/// The bridge's configuration.
 #[derive(Debug)]
 pub struct Config {
     /// Where gateways connect: HTTP/2 or HTTP/1.1, over TLS with `tls`. Default 127.0.0.1:7400; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Where `/livez`, `/readyz` and `/metrics` are, over plain HTTP/1.1. Default 127.0.0.1:7401. It shows the names of
-    /// clusters and counters, nothing of what is read, and may be bound beyond loopback.
+    /// Where `/livez`, `/readyz` and `/metrics` are served over plain HTTP/1.1. Default 127.0.0.1:7401. It shows cluster names
+    /// and counters, but no records, so it can be bound beyond loopback.
     pub admin_listen: SocketAddr,
-    /// What a gateway must send in `sluicegate-gateway-secret` with every request, health checks included: 16 or more
-    /// printable ASCII characters, or `{ file = "…" }`. Default: nothing is asked for, which is accepted on loopback
-    /// only.
+    /// The secret that a gateway has to send in `sluicegate-gateway-secret` with every request, health checks included: 16 or
+    /// more printable ASCII characters, or `{ file = "…" }`. Default: none, which is accepted only if `listen` is loopback.
     pub gateway_secret: Option<Secret>,
     /// TLS on `listen`.
     pub tls: Option<Tls>,
-    /// How log lines are written.
+    /// The format of log lines.
     pub log_format: LogFormat,
-    /// What is bounded.
+    /// Bounds on memory and connections.
     pub limits: Limits,
-    /// When sessions end.
+    /// Timeouts of sessions.
     pub session: Session,
-    /// How fetches are made.
+    /// Size and wait of fetches.
     pub read: Read,
-    /// What may be written.
+    /// Which clusters can be written to.
     pub write: Write,
-    /// What becomes of clusters that gateways' routes carry.
+    /// Clusters that gateways' routes carry.
     pub route_clusters: RouteClusters,
-    /// `[clusters.NAME]`: what may be read from and written to.
-    pub clusters: BTreeMap<String, Cluster>,
-    /// `SLUICEGATE_…` variables without a meaning here: another program's, or misspelt.
+    /// `[clusters.NAME]`: the named clusters.
+    pub clusters: BTreeMap<String, ClusterConfig>,
+    /// Unknown `SLUICEGATE_…` variables: another program's, or misspelt.
     pub ignored_variables: Vec<String>,
 }
 
 /// `log_format`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     Text,
     /// One JSON object a line.
     Json,
@@ -74,101 +75,83 @@ pub enum LogFormat {
 /// `[limits]`.
 #[derive(Debug)]
 pub struct Limits {
-    /// Open sessions. Default 10,000; one costs some 20 KiB after a fetch, and at most `session_answer_bytes` and three times
-    /// `max_request_bytes` besides, seven times for a peer of HTTP/2 that is not the gateway's filter.
+    /// Open sessions. Default 10,000. An idle one costs 20 KiB after a fetch. The worst case adds `session_answer_bytes` and
+    /// three times `max_request_bytes`, or seven times for an HTTP/2 peer that is not the gateway's filter.
     pub max_sessions: usize,
-    /// Plain HTTP requests that run at the same time. Default 1,000; one costs at most `read.max_bytes`
-    /// twice, or `max_request_bytes` three times where it writes. Those that wait at the log end do not count: as many as
-    /// `max_sessions` may, and one more does not wait; one of them costs at most 32 KiB.
+    /// Plain HTTP requests in progress. Default 1,000. One costs at most twice `read.max_bytes`, or three times
+    /// `max_request_bytes` if it writes. Requests that wait at the end of a log do not count: up to `max_sessions` of them wait,
+    /// at most 32 KiB each, and a further one does not wait.
     pub max_calls: usize,
-    /// Gateways' connections. Default 4,096; one costs at most `stream_window_bytes` × `max_streams`. A further one takes the place of
-    /// the HTTP/1.1 connection that has been idle for longest, or waits. An HTTP/1.1 connection that has become a session counts as
-    /// that alone.
+    /// Gateways' connections. Default 4,096. One costs at most `stream_window_bytes` × `max_streams`. A further one closes the
+    /// HTTP/1.1 connection that has been idle longest, or waits. An HTTP/1.1 connection that became a session counts only as a
+    /// session.
     pub max_connections: usize,
-    /// Largest request, in bytes: of a session, or as the body of a plain HTTP request, which may have headers of
-    /// `max_header_bytes` besides. Default 1 MiB.
+    /// The largest request in bytes: a session's message, or the body of a plain HTTP request, not counting its headers
+    /// (`max_header_bytes`). Default 1 MiB.
     pub max_request_bytes: usize,
-    /// Bytes of messages that clients of the WebSocket endpoint have begun and not finished, all of them together. Default 64 MiB; at
-    /// least `max_request_bytes`. One address can hold an eighth, or one message if that is more; clients behind one proxy have
-    /// one address. An address above its share, or the one that holds most when all is taken, loses its oldest message: that
-    /// session is closed with 1013. A message that takes three times `ping_interval` is closed with 1008.
+    /// Bytes of unfinished messages of all clients of the WebSocket endpoint together. Default 64 MiB; at least
+    /// `max_request_bytes`. One address can hold an eighth, or one message if that is more; clients behind one proxy share one
+    /// address. An address above its share loses its oldest message. If the total is reached, the address that holds most does.
+    /// That session is closed with 1013. A session whose message takes three times `ping_interval` is closed with 1008.
     pub max_assembly_bytes: usize,
-    /// Kafka commands that one session runs at the same time. Default 16.
+    /// Kafka commands that one session runs concurrently. Default 16.
     pub max_commands_per_session: usize,
-    /// Bytes of answers that one session may have in the making or waiting for a slow client. Default 1 MiB. Each fetch
-    /// reserves `read.max_bytes` before it reads; a single record that is larger exceeds its reservation by its size. No other
-    /// session loses anything when it is full.
+    /// Bytes of answers that one session can prepare or hold for a slow client. Default 1 MiB. Each fetch reserves
+    /// `read.max_bytes` before it reads; a single larger record exceeds the reservation by its size. A full session waits, and no
+    /// other session loses anything.
     pub session_answer_bytes: u32,
-    /// Bytes that a gateway may send on one stream before the bridge has used them. Default 64 KiB.
+    /// Bytes that a gateway can send on one stream before the bridge reads them. Default 64 KiB.
     pub stream_window_bytes: u32,
-    /// The same for one connection. Default 1 GiB, which takes no memory: its streams are bounded already. Never less than
-    /// `stream_window_bytes` × `max_streams`: sessions that the bridge does not read would stop all others. HTTP/2's
-    /// library ends a connection whose unread frames are shorter than 256 bytes by half of this together; so the filter pads, and
+    /// The same for one connection. Default 1 GiB, which takes no memory of its own: the streams are bounded already. At least
+    /// `stream_window_bytes` × `max_streams`, or unread sessions would stop all others. The HTTP/2 library charges each unread
+    /// frame below 256 bytes for the difference, and ends the connection above half of this. So the filter pads its writes, and
     /// other peers are always read.
     pub connection_window_bytes: u32,
-    /// Streams of one connection. Default 1,000; gateways open more connections when they need more.
+    /// Streams of one connection. Default 1,000; gateways open further connections if they need more.
     pub max_streams: u32,
-    /// Size of a request's headers, in bytes. Default 160 KiB: a list that is larger may end its connection, and with it
-    /// the sessions of other clients. So this stays above two and a half times what the gateway lets through (a path travels twice,
-    /// once in base64), and 32 bytes for each header.
+    /// The size of a request's headers in bytes. Default 160 KiB. A larger list can end its connection, and with it the sessions
+    /// of other clients. So keep this above two and a half times what the gateway accepts (a path travels twice, once in
+    /// base64), plus 32 bytes for each header.
     pub max_header_bytes: u32,
 }
 
 /// `[session]`.
 #[derive(Debug)]
 pub struct Session {
-    /// `ping_interval_ms`: silence before a ping; after two without an answer the session ends. A connection that takes nothing for four
-    /// times this is cut off. Default 30 s.
+    /// `ping_interval_ms`: how long a session is quiet before a ping. It ends after two unanswered pings. A connection that makes
+    /// no progress for four times this is closed. Default 30 s.
     pub ping_interval: Duration,
-    /// `close_timeout_ms`: how long the last message may take on its way. Default 5 s.
+    /// `close_timeout_ms`: how long the last message can take. Default 5 s.
     pub close_timeout: Duration,
-    /// `drain_timeout_ms`: from SIGTERM to the end, half of it for the commands in flight. Default 10 s.
+    /// `drain_timeout_ms`: from SIGTERM to the exit, half of it for commands in flight. Default 10 s.
     pub drain_timeout: Duration,
 }
 
 /// `[read]`.
 #[derive(Debug)]
 pub struct Read {
-    /// Size of a fetch's answer, in bytes. Default 256 KiB; at most `limits.session_answer_bytes`. One record is delivered
+    /// The size of a fetch's answer in bytes. Default 256 KiB; at most `limits.session_answer_bytes`. One record is delivered
     /// even if it is larger.
     pub max_bytes: usize,
-    /// `wait_ms`: how long a fetch at the log end waits for a record. Default 100 ms.
+    /// `wait_ms`: how long a fetch at the end of a log waits for a record. Default 100 ms.
     pub wait: Duration,
 }
 
 /// `[write]`.
 #[derive(Debug)]
 pub struct Write {
-    /// The clusters that may be written to, where a gateway's route allows it too. Default: none.
+    /// The clusters that can be written to, if the gateway's route allows it too. Default: none.
     pub clusters: BTreeSet<String>,
-}
-
-/// Something in the configuration that cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// Where it is.
-    pub place: Place,
-    /// What it is and what was expected. Never a secret.
-    pub problem: String,
-}
-
-/// What a problem is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
-    /// A key of the file, dotted. Empty where the whole file is meant.
-    Key(String),
-    /// An environment variable.
-    Variable(String),
 }
 
 impl Config {
     /// Checks the text of a file (empty: none) with overrides from `environment`.
     ///
     /// A variable is `SLUICEGATE_` and the key in capitals, with `__` for the dot of a table: `SLUICEGATE_LISTEN`,
-    /// `SLUICEGATE_LIMITS__MAX_SESSIONS`. In a cluster's table every other `_` is a dot of the property's name:
-    /// `SLUICEGATE_CLUSTERS__DEFAULT__BOOTSTRAP_SERVERS`. The cluster's name is found whatever its case, and `_` stands for
-    /// its '-' and '.'. With `__FILE` behind it a variable is the path of a file that holds the value. One whose first part is
-    /// no key of the root is left alone: other programs have such variables, and Kubernetes sets some for each Service.
+    /// `SLUICEGATE_LIMITS__MAX_SESSIONS`. In a cluster's table, every other `_` is a dot of the property's name:
+    /// `SLUICEGATE_CLUSTERS__DEFAULT__BOOTSTRAP_SERVERS`. The cluster's name matches in any case, and `_` matches '-' and '.'.
+    /// A variable that ends in `__FILE` is the path of a file with the value. A variable whose first part is not a root key is
+    /// ignored: other programs have such variables, and Kubernetes sets some for each Service.
     ///
     /// # Errors
     /// Every problem, in the order of the keys.
@@ -202,12 +185,13 @@ impl Config {
         problems.into_result(config)
     }
 
-    /// Whether every gateway has to show who it is.
+    /// Whether every gateway has to authenticate.
     pub(crate) fn knows_gateways(&self) -> bool {
         self.gateway_secret.is_some() || self.tls.as_ref().is_some_and(|tls| tls.mutual)
     }
 
-    /// A secret that cannot be read is a problem by itself, and no other one.
+    /// Adds the problems of values that do not fit together. An unreadable secret is reported elsewhere, and causes no further
+    /// problem here.
     fn check_together(&self, has_secret: bool, problems: &mut Problems) {
         let knows_gateways = has_secret || self.knows_gateways();
         for (name, cluster) in self.clusters.iter().filter(|(name, _)| self.write.clusters.contains(*name)) {
@@ -216,21 +200,21 @@ impl Config {
             }
         }
         if !self.listen.ip().is_loopback() && !knows_gateways {
-            let problem = "is not a loopback address: expected `gateway_secret` or `tls.client_ca` with it";
+            let problem = "is not a loopback address: set `gateway_secret` or `tls.client_ca`";
             problems.add("listen", format!("{} {problem}", self.listen));
         }
         if self.route_clusters.allows_any() {
             if !knows_gateways {
-                let problem = "is for gateways that show who they are: expected `gateway_secret` or `tls.client_ca` with it";
+                let problem = "needs authenticated gateways: set `gateway_secret` or `tls.client_ca`";
                 problems.add("route_clusters.allowed_hosts", problem);
             }
             if self.clusters.contains_key(ROUTE_CLUSTERS) {
-                let problem = "has the name under which clusters of routes are counted: expected another one";
+                let problem = "is the name that metrics use for clusters of routes: choose another";
                 problems.add(format!("clusters.{ROUTE_CLUSTERS}"), problem);
             }
         }
         if self.admin_listen == self.listen && self.listen.port() != 0 {
-            let problem = format!("is {}, which `listen` is too: expected another port", self.listen);
+            let problem = format!("is {}, as is `listen`: expected another port", self.listen);
             problems.add("admin_listen", problem);
         }
         let Limits { max_request_bytes, max_assembly_bytes, .. } = self.limits;
@@ -310,27 +294,5 @@ fn write(mut table: Section, known: &Section, problems: &mut Problems) -> Write 
     Write { clusters }
 }
 
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Place::Key(name) | Place::Variable(name)) = &self.place;
-        if !name.is_empty() {
-            write!(f, "{name}: ")?;
-        }
-        f.write_str(&self.problem)
-    }
-}
-
-impl From<String> for Place {
-    fn from(key: String) -> Self {
-        Self::Key(key)
-    }
-}
-
-impl From<&str> for Place {
-    fn from(key: &str) -> Self {
-        Self::Key(key.to_owned())
-    }
-}
-
-/// Where nothing else is configured, nobody from outside gets in.
+/// The default host of addresses: nobody from outside can connect.
 const DEFAULT_HOST: Ipv4Addr = Ipv4Addr::LOCALHOST;

@@ -1,12 +1,11 @@
-//! Tasks of HTTP/2 streams, with a way to give a stream up.
+//! Runs the tasks of HTTP/2 streams, so that a stream can be reset.
 //!
-//! A stream whose peer takes no more bytes is held by tasks of the HTTP library that wait for the peer, for as long as
-//! the connection stands. Each stream's tasks therefore share a token that ends them: the stream is then reset and what
-//! it buffered is freed.
+//! If a stream's peer stops reading, the HTTP library's tasks wait for it as long as the connection stays open. The tasks
+//! of a stream therefore share a token that ends them, which resets the stream and frees its buffers.
 
 use tokio_util::sync::CancellationToken;
 
-/// Spawns what belongs to one stream: its request, its response's body, its upgraded bytes.
+/// Spawns the tasks of one stream: its request, its response body, its upgraded bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StreamExecutor;
 
@@ -16,7 +15,7 @@ where
     F::Output: Send,
 {
     fn execute(&self, task: F) {
-        // A task that a stream's task starts belongs to the same stream.
+        // Tasks spawned by a stream's task belong to the same stream.
         let stream = current().unwrap_or_default();
         let ended = stream.clone();
         tokio::spawn(STREAM.scope(stream, async move {
@@ -29,7 +28,7 @@ where
     }
 }
 
-/// The token that ends the stream whose task is running.
+/// The token that ends the current task's stream.
 pub(crate) fn current() -> Option<CancellationToken> {
     STREAM.try_with(CancellationToken::clone).ok()
 }

@@ -1,46 +1,50 @@
-//! What one client can do: made once from its gateway's headers, and asked by every command.
+//! What one client can do. Built once from its gateway's headers, and checked by every command.
 
 use std::sync::Arc;
 
 use http::HeaderMap;
-use sluicegate_protocol::{ErrorResp, metadata};
+use sluicegate_protocol::error_code::TOPIC_AUTHORIZATION_FAILED;
+use sluicegate_protocol::{CmdKafkaFetch, CmdKafkaListOffset, ProduceRecord, metadata};
 use sluicegate_ws_session::source::Source;
 
-use crate::cluster::{Cluster, Command, Room, Turn, topic_denied};
-use crate::kafka_code::TOPIC_AUTHORIZATION_FAILED;
+use crate::backend::{CommandError, DeliveryReport, Fetch, Fetched, Log, Room};
+use crate::cluster::{Cluster, Reads, Turn, topic_denied};
 use crate::metrics::{Kind, Outcome};
-use crate::session::Answer;
 use crate::topics::Topics;
 
 /// What one client can do. A session keeps the grant that it was opened with.
 #[derive(Clone)]
 pub(crate) struct Grant {
     pub(crate) cluster: Arc<Cluster>,
-    /// The client, for its share of shared limits.
+    /// The client, which shared limits are divided by.
     pub(crate) client: Source,
     read: bool,
     write: bool,
     topics: Arc<Topics>,
 }
 
-/// A header of the gateway's that cannot be understood.
+/// A gateway's header with an invalid value.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Unreadable {
+pub(crate) struct InvalidHeader {
     pub(crate) header: &'static str,
     pub(crate) expected: &'static str,
 }
 
 impl Grant {
-    /// What the gateway's headers allow at `cluster`: to read every topic and to write none, unless they say otherwise.
+    /// The grant of the gateway's headers at `cluster`. By default it reads every topic and writes none.
     ///
     /// # Errors
-    /// A header has another value than a gateway sends.
-    pub(crate) fn of(cluster: Arc<Cluster>, client: Source, headers: &HeaderMap) -> Result<Self, Unreadable> {
+    /// A header has an invalid value.
+    pub(crate) fn of(
+        cluster: Arc<Cluster>,
+        client: Source,
+        headers: &HeaderMap,
+    ) -> Result<Self, InvalidHeader> {
         let topics = match headers.get(metadata::TOPICS) {
             None => Topics::All,
-            Some(listed) => Topics::parse(listed.as_bytes()).ok_or(Unreadable {
+            Some(listed) => Topics::parse(listed.as_bytes()).ok_or(InvalidHeader {
                 header: metadata::TOPICS,
-                expected: "names of topics, or prefixes followed by *, separated by commas, in at most 8192 bytes",
+                expected: "comma-separated topics or prefixes followed by *, in at most 8192 bytes",
             })?,
         };
         Ok(Self {
@@ -52,7 +56,7 @@ impl Grant {
         })
     }
 
-    /// All that there is.
+    /// A grant of everything.
     #[cfg(test)]
     pub(crate) fn all(cluster: &Arc<Cluster>) -> Self {
         Self {
@@ -64,90 +68,103 @@ impl Grant {
         }
     }
 
-    /// Whether the client can read anything.
+    /// Whether the client can read at all.
     pub(crate) fn reads(&self) -> bool {
         self.read
     }
 
-    /// Whether the client can write anything.
+    /// Whether the client can write at all.
     pub(crate) fn writes(&self) -> bool {
         self.write
     }
 
-    /// Whether the client can use `topic`, whether it exists or not.
+    /// Whether the client can use `topic`. Does not check that it exists.
     pub(crate) fn has_topic(&self, topic: &str) -> bool {
         self.topics.contains(topic)
     }
 
-    /// The answer to a session's `command`, as far as the client can ask for it: see [`Cluster::answer`].
+    /// Reads records: see [`Cluster::fetch`]. Uses the cluster's default size and wait.
     ///
     /// # Cancel safety
-    /// As there.
-    pub(crate) async fn answer(
+    /// A drop abandons the read.
+    pub(crate) async fn fetch(
         &self,
-        sequence: i64,
-        command: Command,
+        fetch: &CmdKafkaFetch,
+        room: &mut dyn Room,
+    ) -> Result<Fetched, CommandError> {
+        let CmdKafkaFetch { topic, partition, offset } = fetch;
+        self.check_read(Kind::Fetch, topic)?;
+        let Reads { max_bytes, wait } = self.cluster.reads();
+        let log = Log { topic, partition: *partition };
+        self.cluster.fetch(log, Fetch { offset: *offset, max_bytes, wait }, room).await
+    }
+
+    /// The offset of a timestamp: see [`Cluster::list_offset`].
+    ///
+    /// # Cancel safety
+    /// A drop abandons the read.
+    pub(crate) async fn list_offset(&self, list: &CmdKafkaListOffset) -> Result<i64, CommandError> {
+        let CmdKafkaListOffset { topic, partition, timestamp } = list;
+        self.check_read(Kind::ListOffset, topic)?;
+        self.cluster.list_offset(Log { topic, partition: *partition }, *timestamp).await
+    }
+
+    /// Writes records in their `turn`: see [`Cluster::produce`].
+    ///
+    /// # Cancel safety
+    /// The records are written all or none.
+    pub(crate) async fn produce(
+        &self,
+        records: Vec<ProduceRecord>,
         turn: Turn,
-        room: impl Room,
-    ) -> Answer {
-        let (kind, denied) = match &command {
-            Command::Fetch(fetch) => (Kind::Fetch, self.denies_reading(&fetch.topic)),
-            Command::ListOffset(list) => (Kind::ListOffset, self.denies_reading(&list.topic)),
-            Command::Produce(_) => (Kind::Produce, (!self.write).then(|| denied(NOT_WRITABLE))),
-        };
-        match denied {
-            None => self.cluster.answer(self.client, sequence, command, &self.topics, turn, room).await,
-            Some(error) => {
-                self.cluster.metrics.answered(kind, Outcome::Refused);
-                Answer::error(sequence, error)
-            }
+    ) -> Result<Vec<DeliveryReport>, CommandError> {
+        if !self.write {
+            return Err(self.denied(Kind::Produce, NOT_WRITABLE));
+        }
+        self.cluster.produce(self.client, records, &self.topics, turn, || {}).await
+    }
+
+    fn check_read(&self, kind: Kind, topic: &str) -> Result<(), CommandError> {
+        match self {
+            Self { read: false, .. } => Err(self.denied(kind, NOT_READABLE)),
+            _ if self.has_topic(topic) => Ok(()),
+            _ => Err(self.denied(kind, topic_denied(topic))),
         }
     }
 
-    fn denies_reading(&self, topic: &str) -> Option<ErrorResp> {
-        match self {
-            Self { read: false, .. } => Some(denied(NOT_READABLE)),
-            _ if self.has_topic(topic) => None,
-            _ => Some(denied(topic_denied(topic))),
-        }
+    fn denied(&self, kind: Kind, message: impl Into<String>) -> CommandError {
+        self.cluster.metrics.answered(kind, Outcome::Refused);
+        CommandError::forbidden(TOPIC_AUTHORIZATION_FAILED, message)
     }
 }
 
-fn flag(headers: &HeaderMap, header: &'static str) -> Result<Option<bool>, Unreadable> {
+fn flag(headers: &HeaderMap, header: &'static str) -> Result<Option<bool>, InvalidHeader> {
     match headers.get(header).map(|value| value.as_bytes()) {
         None => Ok(None),
         Some(b"true") => Ok(Some(true)),
         Some(b"false") => Ok(Some(false)),
-        Some(_) => Err(Unreadable { header, expected: "true or false" }),
+        Some(_) => Err(InvalidHeader { header, expected: "true or false" }),
     }
 }
 
-/// Why a client cannot do something, whether its topic exists or not.
-fn denied(message: impl Into<String>) -> ErrorResp {
-    ErrorResp { code: TOPIC_AUTHORIZATION_FAILED, message: message.into(), ..ErrorResp::default() }
-}
-
-/// Answer to a command that reads.
+/// The error of a read if the route grants none.
 pub(crate) const NOT_READABLE: &str = "this route does not let clients read";
-/// Answer to a command that writes.
+/// The error of a write if the route grants none.
 pub(crate) const NOT_WRITABLE: &str = "this route does not let clients write";
 
 #[cfg(test)]
 mod tests {
-    use sluicegate_protocol::pub_sub_resp::Resp;
-    use sluicegate_protocol::{
-        CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaProduce, ProduceRecord, PubSubResp,
-    };
-
     use super::*;
+    use crate::backend::Fault;
+    use crate::cluster::script::Script;
 
-    fn grant(headers: &[(&'static str, &str)]) -> Result<Grant, Unreadable> {
+    fn grant(headers: &[(&'static str, &str)]) -> Result<Grant, InvalidHeader> {
         let headers = headers.iter().map(|(name, value)| ((*name).parse().unwrap(), value.parse().unwrap()));
-        Grant::of(Arc::new(Cluster::script(1)), Source::default(), &headers.collect())
+        Grant::of(Script::cluster(1).0, Source::default(), &headers.collect())
     }
 
     #[test]
-    fn without_headers_every_topic_is_read_and_none_written() {
+    fn default_grant_reads_every_topic_and_writes_none() {
         let grant = grant(&[]).ok().unwrap();
         assert!(grant.reads() && !grant.writes() && grant.has_topic("any"));
     }
@@ -161,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn unreadable_headers_grant_nothing() {
+    fn invalid_headers_grant_nothing() {
         assert_eq!(grant(&[(metadata::TOPICS, "a b")]).err().unwrap().header, metadata::TOPICS);
         for header in [metadata::READ, metadata::WRITE] {
             for value in ["", "yes", "TRUE", "1", "true, false"] {
@@ -170,38 +187,20 @@ mod tests {
         }
     }
 
-    async fn ask(grant: &Grant, command: Command) -> PubSubResp {
-        let room = ();
-        match grant.answer(7, command, Turn::default(), room).await {
-            Answer::Message(message) => message,
-            Answer::Messages { sequence, .. } => PubSubResp { sequence, resp: None },
-        }
-    }
-
-    #[track_caller]
-    fn code(answer: &PubSubResp) -> Option<i32> {
-        match &answer.resp {
-            Some(Resp::ErrorResp(error)) => Some(error.code),
-            _ => None,
-        }
-    }
-
     #[tokio::test]
-    async fn session_commands_are_denied_by_topic_and_by_kind() {
-        let fetch = |topic: &str| Command::Fetch(CmdKafkaFetch { topic: topic.into(), ..Default::default() });
-        let list = |topic: &str| {
-            Command::ListOffset(CmdKafkaListOffset { topic: topic.into(), ..Default::default() })
-        };
+    async fn commands_beyond_the_grant_are_denied() {
+        let code = |error: CommandError| (error.fault, error.code);
+        let denied = Some((Fault::Forbidden, 29));
+        let fetch = |topic: &str| CmdKafkaFetch { topic: topic.into(), ..Default::default() };
+        let list = |topic: &str| CmdKafkaListOffset { topic: topic.into(), ..Default::default() };
         let limited = grant(&[(metadata::TOPICS, "0")]).ok().unwrap();
-        assert_eq!(code(&ask(&limited, fetch("0")).await), None);
-        assert_eq!(code(&ask(&limited, fetch("1")).await), Some(29));
-        assert_eq!(code(&ask(&limited, list("0")).await), None);
-        assert_eq!(code(&ask(&limited, list("1")).await), Some(29));
+        assert_eq!(limited.fetch(&fetch("0"), &mut ()).await.err(), None);
+        assert_eq!(limited.fetch(&fetch("1"), &mut ()).await.err().map(code), denied);
+        assert_eq!(limited.list_offset(&list("0")).await.err(), None);
+        assert_eq!(limited.list_offset(&list("1")).await.err().map(code), denied);
         let unread = grant(&[(metadata::READ, "false")]).ok().unwrap();
-        assert_eq!(code(&ask(&unread, fetch("0")).await), Some(29));
+        assert_eq!(unread.fetch(&fetch("0"), &mut ()).await.err().map(code), denied);
         let records = vec![ProduceRecord { topic: "0".into(), ..ProduceRecord::default() }];
-        let produce = Command::Produce(CmdKafkaProduce { records });
-        assert_eq!(code(&ask(&limited, produce).await), Some(29));
-        assert!(limited.cluster.script.taken().is_empty());
+        assert_eq!(limited.produce(records, Turn::default()).await.err().map(code), denied);
     }
 }

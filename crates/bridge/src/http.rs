@@ -1,6 +1,6 @@
 //! Plain HTTP requests that a gateway forwards, answered in HTTP's own terms.
 //!
-//! 1. here: a request is checked for web pages ([`cors`]), its body is read, and its resource answers
+//! 1. here: a request is checked for web pages ([`cors`]), its body is read, and its resource answers the [`request`]
 //! 2. [`produce`]: a body becomes one record, with its key where [`jsonkey`] finds it
 //! 3. [`rest`]: the REST proxies' resources, in the type that [`accept`] chooses
 //! 4. [`problem`]: every failure, as a document
@@ -16,6 +16,7 @@ mod media_type;
 mod number;
 mod problem;
 mod produce;
+mod request;
 mod response;
 mod rest;
 mod running;
@@ -23,7 +24,8 @@ mod running;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use hyper::body::Incoming;
 use sluicegate_protocol::http_route::Resource;
 use sluicegate_protocol::{HttpRest, HttpRoute};
@@ -34,9 +36,9 @@ pub(crate) use self::running::Running;
 
 use self::accept::Accept;
 use self::headers::Headers;
+use self::request::Request;
 use self::response::Response;
-use crate::cluster::READ_ONLY;
-use crate::grant::{Grant, NOT_READABLE, NOT_WRITABLE};
+use crate::grant::Grant;
 
 /// A request that was let in.
 pub(crate) struct Admitted<'a> {
@@ -102,7 +104,7 @@ enum Page {
     Passes(HeaderMap),
 }
 
-async fn judge_page(route: &HttpRoute, methods: &[Method], parts: &request::Parts) -> Page {
+async fn judge_page(route: &HttpRoute, methods: &[Method], parts: &Parts) -> Page {
     let Some(cors) = &route.cors else { return Page::Passes(HeaderMap::new()) };
     if let Err(problem) = cors::check(cors, &parts.headers) {
         let mut response = refusal(route, problem, &parts.headers).into_http(&parts.method, None);
@@ -126,7 +128,7 @@ fn refusal(route: &HttpRoute, problem: Problem, headers: &HeaderMap) -> Response
     }
 }
 
-async fn answer(admitted: &Admitted<'_>, parts: &request::Parts, body: Incoming) -> http::Response<Body> {
+async fn answer(admitted: &Admitted<'_>, parts: &Parts, body: Incoming) -> http::Response<Body> {
     let response = match &admitted.running {
         Some(running) => run(admitted, parts, body, running).await,
         None => {
@@ -140,7 +142,7 @@ async fn answer(admitted: &Admitted<'_>, parts: &request::Parts, body: Incoming)
 
 async fn run(
     admitted: &Admitted<'_>,
-    parts: &request::Parts,
+    parts: &Parts,
     body: Incoming,
     running: &Arc<Running>,
 ) -> Result<Response, Problem> {
@@ -160,37 +162,6 @@ async fn run(
         Method::GET | Method::HEAD | Method::OPTIONS => body::ignore(body, answer(Bytes::new())).await,
         _ => answer(body::read(body, parts, admitted.max_body_bytes).await?).await,
     }
-}
-
-/// What a resource is asked.
-struct Request<'a> {
-    grant: &'a Grant,
-    method: &'a Method,
-    headers: Headers<'a>,
-    body: &'a Bytes,
-}
-
-/// Checks that records can be written to a topic, by the route and by the bridge.
-fn check_writable(grant: &Grant, topic: &str) -> Result<(), Problem> {
-    if !grant.writes() {
-        return Err(Problem::new(Fault::Forbidden, NOT_WRITABLE));
-    }
-    if !grant.cluster.is_writable() {
-        return Err(Problem::new(Fault::Forbidden, READ_ONLY));
-    }
-    check_topic(grant, topic)
-}
-
-/// Checks that records of a topic can be read.
-fn check_readable(grant: &Grant, topic: &str) -> Result<(), Problem> {
-    if !grant.reads() {
-        return Err(Problem::new(Fault::Forbidden, NOT_READABLE));
-    }
-    check_topic(grant, topic)
-}
-
-fn check_topic(grant: &Grant, topic: &str) -> Result<(), Problem> {
-    if grant.has_topic(topic) { Ok(()) } else { Err(Problem::topic_denied(topic)) }
 }
 
 const ALL_METHODS: [Method; 3] = [Method::GET, Method::HEAD, Method::POST];

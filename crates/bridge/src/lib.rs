@@ -1,36 +1,35 @@
-//! The bridge between gateways and Kafka: sessions and single commands over HTTP, answered from clusters.
+//! The bridge between gateways and messaging clusters.
 //!
-//! The way of a request:
-//! 1. `server`: a connection becomes HTTP requests
-//! 2. `entrance`: a request is let in, or told why not, and becomes a session or a call
-//! 3. `session`: requests in, answers out, within bounds; `http`: a plain HTTP request in its own terms
-//!    the cluster that its gateway's route is for is of the configuration, or carried by the route: `route_clusters`
-//! 4. `cluster`: a command becomes reads, or records to be written, of one Kafka cluster, and their result an answer
-//! 5. `writing`: librdkafka's producer
+//! A request passes, in order:
+//! 1. `server`: accepts connections and speaks HTTP/1.1 and HTTP/2
+//! 2. `endpoint`: authenticates the gateway, resolves cluster and grant, starts a session or an HTTP request
+//! 3. `session` or `http`: runs the client's commands within its limits
+//! 4. `grant`: what the client can do; `cluster`: the bridge's limits, and metrics
+//! 5. `backend`: executes a command on a cluster and returns a typed result; `kafka` is the only one
 //!
-//! Beside it: [`config`], `admin` (`/livez`, `/readyz`, `/metrics`) and [`logging`]; `request_check`, what must not be decoded.
+//! Beside it: [`config`], `route_clusters` (clusters that routes carry), `admin` (`/livez`, `/readyz`, `/metrics`) and
+//! [`logging`].
 
 mod admin;
+mod backend;
 mod bridge;
 mod cluster;
 pub mod config;
-mod entrance;
+mod endpoint;
 mod executor;
+mod fair_permits;
 mod grant;
 mod http;
-mod kafka_code;
+mod kafka;
 pub mod logging;
 mod metrics;
-mod places;
 mod rate_limit;
 #[cfg(test)]
 mod reference;
-mod request_check;
 mod route_clusters;
 mod server;
 mod session;
 mod topics;
-mod writing;
 
 pub use self::bridge::Bridge;
 pub use self::server::BindError;

@@ -1,4 +1,4 @@
-//! Log lines, to standard error.
+//! Logging to standard error.
 
 use std::io::IsTerminal;
 
@@ -6,15 +6,15 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{LogFormat, Place, Problem};
 
-/// Which lines are written.
+/// Selects the lines to log.
 #[derive(Debug)]
 pub struct Filter(EnvFilter);
 
 impl Filter {
-    /// What `RUST_LOG` says; without it, `info`.
+    /// The filter in `RUST_LOG`, or `info` without it.
     ///
     /// # Errors
-    /// The variable cannot be read.
+    /// The variable is invalid.
     pub fn from_environment() -> Result<Self, Problem> {
         let problem = |problem| Problem { place: Place::Variable(VARIABLE.to_owned()), problem };
         let text = match std::env::var_os(VARIABLE) {
@@ -25,16 +25,16 @@ impl Filter {
     }
 }
 
-/// Starts logging for the whole process. Lines that cannot be written are lost and do no other harm.
+/// Starts logging for the whole process. Lines that cannot be written are dropped.
 ///
 /// # Errors
-/// Logging has been started before.
+/// Logging was already started.
 pub fn start(format: LogFormat, filter: Filter) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter.0)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal() && !no_color())
-        // They would be told with `eprintln!`, which panics where standard error is closed or full.
+        // Internal errors would be reported with `eprintln!`, which panics if standard error is closed or full.
         .log_internal_errors(false);
     match format {
         LogFormat::Text => builder.try_init(),

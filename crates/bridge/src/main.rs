@@ -1,4 +1,4 @@
-//! `sluicegate-bridge`: parse, start, wait for a signal, drain, exit.
+//! `sluicegate-bridge`: parses, starts, waits for a signal, drains, exits.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -12,14 +12,14 @@ use sluicegate_bridge::logging::{self, Filter};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Answers Sluicegate's gateways from Kafka.
+/// Serves Kafka to Sluicegate's gateways.
 #[derive(Parser)]
 #[command(version, about)]
 struct Arguments {
-    /// The configuration, in TOML; SLUICEGATE_… variables override it.
+    /// Configuration file, in TOML; SLUICEGATE_… environment variables override it.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Checks the configuration and RUST_LOG, and exits: 0 when they can be used, 2 when they cannot.
+    /// Check the configuration and RUST_LOG, then exit: 0 if both are valid, 2 if not.
     #[arg(long)]
     check: bool,
 }
@@ -46,21 +46,21 @@ fn main() -> ExitCode {
 fn run(config: Config) -> Result<(), String> {
     let runtime = Runtime::new().map_err(|error| format!("start threads: {error}"))?;
     let served = runtime.block_on(serve(config));
-    // What still blocks a thread, as a producer's end may, is not waited for: the time to drain is over.
+    // The drain timeout is over: threads that still block, such as a closing producer's, are not waited for.
     runtime.shutdown_background();
     served
 }
 
 async fn serve(config: Config) -> Result<(), String> {
     if !config.ignored_variables.is_empty() {
-        tracing::warn!(variables = ?config.ignored_variables, "not keys of this configuration, ignored");
+        tracing::warn!(variables = ?config.ignored_variables, "unknown configuration variables ignored");
     }
     raise_descriptors(&config.limits);
     let (mut terminate, mut interrupt) = signals().map_err(|error| format!("listen for signals: {error}"))?;
     let bridge = Bridge::start(config).await.map_err(|error| format!("{error}: {}", error.source))?;
     let (address, admin) = (bridge.address(), bridge.admin_address());
     tracing::info!(%address, %admin, "listening");
-    // Whoever started the bridge may have stopped reading.
+    // The parent process can have closed the pipe.
     let _ = writeln!(std::io::stdout(), "listening grpc={address} admin={admin}");
     tokio::select! {
         _ = terminate.recv() => {}
@@ -71,11 +71,12 @@ async fn serve(config: Config) -> Result<(), String> {
     Ok(())
 }
 
-/// Takes as many file descriptors as the system gives: a WebSocket is one, and where they run out no broker is reached either.
+/// Raises the file descriptor limit to its maximum. Every WebSocket takes one, and without a free one the bridge cannot
+/// connect to brokers either.
 fn raise_descriptors(limits: &Limits) {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
-    // What is refused is as it was.
+    // If the system refuses, the limit stays as it was.
     let _ = setrlimit(Resource::Nofile, limit);
     let needed = limits.max_sessions.saturating_add(limits.max_connections);
     let given = getrlimit(Resource::Nofile).current.and_then(|given| usize::try_from(given).ok());
@@ -83,7 +84,7 @@ fn raise_descriptors(limits: &Limits) {
         tracing::warn!(
             given,
             needed,
-            "limits.max_sessions and limits.max_connections may need more file descriptors"
+            "too few file descriptors for limits.max_sessions and limits.max_connections: raise the limit (ulimit -n)"
         );
     }
 }
@@ -106,7 +107,7 @@ fn load(path: Option<&Path>) -> Result<(Config, Filter), Vec<Problem>> {
     }
 }
 
-/// A problem with the file that it is in.
+/// A problem, with its file if it is in one.
 fn line(path: Option<&Path>, problem: &Problem) -> String {
     match (path, &problem.place) {
         (Some(path), Place::Key(_)) => format!("{}: {problem}", path.display()),
@@ -117,7 +118,7 @@ fn line(path: Option<&Path>, problem: &Problem) -> String {
 fn fail(code: u8, lines: impl Iterator<Item = String>) -> ExitCode {
     let mut stderr = std::io::stderr().lock();
     for line in lines {
-        // Nobody may be there to read it; the exit code says it too.
+        // Standard error can be closed; the exit code still reports the failure.
         let _ = writeln!(stderr, "{line}");
     }
     ExitCode::from(code)

@@ -10,8 +10,6 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use sluicegate_ws_session::close::Fault;
 
-use crate::session::End;
-
 /// Everything that is counted, by label.
 #[derive(Clone)]
 pub(crate) struct Metrics {
@@ -38,7 +36,7 @@ pub(crate) struct ClusterMetrics {
     http: Family<StatusLabels, Counter>,
     faults: Family<EndLabels, Counter>,
     cluster: String,
-    ended: [(&'static str, Counter); End::LABELS.len()],
+    ended: [Counter; SessionEnd::ALL.len()],
     commands: [[Counter; Outcome::ALL.len()]; Kind::ALL.len()],
     durations: [Histogram; Kind::ALL.len()],
 }
@@ -75,6 +73,20 @@ pub(crate) enum Outcome {
     Refused,
     /// No broker could be asked.
     Unavailable,
+}
+
+/// Why a session ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum SessionEnd {
+    Closed,
+    Left,
+    Drained,
+    Silent,
+    Stalled,
+    Unfinished,
+    TooManyWaiting,
+    TooLarge,
+    Compressed,
 }
 
 impl Metrics {
@@ -146,15 +158,16 @@ impl Metrics {
         let duration = |kind: Kind| {
             self.durations.get_or_create_owned(&KindLabels { cluster: cluster(), kind: kind.label() })
         };
-        let ended =
-            |reason| (reason, self.ended.get_or_create_owned(&EndLabels { cluster: cluster(), reason }));
+        let ended = |end: SessionEnd| {
+            self.ended.get_or_create_owned(&EndLabels { cluster: cluster(), reason: end.label() })
+        };
         ClusterMetrics {
             sessions: self.sessions.get_or_create_owned(&ClusterLabel { cluster: cluster() }),
             answer_bytes: self.answer_bytes.get_or_create_owned(&ClusterLabel { cluster: cluster() }),
             http: self.http.clone(),
             faults: self.faults.clone(),
             cluster: cluster(),
-            ended: End::LABELS.map(ended),
+            ended: SessionEnd::ALL.map(ended),
             commands: Kind::ALL.map(|kind| Outcome::ALL.map(|outcome| command(kind, outcome))),
             durations: Kind::ALL.map(duration),
         }
@@ -204,8 +217,8 @@ impl ClusterMetrics {
     }
 
     /// A session is over.
-    pub(crate) fn ended(&self, end: &End) {
-        if let Some((_, ended)) = self.ended.iter().find(|(label, _)| *label == end.label()) {
+    pub(crate) fn ended(&self, end: SessionEnd) {
+        if let Some(ended) = self.ended.get(end as usize) {
             ended.inc();
         }
     }
@@ -235,6 +248,35 @@ impl Outcome {
             Self::Answered => "answered",
             Self::Refused => "refused",
             Self::Unavailable => "unavailable",
+        }
+    }
+}
+
+impl SessionEnd {
+    const ALL: [Self; 9] = [
+        Self::Closed,
+        Self::Left,
+        Self::Drained,
+        Self::Silent,
+        Self::Stalled,
+        Self::Unfinished,
+        Self::TooManyWaiting,
+        Self::TooLarge,
+        Self::Compressed,
+    ];
+
+    /// A name for metrics and logs.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Left => "left",
+            Self::Drained => "drained",
+            Self::Silent => "silent",
+            Self::Stalled => "stalled",
+            Self::Unfinished => "unfinished",
+            Self::TooManyWaiting => "too_many_waiting",
+            Self::TooLarge => "too_large",
+            Self::Compressed => "compressed",
         }
     }
 }
@@ -325,7 +367,10 @@ mod tests {
         let list = [
             ("`kind` of a command", quoted(&Kind::ALL.map(Kind::label))),
             ("`outcome` of a command", quoted(&Outcome::ALL.map(Outcome::label))),
-            ("`reason` of `sluicegate_sessions_ended_total`", quoted(&End::LABELS)),
+            (
+                "`reason` of `sluicegate_sessions_ended_total`",
+                quoted(&SessionEnd::ALL.map(SessionEnd::label)),
+            ),
         ];
         let list: String = list.iter().map(|(label, values)| format!("- {label}: {values}\n")).collect();
         reference::check("metrics.md", "labels", &list);
@@ -336,7 +381,7 @@ mod tests {
         let metrics = Metrics::new();
         let cluster = metrics.cluster("default");
         cluster.command(Kind::Fetch, Outcome::Unavailable, Duration::from_millis(3));
-        cluster.ended(&End::Drained);
+        cluster.ended(SessionEnd::Drained);
         cluster.http(404);
         cluster.fault(Fault::NotUtf8);
         metrics.refused("secret");

@@ -1,4 +1,4 @@
-//! Log lines that clients could repeat without end.
+//! Limits how often clients can trigger a log line.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Lets one line of each label through in [`PAUSE`]. Memory: one entry for each label that the code has.
+/// Allows one line per label and [`PAUSE`]. Memory: one entry per label in the code.
 #[derive(Debug, Default)]
 pub(crate) struct RateLimit {
     last: Mutex<HashMap<&'static str, Instant>>,
 }
 
 impl RateLimit {
-    /// Whether a line of this label is due.
+    /// Whether a line with this label can be logged now.
     pub(crate) fn is_due(&self, label: &'static str) -> bool {
         let now = Instant::now();
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,6 +1,7 @@
-//! Clusters that gateways' routes carry: judged, made when one is first asked for, kept while it is used.
+//! Clusters that gateways' routes define: checked, created on first use, and closed when unused.
 //!
-//! One cluster is of one whole definition, its password included: whoever has another one shares none of its connections.
+//! Clusters are pooled by their whole definition, including the password: routes with different definitions never share
+//! a connection.
 
 mod definition;
 
@@ -26,45 +27,47 @@ use crate::config::{self, is_of_definition};
 /// The clusters of routes.
 pub(crate) struct RouteClusters {
     config: Arc<config::RouteClusters>,
-    /// Whether every gateway has shown who it is.
+    /// Whether every gateway has authenticated.
     knows_gateways: bool,
     make: Make,
-    /// Never more than the configuration allows.
+    /// By definition; at most `route_clusters.max` entries.
     clusters: Mutex<HashMap<Box<[u8]>, Entry>>,
-    /// Told when there is one again.
+    /// Notified when a cluster is added.
     added: Notify,
 }
 
-/// Makes a cluster of its properties. It is connected to nothing yet.
-type Make = Box<dyn Fn(&config::Cluster) -> Cluster + Send + Sync>;
+/// Creates a cluster from its properties. It does not connect yet.
+type Make = Box<dyn Fn(&config::ClusterConfig) -> Cluster + Send + Sync>;
 
-/// Of one definition. Whoever uses the cluster, or waits for it to be made, has a reference of its own.
+/// The cluster of one definition. Its users, and those who wait for it to be created, hold references.
 struct Entry {
     cluster: Arc<OnceCell<Arc<Cluster>>>,
-    /// When it was found to be unused.
+    /// When a sweep first found it unused.
     unused_since: Option<Instant>,
 }
 
-/// Why there is no cluster. None shows a secret.
+/// Why a route's cluster cannot be used. Contains no secrets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum NotTaken {
-    /// Anybody could have sent this definition.
+pub(crate) enum RouteClusterError {
+    /// Gateways do not authenticate: anyone could have sent the definition.
     #[error(
-        "a cluster that a route carries is taken from gateways that show who they are: expected gateway_secret or \
-         tls.client_ca in the bridge's configuration"
+        "clusters defined by routes need authenticated gateways: set gateway_secret or tls.client_ca in the bridge"
     )]
     UnknownGateway,
-    /// The definition cannot be read: what was expected.
+    /// The definition is invalid.
     #[error("{0}")]
-    Unreadable(String),
+    Invalid(String),
     /// The configuration does not allow this broker.
-    #[error("the bridge's configuration does not allow {0}: expected it in route_clusters.allowed_hosts")]
+    #[error("broker {0} is not allowed: add it to route_clusters.allowed_hosts")]
     Host(String),
-    /// As many as are allowed are used.
-    #[error("as many clusters of routes are used as the bridge may have")]
-    TooMany,
-    /// What is wrong is not the route's, and in the log.
-    #[error("the bridge cannot use its route_clusters.properties: its log says why")]
+    /// The limit is reached, and all clusters are in use.
+    #[error("too many clusters defined by routes (route_clusters.max = {max})")]
+    TooMany {
+        /// `route_clusters.max`.
+        max: usize,
+    },
+    /// The bridge's own properties are invalid; the log has the reason.
+    #[error("the bridge cannot use its route_clusters.properties, see its log")]
     Unusable,
 }
 
@@ -74,27 +77,27 @@ impl RouteClusters {
         Self { config, knows_gateways, make, clusters: Mutex::default(), added: Notify::new() }
     }
 
-    /// The cluster of a definition as it travels in a header. However many ask at the same time, it is made once.
+    /// The cluster of the definition in a header. Concurrent callers create it once.
     ///
     /// # Errors
-    /// The definition cannot be read or is not allowed, or there is no room for it.
+    /// The definition is invalid or not allowed, or the limit is reached.
     ///
     /// # Cancel safety
-    /// A drop leaves the making to whoever waits for the same cluster.
-    pub(crate) async fn get(&self, header: &[u8]) -> Result<Arc<Cluster>, NotTaken> {
+    /// A drop leaves creating the cluster to the other callers that wait for it.
+    pub(crate) async fn get(&self, header: &[u8]) -> Result<Arc<Cluster>, RouteClusterError> {
         if !self.knows_gateways {
-            return Err(NotTaken::UnknownGateway);
+            return Err(RouteClusterError::UnknownGateway);
         }
-        let definition = Definition::parse(header).map_err(NotTaken::Unreadable)?;
+        let definition = Definition::parse(header).map_err(RouteClusterError::Invalid)?;
         if let Some(node) = definition.nodes.iter().find(|node| !self.config.allows(node)) {
-            return Err(NotTaken::Host(node.to_string()));
+            return Err(RouteClusterError::Host(node.to_string()));
         }
         let cell = self.cell(&definition)?;
         let cluster = cell.get_or_try_init(|| self.make(definition)).await?;
         Ok(Arc::clone(cluster))
     }
 
-    /// Closes the connections of clusters that are not used, as long as it is polled.
+    /// Closes unused clusters for as long as it is polled.
     pub(crate) async fn close_unused(self: Arc<Self>) {
         let period = (self.config.idle_timeout / SWEEPS).max(MIN_PERIOD);
         loop {
@@ -106,24 +109,26 @@ impl RouteClusters {
         }
     }
 
-    /// As [`Cluster::end_writes`], for all of them.
+    /// Calls [`Cluster::end_writes`] for all of them.
     pub(crate) async fn end_writes(&self, by: Instant) {
         let all: Vec<_> = self.clusters().values().filter_map(|entry| entry.cluster.get().cloned()).collect();
         join_all(all.iter().map(|cluster| cluster.end_writes(by))).await;
     }
 
-    /// Where the cluster of a definition is, or will be. Where there is no room, one that is not used makes it.
-    fn cell(&self, definition: &Definition) -> Result<Arc<OnceCell<Arc<Cluster>>>, NotTaken> {
+    /// The cell for the cluster of a definition. At the limit, the longest unused cluster is closed for it.
+    fn cell(&self, definition: &Definition) -> Result<Arc<OnceCell<Arc<Cluster>>>, RouteClusterError> {
         let mut clusters = self.clusters();
         if let Some(entry) = clusters.get_mut(&definition.bytes) {
             entry.unused_since = None;
             return Ok(Arc::clone(&entry.cluster));
         }
-        if clusters.len() >= self.config.max {
+        let max = self.config.max;
+        if clusters.len() >= max {
             let now = Instant::now();
             let unused = clusters.iter().filter(|(_, entry)| !entry.is_used());
             let oldest = unused.min_by_key(|(_, entry)| entry.unused_since.unwrap_or(now));
-            let oldest = oldest.map(|(bytes, _)| bytes.clone()).ok_or(NotTaken::TooMany)?;
+            let oldest = oldest.map(|(bytes, _)| bytes.clone());
+            let oldest = oldest.ok_or(RouteClusterError::TooMany { max })?;
             clusters.remove(&oldest).into_iter().for_each(close);
         }
         let cluster = Arc::default();
@@ -133,17 +138,17 @@ impl RouteClusters {
         Ok(cluster)
     }
 
-    async fn make(&self, definition: Definition) -> Result<Arc<Cluster>, NotTaken> {
+    async fn make(&self, definition: Definition) -> Result<Arc<Cluster>, RouteClusterError> {
         let config = Arc::clone(&self.config);
-        // Certificates are read from files, and parsed.
+        // Blocks: certificates are read from files.
         let parsed = spawn_blocking(move || config.cluster(&definition.properties())).await;
-        match parsed.map_err(|_| NotTaken::Unusable)? {
+        match parsed.map_err(|_| RouteClusterError::Unusable)? {
             Ok(cluster) => Ok(Arc::new((self.make)(&cluster))),
-            Err(errors) => Err(not_taken(&errors)),
+            Err(errors) => Err(property_error(&errors)),
         }
     }
 
-    /// Takes out what has not been used for too long.
+    /// Removes clusters that were unused for longer than `idle_timeout`.
     fn sweep(&self, now: Instant) -> Vec<Entry> {
         let idle_timeout = self.config.idle_timeout;
         let mut clusters = self.clusters();
@@ -158,45 +163,48 @@ impl RouteClusters {
     }
 
     fn clusters(&self) -> MutexGuard<'_, HashMap<Box<[u8]>, Entry>> {
-        // Nothing is done under the lock that could panic half-way.
+        // No code under the lock can panic and leave it inconsistent.
         self.clusters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Entry {
-    /// Whether there is a session or a request, or a record on its way. Only who holds the lock can add one to none.
+    /// Whether a session or request uses the cluster, or a record is queued or in flight. An unused cluster stays unused
+    /// while the lock is held.
     fn is_used(&self) -> bool {
         if Arc::strong_count(&self.cluster) > 1 {
             return true;
         }
-        // Whoever gave up the second one has taken a reference to the cluster before: it is to be seen below.
+        // A caller takes its reference to the cluster before it drops the one to the cell. The fence makes the former
+        // visible to the check below.
         fence(Ordering::Acquire);
         let is_used = |cluster: &Arc<Cluster>| Arc::strong_count(cluster) > 1 || cluster.has_queued_records();
         self.cluster.get().is_some_and(is_used)
     }
 }
 
-/// Ends the producer, which blocks, and the connections.
+/// Closes the cluster's producer, which blocks, and its connections.
 fn close(entry: Entry) {
     if let Some(cluster) = entry.cluster.get().cloned() {
         tokio::spawn(async move { cluster.end_writes(Instant::now() + CLOSE_TIMEOUT).await });
     }
 }
 
-/// What is wrong with the route's own words is told, and anything else logged: it may name the bridge's files.
-fn not_taken(errors: &[PropertyError]) -> NotTaken {
+/// Clients see errors in the route's own definition. Others are only logged: they can name the bridge's files.
+fn property_error(errors: &[PropertyError]) -> RouteClusterError {
     let (own, others): (Vec<_>, Vec<_>) = errors.iter().partition(|error| is_of_definition(&error.key));
     if others.is_empty() {
-        return NotTaken::Unreadable(own.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
+        let own: Vec<_> = own.iter().map(ToString::to_string).collect();
+        return RouteClusterError::Invalid(own.join(", "));
     }
     for PropertyError { key, problem } in others {
-        tracing::warn!(property = key, problem, "route_clusters.properties cannot be used");
+        tracing::warn!(property = key, problem, "invalid route_clusters.properties");
     }
-    NotTaken::Unusable
+    RouteClusterError::Unusable
 }
 
-/// How often in the time that a cluster may be unused it is looked at.
+/// Sweeps per `idle_timeout`.
 const SWEEPS: u32 = 10;
 const MIN_PERIOD: Duration = Duration::from_millis(10);
-/// There is nothing left to deliver.
+/// Short: an unused cluster has no records left to deliver.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! Gateways' connections: TCP, TLS where configured, HTTP/2 or HTTP/1.1 by their first bytes ([`version`]).
+//! Connections of gateways: TCP, TLS if configured, and HTTP/2 or HTTP/1.1 as their first bytes say ([`version`]).
 
 mod idle;
 mod version;
@@ -27,34 +27,35 @@ use tokio_util::task::TaskTracker;
 use self::idle::Idle;
 use self::version::Version;
 use crate::config::{self, Tls};
-use crate::entrance::{Entrance, Peer};
+use crate::endpoint::{Endpoint, Peer};
 use crate::executor::StreamExecutor;
 
 /// Accepts connections and serves requests on them.
 pub(crate) struct Server {
-    entrance: Arc<Entrance>,
+    endpoint: Arc<Endpoint>,
     http1: http1::Builder,
     http2: http2::Builder<StreamExecutor>,
     tls: Option<TlsAcceptor>,
-    /// How long a peer may not take what it is sent.
-    patience: Duration,
-    free: Arc<Semaphore>,
+    /// Connections whose peer acknowledges no data for this long are closed.
+    unacknowledged_timeout: Duration,
+    /// One permit for each connection that can still be opened.
+    permits: Arc<Semaphore>,
     idle: Arc<Idle>,
     open: Connections,
 }
 
-/// The connections of a server, for whoever stops it.
+/// A server's connections, so that they can be closed.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Connections {
-    /// Those that are not closed.
+    /// One task for each open connection.
     pub(crate) tasks: TaskTracker,
-    /// Cancelled to end each with its last request: over HTTP/2, by GOAWAY.
+    /// Cancelled to close each connection after its requests in flight: in HTTP/2, with GOAWAY.
     pub(crate) close: CancellationToken,
 }
 
 impl Server {
     pub(crate) fn new(
-        entrance: Arc<Entrance>,
+        endpoint: Arc<Endpoint>,
         limits: &config::Limits,
         tls: Option<&Tls>,
         open: Connections,
@@ -77,65 +78,63 @@ impl Server {
             .max_header_list_size(limits.max_header_bytes)
             .max_send_buf_size(SEND_BUFFER_BYTES)
             .max_pending_accept_reset_streams(MAX_RESETS_BEFORE_ACCEPT)
-            // A gateway's clients share its connection: what one of them gets wrong must not end it for the others, however
-            // long it lives.
+            // A gateway's clients share its connection: the errors of one must never close it for the others.
             .max_local_error_reset_streams(None)
             .keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE);
-        let patience = entrance.limits.ping_interval * PATIENCE_INTERVALS;
+        let unacknowledged_timeout = endpoint.limits.ping_interval * UNACKNOWLEDGED_INTERVALS;
         Self {
-            entrance,
+            endpoint,
             http1,
             http2,
             tls: tls.map(|tls| TlsAcceptor::from(Arc::clone(&tls.server))),
-            patience,
-            free: Arc::new(Semaphore::new(limits.max_connections)),
+            unacknowledged_timeout,
+            permits: Arc::new(Semaphore::new(limits.max_connections)),
             idle: Arc::default(),
             open,
         }
     }
 
-    /// Accepts until dropped. While as many connections are open as are allowed, others wait for one of them to close: of those
-    /// that are idle, the longest idle are closed for it.
+    /// Accepts connections until dropped. At `limits.max_connections`, a new connection waits for another one to close,
+    /// and the longest idle ones are closed for it.
     pub(crate) async fn accept(self: Arc<Self>, listener: TcpListener) {
-        let mut said_full: Option<Instant> = None;
+        let mut full_logged: Option<Instant> = None;
         loop {
             let (stream, peer) = match listener.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    tracing::warn!(error = %error, "no connection could be accepted");
+                    tracing::warn!(error = %error, "failed to accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             };
-            let Some(place) = self.place(&mut said_full).await else { return };
+            let Some(permit) = self.permit(&mut full_logged).await else { return };
             let server = Arc::clone(&self);
             self.open.tasks.spawn(async move {
                 if let Err(error) = server.connection(stream, peer).await {
                     tracing::debug!(%peer, error = %error, "connection failed");
                 }
-                drop(place);
+                drop(permit);
             });
         }
     }
 
-    /// A place for one more connection; None once there are no more places, which never comes.
-    async fn place(&self, said_full: &mut Option<Instant>) -> Option<OwnedSemaphorePermit> {
+    /// The permit for one more connection. None only if the semaphore is closed, which never happens.
+    async fn permit(&self, full_logged: &mut Option<Instant>) -> Option<OwnedSemaphorePermit> {
         loop {
-            let place = Arc::clone(&self.free).acquire_owned();
-            if self.free.available_permits() > 0 {
-                return place.await.ok();
+            let permit = Arc::clone(&self.permits).acquire_owned();
+            if self.permits.available_permits() > 0 {
+                return permit.await.ok();
             }
             self.idle.close_longest();
-            match timeout(CLOSE_PAUSE, place).await {
-                Ok(place) => return place.ok(),
-                Err(_) if said_full.is_some_and(|said| said.elapsed() < FULL_PAUSE) => {}
+            match timeout(CLOSE_PAUSE, permit).await {
+                Ok(permit) => return permit.ok(),
+                Err(_) if full_logged.is_some_and(|logged| logged.elapsed() < FULL_PAUSE) => {}
                 Err(_) => {
                     tracing::warn!(
-                        "as many connections are open as limits.max_connections allows, and none is idle: more wait for one to \
-                         close"
+                        "connection limit reached (limits.max_connections) and none is idle, new connections wait"
                     );
-                    *said_full = Some(Instant::now());
+                    *full_logged = Some(Instant::now());
                 }
             }
         }
@@ -147,9 +146,12 @@ impl Server {
         peer: SocketAddr,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         stream.set_nodelay(true)?;
-        // One that takes nothing, or is no longer there, would keep its place among the connections.
+        // A peer that is gone or reads nothing would hold its permit for ever.
         #[cfg(target_os = "linux")]
-        set_tcp_user_timeout(&stream, u32::try_from(self.patience.as_millis()).unwrap_or(u32::MAX))?;
+        {
+            let millis = self.unacknowledged_timeout.as_millis();
+            set_tcp_user_timeout(&stream, u32::try_from(millis).unwrap_or(u32::MAX))?;
+        }
         match &self.tls {
             Some(tls) => {
                 let stream = timeout(HELLO_TIMEOUT, tls.accept(stream)).await??;
@@ -159,19 +161,19 @@ impl Server {
         }
     }
 
-    /// Until the connection is closed, or has become a session's.
+    /// Serves a connection until it is closed, or a session takes it over.
     async fn serve(
         &self,
         io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         peer: SocketAddr,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        // Whoever connects and says nothing gets no further.
+        // A peer that sends nothing is disconnected.
         let (version, io) = timeout(HELLO_TIMEOUT, version::detect(io)).await??;
         let io = TokioIo::new(io);
-        let entrance = Arc::clone(&self.entrance);
+        let endpoint = Arc::clone(&self.endpoint);
         let respond = move |mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(Peer(peer));
-            Arc::clone(&entrance).handle(request)
+            Arc::clone(&endpoint).handle(request)
         };
         match version {
             Version::Http1 => {
@@ -198,7 +200,7 @@ impl Server {
     }
 }
 
-/// Serves a connection until it is closed, or has become a session's. `close` ends it with the requests that it carries.
+/// Serves a connection until it is closed, or a session takes it over. `close` closes it after its requests in flight.
 async fn run<C>(
     connection: C,
     close: &CancellationToken,
@@ -217,29 +219,30 @@ where
     }
 }
 
-/// Streams that a gateway gave up before they were looked at: clients that leave as they come. HTTP/2's default of 20 is for
-/// connections that are one client's. Each costs its headers until it is looked at.
+/// Streams that a gateway can reset before they are accepted, for clients that leave at once. The HTTP/2 library's default
+/// of 20 suits connections of a single client. Memory: the headers of each until it is accepted.
 const MAX_RESETS_BEFORE_ACCEPT: usize = 100_000;
-/// What HTTP/2 buffers for one stream beyond what its peer takes.
+/// Bytes that HTTP/2 buffers for one stream beyond its peer's window.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
-/// A connection that is silent this long is asked whether it is alive, and closed when it does not answer as long.
+/// A connection silent for this long is pinged, and closed if the answer takes as long again.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
-/// For TLS's handshake, and for the bytes that tell the version.
+/// For the TLS handshake, and for the first bytes, which show the HTTP version.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
-/// For the headers of an HTTP/1.1 request, and for the next request to begin: longer than gateways keep an unused connection
-/// (nginx: 60 s), or they would send requests into one that is being closed.
+/// For the headers of an HTTP/1.1 request, and for the next request to begin. Longer than gateways keep an unused
+/// connection (nginx: 60 s): otherwise they would send requests on one that is being closed.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
-/// Pings' intervals: one more than a session has patience with its client, so that a session can say itself why it ended.
-const PATIENCE_INTERVALS: u32 = 4;
-/// Headers of an HTTP/1.1 request: far more than gateways let pass, whatever they add themselves. Their size has its own bound.
+/// Ping intervals until a connection is closed for unacknowledged data. One more than a session waits for its client, so
+/// that the session ends first and records its own reason.
+const UNACKNOWLEDGED_INTERVALS: u32 = 4;
+/// Headers of an HTTP/1.1 request: far more than gateways forward and add. Their size has its own bound.
 const MAX_HTTP1_HEADERS: usize = 1000;
-/// The least that hyper takes.
+/// The minimum that hyper accepts.
 const MIN_HTTP1_BUFFER: usize = 8 * 1024;
-/// How often it is said that all connections are taken.
+/// Time between two log lines about the connection limit.
 const FULL_PAUSE: Duration = Duration::from_secs(60);
-/// How long a connection that is being closed has before the next one is.
+/// How long to wait for an idle connection to close before the next one is closed.
 const CLOSE_PAUSE: Duration = Duration::from_millis(100);
-/// After a failed accept: out of descriptors, mostly.
+/// After a failed accept: usually, the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Binds `address`.
@@ -253,6 +256,6 @@ pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> 
 pub struct BindError {
     /// The address.
     pub address: SocketAddr,
-    /// What the system said.
+    /// The system's error.
     pub source: io::Error,
 }

@@ -4,7 +4,7 @@
 //!    [`websocket`] makes gRPC messages of
 //! 2. [`frames`]: bytes become gRPC messages
 //! 3. [`request`]: a message becomes what it asks for
-//! 4. [`Grant`]: Kafka's part of the answer, as far as the client is allowed to ask for it
+//! 4. [`command`]: a command runs within the client's [`Grant`]
 //! 5. [`answer`], [`outbox`]: answers become writes
 //!
 //! Memory is bounded by reservation: nothing starts before the largest answer it may have fits into the session's answer
@@ -15,13 +15,16 @@
 
 mod answer;
 mod body;
+mod command;
 mod end;
 mod frames;
+mod keepalive;
 mod lane;
 mod outbox;
+mod peer;
+mod produce_limits;
 mod request;
-mod room;
-mod silence;
+mod reservation;
 mod transport;
 mod websocket;
 
@@ -41,18 +44,21 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, timeout};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-pub(crate) use self::answer::Answer;
+pub(crate) use self::answer::MAX_RESULT_BYTES;
 pub(crate) use self::end::End;
 pub(crate) use self::transport::{Hold, Transport};
 
+use self::answer::{Answer, ENVELOPE_BYTES};
+use self::command::Command;
 use self::frames::Frames;
+use self::keepalive::{Due, Keepalive};
 use self::lane::Lane;
 use self::outbox::Outbox;
+use self::peer::{Gone, Input, read_meanwhile, read_to_end};
 use self::request::Request;
-use self::room::Reservation;
-use self::silence::{Due, Silence};
-use self::transport::{Gone, Input, Output, peer_leaves, read_meanwhile};
-use crate::cluster::{Cluster, Command, Turn, Turns};
+use self::reservation::Reservation;
+use self::transport::Output;
+use crate::cluster::{Turn, Turns};
 use crate::grant::Grant;
 use crate::metrics::{Kind, Outcome};
 
@@ -65,7 +71,7 @@ pub(crate) struct Limits {
     pub(crate) max_commands: usize,
     /// Bytes of answers that are being made or wait for the transport.
     pub(crate) answer_bytes: u32,
-    /// Silence before a ping.
+    /// Keepalive before a ping.
     pub(crate) ping_interval: Duration,
     /// How long the last message may take on its way.
     pub(crate) close_timeout: Duration,
@@ -106,7 +112,7 @@ struct Session<'a> {
     output: Output,
     /// Bytes of answers, those still in `outbox` included.
     answered: usize,
-    silence: Silence,
+    keepalive: Keepalive,
     timer: Pin<Box<Sleep>>,
     drain: Pin<Box<WaitForCancellationFutureOwned>>,
     /// When a session that drains waits no longer for its commands.
@@ -130,7 +136,7 @@ enum Event {
 impl<'a> Session<'a> {
     fn new(transport: Transport, grant: Grant, limits: &'a Limits, drain: CancellationToken) -> Self {
         let now = Instant::now();
-        let silence = Silence::new(limits.ping_interval, now);
+        let keepalive = Keepalive::new(limits.ping_interval, now);
         Self {
             limits,
             grant,
@@ -144,8 +150,8 @@ impl<'a> Session<'a> {
             outbox: Outbox::default(),
             output: transport.output,
             answered: 0,
-            timer: Box::pin(tokio::time::sleep_until(silence.deadline(now, false))),
-            silence,
+            timer: Box::pin(tokio::time::sleep_until(keepalive.deadline(now, false))),
+            keepalive,
             drain: Box::pin(drain.cancelled_owned()),
             drain_by: None,
         }
@@ -167,19 +173,19 @@ impl<'a> Session<'a> {
                 Event::Admitted(request, reserved) => self.start(request, reserved),
                 Event::Input(chunk) => {
                     let now = Instant::now();
-                    self.silence.inbound(now);
+                    self.keepalive.inbound(now);
                     // While it drains, only a peer that has to be read is, and not followed.
                     if self.drain_by.is_none() {
                         self.frames.push(chunk);
                     }
                     // Input that never pauses must not keep the timer from its turn.
                     if now >= self.timer.deadline()
-                        && let Err(end) = self.look_at_the_clock()
+                        && let Err(end) = self.check_timers()
                     {
                         return end;
                     }
                 }
-                Event::Wrote => self.silence.outbound(Instant::now()),
+                Event::Wrote => self.keepalive.outbound(Instant::now()),
                 Event::Left => return End::Left,
                 Event::Draining => {
                     let now = Instant::now();
@@ -191,7 +197,7 @@ impl<'a> Session<'a> {
                     if std::future::poll_fn(|cx| Poll::Ready(self.output.is_gone(cx))).await {
                         return End::Left;
                     }
-                    if let Err(end) = self.look_at_the_clock() {
+                    if let Err(end) = self.check_timers() {
                         return end;
                     }
                 }
@@ -262,7 +268,7 @@ impl<'a> Session<'a> {
                 Request::Nothing
                 | Request::Control(control_req::Control::Alive(_) | control_req::Control::Padding(_)) => {}
                 Request::Control(control_req::Control::Unfinished(number)) => {
-                    self.silence.unfinished(Instant::now(), number);
+                    self.keepalive.unfinished(Instant::now(), number);
                 }
                 Request::Control(control_req::Control::Close(close)) => return Err(End::Closed(close)),
                 request => {
@@ -292,12 +298,13 @@ impl<'a> Session<'a> {
     /// The largest answer that `request`, which takes `len` bytes, may get, and the records that it brings; where that is more than a
     /// session may hold, it waits to be alone.
     fn bytes(&self, request: &Request, len: usize) -> u32 {
+        let max_fetch_bytes = self.grant.cluster.reads().max_bytes;
         let body = match request {
             Request::Ping { state, .. } => state.len(),
             Request::Command { command: command @ Command::Produce(_), .. } => {
-                self.grant.cluster.max_answer_bytes(command).saturating_add(len)
+                command.max_answer_bytes(max_fetch_bytes).saturating_add(len)
             }
-            Request::Command { command, .. } => self.grant.cluster.max_answer_bytes(command),
+            Request::Command { command, .. } => command.max_answer_bytes(max_fetch_bytes),
             Request::Control(control_req::Control::Pong(payload)) => payload.len(),
             Request::Control(control_req::Control::Refusal(refusal)) => refusal.message.len(),
             Request::TooMany { message, .. } => message.len(),
@@ -316,7 +323,7 @@ impl<'a> Session<'a> {
                 };
                 let mut room = Reservation::new(reserved);
                 let running = async move {
-                    let answer = grant.answer(sequence, command, turn, &mut room).await;
+                    let answer = command.run(sequence, &grant, turn, &mut room).await;
                     (answer, room.into_permit())
                 };
                 self.commands.push(Box::pin(running));
@@ -348,7 +355,7 @@ impl<'a> Session<'a> {
 
     fn push(&mut self, answer: Answer, reserved: Option<OwnedSemaphorePermit>) {
         if !self.output_waits() {
-            self.silence.outbound(Instant::now());
+            self.keepalive.outbound(Instant::now());
         }
         let len = self.outbox.push(answer, reserved);
         self.answered = self.answered.saturating_add(len);
@@ -359,19 +366,19 @@ impl<'a> Session<'a> {
         !self.outbox.is_empty() || !self.output.is_idle()
     }
 
-    fn look_at_the_clock(&mut self) -> Result<(), End> {
+    fn check_timers(&mut self) -> Result<(), End> {
         let now = Instant::now();
         if self.drain_by.is_some_and(|by| now >= by) {
             return Err(End::Drained);
         }
-        match self.silence.due(now, self.output_waits()) {
+        match self.keepalive.due(now, self.output_waits()) {
             Some(Due::Ping) => self.push(Answer::control(Control::Ping(Bytes::new())), None),
             Some(Due::Silent) => return Err(End::Silent),
             Some(Due::Stalled) => return Err(End::Stalled),
             Some(Due::Unfinished(within)) => return Err(End::Unfinished(within)),
             None => {}
         }
-        let deadline = self.silence.deadline(now, self.output_waits());
+        let deadline = self.keepalive.deadline(now, self.output_waits());
         self.timer.as_mut().reset(deadline);
         if let Some(by) = self.drain_by {
             self.wake_by(by);
@@ -420,10 +427,10 @@ impl<'a> Session<'a> {
         self.outbox.push(Answer::close(close), None);
         let within = if *end == End::Left { LEFT_TIMEOUT } else { self.limits.close_timeout };
         // Whatever is not out by then is given up.
-        let _ = timeout(within, self.say_the_rest()).await;
+        let _ = timeout(within, self.flush_and_close()).await;
     }
 
-    async fn say_the_rest(&mut self) {
+    async fn flush_and_close(&mut self) {
         let mut left = false;
         while self.output_waits() {
             let progress = |cx: &mut Context<'_>| self.output.poll_progress(cx, &mut self.outbox);
@@ -432,17 +439,14 @@ impl<'a> Session<'a> {
             }
         }
         if !left && self.output.ends_both_sides() && self.answered > UNHURRIED_BYTES {
-            left = timeout(LINGER, peer_leaves(&mut self.input)).await.is_ok();
+            left = timeout(LINGER, read_to_end(&mut self.input)).await.is_ok();
         }
         read_meanwhile(&mut self.input, &mut left, |cx| self.output.poll_end(cx)).await;
         if !left {
-            peer_leaves(&mut self.input).await;
+            read_to_end(&mut self.input).await;
         }
     }
 }
-
-/// What an answer has around its body: the gRPC head, the sequence, tags, lengths, and our own short texts.
-const ENVELOPE_BYTES: usize = 64;
 
 /// Requests of a session that a peer that is always read can have waiting: the session ends above that, and no other. Each costs
 /// its own bytes and at most as many of the read that it came with, 16 KiB.
@@ -472,7 +476,7 @@ const UNHURRIED_BYTES: usize = 65_535;
 /// What a request takes besides the bytes of its message.
 fn decoded_bytes(request: &Request) -> usize {
     match request {
-        Request::Command { command, .. } => Cluster::decoded_bytes(command),
+        Request::Command { command, .. } => command.decoded_bytes(),
         _ => 0,
     }
 }

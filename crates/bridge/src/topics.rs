@@ -16,7 +16,7 @@ pub(crate) enum Pattern {
 }
 
 impl Topics {
-    /// Reads the list of a gateway's header; None if it is none.
+    /// Parses the list in a gateway's header. None if it is invalid.
     pub(crate) fn parse(listed: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(listed).ok().filter(|text| text.len() <= MAX_TOPICS_BYTES);
         let names = text.into_iter().flat_map(|text| text.split(',')).map(str::trim_ascii);
@@ -24,7 +24,7 @@ impl Topics {
         (!patterns.is_empty()).then_some(Self::Listed(patterns))
     }
 
-    /// Whether `topic` is one of them, whether it exists or not.
+    /// Whether the list has `topic`. Does not check that the topic exists.
     pub(crate) fn contains(&self, topic: &str) -> bool {
         match self {
             Self::All => true,
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_exact_and_prefixes_end_in_a_star() {
+    fn names_match_exactly_and_stars_match_prefixes() {
         let topics = Topics::parse(b"orders, public.*,a*").unwrap();
         for topic in ["orders", "public.", "public.x", "a", "ab"] {
             assert!(topics.contains(topic), "{topic}");
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn unreadable_lists_are_none() {
+    fn invalid_lists_are_none() {
         for topics in ["", ",", "a,", "a b", "a*b", "**", "é", &"a".repeat(8193)] {
             assert_eq!(Topics::parse(topics.as_bytes()), None, "{topics}");
         }

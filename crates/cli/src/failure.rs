@@ -1,60 +1,66 @@
-//! What went wrong: in words for people, as an exit code for scripts.
+//! Errors: a message for people, an exit code for scripts.
 
 use std::error::Error as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use sluicegate_client::{ConnectError, Error};
+use sluicegate_client::{ConnectError, Error, RestError};
 
 use crate::stderr::{printable, say};
 
 #[derive(Debug)]
 pub(crate) enum Failure {
     Start(std::io::Error),
+    /// An argument, a variable or the configuration file is invalid.
+    Settings(String),
     Connect(ConnectError),
     Command(Error),
+    Rest(RestError),
     Output(std::io::Error),
-    /// What is to be produced cannot be read.
+    /// The records to produce cannot be read.
     Input(String),
-    /// A read got no further than `at`, though the log reached to `end` when it began.
-    BelowEnd {
+    /// A read stalled at `at`, below the log end as of the start.
+    Stalled {
+        topic: String,
+        partition: i32,
         at: i64,
         end: i64,
         within: Duration,
     },
-    /// Not every record was acknowledged; which, and why, has been said.
+    /// Not every record was acknowledged, which has been reported.
     Unacknowledged,
-    /// Whoever read standard output has closed it.
+    /// The reader of standard output has closed it.
     ReaderGone,
     Interrupted,
 }
 
 impl Failure {
-    /// Says what failed in a session with `url`, and gives the exit code.
+    /// Reports the failure of a command that used `url`, and returns the exit code.
     pub(crate) fn report(&self, url: &str) -> ExitCode {
         match self {
             Self::Start(why) => say(format_args!("sluicegate: failed to start: {why}")),
-            Self::Connect(why @ (ConnectError::Url { .. } | ConnectError::Header { .. })) => {
-                say(format_args!("sluicegate: failed to {why}"));
-            }
-            Self::Connect(why) => {
-                let cause = match why {
-                    ConnectError::Refused { body, .. } => printable(body),
-                    why => why.source().map(ToString::to_string).unwrap_or_default(),
-                };
-                let between = if cause.is_empty() { "" } else { ": " };
-                say(format_args!("sluicegate: {url}: failed to {why}{between}{cause}"));
-            }
-            Self::Command(Error::Command { message, .. }) => {
+            Self::Settings(why) => say(format_args!("sluicegate: {}", printable(why))),
+            Self::Connect(why) | Self::Rest(RestError::Connect(why)) => report_connect(why, url),
+            Self::Command(Error::Command { message, .. })
+            | Self::Rest(RestError::Problem { message, .. }) => {
                 say(format_args!("sluicegate: {}", printable(message)));
             }
             Self::Command(why) => {
                 say(format_args!("sluicegate: failed to {}", printable(&why.to_string())));
             }
+            Self::Rest(why) => {
+                let body = match why {
+                    RestError::Refused { body, .. } => format!(": {body}"),
+                    _ => String::new(),
+                };
+                let line = printable(&format!("failed to {why}{body}"));
+                say(format_args!("sluicegate: {url}: {}", line.trim_end_matches(": ")));
+            }
             Self::Output(why) => say(format_args!("sluicegate: failed to write the output: {why}")),
             Self::Input(why) => say(format_args!("sluicegate: failed to read {}", printable(why))),
-            Self::BelowEnd { at, end, within } => say(format_args!(
-                "sluicegate: failed to read to the log end, {end}: no progress within {within:?}; go on with --from {at}"
+            Self::Stalled { topic, partition, at, end, within } => say(format_args!(
+                "sluicegate: failed to read {topic} [{partition}] to its log end {end}: no progress within {within:?}; \
+                 continue with -p {partition} --from {at}"
             )),
             Self::ReaderGone | Self::Interrupted | Self::Unacknowledged => {}
         }
@@ -62,15 +68,44 @@ impl Failure {
     }
 
     fn code(&self) -> u8 {
+        use ConnectError::{Header, Tls, Url};
         match self {
             Self::ReaderGone => 0,
-            Self::Command(Error::Command { .. }) | Self::BelowEnd { .. } | Self::Unacknowledged => 1,
-            Self::Connect(ConnectError::Url { .. } | ConnectError::Header { .. }) | Self::Input(_) => 2,
-            Self::Connect(_) | Self::Command(_) | Self::Start(_) => 3,
+            Self::Command(Error::Command { .. })
+            | Self::Rest(RestError::Problem { .. })
+            | Self::Stalled { .. }
+            | Self::Unacknowledged => 1,
+            Self::Connect(Url { .. } | Header { .. } | Tls { .. })
+            | Self::Rest(RestError::Connect(Url { .. } | Header { .. } | Tls { .. }))
+            | Self::Settings(_)
+            | Self::Input(_) => 2,
+            Self::Connect(_) | Self::Command(_) | Self::Rest(_) | Self::Start(_) => 3,
             Self::Output(_) => 4,
             // As a shell reports a process that SIGINT ended: 128 + 2.
             Self::Interrupted => 130,
         }
+    }
+}
+
+fn report_connect(why: &ConnectError, url: &str) {
+    match why {
+        ConnectError::Url { .. } | ConnectError::Header { .. } | ConnectError::Tls { .. } => {
+            say(format_args!("sluicegate: failed to {}", printable(&why.to_string())));
+        }
+        why => {
+            let cause = match why {
+                ConnectError::Refused { body, .. } => printable(body),
+                why => why.source().map(ToString::to_string).unwrap_or_default(),
+            };
+            let between = if cause.is_empty() { "" } else { ": " };
+            say(format_args!("sluicegate: {url}: failed to {why}{between}{cause}"));
+        }
+    }
+}
+
+impl From<RestError> for Failure {
+    fn from(why: RestError) -> Self {
+        Self::Rest(why)
     }
 }
 

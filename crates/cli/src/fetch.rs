@@ -1,8 +1,13 @@
-//! `fetch`: a partition's messages, from an offset on.
+//! `fetch`: the messages of one partition or of all.
 
+mod print;
+mod tally;
+
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use indicatif::BinaryBytes;
 use sluicegate_client::{At, Client, Error, KafkaMessage, Walk};
 use tokio::time::sleep;
@@ -10,11 +15,12 @@ use tokio::time::sleep;
 use crate::args::{Fetch, Gateway};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
-use crate::json;
+use crate::partitions;
 use crate::progress::Progress;
 use crate::stderr::{printable, say};
 use crate::stdout::Stdout;
-use crate::template::Template;
+use print::Printer;
+use tally::Tally;
 
 pub(crate) async fn run(
     args: &Fetch,
@@ -23,35 +29,28 @@ pub(crate) async fn run(
     stdout: &mut Stdout,
     interrupt: &mut Interrupt,
 ) -> Result<(), Failure> {
-    let quiet = gateway.quiet;
-    let mut tally = Tally { messages: 0, bytes: 0, next: None };
+    let mut tally = Tally::default();
     let start = Instant::now();
     let outcome = interrupt.unless(pour(args, gateway, client, stdout, &mut tally)).await;
-    let (topic, partition) = (&args.topic, args.partition);
-    match &outcome {
-        Ok(End::Log(offset)) if !quiet => {
-            say(format_args!("% Reached end of {topic} [{partition}] at offset {offset}: exiting"));
-        }
-        Err(Failure::Interrupted) if !quiet => say(tally.summary(start.elapsed())),
-        _ => {}
+    // An error of one partition ends the read of the others as well.
+    let resumable = matches!(outcome, Err(Failure::Interrupted))
+        || args.partition.is_none() && matches!(outcome, Err(Failure::Stalled { .. } | Failure::Command(_)));
+    if resumable && !gateway.quiet {
+        say(tally.summary(args.partition, start.elapsed()));
     }
-    outcome.map(drop)
+    outcome
 }
 
-/// Why a read was over.
-enum End {
-    Count,
-    /// The log end, at this offset.
-    Log(i64),
-}
-
-/// What has been written to standard output.
-struct Tally {
-    messages: u64,
-    /// Of keys and values.
-    bytes: u64,
-    /// One behind the last message.
-    next: Option<i64>,
+/// A partition on its way to the log end.
+struct Reading<'a> {
+    walk: Walk<'a>,
+    partition: i32,
+    /// As of the start.
+    end: i64,
+    /// Time spent without progress since there was some.
+    stalled: Duration,
+    /// Before the next fetch, after a retriable error.
+    pause: Duration,
 }
 
 async fn pour(
@@ -60,115 +59,107 @@ async fn pour(
     client: &Client,
     stdout: &mut Stdout,
     tally: &mut Tally,
-) -> Result<End, Failure> {
-    let end = client.list_offset(&args.topic, args.partition, At::Latest).await?;
-    let end = end.ok_or_else(|| Error::Protocol { detail: "it knows no log end".into() })?;
-    let from = args.from.resolve(client, &args.topic, args.partition, end).await?;
-    let mut walk = client.walk(&args.topic, args.partition, from);
-    let mut progress = Progress::new(total(args, from, end), gateway.quiet);
+) -> Result<(), Failure> {
+    let readings = open(args, client).await?;
+    let mut progress = Progress::new(total(args, &readings), gateway.quiet);
     let printer = Printer::new(args);
-    let mut moved = Instant::now();
+    let mut passed: u64 = 0;
+    let mut waiting = VecDeque::from(readings);
+    let mut running = FuturesUnordered::new();
     loop {
-        let before = walk.position();
-        let mut batch = next_batch(&mut walk, args.follow, &progress).await?;
-        let left = args.count.map_or(u64::MAX, |count| count.saturating_sub(tally.messages));
+        while running.len() < IN_FLIGHT {
+            let Some(reading) = waiting.pop_front() else { break };
+            running.push(next(reading, args.follow));
+        }
+        let Some((mut reading, step)) = running.next().await else { return Ok(()) };
+        let mut batch = match step {
+            Ok(Step { messages, passed: offsets }) => {
+                passed = passed.saturating_add(offsets);
+                messages
+            }
+            // Kafka may be electing a leader: --follow outlasts that.
+            Err(Error::Command { message, retriable: true, .. }) if args.follow => {
+                progress.suspend(|| say(format_args!("% {}; retrying", printable(&message))));
+                reading.pause = RETRY;
+                Vec::new()
+            }
+            Err(why) => return Err(why.into()),
+        };
+        let left = args.count.map_or(u64::MAX, |count| count.saturating_sub(tally.messages()));
         batch.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+        stdout.write(&printer.print(&args.topic, reading.partition, &batch)).await?;
+        tally.add(reading.partition, &batch);
+        let done = if args.count.is_some() { tally.messages() } else { passed };
+        progress.at(done, BinaryBytes(tally.bytes()));
 
-        stdout.write(&printer.print(args, &batch)).await?;
-        tally.add(&batch);
-        let done = if args.count.is_some() { tally.messages } else { distance(from, walk.position()) };
-        progress.at(done, BinaryBytes(tally.bytes));
-
-        if args.count == Some(tally.messages) {
-            return Ok(End::Count);
+        if args.count == Some(tally.messages()) {
+            return Ok(());
         }
-        if walk.position() > before {
-            moved = Instant::now();
-        }
-        if args.follow {
-            continue;
-        }
-        if walk.position() >= end {
-            return Ok(End::Log(walk.position()));
-        }
-        // Kafka may be electing a leader, or the server is one that does not say where offsets without messages end.
-        if moved.elapsed() >= gateway.timeout {
-            return Err(Failure::BelowEnd { at: walk.position(), end, within: gateway.timeout });
-        }
-    }
-}
-
-/// The next batch; with `--follow`, whatever Kafka is going through meanwhile.
-async fn next_batch(
-    walk: &mut Walk<'_>,
-    follow: bool,
-    progress: &Progress,
-) -> Result<Vec<KafkaMessage>, Failure> {
-    loop {
-        match walk.next_batch().await {
-            Err(Error::Command { message, retriable: true, .. }) if follow => {
-                progress.suspend(|| say(format_args!("% {}; trying again", printable(&message))));
-                sleep(RETRY).await;
+        let Reading { partition, end, stalled, .. } = reading;
+        let at = reading.walk.position();
+        if args.follow || at < end {
+            // The server may be one that does not tell where offsets without messages end.
+            if !args.follow && stalled >= gateway.timeout {
+                let topic = args.topic.clone();
+                return Err(Failure::Stalled { topic, partition, at, end, within: gateway.timeout });
             }
-            outcome => return Ok(outcome?),
+            waiting.push_back(reading);
+        } else if !gateway.quiet {
+            let last = if waiting.is_empty() && running.is_empty() { ": exiting" } else { "" };
+            let topic = &args.topic;
+            progress.suspend(|| {
+                say(format_args!("% Reached end of {topic} [{partition}] at offset {at}{last}"));
+            });
         }
     }
 }
 
-impl Tally {
-    fn add(&mut self, batch: &[KafkaMessage]) {
-        for message in batch {
-            let len = |field: &Option<Bytes>| field.as_ref().map_or(0, Bytes::len);
-            let bytes = len(&message.key).saturating_add(len(&message.value));
-            self.messages = self.messages.saturating_add(1);
-            self.bytes = self.bytes.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
-            self.next = Some(message.offset.saturating_add(1));
-        }
-    }
-
-    fn summary(&self, elapsed: Duration) -> String {
-        let Self { messages, bytes, next } = self;
-        let seconds = elapsed.as_secs_f64();
-        let go_on = next.map(|next| format!("; go on with --from {next}")).unwrap_or_default();
-        format!("% {messages} messages, {bytes} bytes in {seconds:.1} s{go_on}")
+/// The partitions to read, each at its first offset.
+async fn open<'a>(args: &Fetch, client: &'a Client) -> Result<Vec<Reading<'a>>, Error> {
+    let open = async |partition| {
+        let end = client.list_offset(&args.topic, partition, At::Latest).await?;
+        let end = end.ok_or_else(|| Error::Protocol { detail: "it knows no log end".into() })?;
+        let from = args.from.resolve(client, &args.topic, partition, end).await?;
+        let walk = client.walk(&args.topic, partition, from);
+        Ok(Reading { walk, partition, end, stalled: Duration::ZERO, pause: Duration::ZERO })
+    };
+    match args.partition {
+        Some(partition) => Ok(vec![open(partition).await?]),
+        None => partitions::each(open).map_ok(|(_, reading)| reading).try_collect().await,
     }
 }
 
-/// How messages are written.
-enum Printer {
-    Json,
-    Template(Template),
+/// What a fetch brought.
+struct Step {
+    messages: Vec<KafkaMessage>,
+    /// Offsets, with and without messages.
+    passed: u64,
 }
 
-impl Printer {
-    fn new(args: &Fetch) -> Self {
-        if args.json {
-            return Self::Json;
-        }
-        let delimited = || Template::delimited(args.key_delimiter.as_deref(), &args.delimiter);
-        let template = args.format.clone().unwrap_or_else(delimited);
-        Self::Template(if args.null { template.with_null() } else { template })
+async fn next(mut reading: Reading<'_>, follow: bool) -> (Reading<'_>, Result<Step, Error>) {
+    if !reading.pause.is_zero() {
+        sleep(std::mem::take(&mut reading.pause)).await;
     }
-
-    /// One answer's messages, and so at most a few times as long as the longest answer that the client accepts.
-    fn print(&self, args: &Fetch, batch: &[KafkaMessage]) -> Vec<u8> {
-        let mut out = Vec::new();
-        for message in batch {
-            match self {
-                Self::Json => json::message(&args.topic, args.partition, message, &mut out),
-                Self::Template(template) => template.render(&args.topic, args.partition, message, &mut out),
-            }
-        }
-        out
+    let before = reading.walk.position();
+    // At the log end there is nothing to wait for. Beyond it, the server's error tells the user.
+    if !follow && before == reading.end {
+        return (reading, Ok(Step { messages: Vec::new(), passed: 0 }));
     }
+    let start = Instant::now();
+    let messages = reading.walk.next_batch().await;
+    let passed = distance(before, reading.walk.position());
+    reading.stalled =
+        if passed > 0 { Duration::ZERO } else { reading.stalled.saturating_add(start.elapsed()) };
+    (reading, messages.map(|messages| Step { messages, passed }))
 }
 
-/// Messages or offsets to go through, where the read has an end.
-fn total(args: &Fetch, from: i64, end: i64) -> Option<u64> {
+/// Messages or offsets to read, if the read has an end.
+fn total(args: &Fetch, readings: &[Reading<'_>]) -> Option<u64> {
+    let distance = |reading: &Reading<'_>| distance(reading.walk.position(), reading.end);
     match args.count {
         Some(count) => Some(count),
         None if args.follow => None,
-        None => Some(distance(from, end)),
+        None => Some(readings.iter().map(distance).fold(0, u64::saturating_add)),
     }
 }
 
@@ -176,5 +167,7 @@ fn distance(from: i64, to: i64) -> u64 {
     u64::try_from(to.saturating_sub(from)).unwrap_or(0)
 }
 
+/// Partitions that are fetched from at the same time; each holds an answer.
+const IN_FLIGHT: usize = 16;
 /// Between a retriable error and the next attempt.
 const RETRY: Duration = Duration::from_secs(1);

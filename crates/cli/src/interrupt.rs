@@ -4,17 +4,17 @@ use tokio::sync::watch;
 
 use crate::failure::Failure;
 
-/// Remembers that Ctrl-C was pressed, whatever was being done at that moment.
+/// Stays set once Ctrl-C was pressed.
 pub(crate) struct Interrupt {
     pressed: watch::Receiver<bool>,
 }
 
 impl Interrupt {
-    /// Takes Ctrl-C over from now on.
+    /// Handles Ctrl-C from now on.
     pub(crate) fn watch() -> Self {
         let (sender, pressed) = watch::channel(false);
         tokio::spawn(async move {
-            // Where the signal cannot be taken over it keeps its default effect: it ends the process.
+            // If the handler cannot be installed, the signal still ends the process.
             if tokio::signal::ctrl_c().await.is_ok() {
                 sender.send_replace(true);
             }
@@ -22,7 +22,7 @@ impl Interrupt {
         Self { pressed }
     }
 
-    /// Does `work`, unless and until Ctrl-C is pressed.
+    /// Runs `work` until it is done or Ctrl-C is pressed.
     pub(crate) async fn unless<T>(
         &mut self,
         work: impl Future<Output = Result<T, Failure>>,

@@ -1,13 +1,17 @@
-//! Messages and offsets as JSON lines, and records from them.
+//! JSON lines with kcat's field names: messages, offsets and topics as output, records as input.
 
 use std::borrow::Cow;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
-use sluicegate_client::{Header, KafkaMessage, ProduceRecord};
+use sluicegate_client::{Header, KafkaMessage, Partition, ProduceRecord, Replica};
+
+use crate::list_offsets::Offsets;
+use crate::topics::{NO_LEADER, Topic};
 
 /// Appends `message` as one line to `out`.
 pub(crate) fn message(topic: &str, partition: i32, message: &KafkaMessage, out: &mut Vec<u8>) {
@@ -16,62 +20,102 @@ pub(crate) fn message(topic: &str, partition: i32, message: &KafkaMessage, out: 
         topic: &'a str,
         partition: i32,
         offset: i64,
-        timestamp: i64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ts: Option<i64>,
         #[serde(skip_serializing_if = "Vec::is_empty")]
-        headers: Vec<HeaderLine<'a>>,
+        headers: Vec<Option<Payload<'a>>>,
         key: Option<Payload<'a>>,
-        value: Option<Payload<'a>>,
-    }
-    #[derive(serde::Serialize)]
-    struct HeaderLine<'a> {
-        key: &'a str,
-        value: Option<Payload<'a>>,
+        payload: Option<Payload<'a>>,
     }
     let KafkaMessage { offset, timestamp, key, value, headers } = message;
-    let headers: Vec<HeaderLine<'_>> = headers
+    let headers = headers
         .iter()
-        .map(|Header { key, value }| HeaderLine { key, value: value.as_deref().map(Payload) })
-        .collect();
-    let [key, value] = [key, value].map(|bytes| bytes.as_deref().map(Payload));
-    let (offset, timestamp) = (*offset, *timestamp);
-    line(&Line { topic, partition, offset, timestamp, headers, key, value }, out);
+        .flat_map(|Header { key, value }| [Some(key.as_bytes()), value.as_deref()])
+        .map(|bytes| bytes.map(Payload));
+    let [key, payload] = [key, value].map(|bytes| bytes.as_deref().map(Payload));
+    let ts = (*timestamp != NO_TIMESTAMP).then_some(*timestamp);
+    line(&Line { topic, partition, offset: *offset, ts, headers: headers.collect(), key, payload }, out);
 }
 
-/// Appends an offset of a partition as one line to `out`.
-pub(crate) fn offset(topic: &str, partition: i32, offset: i64, out: &mut Vec<u8>) {
+/// Appends the offsets of a partition as one line to `out`.
+pub(crate) fn offsets(topic: &str, partition: i32, offsets: &Offsets, out: &mut Vec<u8>) {
     #[derive(serde::Serialize)]
-    struct Line<'a> {
+    struct At<'a> {
         topic: &'a str,
         partition: i32,
         offset: i64,
     }
-    line(&Line { topic, partition, offset }, out);
+    #[derive(serde::Serialize)]
+    struct Ends<'a> {
+        topic: &'a str,
+        partition: i32,
+        earliest: i64,
+        latest: i64,
+    }
+    match *offsets {
+        Offsets::At(offset) => line(&At { topic, partition, offset }, out),
+        Offsets::Ends { earliest, latest } => line(&Ends { topic, partition, earliest, latest }, out),
+    }
+}
+
+/// Appends topics as one line to `out`.
+pub(crate) fn topics(topics: &[Topic], out: &mut Vec<u8>) {
+    #[derive(serde::Serialize)]
+    struct Line<'a> {
+        topics: Vec<TopicObject<'a>>,
+    }
+    #[derive(serde::Serialize)]
+    struct TopicObject<'a> {
+        topic: &'a str,
+        partitions: Vec<PartitionObject>,
+    }
+    #[derive(serde::Serialize)]
+    struct PartitionObject {
+        partition: i32,
+        leader: i32,
+        replicas: Vec<Id>,
+        isrs: Vec<Id>,
+    }
+    #[derive(serde::Serialize)]
+    struct Id {
+        id: i32,
+    }
+    let id = |replica: &Replica| Id { id: replica.broker };
+    let partition = |Partition { partition, leader, replicas, .. }: &Partition| PartitionObject {
+        partition: *partition,
+        leader: leader.unwrap_or(NO_LEADER),
+        replicas: replicas.iter().map(id).collect(),
+        isrs: replicas.iter().filter(|replica| replica.in_sync).map(id).collect(),
+    };
+    let topics = topics.iter().map(|(topic, partitions)| TopicObject {
+        topic,
+        partitions: partitions.iter().map(partition).collect(),
+    });
+    line(&Line { topics: topics.collect() }, out);
 }
 
 /// Reads a line as [`message`] writes it. The record has no topic yet.
 pub(crate) fn record(line: &[u8]) -> Result<ProduceRecord, String> {
+    // An unknown field is an error: kcat's `payload_error` says that the payload is missing.
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Line<'a> {
         #[serde(default, rename = "topic")]
         _topic: IgnoredAny,
+        partition: Option<i32>,
         #[serde(default, rename = "offset")]
         _offset: IgnoredAny,
-        partition: Option<i32>,
-        timestamp: Option<i64>,
+        #[serde(default, rename = "tstype")]
+        _tstype: IgnoredAny,
+        ts: Option<i64>,
+        #[serde(default, rename = "broker")]
+        _broker: IgnoredAny,
         #[serde(borrow, default)]
-        headers: Vec<HeaderLine<'a>>,
+        headers: Vec<Option<Given<'a>>>,
         #[serde(borrow)]
         key: Option<Given<'a>>,
         #[serde(borrow)]
-        value: Option<Given<'a>>,
-    }
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct HeaderLine<'a> {
-        key: String,
-        #[serde(borrow)]
-        value: Option<Given<'a>>,
+        payload: Option<Given<'a>>,
     }
     #[derive(Deserialize)]
     #[serde(untagged, expecting = "expected a string, {\"base64\": \"…\"} or null")]
@@ -83,34 +127,36 @@ pub(crate) fn record(line: &[u8]) -> Result<ProduceRecord, String> {
             base64: Cow<'a, str>,
         },
     }
-    let bytes = |given: Given<'_>| match given {
-        Given::Text(text) => Ok(text.into_owned().into()),
+    let bytes = |given: &Given<'_>| match given {
+        Given::Text(text) => Ok(Bytes::copy_from_slice(text.as_bytes())),
         Given::Binary { base64 } => {
-            STANDARD.decode(base64.as_bytes()).map(Into::into).map_err(|why| format!("no base64: {why}"))
+            STANDARD.decode(base64.as_bytes()).map(Into::into).map_err(|why| format!("invalid base64: {why}"))
         }
     };
-    let header = |HeaderLine { key, value }: HeaderLine<'_>| {
-        Ok::<_, String>(Header { key, value: value.map(bytes).transpose()? })
+    let header = |pair: &[Option<Given<'_>>]| match pair {
+        [Some(Given::Text(name)), value] => {
+            Ok(Header { key: name.clone().into_owned(), value: value.as_ref().map(bytes).transpose()? })
+        }
+        _ => Err("headers: expected [NAME, VALUE, NAME, VALUE, …]".to_owned()),
     };
     let line: Line<'_> = serde_json::from_slice(line).map_err(|why| why.to_string())?;
     Ok(ProduceRecord {
         partition: line.partition,
-        // Kafka's "none".
-        timestamp: line.timestamp.filter(|timestamp| *timestamp != -1),
-        key: line.key.map(bytes).transpose()?,
-        value: line.value.map(bytes).transpose()?,
-        headers: line.headers.into_iter().map(header).collect::<Result<_, _>>()?,
+        timestamp: line.ts.filter(|ts| *ts != NO_TIMESTAMP),
+        key: line.key.as_ref().map(bytes).transpose()?,
+        value: line.payload.as_ref().map(bytes).transpose()?,
+        headers: line.headers.chunks(2).map(header).collect::<Result<_, _>>()?,
         ..ProduceRecord::default()
     })
 }
 
 fn line(line: &impl Serialize, out: &mut Vec<u8>) {
-    // Neither strings nor numbers can fail to be JSON, and writing to a `Vec` does not fail.
+    // Strings and numbers can always be serialized, and writing to a `Vec` does not fail.
     let _ = serde_json::to_writer(&mut *out, line);
     out.push(b'\n');
 }
 
-/// A string where it is UTF-8, otherwise an object, so that a reader can tell them apart.
+/// A string if it is UTF-8, otherwise an object, so that a reader can tell them apart.
 struct Payload<'a>(&'a [u8]);
 
 impl Serialize for Payload<'_> {
@@ -126,14 +172,15 @@ impl Serialize for Payload<'_> {
     }
 }
 
+/// Kafka's value for a record without a timestamp.
+const NO_TIMESTAMP: i64 = -1;
+
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
 
     #[test]
-    fn a_message_is_one_line_in_a_fixed_order() {
+    fn message_is_one_line_with_kcats_fields() {
         let sent = KafkaMessage {
             offset: 7,
             timestamp: 1_700_000_000_000,
@@ -146,15 +193,30 @@ mod tests {
         let read = record(&out).unwrap();
         assert_eq!((read.key, read.value), (sent.key, sent.value));
         assert_eq!((read.partition, read.timestamp), (Some(3), Some(sent.timestamp)));
-        let want = r#"{"topic":"orders","partition":3,"offset":7,"timestamp":1700000000000,"key":{"base64":"/wA="},"value":"a\n\"b\" é"}"#;
+        let want = r#"{"topic":"orders","partition":3,"offset":7,"ts":1700000000000,"key":{"base64":"/wA="},"payload":"a\n\"b\" é"}"#;
         assert_eq!(String::from_utf8(out).unwrap(), format!("{want}\n"));
     }
 
     #[test]
-    fn null_and_empty_are_told_apart() {
+    fn lines_of_kcat_are_read() {
+        let line = br#"{"topic":"t","partition":1,"offset":2,"tstype":"create","ts":3,"broker":0,"headers":["a","1","b",null],"key":"k","payload":"v"}"#;
+        let header = |key: &str, value| Header { key: key.to_owned(), value };
+        let want = ProduceRecord {
+            partition: Some(1),
+            timestamp: Some(3),
+            key: Some("k".into()),
+            value: Some("v".into()),
+            headers: vec![header("a", Some("1".into())), header("b", None)],
+            ..Default::default()
+        };
+        assert_eq!(record(line).unwrap(), want);
+    }
+
+    #[test]
+    fn null_and_empty_differ() {
         for (key, value, want) in [
-            (None, None, r#""key":null,"value":null}"#),
-            (Some(Bytes::new()), Some(Bytes::new()), r#""key":"","value":""}"#),
+            (None, None, r#""key":null,"payload":null}"#),
+            (Some(Bytes::new()), Some(Bytes::new()), r#""key":"","payload":""}"#),
         ] {
             let sent = KafkaMessage { key, value, ..KafkaMessage::default() };
             let mut out = Vec::new();
@@ -166,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_there_where_a_record_has_some() {
+    fn headers_are_one_flat_array() {
         let header = |key: &str, value: Option<&'static [u8]>| Header {
             key: key.to_owned(),
             value: value.map(Bytes::from_static),
@@ -176,21 +238,32 @@ mod tests {
         let mut out = Vec::new();
         message("orders", 0, &sent, &mut out);
         let line = std::str::from_utf8(&out).unwrap();
-        let want = r#""headers":[{"key":"a","value":"1"},{"key":"a","value":{"base64":"/w=="}},{"key":"","value":null}],"key":"#;
+        let want = r#""headers":["a","1","a",{"base64":"/w=="},"",null],"key":"#;
         assert!(line.contains(want), "{line}");
         assert_eq!(record(&out).unwrap().headers, sent.headers);
     }
 
     #[test]
-    fn what_a_line_leaves_out_is_null_or_chosen_by_the_bridge() {
+    fn missing_fields_are_null_or_chosen_by_the_bridge() {
         assert_eq!(record(b"{}").unwrap(), ProduceRecord::default());
-        assert_eq!(record(br#"{"key":null,"value":null,"timestamp":-1}"#).unwrap(), ProduceRecord::default());
+        assert_eq!(record(br#"{"key":null,"payload":null,"ts":-1}"#).unwrap(), ProduceRecord::default());
+        let sent = KafkaMessage { timestamp: -1, ..KafkaMessage::default() };
+        let mut out = Vec::new();
+        message("orders", 0, &sent, &mut out);
+        assert!(!String::from_utf8(out).unwrap().contains("\"ts\""));
+    }
+
+    #[test]
+    fn other_lines_are_errors() {
         for (line, says) in [
-            (&br#"{"header":[]}"#[..], "unknown field `header`"),
-            (br#"{"headers":[{"value":""}]}"#, "missing field `key`"),
-            (br#"{"headers":[{"key":"k","value":1}]}"#, "expected a string"),
-            (br#"{"headers":["k","v"]}"#, "invalid type"),
-            (br#"{"key":{"base64":"?"}}"#, "no base64"),
+            (&br#"{"value":"v"}"#[..], "unknown field `value`"),
+            (br#"{"payload":null,"payload_error":"no schema"}"#, "unknown field `payload_error`"),
+            (br#"{"headers":["k"]}"#, "headers: expected [NAME, VALUE"),
+            (br#"{"headers":[null,"v"]}"#, "headers: expected [NAME, VALUE"),
+            (br#"{"headers":[{"base64":"aw=="},"v"]}"#, "headers: expected [NAME, VALUE"),
+            (br#"{"headers":["k",1]}"#, "expected a string"),
+            (br#"{"headers":{"k":"v"}}"#, "invalid type"),
+            (br#"{"key":{"base64":"?"}}"#, "invalid base64"),
             (br#"{"key":1}"#, "expected a string"),
             (br#"{"partition":"1"}"#, "invalid type"),
             (b"value", "expected value"),

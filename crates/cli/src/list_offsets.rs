@@ -1,48 +1,67 @@
-//! `list-offsets`: where the log of each partition starts or ends, or stands at a time.
+//! `list-offsets`: where the log of each partition starts and ends, or its offset at a time.
 
 use std::io::Write as _;
+use std::pin::pin;
 
-use sluicegate_client::{Client, Error};
+use futures_util::TryStreamExt as _;
+use sluicegate_client::{At, Client, Error};
 
 use crate::args::ListOffsets;
 use crate::failure::Failure;
 use crate::json;
+use crate::partitions;
 use crate::stdout::Stdout;
 
+/// What a line shows of a partition.
+pub(crate) enum Offsets {
+    At(i64),
+    Ends { earliest: i64, latest: i64 },
+}
+
 pub(crate) async fn run(args: &ListOffsets, client: &Client, stdout: &mut Stdout) -> Result<(), Failure> {
+    let ask = |partition| offsets(args, partition, client);
     if let Some(partition) = args.partition {
-        return show(args, partition, client, stdout).await;
+        return show(args, partition, ask(partition).await?, stdout).await;
     }
-    for partition in 0..=i32::MAX {
-        match show(args, partition, client, stdout).await {
-            // Without partition 0 there is no topic, which is the user's mistake and not the end of the list.
-            Err(Failure::Command(Error::Command { code: UNKNOWN_TOPIC_OR_PARTITION, .. }))
-                if partition > 0 =>
-            {
-                break;
-            }
-            shown => shown?,
-        }
+    let mut all = pin!(partitions::each(ask));
+    while let Some((partition, offsets)) = all.try_next().await? {
+        show(args, partition, offsets, stdout).await?;
     }
     Ok(())
+}
+
+async fn offsets(args: &ListOffsets, partition: i32, client: &Client) -> Result<Offsets, Error> {
+    let offset = async |at| Ok(client.list_offset(&args.topic, partition, at).await?.unwrap_or(NONE));
+    match args.at {
+        Some(at) => offset(at).await.map(Offsets::At),
+        None => {
+            let (earliest, latest) = tokio::try_join!(offset(At::Earliest), offset(At::Latest))?;
+            Ok(Offsets::Ends { earliest, latest })
+        }
+    }
 }
 
 async fn show(
     args: &ListOffsets,
     partition: i32,
-    client: &Client,
+    offsets: Offsets,
     stdout: &mut Stdout,
 ) -> Result<(), Failure> {
-    let offset = client.list_offset(&args.topic, partition, args.at).await?.unwrap_or(-1);
+    let topic = &args.topic;
     let mut line = Vec::new();
-    if args.json {
-        json::offset(&args.topic, partition, offset, &mut line);
-    } else {
-        // Writing to a `Vec` does not fail.
-        let _ = writeln!(line, "{} [{partition}] offset {offset}", args.topic);
-    }
+    // Writing to a `Vec` does not fail.
+    let _ = match offsets {
+        offsets if args.json => {
+            json::offsets(topic, partition, &offsets, &mut line);
+            Ok(())
+        }
+        Offsets::At(offset) => writeln!(line, "{topic} [{partition}] offset {offset}"),
+        Offsets::Ends { earliest, latest } => {
+            writeln!(line, "{topic} [{partition}] earliest {earliest} latest {latest}")
+        }
+    };
     stdout.write(&line).await
 }
 
-/// Kafka's error code for a partition that does not exist.
-const UNKNOWN_TOPIC_OR_PARTITION: i32 = 3;
+/// Stands for the offset at a time after the last message, as in Kafka.
+const NONE: i64 = -1;

@@ -1,36 +1,45 @@
 //! `sluicegate`: Kafka from the command line, through the gateway that web clients use.
 //!
-//! 1. [`args`] turns the command line into values; [`position`] and [`template`] parse the two small languages in it
-//! 2. [`list_offsets`], [`fetch`], [`produce`] and [`ping`] are the commands; [`records`] reads what is to be produced
-//! 3. [`stdout`] takes payload, [`stderr`] everything else
-//! 4. [`failure`] turns what went wrong into words and an exit code
+//! 1. [`args`] parses the command line; [`position`] and [`template`] parse the two small languages in it
+//! 2. [`settings`] adds what the environment and the [`config`] file say about URL, [`header`]s and TLS
+//! 3. [`ping`], [`topics`], [`list_offsets`], [`fetch`] and [`produce`] are the commands; [`partitions`] finds a topic's
+//!    partitions, [`records`] reads the records to produce, [`json`] reads and writes JSON lines
+//! 4. [`stdout`] takes payload, [`stderr`] everything else, [`progress`] and the debug log included
+//! 5. [`failure`] turns errors into messages and an exit code
 
 #![warn(clippy::arithmetic_side_effects)]
 
 mod args;
+mod config;
 mod failure;
 mod fetch;
+mod header;
 mod interrupt;
 mod json;
 mod list_offsets;
+mod partitions;
 mod ping;
 mod position;
 mod produce;
 mod progress;
 mod records;
+mod settings;
 mod stderr;
 mod stdout;
 mod template;
+mod topics;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
-use sluicegate_client::Client;
+use clap::CommandFactory as _;
+use sluicegate_client::{Builder, Client, Tls, printable_url};
 use tokio::time::timeout;
 
-use crate::args::{Args, Command, Gateway};
+use crate::args::{Args, Command};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
+use crate::settings::Settings;
 use crate::stdout::Stdout;
 
 fn main() -> ExitCode {
@@ -38,58 +47,97 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(exit) => return exit,
     };
+    if args.gateway.verbose {
+        stderr::show_debug_log();
+    }
+    let environment = |name: &str| std::env::var(name).ok();
+    let settings = match Settings::resolve(&args, &environment) {
+        Ok(settings) => settings,
+        Err(why) => return Failure::Settings(why).report(""),
+    };
+    let url = printable_url(&settings.url);
     let outcome =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::Start).and_then(
             |runtime| {
-                let outcome = runtime.block_on(run(&args));
-                // A write to a pipe that nobody empties would keep an ordinary shutdown waiting.
+                let outcome = runtime.block_on(run(&args, settings, &url));
+                // An ordinary shutdown would wait for a blocked write to a pipe that is not read.
                 runtime.shutdown_background();
                 outcome
             },
         );
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(&args.gateway.url),
+        Err(failure) => failure.report(&url),
     }
 }
 
-async fn run(args: &Args) -> Result<(), Failure> {
+async fn run(args: &Args, settings: Settings, url: &str) -> Result<(), Failure> {
     let mut interrupt = Interrupt::watch();
     let mut stdout = Stdout::new();
-    let client = interrupt.unless(connect(args)).await?;
+    let gateway = &args.gateway;
     match &args.command {
+        Command::Completions(completions) => {
+            let mut script = Vec::new();
+            clap_complete::generate(completions.shell, &mut Args::command(), "sluicegate", &mut script);
+            stdout.write(&script).await
+        }
+        Command::Topics(topics) => {
+            let rest = builder(args, settings)?.rest().map_err(Failure::Connect)?;
+            interrupt.unless(topics::run(topics, rest, &mut stdout)).await
+        }
         Command::Ping(ping) => {
-            ping::run(ping, &args.gateway, &client, &mut stdout, &mut interrupt).await?;
+            let client = connect(args, settings, &mut interrupt).await?;
+            ping::run(ping, url, gateway.quiet, &client, &mut stdout, &mut interrupt).await?;
+            close(client).await
         }
         Command::ListOffsets(list) => {
+            let client = connect(args, settings, &mut interrupt).await?;
             interrupt.unless(list_offsets::run(list, &client, &mut stdout)).await?;
+            close(client).await
         }
         Command::Fetch(fetch) => {
-            fetch::run(fetch, &args.gateway, &client, &mut stdout, &mut interrupt).await?;
+            let client = connect(args, settings, &mut interrupt).await?;
+            fetch::run(fetch, gateway, &client, &mut stdout, &mut interrupt).await?;
+            close(client).await
         }
         Command::Produce(produce) => {
-            produce::run(produce, args.gateway.quiet, &client, &mut interrupt).await?;
+            let client = connect(args, settings, &mut interrupt).await?;
+            produce::run(produce, gateway.quiet, &client, &mut interrupt).await?;
+            close(client).await
         }
     }
-    // The work is done: a server that does not answer the Close changes nothing about it.
+}
+
+async fn connect(args: &Args, settings: Settings, interrupt: &mut Interrupt) -> Result<Client, Failure> {
+    let builder = builder(args, settings)?;
+    interrupt.unless(async { builder.connect().await.map_err(Failure::Connect) }).await
+}
+
+fn builder(args: &Args, settings: Settings) -> Result<Builder, Failure> {
+    let limit = args.gateway.timeout;
+    let request_timeout = match args.command {
+        // Kafka's own time comes on top.
+        Command::Produce(_) => limit.saturating_add(DELIVERY_TIMEOUT),
+        _ => limit,
+    };
+    let Settings { url, headers, cacert, identity } = settings;
+    let mut builder = Client::builder(url).connect_timeout(limit).request_timeout(request_timeout);
+    if cacert.is_some() || identity.is_some() {
+        let identity = identity.as_ref().map(|(cert, key)| (cert.as_path(), key.as_path()));
+        builder = builder.tls(Tls::new(cacert.as_deref(), identity).map_err(Failure::Connect)?);
+    }
+    for header in headers {
+        builder = builder.header(header.name, header.value);
+    }
+    Ok(builder)
+}
+
+/// Succeeds even if the server does not answer the Close: the work is done.
+async fn close(client: Client) -> Result<(), Failure> {
     let _ = timeout(CLOSE_TIMEOUT, client.close()).await;
     Ok(())
 }
 
-async fn connect(args: &Args) -> Result<Client, Failure> {
-    let Gateway { url, timeout, .. } = &args.gateway;
-    let request_timeout = match args.command {
-        // Kafka is given a time of its own.
-        Command::Produce(_) => timeout.saturating_add(DELIVERY_TIMEOUT),
-        _ => *timeout,
-    };
-    let mut builder = Client::builder(url).connect_timeout(*timeout).request_timeout(request_timeout);
-    for header in args.headers() {
-        builder = builder.header(&header.name, &header.value);
-    }
-    builder.connect().await.map_err(Failure::Connect)
-}
-
-/// How long the bridge gives Kafka for a record, unless it is configured otherwise.
+/// How long the bridge waits for Kafka to acknowledge a record, by default.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);

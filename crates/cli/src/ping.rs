@@ -1,4 +1,4 @@
-//! `ping`: round trips through client, gateway and bridge, shown as ping(8) shows them.
+//! `ping`: round trips to the bridge and back, in the format of ping(8).
 
 use std::io::Write as _;
 use std::time::{Duration, Instant};
@@ -6,30 +6,32 @@ use std::time::{Duration, Instant};
 use sluicegate_client::{Client, Error};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::args::{Gateway, Ping};
+use crate::args::Ping;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::stdout::Stdout;
 
 pub(crate) async fn run(
     args: &Ping,
-    gateway: &Gateway,
+    url: &str,
+    quiet: bool,
     client: &Client,
     stdout: &mut Stdout,
     interrupt: &mut Interrupt,
 ) -> Result<(), Failure> {
     let start = Instant::now();
     let mut trips = Trips::default();
-    let outcome = interrupt.unless(send(args, gateway, client, stdout, &mut trips)).await;
+    let outcome = interrupt.unless(send(args, url, quiet, client, stdout, &mut trips)).await;
     if !matches!(outcome, Err(Failure::ReaderGone | Failure::Output(_))) {
-        stdout.write(&trips.summary(&gateway.url, start.elapsed())).await?;
+        stdout.write(&trips.summary(url, start.elapsed())).await?;
     }
     outcome
 }
 
 async fn send(
     args: &Ping,
-    gateway: &Gateway,
+    url: &str,
+    quiet: bool,
     client: &Client,
     stdout: &mut Stdout,
     trips: &mut Trips,
@@ -48,15 +50,15 @@ async fn send(
             return Err(Error::Protocol { detail }.into());
         }
         trips.answered(trip);
-        if !gateway.quiet {
-            let line = format!("pong from {}: seq={} time={:.3} ms\n", gateway.url, trips.sent, millis(trip));
+        if !quiet {
+            let line = format!("pong from {url}: seq={} time={:.3} ms\n", trips.sent, millis(trip));
             stdout.write(line.as_bytes()).await?;
         }
     }
     Ok(())
 }
 
-/// What is known of all round trips; times in milliseconds.
+/// Statistics of all round trips; times in milliseconds.
 #[derive(Debug, Default)]
 struct Trips {
     sent: u64,
@@ -103,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_summary_has_least_mean_greatest_and_deviation() {
+    fn summary_has_minimum_mean_maximum_and_deviation() {
         let mut trips = Trips { sent: 3, ..Trips::default() };
         for trip in [2, 4] {
             trips.answered(Duration::from_millis(trip));
@@ -117,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn without_an_answer_there_is_no_round_trip_to_tell_of() {
+    fn summary_without_answers_has_no_times() {
         let text = String::from_utf8(Trips::default().summary("ws://g", Duration::ZERO)).unwrap();
         assert!(!text.contains("rtt"), "{text}");
     }

@@ -1,4 +1,4 @@
-//! Where in a log to begin, as a user writes it.
+//! Parses positions in a log: the arguments of --from and --at.
 
 use std::str::FromStr;
 
@@ -16,7 +16,7 @@ pub(crate) enum Position {
 }
 
 impl Position {
-    /// The offset that this is in a partition whose log ends at `end`.
+    /// Turns the position into an offset of a partition whose log ends at `end`.
     pub(crate) async fn resolve(
         self,
         client: &Client,
@@ -27,7 +27,7 @@ impl Position {
         match self {
             Self::Offset(offset) => Ok(offset),
             Self::At(At::Latest) => Ok(end),
-            // Without a message at or after the time, the next one to come is the first.
+            // If no message is that recent, the next one to be written is the first.
             Self::At(at) => Ok(client.list_offset(topic, partition, at).await?.unwrap_or(end)),
             Self::BeforeEnd(count) => {
                 let start = client.list_offset(topic, partition, At::Earliest).await?.unwrap_or(0);
@@ -72,7 +72,7 @@ fn named(text: &str) -> Option<At> {
     }
 }
 
-/// Milliseconds since 1970, given as such or as an RFC 3339 time; none before 1970, which Kafka takes for names.
+/// Milliseconds since 1970, given as a number or an RFC 3339 time. Kafka gives negative numbers other meanings.
 fn millis(text: &str) -> Result<i64, String> {
     let millis = match text.parse::<i64>() {
         Ok(millis) => millis,
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_position_is_a_name_an_offset_a_distance_or_a_time() {
+    fn position_is_a_name_an_offset_a_distance_or_a_time() {
         for (text, want) in [
             ("earliest", Position::At(At::Earliest)),
             ("beginning", Position::At(At::Earliest)),
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_is_milliseconds_or_rfc_3339_with_an_offset() {
+    fn time_is_milliseconds_or_rfc_3339() {
         for (text, want) in [
             ("0", At::Millis(0)),
             ("-1", At::Latest),

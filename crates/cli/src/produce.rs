@@ -1,4 +1,4 @@
-//! `produce`: records out of lines into a topic, each until it is acknowledged or refused.
+//! `produce`: sends the records of an input until each is acknowledged or rejected.
 
 use std::time::{Duration, Instant};
 
@@ -33,25 +33,25 @@ pub(crate) async fn run(
     if tally.acknowledged == tally.sent { Ok(()) } else { Err(Failure::Unacknowledged) }
 }
 
-/// What became of records.
+/// How many records had which outcome.
 #[derive(Debug, Default)]
 struct Tally {
     sent: u64,
     acknowledged: u64,
     failed: u64,
-    /// Whether it was told that records are sent again.
+    /// Whether a retry has been reported.
     told: bool,
-    /// Errors that were shown.
+    /// Errors printed so far.
     shown: u32,
 }
 
-/// Records that are sent as one command, with their numbers in the input.
+/// The records of one command, with their numbers in the input.
 #[derive(Default)]
 struct Batch {
     records: Vec<(u64, ProduceRecord)>,
     /// Of the input.
     bytes: usize,
-    /// When they were first refused.
+    /// When they were first rejected.
     refused: Option<Instant>,
 }
 
@@ -97,7 +97,7 @@ async fn pour(args: &Produce, quiet: bool, client: &Client, tally: &mut Tally) -
             }
             read = pieces.read(), if more && running.len() < IN_FLIGHT => match read {
                 Ok(true) => {}
-                // What is left is the last record.
+                // The rest is the last record.
                 Ok(false) => {
                     let (batch, wrong) = fill(args, &mut pieces, &mut number, tally, &progress);
                     failure = failure.or(wrong);
@@ -116,7 +116,7 @@ async fn pour(args: &Produce, quiet: bool, client: &Client, tally: &mut Tally) -
     }
 }
 
-/// The input, and its length where that is known.
+/// The input, and its length if known.
 async fn open(args: &Produce) -> Result<(Box<dyn AsyncRead + Unpin>, Option<u64>), Failure> {
     let Some(path) = &args.file else { return Ok((Box::new(tokio::io::stdin()), None)) };
     let refused = |why: std::io::Error| Failure::Input(format!("{}: {why}", path.display()));
@@ -125,8 +125,8 @@ async fn open(args: &Produce) -> Result<(Box<dyn AsyncRead + Unpin>, Option<u64>
     Ok((Box::new(file), Some(len)))
 }
 
-/// What has been read, up to a command's bounds, and what is wrong with the record behind it. A record that is larger than a
-/// message is refused here: the gateway would end the session over it.
+/// The records read so far, up to a command's bounds, and the error of the one after them. Records larger than a message
+/// fail here: the gateway would close the session over them.
 fn fill(
     args: &Produce,
     pieces: &mut Pieces,
@@ -157,7 +157,7 @@ fn fill(
     (batch, None)
 }
 
-/// No less than the bytes of a command with this record alone.
+/// An upper bound of the length of a command with only this record.
 fn message_len(record: &ProduceRecord) -> usize {
     let len = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
     let header = |header: &Header| header.key.len().saturating_add(len(&header.value)).saturating_add(20);
@@ -178,7 +178,7 @@ async fn send(client: &Client, batch: Batch, pause: Duration) -> (Batch, Outcome
 }
 
 impl Tally {
-    /// Counts what became of `batch`; what is worth another attempt is returned, and after which pause.
+    /// Counts the outcomes of `batch`. Returns the records to retry, and the pause before that.
     fn add(
         &mut self,
         batch: Batch,
@@ -195,9 +195,8 @@ impl Tally {
                     pause = pause.max(error.retry_after.unwrap_or(RETRY));
                     if !std::mem::replace(&mut self.told, true) {
                         let why = printable(&error.message);
-                        progress.suspend(|| {
-                            say(format_args!("sluicegate: record {number}: {why}, trying again"))
-                        });
+                        progress
+                            .suspend(|| say(format_args!("sluicegate: record {number}: {why}, retrying")));
                     }
                     again.records.push((number, record));
                 }
@@ -212,7 +211,7 @@ impl Tally {
         (!again.records.is_empty()).then_some((again, pause))
     }
 
-    /// Counts a record that is not sent.
+    /// Counts a record that cannot be sent.
     fn refuse(&mut self, number: u64, why: &str, progress: &Progress) {
         self.sent = self.sent.saturating_add(1);
         self.failed = self.failed.saturating_add(1);
@@ -239,15 +238,15 @@ impl Tally {
     }
 }
 
-/// As many as a command may have.
+/// The protocol's limit.
 const BATCH_RECORDS: usize = 1_000;
-/// A larger record is sent by itself; well below the 1 MiB that a gateway takes by default.
+/// Larger records are sent alone. Well below the 1 MiB that a gateway accepts by default.
 const BATCH_BYTES: usize = 128 * 1024;
-/// Commands that wait for their answers.
+/// Commands in flight.
 const IN_FLIGHT: usize = 8;
-/// How long a record that is refused for the moment is sent again.
+/// How long temporarily rejected records are retried.
 const RETRY_FOR: Duration = Duration::from_secs(60);
-/// The pause before that where the server names none.
+/// The pause before a retry if the server names none.
 const RETRY: Duration = Duration::from_secs(1);
-/// Errors of single records that are shown.
+/// Errors of single records that are printed.
 const MAX_SHOWN: u32 = 10;

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 
-/// Draws on standard error once a read turns out to be long, and wipes the line when dropped.
+/// Appears on standard error after a second, and is wiped when dropped.
 pub(crate) struct Progress {
-    /// Steps to go in all, where they are known.
+    /// Total steps, if known.
     total: Option<u64>,
-    /// How it is drawn, with a total and without.
+    /// The formats with a total and without.
     templates: [&'static str; 2],
     start: Instant,
     wanted: bool,
@@ -18,13 +18,13 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Of messages. Draws nothing where standard error is no terminal, nor where standard output is one: there, the
-    /// payload is the progress.
+    /// Progress in messages. Draws nothing unless standard error is a terminal and standard output is not: there, the
+    /// messages show the progress.
     pub(crate) fn new(total: Option<u64>, quiet: bool) -> Self {
         Self::unless(quiet || std::io::stdout().is_terminal(), total, MESSAGES)
     }
 
-    /// Of the bytes of an input, for what prints nothing on standard output.
+    /// Progress in bytes of an input, for commands that print nothing on standard output.
     pub(crate) fn of_input(total: Option<u64>, quiet: bool) -> Self {
         Self::unless(quiet, total, BYTES)
     }
@@ -34,7 +34,7 @@ impl Progress {
         Self { total, templates, start: Instant::now(), wanted, bar: None }
     }
 
-    /// `done` of the total, and what else there is to say.
+    /// Shows `done` of the total, and a detail.
     pub(crate) fn at(&mut self, done: u64, detail: impl Display) {
         if self.wanted && self.bar.is_none() && self.start.elapsed() >= LONG {
             self.bar = Some(self.bar().with_elapsed(self.start.elapsed()));
@@ -54,7 +54,7 @@ impl Progress {
             .with_finish(ProgressFinish::AndClear)
     }
 
-    /// Says something without tearing the line.
+    /// Prints with `say` without garbling the line.
     pub(crate) fn suspend(&self, say: impl FnOnce()) {
         match &self.bar {
             Some(bar) => bar.suspend(say),
@@ -71,5 +71,5 @@ const BYTES: [&str; 2] = [
     "[{wide_bar}] {percent}% {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {msg} eta {eta}",
     "{spinner} {binary_bytes} {binary_bytes_per_sec} {msg}",
 ];
-/// What is shorter needs no progress line.
+/// Shorter commands have no progress line.
 const LONG: Duration = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! Records out of lines: what `produce` reads.
+//! The records that `produce` reads from its input.
 
 use bytes::{Bytes, BytesMut};
 use sluicegate_client::ProduceRecord;
@@ -8,12 +8,12 @@ use crate::args::Produce;
 use crate::failure::Failure;
 use crate::json;
 
-/// Cuts input at a delimiter. Holds one read, and a record that has not ended yet.
+/// Splits input at a delimiter. Holds one read and one incomplete record.
 pub(crate) struct Pieces {
     input: Box<dyn AsyncRead + Unpin>,
     delimiter: Bytes,
     unread: BytesMut,
-    /// Up to here there is no delimiter in `unread`.
+    /// `unread` has no delimiter before this index.
     searched: usize,
     ended: bool,
     put_back: Option<Bytes>,
@@ -25,7 +25,7 @@ impl Pieces {
         Self { input, delimiter, unread: BytesMut::new(), searched: 0, ended: false, put_back: None }
     }
 
-    /// The next piece that has been read; `None` where more must be [read](Self::read), or the input is at its end.
+    /// The next complete piece; `None` if more must be [read](Self::read) first, or the input has ended.
     pub(crate) fn next(&mut self) -> Option<Bytes> {
         if self.put_back.is_some() {
             return self.put_back.take();
@@ -48,7 +48,7 @@ impl Pieces {
         }
     }
 
-    /// Bytes of the input that `piece` stands for.
+    /// Bytes of the input that `piece` and its delimiter take.
     pub(crate) fn extent(&self, piece: &Bytes) -> usize {
         piece.len().saturating_add(self.delimiter.len())
     }
@@ -58,7 +58,7 @@ impl Pieces {
         self.put_back = Some(piece);
     }
 
-    /// Reads more, and says whether there was any.
+    /// Reads more; false at the end of the input.
     ///
     /// # Cancel safety
     /// Nothing is lost.
@@ -84,7 +84,7 @@ impl Pieces {
     }
 }
 
-/// The record that a piece of input means.
+/// The record in a piece of input.
 pub(crate) fn record(args: &Produce, piece: &Bytes) -> Result<ProduceRecord, String> {
     let mut record = match &args.key_delimiter {
         _ if args.json => json::record(piece)?,
@@ -101,7 +101,7 @@ pub(crate) fn record(args: &Produce, piece: &Bytes) -> Result<ProduceRecord, Str
     Ok(record)
 }
 
-/// Key and value; without the delimiter, a value.
+/// Key and value; the whole is the value if there is no delimiter.
 fn split(piece: &Bytes, delimiter: &[u8]) -> ProduceRecord {
     let at = piece.windows(delimiter.len().max(1)).position(|other| other == delimiter);
     let (key, value) = match at {
@@ -111,7 +111,7 @@ fn split(piece: &Bytes, delimiter: &[u8]) -> ProduceRecord {
     ProduceRecord { key, value: Some(value), ..ProduceRecord::default() }
 }
 
-/// Far more than a gateway takes: the input may not be what it was thought to be.
+/// Far more than a gateway accepts: the delimiter may be wrong.
 const MAX_PIECE: usize = 64 * 1024 * 1024;
 const READ_BYTES: usize = 256 * 1024;
 
@@ -130,7 +130,7 @@ mod tests {
         }
     }
 
-    /// The pieces of `input` however it is cut into two reads.
+    /// Checks the pieces of `input`, cut into two reads at every byte.
     #[track_caller]
     fn check(input: &[u8], delimiter: &[u8], want: &[&[u8]]) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_a_value_or_a_key_and_a_value() {
+    fn line_is_a_value_or_a_key_and_a_value() {
         let of = |options: &[&str], line: &'static str| {
             let record = record(&args(options), &Bytes::from(line)).unwrap();
             (record.key, record.value)
@@ -177,14 +177,12 @@ mod tests {
     }
 
     #[test]
-    fn options_hold_for_every_record() {
-        let line = Bytes::from(
-            r#"{"topic":"other","partition":4,"value":"v","headers":[{"key":"own","value":null}]}"#,
-        );
+    fn options_apply_to_every_record() {
+        let line = Bytes::from(r#"{"topic":"other","partition":4,"payload":"v","headers":["own",null]}"#);
         let plain = record(&args(&["-J"]), &line).unwrap();
         assert_eq!((plain.topic.as_str(), plain.partition), ("orders", Some(4)));
         assert_eq!(plain.headers.len(), 1);
-        let options = args(&["-J", "-p", "-1", "-H", "a=b=c", "-H", "d="]);
+        let options = args(&["-J", "-p", "-1", "-r", "a=b=c", "-r", "d="]);
         let chosen = record(&options, &line).unwrap();
         assert_eq!(chosen.partition, Some(-1));
         let headers: Vec<_> = chosen.headers.iter().map(|h| (h.key.as_str(), h.value.as_deref())).collect();

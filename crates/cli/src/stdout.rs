@@ -6,7 +6,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::failure::Failure;
 
-/// Writes whole chunks without blocking the session, which has pings to answer while a pager waits for its user.
+/// Writes whole chunks without blocking the session, which has to answer pings even while a pager does not read.
 pub(crate) struct Stdout {
     inner: tokio::io::Stdout,
 }
@@ -16,7 +16,7 @@ impl Stdout {
         Self { inner: tokio::io::stdout() }
     }
 
-    /// Writes `bytes` through to whoever reads them.
+    /// Writes and flushes `bytes`.
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         self.try_write(bytes).await.map_err(|why| match why.kind() {
             ErrorKind::BrokenPipe => Failure::ReaderGone,

@@ -35,7 +35,7 @@ enum Field {
 
 impl Template {
     /// # Errors
-    /// The first `%` or `\` that means nothing.
+    /// The first unknown `%` field or `\` escape.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut template = Self { parts: Vec::new(), null: b"" };
         let mut rest = text.chars();
@@ -52,7 +52,7 @@ impl Template {
         Ok(template)
     }
 
-    /// The value, in front of it the key and `key_delimiter` where that is given, behind it `delimiter`.
+    /// Key and `key_delimiter` if that is given, then the value and `delimiter`.
     pub(crate) fn delimited(key_delimiter: Option<&[u8]>, delimiter: &[u8]) -> Self {
         let mut template = Self { parts: Vec::new(), null: b"" };
         if let Some(between) = key_delimiter {
@@ -64,7 +64,7 @@ impl Template {
         template
     }
 
-    /// Prints `NULL` for a key or value that is null, instead of nothing.
+    /// Prints `NULL` for null keys and values, which are empty otherwise.
     pub(crate) fn with_null(self) -> Self {
         Self { null: NULL, ..self }
     }
@@ -109,7 +109,7 @@ pub(crate) fn delimiter(text: &str) -> Result<Arc<[u8]>, String> {
     Ok(bytes.into())
 }
 
-/// `KEY=VALUE`, with commas between them, and `NULL` for a value that is null.
+/// `KEY=VALUE` pairs, separated by commas, with `NULL` for null values.
 fn render_headers(headers: &[Header], out: &mut Vec<u8>) -> std::io::Result<()> {
     for (at, Header { key, value }) in headers.iter().enumerate() {
         let comma = if at > 0 { "," } else { "" };
@@ -135,12 +135,12 @@ fn field(name: Option<char>) -> Result<Field, String> {
         Some('p') => Ok(Field::Partition),
         Some('o') => Ok(Field::Offset),
         Some('T') => Ok(Field::Timestamp),
-        Some(other) => Err(format!("%{other} is no field: expected one of %s %S %k %K %h %t %p %o %T %%")),
-        None => Err("a % at the end: write %% for a percent sign".into()),
+        Some(other) => Err(format!("unknown field %{other}: expected one of %s %S %k %K %h %t %p %o %T %%")),
+        None => Err("incomplete field at the end: write %% for a percent sign".into()),
     }
 }
 
-/// The byte meant by what follows a backslash.
+/// The byte of the escape after a backslash.
 fn escape(rest: &mut std::str::Chars<'_>) -> Result<u8, String> {
     match rest.next() {
         Some('n') => Ok(b'\n'),
@@ -151,14 +151,15 @@ fn escape(rest: &mut std::str::Chars<'_>) -> Result<u8, String> {
             let mut digit = || rest.next().and_then(|char| char.to_digit(16));
             let (high, low) = (digit(), digit());
             let byte = high.zip(low).map(|(high, low)| high << 4 | low);
-            byte.and_then(|byte| u8::try_from(byte).ok()).ok_or_else(|| r"\x takes two hex digits".to_owned())
+            byte.and_then(|byte| u8::try_from(byte).ok())
+                .ok_or_else(|| r"expected two hex digits after \x".to_owned())
         }
-        Some(other) => Err(format!(r"\{other} is no escape: expected one of \n \r \t \\ \xHH")),
-        None => Err(r"a \ at the end: write \\ for a backslash".into()),
+        Some(other) => Err(format!(r"unknown escape \{other}: expected one of \n \r \t \\ \xHH")),
+        None => Err(r"incomplete escape at the end: write \\ for a backslash".into()),
     }
 }
 
-/// What stands for null.
+/// The text for null.
 const NULL: &[u8] = b"NULL";
 
 #[cfg(test)]
@@ -188,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn each_field_and_escape_prints_what_it_stands_for() {
+    fn fields_and_escapes_are_printed() {
         for (text, want) in [
             ("", &b""[..]),
             ("%s", "v\0é".as_bytes()),
@@ -204,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn null_has_the_length_minus_1_and_its_name_where_it_is_asked_for() {
+    fn null_has_length_minus_1_and_an_optional_name() {
         let plain = Template::parse("%k %K %s %S").unwrap();
         let named = plain.clone().with_null();
         assert_eq!(render_with(&plain, None, Some("")), b" -1  0");
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_means_nothing_is_refused() {
+    fn unknown_fields_and_escapes_are_rejected() {
         for text in ["%", "%x", "%é", r"\", r"\q", r"\x", r"\x1", r"\xg0", r"\x+1"] {
             assert!(Template::parse(text).is_err(), "{text}");
         }
@@ -224,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_format_the_delimiters_decide() {
+    fn delimiters_replace_a_format() {
         assert_eq!(render(&Template::delimited(None, b"\n")), "v\0é\n".as_bytes());
         assert_eq!(render(&Template::delimited(Some(b"%:"), b"")), "k1%:v\0é".as_bytes());
         assert_eq!(*delimiter(r"%\x00é").unwrap(), *"%\0é".as_bytes());
@@ -232,7 +233,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_the_parser_panic_and_plain_text_prints_itself(text in any::<String>()) {
+        fn parser_never_panics_and_plain_text_prints_itself(text in any::<String>()) {
             let parsed = Template::parse(&text);
             if !text.contains(['%', '\\']) {
                 prop_assert_eq!(render(&parsed.unwrap()), text.as_bytes());

@@ -1,27 +1,42 @@
-//! Opening a session.
+//! The settings of a client, and opening a session with them.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::time::Duration;
 
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
-use tokio_tungstenite::tungstenite::http::header::{self, HeaderName, HeaderValue};
+use tokio_tungstenite::tungstenite::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use tokio_tungstenite::tungstenite::{self, protocol::WebSocketConfig};
+use tracing::debug;
 
+#[cfg(feature = "tls")]
+use crate::Tls;
 use crate::connection::Socket;
-use crate::{Client, ConnectError, chunked};
+use crate::{Client, ConnectError, chunked, printable_url, transport};
 
-/// A session to be opened, and its limits. Made by [`Client::builder`].
-#[derive(Debug, Clone)]
+/// The settings of a client. Made by [`Client::builder`].
+#[derive(Clone)]
 #[must_use = "a builder does nothing before `connect`"]
 pub struct Builder {
-    url: String,
+    pub(crate) url: String,
     headers: Vec<(String, String)>,
-    max_message_bytes: usize,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<Tls>,
+    pub(crate) max_message_bytes: usize,
     max_in_flight: usize,
-    connect_timeout: Duration,
-    request_timeout: Duration,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) request_timeout: Duration,
+}
+
+/// Shows no value of a header: it may be a secret.
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let headers: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
+        let url = printable_url(&self.url);
+        f.debug_struct("Builder").field("url", &url).field("headers", &headers).finish_non_exhaustive()
+    }
 }
 
 impl Builder {
@@ -29,6 +44,8 @@ impl Builder {
         Self {
             url,
             headers: Vec::new(),
+            #[cfg(feature = "tls")]
+            tls: None,
             max_message_bytes: 16 * 1024 * 1024,
             max_in_flight: 16,
             connect_timeout: Duration::from_secs(10),
@@ -36,33 +53,40 @@ impl Builder {
         }
     }
 
-    /// Sends a header with the upgrade, such as `Authorization` or `Origin`. Repeated names are all sent, but a `Host`
-    /// replaces that of the URL.
+    /// Sends a header with the upgrade or HTTP request, such as `Authorization` or `Origin`. Repeated names are all
+    /// sent, but a `Host` replaces that of the URL.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
         self
     }
 
+    /// How to talk TLS; by default the system's certificates are trusted, and the client has none.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
     /// Longest answer accepted, 16 MiB by default; a longer one ends the session. A client holds at most this times
-    /// [`max_in_flight`](Self::max_in_flight) of answers that nobody has taken yet.
+    /// [`max_in_flight`](Self::max_in_flight) of answers that the caller has not taken yet.
     pub fn max_message_bytes(mut self, bytes: usize) -> Self {
         self.max_message_bytes = bytes;
         self
     }
 
-    /// Commands that wait for an answer at the same time, 16 by default and at least 1; further ones wait to be sent.
+    /// Commands in flight at the same time, 16 by default and at least 1; further ones wait to be sent.
     pub fn max_in_flight(mut self, commands: usize) -> Self {
         self.max_in_flight = commands.clamp(1, MAX_IN_FLIGHT);
         self
     }
 
-    /// How long [`connect`](Self::connect) may take as a whole; 10 s by default.
+    /// How long connecting may take as a whole, TLS and upgrade included; 10 s by default.
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
         self.connect_timeout = limit;
         self
     }
 
-    /// How long a command may take, its wait to be sent included; 30 s by default.
+    /// How long a command or HTTP request may take, including its wait to be sent; 30 s by default.
     pub fn request_timeout(mut self, limit: Duration) -> Self {
         self.request_timeout = limit;
         self
@@ -80,80 +104,87 @@ impl Builder {
     /// Outside of a tokio runtime with I/O and time enabled.
     pub async fn connect(self) -> Result<Client, ConnectError> {
         let request = self.request()?;
+        let socket = timeout(self.connect_timeout, self.open(request))
+            .await
+            .map_err(|_| ConnectError::Timeout { after: self.connect_timeout })??;
+        Ok(Client::new(socket, self.max_in_flight, self.request_timeout))
+    }
+
+    async fn open(&self, request: Request) -> Result<Socket, ConnectError> {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .max_message_size(Some(self.max_message_bytes))
             .max_frame_size(Some(self.max_message_bytes));
-        let socket = timeout(self.connect_timeout, open(request, config))
-            .await
-            .map_err(|_| ConnectError::Timeout { after: self.connect_timeout })?
-            .map_err(|why| refusal(&self.url, why))?;
-        Ok(Client::new(socket, self.max_in_flight, self.request_timeout))
+        let stream = transport::connect(self, request.uri()).await?;
+        debug!("requesting a WebSocket, headers: {}", names(request.headers()));
+        let opened = tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await;
+        let (socket, answer) = opened.map_err(|why| self.refusal(why))?;
+        debug!("WebSocket open: HTTP {}, headers: {}", answer.status(), names(answer.headers()));
+        Ok(socket)
     }
 
     fn request(&self) -> Result<Request, ConnectError> {
-        let mut request = self.url.as_str().into_client_request().map_err(|why| refusal(&self.url, why))?;
-        let misused = |problem: &str| ConnectError::Url { url: self.url.clone(), problem: problem.into() };
+        let mut request = self.url.as_str().into_client_request().map_err(|why| self.refusal(why))?;
         if !matches!(request.uri().scheme_str(), Some("ws" | "wss")) {
-            return Err(misused("it begins with neither"));
+            return Err(self.misused("expected ws:// or wss://, a WebSocket route"));
         }
         if request.uri().authority().is_some_and(|authority| authority.as_str().contains('@')) {
-            return Err(misused("user and password in a URL are not sent, use a header"));
+            return Err(self.misused("user and password in a URL are not sent, use a header"));
         }
+        self.add_headers(request.headers_mut())?;
+        Ok(request)
+    }
+
+    /// Adds the caller's headers to those of a request.
+    pub(crate) fn add_headers(&self, headers: &mut HeaderMap) -> Result<(), ConnectError> {
         for (name, value) in &self.headers {
             let refused = |problem| ConnectError::Header { name: name.clone(), problem };
-            let field = HeaderName::try_from(name.as_str()).map_err(|_| refused("no header name"))?;
+            let field = HeaderName::try_from(name.as_str()).map_err(|_| refused("invalid header name"))?;
             if HANDSHAKE_HEADERS.contains(&field) {
                 return Err(refused("the handshake sets it"));
             }
-            let value = HeaderValue::try_from(value.as_str()).map_err(|_| refused("no header value"))?;
+            let value = HeaderValue::try_from(value.as_str()).map_err(|_| refused("invalid header value"))?;
             if field == header::HOST {
-                request.headers_mut().insert(field, value);
+                headers.insert(field, value);
             } else {
-                request.headers_mut().append(field, value);
+                headers.append(field, value);
             }
         }
-        Ok(request)
+        Ok(())
+    }
+
+    pub(crate) fn misused(&self, problem: &str) -> ConnectError {
+        ConnectError::Url { url: printable_url(&self.url), problem: problem.into() }
+    }
+
+    fn refusal(&self, why: tungstenite::Error) -> ConnectError {
+        use tungstenite::Error::{Http, HttpFormat, Io, Url};
+        match why {
+            Url(problem) => self.misused(&problem.to_string()),
+            HttpFormat(problem) => self.misused(&problem.to_string()),
+            Http(answer) => {
+                let body = answer.body().as_deref().unwrap_or_default();
+                // RFC 9112, section 6.1: if chunked is used, it is the last coding.
+                let codings = answer.headers().get_all(header::TRANSFER_ENCODING).iter().next_back();
+                let chunked = codings
+                    .is_some_and(|codings| codings.as_bytes().to_ascii_lowercase().ends_with(b"chunked"));
+                let body = if chunked { chunked::decode(body).into() } else { Cow::from(body) };
+                ConnectError::Refused {
+                    status: answer.status().as_u16(),
+                    body: String::from_utf8_lossy(&body).into_owned(),
+                }
+            }
+            Io(why) => ConnectError::Network(why),
+            why => ConnectError::Handshake(Box::new(why)),
+        }
     }
 }
 
-#[cfg(not(feature = "tls"))]
-async fn open(request: Request, config: WebSocketConfig) -> Result<Socket, tungstenite::Error> {
-    let (socket, _) = tokio_tungstenite::connect_async_with_config(request, Some(config), NO_DELAY).await?;
-    Ok(socket)
+fn names(headers: &HeaderMap) -> String {
+    headers.keys().map(HeaderName::as_str).collect::<Vec<_>>().join(", ")
 }
 
-#[cfg(feature = "tls")]
-async fn open(request: Request, config: WebSocketConfig) -> Result<Socket, tungstenite::Error> {
-    let connector = crate::tls::connector(request.uri())?;
-    let (socket, _) =
-        tokio_tungstenite::connect_async_tls_with_config(request, Some(config), NO_DELAY, connector).await?;
-    Ok(socket)
-}
-
-fn refusal(url: &str, why: tungstenite::Error) -> ConnectError {
-    use tungstenite::Error::{Http, HttpFormat, Io, Url};
-    match why {
-        Url(problem) => ConnectError::Url { url: url.into(), problem: problem.to_string() },
-        HttpFormat(problem) => ConnectError::Url { url: url.into(), problem: problem.to_string() },
-        Http(answer) => {
-            let body = answer.body().as_deref().unwrap_or_default();
-            // RFC 9112, section 6.1: chunked is the last coding, where it is one.
-            let codings = answer.headers().get_all(header::TRANSFER_ENCODING).iter().next_back();
-            let chunked =
-                codings.is_some_and(|codings| codings.as_bytes().to_ascii_lowercase().ends_with(b"chunked"));
-            let body = if chunked { chunked::decode(body).into() } else { Cow::from(body) };
-            ConnectError::Refused {
-                status: answer.status().as_u16(),
-                body: String::from_utf8_lossy(&body).into_owned(),
-            }
-        }
-        Io(why) => ConnectError::Network(why),
-        why => ConnectError::Handshake(Box::new(why)),
-    }
-}
-
-/// Headers whose values make the upgrade what it is.
+/// Headers that the WebSocket handshake sets itself.
 const HANDSHAKE_HEADERS: [HeaderName; 5] = [
     header::CONNECTION,
     header::UPGRADE,
@@ -162,11 +193,8 @@ const HANDSHAKE_HEADERS: [HeaderName; 5] = [
     header::SEC_WEBSOCKET_EXTENSIONS,
 ];
 
-/// Bytes read at once. Each read clears this much, which a small answer pays for; a client holds it all its life.
+/// Bytes read at once. Every read clears that much memory, and a client keeps the buffer for as long as it lives.
 const READ_BUFFER: usize = 32 * 1024;
 
-/// Above this a mistake is likelier than a need; it also stays below what a channel can hold.
+/// A larger number is more likely a mistake than a need; it also stays below a channel's capacity.
 const MAX_IN_FLIGHT: usize = 65_536;
-
-/// A request is a single small segment, and its answer is waited for.
-const NO_DELAY: bool = true;

@@ -1,6 +1,6 @@
-//! The chunked transfer coding (RFC 9112, section 7.1) of a refusal's body.
+//! The chunked transfer coding (RFC 9112, section 7.1), in the body of a refused upgrade.
 
-/// The body, as far as `coded` has it whole or in part; nothing behind what is no chunk.
+/// Decodes `coded` up to its end, even within a chunk, or up to the first invalid chunk.
 pub(crate) fn decode(mut coded: &[u8]) -> Vec<u8> {
     let mut body = Vec::new();
     while let Some((head, rest)) = line(coded) {
@@ -17,7 +17,7 @@ fn line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((bytes.get(..end)?, bytes.get(end.checked_add(2)?..)?))
 }
 
-/// The size in hexadecimal, in front of extensions.
+/// The hexadecimal size, which extensions can follow.
 fn size(head: &[u8]) -> Option<usize> {
     let digits = head.split(|byte| matches!(byte, b';' | b' ' | b'\t')).next()?;
     usize::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_body_is_what_its_chunks_have_however_many_and_up_to_where_it_is_cut() {
+    fn chunks_are_decoded_up_to_any_cut() {
         let coded = b"5\r\nHTTP \r\nC;x=y\r\nat any\r\nrate\r\n0\r\na: b\r\n\r\n";
         let want = b"HTTP at any\r\nrate";
         let lengths: Vec<usize> = (0..=coded.len())
@@ -42,7 +42,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_chunk_is_nothing() {
+    fn invalid_chunk_ends_the_body() {
         for coded in ["", "\r\n", "404\n", "x\r\nabc", "-1\r\nabc", "fffffffffffffffffffff\r\nabc"] {
             assert_eq!(decode(coded.as_bytes()), b"", "{coded:?}");
         }

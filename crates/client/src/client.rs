@@ -1,4 +1,4 @@
-//! A session, and the commands it takes.
+//! An open session and its commands.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -14,7 +14,8 @@ use sluicegate_protocol::{
 };
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
+use tracing::debug;
 
 use crate::connection::{self, Socket};
 use crate::pending::Pending;
@@ -24,8 +25,8 @@ use crate::{Builder, ConnectError, Error, RecordError, Walk, Written};
 /// An open session.
 ///
 /// Commands run concurrently and are answered in any order; share a client by reference or in an `Arc`. Dropping it
-/// sends a Close without waiting for the answer; [`close`](Self::close) waits. A server's WebSocket pings are answered
-/// in the background, by a task on the runtime that the client was made on.
+/// sends a Close without waiting for the answer; [`close`](Self::close) waits. A task on the runtime that opened the
+/// session answers the server's WebSocket pings.
 #[derive(Debug)]
 pub struct Client {
     requests: mpsc::Sender<Bytes>,
@@ -39,16 +40,16 @@ pub struct Client {
 /// Which offset of a partition [`Client::list_offset`] asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum At {
-    /// That of the oldest message kept.
+    /// The oldest message's.
     Earliest,
-    /// That of the next message to be written.
+    /// The next message's to be written.
     Latest,
-    /// That of the first message written at or after this time, in milliseconds since 1970-01-01T00:00:00Z.
+    /// The first message's at or after this time, in milliseconds since 1970-01-01T00:00:00Z.
     Millis(i64),
 }
 
 impl Client {
-    /// Opens a session with every setting at its default.
+    /// Opens a session with default settings.
     ///
     /// # Cancel safety
     /// Dropping the future drops the connection.
@@ -59,7 +60,7 @@ impl Client {
         Self::builder(url).connect().await
     }
 
-    /// A session with `url`, a `ws://` one, or a `wss://` one with the feature `tls`, still to be opened.
+    /// The settings of a client of `url`: `ws://`, or `wss://` with the feature `tls`.
     pub fn builder(url: impl Into<String>) -> Builder {
         Builder::new(url.into())
     }
@@ -72,7 +73,7 @@ impl Client {
         Self { requests, pending, slots, sequence: AtomicI64::new(1), request_timeout, task }
     }
 
-    /// Sends `state` through the whole path and back.
+    /// Sends `state` to the bridge and back.
     ///
     /// # Cancel safety
     /// The ping may or may not have been sent; its answer is dropped.
@@ -86,7 +87,7 @@ impl Client {
         }
     }
 
-    /// The offset of `partition` that `at` asks for; `None` where every message is older than the time asked for.
+    /// The offset of `partition` at `at`; `None` if every message is older than the time.
     ///
     /// # Cancel safety
     /// The command may or may not have been sent; its answer is dropped.
@@ -106,21 +107,21 @@ impl Client {
         }
     }
 
-    /// Messages of `partition` from `offset` on, as many as the server puts into one answer, in order; none at the
-    /// log end, after the server has waited a moment for new ones.
+    /// Messages of `partition` from `offset` on, in order, as many as fit in one answer. At the log end the server waits
+    /// a moment for new ones, then answers with none.
     ///
     /// Keys and values are views into the answer, not copies: keeping one keeps the whole answer in memory.
     ///
     /// # Cancel safety
-    /// The command may or may not have been sent; its answer is dropped. Nothing moves at the server.
+    /// The command may or may not have been sent; its answer is dropped. The server keeps no position.
     ///
     /// # Errors
-    /// [`Error`]; for an offset before the log start or behind the log end [`Error::Command`].
+    /// [`Error`]; for an offset before the log start or after the log end [`Error::Command`].
     pub async fn fetch(&self, topic: &str, partition: i32, offset: i64) -> Result<Vec<KafkaMessage>, Error> {
         Ok(self.fetched(topic, partition, offset).await?.messages)
     }
 
-    /// As [`Client::fetch`], with where to read on if there are no messages.
+    /// Like [`Client::fetch`], with the next offset to read if there are no messages.
     pub(crate) async fn fetched(
         &self,
         topic: &str,
@@ -134,8 +135,8 @@ impl Client {
         }
     }
 
-    /// Writes `records`, and gives for each in turn where it is, or why Kafka has not acknowledged it. What is refused as
-    /// a whole is refused for each of them.
+    /// Writes `records`, and returns for each where Kafka stored it, or why not. If the command fails as a whole, each of
+    /// them has its error.
     ///
     /// Calls that are in flight at the same time keep the order in which they were first polled, in every partition.
     ///
@@ -174,7 +175,7 @@ impl Client {
     /// The session ends all the same, in the background.
     ///
     /// # Errors
-    /// Why the session had ended before; [`Error::Timeout`] where the server did not answer.
+    /// Why the session had ended before, or [`Error::Timeout`] if the server did not answer.
     pub async fn close(self) -> Result<(), Error> {
         let Self { requests, task, .. } = self;
         drop(requests);
@@ -199,10 +200,25 @@ impl Client {
     async fn exchange(&self, command: Req) -> Result<Resp, Error> {
         let _slot = self.slots.acquire().await.map_err(|_| self.pending.ended())?;
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
+        let name = name(&command);
         let request = PubSubReq { sequence, req: Some(command) }.encode_to_vec();
         let answer = self.pending.register(sequence)?;
+        let start = Instant::now();
+        debug!("sending {name} {sequence}, {} bytes", request.len());
         self.requests.send(request.into()).await.map_err(|_| self.pending.ended())?;
-        answer.wait().await
+        let answer = answer.wait().await?;
+        debug!("{name} {sequence} answered with {} bytes after {:?}", answer.encoded_len(), start.elapsed());
+        Ok(answer)
+    }
+}
+
+fn name(command: &Req) -> &'static str {
+    match command {
+        Req::CmdPing(_) => "ping",
+        Req::CmdKafkaFetch(_) => "fetch",
+        Req::CmdKafkaListOffset(_) => "list offset",
+        Req::CmdKafkaProduce(_) => "produce",
+        _ => "command",
     }
 }
 

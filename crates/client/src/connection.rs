@@ -1,4 +1,4 @@
-//! The task behind a client: writes its requests, and hands each answer to whoever waits for it.
+//! The task behind a client: writes its requests and hands each answer to its caller.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::pending::Pending;
 
 pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// Drives `socket` until either side ends the session. The client's side does so by dropping its end of `requests`.
+/// Drives `socket` until either side ends the session. The client ends it by dropping its end of `requests`.
 ///
 /// # Errors
 /// Why the session ended, unless the client ended it and the server answered its Close.
@@ -32,7 +32,7 @@ pub(crate) async fn run(
 ) -> Result<(), Error> {
     let (mut sink, mut stream) = socket.split();
     let mut closing = false;
-    // Reading goes on while a write waits: a server that only reads on once it is read from would otherwise never.
+    // Reading continues while a write waits, or a server that writes before it reads would wait forever.
     let end = tokio::select! {
         end = read(&mut stream, &pending) => end,
         end = write(&mut sink, requests, &mut closing) => end,
@@ -55,7 +55,7 @@ pub(crate) async fn run(
     }
 }
 
-/// Hands out answers until the session is over, and says why it is.
+/// Hands out answers until the session ends, and returns why.
 async fn read(stream: &mut SplitStream<Socket>, pending: &Pending) -> Error {
     loop {
         match stream.next().await {
@@ -82,8 +82,7 @@ fn accept(payload: Bytes, pending: &Pending) -> Result<(), Error> {
     let answer = PubSubResp::decode(payload)
         .map_err(|why| Error::Protocol { detail: format!("a message of {len} bytes is no answer: {why}") })?;
     match answer.resp {
-        // Sequences count from 1, so this names none of ours: the server could not read a request at all, and nobody
-        // would learn which one will never be answered.
+        // Sequences count from 1: the server could not read a request, and does not say which one will stay unanswered.
         Some(Resp::ErrorResp(error)) if answer.sequence == 0 => Err(Error::Protocol {
             detail: format!("it could not read a request and answered {:?}", error.message),
         }),
@@ -95,7 +94,7 @@ fn accept(payload: Bytes, pending: &Pending) -> Result<(), Error> {
     }
 }
 
-/// Writes requests; then, when no more can come, a Close. Ends only when the server does not react to either.
+/// Writes requests, and a Close once no more can come. Returns only if the server reacts to neither.
 async fn write(
     sink: &mut SplitSink<Socket, Message>,
     mut requests: mpsc::Receiver<Bytes>,
@@ -111,7 +110,7 @@ async fn write(
             break Err(why);
         }
     };
-    // What the server said last may still be on its way, and tells more than a failed write.
+    // The server's last message may still be on its way, and explains more than a failed write.
     sleep(CLOSE_TIMEOUT).await;
     match written {
         Ok(()) => Error::Timeout { after: CLOSE_TIMEOUT },
@@ -119,7 +118,7 @@ async fn write(
     }
 }
 
-/// Writes `first` and what else is ready with one flush.
+/// Writes `first` and all other waiting requests with one flush.
 async fn send(
     sink: &mut SplitSink<Socket, Message>,
     first: Bytes,
@@ -151,5 +150,5 @@ fn broken(why: tungstenite::Error) -> Error {
     }
 }
 
-/// How long the server may take to answer a Close, or to say why a write failed.
+/// How long to wait for the answer to a Close, or for the reason of a failed write.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,19 +1,25 @@
-//! What can go wrong, by whose doing.
+//! What can go wrong, by whose fault it is.
 
 use std::time::Duration;
 
 use tokio_tungstenite::tungstenite;
 
-/// Why there is no session.
+/// Why a connection was not established.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The caller's URL names nothing to connect to.
-    #[error("use {url:?} as a ws:// or wss:// URL: {problem}")]
+    /// The caller's URL is not one to connect to.
+    #[error("use the URL {url:?}: {problem}")]
     Url {
-        /// As given.
+        /// As given, without user, password and query, which can hold secrets.
         url: String,
         /// What is wrong with it.
+        problem: String,
+    },
+    /// The caller's TLS files cannot be used, or the system has no trusted certificates.
+    #[error("set up TLS: {problem}")]
+    Tls {
+        /// Which file, and what is wrong with it.
         problem: String,
     },
     /// The caller's header cannot be sent.
@@ -21,27 +27,27 @@ pub enum ConnectError {
     Header {
         /// As given.
         name: String,
-        /// What is wrong with it or with its value.
+        /// What is wrong with the name or the value.
         problem: &'static str,
     },
-    /// An HTTP server answered, and not with an upgrade.
+    /// The server answered the upgrade with another status than 101.
     #[error("open a WebSocket: the server answered HTTP {status}")]
     Refused {
         /// The HTTP status.
         status: u16,
-        /// The start of the answer's body, as far as it came along with the head; at most a few KiB.
+        /// The start of the answer's body: the part that arrived together with the head, at most a few KiB.
         body: String,
     },
-    /// Nobody answered in time.
+    /// No answer in time.
     #[error("connect within {} s", .after.as_secs_f64())]
     Timeout {
         /// The time allowed.
         after: Duration,
     },
-    /// No connection, or one that broke during the handshake.
+    /// No connection, one that broke during the handshake, or a certificate that is not trusted.
     #[error("connect")]
     Network(#[source] std::io::Error),
-    /// What answered is not a WebSocket or TLS server that this client can talk to.
+    /// The server does not speak HTTP and WebSocket as this client does.
     #[error("open a WebSocket")]
     Handshake(#[source] Box<tungstenite::Error>),
 }
@@ -56,9 +62,9 @@ pub enum Error {
     /// The server answered that the command failed.
     #[error("{message}")]
     Command {
-        /// Kafka's error code, where there is one, otherwise 0.
+        /// Kafka's error code, or 0 if it has none.
         code: i32,
-        /// In the server's words.
+        /// The server's text.
         message: String,
         /// The same command may succeed later.
         retriable: bool,
@@ -66,24 +72,24 @@ pub enum Error {
     /// The server ended the session with a WebSocket Close.
     #[error("keep the session: the server closed it with {code} {reason:?}")]
     Closed {
-        /// The status of RFC 6455, section 7.4; 1005 where the server gave none.
+        /// The status of RFC 6455, section 7.4; 1005 if the server sent none.
         code: u16,
-        /// In the server's words.
+        /// The server's text.
         reason: String,
     },
     /// The connection ended without a WebSocket Close.
     #[error("keep the connection: {detail}")]
     Lost {
-        /// What was seen of the end.
+        /// How it ended.
         detail: String,
     },
-    /// The server sent what the contract does not allow.
+    /// The server violated the protocol.
     #[error("understand the server: {detail}")]
     Protocol {
-        /// What was seen, and what was expected.
+        /// What it sent, and what was expected.
         detail: String,
     },
-    /// No answer in time. The session goes on; an answer that comes later is dropped.
+    /// No answer in time. The session stays open; a late answer is dropped.
     #[error("get an answer within {} s", .after.as_secs_f64())]
     Timeout {
         /// The time allowed.

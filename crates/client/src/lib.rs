@@ -1,11 +1,16 @@
 //! A client of the pub/sub protocol: Kafka over one WebSocket.
 //!
-//! 1. [`Client::builder`] opens the WebSocket, or says with a [`ConnectError`] who refused it
-//! 2. [`Client::fetch`], [`Client::list_offset`] and [`Client::ping`] send a command each and wait for its answer;
-//!    any number of tasks may share a client, and no answer waits for another
-//! 3. [`Client::walk`] reads a partition from an offset on, batch after batch
-//! 4. [`Client::produce`] writes records, and says of each where it is or why it is not
-//! 5. [`Client::close`] ends the session in both directions
+//! 1. [`Client::builder`] holds the settings: headers, TLS, timeouts
+//! 2. [`Builder::connect`] opens the WebSocket, or fails with a [`ConnectError`]
+//! 3. [`Client::fetch`], [`Client::list_offset`] and [`Client::ping`] each send a command and wait for its answer; any
+//!    number of tasks can share a client, and commands do not wait for each other
+//! 4. [`Client::walk`] reads a partition in order, batch by batch
+//! 5. [`Client::produce`] writes records and reports the outcome of each
+//! 6. [`Client::close`] ends the session in both directions
+//! 7. `Rest`, with the feature `rest`, lists topics over a gateway's HTTP route
+//!
+//! Connections, commands and their sizes and times are logged with `tracing` at the level DEBUG; header values, keys and
+//! values never are.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -31,15 +36,24 @@ mod connection;
 mod error;
 mod pending;
 mod produce;
+#[cfg(feature = "rest")]
+mod rest;
 #[cfg(feature = "tls")]
 mod tls;
+mod transport;
+mod url;
 mod walk;
 
 pub use builder::Builder;
 pub use client::{At, Client};
 pub use error::{ConnectError, Error};
 pub use produce::{RecordError, Written};
+#[cfg(feature = "rest")]
+pub use rest::{Partition, Replica, Rest, RestError};
 pub use sluicegate_protocol::{Header, KafkaMessage, ProduceRecord};
+#[cfg(feature = "tls")]
+pub use tls::Tls;
+pub use url::printable_url;
 pub use walk::Walk;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The commands that wait for their answers, by sequence.
+//! The commands in flight, by sequence.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,9 +8,9 @@ use tokio::sync::oneshot;
 
 use crate::Error;
 
-/// Shared by the callers, who register and wait, and by the connection, which completes and ends.
+/// Shared by the callers, which register and wait, and the connection, which completes and ends.
 ///
-/// Holds at most as many entries as commands may be in flight.
+/// Holds at most [`max_in_flight`](crate::Builder::max_in_flight) entries.
 #[derive(Debug)]
 pub(crate) struct Pending {
     state: Mutex<State>,
@@ -27,7 +27,7 @@ impl Pending {
         Self { state: Mutex::new(State::Open(HashMap::new())) }
     }
 
-    /// Makes `sequence` one whose answer is waited for, until the returned value is dropped.
+    /// Expects an answer to `sequence` until the returned value is dropped.
     pub(crate) fn register(&self, sequence: i64) -> Result<Answer<'_>, Error> {
         let (sender, receiver) = oneshot::channel();
         match &mut *self.lock() {
@@ -37,19 +37,19 @@ impl Pending {
         Ok(Answer { pending: self, sequence, receiver })
     }
 
-    /// Hands `answer` to whoever waits for `sequence`; nobody does after a timeout.
+    /// Hands `answer` to the caller of `sequence`, unless that has timed out.
     pub(crate) fn complete(&self, sequence: i64, answer: Resp) {
         let waiting = match &mut *self.lock() {
             State::Open(waiting) => waiting.remove(&sequence),
             State::Ended(_) => None,
         };
         if let Some(sender) = waiting {
-            // A caller that stopped waiting a moment ago has dropped its receiver.
+            // The receiver is gone if the caller stopped waiting a moment ago.
             let _ = sender.send(answer);
         }
     }
 
-    /// Fails every command that waits, and each later one, with `why`. The first reason stands.
+    /// Fails all waiting and later commands with `why`. The first reason counts.
     pub(crate) fn end(&self, why: Error) {
         let state = &mut *self.lock();
         if matches!(state, State::Open(_)) {
@@ -57,7 +57,7 @@ impl Pending {
         }
     }
 
-    /// Why the session is over.
+    /// Why the session has ended.
     pub(crate) fn ended(&self) -> Error {
         match &*self.lock() {
             State::Ended(why) => why.clone(),
@@ -66,12 +66,12 @@ impl Pending {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Every change under the lock is a single call: there is no half-made state that a panic could leave.
+        // Every change under the lock is a single call, so that a panic cannot leave it incomplete.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// One registered command; dropping it gives its place free.
+/// One registered command; dropping it frees its place.
 #[derive(Debug)]
 pub(crate) struct Answer<'a> {
     pending: &'a Pending,

@@ -1,15 +1,15 @@
-//! Records to be written, and what became of them.
+//! The outcome of each record of a produce command.
 
 use std::time::Duration;
 
 use sluicegate_protocol::{ErrorResp, Produced};
 
-/// Where a record that Kafka acknowledged is.
+/// Where Kafka stored an acknowledged record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Written {
     /// Its partition.
     pub partition: i32,
-    /// Its offset; `None` where Kafka only said that it has the record, after the server had sent it again.
+    /// Its offset; `None` if the server had to retry and Kafka answered only that it has the record.
     pub offset: Option<i64>,
     /// Milliseconds since 1970-01-01T00:00:00Z, as in the log.
     pub timestamp: i64,
@@ -20,15 +20,15 @@ pub struct Written {
 #[error("{message}")]
 #[non_exhaustive]
 pub struct RecordError {
-    /// Kafka's error code, where there is one, otherwise 0.
+    /// Kafka's error code, or 0 if it has none.
     pub code: i32,
-    /// In the server's words.
+    /// The server's text.
     pub message: String,
     /// The same record may be accepted later.
     pub retriable: bool,
-    /// How long to wait before that, where the server says so.
+    /// How long to wait before that, if the server says so.
     pub retry_after: Option<Duration>,
-    /// The record may or may not have been written: sending it again may write it twice.
+    /// The record may have been written: sending it again can write it twice.
     pub unknown_outcome: bool,
 }
 

@@ -1,7 +1,9 @@
-//! The client as its users see it, against a WebSocket server in the same process.
+//! The client as its callers see it, against a server in the same process.
 
 mod commands;
 mod connecting;
 mod endings;
+#[cfg(feature = "rest")]
+mod rest;
 mod server;
 mod walking;

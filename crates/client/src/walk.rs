@@ -7,14 +7,14 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::{Client, Error};
 
-/// Reads a partition batch after batch. Made by [`Client::walk`].
+/// Reads a partition batch by batch. Made by [`Client::walk`].
 #[derive(Debug)]
 pub struct Walk<'a> {
     client: &'a Client,
     topic: String,
     partition: i32,
     position: i64,
-    /// Set by an empty answer: when to ask again at the earliest.
+    /// The earliest time of the next fetch, set by an empty answer.
     rest: Option<Instant>,
 }
 
@@ -23,22 +23,22 @@ impl<'a> Walk<'a> {
         Self { client, topic, partition, position: from, rest: None }
     }
 
-    /// The offset asked for next: after the last message, and after the offsets that the server says hold none.
+    /// The next offset to fetch: after the last message, and after offsets that the server reports as empty.
     pub fn position(&self) -> i64 {
         self.position
     }
 
-    /// The messages at and behind [`position`](Self::position), in order of offset; none where the log has no more
-    /// of them yet. At the log end it asks at most every 100 ms.
+    /// The next messages from [`position`](Self::position) on, in order; none if there are no more yet. At the log end it
+    /// fetches at most every 100 ms.
     ///
-    /// An empty batch does not prove the log end: a server may return one from inside a long range without messages
-    /// (transaction markers, compacted records). The position then tells how far it has come.
+    /// An empty batch does not prove the log end: it can come from a long range without messages (transaction markers,
+    /// compacted records). The position then shows the progress.
     ///
     /// # Cancel safety
     /// Nothing is lost: the position moves only when a batch is returned.
     ///
     /// # Errors
-    /// Those of [`Client::fetch`]. The position stays, so that calling again repeats the fetch.
+    /// Those of [`Client::fetch`]. The position stays: the next call repeats the fetch.
     pub async fn next_batch(&mut self) -> Result<Vec<KafkaMessage>, Error> {
         if let Some(rest) = self.rest {
             sleep_until(rest).await;
@@ -46,7 +46,7 @@ impl<'a> Walk<'a> {
         let asked = Instant::now();
         let answer = self.client.fetched(&self.topic, self.partition, self.position).await?;
         let KafkaFetchResp { messages: mut batch, next_offset } = answer;
-        // Some servers answer from the start of the stored batch, before the asked offset.
+        // Some servers answer from the start of the stored batch, before the requested offset.
         batch.retain(|message| message.offset >= self.position);
         match batch.last() {
             Some(last) => {
@@ -63,5 +63,5 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// From one empty answer's question to the next, whether or not the server itself waits for messages.
+/// The least time between two fetches at the log end, for servers that do not wait for messages themselves.
 const REST: Duration = Duration::from_millis(100);

@@ -1,4 +1,4 @@
-//! What of a [`ClusterDefinition`] a gateway and the bridge have to judge alike: its brokers' addresses and its bounds.
+//! The parts of a [`ClusterDefinition`] that gateway and bridge have to check alike: broker addresses and bounds.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -7,19 +7,19 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::ClusterDefinition;
 use crate::cluster_definition::Sasl;
 
-/// The most `nodes` that a definition may have.
+/// The most `nodes` of a definition.
 pub const MAX_NODES: usize = 100;
 
-/// The largest definition, in bytes; a third more in base64. The bridge's `limits.max_header_bytes` has room for it.
+/// The largest definition in bytes; base64 adds a third. The bridge's `limits.max_header_bytes` has room for it.
 pub const MAX_BYTES: usize = 16 * 1024;
 
-/// The mechanisms of SASL that a definition may name.
+/// The SASL mechanisms of a definition.
 pub const MECHANISMS: [&str; 3] = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
 
 /// One of a definition's `nodes`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
-    /// Where it is.
+    /// The broker's host.
     pub host: Host,
     /// Never 0.
     pub port: u16,
@@ -28,15 +28,15 @@ pub struct Node {
 /// A broker's host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Host {
-    /// In lower case, with a dot at the end where it was written with one. No resolver takes it for an address.
+    /// In lower case, with the final dot if it was given. No resolver takes it for an address.
     Name(String),
-    /// Itself.
+    /// An IPv4 or IPv6 address.
     Ip(IpAddr),
 }
 
 impl Node {
-    /// Reads `host:port`; None where it is anything else. All clients of Kafka read what this takes in one and the same way: no
-    /// protocol, user or path, no second address, no port's name.
+    /// Parses `host:port`; None if it is anything else. All Kafka clients read an accepted text in the same way: it has no
+    /// protocol, user or path, no second address and no port name.
     pub fn parse(text: &str) -> Option<Self> {
         let (host, port) = text.rsplit_once(':')?;
         Some(Self { host: Host::parse(host)?, port: port_number(port)? })
@@ -44,7 +44,7 @@ impl Node {
 }
 
 impl Host {
-    /// Reads a name, an IPv4 address in its usual form, or an IPv6 address in brackets; None where it is anything else.
+    /// Parses a name, an IPv4 address in dotted decimal, or an IPv6 address in brackets; None if it is anything else.
     pub fn parse(text: &str) -> Option<Self> {
         if let Some(address) = text.strip_prefix('[') {
             let address: Ipv6Addr = address.strip_suffix(']')?.parse().ok()?;
@@ -73,13 +73,13 @@ impl fmt::Display for Host {
     }
 }
 
-/// Decimal digits, from 1 to 65535.
+/// Parses a port of 1 to 65535 in decimal digits.
 pub fn port_number(text: &str) -> Option<u16> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|port| digits && *port > 0)
 }
 
-/// RFC 1123, section 2.1, with `_`, which names of containers have.
+/// RFC 1123, section 2.1, and `_`, which container names have.
 fn is_name(text: &str) -> bool {
     let relative = text.strip_suffix('.').unwrap_or(text);
     let is_label = |label: &str| {
@@ -90,7 +90,7 @@ fn is_name(text: &str) -> bool {
     relative.len() <= 253 && relative.split('.').all(is_label) && !is_number(last)
 }
 
-/// What resolvers may take for the end of an IPv4 address: `127.1`, `2130706433`, `0x7f.1` and the like are 127.0.0.1 to
+/// Whether resolvers can take a label for the end of an IPv4 address: `127.1`, `2130706433` and `0x7f.1` are 127.0.0.1 to
 /// inet_aton(3).
 fn is_number(label: &str) -> bool {
     let hex = label.strip_prefix("0x").or_else(|| label.strip_prefix("0X"));
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_addresses_are_read() {
+    fn names_and_addresses_are_parsed() {
         check("kafka:9092", "kafka:9092");
         check("Kafka-1.Example.COM:1", "kafka-1.example.com:1");
         check("kafka_1.svc.:65535", "kafka_1.svc.:65535");
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_clients_of_kafka_could_read_differently_is_no_address() {
+    fn ambiguous_text_is_no_address() {
         for text in [
             "",
             ":",
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn no_debug_print_shows_a_password() {
+    fn debug_shows_no_password() {
         let sasl = Sasl { username: "reader".into(), password: "hidden".into(), mechanism: "PLAIN".into() };
         let definition =
             ClusterDefinition { nodes: vec!["kafka:1".into()], sasl: Some(sasl), ..Default::default() };

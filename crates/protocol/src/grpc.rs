@@ -2,12 +2,11 @@
 //!
 //! gRPC over HTTP/2, "Length-Prefixed-Message": `Compressed-Flag (1 byte) Message-Length (4 bytes, big endian) Message`.
 
-/// Bytes in front of a message.
+/// The length of a message's head in bytes.
 pub const HEAD_LEN: usize = 5;
 
-/// The least that a gateway writes at once on a stream that it shares a connection with. HTTP/2 libraries charge a DATA frame
-/// that is shorter and not read yet for the difference, and end the whole connection above a sum of these (h2 0.4.20 does from
-/// half the connection window on).
+/// The smallest write of a gateway on a shared connection, in bytes. HTTP/2 libraries charge shorter DATA frames that are not
+/// read yet for the difference, and end the connection above a sum (h2 0.4.20: half the connection window).
 pub const MIN_WRITE: usize = 256;
 
 /// The head of an uncompressed message of `len` bytes.
@@ -16,7 +15,7 @@ pub fn head(len: u32) -> [u8; HEAD_LEN] {
     [0, a, b, c, d]
 }
 
-/// Length of the message behind `head`.
+/// The length of the message after `head`.
 ///
 /// # Errors
 /// [`Compressed`] unless the flag byte is 0: compression is never negotiated.
@@ -28,10 +27,10 @@ pub fn message_len(head: [u8; HEAD_LEN]) -> Result<u32, Compressed> {
     Ok(u32::from_be_bytes([a, b, c, d]))
 }
 
-/// A message's compressed flag is set although no compression was agreed on.
+/// A message's compressed flag is set, although compression was not negotiated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Compressed {
-    /// The flag byte as received.
+    /// The flag byte.
     pub flag: u8,
 }
 

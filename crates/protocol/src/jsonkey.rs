@@ -1,46 +1,46 @@
-//! `HttpProduce.jsonkey`, where in a JSON document the key is: the part of gjson's path syntax that finds one place.
+//! `HttpProduce.jsonkey`, the path of the key in a JSON document: the part of gjson's path syntax that finds one value.
 //!
-//! Names between dots, `\` in front of a character that is meant as it is, `*` and `?` in the names of members, the index of
-//! an array's element, `#` for all elements of an array or, at the end, for their number. It means what gjson means, but that
-//! an escaped `*` or `?` stays one beside others that are not, where gjson takes it for a wildcard again.
+//! Member names are separated by dots. `\` escapes the next character, and `*` and `?` in names are wildcards. A number is also
+//! an array's index. `#` is all elements of an array or, at the end, their number. The meaning is gjson's, with one exception:
+//! an escaped `*` or `?` is literal even beside wildcards, where gjson takes it for one.
 
-/// A path that was understood.
+/// A valid path.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Path(Vec<Step>);
 
-/// From a value to one within it.
+/// A step from a value to one within it.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
-    /// All elements of an array, or their number. In an object the member of this name.
+    /// `#`: all elements of an array, or their number. In an object, the member of that name.
     Each,
     /// A member, or the element with this index.
     Name {
-        /// What the member's name is.
+        /// The pattern of the member's name.
         name: Pattern,
-        /// Where the name is a number.
+        /// The index, if the name is a number.
         index: Option<usize>,
     },
 }
 
-/// What a member's name has to be.
+/// The pattern of a member's name.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Pattern(Vec<Part>);
 
-/// What a member's name is made of.
+/// A part of a pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
     Byte(u8),
     /// Any character.
     One,
-    /// Any number of them.
+    /// Any number of characters.
     Any,
 }
 
 impl Path {
-    /// Understands a path of at most [`MAX_PATH`] bytes.
+    /// Parses a path of at most [`MAX_PATH`] bytes.
     ///
     /// # Errors
-    /// What of it is not understood.
+    /// Why the path is invalid or not supported.
     pub fn parse(path: &str) -> Result<Self, String> {
         if path.is_empty() || path.len() > MAX_PATH {
             return Err(format!("it has {} bytes, expected 1 to {MAX_PATH}", path.len()));
@@ -60,14 +60,14 @@ impl Path {
         }
     }
 
-    /// The steps, one at least.
+    /// The steps; at least one.
     pub fn steps(&self) -> &[Step] {
         &self.0
     }
 }
 
 impl Step {
-    /// The first step, and what is behind its dot.
+    /// The first step, and the path after its dot.
     fn parse(path: &str) -> Result<(Self, Option<&str>), String> {
         let mut parts = Vec::new();
         let mut characters = path.char_indices();
@@ -96,7 +96,7 @@ impl Step {
         Ok((Self::of(path, path.len(), parts), None))
     }
 
-    /// Of the text in front of `end`, which is made of `parts`.
+    /// The step of the text before `end`, which consists of `parts`.
     fn of(path: &str, end: usize, parts: Vec<Part>) -> Self {
         let text = path.get(..end).unwrap_or_default();
         if text == "#" {
@@ -106,7 +106,7 @@ impl Step {
         Self::Name { name: Pattern(parts), index }
     }
 
-    /// Whether it leads to the member of this name. Takes time in proportion to the length of the name times the pattern's.
+    /// Whether it leads to the member of this name. Takes time proportional to the lengths of name and pattern, multiplied.
     pub fn is(&self, name: &[u8]) -> bool {
         match self {
             Self::Each => name == b"#",
@@ -119,11 +119,11 @@ fn push(parts: &mut Vec<Part>, character: char) {
     parts.extend(character.encode_utf8(&mut [0; 4]).bytes().map(Part::Byte));
 }
 
-/// Whether a name is what the pattern says. What a `*` stands for only ever grows: no more than one try for each of the
-/// name's bytes and the pattern's parts.
+/// Whether a name matches a pattern. The match of a `*` only ever grows: there is at most one try for each byte of the name
+/// and part of the pattern.
 fn matches(pattern: &[Part], name: &[u8]) -> bool {
     let (mut parts, mut rest) = (pattern, name);
-    // Behind the last `*`, and where what it stands for ends.
+    // The parts after the last `*`, and the rest after its match.
     let mut star: Option<(&[Part], &[u8])> = None;
     loop {
         let step = match (parts, rest) {

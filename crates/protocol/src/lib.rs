@@ -1,19 +1,23 @@
-//! The wire contract between clients, gateways and the bridge.
+//! The protocol between clients, gateways and the bridge.
 //!
 //! 1. [`PubSubReq`] and [`PubSubResp`]: the messages of `proto/pubsub.proto`, the same bytes in a WebSocket binary
 //!    message and in a gRPC message
 //! 2. [`grpc`]: the five bytes in front of a message on a gRPC stream
-//! 3. [`metadata`]: the headers in which a gateway tells the bridge about a request, in the messages of `proto/gateway.proto`
+//! 3. [`metadata`]: the headers in which a gateway tells the bridge about a request, with messages of `proto/gateway.proto`
 //! 4. [`definition`]: a cluster that a gateway's route carries, in one of these headers
-//! 5. [`CONTROL_PREFIX`]: how an answer that is meant for the gateway is told from one for the client
+//! 5. [`CONTROL_PREFIX`]: distinguishes answers for the gateway from answers for the client
 //! 6. [`jsonkey`]: the paths of [`HttpProduce::jsonkey`]
+//! 7. [`error_code`]: the codes of errors
+//! 8. [`wire`]: scans the fields of a message without decoding it
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 pub mod definition;
+pub mod error_code;
 pub mod grpc;
 pub mod jsonkey;
 pub mod metadata;
+pub mod wire;
 
 #[expect(missing_docs, reason = "generated; proto/ documents what has a meaning of its own")]
 #[rustfmt::skip]
@@ -22,13 +26,13 @@ mod generated;
 
 pub use generated::*;
 
-/// The first bytes of every control answer, and of no other: field 1001 (`control`), length-delimited.
+/// The first bytes of every control message, and of no other: field 1001 (`control`), length-delimited.
 pub const CONTROL_PREFIX: [u8; 2] = [0xCA, 0x3E];
 
-/// Path of the bidirectional session stream, for gRPC and for an extended CONNECT alike.
+/// The path of the bidirectional session stream, for gRPC and for extended CONNECT.
 pub const SESSION_PATH: &str = "/sluicegate.v1.Bridge/Session";
 
-/// What every path of the bridge's own services begins with; no client may ask for one.
+/// The beginning of all paths of the bridge's own services, which clients cannot reach.
 pub const SERVICE_PATH_PREFIX: &str = "/sluicegate.v1.";
 
 #[cfg(test)]

@@ -1,19 +1,19 @@
-//! A bound on the memory that all unfinished messages hold together, shared fairly among the addresses that they come from.
+//! A bound on the memory of all unfinished messages, shared fairly between client addresses.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::source::Source;
 
-/// Bytes of unfinished messages that those who share it can hold: a proxy worker's sessions, or those of the bridge's own
-/// WebSocket endpoint.
+/// The bytes that unfinished messages can hold, shared by the sessions of a proxy worker or of the bridge's WebSocket endpoint.
 ///
-/// A source can hold an eighth, or one message if that is more. Who loses: a source that would exceed its share loses its own
-/// oldest message. If the whole is full, the source that holds most loses its oldest; a newcomer never loses to others.
+/// A source can hold an eighth, or one message if that is more. A source that would exceed its share loses its own oldest
+/// message. If the whole budget is full, the source that holds most loses its oldest message. A newcomer never loses to
+/// others.
 #[derive(Debug)]
 pub struct Budget {
     max: usize,
-    /// Of one source; at most `max`.
+    /// The limit of one source, at most `max`.
     share: usize,
     ledger: Mutex<Ledger>,
 }
@@ -33,7 +33,7 @@ impl Budget {
 
 /// The payload of a session's unfinished message, counted against a [`Budget`] until it is taken or dropped.
 ///
-/// Its memory is freed as soon as it is evicted, by the growth of any other buffer of the same budget.
+/// The growth of another buffer of the same budget can evict it, which frees its memory at once.
 #[derive(Debug)]
 pub struct Buffer {
     budget: Arc<Budget>,
@@ -44,29 +44,29 @@ pub struct Buffer {
 /// Why a buffer lost its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lost {
-    /// Its source held too much, and this was the oldest.
+    /// Its source held too much, and this message was the oldest.
     Evicted,
-    /// The allocator has no more.
+    /// The allocator has no memory.
     OutOfMemory,
 }
 
 impl Buffer {
-    /// An empty buffer, of a client at `source`.
+    /// An empty buffer of a client at `source`.
     pub fn new(budget: &Arc<Budget>, source: Source) -> Self {
         Self { budget: Arc::clone(budget), source, held: None }
     }
 
-    /// Nothing has been appended since it was made or taken.
+    /// Whether nothing was appended since it was made or taken.
     pub fn is_empty(&self) -> bool {
         self.held.is_none()
     }
 
-    /// Bytes held; none after an eviction.
+    /// Bytes held; 0 after an eviction.
     pub fn len(&self) -> usize {
         self.held.as_ref().and_then(|held| lock(&held.data).as_ref().map(Vec::len)).unwrap_or_default()
     }
 
-    /// Whether the content was lost to others.
+    /// Whether the content was evicted.
     pub fn is_evicted(&self) -> bool {
         self.held.as_ref().is_some_and(|held| lock(&held.data).is_none())
     }
@@ -74,7 +74,7 @@ impl Buffer {
     /// Appends `bytes`. The capacity grows by doubling, to `max` at most, and is counted before it is allocated.
     ///
     /// # Errors
-    /// The content is lost: give up on the message.
+    /// The content is lost, and so is the message.
     pub fn append(&mut self, bytes: &[u8], max: usize) -> Result<(), Lost> {
         let held = self.held.get_or_insert_with(|| lock(&self.budget.ledger).begin(self.source));
         let (len, capacity) = match &*lock(&held.data) {
@@ -96,7 +96,7 @@ impl Buffer {
         Ok(())
     }
 
-    /// Empties the buffer; its content is not counted any more.
+    /// Empties the buffer, and ends counting its content.
     ///
     /// # Errors
     /// The content was lost.
@@ -113,27 +113,27 @@ impl Drop for Buffer {
     }
 }
 
-/// A message's place among those of its source, and its bytes.
+/// A message's age among those of its source, and its bytes.
 #[derive(Debug)]
 struct Held {
     age: u64,
     data: Data,
 }
 
-/// `None` once evicted. Locked after the ledger, never before it.
+/// None once evicted. Locked after the ledger, never before it.
 type Data = Arc<Mutex<Option<Vec<u8>>>>;
 
-/// What each source holds. Bounded by sessions: each has one entry at most.
+/// What each source holds. Each session has at most one entry.
 #[derive(Debug, Default)]
 struct Ledger {
     /// The sum of `sources[_].bytes`, at most the budget's size.
     used: usize,
-    /// Messages that have begun.
+    /// The number of messages begun so far.
     begun: u64,
     sources: BTreeMap<Source, Messages>,
 }
 
-/// Those of one source.
+/// The messages of one source.
 #[derive(Debug, Default)]
 struct Messages {
     /// The sum of `by_age[_].bytes`, at most a share.
@@ -149,7 +149,7 @@ struct Entry {
 }
 
 impl Ledger {
-    /// A new message of `source`, the youngest of all.
+    /// Adds a new message of `source`, the youngest of all.
     fn begin(&mut self, source: Source) -> Held {
         self.begun = self.begun.saturating_add(1);
         let (age, data) = (self.begun, Arc::new(Mutex::new(Some(Vec::new()))));
@@ -158,7 +158,7 @@ impl Ledger {
         Held { age, data }
     }
 
-    /// Counts `bytes` for a message, in place of what was counted, at the cost of older ones if it has to be.
+    /// Counts `bytes` for a message in place of its previous size. Evicts older messages if necessary.
     fn grow(&mut self, budget: &Budget, source: Source, age: u64, bytes: usize) -> Result<(), Lost> {
         loop {
             let messages = self.sources.get_mut(&source).ok_or(Lost::Evicted)?;
@@ -178,7 +178,7 @@ impl Ledger {
         }
     }
 
-    /// The source that holds most, if `grows` held `more`; another one if as much.
+    /// The source that would hold most if `grows` held `more`. Another source wins a tie.
     fn holder_of_most(&self, grows: Source, more: usize) -> Source {
         let bytes = |(source, messages): &(&Source, &Messages)| {
             let more = if **source == grows { more } else { 0 };
@@ -207,7 +207,7 @@ impl Ledger {
     }
 }
 
-/// As many sources at least fill a budget.
+/// At least as many sources are needed to fill a budget.
 const SHARES: usize = 8;
 
 /// Nothing that runs under these locks panics.

@@ -1,11 +1,11 @@
-//! Close codes and reasons: what a client may send, and what each fault is called (RFC 6455, section 7.4).
+//! Close codes and reasons: those that a client can send, and those of each fault (RFC 6455, section 7.4).
 
 use sluicegate_protocol::Close;
 
-/// What ended a session on the way from the client, by whose doing.
+/// Why a session closes its client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The client broke RFC 6455; the text says in what.
+    /// The client broke RFC 6455; the text says how.
     Protocol(&'static str),
     /// The client sent text that is not UTF-8.
     NotUtf8,
@@ -14,14 +14,14 @@ pub enum Fault {
         /// Bytes allowed.
         max: usize,
     },
-    /// The unfinished message was dropped, the oldest of a source that holds too much.
+    /// The unfinished message was evicted: its source held too much, and it was the oldest.
     Evicted,
-    /// There is no memory.
+    /// The allocator has no memory.
     OutOfMemory,
 }
 
 impl Fault {
-    /// The status code that tells the client (RFC 6455, section 7.4.1; 1013 as registered with IANA).
+    /// The close code for the client (RFC 6455, section 7.4.1; 1013 as registered with IANA).
     pub fn code(self) -> u16 {
         match self {
             Self::Protocol(_) => 1002,
@@ -31,7 +31,7 @@ impl Fault {
         }
     }
 
-    /// The close that tells the client.
+    /// The close for the client.
     pub fn close(self) -> Close {
         Close { code: u32::from(self.code()), reason: self.to_string() }
     }
@@ -51,7 +51,7 @@ impl std::fmt::Display for Fault {
     }
 }
 
-/// The close that a client's Close frame asks for; code 0 where it gave none.
+/// The close that a client's Close frame asks for; code 0 if it gave none.
 ///
 /// # Errors
 /// A payload of one byte, a code that must not be sent, or a reason that is not UTF-8 (sections 5.5.1, 7.4 and 8.1).
@@ -62,16 +62,16 @@ pub fn parse(payload: &[u8]) -> Result<Close, Fault> {
         [_] => return Err(Fault::Protocol("close payload of 1 byte")),
         [high, low, reason @ ..] => (u16::from_be_bytes([*high, *low]), reason),
     };
-    if !may_be_sent(code) {
+    if !can_be_sent(code) {
         return Err(Fault::Protocol("close code that must not be sent"));
     }
     let reason = std::str::from_utf8(reason).map_err(|_| Fault::NotUtf8)?;
     Ok(Close { code: u32::from(code), reason: reason.to_owned() })
 }
 
-/// Payload of the Close frame that says `close`; empty for a code that must not be sent, 0 among them.
+/// The payload of a Close frame. Empty for a code that must not be sent, such as 0.
 pub fn payload(close: &Close) -> Vec<u8> {
-    let Some(code) = u16::try_from(close.code).ok().filter(|code| may_be_sent(*code)) else {
+    let Some(code) = u16::try_from(close.code).ok().filter(|code| can_be_sent(*code)) else {
         return Vec::new();
     };
     let end = close.reason.floor_char_boundary(MAX_REASON);
@@ -81,7 +81,7 @@ pub fn payload(close: &Close) -> Vec<u8> {
 
 /// RFC 6455, section 7.4.2, and IANA's registry: 1004, 1005, 1006 and 1015 are never on the wire, 1016 to 2999 have no
 /// meaning yet.
-fn may_be_sent(code: u16) -> bool {
+fn can_be_sent(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
 
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_that_may_be_sent_come_back_as_they_are() {
+    fn valid_codes_keep_their_value() {
         for code in [1000_u16, 1001, 1002, 1003, 1007, 1008, 1011, 1012, 1013, 1014, 3000, 4999] {
             let payload_in = [&code.to_be_bytes()[..], "späte".as_bytes()].concat();
             let close = parse(&payload_in).unwrap();
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_that_must_not_be_sent_are_faults() {
+    fn invalid_codes_are_faults() {
         for code in [0_u16, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535] {
             assert_eq!(parse(&code.to_be_bytes()).map_err(Fault::code), Err(1002), "code {code}");
             assert_eq!(payload(&Close { code: u32::from(code), reason: "x".into() }), b"");
@@ -115,19 +115,19 @@ mod tests {
     }
 
     #[test]
-    fn a_close_frame_may_be_empty_but_not_one_byte() {
+    fn close_frame_can_be_empty_but_not_one_byte() {
         assert_eq!(parse(b""), Ok(Close::default()));
         assert_eq!(payload(&Close::default()), b"");
         assert_eq!(parse(b"\x03").map_err(Fault::code), Err(1002));
     }
 
     #[test]
-    fn a_reason_that_is_not_utf_8_is_a_fault() {
+    fn reason_has_to_be_utf_8() {
         assert_eq!(parse(b"\x03\xe8\xff").map_err(Fault::code), Err(1007));
     }
 
     #[test]
-    fn a_long_reason_is_cut_between_characters() {
+    fn long_reason_is_cut_between_characters() {
         let close = Close { code: 1000, reason: "ä".repeat(100) };
         let payload = payload(&close);
         assert_eq!(payload.len(), 2 + 122);
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_has_a_reason_that_fits_a_close_frame() {
+    fn fault_reasons_fit_a_close_frame() {
         let faults =
             [Fault::NotUtf8, Fault::MessageTooBig { max: usize::MAX }, Fault::Evicted, Fault::OutOfMemory];
         for fault in faults {

@@ -1,8 +1,8 @@
-//! RFC 6455 frames: a client's bytes become headers and unmasked payload; headers for frames to a client.
+//! RFC 6455 frames: decodes a client's bytes into headers and unmasked payload, and encodes headers for frames to a client.
 
 use crate::close::Fault;
 
-/// What a frame carries (RFC 6455, section 5.2).
+/// The kind of a frame (RFC 6455, section 5.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the RFC's own names")]
 pub enum Opcode {
@@ -49,44 +49,43 @@ impl Opcode {
 pub struct Header {
     /// Whether this is the last frame of its message.
     pub fin: bool,
-    /// What the frame carries.
+    /// The kind of the frame.
     pub opcode: Opcode,
     /// Payload bytes that follow; at most 125 in a control frame.
     pub len: u64,
     mask: [u8; 4],
 }
 
-/// What comes next in a client's bytes.
+/// A part of a client's bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Part<'a> {
     /// A frame begins.
     Head(Header),
     /// Payload of the frame that began last, unmasked.
     Payload {
-        /// As much of it as has arrived.
+        /// The bytes that have arrived.
         bytes: &'a [u8],
-        /// Whether the frame ends here. A frame without payload has one empty part.
+        /// Whether the frame ends here. An empty frame has one empty part.
         last: bool,
     },
 }
 
-/// Takes a client's bytes apart, however they were cut on their way.
+/// Decodes a client's bytes, in pieces of any size.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    /// The bytes of a header that is not complete yet.
+    /// The bytes of an unfinished header.
     head: [u8; MAX_HEAD],
     /// Invariant: `have` < `MAX_HEAD`.
     have: usize,
-    /// The frame whose payload is being read, and how many bytes of it have been.
-    /// Invariant: the second is at most the first's `len`.
+    /// The frame whose payload is being read, and the number of payload bytes read. Invariant: at most the frame's `len`.
     current: Option<(Header, u64)>,
 }
 
 impl Decoder {
-    /// The next part of `input`, which is shortened by it; nothing when more bytes are needed.
+    /// Takes the next part off the front of `input`; None if more bytes are needed.
     ///
     /// # Errors
-    /// The client broke RFC 6455, section 5; nothing may be asked of this decoder after that.
+    /// The client broke RFC 6455, section 5. The decoder must not be used after that.
     pub fn next<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Part<'a>>, Fault> {
         match self.current {
             Some((header, taken)) => Ok(self.payload(header, taken, input)),
@@ -154,7 +153,7 @@ pub fn server_header(opcode: Opcode, len: u64, out: &mut Vec<u8>) {
     }
 }
 
-/// What can be judged by the first two bytes, before the rest of the header has come.
+/// Checks the first two bytes of a header, before the rest has arrived.
 fn check_start(first: u8, second: u8) -> Result<Opcode, Fault> {
     // RFC 6455, section 5.2: "MUST be 0 unless an extension is negotiated that defines meanings for non-zero values"
     if first & 0x70 != 0 {
@@ -269,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_of_every_kind_and_length_form_are_read_however_they_are_cut() {
+    fn frames_of_each_kind_and_length_are_decoded_at_any_cut() {
         check(&wire(0x82, b""), &[(true, Opcode::Binary, b"")]);
         check(&wire(0x01, b"hello"), &[(false, Opcode::Text, b"hello")]);
         check(&wire(0x80, &[7; 125]), &[(true, Opcode::Continuation, &[7; 125])]);
@@ -283,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_of_64_kib_and_more_uses_the_long_form() {
+    fn frame_of_64_kib_uses_the_long_form() {
         let long = vec![1; 65_536];
         let wire = wire(0x82, &long);
         for cut in [0, 1, 2, 9, 10, 13, 14, 15, 40_000, wire.len()] {
@@ -297,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_may_be_written_longer_than_needed() {
+    fn length_can_be_longer_than_necessary() {
         let mut long = wire(0x82, b"abc");
         long.splice(1..2, [0xFE, 0, 3]);
         check(&long, &[(true, Opcode::Binary, b"abc")]);
@@ -310,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_frames_are_refused_by_their_first_two_bytes() {
+    fn invalid_frames_are_refused_by_their_first_two_bytes() {
         refused(0x82, 0x05, "frame without a mask");
         refused(0xC2, 0x85, "reserved bits set");
         refused(0xA2, 0x85, "reserved bits set");
@@ -326,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_over_63_bits_is_refused() {
+    fn length_over_63_bits_is_refused() {
         let wire = [0x82, 0xFF, 0x80, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4];
         assert_eq!(frames(&[&wire]), Err(Fault::Protocol("payload length over 63 bits")));
     }

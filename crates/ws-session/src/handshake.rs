@@ -20,10 +20,10 @@ pub struct Headers<'a> {
 /// What a route allows.
 #[derive(Debug, Clone, Default)]
 pub struct Policy {
-    /// Web pages that may open a session, as in the `Origin` header; any when `None`. A request without `Origin` does
-    /// not come from a web page and is allowed.
+    /// Origins of web pages that can open a session; None: any. A request without `Origin` does not come from a web page and
+    /// is allowed.
     pub origins: Option<Vec<String>>,
-    /// Subprotocols to agree to; the client's first choice among them is echoed.
+    /// Subprotocols that the route supports. The first that the client offers is selected.
     pub subprotocols: Vec<String>,
 }
 
@@ -32,7 +32,7 @@ pub struct Policy {
 pub struct Accepted {
     /// `Sec-WebSocket-Accept` for the client's key.
     pub accept: String,
-    /// `Sec-WebSocket-Protocol`, if one is agreed on.
+    /// `Sec-WebSocket-Protocol`, if one is selected.
     pub subprotocol: Option<String>,
 }
 
@@ -41,17 +41,17 @@ pub struct Accepted {
 pub struct Refused {
     /// 400, 403 or 404.
     pub status: u16,
-    /// A header that tells the client what would be accepted.
+    /// A header with what would be accepted.
     pub header: Option<(&'static str, &'static str)>,
     /// What was expected.
     pub reason: &'static str,
 }
 
 impl Policy {
-    /// Judges a request.
+    /// Checks a request.
     ///
     /// # Errors
-    /// What to refuse it with.
+    /// The answer to an invalid or forbidden handshake.
     pub fn check(&self, headers: &Headers<'_>) -> Result<Accepted, Refused> {
         let upgrade = text(headers.upgrade, "Upgrade is not UTF-8")?;
         let connection = text(headers.connection, "Connection is not UTF-8")?;
@@ -65,7 +65,7 @@ impl Policy {
         }
         // RFC 6455, section 4.2.2: "the server MUST abort the WebSocket handshake [...] and send an appropriate HTTP error
         // code [...] and a |Sec-WebSocket-Version| header field". The RFC's example, 426, needs an `Upgrade` header, which
-        // proxies take off a response.
+        // proxies remove from responses.
         if version.map(str::trim) != Some("13") {
             let header = Some(("sec-websocket-version", "13"));
             return Err(Refused { status: 400, header, reason: "Sec-WebSocket-Version 13 is expected" });
@@ -135,13 +135,13 @@ mod tests {
     }
 
     #[test]
-    fn the_key_of_the_rfc_gets_the_answer_of_the_rfc() {
+    fn accept_is_as_in_the_rfcs_example() {
         let accepted = Policy::default().check(&good()).unwrap();
         assert_eq!(accepted, Accepted { accept: "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".into(), subprotocol: None });
     }
 
     #[test]
-    fn tokens_are_compared_without_case_and_within_lists() {
+    fn tokens_match_in_any_case_and_within_lists() {
         let headers =
             Headers { upgrade: Some(b"h2c, WebSocket"), connection: Some(b"keep-alive, upgrade"), ..good() };
         assert!(Policy::default().check(&headers).is_ok());
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_upgrade_is_told_what_is_expected() {
+    fn other_requests_are_refused() {
         refused(&Headers { upgrade: None, ..good() }, 400);
         refused(&Headers { upgrade: Some(b"h2c"), ..good() }, 400);
         refused(&Headers { connection: Some(b"close"), ..good() }, 400);
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn another_version_is_told_which_is_spoken() {
+    fn other_versions_are_refused_with_the_supported_one() {
         for version in [None, Some(&b"8"[..]), Some(b"13, 8"), Some(b"")] {
             let refused = Policy::default().check(&Headers { version, ..good() }).unwrap_err();
             assert_eq!((refused.status, refused.header), (400, Some(("sec-websocket-version", "13"))));
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_not_16_bytes_is_refused() {
+    fn key_has_to_be_16_bytes() {
         for key in
             [None, Some(&b""[..]), Some(b"dGhl"), Some(b"!!!!IHNhbXBsZSBub25jZQ=="), Some(&[b'A'; 9000])]
         {
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_is_not_utf_8_is_refused_in_each_header() {
+    fn headers_have_to_be_utf_8() {
         let bytes = Some(&b"\xff\xfe"[..]);
         refused(&Headers { upgrade: bytes, ..good() }, 400);
         refused(&Headers { connection: bytes, ..good() }, 400);
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_named_origins_may_open_a_session() {
+    fn only_listed_origins_can_open_a_session() {
         let policy = Policy { origins: Some(vec!["https://app.example".into()]), ..Policy::default() };
         let status = |origin: Option<&'static [u8]>| match policy.check(&Headers { origin, ..good() }) {
             Ok(_) => 101,
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subprotocol_is_echoed_only_where_configured() {
+    fn subprotocol_is_selected_only_if_configured() {
         let headers = Headers { protocol: Some(b"graphql-ws, pubsub.v2 ,pubsub.v1"), ..good() };
         assert_eq!(Policy::default().check(&headers).unwrap().subprotocol, None);
         let policy =

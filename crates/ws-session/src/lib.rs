@@ -1,15 +1,15 @@
-//! One client's WebSocket session, from its first byte to its close frame, as a function from input to output.
+//! One client's WebSocket session, from the first byte to the close frame, as a function from input to output.
 //!
-//! No socket, no clock, no host call: the filter drives this code inside the proxy, the bridge for WebSocket clients of its own.
-//! The path of the data:
+//! There are no sockets, clocks or host calls here. The filter drives this code inside the proxy, and the bridge drives it for
+//! clients of its own WebSocket endpoint. Data passes, in order:
 //!
 //! 1. [`handshake`]: an HTTP upgrade becomes a session, or a refusal
-//! 2. [`frame`]: the client's bytes become frames
-//! 3. [`message`]: frames become one message, in bounded memory ([`budget`]) that no client takes from others ([`source`])
-//! 4. [`request`]: a message becomes a command for the bridge, or what to say instead
+//! 2. [`frame`]: a client's bytes become frames
+//! 3. [`message`]: frames become messages, in bounded memory ([`budget`]) that clients share fairly ([`source`])
+//! 4. [`request`]: a message becomes a command for the bridge, or a refusal
 //! 5. [`answer`]: the bridge's stream becomes frames for the client
-//! 6. [`padding`]: what goes to the bridge is large enough to be counted by its length
-//! 7. [`close`]: why a session ended, in WebSocket's codes
+//! 6. [`padding`]: writes to the bridge are padded to a minimum size
+//! 7. [`close`]: faults and close codes
 //!
 //! [`Session`] ties these together.
 

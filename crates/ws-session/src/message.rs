@@ -8,7 +8,7 @@ use crate::close::Fault;
 use crate::frame::{Header, Opcode, Part};
 use crate::source::Source;
 
-/// A whole message or control frame from a client. Its payload is borrowed where it came in one piece.
+/// A whole message or control frame from a client. Its payload is borrowed if it arrived in one piece.
 #[derive(Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the RFC's own names")]
 pub enum Message<'a> {
@@ -19,17 +19,17 @@ pub enum Message<'a> {
     Pong(Cow<'a, [u8]>),
 }
 
-/// Puts the frames of one session together.
+/// Assembles the messages of one session from frames.
 #[derive(Debug)]
 pub struct Assembler {
     max: usize,
     /// Whether the frame being read is the last of its message.
     fin: bool,
-    /// What the frame being read carries.
+    /// The opcode of the frame being read.
     opcode: Opcode,
-    /// Text or Binary, while a fragmented message is under way.
+    /// Text or Binary while a message is unfinished.
     fragmented: Option<Opcode>,
-    /// Messages that have begun.
+    /// The number of messages begun so far.
     begun: u64,
     /// Payload of the unfinished message, at most `max` bytes.
     buffer: Buffer,
@@ -38,7 +38,7 @@ pub struct Assembler {
 }
 
 impl Assembler {
-    /// Messages of at most `max` bytes from a client at `source`; what is unfinished counts against `budget`.
+    /// Assembles messages of at most `max` bytes from a client at `source`. Unfinished ones count against `budget`.
     pub fn new(max: usize, budget: &Arc<Budget>, source: Source) -> Self {
         Self {
             max,
@@ -51,11 +51,11 @@ impl Assembler {
         }
     }
 
-    /// The message that `part` completes, if it does.
+    /// The message that `part` completes, if any.
     ///
     /// # Errors
     /// Frames in an order that section 5.4 forbids, a message over the limit (refused by its header, before its
-    /// payload), or a payload that was lost to the budget.
+    /// payload), or a payload that was evicted.
     pub fn push<'a>(&mut self, part: Part<'a>) -> Result<Option<Message<'a>>, Fault> {
         match part {
             Part::Head(header) => self.begin(header).map(|()| None),
@@ -64,17 +64,17 @@ impl Assembler {
         }
     }
 
-    /// Of the message that has begun and is not whole, if there is one: how many have begun with it.
+    /// The number of the unfinished message, if there is one. Numbers begin at 1.
     pub fn unfinished(&self) -> Option<u64> {
         self.fragmented.map(|_| self.begun)
     }
 
-    /// Whether the unfinished message was dropped in favour of others.
+    /// Whether the unfinished message was evicted.
     pub fn is_evicted(&self) -> bool {
         self.buffer.is_evicted()
     }
 
-    /// Forgets the unfinished message and gives its part of the budget back. Nothing is pushed after this.
+    /// Drops the unfinished message and frees its memory. Nothing is pushed after this.
     pub fn give_up(&mut self) {
         self.fragmented = None;
         let _ = self.buffer.take();
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_become_messages_however_they_are_cut() {
+    fn frames_become_messages_at_any_cut() {
         check(&[(0x82, b"one"), (0x81, b"two"), (0x82, b"")], &["binary one", "text two", "binary "]);
         check(&[(0x02, b"fr"), (0x00, b"ag"), (0x00, b""), (0x80, b"ments")], &["binary fragments"]);
         check(&[(0x01, b""), (0x80, b"late")], &["text late"]);
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn control_frames_may_come_between_fragments() {
+    fn control_frames_can_arrive_between_fragments() {
         check(
             &[(0x02, b"a"), (0x89, b"p"), (0x00, b"b"), (0x8A, b"q"), (0x80, b"c")],
             &["ping p", "pong q", "binary abc"],
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_over_the_limit_is_refused_by_its_header() {
+    fn message_over_the_limit_is_refused_by_its_header() {
         refused(&[(0x82, b"123456789")], Fault::MessageTooBig { max: 8 });
         refused(&[(0x02, b"12345"), (0x00, b"6789")], Fault::MessageTooBig { max: 8 });
         let head_only = &wire(&[(0x82, &[0; 200])])[..8];
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unfinished_message_counts_against_the_budget_until_its_session_ends() {
+    fn unfinished_message_counts_until_its_session_ends() {
         // A share of 10.
         let budget = Budget::new(80, 10);
         let (mut decoder, mut first) = (Decoder::default(), Assembler::new(100, &budget, Source::default()));

@@ -1,4 +1,4 @@
-//! Writes that many streams of one connection can leave unread without harm to each other.
+//! Padding of writes to the bridge, so that unread data of one stream harms no other stream of the connection.
 
 use bytes::Bytes;
 use sluicegate_protocol::control_req::Control;
@@ -6,8 +6,8 @@ use sluicegate_protocol::grpc::MIN_WRITE;
 
 use crate::session::control;
 
-/// Fills up whole gRPC messages for the bridge to at least [`MIN_WRITE`] bytes, by a control message that means nothing.
-/// Nothing stays nothing. Adds fewer bytes where there is no memory.
+/// Pads gRPC messages for the bridge to at least [`MIN_WRITE`] bytes, with a control message that the bridge ignores. Leaves
+/// an empty buffer empty. Adds fewer bytes if there is no memory.
 pub fn pad(to_bridge: &mut Vec<u8>) {
     let missing = MIN_WRITE.saturating_sub(to_bridge.len());
     if to_bridge.is_empty() || missing == 0 {
@@ -17,7 +17,7 @@ pub fn pad(to_bridge: &mut Vec<u8>) {
     let _ = control(Control::Padding(Bytes::from_static(zeros)), to_bridge);
 }
 
-/// What such a message takes at least: gRPC's head, and two fields' tags and lengths.
+/// The smallest such message: gRPC's head, and the tags and lengths of two fields.
 const LEAST: usize = 10;
 
 static ZEROS: [u8; MIN_WRITE] = [0; MIN_WRITE];
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn short_write_is_filled_with_one_message() {
+    fn short_write_is_padded_with_one_message() {
         for len in 1..MIN_WRITE {
             let before = vec![b'x'; len];
             let mut padded = before.clone();
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_and_long_writes_stay_as_they_are() {
+    fn empty_and_long_writes_are_not_padded() {
         for len in [0, MIN_WRITE, MIN_WRITE + 1, 70_000] {
             let mut bytes = vec![b'x'; len];
             pad(&mut bytes);

@@ -1,6 +1,10 @@
-//! What a message asks for, judged by its outermost fields alone.
+//! The command of a message, by its outermost fields alone.
 
 use sluicegate_protocol::Refusal;
+use sluicegate_protocol::wire::number::{
+    CMD_EMPTY, CMD_KAFKA_FETCH, CMD_KAFKA_LIST_OFFSET, CMD_KAFKA_PRODUCE, CMD_PING, CONTROL, SEQUENCE,
+};
+use sluicegate_protocol::wire::{Fields, Malformed, Value};
 
 /// A command that the bridge knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,34 +22,40 @@ pub enum Command {
 /// What to do with a message.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Request {
-    /// Hand it to the bridge as it is.
+    /// Forward it to the bridge unchanged.
     Command {
         /// The request's sequence.
         sequence: i64,
-        /// What it asks for.
+        /// The command.
         command: Command,
     },
-    /// It asks for nothing and gets no answer.
+    /// It has no command and gets no answer.
     Nothing,
-    /// It asks for something this version does not know, or that no client may ask for.
+    /// Its command is unknown to this version, or reserved for gateways.
     Unknown {
         /// The request's sequence.
         sequence: i64,
     },
-    /// It is no `PubSubReq`.
+    /// It is not a `PubSubReq`.
     Wrong,
 }
 
 impl Request {
-    /// Judges `message`, the bytes of a `PubSubReq`.
+    /// Parses the outermost fields of a `PubSubReq`.
     ///
-    /// A field other than `sequence` is a command, the last one counts (Protocol Buffers, "Oneof"), and one of
-    /// the gateway's own anywhere makes it [`Request::Unknown`]. The content of a command is not looked at.
+    /// A field other than `sequence` is a command. The last one counts (Protocol Buffers, "Oneof"). A field reserved
+    /// for gateways anywhere makes it [`Request::Unknown`]. The content of a command is not checked.
     pub fn parse(message: &[u8]) -> Self {
-        Self::scan(message).unwrap_or(Self::Wrong)
+        Self::scan(message, |_| Ok(()))
     }
 
-    /// What to answer instead of handing the request on, if it gets an answer that way.
+    /// As [`Request::parse`], and shows the content of each `cmd_kafka_produce` to `produce` on the way. There can be several,
+    /// which a decoder would merge.
+    pub fn scan(message: &[u8], produce: impl FnMut(&[u8]) -> Result<(), Malformed>) -> Self {
+        Self::try_scan(message, produce).unwrap_or(Self::Wrong)
+    }
+
+    /// The refusal to send to the bridge instead of the request, if it is refused.
     pub fn refusal(&self) -> Option<Refusal> {
         match self {
             Self::Command { .. } | Self::Nothing => None,
@@ -54,28 +64,36 @@ impl Request {
         }
     }
 
-    fn scan(mut message: &[u8]) -> Option<Self> {
+    fn try_scan(
+        message: &[u8],
+        mut produce: impl FnMut(&[u8]) -> Result<(), Malformed>,
+    ) -> Result<Self, Malformed> {
         let mut sequence = 0;
         let mut last = None;
         let mut of_gateway = false;
-        while !message.is_empty() {
-            let (number, value) = field(&mut message)?;
-            match (number, value) {
-                (1, Value::Varint(value)) => sequence = value.cast_signed(),
-                (1 | 31..=34 | CONTROL | PRODUCE, Value::Varint(_) | Value::Fixed) | (1, Value::Bytes) => {
-                    return None;
+        for field in Fields::of(message) {
+            match field? {
+                (SEQUENCE, Value::Varint(value)) => sequence = value.cast_signed(),
+                (SEQUENCE, _) | (CMD_EMPTY..=CMD_KAFKA_LIST_OFFSET, Value::Varint(_) | Value::Fixed) => {
+                    return Err(Malformed);
                 }
-                (CONTROL, Value::Bytes) => of_gateway = true,
-                (number, _) => last = Some(number),
+                (CONTROL | CMD_KAFKA_PRODUCE, Value::Varint(_) | Value::Fixed) => return Err(Malformed),
+                (CONTROL, Value::Bytes(_)) => of_gateway = true,
+                (number, value) => {
+                    if let (CMD_KAFKA_PRODUCE, Value::Bytes(command)) = (number, value) {
+                        produce(command)?;
+                    }
+                    last = Some(number);
+                }
             }
         }
-        Some(match last {
+        Ok(match last {
             _ if of_gateway => Self::Unknown { sequence },
             None => Self::Nothing,
-            Some(32) => Self::Command { sequence, command: Command::Ping },
-            Some(33) => Self::Command { sequence, command: Command::KafkaFetch },
-            Some(34) => Self::Command { sequence, command: Command::KafkaListOffset },
-            Some(PRODUCE) => Self::Command { sequence, command: Command::KafkaProduce },
+            Some(CMD_PING) => Self::Command { sequence, command: Command::Ping },
+            Some(CMD_KAFKA_FETCH) => Self::Command { sequence, command: Command::KafkaFetch },
+            Some(CMD_KAFKA_LIST_OFFSET) => Self::Command { sequence, command: Command::KafkaListOffset },
+            Some(CMD_KAFKA_PRODUCE) => Self::Command { sequence, command: Command::KafkaProduce },
             Some(_) => Self::Unknown { sequence },
         })
     }
@@ -86,45 +104,6 @@ pub const UNKNOWN: &str = "unknown command";
 
 /// Answer to bytes that are no request; APISIX's own words.
 pub const WRONG: &str = "wrong command";
-
-/// Field number of `control`.
-const CONTROL: u64 = 1001;
-
-/// Field number of `cmd_kafka_produce`.
-const PRODUCE: u64 = 1002;
-
-enum Value {
-    Varint(u64),
-    Fixed,
-    Bytes,
-}
-
-/// Takes one field off the front of `message` (Protocol Buffers, "Encoding"). Groups are not part of proto3.
-fn field(message: &mut &[u8]) -> Option<(u64, Value)> {
-    let tag = varint(message)?;
-    // A tag is 32 bits, and field numbers begin at 1.
-    let number = u32::try_from(tag).ok().map(|tag| u64::from(tag >> 3)).filter(|number| *number > 0)?;
-    let value = match tag & 7 {
-        0 => Value::Varint(varint(message)?),
-        1 => skip(message, 8, Value::Fixed)?,
-        2 => {
-            let len = varint(message)?;
-            skip(message, usize::try_from(len).ok()?, Value::Bytes)?
-        }
-        5 => skip(message, 4, Value::Fixed)?,
-        _ => return None,
-    };
-    Some((number, value))
-}
-
-fn skip(message: &mut &[u8], len: usize, value: Value) -> Option<Value> {
-    *message = message.get(len..)?;
-    Some(value)
-}
-
-fn varint(message: &mut &[u8]) -> Option<u64> {
-    prost::encoding::decode_varint(message).ok()
-}
 
 #[cfg(test)]
 mod tests {
@@ -149,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn each_known_command_goes_to_the_bridge() {
+    fn known_commands_are_forwarded() {
         let fetch = CmdKafkaFetch { topic: "t".into(), partition: 1, offset: 2 };
         let list = CmdKafkaListOffset { topic: "t".into(), partition: 1, timestamp: -1 };
         for (req, want) in [
@@ -164,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_without_a_command_gets_no_answer() {
+    fn request_without_a_command_gets_no_answer() {
         assert_eq!(Request::parse(b""), Request::Nothing);
         assert_eq!(Request::parse(&wire(7, None)), Request::Nothing);
         assert_eq!(Request::Nothing.refusal(), None);
@@ -193,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn control_from_a_client_is_unknown_wherever_it_stands() {
+    fn clients_control_message_is_unknown_anywhere() {
         let close = ControlReq { control: Some(control_req::Control::Pong("x".into())) };
         let control = wire(3, Some(Req::Control(close)));
         let unknown = Request::Unknown { sequence: 3 };
@@ -203,19 +182,15 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_request_are_wrong() {
-        for bytes in
-            [&b"\x08"[..], b"\xff", b"garbage", b"\x00\x00", b"\x09\x01", b"\x92\x02\x05a", b"\x0b\x0c"]
-        {
+    fn other_bytes_are_wrong() {
+        for bytes in [&b"garbage"[..], b"\x09\0\0\0\0\0\0\0\0", b"\x92\x02\x05a", b"\x80\x02\x05"] {
             assert_eq!(Request::parse(bytes), Request::Wrong, "{bytes:x?}");
         }
-        let overlong_number = [0xFF; 10];
-        assert_eq!(Request::parse(&overlong_number), Request::Wrong);
         assert_eq!(Request::Wrong.refusal(), Some(Refusal { sequence: 0, message: "wrong command".into() }));
     }
 
     #[test]
-    fn a_request_cut_anywhere_is_never_taken_for_the_whole() {
+    fn cut_request_is_never_a_command() {
         let whole = wire(7, ping());
         for cut in 0..whole.len() {
             let judged = Request::parse(&whole[..cut]);

@@ -22,48 +22,48 @@ pub struct Limits {
     pub max_message_bytes: usize,
 }
 
-/// What happens to a session.
+/// An event of a session's connections.
 #[derive(Debug)]
 pub enum Input<'a> {
-    /// Bytes came from the client, in any pieces. They are unmasked where they are.
+    /// Bytes from the client, in pieces of any size. They are unmasked in place.
     Client(&'a mut [u8]),
-    /// `size` bytes came from the bridge, in any pieces; `seen` are the first of them, as many as [`Session::wanted`].
+    /// `size` bytes from the bridge, in pieces of any size; `seen` are the first [`Session::wanted`] of them.
     Bridge {
-        /// Bytes of the chunk.
+        /// Bytes in the chunk.
         size: usize,
         /// Its front.
         seen: &'a [u8],
     },
-    /// The bridge's stream ended in order.
+    /// The bridge's stream ended without an error.
     BridgeEnd,
 }
 
-/// What the driver of a session has to do, in order.
+/// What the driver of a session does, in order.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Output {
     /// Send these bytes to the bridge: whole gRPC messages.
     ToBridge(Vec<u8>),
-    /// Change the chunk that came from the bridge, then send it to the client.
+    /// Apply this edit to the bridge's chunk, then send it to the client.
     ToClient(Edit),
     /// Count this.
     Count(Event),
-    /// The client's side is over. End the stream should the bridge not, in bounded time.
+    /// The client's side is closed. End the stream in bounded time if the bridge does not.
     Closing {
-        /// Whether the bridge knows it: there was memory to tell it.
+        /// Whether the bridge was told. It is not if there was no memory.
         told: bool,
     },
-    /// The client's last frame has been written. End the stream should the bridge not, in bounded time.
+    /// The last frame to the client was written. End the stream in bounded time if the bridge does not.
     Closed,
 }
 
-/// What is worth counting.
+/// An event for metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     /// A command went to the bridge.
     Command(Command),
-    /// A request asked for something unknown.
+    /// A request had an unknown command.
     UnknownCommand,
-    /// A message was no request.
+    /// A message was not a request.
     WrongCommand,
     /// The client was closed for a fault.
     Fault(Fault),
@@ -75,9 +75,9 @@ pub struct Session {
     decoder: Decoder,
     assembler: Assembler,
     answers: Answers,
-    /// The number of the unfinished message that the bridge knows of; 0: none.
+    /// The number of the unfinished message that the bridge was told; 0: none.
     told: u64,
-    /// Nothing the client sends is looked at any more.
+    /// Ignores the client's bytes.
     deaf: bool,
 }
 
@@ -93,13 +93,13 @@ impl Session {
         }
     }
 
-    /// How many bytes from the front of a chunk of `size` bytes from the bridge [`Input::Bridge`] needs, given that
-    /// `seen` are known already. Ask again with as many until it is no more than are known.
+    /// How many bytes from the front of a chunk of `size` bytes [`Input::Bridge`] needs, given that `seen` are known already.
+    /// Call it again with as many bytes until it wants no more.
     pub fn wanted(&self, size: usize, seen: &[u8]) -> usize {
         self.answers.wanted(size, seen)
     }
 
-    /// Takes one step.
+    /// Handles one input, and appends what to do.
     pub fn handle(&mut self, input: Input<'_>, out: &mut Vec<Output>) {
         match input {
             Input::Client(bytes) => self.client(bytes, out),
@@ -137,7 +137,7 @@ impl Session {
         }
     }
 
-    /// Handles what is whole in `bytes`, and tells the bridge of a message that has begun or ended with them.
+    /// Handles the messages that end in `bytes`, and tells the bridge about an unfinished one.
     fn messages(
         &mut self,
         mut bytes: &mut [u8],
@@ -156,7 +156,7 @@ impl Session {
         Ok(())
     }
 
-    /// Handles the next part of `bytes`; false when more bytes are needed.
+    /// Handles the next part of `bytes`; false if more bytes are needed.
     fn part(
         &mut self,
         bytes: &mut &mut [u8],
@@ -167,7 +167,7 @@ impl Session {
         match self.assembler.push(part)? {
             None => {}
             Some(Message::Binary(message)) => request(&message, to_bridge, out)?,
-            // Text asks for nothing, as in APISIX, but it has to be text (RFC 6455, section 8.1).
+            // Text messages are ignored, as in APISIX, but they have to be UTF-8 (RFC 6455, section 8.1).
             Some(Message::Text(text)) => std::str::from_utf8(&text).map(drop).map_err(|_| Fault::NotUtf8)?,
             Some(Message::Ping(payload)) => control(Control::Pong(payload.into_owned().into()), to_bridge)?,
             Some(Message::Pong(payload)) => control(Control::Alive(payload.into_owned().into()), to_bridge)?,
@@ -185,7 +185,7 @@ impl Session {
         out.push(Output::Closing { told });
     }
 
-    /// What is unfinished will stay so: others may have its memory before the stream ends.
+    /// Frees the memory of the unfinished message before the stream ends.
     fn turn_deaf(&mut self) {
         self.deaf = true;
         self.assembler.give_up();

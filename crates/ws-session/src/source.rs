@@ -1,9 +1,9 @@
-//! Where a client is: the key by which shared limits are fair.
+//! A client's network address: the key by which shared limits are fair.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// A client's address without its port, an IPv6 address without the half that a host chooses by itself (RFC 4291, section
-/// 2.5.1: "interface identifiers are [...] 64 bits long"). Clients whose address is not known are one source.
+/// A client's address without the port. Of an IPv6 address, only the network prefix counts (RFC 4291, section 2.5.1:
+/// "interface identifiers are [...] 64 bits long"). All clients of unknown address are one source.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Source(Option<IpAddr>);
 
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ports_do_not_tell_sources_apart() {
+    fn port_and_interface_identifier_do_not_matter() {
         for same in [
             ["192.0.2.1:1", "192.0.2.1:65535"],
             ["192.0.2.1:1", "192.0.2.1"],
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn other_hosts_and_networks_are_other_sources() {
+    fn other_hosts_and_networks_differ() {
         for other in [["192.0.2.1:1", "192.0.2.2:1"], ["[2001:db8::1]:1", "[2001:db8:0:1::1]:1"]] {
             let [one, another] = other.map(|text| Source::parse(text.as_bytes()));
             assert_ne!(one, another, "{other:?}");
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_the_unknown_source() {
+    fn other_text_is_the_unknown_source() {
         for text in [&b""[..], b"\xFF", b"/run/envoy.sock", b":", b"[", b"[]", b"[::1", b"localhost:80"] {
             assert_eq!(Source::parse(text), Source::default(), "{text:?}");
         }

@@ -94,7 +94,7 @@ async fn a_gateway_that_the_bridge_does_not_know_serves_nobody(way: Way) {
     let request =
         Request::post(ANY, "v").with("x-kafka-topic", topic).with("sluicegate-gateway-secret", secret);
     let response = ask(stack.gateway(), request).await;
-    problem(&response, 502, "not set up for each other");
+    problem(&response, 502, "gateway and bridge are misconfigured");
     assert!(!response.text().contains("between-gateway"), "{response:?}");
     assert_eq!(kafka.watermarks(topic, 0).unwrap(), (0, 0));
     let right = format!("\"gateway_secret\": {secret:?},");

@@ -178,10 +178,8 @@ async fn who_may_not_name_a_broker_is_refused_and_the_log_says_which(profile: Pr
         Route::session("/metadata", r#""kafka": {"nodes": ["169.254.169.254:80"]}"#),
     ];
     // For other brokers; for none; and by nobody, since any process of this machine could ask.
-    let unknown = "a cluster that a route carries is taken from gateways that show who they are: expected gateway_secret or \
-                   tls.client_ca in the bridge's configuration\n";
-    let not_allowed =
-        "the bridge's configuration does not allow a broker of this route: its log says which\n";
+    let unknown = "clusters defined by routes need authenticated gateways: set gateway_secret or tls.client_ca in the bridge\n";
+    let not_allowed = "a broker of this route is not allowed, see the bridge's log\n";
     let named = "[clusters.default]\nbootstrap.servers = \"127.0.0.1:1\"\n";
     for (settings, keys, want) in [
         (allowing("*.localhost:*", named), keys(), not_allowed),
@@ -196,7 +194,7 @@ async fn who_may_not_name_a_broker_is_refused_and_the_log_says_which(profile: Pr
         assert!(!answer.text().contains(&nodes), "{}", answer.text());
         if want == not_allowed {
             let log = fs::read_to_string(stack.bridge.process.log()).unwrap();
-            assert!(log.contains(&format!("does not allow {nodes}")), "{log}");
+            assert!(log.contains(&format!("broker {nodes} is not allowed")), "{log}");
         }
         assert_eq!(connections(&stack, secured, listener::SASL), 0);
     }

@@ -82,9 +82,9 @@ async fn whoever_may_not_write_is_told_why() {
     ];
     let stack = own(Profile::Tunnel, &sections, &allowing(&sections)).await;
     for (cluster, code, says) in [
-        ("reader", 31, "may write to no topic"),
+        ("reader", 31, "may not write to any topic"),
         ("writer", 29, "TOPIC_AUTHORIZATION_FAILED"),
-        ("certificate", 31, "may write to no topic"),
+        ("certificate", 31, "may not write to any topic"),
         ("password", 8, "authent"),
     ] {
         let error = write(&stack, cluster, topic).await.unwrap_err();

@@ -58,7 +58,7 @@ async fn a_full_bridge_turns_away_and_a_request_too_large_for_it_ends_its_sessio
     let mut raw = Raw::open(&stack).await;
     let response = Raw::connect(stack.gateway()).await.ask(&Upgrade::default().bytes()).await;
     assert_eq!((response.status, response.header("retry-after")), (503, Some("1")), "{response:?}");
-    assert_eq!(response.body.trim(), "the bridge is at capacity");
+    assert_eq!(response.body.trim(), "bridge at capacity (limits.max_sessions = 2)");
 
     // The filter's own limit is higher; without a filter, this is the session's.
     let large = ping(8, &[b's'; 3000]);

@@ -22,7 +22,11 @@ async fn a_gateway_without_the_secret_is_told_what_is_missing(way: Way) {
     ] {
         let response = ask(&stack, &request).await;
         let said = (response.status, response.body.trim());
-        assert_eq!(said, (401, "header sluicegate-gateway-secret is missing"), "{response:?}");
+        assert_eq!(
+            said,
+            (401, "header sluicegate-gateway-secret is missing: expected the bridge's gateway_secret"),
+            "{response:?}"
+        );
     }
     says_no_secret(&stack, &[SECRET]);
 }
@@ -32,7 +36,11 @@ async fn a_gateway_with_another_secret_is_refused_without_a_hint(way: Way) {
     let stack = telling(way, Some(wrong)).await;
     let response = ask(&stack, &Upgrade::default()).await;
     let said = (response.status, response.body.trim());
-    assert_eq!(said, (401, "header sluicegate-gateway-secret is not the bridge's secret"), "{response:?}");
+    assert_eq!(
+        said,
+        (401, "header sluicegate-gateway-secret does not match the bridge's gateway_secret"),
+        "{response:?}"
+    );
     says_no_secret(&stack, &[SECRET, wrong]);
 }
 

@@ -1,143 +1,108 @@
-//! Writing: each record is checked by itself, handed over in the order of commands, and answered when its fate is known.
+//! Writing: checks records one by one, hands them over in the order of their commands, and answers with their delivery
+//! reports.
 
 use std::collections::{HashMap, HashSet};
 
 use futures_util::future::join_all;
-use sluicegate_protocol::{ErrorResp, ProduceRecord};
-use sluicegate_reader::Reader;
-use sluicegate_ws_session::source::Source as Client;
-use tokio::sync::oneshot;
+use sluicegate_protocol::ProduceRecord;
+use sluicegate_protocol::error_code::{INVALID_REQUEST, INVALID_TIMESTAMP, TOPIC_AUTHORIZATION_FAILED};
+use sluicegate_ws_session::source::Source;
 use tokio_util::sync::CancellationToken;
 
-use super::{Cluster, Failure, Source, topic_denied};
-use crate::kafka_code::{INVALID_REQUEST, INVALID_TIMESTAMP, TOPIC_AUTHORIZATION_FAILED};
-use crate::metrics::Outcome;
+use super::{Cluster, Turn, topic_denied};
+use crate::backend::{CommandError, DeliveryReport, Fault, Log};
+use crate::metrics::Kind;
 use crate::topics::Topics;
-#[cfg(test)]
-use crate::writing::Written;
-use crate::writing::{Fate, WriteError, Writer, failure};
 
-/// How records are written.
+/// Bounds of writes.
 pub(crate) struct Writes {
-    pub(crate) writer: Writer,
-    /// Records of one command.
+    /// Records per command.
     pub(crate) max_records: usize,
-    /// Cancelled when commands have to be answered with what is known: the bridge is shutting down.
+    /// Cancelled at shutdown, when commands must be answered with what is known.
     pub(crate) due: CancellationToken,
 }
 
-/// A command's turn to hand over its records. A drop gives the turn to the next one.
-#[derive(Debug, Default)]
-pub(crate) struct Turn {
-    before: Option<oneshot::Receiver<()>>,
-    _mine: Option<oneshot::Sender<()>>,
-}
-
-/// Turns in the order in which they were given.
-#[derive(Debug, Default)]
-pub(crate) struct Turns {
-    last: Option<oneshot::Receiver<()>>,
-}
-
-impl Turns {
-    pub(crate) fn next(&mut self) -> Turn {
-        let (mine, after) = oneshot::channel();
-        Turn { before: self.last.replace(after), _mine: Some(mine) }
-    }
-}
-
-impl Turn {
-    async fn come(&mut self) {
-        if let Some(before) = self.before.take() {
-            // The one before says nothing: it drops its end.
-            let _ = before.await;
-        }
-    }
-}
-
 impl Cluster {
-    /// Whether the bridge may write here at all.
+    /// Whether the bridge's configuration allows writing to the cluster.
     pub(crate) fn is_writable(&self) -> bool {
         self.writes.is_some()
     }
 
-    /// As [`Cluster::write`], in its `turn`.
-    pub(super) async fn produce(
+    /// Writes records of `source` in their `turn`, and refuses those whose topic is not in `topics`. Calls `queued` once
+    /// the first record is queued.
+    ///
+    /// # Errors
+    /// No record was written.
+    ///
+    /// # Cancel safety
+    /// The records are written all or none.
+    pub(crate) async fn produce(
         &self,
-        source: Client,
+        source: Source,
+        records: Vec<ProduceRecord>,
+        topics: &Topics,
+        turn: Turn,
+        queued: impl FnOnce(),
+    ) -> Result<Vec<DeliveryReport>, CommandError> {
+        self.measured(Kind::Produce, self.write(source, records, topics, turn, queued)).await
+    }
+
+    async fn write(
+        &self,
+        source: Source,
         records: Vec<ProduceRecord>,
         topics: &Topics,
         mut turn: Turn,
         queued: impl FnOnce(),
-    ) -> Result<Vec<Fate>, Failure> {
-        let Some(Writes { writer, max_records, due }) = &self.writes else {
-            return Err(not_written(failure::refused(0, READ_ONLY.to_owned())));
+    ) -> Result<Vec<DeliveryReport>, CommandError> {
+        let Some(Writes { max_records, due }) = &self.writes else {
+            return Err(CommandError::forbidden(0, READ_ONLY));
         };
-        let ending = || not_written(failure::ending());
-        // Commands check at the same time, and wait for each other only to hand over. One that is refused waits, too: who
-        // comes after it must not overtake who is before it.
+        // Commands are checked concurrently and take turns only to hand over. A refused command also waits for its turn, so
+        // that the next command cannot overtake the one before.
         let checked = async {
-            let refused = match too_much(&records, *max_records) {
+            let errors = match too_much(&records, *max_records) {
                 Some(error) => Err(error),
                 None => Ok(self.check(&records, topics).await),
             };
             turn.come().await;
-            refused
+            errors
         };
-        let refused = due.run_until_cancelled(checked).await.ok_or_else(ending)?.map_err(not_written)?;
-        #[cfg(test)]
-        if matches!(self.source, Source::Script) {
-            return Ok(self.script.take(&records, queued).await);
-        }
-        let handed = due.run_until_cancelled(writer.hand_over(source, records, refused)).await;
-        let handed = handed.ok_or_else(ending)?;
-        let handed = handed.map_err(|error| not_written(self.incidents.public_write(error)))?;
+        let errors = due.run_until_cancelled(checked).await.ok_or_else(shutting_down)??;
+        let handed = due.run_until_cancelled(self.backend.hand_over(source, records, errors, due)).await;
+        let handed = handed.ok_or_else(shutting_down)??;
         drop(turn);
         if handed.queued > 0 {
             queued();
         }
-        Ok(writer.wait(handed, due).await)
+        Ok(handed.reports.await)
     }
 
-    /// Why records cannot be written, of each that cannot.
-    async fn check(&self, records: &[ProduceRecord], topics: &Topics) -> Vec<Option<WriteError>> {
-        // Neighbours mostly have the same target: it is looked for once.
-        let same_target = || records.chunk_by(|a, b| target(a) == target(b));
-        let mut targets: HashMap<(&str, i32), Option<WriteError>> =
-            same_target().filter_map(<[_]>::first).map(|record| (target(record), None)).collect();
-        let asked = targets.iter_mut().map(|(target, refusal)| async move {
-            *refusal = match &self.source {
-                // Nothing is looked up: the answer must not tell whether it exists.
-                _ if !topics.contains(target.0) => {
-                    Some(failure::refused(TOPIC_AUTHORIZATION_FAILED, topic_denied(target.0)))
-                }
-                Source::Kafka(reader) => self.missing(reader, *target).await,
-                #[cfg(test)]
-                Source::Script => {
-                    super::read::script(target.0, 0).await;
-                    None
-                }
+    /// The error of each record that cannot be written.
+    async fn check(&self, records: &[ProduceRecord], topics: &Topics) -> Vec<Option<CommandError>> {
+        // Each log is looked up once. Neighbours usually share one.
+        let same_log = || records.chunk_by(|a, b| log(a) == log(b));
+        let mut logs: HashMap<Log<'_>, Option<CommandError>> =
+            same_log().filter_map(<[_]>::first).map(|record| (log(record), None)).collect();
+        let checks = logs.iter_mut().map(|(log, error)| async move {
+            *error = match topics.contains(log.topic) {
+                true => self.backend.check_log(*log).await.err(),
+                // Not looked up: the answer must not tell whether the topic exists.
+                false => Some(CommandError::forbidden(TOPIC_AUTHORIZATION_FAILED, topic_denied(log.topic))),
             };
         });
-        join_all(asked).await;
-        let refusal = |records: &[ProduceRecord]| targets.get(&target(records.first()?))?.clone();
-        let refused = same_target().flat_map(|records| {
-            let refusal = refusal(records);
-            records.iter().map(move |record| problem(record).or_else(|| refusal.clone()))
+        join_all(checks).await;
+        let error_of = |records: &[ProduceRecord]| logs.get(&log(records.first()?))?.clone();
+        let errors = same_log().flat_map(|records| {
+            let error = error_of(records);
+            records.iter().map(move |record| invalid(record).or_else(|| error.clone()))
         });
-        refused.collect()
-    }
-
-    /// Why there is no such target, or that nobody knows.
-    async fn missing(&self, reader: &Reader, (topic, partition): (&str, i32)) -> Option<WriteError> {
-        let error = reader.check_partition(topic, partition).await.err()?;
-        let message = self.incidents.public(&error);
-        Some(failure::of_read(&error, message))
+        errors.collect()
     }
 }
 
-/// Why a command is refused as a whole.
-fn too_much(records: &[ProduceRecord], max_records: usize) -> Option<WriteError> {
+/// The error of a command that is refused as a whole.
+fn too_much(records: &[ProduceRecord], max_records: usize) -> Option<CommandError> {
     let same_topic = records.chunk_by(|a, b| a.topic == b.topic).filter_map(<[_]>::first);
     let topics: HashSet<&str> = same_topic.map(|record| record.topic.as_str()).collect();
     let (count, of, max) = if records.len() > max_records {
@@ -148,188 +113,113 @@ fn too_much(records: &[ProduceRecord], max_records: usize) -> Option<WriteError>
         return None;
     };
     let message = format!("{count} {of} in one command: expected at most {max}");
-    Some(failure::refused(INVALID_REQUEST, message))
+    Some(CommandError::new(Fault::Invalid, INVALID_REQUEST, message))
 }
 
-/// The topic, and the partition that must exist. Where there is any, there is partition 0.
-fn target(record: &ProduceRecord) -> (&str, i32) {
+/// The log that must exist for a record. For the partitioner's choice it is partition 0, which every topic has.
+fn log(record: &ProduceRecord) -> Log<'_> {
     let partition = record.partition.unwrap_or(PARTITIONER);
-    (&record.topic, if partition == PARTITIONER { 0 } else { partition })
+    Log { topic: &record.topic, partition: if partition == PARTITIONER { 0 } else { partition } }
 }
 
-/// What is wrong with a record by itself.
-fn problem(record: &ProduceRecord) -> Option<WriteError> {
-    let refused = |code, message: String| Some(failure::refused(code, message));
+/// The error of a record that is invalid for every topic.
+fn invalid(record: &ProduceRecord) -> Option<CommandError> {
+    let invalid = |code, message: String| Some(CommandError::new(Fault::Invalid, code, message));
     if record.headers.len() > MAX_HEADERS {
         let message = format!("{} headers: expected at most {MAX_HEADERS}", record.headers.len());
-        return refused(INVALID_REQUEST, message);
+        return invalid(INVALID_REQUEST, message);
     }
     if record.headers.iter().any(|header| header.key.contains('\0')) {
-        return refused(INVALID_REQUEST, "a header's key has a NUL character".to_owned());
+        return invalid(INVALID_REQUEST, "header key contains a NUL character".to_owned());
     }
     match record.timestamp {
-        // librdkafka takes 0 for its own clock.
+        // librdkafka replaces 0 with the current time.
         Some(timestamp @ ..=0) => {
-            let message = format!("timestamp {timestamp}: expected 1 or more milliseconds");
-            refused(INVALID_TIMESTAMP, message)
+            let message = format!("timestamp {timestamp}: expected at least 1 ms");
+            invalid(INVALID_TIMESTAMP, message)
         }
         _ => None,
     }
 }
 
-fn not_written(error: WriteError) -> Failure {
-    let is_unavailable = matches!(error, WriteError::Unavailable(_));
-    let outcome = if is_unavailable { Outcome::Unavailable } else { Outcome::Refused };
-    let error = ErrorResp::from(error);
-    let message = format!("failed to produce, err: {}", error.message);
-    Failure { outcome, error: ErrorResp { message, ..error } }
+fn shutting_down() -> CommandError {
+    CommandError {
+        retry_after: RETRY_AFTER,
+        ..CommandError::new(Fault::Transient, 0, "the bridge is shutting down, nothing was written")
+    }
 }
 
-/// Answer where the bridge's configuration does not name the cluster in `write.clusters`.
+/// The error of a write to a read-only cluster.
 pub(crate) const READ_ONLY: &str = "the bridge does not write to this cluster";
-/// The largest result of one record, in bytes.
-pub(crate) const MAX_RESULT_BYTES: usize = failure::MAX_MESSAGE + 56;
-const _: () = assert!(MAX_RESULT_BYTES <= 256);
-
-/// The most records that one command may have.
+/// Records per command, at most.
 pub(crate) const MAX_RECORDS: usize = 1_000;
-/// The most headers that a record may have.
+/// Headers per record, at most.
 pub(crate) const MAX_HEADERS: usize = 100;
-/// The most headers that the records of one command may have together.
+/// Headers per command, over all its records, at most.
 pub(crate) const MAX_COMMAND_HEADERS: usize = 10_000;
-/// The most topics that one command may write to: each that is missing is looked up.
+/// Topics per command, at most: each one is looked up.
 const MAX_TOPICS: usize = 50;
-/// The partition that leaves the choice to the partitioner.
+/// The partition number that lets the partitioner choose.
 const PARTITIONER: i32 = -1;
-
-/// Stands in for a producer: remembers what it was given, in this order.
-#[cfg(test)]
-#[derive(Debug, Default)]
-pub(crate) struct Script {
-    taken: std::sync::Mutex<Vec<bytes::Bytes>>,
-    /// Why it takes no record.
-    pub(crate) refuses: std::sync::Mutex<Option<WriteError>>,
-    /// How long the acknowledgement of what it took lets wait.
-    pub(crate) acknowledges_in: std::sync::Mutex<std::time::Duration>,
-}
-
-#[cfg(test)]
-impl Script {
-    async fn take(&self, records: &[ProduceRecord], queued: impl FnOnce()) -> Vec<Fate> {
-        if let Some(error) = self.refuses.lock().unwrap().clone() {
-            return vec![Err(error); records.len()];
-        }
-        let first = {
-            let mut taken = self.taken.lock().unwrap();
-            let first = taken.len();
-            taken.extend(records.iter().map(|record| record.value.clone().unwrap_or_default()));
-            first
-        };
-        queued();
-        let time = *self.acknowledges_in.lock().unwrap();
-        tokio::time::sleep(time).await;
-        let place =
-            |index| Ok(Written { partition: 0, offset: i64::try_from(first + index).unwrap(), timestamp: 0 });
-        (0..records.len()).map(place).collect()
-    }
-
-    pub(crate) fn taken(&self) -> Vec<bytes::Bytes> {
-        self.taken.lock().unwrap().clone()
-    }
-}
+/// Enough for a client to reach another bridge.
+const RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
-    use prost::Message;
-    use sluicegate_protocol::{Header, KafkaProduceResp, Produced};
+    use sluicegate_protocol::Header;
 
+    use super::super::Turns;
+    use super::super::script::Script;
     use super::*;
 
     fn record() -> ProduceRecord {
         ProduceRecord { topic: "t".into(), ..ProduceRecord::default() }
     }
 
-    fn told(error: Option<WriteError>) -> ErrorResp {
-        error.unwrap().into()
-    }
-
     #[test]
-    fn what_librdkafka_could_not_write_as_it_is_is_refused() {
-        assert_eq!(problem(&record()), None);
-        assert_eq!(problem(&ProduceRecord { timestamp: Some(1), ..record() }), None);
+    fn records_that_librdkafka_would_change_are_refused() {
+        assert_eq!(invalid(&record()), None);
+        assert_eq!(invalid(&ProduceRecord { timestamp: Some(1), ..record() }), None);
         for timestamp in [0, -1, i64::MIN] {
-            let error = told(problem(&ProduceRecord { timestamp: Some(timestamp), ..record() }));
-            assert_eq!((error.code, error.retriable), (32, false));
+            let error = invalid(&ProduceRecord { timestamp: Some(timestamp), ..record() }).unwrap();
+            assert_eq!((error.code, error.fault), (32, Fault::Invalid));
         }
         let header = |key: &str| Header { key: key.into(), value: None };
         for headers in [vec![header("a\0b")], vec![header("a"); MAX_HEADERS + 1]] {
-            assert_eq!(told(problem(&ProduceRecord { headers, ..record() })).code, 42);
+            assert_eq!(invalid(&ProduceRecord { headers, ..record() }).unwrap().code, 42);
         }
-        assert_eq!(problem(&ProduceRecord { headers: vec![header(""); MAX_HEADERS], ..record() }), None);
+        assert_eq!(invalid(&ProduceRecord { headers: vec![header(""); MAX_HEADERS], ..record() }), None);
     }
 
     #[test]
-    fn a_command_has_so_many_records_and_topics_and_no_more() {
+    fn records_and_topics_of_a_command_are_bounded() {
         let topics = |count: usize| -> Vec<ProduceRecord> {
             (0..count).map(|topic| ProduceRecord { topic: topic.to_string(), ..record() }).collect()
         };
         assert_eq!(too_much(&topics(MAX_TOPICS), MAX_RECORDS), None);
-        let error = told(too_much(&topics(MAX_TOPICS + 1), MAX_RECORDS));
+        let error = too_much(&topics(MAX_TOPICS + 1), MAX_RECORDS).unwrap();
         assert_eq!(
             (error.code, error.message.as_str()),
             (42, "51 topics in one command: expected at most 50")
         );
-        assert!(told(too_much(&topics(2), 1)).message.contains("2 records"));
-    }
-
-    #[test]
-    fn no_result_is_larger_than_is_reserved() {
-        let error = told(Some(failure::refused(i32::MIN, "x".repeat(1000))));
-        let error = ErrorResp { retriable: true, retry_after_ms: u32::MAX, unknown_outcome: true, ..error };
-        let worst = Produced { partition: -1, offset: -1, timestamp: -1, error: Some(error.clone()) };
-        let failed = Produced { error: Some(error), ..Produced::default() };
-        let written = Produced { error: None, ..worst.clone() };
-        for result in [failed, written] {
-            let answer = KafkaProduceResp { results: vec![result] };
-            assert!(answer.encoded_len() <= MAX_RESULT_BYTES, "{}", answer.encoded_len());
-        }
-    }
-
-    #[tokio::test]
-    async fn turns_come_in_the_order_in_which_they_were_given() {
-        let mut turns = Turns::default();
-        let [mut first, mut second, mut third] = std::array::from_fn(|_| turns.next());
-        first.come().await;
-        let waits = tokio::spawn(async move {
-            third.come().await;
-        });
-        tokio::task::yield_now().await;
-        assert!(!waits.is_finished());
-        drop(first);
-        second.come().await;
-        assert!(!waits.is_finished());
-        drop(second);
-        waits.await.unwrap();
-        Turn::default().come().await;
+        assert!(too_much(&topics(2), 1).unwrap().message.contains("2 records"));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_command_that_is_not_handed_over_when_the_bridge_ends_is_not_written() {
-        let cluster = Cluster::script(1);
-        let writes = cluster.writes.as_ref().unwrap();
-        let looked_for = ProduceRecord { topic: "60000".into(), ..record() };
+    async fn command_waiting_at_shutdown_is_not_written() {
+        let (cluster, script) = Script::cluster(1);
+        let due = &cluster.writes.as_ref().unwrap().due;
+        let slow = ProduceRecord { topic: "60000".into(), ..record() };
         let mut turns = Turns::default();
         let first = turns.next();
-        let produced =
-            cluster.produce(Client::default(), vec![looked_for], &Topics::All, turns.next(), || {});
+        let produced = cluster.produce(Source::default(), vec![slow], &Topics::All, turns.next(), || {});
         let end = async {
             tokio::task::yield_now().await;
-            writes.due.cancel();
+            due.cancel();
         };
         let (produced, ()) = tokio::join!(produced, end);
-        let error = produced.unwrap_err().error;
-        assert!(error.retriable && !error.unknown_outcome, "{error:?}");
-        assert!(cluster.script.taken().is_empty());
+        assert_eq!(produced.unwrap_err().fault, Fault::Transient);
+        assert!(script.taken().is_empty());
         drop(first);
     }
 }

@@ -5,22 +5,26 @@ use std::path::Path;
 
 use sluicegate_reader::{PropertyError, is_secret};
 
-use super::Place;
-use super::section::{Flat, Problems, Section};
+use super::problem::{Place, Problems};
+use super::section::{Flat, Section};
 use super::tree::given_by;
-use crate::writing::{self, Settings};
+use crate::kafka::{Settings, properties};
 
-/// One cluster: its properties, as they are read with and as they are written with.
+/// One cluster: its properties for reading and for writing.
 #[derive(Debug)]
-pub struct Cluster {
-    /// How it is read from.
+pub struct ClusterConfig {
+    /// The reader's configuration.
     pub reader: sluicegate_reader::Config,
-    /// How it is written to.
+    /// The producer's settings.
     pub(crate) writer: Settings,
 }
 
-/// Every cluster. At least one is `expected`.
-pub(super) fn all(mut table: Section, expected: bool, problems: &mut Problems) -> BTreeMap<String, Cluster> {
+/// Parses every cluster. If `expected`, there has to be at least one.
+pub(super) fn all(
+    mut table: Section,
+    expected: bool,
+    problems: &mut Problems,
+) -> BTreeMap<String, ClusterConfig> {
     let tables = table.tables(problems);
     if expected && tables.is_empty() {
         problems.add("clusters", "is empty, expected at least one [clusters.NAME]");
@@ -29,7 +33,7 @@ pub(super) fn all(mut table: Section, expected: bool, problems: &mut Problems) -
     tables.into_iter().filter_map(parsed).collect()
 }
 
-fn one(name: &str, table: Section, problems: &mut Problems) -> Option<Cluster> {
+fn one(name: &str, table: Section, problems: &mut Problems) -> Option<ClusterConfig> {
     let shown = format!("clusters.{}", name.escape_debug());
     if name.is_empty() || name.len() > MAX_NAME || !name.bytes().all(is_name_byte) {
         let expected = format!("expected a name of 1 to {MAX_NAME} letters, digits, '.', '_' and '-'");
@@ -39,7 +43,7 @@ fn one(name: &str, table: Section, problems: &mut Problems) -> Option<Cluster> {
     if let Some(variable) = of_no_file(&given) {
         let expected =
             format!("expected [{shown}] in the file, or `bootstrap.servers` from the environment too");
-        problems.add(shown, format!("is in variables alone, such as {variable}: {expected}"));
+        problems.add(shown, format!("is set only by variables such as {variable}: {expected}"));
         return None;
     }
     let errors = match parse(&given) {
@@ -53,13 +57,13 @@ fn one(name: &str, table: Section, problems: &mut Problems) -> Option<Cluster> {
     None
 }
 
-/// A name is judged first, then that there is a value, then what the reader expects of it, then what librdkafka does, then
-/// what writing does: a property that is wrong in several ways is told once.
-pub(super) fn parse(given: &BTreeMap<String, Flat>) -> Result<Cluster, Vec<PropertyError>> {
+/// Checks of each property the name, the value's presence, and what the reader, librdkafka and writing expect of it, in this
+/// order. A property with several problems is reported once.
+pub(super) fn parse(given: &BTreeMap<String, Flat>) -> Result<ClusterConfig, Vec<PropertyError>> {
     let mut errors = Vec::new();
     let mut properties = BTreeMap::new();
     for (key, flat) in given {
-        match writing::check_name(key).and_then(|()| flat.text.clone()) {
+        match properties::check_name(key).and_then(|()| flat.text.clone()) {
             Ok(text) => _ = properties.insert(key.clone(), text),
             Err(problem) => errors.push(PropertyError { key: key.clone(), problem }),
         }
@@ -75,7 +79,7 @@ pub(super) fn parse(given: &BTreeMap<String, Flat>) -> Result<Cluster, Vec<Prope
         if errors.iter().any(|error| error.key == *key) {
             continue;
         }
-        if let Err(problem) = writing::check_value(key, text.trim()) {
+        if let Err(problem) = properties::check_value(key, text.trim()) {
             errors.push(PropertyError { key: key.clone(), problem: of_value(key, given.get(key), &problem) });
         }
     }
@@ -87,18 +91,18 @@ pub(super) fn parse(given: &BTreeMap<String, Flat>) -> Result<Cluster, Vec<Prope
     }
     match (read, settings) {
         (Ok(reader), Ok(writer)) if errors.is_empty() => {
-            let writer = writer.beside(&reader);
-            Ok(Cluster { reader, writer })
+            let writer = writer.with_reader(&reader);
+            Ok(ClusterConfig { reader, writer })
         }
         _ => Err(errors),
     }
 }
 
-/// The properties of a table. A variable stands above the file.
+/// The properties of a table. Variables override the file.
 pub(super) fn given(table: Section, problems: &mut Problems) -> BTreeMap<String, Flat> {
     let is_variable = |(_, flat): &(String, Flat)| matches!(flat.place, Place::Variable(_));
     let (variables, others): (Vec<_>, Vec<_>) =
-        table.flat(writing::is_property).into_iter().partition(is_variable);
+        table.flat(properties::is_property).into_iter().partition(is_variable);
     let mut given = BTreeMap::new();
     for (property, flat) in others.into_iter().chain(variables) {
         let place = flat.place.clone();
@@ -112,7 +116,7 @@ pub(super) fn given(table: Section, problems: &mut Problems) -> BTreeMap<String,
     given
 }
 
-/// One of a table's variables, where nothing else says that there is such a cluster.
+/// A variable of a cluster that only variables name, without brokers.
 fn of_no_file<'a>(given: &'a BTreeMap<String, Flat>) -> Option<&'a str> {
     let variable = |flat: &'a Flat| match &flat.place {
         Place::Variable(name) => Some(name.as_str()),
@@ -123,7 +127,7 @@ fn of_no_file<'a>(given: &'a BTreeMap<String, Flat>) -> Option<&'a str> {
     names?.first().copied().filter(|_| !has_servers)
 }
 
-/// A problem of a value. It may show the value, and must not where that is from a file of its own.
+/// The problem of a value. It can show the value, unless the value is from a file.
 fn of_value(property: &str, flat: Option<&Flat>, problem: &str) -> String {
     match flat.and_then(|flat| flat.file.as_deref()).map(Path::display) {
         None => problem.to_owned(),
@@ -131,7 +135,7 @@ fn of_value(property: &str, flat: Option<&Flat>, problem: &str) -> String {
         Some(path) if property.ends_with(".location") => {
             format!("the text of {path} is taken as the path: expected \"{path}\" itself")
         }
-        Some(path) => format!("{path}: does not hold what this property can be"),
+        Some(path) => format!("{path}: does not contain a valid value of this property"),
     }
 }
 
@@ -139,7 +143,7 @@ fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
 }
 
-/// Without one of these there is no cluster.
+/// A cluster has one of these.
 const SERVERS: [&str; 2] = ["bootstrap.servers", "metadata.broker.list"];
-/// A name is a header's value and a metric's label.
+/// The longest name of a cluster, which is a header's value and a metric's label.
 const MAX_NAME: usize = 100;

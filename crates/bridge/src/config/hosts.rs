@@ -1,21 +1,21 @@
-//! `route_clusters.allowed_hosts`: which brokers a route may name.
+//! `route_clusters.allowed_hosts`: the brokers that a route can name.
 
 use std::fmt;
 
 use sluicegate_protocol::definition::{Host, Node, port_number};
 
-/// `host:port`, where a host may begin with `*.` and a port may be `*`.
+/// `host:port`. A host can begin with `*.`, and a port can be `*`.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Pattern {
     host: Hosts,
-    /// Every port without one.
+    /// None: every port.
     port: Option<u16>,
 }
 
 #[derive(Clone, PartialEq, Eq)]
 enum Hosts {
     One(Host),
-    /// Names that have at least one label more in front of this one.
+    /// Names with at least one more label in front.
     Below(String),
 }
 
@@ -27,7 +27,7 @@ impl Pattern {
             None => Hosts::One(Host::parse(host)?),
             Some(host) => match Host::parse(host)? {
                 Host::Name(name) => Hosts::Below(name),
-                // Nothing is in front of an address.
+                // An address has no labels.
                 Host::Ip(_) => return None,
             },
         };
@@ -49,7 +49,7 @@ impl Pattern {
     }
 }
 
-/// A dot at the end says that a name is whole, and is no part of it.
+/// A name without the final dot, which marks it as absolute.
 fn relative(name: &str) -> &str {
     name.strip_suffix('.').unwrap_or(name)
 }
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_itself_in_any_case_with_and_without_the_last_dot() {
+    fn name_matches_in_any_case_and_with_a_final_dot() {
         let others = [
             "kafka-1.example:9093",
             "kafka-2.example:9092",
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_star_in_front_is_one_label_or_more_and_never_none() {
+    fn star_matches_one_label_or_more() {
         check(
             "*.kafka.svc:9092",
             &["a.kafka.svc:9092", "a.b.Kafka.SVC.:9092", "_-_.kafka.svc:9092"],
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_allowed_where_it_is_listed_itself() {
+    fn address_matches_only_itself() {
         check("10.0.0.1:*", &["10.0.0.1:1"], &["10.0.0.2:1", "[::ffff:10.0.0.1]:1"]);
         check(
             "[::1]:9092",
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_pattern_is_refused() {
+    fn other_text_is_no_pattern() {
         for text in [
             "",
             "*",

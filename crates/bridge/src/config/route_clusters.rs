@@ -1,4 +1,4 @@
-//! `[route_clusters]`: what becomes of clusters that gateways' routes carry.
+//! `[route_clusters]`: clusters that gateways' routes carry.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,54 +7,54 @@ use std::time::Duration;
 use sluicegate_protocol::definition::Node;
 use sluicegate_reader::PropertyError;
 
-use super::cluster::{self, Cluster};
+use super::cluster::{self, ClusterConfig};
 use super::hosts::Pattern;
-use super::section::{Flat, Problems, Section};
-use super::{Place, keys};
+use super::keys;
+use super::problem::{Place, Problems};
+use super::section::{Flat, Section};
 
-/// Under which name all of them are counted and logged.
+/// The name of all of them in metrics and logs.
 pub(crate) const NAME: &str = "route";
 
 /// `[route_clusters]`.
 #[derive(Clone)]
 pub struct RouteClusters {
     allowed_hosts: Vec<Pattern>,
-    /// Whether they may be written to, where a gateway's route allows it too. Default: no.
+    /// Whether they can be written to, if the gateway's route allows it too. Default: no.
     pub write: bool,
-    /// Clusters that are in use at the same time. Default 100. One costs its connections, and where it is written to, what the
-    /// producer of a section costs.
+    /// Clusters in use at the same time. Default 100. One costs its connections and, if it is written to, a producer.
     pub max: usize,
-    /// `idle_timeout_ms`: unused for so long, and a fifth more at most, a cluster's connections are closed. Default 1 min.
+    /// `idle_timeout_ms`: how long a cluster is unused before its connections are closed, up to a fifth later. Default 1 min.
     pub idle_timeout: Duration,
-    /// Librdkafka's properties for all of them.
+    /// librdkafka's properties of all of them.
     properties: BTreeMap<String, Flat>,
 }
 
-/// What a definition says in librdkafka's terms.
-pub(crate) struct Defined<'a> {
+/// A cluster's definition in librdkafka's terms.
+pub(crate) struct DefinedCluster<'a> {
     pub(crate) nodes: &'a [Node],
-    /// Whether certificates are checked; without it there is no TLS.
+    /// Whether certificates are verified; None: no TLS.
     pub(crate) verify: Option<bool>,
     /// Mechanism, user name and password.
     pub(crate) sasl: Option<(&'a str, &'a str, &'a str)>,
 }
 
 impl RouteClusters {
-    /// Whether the bridge may connect to a broker because a route says so.
+    /// Whether a route can name this broker.
     pub(crate) fn allows(&self, node: &Node) -> bool {
         self.allowed_hosts.iter().any(|pattern| pattern.allows(node))
     }
 
-    /// Whether there are brokers that a route may name.
+    /// Whether a route can name any broker.
     pub(super) fn allows_any(&self) -> bool {
         !self.allowed_hosts.is_empty()
     }
 
-    /// As a section of `[clusters]` with the properties that a definition comes to. Reads the files that these name.
+    /// The cluster's configuration: the common properties and those of the definition. Reads the files that they name.
     ///
     /// # Errors
-    /// Every property that cannot be used, none with a secret.
-    pub(crate) fn cluster(&self, defined: &Defined<'_>) -> Result<Cluster, Vec<PropertyError>> {
+    /// Every invalid property, without secrets.
+    pub(crate) fn cluster(&self, defined: &DefinedCluster<'_>) -> Result<ClusterConfig, Vec<PropertyError>> {
         let mut given = self.properties.clone();
         given.retain(|name, _| is_of_use(name, defined.verify));
         let own = defined.properties().into_iter();
@@ -63,7 +63,7 @@ impl RouteClusters {
     }
 }
 
-impl Defined<'_> {
+impl DefinedCluster<'_> {
     fn properties(&self) -> BTreeMap<&'static str, String> {
         let nodes: Vec<String> = self.nodes.iter().map(Node::to_string).collect();
         let protocol = match (self.verify, self.sasl) {
@@ -88,13 +88,13 @@ impl Defined<'_> {
     }
 }
 
-/// Whether it is the route that says this, and nothing else.
+/// Whether only the route sets this property.
 pub(crate) fn is_of_definition(property: &str) -> bool {
     matches!(property, "bootstrap.servers" | "metadata.broker.list" | "security.protocol" | VERIFY)
         || property.starts_with("sasl.")
 }
 
-/// A property of TLS would be refused where there is none, as would one that checks a certificate which is not to be checked.
+/// Whether a property applies: without TLS, or without verification, its properties would be rejected.
 fn is_of_use(property: &str, verify: Option<bool>) -> bool {
     let checks = ["ssl.ca.", "ssl.crl.", "ssl.endpoint."].iter().any(|begin| property.starts_with(begin));
     match verify {
@@ -104,7 +104,7 @@ fn is_of_use(property: &str, verify: Option<bool>) -> bool {
     }
 }
 
-/// What is configured, with every problem of its properties.
+/// Parses the table, and checks its properties.
 pub(super) fn parse(mut table: Section, problems: &mut Problems) -> RouteClusters {
     let mut allowed_hosts = Vec::new();
     for host in table.names(keys::ALLOWED_HOSTS.short(), problems) {
@@ -125,7 +125,7 @@ pub(super) fn parse(mut table: Section, problems: &mut Problems) -> RouteCluster
 }
 
 impl RouteClusters {
-    /// With a cluster such as a route may carry: what is wrong with it is wrong with the properties.
+    /// Checks the properties with a cluster as a route can carry it.
     fn check_properties(&self, problems: &mut Problems) {
         let shown = |name: &str| self.properties.get(name).map(|flat| flat.place.clone());
         let shown = |name: &str| {
@@ -134,18 +134,20 @@ impl RouteClusters {
         let of_definition: Vec<&String> =
             self.properties.keys().filter(|name| is_of_definition(name)).collect();
         for name in &of_definition {
-            problems.add(shown(name), "is for the route to say, in its `kafka`: leave it out");
+            problems.add(shown(name), "is set by the route, in its `kafka`: remove it");
         }
         if !of_definition.is_empty() || self.properties.is_empty() {
             return;
         }
         let has_tls = self.properties.keys().any(|name| name.starts_with("ssl."));
         let nodes: Vec<Node> = Node::parse("localhost:9092").into_iter().collect();
-        let cluster = self.cluster(&Defined { nodes: &nodes, verify: has_tls.then_some(true), sasl: None });
+        let cluster =
+            self.cluster(&DefinedCluster { nodes: &nodes, verify: has_tls.then_some(true), sasl: None });
         match cluster {
             Ok(cluster) if self.write => {
                 if let Err(problem) = cluster.writer.check_together() {
-                    problems.add("route_clusters.properties", format!("cannot be written with: {problem}"));
+                    problems
+                        .add("route_clusters.properties", format!("cannot be used for writing: {problem}"));
                 }
             }
             Ok(_) => {}
@@ -158,7 +160,7 @@ impl RouteClusters {
     }
 }
 
-/// Names of properties only: values may be secrets.
+/// Shows only the names of properties: values can be secrets.
 impl fmt::Debug for RouteClusters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { allowed_hosts, write, max, idle_timeout, properties } = self;
@@ -176,5 +178,5 @@ impl fmt::Debug for RouteClusters {
 mod tests;
 
 const VERIFY: &str = "enable.ssl.certificate.verification";
-const EXPECTED: &str = "expected hosts and ports such as \"kafka-1.example:9092\", \"*.kafka.svc:9092\" or \"10.0.0.1:*\"; an IPv6 \
-                        address stands in brackets";
+const EXPECTED: &str = "expected hosts and ports such as \"kafka-1.example:9092\", \"*.kafka.svc:9092\" or \"10.0.0.1:*\"; IPv6 \
+                        addresses in brackets";

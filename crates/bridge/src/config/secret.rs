@@ -1,15 +1,15 @@
-//! A value that must not be shown.
+//! A secret value.
 
 use std::fmt;
 
 use subtle::ConstantTimeEq;
 
-/// A secret: it can be compared, in a time that does not depend on where the difference is, and not printed.
+/// A secret. It can be compared, in constant time, but not printed.
 #[derive(Clone)]
 pub struct Secret(Box<[u8]>);
 
 impl Secret {
-    /// Accepts what can be sent as a header's value and is too long to be guessed.
+    /// Accepts a text that can be a header's value and is too long to be guessed.
     ///
     /// # Errors
     /// What was expected, without the value.
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_never_printed() {
+    fn secret_is_never_printed() {
         let secret = Secret::parse("0123456789abcdef").unwrap();
         assert_eq!(format!("{secret:?}"), "Secret(…)");
     }

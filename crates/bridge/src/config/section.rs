@@ -1,4 +1,4 @@
-//! Keys are taken out of a table one by one; what cannot be used, and what nobody took, becomes a problem.
+//! Takes keys out of a table one by one. Invalid values and unknown keys become problems.
 
 mod flat;
 
@@ -12,42 +12,17 @@ use std::time::Duration;
 use toml::Value;
 
 use super::keys::{Address, Key, Number};
+use super::problem::{Place, Problems};
 use super::tree::{Node, Tree};
-use super::{DEFAULT_HOST, Place, Problem, Secret};
+use super::{DEFAULT_HOST, Secret};
 
 pub(super) use flat::Flat;
 
 /// A table that is being read.
 pub(super) struct Section {
-    /// In front of a key when it is shown: empty, or ending in a dot.
+    /// The prefix of shown keys: empty, or ending in a dot.
     prefix: String,
     tree: Tree,
-}
-
-/// All problems found so far.
-#[derive(Debug, Default)]
-pub(super) struct Problems {
-    all: Vec<Problem>,
-    unreadable: bool,
-}
-
-impl Problems {
-    pub(super) fn add(&mut self, place: impl Into<Place>, problem: impl Into<String>) {
-        let place = place.into();
-        if !self.unreadable || matches!(place, Place::Variable(_)) {
-            self.all.push(Problem { place, problem: problem.into() });
-        }
-    }
-
-    /// The file has no keys that could be read. That they are missing is no further problem.
-    pub(super) fn add_unreadable(&mut self, problem: impl Into<String>) {
-        self.add("", problem);
-        self.unreadable = true;
-    }
-
-    pub(super) fn into_result<T>(self, value: T) -> Result<T, Vec<Problem>> {
-        if self.all.is_empty() { Ok(value) } else { Err(self.all) }
-    }
 }
 
 impl Section {
@@ -72,7 +47,7 @@ impl Section {
         self.table(key, problems).unwrap_or(Section { prefix, tree: Tree::new() })
     }
 
-    /// The tables that stand under any key.
+    /// The tables under all keys.
     pub(super) fn tables(&mut self, problems: &mut Problems) -> Vec<(String, Section)> {
         let keys: Vec<String> = self.tree.keys().cloned().collect();
         let named = |key: String| self.table(&key, problems).map(|table| (key, table));
@@ -138,7 +113,7 @@ impl Section {
         self.parsed(key, &expected, parse, problems)
     }
 
-    /// Names in a list, or in a variable with commas between them. None where it is not given.
+    /// Names in a list, or in a variable, separated by commas. Empty if not given.
     pub(super) fn names(&mut self, key: &str, problems: &mut Problems) -> BTreeSet<String> {
         let parse = |node: &Node| match node {
             Node::Value(Value::Array(names)) => {
@@ -150,7 +125,7 @@ impl Section {
         self.parsed(key, "expected a list of names", parse, problems).unwrap_or_default()
     }
 
-    /// Whether there is anything under `key`.
+    /// Whether `key` is set.
     pub(super) fn has(&self, key: &str) -> bool {
         self.tree.contains_key(key)
     }
@@ -167,7 +142,7 @@ impl Section {
         self.path(key, problems)
     }
 
-    /// A secret, or `{ file = "…" }` with one in it.
+    /// A secret, or `{ file = "…" }` whose file contains it.
     pub(super) fn secret(&mut self, key: &str, problems: &mut Problems) -> Option<Secret> {
         let node = self.tree.remove(key)?;
         let place = node.shown(self.shown(key));
@@ -187,7 +162,7 @@ impl Section {
         read.map_err(|problem| problems.add(place, problem)).ok()
     }
 
-    /// What nobody took has no meaning.
+    /// Reports the keys that were not taken.
     pub(super) fn end(self, problems: &mut Problems) {
         for (key, node) in self.tree {
             let shown = format!("{}{key}", self.prefix);
@@ -224,11 +199,11 @@ impl Node {
         }
     }
 
-    /// Where it stands: under `key`, unless a variable put it there.
+    /// Its place: `key`, unless a variable set it.
     fn shown(&self, key: String) -> Place {
         match self {
             Self::Variable { name, .. } => Place::Variable(name.clone()),
-            // Several variables may have made the table; the first names it.
+            // Several variables can have set the table; the first names it.
             Self::Table(tree) => match tree.first_key_value() {
                 Some((_, below)) => below.shown(key),
                 None => Place::Key(key),
@@ -246,7 +221,7 @@ impl Node {
     }
 }
 
-/// The text of a file, without the line ends that it ends in.
+/// The text of a file, without line ends at the end.
 fn read_text(path: &Path) -> Result<String, String> {
     let read = |path| {
         let mut text = String::new();
@@ -256,7 +231,7 @@ fn read_text(path: &Path) -> Result<String, String> {
     let mut text = read(path).map_err(|error| format!("{}: {error}", path.display()))?;
     if u64::try_from(text.len()).unwrap_or(u64::MAX) > MAX_FILE_BYTES {
         return Err(format!(
-            "{}: has more than the {MAX_FILE_BYTES} bytes that a value may have",
+            "{}: is larger than {MAX_FILE_BYTES} bytes, the limit of a value",
             path.display()
         ));
     }
@@ -264,5 +239,5 @@ fn read_text(path: &Path) -> Result<String, String> {
     Ok(text)
 }
 
-/// Longest value in a file of its own: room for all the certificates that a system trusts.
+/// The longest value in a file: room for all the certificates that a system trusts.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;

@@ -21,7 +21,7 @@ fn check(text: &str, variables: &[(&str, &str)], want: &[&str]) {
 }
 
 #[test]
-fn a_cluster_is_all_that_must_be_given() {
+fn only_a_cluster_is_required() {
     let config = load(CLUSTER, &[]).unwrap();
     assert_eq!(config.listen.to_string(), "127.0.0.1:7400");
     assert_eq!(config.admin_listen.to_string(), "127.0.0.1:7401");
@@ -34,14 +34,14 @@ fn a_cluster_is_all_that_must_be_given() {
 }
 
 #[test]
-fn the_example_says_what_holds_without_it() {
+fn example_has_the_defaults() {
     let example = load(include_str!("../../example.toml"), &[]).unwrap();
     let default = load("[clusters.default]\nbootstrap.servers = \"127.0.0.1:9092\"", &[]).unwrap();
     assert_eq!(format!("{example:#?}"), format!("{default:#?}"));
 }
 
 #[test]
-fn every_problem_is_told_at_once_with_its_key() {
+fn all_problems_are_reported_with_their_key() {
     let text = r#"
         listen = "localhost"
         gateway_secret = "short"
@@ -93,7 +93,7 @@ fn every_problem_is_told_at_once_with_its_key() {
 }
 
 #[test]
-fn a_file_that_is_no_toml_is_one_line_with_its_place_beside_what_the_environment_has() {
+fn invalid_toml_is_reported_in_one_line() {
     let variables = [("SLUICEGATE_LOG_FORMAT", "xml"), ("SLUICEGATE_LISTEN", "0.0.0.0:7400")];
     let log_format = "SLUICEGATE_LOG_FORMAT: is \"xml\", expected \"text\" or \"json\"";
     for (text, place) in [
@@ -109,7 +109,7 @@ fn a_file_that_is_no_toml_is_one_line_with_its_place_beside_what_the_environment
 }
 
 #[test]
-fn what_a_variable_says_is_told_under_its_name() {
+fn problems_of_variables_have_their_name() {
     let variables =
         [("SLUICEGATE_CLUSTERS__DEFAULT__SOCKET_TIMEOUT_MS", "soon"), ("SLUICEGATE_GATEWAY_SECRET", "short")];
     let problems = [
@@ -120,29 +120,29 @@ fn what_a_variable_says_is_told_under_its_name() {
 }
 
 #[test]
-fn one_address_serves_one_purpose() {
-    let problem = "admin_listen: is 127.0.0.1:7401, which `listen` is too: expected another port";
+fn listen_and_admin_listen_differ() {
+    let problem = "admin_listen: is 127.0.0.1:7401, as is `listen`: expected another port";
     check(&format!("listen = \"127.0.0.1:7401\"\n{CLUSTER}"), &[], &[problem]);
     let free = "listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n";
     assert!(load(&format!("{free}{CLUSTER}"), &[]).is_ok());
 }
 
 #[test]
-fn without_a_cluster_nothing_can_be_served() {
+fn at_least_one_cluster_is_required() {
     check("", &[], &["clusters: is empty, expected at least one [clusters.NAME]"]);
 }
 
 #[test]
-fn beyond_loopback_a_gateway_must_prove_itself() {
+fn beyond_loopback_gateways_have_to_authenticate() {
     let open = format!("listen = \"0.0.0.0:7400\"\nadmin_listen = \"0.0.0.0:7401\"\n{CLUSTER}");
-    let problem = "listen: 0.0.0.0:7400 is not a loopback address: expected `gateway_secret` or `tls.client_ca` with it";
+    let problem = "listen: 0.0.0.0:7400 is not a loopback address: set `gateway_secret` or `tls.client_ca`";
     check(&open, &[], &[problem]);
     assert!(load(&open, &[("SLUICEGATE_GATEWAY_SECRET", "0123456789abcdef")]).is_ok());
     assert!(load(&format!("listen = \"[::1]:7400\"\n{CLUSTER}"), &[]).is_ok());
 }
 
 #[test]
-fn only_clusters_that_are_named_are_written_to() {
+fn write_clusters_have_to_exist() {
     assert!(load(CLUSTER, &[]).unwrap().write.clusters.is_empty());
     let text = format!("[write]\nclusters = [\"default\"]\n{CLUSTER}");
     assert_eq!(load(&text, &[]).unwrap().write.clusters, ["default".to_owned()].into());
@@ -155,7 +155,7 @@ fn only_clusters_that_are_named_are_written_to() {
 }
 
 #[test]
-fn what_clashes_only_for_a_producer_is_a_problem_where_one_is_asked_for() {
+fn producer_properties_are_checked_if_the_cluster_is_written_to() {
     let section = format!("{CLUSTER}message.max.bytes = 2000\nbatch.num.messages = 10\nlinger.ms = 60000\n");
     assert!(load(&section, &[]).is_ok());
     let written = format!("[write]\nclusters = [\"default\"]\n{section}");
@@ -168,7 +168,7 @@ fn what_clashes_only_for_a_producer_is_a_problem_where_one_is_asked_for() {
 }
 
 #[test]
-fn windows_that_let_sessions_stop_each_other_are_refused() {
+fn connection_window_has_to_fit_all_streams() {
     let text = format!("{CLUSTER}[limits]\nmax_streams = 2000\nconnection_window_bytes = 67108864\n");
     let problem = "limits.connection_window_bytes: is 67108864, expected at least limits.stream_window_bytes times \
                    limits.max_streams, 131072000";
@@ -176,7 +176,7 @@ fn windows_that_let_sessions_stop_each_other_are_refused() {
 }
 
 #[test]
-fn answers_larger_than_a_session_may_hold_are_refused() {
+fn answers_have_to_fit_a_session() {
     let text = format!("{CLUSTER}[limits]\nsession_answer_bytes = 65536\n[read]\nmax_bytes = 65536\n");
     load(&text, &[]).unwrap();
     let problem = "read.max_bytes: is 65537, expected at most limits.session_answer_bytes, 65536";
@@ -184,7 +184,7 @@ fn answers_larger_than_a_session_may_hold_are_refused() {
 }
 
 #[test]
-fn the_environment_overrides_the_file() {
+fn environment_overrides_the_file() {
     let text = format!("listen = \"127.0.0.1:1\"\n{CLUSTER}client.id = \"file\"\n");
     let variables = [
         ("SLUICEGATE_LISTEN", "127.0.0.1:2"),
@@ -202,7 +202,7 @@ fn the_environment_overrides_the_file() {
 }
 
 #[test]
-fn variables_of_other_programs_are_named_but_do_no_harm() {
+fn unknown_variables_are_reported_and_ignored() {
     let variables = [
         ("SLUICEGATE_URL", "ws://127.0.0.1:8080/pubsub"),
         ("SLUICEGATE_PORT_7400_TCP_ADDR", "10.0.0.1"),
@@ -217,7 +217,7 @@ fn variables_of_other_programs_are_named_but_do_no_harm() {
 }
 
 #[test]
-fn a_variable_beside_another_of_the_same_key_is_a_problem() {
+fn two_variables_of_one_key_are_a_problem() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     writeln!(file, "0123456789abcdef").unwrap();
     let path = file.path().to_str().unwrap();
@@ -233,8 +233,8 @@ fn a_variable_beside_another_of_the_same_key_is_a_problem() {
         for [first, last] in [given, [given[1], given[0]]] {
             let problems = load(CLUSTER, &[first, last]).expect_err("a problem");
             let [problem] = &problems[..] else { panic!("{problems:?}") };
-            let (place, problem) = problem.split_once(": is given by ").expect(problem);
-            let both = [place, problem.strip_suffix(" as well: expected one of them").expect(problem)];
+            let (place, problem) = problem.split_once(": is set by ").expect(problem);
+            let both = [place, problem.strip_suffix(" too: set only one of them").expect(problem)];
             assert!(both.contains(&first.0) && both.contains(&last.0), "{both:?}");
         }
     }
@@ -245,7 +245,7 @@ fn a_variable_beside_another_of_the_same_key_is_a_problem() {
 }
 
 #[test]
-fn a_variable_finds_its_cluster_whatever_the_case_and_the_signs_of_its_name() {
+fn variable_matches_its_cluster_in_any_case() {
     let password = ("SLUICEGATE_CLUSTERS__MY_PROD_1__CLIENT_ID", "from-the-environment");
     for name in ["my_prod_1", "My-Prod-1", "\"my-prod.1\"", "MY_PROD_1"] {
         let text = format!("[clusters.{name}]\nbootstrap.servers = \"a:1\"\n");
@@ -258,14 +258,14 @@ fn a_variable_finds_its_cluster_whatever_the_case_and_the_signs_of_its_name() {
         text,
         &[password],
         &[
-            "SLUICEGATE_CLUSTERS__MY_PROD_1__CLIENT_ID: may mean each of [clusters.My-Prod-1] and [clusters.my_prod_1]: \
+            "SLUICEGATE_CLUSTERS__MY_PROD_1__CLIENT_ID: matches each of [clusters.My-Prod-1] and [clusters.my_prod_1]: \
            expected names that differ in more than case, '-', '.' and '_'",
         ],
     );
 }
 
 #[test]
-fn variables_of_a_cluster_that_nobody_else_names_are_one_problem() {
+fn variables_alone_make_a_cluster_only_with_brokers() {
     let variables = [
         ("SLUICEGATE_CLUSTERS__MY_PROD__SASL_PASSWORD", HIDDEN),
         ("SLUICEGATE_CLUSTERS__MY_PROD__SASL_USERNAME", "reader"),
@@ -274,20 +274,20 @@ fn variables_of_a_cluster_that_nobody_else_names_are_one_problem() {
         CLUSTER,
         &variables,
         &[
-            "clusters.my_prod: is in variables alone, such as SLUICEGATE_CLUSTERS__MY_PROD__SASL_PASSWORD: expected \
+            "clusters.my_prod: is set only by variables such as SLUICEGATE_CLUSTERS__MY_PROD__SASL_PASSWORD: expected \
            [clusters.my_prod] in the file, or `bootstrap.servers` from the environment too",
         ],
     );
 }
 
 #[test]
-fn a_misspelt_variable_of_a_table_is_a_problem() {
+fn misspelt_variable_of_a_table_is_a_problem() {
     let problem = "SLUICEGATE_LIMITS__MAX_SESSION: is not a key of this configuration";
     check(CLUSTER, &[("SLUICEGATE_LIMITS__MAX_SESSION", "5")], &[problem]);
 }
 
 #[test]
-fn a_secret_may_stand_in_a_file_of_its_own() {
+fn secret_can_be_in_a_file() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     writeln!(file, "0123456789abcdef").unwrap();
     let text = format!("gateway_secret = {{ file = {:?} }}\n{CLUSTER}", file.path());
@@ -299,7 +299,7 @@ fn a_secret_may_stand_in_a_file_of_its_own() {
 }
 
 #[test]
-fn a_propertys_value_may_stand_in_a_file_of_its_own() {
+fn property_value_can_be_in_a_file() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     write!(file, "10.0.0.1:7\r\n\n").unwrap();
     let path = file.path().to_str().unwrap();
@@ -327,19 +327,19 @@ fn a_propertys_value_may_stand_in_a_file_of_its_own() {
 }
 
 #[test]
-fn a_table_that_is_no_file_is_refused() {
+fn other_tables_are_refused() {
     let no_file = "expected { file = \"…\" } with the path of a file, and no other key";
-    let elsewhere = "`client.id` is, expected its value or { file = \"…\" } there";
+    let elsewhere = "set `client.id` to its value or to { file = \"…\" }";
     for (given, problem) in [
         ("{ file = 1 }", format!("client.id: {no_file}")),
         ("{ file = \"\" }", format!("client.id: {no_file}")),
         ("{ file = {} }", format!("client.id: {no_file}")),
         ("{ file = \"/nowhere\", line = 1 }", format!("client.id: {no_file}")),
         ("{}", format!("client.id: is an empty table, {VALUE}")),
-        ("{ path = \"x\" }", format!("client.id.path: is no property of librdkafka; {elsewhere}")),
+        ("{ path = \"x\" }", format!("client.id.path: is not a librdkafka property: {elsewhere}")),
         (
             "{ file = \"/dev/zero\" }",
-            "client.id: /dev/zero: has more than the 1048576 bytes that a value may have".into(),
+            "client.id: /dev/zero: is larger than 1048576 bytes, the limit of a value".into(),
         ),
     ] {
         check(&format!("{CLUSTER}client.id = {given}"), &[], &[&format!("clusters.default.{problem}")]);
@@ -347,7 +347,7 @@ fn a_table_that_is_no_file_is_refused() {
 }
 
 #[test]
-fn properties_whose_names_end_in_file_are_no_files() {
+fn property_names_can_end_in_file() {
     let text = format!("{CLUSTER}sasl.oauthbearer.assertion.file = \"/nowhere/assertion\"\n");
     let problems = load(&text, &[]).err().unwrap_or_default();
     let own = "clusters.default.sasl.oauthbearer.assertion.file: ";
@@ -358,18 +358,18 @@ fn properties_whose_names_end_in_file_are_no_files() {
 }
 
 #[test]
-fn each_wrong_property_is_one_problem() {
+fn each_invalid_property_is_one_problem() {
     let text = format!(
         "{CLUSTER}lingr.ms = []\nlinger.ms = \"soon\"\nsocket.timeout.ms = \"soon\"\nrebalance_cb = \"x\"\n\
          plugin.library.paths = \"/nowhere/plugin.so\"\nsocket.connection.setup.timeout.ms = 500\nacks = \"most\"\n"
     );
     let range =
         "Configuration property \"socket.connection.setup.timeout.ms\" value 500 is outside allowed range";
-    let refused = "is refused by librdkafka:";
+    let refused = "is rejected by librdkafka:";
     let want = [
-        "lingr.ms: is no property of librdkafka, perhaps `linger.ms` was meant".to_owned(),
+        "lingr.ms: is not a librdkafka property, did you mean `linger.ms`?".to_owned(),
         "plugin.library.paths: would load code into the bridge: leave it out".to_owned(),
-        "rebalance_cb: is code of a program that uses librdkafka: leave it out".to_owned(),
+        "rebalance_cb: can only be set by a program: leave it out".to_owned(),
         "socket.timeout.ms: expected 10 to 300000 milliseconds, got `soon`".to_owned(),
         format!("acks: {refused} Invalid value for configuration property \"request.required.acks\""),
         format!("linger.ms: {refused} Invalid value for configuration property \"queue.buffering.max.ms\""),
@@ -380,26 +380,26 @@ fn each_wrong_property_is_one_problem() {
 }
 
 #[test]
-fn what_writing_could_not_keep_is_refused() {
+fn properties_that_weaken_acknowledgements_are_refused() {
     let text = format!("{CLUSTER}acks = 1\nenable.idempotence = false\nlinger.ms = 1\n");
     check(
         &text,
         &[("SLUICEGATE_CLUSTERS__DEFAULT__TRANSACTIONAL_ID", "x")],
         &[
-            "clusters.default.acks: expected `all`: an acknowledgement means that Kafka has the record",
-            "clusters.default.enable.idempotence: expected `true`: what the bridge sends again must not be written twice",
-            "SLUICEGATE_CLUSTERS__DEFAULT__TRANSACTIONAL_ID: is for transactions, in which nothing is written: leave it out",
+            "clusters.default.acks: expected `all`: an acknowledged record must be in Kafka",
+            "clusters.default.enable.idempotence: expected `true`: retries must not write a record twice",
+            "SLUICEGATE_CLUSTERS__DEFAULT__TRANSACTIONAL_ID: is for transactions, which the bridge does not use: leave it out",
         ],
     );
 }
 
 #[test]
-fn what_the_environment_misspells_is_told_under_its_name() {
+fn misspelt_property_in_a_variable_has_its_name() {
     check(
         CLUSTER,
         &[("SLUICEGATE_CLUSTERS__DEFAULT__SASL_PASWORD", HIDDEN)],
         &[
-            "SLUICEGATE_CLUSTERS__DEFAULT__SASL_PASWORD: is no property of librdkafka, perhaps `sasl.password` was meant",
+            "SLUICEGATE_CLUSTERS__DEFAULT__SASL_PASWORD: is not a librdkafka property, did you mean `sasl.password`?",
         ],
     );
 }
@@ -408,7 +408,7 @@ fn what_the_environment_misspells_is_told_under_its_name() {
 const HIDDEN: &str = "hunter2-hidden";
 
 #[test]
-fn no_error_and_no_debug_print_shows_a_secret() {
+fn errors_and_debug_show_no_secret() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     writeln!(file, "{HIDDEN}").unwrap();
     let values = [
@@ -459,14 +459,14 @@ fn no_error_and_no_debug_print_shows_a_secret() {
 }
 
 #[test]
-fn a_file_of_its_own_is_shown_in_no_error() {
+fn errors_show_no_file_content() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     writeln!(file, "{HIDDEN}").unwrap();
     let path = file.path().to_str().unwrap();
     for property in
         ["linger.ms", "socket.timeout.ms", "compression.codec", "broker.address.family", "isolation.level"]
     {
-        let problem = "does not hold what this property can be";
+        let problem = "does not contain a valid value of this property";
         check(
             &format!("{CLUSTER}{property} = {{ file = {path:?} }}"),
             &[],
@@ -476,7 +476,7 @@ fn a_file_of_its_own_is_shown_in_no_error() {
 }
 
 #[test]
-fn a_file_that_holds_what_a_path_leads_to_is_told_to_be_the_path() {
+fn file_of_a_location_is_reported_as_the_path_itself() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     writeln!(file, "-----BEGIN CERTIFICATE-----\n{HIDDEN}").unwrap();
     let path = file.path().to_str().unwrap();
@@ -491,7 +491,7 @@ fn a_file_that_holds_what_a_path_leads_to_is_told_to_be_the_path() {
 }
 
 #[test]
-fn a_secret_is_text() {
+fn secret_is_text() {
     let sasl =
         "security.protocol = \"sasl_plaintext\"\nsasl.mechanism = \"PLAIN\"\nsasl.username = \"reader\"\n";
     for (value, kind) in [("1_000", "integer"), ("12.50", "float"), ("true", "boolean")] {
@@ -506,7 +506,7 @@ fn a_secret_is_text() {
 }
 
 #[test]
-fn a_propertys_value_may_be_a_number_or_a_boolean() {
+fn property_value_can_be_a_number_or_a_boolean() {
     let text = format!("{CLUSTER}socket.timeout.ms = 2500\n\"socket.keepalive.enable\" = true\n");
     let shown = format!("{:?}", load(&text, &[]).unwrap().clusters["default"]);
     assert!(shown.contains("2.5s"), "{shown}");

@@ -1,4 +1,4 @@
-//! `[tls]`: PEM files become what a listener needs.
+//! `[tls]`: the listener's certificate and key, from PEM files.
 
 use std::fmt;
 use std::path::Path;
@@ -11,13 +11,14 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 
 use super::keys;
-use super::section::{Problems, Section};
+use super::problem::Problems;
+use super::section::Section;
 
-/// TLS on `listen`: `certificate` (PEM, followed by those that sign it), `key` (PEM) and `client_ca` (PEM).
+/// TLS on `listen`: `certificate` (PEM, followed by its chain), `key` (PEM) and `client_ca` (PEM).
 #[derive(Clone)]
 pub struct Tls {
     pub(crate) server: Arc<ServerConfig>,
-    /// With `client_ca`, gateways must show a certificate that one of these signed.
+    /// Whether gateways have to present a certificate that `client_ca` signed.
     pub(crate) mutual: bool,
 }
 

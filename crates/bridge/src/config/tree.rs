@@ -1,17 +1,16 @@
-//! The file and the environment as one tree of keys.
+//! Merges the file and the environment into one tree of keys.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use toml::Value;
 
-use super::Place;
-use super::section::Problems;
+use super::problem::{Place, Problems};
 
 /// A table's entries.
 pub(super) type Tree = BTreeMap<String, Node>;
 
-/// What stands under a key. It may be a secret, so there is no way to print it.
+/// The value of a key. It can be a secret, so it cannot be printed.
 pub(super) enum Node {
     Table(Tree),
     /// From the file.
@@ -23,8 +22,8 @@ pub(super) enum Node {
     },
 }
 
-/// Reads the file's text and lays the environment over it. Also the names of `SLUICEGATE_…` variables that begin with no key
-/// of the root: other programs have such.
+/// Parses the file's text and overrides it with the environment. Also returns `SLUICEGATE_…` variables that do not begin with a
+/// root key: other programs have such variables.
 pub(super) fn read(
     file: &str,
     environment: impl Iterator<Item = (OsString, OsString)>,
@@ -39,7 +38,7 @@ pub(super) fn read(
     };
     let mut ignored = Vec::new();
     for (name, text) in environment {
-        // What is not UTF-8 in a name is not ours.
+        // A name that is not UTF-8 is another program's.
         let Ok(name) = name.into_string() else { continue };
         let Some(key) = name.strip_prefix(PREFIX) else { continue };
         let mut path = path(key);
@@ -47,15 +46,15 @@ pub(super) fn read(
             ignored.push(name);
             continue;
         }
-        if let Err(problem) = lay(&mut tree, &mut path, &name, text) {
+        if let Err(problem) = set(&mut tree, &mut path, &name, text) {
             problems.add(Place::Variable(name), problem);
         }
     }
     (tree, ignored)
 }
 
-/// Lays one variable over the tree.
-fn lay(tree: &mut Tree, path: &mut [String], name: &str, text: OsString) -> Result<(), String> {
+/// Sets the key of one variable.
+fn set(tree: &mut Tree, path: &mut [String], name: &str, text: OsString) -> Result<(), String> {
     let text = text.into_string().map_err(|_| "is not UTF-8")?;
     if let [clusters, cluster, _, ..] = path
         && clusters == "clusters"
@@ -68,8 +67,7 @@ fn lay(tree: &mut Tree, path: &mut [String], name: &str, text: OsString) -> Resu
     }
 }
 
-/// The cluster's name as the file has it: in a variable's, a capital is as good as a small letter, and '_' stands for '-'
-/// and '.' too.
+/// The cluster's name as in the file. A variable's name matches in any case, and its '_' matches '-' and '.'.
 fn named(tree: &Tree, cluster: &str) -> Result<String, String> {
     let Some(Node::Table(clusters)) = tree.get("clusters") else { return Ok(cluster.to_owned()) };
     let folded = |name: &str| name.to_ascii_lowercase().replace(['-', '.'], "_");
@@ -79,18 +77,18 @@ fn named(tree: &Tree, cluster: &str) -> Result<String, String> {
         [] => Ok(cluster.to_owned()),
         [name] => Ok(name.to_owned()),
         _ => Err(format!(
-            "may mean each of [clusters.{}]: expected names that differ in more than case, '-', '.' and '_'",
+            "matches each of [clusters.{}]: expected names that differ in more than case, '-', '.' and '_'",
             meant.join("] and [clusters.").escape_debug()
         )),
     }
 }
 
-/// The problem of a variable beside another one.
+/// The problem of two variables for one key.
 pub(super) fn given_by(other: &str) -> String {
-    format!("is given by {other} as well: expected one of them")
+    format!("is set by {other} too: set only one of them")
 }
 
-/// One line, and nothing of the file's text: a secret may stand there.
+/// A syntax error in one line, without the file's text, which can contain secrets.
 fn syntax(file: &str, error: &toml::de::Error) -> String {
     let message = error.message().lines().collect::<Vec<_>>().join(", ");
     let Some(before) = error.span().and_then(|span| file.get(..span.start)) else {
@@ -109,7 +107,7 @@ fn from_toml(table: toml::Table) -> Tree {
     table.into_iter().map(|(key, value)| (key, node(value))).collect()
 }
 
-/// A variable's key, without the prefix, as a path in the tree.
+/// The path of a variable's key in the tree.
 fn path(key: &str) -> Vec<String> {
     let key = key.to_lowercase();
     let mut path: Vec<String> = key.split("__").map(str::to_owned).collect();
@@ -121,7 +119,7 @@ fn path(key: &str) -> Vec<String> {
     path
 }
 
-/// Also the name of another variable that stood there.
+/// Inserts a node, and returns the other variable that had set it.
 fn insert(tree: &mut Tree, path: &[String], node: Node) -> Option<String> {
     let (first, rest) = path.split_first()?;
     if rest.is_empty() {
@@ -137,7 +135,7 @@ fn insert(tree: &mut Tree, path: &[String], node: Node) -> Option<String> {
 }
 
 impl Node {
-    /// The variable that put this here, or a part of it.
+    /// The variable that set this, or a part of it.
     fn variable(&self) -> Option<String> {
         match self {
             Self::Variable { name, .. } => Some(name.clone()),
@@ -148,7 +146,7 @@ impl Node {
 }
 
 const PREFIX: &str = "SLUICEGATE_";
-/// The keys of the root.
+/// The root keys.
 const KEYS: [&str; 11] = [
     "admin_listen",
     "clusters",
@@ -168,8 +166,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_key_of_the_example_can_come_from_the_environment() {
-        // Those that have no default stand there as comments.
+    fn variables_can_set_every_root_key() {
+        // Keys without a default are comments there.
         let example =
             include_str!("../../example.toml").replace("# gateway_secret = \"", "gateway_secret = \"");
         let example = example.replace("# [tls]", "[tls]").parse::<toml::Table>().expect("TOML");

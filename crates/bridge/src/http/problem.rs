@@ -1,19 +1,15 @@
 //! What went wrong, as the document of RFC 9457, on REST resources with the members of the REST proxies' errors.
 
+use std::time::Duration;
+
 use http::{StatusCode, header};
 use serde::Serialize;
-use sluicegate_protocol::ErrorResp;
-use sluicegate_reader::ReadError;
+use sluicegate_protocol::error_code::TOPIC_AUTHORIZATION_FAILED;
 
 use super::media_type::PROBLEM;
 use super::response::Response;
-use crate::cluster::{Cluster, Failure, topic_denied};
-use crate::kafka_code::{
-    CLUSTER_AUTHORIZATION_FAILED, INVALID_RECORD, INVALID_REQUEST, INVALID_TIMESTAMP, INVALID_TOPIC,
-    MESSAGE_TOO_LARGE, OFFSET_OUT_OF_RANGE, RECORD_LIST_TOO_LARGE, TOPIC_AUTHORIZATION_FAILED,
-    UNKNOWN_TOPIC_OR_PARTITION,
-};
-use crate::writing::WriteError;
+use crate::backend::{self, CommandError};
+use crate::cluster::{Cluster, topic_denied};
 
 /// Why a request is not answered with what it asked for.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,7 +19,7 @@ pub(crate) struct Problem {
     detail: String,
     /// 0: Kafka has none for it.
     kafka_code: i32,
-    retry_after_ms: u32,
+    retry_after: Duration,
 }
 
 /// Whose fault it is, and of which kind.
@@ -117,38 +113,26 @@ impl Fault {
         }
     }
 
-    /// Of a record that was not written.
-    pub(super) fn of_write(error: &WriteError) -> Self {
-        match error {
-            WriteError::QueueFull => Self::Busy,
-            WriteError::ProducerEnded { unknown_outcome: true } => Self::UnknownOutcome,
-            WriteError::ProducerEnded { unknown_outcome: false } => Self::Unavailable,
-            WriteError::Unavailable(error) => Self::of(error),
-            WriteError::Failed(error) => match error.code {
-                MESSAGE_TOO_LARGE | RECORD_LIST_TOO_LARGE => Self::TooLarge,
-                _ => Self::of(error),
-            },
-        }
-    }
-
-    fn of(error: &ErrorResp) -> Self {
-        match error.code {
-            _ if error.unknown_outcome => Self::UnknownOutcome,
-            // What is invalid may be another client's record in the same batch, and what was found a moment before is only
-            // not there yet.
-            _ if error.retriable => Self::Unavailable,
-            UNKNOWN_TOPIC_OR_PARTITION => Self::NoTopic,
-            OFFSET_OUT_OF_RANGE | INVALID_TOPIC | INVALID_TIMESTAMP | INVALID_REQUEST => Self::Malformed,
-            TOPIC_AUTHORIZATION_FAILED | CLUSTER_AUTHORIZATION_FAILED => Self::NotAuthorizedByKafka,
-            INVALID_RECORD => Self::Unprocessable,
-            _ => Self::Kafka,
+    /// The fault of a command, or of one record.
+    pub(super) fn of(error: &CommandError) -> Self {
+        match error.fault {
+            backend::Fault::Invalid | backend::Fault::OffsetOutOfRange => Self::Malformed,
+            backend::Fault::Forbidden => Self::Forbidden,
+            backend::Fault::NotAuthorized => Self::NotAuthorizedByKafka,
+            backend::Fault::NotFound => Self::NoTopic,
+            backend::Fault::TooLarge => Self::TooLarge,
+            backend::Fault::InvalidRecord => Self::Unprocessable,
+            backend::Fault::QueueFull => Self::Busy,
+            backend::Fault::Transient | backend::Fault::Unreachable { retriable: true } => Self::Unavailable,
+            backend::Fault::Rejected | backend::Fault::Unreachable { retriable: false } => Self::Kafka,
+            backend::Fault::UnknownOutcome { .. } => Self::UnknownOutcome,
         }
     }
 }
 
 impl Problem {
     pub(crate) fn new(fault: Fault, detail: impl Into<String>) -> Self {
-        Self { fault, detail: detail.into(), kafka_code: 0, retry_after_ms: 0 }
+        Self { fault, detail: detail.into(), kafka_code: 0, retry_after: Duration::ZERO }
     }
 
     /// Of a topic that the grant does not have, whether it exists or not.
@@ -157,28 +141,15 @@ impl Problem {
         Self { kafka_code: TOPIC_AUTHORIZATION_FAILED, ..denied }
     }
 
-    /// Of a name that no topic can have.
-    pub(super) fn bad_topic_name(error: &ReadError) -> Self {
-        Self { kafka_code: error.code().into(), ..Self::new(Fault::Malformed, error.to_string()) }
-    }
-
-    /// Why the cluster gave no answer.
-    pub(super) fn failed(failure: Failure) -> Self {
-        Self::of(Fault::of(&failure.error), failure.error)
-    }
-
-    /// Why a record was not written, or may not have been.
-    pub(super) fn not_written(error: WriteError) -> Self {
-        Self::of(Fault::of_write(&error), error.into())
-    }
-
-    fn of(fault: Fault, error: ErrorResp) -> Self {
-        let ErrorResp { code, mut message, retry_after_ms, .. } = error;
+    /// Why a cluster did not do what a command asked, or did not write a record.
+    pub(super) fn failed(error: CommandError) -> Self {
+        let fault = Fault::of(&error);
+        let CommandError { code, mut message, retry_after, .. } = error;
         if let Some(advice) = fault.advice() {
             message.push_str("; ");
             message.push_str(advice);
         }
-        Self { fault, detail: message, kafka_code: code, retry_after_ms }
+        Self { fault, detail: message, kafka_code: code, retry_after }
     }
 
     /// Tells whether it is the topic or the partition that is missing, where Kafka said that one of them is.
@@ -229,7 +200,7 @@ impl Problem {
         }
         if matches!(self.fault, Fault::Busy | Fault::Unavailable) {
             // RFC 9110, section 10.2.3: whole seconds.
-            let seconds = self.retry_after_ms.div_ceil(1000).max(1);
+            let seconds = self.retry_after.as_millis().div_ceil(1000).max(1);
             response = response.header(header::RETRY_AFTER, seconds.to_string());
         }
         response
@@ -259,7 +230,6 @@ pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::Outcome;
 
     #[track_caller]
     fn check(response: &Response, status: u16, document: &str) {
@@ -268,61 +238,47 @@ mod tests {
     }
 
     #[test]
-    fn a_document_says_what_is_known_and_no_more() {
+    fn document_has_only_known_members() {
         let problem = Problem::new(Fault::Malformed, "say \"x\"\n");
         let document = r#"{"type":"about:blank","title":"Bad Request","status":400,"detail":"say \"x\"\n"}"#;
         check(&problem.clone().plain(), 400, document);
         let document = r#"{"type":"about:blank","title":"Bad Request","status":400,"detail":"say \"x\"\n","error_code":400,"message":"say \"x\"\n"}"#;
         check(&problem.rest(PROBLEM), 400, document);
-        let error = ErrorResp { code: 7, message: "m".into(), unknown_outcome: true, ..Default::default() };
+        let error = CommandError::new(backend::Fault::UnknownOutcome { retriable: true }, 7, "m");
         let document = r#"{"type":"about:blank","title":"Gateway Timeout","status":504,"detail":"m; to send it again may write it twice","kafka_code":7,"unknown_outcome":true}"#;
-        check(&Problem::not_written(WriteError::Failed(error)).plain(), 504, document);
-    }
-
-    #[track_caller]
-    fn check_error(error: &ErrorResp, written: u16, read: u16) {
-        let not_written = Problem::not_written(WriteError::Failed(error.clone()));
-        assert_eq!(not_written.plain().status.as_u16(), written, "{error:?}");
-        let failure = Failure { outcome: Outcome::Refused, error: error.clone() };
-        assert_eq!(Problem::failed(failure).plain().status.as_u16(), read, "{error:?}");
+        check(&Problem::failed(error).plain(), 504, document);
     }
 
     #[test]
-    fn each_error_of_a_cluster_has_its_status() {
-        let error = |code, retriable| ErrorResp { code, retriable, ..Default::default() };
-        for (code, status) in [(1, 400), (17, 400), (32, 400), (42, 400), (3, 404), (29, 403), (31, 403)] {
-            check_error(&error(code, false), status, status);
-        }
-        check_error(&error(10, false), 413, 500);
-        check_error(&error(18, false), 413, 500);
-        check_error(&error(87, false), 422, 422);
-        check_error(&error(87, true), 503, 503);
-        check_error(&error(32, true), 503, 503);
-        check_error(&error(3, true), 503, 503);
-        check_error(&error(0, true), 503, 503);
-        check_error(&error(7, true), 503, 503);
-        check_error(&error(0, false), 500, 500);
-        check_error(&error(-1, false), 500, 500);
-        check_error(&ErrorResp { unknown_outcome: true, ..error(7, true) }, 504, 504);
-    }
-
-    #[test]
-    fn a_full_queue_and_the_end_of_a_producer_have_their_status() {
-        for (error, status) in [
-            (WriteError::QueueFull, 429),
-            (WriteError::ProducerEnded { unknown_outcome: false }, 503),
-            (WriteError::ProducerEnded { unknown_outcome: true }, 504),
+    fn each_fault_of_a_command_has_its_status() {
+        use backend::Fault as Of;
+        for (fault, status) in [
+            (Of::Invalid, 400),
+            (Of::OffsetOutOfRange, 400),
+            (Of::Forbidden, 403),
+            (Of::NotAuthorized, 403),
+            (Of::NotFound, 404),
+            (Of::TooLarge, 413),
+            (Of::InvalidRecord, 422),
+            (Of::QueueFull, 429),
+            (Of::Rejected, 500),
+            (Of::Unreachable { retriable: false }, 500),
+            (Of::Unreachable { retriable: true }, 503),
+            (Of::Transient, 503),
+            (Of::UnknownOutcome { retriable: true }, 504),
+            (Of::UnknownOutcome { retriable: false }, 504),
         ] {
-            assert_eq!(Problem::not_written(error).plain().status.as_u16(), status);
+            let problem = Problem::failed(CommandError::new(fault, 0, ""));
+            assert_eq!(problem.plain().status.as_u16(), status, "{fault:?}");
         }
     }
 
     #[test]
-    fn who_may_come_back_is_told_when() {
+    fn retry_after_is_whole_seconds_of_at_least_one() {
         for (fault, ms, want) in
             [(Fault::Busy, 100, "1"), (Fault::Unavailable, 1001, "2"), (Fault::Unavailable, 0, "1")]
         {
-            let problem = Problem { retry_after_ms: ms, ..Problem::new(fault, "") };
+            let problem = Problem { retry_after: Duration::from_millis(ms), ..Problem::new(fault, "") };
             let headers = problem.plain().headers;
             let (_, value) = headers.iter().find(|(name, _)| name == header::RETRY_AFTER).unwrap();
             assert_eq!(value, want);

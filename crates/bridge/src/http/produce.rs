@@ -7,19 +7,21 @@ use http::{HeaderName, Method, StatusCode};
 use serde::Serialize;
 use sluicegate_protocol::jsonkey::Path;
 use sluicegate_protocol::{Header, HttpProduce, ProduceRecord, metadata};
-use sluicegate_reader::check_topic;
 use tokio::sync::oneshot;
 
 use super::headers::Headers;
+use super::json;
 use super::jsonkey;
 use super::media_type::JSON;
 use super::number::whole_number;
 use super::problem::{Fault, Problem};
+use super::request::{Request, check_writable};
 use super::response::Response;
-use super::{Request, Running, check_writable, json};
-use crate::cluster::MAX_HEADERS;
+use super::running::Running;
+use crate::backend::Written;
+use crate::cluster::{MAX_HEADERS, Turn};
 use crate::grant::Grant;
-use crate::writing::Written;
+use crate::topics::Topics;
 
 /// The answer to a request of the route.
 ///
@@ -66,7 +68,7 @@ async fn queued(grant: &Grant, record: ProduceRecord, running: Arc<Running>) -> 
     let (queued, in_queue) = oneshot::channel();
     let writing = tokio::spawn(async move {
         let queued = || {
-            running.free_place();
+            running.free_call();
             // A client that is gone hears nothing.
             queued.send(()).unwrap_or_default();
         };
@@ -86,12 +88,11 @@ async fn queued(grant: &Grant, record: ProduceRecord, running: Arc<Running>) -> 
 /// Writes a record; `queued` is called when it is in the producer's queue.
 async fn written(grant: &Grant, record: ProduceRecord, queued: impl FnOnce()) -> Result<Written, Problem> {
     let (topic, partition) = (record.topic.clone(), record.partition);
-    let mut fates = grant.cluster.write(grant.client, vec![record], queued).await.map_err(Problem::failed)?;
-    match fates.pop().ok_or_else(nothing_known)? {
+    let cluster = &grant.cluster;
+    let reports = cluster.produce(grant.client, vec![record], &Topics::All, Turn::default(), queued).await;
+    match reports.map_err(Problem::failed)?.pop().ok_or_else(nothing_known)? {
         Ok(written) => Ok(written),
-        Err(error) => {
-            Err(Problem::not_written(error).naming_what_is_missing(&grant.cluster, &topic, partition).await)
-        }
+        Err(error) => Err(Problem::failed(error).naming_what_is_missing(cluster, &topic, partition).await),
     }
 }
 
@@ -111,7 +112,6 @@ fn record(headers: Headers<'_>, body: &Bytes, route: &HttpProduce) -> Result<Pro
             return Err(Problem::new(Fault::Malformed, expected));
         }
     };
-    check_topic(topic).map_err(|error| Problem::bad_topic_name(&error))?;
     let record_headers = record_headers(headers, route)?;
     let (value, document) = match &headers.content_type()?[..] {
         JSON => {

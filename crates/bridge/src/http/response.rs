@@ -10,7 +10,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use http_body::{Frame, SizeHint};
 use serde::Serialize;
 
-use super::Running;
+use super::running::Running;
 
 /// A response in the making.
 #[derive(Debug, Clone, PartialEq)]

@@ -15,8 +15,10 @@ use http::Method;
 
 use super::accept::Accept;
 use super::problem::{Fault, Problem};
+use super::request::{Request, check_readable};
 use super::response::Response;
-use super::{Request, Running, check_readable};
+use super::running::Running;
+use crate::backend::Log;
 use path::{Query, Resource};
 
 /// The answer to a request of the route, for the part of its path that follows the route's, with its query.
@@ -48,11 +50,13 @@ pub(super) async fn answer(
         }
         Resource::Records { topic, partition } if reads => {
             check_readable(grant, topic)?;
-            records::get(cluster, topic, *partition, query, accept.records()?, running).await
+            let log = Log { topic, partition: *partition };
+            records::get(cluster, log, query, accept.records()?, running).await
         }
         Resource::Offsets { topic, partition } if reads => {
             check_readable(grant, topic)?;
-            offsets::get(cluster, topic, *partition, query, accept.metadata()?).await
+            let log = Log { topic, partition: *partition };
+            offsets::get(cluster, log, query, accept.metadata()?).await
         }
         Resource::Topic { topic } if method == Method::POST => {
             Query::none(query)?;

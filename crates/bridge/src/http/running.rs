@@ -1,22 +1,22 @@
 //! A request's hold on the limits that requests share.
 
 use std::future::ready;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use sluicegate_ws_session::source::Source;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use sluicegate_ws_session::source::Source;
-
-use crate::cluster::Room;
-use crate::places::{ClusterId, Place, Places};
+use crate::backend::Room;
+use crate::fair_permits::{ClusterId, FairPermit, FairPermits};
 
 /// A request until it is over, though it may have been answered before. The drain waits for it.
 pub(crate) struct Running {
     hold: Mutex<Hold>,
-    places: Arc<Places>,
+    calls: Arc<FairPermits>,
     cluster: ClusterId,
     source: Source,
     waiting: Arc<Semaphore>,
@@ -24,27 +24,27 @@ pub(crate) struct Running {
     _open: TaskTrackerToken,
 }
 
-/// One of both, or none.
+/// One of these, or none.
 #[derive(Default)]
 struct Hold {
-    _place: Option<Place>,
-    _permit: Option<OwnedSemaphorePermit>,
+    _call: Option<FairPermit>,
+    _waiter: Option<OwnedSemaphorePermit>,
 }
 
 impl Running {
-    /// With one of `places`, which it can trade for a permit of `waiting`; None if there is none for its source and cluster.
+    /// With a permit of `calls`, which it can trade for one of `waiting`; None if there is none for its source and cluster.
     pub(crate) fn begin(
-        places: &Arc<Places>,
+        calls: &Arc<FairPermits>,
         cluster: ClusterId,
         source: Source,
         waiting: &Arc<Semaphore>,
         drain: &CancellationToken,
         open: TaskTrackerToken,
     ) -> Option<Arc<Self>> {
-        let place = places.take(cluster, source)?;
+        let call = calls.try_acquire(cluster, source)?;
         Some(Arc::new(Self {
-            hold: Mutex::new(Hold { _place: Some(place), _permit: None }),
-            places: Arc::clone(places),
+            hold: Mutex::new(Hold { _call: Some(call), _waiter: None }),
+            calls: Arc::clone(calls),
             cluster,
             source,
             waiting: Arc::clone(waiting),
@@ -53,8 +53,8 @@ impl Running {
         }))
     }
 
-    /// Frees the place: the rest of the work costs nothing that requests share.
-    pub(crate) fn free_place(&self) {
+    /// Frees the call permit: the rest of the work costs nothing that requests share.
+    pub(crate) fn free_call(&self) {
         self.hold(Hold::default());
     }
 
@@ -64,47 +64,48 @@ impl Running {
 }
 
 impl Room for &Running {
-    /// Lasts until the bridge drains. Trades the place for a waiter's permit; without a free permit it is over at once.
-    async fn wait(self: Pin<&mut Self>) {
-        if let Ok(permit) = Arc::clone(&self.waiting).try_acquire_owned() {
-            self.hold(Hold { _place: None, _permit: Some(permit) });
-            self.drain.cancelled().await;
+    /// Lasts until the bridge drains. Trades the call permit for a waiter permit; without a free one it is over at once.
+    fn wait(&mut self) -> BoxFuture<'_, ()> {
+        match Arc::clone(&self.waiting).try_acquire_owned() {
+            Ok(permit) => {
+                self.hold(Hold { _call: None, _waiter: Some(permit) });
+                self.drain.cancelled().boxed()
+            }
+            Err(_) => ready(()).boxed(),
         }
     }
 
-    fn refill(self: Pin<&mut Self>) -> impl Future<Output = bool> + Send {
-        let place = self.places.take(self.cluster, self.source);
-        let found = place.is_some();
+    fn refill(&mut self) -> BoxFuture<'_, bool> {
+        let call = self.calls.try_acquire(self.cluster, self.source);
+        let found = call.is_some();
         if found {
-            self.hold(Hold { _place: place, _permit: None });
+            self.hold(Hold { _call: call, _waiter: None });
         }
-        ready(found)
+        ready(found).boxed()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
-    use std::pin::pin;
-
     use futures_util::poll;
+    use std::net::IpAddr;
     use tokio_util::task::TaskTracker;
 
     use super::*;
 
     #[tokio::test]
-    async fn request_that_waited_goes_on_only_with_a_place() {
-        let (places, waiting) = (Places::new(1), Arc::new(Semaphore::new(1)));
+    async fn request_that_waited_needs_a_call_permit_to_go_on() {
+        let (calls, waiting) = (FairPermits::new(1), Arc::new(Semaphore::new(1)));
         let (drain, open) = (CancellationToken::new(), TaskTracker::new());
         let source = Source::from(IpAddr::from([192, 0, 2, 1]));
-        let begin = || Running::begin(&places, 1, source, &waiting, &drain, open.token());
+        let begin = || Running::begin(&calls, 1, source, &waiting, &drain, open.token());
         let request = begin().unwrap();
         assert!(begin().is_none());
-        assert!(poll!(pin!(pin!(&*request).wait())).is_pending());
-        let other = begin().expect("the place of the one that waits");
-        assert!(!pin!(&*request).refill().await);
+        assert!(poll!((&mut &*request).wait()).is_pending());
+        let other = begin().expect("the call permit of the waiting request");
+        assert!(!(&mut &*request).refill().await);
         drop(other);
-        assert!(pin!(&*request).refill().await);
+        assert!((&mut &*request).refill().await);
         assert!(begin().is_none());
         assert_eq!(waiting.available_permits(), 1);
     }

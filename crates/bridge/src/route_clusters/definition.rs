@@ -1,4 +1,4 @@
-//! A header becomes a cluster's definition, or what was expected of it.
+//! Parses the header that carries a cluster's definition.
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
@@ -8,21 +8,23 @@ use sluicegate_protocol::cluster_definition::Sasl;
 use sluicegate_protocol::definition::{MAX_BYTES, MAX_NODES, MECHANISMS, Node};
 use sluicegate_protocol::{ClusterDefinition, metadata};
 
-use crate::config::Defined;
+use crate::config::DefinedCluster;
 
-/// A definition of which every part can be used. It holds a password: there is no way to print it.
+/// A valid definition. Not printable: it holds a password.
 pub(super) struct Definition {
-    /// All of it, as it was sent.
+    /// The whole definition, as sent.
     pub(super) bytes: Box<[u8]>,
     pub(super) nodes: Vec<Node>,
-    /// Whether certificates are checked; without it there is no TLS.
+    /// Whether certificates are verified. None: no TLS.
     verify: Option<bool>,
     sasl: Option<Sasl>,
 }
 
 impl Definition {
+    /// Parses a header's value.
+    ///
     /// # Errors
-    /// What was expected, without what was sent.
+    /// The definition is invalid. The text says what was expected and does not repeat the value.
     pub(super) fn parse(header: &[u8]) -> Result<Self, String> {
         if header.len() > MAX_BYTES.div_ceil(3).saturating_mul(4) {
             return Err(expected(&format!("at most {MAX_BYTES} bytes")));
@@ -30,38 +32,36 @@ impl Definition {
         let bytes = BASE64.decode(header).map_err(|_| expected("base64"))?;
         let definition = ClusterDefinition::decode(&bytes[..])
             .map_err(|_| expected("a sluicegate.v1.ClusterDefinition"))?;
-        // What is not known here may be what was to secure the connections.
+        // An unknown field can be one that was to secure the connections.
         if definition.encode_to_vec() != bytes {
-            return Err(expected("a sluicegate.v1.ClusterDefinition without fields of another version"));
+            return Err(expected("a sluicegate.v1.ClusterDefinition of this version"));
         }
         let ClusterDefinition { nodes, tls, sasl } = definition;
         if !(1..=MAX_NODES).contains(&nodes.len()) {
             return Err(expected(&format!("1 to {MAX_NODES} nodes")));
         }
         let nodes: Option<Vec<Node>> = nodes.iter().map(|node| Node::parse(node)).collect();
-        let nodes = nodes.ok_or_else(|| expected("nodes that are host:port, an IPv6 address in brackets"))?;
+        let nodes = nodes.ok_or_else(|| expected("nodes as host:port, with IPv6 addresses in brackets"))?;
         if let Some(Sasl { username, password, mechanism }) = &sasl {
             if !MECHANISMS.contains(&mechanism.as_str()) {
                 return Err(expected(&format!("one of the mechanisms {}", MECHANISMS.join(", "))));
             }
             if [username, password].iter().any(|text| text.is_empty() || text.contains('\0')) {
-                return Err(expected(
-                    "a username and a password that are not empty and have no NUL character",
-                ));
+                return Err(expected("a username and a password, not empty and without NUL characters"));
             }
         }
         Ok(Self { bytes: bytes.into(), nodes, verify: tls.map(|tls| tls.verify), sasl })
     }
 
-    pub(super) fn properties(&self) -> Defined<'_> {
+    pub(super) fn properties(&self) -> DefinedCluster<'_> {
         let sasl = self.sasl.as_ref();
         let sasl = sasl.map(|sasl| (sasl.mechanism.as_str(), sasl.username.as_str(), sasl.password.as_str()));
-        Defined { nodes: &self.nodes, verify: self.verify, sasl }
+        DefinedCluster { nodes: &self.nodes, verify: self.verify, sasl }
     }
 }
 
 fn expected(what: &str) -> String {
-    format!("expected {what} in the header {}", metadata::CLUSTER_DEFINITION)
+    format!("invalid header {}: expected {what}", metadata::CLUSTER_DEFINITION)
 }
 
 /// Base64 in a gateway's header, with and without padding.
@@ -93,13 +93,13 @@ mod tests {
     #[track_caller]
     fn refused(header: &[u8], want: &str) {
         let error =
-            Definition::parse(header).err().unwrap_or_else(|| panic!("{} is taken", header.escape_ascii()));
-        assert_eq!(error, format!("expected {want} in the header sluicegate-cluster-definition"));
+            Definition::parse(header).err().unwrap_or_else(|| panic!("{} is valid", header.escape_ascii()));
+        assert_eq!(error, format!("invalid header sluicegate-cluster-definition: expected {want}"));
     }
 
     #[test]
-    fn a_definition_is_read_with_and_without_padding() {
-        // Of every length that base64 pads differently.
+    fn definition_parses_with_and_without_padding() {
+        // All three lengths of padding.
         for pad in ["", "x", "xx"] {
             let nodes = vec![format!("kafka{pad}:9092")];
             let definition = ClusterDefinition { nodes: nodes.clone(), ..whole() };
@@ -108,7 +108,7 @@ mod tests {
                 let read = Definition::parse(header.as_bytes()).unwrap();
                 assert_eq!(read.bytes[..], bytes[..]);
                 assert_eq!(read.nodes.iter().map(Node::to_string).collect::<Vec<_>>(), nodes);
-                let Defined { verify, sasl, .. } = read.properties();
+                let DefinedCluster { verify, sasl, .. } = read.properties();
                 assert_eq!((verify, sasl), (Some(true), Some(("PLAIN", "reader", "hidden"))));
             }
         }
@@ -117,14 +117,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_definition_is_told_by_what_was_expected() {
+    fn invalid_headers_are_refused() {
         for header in [&b"*"[..], b"a", b"\xff\xfe", b"CgR=a2Fma2E", b"Cg Rr", b"CgRr,CgRr", b"CgRr-_"] {
             refused(header, "base64");
         }
         refused(b"/w", "a sluicegate.v1.ClusterDefinition");
         let whole = whole().encode_to_vec();
         // A field 4, a second `tls`, and one with a field 2.
-        let message = "a sluicegate.v1.ClusterDefinition without fields of another version";
+        let message = "a sluicegate.v1.ClusterDefinition of this version";
         for more in [&b"\x22\x01x"[..], b"\x12\x00", b"\x12\x02\x10\x01"] {
             refused(STANDARD_NO_PAD.encode([&whole, more].concat()).as_bytes(), message);
         }
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn each_part_is_judged_and_none_shown() {
+    fn invalid_parts_are_refused_and_not_shown() {
         let check = |change: fn(&mut ClusterDefinition), want: &str| {
             let mut definition = whole();
             change(&mut definition);
@@ -145,13 +145,13 @@ mod tests {
         };
         check(|all| all.nodes.clear(), "1 to 100 nodes");
         check(|all| all.nodes = vec!["kafka:1".into(); MAX_NODES + 1], "1 to 100 nodes");
-        let nodes = "nodes that are host:port, an IPv6 address in brackets";
+        let nodes = "nodes as host:port, with IPv6 addresses in brackets";
         check(|all| all.nodes.push("hidden@kafka:1".into()), nodes);
         check(|all| all.nodes.push("kafka:1,other:1".into()), nodes);
         let mechanisms = "one of the mechanisms PLAIN, SCRAM-SHA-256, SCRAM-SHA-512";
         check(|all| all.sasl.as_mut().unwrap().mechanism = "OAUTHBEARER".into(), mechanisms);
         check(|all| all.sasl.as_mut().unwrap().mechanism.clear(), mechanisms);
-        let user = "a username and a password that are not empty and have no NUL character";
+        let user = "a username and a password, not empty and without NUL characters";
         check(|all| all.sasl.as_mut().unwrap().username.clear(), user);
         check(|all| all.sasl.as_mut().unwrap().password.clear(), user);
         check(|all| all.sasl.as_mut().unwrap().password.push('\0'), user);
@@ -159,7 +159,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_bytes_are_a_definition_or_refused(bytes in proptest::collection::vec(0_u8.., 0..200)) {
+        fn arbitrary_bytes_parse_or_fail(bytes in proptest::collection::vec(0_u8.., 0..200)) {
             for header in [bytes.clone(), BASE64.encode(&bytes).into_bytes()] {
                 if let Ok(definition) = Definition::parse(&header) {
                     proptest::prop_assert!((1..=MAX_NODES).contains(&definition.nodes.len()));

@@ -1,4 +1,4 @@
-//! What is made, shared, kept and refused.
+//! Creating, sharing, closing and refusing clusters of routes.
 
 use std::iter;
 use std::sync::atomic::AtomicUsize;
@@ -12,24 +12,25 @@ use prost::Message;
 use rdkafka::mocking::MockCluster;
 use sluicegate_protocol::cluster_definition::{Sasl, Tls};
 use sluicegate_protocol::{ClusterDefinition, ProduceRecord};
-use sluicegate_reader::Reader;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tokio::time::{advance, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::cluster::{Reads, Writes};
+use crate::cluster::script::Script;
+use crate::cluster::{Reads, Turn, Writes};
 use crate::config::Config;
+use crate::kafka::{Kafka, Writer};
 use crate::metrics::Metrics;
-use crate::writing::Writer;
+use crate::topics::Topics;
 
 struct Pool {
     clusters: Arc<RouteClusters>,
     made: Arc<AtomicUsize>,
 }
 
-/// With these keys in `[route_clusters]`.
+/// A pool with these keys in `[route_clusters]`.
 fn pool(keys: &str) -> Pool {
     let text = format!(
         "gateway_secret = \"s3cret-of-the-gateway\"\n[route_clusters]\nallowed_hosts = [\"kafka:*\", \"*.svc:9092\"]\n{keys}"
@@ -37,16 +38,16 @@ fn pool(keys: &str) -> Pool {
     let config = Config::load(&text, iter::empty()).unwrap();
     let made = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&made);
-    let make = Box::new(move |_: &config::Cluster| {
+    let make = Box::new(move |_: &config::ClusterConfig| {
         count.fetch_add(1, Ordering::Relaxed);
-        Cluster::script(1024)
+        Arc::into_inner(Script::cluster(1024).0).unwrap()
     });
     let clusters = Arc::new(RouteClusters::new(&config.route_clusters, config.knows_gateways(), make));
     Pool { clusters, made }
 }
 
 impl Pool {
-    async fn get(&self, definition: &ClusterDefinition) -> Result<Arc<Cluster>, NotTaken> {
+    async fn get(&self, definition: &ClusterDefinition) -> Result<Arc<Cluster>, RouteClusterError> {
         self.clusters.get(header(definition).as_bytes()).await
     }
 
@@ -76,7 +77,7 @@ fn user(username: &str, password: &str) -> ClusterDefinition {
 }
 
 #[tokio::test]
-async fn whoever_has_another_definition_has_another_cluster_whatever_the_difference() {
+async fn different_definitions_never_share_a_cluster() {
     let pool = pool("");
     let scram = |definition: ClusterDefinition| {
         let sasl = definition.sasl.map(|sasl| Sasl { mechanism: "SCRAM-SHA-512".into(), ..sasl });
@@ -106,7 +107,7 @@ async fn whoever_has_another_definition_has_another_cluster_whatever_the_differe
 }
 
 #[tokio::test]
-async fn a_cluster_is_made_once_however_many_come_at_the_same_time() {
+async fn concurrent_callers_create_a_cluster_once() {
     let pool = pool("");
     let definition = user("a", "1");
     let clusters = join_all((0..100).map(|_| pool.get(&definition))).await;
@@ -116,7 +117,7 @@ async fn a_cluster_is_made_once_however_many_come_at_the_same_time() {
 }
 
 #[test]
-fn who_leaves_while_a_cluster_is_made_leaves_it_to_the_others() {
+fn cancelled_caller_leaves_creation_to_the_others() {
     with_one_blocking_thread(async |busy| {
         let pool = pool("");
         let definition = user("a", "1");
@@ -128,14 +129,14 @@ fn who_leaves_while_a_cluster_is_made_leaves_it_to_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_used_stays_and_what_is_not_is_closed_after_its_time() {
+async fn unused_clusters_close_after_the_idle_timeout() {
     let pool = pool("idle_timeout_ms = 1000\n");
     tokio::spawn(Arc::clone(&pool.clusters).close_unused());
     let used = pool.get(&user("used", "1")).await.unwrap();
     let unused = Arc::downgrade(&pool.get(&user("unused", "1")).await.unwrap());
     sleep(Duration::from_millis(900)).await;
     assert_eq!(pool.len(), 2);
-    // Asked for again, its time begins again.
+    // Each use restarts the timeout.
     pool.get(&user("unused", "1")).await.unwrap();
     sleep(Duration::from_millis(900)).await;
     assert_eq!(pool.len(), 2);
@@ -146,14 +147,14 @@ async fn what_is_used_stays_and_what_is_not_is_closed_after_its_time() {
     drop(used);
     sleep(Duration::from_millis(1300)).await;
     assert_eq!(pool.len(), 0);
-    // With none left, it waits for the next one.
+    // The sweep pauses without clusters, and resumes with the next one.
     let next = Arc::downgrade(&pool.get(&user("next", "1")).await.unwrap());
     sleep(Duration::from_millis(1300)).await;
     assert_eq!((pool.len(), Weak::strong_count(&next), pool.made()), (0, 0, 3));
 }
 
 #[test]
-fn a_cluster_that_was_never_made_takes_no_place_for_long() {
+fn cluster_that_was_never_created_is_removed() {
     with_one_blocking_thread(async |busy| {
         let pool = pool("idle_timeout_ms = 1000\n");
         tokio::spawn(Arc::clone(&pool.clusters).close_unused());
@@ -165,7 +166,7 @@ fn a_cluster_that_was_never_made_takes_no_place_for_long() {
     });
 }
 
-/// In paused time. Until what the test is given is dropped, the one thread on which clusters are made has other things to do.
+/// Runs a test in paused time. The only blocking thread is busy until the test drops its argument.
 fn with_one_blocking_thread(test: impl AsyncFnOnce(mpsc::Sender<()>)) {
     let mut builder = Builder::new_current_thread();
     let runtime = builder.enable_all().start_paused(true).max_blocking_threads(1).build().unwrap();
@@ -177,29 +178,29 @@ fn with_one_blocking_thread(test: impl AsyncFnOnce(mpsc::Sender<()>)) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_more_are_used_than_are_allowed_and_who_is_unused_makes_room() {
+async fn unused_clusters_make_room_at_the_limit() {
     let pool = pool("max = 2\n");
     let first = pool.get(&user("first", "1")).await.unwrap();
     let second = pool.get(&user("second", "1")).await.unwrap();
-    assert_eq!(pool.get(&user("third", "1")).await.err(), Some(NotTaken::TooMany));
+    assert_eq!(pool.get(&user("third", "1")).await.err(), Some(RouteClusterError::TooMany { max: 2 }));
     assert!(Arc::ptr_eq(&second, &pool.get(&user("second", "1")).await.unwrap()));
     drop(second);
     pool.clusters.sweep(Instant::now());
     advance(Duration::from_secs(1)).await;
     drop(first);
     pool.clusters.sweep(Instant::now());
-    // The one that is unused for longer goes.
+    // The longest unused cluster is closed.
     let third = pool.get(&user("third", "1")).await.unwrap();
     let first = pool.get(&user("first", "1")).await.unwrap();
     assert_eq!((pool.made(), pool.len()), (3, 2));
-    assert_eq!(pool.get(&user("second", "1")).await.err(), Some(NotTaken::TooMany));
+    assert_eq!(pool.get(&user("second", "1")).await.err(), Some(RouteClusterError::TooMany { max: 2 }));
     drop((first, third));
     assert!(pool.get(&user("second", "1")).await.is_ok());
     assert_eq!((pool.made(), pool.len()), (4, 2));
 }
 
 #[tokio::test]
-async fn every_broker_has_to_be_allowed_and_the_one_that_is_not_is_named() {
+async fn definition_with_a_forbidden_broker_is_refused() {
     let pool = pool("");
     let nodes = |nodes: &[&str]| ClusterDefinition {
         nodes: nodes.iter().map(|node| (*node).to_owned()).collect(),
@@ -210,27 +211,27 @@ async fn every_broker_has_to_be_allowed_and_the_one_that_is_not_is_named() {
         ["169.254.169.254:80", "svc:9092", "a.svc:9093", "kafka.example:1", "[::1]:9092", "localhost:9092"]
     {
         let refused = pool.get(&nodes(&["kafka:1", other, "a.svc:9092"])).await.err();
-        assert_eq!(refused, Some(NotTaken::Host(other.to_owned())));
+        assert_eq!(refused, Some(RouteClusterError::Host(other.to_owned())));
     }
     assert_eq!((pool.made(), pool.len()), (1, 1));
 }
 
 #[tokio::test]
-async fn where_nothing_is_configured_nobody_names_a_cluster() {
+async fn no_broker_is_allowed_by_default() {
     let text = "[clusters.default]\nbootstrap.servers = \"kafka:9092\"\n";
     for (secret, want) in [
-        ("", NotTaken::UnknownGateway),
-        ("gateway_secret = \"s3cret-of-the-gateway\"\n", NotTaken::Host("kafka:9092".into())),
+        ("", RouteClusterError::UnknownGateway),
+        ("gateway_secret = \"s3cret-of-the-gateway\"\n", RouteClusterError::Host("kafka:9092".into())),
     ] {
         let config = Config::load(&format!("{secret}{text}"), iter::empty()).unwrap();
-        let make = Box::new(|_: &config::Cluster| panic!("made"));
+        let make = Box::new(|_: &config::ClusterConfig| panic!("made"));
         let clusters = RouteClusters::new(&config.route_clusters, config.knows_gateways(), make);
         assert_eq!(clusters.get(header(&of("kafka:9092")).as_bytes()).await.err(), Some(want));
     }
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_definition_is_told_and_with_the_bridges_files_is_not() {
+async fn errors_in_the_bridges_files_are_not_shown() {
     let folder = tempfile::tempdir().unwrap();
     let ca = folder.path().join("ca.pem");
     let certificate = rcgen::generate_simple_self_signed(vec!["kafka".to_owned()]).unwrap().cert.pem();
@@ -238,27 +239,30 @@ async fn what_is_wrong_with_a_definition_is_told_and_with_the_bridges_files_is_n
     let pool = pool(&format!("[route_clusters.properties]\nssl.ca.location = {ca:?}\n"));
     let tls = ClusterDefinition { tls: Some(Tls { verify: true }), ..of("kafka:9092") };
     std::fs::remove_file(&ca).unwrap();
-    assert_eq!(pool.get(&tls).await.err(), Some(NotTaken::Unusable));
-    // What checks no certificate needs no file, and the connection in the clear neither.
+    assert_eq!(pool.get(&tls).await.err(), Some(RouteClusterError::Unusable));
+    // Without TLS, or without verification, the file is not read.
     let unverified = ClusterDefinition { tls: Some(Tls { verify: false }), ..of("kafka:9092") };
     assert!(pool.get(&unverified).await.is_ok() && pool.get(&of("kafka:9092")).await.is_ok());
-    let Some(NotTaken::Unreadable(blank)) = pool.get(&user("  ", "hidden")).await.err() else { panic!() };
+    let Some(RouteClusterError::Invalid(blank)) = pool.get(&user("  ", "hidden")).await.err() else {
+        panic!()
+    };
     assert!(blank.contains("sasl.username") && !blank.contains("hidden"), "{blank}");
 }
 
 #[tokio::test]
-async fn a_cluster_stays_until_its_records_are_delivered_though_nobody_waits_for_them() {
+async fn cluster_stays_open_until_its_records_are_delivered() {
     let mock = MockCluster::new(1).unwrap();
     mock.create_topic("orders", 1, 1).unwrap();
     let text = "gateway_secret = \"s3cret-of-the-gateway\"\n[route_clusters]\nallowed_hosts = [\"127.0.0.1:*\"]\n\
                 idle_timeout_ms = 100\n[route_clusters.properties]\nlinger.ms = 1500\n";
     let config = Config::load(text, iter::empty()).unwrap();
-    let make = Box::new(|config: &config::Cluster| {
+    let make = Box::new(|config: &config::ClusterConfig| {
         let metrics = Metrics::new();
         let writer = Writer::new(config.writer.clone(), metrics.writes("route"));
-        let writes = Writes { writer, max_records: 1, due: CancellationToken::new() };
+        let writes = Writes { max_records: 1, due: CancellationToken::new() };
         let reads = Reads { max_bytes: 1024, wait: Duration::ZERO };
-        Cluster::new(Reader::new(config.reader.clone()), reads, Some(writes), metrics.cluster("route"))
+        let kafka = Kafka::new("route", &config.reader, Some(writer));
+        Cluster::new(Box::new(kafka), reads, Some(writes), metrics.cluster("route"))
     });
     let clusters = Arc::new(RouteClusters::new(&config.route_clusters, config.knows_gateways(), make));
     tokio::spawn(Arc::clone(&clusters).close_unused());
@@ -269,7 +273,7 @@ async fn a_cluster_stays_until_its_records_are_delivered_though_nobody_waits_for
     let (sent, queued) = oneshot::channel();
     let begun = Instant::now();
     tokio::select! {
-        written = cluster.write(Default::default(), vec![record], || sent.send(()).unwrap()) => panic!("{written:?}"),
+        written = cluster.produce(Default::default(), vec![record], &Topics::All, Turn::default(), || sent.send(()).unwrap()) => panic!("{written:?}"),
         queued = queued => queued.unwrap(),
     }
     drop(cluster);

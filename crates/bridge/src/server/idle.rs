@@ -1,4 +1,4 @@
-//! HTTP/1.1 connections between two requests, which are closed when others need their places.
+//! Idle HTTP/1.1 connections, which are closed when new connections need their permits.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,7 +7,7 @@ use http_body_util::BodyExt;
 use hyper::body::Body;
 use tokio_util::sync::CancellationToken;
 
-/// The idle ones of a server's connections. Memory: one entry for each.
+/// A server's idle connections. Memory: one entry for each.
 #[derive(Debug, Default)]
 pub(super) struct Idle {
     entries: Mutex<Entries>,
@@ -20,27 +20,27 @@ struct Entries {
     close: BTreeMap<u64, CancellationToken>,
 }
 
-/// A connection that is kept for its next request.
+/// A keep-alive connection.
 #[derive(Debug)]
 pub(super) struct KeptAlive {
     all: Arc<Idle>,
-    /// Cancelled when the connection is to end with the request that it carries, or at once if it carries none.
+    /// Cancelled to close the connection: after its request in flight, or at once if there is none.
     pub(super) close: CancellationToken,
     /// The entry in `all` while the connection is idle.
     entry: Mutex<Option<u64>>,
 }
 
-/// A request is being answered. A drop makes its connection idle.
+/// Marks a connection as busy with a request. A drop makes the connection idle.
 #[derive(Debug)]
 pub(super) struct Busy(Arc<KeptAlive>);
 
 impl Idle {
-    /// A connection that was accepted, and is not idle before its first response.
+    /// Tracks an accepted connection. It is not idle before its first response.
     pub(super) fn connection(self: &Arc<Self>, close: CancellationToken) -> Arc<KeptAlive> {
         Arc::new(KeptAlive { all: Arc::clone(self), close, entry: Mutex::new(None) })
     }
 
-    /// Closes the connection that has been idle for longest, if there is one.
+    /// Closes the longest idle connection, if there is one.
     pub(super) fn close_longest(&self) {
         if let Some((_, close)) = lock(&self.entries).close.pop_first() {
             close.cancel();
@@ -78,7 +78,7 @@ impl Drop for KeptAlive {
 }
 
 impl Busy {
-    /// The body, with which the connection's work ends.
+    /// Keeps the connection busy until the end of `body`.
     pub(super) fn until_end_of<B: Body>(self, body: B) -> impl Body<Data = B::Data, Error = B::Error> {
         body.map_err(move |error| {
             let _held = &self;

@@ -1,4 +1,4 @@
-//! Which version of HTTP a connection speaks, told by its first bytes.
+//! Detects a connection's HTTP version from its first bytes.
 
 use std::io;
 use std::pin::Pin;
@@ -7,20 +7,20 @@ use std::task::{Context, Poll};
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
-/// What a connection speaks.
+/// A connection's HTTP version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Version {
     Http1,
     Http2,
 }
 
-/// Reads from `io` until its version is certain, and gives it back as if nothing had been read.
+/// Reads from `io` until its version is certain, and returns it rewound to its first byte.
 ///
 /// # Errors
-/// Reading failed, or `io` ended without a byte.
+/// Reading fails, or `io` ends without a byte.
 ///
 /// # Cancel safety
-/// A drop loses what was read, and `io`.
+/// A drop loses `io` and the bytes read.
 pub(super) async fn detect<IO: AsyncRead + Unpin>(mut io: IO) -> io::Result<(Version, Rewound<IO>)> {
     let mut first = BytesMut::with_capacity(PREFACE.len());
     while first.len() < PREFACE.len() && PREFACE.starts_with(&first) {
@@ -38,7 +38,7 @@ pub(super) async fn detect<IO: AsyncRead + Unpin>(mut io: IO) -> io::Result<(Ver
 /// RFC 9113, section 3.4: "the client connection preface starts with a sequence of 24 octets"
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// A connection whose first bytes come once more.
+/// A connection rewound to its first byte.
 #[derive(Debug)]
 pub(super) struct Rewound<IO> {
     first: Bytes,
@@ -92,7 +92,7 @@ mod tests {
 
     use super::*;
 
-    /// What is detected of `wire`, which comes in two pieces, and that all of it can be read then.
+    /// The version of `wire`, sent in two pieces. Checks that all of it can still be read.
     async fn detected(wire: &[u8], cut: usize) -> Version {
         let (mut client, server) = tokio::io::duplex(64);
         let (head, tail) = wire.split_at(cut);
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_preface_is_told_from_requests_wherever_it_is_cut() {
+    async fn preface_cut_anywhere_is_detected() {
         for (wire, want) in [
             (&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nframes"[..], Version::Http2),
             (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Version::Http2),
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_says_nothing_is_no_connection() {
+    async fn silent_peer_has_no_version() {
         let (client, server) = tokio::io::duplex(64);
         drop(client);
         assert_eq!(detect(server).await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);

@@ -1,16 +1,21 @@
 //! What a session says, and the bytes it becomes.
 
+use std::fmt;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, int64};
+use sluicegate_protocol::wire::number::{KAFKA_FETCH_RESP, SEQUENCE};
 use sluicegate_protocol::{
-    Close, ControlResp, ErrorResp, KafkaListOffsetResp, KafkaProduceResp, PongResp, Produced, PubSubResp,
-    control_resp::Control, grpc, pub_sub_resp::Resp,
+    Close, ControlResp, ErrorResp, KafkaFetchResp, KafkaListOffsetResp, KafkaProduceResp, PongResp, Produced,
+    PubSubResp, control_resp::Control, grpc, pub_sub_resp::Resp,
 };
+
+use crate::backend::{CommandError, DeliveryReport, Fault, Fetched, Written};
 
 /// One answer.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Answer {
+pub(super) enum Answer {
     /// An answer that is small, or of a size that the client itself chose.
     Message(PubSubResp),
     /// A `KafkaFetchResp` whose bytes exist: they are shared, not copied.
@@ -18,32 +23,50 @@ pub(crate) enum Answer {
 }
 
 impl Answer {
-    pub(crate) fn pong(sequence: i64, state: Bytes) -> Self {
+    pub(super) fn pong(sequence: i64, state: Bytes) -> Self {
         Self::new(sequence, Resp::PongResp(PongResp { state }))
     }
 
-    pub(crate) fn offset(sequence: i64, offset: i64) -> Self {
+    /// Records that were fetched from offset `asked` on. Without any, the answer says where to read on, unless that is
+    /// at the asked offset.
+    pub(super) fn fetched(sequence: i64, asked: i64, fetched: Fetched) -> Self {
+        let Fetched { messages, count, next_offset } = fetched;
+        if count > 0 || next_offset <= asked {
+            return Self::Messages { sequence, messages };
+        }
+        let messages = KafkaFetchResp { messages: Vec::new(), next_offset }.encode_to_vec().into();
+        Self::Messages { sequence, messages }
+    }
+
+    pub(super) fn offset(sequence: i64, offset: i64) -> Self {
         Self::new(sequence, Resp::KafkaListOffsetResp(KafkaListOffsetResp { offset }))
     }
 
-    pub(crate) fn produced(sequence: i64, results: Vec<Produced>) -> Self {
+    pub(super) fn produced(sequence: i64, reports: Vec<DeliveryReport>) -> Self {
+        let results = reports.into_iter().map(produced).collect();
         Self::new(sequence, Resp::KafkaProduceResp(KafkaProduceResp { results }))
     }
 
-    pub(crate) fn error(sequence: i64, error: ErrorResp) -> Self {
+    /// The error of a command that failed to do `what`, in APISIX's words.
+    pub(super) fn failed(sequence: i64, what: fmt::Arguments<'_>, error: CommandError) -> Self {
+        let message = format!("failed to {what}, err: {}", error.message);
+        Self::error(sequence, error_resp(CommandError { message, ..error }, MAX_ERROR_BYTES))
+    }
+
+    fn error(sequence: i64, error: ErrorResp) -> Self {
         Self::new(sequence, Resp::ErrorResp(error))
     }
 
-    /// An error that no broker gave and that asking again will not cure.
-    pub(crate) fn refusal(sequence: i64, message: &str) -> Self {
+    /// An error that no broker gave and that a retry will not cure.
+    pub(super) fn refusal(sequence: i64, message: &str) -> Self {
         Self::error(sequence, ErrorResp { code: 0, message: message.to_owned(), ..Default::default() })
     }
 
-    pub(crate) fn control(control: Control) -> Self {
+    pub(super) fn control(control: Control) -> Self {
         Self::new(0, Resp::Control(ControlResp { control: Some(control) }))
     }
 
-    pub(crate) fn close(close: Close) -> Self {
+    pub(super) fn close(close: Close) -> Self {
         Self::control(Control::Close(close))
     }
 
@@ -63,13 +86,13 @@ impl Answer {
             }
             Self::Messages { sequence, messages } => {
                 let sequence_len = if sequence == 0 { 0 } else { int64::encoded_len(SEQUENCE, &sequence) };
-                let fetch_head = MESSAGES_KEY_LEN.saturating_add(encoded_len_varint(messages.len() as u64));
+                let fetch_head = FETCH_KEY_LEN.saturating_add(encoded_len_varint(messages.len() as u64));
                 let len = messages.len().saturating_add(sequence_len).saturating_add(fetch_head);
                 put_head(small, len);
                 if sequence != 0 {
                     int64::encode(SEQUENCE, &sequence, small);
                 }
-                encode_key(MESSAGES, WireType::LengthDelimited, small);
+                encode_key(KAFKA_FETCH_RESP, WireType::LengthDelimited, small);
                 encode_varint(messages.len() as u64, small);
                 if messages.len() > COPY_BYTES {
                     return Some(messages);
@@ -81,13 +104,45 @@ impl Answer {
     }
 }
 
+/// The result of one record.
+fn produced(report: DeliveryReport) -> Produced {
+    match report {
+        Ok(Written { partition, offset, timestamp }) => {
+            Produced { partition, offset, timestamp, error: None }
+        }
+        Err(error) => {
+            Produced { error: Some(error_resp(error, MAX_RECORD_ERROR_BYTES)), ..Produced::default() }
+        }
+    }
+}
+
+/// An error as the protocol has it, with a message of at most `max_bytes`.
+fn error_resp(error: CommandError, max_bytes: usize) -> ErrorResp {
+    let CommandError { fault, code, mut message, retry_after } = error;
+    message.truncate(message.floor_char_boundary(max_bytes));
+    ErrorResp {
+        code,
+        message,
+        retriable: fault.is_retriable(),
+        retry_after_ms: u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX),
+        unknown_outcome: matches!(fault, Fault::UnknownOutcome { .. }),
+    }
+}
+
+/// What an answer has around its body: the gRPC head, the sequence, tags, lengths, and our own short texts.
+pub(super) const ENVELOPE_BYTES: usize = 64;
+/// The longest message of a command's error, in bytes.
+pub(super) const MAX_ERROR_BYTES: usize = 4 * 1024;
+/// The longest message of a record's error, in bytes.
+const MAX_RECORD_ERROR_BYTES: usize = 200;
+/// The largest result of one record, in bytes.
+pub(crate) const MAX_RESULT_BYTES: usize = MAX_RECORD_ERROR_BYTES + 56;
+const _: () = assert!(MAX_RESULT_BYTES <= 256);
+
 /// Up to here one copy is cheaper than a write of its own.
 const COPY_BYTES: usize = 8 * 1024;
 
-const SEQUENCE: u32 = 1;
-/// `PubSubResp.kafka_fetch_resp`.
-const MESSAGES: u32 = 33;
-const MESSAGES_KEY_LEN: usize = 2;
+const FETCH_KEY_LEN: usize = 2;
 
 fn put_head(small: &mut BytesMut, len: usize) {
     // What an answer holds is bounded far below 4 GiB by the limits on requests and fetches.
@@ -96,7 +151,9 @@ fn put_head(small: &mut BytesMut, len: usize) {
 
 #[cfg(test)]
 mod tests {
-    use sluicegate_protocol::{Header, KafkaFetchResp, KafkaMessage};
+    use std::time::Duration;
+
+    use sluicegate_protocol::{Header, KafkaMessage};
 
     use super::*;
 
@@ -145,10 +202,51 @@ mod tests {
     fn every_other_answer_is_its_protobuf_behind_a_head() {
         let resp = Some(Resp::PongResp(PongResp { state: "s".into() }));
         check(Answer::pong(4, "s".into()), PubSubResp { sequence: 4, resp });
-        let error = ErrorResp { code: 3, message: "m".into(), retriable: true, ..Default::default() };
+        let error = ErrorResp { code: 3, message: "m".into(), ..Default::default() };
         check(
             Answer::error(5, error.clone()),
             PubSubResp { sequence: 5, resp: Some(Resp::ErrorResp(error)) },
         );
+    }
+
+    #[test]
+    fn records_that_were_passed_over_move_the_next_offset() {
+        let fetched = |next_offset| Fetched { messages: Bytes::new(), count: 0, next_offset };
+        let resp =
+            |next_offset| Some(Resp::KafkaFetchResp(KafkaFetchResp { messages: Vec::new(), next_offset }));
+        check(Answer::fetched(1, 5, fetched(5)), PubSubResp { sequence: 1, resp: resp(0) });
+        check(Answer::fetched(1, 5, fetched(9)), PubSubResp { sequence: 1, resp: resp(9) });
+    }
+
+    #[test]
+    fn error_says_whether_and_when_to_retry() {
+        let error = CommandError {
+            retry_after: Duration::from_millis(1500),
+            ..CommandError::new(Fault::UnknownOutcome { retriable: true }, 7, "m".repeat(5000))
+        };
+        let Answer::Message(PubSubResp { resp: Some(Resp::ErrorResp(error)), .. }) =
+            Answer::failed(1, format_args!("produce"), error)
+        else {
+            panic!("an error");
+        };
+        assert!(error.message.starts_with("failed to produce, err: mmm"), "{error:?}");
+        assert_eq!(error.message.len(), MAX_ERROR_BYTES);
+        assert_eq!(
+            (error.code, error.retriable, error.retry_after_ms, error.unknown_outcome),
+            (7, true, 1500, true)
+        );
+    }
+
+    #[test]
+    fn result_fits_its_reservation() {
+        let error = CommandError {
+            retry_after: Duration::MAX,
+            ..CommandError::new(Fault::UnknownOutcome { retriable: true }, i32::MIN, "é".repeat(1000))
+        };
+        let written = Written { partition: -1, offset: -1, timestamp: -1 };
+        for report in [Err(error), Ok(written)] {
+            let answer = KafkaProduceResp { results: vec![produced(report)] };
+            assert!(answer.encoded_len() <= MAX_RESULT_BYTES, "{}", answer.encoded_len());
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use sluicegate_protocol::Close;
 
 use super::frames::FrameError;
+use crate::metrics::SessionEnd;
 
 /// Why a session is over.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,33 +56,20 @@ impl End {
         }
     }
 
-    /// A name for metrics and logs.
-    pub(crate) fn label(&self) -> &'static str {
+    /// As metrics and logs have it.
+    pub(crate) fn kind(&self) -> SessionEnd {
         match self {
-            Self::Closed(_) => "closed",
-            Self::Left => "left",
-            Self::Drained => "drained",
-            Self::Silent => "silent",
-            Self::Stalled => "stalled",
-            Self::Unfinished(_) => "unfinished",
-            Self::TooManyWaiting { .. } => "too_many_waiting",
-            Self::Unreadable(FrameError::TooLarge { .. }) => "too_large",
-            Self::Unreadable(FrameError::Compressed) => "compressed",
+            Self::Closed(_) => SessionEnd::Closed,
+            Self::Left => SessionEnd::Left,
+            Self::Drained => SessionEnd::Drained,
+            Self::Silent => SessionEnd::Silent,
+            Self::Stalled => SessionEnd::Stalled,
+            Self::Unfinished(_) => SessionEnd::Unfinished,
+            Self::TooManyWaiting { .. } => SessionEnd::TooManyWaiting,
+            Self::Unreadable(FrameError::TooLarge { .. }) => SessionEnd::TooLarge,
+            Self::Unreadable(FrameError::Compressed) => SessionEnd::Compressed,
         }
     }
-
-    /// Every label that there is.
-    pub(crate) const LABELS: [&str; 9] = [
-        "closed",
-        "left",
-        "drained",
-        "silent",
-        "stalled",
-        "unfinished",
-        "too_many_waiting",
-        "too_large",
-        "compressed",
-    ];
 }
 
 // RFC 6455, section 7.4.1.

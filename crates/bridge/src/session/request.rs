@@ -7,8 +7,8 @@ use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::{CONTROL_PREFIX, ControlReq, PubSubReq};
 use sluicegate_ws_session::request::Request as Checked;
 
-use crate::cluster::Command;
-use crate::request_check::{Undecodable, check_before_decoding};
+use super::command::Command;
+use super::produce_limits::Counts;
 
 /// A request, checked.
 #[derive(Debug, PartialEq)]
@@ -30,24 +30,22 @@ pub(super) enum Request {
 }
 
 impl Request {
+    /// Scans a message once, and then decodes it if it is within bounds.
     pub(super) fn parse(message: Bytes) -> Self {
         // Of a gateway's own messages `control` is the only field; a client's have passed the same check there.
-        let checked = match message.starts_with(&CONTROL_PREFIX) {
-            true => None,
-            false => Some(Checked::parse(&message)),
-        };
-        match checked {
-            Some(Checked::Nothing) => return Self::Nothing,
-            Some(Checked::Unknown { sequence }) => return Self::Unknown { sequence },
-            Some(Checked::Wrong) => return Self::Wrong,
-            Some(Checked::Command { .. }) => match check_before_decoding(&message) {
-                Err(Undecodable::TooMany { sequence, message }) => {
-                    return Self::TooMany { sequence, message };
+        if !message.starts_with(&CONTROL_PREFIX) {
+            let mut counts = Counts::default();
+            match Checked::scan(&message, |produce| counts.add(produce)) {
+                Checked::Nothing => return Self::Nothing,
+                Checked::Unknown { sequence } => return Self::Unknown { sequence },
+                Checked::Wrong => return Self::Wrong,
+                Checked::Command { sequence, command: _ } => {
+                    if let Some(exceeded) = counts.exceeded() {
+                        let message = format!("failed to produce, err: {exceeded}");
+                        return Self::TooMany { sequence, message };
+                    }
                 }
-                Err(Undecodable::Wrong) => return Self::Wrong,
-                Ok(()) => {}
-            },
-            None => {}
+            }
         }
         let Ok(PubSubReq { sequence, req }) = PubSubReq::decode(message) else { return Self::Wrong };
         match req {
@@ -69,7 +67,7 @@ impl Request {
 
 #[cfg(test)]
 mod tests {
-    use sluicegate_protocol::{CmdEmpty, CmdKafkaFetch, CmdPing};
+    use sluicegate_protocol::{CmdEmpty, CmdKafkaFetch, CmdKafkaProduce, CmdPing, ProduceRecord};
 
     use super::*;
 
@@ -92,6 +90,14 @@ mod tests {
         check(&request(9, Req::CmdEmpty(CmdEmpty {})), Request::Unknown { sequence: 9 });
         let control = ControlReq { control: Some(Control::Alive("x".into())) };
         check(&request(0, Req::Control(control)), Request::Control(Control::Alive("x".into())));
+    }
+
+    #[test]
+    fn produce_beyond_its_bounds_is_not_decoded() {
+        let records = vec![ProduceRecord::default(); 1001];
+        let message = "failed to produce, err: 1001 records in one command: expected at most 1000".to_owned();
+        let produce = request(-7, Req::CmdKafkaProduce(CmdKafkaProduce { records }));
+        check(&produce, Request::TooMany { sequence: -7, message });
     }
 
     #[test]

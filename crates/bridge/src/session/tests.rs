@@ -16,6 +16,8 @@ use tokio::task::JoinHandle;
 use std::sync::Arc;
 
 use super::*;
+use crate::cluster::Cluster;
+use crate::cluster::script::Script;
 
 /// The gateway's end of a session.
 struct Peer {
@@ -24,6 +26,7 @@ struct Peer {
     session: JoinHandle<End>,
     drain: CancellationToken,
     cluster: Arc<Cluster>,
+    script: Arc<Script>,
 }
 
 impl Peer {
@@ -40,13 +43,13 @@ impl Peer {
         change(&mut limits);
         let (stream, session) = tokio::io::duplex(PIPE_BYTES);
         let drain = CancellationToken::new();
-        let cluster = Arc::new(Cluster::script(MAX_FETCH));
+        let (cluster, script) = Script::cluster(MAX_FETCH);
         let grant = Grant::all(&cluster);
         let run = {
             let drain = drain.clone();
             async move { run(Transport::stream(session, hold), grant, &limits, drain).await }
         };
-        Self { stream, unread: BytesMut::new(), session: tokio::spawn(run), drain, cluster }
+        Self { stream, unread: BytesMut::new(), session: tokio::spawn(run), drain, cluster, script }
     }
 
     async fn send(&mut self, message: &[u8]) {
@@ -538,7 +541,7 @@ async fn records_are_handed_over_in_the_order_of_their_commands() {
         let Resp::KafkaProduceResp(produced) = resp else { panic!("{resp:?}") };
         assert_eq!((sequence, produced.results[0].offset), (number, number));
     }
-    assert_eq!(peer.cluster.script.taken(), (0..10_u8).map(|number| vec![number]).collect::<Vec<_>>());
+    assert_eq!(peer.script.taken(), (0..10_u8).map(|number| vec![number]).collect::<Vec<_>>());
 }
 
 #[tokio::test(start_paused = true)]
@@ -561,7 +564,7 @@ async fn more_records_than_one_command_may_have_are_refused() {
     let Resp::ErrorResp(error) = resp else { panic!("{resp:?}") };
     assert_eq!((sequence, error.retriable), (7, false));
     assert!(error.message.contains("1001 records in one command"), "{error:?}");
-    assert!(peer.cluster.script.taken().is_empty());
+    assert!(peer.script.taken().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -575,7 +578,7 @@ async fn a_command_that_is_refused_lets_nobody_overtake_those_before_it() {
         let (sequence, resp) = peer.answer().await;
         assert_eq!(matches!(resp, Resp::ErrorResp(_)), sequence == 2, "{sequence}: {resp:?}");
     }
-    assert_eq!(peer.cluster.script.taken(), ["first", "third"]);
+    assert_eq!(peer.script.taken(), ["first", "third"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use futures_util::{Stream, StreamExt, TryStreamExt};
+use futures_util::TryStreamExt;
 use http_body::Body;
 use http_body_util::BodyExt;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -15,6 +15,7 @@ use tokio_util::sync::{PollSender, WaitForCancellationFutureOwned};
 
 use super::body::{self, SessionBody};
 use super::outbox::{Outbox, Write};
+use super::peer::{Gone, Input};
 use super::websocket::{Answers, Client};
 use crate::cluster::Cluster;
 
@@ -34,9 +35,6 @@ pub(crate) enum Hold {
     /// sessions of others. It is always read, and its session is closed above a bound.
     Closed,
 }
-
-/// Inbound bytes, cut at will.
-pub(super) type Input = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
 
 impl Transport {
     /// Over an upgraded stream.
@@ -80,10 +78,6 @@ pub(super) enum Output {
     Body { writes: PollSender<Write>, dropped: Pin<Box<WaitForCancellationFutureOwned>> },
     WebSocket(Answers),
 }
-
-/// The peer takes no more output: it left.
-#[derive(Debug)]
-pub(super) struct Gone;
 
 impl Output {
     /// Hands the transport as much as it takes of what is ready. Pending where it takes nothing, or nothing is ready.
@@ -174,33 +168,3 @@ const READ_BYTES: usize = 4 * 1024;
 /// Given at once to an upgraded stream, which copies it and queues up to four of them: one HTTP/2 DATA frame of the
 /// default size each. Four times as much made no difference that could be measured.
 const MAX_WRITE: usize = 16 * 1024;
-
-/// Polls `step` to completion while reading and discarding input: unread input could harm other streams ([`Hold::Closed`]).
-/// Sets `left` at the end of the input, and does not read if it is already set.
-pub(super) async fn read_meanwhile<T>(
-    input: &mut Input,
-    left: &mut bool,
-    mut step: impl FnMut(&mut Context<'_>) -> Poll<T>,
-) -> T {
-    loop {
-        tokio::task::consume_budget().await;
-        let done = std::future::poll_fn(|cx| {
-            if let Poll::Ready(done) = step(cx) {
-                return Poll::Ready(Some(done));
-            }
-            if !*left && let Poll::Ready(read) = input.as_mut().poll_next(cx) {
-                *left = !matches!(read, Some(Ok(_)));
-                return Poll::Ready(None);
-            }
-            Poll::Pending
-        });
-        if let Some(done) = done.await {
-            return done;
-        }
-    }
-}
-
-/// Reads and discards input until it ends.
-pub(super) async fn peer_leaves(input: &mut Input) {
-    while let Some(Ok(_)) = input.next().await {}
-}

@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::io::poll_write_buf;
 
 use super::outbox::{Outbox, Write};
-use super::transport::{Gone, Input};
+use super::peer::{Gone, Input};
 use crate::cluster::Cluster;
 use crate::metrics::{ClusterMetrics, Kind, Outcome};
 
@@ -93,7 +93,7 @@ fn requests(step: Vec<Output>, metrics: &ClusterMetrics) -> Option<Bytes> {
             Output::ToBridge(bytes) => requests = bytes.into(),
             Output::Count(event) => count(metrics, event),
             // The close among the requests ends the session. Where there was no memory for that, nothing else would: what still
-            // comes is not looked at, and no silence.
+            // arrives is ignored, and counts as a sign of life.
             Output::Closing { told } if !told => return None,
             Output::Closing { .. } | Output::ToClient(_) | Output::Closed => {}
         }

@@ -196,7 +196,7 @@ async fn a_drain_tells_clients_whose_records_are_not_handed_over() {
         started.elapsed()
     };
     let (response, elapsed) = tokio::join!(send(&gateway, unawaited()), drain);
-    check(&response, 503, "the bridge is shutting down: nothing is written");
+    check(&response, 503, "the bridge is shutting down, nothing was written");
     // Two fifths of the time are for what is being written, and nothing is left to be cut off behind that.
     assert!((Duration::from_secs(2)..Duration::from_secs(5)).contains(&elapsed), "{elapsed:?}");
 }

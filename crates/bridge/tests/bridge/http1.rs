@@ -153,9 +153,9 @@ async fn grpc_and_connect_stay_http_2s() {
     let bridge = start("").await;
     let grpc = "Content-Type: application/grpc\r\nTE: trailers\r\nContent-Length: 0\r\n";
     let websocket = "Upgrade: websocket\r\nConnection: Upgrade\r\n";
-    let version = "expected HTTP/2 for application/grpc, HTTP/1.1 for a WebSocket upgrade\n";
+    let version = "expected HTTP/2 for application/grpc, or HTTP/1.1 for a WebSocket upgrade\n";
     let kind = "expected POST with content-type application/grpc\n";
-    let path = format!("nothing is served at this path, sessions are at {SESSION_PATH}\n");
+    let path = format!("unknown path, sessions are at {SESSION_PATH}\n");
     for (method, target, headers, status, text) in [
         ("POST", SESSION_PATH, grpc, 505, version),
         ("POST", "/grpc.health.v1.Health/Check", grpc, 505, version),

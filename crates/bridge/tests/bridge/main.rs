@@ -10,7 +10,7 @@
 )]
 
 mod admin;
-mod entrance;
+mod endpoint;
 mod http;
 mod http1;
 mod pressure;

@@ -9,7 +9,7 @@ use sluicegate_protocol::{CmdKafkaFetch, PubSubReq};
 use tokio::net::TcpListener;
 
 use crate::http::rest;
-use crate::support::{ENTRANCES, Entrance, Gateway, admin, close, flood, framed, ping, start, start_before};
+use crate::support::{ENDPOINTS, Endpoint, Gateway, admin, close, flood, framed, ping, start, start_before};
 
 #[tokio::test]
 async fn clients_that_send_without_pause_and_never_read_stop_nobody() {
@@ -18,9 +18,9 @@ async fn clients_that_send_without_pause_and_never_read_stop_nobody() {
     let state = "x".repeat(4096);
     let request = framed(&PubSubReq { sequence: 1, req: Some(ping(&state)) }.encode_to_vec());
     let mut greedy = Vec::new();
-    for entrance in ENTRANCES {
+    for endpoint in ENDPOINTS {
         for _ in 0..20 {
-            let stream = gateway.open(entrance, &PADDED).await.unwrap();
+            let stream = gateway.open(endpoint, &PADDED).await.unwrap();
             greedy.push(tokio::spawn(flood(stream, request.clone())));
         }
     }
@@ -34,8 +34,8 @@ async fn clients_that_send_without_pause_and_never_read_stop_nobody() {
     let each = taken / 40;
     assert!((64 * 1024..1024 * 1024).contains(&each), "{each} bytes were taken of each");
 
-    for entrance in ENTRANCES {
-        let mut stream = gateway.open(entrance, &[]).await.unwrap();
+    for endpoint in ENDPOINTS {
+        let mut stream = gateway.open(endpoint, &[]).await.unwrap();
         let asked = Instant::now();
         stream.ask(5, ping("")).await;
         assert_eq!(stream.next().await.unwrap().sequence, 5);
@@ -51,14 +51,14 @@ async fn unread_streams_of_tiny_messages_end_no_other() {
     let limits = "socket.timeout.ms = 60000\n[limits]\nmax_streams = 310\nconnection_window_bytes = 20316160\nmax_commands_per_session = 1";
     let bridge = start_before(kafka.local_addr().unwrap(), "", limits).await;
     let gateway = Gateway::connect(&bridge).await;
-    let mut bystander = gateway.open(Entrance::Connect, &[]).await.unwrap();
+    let mut bystander = gateway.open(Endpoint::Connect, &[]).await.unwrap();
     let fetch = Req::CmdKafkaFetch(CmdKafkaFetch::default());
     let tiny = framed(&PubSubReq { sequence: 0, req: Some(fetch) }.encode_to_vec());
     assert_eq!(tiny.len(), 8);
     let mut streams = Vec::new();
     let hangs = CmdKafkaFetch { topic: "t".into(), ..CmdKafkaFetch::default() };
     for at in 0..300 {
-        let mut stream = gateway.open(ENTRANCES[at % 2], &[]).await.unwrap();
+        let mut stream = gateway.open(ENDPOINTS[at % 2], &[]).await.unwrap();
         stream.ask(1, Req::CmdKafkaFetch(hangs.clone())).await;
         streams.push(stream);
     }
@@ -90,7 +90,7 @@ async fn bodies_of_reads_in_tiny_frames_end_no_other() {
     let limits = "socket.timeout.ms = 60000\n[limits]\nmax_streams = 310\nconnection_window_bytes = 20316160";
     let bridge = start_before(kafka.local_addr().unwrap(), "", limits).await;
     let gateway = Gateway::connect(&bridge).await;
-    let mut bystander = gateway.open(Entrance::Connect, &[]).await.unwrap();
+    let mut bystander = gateway.open(Endpoint::Connect, &[]).await.unwrap();
     let mut reads = Vec::new();
     for _ in 0..300 {
         let read = rest("GET", "/topics/t/partitions/0/records?offset=0").map(|_| ());
@@ -111,14 +111,14 @@ async fn a_client_that_takes_nothing_is_given_up_and_its_stream_reset() {
     let gateway = Gateway::connect(&bridge).await;
     let state = "x".repeat(4096);
     let request = framed(&PubSubReq { sequence: 1, req: Some(ping(&state)) }.encode_to_vec());
-    for entrance in ENTRANCES {
-        let stream = gateway.open(entrance, &PADDED).await.unwrap();
+    for endpoint in ENDPOINTS {
+        let stream = gateway.open(endpoint, &PADDED).await.unwrap();
         let (mut stream, _) = flood(stream, request.clone()).await;
         let reason = tokio::time::timeout(
             Duration::from_secs(5),
             std::future::poll_fn(|cx| stream.send.poll_reset(cx)),
         );
-        assert_eq!(reason.await.expect("a reset").unwrap(), h2::Reason::CANCEL, "{entrance:?}");
+        assert_eq!(reason.await.expect("a reset").unwrap(), h2::Reason::CANCEL, "{endpoint:?}");
     }
     let (_, metrics) = admin(&bridge, "/metrics").await;
     let ended = "sluicegate_sessions_ended_total{cluster=\"default\",reason=\"stalled\"} 2";
@@ -129,7 +129,7 @@ async fn a_client_that_takes_nothing_is_given_up_and_its_stream_reset() {
 async fn random_bytes_end_no_session_but_their_own() {
     let bridge = start("").await;
     let gateway = Gateway::connect(&bridge).await;
-    let mut beside = gateway.open(Entrance::Connect, &[]).await.unwrap();
+    let mut beside = gateway.open(Endpoint::Connect, &[]).await.unwrap();
     // xorshift: any fixed sequence without a pattern will do.
     let mut seed = 0x9E37_79B9_7F4A_7C15_u64;
     let mut next = || {
@@ -139,7 +139,7 @@ async fn random_bytes_end_no_session_but_their_own() {
         seed
     };
     for round in 0..300 {
-        let mut stream = gateway.open(ENTRANCES[round % 2], &[]).await.unwrap();
+        let mut stream = gateway.open(ENDPOINTS[round % 2], &[]).await.unwrap();
         let len = next() % 200;
         let bytes: Vec<u8> = (0..len).map(|_| next().to_le_bytes()[0]).collect();
         // Half of them within the framing, so that more than the first byte is judged.

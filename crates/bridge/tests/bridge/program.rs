@@ -12,7 +12,7 @@ use tokio::process::{Child, Command};
 
 use crate::http::{rest, send};
 use crate::raw::Raw;
-use crate::support::{Entrance, Gateway, close};
+use crate::support::{Endpoint, Gateway, close};
 
 const MINIMAL: &str = r#"
     listen = "127.0.0.1:0"
@@ -126,7 +126,7 @@ async fn a_log_that_cannot_be_written_harms_no_session_and_no_drain() {
         // Whoever reads the log, if it is a pipe, leaves.
         drop(child.stderr.take());
         let gateway = Gateway::over(TcpStream::connect(grpc).await.unwrap()).await;
-        let mut session = gateway.open(Entrance::Connect, &[]).await.unwrap();
+        let mut session = gateway.open(Endpoint::Connect, &[]).await.unwrap();
         signal(&child, "TERM").await;
         assert_eq!(session.next().await, Some(close(1001, "going away")));
         assert_eq!(session.next().await, None);
@@ -160,7 +160,7 @@ async fn it_takes_the_file_descriptors_that_it_may_and_says_where_they_are_few()
         }
         let mut log = String::new();
         child.stderr.take().unwrap().read_to_string(&mut log).await.unwrap();
-        assert_eq!(log.contains("may need more file descriptors given=100 needed=200"), warns, "{log}");
+        assert_eq!(log.contains("raise the limit (ulimit -n) given=100 needed=200"), warns, "{log}");
         assert_eq!(child.wait().await.unwrap().code(), Some(0));
     }
 }
@@ -190,7 +190,7 @@ async fn a_property_for_writing_is_accepted_and_one_that_nobody_knows_is_named()
     let output = bridge(&config).output().await.unwrap();
     assert_eq!(output.status.code(), Some(2));
     let want = format!(
-        "{}: clusters.default.socket.timout.ms: is no property of librdkafka, perhaps `socket.timeout.ms` was meant\n",
+        "{}: clusters.default.socket.timout.ms: is not a librdkafka property, did you mean `socket.timeout.ms`?\n",
         config.path().display()
     );
     assert_eq!(String::from_utf8(output.stderr).unwrap(), want);

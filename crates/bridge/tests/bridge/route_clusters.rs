@@ -1,4 +1,4 @@
-//! Clusters that gateways' routes carry: who may name which, at every entrance.
+//! Clusters that gateways' routes carry: who may name which, at every endpoint.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use crate::http::{rest, send};
 use crate::raw::{Raw, upgrade};
-use crate::support::{ENTRANCES, Entrance, Gateway, admin, ping, sessions, start, start_with, with};
+use crate::support::{ENDPOINTS, Endpoint, Gateway, admin, ping, sessions, start, start_with, with};
 
 const SECRET: (&str, &str) = ("sluicegate-gateway-secret", "correct-horse-battery-staple");
 const DEFINITION: &str = "sluicegate-cluster-definition";
@@ -40,10 +40,9 @@ async fn bridge(keys: &str) -> Bridge {
 }
 
 /// What the client of a session is told instead of the broker's name.
-const NOT_ALLOWED: &str =
-    "the bridge's configuration does not allow a broker of this route: its log says which";
+const NOT_ALLOWED: &str = "a broker of this route is not allowed, see the bridge's log";
 
-/// Every entrance refuses in its own terms.
+/// Every endpoint refuses in its own terms.
 async fn check(bridge: &Bridge, headers: &[(&str, &str)], status: u16, text: &str) {
     check_told(bridge, headers, status, text, text).await;
 }
@@ -51,8 +50,8 @@ async fn check(bridge: &Bridge, headers: &[(&str, &str)], status: u16, text: &st
 /// The same, where the gateway learns more than its client is told.
 async fn check_told(bridge: &Bridge, headers: &[(&str, &str)], status: u16, text: &str, reason: &str) {
     let gateway = Gateway::connect(bridge).await;
-    for entrance in ENTRANCES {
-        let refused = gateway.open(entrance, headers).await.err().expect(text);
+    for endpoint in ENDPOINTS {
+        let refused = gateway.open(endpoint, headers).await.err().expect(text);
         assert_eq!((refused.status.as_u16(), refused.text.as_str()), (status, format!("{text}\n").as_str()));
         assert_eq!(refused.headers.contains_key("retry-after"), status == 503);
     }
@@ -76,21 +75,19 @@ async fn a_definition_is_judged_at_every_entrance_alike() {
     for other in
         ["169.254.169.254:80", "kafka:9093", "kafka.evil.example:9092", "[::1]:9092", "localhost:7401"]
     {
-        let text = format!(
-            "the bridge's configuration does not allow {other}: expected it in route_clusters.allowed_hosts"
-        );
+        let text = format!("broker {other} is not allowed: add it to route_clusters.allowed_hosts");
         let carried = definition(&["kafka:9092", other]);
         check_told(&bridge, &[SECRET, (DEFINITION, &carried)], 403, NOT_ALLOWED, &text).await;
     }
-    let expected = |what: &str| format!("expected {what} in the header {DEFINITION}");
+    let expected = |what: &str| format!("invalid header {DEFINITION}: expected {what}");
     of(&[(DEFINITION, "not base64")], 400, &expected("base64")).await;
     of(&[(DEFINITION, "/w")], 400, &expected("a sluicegate.v1.ClusterDefinition")).await;
     of(&[(DEFINITION, "")], 400, &expected("1 to 100 nodes")).await;
-    let nodes = expected("nodes that are host:port, an IPv6 address in brackets");
+    let nodes = expected("nodes as host:port, with IPv6 addresses in brackets");
     of(&[(DEFINITION, &definition(&["reader:hidden@kafka:9092"]))], 400, &nodes).await;
     of(&[(DEFINITION, &"A".repeat(30_000))], 400, &expected("at most 16384 bytes")).await;
     let both = [("sluicegate-cluster", "default"), (DEFINITION, &definition(&["kafka:9092"]))];
-    let one = format!("expected one header of sluicegate-cluster and {DEFINITION}");
+    let one = format!("expected one of the headers sluicegate-cluster and {DEFINITION}");
     of(&both, 400, &one).await;
 
     let (_, metrics) = admin(&bridge, "/metrics").await;
@@ -108,16 +105,14 @@ async fn a_definition_is_judged_at_every_entrance_alike() {
 async fn nobody_names_a_cluster_without_the_secret_or_where_there_is_none() {
     let closed = bridge("").await;
     let definition = definition(&["kafka:9092"]);
-    let missing = "header sluicegate-gateway-secret is missing";
+    let missing = "header sluicegate-gateway-secret is missing: expected the bridge's gateway_secret";
     check(&closed, &[(DEFINITION, &definition)], 401, missing).await;
     let open = start("").await;
-    let text = "a cluster that a route carries is taken from gateways that show who they are: expected gateway_secret or \
-                tls.client_ca in the bridge's configuration";
+    let text = "clusters defined by routes need authenticated gateways: set gateway_secret or tls.client_ca in the bridge";
     check(&open, &[(DEFINITION, &definition)], 403, text).await;
     // What the configuration does not speak of is allowed to nobody.
     let silent = start_with(&format!("gateway_secret = \"{}\"", SECRET.1), "").await;
-    let text =
-        "the bridge's configuration does not allow kafka:9092: expected it in route_clusters.allowed_hosts";
+    let text = "broker kafka:9092 is not allowed: add it to route_clusters.allowed_hosts";
     check_told(&silent, &[SECRET, (DEFINITION, &definition)], 403, NOT_ALLOWED, text).await;
 }
 
@@ -132,8 +127,8 @@ async fn sessions_and_requests_read_from_the_cluster_that_they_carry_and_are_cou
     let gateway = Gateway::connect(&bridge).await;
     let list =
         Req::CmdKafkaListOffset(CmdKafkaListOffset { topic: "carried".into(), partition: 0, timestamp: -1 });
-    for entrance in ENTRANCES {
-        let mut session = gateway.open(entrance, &headers).await.unwrap();
+    for endpoint in ENDPOINTS {
+        let mut session = gateway.open(endpoint, &headers).await.unwrap();
         session.ask(1, list.clone()).await;
         let answer = session.next().await.unwrap().resp;
         assert!(matches!(answer, Some(Resp::KafkaListOffsetResp(_))), "{answer:?}");
@@ -155,17 +150,17 @@ async fn as_many_clusters_are_used_as_are_allowed_and_one_more_is_told_to_come_b
     let bridge = bridge("max = 1\n").await;
     let (one, other) = (definition(&["kafka:9092"]), definition(&["127.0.0.1:1"]));
     let gateway = Gateway::connect(&bridge).await;
-    for entrance in ENTRANCES {
-        let session = gateway.open(entrance, &[SECRET, (DEFINITION, &one)]).await.unwrap();
-        let text = "as many clusters of routes are used as the bridge may have";
+    for endpoint in ENDPOINTS {
+        let session = gateway.open(endpoint, &[SECRET, (DEFINITION, &one)]).await.unwrap();
+        let text = "too many clusters defined by routes (route_clusters.max = 1)";
         check(&bridge, &[SECRET, (DEFINITION, &other)], 503, text).await;
         // The same one has room.
-        gateway.open(entrance, &[SECRET, (DEFINITION, &one)]).await.unwrap();
+        gateway.open(endpoint, &[SECRET, (DEFINITION, &one)]).await.unwrap();
         drop(session);
         // Its place is another's once its sessions are over, and not before.
         for next in [&other, &one] {
             let opened =
-                async { while gateway.open(entrance, &[SECRET, (DEFINITION, next)]).await.is_err() {} };
+                async { while gateway.open(endpoint, &[SECRET, (DEFINITION, next)]).await.is_err() {} };
             timeout(Duration::from_secs(10), opened).await.expect("a place that is free");
         }
     }
@@ -210,7 +205,7 @@ async fn what_is_no_handshake_makes_no_cluster_and_ends_none() {
 async fn the_largest_definition_beside_the_largest_request_of_a_client_ends_no_connection() {
     let bridge = bridge("").await;
     let gateway = Gateway::connect(&bridge).await;
-    let mut witness = gateway.open(Entrance::Post, &[SECRET]).await.unwrap();
+    let mut witness = gateway.open(Endpoint::Post, &[SECRET]).await.unwrap();
     let empty = ClusterDefinition { nodes: vec!["kafka:9092".into()], ..ClusterDefinition::default() };
     let sasl = |password: String| Sasl { username: "reader".into(), password, mechanism: "PLAIN".into() };
     let largest = |sasl| ClusterDefinition { sasl: Some(sasl), ..empty.clone() };
@@ -221,8 +216,8 @@ async fn the_largest_definition_beside_the_largest_request_of_a_client_ends_no_c
     let path = format!("/{}", "p".repeat(60 * 1024));
     let headers =
         [SECRET, (DEFINITION, &encoded(&largest)), ("x-path", &path), ("x-envoy-original-path", &path)];
-    for entrance in ENTRANCES {
-        gateway.open(entrance, &headers).await.unwrap();
+    for endpoint in ENDPOINTS {
+        gateway.open(endpoint, &headers).await.unwrap();
     }
     witness.ask(1, ping("")).await;
     assert!(matches!(witness.next().await.unwrap().resp, Some(Resp::PongResp(_))));

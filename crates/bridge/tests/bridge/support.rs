@@ -78,9 +78,9 @@ impl Gateway {
         Self { http }
     }
 
-    /// Opens a session in the way of `entrance`.
-    pub(crate) async fn open(&self, entrance: Entrance, headers: &[(&str, &str)]) -> Result<Stream, Refused> {
-        self.request(entrance.request(SESSION_PATH), headers).await
+    /// Opens a session in the way of `endpoint`.
+    pub(crate) async fn open(&self, endpoint: Endpoint, headers: &[(&str, &str)]) -> Result<Stream, Refused> {
+        self.request(endpoint.request(SESSION_PATH), headers).await
     }
 
     pub(crate) async fn request(
@@ -141,7 +141,7 @@ impl Gateway {
 
     /// gRPC's health check; the status is a header if it is refused.
     pub(crate) async fn health(&self, headers: &[(&str, &str)]) -> Response {
-        let request = Entrance::Post.request("/grpc.health.v1.Health/Check").map(|()| framed(b""));
+        let request = Endpoint::Post.request("/grpc.health.v1.Health/Check").map(|()| framed(b""));
         self.send(with(request, headers)).await
     }
 }
@@ -157,14 +157,14 @@ pub(crate) fn with<B>(mut request: Request<B>, headers: &[(&str, &str)]) -> Requ
 
 /// How a session is opened.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Entrance {
+pub(crate) enum Endpoint {
     Connect,
     Post,
 }
 
-pub(crate) const ENTRANCES: [Entrance; 2] = [Entrance::Connect, Entrance::Post];
+pub(crate) const ENDPOINTS: [Endpoint; 2] = [Endpoint::Connect, Endpoint::Post];
 
-impl Entrance {
+impl Endpoint {
     pub(crate) fn request(self, path: &str) -> Request<()> {
         let uri = format!("http://bridge{path}");
         match self {

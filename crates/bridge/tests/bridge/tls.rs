@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::raw::{Raw, frame, upgrade};
-use crate::support::{Entrance, Gateway, ping, start};
+use crate::support::{Endpoint, Gateway, ping, start};
 
 /// A certificate authority, and what it signed, as PEM files.
 struct Pki {
@@ -80,7 +80,7 @@ async fn a_session_runs_over_tls() {
     let tcp = TcpStream::connect(bridge.address()).await.unwrap();
     let name = ServerName::try_from("localhost").unwrap();
     let gateway = Gateway::over(pki.connector(None).connect(name, tcp).await.unwrap()).await;
-    let mut stream = gateway.open(Entrance::Connect, &[]).await.unwrap();
+    let mut stream = gateway.open(Endpoint::Connect, &[]).await.unwrap();
     stream.ask(1, ping("")).await;
     assert_eq!(stream.next().await.unwrap().sequence, 1);
 }
@@ -128,7 +128,7 @@ async fn with_a_client_ca_only_its_certificates_get_in() {
     let tcp = TcpStream::connect(bridge.address()).await.unwrap();
     let connector = pki.connector(Some(pki.sign("gateway")));
     let gateway = Gateway::over(connector.connect(name.clone(), tcp).await.unwrap()).await;
-    gateway.open(Entrance::Post, &[]).await.unwrap();
+    gateway.open(Endpoint::Post, &[]).await.unwrap();
 
     let elsewhere = Pki::new();
     for identity in [None, Some(elsewhere.sign("stranger"))] {

@@ -91,19 +91,19 @@ async fn only_a_websocket_handshake_gets_its_101() {
         (upgrade("/", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"), 400, key),
         (without("Sec-WebSocket-Version: 13"), 400, version),
         (with("Version: 13", "Version: 8"), 400, version),
-        (without("Host: bridge"), 400, "expected one header Host\n"),
-        (upgrade("/", "Host: other\r\n"), 400, "expected one header Host\n"),
-        (upgrade("/", "Content-Length: 3\r\n") + "abc", 400, "an upgrade has no body\n"),
-        (upgrade("/", "Transfer-Encoding: chunked\r\n"), 400, "an upgrade has no body\n"),
+        (without("Host: bridge"), 400, "expected exactly one Host header\n"),
+        (upgrade("/", "Host: other\r\n"), 400, "expected exactly one Host header\n"),
+        (upgrade("/", "Content-Length: 3\r\n") + "abc", 400, "a WebSocket upgrade must not have a body\n"),
+        (upgrade("/", "Transfer-Encoding: chunked\r\n"), 400, "a WebSocket upgrade must not have a body\n"),
         (
             with("HTTP/1.1", "HTTP/1.0"),
             505,
-            "expected HTTP/2 for application/grpc, HTTP/1.1 for a WebSocket upgrade\n",
+            "expected HTTP/2 for application/grpc, or HTTP/1.1 for a WebSocket upgrade\n",
         ),
         (
             upgrade("/", "sluicegate-cluster: nowhere\r\n"),
             404,
-            "no cluster nowhere is configured, header sluicegate-cluster names one\n",
+            "unknown cluster nowhere (header sluicegate-cluster): expected one of [clusters]\n",
         ),
     ] {
         let mut client = Raw::connect(&bridge).await;
@@ -134,10 +134,10 @@ async fn only_a_websocket_handshake_gets_its_101() {
 async fn with_a_secret_the_gateway_has_to_know_it_and_judges_the_page() {
     let bridge = start_with(&format!("gateway_secret = \"{SECRET}\""), "").await;
     for (headers, text) in [
-        ("", "header sluicegate-gateway-secret is missing\n"),
+        ("", "header sluicegate-gateway-secret is missing: expected the bridge's gateway_secret\n"),
         (
             "sluicegate-gateway-secret: wrong\r\n",
-            "header sluicegate-gateway-secret is not the bridge's secret\n",
+            "header sluicegate-gateway-secret does not match the bridge's gateway_secret\n",
         ),
     ] {
         let mut client = Raw::connect(&bridge).await;
@@ -166,7 +166,7 @@ async fn without_one_only_pages_of_this_machine_may_ask() {
         client.send(upgrade("/", origins)).await;
         let response = client.response().await;
         assert_eq!(response.status, 403, "{origins}");
-        assert!(response.text().starts_with("this Origin may not ask here: "), "{}", response.text());
+        assert!(response.text().starts_with("Origin not allowed: "), "{}", response.text());
     }
     let (_, metrics) = admin(&bridge, "/metrics").await;
     assert!(metrics.contains("sluicegate_requests_refused_total{reason=\"origin\"} 3\n"), "{metrics}");
@@ -200,8 +200,8 @@ async fn a_session_writes_only_where_the_gateway_says_so() {
     let produce = || Req::CmdKafkaProduce(CmdKafkaProduce { records: vec![ProduceRecord::default()] });
     let elsewhere = "failed to produce, err: the bridge does not write to this cluster";
     for (headers, message) in [
-        ("", "this route does not let clients write"),
-        ("sluicegate-write: false\r\n", "this route does not let clients write"),
+        ("", "failed to produce, err: this route does not let clients write"),
+        ("sluicegate-write: false\r\n", "failed to produce, err: this route does not let clients write"),
         ("sluicegate-write: true\r\n", elsewhere),
     ] {
         let mut client = Raw::open(&bridge, headers).await;
@@ -489,7 +489,7 @@ async fn a_session_counts_among_sessions_and_no_longer_among_connections() {
     let mut third = Raw::connect(&bridge).await;
     third.send(upgrade("/", "")).await;
     let refused = third.response().await;
-    assert_eq!((refused.status, refused.text()), (503, "the bridge is at capacity\n"));
+    assert_eq!((refused.status, refused.text()), (503, "bridge at capacity (limits.max_sessions = 2)\n"));
     assert_eq!(refused.headers["retry-after"], "1");
     first.ask(1, ping("")).await;
     assert_eq!(first.answer().await.sequence, 1);

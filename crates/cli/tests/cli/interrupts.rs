@@ -1,4 +1,4 @@
-//! Ctrl-C, and readers that have had enough.
+//! Ctrl-C, and readers that pause or close the output.
 
 use rustix::process::{Pid, Signal, kill_process};
 use sluicegate_protocol::KafkaListOffsetResp;
@@ -13,24 +13,24 @@ use crate::program::command;
 use crate::server::{self, Session};
 
 #[tokio::test]
-async fn ctrl_c_ends_a_read_with_a_summary_that_tells_where_to_go_on() {
+async fn ctrl_c_ends_a_read_and_says_where_to_continue() {
     let (asked, mut asking) = mpsc::unbounded_channel();
     let url = server::serve(async move |session: Session| {
         kafka::play(session, |offset| asked.send(offset).unwrap()).await
     })
     .await;
     let child = command(&url, &["fetch", "orders", "-p", "0", "--follow"]).spawn().unwrap();
-    // What is asked for next says that everything before is written.
+    // The next fetch proves that everything before it is written.
     while asking.recv().await.unwrap() < 5 {}
     let stderr = interrupt(child).await;
     assert!(stderr.starts_with("% 5 messages, 20 bytes in "), "{stderr}");
-    assert!(stderr.ends_with(" s; go on with --from 5\n"), "{stderr}");
+    assert!(stderr.ends_with(" s; continue with --from 5\n"), "{stderr}");
 }
 
 #[tokio::test]
-async fn ctrl_c_works_while_nobody_empties_the_pipe() {
+async fn ctrl_c_ends_a_blocked_write() {
     let mut child = command(&kafka::serve().await, &["fetch", "endless", "-p", "0"]).spawn().unwrap();
-    // An answer holds sixteen times what a pipe does: with its first byte here, the program waits for a reader.
+    // An answer is sixteen times the size of a pipe: once its first byte is here, the program waits for a reader.
     let mut stdout = child.stdout.take().unwrap();
     stdout.read_u8().await.unwrap();
     let stderr = interrupt(child).await;
@@ -49,7 +49,7 @@ async fn ctrl_c_ends_a_ping_with_its_summary() {
 }
 
 #[tokio::test]
-async fn a_reader_that_has_had_enough_ends_the_program_without_a_word() {
+async fn closed_output_ends_the_program_silently() {
     for args in [&["fetch", "endless", "-p", "0"][..], &["ping", "-i", "0.001"]] {
         let mut child = command(&kafka::serve().await, args).spawn().unwrap();
         let mut stdout = child.stdout.take().unwrap();
@@ -61,7 +61,7 @@ async fn a_reader_that_has_had_enough_ends_the_program_without_a_word() {
 }
 
 #[tokio::test]
-async fn a_reader_that_pauses_does_not_end_the_session() {
+async fn slow_reader_keeps_the_session_open() {
     let (stuck, writing) = oneshot::channel();
     let (answered, pong) = oneshot::channel();
     let url = server::serve(async |mut session: Session| {
@@ -76,13 +76,13 @@ async fn a_reader_that_pauses_does_not_end_the_session() {
     })
     .await;
     let mut child = command(&url, &["fetch", "endless", "-p", "0", "--from", "0"]).spawn().unwrap();
-    // With the first byte here, the program is writing the rest, which is more than a pipe holds.
+    // Once the first byte is here, the program is writing the rest, which is more than a pipe holds.
     child.stdout.as_mut().unwrap().read_u8().await.unwrap();
     stuck.send(()).unwrap();
     assert_eq!(pong.await.unwrap(), Some(Message::Pong("alive?".into())));
 }
 
-/// Presses Ctrl-C and gives what the program said, once it has ended with 130.
+/// Sends Ctrl-C, expects exit code 130, and returns standard error.
 async fn interrupt(child: Child) -> String {
     let pid = Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
     kill_process(pid, Signal::INT).unwrap();

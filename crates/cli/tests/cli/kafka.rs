@@ -5,10 +5,10 @@
 //! | `orders`  | 0         | 0 to 4   | key `kN`, value `vN`, written at N seconds after 1970 |
 //! |           | 1         | 100, 101 | the same |
 //! |           | 2         | none     | |
-//! | `bytes`   | 0         | 0        | key and value that are no UTF-8 |
+//! | `bytes`   | 0         | 0        | key and value that are not UTF-8 |
 //! | `markers` | 0         | 0, 1     | and two transaction markers: the log end is 4 |
-//! | `behind`  | 0         | 0, 1     | the log end is 4, and no answer comes to it |
-//! | `growing` | 0         | 0, 1     | a new one whenever the log end is asked for |
+//! | `behind`  | 0         | 0, 1     | the log end is 4, but no answer reaches it |
+//! | `growing` | 0         | 0, 1     | a new one whenever the log end is fetched |
 //! | `endless` | 0         | all      | 1,000 messages of 1 KiB in each answer |
 //! | `moving`  | 0         | 0        | the first fetch fails with a retriable error |
 
@@ -22,7 +22,7 @@ pub(crate) async fn serve() -> String {
     server::serve(async |session: Session| play(session, |_| ()).await).await
 }
 
-/// Answers until the program leaves, and calls `asked` with the offset of each fetch.
+/// Answers until the program disconnects, and calls `asked` with the offset of each fetch.
 pub(crate) async fn play(mut session: Session, asked: impl Fn(i64)) {
     let mut fetches = 0;
     while let Some((sequence, request)) = session.request().await {
@@ -43,7 +43,7 @@ pub(crate) async fn play(mut session: Session, asked: impl Fn(i64)) {
                     None => unknown("fetch message", &fetch.topic, fetch.partition),
                 }
             }
-            other => panic!("not asked by this program: {other:?}"),
+            other => panic!("unexpected command: {other:?}"),
         };
         session.answer(sequence, answer).await;
     }
@@ -93,7 +93,7 @@ fn list_offset(log: &Log, timestamp: i64) -> Resp {
     Resp::KafkaListOffsetResp(KafkaListOffsetResp { offset })
 }
 
-/// At most three messages to an answer, so that a read takes several.
+/// At most three messages an answer, so that a read takes several.
 fn read(log: &Log, topic: &str, offset: i64) -> Resp {
     if topic == "endless" {
         return endless(offset);

@@ -1,6 +1,8 @@
 //! The built program, run against a server in this process: what it prints, where, and how it exits.
 
 #[cfg(test)]
+mod completions;
+#[cfg(test)]
 mod failures;
 #[cfg(test)]
 mod fetch;
@@ -19,6 +21,12 @@ mod program;
 #[cfg(test)]
 mod progress;
 #[cfg(test)]
+mod secrets;
+#[cfg(test)]
 mod server;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod topics;
+#[cfg(test)]
+mod verbose;

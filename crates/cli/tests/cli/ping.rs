@@ -4,7 +4,7 @@ use crate::kafka;
 use crate::program::run;
 
 #[tokio::test]
-async fn each_round_trip_is_a_line_and_all_of_them_a_summary() {
+async fn ping_prints_round_trips_and_a_summary() {
     let url = kafka::serve().await;
     let run = run(&url, &["ping", "-c", "3", "-i", "0.01"]).await;
     assert_eq!((run.code, &*run.stderr), (Some(0), ""));
@@ -20,7 +20,7 @@ async fn each_round_trip_is_a_line_and_all_of_them_a_summary() {
 }
 
 #[tokio::test]
-async fn quiet_leaves_the_summary() {
+async fn quiet_ping_prints_the_summary() {
     let url = kafka::serve().await;
     let run = run(&url, &["ping", "-q", "-c", "1"]).await;
     assert_eq!(run.code, Some(0));

@@ -1,4 +1,4 @@
-//! `produce` and what a server may say to its records.
+//! `sluicegate produce`, with every outcome of a record.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tokio::io::AsyncWriteExt as _;
 use crate::program::{Run, command};
 use crate::server::{self, Session};
 
-/// Runs `produce orders` with this input against a server that this plays.
+/// Runs `produce orders` with this input against a server played by `part`.
 async fn run<F>(args: &[&str], input: &str, part: impl FnOnce(Session) -> F + Send + 'static) -> Run
 where
     F: Future<Output = ()> + Send + 'static,
@@ -28,7 +28,7 @@ where
     }
 }
 
-/// The values of the next command's records; none once the program leaves.
+/// The values of the next command's records; none once the program disconnects.
 async fn values(session: &mut Session) -> Option<(i64, Vec<String>)> {
     let (sequence, request) = session.request().await?;
     let Req::CmdKafkaProduce(produce) = request else { panic!("{request:?}") };
@@ -47,14 +47,14 @@ fn error(retriable: bool, unknown_outcome: bool) -> Option<ErrorResp> {
 }
 
 #[tokio::test]
-async fn what_is_refused_for_the_moment_is_sent_again_by_itself() {
+async fn temporarily_rejected_records_are_retried() {
     let run = run(&[], "a\nb\nc\n", async |mut session| {
         let (sequence, sent) = values(&mut session).await.unwrap();
         assert_eq!(sent, ["a", "b", "c"]);
         answer(&mut session, sequence, vec![None, error(true, false), None]).await;
         let (sequence, sent) = values(&mut session).await.unwrap();
         assert_eq!(sent, ["b"]);
-        // The command as a whole, this time.
+        // This time the command fails as a whole.
         session.answer(sequence, Resp::ErrorResp(error(true, false).unwrap())).await;
         let (sequence, sent) = values(&mut session).await.unwrap();
         assert_eq!(sent, ["b"]);
@@ -64,12 +64,12 @@ async fn what_is_refused_for_the_moment_is_sent_again_by_itself() {
     .await;
     assert_eq!((run.code, run.stdout.as_str()), (Some(0), ""), "{run:?}");
     let (told, summary) = run.stderr.split_once('\n').unwrap();
-    assert_eq!(told, "sluicegate: record 2: not  now, trying again");
+    assert_eq!(told, "sluicegate: record 2: not  now, retrying");
     assert!(summary.starts_with("% 3 sent, 3 acknowledged, 0 failed, 0 unknown in "), "{run:?}");
 }
 
 #[tokio::test]
-async fn what_may_be_written_is_not_sent_again() {
+async fn records_that_may_be_written_are_not_retried() {
     let run = run(&[], "a\nb\n", async |mut session| {
         let (sequence, _) = values(&mut session).await.unwrap();
         answer(&mut session, sequence, vec![error(true, true), error(false, false)]).await;
@@ -82,9 +82,9 @@ async fn what_may_be_written_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn without_an_answer_nothing_is_known() {
+async fn unanswered_records_are_unknown() {
     let run = run(&["-D", ";"], "a;b", async |mut session| {
-        // One command is answered, and the session ends over another.
+        // The session ends after one answer.
         let mut known = 0;
         while known < 1 {
             let (sequence, sent) = values(&mut session).await.unwrap();
@@ -99,7 +99,7 @@ async fn without_an_answer_nothing_is_known() {
 }
 
 #[tokio::test]
-async fn a_record_too_large_to_share_a_command_has_its_own() {
+async fn large_record_has_a_command_of_its_own() {
     let large = "x".repeat(200_000);
     let run = run(&[], &format!("a\n{large}\nb\n"), async move |mut session| {
         let mut all = Vec::new();
@@ -115,7 +115,7 @@ async fn a_record_too_large_to_share_a_command_has_its_own() {
 }
 
 #[tokio::test]
-async fn a_record_larger_than_a_message_fails_by_itself() {
+async fn oversized_record_fails_alone() {
     let large = "x".repeat(4_000);
     let run = run(&["--max-message-bytes", "4000"], &format!("a\n{large}\nb\n"), async |mut session| {
         let mut all = Vec::new();
@@ -135,7 +135,7 @@ async fn a_record_larger_than_a_message_fails_by_itself() {
 }
 
 #[tokio::test]
-async fn no_command_brings_more_than_it_may() {
+async fn command_has_at_most_1000_records() {
     let run = run(&[], &"x\n".repeat(5_000), async |mut session| {
         while let Some((sequence, sent)) = values(&mut session).await {
             assert!((1..=1_000).contains(&sent.len()), "{}", sent.len());
@@ -148,8 +148,8 @@ async fn no_command_brings_more_than_it_may() {
 }
 
 #[tokio::test]
-async fn what_is_before_a_line_that_cannot_be_read_is_written() {
-    for (input, acknowledged) in [("{\"value\":1}\n", 0), ("{\"value\":\"a\"}\nb\n{}\n", 1), ("b", 0)] {
+async fn records_before_an_invalid_line_are_written() {
+    for (input, acknowledged) in [("{\"payload\":1}\n", 0), ("{\"payload\":\"a\"}\nb\n{}\n", 1), ("b", 0)] {
         let run = run(&["--json"], input, async |mut session| {
             while let Some((sequence, sent)) = values(&mut session).await {
                 answer(&mut session, sequence, vec![None; sent.len()]).await;
@@ -164,7 +164,30 @@ async fn what_is_before_a_line_that_cannot_be_read_is_written() {
     }
 }
 
-/// Answers each command after a while.
+#[tokio::test]
+async fn errors_after_the_tenth_are_counted() {
+    let run = run(&[], &"x\n".repeat(20), async |mut session| {
+        while let Some((sequence, sent)) = values(&mut session).await {
+            answer(&mut session, sequence, vec![error(false, false); sent.len()]).await;
+        }
+    })
+    .await;
+    assert_eq!(run.code, Some(1), "{run:?}");
+    let lines: Vec<&str> = run.stderr.lines().collect();
+    assert_eq!((lines.len(), lines[9]), (12, "sluicegate: record 10: not  now"), "{run:?}");
+    assert_eq!(lines[10], "sluicegate: further errors are only counted");
+    assert!(lines[11].starts_with("% 20 sent, 0 acknowledged, 20 failed, 0 unknown in "), "{run:?}");
+}
+
+#[tokio::test]
+async fn missing_file_is_exit_code_2() {
+    let url = server::serve(async |mut session| assert_eq!(values(&mut session).await, None)).await;
+    let run = crate::program::run(&url, &["produce", "-q", "orders", "-l", "/nowhere"]).await;
+    assert_eq!(run.code, Some(2), "{run:?}");
+    assert!(run.stderr.starts_with("sluicegate: failed to read /nowhere: "), "{run:?}");
+}
+
+/// Answers each command after 100 ms.
 pub(crate) async fn slowly(mut session: Session) {
     while let Some((sequence, sent)) = values(&mut session).await {
         tokio::time::sleep(Duration::from_millis(100)).await;

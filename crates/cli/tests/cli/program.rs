@@ -6,7 +6,7 @@ use tokio::process::Command;
 
 use crate::kafka;
 
-/// What a run left behind.
+/// The result of a run.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) code: Option<i32>,
@@ -26,7 +26,7 @@ pub(crate) async fn run(url: &str, args: &[&str]) -> Run {
     finish(&mut command(url, args)).await
 }
 
-/// Starts `command` and waits for its end.
+/// Starts `command` and waits until it ends.
 pub(crate) async fn finish(command: &mut Command) -> Run {
     let output = command.output().await.unwrap();
     Run {

@@ -14,7 +14,7 @@ use crate::program::command;
 use crate::{kafka, produce, server};
 
 #[tokio::test]
-async fn a_long_read_into_a_file_shows_its_progress_on_the_terminal() {
+async fn long_read_into_a_file_shows_progress() {
     let (terminal, side) = terminal();
     let url = kafka::serve().await;
     let mut command = command(&url, &["fetch", "endless", "-p", "0"]);
@@ -28,7 +28,7 @@ async fn a_long_read_into_a_file_shows_its_progress_on_the_terminal() {
 }
 
 #[tokio::test]
-async fn a_long_write_of_a_file_shows_its_progress_on_the_terminal() {
+async fn long_write_of_a_file_shows_progress() {
     let (terminal, side) = terminal();
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(&b"0123456789 0123456789 0123456789\n".repeat(1 << 18)).unwrap();
@@ -58,23 +58,23 @@ async fn draws_progress(mut terminal: File) {
 }
 
 #[tokio::test]
-async fn a_terminal_that_shows_the_messages_shows_no_progress() {
+async fn messages_on_the_terminal_replace_progress() {
     let (mut terminal, side) = terminal();
     let url = kafka::serve().await;
-    // Takes longer than a second, as it waits before it tries again.
+    // Takes longer than a second: it pauses before the retry.
     let mut command = command(&url, &["fetch", "moving", "-p", "0", "--follow", "-c", "1"]);
     command.env("TERM", "xterm").stdout(side.try_clone().unwrap()).stderr(side);
     assert!(command.spawn().unwrap().wait().await.unwrap().success());
     drop(command);
     let mut shown = String::new();
-    // The end of a terminal that nobody holds any more is an error.
+    // Reading a terminal that is closed on the other side is an error.
     let _ = terminal.read_to_string(&mut shown);
-    let (first, rest) = shown.split_once("; trying again\r\n").unwrap();
+    let (first, rest) = shown.split_once("; retrying\r\n").unwrap();
     assert!(first.starts_with("% failed to fetch message"), "{shown:?}");
     assert_eq!(rest, "v0\r\n");
 }
 
-/// A terminal: what is shown on it, and the side for the program.
+/// A terminal: the side that reads what is shown, and the side for the program.
 fn terminal() -> (File, File) {
     let shown = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&shown).unwrap();

@@ -33,7 +33,7 @@ impl Session {
         self.0.next().await?.ok()
     }
 
-    /// A program that has been stopped reads no answer.
+    /// Ignores errors: the program may have ended.
     pub(crate) async fn answer(&mut self, sequence: i64, resp: Resp) {
         let answer = PubSubResp { sequence, resp: Some(resp) };
         let _ = self.0.send(Message::Binary(answer.encode_to_vec().into())).await;

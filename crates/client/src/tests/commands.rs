@@ -16,7 +16,7 @@ use super::server::{Peer, accept, listener, messages, session};
 use crate::{At, Client, Error, Written};
 
 #[tokio::test]
-async fn a_ping_brings_its_state_back() {
+async fn ping_returns_its_state() {
     let (client, _server) = session(Peer::answer_pings).await;
     for state in [&b""[..], b"state", &[0xFF; 70_000]] {
         assert_eq!(client.ping(state).await.unwrap(), state);
@@ -24,7 +24,7 @@ async fn a_ping_brings_its_state_back() {
 }
 
 #[tokio::test]
-async fn answers_in_any_order_reach_the_command_they_belong_to() {
+async fn answers_in_any_order_reach_their_commands() {
     let (client, _server) = session(async |mut peer: Peer| {
         let mut asked = Vec::new();
         for _ in 0..8 {
@@ -49,7 +49,7 @@ async fn answers_in_any_order_reach_the_command_they_belong_to() {
 }
 
 #[tokio::test]
-async fn a_listed_offset_is_the_one_asked_for() {
+async fn list_offset_sends_the_timestamp() {
     #[track_caller]
     fn check(asked: (i64, Req), want: i64) -> i64 {
         let Req::CmdKafkaListOffset(command) = asked.1 else { panic!("not a list offset: {asked:?}") };
@@ -75,7 +75,7 @@ async fn a_listed_offset_is_the_one_asked_for() {
 }
 
 #[tokio::test]
-async fn a_refused_command_gives_the_servers_words_and_ends_nothing() {
+async fn rejected_command_keeps_the_session() {
     let (client, _server) = session(async |mut peer: Peer| {
         let (sequence, _) = peer.request().await;
         let error = ErrorResp {
@@ -97,7 +97,7 @@ async fn a_refused_command_gives_the_servers_words_and_ends_nothing() {
 }
 
 #[tokio::test]
-async fn each_record_gets_its_place_or_its_error() {
+async fn each_record_has_a_place_or_an_error() {
     fn record(value: &'static str) -> ProduceRecord {
         ProduceRecord { value: Some(value.into()), ..Default::default() }
     }
@@ -127,12 +127,12 @@ async fn each_record_gets_its_place_or_its_error() {
 
     let whole = client.produce(vec![record("d"); 2]).await.unwrap();
     assert_eq!(whole, vec![Err(error); 2]);
-    // Three results to one record make no sense.
+    // Three results for one record violate the protocol.
     assert!(matches!(client.produce(vec![record("e")]).await, Err(Error::Protocol { .. })));
 }
 
 #[tokio::test]
-async fn an_answer_of_another_kind_fails_only_its_command() {
+async fn wrong_kind_of_answer_fails_its_command_only() {
     let (client, _server) = session(async |mut peer: Peer| {
         let (sequence, _) = peer.request().await;
         peer.answer(sequence, Resp::PongResp(PongResp::default())).await;
@@ -144,7 +144,7 @@ async fn an_answer_of_another_kind_fails_only_its_command() {
 }
 
 #[tokio::test]
-async fn a_command_without_an_answer_times_out_and_its_late_answer_goes_to_nobody() {
+async fn late_answer_is_dropped() {
     let (listener, url) = listener().await;
     let limit = Duration::from_millis(50);
     let connecting = tokio::spawn(Client::builder(url).request_timeout(limit).connect());
@@ -159,7 +159,7 @@ async fn a_command_without_an_answer_times_out_and_its_late_answer_goes_to_nobod
 }
 
 #[tokio::test]
-async fn no_more_commands_are_in_flight_than_allowed_and_a_dropped_one_gives_its_place_free() {
+async fn max_in_flight_is_kept_and_dropped_commands_free_their_places() {
     let (listener, url) = listener().await;
     let connecting = tokio::spawn(Client::builder(url).max_in_flight(2).connect());
     let mut peer = accept(&listener).await;
@@ -179,7 +179,7 @@ async fn no_more_commands_are_in_flight_than_allowed_and_a_dropped_one_gives_its
 }
 
 #[tokio::test]
-async fn websocket_pings_are_answered_while_nothing_is_asked() {
+async fn websocket_pings_are_answered_while_idle() {
     let (_client, server) = session(async |mut peer: Peer| {
         peer.send(Message::Ping("alive?".into())).await;
         peer.message().await
@@ -189,10 +189,10 @@ async fn websocket_pings_are_answered_while_nothing_is_asked() {
 }
 
 #[tokio::test]
-async fn a_server_that_wants_to_be_read_first_is_read_while_requests_wait() {
+async fn answers_are_read_while_requests_wait() {
     const MIB: usize = 1024 * 1024;
     let (client, _server) = session(async |mut peer: Peer| {
-        // More than any socket buffer holds, for commands that nobody has sent.
+        // More than any socket buffer holds, for commands that were never sent.
         for _ in 0..16 {
             peer.pong(i64::MAX, vec![0; MIB].into()).await;
         }

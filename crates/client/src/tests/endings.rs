@@ -13,7 +13,7 @@ use super::server::{Peer, accept, listener, session};
 use crate::{Client, Error};
 
 #[tokio::test]
-async fn close_waits_for_the_servers_answer() {
+async fn close_waits_for_the_answer() {
     let (client, server) = session(async |mut peer: Peer| {
         let close = peer.message().await;
         peer.message().await;
@@ -26,7 +26,7 @@ async fn close_waits_for_the_servers_answer() {
 }
 
 #[tokio::test]
-async fn close_does_not_wait_for_ever() {
+async fn close_times_out() {
     let (client, _server) = session(async |peer: Peer| {
         std::future::pending::<()>().await;
         drop(peer);
@@ -37,14 +37,14 @@ async fn close_does_not_wait_for_ever() {
 }
 
 #[tokio::test]
-async fn a_dropped_client_closes_its_session() {
+async fn dropped_client_closes_its_session() {
     let (client, server) = session(async |mut peer: Peer| peer.message().await).await;
     drop(client);
     assert!(matches!(server.await.unwrap(), Some(Message::Close(_))));
 }
 
 #[tokio::test]
-async fn a_servers_close_reaches_waiting_and_later_commands_and_is_echoed() {
+async fn server_close_fails_all_commands_and_is_echoed() {
     let (client, server) = session(async |mut peer: Peer| {
         peer.ping().await;
         let frame = CloseFrame { code: CloseCode::Away, reason: "drain".into() };
@@ -61,7 +61,7 @@ async fn a_servers_close_reaches_waiting_and_later_commands_and_is_echoed() {
 }
 
 #[tokio::test]
-async fn a_close_without_a_status_is_one_with_1005() {
+async fn close_without_status_is_1005() {
     let (client, _server) = session(async |mut peer: Peer| {
         peer.ping().await;
         peer.send(Message::Close(None)).await;
@@ -72,7 +72,7 @@ async fn a_close_without_a_status_is_one_with_1005() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_gone_fails_waiting_and_later_commands() {
+async fn lost_connection_fails_all_commands() {
     let (client, _server) = session(async |mut peer: Peer| {
         peer.ping().await;
     })
@@ -84,7 +84,7 @@ async fn a_server_that_is_gone_fails_waiting_and_later_commands() {
 }
 
 #[tokio::test]
-async fn what_the_contract_does_not_allow_ends_the_session_with_1002() {
+async fn protocol_violation_closes_with_1002() {
     let wrong_command = Resp::ErrorResp(ErrorResp { message: "wrong command".into(), ..Default::default() });
     for (name, message) in [
         ("bytes that are no answer", Message::Binary(Bytes::from_static(&[0xFF; 9]))),
@@ -109,7 +109,7 @@ async fn what_the_contract_does_not_allow_ends_the_session_with_1002() {
 }
 
 #[tokio::test]
-async fn an_answer_over_the_limit_ends_the_session() {
+async fn oversized_answer_ends_the_session() {
     let (listener, url) = listener().await;
     let connecting = tokio::spawn(Client::builder(url).max_message_bytes(1000).connect());
     let peer = accept(&listener).await;
@@ -120,7 +120,7 @@ async fn an_answer_over_the_limit_ends_the_session() {
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_frame_end_the_session() {
+async fn invalid_frame_ends_the_session() {
     let (client, _server) = session(async |mut peer: Peer| {
         peer.ping().await;
         peer.raw().write_all(&[0xFF; 64]).await.unwrap();

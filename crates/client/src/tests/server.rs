@@ -24,7 +24,7 @@ impl Peer {
         self.0.next().await?.ok()
     }
 
-    /// The next request, which must be one.
+    /// The next message, which must be a request.
     pub(super) async fn request(&mut self) -> (i64, Req) {
         let message = self.message().await.expect("the client is gone");
         let request = PubSubReq::decode(message.into_data()).expect("a request");
@@ -67,7 +67,7 @@ impl Peer {
     }
 }
 
-/// A client and, playing `part`, the server of its only session.
+/// A client, and the server of its session, which plays `part`.
 pub(super) async fn session<T, F>(part: impl FnOnce(Peer) -> F) -> (Client, JoinHandle<T>)
 where
     T: Send + 'static,

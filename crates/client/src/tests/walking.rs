@@ -10,9 +10,9 @@ use super::server::{Peer, messages, session};
 use crate::Error;
 
 #[tokio::test]
-async fn a_walk_asks_on_behind_the_last_message() {
+async fn walk_continues_after_the_last_message() {
     let (client, server) = session(async |peer: Peer| {
-        // Gaps are compacted records. The third answer begins before the asked offset, as some servers' do.
+        // Gaps are compacted records. The third answer begins before the requested offset, as some servers' do.
         let answers = [messages([10, 11, 14]), messages([]), messages([13, 14, 20]), messages([7])];
         play(peer, answers).await
     })
@@ -26,7 +26,7 @@ async fn a_walk_asks_on_behind_the_last_message() {
 }
 
 #[tokio::test]
-async fn offsets_without_messages_are_passed_over() {
+async fn walk_skips_offsets_without_messages() {
     let (client, server) = session(async |peer: Peer| {
         let empty = |next_offset| Resp::KafkaFetchResp(KafkaFetchResp { messages: Vec::new(), next_offset });
         play(peer, [messages([4]), empty(90), empty(7), messages([90])]).await
@@ -41,7 +41,7 @@ async fn offsets_without_messages_are_passed_over() {
 }
 
 #[tokio::test]
-async fn a_failed_fetch_leaves_the_walk_where_it_is() {
+async fn failed_fetch_keeps_the_position() {
     let (client, server) = session(async |peer: Peer| {
         let error = ErrorResp {
             code: 6,
@@ -59,7 +59,7 @@ async fn a_failed_fetch_leaves_the_walk_where_it_is() {
 }
 
 #[tokio::test]
-async fn a_walk_at_the_log_end_does_not_spin() {
+async fn walk_pauses_at_the_log_end() {
     let (client, _server) = session(async |peer: Peer| play(peer, [messages([]), messages([])]).await).await;
     let mut walk = client.walk("orders", 0, 0);
     let start = Instant::now();
@@ -69,14 +69,14 @@ async fn a_walk_at_the_log_end_does_not_spin() {
 }
 
 #[tokio::test]
-async fn the_last_offset_there_can_be_ends_no_walk_in_a_panic() {
+async fn walk_survives_the_greatest_offset() {
     let (client, _server) = session(async |peer: Peer| play(peer, [messages([i64::MAX])]).await).await;
     let mut walk = client.walk("orders", 0, 0);
     walk.next_batch().await.unwrap();
     assert_eq!(walk.position(), i64::MAX);
 }
 
-/// Gives one answer to each fetch, then returns the offsets that were asked for.
+/// Answers one fetch with each of `answers`, then returns the requested offsets.
 async fn play(mut peer: Peer, answers: impl IntoIterator<Item = Resp>) -> Vec<i64> {
     let mut asked = Vec::new();
     for answer in answers {

@@ -42,7 +42,7 @@ fn each_kind_of_route_tells_the_bridge_its_cluster_and_its_grant() {
 
 #[test]
 fn why_the_bridge_refuses_is_logged_and_not_told() {
-    let reasons = ["header sluicegate-gateway-secret is missing", "no cluster payments is configured"];
+    let reasons = ["header sluicegate-gateway-secret is missing", "unknown cluster payments"];
     for gateway in Gateway::all() {
         let refuse = |reason| {
             let answer = gateway.request(post("/orders")).answer(502, &[("sluicegate-answered", reason)]);

@@ -93,7 +93,7 @@ fn evicted_memory_is_freed_at_once() {
 }
 
 #[test]
-fn what_is_taken_or_dropped_is_given_back() {
+fn taken_and_dropped_buffers_are_freed() {
     let budget = Budget::new(MAX, 10);
     let mut taken = holding(&budget, 1, 4);
     let dropped = holding(&budget, 2, 4);

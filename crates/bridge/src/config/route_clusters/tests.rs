@@ -22,7 +22,7 @@ fn allows(config: &Config, node: &str) -> bool {
 }
 
 #[test]
-fn without_a_word_nothing_is_allowed() {
+fn nothing_is_allowed_by_default() {
     let config = load("[clusters.default]\nbootstrap.servers = \"kafka:9092\"\n", &[]).unwrap();
     assert!(!allows(&config, "kafka:9092") && !allows(&config, "127.0.0.1:9092"));
     let RouteClusters { write, max, idle_timeout, .. } = config.route_clusters;
@@ -30,7 +30,7 @@ fn without_a_word_nothing_is_allowed() {
 }
 
 #[test]
-fn every_key_is_read_from_the_file_and_from_the_environment_and_no_cluster_needs_a_name() {
+fn file_and_environment_set_every_key() {
     let text = format!(
         "{SECRET}[route_clusters]\nallowed_hosts = [\"kafka-1:9092\", \"*.svc:*\"]\nwrite = true\nmax = 7\nidle_timeout_ms = 500\n\
          [route_clusters.properties]\nclient.id = \"routes\"\n"
@@ -57,7 +57,7 @@ fn every_key_is_read_from_the_file_and_from_the_environment_and_no_cluster_needs
 }
 
 #[test]
-fn mistakes_are_told_each_with_its_key() {
+fn all_problems_are_reported_with_their_key() {
     check(
         &format!(
             "{SECRET}[route_clusters]\nallowed_hosts = [\"*\"]\nwrite = 1\nmax = 0\nidle_timeout_ms = 99\nallowed = []\n\
@@ -65,14 +65,14 @@ fn mistakes_are_told_each_with_its_key() {
         ),
         &[
             "route_clusters.allowed_hosts: has \"*\", expected hosts and ports such as \"kafka-1.example:9092\", \
-             \"*.kafka.svc:9092\" or \"10.0.0.1:*\"; an IPv6 address stands in brackets",
+             \"*.kafka.svc:9092\" or \"10.0.0.1:*\"; IPv6 addresses in brackets",
             "route_clusters.write: is 1, expected true or false",
             "route_clusters.max: is 0, expected a whole number from 1 to 10000",
             "route_clusters.idle_timeout_ms: is 99, expected a whole number from 100 to 3600000",
             "route_clusters.allowed: is not a key of this configuration",
-            "route_clusters.properties.client.ids: is no property of librdkafka, perhaps `client.id` was meant",
+            "route_clusters.properties.client.ids: is not a librdkafka property, did you mean `client.id`?",
             "route_clusters.properties.ssl.ca.location: cannot read `/nowhere`: No such file or directory (os error 2)",
-            "route_clusters.properties.linger.ms: is refused by librdkafka: Invalid value for configuration property \
+            "route_clusters.properties.linger.ms: is rejected by librdkafka: Invalid value for configuration property \
              \"queue.buffering.max.ms\"",
             "clusters: is empty, expected at least one [clusters.NAME]",
         ],
@@ -80,15 +80,14 @@ fn mistakes_are_told_each_with_its_key() {
     check(
         "[clusters.route]\nbootstrap.servers = \"kafka:1\"\n[route_clusters]\nallowed_hosts = [\"kafka:1\"]\n",
         &[
-            "route_clusters.allowed_hosts: is for gateways that show who they are: expected `gateway_secret` or \
-             `tls.client_ca` with it",
-            "clusters.route: has the name under which clusters of routes are counted: expected another one",
+            "route_clusters.allowed_hosts: needs authenticated gateways: set `gateway_secret` or `tls.client_ca`",
+            "clusters.route: is the name that metrics use for clusters of routes: choose another",
         ],
     );
 }
 
 #[test]
-fn what_a_route_says_itself_is_no_property_of_all() {
+fn properties_that_routes_set_are_refused() {
     let of_routes = [
         "bootstrap.servers",
         "metadata.broker.list",
@@ -102,13 +101,13 @@ fn what_a_route_says_itself_is_no_property_of_all() {
         let text = format!(
             "[clusters.a]\nbootstrap.servers = \"a:1\"\n[route_clusters.properties]\n{property} = \"hidden\"\n"
         );
-        let problem = "is for the route to say, in its `kafka`: leave it out";
+        let problem = "is set by the route, in its `kafka`: remove it";
         check(&text, &[&format!("route_clusters.properties.{property}: {problem}")]);
     }
 }
 
 #[test]
-fn a_definition_becomes_a_section_with_the_properties_of_all() {
+fn definition_and_common_properties_make_a_cluster() {
     let folder = tempfile::tempdir().unwrap();
     let ca = folder.path().join("ca.pem");
     let certificate = rcgen::generate_simple_self_signed(vec!["kafka".to_owned()]).unwrap().cert.pem();
@@ -128,7 +127,7 @@ fn a_definition_becomes_a_section_with_the_properties_of_all() {
         (Some(true), sasl, "protocol: SaslSsl"),
         (Some(false), sasl, "protocol: SaslSsl"),
     ] {
-        let cluster = routes.cluster(&Defined { nodes: &nodes, verify, sasl }).unwrap();
+        let cluster = routes.cluster(&DefinedCluster { nodes: &nodes, verify, sasl }).unwrap();
         let shown = format!("{cluster:?} {routes:?}");
         for want in [want, r#"host: "kafka", port: 1"#, r#"host: "::1", port: 2"#, r#"client_id: "routes""#] {
             assert!(shown.contains(want), "{want}: {shown}");
@@ -140,7 +139,7 @@ fn a_definition_becomes_a_section_with_the_properties_of_all() {
 }
 
 #[test]
-fn no_debug_print_shows_a_property() {
+fn debug_shows_no_property() {
     let text = format!(
         "{SECRET}[route_clusters]\nallowed_hosts = [\"a:1\"]\n[route_clusters.properties]\nclient.id = \"hidden\"\n"
     );

@@ -1,4 +1,4 @@
-//! A table as text under dotted names.
+//! Flattens a table into text under dotted names.
 
 use std::path::PathBuf;
 
@@ -6,30 +6,30 @@ use sluicegate_reader::is_secret;
 use toml::Value;
 
 use super::{Section, read_text};
-use crate::config::Place;
+use crate::config::problem::Place;
 use crate::config::tree::{Node, Tree};
 
-/// What stands under a dotted name.
+/// The value of a dotted name.
 #[derive(Clone)]
 pub(in crate::config) struct Flat {
-    /// Or why there is none. Never shown: it may be a secret.
+    /// The text, or why there is none. It can be a secret.
     pub(in crate::config) text: Result<String, String>,
     pub(in crate::config) place: Place,
-    /// The file that holds the text.
+    /// The file with the text.
     pub(in crate::config) file: Option<PathBuf>,
 }
 
 impl Flat {
-    /// A property that stands in no table.
+    /// A property that no table contains.
     pub(in crate::config) fn of(name: &str, text: String) -> Self {
         Self { text: Ok(text), place: Place::Key(name.to_owned()), file: None }
     }
 }
 
 impl Section {
-    /// Everything below: strings, numbers and booleans where no secret is due, and the text of each `{ file = "…" }`.
+    /// All values: strings, numbers and booleans, only strings for secrets, and the text of each `{ file = "…" }`.
     ///
-    /// `NAME.file` means such a file, but where `is_property` knows it as a name: some of librdkafka's end like this.
+    /// `NAME.file` is such a file, unless `is_property` knows it as a name: some of librdkafka's end like this.
     pub(in crate::config) fn flat(self, is_property: fn(&str) -> bool) -> Vec<(String, Flat)> {
         let mut walk = Walk { prefix: self.prefix, is_property, flat: Vec::new() };
         walk.table("", self.tree);
@@ -38,7 +38,7 @@ impl Section {
 }
 
 struct Walk {
-    /// In front of a name when it is shown.
+    /// The prefix of shown names.
     prefix: String,
     is_property: fn(&str) -> bool,
     flat: Vec<(String, Flat)>,
@@ -63,7 +63,7 @@ impl Walk {
             }
             Node::Table(tree) if !tree.is_empty() => return self.table(&format!("{name}."), tree),
             Node::Variable { text, .. } | Node::Value(Value::String(text)) => Ok(text),
-            // What becomes of a number, such as 1_000 or 12.50, is not what was written.
+            // A parsed number is not the text that was written, such as 1_000 or 12.50.
             Node::Value(value) if is_secret(&name) => {
                 Err(format!("is of type {}, {EXPECTED_SECRET}", value.type_str()))
             }

@@ -9,11 +9,11 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::*;
+use crate::backend::{self, CommandError};
 use crate::cluster::Cluster;
+use crate::cluster::script::Script;
+use crate::fair_permits::FairPermits;
 use crate::grant::Grant;
-use crate::kafka_code;
-use crate::places::Places;
-use crate::writing::{WriteError, failure};
 
 fn route() -> HttpProduce {
     HttpProduce {
@@ -180,8 +180,6 @@ fn what_a_client_gets_wrong_is_told() {
         (&[("x-kafka-partition", b"+1")], "", 400, "from -1"),
         (&[("x-kafka-partition", b"")], "", 400, "from -1"),
         (&[("x-kafka-partition", b"\xFF")], "", 400, "header x-kafka-partition: expected UTF-8"),
-        (&[("x-kafka-topic", b"")], "", 400, "an empty topic name"),
-        (&[("x-kafka-topic", b"a b")], "", 400, "a topic name with other characters"),
         (
             &[("x-kafka-topic", b"a"), ("x-kafka-topic", b"a")],
             "",
@@ -227,10 +225,10 @@ fn a_route_that_cannot_work_is_no_fault_of_the_client() {
 }
 
 /// A request to a cluster that takes everything, and what has not ended when it is answered.
-async fn ask(method: Method, lines: &[(&str, &[u8])]) -> (Response, Arc<Cluster>, TaskTracker) {
-    let (cluster, open) = (Arc::new(Cluster::script(1)), TaskTracker::new());
+async fn ask(method: Method, lines: &[(&str, &[u8])]) -> (Response, Arc<Script>, TaskTracker) {
+    let ((cluster, script), open) = (Script::cluster(1), TaskTracker::new());
     let response = ask_of(&cluster, &open, method, lines).await;
-    (response, cluster, open)
+    (response, script, open)
 }
 
 async fn ask_of(
@@ -239,12 +237,12 @@ async fn ask_of(
     method: Method,
     lines: &[(&str, &[u8])],
 ) -> Response {
-    ask_with(&Places::new(1), cluster, open, method, lines).await
+    ask_with(&FairPermits::new(1), cluster, open, method, lines).await
 }
 
-/// The same, with one of `places`, held for as long as the request runs.
+/// The same, with a permit of `calls`, held for as long as the request runs.
 async fn ask_with(
-    places: &Arc<Places>,
+    calls: &Arc<FairPermits>,
     cluster: &Arc<Cluster>,
     open: &TaskTracker,
     method: Method,
@@ -257,7 +255,7 @@ async fn ask_with(
     let body = Bytes::from_static(b"body");
     let request = Request { grant: &grant, method: &method, headers: Headers(&headers), body: &body };
     let waiting = Arc::new(Semaphore::new(1));
-    let running = Running::begin(places, 1, Source::default(), &waiting, &Default::default(), open.token());
+    let running = Running::begin(calls, 1, Source::default(), &waiting, &Default::default(), open.token());
     let running = running.unwrap();
     // The name of a scripted topic says how many milliseconds it takes to look it up.
     let route = HttpProduce { topic: "10".into(), ..route() };
@@ -266,30 +264,30 @@ async fn ask_with(
 
 #[tokio::test(start_paused = true)]
 async fn an_acknowledged_record_is_answered_with_its_place() {
-    let (response, cluster, open) = ask(Method::POST, &[]).await;
+    let (response, script, open) = ask(Method::POST, &[]).await;
     assert_eq!(response.status, StatusCode::OK);
     assert_eq!(response.body, r#"{"topic":"10","partition":0,"offset":0,"timestamp":0}"#);
-    assert_eq!(cluster.script.taken(), ["body"]);
+    assert_eq!(script.taken(), ["body"]);
     assert!(open.is_empty());
 }
 
 const ASYNC: [(&str, &[u8]); 1] = [("prefer", b"respond-async")];
 
 /// A cluster that is slow to acknowledge.
-fn slow() -> Arc<Cluster> {
-    let cluster = Cluster::script(1);
-    *cluster.script.acknowledges_in.lock().unwrap() = Duration::from_secs(10);
-    Arc::new(cluster)
+fn slow() -> (Arc<Cluster>, Arc<Script>) {
+    let (cluster, script) = Script::cluster(1);
+    script.acknowledge_in(Duration::from_secs(10));
+    (cluster, script)
 }
 
 #[tokio::test(start_paused = true)]
-async fn respond_async_frees_its_place_when_the_record_is_queued() {
+async fn respond_async_frees_its_permit_when_the_record_is_queued() {
     for (lines, is_held_for) in [(&ASYNC[..], 10), (&[], 10_010)] {
-        let (cluster, open, places) = (slow(), TaskTracker::new(), Places::new(1));
+        let ((cluster, _), open, calls) = (slow(), TaskTracker::new(), FairPermits::new(1));
         let start = Instant::now();
-        let asked = ask_with(&places, &cluster, &open, Method::POST, lines);
+        let asked = ask_with(&calls, &cluster, &open, Method::POST, lines);
         let free = async {
-            while places.take(1, Source::from(std::net::IpAddr::from([10, 0, 0, 1]))).is_none() {
+            while calls.try_acquire(1, Source::from(std::net::IpAddr::from([10, 0, 0, 1]))).is_none() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
             start.elapsed()
@@ -308,12 +306,12 @@ async fn over(open: &TaskTracker, within: Duration) {
 
 #[tokio::test(start_paused = true)]
 async fn who_does_not_wait_is_answered_when_the_record_is_in_the_queue_and_counts_until_it_is_written() {
-    let (cluster, open) = (slow(), TaskTracker::new());
+    let ((cluster, script), open) = (slow(), TaskTracker::new());
     let start = Instant::now();
     let response = ask_of(&cluster, &open, Method::POST, &ASYNC).await;
     assert_eq!(response.status, StatusCode::ACCEPTED);
     assert_eq!(response.body, r#"{"topic":"10"}"#);
-    assert_eq!(cluster.script.taken(), ["body"]);
+    assert_eq!(script.taken(), ["body"]);
     assert!(start.elapsed() < Duration::from_secs(1) && !open.is_empty());
     over(&open, Duration::from_secs(11)).await;
     assert!(start.elapsed() >= Duration::from_secs(10));
@@ -321,17 +319,17 @@ async fn who_does_not_wait_is_answered_when_the_record_is_in_the_queue_and_count
 
 #[tokio::test(start_paused = true)]
 async fn who_does_not_wait_is_told_why_the_record_is_not_in_the_queue() {
-    for (error, status) in [
-        (WriteError::QueueFull, 429),
-        (failure::refused(kafka_code::UNKNOWN_TOPIC_OR_PARTITION, "missing".to_owned()), 404),
-        (failure::refused(kafka_code::MESSAGE_TOO_LARGE, "too large".to_owned()), 413),
-        (failure::ending(), 503),
+    for (fault, status) in [
+        (backend::Fault::QueueFull, 429),
+        (backend::Fault::NotFound, 404),
+        (backend::Fault::TooLarge, 413),
+        (backend::Fault::Transient, 503),
     ] {
         for lines in [&ASYNC[..], &[]] {
-            let (cluster, open) = (Arc::new(Cluster::script(1)), TaskTracker::new());
-            *cluster.script.refuses.lock().unwrap() = Some(error.clone());
+            let ((cluster, script), open) = (Script::cluster(1), TaskTracker::new());
+            script.refuse(CommandError::new(fault, 0, ""));
             let response = ask_of(&cluster, &open, Method::POST, lines).await;
-            assert_eq!(response.status.as_u16(), status, "{error:?}");
+            assert_eq!(response.status.as_u16(), status, "{fault:?}");
             over(&open, Duration::ZERO).await;
         }
     }
@@ -339,12 +337,12 @@ async fn who_does_not_wait_is_told_why_the_record_is_not_in_the_queue() {
 
 #[tokio::test(start_paused = true)]
 async fn the_record_of_a_client_that_goes_away_is_written_all_the_same() {
-    let (cluster, open) = (slow(), TaskTracker::new());
+    let ((cluster, script), open) = (slow(), TaskTracker::new());
     let asked = tokio::time::timeout(Duration::from_millis(1), ask_of(&cluster, &open, Method::POST, &ASYNC));
     assert!(asked.await.is_err(), "its topic is looked up for longer");
-    assert!(cluster.script.taken().is_empty());
+    assert!(script.taken().is_empty());
     over(&open, Duration::from_secs(11)).await;
-    assert_eq!(cluster.script.taken(), ["body"]);
+    assert_eq!(script.taken(), ["body"]);
 }
 
 #[tokio::test]
@@ -356,12 +354,12 @@ async fn who_does_not_wait_is_told_all_that_is_known_without_kafka() {
 
 #[tokio::test]
 async fn other_methods_write_nothing() {
-    let (response, cluster, _) = ask(Method::OPTIONS, &[]).await;
+    let (response, script, _) = ask(Method::OPTIONS, &[]).await;
     assert_eq!(response, Response::options("POST, OPTIONS"));
     for method in [Method::GET, Method::HEAD, Method::PUT, Method::DELETE, Method::TRACE] {
-        let (response, cluster, _) = ask(method, &[]).await;
+        let (response, script, _) = ask(method, &[]).await;
         assert_eq!(response.status, StatusCode::METHOD_NOT_ALLOWED);
-        assert!(cluster.script.taken().is_empty());
+        assert!(script.taken().is_empty());
     }
-    assert!(cluster.script.taken().is_empty());
+    assert!(script.taken().is_empty());
 }

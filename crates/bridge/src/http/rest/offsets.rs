@@ -2,13 +2,12 @@
 
 use http::StatusCode;
 use serde::Serialize;
-use sluicegate_protocol::CmdKafkaListOffset;
-use sluicegate_reader::LOG_START;
 
 use super::super::problem::Problem;
 use super::super::response::Response;
 use super::partition;
 use super::path::Query;
+use crate::backend::{LOG_START, Log};
 use crate::cluster::Cluster;
 
 /// The answer to GET of a partition's offsets.
@@ -17,24 +16,20 @@ use crate::cluster::Cluster;
 /// A drop abandons the read.
 pub(super) async fn get(
     cluster: &Cluster,
-    topic: &str,
-    partition: i32,
+    log: Log<'_>,
     query: &str,
     content_type: &'static str,
 ) -> Result<Response, Problem> {
     let timestamp = Query::parse(query, &["timestamp"])?.number("timestamp", LOG_START..=i64::MAX)?;
     let found = match timestamp {
-        Some(timestamp) => {
-            let list = CmdKafkaListOffset { topic: topic.to_owned(), partition, timestamp };
-            cluster.offset(&list).await.map(|offset| Document::At { offset })
-        }
-        None => partition::ends(cluster, topic, partition)
+        Some(timestamp) => cluster.list_offset(log, timestamp).await.map(|offset| Document::At { offset }),
+        None => partition::ends(cluster, log)
             .await
             .map(|(beginning_offset, end_offset)| Document::Ends { beginning_offset, end_offset }),
     };
     match found {
         Ok(document) => Ok(Response::json(StatusCode::OK, content_type, &document)),
-        Err(error) => Err(partition::read_problem(cluster, topic, partition, None, error).await),
+        Err(error) => Err(partition::read_problem(cluster, log, None, error).await),
     }
 }
 

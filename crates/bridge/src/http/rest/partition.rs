@@ -1,41 +1,32 @@
-//! Where a partition begins and ends, and what a client is told of one that cannot be read.
-
-use sluicegate_protocol::{CmdKafkaListOffset, ErrorResp};
-use sluicegate_reader::{LOG_END, LOG_START};
+//! The ends of a partition, and the problem of one that cannot be read.
 
 use super::super::problem::Problem;
-use crate::cluster::{Cluster, Failure};
-use crate::kafka_code::OFFSET_OUT_OF_RANGE;
+use crate::backend::{CommandError, Fault, LOG_END, LOG_START, Log};
+use crate::cluster::Cluster;
 
-/// What `failure` means for a client that asked for this partition, and for this offset where it asked for one.
+/// The problem of a client that asked for this log, and for this offset if it asked for one.
 pub(super) async fn read_problem(
     cluster: &Cluster,
-    topic: &str,
-    partition: i32,
+    log: Log<'_>,
     offset: Option<i64>,
-    failure: Failure,
+    error: CommandError,
 ) -> Problem {
-    if let (OFFSET_OUT_OF_RANGE, Some(offset)) = (failure.error.code, offset)
-        && let Ok((beginning, end)) = ends(cluster, topic, partition).await
+    let Log { topic, partition } = log;
+    if let (Fault::OffsetOutOfRange, Some(offset)) = (error.fault, offset)
+        && let Ok((beginning, end)) = ends(cluster, log).await
     {
         let message = format!(
             "offset {offset} is not within partition {partition} of topic {topic}: expected {beginning} to {end}"
         );
-        let error = ErrorResp { message, ..failure.error };
-        return Problem::failed(Failure { error, ..failure });
+        return Problem::failed(CommandError { message, ..error });
     }
-    Problem::failed(failure).naming_what_is_missing(cluster, topic, Some(partition)).await
+    Problem::failed(error).naming_what_is_missing(cluster, topic, Some(partition)).await
 }
 
-/// The first offset of a partition, and the one behind its last.
+/// The first offset of a log, and the one after its last record.
 ///
 /// # Errors
 /// One of them cannot be had.
-pub(super) async fn ends(cluster: &Cluster, topic: &str, partition: i32) -> Result<(i64, i64), Failure> {
-    let [start, end] = [LOG_START, LOG_END].map(|timestamp| CmdKafkaListOffset {
-        topic: topic.to_owned(),
-        partition,
-        timestamp,
-    });
-    tokio::try_join!(cluster.offset(&start), cluster.offset(&end))
+pub(super) async fn ends(cluster: &Cluster, log: Log<'_>) -> Result<(i64, i64), CommandError> {
+    tokio::try_join!(cluster.list_offset(log, LOG_START), cluster.list_offset(log, LOG_END))
 }

@@ -1,16 +1,16 @@
-//! Records to be written, in the REST proxies' format, and what became of each.
+//! Records to be written, in the REST proxies' format, and the result of each.
 
 use http::StatusCode;
 use serde::Serialize;
-use sluicegate_protocol::ErrorResp;
-use sluicegate_reader::check_topic;
 
 use super::super::media_type::{Format, OF_RECORDS};
 use super::super::problem::{Fault, Problem, is_default};
+use super::super::request::{Request, check_writable};
 use super::super::response::Response;
-use super::super::{Request, check_writable};
 use super::batch;
-use crate::writing::{Fate, WriteError, Written};
+use crate::backend::{self, CommandError, DeliveryReport, Written};
+use crate::cluster::Turn;
+use crate::topics::Topics;
 
 /// Writes the records of the body to a topic, or to one partition of it.
 ///
@@ -26,7 +26,6 @@ pub(super) async fn post(
     content_type: &'static str,
 ) -> Result<Response, Problem> {
     check_writable(request.grant, topic)?;
-    check_topic(topic).map_err(|error| Problem::bad_topic_name(&error))?;
     request.headers.check_content_encoding()?;
     let given = request.headers.content_type()?;
     let format = Format::of_content_type(&given).ok_or_else(|| {
@@ -38,24 +37,25 @@ pub(super) async fn post(
     let records = batch::parse(request.body, format, topic, partition)?;
     // Where all records fail because it is missing, it is that of the first that is named.
     let partition = partition.or_else(|| records.first()?.partition);
-    let fates =
-        request.grant.cluster.write(request.grant.client, records, || {}).await.map_err(Problem::failed)?;
-    if let Some(error) = common(&fates) {
-        return Err(Problem::not_written(error.clone())
+    let (cluster, client) = (&request.grant.cluster, request.grant.client);
+    let reports = cluster.produce(client, records, &Topics::All, Turn::default(), || {}).await;
+    let reports = reports.map_err(Problem::failed)?;
+    if let Some(error) = common(&reports) {
+        return Err(Problem::failed(error.clone())
             .naming_what_is_missing(&request.grant.cluster, topic, partition)
             .await);
     }
-    let offsets = fates.into_iter().map(Offset::of).collect();
+    let offsets = reports.into_iter().map(Offset::of).collect();
     let document = Document { offsets, key_schema_id: None, value_schema_id: None };
     Ok(Response::json(StatusCode::OK, content_type, &document))
 }
 
 /// The error of the first record, where all have one, and of the same kind: the request has failed as a whole.
-fn common(fates: &[Fate]) -> Option<&WriteError> {
-    let mut errors = fates.iter().map(|fate| fate.as_ref().err());
+fn common(reports: &[DeliveryReport]) -> Option<&CommandError> {
+    let mut errors = reports.iter().map(|report| report.as_ref().err());
     let first = errors.next()??;
-    let fault = Fault::of_write(first);
-    errors.all(|error| error.is_some_and(|error| Fault::of_write(error) == fault)).then_some(first)
+    let fault = Fault::of(first);
+    errors.all(|error| error.is_some_and(|error| Fault::of(error) == fault)).then_some(first)
 }
 
 /// As the REST proxies answer.
@@ -79,15 +79,15 @@ struct Offset {
 }
 
 impl Offset {
-    fn of(fate: Fate) -> Self {
-        match fate {
+    fn of(report: DeliveryReport) -> Self {
+        match report {
             Ok(Written { partition, offset, .. }) => {
                 Self { partition: Some(partition), offset: Some(offset), ..Self::default() }
             }
             Err(error) => {
-                let ErrorResp { message, retriable, unknown_outcome, .. } = error.into();
-                let error_code = Some(if retriable { RETRIABLE } else { NOT_RETRIABLE });
-                Self { error_code, error: Some(message), unknown_outcome, ..Self::default() }
+                let error_code = Some(if error.fault.is_retriable() { RETRIABLE } else { NOT_RETRIABLE });
+                let unknown_outcome = matches!(error.fault, backend::Fault::UnknownOutcome { .. });
+                Self { error_code, error: Some(error.message), unknown_outcome, ..Self::default() }
             }
         }
     }

@@ -9,14 +9,15 @@ use http::StatusCode;
 use prost::Message;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
-use sluicegate_protocol::{CmdKafkaFetch, Header, KafkaMessage};
+use sluicegate_protocol::{Header, KafkaMessage};
 
-use super::super::Running;
 use super::super::media_type::Format;
 use super::super::problem::{Fault, Problem};
 use super::super::response::Response;
+use super::super::running::Running;
 use super::partition;
 use super::path::Query;
+use crate::backend::{Fetch, Log};
 use crate::cluster::{Cluster, Reads};
 
 /// The answer to GET of a partition's records.
@@ -25,26 +26,22 @@ use crate::cluster::{Cluster, Reads};
 /// A drop abandons the read.
 pub(super) async fn get(
     cluster: &Cluster,
-    topic: &str,
-    partition: i32,
+    log: Log<'_>,
     query: &str,
     format: Format,
-    running: &Running,
+    mut running: &Running,
 ) -> Result<Response, Problem> {
-    let (offset, reads) = asked(query, cluster.reads())?;
-    let fetch = CmdKafkaFetch { topic: topic.to_owned(), partition, offset };
-    let messages = match cluster.records(&fetch, &reads, running).await {
-        Ok(messages) => messages,
-        Err(error) => {
-            return Err(partition::read_problem(cluster, topic, partition, Some(offset), error).await);
-        }
+    let fetch = asked(query, cluster.reads())?;
+    let fetched = match cluster.fetch(log, fetch, &mut running).await {
+        Ok(fetched) => fetched,
+        Err(error) => return Err(partition::read_problem(cluster, log, Some(fetch.offset), error).await),
     };
-    let body = document(topic, partition, messages, format, reads.max_bytes)?;
+    let body = document(log.topic, log.partition, fetched.messages, format, fetch.max_bytes)?;
     Ok(Response::with_body(StatusCode::OK, format.content_type(), body.into()))
 }
 
-/// The first offset that is wanted, and how to read on from there.
-fn asked(query: &str, usual: &Reads) -> Result<(i64, Reads), Problem> {
+/// What a query asks for; `usual` stands for what it leaves out.
+fn asked(query: &str, usual: Reads) -> Result<Fetch, Problem> {
     let query = Query::parse(query, &["offset", "max_bytes", "timeout"])?;
     let offset = query.number("offset", 0..=i64::MAX)?.ok_or_else(|| {
         let detail = "query parameter offset is missing: expected that of the first record wanted, 0 or more";
@@ -52,15 +49,15 @@ fn asked(query: &str, usual: &Reads) -> Result<(i64, Reads), Problem> {
     })?;
     let max_bytes = query.number("max_bytes", 1..=i64::MAX)?;
     let timeout = query.number("timeout", 0..=MAX_TIMEOUT_MS)?;
-    let reads = Reads {
+    Ok(Fetch {
+        offset,
         max_bytes: max_bytes
             .and_then(|max| usize::try_from(max).ok())
             .map_or(usual.max_bytes, |max| max.min(usual.max_bytes)),
         wait: timeout
             .and_then(|timeout| u64::try_from(timeout).ok())
             .map_or(usual.wait, Duration::from_millis),
-    };
-    Ok((offset, reads))
+    })
 }
 
 /// Of `messages`, the entries of a `KafkaFetchResp`, those that fit into `max_bytes` of JSON, at least one; they end before
@@ -315,8 +312,9 @@ mod tests {
     #[track_caller]
     fn check_asked(query: &str, offset: i64, max_bytes: usize, wait_ms: u64) {
         let usual = Reads { max_bytes: 1000, wait: Duration::from_millis(100) };
-        let (from, reads) = asked(query, &usual).unwrap();
-        assert_eq!((from, reads.max_bytes, reads.wait), (offset, max_bytes, Duration::from_millis(wait_ms)));
+        let fetch = asked(query, usual).unwrap();
+        let want = (offset, max_bytes, Duration::from_millis(wait_ms));
+        assert_eq!((fetch.offset, fetch.max_bytes, fetch.wait), want);
     }
 
     #[test]
@@ -345,7 +343,7 @@ mod tests {
             ("offset=1&timeout=-1", "query parameter timeout: expected"),
             ("offset=1&count=1", "query parameter count is unknown: expected offset, max_bytes, timeout"),
         ] {
-            let problem = asked(query, &usual).unwrap_err().plain();
+            let problem = asked(query, usual).unwrap_err().plain();
             let text = std::str::from_utf8(&problem.body).unwrap();
             assert_eq!(problem.status.as_u16(), 400, "{query}");
             assert!(text.contains(want), "{query}: {text}");

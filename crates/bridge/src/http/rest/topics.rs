@@ -2,10 +2,10 @@
 
 use http::StatusCode;
 use serde::Serialize;
-use sluicegate_reader as reader;
 
 use super::super::problem::{Fault, Problem};
 use super::super::response::Response;
+use crate::backend;
 use crate::cluster::Cluster;
 use crate::grant::{Grant, NOT_READABLE};
 
@@ -31,17 +31,17 @@ pub(super) async fn describe(
     topic: &str,
     content_type: &'static str,
 ) -> Result<Response, Problem> {
-    let described = match cluster.topic(topic).await {
-        Ok(described) => described,
+    let partitions = match cluster.partitions(topic).await {
+        Ok(partitions) => partitions,
         Err(error) => return Err(Problem::failed(error).naming_what_is_missing(cluster, topic, None).await),
     };
-    let partitions = described.partitions.iter().map(partition).collect();
+    let partitions = partitions.iter().map(partition).collect();
     let document = Topic { name: topic, configs: Configs {}, partitions };
     Ok(Response::json(StatusCode::OK, content_type, &document))
 }
 
-fn partition(partition: &reader::Partition) -> Partition {
-    let replica = |replica: &reader::Replica| Replica {
+fn partition(partition: &backend::Partition) -> Partition {
+    let replica = |replica: &backend::Replica| Replica {
         broker: replica.broker,
         leader: partition.leader == Some(replica.broker),
         in_sync: replica.in_sync,

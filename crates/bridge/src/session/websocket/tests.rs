@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::cluster::Cluster;
+use crate::cluster::script::Script;
 use crate::grant::Grant;
 use crate::session::{End, Limits, Transport, run};
 
@@ -36,7 +36,7 @@ async fn open(pipe: usize) -> (WebSocketStream<DuplexStream>, JoinHandle<End>) {
     let (client, server) = tokio::io::duplex(pipe);
     let messages = sluicegate_ws_session::Limits { max_message_bytes: limits.max_request_bytes };
     let session = Session::new(messages, &Budget::new(1 << 20, 1 << 20), Source::default());
-    let cluster = Arc::new(Cluster::script(MAX_FETCH));
+    let (cluster, _) = Script::cluster(MAX_FETCH);
     let transport = Transport::websocket(server, session, Arc::clone(&cluster));
     let grant = Grant::all(&cluster);
     let running = async move { run(transport, grant, &limits, CancellationToken::new()).await };
@@ -91,7 +91,7 @@ async fn answers_of_every_size_arrive_whole_through_pipes_of_every_width() {
         assert!(matches!(client.next().await, Some(Ok(Message::Close(None)))));
         assert!(client.next().await.is_none());
         drop(client);
-        assert_eq!(session.await.unwrap().label(), "closed");
+        assert_eq!(session.await.unwrap().kind().label(), "closed");
     }
 }
 
@@ -123,7 +123,7 @@ async fn messages_that_come_slowly_are_no_silence_as_long_as_each_becomes_whole(
 
 #[test]
 fn where_a_close_cannot_be_told_the_input_ends() {
-    let cluster = Cluster::script(MAX_FETCH);
+    let (cluster, _) = Script::cluster(MAX_FETCH);
     for (told, want) in [(true, Some(Bytes::from_static(b"request"))), (false, None)] {
         let step = vec![Output::Closing { told }, Output::ToBridge(b"request".to_vec())];
         assert_eq!(requests(step, &cluster.metrics), want);

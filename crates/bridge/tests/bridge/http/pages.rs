@@ -35,7 +35,7 @@ async fn pages_of_a_route_read_its_answers_and_problems() {
 
     // A page can read that, and when, it has to come back, and that the route is not set up.
     let response = send(&gateway, request("GET", &[APP, ("sluicegate-cluster", "nowhere")])).await;
-    check(&response, 502, "not set up for each other");
+    check(&response, 502, "gateway and bridge are misconfigured");
     assert_eq!(response.headers["access-control-allow-origin"], "https://app.example");
 }
 

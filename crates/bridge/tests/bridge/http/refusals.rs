@@ -17,7 +17,7 @@ const SECRET: (&str, &str) = ("sluicegate-gateway-secret", "correct-horse-batter
 #[track_caller]
 fn check_mismatch(response: &Response, reason: &str) {
     check_marks(response);
-    check(response, 502, "the gateway and the bridge are not set up for each other");
+    check(response, 502, "gateway and bridge are misconfigured, see their logs");
     assert_eq!(response.headers["sluicegate-answered"], reason);
     assert!(!response.text().contains(reason), "{}", response.text());
 }
@@ -34,26 +34,28 @@ async fn only_the_gateway_learns_why_a_mismatch_is_one() {
     let bridge = start_with(&format!("gateway_secret = \"{}\"", SECRET.1), "").await;
     let gateway = Gateway::connect(&bridge).await;
     let get = || rest("GET", "/topics");
-    let unreadable = "header sluicegate-http: expected a sluicegate.v1.HttpRoute of this version in base64";
+    let unreadable =
+        "invalid header sluicegate-http: expected a base64-encoded sluicegate.v1.HttpRoute of this version";
     // A field that this version does not have, and a route with only such a field.
     let route = HttpRoute { resource: Some(Resource::Rest(HttpRest {})), ..HttpRoute::default() };
     let newer = STANDARD_NO_PAD.encode([&route.encode_to_vec()[..], &[0x78, 0x01]].concat());
     let newest = STANDARD_NO_PAD.encode([0x7A, 0x00]);
-    let unknown = "no cluster nowhere is configured, header sluicegate-cluster names one";
-    let restriction = "header sluicegate-only is not one that this bridge knows: expected a gateway of its version or older";
+    let unknown = "unknown cluster nowhere (header sluicegate-cluster): expected one of [clusters]";
+    let restriction =
+        "unknown header sluicegate-only: upgrade the bridge to the version of the gateway's filter";
     for (request, reason) in [
-        (get(), "header sluicegate-gateway-secret is missing"),
+        (get(), "header sluicegate-gateway-secret is missing: expected the bridge's gateway_secret"),
         (
             with(get(), &[("sluicegate-gateway-secret", "wrong")]),
-            "header sluicegate-gateway-secret is not the bridge's secret",
+            "header sluicegate-gateway-secret does not match the bridge's gateway_secret",
         ),
-        (with(get(), &[SECRET, SECRET]), "expected header sluicegate-gateway-secret once"),
+        (with(get(), &[SECRET, SECRET]), "repeated header sluicegate-gateway-secret: expected it once"),
         (with(get(), &[SECRET, ("sluicegate-cluster", "nowhere")]), unknown),
         (with(get(), &[SECRET, ("sluicegate-only", "x")]), restriction),
-        (with(get(), &[SECRET, (ROUTE, "")]), "expected header sluicegate-http once"),
+        (with(get(), &[SECRET, (ROUTE, "")]), "repeated header sluicegate-http: expected it once"),
         (
             with(get(), &[SECRET, ("sluicegate-read", "yes")]),
-            "header sluicegate-read: expected true or false",
+            "invalid header sluicegate-read: expected true or false",
         ),
         (with(with_route(""), &[SECRET]), unreadable),
         (with(with_route("not base64"), &[SECRET]), unreadable),
@@ -117,8 +119,8 @@ async fn full_bridge_tells_clients_to_come_back() {
 #[tokio::test]
 async fn without_a_secret_only_pages_of_this_machine_get_in_over_http_1() {
     let bridge = start("").await;
-    let foreign_host = "this Host is not of this machine";
-    let foreign_origin = "this Origin may not ask here";
+    let foreign_host = "Host not allowed: ";
+    let foreign_origin = "Origin not allowed: ";
     for (headers, refused) in [
         (&[("host", "localhost:7400")][..], None),
         (&[("host", "127.0.0.1")], None),

@@ -9,41 +9,39 @@ use sluicegate_ws_session::source::Source;
 
 use super::super::super::headers::Headers;
 use super::*;
-use crate::cluster::Cluster;
+use crate::cluster::script::Script;
 use crate::grant::Grant;
-use crate::kafka_code;
-use crate::writing::failure;
 
-async fn ask(content_type: &str, write: bool, body: &str) -> (Result<Response, Problem>, Arc<Cluster>) {
-    let cluster = Arc::new(Cluster::script(1));
+async fn ask(content_type: &str, write: bool, body: &str) -> (Result<Response, Problem>, Arc<Script>) {
+    let (cluster, script) = Script::cluster(1);
     let write = if write { "true" } else { "false" };
     let granted = HeaderMap::from_iter([(metadata::WRITE.parse().unwrap(), write.parse().unwrap())]);
-    let grant = Grant::of(Arc::clone(&cluster), Source::default(), &granted).ok().unwrap();
+    let grant = Grant::of(cluster, Source::default(), &granted).ok().unwrap();
     let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, content_type.parse().unwrap())]);
     let body = Bytes::copy_from_slice(body.as_bytes());
     let request = Request { grant: &grant, method: &Method::POST, headers: Headers(&headers), body: &body };
     // The name of a scripted topic says how many milliseconds it takes to look it up.
     let answer = post(&request, "0", None, "application/vnd.kafka.v2+json").await;
-    (answer, cluster)
+    (answer, script)
 }
 
 const TWO: &str = r#"{"records":[{"value":"AA=="},{"value":"AQ=="}]}"#;
 
 #[tokio::test]
 async fn records_are_answered_in_their_order() {
-    let (answer, cluster) = ask("application/vnd.kafka.binary.v2+json", true, TWO).await;
+    let (answer, script) = ask("application/vnd.kafka.binary.v2+json", true, TWO).await;
     let response = answer.unwrap();
     let want = concat!(
         r#"{"offsets":[{"partition":0,"offset":0,"error_code":null,"error":null},"#,
         r#"{"partition":0,"offset":1,"error_code":null,"error":null}],"key_schema_id":null,"value_schema_id":null}"#
     );
     assert_eq!(response, Response::with_body(StatusCode::OK, "application/vnd.kafka.v2+json", want.into()));
-    assert_eq!(cluster.script.taken(), ["\0", "\u{1}"]);
+    assert_eq!(script.taken(), ["\0", "\u{1}"]);
     for json in ["application/vnd.kafka.json.v2+json", "application/vnd.kafka.json+json", "Application/JSON"]
     {
-        let (answer, cluster) = ask(json, true, TWO).await;
+        let (answer, script) = ask(json, true, TWO).await;
         assert_eq!(answer.unwrap().status, StatusCode::OK);
-        assert_eq!(cluster.script.taken(), ["\"AA==\"", "\"AQ==\""]);
+        assert_eq!(script.taken(), ["\"AA==\"", "\"AQ==\""]);
     }
 }
 
@@ -58,39 +56,40 @@ async fn what_is_refused_as_a_whole_writes_nothing() {
         (json, true, "{", 400),
         (json, true, r#"{"records":[{},{"partition":"x"}]}"#, 422),
     ] {
-        let (answer, cluster) = ask(content_type, write, body).await;
+        let (answer, script) = ask(content_type, write, body).await;
         assert_eq!(answer.unwrap_err().plain().status.as_u16(), status, "{content_type} {body}");
-        assert!(cluster.script.taken().is_empty());
+        assert!(script.taken().is_empty());
     }
 }
 
-const WRITTEN: Fate = Ok(Written { partition: 0, offset: 0, timestamp: 0 });
+const WRITTEN: DeliveryReport = Ok(Written { partition: 0, offset: 0, timestamp: 0 });
 
 #[track_caller]
-fn check_offset(error: WriteError, want: &str) {
+fn check_offset(fault: backend::Fault, want: &str) {
+    let error = CommandError::new(fault, 0, "text");
     assert_eq!(serde_json::to_string(&Offset::of(Err(error))).unwrap(), want);
 }
 
 #[test]
-fn a_record_that_failed_says_whether_it_may_be_sent_again() {
+fn failed_record_says_whether_to_retry() {
     check_offset(
-        WriteError::QueueFull,
-        r#"{"partition":null,"offset":null,"error_code":2,"error":"the queue has no room for more of this client's records"}"#,
+        backend::Fault::QueueFull,
+        r#"{"partition":null,"offset":null,"error_code":2,"error":"text"}"#,
     );
     check_offset(
-        failure::refused(kafka_code::MESSAGE_TOO_LARGE, "too large".to_owned()),
-        r#"{"partition":null,"offset":null,"error_code":1,"error":"too large"}"#,
+        backend::Fault::TooLarge,
+        r#"{"partition":null,"offset":null,"error_code":1,"error":"text"}"#,
     );
     check_offset(
-        WriteError::ProducerEnded { unknown_outcome: true },
-        r#"{"partition":null,"offset":null,"error_code":2,"error":"the producer came to its end","unknown_outcome":true}"#,
+        backend::Fault::UnknownOutcome { retriable: true },
+        r#"{"partition":null,"offset":null,"error_code":2,"error":"text","unknown_outcome":true}"#,
     );
 }
 
 #[test]
-fn a_request_of_which_all_records_fail_alike_has_failed() {
-    let missing = |text: &str| failure::refused(kafka_code::UNKNOWN_TOPIC_OR_PARTITION, text.to_owned());
-    let full = || Err(WriteError::QueueFull);
+fn request_fails_if_all_its_records_fail_alike() {
+    let missing = |text: &str| CommandError::new(backend::Fault::NotFound, 3, text);
+    let full = || Err(CommandError::new(backend::Fault::QueueFull, 0, ""));
     assert_eq!(common(&[Err(missing("a")), Err(missing("b"))]), Some(&missing("a")));
     assert!(common(&[Err(missing("a")), full()]).is_none());
     assert!(common(&[full(), WRITTEN]).is_none());

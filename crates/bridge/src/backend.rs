@@ -1,0 +1,156 @@
+//! The seam to messaging systems: what commands need from one, and what they get back.
+//!
+//! A messaging system is one module that implements [`Backend`]; [`kafka`](crate::kafka) is the first. Names are those of
+//! a partitioned log: topics have partitions, numbered from 0, and records have offsets.
+
+mod error;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use sluicegate_protocol::ProduceRecord;
+use sluicegate_ws_session::source::Source;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use self::error::{CommandError, Fault};
+
+/// One cluster of a messaging system.
+///
+/// Errors are safe to show to clients: they name no broker, file or endpoint. Those are only logged.
+///
+/// # Cancel safety
+/// A drop abandons a read and nothing else. For writes see [`Backend::hand_over`].
+pub(crate) trait Backend: Send + Sync {
+    /// Whether a broker answers within this time. If none does, the reason is logged.
+    fn is_ready(&self, within: Duration) -> BoxFuture<'_, bool>;
+
+    /// Reads consecutive records from an offset on. At the end of the log it waits until `room` ends the wait.
+    fn fetch<'a>(
+        &'a self,
+        log: Log<'a>,
+        fetch: Fetch,
+        room: &'a mut dyn Room,
+    ) -> BoxFuture<'a, Result<Fetched, CommandError>>;
+
+    /// The offset of the first record at or after `timestamp`, in milliseconds since 1970; -1 if every record is older.
+    /// [`LOG_START`] and [`LOG_END`] ask for the ends of the log.
+    fn list_offset<'a>(&'a self, log: Log<'a>, timestamp: i64) -> BoxFuture<'a, Result<i64, CommandError>>;
+
+    /// The names of all topics that the cluster's user can see, sorted, without internal topics.
+    fn topics(&self) -> BoxFuture<'_, Result<Arc<[String]>, CommandError>>;
+
+    /// The partitions of a topic.
+    fn partitions<'a>(&'a self, topic: &'a str) -> BoxFuture<'a, Result<Vec<Partition>, CommandError>>;
+
+    /// Succeeds if the log exists, and never creates it.
+    fn check_log<'a>(&'a self, log: Log<'a>) -> BoxFuture<'a, Result<(), CommandError>>;
+
+    /// Prepares for the first record.
+    fn prepare_writes(&self) -> BoxFuture<'_, ()>;
+
+    /// Queues records of `source` in order, except those with an error. If a record finds no room, no later one is queued
+    /// either: it must not overtake.
+    ///
+    /// # Errors
+    /// The cluster cannot be written to now. No record is queued.
+    ///
+    /// # Cancel safety
+    /// The records are queued all or none.
+    fn hand_over<'a>(
+        &'a self,
+        source: Source,
+        records: Vec<ProduceRecord>,
+        errors: Vec<Option<CommandError>>,
+        due: &'a CancellationToken,
+    ) -> BoxFuture<'a, Result<HandedOver<'a>, CommandError>>;
+
+    /// Whether records are queued or in flight.
+    fn has_queued_records(&self) -> bool;
+
+    /// Delivers queued records until `by`, and ends writing.
+    fn end_writes(&self, by: Instant) -> BoxFuture<'_, ()>;
+}
+
+/// A topic's partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Log<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) partition: i32,
+}
+
+/// A fetch from a log.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fetch {
+    /// The offset of the first record.
+    pub(crate) offset: i64,
+    /// The largest encoded answer in bytes. A single record is delivered even if it is larger.
+    pub(crate) max_bytes: usize,
+    /// How long to wait at the end of the log for a record.
+    pub(crate) wait: Duration,
+}
+
+/// The result of a fetch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fetched {
+    /// The `messages` of a `KafkaFetchResp`, encoded. Empty at the end of the log.
+    pub(crate) messages: Bytes,
+    /// The number of records.
+    pub(crate) count: usize,
+    /// The offset to continue from. It can be beyond the requested offset even without records.
+    pub(crate) next_offset: i64,
+}
+
+/// The memory reserved for a fetch's answer.
+pub(crate) trait Room: Send {
+    /// Gives back all but [`WAITING_BYTES`] while the fetch waits at the end of the log. Ready when it must stop waiting.
+    fn wait(&mut self) -> BoxFuture<'_, ()>;
+
+    /// Reserves again what [`Room::wait`] gave back. False if there is no room now.
+    fn refill(&mut self) -> BoxFuture<'_, bool>;
+}
+
+/// One partition of a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Partition {
+    pub(crate) partition: i32,
+    /// None while there is no leader.
+    pub(crate) leader: Option<i32>,
+    pub(crate) replicas: Vec<Replica>,
+}
+
+/// A partition's copy on one broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Replica {
+    pub(crate) broker: i32,
+    pub(crate) in_sync: bool,
+}
+
+/// Records that were handed over.
+pub(crate) struct HandedOver<'a> {
+    /// The number of queued records.
+    pub(crate) queued: usize,
+    /// One report per record, once all are known or writes are due. A drop does not affect the records.
+    pub(crate) reports: BoxFuture<'a, Vec<DeliveryReport>>,
+}
+
+/// The result of writing one record.
+pub(crate) type DeliveryReport = Result<Written, CommandError>;
+
+/// A written record's place in its log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Written {
+    pub(crate) partition: i32,
+    /// -1 if unknown.
+    pub(crate) offset: i64,
+    pub(crate) timestamp: i64,
+}
+
+/// The timestamp that asks for the start of a log.
+pub(crate) const LOG_START: i64 = -2;
+/// The timestamp that asks for the end of a log.
+pub(crate) const LOG_END: i64 = -1;
+/// Bytes reserved for the answer of a waiting fetch. Small, so that many can wait in one session.
+pub(crate) const WAITING_BYTES: usize = 16 * 1024;

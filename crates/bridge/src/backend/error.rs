@@ -1,0 +1,79 @@
+//! Why a command failed, by fault.
+
+use std::time::Duration;
+
+/// Why a command, or one record of it, failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CommandError {
+    pub(crate) fault: Fault,
+    /// The error code of Kafka's protocol; 0 if there is none for this error.
+    pub(crate) code: i32,
+    /// Safe to show to clients.
+    pub(crate) message: String,
+    /// How long to wait before a retry; zero if unknown.
+    pub(crate) retry_after: Duration,
+}
+
+/// The kind of an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The command is invalid.
+    Invalid,
+    /// The log has no such offset.
+    OffsetOutOfRange,
+    /// The route or the bridge does not allow it.
+    Forbidden,
+    /// The messaging system does not authorize the cluster's user.
+    NotAuthorized,
+    /// The topic or partition does not exist.
+    NotFound,
+    /// The record is larger than the cluster accepts.
+    TooLarge,
+    /// The topic does not accept the record's content.
+    InvalidRecord,
+    /// The queue is full, or the client already holds its share of it.
+    QueueFull,
+    /// The cluster or the bridge refuses now; a retry can succeed.
+    Transient,
+    /// The cluster refuses; a retry will not help.
+    Rejected,
+    /// No broker was reachable.
+    Unreachable {
+        /// False if an operator must fix something first.
+        retriable: bool,
+    },
+    /// A record may have been written.
+    UnknownOutcome {
+        /// Whether a retry can succeed. It can also write the record twice.
+        retriable: bool,
+    },
+}
+
+impl CommandError {
+    pub(crate) fn new(fault: Fault, code: i32, message: impl Into<String>) -> Self {
+        Self { fault, code, message: message.into(), retry_after: Duration::ZERO }
+    }
+
+    /// The route or the bridge does not allow it.
+    pub(crate) fn forbidden(code: i32, message: impl Into<String>) -> Self {
+        Self::new(Fault::Forbidden, code, message)
+    }
+}
+
+impl Fault {
+    /// Whether a retry of the same command can succeed.
+    pub(crate) fn is_retriable(self) -> bool {
+        match self {
+            Self::QueueFull | Self::Transient => true,
+            Self::Unreachable { retriable } | Self::UnknownOutcome { retriable } => retriable,
+            Self::Invalid
+            | Self::OffsetOutOfRange
+            | Self::Forbidden
+            | Self::NotAuthorized
+            | Self::NotFound
+            | Self::TooLarge
+            | Self::InvalidRecord
+            | Self::Rejected => false,
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Admits requests, or refuses them with a reason.
+//!
+//! - extended `CONNECT` (RFC 8441) to the session path: a session over the upgraded stream ([`stream`])
+//! - gRPC `POST` to the session path: a session over the request and response bodies ([`stream`])
+//! - a request with the header `sluicegate-http`, over HTTP/2 or HTTP/1.1: plain HTTP ([`http`])
+//! - an HTTP/1.1 WebSocket upgrade to any other path: a client's own session ([`websocket`])
+//! - gRPC health checks (`grpc.health.v1`)
+
+mod gateway;
+mod http;
+mod origin;
+mod refusal;
+mod stream;
+mod websocket;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version, header};
+use hyper::body::Incoming;
+use hyper::ext::Protocol;
+use sluicegate_protocol::{SERVICE_PATH_PREFIX, SESSION_PATH, metadata};
+use sluicegate_ws_session::budget::Budget;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::body::Body;
+use tonic::service::Routes;
+use tower::ServiceExt;
+
+use self::refusal::{Form, Refusal};
+use crate::cluster::Cluster;
+use crate::config::Secret;
+use crate::fair_permits::FairPermits;
+use crate::metrics::Metrics;
+use crate::rate_limit::RateLimit;
+use crate::route_clusters::RouteClusters;
+use crate::session;
+
+/// The state that all requests share.
+pub(crate) struct Endpoint {
+    pub(crate) secret: Option<Secret>,
+    /// Gateways authenticate, with the secret or a client certificate.
+    pub(crate) authenticated: bool,
+    pub(crate) clusters: BTreeMap<String, Arc<Cluster>>,
+    pub(crate) route_clusters: Arc<RouteClusters>,
+    pub(crate) limits: session::Limits,
+    /// Limits on messages of WebSocket clients.
+    pub(crate) messages: sluicegate_ws_session::Limits,
+    /// Memory for unfinished messages of all WebSocket clients.
+    pub(crate) assembly: Arc<Budget>,
+    /// `limits.max_sessions`.
+    pub(crate) max_sessions: usize,
+    /// One permit for each session that can still be opened.
+    pub(crate) sessions: Arc<Semaphore>,
+    /// For plain HTTP requests.
+    pub(crate) calls: Arc<FairPermits>,
+    /// For plain HTTP requests that wait at a log end, without a call permit.
+    pub(crate) waiting: Arc<Semaphore>,
+    pub(crate) metrics: Metrics,
+    pub(crate) warnings: RateLimit,
+    pub(crate) health: Routes,
+    /// Cancelled when the bridge is shutting down.
+    pub(crate) drain: CancellationToken,
+    /// Cancelled when writes must be answered with what is known.
+    pub(crate) writes_due: CancellationToken,
+    /// Sessions and plain HTTP requests in progress.
+    pub(crate) open: TaskTracker,
+}
+
+/// The peer address of a request's connection, as a request extension.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
+/// The kind of a request, by its method, path and content type.
+enum RequestKind {
+    Tunnel,
+    Session,
+    Health,
+    WebSocket,
+}
+
+impl Endpoint {
+    /// The response to `request`. Large futures are boxed: a stream's task keeps its size for as long as the stream lives.
+    ///
+    /// # Cancel safety
+    /// A drop abandons a plain read. A request's records are written all or none, and a session that was opened continues.
+    pub(crate) async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
+        if request.headers().contains_key(metadata::HTTP) {
+            return Box::pin(self.http(request)).await;
+        }
+        let version = request.version();
+        let kind = match RequestKind::of(&request) {
+            Ok(kind) => kind,
+            Err(refusal) => return self.refuse(refusal, Form::Plain, version),
+        };
+        let form = match kind {
+            RequestKind::Tunnel | RequestKind::Session | RequestKind::WebSocket => Form::Plain,
+            RequestKind::Health => Form::Grpc,
+        };
+        let served = match self.check_gateway(request.headers()) {
+            Err(refusal) => Err(refusal),
+            Ok(()) => match kind {
+                RequestKind::Tunnel => {
+                    let grant = self.grant(&request).await;
+                    self.tunnel(request, grant)
+                }
+                RequestKind::Session => {
+                    let grant = self.grant(&request).await;
+                    self.session(request, grant)
+                }
+                RequestKind::WebSocket => match self.check_upgrade(&request) {
+                    Err(refusal) => Err(refusal),
+                    Ok(accepted) => {
+                        let grant = self.grant(&request).await;
+                        self.websocket(request, grant, &accepted)
+                    }
+                },
+                RequestKind::Health => Ok(Box::pin(self.health(request)).await),
+            },
+        };
+        served.unwrap_or_else(|refusal| self.refuse(refusal, form, version))
+    }
+
+    fn refuse(&self, refusal: Refusal, form: Form, version: Version) -> Response<Body> {
+        self.count(&refusal);
+        refusal.into_response(form, version)
+    }
+
+    /// Counts a refusal. Misconfigurations are logged as warnings, rate-limited because clients can repeat them.
+    fn count(&self, refusal: &Refusal) {
+        let label = refusal.label();
+        self.metrics.refused(label);
+        if refusal.is_misconfiguration() && self.warnings.is_due(label) {
+            tracing::warn!(reason = label, "request refused: {}", refusal.text());
+        } else {
+            tracing::debug!(reason = label, "request refused");
+        }
+    }
+
+    async fn health(&self, request: Request<Incoming>) -> Response<Body> {
+        match self.health.clone().oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+}
+
+impl RequestKind {
+    fn of<B>(request: &Request<B>) -> Result<Self, Refusal> {
+        let path = request.uri().path();
+        if request.method() == Method::CONNECT {
+            let protocol = request.extensions().get::<Protocol>().map(Protocol::as_str);
+            // RFC 9110, section 7.8: "recipients SHOULD use case-insensitive comparison when matching each protocol-name",
+            // and gateways keep their clients' spelling.
+            let is_websocket = protocol.is_some_and(|name| name.eq_ignore_ascii_case("websocket"));
+            return match (is_websocket, path) {
+                (true, SESSION_PATH) => Ok(Self::Tunnel),
+                (true, _) => Err(Refusal::OtherConnect),
+                (false, _) => Err(Refusal::NotFound),
+            };
+        }
+        let is_http1 = request.version() < Version::HTTP_2;
+        if is_http1 && !path.starts_with(SERVICE_PATH_PREFIX) && !path.starts_with(HEALTH_PATH_PREFIX) {
+            return Ok(Self::WebSocket);
+        }
+        let kind = match path {
+            SESSION_PATH => Self::Session,
+            _ if path.starts_with(HEALTH_PATH_PREFIX) => Self::Health,
+            _ => return Err(Refusal::NotFound),
+        };
+        let content_type = request.headers().get(header::CONTENT_TYPE).map_or(&b""[..], |v| v.as_bytes());
+        match request.method() {
+            &Method::POST if is_grpc(content_type) => match is_http1 {
+                true => Err(Refusal::Version),
+                false => Ok(kind),
+            },
+            _ => Err(Refusal::NotGrpc),
+        }
+    }
+}
+
+/// Tells nginx to stream the response instead of buffering it.
+fn unbuffered(headers: &mut HeaderMap) {
+    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+}
+
+/// gRPC over HTTP/2, "Content-Type": `"application/grpc" [("+proto" / "+json" / {custom})]`, and parameters.
+fn is_grpc(content_type: &[u8]) -> bool {
+    match content_type.strip_prefix(b"application/grpc") {
+        Some(rest) => {
+            rest.is_empty() || rest == b"+proto" || rest.starts_with(b";") || rest.starts_with(b"+proto;")
+        }
+        None => false,
+    }
+}
+
+const HEALTH_PATH_PREFIX: &str = "/grpc.health.v1.Health/";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tunnel_protocol_is_case_insensitive() {
+        for protocol in ["websocket", "WebSocket", "WEBSOCKET"] {
+            let protocol = Protocol::from_static(protocol);
+            let connect = Request::builder().method(Method::CONNECT).uri(SESSION_PATH).extension(protocol);
+            assert!(matches!(RequestKind::of(&connect.body(()).unwrap()), Ok(RequestKind::Tunnel)));
+        }
+        let other = Protocol::from_static("connect-udp");
+        let connect = Request::builder().method(Method::CONNECT).uri(SESSION_PATH).extension(other);
+        assert!(matches!(RequestKind::of(&connect.body(()).unwrap()), Err(Refusal::NotFound)));
+    }
+
+    #[test]
+    fn grpc_content_types_are_recognised() {
+        for parameters in ["", "+proto", ";charset=utf-8", "+proto; charset=utf-8"] {
+            assert!(is_grpc(format!("application/grpc{parameters}").as_bytes()), "{parameters}");
+        }
+        for other in ["", "application/json", "application/grpc-web", "application/grpc+json"] {
+            assert!(!is_grpc(other.as_bytes()), "{other}");
+        }
+    }
+}

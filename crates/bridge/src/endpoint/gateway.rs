@@ -1,0 +1,79 @@
+//! Reads a gateway's headers: its secret, the cluster, and what the client can do there.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, Request};
+use sluicegate_protocol::metadata;
+use sluicegate_ws_session::source::Source;
+
+use super::{Endpoint, Peer, Refusal};
+use crate::cluster::Cluster;
+use crate::grant::{Grant, InvalidHeader};
+
+impl Endpoint {
+    /// Checks that a gateway sent the request, and that this version knows each of its headers.
+    pub(super) fn check_gateway(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        self.check_secret(headers)?;
+        let is_known = |name: &str| metadata::ALL.contains(&name);
+        let mut sent = headers.keys().filter(|name| name.as_str().starts_with(metadata::PREFIX));
+        if let Some(unknown) = sent.find(|name| !is_known(name.as_str())) {
+            return Err(Refusal::unknown_header(unknown));
+        }
+        metadata::ALL.iter().try_for_each(|name| check_once(headers, name))
+    }
+
+    fn check_secret(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        let Some(secret) = &self.secret else { return Ok(()) };
+        check_once(headers, metadata::GATEWAY_SECRET)?;
+        match headers.get(metadata::GATEWAY_SECRET) {
+            None => Err(Refusal::SecretMissing),
+            Some(given) if secret.is(given.as_bytes()) => Ok(()),
+            Some(_) => Err(Refusal::SecretWrong),
+        }
+    }
+
+    /// The client's grant, from its gateway's headers.
+    pub(super) async fn grant<B>(&self, request: &Request<B>) -> Result<Grant, Refusal> {
+        let (headers, client) = (request.headers(), source(request));
+        let cluster = self.cluster(headers).await?;
+        Grant::of(cluster, client, headers)
+            .map_err(|InvalidHeader { header, expected }| Refusal::InvalidHeader { header, expected })
+    }
+
+    /// The cluster that `headers` name or define.
+    async fn cluster(&self, headers: &HeaderMap) -> Result<Arc<Cluster>, Refusal> {
+        let carried = headers.get(metadata::CLUSTER_DEFINITION);
+        let cluster = match carried {
+            None => None,
+            Some(_) if headers.contains_key(metadata::CLUSTER) => return Err(Refusal::TwoClusters),
+            Some(definition) => Some(Box::pin(self.route_clusters.get(definition.as_bytes())).await),
+        };
+        // Checked after the cluster was created, which takes a moment.
+        if self.drain.is_cancelled() {
+            return Err(Refusal::Draining);
+        }
+        if let Some(cluster) = cluster {
+            return cluster.map_err(Refusal::RouteCluster);
+        }
+        let name = headers.get(metadata::CLUSTER).map_or(&b"default"[..], |name| name.as_bytes());
+        let found = std::str::from_utf8(name).ok().and_then(|name| self.clusters.get(name));
+        found.cloned().ok_or_else(|| Refusal::unknown_cluster(name))
+    }
+}
+
+/// The source of a request: the client that its gateway names, otherwise the peer.
+pub(super) fn source<B>(request: &Request<B>) -> Source {
+    if let Some(client) = request.headers().get(metadata::CLIENT) {
+        return Source::parse(client.as_bytes());
+    }
+    let peer = request.extensions().get::<Peer>();
+    peer.map(|Peer(address)| Source::from(address.ip())).unwrap_or_default()
+}
+
+/// Refuses repeated headers: if a relay adds its header instead of replacing it, one of the two is the client's.
+fn check_once(headers: &HeaderMap, name: &'static str) -> Result<(), Refusal> {
+    match headers.get_all(name).iter().nth(1) {
+        None => Ok(()),
+        Some(_) => Err(Refusal::Repeated { name }),
+    }
+}

@@ -1,0 +1,99 @@
+//! Admits plain HTTP requests with a route, a grant and a permit, or refuses them with a problem document.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use http::{HeaderMap, HeaderValue, Request, Response, Version, header};
+use hyper::body::Incoming;
+use prost::Message;
+use sluicegate_protocol::{HttpRoute, metadata};
+use tonic::body::Body;
+
+use super::{Endpoint, Refusal, unbuffered};
+use crate::http::{self as plain, Admitted, Fault, Problem, Running};
+use crate::route_clusters::{BASE64, RouteClusterError};
+
+impl Endpoint {
+    /// The response to a plain HTTP request, marked as the bridge's own.
+    ///
+    /// # Cancel safety
+    /// A drop abandons a read. A request's records are written all or none.
+    pub(super) async fn http(&self, request: Request<Incoming>) -> Response<Body> {
+        let (mut response, mark) = match self.check_http(&request) {
+            Err(refusal) => self.refuse_http(&HttpRoute::default(), &refusal, request).await,
+            Ok(route) => match self.admit_http(&request, &route).await {
+                Ok(admitted) => (plain::respond(&admitted, request).await, None),
+                Err(refusal) => self.refuse_http(&route, &refusal, request).await,
+            },
+        };
+        let headers = response.headers_mut();
+        headers.insert(metadata::ANSWERED, mark.unwrap_or(HeaderValue::from_static("1")));
+        unbuffered(headers);
+        response.map(Body::new)
+    }
+
+    /// Checks that a gateway sent the request, and returns its route.
+    fn check_http(&self, request: &Request<Incoming>) -> Result<HttpRoute, Refusal> {
+        let headers = request.headers();
+        self.check_gateway(headers)?;
+        // Browsers speak HTTP/2 only over TLS, where gateways authenticate with certificates.
+        if request.version() < Version::HTTP_2 {
+            self.check_origin(headers)?;
+            self.check_host(headers)?;
+        }
+        route(headers)
+    }
+
+    async fn admit_http<'a>(
+        &self,
+        request: &Request<Incoming>,
+        route: &'a HttpRoute,
+    ) -> Result<Admitted<'a>, Refusal> {
+        let grant = self.grant(request).await?;
+        let cluster = Arc::as_ptr(&grant.cluster).addr();
+        let running =
+            Running::begin(&self.calls, cluster, grant.client, &self.waiting, &self.drain, self.open.token());
+        Ok(Admitted { grant, route, running, max_body_bytes: self.messages.max_message_bytes })
+    }
+
+    async fn refuse_http(
+        &self,
+        route: &HttpRoute,
+        refusal: &Refusal,
+        request: Request<Incoming>,
+    ) -> (Response<plain::Body>, Option<HeaderValue>) {
+        self.count(refusal);
+        let is_last = request.version() < Version::HTTP_2 && refusal.is_unauthenticated();
+        let mut response = plain::refuse(route, problem(refusal), request).await;
+        if is_last {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        (response, refusal.mark())
+    }
+}
+
+/// The route that the gateway matched.
+fn route(headers: &HeaderMap) -> Result<HttpRoute, Refusal> {
+    let header = headers.get(metadata::HTTP).map(|value| value.as_bytes()).unwrap_or_default();
+    let bytes = BASE64.decode(header).ok();
+    let route = bytes.as_ref().and_then(|bytes| HttpRoute::decode(&bytes[..]).ok());
+    // An unknown field can be a restriction of a newer gateway.
+    let route = route.filter(|route| route.resource.is_some() && Some(route.encode_to_vec()) == bytes);
+    route.ok_or(Refusal::InvalidHeader {
+        header: metadata::HTTP,
+        expected: "a base64-encoded sluicegate.v1.HttpRoute of this version",
+    })
+}
+
+/// The problem that clients of plain HTTP see. The bridge's log and the gateway get the details.
+fn problem(refusal: &Refusal) -> Problem {
+    match refusal {
+        Refusal::Draining
+        | Refusal::Full { .. }
+        | Refusal::RouteCluster(RouteClusterError::TooMany { .. }) => {
+            Problem::new(Fault::Unavailable, refusal.text() + ", try again")
+        }
+        Refusal::Origin | Refusal::NotLoopbackHost => Problem::new(Fault::Forbidden, refusal.text()),
+        _ => Problem::new(Fault::Mismatched, "gateway and bridge are misconfigured, see their logs"),
+    }
+}

@@ -1,0 +1,277 @@
+//! Why a request is refused, as HTTP and gRPC responses.
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Response, StatusCode, Version, header};
+use http_body_util::Full;
+use sluicegate_protocol::{SESSION_PATH, metadata};
+use sluicegate_ws_session::handshake::Refused;
+use tonic::body::Body;
+use tonic::{Code, Status};
+
+use super::unbuffered;
+use crate::route_clusters::RouteClusterError;
+
+/// Why a request is refused.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    NotFound,
+    /// An extended CONNECT to another path than the session's: the gateway did not rewrite the client's path.
+    OtherConnect,
+    NotGrpc,
+    SecretMissing,
+    SecretWrong,
+    /// A gateway's header that this version does not know: it can be a newer gateway's restriction.
+    UnknownHeader {
+        /// Cut to [`MAX_NAME_BYTES`].
+        name: String,
+    },
+    /// A gateway's header that was sent more than once: one of them can be the client's.
+    Repeated {
+        name: &'static str,
+    },
+    UnknownCluster {
+        /// Escaped, and cut to [`MAX_NAME_BYTES`].
+        name: String,
+    },
+    /// The route's own cluster cannot be used.
+    RouteCluster(RouteClusterError),
+    /// One header names a cluster and another one defines it.
+    TwoClusters,
+    Draining,
+    /// The limit on sessions is reached.
+    Full {
+        max_sessions: usize,
+    },
+    /// An HTTP/1.1 request without `Host`, or with several.
+    Host,
+    /// An invalid WebSocket handshake.
+    Handshake(Refused),
+    /// An upgrade with a body.
+    Body,
+    /// A page from another machine, and no authenticated gateway that has checked it.
+    Origin,
+    /// A `Host` that is not loopback, and no authenticated gateway that has checked the page.
+    NotLoopbackHost,
+    /// A gateway's header with an invalid value.
+    InvalidHeader {
+        header: &'static str,
+        expected: &'static str,
+    },
+    /// The request needs another version of HTTP.
+    Version,
+}
+
+/// The form of a refusal.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Form {
+    /// A plain response, which a gateway can forward to its client.
+    Plain,
+    /// gRPC's "Trailers-Only".
+    Grpc,
+}
+
+impl Refusal {
+    pub(super) fn unknown_cluster(name: &[u8]) -> Self {
+        let name = name.get(..MAX_NAME_BYTES).unwrap_or(name).escape_ascii().to_string();
+        Self::UnknownCluster { name }
+    }
+
+    pub(super) fn unknown_header(name: &HeaderName) -> Self {
+        let name = name.as_str();
+        Self::UnknownHeader { name: name.get(..MAX_NAME_BYTES).unwrap_or(name).to_owned() }
+    }
+
+    pub(super) fn into_response(self, form: Form, version: Version) -> Response<Body> {
+        // An intermediary that takes every response to an upgrade for success would forward its client's frames as further
+        // requests.
+        let is_last = version < Version::HTTP_2 && matches!(form, Form::Plain);
+        let mark = self.mark();
+        let mut response = match form {
+            Form::Plain => self.into_http(),
+            Form::Grpc => self.into_status().into_http(),
+        };
+        if is_last {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        unbuffered(response.headers_mut());
+        response.headers_mut().extend(mark.map(|mark| (HeaderName::from_static(metadata::ANSWERED), mark)));
+        response
+    }
+
+    /// The reason for the gateway's log, if the gateway or the bridge is misconfigured.
+    pub(super) fn mark(&self) -> Option<HeaderValue> {
+        self.is_misconfiguration().then(|| HeaderValue::try_from(self.text()).ok()).flatten()
+    }
+
+    /// Whether an operator must correct a configuration.
+    pub(super) fn is_misconfiguration(&self) -> bool {
+        match self {
+            Self::SecretMissing
+            | Self::SecretWrong
+            | Self::UnknownHeader { .. }
+            | Self::Repeated { .. }
+            | Self::InvalidHeader { .. }
+            | Self::UnknownCluster { .. }
+            | Self::RouteCluster(_)
+            | Self::TwoClusters => true,
+            Self::NotFound
+            | Self::OtherConnect
+            | Self::NotGrpc
+            | Self::Draining
+            | Self::Full { .. }
+            | Self::Host
+            | Self::Handshake(_)
+            | Self::Body
+            | Self::Origin
+            | Self::NotLoopbackHost
+            | Self::Version => false,
+        }
+    }
+
+    /// Whether the peer failed to authenticate: it must not keep a connection that gateways need.
+    pub(super) fn is_unauthenticated(&self) -> bool {
+        matches!(self, Self::SecretMissing | Self::SecretWrong | Self::Repeated { .. })
+    }
+
+    fn into_http(self) -> Response<Body> {
+        let (status, _) = self.codes();
+        let mut response = Response::new(Body::new(Full::new(Bytes::from(self.public_text() + "\n"))));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+        }
+        if let Self::Handshake(Refused { header: Some((name, value)), .. }) = self {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        response
+    }
+
+    fn into_status(self) -> Status {
+        let (_, code) = self.codes();
+        Status::new(code, self.public_text())
+    }
+
+    /// The `reason` label of the metric.
+    pub(super) fn label(&self) -> &'static str {
+        match self {
+            Self::NotFound | Self::OtherConnect => "path",
+            Self::NotGrpc => "content_type",
+            Self::SecretMissing | Self::SecretWrong => "secret",
+            Self::UnknownHeader { .. } | Self::Repeated { .. } | Self::InvalidHeader { .. } => "metadata",
+            Self::UnknownCluster { .. } => "cluster",
+            Self::RouteCluster(RouteClusterError::UnknownGateway | RouteClusterError::Host(_)) => {
+                "route_cluster_forbidden"
+            }
+            Self::RouteCluster(RouteClusterError::Invalid(_)) | Self::TwoClusters => "route_cluster_invalid",
+            Self::RouteCluster(RouteClusterError::Unusable) => "route_cluster_unusable",
+            Self::RouteCluster(RouteClusterError::TooMany { .. }) => "route_clusters_full",
+            Self::Draining => "draining",
+            Self::Full { .. } => "full",
+            Self::Host | Self::Handshake(_) => "handshake",
+            Self::Body => "body",
+            Self::Origin | Self::NotLoopbackHost => "origin",
+            Self::Version => "version",
+        }
+    }
+
+    fn codes(&self) -> (StatusCode, Code) {
+        match self {
+            Self::NotFound | Self::OtherConnect => (StatusCode::NOT_FOUND, Code::Unimplemented),
+            Self::NotGrpc => (StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument),
+            Self::SecretMissing | Self::SecretWrong => (StatusCode::UNAUTHORIZED, Code::Unauthenticated),
+            Self::UnknownCluster { .. } => (StatusCode::NOT_FOUND, Code::NotFound),
+            Self::RouteCluster(RouteClusterError::UnknownGateway | RouteClusterError::Host(_)) => {
+                (StatusCode::FORBIDDEN, Code::PermissionDenied)
+            }
+            Self::RouteCluster(RouteClusterError::Invalid(_)) | Self::TwoClusters => {
+                (StatusCode::BAD_REQUEST, Code::InvalidArgument)
+            }
+            Self::RouteCluster(RouteClusterError::Unusable) => {
+                (StatusCode::INTERNAL_SERVER_ERROR, Code::FailedPrecondition)
+            }
+            // Not UNAVAILABLE, which gateways also report for lost connections: this request was certainly not started.
+            Self::Draining => (StatusCode::SERVICE_UNAVAILABLE, Code::Aborted),
+            Self::Full { .. } | Self::RouteCluster(RouteClusterError::TooMany { .. }) => {
+                (StatusCode::SERVICE_UNAVAILABLE, Code::ResourceExhausted)
+            }
+            Self::Handshake(refused) => {
+                let status = StatusCode::from_u16(refused.status).unwrap_or(StatusCode::BAD_REQUEST);
+                (status, Code::InvalidArgument)
+            }
+            Self::UnknownHeader { .. }
+            | Self::Repeated { .. }
+            | Self::InvalidHeader { .. }
+            | Self::Host
+            | Self::Body => (StatusCode::BAD_REQUEST, Code::InvalidArgument),
+            Self::Origin | Self::NotLoopbackHost => (StatusCode::FORBIDDEN, Code::PermissionDenied),
+            Self::Version => (StatusCode::HTTP_VERSION_NOT_SUPPORTED, Code::Internal),
+        }
+    }
+
+    /// The reason for clients, which names no broker.
+    fn public_text(&self) -> String {
+        match self {
+            Self::RouteCluster(RouteClusterError::Host(_)) => {
+                "a broker of this route is not allowed, see the bridge's log".to_owned()
+            }
+            _ => self.text(),
+        }
+    }
+
+    /// The reason for the logs of the bridge and the gateway.
+    pub(super) fn text(&self) -> String {
+        match self {
+            Self::NotFound => format!("unknown path, sessions are at {SESSION_PATH}"),
+            Self::OtherConnect => {
+                format!("unknown path: rewrite it to {SESSION_PATH} in the gateway's route")
+            }
+            Self::NotGrpc => {
+                "expected POST with content-type application/grpc".to_owned()
+            }
+            Self::SecretMissing => {
+                format!("header {} is missing: expected the bridge's gateway_secret", metadata::GATEWAY_SECRET)
+            }
+            Self::SecretWrong => {
+                format!("header {} does not match the bridge's gateway_secret", metadata::GATEWAY_SECRET)
+            }
+            Self::UnknownHeader { name } => {
+                format!("unknown header {name}: upgrade the bridge to the version of the gateway's filter")
+            }
+            Self::Repeated { name } => format!("repeated header {name}: expected it once"),
+            Self::InvalidHeader { header, expected } => {
+                format!("invalid header {header}: expected {expected}")
+            }
+            Self::UnknownCluster { name } => {
+                format!("unknown cluster {name} (header {}): expected one of [clusters]", metadata::CLUSTER)
+            }
+            Self::RouteCluster(error) => error.to_string(),
+            Self::TwoClusters => {
+                format!("expected one of the headers {} and {}", metadata::CLUSTER, metadata::CLUSTER_DEFINITION)
+            }
+            Self::Draining => "the bridge is shutting down".to_owned(),
+            Self::Full { max_sessions } => {
+                format!("bridge at capacity (limits.max_sessions = {max_sessions})")
+            }
+            Self::Host => "expected exactly one Host header".to_owned(),
+            Self::Handshake(refused) => refused.reason.to_owned(),
+            Self::Body => "a WebSocket upgrade must not have a body".to_owned(),
+            Self::Origin => {
+                "Origin not allowed: without gateway_secret or tls.client_ca the bridge serves loopback origins only"
+                    .to_owned()
+            }
+            Self::NotLoopbackHost => {
+                "Host not allowed: without gateway_secret or tls.client_ca the bridge serves loopback names only"
+                    .to_owned()
+            }
+            Self::Version => {
+                "expected HTTP/2 for application/grpc, or HTTP/1.1 for a WebSocket upgrade".to_owned()
+            }
+        }
+    }
+}
+
+/// The longest part of a name that a message repeats.
+const MAX_NAME_BYTES: usize = 100;
+const RETRY_AFTER_SECONDS: &str = "1";

@@ -1,0 +1,93 @@
+//! Sessions that a gateway opens, over either of two kinds of HTTP/2 streams.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderValue, Request, Response, header};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use sluicegate_protocol::metadata;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
+
+use super::{Endpoint, Refusal};
+use crate::executor;
+use crate::grant::Grant;
+use crate::session::{self, Hold, Transport};
+
+/// An admitted session. It is counted until it is dropped.
+pub(super) struct Admitted {
+    pub(super) grant: Grant,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Endpoint {
+    /// A session over the stream of an extended CONNECT.
+    pub(super) fn tunnel(
+        self: &Arc<Self>,
+        request: Request<Incoming>,
+        grant: Result<Grant, Refusal>,
+    ) -> Result<Response<Body>, Refusal> {
+        let admitted = self.admit(grant?)?;
+        let stream = executor::current().unwrap_or_default();
+        let hold = hold(request.headers());
+        let upgrade = hyper::upgrade::on(request);
+        let endpoint = Arc::clone(self);
+        self.open.spawn(async move {
+            // The client can leave before it gets the response.
+            if let Ok(upgraded) = upgrade.await {
+                endpoint.run(admitted, Transport::stream(TokioIo::new(upgraded), hold), stream).await;
+            }
+        });
+        Ok(opened(Body::empty()))
+    }
+
+    /// A session over the bodies of a request and its response.
+    pub(super) fn session(
+        self: &Arc<Self>,
+        request: Request<Incoming>,
+        grant: Result<Grant, Refusal>,
+    ) -> Result<Response<Body>, Refusal> {
+        let admitted = self.admit(grant?)?;
+        let stream = executor::current().unwrap_or_default();
+        let hold = hold(request.headers());
+        let (transport, body) = Transport::bodies(request.into_body(), hold);
+        let endpoint = Arc::clone(self);
+        self.open.spawn(async move { endpoint.run(admitted, transport, stream).await });
+        Ok(opened(Body::new(body)))
+    }
+
+    pub(super) fn admit(&self, grant: Grant) -> Result<Admitted, Refusal> {
+        let slot = Arc::clone(&self.sessions).try_acquire_owned();
+        let slot = slot.map_err(|_| Refusal::Full { max_sessions: self.max_sessions })?;
+        grant.cluster.metrics.sessions.inc();
+        Ok(Admitted { grant, _slot: slot })
+    }
+
+    pub(super) async fn run(&self, admitted: Admitted, transport: Transport, stream: CancellationToken) {
+        let end = session::run(transport, admitted.grant.clone(), &self.limits, self.drain.clone()).await;
+        // Resets the stream, and frees what the peer did not read in time.
+        stream.cancel();
+        admitted.grant.cluster.metrics.ended(end.kind());
+        tracing::debug!(end = end.kind().label(), "session ended");
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.grant.cluster.metrics.sessions.dec();
+    }
+}
+
+fn hold(headers: &HeaderMap) -> Hold {
+    match headers.get(metadata::PADDED).is_some_and(|value| value == "true") {
+        true => Hold::Unread,
+        false => Hold::Closed,
+    }
+}
+
+fn opened(body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    response
+}

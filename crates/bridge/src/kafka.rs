@@ -1,0 +1,154 @@
+//! Kafka as a messaging system: reads through `sluicegate-reader`, writes through librdkafka. Apart from the configuration
+//! of clusters, no other module names either.
+//!
+//! - here: [`Kafka`], a cluster
+//! - `read`: a fetch that returns at once, or waits at the log end
+//! - [`Writer`]: a cluster's producer
+//! - [`properties`], [`Settings`]: librdkafka's properties, one by one and as a producer's settings
+//! - `error`, `incidents`: errors for clients; causes that clients must not see are logged
+
+mod error;
+mod incidents;
+pub(crate) mod properties;
+mod read;
+mod settings;
+mod writer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, ready};
+use sluicegate_protocol::ProduceRecord;
+use sluicegate_reader::{ReadError, Reader};
+use sluicegate_ws_session::source::Source;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+#[cfg(test)]
+pub(crate) use self::settings::DEFAULTS;
+pub(crate) use self::settings::Settings;
+pub(crate) use self::writer::Writer;
+
+use self::incidents::Incidents;
+use self::writer::NoProducer;
+use crate::backend::{
+    Backend, CommandError, Fault, Fetch, Fetched, HandedOver, Log, Partition, Replica, Room,
+};
+
+/// A Kafka cluster.
+pub(crate) struct Kafka {
+    reader: Reader,
+    /// None if the cluster is read-only: a producer would cost threads and connections.
+    writer: Option<Writer>,
+    incidents: Incidents,
+}
+
+impl Kafka {
+    /// The cluster of this name in the log. Nothing is sent yet.
+    pub(crate) fn new(name: &str, config: &sluicegate_reader::Config, writer: Option<Writer>) -> Self {
+        let reader = Reader::new(config.clone().named(name));
+        Self { reader, writer, incidents: Incidents::new(name) }
+    }
+
+    fn failed(&self, error: &ReadError) -> CommandError {
+        error::of_read(error, self.incidents.public(error))
+    }
+}
+
+impl Backend for Kafka {
+    fn is_ready(&self, within: Duration) -> BoxFuture<'_, bool> {
+        async move {
+            match timeout(within, self.reader.ready()).await {
+                Ok(Ok(())) => return true,
+                Ok(Err(error)) => drop(self.incidents.public(&error)),
+                Err(_) => self.incidents.not_ready(within),
+            }
+            false
+        }
+        .boxed()
+    }
+
+    fn fetch<'a>(
+        &'a self,
+        log: Log<'a>,
+        fetch: Fetch,
+        room: &'a mut dyn Room,
+    ) -> BoxFuture<'a, Result<Fetched, CommandError>> {
+        let fetched = read::fetch(&self.reader, log, fetch, room);
+        fetched.map(|fetched| fetched.map_err(|error| self.failed(&error))).boxed()
+    }
+
+    fn list_offset<'a>(&'a self, log: Log<'a>, timestamp: i64) -> BoxFuture<'a, Result<i64, CommandError>> {
+        let listed = self.reader.list_offset(log.topic, log.partition, timestamp);
+        listed.map(|listed| listed.map_err(|error| self.failed(&error))).boxed()
+    }
+
+    fn topics(&self) -> BoxFuture<'_, Result<Arc<[String]>, CommandError>> {
+        self.reader.topics().map(|topics| topics.map_err(|error| self.failed(&error))).boxed()
+    }
+
+    fn partitions<'a>(&'a self, topic: &'a str) -> BoxFuture<'a, Result<Vec<Partition>, CommandError>> {
+        let described = self.reader.topic(topic).map(|topic| match topic {
+            Ok(topic) => Ok(topic.partitions.into_iter().map(partition).collect()),
+            Err(error) => Err(self.failed(&error)),
+        });
+        described.boxed()
+    }
+
+    fn check_log<'a>(&'a self, log: Log<'a>) -> BoxFuture<'a, Result<(), CommandError>> {
+        let checked = self.reader.check_partition(log.topic, log.partition);
+        checked.map(|checked| checked.map_err(|error| error::with_retry(self.failed(&error)))).boxed()
+    }
+
+    fn prepare_writes(&self) -> BoxFuture<'_, ()> {
+        match &self.writer {
+            Some(writer) => writer.prepare().boxed(),
+            None => ready(()).boxed(),
+        }
+    }
+
+    fn hand_over<'a>(
+        &'a self,
+        source: Source,
+        records: Vec<ProduceRecord>,
+        errors: Vec<Option<CommandError>>,
+        due: &'a CancellationToken,
+    ) -> BoxFuture<'a, Result<HandedOver<'a>, CommandError>> {
+        async move {
+            let Some(writer) = &self.writer else {
+                return Err(CommandError::new(Fault::Rejected, 0, "this cluster has no producer"));
+            };
+            let handed = writer.hand_over(source, records, errors).await;
+            let handed = handed.map_err(|error| match error {
+                NoProducer::Unreachable { cause, retriable } => {
+                    error::unreachable(self.incidents.no_producer(cause), retriable)
+                }
+                NoProducer::Refused(error) => error,
+            })?;
+            Ok(HandedOver { queued: handed.queued, reports: writer.wait(handed, due).boxed() })
+        }
+        .boxed()
+    }
+
+    fn has_queued_records(&self) -> bool {
+        self.writer.as_ref().is_some_and(Writer::has_queued_records)
+    }
+
+    fn end_writes(&self, by: Instant) -> BoxFuture<'_, ()> {
+        match &self.writer {
+            Some(writer) => writer.close(by).boxed(),
+            None => ready(()).boxed(),
+        }
+    }
+}
+
+fn partition(partition: sluicegate_reader::Partition) -> Partition {
+    let replica =
+        |replica: sluicegate_reader::Replica| Replica { broker: replica.broker, in_sync: replica.in_sync };
+    Partition {
+        partition: partition.partition,
+        leader: partition.leader,
+        replicas: partition.replicas.into_iter().map(replica).collect(),
+    }
+}

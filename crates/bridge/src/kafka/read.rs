@@ -1,0 +1,55 @@
+//! A fetch that returns at once, or waits at the log end with little memory.
+
+use std::time::Duration;
+
+use sluicegate_reader::{ReadError, Reader};
+
+use crate::backend::{Fetch, Fetched, Log, Room, WAITING_BYTES};
+
+/// Reads at once. At the log end it waits with room for [`WAITING_BYTES`], since little arrives there at a time.
+///
+/// A larger answer is dropped and read again with its whole room reserved: a client that never reads must not hold unreserved
+/// memory. Without that room, the answer is empty.
+pub(super) async fn fetch(
+    reader: &Reader,
+    log: Log<'_>,
+    fetch: Fetch,
+    room: &mut dyn Room,
+) -> Result<Fetched, ReadError> {
+    let (Log { topic, partition }, Fetch { offset, max_bytes, wait }) = (log, fetch);
+    let look = sluicegate_reader::Fetch {
+        topic,
+        partition,
+        offset,
+        max_bytes,
+        max_wait: Duration::ZERO,
+        at_end: false,
+    };
+    let looked = reader.fetch(look).await?;
+    if looked.count > 0 || wait.is_zero() {
+        return Ok(fetched(looked));
+    }
+    let look = sluicegate_reader::Fetch { offset: looked.next_offset, ..look };
+    let wait = sluicegate_reader::Fetch {
+        max_bytes: max_bytes.min(WAITING_BYTES),
+        max_wait: wait,
+        at_end: true,
+        ..look
+    };
+    let waited = tokio::select! {
+        // Polled first: it makes room for others.
+        biased;
+        () = room.wait() => return Ok(fetched(looked)),
+        waited = reader.fetch(wait) => waited?,
+    };
+    if waited.messages.len() <= WAITING_BYTES {
+        return Ok(fetched(waited));
+    }
+    drop(waited);
+    if room.refill().await { reader.fetch(look).await.map(fetched) } else { Ok(fetched(looked)) }
+}
+
+fn fetched(fetched: sluicegate_reader::Fetched) -> Fetched {
+    let sluicegate_reader::Fetched { messages, count, next_offset } = fetched;
+    Fetched { messages, count, next_offset }
+}

@@ -1,0 +1,67 @@
+//! Commands that only a messaging system can answer, and their answers.
+
+use sluicegate_protocol::{CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaProduce, Header, ProduceRecord};
+
+use super::answer::{Answer, MAX_ERROR_BYTES, MAX_RESULT_BYTES};
+use crate::backend::Room;
+use crate::cluster::{Turn, shown};
+use crate::grant::Grant;
+
+/// A command of a session's.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Command {
+    Fetch(CmdKafkaFetch),
+    ListOffset(CmdKafkaListOffset),
+    Produce(CmdKafkaProduce),
+}
+
+impl Command {
+    /// Runs the command within `grant`. A fetch is read into its `room`, records are written in their `turn`.
+    ///
+    /// # Cancel safety
+    /// A drop abandons a read and nothing else. All records of a command are written, or none.
+    pub(super) async fn run(self, sequence: i64, grant: &Grant, turn: Turn, room: &mut dyn Room) -> Answer {
+        match self {
+            Self::Fetch(fetch) => match grant.fetch(&fetch, room).await {
+                Ok(fetched) => Answer::fetched(sequence, fetch.offset, fetched),
+                Err(error) => {
+                    let (topic, partition) = (shown(&fetch.topic), fetch.partition);
+                    let what = format_args!("fetch message, topic: {topic}, partition: {partition}");
+                    Answer::failed(sequence, what, error)
+                }
+            },
+            Self::ListOffset(list) => match grant.list_offset(&list).await {
+                Ok(offset) => Answer::offset(sequence, offset),
+                Err(error) => {
+                    let (topic, partition) = (shown(&list.topic), list.partition);
+                    let what = format_args!("list offset, topic: {topic}, partition: {partition}");
+                    Answer::failed(sequence, what, error)
+                }
+            },
+            Self::Produce(CmdKafkaProduce { records }) => match grant.produce(records, turn).await {
+                Ok(reports) => Answer::produced(sequence, reports),
+                Err(error) => Answer::failed(sequence, format_args!("produce"), error),
+            },
+        }
+    }
+
+    /// The largest body of an answer, except for a single record that is larger by itself. The answer to a fetch has at most
+    /// `max_fetch_bytes`.
+    pub(super) fn max_answer_bytes(&self, max_fetch_bytes: usize) -> usize {
+        match self {
+            Self::Fetch(_) => max_fetch_bytes.max(MAX_ERROR_BYTES),
+            Self::ListOffset(_) => MAX_ERROR_BYTES,
+            Self::Produce(produce) => {
+                produce.records.len().saturating_mul(MAX_RESULT_BYTES).max(MAX_ERROR_BYTES)
+            }
+        }
+    }
+
+    /// Bytes that the decoded command takes besides those of its message.
+    pub(super) fn decoded_bytes(&self) -> usize {
+        let Self::Produce(CmdKafkaProduce { records }) = self else { return 0 };
+        let headers = records.iter().map(|record| record.headers.len()).fold(0, usize::saturating_add);
+        let of_records = records.len().saturating_mul(size_of::<ProduceRecord>());
+        headers.saturating_mul(size_of::<Header>()).saturating_add(of_records)
+    }
+}

@@ -1,0 +1,176 @@
+//! Keep-alive: pings a quiet client, and ends sessions whose client does not answer, read or finish its message. A function
+//! of time.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// What happened last, and when the next thing is due.
+#[derive(Debug)]
+pub(super) struct Keepalive {
+    interval: Duration,
+    /// When the last byte arrived.
+    inbound: Instant,
+    /// When output last moved, or began to wait.
+    outbound: Instant,
+    /// Pings without an answer.
+    unanswered: u32,
+    /// The number of the unfinished message, and when its first byte arrived.
+    unfinished: Option<(u64, Instant)>,
+}
+
+/// What is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Due {
+    /// Ping the client.
+    Ping,
+    /// The client answered no ping.
+    Silent,
+    /// The client does not read.
+    Stalled,
+    /// The client did not finish a message within this time of its first byte.
+    Unfinished(Duration),
+}
+
+impl Keepalive {
+    /// Pings after an `interval` in which nothing happens.
+    pub(super) fn new(interval: Duration, now: Instant) -> Self {
+        Self { interval, inbound: now, outbound: now, unanswered: 0, unfinished: None }
+    }
+
+    /// Bytes arrived.
+    pub(super) fn inbound(&mut self, now: Instant) {
+        self.inbound = now;
+        self.unanswered = 0;
+    }
+
+    /// The client's message of this number is unfinished; 0: none is.
+    pub(super) fn unfinished(&mut self, now: Instant, number: u64) {
+        if self.unfinished.map_or(0, |(known, _)| known) != number {
+            self.unfinished = (number != 0).then_some((number, now));
+        }
+    }
+
+    /// Output moved, or begins to wait.
+    pub(super) fn outbound(&mut self, now: Instant) {
+        self.outbound = now;
+    }
+
+    /// When to check again whether something is [`due`](Self::due): within an interval, so that a change of state delays
+    /// nothing.
+    pub(super) fn deadline(&self, now: Instant, output_waits: bool) -> Instant {
+        let deadline = if output_waits {
+            self.outbound + self.patience()
+        } else {
+            self.inbound.max(self.outbound) + self.interval
+        };
+        let whole_by = self.unfinished.map_or(deadline, |(_, since)| since + self.patience());
+        deadline.min(whole_by).clamp(now, now + self.interval)
+    }
+
+    /// What is due. A ping that is due counts as sent.
+    pub(super) fn due(&mut self, now: Instant, output_waits: bool) -> Option<Due> {
+        // However lively the client is otherwise: its unfinished message takes memory from others.
+        if self.unfinished.is_some_and(|(_, since)| now >= since + self.patience()) {
+            return Some(Due::Unfinished(self.patience()));
+        }
+        if output_waits {
+            // A ping would only queue behind unread output.
+            return (now >= self.outbound + self.patience()).then_some(Due::Stalled);
+        }
+        if now < self.inbound.max(self.outbound) + self.interval {
+            return None;
+        }
+        if self.unanswered >= MAX_UNANSWERED {
+            return Some(Due::Silent);
+        }
+        self.unanswered = self.unanswered.saturating_add(1);
+        self.outbound = now;
+        Some(Due::Ping)
+    }
+
+    fn patience(&self) -> Duration {
+        self.interval * PATIENCE_INTERVALS
+    }
+}
+
+/// Pings without an answer before the session ends.
+const MAX_UNANSWERED: u32 = 2;
+/// Intervals in which output can stand still, or a message stay unfinished: as long as unanswered pings take.
+const PATIENCE_INTERVALS: u32 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn two_unanswered_pings_end_the_session() {
+        let start = Instant::now();
+        let mut keepalive = Keepalive::new(SECOND, start);
+        let due: Vec<_> = (0..=3).map(|n| keepalive.due(start + SECOND * n, false)).collect();
+        assert_eq!(due, [None, Some(Due::Ping), Some(Due::Ping), Some(Due::Silent)]);
+    }
+
+    #[test]
+    fn any_inbound_byte_resets_it() {
+        let start = Instant::now();
+        let mut keepalive = Keepalive::new(SECOND, start);
+        for n in 1..10 {
+            assert_eq!(keepalive.due(start + SECOND * 2 * n, false), Some(Due::Ping));
+            keepalive.inbound(start + SECOND * 2 * n);
+        }
+    }
+
+    #[test]
+    fn message_has_to_finish_in_time_whatever_else_arrives() {
+        let start = Instant::now();
+        let mut keepalive = Keepalive::new(SECOND, start);
+        // Each is finished within its time, while the next one has begun already.
+        for n in 1..10 {
+            keepalive.inbound(start + SECOND * 2 * n);
+            keepalive.unfinished(start + SECOND * 2 * n, n.into());
+            assert_eq!(keepalive.due(start + SECOND * 2 * n, false), None);
+        }
+        let begun = start + SECOND * 18;
+        assert_eq!(keepalive.deadline(begun, false), begun + SECOND);
+        for n in [10, 20, 29] {
+            let now = begun + SECOND * n / 10;
+            keepalive.inbound(now);
+            keepalive.unfinished(now, 9);
+            keepalive.outbound(now);
+            assert_eq!((keepalive.due(now, false), keepalive.due(now, true)), (None, None));
+        }
+        let late = begun + SECOND * 29 / 10;
+        assert_eq!(keepalive.deadline(late, false), begun + SECOND * 3);
+        keepalive.outbound(begun + SECOND * 3);
+        for output_waits in [false, true] {
+            let due = keepalive.due(begun + SECOND * 3, output_waits);
+            assert_eq!(due, Some(Due::Unfinished(SECOND * 3)));
+        }
+        keepalive.inbound(begun + SECOND * 3);
+        keepalive.unfinished(begun + SECOND * 3, 0);
+        assert_eq!(keepalive.due(begun + SECOND * 3, false), None);
+    }
+
+    #[test]
+    fn moving_output_is_alive_and_standing_output_is_a_stall() {
+        let start = Instant::now();
+        let mut keepalive = Keepalive::new(SECOND, start);
+        for n in 1..10 {
+            keepalive.outbound(start + SECOND * n);
+            assert_eq!(keepalive.due(start + SECOND * n, true), None);
+        }
+        assert_eq!(keepalive.due(start + SECOND * 11, true), None);
+        assert_eq!(keepalive.due(start + SECOND * 12, true), Some(Due::Stalled));
+    }
+
+    #[test]
+    fn next_check_is_within_an_interval() {
+        let start = Instant::now();
+        let keepalive = Keepalive::new(SECOND, start);
+        assert_eq!(keepalive.deadline(start, true), start + SECOND);
+        assert_eq!(keepalive.deadline(start + SECOND * 9, false), start + SECOND * 9);
+    }
+}

@@ -1,0 +1,45 @@
+//! What a session's peer sends, and whether it is still there.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+
+/// Inbound bytes, cut at will.
+pub(super) type Input = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
+
+/// The peer takes no more output: it left.
+#[derive(Debug)]
+pub(super) struct Gone;
+
+/// Polls `step` to completion while reading and discarding input: unread input could harm other streams ([`Hold::Closed`](super::Hold::Closed)).
+/// Sets `left` at the end of the input, and does not read if it is already set.
+pub(super) async fn read_meanwhile<T>(
+    input: &mut Input,
+    left: &mut bool,
+    mut step: impl FnMut(&mut Context<'_>) -> Poll<T>,
+) -> T {
+    loop {
+        tokio::task::consume_budget().await;
+        let done = std::future::poll_fn(|cx| {
+            if let Poll::Ready(done) = step(cx) {
+                return Poll::Ready(Some(done));
+            }
+            if !*left && let Poll::Ready(read) = input.as_mut().poll_next(cx) {
+                *left = !matches!(read, Some(Ok(_)));
+                return Poll::Ready(None);
+            }
+            Poll::Pending
+        });
+        if let Some(done) = done.await {
+            return done;
+        }
+    }
+}
+
+/// Reads and discards input until it ends.
+pub(super) async fn read_to_end(input: &mut Input) {
+    while let Some(Ok(_)) = input.next().await {}
+}

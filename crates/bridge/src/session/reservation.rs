@@ -1,0 +1,88 @@
+//! The share of a session's answer bytes that one command holds.
+
+use std::future::pending;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::answer::ENVELOPE_BYTES;
+use super::outbox::keep;
+use crate::backend::{Room, WAITING_BYTES};
+
+/// Bytes reserved for an answer. A fetch that waits at the log end holds less meanwhile.
+#[derive(Debug)]
+pub(super) struct Reservation {
+    permit: OwnedSemaphorePermit,
+    /// Bytes that the command was admitted with.
+    whole: u32,
+}
+
+impl Reservation {
+    pub(super) fn new(permit: OwnedSemaphorePermit) -> Self {
+        let whole = u32::try_from(permit.num_permits()).unwrap_or(u32::MAX);
+        Self { permit, whole }
+    }
+
+    /// What is reserved at the end.
+    pub(super) fn into_permit(self) -> OwnedSemaphorePermit {
+        self.permit
+    }
+}
+
+impl Room for Reservation {
+    fn wait(&mut self) -> BoxFuture<'_, ()> {
+        keep(&mut self.permit, WAITING_BYTES.saturating_add(ENVELOPE_BYTES));
+        pending().boxed()
+    }
+
+    fn refill(&mut self) -> BoxFuture<'_, bool> {
+        async move {
+            let budget = Arc::clone(self.permit.semaphore());
+            // All of it first: commands that each held a part would wait for each other.
+            keep(&mut self.permit, 0);
+            // The semaphore is never closed.
+            if let Ok(permit) = budget.acquire_many_owned(self.whole).await {
+                self.permit = permit;
+            }
+            true
+        }
+        .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::poll;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn waited_fetches_refill_in_turn() {
+        const WHOLE: usize = 100_000;
+        const PART: usize = WAITING_BYTES + ENVELOPE_BYTES;
+        let budget = Arc::new(Semaphore::new(WHOLE + PART));
+        let reserve = || {
+            let permit = Arc::clone(&budget).try_acquire_many_owned(u32::try_from(WHOLE).unwrap());
+            Reservation::new(permit.unwrap())
+        };
+        let mut first = reserve();
+        assert!(poll!(first.wait()).is_pending());
+        let mut second = reserve();
+        assert!(poll!(second.wait()).is_pending());
+        assert_eq!(budget.available_permits(), WHOLE - PART);
+
+        first.refill().await;
+        let mut second = tokio::spawn(async move {
+            second.refill().await;
+            second.into_permit().num_permits()
+        });
+        tokio::task::yield_now().await;
+        assert!(poll!(&mut second).is_pending());
+        drop(first);
+        assert_eq!(second.await.unwrap(), WHOLE);
+        assert_eq!(budget.available_permits(), WHOLE + PART);
+    }
+}

@@ -1,0 +1,108 @@
+//! The texts that follow the options in `--help`, and the page that shows all of them.
+
+pub(super) const SETTINGS: &str = "\
+Settings:
+  Arguments override environment variables, which override the profile:
+    SLUICEGATE_URL       URL of a WebSocket route
+    SLUICEGATE_REST_URL  URL of a rest route, for topics
+    SLUICEGATE_HEADERS   HTTP headers, one a line, or lines of @FILE
+    SLUICEGATE_PROFILE   name of the profile
+
+  The configuration file has any number of profiles. Every key is optional; relative files are
+  beside the configuration file:
+    [profile.prod]
+    url = \"wss://gateway.example/pubsub\"
+    rest_url = \"https://gateway.example/kafka\"
+    headers = { Origin = \"https://app.example\" }
+    header_files = [\"prod-token\"]   # with lines such as Authorization: Bearer …
+    cacert = \"ca.pem\"
+    cert = \"client.pem\"
+    key = \"client.key\"
+
+  Without --profile, the profile `default` is used if it exists and no argument or variable gives a
+  URL: its headers are only for its own gateway. A warning appears if other users can read a
+  configuration file with headers. Keep secrets in files or variables: every user of the machine can
+  see arguments.
+
+Exit codes:
+    0  success, also if the reader of the output closed it (| head)
+    1  the server or Kafka rejected the command or a record, or a read stalled below the log end
+    2  wrong usage or configuration, or unreadable input
+    3  no connection, connection lost, no answer in time, or an invalid answer
+    4  the output cannot be written
+  130  Ctrl-C";
+
+pub(super) const TOPICS: &str = r#"JSON, with kcat's field names:
+  {"topics":[{"topic","partitions":[{"partition","leader","replicas":[{"id"}],"isrs":[{"id"}]}]}]}
+The leader is -1 while there is none."#;
+
+pub(super) const FETCH: &str = r#"Format, as in kcat:
+  %s  value             %S  its length in bytes, -1 for null
+  %k  key               %K  its length in bytes, -1 for null
+  %h  headers, as KEY=VALUE,KEY=VALUE; NULL for a null value
+  %t  topic  %p  partition  %o  offset  %T  timestamp in milliseconds  %%  percent sign
+  \n \r \t \\ \xHH
+
+JSON lines, with kcat's field names:
+  {"topic","partition","offset","ts","headers","key","payload"}
+  ts: milliseconds since 1970
+  headers: [NAME, VALUE, NAME, VALUE, …], left out if there are none
+  key, payload and header values: null, a string if UTF-8, otherwise {"base64": "…"}
+kcat's "tstype" and "broker" are left out, as the gateway does not send them. `produce --json` reads
+these lines."#;
+
+pub(super) const PRODUCE: &str = r#"JSON lines, with kcat's field names, as `fetch --json` prints them, and `kcat -J` for UTF-8 data:
+  {"key","payload","headers","ts","partition"}
+  key, payload and header values: a string, {"base64": "…"} for other bytes, or null
+  headers: [NAME, VALUE, NAME, VALUE, …]
+  ts: milliseconds since 1970
+  topic, offset, tstype and broker are ignored
+Every field is optional; unknown fields are errors. --partition overrides "partition".
+
+The summary on standard error counts records: sent, acknowledged, failed (not written), unknown (may
+have been written)."#;
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+    use std::path::Path;
+
+    use clap::CommandFactory as _;
+
+    use crate::args::Args;
+
+    /// `SLUICEGATE_GEN=1` writes the page.
+    #[test]
+    fn page_shows_the_help_of_every_command() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/command-line.md");
+        let mut page = INTRO.to_owned();
+        let mut program = Args::command().term_width(100);
+        program.build();
+        section(&mut page, "sluicegate", &mut program);
+        for command in program.get_subcommands_mut().filter(|command| command.get_name() != "help") {
+            let title = format!("sluicegate {}", command.get_name());
+            section(&mut page, &title, command);
+        }
+        if std::env::var_os("SLUICEGATE_GEN").is_some() {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, &page).unwrap();
+        }
+        let committed = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(committed == page, "{} is stale: run this test with SLUICEGATE_GEN=1", path.display());
+    }
+
+    fn section(page: &mut String, title: &str, command: &mut clap::Command) {
+        let help = command.render_long_help().to_string();
+        let lines: Vec<&str> = help.lines().map(str::trim_end).collect();
+        write!(page, "\n## {title}\n\n```text\n{}\n```\n", lines.join("\n").trim_end()).unwrap();
+    }
+
+    const INTRO: &str = "\
+# Command line
+
+`sluicegate` reads and writes Kafka topics through a gateway, with kcat's habits. `cargo install --path crates/cli` installs it.
+
+This page shows the program's own help, `sluicegate COMMAND --help`. It is generated:
+`SLUICEGATE_GEN=1 cargo test -p sluicegate-cli page` rewrites it.
+";
+}

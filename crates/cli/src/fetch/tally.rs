@@ -1,0 +1,68 @@
+//! What has been written to standard output, and where each partition would continue.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use sluicegate_client::KafkaMessage;
+
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    messages: u64,
+    /// Of keys and values.
+    bytes: u64,
+    /// The offset after the last message, by partition; none for partitions without a message.
+    next: BTreeMap<i32, i64>,
+}
+
+impl Tally {
+    pub(super) fn add(&mut self, partition: i32, batch: &[KafkaMessage]) {
+        for message in batch {
+            let len = |field: &Option<Bytes>| field.as_ref().map_or(0, Bytes::len);
+            let bytes = len(&message.key).saturating_add(len(&message.value));
+            self.messages = self.messages.saturating_add(1);
+            self.bytes = self.bytes.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+            self.next.insert(partition, message.offset.saturating_add(1));
+        }
+    }
+
+    pub(super) fn messages(&self) -> u64 {
+        self.messages
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// One line, and for a read of all partitions one more for each that had messages.
+    pub(super) fn summary(&self, partition: Option<i32>, elapsed: Duration) -> String {
+        let Self { messages, bytes, next } = self;
+        let mut text = format!("% {messages} messages, {bytes} bytes in {:.1} s", elapsed.as_secs_f64());
+        for (number, offset) in next {
+            text += &match partition {
+                Some(_) => format!("; continue with --from {offset}"),
+                None => format!("\n% continue with -p {number} --from {offset}"),
+            };
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn summary_says_where_to_continue() {
+        let message = |offset| KafkaMessage { offset, value: Some("four".into()), ..Default::default() };
+        let mut tally = Tally::default();
+        assert_eq!(tally.summary(Some(1), Duration::ZERO), "% 0 messages, 0 bytes in 0.0 s");
+        tally.add(1, &[message(7), message(8)]);
+        let one = tally.summary(Some(1), Duration::from_millis(1500));
+        assert_eq!(one, "% 2 messages, 8 bytes in 1.5 s; continue with --from 9");
+        tally.add(0, &[message(3)]);
+        let all = tally.summary(None, Duration::ZERO);
+        let lines = "% continue with -p 0 --from 4\n% continue with -p 1 --from 9";
+        assert_eq!(all, format!("% 3 messages, 12 bytes in 0.0 s\n{lines}"));
+    }
+}

@@ -1,0 +1,57 @@
+//! `topics`: the topics of a `rest` route with their partitions, in kcat's formats.
+
+use std::io::Write as _;
+
+use sluicegate_client::{Partition, Replica, Rest, RestError};
+
+use crate::args::Topics;
+use crate::failure::Failure;
+use crate::json;
+use crate::partitions::UNKNOWN_TOPIC_OR_PARTITION;
+use crate::stdout::Stdout;
+
+/// A topic with its partitions.
+pub(crate) type Topic = (String, Vec<Partition>);
+
+pub(crate) async fn run(args: &Topics, mut rest: Rest, stdout: &mut Stdout) -> Result<(), Failure> {
+    let all = args.topics.is_empty();
+    let names = if all { rest.topics().await? } else { args.topics.clone() };
+    let mut topics: Vec<Topic> = Vec::new();
+    for name in names {
+        match rest.partitions(&name).await {
+            Ok(partitions) => topics.push((name, partitions)),
+            // Deleted since the list was made.
+            Err(RestError::Problem { code: UNKNOWN_TOPIC_OR_PARTITION, .. }) if all => {}
+            Err(why) => return Err(why.into()),
+        }
+    }
+    let mut out = Vec::new();
+    if args.json {
+        json::topics(&topics, &mut out);
+    } else {
+        // Writing to a `Vec` does not fail.
+        let _ = print(&topics, &mut out);
+    }
+    stdout.write(&out).await
+}
+
+fn print(topics: &[Topic], out: &mut Vec<u8>) -> std::io::Result<()> {
+    writeln!(out, " {} topics:", topics.len())?;
+    for (name, partitions) in topics {
+        writeln!(out, "  topic \"{name}\" with {} partitions:", partitions.len())?;
+        for Partition { partition, leader, replicas, .. } in partitions {
+            let leader = leader.unwrap_or(NO_LEADER);
+            let isrs = ids(replicas.iter().filter(|replica| replica.in_sync));
+            let replicas = ids(replicas.iter());
+            writeln!(out, "    partition {partition}, leader {leader}, replicas: {replicas}, isrs: {isrs}")?;
+        }
+    }
+    Ok(())
+}
+
+fn ids<'a>(replicas: impl Iterator<Item = &'a Replica>) -> String {
+    replicas.map(|replica| replica.broker.to_string()).collect::<Vec<_>>().join(",")
+}
+
+/// Stands for the leader of a partition without one, as in Kafka.
+pub(crate) const NO_LEADER: i32 = -1;

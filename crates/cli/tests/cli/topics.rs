@@ -1,0 +1,69 @@
+//! `sluicegate topics`.
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::program::{Run, run};
+use crate::server;
+
+#[tokio::test]
+async fn topics_are_listed_in_kcats_formats() {
+    let text = " 2 topics:\n  topic \"orders\" with 2 partitions:\n    \
+                partition 0, leader 1, replicas: 1,2, isrs: 1\n    partition 1, leader -1, replicas: 2, isrs: \n  \
+                topic \"empty\" with 0 partitions:\n";
+    assert_output(&topics(&[]).await, text);
+    let one = " 1 topics:\n  topic \"empty\" with 0 partitions:\n";
+    assert_output(&topics(&["empty"]).await, one);
+    let json = "{\"topics\":[{\"topic\":\"orders\",\"partitions\":[\
+                {\"partition\":0,\"leader\":1,\"replicas\":[{\"id\":1},{\"id\":2}],\"isrs\":[{\"id\":1}]},\
+                {\"partition\":1,\"leader\":-1,\"replicas\":[{\"id\":2}],\"isrs\":[]}]}]}\n";
+    assert_output(&topics(&["--json", "orders"]).await, json);
+}
+
+#[tokio::test]
+async fn failure_says_what_the_server_said() {
+    let missing = topics(&["deleted"]).await;
+    assert_eq!((missing.code, missing.stderr.as_str()), (Some(1), "sluicegate: no topic \"deleted\"\n"));
+    let refused = topics(&["elsewhere"]).await;
+    assert_eq!((refused.code, refused.stdout.as_str()), (Some(3), ""));
+    let want = "/kafka: failed to read the topics: the server answered HTTP 503: no\u{20}\u{20}[2J bridge\n";
+    assert!(refused.stderr.ends_with(want), "{refused:?}");
+}
+
+#[track_caller]
+fn assert_output(run: &Run, stdout: &str) {
+    assert_eq!((run.code, &*run.stdout, &*run.stderr), (Some(0), stdout, ""));
+}
+
+/// Runs `topics` against a `rest` route of three topics, one of which is deleted when it is asked for.
+async fn topics(args: &[&str]) -> Run {
+    let (listener, url) = server::listener().await;
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        loop {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let Ok(byte) = stream.read_u8().await else { return };
+                head.push(byte);
+            }
+            let head = String::from_utf8(head).unwrap();
+            let path = head.split(' ').nth(1).unwrap();
+            let (status, body) = match path {
+                "/kafka/topics" => (200, r#"["orders","deleted","empty"]"#),
+                "/kafka/topics/orders" => (
+                    200,
+                    r#"{"name":"orders","configs":{},"partitions":[
+                        {"partition":0,"leader":1,"replicas":[{"broker":1,"leader":true,"in_sync":true},
+                                                              {"broker":2,"leader":false,"in_sync":false}]},
+                        {"partition":1,"leader":-1,"replicas":[{"broker":2,"leader":false,"in_sync":false}]}]}"#,
+                ),
+                "/kafka/topics/empty" => (200, r#"{"partitions":[]}"#),
+                "/kafka/topics/deleted" => (404, r#"{"detail":"no topic \"deleted\"","kafka_code":3}"#),
+                _ => (503, "no \u{1b}[2J bridge"),
+            };
+            let answer = format!("HTTP/1.1 {status} x\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    let url = url.replace("ws:", "http:").replace("/pubsub", "/kafka");
+    run("", &[&["topics", "-u", &url], args].concat()).await
+}

@@ -1,0 +1,125 @@
+//! Protobuf's wire format (Protocol Buffers, "Encoding"): the fields of a message, without decoding it.
+
+use prost::encoding::{WireType, decode_key, decode_varint};
+
+/// The content of a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// Wire type 0.
+    Varint(u64),
+    /// Wire types 1 and 5: 64 or 32 bits.
+    Fixed,
+    /// Wire type 2: a string, bytes or a message.
+    Bytes(&'a [u8]),
+}
+
+/// The bytes are no message of proto3. Groups, which proto3 does not have, are an error: decoders skip them with whatever
+/// they hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Malformed;
+
+/// The fields of a message in their order, each with its number. Ends after an error.
+#[derive(Debug, Clone)]
+pub struct Fields<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Fields<'a> {
+    /// The fields of `message`.
+    pub fn of(message: &'a [u8]) -> Self {
+        Self { rest: message }
+    }
+
+    fn take(&mut self) -> Option<(u32, Value<'a>)> {
+        let (number, kind) = decode_key(&mut self.rest).ok()?;
+        let len = match kind {
+            WireType::Varint => return Some((number, Value::Varint(decode_varint(&mut self.rest).ok()?))),
+            WireType::LengthDelimited => usize::try_from(decode_varint(&mut self.rest).ok()?).ok()?,
+            WireType::SixtyFourBit => 8,
+            WireType::ThirtyTwoBit => 4,
+            WireType::StartGroup | WireType::EndGroup => return None,
+        };
+        let (value, rest) = self.rest.split_at_checked(len)?;
+        self.rest = rest;
+        Some((number, if kind == WireType::LengthDelimited { Value::Bytes(value) } else { Value::Fixed }))
+    }
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = Result<(u32, Value<'a>), Malformed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let field = self.take().ok_or(Malformed);
+        if field.is_err() {
+            self.rest = &[];
+        }
+        Some(field)
+    }
+}
+
+/// The numbers of fields that are handled without decoding their message.
+pub mod number {
+    /// `PubSubReq.sequence` and `PubSubResp.sequence`.
+    pub const SEQUENCE: u32 = 1;
+    /// `PubSubReq.cmd_empty`.
+    pub const CMD_EMPTY: u32 = 31;
+    /// `PubSubReq.cmd_ping`.
+    pub const CMD_PING: u32 = 32;
+    /// `PubSubReq.cmd_kafka_fetch`.
+    pub const CMD_KAFKA_FETCH: u32 = 33;
+    /// `PubSubReq.cmd_kafka_list_offset`.
+    pub const CMD_KAFKA_LIST_OFFSET: u32 = 34;
+    /// `PubSubReq.control` and `PubSubResp.control`.
+    pub const CONTROL: u32 = 1001;
+    /// `PubSubReq.cmd_kafka_produce`.
+    pub const CMD_KAFKA_PRODUCE: u32 = 1002;
+    /// `PubSubResp.kafka_fetch_resp`.
+    pub const KAFKA_FETCH_RESP: u32 = 33;
+    /// `CmdKafkaProduce.records`.
+    pub const RECORDS: u32 = 1;
+    /// `ProduceRecord.headers`.
+    pub const HEADERS: u32 = 5;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(message: &[u8], want: &[Result<(u32, Value<'_>), Malformed>]) {
+        assert_eq!(Fields::of(message).collect::<Vec<_>>(), want, "{message:x?}");
+    }
+
+    #[test]
+    fn fields_come_in_their_order() {
+        check(b"", &[]);
+        let message = [&[0x08, 0x96, 0x01][..], &[0x12, 2, b'a', b'b'], &[0x19], &[0; 8], &[0x25], &[0; 4]];
+        let want = [
+            Ok((1, Value::Varint(150))),
+            Ok((2, Value::Bytes(b"ab"))),
+            Ok((3, Value::Fixed)),
+            Ok((4, Value::Fixed)),
+        ];
+        check(&message.concat(), &want);
+    }
+
+    #[test]
+    fn malformed_field_is_the_last() {
+        for bytes in [
+            &b"\x08"[..],
+            b"\xff",
+            b"\x00\x00",
+            b"\x09\x01",
+            b"\x12\x05a",
+            b"\x12\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
+            b"\x0b\x0c",
+            &[0xFF; 11],
+        ] {
+            check(bytes, &[Err(Malformed)]);
+            check(&[b"\x08\x05", bytes].concat(), &[Ok((1, Value::Varint(5))), Err(Malformed)]);
+        }
+    }
+}
