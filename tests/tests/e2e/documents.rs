@@ -76,7 +76,9 @@ fn a_block_that_is_not_run_says_why() {
         let known = ["sh", "js", "json", "toml", "yaml", "python", ""].contains(&language.as_str());
         assert!(known, "{page}: ```{language}");
         if let Some(reason) = skipped {
-            assert!(reason.split(' ').count() > 2, "{page}: {reason:?}\n{text}");
+            // CommonMark allows no backtick there.
+            let is_reason = reason.split(' ').count() > 2 && !reason.contains('`');
+            assert!(is_reason, "{page}: {reason:?}\n{text}");
         }
     }
 }

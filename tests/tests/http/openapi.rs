@@ -87,6 +87,18 @@ async fn every_documented_answer_is_seen() {
     assert!(missing.is_empty(), "documented, and never seen: {missing:?}");
 }
 
+#[test]
+fn errors_are_listed_by_status() {
+    let page = include_str!("../../../docs/reference/errors.md");
+    let (_, rows) = page.split_once("## Plain HTTP").unwrap();
+    let (rows, _) = rows.split_once("problem document").unwrap();
+    let listed: BTreeSet<u16> =
+        rows.lines().filter_map(|row| row.strip_prefix("| ")?.split(' ').next()?.parse().ok()).collect();
+    // 405 is of methods that are not documented.
+    let documented = API.answers.keys().map(|(_, status)| *status).filter(|status| *status >= 400);
+    assert_eq!(listed, documented.chain([405]).collect());
+}
+
 /// What only a part that is broken, full or slow answers: the tests that break it see these.
 const ELSEWHERE: [(u16, &str); 6] = [
     (408, "hostile: a body that takes a minute"),
