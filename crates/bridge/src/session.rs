@@ -1,17 +1,17 @@
-//! One client's session: requests in, answers out in the order in which they are ready.
+//! One client's session: requests in, answers out as soon as they are ready.
 //!
-//! 1. [`transport`]: bytes of an upgraded stream, of a request's and a response's body, or of a client's WebSocket, whose frames
-//!    [`websocket`] makes gRPC messages of
+//! 1. [`transport`]: the bytes of an upgraded stream, of a request's and a response's body, or of a client's WebSocket, whose
+//!    frames [`websocket`] turns into gRPC messages
 //! 2. [`frames`]: bytes become gRPC messages
-//! 3. [`request`]: a message becomes what it asks for
+//! 3. [`request`]: a message becomes a request
 //! 4. [`command`]: a command runs within the client's [`Grant`]
 //! 5. [`answer`], [`outbox`]: answers become writes
 //!
-//! Memory is bounded by reservation: nothing starts before the largest answer it may have fits into the session's answer
-//! bytes, and a reservation ends when the transport has taken the answer. Requests that only Kafka can answer queue apart
-//! from those that the session answers itself ([`lane`]), so that a ping or a close is never behind a slow fetch. While a
-//! lane is full, no input is read, and flow control holds the peer back; a peer for which that would harm others
-//! ([`Hold::Closed`]) is always read, and loses its session when too much waits.
+//! Memory is bounded by reservation: a request starts only when its largest possible answer fits into the session's answer
+//! bytes. Its reservation ends when the transport has taken the answer. Commands for the cluster and requests that the
+//! session answers itself queue in separate lanes ([`lane`]), so that a ping or a close never waits for a slow fetch. While a
+//! lane is full, no input is read, and flow control slows the peer down. A peer for which that would harm others
+//! ([`Overload::CloseSession`]) is always read, and its session is closed when too many requests wait.
 
 mod answer;
 mod body;
@@ -46,7 +46,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 pub(crate) use self::answer::MAX_RESULT_BYTES;
 pub(crate) use self::end::End;
-pub(crate) use self::transport::{Hold, Transport};
+pub(crate) use self::transport::{Overload, Transport};
 
 use self::answer::{Answer, ENVELOPE_BYTES};
 use self::command::Command;
@@ -67,22 +67,22 @@ use crate::metrics::{Kind, Outcome};
 pub(crate) struct Limits {
     /// Largest request, in bytes.
     pub(crate) max_request_bytes: usize,
-    /// Kafka commands that run at the same time.
+    /// Commands that run at the same time.
     pub(crate) max_commands: usize,
-    /// Bytes of answers that are being made or wait for the transport.
+    /// Bytes of answers, from their reservation until the transport has taken them.
     pub(crate) answer_bytes: u32,
-    /// Keepalive before a ping.
+    /// Idle time before a ping.
     pub(crate) ping_interval: Duration,
-    /// How long the last message may take on its way.
+    /// Time to deliver the last message.
     pub(crate) close_timeout: Duration,
-    /// How long commands in flight may take to be answered when the bridge shuts down.
+    /// Time for commands in flight when the bridge shuts down.
     pub(crate) drain_grace: Duration,
 }
 
 /// Serves one session from its first byte to its end.
 ///
 /// # Cancel safety
-/// A drop cancels the commands in flight and gives up the transport without a last message.
+/// A drop cancels the commands in flight and closes the transport without a last message.
 pub(crate) async fn run(
     transport: Transport,
     grant: Grant,
@@ -99,30 +99,30 @@ struct Session<'a> {
     limits: &'a Limits,
     grant: Grant,
     input: Input,
-    hold: Hold,
+    overload: Overload,
     frames: Frames,
-    /// What Kafka answers, and what would not fit into `own`.
+    /// Commands for the cluster, and other requests that are too large for `own`.
     kafka: Lane,
-    /// What the session answers by itself.
+    /// Requests that the session answers itself.
     own: Lane,
     commands: FuturesUnordered<Running>,
-    /// Of commands that write, in the order of their arrival.
+    /// Turns of commands that write, in the order of their arrival.
     turns: Turns,
     outbox: Outbox,
     output: Output,
-    /// Bytes of answers, those still in `outbox` included.
+    /// Bytes of all answers so far, including those in `outbox`.
     answered: usize,
     keepalive: Keepalive,
     timer: Pin<Box<Sleep>>,
     drain: Pin<Box<WaitForCancellationFutureOwned>>,
-    /// When a session that drains waits no longer for its commands.
+    /// While draining: when to stop waiting for commands.
     drain_by: Option<Instant>,
 }
 
 /// A command in flight, with the reservation of its answer.
 type Running = Pin<Box<dyn Future<Output = (Answer, OwnedSemaphorePermit)> + Send>>;
 
-/// What woke a session.
+/// An event that wakes a session.
 enum Event {
     Answered(Answer, OwnedSemaphorePermit),
     Admitted(Request, OwnedSemaphorePermit),
@@ -141,7 +141,7 @@ impl<'a> Session<'a> {
             limits,
             grant,
             input: transport.input,
-            hold: transport.hold,
+            overload: transport.overload,
             frames: Frames::new(limits.max_request_bytes),
             kafka: Lane::new(limits.answer_bytes, limits.max_commands, limits.max_request_bytes),
             own: Lane::new(OWN_ANSWER_BYTES, 1, limits.max_request_bytes),
@@ -157,7 +157,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Runs until there is a reason to end.
+    /// Serves requests until the session ends.
     async fn serve(&mut self) -> End {
         loop {
             if let Err(end) = self.start_requests() {
@@ -166,7 +166,7 @@ impl<'a> Session<'a> {
             if self.drain_by.is_some() && self.commands.is_empty() {
                 return End::Drained;
             }
-            // A peer that always has something for us must leave room for others on this thread.
+            // A busy peer must yield to other tasks on this thread.
             tokio::task::consume_budget().await;
             match std::future::poll_fn(|cx| self.poll_event(cx)).await {
                 Event::Answered(answer, reserved) => self.push(answer, Some(reserved)),
@@ -174,11 +174,11 @@ impl<'a> Session<'a> {
                 Event::Input(chunk) => {
                     let now = Instant::now();
                     self.keepalive.inbound(now);
-                    // While it drains, only a peer that has to be read is, and not followed.
+                    // While draining, input is read only where it must be, and is discarded.
                     if self.drain_by.is_none() {
                         self.frames.push(chunk);
                     }
-                    // Input that never pauses must not keep the timer from its turn.
+                    // Continuous input must not starve the timer.
                     if now >= self.timer.deadline()
                         && let Err(end) = self.check_timers()
                     {
@@ -205,8 +205,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// The next thing to do. Answers and requests that are ready come before a write that would be small, so that one
-    /// write takes all of them.
+    /// The next event. Ready answers and requests come before a small write, so that one write takes all of them.
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         if self.outbox.is_worth_a_write()
             && let Poll::Ready(event) = self.poll_output(cx)
@@ -231,7 +230,7 @@ impl<'a> Session<'a> {
         self.timer.as_mut().poll(cx).map(|()| Event::Timer)
     }
 
-    /// Admits what waits and fits now, or else reads.
+    /// Admits the next waiting request that fits, otherwise reads input.
     fn poll_requests(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         let admits = self.drain_by.is_none();
         if admits && let Poll::Ready((request, reserved)) = self.own.poll_admit(cx) {
@@ -259,7 +258,7 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Hands what has been read to its lane.
+    /// Starts the requests that were read, or queues them in their lanes.
     fn start_requests(&mut self) -> Result<(), End> {
         while self.takes_requests() {
             let Some(message) = self.frames.next().map_err(End::Unreadable)? else { break };
@@ -273,7 +272,7 @@ impl<'a> Session<'a> {
                 Request::Control(control_req::Control::Close(close)) => return Err(End::Closed(close)),
                 request => {
                     let len = len.saturating_add(decoded_bytes(&request));
-                    let bytes = self.bytes(&request, len);
+                    let bytes = self.reservation_bytes(&request, len);
                     let is_command = matches!(request, Request::Command { .. });
                     let may_start = !is_command || self.commands.len() < self.limits.max_commands;
                     let lane =
@@ -289,15 +288,15 @@ impl<'a> Session<'a> {
             }
         }
         if !self.is_reading() {
-            // Input is not read for a while, so it cannot say that the peer left.
+            // While input is not read, it cannot show that the peer left.
             self.wake_by(Instant::now() + GONE_INTERVAL);
         }
         Ok(())
     }
 
-    /// The largest answer that `request`, which takes `len` bytes, may get, and the records that it brings; where that is more than a
-    /// session may hold, it waits to be alone.
-    fn bytes(&self, request: &Request, len: usize) -> u32 {
+    /// The bytes to reserve for `request`, which takes `len` bytes: its largest possible answer, and the records it contains.
+    /// Capped at the session's answer bytes: a larger one runs alone.
+    fn reservation_bytes(&self, request: &Request, len: usize) -> u32 {
         let max_fetch_bytes = self.grant.cluster.reads().max_bytes;
         let body = match request {
             Request::Ping { state, .. } => state.len(),
@@ -395,38 +394,38 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Whether there is room for a peer's next request, or no other way than to make some.
+    /// Whether to take the peer's next request: if there is room, or if the peer must always be read.
     fn takes_requests(&self) -> bool {
         let has_room = !self.own.is_full() && !self.kafka.is_full();
-        self.drain_by.is_none() && (has_room || self.hold == Hold::Closed)
+        self.drain_by.is_none() && (has_room || self.overload == Overload::CloseSession)
     }
 
     fn is_reading(&self) -> bool {
-        self.takes_requests() || self.hold == Hold::Closed
+        self.takes_requests() || self.overload == Overload::CloseSession
     }
 
-    /// Whether a peer that is always read may go on.
+    /// Ends the session of a peer that is always read if too many of its requests wait.
     fn check_waiting(&self) -> Result<(), End> {
         let ((own, own_bytes), (kafka, kafka_bytes)) = (self.own.waiting(), self.kafka.waiting());
         let max_bytes = self.limits.max_request_bytes.saturating_mul(MAX_WAITING_REQUESTS_OF_FULL_SIZE);
         let is_over = own.saturating_add(kafka) > MAX_WAITING_REQUESTS
             || own_bytes.saturating_add(kafka_bytes) > max_bytes;
-        match self.hold {
-            Hold::Closed if is_over => {
+        match self.overload {
+            Overload::CloseSession if is_over => {
                 Err(End::TooManyWaiting { requests: MAX_WAITING_REQUESTS, bytes: max_bytes })
             }
-            Hold::Closed | Hold::Unread => Ok(()),
+            Overload::CloseSession | Overload::StopReading => Ok(()),
         }
     }
 
-    /// Drops the commands in flight, lets the answers that exist go out with a last message behind them, and waits for
-    /// the peer to end its side: a stream that is given up earlier would be reset, and what is under way lost.
+    /// Drops the commands in flight, sends the ready answers and a last message, and waits for the peer to end its side.
+    /// Dropping the stream earlier would reset it and lose data in flight.
     async fn finish(mut self, end: &End) {
         self.commands.clear();
         let Some(close) = end.close() else { return };
         self.outbox.push(Answer::close(close), None);
         let within = if *end == End::Left { LEFT_TIMEOUT } else { self.limits.close_timeout };
-        // Whatever is not out by then is given up.
+        // Unsent output is dropped.
         let _ = timeout(within, self.flush_and_close()).await;
     }
 
@@ -438,7 +437,7 @@ impl<'a> Session<'a> {
                 return;
             }
         }
-        if !left && self.output.ends_both_sides() && self.answered > UNHURRIED_BYTES {
+        if !left && self.output.ends_both_sides() && self.answered > INITIAL_WINDOW_BYTES {
             left = timeout(LINGER, read_to_end(&mut self.input)).await.is_ok();
         }
         read_meanwhile(&mut self.input, &mut left, |cx| self.output.poll_end(cx)).await;
@@ -448,32 +447,31 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Requests of a session that a peer that is always read can have waiting: the session ends above that, and no other. Each costs
-/// its own bytes and at most as many of the read that it came with, 16 KiB.
+/// Waiting requests of a peer that is always read. Above this, its session ends. Each costs its own bytes, and keeps at most
+/// the 16 KiB of the read that it came with.
 const MAX_WAITING_REQUESTS: usize = 1000;
 
-/// The same in bytes, as times of the largest request: what waits of commands that write, of an honest client that sends several
-/// before the first is answered.
+/// The same in bytes, as a multiple of the largest request. Enough for a well-behaved client that pipelines writes.
 const MAX_WAITING_REQUESTS_OF_FULL_SIZE: usize = 4;
 
-/// How often a peer that cannot be heard is asked whether it is there.
+/// How often to check whether a peer left while its input is not read.
 const GONE_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Bytes of answers that the session makes by itself: pings of usual sizes, refusals, control messages. They are bounded
-/// apart from Kafka's answers.
+/// Bytes of the session's own answers: pongs of usual size, refusals, control messages. Bounded separately from the
+/// cluster's answers.
 const OWN_ANSWER_BYTES: u32 = 64 * 1024;
 
-/// How long a peer that ended its own side may take to read what is ready for it.
+/// Time for a peer that ended its own side to read the ready answers.
 const LEFT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long the end of a response waits behind its last message, for a client that reads slowly: a proxy that sees a response end
-/// before its request resets the stream, and Envoy drops what it then still holds of it. Shorter than the filter's patience.
+/// Delay between the last message and the end of the response, for clients that read slowly. If a response ends before its
+/// request, a proxy resets the stream, and Envoy then drops the data it still buffers. Shorter than the filter's own timeout.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Answers that no proxy holds back from the next hop: the window of HTTP/2 that each stream begins with (RFC 9113, section 6.9.2).
-const UNHURRIED_BYTES: usize = 65_535;
+/// Answers up to this size are never held back by a proxy: the initial window of an HTTP/2 stream (RFC 9113, section 6.9.2).
+const INITIAL_WINDOW_BYTES: usize = 65_535;
 
-/// What a request takes besides the bytes of its message.
+/// The memory of a decoded request besides the bytes of its message.
 fn decoded_bytes(request: &Request) -> usize {
     match request {
         Request::Command { command, .. } => command.decoded_bytes(),

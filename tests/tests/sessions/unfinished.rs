@@ -108,7 +108,7 @@ async fn stalled_and_dripping_messages_close_with_1008(profile: Profile) {
                 }
             }
         };
-        assert_eq!(closed, close(1008, "message not whole within 1.5s"), "drips: {drips}");
+        assert_eq!(closed, close(1008, "message not finished within 1.5s"), "drips: {drips}");
         assert!(began.elapsed() >= Duration::from_millis(1500));
     }
 }

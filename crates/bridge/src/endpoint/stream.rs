@@ -13,7 +13,7 @@ use tonic::body::Body;
 use super::{Endpoint, Refusal};
 use crate::executor;
 use crate::grant::Grant;
-use crate::session::{self, Hold, Transport};
+use crate::session::{self, Overload, Transport};
 
 /// An admitted session. It is counted until it is dropped.
 pub(super) struct Admitted {
@@ -30,13 +30,13 @@ impl Endpoint {
     ) -> Result<Response<Body>, Refusal> {
         let admitted = self.admit(grant?)?;
         let stream = executor::current().unwrap_or_default();
-        let hold = hold(request.headers());
+        let overload = overload(request.headers());
         let upgrade = hyper::upgrade::on(request);
         let endpoint = Arc::clone(self);
         self.open.spawn(async move {
             // The client can leave before it gets the response.
             if let Ok(upgraded) = upgrade.await {
-                endpoint.run(admitted, Transport::stream(TokioIo::new(upgraded), hold), stream).await;
+                endpoint.run(admitted, Transport::stream(TokioIo::new(upgraded), overload), stream).await;
             }
         });
         Ok(opened(Body::empty()))
@@ -50,8 +50,8 @@ impl Endpoint {
     ) -> Result<Response<Body>, Refusal> {
         let admitted = self.admit(grant?)?;
         let stream = executor::current().unwrap_or_default();
-        let hold = hold(request.headers());
-        let (transport, body) = Transport::bodies(request.into_body(), hold);
+        let overload = overload(request.headers());
+        let (transport, body) = Transport::bodies(request.into_body(), overload);
         let endpoint = Arc::clone(self);
         self.open.spawn(async move { endpoint.run(admitted, transport, stream).await });
         Ok(opened(Body::new(body)))
@@ -79,10 +79,10 @@ impl Drop for Admitted {
     }
 }
 
-fn hold(headers: &HeaderMap) -> Hold {
+fn overload(headers: &HeaderMap) -> Overload {
     match headers.get(metadata::PADDED).is_some_and(|value| value == "true") {
-        true => Hold::Unread,
-        false => Hold::Closed,
+        true => Overload::StopReading,
+        false => Overload::CloseSession,
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a session says, and the bytes it becomes.
+//! A session's answers, and their encoding.
 
 use std::fmt;
 
@@ -16,9 +16,9 @@ use crate::backend::{CommandError, DeliveryReport, Fault, Fetched, Written};
 /// One answer.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Answer {
-    /// An answer that is small, or of a size that the client itself chose.
+    /// A small answer, or one whose size the client chose.
     Message(PubSubResp),
-    /// A `KafkaFetchResp` whose bytes exist: they are shared, not copied.
+    /// An encoded `KafkaFetchResp`, shared instead of copied.
     Messages { sequence: i64, messages: Bytes },
 }
 
@@ -27,8 +27,8 @@ impl Answer {
         Self::new(sequence, Resp::PongResp(PongResp { state }))
     }
 
-    /// Records that were fetched from offset `asked` on. Without any, the answer says where to read on, unless that is
-    /// at the asked offset.
+    /// Records fetched from offset `asked` on. Without records, the answer has the offset to continue from, unless that is
+    /// `asked`.
     pub(super) fn fetched(sequence: i64, asked: i64, fetched: Fetched) -> Self {
         let Fetched { messages, count, next_offset } = fetched;
         if count > 0 || next_offset <= asked {
@@ -47,7 +47,7 @@ impl Answer {
         Self::new(sequence, Resp::KafkaProduceResp(KafkaProduceResp { results }))
     }
 
-    /// The error of a command that failed to do `what`, in APISIX's words.
+    /// The error of a command that failed to do `what`, in APISIX's wording.
     pub(super) fn failed(sequence: i64, what: fmt::Arguments<'_>, error: CommandError) -> Self {
         let message = format!("failed to {what}, err: {}", error.message);
         Self::error(sequence, error_resp(CommandError { message, ..error }, MAX_ERROR_BYTES))
@@ -57,7 +57,7 @@ impl Answer {
         Self::new(sequence, Resp::ErrorResp(error))
     }
 
-    /// An error that no broker gave and that a retry will not cure.
+    /// An error of the bridge itself, not retriable.
     pub(super) fn refusal(sequence: i64, message: &str) -> Self {
         Self::error(sequence, ErrorResp { code: 0, message: message.to_owned(), ..Default::default() })
     }
@@ -74,13 +74,12 @@ impl Answer {
         Self::Message(PubSubResp { sequence, resp: Some(resp) })
     }
 
-    /// Appends the gRPC message to `small`, except for bytes that are better passed on than copied: those are returned
-    /// and belong behind it.
+    /// Appends the gRPC message to `small`. A large body is not copied but returned, and follows `small`.
     pub(super) fn encode(self, small: &mut BytesMut) -> Option<Bytes> {
         match self {
             Self::Message(message) => {
                 put_head(small, message.encoded_len());
-                // A `BytesMut` grows: the only error there is, a full buffer, cannot happen.
+                // Cannot fail: the only error is a full buffer, and a `BytesMut` grows.
                 let _ = message.encode(small);
                 None
             }
@@ -116,7 +115,7 @@ fn produced(report: DeliveryReport) -> Produced {
     }
 }
 
-/// An error as the protocol has it, with a message of at most `max_bytes`.
+/// An error in the protocol's form, with a message of at most `max_bytes`.
 fn error_resp(error: CommandError, max_bytes: usize) -> ErrorResp {
     let CommandError { fault, code, mut message, retry_after } = error;
     message.truncate(message.floor_char_boundary(max_bytes));
@@ -129,7 +128,7 @@ fn error_resp(error: CommandError, max_bytes: usize) -> ErrorResp {
     }
 }
 
-/// What an answer has around its body: the gRPC head, the sequence, tags, lengths, and our own short texts.
+/// Bytes of an answer around its body: the gRPC head, the sequence, tags, lengths, and our own short texts.
 pub(super) const ENVELOPE_BYTES: usize = 64;
 /// The longest message of a command's error, in bytes.
 pub(super) const MAX_ERROR_BYTES: usize = 4 * 1024;
@@ -139,13 +138,13 @@ const MAX_RECORD_ERROR_BYTES: usize = 200;
 pub(crate) const MAX_RESULT_BYTES: usize = MAX_RECORD_ERROR_BYTES + 56;
 const _: () = assert!(MAX_RESULT_BYTES <= 256);
 
-/// Up to here one copy is cheaper than a write of its own.
+/// Up to this size, a copy is cheaper than a separate write.
 const COPY_BYTES: usize = 8 * 1024;
 
 const FETCH_KEY_LEN: usize = 2;
 
 fn put_head(small: &mut BytesMut, len: usize) {
-    // What an answer holds is bounded far below 4 GiB by the limits on requests and fetches.
+    // Limits on requests and fetches keep answers far below 4 GiB.
     small.put_slice(&grpc::head(u32::try_from(len).unwrap_or(u32::MAX)));
 }
 
@@ -172,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fetched_answer_reads_as_if_protobuf_had_written_it() {
+    fn fetched_answer_is_valid_protobuf() {
         for value_len in [0, 1, 100, COPY_BYTES - 20, COPY_BYTES, 300_000] {
             let value = Bytes::from(vec![b'v'; value_len]);
             let (key, value) = (Some("k".into()), Some(value));
@@ -191,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_body_is_passed_on_without_a_copy() {
+    fn large_body_is_not_copied() {
         let messages = Bytes::from(vec![0; COPY_BYTES + 1]);
         let mut small = BytesMut::new();
         let large = Answer::Messages { sequence: 1, messages: messages.clone() }.encode(&mut small).unwrap();
@@ -199,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn every_other_answer_is_its_protobuf_behind_a_head() {
+    fn small_answers_are_framed_protobuf() {
         let resp = Some(Resp::PongResp(PongResp { state: "s".into() }));
         check(Answer::pong(4, "s".into()), PubSubResp { sequence: 4, resp });
         let error = ErrorResp { code: 3, message: "m".into(), ..Default::default() };
@@ -210,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn records_that_were_passed_over_move_the_next_offset() {
+    fn skipped_records_advance_the_next_offset() {
         let fetched = |next_offset| Fetched { messages: Bytes::new(), count: 0, next_offset };
         let resp =
             |next_offset| Some(Resp::KafkaFetchResp(KafkaFetchResp { messages: Vec::new(), next_offset }));
@@ -219,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn error_says_whether_and_when_to_retry() {
+    fn error_tells_whether_and_when_to_retry() {
         let error = CommandError {
             retry_after: Duration::from_millis(1500),
             ..CommandError::new(Fault::UnknownOutcome { retriable: true }, 7, "m".repeat(5000))

@@ -1,4 +1,4 @@
-//! The response body of a session that travels over `POST`: writes become DATA, the end becomes gRPC trailers.
+//! The response body of a session over `POST`: writes become DATA frames, the end becomes gRPC trailers.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -12,7 +12,7 @@ use tokio_util::sync::{CancellationToken, DropGuard, PollSender};
 
 use super::outbox::Write;
 
-/// Gives the transport one write after the other. What the transport has taken is known when it asks for more.
+/// Hands the transport one write at a time. When the transport polls again, it has taken the previous one.
 pub(crate) struct SessionBody {
     writes: mpsc::Receiver<Write>,
     current: Option<Write>,
@@ -20,7 +20,7 @@ pub(crate) struct SessionBody {
     _dropped: DropGuard,
 }
 
-/// A body, the way to it, and a token that says when it has been dropped: read to its end, or given up.
+/// A body, the sender of its writes, and a token that is cancelled when the body is dropped, at its end or before.
 pub(super) fn channel() -> (PollSender<Write>, CancellationToken, SessionBody) {
     let (sender, writes) = mpsc::channel(1);
     let dropped = CancellationToken::new();
@@ -43,7 +43,7 @@ impl Body for SessionBody {
                 let len = write.bytes.len().min(MAX_FRAME);
                 return Poll::Ready(Some(Ok(Frame::data(write.bytes.split_to(len)))));
             }
-            // Only here are the bytes of the last frame out of our hands: its reservation ends.
+            // The transport has taken the last frame: its reservation ends.
             self.current = None;
             if self.ended {
                 return Poll::Ready(None);
@@ -63,7 +63,7 @@ impl Body for SessionBody {
     }
 }
 
-/// The transport buffers a frame beyond the client's window: this bounds what it holds unaccounted.
+/// The transport buffers one frame beyond the client's window. This bounds that unaccounted memory.
 const MAX_FRAME: usize = 64 * 1024;
 
 fn trailers() -> HeaderMap {
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn writes_come_out_in_order_and_end_with_the_status() {
+    async fn writes_keep_their_order_and_end_with_the_status() {
         let (mut sender, dropped, mut body) = channel();
         let large = Bytes::from(vec![b'x'; MAX_FRAME + 1]);
         std::future::poll_fn(|cx| sender.poll_reserve(cx)).await.unwrap();

@@ -1,4 +1,4 @@
-//! Commands that only a messaging system can answer, and their answers.
+//! Commands for a messaging system, and their answers.
 
 use sluicegate_protocol::{CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaProduce, Header, ProduceRecord};
 
@@ -7,7 +7,7 @@ use crate::backend::Room;
 use crate::cluster::{Turn, shown};
 use crate::grant::Grant;
 
-/// A command of a session's.
+/// A command of a session.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Command {
     Fetch(CmdKafkaFetch),
@@ -16,10 +16,10 @@ pub(super) enum Command {
 }
 
 impl Command {
-    /// Runs the command within `grant`. A fetch is read into its `room`, records are written in their `turn`.
+    /// Runs the command within `grant`. A fetch uses the memory of `room`; records are written in their `turn`.
     ///
     /// # Cancel safety
-    /// A drop abandons a read and nothing else. All records of a command are written, or none.
+    /// A drop abandons a read. A command's records are written all or none.
     pub(super) async fn run(self, sequence: i64, grant: &Grant, turn: Turn, room: &mut dyn Room) -> Answer {
         match self {
             Self::Fetch(fetch) => match grant.fetch(&fetch, room).await {
@@ -45,8 +45,7 @@ impl Command {
         }
     }
 
-    /// The largest body of an answer, except for a single record that is larger by itself. The answer to a fetch has at most
-    /// `max_fetch_bytes`.
+    /// The largest body of an answer. A fetch has at most `max_fetch_bytes`, unless a single record is larger.
     pub(super) fn max_answer_bytes(&self, max_fetch_bytes: usize) -> usize {
         match self {
             Self::Fetch(_) => max_fetch_bytes.max(MAX_ERROR_BYTES),
@@ -57,7 +56,7 @@ impl Command {
         }
     }
 
-    /// Bytes that the decoded command takes besides those of its message.
+    /// The memory of the decoded command besides the bytes of its message.
     pub(super) fn decoded_bytes(&self) -> usize {
         let Self::Produce(CmdKafkaProduce { records }) = self else { return 0 };
         let headers = records.iter().map(|record| record.headers.len()).fold(0, usize::saturating_add);

@@ -1,4 +1,4 @@
-//! Why a session is over, and what its client is told.
+//! Why a session ends, and its close message for the client.
 
 use std::time::Duration;
 
@@ -7,29 +7,29 @@ use sluicegate_protocol::Close;
 use super::frames::FrameError;
 use crate::metrics::SessionEnd;
 
-/// Why a session is over.
+/// Why a session ends.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum End {
-    /// The gateway said so, with what the client is to be told.
+    /// The gateway closed it, with this message for the client.
     Closed(Close),
-    /// The peer left: end of its stream, or a reset.
+    /// The peer left: its stream ended or was reset.
     Left,
     /// The bridge is shutting down.
     Drained,
-    /// No answer to pings.
+    /// The client did not answer pings.
     Silent,
-    /// Output was not taken.
+    /// The client did not read.
     Stalled,
-    /// A message of the client's was not whole so long after its first byte.
+    /// The client did not finish a message within this time of its first byte.
     Unfinished(Duration),
-    /// More requests wait than a peer that is always read can have waiting.
+    /// A peer that is always read has more waiting requests than these limits.
     TooManyWaiting {
-        /// As many may wait.
+        /// The limit on requests.
         requests: usize,
-        /// Of as many bytes together.
+        /// The limit on their bytes.
         bytes: usize,
     },
-    /// The gateway's gRPC framing cannot be followed.
+    /// The gateway's gRPC framing is invalid.
     Unreadable(FrameError),
 }
 
@@ -42,13 +42,13 @@ impl End {
             Self::Left => close(NORMAL, ""),
             Self::Drained => close(GOING_AWAY, "going away"),
             Self::Silent => close(INTERNAL, "no answer to ping"),
-            // Nothing more will be taken, this neither.
+            // The client would not read a close message either.
             Self::Stalled => None,
-            Self::Unfinished(within) => close(POLICY, &format!("message not whole within {within:?}")),
+            Self::Unfinished(within) => close(POLICY, &format!("message not finished within {within:?}")),
             Self::TooManyWaiting { requests, bytes } => close(
                 POLICY,
                 &format!(
-                    "more than {requests} requests or {bytes} bytes wait: read answers before asking more"
+                    "too many waiting requests (limits: {requests}, {bytes} bytes), read answers before sending more"
                 ),
             ),
             Self::Unreadable(error @ FrameError::TooLarge { .. }) => close(TOO_LARGE, &error.to_string()),
@@ -56,7 +56,7 @@ impl End {
         }
     }
 
-    /// As metrics and logs have it.
+    /// The kind of end for metrics and logs.
     pub(crate) fn kind(&self) -> SessionEnd {
         match self {
             Self::Closed(_) => SessionEnd::Closed,

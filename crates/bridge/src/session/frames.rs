@@ -1,17 +1,17 @@
-//! A session's inbound bytes, cut at will by the transport, become gRPC messages.
+//! Assembles gRPC messages from a session's input, which the transport cuts anywhere.
 
 use bytes::{Buf, Bytes, BytesMut};
 use sluicegate_protocol::grpc::{self, HEAD_LEN};
 
 /// Assembles length-prefixed messages (gRPC over HTTP/2, "Length-Prefixed-Message").
 ///
-/// Worst case per session: one unfinished message of the maximum, doubled by the growth of its buffer, and one chunk of
-/// input.
+/// Memory per session, at most: one unfinished message of the maximum size, doubled by the growth of its buffer, and one
+/// chunk of input.
 #[derive(Debug)]
 pub(super) struct Frames {
-    /// The input that has not been looked at.
+    /// Input that was not parsed yet.
     chunk: Bytes,
-    /// The beginning of a message that did not end within its chunk, head included.
+    /// The start of a message that spans chunks, including its head.
     partial: BytesMut,
     max: usize,
 }
@@ -22,15 +22,13 @@ impl Frames {
         Self { chunk: Bytes::new(), partial: BytesMut::new(), max }
     }
 
-    /// Appends input. To be called only when [`next`](Self::next) has said `None`.
+    /// Appends input. Call it only after [`next`](Self::next) returned `None`.
     pub(super) fn push(&mut self, chunk: Bytes) {
-        debug_assert!(self.chunk.is_empty(), "input is taken only when all before it has been used");
+        debug_assert!(self.chunk.is_empty(), "earlier input is not used up");
         self.chunk = chunk;
     }
 
-    /// The next whole message, without its head.
-    ///
-    /// A message that lies within one chunk is not copied.
+    /// The next whole message, without its head. A message within one chunk is not copied.
     pub(super) fn next(&mut self) -> Result<Option<Bytes>, FrameError> {
         if self.partial.is_empty() {
             if let Some(len) = message_len(&self.chunk, self.max)?
@@ -59,25 +57,25 @@ impl Frames {
         Ok(None)
     }
 
-    /// Moves input behind the unfinished message until that has `target` bytes.
+    /// Moves input to the unfinished message, up to `target` bytes.
     fn fill(&mut self, target: usize) {
         let missing = target.saturating_sub(self.partial.len()).min(self.chunk.len());
         self.partial.extend_from_slice(&self.chunk.split_to(missing));
     }
 }
 
-/// Why no further message can be found in a session's input.
+/// Why a session's input is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum FrameError {
-    /// The peer announces more than the bridge is willing to hold.
+    /// The head announces a message beyond the limit.
     #[error("message of {len} bytes exceeds the limit of {max}")]
     TooLarge { len: usize, max: usize },
-    /// Compression was never agreed on.
-    #[error("compressed message, which was never agreed on")]
+    /// The message is compressed.
+    #[error("compressed message, but no compression was negotiated")]
     Compressed,
 }
 
-/// What the head at the front of `bytes` announces, if it is all there.
+/// The length in the head of `bytes`; None if the head is incomplete.
 fn message_len(bytes: &[u8], max: usize) -> Result<Option<usize>, FrameError> {
     let Some(head) = bytes.first_chunk::<HEAD_LEN>() else { return Ok(None) };
     let len = grpc::message_len(*head).map_err(|_| FrameError::Compressed)?;
@@ -121,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_found_wherever_the_transport_cuts() {
+    fn messages_cut_anywhere_are_assembled() {
         check(&[]);
         check(&[b""]);
         check(&[b"one"]);
@@ -129,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_over_the_limit_is_refused_as_soon_as_its_head_is_there() {
+    fn message_over_the_limit_is_refused_by_its_head() {
         let wire = grpc::head(65);
         assert_eq!(read(&[&wire], 64), Err(FrameError::TooLarge { len: 65, max: 64 }));
         let (head, tail) = wire.split_at(3);
@@ -137,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_compressed_message_is_refused() {
+    fn compressed_message_is_refused() {
         assert_eq!(read(&[&[1, 0, 0, 0, 0]], 64), Err(FrameError::Compressed));
     }
 }

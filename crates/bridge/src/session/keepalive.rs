@@ -1,17 +1,16 @@
-//! Keep-alive: pings a quiet client, and ends sessions whose client does not answer, read or finish its message. A function
-//! of time.
+//! Pings idle clients, and ends the sessions of clients that do not answer, read or finish a message. A function of time.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What happened last, and when the next thing is due.
+/// The keep-alive state of a session.
 #[derive(Debug)]
 pub(super) struct Keepalive {
     interval: Duration,
     /// When the last byte arrived.
     inbound: Instant,
-    /// When output last moved, or began to wait.
+    /// When output last progressed, or began to wait.
     outbound: Instant,
     /// Pings without an answer.
     unanswered: u32,
@@ -19,7 +18,7 @@ pub(super) struct Keepalive {
     unfinished: Option<(u64, Instant)>,
 }
 
-/// What is due.
+/// The action that is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Due {
     /// Ping the client.
@@ -33,7 +32,7 @@ pub(super) enum Due {
 }
 
 impl Keepalive {
-    /// Pings after an `interval` in which nothing happens.
+    /// Pings after an idle `interval`.
     pub(super) fn new(interval: Duration, now: Instant) -> Self {
         Self { interval, inbound: now, outbound: now, unanswered: 0, unfinished: None }
     }
@@ -44,39 +43,38 @@ impl Keepalive {
         self.unanswered = 0;
     }
 
-    /// The client's message of this number is unfinished; 0: none is.
+    /// The client's message with this number is unfinished. 0: none is.
     pub(super) fn unfinished(&mut self, now: Instant, number: u64) {
         if self.unfinished.map_or(0, |(known, _)| known) != number {
             self.unfinished = (number != 0).then_some((number, now));
         }
     }
 
-    /// Output moved, or begins to wait.
+    /// Output progressed, or begins to wait.
     pub(super) fn outbound(&mut self, now: Instant) {
         self.outbound = now;
     }
 
-    /// When to check again whether something is [`due`](Self::due): within an interval, so that a change of state delays
-    /// nothing.
+    /// When to call [`due`](Self::due) next: within one interval, so that later changes of state are noticed in time.
     pub(super) fn deadline(&self, now: Instant, output_waits: bool) -> Instant {
         let deadline = if output_waits {
-            self.outbound + self.patience()
+            self.outbound + self.timeout()
         } else {
             self.inbound.max(self.outbound) + self.interval
         };
-        let whole_by = self.unfinished.map_or(deadline, |(_, since)| since + self.patience());
-        deadline.min(whole_by).clamp(now, now + self.interval)
+        let finish_by = self.unfinished.map_or(deadline, |(_, since)| since + self.timeout());
+        deadline.min(finish_by).clamp(now, now + self.interval)
     }
 
-    /// What is due. A ping that is due counts as sent.
+    /// The action that is due. A due ping counts as sent.
     pub(super) fn due(&mut self, now: Instant, output_waits: bool) -> Option<Due> {
-        // However lively the client is otherwise: its unfinished message takes memory from others.
-        if self.unfinished.is_some_and(|(_, since)| now >= since + self.patience()) {
-            return Some(Due::Unfinished(self.patience()));
+        // Even if the client is active otherwise: an unfinished message holds memory that others need.
+        if self.unfinished.is_some_and(|(_, since)| now >= since + self.timeout()) {
+            return Some(Due::Unfinished(self.timeout()));
         }
         if output_waits {
             // A ping would only queue behind unread output.
-            return (now >= self.outbound + self.patience()).then_some(Due::Stalled);
+            return (now >= self.outbound + self.timeout()).then_some(Due::Stalled);
         }
         if now < self.inbound.max(self.outbound) + self.interval {
             return None;
@@ -89,15 +87,16 @@ impl Keepalive {
         Some(Due::Ping)
     }
 
-    fn patience(&self) -> Duration {
-        self.interval * PATIENCE_INTERVALS
+    /// How long output can stall, or a message stay unfinished.
+    fn timeout(&self) -> Duration {
+        self.interval * TIMEOUT_INTERVALS
     }
 }
 
-/// Pings without an answer before the session ends.
+/// Unanswered pings before the session ends.
 const MAX_UNANSWERED: u32 = 2;
-/// Intervals in which output can stand still, or a message stay unfinished: as long as unanswered pings take.
-const PATIENCE_INTERVALS: u32 = 3;
+/// Intervals for stalled output and unfinished messages: as many as unanswered pings take.
+const TIMEOUT_INTERVALS: u32 = 3;
 
 #[cfg(test)]
 mod tests {
@@ -114,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn any_inbound_byte_resets_it() {
+    fn inbound_bytes_reset_unanswered_pings() {
         let start = Instant::now();
         let mut keepalive = Keepalive::new(SECOND, start);
         for n in 1..10 {
@@ -124,10 +123,10 @@ mod tests {
     }
 
     #[test]
-    fn message_has_to_finish_in_time_whatever_else_arrives() {
+    fn unfinished_message_times_out_despite_other_input() {
         let start = Instant::now();
         let mut keepalive = Keepalive::new(SECOND, start);
-        // Each is finished within its time, while the next one has begun already.
+        // Each message finishes in time, and the next one has already begun.
         for n in 1..10 {
             keepalive.inbound(start + SECOND * 2 * n);
             keepalive.unfinished(start + SECOND * 2 * n, n.into());
@@ -155,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn moving_output_is_alive_and_standing_output_is_a_stall() {
+    fn output_without_progress_is_a_stall() {
         let start = Instant::now();
         let mut keepalive = Keepalive::new(SECOND, start);
         for n in 1..10 {

@@ -1,4 +1,4 @@
-//! Requests that wait until the largest answer that they may get fits into a bound.
+//! Queues requests until their largest possible answer fits into a bound.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,13 +9,13 @@ use tokio_util::sync::PollSemaphore;
 
 use super::request::Request;
 
-/// A queue of requests in front of a bound on answers, first come, first admitted.
+/// A first-in, first-out queue of requests in front of a bound on answers.
 #[derive(Debug)]
 pub(super) struct Lane {
-    /// Bytes of answers that may still be reserved.
+    /// Bytes of answers that can still be reserved.
     budget: PollSemaphore,
     waiting: VecDeque<Waiting>,
-    /// Encoded bytes of what waits.
+    /// Bytes of the waiting requests.
     waiting_bytes: usize,
     max_waiting: usize,
     max_waiting_bytes: usize,
@@ -31,15 +31,14 @@ struct Waiting {
 }
 
 impl Lane {
-    /// At most `answer_bytes` are reserved at the same time. It is full from `max_waiting` requests or `max_waiting_bytes`
-    /// of them on.
+    /// Reserves at most `answer_bytes` at a time. Full at `max_waiting` requests or `max_waiting_bytes`.
     pub(super) fn new(answer_bytes: u32, max_waiting: usize, max_waiting_bytes: usize) -> Self {
         let permits = usize::try_from(answer_bytes).unwrap_or(Semaphore::MAX_PERMITS);
         let budget = PollSemaphore::new(Arc::new(Semaphore::new(permits)));
         Self { budget, waiting: VecDeque::new(), waiting_bytes: 0, max_waiting, max_waiting_bytes }
     }
 
-    /// Room for an answer of at most `answer_bytes`, where there is some and nothing waits for it.
+    /// Reserves room for an answer of at most `answer_bytes`. None if it does not fit, or if other requests wait.
     pub(super) fn reserve(&self, answer_bytes: u32) -> Option<OwnedSemaphorePermit> {
         let permits = self.waiting.is_empty().then(|| self.budget.clone_inner())?;
         permits.try_acquire_many_owned(answer_bytes).ok()
@@ -51,24 +50,24 @@ impl Lane {
         self.waiting.push_back(Waiting { request, answer_bytes, len });
     }
 
-    /// Whether nothing may be pushed any more.
+    /// Whether the queue is full.
     pub(super) fn is_full(&self) -> bool {
         self.waiting.len() >= self.max_waiting || self.waiting_bytes >= self.max_waiting_bytes
     }
 
-    /// Requests that wait, and their bytes.
+    /// The number of waiting requests, and their bytes.
     pub(super) fn waiting(&self) -> (usize, usize) {
         (self.waiting.len(), self.waiting_bytes)
     }
 
-    /// Admits nothing more, and leaves the bound to those who hold part of it: a fetch that waited takes its room back.
+    /// Drops the waiting requests, so that running commands can use the whole bound: a fetch that waited reserves again.
     pub(super) fn close(&mut self) {
         self.waiting.clear();
         self.waiting_bytes = 0;
         self.budget = PollSemaphore::new(self.budget.clone_inner());
     }
 
-    /// The first request, once its answer fits.
+    /// Admits the first request once its answer fits.
     pub(super) fn poll_admit(&mut self, cx: &mut Context<'_>) -> Poll<(Request, OwnedSemaphorePermit)> {
         let Some(first) = self.waiting.front() else { return Poll::Pending };
         let Poll::Ready(Some(reserved)) = self.budget.poll_acquire_many(cx, first.answer_bytes) else {
@@ -90,7 +89,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn closed_lane_frees_its_place_in_the_queue() {
+    async fn closed_lane_leaves_the_semaphore_queue() {
         let mut lane = Lane::new(100, 16, 1_000);
         let held = lane.reserve(60).unwrap();
         lane.push(Request::Wrong, 80, 1);

@@ -1,4 +1,4 @@
-//! Encoded answers on their way to the transport.
+//! Encoded answers that wait for the transport.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,28 +8,28 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::answer::Answer;
 
-/// Answers in the order in which they were ready, cut into writes: whatever small answers are ready go out as one.
+/// Answers in the order in which they became ready, as writes. Small answers that are ready together share one write.
 ///
-/// What it holds is bounded by the session's answer bytes: an answer comes with the permit of its reservation, which is
-/// given back when the transport has taken the bytes.
+/// Memory is bounded by the session's answer bytes: each answer comes with its reservation, which is released when the
+/// transport has taken the bytes.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     writes: VecDeque<Write>,
-    /// Small answers behind the last of `writes`.
+    /// Small answers after the last of `writes`.
     small: BytesMut,
-    /// The reservations of what is in `small`.
+    /// The reservations of the answers in `small`.
     reserved: Reserved,
 }
 
-/// Bytes that are to be written as one, and the part of the session's answer bytes that they hold.
+/// Bytes for a single write, and their share of the session's answer bytes.
 #[derive(Debug)]
 pub(super) struct Write {
     pub(super) bytes: Bytes,
-    /// Given back when the write is dropped.
+    /// Released on drop.
     _reserved: Reserved,
 }
 
-/// At most one for each lane.
+/// At most one permit per lane.
 type Reserved = Vec<OwnedSemaphorePermit>;
 
 impl Write {
@@ -39,14 +39,14 @@ impl Write {
 }
 
 impl Outbox {
-    /// Appends an answer and says its length; what was reserved beyond that is given back.
+    /// Appends an answer and returns its length. Releases the part of the reservation beyond it.
     pub(super) fn push(&mut self, answer: Answer, mut reserved: Option<OwnedSemaphorePermit>) -> usize {
         let before = self.small.len();
         let large = answer.encode(&mut self.small);
         let len =
             self.small.len().saturating_sub(before).saturating_add(large.as_ref().map_or(0, Bytes::len));
         if let Some(reserved) = &mut reserved {
-            keep(reserved, len);
+            shrink(reserved, len);
         }
         if let Some(bytes) = large {
             self.end_small();
@@ -75,7 +75,7 @@ impl Outbox {
         self.writes.is_empty() && self.small.is_empty()
     }
 
-    /// So much is ready that waiting for more would not make the write better.
+    /// Whether so much is ready that waiting for more answers would not improve the write.
     pub(super) fn is_worth_a_write(&self) -> bool {
         !self.writes.is_empty() || self.small.len() >= FULL_WRITE
     }
@@ -88,8 +88,8 @@ impl Outbox {
     }
 }
 
-/// Gives back what `reserved` holds beyond `bytes`.
-pub(super) fn keep(reserved: &mut OwnedSemaphorePermit, bytes: usize) {
+/// Releases what `reserved` holds beyond `bytes`.
+pub(super) fn shrink(reserved: &mut OwnedSemaphorePermit, bytes: usize) {
     if let Some(excess) = reserved.num_permits().checked_sub(bytes) {
         drop(reserved.split(excess));
     }
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn small_answers_that_are_ready_together_are_one_write() {
+    fn small_answers_share_one_write() {
         let budget = Arc::new(Semaphore::new(1000));
         let mut outbox = Outbox::default();
         for sequence in 1..=3 {
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_answer_keeps_its_place_between_small_ones() {
+    fn large_answer_keeps_its_place_between_small_ones() {
         let mut outbox = Outbox::default();
         let messages = Bytes::from(vec![b'm'; 100_000]);
         outbox.push(Answer::pong(1, "a".into()), None);

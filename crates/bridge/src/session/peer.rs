@@ -1,4 +1,4 @@
-//! What a session's peer sends, and whether it is still there.
+//! Reads from a session's peer, and notices when it leaves.
 
 use std::io;
 use std::pin::Pin;
@@ -7,15 +7,16 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 
-/// Inbound bytes, cut at will.
+/// Inbound bytes, cut anywhere.
 pub(super) type Input = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
 
-/// The peer takes no more output: it left.
+/// The peer left: it accepts no more output.
 #[derive(Debug)]
 pub(super) struct Gone;
 
-/// Polls `step` to completion while reading and discarding input: unread input could harm other streams ([`Hold::Closed`](super::Hold::Closed)).
-/// Sets `left` at the end of the input, and does not read if it is already set.
+/// Polls `step` to completion while reading and discarding input: unread input could harm other streams (see
+/// [`Overload::CloseSession`](super::Overload::CloseSession)). Sets `left` at the end of the input, and does not read if it
+/// is already set.
 pub(super) async fn read_meanwhile<T>(
     input: &mut Input,
     left: &mut bool,

@@ -1,22 +1,22 @@
-//! Bounds on a `CmdKafkaProduce` before it is decoded: the smallest of its records and headers take two bytes on the wire,
-//! and dozens of times that in memory.
+//! Bounds a `CmdKafkaProduce` before it is decoded: the smallest record or header takes two bytes on the wire, and dozens of
+//! times that in memory.
 
 use sluicegate_protocol::wire::number::{HEADERS, RECORDS};
 use sluicegate_protocol::wire::{Fields, Malformed, Value};
 
 use crate::cluster::{MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_RECORDS};
 
-/// What the commands of one request hold, together: a decoder merges them.
+/// Counts over all commands of one request: a decoder merges them.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     records: usize,
     headers: usize,
-    /// Of one record.
+    /// The most headers of one record.
     most_headers: usize,
 }
 
 impl Counts {
-    /// Counts what `command` holds.
+    /// Adds the records and headers of `command`.
     pub(super) fn add(&mut self, command: &[u8]) -> Result<(), Malformed> {
         for field in Fields::of(command) {
             if let (RECORDS, Value::Bytes(record)) = field? {
@@ -32,7 +32,7 @@ impl Counts {
         Ok(())
     }
 
-    /// Which bound they exceed.
+    /// The bound that is exceeded, as a message.
     pub(super) fn exceeded(&self) -> Option<String> {
         let bounds = [
             (self.records, "records in one command", MAX_RECORDS),
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_hold_and_one_more_exceeds_them() {
+    fn counts_above_the_bounds_are_refused() {
         check(&[command(MAX_RECORDS, 1)], None);
         check(&[command(MAX_RECORDS + 1, 0)], Some("1001 records in one command: expected at most 1000"));
         check(&[command(3, MAX_HEADERS)], None);
@@ -86,7 +86,7 @@ mod tests {
     fn group_hides_no_record() {
         let group = [0x7B, 0x7C];
         let hidden = [&group[..], &command(MAX_RECORDS + 1, 0)].concat();
-        assert!(CmdKafkaProduce::decode(&hidden[..]).is_ok(), "decoding skips the group and goes on");
+        assert!(CmdKafkaProduce::decode(&hidden[..]).is_ok(), "decoding skips the group");
         assert_eq!(Counts::default().add(&hidden), Err(Malformed));
         assert_eq!(Counts::default().add(&[&[0x0A, 0x02], &group[..]].concat()), Err(Malformed));
     }

@@ -1,4 +1,4 @@
-//! What one inbound message asks of the bridge.
+//! Parses an inbound message into a request.
 
 use bytes::Bytes;
 use prost::Message;
@@ -10,29 +10,29 @@ use sluicegate_ws_session::request::Request as Checked;
 use super::command::Command;
 use super::produce_limits::Counts;
 
-/// A request, checked.
+/// A checked request.
 #[derive(Debug, PartialEq)]
 pub(super) enum Request {
     /// Answered by the session itself.
     Ping { sequence: i64, state: Bytes },
-    /// Answered by Kafka.
+    /// Answered by the cluster.
     Command { sequence: i64, command: Command },
-    /// More than one command may bring.
+    /// A command beyond the limits.
     TooMany { sequence: i64, message: String },
-    /// From the gateway, for itself.
+    /// A control message of the gateway.
     Control(Control),
-    /// Asks for nothing and gets no answer.
+    /// Has no command, and gets no answer.
     Nothing,
-    /// Asks for what this version does not know.
+    /// Has a command that this version does not know.
     Unknown { sequence: i64 },
-    /// Is no `PubSubReq`.
+    /// Not a `PubSubReq`.
     Wrong,
 }
 
 impl Request {
-    /// Scans a message once, and then decodes it if it is within bounds.
+    /// Scans a message, and decodes it if it is within bounds.
     pub(super) fn parse(message: Bytes) -> Self {
-        // Of a gateway's own messages `control` is the only field; a client's have passed the same check there.
+        // A gateway's own messages have `control` as their only field. Client messages cannot: the gateway checks them too.
         if !message.starts_with(&CONTROL_PREFIX) {
             let mut counts = Counts::default();
             match Checked::scan(&message, |produce| counts.add(produce)) {
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn each_command_is_told_apart() {
+    fn each_command_is_parsed() {
         let ping = CmdPing { state: "s".into() };
         check(&request(7, Req::CmdPing(ping)), Request::Ping { sequence: 7, state: "s".into() });
         let fetch = CmdKafkaFetch { topic: "t".into(), partition: 1, offset: 2 };
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn produce_beyond_its_bounds_is_not_decoded() {
+    fn produce_beyond_the_limits_is_not_decoded() {
         let records = vec![ProduceRecord::default(); 1001];
         let message = "failed to produce, err: 1001 records in one command: expected at most 1000".to_owned();
         let produce = request(-7, Req::CmdKafkaProduce(CmdKafkaProduce { records }));
@@ -101,24 +101,24 @@ mod tests {
     }
 
     #[test]
-    fn a_control_message_counts_only_when_it_is_alone() {
+    fn control_message_with_a_sequence_is_unknown() {
         let control = ControlReq { control: Some(Control::Alive("x".into())) };
         check(&request(9, Req::Control(control)), Request::Unknown { sequence: 9 });
     }
 
     #[test]
-    fn a_request_without_a_command_asks_for_nothing() {
+    fn request_without_a_command_is_nothing() {
         check(&[], Request::Nothing);
         check(&[0x08, 0x05], Request::Nothing);
     }
 
     #[test]
-    fn a_command_of_another_version_is_unknown() {
+    fn command_of_another_version_is_unknown() {
         check(&[0x08, 0x05, 0xC2, 0x3E, 0x00], Request::Unknown { sequence: 5 });
     }
 
     #[test]
-    fn the_last_command_counts_known_or_not() {
+    fn last_command_counts_even_if_unknown() {
         let ping = request(5, Req::CmdPing(CmdPing::default()));
         check(&[&ping[..], &[0xC2, 0x3E, 0x00]].concat(), Request::Unknown { sequence: 5 });
         let want = Request::Ping { sequence: 5, state: Bytes::new() };
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_request_are_wrong() {
+    fn invalid_bytes_are_wrong() {
         for bytes in [&[0xFF][..], &[0x08], &[0x82, 0x02, 0x05, 0x00], b"hello, world"] {
             check(bytes, Request::Wrong);
         }

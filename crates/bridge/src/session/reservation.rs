@@ -1,4 +1,4 @@
-//! The share of a session's answer bytes that one command holds.
+//! A command's share of its session's answer bytes.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -8,14 +8,14 @@ use futures_util::future::BoxFuture;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::answer::ENVELOPE_BYTES;
-use super::outbox::keep;
+use super::outbox::shrink;
 use crate::backend::{Room, WAITING_BYTES};
 
-/// Bytes reserved for an answer. A fetch that waits at the log end holds less meanwhile.
+/// Bytes reserved for an answer. A fetch holds less of them while it waits at the log end.
 #[derive(Debug)]
 pub(super) struct Reservation {
     permit: OwnedSemaphorePermit,
-    /// Bytes that the command was admitted with.
+    /// The bytes reserved when the command was admitted.
     whole: u32,
 }
 
@@ -25,7 +25,7 @@ impl Reservation {
         Self { permit, whole }
     }
 
-    /// What is reserved at the end.
+    /// The reservation for the finished answer.
     pub(super) fn into_permit(self) -> OwnedSemaphorePermit {
         self.permit
     }
@@ -33,15 +33,15 @@ impl Reservation {
 
 impl Room for Reservation {
     fn wait(&mut self) -> BoxFuture<'_, ()> {
-        keep(&mut self.permit, WAITING_BYTES.saturating_add(ENVELOPE_BYTES));
+        shrink(&mut self.permit, WAITING_BYTES.saturating_add(ENVELOPE_BYTES));
         pending().boxed()
     }
 
     fn refill(&mut self) -> BoxFuture<'_, bool> {
         async move {
             let budget = Arc::clone(self.permit.semaphore());
-            // All of it first: commands that each held a part would wait for each other.
-            keep(&mut self.permit, 0);
+            // Released first: commands that each held a part would wait for each other.
+            shrink(&mut self.permit, 0);
             // The semaphore is never closed.
             if let Ok(permit) = budget.acquire_many_owned(self.whole).await {
                 self.permit = permit;
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn waited_fetches_refill_in_turn() {
+    async fn waiting_fetches_refill_one_after_the_other() {
         const WHOLE: usize = 100_000;
         const PART: usize = WAITING_BYTES + ENVELOPE_BYTES;
         let budget = Arc::new(Semaphore::new(WHOLE + PART));

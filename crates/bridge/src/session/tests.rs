@@ -35,10 +35,10 @@ impl Peer {
     }
 
     fn with(change: impl FnOnce(&mut Limits)) -> Self {
-        Self::held(Hold::Unread, change)
+        Self::overloaded(Overload::StopReading, change)
     }
 
-    fn held(hold: Hold, change: impl FnOnce(&mut Limits)) -> Self {
+    fn overloaded(overload: Overload, change: impl FnOnce(&mut Limits)) -> Self {
         let mut limits = limits();
         change(&mut limits);
         let (stream, session) = tokio::io::duplex(PIPE_BYTES);
@@ -47,7 +47,7 @@ impl Peer {
         let grant = Grant::all(&cluster);
         let run = {
             let drain = drain.clone();
-            async move { run(Transport::stream(session, hold), grant, &limits, drain).await }
+            async move { run(Transport::stream(session, overload), grant, &limits, drain).await }
         };
         Self { stream, unread: BytesMut::new(), session: tokio::spawn(run), drain, cluster, script }
     }
@@ -86,7 +86,7 @@ impl Peer {
         (answer.sequence, answer.resp.expect("a body"))
     }
 
-    /// What comes, up to the end of the stream, and why the session ended.
+    /// The remaining answers, and why the session ended.
     async fn rest(mut self) -> (Vec<PubSubResp>, End) {
         let mut answers = Vec::new();
         while let Some(answer) = self.next().await {
@@ -125,12 +125,12 @@ fn ping(state: &'static [u8]) -> Req {
     Req::CmdPing(CmdPing { state: state.into() })
 }
 
-/// A fetch that takes `millis` and gives `bytes`.
+/// A fetch that takes `millis` and returns `bytes`.
 fn fetch(millis: u64, bytes: i32) -> Req {
     Req::CmdKafkaFetch(CmdKafkaFetch { topic: millis.to_string(), partition: bytes, offset: 0 })
 }
 
-/// A record of this value, whose topic takes `millis` to be found.
+/// Produces this value to a topic whose look-up takes `millis`.
 fn produce(millis: u64, value: impl Into<Bytes>) -> Req {
     let record = ProduceRecord { topic: millis.to_string(), value: Some(value.into()), ..Default::default() };
     Req::CmdKafkaProduce(CmdKafkaProduce { records: vec![record] })
@@ -147,12 +147,12 @@ fn close(code: u32, reason: &str) -> PubSubResp {
 fn error_of(resp: &Resp) -> &str {
     match resp {
         Resp::ErrorResp(error) => &error.message,
-        other => panic!("{other:?} where an error was expected"),
+        other => panic!("expected an error: {other:?}"),
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_ping_is_answered_with_its_state_and_sequence() {
+async fn ping_is_answered_with_its_state_and_sequence() {
     let mut peer = Peer::start();
     peer.ask(7, ping(b"state")).await;
     assert_eq!(
@@ -162,7 +162,7 @@ async fn a_ping_is_answered_with_its_state_and_sequence() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_followed_is_said_and_the_session_goes_on() {
+async fn unknown_and_wrong_requests_keep_the_session_open() {
     let mut peer = Peer::start();
     peer.ask(1, Req::CmdEmpty(CmdEmpty {})).await;
     peer.send(&[0x08, 0x02, 0xC2, 0x3E, 0x00]).await;
@@ -181,7 +181,7 @@ async fn what_cannot_be_followed_is_said_and_the_session_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_command_delays_no_other() {
+async fn slow_command_does_not_delay_others() {
     let mut peer = Peer::start();
     peer.ask(1, fetch(900, 10)).await;
     peer.ask(2, fetch(100, 20)).await;
@@ -195,9 +195,9 @@ async fn a_slow_command_delays_no_other() {
     assert_eq!(order, [0, 3, 2, 1]);
 }
 
-/// As many as may run at the same time, though their answers do not all fit.
+/// As many commands as can run at the same time, although their answers do not all fit.
 #[tokio::test(start_paused = true)]
-async fn neither_a_ping_nor_a_close_is_behind_slow_commands() {
+async fn ping_and_close_pass_slow_commands() {
     let mut peer = Peer::start();
     let start = Instant::now();
     for sequence in 1..=16 {
@@ -211,7 +211,7 @@ async fn neither_a_ping_nor_a_close_is_behind_slow_commands() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn commands_beyond_the_bound_wait_for_earlier_ones() {
+async fn commands_beyond_the_limit_wait() {
     let mut peer = Peer::with(|limits| limits.max_commands = 2);
     let start = Instant::now();
     for sequence in 1..=4 {
@@ -224,7 +224,7 @@ async fn commands_beyond_the_bound_wait_for_earlier_ones() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_reads_nothing_has_no_more_than_its_answer_bytes_made() {
+async fn unread_answers_are_bounded() {
     let mut peer = Peer::start();
     let each = i32::try_from(MAX_FETCH / 2).unwrap();
     let asked = tokio::spawn(async move {
@@ -242,7 +242,7 @@ async fn a_client_that_reads_nothing_has_no_more_than_its_answer_bytes_made() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn input_is_not_read_while_answers_cannot_go() {
+async fn input_is_not_read_while_output_is_blocked() {
     let mut peer = Peer::start();
     let request = framed(&PubSubReq { sequence: 1, req: Some(ping(&[7; 1000])) }.encode_to_vec());
     let mut sent = 0;
@@ -253,11 +253,11 @@ async fn input_is_not_read_while_answers_cannot_go() {
     assert!(sent > 1 << 16, "only {sent} bytes were taken");
 }
 
-/// As many small requests as can wait, while no answer goes, and one more.
+/// Small requests up to the limit, and beyond it, while output is blocked.
 #[tokio::test(start_paused = true)]
 async fn unpadded_peer_is_read_until_too_much_waits() {
-    let mut peer = Peer::held(Hold::Closed, |_| {});
-    // Answers beyond what the pipe and the session's own lane hold.
+    let mut peer = Peer::overloaded(Overload::CloseSession, |_| {});
+    // More answers than the pipe and the session's own lane hold.
     for _ in 0..8 {
         peer.ask(0, ping(&[7; 16 * 1024])).await;
     }
@@ -274,13 +274,13 @@ async fn unpadded_peer_is_read_until_too_much_waits() {
     let (answers, end) = peer.rest().await;
     let bytes = 4 << 20;
     assert_eq!(end, End::TooManyWaiting { requests: MAX_WAITING_REQUESTS, bytes });
-    let reason = "more than 1000 requests or 4194304 bytes wait: read answers before asking more";
+    let reason = "too many waiting requests (limits: 1000, 4194304 bytes), read answers before sending more";
     assert_eq!(answers.last(), Some(&close(1008, reason)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn unpadded_peer_is_read_until_too_many_bytes_wait() {
-    let mut peer = Peer::held(Hold::Closed, |limits| limits.max_commands = 1);
+    let mut peer = Peer::overloaded(Overload::CloseSession, |limits| limits.max_commands = 1);
     let pause = Duration::from_secs(1);
     for sequence in 0..5 {
         let asked = peer.ask(sequence, produce(60_000, vec![0; 1_000_000]));
@@ -293,12 +293,12 @@ async fn unpadded_peer_is_read_until_too_many_bytes_wait() {
     assert!(matches!(end, End::TooManyWaiting { .. }), "{end:?}");
 }
 
-/// In both ways in which a session stops listening before its stream ends.
+/// A session stops taking requests before its stream ends when it drains and when it is closed.
 #[tokio::test(start_paused = true)]
 async fn unpadded_peer_is_read_while_its_session_ends() {
     let request = framed(&PubSubReq { sequence: 1, req: Some(ping(b"")) }.encode_to_vec());
     for drains in [true, false] {
-        let mut peer = Peer::held(Hold::Closed, |_| {});
+        let mut peer = Peer::overloaded(Overload::CloseSession, |_| {});
         peer.ask(1, fetch(3_000, 200_000)).await;
         if !drains {
             tokio::time::sleep(Duration::from_secs(4)).await;
@@ -333,14 +333,14 @@ async fn unfinished_message_closes_with_1008_in_time() {
             close => break close,
         }
     };
-    assert_eq!(close, self::close(1008, "message not whole within 90s"));
+    assert_eq!(close, self::close(1008, "message not finished within 90s"));
     assert_eq!(start.elapsed().as_secs(), 330);
     drop(peer.stream);
     assert_eq!(peer.session.await.unwrap(), End::Unfinished(Duration::from_secs(90)));
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_larger_than_the_session_may_hold_is_delivered_alone() {
+async fn oversized_answers_are_delivered_one_at_a_time() {
     let mut peer = Peer::with(|limits| limits.answer_bytes = 16 * 1024);
     for sequence in 1..=3 {
         peer.ask(sequence, fetch(10, 100_000)).await;
@@ -353,7 +353,7 @@ async fn an_answer_larger_than_the_session_may_hold_is_delivered_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_close_cancels_what_is_in_flight_and_comes_back_last() {
+async fn close_cancels_commands_and_is_the_last_answer() {
     let mut peer = Peer::start();
     peer.ask(1, fetch(60_000, 10)).await;
     peer.ask(2, ping(b"")).await;
@@ -368,14 +368,14 @@ async fn a_close_cancels_what_is_in_flight_and_comes_back_last() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_close_without_a_status_stays_without() {
+async fn close_without_a_status_is_echoed_without() {
     let mut peer = Peer::start();
     peer.control(Ask::Close(Close::default())).await;
     peer.expect_close(0, "").await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn silence_is_asked_about_twice_and_then_ends_the_session() {
+async fn two_unanswered_pings_end_the_session() {
     let mut peer = Peer::start();
     let start = Instant::now();
     for seconds in [30, 60] {
@@ -387,7 +387,7 @@ async fn silence_is_asked_about_twice_and_then_ends_the_session() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_answers_pings_stays() {
+async fn answered_pings_keep_the_session_open() {
     let mut peer = Peer::start();
     for _ in 0..20 {
         assert_eq!(peer.next().await, Some(control(Control::Ping(Bytes::new()))));
@@ -396,7 +396,7 @@ async fn a_client_that_answers_pings_stays() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn output_that_nobody_takes_ends_the_session() {
+async fn stalled_output_ends_the_session() {
     let mut peer = Peer::start();
     let start = Instant::now();
     peer.ask(1, fetch(1, 200_000)).await;
@@ -405,7 +405,7 @@ async fn output_that_nobody_takes_ends_the_session() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drain_answers_what_is_in_flight_and_says_goodbye() {
+async fn drain_answers_commands_in_flight_and_closes() {
     let mut peer = Peer::start();
     peer.ask(1, fetch(2_000, 10)).await;
     peer.ask(2, ping(b"")).await;
@@ -416,7 +416,7 @@ async fn a_drain_answers_what_is_in_flight_and_says_goodbye() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drain_does_not_wait_longer_than_its_grace() {
+async fn drain_waits_no_longer_than_its_grace() {
     let mut peer = Peer::start();
     peer.ask(1, fetch(60_000, 10)).await;
     peer.ask(2, ping(b"")).await;
@@ -428,21 +428,21 @@ async fn a_drain_does_not_wait_longer_than_its_grace() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_over_the_limit_ends_the_session() {
+async fn request_over_the_limit_ends_the_session() {
     let mut peer = Peer::with(|limits| limits.max_request_bytes = 100);
     peer.stream.write_all(&grpc::head(101)).await.unwrap();
     peer.expect_close(1009, "message of 101 bytes exceeds the limit of 100").await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_compressed_request_ends_the_session() {
+async fn compressed_request_ends_the_session() {
     let mut peer = Peer::start();
     peer.stream.write_all(&[1, 0, 0, 0, 0]).await.unwrap();
-    peer.expect_close(1011, "compressed message, which was never agreed on").await;
+    peer.expect_close(1011, "compressed message, but no compression was negotiated").await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_leaves_releases_everything_at_once() {
+async fn disconnect_frees_everything_at_once() {
     let mut peer = Peer::start();
     let start = Instant::now();
     peer.ask(1, fetch(60_000, 10)).await;
@@ -455,7 +455,7 @@ async fn a_client_that_leaves_releases_everything_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_never_ends_its_side_is_given_up() {
+async fn peer_that_never_ends_its_side_times_out() {
     let mut peer = Peer::start();
     peer.drain.cancel();
     assert_eq!(peer.next().await, Some(close(1001, "going away")));
@@ -465,8 +465,8 @@ async fn a_peer_that_never_ends_its_side_is_given_up() {
     assert_eq!(start.elapsed().as_secs(), 5);
 }
 
-/// Asks over a request's body for answers of `len` bytes in all and a close: how long the end of the response is behind it.
-async fn end_of_a_response(len: usize) -> Duration {
+/// The delay between a close and the end of the response, over a request's body, after answers of `len` bytes.
+async fn delay_of_response_end(len: usize) -> Duration {
     let close_asked = Ask::Close(Close { code: 1000, reason: String::new() });
     let requests = [
         Req::CmdPing(CmdPing { state: vec![b's'; len].into() }),
@@ -476,7 +476,8 @@ async fn end_of_a_response(len: usize) -> Duration {
         requests.map(|req| framed(&PubSubReq { sequence: 1, req: Some(req) }.encode_to_vec())).concat();
     let chunk = Ok::<_, std::io::Error>(http_body::Frame::data(Bytes::from(bytes)));
     let never_ends = futures_util::stream::iter([chunk]).chain(futures_util::stream::pending());
-    let (transport, body) = Transport::bodies(http_body_util::StreamBody::new(never_ends), Hold::Unread);
+    let (transport, body) =
+        Transport::bodies(http_body_util::StreamBody::new(never_ends), Overload::StopReading);
     let peer = Peer::start();
     let (grant, limits) = (Grant::all(&peer.cluster), limits());
     tokio::spawn(async move { run(transport, grant, &limits, CancellationToken::new()).await });
@@ -492,16 +493,16 @@ async fn end_of_a_response(len: usize) -> Duration {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_end_of_a_response_leaves_a_proxy_time_for_answers_that_it_may_still_hold() {
-    assert_eq!(end_of_a_response(1_000).await, Duration::ZERO);
-    assert_eq!(end_of_a_response(70_000).await, Duration::from_secs(1));
+async fn response_end_is_delayed_after_more_than_a_window_of_answers() {
+    assert_eq!(delay_of_response_end(1_000).await, Duration::ZERO);
+    assert_eq!(delay_of_response_end(70_000).await, Duration::from_secs(1));
 }
 
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(200))]
 
     #[test]
-    fn whatever_comes_in_a_session_ends_with_a_close_and_nothing_behind_it(
+    fn session_ends_with_one_close_after_any_input(
         messages in proptest::collection::vec(proptest::collection::vec(proptest::prelude::any::<u8>(), 0..40), 0..20),
         tail in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..20),
         chunk in 1_usize..60,
@@ -512,7 +513,7 @@ proptest::proptest! {
             let mut wire: Vec<u8> = messages.iter().flat_map(|message| framed(message)).collect();
             wire.extend_from_slice(&tail);
             for chunk in wire.chunks(chunk) {
-                // The session may be over before all of it is sent.
+                // The session can end before everything is sent.
                 if peer.stream.write_all(chunk).await.is_err() {
                     break;
                 }
@@ -532,7 +533,7 @@ proptest::proptest! {
 #[tokio::test(start_paused = true)]
 async fn records_are_handed_over_in_the_order_of_their_commands() {
     let mut peer = Peer::start();
-    // Those that come later are found earlier.
+    // Topics of later commands are found earlier.
     for number in 0..10_u8 {
         peer.ask(number.into(), produce(100 - 10 * u64::from(number), vec![number])).await;
     }
@@ -545,7 +546,7 @@ async fn records_are_handed_over_in_the_order_of_their_commands() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn records_that_are_being_written_count_as_answers_do() {
+async fn records_in_flight_count_against_answer_bytes() {
     let mut peer = Peer::with(|limits| limits.answer_bytes = 100_000);
     peer.ask(1, produce(100, vec![0; 60_000])).await;
     peer.ask(2, produce(0, vec![1; 60_000])).await;
@@ -556,7 +557,7 @@ async fn records_that_are_being_written_count_as_answers_do() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn more_records_than_one_command_may_have_are_refused() {
+async fn too_many_records_in_a_command_are_refused() {
     let mut peer = Peer::start();
     let records = vec![ProduceRecord::default(); 1_001];
     peer.ask(7, Req::CmdKafkaProduce(CmdKafkaProduce { records })).await;
@@ -568,7 +569,7 @@ async fn more_records_than_one_command_may_have_are_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_command_that_is_refused_lets_nobody_overtake_those_before_it() {
+async fn refused_command_lets_no_later_one_overtake() {
     let mut peer = Peer::start();
     peer.ask(1, produce(100, "first")).await;
     let topic = |topic: i32| ProduceRecord { topic: topic.to_string(), ..Default::default() };
@@ -582,11 +583,11 @@ async fn a_command_that_is_refused_lets_nobody_overtake_those_before_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn records_count_with_what_they_take_when_decoded() {
+async fn records_count_with_their_decoded_size() {
     let mut peer = Peer::with(|limits| limits.answer_bytes = 320_000);
     let headers = vec![Default::default(); 100];
     let record = ProduceRecord { topic: "100".to_owned(), headers, ..Default::default() };
-    // Some 2 KB as a message, 60 KB when decoded: a fetch does not fit beside them.
+    // About 2 KB encoded and 60 KB decoded: a fetch does not fit beside them.
     peer.ask(1, Req::CmdKafkaProduce(CmdKafkaProduce { records: vec![record; 10] })).await;
     peer.ask(2, fetch(0, 1)).await;
     assert_eq!(peer.answer().await.0, 1);

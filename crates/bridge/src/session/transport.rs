@@ -1,4 +1,4 @@
-//! The ways in which a session's bytes travel, behind one set of calls.
+//! A session's transports, behind one interface.
 
 use std::io;
 use std::pin::Pin;
@@ -19,36 +19,36 @@ use super::peer::{Gone, Input};
 use super::websocket::{Answers, Client};
 use crate::cluster::Cluster;
 
-/// A session's bytes, in and out.
+/// A session's input and output.
 pub(crate) struct Transport {
     pub(super) input: Input,
     pub(super) output: Output,
-    pub(super) hold: Hold,
+    pub(super) overload: Overload,
 }
 
-/// How a peer that sends too much is held back.
+/// What to do if a peer sends more than the session can take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Hold {
-    /// By not reading: it is alone on its connection, or pads what it sends on a shared one.
-    Unread,
-    /// Not at all: its unread DATA frames may be so short that HTTP/2's library would end the connection, and with it the
-    /// sessions of others. It is always read, and its session is closed above a bound.
-    Closed,
+pub(crate) enum Overload {
+    /// Stop reading. For peers that have a connection of their own, or pad their messages on a shared one.
+    StopReading,
+    /// Keep reading, and close the session above a bound. Unread DATA frames of this peer can be so short that the HTTP/2
+    /// library would close the connection, and with it the sessions of others.
+    CloseSession,
 }
 
 impl Transport {
     /// Over an upgraded stream.
-    pub(crate) fn stream(io: impl AsyncRead + AsyncWrite + Send + 'static, hold: Hold) -> Self {
+    pub(crate) fn stream(io: impl AsyncRead + AsyncWrite + Send + 'static, overload: Overload) -> Self {
         let (read, write) = tokio::io::split(io);
         Self {
             input: Box::pin(ReaderStream::with_capacity(read, READ_BYTES)),
             output: Output::Stream { io: Box::pin(write), write: None },
-            hold,
+            overload,
         }
     }
 
-    /// Over the body of a request and that of its response, which is returned.
-    pub(crate) fn bodies<B>(request: B, hold: Hold) -> (Self, SessionBody)
+    /// Over the bodies of a request and its response. Returns the latter.
+    pub(crate) fn bodies<B>(request: B, overload: Overload) -> (Self, SessionBody)
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: std::error::Error + Send + Sync + 'static,
@@ -56,7 +56,7 @@ impl Transport {
         let (writes, dropped, body) = body::channel();
         let input = request.into_data_stream().map_err(io::Error::other);
         let dropped = Box::pin(dropped.cancelled_owned());
-        (Self { input: Box::pin(input), output: Output::Body { writes, dropped }, hold }, body)
+        (Self { input: Box::pin(input), output: Output::Body { writes, dropped }, overload }, body)
     }
 
     /// Over a client's own WebSocket connection to `cluster`, with `session` in between.
@@ -68,7 +68,11 @@ impl Transport {
         let (read, write) = tokio::io::split(io);
         let client = Client::new(session);
         let input = client.requests(read, cluster);
-        Self { input, output: Output::WebSocket(Answers::new(client, write)), hold: Hold::Unread }
+        Self {
+            input,
+            output: Output::WebSocket(Answers::new(client, write)),
+            overload: Overload::StopReading,
+        }
     }
 }
 
@@ -80,7 +84,7 @@ pub(super) enum Output {
 }
 
 impl Output {
-    /// Hands the transport as much as it takes of what is ready. Pending where it takes nothing, or nothing is ready.
+    /// Writes as much ready output as the transport takes. Pending if it takes none, or none is ready.
     pub(super) fn poll_progress(
         &mut self,
         cx: &mut Context<'_>,
@@ -116,7 +120,7 @@ impl Output {
         }
     }
 
-    /// Everything taken from the outbox is with the transport.
+    /// Whether the transport has everything that was taken from the outbox.
     pub(super) fn is_idle(&self) -> bool {
         match self {
             Self::Stream { write, .. } => write.is_none(),
@@ -125,8 +129,7 @@ impl Output {
         }
     }
 
-    /// Whether the peer is known to be gone, asked without input or output to tell it. An upgraded stream gives no notice
-    /// of that: it must be asked.
+    /// Whether the peer is known to be gone. An upgraded stream only tells when asked, unless it is read or written.
     pub(super) fn is_gone(&mut self, cx: &mut Context<'_>) -> bool {
         match self {
             Self::Stream { io, .. } => matches!(io.as_mut().poll_flush(cx), Poll::Ready(Err(_))),
@@ -135,7 +138,7 @@ impl Output {
         }
     }
 
-    /// Ready once the peer is known to take no more output. An upgraded stream and a WebSocket tell it through their input.
+    /// Ready once the peer is known to take no more output. For an upgraded stream or a WebSocket, the input tells.
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
             Self::Stream { .. } | Self::WebSocket(_) => Poll::Pending,
@@ -143,7 +146,7 @@ impl Output {
         }
     }
 
-    /// Whether a proxy may take the end of the output for the end of the input, too: it is a response's.
+    /// Whether the end of the output is the end of a response, which a proxy can take for the end of the input too.
     pub(super) fn ends_both_sides(&self) -> bool {
         matches!(self, Self::Body { .. })
     }
@@ -151,7 +154,7 @@ impl Output {
     /// Ends the output. Ready when the transport has all of it.
     pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
-            // An error says that the peer left: there is nothing to end then.
+            // After an error, the peer is gone and nothing is left to end.
             Self::Stream { io, .. } => io.as_mut().poll_shutdown(cx).map(drop),
             Self::WebSocket(answers) => answers.poll_shutdown(cx).map(drop),
             Self::Body { writes, dropped } => {
@@ -162,9 +165,9 @@ impl Output {
     }
 }
 
-/// Read at once from an upgraded stream; what an idle session's input costs.
+/// Bytes per read from an upgraded stream. An idle session's input costs this much memory.
 const READ_BYTES: usize = 4 * 1024;
 
-/// Given at once to an upgraded stream, which copies it and queues up to four of them: one HTTP/2 DATA frame of the
-/// default size each. Four times as much made no difference that could be measured.
+/// Bytes per write to an upgraded stream, which copies them and queues up to four writes. Each is one HTTP/2 DATA frame of the
+/// default size. Four times as much made no measurable difference.
 const MAX_WRITE: usize = 16 * 1024;

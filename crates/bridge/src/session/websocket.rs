@@ -1,4 +1,4 @@
-//! A session over a WebSocket connection: no gateway's filter stands in front of it, so its code runs here.
+//! A session over a client's own WebSocket connection. It runs the code that otherwise runs in a gateway's filter.
 
 #[cfg(test)]
 mod tests;
@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use bytes::buf::Chain;
 use bytes::{Buf, Bytes};
 use futures_util::stream;
-use sluicegate_ws_session::{Event, Input as Happened, Output, Session};
+use sluicegate_ws_session::{Event, Input as SessionInput, Output, Session};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::io::poll_write_buf;
 
@@ -21,7 +21,7 @@ use super::peer::{Gone, Input};
 use crate::cluster::Cluster;
 use crate::metrics::{ClusterMetrics, Kind, Outcome};
 
-/// A client's side of a session. Both directions step it, never at the same time: they are polled by one task.
+/// The client's side of a session. Both directions step it, but never concurrently: one task polls them.
 #[derive(Debug, Clone)]
 pub(super) struct Client(Arc<Mutex<Session>>);
 
@@ -30,10 +30,10 @@ impl Client {
         Self(Arc::new(Mutex::new(session)))
     }
 
-    /// What the client sends through `io`, as gRPC messages.
+    /// The client's requests from `io`, as gRPC messages.
     ///
-    /// A chunk is empty where the client's bytes asked for nothing yet: they say at least that it is there. A chunk is at most as
-    /// large as the longest request, and [`READ_BYTES`] of others, of which each may become a refusal that is five times its size.
+    /// A chunk is empty if the client's bytes make no request yet: they still show that it is alive. A chunk has at most the
+    /// largest request plus [`READ_BYTES`] of others, each of which can become a refusal of five times its size.
     pub(super) fn requests(&self, io: impl AsyncRead + Send + 'static, cluster: Arc<Cluster>) -> Input {
         let client = self.clone();
         let mut io = Box::pin(io);
@@ -47,16 +47,16 @@ impl Client {
             if bytes.is_empty() {
                 return Poll::Ready(None);
             }
-            Poll::Ready(requests(client.step(Happened::Client(bytes)), &cluster.metrics).map(Ok))
+            Poll::Ready(requests(client.step(SessionInput::Client(bytes)), &cluster.metrics).map(Ok))
         }))
     }
 
-    /// The frames of answers that are to be written.
+    /// Turns answers into WebSocket frames.
     fn frames(&self, write: &mut Write) -> Frames {
         let mut bytes = std::mem::take(&mut write.bytes);
         let size = bytes.len();
         let mut front = Vec::new();
-        for output in self.step(Happened::Bridge { size, seen: self.seen(&bytes) }) {
+        for output in self.step(SessionInput::Bridge { size, seen: self.seen(&bytes) }) {
             if let Output::ToClient(edit) = output {
                 bytes.advance(edit.drop.min(size));
                 front = edit.insert;
@@ -65,7 +65,7 @@ impl Client {
         Bytes::from(front).chain(bytes)
     }
 
-    /// As much from the front of `bytes` as the session wants to see.
+    /// The front of `bytes`, as far as the session needs to see it.
     fn seen<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
         let session = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut seen: &[u8] = &[];
@@ -78,22 +78,22 @@ impl Client {
         }
     }
 
-    fn step(&self, input: Happened<'_>) -> Vec<Output> {
+    fn step(&self, input: SessionInput<'_>) -> Vec<Output> {
         let mut outputs = Vec::new();
         self.0.lock().unwrap_or_else(PoisonError::into_inner).handle(input, &mut outputs);
         outputs
     }
 }
 
-/// What a step of the client's asks for; `None` at the end of what is heard.
+/// The requests of one step. `None` ends the input.
 fn requests(step: Vec<Output>, metrics: &ClusterMetrics) -> Option<Bytes> {
     let mut requests = Bytes::new();
     for output in step {
         match output {
             Output::ToBridge(bytes) => requests = bytes.into(),
             Output::Count(event) => count(metrics, event),
-            // The close among the requests ends the session. Where there was no memory for that, nothing else would: what still
-            // arrives is ignored, and counts as a sign of life.
+            // A close among the requests ends the session. Without memory for it, only the end of the input does: further input
+            // is ignored and counts as a sign of life.
             Output::Closing { told } if !told => return None,
             Output::Closing { .. } | Output::ToClient(_) | Output::Closed => {}
         }
@@ -101,14 +101,14 @@ fn requests(step: Vec<Output>, metrics: &ClusterMetrics) -> Option<Bytes> {
     Some(requests)
 }
 
-/// What the front of a write became, and the rest of it as it was.
+/// A write as frames: its new front, and its unchanged rest.
 type Frames = Chain<Bytes, Bytes>;
 
-/// Where a client's frames go.
+/// Writes answers to the client.
 pub(super) struct Answers {
     client: Client,
     io: Pin<Box<dyn AsyncWrite + Send>>,
-    /// On its way: at most one write of the outbox, whose reservation it holds.
+    /// The write in progress, with its reservation.
     current: Option<(Frames, Write)>,
 }
 
@@ -152,17 +152,17 @@ impl Answers {
     }
 }
 
-/// Commands that reach the bridge's side are counted there, with their answers.
+/// Counts an event. Commands are counted with their answers.
 fn count(metrics: &ClusterMetrics, event: Event) {
     match event {
         Event::Command(_) => {}
         Event::UnknownCommand | Event::WrongCommand => metrics.answered(Kind::Unknown, Outcome::Refused),
         Event::Fault(fault) => {
             metrics.fault(fault);
-            tracing::debug!(%fault, "client closed for a fault");
+            tracing::debug!(%fault, "closing the client for a protocol violation");
         }
     }
 }
 
-/// Read at once. It takes no memory while nothing comes.
+/// Bytes per read, on the stack: an idle session's input costs no memory.
 const READ_BYTES: usize = 16 * 1024;

@@ -75,7 +75,7 @@ async fn unread_streams_of_tiny_messages_end_no_other() {
     for _ in 0..1000 {
         greedy.try_write(tiny.clone()).await;
     }
-    let reason = "more than 1000 requests or 4194304 bytes wait: read answers before asking more";
+    let reason = "too many waiting requests (limits: 1000, 4194304 bytes), read answers before sending more";
     assert_eq!(greedy.next().await, Some(close(1008, reason)));
     for other in others.iter_mut().chain([&mut bystander]) {
         other.ask(6, ping("")).await;

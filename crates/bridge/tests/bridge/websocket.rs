@@ -280,7 +280,7 @@ async fn a_message_that_is_never_whole_takes_memory_from_others_for_a_while_only
         };
         assert_eq!(
             (code, String::from_utf8(reason).unwrap()),
-            (1008, "message not whole within 600ms".to_owned())
+            (1008, "message not finished within 600ms".to_owned())
         );
         let took = began.elapsed();
         assert!((600..2000).contains(&took.as_millis()), "{took:?}");

@@ -1,4 +1,4 @@
-//! A session over an in-memory WebSocket, of which tungstenite is the client.
+//! A session over an in-memory WebSocket, with tungstenite as the client.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use crate::session::{End, Limits, Transport, run};
 
 const MAX_FETCH: usize = 400_000;
 
-/// A client whose pipe to its session holds `pipe` bytes.
+/// A client connected through a pipe of `pipe` bytes.
 async fn open(pipe: usize) -> (WebSocketStream<DuplexStream>, JoinHandle<End>) {
     let limits = Limits {
         max_request_bytes: 1 << 20,
@@ -49,7 +49,7 @@ fn request(sequence: i64, req: Req) -> Message {
 }
 
 #[tokio::test]
-async fn answers_of_every_size_arrive_whole_through_pipes_of_every_width() {
+async fn answers_of_all_sizes_pass_pipes_of_all_sizes() {
     for (pipe, sizes) in [
         (1, &[0, 1, 100, 120, 126, 300][..]),
         (7, &[0, 125, 126, 8_100, 8_200, 20_000]),
@@ -96,10 +96,10 @@ async fn answers_of_every_size_arrive_whole_through_pipes_of_every_width() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn messages_that_come_slowly_are_no_silence_as_long_as_each_becomes_whole() {
+async fn slow_messages_keep_the_session_alive_if_each_finishes_in_time() {
     let (client, session) = open(1 << 20).await;
     let mut client = client.into_inner();
-    // Frames of which some bytes come every 20 seconds: no pong can come in between, and there is always a frame that is not whole.
+    // A few bytes every 20 seconds: one frame is always unfinished, so no pong can come in between.
     let message = PubSubReq { sequence: 1, req: Some(Req::CmdPing(CmdPing { state: vec![0; 4].into() })) };
     let message = message.encode_to_vec();
     let len = u8::try_from(message.len()).unwrap();
@@ -112,7 +112,7 @@ async fn messages_that_come_slowly_are_no_silence_as_long_as_each_becomes_whole(
         tokio::time::sleep(Duration::from_secs(20)).await;
         assert!(!session.is_finished());
     }
-    // The last one comes too slowly.
+    // The last frame is too slow.
     for byte in &rest[..3] {
         client.write_all(&[*byte]).await.unwrap();
         tokio::time::sleep(Duration::from_secs(20)).await;
@@ -122,7 +122,7 @@ async fn messages_that_come_slowly_are_no_silence_as_long_as_each_becomes_whole(
 }
 
 #[test]
-fn where_a_close_cannot_be_told_the_input_ends() {
+fn unsent_close_ends_the_input() {
     let (cluster, _) = Script::cluster(MAX_FETCH);
     for (told, want) in [(true, Some(Bytes::from_static(b"request"))), (false, None)] {
         let step = vec![Output::Closing { told }, Output::ToBridge(b"request".to_vec())];
