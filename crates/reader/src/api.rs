@@ -19,7 +19,7 @@ use kafka_protocol::protocol::{Encodable, StrBytes};
 use crate::wire::{Wire, WireError};
 
 pub(crate) use fetch::{FetchAnswer, FetchRequest};
-pub(crate) use list_offsets::{ListOffsetsAnswer, ListOffsetsRequest};
+pub(crate) use list_offsets::ListOffsetsRequest;
 pub(crate) use metadata::{MetadataAnswer, MetadataRequest, PartitionAnswer, TopicAnswer};
 pub(crate) use sasl::{SaslAuthenticateAnswer, SaslAuthenticateRequest, SaslHandshakeRequest};
 pub(crate) use versions::{Versions, VersionsRequest};

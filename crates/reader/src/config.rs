@@ -2,6 +2,7 @@
 
 mod pem;
 mod properties;
+mod property_error;
 mod sasl;
 mod secret;
 mod security;
@@ -13,12 +14,14 @@ use std::time::Duration;
 use kafka_protocol::protocol::StrBytes;
 use tokio::time::Instant;
 
-use crate::address::{Address, Family};
+use crate::address::{Address, AddressFamily};
 use crate::sasl::Sasl;
+use crate::security_protocol::SecurityProtocol;
 use properties::Properties;
 
+pub use property_error::PropertyError;
 pub use secret::is_secret;
-pub(crate) use security::{Protocol, Security};
+pub(crate) use security::Security;
 
 /// How to reach and read one cluster.
 ///
@@ -97,21 +100,9 @@ pub struct Config {
     pub(crate) backoff: Duration,
     pub(crate) backoff_max: Duration,
     pub(crate) metadata_max_age: Duration,
-    pub(crate) family: Family,
+    pub(crate) family: AddressFamily,
     pub(crate) max_response_bytes: usize,
     pub(crate) max_record_bytes: usize,
-}
-
-/// A property that cannot be used, and what was expected of it.
-///
-/// Values are left out where they may be secret.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{key}`: {problem}")]
-pub struct PropertyError {
-    /// The property's name.
-    pub key: String,
-    /// What is wrong, and what is expected.
-    pub problem: String,
 }
 
 impl Config {
@@ -183,8 +174,8 @@ impl Config {
         tokens.get(deadline).await.map(|token| token.expose().to_owned()).map_err(|fault| fault.what)
     }
 
-    /// How long a broker may be silent that was asked for something that it has at hand.
-    pub(crate) fn patience(&self) -> Duration {
+    /// How long a broker can be silent on a request that it could answer at once.
+    pub(crate) fn response_timeout(&self) -> Duration {
         self.request_timeout.checked_div(2).unwrap_or_default()
     }
 }
@@ -219,7 +210,7 @@ impl Properties<'_> {
         }
     }
 
-    fn bootstrap(&mut self, protocol: Protocol) -> Vec<Address> {
+    fn bootstrap(&mut self, protocol: SecurityProtocol) -> Vec<Address> {
         let (name, alias) = ("bootstrap.servers", "metadata.broker.list");
         // The one that was given.
         let key = if self.unread.contains_key(name) { name } else { alias };
@@ -249,14 +240,14 @@ impl Properties<'_> {
         name
     }
 
-    fn family(&mut self) -> Family {
+    fn family(&mut self) -> AddressFamily {
         match self.take("broker.address.family") {
-            None | Some("any") => Family::Any,
-            Some("v4") => Family::V4,
-            Some("v6") => Family::V6,
+            None | Some("any") => AddressFamily::Any,
+            Some("v4") => AddressFamily::V4,
+            Some("v6") => AddressFamily::V6,
             Some(other) => {
                 self.problem("broker.address.family", format!("expected `any`, `v4` or `v6`, got `{other}`"));
-                Family::Any
+                AddressFamily::Any
             }
         }
     }

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
 
-use crate::ConnectionError;
 use crate::address::Address;
 use crate::clock::after;
 use crate::config::Config;
 use crate::connection::Connection;
-use crate::link::Limits;
+use crate::connection_error::ConnectionError;
 use crate::tls::{Tls, TlsFault};
+use crate::transport::Limits;
 
 /// A connection that is secured, authenticated and ready for requests, within the configured time.
 pub(crate) async fn dial(
@@ -24,15 +24,15 @@ pub(crate) async fn dial(
     let deadline = after(Instant::now(), config.setup_timeout);
     let dialed = timeout_at(deadline, async {
         let stream = connect(address, config, deadline).await?;
-        let patience = config.setup_timeout;
+        let timeout = config.setup_timeout;
         let mut connection = match &config.security.tls {
             None => {
-                Connection::handshake(stream, address.clone(), &config.client_id, limits, patience).await?
+                Connection::handshake(stream, address.clone(), &config.client_id, limits, timeout).await?
             }
             Some(tls) => {
                 let stream =
                     tls.connect(&address.host, stream).await.map_err(|fault| refused(address, fault))?;
-                Connection::handshake(stream, address.clone(), &config.client_id, limits, patience)
+                Connection::handshake(stream, address.clone(), &config.client_id, limits, timeout)
                     .await
                     .map_err(|error| late(address, tls, error))?
             }

@@ -24,7 +24,7 @@ impl fmt::Debug for Secret {
 }
 
 /// What a peer wrote, fit for an error: without `secrets`, on one line, and not longer than [`MAX_TEXT`].
-pub(crate) fn foreign(text: &str, secrets: &[&Secret]) -> String {
+pub(crate) fn sanitize(text: &str, secrets: &[&Secret]) -> String {
     let mut values: Vec<&str> = secrets.iter().map(|secret| secret.expose()).collect();
     // One may be part of another.
     values.sort_by_key(|value| std::cmp::Reverse(value.len()));
@@ -50,13 +50,13 @@ mod tests {
     #[test]
     fn secrets_in_foreign_text_are_replaced_whichever_contains_which() {
         let (short, long) = (Secret::new("pass"), Secret::new("password"));
-        assert_eq!(foreign("password, pass", &[&short, &long]), "…, …");
-        assert_eq!(foreign("nothing", &[&Secret::new("")]), "nothing");
+        assert_eq!(sanitize("password, pass", &[&short, &long]), "…, …");
+        assert_eq!(sanitize("nothing", &[&Secret::new("")]), "nothing");
     }
 
     #[test]
     fn foreign_text_is_one_bounded_line() {
-        assert_eq!(foreign("a\r\nb\u{1b}[0m", &[]), "a  b [0m");
-        assert_eq!(foreign(&"é".repeat(1_000), &[]).chars().count(), MAX_TEXT);
+        assert_eq!(sanitize("a\r\nb\u{1b}[0m", &[]), "a  b [0m");
+        assert_eq!(sanitize(&"é".repeat(1_000), &[]).chars().count(), MAX_TEXT);
     }
 }

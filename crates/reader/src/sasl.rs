@@ -10,11 +10,11 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use crate::ConnectionError;
 use crate::api::{SaslAuthenticateAnswer, SaslAuthenticateRequest, SaslHandshakeRequest};
 use crate::clock::after;
 use crate::connection::Connection;
-use crate::redact::{Secret, foreign};
+use crate::connection_error::ConnectionError;
+use crate::redact::{Secret, sanitize};
 use crate::tls::span;
 
 pub(crate) use oauthbearer::Extension;
@@ -26,7 +26,7 @@ pub(crate) use scram::Hash;
 pub(crate) enum Sasl {
     Plain(Credentials),
     Scram(Hash, Credentials),
-    OAuthBearer(Tokens, Vec<Extension>),
+    OAuthBearer(TokenSource, Vec<Extension>),
 }
 
 /// A user of the cluster.
@@ -38,7 +38,7 @@ pub(crate) struct Credentials {
 
 /// Where tokens come from.
 #[derive(Debug, Clone)]
-pub(crate) enum Tokens {
+pub(crate) enum TokenSource {
     /// A file that is read for each authentication, so that whoever renews the token only has to write it.
     File(PathBuf),
     /// An endpoint, whose token all connections share.
@@ -48,7 +48,7 @@ pub(crate) enum Tokens {
 /// One authentication over a connection.
 struct Exchange<'a> {
     connection: &'a Connection,
-    patience: Duration,
+    timeout: Duration,
     /// What the broker must not be quoted with.
     secrets: Vec<&'a Secret>,
 }
@@ -70,9 +70,9 @@ impl Sasl {
         connection: &Connection,
         deadline: Instant,
     ) -> Result<Option<Duration>, ConnectionError> {
-        let patience = deadline.saturating_duration_since(Instant::now());
+        let timeout = deadline.saturating_duration_since(Instant::now());
         let mechanism = self.mechanism();
-        let mut exchange = Exchange { connection, patience, secrets: Vec::new() };
+        let mut exchange = Exchange { connection, timeout, secrets: Vec::new() };
         exchange.handshake(mechanism).await?;
         match self {
             Sasl::Plain(Credentials { username, password }) => {
@@ -87,7 +87,7 @@ impl Sasl {
             }
             Sasl::OAuthBearer(tokens, extensions) => {
                 // Time is left for the broker, and for blaming the endpoint rather than the broker.
-                let share = patience.checked_div(10).unwrap_or_default().saturating_mul(8);
+                let share = timeout.checked_div(10).unwrap_or_default().saturating_mul(8);
                 let by = after(Instant::now(), share);
                 let token = tokens.get(by).await.map_err(|TokenFault { what, retriable }| {
                     ConnectionError::Token { address: connection.address(), what, retriable }
@@ -109,7 +109,7 @@ impl Sasl {
 
 impl Sasl {
     /// Where the tokens come from that brokers are shown, where they are shown nothing else.
-    pub(crate) fn tokens(&self) -> Option<&Tokens> {
+    pub(crate) fn tokens(&self) -> Option<&TokenSource> {
         match self {
             Sasl::OAuthBearer(tokens, extensions) if extensions.is_empty() => Some(tokens),
             Sasl::OAuthBearer(..) | Sasl::Plain(_) | Sasl::Scram(..) => None,
@@ -117,17 +117,17 @@ impl Sasl {
     }
 }
 
-impl Tokens {
+impl TokenSource {
     pub(crate) async fn get(&self, deadline: Instant) -> Result<Secret, TokenFault> {
         match self {
-            Tokens::File(path) => oauthbearer::read_token(path.clone()).await,
-            Tokens::Oidc(oidc) => oidc.token(deadline).await,
+            TokenSource::File(path) => oauthbearer::read_token(path.clone()).await,
+            TokenSource::Oidc(oidc) => oidc.token(deadline).await,
         }
     }
 
     /// A broker has taken a token.
     fn accepted(&self) {
-        if let Tokens::Oidc(oidc) = self {
+        if let TokenSource::Oidc(oidc) = self {
             oidc.accepted();
         }
     }
@@ -135,19 +135,19 @@ impl Tokens {
     /// A broker has refused this token. Whether the next one may be taken.
     fn refused(&self, token: &Secret) -> bool {
         match self {
-            Tokens::File(_) => false,
-            Tokens::Oidc(oidc) => oidc.refused(token),
+            TokenSource::File(_) => false,
+            TokenSource::Oidc(oidc) => oidc.refused(token),
         }
     }
 }
 
 impl Exchange<'_> {
     async fn handshake(&self, mechanism: &'static str) -> Result<(), ConnectionError> {
-        let answer = self.connection.ask(&SaslHandshakeRequest { mechanism }, self.patience).await?;
+        let answer = self.connection.request(&SaslHandshakeRequest { mechanism }, self.timeout).await?;
         match answer.error.map(|error| error.0.code()) {
             None => Ok(()),
             Some(UNSUPPORTED_SASL_MECHANISM) => {
-                let enabled = foreign(&answer.mechanisms.join(", "), &[]);
+                let enabled = sanitize(&answer.mechanisms.join(", "), &[]);
                 Err(self.failed(format!("`{mechanism}` is not enabled: the broker takes {enabled}")))
             }
             Some(ILLEGAL_SASL_STATE) => Err(self.failed(
@@ -183,7 +183,7 @@ impl Exchange<'_> {
         if answer.bytes.is_empty() {
             return Ok(answer.lifetime);
         }
-        let status = foreign(&oauthbearer::status(&answer.bytes), &self.secrets);
+        let status = sanitize(&oauthbearer::status(&answer.bytes), &self.secrets);
         // RFC 7628, section 3.2.3: "The client MUST then send either an additional client response consisting of a single
         // %x01 … or a SASL cancellation token".
         let refusal = match self.send("\x01".to_owned()).await {
@@ -201,10 +201,10 @@ impl Exchange<'_> {
     /// Sends one message of the mechanism.
     async fn send(&self, message: String) -> Result<SaslAuthenticateAnswer, ConnectionError> {
         let request = SaslAuthenticateRequest { message: message.into() };
-        let answer = self.connection.ask(&request, self.patience).await?;
+        let answer = self.connection.request(&request, self.timeout).await?;
         match answer.error {
             None => Ok(answer),
-            Some(error) => Err(self.failed(format!("{error}: {}", foreign(&answer.message, &self.secrets)))),
+            Some(error) => Err(self.failed(format!("{error}: {}", sanitize(&answer.message, &self.secrets)))),
         }
     }
 

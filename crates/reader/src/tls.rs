@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::redact::foreign;
+use crate::redact::sanitize;
 
 pub(crate) use verify::AnyName;
 
@@ -91,7 +91,7 @@ impl Tls {
             }
             Error::NoCertificatesPresented => "showed no certificate".to_owned(),
             Error::PeerIncompatible(what) => format!("cannot agree on TLS 1.2 or 1.3: {what:?}"),
-            other => format!("the TLS handshake failed: {}", foreign(&other.to_string(), &[])),
+            other => format!("the TLS handshake failed: {}", sanitize(&other.to_string(), &[])),
         }
     }
 
@@ -153,7 +153,7 @@ fn certificate(fault: &CertificateError, ca: &str) -> String {
         CertificateError::NotValidForNameContext { expected, presented } => {
             let names: Vec<&str> = presented.iter().take(MAX_NAMES).map(|name| bare(name)).collect();
             let names = if names.is_empty() { "no name".to_owned() } else { names.join(", ") };
-            format!("its certificate is for {}, not for {}", foreign(&names, &[]), expected.to_str())
+            format!("its certificate is for {}, not for {}", sanitize(&names, &[]), expected.to_str())
         }
         CertificateError::Revoked => "its certificate has been revoked, see `ssl.crl.location`".to_owned(),
         CertificateError::UnknownRevocationStatus => {
@@ -167,7 +167,7 @@ fn certificate(fault: &CertificateError, ca: &str) -> String {
             "its certificate is that of a CA: expected one for a server (CA:FALSE), which a CA has signed"
                 .to_owned()
         }
-        other => format!("its certificate cannot be used: {}", foreign(&other.to_string(), &[])),
+        other => format!("its certificate cannot be used: {}", sanitize(&other.to_string(), &[])),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use rdkafka::error::KafkaError;
-use sluicegate_reader::Vetted;
+use sluicegate_reader::BootstrapCheck;
 use tokio::sync::{RwLock, RwLockReadGuard};
 use tokio::task::{AbortHandle, spawn_blocking};
 use tokio::time::{Instant, timeout_at};
@@ -194,10 +194,10 @@ async fn prepared(settings: Settings) -> Result<(Settings, Option<Tokens>), Writ
         true => Some(Tokens::first(reader.clone()).await.map_err(failure::no_token)?),
         false => None,
     };
-    let Vetted { usable, refused } =
-        reader.vet().await.map_err(|error| failure::of_read(&error, error.with_causes()))?;
-    for error in &refused {
-        tracing::warn!(%error, "a bootstrap broker is left out of writing");
+    let BootstrapCheck { usable, rejected } =
+        reader.check_bootstrap().await.map_err(|error| failure::of_read(&error, error.with_causes()))?;
+    for error in &rejected {
+        tracing::warn!(%error, "bootstrap broker is not used for writes");
     }
     Ok((settings.with_brokers(&usable), tokens))
 }

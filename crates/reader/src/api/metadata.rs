@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use kafka_protocol::messages::{ApiKey, metadata_request};
 
 use super::{Api, TopicId, topic_name};
-use crate::error::ErrorCode;
+use crate::error_code::ErrorCode;
 use crate::topic::Replica;
 use crate::wire::{Wire, WireError};
 

@@ -15,9 +15,10 @@ use kafka_protocol::messages::{self, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, HeaderVersion, decode_request_header_from_buffer};
 use proptest::prelude::*;
 
+use super::list_offsets::ListOffsetsAnswer;
 use super::sasl::SaslHandshakeAnswer;
 use super::*;
-use crate::error::ErrorCode;
+use crate::error_code::ErrorCode;
 use crate::topic::Replica;
 
 /// A request as a broker reads it, to its last byte.
@@ -257,7 +258,7 @@ fn fetched(version: i16, records: &'static [u8]) -> FetchAnswer {
         // Where an answer has a name only, another topic may have it by then.
         topic_id: if version >= 13 { TopicId::new(ID) } else { None },
         high_watermark: 100,
-        nearer: (version >= 11).then_some(5),
+        preferred_read_replica: (version >= 11).then_some(5),
         records: Bytes::from_static(records),
     }
 }

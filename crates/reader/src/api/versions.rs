@@ -6,7 +6,7 @@ use kafka_protocol::messages::{ApiKey, ApiVersionsRequest};
 use kafka_protocol::protocol::StrBytes;
 
 use super::Api;
-use crate::error::ErrorCode;
+use crate::error_code::ErrorCode;
 use crate::wire::{Wire, WireError};
 
 /// Version 0 is the one that every broker answers, 3 the one that librdkafka asks with.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::PropertyError;
+use super::property_error::PropertyError;
 
 /// The properties of a cluster that is being configured.
 pub(super) struct Properties<'a> {

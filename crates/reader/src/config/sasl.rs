@@ -8,7 +8,7 @@ use hyper::Uri;
 
 use super::properties::Properties;
 use crate::redact::Secret;
-use crate::sasl::{ClientCredentials, Credentials, Extension, Hash, Oidc, Sasl, Tokens};
+use crate::sasl::{ClientCredentials, Credentials, Extension, Hash, Oidc, Sasl, TokenSource};
 
 impl<'a> Properties<'a> {
     /// The mechanism and what it needs; `None` where a problem was found.
@@ -73,12 +73,12 @@ impl<'a> Properties<'a> {
     }
 
     /// KIP-768 gives a `file:` URL this meaning: the token lies there.
-    fn token_file(&mut self) -> Option<Tokens> {
+    fn token_file(&mut self) -> Option<TokenSource> {
         self.refuse(&OIDC, "has no effect with `sasl.oauthbearer.method` default: expected `oidc`");
         let key = "sasl.oauthbearer.token.endpoint.url";
         let url = self.needed(key, "`file:///path` of a file that holds the token")?;
         match url.strip_prefix("file://").filter(|path| path.starts_with('/')) {
-            Some(path) => Some(Tokens::File(PathBuf::from(path))),
+            Some(path) => Some(TokenSource::File(PathBuf::from(path))),
             None => {
                 self.problem(
                     key,
@@ -90,7 +90,7 @@ impl<'a> Properties<'a> {
         }
     }
 
-    fn oidc(&mut self) -> Option<Tokens> {
+    fn oidc(&mut self) -> Option<TokenSource> {
         match self.take("sasl.oauthbearer.grant.type") {
             None | Some("client_credentials") => {}
             Some(other) => self.problem(
@@ -122,7 +122,7 @@ impl<'a> Properties<'a> {
             "has no effect with an `http:` endpoint: expected an `https:` one",
         );
         let credentials = ClientCredentials { id: id?.to_owned(), secret: Secret::new(secret?), scope };
-        Some(Tokens::Oidc(Arc::new(Oidc::new(endpoint, tls, credentials))))
+        Some(TokenSource::Oidc(Arc::new(Oidc::new(endpoint, tls, credentials))))
     }
 
     fn endpoint(&mut self) -> Option<Uri> {

@@ -3,48 +3,15 @@
 use super::properties::Properties;
 use super::sasl::SASL;
 use crate::sasl::Sasl;
+use crate::security_protocol::SecurityProtocol;
 use crate::tls::Tls;
-
-/// What a stream to a broker is wrapped in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Protocol {
-    Plaintext,
-    Ssl,
-    SaslPlaintext,
-    SaslSsl,
-}
 
 /// How connections are secured.
 #[derive(Debug, Clone)]
 pub(crate) struct Security {
-    pub(crate) protocol: Protocol,
+    pub(crate) protocol: SecurityProtocol,
     pub(crate) tls: Option<Tls>,
     pub(crate) sasl: Option<Sasl>,
-}
-
-impl Protocol {
-    /// By librdkafka's name, in any case.
-    pub(crate) fn parse(name: &str) -> Option<Self> {
-        let all = [Protocol::Plaintext, Protocol::Ssl, Protocol::SaslPlaintext, Protocol::SaslSsl];
-        all.into_iter().find(|protocol| protocol.name().eq_ignore_ascii_case(name))
-    }
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Protocol::Plaintext => "plaintext",
-            Protocol::Ssl => "ssl",
-            Protocol::SaslPlaintext => "sasl_plaintext",
-            Protocol::SaslSsl => "sasl_ssl",
-        }
-    }
-
-    fn has_tls(self) -> bool {
-        matches!(self, Protocol::Ssl | Protocol::SaslSsl)
-    }
-
-    fn has_sasl(self) -> bool {
-        matches!(self, Protocol::SaslPlaintext | Protocol::SaslSsl)
-    }
 }
 
 impl Properties<'_> {
@@ -52,28 +19,28 @@ impl Properties<'_> {
     /// what was meant to be protected.
     pub(super) fn security(&mut self) -> Security {
         let name = self.take("security.protocol").unwrap_or("plaintext");
-        let protocol = Protocol::parse(name);
+        let protocol = SecurityProtocol::parse(name);
         if protocol.is_none() {
             self.problem(
                 "security.protocol",
                 format!("expected `plaintext`, `ssl`, `sasl_plaintext` or `sasl_ssl`, got `{name}`"),
             );
         }
-        let tls = if protocol.is_some_and(Protocol::has_tls) { self.tls() } else { None };
-        let sasl = if protocol.is_some_and(Protocol::has_sasl) { self.sasl() } else { None };
+        let tls = if protocol.is_some_and(SecurityProtocol::has_tls) { self.tls() } else { None };
+        let sasl = if protocol.is_some_and(SecurityProtocol::has_sasl) { self.sasl() } else { None };
         self.refuse_the_rest(protocol);
-        Security { protocol: protocol.unwrap_or(Protocol::Plaintext), tls, sasl }
+        Security { protocol: protocol.unwrap_or(SecurityProtocol::Plaintext), tls, sasl }
     }
 
     /// What was not taken has no effect, or is not known here, or stands beside another problem.
-    fn refuse_the_rest(&mut self, protocol: Option<Protocol>) {
+    fn refuse_the_rest(&mut self, protocol: Option<SecurityProtocol>) {
         let rest: Vec<&str> =
             self.unread.extract_if(.., |key, _| is_security(key)).map(|(key, _)| key).collect();
         for key in rest {
-            let (has_effect, wanted): (fn(Protocol) -> bool, _) = if TLS.contains(&key) {
-                (Protocol::has_tls, "`ssl` or `sasl_ssl`")
+            let (has_effect, wanted): (fn(SecurityProtocol) -> bool, _) = if TLS.contains(&key) {
+                (SecurityProtocol::has_tls, "`ssl` or `sasl_ssl`")
             } else if SASL.iter().any(|known| known.contains(&key)) {
-                (Protocol::has_sasl, "`sasl_plaintext` or `sasl_ssl`")
+                (SecurityProtocol::has_sasl, "`sasl_plaintext` or `sasl_ssl`")
             } else {
                 self.problem(key, format!("cannot be honoured by reads: expected {}", instead(key)));
                 continue;

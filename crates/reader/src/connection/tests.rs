@@ -16,7 +16,7 @@ use tokio::time::sleep_until;
 use super::*;
 use crate::api::{ListOffsetsRequest, SaslHandshakeRequest};
 use crate::redact::Secret;
-use crate::sasl::{ClientCredentials, Credentials, Oidc, Sasl, Tokens};
+use crate::sasl::{ClientCredentials, Credentials, Oidc, Sasl, TokenSource};
 
 const PATIENCE: Duration = Duration::from_secs(1_000);
 const QUESTION: ListOffsetsRequest<'_> =
@@ -87,7 +87,7 @@ async fn authenticated(lifetime: i64) -> (Connection, DuplexStream) {
 }
 
 /// A source of tokens that hold for an hour.
-async fn tokens() -> Tokens {
+async fn tokens() -> TokenSource {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}/", listener.local_addr().expect("an address"));
     tokio::spawn(async move {
@@ -103,7 +103,7 @@ async fn tokens() -> Tokens {
         }
     });
     let credentials = ClientCredentials { id: "me".to_owned(), secret: Secret::new("s"), scope: None };
-    Tokens::Oidc(Arc::new(Oidc::new(url.parse().expect("a URL"), None, credentials)))
+    TokenSource::Oidc(Arc::new(Oidc::new(url.parse().expect("a URL"), None, credentials)))
 }
 
 #[tokio::test]
@@ -181,7 +181,7 @@ async fn a_broker_that_was_not_asked_has_not_let_us_in() {
     drop(peer);
     match slot.call(&QUESTION, PATIENCE).await.err() {
         Some(ConnectionError::Lost { cause, .. }) => {
-            assert!(cause.to_string().contains("does the listener demand SASL"), "{cause}");
+            assert!(cause.to_string().contains("check whether the listener requires SASL"), "{cause}");
         }
         other => panic!("{other:?}"),
     }
@@ -189,6 +189,6 @@ async fn a_broker_that_was_not_asked_has_not_let_us_in() {
 
 #[test]
 fn connections_of_one_age_are_not_retired_together() {
-    let used: Vec<u64> = (0..1_000).map(|_| used(Duration::from_secs(100)).as_secs()).collect();
+    let used: Vec<u64> = (0..1_000).map(|_| usable_lifetime(Duration::from_secs(100)).as_secs()).collect();
     assert_eq!((used.iter().min(), used.iter().max()), (Some(&85), Some(&95)));
 }

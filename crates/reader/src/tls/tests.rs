@@ -19,12 +19,12 @@ use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
-use crate::ConnectionError;
 use crate::address::Address;
 use crate::config::Config;
+use crate::connection_error::ConnectionError;
 use crate::dial::dial;
-use crate::link::Limits;
-use crate::sasl::{Sasl, Tokens};
+use crate::sasl::{Sasl, TokenSource};
+use crate::transport::Limits;
 
 /// A certificate authority of its own.
 struct Ca(CertifiedIssuer<'static, KeyPair>);
@@ -219,7 +219,7 @@ async fn a_token_endpoint_is_trusted_by_properties_of_its_own() {
             ("sasl.oauthbearer.client.secret", "hunter2"),
             ("https.ca.pem", &*ca.pem()),
         ];
-        let Some(Sasl::OAuthBearer(Tokens::Oidc(oidc), _)) =
+        let Some(Sasl::OAuthBearer(TokenSource::Oidc(oidc), _)) =
             config("sasl_plaintext", &properties).security.sasl
         else {
             panic!("no endpoint")
@@ -328,7 +328,7 @@ async fn what_does_not_speak_tls_is_told_from_what_does() {
     check(
         &server,
         &config("plaintext", &[]),
-        "answered with a TLS alert: expected `security.protocol` ssl or sasl_ssl",
+        "answered with a TLS alert: set `security.protocol` to ssl or sasl_ssl",
     )
     .await;
 }

@@ -36,12 +36,12 @@ async fn check_once(step: fn(&Asked) -> Step, want: &str) {
 
 #[tokio::test]
 async fn garbage_in_place_of_an_answer_is_an_error_and_the_next_call_works() {
-    check_once(|_| Step::Raw(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()), "a frame of 1213486160 bytes")
+    check_once(|_| Step::Raw(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()), "frame of 1213486160 bytes")
         .await;
-    check_once(|_| Step::Raw(vec![0xFF; 64]), "a frame of -1 bytes").await;
+    check_once(|_| Step::Raw(vec![0xFF; 64]), "frame of -1 bytes").await;
     check_once(
         |asked| Step::Raw([&[0, 0, 0, 5], &asked.id.to_be_bytes()[..], &[9]].concat()),
-        "a response that ends",
+        "response ends",
     )
     .await;
 }
@@ -50,7 +50,7 @@ async fn garbage_in_place_of_an_answer_is_an_error_and_the_next_call_works() {
 async fn an_answer_to_another_request_is_an_error_and_the_next_call_works() {
     check_once(
         |asked| Step::Raw([&[0, 0, 0, 8], &(asked.id + 5).to_be_bytes()[..], &[0; 4]].concat()),
-        "an answer to request",
+        "response to request",
     )
     .await;
 }
@@ -71,7 +71,7 @@ async fn a_broker_that_never_answers_is_an_error_in_time_and_the_next_call_works
     let started = Instant::now();
     let error = reader.fetch(at("t", 0, 0)).await.expect_err("no answer");
     let elapsed = started.elapsed();
-    assert!(chain(&error).contains("was silent for"), "{}", chain(&error));
+    assert!(chain(&error).contains("no response from"), "{}", chain(&error));
     assert!(error.retriable() && error.is_unavailable());
     assert!((Duration::from_millis(1_000)..Duration::from_secs(3)).contains(&elapsed), "{elapsed:?}");
     frozen.store(false, Ordering::SeqCst);
@@ -383,7 +383,7 @@ async fn told_twice(first: fn() -> Step) -> [ReadError; 2] {
 async fn what_needed_a_person_is_not_told_of_a_later_call() {
     let [told, later] = told_twice(|| Step::Raw(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec())).await;
     assert!(!told.retriable(), "{}", chain(&told));
-    assert!(chain(&later).ends_with("was silent for 500.0ms"), "{}", chain(&later));
+    assert!(chain(&later).ends_with(" within 500.0ms"), "{}", chain(&later));
     assert!(later.retriable());
 }
 
@@ -391,7 +391,7 @@ async fn what_needed_a_person_is_not_told_of_a_later_call() {
 async fn what_may_have_passed_is_told_until_more_is_known() {
     let [told, later] = told_twice(|| Step::RawThenClose(vec![0])).await;
     assert!(told.retriable(), "{}", chain(&told));
-    assert!(later.retriable() && chain(&later).contains("read from or write to"), "{}", chain(&later));
+    assert!(later.retriable() && chain(&later).contains("lost the connection to"), "{}", chain(&later));
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@
     reason = "test helpers may fail loudly"
 )]
 
+mod bootstrap_check;
 mod failover;
 mod faults;
 mod mock_cluster;
@@ -20,4 +21,3 @@ mod secured;
 mod silence;
 mod support;
 mod topics;
-mod vetting;

@@ -185,5 +185,5 @@ async fn a_listener_that_demands_sasl_of_who_offers_none_is_suspected() {
     let servers = broker.address.to_string();
     let reader = support::reader(&[("bootstrap.servers", &servers)]);
     let error = reader.fetch(at("t", 0, 0)).await.expect_err("no answer");
-    assert!(chain(&error).contains("does the listener demand SASL"), "{}", chain(&error));
+    assert!(chain(&error).contains("check whether the listener requires SASL"), "{}", chain(&error));
 }

@@ -118,7 +118,7 @@ async fn broker_that_answers_null_versions_gets_no_producer() {
     let serving = tokio::spawn(serve(listener, null_versions));
     let writer = writer(&[("bootstrap.servers", &address)]);
     let error = hand_over(&writer).await.unwrap_err();
-    assert!(error.message.contains("no versions at all in answer to ApiVersions 3"), "{error:?}");
+    assert!(error.message.contains("empty list of versions in the response to ApiVersions 3"), "{error:?}");
     assert!(!error.retriable && !error.unknown_outcome, "{error:?}");
     assert!(!has_producer(&writer).await);
     serving.abort();

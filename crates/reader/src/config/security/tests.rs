@@ -8,7 +8,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 
 use super::*;
 use crate::config::Config;
-use crate::sasl::{Hash, Tokens};
+use crate::sasl::{Hash, TokenSource};
 
 /// A P-256 key, made by `openssl pkcs8 -topk8 -v2 aes-256-cbc -v2prf hmacWithSHA256`; the password is `pencil`.
 const ENCRYPTED_KEY: &str = "\
@@ -234,7 +234,7 @@ fn a_token_comes_from_a_file_or_from_an_endpoint() {
     let url = "sasl.oauthbearer.token.endpoint.url";
     let config = read(&with(&bearer, &[(url, "file:///run/token")])).expect("a configuration");
     assert!(
-        matches!(config.security.sasl, Some(Sasl::OAuthBearer(Tokens::File(path), _)) if path == Path::new("/run/token"))
+        matches!(config.security.sasl, Some(Sasl::OAuthBearer(TokenSource::File(path), _)) if path == Path::new("/run/token"))
     );
     refused_with(&bearer, "`sasl.oauthbearer.token.endpoint.url`: is required: expected `file:///path`");
     refused_with(&with(&bearer, &[(url, "https://idp/token")]), "expected `file:///path`");
@@ -249,7 +249,7 @@ fn a_token_comes_from_a_file_or_from_an_endpoint() {
     );
 
     let config = read(&OIDC).expect("a configuration");
-    assert!(matches!(config.security.sasl, Some(Sasl::OAuthBearer(Tokens::Oidc(_), _))));
+    assert!(matches!(config.security.sasl, Some(Sasl::OAuthBearer(TokenSource::Oidc(_), _))));
     refused(
         &[bearer[0], bearer[1], ("sasl.oauthbearer.method", "oidc")],
         &[
