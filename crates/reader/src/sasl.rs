@@ -1,4 +1,4 @@
-//! Authentication to a broker (SASL): which mechanism, and the messages that it exchanges.
+//! SASL authentication with a broker: the mechanisms and their messages.
 
 mod oauthbearer;
 mod oidc;
@@ -21,7 +21,7 @@ pub(crate) use oauthbearer::Extension;
 pub(crate) use oidc::{ClientCredentials, Oidc, TokenFault};
 pub(crate) use scram::Hash;
 
-/// As whom to authenticate, and how.
+/// The mechanism and its credentials.
 #[derive(Debug, Clone)]
 pub(crate) enum Sasl {
     Plain(Credentials),
@@ -36,25 +36,25 @@ pub(crate) struct Credentials {
     pub(crate) password: Secret,
 }
 
-/// Where tokens come from.
+/// The source of tokens.
 #[derive(Debug, Clone)]
 pub(crate) enum TokenSource {
-    /// A file that is read for each authentication, so that whoever renews the token only has to write it.
+    /// A file, read for each authentication: to renew the token, write it to the file.
     File(PathBuf),
-    /// An endpoint, whose token all connections share.
+    /// An endpoint. All connections share its token.
     Oidc(Arc<Oidc>),
 }
 
-/// One authentication over a connection.
+/// The authentication of one connection.
 struct Exchange<'a> {
     connection: &'a Connection,
     timeout: Duration,
-    /// What the broker must not be quoted with.
+    /// Secrets that must not be quoted from the broker's messages.
     secrets: Vec<&'a Secret>,
 }
 
 impl Sasl {
-    /// The name that the broker knows the mechanism by.
+    /// The mechanism's name in the protocol.
     fn mechanism(&self) -> &'static str {
         match self {
             Sasl::Plain(_) => "PLAIN",
@@ -63,8 +63,7 @@ impl Sasl {
         }
     }
 
-    /// Authenticates a fresh connection (KIP-43, KIP-152), and gives the time after which the broker wants that done
-    /// again (KIP-368), if it does.
+    /// Authenticates a new connection (KIP-43, KIP-152). Gives the lifetime of the authentication, if it is limited (KIP-368).
     pub(crate) async fn authenticate(
         &self,
         connection: &Connection,
@@ -86,7 +85,7 @@ impl Sasl {
                 exchange.scram(scram::Client::new(*hash, username, password.clone())).await
             }
             Sasl::OAuthBearer(tokens, extensions) => {
-                // Time is left for the broker, and for blaming the endpoint rather than the broker.
+                // Leaves time for the broker, and for reporting the endpoint rather than the broker as the cause.
                 let share = timeout.checked_div(10).unwrap_or_default().saturating_mul(8);
                 let by = after(Instant::now(), share);
                 let token = tokens.get(by).await.map_err(|TokenFault { what, retriable }| {
@@ -97,7 +96,7 @@ impl Sasl {
                 match &mut answer {
                     Ok(_) => tokens.accepted(),
                     Err(ConnectionError::Authentication { retriable, .. }) => {
-                        *retriable = tokens.refused(&token);
+                        *retriable = tokens.rejected(&token);
                     }
                     Err(_) => {}
                 }
@@ -108,7 +107,7 @@ impl Sasl {
 }
 
 impl Sasl {
-    /// Where the tokens come from that brokers are shown, where they are shown nothing else.
+    /// The source of tokens, if brokers receive nothing but tokens.
     pub(crate) fn tokens(&self) -> Option<&TokenSource> {
         match self {
             Sasl::OAuthBearer(tokens, extensions) if extensions.is_empty() => Some(tokens),
@@ -125,18 +124,18 @@ impl TokenSource {
         }
     }
 
-    /// A broker has taken a token.
+    /// Records that a broker accepted a token.
     fn accepted(&self) {
         if let TokenSource::Oidc(oidc) = self {
             oidc.accepted();
         }
     }
 
-    /// A broker has refused this token. Whether the next one may be taken.
-    fn refused(&self, token: &Secret) -> bool {
+    /// Records that a broker rejected this token. Gives whether the next one can be accepted.
+    fn rejected(&self, token: &Secret) -> bool {
         match self {
             TokenSource::File(_) => false,
-            TokenSource::Oidc(oidc) => oidc.refused(token),
+            TokenSource::Oidc(oidc) => oidc.rejected(token),
         }
     }
 }
@@ -148,13 +147,13 @@ impl Exchange<'_> {
             None => Ok(()),
             Some(UNSUPPORTED_SASL_MECHANISM) => {
                 let enabled = sanitize(&answer.mechanisms.join(", "), &[]);
-                Err(self.failed(format!("`{mechanism}` is not enabled: the broker takes {enabled}")))
+                Err(self.failed(format!("`{mechanism}` is not enabled: the broker accepts {enabled}")))
             }
             Some(ILLEGAL_SASL_STATE) => Err(self.failed(
-                "the listener takes no SASL: expected `security.protocol` plaintext or ssl".to_owned(),
+                "the listener takes no SASL: set `security.protocol` to plaintext or ssl".to_owned(),
             )),
             Some(code) => {
-                Err(self.failed(format!("the broker refused the SASL handshake with error {code}")))
+                Err(self.failed(format!("the broker rejected the SASL handshake with error {code}")))
             }
         }
     }
@@ -166,7 +165,7 @@ impl Exchange<'_> {
         let failed = |what: String| self.failed(what);
         let client = client.map_err(failed)?;
         let challenge = self.send(client.first()).await?;
-        // Thousands of hashes: too long for a thread that serves others.
+        // Thousands of hashes: too slow for a thread of the runtime.
         let proved = tokio::task::spawn_blocking(move || client.prove(&challenge.bytes)).await;
         let proof = proved.unwrap_or_else(|stopped| Err(stopped.to_string())).map_err(failed)?;
         let answer = self.send(proof.message.clone()).await?;
@@ -189,10 +188,10 @@ impl Exchange<'_> {
         let refusal = match self.send("\x01".to_owned()).await {
             Err(ConnectionError::Authentication { what, .. }) => what,
             Err(other) => other.to_string(),
-            Ok(_) => "the broker refused the token".to_owned(),
+            Ok(_) => "the broker rejected the token".to_owned(),
         };
         let status = if refusal.contains(&status) { String::new() } else { format!(" (status {status})") };
-        // Brokers do not say this.
+        // Brokers do not report the expiry.
         let expired = oauthbearer::expired_since(token, SystemTime::now());
         let expired = expired.map(|ago| format!("; the token expired {} ago", span(ago))).unwrap_or_default();
         Err(self.failed(format!("{refusal}{status}{expired}")))

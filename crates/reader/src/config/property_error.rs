@@ -1,8 +1,8 @@
 //! A mistake in a cluster's configuration.
 
-/// A property that cannot be used, and what was expected of it.
+/// An invalid property.
 ///
-/// Values are left out where they may be secret.
+/// It shows no value that can be secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{key}`: {problem}")]
 pub struct PropertyError {

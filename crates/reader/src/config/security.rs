@@ -1,4 +1,4 @@
-//! `security.protocol`, and what of `ssl.*`, `sasl.*` and `https.*` it calls for.
+//! `security.protocol`, and the properties of `ssl.*`, `sasl.*` and `https.*` that it requires.
 
 use super::properties::Properties;
 use super::sasl::SASL;
@@ -15,8 +15,8 @@ pub(crate) struct Security {
 }
 
 impl Properties<'_> {
-    /// Takes every property that secures a connection. None of them is ever passed over: that would send in the clear
-    /// what was meant to be protected.
+    /// Takes all properties that secure a connection. None is ignored: that could send plaintext that was meant to be
+    /// protected.
     pub(super) fn security(&mut self) -> Security {
         let name = self.take("security.protocol").unwrap_or("plaintext");
         let protocol = SecurityProtocol::parse(name);
@@ -28,12 +28,13 @@ impl Properties<'_> {
         }
         let tls = if protocol.is_some_and(SecurityProtocol::has_tls) { self.tls() } else { None };
         let sasl = if protocol.is_some_and(SecurityProtocol::has_sasl) { self.sasl() } else { None };
-        self.refuse_the_rest(protocol);
+        self.reject_the_rest(protocol);
         Security { protocol: protocol.unwrap_or(SecurityProtocol::Plaintext), tls, sasl }
     }
 
-    /// What was not taken has no effect, or is not known here, or stands beside another problem.
-    fn refuse_the_rest(&mut self, protocol: Option<SecurityProtocol>) {
+    /// Rejects security properties that were not taken: they have no effect or are not supported, unless another problem
+    /// explains them.
+    fn reject_the_rest(&mut self, protocol: Option<SecurityProtocol>) {
         let rest: Vec<&str> =
             self.unread.extract_if(.., |key, _| is_security(key)).map(|(key, _)| key).collect();
         for key in rest {
@@ -42,7 +43,7 @@ impl Properties<'_> {
             } else if SASL.iter().any(|known| known.contains(&key)) {
                 (SecurityProtocol::has_sasl, "`sasl_plaintext` or `sasl_ssl`")
             } else {
-                self.problem(key, format!("cannot be honoured by reads: expected {}", instead(key)));
+                self.problem(key, format!("is not supported: {}", alternative(key)));
                 continue;
             };
             if let Some(protocol) = protocol.filter(|protocol| !has_effect(*protocol)) {
@@ -56,7 +57,7 @@ impl Properties<'_> {
     }
 }
 
-/// Whether a property protects the connection, so that ignoring it would do harm.
+/// Whether a property protects the connection, so that ignoring it would be unsafe.
 fn is_security(key: &str) -> bool {
     ["ssl.", "ssl_", "sasl.", "https.", "security.", "enable.ssl.", "enable.sasl."]
         .iter()
@@ -65,29 +66,29 @@ fn is_security(key: &str) -> bool {
         || key.contains(".sasl.")
 }
 
-/// What to give instead of a property that is not known here.
-fn instead(key: &str) -> &'static str {
+/// The alternative to an unsupported property.
+fn alternative(key: &str) -> &'static str {
     let of = |prefix| key.starts_with(prefix);
     if of("ssl.keystore.") || of("ssl.truststore.") {
-        "PEM: `openssl pkcs12 -in KEYSTORE -out client.pem` writes what `ssl.certificate.location`, \
-         `ssl.key.location` (with `ssl.key.password`) and `ssl.ca.location` read; of a JKS file `keytool \
-         -importkeystore -srckeystore OLD -destkeystore KEYSTORE -deststoretype pkcs12` makes such a KEYSTORE"
+        "use PEM files, with `openssl pkcs12 -in KEYSTORE -out client.pem`, for `ssl.certificate.location`, \
+         `ssl.key.location` (with `ssl.key.password`) and `ssl.ca.location`; convert a JKS file before, with \
+         `keytool -importkeystore -srckeystore OLD -destkeystore KEYSTORE -deststoretype pkcs12`"
     } else if key == "sasl.jaas.config" {
-        "what stands in it as `sasl.mechanism`, `sasl.username` and `sasl.password`"
+        "use its values as `sasl.mechanism`, `sasl.username` and `sasl.password`"
     } else if of("ssl.cipher.")
         || of("ssl.curves.")
         || of("ssl.sigalgs.")
         || of("ssl.provider")
         || of("ssl.engine")
     {
-        "it left out: TLS 1.2 and 1.3 are agreed on with safe algorithms only"
+        "remove it: TLS 1.2 and 1.3 are used with safe algorithms only"
     } else if of("sasl.kerberos.") {
-        "`sasl.mechanism` PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER"
+        "use `sasl.mechanism` PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER"
     } else if of("sasl.oauthbearer.") || of("enable.sasl.oauthbearer.") {
-        "`sasl.oauthbearer.method` `oidc` with client credentials, or `default` with a `file:` URL as \
+        "use `sasl.oauthbearer.method` `oidc` with client credentials, or `default` with a `file:` URL as \
          `sasl.oauthbearer.token.endpoint.url`"
     } else {
-        "`security.protocol`, `ssl.ca.*`, `ssl.certificate.*`, `ssl.key.*`, `ssl.crl.location`, \
+        "use `security.protocol`, `ssl.ca.*`, `ssl.certificate.*`, `ssl.key.*`, `ssl.crl.location`, \
          `ssl.endpoint.identification.algorithm`, `enable.ssl.certificate.verification`, `sasl.mechanism`, \
          `sasl.username`, `sasl.password` or `sasl.oauthbearer.*`"
     }

@@ -3,7 +3,7 @@
 #[path = "../../tests/reads/batches.rs"]
 mod batches;
 
-use batches::{batch, control, one_record};
+use batches::{batch, one_record};
 
 use super::*;
 
@@ -73,6 +73,11 @@ fn log(batches: Vec<(i64, Vec<u8>)>) -> impl Fn(RecordsFrom) -> Result<FetchAnsw
 fn old(offset: i64) -> Vec<u8> {
     let covered = [&[1; 1], &[0; 9][..], &[0xFF; 4], &[0, 0, 0, 3], b"old"].concat();
     [&offset.to_be_bytes()[..], &25_i32.to_be_bytes(), &0x980F_AA1F_u32.to_be_bytes(), &covered].concat()
+}
+
+/// A batch of control records, which holds nothing to deliver.
+fn control(base_offset: i64, last_offset_delta: i32, records: &[u8]) -> Vec<u8> {
+    batch(base_offset, last_offset_delta, 1 << 5, 1, records)
 }
 
 /// A control batch of offsets 0 to 3 that is larger than [`MAX_SKIPPED`].

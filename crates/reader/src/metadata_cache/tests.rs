@@ -1,4 +1,4 @@
-//! What a cache of metadata still believes, and when.
+//! What the cache returns, and for how long.
 
 use super::*;
 
@@ -28,7 +28,7 @@ impl Case {
         self.cache.update(MetadataAnswer { brokers, topics }, self.at(seconds));
     }
 
-    /// The host of a leader or the code of a refusal, as asked for at a time that `since` is equal to.
+    /// The host of a leader or the code of an error, for a call that begins at `seconds`.
     fn lookup(
         &self,
         name: &str,
@@ -64,7 +64,7 @@ fn partition(partition: i32, leader: i32) -> PartitionAnswer {
 }
 
 #[test]
-fn a_leader_is_known_until_it_is_too_old() {
+fn leader_expires() {
     let case = Case::new();
     assert_eq!(case.lookup("t", 0, 899, None), Some(Ok("one".to_owned())));
     assert_eq!(case.lookup("t", 1, 899, None), Some(Ok("two".to_owned())));
@@ -72,7 +72,7 @@ fn a_leader_is_known_until_it_is_too_old() {
 }
 
 #[test]
-fn what_is_known_to_be_wrong_is_not_told_again() {
+fn outdated_leader_is_not_returned() {
     let mut case = Case::new();
     assert_eq!(case.lookup("t", 0, 1, Some(0)), None);
     case.learn(1, vec![topic("t", 0, vec![partition(0, 2)])]);
@@ -80,12 +80,12 @@ fn what_is_known_to_be_wrong_is_not_told_again() {
 }
 
 #[test]
-fn a_topic_that_nobody_asked_for_is_not_known() {
+fn unrequested_topic_is_unknown() {
     assert_eq!(Case::new().lookup("other", 0, 0, None), None);
 }
 
 #[test]
-fn a_refusal_is_believed_for_a_short_time() {
+fn error_is_cached_briefly() {
     let mut case = Case::new();
     case.learn(10, vec![topic("secret", 29, Vec::new())]);
     assert_eq!(case.lookup("secret", 0, 10, None), Some(Err(29)));
@@ -98,7 +98,7 @@ fn a_refusal_is_believed_for_a_short_time() {
 }
 
 #[test]
-fn a_missing_topic_or_partition_is_looked_up_by_each_later_call() {
+fn missing_topic_or_partition_is_not_cached() {
     let mut case = Case::new();
     case.learn(10, vec![topic("absent", 3, Vec::new())]);
     for (name, partition, learned) in [("absent", 0, 10), ("t", 99, 0)] {
@@ -114,14 +114,14 @@ fn a_missing_topic_or_partition_is_looked_up_by_each_later_call() {
 }
 
 #[test]
-fn a_missing_leader_is_believed_for_a_short_time() {
+fn missing_leader_is_cached_briefly() {
     let case = Case::new();
     assert_eq!(case.lookup("t", 2, 0, None), Some(Err(5)));
     assert_eq!(case.lookup("t", 2, 1, None), None);
 }
 
 #[test]
-fn an_answer_to_a_question_of_the_caller_is_good_at_any_age() {
+fn metadata_requested_since_the_call_is_fresh() {
     let mut case = Case::new();
     case.learn(10, vec![topic("absent", 3, Vec::new())]);
     let target = TopicPartition::parse("absent", 0).expect("a valid target");
@@ -130,7 +130,7 @@ fn an_answer_to_a_question_of_the_caller_is_good_at_any_age() {
 }
 
 #[test]
-fn a_topic_that_is_deleted_or_created_is_noticed() {
+fn deleted_and_created_topics_are_noticed() {
     let mut case = Case::new();
     case.learn(1, vec![topic("t", 3, Vec::new())]);
     assert_eq!(case.lookup("t", 0, 1, None), Some(Err(3)));
@@ -139,7 +139,7 @@ fn a_topic_that_is_deleted_or_created_is_noticed() {
 }
 
 #[test]
-fn a_broker_with_an_impossible_port_leads_nothing() {
+fn broker_with_an_invalid_port_is_no_leader() {
     let mut case = Case::new();
     case.learn(1, vec![topic("t", 0, vec![partition(0, 3)])]);
     assert_eq!(case.lookup("t", 0, 1, None), Some(Err(5)));
@@ -147,7 +147,7 @@ fn a_broker_with_an_impossible_port_leads_nothing() {
 }
 
 #[test]
-fn made_up_names_push_out_no_real_topic_and_fill_no_memory() {
+fn invalid_names_evict_no_topic() {
     let mut case = Case::new();
     for at in 0..3 * MAX_ERRORS {
         case.learn(1, vec![topic(&format!("made-up-{at}"), 3, Vec::new())]);
@@ -157,7 +157,7 @@ fn made_up_names_push_out_no_real_topic_and_fill_no_memory() {
 }
 
 #[test]
-fn of_too_many_topics_the_oldest_gives_way() {
+fn oldest_topic_is_evicted() {
     let mut case = Case::new();
     let topics = (0..MAX_TOPICS).map(|at| topic(&format!("topic-{at}"), 0, vec![partition(0, 1)]));
     case.learn(1, topics.collect());
@@ -166,7 +166,7 @@ fn of_too_many_topics_the_oldest_gives_way() {
     assert_eq!(case.lookup("topic-0", 0, 1, None), Some(Ok("one".to_owned())));
 }
 
-/// `None` where the cluster must be asked.
+/// `None` if the metadata must be refreshed.
 fn known_replica(case: &Case, seconds: u64) -> Option<ReadReplica> {
     let target = TopicPartition::parse("t", 0).expect("a valid target");
     let now = case.at(seconds);
@@ -179,7 +179,7 @@ fn replica(case: &Case, seconds: u64) -> ReadReplica {
 }
 
 #[test]
-fn a_nearer_replica_is_known_until_the_topic_is_asked_for_again() {
+fn preferred_replica_is_kept_until_the_topic_is_refreshed() {
     let mut case = Case::new();
     let target = TopicPartition::parse("t", 0).expect("a valid target");
     assert_eq!(replica(&case, 0), ReadReplica::Leader);
@@ -191,7 +191,7 @@ fn a_nearer_replica_is_known_until_the_topic_is_asked_for_again() {
 }
 
 #[test]
-fn a_nearer_replica_that_failed_or_is_none_is_looked_for_again_after_a_while() {
+fn failed_or_unknown_replica_is_retried_later() {
     let target = TopicPartition::parse("t", 0).expect("a valid target");
     let check = |mut case: Case| {
         assert_eq!(replica(&case, 5), ReadReplica::LeaderOnly);
@@ -212,7 +212,7 @@ fn a_nearer_replica_that_failed_or_is_none_is_looked_for_again_after_a_while() {
 }
 
 #[test]
-fn a_topic_that_is_created_again_has_another_id() {
+fn recreated_topic_has_another_id() {
     let mut case = Case::new();
     let target = TopicPartition::parse("t", 0).expect("a valid target");
     let freshness = Freshness { max_age: MAX_AGE, since: case.at(1), newer_than: None };
@@ -224,7 +224,7 @@ fn a_topic_that_is_created_again_has_another_id() {
 }
 
 #[test]
-fn within_one_topic_an_older_leader_epoch_is_no_news() {
+fn older_leader_epoch_is_ignored() {
     let elected = |leader, epoch| PartitionAnswer { epoch, ..partition(0, leader) };
     let mut case = Case::new();
     case.learn(1, vec![topic("t", 0, vec![elected(2, 5)])]);
@@ -239,7 +239,7 @@ fn within_one_topic_an_older_leader_epoch_is_no_news() {
 }
 
 #[test]
-fn another_topic_of_the_name_may_have_any_leader_epoch() {
+fn recreated_topic_can_have_any_leader_epoch() {
     let elected = |leader, epoch| PartitionAnswer { epoch, ..partition(0, leader) };
     for id in [TopicId::new(8), None] {
         let mut case = Case::new();
@@ -251,7 +251,7 @@ fn another_topic_of_the_name_may_have_any_leader_epoch() {
 }
 
 #[test]
-fn a_topic_is_described_in_the_order_of_its_partitions_until_that_is_too_old() {
+fn description_is_sorted_and_expires() {
     let mut case = Case::new();
     case.learn(0, vec![topic("absent", 3, Vec::new())]);
     let described = |name: &str, seconds| {

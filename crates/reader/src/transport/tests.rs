@@ -1,4 +1,4 @@
-//! A transport against a peer that is written by hand, byte by byte.
+//! A transport against a peer whose bytes are written by hand.
 
 use std::pin::pin;
 
@@ -13,12 +13,12 @@ fn limits() -> Limits {
     Limits { in_flight: 4, max_response: 100, max_idle: None }
 }
 
-fn linked(limits: Limits) -> (Transport, DuplexStream) {
+fn connected(limits: Limits) -> (Transport, DuplexStream) {
     let (ours, theirs) = tokio::io::duplex(1 << 16);
     (Transport::spawn(ours, Address { host: "peer".to_owned(), port: 1 }, limits), theirs)
 }
 
-/// Asks with a frame of one byte, `name`.
+/// Sends a frame of one byte, `name`.
 async fn request(transport: &Transport, name: u8) -> Result<Bytes, ConnectionError> {
     let permit = transport.reserve().await?;
     transport.exchange(permit, transport.next_id(), vec![name], TIMEOUT).await
@@ -47,8 +47,8 @@ fn check_protocol(result: Result<Bytes, ConnectionError>, want: &str) {
 }
 
 #[tokio::test]
-async fn pipelined_requests_get_each_its_own_answer() {
-    let (transport, mut peer) = linked(limits());
+async fn pipelined_requests_get_their_responses() {
+    let (transport, mut peer) = connected(limits());
     let peer = async {
         assert_eq!([asked(&mut peer).await, asked(&mut peer).await], *b"ab");
         answer(&mut peer, 0, b"for a").await;
@@ -60,13 +60,13 @@ async fn pipelined_requests_get_each_its_own_answer() {
 }
 
 #[tokio::test]
-async fn an_abandoned_request_keeps_its_place_until_its_answer_has_come() {
-    let (transport, mut peer) = linked(limits());
+async fn cancelled_request_stays_until_its_response() {
+    let (transport, mut peer) = connected(limits());
     {
-        let mut abandoned = pin!(request(&transport, b'a'));
+        let mut cancelled = pin!(request(&transport, b'a'));
         tokio::select! {
             biased;
-            _ = &mut abandoned => panic!("nobody answered"),
+            _ = &mut cancelled => panic!("nobody answered"),
             _ = asked(&mut peer) => {}
         }
     }
@@ -83,8 +83,8 @@ async fn an_abandoned_request_keeps_its_place_until_its_answer_has_come() {
 }
 
 #[tokio::test]
-async fn an_abandoned_request_that_was_alone_closes_the_stream() {
-    let (transport, mut peer) = linked(Limits { in_flight: 1, ..limits() });
+async fn cancelled_only_request_closes_the_stream() {
+    let (transport, mut peer) = connected(Limits { in_flight: 1, ..limits() });
     let answered = async {
         assert_eq!(asked(&mut peer).await, b'a');
         answer(&mut peer, 0, b"for a").await;
@@ -92,9 +92,9 @@ async fn an_abandoned_request_that_was_alone_closes_the_stream() {
     assert_eq!(tokio::join!(request(&transport, b'a'), answered).0.expect("an answer"), "for a");
     assert!(transport.is_usable());
     {
-        let mut abandoned = pin!(request(&transport, b'b'));
+        let mut cancelled = pin!(request(&transport, b'b'));
         tokio::select! {
-            _ = &mut abandoned => panic!("nobody answered"),
+            _ = &mut cancelled => panic!("nobody answered"),
             name = asked(&mut peer) => assert_eq!(name, b'b'),
         }
     }
@@ -105,8 +105,8 @@ async fn an_abandoned_request_that_was_alone_closes_the_stream() {
 }
 
 #[tokio::test]
-async fn no_more_requests_are_sent_than_may_be_in_flight() {
-    let (transport, mut peer) = linked(Limits { in_flight: 1, ..limits() });
+async fn requests_in_flight_are_bounded() {
+    let (transport, mut peer) = connected(Limits { in_flight: 1, ..limits() });
     let permit = transport.try_reserve().expect("a permit");
     assert!(transport.try_reserve().is_none());
     let exchange = transport.exchange(permit, transport.next_id(), vec![b'a'], TIMEOUT);
@@ -120,11 +120,11 @@ async fn no_more_requests_are_sent_than_may_be_in_flight() {
 }
 
 #[tokio::test]
-async fn a_stream_that_ends_anywhere_answers_what_came_whole_and_fails_the_rest() {
+async fn stream_cut_at_any_byte_fails_incomplete_responses() {
     let wire = [response(0, b"one"), response(1, b"two")].concat();
     let first = response(0, b"one").len();
     for cut in 0..wire.len() {
-        let (transport, mut peer) = linked(limits());
+        let (transport, mut peer) = connected(limits());
         let peer = async {
             asked(&mut peer).await;
             asked(&mut peer).await;
@@ -140,8 +140,8 @@ async fn a_stream_that_ends_anywhere_answers_what_came_whole_and_fails_the_rest(
 }
 
 #[tokio::test]
-async fn responses_are_put_together_from_single_bytes() {
-    let (transport, mut peer) = linked(limits());
+async fn responses_are_assembled_from_single_bytes() {
+    let (transport, mut peer) = connected(limits());
     let peer = async {
         asked(&mut peer).await;
         for byte in response(0, b"piecemeal") {
@@ -154,7 +154,7 @@ async fn responses_are_put_together_from_single_bytes() {
 }
 
 #[tokio::test]
-async fn what_is_no_answer_ends_the_stream_and_is_the_cause_for_every_open_request() {
+async fn invalid_frame_fails_all_requests() {
     let cases: [(&[u8], &str); 5] = [
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", "frame of 1213486160 bytes, expected 4 to 100"),
         (&[0xFF; 8], "frame of -1 bytes, expected 4 to 100"),
@@ -163,7 +163,7 @@ async fn what_is_no_answer_ends_the_stream_and_is_the_cause_for_every_open_reque
         (&response(7, b"x"), "response to request 7, expected one to request 0"),
     ];
     for (bytes, want) in cases {
-        let (transport, mut peer) = linked(limits());
+        let (transport, mut peer) = connected(limits());
         let peer = async {
             asked(&mut peer).await;
             asked(&mut peer).await;
@@ -180,8 +180,8 @@ async fn what_is_no_answer_ends_the_stream_and_is_the_cause_for_every_open_reque
 }
 
 #[tokio::test]
-async fn an_answer_that_is_too_long_fails_its_own_request_only() {
-    let (transport, mut peer) = linked(limits());
+async fn too_long_response_fails_its_own_request() {
+    let (transport, mut peer) = connected(limits());
     let peer = async {
         asked(&mut peer).await;
         asked(&mut peer).await;
@@ -206,8 +206,8 @@ async fn an_answer_that_is_too_long_fails_its_own_request_only() {
 }
 
 #[tokio::test]
-async fn an_answer_to_nothing_ends_the_stream() {
-    let (transport, mut peer) = linked(limits());
+async fn unsolicited_response_closes_the_stream() {
+    let (transport, mut peer) = connected(limits());
     answer(&mut peer, 3, b"unasked").await;
     assert_eq!(peer.read(&mut [0]).await.expect("an end"), 0);
     check_protocol(request(&transport, b'a').await, "response to request 3, which was not sent");
@@ -219,8 +219,8 @@ fn check_silent(result: &Result<Bytes, ConnectionError>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waited_in_vain_gives_up_and_leaves_the_link_to_the_others() {
-    let (transport, mut peer) = linked(limits());
+async fn request_times_out_alone() {
+    let (transport, mut peer) = connected(limits());
     let started = Instant::now();
     let a = async {
         check_silent(&request(&transport, b'a').await);
@@ -249,8 +249,8 @@ async fn who_waited_in_vain_gives_up_and_leaves_the_link_to_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_link_ends_when_nothing_has_come_for_twice_the_patience() {
-    let (transport, _peer) = linked(limits());
+async fn stream_closes_after_twice_the_timeout() {
+    let (transport, _peer) = connected(limits());
     let started = Instant::now();
     let late = async {
         sleep_until(started + TIMEOUT * 3 / 2).await;
@@ -267,8 +267,8 @@ async fn a_link_ends_when_nothing_has_come_for_twice_the_patience() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_takes_long_to_come_is_no_silence() {
-    let (transport, mut peer) = linked(limits());
+async fn slow_response_does_not_time_out() {
+    let (transport, mut peer) = connected(limits());
     let peer = async {
         assert_eq!([asked(&mut peer).await, asked(&mut peer).await], *b"ab");
         let response = response(0, b"slow");
@@ -291,8 +291,8 @@ async fn an_answer_that_takes_long_to_come_is_no_silence() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_is_too_long_and_takes_long_to_come_is_no_silence() {
-    let (transport, mut peer) = linked(limits());
+async fn slow_too_long_response_does_not_time_out() {
+    let (transport, mut peer) = connected(limits());
     let peer = async {
         assert_eq!([asked(&mut peer).await, asked(&mut peer).await], *b"ab");
         for part in response(0, &[b'x'; 200]).chunks(50) {
@@ -308,8 +308,8 @@ async fn an_answer_that_is_too_long_and_takes_long_to_come_is_no_silence() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_with_less_patience_than_that_before_it_gives_up_first() {
-    let (transport, _peer) = linked(limits());
+async fn shorter_timeout_ends_first() {
+    let (transport, _peer) = connected(limits());
     let started = Instant::now();
     let impatient = async {
         let permit = transport.reserve().await.expect("a permit");
@@ -324,8 +324,8 @@ async fn a_request_with_less_patience_than_that_before_it_gives_up_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_was_answered_is_not_overdue() {
-    let (transport, mut peer) = linked(limits());
+async fn answered_request_is_not_overdue() {
+    let (transport, mut peer) = connected(limits());
     for id in 0..5 {
         let (answered, ()) = tokio::join!(request(&transport, b'a'), async {
             asked(&mut peer).await;
@@ -337,9 +337,9 @@ async fn a_request_that_was_answered_is_not_overdue() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_stream_is_closed() {
+async fn idle_stream_is_closed() {
     let max_idle = Duration::from_secs(60);
-    let (transport, mut peer) = linked(Limits { max_idle: Some(max_idle), ..limits() });
+    let (transport, mut peer) = connected(Limits { max_idle: Some(max_idle), ..limits() });
     sleep_until(Instant::now() + max_idle / 2).await;
     let (answered, ()) = tokio::join!(request(&transport, b'a'), async {
         asked(&mut peer).await;
@@ -354,21 +354,21 @@ async fn an_idle_stream_is_closed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_an_idle_limit_it_stays() {
-    let (transport, _peer) = linked(limits());
+async fn stream_without_idle_limit_stays_open() {
+    let (transport, _peer) = connected(limits());
     sleep_until(Instant::now() + Duration::from_secs(1 << 30)).await;
     assert!(transport.is_usable());
 }
 
 #[tokio::test]
-async fn dropping_the_link_closes_the_stream() {
-    let (transport, mut peer) = linked(limits());
+async fn dropping_the_transport_closes_the_stream() {
+    let (transport, mut peer) = connected(limits());
     drop(transport);
     assert_eq!(peer.read(&mut [0]).await.expect("an end"), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_takes_nothing_any_more_is_read_for_its_last_words() {
+async fn peers_last_data_is_read_after_a_failed_write() {
     let (ours, mut theirs) = tokio::io::duplex(100);
     let (broken, _) = tokio::io::duplex(100);
     let address = Address { host: "peer".to_owned(), port: 1 };

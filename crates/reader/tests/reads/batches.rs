@@ -29,8 +29,3 @@ pub(crate) fn batch(
 pub(crate) fn one_record(offset: i64, value: u8) -> Vec<u8> {
     batch(offset, 0, 0, 1, &[14, 0, 0, 0, 1, 2, value, 0])
 }
-
-/// A batch of control records, which holds nothing to deliver.
-pub(crate) fn control(base_offset: i64, last_offset_delta: i32, records: &[u8]) -> Vec<u8> {
-    batch(base_offset, last_offset_delta, 1 << 5, 1, records)
-}

@@ -54,7 +54,7 @@ fn old(asked: &Asked) -> Step {
 }
 
 #[tokio::test]
-async fn sound_brokers_pass_whatever_their_age() {
+async fn old_and_new_brokers_pass() {
     let mock = Cluster::start(1);
     let (new, old) = (broker(sound).await, broker(old).await);
     for address in [mock.mock.bootstrap_servers(), new.address.to_string(), old.address.to_string()] {
@@ -65,7 +65,7 @@ async fn sound_brokers_pass_whatever_their_age() {
 }
 
 #[tokio::test]
-async fn broker_without_versions_is_refused() {
+async fn broker_without_versions_is_rejected() {
     let null_from_3 = |asked: &Asked| if asked.version == 0 { sound(asked) } else { null(asked) };
     let null_from_0 = |asked: &Asked| if asked.version == 0 { null(asked) } else { old(asked) };
     let failing = |asked: &Asked| if asked.version == 0 { sound(asked) } else { raw(asked, &[0, 42]) };
@@ -81,7 +81,7 @@ async fn broker_without_versions_is_refused() {
 }
 
 #[tokio::test]
-async fn unreachable_broker_stays_and_broken_one_goes() {
+async fn unreachable_broker_is_usable_and_invalid_one_is_rejected() {
     let closed: SocketAddr = {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         listener.local_addr().expect("an address")
