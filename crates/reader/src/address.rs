@@ -1,9 +1,9 @@
-//! Where a broker listens.
+//! Addresses of brokers.
 
 use std::fmt;
 use std::net::SocketAddr;
 
-use crate::config::Protocol;
+use crate::security_protocol::SecurityProtocol;
 
 /// A broker's host name or IP address, and its port.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -12,23 +12,23 @@ pub(crate) struct Address {
     pub(crate) port: u16,
 }
 
-/// Which IP addresses of a name may be used.
+/// The address family of `broker.address.family`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Family {
+pub(crate) enum AddressFamily {
     Any,
     V4,
     V6,
 }
 
 impl Address {
-    /// `host`, `host:port`, `[v6]:port`, each with or without `PROTOCOL://` in front, as librdkafka takes them.
-    pub(crate) fn parse(text: &str, protocol: Protocol) -> Result<Self, String> {
+    /// Parses `host`, `host:port` or `[v6]:port`, each with an optional `PROTOCOL://`, as librdkafka does.
+    pub(crate) fn parse(text: &str, protocol: SecurityProtocol) -> Result<Self, String> {
         let rest = match text.split_once("://") {
             None => text,
             Some((name, rest)) if name.eq_ignore_ascii_case(protocol.name()) => rest,
             Some((name, _)) => {
                 return Err(format!(
-                    "expected `{0}://` or none, as `security.protocol` is {0}, got `{name}://`",
+                    "expected `{0}://` or no scheme, because `security.protocol` is {0}, got `{name}://`",
                     protocol.name()
                 ));
             }
@@ -63,17 +63,17 @@ impl fmt::Display for Address {
     }
 }
 
-impl Family {
+impl AddressFamily {
     pub(crate) fn allows(self, address: &SocketAddr) -> bool {
         match self {
-            Family::Any => true,
-            Family::V4 => address.is_ipv4(),
-            Family::V6 => address.is_ipv6(),
+            AddressFamily::Any => true,
+            AddressFamily::V4 => address.is_ipv4(),
+            AddressFamily::V6 => address.is_ipv6(),
         }
     }
 }
 
-/// Kafka's own.
+/// Kafka's default port.
 const DEFAULT_PORT: u16 = 9092;
 
 #[cfg(test)]
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Address, String> {
-        Address::parse(text, Protocol::Plaintext)
+        Address::parse(text, SecurityProtocol::Plaintext)
     }
 
     #[track_caller]
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_read_as_librdkafka_reads_them() {
+    fn addresses_are_parsed_as_in_librdkafka() {
         check("kafka", "kafka:9092");
         check("kafka:1", "kafka:1");
         check("10.0.0.1:19092", "10.0.0.1:19092");
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn invalid_addresses_are_rejected() {
         for text in [
             "",
             ":1",
@@ -120,19 +120,20 @@ mod tests {
     }
 
     #[test]
-    fn a_protocol_in_front_must_be_the_one_that_is_used() {
-        let refusal = Address::parse("SSL://a:1", Protocol::SaslSsl);
-        let want = "expected `sasl_ssl://` or none, as `security.protocol` is sasl_ssl, got `SSL://`";
+    fn scheme_must_match_the_security_protocol() {
+        let refusal = Address::parse("SSL://a:1", SecurityProtocol::SaslSsl);
+        let want =
+            "expected `sasl_ssl://` or no scheme, because `security.protocol` is sasl_ssl, got `SSL://`";
         assert_eq!(refusal, Err(want.to_owned()));
-        assert!(Address::parse("SASL_SSL://a:1", Protocol::SaslSsl).is_ok());
+        assert!(Address::parse("SASL_SSL://a:1", SecurityProtocol::SaslSsl).is_ok());
     }
 
     #[test]
-    fn a_family_leaves_out_the_other_one() {
+    fn address_family_filters_addresses() {
         let v4 = SocketAddr::from(([127, 0, 0, 1], 1));
         let v6 = SocketAddr::from(([0u16; 8], 1));
-        assert!(Family::Any.allows(&v4) && Family::Any.allows(&v6));
-        assert!(Family::V4.allows(&v4) && !Family::V4.allows(&v6));
-        assert!(!Family::V6.allows(&v4) && Family::V6.allows(&v6));
+        assert!(AddressFamily::Any.allows(&v4) && AddressFamily::Any.allows(&v6));
+        assert!(AddressFamily::V4.allows(&v4) && !AddressFamily::V4.allows(&v6));
+        assert!(!AddressFamily::V6.allows(&v4) && AddressFamily::V6.allows(&v6));
     }
 }

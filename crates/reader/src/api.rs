@@ -1,6 +1,6 @@
-//! The requests that are sent, and what is kept of their answers.
+//! Kafka's requests and responses.
 //!
-//! Requests are encoded by `kafka-protocol`; answers are decoded here, see [`crate::wire`].
+//! `kafka-protocol` encodes requests. Responses are decoded here, for the reasons in [`crate::wire`].
 
 mod fetch;
 mod list_offsets;
@@ -19,22 +19,22 @@ use kafka_protocol::protocol::{Encodable, StrBytes};
 use crate::wire::{Wire, WireError};
 
 pub(crate) use fetch::{FetchAnswer, FetchRequest};
-pub(crate) use list_offsets::{ListOffsetsAnswer, ListOffsetsRequest};
+pub(crate) use list_offsets::ListOffsetsRequest;
 pub(crate) use metadata::{MetadataAnswer, MetadataRequest, PartitionAnswer, TopicAnswer};
 pub(crate) use sasl::{SaslAuthenticateAnswer, SaslAuthenticateRequest, SaslHandshakeRequest};
 pub(crate) use versions::{Versions, VersionsRequest};
 
-/// A request of Kafka's protocol and its answer.
+/// A request and its response.
 pub(crate) trait Api {
     const KEY: ApiKey;
-    /// What this crate can encode and decode.
+    /// The supported versions.
     const VERSIONS: RangeInclusive<i16>;
     /// The first version with varint lengths and tagged fields (KIP-482).
     const FLEXIBLE: i16;
     type Body: Encodable;
     type Answer;
 
-    /// The highest version that this very request can be put in.
+    /// The highest version for this request.
     fn max_version(&self) -> i16 {
         *Self::VERSIONS.end()
     }
@@ -44,9 +44,9 @@ pub(crate) trait Api {
     fn decode(&self, wire: &mut Wire, version: i16) -> Result<Self::Answer, WireError>;
 }
 
-/// A whole frame: length, header, body.
+/// Encodes a frame: length, header, body.
 ///
-/// Fails where the request cannot be expressed in that version, which a correct [`Api::VERSIONS`] rules out.
+/// Fails if the request cannot be expressed in that version, which a correct [`Api::VERSIONS`] rules out.
 pub(crate) fn encode<A: Api>(
     request: &A,
     version: i16,
@@ -68,7 +68,7 @@ pub(crate) fn encode<A: Api>(
     Ok(frame)
 }
 
-/// The answer in a response whose correlation id has been taken off, and how long the broker wants to be left alone.
+/// Decodes a response without its correlation id. Gives the throttle time as well.
 pub(crate) fn decode<A: Api>(
     request: &A,
     version: i16,
@@ -83,15 +83,15 @@ pub(crate) fn decode<A: Api>(
     Ok((answer, wire.throttle_time()))
 }
 
-/// What tells a topic from another one that had its name before (KIP-516).
+/// The id of a topic, which tells it from an earlier one of the same name (KIP-516).
 pub(crate) type TopicId = NonZeroU128;
 
-/// A name that was checked, as `kafka-protocol` wants it.
+/// A validated name, for `kafka-protocol`.
 fn topic_name(name: &str) -> TopicName {
     TopicName(StrBytes::from_string(name.to_owned()))
 }
 
-/// Bytes of a frame's length.
+/// The size of a frame's length field.
 const LENGTH: usize = 4;
 
 #[cfg(test)]

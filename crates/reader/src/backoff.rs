@@ -1,9 +1,9 @@
-//! How long to leave alone what has just failed.
+//! Pauses after failures.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
-/// A delay that doubles with every failure in a row, up to a limit.
+/// A delay that doubles with each consecutive failure, up to a maximum.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Backoff {
     first: Duration,
@@ -16,9 +16,9 @@ impl Backoff {
         Self { first, max, failures: 0 }
     }
 
-    /// The delay after one more failure: up to a fifth less than its nominal length, so that many who failed together
-    /// do not come back together.
-    pub(crate) fn next(&mut self) -> Duration {
+    /// The delay after another failure. It is up to a fifth shorter than its nominal length, so that callers that failed
+    /// together do not retry together.
+    pub(crate) fn next(&mut self, jitter: Jitter) -> Duration {
         let factor = 2u32.saturating_pow(self.failures);
         self.failures = self.failures.saturating_add(1);
         let nominal = self.first.saturating_mul(factor).min(self.max);
@@ -31,9 +31,12 @@ impl Backoff {
     }
 }
 
-/// A number below `end`, at random.
+/// Gives a random number below its argument.
+pub(crate) type Jitter = fn(u32) -> u32;
+
+/// A random number below `end`.
 pub(crate) fn jitter(end: u32) -> u32 {
-    // Each `RandomState` has keys of its own.
+    // Each `RandomState` has its own keys.
     let random = RandomState::new().build_hasher().finish();
     random.checked_rem(end.into()).and_then(|number| u32::try_from(number).ok()).unwrap_or(0)
 }
@@ -43,25 +46,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_delay_doubles_up_to_its_limit_and_starts_over() {
+    fn delay_doubles_up_to_the_maximum_until_reset() {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_millis(1000));
         for nominal in [100, 200, 400, 800, 1000, 1000] {
-            let delay = backoff.next().as_millis();
+            let delay = backoff.next(jitter).as_millis();
             assert!((nominal * 80 / 100..=nominal).contains(&delay), "{delay} ms for {nominal} ms");
         }
         backoff.reset();
-        assert!(backoff.next() <= Duration::from_millis(100));
+        assert!(backoff.next(jitter) <= Duration::from_millis(100));
     }
 
     #[test]
-    fn no_number_of_failures_is_too_large() {
+    fn any_number_of_failures_is_valid() {
         let mut backoff = Backoff { first: Duration::MAX, max: Duration::from_secs(1), failures: u32::MAX };
-        assert!(backoff.next() <= Duration::from_secs(1));
+        assert!(backoff.next(jitter) <= Duration::from_secs(1));
     }
 
     #[test]
-    fn the_delays_differ() {
-        let delay = || Backoff::new(Duration::from_secs(1), Duration::from_secs(1)).next();
+    fn delays_are_jittered() {
+        let delay = || Backoff::new(Duration::from_secs(1), Duration::from_secs(1)).next(jitter);
         let first = delay();
         assert!((0..100).any(|_| delay() != first));
     }

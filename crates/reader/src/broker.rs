@@ -1,8 +1,8 @@
-//! One broker: its connections, and how long it is left alone after it failed or asked for it.
+//! One broker: its connections, its back-off after failures, and its throttle time.
 //!
-//! A request that is not answered in time is given up alone, and asked again on a connection to itself: it takes long, or is
-//! behind one that does, and nothing else is wrong. Where nothing has come from the broker on any connection for as long, it
-//! is suspect: no old connection is used, and calls do not wait long for a new one, until one stands.
+//! A request without a response in time fails alone, and is retried on a dedicated connection: it is slow or waits behind a slow
+//! one, and nothing else is wrong. If no connection has received anything for that time, the broker is suspect: open
+//! connections are dropped, and calls wait only briefly for a new one until it is open.
 
 use std::error::Error;
 use std::io;
@@ -12,27 +12,27 @@ use std::time::Duration;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::{Instant, timeout};
 
-use crate::ConnectionError;
 use crate::address::Address;
 use crate::api::Api;
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, jitter};
 use crate::config::Config;
 use crate::connection::{Connection, Slot};
+use crate::connection_error::ConnectionError;
 use crate::dial::dial;
-use crate::link::Limits;
 use crate::lock::Lock;
 use crate::throttle::Throttle;
+use crate::transport::Limits;
 
-/// A broker and two sets of connections to it, both opened on demand and kept.
+/// A broker and two pools of connections to it, opened on demand.
 ///
-/// A broker answers the requests of one connection in order: a fetch that waits for records delays whatever was sent
-/// after it. So requests that are answered at once share few connections, and each fetch that waits has one to itself, as
-/// has what was not answered in time.
+/// A broker answers the requests of one connection in order, so a fetch that waits for records delays all later ones. Requests
+/// that are answered at once therefore share a few connections; each long poll has a dedicated one, as has each retry of
+/// a request without a response in time.
 pub(crate) struct Broker {
     address: Address,
     config: Arc<Config>,
-    quick: Pool,
-    waiting: Pool,
+    shared: Pool,
+    dedicated: Pool,
     health: Lock<Health>,
     throttle: Throttle,
 }
@@ -40,7 +40,7 @@ pub(crate) struct Broker {
 struct Pool {
     /// At most [`Pool::max`].
     open: Lock<Vec<Connection>>,
-    /// Held while a connection is being opened.
+    /// Held while a connection is opened.
     opening: Arc<tokio::sync::Mutex<()>>,
     max: usize,
     limits: Limits,
@@ -50,9 +50,9 @@ struct Health {
     /// For the log.
     cluster: String,
     backoff: Backoff,
-    /// Until when, and why, no connection is tried.
+    /// The end of the current back-off, and the failure that caused it.
     avoid: Option<(Instant, ConnectionError)>,
-    /// Since when it has failed; `None` after a connection was opened.
+    /// The start of the outage; `None` once a connection was opened.
     failed: Option<Instant>,
 }
 
@@ -64,12 +64,12 @@ impl Broker {
             max,
             limits: Limits { in_flight, max_response: config.max_response_bytes, max_idle },
         };
-        let waiting_idle = config.max_idle.map_or(WAITING_IDLE, |idle| idle.min(WAITING_IDLE));
+        let dedicated_idle = config.max_idle.map_or(DEDICATED_IDLE, |idle| idle.min(DEDICATED_IDLE));
         let backoff = Backoff::new(config.backoff, config.backoff_max);
         let health = Health { cluster: config.name.clone(), backoff, avoid: None, failed: None };
         Self {
-            quick: pool(QUICK_CONNECTIONS, QUICK_IN_FLIGHT, config.max_idle),
-            waiting: pool(WAITING_CONNECTIONS, 1, Some(waiting_idle)),
+            shared: pool(SHARED_CONNECTIONS, SHARED_IN_FLIGHT, config.max_idle),
+            dedicated: pool(DEDICATED_CONNECTIONS, 1, Some(dedicated_idle)),
             health: Lock::new(health),
             throttle: Throttle::new(),
             address,
@@ -81,76 +81,76 @@ impl Broker {
         &self.address
     }
 
-    /// Whether a request could be sent without opening a connection first.
+    /// Whether a request can be sent without opening a connection first.
     pub(crate) fn is_connected(&self) -> bool {
-        self.quick.open.lock().iter().any(Connection::is_usable)
+        self.shared.open.lock().iter().any(Connection::is_usable)
     }
 
-    /// Whether it failed when it was last tried.
+    /// Whether the last attempt to connect failed.
     pub(crate) fn has_failed(&self) -> bool {
         self.health.lock().avoid.is_some()
     }
 
-    /// Whether it failed, not long ago, and no connection was opened since.
+    /// Whether it failed in the last [`AWAITED`] and has not recovered.
     pub(crate) fn is_awaited(&self) -> bool {
         self.health.lock().failed.is_some_and(|since| since.elapsed() < AWAITED)
     }
 
-    /// Succeeds where a connection stands or can be opened, and where the broker has just asked to be left alone.
+    /// Succeeds if there is a connection, one can be opened, or the broker throttles this client.
     pub(crate) async fn is_reachable(self: &Arc<Self>) -> Result<(), ConnectionError> {
         if self.throttle.left().is_some() {
             return Ok(());
         }
-        self.quick().await.map(drop)
+        self.shared_slot().await.map(drop)
     }
 
     /// Sends a request that the broker answers at once.
     ///
-    /// Fails at once where the broker wants to be left alone. A connection that is lost meanwhile is replaced once: it may
-    /// have been cut long before it was used.
+    /// Fails at once while the broker throttles this client. A lost connection is replaced once: it may have been cut long
+    /// before this use.
     pub(crate) async fn call<A: Api>(self: &Arc<Self>, request: &A) -> Result<A::Answer, ConnectionError> {
         self.check_throttle()?;
-        let patience = self.config.patience();
-        let answered = match self.quick().await?.call(request, patience).await {
-            Err(ConnectionError::Lost { .. }) => self.quick().await?.call(request, patience).await,
+        let timeout = self.config.response_timeout();
+        let answered = match self.shared_slot().await?.call(request, timeout).await {
+            Err(ConnectionError::Lost { .. }) => self.shared_slot().await?.call(request, timeout).await,
             answered => answered,
         };
-        self.heed(answered)
+        self.observe(answered)
     }
 
-    /// As [`Broker::call`], for what was not answered in time before: on a connection to itself, if one is to be had soon,
-    /// because it may be what takes long.
-    pub(crate) async fn call_again<A: Api>(
+    /// As [`Broker::call`], for the retry of a request without a response in time: on a dedicated connection, if one is
+    /// available soon, because the request itself may be slow.
+    pub(crate) async fn call_on_dedicated<A: Api>(
         self: &Arc<Self>,
         request: &A,
     ) -> Result<A::Answer, ConnectionError> {
         self.check_throttle()?;
         if !self.has_failed()
-            && let Ok(Some(slot)) = timeout(STALLED, self.own()).await
+            && let Ok(Some(slot)) = timeout(STALLED, self.dedicated_slot()).await
         {
-            match slot.call(request, self.config.patience()).await {
+            match slot.call(request, self.config.response_timeout()).await {
                 Err(ConnectionError::Lost { .. }) => {}
-                answered => return self.heed(answered),
+                answered => return self.observe(answered),
             }
         }
         self.call(request).await
     }
 
-    /// Sends a fetch that waits at the broker for up to `wait`. `None` where no connection is free for it, or that one was lost.
+    /// Sends a fetch that the broker holds for up to `wait`. `None` if no connection is free, or the connection was lost.
     ///
-    /// Fails at once where the broker wants to be left alone.
-    pub(crate) async fn call_waiting<A: Api>(
+    /// Fails at once while the broker throttles this client.
+    pub(crate) async fn call_long_poll<A: Api>(
         self: &Arc<Self>,
         request: &A,
         wait: Duration,
     ) -> Result<Option<A::Answer>, ConnectionError> {
         self.check_throttle()?;
-        let patience = self.config.patience().saturating_add(wait);
-        let Some(slot) = self.waiting().await? else { return Ok(None) };
-        match slot.call(request, patience).await {
-            // It may have been cut long before it was used.
+        let timeout = self.config.response_timeout().saturating_add(wait);
+        let Some(slot) = self.try_dedicated_slot().await? else { return Ok(None) };
+        match slot.call(request, timeout).await {
+            // It may have been cut long before this use.
             Err(ConnectionError::Lost { .. }) => Ok(None),
-            answered => self.heed(answered).map(Some),
+            answered => self.observe(answered).map(Some),
         }
     }
 
@@ -161,21 +161,21 @@ impl Broker {
         }
     }
 
-    /// Takes from an answer, or from there being none, what it means for later requests.
-    fn heed<T>(&self, answered: Result<(T, Duration), ConnectionError>) -> Result<T, ConnectionError> {
+    /// Updates throttle time and health from the outcome of a request.
+    fn observe<T>(&self, answered: Result<(T, Duration), ConnectionError>) -> Result<T, ConnectionError> {
         match answered {
             Ok((answer, throttle_time)) => {
-                self.throttle.note(throttle_time);
+                self.throttle.extend(throttle_time);
                 Ok(answer)
             }
             Err(ConnectionError::Throttled { address, left }) => {
-                self.throttle.note(left);
+                self.throttle.extend(left);
                 Err(ConnectionError::Throttled { address, left: self.throttle.left().unwrap_or_default() })
             }
             Err(failure @ ConnectionError::Silent { .. }) => {
-                // A throttled connection is not read from meanwhile.
+                // Brokers do not read from a connection that they throttle.
                 self.check_throttle()?;
-                if !self.is_heard() {
+                if !self.has_received_lately() {
                     self.suspect(&failure);
                 }
                 Err(failure)
@@ -184,33 +184,34 @@ impl Broker {
         }
     }
 
-    /// Whether something came of late, on any connection: well after the request was sent that nobody waits for any more.
-    fn is_heard(&self) -> bool {
-        let late = self.config.patience().saturating_sub(STALLED);
-        let heard = |connection: &Connection| connection.heard().is_some_and(|at| at.elapsed() < late);
-        [&self.quick, &self.waiting].into_iter().any(|pool| pool.open.lock().iter().any(heard))
+    /// Whether any connection received something well after the request that has just timed out was sent.
+    fn has_received_lately(&self) -> bool {
+        let window = self.config.response_timeout().saturating_sub(STALLED);
+        let has_received =
+            |connection: &Connection| connection.last_received().is_some_and(|at| at.elapsed() < window);
+        [&self.shared, &self.dedicated].into_iter().any(|pool| pool.open.lock().iter().any(has_received))
     }
 
-    /// What is silent on every connection, such as a process that is stopped, has to show on a new one that it is there.
+    /// Drops all connections. A broker that is silent on each of them, such as a stopped process, must accept a new one first.
     fn suspect(&self, failure: &ConnectionError) {
-        for pool in [&self.quick, &self.waiting] {
+        for pool in [&self.shared, &self.dedicated] {
             pool.open.lock().clear();
         }
         self.health.lock().suspect(&self.address, failure);
     }
 
-    /// For a request that the broker answers at once: the least loaded connection, none that is stalled if it can be helped.
+    /// A slot for a request that the broker answers at once: on the least loaded connection, if possible not a stalled one.
     ///
-    /// Fails at once, with the last cause, while the broker is being left alone. Dropping the call does not stop a
-    /// connection from being opened: it is kept for the next one.
-    async fn quick(self: &Arc<Self>) -> Result<Slot, ConnectionError> {
-        let connection = match self.quick.least_loaded() {
-            None => self.in_time(self.open_quick()).await?,
-            Some(stalled) if is_stalled(&stalled) && self.quick.has_room() => {
-                timeout(STALLED, self.open_quick()).await.ok().and_then(Result::ok).unwrap_or(stalled)
+    /// Fails at once, with the last failure, during the back-off. Dropping the call does not abort a connection that is being
+    /// opened: later calls use it.
+    async fn shared_slot(self: &Arc<Self>) -> Result<Slot, ConnectionError> {
+        let connection = match self.shared.least_loaded() {
+            None => self.in_time(self.open_shared()).await?,
+            Some(stalled) if is_stalled(&stalled) && self.shared.has_room() => {
+                timeout(STALLED, self.open_shared()).await.ok().and_then(Result::ok).unwrap_or(stalled)
             }
             Some(connection) => {
-                if connection.load() > 0 && self.quick.has_room() {
+                if connection.load() > 0 && self.shared.has_room() {
                     self.open_another();
                 }
                 connection
@@ -220,41 +221,39 @@ impl Broker {
     }
 
     /// A new connection, unless another caller has opened one meanwhile.
-    async fn open_quick(self: &Arc<Self>) -> Result<Connection, ConnectionError> {
-        let turn = Arc::clone(&self.quick.opening).lock_owned().await;
-        match self.quick.least_loaded() {
-            Some(connection) if !is_stalled(&connection) || !self.quick.has_room() => Ok(connection),
-            _ => Ok(self.open(Kind::Quick, turn).await?.0),
+    async fn open_shared(self: &Arc<Self>) -> Result<Connection, ConnectionError> {
+        let turn = Arc::clone(&self.shared.opening).lock_owned().await;
+        match self.shared.least_loaded() {
+            Some(connection) if !is_stalled(&connection) || !self.shared.has_room() => Ok(connection),
+            _ => Ok(self.open(Kind::Shared, turn).await?.0),
         }
     }
 
-    /// For a fetch that waits: a connection that nothing else is asked of meanwhile. `None` when all are taken, or one is
-    /// being opened for another fetch.
+    /// A slot on a dedicated connection. `None` if all are taken, or one is being opened for another call.
     ///
-    /// Fails and is dropped as [`Broker::quick`].
-    async fn waiting(self: &Arc<Self>) -> Result<Option<Slot>, ConnectionError> {
-        if let Some(slot) = self.waiting.free() {
+    /// Fails and can be dropped as [`Broker::shared_slot`].
+    async fn try_dedicated_slot(self: &Arc<Self>) -> Result<Option<Slot>, ConnectionError> {
+        if let Some(slot) = self.dedicated.free() {
             return Ok(Some(slot));
         }
-        if !self.waiting.has_room() {
+        if !self.dedicated.has_room() {
             return Ok(None);
         }
-        // Who queued for its turn would wait for as many connections as callers are before it, and longer than it asked for.
-        let Ok(turn) = Arc::clone(&self.waiting.opening).try_lock_owned() else { return Ok(None) };
-        self.in_time(async { Ok(self.open(Kind::Waiting, turn).await?.1) }).await
+        // In a queue, a caller would wait for the connections of all callers before it, and longer than it requested.
+        let Ok(turn) = Arc::clone(&self.dedicated.opening).try_lock_owned() else { return Ok(None) };
+        self.in_time(async { Ok(self.open(Kind::Dedicated, turn).await?.1) }).await
     }
 
-    /// As [`Broker::waiting`], but queues for the turn to open one.
-    async fn own(self: &Arc<Self>) -> Option<Slot> {
-        let turn = Arc::clone(&self.waiting.opening).lock_owned().await;
-        match self.waiting.free() {
-            None if self.waiting.has_room() => self.open(Kind::Waiting, turn).await.ok()?.1,
+    /// As [`Broker::try_dedicated_slot`], but queues for its turn to open a connection.
+    async fn dedicated_slot(self: &Arc<Self>) -> Option<Slot> {
+        let turn = Arc::clone(&self.dedicated.opening).lock_owned().await;
+        match self.dedicated.free() {
+            None if self.dedicated.has_room() => self.open(Kind::Dedicated, turn).await.ok()?.1,
             free => free,
         }
     }
 
-    /// Waits for a connection, but not long where the last one failed: whoever asks a leader has to learn meanwhile
-    /// whether there is another one.
+    /// Waits for a connection, but not long if the last one failed: the caller must look for another leader meanwhile.
     async fn in_time<T>(
         &self,
         opened: impl Future<Output = Result<T, ConnectionError>>,
@@ -264,7 +263,7 @@ impl Broker {
         }
         timeout(SUSPECT_WAIT, opened).await.unwrap_or_else(|_| {
             let last = self.health.lock().avoid.as_ref().map(|(_, cause)| cause.clone());
-            // What needed a person may be repaired since: then all that is known is that it takes long.
+            // A failure that an operator must repair may be repaired by now: only the timeout is certain.
             Err(last.filter(ConnectionError::retriable).unwrap_or_else(|| ConnectionError::Silent {
                 address: self.address.to_string(),
                 after: SUSPECT_WAIT,
@@ -272,14 +271,14 @@ impl Broker {
         })
     }
 
-    /// Opens one more quick connection for later, unless one is being opened already.
+    /// Opens one more shared connection for later calls, unless one is being opened already.
     fn open_another(self: &Arc<Self>) {
-        let Ok(turn) = Arc::clone(&self.quick.opening).try_lock_owned() else { return };
+        let Ok(turn) = Arc::clone(&self.shared.opening).try_lock_owned() else { return };
         let broker = Arc::clone(self);
-        tokio::spawn(async move { broker.open(Kind::Quick, turn).await });
+        tokio::spawn(async move { broker.open(Kind::Shared, turn).await });
     }
 
-    /// A new connection, and for [`Kind::Waiting`] the slot on it.
+    /// A new connection; for [`Kind::Dedicated`] with its slot.
     async fn open(
         self: &Arc<Self>,
         kind: Kind,
@@ -287,16 +286,16 @@ impl Broker {
     ) -> Result<(Connection, Option<Slot>), ConnectionError> {
         self.health.lock().check()?;
         let broker = Arc::clone(self);
-        // A task of its own, so that callers who give up one after the other do not prevent it for ever.
+        // In its own task, so that callers that time out one after the other do not abort it each time.
         let opened = tokio::spawn(async move {
             let pool = broker.pool(kind);
             let dialed = dial(&broker.address, &broker.config, pool.limits).await;
-            broker.health.lock().note(&broker.address, dialed.as_ref().err());
+            broker.health.lock().update(&broker.address, dialed.as_ref().err());
             let connection = dialed?;
             let slot = match kind {
-                Kind::Quick => None,
-                // Before others can see the connection.
-                Kind::Waiting => connection.try_reserve(),
+                Kind::Shared => None,
+                // Before other callers see the connection.
+                Kind::Dedicated => connection.try_reserve(),
             };
             pool.open.lock().push(connection.clone());
             drop(turn);
@@ -310,20 +309,20 @@ impl Broker {
 
     fn pool(&self, kind: Kind) -> &Pool {
         match kind {
-            Kind::Quick => &self.quick,
-            Kind::Waiting => &self.waiting,
+            Kind::Shared => &self.shared,
+            Kind::Dedicated => &self.dedicated,
         }
     }
 }
 
 #[derive(Clone, Copy)]
 enum Kind {
-    Quick,
-    Waiting,
+    Shared,
+    Dedicated,
 }
 
 impl Pool {
-    /// One that is stalled only where all are.
+    /// The least loaded connection; a stalled one only if all are.
     fn least_loaded(&self) -> Option<Connection> {
         let mut open = self.open.lock();
         open.retain(Connection::is_usable);
@@ -341,7 +340,7 @@ impl Pool {
     }
 }
 
-/// Whether an answer takes so long that what is asked behind it would wait for it.
+/// Whether a response takes so long that further requests on the connection would wait for it.
 fn is_stalled(connection: &Connection) -> bool {
     connection.silent_since().is_some_and(|since| since.elapsed() >= STALLED)
 }
@@ -354,17 +353,17 @@ impl Health {
         }
     }
 
-    /// A new connection may be tried at once: that tells whether the broker is there.
+    /// Marks the broker as suspect, without a back-off: a new connection shows whether it is up.
     fn suspect(&mut self, address: &Address, cause: &ConnectionError) {
-        // Of many that waited for it, the first one tells.
+        // Of many callers with the same failure, the first one logs it.
         if self.avoid.is_none() {
-            self.tell(address, cause);
+            self.log_failure(address, cause);
             self.avoid = Some((Instant::now(), cause.clone()));
         }
     }
 
-    /// Logs the first failure of an outage for operators, and the others for those who look closer.
-    fn tell(&mut self, address: &Address, cause: &ConnectionError) {
+    /// Logs the first failure of an outage as a warning, later ones for debugging.
+    fn log_failure(&mut self, address: &Address, cause: &ConnectionError) {
         let error: &(dyn Error + 'static) = cause;
         let cluster = &self.cluster;
         if self.failed.is_some() {
@@ -375,7 +374,7 @@ impl Health {
         }
     }
 
-    fn note(&mut self, address: &Address, failure: Option<&ConnectionError>) {
+    fn update(&mut self, address: &Address, failure: Option<&ConnectionError>) {
         let Some(cause) = failure else {
             tracing::debug!(cluster = self.cluster, broker = %address, "connection opened");
             if let Some(since) = self.failed.take() {
@@ -386,30 +385,29 @@ impl Health {
             self.avoid = None;
             return;
         };
-        self.tell(address, cause);
-        let until = Instant::now().checked_add(self.backoff.next());
+        self.log_failure(address, cause);
+        let until = Instant::now().checked_add(self.backoff.next(jitter));
         self.avoid = until.map(|until| (until, cause.clone()));
     }
 }
 
-/// How long the recovery of a broker is worth a line in the log, though the cluster has dropped it meanwhile.
+/// How long the recovery of a broker is logged, though the metadata no longer has it.
 const AWAITED: Duration = Duration::from_secs(3_600);
 
-/// How long a call waits for a broker that failed when it was last tried. A connection goes on being opened.
+/// How long a call waits for a connection to a broker whose last connection failed. Opening it continues.
 const SUSPECT_WAIT: Duration = Duration::from_millis(500);
 
-/// After so long without a part of an answer, a connection is asked nothing more where there is another one. As long a call
-/// waits for that.
+/// A connection that has received nothing for this long is avoided if there is another one. A call waits as long for a new one.
 const STALLED: Duration = Duration::from_millis(250);
 
-/// Per broker. More do not make it faster, they only keep a large answer from delaying small ones.
-const QUICK_CONNECTIONS: usize = 4;
+/// Per broker. Several connections keep a large response from delaying small ones; more would not be faster.
+const SHARED_CONNECTIONS: usize = 4;
 
-/// Requests without an answer per quick connection; further ones queue in their callers.
-const QUICK_IN_FLIGHT: usize = 64;
+/// Requests in flight per shared connection; further ones queue.
+const SHARED_IN_FLIGHT: usize = 64;
 
-/// Per broker: fetches that wait at the broker at the same time.
-const WAITING_CONNECTIONS: usize = 16;
+/// Per broker: concurrent long polls.
+const DEDICATED_CONNECTIONS: usize = 16;
 
-/// After so long without a fetch that waits, its connection is closed.
-const WAITING_IDLE: Duration = Duration::from_secs(60);
+/// The idle time after which a dedicated connection is closed.
+const DEDICATED_IDLE: Duration = Duration::from_secs(60);

@@ -1,10 +1,10 @@
-//! Sums of times that cannot fail.
+//! Arithmetic on instants that cannot overflow.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// `start` plus `duration`, or `start` itself where the clock does not reach that far.
+/// `start` plus `duration`; `start` itself on overflow.
 pub(crate) fn after(start: Instant, duration: Duration) -> Instant {
     start.checked_add(duration).unwrap_or(start)
 }

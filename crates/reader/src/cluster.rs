@@ -1,4 +1,4 @@
-//! A cluster: its brokers, and its metadata, asked for by one caller on behalf of all.
+//! A cluster: its brokers and its metadata, which one caller requests on behalf of all.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -10,33 +10,34 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use crate::address::Address;
 use crate::api::{MetadataAnswer, MetadataRequest, TopicAnswer};
 use crate::broker::Broker;
+use crate::broker_failures::BrokerFailures;
 use crate::config::Config;
+use crate::connection_error::ConnectionError;
 use crate::lock::Lock;
-use crate::target::Target;
+use crate::metadata_cache::{Freshness, Leader, MetadataCache};
+use crate::read_error::ReadError;
 use crate::topic::Topic;
-use crate::view::{Freshness, Leader, View};
-use crate::{ConnectionError, ReadError};
+use crate::topic_partition::TopicPartition;
 
-/// The brokers and what they said about topics.
+/// The brokers and their metadata.
 pub(crate) struct Cluster {
     config: Arc<Config>,
-    /// Those of the configuration, those of the last metadata, and at most [`MAX_AWAITED`] others that failed.
+    /// Brokers of the configuration, of the last metadata, and at most [`MAX_AWAITED`] others that failed.
     brokers: Lock<HashMap<Address, Arc<Broker>>>,
-    view: Lock<View>,
-    /// The topics that the next questions are about; at most [`MAX_WANTED`].
-    wanted: Lock<BTreeSet<String>>,
-    /// Held while the cluster is being asked.
-    asking: tokio::sync::Mutex<LastQuestion>,
-    /// The names of all topics, in order, and when they were asked for.
+    metadata: Lock<MetadataCache>,
+    /// The topics of the next requests; at most [`MAX_PENDING`].
+    pending: Lock<BTreeSet<String>>,
+    /// Held during a metadata request.
+    refreshing: tokio::sync::Mutex<LastRequest>,
+    /// The names of all topics, in order, and when they were requested.
     listed: Lock<Option<(Instant, Arc<[String]>)>>,
-    /// Held while the cluster is being asked for them: an answer that may be large delays no other question.
-    listing: tokio::sync::Mutex<LastQuestion>,
+    /// Held during a request for all topics: its response can be large and must not delay other requests.
+    listing: tokio::sync::Mutex<LastRequest>,
 }
 
 #[derive(Default)]
-struct LastQuestion {
-    /// When it was answered.
-    at: Option<Instant>,
+struct LastRequest {
+    answered: Option<Instant>,
     failure: Option<(Instant, ReadError)>,
 }
 
@@ -45,9 +46,9 @@ impl Cluster {
         Self {
             config,
             brokers: Lock::default(),
-            view: Lock::default(),
-            wanted: Lock::default(),
-            asking: tokio::sync::Mutex::default(),
+            metadata: Lock::default(),
+            pending: Lock::default(),
+            refreshing: tokio::sync::Mutex::default(),
             listed: Lock::default(),
             listing: tokio::sync::Mutex::default(),
         }
@@ -57,47 +58,51 @@ impl Cluster {
         &self.config
     }
 
-    /// The leader of a partition, as of after `after`. A topic that is missing is never created.
+    /// The leader of a partition, from metadata requested after `newer_than`. Missing topics are never created.
     pub(crate) async fn leader(
         &self,
-        target: Target<'_>,
-        after: Option<Instant>,
+        target: TopicPartition<'_>,
+        newer_than: Option<Instant>,
         deadline: Instant,
     ) -> Result<Leader, ReadError> {
         let since = Instant::now();
         let known = || {
-            let freshness = Freshness { max_age: self.config.metadata_max_age, since, after };
-            self.view.lock().leader(target, freshness, Instant::now())
+            let freshness = Freshness { max_age: self.config.metadata_max_age, since, newer_than };
+            self.metadata.lock().leader(target, freshness, Instant::now())
         };
         match known() {
             Some(known) => known,
             None => {
-                self.want(target.topic());
-                let pace = if after.is_some() { RETRY_PACE } else { PACE };
-                self.ask(Some(target.topic()), since, pace, deadline, known).await
+                self.add_pending(target.topic());
+                let interval = if newer_than.is_some() { RETRY_INTERVAL } else { MIN_INTERVAL };
+                self.refresh(Some(target.topic()), since, interval, deadline, known).await
             }
         }
     }
 
-    /// A topic's partitions, as of at most [`DESCRIPTION_AGE`] ago. A topic that is missing is never created.
-    pub(crate) async fn topic(&self, target: Target<'_>, deadline: Instant) -> Result<Topic, ReadError> {
+    /// A topic's partitions, from metadata of at most [`DESCRIPTION_AGE`]. Missing topics are never created.
+    pub(crate) async fn topic(
+        &self,
+        target: TopicPartition<'_>,
+        deadline: Instant,
+    ) -> Result<Topic, ReadError> {
         let name = target.topic();
         let since = Instant::now();
         let known = || {
-            let freshness = Freshness { max_age: DESCRIPTION_AGE, since, after: None };
-            let known = self.view.lock().topic(name, freshness, Instant::now())?;
+            let freshness = Freshness { max_age: DESCRIPTION_AGE, since, newer_than: None };
+            let known = self.metadata.lock().topic(name, freshness, Instant::now())?;
             Some(known.map_err(|code| ReadError::Broker { code, detail: format!("topic {name}") }))
         };
         match known() {
             Some(known) => known,
             None => {
-                self.want(name);
-                self.ask(Some(name), since, PACE, deadline, known).await
+                self.add_pending(name);
+                self.refresh(Some(name), since, MIN_INTERVAL, deadline, known).await
             }
         }
     }
 
-    /// The names of all topics that are not Kafka's own, in order, as of after the call. Calls that wait share one question.
+    /// The names of all topics but Kafka's internal ones, in order, requested after the call. Waiting calls share one request.
     pub(crate) async fn topics(&self, deadline: Instant) -> Result<Arc<[String]>, ReadError> {
         let since = Instant::now();
         let known = || {
@@ -107,28 +112,27 @@ impl Cluster {
         match known() {
             Some(known) => known,
             None => {
-                let question = async {
-                    let asked = Instant::now();
-                    let (broker, answer) = self.ask_any(None).await?;
-                    *self.listed.lock() = Some((asked, names(answer)));
+                let request = async {
+                    let sent = Instant::now();
+                    let (broker, answer) = self.request_metadata(None).await?;
+                    *self.listed.lock() = Some((sent, names(answer)));
                     Ok(broker)
                 };
-                self.in_turn(&self.listing, since, LISTING_PACE, deadline, known, question).await
+                self.single_flight(&self.listing, since, LISTING_INTERVAL, deadline, known, request).await
             }
         }
     }
 
-    /// Notes that the leader sends its readers to another replica.
-    pub(crate) fn prefer(&self, target: Target<'_>, node: i32) {
-        self.view.lock().prefer(target, node, Instant::now());
+    /// Stores the preferred replica of a partition, or with `None` that its preferred replica failed.
+    pub(crate) fn prefer(&self, target: TopicPartition<'_>, replica: Option<i32>) {
+        let mut metadata = self.metadata.lock();
+        match replica {
+            Some(node) => metadata.prefer(target, node, Instant::now()),
+            None => metadata.prefer_leader(target, Instant::now()),
+        }
     }
 
-    /// Notes that the nearer replica could not answer.
-    pub(crate) fn prefer_leader(&self, target: Target<'_>) {
-        self.view.lock().prefer_leader(target, Instant::now());
-    }
-
-    /// The brokers as of at most `max_age` ago, at the addresses that they advertise; the connected ones first.
+    /// The brokers at their advertised addresses, from metadata of at most `max_age`; connected ones first.
     pub(crate) async fn brokers(
         &self,
         max_age: Duration,
@@ -136,61 +140,61 @@ impl Cluster {
     ) -> Result<Vec<Arc<Broker>>, ReadError> {
         let since = Instant::now();
         let fresh = |learned: Instant| learned >= since || learned.elapsed() < max_age;
-        let known = || self.view.lock().learned().filter(|learned| fresh(*learned)).map(|_| Ok(()));
+        let known = || self.metadata.lock().learned().filter(|learned| fresh(*learned)).map(|_| Ok(()));
         match known() {
             Some(known) => known?,
-            None => self.ask(None, since, PACE, deadline, known).await?,
+            None => self.refresh(None, since, MIN_INTERVAL, deadline, known).await?,
         }
-        let nodes = self.view.lock().nodes();
+        let nodes = self.metadata.lock().nodes();
         Ok(self.best_first(&nodes))
     }
 
-    /// That none of the brokers could be asked; no failure where the time ran out before any broker gave one.
-    pub(crate) fn unreachable(&self, failures: Failures) -> ReadError {
-        failures.of_all(&self.config)
+    /// The error if no broker could be reached.
+    pub(crate) fn unreachable(&self, failures: BrokerFailures) -> ReadError {
+        failures.unreachable(&self.config)
     }
 
-    fn want(&self, topic: &str) {
-        let mut wanted = self.wanted.lock();
-        if wanted.len() < MAX_WANTED {
-            wanted.insert(topic.to_owned());
+    fn add_pending(&self, topic: &str) {
+        let mut pending = self.pending.lock();
+        if pending.len() < MAX_PENDING {
+            pending.insert(topic.to_owned());
         }
     }
 
-    /// Asks for what others wait for and for `topic`, unless `known` makes an answer of what is known then.
+    /// Requests metadata of `topic` and of all pending topics, unless `known` has a result when it is the caller's turn.
     ///
-    /// One question is for many topics at once. So callers cost the cluster, however many they are, 50 questions a second
-    /// if they ask for new or missing topics ([`PACE`]), and 10 if they look for missing leaders ([`RETRY_PACE`]).
-    async fn ask<T>(
+    /// One request is for many topics at once. Any number of callers thus costs the cluster 50 requests a second for new or
+    /// missing topics ([`MIN_INTERVAL`]), and 10 for missing leaders ([`RETRY_INTERVAL`]).
+    async fn refresh<T>(
         &self,
         topic: Option<&str>,
         since: Instant,
-        pace: Duration,
+        interval: Duration,
         deadline: Instant,
         known: impl Fn() -> Option<Result<T, ReadError>>,
     ) -> Result<T, ReadError> {
-        let question = async {
+        let request = async {
             let names = self.next_names(topic);
-            let learned = Instant::now();
-            let (broker, answer) = self.ask_any(Some(names)).await?;
-            self.learn(answer, learned);
+            let sent = Instant::now();
+            let (broker, answer) = self.request_metadata(Some(names)).await?;
+            self.update(answer, sent);
             Ok(broker)
         };
-        self.in_turn(&self.asking, since, pace, deadline, known, question).await
+        self.single_flight(&self.refreshing, since, interval, deadline, known, request).await
     }
 
-    /// Waits for the turn to ask, puts the `question` unless another caller's has brought the answer meanwhile, and gives
-    /// what `known` makes of it. One question at a time, and not more often than `pace` allows.
-    async fn in_turn<T>(
+    /// Waits for its turn, and performs `request` unless another caller's request has brought the result meanwhile. Gives the
+    /// result of `known`. There is one request at a time, and `interval` between them.
+    async fn single_flight<T>(
         &self,
-        turns: &tokio::sync::Mutex<LastQuestion>,
+        turns: &tokio::sync::Mutex<LastRequest>,
         since: Instant,
-        pace: Duration,
+        interval: Duration,
         deadline: Instant,
         known: impl Fn() -> Option<Result<T, ReadError>>,
-        question: impl Future<Output = Result<Arc<Broker>, ReadError>>,
+        request: impl Future<Output = Result<Arc<Broker>, ReadError>>,
     ) -> Result<T, ReadError> {
-        let asked = timeout_at(deadline, async {
+        let result = timeout_at(deadline, async {
             let mut last = turns.lock().await;
             if let Some(known) = known() {
                 return known;
@@ -198,15 +202,15 @@ impl Cluster {
             if let Some((_, failure)) = last.failure.as_ref().filter(|(at, _)| *at > since) {
                 return Err(failure.clone());
             }
-            if let Some(next) = last.at.and_then(|at| at.checked_add(pace)) {
+            if let Some(next) = last.answered.and_then(|at| at.checked_add(interval)) {
                 sleep_until(next).await;
             }
-            let answered = question.await;
-            last.at = Some(Instant::now());
-            match answered {
+            let response = request.await;
+            last.answered = Some(Instant::now());
+            match response {
                 Ok(broker) => {
                     last.failure = None;
-                    known().unwrap_or_else(|| Err(self.unreachable(Failures::of(incomplete(&broker)))))
+                    known().unwrap_or_else(|| Err(self.unreachable(BrokerFailures::of(incomplete(&broker)))))
                 }
                 Err(failure) => {
                     last.failure = Some((Instant::now(), failure.clone()));
@@ -214,60 +218,64 @@ impl Cluster {
                 }
             }
         });
-        asked.await.unwrap_or_else(|_| Err(self.unreachable(Failures::default())))
+        result.await.unwrap_or_else(|_| Err(self.unreachable(BrokerFailures::default())))
     }
 
-    /// The names that the next question is about: what others wait for, and `topic`.
+    /// The topics of the next request: `topic` and pending ones.
     fn next_names(&self, topic: Option<&str>) -> Vec<String> {
-        let mut wanted = self.wanted.lock();
+        let mut pending = self.pending.lock();
         let mut names: Vec<String> = Vec::new();
         if let Some(topic) = topic {
-            wanted.remove(topic);
+            pending.remove(topic);
             names.push(topic.to_owned());
         }
-        names.extend(std::iter::from_fn(|| wanted.pop_first()).take(MAX_NAMES));
+        names.extend(std::iter::from_fn(|| pending.pop_first()).take(MAX_NAMES));
         names
     }
 
-    /// Asks one broker, another one besides whenever [`HEAD_START`] has passed without an answer or one has failed, and
-    /// gives the first answer and who gave it: a broker that is down or silent delays it by no more than that. Each is asked
-    /// once more where all are late, since the question may wait behind a request that takes long.
-    async fn ask_any(&self, topics: Option<Vec<String>>) -> Result<(Arc<Broker>, MetadataAnswer), ReadError> {
-        let mut candidates = self.view.lock().nodes();
+    /// Sends the request to one broker, and to another one each time [`HEAD_START`] passes or a broker fails. Gives the first
+    /// answer and its broker, so a broker that is down or silent delays it only by the head start. Once all brokers are late,
+    /// each is tried again: the request may wait behind a slow one.
+    async fn request_metadata(
+        &self,
+        topics: Option<Vec<String>>,
+    ) -> Result<(Arc<Broker>, MetadataAnswer), ReadError> {
+        let mut candidates = self.metadata.lock().nodes();
         candidates.extend(self.config.bootstrap.iter().cloned());
         let candidates = self.best_first(&candidates);
-        let (mut again, mut candidates) = (candidates.clone().into_iter(), candidates.into_iter());
-        let mut late = false;
+        let (mut second_tries, mut candidates) = (candidates.clone().into_iter(), candidates.into_iter());
+        let mut are_late = false;
         let request = Arc::new(MetadataRequest { topics });
 
-        let mut asked = JoinSet::new();
-        let mut failures = Failures::default();
+        let mut calls = JoinSet::new();
+        let mut failures = BrokerFailures::default();
         loop {
-            if asked.len() < MAX_ASKED
-                && let Some(broker) = candidates.next().or_else(|| if late { again.next() } else { None })
+            if calls.len() < MAX_CALLS
+                && let Some(broker) =
+                    candidates.next().or_else(|| if are_late { second_tries.next() } else { None })
             {
-                late = false;
+                are_late = false;
                 let request = Arc::clone(&request);
-                asked.spawn(async move {
+                calls.spawn(async move {
                     let answer = metadata(&broker, &request).await?;
                     Ok((broker, answer))
                 });
             }
-            match timeout(HEAD_START, asked.join_next()).await {
+            match timeout(HEAD_START, calls.join_next()).await {
                 Ok(Some(Ok(Ok(answer)))) => return Ok(answer),
                 Ok(Some(Ok(Err(failure)))) => failures.add(failure),
                 Ok(None) => return Err(self.unreachable(failures)),
                 Ok(Some(Err(_))) => {}
-                Err(_) => late = true,
+                Err(_) => are_late = true,
             }
         }
     }
 
-    fn learn(&self, answer: MetadataAnswer, learned: Instant) {
+    fn update(&self, answer: MetadataAnswer, sent: Instant) {
         let nodes = {
-            let mut view = self.view.lock();
-            view.learn(answer, learned);
-            view.nodes()
+            let mut metadata = self.metadata.lock();
+            metadata.update(answer, sent);
+            metadata.nodes()
         };
         let bootstrap = &self.config.bootstrap;
         let mut awaited = 0_usize;
@@ -275,13 +283,13 @@ impl Cluster {
             if nodes.contains(address) || bootstrap.contains(address) {
                 return true;
             }
-            // A broker that is down is not part of the metadata. Its recovery is logged once it is back.
+            // Metadata omits brokers that are down. Keep those whose recovery will be logged.
             awaited = awaited.saturating_add(usize::from(broker.is_awaited()));
             broker.is_awaited() && awaited <= MAX_AWAITED
         });
     }
 
-    /// The connected ones first, those that failed when they were last tried last, in no order otherwise.
+    /// Connected brokers first, failed ones last.
     fn best_first(&self, addresses: &HashSet<Address>) -> Vec<Arc<Broker>> {
         let mut brokers: Vec<Arc<Broker>> = addresses.iter().map(|address| self.broker(address)).collect();
         brokers.sort_by_cached_key(|broker| (broker.has_failed(), !broker.is_connected()));
@@ -297,7 +305,7 @@ impl Cluster {
     }
 }
 
-/// The names of topics that are there and not Kafka's own, in order.
+/// The sorted names of readable topics other than Kafka's internal ones.
 fn names(answer: MetadataAnswer) -> Arc<[String]> {
     let is_listed = |topic: &TopicAnswer| topic.error.is_none() && !topic.internal;
     let mut names: Vec<String> =
@@ -306,68 +314,15 @@ fn names(answer: MetadataAnswer) -> Arc<[String]> {
     names.into()
 }
 
-/// Why several brokers could not be asked, none where there was no time for one to fail.
-#[derive(Default)]
-pub(crate) struct Failures {
-    /// It is told: one that will pass for sure is worth another try, and one that needs a person says more than one that
-    /// may pass.
-    heaviest: Option<ConnectionError>,
-    /// Whether one of them may pass: that the others need a person does not keep its broker from coming back.
-    retriable: bool,
-}
-
-impl Failures {
-    fn of(failure: ConnectionError) -> Self {
-        let mut failures = Self::default();
-        failures.add(failure);
-        failures
-    }
-
-    /// As of all brokers of a cluster.
-    pub(crate) fn of_all(self, config: &Config) -> ReadError {
-        let retriable = self.retriable || self.heaviest.is_none();
-        let cause = self.heaviest.unwrap_or_else(|| ConnectionError::Silent {
-            address: config.bootstrap.first().map(ToString::to_string).unwrap_or_default(),
-            after: config.request_timeout,
-        });
-        let servers: Vec<String> = config.bootstrap.iter().map(ToString::to_string).collect();
-        ReadError::Unreachable { brokers: servers.join(","), cause, retriable }
-    }
-
-    pub(crate) fn add(&mut self, failure: ConnectionError) {
-        self.retriable |= failure.retriable();
-        let heavier = match (&self.heaviest, &failure) {
-            (None, _) => true,
-            // The next try is made when the first of them may be asked again.
-            (
-                Some(ConnectionError::Throttled { left: known, .. }),
-                ConnectionError::Throttled { left, .. },
-            ) => left < known,
-            (Some(known), failure) => weight(known) <= weight(failure),
-        };
-        if heavier {
-            self.heaviest = Some(failure);
-        }
-    }
-}
-
-fn weight(failure: &ConnectionError) -> u8 {
-    match failure {
-        failure if failure.passes() => 2,
-        failure if !failure.retriable() => 1,
-        _ => 0,
-    }
-}
-
-/// The cause where metadata came without what it was asked for.
+/// The error for metadata without the requested topic.
 fn incomplete(broker: &Broker) -> ConnectionError {
     ConnectionError::Protocol {
         address: broker.address().to_string(),
-        what: "metadata without the topic that was asked for".to_owned(),
+        what: "metadata without the requested topic".to_owned(),
     }
 }
 
-/// A broker that has just started may know nothing yet: that is no news of the cluster.
+/// Requests metadata. A broker that has just started can have none: that says nothing about the cluster.
 async fn metadata(
     broker: &Arc<Broker>,
     request: &MetadataRequest,
@@ -379,79 +334,29 @@ async fn metadata(
     Ok(answer)
 }
 
-/// Topics that one question is about, besides that of its caller.
+/// Topics of one request besides the caller's own.
 const MAX_NAMES: usize = 500;
 
-/// Topics that are waited for. A caller beyond them asks for its own when its turn comes.
-const MAX_WANTED: usize = 10_000;
+/// Pending topics. A caller beyond this bound requests its topic when it is its turn.
+const MAX_PENDING: usize = 10_000;
 
-/// The time between a broker's answer about metadata and the next question.
-const PACE: Duration = Duration::from_millis(20);
+/// The time between a metadata response and the next request.
+const MIN_INTERVAL: Duration = Duration::from_millis(20);
 
-/// As [`PACE`], where what was answered is known to be wrong.
-const RETRY_PACE: Duration = Duration::from_millis(100);
+/// The same if the cached metadata is known to be wrong.
+const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
-/// As [`PACE`], for the list of all topics, which may be large.
-const LISTING_PACE: Duration = Duration::from_millis(100);
+/// The same for the list of all topics, which can be large.
+const LISTING_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How long a description of a topic answers without the cluster being asked again.
+/// How long the description of a topic is cached.
 const DESCRIPTION_AGE: Duration = Duration::from_secs(1);
 
-/// How long a broker is asked before another one is asked besides.
+/// The time for one broker to answer before another one is called as well.
 const HEAD_START: Duration = Duration::from_millis(250);
 
-/// Brokers that failed and are no longer part of the cluster.
+/// Failed brokers that are no longer part of the metadata.
 const MAX_AWAITED: usize = 100;
 
-/// Brokers that are asked at the same time.
-const MAX_ASKED: usize = 16;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn throttled(seconds: u64) -> ConnectionError {
-        ConnectionError::Throttled { address: "a:1".to_owned(), left: Duration::from_secs(seconds) }
-    }
-
-    fn starting() -> ConnectionError {
-        ConnectionError::Starting { address: "a:1".to_owned() }
-    }
-
-    fn refused() -> ConnectionError {
-        ConnectionError::Authentication {
-            address: "a:1".to_owned(),
-            what: "wrong".to_owned(),
-            retriable: false,
-        }
-    }
-
-    fn silent() -> ConnectionError {
-        ConnectionError::Silent { address: "a:1".to_owned(), after: Duration::from_secs(1) }
-    }
-
-    /// In both orders: which failure is told, and whether another try may help.
-    #[track_caller]
-    fn check(two: [ConnectionError; 2], told: &ConnectionError, retriable: bool) {
-        let [one, other] = two;
-        for order in [[one.clone(), other.clone()], [other, one]] {
-            let mut failures = Failures::default();
-            order.into_iter().for_each(|failure| failures.add(failure));
-            assert_eq!(failures.heaviest.map(|failure| failure.to_string()), Some(told.to_string()));
-            assert_eq!(failures.retriable, retriable);
-        }
-    }
-
-    #[test]
-    fn of_several_failures_the_one_that_says_most_is_told_and_any_may_pass() {
-        check([refused(), silent()], &refused(), true);
-        check([refused(), refused()], &refused(), false);
-        check([silent(), starting()], &starting(), true);
-        check([refused(), throttled(1)], &throttled(1), true);
-    }
-
-    #[test]
-    fn of_several_brokers_that_throttle_the_first_to_be_asked_again_is_told() {
-        check([throttled(1), throttled(9)], &throttled(1), true);
-    }
-}
+/// Concurrent calls of one metadata request.
+const MAX_CALLS: usize = 16;

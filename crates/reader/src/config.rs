@@ -1,7 +1,8 @@
-//! What a cluster is, told under librdkafka's property names.
+//! The configuration of a cluster, in librdkafka's properties.
 
 mod pem;
 mod properties;
+mod property_error;
 mod sasl;
 mod secret;
 mod security;
@@ -13,72 +14,73 @@ use std::time::Duration;
 use kafka_protocol::protocol::StrBytes;
 use tokio::time::Instant;
 
-use crate::address::{Address, Family};
+use crate::address::{Address, AddressFamily};
 use crate::sasl::Sasl;
+use crate::security_protocol::SecurityProtocol;
 use properties::Properties;
 
+pub use property_error::PropertyError;
 pub use secret::is_secret;
-pub(crate) use security::{Protocol, Security};
+pub(crate) use security::Security;
 
 /// How to reach and read one cluster.
 ///
 /// | property | default | meaning |
 /// |---|---|---|
-/// | `bootstrap.servers` | required | `host:port,…`, asked a quarter of a second one after the other until one answers; `metadata.broker.list` is the same |
-/// | `client.id` | `sluicegate` | shown in the brokers' logs and quotas |
-/// | `client.rack` | none | where this reader is, in the words of the brokers' `broker.rack`: records are fetched from the replica that the leader finds nearest (KIP-392) |
+/// | `bootstrap.servers` | required | `host:port,…`, contacted a quarter of a second apart until one answers; `metadata.broker.list` is an alias |
+/// | `client.id` | `sluicegate` | the client's name in the brokers' logs and quotas |
+/// | `client.rack` | none | the rack of this client, as in the brokers' `broker.rack`: records are fetched from the leader's preferred replica (KIP-392) |
 /// | `security.protocol` | `plaintext` | `plaintext`, `ssl`, `sasl_plaintext` or `sasl_ssl`; see below |
-/// | `socket.timeout.ms` | 5000 | the longest a call may take, connecting and retries included, besides the wait it asks for; what a broker is silent on for half of it is asked again, of whoever leads by then; a connection that is silent for all of it is closed |
-/// | `socket.connection.setup.timeout.ms` | 3000 | the longest one connection may take to stand |
+/// | `socket.timeout.ms` | 5000 | the timeout of a call, including connections and retries, on top of its requested wait. A request without a response for half of it is retried; a connection that is silent for all of it is closed |
+/// | `socket.connection.setup.timeout.ms` | 3000 | the timeout for opening a connection |
 /// | `socket.keepalive.enable` | true | TCP keep-alive |
-/// | `socket.nagle.disable` | true | send small requests at once |
-/// | `socket.send.buffer.bytes` | 0 | the system's buffer of a connection, SO_SNDBUF; 0: as the system has it |
-/// | `socket.receive.buffer.bytes` | 0 | likewise SO_RCVBUF |
-/// | `connections.max.idle.ms` | 180000 | close a connection that was not used so long; 0: leave that to the broker |
-/// | `reconnect.backoff.ms` | 100 | after a failed connect, calls to that broker fail at once for this long, doubling |
-/// | `reconnect.backoff.max.ms` | 1000 | up to this |
-/// | `metadata.max.age.ms` | 900000 | ask for the leaders again after this |
-/// | `broker.address.family` | `any` | `v4` and `v6` use only such addresses |
-/// | `receive.message.max.bytes` | 67108864 | the largest response, 16384 at least; a batch larger than this cannot be read. Worst case in memory: this for each of up to 20 connections to a broker, and of those that were given up or have reached the end of their authentication and are still being answered |
-/// | `message.max.bytes` | 8388608 | the largest record, each header with 32 bytes more than it has; a larger one is an error that names its offset |
-/// | `client.dns.lookup` | `use_all_dns_ips` | all addresses of a name are tried: nothing else is supported |
-/// | `api.version.request` | true | brokers are asked which versions they speak: nothing else is supported |
-/// | `isolation.level` | `read_uncommitted` | nothing else is supported by this version |
+/// | `socket.nagle.disable` | true | sends small requests at once |
+/// | `socket.send.buffer.bytes` | 0 | the system's send buffer of a connection (SO_SNDBUF); 0: the system's default |
+/// | `socket.receive.buffer.bytes` | 0 | likewise the receive buffer (SO_RCVBUF) |
+/// | `connections.max.idle.ms` | 180000 | closes connections that are idle for this long; 0: leaves that to the broker |
+/// | `reconnect.backoff.ms` | 100 | the back-off after a failed connection, during which calls to that broker fail at once; it doubles with each failure |
+/// | `reconnect.backoff.max.ms` | 1000 | the maximum back-off |
+/// | `metadata.max.age.ms` | 900000 | the age at which metadata is refreshed |
+/// | `broker.address.family` | `any` | `v4` and `v6` use only addresses of that family |
+/// | `receive.message.max.bytes` | 67108864 | the largest response, at least 16384; larger batches cannot be read. Worst case in memory: this for each of up to 20 connections to a broker, and for each retired connection that still has a response to receive |
+/// | `message.max.bytes` | 8388608 | the largest record, counting 32 extra bytes per header; larger records are an error with their offset |
+/// | `client.dns.lookup` | `use_all_dns_ips` | all addresses of a name are tried; no other value is supported |
+/// | `api.version.request` | true | brokers are asked for their API versions; no other value is supported |
+/// | `isolation.level` | `read_uncommitted` | no other value is supported |
 ///
-/// With `ssl` and `sasl_ssl`. PEM is read once, when the configuration is: a renewed certificate needs a new one.
+/// With `ssl` and `sasl_ssl`. PEM is read once, with the configuration: a renewed certificate requires a new configuration.
 ///
 /// | property | default | meaning |
 /// |---|---|---|
-/// | `ssl.ca.location` | the system's | PEM file, or directory of such, with the CAs to trust; `probe` is the default. A broker's certificate that is its own CA is not taken |
-/// | `ssl.ca.pem` | | the CAs themselves |
-/// | `ssl.certificate.location`, `ssl.certificate.pem` | | the client's certificate and its chain, for brokers that ask for one |
+/// | `ssl.ca.location` | the system's | PEM file, or directory of PEM files, with the trusted CAs; `probe` is the default. A broker certificate that is its own CA is rejected |
+/// | `ssl.ca.pem` | | the CAs themselves, in PEM |
+/// | `ssl.certificate.location`, `ssl.certificate.pem` | | the client's certificate chain, for brokers that request one |
 /// | `ssl.key.location`, `ssl.key.pem` | | its private key: PKCS#8, encrypted or not, PKCS#1 or SEC1 |
-/// | `ssl.key.password` | | of an encrypted PKCS#8 key; not used where the key is not encrypted |
-/// | `ssl.crl.location` | | PEM file of revocation lists, one for each CA: of several only the first counts. The broker's certificate must then be covered by one that is in force |
-/// | `enable.ssl.certificate.verification` | true | false: any certificate is taken, and `ssl.ca.*` is not used |
-/// | `ssl.endpoint.identification.algorithm` | `https` | the certificate must be for the host that is connected to; `none`: for any |
+/// | `ssl.key.password` | | the password of an encrypted PKCS#8 key; ignored for other keys |
+/// | `ssl.crl.location` | | PEM file of revocation lists, one per CA; only the first of several for one CA is used. A current list must then cover the broker's certificate |
+/// | `enable.ssl.certificate.verification` | true | `false` accepts any certificate and ignores `ssl.ca.*` |
+/// | `ssl.endpoint.identification.algorithm` | `https` | the certificate must match the broker's host name; `none` accepts any name |
 ///
 /// With `sasl_plaintext` and `sasl_ssl`.
 ///
 /// | property | default | meaning |
 /// |---|---|---|
-/// | `sasl.mechanism` | required | `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512` or `OAUTHBEARER`; `sasl.mechanisms` is the same |
-/// | `sasl.username`, `sasl.password` | required | for all but OAUTHBEARER |
-/// | `sasl.oauthbearer.method` | `default` | `default`: the token is in a file; `oidc`: an endpoint gives it for client credentials |
-/// | `sasl.oauthbearer.token.endpoint.url` | required | `file:///path`, read for each authentication (KIP-768); with `oidc`, the endpoint's `https:` URL, or an `http:` one of this host (`localhost`, 127.0.0.0/8, `[::1]`): the secret is sent to it |
-/// | `sasl.oauthbearer.client.id`, `sasl.oauthbearer.client.secret` | required | with `oidc`, sent as HTTP Basic credentials; `sasl.oauthbearer.client.credentials.client.id` and `….secret` are the same |
-/// | `sasl.oauthbearer.scope` | | with `oidc`: what to ask for |
-/// | `sasl.oauthbearer.grant.type` | `client_credentials` | with `oidc`: nothing else is honoured |
-/// | `sasl.oauthbearer.metadata.authentication.type` | `none` | with `oidc`: nothing else is honoured |
+/// | `sasl.mechanism` | required | `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512` or `OAUTHBEARER`; `sasl.mechanisms` is an alias |
+/// | `sasl.username`, `sasl.password` | required | for all mechanisms but OAUTHBEARER |
+/// | `sasl.oauthbearer.method` | `default` | `default` reads the token from a file; `oidc` requests it from an endpoint with client credentials |
+/// | `sasl.oauthbearer.token.endpoint.url` | required | `file:///path`, read for each authentication (KIP-768); with `oidc`, the endpoint's `https:` URL, or an `http:` URL of this host (`localhost`, 127.0.0.0/8, `[::1]`), because it receives the secret |
+/// | `sasl.oauthbearer.client.id`, `sasl.oauthbearer.client.secret` | required | with `oidc`, sent as HTTP Basic credentials; `sasl.oauthbearer.client.credentials.client.id` and `….secret` are aliases |
+/// | `sasl.oauthbearer.scope` | | with `oidc`: the requested scope |
+/// | `sasl.oauthbearer.grant.type` | `client_credentials` | with `oidc`; no other value is supported |
+/// | `sasl.oauthbearer.metadata.authentication.type` | `none` | with `oidc`; no other value is supported |
 /// | `sasl.oauthbearer.extensions` | | `name=value,…` for the broker (RFC 7628) |
-/// | `https.ca.location`, `https.ca.pem` | the system's | with `oidc`: the CAs to trust for the endpoint |
+/// | `https.ca.location`, `https.ca.pem` | the system's | with `oidc`: the trusted CAs of the endpoint |
 ///
-/// Other names are accepted and mean nothing here, but for those that secure a connection (`ssl.*`, `sasl.*`, …):
-/// ignoring them would send in the clear what was meant to be protected, so what has no effect is refused, unless it is
-/// said above that it is not used.
+/// Other properties are ignored, except those that secure a connection (`ssl.*`, `sasl.*`, …). Ignoring these could send
+/// plaintext that was meant to be protected, so any without an effect is an error, unless it is documented as ignored above.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// What the log calls the cluster; empty unless it was given a name.
+    /// The cluster's name in log lines; empty if it has none.
     pub(crate) name: String,
     /// Never empty.
     pub(crate) bootstrap: Vec<Address>,
@@ -88,34 +90,22 @@ pub struct Config {
     pub(crate) setup_timeout: Duration,
     pub(crate) keepalive: bool,
     pub(crate) nodelay: bool,
-    /// 0: the system's.
+    /// 0: the system's default.
     pub(crate) send_buffer: u32,
-    /// 0: the system's.
+    /// 0: the system's default.
     pub(crate) receive_buffer: u32,
     pub(crate) security: Security,
     pub(crate) max_idle: Option<Duration>,
     pub(crate) backoff: Duration,
     pub(crate) backoff_max: Duration,
     pub(crate) metadata_max_age: Duration,
-    pub(crate) family: Family,
+    pub(crate) family: AddressFamily,
     pub(crate) max_response_bytes: usize,
     pub(crate) max_record_bytes: usize,
 }
 
-/// A property that cannot be used, and what was expected of it.
-///
-/// Values are left out where they may be secret.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{key}`: {problem}")]
-pub struct PropertyError {
-    /// The property's name.
-    pub key: String,
-    /// What is wrong, and what is expected.
-    pub problem: String,
-}
-
 impl Config {
-    /// The same cluster under a name, by which log lines tell it from others at the same brokers.
+    /// The same cluster with a name for log lines, which tells it from others at the same brokers.
     #[must_use]
     pub fn named(self, name: &str) -> Self {
         Self { name: name.to_owned(), ..self }
@@ -124,16 +114,16 @@ impl Config {
     /// Reads a cluster's properties.
     ///
     /// # Errors
-    /// Every property that cannot be used, not only the first one.
+    /// All invalid properties, not only the first one.
     pub fn from_properties(properties: &BTreeMap<String, String>) -> Result<Self, Vec<PropertyError>> {
-        // A password may begin or end with a space.
+        // A password can begin or end with a space.
         let trimmed = |key, value| if is_secret(key) { value } else { str::trim(value) };
         let unread =
             properties.iter().map(|(key, value)| (key.as_str(), trimmed(key, value.as_str()))).collect();
         let mut read = Properties { unread, problems: Vec::new() };
         let security = read.security();
-        read.refuse_isolation();
-        read.refuse_connections();
+        read.reject_isolation();
+        read.reject_connections();
         let config = Self {
             name: String::new(),
             bootstrap: read.bootstrap(security.protocol),
@@ -163,35 +153,38 @@ impl Config {
         if read.problems.is_empty() { Ok(config) } else { Err(read.problems) }
     }
 
-    /// Whether brokers are shown tokens, and nothing else: SASL with OAUTHBEARER, without extensions.
+    /// Whether brokers receive tokens and nothing else: SASL with OAUTHBEARER, without extensions.
     pub fn has_tokens(&self) -> bool {
         self.security.sasl.as_ref().is_some_and(|sasl| sasl.tokens().is_some())
     }
 
-    /// The token that brokers are shown now, a secret, for another client of the same cluster.
+    /// The current token for brokers, a secret, for another client of the same cluster.
     ///
     /// # Errors
-    /// Why there is none, without a secret; within `socket.timeout.ms`.
+    /// Why there is no token, without secrets; within `socket.timeout.ms`.
     ///
     /// # Cancel safety
-    /// Dropping the call lets the next one ask.
+    /// Dropping the call lets the next one request a token.
     pub async fn token(&self) -> Result<String, String> {
         let tokens = self.security.sasl.as_ref().and_then(Sasl::tokens);
-        let tokens = tokens.ok_or_else(|| "brokers are shown no tokens".to_owned())?;
+        let tokens = tokens.ok_or_else(|| {
+            "this cluster is not configured for tokens (sasl.mechanism = OAUTHBEARER without extensions)"
+                .to_owned()
+        })?;
         let now = Instant::now();
         let deadline = now.checked_add(self.request_timeout).unwrap_or(now);
         tokens.get(deadline).await.map(|token| token.expose().to_owned()).map_err(|fault| fault.what)
     }
 
-    /// How long a broker may be silent that was asked for something that it has at hand.
-    pub(crate) fn patience(&self) -> Duration {
+    /// How long a broker can be silent on a request that it could answer at once.
+    pub(crate) fn response_timeout(&self) -> Duration {
         self.request_timeout.checked_div(2).unwrap_or_default()
     }
 }
 
 impl Properties<'_> {
-    /// Who asks for read_committed must not be given records of transactions that were aborted.
-    fn refuse_isolation(&mut self) {
+    /// A client that requires read_committed must not receive records of aborted transactions.
+    fn reject_isolation(&mut self) {
         match self.take("isolation.level") {
             None => {}
             Some(level) if level.eq_ignore_ascii_case("read_uncommitted") => {}
@@ -205,23 +198,23 @@ impl Properties<'_> {
         }
     }
 
-    /// Ways to connect that reads do not have.
-    fn refuse_connections(&mut self) {
+    /// Rejects unsupported ways to connect.
+    fn reject_connections(&mut self) {
         if !self.boolean("api.version.request", true) {
-            self.problem("api.version.request", "cannot be honoured by reads: expected `true`");
+            self.problem("api.version.request", "expected `true`, no other value is supported");
         }
         match self.take("client.dns.lookup") {
             None | Some("use_all_dns_ips") => {}
             Some(other) => self.problem(
                 "client.dns.lookup",
-                format!("cannot be honoured by reads: expected `use_all_dns_ips`, got `{other}`"),
+                format!("expected `use_all_dns_ips`, no other value is supported, got `{other}`"),
             ),
         }
     }
 
-    fn bootstrap(&mut self, protocol: Protocol) -> Vec<Address> {
+    fn bootstrap(&mut self, protocol: SecurityProtocol) -> Vec<Address> {
         let (name, alias) = ("bootstrap.servers", "metadata.broker.list");
-        // The one that was given.
+        // The key that is set.
         let key = if self.unread.contains_key(name) { name } else { alias };
         let Some(value) = self.either(name, alias) else {
             self.problem(name, "is required: expected `host:port[,host:port…]`");
@@ -249,20 +242,20 @@ impl Properties<'_> {
         name
     }
 
-    fn family(&mut self) -> Family {
+    fn family(&mut self) -> AddressFamily {
         match self.take("broker.address.family") {
-            None | Some("any") => Family::Any,
-            Some("v4") => Family::V4,
-            Some("v6") => Family::V6,
+            None | Some("any") => AddressFamily::Any,
+            Some("v4") => AddressFamily::V4,
+            Some("v6") => AddressFamily::V6,
             Some(other) => {
                 self.problem("broker.address.family", format!("expected `any`, `v4` or `v6`, got `{other}`"));
-                Family::Any
+                AddressFamily::Any
             }
         }
     }
 }
 
-/// Far above what anyone uses, far below what a request can carry.
+/// Far above real names, far below the limit of a request.
 const MAX_NAME: usize = 255;
 
 #[cfg(test)]
@@ -295,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn librdkafkas_older_name_for_the_servers_works() {
+    fn metadata_broker_list_is_an_alias() {
         assert_eq!(
             config(&[("metadata.broker.list", "a:1")]).bootstrap,
             config(&[("bootstrap.servers", "a:1")]).bootstrap
@@ -303,12 +296,12 @@ mod tests {
     }
 
     #[test]
-    fn properties_that_concern_others_are_accepted() {
+    fn unknown_properties_are_accepted() {
         config(&[("bootstrap.servers", "a:1"), ("queued.min.messages", "x")]);
     }
 
     #[test]
-    fn every_property_of_the_table_is_read() {
+    fn documented_properties_are_validated() {
         let long = "x".repeat(MAX_NAME + 1);
         for (property, wrong) in [
             ("metadata.broker.list", "b:1"),
@@ -340,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn an_isolation_that_reads_do_not_have_is_refused() {
+    fn unsupported_isolation_level_is_rejected() {
         let servers = ("bootstrap.servers", "a:1");
         refused(
             &[servers, ("isolation.level", "read_committed")],
@@ -355,28 +348,28 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_limit_of_zero_is_none() {
+    fn zero_idle_time_means_no_limit() {
         let config = config(&[("bootstrap.servers", "a:1"), ("connections.max.idle.ms", "0")]);
         assert_eq!(config.max_idle, None);
     }
 
     #[test]
-    fn ways_to_connect_that_reads_do_not_have_are_refused() {
+    fn unsupported_connection_properties_are_rejected() {
         let servers = ("bootstrap.servers", "a:1");
         refused(
             &[servers, ("api.version.request", "false")],
-            &["`api.version.request`: cannot be honoured by reads: expected `true`"],
+            &["`api.version.request`: expected `true`, no other value is supported"],
         );
         refused(
             &[servers, ("client.dns.lookup", "resolve_canonical_bootstrap_servers_only")],
-            &["`client.dns.lookup`: cannot be honoured by reads: expected `use_all_dns_ips`, got \
+            &["`client.dns.lookup`: expected `use_all_dns_ips`, no other value is supported, got \
                `resolve_canonical_bootstrap_servers_only`"],
         );
         config(&[servers, ("api.version.request", "true"), ("client.dns.lookup", "use_all_dns_ips")]);
     }
 
     #[test]
-    fn all_problems_are_told_at_once() {
+    fn all_problems_are_reported_at_once() {
         refused(
             &[
                 ("bootstrap.servers", "a:x,b:70000"),
@@ -392,10 +385,9 @@ mod tests {
             &[
                 "`ssl.ca.location`: cannot read `/nowhere`: No such file or directory (os error 2)",
                 "`sasl.username`: is required: expected the name of a user",
-                "`ssl.keystore.password`: cannot be honoured by reads: expected PEM: `openssl pkcs12 -in KEYSTORE -out \
-                 client.pem` writes what `ssl.certificate.location`, `ssl.key.location` (with `ssl.key.password`) and \
-                 `ssl.ca.location` read; of a JKS file `keytool -importkeystore -srckeystore OLD -destkeystore KEYSTORE \
-                 -deststoretype pkcs12` makes such a KEYSTORE",
+                "`ssl.keystore.password`: is not supported: use PEM files, with `openssl pkcs12 -in KEYSTORE -out client.pem`, for \
+                 `ssl.certificate.location`, `ssl.key.location` (with `ssl.key.password`) and `ssl.ca.location`; convert a JKS file \
+                 before, with `keytool -importkeystore -srckeystore OLD -destkeystore KEYSTORE -deststoretype pkcs12`",
                 "`bootstrap.servers`: expected a port from 1 to 65535 in `a:x`",
                 "`bootstrap.servers`: expected a port from 1 to 65535 in `b:70000`",
                 "`socket.timeout.ms`: expected 10 to 300000 milliseconds, got `soon`",
@@ -406,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn servers_are_required_and_not_empty() {
+    fn bootstrap_servers_are_required() {
         refused(&[], &["`bootstrap.servers`: is required: expected `host:port[,host:port…]`"]);
         refused(
             &[("bootstrap.servers", " , ")],

@@ -1,4 +1,4 @@
-//! Makes connections: the one place where a stream to a broker comes from.
+//! Opens connections to brokers.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,15 +7,15 @@ use std::sync::Arc;
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
 
-use crate::ConnectionError;
 use crate::address::Address;
 use crate::clock::after;
 use crate::config::Config;
 use crate::connection::Connection;
-use crate::link::Limits;
+use crate::connection_error::ConnectionError;
 use crate::tls::{Tls, TlsFault};
+use crate::transport::Limits;
 
-/// A connection that is secured, authenticated and ready for requests, within the configured time.
+/// Opens a connection that is secured, authenticated and ready for requests, within the configured timeout.
 pub(crate) async fn dial(
     address: &Address,
     config: &Config,
@@ -24,15 +24,15 @@ pub(crate) async fn dial(
     let deadline = after(Instant::now(), config.setup_timeout);
     let dialed = timeout_at(deadline, async {
         let stream = connect(address, config, deadline).await?;
-        let patience = config.setup_timeout;
+        let timeout = config.setup_timeout;
         let mut connection = match &config.security.tls {
             None => {
-                Connection::handshake(stream, address.clone(), &config.client_id, limits, patience).await?
+                Connection::handshake(stream, address.clone(), &config.client_id, limits, timeout).await?
             }
             Some(tls) => {
                 let stream =
                     tls.connect(&address.host, stream).await.map_err(|fault| refused(address, fault))?;
-                Connection::handshake(stream, address.clone(), &config.client_id, limits, patience)
+                Connection::handshake(stream, address.clone(), &config.client_id, limits, timeout)
                     .await
                     .map_err(|error| late(address, tls, error))?
             }
@@ -51,7 +51,7 @@ fn refused(address: &Address, TlsFault { what, retriable }: TlsFault) -> Connect
     ConnectionError::Tls { address: address.to_string(), what, retriable }
 }
 
-/// What ended a connection that was secured just before, if the broker has refused that after all.
+/// Replaces the loss of a new connection by its TLS failure, if there is one.
 fn late(address: &Address, tls: &Tls, error: ConnectionError) -> ConnectionError {
     let fault = match &error {
         ConnectionError::Lost { cause, .. } => tls.fault(cause),
@@ -60,7 +60,7 @@ fn late(address: &Address, tls: &Tls, error: ConnectionError) -> ConnectionError
     fault.map_or(error, |fault| refused(address, fault))
 }
 
-/// The bare stream, to whichever address of the broker answers first.
+/// The TCP stream to the first address of the broker that accepts it.
 async fn connect(
     address: &Address,
     config: &Config,
@@ -76,10 +76,10 @@ async fn connect(
     stream.map_err(|cause| ConnectionError::Connect { address: address.to_string(), cause: Arc::new(cause) })
 }
 
-/// What `connect` makes of the first of some addresses with which it succeeds, or the failure of the last one.
+/// The result of `connect` for the first address that succeeds, or the failure of the last one.
 ///
-/// They are tried in order, each for an equal share of the time that is left, so that one that swallows packets does not use
-/// up that of the others.
+/// Addresses are tried in order, each for an equal share of the remaining time, so that one that drops packets leaves time for
+/// the others.
 pub(crate) async fn first<T, F>(
     addresses: Vec<SocketAddr>,
     deadline: Instant,
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn an_address_that_swallows_packets_leaves_the_others_their_time() {
+    async fn silent_address_leaves_time_for_the_others() {
         let address = |last| SocketAddr::from(([192, 0, 2, last], 1));
         let started = Instant::now();
         let connect = |found: SocketAddr| async move {

@@ -1,53 +1,61 @@
 //! Stateless, asynchronous reads from a Kafka cluster: any offset of any partition, for very many callers over a few
 //! connections.
 //!
-//! 1. [`Config`]: librdkafka's properties become a cluster to read from
-//! 2. [`Reader`]: a call is checked (`target`) before anything is sent
-//! 3. `cluster`: one caller asks for metadata on behalf of all, `view` keeps it
-//! 4. `ask`: the question goes to the partition's leader, again where that has moved, was lost or is missing, or to the
-//!    replica that it names as nearer
-//! 5. `broker`: a connection is picked, or opened (`dial`); those for fetches that wait are apart from the others. A new
-//!    one is secured first (`tls`, `sasl`)
-//! 6. `connection` and `link`: requests (`api`) are encoded and pipelined, answers matched and decoded (`wire`)
-//! 7. `fetching`: batches become the answer's bytes, and are read on where they hold nothing to deliver
+//! A fetch passes, in order:
+//! 1. [`Config`]: describes the cluster in librdkafka's properties
+//! 2. [`Reader`]: validates the call (`topic_partition`)
+//! 3. `fetch_plan`: decides which records to request, and encodes the batches that come back
+//! 4. `attempt`: decides which broker to call, and when to retry; `leader_call` performs its steps
+//! 5. `cluster`: requests metadata, once for all waiting callers; `metadata_cache` keeps it
+//! 6. `broker`: picks a connection or opens one (`dial`, `tls`, `sasl`); long polls have connections of their own
+//! 7. `connection`, `transport`: encode requests (`api`), pipeline them, match and decode responses (`wire`)
 //!
-//! Beside it: `vetting` checks brokers before another client of the cluster connects to them.
+//! `bootstrap_check` checks brokers before another client of the cluster connects to them.
 //!
-//! Isolation is read_uncommitted: records of open and aborted transactions are delivered. No call ever creates a topic.
+//! The isolation level is read_uncommitted: records of open and aborted transactions are returned. No call creates a topic.
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod address;
 mod api;
-mod ask;
+mod attempt;
 mod backoff;
+mod bootstrap_check;
 mod broker;
+mod broker_failures;
 mod clock;
 mod cluster;
 mod config;
 mod connection;
+mod connection_error;
 mod dial;
-mod encoders;
-mod error;
-mod fetching;
-mod link;
+mod encoder_pool;
+mod error_code;
+mod fetch;
+mod fetch_call;
+mod fetch_plan;
+mod leader_call;
 mod lock;
-mod progress;
+mod metadata_cache;
+mod read_error;
 mod reader;
 mod redact;
 mod sasl;
-mod target;
+mod security_protocol;
+mod skip_cache;
 mod throttle;
 mod tls;
 mod topic;
-mod vetting;
-mod view;
+mod topic_partition;
+mod transport;
 mod wire;
 
+pub use bootstrap_check::BootstrapCheck;
 pub use config::{Config, PropertyError, is_secret};
-pub use connection::ConnectionError;
-pub use error::{ErrorCode, ReadError};
-pub use reader::{DEFAULT_MAX_BYTES, Fetch, Fetched, LOG_END, LOG_START, MAX_WAIT, Reader};
-pub use target::check_topic;
+pub use connection_error::ConnectionError;
+pub use error_code::ErrorCode;
+pub use fetch::{DEFAULT_MAX_BYTES, Fetch, Fetched, MAX_WAIT};
+pub use read_error::ReadError;
+pub use reader::{LOG_END, LOG_START, Reader};
 pub use topic::{Partition, Replica, Topic};
-pub use vetting::Vetted;
+pub use topic_partition::check_topic;

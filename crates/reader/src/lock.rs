@@ -2,8 +2,8 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Held for a few statements at a time and never across an await; what it guards is valid between any two of them, so a
-/// thread that ends inside leaves nothing half done.
+/// Hold it for a few statements and never across an await. Each statement must leave the value valid, so that a panic
+/// in between does no harm.
 #[derive(Debug, Default)]
 pub(crate) struct Lock<T>(Mutex<T>);
 

@@ -1,29 +1,36 @@
-//! The calls: what a user of this crate sees.
+//! The public calls.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use kafka_protocol::error::ResponseError;
+use sluicegate_records::Limits;
 use tokio::time::{Instant, timeout_at};
 
-use crate::api::{ListOffsetsAnswer, ListOffsetsRequest};
-use crate::ask::{Role, Source, Verdict, Whom, ask};
+use crate::api::ListOffsetsRequest;
+use crate::attempt::{Attempt, Reply};
+use crate::backoff::jitter;
+use crate::broker_failures::BrokerFailures;
 use crate::clock::after;
-use crate::cluster::{Cluster, Failures};
-use crate::encoders::Encoders;
-use crate::error::ErrorCode;
-use crate::fetching::Fetching;
-use crate::progress::Progress;
-use crate::target::Target;
+use crate::cluster::Cluster;
+use crate::config::Config;
+use crate::connection_error::ConnectionError;
+use crate::encoder_pool::EncoderPool;
+use crate::error_code::ErrorCode;
+use crate::fetch::{Fetch, Fetched, MAX_WAIT};
+use crate::fetch_call::fetch_call;
+use crate::fetch_plan::FetchPlan;
+use crate::leader_call::{Recipient, leader_call};
+use crate::read_error::ReadError;
+use crate::skip_cache::SkipCache;
 use crate::topic::Topic;
-use crate::{Config, ConnectionError, ReadError};
+use crate::topic_partition::TopicPartition;
 
 /// Reads from one cluster. Clones share connections and metadata; dropping the last one closes them.
 ///
-/// Calls help each other: one opens a connection or asks for metadata, and others wait for it. So a call must be polled
-/// or dropped, as any future that a task awaits is.
+/// Calls share work: one opens a connection or requests metadata, and others wait for it. A call must therefore be polled or
+/// dropped, as any future that a task awaits.
 #[derive(Clone)]
 pub struct Reader {
     inner: Arc<Inner>,
@@ -31,63 +38,35 @@ pub struct Reader {
 
 struct Inner {
     cluster: Cluster,
-    progress: Progress,
-    encoders: Encoders,
-}
-
-/// What to read.
-#[derive(Debug, Clone, Copy)]
-pub struct Fetch<'a> {
-    /// The topic's name.
-    pub topic: &'a str,
-    /// 0 or more.
-    pub partition: i32,
-    /// The first offset wanted: from the log start up to and including the log end.
-    pub offset: i64,
-    /// The answer's size, in bytes: it ends before the record that would exceed it, but holds at least one record.
-    pub max_bytes: usize,
-    /// How long to wait at the log end for a first record, up to [`MAX_WAIT`]; zero: not at all.
-    pub max_wait: Duration,
-    /// The caller has just been told that the log ends here: wait at once, without looking first.
-    pub at_end: bool,
-}
-
-/// What was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fetched {
-    /// The body of a `KafkaFetchResp`: its `messages`, encoded. Empty at the log end.
-    pub messages: Bytes,
-    /// How many there are.
-    pub count: usize,
-    /// Where to read on. Beyond the asked offset even without a message, where the log holds nothing to deliver.
-    pub next_offset: i64,
+    skip_cache: SkipCache,
+    encoders: EncoderPool,
 }
 
 impl Reader {
-    /// A reader of the cluster that `config` describes. Nothing is sent before the first call.
+    /// A reader of the cluster that `config` describes. Sends nothing before the first call.
     ///
-    /// The calls must run inside a tokio runtime with time and I/O enabled.
+    /// Calls must run inside a tokio runtime with time and I/O enabled.
     pub fn new(config: Config) -> Self {
         let cluster = Cluster::new(Arc::new(config));
-        let inner = Inner { cluster, progress: Progress::default(), encoders: Encoders::default() };
+        let inner = Inner { cluster, skip_cache: SkipCache::default(), encoders: EncoderPool::default() };
         Self { inner: Arc::new(inner) }
     }
 
-    /// The cluster's name in the log.
+    /// The cluster's name in log lines.
     pub fn cluster(&self) -> &str {
         &self.inner.cluster.config().name
     }
 
-    /// Finds an offset of a partition: `timestamp` [`LOG_END`] gives the high watermark, [`LOG_START`] the log start, 0 and more
-    /// the first record at or after so many milliseconds since 1970-01-01T00:00:00Z, −1 where there is none.
+    /// Finds an offset of a partition. Timestamp [`LOG_END`] gives the high watermark, [`LOG_START`] the log start, and 0 or more
+    /// the first record at or after that time, in milliseconds since 1970-01-01T00:00:00Z, or −1 if there is none.
     ///
     /// # Errors
-    /// [`ReadError`], in no more than `socket.timeout.ms`.
+    /// [`ReadError`], within `socket.timeout.ms`.
     ///
     /// # Cancel safety
-    /// Dropping the call loses its answer and nothing else.
+    /// Dropping the call loses its result and nothing else.
     pub async fn list_offset(&self, topic: &str, partition: i32, timestamp: i64) -> Result<i64, ReadError> {
-        let target = Target::parse(topic, partition)?;
+        let target = TopicPartition::parse(topic, partition)?;
         if timestamp < LOG_START {
             let detail =
                 format!("timestamp {timestamp}: expected milliseconds, -1 (log end) or -2 (log start)");
@@ -95,55 +74,56 @@ impl Reader {
         }
         let cluster = &self.inner.cluster;
         let deadline = in_future(cluster.config().request_timeout);
-        let put = |leader: Source| async move {
-            let (topic, partition, leader_epoch) = (target.topic(), target.partition(), leader.leader_epoch);
-            let request = ListOffsetsRequest { topic, partition, leader_epoch, timestamp };
-            leader.call(&request).await
+        let send = |recipient: Recipient| async move {
+            let request = ListOffsetsRequest {
+                topic: target.topic(),
+                partition: target.partition(),
+                leader_epoch: recipient.call.leader_epoch,
+                timestamp,
+            };
+            let answer = recipient.send(&request).await?;
+            Ok(answer.error.map_or(Reply::Success(answer.offset), Reply::Error))
         };
-        let judge =
-            |answer: &ListOffsetsAnswer, _: Role| answer.error.map_or(Verdict::Final, Verdict::Refused);
-        Ok(ask(cluster, target, Whom::Leader, deadline, put, judge).await?.offset)
+        leader_call(cluster, Attempt::at_leader(target, deadline, jitter), send).await
     }
 
-    /// Reads records from an offset on, in order, none skipped.
+    /// Reads records from an offset, in order and without gaps.
     ///
     /// # Errors
-    /// [`ReadError`], in no more than `socket.timeout.ms` besides `max_wait`.
+    /// [`ReadError`], within `socket.timeout.ms` plus `max_wait`.
     ///
     /// # Cancel safety
-    /// Dropping the call loses its answer and nothing else: the log is not changed by reading it.
+    /// Dropping the call loses its result and nothing else.
     pub async fn fetch(&self, fetch: Fetch<'_>) -> Result<Fetched, ReadError> {
-        let target = Target::parse(fetch.topic, fetch.partition)?;
+        let target = TopicPartition::parse(fetch.topic, fetch.partition)?;
         if fetch.offset < 0 {
             let detail = format!("offset {}: expected 0 or more", fetch.offset);
             return Err(ReadError::Request { code: ErrorCode(ResponseError::OffsetOutOfRange), detail });
         }
-        let Inner { cluster, progress, encoders } = &*self.inner;
+        let Inner { cluster, skip_cache, encoders } = &*self.inner;
+        let config = cluster.config();
         let max_wait = fetch.max_wait.min(MAX_WAIT);
-        let fetching = Fetching {
-            cluster,
-            progress,
-            encoders,
-            target,
-            asked: fetch.offset,
+        let limits = Limits {
             max_bytes: fetch.max_bytes,
-            at_end: fetch.at_end,
-            wait_until: in_future(max_wait),
-            deadline: in_future(max_wait.saturating_add(cluster.config().request_timeout)),
+            max_record_bytes: config.max_record_bytes,
+            max_batch_bytes: config.max_response_bytes,
         };
-        fetching.run().await
+        let now = Instant::now();
+        let plan =
+            FetchPlan::new((skip_cache, encoders), target, fetch.offset, limits, (after(now, max_wait), now));
+        let deadline = after(now, max_wait.saturating_add(config.request_timeout));
+        fetch_call(cluster, plan, fetch.at_end, deadline).await
     }
 
-    /// Succeeds where a partition exists, whether or not it has a leader at the moment. A topic that is missing is not
-    /// created.
+    /// Succeeds if a partition exists, whether or not it has a leader at the moment. Missing topics are not created.
     ///
     /// # Errors
-    /// [`ReadError`], in no more than `socket.timeout.ms`.
+    /// [`ReadError`], within `socket.timeout.ms`.
     ///
     /// # Cancel safety
     /// Dropping the call has no effect.
     pub async fn check_partition(&self, topic: &str, partition: i32) -> Result<(), ReadError> {
-        let target = Target::parse(topic, partition)?;
+        let target = TopicPartition::parse(topic, partition)?;
         let cluster = &self.inner.cluster;
         let deadline = in_future(cluster.config().request_timeout);
         match cluster.leader(target, None, deadline).await {
@@ -152,11 +132,12 @@ impl Reader {
         }
     }
 
-    /// The names of all topics that the cluster's user may see, in order, without those that Kafka has made for itself.
-    /// It is asked for after the call, by one request for all calls that wait; the brokers get at most ten of these a second.
+    /// The sorted names of all topics that the cluster's user can see, without Kafka's internal ones.
+    ///
+    /// The list is requested after the call, once for all waiting calls, and at most ten times a second.
     ///
     /// # Errors
-    /// [`ReadError`], in no more than `socket.timeout.ms`. A list that is larger than `receive.message.max.bytes` cannot be had.
+    /// [`ReadError`], within `socket.timeout.ms`. Lists larger than `receive.message.max.bytes` always fail.
     ///
     /// # Cancel safety
     /// Dropping the call has no effect.
@@ -165,24 +146,24 @@ impl Reader {
         cluster.topics(in_future(cluster.config().request_timeout)).await
     }
 
-    /// Where a topic's partitions are, at most a second ago. A topic that is missing is not created.
+    /// A topic's partitions, cached for up to a second. Missing topics are not created.
     ///
     /// # Errors
-    /// [`ReadError`], in no more than `socket.timeout.ms`.
+    /// [`ReadError`], within `socket.timeout.ms`.
     ///
     /// # Cancel safety
     /// Dropping the call has no effect.
     pub async fn topic(&self, name: &str) -> Result<Topic, ReadError> {
-        let target = Target::parse(name, 0)?;
+        let target = TopicPartition::parse(name, 0)?;
         let cluster = &self.inner.cluster;
         cluster.topic(target, in_future(cluster.config().request_timeout)).await
     }
 
-    /// Succeeds where metadata can be had and one broker answers at the address that it advertises. A read needs more:
-    /// the leader of its partition.
+    /// Succeeds if metadata is available and one broker answers at its advertised address. A read can still fail: it needs the
+    /// leader of its partition.
     ///
     /// # Errors
-    /// [`ReadError`], in no more than `socket.timeout.ms`.
+    /// [`ReadError`], within `socket.timeout.ms`.
     ///
     /// # Cancel safety
     /// Dropping the call has no effect.
@@ -190,11 +171,11 @@ impl Reader {
         let cluster = &self.inner.cluster;
         let deadline = in_future(cluster.config().request_timeout);
         let brokers = match cluster.brokers(READY_AGE, deadline).await {
-            // Who says that it is used up has answered.
+            // A broker that throttles has answered.
             Err(ReadError::Unreachable { cause: ConnectionError::Throttled { .. }, .. }) => return Ok(()),
             brokers => brokers?,
         };
-        let mut failures = Failures::default();
+        let mut failures = BrokerFailures::default();
         for broker in brokers {
             match timeout_at(deadline, broker.is_reachable()).await {
                 Ok(Ok(())) => return Ok(()),
@@ -216,17 +197,11 @@ fn in_future(time: Duration) -> Instant {
     after(Instant::now(), time)
 }
 
-/// A good size of an answer, in bytes: large enough for the broker's and our own fixed costs not to matter.
-pub const DEFAULT_MAX_BYTES: usize = 256 * 1024;
-
-/// The longest wait at the log end; a longer one is shortened to it.
-pub const MAX_WAIT: Duration = Duration::from_secs(60);
-
 /// The timestamp of the log end.
 pub const LOG_END: i64 = -1;
 
-/// The timestamp of the log start, the lowest with a meaning here. Kafka knows some below it, in its newest versions only.
+/// The timestamp of the log start, the lowest supported one. Kafka's newest versions have a few below it.
 pub const LOG_START: i64 = -2;
 
-/// The age of the metadata that [`Reader::ready`] relies on.
+/// The maximum age of metadata for [`Reader::ready`].
 const READY_AGE: Duration = Duration::from_millis(250);

@@ -1,8 +1,8 @@
-//! Secrets, and text from outside that may repeat them.
+//! Secrets, and text from peers that can contain them.
 
 use std::fmt;
 
-/// A value that no log, error or debug print may show.
+/// A value that must not appear in logs, errors or debug output.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Secret(String);
 
@@ -11,7 +11,7 @@ impl Secret {
         Self(value.into())
     }
 
-    /// The value, for the one place that needs it.
+    /// The value, for its one use.
     pub(crate) fn expose(&self) -> &str {
         &self.0
     }
@@ -23,10 +23,10 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What a peer wrote, fit for an error: without `secrets`, on one line, and not longer than [`MAX_TEXT`].
-pub(crate) fn foreign(text: &str, secrets: &[&Secret]) -> String {
+/// A peer's text for an error: without `secrets`, on one line, and of at most [`MAX_TEXT`] characters.
+pub(crate) fn sanitize(text: &str, secrets: &[&Secret]) -> String {
     let mut values: Vec<&str> = secrets.iter().map(|secret| secret.expose()).collect();
-    // One may be part of another.
+    // One can be part of another.
     values.sort_by_key(|value| std::cmp::Reverse(value.len()));
     let hidden = values
         .into_iter()
@@ -43,20 +43,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_is_not_printed() {
+    fn secret_is_not_printed() {
         assert_eq!(format!("{:?}", Secret::new("hunter2")), "Secret(…)");
     }
 
     #[test]
-    fn secrets_in_foreign_text_are_replaced_whichever_contains_which() {
+    fn nested_secrets_are_redacted() {
         let (short, long) = (Secret::new("pass"), Secret::new("password"));
-        assert_eq!(foreign("password, pass", &[&short, &long]), "…, …");
-        assert_eq!(foreign("nothing", &[&Secret::new("")]), "nothing");
+        assert_eq!(sanitize("password, pass", &[&short, &long]), "…, …");
+        assert_eq!(sanitize("nothing", &[&Secret::new("")]), "nothing");
     }
 
     #[test]
-    fn foreign_text_is_one_bounded_line() {
-        assert_eq!(foreign("a\r\nb\u{1b}[0m", &[]), "a  b [0m");
-        assert_eq!(foreign(&"é".repeat(1_000), &[]).chars().count(), MAX_TEXT);
+    fn sanitized_text_is_one_bounded_line() {
+        assert_eq!(sanitize("a\r\nb\u{1b}[0m", &[]), "a  b [0m");
+        assert_eq!(sanitize(&"é".repeat(1_000), &[]).chars().count(), MAX_TEXT);
     }
 }

@@ -1,4 +1,4 @@
-//! Authentication to a broker (SASL): which mechanism, and the messages that it exchanges.
+//! SASL authentication with a broker: the mechanisms and their messages.
 
 mod oauthbearer;
 mod oidc;
@@ -10,23 +10,23 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use crate::ConnectionError;
 use crate::api::{SaslAuthenticateAnswer, SaslAuthenticateRequest, SaslHandshakeRequest};
 use crate::clock::after;
 use crate::connection::Connection;
-use crate::redact::{Secret, foreign};
+use crate::connection_error::ConnectionError;
+use crate::redact::{Secret, sanitize};
 use crate::tls::span;
 
 pub(crate) use oauthbearer::Extension;
 pub(crate) use oidc::{ClientCredentials, Oidc, TokenFault};
 pub(crate) use scram::Hash;
 
-/// As whom to authenticate, and how.
+/// The mechanism and its credentials.
 #[derive(Debug, Clone)]
 pub(crate) enum Sasl {
     Plain(Credentials),
     Scram(Hash, Credentials),
-    OAuthBearer(Tokens, Vec<Extension>),
+    OAuthBearer(TokenSource, Vec<Extension>),
 }
 
 /// A user of the cluster.
@@ -36,25 +36,25 @@ pub(crate) struct Credentials {
     pub(crate) password: Secret,
 }
 
-/// Where tokens come from.
+/// The source of tokens.
 #[derive(Debug, Clone)]
-pub(crate) enum Tokens {
-    /// A file that is read for each authentication, so that whoever renews the token only has to write it.
+pub(crate) enum TokenSource {
+    /// A file, read for each authentication: to renew the token, write it to the file.
     File(PathBuf),
-    /// An endpoint, whose token all connections share.
+    /// An endpoint. All connections share its token.
     Oidc(Arc<Oidc>),
 }
 
-/// One authentication over a connection.
+/// The authentication of one connection.
 struct Exchange<'a> {
     connection: &'a Connection,
-    patience: Duration,
-    /// What the broker must not be quoted with.
+    timeout: Duration,
+    /// Secrets that must not be quoted from the broker's messages.
     secrets: Vec<&'a Secret>,
 }
 
 impl Sasl {
-    /// The name that the broker knows the mechanism by.
+    /// The mechanism's name in the protocol.
     fn mechanism(&self) -> &'static str {
         match self {
             Sasl::Plain(_) => "PLAIN",
@@ -63,16 +63,15 @@ impl Sasl {
         }
     }
 
-    /// Authenticates a fresh connection (KIP-43, KIP-152), and gives the time after which the broker wants that done
-    /// again (KIP-368), if it does.
+    /// Authenticates a new connection (KIP-43, KIP-152). Gives the lifetime of the authentication, if it is limited (KIP-368).
     pub(crate) async fn authenticate(
         &self,
         connection: &Connection,
         deadline: Instant,
     ) -> Result<Option<Duration>, ConnectionError> {
-        let patience = deadline.saturating_duration_since(Instant::now());
+        let timeout = deadline.saturating_duration_since(Instant::now());
         let mechanism = self.mechanism();
-        let mut exchange = Exchange { connection, patience, secrets: Vec::new() };
+        let mut exchange = Exchange { connection, timeout, secrets: Vec::new() };
         exchange.handshake(mechanism).await?;
         match self {
             Sasl::Plain(Credentials { username, password }) => {
@@ -86,8 +85,8 @@ impl Sasl {
                 exchange.scram(scram::Client::new(*hash, username, password.clone())).await
             }
             Sasl::OAuthBearer(tokens, extensions) => {
-                // Time is left for the broker, and for blaming the endpoint rather than the broker.
-                let share = patience.checked_div(10).unwrap_or_default().saturating_mul(8);
+                // Leaves time for the broker, and for reporting the endpoint rather than the broker as the cause.
+                let share = timeout.checked_div(10).unwrap_or_default().saturating_mul(8);
                 let by = after(Instant::now(), share);
                 let token = tokens.get(by).await.map_err(|TokenFault { what, retriable }| {
                     ConnectionError::Token { address: connection.address(), what, retriable }
@@ -97,7 +96,7 @@ impl Sasl {
                 match &mut answer {
                     Ok(_) => tokens.accepted(),
                     Err(ConnectionError::Authentication { retriable, .. }) => {
-                        *retriable = tokens.refused(&token);
+                        *retriable = tokens.rejected(&token);
                     }
                     Err(_) => {}
                 }
@@ -108,8 +107,8 @@ impl Sasl {
 }
 
 impl Sasl {
-    /// Where the tokens come from that brokers are shown, where they are shown nothing else.
-    pub(crate) fn tokens(&self) -> Option<&Tokens> {
+    /// The source of tokens, if brokers receive nothing but tokens.
+    pub(crate) fn tokens(&self) -> Option<&TokenSource> {
         match self {
             Sasl::OAuthBearer(tokens, extensions) if extensions.is_empty() => Some(tokens),
             Sasl::OAuthBearer(..) | Sasl::Plain(_) | Sasl::Scram(..) => None,
@@ -117,44 +116,44 @@ impl Sasl {
     }
 }
 
-impl Tokens {
+impl TokenSource {
     pub(crate) async fn get(&self, deadline: Instant) -> Result<Secret, TokenFault> {
         match self {
-            Tokens::File(path) => oauthbearer::read_token(path.clone()).await,
-            Tokens::Oidc(oidc) => oidc.token(deadline).await,
+            TokenSource::File(path) => oauthbearer::read_token(path.clone()).await,
+            TokenSource::Oidc(oidc) => oidc.token(deadline).await,
         }
     }
 
-    /// A broker has taken a token.
+    /// Records that a broker accepted a token.
     fn accepted(&self) {
-        if let Tokens::Oidc(oidc) = self {
+        if let TokenSource::Oidc(oidc) = self {
             oidc.accepted();
         }
     }
 
-    /// A broker has refused this token. Whether the next one may be taken.
-    fn refused(&self, token: &Secret) -> bool {
+    /// Records that a broker rejected this token. Gives whether the next one can be accepted.
+    fn rejected(&self, token: &Secret) -> bool {
         match self {
-            Tokens::File(_) => false,
-            Tokens::Oidc(oidc) => oidc.refused(token),
+            TokenSource::File(_) => false,
+            TokenSource::Oidc(oidc) => oidc.rejected(token),
         }
     }
 }
 
 impl Exchange<'_> {
     async fn handshake(&self, mechanism: &'static str) -> Result<(), ConnectionError> {
-        let answer = self.connection.ask(&SaslHandshakeRequest { mechanism }, self.patience).await?;
+        let answer = self.connection.request(&SaslHandshakeRequest { mechanism }, self.timeout).await?;
         match answer.error.map(|error| error.0.code()) {
             None => Ok(()),
             Some(UNSUPPORTED_SASL_MECHANISM) => {
-                let enabled = foreign(&answer.mechanisms.join(", "), &[]);
-                Err(self.failed(format!("`{mechanism}` is not enabled: the broker takes {enabled}")))
+                let enabled = sanitize(&answer.mechanisms.join(", "), &[]);
+                Err(self.failed(format!("`{mechanism}` is not enabled: the broker accepts {enabled}")))
             }
             Some(ILLEGAL_SASL_STATE) => Err(self.failed(
-                "the listener takes no SASL: expected `security.protocol` plaintext or ssl".to_owned(),
+                "the listener takes no SASL: set `security.protocol` to plaintext or ssl".to_owned(),
             )),
             Some(code) => {
-                Err(self.failed(format!("the broker refused the SASL handshake with error {code}")))
+                Err(self.failed(format!("the broker rejected the SASL handshake with error {code}")))
             }
         }
     }
@@ -166,7 +165,7 @@ impl Exchange<'_> {
         let failed = |what: String| self.failed(what);
         let client = client.map_err(failed)?;
         let challenge = self.send(client.first()).await?;
-        // Thousands of hashes: too long for a thread that serves others.
+        // Thousands of hashes: too slow for a thread of the runtime.
         let proved = tokio::task::spawn_blocking(move || client.prove(&challenge.bytes)).await;
         let proof = proved.unwrap_or_else(|stopped| Err(stopped.to_string())).map_err(failed)?;
         let answer = self.send(proof.message.clone()).await?;
@@ -183,16 +182,16 @@ impl Exchange<'_> {
         if answer.bytes.is_empty() {
             return Ok(answer.lifetime);
         }
-        let status = foreign(&oauthbearer::status(&answer.bytes), &self.secrets);
+        let status = sanitize(&oauthbearer::status(&answer.bytes), &self.secrets);
         // RFC 7628, section 3.2.3: "The client MUST then send either an additional client response consisting of a single
         // %x01 … or a SASL cancellation token".
         let refusal = match self.send("\x01".to_owned()).await {
             Err(ConnectionError::Authentication { what, .. }) => what,
             Err(other) => other.to_string(),
-            Ok(_) => "the broker refused the token".to_owned(),
+            Ok(_) => "the broker rejected the token".to_owned(),
         };
         let status = if refusal.contains(&status) { String::new() } else { format!(" (status {status})") };
-        // Brokers do not say this.
+        // Brokers do not report the expiry.
         let expired = oauthbearer::expired_since(token, SystemTime::now());
         let expired = expired.map(|ago| format!("; the token expired {} ago", span(ago))).unwrap_or_default();
         Err(self.failed(format!("{refusal}{status}{expired}")))
@@ -201,10 +200,10 @@ impl Exchange<'_> {
     /// Sends one message of the mechanism.
     async fn send(&self, message: String) -> Result<SaslAuthenticateAnswer, ConnectionError> {
         let request = SaslAuthenticateRequest { message: message.into() };
-        let answer = self.connection.ask(&request, self.patience).await?;
+        let answer = self.connection.request(&request, self.timeout).await?;
         match answer.error {
             None => Ok(answer),
-            Some(error) => Err(self.failed(format!("{error}: {}", foreign(&answer.message, &self.secrets)))),
+            Some(error) => Err(self.failed(format!("{error}: {}", sanitize(&answer.message, &self.secrets)))),
         }
     }
 

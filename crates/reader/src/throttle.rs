@@ -1,15 +1,15 @@
-//! How long a broker wants to be left alone, because a client's quota is used up (KIP-219).
+//! The throttle time of a broker whose client quota is exceeded (KIP-219).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Quotas are counted per principal and client id: what one connection is told holds for all of them.
+/// Quotas are per principal and client id, so the throttle time of one connection applies to all.
 #[derive(Debug)]
 pub(crate) struct Throttle {
     start: Instant,
-    /// Milliseconds after `start`; 0 where the broker never asked for anything.
+    /// Milliseconds after `start`; 0 if the broker never throttled.
     until: AtomicU64,
 }
 
@@ -18,17 +18,17 @@ impl Throttle {
         Self { start: Instant::now(), until: AtomicU64::new(0) }
     }
 
-    /// Notes that the broker wants no request for `time`, which is believed up to [`MAX_THROTTLE`].
-    pub(crate) fn note(&self, time: Duration) {
+    /// Records that the broker wants no requests for `time`, capped at [`MAX_THROTTLE`].
+    pub(crate) fn extend(&self, time: Duration) {
         if !time.is_zero() {
             let until = self.start.elapsed().saturating_add(time.min(MAX_THROTTLE));
-            // Rounded up: who asks too early is sent away again.
+            // Rounded up: a request that is too early is throttled again.
             let millis = until.as_micros().div_ceil(1_000);
             self.until.fetch_max(u64::try_from(millis).unwrap_or(u64::MAX), Ordering::Relaxed);
         }
     }
 
-    /// How long it still wants none.
+    /// The remaining throttle time.
     pub(crate) fn left(&self) -> Option<Duration> {
         match self.until.load(Ordering::Relaxed) {
             0 => None,
@@ -39,7 +39,7 @@ impl Throttle {
     }
 }
 
-/// A broker asks for no more than the length of its quota windows: 11 s by default.
+/// Brokers throttle for at most their quota windows: 11 s by default.
 const MAX_THROTTLE: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
@@ -49,11 +49,11 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn the_longest_time_that_was_asked_for_counts_and_passes() {
+    async fn longest_throttle_time_applies_and_passes() {
         let throttle = Throttle::new();
         assert_eq!(throttle.left(), None);
         for millis in [300, 500, 100, 0] {
-            throttle.note(Duration::from_millis(millis));
+            throttle.extend(Duration::from_millis(millis));
         }
         assert_eq!(throttle.left(), Some(Duration::from_millis(500)));
         advance(Duration::from_millis(499)).await;
@@ -63,9 +63,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn no_broker_is_left_alone_for_longer_than_the_bound() {
+    async fn throttle_time_is_capped() {
         let throttle = Throttle::new();
-        throttle.note(Duration::from_millis(u64::MAX));
+        throttle.extend(Duration::from_millis(u64::MAX));
         assert_eq!(throttle.left(), Some(MAX_THROTTLE));
     }
 }

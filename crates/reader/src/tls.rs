@@ -1,4 +1,4 @@
-//! TLS to a broker or a token endpoint, and what its failures mean to a person.
+//! TLS to brokers and token endpoints, and readable texts for its failures.
 
 mod verify;
 
@@ -14,23 +14,23 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::redact::foreign;
+use crate::redact::sanitize;
 
 pub(crate) use verify::AnyName;
 
-/// How to secure connections. Clones share it.
+/// The TLS settings of connections. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Tls {
     connector: TlsConnector,
-    /// The property that says which CAs are trusted.
+    /// The property of the trusted CAs, for errors.
     ca: &'static str,
-    /// Whether a client certificate is shown where one is asked for.
+    /// Whether there is a client certificate.
     identity: bool,
     /// Whether a handshake has ever succeeded.
     agreed: Arc<AtomicBool>,
 }
 
-/// Why a stream could not be secured.
+/// The failure of a TLS handshake.
 #[derive(Debug)]
 pub(crate) struct TlsFault {
     pub(crate) what: String,
@@ -42,7 +42,7 @@ impl Tls {
         Self { connector: Arc::new(config).into(), ca, identity, agreed: Arc::default() }
     }
 
-    /// Shakes hands with the peer that is called `host`, a name or an IP address.
+    /// Performs the handshake with a peer of this host name or IP address.
     ///
     /// Dropping the call closes the stream.
     pub(crate) async fn connect(
@@ -51,18 +51,18 @@ impl Tls {
         stream: TcpStream,
     ) -> Result<TlsStream<TcpStream>, TlsFault> {
         let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| lasting(format!("`{host}` is not a name that a certificate can be for")))?;
+            .map_err(|_| permanent(format!("`{host}` is not a valid name for a certificate")))?;
         let stream = self.connector.connect(name, stream).await.map_err(|error| self.failed(&error))?;
         self.agreed.store(true, Ordering::Relaxed);
         Ok(stream)
     }
 
-    /// The fault of TLS behind the failure of a stream, if that is one.
+    /// The TLS failure behind an I/O error, if there is one.
     ///
-    /// In TLS 1.3 the client is done before the server has looked at its certificate: a refusal comes with the first read.
+    /// In TLS 1.3 the client finishes before the server has checked its certificate: a rejection comes with the first read.
     pub(crate) fn fault(&self, error: &io::Error) -> Option<TlsFault> {
         let error = error.get_ref()?.downcast_ref::<Error>()?;
-        Some(TlsFault { what: self.explain(error), retriable: passes(error) })
+        Some(TlsFault { what: self.explain(error), retriable: is_temporary(error) })
     }
 
     fn failed(&self, error: &io::Error) -> TlsFault {
@@ -74,7 +74,7 @@ impl Tls {
                 what: "closed the connection during the TLS handshake: expected a TLS listener, is it a \
                        PLAINTEXT one?"
                     .to_owned(),
-                // A listener of the wrong kind never agrees; one that has agreed before may just be stopping.
+                // A listener that has completed a handshake before may just be stopping.
                 retriable: self.agreed.load(Ordering::Relaxed),
             },
             _ => TlsFault { what: format!("the TLS handshake was cut short: {error}"), retriable: true },
@@ -91,7 +91,7 @@ impl Tls {
             }
             Error::NoCertificatesPresented => "showed no certificate".to_owned(),
             Error::PeerIncompatible(what) => format!("cannot agree on TLS 1.2 or 1.3: {what:?}"),
-            other => format!("the TLS handshake failed: {}", foreign(&other.to_string(), &[])),
+            other => format!("the TLS handshake failed: {}", sanitize(&other.to_string(), &[])),
         }
     }
 
@@ -126,19 +126,19 @@ impl fmt::Debug for Tls {
     }
 }
 
-/// Whether the peer, or a load balancer before it, may just be stopping or starting.
-fn passes(error: &Error) -> bool {
+/// Whether the peer, or a load balancer in front of it, may just be stopping or starting.
+fn is_temporary(error: &Error) -> bool {
     use AlertDescription as A;
     matches!(error, Error::AlertReceived(A::InternalError | A::UserCanceled) | Error::DecryptError)
 }
 
-fn lasting(what: String) -> TlsFault {
+fn permanent(what: String) -> TlsFault {
     TlsFault { what, retriable: false }
 }
 
 fn certificate(fault: &CertificateError, ca: &str) -> String {
     match fault {
-        // The latter where a trusted CA has the same name, but not the same key.
+        // The latter if a trusted CA has the same name with another key.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             format!("its certificate is not signed by a trusted CA, see `{ca}`")
         }
@@ -153,7 +153,7 @@ fn certificate(fault: &CertificateError, ca: &str) -> String {
         CertificateError::NotValidForNameContext { expected, presented } => {
             let names: Vec<&str> = presented.iter().take(MAX_NAMES).map(|name| bare(name)).collect();
             let names = if names.is_empty() { "no name".to_owned() } else { names.join(", ") };
-            format!("its certificate is for {}, not for {}", foreign(&names, &[]), expected.to_str())
+            format!("its certificate is for {}, not for {}", sanitize(&names, &[]), expected.to_str())
         }
         CertificateError::Revoked => "its certificate has been revoked, see `ssl.crl.location`".to_owned(),
         CertificateError::UnknownRevocationStatus => {
@@ -167,7 +167,7 @@ fn certificate(fault: &CertificateError, ca: &str) -> String {
             "its certificate is that of a CA: expected one for a server (CA:FALSE), which a CA has signed"
                 .to_owned()
         }
-        other => format!("its certificate cannot be used: {}", foreign(&other.to_string(), &[])),
+        other => format!("its certificate cannot be used: {}", sanitize(&other.to_string(), &[])),
     }
 }
 
@@ -181,7 +181,7 @@ fn between(from: UnixTime, to: UnixTime) -> String {
     span(Duration::from_secs(to.as_secs().saturating_sub(from.as_secs())))
 }
 
-/// A time that has passed, in its largest unit.
+/// A time span in its largest unit.
 pub(crate) fn span(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {
@@ -196,7 +196,7 @@ const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
-/// Names of a certificate in an error.
+/// The number of a certificate's names in an error.
 const MAX_NAMES: usize = 8;
 
 #[cfg(test)]

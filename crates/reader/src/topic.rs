@@ -1,28 +1,28 @@
-//! What a cluster says about a topic.
+//! Descriptions of topics.
 
 /// A topic's partitions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topic {
-    /// In the order of their numbers.
+    /// Sorted by number.
     pub partitions: Vec<Partition>,
 }
 
-/// Where a partition is.
+/// A partition and its replicas.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Partition {
     /// Its number.
     pub partition: i32,
-    /// The broker that leads it, where there is one at the moment.
+    /// The id of the leader; `None` if there is no leader at the moment.
     pub leader: Option<i32>,
-    /// In the cluster's order: the preferred leader first.
+    /// In the order of the cluster's metadata: the preferred leader first.
     pub replicas: Box<[Replica]>,
 }
 
-/// A broker that has a copy of a partition.
+/// A broker with a copy of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Replica {
-    /// Its id.
+    /// The broker's id.
     pub broker: i32,
-    /// Whether it has all that was acknowledged.
+    /// Whether it has all acknowledged records.
     pub in_sync: bool,
 }

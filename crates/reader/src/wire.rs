@@ -1,8 +1,8 @@
 //! Reads the primitive types of Kafka's protocol from a response.
 //!
-//! A length or a count is believed only as far as the bytes that are there: nothing is reserved for what a broker merely
-//! announces. (`kafka-protocol`'s decoders reserve room for the announced number of elements, up to hundreds of
-//! gigabytes, before they look; a response from something that is no broker would end the process.)
+//! Lengths and counts are checked against the received bytes before anything is allocated. (`kafka-protocol`'s decoders allocate
+//! the announced number of elements first, up to hundreds of gigabytes: a response of something other than a broker would abort
+//! the process.)
 
 use std::num::NonZeroU128;
 use std::time::Duration;
@@ -17,22 +17,22 @@ pub(crate) struct Wire {
     throttle_time: Duration,
 }
 
-/// The bytes are not what the version of the response says.
+/// The bytes do not match the version of the response.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum WireError {
-    #[error("a response that ends {missing} bytes before its next field does")]
+    #[error("response ends {missing} bytes before the end of a field")]
     Short { missing: usize },
-    #[error("{count} elements announced in the {left} bytes left of a response")]
+    #[error("array of {count} elements in the last {left} bytes of a response")]
     Count { count: i64, left: usize },
-    #[error("a length of {0}")]
+    #[error("invalid length {0}")]
     Length(i64),
-    #[error("a varint of more than 32 bits")]
+    #[error("varint exceeds 32 bits")]
     Varint,
-    #[error("a name that is not UTF-8")]
+    #[error("name is not valid UTF-8")]
     Utf8,
-    #[error("an answer without the partition that was asked for")]
+    #[error("response without the requested partition")]
     Partition,
-    #[error("an answer withheld for {} s, because a quota is used up", .0.as_secs_f64())]
+    #[error("throttled for {} s because a quota is exceeded", .0.as_secs_f64())]
     Throttled(Duration),
 }
 
@@ -41,8 +41,7 @@ impl Wire {
         Self { rest, flexible, throttle_time: Duration::ZERO }
     }
 
-    /// Takes the time for which the broker wants to be left alone. Until KIP-219 (`honoured` is false) brokers let it
-    /// pass before they answered.
+    /// Reads the throttle time. Before KIP-219 (`honoured` is false) brokers let it pass before they answered.
     pub(crate) fn take_throttle_time(&mut self, honoured: bool) -> Result<(), WireError> {
         let millis = u64::try_from(self.i32()?).unwrap_or(0);
         if honoured {
@@ -51,7 +50,7 @@ impl Wire {
         Ok(())
     }
 
-    /// What [`take_throttle_time`](Self::take_throttle_time) has found.
+    /// The result of [`take_throttle_time`](Self::take_throttle_time).
     pub(crate) fn throttle_time(&self) -> Duration {
         self.throttle_time
     }
@@ -72,7 +71,7 @@ impl Wire {
         self.rest.try_get_i64().map_err(short)
     }
 
-    /// A UUID, where that of all zeros stands for none.
+    /// A UUID; the zero UUID means none.
     pub(crate) fn uuid(&mut self) -> Result<Option<NonZeroU128>, WireError> {
         self.rest.try_get_u128().map(NonZeroU128::new).map_err(short)
     }
@@ -104,7 +103,7 @@ impl Wire {
         Ok(count)
     }
 
-    /// Passes over the end of a structure: its tagged fields, none of which matters here.
+    /// Skips the tagged fields at the end of a structure; none of them is used.
     pub(crate) fn end(&mut self) -> Result<(), WireError> {
         if !self.flexible {
             return Ok(());
@@ -117,7 +116,7 @@ impl Wire {
         Ok(())
     }
 
-    /// A length that is announced as one more than it is; 0 stands for null.
+    /// A length that is encoded as one more; 0 means null.
     fn compact_len(&mut self) -> Result<usize, WireError> {
         Ok(usize::try_from(self.varint()?.saturating_sub(1)).unwrap_or(usize::MAX))
     }
@@ -142,7 +141,7 @@ impl Wire {
     }
 }
 
-/// A length where −1 stands for null.
+/// A length; −1 means null.
 fn length(len: i64) -> Result<usize, WireError> {
     if len == -1 { Ok(0) } else { usize::try_from(len).map_err(|_| WireError::Length(len)) }
 }
@@ -160,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn strings_are_read_in_both_forms() {
+    fn both_string_forms_are_read() {
         assert_eq!(wire(&[0, 2, b'a', b'b'], false).string().as_deref(), Ok("ab"));
         assert_eq!(wire(&[3, b'a', b'b'], true).string().as_deref(), Ok("ab"));
         assert_eq!(wire(&[0xFF, 0xFF], false).string().as_deref(), Ok(""));
@@ -168,12 +167,12 @@ mod tests {
     }
 
     #[test]
-    fn a_string_that_is_not_text_is_refused() {
+    fn invalid_utf8_is_rejected() {
         assert_eq!(wire(&[0, 1, 0xFF], false).string(), Err(WireError::Utf8));
     }
 
     #[test]
-    fn lengths_beyond_the_response_are_refused() {
+    fn lengths_beyond_the_response_are_rejected() {
         assert_eq!(wire(&[0, 3, b'a'], false).string(), Err(WireError::Short { missing: 2 }));
         assert_eq!(wire(&[0xFF, 0xFE], false).string(), Err(WireError::Length(-2)));
         assert_eq!(
@@ -183,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_count_is_believed_only_as_far_as_there_are_bytes() {
+    fn counts_beyond_the_response_are_rejected() {
         assert_eq!(wire(&[0, 0, 0, 2, 0, 0], false).array(1), Ok(2));
         assert_eq!(wire(&[0, 0, 0, 2, 0, 0], false).array(2), Err(WireError::Count { count: 2, left: 2 }));
         let announced = [0xFF, 0xFF, 0xFF, 0xFF, 0x0F, 0];
@@ -195,14 +194,14 @@ mod tests {
     }
 
     #[test]
-    fn a_varint_ends_within_five_bytes() {
+    fn varints_have_at_most_five_bytes() {
         assert_eq!(wire(&[0xFF, 0xFF, 0xFF, 0xFF, 0x1F], true).array(1), Err(WireError::Varint));
         assert_eq!(wire(&[0x80, 0x80, 0x80, 0x80, 0x80, 0x00], true).array(1), Err(WireError::Varint));
         assert_eq!(wire(&[0x80], true).array(1), Err(WireError::Short { missing: 1 }));
     }
 
     #[test]
-    fn tagged_fields_are_passed_over() {
+    fn tagged_fields_are_skipped() {
         let mut wire = wire(&[2, 0, 1, 9, 5, 2, 9, 9, 7], true);
         assert_eq!(wire.end(), Ok(()));
         assert_eq!(wire.i8(), Ok(7));

@@ -1,23 +1,16 @@
-//! The header of a record batch, and the checks that need no more than it (Kafka protocol guide, "Record Batch").
+//! The header of a record batch, and its checks (Kafka protocol guide, "Record Batch").
 
-use crate::{Corruption, RecordsError, cursor::Cursor, old::OldMessage};
+use crate::{
+    Corruption, RecordsError,
+    cursor::Cursor,
+    prefix::{LENGTH_ENDS_AT, PREFIX_BYTES, Parsed, Prefix},
+};
 
-/// What is at the front of the bytes.
-#[derive(Debug)]
-pub(crate) enum Parsed<'a> {
-    /// A batch with a right checksum, and what follows it.
-    Whole(Batch<'a>, &'a [u8]),
-    /// A message of the format before batches, and what follows it.
-    Old(OldMessage, &'a [u8]),
-    /// The bytes end inside the batch, which needs at least so many.
-    CutOff { needs: usize },
-}
-
-/// A batch whose header is in order; its records are not read yet.
+/// A batch with a valid header, whose records are not parsed yet.
 #[derive(Debug)]
 pub(crate) struct Batch<'a> {
     pub(crate) base_offset: i64,
-    /// Of the last record that was written; compaction may have removed it since.
+    /// The delta of the last written record, which compaction may have removed.
     pub(crate) last_offset_delta: i32,
     /// The first offset after the batch.
     pub(crate) next_offset: i64,
@@ -30,17 +23,12 @@ pub(crate) struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    /// Reads the batch at the front of `bytes`, whose first offset must be at least `min_offset`.
-    pub(crate) fn parse(bytes: &'a [u8], min_offset: i64) -> Result<Parsed<'a>, RecordsError> {
-        let Some(prefix) = Prefix::read(bytes) else {
-            return Ok(Parsed::CutOff { needs: HEADER_BYTES });
-        };
-        let Prefix { base_offset, len, magic } = prefix;
-        match magic {
-            MAGIC => {}
-            0 | 1 => return OldMessage::parse(bytes, prefix, min_offset),
-            _ => return Err(RecordsError::UnsupportedVersion { base_offset, magic }),
-        }
+    /// Parses the batch at the front of `bytes`, whose first offset must be at least `min_offset`.
+    pub(crate) fn parse(
+        bytes: &'a [u8],
+        Prefix { base_offset, len, .. }: Prefix,
+        min_offset: i64,
+    ) -> Result<Parsed<'a, Self>, RecordsError> {
         let corrupt = |source| RecordsError::Corrupt { base_offset, source };
         let bad_length = || corrupt(Corruption::Length { len, min: LENGTH_MIN });
         let size = usize::try_from(len).map_err(|_| bad_length())?.saturating_add(LENGTH_ENDS_AT);
@@ -48,7 +36,7 @@ impl<'a> Batch<'a> {
             return Err(bad_length());
         }
         let Some((whole, after)) = bytes.split_at_checked(size) else {
-            return Ok(Parsed::CutOff { needs: size });
+            return Ok(Parsed::Truncated { needs: size });
         };
         let header = Header::read(whole).ok_or_else(bad_length)?;
         let batch = header.check(base_offset, min_offset).map_err(corrupt)?;
@@ -59,47 +47,27 @@ impl<'a> Batch<'a> {
         self.attributes & CODEC_BITS
     }
 
-    /// Transaction markers and the like, which are no records of a user's.
+    /// Whether it has control records, such as transaction markers, instead of a client's.
     pub(crate) fn is_control(&self) -> bool {
         self.attributes & CONTROL_BIT != 0
     }
 
-    /// Milliseconds since 1970, of the record with this delta.
+    /// The timestamp of the record with this delta, in milliseconds since 1970.
     #[inline]
     pub(crate) fn timestamp(&self, delta: i64) -> i64 {
         if self.attributes & LOG_APPEND_TIME_BIT != 0 {
             self.max_timestamp
         } else {
-            // Wraps as in Kafka's own clients: a producer's nonsense makes no record unreadable.
+            // Wraps as in Kafka's own clients: an invalid timestamp makes no record unreadable.
             self.base_timestamp.wrapping_add(delta)
         }
-    }
-}
-
-/// What has the same place in all versions.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Prefix {
-    pub(crate) base_offset: i64,
-    pub(crate) len: i32,
-    /// The format version.
-    pub(crate) magic: i8,
-}
-
-impl Prefix {
-    fn read(bytes: &[u8]) -> Option<Self> {
-        let mut bytes = Cursor::new(bytes);
-        let base_offset = i64::from_be_bytes(bytes.array()?);
-        let len = i32::from_be_bytes(bytes.array()?);
-        let _epoch_or_checksum: [u8; 4] = bytes.array()?;
-        let magic = i8::from_be_bytes(bytes.array()?);
-        Some(Self { base_offset, len, magic })
     }
 }
 
 /// The rest of the header, unchecked.
 struct Header<'a> {
     checksum: u32,
-    /// From the attributes to the end.
+    /// The bytes under the checksum: from the attributes to the end.
     covered: &'a [u8],
     attributes: u16,
     last_offset_delta: i32,
@@ -163,18 +131,14 @@ impl<'a> Header<'a> {
     }
 }
 
-/// The format version that this crate reads.
-const MAGIC: i8 = 2;
-/// First offset, length, leader epoch and magic.
-const PREFIX_BYTES: usize = 17;
-/// Up to and with the record count.
-const HEADER_BYTES: usize = 61;
-/// The length field counts what comes after it.
-pub(crate) const LENGTH_ENDS_AT: usize = 12;
+/// The supported format version.
+pub(crate) const MAGIC: i8 = 2;
+/// Up to and including the record count.
+pub(crate) const HEADER_BYTES: usize = 61;
 const LENGTH_MIN: usize = HEADER_BYTES - LENGTH_ENDS_AT;
 
-// Attributes. Bit 4 (transactional) makes no difference to "read uncommitted"; with bit 6 (delete horizon) the base
-// timestamp is that horizon and the deltas are relative to it, so it reads the same.
+// Attributes. Bit 4 (transactional) is irrelevant to read_uncommitted. With bit 6 (delete horizon) the base timestamp is that
+// horizon, and the deltas are relative to it as usual.
 const CODEC_BITS: u16 = 0b111;
 const LOG_APPEND_TIME_BIT: u16 = 1 << 3;
 const CONTROL_BIT: u16 = 1 << 5;

@@ -1,4 +1,4 @@
-//! The records section of a compressed batch, decompressed into one bounded buffer.
+//! Decompresses the records of a batch into one bounded buffer.
 
 mod snappy;
 
@@ -14,17 +14,17 @@ use zstd::{
     zstd_safe::{DCtx, ResetDirective},
 };
 
-/// Owns what is worth keeping from batch to batch.
+/// The buffer and the codec context that are kept from batch to batch.
 ///
-/// While a batch is read the buffer takes up to twice the limit (it grows by doubling), and the codec's window as much
-/// as the data asks for: 32 KiB for gzip; up to 12 MiB for lz4; up to 128 MiB for zstd, of which only the pages count
-/// that the batch fills. [`release`](Self::release) leaves [`KEPT_BYTES`] of buffer and of zstd's context.
+/// During a batch the buffer takes up to twice the limit, because it grows by doubling. The codec's window takes 32 KiB for
+/// gzip, up to 12 MiB for lz4, and up to 128 MiB of address space for zstd, of which the batch touches only what it fills.
+/// [`release`](Self::release) keeps [`KEPT_BYTES`] of buffer and of zstd's context.
 pub(crate) struct Decompressor {
     buffer: Vec<u8>,
     zstd: Option<DCtx<'static>>,
 }
 
-/// How a batch is compressed.
+/// The compression of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Codec {
     None,
@@ -34,7 +34,7 @@ pub(crate) enum Codec {
     Zstd,
 }
 
-/// Why there are no decompressed bytes.
+/// The failure of a decompression.
 #[derive(Debug)]
 pub(crate) enum Failure {
     TooLarge,
@@ -46,7 +46,7 @@ impl Decompressor {
         Self { buffer: Vec::new(), zstd: None }
     }
 
-    /// The bytes that were compressed to `stored`: at most `max`, unless they are stored as they are.
+    /// The decompressed bytes of `stored`: at most `max`, unless they are not compressed.
     pub(crate) fn decompress<'a>(
         &'a mut self,
         codec: Codec,
@@ -67,7 +67,7 @@ impl Decompressor {
                     Some(context) => context,
                     none => none.insert(DCtx::try_create().ok_or(ErrorKind::OutOfMemory)?),
                 };
-                // A frame that failed may have left it in the middle.
+                // A failed frame may have left it in the middle.
                 context.reset(ResetDirective::SessionOnly).map_err(|_| ErrorKind::Other)?;
                 read_bounded(ZstdDecoder::with_context(stored, context), max, buffer)?;
             }
@@ -75,7 +75,7 @@ impl Decompressor {
         Ok(buffer)
     }
 
-    /// Gives back what an unusually large batch took.
+    /// Frees the memory of an unusually large batch.
     pub(crate) fn release(&mut self) {
         self.buffer.clear();
         self.buffer.shrink_to(KEPT_BYTES);
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn no_codec_makes_the_buffer_grow_beyond_twice_the_limit() {
+    fn buffer_is_bounded_for_every_codec() {
         for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
             let bomb = bomb(codec);
             let mut decompressor = Decompressor::new();
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn little_is_kept_after_a_large_batch() {
+    fn large_buffers_are_released() {
         for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
             let mut decompressor = Decompressor::new();
             assert_eq!(decompressor.decompress(codec, &bomb(codec), 64 << 20).unwrap().len(), 64 << 20);
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_that_failed_does_not_spoil_the_next() {
+    fn failed_frame_leaves_the_decoder_usable() {
         let good = zstd::encode_all(&b"good"[..], 1).unwrap();
         let large = zstd::encode_all(&[7; 100_000][..], 1).unwrap();
         let mut decompressor = Decompressor::new();

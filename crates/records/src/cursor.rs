@@ -1,8 +1,8 @@
-//! Reads Kafka's fixed and variable-length numbers from the front of a byte slice.
+//! Reads Kafka's fixed and variable-length numbers from a byte slice.
 
 use crate::RecordFault;
 
-/// The bytes that are not read yet.
+/// The unread bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cursor<'a> {
     rest: &'a [u8],
@@ -107,7 +107,7 @@ mod tests {
     const CUT_OFF: RecordFault = RecordFault::CutOff { needs: 1, left: 0 };
 
     #[test]
-    fn a_varint_is_zigzag_and_little_endian_in_groups_of_seven() {
+    fn varints_are_zigzag_little_endian() {
         check_varint(&[0], Ok(0));
         check_varint(&[1], Ok(-1));
         check_varint(&[2], Ok(1));
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_varint_that_does_not_fit_its_type_is_refused() {
+    fn varint_overflow_is_rejected() {
         check_varint(&[0xFF, 0xFF, 0xFF, 0xFF, 0x1F], Err(RecordFault::Varint { bits: 32 }));
         check_varint(&[0x80, 0x80, 0x80, 0x80, 0x80, 0x00], Err(RecordFault::Varint { bits: 32 }));
         let eleven = [0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x00];
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_varint_that_is_cut_off_is_refused() {
+    fn truncated_varint_is_rejected() {
         for len in 0..4 {
             check_varint(&[0xFF; 4][..len], Err(CUT_OFF));
         }
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn reading_stops_where_the_number_ends() {
+    fn reading_stops_after_the_varint() {
         let mut cursor = Cursor::new(&[0x80, 0x01, 0x02, 0xAA]);
         assert_eq!((cursor.varint(), cursor.varlong(), cursor.rest()), (Ok(64), Ok(1), &[0xAA][..]));
     }

@@ -1,68 +1,68 @@
-//! The walk over a partition's batches, and what it leaves behind.
+//! Encodes the batches of a partition.
 
 use std::ops::ControlFlow;
 
 use crate::{
     Corruption, RecordFault, RecordsError,
-    batch::{Batch, Parsed},
+    batch::Batch,
     compression::{Codec, Decompressor, Failure},
     cursor::Cursor,
+    entry::Entry,
     message::Message,
-    old::OldMessage,
+    old_message::OldMessage,
+    prefix::Parsed,
     record::Record,
 };
 
-/// Encodes records, with buffers for decompression that it keeps from call to call.
+/// Encodes records, and keeps its buffers for decompression from call to call.
 ///
-/// Between calls it holds at most 8 MiB, and nothing before the first compressed batch. Within a call it takes up to
-/// twice [`Limits::max_batch_bytes`] and the window of the codec: that much again for zstd, 12 MiB for lz4.
+/// It holds at most 8 MiB between calls, and nothing before the first compressed batch. During a call it takes up to
+/// twice [`Limits::max_batch_bytes`], and the codec's window: as much again for zstd, 12 MiB for lz4.
 #[derive(Debug)]
 pub struct Encoder {
     decompressor: Decompressor,
 }
 
-/// Bounds of one [`Encoder::encode`], all in bytes.
+/// The limits of one [`Encoder::encode`], in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// What one call appends. Soft: the first record is always encoded.
+    /// The output of one call. Soft: the first record is always encoded.
     pub max_bytes: usize,
-    /// Key, value and headers of one record, each header with 32 bytes more than it has. Hard: a larger one is an error.
+    /// Key, value and headers of one record, with 32 extra bytes per header. Hard: a larger record is an error.
     pub max_record_bytes: usize,
-    /// The records of one compressed batch, decompressed. Hard: a batch of more is an error, and no more than that
-    /// is ever decompressed.
+    /// The decompressed records of one batch. Hard: a larger batch is an error, and decompression stops at the limit.
     pub max_batch_bytes: usize,
 }
 
-/// What one [`Encoder::encode`] did.
+/// The result of one [`Encoder::encode`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Encoded {
-    /// Records appended.
+    /// The number of appended records.
     pub count: usize,
-    /// Where to read on; never before the asked offset. After the last encoded record, or after the last whole batch
-    /// where that was consumed to its end, so that ranges without a record of a user's are passed by.
+    /// The offset for the next call, never below the requested one. It follows the last encoded record, or the last complete
+    /// batch if that was read to its end, so that ranges without records are skipped.
     pub next_offset: i64,
-    /// There are more records, but [`Limits::max_bytes`] is reached.
+    /// Whether [`Limits::max_bytes`] was reached before the last record.
     pub full: bool,
-    /// The bytes end inside a batch, as they may in a Fetch response; it needs at least so many. That is what the
-    /// batch says about itself, unchecked and up to 2 GiB: bound it before fetching as much.
+    /// Set if the last batch is truncated, as in Fetch responses: the bytes that it needs at least. The number comes from
+    /// the batch, unchecked and up to 2 GiB: check it before a fetch of that size.
     pub truncated: Option<usize>,
 }
 
 impl Encoder {
-    /// An encoder that has no buffer yet.
+    /// An encoder without buffers.
     pub fn new() -> Self {
         Self { decompressor: Decompressor::new() }
     }
 
-    /// Appends each record at `from` or later to `out`, as an entry of `KafkaFetchResp.messages`.
+    /// Appends the records from offset `from` on to `out`, as entries of `KafkaFetchResp.messages`.
     ///
-    /// `records` is what a broker returned for one partition: whole batches, of which the last may be cut off.
-    /// Control batches are passed by. Nothing is skipped and nothing repeated when the next call asks for
-    /// [`Encoded::next_offset`].
+    /// `records` are the batches of one partition from a Fetch response; the last one can be truncated. Control batches are
+    /// skipped. Calls that continue at [`Encoded::next_offset`] neither skip nor repeat a record.
     ///
     /// # Errors
-    /// When the first record that is wanted cannot be had; `out` is then as before. Where records come before the
-    /// fault they are the result, and the next call meets the fault.
+    /// The first requested record cannot be encoded; `out` is unchanged. If records precede the fault, they are the result, and
+    /// the next call fails.
     pub fn encode(
         &mut self,
         records: &[u8],
@@ -83,22 +83,22 @@ impl Encoder {
     fn walk(&mut self, mut rest: &[u8], answer: &mut Answer<'_>) -> Result<(), RecordsError> {
         let mut min_offset = 0;
         while !rest.is_empty() {
-            let batch = match Batch::parse(rest, min_offset)? {
-                Parsed::Whole(batch, after) => {
-                    rest = after;
-                    batch
+            let (entry, after) = match Entry::parse(rest, min_offset)? {
+                Parsed::Whole(entry, after) => (entry, after),
+                Parsed::Truncated { needs } => {
+                    answer.encoded.truncated = Some(needs);
+                    return Ok(());
                 }
-                Parsed::Old(message, after) => {
-                    rest = after;
+            };
+            rest = after;
+            let batch = match entry {
+                Entry::Batch(batch) => batch,
+                Entry::Old(message) => {
                     min_offset = message.next_offset;
                     if message.next_offset > answer.encoded.next_offset {
                         return Err(old_format(message, rest));
                     }
                     continue;
-                }
-                Parsed::CutOff { needs } => {
-                    answer.encoded.truncated = Some(needs);
-                    return Ok(());
                 }
             };
             min_offset = batch.next_offset;
@@ -127,8 +127,8 @@ impl Encoder {
         for index in 0..count {
             let malformed = |fault| corrupt(Corruption::Record { index, count, fault });
             let record = Record::read(&mut records).map_err(malformed)?;
-            // As offsets increase, each record leaves room for those after it: a count that is too large is a fault of
-            // the first record, not of one that nobody asks for again.
+            // Offsets increase, so each record must leave room for those after it. A count that is too large thus fails at the
+            // first record, not at one that no later call requests.
             let unread = count.saturating_sub(index).saturating_sub(1);
             let max = batch.last_offset_delta.saturating_sub(unread);
             let delta = record.offset_delta;
@@ -136,7 +136,7 @@ impl Encoder {
                 return Err(malformed(RecordFault::Offset { delta, min: min_delta, max }));
             }
             min_delta = delta.saturating_add(1);
-            // In front of the last record, so that the next call meets the fault as well.
+            // Before the last record, so that the next call fails as well.
             if unread == 0 && records.left() > 0 {
                 return Err(trailing(records.left()));
             }
@@ -177,10 +177,10 @@ impl Default for Encoder {
     }
 }
 
-/// The error of `first`, which names the offset after all old messages at the front of `rest`.
+/// The error for `first`, with the offset after all old messages at the front of `rest`.
 fn old_format(first: OldMessage, mut rest: &[u8]) -> RecordsError {
     let OldMessage { offset, magic, mut next_offset } = first;
-    while let Ok(Parsed::Old(message, after)) = Batch::parse(rest, next_offset) {
+    while let Ok(Parsed::Whole(Entry::Old(message), after)) = Entry::parse(rest, next_offset) {
         (next_offset, rest) = (message.next_offset, after);
     }
     RecordsError::OldFormat { offset, magic, next_offset }
@@ -189,14 +189,14 @@ fn old_format(first: OldMessage, mut rest: &[u8]) -> RecordsError {
 /// The output of one call.
 struct Answer<'a> {
     out: &'a mut Vec<u8>,
-    /// Where this call began to append.
+    /// The length of `out` at the start of the call.
     start: usize,
     limits: &'a Limits,
     encoded: Encoded,
 }
 
 impl Answer<'_> {
-    /// Breaks, without the record, when it no longer fits.
+    /// Breaks if the record does not fit.
     #[inline]
     fn append(
         &mut self,

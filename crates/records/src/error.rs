@@ -1,33 +1,33 @@
-//! Why records cannot be encoded: the stored bytes are wrong, this version cannot read them, or a limit says no.
+//! Errors of the encoder: corrupt data, unsupported formats, exceeded limits.
 
 use std::io;
 
 use thiserror::Error;
 
-/// The first batch or record that was wanted cannot be encoded.
+/// The first requested batch or record cannot be encoded.
 #[derive(Debug, Error)]
 pub enum RecordsError {
     /// The bytes break the record batch format.
     #[error("batch at offset {base_offset} is corrupt")]
     Corrupt {
-        /// The batch's first offset, as its header has it.
+        /// The batch's first offset, from its header.
         base_offset: i64,
         /// What is wrong with it.
         source: Corruption,
     },
-    /// A record of format version 0 or 1, as Kafka wrote them before 0.11.
+    /// A record of format version 0 or 1, from before Kafka 0.11.
     #[error(
         "record at offset {offset} has format version {magic}, only version 2 is supported: read on at offset {next_offset}"
     )]
     OldFormat {
-        /// The record's offset; of records that are compressed together, that of the last one.
+        /// The record's offset; of records compressed together, the last one's.
         offset: i64,
         /// The format version, "magic" in Kafka's terms.
         magic: i8,
-        /// The first offset after all such records that are known.
+        /// The first offset after all such records in the input.
         next_offset: i64,
     },
-    /// A batch newer than this crate reads.
+    /// A batch of a newer format version.
     #[error("batch at offset {base_offset} has format version {magic}, only version 2 is supported")]
     UnsupportedVersion {
         /// The batch's first offset.
@@ -35,7 +35,7 @@ pub enum RecordsError {
         /// The format version, "magic" in Kafka's terms.
         magic: i8,
     },
-    /// A batch that is compressed in a way which this crate does not know.
+    /// A batch with an unknown codec.
     #[error(
         "batch at offset {base_offset} is compressed with codec {codec}, only codecs 0 to 4 are supported"
     )]
@@ -54,7 +54,7 @@ pub enum RecordsError {
         base_offset: i64,
         /// The first offset after the batch.
         next_offset: i64,
-        /// Bytes of its records as they are stored.
+        /// The compressed size of its records.
         len: usize,
         /// The limit, in bytes.
         max: usize,
@@ -66,46 +66,46 @@ pub enum RecordsError {
     RecordTooLarge {
         /// The record's offset.
         offset: i64,
-        /// Where to go on without it.
+        /// The offset after it.
         next_offset: i64,
-        /// Bytes of key, value and headers, as the limit counts them.
+        /// The size of key, value and headers, as the limit counts them.
         len: usize,
         /// The limit, in bytes.
         max: usize,
     },
 }
 
-/// How a batch breaks the format.
+/// How a batch violates the format.
 #[derive(Debug, Error)]
 pub enum Corruption {
     /// The declared length is negative or leaves no room for the header.
     #[error("length of {len} bytes is below the {min} of its header")]
     Length {
-        /// As declared.
+        /// The declared value.
         len: i32,
-        /// The part of the header that this length counts.
+        /// The part of the header that the length includes.
         min: usize,
     },
-    /// The bytes are not those that were written.
-    #[error("checksum is {computed:08x} where {stored:08x} is stored")]
+    /// The checksum does not match.
+    #[error("checksum is {computed:08x}, but {stored:08x} is stored")]
     Checksum {
-        /// CRC-32C in the header.
+        /// The CRC-32C of the header.
         stored: u32,
-        /// CRC-32C of the bytes.
+        /// The CRC-32C of the bytes.
         computed: u32,
     },
-    /// The batch begins before the batch in front of it ends, or below 0.
+    /// The batch overlaps the one before it, or its offset is negative.
     #[error("first offset {offset} is below {min}")]
     BaseOffset {
         /// The batch's first offset.
         offset: i64,
-        /// The first offset that would be in order.
+        /// The lowest valid offset.
         min: i64,
     },
     /// The last offset is before the first one or beyond 64 bits.
     #[error("last offset, {delta} after the first offset {base_offset}, is out of range")]
     LastOffset {
-        /// Last offset, relative to the first.
+        /// The last offset, relative to the first.
         delta: i32,
         /// The batch's first offset.
         base_offset: i64,
@@ -113,7 +113,7 @@ pub enum Corruption {
     /// The number of records is negative.
     #[error("record count {count} is below 0")]
     RecordCount {
-        /// As declared.
+        /// The declared value.
         count: i32,
     },
     /// The records section does not decompress.
@@ -121,17 +121,17 @@ pub enum Corruption {
     Compression {
         /// The codec's name.
         codec: &'static str,
-        /// Bytes of the records as they are stored.
+        /// The compressed size of the records.
         len: usize,
-        /// The codec's reason.
+        /// The codec's error.
         source: io::Error,
     },
     /// A record is malformed.
     #[error("record {index} of {count} {fault}")]
     Record {
-        /// Counted from 0.
+        /// The index, from 0.
         index: i32,
-        /// Records in the batch, as declared.
+        /// The declared number of records.
         count: i32,
         /// What is wrong with it.
         fault: RecordFault,
@@ -141,54 +141,54 @@ pub enum Corruption {
     Trailing {
         /// How many bytes.
         left: usize,
-        /// Records in the batch, as declared.
+        /// The declared number of records.
         count: i32,
     },
 }
 
-/// How a record breaks the format.
+/// How a record violates the format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum RecordFault {
-    /// The bytes end inside the record, or the record's length inside one of its parts.
-    #[error("needs {needs} bytes where {left} are left")]
+    /// The record exceeds the bytes, or one of its parts exceeds the record.
+    #[error("needs {needs} bytes, but only {left} are left")]
     CutOff {
-        /// For the part that is cut off.
+        /// The size of the truncated part.
         needs: usize,
-        /// In front of the end.
+        /// The remaining bytes.
         left: usize,
     },
-    /// A variable-length number does not end, or does not fit its type.
+    /// A variable-length number is too long, or exceeds its type.
     #[error("has a number beyond {bits} bits")]
     Varint {
-        /// What its type holds.
+        /// The size of its type.
         bits: u32,
     },
-    /// A length or count is negative where none or only -1 (null) may be.
+    /// A length or count is negative, or below -1 (null) if it is nullable.
     #[error("has {part} of {len}, below {min}")]
     Negative {
-        /// Which length.
+        /// The name of the length or count.
         part: &'static str,
-        /// As declared.
+        /// The declared value.
         len: i32,
-        /// The least valid value.
+        /// The lowest valid value.
         min: i32,
     },
-    /// The parts end before the record's length.
+    /// The record is longer than its parts.
     #[error("leaves {left} of its {len} bytes unread")]
     Unread {
-        /// Bytes after the last part.
+        /// The bytes after the last part.
         left: usize,
-        /// As declared.
+        /// The declared value.
         len: usize,
     },
-    /// Offsets do not increase from record to record within the batch's range.
+    /// The offsets do not increase, or leave the batch's range.
     #[error("has offset delta {delta}, not within {min} to {max}")]
     Offset {
-        /// Offset, relative to the batch's first.
+        /// The offset, relative to the batch's first.
         delta: i32,
-        /// One after that of the record before.
+        /// The lowest valid delta: one after the previous record's.
         min: i32,
-        /// That of the batch's last record, less one for each record in between.
+        /// The highest valid delta: it leaves room for the remaining records.
         max: i32,
     },
 }

@@ -1,14 +1,14 @@
-//! Kafka record batches in, the protobuf bytes of `KafkaFetchResp` out: one copy per record, no allocation per record.
+//! Encodes Kafka record batches as the protobuf bytes of `KafkaFetchResp`: one copy and no allocation per record.
 //!
-//! 1. [`Encoder::encode`] walks the batches of one partition, as a broker's Fetch response holds them
-//! 2. `batch`: the header of a batch is read, its length and checksum are checked
-//! 3. `compression`: the records section of a compressed batch goes through a bounded buffer
-//! 4. `record`: one record after the other is parsed in place
-//! 5. `message`: a record becomes a `KafkaMessage` at the end of the output
+//! 1. [`Encoder::encode`]: walks the entries of one partition's Fetch response
+//! 2. `entry`, `batch`: parse the header of a batch, check its length and checksum
+//! 3. `compression`: decompresses its records into a bounded buffer
+//! 4. `record`: parses one record after the other in place
+//! 5. `message`: appends a record to the output as a `KafkaMessage`
 //!
-//! Only format version 2 is read (KIP-98, Kafka 0.11 and later); messages of versions 0 and 1 (`old`) are an error that names
-//! the offset after them. Isolation is "read uncommitted": records of open and
-//! aborted transactions are encoded, the markers that end transactions are not.
+//! Only format version 2 is supported (KIP-98, Kafka 0.11 and later). Messages of versions 0 and 1 (`old_message`) are an error
+//! with the offset after them. The isolation level is read_uncommitted: records of open and aborted transactions are
+//! encoded, transaction markers are not.
 
 #![warn(clippy::arithmetic_side_effects)]
 
@@ -16,9 +16,11 @@ mod batch;
 mod compression;
 mod cursor;
 mod encoder;
+mod entry;
 mod error;
 mod message;
-mod old;
+mod old_message;
+mod prefix;
 mod record;
 
 pub use encoder::{Encoded, Encoder, Limits};

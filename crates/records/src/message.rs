@@ -4,7 +4,7 @@ mod header;
 
 use crate::record::{Headers, Record};
 
-/// A record as the contract has it.
+/// A record in the fields of `KafkaMessage`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Message<'a> {
     offset: u64,
@@ -12,7 +12,7 @@ pub(crate) struct Message<'a> {
     key: Option<&'a [u8]>,
     value: Option<&'a [u8]>,
     headers: Headers<'a>,
-    /// Bytes of the fields, without the entry's own tag and length.
+    /// The size of the fields, without the entry's own tag and length.
     fields_len: usize,
 }
 
@@ -29,7 +29,7 @@ impl<'a> Message<'a> {
         Self { offset, timestamp, key, value, headers, fields_len }
     }
 
-    /// Bytes that [`write`](Self::write) appends.
+    /// The size of the output of [`write`](Self::write).
     #[inline]
     pub(crate) fn len(&self) -> usize {
         delimited_len(self.fields_len)
@@ -47,7 +47,7 @@ impl<'a> Message<'a> {
     }
 }
 
-// A tag is the field's number shifted by three, with the wire type below: 0 a varint, 2 length-delimited.
+// A tag is the field number shifted by three, plus the wire type: 0 varint, 2 length-delimited.
 const MESSAGES: u8 = (1 << 3) | 2;
 const OFFSET: u8 = 1 << 3;
 const TIMESTAMP: u8 = 2 << 3;
@@ -55,7 +55,7 @@ const KEY: u8 = (3 << 3) | 2;
 const VALUE: u8 = (4 << 3) | 2;
 const TAG_BYTES: usize = 1;
 
-// proto3 leaves a number of 0 out. What is `optional` is there even where it is empty.
+// proto3 omits numbers of 0, but writes `optional` fields even if they are empty.
 
 #[inline]
 fn number_len(value: u64) -> usize {
@@ -72,7 +72,7 @@ fn delimited_len(len: usize) -> usize {
     TAG_BYTES.saturating_add(varint_len(len as u64)).saturating_add(len)
 }
 
-/// One byte for every seven bits, at least one.
+/// One byte per seven bits, at least one.
 #[inline]
 fn varint_len(value: u64) -> usize {
     ((value | 1).ilog2() / 7).saturating_add(1) as usize
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_the_bytes_that_prost_writes() {
+    fn message_matches_prost() {
         check(0, 0, None, None);
         check(0, 0, Some(b""), Some(b""));
         check(1, 1, Some(b"k"), Some(b"v"));
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_the_bytes_that_prost_writes() {
+    fn headers_match_prost() {
         let check = |headers: &[(&[u8], Option<&[u8]>)]| check_with_headers(1, 2, None, Some(b"v"), headers);
         check(&[(b"", None)]);
         check(&[(b"", Some(b"")), (b"k", None), (b"k", Some(b"v")), (b"k", Some(b"v"))]);
@@ -202,7 +202,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_message_is_the_bytes_that_prost_writes(
+        fn random_messages_match_prost(
             offset: i64,
             timestamp: i64,
             key in option::of(vec(any::<u8>(), 0..300)),

@@ -1,8 +1,8 @@
-//! One record of a batch, parsed in place (Kafka protocol guide, "Record").
+//! Parses one record of a batch in place (Kafka protocol guide, "Record").
 
 use crate::{RecordFault, cursor::Cursor};
 
-/// Borrows from the (decompressed) records section of its batch.
+/// A record, which borrows from the decompressed records of its batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Record<'a> {
     pub(crate) timestamp_delta: i64,
@@ -12,18 +12,18 @@ pub(crate) struct Record<'a> {
     pub(crate) headers: Headers<'a>,
 }
 
-/// Headers of a record, checked.
+/// The validated headers of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Headers<'a> {
     count: usize,
-    /// Keys and values as they are on the wire.
+    /// Keys and values in wire format.
     entries: &'a [u8],
-    /// Bytes of the count and the entries.
+    /// The size of the count and the entries.
     len: usize,
 }
 
 impl<'a> Record<'a> {
-    /// Takes the record at the front of `records`. Every length in it has been checked when it returns.
+    /// Parses the record at the front of `records`, and validates all its lengths.
     #[inline]
     pub(crate) fn read(records: &mut Cursor<'a>) -> Result<Self, RecordFault> {
         let len = length("a length", records.varint()?)?;
@@ -40,7 +40,7 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// Bytes of key, value and headers, with [`HEADER_BYTES`] for each header.
+    /// The size of key, value and headers, with [`HEADER_BYTES`] extra for each header.
     pub(crate) fn len(&self) -> usize {
         let len = |field: Option<&[u8]>| field.map_or(0, <[u8]>::len);
         len(self.key).saturating_add(len(self.value)).saturating_add(self.headers.weight())
@@ -48,7 +48,7 @@ impl<'a> Record<'a> {
 }
 
 impl<'a> Headers<'a> {
-    /// Takes the headers at the front of `body`.
+    /// Parses the headers at the front of `body`.
     #[inline]
     pub(crate) fn read(body: &mut Cursor<'a>) -> Result<Self, RecordFault> {
         let len = body.left();
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_borrows_its_parts() {
+    fn record_borrows_its_parts() {
         let record = read(&WHOLE).unwrap();
         assert_eq!((record.timestamp_delta, record.offset_delta), (5, 1));
         assert_eq!((record.key, record.value), (Some(&b"k"[..]), Some(&b"vw"[..])));
@@ -129,13 +129,13 @@ mod tests {
     }
 
     #[test]
-    fn null_is_told_from_empty() {
+    fn null_and_empty_differ() {
         let record = read(&[12, 0, 0, 0, 1, 0, 0]).unwrap();
         assert_eq!((record.key, record.value), (None, Some(&b""[..])));
     }
 
     #[test]
-    fn a_record_cut_at_any_byte_is_refused() {
+    fn truncated_record_is_rejected() {
         for cut in 0..WHOLE.len() {
             let fault = read(&WHOLE[..cut]).unwrap_err();
             assert!(matches!(fault, RecordFault::CutOff { .. }), "cut at byte {cut}: {fault}");
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_that_leaves_the_record_is_refused() {
+    fn part_beyond_the_record_is_rejected() {
         check_with(0, 22, RecordFault::CutOff { needs: 1, left: 0 });
         check_with(4, 18, RecordFault::CutOff { needs: 9, left: 8 });
         check_with(6, 14, RecordFault::CutOff { needs: 7, left: 6 });
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_negative_length_is_refused_by_name() {
+    fn negative_length_is_rejected() {
         check_with(0, 1, RecordFault::Negative { part: "a length", len: -1, min: 0 });
         check_with(4, 3, RecordFault::Negative { part: "a key length", len: -2, min: -1 });
         check_with(6, 5, RecordFault::Negative { part: "a value length", len: -3, min: -1 });

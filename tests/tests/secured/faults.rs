@@ -156,8 +156,8 @@ fn make(kafka: &Secured) -> Faulty {
     };
 
     fault(Section::new("unreachable", &nobody.address().to_string(), "plaintext"), &["refused"], true);
-    fault(Section::new("silent", &silent_address, "plaintext"), &["was silent for"], true);
-    fault(Section::new("silenttls", &silent_address, "ssl").trusting(kafka), &["was silent for"], true);
+    fault(Section::new("silent", &silent_address, "plaintext"), &["no response from"], true);
+    fault(Section::new("silenttls", &silent_address, "ssl").trusting(kafka), &["no response from"], true);
 
     fault(
         Section::new("tlsonplain", &plain_listener, "ssl").trusting(kafka),

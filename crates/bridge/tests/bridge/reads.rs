@@ -242,7 +242,7 @@ async fn what_is_not_there_is_named() {
         stack.check_error(&path("no", 0), 404, 40401, 3, "there is no topic no").await;
         stack.check_error(&path("no", 7), 404, 40401, 3, "there is no topic no").await;
         stack.check_error(&path("t", 2), 404, 40402, 3, "topic t has no partition 2").await;
-        stack.check_error(&path("a%20b", 0), 400, 400, 17, "expected 1 to 249 of a-z").await;
+        stack.check_error(&path("a%20b", 0), 400, 400, 17, "expected 1 to 249 characters of a-z").await;
     }
     stack.check_error("/topics/no", 404, 40401, 3, "there is no topic no").await;
     let beyond = "/topics/t/partitions/0/records?offset=2";

@@ -7,42 +7,42 @@ use kafka_protocol::messages::{ApiKey, fetch_request};
 use kafka_protocol::protocol::StrBytes;
 
 use super::{Api, TopicId, topic_name};
-use crate::error::ErrorCode;
+use crate::error_code::ErrorCode;
 use crate::wire::{Wire, WireError};
 
 pub(crate) struct FetchRequest<'a> {
     pub(crate) topic: &'a str,
-    /// Another topic of that name refuses, where the broker knows ids.
+    /// Brokers that support ids reject another topic of the same name.
     pub(crate) topic_id: Option<TopicId>,
     pub(crate) partition: i32,
-    /// What is known of the leader, −1 where nothing is; another leader refuses.
+    /// The leader epoch from the metadata; −1 if unknown. A leader of another epoch rejects the request.
     pub(crate) leader_epoch: i32,
     pub(crate) offset: i64,
     /// The broker exceeds it only to return one whole batch.
     pub(crate) max_bytes: i32,
-    /// Milliseconds to wait for a first byte.
+    /// How long the broker waits for a first byte, in milliseconds.
     pub(crate) max_wait: i32,
-    /// Where the reader is, for the leader to name a nearer replica; `None` where it shall answer itself.
+    /// The rack of this client, for which the leader chooses its preferred replica; `None` if the leader must answer itself.
     pub(crate) rack: Option<StrBytes>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct FetchAnswer {
     pub(crate) error: Option<ErrorCode>,
-    /// The topic that answered; `None` where the version has names only, which another topic may have by then.
+    /// The id of the topic that was read; `None` in versions with names only, which a recreated topic can have, too.
     pub(crate) topic_id: Option<TopicId>,
-    /// The log end as far as consumers may see it; −1 with some errors.
+    /// The log end that consumers can see; −1 with some errors.
     pub(crate) high_watermark: i64,
-    /// Node id of a replica to fetch from (KIP-392); no records come with it.
-    pub(crate) nearer: Option<i32>,
-    /// Whole batches, the last of which may be cut off.
+    /// The node id of the replica to fetch from (KIP-392); the response has no records then.
+    pub(crate) preferred_read_replica: Option<i32>,
+    /// Record batches; the last one can be truncated.
     pub(crate) records: Bytes,
 }
 
 impl Api for FetchRequest<'_> {
     const KEY: ApiKey = ApiKey::Fetch;
-    /// From 4 on batches have magic 2, from 11 on the leader knows of replicas that are nearer, from 13 on topics have ids
-    /// in place of names. What is new in 14 to 18 are tagged fields, for followers or of no use here.
+    /// Since version 4 batches have magic 2, since 11 the leader names preferred replicas, since 13 topics have ids instead of
+    /// names. Versions 14 to 18 add tagged fields that are for followers or unused here.
     const VERSIONS: RangeInclusive<i16> = 4..=18;
     const FLEXIBLE: i16 = 12;
     type Body = fetch_request::FetchRequest;
@@ -87,11 +87,17 @@ impl Api for FetchRequest<'_> {
             wire.i32()?; // session
             if error.is_some() {
                 let records = Bytes::new();
-                return Ok(FetchAnswer { error, topic_id, high_watermark: -1, nearer: None, records });
+                return Ok(FetchAnswer {
+                    error,
+                    topic_id,
+                    high_watermark: -1,
+                    preferred_read_replica: None,
+                    records,
+                });
             }
         }
         let topics = wire.array(3)?;
-        // KIP-219: a fetch over its quota is answered at once, without the partition.
+        // KIP-219: a broker answers a fetch over the quota at once, without the partition.
         if topics == 0 && !wire.throttle_time().is_zero() {
             return Err(WireError::Throttled(wire.throttle_time()));
         }
@@ -125,14 +131,15 @@ fn partition(wire: &mut Wire, version: i16) -> Result<(i32, FetchAnswer), WireEr
         wire.skip(16)?; // an aborted transaction
         wire.end()?;
     }
-    let nearer = if version >= 11 { Some(wire.i32()?).filter(|node| *node >= 0) } else { None };
+    let preferred_read_replica =
+        if version >= 11 { Some(wire.i32()?).filter(|node| *node >= 0) } else { None };
     let records = wire.bytes()?;
     wire.end()?;
-    Ok((partition, FetchAnswer { error, topic_id: None, high_watermark, nearer, records }))
+    Ok((partition, FetchAnswer { error, topic_id: None, high_watermark, preferred_read_replica, records }))
 }
 
-/// The last version in which topics have names.
+/// The last version with topic names.
 const NAMES: i16 = 12;
 
-/// The last version in which a leader cannot send its clients elsewhere.
+/// The last version without preferred replicas.
 const LEADER_ONLY: i16 = 10;

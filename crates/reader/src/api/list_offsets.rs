@@ -1,17 +1,17 @@
-//! ListOffsets: an offset of one partition by its place or its time.
+//! ListOffsets: an offset of one partition, by timestamp.
 
 use std::ops::RangeInclusive;
 
 use kafka_protocol::messages::{ApiKey, list_offsets_request};
 
 use super::{Api, topic_name};
-use crate::error::ErrorCode;
+use crate::error_code::ErrorCode;
 use crate::wire::{Wire, WireError};
 
 pub(crate) struct ListOffsetsRequest<'a> {
     pub(crate) topic: &'a str,
     pub(crate) partition: i32,
-    /// What is known of the leader, −1 where nothing is; another leader refuses.
+    /// The leader epoch from the metadata; −1 if unknown. A leader of another epoch rejects the request.
     pub(crate) leader_epoch: i32,
     /// Milliseconds; −1: the log end, −2: the log start.
     pub(crate) timestamp: i64,
@@ -20,7 +20,7 @@ pub(crate) struct ListOffsetsRequest<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ListOffsetsAnswer {
     pub(crate) error: Option<ErrorCode>,
-    /// −1 where there is none.
+    /// −1 if there is none.
     pub(crate) offset: i64,
 }
 

@@ -1,17 +1,17 @@
-//! Metadata: the brokers, and who leads the partitions of some topics, or the names of all.
+//! Metadata: the brokers, and the leaders of some topics or the names of all.
 
 use std::ops::RangeInclusive;
 
 use kafka_protocol::messages::{ApiKey, metadata_request};
 
 use super::{Api, TopicId, topic_name};
-use crate::error::ErrorCode;
+use crate::error_code::ErrorCode;
 use crate::topic::Replica;
 use crate::wire::{Wire, WireError};
 
-/// Asks for the brokers, and for topics; never creates one.
+/// Requests the brokers and some topics. Never creates a topic.
 pub(crate) struct MetadataRequest {
-    /// `None`: all that the user may see, by their names only.
+    /// `None`: all topics that the user can see, by name only.
     pub(crate) topics: Option<Vec<String>>,
 }
 
@@ -26,7 +26,7 @@ pub(crate) struct MetadataAnswer {
 pub(crate) struct TopicAnswer {
     pub(crate) error: Option<ErrorCode>,
     pub(crate) name: String,
-    /// Made by Kafka for itself.
+    /// Whether it is one of Kafka's internal topics.
     pub(crate) internal: bool,
     /// `None` from brokers before Kafka 2.8.
     pub(crate) id: Option<TopicId>,
@@ -37,16 +37,16 @@ pub(crate) struct TopicAnswer {
 pub(crate) struct PartitionAnswer {
     pub(crate) error: Option<ErrorCode>,
     pub(crate) partition: i32,
-    /// Node id; −1: nobody.
+    /// Node id; −1 without a leader.
     pub(crate) leader: i32,
-    /// −1 where the version has none.
+    /// −1 if the version has no epochs.
     pub(crate) epoch: i32,
     pub(crate) replicas: Box<[Replica]>,
 }
 
 impl Api for MetadataRequest {
     const KEY: ApiKey = ApiKey::Metadata;
-    /// From 4 on a client can say that the topic must not be created.
+    /// Since version 4 a client can disable the creation of topics.
     const VERSIONS: RangeInclusive<i16> = 4..=12;
     const FLEXIBLE: i16 = 9;
     type Body = metadata_request::MetadataRequest;
@@ -56,7 +56,7 @@ impl Api for MetadataRequest {
         let topic = |name: &String| {
             metadata_request::MetadataRequestTopic::default().with_name(Some(topic_name(name)))
         };
-        // An empty list asks for no topic; null asks for all of them.
+        // An empty list requests no topic, null requests all.
         metadata_request::MetadataRequest::default()
             .with_topics(self.topics.as_ref().map(|names| names.iter().map(topic).collect()))
             .with_allow_auto_topic_creation(false)
@@ -80,7 +80,7 @@ impl Api for MetadataRequest {
             }
             answer.topics.push(topic);
         }
-        // What follows is of no use here.
+        // The remaining fields are not used.
         Ok(answer)
     }
 }

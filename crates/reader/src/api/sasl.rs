@@ -10,23 +10,23 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 
 use super::Api;
-use crate::error::ErrorCode;
+use crate::error_code::ErrorCode;
 use crate::wire::{Wire, WireError};
 
-/// Names the mechanism. Since version 1, its messages travel in SaslAuthenticate requests.
+/// Names the mechanism. Since version 1, SaslAuthenticate requests carry its messages.
 pub(crate) struct SaslHandshakeRequest {
     pub(crate) mechanism: &'static str,
 }
 
-/// Whether the broker speaks the mechanism.
+/// Whether the broker supports the mechanism.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct SaslHandshakeAnswer {
     pub(crate) error: Option<ErrorCode>,
-    /// Those that it speaks.
+    /// The mechanisms that it supports.
     pub(crate) mechanisms: Vec<String>,
 }
 
-/// A message of the mechanism to the broker. It may hold secrets: there is no way to print it.
+/// The mechanism's message to the broker. It can contain secrets, so it has no `Debug`.
 pub(crate) struct SaslAuthenticateRequest {
     pub(crate) message: Bytes,
 }
@@ -35,10 +35,10 @@ pub(crate) struct SaslAuthenticateRequest {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct SaslAuthenticateAnswer {
     pub(crate) error: Option<ErrorCode>,
-    /// What the broker says about the error.
+    /// The broker's error message.
     pub(crate) message: String,
     pub(crate) bytes: Bytes,
-    /// After so long the broker serves the connection no more, unless it is authenticated again; `None`: it always does.
+    /// The lifetime of the authentication; `None` if it does not expire.
     pub(crate) lifetime: Option<Duration>,
 }
 

@@ -15,9 +15,10 @@ use kafka_protocol::messages::{self, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, HeaderVersion, decode_request_header_from_buffer};
 use proptest::prelude::*;
 
+use super::list_offsets::ListOffsetsAnswer;
 use super::sasl::SaslHandshakeAnswer;
 use super::*;
-use crate::error::ErrorCode;
+use crate::error_code::ErrorCode;
 use crate::topic::Replica;
 
 /// A request as a broker reads it, to its last byte.
@@ -86,7 +87,7 @@ fn metadata_request() -> MetadataRequest {
 }
 
 #[test]
-fn a_broker_reads_our_fetch() {
+fn broker_decodes_fetch() {
     for version in FetchRequest::VERSIONS {
         let request: messages::FetchRequest = received(&fetch_request(), version);
         assert_eq!((request.replica_id.0, request.isolation_level), (-1, 0));
@@ -105,7 +106,7 @@ fn a_broker_reads_our_fetch() {
 }
 
 #[test]
-fn a_broker_reads_our_list_offsets() {
+fn broker_decodes_list_offsets() {
     for version in ListOffsetsRequest::VERSIONS {
         let request: messages::ListOffsetsRequest = received(&list_offsets_request(), version);
         assert_eq!((request.replica_id.0, request.isolation_level), (-1, 0));
@@ -117,7 +118,7 @@ fn a_broker_reads_our_list_offsets() {
 }
 
 #[test]
-fn our_question_for_metadata_never_creates_a_topic_and_asks_for_all_only_where_it_means_to() {
+fn metadata_request_creates_no_topic() {
     for version in MetadataRequest::VERSIONS {
         let all: messages::MetadataRequest = received(&MetadataRequest { topics: None }, version);
         assert_eq!((all.topics, all.allow_auto_topic_creation), (None, false), "version {version}");
@@ -134,7 +135,7 @@ fn our_question_for_metadata_never_creates_a_topic_and_asks_for_all_only_where_i
 }
 
 #[test]
-fn a_broker_reads_our_question_for_its_versions() {
+fn broker_decodes_api_versions() {
     for version in VersionsRequest::VERSIONS {
         let request: messages::ApiVersionsRequest = received(&VersionsRequest, version);
         let name = if version >= VersionsRequest::FLEXIBLE { "sluicegate" } else { "" };
@@ -143,7 +144,7 @@ fn a_broker_reads_our_question_for_its_versions() {
 }
 
 #[test]
-fn versions_are_read() {
+fn versions_are_decoded() {
     let fetch = ApiVersion::default().with_api_key(1).with_min_version(4).with_max_version(11);
     let response = ApiVersionsResponse::default().with_api_keys(vec![fetch]);
     let refused = ApiVersionsResponse::default().with_error_code(35);
@@ -206,12 +207,12 @@ fn metadata_answer(version: i16) -> MetadataAnswer {
 }
 
 #[test]
-fn metadata_is_read() {
+fn metadata_is_decoded() {
     check(&metadata_request(), metadata_response, metadata_answer);
 }
 
 #[test]
-fn of_all_topics_the_names_are_read() {
+fn list_of_all_topics_is_decoded() {
     let names_only = |version| {
         let mut answer = metadata_answer(version);
         answer.topics.iter_mut().for_each(|topic| topic.partitions.clear());
@@ -221,7 +222,7 @@ fn of_all_topics_the_names_are_read() {
 }
 
 #[test]
-fn offsets_are_read() {
+fn offsets_are_decoded() {
     let response = |version| {
         let partition = ListOffsetsPartitionResponse::default()
             .with_partition_index(3)
@@ -257,13 +258,13 @@ fn fetched(version: i16, records: &'static [u8]) -> FetchAnswer {
         // Where an answer has a name only, another topic may have it by then.
         topic_id: if version >= 13 { TopicId::new(ID) } else { None },
         high_watermark: 100,
-        nearer: (version >= 11).then_some(5),
+        preferred_read_replica: (version >= 11).then_some(5),
         records: Bytes::from_static(records),
     }
 }
 
 #[test]
-fn fetched_records_are_read() {
+fn fetched_records_are_decoded() {
     check(
         &fetch_request(),
         |version| fetch_response(version, "t", 3),
@@ -283,7 +284,7 @@ fn null_lists_are_empty() {
 }
 
 #[test]
-fn an_error_of_the_whole_fetch_is_that_of_the_partition() {
+fn fetch_error_applies_to_the_partition() {
     for (version, topic_id) in [(12, None), (13, TopicId::new(ID))] {
         let bytes = sent(&FetchResponse::default().with_error_code(56), version);
         let answer = read(&fetch_request(), version, bytes).expect("an answer");
@@ -292,7 +293,7 @@ fn an_error_of_the_whole_fetch_is_that_of_the_partition() {
 }
 
 #[test]
-fn an_answer_about_something_else_is_refused() {
+fn response_for_another_partition_is_rejected() {
     for (topic, partition) in [("u", 3), ("t", 4)] {
         for version in FetchRequest::VERSIONS {
             let bytes = sent(&fetch_response(version, topic, partition), version);
@@ -315,7 +316,7 @@ fn check_throttle<A: Api, R: Encodable + HeaderVersion>(request: &A, from: i16, 
 }
 
 #[test]
-fn a_throttle_time_is_read_where_brokers_leave_it_to_clients() {
+fn throttle_time_is_decoded_since_kip_219() {
     check_throttle(&fetch_request(), 8, |version| {
         fetch_response(version, "t", 3).with_throttle_time_ms(1_500)
     });
@@ -330,13 +331,13 @@ fn a_throttle_time_is_read_where_brokers_leave_it_to_clients() {
 }
 
 #[test]
-fn a_negative_throttle_time_is_none() {
+fn negative_throttle_time_is_none() {
     let bytes = sent(&MetadataResponse::default().with_throttle_time_ms(-1), 12);
     assert_eq!(decode(&metadata_request(), 12, bytes).expect("an answer").1, Duration::ZERO);
 }
 
 #[test]
-fn a_fetch_that_is_withheld_is_neither_an_answer_nor_broken() {
+fn throttled_fetch_is_recognized() {
     for version in FetchRequest::VERSIONS {
         let bytes = sent(&FetchResponse::default().with_throttle_time_ms(700), version);
         let want = match version {
@@ -350,7 +351,7 @@ fn a_fetch_that_is_withheld_is_neither_an_answer_nor_broken() {
 }
 
 #[test]
-fn a_broker_reads_our_authentication() {
+fn broker_decodes_authentication() {
     let request: messages::SaslHandshakeRequest = received(&SaslHandshakeRequest { mechanism: "PLAIN" }, 1);
     assert_eq!(&request.mechanism[..], "PLAIN");
     for version in SaslAuthenticateRequest::VERSIONS {
@@ -364,7 +365,7 @@ fn authenticate_request() -> SaslAuthenticateRequest {
 }
 
 #[test]
-fn the_mechanisms_of_a_broker_are_read() {
+fn mechanisms_are_decoded() {
     let mechanisms = ["PLAIN", "OAUTHBEARER"];
     let response = |_| {
         messages::SaslHandshakeResponse::default()
@@ -379,7 +380,7 @@ fn the_mechanisms_of_a_broker_are_read() {
 }
 
 #[test]
-fn the_outcome_of_an_authentication_is_read() {
+fn authentication_result_is_decoded() {
     let response = |version| {
         messages::SaslAuthenticateResponse::default()
             .with_error_code(58)
@@ -418,14 +419,14 @@ fn read_all(bytes: &Bytes) {
 
 proptest! {
     #[test]
-    fn no_bytes_make_a_decoder_panic_or_reserve_what_is_not_there(
+    fn random_bytes_never_panic_or_overallocate(
         bytes in proptest::collection::vec(any::<u8>(), 0..300),
     ) {
         read_all(&Bytes::from(bytes));
     }
 
     #[test]
-    fn nor_does_a_response_with_some_bytes_changed(
+    fn mutated_responses_never_panic(
         version in FetchRequest::VERSIONS,
         changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
     ) {

@@ -1,4 +1,4 @@
-//! ApiVersions: which versions of which requests a broker speaks.
+//! ApiVersions: the versions that a broker supports.
 
 use std::ops::RangeInclusive;
 
@@ -6,13 +6,13 @@ use kafka_protocol::messages::{ApiKey, ApiVersionsRequest};
 use kafka_protocol::protocol::StrBytes;
 
 use super::Api;
-use crate::error::ErrorCode;
+use crate::error_code::ErrorCode;
 use crate::wire::{Wire, WireError};
 
-/// Version 0 is the one that every broker answers, 3 the one that librdkafka asks with.
+/// Every broker supports version 0; librdkafka uses version 3.
 pub(crate) struct VersionsRequest;
 
-/// What a broker said it speaks.
+/// The versions of a broker.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Versions {
     pub(crate) error: Option<ErrorCode>,
@@ -20,22 +20,22 @@ pub(crate) struct Versions {
 }
 
 impl Versions {
-    /// Whether it named none. An array that is null counts as empty here; librdkafka 2.12 ends its process over it.
+    /// Whether the list is empty. A null array counts as empty here; it aborts the process in librdkafka 2.12.
     pub(crate) fn is_empty(&self) -> bool {
         self.speaks.is_empty()
     }
 
-    /// The version to use: the highest that both sides speak.
+    /// The highest version that both sides support.
     pub(crate) fn pick<A: Api>(&self, request: &A) -> Result<i16, String> {
         let (name, ours) = (A::KEY, *A::VERSIONS.start()..=request.max_version());
         let Some((_, theirs)) = self.speaks.iter().find(|(key, _)| *key == A::KEY as i16) else {
-            return Err(format!("does not speak {name:?}"));
+            return Err(format!("does not support {name:?}"));
         };
         let version = *ours.end().min(theirs.end());
         if ours.contains(&version) && theirs.contains(&version) {
             Ok(version)
         } else {
-            Err(format!("speaks {name:?} in versions {theirs:?}, expected one of {ours:?}"))
+            Err(format!("supports {name:?} in versions {theirs:?}, expected one of {ours:?}"))
         }
     }
 }
@@ -47,7 +47,7 @@ impl Api for VersionsRequest {
     type Body = ApiVersionsRequest;
     type Answer = Versions;
 
-    /// The names are ignored below version 3.
+    /// Versions below 3 omit the names.
     fn body(&self, _version: i16) -> ApiVersionsRequest {
         ApiVersionsRequest::default()
             .with_client_software_name(StrBytes::from_static_str("sluicegate"))
@@ -58,7 +58,7 @@ impl Api for VersionsRequest {
         let error = ErrorCode::of(wire.i16()?);
         let mut speaks = Vec::new();
         if error.is_some() {
-            // KIP-511: a broker that does not know the version of the request answers in version 0.
+            // KIP-511: a broker that does not support the version of the request answers in version 0.
             return Ok(Versions { error, speaks });
         }
         for _ in 0..wire.array(6)? {
@@ -85,26 +85,26 @@ mod tests {
     }
 
     #[test]
-    fn the_highest_version_of_both_is_used() {
+    fn highest_common_version_is_used() {
         assert_eq!(fetch(4..=17), Ok(17));
         assert_eq!(fetch(0..=11), Ok(11));
         assert_eq!(fetch(18..=25), Ok(18));
     }
 
     #[test]
-    fn a_request_may_be_limited_to_lower_versions() {
+    fn request_can_limit_its_version() {
         assert_eq!(pick(4..=18, &FetchRequest { topic_id: None, ..fetch_request() }), Ok(12));
         assert_eq!(pick(4..=18, &FetchRequest { rack: None, ..fetch_request() }), Ok(10));
     }
 
     #[test]
-    fn a_broker_too_old_or_too_new_is_refused_with_both_ranges() {
+    fn missing_common_version_names_both_ranges() {
         assert_eq!(
             fetch(19..=20),
-            Err("speaks Fetch in versions 19..=20, expected one of 4..=18".to_owned())
+            Err("supports Fetch in versions 19..=20, expected one of 4..=18".to_owned())
         );
-        assert_eq!(fetch(0..=3), Err("speaks Fetch in versions 0..=3, expected one of 4..=18".to_owned()));
+        assert_eq!(fetch(0..=3), Err("supports Fetch in versions 0..=3, expected one of 4..=18".to_owned()));
         let none = Versions { error: None, speaks: Vec::new() };
-        assert_eq!(none.pick(&list_offsets_request()), Err("does not speak ListOffsets".to_owned()));
+        assert_eq!(none.pick(&list_offsets_request()), Err("does not support ListOffsets".to_owned()));
     }
 }

@@ -1,4 +1,4 @@
-//! Certificates, keys and revocation lists in PEM: from a property's value, or from the file that it names.
+//! Certificates, keys and revocation lists in PEM, from a property's value or from the file that it names.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -11,27 +11,26 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::properties::Properties;
 
-/// PEM as it was given.
+/// The PEM of a property.
 pub(super) struct Pem {
-    /// The property that gave it.
+    /// The property.
     pub(super) key: &'static str,
-    /// Where it lies, for errors. What it says is never in one.
+    /// Its location, for errors, which never show its contents.
     place: String,
-    /// Where else it may have been meant to lie, for errors.
+    /// A hint for errors: the property that may have been meant.
     hint: String,
-    /// One, or those of a directory.
+    /// One file, or all files of a directory.
     files: Vec<Part>,
 }
 
-/// What stands in one file, or in the value.
+/// The contents of one file or value.
 struct Part {
     place: String,
     bytes: Vec<u8>,
 }
 
 impl Properties<'_> {
-    /// PEM from either of two properties: one that names a file, or also a directory of files if `directory`, and one that
-    /// holds it.
+    /// PEM from one of two properties: the path of a file, or also of a directory if `directory` is set, or the PEM itself.
     pub(super) fn pem(
         &mut self,
         location: &'static str,
@@ -67,7 +66,7 @@ impl Properties<'_> {
         inline: Option<&'static str>,
         directory: bool,
     ) -> Option<Pem> {
-        // It may be a private key, which no error may show.
+        // It can be a private key, which must not appear in errors.
         if path.contains("-----BEGIN") || path.contains(char::is_control) {
             let hint = inline.map(|inline| format!("; PEM itself goes in `{inline}`")).unwrap_or_default();
             self.problem(key, format!("expected a path{hint}"));
@@ -84,7 +83,7 @@ impl Properties<'_> {
 }
 
 impl Pem {
-    /// All items of one kind, at least one. `label` is what PEM calls it, `noun` what people do.
+    /// All items of one kind, at least one. `label` is PEM's name of the kind, `noun` the usual one.
     pub(super) fn items<T: PemObject>(&self, label: &str, noun: &str) -> Result<Vec<T>, String> {
         let mut items = Vec::new();
         for part in &self.files {
@@ -97,7 +96,7 @@ impl Pem {
         self.items("CERTIFICATE", "certificate")
     }
 
-    /// All certificates, at least one, as those to trust.
+    /// All certificates, at least one, as trusted CAs.
     pub(super) fn roots(&self) -> Result<RootCertStore, String> {
         let mut roots = RootCertStore::empty();
         for part in &self.files {
@@ -110,15 +109,13 @@ impl Pem {
         if roots.is_empty() { Err(self.lacks("CERTIFICATE", "certificate")) } else { Ok(roots) }
     }
 
-    /// The first private key, decrypted with `password` where it is encrypted.
+    /// The first private key, decrypted with `password` if it is encrypted.
     pub(super) fn private_key(&self, password: Option<&str>) -> Result<PrivateKeyDer<'static>, String> {
         let lacks = || self.lacks("PRIVATE KEY", "private key");
         let Part { place, bytes } = self.files.first().ok_or_else(lacks)?;
         let text = String::from_utf8_lossy(bytes);
         if text.contains("Proc-Type: 4,ENCRYPTED") {
-            return Err(format!(
-                "the key in {place} is encrypted in the format that PKCS#8 replaced: {CONVERT}"
-            ));
+            return Err(format!("the key in {place} is encrypted in a format older than PKCS#8: {CONVERT}"));
         }
         let Some(encrypted) = encrypted_key(&text) else {
             return PrivateKeyDer::from_pem_slice(bytes).map_err(|_| lacks());
@@ -127,13 +124,12 @@ impl Pem {
             .ok_or_else(|| format!("the key in {place} is encrypted: expected `ssl.key.password`"))?;
         let (_, document) =
             SecretDocument::from_pem(encrypted).map_err(|_| format!("broken PEM in {place}"))?;
-        let info = EncryptedPrivateKeyInfoRef::try_from(document.as_bytes()).map_err(|_| {
-            format!("the key in {place} is encrypted in a way that is not supported: {CONVERT}")
-        })?;
+        let info = EncryptedPrivateKeyInfoRef::try_from(document.as_bytes())
+            .map_err(|_| format!("the key in {place} has an unsupported encryption: {CONVERT}"))?;
         // A wrong password and an unsupported cipher cannot always be told apart.
         let key = info.decrypt(password).map_err(|_| {
             format!(
-                "the key in {place} cannot be decrypted: is `ssl.key.password` right? If it is, {CONVERT}"
+                "the key in {place} cannot be decrypted: check `ssl.key.password`; if it is right, {CONVERT}"
             )
         })?;
         Ok(PrivateKeyDer::Pkcs8(key.as_bytes().to_vec().into()))
@@ -151,7 +147,7 @@ impl Part {
     }
 }
 
-/// The section of the first encrypted key.
+/// The PEM section of the first encrypted key.
 fn encrypted_key(text: &str) -> Option<&str> {
     let from = text.find("-----BEGIN ENCRYPTED PRIVATE KEY-----")?;
     let end = "-----END ENCRYPTED PRIVATE KEY-----";
@@ -159,7 +155,7 @@ fn encrypted_key(text: &str) -> Option<&str> {
     text.get(from..from.checked_add(len)?)
 }
 
-/// A file, or all files of a directory, in the order of their names.
+/// A file, or all files of a directory in order of their names.
 fn read(path: &Path, directory: bool) -> Result<Vec<Part>, String> {
     let paths = if directory && path.is_dir() { files(path) } else { Ok(vec![path.to_owned()]) };
     let mut left = MAX_BYTES;
@@ -193,9 +189,9 @@ fn unreadable(path: &Path, error: &io::Error) -> String {
     format!("cannot read `{}`: {error}", path.display())
 }
 
-/// How a key in another format becomes one that can be read.
+/// The advice for keys in other formats.
 const CONVERT: &str =
     "convert it with `openssl pkcs8 -topk8 -v2 aes-256-cbc -v2prf hmacWithSHA256 -in OLD -out NEW`";
 
-/// What is read of PEM for one property, far above what certificates take.
+/// The limit of PEM for one property, far above the size of real certificates.
 const MAX_BYTES: u64 = 64 << 20;

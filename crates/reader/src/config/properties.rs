@@ -1,13 +1,13 @@
-//! Properties are taken one by one; what cannot be used becomes a problem.
+//! Takes properties one by one, and collects all problems.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::PropertyError;
+use super::property_error::PropertyError;
 
-/// The properties of a cluster that is being configured.
+/// The properties of a cluster.
 pub(super) struct Properties<'a> {
-    /// Those that were not taken, trimmed.
+    /// Properties that were not taken yet, trimmed.
     pub(super) unread: BTreeMap<&'a str, &'a str>,
     pub(super) problems: Vec<PropertyError>,
 }
@@ -21,14 +21,14 @@ impl<'a> Properties<'a> {
         self.problems.push(PropertyError { key: key.to_owned(), problem: problem.into() });
     }
 
-    /// The value of a property that has two names.
+    /// The value of a property with an alias.
     pub(super) fn either(&mut self, key: &str, alias: &str) -> Option<&'a str> {
         match (self.take(key), self.take(alias)) {
             (Some(value), Some(other)) => {
                 if value != other {
                     self.problem(
                         alias,
-                        format!("is another name of `{key}`: expected one of them, or equal values"),
+                        format!("is an alias of `{key}`: expected one of them, or equal values"),
                     );
                 }
                 Some(value)
@@ -37,7 +37,7 @@ impl<'a> Properties<'a> {
         }
     }
 
-    /// A value that must be there and not be empty.
+    /// A required value, not empty.
     pub(super) fn needed(&mut self, key: &str, what: &str) -> Option<&'a str> {
         let value = self.take(key).filter(|value| !value.is_empty());
         if value.is_none() {
@@ -67,7 +67,7 @@ impl<'a> Properties<'a> {
         usize::try_from(bytes).unwrap_or(usize::MAX)
     }
 
-    /// The size of a system's buffer; 0 where the system may choose.
+    /// The size of a system buffer; 0 means the system's default.
     pub(super) fn buffer(&mut self, key: &str) -> u32 {
         u32::try_from(self.number(key, 0, MAX_BUFFER, 0, "bytes")).unwrap_or(0)
     }
@@ -87,5 +87,5 @@ impl<'a> Properties<'a> {
 /// As in librdkafka.
 const MAX_BUFFER: u64 = 100_000_000;
 
-/// The largest frame that Kafka's signed 32-bit lengths leave room for, less its envelope.
+/// The largest frame of Kafka's signed 32-bit lengths, less its other fields.
 const MAX_BYTES: u64 = 2_000_000_000;

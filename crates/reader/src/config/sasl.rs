@@ -1,4 +1,4 @@
-//! `sasl.*`: as whom to authenticate, and how.
+//! `sasl.*`: the mechanism and the credentials.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -8,23 +8,23 @@ use hyper::Uri;
 
 use super::properties::Properties;
 use crate::redact::Secret;
-use crate::sasl::{ClientCredentials, Credentials, Extension, Hash, Oidc, Sasl, Tokens};
+use crate::sasl::{ClientCredentials, Credentials, Extension, Hash, Oidc, Sasl, TokenSource};
 
 impl<'a> Properties<'a> {
-    /// The mechanism and what it needs; `None` where a problem was found.
+    /// The mechanism and its settings; `None` if there is a problem.
     pub(super) fn sasl(&mut self) -> Option<Sasl> {
         let Some(name) = self.either("sasl.mechanism", "sasl.mechanisms") else {
             self.problem("sasl.mechanism", format!("is required: expected {MECHANISMS}"));
             return None;
         };
-        // Names in another case are not those that librdkafka, which writes, and the brokers know.
+        // Case-sensitive, as in librdkafka and in brokers.
         let by_password = match name {
             "OAUTHBEARER" => return self.oauthbearer(),
             "PLAIN" => Sasl::Plain,
             "SCRAM-SHA-256" => |who| Sasl::Scram(Hash::Sha256, who),
             "SCRAM-SHA-512" => |who| Sasl::Scram(Hash::Sha512, who),
             "GSSAPI" => {
-                let problem = format!("`GSSAPI` cannot be honoured by reads: expected {MECHANISMS}");
+                let problem = format!("`GSSAPI` is not supported: expected {MECHANISMS}");
                 self.problem("sasl.mechanism", problem);
                 return None;
             }
@@ -34,8 +34,8 @@ impl<'a> Properties<'a> {
             }
         };
         let why = format!("has no effect with `sasl.mechanism` {name}: expected OAUTHBEARER");
-        self.refuse(&OAUTHBEARER, &why);
-        self.refuse(&OIDC, &why);
+        self.reject(&OAUTHBEARER, &why);
+        self.reject(&OIDC, &why);
         self.credentials().map(by_password)
     }
 
@@ -45,7 +45,7 @@ impl<'a> Properties<'a> {
         Some(Credentials { username: username?.to_owned(), password: Secret::new(password?) })
     }
 
-    /// RFC 4616, section 2: NUL stands between the name and the password, so neither may hold it.
+    /// RFC 4616, section 2: NUL separates name and password, so neither may contain it.
     fn without_nul(&mut self, key: &str, what: &str) -> Option<&'a str> {
         let value = self.needed(key, what)?;
         if value.contains('\0') {
@@ -56,7 +56,7 @@ impl<'a> Properties<'a> {
     }
 
     fn oauthbearer(&mut self) -> Option<Sasl> {
-        self.refuse(&PASSWORD, "has no effect with `sasl.mechanism` OAUTHBEARER: expected it left out");
+        self.reject(&PASSWORD, "has no effect with `sasl.mechanism` OAUTHBEARER: remove it");
         let extensions = self.extensions();
         let tokens = match self.take("sasl.oauthbearer.method").map(str::to_ascii_lowercase).as_deref() {
             None | Some("default") => self.token_file(),
@@ -72,13 +72,13 @@ impl<'a> Properties<'a> {
         Some(Sasl::OAuthBearer(tokens?, extensions?))
     }
 
-    /// KIP-768 gives a `file:` URL this meaning: the token lies there.
-    fn token_file(&mut self) -> Option<Tokens> {
-        self.refuse(&OIDC, "has no effect with `sasl.oauthbearer.method` default: expected `oidc`");
+    /// KIP-768: a `file:` URL names the file of the token.
+    fn token_file(&mut self) -> Option<TokenSource> {
+        self.reject(&OIDC, "has no effect with `sasl.oauthbearer.method` default: expected `oidc`");
         let key = "sasl.oauthbearer.token.endpoint.url";
         let url = self.needed(key, "`file:///path` of a file that holds the token")?;
         match url.strip_prefix("file://").filter(|path| path.starts_with('/')) {
-            Some(path) => Some(Tokens::File(PathBuf::from(path))),
+            Some(path) => Some(TokenSource::File(PathBuf::from(path))),
             None => {
                 self.problem(
                     key,
@@ -90,17 +90,17 @@ impl<'a> Properties<'a> {
         }
     }
 
-    fn oidc(&mut self) -> Option<Tokens> {
+    fn oidc(&mut self) -> Option<TokenSource> {
         match self.take("sasl.oauthbearer.grant.type") {
             None | Some("client_credentials") => {}
             Some(other) => self.problem(
                 "sasl.oauthbearer.grant.type",
-                format!("expected `client_credentials`, the only one that reads honour, got `{other}`"),
+                format!("expected `client_credentials`, no other value is supported, got `{other}`"),
             ),
         }
         let kind = "sasl.oauthbearer.metadata.authentication.type";
         if let Some(other) = self.take(kind).filter(|value| !value.eq_ignore_ascii_case("none")) {
-            self.problem(kind, format!("cannot be honoured by reads: expected `none`, got `{other}`"));
+            self.problem(kind, format!("expected `none`, got `{other}`"));
         }
         let endpoint = self.endpoint();
         let id = self.aliased(
@@ -117,12 +117,12 @@ impl<'a> Properties<'a> {
         let endpoint = endpoint?;
         let https = endpoint.scheme_str() == Some("https");
         let tls = if https { Some(self.https()?) } else { None };
-        self.refuse(
+        self.reject(
             &["https.ca.location", "https.ca.pem"],
             "has no effect with an `http:` endpoint: expected an `https:` one",
         );
         let credentials = ClientCredentials { id: id?.to_owned(), secret: Secret::new(secret?), scope };
-        Some(Tokens::Oidc(Arc::new(Oidc::new(endpoint, tls, credentials))))
+        Some(TokenSource::Oidc(Arc::new(Oidc::new(endpoint, tls, credentials))))
     }
 
     fn endpoint(&mut self) -> Option<Uri> {
@@ -138,15 +138,15 @@ impl<'a> Properties<'a> {
         if url.as_ref().is_some_and(|url| url.scheme_str() == Some("http") && !is_loopback(url)) {
             self.problem(
                 key,
-                "would send the client's secret in the clear: expected an `https:` URL; `http:` is taken for `localhost`, \
-                 127.0.0.0/8 and [::1]",
+                "would send the client's secret unencrypted: expected an `https:` URL, or an `http:` one of `localhost`, \
+                 127.0.0.0/8 or [::1]",
             );
             return None;
         }
         url
     }
 
-    /// `name=value,…`, sent to the broker with the token.
+    /// `name=value,…`, sent to brokers with the token.
     fn extensions(&mut self) -> Option<Vec<Extension>> {
         let key = "sasl.oauthbearer.extensions";
         let text = self.take(key).unwrap_or_default();
@@ -166,7 +166,7 @@ impl<'a> Properties<'a> {
         value
     }
 
-    fn refuse(&mut self, keys: &[&str], why: &str) {
+    fn reject(&mut self, keys: &[&str], why: &str) {
         for key in keys {
             if self.take(key).is_some() {
                 self.problem(key, why);
@@ -175,7 +175,7 @@ impl<'a> Properties<'a> {
     }
 }
 
-/// Whether what is sent to a URL stays on this host. Names are not resolved: the answer could change.
+/// Whether a URL is of this host. Names are not resolved, because the result could change.
 fn is_loopback(url: &Uri) -> bool {
     let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
     host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
@@ -193,7 +193,7 @@ const MECHANISMS: &str = "`PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512` or `OAUTHBEA
 
 const ENDPOINT: &str = "an `https://host[:port]/path` URL without user name";
 
-/// Every property of SASL that is known here.
+/// All supported SASL properties.
 pub(super) const SASL: [&[&str]; 4] = [&MECHANISM, &PASSWORD, &OAUTHBEARER, &OIDC];
 
 const MECHANISM: [&str; 2] = ["sasl.mechanism", "sasl.mechanisms"];

@@ -1,24 +1,24 @@
-//! Which properties are secrets.
+//! Recognizes secret properties by name.
 
-/// Whether the value of a property of librdkafka is a secret, which no log, error or debug print may show.
+/// Whether the value of a librdkafka property is a secret, which must not appear in logs, errors or debug output.
 ///
-/// Names are judged by their words, so that one which a later librdkafka adds counts too, and one that is misspelt may.
+/// It matches words in the name, so that most new and misspelt properties count as well.
 pub fn is_secret(property: &str) -> bool {
     WORDS.iter().any(|word| property.contains(word))
         || property.ends_with("key.pem")
-        || WITHOUT_SUCH_A_WORD.contains(&property)
+        || OTHERS.contains(&property)
 }
 
 const WORDS: [&str; 3] = ["passphrase", "password", "secret"];
-/// The first two hold passwords and tokens among other things.
-const WITHOUT_SUCH_A_WORD: [&str; 3] = ["sasl.jaas.config", "sasl.oauthbearer.config", "ssl_key"];
+/// The first two contain passwords and tokens, among others.
+const OTHERS: [&str; 3] = ["sasl.jaas.config", "sasl.oauthbearer.config", "ssl_key"];
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn secrets_are_known_by_their_names() {
+    fn secrets_are_recognized_by_name() {
         for secret in [
             "sasl.jaas.config",
             "sasl.oauthbearer.assertion.private.key.passphrase",

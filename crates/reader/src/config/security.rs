@@ -1,81 +1,49 @@
-//! `security.protocol`, and what of `ssl.*`, `sasl.*` and `https.*` it calls for.
+//! `security.protocol`, and the properties of `ssl.*`, `sasl.*` and `https.*` that it requires.
 
 use super::properties::Properties;
 use super::sasl::SASL;
 use crate::sasl::Sasl;
+use crate::security_protocol::SecurityProtocol;
 use crate::tls::Tls;
-
-/// What a stream to a broker is wrapped in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Protocol {
-    Plaintext,
-    Ssl,
-    SaslPlaintext,
-    SaslSsl,
-}
 
 /// How connections are secured.
 #[derive(Debug, Clone)]
 pub(crate) struct Security {
-    pub(crate) protocol: Protocol,
+    pub(crate) protocol: SecurityProtocol,
     pub(crate) tls: Option<Tls>,
     pub(crate) sasl: Option<Sasl>,
 }
 
-impl Protocol {
-    /// By librdkafka's name, in any case.
-    pub(crate) fn parse(name: &str) -> Option<Self> {
-        let all = [Protocol::Plaintext, Protocol::Ssl, Protocol::SaslPlaintext, Protocol::SaslSsl];
-        all.into_iter().find(|protocol| protocol.name().eq_ignore_ascii_case(name))
-    }
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Protocol::Plaintext => "plaintext",
-            Protocol::Ssl => "ssl",
-            Protocol::SaslPlaintext => "sasl_plaintext",
-            Protocol::SaslSsl => "sasl_ssl",
-        }
-    }
-
-    fn has_tls(self) -> bool {
-        matches!(self, Protocol::Ssl | Protocol::SaslSsl)
-    }
-
-    fn has_sasl(self) -> bool {
-        matches!(self, Protocol::SaslPlaintext | Protocol::SaslSsl)
-    }
-}
-
 impl Properties<'_> {
-    /// Takes every property that secures a connection. None of them is ever passed over: that would send in the clear
-    /// what was meant to be protected.
+    /// Takes all properties that secure a connection. None is ignored: that could send plaintext that was meant to be
+    /// protected.
     pub(super) fn security(&mut self) -> Security {
         let name = self.take("security.protocol").unwrap_or("plaintext");
-        let protocol = Protocol::parse(name);
+        let protocol = SecurityProtocol::parse(name);
         if protocol.is_none() {
             self.problem(
                 "security.protocol",
                 format!("expected `plaintext`, `ssl`, `sasl_plaintext` or `sasl_ssl`, got `{name}`"),
             );
         }
-        let tls = if protocol.is_some_and(Protocol::has_tls) { self.tls() } else { None };
-        let sasl = if protocol.is_some_and(Protocol::has_sasl) { self.sasl() } else { None };
-        self.refuse_the_rest(protocol);
-        Security { protocol: protocol.unwrap_or(Protocol::Plaintext), tls, sasl }
+        let tls = if protocol.is_some_and(SecurityProtocol::has_tls) { self.tls() } else { None };
+        let sasl = if protocol.is_some_and(SecurityProtocol::has_sasl) { self.sasl() } else { None };
+        self.reject_the_rest(protocol);
+        Security { protocol: protocol.unwrap_or(SecurityProtocol::Plaintext), tls, sasl }
     }
 
-    /// What was not taken has no effect, or is not known here, or stands beside another problem.
-    fn refuse_the_rest(&mut self, protocol: Option<Protocol>) {
+    /// Rejects security properties that were not taken: they have no effect or are not supported, unless another problem
+    /// explains them.
+    fn reject_the_rest(&mut self, protocol: Option<SecurityProtocol>) {
         let rest: Vec<&str> =
             self.unread.extract_if(.., |key, _| is_security(key)).map(|(key, _)| key).collect();
         for key in rest {
-            let (has_effect, wanted): (fn(Protocol) -> bool, _) = if TLS.contains(&key) {
-                (Protocol::has_tls, "`ssl` or `sasl_ssl`")
+            let (has_effect, wanted): (fn(SecurityProtocol) -> bool, _) = if TLS.contains(&key) {
+                (SecurityProtocol::has_tls, "`ssl` or `sasl_ssl`")
             } else if SASL.iter().any(|known| known.contains(&key)) {
-                (Protocol::has_sasl, "`sasl_plaintext` or `sasl_ssl`")
+                (SecurityProtocol::has_sasl, "`sasl_plaintext` or `sasl_ssl`")
             } else {
-                self.problem(key, format!("cannot be honoured by reads: expected {}", instead(key)));
+                self.problem(key, format!("is not supported: {}", alternative(key)));
                 continue;
             };
             if let Some(protocol) = protocol.filter(|protocol| !has_effect(*protocol)) {
@@ -89,7 +57,7 @@ impl Properties<'_> {
     }
 }
 
-/// Whether a property protects the connection, so that ignoring it would do harm.
+/// Whether a property protects the connection, so that ignoring it would be unsafe.
 fn is_security(key: &str) -> bool {
     ["ssl.", "ssl_", "sasl.", "https.", "security.", "enable.ssl.", "enable.sasl."]
         .iter()
@@ -98,29 +66,29 @@ fn is_security(key: &str) -> bool {
         || key.contains(".sasl.")
 }
 
-/// What to give instead of a property that is not known here.
-fn instead(key: &str) -> &'static str {
+/// The alternative to an unsupported property.
+fn alternative(key: &str) -> &'static str {
     let of = |prefix| key.starts_with(prefix);
     if of("ssl.keystore.") || of("ssl.truststore.") {
-        "PEM: `openssl pkcs12 -in KEYSTORE -out client.pem` writes what `ssl.certificate.location`, \
-         `ssl.key.location` (with `ssl.key.password`) and `ssl.ca.location` read; of a JKS file `keytool \
-         -importkeystore -srckeystore OLD -destkeystore KEYSTORE -deststoretype pkcs12` makes such a KEYSTORE"
+        "use PEM files, with `openssl pkcs12 -in KEYSTORE -out client.pem`, for `ssl.certificate.location`, \
+         `ssl.key.location` (with `ssl.key.password`) and `ssl.ca.location`; convert a JKS file before, with \
+         `keytool -importkeystore -srckeystore OLD -destkeystore KEYSTORE -deststoretype pkcs12`"
     } else if key == "sasl.jaas.config" {
-        "what stands in it as `sasl.mechanism`, `sasl.username` and `sasl.password`"
+        "use its values as `sasl.mechanism`, `sasl.username` and `sasl.password`"
     } else if of("ssl.cipher.")
         || of("ssl.curves.")
         || of("ssl.sigalgs.")
         || of("ssl.provider")
         || of("ssl.engine")
     {
-        "it left out: TLS 1.2 and 1.3 are agreed on with safe algorithms only"
+        "remove it: TLS 1.2 and 1.3 are used with safe algorithms only"
     } else if of("sasl.kerberos.") {
-        "`sasl.mechanism` PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER"
+        "use `sasl.mechanism` PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER"
     } else if of("sasl.oauthbearer.") || of("enable.sasl.oauthbearer.") {
-        "`sasl.oauthbearer.method` `oidc` with client credentials, or `default` with a `file:` URL as \
+        "use `sasl.oauthbearer.method` `oidc` with client credentials, or `default` with a `file:` URL as \
          `sasl.oauthbearer.token.endpoint.url`"
     } else {
-        "`security.protocol`, `ssl.ca.*`, `ssl.certificate.*`, `ssl.key.*`, `ssl.crl.location`, \
+        "use `security.protocol`, `ssl.ca.*`, `ssl.certificate.*`, `ssl.key.*`, `ssl.crl.location`, \
          `ssl.endpoint.identification.algorithm`, `enable.ssl.certificate.verification`, `sasl.mechanism`, \
          `sasl.username`, `sasl.password` or `sasl.oauthbearer.*`"
     }

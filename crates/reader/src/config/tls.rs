@@ -1,4 +1,4 @@
-//! `ssl.*` and `https.*`: whom to trust, and what to show.
+//! `ssl.*` and `https.*`: trusted CAs and the client's certificate.
 
 use std::sync::Arc;
 
@@ -11,16 +11,16 @@ use rustls::{ClientConfig, Error, RootCertStore};
 use super::properties::Properties;
 use crate::tls::{AnyName, Tls};
 
-/// A chain of certificates and the key of its first one.
+/// A certificate chain and its private key.
 type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
 impl Properties<'_> {
-    /// TLS to brokers; `None` where a problem was found.
+    /// TLS to brokers; `None` if there is a problem.
     pub(super) fn tls(&mut self) -> Option<Tls> {
         let provider = Arc::new(ring::default_provider());
         let verifies = self.boolean("enable.ssl.certificate.verification", true);
         if !verifies {
-            self.refuse_checks();
+            self.reject_checks();
         }
         let names = self.checks_names();
         let roots = self.roots("ssl.ca.location", "ssl.ca.pem", verifies);
@@ -43,9 +43,8 @@ impl Properties<'_> {
         self.client(provider, verifier, "https.ca.location", None)
     }
 
-    /// What would check a certificate although none is verified. Roots are many a cluster's that is not verified for a
-    /// while: they are taken.
-    fn refuse_checks(&mut self) {
+    /// Rejects checks of certificates if verification is off. CAs are accepted: verification is often off only for a while.
+    fn reject_checks(&mut self) {
         let lists = "ssl.crl.location";
         let names = "ssl.endpoint.identification.algorithm";
         let named = self.unread.get(names).is_some_and(|value| value.eq_ignore_ascii_case("https"));
@@ -71,7 +70,7 @@ impl Properties<'_> {
         }
     }
 
-    /// The certificates to trust: those that were given, or else the system's. None are needed where nothing is verified.
+    /// The trusted CAs: configured ones, or else the system's. Without verification there can be none.
     fn roots(
         &mut self,
         location: &'static str,
@@ -91,7 +90,9 @@ impl Properties<'_> {
             if roots.is_empty() {
                 self.problem(
                     location,
-                    format!("is required, because the system has no certificates: expected it or `{inline}`"),
+                    format!(
+                        "is required because the system has no CA certificates: expected it or `{inline}`"
+                    ),
                 );
                 return None;
             }
@@ -107,7 +108,7 @@ impl Properties<'_> {
         self.usable(pem.key, pem.items("X509 CRL", "list of revoked certificates"))
     }
 
-    /// `Some(None)` where no certificate is to be shown.
+    /// `Some(None)` without a client certificate.
     fn identity(&mut self) -> Option<Option<Identity>> {
         let password = self.take("ssl.key.password");
         let has = |read: &Self, location, inline| {
@@ -152,8 +153,8 @@ impl Properties<'_> {
         lists: Vec<CertificateRevocationListDer<'static>>,
         provider: &Arc<CryptoProvider>,
     ) -> Option<Arc<WebPkiServerVerifier>> {
-        // As OpenSSL checks with X509_V_FLAG_CRL_CHECK: the server's own certificate, against a list that is in force.
-        // Of several lists of one CA the first is taken, be it the newest or not.
+        // As OpenSSL with X509_V_FLAG_CRL_CHECK: only the server's certificate is checked, against a current list. Of several
+        // lists of one CA the first is used, even if another is newer.
         let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(provider))
             .with_crls(lists)
             .only_check_end_entity_revocation()
@@ -187,7 +188,7 @@ impl Properties<'_> {
         Some(Tls::new(self.usable("ssl.key.location", config)?, ca, shows))
     }
 
-    /// The value, or its problem noted.
+    /// The value; an error becomes a problem.
     fn usable<T>(&mut self, key: &str, value: Result<T, String>) -> Option<T> {
         value.map_err(|problem| self.problem(key, problem)).ok()
     }

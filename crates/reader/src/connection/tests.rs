@@ -1,4 +1,4 @@
-//! How long a connection is used after it was authenticated, against a broker at the other end of a pipe.
+//! The lifetime of authenticated connections, against a broker at the other end of a pipe.
 
 use std::pin::pin;
 
@@ -16,7 +16,7 @@ use tokio::time::sleep_until;
 use super::*;
 use crate::api::{ListOffsetsRequest, SaslHandshakeRequest};
 use crate::redact::Secret;
-use crate::sasl::{ClientCredentials, Credentials, Oidc, Sasl, Tokens};
+use crate::sasl::{ClientCredentials, Credentials, Oidc, Sasl, TokenSource};
 
 const PATIENCE: Duration = Duration::from_secs(1_000);
 const QUESTION: ListOffsetsRequest<'_> =
@@ -87,7 +87,7 @@ async fn authenticated(lifetime: i64) -> (Connection, DuplexStream) {
 }
 
 /// A source of tokens that hold for an hour.
-async fn tokens() -> Tokens {
+async fn tokens() -> TokenSource {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}/", listener.local_addr().expect("an address"));
     tokio::spawn(async move {
@@ -103,11 +103,11 @@ async fn tokens() -> Tokens {
         }
     });
     let credentials = ClientCredentials { id: "me".to_owned(), secret: Secret::new("s"), scope: None };
-    Tokens::Oidc(Arc::new(Oidc::new(url.parse().expect("a URL"), None, credentials)))
+    TokenSource::Oidc(Arc::new(Oidc::new(url.parse().expect("a URL"), None, credentials)))
 }
 
 #[tokio::test]
-async fn a_token_that_brokers_took_may_be_refused_for_its_age() {
+async fn rejection_of_an_accepted_token_is_retriable() {
     let sasl = Sasl::OAuthBearer(tokens().await, Vec::new());
     let refusal = || SaslAuthenticateResponse::default().with_error_code(58);
     let lasts = |answer: Result<Connection, ConnectionError>| match answer.err() {
@@ -126,7 +126,7 @@ async fn a_token_that_brokers_took_may_be_refused_for_its_age() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_is_retired_before_its_authentication_ends_and_still_answers_what_it_was_asked() {
+async fn connection_retires_before_its_authentication_expires() {
     let (connection, mut peer) = authenticated(100_000).await;
     let started = Instant::now();
     sleep_until(started + Duration::from_secs(84)).await;
@@ -154,14 +154,14 @@ async fn a_connection_is_retired_before_its_authentication_ends_and_still_answer
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_authentication_without_end_retires_nothing() {
+async fn connection_without_lifetime_does_not_retire() {
     let (connection, _peer) = authenticated(0).await;
     sleep_until(Instant::now() + Duration::from_secs(1 << 30)).await;
     assert!(connection.is_usable());
 }
 
 #[tokio::test]
-async fn a_broker_that_was_not_asked_has_not_let_us_in() {
+async fn loss_before_any_response_suggests_sasl() {
     let (ours, mut peer) = tokio::io::duplex(1 << 16);
     let broker = async {
         let keys = [ApiVersion::default().with_api_key(2).with_max_version(7)].to_vec();
@@ -181,14 +181,14 @@ async fn a_broker_that_was_not_asked_has_not_let_us_in() {
     drop(peer);
     match slot.call(&QUESTION, PATIENCE).await.err() {
         Some(ConnectionError::Lost { cause, .. }) => {
-            assert!(cause.to_string().contains("does the listener demand SASL"), "{cause}");
+            assert!(cause.to_string().contains("check whether the listener requires SASL"), "{cause}");
         }
         other => panic!("{other:?}"),
     }
 }
 
 #[test]
-fn connections_of_one_age_are_not_retired_together() {
-    let used: Vec<u64> = (0..1_000).map(|_| used(Duration::from_secs(100)).as_secs()).collect();
+fn connections_retire_at_different_times() {
+    let used: Vec<u64> = (0..1_000).map(|_| usable_lifetime(Duration::from_secs(100)).as_secs()).collect();
     assert_eq!((used.iter().min(), used.iter().max()), (Some(&85), Some(&95)));
 }

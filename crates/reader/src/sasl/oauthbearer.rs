@@ -1,4 +1,4 @@
-//! OAUTHBEARER (RFC 7628): the token in a message, and the token from a file.
+//! OAUTHBEARER (RFC 7628): its messages, and tokens from files.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -11,7 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use super::TokenFault;
 use crate::redact::Secret;
 
-/// What the broker is told besides the token.
+/// A property that is sent to the broker with the token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Extension {
     /// Letters only, not `auth`.
@@ -30,7 +30,7 @@ pub(super) fn initial(token: &Secret, extensions: &[Extension]) -> String {
     message
 }
 
-/// RFC 7628, section 3.2.2: the `status` in the server's account of an error.
+/// RFC 7628, section 3.2.2: the `status` of the server's error message.
 pub(super) fn status(answer: &[u8]) -> String {
     let account: Option<serde_json::Value> = serde_json::from_slice(answer).ok();
     let status =
@@ -38,12 +38,12 @@ pub(super) fn status(answer: &[u8]) -> String {
     status.unwrap_or("unknown").to_owned()
 }
 
-/// For how long a token has been expired, by its own account; `None` where it is not, or does not say.
+/// The time since the token expired, by its own claim; `None` if it is not expired or has no claim.
 pub(super) fn expired_since(token: &Secret, now: SystemTime) -> Option<Duration> {
     now.duration_since(expires(token)?).ok()
 }
 
-/// When a token expires, by its own account (RFC 7519, section 4.1.4: `exp`, seconds since 1970).
+/// When a token expires, by its own claim (RFC 7519, section 4.1.4: `exp`, seconds since 1970).
 pub(super) fn expires(token: &Secret) -> Option<SystemTime> {
     let claims = token.expose().split('.').nth(1)?;
     let claims: serde_json::Value = serde_json::from_slice(&BASE64.decode(claims).ok()?).ok()?;
@@ -51,14 +51,14 @@ pub(super) fn expires(token: &Secret) -> Option<SystemTime> {
     SystemTime::UNIX_EPOCH.checked_add(expires)
 }
 
-/// A token as it may stand in a message: RFC 6750, section 2.1, `b64token`.
+/// A token with valid syntax: RFC 6750, section 2.1, `b64token`.
 pub(super) fn checked(token: &str) -> Option<Secret> {
     let body = token.trim_end_matches('=');
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/".contains(&b);
     (!body.is_empty() && body.bytes().all(allowed)).then(|| Secret::new(token))
 }
 
-/// The token in a file, without the white space around it.
+/// The token of a file, without surrounding white space.
 pub(super) async fn read_token(path: PathBuf) -> Result<Secret, TokenFault> {
     let place = path.display().to_string();
     let fault = |what: String| TokenFault { what: format!("{what} in `{place}`"), retriable: false };
@@ -77,7 +77,7 @@ fn read(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// Bytes of a token's file.
+/// Bytes of a token file.
 const MAX_TOKEN: u64 = 64 * 1024;
 
 #[cfg(test)]
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_message_is_that_of_the_rfc() {
+    fn message_matches_the_rfc() {
         let token = Secret::new("vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==");
         let extension =
             |name: &str, value: &str| Extension { name: name.to_owned(), value: value.to_owned() };
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn the_status_is_read_from_whatever_came() {
+    fn status_is_read_from_any_response() {
         assert_eq!(status(br#"{"status":"invalid_token","scope":"s"}"#), "invalid_token");
         for other in [&b""[..], b"{}", b"[1]", b"{\"status\":1}", b"\xff"] {
             assert_eq!(status(other), "unknown");
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_says_when_it_expired() {
+    fn expiry_is_read_from_the_token() {
         let token = |claims: &str| Secret::new(format!("e30.{}.", BASE64.encode(claims)));
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
         let since = |claims: &str| expired_since(&token(claims), now);
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_would_end_its_field_is_refused() {
+    fn token_with_separators_is_rejected() {
         for token in ["a.b-c_d~e+f/g==", "x"] {
             assert_eq!(checked(token), Some(Secret::new(token)));
         }

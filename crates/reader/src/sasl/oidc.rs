@@ -1,4 +1,4 @@
-//! Tokens from an endpoint, by the client credentials grant (RFC 6749, section 4.4).
+//! Tokens from an endpoint, with the client credentials grant (RFC 6749, section 4.4).
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -25,22 +25,22 @@ use crate::lock::Lock;
 use crate::redact::Secret;
 use crate::tls::{Tls, TlsFault};
 
-/// A token endpoint and the token that it last gave, for all connections of a cluster.
+/// A token endpoint and its last token, for all connections of a cluster.
 pub(crate) struct Oidc {
     endpoint: Uri,
     /// For an `https:` endpoint.
     tls: Option<Tls>,
     credentials: ClientCredentials,
     current: Lock<Option<Token>>,
-    /// Whether a broker has ever taken a token.
+    /// Whether a broker has ever accepted a token.
     trusted: AtomicBool,
-    /// What renews it.
+    /// The task that renews the token.
     renewal: Lock<Option<AbortHandle>>,
-    /// Held while the endpoint is being asked; when and why that last failed.
-    asking: Arc<tokio::sync::Mutex<Option<(Instant, TokenFault)>>>,
+    /// Held during a request; has time and cause of the last failure.
+    requesting: Arc<tokio::sync::Mutex<Option<(Instant, TokenFault)>>>,
 }
 
-/// As whom to ask.
+/// The credentials for the endpoint.
 #[derive(Debug, Clone)]
 pub(crate) struct ClientCredentials {
     pub(crate) id: String,
@@ -48,7 +48,7 @@ pub(crate) struct ClientCredentials {
     pub(crate) scope: Option<String>,
 }
 
-/// Why there is no token.
+/// The reason for a missing token.
 #[derive(Debug, Clone)]
 pub(crate) struct TokenFault {
     pub(crate) what: String,
@@ -58,11 +58,11 @@ pub(crate) struct TokenFault {
 #[derive(Clone)]
 struct Token {
     value: Secret,
-    asked: Instant,
-    /// From when on the next one is asked for.
+    requested: Instant,
+    /// When the next one is requested.
     renew: Instant,
     expires: Instant,
-    /// Whether it was of use to anyone.
+    /// Whether a caller has used it.
     used: bool,
 }
 
@@ -75,15 +75,14 @@ impl Oidc {
             current: Lock::default(),
             trusted: AtomicBool::new(false),
             renewal: Lock::default(),
-            asking: Arc::default(),
+            requesting: Arc::default(),
         }
     }
 
-    /// A token that is valid: the shared one, or a new one where that has expired.
+    /// A valid token: the shared one, or a new one if that has expired.
     ///
-    /// One caller asks the endpoint on behalf of all. A token in use is renewed in the background some time before it
-    /// expires, so that no connection is made with one that will soon do so, and used on meanwhile. Dropping the call lets
-    /// the next one ask.
+    /// One caller requests it on behalf of all. A token in use is renewed in the background before it expires, so that no
+    /// connection is authenticated with a token that is about to expire. Dropping the call lets the next one request it.
     pub(crate) async fn token(self: &Arc<Self>, deadline: Instant) -> Result<Secret, TokenFault> {
         let started = Instant::now();
         if let Some(token) = self.valid() {
@@ -93,12 +92,12 @@ impl Oidc {
             return Ok(token.value);
         }
         let mut failure =
-            timeout_at(deadline, Arc::clone(&self.asking).lock_owned()).await.map_err(|_| self.late())?;
+            timeout_at(deadline, Arc::clone(&self.requesting).lock_owned()).await.map_err(|_| self.late())?;
         if let Some(token) = self.valid() {
             return Ok(token.value);
         }
         match &*failure {
-            // Somebody has just asked.
+            // Another caller has just tried.
             Some((when, fault)) if *when >= started => return Err(fault.clone()),
             _ => {}
         }
@@ -107,19 +106,19 @@ impl Oidc {
         fetched
     }
 
-    /// Notes that a broker has taken a token.
+    /// Records that a broker accepted a token.
     pub(crate) fn accepted(&self) {
         self.trusted.store(true, Ordering::Relaxed);
     }
 
-    /// Notes that a broker has refused `token`, and gives whether it may take the next one.
+    /// Records that a broker rejected `token`. Gives whether the next one can be accepted.
     ///
-    /// A token is then not given out again, as the keys that sign tokens may have changed, unless it is too young for that:
-    /// where brokers refuse every token, the endpoint is not asked for each connection.
-    pub(crate) fn refused(&self, token: &Secret) -> bool {
+    /// The token is dropped, because the signing keys may have changed, unless it is new. If brokers reject every token, this
+    /// keeps each connection from requesting another one.
+    pub(crate) fn rejected(&self, token: &Secret) -> bool {
         let mut current = self.current.lock();
         if let Some(same) = current.as_ref().filter(|current| current.value == *token) {
-            if same.asked.elapsed() < YOUNG {
+            if same.requested.elapsed() < YOUNG {
                 return false;
             }
             *current = None;
@@ -134,7 +133,7 @@ impl Oidc {
         Some(token.clone())
     }
 
-    /// Renews the token that was just fetched when its time comes, if someone has used it by then.
+    /// Renews the current token at that time, if it was used by then.
     fn renew_at(self: &Arc<Self>, time: Instant) {
         let oidc = Arc::downgrade(self);
         let task = tokio::spawn(async move {
@@ -149,13 +148,13 @@ impl Oidc {
         }
     }
 
-    /// Asks for the next token, unless that is being done. The present one stays if it fails.
+    /// Requests the next token in the background, unless a request is under way. The current token is kept on failure.
     fn renew(self: &Arc<Self>) {
-        let Ok(mut failure) = Arc::clone(&self.asking).try_lock_owned() else { return };
+        let Ok(mut failure) = Arc::clone(&self.requesting).try_lock_owned() else { return };
         let oidc = Arc::clone(self);
         tokio::spawn(async move {
             if let Err(fault) = oidc.fetch(after(Instant::now(), RENEWAL), false).await {
-                tracing::warn!(error = fault.what, "failed to renew a token, its predecessor is still valid");
+                tracing::warn!(error = fault.what, "failed to renew a token, the current one is still valid");
                 *failure = Some((Instant::now(), fault));
                 if let Some(token) = &mut *oidc.current.lock() {
                     token.renew = after(Instant::now(), RENEWAL);
@@ -164,15 +163,15 @@ impl Oidc {
         });
     }
 
-    /// Asks the endpoint, and keeps what it gives for as long as that is valid.
+    /// Requests a token and stores it.
     async fn fetch(self: &Arc<Self>, deadline: Instant, used: bool) -> Result<Secret, TokenFault> {
-        // Its validity counts from when it was made, not from when it arrived.
-        let asked = Instant::now();
+        // The lifetime counts from the request, because the token is issued before the response arrives.
+        let requested = Instant::now();
         let answered = timeout_at(deadline, async { self.read(self.post(deadline).await?).await }).await;
         let (value, lifetime) = answered.unwrap_or_else(|_| Err(self.late()))?;
         let share = |percent| lifetime.checked_div(100).unwrap_or_default().saturating_mul(percent);
-        let (renew, expires) = (after(asked, share(80)), after(asked, lifetime));
-        *self.current.lock() = Some(Token { value: value.clone(), asked, renew, expires, used });
+        let (renew, expires) = (after(requested, share(80)), after(requested, lifetime));
+        *self.current.lock() = Some(Token { value: value.clone(), requested, renew, expires, used });
         if renew < expires {
             self.renew_at(renew);
         }
@@ -214,9 +213,10 @@ impl Oidc {
     fn request(&self) -> Result<Request<Full<Bytes>>, TokenFault> {
         let ClientCredentials { id, secret, scope } = &self.credentials;
         let basic = BASE64.encode(format!("{id}:{}", secret.expose()));
-        let unusable = |_| self.fault("cannot be asked: its URL makes no request", false);
-        let mut authorization = HeaderValue::try_from(format!("Basic {basic}"))
-            .map_err(|_| self.fault("cannot be asked with these credentials", false))?;
+        let unusable = |_| self.fault("cannot be called: its URL is invalid", false);
+        let mut authorization = HeaderValue::try_from(format!("Basic {basic}")).map_err(|_| {
+            self.fault("cannot be called with these credentials: they are no valid HTTP header", false)
+        })?;
         authorization.set_sensitive(true);
         let mut body = "grant_type=client_credentials".to_owned();
         if let Some(scope) = scope {
@@ -234,7 +234,7 @@ impl Oidc {
             .map_err(|error: hyper::http::Error| unusable(error))
     }
 
-    /// The token in a response, and how long it is valid.
+    /// The token of a response, and its lifetime.
     async fn read(&self, response: Response<Incoming>) -> Result<(Secret, Duration), TokenFault> {
         let status = response.status();
         let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
@@ -258,7 +258,7 @@ impl Oidc {
         let answer: serde_json::Value = serde_json::from_slice(&body?).unwrap_or_default();
         let token = answer.get("access_token").and_then(|token| token.as_str()).and_then(checked);
         let token = token
-            .ok_or_else(|| self.fault("gave no usable token: expected JSON with an `access_token`", false))?;
+            .ok_or_else(|| self.fault("sent no usable token: expected JSON with an `access_token`", false))?;
         // RFC 6749, section 5.1: "expires_in RECOMMENDED". A token of unknown lifetime is not used again.
         let lifetime = answer.get("expires_in").and_then(seconds);
         let told = || expires(&token)?.duration_since(SystemTime::now()).ok();
@@ -275,7 +275,7 @@ impl Oidc {
     }
 }
 
-/// The URL without its query, which may hold secrets.
+/// The URL without its query, which can contain secrets.
 impl fmt::Display for Oidc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = self.endpoint.scheme_str().unwrap_or_default();
@@ -290,12 +290,12 @@ impl fmt::Debug for Oidc {
     }
 }
 
-/// RFC 6749, section 5.2, names its error codes in these letters; anything else may be a secret that is repeated.
+/// RFC 6749, section 5.2, defines error codes of these letters. Other text could contain a secret.
 fn is_code(code: &str) -> bool {
     (1..=64).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
 }
 
-/// A byte of a scope in a form. librdkafka sends it as it stands, so what is escaped already stays as it is.
+/// A byte of a form-encoded scope. librdkafka sends the scope unchanged, so existing escapes are kept.
 fn form(byte: u8) -> String {
     match byte {
         b' ' => "+".to_owned(),
@@ -305,7 +305,7 @@ fn form(byte: u8) -> String {
     }
 }
 
-/// A number of seconds, which some endpoints write as text.
+/// A number of seconds; some endpoints send it as a string.
 fn seconds(number: &serde_json::Value) -> Option<Duration> {
     let seconds = match number {
         serde_json::Value::String(text) => text.parse().ok()?,
@@ -314,16 +314,16 @@ fn seconds(number: &serde_json::Value) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok()
 }
 
-/// Bytes of an endpoint's answer.
+/// Bytes of an endpoint's response.
 const MAX_ANSWER: usize = 64 * 1024;
 
-/// For how long a token is kept at most, whatever its endpoint says: a year.
+/// The longest lifetime of a token, whatever its endpoint says: a year.
 const MAX_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// The age up to which a token that was refused is kept all the same.
+/// The age up to which a rejected token is kept.
 const YOUNG: Duration = Duration::from_secs(5);
 
-/// The longest a renewal in the background may take, and the pause after one that failed.
+/// The timeout of a renewal in the background, and the pause after a failed one.
 const RENEWAL: Duration = Duration::from_secs(10);
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The client of SCRAM (RFC 5802, RFC 7677), without channel binding, as Kafka's brokers speak it.
 //!
-//! Kafka normalises neither names nor passwords, so nothing is normalised here: SASLprep would keep users out whose names
-//! it changes.
+//! Kafka normalizes neither names nor passwords, and neither does this client: SASLprep would lock out users whose names it
+//! changes.
 
 use std::num::NonZeroU32;
 
@@ -19,7 +19,7 @@ pub(crate) enum Hash {
     Sha512,
 }
 
-/// A client that has not been challenged yet.
+/// A client before the server's challenge.
 pub(super) struct Client {
     hash: Hash,
     password: Secret,
@@ -28,7 +28,7 @@ pub(super) struct Client {
     nonce: String,
 }
 
-/// The client's second message, and what the server's answer to it must be.
+/// The client's second message, and the data to verify the server's response to it.
 pub(super) struct Proof {
     pub(super) message: String,
     server_key: hmac::Key,
@@ -68,7 +68,7 @@ impl Hash {
 impl Client {
     pub(super) fn new(hash: Hash, username: &str, password: Secret) -> Result<Self, String> {
         let mut random = [0; NONCE];
-        SystemRandom::new().fill(&mut random).map_err(|_| "the system gave no random bytes".to_owned())?;
+        SystemRandom::new().fill(&mut random).map_err(|_| "the system has no random bytes".to_owned())?;
         Ok(Self::with_nonce(hash, username, password, BASE64.encode(random)))
     }
 
@@ -83,7 +83,7 @@ impl Client {
         format!("{GS2_HEADER}{}", self.first_bare)
     }
 
-    /// Answers the server's challenge. Takes up to a second: [`MAX_ITERATIONS`] hashes.
+    /// Answers the server's challenge. This takes up to a second, for [`MAX_ITERATIONS`] hashes.
     pub(super) fn prove(&self, challenge: &[u8]) -> Result<Proof, String> {
         let challenge = std::str::from_utf8(challenge).map_err(|_| broken("a challenge that is not text"))?;
         let Challenge { nonce, salt, iterations } = Challenge::parse(challenge)?;
@@ -116,17 +116,17 @@ impl Client {
 }
 
 impl Proof {
-    /// That the server knows the password too, by its last message; compared in constant time.
+    /// Verifies in constant time that the server knows the password, by its last message.
     pub(super) fn verify(&self, last: &[u8]) -> Result<(), String> {
         let last = std::str::from_utf8(last).map_err(|_| broken("a last message that is not text"))?;
         let first = last.split(',').next().unwrap_or_default();
         if first.starts_with("e=") {
-            return Err("the broker refused the user name or the password".to_owned());
+            return Err("the broker rejected the user name or the password".to_owned());
         }
         let signature = first.strip_prefix("v=").and_then(|value| BASE64.decode(value).ok());
         let signature = signature.ok_or_else(|| broken("no signature"))?;
         hmac::verify(&self.server_key, self.exchanged.as_bytes(), &signature)
-            .map_err(|_| "the broker does not know the password: it is not the one that was meant".to_owned())
+            .map_err(|_| "the broker does not know the password: check the address of the broker".to_owned())
     }
 }
 
@@ -140,7 +140,7 @@ struct Challenge<'a> {
 impl<'a> Challenge<'a> {
     fn parse(text: &'a str) -> Result<Self, String> {
         let mut fields = text.split(',');
-        // What begins with `m=` is an extension that must be understood: it is refused for not being `r=`.
+        // `m=` marks a mandatory extension. It is rejected because it is not `r=`.
         let mut field = |name: &str| {
             fields
                 .next()
@@ -162,10 +162,10 @@ impl<'a> Challenge<'a> {
 }
 
 fn broken(what: &str) -> String {
-    format!("the broker broke SCRAM: {what}")
+    format!("the broker violated SCRAM: {what}")
 }
 
-/// No channel binding, and no identity but the user's own.
+/// No channel binding, and no separate authorization identity.
 const GS2_HEADER: &str = "n,,";
 
 /// Random bytes of a nonce.
@@ -190,11 +190,11 @@ mod tests {
     #[track_caller]
     fn refused(challenge: &str, want: &str) {
         let refusal = client().prove(challenge.as_bytes()).err();
-        assert_eq!(refusal, Some(format!("the broker broke SCRAM: {want}")));
+        assert_eq!(refusal, Some(format!("the broker violated SCRAM: {want}")));
     }
 
     #[test]
-    fn the_example_of_rfc_7677_is_spoken_to_its_end() {
+    fn example_of_rfc_7677_succeeds() {
         assert_eq!(client().first(), "n,,n=user,r=rOprNGfwEbeRWgbNEkqO");
         let proof = client().prove(SERVER_FIRST.as_bytes()).expect("a proof");
         assert_eq!(
@@ -205,27 +205,27 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_does_not_know_the_password_is_not_trusted() {
+    fn server_without_the_password_is_not_trusted() {
         let proof = client().prove(SERVER_FIRST.as_bytes()).expect("a proof");
         for last in ["v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G5=", "v=AAAA", "v=", "v=!", "", "x"] {
             assert!(proof.verify(last.as_bytes()).is_err(), "{last}");
         }
         assert_eq!(
             proof.verify(b"e=invalid-proof"),
-            Err("the broker refused the user name or the password".to_owned())
+            Err("the broker rejected the user name or the password".to_owned())
         );
         assert!(proof.verify(b"\xff").is_err());
     }
 
     #[test]
-    fn no_beginning_of_a_challenge_is_taken_for_the_whole() {
+    fn truncated_challenge_is_rejected() {
         for cut in 0..SERVER_FIRST.len() {
             assert!(client().prove(&SERVER_FIRST.as_bytes()[..cut]).is_err(), "cut at byte {cut}");
         }
     }
 
     #[test]
-    fn a_challenge_that_would_weaken_or_stall_is_refused() {
+    fn weak_or_expensive_challenge_is_rejected() {
         refused("r=other,s=W22Z,i=4096", "a nonce that does not continue ours");
         refused("r=rOprNGfwEbeRWgbNEkqO,s=W22Z,i=4096", "a nonce that does not continue ours");
         refused("r=rOprNGfwEbeRWgbNEkqOx,s=W22Z,i=4095", "4095 iterations, expected 4096 to 500000");
@@ -236,13 +236,13 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_holds_the_separators_is_escaped() {
+    fn separators_in_a_name_are_escaped() {
         let client = Client::with_nonce(Hash::Sha512, "a=b,c", Secret::new("p"), "n".to_owned());
         assert_eq!(client.first(), "n,,n=a=3Db=2Cc,r=n");
     }
 
     #[test]
-    fn every_nonce_is_another_one() {
+    fn nonces_differ() {
         let client = || Client::new(Hash::Sha512, "u", Secret::new("p")).expect("a client");
         assert_ne!(client().nonce, client().nonce);
     }

@@ -19,12 +19,12 @@ use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
-use crate::ConnectionError;
 use crate::address::Address;
 use crate::config::Config;
+use crate::connection_error::ConnectionError;
 use crate::dial::dial;
-use crate::link::Limits;
-use crate::sasl::{Sasl, Tokens};
+use crate::sasl::{Sasl, TokenSource};
+use crate::transport::Limits;
 
 /// A certificate authority of its own.
 struct Ca(CertifiedIssuer<'static, KeyPair>);
@@ -170,7 +170,7 @@ async fn check_secured(server: &Server, config: &Config) {
 }
 
 #[tokio::test]
-async fn a_certificate_is_taken_from_whom_it_should_be_and_its_faults_are_told() {
+async fn certificate_is_verified() {
     let (ours, other) = (Ca::new("ours"), Ca::new("other"));
     let trusting = |ca: &Ca| config("ssl", &[("ssl.ca.pem", &ca.pem())]);
 
@@ -203,7 +203,7 @@ async fn a_certificate_is_taken_from_whom_it_should_be_and_its_faults_are_told()
 }
 
 #[tokio::test]
-async fn a_token_endpoint_is_trusted_by_properties_of_its_own() {
+async fn token_endpoint_has_its_own_cas() {
     let (ours, other) = (Ca::new("ours"), Ca::new("other"));
     let server = Server::tls(ours.issue(|_| {}), None, &rustls::version::TLS13).await;
     let url = format!("https://{}/token", server.address);
@@ -219,7 +219,7 @@ async fn a_token_endpoint_is_trusted_by_properties_of_its_own() {
             ("sasl.oauthbearer.client.secret", "hunter2"),
             ("https.ca.pem", &*ca.pem()),
         ];
-        let Some(Sasl::OAuthBearer(Tokens::Oidc(oidc), _)) =
+        let Some(Sasl::OAuthBearer(TokenSource::Oidc(oidc), _)) =
             config("sasl_plaintext", &properties).security.sasl
         else {
             panic!("no endpoint")
@@ -230,7 +230,7 @@ async fn a_token_endpoint_is_trusted_by_properties_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_client_certificate_is_shown_and_missed_where_one_is_demanded() {
+async fn client_certificate_is_sent() {
     let (ours, clients) = (Ca::new("ours"), Ca::new("other"));
     let ca = ours.pem();
     let (certificate, key) = clients.issue(|_| {});
@@ -258,7 +258,7 @@ fn pem(certificate: &CertificateDer<'_>) -> String {
 }
 
 #[tokio::test]
-async fn a_revoked_certificate_is_refused_and_so_is_one_that_no_list_in_force_covers() {
+async fn revoked_certificate_is_rejected() {
     let (ours, other) = (Ca::new("ours"), Ca::new("other"));
     let server = Server::tls(ours.issue(|_| {}), None, &rustls::version::TLS13).await;
     let directory = std::env::temp_dir().join(format!("sluicegate-reader-{}-crl", std::process::id()));
@@ -302,7 +302,7 @@ async fn a_revoked_certificate_is_refused_and_so_is_one_that_no_list_in_force_co
 }
 
 #[tokio::test]
-async fn what_does_not_speak_tls_is_told_from_what_does() {
+async fn plaintext_listener_is_recognized() {
     let ca = Ca::new("ours");
     let secured = config("ssl", &[("ssl.ca.pem", &ca.pem())]);
     // As Kafka takes a ClientHello for a frame that is too long.
@@ -328,13 +328,13 @@ async fn what_does_not_speak_tls_is_told_from_what_does() {
     check(
         &server,
         &config("plaintext", &[]),
-        "answered with a TLS alert: expected `security.protocol` ssl or sasl_ssl",
+        "answered with a TLS alert: set `security.protocol` to ssl or sasl_ssl",
     )
     .await;
 }
 
 #[tokio::test]
-async fn a_listener_that_has_spoken_tls_before_may_close_because_it_stops() {
+async fn closed_handshake_is_retriable_after_a_success() {
     let ca = Ca::new("ours");
     let config = config("ssl", &[("ssl.ca.pem", &ca.pem())]);
     let server = Server::tls(ca.issue(|_| {}), None, &rustls::version::TLS13).await;
@@ -347,7 +347,7 @@ async fn a_listener_that_has_spoken_tls_before_may_close_because_it_stops() {
 }
 
 #[tokio::test]
-async fn a_peer_that_gives_up_for_a_reason_of_its_own_may_be_asked_again() {
+async fn internal_alert_is_retriable() {
     let ca = Ca::new("ours");
     let config = config("ssl", &[("ssl.ca.pem", &ca.pem())]);
     // RFC 8446, section 6: internal_error, user_canceled, handshake_failure.
@@ -368,7 +368,7 @@ async fn a_peer_that_gives_up_for_a_reason_of_its_own_may_be_asked_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_listener_that_never_answers_is_given_up_in_time() {
+async fn silent_listener_times_out() {
     let ca = Ca::new("ours");
     let silent = Server::start(|stream| async move {
         let _open = stream;
@@ -382,7 +382,7 @@ async fn a_listener_that_never_answers_is_given_up_in_time() {
 const NAMES: [&str; 2] = ["localhost", "127.0.0.1"];
 
 #[tokio::test]
-async fn a_certificate_that_is_its_own_ca_is_told() {
+async fn self_signed_ca_certificate_is_reported() {
     let key = key();
     let mut params = CertificateParams::new(NAMES.map(str::to_owned)).expect("names");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

@@ -1,4 +1,4 @@
-//! A verifier that checks less than rustls does, for those who ask for it.
+//! A verifier with fewer checks than rustls, for configurations that disable some.
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_t
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 
-/// Takes a certificate whatever name it is for; the server must have its key.
+/// Accepts certificates for any name. The server must have the certificate's key.
 #[derive(Debug)]
 pub(crate) struct AnyName {
-    /// What its chain has to pass (`ssl.endpoint.identification.algorithm=none`); `None` where any certificate is taken
+    /// Verifies the chain (`ssl.endpoint.identification.algorithm=none`); `None` accepts any certificate
     /// (`enable.ssl.certificate.verification=false`).
     pub(crate) chain: Option<Arc<WebPkiServerVerifier>>,
     pub(crate) algorithms: WebPkiSupportedAlgorithms,
@@ -28,7 +28,7 @@ impl ServerCertVerifier for AnyName {
     ) -> Result<ServerCertVerified, Error> {
         let Some(chain) = &self.chain else { return Ok(ServerCertVerified::assertion()) };
         match chain.verify_server_cert(certificate, intermediates, name, ocsp, now) {
-            // The name is looked at last: all else is as it must be.
+            // The name is checked last: everything else is valid.
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) => Ok(ServerCertVerified::assertion()),

@@ -7,10 +7,11 @@
     reason = "test helpers may fail loudly"
 )]
 
+mod batches;
+mod bootstrap_check;
 mod failover;
 mod faults;
 mod mock_cluster;
-mod old_format;
 mod outages;
 mod quotas;
 mod replicas;
@@ -20,4 +21,3 @@ mod secured;
 mod silence;
 mod support;
 mod topics;
-mod vetting;

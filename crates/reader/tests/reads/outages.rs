@@ -1,4 +1,4 @@
-//! What the log says of brokers that fail and recover.
+//! Log lines about brokers that fail and recover.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use tracing::subscriber::DefaultGuard;
 use crate::scripted::{self, Asked, Broker, Step, reader, usual};
 use crate::support::at;
 
-/// What this thread logs at `info` and above.
+/// The log lines of this thread at `info` and above.
 struct Log {
     lines: Arc<Mutex<Vec<u8>>>,
     _guard: DefaultGuard,

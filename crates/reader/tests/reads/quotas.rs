@@ -1,4 +1,4 @@
-//! Brokers that throttle: the reader leaves them alone for as long as they ask, and no call fails of it that has the time.
+//! Brokers that throttle: nothing is sent during the throttle time, and calls with enough time succeed.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -6,25 +6,26 @@ use std::time::{Duration, Instant};
 use kafka_protocol::messages::RequestKind;
 use sluicegate_reader::Fetch;
 
+use crate::batches::one_record;
 use crate::scripted::{self, Broker, Step, reader, usual};
 use crate::support::{at, chain, messages};
 
-/// A broker that withholds the first `times` fetches and then has one record at offset 0.
-async fn withholding(times: usize, throttle_time: i32) -> Broker {
+/// A broker that throttles the first `times` fetches and then has one record at offset 0.
+async fn throttling(times: usize, throttle_time: i32) -> Broker {
     let fetches = AtomicUsize::new(0);
     Broker::start(move |asked, address| match &asked.kind {
         RequestKind::Fetch(_) if fetches.fetch_add(1, Ordering::SeqCst) < times => {
-            Step::Answer(scripted::withheld(asked, throttle_time))
+            Step::Answer(scripted::throttled(asked, throttle_time))
         }
-        RequestKind::Fetch(_) => Step::Answer(scripted::fetched(asked, 0, 1, &scripted::one_record(0, b'x'))),
+        RequestKind::Fetch(_) => Step::Answer(scripted::fetched(asked, 0, 1, &one_record(0, b'x'))),
         _ => usual(asked, address),
     })
     .await
 }
 
 #[tokio::test]
-async fn a_fetch_that_is_withheld_is_asked_again_after_the_throttle_time() {
-    let broker = withholding(2, 400).await;
+async fn throttled_fetch_is_retried_after_the_throttle_time() {
+    let broker = throttling(2, 400).await;
     let started = Instant::now();
     let fetched = reader(&[broker.address]).fetch(at("t", 0, 0)).await.expect("a record");
     assert_eq!((fetched.count, messages(&fetched)[0].value.as_deref()), (1, Some(&b"x"[..])));
@@ -33,16 +34,8 @@ async fn a_fetch_that_is_withheld_is_asked_again_after_the_throttle_time() {
 }
 
 #[tokio::test]
-async fn a_fetch_that_waits_and_is_withheld_waits_on() {
-    let broker = withholding(1, 300).await;
-    let fetch = Fetch { max_wait: Duration::from_secs(30), at_end: true, ..at("t", 0, 0) };
-    let fetched = reader(&[broker.address]).fetch(fetch).await.expect("a record");
-    assert_eq!(fetched.count, 1);
-}
-
-#[tokio::test]
-async fn a_throttle_time_beyond_the_deadline_is_an_error_at_once_that_says_so() {
-    let broker = withholding(1, 20_000).await;
+async fn throttle_time_beyond_the_deadline_is_an_error_at_once() {
+    let broker = throttling(1, 20_000).await;
     let reader = reader(&[broker.address]);
     let started = Instant::now();
     for error in [
@@ -60,7 +53,7 @@ async fn a_throttle_time_beyond_the_deadline_is_an_error_at_once_that_says_so() 
 }
 
 #[tokio::test]
-async fn nothing_is_sent_while_a_broker_wants_to_be_left_alone() {
+async fn nothing_is_sent_during_the_throttle_time() {
     let throttled = std::sync::Mutex::new(None::<Instant>);
     let broker = Broker::start(move |asked, address| {
         let mut throttled = throttled.lock().expect("no panic");
@@ -84,7 +77,7 @@ async fn nothing_is_sent_while_a_broker_wants_to_be_left_alone() {
         .map(|timestamp| {
             let reader = reader.clone();
             tokio::spawn(async move {
-                // Another topic: metadata has to wait as well.
+                // Another topic, so that metadata has to wait as well.
                 let topic = if timestamp % 2 == 0 { "t" } else { "u" };
                 assert_eq!(reader.list_offset(topic, 0, timestamp).await.expect("an offset"), timestamp);
                 let max_wait = Duration::from_millis(10);
@@ -98,7 +91,7 @@ async fn nothing_is_sent_while_a_broker_wants_to_be_left_alone() {
 }
 
 #[tokio::test]
-async fn the_throttle_of_one_broker_is_none_of_another() {
+async fn throttle_time_applies_to_one_broker() {
     let second = Broker::start(usual).await;
     let second_address = second.address;
     let first = Broker::start(move |asked, address| match &asked.kind {
@@ -115,7 +108,7 @@ async fn the_throttle_of_one_broker_is_none_of_another() {
     let started = Instant::now();
     assert_eq!(reader.list_offset("first", 0, -1).await.expect("an offset"), 1);
     reader.list_offset("first", 0, -1).await.expect_err("too long a wait");
-    // Metadata comes from the other one, and so do the offsets.
+    // Metadata and offsets come from the other broker.
     assert_eq!(reader.list_offset("second", 0, -1).await.expect("an offset"), 0);
     assert_eq!(second.metadata().len(), 1);
     assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());

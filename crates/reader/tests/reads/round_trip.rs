@@ -17,7 +17,7 @@ struct Written {
 }
 
 #[test]
-fn what_is_written_is_read_from_every_offset() {
+fn written_records_are_read_from_every_offset() {
     let cluster = Cluster::start(1);
     let reader = cluster.reader();
     let runtime = Runtime::new().expect("a runtime");

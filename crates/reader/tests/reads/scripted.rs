@@ -1,4 +1,4 @@
-//! A broker that does as a script says, and remembers what it was asked.
+//! A broker that follows a script, and records its requests.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,20 +28,20 @@ use uuid::Uuid;
 
 use crate::support;
 
-/// What a broker does with a request.
+/// The broker's reaction to a request.
 pub(crate) enum Step {
     Answer(Bytes),
-    /// These bytes as they are.
+    /// These raw bytes.
     Raw(Vec<u8>),
-    /// These bytes as they are, then the end of the connection.
+    /// These raw bytes, then the end of the connection.
     RawThenClose(Vec<u8>),
-    /// An answer after a while; what was asked later on the same connection waits, as in Kafka.
+    /// A response after a while; later requests of the connection wait, as in Kafka.
     Later(Duration, Bytes),
-    /// Nothing, and nothing to what is asked later on the same connection.
+    /// No response, to this and all later requests of the connection.
     Silence,
 }
 
-/// A request as it came.
+/// A received request.
 pub(crate) struct Asked {
     pub(crate) kind: RequestKind,
     pub(crate) version: i16,
@@ -65,7 +65,7 @@ struct Shared {
 }
 
 impl Broker {
-    /// One that does `script`; [`usual`] is what most of it falls back to.
+    /// A broker that follows `script`. Most scripts fall back to [`usual`].
     pub(crate) async fn start(script: impl Fn(&Asked, SocketAddr) -> Step + Send + Sync + 'static) -> Self {
         Self::start_at("127.0.0.1:0".parse().expect("an address"), script).await
     }
@@ -86,17 +86,17 @@ impl Broker {
         Self { address, shared, accepting }
     }
 
-    /// Connections that were accepted so far.
+    /// The number of accepted connections.
     pub(crate) fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::SeqCst)
     }
 
-    /// The metadata requests so far.
+    /// The received metadata requests.
     pub(crate) fn metadata(&self) -> Vec<MetadataRequest> {
         self.shared.metadata.lock().expect("no panic").clone()
     }
 
-    /// The offsets of the fetches so far.
+    /// The offsets of the received fetches.
     pub(crate) fn fetched(&self) -> Vec<i64> {
         self.shared.fetched.lock().expect("no panic").clone()
     }
@@ -167,7 +167,7 @@ fn parse(mut frame: Bytes) -> Asked {
     Asked { kind, version, id: header.correlation_id }
 }
 
-/// A broker of Kafka 4 that leads partition 0 of every topic; each log has no record and ends at 0.
+/// A broker of Kafka 4 that leads partition 0 of every topic. All logs are empty and end at 0.
 pub(crate) fn usual(asked: &Asked, address: SocketAddr) -> Step {
     match &asked.kind {
         RequestKind::ApiVersions(_) => Step::Answer(versions(asked, 4, 18)),
@@ -199,17 +199,19 @@ pub(crate) fn versions(asked: &Asked, min_fetch: i16, max_fetch: i16) -> Bytes {
     answer(asked, &ApiVersionsResponse::default().with_api_keys(keys))
 }
 
-/// Brokers 1, 2, … at `brokers`; the leader of partition 0 of each asked topic is the one at index `leader`.
+/// Brokers 1, 2, … at `brokers`. The broker at index `leader` leads partition 0 of each requested topic, in epoch [`EPOCH`].
 pub(crate) fn metadata(asked: &Asked, brokers: &[SocketAddr], leader: usize) -> Bytes {
     metadata_of(asked, brokers, leader, 1)
 }
 
-/// As [`metadata`], of topics with that id.
+/// As [`metadata`], for topics with that id.
 pub(crate) fn metadata_of(asked: &Asked, brokers: &[SocketAddr], leader: usize, id: u128) -> Bytes {
     let id = Uuid::from_u128(if asked.version >= 10 { id } else { 0 });
     let node = |index: usize| i32::try_from(index + 1).expect("few brokers");
     let topics = names(asked).into_iter().map(|name| {
-        let partition = MetadataResponsePartition::default().with_leader_id(node(leader).into());
+        let partition = MetadataResponsePartition::default()
+            .with_leader_id(node(leader).into())
+            .with_leader_epoch(if asked.version >= 7 { EPOCH } else { -1 });
         MetadataResponseTopic::default()
             .with_name(Some(name))
             .with_topic_id(id)
@@ -225,7 +227,7 @@ pub(crate) fn metadata_of(asked: &Asked, brokers: &[SocketAddr], leader: usize, 
     answer(asked, &response)
 }
 
-/// The broker at `address`, and topics of these names, errors, and whether they are Kafka's own.
+/// The broker at `address`, and topics with these names and errors; the flag marks internal ones.
 pub(crate) fn all_topics(asked: &Asked, address: SocketAddr, topics: &[(&str, i16, bool)]) -> Bytes {
     let topics = topics.iter().map(|(name, error, internal)| {
         MetadataResponseTopic::default()
@@ -240,7 +242,7 @@ pub(crate) fn all_topics(asked: &Asked, address: SocketAddr, topics: &[(&str, i1
     answer(asked, &MetadataResponse::default().with_brokers(vec![broker]).with_topics(topics.collect()))
 }
 
-/// What a broker answers that has just started and knows no broker yet.
+/// The metadata of a broker that has just started and knows no broker yet.
 pub(crate) fn knows_nobody(asked: &Asked) -> Bytes {
     let topics = names(asked)
         .into_iter()
@@ -248,7 +250,7 @@ pub(crate) fn knows_nobody(asked: &Asked) -> Bytes {
     answer(asked, &MetadataResponse::default().with_topics(topics.collect()))
 }
 
-/// The broker at `address`, and that none of the asked topics is there.
+/// The broker at `address`, and none of the requested topics.
 pub(crate) fn missing(asked: &Asked, address: SocketAddr) -> Bytes {
     let topics = names(asked)
         .into_iter()
@@ -268,13 +270,13 @@ pub(crate) fn fetched(asked: &Asked, error: i16, high_watermark: i64, records: &
     answer(asked, &of_partition(asked, data))
 }
 
-/// What a leader answers that wants its records to be fetched from broker `node`.
-pub(crate) fn elsewhere(asked: &Asked, node: i32) -> Bytes {
+/// A redirect to the preferred replica `node`.
+pub(crate) fn redirect(asked: &Asked, node: i32) -> Bytes {
     answer(asked, &of_partition(asked, PartitionData::default().with_preferred_read_replica(node.into())))
 }
 
-/// What a leader answers whose quota is used up: no partition, and for how long to ask nothing.
-pub(crate) fn withheld(asked: &Asked, throttle_time: i32) -> Bytes {
+/// A throttled fetch: no partition, and the throttle time.
+pub(crate) fn throttled(asked: &Asked, throttle_time: i32) -> Bytes {
     answer(asked, &FetchResponse::default().with_throttle_time_ms(throttle_time))
 }
 
@@ -293,7 +295,7 @@ pub(crate) fn listed(asked: &Asked, error: i16, offset: i64) -> Bytes {
     listed_throttled(asked, error, offset, 0)
 }
 
-/// As [`listed`], and for how many milliseconds to ask nothing after it.
+/// As [`listed`], with a throttle time in milliseconds.
 pub(crate) fn listed_throttled(asked: &Asked, error: i16, offset: i64, throttle_time: i32) -> Bytes {
     let RequestKind::ListOffsets(request) = &asked.kind else { panic!("no list offsets") };
     let topic = &request.topics[0];
@@ -307,37 +309,8 @@ pub(crate) fn listed_throttled(asked: &Asked, error: i16, offset: i64, throttle_
     answer(asked, &response.with_topics(vec![topic]))
 }
 
-/// A batch with `records` as its uncompressed records section.
-pub(crate) fn batch(
-    base_offset: i64,
-    last_offset_delta: i32,
-    attributes: i16,
-    count: i32,
-    records: &[u8],
-) -> Vec<u8> {
-    let mut checked = Vec::new();
-    checked.extend(attributes.to_be_bytes());
-    checked.extend(last_offset_delta.to_be_bytes());
-    checked.extend([0; 16]); // first and last timestamp
-    checked.extend([0xFF; 14]); // no producer
-    checked.extend(count.to_be_bytes());
-    checked.extend(records);
-    let mut batch = Vec::new();
-    batch.extend(base_offset.to_be_bytes());
-    batch.extend(i32::try_from(checked.len() + 9).expect("a short batch").to_be_bytes());
-    batch.extend([0; 4]); // leader epoch
-    batch.push(2);
-    batch.extend(crc32c::crc32c(&checked).to_be_bytes());
-    batch.extend(checked);
-    batch
-}
-
-/// A batch of one record without a key, whose value is one byte.
-pub(crate) fn one_record(offset: i64, value: u8) -> Vec<u8> {
-    batch(offset, 0, 0, 1, &[14, 0, 0, 0, 1, 2, value, 0])
-}
-
-pub(crate) const CONTROL: i16 = 1 << 5;
+/// The leader epoch of all partitions.
+pub(crate) const EPOCH: i32 = 7;
 
 fn names(asked: &Asked) -> Vec<TopicName> {
     let RequestKind::Metadata(request) = &asked.kind else { panic!("no metadata") };

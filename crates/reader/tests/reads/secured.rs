@@ -69,7 +69,7 @@ fn check_refused(error: &ReadError, want: &str) {
 }
 
 #[tokio::test]
-async fn plain_sends_the_name_and_the_password_before_anything_else() {
+async fn plain_authenticates_before_any_other_request() {
     let (broker, messages) = broker(|_| message("")).await;
     let reader = reader(&[broker.address], "PLAIN", &USER);
     assert_eq!(reader.fetch(at("t", 0, 0)).await.expect("an empty answer").next_offset, 0);
@@ -77,14 +77,14 @@ async fn plain_sends_the_name_and_the_password_before_anything_else() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_told_in_the_brokers_words_without_the_password() {
+async fn rejection_quotes_the_broker_without_the_password() {
     let (broker, _) = broker(|message| refusal(format!("no such user: {message}"))).await;
     let error = reader(&[broker.address], "PLAIN", &USER).fetch(at("t", 0, 0)).await.expect_err("a refusal");
     check_refused(&error, "SASL_AUTHENTICATION_FAILED: no such user:  me …");
 }
 
 #[tokio::test]
-async fn of_several_brokers_that_fail_the_one_that_needs_a_person_is_told() {
+async fn failure_that_needs_a_repair_is_reported() {
     let (refusing, _) = broker(|_| refusal("wrong".to_owned())).await;
     let (gone, _) = broker(|_| message("")).await;
     let closed = gone.address;
@@ -117,14 +117,14 @@ async fn check_handshake(code: i16, want: &str) {
 }
 
 #[tokio::test]
-async fn a_mechanism_that_is_not_enabled_and_a_listener_without_sasl_are_told() {
-    check_handshake(33, "`PLAIN` is not enabled: the broker takes GSSAPI, OAUTHBEARER").await;
-    check_handshake(34, "the listener takes no SASL: expected `security.protocol` plaintext or ssl").await;
-    check_handshake(-1, "the broker refused the SASL handshake with error -1").await;
+async fn disabled_mechanism_and_listener_without_sasl_are_reported() {
+    check_handshake(33, "`PLAIN` is not enabled: the broker accepts GSSAPI, OAUTHBEARER").await;
+    check_handshake(34, "the listener takes no SASL: set `security.protocol` to plaintext or ssl").await;
+    check_handshake(-1, "the broker rejected the SASL handshake with error -1").await;
 }
 
 #[tokio::test]
-async fn a_broker_that_does_not_know_the_password_is_not_read_from() {
+async fn broker_without_the_password_is_not_trusted() {
     let (broker, messages) = broker(|client| match client.strip_prefix("n,,n=me,r=") {
         Some(nonce) => message(format!("r={nonce}server,s={},i=4096", BASE64.encode("salt"))),
         None => message(format!("v={}", BASE64.encode([0; 64]))),
@@ -132,13 +132,13 @@ async fn a_broker_that_does_not_know_the_password_is_not_read_from() {
     .await;
     let reader = reader(&[broker.address], "SCRAM-SHA-512", &USER);
     let error = reader.fetch(at("t", 0, 0)).await.expect_err("no trust");
-    check_refused(&error, "the broker does not know the password: it is not the one that was meant");
+    check_refused(&error, "the broker does not know the password: check the address of the broker");
     assert!(broker.metadata().is_empty());
     assert!(messages.lock().expect("no panic")[1].starts_with("c=biws,r="));
 }
 
 #[tokio::test]
-async fn a_token_is_read_from_its_file_each_time_and_its_refusal_is_ended_properly() {
+async fn token_file_is_read_for_each_authentication() {
     let (broker, messages) = broker(|client| match client {
         "\x01" => refusal("token hunter2 is over".to_owned()),
         client if client.contains("hunter2") => message(r#"{"status":"invalid_token"}"#),
@@ -167,7 +167,7 @@ async fn a_token_is_read_from_its_file_each_time_and_its_refusal_is_ended_proper
 }
 
 #[tokio::test]
-async fn a_session_that_ends_is_followed_by_another_one_unseen() {
+async fn expired_authentication_is_replaced() {
     let (broker, messages) = broker(|_| message("").with_session_lifetime_ms(100)).await;
     let reader = reader(&[broker.address], "PLAIN", &USER);
     while messages.lock().expect("no panic").len() < 5 {
@@ -176,7 +176,7 @@ async fn a_session_that_ends_is_followed_by_another_one_unseen() {
 }
 
 #[tokio::test]
-async fn a_listener_that_demands_sasl_of_who_offers_none_is_suspected() {
+async fn error_suggests_a_listener_that_requires_sasl() {
     let broker = Broker::start(|asked, address| match &asked.kind {
         RequestKind::ApiVersions(_) => usual(asked, address),
         _ => Step::RawThenClose(Vec::new()),
@@ -185,5 +185,5 @@ async fn a_listener_that_demands_sasl_of_who_offers_none_is_suspected() {
     let servers = broker.address.to_string();
     let reader = support::reader(&[("bootstrap.servers", &servers)]);
     let error = reader.fetch(at("t", 0, 0)).await.expect_err("no answer");
-    assert!(chain(&error).contains("does the listener demand SASL"), "{}", chain(&error));
+    assert!(chain(&error).contains("check whether the listener requires SASL"), "{}", chain(&error));
 }

@@ -1,4 +1,4 @@
-//! Partitions that are slow at a broker that is well, and brokers from which nothing comes at all.
+//! Slow partitions of a healthy broker, and brokers that send nothing at all.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,13 +10,13 @@ use sluicegate_reader::Reader;
 use crate::scripted::{self, Asked, Broker, Step, reader, usual};
 use crate::support::chain;
 
-/// Longer than the half of `socket.timeout.ms` for which an answer is waited for.
+/// Longer than half of `socket.timeout.ms`, the time for one response.
 const SLOW: Duration = Duration::from_millis(1_500);
 
-/// A call that no slow one is before, on a busy machine.
+/// The time for a call that is not behind a slow one, on a busy machine.
 const PROMPT: Duration = Duration::from_millis(500);
 
-/// A broker that takes [`SLOW`] for the end of topic `slow`, and no time for anything else.
+/// A broker that takes [`SLOW`] for the end of topic `slow`, and no time for other requests.
 async fn slow_partition() -> Broker {
     Broker::start(|asked, address| match &asked.kind {
         RequestKind::ListOffsets(request) if &request.topics[0].name.0[..] == "slow" => {
@@ -27,40 +27,44 @@ async fn slow_partition() -> Broker {
     .await
 }
 
-/// Asks one after the other until `until`; how long each call took.
-async fn asks(reader: Reader, until: Instant) -> Vec<Duration> {
+/// Calls until `is_over`. Gives the time of each call.
+async fn call_repeatedly(reader: Reader, is_over: Arc<AtomicBool>) -> Vec<Duration> {
     let mut took = Vec::new();
-    while Instant::now() < until {
+    // So that the calls leave the processor to others.
+    let mut pace = tokio::time::interval(Duration::from_millis(5));
+    while !is_over.load(Ordering::SeqCst) {
+        pace.tick().await;
         let started = Instant::now();
-        reader.list_offset("t", 0, -1).await.expect("the end, whatever others ask for");
+        reader.list_offset("t", 0, -1).await.expect("the end");
         took.push(started.elapsed());
-        tokio::time::sleep(Duration::from_millis(5)).await;
     }
     took
 }
 
 #[tokio::test]
-async fn a_slow_partition_fails_nobody_else_and_delays_few_of_those_who_share_it() {
+async fn slow_partition_fails_no_other_call() {
     let broker = slow_partition().await;
     let reader = reader(&[broker.address]);
-    let until = Instant::now() + Duration::from_secs(6);
-    let bystanders: Vec<_> = (0..20).map(|_| tokio::spawn(asks(reader.clone(), until))).collect();
-    while Instant::now() < until {
+    let is_over = Arc::new(AtomicBool::new(false));
+    let bystanders: Vec<_> =
+        (0..20).map(|_| tokio::spawn(call_repeatedly(reader.clone(), Arc::clone(&is_over)))).collect();
+    for _ in 0..2 {
         let error = reader.list_offset("slow", 0, -1).await.expect_err("no answer in time");
-        assert!(chain(&error).contains("was silent for"), "{}", chain(&error));
+        assert!(chain(&error).contains("no response from"), "{}", chain(&error));
         assert!(error.retriable());
     }
+    is_over.store(true, Ordering::SeqCst);
     let mut took = Vec::new();
     for bystander in bystanders {
         took.extend(bystander.await.expect("no panic"));
     }
     let delayed = took.iter().filter(|took| **took > PROMPT).count();
-    assert!(delayed <= 60, "{delayed} of {} calls took longer than {PROMPT:?}", took.len());
+    assert!(delayed <= 40, "{delayed} of {} calls took longer than {PROMPT:?}", took.len());
     assert!(broker.connections() <= 20, "{} connections", broker.connections());
 }
 
 #[tokio::test]
-async fn a_call_behind_a_slow_one_is_asked_again_on_another_connection() {
+async fn stalled_connection_is_avoided() {
     let broker = slow_partition().await;
     let reader = reader(&[broker.address]);
     reader.list_offset("t", 0, -1).await.expect("the end");
@@ -70,7 +74,7 @@ async fn a_call_behind_a_slow_one_is_asked_again_on_another_connection() {
             let reader = reader.clone();
             async move { reader.list_offset("slow", 0, -1).await }
         });
-        // Until the connection counts as stalled: what is asked from then on is not asked behind it.
+        // No event tells that the connection counts as stalled: that is a matter of 250 ms without a response.
         tokio::time::sleep(Duration::from_millis(400)).await;
         let started = Instant::now();
         reader.list_offset("t", 0, -1).await.expect("the end");
@@ -81,12 +85,12 @@ async fn a_call_behind_a_slow_one_is_asked_again_on_another_connection() {
 }
 
 #[tokio::test]
-async fn a_frozen_broker_is_noticed_and_later_calls_do_not_wait_for_it_as_long() {
+async fn frozen_broker_is_detected_and_recovers() {
     let frozen = Arc::new(AtomicBool::new(false));
     let is_frozen = Arc::clone(&frozen);
     let leader = Arc::new(std::sync::OnceLock::new());
     let of_leader = Arc::clone(&leader);
-    // It is not asked for records, and says until the end that the frozen one leads.
+    // Not a leader itself, it names the frozen one as the leader throughout.
     let other = Broker::start(move |asked, address| match &asked.kind {
         RequestKind::Metadata(_) => {
             let leader = *of_leader.get().expect("it is started");
@@ -116,11 +120,11 @@ async fn a_frozen_broker_is_noticed_and_later_calls_do_not_wait_for_it_as_long()
         .collect();
     for call in calls {
         let error = call.await.expect("no panic").expect_err("nothing comes");
-        assert!(chain(&error).contains("was silent for") && error.retriable(), "{}", chain(&error));
+        assert!(chain(&error).contains("no response from") && error.retriable(), "{}", chain(&error));
     }
     assert!(first.elapsed() < Duration::from_millis(2_300), "{:?}", first.elapsed());
     let connections = broker.connections();
-    // It is tried several times within the time of one call: each try is a short one.
+    // One call tries it several times, each time briefly.
     reader.list_offset("t", 0, -1).await.expect_err("nothing comes");
     assert!(broker.connections() <= connections + 3, "{} connections", broker.connections());
 

@@ -1,7 +1,7 @@
 //! librdkafka's mock cluster with a producer, and readers of it.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prost::Message;
 use rdkafka::ClientConfig;
@@ -18,7 +18,7 @@ pub(crate) struct Record {
     pub(crate) timestamp: i64,
 }
 
-/// A cluster in this process. Its brokers end with it.
+/// A cluster in this process. Its brokers stop when it is dropped.
 pub(crate) struct Cluster {
     pub(crate) mock: MockCluster<'static, DefaultProducerContext>,
 }
@@ -73,7 +73,7 @@ pub(crate) fn messages(fetched: &Fetched) -> Vec<KafkaMessage> {
     answer.messages
 }
 
-/// Everything from an offset to the log end, in answers of up to `max_bytes`.
+/// All messages from an offset to the log end, in results of up to `max_bytes`.
 pub(crate) async fn walk(
     reader: &Reader,
     topic: &str,
@@ -91,6 +91,19 @@ pub(crate) async fn walk(
         assert!(fetched.next_offset > offset, "{} after {offset}", fetched.next_offset);
         all.extend(messages(&fetched));
         offset = fetched.next_offset;
+    }
+}
+
+/// Waits until a condition holds, for up to 20 s.
+#[track_caller]
+pub(crate) fn until(condition: impl Fn() -> bool) -> impl Future<Output = ()> {
+    let caller = std::panic::Location::caller();
+    async move {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !condition() {
+            assert!(Instant::now() < deadline, "the condition at {caller} does not hold");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The list of topics, and where their partitions are.
+//! The list of topics, and their descriptions.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +25,7 @@ async fn all_topics_are_listed_in_order_and_none_is_created() {
 }
 
 #[tokio::test]
-async fn kafkas_own_topics_and_those_that_cannot_be_read_are_not_listed() {
+async fn internal_and_unreadable_topics_are_not_listed() {
     let broker = Broker::start(|asked, address| match asked.kind {
         RequestKind::Metadata(_) => {
             let topics = [("t", 0, false), ("__offsets", 0, true), ("secret", 29, false), ("a", 0, false)];
@@ -38,7 +38,7 @@ async fn kafkas_own_topics_and_those_that_cannot_be_read_are_not_listed() {
 }
 
 #[tokio::test]
-async fn concurrent_callers_share_one_question() {
+async fn concurrent_callers_share_one_request() {
     let broker = Broker::start(|asked, address| match &asked.kind {
         RequestKind::Metadata(request) if request.topics.is_none() => {
             let names = scripted::all_topics(asked, address, &[("t", 0, false)]);
@@ -63,19 +63,15 @@ async fn concurrent_callers_share_one_question() {
         call.expect("no panic");
     }
     // One description, and two lists if some calls came after the first question.
-    let questions = broker.metadata().len();
-    assert!((2..=3).contains(&questions), "{questions} questions");
-    let (started, before) = (Instant::now(), questions);
+    let requests = broker.metadata().len();
+    assert!((2..=3).contains(&requests), "{requests} requests");
+    let (started, before) = (Instant::now(), requests);
     for _ in 0..10 {
         reader.topics().await.expect("a list");
     }
     let paced = started.elapsed().as_millis() / 100 + 1;
-    let questions = broker.metadata().len() - before;
-    assert!(
-        questions == 10 && questions as u128 <= paced,
-        "{questions} questions in {:?}",
-        started.elapsed()
-    );
+    let requests = broker.metadata().len() - before;
+    assert!(requests == 10 && requests as u128 <= paced, "{requests} requests in {:?}", started.elapsed());
 }
 
 #[tokio::test]
@@ -105,7 +101,7 @@ async fn new_topics_are_found_by_the_next_call() {
 }
 
 #[tokio::test]
-async fn a_list_that_takes_long_delays_no_read() {
+async fn slow_list_delays_no_read() {
     let broker = Broker::start(|asked, address| match &asked.kind {
         RequestKind::Metadata(request) if request.topics.is_none() => Step::Silence,
         _ => usual(asked, address),
@@ -126,7 +122,7 @@ async fn a_list_that_takes_long_delays_no_read() {
 }
 
 #[tokio::test]
-async fn a_topic_is_described() {
+async fn topic_is_described() {
     let cluster = Cluster::start(3);
     let reader = cluster.reader();
     cluster.mock.create_topic("t", 2, 3).expect("a topic");
@@ -144,7 +140,7 @@ async fn a_topic_is_described() {
 }
 
 #[tokio::test]
-async fn a_topic_that_is_missing_or_forbidden_is_an_error() {
+async fn missing_or_forbidden_topic_is_an_error() {
     let broker = Broker::start(|asked, address| match asked.kind {
         RequestKind::Metadata(_) => {
             let topics = [("missing", 3, false), ("secret", 29, false)];
@@ -166,7 +162,7 @@ async fn a_topic_that_is_missing_or_forbidden_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_cluster_that_is_down_is_told_and_asked_again_when_it_is_back() {
+async fn topics_are_listed_again_after_an_outage() {
     let down = Arc::new(AtomicBool::new(true));
     let is_down = Arc::clone(&down);
     let broker = Broker::start(move |asked, address| {

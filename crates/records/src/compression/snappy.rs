@@ -1,4 +1,4 @@
-//! Snappy as it occurs in Kafka: one raw block (librdkafka), or the stream of blocks of the xerial library (Java).
+//! Snappy in Kafka: one raw block (librdkafka), or the block stream of the xerial library (Java).
 
 use std::io::{self, ErrorKind};
 
@@ -14,7 +14,7 @@ pub(super) fn decompress(stored: &[u8], max: usize, out: &mut Vec<u8>) -> Result
     block(stored, max, out)
 }
 
-/// A header, then blocks behind their big-endian lengths. A header may come again where streams were concatenated.
+/// A header, then blocks with big-endian lengths. Concatenated streams repeat the header.
 fn stream(stored: &[u8], max: usize, out: &mut Vec<u8>) -> Result<(), Failure> {
     let mut bytes = Cursor::new(stored);
     while bytes.left() > 0 {
@@ -44,7 +44,7 @@ fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
 }
 
 const XERIAL_MAGIC: [u8; 8] = *b"\x82SNAPPY\0";
-/// The magic, a version and the least version that can read it.
+/// The magic, a version and the lowest compatible version.
 const XERIAL_HEADER_BYTES: usize = 16;
 
 #[cfg(test)]
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_raw_block_and_a_stream_of_blocks_are_told_apart() {
+    fn raw_blocks_and_streams_are_read() {
         check(&raw(b"hello"), b"hello");
         check(&raw(b""), b"");
         check(&xerial(&[]), b"");
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_cut_inside_a_header_or_block_is_refused() {
+    fn truncated_stream_is_rejected() {
         let wire = xerial(&[b"hello, ", b"world"]);
         let block_ends = [16, 16 + 4 + raw(b"hello, ").len(), wire.len()];
         for cut in 1..wire.len() {
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_that_claims_more_than_allowed_is_refused_before_memory_is_taken() {
+    fn block_over_the_limit_is_rejected_before_allocation() {
         let four_gib = [0xFF, 0xFF, 0xFF, 0xFF, 0x0F];
         let mut out = Vec::new();
         assert!(matches!(decompress(&four_gib, 1 << 20, &mut out), Err(Failure::TooLarge)));

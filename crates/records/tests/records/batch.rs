@@ -1,20 +1,20 @@
-//! Writes record batches, straight from the format's description and without a line of the crate under test.
+//! Writes record batches according to the protocol guide, independently of the crate under test.
 
 use std::io::Write;
 
-/// A batch to be: its fields are what is written, whether that makes sense or not.
+/// A batch to write. Its fields are written as they are, valid or not.
 #[derive(Debug, Clone)]
 pub(crate) struct Batch {
     pub(crate) base_offset: i64,
     pub(crate) magic: i8,
     pub(crate) compression: Compression,
-    /// Besides the compression's bits.
+    /// Without the bits of the codec.
     pub(crate) attributes: u16,
-    /// `None`: that of the last record.
+    /// `None`: the delta of the last record.
     pub(crate) last_offset_delta: Option<i32>,
     pub(crate) base_timestamp: i64,
     pub(crate) max_timestamp: i64,
-    /// `None`: as many as there are.
+    /// `None`: the number of records.
     pub(crate) record_count: Option<i32>,
     pub(crate) records: Vec<Record>,
 }
@@ -38,7 +38,7 @@ pub(crate) enum Compression {
     Lz4,
     Lz4Linked,
     Zstd,
-    /// A number that means nothing.
+    /// An unassigned number.
     Unknown(u16),
 }
 
@@ -203,8 +203,7 @@ pub(crate) fn compress(compression: Compression, records: &[u8]) -> Vec<u8> {
     }
 }
 
-/// Gives each whole batch at the front of `bytes` the checksum that it should have, so that what a mutation changed is
-/// looked at.
+/// Corrects the checksum of each complete batch at the front of `bytes`, so that mutations are not rejected by it.
 pub(crate) fn seal(bytes: &mut [u8]) {
     let mut rest = bytes;
     while let Some(len) = rest.get(8..12) {

@@ -1,4 +1,4 @@
-//! Every way in which a batch can be wrong, and what is said about it.
+//! Corrupt batches and their errors.
 
 use crate::{
     LIMITS,
@@ -6,7 +6,7 @@ use crate::{
     concat, invariants,
 };
 
-/// Nothing is read from `bytes`, and the error with its causes is `want`.
+/// `bytes` yield no records, and the error with its causes is `want`.
 #[track_caller]
 fn check(bytes: &[u8], want: &str) {
     let walk = invariants::check(bytes, 0, &LIMITS, bytes.len() / 2);
@@ -20,7 +20,7 @@ fn check_with(change: impl FnOnce(&mut Batch), want: &str) {
     check(&Batch::of_values(7, &["a", "b", "c"]).with(change).bytes(), want);
 }
 
-/// The same batch with some bytes overwritten before its checksum is made.
+/// The same batch with bytes overwritten before its checksum is computed.
 #[track_caller]
 fn check_bytes(at: usize, bytes: &[u8], want: &str) {
     let mut batch = Batch::of_values(7, &["a", "b", "c"]).bytes();
@@ -30,7 +30,7 @@ fn check_bytes(at: usize, bytes: &[u8], want: &str) {
 }
 
 #[test]
-fn other_format_versions_are_refused_by_name() {
+fn other_format_versions_are_rejected() {
     for magic in [3, -1] {
         let want = format!("batch at offset 7 has format version {magic}, only version 2 is supported");
         check_with(|batch| batch.magic = magic, &want);
@@ -38,7 +38,7 @@ fn other_format_versions_are_refused_by_name() {
 }
 
 #[test]
-fn unknown_codecs_are_refused_by_number() {
+fn unknown_codecs_are_rejected() {
     for codec in [5, 6, 7] {
         let want =
             format!("batch at offset 7 is compressed with codec {codec}, only codecs 0 to 4 are supported");
@@ -47,7 +47,7 @@ fn unknown_codecs_are_refused_by_number() {
 }
 
 #[test]
-fn a_length_without_room_for_the_header_is_refused() {
+fn length_below_the_header_is_rejected() {
     for len in [-1, i32::MIN, 0, 48_i32] {
         let want =
             format!("batch at offset 7 is corrupt: length of {len} bytes is below the 49 of its header");
@@ -56,7 +56,7 @@ fn a_length_without_room_for_the_header_is_refused() {
 }
 
 #[test]
-fn a_bit_that_flips_anywhere_under_the_checksum_is_noticed() {
+fn flipped_bits_are_detected() {
     let bytes = Batch::of_values(7, &["a", "b", "c"]).bytes();
     for bit in 17 * 8..bytes.len() * 8 {
         let mut bytes = bytes.clone();
@@ -67,7 +67,7 @@ fn a_bit_that_flips_anywhere_under_the_checksum_is_noticed() {
 }
 
 #[test]
-fn offsets_out_of_range_are_refused() {
+fn offsets_out_of_range_are_rejected() {
     check_with(|batch| batch.base_offset = -1, "batch at offset -1 is corrupt: first offset -1 is below 0");
     check_with(
         |batch| batch.last_offset_delta = Some(-1),
@@ -89,7 +89,7 @@ fn offsets_out_of_range_are_refused() {
 }
 
 #[test]
-fn offsets_that_do_not_increase_are_refused_after_those_that_do() {
+fn offsets_must_increase() {
     let mut batch = Batch::of_values(0, &["a", "b", "c"]).with(|batch| batch.last_offset_delta = Some(9));
     batch.records[2].offset_delta = 1;
     let walk = invariants::check(&batch.bytes(), 0, &LIMITS, 0);
@@ -99,7 +99,7 @@ fn offsets_that_do_not_increase_are_refused_after_those_that_do() {
 }
 
 #[test]
-fn a_batch_that_begins_inside_the_one_before_is_refused() {
+fn overlapping_batch_is_rejected() {
     let batches = [Batch::of_values(0, &["a", "b"]), Batch::of_values(1, &["c"])];
     let walk = invariants::check(&concat(&batches), 0, &LIMITS, 0);
     assert_eq!(walk.messages.len(), 2);
@@ -107,7 +107,7 @@ fn a_batch_that_begins_inside_the_one_before_is_refused() {
 }
 
 #[test]
-fn a_record_count_that_is_not_that_of_the_records_is_refused() {
+fn wrong_record_count_is_rejected() {
     check_with(
         |batch| batch.record_count = Some(-1),
         "batch at offset 7 is corrupt: record count -1 is below 0",
@@ -129,12 +129,12 @@ fn a_record_count_that_is_not_that_of_the_records_is_refused() {
         batch.last_offset_delta = Some(i32::MAX - 1);
     };
     let walk = invariants::check(&Batch::of_values(7, &["a", "b", "c"]).with(count).bytes(), 0, &LIMITS, 0);
-    let want = "batch at offset 7 is corrupt: record 3 of 2147483647 needs 1 bytes where 0 are left";
+    let want = "batch at offset 7 is corrupt: record 3 of 2147483647 needs 1 bytes, but only 0 are left";
     assert_eq!((walk.messages.len(), walk.error.as_deref()), (3, Some(want)));
 }
 
 #[test]
-fn a_malformed_record_is_refused_by_its_number() {
+fn malformed_record_is_rejected_by_index() {
     check_bytes(
         61,
         &[0xFF, 0xFF, 0xFF, 0xFF, 0x0E],
@@ -150,12 +150,12 @@ fn a_malformed_record_is_refused_by_its_number() {
     check_bytes(
         61,
         &huge,
-        "batch at offset 7 is corrupt: record 0 of 3 needs 2147483647 bytes where 19 are left",
+        "batch at offset 7 is corrupt: record 0 of 3 needs 2147483647 bytes, but only 19 are left",
     );
 }
 
 #[test]
-fn data_that_does_not_decompress_is_refused_with_the_codecs_reason() {
+fn invalid_compressed_data_is_rejected() {
     for (compression, name) in [
         (Compression::Gzip, "gzip"),
         (Compression::SnappyRaw, "snappy"),
@@ -172,7 +172,7 @@ fn data_that_does_not_decompress_is_refused_with_the_codecs_reason() {
 }
 
 #[test]
-fn compressed_data_cut_at_any_byte_is_refused_or_complete() {
+fn truncated_compressed_data_is_rejected_or_complete() {
     let mut records = Vec::new();
     for offset_delta in 0..3 {
         Record { offset_delta, value: Some(vec![b'v'; 50]), ..Record::default() }.write(&mut records);

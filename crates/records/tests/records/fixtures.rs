@@ -1,5 +1,5 @@
-//! Log segments of a real Apache Kafka, judged by what Kafka's own console consumer read there
-//! (`tests/fixtures/record.py` made both).
+//! Log segments of a real Apache Kafka, compared with the output of Kafka's own console consumer (both recorded by
+//! `tests/fixtures/record.py`).
 
 use prost::bytes::Bytes;
 use sluicegate_protocol::{Header, KafkaMessage};
@@ -19,7 +19,7 @@ macro_rules! check {
     }};
 }
 
-/// The attributes of each batch, for a fixture to show that it holds what it is there for.
+/// The attributes of each batch, to check that a fixture has the expected ones.
 fn attributes(mut log: &[u8]) -> Vec<u16> {
     let mut attributes = Vec::new();
     while !log.is_empty() {
@@ -29,7 +29,7 @@ fn attributes(mut log: &[u8]) -> Vec<u16> {
     attributes
 }
 
-/// From a line of the console consumer: timestamp, offset, headers, key, value.
+/// Parses a line of the console consumer: timestamp, offset, headers, key, value.
 fn message(line: &str) -> KafkaMessage {
     let parts: Vec<&str> = line.split('\t').collect();
     let [timestamp, offset, headers, key, value] = parts[..] else { panic!("five parts in {line:?}") };
@@ -54,7 +54,7 @@ fn header(text: &str) -> Header {
 }
 
 #[test]
-fn what_javas_producer_wrote_is_read() {
+fn records_of_the_java_producer_are_read() {
     assert_eq!(check!("java-none", 7), [0]);
     assert_eq!(check!("java-gzip", 8), [1]);
     assert_eq!(check!("java-snappy", 8), [2]);
@@ -63,7 +63,7 @@ fn what_javas_producer_wrote_is_read() {
 }
 
 #[test]
-fn what_librdkafka_wrote_is_read() {
+fn records_of_librdkafka_are_read() {
     assert_eq!(check!("librdkafka-none", 7), [0]);
     assert_eq!(check!("librdkafka-gzip", 8), [1]);
     assert_eq!(check!("librdkafka-snappy", 8), [2]);
@@ -72,16 +72,16 @@ fn what_librdkafka_wrote_is_read() {
 }
 
 #[test]
-fn timestamps_of_the_log_are_read() {
+fn log_append_timestamps_are_read() {
     assert_eq!(check!("log-append-time", 8), [3 | 0x08]);
 }
 
 #[test]
-fn committed_and_aborted_transactions_are_read_without_their_markers() {
+fn transactions_are_read_without_their_markers() {
     assert_eq!(check!("transactional", 12), [0x10, 0x30].repeat(4));
 }
 
 #[test]
-fn a_compacted_log_is_read() {
+fn compacted_log_is_read() {
     assert_eq!(check!("compacted", 16), [0, 0, 0x42, 3]);
 }

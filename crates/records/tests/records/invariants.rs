@@ -1,10 +1,27 @@
-//! What holds for any bytes, any offset and any limits: one function for the property tests and the fuzz target.
+//! The invariants for any bytes, offset and limits, for the property tests and the fuzz targets.
 
 use prost::Message;
 use sluicegate_protocol::{KafkaFetchResp, KafkaMessage};
 use sluicegate_records::{Encoded, Encoder, Limits};
 
-/// Encodes `records` in every way that must come to the same, and panics where it does not.
+use crate::batch::seal;
+
+/// Checks the invariants for any input. Its last bytes are the arguments, so that a log segment is an input as it is.
+pub(crate) fn check_input(input: &[u8]) {
+    let Some((records, &[from, a, b, c, d, e, f, cut])) = input.split_last_chunk() else { return };
+    let [max_bytes, max_record_bytes, max_batch_bytes] =
+        [[a, b], [c, d], [e, f]].map(|bytes| usize::from(u16::from_le_bytes(bytes)));
+    let limits = Limits { max_bytes, max_record_bytes, max_batch_bytes };
+    let cut = records.len() * usize::from(cut) / 255;
+    let first = records.first_chunk().map_or(0, |offset| i64::from_be_bytes(*offset));
+    let from = first.saturating_add(from.into());
+    check(records, from, &limits, cut);
+    let mut sealed = records.to_vec();
+    seal(&mut sealed);
+    check(&sealed, from, &limits, cut);
+}
+
+/// Encodes `records` in several ways, and panics if the results differ.
 #[track_caller]
 pub(crate) fn check(records: &[u8], from: i64, limits: &Limits, cut: usize) -> Walk {
     let whole = walk(records, from, limits);
@@ -21,7 +38,7 @@ pub(crate) fn check(records: &[u8], from: i64, limits: &Limits, cut: usize) -> W
     whole
 }
 
-/// Encodes what is left of `records` when they are cut: nothing else, and no error that the whole does not have.
+/// Encodes a front part of `records`: the result is a prefix of the whole, and has no other error.
 #[track_caller]
 pub(crate) fn check_cut(records: &[u8], from: i64, limits: &Limits, cut: usize) -> Walk {
     check_against(&walk(records, from, limits), records, from, limits, cut)
@@ -36,18 +53,18 @@ fn check_against(whole: &Walk, records: &[u8], from: i64, limits: &Limits, cut: 
     front
 }
 
-/// The error without the offset after it, which can depend on what follows.
+/// The error without its next offset, which can depend on later bytes.
 fn cause(error: &str) -> &str {
     error.split_once(": read on at").map_or(error, |(cause, _)| cause)
 }
 
-/// Every record that can be had, by asking on at `next_offset` until nothing changes.
+/// All records, from calls that continue at `next_offset` until nothing changes.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Walk {
     pub(crate) messages: Vec<KafkaMessage>,
     pub(crate) next_offset: i64,
     pub(crate) truncated: Option<usize>,
-    /// What stopped the walk.
+    /// The error that ended the walk.
     pub(crate) error: Option<String>,
 }
 
@@ -100,7 +117,7 @@ fn check_call(encoded: &Encoded, messages: &[KafkaMessage], len: usize, from: i6
     assert!(!encoded.full || encoded.truncated.is_none(), "full and yet at the end");
 }
 
-/// The error and what caused it, as a log would have it.
+/// The error and its causes in one line.
 pub(crate) fn describe(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

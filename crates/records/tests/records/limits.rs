@@ -1,4 +1,4 @@
-//! The three limits, and what is left for the next call when one of them is met.
+//! The three limits, and calls that continue after one is reached.
 
 use sluicegate_records::{Encoded, Encoder, Limits, RecordsError};
 
@@ -16,7 +16,7 @@ fn encode(batches: &[Batch], from: i64, limits: Limits) -> Result<(Encoded, usiz
 }
 
 #[test]
-fn a_call_stops_in_front_of_the_record_that_would_exceed_max_bytes() {
+fn call_stops_before_max_bytes() {
     let batches = [Batch::of_values(0, &["a", "b"]), Batch::of_values(2, &["c", "d"])];
     let (all, whole_len) = encode(&batches, 0, LIMITS).unwrap();
     assert_eq!(all, Encoded { count: 4, next_offset: 4, full: false, truncated: None });
@@ -31,7 +31,7 @@ fn a_call_stops_in_front_of_the_record_that_would_exceed_max_bytes() {
 }
 
 #[test]
-fn what_is_in_the_output_already_does_not_count() {
+fn existing_output_does_not_count() {
     let mut out = vec![0; 1000];
     let limits = Limits { max_bytes: 100, ..LIMITS };
     let bytes = Batch::of_values(0, &["a", "b"]).bytes();
@@ -39,7 +39,7 @@ fn what_is_in_the_output_already_does_not_count() {
 }
 
 #[test]
-fn a_record_over_the_limit_is_an_error_once_it_is_the_first() {
+fn first_record_over_the_limit_is_an_error() {
     let mut batch = Batch::of_values(10, &["small", "too large", "small"]);
     batch.records[1].key = Some(b"key".to_vec());
     batch.records[1].headers = vec![(b"h".to_vec(), Some(b"v".to_vec()))];
@@ -66,7 +66,7 @@ fn a_record_over_the_limit_is_an_error_once_it_is_the_first() {
 }
 
 #[test]
-fn a_batch_that_decompresses_to_more_than_the_limit_is_an_error() {
+fn batch_over_the_decompressed_limit_is_an_error() {
     let batches = |compression| {
         [Batch::of_values(7, &["a".repeat(1000)]).with(|batch| batch.compression = compression)]
     };
@@ -88,7 +88,7 @@ fn a_batch_that_decompresses_to_more_than_the_limit_is_an_error() {
 }
 
 #[test]
-fn a_bomb_is_refused_and_the_next_batch_can_be_read() {
+fn decompression_bomb_is_rejected() {
     let zeros = vec![0; 64 << 20];
     for compression in [Compression::Gzip, Compression::Lz4, Compression::Lz4Linked, Compression::Zstd] {
         let bomb = Batch { compression, record_count: Some(1), ..Batch::default() };
@@ -107,7 +107,7 @@ fn a_bomb_is_refused_and_the_next_batch_can_be_read() {
 }
 
 #[test]
-fn records_in_front_of_a_fault_are_read_and_the_fault_is_met_next() {
+fn records_before_a_fault_are_read() {
     let mut bad = Batch::of_values(2, &["c", "d", "e"]).with(|batch| batch.last_offset_delta = Some(9));
     bad.records[2].offset_delta = 1;
     let batches = [Batch::of_values(0, &["a", "b"]), bad];
@@ -122,7 +122,7 @@ fn records_in_front_of_a_fault_are_read_and_the_fault_is_met_next() {
 }
 
 #[test]
-fn a_failed_call_leaves_the_output_as_it_was() {
+fn failed_call_leaves_the_output_unchanged() {
     let mut bytes = Batch::of_values(0, &["a"]).bytes();
     bytes[30] ^= 1;
     let mut out = b"before".to_vec();

@@ -1,4 +1,4 @@
-//! The crate through its public door: written batches, recorded ones, broken ones.
+//! The public API on written, recorded and corrupt batches.
 
 #![expect(
     clippy::unwrap_used,
@@ -11,6 +11,7 @@
 mod batch;
 mod corrupt;
 mod fixtures;
+mod fuzz;
 mod invariants;
 mod limits;
 mod old;
@@ -23,7 +24,7 @@ use sluicegate_records::Limits;
 
 const LIMITS: Limits = Limits { max_bytes: 1 << 20, max_record_bytes: 1 << 20, max_batch_bytes: 1 << 20 };
 
-/// What should be read from `batches` by someone who asks for `from`, told from what was written.
+/// The expected messages of `batches` from offset `from`, derived from what was written.
 fn expected(batches: &[batch::Batch], from: i64) -> Vec<KafkaMessage> {
     let mut messages = Vec::new();
     for batch in batches.iter().filter(|batch| batch.attributes & batch::CONTROL == 0) {

@@ -1,4 +1,4 @@
-//! Messages of the formats before record batches: none is read, and none hides what can be.
+//! Messages of the formats before record batches: none is read, and none hides readable records.
 
 use sluicegate_records::{Encoder, RecordsError};
 
@@ -31,7 +31,7 @@ fn messages(offsets: std::ops::Range<i64>, magic: i8) -> Vec<u8> {
     offsets.flat_map(|offset| message(offset, magic)).collect()
 }
 
-/// Reads on as the errors say.
+/// Continues at the offsets of the errors.
 #[track_caller]
 fn check(bytes: &[u8], from: i64, errors: &[&str], batches: &[Batch]) {
     let mut from = from;
@@ -52,7 +52,7 @@ fn check(bytes: &[u8], from: i64, errors: &[&str], batches: &[Batch]) {
 }
 
 #[test]
-fn old_messages_are_an_error_that_names_the_offset_after_them() {
+fn old_messages_are_an_error_with_the_next_offset() {
     for magic in [0, 1] {
         let error = |offset: i64, next: i64| {
             format!(
@@ -77,15 +77,15 @@ fn old_messages_are_an_error_that_names_the_offset_after_them() {
 }
 
 #[test]
-fn cut_old_message_says_how_many_bytes_it_needs() {
+fn truncated_old_message_reports_its_size() {
     let bytes = [Batch::of_values(0, &["a"]).bytes(), message(1, 1)].concat();
     let walk = invariants::walk(&bytes[..bytes.len() - 1], 0, &LIMITS);
     assert_eq!((walk.truncated, walk.error), (Some(message(1, 1).len()), None));
 }
 
-/// The magic number of a batch is not under its checksum.
+/// The checksum of a batch does not cover its magic number.
 #[test]
-fn damaged_batch_is_not_taken_for_old_messages() {
+fn corrupt_batch_is_not_an_old_message() {
     for magic in [0, 1] {
         let damaged = Batch::of_values(7, &["a", "b", "c"]).with(|batch| batch.magic = magic).bytes();
         let error = invariants::check(&damaged, 7, &LIMITS, damaged.len() / 2).error.unwrap();

@@ -1,4 +1,4 @@
-//! Random batches come back as they were written; random and mutated bytes keep the invariants.
+//! Random batches are read as written; random and mutated bytes keep the invariants.
 
 use proptest::{collection::vec, option, prelude::*, sample};
 use sluicegate_records::Limits;
@@ -75,7 +75,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
-    fn what_was_written_is_read(batches in batches(), skip in 0..20_i64, max_bytes in 0..2000_usize, cut: u16) {
+    fn written_records_are_read(batches in batches(), skip in 0..20_i64, max_bytes in 0..2000_usize, cut: u16) {
         let first = batches.first().map_or(0, |batch| batch.base_offset);
         let from = first + skip;
         let end = batches.last().map_or(0, Batch::next_offset).max(from);

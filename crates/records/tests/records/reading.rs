@@ -1,4 +1,4 @@
-//! What comes out of well-formed batches: which records, with which offsets, timestamps, keys and values.
+//! Valid batches: the records with their offsets, timestamps, keys and values.
 
 use crate::{
     LIMITS,
@@ -8,7 +8,7 @@ use crate::{
     concat, expected, invariants,
 };
 
-/// Reads `batches` from every offset there is, and cut at every byte.
+/// Reads `batches` from every offset, and truncated at every byte.
 #[track_caller]
 fn check(batches: &[Batch]) {
     let bytes = concat(batches);
@@ -33,14 +33,14 @@ fn two_batches(compression: Compression) -> Vec<Batch> {
 }
 
 #[test]
-fn every_compression_is_read_from_every_offset_and_cut_at_every_byte() {
+fn every_codec_is_read_from_every_offset_and_cut() {
     for compression in COMPRESSIONS {
         check(&two_batches(compression));
     }
 }
 
 #[test]
-fn batches_of_different_compression_follow_each_other() {
+fn codecs_can_differ_between_batches() {
     let batches: Vec<_> = (0..)
         .zip(COMPRESSIONS)
         .map(|(at, compression)| {
@@ -51,7 +51,7 @@ fn batches_of_different_compression_follow_each_other() {
 }
 
 #[test]
-fn records_larger_than_a_block_of_any_codec_are_read() {
+fn records_larger_than_a_codecs_block_are_read() {
     let large = "0123456789".repeat(20_000);
     for compression in COMPRESSIONS {
         let batch =
@@ -91,7 +91,7 @@ fn offsets_and_timestamps_of_every_size_are_read() {
 }
 
 #[test]
-fn a_timestamp_beyond_64_bits_wraps_as_in_kafkas_clients() {
+fn timestamp_overflow_wraps() {
     let mut batch = Batch::of_values(0, &["a"]).with(|batch| batch.base_timestamp = i64::MAX);
     batch.records[0].timestamp_delta = 1;
     let walk = invariants::check(&batch.bytes(), 0, &LIMITS, 0);
@@ -99,14 +99,14 @@ fn a_timestamp_beyond_64_bits_wraps_as_in_kafkas_clients() {
 }
 
 #[test]
-fn log_append_time_gives_every_record_the_batchs_timestamp() {
+fn log_append_time_applies_to_every_record() {
     let mut batch = Batch::of_values(0, &["a", "b"]).with(|batch| batch.attributes = LOG_APPEND_TIME);
     batch.records[1].timestamp_delta = 77;
     check(&[batch]);
 }
 
 #[test]
-fn control_batches_are_passed_by_and_transactional_ones_are_read() {
+fn control_batches_are_skipped() {
     let batch = |base_offset, attributes| {
         Batch::of_values(base_offset, &["x"]).with(|batch| batch.attributes = attributes)
     };
@@ -116,12 +116,12 @@ fn control_batches_are_passed_by_and_transactional_ones_are_read() {
 }
 
 #[test]
-fn the_delete_horizon_and_unknown_attributes_change_nothing() {
+fn delete_horizon_and_unknown_attributes_are_ignored() {
     check(&[Batch::of_values(0, &["a"]).with(|batch| batch.attributes = DELETE_HORIZON | 0xFF00)]);
 }
 
 #[test]
-fn ranges_that_compaction_emptied_are_passed_by() {
+fn compacted_ranges_are_skipped() {
     let emptied = |base_offset| Batch { base_offset, last_offset_delta: Some(9), ..Batch::default() };
     let mut holes = Batch::of_values(20, &["a", "b"]).with(|batch| batch.last_offset_delta = Some(9));
     holes.records[0].offset_delta = 3;
@@ -133,13 +133,13 @@ fn ranges_that_compaction_emptied_are_passed_by() {
 }
 
 #[test]
-fn no_bytes_are_no_records() {
+fn empty_input_has_no_records() {
     let walk = invariants::check(&[], 42, &LIMITS, 0);
     assert_eq!((walk.next_offset, walk.truncated, walk.error), (42, None, None));
 }
 
 #[test]
-fn a_batch_that_is_cut_off_says_how_many_bytes_it_needs() {
+fn truncated_batch_reports_its_size() {
     let batches = two_batches(Compression::None);
     let (bytes, first_size) = (concat(&batches), batches[0].bytes().len());
     let needs = |cut: usize| invariants::walk(&bytes[..cut], 0, &LIMITS).truncated;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use rdkafka::error::KafkaError;
-use sluicegate_reader::Vetted;
+use sluicegate_reader::BootstrapCheck;
 use tokio::sync::{RwLock, RwLockReadGuard};
 use tokio::task::{AbortHandle, spawn_blocking};
 use tokio::time::{Instant, timeout_at};
@@ -194,12 +194,12 @@ async fn prepared(settings: Settings) -> Result<(Settings, Option<Tokens>), NoPr
         true => Some(Tokens::first(reader.clone()).await.map_err(|cause| unreachable(cause, true))?),
         false => None,
     };
-    let Vetted { usable, refused } = reader.vet().await.map_err(|error| match error.is_unavailable() {
+    let BootstrapCheck { usable, rejected } = reader.check_bootstrap().await.map_err(|error| match error.is_unavailable() {
         true => unreachable(error.with_causes(), error.retriable()),
         false => NoProducer::Refused(super::super::error::of_read(&error, error.with_causes())),
     })?;
-    for error in &refused {
-        tracing::warn!(%error, "bootstrap broker not used for writing");
+    for error in &rejected {
+        tracing::warn!(%error, "bootstrap broker is not used for writes");
     }
     Ok((settings.with_brokers(&usable), tokens))
 }

@@ -1,4 +1,4 @@
-//! Against an endpoint of a few lines: how often it is asked, and what is made of its answers.
+//! Against a small endpoint: how often it is called, and how its responses are handled.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -89,7 +89,7 @@ fn check(token: Result<Secret, TokenFault>, want: &str) {
 }
 
 #[tokio::test]
-async fn the_request_is_the_one_that_librdkafka_makes() {
+async fn request_matches_librdkafkas() {
     let endpoint = Endpoint::start(|_| granted("t", 60)).await;
     check(endpoint.source(Some("api://kafka/.default b&c")).token(soon()).await, "t");
     let request = endpoint.asked.last.lock().clone();
@@ -104,7 +104,7 @@ async fn the_request_is_the_one_that_librdkafka_makes() {
 }
 
 #[tokio::test]
-async fn many_who_need_a_token_make_one_request() {
+async fn concurrent_callers_share_one_token_request() {
     let endpoint = Endpoint::start(|number| granted(&format!("t{number}"), 60)).await;
     let source = endpoint.source(None);
     let (a, b, c) = tokio::join!(source.token(soon()), source.token(soon()), source.token(soon()));
@@ -116,10 +116,10 @@ async fn many_who_need_a_token_make_one_request() {
 }
 
 #[tokio::test]
-async fn a_token_that_is_refused_is_replaced_once_it_is_not_young() {
+async fn rejected_token_is_replaced_unless_new() {
     let endpoint = Endpoint::start(|number| granted(&format!("t{number}"), 60)).await;
     let source = endpoint.source(None);
-    let refused = |token: &str| source.refused(&Secret::new(token));
+    let refused = |token: &str| source.rejected(&Secret::new(token));
     check(source.token(soon()).await, "t0");
     assert!(!refused("t0"), "no broker has ever taken one");
     check(source.token(soon()).await, "t0");
@@ -140,19 +140,19 @@ async fn a_token_that_is_refused_is_replaced_once_it_is_not_young() {
 }
 
 #[tokio::test]
-async fn tokens_that_were_never_taken_are_replaced_without_hope() {
+async fn rejection_of_every_token_is_permanent() {
     let endpoint = Endpoint::start(|number| granted(&format!("t{number}"), 60)).await;
     let source = endpoint.source(None);
     check(source.token(soon()).await, "t0");
     tokio::time::pause();
     tokio::time::advance(YOUNG).await;
     tokio::time::resume();
-    assert!(!source.refused(&Secret::new("t0")));
+    assert!(!source.rejected(&Secret::new("t0")));
     check(source.token(soon()).await, "t1");
 }
 
 #[tokio::test]
-async fn a_lifetime_is_a_number_or_text_or_told_by_the_token() {
+async fn lifetime_is_a_number_a_string_or_a_claim() {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a time").as_secs();
     let token = |claims: String| format!("e30.{}.s", URL_SAFE_NO_PAD.encode(claims));
     let lasting = token(format!(r#"{{"exp":{}}}"#, now + 3600));
@@ -179,7 +179,7 @@ async fn a_lifetime_is_a_number_or_text_or_told_by_the_token() {
 }
 
 #[tokio::test]
-async fn those_who_wait_for_one_request_share_its_failure() {
+async fn concurrent_callers_share_one_failure() {
     let endpoint = Endpoint::start(|_| (503, String::new())).await;
     let source = endpoint.source(None);
     let (a, b) = tokio::join!(source.token(soon()), source.token(soon()));
@@ -190,7 +190,7 @@ async fn those_who_wait_for_one_request_share_its_failure() {
 }
 
 #[tokio::test]
-async fn a_token_of_unknown_lifetime_is_used_once() {
+async fn token_without_lifetime_is_used_once() {
     let endpoint = Endpoint::start(|number| (200, format!(r#"{{"access_token":"t{number}"}}"#))).await;
     let source = endpoint.source(None);
     check(source.token(soon()).await, "t0");
@@ -199,13 +199,13 @@ async fn a_token_of_unknown_lifetime_is_used_once() {
 
 /// What is waited for is the endpoint's count: the clock stands still meanwhile.
 async fn asked(endpoint: &Endpoint, times: usize, source: &Oidc) {
-    while endpoint.times() < times || source.asking.try_lock().is_err() {
+    while endpoint.times() < times || source.requesting.try_lock().is_err() {
         tokio::task::yield_now().await;
     }
 }
 
 #[tokio::test]
-async fn a_token_is_renewed_before_it_expires_and_used_meanwhile() {
+async fn token_is_renewed_before_it_expires() {
     let endpoint = Endpoint::start(|number| match number {
         1 => (500, String::new()),
         _ => granted(&format!("t{number}"), 100),
@@ -235,7 +235,7 @@ async fn a_token_is_renewed_before_it_expires_and_used_meanwhile() {
 }
 
 #[tokio::test]
-async fn a_token_in_use_is_renewed_when_it_is_time_and_one_that_nobody_uses_is_not() {
+async fn only_tokens_in_use_are_renewed() {
     let endpoint = Endpoint::start(|number| granted(&format!("t{number}"), 100)).await;
     let source = endpoint.source(None);
     check(source.token(soon()).await, "t0");
@@ -254,7 +254,7 @@ async fn a_token_in_use_is_renewed_when_it_is_time_and_one_that_nobody_uses_is_n
     while !decided() {
         tokio::task::yield_now().await;
     }
-    assert!(source.asking.try_lock().is_ok(), "the endpoint is being asked");
+    assert!(source.requesting.try_lock().is_ok(), "a request is under way");
     assert_eq!(endpoint.times(), 2);
     // It is used on until it expires.
     check(source.token(soon()).await, "t1");
@@ -270,7 +270,7 @@ async fn fault(status: u16, body: &str) -> (String, bool) {
 }
 
 #[tokio::test]
-async fn an_answer_without_a_token_is_a_fault_that_quotes_nothing_but_the_code() {
+async fn response_without_a_token_is_quoted_by_code_only() {
     let refusal = r#"{"error":"invalid_client","error_description":"client-secret is wrong"}"#;
     assert_eq!(
         fault(401, refusal).await,
@@ -281,7 +281,7 @@ async fn an_answer_without_a_token_is_a_fault_that_quotes_nothing_but_the_code()
     assert_eq!(fault(503, "busy").await, ("answered with HTTP status 503".to_owned(), true));
     assert_eq!(fault(429, "{}").await, ("answered with HTTP status 429".to_owned(), true));
     assert_eq!(fault(302, "").await, ("answered with HTTP status 302".to_owned(), false));
-    let unusable = ("gave no usable token: expected JSON with an `access_token`".to_owned(), false);
+    let unusable = ("sent no usable token: expected JSON with an `access_token`".to_owned(), false);
     let long = format!(r#"{{"access_token":"{}"}}"#, "t".repeat(MAX_ANSWER));
     for body in ["", "{}", "[]", r#"{"access_token":1}"#, r#"{"access_token":"a b"}"#] {
         assert_eq!(fault(200, body).await, unusable);
@@ -291,7 +291,7 @@ async fn an_answer_without_a_token_is_a_fault_that_quotes_nothing_but_the_code()
 }
 
 #[tokio::test]
-async fn an_answer_that_is_cut_off_may_come_whole_the_next_time() {
+async fn truncated_response_is_retriable() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let source = source(&format!("http://{}/", listener.local_addr().expect("an address")), None);
     let cut = async {
@@ -307,7 +307,7 @@ async fn an_answer_that_is_cut_off_may_come_whole_the_next_time() {
 }
 
 #[tokio::test]
-async fn an_endpoint_that_is_not_there_may_come_back() {
+async fn unreachable_endpoint_is_retriable() {
     // It is asked anew for each.
     let endpoint = Endpoint::start(|_| granted("t", 0)).await;
     let source = endpoint.source(None);
@@ -318,7 +318,7 @@ async fn an_endpoint_that_is_not_there_may_come_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_endpoint_that_is_silent_is_given_up_in_time() {
+async fn silent_endpoint_times_out() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let source = source(&format!("http://{}/", listener.local_addr().expect("an address")), None);
     let fault = source.token(soon()).await.expect_err("no answer");

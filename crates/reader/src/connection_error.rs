@@ -1,79 +1,79 @@
-//! Why a broker could not be asked, or did not answer.
+//! Errors of connections to brokers.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What happened to a connection, or why there is none.
+/// The failure of a connection, or of the attempt to open one.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ConnectionError {
-    /// The name of the broker could not be resolved to an address that may be used.
-    #[error("resolve {address}")]
+    /// The broker's name does not resolve to an address of an allowed family.
+    #[error("cannot resolve {address}")]
     Resolve {
         /// `host:port`.
         address: String,
-        /// What the resolver said.
+        /// The resolver's error.
         #[source]
         cause: Arc<io::Error>,
     },
-    /// The broker refused, or the network did.
-    #[error("connect to {address}")]
+    /// The broker or the network refused the connection.
+    #[error("cannot connect to {address}")]
     Connect {
         /// `host:port`.
         address: String,
-        /// What the system said.
+        /// The system's error.
         #[source]
         cause: Arc<io::Error>,
     },
-    /// The connection could not be secured, or what answered does not speak TLS, or speaks it unasked.
+    /// The TLS handshake failed, or only one side uses TLS.
     #[error("no secure connection to {address}: {what}")]
     Tls {
         /// `host:port`.
         address: String,
-        /// What is wrong, and which property concerns it.
+        /// What is wrong, and which property to check.
         what: String,
-        /// Whether the network may be at fault, rather than a certificate or the configuration.
+        /// Whether the network can be at fault, rather than a certificate or the configuration.
         retriable: bool,
     },
-    /// The broker did not take the credentials, or could not prove itself. Secrets do not appear in it.
-    #[error("not authenticated to {address}: {what}")]
+    /// The broker rejected the credentials, or could not prove its identity. Contains no secrets.
+    #[error("authentication with {address} failed: {what}")]
     Authentication {
         /// `host:port`.
         address: String,
-        /// What the broker said.
+        /// The broker's reason.
         what: String,
-        /// Whether it was a token, and the next one may be taken.
+        /// Whether the credentials are a token, and the broker can accept the next one.
         retriable: bool,
     },
-    /// There is no token to authenticate with. Secrets do not appear in it.
-    #[error("no token to authenticate to {address} with: {what}")]
+    /// There is no token for the authentication. Contains no secrets.
+    #[error("no token for the authentication with {address}: {what}")]
     Token {
         /// `host:port` of the broker.
         address: String,
-        /// What happened to the file or the endpoint that gives tokens.
+        /// The failure of the token file or the token endpoint.
         what: String,
-        /// Whether the endpoint could not be reached or was overloaded, as opposed to having refused.
+        /// Whether the endpoint was unreachable or overloaded, as opposed to a refusal.
         retriable: bool,
     },
-    /// The connection stood, and was lost.
-    #[error("read from or write to {address}")]
+    /// An open connection was lost.
+    #[error("lost the connection to {address}")]
     Lost {
         /// `host:port`.
         address: String,
-        /// What the system said.
+        /// The system's error.
         #[source]
         cause: Arc<io::Error>,
     },
-    /// Nothing came in time.
-    #[error("{address} was silent for {after:.1?}")]
+    /// The broker sent nothing in time.
+    #[error("no response from {address} within {after:.1?}")]
     Silent {
         /// `host:port`.
         address: String,
-        /// How long it was waited for.
+        /// How long the call waited.
         after: Duration,
     },
-    /// The answer is longer than is taken in. The connection goes on without it.
-    #[error("{address} answered with {len} bytes, which exceeds the limit of {max}")]
+    /// The response is too long. It was skipped, and the connection remains usable.
+    #[error("response of {len} bytes from {address} exceeds the limit (receive.message.max.bytes = {max})")]
     TooLong {
         /// `host:port`.
         address: String,
@@ -82,32 +82,32 @@ pub enum ConnectionError {
         /// `receive.message.max.bytes`.
         max: usize,
     },
-    /// The broker wants to be left alone: a client quota is used up (KIP-219).
+    /// The broker throttles this client because a quota is exceeded (KIP-219).
     #[error("{address} throttles this client for another {:.1} s", left.as_secs_f64())]
     Throttled {
         /// `host:port`.
         address: String,
-        /// How long no request is sent to it.
+        /// The remaining throttle time, in which no request is sent.
         left: Duration,
     },
-    /// The broker has just started and knows no broker of its cluster.
-    #[error("{address} knows no broker of its cluster yet")]
+    /// The broker has just started and has no metadata of its cluster.
+    #[error("{address} is starting and has no cluster metadata yet")]
     Starting {
         /// `host:port`.
         address: String,
     },
-    /// What came is no answer of a Kafka broker, or not one that can be used.
-    #[error("{address} broke the protocol: {what}")]
+    /// The response is not one of a Kafka broker, or unusable.
+    #[error("{address} violated the Kafka protocol: {what}")]
     Protocol {
         /// `host:port`.
         address: String,
-        /// What came and what was expected.
+        /// What was received, and what was expected.
         what: String,
     },
 }
 
 impl ConnectionError {
-    /// Whether another try may end otherwise.
+    /// Whether a retry can help.
     pub(crate) fn retriable(&self) -> bool {
         match self {
             ConnectionError::Resolve { .. }
@@ -123,8 +123,8 @@ impl ConnectionError {
         }
     }
 
-    /// Whether the broker is there and says that it will answer a little later.
-    pub(crate) fn passes(&self) -> bool {
+    /// Whether the broker is up and announces that it will answer a little later.
+    pub(crate) fn is_temporary(&self) -> bool {
         matches!(self, ConnectionError::Throttled { .. } | ConnectionError::Starting { .. })
     }
 }

@@ -1,4 +1,4 @@
-//! A link against a peer that is written by hand, byte by byte.
+//! A transport against a peer whose bytes are written by hand.
 
 use std::pin::pin;
 
@@ -7,21 +7,21 @@ use tokio::time::sleep_until;
 
 use super::*;
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 fn limits() -> Limits {
     Limits { in_flight: 4, max_response: 100, max_idle: None }
 }
 
-fn linked(limits: Limits) -> (Link, DuplexStream) {
+fn connected(limits: Limits) -> (Transport, DuplexStream) {
     let (ours, theirs) = tokio::io::duplex(1 << 16);
-    (Link::spawn(ours, Address { host: "peer".to_owned(), port: 1 }, limits), theirs)
+    (Transport::spawn(ours, Address { host: "peer".to_owned(), port: 1 }, limits), theirs)
 }
 
-/// Asks with a frame of one byte, `name`.
-async fn ask(link: &Link, name: u8) -> Result<Bytes, ConnectionError> {
-    let permit = link.reserve().await?;
-    link.exchange(permit, link.next_id(), vec![name], PATIENCE).await
+/// Sends a frame of one byte, `name`.
+async fn request(transport: &Transport, name: u8) -> Result<Bytes, ConnectionError> {
+    let permit = transport.reserve().await?;
+    transport.exchange(permit, transport.next_id(), vec![name], TIMEOUT).await
 }
 
 async fn asked(peer: &mut DuplexStream) -> u8 {
@@ -47,101 +47,101 @@ fn check_protocol(result: Result<Bytes, ConnectionError>, want: &str) {
 }
 
 #[tokio::test]
-async fn pipelined_requests_get_each_its_own_answer() {
-    let (link, mut peer) = linked(limits());
+async fn pipelined_requests_get_their_responses() {
+    let (transport, mut peer) = connected(limits());
     let peer = async {
         assert_eq!([asked(&mut peer).await, asked(&mut peer).await], *b"ab");
         answer(&mut peer, 0, b"for a").await;
         answer(&mut peer, 1, b"for b").await;
     };
-    let (a, b, ()) = tokio::join!(ask(&link, b'a'), ask(&link, b'b'), peer);
+    let (a, b, ()) = tokio::join!(request(&transport, b'a'), request(&transport, b'b'), peer);
     assert_eq!(a.expect("an answer"), "for a");
     assert_eq!(b.expect("an answer"), "for b");
 }
 
 #[tokio::test]
-async fn an_abandoned_request_keeps_its_place_until_its_answer_has_come() {
-    let (link, mut peer) = linked(limits());
+async fn cancelled_request_stays_until_its_response() {
+    let (transport, mut peer) = connected(limits());
     {
-        let mut abandoned = pin!(ask(&link, b'a'));
+        let mut cancelled = pin!(request(&transport, b'a'));
         tokio::select! {
             biased;
-            _ = &mut abandoned => panic!("nobody answered"),
+            _ = &mut cancelled => panic!("nobody answered"),
             _ = asked(&mut peer) => {}
         }
     }
-    assert_eq!(link.load(), 1);
+    assert_eq!(transport.load(), 1);
     let peer = async {
         asked(&mut peer).await;
         answer(&mut peer, 0, b"late").await;
         answer(&mut peer, 1, b"for b").await;
     };
-    let (b, ()) = tokio::join!(ask(&link, b'b'), peer);
+    let (b, ()) = tokio::join!(request(&transport, b'b'), peer);
     assert_eq!(b.expect("an answer"), "for b");
-    assert_eq!(link.load(), 0);
-    assert!(link.is_usable());
+    assert_eq!(transport.load(), 0);
+    assert!(transport.is_usable());
 }
 
 #[tokio::test]
-async fn an_abandoned_request_that_was_alone_closes_the_stream() {
-    let (link, mut peer) = linked(Limits { in_flight: 1, ..limits() });
+async fn cancelled_only_request_closes_the_stream() {
+    let (transport, mut peer) = connected(Limits { in_flight: 1, ..limits() });
     let answered = async {
         assert_eq!(asked(&mut peer).await, b'a');
         answer(&mut peer, 0, b"for a").await;
     };
-    assert_eq!(tokio::join!(ask(&link, b'a'), answered).0.expect("an answer"), "for a");
-    assert!(link.is_usable());
+    assert_eq!(tokio::join!(request(&transport, b'a'), answered).0.expect("an answer"), "for a");
+    assert!(transport.is_usable());
     {
-        let mut abandoned = pin!(ask(&link, b'b'));
+        let mut cancelled = pin!(request(&transport, b'b'));
         tokio::select! {
-            _ = &mut abandoned => panic!("nobody answered"),
+            _ = &mut cancelled => panic!("nobody answered"),
             name = asked(&mut peer) => assert_eq!(name, b'b'),
         }
     }
-    let end = timeout(PATIENCE / 2, peer.read_u8()).await.expect("the end long before the answer is overdue");
+    let end = timeout(TIMEOUT / 2, peer.read_u8()).await.expect("the end long before the answer is overdue");
     assert!(end.is_err(), "{end:?}");
-    assert!(!link.is_usable());
-    assert!(link.try_reserve().is_none());
+    assert!(!transport.is_usable());
+    assert!(transport.try_reserve().is_none());
 }
 
 #[tokio::test]
-async fn no_more_requests_are_sent_than_may_be_in_flight() {
-    let (link, mut peer) = linked(Limits { in_flight: 1, ..limits() });
-    let permit = link.try_reserve().expect("a permit");
-    assert!(link.try_reserve().is_none());
-    let exchange = link.exchange(permit, link.next_id(), vec![b'a'], PATIENCE);
+async fn requests_in_flight_are_bounded() {
+    let (transport, mut peer) = connected(Limits { in_flight: 1, ..limits() });
+    let permit = transport.try_reserve().expect("a permit");
+    assert!(transport.try_reserve().is_none());
+    let exchange = transport.exchange(permit, transport.next_id(), vec![b'a'], TIMEOUT);
     let (answered, ()) = tokio::join!(exchange, async {
         asked(&mut peer).await;
-        assert!(link.try_reserve().is_none());
+        assert!(transport.try_reserve().is_none());
         answer(&mut peer, 0, b"").await;
     });
     assert_eq!(answered.expect("an answer"), "");
-    assert!(link.try_reserve().is_some());
+    assert!(transport.try_reserve().is_some());
 }
 
 #[tokio::test]
-async fn a_stream_that_ends_anywhere_answers_what_came_whole_and_fails_the_rest() {
+async fn stream_cut_at_any_byte_fails_incomplete_responses() {
     let wire = [response(0, b"one"), response(1, b"two")].concat();
     let first = response(0, b"one").len();
     for cut in 0..wire.len() {
-        let (link, mut peer) = linked(limits());
+        let (transport, mut peer) = connected(limits());
         let peer = async {
             asked(&mut peer).await;
             asked(&mut peer).await;
             peer.write_all(&wire[..cut]).await.expect("an open stream");
             drop(peer);
         };
-        let (a, b, ()) = tokio::join!(ask(&link, b'a'), ask(&link, b'b'), peer);
+        let (a, b, ()) = tokio::join!(request(&transport, b'a'), request(&transport, b'b'), peer);
         assert_eq!(a.ok().as_deref(), (cut >= first).then_some(&b"one"[..]), "cut at byte {cut}");
         assert!(matches!(b, Err(ConnectionError::Lost { .. })), "cut at byte {cut}");
-        assert!(!link.is_usable());
-        assert!(matches!(ask(&link, b'c').await, Err(ConnectionError::Lost { .. })));
+        assert!(!transport.is_usable());
+        assert!(matches!(request(&transport, b'c').await, Err(ConnectionError::Lost { .. })));
     }
 }
 
 #[tokio::test]
-async fn responses_are_put_together_from_single_bytes() {
-    let (link, mut peer) = linked(limits());
+async fn responses_are_assembled_from_single_bytes() {
+    let (transport, mut peer) = connected(limits());
     let peer = async {
         asked(&mut peer).await;
         for byte in response(0, b"piecemeal") {
@@ -149,39 +149,39 @@ async fn responses_are_put_together_from_single_bytes() {
             tokio::task::yield_now().await;
         }
     };
-    let (answered, ()) = tokio::join!(ask(&link, b'a'), peer);
+    let (answered, ()) = tokio::join!(request(&transport, b'a'), peer);
     assert_eq!(answered.expect("an answer"), "piecemeal");
 }
 
 #[tokio::test]
-async fn what_is_no_answer_ends_the_stream_and_is_the_cause_for_every_open_request() {
+async fn invalid_frame_fails_all_requests() {
     let cases: [(&[u8], &str); 5] = [
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "a frame of 1213486160 bytes, expected 4 to 100"),
-        (&[0xFF; 8], "a frame of -1 bytes, expected 4 to 100"),
-        (&[0, 0, 0, 3, 0, 0, 0], "a frame of 3 bytes, expected 4 to 100"),
-        (&[0, 0, 0, 101, 0, 0, 0, 9], "a frame of 101 bytes, expected 4 to 100"),
-        (&response(7, b"x"), "an answer to request 7, expected one to 0"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "frame of 1213486160 bytes, expected 4 to 100"),
+        (&[0xFF; 8], "frame of -1 bytes, expected 4 to 100"),
+        (&[0, 0, 0, 3, 0, 0, 0], "frame of 3 bytes, expected 4 to 100"),
+        (&[0, 0, 0, 101, 0, 0, 0, 9], "frame of 101 bytes, expected 4 to 100"),
+        (&response(7, b"x"), "response to request 7, expected one to request 0"),
     ];
     for (bytes, want) in cases {
-        let (link, mut peer) = linked(limits());
+        let (transport, mut peer) = connected(limits());
         let peer = async {
             asked(&mut peer).await;
             asked(&mut peer).await;
             peer.write_all(bytes).await.expect("an open stream");
             peer
         };
-        let (a, b, _open) = tokio::join!(ask(&link, b'a'), ask(&link, b'b'), peer);
+        let (a, b, _open) = tokio::join!(request(&transport, b'a'), request(&transport, b'b'), peer);
         // The request whose place a wrong answer took gets the same cause.
         check_protocol(a, want);
         check_protocol(b, want);
-        check_protocol(ask(&link, b'c').await, want);
-        assert!(!link.is_usable());
+        check_protocol(request(&transport, b'c').await, want);
+        assert!(!transport.is_usable());
     }
 }
 
 #[tokio::test]
-async fn an_answer_that_is_too_long_fails_its_own_request_only() {
-    let (link, mut peer) = linked(limits());
+async fn too_long_response_fails_its_own_request() {
+    let (transport, mut peer) = connected(limits());
     let peer = async {
         asked(&mut peer).await;
         asked(&mut peer).await;
@@ -194,94 +194,94 @@ async fn an_answer_that_is_too_long_fails_its_own_request_only() {
         peer
     };
     let asking = async {
-        let (a, b) = tokio::join!(ask(&link, b'a'), ask(&link, b'b'));
+        let (a, b) = tokio::join!(request(&transport, b'a'), request(&transport, b'b'));
         assert!(matches!(a, Err(ConnectionError::TooLong { len: 101, max: 100, .. })), "{a:?}");
         assert_eq!(b.expect("an answer").len(), 96);
-        let c = ask(&link, b'c').await;
+        let c = request(&transport, b'c').await;
         assert!(matches!(c, Err(ConnectionError::TooLong { .. })), "{c:?}");
-        assert_eq!(ask(&link, b'd').await.expect("an answer"), "short");
-        assert!(link.is_usable());
+        assert_eq!(request(&transport, b'd').await.expect("an answer"), "short");
+        assert!(transport.is_usable());
     };
     tokio::join!(asking, peer);
 }
 
 #[tokio::test]
-async fn an_answer_to_nothing_ends_the_stream() {
-    let (link, mut peer) = linked(limits());
+async fn unsolicited_response_closes_the_stream() {
+    let (transport, mut peer) = connected(limits());
     answer(&mut peer, 3, b"unasked").await;
     assert_eq!(peer.read(&mut [0]).await.expect("an end"), 0);
-    check_protocol(ask(&link, b'a').await, "an answer to request 3, which was not sent");
+    check_protocol(request(&transport, b'a').await, "response to request 3, which was not sent");
 }
 
 #[track_caller]
 fn check_silent(result: &Result<Bytes, ConnectionError>) {
-    assert!(matches!(result, Err(ConnectionError::Silent { after, .. }) if *after == PATIENCE), "{result:?}");
+    assert!(matches!(result, Err(ConnectionError::Silent { after, .. }) if *after == TIMEOUT), "{result:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waited_in_vain_gives_up_and_leaves_the_link_to_the_others() {
-    let (link, mut peer) = linked(limits());
+async fn request_times_out_alone() {
+    let (transport, mut peer) = connected(limits());
     let started = Instant::now();
     let a = async {
-        check_silent(&ask(&link, b'a').await);
-        assert_eq!(started.elapsed(), PATIENCE);
-        assert!(link.is_usable());
+        check_silent(&request(&transport, b'a').await);
+        assert_eq!(started.elapsed(), TIMEOUT);
+        assert!(transport.is_usable());
     };
     let b = async {
-        sleep_until(started + PATIENCE / 2).await;
-        ask(&link, b'b').await
+        sleep_until(started + TIMEOUT / 2).await;
+        request(&transport, b'b').await
     };
     let peer = async {
         assert_eq!([asked(&mut peer).await, asked(&mut peer).await], *b"ab");
-        sleep_until(started + PATIENCE * 5 / 4).await;
-        assert_eq!(link.silent_since(), Some(started));
+        sleep_until(started + TIMEOUT * 5 / 4).await;
+        assert_eq!(transport.silent_since(), Some(started));
         answer(&mut peer, 0, b"late").await;
         // From here on it is the turn of the other one.
-        sleep_until(started + PATIENCE * 2).await;
-        assert_eq!(link.silent_since(), Some(started + PATIENCE * 5 / 4));
+        sleep_until(started + TIMEOUT * 2).await;
+        assert_eq!(transport.silent_since(), Some(started + TIMEOUT * 5 / 4));
         answer(&mut peer, 1, b"for b").await;
         peer
     };
     let ((), b, _open) = tokio::join!(a, b, peer);
     assert_eq!(b.expect("an answer"), "for b");
-    assert!(link.is_usable());
-    assert_eq!(link.silent_since(), None);
+    assert!(transport.is_usable());
+    assert_eq!(transport.silent_since(), None);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_link_ends_when_nothing_has_come_for_twice_the_patience() {
-    let (link, _peer) = linked(limits());
+async fn stream_closes_after_twice_the_timeout() {
+    let (transport, _peer) = connected(limits());
     let started = Instant::now();
     let late = async {
-        sleep_until(started + PATIENCE * 3 / 2).await;
-        ask(&link, b'b').await
+        sleep_until(started + TIMEOUT * 3 / 2).await;
+        request(&transport, b'b').await
     };
-    let (a, b) = tokio::join!(ask(&link, b'a'), late);
+    let (a, b) = tokio::join!(request(&transport, b'a'), late);
     check_silent(&a);
     match b {
         Err(ConnectionError::Lost { cause, .. }) => assert_eq!(cause.kind(), io::ErrorKind::TimedOut),
         other => panic!("{other:?}"),
     }
-    assert_eq!(started.elapsed(), PATIENCE * 2);
-    assert!(!link.is_usable());
+    assert_eq!(started.elapsed(), TIMEOUT * 2);
+    assert!(!transport.is_usable());
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_takes_long_to_come_is_no_silence() {
-    let (link, mut peer) = linked(limits());
+async fn slow_response_does_not_time_out() {
+    let (transport, mut peer) = connected(limits());
     let peer = async {
         assert_eq!([asked(&mut peer).await, asked(&mut peer).await], *b"ab");
         let response = response(0, b"slow");
         let (first, rest) = response.split_at(6);
         peer.write_all(first).await.expect("an open stream");
         for byte in rest {
-            tokio::time::sleep(PATIENCE / 2).await;
+            tokio::time::sleep(TIMEOUT / 2).await;
             peer.write_all(&[*byte]).await.expect("an open stream");
         }
         // Then nothing.
         std::future::pending::<()>().await
     };
-    let both = async { tokio::join!(ask(&link, b'a'), ask(&link, b'b')) };
+    let both = async { tokio::join!(request(&transport, b'a'), request(&transport, b'b')) };
     let (a, b) = tokio::select! {
         answered = both => answered,
         () = peer => panic!("the peer never ends"),
@@ -291,45 +291,45 @@ async fn an_answer_that_takes_long_to_come_is_no_silence() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_is_too_long_and_takes_long_to_come_is_no_silence() {
-    let (link, mut peer) = linked(limits());
+async fn slow_too_long_response_does_not_time_out() {
+    let (transport, mut peer) = connected(limits());
     let peer = async {
         assert_eq!([asked(&mut peer).await, asked(&mut peer).await], *b"ab");
         for part in response(0, &[b'x'; 200]).chunks(50) {
-            tokio::time::sleep(PATIENCE / 2).await;
+            tokio::time::sleep(TIMEOUT / 2).await;
             peer.write_all(part).await.expect("an open stream");
         }
         answer(&mut peer, 1, b"for b").await;
         peer
     };
-    let (a, b, _open) = tokio::join!(ask(&link, b'a'), ask(&link, b'b'), peer);
+    let (a, b, _open) = tokio::join!(request(&transport, b'a'), request(&transport, b'b'), peer);
     assert!(matches!(a, Err(ConnectionError::TooLong { len: 204, .. })), "{a:?}");
     assert_eq!(b.expect("an answer"), "for b");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_with_less_patience_than_that_before_it_gives_up_first() {
-    let (link, _peer) = linked(limits());
+async fn shorter_timeout_ends_first() {
+    let (transport, _peer) = connected(limits());
     let started = Instant::now();
     let impatient = async {
-        let permit = link.reserve().await.expect("a permit");
-        let result = link.exchange(permit, link.next_id(), vec![b'b'], PATIENCE / 10).await;
+        let permit = transport.reserve().await.expect("a permit");
+        let result = transport.exchange(permit, transport.next_id(), vec![b'b'], TIMEOUT / 10).await;
         assert!(matches!(result, Err(ConnectionError::Silent { .. })), "{result:?}");
-        assert_eq!(started.elapsed(), PATIENCE / 10);
+        assert_eq!(started.elapsed(), TIMEOUT / 10);
     };
-    let (patient, ()) = tokio::join!(ask(&link, b'a'), impatient);
+    let (patient, ()) = tokio::join!(request(&transport, b'a'), impatient);
     check_silent(&patient);
-    assert_eq!(started.elapsed(), PATIENCE);
-    assert!(link.is_usable());
+    assert_eq!(started.elapsed(), TIMEOUT);
+    assert!(transport.is_usable());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_was_answered_is_not_overdue() {
-    let (link, mut peer) = linked(limits());
+async fn answered_request_is_not_overdue() {
+    let (transport, mut peer) = connected(limits());
     for id in 0..5 {
-        let (answered, ()) = tokio::join!(ask(&link, b'a'), async {
+        let (answered, ()) = tokio::join!(request(&transport, b'a'), async {
             asked(&mut peer).await;
-            sleep_until(Instant::now() + PATIENCE / 2).await;
+            sleep_until(Instant::now() + TIMEOUT / 2).await;
             answer(&mut peer, id, b"").await;
         });
         answered.expect("an answer");
@@ -337,11 +337,11 @@ async fn a_request_that_was_answered_is_not_overdue() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_stream_is_closed() {
+async fn idle_stream_is_closed() {
     let max_idle = Duration::from_secs(60);
-    let (link, mut peer) = linked(Limits { max_idle: Some(max_idle), ..limits() });
+    let (transport, mut peer) = connected(Limits { max_idle: Some(max_idle), ..limits() });
     sleep_until(Instant::now() + max_idle / 2).await;
-    let (answered, ()) = tokio::join!(ask(&link, b'a'), async {
+    let (answered, ()) = tokio::join!(request(&transport, b'a'), async {
         asked(&mut peer).await;
         answer(&mut peer, 0, b"").await;
     });
@@ -349,34 +349,34 @@ async fn an_idle_stream_is_closed() {
     let used = Instant::now();
     assert_eq!(peer.read(&mut [0]).await.expect("an end"), 0);
     let idle = used.elapsed();
-    assert!((max_idle..=max_idle + 2 * PATIENCE).contains(&idle), "{idle:?}");
-    assert!(!link.is_usable());
+    assert!((max_idle..=max_idle + 2 * TIMEOUT).contains(&idle), "{idle:?}");
+    assert!(!transport.is_usable());
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_an_idle_limit_it_stays() {
-    let (link, _peer) = linked(limits());
+async fn stream_without_idle_limit_stays_open() {
+    let (transport, _peer) = connected(limits());
     sleep_until(Instant::now() + Duration::from_secs(1 << 30)).await;
-    assert!(link.is_usable());
+    assert!(transport.is_usable());
 }
 
 #[tokio::test]
-async fn dropping_the_link_closes_the_stream() {
-    let (link, mut peer) = linked(limits());
-    drop(link);
+async fn dropping_the_transport_closes_the_stream() {
+    let (transport, mut peer) = connected(limits());
+    drop(transport);
     assert_eq!(peer.read(&mut [0]).await.expect("an end"), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_takes_nothing_any_more_is_read_for_its_last_words() {
+async fn peers_last_data_is_read_after_a_failed_write() {
     let (ours, mut theirs) = tokio::io::duplex(100);
     let (broken, _) = tokio::io::duplex(100);
     let address = Address { host: "peer".to_owned(), port: 1 };
-    let link = Link::spawn(tokio::io::join(ours, broken), address, limits());
+    let transport = Transport::spawn(tokio::io::join(ours, broken), address, limits());
     let peer = async {
         sleep_until(Instant::now() + LAST_WORDS / 2).await;
         theirs.write_all(&[21, 3, 3, 0, 2, 2, 80]).await.expect("an open stream");
     };
-    let (answered, ()) = tokio::join!(ask(&link, b'a'), peer);
+    let (answered, ()) = tokio::join!(request(&transport, b'a'), peer);
     assert!(matches!(answered, Err(ConnectionError::Tls { retriable: false, .. })), "{answered:?}");
 }

@@ -1,20 +1,20 @@
-//! A partition that a request may name: checked before anything is sent.
+//! Validated names of partitions.
 
 use std::fmt;
 
 use kafka_protocol::error::ResponseError;
 
-use crate::ReadError;
-use crate::error::ErrorCode;
+use crate::error_code::ErrorCode;
+use crate::read_error::ReadError;
 
-/// The name of a topic that Kafka would accept, and a partition that is no negative number.
+/// A topic name that Kafka accepts, and a non-negative partition number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Target<'a> {
+pub(crate) struct TopicPartition<'a> {
     topic: &'a str,
     partition: i32,
 }
 
-impl<'a> Target<'a> {
+impl<'a> TopicPartition<'a> {
     pub(crate) fn parse(topic: &'a str, partition: i32) -> Result<Self, ReadError> {
         check_topic(topic)?;
         if partition < 0 {
@@ -36,30 +36,31 @@ impl<'a> Target<'a> {
     }
 }
 
-impl fmt::Display for Target<'_> {
+impl fmt::Display for TopicPartition<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "partition {} of topic {}", self.partition, self.topic)
     }
 }
 
-/// Checks the name of a topic. No broker is asked.
+/// Checks the name of a topic without a request to a broker.
 ///
 /// # Errors
-/// Kafka has no topic of such a name.
+/// The name is not valid in Kafka.
 pub fn check_topic(name: &str) -> Result<(), ReadError> {
     let Some(problem) = topic_problem(name) else { return Ok(()) };
-    let detail = format!("{problem}: expected 1 to {MAX_NAME} of a-z A-Z 0-9 . _ -, and neither . nor ..");
+    let detail =
+        format!("{problem}: expected 1 to {MAX_NAME} characters of a-z A-Z 0-9 . _ -, other than . and ..");
     Err(ReadError::Request { code: ErrorCode(ResponseError::InvalidTopicException), detail })
 }
 
-/// The rule of Kafka's `org.apache.kafka.common.internals.Topic`.
+/// The rules of Kafka's `org.apache.kafka.common.internals.Topic`.
 fn topic_problem(name: &str) -> Option<String> {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     match name {
-        "" => Some("an empty topic name".to_owned()),
-        "." | ".." => Some(format!("a topic name of `{name}`")),
-        _ if name.len() > MAX_NAME => Some(format!("a topic name of {} bytes", name.len())),
-        _ if !name.bytes().all(legal) => Some("a topic name with other characters than allowed".to_owned()),
+        "" => Some("empty topic name".to_owned()),
+        "." | ".." => Some(format!("topic name `{name}`")),
+        _ if name.len() > MAX_NAME => Some(format!("topic name of {} bytes", name.len())),
+        _ if !name.bytes().all(legal) => Some("topic name with invalid characters".to_owned()),
         _ => None,
     }
 }
@@ -71,30 +72,30 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn refused(topic: &str, partition: i32, code: i16) {
-        let error = Target::parse(topic, partition).expect_err("a target to refuse");
+    fn rejected(topic: &str, partition: i32, code: i16) {
+        let error = TopicPartition::parse(topic, partition).expect_err("an invalid partition");
         assert_eq!(error.code(), code, "{error}");
         assert!(!error.retriable() && !error.is_unavailable());
     }
 
     #[test]
-    fn every_name_that_kafka_accepts_is_accepted() {
+    fn valid_names_are_accepted() {
         for topic in ["a", "orders.v1_2-x", "...", "__consumer_offsets", &"x".repeat(249)] {
-            assert!(Target::parse(topic, 0).is_ok(), "{topic}");
+            assert!(TopicPartition::parse(topic, 0).is_ok(), "{topic}");
         }
-        assert!(Target::parse("a", i32::MAX).is_ok());
+        assert!(TopicPartition::parse("a", i32::MAX).is_ok());
     }
 
     #[test]
-    fn no_other_name_is() {
+    fn invalid_names_are_rejected() {
         for topic in ["", ".", "..", "a b", "a/b", "ä", "a\0", "a\n", &"x".repeat(250)] {
-            refused(topic, 0, 17);
+            rejected(topic, 0, 17);
         }
     }
 
     #[test]
-    fn a_negative_partition_is_unknown() {
-        refused("a", -1, 3);
-        refused("a", i32::MIN, 3);
+    fn negative_partition_is_unknown() {
+        rejected("a", -1, 3);
+        rejected("a", i32::MIN, 3);
     }
 }

@@ -1,16 +1,16 @@
-//! Encoders that are not in use, kept for their decompression buffers.
+//! Idle encoders, kept for their decompression buffers.
 
 use sluicegate_records::Encoder;
 
 use crate::lock::Lock;
 
 #[derive(Debug, Default)]
-pub(crate) struct Encoders {
-    /// At most [`MAX_IDLE`], each with a buffer of a few MiB where batches are compressed.
+pub(crate) struct EncoderPool {
+    /// At most [`MAX_IDLE`], each with a buffer of a few MiB if batches are compressed.
     idle: Lock<Vec<Encoder>>,
 }
 
-impl Encoders {
+impl EncoderPool {
     pub(crate) fn with<T>(&self, encode: impl FnOnce(&mut Encoder) -> T) -> T {
         let idle = self.idle.lock().pop();
         let mut encoder = idle.unwrap_or_default();
@@ -23,5 +23,5 @@ impl Encoders {
     }
 }
 
-/// No more are in use at a time than there are threads that run the calls.
+/// An encoder is in use only while a thread encodes: more idle ones than threads are of no use.
 const MAX_IDLE: usize = 16;

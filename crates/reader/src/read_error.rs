@@ -1,13 +1,14 @@
-//! Why a read failed: by whose fault, with Kafka's code, and whether asking again can help.
+//! Errors of reads: by fault, with Kafka's error code, and whether a retry can help.
 
 use std::error::Error;
+use std::iter;
 use std::sync::Arc;
-use std::{fmt, iter};
 
 use kafka_protocol::error::ResponseError;
 use sluicegate_records::{Corruption, RecordsError};
 
-use crate::connection::ConnectionError;
+use crate::connection_error::ConnectionError;
+use crate::error_code::ErrorCode;
 
 /// Why a read failed.
 ///
@@ -15,57 +16,57 @@ use crate::connection::ConnectionError;
 /// answer many callers.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ReadError {
-    /// The caller asked for something that no cluster could answer; no broker was asked.
+    /// The request is invalid; no broker was called.
     #[error("{code}: {detail}")]
     Request {
-        /// What a broker would have called it.
+        /// The code that a broker would have returned.
         code: ErrorCode,
-        /// What was given and what is expected.
+        /// The invalid value, and what is expected.
         detail: String,
     },
-    /// A broker refused the request, or its metadata did.
+    /// A broker rejected the request, or its metadata has an error.
     #[error("{code}: {detail}")]
     Broker {
         /// The broker's error code.
         code: ErrorCode,
-        /// What was asked.
+        /// The subject of the request.
         detail: String,
     },
-    /// The log holds something that cannot be delivered: a damaged batch, or a record over the limit.
+    /// The log holds data that cannot be delivered: a corrupt batch, or a record over the limit.
     #[error("{code}: {detail}")]
     Log {
-        /// Kafka's code for the same fault.
+        /// Kafka's code for this fault.
         code: ErrorCode,
-        /// The offset concerned, and, where it can be passed by, the next one.
+        /// The offset, and the next readable one if there is one.
         detail: String,
-        /// How a batch is damaged.
+        /// How the batch is corrupt.
         #[source]
         cause: Option<Arc<Corruption>>,
     },
-    /// No broker could be asked. Nothing is known about the topic.
+    /// No broker could be reached. Nothing is known about the topic.
     #[error("no broker of {brokers} could be reached")]
     Unreachable {
         /// The addresses that were tried, comma-separated.
         brokers: String,
-        /// What one of them said: of several causes, that which says most.
+        /// The failure of one of them: the most useful one for an operator.
         #[source]
         cause: ConnectionError,
-        /// Whether any of them may answer later without anyone repairing anything.
+        /// Whether one of them can recover by itself.
         retriable: bool,
     },
-    /// The broker that leads the partition did not answer, or not with what was asked.
+    /// The broker of the partition sent no response, or an unusable one.
     #[error("no usable answer from broker {broker}")]
     Unanswered {
         /// Its address.
         broker: String,
-        /// What happened to the last request.
+        /// The failure of the last request.
         #[source]
         cause: ConnectionError,
     },
 }
 
 impl ReadError {
-    /// Kafka's error code; if no broker gave one, that of Kafka's own clients for the same fault.
+    /// Kafka's error code; if no broker returned one, the code of Kafka's own clients for the same fault.
     pub fn code(&self) -> i16 {
         match self {
             ReadError::Request { code, .. }
@@ -83,10 +84,10 @@ impl ReadError {
         }
     }
 
-    /// Whether the same call may succeed later without anyone repairing anything.
+    /// Whether the same call can succeed later without a repair.
     ///
-    /// Kafka calls a missing topic retriable, because a producer may be creating it. Here it is not: a name that is wrong
-    /// stays wrong.
+    /// Kafka calls a missing topic retriable, because a producer may be creating it. Here it is not: most missing topics are
+    /// wrong names.
     pub fn retriable(&self) -> bool {
         match self {
             ReadError::Request { .. } | ReadError::Log { .. } => false,
@@ -104,7 +105,7 @@ impl ReadError {
         causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
     }
 
-    /// Whether the cluster could not be asked at all, as opposed to having given an answer that is an error.
+    /// Whether no broker answered, as opposed to an error that a broker returned.
     pub fn is_unavailable(&self) -> bool {
         matches!(self, ReadError::Unreachable { .. } | ReadError::Unanswered { .. })
     }
@@ -130,69 +131,12 @@ impl From<RecordsError> for ReadError {
     }
 }
 
-/// An error code of the Kafka protocol. `Display` is Kafka's own name for it, such as `OFFSET_OUT_OF_RANGE`.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct ErrorCode(pub(crate) ResponseError);
-
-impl ErrorCode {
-    /// `None` where `code` is 0, which means success.
-    pub(crate) fn of(code: i16) -> Option<Self> {
-        ResponseError::try_from_code(code).map(Self)
-    }
-
-    pub(crate) fn is_unsupported_version(self) -> bool {
-        self.0 == ResponseError::UnsupportedVersion
-    }
-}
-
-impl fmt::Display for ErrorCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let ResponseError::Unknown(code) = self.0 {
-            return write!(f, "error code {code}");
-        }
-        for (at, letter) in self.0.to_string().char_indices() {
-            if at > 0 && letter.is_ascii_uppercase() {
-                f.write_str("_")?;
-            }
-            write!(f, "{}", letter.to_ascii_uppercase())?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Debug for ErrorCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[track_caller]
-    fn check(code: i16, want: &str) {
-        assert_eq!(ErrorCode::of(code).map(|code| code.to_string()).as_deref(), Some(want));
-    }
-
     #[test]
-    fn a_code_is_shown_under_kafkas_own_name() {
-        check(-1, "UNKNOWN_SERVER_ERROR");
-        check(1, "OFFSET_OUT_OF_RANGE");
-        check(3, "UNKNOWN_TOPIC_OR_PARTITION");
-        check(6, "NOT_LEADER_OR_FOLLOWER");
-        check(17, "INVALID_TOPIC_EXCEPTION");
-        check(29, "TOPIC_AUTHORIZATION_FAILED");
-        check(9999, "error code 9999");
-    }
-
-    #[test]
-    fn success_is_no_error() {
-        assert_eq!(ErrorCode::of(0), None);
-    }
-
-    #[test]
-    fn a_missing_topic_is_not_worth_a_retry_but_a_missing_leader_is() {
+    fn missing_leader_is_retriable_and_missing_topic_is_not() {
         let broker = |code| ReadError::Broker { code: ErrorCode(code), detail: String::new() };
         assert!(!broker(ResponseError::UnknownTopicOrPartition).retriable());
         assert!(!broker(ResponseError::OffsetOutOfRange).retriable());

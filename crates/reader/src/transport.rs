@@ -1,14 +1,13 @@
-//! Frames in and out of one stream to a broker: requests are pipelined, answers are matched by correlation id.
+//! The frames of one stream to a broker: pipelines requests, matches responses by correlation id.
 //!
-//! One task owns the stream and does three things at once: it writes what is queued, reads what comes, and watches the
-//! clock. Whichever of them has to give up ends the stream, and its cause answers every request that is still open.
-//! Kafka answers the requests of a connection in their order, so the open requests are a queue. A request that nobody
-//! waits for any more keeps its place in it until its answer has been read and dropped; but a link for one request at a
-//! time is closed then, because a broker that waits for records would keep it busy for as long.
+//! One task owns the stream. It writes queued requests, reads responses and checks timeouts concurrently. The first of these to
+//! fail closes the stream, and its error answers all requests in flight. Kafka answers the requests of a connection in order,
+//! so the requests in flight are a queue. A cancelled request stays in the queue until its response has been read and dropped.
+//! A transport for one request at a time is closed instead, because a broker could hold a long poll for long.
 //!
-//! Patience is with silence: a caller gives up when nothing at all has come for its own patience, and leaves the link to
-//! the others, since one request that takes long is no fault of theirs. The link ends when nothing has come for twice the
-//! patience of the request whose turn it is.
+//! Timeouts measure silence. A caller times out once nothing at all was received for its own timeout, and the transport remains
+//! open for others, who do not depend on its slow request. The transport closes once nothing was received for twice the timeout
+//! of the oldest request.
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -24,44 +23,45 @@ use tokio::io::{
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use crate::address::Address;
 use crate::clock::after;
+use crate::connection_error::ConnectionError;
 use crate::lock::Lock;
-use crate::{ConnectionError, address::Address};
 
 /// A stream to a broker. Dropping it closes the stream.
-pub(crate) struct Link {
+pub(crate) struct Transport {
     queue: mpsc::Sender<Outgoing>,
     shared: Arc<Shared>,
     next_id: AtomicI32,
 }
 
-/// What bounds a link.
+/// The limits of a transport.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// Requests that were sent, or are queued, and have no answer yet.
+    /// Requests that are queued or in flight.
     pub(crate) in_flight: usize,
-    /// The largest response. Worst case per link: one such response being received, besides those that were handed over.
+    /// The largest response. Worst case in memory per transport: one such response, besides those already handed over.
     pub(crate) max_response: usize,
-    /// After so long without a request the stream is closed.
+    /// The idle time after which the stream is closed.
     pub(crate) max_idle: Option<Duration>,
 }
 
-/// The right to send one request over a [`Link`], held until the answer has come.
+/// The right to send one request over a [`Transport`], held until its response was received.
 pub(crate) struct Permit {
     _permit: OwnedSemaphorePermit,
 }
 
-impl Link {
-    /// Takes over a stream that stands. Must be called inside a tokio runtime.
+impl Transport {
+    /// Takes over an open stream. Must be called inside a tokio runtime.
     pub(crate) fn spawn<S>(stream: S, address: Address, limits: Limits) -> Self
     where
         S: AsyncRead + AsyncWrite + Send + 'static,
     {
         let (queue, queued) = mpsc::channel(limits.in_flight);
         let permits = Arc::new(Semaphore::new(limits.in_flight));
-        let abandoned = Notify::new();
-        let (waiting, failure) = (Waiting::default(), OnceLock::new());
-        let shared = Arc::new(Shared { address, limits, permits, waiting, abandoned, failure });
+        let cancelled = Notify::new();
+        let (in_flight, failure) = (InFlight::default(), OnceLock::new());
+        let shared = Arc::new(Shared { address, limits, permits, in_flight, cancelled, failure });
         tokio::spawn(run(stream, queued, Arc::clone(&shared)));
         Self { queue, shared, next_id: AtomicI32::new(0) }
     }
@@ -71,25 +71,25 @@ impl Link {
         &self.shared.address
     }
 
-    /// Whether a request may still be answered.
+    /// Whether the stream is open.
     pub(crate) fn is_usable(&self) -> bool {
         self.shared.failure.get().is_none() && !self.queue.is_closed()
     }
 
-    /// Requests without an answer.
+    /// Requests in flight.
     pub(crate) fn load(&self) -> usize {
         self.shared.limits.in_flight.saturating_sub(self.shared.permits.available_permits())
     }
 
-    /// Since when nothing has come though something is asked; `None` where nothing is.
+    /// Since when nothing was received for the requests in flight; `None` without any.
     pub(crate) fn silent_since(&self) -> Option<Instant> {
-        let requests = self.shared.waiting.requests.lock();
-        requests.open.front().map(|open| open.silent_since(requests.heard))
+        let requests = self.shared.in_flight.requests.lock();
+        requests.open.front().map(|open| open.silent_since(requests.last_received))
     }
 
-    /// When something came last.
-    pub(crate) fn heard(&self) -> Option<Instant> {
-        self.shared.waiting.requests.lock().heard
+    /// When something was received last.
+    pub(crate) fn last_received(&self) -> Option<Instant> {
+        self.shared.in_flight.requests.lock().last_received
     }
 
     /// A permit, if one is free.
@@ -97,46 +97,46 @@ impl Link {
         Arc::clone(&self.shared.permits).try_acquire_owned().ok().map(Permit::new)
     }
 
-    /// A permit, as soon as one is free.
+    /// Waits for a permit.
     pub(crate) async fn reserve(&self) -> Result<Permit, ConnectionError> {
         let permit = Arc::clone(&self.shared.permits).acquire_owned().await;
         permit.map(Permit::new).map_err(|_| self.shared.cause())
     }
 
-    /// A correlation id to put into the next request.
+    /// The correlation id of the next request.
     pub(crate) fn next_id(&self) -> i32 {
         self.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Sends the frame of a request whose correlation id is `id`, and gives the response that follows that id.
+    /// Sends the frame of a request with correlation id `id`. Gives the response without that id.
     ///
-    /// Fails with [`ConnectionError::Silent`] when the broker has sent nothing for `patience`: an answer that is long, or
-    /// whose line is slow, is waited for, and so are those to earlier requests.
+    /// Fails with [`ConnectionError::Silent`] once the broker has sent nothing for `timeout`. A long or slow response does not
+    /// time out as long as data arrives, and neither do requests behind it.
     pub(crate) async fn exchange(
         &self,
         permit: Permit,
         id: i32,
         frame: Vec<u8>,
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<Bytes, ConnectionError> {
         let (reply, mut answer) = oneshot::channel();
         let sent = Instant::now();
-        let open = Open { id, sent, patience, reply, _permit: permit };
-        // There are as many places in the queue as permits: it is never full.
+        let open = Open { id, sent, timeout, reply, _permit: permit };
+        // The queue has as many places as there are permits: it is never full.
         self.queue.try_send(Outgoing { frame, open }).map_err(|_| self.shared.cause())?;
-        let alone = (self.shared.limits.in_flight == 1).then(|| Alone(&self.shared));
-        let mut due = after(sent, patience);
+        let cancel_guard = (self.shared.limits.in_flight == 1).then(|| CloseOnDrop(&self.shared));
+        let mut due = after(sent, timeout);
         let answer = loop {
             if let Ok(answer) = timeout_at(due, &mut answer).await {
                 break answer;
             }
-            due = self.heard().map_or(due, |heard| due.max(after(heard, patience)));
+            due = self.last_received().map_or(due, |received| due.max(after(received, timeout)));
             if due <= Instant::now() {
-                return Err(ConnectionError::Silent { address: self.address().to_string(), after: patience });
+                return Err(ConnectionError::Silent { address: self.address().to_string(), after: timeout });
             }
         };
-        // Answered, or the link has ended anyway.
-        std::mem::forget(alone);
+        // Answered, or the transport is closed anyway.
+        std::mem::forget(cancel_guard);
         answer.unwrap_or_else(|_| Err(self.shared.cause()))
     }
 }
@@ -147,12 +147,12 @@ impl Permit {
     }
 }
 
-/// The only request of a link, which is closed when nobody waits for it any more.
-struct Alone<'a>(&'a Shared);
+/// Closes a transport for one request at a time when that request is dropped.
+struct CloseOnDrop<'a>(&'a Shared);
 
-impl Drop for Alone<'_> {
+impl Drop for CloseOnDrop<'_> {
     fn drop(&mut self) {
-        self.0.abandoned.notify_one();
+        self.0.cancelled.notify_one();
     }
 }
 
@@ -160,10 +160,10 @@ struct Shared {
     address: Address,
     limits: Limits,
     permits: Arc<Semaphore>,
-    waiting: Waiting,
-    /// The request of a link for one at a time was dropped before its answer came.
-    abandoned: Notify,
-    /// Set before the open requests are dropped.
+    in_flight: InFlight,
+    /// The request of a transport for one at a time was dropped before its response.
+    cancelled: Notify,
+    /// Set before the requests in flight are dropped.
     failure: OnceLock<ConnectionError>,
 }
 
@@ -181,88 +181,88 @@ impl Shared {
     }
 }
 
-/// A request on its way to the stream.
+/// A queued request.
 struct Outgoing {
     frame: Vec<u8>,
     open: Open,
 }
 
-/// A request that was written and waits for its answer.
+/// A request in flight.
 struct Open {
     id: i32,
     sent: Instant,
-    patience: Duration,
+    timeout: Duration,
     reply: oneshot::Sender<Result<Bytes, ConnectionError>>,
     _permit: Permit,
 }
 
 #[derive(Default)]
-struct Waiting {
+struct InFlight {
     requests: Lock<Requests>,
-    /// A request came that is due before the next look at the clock.
-    sooner: Notify,
+    /// Notified of a request that is due before the next check.
+    due_earlier: Notify,
 }
 
 #[derive(Default)]
 struct Requests {
     /// Oldest first; at most [`Limits::in_flight`].
     open: VecDeque<Open>,
-    /// When the clock is looked at next; `None` where no request was open at the last look.
-    next_look: Option<Instant>,
-    /// When an answer, or a part of one, came last.
-    heard: Option<Instant>,
+    /// When timeouts are checked next; `None` if no request was in flight at the last check.
+    next_check: Option<Instant>,
+    /// When a response, or a part of one, was received last.
+    last_received: Option<Instant>,
 }
 
-impl Waiting {
+impl InFlight {
     fn extend(&self, sent: impl Iterator<Item = Open>) {
         let mut requests = self.requests.lock();
         for request in sent {
-            if requests.next_look.is_none_or(|at| request.due(None) < at) {
-                self.sooner.notify_one();
+            if requests.next_check.is_none_or(|at| request.due(None) < at) {
+                self.due_earlier.notify_one();
             }
             requests.open.push_back(request);
         }
     }
 
-    /// Notes that the peer is not silent.
-    fn hear(&self) {
-        self.requests.lock().heard = Some(Instant::now());
+    /// Records that something was received.
+    fn note_received(&self) {
+        self.requests.lock().last_received = Some(Instant::now());
     }
 
-    /// When the peer has been silent for too long.
-    fn look(&self) -> Option<Instant> {
+    /// When the oldest request is overdue.
+    fn next_due(&self) -> Option<Instant> {
         let mut requests = self.requests.lock();
-        requests.next_look = requests.open.front().map(|open| open.due(requests.heard));
-        requests.next_look
+        requests.next_check = requests.open.front().map(|open| open.due(requests.last_received));
+        requests.next_check
     }
 
-    /// The oldest request, which `id` must be the answer to. Otherwise it stays in its place, to be told the cause.
+    /// Takes the oldest request, whose id must be `id`. Otherwise it stays in the queue, to be answered with the error.
     fn take(&self, id: i32) -> Result<Open, String> {
-        let Requests { open, heard, .. } = &mut *self.requests.lock();
+        let Requests { open, last_received, .. } = &mut *self.requests.lock();
         match open.pop_front() {
             Some(oldest) if oldest.id == id => {
-                *heard = Some(Instant::now());
+                *last_received = Some(Instant::now());
                 Ok(oldest)
             }
             Some(oldest) => {
-                let what = format!("an answer to request {id}, expected one to {}", oldest.id);
+                let what = format!("response to request {id}, expected one to request {}", oldest.id);
                 open.push_front(oldest);
                 Err(what)
             }
-            None => Err(format!("an answer to request {id}, which was not sent")),
+            None => Err(format!("response to request {id}, which was not sent")),
         }
     }
 }
 
 impl Open {
-    /// Since when nothing has come, if this is the request whose turn it is.
-    fn silent_since(&self, heard: Option<Instant>) -> Instant {
-        heard.map_or(self.sent, |heard| heard.max(self.sent))
+    /// Since when nothing was received, if this is the oldest request.
+    fn silent_since(&self, last_received: Option<Instant>) -> Instant {
+        last_received.map_or(self.sent, |received| received.max(self.sent))
     }
 
-    /// When that is too long for the link to go on.
-    fn due(&self, heard: Option<Instant>) -> Instant {
-        after(self.silent_since(heard), self.patience.saturating_mul(2))
+    /// When the transport must close for that.
+    fn due(&self, last_received: Option<Instant>) -> Instant {
+        after(self.silent_since(last_received), self.timeout.saturating_mul(2))
     }
 }
 
@@ -272,17 +272,17 @@ async fn run<S: AsyncRead + AsyncWrite>(stream: S, mut queue: mpsc::Receiver<Out
         cause = write(output, &mut queue, &shared) => cause,
         cause = read(input, &shared) => cause,
         cause = watch(&shared) => cause,
-        () = shared.abandoned.notified() => {
-            shared.lost(io::Error::new(io::ErrorKind::NotConnected, "closed because its request was abandoned"))
+        () = shared.cancelled.notified() => {
+            shared.lost(io::Error::new(io::ErrorKind::NotConnected, "closed because its request was cancelled"))
         }
     };
     let error: &(dyn Error + 'static) = &cause;
     tracing::debug!(broker = %shared.address, error, "connection closed");
-    // Whoever waits in `waiting` or in the queue is woken by their drop, and must find the cause then.
+    // Dropping the queue and the requests in flight wakes their callers, which read the failure.
     let _ = shared.failure.set(cause);
     shared.permits.close();
     drop(queue);
-    shared.waiting.requests.lock().open.clear();
+    shared.in_flight.requests.lock().open.clear();
 }
 
 async fn write(
@@ -293,7 +293,7 @@ async fn write(
     let mut batch = Vec::with_capacity(shared.limits.in_flight);
     let mut buffer = Vec::new();
     while queue.recv_many(&mut batch, shared.limits.in_flight).await > 0 {
-        shared.waiting.extend(batch.drain(..).map(|request| {
+        shared.in_flight.extend(batch.drain(..).map(|request| {
             buffer.extend_from_slice(&request.frame);
             request.open
         }));
@@ -302,13 +302,13 @@ async fn write(
             output.flush().await
         };
         if let Err(error) = written.await {
-            // What the peer said last, such as a TLS alert, explains more: whoever reads may find it meanwhile.
+            // The peer's last data, such as a TLS alert, explains more: give the reader time to find it.
             sleep(LAST_WORDS).await;
             return shared.lost(error);
         }
         buffer.clear();
     }
-    shared.lost(io::Error::new(io::ErrorKind::NotConnected, "closed by its owner"))
+    shared.lost(io::Error::new(io::ErrorKind::NotConnected, "closed by this client"))
 }
 
 async fn read(input: impl AsyncRead + Unpin, shared: &Shared) -> ConnectionError {
@@ -316,24 +316,24 @@ async fn read(input: impl AsyncRead + Unpin, shared: &Shared) -> ConnectionError
     loop {
         let mut response = match frame(&mut input, shared).await {
             Ok(Ok(response)) => response,
-            Ok(Err(announced)) => match pass_by(&mut input, announced, shared).await {
+            Ok(Err(announced)) => match skip_response(&mut input, announced, shared).await {
                 Ok(()) => continue,
                 Err(cause) => return cause,
             },
             Err(error) => return shared.lost(error),
         };
         let Ok(id) = response.try_get_i32() else {
-            return shared.protocol("a frame without an id".to_owned());
+            return shared.protocol("frame without a correlation id".to_owned());
         };
-        match shared.waiting.take(id) {
-            // Sending fails where nobody waits for it any more.
+        match shared.in_flight.take(id) {
+            // Sending fails if the caller was cancelled.
             Ok(open) => drop(open.reply.send(Ok(response))),
             Err(what) => return shared.protocol(what),
         }
     }
 }
 
-/// The next frame without its length, or a length that cannot be.
+/// The next frame without its length, or an invalid length.
 async fn frame(input: &mut (impl AsyncRead + Unpin), shared: &Shared) -> io::Result<Result<Bytes, i32>> {
     let announced = input.read_i32().await?;
     let len = match usize::try_from(announced) {
@@ -341,69 +341,71 @@ async fn frame(input: &mut (impl AsyncRead + Unpin), shared: &Shared) -> io::Res
         _ => return Ok(Err(announced)),
     };
     let mut input = input.take(u64::try_from(len).unwrap_or(u64::MAX));
-    // Reserved as a whole, so that a large response is not copied as it grows; only what was received is ever touched.
+    // Reserved at once, so that a large response is not copied as it grows. Unreceived parts are never touched.
     let mut frame = BytesMut::with_capacity(len);
     while frame.len() < len {
         if input.read_buf(&mut frame).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         if frame.len() < len {
-            shared.waiting.hear();
+            shared.in_flight.note_received();
         }
     }
     Ok(Ok(frame.freeze()))
 }
 
-/// Reads over a response that is too long: the failure of its request, and of no other one.
-async fn pass_by(
+/// Skips a response that is too long. Only its own request fails.
+async fn skip_response(
     input: &mut (impl AsyncBufRead + Unpin),
     announced: i32,
     shared: &Shared,
 ) -> Result<(), ConnectionError> {
     let max = shared.limits.max_response;
     if is_tls_alert(announced) {
-        let what = "answered with a TLS alert: expected `security.protocol` ssl or sasl_ssl".to_owned();
+        let what =
+            "the broker answered with a TLS alert: set `security.protocol` to ssl or sasl_ssl".to_owned();
         return Err(ConnectionError::Tls { address: shared.address.to_string(), what, retriable: false });
     }
-    let senseless = || shared.protocol(format!("a frame of {announced} bytes, expected 4 to {max}"));
-    let len = usize::try_from(announced).ok().filter(|len| *len > max).ok_or_else(senseless)?;
+    let invalid = || shared.protocol(format!("frame of {announced} bytes, expected 4 to {max}"));
+    let len = usize::try_from(announced).ok().filter(|len| *len > max).ok_or_else(invalid)?;
     let id = input.read_i32().await.map_err(|error| shared.lost(error))?;
-    // What is no response at all, such as `HTTP`, has no id that fits.
-    let open = shared.waiting.take(id).map_err(|_| senseless())?;
+    // Data that is no response at all, such as `HTTP`, has no valid correlation id.
+    let open = shared.in_flight.take(id).map_err(|_| invalid())?;
     let mut rest = len.saturating_sub(CORRELATION_ID);
     while rest > 0 {
-        let passed = input.fill_buf().await.map_err(|error| shared.lost(error))?.len().min(rest);
-        if passed == 0 {
+        let skipped = input.fill_buf().await.map_err(|error| shared.lost(error))?.len().min(rest);
+        if skipped == 0 {
             return Err(shared.lost(io::ErrorKind::UnexpectedEof.into()));
         }
-        input.consume(passed);
-        rest = rest.saturating_sub(passed);
-        shared.waiting.hear();
+        input.consume(skipped);
+        rest = rest.saturating_sub(skipped);
+        shared.in_flight.note_received();
     }
     let address = shared.address.to_string();
     let _ = open.reply.send(Err(ConnectionError::TooLong { address, len, max }));
     Ok(())
 }
 
-/// Whether a length is the beginning of a TLS record instead: an alert of two bytes (RFC 8446, section 5.1), which is how
-/// a listener that speaks TLS refuses what does not.
+/// Whether a length is in fact the start of a TLS alert of two bytes (RFC 8446, section 5.1), with which a TLS listener rejects
+/// plaintext.
 fn is_tls_alert(announced: i32) -> bool {
     matches!(announced.to_be_bytes(), [21, 3, 0..=4, 0])
 }
 
-/// Waits for a request to be overdue, or for nothing to be asked for too long.
+/// Waits until a request is overdue, or the transport has been idle for too long.
 async fn watch(shared: &Shared) -> ConnectionError {
-    let waiting = &shared.waiting;
+    let in_flight = &shared.in_flight;
     loop {
-        match (waiting.look(), shared.limits.max_idle) {
+        match (in_flight.next_due(), shared.limits.max_idle) {
             (Some(due), _) if due <= Instant::now() => {
-                return shared.lost(io::Error::new(io::ErrorKind::TimedOut, "closed because it was silent"));
+                return shared
+                    .lost(io::Error::new(io::ErrorKind::TimedOut, "closed because the broker sent nothing"));
             }
-            (Some(due), _) => drop(timeout_at(due, waiting.sooner.notified()).await),
-            (None, None) => waiting.sooner.notified().await,
+            (Some(due), _) => drop(timeout_at(due, in_flight.due_earlier.notified()).await),
+            (None, None) => in_flight.due_earlier.notified().await,
             (None, Some(max_idle)) => {
-                let idle = timeout(max_idle, waiting.sooner.notified()).await.is_err();
-                if idle && waiting.requests.lock().open.is_empty() {
+                let idle = timeout(max_idle, in_flight.due_earlier.notified()).await.is_err();
+                if idle && in_flight.requests.lock().open.is_empty() {
                     return shared
                         .lost(io::Error::new(io::ErrorKind::NotConnected, "closed because it was idle"));
                 }
@@ -412,10 +414,10 @@ async fn watch(shared: &Shared) -> ConnectionError {
     }
 }
 
-/// How long a stream that takes nothing any more is still read.
+/// How long a stream is still read after a write failed.
 const LAST_WORDS: Duration = Duration::from_millis(50);
 
-/// Takes in small answers whole, many at a time; what is larger than this goes around it.
+/// Holds many small responses at a time; larger reads bypass it.
 const READ_BUFFER: usize = 8 * 1024;
 
 const CORRELATION_ID: usize = 4;

@@ -1,0 +1,369 @@
+//! Tables of what happens to an attempt, and the steps that it takes.
+
+use kafka_protocol::error::ResponseError::{self, *};
+
+use super::*;
+use crate::api::TopicId;
+
+const MS: Duration = Duration::from_millis(1);
+const DEADLINE: Duration = Duration::from_millis(2_000);
+
+/// What a broker does with a call.
+#[derive(Clone)]
+enum Broker {
+    Answers,
+    Rejects(ResponseError),
+    Redirects,
+    IsBehind,
+    Fails(ConnectionError),
+    IsSilent(Duration),
+    LosesLeadership,
+    IsSilentUntilDeadline,
+}
+
+/// Metadata and brokers for one attempt. Node 1, `leader`, leads; node 2 is `replica`.
+struct Cluster<'a> {
+    attempt: Attempt<'static>,
+    metadata: Vec<Result<ReadReplica, ReadError>>,
+    brokers: &'a mut dyn FnMut(usize, &Call) -> Broker,
+}
+
+impl Cluster<'_> {
+    /// The steps of the attempt, with times in milliseconds since its start. Each metadata request and call takes 1 ms.
+    fn steps(mut self) -> String {
+        let start = Instant::now();
+        self.attempt.deadline = start + DEADLINE;
+        let since = |at: Instant| at.duration_since(start).as_millis();
+        let (mut now, mut outcome, mut preferred) = (start, Outcome::Proceed, None);
+        let (mut calls, mut steps) = (0, Vec::new());
+        let mut metadata = self.metadata.into_iter();
+        loop {
+            let step = self.attempt.next(now, outcome);
+            steps.push(match &step {
+                Step::FindLeader { newer_than: None } => "find".to_owned(),
+                Step::FindLeader { newer_than: Some(at) } => format!("find >{}", since(*at)),
+                Step::Call(call) => {
+                    let check = call.leader_check.map_or("", |_| " and metadata");
+                    let alone = if call.role == Role::LeaderOnly { " alone" } else { "" };
+                    format!("{}{alone}{check}", call.address.host)
+                }
+                Step::Sleep(pause) => format!("sleep {}", pause.as_millis()),
+                Step::Prefer(Some(node)) => format!("prefer {node}"),
+                Step::Prefer(None) => "prefer none".to_owned(),
+                Step::Done(()) => format!("done at {}", since(now)),
+                Step::GiveUp(failure) => format!("{} at {}", failure.with_causes(), since(now)),
+            });
+            outcome = match step {
+                Step::FindLeader { .. } => {
+                    let replica = metadata.next().unwrap_or(Ok(ReadReplica::Leader));
+                    let replica = replica.map(|replica| preferred.clone().unwrap_or(replica));
+                    let leader = Outcome::Leader(replica.map(|replica| leader(replica, now)));
+                    now += MS;
+                    leader
+                }
+                Step::Call(call) => {
+                    let broker = (self.brokers)(calls, &call);
+                    calls += 1;
+                    now += match &broker {
+                        Broker::IsSilent(time) => *time,
+                        Broker::IsSilentUntilDeadline => start + DEADLINE - now,
+                        _ => MS,
+                    };
+                    broker.outcome(call)
+                }
+                Step::Sleep(pause) => {
+                    now += pause;
+                    Outcome::Proceed
+                }
+                Step::Prefer(replica) => {
+                    preferred = Some(
+                        replica.map_or(ReadReplica::LeaderOnly, |_| ReadReplica::Preferred(at("replica"))),
+                    );
+                    Outcome::Proceed
+                }
+                Step::Done(()) | Step::GiveUp(_) => return steps.join(" | "),
+            };
+        }
+    }
+}
+
+impl Broker {
+    fn outcome(self, call: Call) -> Outcome<()> {
+        let address = call.address.to_string();
+        let reply = match self {
+            Broker::Answers => Ok(Reply::Success(())),
+            Broker::Rejects(code) => Ok(Reply::Error(ErrorCode(code))),
+            Broker::Redirects => Ok(Reply::Redirect(2)),
+            Broker::IsBehind => Ok(Reply::Behind),
+            Broker::Fails(cause) => Err(cause),
+            Broker::IsSilent(after) => Err(ConnectionError::Silent { address, after }),
+            Broker::LosesLeadership => return Outcome::LeaderChanged(call),
+            Broker::IsSilentUntilDeadline => return Outcome::TimedOut(call),
+        };
+        Outcome::Reply(call, reply)
+    }
+}
+
+fn at(host: &str) -> Address {
+    Address { host: host.to_owned(), port: 1 }
+}
+
+fn leader(replica: ReadReplica, learned: Instant) -> Leader {
+    Leader { address: at("leader"), epoch: 7, topic_id: TopicId::new(9), replica, learned }
+}
+
+fn none(_: u32) -> u32 {
+    0
+}
+
+fn most(end: u32) -> u32 {
+    end - 1
+}
+
+fn nearest() -> Attempt<'static> {
+    let target = TopicPartition::parse("t", 0).expect("a valid partition");
+    Attempt::at_nearest(target, Instant::now(), none)
+}
+
+fn lost() -> ConnectionError {
+    ConnectionError::Lost { address: "leader:1".to_owned(), cause: std::sync::Arc::new(io_error()) }
+}
+
+fn io_error() -> std::io::Error {
+    std::io::ErrorKind::BrokenPipe.into()
+}
+
+fn throttled(millis: u64) -> ConnectionError {
+    ConnectionError::Throttled { address: "leader:1".to_owned(), left: Duration::from_millis(millis) }
+}
+
+fn unreachable(cause: ConnectionError) -> ReadError {
+    let retriable = cause.retriable();
+    ReadError::Unreachable { brokers: "leader:1".to_owned(), cause, retriable }
+}
+
+fn missing_leader() -> ReadError {
+    ReadError::Broker { code: ErrorCode(LeaderNotAvailable), detail: "partition 0 of topic t".to_owned() }
+}
+
+/// The steps of a call whose brokers do `brokers` in turn, and answer afterwards.
+#[track_caller]
+fn check(brokers: &[Broker], want: &str) {
+    check_attempt(nearest(), Vec::new(), brokers, want);
+}
+
+#[track_caller]
+fn check_metadata(metadata: Vec<Result<ReadReplica, ReadError>>, want: &str) {
+    check_attempt(nearest(), metadata, &[], want);
+}
+
+#[track_caller]
+fn check_attempt(
+    attempt: Attempt<'static>,
+    metadata: Vec<Result<ReadReplica, ReadError>>,
+    brokers: &[Broker],
+    want: &str,
+) {
+    let mut act = |call: usize, _: &Call| brokers.get(call).cloned().unwrap_or(Broker::Answers);
+    assert_eq!(Cluster { attempt, metadata, brokers: &mut act }.steps(), want);
+}
+
+#[test]
+fn leader_is_called_with_its_epoch_and_topic_id() {
+    let mut act = |_: usize, call: &Call| {
+        assert_eq!((call.leader_epoch, call.topic_id), (7, TopicId::new(9)));
+        Broker::Answers
+    };
+    let cluster = Cluster { attempt: nearest(), metadata: Vec::new(), brokers: &mut act };
+    assert_eq!(cluster.steps(), "find | leader | done at 2");
+}
+
+#[test]
+fn moved_leader_is_found_in_newer_metadata() {
+    for failure in [
+        Broker::Rejects(NotLeaderOrFollower),
+        Broker::Rejects(LeaderNotAvailable),
+        Broker::Rejects(FencedLeaderEpoch),
+        Broker::Rejects(UnknownLeaderEpoch),
+        Broker::Rejects(KafkaStorageError),
+        Broker::Rejects(ReplicaNotAvailable),
+        Broker::Rejects(OffsetNotAvailable),
+        Broker::Rejects(UnknownTopicId),
+        // Only metadata can tell that a partition does not exist.
+        Broker::Rejects(UnknownTopicOrPartition),
+        Broker::Fails(lost()),
+    ] {
+        let want = "find | leader | sleep 50 | find >0 | leader | done at 54";
+        check(&[failure], want);
+    }
+}
+
+#[test]
+fn lasting_errors_are_not_retried() {
+    for (code, name) in
+        [(TopicAuthorizationFailed, "TOPIC_AUTHORIZATION_FAILED"), (OffsetOutOfRange, "OFFSET_OUT_OF_RANGE")]
+    {
+        check(&[Broker::Rejects(code)], &format!("find | leader | {name}: partition 0 of topic t at 2"));
+    }
+}
+
+#[test]
+fn pauses_grow_and_leave_time_for_a_last_try() {
+    let want = "find | leader | sleep 50 | find >0 | leader | sleep 100 | find >52 | leader | sleep 200 | find >154 | \
+                leader | sleep 400 | find >356 | leader | sleep 400 | find >758 | leader | sleep 400 | find >1160 | \
+                leader | sleep 218 | find >1562 | leader | sleep 108 | find >1782 | leader | sleep 53 | find >1892 | \
+                leader | sleep 25 | find >1947 | leader | NOT_LEADER_OR_FOLLOWER: partition 0 of topic t at 1976";
+    check(&vec![Broker::Rejects(NotLeaderOrFollower); 20], want);
+}
+
+#[test]
+fn missing_leader_is_awaited() {
+    let want = "find | sleep 50 | find >1 | sleep 100 | find >52 | leader | done at 154";
+    check_metadata(vec![Err(missing_leader()), Err(missing_leader())], want);
+}
+
+#[test]
+fn unreachable_cluster_is_reported_at_once() {
+    let want =
+        "find | no broker of leader:1 could be reached: lost the connection to leader:1: broken pipe at 1";
+    check_metadata(vec![Err(unreachable(lost()))], want);
+}
+
+#[test]
+fn starting_cluster_is_retried_with_any_metadata() {
+    let starting = ConnectionError::Starting { address: "leader:1".to_owned() };
+    let want = "find | sleep 50 | find | leader | done at 53";
+    check_metadata(vec![Err(unreachable(starting))], want);
+}
+
+#[test]
+fn throttled_call_waits_for_the_throttle_time_and_keeps_its_leader() {
+    let want = "find | leader | sleep 700 | find | leader | done at 704";
+    check(&[Broker::Fails(throttled(700))], want);
+    let want = "find | sleep 700 | find | leader | done at 703";
+    check_metadata(vec![Err(unreachable(throttled(700)))], want);
+}
+
+#[test]
+fn throttle_time_beyond_the_deadline_is_reported_at_once() {
+    let want = "find | leader | no usable answer from broker leader:1: leader:1 throttles this client for another \
+                2.0 s at 2";
+    check(&[Broker::Fails(throttled(1_998))], want);
+}
+
+#[test]
+fn throttled_callers_return_up_to_a_quarter_later_and_in_time() {
+    let attempt = |jitter| Attempt { jitter, ..nearest() };
+    let second = Duration::from_secs(1);
+    assert_eq!(attempt(none).spread(second, 5 * second), second);
+    assert_eq!(attempt(most).spread(second, 5 * second), second + second * 99 / 400);
+    // With a tenth of a second left, a quarter of it is spread over.
+    assert_eq!(attempt(most).spread(second, second * 11 / 10), second + second / 10 * 99 / 400);
+    assert_eq!(attempt(most).spread(second, second / 4), second);
+}
+
+#[test]
+fn preferred_replica_is_called() {
+    let want = "find | leader | prefer 2 | find | replica | done at 4";
+    check(&[Broker::Redirects], want);
+}
+
+#[test]
+fn failed_replica_is_left_for_the_leader_without_a_pause() {
+    for failure in [
+        Broker::Rejects(OffsetOutOfRange),
+        Broker::Rejects(UnknownTopicOrPartition),
+        Broker::Rejects(NotLeaderOrFollower),
+        Broker::Rejects(ReplicaNotAvailable),
+        Broker::Rejects(TopicAuthorizationFailed),
+        Broker::Rejects(KafkaStorageError),
+        Broker::Rejects(FencedLeaderEpoch),
+        Broker::Rejects(UnknownLeaderEpoch),
+        Broker::Rejects(OffsetNotAvailable),
+        Broker::Rejects(UnknownTopicId),
+        Broker::Fails(lost()),
+    ] {
+        let want =
+            "find | leader | prefer 2 | find | replica | prefer none | find | leader alone | done at 6";
+        check(&[Broker::Redirects, failure], want);
+    }
+}
+
+#[test]
+fn error_of_the_leader_counts_after_a_failed_replica() {
+    let out_of_range = Broker::Rejects(OffsetOutOfRange);
+    let want = "find | leader | prefer 2 | find | replica | prefer none | find | leader alone | \
+                OFFSET_OUT_OF_RANGE: partition 0 of topic t at 6";
+    check(&[Broker::Redirects, out_of_range.clone(), out_of_range], want);
+}
+
+#[test]
+fn throttled_replica_is_called_again() {
+    let want = "find | leader | prefer 2 | find | replica | sleep 300 | find | replica | done at 306";
+    check(&[Broker::Redirects, Broker::Fails(throttled(300))], want);
+}
+
+#[test]
+fn replica_that_is_behind_gets_one_moment_to_catch_up() {
+    let want = "find | leader | prefer 2 | find | replica | sleep 20 | find | replica | done at 26";
+    check(&[Broker::Redirects, Broker::IsBehind], want);
+    let want = "find | leader | prefer 2 | find | replica | sleep 20 | find | replica | find | leader alone | done at 28";
+    check(&[Broker::Redirects, Broker::IsBehind, Broker::IsBehind], want);
+}
+
+#[test]
+fn redirects_are_bounded() {
+    let want = "find | leader | prefer 2 | find | replica | prefer 2 | find | leader alone | done at 6";
+    check(&[Broker::Redirects, Broker::Redirects], want);
+}
+
+#[test]
+fn call_to_the_leader_alone_ignores_replicas() {
+    let target = TopicPartition::parse("t", 0).expect("a valid partition");
+    for replica in [ReadReplica::Leader, ReadReplica::LeaderOnly, ReadReplica::Preferred(at("replica"))] {
+        let attempt = Attempt::at_leader(target, Instant::now(), none);
+        check_attempt(attempt, vec![Ok(replica)], &[], "find | leader alone | done at 2");
+    }
+}
+
+#[test]
+fn silent_broker_is_called_again_while_another_leader_is_looked_for() {
+    let silent = Broker::IsSilent(Duration::from_millis(1_000));
+    let want = "find | leader | sleep 50 | find >0 | leader and metadata | done at 1053";
+    check(std::slice::from_ref(&silent), want);
+    let want = "find | leader | sleep 50 | find >0 | leader and metadata | find >1051 | leader and metadata | done at 1055";
+    check(&[silent, Broker::LosesLeadership], want);
+}
+
+#[test]
+fn deadline_reports_the_failure_before_the_last_try() {
+    let want = "find | leader | no usable answer from broker leader:1: no response from leader:1 within 2.0s at 2000";
+    check(&[Broker::IsSilentUntilDeadline], want);
+    let want = "find | leader | sleep 50 | find >0 | leader | \
+                NOT_LEADER_OR_FOLLOWER: partition 0 of topic t at 2000";
+    check(&[Broker::Rejects(NotLeaderOrFollower), Broker::IsSilentUntilDeadline], want);
+}
+
+#[test]
+fn search_for_a_leader_at_the_deadline_reports_the_failure_before() {
+    let mut attempt = nearest();
+    let now = Instant::now();
+    attempt.deadline = now;
+    let search = |attempt: &mut Attempt<'_>| match attempt
+        .next::<()>(now, Outcome::Leader(Err(unreachable(lost()))))
+    {
+        Step::GiveUp(failure) => failure.to_string(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(search(&mut attempt), "no broker of leader:1 could be reached");
+    attempt.last_failure = Some(missing_leader());
+    assert_eq!(search(&mut attempt), "LEADER_NOT_AVAILABLE: partition 0 of topic t");
+}
+
+#[test]
+fn only_another_leader_supersedes_a_call() {
+    let call = nearest().call(leader(ReadReplica::Preferred(at("replica")), Instant::now()), Instant::now());
+    let other = Leader { address: at("other"), ..leader(ReadReplica::Leader, Instant::now()) };
+    assert!(!call.is_superseded_by(&leader(ReadReplica::Leader, Instant::now())));
+    assert!(call.is_superseded_by(&other));
+}

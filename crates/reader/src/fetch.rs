@@ -1,0 +1,40 @@
+//! The parameters and the result of a fetch.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+/// The records to read.
+#[derive(Debug, Clone, Copy)]
+pub struct Fetch<'a> {
+    /// The topic's name.
+    pub topic: &'a str,
+    /// 0 or more.
+    pub partition: i32,
+    /// The first offset to read: from the log start up to and including the log end.
+    pub offset: i64,
+    /// The maximum size of the result in bytes. A single record that exceeds it is still returned.
+    pub max_bytes: usize,
+    /// How long to wait at the log end for a first record, up to [`MAX_WAIT`]. Zero: no wait.
+    pub max_wait: Duration,
+    /// Whether `offset` was the log end a moment ago: the first request waits, without a look at the log before.
+    pub at_end: bool,
+}
+
+/// The records that were read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetched {
+    /// The body of a `KafkaFetchResp`: its `messages`, encoded. Empty at the log end.
+    pub messages: Bytes,
+    /// The number of messages.
+    pub count: usize,
+    /// The offset for the next fetch. It can be beyond the requested offset even if there are no messages, because batches
+    /// without records for clients are skipped.
+    pub next_offset: i64,
+}
+
+/// A good maximum size of a result, in bytes: large enough to make the fixed cost of a fetch negligible.
+pub const DEFAULT_MAX_BYTES: usize = 256 * 1024;
+
+/// The longest wait at the log end; longer waits are shortened to it.
+pub const MAX_WAIT: Duration = Duration::from_secs(60);

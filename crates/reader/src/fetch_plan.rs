@@ -1,0 +1,277 @@
+//! The requests of one fetch, as a value without sockets or a clock.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use kafka_protocol::error::ResponseError;
+use sluicegate_records::{Encoded, Limits, RecordsError};
+use tokio::time::Instant;
+
+use crate::api::{FetchAnswer, TopicId};
+use crate::attempt::{Reply, Role};
+use crate::connection_error::ConnectionError;
+use crate::encoder_pool::EncoderPool;
+use crate::error_code::ErrorCode;
+use crate::fetch::Fetched;
+use crate::read_error::ReadError;
+use crate::skip_cache::SkipCache;
+use crate::topic_partition::TopicPartition;
+
+/// One fetch. It requests records until there is one to deliver, the log ends, or [`MAX_SKIPPED`] bytes held none.
+///
+/// If messages of an old format come first, the error names the offset at which readable records follow.
+pub(crate) struct FetchPlan<'a> {
+    skip_cache: &'a SkipCache,
+    encoders: &'a EncoderPool,
+    target: TopicPartition<'a>,
+    /// The offset of the caller.
+    requested: i64,
+    limits: Limits,
+    /// The deadline for a first record.
+    wait_until: Instant,
+    /// The offset of the next request, `requested` or more.
+    offset: i64,
+    /// The topic of the last answer, or of the entry in the cache.
+    topic_id: Option<TopicId>,
+    /// Whether the log has not been shorter than expected before.
+    may_restart: bool,
+    /// The size of the next answer.
+    room: usize,
+    /// Bytes of batches that held nothing to deliver.
+    skipped: usize,
+    /// Offset and format version of the first message of an old format.
+    old: Option<(i64, i8)>,
+}
+
+/// A request for records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RecordsFrom {
+    pub(crate) offset: i64,
+    pub(crate) max_bytes: usize,
+    /// Whether to wait for a first record, for [`FetchPlan::wait_left`].
+    pub(crate) waits: bool,
+}
+
+/// The next thing to do.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    Request(RecordsFrom),
+    Done(Fetched),
+}
+
+impl<'a> FetchPlan<'a> {
+    pub(crate) fn new(
+        (skip_cache, encoders): (&'a SkipCache, &'a EncoderPool),
+        target: TopicPartition<'a>,
+        requested: i64,
+        limits: Limits,
+        (wait_until, now): (Instant, Instant),
+    ) -> Self {
+        let (offset, topic_id) = skip_cache.get(target, requested, now);
+        Self {
+            skip_cache,
+            encoders,
+            target,
+            requested,
+            limits,
+            wait_until,
+            offset,
+            topic_id,
+            may_restart: true,
+            room: limits.max_bytes.saturating_add(BATCH),
+            skipped: 0,
+            old: None,
+        }
+    }
+
+    pub(crate) fn target(&self) -> TopicPartition<'a> {
+        self.target
+    }
+
+    /// The first request. One at the log end waits at once.
+    pub(crate) fn first(&self, at_end: bool, now: Instant) -> RecordsFrom {
+        self.request(at_end && !self.wait_left(now).is_zero())
+    }
+
+    /// The remaining time to wait for a first record.
+    pub(crate) fn wait_left(&self, now: Instant) -> Duration {
+        self.wait_until.saturating_duration_since(now)
+    }
+
+    /// The step that follows the answer to a request.
+    pub(crate) fn next(
+        &mut self,
+        now: Instant,
+        answer: Result<FetchAnswer, ReadError>,
+    ) -> Result<Step, ReadError> {
+        let has_skipped = self.offset > self.requested;
+        let answer = match answer {
+            // The topic was recreated: the skipped batches were not of this one.
+            Ok(answer) if has_skipped && answer.topic_id != self.topic_id => {
+                self.topic_id = answer.topic_id;
+                return Ok(self.restart());
+            }
+            Ok(answer) => answer,
+            // The log has become shorter since the batches were skipped.
+            Err(error) if has_skipped && self.may_restart && is_out_of_range(&error) => {
+                self.may_restart = false;
+                return Ok(self.restart());
+            }
+            Err(error) => return Err(self.locate(error)),
+        };
+        self.topic_id = answer.topic_id;
+        let mut messages = Vec::new();
+        let encoded = match self.encode(&answer.records, &mut messages) {
+            // Whole segments can be in the old format: the error must name an offset that can be read.
+            Err(RecordsError::OldFormat { offset, magic, next_offset }) => {
+                let first = *self.old.get_or_insert((offset, magic));
+                self.offset = next_offset;
+                return if self.skip(answer.records.len()) {
+                    Err(old_format(first, next_offset))
+                } else {
+                    Ok(Step::Request(self.request(false)))
+                };
+            }
+            encoded => encoded?,
+        };
+        if let Some(first) = self.old
+            && (encoded.count > 0 || encoded.truncated.is_none())
+        {
+            return Err(old_format(first, self.offset));
+        }
+        if encoded.count > 0 {
+            return Ok(Step::Done(fetched(messages, &encoded)));
+        }
+        if encoded.next_offset > self.offset {
+            self.offset = encoded.next_offset;
+            if self.skip(answer.records.len()) {
+                self.skip_cache.insert(self.target, self.requested, (self.offset, self.topic_id), now);
+                return Ok(Step::Done(nothing(self.offset)));
+            }
+            return Ok(Step::Request(self.request(false)));
+        }
+        if let Some(needed) = encoded.truncated {
+            self.room = self.room_for(needed)?;
+            return Ok(Step::Request(self.request(false)));
+        }
+        if !answer.records.is_empty() {
+            let (len, offset) = (answer.records.len(), self.offset);
+            let detail = format!("{len} bytes of batches, all before offset {offset}");
+            return Err(undeliverable(ResponseError::CorruptMessage, detail));
+        }
+        if self.wait_left(now).is_zero() {
+            return Ok(Step::Done(nothing(self.offset)));
+        }
+        Ok(Step::Request(self.request(true)))
+    }
+
+    fn request(&self, waits: bool) -> RecordsFrom {
+        let max_bytes = self.room.min(self.max_records());
+        RecordsFrom { offset: self.offset, max_bytes, waits }
+    }
+
+    /// Starts over at the offset of the caller.
+    fn restart(&mut self) -> Step {
+        self.skip_cache.remove(self.target, self.requested);
+        self.offset = self.requested;
+        self.old = None;
+        Step::Request(self.request(false))
+    }
+
+    /// Counts skipped bytes. Whether they have reached the limit.
+    fn skip(&mut self, bytes: usize) -> bool {
+        self.skipped = self.skipped.saturating_add(bytes);
+        self.skipped >= MAX_SKIPPED
+    }
+
+    fn encode(&self, records: &[u8], messages: &mut Vec<u8>) -> Result<Encoded, RecordsError> {
+        // Uncompressed records take about as much room in the result.
+        messages.reserve(records.len().min(self.limits.max_bytes));
+        self.encoders.with(|encoder| encoder.encode(records, self.offset, &self.limits, messages))
+    }
+
+    /// The room for a batch that did not fit, as its header announces it.
+    fn room_for(&self, needed: usize) -> Result<usize, ReadError> {
+        let max = self.max_records();
+        if self.room < needed && needed <= max {
+            return Ok(needed);
+        }
+        let offset = self.offset;
+        let detail = format!("batch of {needed} bytes at offset {offset} exceeds the limit of {max}");
+        Err(undeliverable(ResponseError::RecordListTooLarge, detail))
+    }
+
+    /// The largest batch that a response can hold.
+    fn max_records(&self) -> usize {
+        self.limits.max_batch_bytes.saturating_sub(ENVELOPE)
+    }
+
+    /// Adds the offset to errors that concern one.
+    fn locate(&self, error: ReadError) -> ReadError {
+        let offset = self.offset;
+        match error {
+            ReadError::Broker { code, .. } if code.0 == ResponseError::OffsetOutOfRange => {
+                let detail = format!("offset {offset} is not within {}", self.target);
+                ReadError::Broker { code, detail }
+            }
+            // A broker answers with a whole batch, however small the requested size.
+            ReadError::Unanswered { cause: ConnectionError::TooLong { len, max, .. }, .. } => {
+                let detail = format!(
+                    "response of {len} bytes with the batch at offset {offset} exceeds the limit \
+                     (receive.message.max.bytes = {max})"
+                );
+                undeliverable(ResponseError::RecordListTooLarge, detail)
+            }
+            other => other,
+        }
+    }
+}
+
+/// The meaning of a fetch response to a request for `offset`.
+pub(crate) fn reply(answer: FetchAnswer, role: Role, offset: i64) -> Reply<FetchAnswer> {
+    match (answer.error, answer.preferred_read_replica, role) {
+        (Some(code), _, _) => Reply::Error(code),
+        (None, Some(node), Role::Leader) if answer.records.is_empty() => Reply::Redirect(node),
+        // The leader has shown this offset to the reader: the replica's log end is not the partition's.
+        (None, _, Role::Replica) if answer.high_watermark < offset && answer.records.is_empty() => {
+            Reply::Behind
+        }
+        (None, _, _) => Reply::Success(answer),
+    }
+}
+
+fn fetched(mut messages: Vec<u8>, encoded: &Encoded) -> Fetched {
+    // A slow client can hold the result for long: give back what it does not use.
+    if messages.len() < messages.capacity() / 2 {
+        messages.shrink_to_fit();
+    }
+    Fetched { messages: Bytes::from(messages), count: encoded.count, next_offset: encoded.next_offset }
+}
+
+fn nothing(next_offset: i64) -> Fetched {
+    Fetched { messages: Bytes::new(), count: 0, next_offset }
+}
+
+fn old_format((offset, magic): (i64, i8), next_offset: i64) -> ReadError {
+    RecordsError::OldFormat { offset, magic, next_offset }.into()
+}
+
+fn undeliverable(code: ResponseError, detail: String) -> ReadError {
+    ReadError::Log { code: ErrorCode(code), detail, cause: None }
+}
+
+fn is_out_of_range(error: &ReadError) -> bool {
+    matches!(error, ReadError::Broker { code, .. } if code.0 == ResponseError::OffsetOutOfRange)
+}
+
+/// Room for the part of the first batch that precedes the requested offset: most producers' batch size, and some.
+const BATCH: usize = 32 * 1024;
+
+/// Room for the fields of a response besides its records.
+const ENVELOPE: usize = 1024;
+
+/// Bytes of batches without a record to deliver that one fetch reads.
+const MAX_SKIPPED: usize = 16 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests;

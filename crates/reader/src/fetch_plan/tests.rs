@@ -1,0 +1,288 @@
+//! Fetches from logs of a few batches, without a broker.
+
+#[path = "../../tests/reads/batches.rs"]
+mod batches;
+
+use batches::{batch, one_record};
+
+use super::*;
+
+const MAX_RESPONSE: usize = 1 << 20;
+
+/// A fetch at offset 0 of partition 0 of `t`, and what it shares with others.
+#[derive(Default)]
+struct Case {
+    skip_cache: SkipCache,
+    encoders: EncoderPool,
+}
+
+impl Case {
+    fn plan(&self, requested: i64, max_wait: Duration, now: Instant) -> FetchPlan<'_> {
+        let target = TopicPartition::parse("t", 0).expect("a valid partition");
+        let limits = Limits { max_bytes: 10, max_record_bytes: 1_000, max_batch_bytes: MAX_RESPONSE };
+        FetchPlan::new((&self.skip_cache, &self.encoders), target, requested, limits, (now + max_wait, now))
+    }
+
+    /// Runs a fetch without a wait against a log: the offsets of its requests, and its result as count and next offset.
+    fn fetch(
+        &self,
+        requested: i64,
+        log: impl Fn(RecordsFrom) -> Result<FetchAnswer, ReadError>,
+    ) -> (Vec<i64>, Result<(usize, i64), String>) {
+        let now = Instant::now();
+        let mut plan = self.plan(requested, Duration::ZERO, now);
+        let mut request = plan.first(false, now);
+        let mut offsets = Vec::new();
+        loop {
+            assert!(!request.waits, "{request:?}");
+            offsets.push(request.offset);
+            match plan.next(now, log(request)) {
+                Ok(Step::Request(next)) => request = next,
+                Ok(Step::Done(fetched)) => return (offsets, Ok((fetched.count, fetched.next_offset))),
+                Err(error) => return (offsets, Err(error.with_causes())),
+            }
+        }
+    }
+}
+
+fn answer(topic_id: u128, records: &[u8]) -> Result<FetchAnswer, ReadError> {
+    Ok(FetchAnswer {
+        error: None,
+        topic_id: TopicId::new(topic_id),
+        high_watermark: 100,
+        preferred_read_replica: None,
+        records: Bytes::copy_from_slice(records),
+    })
+}
+
+fn out_of_range() -> Result<FetchAnswer, ReadError> {
+    Err(ReadError::Broker { code: ErrorCode(ResponseError::OffsetOutOfRange), detail: String::new() })
+}
+
+/// A log of whole batches: an answer begins with the one that holds the offset, and is cut at the requested size.
+fn log(batches: Vec<(i64, Vec<u8>)>) -> impl Fn(RecordsFrom) -> Result<FetchAnswer, ReadError> {
+    move |request| {
+        let rest = batches.iter().filter(|(last_offset, _)| *last_offset >= request.offset);
+        let mut records = rest.flat_map(|(_, batch)| batch.clone()).collect::<Vec<u8>>();
+        records.truncate(request.max_bytes);
+        answer(1, &records)
+    }
+}
+
+/// A message of magic 1, whose checksum does not cover the offset.
+fn old(offset: i64) -> Vec<u8> {
+    let covered = [&[1; 1], &[0; 9][..], &[0xFF; 4], &[0, 0, 0, 3], b"old"].concat();
+    [&offset.to_be_bytes()[..], &25_i32.to_be_bytes(), &0x980F_AA1F_u32.to_be_bytes(), &covered].concat()
+}
+
+/// A batch of control records, which holds nothing to deliver.
+fn control(base_offset: i64, last_offset_delta: i32, records: &[u8]) -> Vec<u8> {
+    batch(base_offset, last_offset_delta, 1 << 5, 1, records)
+}
+
+/// A control batch of offsets 0 to 3 that is larger than [`MAX_SKIPPED`].
+fn large_control() -> Vec<u8> {
+    control(0, 3, &vec![0; MAX_SKIPPED])
+}
+
+#[test]
+fn records_are_returned() {
+    let log = log(vec![(5, one_record(5, b'x'))]);
+    assert_eq!(Case::default().fetch(5, log), (vec![5], Ok((1, 6))));
+}
+
+#[test]
+fn empty_batches_are_skipped() {
+    let log = |request: RecordsFrom| match request.offset {
+        0 => answer(1, &control(0, 3, b"marker")),
+        4 => answer(1, &batch(4, 3, 0, 0, b"")),
+        8 => answer(1, &one_record(8, b'x')),
+        _ => answer(1, b""),
+    };
+    assert_eq!(Case::default().fetch(0, log), (vec![0, 4, 8], Ok((1, 9))));
+    assert_eq!(Case::default().fetch(9, log), (vec![9], Ok((0, 9))));
+}
+
+#[test]
+fn truncated_batch_is_requested_with_the_room_it_needs() {
+    let log = log(vec![(0, control(0, 0, &[0; 100_000])), (1, one_record(1, b'x'))]);
+    assert_eq!(Case::default().fetch(0, log), (vec![0, 0, 1], Ok((1, 2))));
+}
+
+#[test]
+fn batch_that_fits_no_response_is_an_error() {
+    let says = "RECORD_LIST_TOO_LARGE: batch of 2000061 bytes at offset 0 exceeds the limit of 1047552";
+    let log = log(vec![(0, control(0, 0, &[0; 2_000_000]))]);
+    assert_eq!(Case::default().fetch(0, log), (vec![0], Err(says.to_owned())));
+}
+
+#[test]
+fn batches_before_the_offset_are_an_error() {
+    let says = "CORRUPT_MESSAGE: 69 bytes of batches, all before offset 5";
+    let (offsets, result) = Case::default().fetch(5, |_| answer(1, &one_record(0, b'x')));
+    assert_eq!((offsets, result), (vec![5], Err(says.to_owned())));
+}
+
+#[test]
+fn corrupt_batch_is_an_error_with_its_offset() {
+    let mut batch = one_record(5, b'x');
+    batch[68] ^= 1;
+    let (_, result) = Case::default().fetch(5, log(vec![(5, batch)]));
+    let error = result.expect_err("a corrupt batch");
+    assert!(error.starts_with("CORRUPT_MESSAGE: batch at offset 5 is corrupt: checksum is"), "{error}");
+}
+
+#[test]
+fn errors_name_the_offset() {
+    let says = "OFFSET_OUT_OF_RANGE: offset 5 is not within partition 0 of topic t".to_owned();
+    assert_eq!(Case::default().fetch(5, |_| out_of_range()), (vec![5], Err(says)));
+    let cause = ConnectionError::TooLong { address: "a:1".to_owned(), len: 9, max: 8 };
+    let too_long = || ReadError::Unanswered { broker: "a:1".to_owned(), cause: cause.clone() };
+    let says = "RECORD_LIST_TOO_LARGE: response of 9 bytes with the batch at offset 5 exceeds the limit \
+                (receive.message.max.bytes = 8)";
+    assert_eq!(Case::default().fetch(5, |_| Err(too_long())), (vec![5], Err(says.to_owned())));
+}
+
+#[test]
+fn old_messages_are_an_error_with_the_first_readable_offset() {
+    let log = |request: RecordsFrom| {
+        let log = match request.offset {
+            0 => [old(0), old(1)].concat(),
+            // The last message is truncated.
+            2 => [old(2), old(3)[..30].to_vec()].concat(),
+            3 => [old(3), one_record(4, b'x'), old(5)].concat(),
+            4 => [one_record(4, b'x'), old(5)].concat(),
+            5 => old(5),
+            _ => Vec::new(),
+        };
+        answer(1, &log)
+    };
+    for (from, next) in [(0, 4), (3, 4), (5, 6)] {
+        let says = format!(
+            "UNSUPPORTED_FOR_MESSAGE_FORMAT: record at offset {from} has format version 1, only version 2 is \
+             supported: read on at offset {next}"
+        );
+        assert_eq!(Case::default().fetch(from, log).1, Err(says));
+    }
+    assert_eq!(Case::default().fetch(4, log), (vec![4], Ok((1, 5))));
+    assert_eq!(Case::default().fetch(6, log), (vec![6], Ok((0, 6))));
+}
+
+#[test]
+fn old_messages_beyond_the_limit_end_the_fetch() {
+    let many =
+        |first: i64| (first..).map(old).take(MAX_SKIPPED / old(0).len() + 1).flatten().collect::<Vec<u8>>();
+    let (offsets, result) = Case::default().fetch(0, |request| answer(1, &many(request.offset)));
+    assert_eq!(offsets, [0]);
+    let error = result.expect_err("old messages");
+    assert!(error.starts_with("UNSUPPORTED_FOR_MESSAGE_FORMAT: record at offset 0 has"), "{error}");
+}
+
+#[test]
+fn repeated_fetch_continues_where_the_last_one_stopped() {
+    let case = Case::default();
+    let large = large_control();
+    let log = |request: RecordsFrom| match request.offset {
+        0 => answer(1, &large),
+        4 => answer(1, &one_record(4, b'x')),
+        _ => answer(1, b""),
+    };
+    assert_eq!(case.fetch(0, log), (vec![0], Ok((0, 4))));
+    assert_eq!(case.fetch(0, log), (vec![4], Ok((1, 5))));
+}
+
+#[test]
+fn log_that_became_shorter_is_read_from_the_start_once() {
+    let case = Case::default();
+    let large = large_control();
+    assert_eq!(case.fetch(0, |_| answer(1, &large)), (vec![0], Ok((0, 4))));
+    let cut = |request: RecordsFrom| match request.offset {
+        0 => answer(1, &one_record(0, b'x')),
+        _ => out_of_range(),
+    };
+    assert_eq!(case.fetch(0, cut), (vec![4, 0], Ok((1, 1))));
+    // The entry is dropped.
+    assert_eq!(case.fetch(0, cut), (vec![0], Ok((1, 1))));
+
+    assert_eq!(case.fetch(0, |_| answer(1, &large)), (vec![0], Ok((0, 4))));
+    let cut_again = |request: RecordsFrom| match request.offset {
+        0 => answer(1, &control(0, 1, b"")),
+        _ => out_of_range(),
+    };
+    let says = "OFFSET_OUT_OF_RANGE: offset 2 is not within partition 0 of topic t".to_owned();
+    assert_eq!(case.fetch(0, cut_again), (vec![4, 0, 2], Err(says)));
+}
+
+#[test]
+fn recreated_topic_is_read_from_the_start() {
+    let case = Case::default();
+    let large = large_control();
+    assert_eq!(case.fetch(0, |_| answer(1, &large)), (vec![0], Ok((0, 4))));
+    let recreated = |request: RecordsFrom| answer(2, &one_record(request.offset, b'x'));
+    assert_eq!(case.fetch(0, recreated), (vec![4, 0], Ok((1, 1))));
+}
+
+#[test]
+fn topic_without_ids_counts_as_the_same() {
+    let case = Case::default();
+    let large = large_control();
+    assert_eq!(case.fetch(0, |_| answer(0, &large)), (vec![0], Ok((0, 4))));
+    assert_eq!(case.fetch(0, |request| answer(0, &one_record(request.offset, b'x'))), (vec![4], Ok((1, 5))));
+}
+
+#[test]
+fn fetch_waits_at_the_log_end_until_its_time_is_over() {
+    let (case, now, second) = (Case::default(), Instant::now(), Duration::from_secs(1));
+    let mut plan = case.plan(5, second, now);
+    assert!(!plan.first(false, now).waits);
+    let waits = RecordsFrom { offset: 5, max_bytes: 10 + BATCH, waits: true };
+    assert_eq!(plan.next(now, answer(1, b"")).expect("a step"), Step::Request(waits));
+    assert_eq!(plan.next(now + second / 2, answer(1, b"")).expect("a step"), Step::Request(waits));
+    assert_eq!(plan.wait_left(now + second / 2), second / 2);
+    assert_eq!(plan.next(now + second, answer(1, b"")).expect("a step"), Step::Done(nothing(5)));
+}
+
+#[test]
+fn fetch_at_the_log_end_waits_at_once_and_looks_on_after_skipped_batches() {
+    let (case, now, second) = (Case::default(), Instant::now(), Duration::from_secs(1));
+    let mut plan = case.plan(5, second, now);
+    assert!(plan.first(true, now).waits);
+    let Step::Request(next) = plan.next(now, answer(1, &control(5, 0, b""))).expect("a step") else {
+        panic!("the log goes on")
+    };
+    assert_eq!((next.offset, next.waits), (6, false));
+    assert!(!case.plan(5, Duration::ZERO, now).first(true, now).waits);
+}
+
+#[test]
+fn reply_depends_on_the_role() {
+    let answer = |high_watermark, node, records: &'static [u8]| FetchAnswer {
+        error: None,
+        topic_id: None,
+        high_watermark,
+        preferred_read_replica: node,
+        records: Bytes::from_static(records),
+    };
+    let meaning = |answer, role| match reply(answer, role, 51) {
+        Reply::Success(_) => "success",
+        Reply::Error(_) => "error",
+        Reply::Redirect(2) => "redirect",
+        Reply::Redirect(_) => "another redirect",
+        Reply::Behind => "behind",
+    };
+    for (high_watermark, node, records, leader, leader_only, replica) in [
+        (60, None, b"x", "success", "success", "success"),
+        (51, None, b"", "success", "success", "success"),
+        (50, None, b"", "success", "success", "behind"),
+        (60, Some(2), b"", "redirect", "success", "success"),
+        (60, Some(2), b"x", "success", "success", "success"),
+    ]
+        as [(i64, Option<i32>, &[u8], _, _, _); 5]
+    {
+        let all = [Role::Leader, Role::LeaderOnly, Role::Replica]
+            .map(|role| meaning(answer(high_watermark, node, records), role));
+        assert_eq!(all, [leader, leader_only, replica], "{high_watermark} {node:?} {records:?}");
+    }
+    let error = FetchAnswer { error: ErrorCode::of(1), ..answer(-1, Some(2), b"") };
+    assert_eq!(meaning(error, Role::Leader), "error");
+}

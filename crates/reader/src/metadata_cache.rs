@@ -1,0 +1,274 @@
+//! Cached metadata of a cluster: its brokers, and the leaders of requested topics.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use kafka_protocol::error::ResponseError;
+use tokio::time::Instant;
+
+use crate::address::Address;
+use crate::api::{MetadataAnswer, PartitionAnswer, TopicAnswer, TopicId};
+use crate::error_code::ErrorCode;
+use crate::read_error::ReadError;
+use crate::topic;
+use crate::topic_partition::TopicPartition;
+
+/// A cache without a clock: callers pass the current time.
+#[derive(Debug, Default)]
+pub(crate) struct MetadataCache {
+    nodes: HashMap<i32, Address>,
+    /// When the nodes were requested.
+    learned: Option<Instant>,
+    /// At most [`MAX_TOPICS`].
+    topics: HashMap<String, Topic>,
+    /// Errors of topics that cannot be read. At most [`MAX_ERRORS`], kept apart so that invalid names evict no real topic.
+    errors: HashMap<String, (Instant, ErrorCode)>,
+}
+
+/// The leader of a partition, and the replica to fetch from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Leader {
+    pub(crate) address: Address,
+    pub(crate) epoch: i32,
+    pub(crate) topic_id: Option<TopicId>,
+    pub(crate) replica: ReadReplica,
+    /// When the metadata was requested.
+    pub(crate) learned: Instant,
+}
+
+/// The replica to fetch from (KIP-392).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ReadReplica {
+    /// The leader, which can name a preferred replica.
+    Leader,
+    /// The leader, because its preferred replica failed.
+    LeaderOnly,
+    /// The replica that the leader has named.
+    Preferred(Address),
+}
+
+#[derive(Debug)]
+struct Topic {
+    learned: Instant,
+    id: Option<TopicId>,
+    partitions: HashMap<i32, Partition>,
+}
+
+#[derive(Debug)]
+struct Partition {
+    answer: PartitionAnswer,
+    /// Dropped when the topic is refreshed, at the latest after `metadata.max.age.ms`.
+    preferred: Option<PreferredReplica>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum PreferredReplica {
+    Node(i32),
+    FailedAt(Instant),
+}
+
+impl Topic {
+    /// Whether a preferred replica failed long enough ago for the leader to name it again. The metadata must be refreshed
+    /// first: it can be from a time when the replica was gone.
+    fn can_retry_preferred(&self, target: TopicPartition<'_>, now: Instant) -> bool {
+        match self.partitions.get(&target.partition()).and_then(|partition| partition.preferred) {
+            Some(PreferredReplica::FailedAt(at)) => now.saturating_duration_since(at) >= LEADER_ONLY,
+            Some(PreferredReplica::Node(_)) | None => false,
+        }
+    }
+}
+
+/// The required freshness of metadata.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Freshness {
+    /// The age at which it is refreshed.
+    pub(crate) max_age: Duration,
+    /// Metadata requested since then is fresh at any age.
+    pub(crate) since: Instant,
+    /// Metadata requested then or before is known to be wrong.
+    pub(crate) newer_than: Option<Instant>,
+}
+
+impl Freshness {
+    /// Whether metadata requested at `learned` is fresh, given its maximum age.
+    fn covers(&self, learned: Instant, max_age: Duration, now: Instant) -> bool {
+        (learned >= self.since || now.saturating_duration_since(learned) < max_age)
+            && self.newer_than.is_none_or(|instant| learned > instant)
+    }
+}
+
+impl MetadataCache {
+    /// Stores the response to a request sent at `learned`.
+    pub(crate) fn update(&mut self, answer: MetadataAnswer, learned: Instant) {
+        self.nodes = answer.brokers.into_iter().filter_map(node).collect();
+        self.learned = Some(learned);
+        for topic in answer.topics {
+            self.update_topic(topic, learned);
+        }
+    }
+
+    /// The leader, or why there is none; `None` if the metadata must be refreshed.
+    pub(crate) fn leader(
+        &self,
+        target: TopicPartition<'_>,
+        freshness: Freshness,
+        now: Instant,
+    ) -> Option<Result<Leader, ReadError>> {
+        let fresh = |learned, max_age| freshness.covers(learned, max_age, now);
+        if let Some(topic) = self.topics.get(target.topic()) {
+            return match self.leader_in(topic, target) {
+                Ok(leader) => (fresh(topic.learned, freshness.max_age)
+                    && !topic.can_retry_preferred(target, now))
+                .then_some(Ok(leader)),
+                Err(code) => {
+                    let age = error_age(code).min(freshness.max_age);
+                    fresh(topic.learned, age).then(|| Err(broker_error(code, target)))
+                }
+            };
+        }
+        let (learned, code) = self.errors.get(target.topic())?;
+        fresh(*learned, error_age(*code)).then(|| Err(broker_error(*code, target)))
+    }
+
+    /// A topic's partitions, or its error; `None` if the metadata must be refreshed.
+    pub(crate) fn topic(
+        &self,
+        name: &str,
+        freshness: Freshness,
+        now: Instant,
+    ) -> Option<Result<topic::Topic, ErrorCode>> {
+        if let Some(topic) = self.topics.get(name) {
+            let partition = |Partition { answer, .. }: &Partition| topic::Partition {
+                partition: answer.partition,
+                leader: Some(answer.leader).filter(|leader| *leader >= 0),
+                replicas: answer.replicas.clone(),
+            };
+            return freshness.covers(topic.learned, freshness.max_age, now).then(|| {
+                let mut partitions: Vec<_> = topic.partitions.values().map(partition).collect();
+                partitions.sort_unstable_by_key(|partition| partition.partition);
+                Ok(topic::Topic { partitions })
+            });
+        }
+        let (learned, code) = self.errors.get(name)?;
+        freshness.covers(*learned, error_age(*code), now).then_some(Err(*code))
+    }
+
+    /// When the brokers were last requested.
+    pub(crate) fn learned(&self) -> Option<Instant> {
+        self.learned
+    }
+
+    pub(crate) fn nodes(&self) -> HashSet<Address> {
+        self.nodes.values().cloned().collect()
+    }
+
+    /// Stores the node that the leader has named as its preferred replica.
+    pub(crate) fn prefer(&mut self, target: TopicPartition<'_>, node: i32, now: Instant) {
+        let known = self.nodes.contains_key(&node);
+        if let Some(partition) = self.partition_mut(target) {
+            let usable = known && node != partition.answer.leader;
+            partition.preferred =
+                Some(if usable { PreferredReplica::Node(node) } else { PreferredReplica::FailedAt(now) });
+        }
+    }
+
+    /// Stores a failure of the preferred replica: only the leader is read from for [`LEADER_ONLY`].
+    pub(crate) fn prefer_leader(&mut self, target: TopicPartition<'_>, now: Instant) {
+        if let Some(partition) = self.partition_mut(target) {
+            partition.preferred = Some(PreferredReplica::FailedAt(now));
+        }
+    }
+
+    fn partition_mut(&mut self, target: TopicPartition<'_>) -> Option<&mut Partition> {
+        self.topics.get_mut(target.topic())?.partitions.get_mut(&target.partition())
+    }
+
+    fn leader_in(&self, topic: &Topic, target: TopicPartition<'_>) -> Result<Leader, ErrorCode> {
+        let Some(Partition { answer, preferred }) = topic.partitions.get(&target.partition()) else {
+            return Err(ErrorCode(ResponseError::UnknownTopicOrPartition));
+        };
+        // A partition with a leader can be read: its error concerns followers only.
+        let Some(address) = self.nodes.get(&answer.leader) else {
+            return Err(answer.error.unwrap_or(ErrorCode(ResponseError::LeaderNotAvailable)));
+        };
+        let replica = match preferred {
+            Some(PreferredReplica::Node(node)) => self.nodes.get(node).cloned().map(ReadReplica::Preferred),
+            Some(PreferredReplica::FailedAt(_)) => Some(ReadReplica::LeaderOnly),
+            None => None,
+        };
+        Ok(Leader {
+            address: address.clone(),
+            epoch: answer.epoch,
+            topic_id: topic.id,
+            replica: replica.unwrap_or(ReadReplica::Leader),
+            learned: topic.learned,
+        })
+    }
+
+    fn update_topic(&mut self, topic: TopicAnswer, learned: Instant) {
+        if let Some(code) = topic.error {
+            self.topics.remove(&topic.name);
+            if self.errors.len() >= MAX_ERRORS {
+                self.errors.retain(|_, (at, _)| learned.saturating_duration_since(*at) < ERROR_AGE);
+            }
+            if self.errors.len() >= MAX_ERRORS {
+                self.errors.clear();
+            }
+            self.errors.insert(topic.name, (learned, code));
+            return;
+        }
+        self.errors.remove(&topic.name);
+        if self.topics.len() >= MAX_TOPICS && !self.topics.contains_key(&topic.name) {
+            let oldest =
+                self.topics.iter().min_by_key(|(_, topic)| topic.learned).map(|(name, _)| name.clone());
+            if let Some(oldest) = oldest {
+                self.topics.remove(&oldest);
+            }
+        }
+        let known = self.topics.get(&topic.name).filter(|known| known.id.is_some() && known.id == topic.id);
+        let partition = |answer: PartitionAnswer| {
+            // KIP-320: epochs only grow as long as the topic is the same. A broker that is cut off from the controller
+            // answers with old metadata; −1 means an unknown epoch.
+            let newer = known
+                .and_then(|known| known.partitions.get(&answer.partition))
+                .filter(|known| answer.epoch >= 0 && known.answer.epoch > answer.epoch);
+            let answer = newer.map_or(answer, |newer| newer.answer.clone());
+            (answer.partition, Partition { answer, preferred: None })
+        };
+        let partitions = topic.partitions.into_iter().map(partition).collect();
+        self.topics.insert(topic.name, Topic { learned, id: topic.id, partitions });
+    }
+}
+
+fn node((id, host, port): (i32, String, i32)) -> Option<(i32, Address)> {
+    let port = u16::try_from(port).ok()?;
+    Some((id, Address { host, port }))
+}
+
+pub(crate) fn broker_error(code: ErrorCode, target: TopicPartition<'_>) -> ReadError {
+    ReadError::Broker { code, detail: target.to_string() }
+}
+
+/// How long an error is cached. A missing topic or partition can exist a moment later: only a request sent after the call began
+/// can show that it is missing.
+fn error_age(code: ErrorCode) -> Duration {
+    match code.0 {
+        ResponseError::UnknownTopicOrPartition => Duration::ZERO,
+        _ => ERROR_AGE,
+    }
+}
+
+/// How long other errors are cached.
+const ERROR_AGE: Duration = Duration::from_secs(1);
+
+/// How long a partition is read from its leader alone after the preferred replica failed.
+const LEADER_ONLY: Duration = Duration::from_secs(5);
+
+/// Topics with cached leaders; the one that was requested longest ago is evicted.
+const MAX_TOPICS: usize = 10_000;
+
+/// Topics with cached errors: 3 MiB at most.
+const MAX_ERRORS: usize = 10_000;
+
+#[cfg(test)]
+mod tests;
