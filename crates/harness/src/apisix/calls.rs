@@ -5,9 +5,11 @@ mod header_maps;
 mod plugin;
 
 use super::host::Host;
-use crate::Status;
-use crate::calls::{HostCall, Import, Tables, wasi};
-use crate::guest::{Args, Guest, Refused};
+use crate::abi::guest::{Args, Guest, Refused};
+use crate::abi::host_call::HostCall;
+use crate::abi::import::{Import, Tables};
+use crate::abi::status::Status;
+use crate::abi::wasi;
 
 pub(crate) const TABLES: Tables<Host> =
     &[buffers::IMPORTS, header_maps::IMPORTS, plugin::IMPORTS, IGNORED, UNIMPLEMENTED, &wasi::imports()];
@@ -65,39 +67,4 @@ fn nothing(_: &mut Guest<'_, Host>, _: &Args<'_>) -> Result<(), Refused> {
 
 fn unimplemented(_: &mut Guest<'_, Host>, _: &Args<'_>) -> Result<(), Refused> {
     Err(Status::UNIMPLEMENTED.into())
-}
-
-impl Guest<'_, Host> {
-    /// A, `ngx_http_wasm_copy_to_wasm`: of nothing, only the length is written, and the address stays what it was.
-    fn give(&mut self, bytes: &[u8], address_at: u32, length_at: u32) -> Result<(), Refused> {
-        let length = u32::try_from(bytes.len()).map_err(|_| Status::INVALID_MEMORY_ACCESS)?;
-        self.write_u32(length_at, length)?;
-        if length == 0 {
-            return Ok(());
-        }
-        let address = self.allocate(length)?;
-        self.write(address, bytes)?;
-        self.write_u32(address_at, address)
-    }
-
-    /// `src/proxy_wasm/proxy_wasm_memory.c`: `malloc` is asked, too, where `proxy_on_memory_allocate` gives 0. A trap in
-    /// either is address −1, which passes for an address.
-    fn allocate(&mut self, length: u32) -> Result<u32, Refused> {
-        for name in ["proxy_on_memory_allocate", "malloc"] {
-            match self.ask_allocator(name, length) {
-                None | Some(Ok(0)) => {}
-                Some(Ok(address)) => return Ok(address),
-                Some(Err(_)) => {
-                    return Err(self.crash("the worker writes out of bounds: an allocation trapped"));
-                }
-            }
-        }
-        Err(Status::INTERNAL_FAILURE.into())
-    }
-
-    /// The real worker does not survive this call.
-    fn crash(&mut self, why: &'static str) -> Refused {
-        self.host().dead = Some(why);
-        Refused::Trap(wasmtime::Error::msg(why))
-    }
 }

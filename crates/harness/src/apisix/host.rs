@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::exchange::Exchange;
-use super::worker::Settings;
-use crate::Trap;
-use crate::calls::System;
-use crate::fault::Faults;
-use crate::host::MemoryLimit;
-use crate::log::Log;
+use super::settings::Settings;
+use crate::abi::faults::Faults;
+use crate::abi::log::Log;
+use crate::abi::memory_limit::MemoryLimit;
+use crate::abi::system::System;
+use crate::abi::trap::Trap;
 
 pub(crate) struct Host {
     pub(crate) settings: Settings,
@@ -136,13 +136,3 @@ impl System for Host {
         &mut self.random
     }
 }
-
-/// nginx variables that a filter may set: `apisix/cli/ngx_tpl.lua`, `location /`.
-pub const VARIABLES: [&str; 6] = [
-    "upstream_connection",
-    "upstream_host",
-    "upstream_upgrade",
-    "upstream_uri",
-    "wasm_process_req_body",
-    "wasm_process_resp_body",
-];

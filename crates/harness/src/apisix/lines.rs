@@ -1,6 +1,6 @@
 //! Header lines as nginx keeps them: one entry per line, never joined, in the order in which they came.
 
-use crate::Headers;
+use crate::abi::headers::Headers;
 
 /// Names are lower-case; the pseudo-headers are not among them.
 #[derive(Clone, Default)]

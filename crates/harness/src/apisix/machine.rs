@@ -3,8 +3,9 @@
 use wasmtime::{Instance, InstancePre, Store, Val};
 
 use super::host::Host;
-use super::worker::Settings;
-use crate::{StartError, Trap};
+use super::settings::Settings;
+use crate::abi::start_error::StartError;
+use crate::abi::trap::Trap;
 
 pub(crate) struct Machine {
     store: Store<Host>,

@@ -3,8 +3,9 @@
 use super::exchange::Exchange;
 use super::host::State;
 use super::machine::Machine;
-use super::stream::Outcome;
-use crate::{Headers, Response};
+use super::outcome::Outcome;
+use crate::abi::headers::Headers;
+use crate::abi::response::Response;
 
 /// What is done after a callback.
 enum Verdict {

@@ -4,20 +4,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::machine::Machine;
-use crate::{Headers, Response};
-
-/// What has become of a request so far.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// nginx passes it on to the route's upstream, with these headers and the client's body.
-    Forwarded(Headers),
-    /// The filter, or nginx itself, has answered in the upstream's place.
-    Answered(Response),
-    /// APISIX answers 503, as it could not run the plugin: what it logs.
-    Unavailable(&'static str),
-    /// The worker has crashed or hangs.
-    Lost,
-}
+use super::outcome::Outcome;
+use crate::abi::headers::Headers;
+use crate::abi::response::Response;
 
 /// A request with its response. Dropping it is its end: the filter is told to forget it.
 pub struct Stream {
@@ -66,15 +55,5 @@ impl Drop for Stream {
         let mut machine = self.machine.borrow_mut();
         machine.forget(self.key);
         machine.collect_garbage();
-    }
-}
-
-impl Outcome {
-    /// What the client was told.
-    pub fn response(&self) -> Option<&Response> {
-        match self {
-            Self::Answered(response) => Some(response),
-            _ => None,
-        }
     }
 }

@@ -3,36 +3,14 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use super::exchange::Exchange;
 use super::host::RouteState;
 use super::machine::Machine;
-use super::stream::Stream;
-use crate::{Headers, HostCall, LogLine, Status, Trap, When};
-
-/// What nginx's configuration, and the harness, say of a worker.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The plugin's name in APISIX' `config.yaml`.
-    pub name: String,
-    /// Bytes that a request's body may have, nginx's `client_max_body_size`; 0, APISIX' default, for any number.
-    pub client_max_body_size: usize,
-    /// WebAssembly instructions that one callback may use; by default a thousand million, seconds. The real host has no
-    /// such bound: the worker would hang.
-    pub instructions_per_callback: u64,
-    /// Bytes of linear memory the filter may have; 1 GiB by default. The real host has no bound.
-    pub memory_limit: usize,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            name: "sluicegate".to_owned(),
-            client_max_body_size: 0,
-            instructions_per_callback: 1_000_000_000,
-            memory_limit: 1024 * 1024 * 1024,
-        }
-    }
-}
+use super::route::Route;
+use crate::abi::faults::When;
+use crate::abi::host_call::HostCall;
+use crate::abi::log::LogLine;
+use crate::abi::status::Status;
+use crate::abi::trap::Trap;
 
 /// A running worker. Nothing is shared with any other.
 ///
@@ -53,7 +31,7 @@ impl Worker {
         let key = machine.host().new_key();
         let state = RouteState { conf: conf.as_ref().to_vec(), plugin: None, removed: false };
         machine.host().routes.insert(key, state);
-        Route { machine: Rc::clone(&self.machine), key }
+        Route::new(Rc::clone(&self.machine), key)
     }
 
     /// Everything that the filter has logged since the instance was created.
@@ -100,36 +78,5 @@ impl Worker {
     /// Routes of which the filter has a context: used once, and not yet forgotten.
     pub fn routes_in_use(&self) -> usize {
         self.machine.borrow_mut().host().plugins.len()
-    }
-}
-
-/// A route. When it goes, its plugin context goes with it, once its last request has ended: L, `ffi_gc`.
-pub struct Route {
-    machine: Rc<RefCell<Machine>>,
-    key: u32,
-}
-
-impl Route {
-    /// A client's request, with its whole body; empty is none. `:authority` is its `Host`, without which nginx takes
-    /// HTTP/1.0 only; all other names are lines. The client is at 10.0.0.9.
-    pub fn request(&self, headers: impl Into<Headers>, body: impl AsRef<[u8]>) -> Stream {
-        self.request_from("10.0.0.9", headers, body)
-    }
-
-    /// The same from a client at another address.
-    pub fn request_from(&self, client: &str, headers: impl Into<Headers>, body: impl AsRef<[u8]>) -> Stream {
-        let exchange = Exchange::new(self.key, client, &headers.into(), body.as_ref().len());
-        let key = self.machine.borrow_mut().open(exchange);
-        Stream::new(Rc::clone(&self.machine), key)
-    }
-}
-
-impl Drop for Route {
-    fn drop(&mut self) {
-        let mut machine = self.machine.borrow_mut();
-        if let Some(route) = machine.host().routes.get_mut(&self.key) {
-            route.removed = true;
-        }
-        machine.collect_garbage();
     }
 }

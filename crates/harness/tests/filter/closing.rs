@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sluicegate_harness::{Outcome, Vm};
+use sluicegate_harness::envoy::{Outcome, Vm};
 use sluicegate_protocol::Close;
 use sluicegate_protocol::control_resp::Control as ToSay;
 

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use prost::Message;
-use sluicegate_harness::{Headers, Vm};
+use sluicegate_harness::Headers;
+use sluicegate_harness::envoy::Vm;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::{CmdEmpty, PubSubReq};
 

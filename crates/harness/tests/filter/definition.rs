@@ -3,7 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use prost::Message;
-use sluicegate_harness::{Headers, Outcome, Vm};
+use sluicegate_harness::Headers;
+use sluicegate_harness::envoy::{Outcome, Vm};
 use sluicegate_protocol::ClusterDefinition;
 use sluicegate_protocol::cluster_definition::{Sasl, Tls};
 

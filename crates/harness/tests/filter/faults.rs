@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use prost::Message;
-use sluicegate_harness::{Headers, HostCall, Status, Stream, Vm, When};
+use sluicegate_harness::envoy::{Stream, Vm};
+use sluicegate_harness::{Headers, HostCall, Status, When};
 use sluicegate_protocol::Close;
 use sluicegate_protocol::control_resp::Control as ToSay;
 

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use sluicegate_harness::apisix::{self, Plugin, Route, Worker};
-use sluicegate_harness::{Headers, HostCall, Outcome, Response, Status, Stream, Vm, When};
+use sluicegate_harness::envoy::{Outcome, Stream, Vm};
+use sluicegate_harness::{Headers, HostCall, Response, Status, When};
 
 use crate::plain::{ANSWERED, post};
 use crate::socket::{PROFILES, Profile, answered, configuration, module};

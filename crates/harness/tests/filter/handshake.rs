@@ -1,6 +1,7 @@
 //! The opening handshake: what the bridge is asked, what a client is answered.
 
-use sluicegate_harness::{Headers, Outcome, Response, Vm};
+use sluicegate_harness::envoy::{Outcome, Vm};
+use sluicegate_harness::{Headers, Response};
 
 use crate::socket::{PROFILES, Profile, Socket, answered, sorted, upgrade, upgrade_with};
 use crate::wire;

@@ -1,7 +1,7 @@
 //! Memory: each message, all unfinished messages together, and the filter's whole linear memory are bounded.
 
 use prost::Message;
-use sluicegate_harness::Vm;
+use sluicegate_harness::envoy::Vm;
 
 use crate::socket::{PROFILES, Profile, Socket};
 use crate::wire::{self, BINARY, FIRST, LAST, MIDDLE, from_client};

@@ -1,6 +1,7 @@
 //! An upgrade that the bridge, or Envoy in its place, does not grant.
 
-use sluicegate_harness::{Headers, Stream, Vm};
+use sluicegate_harness::Headers;
+use sluicegate_harness::envoy::{Stream, Vm};
 
 use crate::socket::{PROFILES, Profile, Socket, answered, sorted, upgrade};
 use crate::wire;

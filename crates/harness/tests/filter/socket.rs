@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use prost::Message;
-use sluicegate_harness::{Filter, Headers, Outcome, Response, Settings, Stream, Vm};
+use sluicegate_harness::envoy::{Filter, Outcome, Settings, Stream, Vm};
+use sluicegate_harness::{Headers, Response};
 use sluicegate_protocol::PubSubReq;
 
 use crate::wire;

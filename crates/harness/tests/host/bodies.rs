@@ -1,6 +1,7 @@
 //! Body buffers: when they are there, how they are written, how they are held back.
 
-use sluicegate_harness::{Outcome, Settings, Status};
+use sluicegate_harness::Status;
+use sluicegate_harness::envoy::{Outcome, Settings};
 
 use crate::support::{log, ok, post, start, start_with};
 

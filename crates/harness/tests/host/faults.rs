@@ -1,6 +1,7 @@
 //! Refused calls, traps, endless loops and memory that does not grow.
 
-use sluicegate_harness::{Filter, HostCall, Outcome, Settings, Status, When};
+use sluicegate_harness::envoy::{Filter, Outcome, Settings};
+use sluicegate_harness::{HostCall, Status, When};
 
 use crate::support::{filter, get, log, module, ok, post, start, upgrade};
 

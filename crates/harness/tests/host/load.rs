@@ -1,6 +1,7 @@
 //! What is a filter, what is not, and what a failed start tells.
 
-use sluicegate_harness::{Filter, Settings, StartError, imports};
+use sluicegate_harness::envoy::{Filter, Settings};
+use sluicegate_harness::{StartError, imports};
 
 use crate::support::{filter, log, parse};
 

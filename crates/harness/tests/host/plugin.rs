@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use sluicegate_harness::{Level, Settings};
+use sluicegate_harness::Level;
+use sluicegate_harness::envoy::Settings;
 
 use crate::support::{filter, get, log, post, start, start_with};
 

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use sluicegate_harness::{Headers, Outcome};
+use sluicegate_harness::Headers;
+use sluicegate_harness::envoy::Outcome;
 
 use crate::support::{get, list, log, ok, post, start, upgrade};
 

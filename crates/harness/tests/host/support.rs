@@ -1,6 +1,7 @@
 //! Small filters from a few callbacks, and what they logged.
 
-use sluicegate_harness::{Filter, Headers, Settings, Vm};
+use sluicegate_harness::Headers;
+use sluicegate_harness::envoy::{Filter, Settings, Vm};
 
 /// A filter with these callbacks, named without `proxy_on_`. The bodies are WebAssembly text in which `'text'` stands for
 /// the address and length of a string, and every host call is there under the name it has in [`PRELUDE`].

@@ -1,9 +1,10 @@
 //! `proxy_get_buffer_bytes` and `proxy_get_configuration`.
 
-use crate::Status;
+use crate::abi::guest::{Args, Guest, Refused};
+use crate::abi::host_call::HostCall;
+use crate::abi::import::Import;
+use crate::abi::status::Status;
 use crate::apisix::host::Host;
-use crate::calls::{HostCall, Import};
-use crate::guest::{Args, Guest, Refused};
 
 pub(super) const IMPORTS: &[Import<Host>] = &[
     Import::proxy(HostCall::GetBufferBytes, "proxy_get_buffer_bytes", "iiiii", get),

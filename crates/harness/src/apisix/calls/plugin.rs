@@ -1,12 +1,14 @@
 //! Log, properties and the local response.
 
-use crate::Status;
-use crate::apisix::host::{Host, State, VARIABLES};
-use crate::calls::header_maps::check_text;
-use crate::calls::{HostCall, Import};
-use crate::guest::{Args, Guest, Refused};
-use crate::log::Level;
-use crate::pairs;
+use crate::abi::guest::{Args, Guest, Refused, check_text};
+use crate::abi::headers::Headers;
+use crate::abi::host_call::HostCall;
+use crate::abi::import::Import;
+use crate::abi::log::Level;
+use crate::abi::pairs;
+use crate::abi::status::Status;
+use crate::apisix::host::{Host, State};
+use crate::apisix::variables::VARIABLES;
 
 pub(super) const IMPORTS: &[Import<Host>] = &[
     Import::proxy(HostCall::Log, "proxy_log", "iii", log),
@@ -68,7 +70,7 @@ fn send_local_response(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(
     host.exchange().ok_or(Status::BAD_ARGUMENT)?;
     host.code = args.u32(0).cast_signed();
     let list = guest.read(args.u32(5), args.u32(6))?;
-    let headers = if list.is_empty() { Some(crate::Headers::default()) } else { pairs::parse(&list) };
+    let headers = if list.is_empty() { Some(Headers::default()) } else { pairs::parse(&list) };
     let Some(headers) = headers else {
         return Err(guest.crash("a header list was read behind its end: its lengths do not fit"));
     };

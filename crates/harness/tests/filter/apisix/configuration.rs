@@ -3,7 +3,8 @@
 use std::iter;
 
 use sluicegate_harness::apisix::{Outcome, Route, Worker};
-use sluicegate_harness::{HostCall, Level, Status, Vm, When};
+use sluicegate_harness::envoy::Vm;
+use sluicegate_harness::{HostCall, Level, Status, When};
 
 use crate::gateway::apisix;
 use crate::plain::post;

@@ -4,9 +4,15 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::host::{Action, ROOT};
-use crate::machine::Machine;
-use crate::{Headers, HostCall, LogLine, Status, Stream, Trap, When};
+use super::host::{Action, ROOT};
+use super::machine::Machine;
+use super::stream::Stream;
+use crate::abi::faults::When;
+use crate::abi::headers::Headers;
+use crate::abi::host_call::HostCall;
+use crate::abi::log::LogLine;
+use crate::abi::status::Status;
+use crate::abi::trap::Trap;
 
 /// A running instance: its streams, log, metrics and clock. Nothing is shared with any other.
 ///

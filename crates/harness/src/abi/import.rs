@@ -1,53 +1,15 @@
-//! The functions that a filter may import: one table, and one place where each call is counted, charged and refused.
-
-pub(crate) mod buffers;
-pub(crate) mod header_maps;
-pub(crate) mod metrics;
-pub(crate) mod plugin;
-pub(crate) mod streams;
-pub(crate) mod wasi;
-
-use std::time::Duration;
+//! A function that a module may import, and one place where each call is counted, charged and refused.
 
 use wasmtime::{Engine, FuncType, ImportType, Linker, Module, Val, ValType};
 
-use crate::fault::Faults;
-use crate::guest::{Args, Guest, Refused};
-use crate::host::Host;
-use crate::log::Log;
-use crate::{Status, module};
-
-/// A proxy-wasm host call, to name it in a test.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each is the `proxy_*` function of the same name")]
-pub enum HostCall {
-    AddHeaderMapValue,
-    CloseStream,
-    ContinueStream,
-    DefineMetric,
-    Done,
-    GetBufferBytes,
-    GetCurrentTimeNanoseconds,
-    GetHeaderMapPairs,
-    GetHeaderMapValue,
-    GetLogLevel,
-    GetMetric,
-    GetProperty,
-    IncrementMetric,
-    Log,
-    RecordMetric,
-    RemoveHeaderMapValue,
-    ReplaceHeaderMapValue,
-    SendLocalResponse,
-    SetBufferBytes,
-    SetEffectiveContext,
-    SetHeaderMapPairs,
-    SetProperty,
-    SetTickPeriodMilliseconds,
-}
+use super::guest::{Args, Guest, Refused};
+use super::host_call::HostCall;
+use super::module;
+use super::status::Status;
+use super::system::System;
 
 /// One importable function of the host `H`.
-pub(crate) struct Import<H: 'static = Host> {
+pub(crate) struct Import<H: 'static> {
     /// `None` where a test cannot refuse it.
     call: Option<HostCall>,
     module: &'static str,
@@ -58,7 +20,7 @@ pub(crate) struct Import<H: 'static = Host> {
     run: Handler<H>,
 }
 
-pub(crate) type Handler<H = Host> = fn(&mut Guest<'_, H>, &Args<'_>) -> Result<(), Refused>;
+pub(crate) type Handler<H> = fn(&mut Guest<'_, H>, &Args<'_>) -> Result<(), Refused>;
 
 impl<H: System> Import<H> {
     pub(crate) const fn proxy(
@@ -75,8 +37,14 @@ impl<H: System> Import<H> {
         Self { call: None, module: "env", name, params, returns: true, run }
     }
 
-    const fn wasi(name: &'static str, params: &'static str, run: Handler<H>) -> Self {
+    pub(crate) const fn wasi(name: &'static str, params: &'static str, run: Handler<H>) -> Self {
         Self { call: None, module: "wasi_snapshot_preview1", name, params, returns: true, run }
+    }
+
+    /// The same function without a result.
+    pub(crate) const fn without_result(mut self) -> Self {
+        self.returns = false;
+        self
     }
 
     /// As `module.name`.
@@ -102,19 +70,8 @@ impl<H: System> Import<H> {
     }
 }
 
-/// What both hosts have: it is the worker's, not the proxy's.
-pub(crate) trait System: 'static {
-    fn log(&mut self) -> &mut Log;
-    fn faults(&mut self) -> &mut Faults;
-    /// Wall clock, since 1970.
-    fn now(&self) -> Duration;
-    /// Since the start.
-    fn uptime(&self) -> Duration;
-    fn random(&mut self) -> &mut u64;
-}
-
-/// Everything that a host has.
-pub(crate) type Tables<H = Host> = &'static [&'static [Import<H>]];
+/// Every function of a host.
+pub(crate) type Tables<H> = &'static [&'static [Import<H>]];
 
 /// Gives a module the functions of `tables`.
 pub(crate) fn link<H: System>(
@@ -142,15 +99,6 @@ pub(crate) fn unknown<H: System>(module: &Module, tables: Tables<H>) -> Vec<Stri
     };
     module.imports().filter(|import| !has(import)).map(|import| module::name(&import)).collect()
 }
-
-pub(crate) const TABLES: Tables = &[
-    buffers::IMPORTS,
-    header_maps::IMPORTS,
-    metrics::IMPORTS,
-    plugin::IMPORTS,
-    streams::IMPORTS,
-    &wasi::imports(),
-];
 
 /// What a host call counts for, in instructions, so that a loop of host calls ends as soon as one of instructions.
 const CALL_COST: u64 = 1_000;

@@ -1,12 +1,15 @@
 //! The header map calls: `proxy_{get,add,replace,remove}_header_map_value` and `proxy_{get,set}_header_map_pairs`.
 
-use super::{HostCall, Import};
-use crate::exchange::Map;
-use crate::guest::{Args, Guest, Refused};
-use crate::host::Host;
-use crate::{Headers, Status, pairs};
+use crate::abi::guest::{Args, Guest, Refused, check_text};
+use crate::abi::headers::Headers;
+use crate::abi::host_call::HostCall;
+use crate::abi::import::Import;
+use crate::abi::pairs;
+use crate::abi::status::Status;
+use crate::envoy::exchange::Map;
+use crate::envoy::host::Host;
 
-pub(crate) const IMPORTS: &[Import] = &[
+pub(super) const IMPORTS: &[Import<Host>] = &[
     Import::proxy(HostCall::GetHeaderMapValue, "proxy_get_header_map_value", "iiiii", get),
     Import::proxy(HostCall::GetHeaderMapPairs, "proxy_get_header_map_pairs", "iii", get_all),
     Import::proxy(HostCall::AddHeaderMapValue, "proxy_add_header_map_value", "iiiii", add),
@@ -17,7 +20,7 @@ pub(crate) const IMPORTS: &[Import] = &[
 
 /// Envoy, `getHeaderMapValue`: the first value; `NotFound` without one; `BadArgument` where the map is not there, but
 /// `NotFound` in `on_log`.
-fn get(guest: &mut Guest<'_>, args: &Args<'_>) -> Result<(), Refused> {
+fn get(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     check_map(args)?;
     let name = guest.read(args.u32(1), args.u32(2))?;
     let host = guest.host();
@@ -29,23 +32,23 @@ fn get(guest: &mut Guest<'_>, args: &Args<'_>) -> Result<(), Refused> {
 }
 
 /// Envoy, `getHeaderMapPairs`: a map that is not there reads as empty, and an empty one is address 0.
-fn get_all(guest: &mut Guest<'_>, args: &Args<'_>) -> Result<(), Refused> {
+fn get_all(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     check_map(args)?;
     let headers = readable(guest.host(), args.u32(0)).unwrap_or_default();
     let list = if headers.is_empty() { Vec::new() } else { pairs::write(&headers) };
     guest.give(&list, args.u32(1), args.u32(2))
 }
 
-fn add(guest: &mut Guest<'_>, args: &Args<'_>) -> Result<(), Refused> {
+fn add(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     write_value(guest, args, Headers::add)
 }
 
-fn replace(guest: &mut Guest<'_>, args: &Args<'_>) -> Result<(), Refused> {
+fn replace(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     write_value(guest, args, Headers::set)
 }
 
 fn write_value(
-    guest: &mut Guest<'_>,
+    guest: &mut Guest<'_, Host>,
     args: &Args<'_>,
     write: fn(&mut Headers, &[u8], &[u8]),
 ) -> Result<(), Refused> {
@@ -59,7 +62,7 @@ fn write_value(
 }
 
 /// Envoy, `removeHeaderMapValue`: removing what is not there is fine.
-fn remove(guest: &mut Guest<'_>, args: &Args<'_>) -> Result<(), Refused> {
+fn remove(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     check_map(args)?;
     let name = guest.read(args.u32(1), args.u32(2))?;
     writable(guest.host(), args.u32(0))?.remove(&name);
@@ -67,7 +70,7 @@ fn remove(guest: &mut Guest<'_>, args: &Args<'_>) -> Result<(), Refused> {
 }
 
 /// Envoy, `setHeaderMapPairs`: all go, the given ones come; a malformed list is an empty one.
-fn set_all(guest: &mut Guest<'_>, args: &Args<'_>) -> Result<(), Refused> {
+fn set_all(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     check_map(args)?;
     let headers = guest.read_headers(args.u32(1), args.u32(2))?;
     let map = writable(guest.host(), args.u32(0))?;
@@ -101,14 +104,4 @@ fn stream_map(kind: u32) -> Option<Map> {
 
 fn check_map(args: &Args<'_>) -> Result<(), Status> {
     if args.u32(0) <= 7 { Ok(()) } else { Err(Status::BAD_ARGUMENT) }
-}
-
-/// Stricter than Envoy, which checks this in debug builds only and otherwise writes it to an HTTP/1 peer: a header with a
-/// line break in it is a second header to whoever reads it.
-pub(crate) fn check_text(name: &[u8], value: &[u8]) -> Result<(), Refused> {
-    if name.iter().chain(value).any(|byte| matches!(byte, 0 | b'\r' | b'\n')) {
-        let message = format!("the header {:?} holds NUL, CR or LF", name.escape_ascii().to_string());
-        return Err(Refused::Trap(wasmtime::Error::msg(message)));
-    }
-    Ok(())
 }

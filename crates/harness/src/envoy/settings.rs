@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// How a [`Vm`](crate::Vm) is started. `"…".into()` is a plugin configuration with everything else at its default.
+/// How a [`Vm`](super::Vm) is started. `"…".into()` is a plugin configuration with everything else at its default.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// `PluginConfig.configuration`, given to the filter's `on_configure`.

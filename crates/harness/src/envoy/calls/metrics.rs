@@ -1,30 +1,32 @@
 //! `proxy_define_metric`, `proxy_increment_metric`, `proxy_record_metric` and `proxy_get_metric`.
 
-use super::{HostCall, Import};
-use crate::guest::{Args, Guest, Refused};
+use crate::abi::guest::{Args, Guest, Refused};
+use crate::abi::host_call::HostCall;
+use crate::abi::import::Import;
+use crate::envoy::host::Host;
 
-pub(crate) const IMPORTS: &[Import] = &[
+pub(super) const IMPORTS: &[Import<Host>] = &[
     Import::proxy(HostCall::DefineMetric, "proxy_define_metric", "iiii", define),
     Import::proxy(HostCall::IncrementMetric, "proxy_increment_metric", "iI", increment),
     Import::proxy(HostCall::RecordMetric, "proxy_record_metric", "iI", record),
     Import::proxy(HostCall::GetMetric, "proxy_get_metric", "ii", get),
 ];
 
-fn define(guest: &mut Guest<'_>, args: &Args<'_>) -> Result<(), Refused> {
+fn define(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     let name = guest.read(args.u32(1), args.u32(2))?;
     let handle = guest.host().metrics.define(args.u32(0), &name)?;
     guest.write_u32(args.u32(3), handle)
 }
 
-fn increment(guest: &mut Guest<'_>, args: &Args<'_>) -> Result<(), Refused> {
+fn increment(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     Ok(guest.host().metrics.increment(args.u32(0), args.i64(1))?)
 }
 
-fn record(guest: &mut Guest<'_>, args: &Args<'_>) -> Result<(), Refused> {
+fn record(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     Ok(guest.host().metrics.record(args.u32(0), args.i64(1).cast_unsigned())?)
 }
 
-fn get(guest: &mut Guest<'_>, args: &Args<'_>) -> Result<(), Refused> {
+fn get(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     let value = guest.host().metrics.get(args.u32(0))?;
     guest.write_u64(args.u32(1), value)
 }

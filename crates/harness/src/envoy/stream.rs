@@ -1,66 +1,18 @@
 //! One HTTP stream, driven and watched from both ends: the client's and the upstream's.
 
 use std::cell::RefCell;
-use std::fmt;
 use std::rc::Rc;
 
-use crate::Headers;
-use crate::exchange::{Exchange, Sent, Side};
-use crate::machine::Machine;
+use super::exchange::{Exchange, Sent, Side};
+use super::machine::Machine;
+use super::outcome::Outcome;
+use crate::abi::headers::Headers;
+use crate::abi::response::Response;
 
 /// A request with its response. Dropping it is the client going away.
 pub struct Stream {
     machine: Rc<RefCell<Machine>>,
     id: u32,
-}
-
-/// What has become of a request so far.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The filter holds the request back.
-    Waiting,
-    /// The upstream has it, with these headers. There may be an answer; see [`Stream::response`].
-    Forwarded(Headers),
-    /// The filter, or Envoy itself, has answered in the upstream's place.
-    Answered(Response),
-    /// The client's stream was reset.
-    Reset,
-}
-
-/// What the client has received.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Response {
-    /// With `:status`.
-    pub headers: Headers,
-    /// So far.
-    pub body: Vec<u8>,
-    /// `None` where there are none, or none yet.
-    pub trailers: Option<Headers>,
-    /// The stream has ended in order.
-    pub complete: bool,
-}
-
-impl Response {
-    /// `:status` as a number; 0 where there is none.
-    pub fn status(&self) -> u16 {
-        self.headers.text(":status").and_then(|status| status.parse().ok()).unwrap_or_default()
-    }
-
-    /// The body so far, with what is not UTF-8 replaced.
-    pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
-    }
-}
-
-impl fmt::Debug for Response {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Response")
-            .field("headers", &self.headers)
-            .field("body", &format_args!("\"{}\"", self.body.escape_ascii()))
-            .field("trailers", &self.trailers)
-            .field("complete", &self.complete)
-            .finish()
-    }
 }
 
 /// The client's end.

@@ -1,24 +1,15 @@
 //! One running instance of the filter: callbacks go in, answers or a trap come out.
 
-use std::fmt;
-
 use wasmtime::{Instance, InstancePre, Store, Val};
 
-use crate::host::{Host, ROOT};
-use crate::{Settings, StartError};
+use super::host::{Host, ROOT};
+use super::settings::Settings;
+use crate::abi::start_error::StartError;
+use crate::abi::trap::Trap;
 
 pub(crate) struct Machine {
     store: Store<Host>,
     instance: Instance,
-}
-
-/// The filter stopped for good: a panic, an access out of bounds, an endless loop, or something this host never accepts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trap {
-    /// The exported function that did not return.
-    pub callback: String,
-    /// The runtime's words. What the filter itself said, a panic message for one, is in the log.
-    pub reason: String,
 }
 
 /// What a callback returned.
@@ -151,11 +142,5 @@ impl Drop for Machine {
             unseen.map_or(String::new(), Trap::to_string),
             host.log.lines()
         );
-    }
-}
-
-impl fmt::Display for Trap {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} trapped: {}", self.callback, self.reason)
     }
 }

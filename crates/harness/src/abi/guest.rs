@@ -2,11 +2,12 @@
 
 use wasmtime::{Caller, Extern, Memory, Val};
 
-use crate::host::Host;
-use crate::{Headers, Status, pairs};
+use super::headers::Headers;
+use super::pairs;
+use super::status::Status;
 
 /// The running filter, seen from inside a host call of `H`.
-pub(crate) struct Guest<'a, H: 'static = Host> {
+pub(crate) struct Guest<'a, H: 'static> {
     caller: Caller<'a, H>,
 }
 
@@ -84,33 +85,6 @@ impl<'a, H> Guest<'a, H> {
     }
 }
 
-impl Guest<'_> {
-    /// cpp-host, `copyToPointerSize`: the bytes go where the filter's own allocator says, and their address and length
-    /// where the caller asked; no bytes at all are address 0.
-    pub(crate) fn give(&mut self, bytes: &[u8], address_at: u32, length_at: u32) -> Result<(), Refused> {
-        let length = u32::try_from(bytes.len()).map_err(|_| Status::INVALID_MEMORY_ACCESS)?;
-        let mut address = 0;
-        if length > 0 {
-            address = self.allocate(length)?;
-            self.write(address, bytes)?;
-        }
-        self.write_u32(address_at, address)?;
-        self.write_u32(length_at, length)
-    }
-
-    /// cpp-host, `getFunctions` and `allocMemory`: `malloc`, else `proxy_on_memory_allocate`; address 0 is a refusal.
-    fn allocate(&mut self, length: u32) -> Result<u32, Refused> {
-        let address = ALLOCATORS.iter().find_map(|name| self.ask_allocator(name, length));
-        match address.ok_or(Status::INVALID_MEMORY_ACCESS)?? {
-            0 => Err(Status::INVALID_MEMORY_ACCESS.into()),
-            address => Ok(address),
-        }
-    }
-}
-
-/// What a filter may call its allocator.
-pub(crate) const ALLOCATORS: [&str; 2] = ["malloc", "proxy_on_memory_allocate"];
-
 /// The arguments of a host call. Their types were checked when the module was linked; what is not there reads as 0.
 pub(crate) struct Args<'a>(pub(crate) &'a [Val]);
 
@@ -122,4 +96,14 @@ impl Args<'_> {
     pub(crate) fn i64(&self, at: usize) -> i64 {
         self.0.get(at).and_then(Val::i64).unwrap_or_default()
     }
+}
+
+/// Stricter than Envoy, which checks this in debug builds only and otherwise writes it to an HTTP/1 peer: a header with a
+/// line break in it is a second header to whoever reads it.
+pub(crate) fn check_text(name: &[u8], value: &[u8]) -> Result<(), Refused> {
+    if name.iter().chain(value).any(|byte| matches!(byte, 0 | b'\r' | b'\n')) {
+        let message = format!("the header {:?} holds NUL, CR or LF", name.escape_ascii().to_string());
+        return Err(Refused::Trap(wasmtime::Error::msg(message)));
+    }
+    Ok(())
 }

@@ -1,10 +1,12 @@
 //! The WASI functions that Rust's standard library imports, as cpp-host's `exports.cc` has them.
 
-use super::plugin::nanoseconds;
-use super::{Import, System};
-use crate::Status;
-use crate::guest::{Args, Guest, Refused};
-use crate::log::Level;
+use std::time::Duration;
+
+use super::guest::{Args, Guest, Refused};
+use super::import::Import;
+use super::log::Level;
+use super::status::Status;
+use super::system::System;
 
 pub(crate) const fn imports<H: System>() -> [Import<H>; 9] {
     [
@@ -14,7 +16,7 @@ pub(crate) const fn imports<H: System>() -> [Import<H>; 9] {
         Import::wasi("environ_get", "ii", nothing),
         Import::wasi("environ_sizes_get", "ii", no_strings),
         Import::wasi("fd_write", "iiii", fd_write),
-        Import { returns: false, ..Import::wasi("proc_exit", "i", proc_exit) },
+        Import::wasi("proc_exit", "i", proc_exit).without_result(),
         Import::wasi("random_get", "ii", random_get),
         Import::wasi("sched_yield", "", nothing),
     ]
@@ -94,6 +96,10 @@ fn fault(refused: Refused) -> Refused {
         Refused::Status(_) => FAULT.into(),
         trap @ Refused::Trap(_) => trap,
     }
+}
+
+pub(crate) fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 const BAD_DESCRIPTOR: Status = Status(8);

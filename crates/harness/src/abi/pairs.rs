@@ -1,6 +1,6 @@
 //! The serialized header list that crosses the border: a count, the lengths, then names and values with a NUL after each.
 
-use crate::Headers;
+use super::headers::Headers;
 
 /// Reads a list as `PairsUtil::toPairs` of cpp-host does: anything malformed is an empty list, not an error.
 pub(crate) fn read(bytes: &[u8]) -> Headers {

@@ -1,6 +1,6 @@
 //! The answer that Envoy makes itself: `Http::Utility::prepareLocalReply` and `encodeLocalReply`.
 
-use crate::Headers;
+use crate::abi::headers::Headers;
 
 /// A reply ready to be sent. Without a body the headers are all of it.
 pub(crate) struct LocalReply {

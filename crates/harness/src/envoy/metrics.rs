@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::Status;
+use crate::abi::status::Status;
 
 /// All metrics of one VM. Envoy gives each definition a new handle, and handles of one name share one metric.
 #[derive(Default)]

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use super::{HostCall, Import};
-use crate::Status;
-use crate::guest::{Args, Guest, Refused};
-use crate::host::{Action, Host};
-use crate::log::Level;
+use crate::abi::guest::{Args, Guest, Refused};
+use crate::abi::host_call::HostCall;
+use crate::abi::import::Import;
+use crate::abi::log::Level;
+use crate::abi::status::Status;
+use crate::abi::wasi::nanoseconds;
+use crate::envoy::host::{Action, Host};
 
-pub(crate) const IMPORTS: &[Import] = &[
+pub(super) const IMPORTS: &[Import<Host>] = &[
     Import::proxy(HostCall::Log, "proxy_log", "iii", log),
     Import::proxy(HostCall::GetLogLevel, "proxy_get_log_level", "i", get_log_level),
     Import::proxy(
@@ -30,25 +32,25 @@ pub(crate) const IMPORTS: &[Import] = &[
 ];
 
 /// cpp-host, `log`: a level above critical is `BadArgument`.
-fn log(guest: &mut Guest<'_>, args: &Args<'_>) -> Result<(), Refused> {
+fn log(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     let level = Level::from_number(args.u32(0)).ok_or(Status::BAD_ARGUMENT)?;
     let text = guest.read(args.u32(1), args.u32(2))?;
     guest.host().log.push(level, &text);
     Ok(())
 }
 
-fn get_log_level(guest: &mut Guest<'_>, args: &Args<'_>) -> Result<(), Refused> {
+fn get_log_level(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     let level = guest.host().settings.log_level;
     guest.write_u32(args.u32(0), level)
 }
 
-fn get_current_time(guest: &mut Guest<'_>, args: &Args<'_>) -> Result<(), Refused> {
+fn get_current_time(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     let now = nanoseconds(guest.host().now);
     guest.write_u64(args.u32(0), now)
 }
 
 /// Envoy, `Wasm::setTimerPeriod`: the timer starts anew, and a period of 0 stops it.
-fn set_tick_period(guest: &mut Guest<'_>, args: &Args<'_>) -> Result<(), Refused> {
+fn set_tick_period(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     let host = guest.host();
     host.tick_period = Duration::from_millis(args.u32(0).into());
     host.tick_due = (!host.tick_period.is_zero()).then(|| host.now.saturating_add(host.tick_period));
@@ -56,7 +58,7 @@ fn set_tick_period(guest: &mut Guest<'_>, args: &Args<'_>) -> Result<(), Refused
 }
 
 /// Envoy, `getProperty`: what the filter has set on the stream, or what the host knows of it or in general; else `NotFound`.
-fn get_property(guest: &mut Guest<'_>, args: &Args<'_>) -> Result<(), Refused> {
+fn get_property(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     let path = guest.read(args.u32(0), args.u32(1))?;
     let value = property(guest.host(), &path).ok_or(Status::NOT_FOUND)?;
     guest.give(&value, args.u32(2), args.u32(3))
@@ -73,7 +75,7 @@ fn property(host: &mut Host, path: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Envoy, `setProperty`: `NotFound` where there is no stream.
-fn set_property(guest: &mut Guest<'_>, args: &Args<'_>) -> Result<(), Refused> {
+fn set_property(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     let path = guest.read(args.u32(0), args.u32(1))?;
     let value = guest.read(args.u32(2), args.u32(3))?;
     let exchange = guest.host().exchange().ok_or(Status::NOT_FOUND)?;
@@ -82,7 +84,7 @@ fn set_property(guest: &mut Guest<'_>, args: &Args<'_>) -> Result<(), Refused> {
 }
 
 /// cpp-host, `set_effective_context`: `BadArgument` for a context that does not exist.
-fn set_effective_context(guest: &mut Guest<'_>, args: &Args<'_>) -> Result<(), Refused> {
+fn set_effective_context(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     let host = guest.host();
     if !host.is_context(args.u32(0)) {
         return Err(Status::BAD_ARGUMENT.into());
@@ -92,15 +94,11 @@ fn set_effective_context(guest: &mut Guest<'_>, args: &Args<'_>) -> Result<(), R
 }
 
 /// cpp-host, `WasmBase::done`: `NotFound` unless the root's `on_done` has answered that it is not done.
-fn done(guest: &mut Guest<'_>, _: &Args<'_>) -> Result<(), Refused> {
+fn done(guest: &mut Guest<'_, Host>, _: &Args<'_>) -> Result<(), Refused> {
     let host = guest.host();
     if !std::mem::take(&mut host.shutdown_pending) {
         return Err(Status::NOT_FOUND.into());
     }
     host.actions.push_back(Action::DeleteRoot);
     Ok(())
-}
-
-pub(crate) fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

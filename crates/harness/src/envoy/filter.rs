@@ -6,11 +6,16 @@ use std::rc::Rc;
 
 use wasmtime::{InstancePre, Linker};
 
-use crate::guest::ALLOCATORS;
-use crate::host::Host;
-use crate::machine::Machine;
-use crate::module::{self, Features, LoadError};
-use crate::{LogLine, Settings, Trap, Vm, calls};
+use super::calls::TABLES;
+use super::host::Host;
+use super::machine::Machine;
+use super::memory::ALLOCATORS;
+use super::settings::Settings;
+use super::vm::Vm;
+use crate::abi::import;
+use crate::abi::load_error::{ABI, LoadError};
+use crate::abi::module::{self, Features};
+use crate::abi::start_error::StartError;
 
 /// A module that can be started any number of times. Cheap to clone; each [`Vm`] is independent of every other.
 #[derive(Clone)]
@@ -40,8 +45,8 @@ impl Filter {
             return Err(LoadError::Allocator);
         }
         let mut linker = Linker::new(module.engine());
-        calls::link(&mut linker, module.engine(), calls::TABLES).map_err(LoadError::Link)?;
-        let unknown = calls::unknown(&module, calls::TABLES);
+        import::link(&mut linker, module.engine(), TABLES).map_err(LoadError::Link)?;
+        let unknown = import::unknown(&module, TABLES);
         if !unknown.is_empty() {
             return Err(LoadError::Imports(unknown.join(", ")));
         }
@@ -56,21 +61,3 @@ impl Filter {
         Machine::start(&self.pre, settings.into()).map(|machine| Vm::new(Rc::new(RefCell::new(machine))))
     }
 }
-
-/// Why an instance did not start.
-#[derive(Debug, thiserror::Error)]
-#[error("{stage} the plugin{}; it logged {:?}", trap.as_ref().map_or(String::new(), |trap| format!(": {trap}")), texts(log))]
-pub struct StartError {
-    /// What was being done, so that it reads after "failed to".
-    pub stage: &'static str,
-    /// `None` where the filter itself answered no.
-    pub trap: Option<Trap>,
-    /// Everything logged until then.
-    pub log: Vec<LogLine>,
-}
-
-fn texts(log: &[LogLine]) -> Vec<&str> {
-    log.iter().map(|line| line.text.as_str()).collect()
-}
-
-pub(crate) const ABI: &str = "proxy_abi_version_0_2_1";

@@ -1,19 +1,20 @@
 //! `proxy_get_buffer_bytes` and `proxy_set_buffer_bytes`.
 
-use super::{HostCall, Import};
-use crate::Status;
-use crate::exchange::Side;
-use crate::guest::{Args, Guest, Refused};
-use crate::host::Host;
+use crate::abi::guest::{Args, Guest, Refused};
+use crate::abi::host_call::HostCall;
+use crate::abi::import::Import;
+use crate::abi::status::Status;
+use crate::envoy::exchange::Side;
+use crate::envoy::host::Host;
 
-pub(crate) const IMPORTS: &[Import] = &[
+pub(super) const IMPORTS: &[Import<Host>] = &[
     Import::proxy(HostCall::GetBufferBytes, "proxy_get_buffer_bytes", "iiiii", get),
     Import::proxy(HostCall::SetBufferBytes, "proxy_set_buffer_bytes", "iiiii", set),
 ];
 
 /// cpp-host, `get_buffer_bytes`: `NotFound` where there is no such buffer, a start behind the end reads as empty, and so
 /// does a body outside its callback.
-fn get(guest: &mut Guest<'_>, args: &Args<'_>) -> Result<(), Refused> {
+fn get(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     let (start, length) = (args.u32(1) as usize, args.u32(2) as usize);
     let part = read(guest.host(), args.u32(0), |buffer| {
         // Envoy adds in 64 bits, so that a length of `u32::MAX` is "all of it".
@@ -25,7 +26,7 @@ fn get(guest: &mut Guest<'_>, args: &Args<'_>) -> Result<(), Refused> {
 
 /// Envoy, `Buffer::copyFrom`: at 0 the given length is drained and the data comes first; at or behind the end the data is
 /// appended whatever the length; elsewhere `BadArgument`, as for any buffer but an open body.
-fn set(guest: &mut Guest<'_>, args: &Args<'_>) -> Result<(), Refused> {
+fn set(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     // The order of the checks is cpp-host's: the buffer's existence, then the filter's memory, then the arguments.
     let kind = args.u32(0);
     read(guest.host(), kind, |_| ())?;

@@ -1,8 +1,9 @@
 //! Host calls that are made to fail.
 
-use crate::{HostCall, Status};
+use super::host_call::HostCall;
+use super::status::Status;
 
-/// Which calls [`Vm::refuse`](crate::Vm::refuse) hits.
+/// Which calls [`Vm::refuse`](crate::envoy::Vm::refuse) hits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
     /// Every call from then on.

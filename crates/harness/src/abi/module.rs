@@ -1,13 +1,12 @@
 //! A module on its way from a file to a host: read, checked against a host's WebAssembly features, compiled once per process.
 
 use std::collections::HashMap;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use wasmtime::{Config, Engine, ImportType, Module, WasmFeatures};
 
-use crate::filter::ABI;
+use super::load_error::LoadError;
 
 /// Which WebAssembly a host takes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,37 +27,6 @@ pub fn imports(path: impl AsRef<Path>) -> Result<Vec<String>, LoadError> {
     let mut names: Vec<_> = module.imports().map(|import| name(&import)).collect();
     names.sort_unstable();
     Ok(names)
-}
-
-/// Why a module is no filter for this host.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// The file is not there or not readable.
-    #[error("read the filter {}", path.display())]
-    Read {
-        /// As given.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The bytes are no valid WebAssembly module.
-    #[error("compile the filter: {0:#}")]
-    Compile(wasmtime::Error),
-    /// Envoy, `Missing or unknown Proxy-Wasm ABI version`.
-    #[error("load a filter without the export {ABI}")]
-    Abi,
-    /// Envoy, `Wasm module is missing malloc function`.
-    #[error("load a filter that exports neither malloc nor proxy_on_memory_allocate")]
-    Allocator,
-    /// wasm-nginx-module, `the wasm plugin doesn't export memory`.
-    #[error("load a filter that exports no memory")]
-    Memory,
-    /// The module needs functions that this host does not have.
-    #[error("load a filter that imports what this host does not have: {0}")]
-    Imports(String),
-    /// An import has another type than the host's function.
-    #[error("link the filter: {0:#}")]
-    Link(wasmtime::Error),
 }
 
 type Modules = HashMap<(Vec<u8>, Features), Module>;

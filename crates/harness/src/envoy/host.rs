@@ -3,15 +3,16 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use wasmtime::ResourceLimiter;
-
-use crate::calls::System;
-use crate::exchange::{Exchange, Side};
-use crate::fault::Faults;
-use crate::local_reply::Manner;
-use crate::log::Log;
-use crate::metric::Metrics;
-use crate::{Headers, Settings, Trap};
+use super::exchange::{Exchange, Side};
+use super::local_reply::Manner;
+use super::metrics::Metrics;
+use super::settings::Settings;
+use crate::abi::faults::Faults;
+use crate::abi::headers::Headers;
+use crate::abi::log::Log;
+use crate::abi::memory_limit::MemoryLimit;
+use crate::abi::system::System;
+use crate::abi::trap::Trap;
 
 /// The plugin's root context. Envoy numbers contexts from 1 (cpp-host, `allocContextId`), and the root is the first.
 pub(crate) const ROOT: u32 = 1;
@@ -121,21 +122,3 @@ impl System for Host {
         &mut self.random
     }
 }
-
-/// How far linear memory may grow.
-pub(crate) struct MemoryLimit {
-    pub(crate) bytes: usize,
-}
-
-impl ResourceLimiter for MemoryLimit {
-    fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(desired <= self.bytes)
-    }
-
-    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(desired <= MAX_TABLE)
-    }
-}
-
-/// Function table entries; a filter needs some hundreds.
-const MAX_TABLE: usize = 100_000;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::Headers;
-use crate::local_reply::Manner;
+use super::local_reply::Manner;
+use crate::abi::headers::Headers;
 
 /// Both directions of one stream, and what Envoy's `Context` for it remembers.
 #[derive(Default)]

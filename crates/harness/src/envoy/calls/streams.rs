@@ -1,13 +1,14 @@
 //! The calls that act on a stream: `proxy_send_local_response`, `proxy_continue_stream`, `proxy_close_stream`. Envoy does
 //! what they ask for after the running callback has returned.
 
-use super::{HostCall, Import, header_maps};
-use crate::Status;
-use crate::exchange::Side;
-use crate::guest::{Args, Guest, Refused};
-use crate::host::Action;
+use crate::abi::guest::{Args, Guest, Refused, check_text};
+use crate::abi::host_call::HostCall;
+use crate::abi::import::Import;
+use crate::abi::status::Status;
+use crate::envoy::exchange::Side;
+use crate::envoy::host::{Action, Host};
 
-pub(crate) const IMPORTS: &[Import] = &[
+pub(super) const IMPORTS: &[Import<Host>] = &[
     Import::proxy(HostCall::SendLocalResponse, "proxy_send_local_response", "iiiiiiii", send_local_response),
     Import::proxy(HostCall::ContinueStream, "proxy_continue_stream", "i", continue_stream),
     Import::proxy(HostCall::CloseStream, "proxy_close_stream", "i", close_stream),
@@ -15,12 +16,12 @@ pub(crate) const IMPORTS: &[Import] = &[
 
 /// cpp-host, `send_local_response`: whatever the running callback returns, the stream stops. In the root context nothing
 /// is sent, and that is not an error. Envoy: a gRPC status outside 0 to 16 (the filter's −1) is none.
-fn send_local_response(guest: &mut Guest<'_>, args: &Args<'_>) -> Result<(), Refused> {
+fn send_local_response(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     let _details = guest.read(args.u32(1), args.u32(2))?;
     let body = guest.read(args.u32(3), args.u32(4))?;
     let headers = guest.read_headers(args.u32(5), args.u32(6))?;
     for (name, value) in headers.iter() {
-        header_maps::check_text(name, value)?;
+        check_text(name, value)?;
     }
     let host = guest.host();
     let context = host.context();
@@ -31,7 +32,7 @@ fn send_local_response(guest: &mut Guest<'_>, args: &Args<'_>) -> Result<(), Ref
 }
 
 /// Envoy, `continueStream`: for an HTTP stream either direction closes the request's maps and body to the filter.
-fn continue_stream(guest: &mut Guest<'_>, args: &Args<'_>) -> Result<(), Refused> {
+fn continue_stream(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     let Some(side) = http_side(args.u32(0))? else {
         return if args.u32(0) == UPSTREAM { Err(Status::UNIMPLEMENTED.into()) } else { Ok(()) };
     };
@@ -46,7 +47,7 @@ fn continue_stream(guest: &mut Guest<'_>, args: &Args<'_>) -> Result<(), Refused
 }
 
 /// Envoy, `closeStream`: either direction of an HTTP stream resets the whole.
-fn close_stream(guest: &mut Guest<'_>, args: &Args<'_>) -> Result<(), Refused> {
+fn close_stream(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     if http_side(args.u32(0))?.is_some() {
         let host = guest.host();
         let context = host.context();

@@ -1,11 +1,11 @@
 //! What Envoy's filter manager does around the filter's callbacks. Both directions follow the same rules; in the filter
 //! manager they are `ActiveStreamFilterBase`, shared by its decoder and encoder filters.
 
-use crate::Headers;
-use crate::exchange::{Body, Exchange, Flow, Half, Side};
-use crate::host::{Action, ROOT};
-use crate::local_reply::{LocalReply, Manner};
-use crate::machine::{Answer, Machine};
+use super::exchange::{Body, Exchange, Flow, Half, Side};
+use super::host::{Action, ROOT};
+use super::local_reply::{LocalReply, Manner};
+use super::machine::{Answer, Machine};
+use crate::abi::headers::Headers;
 
 impl Machine {
     /// A client's request reaches the filter. With `ended` there is no body to come.

@@ -1,0 +1,30 @@
+//! The names of the host calls.
+
+/// A proxy-wasm host call, to name it in a test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is the `proxy_*` function of the same name")]
+pub enum HostCall {
+    AddHeaderMapValue,
+    CloseStream,
+    ContinueStream,
+    DefineMetric,
+    Done,
+    GetBufferBytes,
+    GetCurrentTimeNanoseconds,
+    GetHeaderMapPairs,
+    GetHeaderMapValue,
+    GetLogLevel,
+    GetMetric,
+    GetProperty,
+    IncrementMetric,
+    Log,
+    RecordMetric,
+    RemoveHeaderMapValue,
+    ReplaceHeaderMapValue,
+    SendLocalResponse,
+    SetBufferBytes,
+    SetEffectiveContext,
+    SetHeaderMapPairs,
+    SetProperty,
+    SetTickPeriodMilliseconds,
+}

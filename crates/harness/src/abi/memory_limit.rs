@@ -1,0 +1,21 @@
+//! How far a module may grow.
+
+use wasmtime::ResourceLimiter;
+
+/// How far linear memory may grow.
+pub(crate) struct MemoryLimit {
+    pub(crate) bytes: usize,
+}
+
+impl ResourceLimiter for MemoryLimit {
+    fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(desired <= self.bytes)
+    }
+
+    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(desired <= MAX_TABLE)
+    }
+}
+
+/// Function table entries; a filter needs some hundreds.
+const MAX_TABLE: usize = 100_000;

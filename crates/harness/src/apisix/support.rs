@@ -1,0 +1,28 @@
+//! What this host makes of each import.
+
+use super::calls::{self, TABLES};
+use super::host::Host;
+use crate::abi::import::Import;
+
+/// What this host makes of an import.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Support {
+    /// It does what the ABI says, or nearly.
+    Works,
+    /// It answers `OK` and does nothing.
+    Ignored,
+    /// It answers `Unimplemented`.
+    Unimplemented,
+}
+
+/// What this host makes of `import`, given as `module.name`; `None` where a module that has it does not load.
+pub fn support(import: &str) -> Option<Support> {
+    let is_in = |table: &[Import<Host>]| table.iter().any(|known| known.path() == import);
+    if is_in(calls::UNIMPLEMENTED) {
+        Some(Support::Unimplemented)
+    } else if is_in(calls::IGNORED) {
+        Some(Support::Ignored)
+    } else {
+        TABLES.iter().any(|table| is_in(table)).then_some(Support::Works)
+    }
+}
