@@ -42,6 +42,7 @@ mod settings;
 mod stream;
 mod vm;
 
+pub use calls::supports;
 pub use filter::Filter;
 pub use outcome::Outcome;
 pub use settings::Settings;

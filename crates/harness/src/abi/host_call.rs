@@ -13,8 +13,6 @@ pub enum HostCall {
     GetCurrentTimeNanoseconds,
     GetHeaderMapPairs,
     GetHeaderMapValue,
-    GetLogLevel,
-    GetMetric,
     GetProperty,
     IncrementMetric,
     Log,

@@ -1,4 +1,5 @@
-//! Every function that the module defines, but `proxy_http_call`: `src/http/ngx_http_wasm_api_def.h` and `ngx_http_wasm_api_wasmtime.h`.
+//! The functions of the module that the filter or the SDK imports: `src/http/ngx_http_wasm_api_def.h` and
+//! `ngx_http_wasm_api_wasmtime.h`.
 
 mod buffers;
 mod header_maps;
@@ -11,18 +12,21 @@ use crate::abi::import::{Import, Tables};
 use crate::abi::status::Status;
 use crate::abi::wasi;
 
-pub(crate) const TABLES: Tables<Host> =
-    &[buffers::IMPORTS, header_maps::IMPORTS, plugin::IMPORTS, IGNORED, UNIMPLEMENTED, &wasi::imports()];
+pub(crate) const TABLES: Tables<Host> = &[
+    buffers::IMPORTS,
+    header_maps::IMPORTS,
+    plugin::IMPORTS,
+    ABSENT,
+    IGNORED,
+    UNIMPLEMENTED,
+    &wasi::imports(),
+];
 
-/// A: these answer `OK` and do nothing. A metric's handle is not even written, and `proxy_get_metric` has a type of its own,
-/// so that a module that imports it as everybody else has it is refused.
+/// A: these answer `OK` and do nothing. A metric's handle is not even written.
 pub(crate) const IGNORED: &[Import<Host>] = &[
     Import::proxy(HostCall::CloseStream, "proxy_close_stream", "i", nothing),
-    Import::fixed("proxy_continue_request", "", nothing),
-    Import::fixed("proxy_continue_response", "", nothing),
     Import::proxy(HostCall::ContinueStream, "proxy_continue_stream", "i", nothing),
     Import::proxy(HostCall::DefineMetric, "proxy_define_metric", "iiii", nothing),
-    Import::proxy(HostCall::GetMetric, "proxy_get_metric", "iI", nothing),
     Import::proxy(HostCall::IncrementMetric, "proxy_increment_metric", "iI", nothing),
     Import::proxy(HostCall::RecordMetric, "proxy_record_metric", "iI", nothing),
     Import::proxy(HostCall::SetEffectiveContext, "proxy_set_effective_context", "i", nothing),
@@ -31,7 +35,6 @@ pub(crate) const IGNORED: &[Import<Host>] = &[
 /// A: these answer `PROXY_RESULT_UNIMPLEMENTED`.
 pub(crate) const UNIMPLEMENTED: &[Import<Host>] = &[
     Import::fixed("proxy_call_foreign_function", "iiiiii", unimplemented),
-    Import::fixed("proxy_clear_route_cache", "", unimplemented),
     Import::fixed("proxy_dequeue_shared_queue", "iii", unimplemented),
     Import::proxy(HostCall::Done, "proxy_done", "", unimplemented),
     Import::fixed("proxy_enqueue_shared_queue", "iii", unimplemented),
@@ -60,6 +63,13 @@ pub(crate) const UNIMPLEMENTED: &[Import<Host>] = &[
         unimplemented,
     ),
 ];
+
+/// The module has call-outs, this host does not. Each module of the SDK imports them, used or not.
+pub(crate) const ABSENT: &[Import<Host>] = &[Import::fixed("proxy_http_call", "iiiiiiiiii", absent)];
+
+fn absent(_: &mut Guest<'_, Host>, _: &Args<'_>) -> Result<(), Refused> {
+    Err(Refused::Trap(wasmtime::Error::msg("the harness has no call-outs")))
+}
 
 fn nothing(_: &mut Guest<'_, Host>, _: &Args<'_>) -> Result<(), Refused> {
     Ok(())

@@ -1,7 +1,6 @@
 //! The state behind the host calls: what the module and APISIX hold for one plugin in one nginx worker.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
 
 use super::exchange::Exchange;
 use super::settings::Settings;
@@ -18,7 +17,6 @@ pub(crate) struct Host {
     pub(crate) undone: usize,
     pub(crate) faults: Faults,
     pub(crate) memory: MemoryLimit,
-    random: u64,
     pub(crate) routes: BTreeMap<u32, RouteState>,
     /// Plugin contexts by id.
     pub(crate) plugins: BTreeMap<u32, PluginContext>,
@@ -73,7 +71,6 @@ impl Host {
             undone: 0,
             faults: Faults::default(),
             memory: MemoryLimit { bytes: settings.memory_limit },
-            random: 0x9E37_79B9_7F4A_7C15,
             routes: BTreeMap::new(),
             plugins: BTreeMap::new(),
             free: VecDeque::new(),
@@ -122,17 +119,5 @@ impl System for Host {
 
     fn faults(&mut self) -> &mut Faults {
         &mut self.faults
-    }
-
-    fn now(&self) -> Duration {
-        Duration::from_secs(1_700_000_000)
-    }
-
-    fn uptime(&self) -> Duration {
-        Duration::ZERO
-    }
-
-    fn random(&mut self) -> &mut u64 {
-        &mut self.random
     }
 }

@@ -15,7 +15,7 @@ pub enum Support {
     Unimplemented,
 }
 
-/// What this host makes of `import`, given as `module.name`; `None` where a module that has it does not load.
+/// What this host makes of `import`, given as `module.name`; `None` where it does not have it.
 pub fn support(import: &str) -> Option<Support> {
     let is_in = |table: &[Import<Host>]| table.iter().any(|known| known.path() == import);
     if is_in(calls::UNIMPLEMENTED) {
@@ -23,6 +23,7 @@ pub fn support(import: &str) -> Option<Support> {
     } else if is_in(calls::IGNORED) {
         Some(Support::Ignored)
     } else {
-        TABLES.iter().any(|table| is_in(table)).then_some(Support::Works)
+        let known = TABLES.iter().any(|table| is_in(table)) && !is_in(calls::ABSENT);
+        known.then_some(Support::Works)
     }
 }

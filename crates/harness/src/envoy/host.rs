@@ -28,7 +28,6 @@ pub(crate) struct Host {
     pub(crate) tick_period: Duration,
     /// When the next tick is due; `None` without a period.
     pub(crate) tick_due: Option<Duration>,
-    pub(crate) random: u64,
     pub(crate) exchanges: BTreeMap<u32, Exchange>,
     next_context: u32,
     pub(crate) current: u32,
@@ -64,7 +63,6 @@ impl Host {
             now: settings.now,
             tick_period: Duration::ZERO,
             tick_due: None,
-            random: 0x9E37_79B9_7F4A_7C15,
             exchanges: BTreeMap::new(),
             next_context: ROOT,
             current: ROOT,
@@ -108,17 +106,5 @@ impl System for Host {
 
     fn faults(&mut self) -> &mut Faults {
         &mut self.faults
-    }
-
-    fn now(&self) -> Duration {
-        self.now
-    }
-
-    fn uptime(&self) -> Duration {
-        self.now.saturating_sub(self.settings.now)
-    }
-
-    fn random(&mut self) -> &mut u64 {
-        &mut self.random
     }
 }

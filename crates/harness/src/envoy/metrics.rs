@@ -68,14 +68,6 @@ impl Metrics {
         Ok(())
     }
 
-    /// Envoy, `getMetric`: a histogram has no value.
-    pub(crate) fn get(&mut self, handle: u32) -> Result<u64, Status> {
-        if handle & KIND > GAUGE {
-            return Err(Status::BAD_ARGUMENT);
-        }
-        self.slot(handle).copied()
-    }
-
     fn slot(&mut self, handle: u32) -> Result<&mut u64, Status> {
         let name = self.handles.get(&handle).ok_or(Status::NOT_FOUND)?;
         self.values.get_mut(name).ok_or(Status::NOT_FOUND)
@@ -111,11 +103,10 @@ mod tests {
 
         assert_eq!(metrics.record(gauge, 7), Ok(()));
         assert_eq!(metrics.increment(gauge, -3), Ok(()));
-        assert_eq!(metrics.get(gauge), Ok(4));
+        assert_eq!(metrics.value("g"), Some(4));
 
         assert_eq!(metrics.increment(histogram, 1), Err(Status::BAD_ARGUMENT));
         assert_eq!(metrics.record(histogram, 9), Ok(()));
-        assert_eq!(metrics.get(histogram), Err(Status::BAD_ARGUMENT));
         assert_eq!(metrics.samples("h"), [9]);
 
         assert_eq!(metrics.increment(counter + 400, 1), Err(Status::NOT_FOUND));

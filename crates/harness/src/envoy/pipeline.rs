@@ -214,7 +214,9 @@ impl Machine {
                     }
                 }
                 Action::Reset { context } => self.reset(context),
+                // cpp-host, `finishShutdown`: the context goes, and Envoy's `tickHandler` finds none.
                 Action::DeleteRoot => {
+                    self.host().tick_due = None;
                     self.invoke(ROOT, "proxy_on_delete", &[ROOT], 0);
                 }
             }

@@ -15,8 +15,6 @@ pub struct Settings {
     /// Properties of the host, by path with NUL between its parts, as `proxy_get_property` takes it. By default every request comes
     /// from `10.0.0.9:50000`, its `source.address`.
     pub properties: Vec<(Vec<u8>, Vec<u8>)>,
-    /// The log level that `proxy_get_log_level` tells; 2 (info) by default.
-    pub log_level: u32,
     /// The clock at the start, since 1970.
     pub now: Duration,
     /// WebAssembly instructions that one callback may use before it is a trap; by default a thousand million, seconds.
@@ -33,7 +31,6 @@ impl Default for Settings {
             vm_configuration: Vec::new(),
             buffer_limit: 1024 * 1024,
             properties: vec![(b"source\0address".to_vec(), b"10.0.0.9:50000".to_vec())],
-            log_level: 2,
             now: Duration::from_secs(1_700_000_000),
             instructions_per_callback: 1_000_000_000,
             memory_limit: 1024 * 1024 * 1024,

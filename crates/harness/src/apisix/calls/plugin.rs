@@ -15,7 +15,6 @@ pub(super) const IMPORTS: &[Import<Host>] = &[
     Import::proxy(HostCall::GetProperty, "proxy_get_property", "iiii", get_property),
     Import::proxy(HostCall::SetProperty, "proxy_set_property", "iiii", set_property),
     Import::proxy(HostCall::SendLocalResponse, "proxy_send_local_response", "iiiiiiii", send_local_response),
-    Import::fixed("proxy_send_http_response", "iiiiiiii", send_local_response),
 ];
 
 /// A, `proxy_log`: what is no level is an error.

@@ -1,4 +1,4 @@
-//! `proxy_define_metric`, `proxy_increment_metric`, `proxy_record_metric` and `proxy_get_metric`.
+//! `proxy_define_metric`, `proxy_increment_metric` and `proxy_record_metric`.
 
 use crate::abi::guest::{Args, Guest, Refused};
 use crate::abi::host_call::HostCall;
@@ -9,7 +9,6 @@ pub(super) const IMPORTS: &[Import<Host>] = &[
     Import::proxy(HostCall::DefineMetric, "proxy_define_metric", "iiii", define),
     Import::proxy(HostCall::IncrementMetric, "proxy_increment_metric", "iI", increment),
     Import::proxy(HostCall::RecordMetric, "proxy_record_metric", "iI", record),
-    Import::proxy(HostCall::GetMetric, "proxy_get_metric", "ii", get),
 ];
 
 fn define(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
@@ -24,9 +23,4 @@ fn increment(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused
 
 fn record(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     Ok(guest.host().metrics.record(args.u32(0), args.i64(1).cast_unsigned())?)
-}
-
-fn get(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
-    let value = guest.host().metrics.get(args.u32(0))?;
-    guest.write_u64(args.u32(1), value)
 }

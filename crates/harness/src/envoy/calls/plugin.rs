@@ -7,12 +7,10 @@ use crate::abi::host_call::HostCall;
 use crate::abi::import::Import;
 use crate::abi::log::Level;
 use crate::abi::status::Status;
-use crate::abi::wasi::nanoseconds;
 use crate::envoy::host::{Action, Host};
 
 pub(super) const IMPORTS: &[Import<Host>] = &[
     Import::proxy(HostCall::Log, "proxy_log", "iii", log),
-    Import::proxy(HostCall::GetLogLevel, "proxy_get_log_level", "i", get_log_level),
     Import::proxy(
         HostCall::GetCurrentTimeNanoseconds,
         "proxy_get_current_time_nanoseconds",
@@ -39,13 +37,8 @@ fn log(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     Ok(())
 }
 
-fn get_log_level(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
-    let level = guest.host().settings.log_level;
-    guest.write_u32(args.u32(0), level)
-}
-
 fn get_current_time(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
-    let now = nanoseconds(guest.host().now);
+    let now = u64::try_from(guest.host().now.as_nanos()).unwrap_or(u64::MAX);
     guest.write_u64(args.u32(0), now)
 }
 
