@@ -20,6 +20,7 @@ mod plain;
 mod plain_random;
 mod random;
 mod refused;
+mod sdk;
 mod socket;
 mod traffic;
 mod wire;
