@@ -43,36 +43,6 @@ fn every_mistake_is_named_with_its_key() {
     );
 }
 
-#[test]
-fn a_configuration_that_is_no_object_of_routes_is_refused() {
-    refused("", &["not JSON: EOF while parsing a value at line 1 column 0"]);
-    refused("{", &["not JSON: EOF while parsing an object at line 1 column 1"]);
-    refused("\u{0}", &["not JSON: expected value at line 1 column 1"]);
-    refused("[]", &["a JSON object is expected"]);
-    let none = r#"routes: an array of at least one route is expected, or in its place at least one of a route's settings, such as "type": "pubsub""#;
-    refused("{}", &[none]);
-    refused(r#"{"routes": []}"#, &[none]);
-    refused(
-        r#"{"routes": [{"path": "/sluicegate.v1.Bridge/Session"}]}"#,
-        &["routes[0].path: no path under /sluicegate.v1. is expected: it is the bridge's own"],
-    );
-}
-
-#[test]
-fn a_secret_that_could_end_a_header_is_refused_and_not_shown() {
-    refused(
-        r#"{"gateway_secret": "a\r\nb", "routes": [{"path": "/a"}]}"#,
-        &["gateway_secret: at least 16 visible ASCII characters are expected, as in the bridge"],
-    );
-}
-
-#[test]
-fn bytes_that_are_no_text_are_refused_without_a_trap() {
-    let error = filter().start(&b"\xff\xfe"[..]).err().expect("a refusal");
-    assert_eq!(error.trap, None);
-    assert!(error.log[0].text.starts_with("sluicegate: bad configuration: not JSON: "), "{error}");
-}
-
 /// No host of ours gets that far: what could not be configured has no streams. This one does nothing but refuse the answer, or not.
 #[test]
 fn a_request_to_a_plugin_that_was_never_configured_is_refused_or_fails() {

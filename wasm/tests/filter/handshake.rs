@@ -127,16 +127,12 @@ fn the_bridges_own_paths_are_not_there() {
 }
 
 #[test]
-fn what_is_no_upgrade_is_told_what_is_expected() {
+fn failed_handshake_is_answered_with_its_reason() {
     for profile in PROFILES {
         let vm = profile.start();
-        let plain = upgrade().without("upgrade").without("connection");
-        refused(&vm, plain, 400, "a WebSocket upgrade is expected here\n");
-        refused(&vm, upgrade_with("upgrade", "h2c"), 400, "a WebSocket upgrade is expected here\n");
-        refused(&vm, upgrade_with("connection", "close"), 400, "a WebSocket upgrade is expected here\n");
-        refused(&vm, upgrade_with(":method", "POST"), 400, "a WebSocket upgrade is expected here\n");
-        let long = upgrade_with("sec-websocket-key", "A".repeat(60_000));
-        refused(&vm, long, 400, "Sec-WebSocket-Key is not 16 bytes in base64\n");
+        for name in ["upgrade", "connection"] {
+            refused(&vm, upgrade().without(name), 400, "a WebSocket upgrade is expected here\n");
+        }
         let old = upgrade_with("sec-websocket-version", "8");
         let response = refused(&vm, old, 400, "Sec-WebSocket-Version 13 is expected\n");
         assert_eq!(response.headers.text("sec-websocket-version"), Some("13"));
@@ -144,67 +140,40 @@ fn what_is_no_upgrade_is_told_what_is_expected() {
 }
 
 #[test]
-fn only_the_routes_origins_and_programs_may_open_a_session() {
+fn origin_is_judged_by_its_route() {
     for profile in PROFILES {
         let vm = profile.start();
-        for origin in
-            ["https://evil.example", "http://app.example", "null", "", "https://app.example.evil.example"]
+        let evil = upgrade_with("origin", "https://evil.example");
+        refused(&vm, evil.clone(), 403, "this Origin may not open a session here\n");
+        for request in
+            [upgrade_with("origin", "https://app.example"), evil.without(":path").with(":path", "/open")]
         {
-            let evil = upgrade_with("origin", origin);
-            refused(&vm, evil, 403, "this Origin may not open a session here\n");
+            assert!(matches!(vm.request(request).outcome(), Outcome::Forwarded(_)));
         }
-        let good = vm.request(upgrade_with("origin", "https://app.example"));
-        assert!(matches!(good.outcome(), Outcome::Forwarded(_)));
-        let open = vm.request(upgrade_with(":path", "/open").with("origin", "https://evil.example"));
-        assert!(matches!(open.outcome(), Outcome::Forwarded(_)));
     }
 }
 
 #[test]
-fn a_header_that_is_not_utf_8_is_refused_and_harms_no_other_session() {
+fn header_that_is_not_utf_8_is_refused_only_where_it_is_read() {
     for profile in PROFILES {
         let vm = profile.start();
         let mut witness = Socket::open(&vm, profile);
-        let headers = [
-            ("upgrade", "Upgrade is not UTF-8\n"),
-            ("connection", "Connection is not UTF-8\n"),
-            ("sec-websocket-key", "Sec-WebSocket-Key is not UTF-8\n"),
-            ("sec-websocket-version", "Sec-WebSocket-Version is not UTF-8\n"),
-            ("sec-websocket-protocol", "Sec-WebSocket-Protocol is not UTF-8\n"),
-            ("origin", "Origin is not UTF-8\n"),
-            (":method", "a WebSocket upgrade is expected here\n"),
-        ];
-        for (name, words) in headers {
-            refused(&vm, upgrade_with(name, b"\xff\xfe"), 400, words);
-            witness.works();
-        }
-        refused(
-            &vm,
-            upgrade_with(":path", b"/pubsub?\xff\xfe"),
-            400,
-            "the path has a character that no URL has\n",
-        );
-        let unread = vm.request(upgrade_with("user-agent", b"\xff\xfe"));
-        assert_eq!(unread.upstream_request().expect("forwarded").get("user-agent"), Some(&b"\xff\xfe"[..]));
+        let bytes = b"\xff\xfe";
+        refused(&vm, upgrade_with("origin", bytes), 400, "Origin is not UTF-8\n");
+        let path = upgrade_with(":path", b"/pubsub?\xff\xfe");
+        refused(&vm, path, 400, "the path has a character that no URL has\n");
+        let unread = vm.request(upgrade_with("user-agent", bytes));
+        assert_eq!(unread.upstream_request().expect("forwarded").get("user-agent"), Some(&bytes[..]));
         witness.works();
     }
 }
 
 #[test]
-fn the_clients_first_subprotocol_that_the_route_knows_is_echoed() {
+fn subprotocol_of_the_route_is_echoed() {
     for profile in PROFILES {
         let vm = profile.start();
-        for (offered, echoed) in [
-            (None, None),
-            (Some("mqtt"), None),
-            (Some("pubsub"), Some("pubsub")),
-            (Some("mqtt, pubsub, pubsub.v2"), Some("pubsub")),
-            (Some("pubsub.v2 ,pubsub"), Some("pubsub.v2")),
-        ] {
-            let request = offered
-                .into_iter()
-                .fold(upgrade(), |request, name| request.with("sec-websocket-protocol", name));
-            let mut stream = vm.request(request);
+        for (offered, echoed) in [("mqtt", None), ("mqtt, pubsub, pubsub.v2", Some("pubsub"))] {
+            let mut stream = vm.request(upgrade().with("sec-websocket-protocol", offered));
             stream.upstream_headers(profile.accepted(), false);
             let response = stream.response().expect("an answer");
             assert_eq!(response.headers.text("sec-websocket-protocol"), echoed, "{profile:?} {offered:?}");

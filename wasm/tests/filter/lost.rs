@@ -28,15 +28,11 @@ fn check(gateway: &Gateway, response: &Response, status: u16, detail: &str) {
 #[track_caller]
 fn each(failure: Failure, write: (u16, &str), read: (u16, &str)) {
     for gateway in Gateway::all() {
-        for (method, (status, detail)) in [("POST", write), ("DELETE", write), ("GET", read), ("HEAD", read)]
-        {
+        for (method, (status, detail)) in [("POST", write), ("GET", read)] {
             let response = gateway.request(request(method, "/orders")).fails(failure);
-            if method != "HEAD" {
-                check(&gateway, &response, status, detail);
-            }
-            assert_eq!(response.status(), status, "{gateway:?}");
+            check(&gateway, &response, status, detail);
         }
-        gateway.counts("http.answers_lost", 4);
+        gateway.counts("http.answers_lost", 2);
         gateway.works();
     }
 }

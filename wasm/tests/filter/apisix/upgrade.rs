@@ -101,63 +101,40 @@ fn the_answer_of_the_bridge_is_the_clients_as_it_is() {
 }
 
 #[test]
-fn what_is_no_upgrade_is_told_what_is_expected() {
+fn failed_handshake_is_answered_with_its_reason() {
     let (_worker, route) = start();
-    let plain = upgrade().without("upgrade").without("connection");
-    refused(&route, plain, 400, "a WebSocket upgrade is expected here");
-    refused(&route, upgrade_with("upgrade", "h2c"), 400, "a WebSocket upgrade is expected here");
-    refused(&route, upgrade_with("connection", "close"), 400, "a WebSocket upgrade is expected here");
-    refused(&route, upgrade_with(":method", "POST"), 400, "a WebSocket upgrade is expected here");
-    let long = upgrade_with("sec-websocket-key", "A".repeat(60_000));
-    refused(&route, long, 400, "Sec-WebSocket-Key is not 16 bytes in base64");
-    let response = refused(
-        &route,
-        upgrade_with("sec-websocket-version", "8"),
-        400,
-        "Sec-WebSocket-Version 13 is expected",
-    );
+    for name in ["upgrade", "connection"] {
+        refused(&route, upgrade().without(name), 400, "a WebSocket upgrade is expected here");
+    }
+    let old = upgrade_with("sec-websocket-version", "8");
+    let response = refused(&route, old, 400, "Sec-WebSocket-Version 13 is expected");
     assert_eq!(response.headers.text("sec-websocket-version"), Some("13"));
     refused(
         &route,
-        upgrade_with(":path", b"/pubsub?\xff\xfe"),
+        upgrade_with("sec-websocket-key", "short"),
         400,
-        "the path has a character that no URL has",
+        "Sec-WebSocket-Key is not 16 bytes in base64",
     );
-    for (name, words) in [
-        ("upgrade", "Upgrade is not UTF-8"),
-        ("connection", "Connection is not UTF-8"),
-        ("sec-websocket-key", "Sec-WebSocket-Key is not UTF-8"),
-        ("sec-websocket-protocol", "Sec-WebSocket-Protocol is not UTF-8"),
-        ("origin", "Origin is not UTF-8"),
-    ] {
-        refused(&route, upgrade_with(name, b"\xff\xfe"), 400, words);
-    }
+    refused(&route, upgrade_with("origin", b"\xff\xfe"), 400, "Origin is not UTF-8");
+    let path = upgrade_with(":path", b"/pubsub?\xff\xfe");
+    refused(&route, path, 400, "the path has a character that no URL has");
 }
 
 #[test]
-fn only_the_routes_origins_and_programs_may_open_a_session() {
+fn origin_is_judged_by_its_route() {
     let (_worker, route) = start();
-    for origin in ["https://evil.example", "http://app.example", "null", "https://app.example.evil.example"] {
-        refused(&route, upgrade_with("origin", origin), 403, "this Origin may not open a session here");
-    }
-    passed(&route, upgrade());
+    let evil = upgrade_with("origin", "https://evil.example");
+    refused(&route, evil.clone(), 403, "this Origin may not open a session here");
     passed(&route, upgrade_with("origin", "https://app.example"));
-    passed(&route, upgrade_with(":path", "/open").with("origin", "https://evil.example"));
+    passed(&route, evil.without(":path").with(":path", "/open"));
 }
 
 #[test]
-fn the_clients_first_subprotocol_that_the_route_knows_is_the_one() {
+fn subprotocol_of_the_route_is_told_to_the_bridge() {
     let (_worker, route) = start();
-    for (offered, want) in [
-        (None, None),
-        (Some("mqtt"), None),
-        (Some("pubsub"), Some("pubsub")),
-        (Some("mqtt, pubsub, pubsub.v2"), Some("pubsub")),
-        (Some("pubsub.v2 ,pubsub"), Some("pubsub.v2")),
-    ] {
-        let request =
-            offered.into_iter().fold(upgrade(), |request, name| request.with("sec-websocket-protocol", name));
-        assert_eq!(passed(&route, request).text("sluicegate-subprotocol"), want, "{offered:?}");
+    for (offered, want) in [("mqtt", None), ("mqtt, pubsub, pubsub.v2", Some("pubsub"))] {
+        let headers = passed(&route, upgrade().with("sec-websocket-protocol", offered));
+        assert_eq!(headers.text("sluicegate-subprotocol"), want, "{offered:?}");
     }
 }
 
@@ -189,7 +166,12 @@ fn a_request_with_more_headers_than_the_host_shows_is_refused() {
 fn a_request_without_host_is_refused_before_the_host_crashes() {
     let (_worker, route) = start();
     for path in ["/pubsub", "/orders", "/elsewhere"] {
-        refused(&route, upgrade_with(":path", path).without(":authority"), 400, "a Host header is expected");
+        refused(
+            &route,
+            upgrade_with(":path", path).without(":authority"),
+            400,
+            "a Host header is expected",
+        );
     }
 }
 
