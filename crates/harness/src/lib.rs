@@ -1,6 +1,6 @@
 //! Two proxy-wasm hosts for tests: they run a compiled module and behave as the gateways do for the calls it makes.
 //!
-//! A test plays the client and the upstream of one instance. The hosts hold state; they are no scripts of expected calls.
+//! A test plays the client and the upstream of one instance. The hosts hold state; they are not scripts of expected calls.
 //!
 //! - [`envoy`]: Envoy 1.40
 //! - [`apisix`]: Apache APISIX, whose host is `wasm-nginx-module`

@@ -3,7 +3,7 @@
 use super::host_call::HostCall;
 use super::status::Status;
 
-/// Which calls [`Vm::refuse`](crate::envoy::Vm::refuse) hits.
+/// The calls that [`Vm::refuse`](crate::envoy::Vm::refuse) applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
     /// Every call from then on.
@@ -31,7 +31,7 @@ impl Faults {
         self.0.retain(|fault| fault.call != call);
     }
 
-    /// Counts `call`, and says what it is refused with.
+    /// Counts `call`; returns the status if it is refused.
     pub(crate) fn strike(&mut self, call: HostCall) -> Option<Status> {
         let mut refused = None;
         self.0.retain_mut(|fault| match (fault.call == call, fault.when) {
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_nth_call_is_refused_once_and_no_other_call_counts() {
+    fn nth_call_is_refused_once() {
         let mut faults = Faults::default();
         faults.refuse(HostCall::Log, When::Nth(2), Status(77));
         assert_eq!(faults.strike(HostCall::SetBufferBytes), None);
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_stays_refused_until_it_is_allowed() {
+    fn call_stays_refused_until_it_is_allowed() {
         let mut faults = Faults::default();
         faults.refuse(HostCall::Log, When::Always, Status(5));
         assert_eq!(faults.strike(HostCall::Log), Some(Status(5)));

@@ -1,4 +1,4 @@
-//! The filter's side of a host call: its arguments, its memory and its allocator.
+//! The module's side of a host call: arguments, memory and allocator.
 
 use wasmtime::{Caller, Extern, Memory, Val};
 
@@ -6,16 +6,16 @@ use super::headers::Headers;
 use super::pairs;
 use super::status::Status;
 
-/// The running filter, seen from inside a host call of `H`.
+/// The running module, seen from inside a host call of `H`.
 pub(crate) struct Guest<'a, H: 'static> {
     caller: Caller<'a, H>,
 }
 
-/// How a host call ends when it does not succeed.
+/// Why a host call failed.
 pub(crate) enum Refused {
-    /// The filter gets this number.
+    /// The module gets this status.
     Status(Status),
-    /// The filter does not get control back.
+    /// The module traps.
     Trap(wasmtime::Error),
 }
 
@@ -40,7 +40,7 @@ impl<'a, H> Guest<'a, H> {
         self.caller.data_mut()
     }
 
-    /// Takes `cost` instructions off what the running callback may use.
+    /// Deducts `cost` instructions from the budget of the running callback.
     pub(crate) fn charge(&mut self, cost: u64) -> wasmtime::Result<()> {
         let left = self.caller.get_fuel()?;
         self.caller.set_fuel(left.saturating_sub(cost))
@@ -72,7 +72,7 @@ impl<'a, H> Guest<'a, H> {
         self.write(at, &value.to_le_bytes())
     }
 
-    /// Asks the filter's allocator `name`, where it has one of that name.
+    /// Calls the module's allocator `name`; None if it exports none of that name.
     pub(crate) fn ask_allocator(&mut self, name: &str, length: u32) -> Option<wasmtime::Result<u32>> {
         let allocator = self.caller.get_export(name).and_then(Extern::into_func)?;
         let typed = allocator.typed::<u32, u32>(&self.caller);
@@ -85,7 +85,7 @@ impl<'a, H> Guest<'a, H> {
     }
 }
 
-/// The arguments of a host call. Their types were checked when the module was linked; what is not there reads as 0.
+/// The arguments of a host call, whose types are checked at link time. A missing one reads as 0.
 pub(crate) struct Args<'a>(pub(crate) &'a [Val]);
 
 impl Args<'_> {
@@ -98,11 +98,10 @@ impl Args<'_> {
     }
 }
 
-/// Stricter than Envoy, which checks this in debug builds only and otherwise writes it to an HTTP/1 peer: a header with a
-/// line break in it is a second header to whoever reads it.
+/// Traps on line breaks in a header, which its reader would take for a second header. Envoy checks this only in debug builds.
 pub(crate) fn check_text(name: &[u8], value: &[u8]) -> Result<(), Refused> {
     if name.iter().chain(value).any(|byte| matches!(byte, 0 | b'\r' | b'\n')) {
-        let message = format!("the header {:?} holds NUL, CR or LF", name.escape_ascii().to_string());
+        let message = format!("the header {:?} contains NUL, CR or LF", name.escape_ascii().to_string());
         return Err(Refused::Trap(wasmtime::Error::msg(message)));
     }
     Ok(())

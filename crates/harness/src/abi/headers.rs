@@ -1,4 +1,4 @@
-//! A header map with the habits of Envoy's `HeaderMapImpl`: lower-case names, pseudo-headers first, values as bytes.
+//! A header map that behaves as Envoy's `HeaderMapImpl`: lower-case names, pseudo-headers first, values as bytes.
 
 use std::fmt;
 
@@ -7,13 +7,13 @@ use std::fmt;
 pub struct Headers(Vec<(Vec<u8>, Vec<u8>)>);
 
 impl Headers {
-    /// The first value under `name`, as `proxy_get_header_map_value` gives it.
+    /// The first value of `name`, as `proxy_get_header_map_value` returns it.
     pub fn get(&self, name: impl AsRef<[u8]>) -> Option<&[u8]> {
         let name = name.as_ref();
         self.0.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_slice())
     }
 
-    /// The first value under `name` where it is UTF-8.
+    /// The first value of `name`, if it is UTF-8.
     pub fn text(&self, name: impl AsRef<[u8]>) -> Option<&str> {
         self.get(name).and_then(|value| std::str::from_utf8(value).ok())
     }
@@ -24,7 +24,7 @@ impl Headers {
         self
     }
 
-    /// This map with every header under `name` taken out.
+    /// This map without the headers of `name`.
     pub fn without(mut self, name: impl AsRef<[u8]>) -> Self {
         self.remove(name.as_ref());
         self
@@ -35,7 +35,7 @@ impl Headers {
         self.0.iter().map(|(name, value)| (name.as_slice(), value.as_slice()))
     }
 
-    /// How many headers there are.
+    /// The number of headers.
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -45,7 +45,7 @@ impl Headers {
         self.0.is_empty()
     }
 
-    /// This map with one more line behind all others, which is never joined to another: as nginx keeps headers.
+    /// This map with one more line at the end, which is never joined to another: as nginx keeps headers.
     pub fn and(mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
         self.0.push((name.as_ref().to_ascii_lowercase(), value.as_ref().to_vec()));
         self
@@ -55,8 +55,8 @@ impl Headers {
         lines.into_iter().fold(Self::default(), |headers, (name, value)| headers.and(name, value))
     }
 
-    /// `HeaderMapImpl::addCopy`: a second value of a header that may stand only once is joined to the first with a comma,
-    /// of any other header it is an entry of its own. Pseudo-headers go before all others.
+    /// `HeaderMapImpl::addCopy`: joins a second value of a single-entry header to the first with a comma; other headers repeat.
+    /// Pseudo-headers go before all others.
     pub(crate) fn add(&mut self, name: &[u8], value: &[u8]) {
         let name = name.to_ascii_lowercase();
         if let Some((_, present)) = self.0.iter_mut().find(|(key, _)| *key == name && is_single(&name)) {
@@ -71,7 +71,7 @@ impl Headers {
         self.0.insert(at, (name, value.to_vec()));
     }
 
-    /// `HeaderMapImpl::setCopy`: every value goes, the new one comes last.
+    /// `HeaderMapImpl::setCopy`: removes all values and appends the new one.
     pub(crate) fn set(&mut self, name: &[u8], value: &[u8]) {
         self.remove(name);
         self.add(name, value);
@@ -86,7 +86,7 @@ impl Headers {
         self.get("upgrade").is_some() && self.lists("connection", "upgrade")
     }
 
-    /// Whether a body may follow, as Envoy's HTTP/1 codec decides it: after an upgrade, `CONNECT`, a length or chunks.
+    /// Whether a body can follow, by the rules of Envoy's HTTP/1 codec: after an upgrade, `CONNECT`, a length or chunks.
     pub(crate) fn announces_body(&self) -> bool {
         self.is_upgrade()
             || self.get(":method") == Some(b"CONNECT")
@@ -169,14 +169,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_header_that_stands_once_is_joined_and_any_other_repeats() {
+    fn single_header_is_joined_and_others_repeat() {
         let headers = Headers::from([("Accept", "a"), ("accept", "b"), ("Upgrade", "x"), ("upgrade", "y")]);
         let pairs: Vec<_> = headers.iter().collect();
         assert_eq!(pairs, [(&b"accept"[..], &b"a"[..]), (b"accept", b"b"), (b"upgrade", b"x,y")]);
     }
 
     #[test]
-    fn a_replaced_header_moves_to_the_end_and_a_pseudo_header_to_the_front() {
+    fn replaced_header_moves_to_the_end_and_pseudo_header_to_the_front() {
         let mut headers = Headers::from([("a", "1"), ("b", "2"), ("a", "3")]);
         headers.set(b"A", b"4");
         headers.set(b":path", b"/");
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_expected_where_http_1_expects_one() {
+    fn body_is_expected_where_http_1_expects_one() {
         let check = |name: &str, value: &str, want: bool| {
             let headers =
                 Headers::from([(":method", "POST"), ("connection", "keep-alive, Upgrade")]).with(name, value);

@@ -10,7 +10,7 @@ use super::system::System;
 
 /// One importable function of the host `H`.
 pub(crate) struct Import<H: 'static> {
-    /// `None` where a test cannot refuse it.
+    /// `None` if a test cannot refuse it.
     call: Option<HostCall>,
     module: &'static str,
     name: &'static str,
@@ -73,7 +73,7 @@ impl<H: System> Import<H> {
 /// Every function of a host.
 pub(crate) type Tables<H> = &'static [&'static [Import<H>]];
 
-/// Gives a module the functions of `tables`.
+/// Links the functions of `tables`.
 pub(crate) fn link<H: System>(
     linker: &mut Linker<H>,
     engine: &Engine,
@@ -91,7 +91,7 @@ pub(crate) fn link<H: System>(
     Ok(())
 }
 
-/// What `module` imports and `tables` do not have, as `module.name`.
+/// The imports of `module` that `tables` lack, as `module.name`.
 pub(crate) fn unknown<H: System>(module: &Module, tables: Tables<H>) -> Vec<String> {
     let has = |import: &ImportType<'_>| {
         let same = |known: &&Import<H>| known.module == import.module() && known.name == import.name();
@@ -100,5 +100,5 @@ pub(crate) fn unknown<H: System>(module: &Module, tables: Tables<H>) -> Vec<Stri
     module.imports().filter(|import| !has(import)).map(|import| module::name(&import)).collect()
 }
 
-/// What a host call counts for, in instructions, so that a loop of host calls ends as soon as one of instructions.
+/// The cost of a host call in instructions, so that a loop of host calls ends as soon as one of instructions.
 const CALL_COST: u64 = 1_000;

@@ -3,18 +3,18 @@
 use std::io;
 use std::path::PathBuf;
 
-/// Why a module is no filter for this host.
+/// Why a host rejects a module.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The file is not there or not readable.
+    /// The file does not exist or is not readable.
     #[error("read the filter {}", path.display())]
     Read {
         /// As given.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
-    /// The bytes are no valid WebAssembly module.
+    /// The bytes are not a valid WebAssembly module.
     #[error("compile the filter: {0:#}")]
     Compile(wasmtime::Error),
     /// Envoy, `Missing or unknown Proxy-Wasm ABI version`.
@@ -26,7 +26,7 @@ pub enum LoadError {
     /// wasm-nginx-module, `the wasm plugin doesn't export memory`.
     #[error("load a filter that exports no memory")]
     Memory,
-    /// The module needs functions that this host does not have.
+    /// The module imports functions that this host does not have.
     #[error("load a filter that imports what this host does not have: {0}")]
     Imports(String),
     /// An import has another type than the host's function.

@@ -1,4 +1,4 @@
-//! What the filter logged, through `proxy_log` and through its standard output and error.
+//! The module's log: `proxy_log`, standard output and standard error.
 
 use std::fmt;
 
@@ -9,11 +9,11 @@ pub enum Level {
     Trace,
     /// 1
     Debug,
-    /// 2; what goes to standard output has this level.
+    /// 2; the level of standard output.
     Info,
     /// 3
     Warn,
-    /// 4; what goes to standard error has this level.
+    /// 4; the level of standard error.
     Error,
     /// 5
     Critical,
@@ -30,7 +30,7 @@ impl Level {
 /// One line of the log. Bytes that are not UTF-8 are replaced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLine {
-    /// As given by the filter.
+    /// As given by the module.
     pub level: Level,
     /// Without the prefix that Envoy adds.
     pub text: String,
@@ -59,10 +59,10 @@ impl Log {
     }
 }
 
-/// Bounds the log of a filter that logs in an endless loop; with [`MAX_LINE_BYTES`] it is at most 640 MiB.
+/// Bounds the log of a module that logs in an endless loop, with [`MAX_LINE_BYTES`] at 640 MiB.
 const MAX_LINES: usize = 10_000;
 
-/// Where a line is cut.
+/// The length at which a line is cut.
 const MAX_LINE_BYTES: usize = 64 * 1024;
 
 #[cfg(test)]
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_log_keeps_a_bounded_number_of_bounded_lines() {
+    fn log_is_bounded() {
         let mut log = Log::default();
         log.push(Level::Info, &[b'x'; MAX_LINE_BYTES + 1]);
         (0..MAX_LINES).for_each(|_| log.push(Level::Info, b"y"));

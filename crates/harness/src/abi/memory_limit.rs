@@ -1,8 +1,8 @@
-//! How far a module may grow.
+//! The limits of a module's memory and tables.
 
 use wasmtime::ResourceLimiter;
 
-/// How far linear memory may grow.
+/// The limit of linear memory.
 pub(crate) struct MemoryLimit {
     pub(crate) bytes: usize,
 }

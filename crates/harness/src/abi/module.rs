@@ -1,4 +1,4 @@
-//! A module on its way from a file to a host: read, checked against a host's WebAssembly features, compiled once per process.
+//! Reads a module, checks it against a host's WebAssembly features, and compiles it once per process.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -8,20 +8,20 @@ use wasmtime::{Config, Engine, ImportType, Module, WasmFeatures};
 
 use super::load_error::LoadError;
 
-/// Which WebAssembly a host takes.
+/// The WebAssembly features of a host.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Features {
-    /// What this wasmtime has switched on: more than Envoy's V8 needs.
+    /// The defaults of this wasmtime, which cover Envoy's V8.
     Current,
-    /// What wasmtime 0.38 has switched on: reference types, multi-value, bulk memory, SIMD, sign extension, saturating
+    /// The defaults of wasmtime 0.38: reference types, multi-value, bulk memory, SIMD, sign extension, saturating
     /// conversions. wasmtime v0.38.1, `crates/wasmtime/src/config.rs`, `Config::new`; wasmparser 0.85, `WasmFeatures`.
     Wasmtime038,
 }
 
-/// Everything that the module at `path` imports, as sorted `module.name`, whether or not this host has it.
+/// The imports of the module at `path`, as sorted `module.name`, whether or not a host has them.
 ///
 /// # Errors
-/// When the file cannot be read or is no valid module.
+/// If the file cannot be read or is not a valid module.
 pub fn imports(path: impl AsRef<Path>) -> Result<Vec<String>, LoadError> {
     let module = compile(&read(path.as_ref())?, Features::Current)?;
     let mut names: Vec<_> = module.imports().map(|import| name(&import)).collect();
@@ -44,7 +44,7 @@ pub(crate) fn compile(wasm: &[u8], features: Features) -> Result<Module, LoadErr
     Ok(module)
 }
 
-/// Counts instructions, so that an endless loop is a trap; does not optimise, as compiling is most of what a test waits for.
+/// Counts instructions, so that an endless loop traps. Does not optimise, as tests spend most of their time compiling.
 fn engine(features: Features) -> Result<Engine, LoadError> {
     let mut config = Config::new();
     config.consume_fuel(true).cranelift_opt_level(wasmtime::OptLevel::None);
@@ -54,7 +54,7 @@ fn engine(features: Features) -> Result<Engine, LoadError> {
     Engine::new(&config).map_err(LoadError::Compile)
 }
 
-/// What wasmtime has switched on since 0.38.
+/// The features that wasmtime enabled by default after 0.38.
 const NEWER: WasmFeatures = WasmFeatures::TAIL_CALL
     .union(WasmFeatures::EXTENDED_CONST)
     .union(WasmFeatures::MULTI_MEMORY)

@@ -1,13 +1,13 @@
-//! The serialized header list that crosses the border: a count, the lengths, then names and values with a NUL after each.
+//! Header lists as they are passed across: a count, the lengths, then names and values with a NUL after each.
 
 use super::headers::Headers;
 
-/// Reads a list as `PairsUtil::toPairs` of cpp-host does: anything malformed is an empty list, not an error.
+/// Reads a list as cpp-host's `PairsUtil::toPairs`: a malformed list is empty, not an error.
 pub(crate) fn read(bytes: &[u8]) -> Headers {
     parse(bytes).unwrap_or_default()
 }
 
-/// Writes a list as `PairsUtil::marshalPairs` of cpp-host does.
+/// Writes a list as cpp-host's `PairsUtil::marshalPairs`.
 pub(crate) fn write(headers: &Headers) -> Vec<u8> {
     let mut out = length(headers.len()).to_vec();
     for (name, value) in headers.iter() {
@@ -23,7 +23,7 @@ pub(crate) fn write(headers: &Headers) -> Vec<u8> {
     out
 }
 
-/// The same where anything malformed is `None`.
+/// The same, but a malformed list is `None`.
 pub(crate) fn parse(bytes: &[u8]) -> Option<Headers> {
     let (count, mut lengths) = take_u32(bytes)?;
     if bytes.len() > MAX_BYTES || count > MAX_PAIRS {
@@ -54,7 +54,7 @@ fn take_text(bytes: &[u8], length: u32) -> Option<(&[u8], &[u8])> {
     (*end == 0).then_some((text, rest))
 }
 
-/// Lengths are 32 bits on the border; a list that does not fit cannot have come from a 32-bit filter.
+/// Lengths have 32 bits. A longer list cannot come from a 32-bit module.
 fn length(n: usize) -> [u8; 4] {
     u32::try_from(n).unwrap_or(u32::MAX).to_le_bytes()
 }
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_reads_back_and_every_cut_of_it_reads_as_empty() {
+    fn written_list_reads_back_and_every_cut_reads_as_empty() {
         let headers = Headers::from([("a", &b""[..]), ("", b"\xff\x00"), ("name", b"value")]);
         let wire = write(&headers);
         assert_eq!(read(&wire), headers);
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_beyond_the_bounds_reads_as_empty() {
+    fn oversized_list_reads_as_empty() {
         let many: Headers = (0..1024).map(|n| (n.to_string(), "")).collect();
         assert_eq!(read(&write(&many)).len(), 1024);
         assert_eq!(read(&write(&many.with("one", "more"))).len(), 0);

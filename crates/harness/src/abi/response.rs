@@ -4,26 +4,26 @@ use std::fmt;
 
 use super::headers::Headers;
 
-/// What the client has received.
+/// The response so far, as the client has received it.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Response {
     /// With `:status`.
     pub headers: Headers,
-    /// So far.
+    /// The body so far.
     pub body: Vec<u8>,
-    /// `None` where there are none, or none yet.
+    /// `None` if there are none, or none yet.
     pub trailers: Option<Headers>,
-    /// The stream has ended in order.
+    /// The stream has ended without a reset.
     pub complete: bool,
 }
 
 impl Response {
-    /// `:status` as a number; 0 where there is none.
+    /// `:status` as a number; 0 if there is none.
     pub fn status(&self) -> u16 {
         self.headers.text(":status").and_then(|status| status.parse().ok()).unwrap_or_default()
     }
 
-    /// The body so far, with what is not UTF-8 replaced.
+    /// The body so far; invalid UTF-8 is replaced.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }

@@ -7,11 +7,11 @@ use super::trap::Trap;
 #[derive(Debug, thiserror::Error)]
 #[error("{stage} the plugin{}; it logged {:?}", trap.as_ref().map_or(String::new(), |trap| format!(": {trap}")), texts(log))]
 pub struct StartError {
-    /// What was being done, so that it reads after "failed to".
+    /// The failed step, worded to follow "failed to".
     pub stage: &'static str,
-    /// `None` where the filter itself answered no.
+    /// `None` if the module itself returned false.
     pub trap: Option<Trap>,
-    /// Everything logged until then.
+    /// The log so far.
     pub log: Vec<LogLine>,
 }
 

@@ -1,15 +1,15 @@
-//! What a host call answers: proxy-wasm's result codes, and any other number that a host may come up with.
+//! The status of a host call: one of proxy-wasm's result codes, or any other number that a host returns.
 
-/// A result code as the filter sees it. The constants are `WasmResult` in cpp-host's SDK; [`Status`]`(77)` is as valid.
+/// A result code as the module sees it. The constants are cpp-host's `WasmResult`; other numbers such as [`Status`]`(77)` are valid, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status(pub u32);
 
 impl Status {
-    /// The call did what it was asked.
+    /// The call succeeded.
     pub const OK: Self = Self(0);
     /// No such header, property, metric or buffer.
     pub const NOT_FOUND: Self = Self(1);
-    /// An argument out of range, or a map that is not there at this moment.
+    /// An argument out of range, or a map that is not available in this callback.
     pub const BAD_ARGUMENT: Self = Self(2);
     /// A value could not be written in its serialized form.
     pub const SERIALIZATION_FAILURE: Self = Self(3);
@@ -17,7 +17,7 @@ impl Status {
     pub const PARSE_FAILURE: Self = Self(4);
     /// An expression could not be evaluated.
     pub const BAD_EXPRESSION: Self = Self(5);
-    /// A pointer or length outside the filter's memory.
+    /// A pointer or length outside the module's memory.
     pub const INVALID_MEMORY_ACCESS: Self = Self(6);
     /// The queue is empty.
     pub const EMPTY: Self = Self(7);

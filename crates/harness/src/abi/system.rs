@@ -1,4 +1,4 @@
-//! What every host keeps for the module it runs, whatever gateway it models.
+//! The state that every host keeps for the module it runs.
 
 use super::faults::Faults;
 use super::log::Log;

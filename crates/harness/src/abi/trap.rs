@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-/// The filter stopped for good: a panic, an access out of bounds, an endless loop, or something this host never accepts.
+/// The module trapped: a panic, an access out of bounds, an endless loop, or a call that this host never accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trap {
-    /// The exported function that did not return.
+    /// The exported function that trapped.
     pub callback: String,
-    /// The runtime's words. What the filter itself said, a panic message for one, is in the log.
+    /// The runtime's reason. A panic's own message is in the log.
     pub reason: String,
 }
 

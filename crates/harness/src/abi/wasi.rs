@@ -1,4 +1,4 @@
-//! The WASI functions that Rust's standard library imports, as cpp-host's `exports.cc` has them.
+//! The WASI functions that modules in Rust import, as in cpp-host's `exports.cc`.
 
 use super::guest::{Args, Guest, Refused};
 use super::import::Import;
@@ -45,9 +45,9 @@ fn fd_write<H: System>(guest: &mut Guest<'_, H>, args: &Args<'_>) -> Result<(), 
     guest.write_u32(args.u32(3), written).map_err(fault)
 }
 
-/// Stricter than Envoy, which logs the call and lets the filter run on, into the trap that the compiler put behind it.
+/// Stricter than Envoy, which logs the call and lets the module run on, into the trap that the compiler put after it.
 fn proc_exit<H: System>(_: &mut Guest<'_, H>, args: &Args<'_>) -> Result<(), Refused> {
-    Err(Refused::Trap(wasmtime::Error::msg(format!("the filter called proc_exit with {}", args.u32(0)))))
+    Err(Refused::Trap(wasmtime::Error::msg(format!("the module called proc_exit with {}", args.u32(0)))))
 }
 
 fn read_u32<H: System>(guest: &mut Guest<'_, H>, at: u32) -> Result<u32, Refused> {
@@ -55,7 +55,7 @@ fn read_u32<H: System>(guest: &mut Guest<'_, H>, at: u32) -> Result<u32, Refused
     Ok(bytes.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes)))
 }
 
-/// WASI numbers its errors its own way.
+/// WASI has its own error numbers.
 fn fault(refused: Refused) -> Refused {
     match refused {
         Refused::Status(_) => FAULT.into(),

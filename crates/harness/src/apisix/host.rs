@@ -29,9 +29,9 @@ pub(crate) struct Host {
     /// M, `wmcf->code` and `wmcf->body`: the local response of the callback that is running. The body stays.
     pub(crate) code: i32,
     pub(crate) body: Vec<u8>,
-    /// What went wrong since the test last looked.
+    /// The first failure since the test last looked.
     pub(crate) trap: Option<Trap>,
-    /// Why the worker is gone.
+    /// The reason why the worker crashed or hangs.
     pub(crate) dead: Option<&'static str>,
 }
 

@@ -1,4 +1,4 @@
-//! A filter as a plugin of APISIX: checked against what the host has, started once per worker.
+//! A compiled module as a plugin of APISIX, started once per worker.
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -26,7 +26,7 @@ impl Plugin {
     /// Reads and compiles the module at `path`; the same bytes are compiled once per process.
     ///
     /// # Errors
-    /// Where the real host would refuse the module.
+    /// If the real host would reject the module.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, LoadError> {
         Self::compile(&module::read(path.as_ref())?)
     }
@@ -61,7 +61,7 @@ impl Plugin {
     /// Starts a worker. The filter is not configured before the first request of a route.
     ///
     /// # Errors
-    /// When instantiating or `_start` or `_initialize` traps.
+    /// If instantiation, `_start` or `_initialize` traps.
     pub fn start_with(&self, settings: Settings) -> Result<Worker, StartError> {
         Machine::start(&self.pre, settings).map(|machine| Worker::new(Rc::new(RefCell::new(machine))))
     }

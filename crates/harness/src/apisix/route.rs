@@ -8,7 +8,7 @@ use super::machine::Machine;
 use super::stream::Stream;
 use crate::abi::headers::Headers;
 
-/// A route. When it goes, its plugin context goes with it, once its last request has ended: L, `ffi_gc`.
+/// A route. After it is dropped, its plugin context ends with its last request: L, `ffi_gc`.
 pub struct Route {
     machine: Rc<RefCell<Machine>>,
     key: u32,

@@ -1,16 +1,16 @@
-//! What nginx's configuration would say of a worker.
+//! The settings of a worker in nginx's configuration.
 
-/// What nginx's configuration, and the harness, say of a worker.
+/// The settings of a worker.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The plugin's name in APISIX' `config.yaml`.
+    /// The plugin's name in APISIX's `config.yaml`.
     pub name: String,
-    /// Bytes that a request's body may have, nginx's `client_max_body_size`; 0, APISIX' default, for any number.
+    /// Limit of a request's body in bytes, nginx's `client_max_body_size`; 0, APISIX's default, for none.
     pub client_max_body_size: usize,
-    /// WebAssembly instructions that one callback may use; by default a thousand million, seconds. The real host has no
-    /// such bound: the worker would hang.
+    /// WebAssembly instructions per callback; by default 1,000 million, which take seconds. The real host has no such limit: the
+    /// worker would hang.
     pub instructions_per_callback: u64,
-    /// Bytes of linear memory the filter may have; 1 GiB by default. The real host has no bound.
+    /// Limit of linear memory in bytes; 1 GiB by default. The real host has none.
     pub memory_limit: usize,
 }
 

@@ -1,21 +1,21 @@
-//! What this host makes of each import.
+//! How this host treats each import.
 
 use super::calls::{self, TABLES};
 use super::host::Host;
 use crate::abi::import::Import;
 
-/// What this host makes of an import.
+/// How this host treats an import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Support {
-    /// It does what the ABI says, or nearly.
+    /// It does what the ABI says, or nearly so.
     Works,
-    /// It answers `OK` and does nothing.
+    /// It returns `OK` without effect.
     Ignored,
-    /// It answers `Unimplemented`.
+    /// It returns `Unimplemented`.
     Unimplemented,
 }
 
-/// What this host makes of `import`, given as `module.name`; `None` where it does not have it.
+/// How this host treats `import`, given as `module.name`; `None` if it lacks it.
 pub fn support(import: &str) -> Option<Support> {
     let is_in = |table: &[Import<Host>]| table.iter().any(|known| known.path() == import);
     if is_in(calls::UNIMPLEMENTED) {

@@ -1,4 +1,4 @@
-//! One nginx worker with the plugin in it, and the routes that use it.
+//! One nginx worker with an instance of the plugin.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -12,9 +12,9 @@ use crate::abi::log::LogLine;
 use crate::abi::status::Status;
 use crate::abi::trap::Trap;
 
-/// A running worker. Nothing is shared with any other.
+/// A running worker. Workers share nothing.
 ///
-/// A trap, a crash or a hang that the test has not looked at with [`Worker::trap`] fails the test when the last handle goes.
+/// A trap, crash or hang that the test has not read with [`Worker::trap`] fails the test when the last handle is dropped.
 pub struct Worker {
     machine: Rc<RefCell<Machine>>,
 }
@@ -34,13 +34,13 @@ impl Worker {
         Route::new(Rc::clone(&self.machine), key)
     }
 
-    /// Everything that the filter has logged since the instance was created.
+    /// The log since the instance was created.
     pub fn log(&self) -> Vec<LogLine> {
         self.machine.borrow_mut().host().log.lines().to_vec()
     }
 
-    /// What went wrong since the last look. A trap of the filter harms its request alone, and the instance goes on; after a
-    /// crash or a hang everything is [`Outcome::Lost`](super::Outcome::Lost).
+    /// The first failure since the last call. A trap fails only its request, and the instance goes on; after a crash or hang
+    /// everything is [`Outcome::Lost`](super::Outcome::Lost).
     pub fn trap(&self) -> Option<Trap> {
         self.machine.borrow_mut().host().trap.take()
     }
@@ -50,22 +50,22 @@ impl Worker {
         self.machine.borrow_mut().memory_bytes()
     }
 
-    /// Refuses growth of linear memory beyond `bytes` from then on.
+    /// Limits linear memory to `bytes` from now on.
     pub fn limit_memory(&self, bytes: usize) {
         self.machine.borrow_mut().host().memory.bytes = bytes;
     }
 
-    /// Makes a host call answer `status` without doing anything, from then on.
+    /// Makes a host call return `status` without effect from now on.
     pub fn refuse(&self, call: HostCall, when: When, status: Status) {
         self.machine.borrow_mut().host().faults.refuse(call, when, status);
     }
 
-    /// Takes back every [`Worker::refuse`] of `call`.
+    /// Undoes every [`Worker::refuse`] of `call`.
     pub fn allow(&self, call: HostCall) {
         self.machine.borrow_mut().host().faults.allow(call);
     }
 
-    /// Contexts that nginx reported as not done, an error in its log for each.
+    /// Contexts that nginx reported as not done, each with an error in its log.
     pub fn undone(&self) -> usize {
         self.machine.borrow_mut().host().undone
     }
@@ -75,7 +75,7 @@ impl Worker {
         self.machine.borrow_mut().host().exchanges.len()
     }
 
-    /// Routes of which the filter has a context: used once, and not yet forgotten.
+    /// Routes that the module has a context for: used at least once, and not yet deleted.
     pub fn routes_in_use(&self) -> usize {
         self.machine.borrow_mut().host().plugins.len()
     }

@@ -43,7 +43,7 @@ pub(crate) struct Half {
     pub(crate) chunk: Vec<u8>,
     /// The bytes that were held back.
     pub(crate) held: Vec<u8>,
-    /// Which of the two the filter's buffer calls reach at this moment.
+    /// The buffer that the filter's calls currently reach.
     pub(crate) body: Body,
     /// The last body callback asked Envoy to buffer: the next one sees all of `held`.
     pub(crate) buffering: bool,
@@ -53,7 +53,7 @@ pub(crate) struct Half {
     pub(crate) sent: Sent,
 }
 
-/// What the peer behind the filter has received.
+/// The bytes that the peer beyond the filter has received.
 #[derive(Clone, Default)]
 pub(crate) struct Sent {
     pub(crate) headers: Option<Headers>,

@@ -1,4 +1,4 @@
-//! A compiled filter: checked against what Envoy has, started once per test.
+//! A compiled module whose imports Envoy has, started once per test.
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -27,7 +27,7 @@ impl Filter {
     /// Reads and compiles the module at `path`; the same bytes are compiled once per process.
     ///
     /// # Errors
-    /// Where Envoy 1.40 would refuse the module, and where it imports what this host does not have.
+    /// If Envoy 1.40 would reject the module, or it imports functions that this host lacks.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, LoadError> {
         Self::compile(&module::read(path.as_ref())?)
     }
@@ -56,7 +56,7 @@ impl Filter {
     /// Starts an instance. A string is the plugin's configuration; [`Settings`] has the rest.
     ///
     /// # Errors
-    /// When a start callback traps or answers no; Envoy's plugin then fails closed.
+    /// If a start callback traps or returns false; Envoy's plugin then fails closed.
     pub fn start(&self, settings: impl Into<Settings>) -> Result<Vm, StartError> {
         Machine::start(&self.pre, settings.into()).map(|machine| Vm::new(Rc::new(RefCell::new(machine))))
     }

@@ -38,14 +38,14 @@ pub(crate) struct Host {
     pub(crate) shutdown_pending: bool,
     /// A local response overrides what the running callback returns (cpp-host, `stopNextIteration`).
     pub(crate) stop_iteration: bool,
-    /// What host calls have asked for and what happens once the callback has returned (`addAfterVmCallAction`).
+    /// Actions that host calls have queued until the callback returns (`addAfterVmCallAction`).
     pub(crate) actions: VecDeque<Action>,
     pub(crate) trap: Option<Trap>,
     /// The test has looked at `trap`.
     pub(crate) trap_seen: bool,
 }
 
-/// What a host call asked for and what Envoy does after the callback.
+/// An action that a host call queues until the callback returns.
 pub(crate) enum Action {
     Respond { context: u32, status: u32, grpc_status: Option<u32>, headers: Headers, body: Vec<u8> },
     Continue { context: u32, side: Side },

@@ -8,7 +8,7 @@ pub(crate) struct LocalReply {
     pub(crate) body: Vec<u8>,
 }
 
-/// What the client's request, as it came, asks of a reply.
+/// The form of a reply that the client's original request asks for.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Manner {
     head: bool,
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_has_the_form_that_its_client_expects() {
+    fn reply_has_the_form_that_its_client_expects() {
         let plain = [
             (":status", "503"),
             ("retry-after", "1"),
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_to_a_grpc_client_is_headers_alone() {
+    fn reply_to_a_grpc_client_has_no_body() {
         let want = |status, message| {
             let mut want =
                 vec![("retry-after", "1"), (":status", "200"), ("content-type", "application/grpc")];
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_of_http_has_one_of_grpc() {
+    fn http_status_maps_to_a_grpc_status() {
         let table = [(400, 13), (401, 16), (403, 7), (404, 12), (429, 14), (503, 14), (413, 2), (500, 2)];
         for (http, grpc) in table {
             assert_eq!(grpc_status_of(http), grpc, "{http}");

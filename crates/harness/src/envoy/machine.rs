@@ -12,7 +12,7 @@ pub(crate) struct Machine {
     instance: Instance,
 }
 
-/// What a callback returned.
+/// A callback's result.
 #[derive(Clone, Copy)]
 pub(crate) struct Answer {
     pub(crate) value: u32,
@@ -138,7 +138,7 @@ impl Drop for Machine {
         let unseen = host.trap.as_ref().filter(|_| !host.trap_seen && !std::thread::panicking());
         assert!(
             unseen.is_none(),
-            "the filter trapped: {}\n{:#?}",
+            "the module trapped: {}\n{:#?}",
             unseen.map_or(String::new(), Trap::to_string),
             host.log.lines()
         );

@@ -28,5 +28,5 @@ impl Guest<'_, Host> {
     }
 }
 
-/// What a filter may call its allocator.
+/// The names that a module's allocator can have.
 pub(crate) const ALLOCATORS: [&str; 2] = ["malloc", "proxy_on_memory_allocate"];

@@ -81,7 +81,7 @@ const HISTOGRAM: u32 = 2;
 /// cpp-host, `kMetricTypeMask`.
 const KIND: u32 = 3;
 
-/// How many samples of a histogram are kept, 8 bytes each.
+/// The samples of a histogram that are kept, 8 bytes each.
 const MAX_SAMPLES: usize = 100_000;
 
 #[cfg(test)]
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn two_handles_of_one_name_are_one_metric() {
+    fn handles_of_one_name_share_a_metric() {
         let mut metrics = Metrics::default();
         let first = metrics.define(COUNTER, b"c").unwrap();
         let second = metrics.define(COUNTER, b"c").unwrap();

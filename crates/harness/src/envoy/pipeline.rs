@@ -1,4 +1,4 @@
-//! What Envoy's filter manager does around the filter's callbacks. Both directions follow the same rules; in the filter
+//! The steps of Envoy's filter manager around the filter's callbacks. Both directions follow the same rules; in the filter
 //! manager they are `ActiveStreamFilterBase`, shared by its decoder and encoder filters.
 
 use super::exchange::{Body, Exchange, Flow, Half, Side};

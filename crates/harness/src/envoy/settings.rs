@@ -1,8 +1,8 @@
-//! What Envoy's configuration would say about the plugin and its worker.
+//! The settings of the plugin and its worker in Envoy's configuration.
 
 use std::time::Duration;
 
-/// How a [`Vm`](super::Vm) is started. `"…".into()` is a plugin configuration with everything else at its default.
+/// The settings of a [`Vm`](super::Vm). `"…".into()` is a plugin configuration with defaults for the rest.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// `PluginConfig.configuration`, given to the filter's `on_configure`.
@@ -12,15 +12,15 @@ pub struct Settings {
     /// Bytes that each direction of a stream may hold back before Envoy answers 413 (request) or 500 (response): the
     /// listener's `per_connection_buffer_limit_bytes`, 1 MiB by default.
     pub buffer_limit: usize,
-    /// Properties of the host, by path with NUL between its parts, as `proxy_get_property` takes it. By default every request comes
-    /// from `10.0.0.9:50000`, its `source.address`.
+    /// Properties of the host by path, with NUL between its parts, as in `proxy_get_property`. By default `source.address` is
+    /// `10.0.0.9:50000`.
     pub properties: Vec<(Vec<u8>, Vec<u8>)>,
     /// The clock at the start, since 1970.
     pub now: Duration,
-    /// WebAssembly instructions that one callback may use before it is a trap; by default a thousand million, seconds.
-    /// Not in Envoy, where an endless loop stops the worker for good.
+    /// WebAssembly instructions per callback before it traps; by default 1,000 million, which take seconds. Envoy has no such limit:
+    /// an endless loop blocks the worker.
     pub instructions_per_callback: u64,
-    /// Bytes of linear memory the filter may have; 1 GiB by default, as in cpp-host's `limits.h`.
+    /// Limit of linear memory in bytes; 1 GiB by default, as in cpp-host's `limits.h`.
     pub memory_limit: usize,
 }
 

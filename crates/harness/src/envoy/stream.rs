@@ -1,4 +1,4 @@
-//! One HTTP stream, driven and watched from both ends: the client's and the upstream's.
+//! One HTTP stream, driven and observed from both ends: the client's and the upstream's.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -9,7 +9,7 @@ use super::outcome::Outcome;
 use crate::abi::headers::Headers;
 use crate::abi::response::Response;
 
-/// A request with its response. Dropping it is the client going away.
+/// A request with its response. Dropping it disconnects the client.
 pub struct Stream {
     machine: Rc<RefCell<Machine>>,
     id: u32,
@@ -25,14 +25,14 @@ impl Stream {
     /// The same bytes in several callbacks, cut at the given positions, which must not decrease.
     ///
     /// # Panics
-    /// Where a position lies behind the end or before the one before it.
+    /// If a position lies after the end or before its predecessor.
     pub fn client_sends_split(&mut self, bytes: impl AsRef<[u8]>, cuts: &[usize]) {
         for piece in pieces(bytes.as_ref(), cuts) {
             self.client_sends(piece);
         }
     }
 
-    /// The client's last byte has been sent: a body callback with nothing, and the end.
+    /// The client ends its request: an empty body callback with the end.
     pub fn client_ends(&mut self) {
         self.body(Side::Request, &[], true);
     }
@@ -42,12 +42,12 @@ impl Stream {
         self.machine.borrow_mut().receive_trailers(self.id, Side::Request, trailers.into());
     }
 
-    /// The client goes away. Envoy reads a half-closed upgraded connection the same way.
+    /// The client disconnects. Envoy treats a half-closed upgraded connection the same way.
     pub fn client_resets(&mut self) {
         self.machine.borrow_mut().reset(self.id);
     }
 
-    /// What the client has received; `None` before any headers.
+    /// The response so far; `None` before any headers.
     pub fn response(&self) -> Option<Response> {
         self.read(|exchange| {
             let Sent { headers, body, trailers, ended } = exchange.response.sent.clone();
@@ -66,13 +66,13 @@ impl Stream {
     }
 }
 
-/// The upstream's end. Everything here is ignored once Envoy has given the upstream up.
+/// The upstream's end. Everything here is ignored once Envoy has dropped the upstream.
 impl Stream {
     /// Response headers from the upstream. Of an upgrade over extended CONNECT the filter sees a 101 with `upgrade` and
     /// `connection`, as Envoy's HTTP/2 codec writes it for an HTTP/1 client (measured).
     ///
     /// # Panics
-    /// Where the request has not reached the upstream.
+    /// If the request has not reached the upstream.
     #[track_caller]
     pub fn upstream_headers(&mut self, headers: impl Into<Headers>, ended: bool) {
         self.assert_forwarded();
@@ -83,7 +83,7 @@ impl Stream {
     /// Bytes from the upstream, in one callback.
     ///
     /// # Panics
-    /// Where the request has not reached the upstream.
+    /// If the request has not reached the upstream.
     #[track_caller]
     pub fn upstream_sends(&mut self, bytes: impl AsRef<[u8]>, ended: bool) {
         self.assert_forwarded();
@@ -93,7 +93,7 @@ impl Stream {
     /// The same bytes in several callbacks, cut at the given positions, which must not decrease.
     ///
     /// # Panics
-    /// Where the request has not reached the upstream, or a position lies behind the end or before the one before it.
+    /// If the request has not reached the upstream, or a position lies after the end or before its predecessor.
     #[track_caller]
     pub fn upstream_sends_split(&mut self, bytes: impl AsRef<[u8]>, cuts: &[usize]) {
         for piece in pieces(bytes.as_ref(), cuts) {
@@ -104,17 +104,17 @@ impl Stream {
     /// The upstream ends with trailers, as gRPC always does.
     ///
     /// # Panics
-    /// Where the request has not reached the upstream.
+    /// If the request has not reached the upstream.
     #[track_caller]
     pub fn upstream_trailers(&mut self, trailers: impl Into<Headers>) {
         self.assert_forwarded();
         self.machine.borrow_mut().receive_trailers(self.id, Side::Response, trailers.into());
     }
 
-    /// The upstream is gone.
+    /// The upstream's connection is lost.
     ///
     /// # Panics
-    /// Where the request has not reached the upstream.
+    /// If the request has not reached the upstream.
     #[track_caller]
     pub fn upstream_resets(&mut self) {
         self.upstream_fails(503, "upstream_reset_before_response_started{connection_termination}");
@@ -125,7 +125,7 @@ impl Stream {
     /// the client has the headers.
     ///
     /// # Panics
-    /// Where the request has not reached the upstream.
+    /// If the request has not reached the upstream.
     #[track_caller]
     pub fn upstream_fails(&mut self, status: u32, details: &str) {
         self.assert_forwarded();
@@ -167,7 +167,7 @@ impl Stream {
 
 /// The stream as a whole.
 impl Stream {
-    /// What has become of the request.
+    /// The fate of the request.
     pub fn outcome(&self) -> Outcome {
         let (reset, local, request) = self.read(|exchange| {
             (exchange.reset, exchange.answered_locally, exchange.request.sent.headers.clone())
@@ -185,17 +185,17 @@ impl Stream {
         self.read(|exchange| exchange.reset)
     }
 
-    /// Nothing more happens on this stream, and the filter has been told.
+    /// The stream is over, and the module has been told.
     pub fn is_finished(&self) -> bool {
         self.read(|exchange| exchange.finished)
     }
 
-    /// The callbacks, by exported name, that held the stream back without a local response, in order.
+    /// The callbacks that paused the stream without a local response, by exported name and in order.
     pub fn pauses(&self) -> Vec<&'static str> {
         self.read(|exchange| exchange.pauses.clone())
     }
 
-    /// Bytes that the filter holds back: of the request and of the response.
+    /// Bytes that are held back: of the request and of the response.
     pub fn held_bytes(&self) -> (usize, usize) {
         self.read(|exchange| (exchange.request.held.len(), exchange.response.held.len()))
     }

@@ -1,4 +1,4 @@
-//! One started filter, as Envoy holds it for one worker.
+//! One started module, as Envoy holds it for one worker.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -14,9 +14,9 @@ use crate::abi::log::LogLine;
 use crate::abi::status::Status;
 use crate::abi::trap::Trap;
 
-/// A running instance: its streams, log, metrics and clock. Nothing is shared with any other.
+/// A running instance: its streams, log, metrics and clock. Instances share nothing.
 ///
-/// A trap that the test has not looked at with [`Vm::trap`] fails the test when the last handle goes.
+/// A trap that the test has not read with [`Vm::trap`] fails the test when the last handle is dropped.
 pub struct Vm {
     machine: Rc<RefCell<Machine>>,
 }
@@ -26,9 +26,8 @@ impl Vm {
         Self { machine }
     }
 
-    /// A client's request. Whether a body may follow is decided as Envoy's HTTP/1 codec does: after an upgrade, `CONNECT`,
-    /// `content-length` or `transfer-encoding: chunked`. After an upgrade that the filter lets pass, Envoy calls the
-    /// request body once with nothing, and so does this.
+    /// A client's request over HTTP/1. A body can follow an upgrade, `CONNECT`, `content-length` or `transfer-encoding: chunked`,
+    /// as in Envoy's codec. After an upgrade that passes, the request body is called once with nothing, as in Envoy.
     pub fn request(&self, headers: impl Into<Headers>) -> Stream {
         let headers = headers.into();
         let ended = !headers.announces_body();
@@ -45,7 +44,7 @@ impl Vm {
         Stream::new(Rc::clone(&self.machine), id)
     }
 
-    /// Everything logged since the instance was created.
+    /// The log since the instance was created.
     pub fn log(&self) -> Vec<LogLine> {
         self.machine.borrow_mut().host().log.lines().to_vec()
     }
@@ -55,12 +54,12 @@ impl Vm {
         self.machine.borrow_mut().host().metrics.value(name)
     }
 
-    /// What was recorded in a histogram, in order.
+    /// The samples of a histogram, in order.
     pub fn samples(&self, name: &str) -> Vec<u64> {
         self.machine.borrow_mut().host().metrics.samples(name).to_vec()
     }
 
-    /// What stopped the filter. From then on no callback runs: new requests get 503, open streams are reset when they move.
+    /// The trap that stopped the module. From then on no callback runs: new requests get 503, open streams are reset.
     pub fn trap(&self) -> Option<Trap> {
         let mut machine = self.machine.borrow_mut();
         let host = machine.host();
@@ -73,17 +72,17 @@ impl Vm {
         self.machine.borrow_mut().memory_bytes()
     }
 
-    /// Refuses growth of linear memory beyond `bytes` from then on.
+    /// Limits linear memory to `bytes` from now on.
     pub fn limit_memory(&self, bytes: usize) {
         self.machine.borrow_mut().host().memory.bytes = bytes;
     }
 
-    /// Makes a host call answer `status` without doing anything, from then on.
+    /// Makes a host call return `status` without effect from now on.
     pub fn refuse(&self, call: HostCall, when: When, status: Status) {
         self.machine.borrow_mut().host().faults.refuse(call, when, status);
     }
 
-    /// Sets a property of the host, from then on: its path has NUL between its parts.
+    /// Sets a property of the host from now on. NUL separates the parts of its path.
     pub fn set_property(&self, path: &str, value: impl AsRef<[u8]>) {
         let mut machine = self.machine.borrow_mut();
         let properties = &mut machine.host().settings.properties;
@@ -91,7 +90,7 @@ impl Vm {
         properties.push((path.as_bytes().to_vec(), value.as_ref().to_vec()));
     }
 
-    /// Takes back every [`Vm::refuse`] of `call`.
+    /// Undoes every [`Vm::refuse`] of `call`.
     pub fn allow(&self, call: HostCall) {
         self.machine.borrow_mut().host().faults.allow(call);
     }
@@ -101,12 +100,12 @@ impl Vm {
         self.machine.borrow_mut().host().now
     }
 
-    /// The tick period that the filter asked for; `None` without one.
+    /// The tick period that the module asked for, if any.
     pub fn tick_period(&self) -> Option<Duration> {
         Some(self.machine.borrow_mut().host().tick_period).filter(|period| !period.is_zero())
     }
 
-    /// Lets time pass, with each tick at its moment. Envoy, `Wasm::tickHandler`: the next is due a period after the last.
+    /// Advances the clock and runs the ticks that are due. Envoy, `Wasm::tickHandler`: the next is due a period after the last.
     pub fn advance(&self, by: Duration) {
         let mut machine = self.machine.borrow_mut();
         let until = machine.host().now.saturating_add(by);
@@ -125,7 +124,7 @@ impl Vm {
         self.machine.borrow_mut().host().exchanges.values().filter(|exchange| !exchange.finished).count()
     }
 
-    /// Ends the plugin as Envoy does on its way out: `on_done`, then `on_delete` at once or after `proxy_done`.
+    /// Ends the plugin as Envoy does on shutdown: `on_done`, then `on_delete` at once or after `proxy_done`.
     pub fn shut_down(&self) {
         let mut machine = self.machine.borrow_mut();
         if let Some(answer) = machine.invoke(ROOT, "proxy_on_done", &[ROOT], 1) {

@@ -8,7 +8,7 @@ use sluicegate_harness::envoy::Settings;
 use crate::support::{get, log, post, start, start_with};
 
 #[test]
-fn ticks_come_at_their_time_and_stop_when_told() {
+fn ticks_come_on_time_and_can_be_stopped() {
     let vm = start(&[
         ("configure", "(drop (call $tick (i32.const 100))) (i32.const 1)"),
         (
@@ -26,7 +26,7 @@ fn ticks_come_at_their_time_and_stop_when_told() {
 }
 
 #[test]
-fn ticks_can_be_stopped_and_started_anew_from_anywhere() {
+fn ticks_can_be_stopped_and_restarted_from_any_callback() {
     let vm = start(&[
         ("configure", "(drop (call $tick (i32.const 100))) (i32.const 1)"),
         ("request_headers", "(drop (call $tick (i32.const 0))) (i32.const 0)"),
@@ -45,7 +45,7 @@ fn ticks_can_be_stopped_and_started_anew_from_anywhere() {
 }
 
 #[test]
-fn the_clock_is_the_tests_clock() {
+fn clock_is_the_tests() {
     let vm = start_with(
         Settings { now: Duration::from_secs(5), ..Settings::default() },
         &[(
@@ -62,7 +62,7 @@ fn the_clock_is_the_tests_clock() {
 }
 
 #[test]
-fn metrics_are_seen_by_name() {
+fn metrics_are_read_by_name() {
     let vm = start(&[
         (
             "configure",
@@ -92,7 +92,7 @@ fn metrics_are_seen_by_name() {
 }
 
 #[test]
-fn a_property_is_the_streams_own_or_the_hosts() {
+fn property_is_the_streams_or_the_hosts() {
     let look =
         |name: &str| format!("(call $answer (call $property '{name}' (i32.const 1032) (i32.const 1036)))");
     let vm = start_with(
@@ -118,7 +118,7 @@ fn a_property_is_the_streams_own_or_the_hosts() {
 }
 
 #[test]
-fn another_context_is_entered_only_while_it_exists() {
+fn only_existing_contexts_can_be_entered() {
     let vm = start(&[
         (
             "request_body",
@@ -143,7 +143,7 @@ fn another_context_is_entered_only_while_it_exists() {
 }
 
 #[test]
-fn the_log_has_levels_and_the_standard_streams_end_in_it() {
+fn standard_streams_are_logged() {
     let vm = start(&[(
         "request_headers",
         "(call $code (call $log (i32.const 5) 'critical'))
@@ -164,7 +164,7 @@ fn the_log_has_levels_and_the_standard_streams_end_in_it() {
 }
 
 #[test]
-fn the_environment_is_empty() {
+fn environment_is_empty() {
     let vm = start(&[(
         "request_headers",
         "(i32.store (i32.const 2048) (i32.const 7))
@@ -175,7 +175,7 @@ fn the_environment_is_empty() {
 }
 
 #[test]
-fn a_shutdown_waits_for_a_plugin_that_is_not_done() {
+fn shutdown_waits_for_a_plugin_that_is_not_done() {
     let callbacks = |done: &'static str| {
         [
             ("configure", "(drop (call $tick (i32.const 10))) (i32.const 1)"),

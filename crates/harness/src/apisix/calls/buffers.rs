@@ -10,7 +10,7 @@ pub(super) const IMPORTS: &[Import<Host>] =
     &[Import::proxy(HostCall::GetBufferBytes, "proxy_get_buffer_bytes", "iiiii", get)];
 
 /// A, `proxy_get_buffer_bytes`: an empty buffer is `NotFound`; a configuration is given whole, whatever was asked for; of
-/// anything else `BadArgument` for a start at or behind the end or a length that is 0 or, as a signed number, less.
+/// anything else `BadArgument` for a start at or after the end or a length that is 0 or, as a signed number, less.
 fn get(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     let host = guest.host();
     let whole = args.u32(0) == 7;
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_part_is_given_by_the_modules_rules() {
+    fn part_of_a_buffer_is_given_by_the_modules_rules() {
         let refused = Err(Status::BAD_ARGUMENT);
         for (start, length, want) in [
             (0, 6, Ok(&b"abcdef"[..])),

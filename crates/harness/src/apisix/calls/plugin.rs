@@ -17,7 +17,7 @@ pub(super) const IMPORTS: &[Import<Host>] = &[
     Import::proxy(HostCall::SendLocalResponse, "proxy_send_local_response", "iiiiiiii", send_local_response),
 ];
 
-/// A, `proxy_log`: what is no level is an error.
+/// A, `proxy_log`: an unknown level is logged as an error.
 fn log(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     let text = guest.read(args.u32(1), args.u32(2))?;
     guest.host().log.push(Level::from_number(args.u32(0)).unwrap_or(Level::Error), &text);

@@ -12,7 +12,7 @@ pub(super) const IMPORTS: &[Import<Host>] = &[
     Import::proxy(HostCall::SetBufferBytes, "proxy_set_buffer_bytes", "iiiii", set),
 ];
 
-/// cpp-host, `get_buffer_bytes`: `NotFound` where there is no such buffer, a start behind the end reads as empty, and so
+/// cpp-host, `get_buffer_bytes`: `NotFound` where there is no such buffer, a start after the end reads as empty, and so
 /// does a body outside its callback.
 fn get(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     let (start, length) = (args.u32(1) as usize, args.u32(2) as usize);
@@ -24,7 +24,7 @@ fn get(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     guest.give(&part, args.u32(3), args.u32(4))
 }
 
-/// Envoy, `Buffer::copyFrom`: at 0 the given length is drained and the data comes first; at or behind the end the data is
+/// Envoy, `Buffer::copyFrom`: at 0 the given length is drained and the data comes first; at or after the end the data is
 /// appended whatever the length; elsewhere `BadArgument`, as for any buffer but an open body.
 fn set(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     // The order of the checks is cpp-host's: the buffer's existence, then the filter's memory, then the arguments.
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_buffer_is_written_by_envoys_rules() {
+    fn buffer_is_written_by_envoys_rules() {
         check(0, 0, Ok(b"XYabcdef"));
         check(0, 2, Ok(b"XYcdef"));
         check(0, 6, Ok(b"XY"));

@@ -1,4 +1,4 @@
-//! What APISIX can load as a plugin.
+//! The modules that APISIX can load as a plugin.
 
 use sluicegate_harness::apisix::{Plugin, Support, support};
 
@@ -12,7 +12,7 @@ fn refused(wasm: &[u8], want: &str) {
 }
 
 #[test]
-fn a_module_without_a_memory_or_with_an_unknown_import_is_refused() {
+fn module_without_memory_or_with_an_unknown_import_is_rejected() {
     refused(b"no module", "compile the filter");
     refused(&parse(""), "exports no memory");
     let unknown = parse(
@@ -23,7 +23,7 @@ fn a_module_without_a_memory_or_with_an_unknown_import_is_refused() {
 }
 
 #[test]
-fn webassembly_that_wasmtime_0_38_does_not_take_is_refused() {
+fn webassembly_newer_than_wasmtime_0_38_is_rejected() {
     let with = |text: &str| parse(&format!("(memory (export \"memory\") 1) {text}"));
     for (feature, text) in [
         ("tail calls", "(func $f (return_call $f))"),
@@ -60,7 +60,7 @@ fn webassembly_that_wasmtime_0_38_does_not_take_is_refused() {
 }
 
 #[test]
-fn start_is_called_or_else_initialize_and_nothing_more() {
+fn only_start_or_else_initialize_is_called() {
     let module = |start: &str| {
         let text = format!(
             "(import \"env\" \"proxy_log\" (func $log (param i32 i32 i32) (result i32)))

@@ -11,7 +11,7 @@ fn start() -> (Worker, Route) {
     (worker, route)
 }
 
-/// What the module has logged since the first route was configured.
+/// The log since the first route was configured.
 fn log(worker: &Worker) -> Vec<String> {
     texts(worker.log()).split_off(1)
 }

@@ -15,7 +15,7 @@ fn start() -> Vm {
     guest().start("words").expect("a started module")
 }
 
-/// What the module has logged since it was configured.
+/// The log since the module was configured.
 fn log(vm: &Vm) -> Vec<String> {
     texts(vm.log()).split_off(2)
 }
@@ -187,4 +187,23 @@ fn contexts_end_in_order_and_no_tick_follows_the_roots() {
     vm.advance(Duration::from_secs(5));
     let ended = r#"stream 2 of /contexts ended with "204""#;
     assert_eq!(log(&vm), [ended, "stream 2 done", "root done", "tick"]);
+}
+
+#[test]
+fn header_value_that_is_not_utf_8_traps() {
+    let vm = start();
+    let _stream = vm.request(get("/").without(":path").with(":path", b"/\xff"));
+    assert!(vm.trap().is_some_and(|trap| trap.callback == "proxy_on_request_headers"));
+}
+
+#[test]
+fn exhausted_memory_traps() {
+    let vm = start();
+    vm.limit_memory(vm.memory_bytes());
+    let mut stream = vm.request(post("/body"));
+    for _ in 0..15 {
+        stream.client_sends([b'a'; 64 << 10]);
+    }
+    stream.client_ends();
+    assert!(vm.trap().is_some_and(|trap| trap.callback == "proxy_on_request_body"));
 }
