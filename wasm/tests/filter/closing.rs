@@ -47,7 +47,7 @@ fn check(test: impl Fn(&Vm, Socket)) {
 }
 
 #[test]
-fn a_bridge_that_does_not_end_a_session_that_is_over_has_its_stream_reset() {
+fn closed_session_is_reset_if_the_bridge_does_not_end_it() {
     check(|vm, socket| {
         vm.advance(Duration::from_millis(1_950));
         assert!(!socket.0.is_reset(), "reset too early");
@@ -57,7 +57,7 @@ fn a_bridge_that_does_not_end_a_session_that_is_over_has_its_stream_reset() {
 }
 
 #[test]
-fn a_bridge_that_ends_in_time_has_no_stream_reset() {
+fn closed_session_that_the_bridge_ends_is_not_reset() {
     check(|vm, mut socket| {
         vm.advance(Duration::from_millis(1_000));
         let close = Close { code: 1000, reason: "done".into() };
@@ -69,7 +69,7 @@ fn a_bridge_that_ends_in_time_has_no_stream_reset() {
 }
 
 #[test]
-fn answers_under_way_still_come_between_the_clients_close_and_its_echo() {
+fn answers_in_flight_precede_the_closes_echo() {
     for profile in PROFILES {
         let vm = profile.start();
         let mut socket = Socket::open(&vm, profile);
@@ -83,7 +83,7 @@ fn answers_under_way_still_come_between_the_clients_close_and_its_echo() {
 }
 
 #[test]
-fn a_client_that_goes_away_takes_its_stream_with_it_and_no_other() {
+fn disconnect_ends_no_other_stream() {
     for profile in PROFILES {
         let vm = profile.start();
         let mut witness = Socket::open(&vm, profile);
@@ -97,7 +97,7 @@ fn a_client_that_goes_away_takes_its_stream_with_it_and_no_other() {
 }
 
 #[test]
-fn a_thousand_sessions_that_end_at_once_are_all_reset_in_time() {
+fn thousand_closed_sessions_are_reset_in_time() {
     let vm = Profile::Tunnel.start();
     let mut sockets: Vec<_> = (0..1_000).map(|_| Socket::open(&vm, Profile::Tunnel)).collect();
     for socket in &mut sockets {

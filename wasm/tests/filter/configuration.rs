@@ -1,4 +1,4 @@
-//! What a configuration has to be, and what the log says when it is not.
+//! Valid configurations, and the log of invalid ones.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ fn refused(configuration: &str, mistakes: &[&str]) {
     assert_eq!(error.trap, None);
     let lines: Vec<_> = error.log.iter().map(|line| (line.level, line.text.as_str())).collect();
     let want: Vec<_> =
-        mistakes.iter().map(|mistake| format!("sluicegate: bad configuration: {mistake}")).collect();
+        mistakes.iter().map(|mistake| format!("sluicegate: invalid configuration: {mistake}")).collect();
     let want: Vec<_> = want.iter().map(|line| (Level::Error, line.as_str())).collect();
     assert_eq!(lines, want, "{configuration}");
 }
 
 #[test]
-fn a_good_configuration_starts_and_asks_for_ticks() {
+fn valid_configuration_starts_and_asks_for_ticks() {
     for profile in PROFILES {
         let vm = profile.start();
         assert_eq!(vm.tick_period(), Some(Duration::from_millis(500)));
@@ -28,15 +28,15 @@ fn a_good_configuration_starts_and_asks_for_ticks() {
 }
 
 #[test]
-fn every_mistake_is_named_with_its_key() {
+fn mistakes_are_logged_with_their_keys() {
     refused(
         r#"{"profile": "tunel", "max_message_bytes": 12, "routs": [],
             "routes": [{"path": "pubsub", "cluster": 5, "orgins": []}]}"#,
         &[
-            "profile: \"tunnel\" or \"internal\" is expected",
-            "max_message_bytes: a number of bytes from 1024 to 16777216 is expected",
-            "routes[0].path: a path that begins with \"/\", in visible ASCII and without a query, is expected",
-            "routes[0].cluster: a string that is not empty is expected",
+            "profile: must be \"tunnel\" or \"internal\"",
+            "max_message_bytes: must be a number of bytes from 1024 to 16777216",
+            "routes[0].path: must begin with \"/\" and be visible ASCII, without a query",
+            "routes[0].cluster: must be a string that is not empty",
             "routes[0].orgins: unknown key",
             "routs: unknown key",
         ],
@@ -45,7 +45,7 @@ fn every_mistake_is_named_with_its_key() {
 
 /// No host of ours gets that far: what could not be configured has no streams. This one does nothing but refuse the answer, or not.
 #[test]
-fn a_request_to_a_plugin_that_was_never_configured_is_refused_or_fails() {
+fn request_to_an_unconfigured_plugin_is_refused_or_fails() {
     for (status, want) in [(0, 1), (77, -1)] {
         let engine = Engine::default();
         let module = Module::from_file(&engine, module()).expect("a module");

@@ -1,4 +1,4 @@
-//! What the filter counts.
+//! The filter's metrics.
 
 use std::time::Duration;
 
@@ -109,7 +109,7 @@ fn evicted_sessions_are_counted_when_they_learn_it() {
 }
 
 #[test]
-fn plain_requests_are_counted_by_what_becomes_of_them() {
+fn plain_requests_are_counted_by_outcome() {
     check(
         |vm, _| {
             let request = || plain::request("POST", "/orders");
@@ -127,7 +127,7 @@ fn plain_requests_are_counted_by_what_becomes_of_them() {
 }
 
 #[test]
-fn handshakes_and_bridges_that_refuse_are_counted_apart() {
+fn refused_handshakes_and_bridge_refusals_are_counted_apart() {
     check(
         |vm, _| {
             drop(vm.request(upgrade().without("upgrade")));
@@ -140,7 +140,7 @@ fn handshakes_and_bridges_that_refuse_are_counted_apart() {
 }
 
 #[test]
-fn open_sessions_are_counted_up_and_down_however_they_end() {
+fn open_sessions_are_counted_however_they_end() {
     for profile in PROFILES {
         let vm = profile.start();
         let endings: [fn(&mut Socket); 5] = [

@@ -52,7 +52,7 @@ fn forging(request: Headers) -> Headers {
 }
 
 #[test]
-fn requests_of_such_a_route_carry_its_definition_in_the_place_of_a_name() {
+fn route_with_its_own_cluster_sends_the_definition() {
     for profile in PROFILES {
         let vm = start(profile);
         for request in [upgrade(), post("/orders")] {
@@ -65,7 +65,7 @@ fn requests_of_such_a_route_carry_its_definition_in_the_place_of_a_name() {
 }
 
 #[test]
-fn a_clients_definition_reaches_the_bridge_by_no_route() {
+fn clients_cluster_definition_never_reaches_the_bridge() {
     for profile in PROFILES {
         let vm = start(profile);
         for (path, want) in [("/other", Some("other")), ("/elsewhere", None)] {

@@ -1,7 +1,6 @@
 //! Every host call that the filter makes, refused at every moment with every status.
 //!
-//! Whatever is refused, a peer gets whole steps of what it would have got, in order, or nothing more: what passes is never
-//! half done, and no other session notices.
+//! A peer gets the same steps as without the refusal, whole and in order, or nothing more. No other session is affected.
 
 use std::time::Duration;
 
@@ -40,7 +39,7 @@ pub(crate) const STATUSES: [u32; 11] = [1, 2, 3, 5, 6, 7, 9, 10, 11, 12, 77];
 /// More than any call is made in one of the stories below.
 const MOMENTS: u32 = 24;
 
-/// What both peers have got after each step of a story.
+/// The bytes that both peers have after each step of a story.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 struct Seen {
     /// Request headers at the bridge, and the bytes of each step.
@@ -259,7 +258,7 @@ fn check(call: HostCall, ends: bool) {
 }
 
 #[test]
-fn refusals_of_headers_leave_nothing_half_done() {
+fn refused_header_calls_leave_nothing_half_done() {
     check(HostCall::GetHeaderMapPairs, true);
     check(HostCall::GetHeaderMapValue, true);
     check(HostCall::RemoveHeaderMapValue, true);
@@ -267,26 +266,26 @@ fn refusals_of_headers_leave_nothing_half_done() {
 }
 
 #[test]
-fn refusals_of_bytes_leave_nothing_half_done() {
+fn refused_buffer_calls_leave_nothing_half_done() {
     check(HostCall::GetBufferBytes, true);
     check(HostCall::SetBufferBytes, true);
 }
 
 #[test]
-fn refusals_of_an_end_leave_nothing_half_done() {
+fn refused_stream_calls_leave_nothing_half_done() {
     check(HostCall::CloseStream, false);
     check(HostCall::SetEffectiveContext, false);
     check(HostCall::SendLocalResponse, true);
 }
 
 #[test]
-fn refusals_of_properties_leave_nothing_half_done() {
+fn refused_property_calls_leave_nothing_half_done() {
     check(HostCall::GetProperty, true);
     check(HostCall::SetProperty, true);
 }
 
 #[test]
-fn refusals_of_what_no_session_needs_end_none() {
+fn refused_metrics_logs_and_ticks_end_no_session() {
     check(HostCall::IncrementMetric, true);
     check(HostCall::Log, true);
     check(HostCall::DefineMetric, true);
@@ -294,7 +293,7 @@ fn refusals_of_what_no_session_needs_end_none() {
 }
 
 #[test]
-fn where_a_stream_cannot_even_be_reset_nothing_more_passes() {
+fn nothing_passes_if_a_stream_cannot_be_reset() {
     for profile in PROFILES {
         let vm = profile.start();
         let mut witness = Socket::open(&vm, profile);
@@ -319,7 +318,7 @@ fn where_a_stream_cannot_even_be_reset_nothing_more_passes() {
 }
 
 #[test]
-fn a_host_that_refuses_everything_lets_nothing_pass_and_is_forgiven() {
+fn nothing_passes_while_the_host_refuses_every_call() {
     for profile in PROFILES {
         let vm = profile.start();
         let mut witness = Socket::open(&vm, profile);
@@ -355,7 +354,7 @@ fn a_host_that_refuses_everything_lets_nothing_pass_and_is_forgiven() {
 }
 
 #[test]
-fn a_stream_that_cannot_go_on_is_reset_at_once_and_said_so() {
+fn failed_stream_is_reset_at_once_and_logged() {
     for profile in PROFILES {
         let vm = profile.start();
         let check = |call, act: fn(&mut Socket), line: &str| {
@@ -365,7 +364,7 @@ fn a_stream_that_cannot_go_on_is_reset_at_once_and_said_so() {
             vm.allow(call);
             assert!(socket.0.is_reset(), "{profile:?}, {call:?}");
             let log = vm.log();
-            let want = format!("sluicegate: failed to {line}: host status 77, the stream is given up");
+            let want = format!("sluicegate: failed to {line}: host status 77; the stream is ended");
             assert_eq!(
                 log.last().map(|line| line.text.as_str()),
                 Some(want.as_str()),

@@ -159,7 +159,7 @@ impl Sent {
         }
     }
 
-    /// What the client was told in the bridge's place.
+    /// The local response.
     #[track_caller]
     pub(crate) fn answered(&self) -> Response {
         match self {

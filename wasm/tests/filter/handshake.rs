@@ -7,7 +7,7 @@ use crate::socket::{PROFILES, Profile, Socket, answered, sorted, upgrade, upgrad
 use crate::wire;
 
 #[test]
-fn the_bridge_is_asked_for_a_session_in_its_profiles_own_form() {
+fn upgrade_reaches_the_bridge_in_the_profiles_form() {
     let request = || {
         upgrade()
             .with("user-agent", "test")
@@ -72,7 +72,7 @@ fn the_bridge_is_asked_for_a_session_in_its_profiles_own_form() {
 }
 
 #[test]
-fn a_route_without_a_cluster_asks_for_the_default_one() {
+fn route_without_a_cluster_uses_the_default() {
     for profile in PROFILES {
         let vm = profile.start();
         let stream = vm.request(upgrade_with(":path", "/open?topic=t"));
@@ -83,7 +83,7 @@ fn a_route_without_a_cluster_asks_for_the_default_one() {
 }
 
 #[test]
-fn what_is_not_ours_passes_untouched_but_for_the_bridges_own_headers() {
+fn unrouted_upgrade_passes_without_gateway_headers() {
     for profile in PROFILES {
         let vm = profile.start();
         for path in
@@ -111,7 +111,7 @@ fn what_is_not_ours_passes_untouched_but_for_the_bridges_own_headers() {
 }
 
 #[test]
-fn the_bridges_own_paths_are_not_there() {
+fn bridges_own_paths_are_not_found() {
     for profile in PROFILES {
         let vm = profile.start();
         for path in ["/sluicegate.v1.Bridge/Session", "/sluicegate.v1.Bridge/Call?x", "/sluicegate.v1."] {
@@ -161,7 +161,7 @@ fn header_that_is_not_utf_8_is_refused_only_where_it_is_read() {
         let bytes = b"\xff\xfe";
         refused(&vm, upgrade_with("origin", bytes), 400, "Origin is not UTF-8\n");
         let path = upgrade_with(":path", b"/pubsub?\xff\xfe");
-        refused(&vm, path, 400, "the path has a character that no URL has\n");
+        refused(&vm, path, 400, "the path has a character that is not allowed in URLs\n");
         let unread = vm.request(upgrade_with("user-agent", bytes));
         assert_eq!(unread.upstream_request().expect("forwarded").get("user-agent"), Some(&bytes[..]));
         witness.works();
@@ -182,7 +182,7 @@ fn subprotocol_of_the_route_is_echoed() {
 }
 
 #[test]
-fn the_client_gets_the_handshakes_answer_and_no_trace_of_grpc() {
+fn client_gets_the_handshakes_answer_without_grpc() {
     let check = |profile: Profile, want: &[&str]| {
         let vm = profile.start();
         let mut stream = vm.request(upgrade());
@@ -195,7 +195,7 @@ fn the_client_gets_the_handshakes_answer_and_no_trace_of_grpc() {
 }
 
 #[test]
-fn frames_that_come_before_the_answer_wait_at_the_bridge() {
+fn frames_before_the_answer_reach_the_bridge() {
     for profile in PROFILES {
         let vm = profile.start();
         let mut socket = Socket(vm.request(upgrade()));

@@ -41,7 +41,7 @@ fn each_kind_of_route_tells_the_bridge_its_cluster_and_its_grant() {
 }
 
 #[test]
-fn why_the_bridge_refuses_is_logged_and_not_told() {
+fn bridges_refusal_is_logged_and_not_shown() {
     let reasons = ["header sluicegate-gateway-secret is missing", "no cluster payments is configured"];
     for gateway in Gateway::all() {
         let refuse = |reason| {
@@ -61,7 +61,7 @@ fn why_the_bridge_refuses_is_logged_and_not_told() {
 }
 
 #[test]
-fn produce_routes_settings_travel() {
+fn produce_routes_settings_reach_the_bridge() {
     let want = HttpRoute {
         resource: Some(Resource::Produce(HttpProduce {
             topic: "orders".into(),
@@ -79,7 +79,7 @@ fn produce_routes_settings_travel() {
 }
 
 #[test]
-fn rest_paths_travel_as_they_were_judged() {
+fn rest_paths_reach_the_bridge_as_they_were_judged() {
     for gateway in Gateway::all() {
         for (path, want) in [
             ("/kafka/topics/a%2Fb?x=y", "/topics/a%2Fb?x=y"),
@@ -105,7 +105,7 @@ fn rest_paths_travel_as_they_were_judged() {
 }
 
 #[test]
-fn clients_headers_travel_but_for_te() {
+fn clients_headers_are_forwarded_except_te() {
     for gateway in Gateway::all() {
         let own = Headers::default()
             .and("content-type", "application/json")
@@ -146,7 +146,7 @@ fn clients_cannot_speak_as_the_gateway() {
 }
 
 #[test]
-fn every_method_is_the_bridges_to_judge() {
+fn every_method_is_forwarded() {
     for gateway in Gateway::all() {
         for method in ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "PROPFIND"] {
             let mut sent = gateway.request(request(method, "/orders"));
@@ -161,7 +161,7 @@ fn every_method_is_the_bridges_to_judge() {
 
 /// In Envoy they are somebody else's; APISIX has no plugin for them but the filter.
 #[test]
-fn requests_that_are_no_routes_pass_in_envoy_alone() {
+fn unrouted_requests_pass_only_in_envoy() {
     for gateway in Gateway::all() {
         for path in ["/orders/", "/orders/x", "/%6frders", "//orders", "/kafkas", "/", "/readyz"] {
             let mut sent = gateway.request(post(path));
@@ -176,11 +176,11 @@ fn requests_that_are_no_routes_pass_in_envoy_alone() {
 }
 
 #[test]
-fn paths_that_no_url_has_are_refused() {
+fn invalid_paths_are_refused() {
     for path in [&b"/orders?\xff"[..], b"/kafka/topics/a|b"] {
         for gateway in Gateway::all() {
             let sent = gateway.request(request("GET", "/").without(":path").with(":path", path));
-            sent.told(400, "the path has a character that no URL has");
+            sent.told(400, "the path has a character that is not allowed in URLs");
             for (name, count) in [("http.requests", 1), ("http.refused", 1), ("handshakes_refused", 0)] {
                 gateway.counts(name, count);
             }
@@ -242,7 +242,7 @@ fn answers_of_the_bridge_pass_without_their_mark() {
 }
 
 #[test]
-fn other_answers_pass_unless_they_are_errors_of_servers() {
+fn unmarked_answers_pass_unless_they_are_server_errors() {
     for gateway in Gateway::all() {
         for status in [200, 301, 400, 408, 413, 499] {
             let answer = gateway.request(post("/orders")).answer(status, &[("x", "y")]);
@@ -253,7 +253,7 @@ fn other_answers_pass_unless_they_are_errors_of_servers() {
 }
 
 #[test]
-fn many_requests_at_once_get_each_its_own_answer() {
+fn concurrent_requests_get_their_own_answers() {
     for gateway in Gateway::all() {
         let mut all: Vec<_> = (0..500).map(|_| gateway.request(post("/orders"))).collect();
         // The last first.

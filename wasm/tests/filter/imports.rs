@@ -9,7 +9,7 @@ use crate::socket::{module, workspace};
 
 /// A line per import: what it is in Envoy, where all of them work, and in APISIX.
 #[test]
-fn the_filter_imports_what_the_committed_list_names() {
+fn imports_match_the_committed_list() {
     let imports = imports(module()).unwrap_or_else(|error| panic!("failed to {error}"));
     let path = workspace().join("wasm/imports.txt");
     let list = fs::read_to_string(&path).unwrap_or_default();

@@ -7,7 +7,7 @@ use crate::socket::{PROFILES, Profile, Socket};
 use crate::wire::{self, BINARY, FIRST, LAST, MIDDLE, from_client};
 
 #[test]
-fn a_message_over_the_limit_closes_with_1009_before_its_payload_is_kept() {
+fn oversized_message_closes_with_1009_before_it_is_buffered() {
     for profile in PROFILES {
         let vm = profile.start_with(r#", "max_message_bytes": 1000000"#);
         let mut witness = Socket::open(&vm, profile);
@@ -31,7 +31,7 @@ fn a_message_over_the_limit_closes_with_1009_before_its_payload_is_kept() {
 }
 
 #[test]
-fn a_message_of_exactly_the_limit_passes() {
+fn message_of_exactly_the_limit_passes() {
     for profile in PROFILES {
         let vm = profile.start_with(r#", "max_message_bytes": 2048"#);
         let mut socket = Socket::open(&vm, profile);
@@ -44,7 +44,7 @@ fn a_message_of_exactly_the_limit_passes() {
 
 /// All from one address, whose share is an eighth of 64 MiB; one after the other, so that the last ones hold all of theirs.
 #[test]
-fn two_thousand_unfinished_messages_of_one_address_stay_within_its_share() {
+fn unfinished_messages_of_one_address_stay_within_its_share() {
     let vm = Profile::Tunnel.start();
     let whole = wire::ping(1, &vec![1; UNFINISHED]);
     let message = whole.encode_to_vec();
@@ -77,7 +77,7 @@ fn two_thousand_unfinished_messages_of_one_address_stay_within_its_share() {
 
 /// All clients of one address send at the same pace, and the bridge answers each close at once.
 #[test]
-fn clients_that_send_side_by_side_do_not_shut_each_other_out() {
+fn clients_that_send_at_once_do_not_all_lose() {
     let vm = Profile::Tunnel.start_with(r#", "max_assembly_bytes": 16777216"#);
     let whole = wire::ping(1, &vec![1; UNFINISHED]);
     let message = whole.encode_to_vec();
@@ -151,7 +151,7 @@ fn newcomer_loses_nothing_to_addresses_that_hold_all() {
 }
 
 #[test]
-fn memory_that_does_not_grow_refuses_messages_and_not_the_worker() {
+fn exhausted_memory_closes_sessions_and_not_the_worker() {
     let check = |profile: Profile, left: usize, chunk: usize| {
         let vm = profile.start();
         let mut witness = Socket::open(&vm, profile);

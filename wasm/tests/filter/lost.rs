@@ -9,7 +9,7 @@ use crate::socket::Profile;
 const UNKNOWN: &str = "the bridge did not answer; it is not known whether anything was written";
 const UNSENT: &str = "the bridge cannot be reached, try again";
 
-/// What a client is told of a request without an answer.
+/// The client's answer to a request that the bridge did not answer.
 #[track_caller]
 fn check(gateway: &Gateway, response: &Response, status: u16, detail: &str) {
     let unknown = detail == UNKNOWN;
@@ -38,21 +38,21 @@ fn each(failure: Failure, write: (u16, &str), read: (u16, &str)) {
 }
 
 #[test]
-fn requests_that_were_not_sent_can_be_sent_again() {
+fn unsent_requests_invite_to_retry() {
     each(Failure::Unsent, (503, UNSENT), (503, UNSENT));
 }
 
 #[test]
-fn only_reads_can_be_sent_again_if_the_connection_is_cut() {
+fn lost_connection_invites_to_retry_reads_only() {
     each(Failure::Cut, (504, UNKNOWN), (503, "the connection to the bridge was lost, try again"));
 }
 
 #[test]
-fn nothing_is_sent_again_if_the_bridge_is_silent() {
+fn silent_bridge_invites_no_retry() {
     each(Failure::Late, (504, UNKNOWN), (504, "the bridge did not answer in time"));
 }
 
-/// What stands between, or a bridge that does not know the request for one.
+/// They come from a proxy in between, or from a bridge that does not know the request.
 #[test]
 fn errors_without_the_bridges_mark_are_replaced() {
     for gateway in Gateway::all() {
@@ -74,7 +74,7 @@ fn errors_without_the_bridges_mark_are_replaced() {
 }
 
 #[test]
-fn rest_resources_errors_are_errors_of_the_rest_proxies_too() {
+fn rest_errors_have_the_rest_proxies_members() {
     for gateway in Gateway::all() {
         let response = gateway.request(request("GET", "/kafka/topics")).fails(Failure::Unsent);
         check(&gateway, &response, 503, UNSENT);
@@ -107,7 +107,7 @@ fn web_pages_can_read_what_they_are_told() {
 }
 
 #[test]
-fn envoys_details_say_what_was_not_sent() {
+fn envoys_details_tell_unsent_requests() {
     let reset = |reason| format!("upstream_reset_before_response_started{{{reason}}}");
     let vm = Profile::Tunnel.start();
     let status = |details: &str| {
@@ -135,7 +135,7 @@ fn envoys_details_say_what_was_not_sent() {
 }
 
 #[test]
-fn nginxs_bytes_say_what_was_not_sent() {
+fn nginxs_byte_counts_tell_unsent_requests() {
     let gateway = Gateway::apisix();
     for (bytes, want) in [
         ("0", 503),
@@ -155,7 +155,7 @@ fn nginxs_bytes_say_what_was_not_sent() {
 
 /// A request that another plugin answered has no upstream in nginx.
 #[test]
-fn gateways_that_do_not_say_what_was_sent_prove_nothing() {
+fn unknown_bytes_sent_prove_nothing() {
     for gateway in Gateway::all() {
         for status in [1, 2, 10, 12, 77] {
             let mut sent = gateway.request(post("/orders"));
@@ -170,7 +170,7 @@ fn gateways_that_do_not_say_what_was_sent_prove_nothing() {
 }
 
 #[test]
-fn gateways_that_do_not_name_the_client_name_none() {
+fn unknown_client_address_is_not_sent() {
     for gateway in Gateway::all() {
         gateway.refuse(HostCall::GetProperty, When::Always, Status::NOT_FOUND);
         let forged = post("/orders").with("sluicegate-client", "10.6.6.6");

@@ -7,7 +7,7 @@ use crate::socket::{PROFILES, Profile, Socket, answered, sorted, upgrade};
 use crate::wire;
 
 #[test]
-fn a_bridge_that_is_not_there_is_a_503_that_says_so_and_when_to_come_back() {
+fn unreachable_bridge_is_answered_503_with_retry_after() {
     for profile in PROFILES {
         let vm = profile.start();
         let mut stream = vm.request(upgrade());
@@ -19,7 +19,7 @@ fn a_bridge_that_is_not_there_is_a_503_that_says_so_and_when_to_come_back() {
 }
 
 #[test]
-fn a_503_of_the_proxy_between_is_replaced_by_ours() {
+fn proxys_503_is_replaced() {
     for profile in PROFILES {
         let vm = profile.start();
         let mut stream = vm.request(upgrade());
@@ -40,7 +40,7 @@ fn unreachable(stream: &Stream) {
 }
 
 #[test]
-fn what_the_bridge_says_itself_passes_as_it_is() {
+fn bridges_refusal_passes_unchanged() {
     for profile in PROFILES {
         let vm = profile.start();
         let full = Headers::from([(":status", "503"), ("retry-after", "30")]);
@@ -65,7 +65,7 @@ fn what_the_bridge_says_itself_passes_as_it_is() {
 }
 
 #[test]
-fn an_answer_that_is_a_grpc_error_is_a_503() {
+fn grpc_error_is_answered_503() {
     let vm = Profile::Internal.start();
     for grpc_status in ["16", "0", ""] {
         let mut stream = vm.request(upgrade());
@@ -76,7 +76,7 @@ fn an_answer_that_is_a_grpc_error_is_a_503() {
 }
 
 #[test]
-fn nothing_that_a_refused_client_sends_reaches_the_bridge_as_it_is() {
+fn bytes_of_a_refused_client_do_not_reach_the_bridge() {
     for profile in PROFILES {
         let vm = profile.start();
         let mut stream = vm.request(upgrade());
@@ -89,7 +89,7 @@ fn nothing_that_a_refused_client_sends_reaches_the_bridge_as_it_is() {
 }
 
 #[test]
-fn a_status_that_is_no_text_is_no_yes() {
+fn status_that_is_not_text_opens_no_session() {
     for profile in PROFILES {
         let vm = profile.start();
         let mut stream = vm.request(upgrade());

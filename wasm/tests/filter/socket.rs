@@ -55,7 +55,7 @@ pub(crate) fn configuration(own: &str) -> String {
     )
 }
 
-/// What the files of `envoy/` say of the plugin and its listener.
+/// The settings of the plugin and its listener in `envoy/`.
 pub(crate) fn settings(configuration: &str) -> Settings {
     Settings { buffer_limit: 256 << 10, ..Settings::from(configuration) }
 }
@@ -65,7 +65,7 @@ pub(crate) fn filter() -> Filter {
     Filter::load(module()).unwrap_or_else(|error| panic!("failed to {error}"))
 }
 
-/// Where the module is.
+/// The path of the compiled filter.
 #[track_caller]
 pub(crate) fn module() -> PathBuf {
     let built = workspace().join("target/wasm32-wasip1/wasm/sluicegate_filter.wasm");
@@ -130,13 +130,13 @@ impl Socket {
         self.0.upstream_sends(bytes, false);
     }
 
-    /// What has come to the bridge since the last look.
+    /// The requests at the bridge since the last call.
     #[track_caller]
     pub(crate) fn requests(&mut self) -> Vec<PubSubReq> {
         wire::requests(&self.0.take_to_upstream())
     }
 
-    /// What has come to the client since the last look.
+    /// The bytes at the client since the last call.
     pub(crate) fn answers(&mut self) -> Vec<u8> {
         self.0.take_to_client()
     }
@@ -153,7 +153,7 @@ impl Socket {
     }
 }
 
-/// What the client was told in the bridge's place.
+/// The local response.
 #[track_caller]
 pub(crate) fn answered(stream: &Stream) -> Response {
     match stream.outcome() {

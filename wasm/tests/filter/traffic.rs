@@ -9,7 +9,7 @@ use sluicegate_protocol::{Close, PubSubReq};
 use crate::socket::{PROFILES, Socket};
 use crate::wire::{self, BINARY, FIRST, LAST, PING, PONG, TEXT, from_client, grpc, grpc_bytes, to_client};
 
-/// What the bridge gets of `wire`, in one piece, cut at every byte, and byte by byte.
+/// The bridge gets `want` from `wire` in one piece, cut at every byte, and byte by byte.
 #[track_caller]
 fn client_sends(wire: &[u8], want: &[PubSubReq]) {
     for profile in PROFILES {
@@ -28,7 +28,7 @@ fn client_sends(wire: &[u8], want: &[PubSubReq]) {
     }
 }
 
-/// What the client gets of `wire`, in one piece, cut at every byte, and byte by byte.
+/// The client gets `want` from `wire` in one piece, cut at every byte, and byte by byte.
 #[track_caller]
 fn bridge_sends(wire: &[u8], want: &[u8]) {
     for profile in PROFILES {
@@ -122,7 +122,7 @@ fn answers_become_frames_however_they_are_cut() {
 }
 
 #[test]
-fn a_mebibyte_in_chunks_passes_without_being_read() {
+fn large_answer_passes_without_being_read() {
     for profile in PROFILES {
         let vm = profile.start();
         let mut socket = Socket::open(&vm, profile);
@@ -147,7 +147,7 @@ fn a_mebibyte_in_chunks_passes_without_being_read() {
 }
 
 #[test]
-fn a_large_chunk_is_not_copied_into_the_filter() {
+fn large_chunk_is_not_copied_into_the_filter() {
     for profile in PROFILES {
         let vm = profile.start();
         let mut socket = Socket::open(&vm, profile);
@@ -164,7 +164,7 @@ fn a_large_chunk_is_not_copied_into_the_filter() {
 }
 
 #[test]
-fn a_stream_that_ends_without_a_last_word_closes_with_1012_where_it_can() {
+fn stream_that_ends_without_a_close_closes_with_1012() {
     let gone = wire::closed(1012, "the bridge ended the session");
     for profile in PROFILES {
         let vm = profile.start();
@@ -203,7 +203,7 @@ fn a_stream_that_ends_without_a_last_word_closes_with_1012_where_it_can() {
 }
 
 #[test]
-fn a_session_without_faults_logs_nothing() {
+fn session_without_faults_logs_nothing() {
     for profile in PROFILES {
         let vm = profile.start();
         let mut socket = Socket::open(&vm, profile);
@@ -220,7 +220,7 @@ fn a_session_without_faults_logs_nothing() {
 }
 
 #[test]
-fn the_other_direction_goes_on_in_both_profiles_while_a_message_is_unfinished() {
+fn answers_pass_while_a_message_is_unfinished() {
     for profile in PROFILES {
         let vm = profile.start();
         let mut socket = Socket::open(&vm, profile);
@@ -234,7 +234,7 @@ fn the_other_direction_goes_on_in_both_profiles_while_a_message_is_unfinished() 
 }
 
 #[test]
-fn a_host_that_replaces_all_of_a_chunk_or_nothing_is_served_too() {
+fn host_that_replaces_only_whole_chunks_is_supported() {
     for profile in PROFILES {
         let vm = profile.start();
         let mut socket = Socket::open(&vm, profile);

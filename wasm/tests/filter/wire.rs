@@ -35,7 +35,7 @@ pub(crate) fn to_client(first: u8, payload: &[u8]) -> Vec<u8> {
     [head(first, payload.len()).as_slice(), payload].concat()
 }
 
-/// What a client reads in a Close frame.
+/// A Close frame to the client.
 pub(crate) fn closed(code: u16, reason: &str) -> Vec<u8> {
     to_client(CLOSE, &[&code.to_be_bytes()[..], reason.as_bytes()].concat())
 }
@@ -103,7 +103,7 @@ pub(crate) fn requests(bytes: &[u8]) -> Vec<PubSubReq> {
     all(bytes).filter(|request| note(request).is_none()).collect()
 }
 
-/// What the filter tells the bridge about the writes themselves: padding, and the numbers of unfinished messages.
+/// The filter's notes to the bridge about its writes: padding, and the numbers of unfinished messages.
 #[track_caller]
 pub(crate) fn notes(bytes: &[u8]) -> Vec<Said> {
     all(bytes).filter_map(|request| note(&request)).collect()
@@ -114,7 +114,7 @@ fn all(bytes: &[u8]) -> impl Iterator<Item = PubSubReq> {
     messages(bytes).into_iter().map(|message| PubSubReq::decode(message).expect("a PubSubReq"))
 }
 
-/// What the filter says of its writes, if `request` is that.
+/// The note about a write, if `request` is one.
 pub(crate) fn note(request: &PubSubReq) -> Option<Said> {
     match &request.req {
         Some(Req::Control(ControlReq { control: Some(note @ (Said::Padding(_) | Said::Unfinished(_))) })) => {
@@ -143,7 +143,7 @@ pub(crate) fn produce(sequence: i64) -> PubSubReq {
     PubSubReq { sequence, req: Some(Req::CmdKafkaProduce(CmdKafkaProduce { records: vec![record] })) }
 }
 
-/// What the filter tells the bridge.
+/// A control message of the filter to the bridge.
 pub(crate) fn said(what: Said) -> PubSubReq {
     PubSubReq { sequence: 0, req: Some(Req::Control(ControlReq { control: Some(what) })) }
 }
@@ -160,7 +160,7 @@ pub(crate) fn said_close(request: &PubSubReq) -> Option<u32> {
     }
 }
 
-/// What the bridge has the filter say.
+/// A control message of the bridge to the filter.
 pub(crate) fn to_say(what: ToSay) -> Vec<u8> {
     grpc(&PubSubResp { sequence: 0, resp: Some(Resp::Control(ControlResp { control: Some(what) })) })
 }

@@ -1,4 +1,4 @@
-//! Which gateway the filter is in, and a configuration that APISIX finds out about with the first request.
+//! Detection of the gateway, and a configuration that APISIX reads at the first request.
 
 use std::iter;
 
@@ -24,7 +24,7 @@ fn refused(worker: &Worker, conf: &str, mistakes: &[&str]) {
     let lines = worker.log().split_off(before);
     assert!(lines.iter().all(|line| line.level == Level::Error));
     let once: Vec<_> =
-        mistakes.iter().map(|mistake| format!("sluicegate: bad configuration: {mistake}")).collect();
+        mistakes.iter().map(|mistake| format!("sluicegate: invalid configuration: {mistake}")).collect();
     let texts: Vec<_> = lines.into_iter().map(|line| line.text).collect();
     assert_eq!(texts, [once.clone(), once].concat(), "{conf}");
 }
@@ -40,23 +40,23 @@ fn works(route: &Route) {
 }
 
 #[test]
-fn a_mistake_is_said_again_when_its_count_has_doubled() {
+fn repeated_mistake_is_logged_when_its_count_doubles() {
     let worker = apisix();
     let [bad, worse] = ["tunel", "tunnels"].map(|profile| conf(&format!(r#""profile": "{profile}""#)));
     for _ in 0..32 {
         assert_eq!(worker.route(&bad).request(post("/orders"), "body").outcome(), UNCONFIGURED);
     }
     assert_eq!(worker.log().len(), 7, "of 64 times: 1, 2, 4, 8, 16, 32 and 64");
-    let mistake = r#"profile: "tunnel" or "internal" is expected"#;
+    let mistake = r#"profile: must be "tunnel" or "internal""#;
     assert_eq!(worker.route(&worse).request(post("/orders"), "body").outcome(), UNCONFIGURED);
     assert_eq!(worker.log().len(), 7, "the same mistake of another route");
     refused(&worker, &conf(r#""wider": 1"#), &["wider: unknown key"]);
     let lines = worker.log().into_iter().take(7).map(|line| line.text);
-    assert!(lines.eq(iter::repeat_n(format!("sluicegate: bad configuration: {mistake}"), 7)));
+    assert!(lines.eq(iter::repeat_n(format!("sluicegate: invalid configuration: {mistake}"), 7)));
 }
 
 #[test]
-fn the_gateway_is_found_out_or_forced() {
+fn gateway_is_detected_or_configured() {
     let worker = apisix();
     for own in [r#""profile": "tunnel""#, r#""host": "apisix""#] {
         works(&worker.route(conf(own)));
@@ -65,21 +65,21 @@ fn the_gateway_is_found_out_or_forced() {
 }
 
 #[test]
-fn a_gateway_that_is_forced_and_is_another_is_said_so() {
+fn wrong_host_setting_is_rejected() {
     let worker = apisix();
-    let ticks = "host: \"apisix\" is expected: Envoy has ticks, and here the answer is host status 12";
+    let ticks = "host: must be \"apisix\": Envoy has ticks, but this gateway answers host status 12";
     refused(&worker, &conf(r#""host": "envoy""#), &[ticks]);
-    refused(&worker, &conf(r#""host": "nginx""#), &["host: \"envoy\" or \"apisix\" is expected"]);
+    refused(&worker, &conf(r#""host": "nginx""#), &["host: must be \"envoy\" or \"apisix\""]);
 }
 
 /// Envoy told to be APISIX starts: the filter cannot know better.
 #[test]
-fn a_host_that_answers_neither_way_is_not_guessed_at() {
+fn undetectable_gateway_is_not_guessed() {
     let worker = apisix();
     for status in [1, 2, 10, 77] {
         worker.refuse(HostCall::SetTickPeriodMilliseconds, When::Always, Status(status));
         let expected = format!(
-            "host: \"envoy\" or \"apisix\" is expected: to a request for ticks, which tells the two apart, the answer is host status {status}"
+            "host: must be \"envoy\" or \"apisix\"; the gateway cannot be detected, as it answers a request for ticks with host status {status}"
         );
         refused(&worker, &conf(r#""profile": "tunnel""#), &[&expected]);
         // What is said in the configuration needs no answer.
@@ -93,30 +93,30 @@ fn a_host_that_answers_neither_way_is_not_guessed_at() {
 }
 
 #[test]
-fn the_keys_that_the_filter_called_the_bridge_by_are_refused() {
+fn former_bridge_keys_are_rejected() {
     let expected = "bridge: no longer used: the gateway's own route names the bridge as its upstream";
     refused(&apisix(), &conf(r#""bridge": "bridge.example:7400""#), &[expected]);
 }
 
 #[test]
-fn routes_for_all_topics_are_said_to_be() {
+fn routes_without_topics_are_logged() {
     let worker = apisix();
     let route = |more: &str| works(&worker.route(format!(r#"{{"type": "rest"{more}}}"#)));
     route("");
     route(r#", "topics": ["*"]"#);
-    let line = "sluicegate: routes without \"topics\", whose clients reach every topic that the cluster's user can: every path";
+    let line = "sluicegate: routes without \"topics\", whose clients can use every topic that the cluster's user can: every path";
     let log: Vec<_> = worker.log().into_iter().map(|line| (line.level, line.text)).collect();
     assert_eq!(log, [(Level::Warn, line.to_owned())]);
 }
 
 #[test]
-fn a_configuration_that_was_put_right_is_taken_without_a_restart() {
+fn corrected_configuration_needs_no_restart() {
     let worker = apisix();
     refused(
         &worker,
         "{}",
         &[
-            r#"routes: an array of at least one route is expected, or in its place at least one of a route's settings, such as "type": "pubsub""#,
+            r#"routes: must be an array of at least one route; a single route can be configured without it, such as by "type": "pubsub""#,
         ],
     );
     let route = worker.route(r#"{"type": "produce", "topic": "orders", "overrides": {}}"#);

@@ -1,7 +1,7 @@
 //! Every host call that the filter makes in APISIX, refused at every moment with every status.
 //!
-//! Whatever is refused, a request goes on to the upstream only as it would have without; the client gets its answer or a refusal;
-//! and the next request finds a filter that works.
+//! A request reaches the upstream unchanged by the refusal, or not at all. The client gets its answer or a refusal, and the filter
+//! serves the next request.
 
 use sluicegate_harness::apisix::{Outcome, Route};
 use sluicegate_harness::{Headers, HostCall, Response, Status, When};
@@ -40,7 +40,7 @@ fn stories() -> [Story; 7] {
     ]
 }
 
-/// What came of a request, as far as it can be compared.
+/// The comparable outcome of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Seen {
     /// With these headers, and the answer that the client got.
@@ -69,7 +69,7 @@ fn play(route: &Route, (request, answer): &Story) -> Seen {
     }
 }
 
-/// What passes is what should have, and the client gets the bridge's answer, or nginx's page as it is.
+/// A forwarded request is the right one, and the client gets the bridge's answer, or nginx's page unchanged.
 fn is_harmless(seen: &Seen, whole: &Seen) -> bool {
     match (seen, whole) {
         _ if seen == whole => true,
@@ -112,7 +112,7 @@ fn no_refusal_lets_a_request_pass_half_done() {
 }
 
 #[test]
-fn a_host_that_refuses_everything_is_survived_and_forgiven() {
+fn filter_recovers_from_a_host_that_refuses_every_call() {
     let worker = apisix();
     let route = worker.route(configuration(APISIX));
     let whole = stories().map(|story| play(&route, &story));
@@ -133,7 +133,7 @@ fn a_host_that_refuses_everything_is_survived_and_forgiven() {
 
 /// The secret was there when the upgrade failed.
 #[test]
-fn an_upgrade_that_fails_half_way_is_logged_without_what_the_bridge_was_to_be_told() {
+fn failed_upgrade_logs_no_gateway_headers() {
     let worker = apisix();
     let route = worker.route(configuration(APISIX));
     worker.refuse(HostCall::SetProperty, When::Always, Status(77));
@@ -144,14 +144,14 @@ fn an_upgrade_that_fails_half_way_is_logged_without_what_the_bridge_was_to_be_to
 }
 
 #[test]
-fn what_cannot_be_kept_from_the_log_is_said_and_the_answer_is_the_clients() {
+fn failed_removal_of_a_gateway_header_is_logged() {
     let worker = apisix();
     let route = worker.route(configuration(APISIX));
     let mut stream = route.request(upgrade(), "");
     worker.refuse(HostCall::RemoveHeaderMapValue, When::Nth(3), Status(77));
     let answer = stream.upstream_answers(101, [("x", "y")]).expect("an answer");
     assert_eq!((answer.text(":status"), answer.text("x")), (Some("101"), Some("y")));
-    let text = "sluicegate: failed to remove sluicegate-gateway-secret from what is logged: host status 77";
+    let text = "sluicegate: failed to remove sluicegate-gateway-secret from the headers that plugins log: host status 77";
     assert_eq!(worker.log().into_iter().map(|line| line.text).collect::<Vec<_>>(), [text]);
 }
 
@@ -162,6 +162,6 @@ fn every_refusal_that_ends_a_request_is_logged() {
     worker.refuse(HostCall::GetHeaderMapPairs, When::Always, Status(77));
     let seen = play(&route, &stories()[0]);
     assert!(matches!(seen, Seen::Answered(500, ..)), "{seen:?}");
-    let text = "sluicegate: failed to answer a request: host status 77, the stream is given up";
+    let text = "sluicegate: failed to answer a request: host status 77; the stream is ended";
     assert_eq!(worker.log().last().map(|line| line.text.clone()), Some(text.to_owned()));
 }

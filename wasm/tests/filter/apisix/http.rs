@@ -8,7 +8,7 @@ use crate::plain::{ANSWERED, post, request};
 use crate::socket::{configuration, sorted, upgrade};
 
 #[test]
-fn logs_of_answered_requests_hold_nothing_that_the_bridge_was_told() {
+fn loggers_see_no_gateway_headers() {
     let ends: [fn(&mut Stream); 4] = [
         |stream| assert!(stream.upstream_answers(200, [ANSWERED]).is_some()),
         |stream| assert!(stream.upstream_answers(502, Headers::default()).is_some()),

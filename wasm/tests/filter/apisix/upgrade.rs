@@ -7,7 +7,7 @@ use crate::gateway::{APISIX, apisix};
 use crate::socket::{configuration, sorted, upgrade, upgrade_with};
 
 const NO_ROUTE: &str = "the gateway's filter has no route for this path";
-const TOO_MANY: &str = "fewer than 100 headers are expected, those that the gateway adds among them";
+const TOO_MANY: &str = "too many headers: fewer than 100 are allowed, including those that the gateway adds";
 
 fn start() -> (Worker, Route) {
     let worker = apisix();
@@ -34,7 +34,7 @@ fn refused(route: &Route, request: Headers, status: u16, words: &str) -> Respons
 }
 
 #[test]
-fn the_bridge_is_told_what_the_session_may_do_and_nothing_that_a_client_said_of_it() {
+fn bridge_gets_the_grant_and_no_gateway_header_of_the_client() {
     let (worker, route) = start();
     let request = upgrade()
         .with("user-agent", "test")
@@ -74,7 +74,7 @@ fn the_bridge_is_told_what_the_session_may_do_and_nothing_that_a_client_said_of_
 }
 
 #[test]
-fn a_route_that_may_not_write_and_knows_no_subprotocol_says_neither() {
+fn read_only_route_sends_neither_write_nor_subprotocol() {
     let (_worker, route) = start();
     let forged = upgrade_with(":path", "/open?topic=t")
         .with("sec-websocket-protocol", "pubsub")
@@ -87,7 +87,7 @@ fn a_route_that_may_not_write_and_knows_no_subprotocol_says_neither() {
 }
 
 #[test]
-fn the_answer_of_the_bridge_is_the_clients_as_it_is() {
+fn bridges_answer_passes_unchanged() {
     let (worker, route) = start();
     let said =
         [("upgrade", "websocket"), ("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), ("x", "y")];
@@ -117,7 +117,7 @@ fn failed_handshake_is_answered_with_its_reason() {
     );
     refused(&route, upgrade_with("origin", b"\xff\xfe"), 400, "Origin is not UTF-8");
     let path = upgrade_with(":path", b"/pubsub?\xff\xfe");
-    refused(&route, path, 400, "the path has a character that no URL has");
+    refused(&route, path, 400, "the path has a character that is not allowed in URLs");
 }
 
 #[test]
@@ -138,9 +138,9 @@ fn subprotocol_of_the_route_is_told_to_the_bridge() {
     }
 }
 
-/// What is behind the 100th header is not shown to the filter, and would reach the bridge.
+/// Headers after the 100th are not shown to the filter, but would reach the bridge.
 #[test]
-fn a_request_with_more_headers_than_the_host_shows_is_refused() {
+fn request_with_more_headers_than_the_host_shows_is_refused() {
     let (_worker, route) = start();
     let padded = |request: Headers, lines: usize| {
         // The pseudo-headers of a request are its four.
@@ -163,20 +163,20 @@ fn a_request_with_more_headers_than_the_host_shows_is_refused() {
 }
 
 #[test]
-fn a_request_without_host_is_refused_before_the_host_crashes() {
+fn request_without_host_is_refused() {
     let (_worker, route) = start();
     for path in ["/pubsub", "/orders", "/elsewhere"] {
         refused(
             &route,
             upgrade_with(":path", path).without(":authority"),
             400,
-            "a Host header is expected",
+            "this request needs a Host header",
         );
     }
 }
 
 #[test]
-fn the_bridges_own_paths_are_not_there() {
+fn bridges_own_paths_are_not_found() {
     let (_worker, route) = start();
     for path in ["/sluicegate.v1.Bridge/Session", "/sluicegate.v1.Bridge/Call?x", "/sluicegate.v1."] {
         refused(&route, upgrade_with(":path", path), 404, "there is nothing here");
@@ -186,7 +186,7 @@ fn the_bridges_own_paths_are_not_there() {
 /// APISIX finds routes by the path that nginx makes of a client's, and the upstream may be the bridge, which has paths and a
 /// default cluster of its own.
 #[test]
-fn a_path_that_no_route_takes_as_it_is_written_goes_nowhere() {
+fn path_is_matched_as_written() {
     let (_worker, route) = start();
     for path in [
         "/%70ubsub",
@@ -213,7 +213,7 @@ fn a_path_that_no_route_takes_as_it_is_written_goes_nowhere() {
 
 /// Every way in which an upgrade that was passed on can be answered.
 #[test]
-fn what_logs_a_request_with_its_answer_sees_nothing_that_the_bridge_was_told() {
+fn loggers_of_an_upgrade_see_no_gateway_headers() {
     let worker = apisix();
     let defined = r#"{"gateway_secret": "s3cret-of-the-gateway", "write": true, "topics": ["*"], "subprotocols": ["pubsub"],
         "kafka": {"nodes": {"kafka-1:9092": 1}, "sasl": {"username": "u", "password": "hidden"}}}"#;
@@ -236,7 +236,7 @@ fn what_logs_a_request_with_its_answer_sees_nothing_that_the_bridge_was_told() {
 
 /// As APISIX' own users write a route.
 #[test]
-fn a_route_that_carries_its_cluster_tells_the_bridge_its_definition() {
+fn route_with_its_own_cluster_sends_the_definition() {
     let worker = apisix();
     let conf = r#"{"gateway_secret": "s3cret-of-the-gateway", "write": true, "topics": ["a", "b"], "origins": {},
         "kafka": {"nodes": {"kafka-1:9092": 1}, "sasl": {"username": "u", "password": "hidden"}}}"#;
