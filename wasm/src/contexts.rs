@@ -1,4 +1,4 @@
-//! What the host knows by a number: plugins, and their streams.
+//! The plugins and streams that the host refers to by number.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -11,13 +11,13 @@ use crate::stream::Stream;
 
 /// All contexts of one VM.
 ///
-/// A host call may enter the filter again, so nothing is borrowed across one: a stream is out of its place while it is used.
+/// A host call can re-enter the filter, so nothing is borrowed across one: a stream is taken out of the map while it is used.
 pub(crate) struct Contexts {
-    /// None until it was configured.
+    /// None until it is configured.
     roots: RefCell<BTreeMap<u32, Option<Rc<Filter>>>>,
-    /// None while it is used.
+    /// None while it is in use.
     streams: RefCell<BTreeMap<u32, Option<Box<Stream>>>>,
-    /// Why configurations could not be used.
+    /// Rejected configurations.
     failures: Repeats,
 }
 
@@ -30,7 +30,7 @@ impl Contexts {
         }
     }
 
-    /// A plugin, which has no root of its own, or a stream of one.
+    /// Adds a plugin, whose root is 0, or a stream of one.
     pub(crate) fn create(&self, context_id: u32, root_id: u32) {
         if root_id == 0 {
             self.roots.borrow_mut().insert(context_id, None);
@@ -40,7 +40,7 @@ impl Contexts {
         }
     }
 
-    /// Whether the plugin can be used.
+    /// Reads the plugin's configuration; false if it is rejected.
     pub(crate) fn configure(&self, root_id: u32, size: usize) -> bool {
         let filter = match Filter::configure(size) {
             Ok(filter) => {
@@ -48,7 +48,7 @@ impl Contexts {
                 Some(Rc::new(filter))
             }
             Err(lines) => {
-                // Apache APISIX configures such a plugin twice for each request.
+                // Apache APISIX configures a rejected plugin twice for each request.
                 if self.failures.due(&lines.join("\n")).is_some() {
                     lines.iter().for_each(|line| host::log_error(line));
                 }
@@ -66,11 +66,11 @@ impl Contexts {
         }
     }
 
-    /// None where there is no such stream, or it is in use.
+    /// None if there is no such stream, or it is in use.
     pub(crate) fn stream<T>(&self, context_id: u32, call: impl FnOnce(&mut Stream) -> T) -> Option<T> {
         let mut stream = self.streams.borrow_mut().get_mut(&context_id)?.take()?;
         let result = call(&mut stream);
-        // It may have been deleted in the meantime.
+        // The host may have deleted it in the meantime.
         if let Some(place) = self.streams.borrow_mut().get_mut(&context_id) {
             *place = Some(stream);
         }

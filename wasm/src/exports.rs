@@ -1,13 +1,14 @@
-//! What the proxy calls (proxy-wasm ABI 0.2.1). Of the functions that a host looks for, those that are not here are
-//! callbacks that the filter does not need: each costs every request about 1 µs in Envoy.
+//! The functions that the proxy calls (proxy-wasm ABI 0.2.1). Callbacks that the filter does not need are not exported: each
+//! costs about 1 µs per request in Envoy.
 
 #![expect(unsafe_code, reason = "functions that the host finds by name, and memory that it is given")]
 
 use std::alloc::{Layout, alloc};
 use std::ptr::null_mut;
 
+use crate::action::Action;
 use crate::contexts::Contexts;
-use crate::stream::{Action, Stream};
+use crate::stream::Stream;
 
 thread_local! {
     static CONTEXTS: Contexts = const { Contexts::new() };
@@ -24,7 +25,7 @@ extern "C" fn _initialize() {
 #[unsafe(no_mangle)]
 extern "C" fn proxy_abi_version_0_2_1() {}
 
-/// Memory for what the host has to say; null where there is none.
+/// Allocates memory for the host; null if there is none.
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
     match Layout::array::<u8>(size) {
@@ -84,7 +85,7 @@ extern "C" fn proxy_on_response_trailers(context_id: u32, _: usize) -> Action {
     on_stream(context_id, Stream::on_response_trailers)
 }
 
-/// Nothing is ever pending. Without this export, Apache APISIX logs an error for every request.
+/// The filter is always done at once. Without this export, Apache APISIX logs an error for every request.
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_done(_: u32) -> bool {
     true
@@ -95,7 +96,7 @@ extern "C" fn proxy_on_delete(context_id: u32) {
     CONTEXTS.with(|contexts| contexts.delete(context_id));
 }
 
-/// A callback for a stream that is not known, or is in use further up the stack, changes nothing.
+/// Calls for a stream that is unknown, or already in use further up the stack, are ignored.
 fn on_stream(context_id: u32, call: impl FnOnce(&mut Stream) -> Action) -> Action {
     CONTEXTS.with(|contexts| contexts.stream(context_id, call)).unwrap_or(Action::Continue)
 }

@@ -1,94 +1,63 @@
-//! What the gateways that host the filter do each in its own way.
+//! The differences between the gateways that host the filter.
 
-pub(crate) mod apisix;
-pub(crate) mod envoy;
+mod apisix;
+mod envoy;
+pub(crate) mod startup;
 
-use sluicegate_ws_session::handshake::Policy;
+use sluicegate_ws_session::handshake::Accepted;
 
-use self::apisix::Apisix;
-use self::envoy::Envoy;
-use crate::config::{Config, Host, Route};
-use crate::filter::Filter;
+use crate::action::Action;
+use crate::config::{Config, Route};
 use crate::host::Status;
 use crate::lost::Lost;
 use crate::pairs::Header;
-use crate::session_stream::Opened;
-use crate::stream::Action;
 
-/// A gateway, on one worker, for one plugin.
+/// A gateway as one plugin on one worker uses it.
 pub(crate) trait Gateway {
-    /// The current request's headers, all of them.
+    /// All headers of the current request.
     fn request_headers(&self) -> Result<RequestHeaders, Status>;
 
-    /// Whether a request that no route takes is somebody else's, and passes.
+    /// Whether requests without a route pass unchanged.
     fn passes_others(&self) -> bool;
 
-    /// Makes a session of the current request, an upgrade to a route's path.
-    fn upgrade(&self, filter: &Filter, context_id: u32, upgrade: &Upgrade<'_>) -> Result<Opened, Status>;
+    /// Prepares the current request, an accepted upgrade of a route's path, for the bridge.
+    fn upgrade(&self, config: &Config, route: &Route, accepted: &Accepted) -> Result<(), Status>;
 
-    /// Prepares the current request, a plain HTTP request with all headers set, for its way to the bridge.
+    /// Whether the filter sees a session's bytes, and so runs the session.
+    fn shows_sessions(&self) -> bool;
+
+    /// Forwards the current request, a plain HTTP request with all headers set, to the bridge.
     fn forward(&self, is_write: bool) -> Result<(), Status>;
 
-    /// The address of the current request's client, without its port.
+    /// The client's address, without its port.
     fn client(&self) -> Option<String>;
 
-    /// Whether the gateway, which answers the current request by itself, proves that the bridge received nothing of it.
+    /// Whether the gateway, which answers the current request itself, proves that none of it reached the bridge.
     fn is_unsent(&self) -> bool;
 
-    /// Answers the current request in place of the gateway.
+    /// Replaces the gateway's own answer to the current request.
     fn replace_answer(&self, lost: Lost, headers: &[(&str, &str)]) -> Result<(), Status>;
 
-    /// The current request has an answer: plugins that log it must not read the headers for the bridge.
+    /// The current request is answered: plugins that log it must not see the headers for the bridge.
     fn answered(&self);
 
-    /// The stream is over for us: it is to end soon.
+    /// The session on this stream is closed, so the stream should end soon.
     fn closing(&self, context_id: u32);
 
-    /// Ends the current stream, which cannot go on; what the host is told then.
+    /// Ends the current stream after a failure; returns the action for the host.
     fn give_up(&self, context_id: u32) -> Action;
 
-    /// What the host is told in the place of `action`.
+    /// The action for this host that stands for `action`.
     fn action(&self, action: Action) -> Action;
 
-    /// Time goes on.
+    /// Called once per tick.
     fn tick(&self);
 }
 
-/// What there is to know of a request's headers.
+/// A request's headers, if the host shows all of them.
 pub(crate) enum RequestHeaders {
-    /// These.
+    /// All headers.
     All(Vec<Header>),
-    /// The host does not show all of them: the request is to be refused with this status and reason.
+    /// The host does not show all of them: refuse the request with this status and reason.
     Refused(u16, &'static str),
-}
-
-/// A route's word on upgrades.
-pub(crate) struct Upgrade<'a> {
-    pub(crate) route: &'a Route,
-    pub(crate) policy: &'a Policy,
-}
-
-/// Finds out which gateway this is, by a function that only one of them has; why, where that does not tell.
-pub(crate) fn detect() -> Result<Host, String> {
-    match envoy::ask_for_ticks() {
-        Ok(()) => Ok(Host::Envoy),
-        Err(Status::UNIMPLEMENTED) => Ok(Host::Apisix),
-        Err(status) => {
-            Err(format!("to a request for ticks, which tells the two apart, the answer is {status}"))
-        }
-    }
-}
-
-/// The gateway of a configuration; as an error, the line for the log that says why it cannot be used.
-pub(crate) fn start(config: &Config) -> Result<Box<dyn Gateway>, String> {
-    match config.host {
-        Host::Apisix => Ok(Box::new(Apisix)),
-        Host::Envoy => match envoy::ask_for_ticks() {
-            Ok(()) => Ok(Box::new(Envoy::default())),
-            Err(status @ Status::UNIMPLEMENTED) => Err(format!(
-                "bad configuration: host: \"apisix\" is expected: Envoy has ticks, and here the answer is {status}"
-            )),
-            Err(status) => Err(format!("failed to ask for ticks: {status}")),
-        },
-    }
 }

@@ -1,6 +1,6 @@
-//! Each call to the proxy that hosts the filter (proxy-wasm ABI 0.2.1), with every status it may return as a value.
+//! The calls to the proxy that hosts the filter (proxy-wasm ABI 0.2.1). Each returns the host's status as a value.
 //!
-//! The Rust SDK's functions panic on a status they do not expect, and on a header value that is not UTF-8.
+//! The Rust SDK's functions panic on unexpected statuses, and on header values that are not UTF-8.
 
 #![expect(unsafe_code, reason = "calls across the boundary of the module")]
 
@@ -8,14 +8,14 @@ use std::ptr::null_mut;
 
 use crate::pairs::{self, Header};
 
-/// A status other than OK, as the host returned it: 1 not found, 2 bad argument, others as the host likes.
+/// A status other than OK, as the host returned it: 1 is not found, 2 bad argument, and hosts return others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Status(u32);
 
 impl Status {
-    /// There is no such header, property or map.
+    /// The header, property or map does not exist.
     pub(crate) const NOT_FOUND: Self = Self(1);
-    /// The host has the function for modules that import it, and no more than that.
+    /// The host has the function only so that modules that import it load.
     pub(crate) const UNIMPLEMENTED: Self = Self(12);
 }
 
@@ -25,7 +25,7 @@ impl std::fmt::Display for Status {
     }
 }
 
-/// Which headers.
+/// A header map.
 #[derive(Debug, Clone, Copy)]
 #[repr(u32)]
 pub(crate) enum Map {
@@ -33,7 +33,7 @@ pub(crate) enum Map {
     Response = 2,
 }
 
-/// Which bytes.
+/// A buffer.
 #[derive(Debug, Clone, Copy)]
 #[repr(u32)]
 pub(crate) enum Buffer {
@@ -42,7 +42,7 @@ pub(crate) enum Buffer {
     PluginConfiguration = 7,
 }
 
-/// What a metric does.
+/// The kind of a metric.
 #[derive(Debug, Clone, Copy)]
 #[repr(u32)]
 pub(crate) enum Metric {
@@ -60,13 +60,13 @@ pub(crate) fn log_warning(line: &str) {
     log(3, line);
 }
 
-/// There is nobody to tell if this fails.
+/// A failure is ignored: there is nowhere to report it.
 fn log(level: u32, line: &str) {
     let line = format!("sluicegate: {line}");
     let _ = unsafe { proxy_log(level, line.as_ptr(), line.len()) };
 }
 
-/// The value of a header. Of several with one name, hosts give the first, or all of them joined by commas.
+/// The value of a header. If it repeats, hosts return the first or all of them joined by commas.
 pub(crate) fn header(map: Map, name: &str) -> Result<Option<Vec<u8>>, Status> {
     let (mut data, mut len) = (null_mut(), 0);
     let status =
@@ -85,14 +85,14 @@ pub(crate) fn headers(map: Map) -> Result<Vec<Header>, Status> {
     Ok(pairs::read(&own(data, len)))
 }
 
-/// Sets a header, in the place of all others of its name.
+/// Sets a header, replacing all others of its name.
 pub(crate) fn set_header(map: Map, name: &str, value: &[u8]) -> Result<(), Status> {
     check(unsafe {
         proxy_replace_header_map_value(map as u32, name.as_ptr(), name.len(), value.as_ptr(), value.len())
     })
 }
 
-/// Removes all headers of a name; one that is not there is no error.
+/// Removes all headers of a name. A missing header is not an error.
 pub(crate) fn remove_header(map: Map, name: &[u8]) -> Result<(), Status> {
     match check(unsafe { proxy_remove_header_map_value(map as u32, name.as_ptr(), name.len()) }) {
         Err(Status::NOT_FOUND) => Ok(()),
@@ -100,26 +100,26 @@ pub(crate) fn remove_header(map: Map, name: &[u8]) -> Result<(), Status> {
     }
 }
 
-/// The first `len` bytes of a buffer, or fewer where it is shorter.
+/// The first `len` bytes of a buffer, or all if it is shorter.
 pub(crate) fn buffer(buffer: Buffer, len: usize) -> Result<Vec<u8>, Status> {
     let (mut data, mut got) = (null_mut(), 0);
     check(unsafe { proxy_get_buffer_bytes(buffer as u32, 0, len, &mut data, &mut got) })?;
     Ok(own(data, got))
 }
 
-/// Puts `bytes` in the place of the first `len` bytes of a buffer. Hosts may refuse a `len` that is neither 0 nor all.
+/// Replaces the first `len` bytes of a buffer. Some hosts refuse a `len` that is neither 0 nor all.
 pub(crate) fn replace_front(buffer: Buffer, len: usize, bytes: &[u8]) -> Result<(), Status> {
     check(unsafe { proxy_set_buffer_bytes(buffer as u32, 0, len, bytes.as_ptr(), bytes.len()) })
 }
 
-/// Puts `bytes` behind all that a buffer holds.
+/// Appends `bytes` to a buffer.
 pub(crate) fn append(buffer: Buffer, bytes: &[u8]) -> Result<(), Status> {
-    // The ABI's "start" may lie beyond the end; hosts that read it as signed get a positive number.
+    // The ABI allows a start beyond the end. Hosts that read it as signed get a positive number.
     let end = i32::MAX.unsigned_abs() as usize;
     check(unsafe { proxy_set_buffer_bytes(buffer as u32, end, 0, bytes.as_ptr(), bytes.len()) })
 }
 
-/// Answers the request in the upstream's place.
+/// Sends a local response.
 pub(crate) fn respond<N: AsRef<[u8]>, V: AsRef<[u8]>>(
     status: u16,
     headers: &[(N, V)],
@@ -141,18 +141,18 @@ pub(crate) fn respond<N: AsRef<[u8]>, V: AsRef<[u8]>>(
     })
 }
 
-/// Ends the current stream in both directions, without a word.
+/// Resets the current stream in both directions.
 pub(crate) fn reset_stream() -> Result<(), Status> {
     let request = 0;
     check(unsafe { proxy_close_stream(request) })
 }
 
-/// Makes another stream the current one, for the rest of the callback.
+/// Makes another stream the current one for the rest of the callback.
 pub(crate) fn enter_stream(context_id: u32) -> Result<(), Status> {
     check(unsafe { proxy_set_effective_context(context_id) })
 }
 
-/// A property of the request by its path. Which there are is the host's business.
+/// A property of the request by its path. Each host has its own properties.
 pub(crate) fn property(path: &[&str]) -> Result<Vec<u8>, Status> {
     let path = path.join("\0");
     let (mut data, mut len) = (null_mut(), 0);
@@ -160,7 +160,7 @@ pub(crate) fn property(path: &[&str]) -> Result<Vec<u8>, Status> {
     Ok(own(data, len))
 }
 
-/// Sets a property of the request. Which there are is the host's business.
+/// Sets a property of the request. Each host has its own properties.
 pub(crate) fn set_property(name: &str, value: &str) -> Result<(), Status> {
     check(unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) })
 }
@@ -186,7 +186,7 @@ fn check(status: u32) -> Result<(), Status> {
     if status == 0 { Ok(()) } else { Err(Status(status)) }
 }
 
-/// Takes over memory that the host allocated through `proxy_on_memory_allocate`.
+/// Takes ownership of memory that the host allocated through `proxy_on_memory_allocate`.
 fn own(data: *mut u8, len: usize) -> Vec<u8> {
     if data.is_null() || len == 0 {
         return Vec::new();

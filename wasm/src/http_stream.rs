@@ -1,4 +1,4 @@
-//! A plain HTTP request: forwarded to the bridge with what its route says; answered here only if the bridge does not.
+//! A plain HTTP request: forwarded to the bridge with its route's settings, answered here only if the bridge does not.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -12,11 +12,11 @@ use crate::lost::{Lost, is_grpc, is_safe};
 use crate::pairs::{self, Header};
 use crate::url;
 
-/// A request on its way to the bridge.
+/// A request that was forwarded to the bridge.
 pub(crate) struct HttpStream {
     is_write: bool,
     is_rest: bool,
-    /// The page that can read the answer, and whether with credentials.
+    /// The origin that can read the answer, and whether with credentials.
     page: Option<(String, bool)>,
 }
 
@@ -27,7 +27,7 @@ pub(crate) struct Refused {
 }
 
 impl HttpStream {
-    /// Makes the bridge's request of the client's. `rest` is the part of its path that follows the route's.
+    /// Turns the client's request into the bridge's. `rest` is the part of its path after the route's.
     pub(crate) fn forward(
         filter: &Filter,
         route: &Route,
@@ -40,7 +40,7 @@ impl HttpStream {
         let Some(rest) = url::text(rest) else {
             return Ok(Err(refused(filter, url::EXPECTED)));
         };
-        // The gateway switches protocols for such a request, so that its body never ends.
+        // The gateway would switch protocols, and the body would never end.
         if header("upgrade").is_some_and(|upgrade| upgrade.eq_ignore_ascii_case(b"websocket")) {
             return Ok(Err(refused(filter, "this path takes plain HTTP requests, without Upgrade")));
         }
@@ -49,14 +49,14 @@ impl HttpStream {
             return Ok(Err(refused(filter, "this path takes plain HTTP requests, not gRPC")));
         }
         let is_write = !is_safe(header(":method").unwrap_or_default());
-        // RFC 9113, section 8.2.2: in HTTP/2, `te` has no value but `trailers`.
+        // RFC 9113, section 8.2.2: HTTP/2 allows only `trailers` in `te`.
         if header("te").is_some() {
             host::remove_header(Map::Request, b"te")?;
         }
         for (name, value) in filter.config.metadata(route) {
             host::set_header(Map::Request, name, value.as_bytes())?;
         }
-        // RFC 9110, section 4.2.5: a fragment is for the client alone.
+        // RFC 9110, section 4.2.5: a fragment is for the client only.
         let path = rest.split('#').next().unwrap_or_default().to_owned();
         let settings = HttpRoute { path, ..http.clone() }.encode_to_vec();
         host::set_header(Map::Request, metadata::HTTP, STANDARD_NO_PAD.encode(settings).as_bytes())?;
@@ -68,8 +68,7 @@ impl HttpStream {
         }))
     }
 
-    /// Passes the bridge's answer. An error of the gateway's own gets the status and the document that tell a client whether to
-    /// try again.
+    /// Passes the bridge's answer. The gateway's own errors are replaced by a document that says whether to retry.
     pub(crate) fn response(&self, filter: &Filter) -> Result<(), Status> {
         if filter.take_mark()? {
             return Ok(());
@@ -100,7 +99,7 @@ fn refused(filter: &Filter, reason: &'static str) -> Refused {
     Refused { status: 400, reason }
 }
 
-/// The page of a request, if the route's answers are for it.
+/// The request's origin, if the route allows it.
 fn page(cors: &HttpCors, origin: &[u8]) -> Option<(String, bool)> {
     let origin = std::str::from_utf8(origin).ok()?;
     let origin = if cors.origins.iter().any(|listed| listed == "*") {

@@ -1,17 +1,17 @@
 //! The proxy-wasm filter: Kafka for WebSocket and plain HTTP clients, inside the gateway.
 //!
-//! 1. [`config`]: the plugin's configuration, or all that is wrong with it
-//! 2. `exports`: what the host calls, and `contexts`: whom it means
+//! 1. [`config`]: parses the plugin's configuration, or reports all its mistakes
+//! 2. `exports`: the functions that the host calls; `contexts` finds the plugin or stream that a call is for
 //! 3. `filter`: one plugin on one worker
-//! 4. `gateway`: what Envoy and Apache APISIX do each in its own way
-//! 5. `stream`: one HTTP stream, and of which kind it is; [`url`]: the characters that its path can have
-//! 6. `session_stream`: a table from host callback to [`sluicegate_ws_session::Session`], and from its outputs to host calls;
-//!    in APISIX the bridge has the session, and the filter only opens it
-//! 7. `http_stream`: a plain HTTP request, which the gateway forwards to the bridge; [`lost`], if no answer comes back
-//! 8. `host`: each host call, with every status it may return; [`pairs`] are its headers
-//! 9. `stats`: what is counted
+//! 4. `gateway`: the differences between Envoy and Apache APISIX
+//! 5. `stream`: one HTTP stream of any kind; [`url`]: the characters allowed in its path
+//! 6. `session_stream`: maps host callbacks to [`sluicegate_ws_session::Session`] and its outputs to host calls; in APISIX
+//!    the bridge runs the session, and the filter only opens it
+//! 7. `http_stream`: a plain HTTP request, which the gateway forwards to the bridge; [`lost`]: the answer if the bridge sends none
+//! 8. `host`: each host call, with every status it can return; [`pairs`]: header lists on their way across
+//! 9. `stats`: the filter's metrics
 //!
-//! A trap would end every session of the worker: nothing here may panic, whatever the client, the bridge or the host do.
+//! A trap would end every session of the worker, so nothing here panics, whatever the client, the bridge or the host does.
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
@@ -20,6 +20,8 @@ pub mod lost;
 pub mod pairs;
 pub mod url;
 
+#[cfg(target_arch = "wasm32")]
+mod action;
 #[cfg(target_arch = "wasm32")]
 mod contexts;
 #[cfg(target_arch = "wasm32")]

@@ -1,30 +1,30 @@
-//! The answer to a plain HTTP request that the bridge did not answer: a problem document (RFC 9457) in place of the gateway's page.
+//! The problem document (RFC 9457) for a plain HTTP request that the bridge did not answer. It replaces the gateway's page.
 
-/// A request without an answer of the bridge.
+/// A request that the bridge did not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lost {
     /// The method is not safe (RFC 9110, section 9.2.1).
     pub is_write: bool,
-    /// The gateway proves that the bridge received nothing of it.
+    /// The gateway proves that none of it reached the bridge.
     pub is_unsent: bool,
-    /// The gateway ran out of patience: its own status is 504.
+    /// The gateway timed out: its own status is 504.
     pub is_late: bool,
-    /// The path is a resource of the REST proxies, whose errors have members of their own.
+    /// The path is a resource of the REST API, whose errors have members of their own.
     pub is_rest: bool,
 }
 
 impl Lost {
-    /// The status: 503 invites to try again, 504 does not.
+    /// The status: 503 invites a retry, 504 does not.
     pub fn status(self) -> u16 {
         if self.is_retriable() { 503 } else { 504 }
     }
 
-    /// Seconds after which to try again.
+    /// Seconds until a retry.
     pub fn retry_after(self) -> Option<&'static str> {
         self.is_retriable().then_some("1")
     }
 
-    /// Whether the request may have been carried out, so that a repetition may write twice.
+    /// Whether the request may have been carried out, so that a retry could write twice.
     pub fn is_unknown(self) -> bool {
         self.is_write && !self.is_unsent
     }
@@ -98,14 +98,14 @@ mod tests {
     }
 
     #[test]
-    fn rest_resources_get_the_proxies_members() {
+    fn rest_documents_have_the_rest_proxies_members() {
         let members = r#","error_code":50003,"message":"the connection to the bridge was lost, try again"}"#;
         assert!(Lost { is_rest: true, ..READ }.document().ends_with(members));
         assert!(!READ.document().contains("error_code"));
     }
 
     #[test]
-    fn grpc_has_a_type_of_its_own() {
+    fn grpc_is_known_by_its_content_type() {
         for grpc in ["", "+proto", "+json", ";x", ", a/b", " "] {
             assert!(is_grpc(format!("application/grpc{grpc}").as_bytes()), "{grpc:?}");
         }

@@ -1,10 +1,10 @@
-//! Headers as they cross the border to the host: a count, the lengths of each name and value, then each of them with a
-//! zero byte behind it; integers are 32 bits, little endian.
+//! Header lists as they are passed to and from the host: a count, the lengths of each name and value, then each name and value
+//! with a zero byte after it. Integers are 32 bits, little endian.
 
 /// A header: its name in lower case, and its value.
 pub type Header = (Vec<u8>, Vec<u8>);
 
-/// Reads a header map, with names in lower case; what is cut off is left out.
+/// Reads a header map, with names in lower case. Headers that are cut off are dropped.
 pub fn read(map: &[u8]) -> Vec<Header> {
     let Some((count, mut lengths)) = integer(map) else { return Vec::new() };
     let Some(mut text) = count.checked_mul(8).and_then(|len| lengths.get(len..)) else { return Vec::new() };
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read() {
+    fn written_map_is_read_back() {
         let headers = [("a", &b"1"[..]), ("", b""), ("a", b"\xff\0"), ("b", b"")];
         let read = read(&write(&headers));
         let want = headers.map(|(name, value)| (name.as_bytes().to_vec(), value.to_vec()));
@@ -74,14 +74,14 @@ mod tests {
     }
 
     #[test]
-    fn of_headers_with_one_name_the_last_is_found() {
+    fn last_header_of_a_name_is_found() {
         let headers = [("a", "1"), ("b", "2"), ("a", "3")].map(|(name, value)| (name.into(), value.into()));
         assert_eq!(last(&headers, "a"), Some(&b"3"[..]));
         assert_eq!(last(&headers, "c"), None);
     }
 
     #[test]
-    fn a_map_cut_at_any_byte_is_the_front_of_it() {
+    fn map_cut_at_any_byte_reads_as_its_front() {
         let whole = write(&[("one", "1"), ("two", "22")]);
         let headers = read(&whole);
         for cut in 0..whole.len() {

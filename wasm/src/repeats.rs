@@ -1,10 +1,10 @@
-//! Which lines of the log are due: the first time, and then each time that their count has doubled. Clients can repeat what makes
-//! them, and Apache APISIX has no clock here.
+//! Limits repeated log lines: a line is logged the first time and whenever its count has doubled. Clients can trigger such
+//! lines at will, and there is no clock in Apache APISIX.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-/// How often each line was asked for. At most [`MAX_LINES`] are told apart.
+/// The count of each line, of at most [`MAX_LINES`] different ones.
 pub(crate) struct Repeats(RefCell<BTreeMap<String, u64>>);
 
 impl Repeats {
@@ -12,7 +12,7 @@ impl Repeats {
         Self(RefCell::new(BTreeMap::new()))
     }
 
-    /// How often `line` was asked for, if it is due.
+    /// Counts `line`; returns the count if the line should be logged.
     pub(crate) fn due(&self, line: &str) -> Option<u64> {
         let mut counts = self.0.borrow_mut();
         if counts.len() >= MAX_LINES && !counts.contains_key(line) {
@@ -23,11 +23,11 @@ impl Repeats {
         count.is_power_of_two().then_some(*count)
     }
 
-    /// What made the lines is mended.
+    /// Starts over, once the cause of the lines is fixed.
     pub(crate) fn forget(&self) {
         self.0.borrow_mut().clear();
     }
 }
 
-/// More than anybody's mistakes at the same time.
+/// Different lines that are counted; beyond it, all counts start over.
 const MAX_LINES: usize = 64;

@@ -1,55 +1,35 @@
 //! A stream with a WebSocket session: host callbacks become inputs of the session, its outputs become host calls.
 
-use sluicegate_protocol::metadata;
 use sluicegate_ws_session::answer::Edit;
 use sluicegate_ws_session::handshake::{Accepted, Headers, Policy, Refused};
 use sluicegate_ws_session::source::Source;
 use sluicegate_ws_session::{Input, Output, Session, padding};
 
-use crate::config::{Profile, Route};
+use crate::config::Profile;
 use crate::filter::Filter;
-use crate::gateway::Upgrade;
 use crate::host::{self, Buffer, Map, Status};
 
-/// A session and how far it has come.
+/// A session and its state.
 pub(crate) struct SessionStream {
     context_id: u32,
     state: State,
 }
 
 enum State {
-    /// The bridge refused the upgrade, or all is over: the answer passes, and nothing of what the client says.
+    /// The bridge refused the upgrade, or the session is over: the answer passes, the client's bytes do not.
     Refused,
-    /// The upgrade is on its way to the bridge.
+    /// The upgrade was forwarded to the bridge.
     Asked(Accepted, Session),
-    /// The client has its 101.
+    /// The upgrade is accepted.
     Open(Session),
 }
 
-/// What a handshake comes to.
-pub(crate) enum Opened {
-    /// The request is the bridge's now.
-    Session(Box<SessionStream>),
-    /// The request is the bridge's now, and so is all that a session is.
-    Passed,
-    /// The request is to be answered with this.
-    Refused(Refused),
-}
-
 impl SessionStream {
-    /// Judges the handshake.
-    pub(crate) fn open(filter: &Filter, context_id: u32, upgrade: &Upgrade<'_>) -> Result<Opened, Status> {
-        match handshake(upgrade.policy)? {
-            Err(refused) => Ok(Opened::Refused(refused)),
-            Ok(accepted) => {
-                forward(filter, upgrade.route)?;
-                let source = filter.gateway.client().map(|client| Source::parse(client.as_bytes()));
-                let source = source.unwrap_or_default();
-                let session = Session::new(filter.limits, &filter.unfinished, source);
-                let state = State::Asked(accepted, session);
-                Ok(Opened::Session(Box::new(Self { context_id, state })))
-            }
-        }
+    /// A session whose upgrade was forwarded.
+    pub(crate) fn new(filter: &Filter, context_id: u32, accepted: Accepted) -> Self {
+        let source = filter.gateway.client().map(|client| Source::parse(client.as_bytes()));
+        let session = Session::new(filter.limits, &filter.unfinished, source.unwrap_or_default());
+        Self { context_id, state: State::Asked(accepted, session) }
     }
 
     pub(crate) fn response(&mut self, filter: &Filter) -> Result<(), Status> {
@@ -78,7 +58,7 @@ impl SessionStream {
         }
         filter.stats.bridge_refused();
         filter.take_mark()?;
-        // A refusal that says when to come back is the bridge's own and passes; the proxy's 503 would not help a client.
+        // A refusal with `retry-after` is the bridge's own and passes. The proxy's own 503 would not help a client.
         let says_when = host::header(Map::Response, "retry-after")?.is_some();
         if grpc_status.is_some() || (status == b"503" && !says_when) {
             let headers = [("content-type", "text/plain; charset=utf-8"), ("retry-after", "1")];
@@ -163,7 +143,7 @@ impl SessionStream {
     }
 }
 
-/// What the route says to the current request.
+/// Checks the current request's handshake by the route's policy.
 pub(crate) fn handshake(policy: &Policy) -> Result<Result<Accepted, Refused>, Status> {
     let method = host::header(Map::Request, ":method")?.unwrap_or_default();
     let upgrade = host::header(Map::Request, "upgrade")?;
@@ -183,26 +163,7 @@ pub(crate) fn handshake(policy: &Policy) -> Result<Result<Accepted, Refused>, St
     }))
 }
 
-/// Makes the bridge's request of the client's.
-fn forward(filter: &Filter, route: &Route) -> Result<(), Status> {
-    for name in HOP_HEADERS {
-        host::remove_header(Map::Request, name.as_bytes())?;
-    }
-    if filter.config.profile == Profile::Internal {
-        host::remove_header(Map::Request, b"upgrade")?;
-        host::remove_header(Map::Request, b"connection")?;
-        host::set_header(Map::Request, ":method", b"POST")?;
-        host::set_header(Map::Request, "te", b"trailers")?;
-    }
-    host::set_header(Map::Request, "content-type", b"application/grpc")?;
-    host::set_header(Map::Request, metadata::PADDED, b"true")?;
-    for (name, value) in filter.config.metadata(route) {
-        host::set_header(Map::Request, name, value.as_bytes())?;
-    }
-    Ok(())
-}
-
-/// Changes the front of the chunk of `size` bytes that the host holds.
+/// Edits the front of the host's chunk of `size` bytes.
 fn apply(edit: &Edit, size: usize) -> Result<(), Status> {
     if edit.drop == 0 && edit.insert.is_empty() {
         return Ok(());
@@ -211,19 +172,8 @@ fn apply(edit: &Edit, size: usize) -> Result<(), Status> {
     if changed.is_ok() || edit.drop == 0 || edit.drop >= size {
         return changed;
     }
-    // A host that replaces all or nothing.
+    // Some hosts only replace a whole chunk.
     let mut whole = edit.insert.clone();
     whole.extend(host::buffer(Buffer::ResponseBody, size)?.into_iter().skip(edit.drop));
     host::replace_front(Buffer::ResponseBody, size, &whole)
 }
-
-/// What ends here. The last two would break HTTP/2: a WebSocket has no length, and section 8.2.2 of RFC 9113 allows `te`
-/// with `trailers` alone; the bridge would drop its whole connection, and other clients' sessions with it.
-const HOP_HEADERS: [&str; 6] = [
-    "sec-websocket-key",
-    "sec-websocket-version",
-    "sec-websocket-protocol",
-    "sec-websocket-extensions",
-    "content-length",
-    "te",
-];

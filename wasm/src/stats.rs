@@ -1,4 +1,4 @@
-//! What the filter counts; Envoy shows it under `wasmcustom.`.
+//! The filter's metrics. Envoy shows them under `wasmcustom.`.
 
 use std::cell::Cell;
 
@@ -8,10 +8,10 @@ use sluicegate_ws_session::request::Command;
 
 use crate::host::{self, Metric};
 
-/// Declares each metric once: its field, its kind and its name.
+/// Declares each metric once: field, kind and name.
 macro_rules! metrics {
     ($($field:ident: $kind:ident $name:literal,)*) => {
-        /// Ids of the metrics. One that the host refused is not counted.
+        /// Ids of the metrics; None for one that the host refused.
         #[derive(Debug)]
         pub(crate) struct Stats {
             $($field: Option<u32>,)*
@@ -113,13 +113,13 @@ impl Stats {
     }
 
     fn add(&self, metric: Option<u32>, offset: i64) {
-        // Envoy refuses an increment by nothing.
+        // Envoy refuses an increment by 0.
         if offset == 0 {
             return;
         }
         let added = metric.map(|id| host::add_to_metric(id, offset));
         if !matches!(added, Some(Ok(()))) && !self.complained.replace(true) {
-            host::log_error("the host refuses metrics, counts are incomplete");
+            host::log_error("the host refuses metrics: counts are incomplete");
         }
     }
 }

@@ -1,44 +1,36 @@
-//! One HTTP stream: of which kind it is, and the host's callbacks to it.
+//! One HTTP stream: its kind, and the host's callbacks for it.
 
 use std::rc::Rc;
 
 use sluicegate_protocol::{SERVICE_PATH_PREFIX, metadata};
+use sluicegate_ws_session::handshake::Accepted;
 
-use crate::config::Kind;
+use crate::action::Action;
+use crate::config::{Kind, Route};
 use crate::filter::Filter;
-use crate::gateway::{RequestHeaders, Upgrade};
+use crate::gateway::RequestHeaders;
 use crate::host::{self, Map, Status};
 use crate::http_stream::HttpStream;
 use crate::pairs::{self, Header};
-use crate::session_stream::{Opened, SessionStream};
+use crate::session_stream::{SessionStream, handshake};
 use crate::url;
 
-/// A stream and how far it has come.
+/// A stream and its state.
 pub(crate) struct Stream {
     context_id: u32,
-    /// None where the filter could not be configured: every request is refused.
+    /// None if the filter has no valid configuration: every request is refused.
     filter: Option<Rc<Filter>>,
     state: State,
 }
 
-/// What the host does after a callback.
-#[derive(Debug, Clone, Copy)]
-#[repr(i32)]
-pub(crate) enum Action {
-    /// The request ends with an error of the host's own.
-    Fail = -1,
-    Continue = 0,
-    Pause = 1,
-}
-
 enum State {
-    /// Nothing of ours: everything passes as it is.
+    /// Not on a route of the filter: everything passes unchanged.
     Foreign,
     /// A WebSocket session.
     Session(SessionStream),
     /// A plain HTTP request, which the bridge answers.
     Http(HttpStream),
-    /// The host refused a call that the stream needs: nothing passes any more.
+    /// The host refused a call that the stream needs: nothing passes.
     Failed,
 }
 
@@ -70,7 +62,7 @@ impl Stream {
 
     pub(crate) fn on_request_trailers(&mut self) -> Action {
         match self.state {
-            // Trailers that pass would take along what is held back.
+            // Trailers that pass would release what is held back.
             State::Failed => Action::Pause,
             State::Session(_) | State::Http(_) | State::Foreign => Action::Continue,
         }
@@ -85,7 +77,7 @@ impl Stream {
             }
             State::Foreign => {
                 filter.gateway.answered();
-                // There, only an upgrade was passed on.
+                // In such a gateway only an upgrade reaches the bridge without a state here.
                 if !filter.gateway.passes_others() {
                     filter.take_mark()?;
                 }
@@ -113,14 +105,14 @@ impl Stream {
         }
     }
 
-    /// Nothing more happens to the stream.
+    /// The stream has ended.
     pub(crate) fn on_delete(&mut self) {
         self.end();
     }
 }
 
 impl Stream {
-    /// Finds out whose the request is, and what becomes of it.
+    /// Finds the request's route and applies it.
     fn request(&mut self, filter: &Filter) -> Result<Action, Status> {
         let headers = match filter.gateway.request_headers()? {
             RequestHeaders::All(headers) => headers,
@@ -147,20 +139,13 @@ impl Stream {
                 filter.stats.handshake_refused();
                 refuse(400, None, url::EXPECTED)
             }
-            Kind::Pubsub { policy } => {
-                let upgrade = Upgrade { route, policy };
-                match filter.gateway.upgrade(filter, self.context_id, &upgrade)? {
-                    Opened::Session(session) => {
-                        self.state = State::Session(*session);
-                        Ok(Action::Continue)
-                    }
-                    Opened::Passed => Ok(Action::Continue),
-                    Opened::Refused(refused) => {
-                        filter.stats.handshake_refused();
-                        refuse(refused.status, refused.header, refused.reason)
-                    }
+            Kind::Pubsub { policy } => match handshake(policy)? {
+                Ok(accepted) => self.open(filter, route, accepted),
+                Err(refused) => {
+                    filter.stats.handshake_refused();
+                    refuse(refused.status, refused.header, refused.reason)
                 }
-            }
+            },
             Kind::Http(http) => {
                 let rest = route.rest(path).unwrap_or_default();
                 match HttpStream::forward(filter, route, http, rest, &headers)? {
@@ -174,6 +159,15 @@ impl Stream {
         }
     }
 
+    /// Forwards an accepted upgrade to the bridge.
+    fn open(&mut self, filter: &Filter, route: &Route, accepted: Accepted) -> Result<Action, Status> {
+        filter.gateway.upgrade(&filter.config, route, &accepted)?;
+        if filter.gateway.shows_sessions() {
+            self.state = State::Session(SessionStream::new(filter, self.context_id, accepted));
+        }
+        Ok(Action::Continue)
+    }
+
     fn step(
         &mut self,
         what: &str,
@@ -184,11 +178,11 @@ impl Stream {
         filter.gateway.action(action.unwrap_or_else(|status| self.fail(what, status)))
     }
 
-    /// The host refused a call without which the stream cannot go on: nothing half-done may pass.
+    /// Ends the stream after the host refused a call that it needs, so that nothing half-done passes.
     fn fail(&mut self, what: &str, status: Status) -> Action {
         self.end();
         self.state = State::Failed;
-        host::log_error(&format!("failed to {what}: {status}, the stream is given up"));
+        host::log_error(&format!("failed to {what}: {status}; the stream is ended"));
         let Some(filter) = &self.filter else { return Action::Pause };
         filter.stats.host_call_failed();
         filter.gateway.give_up(self.context_id)
@@ -203,7 +197,7 @@ impl Stream {
     }
 }
 
-/// Answers what is no request that a route takes.
+/// Refuses the request in plain text.
 fn refuse(status: u16, header: Option<(&'static str, &'static str)>, reason: &str) -> Result<Action, Status> {
     let mut headers = vec![("content-type", "text/plain; charset=utf-8")];
     headers.extend(header);
@@ -211,7 +205,7 @@ fn refuse(status: u16, header: Option<(&'static str, &'static str)>, reason: &st
     Ok(Action::Pause)
 }
 
-/// Removes what the bridge would take for the gateway's word.
+/// Removes the headers by which only the gateway may speak to the bridge.
 fn strip_metadata(headers: &[Header]) -> Result<(), Status> {
     for (name, _) in headers.iter().filter(|(name, _)| name.starts_with(metadata::PREFIX.as_bytes())) {
         host::remove_header(Map::Request, name)?;

@@ -1,20 +1,20 @@
-//! A second proxy-wasm host for tests: it behaves as Apache APISIX does, whose host is `wasm-nginx-module`.
+//! A proxy-wasm host that behaves as Apache APISIX does, whose host is `wasm-nginx-module`.
 //!
 //! A test plays the client and the upstream:
 //!
-//! 1. [`Plugin`]: the module, loaded as `proxy-wasm.lua` loads it, by what wasmtime 0.38 accepts
+//! 1. [`Plugin`]: the module, loaded as `proxy-wasm.lua` does, with the features of wasmtime 0.38
 //! 2. [`Worker`]: one nginx worker's instance of it, with its log and its counter of contexts
-//! 3. [`Route`]: a route's `conf`, of which the plugin's context is made at the first request
+//! 3. [`Route`]: a route's `conf`, for which the plugin's context is created at the first request
 //! 4. [`Stream`]: one request with its response
 //! 5. `contexts`, `phases`: what `wasm.lua`, `proxy-wasm.lua` and the module do around each callback
-//! 6. `calls`: every function that the module defines, in a table per kind: works, unimplemented, ignored
+//! 6. `calls`: the functions of the module, in a table per kind: works, unimplemented, ignored, absent
 //!
-//! Each rule says where it was read: *M* is `src/http/ngx_http_wasm_module.c` of wasm-nginx-module 0.7.0, *A* is
+//! Each rule names the source it was read in: *M* is `src/http/ngx_http_wasm_module.c` of wasm-nginx-module 0.7.0, *A* is
 //! `ngx_http_wasm_api.c` beside it, *V* its `src/vm/wasmtime.c`, *L* its `lib/resty/proxy-wasm.lua`; *W* is `apisix/wasm.lua` of
 //! APISIX 3.18; *H* is lua-nginx-module's `ngx_http_lua_headers_in.c`. They agree with what was measured on that APISIX.
 //!
-//! Where the real host crashes, hangs or reads memory that is no longer its own, this one stops, and the test fails unless
-//! it asks for [`Worker::trap`].
+//! Where the real host crashes, hangs or reads freed memory, this one stops, and the test fails unless it reads
+//! [`Worker::trap`].
 //!
 //! Absent: call-outs, callbacks for bodies, HTTP/3, other plugins, the rewrite phase, the lines that APISIX
 //! adds to a request in front of its plugins (`x-forwarded-proto`, `-host` and `-port`), what nginx itself sets on the way to the
@@ -27,12 +27,22 @@ mod exchange;
 mod host;
 mod lines;
 mod machine;
+mod memory;
+mod outcome;
 mod phases;
 mod plugin;
+mod route;
+mod settings;
 mod stream;
+mod support;
+mod variables;
 mod worker;
 
-pub use host::VARIABLES;
-pub use plugin::{Plugin, Support, support};
-pub use stream::{Outcome, Stream};
-pub use worker::{Route, Settings, Worker};
+pub use outcome::Outcome;
+pub use plugin::Plugin;
+pub use route::Route;
+pub use settings::Settings;
+pub use stream::Stream;
+pub use support::{Support, support};
+pub use variables::VARIABLES;
+pub use worker::Worker;

@@ -11,21 +11,21 @@ async fn envoy_refuses_to_start_and_its_log_names_every_mistake(profile: Profile
     let keys = r#""gateway_secret": "hush hush", "max_message_bytes": "1 MiB", "rotes": 3"#;
     let said = refusal(profile, &format!("{keys}, {routes}")).await;
     for mistake in [
-        "max_message_bytes: a number of bytes from 1024 to 16777216 is expected",
-        "routes[0].path: a path that begins with \"/\", in visible ASCII and without a query, is expected",
-        "routes[0].cluster: a string that is not empty is expected",
-        "routes[1].origins: an array of strings is expected",
+        "max_message_bytes: must be a number of bytes from 1024 to 16777216",
+        "routes[0].path: must begin with \"/\" and be visible ASCII, without a query",
+        "routes[0].cluster: must be a string that is not empty",
+        "routes[1].origins: must be an array of strings",
         "rotes: unknown key",
-        "gateway_secret: at least 16 visible ASCII characters are expected, as in the bridge",
+        "gateway_secret: must be at least 16 visible ASCII characters, as in the bridge",
     ] {
         assert!(
-            said.contains(&format!("sluicegate: bad configuration: {mistake}")),
+            said.contains(&format!("sluicegate: invalid configuration: {mistake}")),
             "{mistake:?} in\n{said}"
         );
     }
     assert!(!said.contains("hush"), "{said}");
     let said = refusal(profile, "\"routes\"").await;
-    assert!(said.contains("sluicegate: bad configuration: not JSON: "), "{said}");
+    assert!(said.contains("sluicegate: invalid configuration: invalid JSON: "), "{said}");
 }
 
 /// What Envoy says when these stand where the committed configuration has its routes.

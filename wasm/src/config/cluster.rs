@@ -1,4 +1,4 @@
-//! Which cluster a route is for: one that the bridge's configuration names, or one that the route itself describes.
+//! The cluster of a route: named in the bridge's configuration, or defined by the route itself.
 
 use std::rc::Rc;
 
@@ -10,41 +10,39 @@ use sluicegate_protocol::cluster_definition::{Sasl, Tls};
 use sluicegate_protocol::definition::{MAX_BYTES, MAX_NODES, MECHANISMS, Node};
 use sluicegate_protocol::{ClusterDefinition, metadata};
 
-use super::Secret;
+use super::name::is_cluster;
 use super::reader::Reader;
+use super::secret::Secret;
 
 /// The cluster of a route.
 #[derive(Debug, Clone)]
 pub enum Cluster {
-    /// By its name in the bridge's configuration.
+    /// The name of a cluster in the bridge's configuration.
     Named(Rc<str>),
-    /// By a definition that the route carries, as it travels.
+    /// The route's own definition, encoded as its header carries it.
     Defined(Rc<Secret>),
 }
 
 impl Cluster {
     pub(super) fn read(reader: &mut Reader) -> Self {
         let name = reader.string("cluster");
-        if name.as_ref().is_some_and(|name| !is_name(name)) {
-            reader.mistake(
-                "cluster",
-                "1 to 100 letters, digits, '.', '_' and '-' are expected, as in the bridge",
-            );
+        if name.as_ref().is_some_and(|name| !is_cluster(name)) {
+            reader.mistake("cluster", "must be 1 to 100 letters, digits, '.', '_' and '-', as in the bridge");
         }
         let definition = reader.object("kafka", definition);
         if name.is_some() && definition.is_some() {
-            reader.mistake("kafka", "either cluster or kafka is expected");
+            reader.mistake("kafka", "cannot be combined with cluster");
         }
         let Some(definition) = definition else {
             return Self::Named(name.as_deref().unwrap_or(DEFAULT).into());
         };
         if definition.encoded_len() > MAX_BYTES {
-            reader.mistake("kafka", &format!("at most {MAX_BYTES} bytes are expected in all"));
+            reader.mistake("kafka", &format!("must be at most {MAX_BYTES} bytes in all"));
         }
-        Self::Defined(Rc::new(Secret(STANDARD_NO_PAD.encode(definition.encode_to_vec()))))
+        Self::Defined(Rc::new(Secret::new(STANDARD_NO_PAD.encode(definition.encode_to_vec()))))
     }
 
-    /// The header by which the bridge knows it.
+    /// The header that tells the bridge.
     pub(super) fn metadata(&self) -> (&'static str, &str) {
         match self {
             Self::Named(name) => (metadata::CLUSTER, name),
@@ -75,7 +73,7 @@ fn nodes(reader: &mut Reader) -> Vec<String> {
         reader.mistake(
             "nodes",
             &format!(
-                "1 to {MAX_NODES} brokers are expected, as {{\"host:port\": weight}}, [{{\"host\": …, \"port\": …}}] or \
+                "must be 1 to {MAX_NODES} brokers, as {{\"host:port\": weight}}, [{{\"host\": …, \"port\": …}}] or \
                  [\"host:port\"]; a host is a name, an IPv4 address or an IPv6 address in brackets"
             ),
         );
@@ -95,22 +93,22 @@ fn node(value: &Value) -> Option<Node> {
         _ => false,
     };
     let (host, port) = (node.get("host")?.as_str()?, node.get("port")?.as_u64()?);
-    // Beside a port of its own, an IPv6 address needs no brackets.
+    // With a separate port, an IPv6 address needs no brackets.
     let parsed = Node::parse(&format!("{host}:{port}")).or_else(|| Node::parse(&format!("[{host}]:{port}")));
     parsed.filter(|_| node.iter().all(known))
 }
 
-/// What APISIX balances by. To Kafka it means nothing.
+/// APISIX's load-balancing weight, which Kafka ignores.
 fn is_weight(value: &Value) -> bool {
     value.is_u64()
 }
 
 fn sasl(reader: &mut Reader) -> Sasl {
-    let username = text(reader, "username", "the name of a user is expected");
-    let password = text(reader, "password", "the user's password is expected");
+    let username = text(reader, "username", "is missing");
+    let password = text(reader, "password", "is missing");
     let mechanism = reader.string("mechanism").unwrap_or_else(|| DEFAULT_MECHANISM.to_owned());
     if !MECHANISMS.contains(&mechanism.as_str()) {
-        reader.mistake("mechanism", "\"PLAIN\", \"SCRAM-SHA-256\" or \"SCRAM-SHA-512\" is expected");
+        reader.mistake("mechanism", "must be \"PLAIN\", \"SCRAM-SHA-256\" or \"SCRAM-SHA-512\"");
     }
     Sasl { username, password, mechanism }
 }
@@ -122,14 +120,9 @@ fn text(reader: &mut Reader, key: &str, expected: &str) -> String {
         reader.mistake(key, expected);
     }
     if text.contains('\0') {
-        reader.mistake(key, "text without a NUL character is expected");
+        reader.mistake(key, "must not contain a NUL character");
     }
     text
-}
-
-/// The bridge allows no other names.
-fn is_name(name: &str) -> bool {
-    (1..=100).contains(&name.len()) && name.bytes().all(super::route::is_name_byte)
 }
 
 const DEFAULT: &str = "default";

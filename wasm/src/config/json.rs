@@ -1,4 +1,4 @@
-//! JSON as `serde_json` reads it, with the keys that an object has twice: of those, `serde_json` keeps the last.
+//! JSON as `serde_json` reads it, and the duplicate keys that `serde_json` silently drops.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// The value of `json`, and where keys are repeated, such as `routes[0].path`. Of those, the first value counts.
+/// The value of `json`, and the paths of its duplicate keys, such as `routes[0].path`. The first value of a key is kept.
 ///
 /// # Errors
 /// It is not JSON, or more than 128 levels deep.
@@ -18,7 +18,7 @@ pub(super) fn parse(json: &[u8]) -> Result<(Value, Vec<String>), serde_json::Err
     Ok((value, repeated.into_inner()))
 }
 
-/// Where a value stands.
+/// The path of a value.
 struct Place<'a> {
     path: String,
     repeated: &'a RefCell<Vec<String>>,

@@ -1,9 +1,9 @@
-//! Takes known keys out of a JSON object and notes every mistake with its place.
+//! Takes known keys out of a JSON object and collects mistakes with their keys.
 
 use serde_json::{Map, Value};
 
 pub(super) struct Reader {
-    /// Where the object stands, such as `routes[0].`
+    /// The object's path, such as `routes[0].`
     at: String,
     object: Map<String, Value>,
     mistakes: Vec<String>,
@@ -31,13 +31,13 @@ impl Reader {
         match self.object.remove(key)? {
             Value::String(text) if !text.is_empty() => Some(text),
             _ => {
-                self.mistake(key, "a string that is not empty is expected");
+                self.mistake(key, "must be a string that is not empty");
                 None
             }
         }
     }
 
-    /// False where it is not given.
+    /// False if it is missing.
     pub(super) fn flag(&mut self, key: &str) -> bool {
         self.flag_or(key, false)
     }
@@ -45,20 +45,20 @@ impl Reader {
     pub(super) fn flag_or(&mut self, key: &str, default: bool) -> bool {
         let Some(value) = self.object.remove(key) else { return default };
         value.as_bool().unwrap_or_else(|| {
-            self.mistake(key, "true or false is expected");
+            self.mistake(key, "must be true or false");
             default
         })
     }
 
-    /// Whatever is there, to be judged by the caller.
+    /// Any value; the caller checks it.
     pub(super) fn value(&mut self, key: &str) -> Option<Value> {
         self.object.remove(key)
     }
 
-    /// What `read` makes of an object.
+    /// Reads an object with `read`.
     pub(super) fn object<T>(&mut self, key: &str, read: impl FnOnce(&mut Self) -> T) -> Option<T> {
         let Value::Object(object) = self.object.remove(key)? else {
-            self.mistake(key, "an object is expected");
+            self.mistake(key, "must be an object");
             return None;
         };
         Some(self.read(format!("{}{key}.", self.at), object, read))
@@ -77,18 +77,18 @@ impl Reader {
             // APISIX writes configuration with Lua's cjson, to which every empty table is an object.
             Value::Object(object) if object.is_empty() => Vec::new(),
             _ => {
-                self.mistake(key, "an array of strings is expected");
+                self.mistake(key, "must be an array of strings");
                 return None;
             }
         };
         let texts: Vec<String> = items.iter().filter_map(Value::as_str).map(str::to_owned).collect();
         if texts.len() != items.len() {
-            self.mistake(key, "an array of strings is expected");
+            self.mistake(key, "must be an array of strings");
         }
         Some(texts)
     }
 
-    /// A whole number within the bounds; what it counts is for the mistake.
+    /// An integer within the bounds; `unit` is for the mistake.
     pub(super) fn number<N>(&mut self, key: &str, unit: &str, (min, max): (N, N)) -> Option<N>
     where
         N: TryFrom<i64> + PartialOrd + Copy + std::fmt::Display,
@@ -97,12 +97,12 @@ impl Reader {
         let number = value.as_i64().and_then(|number| N::try_from(number).ok());
         let number = number.filter(|number| (min..=max).contains(number));
         if number.is_none() {
-            self.mistake(key, &format!("a number{unit} from {min} to {max} is expected"));
+            self.mistake(key, &format!("must be a number{unit} from {min} to {max}"));
         }
         number
     }
 
-    /// What `read` makes of each object of an array that is not empty.
+    /// Reads each object of a non-empty array with `read`.
     pub(super) fn objects<T>(
         &mut self,
         key: &str,
@@ -119,7 +119,7 @@ impl Reader {
         let mut found = Vec::with_capacity(items.len());
         for (index, item) in items.into_iter().enumerate() {
             let Value::Object(object) = item else {
-                self.mistake(&format!("{key}[{index}]"), "an object is expected");
+                self.mistake(&format!("{key}[{index}]"), "must be an object");
                 continue;
             };
             let at = format!("{}{key}[{index}].", self.at);
@@ -129,7 +129,7 @@ impl Reader {
         found
     }
 
-    /// All mistakes; what is left in the object is not known.
+    /// All mistakes; keys that are left in the object are unknown.
     pub(super) fn finish(mut self) -> Vec<String> {
         for key in std::mem::take(&mut self.object).keys() {
             self.mistake(key, "unknown key");

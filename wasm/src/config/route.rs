@@ -1,4 +1,4 @@
-//! One path and what happens there.
+//! A route: one path and its settings.
 
 use sluicegate_protocol::http_route::Resource;
 use sluicegate_protocol::jsonkey::Path;
@@ -7,36 +7,37 @@ use sluicegate_ws_session::handshake::Policy;
 
 use super::cluster::Cluster;
 use super::grant::Grant;
+use super::name::is_topic;
 use super::reader::Reader;
 
-/// What a request's path means.
+/// A route.
 #[derive(Debug)]
 pub struct Route {
-    /// The request's path without its query: all of it, or the first segments of a REST resource's, without a slash at
-    /// the end. Where it is empty, every path is this route's.
+    /// The request's path without its query: all of it, or the first segments of a REST resource's, without a trailing slash. An
+    /// empty path matches every request.
     pub path: String,
-    /// Which cluster it is for.
+    /// The cluster that it serves.
     pub cluster: Cluster,
-    /// What its clients can do there.
+    /// The rights of its clients.
     pub grant: Grant,
-    /// What is there.
+    /// The kind of the route.
     pub kind: Kind,
 }
 
-/// What is at a path.
+/// The kind of a route.
 #[derive(Debug)]
 pub enum Kind {
     /// WebSocket sessions.
     Pubsub {
-        /// Who can open one.
+        /// Which handshakes are accepted.
         policy: Policy,
     },
-    /// Plain HTTP requests: what the bridge is told of the route, but for the request's path.
+    /// Plain HTTP requests: the settings that the bridge gets, without the request's path.
     Http(HttpRoute),
 }
 
 impl Route {
-    /// What of a request's path, with its query, lies behind this route's; None where it is another's.
+    /// The rest of a request's target after the route's path; None if the route does not match.
     pub fn rest<'a>(&self, target: &'a [u8]) -> Option<&'a [u8]> {
         if self.path.is_empty() && !self.is_prefix() {
             return Some(target);
@@ -49,27 +50,24 @@ impl Route {
         }
     }
 
-    /// Whether longer paths are this route's, too.
+    /// Whether the route also matches longer paths.
     pub fn is_prefix(&self) -> bool {
         matches!(&self.kind, Kind::Http(HttpRoute { resource: Some(Resource::Rest(_)), .. }))
     }
 
-    /// One route; one that is `alone` need not say for which path it is.
+    /// Reads one route. The path is optional if the route is `alone`.
     pub(super) fn read(reader: &mut Reader, alone: bool) -> Self {
         if !alone && !reader.has("path") {
-            reader.mistake("path", "a path such as \"/pubsub\" is expected");
+            reader.mistake("path", "is missing; a path such as \"/pubsub\"");
         }
         let mut path = reader.string("path").unwrap_or_default();
         if !path.is_empty() && !is_path(&path) {
-            reader.mistake(
-                "path",
-                "a path that begins with \"/\", in visible ASCII and without a query, is expected",
-            );
+            reader.mistake("path", "must begin with \"/\" and be visible ASCII, without a query");
         }
         if path.starts_with(SERVICE_PATH_PREFIX) {
             reader.mistake(
                 "path",
-                &format!("no path under {SERVICE_PATH_PREFIX} is expected: it is the bridge's own"),
+                &format!("must not begin with {SERVICE_PATH_PREFIX}, which is the bridge's own"),
             );
         }
         let cluster = Cluster::read(reader);
@@ -87,7 +85,7 @@ impl Route {
                 (Grant::read(reader), http(reader, Resource::Rest(HttpRest {})))
             }
             Some(_) => {
-                reader.mistake("type", "\"pubsub\", \"produce\" or \"rest\" is expected");
+                reader.mistake("type", "must be \"pubsub\", \"produce\" or \"rest\"");
                 (Grant::read(reader), pubsub(reader))
             }
         };
@@ -102,7 +100,7 @@ fn pubsub(reader: &mut Reader) -> Kind {
     }
     let subprotocols = reader.strings("subprotocols").unwrap_or_default();
     if !subprotocols.iter().all(|name| is_token(name)) {
-        reader.mistake("subprotocols", "HTTP tokens are expected");
+        reader.mistake("subprotocols", "must be HTTP tokens");
     }
     Kind::Pubsub { policy: Policy { origins, subprotocols } }
 }
@@ -111,11 +109,11 @@ fn http(reader: &mut Reader, resource: Resource) -> Kind {
     Kind::Http(HttpRoute { resource: Some(resource), cors: cors(reader), path: String::new() })
 }
 
-/// The settings, and the topic that they name.
+/// The settings, and the configured topic.
 fn produce(reader: &mut Reader) -> (HttpProduce, Option<String>) {
     let overrides = reader.strings("overrides").unwrap_or_default();
     if !overrides.iter().all(|name| OVERRIDES.contains(&name.as_str())) {
-        reader.mistake("overrides", "an array out of \"topic\", \"partition\" and \"key\" is expected");
+        reader.mistake("overrides", "must be an array of \"topic\", \"partition\" and \"key\"");
     }
     let allowed = |name: &str| overrides.iter().any(|other| other == name);
     let (topic_override, partition_override, key_override) =
@@ -123,27 +121,27 @@ fn produce(reader: &mut Reader) -> (HttpProduce, Option<String>) {
     let topic = reader.string("topic");
     match &topic {
         Some(topic) if !is_topic(topic) => {
-            reader.mistake("topic", "1 to 249 letters, digits, '.', '_' and '-' are expected, as in Kafka");
+            reader.mistake("topic", "must be 1 to 249 letters, digits, '.', '_' and '-', as in Kafka");
         }
         None if !topic_override => {
-            reader.mistake("topic", "a topic is expected, or \"topic\" in overrides");
+            reader.mistake("topic", "is missing, and overrides does not list \"topic\"");
         }
         _ => {}
     }
     let header_prefix = reader.string("headerprefix").unwrap_or_default();
     if !header_prefix.is_empty() && !is_token(&header_prefix) {
-        reader.mistake("headerprefix", "an HTTP token is expected");
+        reader.mistake("headerprefix", "must be an HTTP token");
     }
     let record_header_prefix = reader.string("recordheaderprefix").unwrap_or_default();
     if !record_header_prefix.is_empty() && !is_token(&record_header_prefix) {
-        reader.mistake("recordheaderprefix", "an HTTP token is expected");
+        reader.mistake("recordheaderprefix", "must be an HTTP token");
     }
     let produce = HttpProduce {
         topic: topic.clone().unwrap_or_default(),
         partition: reader.number("partition", "", (-1, i32::MAX)),
         key: reader.string("key"),
         jsonkey: jsonkey(reader),
-        // Names of headers are compared in lower case, as HTTP/2 has them.
+        // Header names are compared in lower case, as in HTTP/2.
         header_prefix: header_prefix.to_ascii_lowercase(),
         topic_override,
         partition_override,
@@ -156,7 +154,7 @@ fn produce(reader: &mut Reader) -> (HttpProduce, Option<String>) {
 fn jsonkey(reader: &mut Reader) -> Option<String> {
     let path = reader.string("jsonkey")?;
     if let Err(reason) = Path::parse(&path) {
-        reader.mistake("jsonkey", &format!("a path in gjson's syntax is expected: {reason}"));
+        reader.mistake("jsonkey", &format!("must be a path in gjson's syntax: {reason}"));
     }
     Some(path)
 }
@@ -166,16 +164,16 @@ fn cors(reader: &mut Reader) -> Option<HttpCors> {
     let credentials = reader.flag("credentials");
     let Some(origins) = origins else {
         if credentials {
-            reader.mistake("credentials", "origins are expected, too");
+            reader.mistake("credentials", "needs origins");
         }
         return None;
     };
     if origins.iter().any(|origin| origin == "*") {
         if origins.len() > 1 {
-            reader.mistake("origins", "\"*\" is expected alone");
+            reader.mistake("origins", "must be the only origin if it is \"*\"");
         }
         if credentials {
-            reader.mistake("credentials", "false is expected with the origin \"*\"");
+            reader.mistake("credentials", "must be false with the origin \"*\"");
         }
     } else if !origins.iter().all(|origin| is_origin(origin)) {
         reader.mistake("origins", ORIGINS);
@@ -183,18 +181,9 @@ fn cors(reader: &mut Reader) -> Option<HttpCors> {
     Some(HttpCors { origins, credentials })
 }
 
-/// As it stands in a request, behind its normalization (RFC 3986, section 3.3).
+/// A path as requests have it after normalization (RFC 3986, section 3.3).
 fn is_path(text: &str) -> bool {
     text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#".contains(&byte))
-}
-
-/// Kafka's `Topic.validate`.
-pub(super) fn is_topic(name: &str) -> bool {
-    (1..=249).contains(&name.len()) && name.bytes().all(is_name_byte) && name != "." && name != ".."
-}
-
-pub(super) fn is_name_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"._-".contains(&byte)
 }
 
 /// RFC 6454, section 6.2: scheme, "://" and authority, as browsers send it.
@@ -213,5 +202,5 @@ fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(is_tchar)
 }
 
-const ORIGINS: &str = "origins such as \"https://app.example\" are expected: scheme, host and port alone";
+const ORIGINS: &str = "must be origins such as \"https://app.example\": scheme, host and port only";
 const OVERRIDES: [&str; 3] = ["topic", "partition", "key"];

@@ -1,4 +1,4 @@
-//! What configurations mean, and what is said about mistakes in them.
+//! The meaning of configurations, and the reports of mistakes in them.
 
 use proptest::prelude::*;
 use sluicegate_protocol::http_route::Resource;
@@ -27,7 +27,7 @@ fn mistakes(json: &str, want: &[&str]) {
 }
 
 #[test]
-fn the_smallest_configuration_has_the_documented_defaults() {
+fn smallest_configuration_has_the_documented_defaults() {
     let config = parse(br#"{"routes":[{"path":"/pubsub"}]}"#).unwrap();
     assert_eq!(config.profile, Profile::Tunnel);
     assert_eq!(config.max_message_bytes, 1_048_576);
@@ -43,7 +43,7 @@ fn the_smallest_configuration_has_the_documented_defaults() {
 }
 
 #[test]
-fn the_host_is_found_out_unless_it_is_said() {
+fn host_is_detected_unless_configured() {
     let host = |json: &str, detected| Config::parse(json.as_bytes(), || detected).map(|config| config.host);
     assert_eq!(host(r#"{"path":"/a"}"#, Ok(Host::Envoy)), Ok(Host::Envoy));
     assert_eq!(host(r#"{"path":"/a"}"#, Ok(Host::Apisix)), Ok(Host::Apisix));
@@ -51,13 +51,13 @@ fn the_host_is_found_out_unless_it_is_said() {
     assert_eq!(host(r#"{"path":"/a","host":"apisix"}"#, Err("unused".into())), Ok(Host::Apisix));
     assert_eq!(
         host(r#"{"path":"/a"}"#, Err("it is neither".into())),
-        Err(vec!["host: \"envoy\" or \"apisix\" is expected: it is neither".into()])
+        Err(vec!["host: must be \"envoy\" or \"apisix\"; it is neither".into()])
     );
-    mistakes(r#"{"path":"/a","host":"nginx"}"#, &["host: \"envoy\" or \"apisix\" is expected"]);
+    mistakes(r#"{"path":"/a","host":"nginx"}"#, &["host: must be \"envoy\" or \"apisix\""]);
 }
 
 #[test]
-fn keys_that_moved_name_their_successors() {
+fn moved_keys_name_their_successors() {
     mistakes(
         r#"{"path":"/a","bridge":"127.0.0.1:7400","max_body_bytes":1048576,"http_timeout_ms":40000}"#,
         &[
@@ -69,7 +69,7 @@ fn keys_that_moved_name_their_successors() {
 }
 
 #[test]
-fn the_settings_of_one_route_may_stand_in_the_place_of_all() {
+fn single_route_needs_no_array() {
     let config =
         parse_in_apisix(r#"{"gateway_secret":"s3cret-of-the-gateway","cluster":"east","write":true}"#)
             .unwrap();
@@ -93,25 +93,25 @@ fn the_settings_of_one_route_may_stand_in_the_place_of_all() {
 }
 
 #[test]
-fn mistakes_in_the_only_route_are_told_each_with_its_key() {
+fn mistakes_in_a_single_route_are_reported_with_their_keys() {
     mistakes(
         r#"{"type":"produce","colour":1,"max_message_bytes":1}"#,
         &[
-            "max_message_bytes: a number of bytes from 1024 to 16777216 is expected",
-            "topic: a topic is expected, or \"topic\" in overrides",
+            "max_message_bytes: must be a number of bytes from 1024 to 16777216",
+            "topic: is missing, and overrides does not list \"topic\"",
             "colour: unknown key",
         ],
     );
-    mistakes(r#"{"path":""}"#, &["path: a string that is not empty is expected"]);
+    mistakes(r#"{"path":""}"#, &["path: must be a string that is not empty"]);
     mistakes(r#"{"routes":[{"path":"/a"}],"cluster":"east"}"#, &["cluster: unknown key"]);
 }
 
 #[test]
-fn an_empty_list_may_be_written_as_lua_writes_it() {
+fn empty_object_is_an_empty_list() {
     let config = parse_in_apisix(r#"{"origins":{},"subprotocols":{}}"#).unwrap();
     let Kind::Pubsub { policy } = &config.routes[0].kind else { panic!("{config:?}") };
     assert_eq!((policy.origins.as_deref(), policy.subprotocols.as_slice()), (Some(&[][..]), &[][..]));
-    mistakes(r#"{"path":"/a","origins":{"a":1}}"#, &["origins: an array of strings is expected"]);
+    mistakes(r#"{"path":"/a","origins":{"a":1}}"#, &["origins: must be an array of strings"]);
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn every_setting_of_a_produce_route_is_read() {
     assert_eq!(http(route), (Resource::Produce(want), Some(cors)));
 }
 
-/// What the bridge is told of a route of plain HTTP, but for the path of each request.
+/// The settings that the bridge gets for a route of plain HTTP, without a request's path.
 #[track_caller]
 fn http(route: Route) -> (Resource, Option<HttpCors>) {
     match route.kind {
@@ -176,7 +176,7 @@ fn http(route: Route) -> (Resource, Option<HttpCors>) {
 }
 
 #[test]
-fn a_produce_route_needs_a_topic_or_clients_that_name_one() {
+fn produce_route_needs_a_topic_or_its_override() {
     let topic = HttpProduce { topic: "t".into(), ..HttpProduce::default() };
     assert_eq!(http(only(r#""type":"produce","topic":"t""#)), (Resource::Produce(topic), None));
     let named = HttpProduce { topic_override: true, ..HttpProduce::default() };
@@ -193,14 +193,14 @@ fn every_setting_of_a_rest_route_is_read() {
     assert_eq!(http(route), (Resource::Rest(HttpRest {}), Some(cors)));
 }
 
-/// Which route a path has.
+/// The path has this route, or none.
 #[track_caller]
 fn check_route(config: &Config, path: &[u8], want: Option<&str>) {
     assert_eq!(config.route(path).map(|route| route.path.as_str()), want, "{}", path.escape_ascii());
 }
 
 #[test]
-fn a_path_is_matched_whole_and_without_its_query() {
+fn path_is_matched_whole_without_its_query() {
     let config = parse(br#"{"routes":[{"path":"/a"},{"path":"/b","type":"produce","topic":"t"}]}"#).unwrap();
     check_route(&config, b"/a", Some("/a"));
     check_route(&config, b"/b?x=\xff", Some("/b"));
@@ -211,7 +211,7 @@ fn a_path_is_matched_whole_and_without_its_query() {
 }
 
 #[test]
-fn a_rest_path_is_matched_by_its_first_segments_after_all_whole_paths() {
+fn rest_path_is_matched_by_prefix_after_whole_paths() {
     let config = parse(
         br#"{"routes":[{"path":"/k/","type":"rest"},{"path":"/k/deep","type":"rest"},{"path":"/k/deep/whole"}]}"#,
     )
@@ -235,37 +235,37 @@ fn a_rest_path_is_matched_by_its_first_segments_after_all_whole_paths() {
 }
 
 #[test]
-fn all_mistakes_are_told_at_once_each_with_its_key() {
+fn all_mistakes_are_reported_at_once_with_their_keys() {
     mistakes(
         r#"{"profile":"sidecar","gateway_secret":"a b","max_message_bytes":0,"max_assembly_bytes":"x","colour":1,
             "routes":[{"path":"pubsub","cluster":"ü"},{"cluster":7,"origins":"*","subprotocols":[1]},
                       {"path":"/a?b","origins":["app.example","https://a/b"],"port":1},7,
                       {"path":"/sluicegate.v1.Bridge/Session"},{"path":"/x"},{"path":"/x","subprotocols":["a b"]}]}"#,
         &[
-            "profile: \"tunnel\" or \"internal\" is expected",
-            "gateway_secret: at least 16 visible ASCII characters are expected, as in the bridge",
-            "max_message_bytes: a number of bytes from 1024 to 16777216 is expected",
-            "max_assembly_bytes: a number of bytes from 1024 to 536870912 is expected",
-            "routes[0].path: a path that begins with \"/\", in visible ASCII and without a query, is expected",
-            "routes[0].cluster: 1 to 100 letters, digits, '.', '_' and '-' are expected, as in the bridge",
-            "routes[1].path: a path such as \"/pubsub\" is expected",
-            "routes[1].cluster: a string that is not empty is expected",
-            "routes[1].origins: an array of strings is expected",
-            "routes[1].subprotocols: an array of strings is expected",
-            "routes[2].path: a path that begins with \"/\", in visible ASCII and without a query, is expected",
-            "routes[2].origins: origins such as \"https://app.example\" are expected: scheme, host and port alone",
+            "profile: must be \"tunnel\" or \"internal\"",
+            "gateway_secret: must be at least 16 visible ASCII characters, as in the bridge",
+            "max_message_bytes: must be a number of bytes from 1024 to 16777216",
+            "max_assembly_bytes: must be a number of bytes from 1024 to 536870912",
+            "routes[0].path: must begin with \"/\" and be visible ASCII, without a query",
+            "routes[0].cluster: must be 1 to 100 letters, digits, '.', '_' and '-', as in the bridge",
+            "routes[1].path: is missing; a path such as \"/pubsub\"",
+            "routes[1].cluster: must be a string that is not empty",
+            "routes[1].origins: must be an array of strings",
+            "routes[1].subprotocols: must be an array of strings",
+            "routes[2].path: must begin with \"/\" and be visible ASCII, without a query",
+            "routes[2].origins: must be origins such as \"https://app.example\": scheme, host and port only",
             "routes[2].port: unknown key",
-            "routes[3]: an object is expected",
-            "routes[4].path: no path under /sluicegate.v1. is expected: it is the bridge's own",
-            "routes[6].subprotocols: HTTP tokens are expected",
-            "routes[6].path: a path that no other route has is expected",
+            "routes[3]: must be an object",
+            "routes[4].path: must not begin with /sluicegate.v1., which is the bridge's own",
+            "routes[6].subprotocols: must be HTTP tokens",
+            "routes[6].path: is the path of another route, too",
             "colour: unknown key",
         ],
     );
 }
 
 #[test]
-fn mistakes_in_routes_of_plain_http_are_told_each_with_its_key() {
+fn mistakes_in_http_routes_are_reported_with_their_keys() {
     mistakes(
         r#"{"routes":[{"path":"/a","type":"http"},{"path":"/b","type":"produce","write":true},
                       {"path":"/c","type":"produce","topic":"a b","partition":-2,"key":7,"jsonkey":"","headerprefix":"a b",
@@ -275,44 +275,44 @@ fn mistakes_in_routes_of_plain_http_are_told_each_with_its_key() {
                       {"path":"/","type":"rest"},{"path":"/","type":"rest"},
                       {"path":"/f","type":"produce","topic":"..","partition":2147483648,"overrides":[1]}]}"#,
         &[
-            "routes[0].type: \"pubsub\", \"produce\" or \"rest\" is expected",
-            "routes[1].topic: a topic is expected, or \"topic\" in overrides",
+            "routes[0].type: must be \"pubsub\", \"produce\" or \"rest\"",
+            "routes[1].topic: is missing, and overrides does not list \"topic\"",
             "routes[1].write: unknown key",
-            "routes[2].overrides: an array out of \"topic\", \"partition\" and \"key\" is expected",
-            "routes[2].topic: 1 to 249 letters, digits, '.', '_' and '-' are expected, as in Kafka",
-            "routes[2].headerprefix: an HTTP token is expected",
-            "routes[2].recordheaderprefix: an HTTP token is expected",
-            "routes[2].partition: a number from -1 to 2147483647 is expected",
-            "routes[2].key: a string that is not empty is expected",
-            "routes[2].jsonkey: a string that is not empty is expected",
-            "routes[2].credentials: false is expected with the origin \"*\"",
-            "routes[3].origins: \"*\" is expected alone",
+            "routes[2].overrides: must be an array of \"topic\", \"partition\" and \"key\"",
+            "routes[2].topic: must be 1 to 249 letters, digits, '.', '_' and '-', as in Kafka",
+            "routes[2].headerprefix: must be an HTTP token",
+            "routes[2].recordheaderprefix: must be an HTTP token",
+            "routes[2].partition: must be a number from -1 to 2147483647",
+            "routes[2].key: must be a string that is not empty",
+            "routes[2].jsonkey: must be a string that is not empty",
+            "routes[2].credentials: must be false with the origin \"*\"",
+            "routes[3].origins: must be the only origin if it is \"*\"",
             "routes[3].topic: unknown key",
-            "routes[4].credentials: origins are expected, too",
-            "routes[4].path: a path that no other route has is expected",
-            "routes[5].origins: origins such as \"https://app.example\" are expected: scheme, host and port alone",
-            "routes[7].path: a path that no other route has is expected",
-            "routes[8].overrides: an array of strings is expected",
-            "routes[8].topic: 1 to 249 letters, digits, '.', '_' and '-' are expected, as in Kafka",
-            "routes[8].partition: a number from -1 to 2147483647 is expected",
+            "routes[4].credentials: needs origins",
+            "routes[4].path: is the path of another route, too",
+            "routes[5].origins: must be origins such as \"https://app.example\": scheme, host and port only",
+            "routes[7].path: is the path of another route, too",
+            "routes[8].overrides: must be an array of strings",
+            "routes[8].topic: must be 1 to 249 letters, digits, '.', '_' and '-', as in Kafka",
+            "routes[8].partition: must be a number from -1 to 2147483647",
         ],
     );
 }
 
 #[test]
-fn a_jsonkey_that_cannot_be_used_is_told_with_its_reason() {
+fn invalid_jsonkey_is_reported_with_its_reason() {
     mistakes(
         r##"{"routes":[{"path":"/a","type":"produce","topic":"t","jsonkey":"a|b"},
                        {"path":"/b","type":"produce","topic":"t","jsonkey":"#(x==1).y"}]}"##,
         &[
-            "routes[0].jsonkey: a path in gjson's syntax is expected: `|` is a pipe, which is not supported: write `\\|` where it is part of a name",
-            "routes[1].jsonkey: a path in gjson's syntax is expected: `#` is a query, which is not supported: write `\\#` where it is part of a name",
+            "routes[0].jsonkey: must be a path in gjson's syntax: `|` is a pipe, which is not supported: write `\\|` where it is part of a name",
+            "routes[1].jsonkey: must be a path in gjson's syntax: `#` is a query, which is not supported: write `\\#` where it is part of a name",
         ],
     );
 }
 
 #[test]
-fn repeated_keys_are_refused_at_every_depth() {
+fn repeated_keys_are_rejected_at_every_depth() {
     mistakes(
         r#"{"routes":[{"path":"/a"},{"path":"/b","type":"rest","write":true,"kafka":{"nodes":["a:1"],"tls":{"verify":true,"verify":true}},"write":false}],
             "profile":"tunnel","profile":"tunnel","profile":"internal"}"#,
@@ -324,17 +324,17 @@ fn repeated_keys_are_refused_at_every_depth() {
         ],
     );
     let escaped = r#"{"path":"/a","cluster":"a","\u0063luster":"b","host":"nginx"}"#;
-    mistakes(escaped, &["cluster: given twice", "host: \"envoy\" or \"apisix\" is expected"]);
+    mistakes(escaped, &["cluster: given twice", "host: must be \"envoy\" or \"apisix\""]);
     let nodes = r#"{"kafka":{"nodes":[{"host":"a","port":1,"port":2}]},"routes":[],"routes":[]}"#;
     assert!(parse(nodes.as_bytes()).unwrap_err().contains(&"kafka.nodes[0].port: given twice".to_owned()));
-    mistakes(r#"[{"a":1,"a":2}]"#, &["a JSON object is expected"]);
+    mistakes(r#"[{"a":1,"a":2}]"#, &["must be a JSON object"]);
 }
 
 #[test]
-fn what_is_no_configuration_at_all_is_told_as_such() {
-    mistakes("", &["not JSON: EOF while parsing a value at line 1 column 0"]);
-    mistakes("[]", &["a JSON object is expected"]);
-    let routes = "routes: an array of at least one route is expected, or in its place at least one of a route's settings, such as \"type\": \"pubsub\"";
+fn invalid_json_and_missing_routes_are_reported() {
+    mistakes("", &["invalid JSON: EOF while parsing a value at line 1 column 0"]);
+    mistakes("[]", &["must be a JSON object"]);
+    let routes = "routes: must be an array of at least one route; a single route can be configured without it, such as by \"type\": \"pubsub\"";
     for none in
         ["{}", r#"{"routes":[]}"#, r#"{"routes":{}}"#, r#"{"gateway_secret":"s3cret-of-the-gateway"}"#]
     {
@@ -342,7 +342,7 @@ fn what_is_no_configuration_at_all_is_told_as_such() {
     }
     mistakes(
         r#"{"max_message_bytes":4096,"max_assembly_bytes":2048,"routes":[{"path":"/a"}]}"#,
-        &["max_assembly_bytes: at least max_message_bytes (4096) is expected"],
+        &["max_assembly_bytes: must be at least max_message_bytes (4096)"],
     );
 }
 
@@ -442,13 +442,13 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(120_000))]
 
     #[test]
-    fn any_json_is_used_or_its_mistakes_are_told(value in json()) {
+    fn any_json_is_used_or_rejected_with_mistakes(value in json()) {
         check(value.to_string().as_bytes(), Host::Envoy);
         check(value.to_string().as_bytes(), Host::Apisix);
     }
 
     #[test]
-    fn any_bytes_are_used_or_their_mistakes_are_told(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn any_bytes_are_used_or_rejected_with_mistakes(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         check(&bytes, Host::Apisix);
     }
 }

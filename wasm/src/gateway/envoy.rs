@@ -1,13 +1,15 @@
-//! Envoy: the bytes of sessions pass through the filter, and a tick ends streams that are overdue.
+//! Envoy: session bytes pass through the filter, and ticks end overdue streams.
 
 use std::cell::Cell;
 
-use super::{Gateway, RequestHeaders, Upgrade};
-use crate::filter::Filter;
+use sluicegate_protocol::metadata;
+use sluicegate_ws_session::handshake::Accepted;
+
+use super::{Gateway, RequestHeaders};
+use crate::action::Action;
+use crate::config::{Config, Profile, Route};
 use crate::host::{self, Map, Status};
 use crate::lost::Lost;
-use crate::session_stream::{Opened, SessionStream};
-use crate::stream::Action;
 
 #[derive(Default)]
 pub(crate) struct Envoy {
@@ -23,11 +25,30 @@ impl Gateway for Envoy {
         true
     }
 
-    fn upgrade(&self, filter: &Filter, context_id: u32, upgrade: &Upgrade<'_>) -> Result<Opened, Status> {
-        SessionStream::open(filter, context_id, upgrade)
+    /// Turns the client's request into the bridge's.
+    fn upgrade(&self, config: &Config, route: &Route, _: &Accepted) -> Result<(), Status> {
+        for name in HOP_HEADERS {
+            host::remove_header(Map::Request, name.as_bytes())?;
+        }
+        if config.profile == Profile::Internal {
+            host::remove_header(Map::Request, b"upgrade")?;
+            host::remove_header(Map::Request, b"connection")?;
+            host::set_header(Map::Request, ":method", b"POST")?;
+            host::set_header(Map::Request, "te", b"trailers")?;
+        }
+        host::set_header(Map::Request, "content-type", b"application/grpc")?;
+        host::set_header(Map::Request, metadata::PADDED, b"true")?;
+        for (name, value) in config.metadata(route) {
+            host::set_header(Map::Request, name, value.as_bytes())?;
+        }
+        Ok(())
     }
 
-    /// A write that was sent is never sent again, whatever the route says: this header overrides its retry policy.
+    fn shows_sessions(&self) -> bool {
+        true
+    }
+
+    /// Writes are never retried: this header overrides the route's retry policy.
     fn forward(&self, is_write: bool) -> Result<(), Status> {
         if is_write {
             host::set_header(Map::Request, "x-envoy-max-retries", b"0")?;
@@ -49,15 +70,15 @@ impl Gateway for Envoy {
         host::respond(lost.status(), headers, lost.document().as_bytes())
     }
 
-    /// Envoy logs no header that it was not told to.
+    /// Nothing to do: Envoy logs only configured headers.
     fn answered(&self) {}
 
-    /// It is reset unless it has ended by itself in [`CLOSE_TICKS`].
+    /// Resets the stream after [`CLOSE_TICKS`], unless it has ended.
     fn closing(&self, context_id: u32) {
         self.closing.add(context_id);
     }
 
-    /// Resets it, at the latest in [`CLOSE_TICKS`].
+    /// Resets the stream now, or after [`CLOSE_TICKS`] if the host refuses.
     fn give_up(&self, context_id: u32) -> Action {
         self.closing.add(context_id);
         let _ = host::reset_stream();
@@ -73,24 +94,24 @@ impl Gateway for Envoy {
     }
 }
 
-/// Asking twice is asking once.
+/// Repeated requests have no further effect.
 pub(super) fn ask_for_ticks() -> Result<(), Status> {
     host::tick_every(TICK)
 }
 
-/// Streams that have to end soon, oldest first.
+/// Streams that must end soon, oldest first.
 ///
-/// Their time is counted in ticks: a worker that is so busy that its ticks come late has not heard the bridge either.
+/// Deadlines count ticks: a worker whose ticks are late has not read from the bridge either.
 #[derive(Default)]
 struct Closing {
     ticks: Cell<u64>,
-    /// Emptied while it is worked on: a host call may enter the filter again.
+    /// Empty while it is processed: a host call can re-enter the filter.
     streams: Cell<Vec<Overdue>>,
 }
 
 struct Overdue {
     context_id: u32,
-    /// The tick at which it is reset.
+    /// The tick at which the stream is reset.
     deadline: u64,
 }
 
@@ -118,8 +139,8 @@ impl Closing {
     }
 }
 
-/// Beginnings of Envoy's response code details that mean that no attempt had a connection to send the request on, or that the
-/// bridge refused the stream unread (RFC 9113, section 8.7: "guaranteed not to have been processed").
+/// Prefixes of Envoy's response code details for requests that no connection carried, or that the bridge refused unread
+/// (RFC 9113, section 8.7: "guaranteed not to have been processed").
 const UNSENT: [&[u8]; 7] = [
     b"upstream_reset_before_response_started{local_connection_failure",
     b"upstream_reset_before_response_started{remote_connection_failure",
@@ -130,9 +151,20 @@ const UNSENT: [&[u8]; 7] = [
     b"cluster_not_found",
 ];
 
-/// How many ticks the bridge has to end a session, the one under way included: 2 s to 2.5 s. Long enough for answers under
-/// way, short for a client that waits.
+/// Headers that are not forwarded. The last two would break HTTP/2: a WebSocket has no length, and RFC 9113, section 8.2.2, allows
+/// only `trailers` in `te`. The bridge would close the connection, and with it other clients' sessions.
+const HOP_HEADERS: [&str; 6] = [
+    "sec-websocket-key",
+    "sec-websocket-version",
+    "sec-websocket-protocol",
+    "sec-websocket-extensions",
+    "content-length",
+    "te",
+];
+
+/// Ticks that the bridge has to end a session, including the current one: 2 s to 2.5 s. Long enough for answers in flight, short
+/// for a client that waits.
 const CLOSE_TICKS: u64 = 5;
 
-/// Milliseconds between two looks at overdue streams.
+/// Milliseconds between two checks for overdue streams.
 const TICK: u32 = 500;

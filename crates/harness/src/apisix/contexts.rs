@@ -1,4 +1,4 @@
-//! The contexts that the filter is told of: one per route, one per request, and the numbers that they are used again under.
+//! The contexts that the filter gets, one per route and one per request, and the reuse of their ids.
 
 use super::host::{PluginContext, State};
 use super::machine::Machine;
@@ -87,7 +87,7 @@ impl Machine {
         self.end_context(id);
     }
 
-    /// Deletes the plugin contexts of routes that nobody holds any more.
+    /// Deletes the plugin contexts of dropped routes.
     pub(crate) fn collect_garbage(&mut self) {
         let host = self.host();
         let used = |key: u32| host.exchanges.values().any(|exchange| exchange.route == key);

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::host::VARIABLES;
 use super::lines::Lines;
-use super::stream::Outcome;
-use crate::{Headers, Response};
+use super::outcome::Outcome;
+use super::variables::VARIABLES;
+use crate::abi::headers::Headers;
+use crate::abi::response::Response;
 
 pub(crate) struct Exchange {
     pub(crate) route: u32,

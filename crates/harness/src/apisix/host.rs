@@ -1,15 +1,14 @@
 //! The state behind the host calls: what the module and APISIX hold for one plugin in one nginx worker.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
 
 use super::exchange::Exchange;
-use super::worker::Settings;
-use crate::Trap;
-use crate::calls::System;
-use crate::fault::Faults;
-use crate::host::MemoryLimit;
-use crate::log::Log;
+use super::settings::Settings;
+use crate::abi::faults::Faults;
+use crate::abi::log::Log;
+use crate::abi::memory_limit::MemoryLimit;
+use crate::abi::system::System;
+use crate::abi::trap::Trap;
 
 pub(crate) struct Host {
     pub(crate) settings: Settings,
@@ -18,7 +17,6 @@ pub(crate) struct Host {
     pub(crate) undone: usize,
     pub(crate) faults: Faults,
     pub(crate) memory: MemoryLimit,
-    random: u64,
     pub(crate) routes: BTreeMap<u32, RouteState>,
     /// Plugin contexts by id.
     pub(crate) plugins: BTreeMap<u32, PluginContext>,
@@ -31,9 +29,9 @@ pub(crate) struct Host {
     /// M, `wmcf->code` and `wmcf->body`: the local response of the callback that is running. The body stays.
     pub(crate) code: i32,
     pub(crate) body: Vec<u8>,
-    /// What went wrong since the test last looked.
+    /// The first failure since the test last looked.
     pub(crate) trap: Option<Trap>,
-    /// Why the worker is gone.
+    /// The reason why the worker crashed or hangs.
     pub(crate) dead: Option<&'static str>,
 }
 
@@ -73,7 +71,6 @@ impl Host {
             undone: 0,
             faults: Faults::default(),
             memory: MemoryLimit { bytes: settings.memory_limit },
-            random: 0x9E37_79B9_7F4A_7C15,
             routes: BTreeMap::new(),
             plugins: BTreeMap::new(),
             free: VecDeque::new(),
@@ -123,26 +120,4 @@ impl System for Host {
     fn faults(&mut self) -> &mut Faults {
         &mut self.faults
     }
-
-    fn now(&self) -> Duration {
-        Duration::from_secs(1_700_000_000)
-    }
-
-    fn uptime(&self) -> Duration {
-        Duration::ZERO
-    }
-
-    fn random(&mut self) -> &mut u64 {
-        &mut self.random
-    }
 }
-
-/// nginx variables that a filter may set: `apisix/cli/ngx_tpl.lua`, `location /`.
-pub const VARIABLES: [&str; 6] = [
-    "upstream_connection",
-    "upstream_host",
-    "upstream_upgrade",
-    "upstream_uri",
-    "wasm_process_req_body",
-    "wasm_process_resp_body",
-];

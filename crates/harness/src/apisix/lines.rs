@@ -1,6 +1,6 @@
 //! Header lines as nginx keeps them: one entry per line, never joined, in the order in which they came.
 
-use crate::Headers;
+use crate::abi::headers::Headers;
 
 /// Names are lower-case; the pseudo-headers are not among them.
 #[derive(Clone, Default)]
@@ -55,7 +55,7 @@ impl Lines {
         self.0.iter().map(|(name, value)| (name.as_slice(), value.as_slice()))
     }
 
-    /// The lines behind these pseudo-headers.
+    /// These pseudo-headers, then the lines.
     pub(crate) fn behind<'a>(&'a self, pseudo: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Headers {
         Headers::of_lines(pseudo.into_iter().chain(self.iter()))
     }

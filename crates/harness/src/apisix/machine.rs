@@ -3,8 +3,9 @@
 use wasmtime::{Instance, InstancePre, Store, Val};
 
 use super::host::Host;
-use super::worker::Settings;
-use crate::{StartError, Trap};
+use super::settings::Settings;
+use crate::abi::start_error::StartError;
+use crate::abi::trap::Trap;
 
 pub(crate) struct Machine {
     store: Store<Host>,
@@ -87,13 +88,13 @@ impl Machine {
 }
 
 impl Drop for Machine {
-    /// What went wrong and a test never looked at fails the test.
+    /// A failure that the test has not read fails the test.
     fn drop(&mut self) {
         let host = self.host();
         let unseen = host.trap.as_ref().filter(|_| !std::thread::panicking());
         assert!(
             unseen.is_none(),
-            "the filter or its worker failed: {}\n{:#?}",
+            "the module or its worker failed: {}\n{:#?}",
             unseen.map_or(String::new(), Trap::to_string),
             host.log.lines()
         );

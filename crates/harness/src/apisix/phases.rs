@@ -1,12 +1,13 @@
-//! What APISIX and the module do around the filter's callbacks.
+//! The steps of APISIX and the module around each callback.
 
 use super::exchange::Exchange;
 use super::host::State;
 use super::machine::Machine;
-use super::stream::Outcome;
-use crate::{Headers, Response};
+use super::outcome::Outcome;
+use crate::abi::headers::Headers;
+use crate::abi::response::Response;
 
-/// What is done after a callback.
+/// The host's step after a callback.
 enum Verdict {
     Unavailable,
     Answer(u16),

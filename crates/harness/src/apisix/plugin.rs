@@ -1,4 +1,4 @@
-//! A filter as a plugin of APISIX: checked against what the host has, started once per worker.
+//! A compiled module as a plugin of APISIX, started once per worker.
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -6,13 +6,15 @@ use std::rc::Rc;
 
 use wasmtime::{InstancePre, Linker};
 
-use super::calls::{self, TABLES};
+use super::calls::TABLES;
 use super::host::Host;
 use super::machine::Machine;
-use super::worker::{Settings, Worker};
-use crate::StartError;
-use crate::calls::{Import, link, unknown};
-use crate::module::{self, Features, LoadError};
+use super::settings::Settings;
+use super::worker::Worker;
+use crate::abi::import::{link, unknown};
+use crate::abi::load_error::LoadError;
+use crate::abi::module::{self, Features};
+use crate::abi::start_error::StartError;
 
 /// A module that can be started any number of times. Cheap to clone; each [`Worker`] is independent of every other.
 #[derive(Clone)]
@@ -24,7 +26,7 @@ impl Plugin {
     /// Reads and compiles the module at `path`; the same bytes are compiled once per process.
     ///
     /// # Errors
-    /// Where the real host would refuse the module.
+    /// If the real host would reject the module.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, LoadError> {
         Self::compile(&module::read(path.as_ref())?)
     }
@@ -59,31 +61,8 @@ impl Plugin {
     /// Starts a worker. The filter is not configured before the first request of a route.
     ///
     /// # Errors
-    /// When instantiating or `_start` or `_initialize` traps.
+    /// If instantiation, `_start` or `_initialize` traps.
     pub fn start_with(&self, settings: Settings) -> Result<Worker, StartError> {
         Machine::start(&self.pre, settings).map(|machine| Worker::new(Rc::new(RefCell::new(machine))))
-    }
-}
-
-/// What this host makes of an import.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Support {
-    /// It does what the ABI says, or nearly.
-    Works,
-    /// It answers `OK` and does nothing.
-    Ignored,
-    /// It answers `Unimplemented`.
-    Unimplemented,
-}
-
-/// What this host makes of `import`, given as `module.name`; `None` where a module that has it does not load.
-pub fn support(import: &str) -> Option<Support> {
-    let is_in = |table: &[Import<Host>]| table.iter().any(|known| known.path() == import);
-    if is_in(calls::UNIMPLEMENTED) {
-        Some(Support::Unimplemented)
-    } else if is_in(calls::IGNORED) {
-        Some(Support::Ignored)
-    } else {
-        TABLES.iter().any(|table| is_in(table)).then_some(Support::Works)
     }
 }

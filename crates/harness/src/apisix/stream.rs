@@ -1,25 +1,14 @@
-//! One request, watched from the client's side and the upstream's.
+//! One request, observed from the client's side and the upstream's.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::machine::Machine;
-use crate::{Headers, Response};
+use super::outcome::Outcome;
+use crate::abi::headers::Headers;
+use crate::abi::response::Response;
 
-/// What has become of a request so far.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// nginx passes it on to the route's upstream, with these headers and the client's body.
-    Forwarded(Headers),
-    /// The filter, or nginx itself, has answered in the upstream's place.
-    Answered(Response),
-    /// APISIX answers 503, as it could not run the plugin: what it logs.
-    Unavailable(&'static str),
-    /// The worker has crashed or hangs.
-    Lost,
-}
-
-/// A request with its response. Dropping it is its end: the filter is told to forget it.
+/// A request with its response. Dropping it ends it: the module deletes its context.
 pub struct Stream {
     machine: Rc<RefCell<Machine>>,
     key: u32,
@@ -30,7 +19,7 @@ impl Stream {
         Self { machine, key }
     }
 
-    /// What has become of the request.
+    /// The fate of the request.
     pub fn outcome(&self) -> Outcome {
         let mut machine = self.machine.borrow_mut();
         let host = machine.host();
@@ -40,22 +29,21 @@ impl Stream {
         host.exchanges.get(&self.key).map_or(Outcome::Lost, |exchange| exchange.outcome.clone())
     }
 
-    /// The request's headers as plugins that log show them: `apisix/utils/log-util.lua`, `get_full_log`.
+    /// The request's headers as logging plugins show them: `apisix/utils/log-util.lua`, `get_full_log`.
     pub fn logged(&self) -> Headers {
         let mut machine = self.machine.borrow_mut();
         let exchange = machine.host().exchanges.get(&self.key);
         exchange.map_or_else(Headers::default, |exchange| exchange.request.behind([]))
     }
 
-    /// The upstream answers a forwarded request with these headers; what the client gets of them. Nothing is given where the
-    /// request was not forwarded.
+    /// The upstream answers a forwarded request with these headers; returns those that the client gets, or nothing if the request
+    /// was not forwarded.
     pub fn upstream_answers(&mut self, status: u16, headers: impl Into<Headers>) -> Option<Headers> {
         self.machine.borrow_mut().upstream_answers(self.key, status, &headers.into())
     }
 
-    /// The upstream of a forwarded request cannot be connected to (502), ends without an answer (502) or is silent for too long (504),
-    /// after nginx sent it this many bytes, of several attempts such as `0, 217`: the page of nginx's that the client gets. Nothing
-    /// is given where the request was not forwarded.
+    /// The upstream of a forwarded request cannot be reached (502), disconnects (502) or times out (504), after nginx sent it this
+    /// many bytes, such as `0, 217` in two attempts. Returns nginx's page, or nothing if the request was not forwarded.
     pub fn upstream_fails(&mut self, status: u16, bytes_sent: impl ToString) -> Option<Response> {
         self.machine.borrow_mut().upstream_fails(self.key, status, bytes_sent.to_string())
     }
@@ -66,15 +54,5 @@ impl Drop for Stream {
         let mut machine = self.machine.borrow_mut();
         machine.forget(self.key);
         machine.collect_garbage();
-    }
-}
-
-impl Outcome {
-    /// What the client was told.
-    pub fn response(&self) -> Option<&Response> {
-        match self {
-            Self::Answered(response) => Some(response),
-            _ => None,
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! Body buffers: when they are there, how they are written, how they are held back.
 
-use sluicegate_harness::{Outcome, Settings, Status};
+use sluicegate_harness::Status;
+use sluicegate_harness::envoy::{Outcome, Settings};
 
 use crate::support::{log, ok, post, start, start_with};
 
@@ -17,7 +18,7 @@ fn check_write(start_at: i32, length: i32, want: &str, status: Status) {
 }
 
 #[test]
-fn the_upstream_sees_what_the_filter_writes_by_envoys_rules() {
+fn upstream_gets_the_body_written_by_envoys_rules() {
     check_write(0, 0, "XYabcdef", Status::OK);
     check_write(0, 5, "XYf", Status::OK);
     check_write(0, -1, "XY", Status::OK);
@@ -27,7 +28,7 @@ fn the_upstream_sees_what_the_filter_writes_by_envoys_rules() {
 }
 
 #[test]
-fn a_body_reads_as_empty_and_cannot_be_written_outside_its_callback() {
+fn body_is_empty_and_read_only_outside_its_callback() {
     let touch = "(call $body (i32.const 0)) (call $body (i32.const 1))
         (call $code (call $set_buffer (i32.const 0) (i32.const 0) (i32.const 0) 'X'))
         (call $code (call $set_buffer (i32.const 1) (i32.const 0) (i32.const 0) 'X'))";
@@ -48,7 +49,7 @@ fn a_body_reads_as_empty_and_cannot_be_written_outside_its_callback() {
 }
 
 #[test]
-fn buffers_that_do_not_exist_are_told_apart_from_empty_ones() {
+fn missing_buffers_differ_from_empty_ones() {
     let vm = start(&[(
         "request_headers",
         "(call $body (i32.const 4)) (call $body (i32.const 5)) (call $body (i32.const 7)) (call $body (i32.const 9))
@@ -59,7 +60,7 @@ fn buffers_that_do_not_exist_are_told_apart_from_empty_ones() {
 }
 
 #[test]
-fn a_read_behind_the_end_is_empty_and_one_across_it_is_cut() {
+fn read_past_the_end_is_cut_or_empty() {
     let vm = start(&[(
         "request_body",
         "(call $answer (call $get_buffer (i32.const 0) (i32.const 2) (i32.const -1) (i32.const 1032) (i32.const 1036)))
@@ -71,7 +72,7 @@ fn a_read_behind_the_end_is_empty_and_one_across_it_is_cut() {
 }
 
 #[test]
-fn addresses_outside_the_filters_memory_are_code_six() {
+fn address_outside_the_memory_is_status_6() {
     let vm = start(&[(
         "request_body",
         "(call $code (call $set_buffer (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 65530) (i32.const 9)))
@@ -85,7 +86,7 @@ fn addresses_outside_the_filters_memory_are_code_six() {
 }
 
 #[test]
-fn a_held_body_is_shown_as_a_whole_and_passes_as_a_whole() {
+fn buffered_body_is_shown_and_passed_as_a_whole() {
     let vm = start(&[("request_body", "(call $body (i32.const 0)) (i32.eqz (local.get $last))")]);
     let mut stream = vm.request(post());
     stream.client_sends("ab");
@@ -99,7 +100,7 @@ fn a_held_body_is_shown_as_a_whole_and_passes_as_a_whole() {
 }
 
 #[test]
-fn after_a_held_body_has_passed_chunks_are_shown_one_by_one_again() {
+fn chunks_are_shown_one_by_one_after_a_buffered_body() {
     let vm =
         start(&[("response_body", "(call $body (i32.const 1)) (i32.eq (local.get $size) (i32.const 2))")]);
     let mut stream = vm.request(post());
@@ -112,7 +113,7 @@ fn after_a_held_body_has_passed_chunks_are_shown_one_by_one_again() {
 }
 
 #[test]
-fn moving_each_chunk_into_the_filter_keeps_the_hosts_buffer_empty() {
+fn drained_chunks_leave_the_hosts_buffer_empty() {
     let vm = start_with(
         Settings { buffer_limit: 8, ..Settings::default() },
         &[(
@@ -130,7 +131,7 @@ fn moving_each_chunk_into_the_filter_keeps_the_hosts_buffer_empty() {
 }
 
 #[test]
-fn a_request_held_beyond_the_limit_is_answered_413() {
+fn request_held_beyond_the_limit_is_answered_413() {
     let settings = Settings { buffer_limit: 3, ..Settings::default() };
     let vm = start_with(settings, &[("request_body", "(call $body (i32.const 0)) (i32.const 1)")]);
     let mut slow = vm.request(post());
@@ -145,7 +146,7 @@ fn a_request_held_beyond_the_limit_is_answered_413() {
 }
 
 #[test]
-fn a_body_that_the_filter_makes_too_long_is_a_trap() {
+fn body_that_grows_beyond_the_harness_limit_traps() {
     let append = "(loop (br_if 0 (i32.eqz
         (call $set_buffer (i32.const 0) (i32.const -1) (i32.const 0) (i32.const 0) (i32.const 65536))))) (i32.const 0)";
     let vm = start(&[("request_body", append)]);
@@ -155,7 +156,7 @@ fn a_body_that_the_filter_makes_too_long_is_a_trap() {
 }
 
 #[test]
-fn a_response_held_beyond_the_limit_is_a_reset_once_its_headers_are_out() {
+fn response_held_beyond_the_limit_is_reset_after_its_headers() {
     let settings = Settings { buffer_limit: 3, ..Settings::default() };
     let vm = start_with(settings, &[("response_body", "(i32.const 1)")]);
     let mut stream = vm.request(post());
@@ -165,7 +166,7 @@ fn a_response_held_beyond_the_limit_is_a_reset_once_its_headers_are_out() {
 }
 
 #[test]
-fn a_dropped_chunk_is_gone_and_a_watermarked_one_waits() {
+fn dropped_chunk_is_gone_and_watermarked_one_waits() {
     let vm = start(&[("request_body", "(i32.sub (local.get $size) (i32.const 1))")]);
     let mut stream = vm.request(post());
     stream.client_sends("333");
@@ -176,7 +177,7 @@ fn a_dropped_chunk_is_gone_and_a_watermarked_one_waits() {
 }
 
 #[test]
-fn cut_bytes_arrive_in_pieces_that_add_up() {
+fn split_bytes_arrive_in_pieces() {
     let vm = start(&[("response_body", "(call $body (i32.const 1)) (i32.const 0)")]);
     let mut stream = vm.request(post());
     stream.upstream_headers(ok(), false);

@@ -1,11 +1,12 @@
 //! Refused calls, traps, endless loops and memory that does not grow.
 
-use sluicegate_harness::{Filter, HostCall, Outcome, Settings, Status, When};
+use sluicegate_harness::envoy::{Filter, Outcome, Settings};
+use sluicegate_harness::{HostCall, Status, When};
 
 use crate::support::{filter, get, log, module, ok, post, start, upgrade};
 
 #[test]
-fn a_refused_call_does_nothing_and_answers_the_given_code() {
+fn refused_call_does_nothing_and_returns_its_status() {
     let vm = start(&[(
         "request_body",
         "(call $code (call $set_buffer (i32.const 0) (i32.const 0) (i32.const 0) 'X')) (i32.const 0)",
@@ -26,7 +27,7 @@ fn a_refused_call_does_nothing_and_answers_the_given_code() {
 }
 
 #[test]
-fn a_trap_answers_503_resets_what_is_open_and_stops_every_callback() {
+fn trap_answers_503_resets_open_streams_and_stops_callbacks() {
     let vm = start(&[
         ("request_headers", "(call $say 'headers') (i32.const 0)"),
         ("request_body", "(if (local.get $size) (then unreachable)) (i32.const 0)"),
@@ -49,7 +50,7 @@ fn a_trap_answers_503_resets_what_is_open_and_stops_every_callback() {
 }
 
 #[test]
-fn an_endless_loop_is_a_trap() {
+fn endless_loop_traps() {
     let settings = Settings { instructions_per_callback: 100_000, ..Settings::default() };
     for body in ["(loop (br 0))", "(loop (call $say 'again') (br 0))"] {
         let vm =
@@ -74,21 +75,21 @@ fn each_callback_has_the_full_budget() {
 }
 
 #[test]
-fn leaving_the_process_is_a_trap_that_says_so() {
+fn proc_exit_traps() {
     let vm = start(&[("request_headers", "(call $exit (i32.const 3)) (i32.const 0)")]);
     let _stream = vm.request(get());
     assert!(vm.trap().unwrap().reason.contains("proc_exit with 3"));
 }
 
 #[test]
-#[should_panic(expected = "the filter trapped: proxy_on_request_headers trapped")]
-fn a_trap_that_no_test_looked_at_fails_the_test() {
+#[should_panic(expected = "the module trapped: proxy_on_request_headers trapped")]
+fn unread_trap_fails_the_test() {
     let vm = start(&[("request_headers", "unreachable")]);
     drop(vm.request(get()));
 }
 
 #[test]
-fn memory_that_may_not_grow_refuses_the_filter_and_what_the_host_would_give_it() {
+fn memory_limit_applies_to_module_and_host() {
     let vm = start(&[
         ("request_headers", "(call $code (i32.eq (memory.grow (i32.const 1)) (i32.const -1))) (i32.const 0)"),
         (
@@ -110,7 +111,7 @@ fn memory_that_may_not_grow_refuses_the_filter_and_what_the_host_would_give_it()
 }
 
 #[test]
-fn one_instance_knows_nothing_of_another() {
+fn instances_share_nothing() {
     let wasm = module(&[("request_headers", "(call $say 'one') (i32.const 0)")]);
     let (first, second) = (Filter::compile(&wasm).unwrap(), Filter::compile(&wasm).unwrap());
     let (first, second) = (first.start("").unwrap(), second.start("").unwrap());

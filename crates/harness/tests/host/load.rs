@@ -1,6 +1,7 @@
-//! What is a filter, what is not, and what a failed start tells.
+//! Loading and starting a module, and the errors of both.
 
-use sluicegate_harness::{Filter, Settings, StartError, imports};
+use sluicegate_harness::envoy::{Filter, Settings};
+use sluicegate_harness::{StartError, imports};
 
 use crate::support::{filter, log, parse};
 
@@ -11,7 +12,7 @@ fn check_refused(wasm: &[u8], want: &str) {
 }
 
 #[test]
-fn a_module_that_envoy_would_refuse_is_refused() {
+fn module_that_envoy_rejects_is_rejected() {
     check_refused(b"no module", "compile the filter");
     check_refused(&parse(""), "without the export proxy_abi_version_0_2_1");
     check_refused(&parse("(func (export \"proxy_abi_version_0_2_1\"))"), "neither malloc nor");
@@ -30,7 +31,7 @@ fn each_unknown_import_is_named() {
 }
 
 #[test]
-fn an_import_of_another_type_is_refused() {
+fn import_of_another_type_is_rejected() {
     let wasm = parse(
         "(import \"env\" \"proxy_log\" (func (param i32) (result i32)))
          (func (export \"proxy_abi_version_0_2_1\"))
@@ -40,7 +41,7 @@ fn an_import_of_another_type_is_refused() {
 }
 
 #[test]
-fn imports_are_listed_in_order_whether_or_not_they_are_known() {
+fn all_imports_are_listed_in_order() {
     let file = std::env::temp_dir().join(format!("sluicegate-harness-imports-{}.wasm", std::process::id()));
     std::fs::write(
         &file,
@@ -53,7 +54,7 @@ fn imports_are_listed_in_order_whether_or_not_they_are_known() {
 }
 
 #[test]
-fn a_missing_file_is_named() {
+fn missing_file_is_named() {
     let error = Filter::load("no/such/filter.wasm").err().expect("a refusal");
     assert_eq!(error.to_string(), "read the filter no/such/filter.wasm");
 }
@@ -64,7 +65,7 @@ fn start_error(callbacks: &[(&str, &str)]) -> StartError {
 }
 
 #[test]
-fn a_configuration_that_the_filter_refuses_fails_the_start_with_its_log() {
+fn rejected_configuration_fails_the_start_with_its_log() {
     let error = start_error(&[("configure", "(call $say 'no such key') (i32.const 0)")]);
     assert_eq!((error.stage, error.trap.is_none()), ("configure", true));
     assert_eq!(error.log.first().unwrap().text, "no such key");
@@ -72,7 +73,7 @@ fn a_configuration_that_the_filter_refuses_fails_the_start_with_its_log() {
 }
 
 #[test]
-fn a_vm_that_refuses_to_start_or_traps_is_told_apart() {
+fn refused_start_and_trap_are_told_apart() {
     assert_eq!(start_error(&[("vm_start", "(i32.const 0)")]).stage, "start the VM of");
     let trapped = start_error(&[("context_create", "unreachable")]);
     assert_eq!(trapped.stage, "create the root context of");
@@ -80,7 +81,7 @@ fn a_vm_that_refuses_to_start_or_traps_is_told_apart() {
 }
 
 #[test]
-fn both_configurations_are_readable_at_their_time_only() {
+fn configurations_are_readable_only_at_their_time() {
     let settings = Settings {
         configuration: b"plugin".to_vec(),
         vm_configuration: b"vm".to_vec(),

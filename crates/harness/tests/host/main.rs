@@ -1,4 +1,4 @@
-//! The host's own rules, each shown by a small filter written in WebAssembly text.
+//! The hosts' own rules: each shown by a small module in WebAssembly text, most of them also by a module of the SDK.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test helpers may fail loudly")]
 
 mod apisix;
@@ -7,5 +7,6 @@ mod faults;
 mod header_maps;
 mod load;
 mod plugin;
+mod sdk;
 mod streams;
 mod support;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use sluicegate_harness::{Headers, Outcome};
+use sluicegate_harness::Headers;
+use sluicegate_harness::envoy::Outcome;
 
 use crate::support::{get, list, log, ok, post, start, upgrade};
 
@@ -18,7 +19,7 @@ fn respond(status: u32) -> String {
 }
 
 #[test]
-fn an_answered_request_ends_with_log_done_and_delete() {
+fn answered_request_ends_with_log_done_and_delete() {
     let vm = start(&TOLD);
     let mut stream = vm.request(get());
     assert!(stream.upstream_has_all());
@@ -34,14 +35,14 @@ fn an_answered_request_ends_with_log_done_and_delete() {
 }
 
 #[test]
-fn a_stream_that_is_dropped_is_a_client_that_goes_away() {
+fn dropped_stream_is_a_disconnect() {
     let vm = start(&TOLD);
     drop(vm.request(post()));
     assert_eq!(log(&vm), ["log", "done", "delete"]);
 }
 
 #[test]
-fn a_local_response_passes_the_filters_own_response_callbacks_and_nothing_reaches_the_upstream() {
+fn local_response_passes_the_filters_own_response_callbacks() {
     let vm = start(&[
         ("request_headers", &format!("{} (i32.const 0)", respond(400))),
         ("request_body", "(call $say 'never') (i32.const 0)"),
@@ -61,7 +62,7 @@ fn a_local_response_passes_the_filters_own_response_callbacks_and_nothing_reache
 }
 
 #[test]
-fn a_local_response_to_a_response_replaces_it_unseen_by_the_filter() {
+fn local_response_to_a_response_skips_the_filter() {
     let vm = start(&[
         ("response_headers", &format!("{} (i32.const 0)", respond(502))),
         ("response_body", "(call $say 'never') (i32.const 0)"),
@@ -75,7 +76,7 @@ fn a_local_response_to_a_response_replaces_it_unseen_by_the_filter() {
 }
 
 #[test]
-fn a_local_response_after_the_headers_are_out_is_a_reset() {
+fn local_response_after_the_headers_is_a_reset() {
     let vm = start(&[("response_body", &format!("{} (i32.const 0)", respond(502)))]);
     let mut stream = vm.request(upgrade());
     stream.upstream_headers([(":status", "101")], false);
@@ -85,7 +86,7 @@ fn a_local_response_after_the_headers_are_out_is_a_reset() {
 }
 
 #[test]
-fn a_held_request_keeps_its_body_until_it_continues() {
+fn held_request_keeps_its_body_until_it_continues() {
     let vm = start(&[
         ("request_headers", "(drop (call $tick (i32.const 10))) (i32.const 1)"),
         ("request_body", "(call $body (i32.const 0)) (i32.const 0)"),
@@ -104,7 +105,7 @@ fn a_held_request_keeps_its_body_until_it_continues() {
 }
 
 #[test]
-fn a_held_request_without_a_body_ends_when_it_continues() {
+fn held_request_without_a_body_ends_when_it_continues() {
     let vm = start(&[
         ("request_headers", "(drop (call $tick (i32.const 10))) (i32.const 1)"),
         ("request_body", "(call $say 'never') (i32.const 0)"),
@@ -117,7 +118,7 @@ fn a_held_request_without_a_body_ends_when_it_continues() {
 }
 
 #[test]
-fn trailers_that_came_while_everything_was_held_reach_the_filter_when_it_continues() {
+fn held_trailers_reach_the_filter_when_it_continues() {
     let vm = start(&[
         ("request_headers", "(drop (call $tick (i32.const 10))) (i32.const 1)"),
         ("request_body", "(call $body (i32.const 0)) (call $code (local.get $last)) (i32.const 0)"),
@@ -135,7 +136,7 @@ fn trailers_that_came_while_everything_was_held_reach_the_filter_when_it_continu
 }
 
 #[test]
-fn a_local_response_that_goes_nowhere_still_stops_the_stream() {
+fn unsent_local_response_still_stops_the_stream() {
     let nowhere = format!("(drop (call $effective (i32.const 1))) {} (i32.const 0)", respond(400));
     for callback in ["response_headers", "response_body", "response_trailers"] {
         let vm = start(&[(callback, &nowhere)]);
@@ -151,7 +152,7 @@ fn a_local_response_that_goes_nowhere_still_stops_the_stream() {
 }
 
 #[test]
-fn a_pause_beside_a_local_response_is_none() {
+fn pause_with_a_local_response_is_not_counted() {
     let vm = start(&[("request_headers", &format!("{} (i32.const 1)", respond(400)))]);
     assert_eq!(vm.request(get()).pauses(), [""; 0]);
     let nowhere = format!("(drop (call $effective (i32.const 1))) {} (i32.const 1)", respond(400));
@@ -160,7 +161,7 @@ fn a_pause_beside_a_local_response_is_none() {
 }
 
 #[test]
-fn envoy_reads_two_as_continue_and_what_it_does_not_know_as_stop() {
+fn action_2_continues_and_unknown_actions_stop() {
     let check = |answer: &str, want: bool| {
         let vm = start(&[("request_headers", answer)]);
         assert_eq!(vm.request(get()).upstream_request().is_some(), want, "{answer}");
@@ -171,7 +172,7 @@ fn envoy_reads_two_as_continue_and_what_it_does_not_know_as_stop() {
 }
 
 #[test]
-fn held_trailers_follow_the_body_once_the_stream_continues() {
+fn held_trailers_follow_the_body() {
     let vm = start(&[
         ("response_trailers", "(drop (call $tick (i32.const 10))) (i32.const 1)"),
         ("tick", "(drop (call $effective (i32.const 2))) (drop (call $continue (i32.const 1)))"),
@@ -188,7 +189,7 @@ fn held_trailers_follow_the_body_once_the_stream_continues() {
 }
 
 #[test]
-fn an_upgrade_calls_the_body_once_with_nothing_and_never_ends_by_itself() {
+fn upgrade_calls_the_body_once_with_nothing() {
     let vm = start(&[(
         "request_body",
         "(call $code (local.get $size)) (call $code (local.get $last)) (i32.const 0)",
@@ -199,7 +200,7 @@ fn an_upgrade_calls_the_body_once_with_nothing_and_never_ends_by_itself() {
 }
 
 #[test]
-fn a_held_upgrade_has_no_body_yet() {
+fn held_upgrade_has_no_body_yet() {
     let vm =
         start(&[("request_headers", "(i32.const 1)"), ("request_body", "(call $say 'never') (i32.const 0)")]);
     let _stream = vm.request(upgrade());
@@ -207,7 +208,7 @@ fn a_held_upgrade_has_no_body_yet() {
 }
 
 #[test]
-fn the_101_keeps_its_upgrade_only_where_the_request_still_has_one() {
+fn response_101_keeps_its_upgrade_if_the_request_has_one() {
     let answer = || Headers::from([(":status", "101"), ("upgrade", "websocket"), ("connection", "upgrade")]);
     let check = |callback: &str, want: Headers| {
         let vm = start(&[("request_headers", callback)]);
@@ -220,7 +221,7 @@ fn the_101_keeps_its_upgrade_only_where_the_request_still_has_one() {
 }
 
 #[test]
-fn an_upstream_that_is_not_there_is_a_503_that_passes_the_filter() {
+fn unreachable_upstream_is_a_503_that_passes_the_filter() {
     let vm = start(&[("response_headers", "(call $show (i32.const 2) ':status') (i32.const 0)")]);
     let mut stream = vm.request(upgrade());
     stream.upstream_resets();
@@ -231,7 +232,7 @@ fn an_upstream_that_is_not_there_is_a_503_that_passes_the_filter() {
 }
 
 #[test]
-fn an_upstream_lost_in_an_answer_resets_the_client_and_calls_no_body() {
+fn upstream_lost_in_a_response_resets_the_client() {
     let callbacks = [&TOLD[..], &[("response_body", "(call $say 'body') (i32.const 0)")]].concat();
     let vm = start(&callbacks);
     let mut stream = vm.request(upgrade());
@@ -242,7 +243,7 @@ fn an_upstream_lost_in_an_answer_resets_the_client_and_calls_no_body() {
 }
 
 #[test]
-fn a_closed_stream_is_reset_after_the_callback() {
+fn closed_stream_is_reset_after_the_callback() {
     let vm = start(&[("request_body", "(drop (call $close (i32.const 0))) (i32.const 0)")]);
     let mut stream = vm.request(post());
     stream.client_sends("a");
@@ -251,7 +252,7 @@ fn a_closed_stream_is_reset_after_the_callback() {
 }
 
 #[test]
-fn a_stream_of_one_kind_is_not_one_of_the_other() {
+fn http_streams_are_not_tcp_streams() {
     let vm = start(&[(
         "request_headers",
         "(call $code (call $continue (i32.const 2))) (call $code (call $continue (i32.const 3)))
@@ -264,7 +265,7 @@ fn a_stream_of_one_kind_is_not_one_of_the_other() {
 }
 
 #[test]
-fn a_head_request_is_answered_without_a_body() {
+fn head_request_is_answered_without_a_body() {
     let vm = start(&[("request_headers", &format!("{} (i32.const 0)", respond(403)))]);
     let stream = vm.request([(":method", "HEAD"), (":path", "/")]);
     let response = stream.response().unwrap();
@@ -272,7 +273,7 @@ fn a_head_request_is_answered_without_a_body() {
 }
 
 #[test]
-fn a_grpc_client_is_answered_in_grpc_whatever_the_filter_made_of_its_request() {
+fn grpc_client_gets_a_grpc_reply_whatever_its_request_became() {
     let check = |content_type: &str, want: Option<&str>| {
         let retype = "(drop (call $replace (i32.const 0) 'content-type' 'application/grpc')) (i32.const 0)";
         let vm = start(&[("request_headers", retype)]);
@@ -285,7 +286,7 @@ fn a_grpc_client_is_answered_in_grpc_whatever_the_filter_made_of_its_request() {
 }
 
 #[test]
-fn a_local_response_tells_a_grpc_client_the_status_that_the_filter_gave() {
+fn local_response_carries_the_given_grpc_status() {
     let check = |given: i32, want: &str| {
         let vm = start(&[(
             "request_headers",
@@ -300,7 +301,7 @@ fn a_local_response_tells_a_grpc_client_the_status_that_the_filter_gave() {
 }
 
 #[test]
-fn a_response_that_lost_its_status_is_a_502() {
+fn response_without_a_status_is_a_502() {
     let vm = start(&[("response_headers", "(drop (call $remove (i32.const 2) ':status')) (i32.const 0)")]);
     let mut stream = vm.request(get());
     stream.upstream_headers(ok(), false);
@@ -308,7 +309,7 @@ fn a_response_that_lost_its_status_is_a_502() {
 }
 
 #[test]
-fn a_request_is_dropped_once_the_responses_end_has_come_in() {
+fn request_is_dropped_after_the_responses_end() {
     let vm = start(&[
         ("request_body", "(call $body (i32.const 0)) (i32.const 0)"),
         ("response_headers", "(i32.const 1)"),
@@ -321,7 +322,7 @@ fn a_request_is_dropped_once_the_responses_end_has_come_in() {
 }
 
 #[test]
-fn an_upstream_lost_while_its_headers_are_held_is_a_503_that_the_filter_does_not_see() {
+fn upstream_lost_with_held_headers_is_a_503_unseen_by_the_filter() {
     let vm = start(&[("response_headers", "(call $say 'headers') (i32.const 1)")]);
     let mut stream = vm.request(get());
     stream.upstream_headers(ok(), false);
@@ -331,7 +332,7 @@ fn an_upstream_lost_while_its_headers_are_held_is_a_503_that_the_filter_does_not
 }
 
 #[test]
-fn a_response_says_where_it_comes_from() {
+fn response_details_name_its_origin() {
     let look = "(call $answer (call $property 'response\\00code_details' (i32.const 1032) (i32.const 1036)))
         (call $answer (call $property 'source\\00address' (i32.const 1032) (i32.const 1036))) (i32.const 0)";
     let vm = start(&[("request_headers", look), ("response_headers", look)]);

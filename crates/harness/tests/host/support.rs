@@ -1,6 +1,7 @@
 //! Small filters from a few callbacks, and what they logged.
 
-use sluicegate_harness::{Filter, Headers, Settings, Vm};
+use sluicegate_harness::Headers;
+use sluicegate_harness::envoy::{Filter, Settings, Vm};
 
 /// A filter with these callbacks, named without `proxy_on_`. The bodies are WebAssembly text in which `'text'` stands for
 /// the address and length of a string, and every host call is there under the name it has in [`PRELUDE`].
@@ -17,7 +18,7 @@ pub(crate) fn start_with(settings: Settings, callbacks: &[(&str, &str)]) -> Vm {
 }
 
 pub(crate) fn module(callbacks: &[(&str, &str)]) -> Vec<u8> {
-    parse(&format!("{ENVOYS_OWN} {PRELUDE} {}", functions(callbacks)))
+    parse(&format!("{PRELUDE} {}", functions(callbacks)))
 }
 
 /// The callbacks as exported functions.
@@ -102,13 +103,7 @@ fn signature(callback: &str) -> (&'static str, &'static str) {
     }
 }
 
-/// What APISIX does not have, or has with another type.
-const ENVOYS_OWN: &str = r#"
-(import "env" "proxy_get_log_level" (func $level (param i32) (result i32)))
-(import "env" "proxy_get_metric" (func $metric (param i32 i32) (result i32)))
-"#;
-
-/// Every other host call, an allocator that never frees, and a few words: `$say` logs a text, `$code` a number of two digits,
+/// The host calls, an allocator that never frees, and a few words: `$say` logs a text, `$code` a number of two digits,
 /// `$show` a header's status and, where it is there, its value; `$body` shows up to nine bytes of a buffer.
 pub(crate) const PRELUDE: &str = r#"
 (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))
@@ -133,8 +128,6 @@ pub(crate) const PRELUDE: &str = r#"
 (import "env" "proxy_increment_metric" (func $increment (param i32 i64) (result i32)))
 (import "env" "proxy_record_metric" (func $record (param i32 i64) (result i32)))
 (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
-(import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))
-(import "wasi_snapshot_preview1" "clock_time_get" (func $clock (param i32 i64 i32) (result i32)))
 (import "wasi_snapshot_preview1" "environ_sizes_get" (func $environ (param i32 i32) (result i32)))
 (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
 (memory (export "memory") 1)

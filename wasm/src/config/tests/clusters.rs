@@ -9,7 +9,7 @@ use sluicegate_protocol::definition::{MAX_BYTES, MAX_NODES, Node};
 
 use super::*;
 
-/// What the bridge is told of a route that has this as `kafka`.
+/// The definition that the bridge gets for a route with this `kafka`.
 #[track_caller]
 fn definition(kafka: &str) -> ClusterDefinition {
     let route = only(&format!(r#""kafka":{kafka}"#));
@@ -23,7 +23,7 @@ fn decoded(cluster: &Cluster) -> ClusterDefinition {
     ClusterDefinition::decode(&STANDARD_NO_PAD.decode(value).unwrap()[..]).unwrap()
 }
 
-/// Whatever was accepted is a name or a definition that the bridge can read.
+/// An accepted cluster is a name or a definition that the bridge can read.
 pub(super) fn check(cluster: &Cluster) {
     let Cluster::Defined(_) = cluster else { return };
     let definition = decoded(cluster);
@@ -55,7 +55,7 @@ fn brokers_are_named_as_apisix_names_them() {
 }
 
 #[test]
-fn tls_checks_certificates_unless_a_route_says_no_and_sasl_is_plain_unless_it_says_more() {
+fn tls_verifies_and_sasl_is_plain_by_default() {
     let of = |more: &str| definition(&format!(r#"{{"nodes":["kafka:1"],{more}}}"#));
     assert_eq!(of(r#""tls":{}"#).tls, Some(Tls { verify: true }));
     assert_eq!(of(r#""tls":{"verify":true}"#).tls, Some(Tls { verify: true }));
@@ -71,8 +71,8 @@ fn tls_checks_certificates_unless_a_route_says_no_and_sasl_is_plain_unless_it_sa
 }
 
 #[test]
-fn mistakes_in_a_cluster_are_told_without_a_secret() {
-    let nodes = "1 to 100 brokers are expected, as {\"host:port\": weight}, [{\"host\": …, \"port\": …}] or [\"host:port\"]; a host is \
+fn mistakes_in_a_cluster_show_no_secret() {
+    let nodes = "must be 1 to 100 brokers, as {\"host:port\": weight}, [{\"host\": …, \"port\": …}] or [\"host:port\"]; a host is \
                  a name, an IPv4 address or an IPv6 address in brackets";
     for bad in [
         "{}",
@@ -103,25 +103,25 @@ fn mistakes_in_a_cluster_are_told_without_a_secret() {
                       {"path":"/e","kafka":{"nodes":["kafka:1"],
                        "sasl":{"username":"a\u0000hidden","password":7,"mechanism":"GSSAPI"}}}]}"#,
         &[
-            "routes[0].kafka: either cluster or kafka is expected",
-            "routes[1].kafka: an object is expected",
-            "routes[2].kafka.tls: an object is expected",
-            "routes[2].kafka.sasl: an object is expected",
+            "routes[0].kafka: cannot be combined with cluster",
+            "routes[1].kafka: must be an object",
+            "routes[2].kafka.tls: must be an object",
+            "routes[2].kafka.sasl: must be an object",
             "routes[2].kafka.scheme: unknown key",
-            "routes[3].kafka.tls.verify: true or false is expected",
+            "routes[3].kafka.tls.verify: must be true or false",
             "routes[3].kafka.tls.client_key: unknown key",
-            "routes[3].kafka.sasl.username: the name of a user is expected",
-            "routes[3].kafka.sasl.password: the user's password is expected",
+            "routes[3].kafka.sasl.username: is missing",
+            "routes[3].kafka.sasl.password: is missing",
             "routes[3].kafka.sasl.user: unknown key",
-            "routes[4].kafka.sasl.username: text without a NUL character is expected",
-            "routes[4].kafka.sasl.password: a string that is not empty is expected",
-            "routes[4].kafka.sasl.mechanism: \"PLAIN\", \"SCRAM-SHA-256\" or \"SCRAM-SHA-512\" is expected",
+            "routes[4].kafka.sasl.username: must not contain a NUL character",
+            "routes[4].kafka.sasl.password: must be a string that is not empty",
+            "routes[4].kafka.sasl.mechanism: must be \"PLAIN\", \"SCRAM-SHA-256\" or \"SCRAM-SHA-512\"",
         ],
     );
 }
 
 #[test]
-fn a_definition_has_a_size() {
+fn cluster_definition_has_a_maximum_size() {
     let with = |nodes: usize, password: usize| {
         let nodes: Vec<String> = (0..nodes).map(|node| format!("kafka-{node}:9092")).collect();
         let sasl = format!(r#"{{"username":"a","password":"{}"}}"#, "x".repeat(password));
@@ -130,7 +130,7 @@ fn a_definition_has_a_size() {
     };
     assert!(with(MAX_NODES, 1000).is_ok() && with(MAX_NODES + 1, 1000).is_err());
     let mistakes = with(1, MAX_BYTES).unwrap_err();
-    assert_eq!(mistakes, ["routes[0].kafka: at most 16384 bytes are expected in all"]);
+    assert_eq!(mistakes, ["routes[0].kafka: must be at most 16384 bytes in all"]);
 }
 
 #[test]

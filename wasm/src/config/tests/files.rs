@@ -1,4 +1,4 @@
-//! What `apisix/` and the documents offer to copy is what the filter takes.
+//! The configurations in `apisix/` and the documents that users copy are valid.
 
 use serde_json::{Map, Value};
 
@@ -48,7 +48,7 @@ fn scalar(value: &str) -> Value {
 }
 
 #[test]
-fn the_routes_to_copy_are_taken() {
+fn documented_routes_are_valid() {
     let confs = confs(ROUTES);
     assert_eq!(confs.len(), ROUTES.matches("conf:").count());
     let paths = confs.iter().map(|conf| {
@@ -60,7 +60,7 @@ fn the_routes_to_copy_are_taken() {
 
 /// Whoever copies them gives no client a key that is printed here.
 #[test]
-fn secrets_to_copy_are_variables_that_the_workers_get() {
+fn documented_secrets_are_variables_that_the_workers_get() {
     let values = ROUTES.lines().map(str::trim).filter_map(|line| line.split_once(": "));
     let secrets = values.filter(|(key, _)| ["key", "gateway_secret"].contains(key));
     let secrets: Vec<_> = secrets.filter(|(_, value)| *value != "consumer_name").collect();
@@ -75,7 +75,7 @@ fn secrets_to_copy_are_variables_that_the_workers_get() {
 }
 
 #[test]
-fn the_examples_for_the_admin_api_are_taken() {
+fn examples_for_the_admin_api_are_valid() {
     let examples: Vec<_> = HOW_TO.split(r#""conf": "#).skip(1).collect();
     assert_eq!(examples.len(), 2);
     for example in examples {
@@ -87,7 +87,7 @@ fn the_examples_for_the_admin_api_are_taken() {
 
 /// The right column of what stands side by side.
 #[test]
-fn the_route_that_a_native_one_becomes_is_taken() {
+fn migrated_native_route_is_valid() {
     let lines: Vec<_> = MOVING.lines().skip_while(|line| !line.starts_with("# before")).collect();
     let column = lines[0].find("# here").unwrap();
     let here = lines.iter().take_while(|line| **line != "```").filter_map(|line| line.get(column..));

@@ -1,4 +1,4 @@
-//! What clients of a route can do, and what is said about mistakes in it.
+//! The rights of a route's clients, and the reports of mistakes in them.
 
 use sluicegate_protocol::metadata::MAX_TOPICS_BYTES;
 
@@ -12,7 +12,7 @@ fn check(route: &str, want: &[(&str, &str)]) {
 }
 
 #[test]
-fn sessions_and_rest_routes_read_unless_they_say_otherwise_and_write_if_they_say_so() {
+fn sessions_and_rest_routes_read_by_default_and_write_on_request() {
     for kind in ["pubsub", "rest"] {
         let route = |more: &str| format!(r#""type":"{kind}"{more}"#);
         check(&route(""), &[]);
@@ -25,7 +25,7 @@ fn sessions_and_rest_routes_read_unless_they_say_otherwise_and_write_if_they_say
 }
 
 #[test]
-fn produce_routes_write_to_their_own_topic_alone() {
+fn produce_routes_write_only_to_their_own_topic() {
     let produce = |route: &str, topics: Option<&str>| {
         let want = [("sluicegate-read", "false"), ("sluicegate-write", "true")];
         let topics = topics.map(|topics| ("sluicegate-topics", topics));
@@ -44,13 +44,13 @@ fn topics_are_names_or_prefixes() {
     for topics in ["a", "A.b_c-9", "*", ".*", "..*", "a*", &longest, &format!("{longest}*")] {
         check(&format!(r#""topics":["{topics}"]"#), &[("sluicegate-topics", topics)]);
     }
-    let expected = "names of topics such as \"orders\", or prefixes such as \"public.*\", are expected";
+    let expected = "must be topics such as \"orders\" or prefixes such as \"public.*\"";
     let long = format!(r#"["a","{longest}a"]"#);
     let lists = ["[]", "{}", r#"[""]"#, r#"["."]"#, r#"[".."]"#, r#"["a b"]"#, r#"["a,b"]"#, r#"["a*b"]"#];
     for list in lists.into_iter().chain([r#"["**"]"#, r#"["ü"]"#, r#"["a\r\nb"]"#, &long]) {
         mistakes(&format!(r#"{{"path":"/a","topics":{list}}}"#), &[&format!("topics: {expected}")]);
     }
-    mistakes(r#"{"path":"/a","topics":"a"}"#, &["topics: an array of strings is expected"]);
+    mistakes(r#"{"path":"/a","topics":"a"}"#, &["topics: must be an array of strings"]);
 }
 
 #[test]
@@ -61,18 +61,18 @@ fn topics_fit_in_a_header() {
         format!(r#"{{"path":"/a","topics":{:?}}}"#, names.collect::<Vec<_>>())
     };
     assert!(parse(topics(MAX_TOPICS_BYTES).as_bytes()).is_ok());
-    mistakes(&topics(MAX_TOPICS_BYTES + 1), &["topics: at most 8192 bytes are expected in all"]);
+    mistakes(&topics(MAX_TOPICS_BYTES + 1), &["topics: must be at most 8192 bytes in all"]);
 }
 
 #[test]
-fn mistakes_in_a_grant_are_told_each_with_its_key() {
+fn mistakes_in_a_grant_are_reported_with_their_keys() {
     mistakes(
         r#"{"routes":[{"path":"/a","read":"yes","write":1},
                       {"path":"/b","type":"produce","topic":"orders","topics":["payments","order"],"read":false}]}"#,
         &[
-            "routes[0].read: true or false is expected",
-            "routes[0].write: true or false is expected",
-            "routes[1].topics: the route's topic, orders, is expected among them",
+            "routes[0].read: must be true or false",
+            "routes[0].write: must be true or false",
+            "routes[1].topics: must cover the route's topic (orders)",
             "routes[1].read: unknown key",
         ],
     );

@@ -194,10 +194,11 @@ async fn prepared(settings: Settings) -> Result<(Settings, Option<Tokens>), NoPr
         true => Some(Tokens::first(reader.clone()).await.map_err(|cause| unreachable(cause, true))?),
         false => None,
     };
-    let BootstrapCheck { usable, rejected } = reader.check_bootstrap().await.map_err(|error| match error.is_unavailable() {
-        true => unreachable(error.with_causes(), error.retriable()),
-        false => NoProducer::Refused(super::super::error::of_read(&error, error.with_causes())),
-    })?;
+    let BootstrapCheck { usable, rejected } =
+        reader.check_bootstrap().await.map_err(|error| match error.is_unavailable() {
+            true => unreachable(error.with_causes(), error.retriable()),
+            false => NoProducer::Refused(super::super::error::of_read(&error, error.with_causes())),
+        })?;
     for error in &rejected {
         tracing::warn!(%error, "bootstrap broker is not used for writes");
     }

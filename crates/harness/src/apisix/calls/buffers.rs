@@ -1,17 +1,16 @@
-//! `proxy_get_buffer_bytes` and `proxy_get_configuration`.
+//! `proxy_get_buffer_bytes`.
 
-use crate::Status;
+use crate::abi::guest::{Args, Guest, Refused};
+use crate::abi::host_call::HostCall;
+use crate::abi::import::Import;
+use crate::abi::status::Status;
 use crate::apisix::host::Host;
-use crate::calls::{HostCall, Import};
-use crate::guest::{Args, Guest, Refused};
 
-pub(super) const IMPORTS: &[Import<Host>] = &[
-    Import::proxy(HostCall::GetBufferBytes, "proxy_get_buffer_bytes", "iiiii", get),
-    Import::fixed("proxy_get_configuration", "ii", get_configuration),
-];
+pub(super) const IMPORTS: &[Import<Host>] =
+    &[Import::proxy(HostCall::GetBufferBytes, "proxy_get_buffer_bytes", "iiiii", get)];
 
 /// A, `proxy_get_buffer_bytes`: an empty buffer is `NotFound`; a configuration is given whole, whatever was asked for; of
-/// anything else `BadArgument` for a start at or behind the end or a length that is 0 or, as a signed number, less.
+/// anything else `BadArgument` for a start at or after the end or a length that is 0 or, as a signed number, less.
 fn get(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     let host = guest.host();
     let whole = args.u32(0) == 7;
@@ -36,18 +35,12 @@ fn part(buffer: &[u8], start: u32, length: u32) -> Result<&[u8], Status> {
     buffer.get(start..end.min(buffer.len())).filter(|part| !part.is_empty()).ok_or(Status::BAD_ARGUMENT)
 }
 
-/// A, `proxy_get_configuration`.
-fn get_configuration(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
-    let conf = guest.host().plugin().map(|plugin| plugin.conf.clone()).ok_or(Status::NOT_FOUND)?;
-    guest.give(&conf, args.u32(0), args.u32(1))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_part_is_given_by_the_modules_rules() {
+    fn part_of_a_buffer_is_given_by_the_modules_rules() {
         let refused = Err(Status::BAD_ARGUMENT);
         for (start, length, want) in [
             (0, 6, Ok(&b"abcdef"[..])),

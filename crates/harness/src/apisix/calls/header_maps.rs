@@ -2,13 +2,15 @@
 //!
 //! Stricter than lua-nginx-module, which escapes them: a line break or NUL in a header stops the filter.
 
+use crate::abi::guest::{Args, Guest, Refused, check_text};
+use crate::abi::headers::Headers;
+use crate::abi::host_call::HostCall;
+use crate::abi::import::Import;
+use crate::abi::pairs;
+use crate::abi::status::Status;
 use crate::apisix::exchange::Exchange;
 use crate::apisix::host::Host;
 use crate::apisix::lines::Lines;
-use crate::calls::header_maps::check_text;
-use crate::calls::{HostCall, Import};
-use crate::guest::{Args, Guest, Refused};
-use crate::{Headers, Status, pairs};
 
 pub(super) const IMPORTS: &[Import<Host>] = &[
     Import::proxy(HostCall::AddHeaderMapValue, "proxy_add_header_map_value", "iiiii", add),

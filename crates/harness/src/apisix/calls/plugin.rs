@@ -1,22 +1,23 @@
 //! Log, properties and the local response.
 
-use crate::Status;
-use crate::apisix::host::{Host, State, VARIABLES};
-use crate::calls::header_maps::check_text;
-use crate::calls::{HostCall, Import};
-use crate::guest::{Args, Guest, Refused};
-use crate::log::Level;
-use crate::pairs;
+use crate::abi::guest::{Args, Guest, Refused, check_text};
+use crate::abi::headers::Headers;
+use crate::abi::host_call::HostCall;
+use crate::abi::import::Import;
+use crate::abi::log::Level;
+use crate::abi::pairs;
+use crate::abi::status::Status;
+use crate::apisix::host::{Host, State};
+use crate::apisix::variables::VARIABLES;
 
 pub(super) const IMPORTS: &[Import<Host>] = &[
     Import::proxy(HostCall::Log, "proxy_log", "iii", log),
     Import::proxy(HostCall::GetProperty, "proxy_get_property", "iiii", get_property),
     Import::proxy(HostCall::SetProperty, "proxy_set_property", "iiii", set_property),
     Import::proxy(HostCall::SendLocalResponse, "proxy_send_local_response", "iiiiiiii", send_local_response),
-    Import::fixed("proxy_send_http_response", "iiiiiiii", send_local_response),
 ];
 
-/// A, `proxy_log`: what is no level is an error.
+/// A, `proxy_log`: an unknown level is logged as an error.
 fn log(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     let text = guest.read(args.u32(1), args.u32(2))?;
     guest.host().log.push(Level::from_number(args.u32(0)).unwrap_or(Level::Error), &text);
@@ -68,7 +69,7 @@ fn send_local_response(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(
     host.exchange().ok_or(Status::BAD_ARGUMENT)?;
     host.code = args.u32(0).cast_signed();
     let list = guest.read(args.u32(5), args.u32(6))?;
-    let headers = if list.is_empty() { Some(crate::Headers::default()) } else { pairs::parse(&list) };
+    let headers = if list.is_empty() { Some(Headers::default()) } else { pairs::parse(&list) };
     let Some(headers) = headers else {
         return Err(guest.crash("a header list was read behind its end: its lengths do not fit"));
     };

@@ -7,7 +7,7 @@ use super::support::{forwarded, get, log, lost, start};
 const PAIRS: &str = "(call $code (call $pairs (i32.const 0) (i32.const 1032) (i32.const 1036)))";
 
 #[test]
-fn lines_come_first_and_pseudo_headers_last_in_one_list() {
+fn header_list_ends_with_the_pseudo_headers() {
     let say = "(call $say (i32.load (i32.const 1032)) (i32.load (i32.const 1036)))";
     let (worker, route) = start(&[("request_headers", &format!("{PAIRS} {say} (i32.const 0)"))]);
     let request = Headers::from([(":method", "GET"), (":path", "/p?q"), (":authority", "a")]);
@@ -23,7 +23,7 @@ fn lines_come_first_and_pseudo_headers_last_in_one_list() {
 }
 
 #[test]
-fn no_more_than_100_lines_are_shown() {
+fn at_most_100_header_lines_are_listed() {
     // More than two digits are not shown: what is beyond 50 is.
     let count = "(call $code (i32.sub (i32.load (i32.load (i32.const 1032))) (i32.const 50)))";
     let count = format!("{PAIRS} {count} (i32.const 0)");
@@ -36,7 +36,7 @@ fn no_more_than_100_lines_are_shown() {
 }
 
 #[test]
-fn a_request_without_host_crashes_the_worker_that_asks_for_all_or_for_the_authority() {
+fn request_without_host_crashes_a_worker_that_lists_its_headers() {
     let authority = "(call $show (i32.const 0) ':authority')";
     for ask in [PAIRS, authority] {
         let (worker, route) =
@@ -49,7 +49,7 @@ fn a_request_without_host_crashes_the_worker_that_asks_for_all_or_for_the_author
 }
 
 #[test]
-fn a_value_is_the_first_lines_and_the_address_of_an_empty_one_is_not_written() {
+fn header_value_is_the_first_lines() {
     let (worker, route) = start(&[(
         "request_headers",
         "(call $show (i32.const 0) 'X') (call $show (i32.const 0) 'y') (call $show (i32.const 0) ':method')
@@ -65,7 +65,7 @@ fn a_value_is_the_first_lines_and_the_address_of_an_empty_one_is_not_written() {
 }
 
 #[test]
-fn the_upstream_gets_the_lines_as_the_filter_left_them() {
+fn upstream_gets_the_changed_lines() {
     let (worker, route) = start(&[(
         "request_headers",
         "(call $code (call $add (i32.const 0) 'X' '9')) (call $code (call $replace (i32.const 0) 'y' '9'))
@@ -81,7 +81,7 @@ fn the_upstream_gets_the_lines_as_the_filter_left_them() {
 }
 
 #[test]
-fn what_would_do_something_else_than_it_says_stops_the_filter() {
+fn written_pseudo_header_traps() {
     for write in [
         "(call $replace (i32.const 0) ':authority' 'bridge')",
         "(call $replace (i32.const 0) ':path' '/q?x')",
@@ -95,7 +95,7 @@ fn what_would_do_something_else_than_it_says_stops_the_filter() {
 }
 
 #[test]
-fn a_request_that_is_answered_can_still_be_changed_for_what_logs_it() {
+fn answered_request_can_be_changed_for_loggers() {
     let (_worker, route) =
         start(&[("response_headers", "(drop (call $remove (i32.const 0) 'x')) (i32.const 0)")]);
     let mut stream = route.request(get().and("x", "1").and("y", "2"), "");
@@ -107,7 +107,7 @@ fn a_request_that_is_answered_can_still_be_changed_for_what_logs_it() {
 }
 
 #[test]
-fn a_list_of_more_than_20_response_headers_is_none() {
+fn more_than_20_response_headers_cannot_be_listed() {
     let pairs = "(call $code (call $pairs (i32.const 2) (i32.const 1032) (i32.const 1036)))
         (call $code (i32.load8_u (i32.load (i32.const 1032)))) (i32.const 0)";
     let (worker, route) = start(&[("response_headers", pairs)]);
@@ -121,7 +121,7 @@ fn a_list_of_more_than_20_response_headers_is_none() {
 }
 
 #[test]
-fn an_allocator_that_gives_nothing_is_an_error_and_one_that_traps_the_end() {
+fn failed_allocation_is_an_error_and_a_trap_in_it_a_crash() {
     let parse = |allocate: &str| {
         let text = format!(
             "(import \"env\" \"proxy_log\" (func $log (param i32 i32 i32) (result i32)))

@@ -5,13 +5,8 @@ use sluicegate_harness::{Headers, Response};
 
 use crate::support::{PRELUDE, functions, parse};
 
-/// What only this host has a use for, beside the [`PRELUDE`].
-const OWN: &str = r#"
-(import "env" "proxy_get_configuration" (func $configuration (param i32 i32) (result i32)))
-"#;
-
 pub(super) fn plugin(callbacks: &[(&str, &str)]) -> Plugin {
-    Plugin::compile(&parse(&format!("{OWN} {PRELUDE} {}", functions(callbacks)))).expect("a plugin")
+    Plugin::compile(&parse(&format!("{PRELUDE} {}", functions(callbacks)))).expect("a plugin")
 }
 
 /// A worker with a filter of these callbacks, which is configured with anything unless they say otherwise.

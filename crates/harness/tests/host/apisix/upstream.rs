@@ -1,4 +1,4 @@
-//! What nginx knows of a request and of its upstream, and what becomes of a response that it makes itself.
+//! nginx's own variables of a request and its upstream, and nginx's own responses.
 
 use sluicegate_harness::Headers;
 use sluicegate_harness::apisix::{Outcome, Settings};
@@ -10,7 +10,7 @@ fn look(variable: &str) -> String {
 }
 
 #[test]
-fn variables_are_nginxs_own_and_no_paths() {
+fn properties_are_nginxs_variables() {
     let (worker, route) = start(&[
         (
             "configure",
@@ -42,7 +42,7 @@ fn variables_are_nginxs_own_and_no_paths() {
 }
 
 #[test]
-fn bytes_are_known_once_there_is_an_upstream_and_those_sent_behind_its_answer() {
+fn upstream_bytes_are_known_once_there_is_an_upstream() {
     let callback =
         format!("{} {} (i32.const 0)", look("upstream_bytes_sent"), look("upstream_bytes_received"));
     let callbacks = [("request_headers", callback.as_str()), ("response_headers", callback.as_str())];
@@ -56,7 +56,7 @@ fn bytes_are_known_once_there_is_an_upstream_and_those_sent_behind_its_answer() 
 }
 
 #[test]
-fn a_failed_upstream_is_nginxs_page_whose_status_and_headers_can_be_written() {
+fn failed_upstream_is_nginxs_page_with_writable_headers() {
     let write = "(call $show (i32.const 2) ':status') (call $code (call $replace (i32.const 2) ':status' '504'))
         (call $show (i32.const 2) ':Status') (call $code (call $replace (i32.const 2) ':status' '5x4'))
         (call $code (call $remove (i32.const 2) ':status')) (call $code (call $replace (i32.const 2) 'x' 'y')) (i32.const 0)";
@@ -70,7 +70,7 @@ fn a_failed_upstream_is_nginxs_page_whose_status_and_headers_can_be_written() {
 }
 
 #[test]
-fn a_status_that_http_does_not_have_stops_the_filter() {
+fn invalid_http_status_traps() {
     for status in ["0", "101", "600"] {
         let write = format!("(drop (call $replace (i32.const 2) ':status' '{status}')) (i32.const 0)");
         let (worker, route) = start(&[("response_headers", &write)]);
@@ -80,7 +80,7 @@ fn a_status_that_http_does_not_have_stops_the_filter() {
 }
 
 #[test]
-fn a_body_over_nginxs_limit_is_413() {
+fn body_over_nginxs_limit_is_answered_413() {
     let settings = Settings { client_max_body_size: 4, ..Settings::default() };
     let worker = plugin(&[("configure", "(i32.const 1)")]).start_with(settings).expect("a worker");
     let route = worker.route("conf");

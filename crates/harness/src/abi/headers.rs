@@ -1,0 +1,201 @@
+//! A header map that behaves as Envoy's `HeaderMapImpl`: lower-case names, pseudo-headers first, values as bytes.
+
+use std::fmt;
+
+/// An ordered list of headers. Names are lower-case; values are bytes and need not be UTF-8.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Headers(Vec<(Vec<u8>, Vec<u8>)>);
+
+impl Headers {
+    /// The first value of `name`, as `proxy_get_header_map_value` returns it.
+    pub fn get(&self, name: impl AsRef<[u8]>) -> Option<&[u8]> {
+        let name = name.as_ref();
+        self.0.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_slice())
+    }
+
+    /// The first value of `name`, if it is UTF-8.
+    pub fn text(&self, name: impl AsRef<[u8]>) -> Option<&str> {
+        self.get(name).and_then(|value| std::str::from_utf8(value).ok())
+    }
+
+    /// This map with one more header.
+    pub fn with(mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
+        self.add(name.as_ref(), value.as_ref());
+        self
+    }
+
+    /// This map without the headers of `name`.
+    pub fn without(mut self, name: impl AsRef<[u8]>) -> Self {
+        self.remove(name.as_ref());
+        self
+    }
+
+    /// Names and values in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.0.iter().map(|(name, value)| (name.as_slice(), value.as_slice()))
+    }
+
+    /// The number of headers.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// This map with one more line at the end, which is never joined to another: as nginx keeps headers.
+    pub fn and(mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
+        self.0.push((name.as_ref().to_ascii_lowercase(), value.as_ref().to_vec()));
+        self
+    }
+
+    pub(crate) fn of_lines<'a>(lines: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Self {
+        lines.into_iter().fold(Self::default(), |headers, (name, value)| headers.and(name, value))
+    }
+
+    /// `HeaderMapImpl::addCopy`: joins a second value of a single-entry header to the first with a comma; other headers repeat.
+    /// Pseudo-headers go before all others.
+    pub(crate) fn add(&mut self, name: &[u8], value: &[u8]) {
+        let name = name.to_ascii_lowercase();
+        if let Some((_, present)) = self.0.iter_mut().find(|(key, _)| *key == name && is_single(&name)) {
+            present.push(b',');
+            present.extend_from_slice(value);
+            return;
+        }
+        let at = match name.first() {
+            Some(b':') => self.0.iter().take_while(|(key, _)| key.first() == Some(&b':')).count(),
+            _ => self.0.len(),
+        };
+        self.0.insert(at, (name, value.to_vec()));
+    }
+
+    /// `HeaderMapImpl::setCopy`: removes all values and appends the new one.
+    pub(crate) fn set(&mut self, name: &[u8], value: &[u8]) {
+        self.remove(name);
+        self.add(name, value);
+    }
+
+    pub(crate) fn remove(&mut self, name: &[u8]) {
+        self.0.retain(|(key, _)| !key.eq_ignore_ascii_case(name));
+    }
+
+    /// `Http::Utility::isUpgrade`: an `upgrade` header, and `connection` lists it.
+    pub(crate) fn is_upgrade(&self) -> bool {
+        self.get("upgrade").is_some() && self.lists("connection", "upgrade")
+    }
+
+    /// Whether a body can follow, by the rules of Envoy's HTTP/1 codec: after an upgrade, `CONNECT`, a length or chunks.
+    pub(crate) fn announces_body(&self) -> bool {
+        self.is_upgrade()
+            || self.get(":method") == Some(b"CONNECT")
+            || self.lists("transfer-encoding", "chunked")
+            || self.text("content-length").is_some_and(|length| length.trim() != "0")
+    }
+
+    fn lists(&self, name: &str, token: &str) -> bool {
+        self.text(name)
+            .is_some_and(|list| list.split(',').any(|item| item.trim().eq_ignore_ascii_case(token)))
+    }
+}
+
+/// The headers for which Envoy keeps one entry (`INLINE_*_HEADERS` in `envoy/http/header_map.h`), as far as they matter here;
+/// `origin` by the CORS filter's registration, which every full build of Envoy has.
+fn is_single(name: &[u8]) -> bool {
+    const SINGLE: [&[u8]; 17] = [
+        b":authority",
+        b":method",
+        b":path",
+        b":protocol",
+        b":scheme",
+        b":status",
+        b"connection",
+        b"content-length",
+        b"content-type",
+        b"expect",
+        b"grpc-message",
+        b"grpc-status",
+        b"origin",
+        b"te",
+        b"transfer-encoding",
+        b"upgrade",
+        b"user-agent",
+    ];
+    SINGLE.contains(&name)
+}
+
+impl<K: AsRef<[u8]>, V: AsRef<[u8]>> FromIterator<(K, V)> for Headers {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
+        pairs.into_iter().fold(Self::default(), |headers, (name, value)| headers.with(name, value))
+    }
+}
+
+impl<K: AsRef<[u8]>, V: AsRef<[u8]>, const N: usize> From<[(K, V); N]> for Headers {
+    fn from(pairs: [(K, V); N]) -> Self {
+        pairs.into_iter().collect()
+    }
+}
+
+impl<K: AsRef<[u8]>, V: AsRef<[u8]>> From<Vec<(K, V)>> for Headers {
+    fn from(pairs: Vec<(K, V)>) -> Self {
+        pairs.into_iter().collect()
+    }
+}
+
+impl<K: AsRef<[u8]>, V: AsRef<[u8]>> From<&[(K, V)]> for Headers {
+    fn from(pairs: &[(K, V)]) -> Self {
+        pairs.iter().map(|(name, value)| (name, value)).collect()
+    }
+}
+
+impl From<&Self> for Headers {
+    fn from(headers: &Self) -> Self {
+        headers.clone()
+    }
+}
+
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |bytes: &[u8]| bytes.escape_ascii().to_string();
+        f.debug_list()
+            .entries(self.iter().map(|(name, value)| format!("{}: {}", text(name), text(value))))
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn single_header_is_joined_and_others_repeat() {
+        let headers = Headers::from([("Accept", "a"), ("accept", "b"), ("Upgrade", "x"), ("upgrade", "y")]);
+        let pairs: Vec<_> = headers.iter().collect();
+        assert_eq!(pairs, [(&b"accept"[..], &b"a"[..]), (b"accept", b"b"), (b"upgrade", b"x,y")]);
+    }
+
+    #[test]
+    fn replaced_header_moves_to_the_end_and_pseudo_header_to_the_front() {
+        let mut headers = Headers::from([("a", "1"), ("b", "2"), ("a", "3")]);
+        headers.set(b"A", b"4");
+        headers.set(b":path", b"/");
+        let names: Vec<_> = headers.iter().map(|(name, _)| name).collect();
+        assert_eq!(names, [&b":path"[..], b"b", b"a"]);
+        assert_eq!(headers.get("A"), Some(&b"4"[..]));
+    }
+
+    #[test]
+    fn body_is_expected_where_http_1_expects_one() {
+        let check = |name: &str, value: &str, want: bool| {
+            let headers =
+                Headers::from([(":method", "POST"), ("connection", "keep-alive, Upgrade")]).with(name, value);
+            assert_eq!(headers.announces_body(), want, "{name}: {value}");
+        };
+        check("upgrade", "websocket", true);
+        check("content-length", "12", true);
+        check("content-length", "0", false);
+        check("transfer-encoding", "chunked", true);
+        check("accept", "chunked", false);
+    }
+}

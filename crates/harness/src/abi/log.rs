@@ -1,0 +1,79 @@
+//! The module's log: `proxy_log`, standard output and standard error.
+
+use std::fmt;
+
+/// proxy-wasm's log levels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// 0
+    Trace,
+    /// 1
+    Debug,
+    /// 2; the level of standard output.
+    Info,
+    /// 3
+    Warn,
+    /// 4; the level of standard error.
+    Error,
+    /// 5
+    Critical,
+}
+
+impl Level {
+    pub(crate) fn from_number(number: u32) -> Option<Self> {
+        [Self::Trace, Self::Debug, Self::Info, Self::Warn, Self::Error, Self::Critical]
+            .get(number as usize)
+            .copied()
+    }
+}
+
+/// One line of the log. Bytes that are not UTF-8 are replaced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLine {
+    /// As given by the module.
+    pub level: Level,
+    /// Without the prefix that Envoy adds.
+    pub text: String,
+}
+
+impl fmt::Display for LogLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {}", self.level, self.text)
+    }
+}
+
+/// The lines so far, the first [`MAX_LINES`] of them.
+#[derive(Default)]
+pub(crate) struct Log(Vec<LogLine>);
+
+impl Log {
+    pub(crate) fn push(&mut self, level: Level, text: &[u8]) {
+        if self.0.len() < MAX_LINES {
+            let text = text.get(..MAX_LINE_BYTES).unwrap_or(text);
+            self.0.push(LogLine { level, text: String::from_utf8_lossy(text).into_owned() });
+        }
+    }
+
+    pub(crate) fn lines(&self) -> &[LogLine] {
+        &self.0
+    }
+}
+
+/// Bounds the log of a module that logs in an endless loop, with [`MAX_LINE_BYTES`] at 640 MiB.
+const MAX_LINES: usize = 10_000;
+
+/// The length at which a line is cut.
+const MAX_LINE_BYTES: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_is_bounded() {
+        let mut log = Log::default();
+        log.push(Level::Info, &[b'x'; MAX_LINE_BYTES + 1]);
+        (0..MAX_LINES).for_each(|_| log.push(Level::Info, b"y"));
+        assert_eq!((log.lines().len(), log.lines()[0].text.len()), (MAX_LINES, MAX_LINE_BYTES));
+    }
+}

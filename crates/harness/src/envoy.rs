@@ -1,0 +1,50 @@
+//! A proxy-wasm host that behaves as Envoy 1.40 does.
+//!
+//! A test plays the client and the upstream and asserts what either of them would see:
+//!
+//! 1. [`Filter`]: the module, with its imports checked against this host's
+//! 2. [`Vm`]: one instance per test, started with a plugin configuration; it holds the log, the metrics and the clock
+//! 3. [`Stream`]: one HTTP request with its response, driven from both ends
+//! 4. `pipeline`: what Envoy's filter manager does around each callback: forward, hold back, answer locally, reset
+//! 5. `calls`: the `proxy_*` functions that the module imports, over the state that the test drives
+//! 6. [`Vm::refuse`], [`Vm::limit_memory`]: the same host on a bad day
+//!
+//! Each rule names the source it was read in: *Envoy* is `source/extensions/common/wasm/context.cc` of Envoy, *filter
+//! manager* its `source/common/http/filter_manager.cc`, *cpp-host* is `proxy-wasm-cpp-host`, `src/`. Where this host is
+//! stricter than Envoy, the place says so.
+//!
+//! Absent: network filters, shared data and queues, call-outs, metadata frames, routes and timeouts, other filters in
+//! the chain, the headers that the connection manager adds and removes before the filter (`x-request-id`, those that
+//! `connection` names), the restriction of host calls while `_initialize` runs, and the fresh VM that `FAIL_RELOAD`
+//! makes after a trap: here a VM that trapped answers 503 to every later request.
+//!
+//! ```no_run
+//! use sluicegate_harness::envoy::{Filter, Outcome};
+//!
+//! let filter = Filter::load("target/wasm32-wasip1/wasm/filter.wasm")?;
+//! let vm = filter.start(r#"{"cluster":"default"}"#)?;
+//! let mut stream = vm.request([(":method", "GET"), (":path", "/pubsub"), (":authority", "example.org")]);
+//! assert!(matches!(stream.outcome(), Outcome::Answered(response) if response.status() == 400));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod calls;
+mod exchange;
+mod filter;
+mod host;
+mod local_reply;
+mod machine;
+mod memory;
+mod metrics;
+mod outcome;
+mod pipeline;
+mod settings;
+mod stream;
+mod vm;
+
+pub use calls::supports;
+pub use filter::Filter;
+pub use outcome::Outcome;
+pub use settings::Settings;
+pub use stream::Stream;
+pub use vm::Vm;

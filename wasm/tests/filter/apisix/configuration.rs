@@ -1,0 +1,124 @@
+//! Detection of the gateway, and a configuration that APISIX reads at the first request.
+
+use std::iter;
+
+use sluicegate_harness::apisix::{Outcome, Route, Worker};
+use sluicegate_harness::envoy::Vm;
+use sluicegate_harness::{HostCall, Level, Status, When};
+
+use crate::gateway::apisix;
+use crate::plain::post;
+use crate::socket::{configuration, filter, settings};
+
+const UNCONFIGURED: Outcome = Outcome::Unavailable("failed to fetch wasm plugin ctx");
+
+fn conf(own: &str) -> String {
+    configuration(own)
+}
+
+/// Every request is refused, and the log says why, for the request and again for the headers of its answer.
+#[track_caller]
+fn refused(worker: &Worker, conf: &str, mistakes: &[&str]) {
+    let before = worker.log().len();
+    assert_eq!(worker.route(conf).request(post("/orders"), "body").outcome(), UNCONFIGURED, "{conf}");
+    let lines = worker.log().split_off(before);
+    assert!(lines.iter().all(|line| line.level == Level::Error));
+    let once: Vec<_> =
+        mistakes.iter().map(|mistake| format!("sluicegate: invalid configuration: {mistake}")).collect();
+    let texts: Vec<_> = lines.into_iter().map(|line| line.text).collect();
+    assert_eq!(texts, [once.clone(), once].concat(), "{conf}");
+}
+
+/// A request goes on to the bridge.
+#[track_caller]
+fn works(route: &Route) {
+    let outcome = route.request(post("/orders"), "").outcome();
+    assert!(
+        matches!(&outcome, Outcome::Forwarded(headers) if headers.get("sluicegate-http").is_some()),
+        "{outcome:?}"
+    );
+}
+
+#[test]
+fn repeated_mistake_is_logged_when_its_count_doubles() {
+    let worker = apisix();
+    let [bad, worse] = ["tunel", "tunnels"].map(|profile| conf(&format!(r#""profile": "{profile}""#)));
+    for _ in 0..32 {
+        assert_eq!(worker.route(&bad).request(post("/orders"), "body").outcome(), UNCONFIGURED);
+    }
+    assert_eq!(worker.log().len(), 7, "of 64 times: 1, 2, 4, 8, 16, 32 and 64");
+    let mistake = r#"profile: must be "tunnel" or "internal""#;
+    assert_eq!(worker.route(&worse).request(post("/orders"), "body").outcome(), UNCONFIGURED);
+    assert_eq!(worker.log().len(), 7, "the same mistake of another route");
+    refused(&worker, &conf(r#""wider": 1"#), &["wider: unknown key"]);
+    let lines = worker.log().into_iter().take(7).map(|line| line.text);
+    assert!(lines.eq(iter::repeat_n(format!("sluicegate: invalid configuration: {mistake}"), 7)));
+}
+
+#[test]
+fn gateway_is_detected_or_configured() {
+    let worker = apisix();
+    for own in [r#""profile": "tunnel""#, r#""host": "apisix""#] {
+        works(&worker.route(conf(own)));
+    }
+    assert_eq!(worker.log(), []);
+}
+
+#[test]
+fn wrong_host_setting_is_rejected() {
+    let worker = apisix();
+    let ticks = "host: must be \"apisix\": Envoy has ticks, but this gateway answers host status 12";
+    refused(&worker, &conf(r#""host": "envoy""#), &[ticks]);
+    refused(&worker, &conf(r#""host": "nginx""#), &["host: must be \"envoy\" or \"apisix\""]);
+}
+
+/// Envoy told to be APISIX starts: the filter cannot know better.
+#[test]
+fn undetectable_gateway_is_not_guessed() {
+    let worker = apisix();
+    for status in [1, 2, 10, 77] {
+        worker.refuse(HostCall::SetTickPeriodMilliseconds, When::Always, Status(status));
+        let expected = format!(
+            "host: must be \"envoy\" or \"apisix\"; the gateway cannot be detected, as it answers a request for ticks with host status {status}"
+        );
+        refused(&worker, &conf(r#""profile": "tunnel""#), &[&expected]);
+        // What is said in the configuration needs no answer.
+        works(&worker.route(conf(r#""host": "apisix""#)));
+        worker.allow(HostCall::SetTickPeriodMilliseconds);
+    }
+    let vm: Vm = filter()
+        .start(settings(&conf(r#""host": "envoy", "profile": "tunnel""#)))
+        .unwrap_or_else(|error| panic!("{error}"));
+    assert!(vm.tick_period().is_some());
+}
+
+#[test]
+fn former_bridge_keys_are_rejected() {
+    let expected = "bridge: no longer used: the gateway's own route names the bridge as its upstream";
+    refused(&apisix(), &conf(r#""bridge": "bridge.example:7400""#), &[expected]);
+}
+
+#[test]
+fn routes_without_topics_are_logged() {
+    let worker = apisix();
+    let route = |more: &str| works(&worker.route(format!(r#"{{"type": "rest"{more}}}"#)));
+    route("");
+    route(r#", "topics": ["*"]"#);
+    let line = "sluicegate: routes without \"topics\", whose clients can use every topic that the cluster's user can: every path";
+    let log: Vec<_> = worker.log().into_iter().map(|line| (line.level, line.text)).collect();
+    assert_eq!(log, [(Level::Warn, line.to_owned())]);
+}
+
+#[test]
+fn corrected_configuration_needs_no_restart() {
+    let worker = apisix();
+    refused(
+        &worker,
+        "{}",
+        &[
+            r#"routes: must be an array of at least one route; a single route can be configured without it, such as by "type": "pubsub""#,
+        ],
+    );
+    let route = worker.route(r#"{"type": "produce", "topic": "orders", "overrides": {}}"#);
+    works(&route);
+}

@@ -1,0 +1,58 @@
+//! Plain HTTP: what logs see of it, and requests of routes that are removed.
+
+use sluicegate_harness::Headers;
+use sluicegate_harness::apisix::{Outcome, Stream};
+
+use crate::gateway::{APISIX, Gateway, apisix};
+use crate::plain::{ANSWERED, post, request};
+use crate::socket::{configuration, sorted, upgrade};
+
+#[test]
+fn loggers_see_no_gateway_headers() {
+    let ends: [fn(&mut Stream); 4] = [
+        |stream| assert!(stream.upstream_answers(200, [ANSWERED]).is_some()),
+        |stream| assert!(stream.upstream_answers(502, Headers::default()).is_some()),
+        |stream| assert!(stream.upstream_fails(502, 0).is_some()),
+        |stream| assert!(stream.upstream_fails(504, 217).is_some()),
+    ];
+    let worker = apisix();
+    let defined = r#"{"type": "produce", "topic": "orders", "gateway_secret": "s3cret-of-the-gateway",
+        "kafka": {"nodes": {"kafka-1:9092": 1}, "sasl": {"username": "u", "password": "hidden"}}}"#;
+    for conf in [configuration(APISIX), defined.to_owned()] {
+        let route = worker.route(conf);
+        for end in ends {
+            let mut stream = route.request(post("/orders").with("x", "y"), "body");
+            let Outcome::Forwarded(told) = stream.outcome() else { panic!("{:?}", stream.outcome()) };
+            assert_eq!(told.iter().filter(|(name, _)| name.starts_with(b"sluicegate-")).count(), 7);
+            end(&mut stream);
+            let kept = ["host: gateway.example", "transfer-encoding: chunked", "x: y"];
+            assert_eq!(sorted(&stream.logged()), kept);
+        }
+        let refused = route.request(request("GET", "/orders").with("upgrade", "websocket"), "");
+        assert_eq!(refused.outcome().response().map(|response| response.status()), Some(400));
+        assert_eq!(sorted(&refused.logged()), ["host: gateway.example", "upgrade: websocket"]);
+    }
+    assert_eq!(worker.log(), []);
+}
+
+#[test]
+fn requests_of_a_removed_route_end_as_they_began() {
+    let worker = apisix();
+    let (route, other) = (worker.route(configuration(APISIX)), worker.route(configuration(APISIX)));
+    let mut plain = route.request(post("/orders"), "body");
+    let mut session = route.request(upgrade(), "");
+    let witness = other.request(post("/orders"), "witness");
+    assert_eq!(worker.routes_in_use(), 2);
+    drop(route);
+    let page = plain.upstream_fails(502, 217).expect("a page");
+    assert_eq!((page.status(), page.headers.text("sluicegate-outcome")), (504, Some("unknown")));
+    drop(plain);
+    assert!(session.upstream_answers(101, [("upgrade", "websocket")]).is_some());
+    assert_eq!(worker.routes_in_use(), 2);
+    drop(session);
+    assert_eq!((worker.routes_in_use(), worker.open_streams()), (1, 1));
+    drop(witness);
+    assert_eq!(worker.undone(), 0);
+    assert_eq!(worker.log(), []);
+    Gateway::Apisix(worker, other).works();
+}

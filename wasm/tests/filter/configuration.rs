@@ -1,0 +1,66 @@
+//! Valid configurations, and the log of invalid ones.
+
+use std::time::Duration;
+
+use sluicegate_harness::Level;
+use wasmtime::{Engine, Linker, Module, Store};
+
+use crate::socket::{PROFILES, filter, module};
+
+#[track_caller]
+fn refused(configuration: &str, mistakes: &[&str]) {
+    let Err(error) = filter().start(configuration) else { panic!("{configuration} was accepted") };
+    assert_eq!(error.trap, None);
+    let lines: Vec<_> = error.log.iter().map(|line| (line.level, line.text.as_str())).collect();
+    let want: Vec<_> =
+        mistakes.iter().map(|mistake| format!("sluicegate: invalid configuration: {mistake}")).collect();
+    let want: Vec<_> = want.iter().map(|line| (Level::Error, line.as_str())).collect();
+    assert_eq!(lines, want, "{configuration}");
+}
+
+#[test]
+fn valid_configuration_starts_and_asks_for_ticks() {
+    for profile in PROFILES {
+        let vm = profile.start();
+        assert_eq!(vm.tick_period(), Some(Duration::from_millis(500)));
+        assert_eq!(vm.log(), [], "{profile:?}");
+    }
+}
+
+#[test]
+fn mistakes_are_logged_with_their_keys() {
+    refused(
+        r#"{"profile": "tunel", "max_message_bytes": 12, "routs": [],
+            "routes": [{"path": "pubsub", "cluster": 5, "orgins": []}]}"#,
+        &[
+            "profile: must be \"tunnel\" or \"internal\"",
+            "max_message_bytes: must be a number of bytes from 1024 to 16777216",
+            "routes[0].path: must begin with \"/\" and be visible ASCII, without a query",
+            "routes[0].cluster: must be a string that is not empty",
+            "routes[0].orgins: unknown key",
+            "routs: unknown key",
+        ],
+    );
+}
+
+/// No host of ours gets that far: what could not be configured has no streams. This one does nothing but refuse the answer, or not.
+#[test]
+fn request_to_an_unconfigured_plugin_is_refused_or_fails() {
+    for (status, want) in [(0, 1), (77, -1)] {
+        let engine = Engine::default();
+        let module = Module::from_file(&engine, module()).expect("a module");
+        let mut store = Store::new(&engine, ());
+        let mut linker = Linker::new(&engine);
+        let answer = move |_: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32, _: u32| -> u32 { status };
+        linker.func_wrap("env", "proxy_send_local_response", answer).expect("a function");
+        linker.define_unknown_imports_as_default_values(&mut store, &module).expect("the other functions");
+        let instance = linker.instantiate(&mut store, &module).expect("an instance");
+        let create = instance.get_typed_func::<(u32, u32), ()>(&mut store, "proxy_on_context_create");
+        let create = create.expect("an export");
+        create.call(&mut store, (1, 0)).expect("a plugin");
+        create.call(&mut store, (2, 1)).expect("a stream");
+        let request = instance.get_typed_func::<(u32, u32, u32), i32>(&mut store, "proxy_on_request_headers");
+        let action = request.expect("an export").call(&mut store, (2, 0, 1)).expect("an action");
+        assert_eq!(action, want, "{status}");
+    }
+}

@@ -1,0 +1,163 @@
+//! The filter's metrics.
+
+use std::time::Duration;
+
+use prost::Message;
+use sluicegate_harness::Headers;
+use sluicegate_harness::envoy::Vm;
+use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::{CmdEmpty, PubSubReq};
+
+use crate::plain;
+use crate::socket::{PROFILES, Profile, Socket, upgrade, upgrade_with};
+use crate::wire::{self, BINARY, FIRST, PING, TEXT, from_client};
+
+/// Runs `act` on a fresh filter and compares every metric; those not named are 0.
+#[track_caller]
+fn check(act: impl Fn(&Vm, Profile), want: &[(&str, u64)]) {
+    for profile in PROFILES {
+        let vm = profile.start_with(r#", "max_message_bytes": 2048, "max_assembly_bytes": 4096"#);
+        act(&vm, profile);
+        for name in NAMES {
+            let want = want.iter().find(|(other, _)| *other == name).map_or(0, |(_, count)| *count);
+            assert_eq!(vm.metric(&format!("sluicegate.{name}")), Some(want), "{profile:?} {name}");
+        }
+    }
+}
+
+/// The same with one open socket, whose session counts by itself.
+#[track_caller]
+fn check_session(act: impl Fn(&mut Socket), want: &[(&str, u64)]) {
+    let want: Vec<_> = [("sessions", 1)].into_iter().chain(want.iter().copied()).collect();
+    check(|vm, profile| act(&mut Socket::open(vm, profile)), &want);
+}
+
+const NAMES: [&str; 21] = [
+    "sessions",
+    "sessions_open",
+    "handshakes_refused",
+    "bridge_refused",
+    "http.requests",
+    "http.refused",
+    "http.answers_lost",
+    "commands.ping",
+    "commands.kafka_fetch",
+    "commands.kafka_list_offset",
+    "commands.kafka_produce",
+    "errors.unknown_command",
+    "errors.wrong_command",
+    "errors.protocol",
+    "errors.not_utf8",
+    "errors.message_too_big",
+    "errors.evicted",
+    "errors.out_of_memory",
+    "errors.host_call",
+    "bytes_from_client",
+    "bytes_to_client",
+];
+
+#[test]
+fn commands_are_counted_by_kind_and_bytes_by_direction() {
+    let commands =
+        [wire::ping(1, b"a"), wire::fetch(2), wire::fetch(3), wire::list_offset(4), wire::produce(5)];
+    let frames: Vec<_> = commands.iter().flat_map(|c| from_client(BINARY, &c.encode_to_vec())).collect();
+    let (sent, answer) = (frames.len() as u64, wire::grpc_bytes(&[7; 300]));
+    check_session(
+        |socket| {
+            socket.client(&frames);
+            socket.0.upstream_sends_split(&answer, &[3, 100]);
+        },
+        &[
+            ("commands.ping", 1),
+            ("commands.kafka_fetch", 2),
+            ("commands.kafka_list_offset", 1),
+            ("commands.kafka_produce", 1),
+            ("bytes_from_client", sent),
+            ("bytes_to_client", 304),
+        ],
+    );
+}
+
+#[test]
+fn errors_are_counted_by_kind() {
+    let one = |wire: Vec<u8>, name| {
+        check_session(|socket| socket.client(&wire), &[(name, 1), ("bytes_from_client", wire.len() as u64)]);
+    };
+    let empty = PubSubReq { sequence: 1, req: Some(Req::CmdEmpty(CmdEmpty {})) };
+    one(from_client(BINARY, &empty.encode_to_vec()), "errors.unknown_command");
+    one(from_client(BINARY, b"hello"), "errors.wrong_command");
+    one(wire::to_client(BINARY, b"unmasked"), "errors.protocol");
+    one(from_client(TEXT, b"\xff"), "errors.not_utf8");
+    one(from_client(BINARY, &[0; 2049]), "errors.message_too_big");
+}
+
+#[test]
+fn evicted_sessions_are_counted_when_they_learn_it() {
+    let ping = from_client(PING, b"");
+    check(
+        |vm, profile| {
+            let mut sockets = [(); 3].map(|()| Socket::open(vm, profile));
+            for socket in &mut sockets {
+                socket.client(from_client(FIRST, &[0; 1800]));
+            }
+            for socket in &mut sockets {
+                socket.client(&ping);
+            }
+        },
+        &[("sessions", 3), ("errors.evicted", 2), ("bytes_from_client", 3 * (1808 + ping.len() as u64))],
+    );
+}
+
+#[test]
+fn plain_requests_are_counted_by_outcome() {
+    check(
+        |vm, _| {
+            let request = || plain::request("POST", "/orders");
+            let answered = |status, mark: Headers| {
+                vm.request(request()).upstream_headers(mark.with(":status", status), true)
+            };
+            answered("200", [plain::ANSWERED].into());
+            answered("503", [plain::ANSWERED].into());
+            answered("503", Headers::default());
+            vm.request(request()).upstream_resets();
+            drop(vm.request(request().with("upgrade", "websocket")));
+        },
+        &[("http.requests", 5), ("http.refused", 1), ("http.answers_lost", 2)],
+    );
+}
+
+#[test]
+fn refused_handshakes_and_bridge_refusals_are_counted_apart() {
+    check(
+        |vm, _| {
+            drop(vm.request(upgrade().without("upgrade")));
+            drop(vm.request(upgrade_with("origin", "https://evil.example")));
+            drop(vm.request(upgrade_with(":path", "/sluicegate.v1.Bridge/Call")));
+            vm.request(upgrade()).upstream_resets();
+        },
+        &[("handshakes_refused", 3), ("bridge_refused", 1)],
+    );
+}
+
+#[test]
+fn open_sessions_are_counted_however_they_end() {
+    for profile in PROFILES {
+        let vm = profile.start();
+        let endings: [fn(&mut Socket); 5] = [
+            |socket| socket.0.client_resets(),
+            |socket| socket.0.upstream_resets(),
+            |socket| socket.0.upstream_sends(b"", true),
+            |socket| socket.0.upstream_trailers([("grpc-status", "0")]),
+            |socket| socket.client(wire::close(1000, "")),
+        ];
+        let mut sockets = [(); 5].map(|()| Socket::open(&vm, profile));
+        assert_eq!(vm.metric("sluicegate.sessions_open"), Some(5));
+        for (ending, socket) in endings.into_iter().zip(&mut sockets) {
+            ending(socket);
+        }
+        assert_eq!(vm.metric("sluicegate.sessions_open"), Some(1), "{profile:?}: a close is not yet the end");
+        vm.advance(Duration::from_secs(3));
+        assert_eq!(vm.metric("sluicegate.sessions_open"), Some(0), "{profile:?}");
+        assert_eq!(vm.metric("sluicegate.sessions"), Some(5), "{profile:?}");
+    }
+}

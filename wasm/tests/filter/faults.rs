@@ -1,0 +1,383 @@
+//! Every host call that the filter makes, refused at every moment with every status.
+//!
+//! A peer gets the same steps as without the refusal, whole and in order, or nothing more. No other session is affected.
+
+use std::time::Duration;
+
+use prost::Message;
+use sluicegate_harness::envoy::{Stream, Vm};
+use sluicegate_harness::{Headers, HostCall, Status, When};
+use sluicegate_protocol::Close;
+use sluicegate_protocol::control_resp::Control as ToSay;
+
+use crate::plain;
+use crate::socket::{PROFILES, Profile, Socket, sorted, upgrade};
+use crate::wire::{self, BINARY, FIRST, LAST, PING, from_client, grpc, grpc_bytes};
+
+/// The host calls that the filter makes.
+pub(crate) const CALLS: [HostCall; 15] = [
+    HostCall::CloseStream,
+    HostCall::DefineMetric,
+    HostCall::GetBufferBytes,
+    HostCall::GetHeaderMapPairs,
+    HostCall::GetHeaderMapValue,
+    HostCall::GetProperty,
+    HostCall::IncrementMetric,
+    HostCall::Log,
+    HostCall::RemoveHeaderMapValue,
+    HostCall::ReplaceHeaderMapValue,
+    HostCall::SendLocalResponse,
+    HostCall::SetBufferBytes,
+    HostCall::SetEffectiveContext,
+    HostCall::SetProperty,
+    HostCall::SetTickPeriodMilliseconds,
+];
+
+/// Defined and not.
+pub(crate) const STATUSES: [u32; 11] = [1, 2, 3, 5, 6, 7, 9, 10, 11, 12, 77];
+
+/// More than any call is made in one of the stories below.
+const MOMENTS: u32 = 24;
+
+/// The bytes that both peers have after each step of a story.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+struct Seen {
+    /// Request headers at the bridge, and the bytes of each step.
+    request: Option<Vec<String>>,
+    to_bridge: Vec<String>,
+    /// Response headers at the client, and the bytes of each step.
+    response: Option<Vec<String>>,
+    status: Option<u16>,
+    to_client: Vec<String>,
+    /// Nothing more happens.
+    over: bool,
+}
+
+/// Something that happens to a stream.
+enum Step {
+    Client(Vec<u8>),
+    BridgeHeaders(Headers),
+    Bridge(Vec<u8>),
+    BridgeEnd(Vec<u8>),
+    ClientTrailers,
+    BridgeTrailers,
+    /// No answer comes, for the reason in Envoy's details.
+    BridgeFails(&'static str),
+    /// The clock goes on, in seconds.
+    Wait(u64),
+}
+
+/// A request and what happens after it.
+struct Story {
+    request: Headers,
+    steps: Vec<Step>,
+}
+
+/// A session with everything in it that makes the filter act.
+fn session(profile: Profile) -> Story {
+    let request = upgrade()
+        .with("sluicegate-cluster", "payments")
+        .with("origin", "https://app.example")
+        .with("sec-websocket-protocol", "pubsub");
+    let fetch = wire::fetch(2).encode_to_vec();
+    let answers =
+        [grpc(&wire::pong(1, b"a")), wire::to_say(ToSay::Pong("p".into())), grpc(&wire::fetched(2, 300))]
+            .concat();
+    let (front, rest) = answers.split_at(30);
+    let (within, end) = rest.split_at(200);
+    let close = Close { code: 1000, reason: "done".into() };
+    let steps = vec![
+        Step::Client(from_client(BINARY, &wire::ping(1, b"early").encode_to_vec())),
+        Step::BridgeHeaders(profile.accepted()),
+        Step::Client(from_client(FIRST, &fetch[..4])),
+        Step::Client([from_client(PING, b"p"), from_client(LAST, &fetch[4..])].concat()),
+        Step::Client(from_client(BINARY, b"no request")),
+        Step::Bridge(front.to_vec()),
+        Step::Bridge(within.to_vec()),
+        Step::Bridge(end.to_vec()),
+        Step::Bridge(grpc_bytes(&[7; 1000])),
+        Step::Client(wire::close(1000, "done")),
+        Step::Wait(1),
+        Step::Bridge(wire::to_say(ToSay::Close(close))),
+        Step::Wait(3),
+    ];
+    Story { request, steps }
+}
+
+/// A session whose stream ends without a last word.
+fn ended(profile: Profile) -> Story {
+    let steps = vec![
+        Step::BridgeHeaders(profile.accepted()),
+        Step::BridgeEnd(grpc(&wire::pong(1, b"last"))),
+        Step::Wait(3),
+    ];
+    Story { request: upgrade(), steps }
+}
+
+/// A session that ends with trailers, which release what is held back where they pass.
+fn trailed(profile: Profile) -> Story {
+    let steps = vec![
+        Step::BridgeHeaders(profile.accepted()),
+        Step::Client(from_client(BINARY, &wire::fetch(1).encode_to_vec())),
+        Step::ClientTrailers,
+        Step::Bridge(grpc(&wire::pong(1, b"last"))),
+        Step::BridgeTrailers,
+        Step::Wait(3),
+    ];
+    Story { request: upgrade(), steps }
+}
+
+/// A handshake that the filter refuses.
+fn refused(_: Profile) -> Story {
+    Story { request: upgrade().without("upgrade").with("sluicegate-x", "y"), steps: vec![Step::Wait(3)] }
+}
+
+/// A bridge that cannot be reached.
+fn unreachable(_: Profile) -> Story {
+    let steps = vec![
+        Step::BridgeHeaders([(":status", "503")].into()),
+        Step::BridgeEnd(b"upstream connect error".to_vec()),
+        Step::Wait(3),
+    ];
+    Story { request: upgrade(), steps }
+}
+
+/// A plain request with a body, and its answer.
+fn posted(_: Profile) -> Story {
+    let request =
+        plain::post("/orders").with("origin", plain::PAGE).with("sluicegate-x", "y").with("te", "trailers");
+    let answer = Headers::from([(":status", "200"), plain::ANSWERED, ("content-type", "application/json")]);
+    let steps = vec![
+        Step::Client(b"one".to_vec()),
+        Step::Client(b"two".to_vec()),
+        Step::ClientTrailers,
+        Step::BridgeHeaders(answer),
+        Step::Bridge(b"{".to_vec()),
+        Step::BridgeEnd(b"}".to_vec()),
+        Step::Wait(3),
+    ];
+    Story { request, steps }
+}
+
+/// A plain request without an answer.
+fn lost(_: Profile) -> Story {
+    let steps = vec![Step::Client(b"one".to_vec()), Step::BridgeFails("no_healthy_upstream"), Step::Wait(3)];
+    Story { request: plain::post("/orders").with("origin", plain::PAGE), steps }
+}
+
+/// A plain request that the filter refuses.
+fn refused_http(_: Profile) -> Story {
+    let request = plain::request("GET", "/kafka/topics").with("upgrade", "websocket");
+    Story { request, steps: vec![Step::Wait(3)] }
+}
+
+const STORIES: [fn(Profile) -> Story; 8] =
+    [session, ended, trailed, refused, unreachable, posted, lost, refused_http];
+
+impl Story {
+    /// Plays the story to the end, as far as the filter lets it.
+    fn play(&self, vm: &Vm) -> Seen {
+        let mut stream = vm.request(&self.request);
+        let mut seen = Seen::default();
+        note(&mut stream, &mut seen);
+        for step in &self.steps {
+            let forwarded = stream.upstream_request().is_some();
+            match step {
+                Step::Client(bytes) => stream.client_sends(bytes),
+                Step::BridgeHeaders(headers) if forwarded => stream.upstream_headers(headers, false),
+                Step::Bridge(bytes) if forwarded => stream.upstream_sends(bytes, false),
+                Step::BridgeEnd(bytes) if forwarded => stream.upstream_sends(bytes, true),
+                Step::BridgeFails(details) if forwarded => stream.upstream_fails(503, details),
+                Step::ClientTrailers => stream.client_trailers([("x", "y")]),
+                Step::BridgeTrailers if forwarded => stream.upstream_trailers([("grpc-status", "0")]),
+                Step::BridgeHeaders(_) | Step::Bridge(_) | Step::BridgeEnd(_) => {}
+                Step::BridgeTrailers | Step::BridgeFails(_) => {}
+                Step::Wait(seconds) => vm.advance(Duration::from_secs(*seconds)),
+            }
+            note(&mut stream, &mut seen);
+        }
+        seen.over = stream.is_finished();
+        seen
+    }
+}
+
+fn note(stream: &mut Stream, seen: &mut Seen) {
+    // Without the client's address, the bridge counts for the gateway's.
+    seen.request = stream.upstream_request().map(|headers| sorted(&headers.without("sluicegate-client")));
+    seen.status = stream.response().map(|response| response.status());
+    seen.response = stream.response().as_ref().map(|response| sorted(&response.headers));
+    let bytes =
+        [(stream.take_to_upstream(), &mut seen.to_bridge), (stream.take_to_client(), &mut seen.to_client)];
+    for (bytes, steps) in bytes {
+        if !bytes.is_empty() {
+            steps.push(bytes.escape_ascii().to_string());
+        }
+    }
+}
+
+/// Whether the peers got whole steps of what they get without a fault, in order, or the client a refusal instead.
+fn is_part(seen: &Seen, whole: &Seen) -> bool {
+    let refused = seen.status.is_some_and(|status| status >= 400);
+    (seen.request.is_none() || seen.request == whole.request)
+        && whole.to_bridge.starts_with(&seen.to_bridge)
+        && (refused
+            || (seen.response.is_none() || seen.response == whole.response)
+                && whole.to_client.starts_with(&seen.to_client))
+}
+
+/// Plays every story with `call` refused at every moment and for good, with every status.
+///
+/// `ends`: without the call, a stream still ends.
+#[track_caller]
+fn check(call: HostCall, ends: bool) {
+    for profile in PROFILES {
+        let vm = profile.start();
+        let mut witness = Socket::open(&vm, profile);
+        for story in STORIES.map(|story| story(profile)) {
+            let whole = story.play(&vm);
+            for status in STATUSES {
+                for when in (1..=MOMENTS).map(When::Nth).chain([When::Always]) {
+                    vm.refuse(call, when, Status(status));
+                    let seen = story.play(&vm);
+                    vm.allow(call);
+                    // A host that says that a header is not there is believed.
+                    let believed = [HostCall::GetHeaderMapValue, HostCall::RemoveHeaderMapValue]
+                        .contains(&call)
+                        && Status(status) == Status::NOT_FOUND;
+                    assert!(
+                        vm.trap().is_none() && (believed || is_part(&seen, &whole) && (seen.over || !ends)),
+                        "{profile:?}, {call:?} refused with {status}, {when:?}: {seen:#?}\nbut {whole:#?}\n{:?}",
+                        vm.trap()
+                    );
+                }
+            }
+            witness.works();
+            Socket::open(&vm, profile).works();
+        }
+    }
+}
+
+#[test]
+fn refused_header_calls_leave_nothing_half_done() {
+    check(HostCall::GetHeaderMapPairs, true);
+    check(HostCall::GetHeaderMapValue, true);
+    check(HostCall::RemoveHeaderMapValue, true);
+    check(HostCall::ReplaceHeaderMapValue, true);
+}
+
+#[test]
+fn refused_buffer_calls_leave_nothing_half_done() {
+    check(HostCall::GetBufferBytes, true);
+    check(HostCall::SetBufferBytes, true);
+}
+
+#[test]
+fn refused_stream_calls_leave_nothing_half_done() {
+    check(HostCall::CloseStream, false);
+    check(HostCall::SetEffectiveContext, false);
+    check(HostCall::SendLocalResponse, true);
+}
+
+#[test]
+fn refused_property_calls_leave_nothing_half_done() {
+    check(HostCall::GetProperty, true);
+    check(HostCall::SetProperty, true);
+}
+
+#[test]
+fn refused_metrics_logs_and_ticks_end_no_session() {
+    check(HostCall::IncrementMetric, true);
+    check(HostCall::Log, true);
+    check(HostCall::DefineMetric, true);
+    check(HostCall::SetTickPeriodMilliseconds, true);
+}
+
+#[test]
+fn nothing_passes_if_a_stream_cannot_be_reset() {
+    for profile in PROFILES {
+        let vm = profile.start();
+        let mut witness = Socket::open(&vm, profile);
+        vm.refuse(HostCall::CloseStream, When::Always, Status::INTERNAL_FAILURE);
+        for story in STORIES.map(|story| story(profile)) {
+            let whole = story.play(&vm);
+            for call in CALLS.into_iter().filter(|call| *call != HostCall::CloseStream) {
+                for when in (1..=MOMENTS).map(When::Nth).chain([When::Always]) {
+                    vm.refuse(call, when, Status::INTERNAL_FAILURE);
+                    let seen = story.play(&vm);
+                    vm.allow(call);
+                    assert!(
+                        is_part(&seen, &whole),
+                        "{profile:?}, {call:?}, {when:?}: {seen:#?}\nbut {whole:#?}"
+                    );
+                }
+            }
+        }
+        vm.allow(HostCall::CloseStream);
+        witness.works();
+    }
+}
+
+#[test]
+fn nothing_passes_while_the_host_refuses_every_call() {
+    for profile in PROFILES {
+        let vm = profile.start();
+        let mut witness = Socket::open(&vm, profile);
+        for status in STATUSES {
+            let mut open = Socket::open(&vm, profile);
+            for call in CALLS {
+                vm.refuse(call, When::Always, Status(status));
+            }
+            for story in STORIES.map(|story| story(profile)) {
+                let seen = Seen { over: false, ..story.play(&vm) };
+                assert_eq!(seen, Seen::default(), "{profile:?}, status {status}");
+            }
+            open.bridge(grpc(&wire::pong(1, b"a")));
+            open.asks(&wire::fetch(1));
+            vm.advance(Duration::from_secs(3));
+            assert_eq!(
+                (open.answers(), open.requests()),
+                (Vec::new(), Vec::new()),
+                "{profile:?}, status {status}"
+            );
+            for call in CALLS {
+                vm.allow(call);
+            }
+            open.bridge(grpc(&wire::pong(2, b"b")));
+            assert_eq!(
+                (open.answers(), open.requests()),
+                (Vec::new(), Vec::new()),
+                "{profile:?}, status {status}"
+            );
+            witness.works();
+        }
+    }
+}
+
+#[test]
+fn failed_stream_is_reset_at_once_and_logged() {
+    for profile in PROFILES {
+        let vm = profile.start();
+        let check = |call, act: fn(&mut Socket), line: &str| {
+            let mut socket = Socket::open(&vm, profile);
+            vm.refuse(call, When::Always, Status(77));
+            act(&mut socket);
+            vm.allow(call);
+            assert!(socket.0.is_reset(), "{profile:?}, {call:?}");
+            let log = vm.log();
+            let want = format!("sluicegate: failed to {line}: host status 77; the stream is ended");
+            assert_eq!(
+                log.last().map(|line| line.text.as_str()),
+                Some(want.as_str()),
+                "{profile:?}, {call:?}"
+            );
+        };
+        let client: fn(&mut Socket) = |socket| socket.asks(&wire::fetch(1));
+        let bridge: fn(&mut Socket) = |socket| socket.bridge(grpc(&wire::pong(1, b"a")));
+        check(HostCall::GetBufferBytes, client, "pass on a client's bytes");
+        check(HostCall::SetBufferBytes, client, "pass on a client's bytes");
+        check(HostCall::GetBufferBytes, bridge, "pass on an answer");
+        check(HostCall::SetBufferBytes, bridge, "pass on an answer");
+        assert_eq!(vm.metric("sluicegate.errors.host_call"), Some(4));
+        assert_eq!(vm.metric("sluicegate.sessions_open"), Some(0));
+    }
+}

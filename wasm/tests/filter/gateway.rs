@@ -1,0 +1,194 @@
+//! The filter in each gateway, for what is the same in all of them: plain HTTP requests, and what becomes of them.
+
+use std::fmt;
+
+use sluicegate_harness::apisix::{self, Plugin, Route, Worker};
+use sluicegate_harness::envoy::{Outcome, Stream, Vm};
+use sluicegate_harness::{Headers, HostCall, Response, Status, When};
+
+use crate::plain::{ANSWERED, post};
+use crate::socket::{PROFILES, Profile, answered, configuration, module};
+
+/// A gateway with the filter in it, configured as most tests want it.
+pub(crate) enum Gateway {
+    Envoy(Profile, Vm),
+    Apisix(Worker, Route),
+}
+
+/// A request that the filter has judged.
+pub(crate) enum Sent {
+    Envoy(Stream),
+    Apisix(apisix::Stream),
+}
+
+/// Why no response comes from the bridge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// There is no connection.
+    Unsent,
+    /// The connection ends.
+    Cut,
+    /// The bridge is silent.
+    Late,
+}
+
+impl Gateway {
+    pub(crate) fn all() -> [Self; 3] {
+        let [tunnel, internal] = PROFILES.map(|profile| Self::Envoy(profile, profile.start()));
+        [tunnel, internal, Self::apisix()]
+    }
+
+    pub(crate) fn apisix() -> Self {
+        let worker = apisix();
+        let route = worker.route(configuration(APISIX));
+        Self::Apisix(worker, route)
+    }
+
+    pub(crate) fn request(&self, headers: Headers) -> Sent {
+        match self {
+            Self::Envoy(_, vm) => Sent::Envoy(vm.request(headers)),
+            Self::Apisix(_, route) => Sent::Apisix(route.request(headers, "")),
+        }
+    }
+
+    /// Of the two gateways, Envoy alone counts.
+    #[track_caller]
+    pub(crate) fn counts(&self, name: &str, want: u64) {
+        if let Self::Envoy(profile, vm) = self {
+            assert_eq!(vm.metric(&format!("sluicegate.{name}")), Some(want), "{profile:?}, {name}");
+        }
+    }
+
+    pub(crate) fn refuse(&self, call: HostCall, when: When, status: Status) {
+        match self {
+            Self::Envoy(_, vm) => vm.refuse(call, when, status),
+            Self::Apisix(worker, _) => worker.refuse(call, when, status),
+        }
+    }
+
+    pub(crate) fn allow(&self, call: HostCall) {
+        match self {
+            Self::Envoy(_, vm) => vm.allow(call),
+            Self::Apisix(worker, _) => worker.allow(call),
+        }
+    }
+
+    pub(crate) fn log(&self) -> Vec<String> {
+        let lines = match self {
+            Self::Envoy(_, vm) => vm.log(),
+            Self::Apisix(worker, _) => worker.log(),
+        };
+        lines.into_iter().map(|line| line.text).collect()
+    }
+
+    /// A plain request goes there and its answer comes back.
+    #[track_caller]
+    pub(crate) fn works(&self) {
+        let mut sent = self.request(post("/orders"));
+        assert_eq!(sent.forwarded().text("sluicegate-cluster"), Some("payments"), "{self:?}");
+        let want = Headers::from([(":status", "200"), ("x", "seen")]);
+        assert_eq!(sent.answer(200, &[ANSWERED, ("x", "seen")]), want, "{self:?}");
+    }
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Envoy(profile, _) => write!(f, "Envoy, {profile:?}"),
+            Self::Apisix(..) => f.write_str("APISIX"),
+        }
+    }
+}
+
+impl Sent {
+    /// The upstream has the request, with these headers.
+    #[track_caller]
+    pub(crate) fn forwarded(&self) -> Headers {
+        self.passed().unwrap_or_else(|| panic!("answered: {:?}", self.answered()))
+    }
+
+    /// The same, if the upstream has it.
+    pub(crate) fn passed(&self) -> Option<Headers> {
+        match self {
+            Self::Envoy(stream) => match stream.outcome() {
+                Outcome::Forwarded(headers) => Some(headers),
+                _ => None,
+            },
+            Self::Apisix(stream) => match stream.outcome() {
+                apisix::Outcome::Forwarded(headers) => Some(headers),
+                _ => None,
+            },
+        }
+    }
+
+    /// The upstream answers with these headers; what the client gets of them.
+    #[track_caller]
+    pub(crate) fn answer(&mut self, status: u16, headers: &[(&str, &str)]) -> Headers {
+        match self {
+            Self::Envoy(stream) => {
+                let status = Headers::from([(":status", status.to_string())]);
+                let headers = headers.iter().fold(status, |headers, (name, value)| headers.with(name, value));
+                stream.upstream_headers(headers, true);
+                stream.response().unwrap_or_default().headers
+            }
+            Self::Apisix(stream) => stream.upstream_answers(status, headers).expect("a forwarded request"),
+        }
+    }
+
+    /// No answer comes; what the client gets in its place.
+    #[track_caller]
+    pub(crate) fn fails(&mut self, failure: Failure) -> Response {
+        match self {
+            Self::Envoy(stream) => {
+                let (status, details) = match failure {
+                    Failure::Unsent => (503, CONNECT_FAILURE),
+                    Failure::Cut => (503, "upstream_reset_before_response_started{connection_termination}"),
+                    Failure::Late => (504, "stream_idle_timeout"),
+                };
+                stream.upstream_fails(status, details);
+                stream.response().unwrap_or_default()
+            }
+            Self::Apisix(stream) => {
+                let (status, bytes) = match failure {
+                    Failure::Unsent => (502, 0),
+                    Failure::Cut => (502, 217),
+                    Failure::Late => (504, 217),
+                };
+                stream.upstream_fails(status, bytes).expect("a forwarded request")
+            }
+        }
+    }
+
+    /// The local response.
+    #[track_caller]
+    pub(crate) fn answered(&self) -> Response {
+        match self {
+            Self::Envoy(stream) => answered(stream),
+            Self::Apisix(stream) => match stream.outcome() {
+                apisix::Outcome::Answered(response) => response,
+                other => panic!("{other:?}"),
+            },
+        }
+    }
+
+    /// The client was told this, in plain text.
+    #[track_caller]
+    pub(crate) fn told(&self, status: u16, reason: &str) {
+        let response = self.answered();
+        assert_eq!((response.status(), response.text()), (status, format!("{reason}\n")));
+        assert_eq!(response.headers.text("content-type"), Some("text/plain; charset=utf-8"));
+    }
+}
+
+/// A worker of APISIX with the filter in it.
+pub(crate) fn apisix() -> Worker {
+    let plugin = Plugin::load(module()).unwrap_or_else(|error| panic!("failed to {error}"));
+    plugin.start().unwrap_or_else(|error| panic!("failed to {error}"))
+}
+
+/// The keys of a configuration that are APISIX' own.
+pub(crate) const APISIX: &str = r#""host": "apisix""#;
+
+/// As Envoy says that nobody listens.
+const CONNECT_FAILURE: &str =
+    "upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_111}";

@@ -1,0 +1,217 @@
+//! The opening handshake: what the bridge is asked, what a client is answered.
+
+use sluicegate_harness::envoy::{Outcome, Vm};
+use sluicegate_harness::{Headers, Response};
+
+use crate::socket::{PROFILES, Profile, Socket, answered, sorted, upgrade, upgrade_with};
+use crate::wire;
+
+#[test]
+fn upgrade_reaches_the_bridge_in_the_profiles_form() {
+    let request = || {
+        upgrade()
+            .with("user-agent", "test")
+            .with("te", "gzip")
+            .with("content-length", "5")
+            .with("content-type", "text/html")
+            .with("sec-websocket-protocol", "pubsub")
+            .with("sec-websocket-extensions", "permessage-deflate")
+            .with("sluicegate-cluster", "payments")
+            .with("Sluicegate-Gateway-Secret", "guess")
+            .with("SLUICEGATE-IDENTITY", "root")
+            .with("sluicegate-", "x")
+    };
+    check(
+        Profile::Tunnel,
+        &request(),
+        &[
+            ":authority: gateway.example",
+            ":method: GET",
+            ":path: /pubsub",
+            ":scheme: http",
+            "connection: Upgrade",
+            "content-type: application/grpc",
+            "sluicegate-client: 10.0.0.9",
+            "sluicegate-cluster: orders",
+            "sluicegate-gateway-secret: s3cret-of-the-gateway",
+            "sluicegate-padded: true",
+            "sluicegate-topics: orders,public.*",
+            "sluicegate-write: true",
+            "upgrade: websocket",
+            "user-agent: test",
+        ],
+    );
+    check(
+        Profile::Internal,
+        &request(),
+        &[
+            ":authority: gateway.example",
+            ":method: POST",
+            ":path: /pubsub",
+            ":scheme: http",
+            "content-type: application/grpc",
+            "sluicegate-client: 10.0.0.9",
+            "sluicegate-cluster: orders",
+            "sluicegate-gateway-secret: s3cret-of-the-gateway",
+            "sluicegate-padded: true",
+            "sluicegate-topics: orders,public.*",
+            "sluicegate-write: true",
+            "te: trailers",
+            "user-agent: test",
+        ],
+    );
+
+    #[track_caller]
+    fn check(profile: Profile, request: &Headers, want: &[&str]) {
+        let vm = profile.start();
+        let stream = vm.request(request);
+        let Outcome::Forwarded(headers) = stream.outcome() else { panic!("{:?}", stream.outcome()) };
+        assert_eq!(sorted(&headers), want, "{profile:?}");
+        assert_eq!(stream.to_upstream(), b"");
+    }
+}
+
+#[test]
+fn route_without_a_cluster_uses_the_default() {
+    for profile in PROFILES {
+        let vm = profile.start();
+        let stream = vm.request(upgrade_with(":path", "/open?topic=t"));
+        let headers = stream.upstream_request().expect("forwarded");
+        assert_eq!(headers.text("sluicegate-cluster"), Some("default"));
+        assert_eq!(headers.text(":path"), Some("/open?topic=t"));
+    }
+}
+
+#[test]
+fn unrouted_upgrade_passes_without_gateway_headers() {
+    for profile in PROFILES {
+        let vm = profile.start();
+        for path in
+            ["/", "/pubsub/", "/pubsubs", "/PUBSUB", "/x?/pubsub", "/sluicegate.v2.Bridge/Session", ""]
+        {
+            foreign(&vm, profile, path);
+        }
+    }
+
+    #[track_caller]
+    fn foreign(vm: &Vm, profile: Profile, path: &str) {
+        let request = upgrade_with(":path", path).with("accept", "a").with("accept", "\u{fe}");
+        let sent = request.clone().with("sluicegate-cluster", "a").with("Sluicegate-Cluster", b"\xff\xfe");
+        let mut stream = vm.request(sent);
+        let Outcome::Forwarded(headers) = stream.outcome() else { panic!("{:?}", stream.outcome()) };
+        assert_eq!(sorted(&headers), sorted(&request), "{profile:?} {path}");
+        stream.client_sends(b"\x82\x85raw bytes");
+        assert_eq!(stream.to_upstream(), b"\x82\x85raw bytes");
+        stream.upstream_headers(profile.accepted(), false);
+        stream.upstream_sends(b"\x00\x00\x00\x00\x01raw", true);
+        let response = stream.response().expect("an answer");
+        assert_eq!(response.headers.get("sec-websocket-accept"), None);
+        assert_eq!((response.body.as_slice(), response.complete), (&b"\x00\x00\x00\x00\x01raw"[..], true));
+    }
+}
+
+#[test]
+fn bridges_own_paths_are_not_found() {
+    for profile in PROFILES {
+        let vm = profile.start();
+        for path in ["/sluicegate.v1.Bridge/Session", "/sluicegate.v1.Bridge/Call?x", "/sluicegate.v1."] {
+            for method in ["GET", "POST"] {
+                let stream =
+                    vm.request(upgrade_with(":path", path).without(":method").with(":method", method));
+                let response = answered(&stream);
+                assert_eq!((response.status(), response.text().as_str()), (404, "there is nothing here\n"));
+                assert!(response.complete && stream.upstream_request().is_none(), "{profile:?} {path}");
+            }
+        }
+    }
+}
+
+#[test]
+fn failed_handshake_is_answered_with_its_reason() {
+    for profile in PROFILES {
+        let vm = profile.start();
+        for name in ["upgrade", "connection"] {
+            refused(&vm, upgrade().without(name), 400, "a WebSocket upgrade is expected here\n");
+        }
+        let old = upgrade_with("sec-websocket-version", "8");
+        let response = refused(&vm, old, 400, "Sec-WebSocket-Version 13 is expected\n");
+        assert_eq!(response.headers.text("sec-websocket-version"), Some("13"));
+    }
+}
+
+#[test]
+fn origin_is_judged_by_its_route() {
+    for profile in PROFILES {
+        let vm = profile.start();
+        let evil = upgrade_with("origin", "https://evil.example");
+        refused(&vm, evil.clone(), 403, "this Origin may not open a session here\n");
+        for request in
+            [upgrade_with("origin", "https://app.example"), evil.without(":path").with(":path", "/open")]
+        {
+            assert!(matches!(vm.request(request).outcome(), Outcome::Forwarded(_)));
+        }
+    }
+}
+
+#[test]
+fn header_that_is_not_utf_8_is_refused_only_where_it_is_read() {
+    for profile in PROFILES {
+        let vm = profile.start();
+        let mut witness = Socket::open(&vm, profile);
+        let bytes = b"\xff\xfe";
+        refused(&vm, upgrade_with("origin", bytes), 400, "Origin is not UTF-8\n");
+        let path = upgrade_with(":path", b"/pubsub?\xff\xfe");
+        refused(&vm, path, 400, "the path has a character that is not allowed in URLs\n");
+        let unread = vm.request(upgrade_with("user-agent", bytes));
+        assert_eq!(unread.upstream_request().expect("forwarded").get("user-agent"), Some(&bytes[..]));
+        witness.works();
+    }
+}
+
+#[test]
+fn subprotocol_of_the_route_is_echoed() {
+    for profile in PROFILES {
+        let vm = profile.start();
+        for (offered, echoed) in [("mqtt", None), ("mqtt, pubsub, pubsub.v2", Some("pubsub"))] {
+            let mut stream = vm.request(upgrade().with("sec-websocket-protocol", offered));
+            stream.upstream_headers(profile.accepted(), false);
+            let response = stream.response().expect("an answer");
+            assert_eq!(response.headers.text("sec-websocket-protocol"), echoed, "{profile:?} {offered:?}");
+        }
+    }
+}
+
+#[test]
+fn client_gets_the_handshakes_answer_without_grpc() {
+    let check = |profile: Profile, want: &[&str]| {
+        let vm = profile.start();
+        let mut stream = vm.request(upgrade());
+        stream.upstream_headers(profile.accepted(), false);
+        assert_eq!(sorted(&stream.response().expect("an answer").headers), want);
+    };
+    let accept = "sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+    check(Profile::Tunnel, &[":status: 101", "connection: upgrade", accept, "upgrade: websocket"]);
+    check(Profile::Internal, &[":status: 200", accept]);
+}
+
+#[test]
+fn frames_before_the_answer_reach_the_bridge() {
+    for profile in PROFILES {
+        let vm = profile.start();
+        let mut socket = Socket(vm.request(upgrade()));
+        socket.asks(&wire::ping(1, b"early"));
+        assert_eq!(socket.requests(), [wire::ping(1, b"early")]);
+        socket.0.upstream_headers(profile.accepted(), false);
+        socket.works();
+    }
+}
+
+#[track_caller]
+fn refused(vm: &Vm, request: Headers, status: u16, words: &str) -> Response {
+    let stream = vm.request(request);
+    let response = answered(&stream);
+    assert_eq!((response.status(), response.text().as_str(), response.complete), (status, words, true));
+    assert_eq!(response.headers.text("content-type"), Some("text/plain; charset=utf-8"));
+    assert_eq!(stream.upstream_request(), None, "the bridge was asked all the same");
+    response
+}

@@ -1,0 +1,26 @@
+//! The compiled filter on hosts that behave as Envoy and as APISIX: what a client, the bridge, the log and the metrics see of it.
+//!
+//! The filter is the one that `SLUICEGATE_FILTER` names, or what `just wasm` built.
+
+#![cfg(test)] // so that helpers, too, may fail as tests do
+
+mod apisix;
+mod closing;
+mod configuration;
+mod counts;
+mod definition;
+mod faults;
+mod gateway;
+mod handshake;
+mod http;
+mod imports;
+mod limits;
+mod lost;
+mod plain;
+mod plain_random;
+mod random;
+mod refused;
+mod sdk;
+mod socket;
+mod traffic;
+mod wire;
