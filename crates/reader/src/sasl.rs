@@ -3,6 +3,7 @@
 mod oauthbearer;
 mod oidc;
 mod scram;
+mod token_fault;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,8 +19,9 @@ use crate::redact::{Secret, sanitize};
 use crate::tls::span;
 
 pub(crate) use oauthbearer::Extension;
-pub(crate) use oidc::{ClientCredentials, Oidc, TokenFault};
+pub(crate) use oidc::{ClientCredentials, Oidc};
 pub(crate) use scram::Hash;
+pub(crate) use token_fault::TokenFault;
 
 /// The mechanism and its credentials.
 #[derive(Debug, Clone)]

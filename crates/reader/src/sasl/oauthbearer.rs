@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 
-use super::TokenFault;
+use super::token_fault::TokenFault;
 use crate::redact::Secret;
 
 /// A property that is sent to the broker with the token.

@@ -19,6 +19,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::oauthbearer::{checked, expires};
+use super::token_fault::TokenFault;
 use crate::clock::after;
 use crate::dial::first;
 use crate::lock::Lock;
@@ -46,13 +47,6 @@ pub(crate) struct ClientCredentials {
     pub(crate) id: String,
     pub(crate) secret: Secret,
     pub(crate) scope: Option<String>,
-}
-
-/// The reason for a missing token.
-#[derive(Debug, Clone)]
-pub(crate) struct TokenFault {
-    pub(crate) what: String,
-    pub(crate) retriable: bool,
 }
 
 #[derive(Clone)]

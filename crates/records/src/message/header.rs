@@ -5,7 +5,7 @@ use super::{bytes_len, delimited_len, varint_len, write_bytes, write_head, write
 /// Key and value of a Kafka header.
 type Header<'a> = (&'a [u8], Option<&'a [u8]>);
 
-/// The size of the output of [`write`]: at most three times Kafka's, because replacing invalid bytes of a key triples them.
+/// The size of the output of [`write()`]: at most three times Kafka's, because replacing invalid bytes of a key triples them.
 pub(super) fn len(header: Header<'_>) -> usize {
     let fields_len = fields_len(header);
     ENTRY.len().saturating_add(varint_len(fields_len as u64)).saturating_add(fields_len)
