@@ -24,8 +24,8 @@ const UNKNOWN_PRODUCER_ID: i32 = 59;
 pub(crate) const INVALID_RECORD: i32 = 87;
 const THROTTLING_QUOTA_EXCEEDED: i32 = 89;
 
-/// Whether a retry of the same record can succeed: new topics, moving leaders, missing replicas, quotas, and errors that end
-/// an idempotent producer, which is then replaced.
+/// Whether a retry of the same record can succeed: new topics, moving leaders, missing replicas, quotas, and errors
+/// that end an idempotent producer, which is then replaced.
 pub(crate) fn is_retriable(code: i32) -> bool {
     matches!(
         code,
