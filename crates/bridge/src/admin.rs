@@ -64,8 +64,8 @@ impl Admin {
         }
     }
 
-    /// Without a cluster: whether sessions are accepted. With one: whether a broker of it answers. Reports nothing else,
-    /// because gateways can expose it.
+    /// Without a cluster: whether sessions are accepted. With one: whether a broker of it answers. Reports nothing
+    /// else, because gateways can expose it.
     async fn ready(&self, query: &str) -> Response<Full<Bytes>> {
         if self.endpoint.drain.is_cancelled() {
             return text(StatusCode::SERVICE_UNAVAILABLE, NOT_READY);
@@ -99,8 +99,8 @@ fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     response
 }
 
-/// The first `cluster=NAME`. A proxy that rewrites the path can append its client's query after another `?`: it is not part
-/// of the name and cannot choose another cluster.
+/// The first `cluster=NAME`. A proxy that rewrites the path can append its client's query after another `?`: it is not
+/// part of the name and cannot choose another cluster.
 fn cluster_name(query: &str) -> Option<&str> {
     query.split(['&', '?']).find_map(|pair| pair.strip_prefix("cluster="))
 }

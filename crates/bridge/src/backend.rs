@@ -1,7 +1,7 @@
 //! The seam to messaging systems: what commands need from one, and what they get back.
 //!
-//! A messaging system is one module that implements [`Backend`]; [`kafka`](crate::kafka) is the first. Names are those of
-//! a partitioned log: topics have partitions, numbered from 0, and records have offsets.
+//! A messaging system is one module that implements [`Backend`]; [`kafka`](crate::kafka) is the first. Names are those
+//! of a partitioned log: topics have partitions, numbered from 0, and records have offsets.
 
 mod error;
 
@@ -51,8 +51,8 @@ pub(crate) trait Backend: Send + Sync {
     /// Prepares for the first record.
     fn prepare_writes(&self) -> BoxFuture<'_, ()>;
 
-    /// Queues records of `source` in order, except those with an error. If a record finds no room, no later one is queued
-    /// either: it must not overtake.
+    /// Queues records of `source` in order, except those with an error. If a record finds no room, no later one is
+    /// queued either: it must not overtake.
     ///
     /// # Errors
     /// The cluster cannot be written to now. No record is queued.
@@ -105,7 +105,8 @@ pub(crate) struct Fetched {
 
 /// The memory reserved for a fetch's answer.
 pub(crate) trait Room: Send {
-    /// Gives back all but [`WAITING_BYTES`] while the fetch waits at the end of the log. Ready when it must stop waiting.
+    /// Gives back all but [`WAITING_BYTES`] while the fetch waits at the end of the log. Ready when it must stop
+    /// waiting.
     fn wait(&mut self) -> BoxFuture<'_, ()>;
 
     /// Reserves again what [`Room::wait`] gave back. False if there is no room now.

@@ -40,8 +40,8 @@ pub struct Bridge {
 }
 
 impl Bridge {
-    /// Binds both addresses and starts serving. Does not wait for any cluster: producers for `write.clusters` are created
-    /// in the background, and other clusters are not contacted until they are used.
+    /// Binds both addresses and starts serving. Does not wait for any cluster: producers for `write.clusters` are
+    /// created in the background, and other clusters are not contacted until they are used.
     ///
     /// # Errors
     /// An address cannot be bound.
@@ -96,7 +96,8 @@ impl Bridge {
         for service in ["", SERVICE] {
             self.health.set_service_status(service, ServingStatus::NotServing).await;
         }
-        // New requests are refused with a hint to retry until the last session has ended; only then do connections close.
+        // New requests are refused with a hint to retry until the last session has ended; only then do connections
+        // close.
         self.endpoint.open.close();
         let open = &self.endpoint.open;
         if timeout_at(writes_due, open.wait()).await.is_err() {

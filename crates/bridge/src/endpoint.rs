@@ -82,7 +82,8 @@ enum RequestKind {
 }
 
 impl Endpoint {
-    /// The response to `request`. Large futures are boxed: a stream's task keeps its size for as long as the stream lives.
+    /// The response to `request`. Large futures are boxed: a stream's task keeps its size for as long as the stream
+    /// lives.
     ///
     /// # Cancel safety
     /// A drop abandons a plain read. A request's records are written all or none, and a session that was opened continues.
@@ -152,8 +153,8 @@ impl RequestKind {
         let path = request.uri().path();
         if request.method() == Method::CONNECT {
             let protocol = request.extensions().get::<Protocol>().map(Protocol::as_str);
-            // RFC 9110, section 7.8: "recipients SHOULD use case-insensitive comparison when matching each protocol-name",
-            // and gateways keep their clients' spelling.
+            // RFC 9110, section 7.8: "recipients SHOULD use case-insensitive comparison when matching each
+            // protocol-name", and gateways keep their clients' spelling.
             let is_websocket = protocol.is_some_and(|name| name.eq_ignore_ascii_case("websocket"));
             return match (is_websocket, path) {
                 (true, SESSION_PATH) => Ok(Self::Tunnel),

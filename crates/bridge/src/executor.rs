@@ -1,7 +1,7 @@
 //! Runs the tasks of HTTP/2 streams, so that a stream can be reset.
 //!
-//! If a stream's peer stops reading, the HTTP library's tasks wait for it as long as the connection stays open. The tasks
-//! of a stream therefore share a token that ends them, which resets the stream and frees its buffers.
+//! If a stream's peer stops reading, the HTTP library's tasks wait for it as long as the connection stays open. The
+//! tasks of a stream therefore share a token that ends them, which resets the stream and frees its buffers.
 
 use tokio_util::sync::CancellationToken;
 

@@ -1,9 +1,9 @@
 //! Permits that many clients share, handed out so that a newcomer always finds one.
 //!
-//! A cluster can hold at most three quarters of all permits, and a source at most three quarters of what its cluster can
-//! hold. Both bounds shrink with what others hold: when permits run short, the largest holder is refused first. A source
-//! without a permit is refused only if its cluster holds its share, or all permits are taken. (A. Choudhury and E. Hahne,
-//! "Dynamic queue length thresholds for shared-memory packet switches", 1998.)
+//! A cluster can hold at most three quarters of all permits, and a source at most three quarters of what its cluster
+//! can hold. Both bounds shrink with what others hold: when permits run short, the largest holder is refused first. A
+//! source without a permit is refused only if its cluster holds its share, or all permits are taken. (A. Choudhury and
+//! E. Hahne, "Dynamic queue length thresholds for shared-memory packet switches", 1998.)
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,6 +13,7 @@ use sluicegate_ws_session::source::Source;
 /// Permits and their holders. Memory: one entry per source that holds a permit.
 #[derive(Debug)]
 pub(crate) struct FairPermits {
+    total: usize,
     held: Mutex<Held>,
 }
 
@@ -35,7 +36,7 @@ pub(crate) struct FairPermit {
 
 impl FairPermits {
     pub(crate) fn new(total: usize) -> Arc<Self> {
-        Arc::new(Self { held: Mutex::new(Held { free: total, by_cluster: HashMap::new() }) })
+        Arc::new(Self { total, held: Mutex::new(Held { free: total, by_cluster: HashMap::new() }) })
     }
 
     /// A permit for `source` at `cluster`. None if either already holds its share, or no permit is free.
@@ -54,6 +55,11 @@ impl FairPermits {
         let count = held.by_cluster.entry(cluster).or_default().entry(source).or_default();
         *count = count.saturating_add(1);
         Some(FairPermit { permits: Arc::clone(self), cluster, source })
+    }
+
+    /// The number of all permits.
+    pub(crate) fn total(&self) -> usize {
+        self.total
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {

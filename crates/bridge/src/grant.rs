@@ -1,4 +1,4 @@
-//! What one client can do. Built once from its gateway's headers, and checked by every command.
+//! The rights of one client, built once from its gateway's headers and checked by every command.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::cluster::{Cluster, Reads, Turn, topic_denied};
 use crate::metrics::{Kind, Outcome};
 use crate::topics::Topics;
 
-/// What one client can do. A session keeps the grant that it was opened with.
+/// The rights of one client. A session keeps the grant that it was opened with.
 #[derive(Clone)]
 pub(crate) struct Grant {
     pub(crate) cluster: Arc<Cluster>,

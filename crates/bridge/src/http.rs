@@ -1,10 +1,10 @@
-//! Plain HTTP requests that a gateway forwards, answered in HTTP's own terms.
+//! Plain HTTP requests that a gateway forwards.
 //!
-//! 1. here: a request is checked for web pages ([`cors`]), its body is read, and its resource answers the [`request`]
-//! 2. [`produce`]: a body becomes one record, with its key where [`jsonkey`] finds it
-//! 3. [`rest`]: the REST proxies' resources, in the type that [`accept`] chooses
-//! 4. [`problem`]: every failure, as a document
-//! 5. [`response`]: the answer, sent as fast as the client takes it
+//! 1. here: checks the page's origin ([`cors`]), reads the body and passes the [`request`] to its resource
+//! 2. [`produce`]: a body becomes one record, with a key that [`jsonkey`] can find in it
+//! 3. [`rest`]: the REST proxies' resources, in the media type that [`accept`] chooses
+//! 4. [`problem`]: every failure, as a problem document
+//! 5. [`response`]: the response, sent as fast as the client reads
 
 mod accept;
 mod body;
@@ -40,20 +40,20 @@ use self::request::Request;
 use self::response::Response;
 use crate::grant::Grant;
 
-/// A request that was let in.
+/// An admitted request.
 pub(crate) struct Admitted<'a> {
     pub(crate) grant: Grant,
     pub(crate) route: &'a HttpRoute,
-    /// None: the bridge is at capacity.
-    pub(crate) running: Option<Arc<Running>>,
-    /// Bytes that a body can have.
+    /// The request's permit, or the limit that is reached (`limits.max_calls`).
+    pub(crate) running: Result<Arc<Running>, usize>,
+    /// The largest body, in bytes.
     pub(crate) max_body_bytes: usize,
 }
 
-/// The response to a request, whatever is wrong with it.
+/// The response to a request.
 ///
 /// # Cancel safety
-/// A drop abandons a read. Records are written, all or none of a request.
+/// A drop abandons a read. A request's records are written all or none.
 pub(crate) async fn respond(
     admitted: &Admitted<'_>,
     request: http::Request<Incoming>,
@@ -64,7 +64,7 @@ pub(crate) async fn respond(
         _ => &[Method::GET, Method::HEAD],
     };
     let (parts, body) = request.into_parts();
-    let response = match judge_page(admitted.route, methods, &parts).await {
+    let response = match check_page(admitted.route, methods, &parts).await {
         Page::Answered(response) => {
             body::skip(body, &parts).await;
             response
@@ -79,7 +79,7 @@ pub(crate) async fn respond(
     response
 }
 
-/// The response to a request that was not let in.
+/// The response to a refused request.
 pub(crate) async fn refuse(
     route: &HttpRoute,
     problem: Problem,
@@ -87,7 +87,7 @@ pub(crate) async fn refuse(
 ) -> http::Response<Body> {
     let (parts, body) = request.into_parts();
     body::skip(body, &parts).await;
-    match judge_page(route, &ALL_METHODS, &parts).await {
+    match check_page(route, &ALL_METHODS, &parts).await {
         Page::Answered(response) => response,
         Page::Passes(headers) => {
             let mut response = refusal(route, problem, &parts.headers).into_http(&parts.method, None);
@@ -97,14 +97,15 @@ pub(crate) async fn refuse(
     }
 }
 
-/// What a web page's request comes to before its resource is asked.
+/// The result of checking a web page's request.
 enum Page {
+    /// A preflight or a refused request.
     Answered(http::Response<Body>),
-    /// The answer has these headers.
+    /// The request passes, and its response gets these headers.
     Passes(HeaderMap),
 }
 
-async fn judge_page(route: &HttpRoute, methods: &[Method], parts: &Parts) -> Page {
+async fn check_page(route: &HttpRoute, methods: &[Method], parts: &Parts) -> Page {
     let Some(cors) = &route.cors else { return Page::Passes(HeaderMap::new()) };
     if let Err(problem) = cors::check(cors, &parts.headers) {
         let mut response = refusal(route, problem, &parts.headers).into_http(&parts.method, None);
@@ -120,7 +121,7 @@ async fn judge_page(route: &HttpRoute, methods: &[Method], parts: &Parts) -> Pag
     Page::Passes(headers)
 }
 
-/// A failure in the form that the route's clients read.
+/// A failure in the form that the route's clients expect.
 fn refusal(route: &HttpRoute, problem: Problem, headers: &HeaderMap) -> Response {
     match &route.resource {
         Some(Resource::Rest(_)) => problem.rest(Accept::of(Headers(headers)).errors()),
@@ -130,14 +131,16 @@ fn refusal(route: &HttpRoute, problem: Problem, headers: &HeaderMap) -> Response
 
 async fn answer(admitted: &Admitted<'_>, parts: &Parts, body: Incoming) -> http::Response<Body> {
     let response = match &admitted.running {
-        Some(running) => run(admitted, parts, body, running).await,
-        None => {
+        Ok(running) => run(admitted, parts, body, running).await,
+        Err(max_calls) => {
             body::skip(body, parts).await;
-            Err(Problem::new(Fault::Unavailable, "the bridge is at capacity (limits.max_calls), try again"))
+            let detail =
+                format!("bridge at capacity for this client (limits.max_calls = {max_calls}), try again");
+            Err(Problem::new(Fault::Unavailable, detail))
         }
     };
     let response = response.unwrap_or_else(|problem| refusal(admitted.route, problem, &parts.headers));
-    response.into_http(&parts.method, admitted.running.clone())
+    response.into_http(&parts.method, admitted.running.clone().ok())
 }
 
 async fn run(
@@ -153,7 +156,8 @@ async fn run(
             Some(Resource::Produce(produce)) => Box::pin(produce::answer(&request, produce, running)).await,
             Some(Resource::Rest(HttpRest {})) => Box::pin(rest::answer(&request, &route.path, running)).await,
             None => {
-                Err(Problem::new(Fault::Mismatched, "the gateway named no resource that this bridge has"))
+                let detail = "the gateway's route has no resource that this bridge knows, upgrade the bridge";
+                Err(Problem::new(Fault::GatewayMismatch, detail))
             }
         }
     };

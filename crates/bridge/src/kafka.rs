@@ -1,5 +1,5 @@
-//! Kafka as a messaging system: reads through `sluicegate-reader`, writes through librdkafka. Apart from the configuration
-//! of clusters, no other module names either.
+//! Kafka as a messaging system: reads through `sluicegate-reader`, writes through librdkafka. Apart from the
+//! configuration of clusters, no other module names either.
 //!
 //! - here: [`Kafka`], a cluster
 //! - `read`: a fetch that returns at once, or waits at the log end

@@ -169,8 +169,8 @@ impl RouteClusters {
 }
 
 impl Entry {
-    /// Whether a session or request uses the cluster, or a record is queued or in flight. An unused cluster stays unused
-    /// while the lock is held.
+    /// Whether a session or request uses the cluster, or a record is queued or in flight. An unused cluster stays
+    /// unused while the lock is held.
     fn is_used(&self) -> bool {
         if Arc::strong_count(&self.cluster) > 1 {
             return true;

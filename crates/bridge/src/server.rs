@@ -38,6 +38,7 @@ pub(crate) struct Server {
     tls: Option<TlsAcceptor>,
     /// Connections whose peer acknowledges no data for this long are closed.
     unacknowledged_timeout: Duration,
+    max_connections: usize,
     /// One permit for each connection that can still be opened.
     permits: Arc<Semaphore>,
     idle: Arc<Idle>,
@@ -70,7 +71,8 @@ impl Server {
         let mut http2 = http2::Builder::new(StreamExecutor);
         http2
             .timer(TokioTimer::new())
-            // RFC 8441, section 3: "a server MUST NOT [receive :protocol unless it sent] SETTINGS_ENABLE_CONNECT_PROTOCOL".
+            // RFC 8441, section 3: "a server MUST NOT [receive :protocol unless it sent]
+            // SETTINGS_ENABLE_CONNECT_PROTOCOL".
             .enable_connect_protocol()
             .initial_stream_window_size(limits.stream_window_bytes)
             .initial_connection_window_size(limits.connection_window_bytes)
@@ -89,6 +91,7 @@ impl Server {
             http2,
             tls: tls.map(|tls| TlsAcceptor::from(Arc::clone(&tls.server))),
             unacknowledged_timeout,
+            max_connections: limits.max_connections,
             permits: Arc::new(Semaphore::new(limits.max_connections)),
             idle: Arc::default(),
             open,
@@ -132,7 +135,8 @@ impl Server {
                 Err(_) if full_logged.is_some_and(|logged| logged.elapsed() < FULL_PAUSE) => {}
                 Err(_) => {
                     tracing::warn!(
-                        "connection limit reached (limits.max_connections) and none is idle, new connections wait"
+                        "connection limit reached (limits.max_connections = {}) and none is idle, new connections wait",
+                        self.max_connections
                     );
                     *full_logged = Some(Instant::now());
                 }
@@ -219,8 +223,8 @@ where
     }
 }
 
-/// Streams that a gateway can reset before they are accepted, for clients that leave at once. The HTTP/2 library's default
-/// of 20 suits connections of a single client. Memory: the headers of each until it is accepted.
+/// Streams that a gateway can reset before they are accepted, for clients that leave at once. The HTTP/2 library's
+/// default of 20 suits connections of a single client. Memory: the headers of each until it is accepted.
 const MAX_RESETS_BEFORE_ACCEPT: usize = 100_000;
 /// Bytes that HTTP/2 buffers for one stream beyond its peer's window.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
@@ -231,8 +235,8 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// For the headers of an HTTP/1.1 request, and for the next request to begin. Longer than gateways keep an unused
 /// connection (nginx: 60 s): otherwise they would send requests on one that is being closed.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
-/// Ping intervals until a connection is closed for unacknowledged data. One more than a session waits for its client, so
-/// that the session ends first and records its own reason.
+/// Ping intervals until a connection is closed for unacknowledged data. One more than a session waits for its client,
+/// so that the session ends first and records its own reason.
 const UNACKNOWLEDGED_INTERVALS: u32 = 4;
 /// Headers of an HTTP/1.1 request: far more than gateways forward and add. Their size has its own bound.
 const MAX_HTTP1_HEADERS: usize = 1000;

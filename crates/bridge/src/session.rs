@@ -1,17 +1,17 @@
 //! One client's session: requests in, answers out as soon as they are ready.
 //!
-//! 1. [`transport`]: the bytes of an upgraded stream, of a request's and a response's body, or of a client's WebSocket, whose
-//!    frames [`websocket`] turns into gRPC messages
+//! 1. [`transport`]: the bytes of an upgraded stream, of a request's and a response's body, or of a client's WebSocket,
+//!    whose frames [`websocket`] turns into gRPC messages
 //! 2. [`frames`]: bytes become gRPC messages
 //! 3. [`request`]: a message becomes a request
 //! 4. [`command`]: a command runs within the client's [`Grant`]
 //! 5. [`answer`], [`outbox`]: answers become writes
 //!
-//! Memory is bounded by reservation: a request starts only when its largest possible answer fits into the session's answer
-//! bytes. Its reservation ends when the transport has taken the answer. Commands for the cluster and requests that the
-//! session answers itself queue in separate lanes ([`lane`]), so that a ping or a close never waits for a slow fetch. While a
-//! lane is full, no input is read, and flow control slows the peer down. A peer for which that would harm others
-//! ([`Overload::CloseSession`]) is always read, and its session is closed when too many requests wait.
+//! Memory is bounded by reservation: a request starts only when its largest possible answer fits into the session's
+//! answer bytes. Its reservation ends when the transport has taken the answer. Commands for the cluster and requests
+//! that the session answers itself queue in separate lanes ([`lane`]), so that a ping or a close never waits for a slow
+//! fetch. While a lane is full, no input is read, and flow control slows the peer down. A peer for which that would
+//! harm others ([`Overload::CloseSession`]) is always read, and its session is closed when too many requests wait.
 
 mod answer;
 mod body;
@@ -294,8 +294,8 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// The bytes to reserve for `request`, which takes `len` bytes: its largest possible answer, and the records it contains.
-    /// Capped at the session's answer bytes: a larger one runs alone.
+    /// The bytes to reserve for `request`, which takes `len` bytes: its largest possible answer, and the records it
+    /// contains. Capped at the session's answer bytes: a larger request runs alone.
     fn reservation_bytes(&self, request: &Request, len: usize) -> u32 {
         let max_fetch_bytes = self.grant.cluster.reads().max_bytes;
         let body = match request {
@@ -418,8 +418,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Drops the commands in flight, sends the ready answers and a last message, and waits for the peer to end its side.
-    /// Dropping the stream earlier would reset it and lose data in flight.
+    /// Drops the commands in flight, sends the ready answers and a last message, and waits for the peer to end its
+    /// side. Dropping the stream earlier would reset it and lose data in flight.
     async fn finish(mut self, end: &End) {
         self.commands.clear();
         let Some(close) = end.close() else { return };
@@ -447,8 +447,8 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Waiting requests of a peer that is always read. Above this, its session ends. Each costs its own bytes, and keeps at most
-/// the 16 KiB of the read that it came with.
+/// Waiting requests of a peer that is always read. Above this, its session ends. Each costs its own bytes, and keeps at
+/// most the 16 KiB of the read that it came with.
 const MAX_WAITING_REQUESTS: usize = 1000;
 
 /// The same in bytes, as a multiple of the largest request. Enough for a well-behaved client that pipelines writes.
@@ -464,11 +464,13 @@ const OWN_ANSWER_BYTES: u32 = 64 * 1024;
 /// Time for a peer that ended its own side to read the ready answers.
 const LEFT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Delay between the last message and the end of the response, for clients that read slowly. If a response ends before its
-/// request, a proxy resets the stream, and Envoy then drops the data it still buffers. Shorter than the filter's own timeout.
+/// Delay between the last message and the end of the response, for clients that read slowly. If a response ends before
+/// its request, a proxy resets the stream, and Envoy then drops the data it still buffers. Shorter than the filter's
+/// own timeout.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Answers up to this size are never held back by a proxy: the initial window of an HTTP/2 stream (RFC 9113, section 6.9.2).
+/// Answers up to this size are never held back by a proxy: the initial window of an HTTP/2 stream (RFC 9113, section
+/// 6.9.2).
 const INITIAL_WINDOW_BYTES: usize = 65_535;
 
 /// The memory of a decoded request besides the bytes of its message.

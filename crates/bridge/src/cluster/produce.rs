@@ -28,8 +28,8 @@ impl Cluster {
         self.writes.is_some()
     }
 
-    /// Writes records of `source` in their `turn`, and refuses those whose topic is not in `topics`. Calls `queued` once
-    /// the first record is queued.
+    /// Writes records of `source` in their `turn`, and refuses those whose topic is not in `topics`. Calls `queued`
+    /// once the first record is queued.
     ///
     /// # Errors
     /// No record was written.
@@ -58,8 +58,8 @@ impl Cluster {
         let Some(Writes { max_records, due }) = &self.writes else {
             return Err(CommandError::forbidden(0, READ_ONLY));
         };
-        // Commands are checked concurrently and take turns only to hand over. A refused command also waits for its turn, so
-        // that the next command cannot overtake the one before.
+        // Commands are checked concurrently and take turns only to hand over. A refused command also waits for its
+        // turn, so that the next command cannot overtake the one before.
         let checked = async {
             let errors = match too_much(&records, *max_records) {
                 Some(error) => Err(error),

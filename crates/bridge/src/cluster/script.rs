@@ -18,8 +18,8 @@ use crate::backend::{
 };
 use crate::metrics::Metrics;
 
-/// A topic's name is the time in milliseconds that a fetch or look-up takes. A partition's number is the size in bytes of
-/// the fetched value.
+/// A topic's name is the time in milliseconds that a fetch or look-up takes. A partition's number is the size in bytes
+/// of the fetched value.
 #[derive(Debug, Default)]
 pub(crate) struct Script {
     taken: Mutex<Vec<Bytes>>,

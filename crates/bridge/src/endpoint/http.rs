@@ -36,7 +36,7 @@ impl Endpoint {
     fn check_http(&self, request: &Request<Incoming>) -> Result<HttpRoute, Refusal> {
         let headers = request.headers();
         self.check_gateway(headers)?;
-        // Browsers speak HTTP/2 only over TLS, where gateways authenticate with certificates.
+        // Browsers speak HTTP/2 only over TLS, whose certificates are for gateways.
         if request.version() < Version::HTTP_2 {
             self.check_origin(headers)?;
             self.check_host(headers)?;
@@ -52,7 +52,8 @@ impl Endpoint {
         let grant = self.grant(request).await?;
         let cluster = Arc::as_ptr(&grant.cluster).addr();
         let running =
-            Running::begin(&self.calls, cluster, grant.client, &self.waiting, &self.drain, self.open.token());
+            Running::begin(&self.calls, cluster, grant.client, &self.waiting, &self.drain, self.open.token())
+                .ok_or(self.calls.total());
         Ok(Admitted { grant, route, running, max_body_bytes: self.messages.max_message_bytes })
     }
 
@@ -94,6 +95,6 @@ fn problem(refusal: &Refusal) -> Problem {
             Problem::new(Fault::Unavailable, refusal.text() + ", try again")
         }
         Refusal::Origin | Refusal::NotLoopbackHost => Problem::new(Fault::Forbidden, refusal.text()),
-        _ => Problem::new(Fault::Mismatched, "gateway and bridge are misconfigured, see their logs"),
+        _ => Problem::new(Fault::GatewayMismatch, "gateway and bridge are misconfigured, see their logs"),
     }
 }

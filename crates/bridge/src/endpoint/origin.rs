@@ -7,8 +7,8 @@ use http::{HeaderMap, Uri, header};
 use super::{Endpoint, Refusal};
 
 impl Endpoint {
-    /// An authenticated gateway has already checked the page's origin. Without authentication, only loopback origins are
-    /// allowed: any page on the internet can make a browser send requests to its own machine's loopback address.
+    /// An authenticated gateway has already checked the page's origin. Without authentication, only loopback origins
+    /// are allowed: any page on the internet can make a browser send requests to its own machine's loopback address.
     pub(super) fn check_origin(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         let mut origins = headers.get_all(header::ORIGIN).iter();
         // RFC 6454, section 7.3: requests that do not come from a page have no Origin.
@@ -20,8 +20,8 @@ impl Endpoint {
 }
 
 impl Endpoint {
-    /// The same for a page whose host name resolves to this machine (DNS rebinding): the browser considers such requests
-    /// same-origin and sends no `Origin`.
+    /// The same for a page whose host name resolves to this machine (DNS rebinding): the browser considers such
+    /// requests same-origin and sends no `Origin`.
     pub(super) fn check_host(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         let host = headers.get(header::HOST).map(|host| host.as_bytes()).unwrap_or_default();
         if self.authenticated || is_loopback(&[b"http://", host].concat()) {

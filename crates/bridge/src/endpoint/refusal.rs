@@ -82,8 +82,8 @@ impl Refusal {
     }
 
     pub(super) fn into_response(self, form: Form, version: Version) -> Response<Body> {
-        // An intermediary that takes every response to an upgrade for success would forward its client's frames as further
-        // requests.
+        // An intermediary that takes every response to an upgrade for success would forward its client's frames as
+        // further requests.
         let is_last = version < Version::HTTP_2 && matches!(form, Form::Plain);
         let mark = self.mark();
         let mut response = match form {

@@ -56,8 +56,9 @@ fn check_handshake<B: http_body::Body>(request: &Request<B>) -> Result<Accepted,
     if request.version() != Version::HTTP_11 {
         return Err(Refusal::Version);
     }
-    // RFC 9112, section 3.2: "A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1 request message that
-    // lacks a Host header field and to any request message that contains more than one Host header field line"
+    // RFC 9112, section 3.2: "A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1 request
+    // message that lacks a Host header field and to any request message that contains more than one Host header field
+    // line"
     if headers.get_all(header::HOST).iter().count() != 1 {
         return Err(Refusal::Host);
     }
@@ -88,9 +89,9 @@ fn check_handshake<B: http_body::Body>(request: &Request<B>) -> Result<Accepted,
     Ok(accepted)
 }
 
-/// RFC 9110, section 5.3: "A recipient MAY combine multiple field lines within a field section that have the same field name into
-/// one field line [...] by appending each subsequent field line value to the initial field line value in order, separated by a
-/// comma". A field that must not be a list is refused if it becomes one.
+/// RFC 9110, section 5.3: "A recipient MAY combine multiple field lines within a field section that have the same field
+/// name into one field line [...] by appending each subsequent field line value to the initial field line value in
+/// order, separated by a comma". A field that must not be a list is refused if it becomes one.
 fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<Vec<u8>> {
     let lines: Vec<_> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
     (!lines.is_empty()).then(|| lines.join(&b", "[..]))

@@ -1,10 +1,10 @@
-//! Which of the types that a resource has is the one that the client wants (RFC 9110, section 12.5.1).
+//! Chooses the media type of a response from the client's `Accept` (RFC 9110, section 12.5.1).
 
 use super::headers::Headers;
 use super::media_type::{Format, JSON, PROBLEM, V2, V2_BINARY, V2_JSON};
 use super::problem::{Fault, Problem};
 
-/// What a client accepts.
+/// A client's `Accept` headers.
 #[derive(Debug)]
 pub(super) struct Accept<'a> {
     ranges: Vec<Range<'a>>,
@@ -12,31 +12,31 @@ pub(super) struct Accept<'a> {
 
 #[derive(Debug)]
 struct Range<'a> {
-    /// `type/subtype`, `type/*` or `*/*`, as it was sent.
+    /// `type/subtype`, `type/*` or `*/*`, as sent.
     range: &'a str,
     /// In thousandths.
     quality: u16,
 }
 
 impl<'a> Accept<'a> {
-    /// What cannot be read is accepted by nobody, and ignored.
+    /// Parses the headers. Ignores invalid elements.
     pub(super) fn of(headers: Headers<'a>) -> Self {
         let lines = headers.all("accept").filter_map(|line| std::str::from_utf8(line).ok());
         Self { ranges: lines.flat_map(|line| line.split(',')).filter_map(range).collect() }
     }
 
-    /// The type for a document without keys and values.
+    /// The media type for a document without keys and values.
     ///
     /// # Errors
-    /// The client accepts none.
+    /// The client accepts none of the types.
     pub(super) fn metadata(&self) -> Result<&'static str, Problem> {
         self.best(&[(&[(V2, EXACT)], V2), (&[(JSON, EXACT)], JSON)])
     }
 
-    /// The format of records.
+    /// The format for records.
     ///
     /// # Errors
-    /// The client accepts none.
+    /// The client accepts none of the formats.
     pub(super) fn records(&self) -> Result<Format, Problem> {
         self.best(&[
             (&[(V2_BINARY, EXACT), (V2, ANY_FORMAT)], Format::Binary),
@@ -44,13 +44,13 @@ impl<'a> Accept<'a> {
         ])
     }
 
-    /// The type for an error.
+    /// The media type for an error.
     pub(super) fn errors(&self) -> &'static str {
         let is_v2 = |range: &Range<'_>| [V2, V2_JSON, V2_BINARY].iter().any(|v2| is(range.range, v2));
         if self.ranges.iter().any(is_v2) { V2 } else { PROBLEM }
     }
 
-    /// The one that is wanted most, of several the one that is named most precisely, of those the first.
+    /// The offer with the highest quality; among equals the one named most precisely, then the first.
     fn best<T: Copy>(&self, offers: &[(&[Name], T)]) -> Result<T, Problem> {
         let mut best: Option<((u16, u8), T)> = None;
         for (names, value) in offers {
@@ -64,18 +64,19 @@ impl<'a> Accept<'a> {
                 offers.iter().flat_map(|(names, _)| *names).map(|(name, _)| *name).collect();
             Problem::new(
                 Fault::NotAcceptable,
-                format!("expected Accept to name one of {}", offers.join(", ")),
+                format!("expected Accept to include one of {}", offers.join(", ")),
             )
         })
     }
 
-    /// "Media ranges can be overridden by more specific media ranges or specific media types. If more than one media range
-    /// applies to a given type, the most specific reference has precedence."
+    /// The quality and precision of the range that applies.
     ///
-    /// The quality and the precision.
+    /// "Media ranges can be overridden by more specific media ranges or specific media types. If more than one media
+    /// range applies to a given type, the most specific reference has precedence."
     fn wanted(&self, names: &[Name]) -> (u16, u8) {
         if self.ranges.is_empty() {
-            // "A request without any Accept header field implies that the user agent will accept any media type in response."
+            // "A request without any Accept header field implies that the user agent will accept any media type in
+            // response."
             return (WHOLE, 0);
         }
         let ranges = names.iter().chain(&[("application/*", 1), ("*/*", 0)]);
@@ -112,16 +113,16 @@ fn is(range: &str, media_type: &str) -> bool {
     range.eq_ignore_ascii_case(media_type)
 }
 
-/// The quality of what is accepted without reserve.
+/// The highest quality, which is the default.
 const WHOLE: u16 = 1000;
 
-/// A type under which something is offered, and how precisely that names it. The most precise one is the first.
+/// A name of an offer, and its precision. The most precise name comes first.
 type Name = (&'static str, u8);
 
 const EXACT: u8 = 4;
-/// Of JSON in which other JSON is embedded.
+/// JSON that embeds other JSON.
 const PLAIN: u8 = 3;
-/// Of the REST proxies' second version, whatever its format.
+/// The REST proxies' second version in any format.
 const ANY_FORMAT: u8 = 2;
 
 #[cfg(test)]
@@ -147,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_gets_what_it_wants_most() {
+    fn client_gets_the_type_it_prefers() {
         let (json, binary) = (Some(Format::Json), Some(Format::Binary));
         for all in [&[][..], &["*/*"], &["application/*"], &["text/html, */*;q=0.1"], &[V2]] {
             check(all, binary, Some(V2));
@@ -167,7 +168,7 @@ mod tests {
         );
         check(&["application/vnd.kafka.binary.v2+json;q=0, */*"], json, Some(V2));
         check(&["application/vnd.kafka.json.v2+json;q=0, application/*"], binary, Some(V2));
-        // As clients that are about send it.
+        // Sent by existing clients.
         check(&["application/json, text/plain, */*"], json, Some(JSON));
         check(&["application/vnd.kafka.json.v2+json, */*"], json, Some(V2));
         let test_suite =
@@ -178,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_accepts_is_refused() {
+    fn unacceptable_types_are_refused() {
         for none in ["text/html", "application/json;q=0", "text/*", "application/xml, text/html;q=0.5"] {
             check(&[none], None, None);
         }
@@ -188,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_weight_has_three_digits_at_most() {
+    fn weight_has_at_most_three_digits() {
         for (weight, want) in
             [("1", 1000), ("1.000", 1000), ("0", 0), ("0.5", 500), ("0.125", 125), ("0.", 0)]
         {
@@ -200,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_are_of_the_version_that_is_asked_for() {
+    fn errors_have_the_requested_version() {
         for (accept, want) in [(V2, V2), (V2_BINARY, V2), (JSON, "application/problem+json")] {
             let headers = headers(&[accept]);
             assert_eq!(Accept::of(Headers(&headers)).errors(), want);

@@ -1,4 +1,4 @@
-//! A request's body, as a whole.
+//! Reads or discards a request's body.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -29,16 +29,15 @@ pub(super) async fn read(
         true => Ok(Err(Unread::TooLarge)),
         false => timeout(BODY_TIMEOUT, collect(&mut body, max_bytes)).await,
     };
-    // hyper ends a body without an error if its stream was reset with NO_ERROR (RFC 9113, section 8.1). Gateways reset a
-    // stream that way when their client disconnects.
+    // hyper ends a body without an error if its stream was reset with NO_ERROR (RFC 9113, section 8.1). Gateways reset
+    // a stream that way when their client disconnects.
     let is_whole = parts.version < Version::HTTP_2 || body.is_end_stream();
     match read {
         Ok(Ok(bytes)) if is_whole => Ok(bytes),
         Ok(Ok(_) | Err(Unread::Broken)) => Err(Problem::new(Fault::Malformed, "the body ended early")),
         Ok(Err(Unread::TooLarge)) => {
             skip(body, parts).await;
-            let detail =
-                format!("a body of at most {max_bytes} bytes is expected (limits.max_request_bytes)");
+            let detail = format!("body too large (limits.max_request_bytes = {max_bytes})");
             Err(Problem::new(Fault::TooLarge, detail))
         }
         Err(_) => {
@@ -48,8 +47,8 @@ pub(super) async fn read(
     }
 }
 
-/// Waits for `answer`, and drops what arrives meanwhile of a body that nobody asked for: HTTP/2's library ends a connection, which
-/// a gateway's clients share, for DATA frames that are short and not read.
+/// Waits for `answer`, and discards a body that is not expected. If short DATA frames stayed unread, the HTTP/2 library
+/// would close the connection, which a gateway's clients share.
 pub(super) async fn ignore<T>(mut body: Incoming, answer: impl Future<Output = T>) -> T {
     let mut answer = pin!(answer);
     let ended = async { while let Some(Ok(_)) = body.frame().await {} };
@@ -61,8 +60,8 @@ pub(super) async fn ignore<T>(mut body: Incoming, answer: impl Future<Output = T
     answer.await
 }
 
-/// Reads over a body before an answer that does not need it: nginx makes an error of its own of an answer whose connection ends
-/// while it sends.
+/// Discards a body before an early response: nginx replaces the response with an error if the connection closes while
+/// it still sends.
 pub(super) async fn skip(mut body: Incoming, parts: &request::Parts) {
     // A client that waits for "100 Continue" sends nothing.
     let sends = !parts.headers.contains_key(header::EXPECT);
@@ -109,8 +108,8 @@ async fn discard(body: &mut Incoming) {
     }
 }
 
-/// As long as the gateways of `envoy/` give a request.
+/// The request timeout of the gateways in `envoy/`.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
-/// For the rest of a body that is not needed.
+/// For discarding the rest of a body.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_DISCARDED_BYTES: usize = 64 << 20;

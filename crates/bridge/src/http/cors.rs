@@ -1,4 +1,4 @@
-//! Which web pages can use a route of plain HTTP, and what they are told (the Fetch standard, section 3.3).
+//! Which web pages can use a route of plain HTTP (the Fetch standard, section 3.3).
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -13,36 +13,36 @@ use super::problem::{Fault, Problem};
 /// Checks a request by its headers.
 ///
 /// # Errors
-/// The page is not listed, or asks for headers in a way that no browser does.
+/// The page's origin is not listed, or the requested headers are not a list that a browser sends.
 pub(super) fn check(cors: &HttpCors, headers: &HeaderMap) -> Result<(), Problem> {
     let mut origins = headers.get_all(header::ORIGIN).iter();
-    // A request without it is not from another page.
+    // Without Origin, it is not a CORS request.
     let Some(origin) = origins.next() else { return Ok(()) };
     if origins.next().is_some() || !allows(cors, origin) {
-        return Err(Problem::new(Fault::Forbidden, "this Origin cannot use this path"));
+        return Err(Problem::new(Fault::Forbidden, "this Origin is not allowed on this route"));
     }
     if requested(headers).is_none() {
         let detail = format!(
-            "Access-Control-Request-Headers is expected to list names of headers in at most {MAX_NAMES_BYTES} bytes"
+            "header Access-Control-Request-Headers: expected a list of header names in at most {MAX_NAMES_BYTES} bytes"
         );
         return Err(Problem::new(Fault::Malformed, detail));
     }
     Ok(())
 }
 
-/// Whether a request asks what a page can send.
+/// Whether a request is a CORS preflight.
 pub(super) fn is_preflight(parts: &request::Parts) -> bool {
     parts.method == Method::OPTIONS
         && parts.headers.contains_key(header::ORIGIN)
         && parts.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// The headers of the answer to a request that passed [`check`], on a route with these methods.
+/// The headers for the response to a request that passed [`check`], on a route with these methods.
 pub(super) async fn headers(cors: &HttpCors, methods: &[Method], parts: &request::Parts) -> HeaderMap {
     let is_any = is_any(cors);
     let origins = match is_any {
         true => AllowOrigin::any(),
-        // It was checked.
+        // `check` has allowed the request's origin.
         false => AllowOrigin::mirror_request(),
     };
     let vary: &[HeaderName] = if is_any { &[] } else { &[header::ORIGIN] };
@@ -55,7 +55,7 @@ pub(super) async fn headers(cors: &HttpCors, methods: &[Method], parts: &request
         .max_age(MAX_AGE)
         .vary(vary.to_vec());
     let mut page = Request::new(());
-    // The layer takes every OPTIONS for a preflight.
+    // The layer treats every OPTIONS as a preflight.
     *page.method_mut() = if is_preflight(parts) { Method::OPTIONS } else { Method::GET };
     let Some(origin) = parts.headers.get(header::ORIGIN) else {
         return vary.iter().map(|name| (header::VARY, name.clone().into())).collect();
@@ -75,14 +75,14 @@ fn is_any(cors: &HttpCors) -> bool {
     cors.origins.iter().any(|origin| origin == "*")
 }
 
-/// The headers that a page wants to send; None if that is no list of names.
+/// The headers that a page wants to send. None if the list is invalid.
 fn requested(headers: &HeaderMap) -> Option<Vec<HeaderName>> {
     let Some(list) = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS) else { return Some(Vec::new()) };
     let list = list.as_bytes();
     if list.len() > MAX_NAMES_BYTES {
         return None;
     }
-    // In an answer, `*` would allow every header, and with credentials the layer panics at it.
+    // In a response, `*` would allow every header, and with credentials it makes the layer panic.
     let name = |name: &[u8]| HeaderName::from_bytes(name.trim_ascii()).ok().filter(|name| name != "*");
     list.split(|byte| *byte == b',').map(name).collect()
 }
@@ -91,7 +91,7 @@ const EXPOSED: [HeaderName; 3] =
     [header::RETRY_AFTER, header::ALLOW, HeaderName::from_static("preference-applied")];
 /// How long a browser can cache a preflight.
 const MAX_AGE: Duration = Duration::from_secs(600);
-/// Bytes of names that are said back to a browser.
+/// Bytes of header names that a preflight's response repeats.
 const MAX_NAMES_BYTES: usize = 1024;
 
 #[cfg(test)]

@@ -4,34 +4,34 @@ use http::HeaderMap;
 
 use super::problem::{Fault, Problem};
 
-/// A request's headers, as the gateway passed them on.
+/// A request's headers, as the gateway forwarded them.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Headers<'a>(pub(super) &'a HeaderMap);
 
 impl<'a> Headers<'a> {
-    /// The values of all lines of this name, which together are one list (RFC 9110, section 5.3).
+    /// The values of all lines with this name, which together form one list (RFC 9110, section 5.3).
     pub(super) fn all(self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         self.0.get_all(name).into_iter().map(|value| value.as_bytes())
     }
 
-    /// The value of a header that is no list.
+    /// The value of a header that is not a list.
     ///
     /// # Errors
-    /// It is there more than once.
+    /// The header is repeated.
     pub(super) fn one(self, name: &str) -> Result<Option<&'a [u8]>, Problem> {
         let mut lines = self.all(name);
         let value = lines.next();
         if lines.next().is_some() {
-            let detail = format!("header {name} is there more than once: expected one");
+            let detail = format!("header {name} is repeated: expected it once");
             return Err(Problem::new(Fault::Malformed, detail));
         }
         Ok(value)
     }
 
-    /// The same, of a header that is a text.
+    /// The same for a text.
     ///
     /// # Errors
-    /// It is there more than once, or no UTF-8.
+    /// The header is repeated, or not UTF-8.
     pub(super) fn text(self, name: &str) -> Result<Option<&'a str>, Problem> {
         let Some(value) = self.one(name)? else { return Ok(None) };
         let text = std::str::from_utf8(value);
@@ -39,10 +39,10 @@ impl<'a> Headers<'a> {
         text.map(|text| Some(text.trim_ascii()))
     }
 
-    /// What a body is, in lower case and without parameters; empty where nothing says so.
+    /// The media type of the body, in lower case and without parameters. Empty if the header is missing.
     ///
     /// # Errors
-    /// As [`Headers::text`], or it holds more than one: gateways join lines of one name.
+    /// See [`Headers::text`]; also if it has several types, because gateways join repeated lines.
     pub(super) fn content_type(self) -> Result<String, Problem> {
         let value = self.text("content-type")?.unwrap_or_default();
         let (essence, _) = value.split_once(';').unwrap_or((value, ""));
@@ -53,22 +53,22 @@ impl<'a> Headers<'a> {
         Ok(essence)
     }
 
-    /// Checks that a body is there as it is meant.
+    /// Checks that the body is not encoded.
     ///
     /// # Errors
-    /// It is encoded.
+    /// The body is encoded.
     pub(super) fn check_content_encoding(self) -> Result<(), Problem> {
         let codings = self.all("content-encoding").flat_map(|line| line.split(|byte| *byte == b','));
         for coding in codings.map(<[u8]>::trim_ascii) {
             if !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity") {
-                let detail = "the body is encoded: expected it without Content-Encoding";
+                let detail = "encoded body: expected it without Content-Encoding";
                 return Err(Problem::new(Fault::UnsupportedMediaType, detail));
             }
         }
         Ok(())
     }
 
-    /// Whether the client wants an answer before the work is done: `respond-async` of RFC 7240, section 4.1.
+    /// Whether the client prefers `respond-async` (RFC 7240, section 4.1).
     pub(super) fn prefer_async(self) -> bool {
         let preferences = self.all("prefer").flat_map(elements);
         let mut names = preferences.map(|preference| {
@@ -79,7 +79,7 @@ impl<'a> Headers<'a> {
     }
 }
 
-/// The elements of a list: a comma within a quoted string parts nothing.
+/// The elements of a list. A comma in a quoted string does not separate.
 fn elements(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     let (mut quoted, mut escaped) = (false, false);
     line.split(move |byte| {
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_preference_is_a_token_of_a_list() {
+    fn respond_async_is_found_in_a_list() {
         for prefer in [
             "respond-async",
             "wait=10, Respond-Async",
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_has_one_type_and_no_encoding() {
+    fn body_needs_one_type_and_no_encoding() {
         let one = headers(&[("content-type", " Application/JSON ; charset=utf-8")]);
         assert_eq!(Headers(&one).content_type().unwrap(), "application/json");
         assert_eq!(Headers(&HeaderMap::new()).content_type().unwrap(), "");

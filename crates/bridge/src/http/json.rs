@@ -1,28 +1,27 @@
-//! JSON as the client sent it: checked, and without the whitespace between its tokens. Numbers, strings, names and their order
-//! are never read into anything that could change them.
+//! Checks a client's JSON, and removes the whitespace between its tokens. Numbers, strings, names and their order are
+//! never parsed into values that could change them.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::problem::{Fault, Problem};
 
-/// The text of a body that is one JSON value. However deep that is, this takes no stack.
+/// The text of a body that is one JSON value. Needs no stack for nesting.
 ///
 /// # Errors
-/// It is none: where, and what was expected.
+/// The body is not valid JSON; says where, and what was expected.
 pub(super) fn parse(body: &[u8]) -> Result<&str, Problem> {
-    let no_json = |why: String| Problem::new(Fault::Malformed, format!("the body is no JSON: {why}"));
-    let text = std::str::from_utf8(body).map_err(|error| {
-        no_json(format!("its first {} bytes are UTF-8, the next is not", error.valid_up_to()))
-    })?;
+    let invalid = |why: String| Problem::new(Fault::Malformed, format!("the body is not valid JSON: {why}"));
+    let text = std::str::from_utf8(body)
+        .map_err(|error| invalid(format!("no UTF-8 after {} bytes", error.valid_up_to())))?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let checked = IgnoredAny::deserialize(&mut deserializer).and_then(|_| deserializer.end());
-    // The parser's words are about its grammar, never about a content.
-    checked.map_err(|error| no_json(error.to_string()))?;
+    // The parser's errors describe the grammar and never repeat content.
+    checked.map_err(|error| invalid(error.to_string()))?;
     Ok(text)
 }
 
-/// Valid JSON without the whitespace between its tokens, every other byte as it was.
+/// Removes the whitespace between the tokens of valid JSON, and keeps every other byte.
 pub(super) fn compacted(json: &str) -> String {
     let mut text = json.to_owned();
     let mut in_string = false;
@@ -43,7 +42,7 @@ pub(super) mod tests {
     use super::*;
 
     #[test]
-    fn only_whitespace_between_tokens_goes() {
+    fn only_whitespace_between_tokens_is_removed() {
         for (json, want) in [
             (" 1 ", "1"),
             ("{ \"a b\" : [ 1 , 2 ] ,\r\n\t\"c\\\" \\\\\" : \" \" }", r#"{"a b":[1,2],"c\" \\":" "}"#),
@@ -69,8 +68,8 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_told_with_its_place() {
-        check(b"", "the body is no JSON: EOF while parsing a value at line 1 column 0");
+    fn invalid_json_is_refused_with_its_position() {
+        check(b"", "the body is not valid JSON: EOF while parsing a value at line 1 column 0");
         check(b"{\n  \"a\": 1,\n}", "key must be a string at line 3 column 1");
         check(b"{\"a\" 1}", "expected `:` at line 1 column 6");
         check(b"[1 2]", "expected `,` or `]` at line 1 column 4");
@@ -84,12 +83,12 @@ pub(super) mod tests {
             check(string.as_bytes(), "line ");
         }
         check(b"\xEF\xBB\xBF1", "line 1 column 1");
-        check(b"\"ab\xFF\"", "its first 3 bytes are UTF-8, the next is not");
+        check(b"\"ab\xFF\"", "no UTF-8 after 3 bytes");
         check(b"{\"a\":1", "EOF while parsing an object at line 1 column 6");
     }
 
     #[test]
-    fn depth_costs_neither_stack_nor_much_time() {
+    fn deep_json_needs_little_stack_and_time() {
         let depth = 512 * 1024;
         let deep = "[".repeat(depth) + &"]".repeat(depth);
         assert_eq!(compacted(parse(deep.as_bytes()).unwrap()), deep);
@@ -100,17 +99,17 @@ pub(super) mod tests {
 
     proptest! {
         #[test]
-        fn what_is_compacted_is_the_same_value(value in value(), gaps in prop::collection::vec("[ \t\r\n]{0,3}", 1..8)) {
+        fn compacting_keeps_the_value(value in value(), gaps in prop::collection::vec("[ \t\r\n]{0,3}", 1..8)) {
             let compact = serde_json::to_string(&value).unwrap();
             let mut gaps = gaps.iter().cycle();
             let pretty = serde_json::to_string_pretty(&value).unwrap();
-            // No string has a line break in it: each is between tokens, and more whitespace follows it.
+            // Strings have no line breaks: each line break is between tokens, and more whitespace follows it.
             let json: String = pretty.split_inclusive('\n').flat_map(|line| [line, gaps.next().unwrap()]).collect();
             prop_assert_eq!(compacted(parse(json.as_bytes()).unwrap()), compact);
         }
 
         #[test]
-        fn no_bytes_do_harm(body in prop::collection::vec(any::<u8>(), 0..64)) {
+        fn arbitrary_bytes_are_safe(body in prop::collection::vec(any::<u8>(), 0..64)) {
             if let Ok(text) = parse(&body) {
                 let compact = compacted(text);
                 prop_assert_eq!(compacted(parse(compact.as_bytes()).unwrap()), compact);

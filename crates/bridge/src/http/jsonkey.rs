@@ -1,4 +1,4 @@
-//! Where in a JSON document the key is.
+//! Finds a record's key in a JSON document.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,9 +7,9 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde_json::value::RawValue;
 use sluicegate_protocol::jsonkey::{Path, Step};
 
-/// The JSON at this path of valid JSON: the first that is found. `None` where there is none.
+/// The first JSON value at this path of valid JSON, or `None`.
 ///
-/// Takes time in proportion to the document's length times the path's, and stack for the path's steps.
+/// Takes time proportional to the document's length times the path's, and stack for the path's steps.
 pub(super) fn find<'a>(path: &Path, json: &'a str) -> Option<Cow<'a, str>> {
     find_from(path.steps(), json)
 }
@@ -25,7 +25,7 @@ fn find_from<'a>(steps: &[Step], json: &'a str) -> Option<Cow<'a, str>> {
     }
 }
 
-/// Looks for what is behind a step in an object or an array.
+/// Searches an object or array for a step and the rest of the path.
 struct Within<'s> {
     step: &'s Step,
     behind: &'s [Step],
@@ -84,7 +84,7 @@ impl<'s> Within<'s> {
     }
 }
 
-/// A member's name. One with half a surrogate pair in it is no string of Rust's, so it is taken as bytes.
+/// A member's name. As bytes, because a name with half a surrogate pair is not a Rust string.
 struct Name(Vec<u8>);
 
 struct NameSeed;
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_leads_to_what_gjson_finds_there() {
+    fn paths_find_what_gjson_finds() {
         for (path, want) in [
             ("name.last", Some("\"Anderson\"")),
             ("age", Some("37")),
@@ -198,7 +198,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(20_000))]
 
         #[test]
-        fn no_path_and_no_document_do_harm(path in "[a-c0-2.*?#\\\\@|!{\u{e9}]{1,12}", document in "[\\[\\]{}\",:a-c0-2\\\\ \u{e9}]{0,24}") {
+        fn arbitrary_paths_and_documents_are_safe(path in "[a-c0-2.*?#\\\\@|!{\u{e9}]{1,12}", document in "[\\[\\]{}\",:a-c0-2\\\\ \u{e9}]{0,24}") {
             if let (Ok(path), Ok(json)) = (Path::parse(&path), json::parse(document.as_bytes()))
                 && let Some(found) = find(&path, json)
             {
@@ -207,7 +207,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_found_is_json_within_the_document(path in "[a-c0-2.*?#]{1,8}", value in json::tests::value()) {
+        fn found_value_is_json_of_the_document(path in "[a-c0-2.*?#]{1,8}", value in json::tests::value()) {
             let document = value.to_string();
             if let Some(found) = Path::parse(&path).ok().and_then(|path| find(&path, &document)) {
                 prop_assert!(json::parse(found.as_bytes()).is_ok(), "{}", found);
@@ -218,7 +218,7 @@ mod tests {
         }
 
         #[test]
-        fn names_and_indices_lead_where_a_pointer_leads(steps in prop::collection::vec("[a-c]{1,3}|[0-2]", 1..4), value in json::tests::value()) {
+        fn names_and_indices_match_json_pointers(steps in prop::collection::vec("[a-c]{1,3}|[0-2]", 1..4), value in json::tests::value()) {
             let document = value.to_string();
             let found = find(&Path::parse(&steps.join(".")).unwrap(), &document).map(|found| found.into_owned());
             let pointed = value.pointer(&format!("/{}", steps.join("/"))).map(ToString::to_string);

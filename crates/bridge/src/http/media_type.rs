@@ -1,16 +1,16 @@
-//! The media types of bodies and answers.
+//! The media types of requests and responses.
 
-/// How keys and values are put into JSON.
+/// How keys and values are represented in JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
-    /// As the JSON that they are.
+    /// As embedded JSON.
     Json,
-    /// As strings in base64.
+    /// As base64 strings.
     Binary,
 }
 
 impl Format {
-    /// The type of a document with such keys and values.
+    /// The media type of a document in this format.
     pub(super) fn content_type(self) -> &'static str {
         match self {
             Self::Json => V2_JSON,
@@ -18,8 +18,8 @@ impl Format {
         }
     }
 
-    /// The format of a body, by its type in lower case; `None` where that is none of [`OF_RECORDS`] or of the names from before
-    /// the second version.
+    /// The format of a body, by its media type in lower case. `None` if it is neither in [`OF_RECORDS`] nor a name of
+    /// the first version.
     pub(super) fn of_content_type(content_type: &str) -> Option<Self> {
         match content_type {
             V2_JSON | V1_JSON | JSON => Some(Self::Json),
@@ -30,13 +30,13 @@ impl Format {
 }
 
 pub(super) const JSON: &str = "application/json";
-/// Of a problem document (RFC 9457).
+/// A problem document (RFC 9457).
 pub(super) const PROBLEM: &str = "application/problem+json";
-/// Of the REST proxies' documents without keys and values.
+/// The REST proxies' documents without keys and values.
 pub(super) const V2: &str = "application/vnd.kafka.v2+json";
 pub(super) const V2_JSON: &str = "application/vnd.kafka.json.v2+json";
 pub(super) const V2_BINARY: &str = "application/vnd.kafka.binary.v2+json";
 const V1_JSON: &str = "application/vnd.kafka.json+json";
 const V1_BINARY: &str = "application/vnd.kafka.binary+json";
-/// The types of a body with records, as they are named to a client.
+/// The media types of a body with records, as listed to clients.
 pub(super) const OF_RECORDS: [&str; 3] = [V2_JSON, V2_BINARY, JSON];

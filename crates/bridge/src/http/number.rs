@@ -1,8 +1,8 @@
 //! Numbers in headers, paths and queries.
 
-/// A whole number in decimal digits, with a minus sign or none.
+/// A whole number in decimal digits, with an optional minus sign.
 pub(super) fn whole_number(text: &str) -> Option<i64> {
-    // Rust's parser takes a plus sign, too.
+    // Rust's parser also accepts a plus sign.
     let digits = text.strip_prefix('-').unwrap_or(text);
     if digits.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
 }
@@ -12,7 +12,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_is_digits_with_a_minus_sign_or_none() {
+    fn numbers_are_digits_with_an_optional_minus_sign() {
         for (text, want) in [("0", 0), ("007", 7), ("-1", -1), ("9223372036854775807", i64::MAX)] {
             assert_eq!(whole_number(text), Some(want), "{text}");
         }

@@ -1,4 +1,4 @@
-//! What went wrong, as the document of RFC 9457, on REST resources with the members of the REST proxies' errors.
+//! Failures as problem documents (RFC 9457). On REST resources they also have the members of the REST proxies' errors.
 
 use std::time::Duration;
 
@@ -11,57 +11,57 @@ use super::response::Response;
 use crate::backend::{self, CommandError};
 use crate::cluster::{Cluster, topic_denied};
 
-/// Why a request is not answered with what it asked for.
+/// Why a request failed.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Problem {
     fault: Fault,
-    /// What it is, and what to do.
+    /// The failure, and what to do about it.
     detail: String,
-    /// 0: Kafka has none for it.
+    /// 0 if Kafka has no code for it.
     kafka_code: i32,
     retry_after: Duration,
 }
 
-/// Whose fault it is, and of which kind.
+/// The kind of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// The request breaks a rule.
+    /// The request is invalid.
     Malformed,
-    /// The route or the bridge does not let clients do this.
+    /// The route or the bridge does not allow it.
     Forbidden,
-    /// Kafka does not let the cluster's user do this.
+    /// Kafka does not authorize the cluster's user.
     NotAuthorizedByKafka,
-    /// Nothing is at this path.
+    /// The path is unknown.
     NoResource,
     NoTopic,
     NoPartition,
-    /// The resource takes other methods, as the header `Allow` has them.
+    /// The resource has only these methods, in the form of the header `Allow`.
     MethodNotAllowed(&'static str),
     NotAcceptable,
     TooLarge,
     UnsupportedMediaType,
-    /// The body is what it says, and has a wrong content.
+    /// The body's content is invalid.
     Unprocessable,
     TooManyHeaders,
-    /// No room until what others write is delivered.
+    /// The write queue has no room.
     Busy,
     /// The body did not arrive in time.
     TooSlow,
-    /// The gateway or the bridge is set up in a way that does not work.
+    /// The route's configuration is invalid.
     Misconfigured,
-    /// The gateway and the bridge are not set up for each other.
-    Mismatched,
-    /// Kafka refuses.
+    /// The gateway and the bridge do not fit together.
+    GatewayMismatch,
+    /// Kafka refuses the command.
     Kafka,
-    /// Kafka cannot, and may later. Nothing was written.
+    /// Kafka or the bridge is unavailable. Nothing was written, and a retry can succeed.
     Unavailable,
-    /// It may have been written.
+    /// A record may have been written.
     UnknownOutcome,
 }
 
 impl Fault {
-    /// Status, title, and the error code of the REST proxies: one of their own where they have one for it, otherwise, as
-    /// with them, the status.
+    /// The status, its title, and the REST proxies' error code: their own code if they have one for it, otherwise the
+    /// status.
     fn codes(self) -> (StatusCode, &'static str, u32) {
         use StatusCode as Status;
         match self {
@@ -82,19 +82,19 @@ impl Fault {
             Self::Busy => (Status::TOO_MANY_REQUESTS, "Too Many Requests", 429),
             Self::TooSlow => (Status::REQUEST_TIMEOUT, "Request Timeout", 408),
             Self::Misconfigured => (Status::INTERNAL_SERVER_ERROR, "Internal Server Error", 500),
-            Self::Mismatched => (Status::BAD_GATEWAY, "Bad Gateway", 502),
+            Self::GatewayMismatch => (Status::BAD_GATEWAY, "Bad Gateway", 502),
             Self::Kafka => (Status::INTERNAL_SERVER_ERROR, "Internal Server Error", 50002),
             Self::Unavailable => (Status::SERVICE_UNAVAILABLE, "Service Unavailable", 50003),
             Self::UnknownOutcome => (Status::GATEWAY_TIMEOUT, "Gateway Timeout", 50003),
         }
     }
 
-    /// What a client can do that the error itself does not say.
+    /// Advice to append to a command's error.
     fn advice(self) -> Option<&'static str> {
         match self {
             Self::Busy | Self::Unavailable => Some("try again after Retry-After"),
-            Self::UnknownOutcome => Some("to send it again may write it twice"),
-            Self::NotAuthorizedByKafka => Some("Kafka has to grant it to the user of the bridge's cluster"),
+            Self::UnknownOutcome => Some("a retry can write it twice"),
+            Self::NotAuthorizedByKafka => Some("authorize the cluster's user in Kafka"),
             Self::Malformed
             | Self::Forbidden
             | Self::NoResource
@@ -108,7 +108,7 @@ impl Fault {
             | Self::TooManyHeaders
             | Self::TooSlow
             | Self::Misconfigured
-            | Self::Mismatched
+            | Self::GatewayMismatch
             | Self::Kafka => None,
         }
     }
@@ -135,13 +135,13 @@ impl Problem {
         Self { fault, detail: detail.into(), kafka_code: 0, retry_after: Duration::ZERO }
     }
 
-    /// Of a topic that the grant does not have, whether it exists or not.
+    /// The problem of a topic that the grant does not have. It does not tell whether the topic exists.
     pub(super) fn topic_denied(topic: &str) -> Self {
         let denied = Self::new(Fault::Forbidden, topic_denied(topic));
         Self { kafka_code: TOPIC_AUTHORIZATION_FAILED, ..denied }
     }
 
-    /// Why a cluster did not do what a command asked, or did not write a record.
+    /// The problem of a failed command or record.
     pub(super) fn failed(error: CommandError) -> Self {
         let fault = Fault::of(&error);
         let CommandError { code, mut message, retry_after, .. } = error;
@@ -152,8 +152,8 @@ impl Problem {
         Self { fault, detail: message, kafka_code: code, retry_after }
     }
 
-    /// Tells whether it is the topic or the partition that is missing, where Kafka said that one of them is.
-    pub(super) async fn naming_what_is_missing(
+    /// If Kafka reported a missing topic or partition, says which of the two is missing.
+    pub(super) async fn with_missing_log(
         self,
         cluster: &Cluster,
         topic: &str,
@@ -166,7 +166,7 @@ impl Problem {
             Some(partition @ 1..) if cluster.has_topic(topic).await => {
                 (Fault::NoPartition, format!("topic {topic} has no partition {partition}"))
             }
-            _ => (Fault::NoTopic, format!("there is no topic {topic}, and none is ever created")),
+            _ => (Fault::NoTopic, format!("topic {topic} does not exist, create it first")),
         };
         Self { fault, detail, ..self }
     }
@@ -176,7 +176,7 @@ impl Problem {
         self.response(PROBLEM, None)
     }
 
-    /// As a problem document that is an error of the REST proxies as well, of this content type.
+    /// As a problem document with the members of the REST proxies' errors, in this content type.
     pub(super) fn rest(self, content_type: &str) -> Response {
         let (_, _, error_code) = self.fault.codes();
         self.response(content_type, Some(error_code))
@@ -206,7 +206,8 @@ impl Problem {
         response
     }
 }
-/// RFC 9457, section 3.1, and members of ours.
+
+/// RFC 9457, section 3.1, with extension members.
 #[derive(Serialize)]
 struct Document<'a> {
     r#type: &'a str,
@@ -245,7 +246,7 @@ mod tests {
         let document = r#"{"type":"about:blank","title":"Bad Request","status":400,"detail":"say \"x\"\n","error_code":400,"message":"say \"x\"\n"}"#;
         check(&problem.rest(PROBLEM), 400, document);
         let error = CommandError::new(backend::Fault::UnknownOutcome { retriable: true }, 7, "m");
-        let document = r#"{"type":"about:blank","title":"Gateway Timeout","status":504,"detail":"m; to send it again may write it twice","kafka_code":7,"unknown_outcome":true}"#;
+        let document = r#"{"type":"about:blank","title":"Gateway Timeout","status":504,"detail":"m; a retry can write it twice","kafka_code":7,"unknown_outcome":true}"#;
         check(&Problem::failed(error).plain(), 504, document);
     }
 

@@ -1,4 +1,5 @@
-//! A body becomes one record, as the route says: what APISIX's `apisixkafkaupstream` did, with Kafka's acknowledgement.
+//! Writes a body as one record, by the route's rules: the task of APISIX's `apisixkafkaupstream`, with Kafka's
+//! acknowledgement.
 
 use std::sync::Arc;
 
@@ -23,10 +24,10 @@ use crate::cluster::{MAX_HEADERS, Turn};
 use crate::grant::Grant;
 use crate::topics::Topics;
 
-/// The answer to a request of the route.
+/// The response to a request on the route.
 ///
 /// # Errors
-/// Nothing was written, or it is not known.
+/// Nothing was written, or the outcome is unknown.
 pub(super) async fn answer(
     request: &Request<'_>,
     route: &HttpProduce,
@@ -35,7 +36,9 @@ pub(super) async fn answer(
     match *request.method {
         Method::OPTIONS => Ok(Response::options(ALLOW)),
         Method::POST => post(request, route, running).await,
-        _ => Err(Problem::new(Fault::MethodNotAllowed(ALLOW), format!("this path takes {ALLOW} only"))),
+        _ => {
+            Err(Problem::new(Fault::MethodNotAllowed(ALLOW), format!("method not allowed: expected {ALLOW}")))
+        }
     }
 }
 
@@ -56,59 +59,59 @@ async fn post(
     Ok(Response::json(StatusCode::OK, JSON, &Acknowledged { topic: &topic, partition, offset, timestamp }))
 }
 
-/// Waits until a record is in the producer's queue. It is written in the background.
+/// Waits until a record is queued. It is written in the background.
 ///
 /// # Errors
-/// It is not in the queue: why.
+/// The record was not queued.
 ///
 /// # Cancel safety
-/// The record is written all the same.
+/// After a drop, the record is still written.
 async fn queued(grant: &Grant, record: ProduceRecord, running: Arc<Running>) -> Result<(), Problem> {
     let grant = grant.clone();
     let (queued, in_queue) = oneshot::channel();
     let writing = tokio::spawn(async move {
         let queued = || {
             running.free_call();
-            // A client that is gone hears nothing.
+            // The client can be gone.
             queued.send(()).unwrap_or_default();
         };
         let written = written(&grant, record, queued).await;
         if let Err(problem) = &written {
-            // Metrics count it. The client could fill the log.
-            tracing::debug!(?problem, "a record whose client did not wait was not written");
+            // Debug only, as clients could fill the log. Metrics count it.
+            tracing::debug!(?problem, "record accepted with respond-async was not written");
         }
         written
     });
     match in_queue.await {
         Ok(()) => Ok(()),
-        Err(_) => writing.await.unwrap_or_else(|_| Err(nothing_known())).map(drop),
+        Err(_) => writing.await.unwrap_or_else(|_| Err(no_report())).map(drop),
     }
 }
 
-/// Writes a record; `queued` is called when it is in the producer's queue.
+/// Writes a record. Calls `queued` when the record is queued.
 async fn written(grant: &Grant, record: ProduceRecord, queued: impl FnOnce()) -> Result<Written, Problem> {
     let (topic, partition) = (record.topic.clone(), record.partition);
     let cluster = &grant.cluster;
     let reports = cluster.produce(grant.client, vec![record], &Topics::All, Turn::default(), queued).await;
-    match reports.map_err(Problem::failed)?.pop().ok_or_else(nothing_known)? {
+    match reports.map_err(Problem::failed)?.pop().ok_or_else(no_report)? {
         Ok(written) => Ok(written),
-        Err(error) => Err(Problem::failed(error).naming_what_is_missing(cluster, &topic, partition).await),
+        Err(error) => Err(Problem::failed(error).with_missing_log(cluster, &topic, partition).await),
     }
 }
 
-fn nothing_known() -> Problem {
-    Problem::new(Fault::UnknownOutcome, "nothing is known of the record: it may be written")
+fn no_report() -> Problem {
+    Problem::new(Fault::UnknownOutcome, "no delivery report for the record, it may have been written")
 }
 
-/// The record that a request is.
+/// Builds the record of a request.
 fn record(headers: Headers<'_>, body: &Bytes, route: &HttpProduce) -> Result<ProduceRecord, Problem> {
     headers.check_content_encoding()?;
-    let chosen = Chosen::of(headers, route)?;
-    let topic = match chosen.topic {
+    let overrides = Overrides::of(headers, route)?;
+    let topic = match overrides.topic {
         Some(topic) => topic,
         None if !route.topic.is_empty() => &route.topic,
         None => {
-            let expected = format!("expected header {}topic with the name of a topic", route.header_prefix);
+            let expected = format!("no topic: expected the header {}topic", route.header_prefix);
             return Err(Problem::new(Fault::Malformed, expected));
         }
     };
@@ -120,14 +123,14 @@ fn record(headers: Headers<'_>, body: &Bytes, route: &HttpProduce) -> Result<Pro
         }
         _ => (body.clone(), None),
     };
-    let key = match (chosen.key, &route.jsonkey, document) {
+    let key = match (overrides.key, &route.jsonkey, document) {
         (Some(key), ..) => Some(Bytes::copy_from_slice(key)),
         (None, Some(path), Some(document)) => key_in(&document, path)?,
         (None, ..) => route.key.clone().map(Bytes::from),
     };
     Ok(ProduceRecord {
         topic: topic.to_owned(),
-        partition: chosen.partition.or(route.partition),
+        partition: overrides.partition.or(route.partition),
         key,
         value: Some(value),
         headers: record_headers,
@@ -135,14 +138,14 @@ fn record(headers: Headers<'_>, body: &Bytes, route: &HttpProduce) -> Result<Pro
     })
 }
 
-/// What a request chooses itself.
-struct Chosen<'a> {
+/// The headers with which a request overrides its route.
+struct Overrides<'a> {
     topic: Option<&'a str>,
     partition: Option<i32>,
     key: Option<&'a [u8]>,
 }
 
-impl<'a> Chosen<'a> {
+impl<'a> Overrides<'a> {
     fn of(headers: Headers<'a>, route: &HttpProduce) -> Result<Self, Problem> {
         let [topic, partition, key] = override_names(route);
         for (name, allowed) in [
@@ -170,7 +173,7 @@ fn override_names(route: &HttpProduce) -> [String; 3] {
     ["topic", "partition", "key"].map(|name| format!("{}{name}", route.header_prefix))
 }
 
-/// The headers of the record; those of one name stand together.
+/// The headers of the record. Headers with the same name are adjacent.
 fn record_headers(headers: Headers<'_>, route: &HttpProduce) -> Result<Vec<Header>, Problem> {
     let prefix = &route.record_header_prefix;
     if prefix.is_empty() {
@@ -180,7 +183,7 @@ fn record_headers(headers: Headers<'_>, route: &HttpProduce) -> Result<Vec<Heade
     let mut record = Vec::new();
     for (name, value) in headers.0 {
         let name = name.as_str();
-        // What gateways add on the way to the bridge is no client's word, and can be a secret.
+        // Headers that gateways add are not the client's, and can be secrets.
         let is_gateways = [metadata::PREFIX, ENVOY_PREFIX].iter().any(|prefix| name.starts_with(prefix));
         if let Some(key) = name.strip_prefix(prefix)
             && !is_gateways
@@ -191,28 +194,28 @@ fn record_headers(headers: Headers<'_>, route: &HttpProduce) -> Result<Vec<Heade
         }
     }
     if record.len() > MAX_HEADERS {
-        let detail = format!("{} headers of {prefix}…: expected at most {MAX_HEADERS}", record.len());
+        let detail =
+            format!("{} headers with the prefix {prefix}: expected at most {MAX_HEADERS}", record.len());
         return Err(Problem::new(Fault::TooManyHeaders, detail));
     }
     Ok(record)
 }
 
-/// The key that is at `path` of a compacted document.
+/// The key at `path` of a compacted document.
 fn key_in(document: &[u8], path: &str) -> Result<Option<Bytes>, Problem> {
     let parsed = Path::parse(path).map_err(|reason| {
         let path = path.escape_debug();
-        Problem::new(Fault::Misconfigured, format!("the route's jsonkey \"{path}\" cannot be used: {reason}"))
+        Problem::new(Fault::Misconfigured, format!("invalid jsonkey \"{path}\" in the route: {reason}"))
     })?;
     let document = std::str::from_utf8(document).unwrap_or_default();
     let malformed = |detail: String| Problem::new(Fault::Malformed, detail);
     let found = jsonkey::find(&parsed, document);
-    let found =
-        found.ok_or_else(|| malformed(format!("the body has nothing at {path}, where the key should be")))?;
+    let found = found.ok_or_else(|| malformed(format!("no key in the body: expected one at {path}")))?;
     match found.as_bytes().first() {
         Some(b'"') => {
             let text: Result<String, _> = serde_json::from_str(&found);
             let text =
-                text.map_err(|_| malformed(format!("the text at {path} has half a surrogate pair: no key")))?;
+                text.map_err(|_| malformed(format!("invalid key at {path}: it has half a surrogate pair")))?;
             Ok(Some(text.into()))
         }
         _ if found == "null" => Ok(None),
@@ -234,7 +237,7 @@ struct Accepted<'a> {
 }
 
 const ALLOW: &str = "POST, OPTIONS";
-/// Of the headers that Envoy adds for its upstreams.
+/// The prefix of headers that Envoy adds for its upstreams.
 const ENVOY_PREFIX: &str = "x-envoy-";
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What a resource is asked, and what of it the client can do.
+//! A request to a resource, and checks of its grant.
 
 use bytes::Bytes;
 use http::Method;
@@ -16,7 +16,7 @@ pub(super) struct Request<'a> {
     pub(super) body: &'a Bytes,
 }
 
-/// Checks that records can be written to a topic, by the route and by the bridge.
+/// Checks that the route and the bridge allow writing to a topic.
 pub(super) fn check_writable(grant: &Grant, topic: &str) -> Result<(), Problem> {
     if !grant.writes() {
         return Err(Problem::new(Fault::Forbidden, NOT_WRITABLE));
@@ -27,7 +27,7 @@ pub(super) fn check_writable(grant: &Grant, topic: &str) -> Result<(), Problem> 
     check_topic(grant, topic)
 }
 
-/// Checks that records of a topic can be read.
+/// Checks that the route allows reading from a topic.
 pub(super) fn check_readable(grant: &Grant, topic: &str) -> Result<(), Problem> {
     if !grant.reads() {
         return Err(Problem::new(Fault::Forbidden, NOT_READABLE));

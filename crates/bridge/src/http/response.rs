@@ -1,4 +1,4 @@
-//! A response in the making, and its body on the way to the client.
+//! Builds a response, and sends its body to the client.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::running::Running;
 
-/// A response in the making.
+/// A response before it is sent.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Response {
     pub(super) status: StatusCode,
@@ -21,25 +21,25 @@ pub(crate) struct Response {
 }
 
 impl Response {
-    /// One without content.
+    /// A response without content.
     pub(super) fn empty(status: StatusCode) -> Self {
         Self { status, headers: Vec::new(), body: Bytes::new() }
     }
 
-    /// A body that is there already.
+    /// A response with this body.
     pub(super) fn with_body(status: StatusCode, content_type: &str, body: Bytes) -> Self {
         let headers = vec![(header::CONTENT_TYPE, content_type.to_owned())];
         Self { status, headers, body }
     }
 
-    /// A document of ours.
+    /// A response with a JSON document.
     pub(super) fn json(status: StatusCode, content_type: &str, document: &impl Serialize) -> Self {
-        // Only maps with odd keys and writers that fail have no JSON.
+        // Cannot fail: the documents have no maps with keys that are not strings.
         let body = serde_json::to_vec(document).unwrap_or_default();
         Self::with_body(status, content_type, body.into())
     }
 
-    /// The answer to OPTIONS.
+    /// The response to OPTIONS.
     pub(super) fn options(allow: &str) -> Self {
         Self::empty(StatusCode::NO_CONTENT).header(header::ALLOW, allow)
     }
@@ -49,8 +49,8 @@ impl Response {
         self
     }
 
-    /// The response to a request of this method. RFC 9110, section 9.3.2: to HEAD, "the server MUST NOT send content", but may say
-    /// what its length would be. `running` is over when the body is sent.
+    /// The response to a request with this method. RFC 9110, section 9.3.2: to HEAD, "the server MUST NOT send
+    /// content", but may send the Content-Length that it would have. The body keeps `running` until it is sent.
     pub(crate) fn into_http(self, method: &Method, running: Option<Arc<Running>>) -> http::Response<Body> {
         let Self { status, headers, body } = self;
         let length = body.len();
@@ -58,11 +58,11 @@ impl Response {
         let mut response = http::Response::new(Body { rest, _running: running });
         *response.status_mut() = status;
         for (name, value) in headers {
-            // What a client sent is in none of them but as it can be in a header.
+            // Client input only appears in them in a form that is valid in a header.
             response.headers_mut().extend(HeaderValue::try_from(value).ok().map(|value| (name, value)));
         }
-        // RFC 9110, section 8.6: "A server MUST NOT send a Content-Length header field in any response with a status code of [...]
-        // 204".
+        // RFC 9110, section 8.6: "A server MUST NOT send a Content-Length header field in any response with a status
+        // code of [...] 204".
         if status != StatusCode::NO_CONTENT {
             response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
         }
@@ -70,7 +70,7 @@ impl Response {
     }
 }
 
-/// Bytes on their way to a client, in frames of at most [`FRAME_BYTES`]: HTTP/2's library buffers a frame at a time.
+/// A response's body, in frames of at most [`FRAME_BYTES`]: the HTTP/2 library buffers one frame at a time.
 #[derive(Default)]
 pub(crate) struct Body {
     rest: Bytes,

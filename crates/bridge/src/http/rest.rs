@@ -1,7 +1,7 @@
 //! The resources of the REST proxies: topics, their records and their offsets.
 //!
-//! 1. [`path`]: which resource, asked for what
-//! 2. here: which method, and who answers
+//! 1. [`path`]: parses the resource and the query
+//! 2. here: dispatches by resource and method
 
 mod batch;
 mod offsets;
@@ -21,10 +21,10 @@ use super::running::Running;
 use crate::backend::Log;
 use path::{Query, Resource};
 
-/// The answer to a request of the route, for the part of its path that follows the route's, with its query.
+/// The response to a request on the route. `target` is the path after the route's own, with the query.
 ///
 /// # Errors
-/// It has none but an error.
+/// The request fails.
 pub(super) async fn answer(
     request: &Request<'_>,
     target: &str,
@@ -67,7 +67,7 @@ pub(super) async fn answer(
             produce::post(request, topic, Some(*partition), accept.metadata()?).await
         }
         _ => {
-            let detail = format!("{topic} takes {allow} only", topic = resource.name());
+            let detail = format!("method not allowed for {}: expected {allow}", resource.name());
             Err(Problem::new(Fault::MethodNotAllowed(allow), detail))
         }
     }

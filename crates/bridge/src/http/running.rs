@@ -1,4 +1,4 @@
-//! A request's hold on the limits that requests share.
+//! The permits that a request holds on shared limits.
 
 use std::future::ready;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,9 +13,9 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use crate::backend::Room;
 use crate::fair_permits::{ClusterId, FairPermit, FairPermits};
 
-/// A request until it is over, though it may have been answered before. The drain waits for it.
+/// A request until its work ends, which can be after its response. The drain waits for it.
 pub(crate) struct Running {
-    hold: Mutex<Hold>,
+    permits: Mutex<Permits>,
     calls: Arc<FairPermits>,
     cluster: ClusterId,
     source: Source,
@@ -24,15 +24,16 @@ pub(crate) struct Running {
     _open: TaskTrackerToken,
 }
 
-/// One of these, or none.
+/// At most one of the two.
 #[derive(Default)]
-struct Hold {
+struct Permits {
     _call: Option<FairPermit>,
     _waiter: Option<OwnedSemaphorePermit>,
 }
 
 impl Running {
-    /// With a permit of `calls`, which it can trade for one of `waiting`; None if there is none for its source and cluster.
+    /// Starts a request with a permit of `calls`, which it can trade for one of `waiting`. None if `calls` has no
+    /// permit for its source and cluster.
     pub(crate) fn begin(
         calls: &Arc<FairPermits>,
         cluster: ClusterId,
@@ -43,7 +44,7 @@ impl Running {
     ) -> Option<Arc<Self>> {
         let call = calls.try_acquire(cluster, source)?;
         Some(Arc::new(Self {
-            hold: Mutex::new(Hold { _call: Some(call), _waiter: None }),
+            permits: Mutex::new(Permits { _call: Some(call), _waiter: None }),
             calls: Arc::clone(calls),
             cluster,
             source,
@@ -53,22 +54,23 @@ impl Running {
         }))
     }
 
-    /// Frees the call permit: the rest of the work costs nothing that requests share.
+    /// Frees the call permit early: the remaining work uses no shared limit.
     pub(crate) fn free_call(&self) {
-        self.hold(Hold::default());
+        self.replace_permits(Permits::default());
     }
 
-    fn hold(&self, hold: Hold) {
-        *self.hold.lock().unwrap_or_else(PoisonError::into_inner) = hold;
+    fn replace_permits(&self, permits: Permits) {
+        *self.permits.lock().unwrap_or_else(PoisonError::into_inner) = permits;
     }
 }
 
 impl Room for &Running {
-    /// Lasts until the bridge drains. Trades the call permit for a waiter permit; without a free one it is over at once.
+    /// Trades the call permit for a waiter permit, and waits until the bridge drains. Ready at once if no waiter permit
+    /// is free.
     fn wait(&mut self) -> BoxFuture<'_, ()> {
         match Arc::clone(&self.waiting).try_acquire_owned() {
             Ok(permit) => {
-                self.hold(Hold { _call: None, _waiter: Some(permit) });
+                self.replace_permits(Permits { _call: None, _waiter: Some(permit) });
                 self.drain.cancelled().boxed()
             }
             Err(_) => ready(()).boxed(),
@@ -79,7 +81,7 @@ impl Room for &Running {
         let call = self.calls.try_acquire(self.cluster, self.source);
         let found = call.is_some();
         if found {
-            self.hold(Hold { _call: call, _waiter: None });
+            self.replace_permits(Permits { _call: call, _waiter: None });
         }
         ready(found).boxed()
     }
@@ -94,7 +96,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn request_that_waited_needs_a_call_permit_to_go_on() {
+    async fn request_that_waited_needs_a_call_permit_to_continue() {
         let (calls, waiting) = (FairPermits::new(1), Arc::new(Semaphore::new(1)));
         let (drain, open) = (CancellationToken::new(), TaskTracker::new());
         let source = Source::from(IpAddr::from([192, 0, 2, 1]));

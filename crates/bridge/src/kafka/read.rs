@@ -8,8 +8,8 @@ use crate::backend::{Fetch, Fetched, Log, Room, WAITING_BYTES};
 
 /// Reads at once. At the log end it waits with room for [`WAITING_BYTES`], since little arrives there at a time.
 ///
-/// A larger answer is dropped and read again with its whole room reserved: a client that never reads must not hold unreserved
-/// memory. Without that room, the answer is empty.
+/// A larger answer is dropped and read again with its whole room reserved: a client that never reads must not hold
+/// unreserved memory. Without that room, the answer is empty.
 pub(super) async fn fetch(
     reader: &Reader,
     log: Log<'_>,

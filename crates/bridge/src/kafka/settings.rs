@@ -118,14 +118,14 @@ impl Settings {
     }
 }
 
-/// Names only: values may be secrets.
+/// Prints names only: values can be secrets.
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.properties.keys()).finish()
     }
 }
 
-/// What was expected instead of `value`, if it would weaken acknowledgements or the order of records.
+/// The expected value, if `value` would weaken acknowledgements or the order of records.
 fn expected(name: &str, value: &str) -> Option<&'static str> {
     let is_true = || ["true", "t", "1"].iter().any(|word| value.eq_ignore_ascii_case(word));
     let number = || value.parse::<i64>().unwrap_or_default();
@@ -157,8 +157,8 @@ fn expected(name: &str, value: &str) -> Option<&'static str> {
     }
 }
 
-/// Whether librdkafka must probe for the system's CAs. Its OpenSSL is built with paths that no system has, and follows the
-/// environment as the reader does.
+/// Whether librdkafka must probe for the system's CAs. Its OpenSSL is built with paths that no system has, and follows
+/// the environment as the reader does.
 fn needs_system_ca(settings: &BTreeMap<String, String>, in_environment: impl Fn(&str) -> bool) -> bool {
     let protocol = settings.get("security.protocol").map(|protocol| protocol.to_ascii_lowercase());
     protocol.is_some_and(|protocol| protocol.ends_with("ssl"))
@@ -174,7 +174,8 @@ pub(crate) const DEFAULTS: &[(&[&str], &str)] = &[
     (&["enable.idempotence"], "true"),
     // Shorter than librdkafka's 5: clients wait for it, and records batch anyway while others are in flight.
     (&["linger.ms", "queue.buffering.max.ms"], "1"),
-    // More than librdkafka's 1,000,000: the broker decides whether to accept a request of 1 MiB with its key and headers.
+    // More than librdkafka's 1,000,000: the broker decides whether to accept a request of 1 MiB with its key and
+    // headers.
     (&["message.max.bytes"], "2097152"),
     // Shorter than librdkafka's five minutes: clients wait for the answer.
     (&["message.timeout.ms", "delivery.timeout.ms"], "30000"),

@@ -84,7 +84,8 @@ impl Writer {
         }
     }
 
-    /// See [`Backend::hand_over`](crate::backend::Backend::hand_over). Waits for a producer, but never for room in the queue.
+    /// See [`Backend::hand_over`](crate::backend::Backend::hand_over). Waits for a producer, but never for room in the
+    /// queue.
     pub(super) async fn hand_over(
         &self,
         source: Source,
@@ -117,7 +118,8 @@ impl Writer {
         Ok(HandedOver { reports, queued })
     }
 
-    /// Waits for delivery reports, or until `due` is cancelled: the outcome of records without a report is then unknown.
+    /// Waits for delivery reports, or until `due` is cancelled: the outcome of records without a report is then
+    /// unknown.
     ///
     /// # Cancel safety
     /// Queued records are still written.

@@ -27,8 +27,8 @@ impl Answer {
         Self::new(sequence, Resp::PongResp(PongResp { state }))
     }
 
-    /// Records fetched from offset `asked` on. Without records, the answer has the offset to continue from, unless that is
-    /// `asked`.
+    /// Records fetched from offset `asked` on. Without records, the answer has the offset to continue from, unless that
+    /// is `asked`.
     pub(super) fn fetched(sequence: i64, asked: i64, fetched: Fetched) -> Self {
         let Fetched { messages, count, next_offset } = fetched;
         if count > 0 || next_offset <= asked {

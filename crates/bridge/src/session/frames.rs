@@ -5,8 +5,8 @@ use sluicegate_protocol::grpc::{self, HEAD_LEN};
 
 /// Assembles length-prefixed messages (gRPC over HTTP/2, "Length-Prefixed-Message").
 ///
-/// Memory per session, at most: one unfinished message of the maximum size, doubled by the growth of its buffer, and one
-/// chunk of input.
+/// Memory per session, at most: one unfinished message of the maximum size, doubled by the growth of its buffer, and
+/// one chunk of input.
 #[derive(Debug)]
 pub(super) struct Frames {
     /// Input that was not parsed yet.

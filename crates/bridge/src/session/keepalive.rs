@@ -1,4 +1,5 @@
-//! Pings idle clients, and ends the sessions of clients that do not answer, read or finish a message. A function of time.
+//! Pings idle clients, and ends the sessions of clients that do not answer, read or finish a message. A function of
+//! time.
 
 use std::time::Duration;
 

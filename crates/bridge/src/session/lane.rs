@@ -60,7 +60,8 @@ impl Lane {
         (self.waiting.len(), self.waiting_bytes)
     }
 
-    /// Drops the waiting requests, so that running commands can use the whole bound: a fetch that waited reserves again.
+    /// Drops the waiting requests, so that running commands can use the whole bound: a fetch that waited reserves
+    /// again.
     pub(super) fn close(&mut self) {
         self.waiting.clear();
         self.waiting_bytes = 0;

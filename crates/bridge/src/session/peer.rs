@@ -15,8 +15,8 @@ pub(super) type Input = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
 pub(super) struct Gone;
 
 /// Polls `step` to completion while reading and discarding input: unread input could harm other streams (see
-/// [`Overload::CloseSession`](super::Overload::CloseSession)). Sets `left` at the end of the input, and does not read if it
-/// is already set.
+/// [`Overload::CloseSession`](super::Overload::CloseSession)). Sets `left` at the end of the input, and does not read
+/// if it is already set.
 pub(super) async fn read_meanwhile<T>(
     input: &mut Input,
     left: &mut bool,

@@ -1,5 +1,5 @@
-//! Bounds a `CmdKafkaProduce` before it is decoded: the smallest record or header takes two bytes on the wire, and dozens of
-//! times that in memory.
+//! Bounds a `CmdKafkaProduce` before it is decoded: the smallest record or header takes two bytes on the wire, and
+//! dozens of times that in memory.
 
 use sluicegate_protocol::wire::number::{HEADERS, RECORDS};
 use sluicegate_protocol::wire::{Fields, Malformed, Value};

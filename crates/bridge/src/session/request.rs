@@ -32,7 +32,8 @@ pub(super) enum Request {
 impl Request {
     /// Scans a message, and decodes it if it is within bounds.
     pub(super) fn parse(message: Bytes) -> Self {
-        // A gateway's own messages have `control` as their only field. Client messages cannot: the gateway checks them too.
+        // A gateway's own messages have no field but `control`. A client's message cannot start with it: the gateway
+        // refuses that.
         if !message.starts_with(&CONTROL_PREFIX) {
             let mut counts = Counts::default();
             match Checked::scan(&message, |produce| counts.add(produce)) {

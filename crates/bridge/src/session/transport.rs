@@ -26,13 +26,13 @@ pub(crate) struct Transport {
     pub(super) overload: Overload,
 }
 
-/// What to do if a peer sends more than the session can take.
+/// The reaction to a peer that sends more than the session can take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Overload {
     /// Stop reading. For peers that have a connection of their own, or pad their messages on a shared one.
     StopReading,
-    /// Keep reading, and close the session above a bound. Unread DATA frames of this peer can be so short that the HTTP/2
-    /// library would close the connection, and with it the sessions of others.
+    /// Keep reading, and close the session above a bound. Unread DATA frames of this peer can be so short that the
+    /// HTTP/2 library would close the connection, and with it the sessions of others.
     CloseSession,
 }
 
@@ -76,7 +76,7 @@ impl Transport {
     }
 }
 
-/// Where answers go.
+/// The transport's side for answers.
 pub(super) enum Output {
     Stream { io: Pin<Box<dyn AsyncWrite + Send>>, write: Option<Write> },
     Body { writes: PollSender<Write>, dropped: Pin<Box<WaitForCancellationFutureOwned>> },
@@ -168,6 +168,6 @@ impl Output {
 /// Bytes per read from an upgraded stream. An idle session's input costs this much memory.
 const READ_BYTES: usize = 4 * 1024;
 
-/// Bytes per write to an upgraded stream, which copies them and queues up to four writes. Each is one HTTP/2 DATA frame of the
-/// default size. Four times as much made no measurable difference.
+/// Bytes per write to an upgraded stream, which copies them and queues up to four writes. Each is one HTTP/2 DATA frame
+/// of the default size. Four times as much made no measurable difference.
 const MAX_WRITE: usize = 16 * 1024;

@@ -32,8 +32,9 @@ impl Client {
 
     /// The client's requests from `io`, as gRPC messages.
     ///
-    /// A chunk is empty if the client's bytes make no request yet: they still show that it is alive. A chunk has at most the
-    /// largest request plus [`READ_BYTES`] of others, each of which can become a refusal of five times its size.
+    /// A chunk is empty if the client's bytes make no request yet: they still show that it is alive. A chunk has at
+    /// most the largest request plus [`READ_BYTES`] of others, each of which can become a refusal of five times its
+    /// size.
     pub(super) fn requests(&self, io: impl AsyncRead + Send + 'static, cluster: Arc<Cluster>) -> Input {
         let client = self.clone();
         let mut io = Box::pin(io);
@@ -92,8 +93,8 @@ fn requests(step: Vec<Output>, metrics: &ClusterMetrics) -> Option<Bytes> {
         match output {
             Output::ToBridge(bytes) => requests = bytes.into(),
             Output::Count(event) => count(metrics, event),
-            // A close among the requests ends the session. Without memory for it, only the end of the input does: further input
-            // is ignored and counts as a sign of life.
+            // A close among the requests ends the session. Without memory for it, only the end of the input does:
+            // further input is ignored and counts as a sign of life.
             Output::Closing { told } if !told => return None,
             Output::Closing { .. } | Output::ToClient(_) | Output::Closed => {}
         }

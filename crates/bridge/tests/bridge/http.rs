@@ -90,10 +90,10 @@ async fn client_mistakes_are_problem_documents() {
     let bridge = start("").await;
     let gateway = Gateway::connect(&bridge).await;
     for (request, status, says) in [
-        (rest("GET", "/nothing"), 404, "nothing is at this path"),
-        (rest("PUT", "/topics"), 405, "GET, HEAD, OPTIONS only"),
-        (rest("BREW", "/topics"), 405, "GET, HEAD, OPTIONS only"),
-        (rest("GET", "/topics?x=1"), 400, "query parameter x is unknown"),
+        (rest("GET", "/nothing"), 404, "unknown path"),
+        (rest("PUT", "/topics"), 405, "expected GET, HEAD, OPTIONS"),
+        (rest("BREW", "/topics"), 405, "expected GET, HEAD, OPTIONS"),
+        (rest("GET", "/topics?x=1"), 400, "unknown query parameter x"),
     ] {
         let response = send(&gateway, request.clone()).await;
         check(&response, status, says);

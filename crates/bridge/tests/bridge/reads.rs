@@ -100,7 +100,7 @@ async fn records_are_read_in_the_format_that_is_accepted() {
     let response = stack.get(path, "application/json").await;
     let problem = Stack::check(&response, 406, "application/problem+json");
     let message = problem["message"].as_str().unwrap();
-    assert!(message.contains("the value of the record at offset 2 is no JSON"), "{message}");
+    assert!(message.contains("the value of the record at offset 2 is not valid JSON"), "{message}");
 
     let limited = stack.get("/topics/t/partitions/0/records?offset=1&max_bytes=1", "*/*").await;
     let records = Stack::check(&limited, 200, "application/vnd.kafka.binary.v2+json");
@@ -239,12 +239,12 @@ async fn what_is_not_there_is_named() {
     stack.produce(&[Some(b"1")]);
     for resource in ["records?offset=0", "offsets", "offsets?timestamp=5"] {
         let path = |topic: &str, partition: i32| format!("/topics/{topic}/partitions/{partition}/{resource}");
-        stack.check_error(&path("no", 0), 404, 40401, 3, "there is no topic no").await;
-        stack.check_error(&path("no", 7), 404, 40401, 3, "there is no topic no").await;
+        stack.check_error(&path("no", 0), 404, 40401, 3, "topic no does not exist").await;
+        stack.check_error(&path("no", 7), 404, 40401, 3, "topic no does not exist").await;
         stack.check_error(&path("t", 2), 404, 40402, 3, "topic t has no partition 2").await;
         stack.check_error(&path("a%20b", 0), 400, 400, 17, "expected 1 to 249 characters of a-z").await;
     }
-    stack.check_error("/topics/no", 404, 40401, 3, "there is no topic no").await;
+    stack.check_error("/topics/no", 404, 40401, 3, "topic no does not exist").await;
     let beyond = "/topics/t/partitions/0/records?offset=2";
     let says = "offset 2 is not within partition 0 of topic t: expected 0 to 1";
     stack.check_error(beyond, 400, 400, 1, says).await;
@@ -259,14 +259,11 @@ async fn parameters_that_make_no_sense_are_refused() {
             "/topics/t/partitions/0/records?offset=-1",
             "query parameter offset: expected a whole number from 0",
         ),
-        (
-            "/topics/t/partitions/0/records?offset=1&offset=1",
-            "query parameter offset is there more than once",
-        ),
+        ("/topics/t/partitions/0/records?offset=1&offset=1", "query parameter offset is repeated"),
         ("/topics/t/partitions/0/offsets?timestamp=-3", "timestamp: expected a whole number from -2"),
         ("/topics/t/partitions/0/offsets?timestamp=9223372036854775808", "timestamp: expected"),
-        ("/topics/t/partitions/0/offsets?offset=1", "query parameter offset is unknown: expected timestamp"),
-        ("/topics?internal=1", "query parameter internal is unknown: expected none here"),
+        ("/topics/t/partitions/0/offsets?offset=1", "unknown query parameter offset: expected timestamp"),
+        ("/topics?internal=1", "unknown query parameter internal: expected none"),
     ] {
         let response = stack.get(path, "application/vnd.kafka.v2+json").await;
         let document = Stack::check(&response, 400, "application/vnd.kafka.v2+json");

@@ -1,9 +1,9 @@
-//! Pages' requests, as a route with origins judges them.
+//! Requests of web pages on a route with origins.
 
 use ::http::StatusCode;
 use sluicegate_protocol::HttpRoute;
 
-use super::super::{Page, judge_page};
+use super::super::{Page, check_page};
 use super::*;
 
 const APP: &str = "https://app.example";
@@ -24,7 +24,7 @@ fn parts(method: &str, lines: &[(&str, &str)]) -> request::Parts {
 async fn judge(cors: HttpCors, method: &str, lines: &[(&str, &str)]) -> (Option<StatusCode>, String) {
     let route = HttpRoute { cors: Some(cors), ..HttpRoute::default() };
     let methods = [Method::GET, Method::POST];
-    let (status, headers) = match judge_page(&route, &methods, &parts(method, lines)).await {
+    let (status, headers) = match check_page(&route, &methods, &parts(method, lines)).await {
         Page::Passes(headers) => (None, headers),
         Page::Answered(response) => (Some(response.status()), response.headers().clone()),
     };

@@ -1,4 +1,4 @@
-//! Which record a request becomes, by the route and by its headers.
+//! The record of a request, by its route and headers, and the response.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ fn of(route: &HttpProduce, lines: &[(&str, &[u8])], body: &str) -> Result<Produc
 }
 
 #[test]
-fn a_body_is_the_value_as_it_is() {
+fn body_is_the_value_unchanged() {
     for body in ["", " { ", "\u{0}", "{ \"a\": 1 }"] {
         let record = of(&route(), &[("content-type", b"text/plain")], body).unwrap();
         let want = ProduceRecord {
@@ -61,7 +61,7 @@ fn a_body_is_the_value_as_it_is() {
 }
 
 #[test]
-fn headers_come_before_the_route() {
+fn headers_override_the_route() {
     let lines: [(&str, &[u8]); 3] =
         [("x-kafka-topic", b"own"), ("x-kafka-partition", b"-1"), ("x-kafka-key", b"\xFF k")];
     let record = of(&route(), &lines, "").unwrap();
@@ -75,7 +75,7 @@ fn headers_come_before_the_route() {
 }
 
 #[test]
-fn the_key_is_the_headers_or_the_documents_or_the_routes() {
+fn key_comes_from_header_then_document_then_route() {
     let route = HttpProduce { jsonkey: Some("a.b".into()), ..route() };
     let json: (&str, &[u8]) = ("content-type", b"application/json; charset=utf-8");
     let key = |lines: &[(&str, &[u8])], body: &str| of(&route, lines, body).unwrap().key;
@@ -98,7 +98,7 @@ fn the_key_is_the_headers_or_the_documents_or_the_routes() {
 }
 
 #[test]
-fn json_is_compacted_and_nothing_else_of_it_changes() {
+fn json_is_only_compacted() {
     let body = "{ \"b\" : 1e400,\r\n\"a\":\t[ -0, 12345678901234567890123, \"\\u00e9 \\/\" ], \"b\": 2 }";
     let record = of(&route(), &[("content-type", b"APPLICATION/JSON")], body).unwrap();
     let want = r#"{"b":1e400,"a":[-0,12345678901234567890123,"\u00e9 \/"],"b":2}"#;
@@ -106,7 +106,7 @@ fn json_is_compacted_and_nothing_else_of_it_changes() {
 }
 
 #[test]
-fn headers_under_the_prefix_are_the_records() {
+fn headers_with_the_prefix_become_record_headers() {
     let lines: [(&str, &[u8]); 6] = [
         ("x-kafka-header-b", b"1"),
         ("accept", b"*/*"),
@@ -123,7 +123,7 @@ fn headers_under_the_prefix_are_the_records() {
         .collect();
     let want: [(&str, &[u8]); 4] = [("b", b"1"), ("b", b""), ("a", b"\xFF"), ("", b"no name")];
     assert_eq!(found, want.map(|(key, value)| (key.to_owned(), Bytes::from_static(value))));
-    // A prefix that the names of overrides begin with, too.
+    // A prefix that the overrides' names share.
     let wide = HttpProduce { record_header_prefix: "x-kafka-".into(), ..route() };
     let found = of(&wide, &lines, "").unwrap().headers;
     assert_eq!(found.len(), 4);
@@ -165,7 +165,7 @@ fn check(route: &HttpProduce, lines: &[(&str, &[u8])], body: &str, status: u16, 
 }
 
 #[test]
-fn what_a_client_gets_wrong_is_told() {
+fn invalid_requests_are_refused() {
     let json: (&str, &[u8]) = ("content-type", b"application/json");
     let route = HttpProduce { jsonkey: Some("id".into()), ..route() };
     for (lines, body, status, want) in [
@@ -180,33 +180,23 @@ fn what_a_client_gets_wrong_is_told() {
         (&[("x-kafka-partition", b"+1")], "", 400, "from -1"),
         (&[("x-kafka-partition", b"")], "", 400, "from -1"),
         (&[("x-kafka-partition", b"\xFF")], "", 400, "header x-kafka-partition: expected UTF-8"),
-        (
-            &[("x-kafka-topic", b"a"), ("x-kafka-topic", b"a")],
-            "",
-            400,
-            "header x-kafka-topic is there more than once",
-        ),
-        (
-            &[("x-kafka-key", b"a"), ("x-kafka-key", b"b")],
-            "",
-            400,
-            "header x-kafka-key is there more than once",
-        ),
+        (&[("x-kafka-topic", b"a"), ("x-kafka-topic", b"a")], "", 400, "header x-kafka-topic is repeated"),
+        (&[("x-kafka-key", b"a"), ("x-kafka-key", b"b")], "", 400, "header x-kafka-key is repeated"),
         (&[("content-encoding", b"gzip")], "", 415, "expected it without Content-Encoding"),
         (&[json], "{\"id\":\n1,}", 400, "at line 2 column 3"),
-        (&[json], "", 400, "the body is no JSON"),
-        (&[json], "{\"di\": 1}", 400, "the body has nothing at id, where the key should be"),
+        (&[json], "", 400, "the body is not valid JSON"),
+        (&[json], "{\"di\": 1}", 400, "no key in the body: expected one at id"),
         (&[json], "{\"id\": \"\\ud83d\"}", 400, "half a surrogate pair"),
     ] {
         check(&route, lines, body, status, want);
     }
     let many = vec![("x-kafka-header-a", &b""[..]); MAX_HEADERS + 1];
-    check(&route, &many, "", 431, "101 headers of x-kafka-header-…: expected at most 100");
+    check(&route, &many, "", 431, "101 headers with the prefix x-kafka-header-: expected at most 100");
     assert_eq!(of(&route, &many[1..], "").unwrap().headers.len(), MAX_HEADERS);
 }
 
 #[test]
-fn what_the_route_does_not_allow_is_forbidden() {
+fn overrides_that_the_route_does_not_allow_are_refused() {
     let closed =
         HttpProduce { topic_override: false, partition_override: false, key_override: false, ..route() };
     for name in ["x-kafka-topic", "x-kafka-partition", "x-kafka-key"] {
@@ -217,14 +207,14 @@ fn what_the_route_does_not_allow_is_forbidden() {
 }
 
 #[test]
-fn a_route_that_cannot_work_is_no_fault_of_the_client() {
+fn invalid_route_is_not_the_clients_fault() {
     let json: (&str, &[u8]) = ("content-type", b"application/json");
     let route = HttpProduce { jsonkey: Some("a|b".into()), ..route() };
-    check(&route, &[json], "{}", 500, "the route's jsonkey \\\"a|b\\\" cannot be used: `|` is a pipe");
+    check(&route, &[json], "{}", 500, "invalid jsonkey \\\"a|b\\\" in the route: `|` is a pipe");
     assert!(of(&route, &[], "").is_ok());
 }
 
-/// A request to a cluster that takes everything, and what has not ended when it is answered.
+/// A request to a cluster that accepts everything. The tracker has what still runs after the response.
 async fn ask(method: Method, lines: &[(&str, &[u8])]) -> (Response, Arc<Script>, TaskTracker) {
     let ((cluster, script), open) = (Script::cluster(1), TaskTracker::new());
     let response = ask_of(&cluster, &open, method, lines).await;
@@ -257,13 +247,13 @@ async fn ask_with(
     let waiting = Arc::new(Semaphore::new(1));
     let running = Running::begin(calls, 1, Source::default(), &waiting, &Default::default(), open.token());
     let running = running.unwrap();
-    // The name of a scripted topic says how many milliseconds it takes to look it up.
+    // A scripted topic's name is the time of its look-up in milliseconds.
     let route = HttpProduce { topic: "10".into(), ..route() };
     answer(&request, &route, &running).await.unwrap_or_else(Problem::plain)
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_acknowledged_record_is_answered_with_its_place() {
+async fn acknowledged_record_is_answered_with_its_offset() {
     let (response, script, open) = ask(Method::POST, &[]).await;
     assert_eq!(response.status, StatusCode::OK);
     assert_eq!(response.body, r#"{"topic":"10","partition":0,"offset":0,"timestamp":0}"#);
@@ -298,14 +288,14 @@ async fn respond_async_frees_its_permit_when_the_record_is_queued() {
     }
 }
 
-/// Waits until nothing is left of a request.
+/// Waits until a request has ended.
 async fn over(open: &TaskTracker, within: Duration) {
     open.close();
     tokio::time::timeout(within, open.wait()).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_does_not_wait_is_answered_when_the_record_is_in_the_queue_and_counts_until_it_is_written() {
+async fn respond_async_is_answered_when_queued_and_runs_until_written() {
     let ((cluster, script), open) = (slow(), TaskTracker::new());
     let start = Instant::now();
     let response = ask_of(&cluster, &open, Method::POST, &ASYNC).await;
@@ -318,7 +308,7 @@ async fn who_does_not_wait_is_answered_when_the_record_is_in_the_queue_and_count
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_does_not_wait_is_told_why_the_record_is_not_in_the_queue() {
+async fn respond_async_reports_why_a_record_is_not_queued() {
     for (fault, status) in [
         (backend::Fault::QueueFull, 429),
         (backend::Fault::NotFound, 404),
@@ -336,17 +326,17 @@ async fn who_does_not_wait_is_told_why_the_record_is_not_in_the_queue() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_record_of_a_client_that_goes_away_is_written_all_the_same() {
+async fn record_of_a_disconnected_client_is_written() {
     let ((cluster, script), open) = (slow(), TaskTracker::new());
     let asked = tokio::time::timeout(Duration::from_millis(1), ask_of(&cluster, &open, Method::POST, &ASYNC));
-    assert!(asked.await.is_err(), "its topic is looked up for longer");
+    assert!(asked.await.is_err(), "the topic's look-up takes longer");
     assert!(script.taken().is_empty());
     over(&open, Duration::from_secs(11)).await;
     assert_eq!(script.taken(), ["body"]);
 }
 
 #[tokio::test]
-async fn who_does_not_wait_is_told_all_that_is_known_without_kafka() {
+async fn respond_async_reports_an_invalid_topic() {
     let lines = [ASYNC[0], ("x-kafka-topic", b"a/b")];
     let (response, ..) = ask(Method::POST, &lines).await;
     assert_eq!(response.status, StatusCode::BAD_REQUEST);

@@ -1,4 +1,4 @@
-//! The body of a request that writes: JSON in which keys and values are JSON themselves, or strings in base64.
+//! Parses the body of a write: JSON whose keys and values are embedded JSON or base64 strings.
 
 use std::fmt;
 
@@ -15,11 +15,11 @@ use super::super::media_type::Format;
 use super::super::problem::{Fault, Problem};
 use crate::cluster::{MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_RECORDS};
 
-/// The records of a body, for a topic or for one partition of it. Members that nothing here knows are ignored, as the proxies'
-/// clients send some for schemas.
+/// The records of a body, for a topic or one of its partitions. Unknown members are ignored, because clients of the
+/// REST proxies send some for schemas.
 ///
 /// # Errors
-/// What of it is not as it should be, and what was expected there.
+/// The body is invalid; says where, and what was expected.
 pub(super) fn parse(
     body: &[u8],
     format: Format,
@@ -41,7 +41,7 @@ pub(super) fn parse(
         if headers > MAX_COMMAND_HEADERS {
             return Err(Problem::new(
                 Fault::TooLarge,
-                format!("more than {MAX_COMMAND_HEADERS} headers in one request: expected no more than that"),
+                format!("too many headers in one request: expected at most {MAX_COMMAND_HEADERS}"),
             ));
         }
         records.push(record);
@@ -90,7 +90,10 @@ fn record(
     if let (Some(own), Some(partition)) = (own, partition)
         && own != partition
     {
-        return Err(wrong(&format!("{place}.partition"), &format!("is {own}, and {partition} in the path")));
+        return Err(wrong(
+            &format!("{place}.partition"),
+            &format!("expected {partition} as in the path, got {own}"),
+        ));
     }
     let timestamp =
         record.timestamp.map(|timestamp| number(timestamp, &format!("{place}.timestamp"), 1, i64::MAX));
@@ -118,7 +121,7 @@ fn headers(headers: &RawValue, place: &str) -> Result<Vec<Header>, Problem> {
     items.map(header).collect()
 }
 
-/// What is written for a key or a value; `None` for null.
+/// The bytes of a key or value; `None` for null.
 fn bytes(value: Option<&RawValue>, place: &str, format: Format) -> Result<Option<Bytes>, Problem> {
     let Some(value) = value else { return Ok(None) };
     match format {
@@ -126,45 +129,45 @@ fn bytes(value: Option<&RawValue>, place: &str, format: Format) -> Result<Option
         Format::Binary => {
             let text: Option<String> = serde_json::from_str(value.get()).ok();
             let bytes = text.and_then(|text| BASE64.decode(text).ok());
-            let bytes = bytes.ok_or_else(|| wrong(place, "expected a string in base64, padded, or null"))?;
+            let bytes = bytes.ok_or_else(|| wrong(place, "expected a padded base64 string or null"))?;
             Ok(Some(bytes.into()))
         }
     }
 }
 
 fn number(value: &RawValue, place: &str, least: i64, most: i64) -> Result<i64, Problem> {
-    // Of a JSON number, only a whole one without an exponent is an integer of Rust's.
+    // Rust only parses JSON numbers without a fraction or exponent as integers.
     let number: Option<i64> = value.get().parse().ok();
     let number = number.filter(|number| (least..=most).contains(number));
     number.ok_or_else(|| wrong(place, &format!("expected a whole number from {least} to {most}")))
 }
 
-/// Valid JSON as an object, of which every member is taken as it is.
+/// Parses valid JSON as an object with members of any value.
 fn object<'a, T: Deserialize<'a>>(json: &'a str, place: &str) -> Result<T, Problem> {
     if !json.starts_with('{') {
         return Err(wrong(place, "expected an object"));
     }
     serde_json::from_str(json).map_err(|error| {
-        // The body is JSON, and members may be anything. What is left is serde's own complaint, about a member that is there
-        // twice, or the parser's, about a name with half a surrogate pair.
-        let expected =
-            if error.is_data() { "has a member twice" } else { "has a member whose name is no Unicode" };
-        wrong(place, expected)
+        // The JSON is valid, and members can have any value. What remains are serde's error for a duplicate member, and
+        // the parser's for a name with half a surrogate pair.
+        let reason =
+            if error.is_data() { "has a duplicate member" } else { "has a member name that is not Unicode" };
+        wrong(place, reason)
     })
 }
 
-/// The elements of an array, of which there may be no more than `max`.
+/// The elements of an array, at most `max`.
 fn list<'a>(json: &'a RawValue, place: &str, max: usize) -> Result<Vec<&'a RawValue>, Problem> {
     let list = serde_json::Deserializer::from_str(json.get()).deserialize_seq(Bounded { max });
     let (items, count) = list.map_err(|_| wrong(place, "expected an array"))?;
     if count > max {
-        let detail = format!("{place} has {count} elements, expected at most {max}");
+        let detail = format!("{place}: expected at most {max} elements, got {count}");
         return Err(Problem::new(Fault::TooLarge, detail));
     }
     Ok(items)
 }
 
-/// The first `max` elements of an array, and how many it has.
+/// Reads the first `max` elements of an array, and counts all.
 struct Bounded {
     max: usize,
 }

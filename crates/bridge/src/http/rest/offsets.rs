@@ -1,4 +1,4 @@
-//! The first and the last offset of a partition, and that of a timestamp.
+//! The first and last offsets of a partition, or the offset of a timestamp.
 
 use http::StatusCode;
 use serde::Serialize;
@@ -10,7 +10,7 @@ use super::path::Query;
 use crate::backend::{LOG_START, Log};
 use crate::cluster::Cluster;
 
-/// The answer to GET of a partition's offsets.
+/// The response to GET of a partition's offsets.
 ///
 /// # Cancel safety
 /// A drop abandons the read.
@@ -38,7 +38,7 @@ pub(super) async fn get(
 enum Document {
     Ends {
         beginning_offset: i64,
-        /// One behind the last record's.
+        /// One after the last record's.
         end_offset: i64,
     },
     /// -1: every record is older.

@@ -1,10 +1,10 @@
-//! The ends of a partition, and the problem of one that cannot be read.
+//! The ends of a partition, and the problem of a failed read.
 
 use super::super::problem::Problem;
 use crate::backend::{CommandError, Fault, LOG_END, LOG_START, Log};
 use crate::cluster::Cluster;
 
-/// The problem of a client that asked for this log, and for this offset if it asked for one.
+/// The problem of a failed read of this log, from this offset if the client gave one.
 pub(super) async fn read_problem(
     cluster: &Cluster,
     log: Log<'_>,
@@ -20,13 +20,13 @@ pub(super) async fn read_problem(
         );
         return Problem::failed(CommandError { message, ..error });
     }
-    Problem::failed(error).naming_what_is_missing(cluster, topic, Some(partition)).await
+    Problem::failed(error).with_missing_log(cluster, topic, Some(partition)).await
 }
 
 /// The first offset of a log, and the one after its last record.
 ///
 /// # Errors
-/// One of them cannot be had.
+/// One of the reads fails.
 pub(super) async fn ends(cluster: &Cluster, log: Log<'_>) -> Result<(i64, i64), CommandError> {
     tokio::try_join!(cluster.list_offset(log, LOG_START), cluster.list_offset(log, LOG_END))
 }

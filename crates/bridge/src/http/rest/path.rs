@@ -1,11 +1,11 @@
-//! A path becomes a resource, a query its parameters.
+//! Parses paths into resources, and queries into parameters.
 
 use std::ops::RangeInclusive;
 
 use super::super::number::whole_number;
 use super::super::problem::{Fault, Problem};
 
-/// What is at a path.
+/// The resource at a path.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Resource {
     /// `/topics`
@@ -21,31 +21,31 @@ pub(super) enum Resource {
 }
 
 impl Resource {
-    /// Takes a path apart. One slash at its end means nothing.
+    /// Parses a path. A trailing slash is ignored.
     ///
     /// # Errors
-    /// Nothing is there, or it is no path.
+    /// The path is unknown or invalid.
     pub(super) fn parse(path: &str) -> Result<Self, Problem> {
         let path = path.strip_suffix('/').unwrap_or(path);
         let segments: Vec<&str> =
             path.strip_prefix('/').unwrap_or(path).split('/').take(MAX_SEGMENTS).collect();
         match segments[..] {
             ["topics"] => Ok(Self::Topics),
-            ["topics", topic] => Ok(Self::Topic { topic: named(topic)? }),
+            ["topics", topic] => Ok(Self::Topic { topic: topic_name(topic)? }),
             ["topics", topic, "partitions", partition] => {
-                Ok(Self::Partition { topic: named(topic)?, partition: numbered(partition)? })
+                Ok(Self::Partition { topic: topic_name(topic)?, partition: partition_number(partition)? })
             }
             ["topics", topic, "partitions", partition, "records"] => {
-                Ok(Self::Records { topic: named(topic)?, partition: numbered(partition)? })
+                Ok(Self::Records { topic: topic_name(topic)?, partition: partition_number(partition)? })
             }
             ["topics", topic, "partitions", partition, "offsets"] => {
-                Ok(Self::Offsets { topic: named(topic)?, partition: numbered(partition)? })
+                Ok(Self::Offsets { topic: topic_name(topic)?, partition: partition_number(partition)? })
             }
             _ => Err(Problem::new(Fault::NoResource, RESOURCES)),
         }
     }
 
-    /// The methods that it takes, as the header `Allow` has them.
+    /// The allowed methods, in the form of the header `Allow`.
     pub(super) fn allow(&self, write: bool) -> &'static str {
         match (self, write) {
             (Self::Topic { .. }, true) => "GET, HEAD, POST, OPTIONS",
@@ -57,7 +57,7 @@ impl Resource {
         }
     }
 
-    /// What it is called in a text.
+    /// The name for messages.
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Topics => "the list of topics",
@@ -69,22 +69,22 @@ impl Resource {
     }
 }
 
-fn named(segment: &str) -> Result<String, Problem> {
-    decoded(segment).filter(|topic| !topic.is_empty()).ok_or_else(|| {
-        Problem::new(Fault::Malformed, "expected the name of a topic in the path, percent-encoded UTF-8")
+fn topic_name(segment: &str) -> Result<String, Problem> {
+    percent_decoded(segment).filter(|topic| !topic.is_empty()).ok_or_else(|| {
+        Problem::new(Fault::Malformed, "expected a topic name in the path, in percent-encoded UTF-8")
     })
 }
 
-fn numbered(segment: &str) -> Result<i32, Problem> {
-    let number = decoded(segment).and_then(|text| i32::try_from(whole_number(&text)?).ok());
+fn partition_number(segment: &str) -> Result<i32, Problem> {
+    let number = percent_decoded(segment).and_then(|text| i32::try_from(whole_number(&text)?).ok());
     number.filter(|number| *number >= 0).ok_or_else(|| {
-        let detail = format!("expected the number of a partition in the path, 0 to {}", i32::MAX);
+        let detail = format!("expected a partition number in the path, from 0 to {}", i32::MAX);
         Problem::new(Fault::Malformed, detail)
     })
 }
 
-/// RFC 3986, section 2.1. `None` where an octet is not encoded as it should be, or where they are no UTF-8.
-fn decoded(text: &str) -> Option<String> {
+/// Decodes RFC 3986, section 2.1. `None` if the encoding is invalid or not UTF-8.
+fn percent_decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, behind @ ..] = rest {
@@ -101,32 +101,32 @@ fn decoded(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// The parameters of a query, all of them known and none there twice.
+/// The parameters of a query, all known and none repeated.
 #[derive(Debug)]
 pub(super) struct Query(Vec<(&'static str, String)>);
 
 impl Query {
-    /// Takes a query apart, in which these parameters may be.
+    /// Parses a query that can have these parameters.
     ///
     /// # Errors
-    /// It has another one, or one twice, or is not encoded as it should be.
+    /// A parameter is unknown, repeated or wrongly encoded.
     pub(super) fn parse(query: &str, known: &[&'static str]) -> Result<Self, Problem> {
         let malformed = |detail: String| Err(Problem::new(Fault::Malformed, detail));
         let mut parameters: Vec<(&'static str, String)> = Vec::new();
         for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
             let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-            let (Some(name), Some(value)) = (decoded(name), decoded(value)) else {
-                return malformed("expected a query of NAME=VALUE, percent-encoded UTF-8".to_owned());
+            let (Some(name), Some(value)) = (percent_decoded(name), percent_decoded(value)) else {
+                return malformed("expected NAME=VALUE in the query, in percent-encoded UTF-8".to_owned());
             };
             let Some(name) = known.iter().find(|known| **known == name) else {
                 let name: String = name.chars().take(MAX_SHOWN).flat_map(char::escape_debug).collect();
                 return malformed(match known {
-                    [] => format!("query parameter {name} is unknown: expected none here"),
-                    _ => format!("query parameter {name} is unknown: expected {}", known.join(", ")),
+                    [] => format!("unknown query parameter {name}: expected none"),
+                    _ => format!("unknown query parameter {name}: expected {}", known.join(", ")),
                 });
             };
             if parameters.iter().any(|(given, _)| given == name) {
-                return malformed(format!("query parameter {name} is there more than once: expected one"));
+                return malformed(format!("query parameter {name} is repeated: expected it once"));
             }
             parameters.push((*name, value));
         }
@@ -136,15 +136,15 @@ impl Query {
     /// Checks that there are no parameters.
     ///
     /// # Errors
-    /// As [`Query::parse`].
+    /// See [`Query::parse`].
     pub(super) fn none(query: &str) -> Result<(), Problem> {
         Self::parse(query, &[]).map(drop)
     }
 
-    /// A whole number, where it is there.
+    /// The whole number of a parameter, if it is present.
     ///
     /// # Errors
-    /// It is none, or not within `range`.
+    /// The value is not a whole number within `range`.
     pub(super) fn number(&self, name: &str, range: RangeInclusive<i64>) -> Result<Option<i64>, Problem> {
         let Some((_, value)) = self.0.iter().find(|(given, _)| *given == name) else { return Ok(None) };
         whole_number(value).filter(|number| range.contains(number)).map(Some).ok_or_else(|| {
@@ -155,12 +155,12 @@ impl Query {
     }
 }
 
-/// What is said where nothing is.
-const RESOURCES: &str = "nothing is at this path: expected /topics, /topics/TOPIC, /topics/TOPIC/partitions/N, \
-                         /topics/TOPIC/partitions/N/records or /topics/TOPIC/partitions/N/offsets behind the route's path";
+/// The error of an unknown path.
+const RESOURCES: &str = "unknown path: expected /topics, /topics/TOPIC, /topics/TOPIC/partitions/N, \
+                         /topics/TOPIC/partitions/N/records or /topics/TOPIC/partitions/N/offsets after the route's path";
 /// One more than any resource has.
 const MAX_SEGMENTS: usize = 6;
-/// How many characters of a name are repeated.
+/// Characters of a name that a message repeats.
 const MAX_SHOWN: usize = 100;
 
 #[cfg(test)]
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn each_resource_has_its_path() {
+    fn paths_parse_into_resources() {
         let topic = || "a b".to_owned();
         for (path, want) in [
             ("/topics", Resource::Topics),
@@ -203,52 +203,52 @@ mod tests {
     }
 
     #[test]
-    fn other_paths_are_told_what_there_is() {
+    fn unknown_and_invalid_paths_are_refused() {
         for path in
             ["", "/", "//", "/topic", "/Topics", "/topics/t/partitions", "/topics/t/records", "//topics"]
         {
-            check(path, 404, "nothing is at this path");
+            check(path, 404, "unknown path");
         }
-        check("/topics/t/partitions/0/records/x", 404, "nothing is at this path");
-        check("/topics/t/partitions/0/records//", 404, "nothing is at this path");
-        check(&"/topics".repeat(10_000), 404, "nothing is at this path");
+        check("/topics/t/partitions/0/records/x", 404, "unknown path");
+        check("/topics/t/partitions/0/records//", 404, "unknown path");
+        check(&"/topics".repeat(10_000), 404, "unknown path");
         for path in
             ["/topics//partitions/0", "/topics/%", "/topics/%2", "/topics/%zz", "/topics/%ff", "/topics/%+1"]
         {
-            check(path, 400, "the name of a topic");
+            check(path, 400, "expected a topic name");
         }
         for number in ["-1", "+1", "2147483648", "x", "", "1.0", "0x1", "%2d1", "99999999999999999999", "٣"]
         {
-            check(&format!("/topics/t/partitions/{number}/records"), 400, "the number of a partition");
+            check(&format!("/topics/t/partitions/{number}/records"), 400, "expected a partition number");
         }
     }
 
     #[test]
-    fn parameters_are_known_and_there_once() {
+    fn unknown_and_repeated_parameters_are_refused() {
         let known = ["offset", "timeout"];
         let query = Query::parse("offset=%31&&timeout=0", &known).unwrap();
         assert_eq!(query.number("offset", 0..=i64::MAX).unwrap(), Some(1));
         assert_eq!(query.number("timeout", 0..=10).unwrap(), Some(0));
         assert_eq!(query.number("max_bytes", 0..=10).unwrap(), None);
         for (query, want) in [
-            ("ofset=1", "query parameter ofset is unknown: expected offset, timeout"),
-            ("offset=1&offset=1", "query parameter offset is there more than once"),
+            ("ofset=1", "unknown query parameter ofset: expected offset, timeout"),
+            ("offset=1&offset=1", "query parameter offset is repeated"),
             ("offset=%", "percent-encoded"),
             ("%ff=1", "percent-encoded"),
-            ("a%0ab=1", "a\\\\nb is unknown"),
+            ("a%0ab=1", "unknown query parameter a\\\\nb"),
         ] {
             let (status, body) = text(Query::parse(query, &known).unwrap_err());
             assert_eq!(status, 400, "{query}");
             assert!(body.contains(want), "{query}: {body}");
         }
-        assert!(text(Query::none("x=1").unwrap_err()).1.contains("expected none here"));
+        assert!(text(Query::none("x=1").unwrap_err()).1.contains("expected none"));
         assert!(Query::none("").is_ok());
         let long = text(Query::none(&"x".repeat(1 << 20)).unwrap_err()).1;
         assert!(long.len() < 1000);
     }
 
     #[test]
-    fn a_number_is_whole_and_within_its_range() {
+    fn numbers_must_be_whole_and_in_range() {
         for value in ["", "x", "1.0", "+1", "--1", "-", "11", "-2", "9223372036854775808", "1 "] {
             let query = Query::parse(&format!("n={value}"), &["n"]).unwrap();
             let (status, body) = text(query.number("n", -1..=10).unwrap_err());

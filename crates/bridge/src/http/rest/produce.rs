@@ -1,4 +1,4 @@
-//! Records to be written, in the REST proxies' format, and the result of each.
+//! Writes records in the REST proxies' format, and answers with the result of each.
 
 use http::StatusCode;
 use serde::Serialize;
@@ -12,13 +12,13 @@ use crate::backend::{self, CommandError, DeliveryReport, Written};
 use crate::cluster::Turn;
 use crate::topics::Topics;
 
-/// Writes the records of the body to a topic, or to one partition of it.
+/// Writes the records of the body to a topic or one of its partitions.
 ///
 /// # Errors
-/// None was written: for a reason that concerns the request, or for the same reason each.
+/// The request failed as a whole, or all records failed with the same fault.
 ///
 /// # Cancel safety
-/// All records are written, or none.
+/// The records are written all or none.
 pub(super) async fn post(
     request: &Request<'_>,
     topic: &str,
@@ -35,14 +35,14 @@ pub(super) async fn post(
         )
     })?;
     let records = batch::parse(request.body, format, topic, partition)?;
-    // Where all records fail because it is missing, it is that of the first that is named.
+    // If all records fail for a missing partition, the error names the first record's.
     let partition = partition.or_else(|| records.first()?.partition);
     let (cluster, client) = (&request.grant.cluster, request.grant.client);
     let reports = cluster.produce(client, records, &Topics::All, Turn::default(), || {}).await;
     let reports = reports.map_err(Problem::failed)?;
-    if let Some(error) = common(&reports) {
+    if let Some(error) = common_error(&reports) {
         return Err(Problem::failed(error.clone())
-            .naming_what_is_missing(&request.grant.cluster, topic, partition)
+            .with_missing_log(&request.grant.cluster, topic, partition)
             .await);
     }
     let offsets = reports.into_iter().map(Offset::of).collect();
@@ -50,15 +50,15 @@ pub(super) async fn post(
     Ok(Response::json(StatusCode::OK, content_type, &document))
 }
 
-/// The error of the first record, where all have one, and of the same kind: the request has failed as a whole.
-fn common(reports: &[DeliveryReport]) -> Option<&CommandError> {
+/// The first record's error, if all records failed with the same fault: the request then fails as a whole.
+fn common_error(reports: &[DeliveryReport]) -> Option<&CommandError> {
     let mut errors = reports.iter().map(|report| report.as_ref().err());
     let first = errors.next()??;
     let fault = Fault::of(first);
     errors.all(|error| error.is_some_and(|error| Fault::of(error) == fault)).then_some(first)
 }
 
-/// As the REST proxies answer.
+/// The REST proxies' response document.
 #[derive(Serialize)]
 struct Document {
     offsets: Vec<Offset>,
@@ -66,14 +66,14 @@ struct Document {
     value_schema_id: Option<i32>,
 }
 
-/// Of one record: where it is, or why not.
+/// The result of one record: its offset or its error.
 #[derive(Serialize, Default)]
 struct Offset {
     partition: Option<i32>,
     offset: Option<i64>,
     error_code: Option<u32>,
     error: Option<String>,
-    /// The record may be written; there where that is so only, as the proxies have no such member.
+    /// The record may have been written. Present only if true, because the REST proxies have no such member.
     #[serde(skip_serializing_if = "is_default")]
     unknown_outcome: bool,
 }
@@ -93,7 +93,7 @@ impl Offset {
     }
 }
 
-/// Codes of a record, as the Confluent REST Proxy's API documents them.
+/// Error codes of a record, as documented for the Confluent REST Proxy's API.
 const NOT_RETRIABLE: u32 = 1;
 const RETRIABLE: u32 = 2;
 

@@ -20,7 +20,7 @@ use super::path::Query;
 use crate::backend::{Fetch, Log};
 use crate::cluster::{Cluster, Reads};
 
-/// The answer to GET of a partition's records.
+/// The response to GET of a partition's records.
 ///
 /// # Cancel safety
 /// A drop abandons the read.
@@ -31,7 +31,7 @@ pub(super) async fn get(
     format: Format,
     mut running: &Running,
 ) -> Result<Response, Problem> {
-    let fetch = asked(query, cluster.reads())?;
+    let fetch = parse_fetch(query, cluster.reads())?;
     let fetched = match cluster.fetch(log, fetch, &mut running).await {
         Ok(fetched) => fetched,
         Err(error) => return Err(partition::read_problem(cluster, log, Some(fetch.offset), error).await),
@@ -40,11 +40,11 @@ pub(super) async fn get(
     Ok(Response::with_body(StatusCode::OK, format.content_type(), body.into()))
 }
 
-/// What a query asks for; `usual` stands for what it leaves out.
-fn asked(query: &str, usual: Reads) -> Result<Fetch, Problem> {
+/// The fetch of a query, with `defaults` for missing parameters.
+fn parse_fetch(query: &str, defaults: Reads) -> Result<Fetch, Problem> {
     let query = Query::parse(query, &["offset", "max_bytes", "timeout"])?;
     let offset = query.number("offset", 0..=i64::MAX)?.ok_or_else(|| {
-        let detail = "query parameter offset is missing: expected that of the first record wanted, 0 or more";
+        let detail = "query parameter offset is missing: expected the offset of the first record";
         Problem::new(Fault::Malformed, detail)
     })?;
     let max_bytes = query.number("max_bytes", 1..=i64::MAX)?;
@@ -53,18 +53,18 @@ fn asked(query: &str, usual: Reads) -> Result<Fetch, Problem> {
         offset,
         max_bytes: max_bytes
             .and_then(|max| usize::try_from(max).ok())
-            .map_or(usual.max_bytes, |max| max.min(usual.max_bytes)),
+            .map_or(defaults.max_bytes, |max| max.min(defaults.max_bytes)),
         wait: timeout
             .and_then(|timeout| u64::try_from(timeout).ok())
-            .map_or(usual.wait, Duration::from_millis),
+            .map_or(defaults.wait, Duration::from_millis),
     })
 }
 
-/// Of `messages`, the entries of a `KafkaFetchResp`, those that fit into `max_bytes` of JSON, at least one; they end before
-/// one that is no JSON where the format needs that.
+/// Encodes `messages`, the entries of a `KafkaFetchResp`, as JSON. Stops at `max_bytes`, but after one record at least,
+/// and before a record that is not valid JSON if the format embeds it.
 ///
 /// # Errors
-/// The first one is no JSON.
+/// The first record is not valid JSON.
 fn document(
     topic: &str,
     partition: i32,
@@ -80,7 +80,7 @@ fn document(
             Ok(record) => record,
             Err(NotJson(part)) if is_first => {
                 let detail = format!(
-                    "the {part} of the record at offset {} is no JSON: ask for it with Accept: {}",
+                    "the {part} of the record at offset {} is not valid JSON: request it with Accept: {}",
                     message.offset,
                     Format::Binary.content_type()
                 );
@@ -91,7 +91,7 @@ fn document(
         if !is_first {
             body.push(b',');
         }
-        // Writing to a `Vec` does not fail, and there is nothing in a record that is no JSON.
+        // Cannot fail: a `Vec` accepts all writes, and every part of a record is valid JSON.
         let _ = serde_json::to_writer(&mut body, &record);
         if !is_first && body.len() >= max_bytes {
             body.truncate(before);
@@ -102,13 +102,13 @@ fn document(
     Ok(body)
 }
 
-/// The entry at the front, decoded: one at a time, since decoded ones take more room.
+/// Decodes the entry at the front. One at a time, because decoded entries take more memory.
 fn next(messages: &mut Bytes) -> Option<KafkaMessage> {
     if messages.is_empty() {
         return None;
     }
     messages.advance(TAG_BYTES);
-    // The bytes are our own encoding.
+    // Cannot fail: the bytes are our own encoding.
     KafkaMessage::decode_length_delimited(messages).ok()
 }
 
@@ -136,7 +136,7 @@ enum Payload<'a> {
     Binary(&'a [u8]),
 }
 
-/// Which part of a record cannot be embedded in JSON.
+/// The part of a record that is not valid JSON.
 #[derive(Debug, PartialEq, Eq)]
 struct NotJson(&'static str);
 
@@ -169,7 +169,7 @@ impl<'a> Record<'a> {
 }
 
 impl<'a> Payload<'a> {
-    /// `None` where the format cannot have it. Numbers and all else stay as they are; no depth is too much.
+    /// `None` if the format cannot represent the bytes. JSON of any depth is embedded unchanged.
     fn new(bytes: &'a [u8], format: Format) -> Option<Self> {
         match format {
             Format::Json => serde_json::from_slice(bytes).ok().map(Self::Json),
@@ -187,9 +187,9 @@ impl Serialize for Payload<'_> {
     }
 }
 
-/// Of an entry's field number, which is below 16.
+/// The tag of an entry: one byte, because its field number is below 16.
 const TAG_BYTES: usize = 1;
-/// The longest wait at the log end that a client may ask for.
+/// The longest wait at the log end that a client can request.
 const MAX_TIMEOUT_MS: i64 = 30_000;
 
 #[cfg(test)]
@@ -219,13 +219,13 @@ mod tests {
     }
 
     #[test]
-    fn no_records_are_an_empty_list() {
+    fn empty_fetch_is_an_empty_list() {
         check(&[], Format::Json, &[]);
         check(&[], Format::Binary, &[]);
     }
 
     #[test]
-    fn in_binary_null_is_told_from_empty_and_any_bytes_are_base64() {
+    fn binary_format_is_base64_and_keeps_null() {
         let bytes =
             KafkaMessage { value: Some(Bytes::from_static(&[0xFB, 0xFF])), ..message(2, Some("k"), None) };
         check(
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn in_json_what_is_stored_is_embedded_byte_for_byte() {
+    fn json_format_embeds_stored_bytes_unchanged() {
         for text in [
             "1.10",
             "-0",
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_there_where_a_record_has_some() {
+    fn headers_are_present_only_if_a_record_has_some() {
         let header = |key: &str, value: Option<&'static [u8]>| Header {
             key: key.to_owned(),
             value: value.map(Bytes::from_static),
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn json_ends_before_a_record_that_is_none() {
+    fn document_ends_before_a_record_that_is_not_json() {
         for no_json in ["", "{", "text", "1 2", "\"\n\"", "{\"a\":1,}"] {
             for bad in [message(9, Some(no_json), None), message(9, Some("1"), Some(no_json))] {
                 let good = message(8, None, Some("1"));
@@ -287,7 +287,7 @@ mod tests {
                 let problem = body(&[bad, good], Format::Json, usize::MAX).unwrap_err().plain();
                 let text = std::str::from_utf8(&problem.body).unwrap();
                 assert_eq!(problem.status.as_u16(), 406);
-                assert!(text.contains("at offset 9 is no JSON: ask for it with Accept: "), "{text}");
+                assert!(text.contains("at offset 9 is not valid JSON: request it with Accept: "), "{text}");
             }
         }
         let no_utf8 = KafkaMessage { value: Some(Bytes::from_static(b"\"\xFF\"")), ..message(0, None, None) };
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_is_no_longer_than_asked_but_for_one_record() {
+    fn document_exceeds_max_bytes_only_for_a_single_record() {
         let messages: Vec<_> = (0..10).map(|offset| message(offset, None, Some("\"v\""))).collect();
         for format in [Format::Json, Format::Binary] {
             let one = body(&messages[..1], format, usize::MAX).unwrap().len();
@@ -310,23 +310,23 @@ mod tests {
     }
 
     #[track_caller]
-    fn check_asked(query: &str, offset: i64, max_bytes: usize, wait_ms: u64) {
-        let usual = Reads { max_bytes: 1000, wait: Duration::from_millis(100) };
-        let fetch = asked(query, usual).unwrap();
+    fn check_fetch(query: &str, offset: i64, max_bytes: usize, wait_ms: u64) {
+        let defaults = Reads { max_bytes: 1000, wait: Duration::from_millis(100) };
+        let fetch = parse_fetch(query, defaults).unwrap();
         let want = (offset, max_bytes, Duration::from_millis(wait_ms));
         assert_eq!((fetch.offset, fetch.max_bytes, fetch.wait), want);
     }
 
     #[test]
-    fn what_a_query_leaves_out_is_as_in_sessions_and_its_size_at_most() {
-        check_asked("offset=0", 0, 1000, 100);
-        check_asked("offset=9223372036854775807&max_bytes=10&timeout=0", i64::MAX, 10, 0);
-        check_asked("timeout=30000&max_bytes=9223372036854775807&offset=%35", 5, 1000, 30_000);
+    fn missing_parameters_have_the_defaults_of_sessions() {
+        check_fetch("offset=0", 0, 1000, 100);
+        check_fetch("offset=9223372036854775807&max_bytes=10&timeout=0", i64::MAX, 10, 0);
+        check_fetch("timeout=30000&max_bytes=9223372036854775807&offset=%35", 5, 1000, 30_000);
     }
 
     #[test]
-    fn a_query_that_makes_no_sense_is_told_what_was_expected() {
-        let usual = Reads { max_bytes: 1000, wait: Duration::ZERO };
+    fn invalid_queries_are_refused() {
+        let defaults = Reads { max_bytes: 1000, wait: Duration::ZERO };
         for (query, want) in [
             ("", "query parameter offset is missing"),
             ("max_bytes=1", "query parameter offset is missing"),
@@ -337,13 +337,13 @@ mod tests {
             ("offset=1.0", "query parameter offset: expected"),
             ("offset=9223372036854775808", "query parameter offset: expected"),
             ("offset=%ff", "percent-encoded UTF-8"),
-            ("offset=1&offset=1", "query parameter offset is there more than once"),
+            ("offset=1&offset=1", "query parameter offset is repeated"),
             ("offset=1&max_bytes=0", "query parameter max_bytes: expected a whole number from 1"),
             ("offset=1&timeout=30001", "query parameter timeout: expected a whole number from 0 to 30000"),
             ("offset=1&timeout=-1", "query parameter timeout: expected"),
-            ("offset=1&count=1", "query parameter count is unknown: expected offset, max_bytes, timeout"),
+            ("offset=1&count=1", "unknown query parameter count: expected offset, max_bytes, timeout"),
         ] {
-            let problem = asked(query, usual).unwrap_err().plain();
+            let problem = parse_fetch(query, defaults).unwrap_err().plain();
             let text = std::str::from_utf8(&problem.body).unwrap();
             assert_eq!(problem.status.as_u16(), 400, "{query}");
             assert!(text.contains(want), "{query}: {text}");

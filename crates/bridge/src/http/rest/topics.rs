@@ -1,4 +1,4 @@
-//! The list of topics, and one of them.
+//! The list of topics, and the description of one.
 
 use http::StatusCode;
 use serde::Serialize;
@@ -9,7 +9,7 @@ use crate::backend;
 use crate::cluster::Cluster;
 use crate::grant::{Grant, NOT_READABLE};
 
-/// The answer to GET of the list of topics.
+/// The response to GET of the list of topics.
 ///
 /// # Cancel safety
 /// A drop abandons the read.
@@ -22,7 +22,7 @@ pub(super) async fn list(grant: &Grant, content_type: &'static str) -> Result<Re
     Ok(Response::json(StatusCode::OK, content_type, &names))
 }
 
-/// The answer to GET of a topic.
+/// The response to GET of a topic.
 ///
 /// # Cancel safety
 /// A drop abandons the read.
@@ -33,7 +33,7 @@ pub(super) async fn describe(
 ) -> Result<Response, Problem> {
     let partitions = match cluster.partitions(topic).await {
         Ok(partitions) => partitions,
-        Err(error) => return Err(Problem::failed(error).naming_what_is_missing(cluster, topic, None).await),
+        Err(error) => return Err(Problem::failed(error).with_missing_log(cluster, topic, None).await),
     };
     let partitions = partitions.iter().map(partition).collect();
     let document = Topic { name: topic, configs: Configs {}, partitions };
@@ -48,7 +48,7 @@ fn partition(partition: &backend::Partition) -> Partition {
     };
     Partition {
         partition: partition.partition,
-        leader: partition.leader.unwrap_or(NOBODY),
+        leader: partition.leader.unwrap_or(NO_LEADER),
         replicas: partition.replicas.iter().map(replica).collect(),
     }
 }
@@ -60,7 +60,7 @@ struct Topic<'a> {
     partitions: Vec<Partition>,
 }
 
-/// There because clients expect it. What is in it could only be asked of brokers one by one.
+/// Always empty. Clients expect the member, but its content would need a request to each broker.
 #[derive(Serialize)]
 struct Configs {}
 
@@ -78,5 +78,5 @@ struct Replica {
     in_sync: bool,
 }
 
-/// The leader of a partition that has none, as Kafka says it.
-const NOBODY: i32 = -1;
+/// Kafka's leader ID of a partition without a leader.
+const NO_LEADER: i32 = -1;

@@ -1,6 +1,6 @@
 //! Names that users know from elsewhere: APISIX's attributes and the Java client's properties.
 
-/// What to do instead of setting such a name.
+/// The advice to give for such a name.
 pub(super) fn instead_of(name: &str) -> Option<&'static str> {
     INSTEAD.iter().find(|(foreign, _)| foreign.contains(&name)).map(|(_, instead)| *instead)
 }

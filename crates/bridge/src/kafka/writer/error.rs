@@ -44,7 +44,8 @@ impl From<WriteError> for CommandError {
     }
 }
 
-/// The error of a record that was not acknowledged because of `error`. With `unknown_outcome`, it may have been written.
+/// The error of a record that was not acknowledged because of `error`. With `unknown_outcome`, it may have been
+/// written.
 pub(super) fn of(error: &KafkaError, unknown_outcome: bool) -> WriteError {
     let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
     let (kafka, message, retriable) = match code {

@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Records in flight (the low half), and records ever queued (the high half, which wraps). One atomic holds both: a record
-/// that found the queue empty must also be the next one counted.
+/// Records in flight (the low half), and records ever queued (the high half, which wraps). One atomic holds both: a
+/// record that found the queue empty must also be the next one counted.
 #[derive(Debug, Default)]
 pub(super) struct InFlight(AtomicU64);
 

@@ -71,7 +71,7 @@ async fn records_are_acknowledged_with_their_place() {
     assert_eq!(codes(&produced), [None; 4]);
     let produced: Vec<Written> = produced.into_iter().map(Result::unwrap).collect();
     assert_eq!((produced[0].partition, produced[0].offset), (0, 0));
-    // The mock does not keep timestamps.
+    // The mock's timestamps are arbitrary.
     assert_eq!(produced[1].offset, 1);
     assert_eq!(produced[3].partition, 1);
     let again = write(&writer, &[chosen]).await;

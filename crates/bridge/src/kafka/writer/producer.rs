@@ -21,11 +21,11 @@ use super::queue::Room;
 use crate::backend::Written;
 use crate::metrics::WriteMetrics;
 
-/// A producer and its thread for delivery reports. A drop fails the records it holds, and blocks: for up to half a second,
-/// and until librdkafka's threads have ended.
+/// A producer and its thread for delivery reports. A drop fails the records it holds, and blocks: for up to half a
+/// second, and until librdkafka's threads have ended.
 pub(super) struct Producer(ThreadedProducer<Context>);
 
-/// Where a record's delivery report goes.
+/// The destination of a record's delivery report.
 pub(super) struct Handed {
     pub(super) reports: Arc<DeliveryReports>,
     pub(super) index: usize,
@@ -87,9 +87,9 @@ impl Producer {
     #[expect(unsafe_code, reason = "rdkafka's own flush passes no timeout on")]
     pub(super) fn flush(&self, within: Duration) -> i32 {
         let within = i32::try_from(within.as_millis()).unwrap_or(i32::MAX);
-        // rdkafka's own `flush` calls librdkafka with a timeout of zero, again and again: a broker that connects between two
-        // calls would wait for `linger.ms`. The producer's thread handles delivery reports meanwhile. The result is not needed:
-        // the count of records left says as much.
+        // rdkafka's own `flush` calls librdkafka with a timeout of zero, again and again: a broker that connects
+        // between two calls would wait for `linger.ms`. The producer's thread handles delivery reports meanwhile. The
+        // result is not needed: the count of records left says as much.
         // SAFETY: the client lives as long as `self`.
         let _ = unsafe { rd_kafka_flush(self.0.client().native_ptr(), within) };
         self.0.in_flight_count()

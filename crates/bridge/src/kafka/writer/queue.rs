@@ -1,7 +1,7 @@
 //! Bounds a producer's queue, and shares it so that newcomers always find room.
 //!
-//! A source can hold at most three times what is left, in bytes and in records: at most three quarters of the queue. See
-//! [`fair_permits`](crate::fair_permits). A source that holds nothing is refused only if the queue is full.
+//! A source can hold at most three times what is left, in bytes and in records: at most three quarters of the queue.
+//! See [`fair_permits`](crate::fair_permits). A source that holds nothing is refused only if the queue is full.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

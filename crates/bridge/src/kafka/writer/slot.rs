@@ -20,8 +20,8 @@ use crate::metrics::WriteMetrics;
 pub(super) struct Slot {
     settings: Settings,
     metrics: WriteMetrics,
-    /// Minimum time between the creation of two producers. If the cluster's user is not authorized to write, every command
-    /// would otherwise create one.
+    /// Minimum time between the creation of two producers. If the cluster's user is not authorized to write, every
+    /// command would otherwise create one.
     pub(super) pause: Duration,
     /// Read-locked while records are handed over, write-locked while the producer is replaced or closed.
     state: Arc<RwLock<State>>,
@@ -186,8 +186,8 @@ async fn make(
     if state.closed { Err(ending()) } else { Ok(()) }
 }
 
-/// The settings with vetted brokers only, because some answers make librdkafka abort the process; and the source of tokens,
-/// if the cluster uses them.
+/// The settings with vetted brokers only, because some answers make librdkafka abort the process; and the source of
+/// tokens, if the cluster uses them.
 async fn prepared(settings: Settings) -> Result<(Settings, Option<Tokens>), NoProducer> {
     let Some(reader) = settings.reader.clone() else { return Ok((settings, None)) };
     let tokens = match reader.has_tokens() {

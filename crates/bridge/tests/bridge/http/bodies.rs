@@ -23,7 +23,7 @@ async fn bridge() -> Bridge {
 
 /// The answer to a body that was read.
 const READ: (u16, &str) = (403, "the bridge does not write to this cluster");
-const TOO_LARGE: (u16, &str) = (413, "a body of at most 1024 bytes is expected (limits.max_request_bytes)");
+const TOO_LARGE: (u16, &str) = (413, "body too large (limits.max_request_bytes = 1024)");
 
 fn body(len: usize) -> Request<Bytes> {
     produce().map(|_| Bytes::from(vec![b'x'; len]))
@@ -119,11 +119,11 @@ async fn body_of_a_get_is_ignored() {
     let bridge = bridge().await;
     let gateway = Gateway::connect(&bridge).await;
     let get = || rest("GET", "/nothing").map(|_| Bytes::from(vec![b'x'; 1000]));
-    check(&send(&gateway, get()).await, 404, "nothing is at this path");
+    check(&send(&gateway, get()).await, 404, "unknown path");
     let mut client = Raw::connect(&bridge).await;
     client.send(http1(&get()).repeat(2)).await;
     for _ in 0..2 {
-        check(&client.response().await, 404, "nothing is at this path");
+        check(&client.response().await, 404, "unknown path");
     }
 }
 

@@ -29,7 +29,7 @@ async fn pages_of_a_route_read_its_answers_and_problems() {
     assert_eq!(response.headers["access-control-allow-headers"], "accept");
 
     let response = send(&gateway, request("GET", &[APP])).await;
-    check(&response, 404, "nothing is at this path");
+    check(&response, 404, "unknown path");
     assert_eq!(response.headers["access-control-allow-origin"], "https://app.example");
     assert_eq!(response.headers["vary"], "origin");
 
@@ -47,7 +47,7 @@ async fn other_pages_are_refused() {
     for headers in [&[other][..], &[APP, APP], &[other, ("sluicegate-cluster", "nowhere")]] {
         for method in ["GET", "OPTIONS"] {
             let response = send(&gateway, request(method, headers)).await;
-            check(&response, 403, "this Origin cannot use this path");
+            check(&response, 403, "this Origin is not allowed on this route");
             assert_eq!(response.headers["vary"], "origin");
             assert!(!response.headers.keys().any(|name| name.as_str().starts_with("access-control-")));
         }

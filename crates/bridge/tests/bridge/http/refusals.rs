@@ -112,7 +112,7 @@ async fn full_bridge_tells_clients_to_come_back() {
     let gateway = Gateway::connect(&bridge).await;
     let get = || send(&gateway, rest("GET", "/topics"));
     let refused = tokio::select! { first = get() => first, second = get() => second };
-    check(&refused, 503, "the bridge is at capacity (limits.max_calls), try again");
+    check(&refused, 503, "bridge at capacity for this client (limits.max_calls = 1), try again");
     assert_eq!((&refused.headers["retry-after"], &refused.headers["sluicegate-answered"]), (&one(), &one()));
 }
 

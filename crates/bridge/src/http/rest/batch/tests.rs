@@ -1,4 +1,4 @@
-//! Which records a body is, and what is said where it is none.
+//! The records of valid bodies, and the problems of invalid ones.
 
 use proptest::prelude::*;
 
@@ -17,7 +17,7 @@ fn check(format: Format, body: &str, status: u16, want: &str) {
 }
 
 #[test]
-fn embedded_json_is_taken_as_it_is_but_for_whitespace() {
+fn embedded_json_only_loses_whitespace() {
     let body = r#" { "key_schema": null, "records" : [
         { "key": { "a" : 12345678901234567890.0 }, "value": [ 1, " x " ], "partition": 3, "timestamp": 5 },
         { "value": "text", "key": null, "unknown": {} },
@@ -48,11 +48,11 @@ fn binary_is_base64() {
     assert_eq!((records[1].key.as_deref(), &records[1].value), (Some(&b""[..]), &None));
     for wrong in ["AP8", "A", "AP8_", "AP8=\\n", "é", " AP8="] {
         let body = format!("{{\"records\":[{{\"value\":\"{wrong}\"}}]}}");
-        check(Format::Binary, &body, 422, "records[0].value: expected a string in base64, padded, or null");
+        check(Format::Binary, &body, 422, "records[0].value: expected a padded base64 string or null");
     }
     for wrong in ["1", "{}", "[]", "true", "\"\\ud83d\""] {
         let body = format!("{{\"records\":[{{}},{{\"key\":{wrong}}}]}}");
-        check(Format::Binary, &body, 422, "records[1].key: expected a string in base64, padded, or null");
+        check(Format::Binary, &body, 422, "records[1].key: expected a padded base64 string or null");
     }
 }
 
@@ -71,16 +71,16 @@ fn headers_are_a_list_of_names_and_base64() {
         ("[1]", 422, "records[0].headers[0]: expected an object"),
         ("[{}]", 422, "records[0].headers[0].key: expected a string"),
         (r#"[{"key":null}]"#, 422, "records[0].headers[0].key: expected a string"),
-        (r#"[{"key":"k","value":1}]"#, 422, "records[0].headers[0].value: expected a string in base64"),
+        (r#"[{"key":"k","value":1}]"#, 422, "records[0].headers[0].value: expected a padded base64 string"),
     ] {
         check(Format::Json, &format!(r#"{{"records":[{{"headers":{headers}}}]}}"#), status, want);
     }
 }
 
 #[test]
-fn what_is_no_batch_is_told() {
+fn invalid_batches_are_refused() {
     for (body, status, want) in [
-        ("", 400, "the body is no JSON"),
+        ("", 400, "the body is not valid JSON"),
         ("{\"records\":[{]}", 400, "at line 1 column 14"),
         ("[[]]", 422, "the body: expected an object"),
         ("null", 422, "the body: expected an object"),
@@ -89,9 +89,9 @@ fn what_is_no_batch_is_told() {
         (r#"{"records":{}}"#, 422, "records: expected an array"),
         (r#"{"records":"[]"}"#, 422, "records: expected an array"),
         (r#"{"records":[]}"#, 422, "records: expected at least one"),
-        (r#"{"records":[],"records":[{}]}"#, 422, "the body: has a member twice"),
-        (r#"{"records":[{"key":1,"key":2}]}"#, 422, "records[0]: has a member twice"),
-        (r#"{"records":[{"\ud83d":1}]}"#, 422, "records[0]: has a member whose name is no Unicode"),
+        (r#"{"records":[],"records":[{}]}"#, 422, "the body: has a duplicate member"),
+        (r#"{"records":[{"key":1,"key":2}]}"#, 422, "records[0]: has a duplicate member"),
+        (r#"{"records":[{"\ud83d":1}]}"#, 422, "records[0]: has a member name that is not Unicode"),
         (r#"{"records":[[1,2]]}"#, 422, "records[0]: expected an object"),
         (r#"{"records":[null]}"#, 422, "records[0]: expected an object"),
         (
@@ -111,35 +111,38 @@ fn what_is_no_batch_is_told() {
 }
 
 #[test]
-fn a_partition_of_the_path_is_that_of_all_records() {
+fn partition_in_the_path_applies_to_all_records() {
     let of = |body: &str| parse(body.as_bytes(), Format::Json, "t", Some(2));
     let records = of(r#"{"records":[{"partition":2},{"partition":null},{}]}"#).unwrap();
     assert!(records.iter().all(|record| record.partition == Some(2)));
     let problem = of(r#"{"records":[{},{"partition":3}]}"#).unwrap_err().plain();
     assert_eq!(problem.status.as_u16(), 422);
-    assert!(String::from_utf8_lossy(&problem.body).contains("records[1].partition: is 3, and 2 in the path"));
+    assert!(
+        String::from_utf8_lossy(&problem.body)
+            .contains("records[1].partition: expected 2 as in the path, got 3")
+    );
 }
 
 #[test]
-fn no_more_is_built_than_is_allowed() {
+fn records_and_headers_are_bounded() {
     let records = |count: usize| format!("{{\"records\":[{}{{}}]}}", "{},".repeat(count - 1));
     assert_eq!(json(&records(MAX_RECORDS)).len(), MAX_RECORDS);
-    check(Format::Json, &records(300_000), 413, "records has 300000 elements, expected at most 1000");
+    check(Format::Json, &records(300_000), 413, "records: expected at most 1000 elements, got 300000");
     let header = "{\"key\":\"\"}";
     let headers =
         |count: usize| format!("{{\"headers\":[{}{header}]}}", format!("{header},").repeat(count - 1));
     let one = |count: usize| format!("{{\"records\":[{}]}}", headers(count));
     assert_eq!(json(&one(MAX_HEADERS))[0].headers.len(), MAX_HEADERS);
-    check(Format::Json, &one(101), 413, "records[0].headers has 101 elements, expected at most 100");
+    check(Format::Json, &one(101), 413, "records[0].headers: expected at most 100 elements, got 101");
     let most = headers(MAX_HEADERS);
     let many = format!("{{\"records\":[{}{{}}]}}", format!("{most},").repeat(100));
     assert_eq!(json(&many).len(), 101);
     let more = many.replace("{}]}", &format!("{most}]}}"));
-    check(Format::Json, &more, 413, "more than 10000 headers in one request");
+    check(Format::Json, &more, 413, "too many headers in one request: expected at most 10000");
 }
 
 #[test]
-fn depth_costs_no_stack() {
+fn deep_json_needs_no_stack() {
     let deep = "[".repeat(1 << 18) + &"]".repeat(1 << 18);
     let records = json(&format!("{{\"x\":{deep},\"records\":[{{\"value\":{deep},\"x\":{deep}}}]}}"));
     assert_eq!(records[0].value.as_deref(), Some(deep.as_bytes()));
@@ -147,7 +150,7 @@ fn depth_costs_no_stack() {
 
 proptest! {
     #[test]
-    fn every_value_arrives_as_it_was_sent(value in crate::http::json::tests::value()) {
+    fn values_are_kept_byte_for_byte(value in crate::http::json::tests::value()) {
         let text = serde_json::to_string(&value).unwrap();
         let records = json(&format!("{{\"records\":[{{\"key\":{text},\"value\": {text} }}]}}"));
         let want = (!value.is_null()).then(|| Bytes::from(text));
@@ -156,7 +159,7 @@ proptest! {
     }
 
     #[test]
-    fn no_body_does_harm(body in "[\\[\\]{}\",:a-c0-2\\\\ ]{0,40}", binary in any::<bool>()) {
+    fn arbitrary_bodies_are_safe(body in "[\\[\\]{}\",:a-c0-2\\\\ ]{0,40}", binary in any::<bool>()) {
         let format = if binary { Format::Binary } else { Format::Json };
         let _ = parse(body.as_bytes(), format, "t", None);
         let _ = parse(format!("{{\"records\":[{{\"key\":{body}}}]}}").as_bytes(), format, "t", Some(1));

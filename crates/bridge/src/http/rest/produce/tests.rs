@@ -1,4 +1,4 @@
-//! What a request that writes is answered.
+//! Responses to writes.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ async fn ask(content_type: &str, write: bool, body: &str) -> (Result<Response, P
     let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, content_type.parse().unwrap())]);
     let body = Bytes::copy_from_slice(body.as_bytes());
     let request = Request { grant: &grant, method: &Method::POST, headers: Headers(&headers), body: &body };
-    // The name of a scripted topic says how many milliseconds it takes to look it up.
+    // A scripted topic's name is the time of its look-up in milliseconds.
     let answer = post(&request, "0", None, "application/vnd.kafka.v2+json").await;
     (answer, script)
 }
@@ -28,7 +28,7 @@ async fn ask(content_type: &str, write: bool, body: &str) -> (Result<Response, P
 const TWO: &str = r#"{"records":[{"value":"AA=="},{"value":"AQ=="}]}"#;
 
 #[tokio::test]
-async fn records_are_answered_in_their_order() {
+async fn results_keep_the_order_of_records() {
     let (answer, script) = ask("application/vnd.kafka.binary.v2+json", true, TWO).await;
     let response = answer.unwrap();
     let want = concat!(
@@ -46,7 +46,7 @@ async fn records_are_answered_in_their_order() {
 }
 
 #[tokio::test]
-async fn what_is_refused_as_a_whole_writes_nothing() {
+async fn refused_request_writes_nothing() {
     let json = "application/vnd.kafka.json.v2+json";
     for (content_type, write, body, status) in [
         (json, false, TWO, 403),
@@ -90,9 +90,9 @@ fn failed_record_says_whether_to_retry() {
 fn request_fails_if_all_its_records_fail_alike() {
     let missing = |text: &str| CommandError::new(backend::Fault::NotFound, 3, text);
     let full = || Err(CommandError::new(backend::Fault::QueueFull, 0, ""));
-    assert_eq!(common(&[Err(missing("a")), Err(missing("b"))]), Some(&missing("a")));
-    assert!(common(&[Err(missing("a")), full()]).is_none());
-    assert!(common(&[full(), WRITTEN]).is_none());
-    assert!(common(&[WRITTEN, full()]).is_none());
-    assert!(common(&[]).is_none());
+    assert_eq!(common_error(&[Err(missing("a")), Err(missing("b"))]), Some(&missing("a")));
+    assert!(common_error(&[Err(missing("a")), full()]).is_none());
+    assert!(common_error(&[full(), WRITTEN]).is_none());
+    assert!(common_error(&[WRITTEN, full()]).is_none());
+    assert!(common_error(&[]).is_none());
 }
