@@ -59,9 +59,9 @@ older-envoy: wasm
     cargo build --workspace --bins
     SLUICEGATE_ENVOY=$(echo {{ quote(justfile_directory()) }}/target/tools/envoy-oldest/lib/python3*/site-packages/envoy/_bin/envoy) cargo test -p sluicegate-tests --test http --test sessions -- tunnel:: internal::
 
-# the session logic's tests, compiled to wasm32 and run in Node
+# the session logic's tests, compiled as the filter is and run in Node
 session-on-wasm32:
-    CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=wasm-bindgen-test-runner cargo test -p sluicegate-ws-session --target wasm32-unknown-unknown
+    CARGO_TARGET_WASM32_WASIP1_RUNNER="node --no-warnings {{ justfile_directory() }}/tests/wasi.mjs" cargo test -p sluicegate-ws-session --lib --target wasm32-wasip1
 
 # throughput and latency of reading and writing beside a bare librdkafka, with TLS and SASL to Kafka and without; `./dev bench --only writing`
 bench *args: wasm

@@ -107,9 +107,6 @@ pub const WRONG: &str = "wrong command";
 
 #[cfg(test)]
 mod tests {
-    #[cfg(target_family = "wasm")]
-    use wasm_bindgen_test::wasm_bindgen_test as test;
-
     use prost::Message;
     use sluicegate_protocol::pub_sub_req::Req;
     use sluicegate_protocol::{

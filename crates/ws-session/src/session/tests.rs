@@ -1,8 +1,5 @@
 //! What the bridge and the client see of a session, through its one door.
 
-#[cfg(target_family = "wasm")]
-use wasm_bindgen_test::wasm_bindgen_test as test;
-
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
     CmdEmpty, CmdPing, ControlResp, PongResp, PubSubResp, Refusal, control_resp, pub_sub_req,
