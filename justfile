@@ -30,11 +30,16 @@ ci: lint doc test
 fmt:
     cargo fmt --all
 
-# check the format, and clippy on the native workspace and on the filter as it ships
+# check the format, dependencies as deny.toml says, and clippy on the native workspace and on the filter as it ships
 lint:
     cargo fmt --all -- --check
     cargo clippy --workspace --all-targets -- -D warnings
     cargo clippy -p sluicegate-filter --target wasm32-wasip1 -- -D warnings
+    cargo deny --log-level error check bans licenses sources
+
+# look for security advisories of dependencies; it fetches RustSec's database from GitHub, so that lint and CI go without
+advisories:
+    cargo deny check advisories
 
 # build the documentation
 doc:
