@@ -1,6 +1,6 @@
 //! End to end, on a real Envoy and a real Kafka that all of this one program's tests share.
 //!
-//! 1. [`kafka`], [`envoy`], [`relay`], [`stack`]: what the other tests stand on
+//! 1. [`envoy`], [`relay`]: what the other tests stand on and do not prove themselves
 //! 2. [`dev`], [`demo`]: the script and the demo as their user meets them
 
 #![cfg(test)] // so that helpers, too, may fail as tests do
@@ -8,6 +8,4 @@
 mod demo;
 mod dev;
 mod envoy;
-mod kafka;
 mod relay;
-mod stack;
