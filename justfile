@@ -18,7 +18,6 @@ _demo-programs: wasm
 
 # everything: units, the session logic on wasm32, the filter, end to end on a real Envoy and a real Kafka
 test: wasm sdk-guest
-    cargo build --workspace --all-targets
     cargo test --workspace
     just older-kafka
     just session-on-wasm32
@@ -30,11 +29,16 @@ ci: lint doc test
 fmt:
     cargo fmt --all
 
-# check the format, and clippy on the native workspace and on what is compiled to WebAssembly
+# check the format, dependencies as deny.toml says, and clippy on the native workspace and on what is compiled to WebAssembly
 lint:
     cargo fmt --all -- --check
     cargo clippy --workspace --all-targets -- -D warnings
     cargo clippy -p sluicegate-filter -p sluicegate-sdk-guest --target wasm32-wasip1 -- -D warnings
+    cargo deny --log-level error check bans licenses sources
+
+# look for security advisories of dependencies; it fetches RustSec's database from GitHub, so that lint and CI go without
+advisories:
+    cargo deny check advisories
 
 # build the documentation
 doc:
@@ -55,17 +59,17 @@ e2e *args: wasm
 
 # reading end to end from Kafka 3.9, in one profile: what differs is behind the bridge
 older-kafka: wasm
-    cargo build --workspace --all-targets
-    SLUICEGATE_KAFKA_VERSION=3.9 SLUICEGATE_KAFKA_LIB={{ quote(justfile_directory() / "target/tools/kafka-3.9/lib") }} cargo test --workspace --test reading tunnel::
+    cargo build --workspace --bins
+    SLUICEGATE_KAFKA_VERSION=3.9 SLUICEGATE_KAFKA_LIB={{ quote(justfile_directory() / "target/tools/kafka-3.9/lib") }} cargo test --workspace --test reading -- --skip internal:: --skip relay:: --skip direct::
 
 # plain HTTP and sessions on the oldest Envoy that serves both
 older-envoy: wasm
     cargo build --workspace --bins
     SLUICEGATE_ENVOY=$(echo {{ quote(justfile_directory()) }}/target/tools/envoy-oldest/lib/python3*/site-packages/envoy/_bin/envoy) cargo test -p sluicegate-tests --test http --test sessions -- tunnel:: internal::
 
-# the session logic's tests, compiled to wasm32 and run in Node
+# the session logic's tests, compiled as the filter is and run in Node
 session-on-wasm32:
-    CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=wasm-bindgen-test-runner cargo test -p sluicegate-ws-session --target wasm32-unknown-unknown
+    CARGO_TARGET_WASM32_WASIP1_RUNNER="node --no-warnings {{ justfile_directory() }}/tests/wasi.mjs" cargo test -p sluicegate-ws-session --lib --target wasm32-wasip1
 
 # throughput and latency of reading and writing beside a bare librdkafka, with TLS and SASL to Kafka and without; `./dev bench --only writing`
 bench *args: wasm

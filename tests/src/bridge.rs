@@ -75,6 +75,22 @@ impl Bridge {
         });
         Ok(samples.collect())
     }
+
+    /// The sum of the metrics whose lines begin with `prefix` and hold `label`.
+    ///
+    /// # Errors
+    /// A text for people where there is none, or the bridge does not answer.
+    ///
+    /// # Cancel safety
+    /// Nothing is left over.
+    pub async fn count(&self, prefix: &str, label: &str) -> Result<f64, String> {
+        let mut samples = self.metrics(prefix).await?;
+        samples.retain(|(name, _)| name.contains(label));
+        if samples.is_empty() {
+            return Err(format!("the bridge counts no {prefix} {label}"));
+        }
+        Ok(samples.iter().map(|(_, value)| value).sum())
+    }
 }
 
 /// Asks the bridge whether it would start with a configuration, overridden as for [`Bridge::start`].

@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_dropped_process_takes_its_children_with_it() {
+    async fn dropped_process_kills_its_children() {
         let folder = Folder::new("process-test").unwrap();
         let mut process = shell(&folder, "sleep 600 & echo $!; wait");
         let log = folder.path().join("log");
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_process_outlives_the_thread_that_asked_for_it() {
+    async fn process_outlives_the_thread_that_started_it() {
         let folder = Folder::new("process-test").unwrap();
         let mut process = thread::scope(|scope| scope.spawn(|| shell(&folder, "sleep 600")).join()).unwrap();
         let late = process.wait(Duration::from_millis(300)).await;
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_process_that_ends_before_a_condition_holds_is_told_with_its_log() {
+    async fn process_that_ends_early_shows_its_log() {
         let folder = Folder::new("process-test").unwrap();
         let mut process = shell(&folder, "echo no such luck; exit 7");
         let never = async || Err::<(), _>("not yet".to_owned());

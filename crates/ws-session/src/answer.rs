@@ -215,9 +215,6 @@ const MAX_HEADER: usize = 10;
 
 #[cfg(test)]
 mod tests {
-    #[cfg(target_family = "wasm")]
-    use wasm_bindgen_test::wasm_bindgen_test as test;
-
     use sluicegate_protocol::{ControlResp, PongResp};
 
     use super::*;

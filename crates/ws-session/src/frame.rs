@@ -220,9 +220,6 @@ const MAX_HEAD: usize = 14;
 
 #[cfg(test)]
 mod tests {
-    #[cfg(target_family = "wasm")]
-    use wasm_bindgen_test::wasm_bindgen_test as test;
-
     use super::*;
 
     /// A client's frame, masked with a fixed key.

@@ -117,9 +117,6 @@ fn accept(key: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    #[cfg(target_family = "wasm")]
-    use wasm_bindgen_test::wasm_bindgen_test as test;
-
     use super::*;
 
     fn good() -> Headers<'static> {

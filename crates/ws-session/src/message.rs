@@ -155,9 +155,6 @@ fn join(mut head: Vec<u8>, tail: &[u8]) -> Cow<'_, [u8]> {
 
 #[cfg(test)]
 mod tests {
-    #[cfg(target_family = "wasm")]
-    use wasm_bindgen_test::wasm_bindgen_test as test;
-
     use super::*;
     use crate::frame::Decoder;
 

@@ -24,9 +24,6 @@ static ZEROS: [u8; MIN_WRITE] = [0; MIN_WRITE];
 
 #[cfg(test)]
 mod tests {
-    #[cfg(target_family = "wasm")]
-    use wasm_bindgen_test::wasm_bindgen_test as test;
-
     use prost::Message;
     use sluicegate_protocol::pub_sub_req::Req;
     use sluicegate_protocol::{ControlReq, PubSubReq, grpc};

@@ -107,9 +107,6 @@ pub const WRONG: &str = "wrong command";
 
 #[cfg(test)]
 mod tests {
-    #[cfg(target_family = "wasm")]
-    use wasm_bindgen_test::wasm_bindgen_test as test;
-
     use prost::Message;
     use sluicegate_protocol::pub_sub_req::Req;
     use sluicegate_protocol::{
@@ -153,7 +150,16 @@ mod tests {
     fn unknown_commands_are_refused_with_their_sequence() {
         let unknown = Request::Unknown { sequence: -7 };
         assert_eq!(Request::parse(&wire(-7, Some(Req::CmdEmpty(CmdEmpty {})))), unknown);
-        for field in [&[0x12, 0][..], &[0x9A, 0x02, 1, 0x55], &[0xC0, 0x0C, 1], &[0x15, 1, 2, 3, 4]] {
+        for field in [
+            &[0x12, 0][..],
+            &[0x9A, 0x02, 1, 0x55],
+            &[0xC0, 0x0C, 1],
+            &[0x15, 1, 2, 3, 4],
+            &[0x99, 0x02, 1, 2, 3, 4, 5, 6, 7, 8],
+            &[0xFA, 0xFF, 0xFF, 0xFF, 0x0F, 0],
+            // The tag of a control message, in more bytes than needed.
+            &[0xCA, 0xBE, 0x80, 0, 0],
+        ] {
             let wire = [&wire(-7, None), field].concat();
             assert_eq!(Request::parse(&wire), unknown, "{field:x?}");
         }
@@ -183,7 +189,21 @@ mod tests {
 
     #[test]
     fn other_bytes_are_wrong() {
-        for bytes in [&b"garbage"[..], b"\x09\0\0\0\0\0\0\0\0", b"\x92\x02\x05a", b"\x80\x02\x05"] {
+        let trailing = [wire(7, ping()), b"\x08".to_vec()].concat();
+        for bytes in [
+            &b"garbage"[..],
+            b"{\"sequence\": 7}",
+            b"\0\0",
+            b"\x0A\x01x",
+            b"\x09\0\0\0\0\0\0\0\0",
+            b"\x92\x02\x05a",
+            b"\x80\x02\x05",
+            b"\x08\x07\x83\x02\x84\x02",
+            b"\x82\x02\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01",
+            &[0x80; 11],
+            &[0xFF; 40],
+            &trailing,
+        ] {
             assert_eq!(Request::parse(bytes), Request::Wrong, "{bytes:x?}");
         }
         assert_eq!(Request::Wrong.refusal(), Some(Refusal { sequence: 0, message: "wrong command".into() }));

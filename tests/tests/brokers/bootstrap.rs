@@ -43,7 +43,7 @@ async fn assert_reads(stack: &Stack, topic: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_server_that_works_is_enough() {
+async fn one_working_bootstrap_server_is_enough() {
     let (kafka, topic) = kafka().await;
     let closed = Port::pick().unwrap();
     // The kernel accepts, and nobody answers.
@@ -62,7 +62,7 @@ async fn one_server_that_works_is_enough() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_under_another_address_is_needed_only_at_first() {
+async fn bootstrap_address_is_needed_only_at_first() {
     let (kafka, topic) = kafka().await;
     let entrance = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = entrance.local_addr().unwrap();
@@ -86,7 +86,7 @@ async fn a_server_under_another_address_is_needed_only_at_first() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_kafka_on_ipv6_is_read_over_ipv6_alone() {
+async fn kafka_on_ipv6_is_read_over_ipv6() {
     let (kafka, topic) = kafka().await;
     let servers = kafka.bootstrap_of(V6).unwrap();
     let v6: SocketAddr = servers.parse().unwrap();

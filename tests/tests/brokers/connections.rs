@@ -16,7 +16,7 @@ const ROUNDS: usize = 20;
 const RECORDS: usize = 100;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sixty_four_sockets_that_read_and_wait_take_few_connections_to_each_broker() {
+async fn many_sockets_share_few_broker_connections() {
     let kafka = cluster().await;
     let topic = &kafka.topic("connections", 6, &[]).await.unwrap();
     for partition in 0..6 {

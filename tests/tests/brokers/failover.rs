@@ -74,7 +74,7 @@ impl Traffic {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_socket_gets_every_record_once_while_leaders_die_come_back_and_move() {
+async fn records_arrive_once_while_leaders_die_and_move() {
     let mut kafka = cluster().await;
     let stack = gateway(&kafka.bootstrap(), "", &[]).await;
     let traffic = Traffic::start(&kafka, &stack, 6, 32).await;
@@ -100,7 +100,7 @@ async fn every_socket_gets_every_record_once_while_leaders_die_come_back_and_mov
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_frozen_leader_delays_nobody_but_those_who_read_its_partitions() {
+async fn frozen_leader_delays_only_its_own_readers() {
     let mut kafka = cluster().await;
     let stack = gateway(&kafka.bootstrap(), "", &[]).await;
     let traffic = Traffic::start(&kafka, &stack, 3, 24).await;

@@ -25,7 +25,7 @@ const SOCKETS: usize = 8;
 const HOLDS_WITHIN: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_throttled_client_gets_every_record_in_its_time() {
+async fn throttled_client_gets_every_record() {
     let kafka = cluster().await;
     let (topic, records) = &written(&kafka).await;
     let stack = gateway(&kafka.bootstrap(), "", &[("throttled", "client.id = \"throttled\"")]).await;
@@ -47,7 +47,7 @@ async fn a_throttled_client_gets_every_record_in_its_time() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broker_is_not_asked_for_a_client_that_it_throttles_and_gives_to_others() {
+async fn throttled_clients_are_not_fetched_for() {
     let kafka = cluster().await;
     let (topic, _) = &written(&kafka).await;
     let others = [("starved", "client.id = \"starved\"")];

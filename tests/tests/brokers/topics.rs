@@ -20,7 +20,7 @@ const NEW: usize = 20;
 const FOUND_WITHIN: Duration = Duration::from_secs(2);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_topic_made_again_while_it_is_read_is_read_once_from_its_start() {
+async fn recreated_topic_is_read_from_its_start() {
     let kafka = cluster().await;
     let topic = &kafka.topic("again", PARTITIONS, &[]).await.unwrap();
     write(&kafka, topic, &values("old", OLD), 201).await;
@@ -101,7 +101,7 @@ fn is_gone(error: &ErrorResp) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_new_topic_and_added_partitions_are_found_while_clients_ask_for_them() {
+async fn new_topics_and_partitions_are_found() {
     let kafka = cluster().await;
     let stack = gateway(&kafka.bootstrap(), "", &[]).await;
     let topic = format!("found-{}", std::process::id());

@@ -12,7 +12,7 @@ use sluicegate_tests::kafka::Kafka;
 use sluicegate_tests::port::Port;
 use sluicegate_tests::process::Process;
 use sluicegate_tests::tools;
-use tokio::time::{sleep, timeout};
+use sluicegate_tests::waiting::becomes;
 
 /// The variable by which a demo's processes are known.
 const MARK: &str = "DEMO_OF";
@@ -85,16 +85,11 @@ async fn gone(processes: &[u32]) {
     let runs = |id: &u32| {
         fs::read_to_string(format!("/proc/{id}/status")).is_ok_and(|status| status.contains("VmRSS:"))
     };
-    let all_gone = async {
-        while processes.iter().any(runs) {
-            sleep(Duration::from_millis(25)).await;
-        }
-    };
-    timeout(STEP, all_gone).await.expect("something is left running");
+    becomes("something is left running", false, STEP, async || processes.iter().any(runs)).await;
 }
 
 #[tokio::test]
-async fn every_command_that_is_shown_works_as_it_is_shown() {
+async fn shown_commands_work() {
     for profile in ["tunnel", "internal"] {
         let folder = Folder::new("demo-test").unwrap();
         let (demo, _) = ready(&folder, &["--profile", profile]).await;
@@ -122,7 +117,7 @@ async fn every_command_that_is_shown_works_as_it_is_shown() {
 }
 
 #[tokio::test]
-async fn on_a_cluster_of_the_users_own_it_creates_nothing() {
+async fn demo_creates_nothing_on_a_given_cluster() {
     let kafka = Kafka::start().await.unwrap();
     let folder = Folder::new("demo-test").unwrap();
     let (demo, _) = ready(&folder, &["--bootstrap-servers", &kafka.bootstrap()]).await;
@@ -136,7 +131,7 @@ async fn on_a_cluster_of_the_users_own_it_creates_nothing() {
 }
 
 #[tokio::test]
-async fn a_configuration_of_the_users_own_may_ask_for_a_gateway_secret() {
+async fn given_configuration_may_have_a_gateway_secret() {
     let kafka = Kafka::shared().await.unwrap();
     let folder = Folder::new("demo-test").unwrap();
     let config = format!(
@@ -153,7 +148,7 @@ async fn a_configuration_of_the_users_own_may_ask_for_a_gateway_secret() {
 }
 
 #[tokio::test]
-async fn it_is_ready_as_long_as_it_runs_and_leaves_nothing_after_sigterm() {
+async fn sigterm_leaves_nothing_behind() {
     let folder = Folder::new("demo-test").unwrap();
     let (mut demo, gateway) = ready(&folder, &[]).await;
     assert_eq!(http::get(gateway, "/readyz").await.unwrap().status, 200);
@@ -169,7 +164,7 @@ async fn it_is_ready_as_long_as_it_runs_and_leaves_nothing_after_sigterm() {
 }
 
 #[tokio::test]
-async fn nothing_is_left_when_it_is_killed() {
+async fn kill_leaves_nothing_behind() {
     let folder = Folder::new("demo-test").unwrap();
     let (mut demo, _) = ready(&folder, &[]).await;
     let parts = children(&demo);
@@ -178,7 +173,7 @@ async fn nothing_is_left_when_it_is_killed() {
 }
 
 #[tokio::test]
-async fn a_part_that_dies_ends_it_with_the_parts_name() {
+async fn death_of_a_part_ends_the_demo_and_is_named() {
     for name in ["Envoy", "the bridge"] {
         let folder = Folder::new("demo-test").unwrap();
         let (mut demo, _) = ready(&folder, &[]).await;
@@ -195,7 +190,7 @@ async fn a_part_that_dies_ends_it_with_the_parts_name() {
 }
 
 #[tokio::test]
-async fn a_session_of_a_demo_that_stops_is_closed_with_1001() {
+async fn stopping_closes_sessions_with_1001() {
     let folder = Folder::new("demo-test").unwrap();
     let (mut demo, gateway) = ready(&folder, &[]).await;
     let mut follow = Command::new(tools::cli().unwrap());
@@ -210,7 +205,7 @@ async fn a_session_of_a_demo_that_stops_is_closed_with_1001() {
 }
 
 #[tokio::test]
-async fn a_reader_that_has_gone_and_a_full_disk_end_nothing() {
+async fn unwritable_output_ends_nothing() {
     for redirection in ["| true", ">/dev/full 2>&1", ">&- 2>&-"] {
         let folder = Folder::new("demo-test").unwrap();
         let gateway = Port::pick().unwrap().address();
@@ -231,7 +226,7 @@ async fn a_reader_that_has_gone_and_a_full_disk_end_nothing() {
 }
 
 #[tokio::test]
-async fn a_configuration_may_come_through_a_pipe() {
+async fn configuration_is_read_from_a_pipe() {
     let folder = Folder::new("demo-test").unwrap();
     let free = Port::pick().unwrap().number();
     let config = r#"[clusters.default]\nbootstrap.servers = "127.0.0.1:1"\n"#;
@@ -246,7 +241,7 @@ async fn a_configuration_may_come_through_a_pipe() {
 }
 
 #[tokio::test]
-async fn wrong_input_is_one_sentence_and_leaves_nothing() {
+async fn wrong_input_is_one_sentence() {
     let folder = Folder::new("demo-test").unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().port().to_string();

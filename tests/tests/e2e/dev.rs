@@ -62,7 +62,7 @@ impl Project {
 }
 
 #[tokio::test]
-async fn a_signal_under_way_leaves_no_process_and_is_the_exit_status() {
+async fn signal_leaves_no_process() {
     for (slow, signal, status) in [
         ("stubs/cargo", "-TERM", 143),
         ("stubs/cargo", "-INT", 130),
@@ -93,7 +93,7 @@ async fn a_signal_under_way_leaves_no_process_and_is_the_exit_status() {
 }
 
 #[tokio::test]
-async fn the_demo_runs_where_its_user_is() {
+async fn demo_runs_in_the_callers_folder() {
     for args in [["demo", "--config", "own.toml"].as_slice(), &["-v", "demo", "--config", "own.toml"]] {
         let project = Project::new();
         project.program("target/debug/demo", "echo in $(pwd) with $*");
@@ -105,7 +105,7 @@ async fn the_demo_runs_where_its_user_is() {
 }
 
 #[tokio::test]
-async fn wrong_arguments_and_help_of_the_demo_build_nothing() {
+async fn wrong_arguments_and_help_build_nothing() {
     for (args, status, said) in [
         (["demo", "--port", "80000"].as_slice(), 2, "demo: invalid value '80000' for '--port <N>'"),
         (&["demo", "--help"], 0, "Usage: ./dev demo"),

@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const SOON: Duration = Duration::from_secs(20);
 
 #[tokio::test]
-async fn a_body_over_the_hosts_buffer_is_refused_by_nginx_and_the_next_request_works() {
+async fn bodies_over_nginxs_limit_are_refused_by_nginx() {
     let kafka = Kafka::shared().await.unwrap();
     let topic = &kafka.topic("host-limit", 1, &[]).await.unwrap();
     let mut setup = setup(Way::Apisix, kafka, WRITES, "", "");
@@ -50,7 +50,7 @@ async fn a_body_over_the_hosts_buffer_is_refused_by_nginx_and_the_next_request_w
 }
 
 #[tokio::test]
-async fn bridge_that_says_nothing_or_half_of_it_is_given_up_in_time() {
+async fn bridge_that_answers_half_or_nothing_times_out() {
     // As much of an answer as there is, and whether it ends there.
     const ANSWERS: [(&[u8], bool); 3] = [(b"", false), (b"", true), (b"HTTP/1.1 200 OK\r\ncontent-ty", true)];
     for (answer, ends) in ANSWERS {

@@ -14,8 +14,7 @@ use crate::openapi::ask;
 use crate::stacks::{ANY, REST, WRITES, count, reaches, with};
 
 in_every_gateway! {
-    what_was_accepted_before_sigterm_is_delivered_and_answered
-    what_nobody_waits_for_is_delivered_before_the_end
+    accepted_records_are_delivered_and_answered_after_sigterm
 }
 
 const CLIENTS: usize = 20;
@@ -23,7 +22,7 @@ const DRAINED_WITHIN: Duration = Duration::from_secs(10);
 /// Nothing is on its way to Kafka before SIGTERM.
 const LINGER: &str = "linger.ms = 2000\n";
 
-async fn what_was_accepted_before_sigterm_is_delivered_and_answered(way: Way) {
+async fn accepted_records_are_delivered_and_answered_after_sigterm(way: Way) {
     let kafka = Kafka::shared().await.unwrap();
     let topic = &kafka.topic("drained", 1, &[]).await.unwrap();
     let mut stack = with(way, kafka, WRITES, LINGER, "").await;
@@ -37,7 +36,14 @@ async fn what_was_accepted_before_sigterm_is_delivered_and_answered(way: Way) {
         Request::post(format!("{REST}/topics/{topic}"), format!(r#"{{"records":[{}]}}"#, list.join(",")))
             .with("content-type", "application/vnd.kafka.json.v2+json");
     let list = tokio::spawn(ask(gateway, list));
-    reaches(&stack, "write_queue_records", 2.0 * CLIENTS as f64).await;
+    for number in 2 * CLIENTS..3 * CLIENTS {
+        let unawaited = Request::post(ANY, number.to_string())
+            .with("x-kafka-topic", topic)
+            .with("prefer", "respond-async");
+        let response = ask(gateway, unawaited).await;
+        assert_eq!((response.status, response.header("preference-applied")), (202, Some("respond-async")));
+    }
+    reaches(&stack, "write_queue_records", 3.0 * CLIENTS as f64).await;
     assert_eq!(count(&stack, "written_records_total").await, 0.0);
     stack.bridge.process.terminate();
     while let Some(response) = asked.join_next().await {
@@ -47,24 +53,9 @@ async fn what_was_accepted_before_sigterm_is_delivered_and_answered(way: Way) {
     assert_eq!(list.status, 200, "{list:?}");
     assert!(list.json()["offsets"].as_array().unwrap().iter().all(|one| one["offset"].is_i64()), "{list:?}");
     assert!(stack.bridge.process.wait(DRAINED_WITHIN).await.unwrap().success());
-    assert_eq!(numbers(kafka, topic).await, (0..2 * CLIENTS).collect::<Vec<_>>());
+    assert_eq!(numbers(kafka, topic).await, (0..3 * CLIENTS).collect::<Vec<_>>());
     let refused = ask(gateway, Request::post(ANY, "x").with("x-kafka-topic", topic)).await;
     assert!(!unanswered(way, &refused, 503), "{refused:?}");
-}
-
-async fn what_nobody_waits_for_is_delivered_before_the_end(way: Way) {
-    let kafka = Kafka::shared().await.unwrap();
-    let topic = &kafka.topic("drained-async", 1, &[]).await.unwrap();
-    let mut stack = with(way, kafka, WRITES, LINGER, "").await;
-    for number in 0..CLIENTS {
-        let request = Request::post(ANY, number.to_string())
-            .with("x-kafka-topic", topic)
-            .with("prefer", "respond-async");
-        assert_eq!(ask(stack.gateway(), request).await.status, 202);
-    }
-    stack.bridge.process.terminate();
-    assert!(stack.bridge.process.wait(DRAINED_WITHIN).await.unwrap().success());
-    assert_eq!(numbers(kafka, topic).await, (0..CLIENTS).collect::<Vec<_>>());
 }
 
 /// The numbers that are there, in their order, each once.

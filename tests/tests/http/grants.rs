@@ -18,7 +18,7 @@ use crate::openapi::ask;
 use crate::stacks::{WRITES, in_apisix, setup};
 
 in_every_gateway! {
-    routes_with_topics_serve_those_alone
+    routes_with_topics_serve_only_those
 }
 
 const JSON: &str = "application/vnd.kafka.json.v2+json";
@@ -26,7 +26,7 @@ const LIST: &str = r#"{"records":[{"value":1}]}"#;
 /// Kafka's TOPIC_AUTHORIZATION_FAILED.
 const DENIED: i32 = 29;
 
-async fn routes_with_topics_serve_those_alone(way: Way) {
+async fn routes_with_topics_serve_only_those(way: Way) {
     let kafka = Kafka::shared().await.unwrap();
     let [named, denied] =
         [kafka.topic("named", 1, &[]).await.unwrap(), kafka.topic("denied", 1, &[]).await.unwrap()];

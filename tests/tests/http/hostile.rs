@@ -25,8 +25,8 @@ use crate::openapi::ask;
 use crate::stacks::{ANY, WRITES, count, setup, with};
 
 in_both_profiles! {
-    ten_thousand_malformed_requests_write_nothing_and_tell_nothing
-    a_body_that_stops_is_let_go_and_gives_its_memory_back
+    malformed_requests_write_nothing_and_learn_nothing
+    body_that_stops_gives_its_memory_back
 }
 
 const REQUESTS: usize = 10_000;
@@ -36,7 +36,7 @@ const BATCH: usize = 250;
 const SECRET: &str = "between-gateway-and-bridge";
 
 #[expect(clippy::print_stderr, reason = "counts for whoever asks for the test's output")]
-async fn ten_thousand_malformed_requests_write_nothing_and_tell_nothing(profile: Profile) {
+async fn malformed_requests_write_nothing_and_learn_nothing(profile: Profile) {
     let kafka = Kafka::start().await.unwrap();
     let (topic, good) = ("victim", "bystander");
     kafka.make_topic(topic, 1, &[]).await.unwrap();
@@ -95,7 +95,7 @@ async fn ten_thousand_malformed_requests_write_nothing_and_tell_nothing(profile:
     }
 }
 
-async fn a_body_that_stops_is_let_go_and_gives_its_memory_back(profile: Profile) {
+async fn body_that_stops_gives_its_memory_back(profile: Profile) {
     let kafka = Kafka::shared().await.unwrap();
     let topic = kafka.topic("stops", 1, &[]).await.unwrap();
     let keys = "\"max_assembly_bytes\": 1100000,";

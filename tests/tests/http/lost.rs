@@ -13,10 +13,10 @@ use crate::openapi::ask;
 use crate::stacks::{ANY, WRITES, reaches, with};
 
 in_every_gateway! {
-    a_request_that_was_under_way_is_told_from_one_that_was_not
+    lost_answers_to_writes_are_unknown
 }
 
-async fn a_request_that_was_under_way_is_told_from_one_that_was_not(way: Way) {
+async fn lost_answers_to_writes_are_unknown(way: Way) {
     let mut kafka = Kafka::start().await.unwrap();
     let mut stack = with(way, &kafka, WRITES, "", "").await;
     let topic = &kafka.topic("lost", 1, &[]).await.unwrap();

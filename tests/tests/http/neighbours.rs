@@ -25,8 +25,6 @@ use crate::stacks::{ANY, WRITES, reaches, setup};
 in_both_profiles! {
     unread_answers_cost_envoy_no_more_than_their_windows
     cancelled_requests_end_no_session
-    writes_to_a_cluster_that_hangs_leave_places_to_others
-    writes_that_are_not_acknowledged_leave_room_in_the_queue
     writes_are_not_retried_even_if_routes_or_clients_say_so
 }
 
@@ -106,7 +104,8 @@ async fn cancelled_requests_end_no_session(profile: Profile) {
 }
 
 /// One client sends more writes than `limits.max_calls` to a cluster whose broker hangs, at default limits.
-async fn writes_to_a_cluster_that_hangs_leave_places_to_others(profile: Profile) {
+#[tokio::test]
+async fn writes_to_a_cluster_that_hangs_leave_places_to_others() {
     let kafka = Kafka::shared().await.unwrap();
     let topic = kafka.topic("served", 1, &[]).await.unwrap();
     let mut hanging = Kafka::start().await.unwrap();
@@ -115,7 +114,7 @@ async fn writes_to_a_cluster_that_hangs_leave_places_to_others(profile: Profile)
         "[write]\nclusters = [\"default\", \"hanging\"]\n[clusters.hanging]\nbootstrap.servers = {:?}\n",
         hanging.bootstrap()
     );
-    let mut setup = Setup { concurrency: 1, ..setup(profile, kafka, &settings, "", "") };
+    let mut setup = Setup { concurrency: 1, ..setup(Profile::Tunnel, kafka, &settings, "", "") };
     let attacked =
         format!(r#"{{"path": "/hanging", "type": "produce", "topic": "{theirs}", "cluster": "hanging"}}"#);
     setup.envoy_edits = vec![plugin("", &[r#"{"path": "/kafka", "type": "rest"}"#, &attacked])];
@@ -141,10 +140,11 @@ async fn writes_to_a_cluster_that_hangs_leave_places_to_others(profile: Profile)
 }
 
 /// One client writes more bytes than the queue holds while Kafka acknowledges nothing, at default limits.
-async fn writes_that_are_not_acknowledged_leave_room_in_the_queue(profile: Profile) {
+#[tokio::test]
+async fn writes_that_are_not_acknowledged_leave_room_in_the_queue() {
     let mut kafka = Kafka::start().await.unwrap();
     let topic = kafka.topic("queued", 1, &[]).await.unwrap();
-    let stack = one_worker(profile, &kafka).await;
+    let stack = one_worker(Profile::Tunnel, &kafka).await;
     let post = |value| Request::post(ANY, value).with("x-kafka-topic", &topic);
     written(&ask(stack.gateway(), post("before")).await, &topic);
     kafka.freeze();

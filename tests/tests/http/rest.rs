@@ -1,202 +1,210 @@
-//! Many records in a request, as the REST proxies take them: what becomes of each, and what is refused as a whole.
+//! The REST proxies' interface: lists of records in, records, offsets and topics out. The forms of bodies, queries and errors
+//! are proven in the bridge's `http::rest`; here they pass each gateway and come from a real Kafka.
+
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use sluicegate_tests::http::client::{Request, Response};
 use sluicegate_tests::in_every_gateway;
+use sluicegate_tests::kafka::{Kafka, Record, Write};
 use sluicegate_tests::stack::Stack;
 use sluicegate_tests::way::Way;
+use tokio::time::Instant;
 
 use crate::answers::rest_problem;
 use crate::console::{Printed, consume};
 use crate::openapi::ask;
-use crate::stacks::{REST, shared};
+use crate::stacks::{REST, home, shared};
 
 in_every_gateway! {
-    records_of_both_formats_arrive_as_they_say
-    the_path_names_the_partition_of_all
-    a_record_that_fails_fails_alone
+    lists_of_records_are_written_as_they_say
+    records_are_read_as_stored_and_can_be_written_again
+    topics_and_offsets_are_listed
+    reads_at_the_log_end_wait_as_long_as_asked
+    refused_requests_are_problems_of_the_rest_proxies
 }
 
-pub(crate) const JSON: &str = "application/vnd.kafka.json.v2+json";
-pub(crate) const BINARY: &str = "application/vnd.kafka.binary.v2+json";
+const JSON: &str = "application/vnd.kafka.json.v2+json";
+const BINARY: &str = "application/vnd.kafka.binary.v2+json";
+const V2: &str = "application/vnd.kafka.v2+json";
+const START: i64 = 1_700_000_000_000;
 
-pub(crate) async fn post(
-    stack: &Stack,
-    path: &str,
-    content_type: &str,
-    body: impl Into<Vec<u8>>,
-) -> Response {
+async fn post(stack: &Stack, path: &str, content_type: &str, body: impl Into<Vec<u8>>) -> Response {
     let request = Request::post(format!("{REST}{path}"), body.into()).with("content-type", content_type);
     ask(stack.gateway(), request).await
 }
 
+async fn get(stack: &Stack, path: &str, accept: &str) -> Response {
+    ask(stack.gateway(), Request::get(format!("{REST}{path}")).with("accept", accept)).await
+}
+
+#[track_caller]
+fn says(response: &Response, content_type: &str, text: &str) {
+    assert_eq!((response.status, response.text()), (200, text));
+    assert_eq!(response.header("content-type"), Some(content_type));
+}
+
 /// Expects every record to be written, and says where: partition and offset.
 #[track_caller]
-pub(crate) fn offsets(response: &Response) -> Vec<(i32, i64)> {
-    assert_eq!(response.status, 200, "{}", response.text());
-    assert_eq!(response.header("content-type"), Some("application/vnd.kafka.v2+json"));
+fn offsets(response: &Response) -> Vec<(i32, i64)> {
+    assert_eq!((response.status, response.header("content-type")), (200, Some(V2)), "{}", response.text());
     let json = response.json();
-    let number = |one: &Value, name: &str| one[name].as_i64().unwrap_or_else(|| panic!("{json}"));
-    let list = json["offsets"].as_array().unwrap().iter();
-    let places: Vec<_> = list.map(|one| (number(one, "partition"), number(one, "offset"))).collect();
-    let one = |(partition, offset): &(i64, i64)| {
-        format!(r#"{{"partition":{partition},"offset":{offset},"error_code":null,"error":null}}"#)
+    let place = |one: &Value| {
+        let known = json!({"partition": one["partition"], "offset": one["offset"], "error_code": null, "error": null});
+        assert_eq!(one, &known, "{json}");
+        (i32::try_from(one["partition"].as_i64().unwrap()).unwrap(), one["offset"].as_i64().unwrap())
     };
-    let all: Vec<String> = places.iter().map(one).collect();
-    let want = format!(r#"{{"offsets":[{}],"key_schema_id":null,"value_schema_id":null}}"#, all.join(","));
-    assert_eq!(response.text(), want);
-    places.into_iter().map(|(partition, offset)| (partition.try_into().unwrap(), offset)).collect()
+    json["offsets"].as_array().unwrap().iter().map(place).collect()
 }
 
-/// A record, and its key, value and headers as they are written. Each is for partition 1.
-type Case = (&'static str, Option<&'static [u8]>, Option<&'static [u8]>, &'static [&'static str]);
-
-const JSON_CASES: [Case; 12] = [
-    (r#"{"value":{"foo":"bar"},"partition":1}"#, None, Some(br#"{"foo":"bar"}"#), &[]),
-    (r#"{"key":"k","value":"v","partition":1}"#, Some(br#""k""#), Some(br#""v""#), &[]),
-    (
-        r#"{ "key" : { "id" : 1.0 } , "value" : [ "a b" , -0.0 ], "partition" : 1 }"#,
-        Some(br#"{"id":1.0}"#),
-        Some(br#"["a b",-0.0]"#),
-        &[],
-    ),
-    (
-        r#"{"key":1e400,"value":12345678901234567890123,"partition":1}"#,
-        Some(b"1e400"),
-        Some(b"12345678901234567890123"),
-        &[],
-    ),
-    (r#"{"key":"","value":"","partition":1}"#, Some(br#""""#), Some(br#""""#), &[]),
-    (r#"{"key":false,"value":0,"partition":1}"#, Some(b"false"), Some(b"0"), &[]),
-    (r#"{"key":null,"value":null,"partition":1}"#, None, None, &[]),
-    (r#"{"key":"tombstone","partition":1}"#, Some(br#""tombstone""#), None, &[]),
-    (
-        r#"{"partition":1,"value":"\u00e9 é \/","value_schema":null,"unknown":{"a":[1]}}"#,
-        None,
-        Some(r#""\u00e9 é \/""#.as_bytes()),
-        &[],
-    ),
-    (
-        r#"{"value":1,"partition":1,"headers":[{"key":"b","value":"MQ=="},{"key":"a","value":""},{"key":"b","value":"Mg=="}]}"#,
-        None,
-        Some(b"1"),
-        &["b:1", "a:", "b:2"],
-    ),
-    (r#"{"value":1,"partition":1,"headers":[{"key":"n","value":null}]}"#, None, Some(b"1"), &["n:<null>"]),
-    (r#"{"value":1,"partition":1,"headers":[]}"#, None, Some(b"1"), &[]),
-];
-const BINARY_CASES: [Case; 5] = [
-    (r#"{"key":"a2V5","value":"Y29uZmx1ZW50","partition":1}"#, Some(b"key"), Some(b"confluent"), &[]),
-    (r#"{"value":"AAEC/f7/","partition":1}"#, None, Some(&[0, 1, 2, 0xFD, 0xFE, 0xFF]), &[]),
-    (r#"{"key":"","value":"","partition":1}"#, Some(b""), Some(b""), &[]),
-    (r#"{"key":null,"value":null,"partition":1}"#, None, None, &[]),
-    (
-        r#"{"value":"\u0059\u0051==","partition":1,"headers":[{"key":"é","value":"w6k="}]}"#,
-        None,
-        Some(b"a"),
-        &["é:é"],
-    ),
-];
-
-async fn records_of_both_formats_arrive_as_they_say(way: Way) {
+async fn lists_of_records_are_written_as_they_say(way: Way) {
     let (kafka, stack) = shared(way).await;
-    let topic = &kafka.topic("formats", 2, &[]).await.unwrap();
-    let mut wanted = Vec::new();
-    for (types, cases) in [
-        (
-            &[
-                JSON,
-                "application/vnd.kafka.json+json",
-                "application/json",
-                "Application/Vnd.Kafka.JSON.v2+json; charset=utf-8",
-            ][..],
-            &JSON_CASES[..],
-        ),
-        (&[BINARY], &BINARY_CASES),
-    ] {
-        for content_type in types {
-            // All in one request, and each in one of its own.
-            let all = cases.iter().map(|(record, ..)| *record).collect::<Vec<_>>().join(", ");
-            let places = offsets(
-                &post(&stack, &format!("/topics/{topic}"), content_type, format!(r#"{{"records":[{all}]}}"#))
-                    .await,
-            );
-            assert_eq!(places.len(), cases.len());
-            wanted.extend(places.into_iter().zip(cases));
-            for case in cases {
-                let body =
-                    format!(" {{ \"key_schema\":null, \"records\" : [\n{}\n], \"other\":[{{}}] }} ", case.0);
-                let place = offsets(&post(&stack, &format!("/topics/{topic}"), content_type, body).await);
-                wanted.push((place[0], case));
-            }
-        }
-    }
-    let records = consume(kafka, topic, 2).await;
-    assert_eq!(records.len(), wanted.len());
-    for (place, (record, key, value, headers)) in wanted {
-        assert_eq!(place.0, 1, "{record}");
-        let Printed { key: printed_key, value: printed_value, headers: printed_headers, .. } =
-            &records[&place];
-        assert_eq!(printed_key.as_deref(), *key, "{record}");
-        assert_eq!(printed_value.as_deref(), *value, "{record}");
-        assert_eq!(printed_headers, headers, "{record}");
-    }
-}
-
-async fn the_path_names_the_partition_of_all(way: Way) {
-    let (kafka, stack) = shared(way).await;
-    let topic = &kafka.topic("path", 3, &[]).await.unwrap();
-    let body = r#"{"records":[{"value":1,"timestamp":1700000000123},{"key":"k","value":2,"timestamp":1},{"value":3,"partition":null}]}"#;
-    let places = offsets(&post(&stack, &format!("/topics/{topic}/partitions/2"), JSON, body).await);
-    assert_eq!(places, [(2, 0), (2, 1), (2, 2)]);
-    let records = consume(kafka, topic, 3).await;
-    assert_eq!((records[&(2, 0)].timestamp, records[&(2, 1)].timestamp), (1_700_000_000_123, 1));
-    // -1 is any partition, and the same key goes to the same one.
-    let body = r#"{"records":[{"key":"k","value":1,"partition":-1},{"key":"k","value":2},{"value":3,"partition":-1}]}"#;
-    let places = offsets(&post(&stack, &format!("/topics/{topic}"), JSON, body).await);
-    assert_eq!(places[0].0, places[1].0);
-    // A name in percent-encoding, and a query that nobody knows.
-    let encoded = topic.replace('-', "%2D");
-    offsets(&post(&stack, &format!("/topics/{encoded}"), JSON, r#"{"records":[{"value":1}]}"#).await);
-    let unknown = post(&stack, &format!("/topics/{topic}?x=1"), JSON, r#"{"records":[{"value":1}]}"#).await;
-    rest_problem(&unknown, 400, 400, "x");
-}
-
-async fn a_record_that_fails_fails_alone(way: Way) {
-    let (kafka, stack) = shared(way).await;
-    let topic = &kafka.topic("alone", 3, &[("max.message.bytes", "1000")]).await.unwrap();
-    // The one that is too large has no neighbours: Kafka refuses a batch as a whole.
-    let records = json!({"records": [
-        {"value": "a", "partition": 0},
-        {"value": "b", "partition": 7},
-        {"value": "x".repeat(2000), "partition": 1},
-        {"value": "c", "partition": 2},
-        {"value": "d", "partition": 0},
+    let topic = &kafka.topic("lists", 3, &[("max.message.bytes", "1000")]).await.unwrap();
+    let list = r#"{"key_schema": null, "records": [
+        { "key": { "id" : 1.0 } , "value" : [ "a b" , -0.0 ], "partition": 1, "timestamp": 1700000000123 },
+        {"value": 1, "partition": 1, "headers": [{"key": "b", "value": "MQ=="}, {"key": "n", "value": null}]},
+        {"key": "tombstone", "partition": 1} ]}"#;
+    assert_eq!(
+        offsets(&post(&stack, &format!("/topics/{topic}"), JSON, list).await),
+        [(1, 0), (1, 1), (1, 2)]
+    );
+    // A name in percent-encoding, and the partition of all.
+    let path = format!("/topics/{}/partitions/2", topic.replace('-', "%2D"));
+    let binary = r#"{"records":[{"key":"a2V5","value":"AAEC/f7/"}]}"#;
+    assert_eq!(offsets(&post(&stack, &path, BINARY, binary).await), [(2, 0)]);
+    // A record that fails fails alone; the one that is too large has no neighbours in its batch.
+    let mixed = json!({"records": [
+        {"value": "a", "partition": 0}, {"value": "b", "partition": 7},
+        {"value": "x".repeat(2000), "partition": 1}, {"value": "c", "partition": 0},
     ]});
-    let response = post(&stack, &format!("/topics/{topic}"), JSON, records.to_string()).await;
-    assert_eq!(response.status, 200, "{}", response.text());
-    let json = response.json();
-    let all = json["offsets"].as_array().unwrap();
-    assert_eq!(all.len(), 5, "{json}");
-    for (at, partition, offset) in [(0, 0, 0), (3, 2, 0), (4, 0, 1)] {
-        assert_eq!(
-            all[at],
-            json!({"partition": partition, "offset": offset, "error_code": null, "error": null}),
-            "{at}"
-        );
+    let told = post(&stack, &format!("/topics/{topic}"), JSON, mixed.to_string()).await.json();
+    let all = told["offsets"].as_array().unwrap();
+    assert_eq!([&all[0]["offset"], &all[3]["offset"]], [0, 1], "{told}");
+    for failed in [&all[1], &all[2]] {
+        assert_eq!((&failed["offset"], &failed["error_code"]), (&Value::Null, &json!(1)), "{told}");
     }
-    for (at, words) in [(1, "partition"), (2, "1000")] {
-        let one = &all[at];
-        assert_eq!(
-            (&one["partition"], &one["offset"], &one["error_code"]),
-            (&Value::Null, &Value::Null, &json!(1)),
-            "{json}"
-        );
-        let said = one["error"].as_str().unwrap();
-        assert!(at == 2 || said.contains(words), "{said}");
-        assert_eq!(one.as_object().unwrap().len(), 4, "{one}");
+
+    let records = consume(kafka, topic, 3).await;
+    let printed = |headers: &[&str], key: Option<&[u8]>, value: Option<&[u8]>, timestamp: i64| Printed {
+        timestamp,
+        headers: headers.iter().map(ToString::to_string).collect(),
+        key: key.map(<[u8]>::to_vec),
+        value: value.map(<[u8]>::to_vec),
+    };
+    let at = |place: (i32, i64)| records[&place].clone();
+    let now = |place: (i32, i64)| at(place).timestamp;
+    let json = printed(&[], Some(br#"{"id":1.0}"#), Some(br#"["a b",-0.0]"#), 1_700_000_000_123);
+    assert_eq!(at((1, 0)), json);
+    assert_eq!(at((1, 1)), printed(&["b:1", "n:<null>"], None, Some(b"1"), now((1, 1))));
+    assert_eq!(at((1, 2)), printed(&[], Some(br#""tombstone""#), None, now((1, 2))));
+    assert_eq!(at((2, 0)), printed(&[], Some(b"key"), Some(&[0, 1, 2, 0xFD, 0xFE, 0xFF]), now((2, 0))));
+    assert_eq!(records.len(), 6, "{records:?}");
+}
+
+/// Writes records without the gateway, at [`START`] and the milliseconds after it.
+async fn store(kafka: &Kafka, about: &str, records: &[(Option<&str>, Option<&str>)]) -> String {
+    let topic = kafka.topic(about, 1, &[]).await.unwrap();
+    let bytes = |text: &Option<&str>| text.map(|text| text.as_bytes().to_vec());
+    let record = |(at, (key, value)): (i64, &(Option<&str>, Option<&str>))| Record {
+        key: bytes(key),
+        value: bytes(value),
+        timestamp: Some(START + at),
+    };
+    let records: Vec<Record> = (0..).zip(records).map(record).collect();
+    kafka.produce(&topic, 0, &records, Write::default()).await.unwrap();
+    topic
+}
+
+async fn records_are_read_as_stored_and_can_be_written_again(way: Way) {
+    let (kafka, stack) = shared(way).await;
+    let stored = [
+        (None, None),
+        (Some(r#""k""#), Some(r#"{"a":1.00,"b":[1e400,-0.0],"c":"\u00e9 é \/ 😀"}"#)),
+        (Some(r#"{"id":1.0}"#), Some("9007199254740993")),
+        (Some("[]"), Some(r#"{"a":1,"a":2}"#)),
+    ];
+    let source = &store(kafka, "source", &stored).await;
+    let one = |(at, (key, value)): (usize, &(Option<&str>, Option<&str>))| {
+        let [key, value] = [key, value].map(|text| text.unwrap_or("null"));
+        let time = START + at as i64;
+        format!(
+            r#"{{"topic":"{source}","key":{key},"value":{value},"partition":0,"offset":{at},"timestamp":{time}}}"#
+        )
+    };
+    let listed: Vec<String> = stored.iter().enumerate().map(one).collect();
+    let from = |topic: &str, offset: usize| format!("/topics/{topic}/partitions/0/records?offset={offset}");
+    for form in [JSON, BINARY] {
+        let copy = &kafka.topic("copy", 1, &[]).await.unwrap();
+        let read = get(&stack, &from(source, 0), form).await;
+        if form == JSON {
+            says(&read, JSON, &format!("[{}]", listed.join(",")));
+            says(&get(&stack, &from(source, 3), JSON).await, JSON, &format!("[{}]", listed[3]));
+        }
+        let again = format!(r#"{{"records":{}}}"#, read.text());
+        assert_eq!(post(&stack, &format!("/topics/{copy}/partitions/0"), form, again).await.status, 200);
+        says(&get(&stack, &from(copy, 0), form).await, form, &read.text().replace(source, copy));
     }
-    let written = consume(kafka, topic, 3).await;
-    let values: Vec<_> = written.values().map(|printed| printed.value.as_deref().unwrap()).collect();
-    assert_eq!(values, [br#""a""#, br#""d""#, br#""c""#]);
+}
+
+async fn topics_and_offsets_are_listed(way: Way) {
+    let (kafka, stack) = shared(way).await;
+    let topic = &store(kafka, "listed", &[(None, Some("1")), (None, Some("2")), (None, Some("3"))]).await;
+    kafka.delete_records_before(topic, 0, 1).await.unwrap();
+    let at = format!("/topics/{topic}/partitions/0/offsets");
+    says(&get(&stack, &at, V2).await, V2, r#"{"beginning_offset":1,"end_offset":3}"#);
+    says(&get(&stack, &format!("{at}?timestamp={}", START + 2), V2).await, V2, r#"{"offset":2}"#);
+    let listed = get(&stack, "/topics", V2).await;
+    let topics: Vec<String> = serde_json::from_slice(&listed.body).unwrap();
+    assert!(topics.is_sorted() && topics.contains(topic) && topics.iter().any(|name| name == home(way)));
+    assert!(!topics.iter().any(|name| name.starts_with("__")), "{topics:?}");
+    let partition = r#"{"partition":0,"leader":1,"replicas":[{"broker":1,"leader":true,"in_sync":true}]}"#;
+    let want = format!(r#"{{"name":"{topic}","configs":{{}},"partitions":[{partition}]}}"#);
+    says(&get(&stack, &format!("/topics/{topic}"), V2).await, V2, &want);
+}
+
+async fn reads_at_the_log_end_wait_as_long_as_asked(way: Way) {
+    let (kafka, stack) = shared(way).await;
+    let topic = &store(kafka, "waiting", &[(None, Some("1"))]).await;
+    let at = format!("/topics/{topic}/partitions/0/records?offset=1");
+    let asked = Instant::now();
+    says(&get(&stack, &format!("{at}&timeout=700"), JSON).await, JSON, "[]");
+    assert!((700..5000).contains(&asked.elapsed().as_millis()), "{:?}", asked.elapsed());
+    let path = format!("{at}&timeout=20000");
+    let asked = Instant::now();
+    let write = async { kafka.produce(topic, 0, &[Record::of("2")], Write::default()).await.unwrap() };
+    let (read, _) = tokio::join!(get(&stack, &path, JSON), write);
+    assert_eq!(read.json()[0]["value"], 2, "{read:?}");
+    assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
+}
+
+async fn refused_requests_are_problems_of_the_rest_proxies(way: Way) {
+    let (kafka, stack) = shared(way).await;
+    let topic = &store(kafka, "refused", &[(None, Some("text"))]).await;
+    let (path, at) = (&format!("/topics/{topic}"), &format!("/topics/{topic}/partitions/0/records"));
+    let good = r#"{"records":[{"value":1}]}"#;
+    for (target, content_type, body, status, code, words) in [
+        (path.as_str(), JSON, "{\n\"records\":[}", 400, 400, "line 2 column 12"),
+        (path, JSON, r#"{"records":[{"value":1},{"value":1,"partition":"0"}]}"#, 422, 422, "partition"),
+        (path, BINARY, r#"{"records":[{"value":"YQ=="},{"value":"?"}]}"#, 422, 422, "base64"),
+        (path, "application/vnd.kafka.avro.v2+json", good, 415, 415, JSON),
+        ("/topics/no-such-topic", JSON, good, 404, 40401, "no-such-topic"),
+        (&format!("{path}/partitions/1"), JSON, good, 404, 40402, "partition"),
+    ] {
+        rest_problem(&post(&stack, target, content_type, body).await, status, code, words);
+    }
+    for (target, status, code, words) in [
+        (at.as_str(), 400, 400, "offset"),
+        (&format!("{at}?offset=2"), 400, 400, "offset 2"),
+        (&format!("{path}/partitions/1/offsets"), 404, 40402, "partition"),
+        ("/topics/no-such-topic", 404, 40401, "no-such-topic"),
+        ("/topics?x=1", 400, 400, "x"),
+        ("/other", 404, 404, ""),
+    ] {
+        rest_problem(&get(&stack, target, "application/json").await, status, code, words);
+    }
+    // Not JSON, and of a type that the client asks for.
+    let refused = get(&stack, &format!("{at}?offset=0"), JSON).await;
+    assert_eq!((refused.status, refused.header("content-type")), (406, Some(V2)), "{refused:?}");
+    assert!(!kafka.topics().unwrap().iter().any(|known| known == "no-such-topic"));
+    assert_eq!(kafka.watermarks(topic, 0).unwrap(), (0, 1));
 }

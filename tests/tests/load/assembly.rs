@@ -12,22 +12,22 @@ use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{CmdPing, PubSubResp};
 use sluicegate_tests::directly;
 use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::raw::{BINARY, CLOSE, Frame, Raw, request};
+use sluicegate_tests::waiting::settles;
 use sluicegate_tests::way::Way;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::bench::{Bench, settles};
+use crate::bench::{self, Bench};
 use crate::memory::{IDLE_SESSION, MAX_ASSEMBLY_BYTES, MAX_MESSAGE_BYTES, MIB, Memory, idle_socket};
-use crate::raw;
 use crate::witness::Witness;
 
 in_both_profiles! {
-    unfinished_messages_are_bounded_together_and_those_that_fit_are_finished
+    unfinished_messages_are_bounded_together
 }
 
 directly! {
-    unfinished_messages_are_bounded_together_and_those_that_fit_are_finished
+    unfinished_messages_are_bounded_together
 }
 
 const CLIENTS: usize = 2000;
@@ -38,23 +38,23 @@ const HELD: usize = (9 << 20) / 10;
 const STATE: usize = 960 * 1024;
 const AGAIN_LATER: u16 = 1013;
 
-async fn unfinished_messages_are_bounded_together_and_those_that_fit_are_finished(way: Way) {
+async fn unfinished_messages_are_bounded_together(way: Way) {
     let bench = Bench::new(way).await;
     let mut witness = Witness::new(&bench).await;
     let before = Memory::now(&bench);
     let gateway = bench.stack.gateway();
     let open = async |at: usize| {
         let address = Ipv4Addr::new(127, 0, 0, u8::try_from(at % ADDRESSES).unwrap() + 1);
-        Client { stream: raw::open_from(gateway, address).await, refused: false }
+        Client { raw: bench::open(gateway, address).await, refused: false }
     };
     let mut clients: Vec<Client> = stream::iter(0..CLIENTS).map(open).buffer_unordered(100).collect().await;
-    let message = raw::binary(1, Req::CmdPing(CmdPing { state: vec![b's'; STATE].into() }));
+    let message = request(1, Req::CmdPing(CmdPing { state: vec![b's'; STATE].into() }));
     let (begin, rest) = message.split_at(HELD);
 
     // So many at the same time that they compete for the last room.
     stream::iter(&mut clients).for_each_concurrent(200, |client| client.send(begin)).await;
     // What a client has sent may still lie in a kernel's buffer.
-    settles("what was taken", async || {
+    settles("what was taken", Duration::from_secs(60), async || {
         let bytes = if way.has_filter() { bench.stat("sluicegate.bytes_from_client").await } else { 0 };
         (bytes + bench.evicted().await) as f64
     })
@@ -83,33 +83,27 @@ async fn unfinished_messages_are_bounded_together_and_those_that_fit_are_finishe
 }
 
 struct Client {
-    stream: TcpStream,
+    raw: Raw,
     refused: bool,
 }
 
 impl Client {
     /// Sends `bytes` unless the session ends before.
     async fn send(&mut self, bytes: &[u8]) {
-        let (mut input, mut output) = self.stream.split();
+        let (mut input, mut output) = self.raw.io.split();
         let mut first = [0];
         let sent = async {
             tokio::select! {
                 biased;
                 // Takes nothing that would be lost if the other branch were ready first.
-                _ = input.peek(&mut first) => Some(raw::frame(&mut input).await),
-                written = output.write_all(bytes) => match written {
-                    Ok(()) => None,
-                    // The reason may be there to be read.
-                    Err(_) => Some(raw::frame(&mut input).await),
-                },
+                _ = input.peek(&mut first) => false,
+                // Where it fails, the reason may be there to be read.
+                written = output.write_all(bytes) => written.is_ok(),
             }
         };
-        match timeout(WITHIN, sent).await.expect("room for a message, or a close frame") {
-            None => {}
-            Some(frame) => {
-                assert_refusal(&frame.expect("a close frame"));
-                self.refused = true;
-            }
+        if !timeout(WITHIN, sent).await.expect("room for a message, or a close frame") {
+            assert_refusal(&self.raw.frame().await);
+            self.refused = true;
         }
     }
 
@@ -121,21 +115,20 @@ impl Client {
         if self.refused {
             return false;
         }
-        let frame = timeout(WITHIN, raw::frame(&mut self.stream)).await.expect("an answer or a close frame");
-        let (first, payload) = frame.expect("an answer or a close frame");
-        if first != raw::BINARY {
-            assert_refusal(&(first, payload));
+        let frame = self.raw.frame().await;
+        if frame.first != BINARY {
+            assert_refusal(&frame);
             return false;
         }
-        let answer = PubSubResp::decode(&payload[..]).unwrap();
+        let answer = PubSubResp::decode(&frame.payload[..]).unwrap();
         let Some(Resp::PongResp(pong)) = answer.resp else { panic!("{answer:?}") };
         assert_eq!(pong.state.len(), STATE);
         true
     }
 }
 
-fn assert_refusal((first, payload): &(u8, Vec<u8>)) {
-    assert_eq!(*first, raw::CLOSE);
+fn assert_refusal(Frame { first, payload }: &Frame) {
+    assert_eq!(*first, CLOSE);
     assert_eq!(payload[..2], AGAIN_LATER.to_be_bytes(), "{}", String::from_utf8_lossy(payload));
 }
 

@@ -1,13 +1,15 @@
 //! A gateway under load: one worker of it, its bridge, a Kafka with small and large records, and nobody else.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 use sluicegate_tests::kafka::{Kafka, Record, Write};
+use sluicegate_tests::raw::Raw;
 use sluicegate_tests::stack::{Setup, Stack};
+use sluicegate_tests::waiting::becomes;
 use sluicegate_tests::way::Way;
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
-use tokio::time::{Instant, sleep};
 
 /// What a test works on.
 pub(crate) struct Bench {
@@ -36,12 +38,12 @@ impl Bench {
 
     /// Open sessions, as the bridge counts them.
     pub(crate) async fn sessions(&self) -> f64 {
-        self.count("sluicegate_sessions{").await
+        self.stack.bridge.count("sluicegate_sessions{", "").await.unwrap()
     }
 
     /// Commands that the bridge has answered.
     pub(crate) async fn commands(&self) -> f64 {
-        self.count("sluicegate_commands_total{").await
+        self.stack.bridge.count("sluicegate_commands_total{", "").await.unwrap()
     }
 
     /// Clients that were closed because others needed the room of their unfinished messages.
@@ -50,15 +52,8 @@ impl Bench {
             return self.stat("sluicegate.errors.evicted").await;
         }
         // There is none of a reason that nobody had yet.
-        let mut faults = self.stack.bridge.metrics("sluicegate_client_faults_total{").await.unwrap();
-        faults.retain(|(name, _)| name.contains("reason=\"evicted\""));
-        faults.iter().map(|(_, count)| *count as u64).sum()
-    }
-
-    async fn count(&self, prefix: &str) -> f64 {
-        let samples = self.stack.bridge.metrics(prefix).await.unwrap();
-        assert!(!samples.is_empty(), "the bridge counts no {prefix}");
-        samples.iter().map(|(_, value)| value).sum()
+        let evicted = self.stack.bridge.count("sluicegate_client_faults_total{", "reason=\"evicted\"");
+        evicted.await.unwrap_or(0.0) as u64
     }
 
     /// One of Envoy's numbers.
@@ -81,7 +76,8 @@ impl Bench {
     pub(crate) async fn is_left_with(&self, left: u64) {
         if !self.stack.way().has_filter() {
             let sessions = async || self.sessions().await as u64;
-            return becomes("open sessions", left, Duration::from_secs(20), sessions).await;
+            becomes("open sessions", left, Duration::from_secs(20), sessions).await;
+            return;
         }
         let counts = async || {
             [
@@ -95,33 +91,9 @@ impl Bench {
     }
 }
 
-/// Asks until `value` gives `want`.
-pub(crate) async fn becomes<T: PartialEq + std::fmt::Debug>(
-    what: &str,
-    want: T,
-    within: Duration,
-    mut value: impl AsyncFnMut() -> T,
-) {
-    let start = Instant::now();
-    loop {
-        let seen = value().await;
-        if seen == want {
-            return;
-        }
-        assert!(start.elapsed() < within, "{what}: {seen:?} instead of {want:?} after {within:?}");
-        sleep(Duration::from_millis(25)).await;
-    }
-}
-
-/// Asks until `value` stays what it is for half a second.
-pub(crate) async fn settles(what: &str, mut value: impl AsyncFnMut() -> f64) {
-    let mut last = value().await;
-    let stands = async || {
-        sleep(Duration::from_millis(500)).await;
-        let seen = value().await;
-        seen == std::mem::replace(&mut last, seen)
-    };
-    becomes(what, true, Duration::from_secs(60), stands).await;
+/// A session of a client that has hardly room for answers that it does not read.
+pub(crate) async fn open(gateway: SocketAddr, address: Ipv4Addr) -> Raw {
+    Raw::open_narrow(gateway, address, 32 * 1024).await
 }
 
 async fn topics(kafka: &Kafka) -> [String; 2] {

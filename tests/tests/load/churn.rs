@@ -1,19 +1,19 @@
 //! 1,000 clients come and go, again and again: a few times, or for as long as `just soak` says.
 
+use std::net::Ipv4Addr;
+
 use futures_util::StreamExt;
 use futures_util::stream;
 use sluicegate_protocol::CmdPing;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_tests::directly;
 use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::raw::{Raw, request};
 use sluicegate_tests::tools::number;
 use sluicegate_tests::way::Way;
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 
-use crate::bench::Bench;
+use crate::bench::{Bench, open};
 use crate::memory::{IDLE_SESSION, MIB, Memory, idle_socket};
-use crate::raw;
 use crate::witness::Witness;
 
 in_both_profiles! {
@@ -49,14 +49,14 @@ async fn clients_that_come_and_go_leave_nothing_behind(way: Way) {
 /// All are there at the same time; each leaves in its own way, and a third with an answer on its way.
 async fn round(bench: &Bench) {
     let gateway = bench.stack.gateway();
-    let open = |_| raw::open(gateway);
-    let clients: Vec<TcpStream> = stream::iter(0..CLIENTS).map(open).buffer_unordered(100).collect().await;
+    let client = |_| open(gateway, Ipv4Addr::LOCALHOST);
+    let clients: Vec<Raw> = stream::iter(0..CLIENTS).map(client).buffer_unordered(100).collect().await;
     bench.is_left_with(CLIENTS + 1).await;
-    let ping = raw::binary(1, Req::CmdPing(CmdPing { state: "on its way".into() }));
+    let ping = request(1, Req::CmdPing(CmdPing { state: "on its way".into() }));
     for (number, mut client) in clients.into_iter().enumerate() {
         match number % 3 {
-            0 => client.write_all(&ping).await.unwrap(),
-            1 => client.set_zero_linger().unwrap(),
+            0 => client.write(&ping).await,
+            1 => client.io.set_zero_linger().unwrap(),
             _ => {}
         }
     }

@@ -1,5 +1,6 @@
 //! 10 clients send without pause, and read nothing.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,59 +10,61 @@ use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::{CmdKafkaFetch, CmdPing};
 use sluicegate_tests::directly;
 use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::raw::{BINARY, PING, masked, request};
+use sluicegate_tests::waiting::settles;
 use sluicegate_tests::way::Way;
 use tokio::io::AsyncWriteExt;
 
-use crate::bench::{Bench, settles};
+use crate::bench::{Bench, open};
 use crate::memory::{MAX_REQUEST_BYTES, MIB, Memory, STREAM_WINDOW_BYTES, stuck_session, stuck_socket};
-use crate::raw;
 use crate::witness::{Percentiles, Witness};
 
 in_both_profiles! {
-    clients_that_send_without_pause_are_held_back_and_slow_nobody
+    flooding_clients_are_held_back_and_slow_nobody
 }
 
 // nginx would serve a client that sends for as long as the bridge takes it, and the others then.
 directly! {
-    clients_that_send_without_pause_are_held_back_and_slow_nobody
+    flooding_clients_are_held_back_and_slow_nobody
 }
 
-async fn clients_that_send_without_pause_are_held_back_and_slow_nobody(way: Way) {
+async fn flooding_clients_are_held_back_and_slow_nobody(way: Way) {
     let bench = Bench::new(way).await;
     let mut witness = Witness::new(&bench).await;
     let before = Memory::now(&bench);
-    let ping = |len| raw::binary(1, Req::CmdPing(CmdPing { state: vec![b'p'; len].into() }));
+    let ping = |len| request(1, Req::CmdPing(CmdPing { state: vec![b'p'; len].into() }));
     let fetch = CmdKafkaFetch { topic: bench.large.to_owned(), partition: 0, offset: 0 };
-    let control = [raw::head(raw::PING, 4), b"ping".to_vec()].concat();
+    let control = masked(PING, b"ping");
     let requests = [
         ping(0),
         ping(0),
         ping(1000),
         ping(100_000),
         ping(1_000_000),
-        raw::binary(1, Req::CmdKafkaFetch(fetch.clone())),
-        raw::binary(1, Req::CmdKafkaFetch(fetch)),
-        raw::binary(1, Req::CmdEmpty(Default::default())),
-        [raw::head(raw::BINARY, 1), vec![0xFF]].concat(),
+        request(1, Req::CmdKafkaFetch(fetch.clone())),
+        request(1, Req::CmdKafkaFetch(fetch)),
+        request(1, Req::CmdEmpty(Default::default())),
+        masked(BINARY, b"\xFF"),
         control,
     ];
     let clients = u64::try_from(requests.len()).unwrap();
     let sent = Arc::new(AtomicU64::new(0));
     let mut flood = tokio::task::JoinSet::new();
     for request in requests {
-        let mut stream = raw::open(bench.stack.gateway()).await;
+        let mut client = open(bench.stack.gateway(), Ipv4Addr::LOCALHOST).await;
         // As few writes as many requests allow.
         let many = Bytes::from(request.repeat((64 * 1024 / request.len()).max(1)));
         let sent = Arc::clone(&sent);
         flood.spawn(async move {
             loop {
-                stream.write_all(&many).await.unwrap();
+                client.io.write_all(&many).await.unwrap();
                 sent.fetch_add(many.len() as u64, Ordering::Relaxed);
             }
         });
     }
     witness.check_within("while 10 clients begin to send", WHILE_IT_BEGINS).await;
-    settles("what is taken of them", async || sent.load(Ordering::Relaxed) as f64).await;
+    settles("what is taken of them", Duration::from_secs(60), async || sent.load(Ordering::Relaxed) as f64)
+        .await;
     witness.check("while 10 clients are held back").await;
     let allowed = Memory {
         // Requests on their way are held as answers are, and assembled besides.

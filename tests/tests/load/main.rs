@@ -6,13 +6,12 @@
 //! 4. [`churn`]: 1,000 that come and go
 //!
 //! Each has a gateway of its own with one worker, so that everyone shares everything, and the machine for itself:
-//! [`bench`]. [`witness`] and [`memory`] judge; [`raw`] is the client that behaves badly.
+//! [`bench`]. [`witness`] and [`memory`] judge; [`sluicegate_tests::raw`] is the client that behaves badly.
 
 #![cfg(test)] // so that helpers, too, may fail as tests do
 
 mod bench;
 mod memory;
-mod raw;
 mod witness;
 
 mod assembly;

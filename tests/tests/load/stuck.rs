@@ -1,50 +1,50 @@
 //! 300 clients ask for 16 MiB each and read none of it.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use prost::Message as _;
+use sluicegate_protocol::CmdKafkaFetch;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{CmdKafkaFetch, PubSubResp};
 use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::raw::request;
 use sluicegate_tests::through_the_relay;
+use sluicegate_tests::waiting::settles;
 use sluicegate_tests::way::Way;
-use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
-use crate::bench::{Bench, LARGE, settles};
+use crate::bench::{Bench, LARGE, open};
 use crate::memory::{Memory, stuck_session, stuck_socket};
-use crate::raw;
 use crate::witness::Witness;
 
 in_both_profiles! {
-    clients_that_do_not_read_their_answers_slow_nobody_and_hold_no_more_than_the_limits
+    unread_answers_slow_nobody_within_their_limits
 }
 
 through_the_relay! {
-    clients_that_do_not_read_their_answers_slow_nobody_and_hold_no_more_than_the_limits
+    unread_answers_slow_nobody_within_their_limits
 }
 
 const CLIENTS: u64 = 300;
 const FETCHES: i64 = 64;
 
-async fn clients_that_do_not_read_their_answers_slow_nobody_and_hold_no_more_than_the_limits(way: Way) {
+async fn unread_answers_slow_nobody_within_their_limits(way: Way) {
     let bench = Bench::new(way).await;
     let mut witness = Witness::new(&bench).await;
     let before = Memory::now(&bench);
     let gateway = bench.stack.gateway();
     let fetch = CmdKafkaFetch { topic: bench.large.to_owned(), partition: 0, offset: 0 };
     let requests: Vec<u8> =
-        (1..=FETCHES).flat_map(|sequence| raw::binary(sequence, Req::CmdKafkaFetch(fetch.clone()))).collect();
+        (1..=FETCHES).flat_map(|sequence| request(sequence, Req::CmdKafkaFetch(fetch.clone()))).collect();
     let stuck = (0..CLIENTS).map(async |_| {
-        let mut stream = raw::open(gateway).await;
-        stream.write_all(&requests).await.unwrap();
-        stream
+        let mut client = open(gateway, Ipv4Addr::LOCALHOST).await;
+        client.write(&requests).await;
+        client
     });
     let mut stuck = join_all(stuck).await;
     let answered = bench.commands().await;
-    settles("answers", || bench.commands()).await;
+    settles("answers", Duration::from_secs(60), || bench.commands()).await;
     let answered = bench.commands().await - answered;
     let asked = CLIENTS as f64 * FETCHES as f64;
     assert!(answered < asked / 2.0, "{answered} of {asked} fetches were made for clients that read none");
@@ -56,10 +56,7 @@ async fn clients_that_do_not_read_their_answers_slow_nobody_and_hold_no_more_tha
     let late = &mut stuck[0];
     let mut sequences = Vec::new();
     for _ in 0..FETCHES {
-        let frame = timeout(Duration::from_secs(10), raw::frame(late)).await.expect("an answer within 10 s");
-        let (first, payload) = frame.unwrap();
-        assert_eq!(first, raw::BINARY);
-        let answer = PubSubResp::decode(&payload[..]).unwrap();
+        let answer = timeout(Duration::from_secs(10), late.answer()).await.expect("an answer within 10 s");
         let Some(Resp::KafkaFetchResp(fetched)) = answer.resp else { panic!("{answer:?}") };
         assert_eq!(
             fetched.messages.iter().map(|message| message.value.as_ref().unwrap().len()).collect::<Vec<_>>(),

@@ -4,37 +4,36 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::http::client::Response;
 use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::on_the_endpoint;
+use sluicegate_tests::raw::{Raw, Upgrade};
 use sluicegate_tests::socket::{Socket, ping};
 use sluicegate_tests::stack::{Setup, Stack};
 use sluicegate_tests::way::Way;
-use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, timeout};
 
 use crate::stacks::{assert_unharmed, without_kafka};
-use crate::upgrade::Upgrade;
 
 in_both_profiles! {
-    an_upgrade_is_refused_with_503_while_the_bridge_is_down_and_works_once_it_is_back
-    every_connection_ends_at_once_when_the_bridge_is_killed_and_new_ones_work_once_it_is_back
-    a_bridge_that_hangs_is_given_up_after_one_keep_alive_and_found_again_when_it_goes_on
+    upgrades_get_503_while_the_bridge_is_down
+    killed_bridge_ends_its_connections_at_once
+    hanging_bridge_is_given_up_after_one_keep_alive
 }
 
 on_the_endpoint! {
-    every_connection_ends_at_once_when_the_bridge_is_killed_and_new_ones_work_once_it_is_back
+    killed_bridge_ends_its_connections_at_once
 }
 
-async fn an_upgrade_is_refused_with_503_while_the_bridge_is_down_and_works_once_it_is_back(profile: Profile) {
+async fn upgrades_get_503_while_the_bridge_is_down(profile: Profile) {
     let mut stack = without_kafka(profile).await;
     for _ in 0..2 {
         stack.bridge.process.kill();
         // On every worker, and again on a connection to the bridge that has failed before.
-        for refused in join_all((0..8).map(|_| Upgrade::ask(&stack))).await {
-            assert_eq!(refused.status, 503, "{}", refused.headers);
-            assert!(refused.headers.contains("\r\nretry-after: 1\r\n"), "{}", refused.headers);
-            assert!(!refused.headers.contains("grpc"), "{}", refused.headers);
-            assert_eq!(refused.body, "the pub/sub bridge cannot be reached, try again\n");
+        for refused in join_all((0..8).map(|_| ask(&stack))).await {
+            assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")), "{refused:?}");
+            assert!(!refused.headers.keys().any(|name| name.as_str().contains("grpc")), "{refused:?}");
+            assert_eq!(refused.text(), "the pub/sub bridge cannot be reached, try again\n");
         }
         stack.bridge.up().await.unwrap();
         // The first upgrade works, not only some later one.
@@ -45,31 +44,28 @@ async fn an_upgrade_is_refused_with_503_while_the_bridge_is_down_and_works_once_
 
 /// A gateway that knows no more of the bridge than that nobody listens.
 #[tokio::test]
-async fn nginx_says_502_while_the_bridge_is_down_and_the_next_upgrade_works_once_it_is_back() {
+async fn nginx_says_502_while_the_bridge_is_down() {
     let mut stack = without_kafka(Way::Relay).await;
     for _ in 0..2 {
         stack.bridge.process.kill();
-        for refused in join_all((0..8).map(|_| Upgrade::ask(&stack))).await {
-            assert_eq!(refused.status, 502, "{}", refused.headers);
+        for refused in join_all((0..8).map(|_| ask(&stack))).await {
+            assert_eq!(refused.status, 502, "{refused:?}");
         }
         stack.bridge.up().await.unwrap();
         join_all((0..8).map(async |_| Socket::open(&stack).await.ping().await)).await;
     }
 }
 
-async fn every_connection_ends_at_once_when_the_bridge_is_killed_and_new_ones_work_once_it_is_back(way: Way) {
+async fn killed_bridge_ends_its_connections_at_once(way: Way) {
     let mut stack = without_kafka(way).await;
-    let mut idle = join_all((0..32).map(|_| Upgrade::open(&stack))).await;
+    let mut idle = join_all((0..32).map(|_| Raw::open(stack.gateway()))).await;
     let mut asking = Socket::open(&stack).await;
     asking.ping().await;
     stack.bridge.process.kill();
     let killed = Instant::now();
-    let ends = idle.iter_mut().map(async |stream| {
-        let mut rest = Vec::new();
-        let read = timeout(Duration::from_secs(5), stream.read_to_end(&mut rest)).await;
+    let ends = idle.iter_mut().map(async |client| {
         // A reset is an end as well; a close frame cannot be written any more.
-        let _ = read.expect("the end of the connection within 5 s");
-        assert_eq!(rest, b"");
+        client.is_at_the_end("the bridge was killed").await;
         killed.elapsed()
     });
     let slowest = join_all(ends).await.into_iter().max().unwrap();
@@ -86,9 +82,7 @@ async fn every_connection_ends_at_once_when_the_bridge_is_killed_and_new_ones_wo
 }
 
 /// With a keep-alive of a second's interval and a second's patience, where the committed one has 30 s and 10 s.
-async fn a_bridge_that_hangs_is_given_up_after_one_keep_alive_and_found_again_when_it_goes_on(
-    profile: Profile,
-) {
+async fn hanging_bridge_is_given_up_after_one_keep_alive(profile: Profile) {
     let keepalive = |interval, timeout| {
         format!(
             "without a word.\n            connection_keepalive: {{interval: {interval}s, timeout: {timeout}s}}"
@@ -104,10 +98,14 @@ async fn a_bridge_that_hangs_is_given_up_after_one_keep_alive_and_found_again_wh
     let end =
         timeout(Duration::from_secs(5), open.listen()).await.expect("the end of the session within 5 s");
     assert!(matches!(end, None | Some(Err(_))), "{end:?}");
-    let refused = timeout(Duration::from_secs(5), Upgrade::ask(&stack)).await.expect("a refusal within 5 s");
-    assert_eq!(refused.status, 503, "{}", refused.headers);
-    assert!(refused.headers.contains("\r\nretry-after: 1\r\n"), "{}", refused.headers);
+    let refused = timeout(Duration::from_secs(5), ask(&stack)).await.expect("a refusal within 5 s");
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")), "{refused:?}");
     stack.bridge.process.thaw();
     Socket::open(&stack).await.ping().await;
     assert_unharmed(&stack).await;
+}
+
+/// The response to an upgrade on a connection of its own.
+async fn ask(stack: &Stack) -> Response {
+    Raw::connect(stack.gateway()).await.ask(&Upgrade::default().bytes()).await
 }

@@ -6,27 +6,13 @@ use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::http;
-use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::{Kafka, Record, Write};
 use sluicegate_tests::socket::{Socket, fetch, list_offset, ping};
 use sluicegate_tests::stack::Stack;
-use sluicegate_tests::through_the_relay;
 use sluicegate_tests::waiting::becomes;
-use sluicegate_tests::way::Way;
 use tokio::time::Instant;
 
 use crate::stacks::{assert_unharmed, kafka_connections, mortal_kafka, ready};
-
-in_both_profiles! {
-    while_kafka_is_down_commands_fail_at_once_and_sessions_go_on_when_it_is_back
-    while_kafka_hangs_commands_fail_in_time_and_sessions_go_on_when_it_is_back
-    a_fetch_that_waits_for_records_fails_at_once_when_kafka_dies
-}
-
-// What waits for Kafka is the same behind every gateway.
-through_the_relay! {
-    while_kafka_is_down_commands_fail_at_once_and_sessions_go_on_when_it_is_back
-}
 
 /// How long a broker that refuses connections may take a command: no wait is of use, but the machine may be busy.
 const REFUSED_WITHIN: Duration = Duration::from_secs(2);
@@ -38,10 +24,11 @@ const PING_WITHIN: Duration = Duration::from_secs(1);
 /// readmitted by its controller after some more.
 const BACK_WITHIN: Duration = Duration::from_secs(15);
 
-async fn while_kafka_is_down_commands_fail_at_once_and_sessions_go_on_when_it_is_back(way: Way) {
+#[tokio::test]
+async fn commands_fail_at_once_while_kafka_is_down() {
     let mut kafka = mortal_kafka().await;
     let topic = topic(&kafka).await;
-    let mut stack = ready(way, &kafka, "").await;
+    let mut stack = ready(Profile::Tunnel, &kafka, "").await;
     let mut old = Socket::open(&stack).await;
     assert_reads(&mut old, &topic).await;
 
@@ -69,10 +56,11 @@ async fn while_kafka_is_down_commands_fail_at_once_and_sessions_go_on_when_it_is
     assert_unharmed(&stack).await;
 }
 
-async fn while_kafka_hangs_commands_fail_in_time_and_sessions_go_on_when_it_is_back(profile: Profile) {
+#[tokio::test]
+async fn commands_fail_in_time_while_kafka_hangs() {
     let mut kafka = mortal_kafka().await;
     let topic = topic(&kafka).await;
-    let mut stack = ready(profile, &kafka, "").await;
+    let mut stack = ready(Profile::Tunnel, &kafka, "").await;
     let mut old = Socket::open(&stack).await;
     assert_reads(&mut old, &topic).await;
 
@@ -91,10 +79,11 @@ async fn while_kafka_hangs_commands_fail_in_time_and_sessions_go_on_when_it_is_b
     assert_unharmed(&stack).await;
 }
 
-async fn a_fetch_that_waits_for_records_fails_at_once_when_kafka_dies(profile: Profile) {
+#[tokio::test]
+async fn waiting_fetch_fails_at_once_when_kafka_dies() {
     let mut kafka = mortal_kafka().await;
     let topic = topic(&kafka).await;
-    let mut stack = ready(profile, &kafka, "[read]\nwait_ms = 30000\n").await;
+    let mut stack = ready(Profile::Tunnel, &kafka, "[read]\nwait_ms = 30000\n").await;
     let mut socket = Socket::open(&stack).await;
     let idle = kafka_connections(&stack, &kafka);
     let waiting = socket.send(fetch(&topic, 0, 1)).await;

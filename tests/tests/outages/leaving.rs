@@ -5,19 +5,18 @@ use std::time::Duration;
 
 use sluicegate_tests::in_every_way;
 use sluicegate_tests::kafka::{Kafka, Record, Write};
+use sluicegate_tests::raw::{CLOSE, Raw, close, masked, request};
 use sluicegate_tests::socket::{Socket, fetch};
-use sluicegate_tests::waiting::becomes;
+use sluicegate_tests::waiting::{becomes, settles};
 use sluicegate_tests::way::Way;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
 use crate::stacks::{answered, assert_unharmed, ended, kafka_connections, ready, sessions};
-use crate::upgrade::{Upgrade, frame};
 
 in_every_way! {
-    however_a_client_leaves_the_bridge_notices_and_cancels_what_it_waited_for
-    a_client_that_reads_nothing_is_noticed_when_it_leaves
+    clients_that_leave_are_noticed_and_their_fetches_cancelled
+    clients_that_read_nothing_are_noticed_when_they_leave
 }
 
 /// The bridge looks every half second at what is not heard by itself. A machine that is busy has the other half, and what
@@ -26,7 +25,7 @@ const NOTICED_WITHIN: Duration = Duration::from_secs(1);
 /// A fetch at the log end would hold its connection to Kafka for so long.
 const WAIT: &str = "[read]\nwait_ms = 30000\n";
 
-async fn however_a_client_leaves_the_bridge_notices_and_cancels_what_it_waited_for(way: Way) {
+async fn clients_that_leave_are_noticed_and_their_fetches_cancelled(way: Way) {
     let kafka = Kafka::shared().await.unwrap();
     let topic = kafka.topic("leaving", 1, &[]).await.unwrap();
     let stack = ready(way, kafka, WAIT).await;
@@ -34,15 +33,14 @@ async fn however_a_client_leaves_the_bridge_notices_and_cancels_what_it_waited_f
     let idle = kafka_connections(&stack, kafka);
     for leave in [Leave::CloseFrame, Leave::Close, Leave::Reset, Leave::HalfClose] {
         let what = &format!("{leave:?}");
-        let mut stream = Upgrade::open(&stack).await;
-        let fetch = frame(1, fetch(&topic, 0, 0));
-        stream.write_all(&fetch).await.unwrap();
+        let mut client = Raw::open(stack.gateway()).await;
+        client.write(request(1, fetch(&topic, 0, 0))).await;
         // Its fetch waits at the broker, on a connection of its own.
         let busy = || async { kafka_connections(&stack, kafka).difference(&idle).count() > 0 };
         becomes(what, true, Duration::from_secs(10), busy).await;
         assert_eq!(sessions(&stack).await, 2.0, "{what}");
         let before = ended(&stack, leave.reason()).await;
-        let rest = leave.leave(stream).await;
+        let rest = leave.leave(client).await;
         let held = async || (sessions(&stack).await, busy().await);
         becomes(what, (1.0, false), NOTICED_WITHIN, held).await;
         assert_eq!(ended(&stack, leave.reason()).await, before + 1.0, "{what}");
@@ -53,25 +51,20 @@ async fn however_a_client_leaves_the_bridge_notices_and_cancels_what_it_waited_f
 }
 
 /// Its input is not read while its answers wait, so it cannot be heard leaving.
-async fn a_client_that_reads_nothing_is_noticed_when_it_leaves(way: Way) {
+async fn clients_that_read_nothing_are_noticed_when_they_leave(way: Way) {
     let kafka = Kafka::shared().await.unwrap();
     let topic = kafka.topic("unread", 1, &[]).await.unwrap();
     let records = vec![Record::of(vec![7; 200_000]); 5];
     kafka.produce(&topic, 0, &records, Write::default()).await.unwrap();
     let stack = ready(way, kafka, "").await;
     for leave in [Leave::Close, Leave::Reset] {
-        let mut stream = Upgrade::open(&stack).await;
-        let fetches: Vec<u8> = (1..=200).flat_map(|sequence| frame(sequence, fetch(&topic, 0, 0))).collect();
-        stream.write_all(&fetches).await.unwrap();
+        let mut client = Raw::open(stack.gateway()).await;
+        let fetches: Vec<u8> =
+            (1..=200).flat_map(|sequence| request(sequence, fetch(&topic, 0, 0))).collect();
+        client.write(&fetches).await;
         // Its answers are held back once the bridge makes no more of them.
-        let mut before = f64::NAN;
-        let stands = async || {
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            let now = answered(&stack).await;
-            now == std::mem::replace(&mut before, now)
-        };
-        becomes("answers", true, Duration::from_secs(20), stands).await;
-        leave.leave(stream).await;
+        settles("answers", Duration::from_secs(20), async || answered(&stack).await).await;
+        leave.leave(client).await;
         becomes("sessions", 0.0, NOTICED_WITHIN, async || sessions(&stack).await).await;
     }
     Socket::open(&stack).await.ping().await;
@@ -100,35 +93,27 @@ impl Leave {
     }
 
     /// Gives the connection where there still is one.
-    async fn leave(self, mut stream: TcpStream) -> Option<TcpStream> {
+    async fn leave(self, mut client: Raw) -> Option<Raw> {
         match self {
             Self::CloseFrame => {
-                stream.write_all(&CLOSE).await.unwrap();
-                let mut echo = [0; 4];
-                let read = timeout(NOTICED_WITHIN, stream.read_exact(&mut echo)).await;
-                read.expect("an echo within a second").unwrap();
-                assert_eq!(echo, ECHO);
-                Some(stream)
+                client.write(masked(CLOSE, b"\x03\xE8")).await;
+                let echo = timeout(NOTICED_WITHIN, client.frame()).await;
+                assert_eq!(echo.expect("an echo within a second"), close(1000, ""));
+                Some(client)
             }
             Self::Close => None,
             Self::Reset => {
-                stream.set_zero_linger().unwrap();
+                client.io.set_zero_linger().unwrap();
                 None
             }
             Self::HalfClose => {
-                stream.shutdown().await.unwrap();
-                let mut rest = Vec::new();
-                let end = timeout(NOTICED_WITHIN, stream.read_to_end(&mut rest)).await;
-                let _ = end.expect("the end within a second");
+                client.io.shutdown().await.unwrap();
+                let end = timeout(NOTICED_WITHIN, client.try_frame()).await;
                 // The bridge itself says that this is the end.
-                assert!([None, Some(&CLOSE[0])].contains(&rest.first()), "{rest:?}");
-                Some(stream)
+                let told = end.expect("the end within a second");
+                assert!([None, Some(CLOSE)].contains(&told.map(|frame| frame.first)));
+                Some(client)
             }
         }
     }
 }
-
-/// 1000, masked with zeros.
-const CLOSE: [u8; 8] = [0x88, 0x82, 0, 0, 0, 0, 0x03, 0xE8];
-/// The same as a server sends it.
-const ECHO: [u8; 4] = [0x88, 0x02, 0x03, 0xE8];

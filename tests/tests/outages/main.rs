@@ -3,12 +3,11 @@
 //!
 //! 1. [`bridge`], [`kafka`]: the servers
 //! 2. [`leaving`], [`silence`]: the clients
-//! 3. [`sluicegate_tests::socket`] is a client on tokio-tungstenite, [`upgrade`] one of single bytes
+//! 3. [`sluicegate_tests::socket`] is a client on tokio-tungstenite, [`sluicegate_tests::raw`] one of single bytes
 
 #![cfg(test)] // so that helpers, too, may fail as tests do
 
 mod stacks;
-mod upgrade;
 
 mod bridge;
 mod kafka;

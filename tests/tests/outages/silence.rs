@@ -3,29 +3,33 @@
 use std::process::Command;
 use std::time::Duration;
 
-use sluicegate_tests::in_every_way;
+use sluicegate_tests::directly;
+use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::{Kafka, Record, Write};
 use sluicegate_tests::process::Process;
+use sluicegate_tests::raw::{Raw, request};
 use sluicegate_tests::socket::{Socket, fetch};
 use sluicegate_tests::tools;
 use sluicegate_tests::waiting::becomes;
 use sluicegate_tests::way::Way;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, timeout};
 
 use crate::stacks::{assert_unharmed, ended, kafka_connections, ready, sessions};
-use crate::upgrade::{Upgrade, frame};
 
-in_every_way! {
-    a_frozen_client_is_closed_after_two_unanswered_pings_with_its_fetch_and_a_silent_one_stays
-    a_client_that_takes_no_answers_is_given_up_by_bridge_and_gateway
+in_both_profiles! {
+    frozen_client_is_closed_and_a_silent_one_stays
+    client_that_takes_no_answers_is_given_up
+}
+
+directly! {
+    frozen_client_is_closed_and_a_silent_one_stays
+    client_that_takes_no_answers_is_given_up
 }
 
 const INTERVAL: Duration = Duration::from_millis(500);
 
-async fn a_frozen_client_is_closed_after_two_unanswered_pings_with_its_fetch_and_a_silent_one_stays(
-    way: Way,
-) {
+async fn frozen_client_is_closed_and_a_silent_one_stays(way: Way) {
     let kafka = Kafka::shared().await.unwrap();
     let topic = kafka.topic("frozen", 1, &[]).await.unwrap();
     kafka.produce(&topic, 0, &[Record::of("seen by the client")], Write::default()).await.unwrap();
@@ -71,14 +75,14 @@ async fn a_frozen_client_is_closed_after_two_unanswered_pings_with_its_fetch_and
 }
 
 /// A ping would only queue behind what it does not take.
-async fn a_client_that_takes_no_answers_is_given_up_by_bridge_and_gateway(way: Way) {
+async fn client_that_takes_no_answers_is_given_up(way: Way) {
     let kafka = Kafka::shared().await.unwrap();
     let topic = kafka.topic("untaken", 1, &[]).await.unwrap();
     kafka.produce(&topic, 0, &[Record::of(vec![7; 200_000])], Write::default()).await.unwrap();
     let stack = ready(way, kafka, "[session]\nping_interval_ms = 500\n").await;
-    let mut stream = Upgrade::open(&stack).await;
-    let fetches: Vec<u8> = (1..=200).flat_map(|sequence| frame(sequence, fetch(&topic, 0, 0))).collect();
-    stream.write_all(&fetches).await.unwrap();
+    let mut client = Raw::open(stack.gateway()).await;
+    let fetches: Vec<u8> = (1..=200).flat_map(|sequence| request(sequence, fetch(&topic, 0, 0))).collect();
+    client.write(&fetches).await;
     let within = INTERVAL * 3 + Duration::from_secs(10);
     becomes("sessions that stalled", 1.0, within, async || ended(&stack, "stalled").await).await;
     if way.has_filter() {
@@ -91,7 +95,7 @@ async fn a_client_that_takes_no_answers_is_given_up_by_bridge_and_gateway(way: W
         becomes("what Envoy has open", 0, Duration::from_secs(5), open).await;
     }
     // Behind what lay in the kernel's buffers.
-    let end = timeout(Duration::from_secs(5), stream.read_to_end(&mut Vec::new())).await;
+    let end = timeout(Duration::from_secs(5), client.io.read_to_end(&mut Vec::new())).await;
     let _ = end.expect("the end of the connection within 5 s");
     assert_unharmed(&stack).await;
 }

@@ -46,12 +46,13 @@ pub(crate) async fn ready(way: impl Into<Way>, kafka: &Kafka, settings: &str) ->
 
 /// Open sessions, as the bridge counts them.
 pub(crate) async fn sessions(stack: &Stack) -> f64 {
-    sum(stack, "sluicegate_sessions{", "").await
+    stack.bridge.count("sluicegate_sessions{", "").await.unwrap()
 }
 
 /// Sessions that have ended for `reason`, as the bridge counts them.
 pub(crate) async fn ended(stack: &Stack, reason: &str) -> f64 {
-    sum(stack, "sluicegate_sessions_ended_total{", &format!("reason=\"{reason}\"")).await
+    let label = format!("reason=\"{reason}\"");
+    stack.bridge.count("sluicegate_sessions_ended_total{", &label).await.unwrap()
 }
 
 /// The bridge's connections to Kafka.
@@ -61,15 +62,7 @@ pub(crate) fn kafka_connections(stack: &Stack, kafka: &Kafka) -> HashSet<String>
 
 /// Commands that the bridge has answered.
 pub(crate) async fn answered(stack: &Stack) -> f64 {
-    sum(stack, "sluicegate_commands_total{", "").await
-}
-
-/// Of the bridge's samples whose lines begin with `prefix` and hold `label`; there has to be one.
-async fn sum(stack: &Stack, prefix: &str, label: &str) -> f64 {
-    let mut samples = stack.bridge.metrics(prefix).await.unwrap();
-    samples.retain(|(name, _)| name.contains(label));
-    assert!(!samples.is_empty(), "the bridge counts no {prefix} {label}");
-    samples.iter().map(|(_, value)| value).sum()
+    stack.bridge.count("sluicegate_commands_total{", "").await.unwrap()
 }
 
 /// Neither filter nor bridge ever trapped or panicked, and nginx did nothing of the kind.

@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use sluicegate_protocol::{Header, KafkaMessage};
 use sluicegate_tests::envoy::Profile;
-use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::{Codec, Kafka};
 use sluicegate_tests::socket::Socket;
 use tokio::sync::OnceCell;
@@ -11,11 +10,6 @@ use tokio::sync::OnceCell;
 use crate::console;
 use crate::gateway::shared;
 use crate::reference::{self, assert_same};
-
-in_both_profiles! {
-    what_kafkas_own_producer_writes_is_read_in_every_codec
-    kafkas_own_consumer_reads_the_same
-}
 
 /// Long enough for batches that a codec stores in several blocks.
 const LINES: usize = 3_000;
@@ -58,8 +52,9 @@ fn headers(number: usize) -> Vec<Header> {
     vec![header("trace", number.to_string()), header("origin", "the console".to_owned())]
 }
 
-async fn what_kafkas_own_producer_writes_is_read_in_every_codec(profile: Profile) {
-    let (kafka, stack) = shared(profile).await;
+#[tokio::test]
+async fn records_of_kafkas_producer_are_read_in_every_codec() {
+    let (kafka, stack) = shared(Profile::Tunnel).await;
     let mut socket = Socket::open(stack).await;
     for (codec, topic) in topics(kafka).await {
         let walked = socket.walk(topic, 0, 0).await;
@@ -81,8 +76,9 @@ async fn what_kafkas_own_producer_writes_is_read_in_every_codec(profile: Profile
     }
 }
 
-async fn kafkas_own_consumer_reads_the_same(profile: Profile) {
-    let (kafka, stack) = shared(profile).await;
+#[tokio::test]
+async fn kafkas_consumer_reads_the_same() {
+    let (kafka, stack) = shared(Profile::Tunnel).await;
     let (_, topic) = topics(kafka).await.iter().find(|(codec, _)| *codec == Codec::Zstd).unwrap();
     let printed = console::consume(kafka, topic, LINES).await;
     let shown = |message: &KafkaMessage| {

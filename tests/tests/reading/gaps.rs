@@ -7,22 +7,13 @@ use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use sluicegate_protocol::KafkaMessage;
 use sluicegate_tests::envoy::Profile;
-use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::{Codec, Kafka, Record, Write};
 use sluicegate_tests::socket::Socket;
-use tokio::sync::OnceCell;
+use sluicegate_tests::waiting::until;
 use tokio::task::spawn_blocking;
 
 use crate::gateway::{shared, tight};
 use crate::reference::{self, FOREVER, START, check_reads};
-use crate::waiting::until;
-
-in_both_profiles! {
-    a_compacted_log_is_read_from_every_offset_and_walked_across_its_gaps
-    a_log_with_transactions_is_read_uncommitted_from_every_offset
-    a_log_that_ends_with_a_marker_is_read_on_at_every_offset_behind_its_last_record
-    a_long_run_of_markers_and_emptied_batches_is_passed_at_once
-}
 
 const WITHIN: Duration = Duration::from_secs(30);
 
@@ -36,36 +27,33 @@ async fn compacted(kafka: &Kafka, topic: &str, left: usize) -> Vec<KafkaMessage>
         messages if messages.len() == left => Ok(messages),
         messages => Err(format!("{} records are left, not {left}", messages.len())),
     };
-    until("the log is compacted", left).await
+    until("the log is compacted", WITHIN * 2, left).await
 }
 
-async fn a_compacted_log_is_read_from_every_offset_and_walked_across_its_gaps(profile: Profile) {
-    static LOGS: OnceCell<Vec<(String, Vec<KafkaMessage>)>> = OnceCell::const_new();
+#[tokio::test]
+async fn compacted_log_is_read_from_every_offset() {
     const COUNT: i64 = 100;
-    let (kafka, stack) = shared(profile).await;
-    let write = async || {
-        let record = |number: i64| Record {
-            key: Some(format!("key {}", if number == 3 { 100 } else { number % 7 }).into()),
-            // One key's last word is its tombstone.
-            value: (number != COUNT - 1).then(|| format!("value {number}").into()),
-            timestamp: Some(START + number * 10),
-        };
-        let records: Vec<Record> = (0..COUNT).map(record).collect();
-        // The last segment is not compacted.
-        let last = Record { key: Some("last".into()), ..record(2 * COUNT) };
-        let mut logs = Vec::new();
-        for codec in [Codec::None, Codec::Zstd] {
-            let topic = kafka.topic("compacted", 1, &COMPACTED).await.unwrap();
-            let how = Write { codec, batch: Some(5), transaction: None };
-            kafka.produce(&topic, 0, &records, how).await.unwrap();
-            kafka.produce(&topic, 0, std::slice::from_ref(&last), how).await.unwrap();
-            let left = compacted(kafka, &topic, 9).await;
-            logs.push((topic, left));
-        }
-        logs
+    let (kafka, stack) = shared(Profile::Tunnel).await;
+    let record = |number: i64| Record {
+        key: Some(format!("key {}", if number == 3 { 100 } else { number % 7 }).into()),
+        // One key's last word is its tombstone.
+        value: (number != COUNT - 1).then(|| format!("value {number}").into()),
+        timestamp: Some(START + number * 10),
     };
+    let records: Vec<Record> = (0..COUNT).map(record).collect();
+    // The last segment is not compacted.
+    let last = Record { key: Some("last".into()), ..record(2 * COUNT) };
+    let mut logs = Vec::new();
+    for codec in [Codec::None, Codec::Zstd] {
+        let topic = kafka.topic("compacted", 1, &COMPACTED).await.unwrap();
+        let how = Write { codec, batch: Some(5), transaction: None };
+        kafka.produce(&topic, 0, &records, how).await.unwrap();
+        kafka.produce(&topic, 0, std::slice::from_ref(&last), how).await.unwrap();
+        let left = compacted(kafka, &topic, 9).await;
+        logs.push((topic, left));
+    }
     let mut socket = Socket::open(stack).await;
-    for (topic, left) in LOGS.get_or_init(write).await {
+    for (topic, left) in &logs {
         assert_eq!(left.iter().map(|m| m.offset).collect::<Vec<_>>(), [3, 93, 94, 95, 96, 97, 98, 99, 100]);
         check_reads(&mut socket, topic, 0..=COUNT + 1, left).await;
     }
@@ -112,11 +100,12 @@ async fn ends_at(kafka: &Kafka, topic: &str, end: i64) {
         (_, now) if now == end => Ok(()),
         (_, now) => Err(format!("it is {now}")),
     };
-    until("the log ends behind the marker", ended).await;
+    until("the log ends behind the marker", WITHIN * 2, ended).await;
 }
 
-async fn a_log_with_transactions_is_read_uncommitted_from_every_offset(profile: Profile) {
-    let (kafka, stack) = shared(profile).await;
+#[tokio::test]
+async fn log_with_transactions_is_read_uncommitted() {
+    let (kafka, stack) = shared(Profile::Tunnel).await;
     let mut socket = Socket::open(stack).await;
     for codec in [Codec::None, Codec::Lz4] {
         let topic = kafka.topic("transactions", 1, &[FOREVER]).await.unwrap();
@@ -142,8 +131,9 @@ async fn a_log_with_transactions_is_read_uncommitted_from_every_offset(profile: 
     }
 }
 
-async fn a_log_that_ends_with_a_marker_is_read_on_at_every_offset_behind_its_last_record(profile: Profile) {
-    let (kafka, stack) = shared(profile).await;
+#[tokio::test]
+async fn log_that_ends_with_a_marker_is_read_on() {
+    let (kafka, stack) = shared(Profile::Tunnel).await;
     let topic = kafka.topic("marked", 1, &[FOREVER]).await.unwrap();
     let transactions = Transactions::new(kafka, &topic, Codec::None);
     let mut socket = Socket::open(stack).await;
@@ -169,43 +159,39 @@ async fn a_log_that_ends_with_a_marker_is_read_on_at_every_offset_behind_its_las
     }
 }
 
-async fn a_long_run_of_markers_and_emptied_batches_is_passed_at_once(profile: Profile) {
-    static LOG: OnceCell<(String, Vec<KafkaMessage>)> = OnceCell::const_new();
+#[tokio::test]
+async fn long_run_of_markers_is_passed_at_once() {
     // Markers of 78 bytes each: more of them than a fetch for the smallest answer brings.
     const PRODUCERS: i64 = 20;
     const TRANSACTIONS: i64 = 25;
-    let (kafka, stack) = tight(profile).await;
-    let write = async || {
-        let [compact, dirty, _] = COMPACTED;
-        let topic = kafka.topic("markers", 1, &[compact, dirty, ("segment.ms", "100")]).await.unwrap();
-        let producers = (0..PRODUCERS).map(|number| {
-            let topic = topic.clone();
-            spawn_blocking(move || {
-                let transactions = Transactions::new(kafka, &format!("{topic}-{number}"), Codec::None);
-                for _ in 0..TRANSACTIONS {
-                    transactions.begin(&topic, &["overwritten by the next"]);
-                    transactions.commit();
-                }
-            })
-        });
-        join_all(producers).await.into_iter().for_each(Result::unwrap);
-        ends_at(kafka, &topic, PRODUCERS * TRANSACTIONS * 2).await;
-        let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
-        let timestamp = i64::try_from((now + Duration::from_secs(60)).as_millis()).unwrap();
-        let key = Some("last".into());
-        let last = Record { key, timestamp: Some(timestamp), ..Record::of("the end") };
-        kafka.produce(&topic, 0, &[last], Write::default()).await.unwrap();
-        let left = compacted(kafka, &topic, 2).await;
-        (topic, left)
-    };
-    let (topic, left) = LOG.get_or_init(write).await;
+    let (kafka, stack) = tight(Profile::Tunnel).await;
+    let [compact, dirty, _] = COMPACTED;
+    let topic = kafka.topic("markers", 1, &[compact, dirty, ("segment.ms", "100")]).await.unwrap();
+    let producers = (0..PRODUCERS).map(|number| {
+        let topic = topic.clone();
+        spawn_blocking(move || {
+            let transactions = Transactions::new(kafka, &format!("{topic}-{number}"), Codec::None);
+            for _ in 0..TRANSACTIONS {
+                transactions.begin(&topic, &["overwritten by the next"]);
+                transactions.commit();
+            }
+        })
+    });
+    join_all(producers).await.into_iter().for_each(Result::unwrap);
+    ends_at(kafka, &topic, PRODUCERS * TRANSACTIONS * 2).await;
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+    let timestamp = i64::try_from((now + Duration::from_secs(60)).as_millis()).unwrap();
+    let key = Some("last".into());
+    let last = Record { key, timestamp: Some(timestamp), ..Record::of("the end") };
+    kafka.produce(&topic, 0, &[last], Write::default()).await.unwrap();
+    let left = compacted(kafka, &topic, 2).await;
     // A record and a marker each, and the last record.
     let end = PRODUCERS * TRANSACTIONS * 2;
     assert_eq!(left[1].offset, end);
-    let (_, roomy) = shared(profile).await;
+    let (_, roomy) = shared(Profile::Tunnel).await;
     for stack in [stack, roomy] {
         let mut socket = Socket::open(stack).await;
         let offsets = [0, 1, 2, 3, 500, end - 3, end - 2, end - 1, end, end + 1];
-        check_reads(&mut socket, topic, offsets, left).await;
+        check_reads(&mut socket, &topic, offsets, &left).await;
     }
 }

@@ -1,18 +1,11 @@
 //! Answers and records at their limits.
 
 use sluicegate_tests::envoy::Profile;
-use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::{Codec, Record, Write};
 use sluicegate_tests::socket::Socket;
 
 use crate::gateway::{TIGHT_ANSWER, TIGHT_RECORD, TIGHT_RESPONSE, tight};
 use crate::reference::{FOREVER, START, assert_same, messages, noise};
-
-in_both_profiles! {
-    a_record_over_the_limit_is_an_error_that_names_its_offset_and_the_next
-    a_record_larger_than_an_answer_comes_alone
-    a_batch_over_the_limit_is_an_error_that_can_be_passed_by
-}
 
 /// Kafka's `RECORD_LIST_TOO_LARGE`.
 const RECORD_LIST_TOO_LARGE: i32 = 18;
@@ -24,8 +17,9 @@ fn record(seed: u64, key: usize, value: usize) -> Record {
     Record { key, timestamp: Some(START), ..Record::of(noise(value, seed + 100)) }
 }
 
-async fn a_record_over_the_limit_is_an_error_that_names_its_offset_and_the_next(profile: Profile) {
-    let (kafka, stack) = tight(profile).await;
+#[tokio::test]
+async fn record_over_the_limit_is_an_error_with_its_offset() {
+    let (kafka, stack) = tight(Profile::Tunnel).await;
     let half = TIGHT_RECORD / 2;
     // The limit is about a whole record, its key included.
     let sizes = [(3, 10), (0, 100_000), (3, 10), (half, half), (3, 10), (TIGHT_RECORD, 0)];
@@ -61,8 +55,9 @@ async fn a_record_over_the_limit_is_an_error_that_names_its_offset_and_the_next(
     }
 }
 
-async fn a_record_larger_than_an_answer_comes_alone(profile: Profile) {
-    let (kafka, stack) = tight(profile).await;
+#[tokio::test]
+async fn record_larger_than_an_answer_comes_alone() {
+    let (kafka, stack) = tight(Profile::Tunnel).await;
     let small = TIGHT_ANSWER / 4;
     let sizes = [small, small, TIGHT_ANSWER, small, TIGHT_RECORD - 100, small, 2 * TIGHT_ANSWER];
     let records: Vec<Record> = (1..).zip(sizes).map(|(seed, value)| record(seed, 0, value)).collect();
@@ -79,8 +74,9 @@ async fn a_record_larger_than_an_answer_comes_alone(profile: Profile) {
     }
 }
 
-async fn a_batch_over_the_limit_is_an_error_that_can_be_passed_by(profile: Profile) {
-    let (kafka, stack) = tight(profile).await;
+#[tokio::test]
+async fn batch_over_the_limit_can_be_passed_by() {
+    let (kafka, stack) = tight(Profile::Tunnel).await;
     let small = record(1, 3, 10);
     // It compresses to a thousandth: what counts is what it takes in memory.
     let bomb = Record { value: Some(vec![0; 2 * TIGHT_RESPONSE]), ..small.clone() };

@@ -4,18 +4,11 @@ use std::time::{Duration, Instant};
 
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_tests::envoy::Profile;
-use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::{Record, Write};
 use sluicegate_tests::socket::{self, Socket};
 
 use crate::gateway::{shared, with};
 use crate::reference::{FOREVER, START, assert_same, messages, varied};
-
-in_both_profiles! {
-    at_the_log_end_an_empty_list_comes_after_the_wait
-    a_message_written_during_the_wait_ends_it_for_everyone_who_waits
-    a_fetch_that_waits_delays_no_other_command
-}
 
 /// More than the connections that a bridge keeps for waiting.
 const WAITERS: usize = 40;
@@ -23,8 +16,9 @@ const WAITERS: usize = 40;
 const PATIENCE: &str = "[read]\nwait_ms = 25000";
 const SOON: Duration = Duration::from_secs(10);
 
-async fn at_the_log_end_an_empty_list_comes_after_the_wait(profile: Profile) {
-    let (kafka, stack) = shared(profile).await;
+#[tokio::test]
+async fn fetch_at_the_log_end_is_empty_after_the_wait() {
+    let (kafka, stack) = shared(Profile::Tunnel).await;
     let topic = kafka.topic("end", 2, &[FOREVER]).await.unwrap();
     kafka.produce(&topic, 1, &varied(3), Write::default()).await.unwrap();
     let mut socket = Socket::open(stack).await;
@@ -37,9 +31,10 @@ async fn at_the_log_end_an_empty_list_comes_after_the_wait(profile: Profile) {
     }
 }
 
-async fn a_message_written_during_the_wait_ends_it_for_everyone_who_waits(profile: Profile) {
-    let (kafka, _) = shared(profile).await;
-    let stack = with(profile, kafka, PATIENCE, "").await;
+#[tokio::test]
+async fn written_record_ends_every_wait() {
+    let (kafka, _) = shared(Profile::Tunnel).await;
+    let stack = with(Profile::Tunnel, kafka, PATIENCE, "").await;
     let topic = kafka.topic("waits", 1, &[FOREVER]).await.unwrap();
     let record = Record { timestamp: Some(START), ..Record::of("at last") };
     let mut sockets = Vec::new();
@@ -65,9 +60,10 @@ async fn a_message_written_during_the_wait_ends_it_for_everyone_who_waits(profil
     assert!(written.elapsed() < SOON, "{:?}", written.elapsed());
 }
 
-async fn a_fetch_that_waits_delays_no_other_command(profile: Profile) {
-    let (kafka, _) = shared(profile).await;
-    let stack = with(profile, kafka, PATIENCE, "").await;
+#[tokio::test]
+async fn waiting_fetch_delays_no_other_command() {
+    let (kafka, _) = shared(Profile::Tunnel).await;
+    let stack = with(Profile::Tunnel, kafka, PATIENCE, "").await;
     let topic = kafka.topic("delays", 3, &[FOREVER]).await.unwrap();
     let records = varied(3);
     kafka.produce(&topic, 1, &records, Write::default()).await.unwrap();

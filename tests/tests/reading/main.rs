@@ -1,5 +1,5 @@
-//! Kafka as clients read it through a gateway: real Envoy, real bridge, real Kafka, in both profiles; what every answer's bytes
-//! come to, through nginx as well.
+//! Kafka as clients read it through a gateway: real Envoy, real bridge, real Kafka. What a log holds is the same behind every
+//! gateway; the largest answers pass each of them.
 //!
 //! [`sluicegate_tests::socket`] is the client, [`reference`] reads the same logs with librdkafka, [`console`] with Kafka's
 //! own tools.
@@ -9,7 +9,6 @@
 mod console;
 mod gateway;
 mod reference;
-mod waiting;
 
 mod cli;
 mod codecs;
@@ -22,4 +21,3 @@ mod limits;
 mod log_end;
 mod offsets;
 mod stalled;
-mod topics;

@@ -1,7 +1,6 @@
 //! `cmd_kafka_list_offset`.
 
 use sluicegate_tests::envoy::Profile;
-use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::{Codec, Record, Write};
 use sluicegate_tests::socket::Socket;
 
@@ -11,15 +10,9 @@ use crate::reference::{self, FOREVER, varied};
 const LOG_END: i64 = -1;
 const LOG_START: i64 = -2;
 
-in_both_profiles! {
-    log_start_and_log_end_follow_what_is_written_and_deleted
-    a_time_finds_the_first_message_at_or_after_it
-    a_time_is_found_in_the_middle_of_a_compressed_batch
-    a_partition_without_messages_has_equal_ends_and_nothing_at_any_time
-}
-
-async fn log_start_and_log_end_follow_what_is_written_and_deleted(profile: Profile) {
-    let (kafka, stack) = shared(profile).await;
+#[tokio::test]
+async fn log_start_and_end_follow_writes_and_deletes() {
+    let (kafka, stack) = shared(Profile::Tunnel).await;
     let topic = kafka.topic("ends", 2, &[FOREVER]).await.unwrap();
     let mut socket = Socket::open(stack).await;
     let mut check = async |partition: i32, start: i64, end: i64| {
@@ -37,8 +30,9 @@ async fn log_start_and_log_end_follow_what_is_written_and_deleted(profile: Profi
     check(0, 0, 0).await;
 }
 
-async fn a_time_finds_the_first_message_at_or_after_it(profile: Profile) {
-    let (kafka, stack) = shared(profile).await;
+#[tokio::test]
+async fn time_finds_the_first_record_at_or_after_it() {
+    let (kafka, stack) = shared(Profile::Tunnel).await;
     // In no order: the first by offset counts, not the nearest in time.
     let times = [1_000, 3_000, 2_000, 2_000, 5_000, 4_000];
     let records: Vec<Record> =
@@ -58,8 +52,9 @@ async fn a_time_finds_the_first_message_at_or_after_it(profile: Profile) {
     }
 }
 
-async fn a_time_is_found_in_the_middle_of_a_compressed_batch(profile: Profile) {
-    let (kafka, stack) = shared(profile).await;
+#[tokio::test]
+async fn time_is_found_within_a_compressed_batch() {
+    let (kafka, stack) = shared(Profile::Tunnel).await;
     let records = varied(20);
     let mut socket = Socket::open(stack).await;
     for codec in Codec::ALL {
@@ -73,8 +68,9 @@ async fn a_time_is_found_in_the_middle_of_a_compressed_batch(profile: Profile) {
     }
 }
 
-async fn a_partition_without_messages_has_equal_ends_and_nothing_at_any_time(profile: Profile) {
-    let (kafka, stack) = shared(profile).await;
+#[tokio::test]
+async fn empty_partition_has_equal_ends_and_no_times() {
+    let (kafka, stack) = shared(Profile::Tunnel).await;
     let topic = kafka.topic("empty", 1, &[]).await.unwrap();
     let mut socket = Socket::open(stack).await;
     for (timestamp, want) in [(LOG_START, 0), (LOG_END, 0), (0, -1), (i64::MAX, -1)] {

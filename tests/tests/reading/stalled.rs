@@ -10,7 +10,7 @@ use crate::gateway::{shared, with};
 use crate::reference::FOREVER;
 
 in_both_profiles! {
-    waiting_fetches_of_a_stalled_reader_stay_within_its_answer_bytes
+    stalled_reader_stays_within_its_answer_bytes
 }
 
 /// One less than a session runs at the same time.
@@ -21,7 +21,7 @@ const RECORD: usize = 4_000_000;
 /// the system, some MiB, take a few before that.
 const MADE: usize = 8;
 
-async fn waiting_fetches_of_a_stalled_reader_stay_within_its_answer_bytes(profile: Profile) {
+async fn stalled_reader_stays_within_its_answer_bytes(profile: Profile) {
     let (kafka, _) = shared(profile).await;
     let stack = with(profile, kafka, "[read]\nwait_ms = 25000", "").await;
     let tail = kafka.topic("stalled", 1, &[FOREVER]).await.unwrap();

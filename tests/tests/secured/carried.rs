@@ -169,7 +169,8 @@ fn foreign(secured: &Secured, verify: &str) -> String {
     format!(r#""kafka": {{"nodes": ["{nodes}"], "tls": {{{verify}}}}}"#)
 }
 
-async fn who_may_not_name_a_broker_is_refused_and_the_log_says_which(profile: Profile) {
+#[tokio::test]
+async fn brokers_that_are_not_allowed_are_refused_and_logged() {
     let secured = Secured::shared().await.unwrap();
     let nodes = secured.kafka.bootstrap_of(listener::SASL).unwrap();
     let routes = [
@@ -186,7 +187,7 @@ async fn who_may_not_name_a_broker_is_refused_and_the_log_says_which(profile: Pr
         (format!("gateway_secret = \"{}\"\n{named}", gateway_secret()), keys(), not_allowed),
         (named.to_owned(), String::new(), unknown),
     ] {
-        let stack = carrying(profile, &routes, &settings, &keys).await;
+        let stack = carrying(Profile::Tunnel, &routes, &settings, &keys).await;
         assert_eq!(refused(&stack, "/reader").await, (403, want.to_owned()));
         assert_eq!(refused(&stack, "/metadata").await, (403, want.to_owned()));
         let answer = client::ask(stack.gateway(), Request::get("/rest/topics")).await;
@@ -200,7 +201,8 @@ async fn who_may_not_name_a_broker_is_refused_and_the_log_says_which(profile: Pr
     }
 }
 
-async fn what_a_client_says_of_a_cluster_means_nothing(profile: Profile) {
+#[tokio::test]
+async fn definitions_of_clients_are_ignored() {
     let secured = Secured::shared().await.unwrap();
     let log = log(&secured.kafka).await;
     let forged = definition(secured, READER);
@@ -210,7 +212,7 @@ async fn what_a_client_says_of_a_cluster_means_nothing(profile: Profile) {
         Route::session("/named", r#""cluster": "default""#),
     ];
     let named = "[clusters.default]\nbootstrap.servers = \"127.0.0.1:1\"\n";
-    let stack = carrying(profile, &routes, &allowing("localhost:*", named), &keys()).await;
+    let stack = carrying(Profile::Tunnel, &routes, &allowing("localhost:*", named), &keys()).await;
     for (path, why) in [("outsider", "TOPIC_AUTHORIZATION_FAILED"), ("named", "127.0.0.1:1")] {
         let mut request = format!("ws://{}/{path}", stack.gateway()).into_client_request().unwrap();
         for (name, value) in [
@@ -233,7 +235,8 @@ async fn what_a_client_says_of_a_cluster_means_nothing(profile: Profile) {
     assert_eq!(client::ask(stack.gateway(), request).await.status, 403);
 }
 
-async fn connections_end_when_nobody_has_used_them_for_a_while(profile: Profile) {
+#[tokio::test]
+async fn unused_connections_are_closed() {
     let secured = Secured::shared().await.unwrap();
     let log = log(&secured.kafka).await;
     let topic = &secured.kafka.topic(WRITABLE, 1, &[]).await.unwrap();
@@ -247,7 +250,7 @@ async fn connections_end_when_nobody_has_used_them_for_a_while(profile: Profile)
         "localhost:*",
         "write = true\nidle_timeout_ms = 500\n[route_clusters.properties]\nlinger.ms = 3000\n",
     );
-    let stack = carrying(profile, &routes, &settings, &keys()).await;
+    let stack = carrying(Profile::Tunnel, &routes, &settings, &keys()).await;
     let open_ones = || connections(&stack, secured, listener::SASL);
 
     let mut reader = open(&stack, "reader").await;
@@ -277,12 +280,13 @@ async fn connections_end_when_nobody_has_used_them_for_a_while(profile: Profile)
     assert_eq!(produced[0].offset, 1, "{produced:?}");
 }
 
-async fn a_bridge_that_ends_delivers_what_a_routes_cluster_has_accepted(profile: Profile) {
+#[tokio::test]
+async fn drain_delivers_records_of_route_clusters() {
     let secured = Secured::shared().await.unwrap();
     let topic = &secured.kafka.topic(WRITABLE, 1, &[]).await.unwrap();
     let routes = [Route::produce("/produce", topic, &plain(secured, WRITER))];
     let settings = allowing("localhost:*", "write = true\n[route_clusters.properties]\nlinger.ms = 20000\n");
-    let mut stack = carrying(profile, &routes, &settings, &keys()).await;
+    let mut stack = carrying(Profile::Tunnel, &routes, &settings, &keys()).await;
     let asynchronous = Request::post("/produce", "value").with("prefer", "respond-async");
     assert_eq!(client::ask(stack.gateway(), asynchronous).await.status, 202);
     assert_eq!(secured.kafka.watermarks(topic, 0).unwrap(), (0, 0));
@@ -292,7 +296,7 @@ async fn a_bridge_that_ends_delivers_what_a_routes_cluster_has_accepted(profile:
 
 /// As Apache APISIX does with what the filter tells it.
 #[tokio::test]
-async fn a_gateway_that_relays_upgrades_carries_clusters_too() {
+async fn relayed_upgrades_carry_clusters() {
     let secured = Secured::shared().await.unwrap();
     let log = log(&secured.kafka).await;
     let stack = carrying(Way::Direct, &[], &allowing("localhost:*", ""), "").await;
@@ -323,8 +327,4 @@ async fn a_gateway_that_relays_upgrades_carries_clusters_too() {
 
 in_both_profiles! {
     routes_of_one_kafka_act_each_as_their_own_user
-    who_may_not_name_a_broker_is_refused_and_the_log_says_which
-    what_a_client_says_of_a_cluster_means_nothing
-    connections_end_when_nobody_has_used_them_for_a_while
-    a_bridge_that_ends_delivers_what_a_routes_cluster_has_accepted
 }

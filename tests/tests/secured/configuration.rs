@@ -26,7 +26,7 @@ fn section(protocol: &str) -> Section {
 }
 
 #[tokio::test]
-async fn names_that_librdkafka_does_not_know() {
+async fn unknown_properties_are_refused() {
     let password = password(READER);
     refuses(
         section("sasl_ssl").with("sasl.pasword", &password),
@@ -41,7 +41,7 @@ async fn names_that_librdkafka_does_not_know() {
 }
 
 #[tokio::test]
-async fn what_reads_cannot_honour() {
+async fn properties_that_reads_ignore_are_refused() {
     refuses(
         section("sasl_ssl").with("sasl.mechanism", "GSSAPI"),
         &["sasl.mechanism", "GSSAPI", "`PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512` or `OAUTHBEARER`"],
@@ -57,7 +57,7 @@ async fn what_reads_cannot_honour() {
 }
 
 #[tokio::test]
-async fn what_is_missing_or_contradicts() {
+async fn missing_and_contradicting_properties_are_refused() {
     refuses(section("sasl_ssl"), &["sasl.mechanism", "is required"]).await;
     let no_password = section("sasl_ssl").with("sasl.mechanism", "PLAIN").with("sasl.username", READER);
     refuses(no_password, &["sasl.password", "is required"]).await;
@@ -67,7 +67,7 @@ async fn what_is_missing_or_contradicts() {
 }
 
 #[tokio::test]
-async fn files_and_keys_that_cannot_be_used() {
+async fn unusable_files_and_keys_are_refused() {
     let folder = Folder::new("configuration").unwrap();
     let missing = folder.path().join("missing");
     refuses(

@@ -31,7 +31,7 @@ enum Refusal {
 }
 
 #[tokio::test]
-async fn whoever_comes_first_nobody_acts_as_the_other() {
+async fn clusters_in_turn_keep_their_identities() {
     let kafka = Secured::shared().await.unwrap();
     let log = log(&kafka.kafka).await;
     let pairs = Pairs::new(kafka);
@@ -58,7 +58,7 @@ async fn whoever_comes_first_nobody_acts_as_the_other() {
 }
 
 #[tokio::test]
-async fn at_the_same_time_nobody_acts_as_the_other() {
+async fn clusters_at_once_keep_their_identities() {
     let kafka = Secured::shared().await.unwrap();
     let log = log(&kafka.kafka).await;
     let pairs = Pairs::new(kafka);

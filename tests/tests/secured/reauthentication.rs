@@ -23,7 +23,7 @@ use crate::section::{Section, endpoint};
 use crate::stubborn;
 
 #[tokio::test]
-async fn a_walk_and_a_wait_outlast_their_sessions() {
+async fn reads_outlast_their_kafka_sessions() {
     let kafka = Secured::shared().await.unwrap();
     let at = kafka.kafka.bootstrap_of(listener::SHORT).unwrap();
     let section = |name| Section::new(name, &at, "sasl_plaintext");
@@ -50,7 +50,7 @@ async fn a_walk_and_a_wait_outlast_their_sessions() {
 }
 
 #[tokio::test]
-async fn a_token_that_is_replaced_in_its_file_is_picked_up() {
+async fn replaced_token_file_is_read_again() {
     let kafka = Secured::shared().await.unwrap();
     let folder = Folder::new("tokens").unwrap();
     let path = folder.path().join("token");
@@ -74,7 +74,7 @@ async fn a_token_that_is_replaced_in_its_file_is_picked_up() {
 }
 
 #[tokio::test]
-async fn a_token_that_was_missing_is_found_when_it_is_there() {
+async fn missing_token_file_is_found_later() {
     let kafka = Secured::shared().await.unwrap();
     let folder = Folder::new("tokens").unwrap();
     let path = folder.path().join("token");
@@ -93,7 +93,7 @@ async fn a_token_that_was_missing_is_found_when_it_is_there() {
 }
 
 #[tokio::test]
-async fn a_token_endpoint_is_asked_once_for_each_token() {
+async fn token_endpoint_is_asked_once_for_each_token() {
     let kafka = Secured::shared().await.unwrap();
     let client_secret = secret("of-a-patient-bridge");
     let endpoint = endpoint(kafka, &client_secret, READER, Says::Token(LIFETIME));

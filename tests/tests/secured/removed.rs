@@ -12,7 +12,7 @@ use crate::gateway::{Route, changing, open};
 use crate::records::log;
 
 /// Envoy runs on, and so do a session and two connections of HTTP/1.1 that were opened before.
-async fn a_route_that_is_removed_refuses_new_sessions_at_once(profile: Profile) {
+async fn removed_route_refuses_new_sessions(profile: Profile) {
     let secured = Secured::shared().await.unwrap();
     let log = log(&secured.kafka).await;
     let routes = [
@@ -43,7 +43,8 @@ async fn a_route_that_is_removed_refuses_new_sessions_at_once(profile: Profile) 
     session.ping().await;
 }
 
-async fn a_session_keeps_the_topics_that_it_was_opened_with(profile: Profile) {
+#[tokio::test]
+async fn session_keeps_the_topics_it_was_opened_with() {
     let secured = Secured::shared().await.unwrap();
     let log = log(&secured.kafka).await;
     let route = |topic: &str| {
@@ -52,7 +53,7 @@ async fn a_session_keeps_the_topics_that_it_was_opened_with(profile: Profile) {
     };
     let (before, after) = (route(&log.topic), route("another"));
     let (stack, discovery) =
-        changing(profile, std::slice::from_ref(&before), &allowing("localhost:*", ""), &keys()).await;
+        changing(Profile::Tunnel, std::slice::from_ref(&before), &allowing("localhost:*", ""), &keys()).await;
     let mut session = open(&stack, "limited").await;
     log.check_walk(&mut session, "before").await;
     discovery.replace_in_filter(&before, &after);
@@ -85,6 +86,5 @@ fn handshake(path: &str) -> Request {
 }
 
 in_both_profiles! {
-    a_session_keeps_the_topics_that_it_was_opened_with
-    a_route_that_is_removed_refuses_new_sessions_at_once
+    removed_route_refuses_new_sessions
 }

@@ -38,7 +38,7 @@ async fn write(stack: &Stack, cluster: &str, topic: &str) -> Result<i64, ErrorRe
 }
 
 #[tokio::test]
-async fn whoever_may_write_writes_however_the_connection_is_secured() {
+async fn secured_clusters_are_written_to() {
     let kafka = Secured::shared().await.unwrap();
     let topic = &kafka.kafka.topic(WRITABLE, 1, &[]).await.unwrap();
     let folder = Folder::new("token").unwrap();
@@ -64,7 +64,7 @@ async fn whoever_may_write_writes_however_the_connection_is_secured() {
 }
 
 #[tokio::test]
-async fn whoever_may_not_write_is_told_why() {
+async fn refused_writes_name_the_missing_right() {
     let kafka = Secured::shared().await.unwrap();
     let topic = &kafka.kafka.topic("refused", 1, &[]).await.unwrap();
     let sections = [
@@ -121,7 +121,7 @@ async fn broker_that_would_abort_librdkafka_ends_no_session() {
 
 /// So many writers that they would exceed the command timeout one after the other.
 #[tokio::test]
-async fn token_endpoint_that_hangs_fails_all_its_writers_together_and_no_others() {
+async fn hanging_token_endpoint_fails_only_its_own_writers() {
     let kafka = Secured::shared().await.unwrap();
     let topic = &kafka.kafka.topic(WRITABLE, 1, &[]).await.unwrap();
     let secret = &secret("hanging");

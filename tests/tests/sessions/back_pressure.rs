@@ -8,11 +8,11 @@ use sluicegate_protocol::{ProduceRecord, PubSubReq};
 use sluicegate_tests::envoy::{Profile, writing};
 use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::Kafka;
+use sluicegate_tests::raw::{BINARY, PING, PONG, Raw, masked};
 use sluicegate_tests::socket::{Socket, fetch, produce, results};
 use sluicegate_tests::stack::{BridgeConfig, Setup, Stack};
 
 use crate::peer::{Peer, ping, pong, request};
-use crate::raw::{BINARY, PING, PONG, Raw, masked};
 
 /// HTTP/2's library ends a connection for DATA frames that are short and not read: here for 33,000 of them, which ten clients
 /// of one worker reach.
@@ -29,7 +29,7 @@ async fn tiny_messages_that_wait_end_no_other_session(profile: Profile) {
     let mut bystander = Peer::open(&stack).await;
     let mut clients = Vec::new();
     for _ in 0..10 {
-        let mut client = Raw::open(&stack).await;
+        let mut client = Raw::open(stack.gateway()).await;
         // As many as run and as wait at the log end: until one is answered, nothing more is read.
         client.write(&fetch.repeat(40)).await;
         clients.push(client);

@@ -9,11 +9,11 @@ use sluicegate_tests::directly;
 use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::Kafka;
+use sluicegate_tests::raw::{BINARY, Raw, Upgrade, masked};
 use sluicegate_tests::stack::{Setup, Stack};
 use sluicegate_tests::way::Way;
 
 use crate::peer::{Peer, ping, pong};
-use crate::raw::{BINARY, Raw, Upgrade, masked};
 use crate::stacks::committed;
 
 /// Headers that mean something to a proxy, to HTTP/2 or to gRPC: each is an upgrade that works, or the client's own
@@ -61,7 +61,7 @@ async fn strange_upgrades_harm_no_other_session(profile: Profile) {
         let response = raw.ask(&Upgrade::default().with(name, value).bytes()).await;
         assert_eq!(response.status, want, "{what}: {response:?}");
         if want == 101 {
-            raw.write(&masked(BINARY, &ping(1, b"x"))).await;
+            raw.write(masked(BINARY, &ping(1, b"x"))).await;
             assert_eq!(raw.answer().await, pong(1, b"x"), "{what}");
         }
         for bystander in &mut bystanders {
@@ -72,7 +72,7 @@ async fn strange_upgrades_harm_no_other_session(profile: Profile) {
 
 /// HTTP/2 libraries end a connection for what they take for an attack, by counts over its whole life. Here it is many
 /// clients' connection, so no count of one client's doings may end it: one worker, and more of each than any default.
-async fn no_number_of_bad_clients_ends_the_sessions_of_others(profile: Profile) {
+async fn many_bad_clients_end_no_other_session(profile: Profile) {
     let kafka = Kafka::shared().await.unwrap();
     let setup = Setup { concurrency: 1, ..Setup::new(profile, kafka.bootstrap()) };
     let stack = Stack::start(setup).await.unwrap();
@@ -122,7 +122,7 @@ async fn no_header_of_an_upgrade_harms_another_session(way: Way) {
                     response = raw.response().await;
                 }
                 if response.status == 101 {
-                    raw.write(&masked(BINARY, &ping(1, b"x"))).await;
+                    raw.write(masked(BINARY, &ping(1, b"x"))).await;
                     assert_eq!(raw.answer().await, pong(1, b"x"), "{what}");
                 } else {
                     // Envoy's 503 would say that the bridge's connection broke.
@@ -211,7 +211,7 @@ const VALUES: [&[u8]; 14] = [
 
 in_both_profiles! {
     strange_upgrades_harm_no_other_session
-    no_number_of_bad_clients_ends_the_sessions_of_others
+    many_bad_clients_end_no_other_session
     no_header_of_an_upgrade_harms_another_session
 }
 

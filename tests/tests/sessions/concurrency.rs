@@ -8,11 +8,12 @@ use sluicegate_protocol::{CmdEmpty, CmdKafkaFetch, CmdKafkaListOffset, KafkaFetc
 use sluicegate_tests::in_every_way;
 use sluicegate_tests::kafka::{Kafka, Record, Write};
 use sluicegate_tests::way::Way;
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::peer::{Peer, ping, pong, request};
 use crate::stacks::{committed, configured};
 
-async fn commands_that_wait_delay_no_ping_behind_them(way: Way) {
+async fn waiting_commands_delay_neither_ping_nor_close(way: Way) {
     let stack = configured(way).await;
     let kafka = Kafka::shared().await.unwrap();
     let topic = kafka.topic("slow", 1, &[]).await.unwrap();
@@ -31,10 +32,12 @@ async fn commands_that_wait_delay_no_ping_behind_them(way: Way) {
         sequences.sort_unstable();
         assert_eq!(sequences, (0..count).collect::<Vec<_>>());
     }
-    peer.is_idle().await;
+    peer.send(fetch(1, &topic, 0)).await;
+    peer.send(Message::Close(None)).await;
+    assert!(peer.is_closed().await.is_none(), "the echo comes first");
 }
 
-async fn each_of_many_answers_carries_the_sequence_of_its_request(way: Way) {
+async fn answers_carry_the_sequences_of_their_requests(way: Way) {
     let stack = committed(way).await;
     let kafka = Kafka::shared().await.unwrap();
     let topic = kafka.topic("many", 1, &[]).await.unwrap();
@@ -91,6 +94,6 @@ fn list(sequence: i64, topic: &str, timestamp: i64) -> Vec<u8> {
 }
 
 in_every_way! {
-    commands_that_wait_delay_no_ping_behind_them
-    each_of_many_answers_carries_the_sequence_of_its_request
+    waiting_commands_delay_neither_ping_nor_close
+    answers_carry_the_sequences_of_their_requests
 }

@@ -1,15 +1,15 @@
-//! A filter that is configured badly lets nobody in, and says everything that is wrong.
+//! A filter with an invalid configuration lets nobody in, and names every mistake.
 
 use sluicegate_tests::Error;
 use sluicegate_tests::envoy::{Envoy, Profile, Setup};
 use sluicegate_tests::folder::Folder;
-use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::port::Port;
 
-async fn envoy_refuses_to_start_and_its_log_names_every_mistake(profile: Profile) {
+#[tokio::test]
+async fn envoy_does_not_start_and_its_log_names_every_mistake() {
     let routes = r#""routes": [{"path": "pubsub", "cluster": ""}, {"path": "/x", "origins": "*"}]"#;
     let keys = r#""gateway_secret": "hush hush", "max_message_bytes": "1 MiB", "rotes": 3"#;
-    let said = refusal(profile, &format!("{keys}, {routes}")).await;
+    let said = refusal(&format!("{keys}, {routes}")).await;
     for mistake in [
         "max_message_bytes: must be a number of bytes from 1024 to 16777216",
         "routes[0].path: must begin with \"/\" and be visible ASCII, without a query",
@@ -24,17 +24,17 @@ async fn envoy_refuses_to_start_and_its_log_names_every_mistake(profile: Profile
         );
     }
     assert!(!said.contains("hush"), "{said}");
-    let said = refusal(profile, "\"routes\"").await;
+    let said = refusal("\"routes\"").await;
     assert!(said.contains("sluicegate: invalid configuration: invalid JSON: "), "{said}");
 }
 
 /// What Envoy says when these stand where the committed configuration has its routes.
-async fn refusal(profile: Profile, keys: &str) -> String {
+async fn refusal(keys: &str) -> String {
     let folder = Folder::new("configuration").unwrap();
     let bridge = Port::pick().unwrap();
     let routes = r#""routes": [{"path": "/pubsub", "cluster": "default"}]"#;
     let setup = Setup {
-        profile,
+        profile: Profile::Tunnel,
         gateway: Port::pick().unwrap(),
         bridge: bridge.address(),
         bridge_admin: bridge.address(),
@@ -50,8 +50,4 @@ async fn refusal(profile: Profile, keys: &str) -> String {
         Err(error) => panic!("{error}"),
         Ok(_) => panic!("Envoy runs with {keys}"),
     }
-}
-
-in_both_profiles! {
-    envoy_refuses_to_start_and_its_log_names_every_mistake
 }

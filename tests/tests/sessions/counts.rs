@@ -6,22 +6,23 @@ use std::fs;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::{CmdEmpty, CmdKafkaFetch, CmdKafkaListOffset};
 use sluicegate_tests::envoy::Profile;
-use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::Kafka;
+use sluicegate_tests::raw::{BINARY, CLOSE, PING, Raw, TEXT, Upgrade, head, masked};
 use sluicegate_tests::stack::Stack;
+use sluicegate_tests::waiting::until;
 
+use crate::PATIENCE;
 use crate::peer::{ping, request};
-use crate::raw::{BINARY, CLOSE, PING, Raw, TEXT, Upgrade, head, masked};
 use crate::stacks::alone;
-use crate::until;
 
-async fn sessions_commands_errors_and_bytes_are_counted(profile: Profile) {
-    let stack = alone(profile).await;
+#[tokio::test]
+async fn sessions_commands_errors_and_bytes_are_counted() {
+    let stack = alone(Profile::Tunnel).await;
     let topic = Kafka::shared().await.unwrap().topic("counted", 1, &[]).await.unwrap();
     nobody_is_there(&stack).await;
     let before = counts(&stack).await.unwrap();
 
-    let mut raw = Raw::open(&stack).await;
+    let mut raw = Raw::open(stack.gateway()).await;
     let list = CmdKafkaListOffset { topic: topic.clone(), partition: 0, timestamp: -1 };
     let fetch = CmdKafkaFetch { topic, partition: 0, offset: 0 };
     let frames = [
@@ -52,7 +53,7 @@ async fn sessions_commands_errors_and_bytes_are_counted(profile: Profile) {
         [head(BINARY, 0x80, 1 << 30), vec![0; 4]].concat(),
     ] {
         received += fault.len();
-        let mut raw = Raw::open(&stack).await;
+        let mut raw = Raw::open(stack.gateway()).await;
         raw.write(&fault).await;
         raw.frame().await;
     }
@@ -92,7 +93,7 @@ async fn sessions_commands_errors_and_bytes_are_counted(profile: Profile) {
 }
 
 async fn nobody_is_there(stack: &Stack) {
-    until("the end of all sessions", async || match counts(stack).await?["sessions_open"] {
+    until("the end of all sessions", PATIENCE, async || match counts(stack).await?["sessions_open"] {
         0 => Ok(()),
         open => Err(format!("{open} are open")),
     })
@@ -103,8 +104,4 @@ async fn nobody_is_there(stack: &Stack) {
 async fn counts(stack: &Stack) -> Result<BTreeMap<String, u64>, String> {
     let stats = stack.envoy().stats("^wasmcustom.sluicegate.").await?;
     Ok(stats.into_iter().map(|(name, n)| (name.replace("wasmcustom.sluicegate.", ""), n)).collect())
-}
-
-in_both_profiles! {
-    sessions_commands_errors_and_bytes_are_counted
 }

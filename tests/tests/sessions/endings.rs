@@ -5,21 +5,24 @@ use std::time::Duration;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{CmdKafkaFetch, KafkaFetchResp, PubSubResp};
-use sluicegate_tests::in_every_way;
+use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::Kafka;
+use sluicegate_tests::on_the_endpoint;
+use sluicegate_tests::raw::{BINARY, CLOSE, Raw, Upgrade, close, masked};
 use sluicegate_tests::stack::Stack;
+use sluicegate_tests::waiting::until;
 use sluicegate_tests::way::Way;
 use tokio::net::TcpStream;
 
+use crate::PATIENCE;
 use crate::peer::{Peer, ping, pong, request};
-use crate::raw::{BINARY, CLOSE, Raw, Upgrade, close, masked};
 use crate::stacks::start;
-use crate::until;
 
-async fn a_drain_answers_what_is_in_flight_closes_with_1001_and_lets_nobody_in(way: Way) {
+async fn drain_answers_commands_in_flight_and_closes_with_1001(way: Way) {
     let mut stack = start(way, "[read]\nwait_ms = 2000\n", Vec::new()).await;
     let topic = Kafka::shared().await.unwrap().topic("drained", 1, &[]).await.unwrap();
-    let mut idle = Raw::open(&stack).await;
+    let mut idle = Raw::open(stack.gateway()).await;
     let mut busy = Peer::open(&stack).await;
     let fetch = CmdKafkaFetch { topic, partition: 0, offset: 0 };
     busy.send(request(7, Req::CmdKafkaFetch(fetch))).await;
@@ -52,29 +55,26 @@ async fn a_drain_answers_what_is_in_flight_closes_with_1001_and_lets_nobody_in(w
     Peer::open(&stack).await.is_idle().await;
 }
 
-async fn a_full_bridge_turns_away_and_a_request_too_large_for_it_ends_its_session_alone(way: Way) {
-    let stack = start(way, "[limits]\nmax_sessions = 2\nmax_request_bytes = 2048\n", Vec::new()).await;
+/// Limits of the bridge's that are lower than the filter's.
+async fn limits_of_the_bridge_refuse_an_upgrade_and_end_one_session(profile: Profile) {
+    let stack = start(profile, "[limits]\nmax_sessions = 2\nmax_request_bytes = 2048\n", Vec::new()).await;
     let mut bystander = Peer::open(&stack).await;
-    let mut raw = Raw::open(&stack).await;
+    let mut raw = Raw::open(stack.gateway()).await;
     let response = Raw::connect(stack.gateway()).await.ask(&Upgrade::default().bytes()).await;
     assert_eq!((response.status, response.header("retry-after")), (503, Some("1")), "{response:?}");
-    assert_eq!(response.body.trim(), "bridge at capacity (limits.max_sessions = 2)");
+    assert_eq!(response.text().trim(), "bridge at capacity (limits.max_sessions = 2)");
 
-    // The filter's own limit is higher; without a filter, this is the session's.
     let large = ping(8, &[b's'; 3000]);
-    raw.write(&[masked(BINARY, &ping(7, b"small")), masked(BINARY, &large)].concat()).await;
+    raw.write([masked(BINARY, &ping(7, b"small")), masked(BINARY, &large)].concat()).await;
     assert_eq!(raw.answer().await, pong(7, b"small"));
     let told = raw.frame().await;
     assert_eq!((told.first, &told.payload[..2]), (CLOSE, &1009_u16.to_be_bytes()[..]), "{told:?}");
     let reason = String::from_utf8(told.payload[2..].to_vec()).unwrap();
-    assert!(reason.contains("2048"), "{reason}");
-    if way.has_filter() {
-        assert!(reason.contains(&large.len().to_string()), "{reason}");
-    }
+    assert!(reason.contains("2048") && reason.contains(&large.len().to_string()), "{reason}");
     raw.is_at_the_end("after the bridge's close").await;
     bystander.is_idle().await;
     // There is room again.
-    until("a place for a session", async || {
+    until("a place for a session", PATIENCE, async || {
         let response = Raw::connect(stack.gateway()).await.ask(&Upgrade::default().bytes()).await;
         if response.status == 101 { Ok(()) } else { Err(format!("{response:?}")) }
     })
@@ -84,10 +84,14 @@ async fn a_full_bridge_turns_away_and_a_request_too_large_for_it_ends_its_sessio
 async fn is_told_to_try_again(stack: &Stack) {
     let response = Raw::connect(stack.gateway()).await.ask(&Upgrade::default().bytes()).await;
     assert_eq!((response.status, response.header("retry-after")), (503, Some("1")), "{response:?}");
-    assert!(response.body.contains("bridge"), "{response:?}");
+    assert!(response.text().contains("bridge"), "{response:?}");
 }
 
-in_every_way! {
-    a_full_bridge_turns_away_and_a_request_too_large_for_it_ends_its_session_alone
-    a_drain_answers_what_is_in_flight_closes_with_1001_and_lets_nobody_in
+on_the_endpoint! {
+    drain_answers_commands_in_flight_and_closes_with_1001
+}
+
+in_both_profiles! {
+    drain_answers_commands_in_flight_and_closes_with_1001
+    limits_of_the_bridge_refuse_an_upgrade_and_end_one_session
 }

@@ -2,12 +2,12 @@
 
 use sluicegate_tests::envoy::{Profile, plugin};
 use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::raw::Raw;
 
 use crate::peer::Peer;
-use crate::raw::Raw;
 use crate::stacks::start;
 
-async fn a_session_outlives_the_time_that_a_request_may_take(profile: Profile) {
+async fn session_outlives_the_timeout_of_requests(profile: Profile) {
     let produce = r#"{"path": "/orders", "type": "produce", "topic": "orders"}"#;
     let short = ("request_timeout: 60s".to_owned(), "request_timeout: 1s".to_owned());
     let stack = start(profile, "", vec![plugin("", &[produce]), short]).await;
@@ -20,5 +20,5 @@ async fn a_session_outlives_the_time_that_a_request_may_take(profile: Profile) {
 }
 
 in_both_profiles! {
-    a_session_outlives_the_time_that_a_request_may_take
+    session_outlives_the_timeout_of_requests
 }

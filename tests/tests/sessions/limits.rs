@@ -2,44 +2,35 @@
 
 use std::time::{Duration, Instant};
 
-use sluicegate_tests::in_every_way;
+use sluicegate_tests::directly;
+use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::process::Process;
+use sluicegate_tests::raw::{BINARY, FIN, Raw, close, head, masked};
+use sluicegate_tests::through_the_relay;
 use sluicegate_tests::way::Way;
 
 use crate::peer::{Peer, ping, pong};
-use crate::raw::{BINARY, FIN, Raw, TEXT, close, head, masked};
-use crate::stacks::{CONFIGURED_LIMIT, alone, committed, configured};
+use crate::stacks::{CONFIGURED_LIMIT, alone, configured};
 
-async fn a_request_of_the_limit_is_answered_and_one_byte_more_is_closed_with_1009(way: Way) {
-    for (stack, limit) in [(committed(way).await, 1 << 20), (configured(way).await, CONFIGURED_LIMIT)] {
-        let state = vec![b's'; limit - ping(7, &vec![b's'; limit - 100]).len() + limit - 100];
-        let largest = ping(7, &state);
-        assert_eq!(largest.len(), limit);
-        let mut raw = Raw::open(&stack).await;
-        raw.write(&masked(BINARY, &largest)).await;
-        assert!(raw.answer().await == pong(7, &state), "a request of {limit} bytes");
-        // The same in fragments.
-        let (start, end) = largest.split_at(limit / 3);
-        raw.write(&[masked(BINARY & !FIN, start), masked(0, b""), masked(FIN, end)].concat()).await;
-        assert!(raw.answer().await == pong(7, &state), "fragments of {limit} bytes");
-
-        let told = close(1009, &format!("message over the limit of {limit} bytes"));
-        raw.write(&masked(BINARY, &[&largest[..], b"x"].concat())).await;
-        raw.is_closed(&told, "a byte over the limit").await;
-        for (what, bytes) in [
-            ("a header alone", [head(BINARY, 0x80, limit as u64 + 1), vec![0; 4]].concat()),
-            ("the largest length", [head(BINARY, 0x80, (1 << 63) - 1), vec![0; 4]].concat()),
-            ("a text", [head(TEXT, 0x80, limit as u64 + 1), vec![0; 4]].concat()),
-            ("fragments", [masked(BINARY & !FIN, &largest), masked(0, b"x")].concat()),
-        ] {
-            let mut raw = Raw::open(&stack).await;
-            raw.write(&bytes).await;
-            raw.is_closed(&told, what).await;
-        }
-    }
+async fn request_over_the_limit_closes_with_1009(way: Way) {
+    let stack = configured(way).await;
+    let overhead = ping(7, &[b's'; CONFIGURED_LIMIT]).len() - CONFIGURED_LIMIT;
+    let state = vec![b's'; CONFIGURED_LIMIT - overhead];
+    let largest = ping(7, &state);
+    assert_eq!(largest.len(), CONFIGURED_LIMIT);
+    let told = close(1009, &format!("message over the limit of {CONFIGURED_LIMIT} bytes"));
+    let mut raw = Raw::open(stack.gateway()).await;
+    raw.write(masked(BINARY, &largest)).await;
+    assert_eq!(raw.answer().await, pong(7, &state));
+    raw.write(head(BINARY, 0x80, CONFIGURED_LIMIT as u64 + 1)).await;
+    raw.write([0; 4]).await;
+    raw.is_closed(&told, "a header alone").await;
+    let mut raw = Raw::open(stack.gateway()).await;
+    raw.write([masked(BINARY & !FIN, &largest), masked(0, b"x")].concat()).await;
+    raw.is_closed(&told, "fragments").await;
 }
 
-async fn what_follows_a_message_over_the_limit_is_kept_by_nobody(way: Way) {
+async fn bytes_over_the_limit_are_not_kept(way: Way) {
     let stack = alone(way).await;
     let mut bystander = Peer::open(&stack).await;
     bystander.is_idle().await;
@@ -47,8 +38,8 @@ async fn what_follows_a_message_over_the_limit_is_kept_by_nobody(way: Way) {
     let before: Vec<u64> = stack.processes().map(resident).collect();
     let chunk = vec![0; 1 << 20];
     for _ in 0..8 {
-        let mut raw = Raw::open(&stack).await;
-        raw.write(&[head(BINARY, 0x80, 1 << 40), vec![0; 4]].concat()).await;
+        let mut raw = Raw::open(stack.gateway()).await;
+        raw.write([head(BINARY, 0x80, 1 << 40), vec![0; 4]].concat()).await;
         assert_eq!(raw.frame().await, close(1009, "message over the limit of 1048576 bytes"));
         let told = Instant::now();
         while raw.try_write(&chunk).await {
@@ -62,7 +53,16 @@ async fn what_follows_a_message_over_the_limit_is_kept_by_nobody(way: Way) {
     bystander.is_idle().await;
 }
 
-in_every_way! {
-    a_request_of_the_limit_is_answered_and_one_byte_more_is_closed_with_1009
-    what_follows_a_message_over_the_limit_is_kept_by_nobody
+through_the_relay! {
+    request_over_the_limit_closes_with_1009
+}
+
+in_both_profiles! {
+    request_over_the_limit_closes_with_1009
+    bytes_over_the_limit_are_not_kept
+}
+
+directly! {
+    request_over_the_limit_closes_with_1009
+    bytes_over_the_limit_are_not_kept
 }

@@ -10,15 +10,15 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::http as plain;
 use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::raw::{Raw, Upgrade};
 use sluicegate_tests::stack::Stack;
 use tokio::net::TcpStream;
 
 use crate::peer::Peer;
-use crate::raw::{Raw, Upgrade};
 use crate::stacks::{alone, committed};
 use crate::within;
 
-async fn no_spelling_of_the_bridges_own_paths_reaches_it(profile: Profile) {
+async fn no_spelling_of_the_bridges_paths_reaches_it(profile: Profile) {
     let stack = alone(profile).await;
     let mut bystander = Peer::open(&stack).await;
     bystander.is_idle().await;
@@ -47,7 +47,7 @@ async fn no_spelling_of_the_bridges_own_paths_reaches_it(profile: Profile) {
     bystander.is_idle().await;
 }
 
-async fn of_the_bridges_administration_only_readiness_is_shown(profile: Profile) {
+async fn only_readiness_of_the_admin_port_is_exposed(profile: Profile) {
     let stack = committed(profile).await;
     let gateway = stack.gateway();
     for path in
@@ -127,6 +127,6 @@ const DISGUISED: [&str; 29] = [
 ];
 
 in_both_profiles! {
-    no_spelling_of_the_bridges_own_paths_reaches_it
-    of_the_bridges_administration_only_readiness_is_shown
+    no_spelling_of_the_bridges_paths_reaches_it
+    only_readiness_of_the_admin_port_is_exposed
 }

@@ -7,33 +7,18 @@ use sluicegate_tests::directly;
 use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::Kafka;
+use sluicegate_tests::raw::{BINARY, CLOSE, FIN, PING, PONG, Raw, close, masked};
 use sluicegate_tests::stack::{Setup, Stack};
 use sluicegate_tests::way::Way;
 use tokio::time::{Instant, sleep};
 
 use crate::peer::{ping, pong};
-use crate::raw::{BINARY, CLOSE, FIN, PING, PONG, Raw, close, masked};
 use crate::stacks::start;
 
-async fn stalled_messages_take_no_memory_from_other_addresses(way: Way) {
+/// Between the bystander's fragments the attackers say nothing, then each adds a byte, then as many more begin anew.
+async fn unfinished_messages_take_no_memory_from_other_addresses(way: Way) {
     let mut attack = Attack::begin(way).await;
-    attack.check(async |_: &mut Attack| {}).await;
-}
-
-async fn dripping_messages_take_no_memory_from_other_addresses(way: Way) {
-    let mut attack = Attack::begin(way).await;
-    let drip = async |attack: &mut Attack| {
-        for client in &mut attack.clients {
-            // One that was evicted may be closed before it has written.
-            client.try_write(&masked(0, b"x")).await;
-        }
-    };
-    attack.check(drip).await;
-}
-
-async fn fresh_messages_take_no_memory_from_other_addresses(way: Way) {
-    let mut attack = Attack::begin(way).await;
-    attack.check(async |attack: &mut Attack| attack.hold().await).await;
+    attack.check().await;
 }
 
 /// 70 clients of one address, each with a fragment that reserves 1 MiB, at default limits, on one worker.
@@ -54,57 +39,69 @@ impl Attack {
     async fn hold(&mut self) {
         let held = [masked(BINARY & !FIN, &[0; (512 << 10) + 1]), masked(PING, b"")].concat();
         for _ in 0..70 {
-            let mut client = Raw::open(&self.stack).await;
+            let mut client = Raw::open(self.stack.gateway()).await;
             client.write(&held).await;
             assert_eq!(client.frame().await.first, PONG, "the youngest message is held");
             self.clients.push(client);
         }
     }
 
+    async fn drip(&mut self) {
+        for client in &mut self.clients {
+            // One that was evicted may be closed before it has written.
+            client.try_write(masked(0, b"x")).await;
+        }
+    }
+
     /// A client of another address sends 256 KiB in four fragments, the attack going on between them; then one of the
     /// attackers' address sends a small one.
-    async fn check(&mut self, mut goes_on: impl AsyncFnMut(&mut Self)) {
-        let mut bystander = Raw::open_from(&self.stack, Ipv4Addr::new(127, 0, 0, 2)).await;
+    async fn check(&mut self) {
+        let mut bystander = Raw::open_from(self.stack.gateway(), Ipv4Addr::new(127, 0, 0, 2)).await;
         let state = vec![b's'; 256 << 10];
         let message = ping(7, &state);
         let parts: Vec<_> = message.chunks(message.len().div_ceil(4)).collect();
         for (at, first) in [BINARY & !FIN, 0, 0, FIN].into_iter().enumerate() {
-            bystander.write(&[masked(PING, b"here"), masked(first, parts[at])].concat()).await;
+            bystander.write([masked(PING, b"here"), masked(first, parts[at])].concat()).await;
             assert_eq!(bystander.frame().await.first, PONG, "the bystander is not closed");
-            goes_on(&mut *self).await;
+            match at {
+                0 => {}
+                1 => self.drip().await,
+                _ => self.hold().await,
+            }
         }
         assert_eq!(bystander.answer().await, pong(7, &state));
 
-        let mut newcomer = Raw::open(&self.stack).await;
+        let mut newcomer = Raw::open(self.stack.gateway()).await;
         let (start, end) = message.split_at(20_000);
-        newcomer.write(&masked(BINARY & !FIN, start)).await;
-        newcomer.write(&masked(FIN, end)).await;
+        newcomer.write(masked(BINARY & !FIN, start)).await;
+        newcomer.write(masked(FIN, end)).await;
         assert_eq!(newcomer.answer().await, pong(7, &state));
 
         let oldest = &mut self.clients[0];
-        oldest.try_write(&masked(PING, b"")).await;
+        oldest.try_write(masked(PING, b"")).await;
         let reason = "unfinished message dropped: too many from this address, try again later";
         oldest.is_closed(&close(1013, reason), "the oldest message was dropped").await;
     }
 }
 
-async fn stalled_and_dripping_messages_close_with_1008(profile: Profile) {
-    let stack = start(profile, "[session]\nping_interval_ms = 500\n", Vec::new()).await;
+#[tokio::test]
+async fn stalled_and_dripping_messages_close_with_1008() {
+    let stack = start(Profile::Tunnel, "[session]\nping_interval_ms = 500\n", Vec::new()).await;
     for drips in [false, true] {
-        let mut client = Raw::open(&stack).await;
+        let mut client = Raw::open(stack.gateway()).await;
         let began = Instant::now();
-        client.write(&masked(BINARY & !FIN, &[0; 1000])).await;
+        client.write(masked(BINARY & !FIN, &[0; 1000])).await;
         let closed = loop {
             assert!(began.elapsed() < Duration::from_secs(10), "it is still open, drips: {drips}");
             tokio::select! {
                 biased;
                 frame = client.frame() => match frame.first {
-                    PING => client.write(&masked(PONG, &frame.payload)).await,
+                    PING => client.write(masked(PONG, &frame.payload)).await,
                     CLOSE => break frame,
                     _ => panic!("{frame:?}"),
                 },
                 () = sleep(Duration::from_millis(100)), if drips => {
-                    client.try_write(&masked(0, b"x")).await;
+                    client.try_write(masked(0, b"x")).await;
                 }
             }
         };
@@ -113,20 +110,21 @@ async fn stalled_and_dripping_messages_close_with_1008(profile: Profile) {
     }
 }
 
-/// What takes long, but not too long, is no reason to close, whichever number it has.
-async fn slow_messages_are_answered_one_after_the_other(profile: Profile) {
-    let stack = start(profile, "[session]\nping_interval_ms = 500\n", Vec::new()).await;
-    let mut client = Raw::open(&stack).await;
+/// Each has its own time, whichever number it has. The pauses are the behaviour: nothing can be awaited.
+#[tokio::test]
+async fn slow_messages_are_answered_one_after_the_other() {
+    let stack = start(Profile::Tunnel, "[session]\nping_interval_ms = 500\n", Vec::new()).await;
+    let mut client = Raw::open(stack.gateway()).await;
     let message = ping(7, b"in two fragments");
     let (start, end) = message.split_at(4);
-    client.write(&masked(BINARY & !FIN, start)).await;
+    client.write(masked(BINARY & !FIN, start)).await;
     for _ in 0..3 {
         sleep(Duration::from_millis(900)).await;
         // One ends, and the next begins, in one segment.
-        client.write(&[masked(FIN, end), masked(BINARY & !FIN, start)].concat()).await;
+        client.write([masked(FIN, end), masked(BINARY & !FIN, start)].concat()).await;
         while client.frame().await.first == PING {}
     }
-    client.write(&masked(FIN, end)).await;
+    client.write(masked(FIN, end)).await;
     let answer = loop {
         match client.frame().await {
             ping if ping.first == PING => {}
@@ -137,15 +135,9 @@ async fn slow_messages_are_answered_one_after_the_other(profile: Profile) {
 }
 
 in_both_profiles! {
-    stalled_messages_take_no_memory_from_other_addresses
-    dripping_messages_take_no_memory_from_other_addresses
-    fresh_messages_take_no_memory_from_other_addresses
-    stalled_and_dripping_messages_close_with_1008
-    slow_messages_are_answered_one_after_the_other
+    unfinished_messages_take_no_memory_from_other_addresses
 }
 
 directly! {
-    stalled_messages_take_no_memory_from_other_addresses
-    dripping_messages_take_no_memory_from_other_addresses
-    fresh_messages_take_no_memory_from_other_addresses
+    unfinished_messages_take_no_memory_from_other_addresses
 }

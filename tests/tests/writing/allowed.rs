@@ -4,20 +4,15 @@ use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::Kafka;
 use sluicegate_tests::socket::Socket;
 use sluicegate_tests::stack::{BridgeConfig, Setup, Stack};
-use sluicegate_tests::through_the_relay;
 use sluicegate_tests::way::Way;
 
 use crate::stacks::{allowed, record};
 
 in_both_profiles! {
-    a_route_and_a_bridge_that_say_nothing_of_it_only_read
+    routes_and_bridges_only_read_by_default
 }
 
-through_the_relay! {
-    a_route_and_a_bridge_that_say_nothing_of_it_only_read
-}
-
-async fn a_route_and_a_bridge_that_say_nothing_of_it_only_read(way: Way) {
+async fn routes_and_bridges_only_read_by_default(way: Way) {
     let kafka = Kafka::shared().await.unwrap();
     let topic = &kafka.topic("unwritten", 1, &[]).await.unwrap();
     let setup = |settings: &str| {

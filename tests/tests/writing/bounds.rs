@@ -11,7 +11,7 @@ use crate::log::numbers;
 use crate::stacks::{becomes, count, error, offset, record, with};
 
 #[tokio::test]
-async fn a_full_queue_refuses_until_it_has_room_and_never_reorders() {
+async fn full_queue_refuses_and_never_reorders() {
     let mut kafka = Kafka::start().await.unwrap();
     // One client can hold 50 of them.
     let properties = "queue.buffering.max.messages = 66\nmessage.timeout.ms = 60000\n";
@@ -55,7 +55,7 @@ async fn a_full_queue_refuses_until_it_has_room_and_never_reorders() {
 }
 
 #[tokio::test]
-async fn a_kafka_that_hangs_ends_in_an_unknown_outcome_and_one_that_is_away_in_a_known_one() {
+async fn hanging_kafka_leaves_outcomes_unknown() {
     let mut kafka = Kafka::start().await.unwrap();
     let stack = with(Profile::Tunnel, &kafka, "", "message.timeout.ms = 8000\n").await;
     let topic = &kafka.topic("stuck", 1, &[]).await.unwrap();

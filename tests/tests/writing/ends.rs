@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_tests::envoy::Profile;
-use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::Kafka;
 use sluicegate_tests::socket::{Socket, produce, results};
 use tokio::time::Instant;
@@ -12,17 +11,13 @@ use tokio::time::Instant;
 use crate::log::numbers;
 use crate::stacks::{becomes, error, offset, record, with};
 
-in_both_profiles! {
-    what_was_accepted_before_sigterm_is_delivered_and_answered
-    what_a_client_that_is_gone_has_sent_is_delivered
-}
-
 const DRAINED_WITHIN: Duration = Duration::from_secs(10);
 
-async fn what_was_accepted_before_sigterm_is_delivered_and_answered(profile: Profile) {
+#[tokio::test]
+async fn accepted_records_are_delivered_after_sigterm() {
     let kafka = Kafka::shared().await.unwrap();
     let topic = &kafka.topic("drained", 1, &[]).await.unwrap();
-    let mut stack = with(profile, kafka, "", "linger.ms = 2000\n").await;
+    let mut stack = with(Profile::Tunnel, kafka, "", "linger.ms = 2000\n").await;
     let mut socket = Socket::open(&stack).await;
     let sent = socket.send(produce((0..100).map(|n| record(topic, n.to_string())).collect())).await;
     becomes(&stack, "write_queue_records", 100.0).await;
@@ -34,10 +29,11 @@ async fn what_was_accepted_before_sigterm_is_delivered_and_answered(profile: Pro
     assert_eq!(numbers(kafka, topic, 0), (0..100).collect::<Vec<_>>());
 }
 
-async fn what_a_client_that_is_gone_has_sent_is_delivered(profile: Profile) {
+#[tokio::test]
+async fn records_of_clients_that_left_are_delivered() {
     let kafka = Kafka::shared().await.unwrap();
     let topic = &kafka.topic("gone", 1, &[]).await.unwrap();
-    let mut stack = with(profile, kafka, "", "linger.ms = 5000\n").await;
+    let mut stack = with(Profile::Tunnel, kafka, "", "linger.ms = 5000\n").await;
     let mut socket = Socket::open(&stack).await;
     socket.send(produce((0..100).map(|n| record(topic, n.to_string())).collect())).await;
     becomes(&stack, "write_queue_records", 100.0).await;
@@ -57,7 +53,7 @@ async fn what_a_client_that_is_gone_has_sent_is_delivered(profile: Profile) {
 }
 
 #[tokio::test]
-async fn what_cannot_be_delivered_before_the_end_is_answered_as_unknown() {
+async fn undelivered_records_are_unknown_at_shutdown() {
     let mut kafka = Kafka::start().await.unwrap();
     let topic = &kafka.topic("stuck", 1, &[]).await.unwrap();
     let mut stack = with(Profile::Tunnel, &kafka, "[session]\ndrain_timeout_ms = 5000\n", "").await;

@@ -12,14 +12,14 @@ use crate::log::numbers;
 use crate::stacks::{offset, record, shared};
 
 in_both_profiles! {
-    commands_in_flight_keep_their_order_in_every_partition
+    commands_keep_their_order_in_every_partition
 }
 
 through_the_relay! {
-    commands_in_flight_keep_their_order_in_every_partition
+    commands_keep_their_order_in_every_partition
 }
 
-async fn commands_in_flight_keep_their_order_in_every_partition(way: Way) {
+async fn commands_keep_their_order_in_every_partition(way: Way) {
     const PARTITIONS: i32 = 4;
     const COMMANDS: u64 = 400;
     const RECORDS: u64 = 10;

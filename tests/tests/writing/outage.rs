@@ -16,8 +16,7 @@ use crate::log::numbers;
 use crate::stacks::{grows, record, with};
 
 in_both_profiles! {
-    every_record_that_was_acknowledged_is_there_though_the_broker_was_killed
-    every_record_that_was_acknowledged_is_there_though_bridge_and_envoy_were_killed
+    kills_of_bridge_and_envoy_lose_no_acknowledged_record
 }
 
 /// What clients were told of their records, by number.
@@ -28,12 +27,14 @@ struct Told {
     unknown: BTreeSet<u64>,
 }
 
-async fn every_record_that_was_acknowledged_is_there_though_the_broker_was_killed(profile: Profile) {
+#[tokio::test]
+async fn kills_of_the_broker_lose_and_repeat_no_record() {
     const KILLS: usize = 2;
     let mut kafka = Kafka::start().await.unwrap();
     let topic = &kafka.topic("killed", 1, &[]).await.unwrap();
     let stack =
-        with(profile, &kafka, "", "message.timeout.ms = 20000\nreconnect.backoff.max.ms = 500\n").await;
+        with(Profile::Tunnel, &kafka, "", "message.timeout.ms = 20000\nreconnect.backoff.max.ms = 500\n")
+            .await;
     let stop = Arc::new(AtomicBool::new(false));
     let writing = tokio::spawn(write(stack.url(), topic.clone(), Arc::clone(&stop)));
     for _ in 0..KILLS {
@@ -45,7 +46,7 @@ async fn every_record_that_was_acknowledged_is_there_though_the_broker_was_kille
     stop.store(true, Ordering::Relaxed);
     let told = tokio::time::timeout(Duration::from_secs(120), writing).await.expect("an end").unwrap();
     let written = numbers(&kafka, topic, 0);
-    report(profile, &told, &written);
+    report(Profile::Tunnel, &told, &written);
     for (number, offset) in &told.acknowledged {
         if let Ok(offset) = usize::try_from(*offset) {
             assert_eq!(written.get(offset), Some(number), "{number} was acknowledged at {offset}");
@@ -98,7 +99,7 @@ async fn write(url: String, topic: String, stop: Arc<AtomicBool>) -> Told {
     }
 }
 
-async fn every_record_that_was_acknowledged_is_there_though_bridge_and_envoy_were_killed(profile: Profile) {
+async fn kills_of_bridge_and_envoy_lose_no_acknowledged_record(profile: Profile) {
     const CLIENTS: i32 = 3;
     let kafka = Kafka::shared().await.unwrap();
     let topic = &kafka.topic("killed", CLIENTS, &[]).await.unwrap();

@@ -4,29 +4,18 @@ use std::time::Duration;
 
 use sluicegate_protocol::{Header, ProduceRecord};
 use sluicegate_tests::envoy::Profile;
-use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::Kafka;
 use sluicegate_tests::socket::{Socket, produce, results};
-use tokio::time::timeout;
+use sluicegate_tests::waiting::becomes;
 
 use crate::log::read;
 use crate::stacks::{error, offset, record, shared, with};
 
-in_both_profiles! {
-    every_part_of_a_record_is_written_as_it_was_sent
-    thousands_of_records_and_large_ones_are_written
-    the_partitioner_keeps_a_key_in_its_partition
-    records_that_cannot_be_written_leave_their_neighbours_alone
-    a_record_over_a_topics_limit_is_refused_by_itself
-    the_batch_of_an_invalid_record_is_refused_and_can_be_sent_again
-    a_topic_that_is_missing_is_not_made
-    what_is_no_list_of_records_is_answered_too
-}
-
 const START: i64 = 1_700_000_000_000;
 
-async fn every_part_of_a_record_is_written_as_it_was_sent(profile: Profile) {
-    let (kafka, stack) = shared(profile).await;
+#[tokio::test]
+async fn records_are_written_as_sent() {
+    let (kafka, stack) = shared(Profile::Tunnel).await;
     let topic = &kafka.topic("parts", 2, &[]).await.unwrap();
     let header = |key: &str, value: Option<&'static [u8]>| Header {
         key: key.to_owned(),
@@ -73,8 +62,9 @@ async fn every_part_of_a_record_is_written_as_it_was_sent(profile: Profile) {
     assert!((clock - 60_000..=clock + 60_000).contains(&appended[0].timestamp), "{appended:?}");
 }
 
-async fn thousands_of_records_and_large_ones_are_written(profile: Profile) {
-    let (kafka, stack) = shared(profile).await;
+#[tokio::test]
+async fn many_and_large_records_are_written() {
+    let (kafka, stack) = shared(Profile::Tunnel).await;
     let topic = &kafka.topic("many", 1, &[]).await.unwrap();
     let mut socket = Socket::open(stack).await;
     let mut want: Vec<usize> = Vec::new();
@@ -93,8 +83,9 @@ async fn thousands_of_records_and_large_ones_are_written(profile: Profile) {
     assert_eq!(lens.collect::<Vec<_>>(), want);
 }
 
-async fn the_partitioner_keeps_a_key_in_its_partition(profile: Profile) {
-    let (kafka, stack) = shared(profile).await;
+#[tokio::test]
+async fn key_keeps_its_partition() {
+    let (kafka, stack) = shared(Profile::Tunnel).await;
     let topic = &kafka.topic("keyed", 8, &[]).await.unwrap();
     let mut socket = Socket::open(stack).await;
     let keyed = |round: usize| {
@@ -117,11 +108,12 @@ async fn the_partitioner_keeps_a_key_in_its_partition(profile: Profile) {
     assert_eq!(seen, (0..8).collect::<Vec<_>>(), "50 keys fall into all of 8 partitions");
 }
 
-async fn records_that_cannot_be_written_leave_their_neighbours_alone(profile: Profile) {
+#[tokio::test]
+async fn failed_records_leave_their_neighbours_alone() {
     let kafka = Kafka::shared().await.unwrap();
-    let stack = &with(profile, kafka, "", "message.max.bytes = 100000\n").await;
+    let stack = &with(Profile::Tunnel, kafka, "", "message.max.bytes = 100000\n").await;
     let topic = &kafka.topic("neighbours", 1, &[]).await.unwrap();
-    let missing = &format!("missing-neighbour-{}", profile.name());
+    let missing = "missing-neighbour";
     let mut socket = Socket::open(stack).await;
     let wrong = [
         (3, record(missing, "missing topic")),
@@ -166,13 +158,14 @@ async fn records_that_cannot_be_written_leave_their_neighbours_alone(profile: Pr
         .collect();
     let want: Vec<String> = (0..8).chain(0..8).map(|at| at.to_string()).collect();
     assert_eq!(written, want);
-    assert!(!kafka.topics().unwrap().contains(missing));
+    assert!(!kafka.topics().unwrap().iter().any(|known| known == missing));
 }
 
-async fn a_record_over_a_topics_limit_is_refused_by_itself(profile: Profile) {
+#[tokio::test]
+async fn record_over_the_topics_limit_fails_alone() {
     let kafka = Kafka::shared().await.unwrap();
     let topic = &kafka.topic("narrow", 1, &[("max.message.bytes", "10000")]).await.unwrap();
-    let stack = with(profile, kafka, "", "batch.size = 10000\n").await;
+    let stack = with(Profile::Tunnel, kafka, "", "batch.size = 10000\n").await;
     let mut socket = Socket::open(&stack).await;
     let value = |at: usize| vec![b'x'; if at == 50 { 20_000 } else { 1_000 + at }];
     let mut sent = Vec::new();
@@ -192,8 +185,9 @@ async fn a_record_over_a_topics_limit_is_refused_by_itself(profile: Profile) {
     }
 }
 
-async fn the_batch_of_an_invalid_record_is_refused_and_can_be_sent_again(profile: Profile) {
-    let (kafka, stack) = shared(profile).await;
+#[tokio::test]
+async fn batch_of_an_invalid_record_can_be_sent_again() {
+    let (kafka, stack) = shared(Profile::Tunnel).await;
     let mut socket = Socket::open(stack).await;
     // A compacted topic takes no record without a key.
     let topic = &kafka.topic("compacted", 1, &[("cleanup.policy", "compact")]).await.unwrap();
@@ -215,9 +209,10 @@ async fn the_batch_of_an_invalid_record_is_refused_and_can_be_sent_again(profile
     assert_eq!(read(kafka, topic, 0).len(), 9);
 }
 
-async fn a_topic_that_is_missing_is_not_made(profile: Profile) {
-    let (kafka, stack) = shared(profile).await;
-    let missing = &format!("missing-{}", profile.name());
+#[tokio::test]
+async fn missing_topic_is_not_created() {
+    let (kafka, stack) = shared(Profile::Tunnel).await;
+    let missing = "missing-topic";
     let mut socket = Socket::open(stack).await;
     for partition in [None, Some(-1), Some(0)] {
         let record = ProduceRecord { partition, ..record(missing, "value") };
@@ -225,11 +220,11 @@ async fn a_topic_that_is_missing_is_not_made(profile: Profile) {
         assert_eq!(error(&produced[0]).code, 3);
     }
     let topics = kafka.topics().unwrap();
-    assert!(!topics.contains(missing), "{topics:?}");
+    assert!(!topics.iter().any(|known| known == missing), "{topics:?}");
 }
 
 #[tokio::test]
-async fn a_topic_that_is_deleted_under_a_producer_that_knows_it_is_not_made_again() {
+async fn deleted_topic_is_not_created_again() {
     let kafka = Kafka::shared().await.unwrap();
     let stack = with(Profile::Tunnel, kafka, "", "message.timeout.ms = 8000\n").await;
     let topic = &kafka.topic("deleted", 1, &[]).await.unwrap();
@@ -237,20 +232,16 @@ async fn a_topic_that_is_deleted_under_a_producer_that_knows_it_is_not_made_agai
     offset(&socket.produce(vec![record(topic, "before")]).await.unwrap()[0]);
     kafka.delete_topic(topic).await.unwrap();
     let exists = || kafka.topics().unwrap().contains(topic);
-    let gone = async {
-        while exists() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    timeout(Duration::from_secs(30), gone).await.expect("the topic's end");
+    becomes("the topic exists", false, Duration::from_secs(30), async || exists()).await;
     let produced = socket.produce(vec![record(topic, "after")]).await.unwrap();
     let error = error(&produced[0]);
     assert!(matches!(error.code, 3 | 7), "{error:?}");
     assert!(!exists());
 }
 
-async fn what_is_no_list_of_records_is_answered_too(profile: Profile) {
-    let (_, stack) = shared(profile).await;
+#[tokio::test]
+async fn empty_and_oversized_commands_are_answered() {
+    let (_, stack) = shared(Profile::Tunnel).await;
     let mut socket = Socket::open(stack).await;
     assert_eq!(socket.produce(Vec::new()).await, Ok(Vec::new()));
     let error = socket.produce(vec![ProduceRecord::default(); 1_001]).await.unwrap_err();

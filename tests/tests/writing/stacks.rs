@@ -9,9 +9,9 @@ use sluicegate_tests::envoy::writing;
 use sluicegate_tests::kafka::Kafka;
 use sluicegate_tests::relay::Route;
 use sluicegate_tests::stack::{BridgeConfig, Setup, Stack};
+use sluicegate_tests::waiting;
 use sluicegate_tests::way::Way;
 use tokio::sync::OnceCell;
-use tokio::time::{Instant, sleep};
 
 /// The Kafka of all tests, and the gateway of all tests of a way in, every setting at its default.
 pub(crate) async fn shared(way: impl Into<Way>) -> (&'static Kafka, &'static Stack) {
@@ -64,9 +64,7 @@ pub(crate) fn error(produced: &Produced) -> &ErrorResp {
 
 /// The bridge's count of this name.
 pub(crate) async fn count(stack: &Stack, name: &str) -> f64 {
-    let samples = stack.bridge.metrics(&format!("sluicegate_{name}{{")).await.unwrap();
-    assert_eq!(samples.len(), 1, "{name}: {samples:?}");
-    samples[0].1
+    stack.bridge.count(&format!("sluicegate_{name}{{"), "").await.unwrap()
 }
 
 /// Waits until the bridge's count of this name is `want`.
@@ -81,13 +79,9 @@ pub(crate) async fn grows(stack: &Stack, name: &str, more: f64) {
 }
 
 async fn until(stack: &Stack, name: &str, is_it: impl Fn(f64) -> bool) {
-    let start = Instant::now();
-    loop {
-        let seen = count(stack, name).await;
-        if is_it(seen) {
-            return;
-        }
-        assert!(start.elapsed() < Duration::from_secs(60), "{name}: still {seen} after 60 s");
-        sleep(Duration::from_millis(10)).await;
-    }
+    let reached = async || match count(stack, name).await {
+        seen if is_it(seen) => Ok(()),
+        seen => Err(format!("still {seen}")),
+    };
+    waiting::until(name, Duration::from_secs(60), reached).await;
 }

@@ -18,8 +18,9 @@ use sluicegate_protocol::http_route::Resource;
 use sluicegate_protocol::{HttpProduce, HttpRest, HttpRoute};
 use tokio::net::TcpSocket;
 
-use crate::raw::{Raw, Response};
 use crate::support::{Gateway, start, start_before, with};
+use sluicegate_tests::http::client::Response;
+use sluicegate_tests::raw::Raw;
 
 pub(crate) const ROUTE: &str = "sluicegate-http";
 pub(crate) const WRITE: (&str, &str) = ("sluicegate-write", "true");
@@ -98,8 +99,8 @@ async fn client_mistakes_are_problem_documents() {
         let response = send(&gateway, request.clone()).await;
         check(&response, status, says);
         assert_eq!(response.headers["sluicegate-answered"], "1");
-        let mut client = Raw::connect(&bridge).await;
-        client.send(http1(&request)).await;
+        let mut client = Raw::connect(bridge.address()).await;
+        client.write(http1(&request)).await;
         let response = client.response().await;
         check_marks(&response);
         check(&response, status, says);
@@ -135,7 +136,7 @@ async fn head_of_a_problem_has_its_length_and_no_body() {
 }
 
 #[tokio::test]
-async fn while_kafka_is_down_clients_are_told_to_come_back() {
+async fn clients_are_told_to_come_back_while_kafka_is_down() {
     let bridge = start(WRITES).await;
     let gateway = Gateway::connect(&bridge).await;
     let mut batch = with(rest("POST", "/topics/t"), &[WRITE, ("content-type", "application/json")]);
@@ -152,7 +153,7 @@ async fn while_kafka_is_down_clients_are_told_to_come_back() {
 }
 
 #[tokio::test]
-async fn nothing_is_written_to_a_cluster_that_is_not_named() {
+async fn unnamed_cluster_is_not_written_to() {
     let bridge = start("").await;
     let gateway = Gateway::connect(&bridge).await;
     for request in [produce(), with(rest("POST", "/topics/t"), &[WRITE])] {
@@ -162,7 +163,7 @@ async fn nothing_is_written_to_a_cluster_that_is_not_named() {
 }
 
 #[tokio::test]
-async fn a_drain_delivers_records_whose_clients_did_not_wait() {
+async fn drain_delivers_unawaited_records() {
     let mock = MockCluster::new(1).unwrap();
     mock.create_topic("t", 1, 1).unwrap();
     let kafka = mock.bootstrap_servers().parse().unwrap();
@@ -180,7 +181,7 @@ async fn a_drain_delivers_records_whose_clients_did_not_wait() {
 }
 
 #[tokio::test]
-async fn a_drain_tells_clients_whose_records_are_not_handed_over() {
+async fn drain_refuses_records_that_are_not_handed_over() {
     let kafka = TcpSocket::new_v4().unwrap();
     kafka.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let more = format!("{WRITES}\n[session]\ndrain_timeout_ms = 5000");

@@ -8,37 +8,34 @@ use tokio::net::TcpSocket;
 use tokio::time::{Instant, timeout};
 
 use crate::http::{http1, rest};
-use crate::raw::{Raw, upgrade};
-use crate::support::{admin, sessions, start, start_with, with};
+use crate::support::{admin, sessions, start, start_with, upgrade, with};
+use sluicegate_tests::raw::Raw;
 
 /// A plain HTTP request that is answered with 204.
 fn options(headers: &[(&str, &str)]) -> Vec<u8> {
     http1(&with(rest("OPTIONS", "/topics"), headers))
 }
 
-impl Raw {
-    /// One more request is answered on this connection.
-    async fn answers(&mut self) {
-        self.send(options(&[])).await;
-        assert_eq!(self.response().await.status, 204);
-    }
+/// One more request is answered on this connection.
+async fn answers(client: &mut Raw) {
+    client.write(options(&[])).await;
+    assert_eq!(client.response().await.status, 204);
 }
 
 #[tokio::test]
-async fn a_connection_is_kept_for_the_next_request_and_takes_several_ahead() {
+async fn connection_is_kept_and_pipelines() {
     let bridge = start("").await;
-    let mut client = Raw::connect(&bridge).await;
+    let mut client = Raw::connect(bridge.address()).await;
     for _ in 0..3 {
-        client.send(options(&[])).await;
-        assert_eq!(client.response().await.status, 204);
+        answers(&mut client).await;
     }
     let numbered = |number: i32| http1(&rest("GET", &format!("/topics?x{number}=")));
-    client.send([numbered(1), numbered(2), numbered(3)].concat()).await;
+    client.write([numbered(1), numbered(2), numbered(3)].concat()).await;
     for number in 1..=3 {
         let response = client.response().await;
         assert!(response.text().contains(&format!("unknown query parameter x{number}")));
     }
-    client.send(upgrade("/", "")).await;
+    client.write(upgrade(&[]).bytes()).await;
     assert_eq!(client.response().await.status, 101);
 }
 
@@ -49,8 +46,8 @@ async fn junk_ends_its_connection() {
         ["\0\0\0", "NOT HTTP\r\n\r\n", "GET / HTTP/1.1\r\nHost bridge\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nxx"]
     {
         for before in [0, 1] {
-            let mut client = Raw::connect(&bridge).await;
-            client.send([options(&[]).repeat(before), junk.as_bytes().to_vec()].concat()).await;
+            let mut client = Raw::connect(bridge.address()).await;
+            client.write([options(&[]).repeat(before), junk.as_bytes().to_vec()].concat()).await;
             for _ in 0..before {
                 assert_eq!(client.response().await.status, 204);
             }
@@ -65,48 +62,49 @@ async fn junk_ends_its_connection() {
 #[tokio::test]
 async fn headers_have_a_bound() {
     let bridge = start("[limits]\nmax_header_bytes = 16384").await;
-    let mut client = Raw::connect(&bridge).await;
-    client.send(upgrade("/", &format!("X: {}\r\n", "x".repeat(8 * 1024)))).await;
+    let mut client = Raw::connect(bridge.address()).await;
+    client.write(upgrade(&[("x", &"x".repeat(8 * 1024))]).bytes()).await;
     assert_eq!(client.response().await.status, 101);
-    let mut client = Raw::connect(&bridge).await;
-    client.send(upgrade("/", &format!("X: {}\r\n", "x".repeat(16 * 1024)))).await;
+    let mut client = Raw::connect(bridge.address()).await;
+    client.write(upgrade(&[("x", &"x".repeat(16 * 1024))]).bytes()).await;
     assert_eq!(client.response().await.status, 431);
     assert!(client.try_response().await.is_none());
 }
 
 #[tokio::test]
-async fn more_headers_than_gateways_let_pass_are_taken() {
+async fn many_headers_are_accepted() {
     let bridge = start("").await;
     let headers = |count| (0..count).map(|n| format!("X-{n}: {n}\r\n")).collect::<String>();
+    let many = |count| (0..count).fold(upgrade(&[]), |u, n| u.and(&format!("x-{n}"), "")).bytes();
     for count in [100, 900] {
-        let mut client = Raw::connect(&bridge).await;
+        let mut client = Raw::connect(bridge.address()).await;
         let text = String::from_utf8(options(&[])).unwrap();
-        client.send(text.replace("\r\n\r\n", &format!("\r\n{}\r\n", headers(count)))).await;
+        client.write(text.replace("\r\n\r\n", &format!("\r\n{}\r\n", headers(count)))).await;
         assert_eq!(client.response().await.status, 204, "{count}");
-        client.send(upgrade("/", &headers(count))).await;
+        client.write(many(count)).await;
         assert_eq!(client.response().await.status, 101, "{count}");
     }
-    let mut client = Raw::connect(&bridge).await;
-    client.send(upgrade("/", &headers(1000))).await;
+    let mut client = Raw::connect(bridge.address()).await;
+    client.write(many(1000)).await;
     assert_eq!(client.response().await.status, 431);
 }
 
 #[tokio::test]
-async fn who_is_not_let_in_does_not_keep_a_connection() {
+async fn refused_gateway_keeps_no_connection() {
     let secret = "correct-horse-battery-staple";
     let bridge = start_with(&format!("gateway_secret = \"{secret}\""), "").await;
     let right = ("sluicegate-gateway-secret", secret);
     for headers in [&[][..], &[("sluicegate-gateway-secret", "wrong")], &[right, right]] {
-        let mut client = Raw::connect(&bridge).await;
-        client.send(options(headers).repeat(2)).await;
+        let mut client = Raw::connect(bridge.address()).await;
+        client.write(options(headers).repeat(2)).await;
         let response = client.response().await;
         assert_eq!((response.status, &response.headers["connection"]), (502, &"close".parse().unwrap()));
         assert!(client.try_response().await.is_none());
     }
     // A gateway's own goes on, whatever a request of it is refused for.
-    let mut client = Raw::connect(&bridge).await;
+    let mut client = Raw::connect(bridge.address()).await;
     for (headers, status) in [(&[right, ("sluicegate-cluster", "nowhere")][..], 502), (&[right], 204)] {
-        client.send(options(headers)).await;
+        client.write(options(headers)).await;
         let response = client.response().await;
         assert_eq!((response.status, response.headers.get("connection")), (status, None));
     }
@@ -114,37 +112,37 @@ async fn who_is_not_let_in_does_not_keep_a_connection() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn who_does_not_read_keeps_no_place_among_connections() {
+async fn client_that_does_not_read_keeps_no_connection() {
     let bridge = start("[limits]\nmax_connections = 1\n[session]\nping_interval_ms = 200").await;
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let mut greedy = Raw::over(socket.connect(bridge.address()).await.unwrap());
     let requests = http1(&rest("GET", "/nothing")).repeat(100);
     while let Ok(Ok(())) = timeout(Duration::from_millis(100), greedy.io.write_all(&requests)).await {}
-    let mut next = Raw::connect(&bridge).await;
-    next.send(options(&[])).await;
+    let mut next = Raw::connect(bridge.address()).await;
+    next.write(options(&[])).await;
     // Within the patience for what comes at once.
     assert_eq!(next.response().await.status, 204);
 }
 
 #[tokio::test]
-async fn a_connection_takes_the_place_of_the_longest_idle_and_of_no_busy_one() {
+async fn new_connection_replaces_the_longest_idle_one() {
     let bridge = start("[limits]\nmax_connections = 3").await;
-    let mut busy = Raw::connect(&bridge).await;
+    let mut busy = Raw::connect(bridge.address()).await;
     let body = with(rest("POST", "/nothing"), &[("content-length", "3")]);
-    busy.send(http1(&body)).await;
-    busy.send("x").await;
-    let mut older = Raw::connect(&bridge).await;
-    let mut newer = Raw::connect(&bridge).await;
-    newer.answers().await;
-    older.answers().await;
-    newer.answers().await;
-    let mut newcomer = Raw::connect(&bridge).await;
-    newcomer.answers().await;
+    busy.write(http1(&body)).await;
+    busy.write("x").await;
+    let mut older = Raw::connect(bridge.address()).await;
+    let mut newer = Raw::connect(bridge.address()).await;
+    answers(&mut newer).await;
+    answers(&mut older).await;
+    answers(&mut newer).await;
+    let mut newcomer = Raw::connect(bridge.address()).await;
+    answers(&mut newcomer).await;
     assert!(older.try_response().await.is_none(), "closed");
-    newer.answers().await;
-    newcomer.answers().await;
-    busy.send("xx").await;
+    answers(&mut newer).await;
+    answers(&mut newcomer).await;
+    busy.write("xx").await;
     assert_eq!(busy.response().await.status, 404, "once its body is whole: there is no such resource");
 }
 
@@ -165,8 +163,8 @@ async fn grpc_and_connect_stay_http_2s() {
         ("CONNECT", "bridge:7400", websocket, 404, &path),
         ("CONNECT", "bridge:7400", ":protocol: websocket\r\n", 400, ""),
     ] {
-        let mut client = Raw::connect(&bridge).await;
-        client.send(format!("{method} {target} HTTP/1.1\r\nHost: bridge\r\n{headers}\r\n")).await;
+        let mut client = Raw::connect(bridge.address()).await;
+        client.write(format!("{method} {target} HTTP/1.1\r\nHost: bridge\r\n{headers}\r\n")).await;
         let refused = client.response().await;
         assert_eq!((refused.status, refused.text()), (status, text), "{method} {target} {headers}");
         assert!(client.try_response().await.is_none(), "{method} {target}");
@@ -175,13 +173,12 @@ async fn grpc_and_connect_stay_http_2s() {
 }
 
 #[tokio::test]
-async fn nothing_is_answered_behind_an_upgrade_that_was_refused() {
+async fn nothing_is_answered_behind_a_refused_upgrade() {
     let bridge = start("").await;
-    for refused in [upgrade("/", "").replace("Version: 13", "Version: 777"), upgrade("/", "Origin: null\r\n")]
-    {
-        let mut client = Raw::connect(&bridge).await;
+    for refused in [upgrade(&[]).with("sec-websocket-version", "777"), upgrade(&[("origin", "null")])] {
+        let mut client = Raw::connect(bridge.address()).await;
         // What a client says through an intermediary that takes the upgrade for granted.
-        client.send([refused.into_bytes(), options(&[])].concat()).await;
+        client.write([refused.bytes(), options(&[])].concat()).await;
         let response = client.response().await;
         assert!(matches!(response.status, 400 | 403));
         assert_eq!(response.headers["connection"], "close");
@@ -192,11 +189,11 @@ async fn nothing_is_answered_behind_an_upgrade_that_was_refused() {
 }
 
 #[tokio::test]
-async fn who_says_nothing_or_dawdles_is_cut_off() {
+async fn silent_and_slow_connections_are_closed() {
     for (first, bound) in [("", 10), ("PRI * HT", 10), ("GET / HTTP/1.1\r\nHost:", 75)] {
         let bridge = start("").await;
-        let mut client = Raw::connect(&bridge).await;
-        client.send(first).await;
+        let mut client = Raw::connect(bridge.address()).await;
+        client.write(first).await;
         // Lets the bridge get to where it waits.
         assert_eq!(admin(&bridge, "/livez").await.0, 200);
         // From here on time passes whenever everybody waits.
@@ -210,10 +207,10 @@ async fn who_says_nothing_or_dawdles_is_cut_off() {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_not_used_is_closed_by_a_drain_at_once() {
+async fn drain_closes_unused_connections_at_once() {
     let bridge = start("").await;
-    let mut client = Raw::connect(&bridge).await;
-    client.send(options(&[])).await;
+    let mut client = Raw::connect(bridge.address()).await;
+    client.write(options(&[])).await;
     assert_eq!(client.response().await.status, 204);
     let began = Instant::now();
     bridge.drain().await;

@@ -16,7 +16,6 @@ mod http1;
 mod pressure;
 mod producers;
 mod program;
-mod raw;
 mod reads;
 mod route_clusters;
 mod support;

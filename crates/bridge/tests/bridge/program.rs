@@ -11,8 +11,8 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 use crate::http::{rest, send};
-use crate::raw::Raw;
 use crate::support::{Endpoint, Gateway, close};
+use sluicegate_tests::raw::Raw;
 
 const MINIMAL: &str = r#"
     listen = "127.0.0.1:0"
@@ -53,7 +53,7 @@ async fn signal(child: &Child, name: &str) {
 }
 
 #[tokio::test]
-async fn a_bad_configuration_names_every_problem_and_exits_with_2() {
+async fn bad_configuration_names_every_problem_and_exits_with_2() {
     let config = file("listen = 1\ncolour = 2\n");
     let variables = [("SLUICEGATE_READ__WAIT_MS", "soon"), ("RUST_LOG", "info=loud")];
     for check in [&[][..], &["--check"]] {
@@ -74,7 +74,7 @@ async fn a_bad_configuration_names_every_problem_and_exits_with_2() {
 }
 
 #[tokio::test]
-async fn a_missing_file_is_named() {
+async fn missing_file_is_named() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sluicegate-bridge"));
     let output = command.args(["--config", "/nowhere/bridge.toml"]).output().await.unwrap();
     assert_eq!(output.status.code(), Some(2));
@@ -91,7 +91,7 @@ async fn check_starts_nothing() {
 }
 
 #[tokio::test]
-async fn an_address_in_use_ends_it_with_1() {
+async fn address_in_use_exits_with_1() {
     let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let config = file(&MINIMAL.replacen("127.0.0.1:0", &taken.local_addr().unwrap().to_string(), 1));
     let output = bridge(&config).output().await.unwrap();
@@ -101,7 +101,7 @@ async fn an_address_in_use_ends_it_with_1() {
 }
 
 #[tokio::test]
-async fn it_says_where_it_listens_and_ends_with_0_on_a_signal() {
+async fn signal_exits_with_0() {
     for signal in ["TERM", "INT"] {
         let config = file(MINIMAL);
         let (mut child, addresses) = started(&mut bridge(&config)).await;
@@ -116,7 +116,7 @@ async fn it_says_where_it_listens_and_ends_with_0_on_a_signal() {
 }
 
 #[tokio::test]
-async fn a_log_that_cannot_be_written_harms_no_session_and_no_drain() {
+async fn unwritable_log_harms_no_session() {
     let full = || Stdio::from(File::options().write(true).open("/dev/full").unwrap());
     let config = file(MINIMAL);
     for (format, stderr) in [("text", Stdio::piped()), ("text", full()), ("json", full())] {
@@ -136,7 +136,7 @@ async fn a_log_that_cannot_be_written_harms_no_session_and_no_drain() {
 }
 
 #[tokio::test]
-async fn it_takes_the_file_descriptors_that_it_may_and_says_where_they_are_few() {
+async fn file_descriptors_are_raised_and_few_are_warned_of() {
     for (limit, opens, warns) in [("ulimit -Sn 100", 120, false), ("ulimit -n 100", 20, true)] {
         let config = file(&format!("{MINIMAL}[limits]\nmax_sessions = 150\nmax_connections = 50\n"));
         let mut command = Command::new("sh");
@@ -150,9 +150,7 @@ async fn it_takes_the_file_descriptors_that_it_may_and_says_where_they_are_few()
         let (mut child, [address, _]) = started(&mut command).await;
         let mut clients = Vec::new();
         for _ in 0..opens {
-            let mut client = Raw::over(TcpStream::connect(&address).await.unwrap());
-            client.upgrade("").await;
-            clients.push(client);
+            clients.push(Raw::open(address.parse().unwrap()).await);
         }
         signal(&child, "TERM").await;
         for mut client in clients {
@@ -182,7 +180,7 @@ async fn refused_gateway_is_logged_once_in_a_while() {
 }
 
 #[tokio::test]
-async fn a_property_for_writing_is_accepted_and_one_that_nobody_knows_is_named() {
+async fn unknown_property_is_named() {
     let config = file(&format!("{MINIMAL}acks = \"all\"\n"));
     let output = bridge(&config).arg("--check").output().await.unwrap();
     assert_eq!(output.status.code(), Some(0));
@@ -197,7 +195,7 @@ async fn a_property_for_writing_is_accepted_and_one_that_nobody_knows_is_named()
 }
 
 #[tokio::test]
-async fn a_log_that_no_terminal_shows_has_no_colours() {
+async fn log_outside_a_terminal_has_no_colours() {
     let config = file(MINIMAL);
     let (mut child, _) = started(bridge(&config).env("RUST_LOG", "info")).await;
     signal(&child, "TERM").await;

@@ -12,8 +12,9 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::http::{http1, rest, send};
-use crate::raw::{Raw, Response};
 use crate::support::{Gateway, start, start_before, with};
+use sluicegate_tests::http::client::Response;
+use sluicegate_tests::raw::Raw;
 
 /// A cluster, a bridge to it and a gateway of that. The topic `t` has two partitions.
 pub(crate) struct Stack {
@@ -108,7 +109,7 @@ async fn records_are_read_in_the_format_that_is_accepted() {
 }
 
 #[tokio::test]
-async fn an_answer_is_as_large_as_the_configuration_says_but_for_one_record() {
+async fn answers_keep_to_the_configured_size() {
     let stack = Stack::start().await;
     let (small, large) = ([b'x'; 100], [b'x'; 10_000]);
     let mut values: Vec<Option<&[u8]>> = vec![Some(&small); 100];
@@ -129,7 +130,7 @@ async fn an_answer_is_as_large_as_the_configuration_says_but_for_one_record() {
 }
 
 #[tokio::test]
-async fn a_read_at_the_log_end_waits_as_long_as_it_is_asked_to() {
+async fn read_at_the_log_end_waits_as_asked() {
     let stack = Stack::start().await;
     for wait in [0, 300] {
         let started = Instant::now();
@@ -175,7 +176,7 @@ const SHORT: Duration = Duration::from_millis(200);
 const ONE_EACH: &str = "[limits]\nmax_calls = 1\nmax_sessions = 1";
 
 #[tokio::test]
-async fn a_read_that_waits_takes_no_place_from_other_calls() {
+async fn waiting_read_takes_no_place_of_other_calls() {
     let stack = Stack::start_with(ONE_EACH).await;
     let waiting = stack.waiting().await;
     let response = stack.get("/topics", "application/json").await;
@@ -185,7 +186,7 @@ async fn a_read_that_waits_takes_no_place_from_other_calls() {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_ends_its_read() {
+async fn client_that_leaves_ends_its_read() {
     let stack = Stack::start_with(ONE_EACH).await;
     let waiting = stack.waiting().await;
     waiting.abort();
@@ -193,7 +194,7 @@ async fn a_client_that_goes_away_ends_its_read() {
 }
 
 #[tokio::test]
-async fn a_drain_waits_for_no_read_that_waits() {
+async fn drain_does_not_wait_for_waiting_reads() {
     let stack = Stack::start_with(ONE_EACH).await;
     let waiting = stack.waiting().await;
     let started = Instant::now();
@@ -234,7 +235,7 @@ async fn topics_are_listed_and_described() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_named() {
+async fn missing_topics_and_partitions_are_named() {
     let stack = Stack::start().await;
     stack.produce(&[Some(b"1")]);
     for resource in ["records?offset=0", "offsets", "offsets?timestamp=5"] {
@@ -273,7 +274,7 @@ async fn parameters_that_make_no_sense_are_refused() {
 }
 
 #[tokio::test]
-async fn while_kafka_is_down_readers_are_told_to_come_back() {
+async fn readers_are_told_to_come_back_while_kafka_is_down() {
     let bridge = start("").await;
     let gateway = Gateway::connect(&bridge).await;
     for path in
@@ -294,8 +295,8 @@ async fn while_kafka_is_down_readers_are_told_to_come_back() {
 async fn head_is_answered_as_get() {
     let stack = Stack::start().await;
     for path in ["/topics", "/topics/t", "/topics/t/partitions/0/offsets"] {
-        let mut client = Raw::connect(&stack.bridge).await;
-        client.send([http1(&rest("HEAD", path)), http1(&rest("GET", path))].concat()).await;
+        let mut client = Raw::connect(stack.bridge.address()).await;
+        client.write([http1(&rest("HEAD", path)), http1(&rest("GET", path))].concat()).await;
         let (head, get) = (client.head().await.unwrap(), client.response().await);
         check_head(head, get);
         let head = send(&stack.gateway, rest("HEAD", path)).await;

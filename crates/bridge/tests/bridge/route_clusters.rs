@@ -12,11 +12,13 @@ use sluicegate_protocol::definition::MAX_BYTES;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{ClusterDefinition, CmdKafkaListOffset};
+use sluicegate_tests::raw::{Raw, request};
 use tokio::time::timeout;
 
 use crate::http::{rest, send};
-use crate::raw::{Raw, upgrade};
-use crate::support::{ENDPOINTS, Endpoint, Gateway, admin, ping, sessions, start, start_with, with};
+use crate::support::{
+    ENDPOINTS, Endpoint, Gateway, admin, all_left, open, ping, start, start_with, upgrade, with,
+};
 
 const SECRET: (&str, &str) = ("sluicegate-gateway-secret", "correct-horse-battery-staple");
 const DEFINITION: &str = "sluicegate-cluster-definition";
@@ -55,10 +57,7 @@ async fn check_told(bridge: &Bridge, headers: &[(&str, &str)], status: u16, text
         assert_eq!((refused.status.as_u16(), refused.text.as_str()), (status, format!("{text}\n").as_str()));
         assert_eq!(refused.headers.contains_key("retry-after"), status == 503);
     }
-    let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    let mut client = Raw::connect(bridge).await;
-    client.send(upgrade("/", &lines)).await;
-    let response = client.response().await;
+    let response = Raw::connect(bridge.address()).await.ask(&upgrade(headers).bytes()).await;
     assert_eq!((response.status, response.text()), (status, format!("{text}\n").as_str()));
     // The client of plain HTTP is not told.
     let response = send(&gateway, with(rest("GET", "/topics"), headers)).await;
@@ -67,7 +66,7 @@ async fn check_told(bridge: &Bridge, headers: &[(&str, &str)], status: u16, text
 }
 
 #[tokio::test]
-async fn a_definition_is_judged_at_every_entrance_alike() {
+async fn definitions_are_judged_alike_at_every_endpoint() {
     let bridge = bridge("").await;
     let of = async |headers: &[(&str, &str)], status: u16, text: &str| {
         check(&bridge, &[&[SECRET], headers].concat(), status, text).await;
@@ -102,14 +101,14 @@ async fn a_definition_is_judged_at_every_entrance_alike() {
 }
 
 #[tokio::test]
-async fn nobody_names_a_cluster_without_the_secret_or_where_there_is_none() {
+async fn definitions_need_the_secret() {
     let closed = bridge("").await;
     let definition = definition(&["kafka:9092"]);
     let missing = "header sluicegate-gateway-secret is missing: expected the bridge's gateway_secret";
     check(&closed, &[(DEFINITION, &definition)], 401, missing).await;
-    let open = start("").await;
+    let without = start("").await;
     let text = "clusters defined by routes need authenticated gateways: set gateway_secret or tls.client_ca in the bridge";
-    check(&open, &[(DEFINITION, &definition)], 403, text).await;
+    check(&without, &[(DEFINITION, &definition)], 403, text).await;
     // What the configuration does not speak of is allowed to nobody.
     let silent = start_with(&format!("gateway_secret = \"{}\"", SECRET.1), "").await;
     let text = "broker kafka:9092 is not allowed: add it to route_clusters.allowed_hosts";
@@ -117,7 +116,7 @@ async fn nobody_names_a_cluster_without_the_secret_or_where_there_is_none() {
 }
 
 #[tokio::test]
-async fn sessions_and_requests_read_from_the_cluster_that_they_carry_and_are_counted_under_one_name() {
+async fn carried_clusters_are_read_and_counted() {
     let mock = MockCluster::new(1).unwrap();
     mock.create_topic("carried", 1, 1).unwrap();
     let bridge = bridge("").await;
@@ -146,7 +145,7 @@ async fn sessions_and_requests_read_from_the_cluster_that_they_carry_and_are_cou
 }
 
 #[tokio::test]
-async fn as_many_clusters_are_used_as_are_allowed_and_one_more_is_told_to_come_back() {
+async fn number_of_route_clusters_is_bounded() {
     let bridge = bridge("max = 1\n").await;
     let (one, other) = (definition(&["kafka:9092"]), definition(&["127.0.0.1:1"]));
     let gateway = Gateway::connect(&bridge).await;
@@ -167,42 +166,40 @@ async fn as_many_clusters_are_used_as_are_allowed_and_one_more_is_told_to_come_b
 }
 
 #[tokio::test]
-async fn what_is_no_handshake_makes_no_cluster_and_ends_none() {
+async fn refused_handshake_makes_no_cluster() {
     // Accepts, and says nothing.
     let kafka = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let bridge = bridge("max = 1\n").await;
-    let lines =
-        |node: &str| format!("{}: {}\r\n{DEFINITION}: {}\r\n", SECRET.0, SECRET.1, definition(&[node]));
-    let (used, other) = (lines(&kafka.local_addr().unwrap().to_string()), lines("kafka:9092"));
+    let (used, other) =
+        (definition(&[&kafka.local_addr().unwrap().to_string()]), definition(&["kafka:9092"]));
+    let (used, other) = ([SECRET, (DEFINITION, &*used)], [SECRET, (DEFINITION, &*other)]);
     // Whether a session's command needs a connection: its cluster had none.
     let connects = async || {
-        let mut client = Raw::open(&bridge, &used).await;
+        let mut client = open(&bridge, &used).await;
         let list = CmdKafkaListOffset { topic: "t".into(), partition: 0, timestamp: -1 };
-        client.ask(1, Req::CmdKafkaListOffset(list)).await;
+        client.write(request(1, Req::CmdKafkaListOffset(list))).await;
         let connection = timeout(Duration::from_millis(500), kafka.accept()).await;
         drop(client);
-        while sessions(&bridge).await != 0 {}
+        all_left(&bridge).await;
         connection.ok()
     };
     let first = connects().await;
     assert!(first.is_some());
     // The cluster is not used, and would make room for another one.
-    for no_handshake in [
-        format!("GET / HTTP/1.1\r\nHost: bridge\r\n{other}\r\n"),
-        upgrade("/", &other).replace("Version: 13", "Version: 8"),
-    ] {
-        let mut client = Raw::connect(&bridge).await;
-        client.send(no_handshake).await;
-        assert_eq!(client.response().await.status, 400);
+    for no_handshake in
+        [upgrade(&other).without("upgrade"), upgrade(&other).with("sec-websocket-version", "8")]
+    {
+        let refused = Raw::connect(bridge.address()).await.ask(&no_handshake.bytes()).await;
+        assert_eq!(refused.status, 400);
         assert!(connects().await.is_none(), "it is another cluster");
     }
-    drop(Raw::open(&bridge, &other).await);
-    while sessions(&bridge).await != 0 {}
+    drop(open(&bridge, &other).await);
+    all_left(&bridge).await;
     assert!(connects().await.is_some());
 }
 
 #[tokio::test]
-async fn the_largest_definition_beside_the_largest_request_of_a_client_ends_no_connection() {
+async fn largest_definition_fits_beside_the_largest_request() {
     let bridge = bridge("").await;
     let gateway = Gateway::connect(&bridge).await;
     let mut witness = gateway.open(Endpoint::Post, &[SECRET]).await.unwrap();

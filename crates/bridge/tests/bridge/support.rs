@@ -15,10 +15,11 @@ use sluicegate_protocol::control_resp::Control;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{Close, CmdPing, ControlResp, PubSubReq, PubSubResp, SESSION_PATH, grpc};
+use sluicegate_tests::http::client::Response;
+use sluicegate_tests::raw::{Raw, Upgrade};
+use sluicegate_tests::waiting::becomes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-
-use crate::raw::Response;
 
 /// A bridge with `more` behind a minimal configuration. Nothing listens where its cluster should be.
 pub(crate) async fn start(more: &str) -> Bridge {
@@ -136,7 +137,7 @@ impl Gateway {
                 }
             }
         }
-        Response { status: parts.status.as_u16(), headers: parts.headers, body }
+        Response { status: parts.status.as_u16(), headers: parts.headers, body: body.into() }
     }
 
     /// gRPC's health check; the status is a header if it is refused.
@@ -278,6 +279,21 @@ pub(crate) async fn sessions(bridge: &Bridge) -> u32 {
     let (_, text) = admin(bridge, "/metrics").await;
     let line = text.lines().find_map(|line| line.strip_prefix("sluicegate_sessions{cluster=\"default\"} "));
     line.unwrap().parse().unwrap()
+}
+
+/// Waits until no session is open, which has to be within a second.
+pub(crate) async fn all_left(bridge: &Bridge) {
+    becomes("open sessions", 0, Duration::from_secs(1), async || sessions(bridge).await).await;
+}
+
+/// An upgrade with these headers besides what it needs.
+pub(crate) fn upgrade(headers: &[(&str, &str)]) -> Upgrade {
+    headers.iter().fold(Upgrade::to("/"), |upgrade, (name, value)| upgrade.and(name, *value))
+}
+
+/// The session that such an upgrade opens.
+pub(crate) async fn open(bridge: &Bridge, headers: &[(&str, &str)]) -> Raw {
+    Raw::connect(bridge.address()).await.upgraded(&upgrade(headers)).await
 }
 
 /// Sends the same request until no more is taken for a while, or the stream is reset; says how many bytes were.

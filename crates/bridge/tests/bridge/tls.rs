@@ -11,8 +11,8 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::raw::{Raw, frame, upgrade};
-use crate::support::{Endpoint, Gateway, ping, start};
+use crate::support::{Endpoint, Gateway, ping, start, upgrade};
+use sluicegate_tests::raw::{CLOSE, Raw, masked, request};
 
 /// A certificate authority, and what it signed, as PEM files.
 struct Pki {
@@ -73,7 +73,7 @@ fn certificate(path: &Path) -> CertificateDer<'static> {
 }
 
 #[tokio::test]
-async fn a_session_runs_over_tls() {
+async fn session_runs_over_tls() {
     let pki = Pki::new();
     let (certificate, key) = pki.sign("server");
     let bridge = start(&format!("[tls]\ncertificate = {certificate:?}\nkey = {key:?}")).await;
@@ -86,7 +86,7 @@ async fn a_session_runs_over_tls() {
 }
 
 #[tokio::test]
-async fn a_websocket_runs_over_tls_and_a_gateways_certificate_stands_for_its_pages() {
+async fn websocket_runs_over_tls() {
     let pki = Pki::new();
     let (certificate, key) = pki.sign("server");
     let ca = pki.path("ca.pem");
@@ -102,13 +102,12 @@ async fn a_websocket_runs_over_tls_and_a_gateways_certificate_stands_for_its_pag
                 let tls = connector.connect(name.clone(), tcp).await.unwrap();
                 assert_eq!(tls.get_ref().1.alpn_protocol(), protocols.first().copied());
                 let mut client = Raw::over(tls);
-                client.send(upgrade("/", &format!("Origin: {origin}\r\n"))).await;
-                let response = client.response().await;
+                let response = client.ask(&upgrade(&[("origin", origin)]).bytes()).await;
                 assert_eq!(response.status, status, "{origin} {more}");
                 if response.status == 101 {
-                    client.ask(1, ping(&"x".repeat(100_000))).await;
+                    client.write(request(1, ping(&"x".repeat(100_000)))).await;
                     assert_eq!(client.answer().await.sequence, 1);
-                    client.send(frame(0x88, b"\x03\xe8")).await;
+                    client.write(masked(CLOSE, b"\x03\xe8")).await;
                     assert_eq!(client.closed().await, (1000, String::new()));
                 }
             }
@@ -117,7 +116,7 @@ async fn a_websocket_runs_over_tls_and_a_gateways_certificate_stands_for_its_pag
 }
 
 #[tokio::test]
-async fn with_a_client_ca_only_its_certificates_get_in() {
+async fn client_ca_admits_only_its_certificates() {
     let pki = Pki::new();
     let (certificate, key) = pki.sign("server");
     let ca = pki.path("ca.pem");

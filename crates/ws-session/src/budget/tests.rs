@@ -1,8 +1,5 @@
 //! Which source loses when a budget is full.
 
-#[cfg(target_family = "wasm")]
-use wasm_bindgen_test::wasm_bindgen_test as test;
-
 use super::*;
 
 /// A source's share is 10 bytes.

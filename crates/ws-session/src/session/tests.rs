@@ -1,8 +1,5 @@
 //! What the bridge and the client see of a session.
 
-#[cfg(target_family = "wasm")]
-use wasm_bindgen_test::wasm_bindgen_test as test;
-
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
     CmdEmpty, CmdPing, ControlResp, PongResp, PubSubResp, Refusal, control_resp, pub_sub_req,
@@ -155,6 +152,8 @@ fn ping_inside_a_fragmented_command_is_answered_first() {
 #[test]
 fn text_and_empty_requests_get_no_answer() {
     let sequence_only = PubSubReq { sequence: 5, req: None }.encode_to_vec();
+    let cut = "sp\u{e4}t".as_bytes().split_at(3);
+    check(&[frame(0x01, cut.0), frame(0x80, cut.1)], &[], &[], false);
     check(&[frame(0x81, b"text"), frame(0x82, b""), frame(0x82, &sequence_only)], &[], &[], false);
 }
 
@@ -192,7 +191,12 @@ fn fault_closes_the_session_and_nothing_more_is_forwarded() {
     fault(Fault::Protocol("frame without a mask"), vec![0x82, 0x01, 0x00]);
     fault(Fault::Protocol("continuation without a first frame"), frame(0x80, b"x"));
     fault(Fault::Protocol("close payload of 1 byte"), frame(0x88, b"x"));
-    fault(Fault::NotUtf8, frame(0x81, b"\xff"));
+    for text in [&b"\xff"[..], b"\xED\xA0\x80", b"\xC0\xAF", b"sp\xC3"] {
+        fault(Fault::NotUtf8, frame(0x81, text));
+        // In a reason, too.
+        fault(Fault::NotUtf8, frame(0x88, &[b"\x03\xe8", text].concat()));
+    }
+    fault(Fault::NotUtf8, [frame(0x01, b"\xC3"), frame(0x80, b"\x28")].concat());
     fault(Fault::MessageTooBig { max: 4096 }, vec![0x82, 0xFE, 0x10, 0x01, 0, 0, 0, 0]);
 }
 

@@ -12,9 +12,9 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::{WRITES, check, check_marks, http1, produce, rest, send};
-use crate::raw::Raw;
 use crate::reads::Stack;
 use crate::support::{Gateway, admin, start, with};
+use sluicegate_tests::raw::Raw;
 
 /// A bridge that takes bodies of 1024 bytes, and writes to no cluster.
 async fn bridge() -> Bridge {
@@ -44,8 +44,8 @@ async fn body_of_the_limit_is_read_and_one_more_byte_is_413() {
         }
         chunks.extend(b"0\r\n\r\n");
         for request in [http1(&body(len)), chunks] {
-            let mut client = Raw::connect(&bridge).await;
-            client.send(request).await;
+            let mut client = Raw::connect(bridge.address()).await;
+            client.write(request).await;
             check(&client.response().await, status, says);
         }
     }
@@ -59,26 +59,26 @@ fn chunked() -> Vec<u8> {
 #[tokio::test]
 async fn announced_body_is_refused_before_it_is_sent() {
     let bridge = bridge().await;
-    let mut client = Raw::connect(&bridge).await;
-    client.send(http1(&with(produce(), &[("content-length", "1025"), ("expect", "100-continue")]))).await;
+    let mut client = Raw::connect(bridge.address()).await;
+    client.write(http1(&with(produce(), &[("content-length", "1025"), ("expect", "100-continue")]))).await;
     check(&client.response().await, 413, "limits.max_request_bytes");
 }
 
 #[tokio::test]
 async fn expected_body_is_asked_for() {
     let bridge = bridge().await;
-    let mut client = Raw::connect(&bridge).await;
-    client.send(http1(&with(produce(), &[("content-length", "3"), ("expect", "100-continue")]))).await;
+    let mut client = Raw::connect(bridge.address()).await;
+    client.write(http1(&with(produce(), &[("content-length", "3"), ("expect", "100-continue")]))).await;
     assert_eq!(client.head().await.unwrap().status, 100);
-    client.send("abc").await;
+    client.write("abc").await;
     check(&client.response().await, READ.0, READ.1);
 }
 
 #[tokio::test]
 async fn broken_body_is_400_and_ends_its_connection() {
     let bridge = bridge().await;
-    let mut client = Raw::connect(&bridge).await;
-    client.send([&chunked()[..], b"3\r\nabc\r\nno size\r\n"].concat()).await;
+    let mut client = Raw::connect(bridge.address()).await;
+    client.write([&chunked()[..], b"3\r\nabc\r\nno size\r\n"].concat()).await;
     let response = client.response().await;
     check(&response, 400, "the body ended early");
     check_marks(&response);
@@ -120,8 +120,8 @@ async fn body_of_a_get_is_ignored() {
     let gateway = Gateway::connect(&bridge).await;
     let get = || rest("GET", "/nothing").map(|_| Bytes::from(vec![b'x'; 1000]));
     check(&send(&gateway, get()).await, 404, "unknown path");
-    let mut client = Raw::connect(&bridge).await;
-    client.send(http1(&get()).repeat(2)).await;
+    let mut client = Raw::connect(bridge.address()).await;
+    client.write(http1(&get()).repeat(2)).await;
     for _ in 0..2 {
         check(&client.response().await, 404, "unknown path");
     }
@@ -130,11 +130,11 @@ async fn body_of_a_get_is_ignored() {
 #[tokio::test]
 async fn slow_body_is_408_after_a_minute() {
     let bridge = bridge().await;
-    let mut client = Raw::connect(&bridge).await;
-    client.send(http1(&with(produce(), &[("content-length", "3"), ("expect", "100-continue")]))).await;
+    let mut client = Raw::connect(bridge.address()).await;
+    client.write(http1(&with(produce(), &[("content-length", "3"), ("expect", "100-continue")]))).await;
     // The bridge begins to read.
     assert_eq!(client.head().await.unwrap().status, 100);
-    client.send("ab").await;
+    client.write("ab").await;
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(59)).await;
     tokio::time::resume();

@@ -100,7 +100,7 @@ async fn unread_answer_holds_its_place_but_for_its_last_frame() {
 
 /// What a source with requests beyond measure leaves to others, at default limits.
 #[tokio::test]
-async fn source_that_takes_every_place_it_can_leaves_some_to_others_and_to_other_clusters() {
+async fn greedy_source_leaves_places_to_others() {
     // Accepts, and says nothing.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let healthy = MockCluster::new(1).unwrap();

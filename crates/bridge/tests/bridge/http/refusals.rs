@@ -9,8 +9,9 @@ use sluicegate_protocol::http_route::Resource;
 use sluicegate_protocol::{HttpRest, HttpRoute};
 
 use super::{ROUTE, check, check_marks, http1, rest, send};
-use crate::raw::{Raw, Response};
 use crate::support::{Gateway, admin, start, start_before, start_with, with};
+use sluicegate_tests::http::client::Response;
+use sluicegate_tests::raw::Raw;
 
 const SECRET: (&str, &str) = ("sluicegate-gateway-secret", "correct-horse-battery-staple");
 
@@ -64,8 +65,8 @@ async fn only_the_gateway_learns_why_a_mismatch_is_one() {
         (with(with_route(&newest), &[SECRET]), unreadable),
     ] {
         check_mismatch(&send(&gateway, request.clone()).await, reason);
-        let mut client = Raw::connect(&bridge).await;
-        client.send(http1(&request)).await;
+        let mut client = Raw::connect(bridge.address()).await;
+        client.write(http1(&request)).await;
         check_mismatch(&client.response().await, reason);
         let mut head = request;
         *head.method_mut() = Method::HEAD;
@@ -133,8 +134,8 @@ async fn without_a_secret_only_pages_of_this_machine_get_in_over_http_1() {
         (&[("origin", "null")], Some(foreign_origin)),
         (&[("origin", "http://localhost"), ("origin", "https://app.example")], Some(foreign_origin)),
     ] {
-        let mut client = Raw::connect(&bridge).await;
-        client.send(http1(&with(rest("OPTIONS", "/topics"), headers))).await;
+        let mut client = Raw::connect(bridge.address()).await;
+        client.write(http1(&with(rest("OPTIONS", "/topics"), headers))).await;
         let response = client.response().await;
         check_marks(&response);
         match refused {
@@ -150,7 +151,7 @@ async fn without_a_secret_only_pages_of_this_machine_get_in_over_http_1() {
 async fn gateway_with_a_secret_forwards_any_host_and_origin() {
     let bridge = start_with(&format!("gateway_secret = \"{}\"", SECRET.1), "").await;
     let headers = [SECRET, ("host", "app.example"), ("origin", "https://app.example")];
-    let mut client = Raw::connect(&bridge).await;
-    client.send(http1(&with(rest("OPTIONS", "/topics"), &headers))).await;
+    let mut client = Raw::connect(bridge.address()).await;
+    client.write(http1(&with(rest("OPTIONS", "/topics"), &headers))).await;
     assert_eq!(client.response().await.status, 204);
 }

@@ -1,0 +1,261 @@
+//! A client that writes and reads single bytes: it sends what no well-behaved client sends, and sees exactly what returns.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests' own: it fails as they do"
+)]
+
+mod frame;
+mod upgrade;
+
+use std::fmt::Display;
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+pub use frame::{BINARY, CLOSE, FIN, Frame, PING, PONG, TEXT, close, head, masked, request};
+use http::HeaderMap;
+use prost::Message as _;
+use sluicegate_protocol::PubSubResp;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
+pub use upgrade::Upgrade;
+
+use crate::http::client::Response;
+
+/// A connection; whatever takes a minute, or ends too soon, is a panic.
+///
+/// # Cancel safety
+/// A read that is dropped loses nothing. A write that is dropped may have sent a part.
+#[derive(Debug)]
+pub struct Raw<IO = TcpStream> {
+    /// For what the methods do not do.
+    pub io: IO,
+    /// Received, but not consumed.
+    unread: Vec<u8>,
+}
+
+impl Raw {
+    /// A connection.
+    pub async fn connect(to: SocketAddr) -> Self {
+        Self::dial(to, TcpSocket::new_v4().unwrap()).await
+    }
+
+    /// An open session on the route that is always there.
+    pub async fn open(to: SocketAddr) -> Self {
+        Self::connect(to).await.upgraded(&Upgrade::default()).await
+    }
+
+    /// As [`open`](Self::open), by a client at this address.
+    pub async fn open_from(to: SocketAddr, address: Ipv4Addr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((address, 0).into()).unwrap();
+        Self::dial(to, socket).await.upgraded(&Upgrade::default()).await
+    }
+
+    /// As [`open_from`](Self::open_from), with a kernel buffer of so many bytes for what is not read.
+    pub async fn open_narrow(to: SocketAddr, address: Ipv4Addr, buffer: u32) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((address, 0).into()).unwrap();
+        socket.set_recv_buffer_size(buffer).unwrap();
+        Self::dial(to, socket).await.upgraded(&Upgrade::default()).await
+    }
+
+    async fn dial(to: SocketAddr, socket: TcpSocket) -> Self {
+        let io = within("a connection", socket.connect(to)).await.unwrap();
+        io.set_nodelay(true).unwrap();
+        Self::over(io)
+    }
+
+    /// Writes a request and resets the connection.
+    pub async fn ask_and_reset(mut self, request: &[u8]) {
+        self.write(request).await;
+        self.io.set_zero_linger().unwrap();
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Raw<IO> {
+    /// Over a connection that exists.
+    pub fn over(io: IO) -> Self {
+        Self { io, unread: Vec::new() }
+    }
+
+    /// Expects an upgrade to be accepted.
+    #[must_use]
+    pub async fn upgraded(mut self, upgrade: &Upgrade) -> Self {
+        let response = self.ask(&upgrade.bytes()).await;
+        assert_eq!(response.status, 101, "{}{response:?}", String::from_utf8_lossy(&upgrade.bytes()));
+        self
+    }
+
+    /// Writes all of it.
+    pub async fn write(&mut self, bytes: impl AsRef<[u8]>) {
+        within("room for bytes", self.io.write_all(bytes.as_ref())).await.unwrap();
+    }
+
+    /// Writes while the server takes it; whether it took all.
+    pub async fn try_write(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        within("room for bytes", self.io.write_all(bytes.as_ref())).await.is_ok()
+    }
+
+    /// Writes a request and reads its response.
+    pub async fn ask(&mut self, request: &[u8]) -> Response {
+        self.write(request).await;
+        self.response().await
+    }
+
+    /// The next response, with its body where it has one of a known length or of chunks.
+    pub async fn response(&mut self) -> Response {
+        self.try_response().await.expect("a response before the end")
+    }
+
+    /// As [`response`](Self::response); `None` at the connection's end.
+    pub async fn try_response(&mut self) -> Option<Response> {
+        let mut response = self.head().await?;
+        if let Some(len) = response.header("content-length") {
+            let len = len.parse().unwrap();
+            response.body = self.exactly(len).await.into();
+        } else if response.header("transfer-encoding").is_some() {
+            let mut body = Vec::new();
+            loop {
+                let chunk = self.chunk().await;
+                if chunk.is_empty() {
+                    break;
+                }
+                body.extend(chunk);
+            }
+            response.body = body.into();
+        }
+        Some(response)
+    }
+
+    /// The head of the next response; `None` at the connection's end.
+    pub async fn head(&mut self) -> Option<Response> {
+        let end = loop {
+            match self.unread.windows(4).position(|four| four == b"\r\n\r\n") {
+                Some(at) => break at + 4,
+                None if self.more("a response").await => {}
+                None => {
+                    assert!(self.unread.is_empty(), "the end within a head: {:?}", self.unread);
+                    return None;
+                }
+            }
+        };
+        let head = String::from_utf8(self.unread.drain(..end).collect()).unwrap();
+        let mut lines = head.trim_end().split("\r\n");
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let header = |line: &str| {
+            let (name, value) = line.split_once(':').unwrap();
+            (name.parse().unwrap(), value.trim().parse().unwrap())
+        };
+        Some(Response { status, headers: lines.map(header).collect::<HeaderMap>(), body: Default::default() })
+    }
+
+    /// A chunk of a body (RFC 9112, section 7.1); the last one is empty.
+    async fn chunk(&mut self) -> Vec<u8> {
+        let end = loop {
+            match self.unread.windows(2).position(|two| two == b"\r\n") {
+                Some(at) => break at + 2,
+                None => assert!(self.more("a chunk").await, "the end within a body"),
+            }
+        };
+        let size = String::from_utf8(self.exactly(end).await).unwrap();
+        let mut chunk = self.exactly(usize::from_str_radix(size.trim(), 16).unwrap() + 2).await;
+        chunk.truncate(chunk.len() - 2);
+        chunk
+    }
+
+    /// The next frame.
+    pub async fn frame(&mut self) -> Frame {
+        self.try_frame().await.expect("a frame before the end")
+    }
+
+    /// As [`frame`](Self::frame); `None` at the connection's end.
+    pub async fn try_frame(&mut self) -> Option<Frame> {
+        if self.unread.is_empty() && !self.more("a frame").await {
+            return None;
+        }
+        let [first, second] = self.exactly(2).await[..] else { unreachable!("two bytes") };
+        assert_eq!(second & 0x80, 0, "RFC 6455, section 5.1: a server must not mask");
+        let len = match second {
+            126 => u64::from(u16::from_be_bytes(self.exactly(2).await.try_into().unwrap())),
+            127 => u64::from_be_bytes(self.exactly(8).await.try_into().unwrap()),
+            len => u64::from(len),
+        };
+        Some(Frame { first, payload: self.exactly(usize::try_from(len).unwrap()).await })
+    }
+
+    /// The next frame, which has to hold an answer.
+    pub async fn answer(&mut self) -> PubSubResp {
+        let frame = self.frame().await;
+        assert_eq!(frame.first, BINARY, "{frame:?}");
+        PubSubResp::decode(frame.payload.as_slice()).unwrap()
+    }
+
+    /// The next bytes, as they are.
+    pub async fn exactly(&mut self, len: usize) -> Vec<u8> {
+        while self.unread.len() < len {
+            assert!(self.more("an answer").await, "the end within {len} bytes, behind {:?}", self.unread);
+        }
+        self.unread.drain(..len).collect()
+    }
+
+    /// The code and the reason of the close frame that has to come now, and the end of the connection right behind it.
+    pub async fn closed(&mut self) -> (u16, String) {
+        let Frame { first, payload } = self.frame().await;
+        assert_eq!(first, CLOSE, "{payload:?}");
+        self.is_at_the_end("behind a close frame").await;
+        let reason = String::from_utf8(payload[2..].to_vec()).unwrap();
+        (u16::from_be_bytes([payload[0], payload[1]]), reason)
+    }
+
+    /// Expects this frame, and the end of the connection right behind it.
+    pub async fn is_closed(&mut self, want: &Frame, what: impl Display) {
+        let frame = self.frame().await;
+        assert_eq!(&frame, want, "{what}: {:?}", String::from_utf8_lossy(&frame.payload));
+        self.is_at_the_end(what).await;
+    }
+
+    /// Expects the end, which is a reset where the server had not read all that was sent.
+    pub async fn is_at_the_end(&mut self, what: impl Display) {
+        let ended = !self.more("the end").await;
+        assert!(ended && self.unread.is_empty(), "{what}: {:?} where the end was expected", self.unread);
+    }
+
+    /// Whether the connection ends within `time` without another byte.
+    pub async fn ends(&mut self, time: Duration) -> bool {
+        timeout(time, self.io.read_buf(&mut self.unread)).await.is_ok_and(|read| read.unwrap_or(0) == 0)
+    }
+
+    /// Leaves, and discards what still comes until the server has noticed.
+    pub async fn leave(&mut self) {
+        // A server that was faster has closed it.
+        let _ = self.io.shutdown().await;
+        let _ = within("the end", self.io.read_to_end(&mut self.unread)).await;
+    }
+
+    /// Reads what there is; false at the end.
+    async fn more(&mut self, what: &str) -> bool {
+        match within(what, self.io.read_buf(&mut self.unread)).await {
+            Ok(len) => len > 0,
+            // TLS that ends without a word has ended, too.
+            Err(error) if ENDS.contains(&error.kind()) => false,
+            Err(error) => panic!("{error} where {what} was expected"),
+        }
+    }
+}
+
+async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match timeout(PATIENCE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("{what} did not come within {} s", PATIENCE.as_secs()),
+    }
+}
+
+const ENDS: [ErrorKind; 2] = [ErrorKind::ConnectionReset, ErrorKind::UnexpectedEof];
+/// Far longer than anything takes on a machine that is busy with other tests.
+const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,0 +1,52 @@
+//! A bridge that is not there, or does not answer.
+
+use std::time::Duration;
+
+use sluicegate_tests::http::client::{Request, ask};
+use sluicegate_tests::in_every_gateway;
+use sluicegate_tests::kafka::Kafka;
+use sluicegate_tests::stack::Stack;
+use sluicegate_tests::way::Way;
+use tokio::time::Instant;
+
+use crate::answers::{unanswered, written};
+use crate::stacks::{ANY, WRITES, setup};
+
+in_every_gateway! {
+    bridge_that_is_away_or_hangs_is_named
+}
+
+/// How long a gateway waits for a bridge that hangs.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+async fn bridge_that_is_away_or_hangs_is_named(way: Way) {
+    let kafka = Kafka::shared().await.unwrap();
+    let topic = &kafka.topic("no-bridge", 1, &[]).await.unwrap();
+    let mut setup = setup(way, kafka, WRITES, "", "");
+    if way == Way::Apisix {
+        setup.apisix.read_timeout = PATIENCE;
+    } else {
+        setup
+            .envoy_edits
+            .push(("idle_timeout: 40s".to_owned(), format!("idle_timeout: {}s", PATIENCE.as_secs())));
+    }
+    let mut stack = Stack::start(setup).await.unwrap();
+    stack.ready_within(Duration::from_secs(30)).await.unwrap();
+    let gateway = stack.gateway();
+    let post = || Request::post(ANY, "v").with("x-kafka-topic", topic);
+    written(&ask(gateway, post()).await, topic);
+    stack.bridge.process.freeze();
+    let asked = Instant::now();
+    assert!(unanswered(way, &ask(gateway, post()).await, 504), "a write that hangs is unknown");
+    let read = ask(gateway, Request::get("/kafka/topics")).await;
+    assert!(!unanswered(way, &read, 504), "a read has no outcome: {read:?}");
+    assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
+    stack.bridge.process.kill();
+    for request in [post(), Request::get("/kafka/topics")] {
+        let response = ask(gateway, request).await;
+        assert!(!unanswered(way, &response, 503), "{response:?}");
+    }
+    stack.bridge.up().await.unwrap();
+    stack.ready_within(Duration::from_secs(20)).await.unwrap();
+    written(&ask(gateway, post()).await, topic);
+}
