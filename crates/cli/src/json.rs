@@ -10,9 +10,6 @@ use serde::de::IgnoredAny;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use sluicegate_client::{Header, KafkaMessage, Partition, ProduceRecord, Replica};
 
-use crate::list_offsets::Offsets;
-use crate::topics::{NO_LEADER, Topic};
-
 /// Appends `message` as one line to `out`.
 pub(crate) fn message(topic: &str, partition: i32, message: &KafkaMessage, out: &mut Vec<u8>) {
     #[derive(serde::Serialize)]
@@ -37,6 +34,12 @@ pub(crate) fn message(topic: &str, partition: i32, message: &KafkaMessage, out: 
     line(&Line { topic, partition, offset: *offset, ts, headers: headers.collect(), key, payload }, out);
 }
 
+/// Offsets of one partition.
+pub(crate) enum Offsets {
+    At(i64),
+    Ends { earliest: i64, latest: i64 },
+}
+
 /// Appends the offsets of a partition as one line to `out`.
 pub(crate) fn offsets(topic: &str, partition: i32, offsets: &Offsets, out: &mut Vec<u8>) {
     #[derive(serde::Serialize)]
@@ -57,6 +60,9 @@ pub(crate) fn offsets(topic: &str, partition: i32, offsets: &Offsets, out: &mut 
         Offsets::Ends { earliest, latest } => line(&Ends { topic, partition, earliest, latest }, out),
     }
 }
+
+/// A topic with its partitions.
+pub(crate) type Topic = (String, Vec<Partition>);
 
 /// Appends topics as one line to `out`.
 pub(crate) fn topics(topics: &[Topic], out: &mut Vec<u8>) {
@@ -174,6 +180,9 @@ impl Serialize for Payload<'_> {
 
 /// Kafka's value for a record without a timestamp.
 const NO_TIMESTAMP: i64 = -1;
+
+/// Stands for the leader of a partition without one, as in Kafka.
+pub(crate) const NO_LEADER: i32 = -1;
 
 #[cfg(test)]
 mod tests {

@@ -8,15 +8,9 @@ use sluicegate_client::{At, Client, Error};
 
 use crate::args::ListOffsets;
 use crate::failure::Failure;
-use crate::json;
+use crate::json::{self, Offsets};
 use crate::partitions;
 use crate::stdout::Stdout;
-
-/// What a line shows of a partition.
-pub(crate) enum Offsets {
-    At(i64),
-    Ends { earliest: i64, latest: i64 },
-}
 
 pub(crate) async fn run(args: &ListOffsets, client: &Client, stdout: &mut Stdout) -> Result<(), Failure> {
     let ask = |partition| offsets(args, partition, client);

@@ -6,12 +6,9 @@ use sluicegate_client::{Partition, Replica, Rest, RestError};
 
 use crate::args::Topics;
 use crate::failure::Failure;
-use crate::json;
+use crate::json::{self, NO_LEADER, Topic};
 use crate::partitions::UNKNOWN_TOPIC_OR_PARTITION;
 use crate::stdout::Stdout;
-
-/// A topic with its partitions.
-pub(crate) type Topic = (String, Vec<Partition>);
 
 pub(crate) async fn run(args: &Topics, mut rest: Rest, stdout: &mut Stdout) -> Result<(), Failure> {
     let all = args.topics.is_empty();
@@ -52,6 +49,3 @@ fn print(topics: &[Topic], out: &mut Vec<u8>) -> std::io::Result<()> {
 fn ids<'a>(replicas: impl Iterator<Item = &'a Replica>) -> String {
     replicas.map(|replica| replica.broker.to_string()).collect::<Vec<_>>().join(",")
 }
-
-/// Stands for the leader of a partition without one, as in Kafka.
-pub(crate) const NO_LEADER: i32 = -1;
