@@ -5,6 +5,9 @@ set positional-arguments
 # The demo and the tests find each other's programs there.
 export CARGO_TARGET_DIR := justfile_directory() / "target"
 
+# Tests wait more than they compute: for timeouts, for brokers and gateways to start.
+export RUST_TEST_THREADS := env("RUST_TEST_THREADS", shell("echo $((2 * $(nproc)))"))
+
 # list the recipes
 _default:
     @just --list --unsorted

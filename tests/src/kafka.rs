@@ -9,6 +9,7 @@ mod leaders;
 mod node;
 mod produce;
 mod quotas;
+mod reference;
 pub mod secured;
 mod topics;
 

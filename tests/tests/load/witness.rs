@@ -2,23 +2,14 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::{SinkExt, StreamExt};
-use prost::Message as _;
-use sluicegate_protocol::pub_sub_req::Req;
-use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{CmdKafkaFetch, CmdPing, PubSubReq, PubSubResp};
-use tokio::net::TcpStream;
+use sluicegate_tests::socket::Socket;
 use tokio::time::{Instant, timeout};
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use crate::bench::Bench;
 
 pub(crate) struct Witness {
-    stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    socket: Socket,
     topic: &'static str,
-    sequence: i64,
     undisturbed: Latency,
 }
 
@@ -38,11 +29,10 @@ pub(crate) struct Percentiles {
 impl Witness {
     /// Takes the time while nobody else is there.
     pub(crate) async fn new(bench: &Bench) -> Self {
-        let (stream, _) =
-            timeout(WITHIN, connect_async(bench.stack.url())).await.expect("an upgrade").unwrap();
+        let socket = Socket::open(&bench.stack).await;
         let nothing = Percentiles { p50: Duration::ZERO, p99: Duration::ZERO };
         let undisturbed = Latency { ping: nothing, fetch: nothing };
-        let mut witness = Self { stream, topic: bench.small, sequence: 0, undisturbed };
+        let mut witness = Self { socket, topic: bench.small, undisturbed };
         witness.latency().await;
         witness.undisturbed = witness.latency().await;
         witness
@@ -71,43 +61,35 @@ impl Witness {
     }
 
     async fn latency(&mut self) -> Latency {
-        let fetch = CmdKafkaFetch { topic: self.topic.to_owned(), partition: 0, offset: 0 };
-        Latency {
-            ping: self.percentiles(&Req::CmdPing(CmdPing { state: Bytes::from_static(b"witness") })).await,
-            fetch: self.percentiles(&Req::CmdKafkaFetch(fetch)).await,
-        }
+        Latency { ping: self.ping().await, fetch: self.fetch().await }
     }
 
-    async fn percentiles(&mut self, req: &Req) -> Percentiles {
+    async fn ping(&mut self) -> Percentiles {
         let mut all = Vec::new();
         for _ in 0..COUNT {
             let start = Instant::now();
-            self.ask(req.clone()).await;
+            timeout(WITHIN, self.socket.ping()).await.expect("a pong for the witness within 10 s");
             all.push(start.elapsed());
         }
-        all.sort_unstable();
-        Percentiles { p50: all[COUNT / 2 - 1], p99: all[COUNT * 99 / 100 - 1] }
+        percentiles(all)
     }
 
-    async fn ask(&mut self, req: Req) {
-        self.sequence += 1;
-        let request = PubSubReq { sequence: self.sequence, req: Some(req) };
-        self.stream.send(Message::binary(request.encode_to_vec())).await.unwrap();
-        match timeout(WITHIN, self.stream.next()).await.expect("an answer for the witness within 10 s") {
-            Some(Ok(Message::Binary(bytes))) => {
-                let PubSubResp { sequence, resp } = PubSubResp::decode(bytes).unwrap();
-                assert_eq!(sequence, self.sequence);
-                match resp {
-                    Some(Resp::PongResp(pong)) => assert_eq!(pong.state, "witness"),
-                    Some(Resp::KafkaFetchResp(fetched)) => {
-                        assert_eq!(fetched.messages[0].value.as_deref(), Some(&b"seen"[..]))
-                    }
-                    other => panic!("{other:?}"),
-                }
-            }
-            other => panic!("{other:?} instead of an answer"),
+    async fn fetch(&mut self) -> Percentiles {
+        let mut all = Vec::new();
+        for _ in 0..COUNT {
+            let start = Instant::now();
+            let read = timeout(WITHIN, self.socket.fetch(self.topic, 0, 0)).await;
+            let read = read.expect("records for the witness within 10 s").unwrap();
+            assert_eq!(read[0].value.as_deref(), Some(&b"seen"[..]));
+            all.push(start.elapsed());
         }
+        percentiles(all)
     }
+}
+
+fn percentiles(mut all: Vec<Duration>) -> Percentiles {
+    all.sort_unstable();
+    Percentiles { p50: all[COUNT / 2 - 1], p99: all[COUNT * 99 / 100 - 1] }
 }
 
 const COUNT: usize = 200;

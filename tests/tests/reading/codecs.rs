@@ -9,7 +9,7 @@ use tokio::sync::OnceCell;
 
 use crate::console;
 use crate::gateway::shared;
-use crate::reference::{self, assert_same};
+use crate::reference::assert_same;
 
 /// Long enough for batches that a codec stores in several blocks.
 const LINES: usize = 3_000;
@@ -58,7 +58,7 @@ async fn records_of_kafkas_producer_are_read_in_every_codec() {
     let mut socket = Socket::open(stack).await;
     for (codec, topic) in topics(kafka).await {
         let walked = socket.walk(topic, 0, 0).await;
-        let times = reference::read(kafka, topic);
+        let times = kafka.read(topic, 0);
         assert_eq!(times.len(), LINES, "{codec:?}");
         let message = |(number, read): (usize, &KafkaMessage)| {
             let (key, value) = key_and_value(number);

@@ -9,7 +9,7 @@ use sluicegate_tests::socket::Socket;
 use sluicegate_tests::tools::number;
 
 use crate::gateway::{shared, tight};
-use crate::reference::{self, FOREVER, START, check_reads};
+use crate::reference::{FOREVER, START, check_reads};
 
 #[tokio::test]
 async fn random_logs_are_read_as_librdkafka_reads_them() {
@@ -21,12 +21,12 @@ async fn random_logs_are_read_as_librdkafka_reads_them() {
     for seed in (first..).take(usize::try_from(rounds).unwrap()) {
         let mut random = Random::new(seed);
         let topic = write(kafka, seed, &mut random).await;
-        let want = reference::read(kafka, &topic);
+        let want = kafka.read(&topic, 0);
         let (start, end) = kafka.watermarks(&topic, 0).unwrap();
         let span = usize::try_from(end - start).unwrap();
         let offsets: Vec<i64> = (0..20).map(|_| start + random.below(span + 1) as i64).collect();
         let times: Vec<i64> = (0..20).map(|_| time(&mut random)).collect();
-        let found = reference::offsets_at(kafka, &topic, &times);
+        let found = kafka.offsets_at(&topic, &times);
         for (name, socket) in &mut sockets {
             let what = format!("{name}, {topic}");
             assert_eq!(socket.list_offset(&topic, 0, -2).await, Ok(start), "{what}");

@@ -13,7 +13,7 @@ use sluicegate_tests::waiting::until;
 use tokio::task::spawn_blocking;
 
 use crate::gateway::{shared, tight};
-use crate::reference::{self, FOREVER, START, check_reads};
+use crate::reference::{FOREVER, START, check_reads};
 
 const WITHIN: Duration = Duration::from_secs(30);
 
@@ -23,7 +23,7 @@ const COMPACTED: [(&str, &str); 3] =
 
 /// Waits until compaction has left so many records, and gives them as librdkafka reads them.
 async fn compacted(kafka: &Kafka, topic: &str, left: usize) -> Vec<KafkaMessage> {
-    let left = async || match reference::read(kafka, topic) {
+    let left = async || match kafka.read(topic, 0) {
         messages if messages.len() == left => Ok(messages),
         messages => Err(format!("{} records are left, not {left}", messages.len())),
     };
@@ -119,7 +119,7 @@ async fn log_with_transactions_is_read_uncommitted() {
         kafka.produce(&topic, 0, &[Record::of("plain")], Write::default()).await.unwrap();
         transactions.begin(&topic, &["open", "open too"]);
 
-        let want = reference::read(kafka, &topic);
+        let want = kafka.read(&topic, 0);
         // 4 and 7 are the markers.
         let offsets: Vec<i64> = want.iter().map(|message| message.offset).collect();
         assert_eq!(offsets, [0, 1, 2, 3, 5, 6, 8, 9, 10]);

@@ -5,7 +5,7 @@ use sluicegate_tests::kafka::{Codec, Record, Write};
 use sluicegate_tests::socket::Socket;
 
 use crate::gateway::shared;
-use crate::reference::{self, FOREVER, varied};
+use crate::reference::{FOREVER, varied};
 
 const LOG_END: i64 = -1;
 const LOG_START: i64 = -2;
@@ -48,7 +48,7 @@ async fn time_finds_the_first_record_at_or_after_it() {
             found.push(socket.list_offset(&topic, 0, time).await.unwrap());
         }
         assert_eq!(found, [0, 0, 0, 0, 1, 1, 1, 4, 4, 4, -1, -1], "{batch} in a batch");
-        assert_eq!(reference::offsets_at(kafka, &topic, &asked), found, "{batch} in a batch");
+        assert_eq!(kafka.offsets_at(&topic, &asked), found, "{batch} in a batch");
     }
 }
 

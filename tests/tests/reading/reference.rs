@@ -1,63 +1,10 @@
-//! What the tests expect: what was written, and what librdkafka's consumer reads.
-
-use std::time::Duration;
+//! What the tests expect of reads: what was written, as messages.
 
 use bytes::Bytes;
-use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
-use rdkafka::message::Headers as _;
-use rdkafka::{Message, Offset, TopicPartitionList};
-use sluicegate_protocol::{Header, KafkaMessage};
-use sluicegate_tests::kafka::{Kafka, Record};
+use sluicegate_protocol::KafkaMessage;
+use sluicegate_tests::kafka::Record;
 use sluicegate_tests::random::Random;
 use sluicegate_tests::socket::Socket;
-
-/// What librdkafka reads of partition 0, from the log start to the log end, aborted records included.
-pub(crate) fn read(kafka: &Kafka, topic: &str) -> Vec<KafkaMessage> {
-    let consumer = consumer(kafka);
-    let mut start = TopicPartitionList::new();
-    start.add_partition_offset(topic, 0, Offset::Beginning).unwrap();
-    consumer.assign(&start).unwrap();
-    let mut messages = Vec::new();
-    loop {
-        match consumer.poll(WITHIN).expect("a record or the log end within 20 s") {
-            Ok(message) => messages.push(KafkaMessage {
-                offset: message.offset(),
-                timestamp: message.timestamp().to_millis().unwrap(),
-                key: message.key().map(Bytes::copy_from_slice),
-                value: message.payload().map(Bytes::copy_from_slice),
-                headers: message
-                    .headers()
-                    .into_iter()
-                    .flat_map(|headers| headers.iter())
-                    .map(header)
-                    .collect(),
-            }),
-            Err(KafkaError::PartitionEOF(_)) => return messages,
-            Err(error) => panic!("{error}"),
-        }
-    }
-}
-
-fn header(header: rdkafka::message::Header<'_, &[u8]>) -> Header {
-    Header { key: header.key.to_owned(), value: header.value.map(Bytes::copy_from_slice) }
-}
-
-/// The offsets that librdkafka finds in partition 0 for these times; −1 where every record is older.
-pub(crate) fn offsets_at(kafka: &Kafka, topic: &str, times: &[i64]) -> Vec<i64> {
-    let consumer = consumer(kafka);
-    let offset_at = |time: &i64| {
-        let mut asked = TopicPartitionList::new();
-        asked.add_partition_offset(topic, 0, Offset::Offset(*time)).unwrap();
-        match consumer.offsets_for_times(asked, WITHIN).unwrap().elements()[0].offset() {
-            Offset::Offset(offset) => offset,
-            Offset::End => -1,
-            other => panic!("{other:?}"),
-        }
-    };
-    times.iter().map(offset_at).collect()
-}
 
 /// Records that were given timestamps, as messages at these offsets.
 pub(crate) fn messages(offsets: &[i64], records: &[Record]) -> Vec<KafkaMessage> {
@@ -135,21 +82,7 @@ fn brief(message: &KafkaMessage) -> String {
     )
 }
 
-fn consumer(kafka: &Kafka) -> BaseConsumer {
-    ClientConfig::new()
-        .set("bootstrap.servers", kafka.bootstrap())
-        .set("group.id", "unused")
-        .set("isolation.level", "read_uncommitted")
-        .set("enable.partition.eof", "true")
-        // The log end is known after one wait.
-        .set("fetch.wait.max.ms", "10")
-        .create()
-        .unwrap()
-}
-
 /// The first of the times that tests give their records; [`FOREVER`] keeps them.
 pub(crate) const START: i64 = 1_700_000_000_000;
 /// For topics whose records are older than Kafka's default retention.
 pub(crate) const FOREVER: (&str, &str) = ("retention.ms", "-1");
-
-const WITHIN: Duration = Duration::from_secs(20);

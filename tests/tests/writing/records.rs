@@ -52,6 +52,8 @@ async fn records_are_written_as_sent() {
     assert_eq!(read(kafka, topic, 0), records);
     assert_eq!(read(kafka, topic, 1), [single]);
 
+    assert_eq!(socket.produce(Vec::new()).await, Ok(Vec::new()));
+
     // Without a timestamp it is the bridge's clock.
     let now = socket.produce(vec![record(topic, "now")]).await.unwrap();
     let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
@@ -81,31 +83,6 @@ async fn many_and_large_records_are_written() {
     assert_eq!(offset(&large[0]), 5_000);
     let lens = read(kafka, topic, 0).into_iter().map(|record| record.value.unwrap().len());
     assert_eq!(lens.collect::<Vec<_>>(), want);
-}
-
-#[tokio::test]
-async fn key_keeps_its_partition() {
-    let (kafka, stack) = shared(Profile::Tunnel).await;
-    let topic = &kafka.topic("keyed", 8, &[]).await.unwrap();
-    let mut socket = Socket::open(stack).await;
-    let keyed = |round: usize| {
-        let of = move |key: usize| ProduceRecord {
-            key: Some(format!("key {key}").into()),
-            partition: [None, Some(-1)][round],
-            ..record(topic, format!("{round}"))
-        };
-        (0..50).map(of).collect::<Vec<_>>()
-    };
-    let first = socket.produce(keyed(0)).await.unwrap();
-    let second = socket.produce(keyed(1)).await.unwrap();
-    let partitions = |produced: &[sluicegate_protocol::Produced]| -> Vec<i32> {
-        produced.iter().inspect(|one| _ = offset(one)).map(|one| one.partition).collect()
-    };
-    assert_eq!(partitions(&first), partitions(&second));
-    let mut seen = partitions(&first);
-    seen.sort_unstable();
-    seen.dedup();
-    assert_eq!(seen, (0..8).collect::<Vec<_>>(), "50 keys fall into all of 8 partitions");
 }
 
 #[tokio::test]
@@ -210,20 +187,6 @@ async fn batch_of_an_invalid_record_can_be_sent_again() {
 }
 
 #[tokio::test]
-async fn missing_topic_is_not_created() {
-    let (kafka, stack) = shared(Profile::Tunnel).await;
-    let missing = "missing-topic";
-    let mut socket = Socket::open(stack).await;
-    for partition in [None, Some(-1), Some(0)] {
-        let record = ProduceRecord { partition, ..record(missing, "value") };
-        let produced = socket.produce(vec![record]).await.unwrap();
-        assert_eq!(error(&produced[0]).code, 3);
-    }
-    let topics = kafka.topics().unwrap();
-    assert!(!topics.iter().any(|known| known == missing), "{topics:?}");
-}
-
-#[tokio::test]
 async fn deleted_topic_is_not_created_again() {
     let kafka = Kafka::shared().await.unwrap();
     let stack = with(Profile::Tunnel, kafka, "", "message.timeout.ms = 8000\n").await;
@@ -237,15 +200,4 @@ async fn deleted_topic_is_not_created_again() {
     let error = error(&produced[0]);
     assert!(matches!(error.code, 3 | 7), "{error:?}");
     assert!(!exists());
-}
-
-#[tokio::test]
-async fn empty_and_oversized_commands_are_answered() {
-    let (_, stack) = shared(Profile::Tunnel).await;
-    let mut socket = Socket::open(stack).await;
-    assert_eq!(socket.produce(Vec::new()).await, Ok(Vec::new()));
-    let error = socket.produce(vec![ProduceRecord::default(); 1_001]).await.unwrap_err();
-    assert!(error.message.contains("1001 records"), "{error:?}");
-    let bare = socket.produce(vec![ProduceRecord::default()]).await.unwrap();
-    assert_eq!(crate::stacks::error(&bare[0]).code, 17);
 }

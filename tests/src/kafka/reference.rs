@@ -1,0 +1,85 @@
+//! What librdkafka's consumer reads: the reference for our own reads, and the judge of writes.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests' own: it fails as they do"
+)]
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::Headers as _;
+use rdkafka::{Message, Offset, TopicPartitionList};
+use sluicegate_protocol::{Header, KafkaMessage};
+
+use super::Kafka;
+
+impl Kafka {
+    /// What is in a partition, from the log start to the log end, aborted records included.
+    #[must_use]
+    pub fn read(&self, topic: &str, partition: i32) -> Vec<KafkaMessage> {
+        let consumer = self.consumer();
+        let mut start = TopicPartitionList::new();
+        start.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
+        consumer.assign(&start).unwrap();
+        let mut messages = Vec::new();
+        loop {
+            match consumer.poll(WITHIN).expect("a record or the log end within 20 s") {
+                Ok(message) => messages.push(KafkaMessage {
+                    offset: message.offset(),
+                    timestamp: message.timestamp().to_millis().unwrap(),
+                    key: message.key().map(Bytes::copy_from_slice),
+                    value: message.payload().map(Bytes::copy_from_slice),
+                    headers: message
+                        .headers()
+                        .into_iter()
+                        .flat_map(|headers| headers.iter())
+                        .map(header)
+                        .collect(),
+                }),
+                Err(KafkaError::PartitionEOF(_)) => return messages,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    /// The offsets that librdkafka finds in partition 0 for these times; −1 where every record is older.
+    #[must_use]
+    pub fn offsets_at(&self, topic: &str, times: &[i64]) -> Vec<i64> {
+        let consumer = self.consumer();
+        let offset_at = |time: &i64| {
+            let mut asked = TopicPartitionList::new();
+            asked.add_partition_offset(topic, 0, Offset::Offset(*time)).unwrap();
+            let found = consumer.offsets_for_times(asked, WITHIN).unwrap();
+            match found.elements().first().expect("an element").offset() {
+                Offset::Offset(offset) => offset,
+                Offset::End => -1,
+                other => panic!("{other:?}"),
+            }
+        };
+        times.iter().map(offset_at).collect()
+    }
+
+    fn consumer(&self) -> BaseConsumer {
+        ClientConfig::new()
+            .set("bootstrap.servers", self.bootstrap())
+            .set("group.id", "unused")
+            .set("isolation.level", "read_uncommitted")
+            .set("enable.partition.eof", "true")
+            // The log end is known after one wait.
+            .set("fetch.wait.max.ms", "10")
+            .create()
+            .unwrap()
+    }
+}
+
+fn header(header: rdkafka::message::Header<'_, &[u8]>) -> Header {
+    Header { key: header.key.to_owned(), value: header.value.map(Bytes::copy_from_slice) }
+}
+
+const WITHIN: Duration = Duration::from_secs(20);
