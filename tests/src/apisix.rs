@@ -92,7 +92,7 @@ impl Apisix {
     /// Starts a worker in front of a bridge; it listens when this returns.
     ///
     /// # Errors
-    /// Where the filter has not been built or is refused, or nobody may listen there.
+    /// The filter was not built or is rejected, or the address cannot be bound.
     ///
     /// # Cancel safety
     /// Nothing is left running.
@@ -110,7 +110,7 @@ impl Apisix {
         Ok(worker)
     }
 
-    /// Where clients connect.
+    /// The address for clients.
     #[must_use]
     pub fn gateway(&self) -> SocketAddr {
         self.gateway.address()

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Error, Parser};
 
-/// What the user asked for.
+/// The parsed arguments.
 ///
 /// # Errors
 /// The exit after help, or after one sentence on standard error that says what is wrong.
@@ -15,7 +15,7 @@ pub fn parse<A: Parser>() -> Result<A, ExitCode> {
             let mut command = A::command();
             command.build();
             let (name, called) = (command.get_name(), command.get_bin_name().unwrap_or(command.get_name()));
-            // Where nobody reads standard error there is nobody to tell.
+            // If nobody reads standard error, nobody can be told.
             let _ = writeln!(stderr(), "{name}: {} (see {called} --help)", sentence(&error));
             ExitCode::from(2)
         } else {

@@ -23,7 +23,7 @@ impl Bridge {
     /// `environment` names, and its log in `dir`; it listens when this returns.
     ///
     /// # Errors
-    /// Where it has not been built, refuses its configuration or does not listen within ten seconds.
+    /// It was not built, rejects its configuration, or does not listen within ten seconds.
     ///
     /// # Cancel safety
     /// Nothing is left running.
@@ -48,13 +48,13 @@ impl Bridge {
         Ok(())
     }
 
-    /// Where gateways reach it.
+    /// The address for gateways.
     #[must_use]
     pub fn grpc(&self) -> SocketAddr {
         self.grpc.address()
     }
 
-    /// Where it is administrated.
+    /// The admin address.
     #[must_use]
     pub fn admin(&self) -> SocketAddr {
         self.admin.address()

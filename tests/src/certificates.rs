@@ -8,13 +8,13 @@ use rcgen::{
 use crate::Error;
 use crate::secrets;
 
-/// Who signs certificates.
+/// A certificate authority.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate and its key, each in PEM.
 #[derive(Clone)]
 pub struct Certificate {
-    /// What anyone may see.
+    /// The public part.
     pub certificate: String,
     /// PKCS#8.
     pub key: String,

@@ -24,11 +24,11 @@ pub enum Profile {
     Internal,
 }
 
-/// What a configuration is run with.
+/// The settings of a configuration's run.
 pub struct Setup {
     /// Which configuration.
     pub profile: Profile,
-    /// Where clients connect.
+    /// The address for clients.
     pub gateway: Port,
     /// The bridge's address for gateways.
     pub bridge: SocketAddr,
@@ -55,7 +55,7 @@ impl Envoy {
     /// Starts Envoy with its configuration and log in `dir`; it accepts connections when this returns.
     ///
     /// # Errors
-    /// Where something is missing, the committed configuration lacks a text that is to be replaced, or Envoy refuses
+    /// A program is missing, the committed configuration lacks a text to replace, or Envoy rejects
     /// the configuration or is not ready within half a minute.
     ///
     /// # Cancel safety
@@ -85,13 +85,13 @@ impl Envoy {
         Ok(())
     }
 
-    /// Where clients connect.
+    /// The address for clients.
     #[must_use]
     pub fn gateway(&self) -> SocketAddr {
         self.gateway.address()
     }
 
-    /// Where it is administrated.
+    /// The admin address.
     #[must_use]
     pub fn admin(&self) -> SocketAddr {
         self.admin.address()
@@ -179,7 +179,7 @@ fn configuration(setup: &Setup, admin: &Port) -> Result<String, Error> {
     replace(&file, &text, &edits_of_a_run(ports, &tools::filter()?), &setup.edits)
 }
 
-/// What differs between the committed file and a run of it: four ports, in the order of [`PORTS`], and the filter.
+/// The differences between the committed file and a run: four ports, in the order of [`PORTS`], and the filter.
 fn edits_of_a_run(ports: [u16; 4], filter: &Path) -> Vec<(String, String)> {
     let port = |number: u16| format!("port_value: {number}");
     let ports = PORTS.into_iter().zip(ports).map(|(old, new)| (port(old), port(new)));
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_replaced_where_it_stands_exactly_once() {
+    fn text_is_replaced_if_it_occurs_exactly_once() {
         check("a port: 1 b", &[("port: 1", "port: 2")], Ok("a port: 2 b"));
         check("a b", &[("port: 1", "port: 2")], Err(0));
         check("port: 1, port: 10", &[("port: 1", "port: 2")], Err(2));

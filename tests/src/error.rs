@@ -13,9 +13,9 @@ pub enum Error {
     Missing {
         /// The thing, as one would call it.
         what: &'static str,
-        /// Where it was expected.
+        /// The path where it was expected.
         path: PathBuf,
-        /// What to do about it.
+        /// How to fix it.
         remedy: &'static str,
     },
     /// The bridge would not start with a configuration.
@@ -70,7 +70,7 @@ pub enum Error {
         what: &'static str,
         /// The time that it had.
         within: Duration,
-        /// What was seen instead, beginning with a separator, or nothing.
+        /// The actual result, beginning with a separator, or nothing.
         detail: String,
     },
     /// A certificate could not be made.
@@ -82,7 +82,7 @@ pub enum Error {
     /// The operating system refused.
     #[error("failed to {what}")]
     Io {
-        /// What was being done.
+        /// The failed action.
         what: String,
         /// Its reason.
         source: io::Error,
@@ -90,7 +90,7 @@ pub enum Error {
     /// librdkafka or the broker refused.
     #[error("failed to {what}")]
     Kafka {
-        /// What was being done.
+        /// The failed action.
         what: String,
         /// Its reason.
         source: rdkafka::error::KafkaError,

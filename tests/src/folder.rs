@@ -46,7 +46,7 @@ impl Folder {
         Ok(Self { path, _lock: lock })
     }
 
-    /// Where it is.
+    /// The folder's path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_goes_with_its_owner() {
+    fn folder_is_removed_with_its_owner() {
         let folder = Folder::new("folder-test").unwrap();
         let path = folder.path().to_owned();
         folder.write("file", "content").unwrap();
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_stays_for_reading_when_its_owner_panics() {
+    fn folder_is_kept_if_its_owner_panics() {
         let folder = Folder::new("folder-test").unwrap();
         let path = folder.path().to_owned();
         let owner = thread::spawn(move || {
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn an_orphan_is_removed_and_a_living_folder_is_not() {
+    fn orphaned_folders_are_removed_and_others_kept() {
         let living = Folder::new("folder-test").unwrap();
         let parent = living.path().parent().unwrap();
         let orphan = parent.join(format!("folder-test-{}-orphan", process::id()));

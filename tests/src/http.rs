@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
 pub struct Answer {
     /// The status code.
@@ -25,7 +25,7 @@ pub struct Answer {
 /// `GET http://ADDRESS PATH` on a connection of its own, within 10 s. The error is a text for people.
 ///
 /// # Errors
-/// Where no whole answer came.
+/// No complete response arrived.
 ///
 /// # Cancel safety
 /// The connection is closed.
@@ -36,7 +36,7 @@ pub async fn get(address: SocketAddr, path: &str) -> Result<Answer, String> {
 /// `POST http://ADDRESS PATH` without a body, as Envoy's administration wants for what changes something.
 ///
 /// # Errors
-/// Where no whole answer came.
+/// No complete response arrived.
 ///
 /// # Cancel safety
 /// The connection is closed; the request may have had its effect.

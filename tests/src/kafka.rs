@@ -44,12 +44,12 @@ pub struct Kafka {
     folder: Folder,
 }
 
-/// What a cluster is made of.
+/// The settings of a cluster.
 #[derive(Debug, Clone)]
 pub struct Setup {
     /// How many nodes. Their racks are `rack-1` and so on.
     pub nodes: usize,
-    /// Where each of them listens besides its plain listener, which the tests themselves use.
+    /// The listeners of each node besides the plain one, which the tests themselves use.
     pub listeners: Vec<Listener>,
     /// Further lines of each node's `server.properties`; they hold against those that are always there.
     pub properties: String,
@@ -172,7 +172,7 @@ impl Kafka {
     /// Starts the nodes again that have ended, on the same ports with the same data.
     ///
     /// # Errors
-    /// Where one does not come up within a minute.
+    /// A node does not come up within a minute.
     ///
     /// # Cancel safety
     /// Some may be down.

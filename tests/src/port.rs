@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn an_owned_port_cannot_be_claimed_and_a_dropped_one_can() {
+    fn owned_port_cannot_be_claimed_until_dropped() {
         let port = Port::pick().unwrap();
         let number = port.number();
         assert!(matches!(Port::claim(number), Err(Error::PortInUse(n)) if n == number));
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_someone_listens_on_is_in_use() {
+    fn listening_port_is_in_use() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let number = listener.local_addr().unwrap().port();
         assert!(matches!(Port::claim(number), Err(Error::PortInUse(n)) if n == number));

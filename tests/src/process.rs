@@ -50,7 +50,7 @@ impl Process {
         self.child.id()
     }
 
-    /// Where its output goes.
+    /// The file of its output.
     #[must_use]
     pub fn log(&self) -> &Path {
         &self.log
@@ -155,7 +155,7 @@ impl Process {
         }
     }
 
-    /// What it has used so far.
+    /// The resources that it has used.
     ///
     /// # Errors
     /// [`Error::Io`] where it has ended.

@@ -21,7 +21,7 @@ pub struct Relay {
     pub process: Process,
 }
 
-/// What the gateway says to the bridge of the upgrades to one path, in the place of whatever their client said.
+/// The gateway's headers for upgrades to one path. They replace the client's.
 #[derive(Clone, Debug)]
 pub struct Route {
     path: String,
@@ -59,7 +59,7 @@ impl Relay {
     /// Starts nginx in front of a bridge, with its configuration and log in `dir`; it accepts connections when this returns.
     ///
     /// # Errors
-    /// Where it has not been built, refuses its configuration or does not listen within ten seconds.
+    /// It was not built, rejects its configuration, or does not listen within ten seconds.
     ///
     /// # Cancel safety
     /// Nothing is left running.
@@ -97,7 +97,7 @@ impl Relay {
         Ok(())
     }
 
-    /// Where clients connect.
+    /// The address for clients.
     #[must_use]
     pub fn gateway(&self) -> SocketAddr {
         self.gateway.address()
@@ -131,6 +131,6 @@ proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
 proxy_set_header X-Forwarded-Proto $scheme;
 proxy_set_header Sec-WebSocket-Extensions '';
 ";
-/// What clients cannot say. A gateway's filter removes whatever begins so; here, what the tests send is listed.
+/// Headers that clients cannot send. A filter removes them by their prefix; nginx removes those that the tests send.
 const METADATA: [&str; 6] = [CLUSTER, CLUSTER_DEFINITION, GATEWAY_SECRET, SUBPROTOCOL, WRITE, "sluicegate-x"];
 const START_WITHIN: Duration = Duration::from_secs(10);

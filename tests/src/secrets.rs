@@ -34,7 +34,7 @@ pub fn shown_in(text: &str) -> Vec<String> {
     all
 }
 
-/// What a secret looks like in a text.
+/// The forms of a secret in a text.
 fn forms(secret: &str) -> Vec<String> {
     let bytes = format!("{:?}", secret.as_bytes());
     let mut forms = vec![secret.to_owned(), bytes.trim_matches(['[', ']']).to_owned()];
@@ -52,7 +52,7 @@ fn forms(secret: &str) -> Vec<String> {
     forms
 }
 
-/// What every secret of [`secret`] begins with.
+/// The prefix of every [`secret`].
 const COMMON: &str = "hush-";
 static KEPT: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_is_found_in_every_form() {
+    fn secret_is_found_in_every_form() {
         let secret = secret("every-form");
         for (before, after) in [("", ""), ("\0user\0", ""), ("id:", "x"), ("ab", "yz"), ("abc", "?")] {
             let around = format!("{before}{secret}{after}");
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_a_secret_is_not_a_secret() {
+    fn part_of_a_secret_is_no_secret() {
         let secret = secret("a-part-of-it");
         let (part, _) = secret.split_at(secret.len() - 1);
         assert!(!shown_in(part).contains(&secret));

@@ -145,7 +145,7 @@ impl Socket {
         results(self.ask(produce(records)).await)
     }
 
-    /// What is there from `offset` on, asked for at the last offset + 1 until an answer is empty.
+    /// Reads from `offset` on, each time at the last offset + 1, until an answer is empty.
     pub async fn walk(&mut self, topic: &str, partition: i32, mut offset: i64) -> Vec<KafkaMessage> {
         let mut walked = Vec::new();
         loop {
@@ -181,7 +181,7 @@ pub fn produce(records: Vec<ProduceRecord>) -> Req {
     Req::CmdKafkaProduce(CmdKafkaProduce { records })
 }
 
-/// What became of records.
+/// The results of records.
 ///
 /// # Errors
 /// The gateway's.
@@ -193,7 +193,7 @@ pub fn results(resp: Resp) -> Result<Vec<Produced>, ErrorResp> {
     }
 }
 
-/// What a fetch brought.
+/// The answer to a fetch.
 ///
 /// # Errors
 /// The gateway's.

@@ -28,7 +28,7 @@ pub struct Stack {
     folder: Folder,
 }
 
-/// What a stack is made of.
+/// The parts of a stack.
 pub struct Setup {
     /// Which gateway.
     pub way: Way,
@@ -36,7 +36,7 @@ pub struct Setup {
     pub bridge: BridgeConfig,
     /// Variables that override keys of it.
     pub bridge_environment: Vec<(String, String)>,
-    /// Where clients of a gateway connect; a free port where `None`.
+    /// The gateway's port for clients; None: a free one.
     pub gateway: Option<Port>,
     /// nginx's routes.
     pub routes: Vec<Route>,
@@ -50,7 +50,7 @@ pub struct Setup {
     pub envoy_edits: Vec<(String, String)>,
 }
 
-/// Where the bridge's configuration comes from. Its addresses are overridden.
+/// The source of the bridge's configuration. Its addresses are overridden.
 pub enum BridgeConfig {
     /// One cluster, `default`.
     Cluster {
@@ -85,7 +85,7 @@ impl Stack {
     /// Starts the bridge, then the gateway. Kafka may be down.
     ///
     /// # Errors
-    /// Where a part cannot be started.
+    /// A part cannot be started.
     ///
     /// # Cancel safety
     /// Nothing is left running.
@@ -114,13 +114,13 @@ impl Stack {
         self.way
     }
 
-    /// Where clients connect.
+    /// The address for clients.
     #[must_use]
     pub fn gateway(&self) -> SocketAddr {
         self.gateway.address(&self.bridge)
     }
 
-    /// Where a pub/sub client connects.
+    /// The URL for pub/sub clients.
     #[must_use]
     pub fn url(&self) -> String {
         format!("ws://{}/pubsub", self.gateway())
@@ -129,7 +129,7 @@ impl Stack {
     /// Its Envoy.
     ///
     /// # Panics
-    /// Where it has none: a test of what only Envoy has is not for other ways in.
+    /// The stack has no Envoy: tests of Envoy's own features are not for other ways in.
     #[must_use]
     #[expect(clippy::panic, reason = "for tests alone")]
     pub fn envoy(&self) -> &Envoy {
@@ -170,7 +170,7 @@ impl Stack {
     /// Waits until a fetch would work.
     ///
     /// # Errors
-    /// Where it still would not after `within`, with the last reason, or a part ended meanwhile.
+    /// It is not ready after `within`, with the last reason, or a part ended meanwhile.
     ///
     /// # Cancel safety
     /// Nothing is left over.

@@ -14,10 +14,10 @@ use crate::{Error, secrets};
 
 pub use endpoint::{Endpoint, Says, Setup};
 
-/// What a token says.
+/// The claims of a token.
 #[derive(Debug, Clone)]
 pub struct Claims<'a> {
-    /// Whom the broker is to see in the client.
+    /// The principal that the broker sees.
     pub subject: &'a str,
     /// From when on it holds.
     pub issued: SystemTime,
@@ -25,7 +25,7 @@ pub struct Claims<'a> {
     pub lifetime: Duration,
 }
 
-/// Who signs tokens, by ES256 (RFC 7518, section 3.4).
+/// An issuer that signs tokens with ES256 (RFC 7518, section 3.4).
 pub struct Signer {
     key: EcdsaKeyPair,
     random: SystemRandom,
@@ -69,7 +69,7 @@ impl Signer {
         Ok(Self { key: key.map_err(|_| ring::error::Unspecified)?, random })
     }
 
-    /// What its signatures are checked with: a set of one key (RFC 7517, section 5).
+    /// The key set that verifies its signatures (RFC 7517, section 5).
     #[must_use]
     pub fn key_set(&self) -> String {
         // An uncompressed point: a byte that says so, and two numbers of equal length.

@@ -1,4 +1,4 @@
-//! Where the programs are: what cargo built beside this program, and what `./dev` put under `target/tools`.
+//! Paths of programs: those that cargo built beside this one, and those that `./dev` installed into `target/tools`.
 //!
 //! The environment [`VARIABLES`] name others.
 

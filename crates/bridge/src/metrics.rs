@@ -1,4 +1,4 @@
-//! What the bridge counts, under Prometheus' names.
+//! The bridge's metrics, under Prometheus' names.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ pub(crate) struct ClusterMetrics {
     durations: [Histogram; Kind::ALL.len()],
 }
 
-/// What is written to one cluster.
+/// The counters of writes to one cluster.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct WriteMetrics {
     records: Counter,
@@ -52,7 +52,7 @@ pub(crate) struct WriteMetrics {
     pub(crate) queued: Gauge,
 }
 
-/// What a client asked for.
+/// The kind of a command.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Kind {
     Ping,
@@ -65,7 +65,7 @@ pub(crate) enum Kind {
     Unknown,
 }
 
-/// What a client was told.
+/// The outcome of a command.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Outcome {
     Answered,
@@ -137,7 +137,7 @@ impl Metrics {
         self.refused.get_or_create(&ReasonLabel { reason }).inc();
     }
 
-    /// What is written to one cluster.
+    /// The counters of writes to one cluster.
     pub(crate) fn writes(&self, name: &str) -> WriteMetrics {
         let cluster = &ClusterLabel { cluster: name.to_owned() };
         WriteMetrics {
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn what_happened_is_shown_under_its_labels() {
+    fn events_are_counted_under_their_labels() {
         let metrics = Metrics::new();
         let cluster = metrics.cluster("default");
         cluster.command(Kind::Fetch, Outcome::Unavailable, Duration::from_millis(3));

@@ -38,5 +38,5 @@ pub(crate) fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
     line(&heads) + &rule + &rows.iter().map(|row| line(row)).collect::<String>()
 }
 
-/// What can be read at a glance.
+/// The longest cell that can be read at a glance, in characters.
 const MAX_CELL: usize = 80;

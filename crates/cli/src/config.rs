@@ -8,7 +8,7 @@ use toml::{Table, Value};
 
 use crate::header::Header;
 
-/// What the user need not type.
+/// Settings that the user need not type.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Profile {
     pub(crate) url: Option<String>,

@@ -129,7 +129,7 @@ async fn open<'a>(args: &Fetch, client: &'a Client) -> Result<Vec<Reading<'a>>, 
     }
 }
 
-/// What a fetch brought.
+/// The result of one fetch.
 struct Step {
     messages: Vec<KafkaMessage>,
     /// Offsets, with and without messages.

@@ -11,7 +11,7 @@ use crate::config::{self, Profile};
 use crate::header::{self, Header};
 use crate::stderr::say;
 
-/// What a connection needs.
+/// The settings of a connection.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Settings {
     pub(crate) url: String,
@@ -26,7 +26,7 @@ pub(crate) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 impl Settings {
     /// # Errors
-    /// What is wrong with an argument, a variable or a file, without showing values.
+    /// The problem of an argument, a variable or a file, without values.
     pub(crate) fn resolve(args: &Args, environment: Environment<'_>) -> Result<Self, String> {
         let gateway = &args.gateway;
         // As for most programs, an empty variable is one that is not set.

@@ -1,4 +1,4 @@
-//! What can go wrong, by whose fault it is.
+//! Errors, by fault.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ pub enum ConnectError {
     Url {
         /// As given, without user, password and query, which can hold secrets.
         url: String,
-        /// What is wrong with it.
+        /// The problem.
         problem: String,
     },
     /// The caller's TLS files cannot be used, or the system has no trusted certificates.
@@ -27,7 +27,7 @@ pub enum ConnectError {
     Header {
         /// As given.
         name: String,
-        /// What is wrong with the name or the value.
+        /// The problem of the name or the value.
         problem: &'static str,
     },
     /// The server answered the upgrade with another status than 101.
@@ -86,7 +86,7 @@ pub enum Error {
     /// The server violated the protocol.
     #[error("understand the server: {detail}")]
     Protocol {
-        /// What it sent, and what was expected.
+        /// The unexpected content, and the expected one.
         detail: String,
     },
     /// No answer in time. The session stays open; a late answer is dropped.

@@ -80,7 +80,7 @@ pub enum RestError {
     /// The answer is not one of a `rest` route.
     #[error("understand the server: {detail}")]
     Protocol {
-        /// What it sent, and what was expected.
+        /// The unexpected content, and the expected one.
         detail: String,
     },
     /// No answer in time.

@@ -47,14 +47,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_head_says_the_length_it_was_made_for() {
+    fn head_encodes_the_length() {
         for len in [0, 1, 255, 256, 65_536, u32::MAX] {
             assert_eq!(message_len(head(len)), Ok(len));
         }
     }
 
     #[test]
-    fn a_compressed_message_is_refused() {
+    fn compressed_message_is_refused() {
         assert_eq!(message_len([1, 0, 0, 0, 0]), Err(Compressed { flag: 1 }));
     }
 }

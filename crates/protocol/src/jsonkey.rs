@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_supported_is_told() {
+    fn unsupported_syntax_is_reported() {
         for (path, want) in [
             ("", "it has 0 bytes, expected 1 to 256"),
             ("a|b", "`|` is a pipe"),

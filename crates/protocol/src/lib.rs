@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_control_answer_begins_with_the_prefix() {
+    fn control_answer_begins_with_the_prefix() {
         let close = Close { code: 1001, reason: "drain".into() };
         let control = ControlResp { control: Some(control_resp::Control::Close(close)) };
         let answer = PubSubResp { sequence: 0, resp: Some(pub_sub_resp::Resp::Control(control)) };
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn no_other_answer_begins_with_the_prefix() {
+    fn other_answers_do_not_begin_with_the_prefix() {
         use pub_sub_resp::Resp;
         let answers = [
             Resp::ErrorResp(ErrorResp::default()),

@@ -30,7 +30,7 @@ pub enum ConnectionError {
     Tls {
         /// `host:port`.
         address: String,
-        /// What is wrong, and which property to check.
+        /// The problem, and the property to check.
         what: String,
         /// Whether the network can be at fault, rather than a certificate or the configuration.
         retriable: bool,
@@ -101,7 +101,7 @@ pub enum ConnectionError {
     Protocol {
         /// `host:port`.
         address: String,
-        /// What was received, and what was expected.
+        /// The received and the expected content.
         what: String,
     },
 }

@@ -12,7 +12,7 @@ pub enum RecordsError {
     Corrupt {
         /// The batch's first offset, from its header.
         base_offset: i64,
-        /// What is wrong with it.
+        /// The problem.
         source: Corruption,
     },
     /// A record of format version 0 or 1, from before Kafka 0.11.
@@ -133,7 +133,7 @@ pub enum Corruption {
         index: i32,
         /// The declared number of records.
         count: i32,
-        /// What is wrong with it.
+        /// The problem.
         fault: RecordFault,
     },
     /// There are bytes after the last record.

@@ -159,7 +159,7 @@ impl Answers {
 #[derive(Debug, Clone, Copy)]
 struct Broken(&'static str);
 
-/// What the front of a message tells.
+/// The kind of a message, as far as its front tells.
 enum Next {
     /// Nothing yet: this many bytes are needed.
     Bytes(usize),

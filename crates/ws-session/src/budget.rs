@@ -123,7 +123,7 @@ struct Held {
 /// None once evicted. Locked after the ledger, never before it.
 type Data = Arc<Mutex<Option<Vec<u8>>>>;
 
-/// What each source holds. Each session has at most one entry.
+/// The messages of each source. Each session has at most one entry.
 #[derive(Debug, Default)]
 struct Ledger {
     /// The sum of `sources[_].bytes`, at most the budget's size.

@@ -17,7 +17,7 @@ pub struct Headers<'a> {
     pub origin: Option<&'a [u8]>,
 }
 
-/// What a route allows.
+/// A route's rules for handshakes.
 #[derive(Debug, Clone, Default)]
 pub struct Policy {
     /// Origins of web pages that can open a session; None: any. A request without `Origin` does not come from a web page and
@@ -43,7 +43,7 @@ pub struct Refused {
     pub status: u16,
     /// A header with what would be accepted.
     pub header: Option<(&'static str, &'static str)>,
-    /// What was expected.
+    /// The expected request.
     pub reason: &'static str,
 }
 

@@ -19,7 +19,7 @@ pub enum Command {
     KafkaProduce,
 }
 
-/// What to do with a message.
+/// A message, by its command.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Request {
     /// Forward it to the bridge unchanged.
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_of_two_commands_counts() {
+    fn last_of_two_commands_counts() {
         let empty = wire(0, Some(Req::CmdEmpty(CmdEmpty {})));
         assert_eq!(
             Request::parse(&[wire(1, ping()), empty.clone()].concat()),
@@ -244,12 +244,12 @@ mod tests {
 
         proptest! {
             #[test]
-            fn the_bridge_sees_the_same_command(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            fn bridge_sees_the_same_command(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
                 check(&bytes);
             }
 
             #[test]
-            fn the_bridge_sees_the_same_command_in_fields(
+            fn bridge_sees_the_same_command_in_random_fields(
                 fields in prop::collection::vec((prop::sample::select(vec![1_u32, 2, 31, 32, 33, 34, 35, 1000, 1001, 1002, 1003]),
                     prop::sample::select(vec![0_u32, 1, 2, 5]), prop::collection::vec(any::<u8>(), 0..6)), 0..5),
             ) {

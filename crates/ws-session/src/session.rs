@@ -38,7 +38,7 @@ pub enum Input<'a> {
     BridgeEnd,
 }
 
-/// What the driver of a session does, in order.
+/// An action for the driver of a session.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Output {
     /// Send these bytes to the bridge: whole gRPC messages.

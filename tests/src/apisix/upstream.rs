@@ -99,7 +99,7 @@ mod tests {
 
     use super::*;
 
-    /// What an upstream that says this was sent, and what came of it. It ends the connection unless it is kept.
+    /// The requests that an upstream with this answer receives, and their results. It ends the connection unless it is kept.
     async fn exchange(answer: &'static [u8]) -> (String, TcpStream, Result<Response, Failure>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -31,7 +31,7 @@ pub struct Client {
     address: SocketAddr,
 }
 
-/// What is asked for.
+/// The request's target.
 #[derive(Clone, Debug)]
 pub struct Request {
     method: Method,

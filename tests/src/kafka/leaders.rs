@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use super::Kafka;
 use crate::Error;
 
-/// What a cluster says of a partition.
+/// The state of a partition, as a cluster reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Partition {
     /// The id of the node that leads it; `None` where none does.

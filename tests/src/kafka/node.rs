@@ -23,7 +23,7 @@ pub struct Node {
     pub process: Process,
 }
 
-/// Where a node listens.
+/// A node's listener.
 pub(super) struct Ports {
     /// From 1 on.
     pub(super) id: usize,
@@ -166,7 +166,7 @@ pub(super) fn java(class: &str, options: &[String]) -> Result<Command, Error> {
     Ok(command)
 }
 
-/// What every node has; where a key is given twice, the later value holds.
+/// The configuration of every node. If a key is given twice, the later value holds.
 const COMMON: &str = "
 # Kafka's default, said aloud: a test that no read creates a topic means nothing without it.
 auto.create.topics.enable=true

@@ -13,7 +13,7 @@ use tokio::task::spawn_blocking;
 use super::Kafka;
 use crate::Error;
 
-/// What is written.
+/// A record to write.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
     /// `None` is Kafka's null.

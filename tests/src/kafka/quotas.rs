@@ -1,4 +1,4 @@
-//! What a client may use of a cluster.
+//! Quotas of clients.
 
 use super::Kafka;
 use crate::Error;

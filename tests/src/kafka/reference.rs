@@ -1,4 +1,4 @@
-//! What librdkafka's consumer reads: the reference for our own reads, and the judge of writes.
+//! Reads by librdkafka's consumer: the reference for our own reads, and the judge of writes.
 
 #![expect(
     clippy::unwrap_used,
@@ -20,7 +20,7 @@ use sluicegate_protocol::{Header, KafkaMessage};
 use super::Kafka;
 
 impl Kafka {
-    /// What is in a partition, from the log start to the log end, aborted records included.
+    /// All records of a partition, from the start to the end of its log, including aborted ones.
     #[must_use]
     pub fn read(&self, topic: &str, partition: i32) -> Vec<KafkaMessage> {
         let consumer = self.consumer();

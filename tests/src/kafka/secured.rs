@@ -18,7 +18,7 @@ use crate::tokens::Signer;
 pub struct Secured {
     /// With the [`listener`]s.
     pub kafka: Kafka,
-    /// Who signed its certificates and its clients'.
+    /// The authority of its certificates and its clients'.
     pub authority: Authority,
     /// What [`READER`] shows at [`listener::MTLS`].
     pub reader: Certificate,
@@ -191,7 +191,7 @@ async fn allow_reader_and_writer(kafka: &Kafka) -> Result<(), Error> {
 pub const READER: &str = "reader";
 /// A user that may write to some topics.
 pub const WRITER: &str = "writer";
-/// What the names of these topics begin with.
+/// The prefix of these topics' names.
 pub const WRITABLE: &str = "writable";
 /// A user that may do nothing.
 pub const OUTSIDER: &str = "outsider";

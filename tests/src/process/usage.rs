@@ -1,9 +1,9 @@
-//! What a process has used so far, by the kernel's account.
+//! The resources that a process has used, as the kernel counts them.
 
 use std::time::Duration;
 use std::{fs, io};
 
-/// What a process has used so far, by the kernel's account.
+/// The resources that a process has used, as the kernel counts them.
 #[derive(Clone, Copy, Debug)]
 pub struct Usage {
     /// Resident memory in bytes, now.
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_name_with_parentheses_does_not_shift_the_fields() {
+    fn parentheses_in_a_program_name_are_skipped() {
         let stat = "7 (a) b) S 1 7 7 0 -1 4194560 1 2 3 4 150 50 0 0 20 0 1 0 5 6 7";
         assert_eq!(cpu_time(stat, 100), Some(Duration::from_secs(2)));
     }

@@ -1,4 +1,4 @@
-//! What is in front of a stack's bridge, one of four.
+//! The gateway of a stack, one of four.
 
 use std::future::pending;
 use std::net::SocketAddr;
@@ -88,7 +88,7 @@ impl Gateway {
     }
 }
 
-/// Where it is asked whether a fetch would work: Envoy's configurations pass the question on to the bridge.
+/// The address of `/readyz`, which Envoy's configurations forward to the bridge.
 #[derive(Clone, Copy)]
 pub(super) struct Readiness {
     address: SocketAddr,

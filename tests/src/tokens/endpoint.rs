@@ -39,23 +39,23 @@ pub struct Endpoint {
     _running: oneshot::Sender<()>,
 }
 
-/// Who gets what.
+/// A client, and its tokens.
 pub struct Setup<'a> {
-    /// Who signs the tokens.
+    /// The issuer of the tokens.
     pub signer: &'a Arc<Signer>,
     /// The client's, of characters that no form encodes.
     pub id: &'a str,
     /// The client's, of such characters, too.
     pub secret: &'a str,
-    /// Whom the tokens are about.
+    /// The subject of the tokens.
     pub subject: &'a str,
-    /// What they get.
+    /// The response.
     pub says: Says,
     /// For TLS, where there is any: one for `localhost`.
     pub certificate: Option<&'a Certificate>,
 }
 
-/// What it answers to who shows the right id and secret.
+/// The response to a client with the right id and secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Says {
     /// A token that holds so long.
@@ -64,7 +64,7 @@ pub enum Says {
     Expired,
     /// An error of its own.
     Failure,
-    /// What no token endpoint says.
+    /// A response that no token endpoint sends.
     Nonsense,
     /// Nothing.
     Silence,
@@ -72,7 +72,7 @@ pub enum Says {
 
 struct State {
     signer: Arc<Signer>,
-    /// What the header `authorization` has to be.
+    /// The expected header `authorization`.
     credentials: String,
     subject: String,
     says: Says,
@@ -83,7 +83,7 @@ impl Endpoint {
     /// Gives tokens to who shows the id and the secret.
     ///
     /// # Errors
-    /// Where there is no port or no thread, or the certificate is none.
+    /// There is no port or thread, or the certificate is invalid.
     pub fn start(setup: Setup<'_>) -> Result<Self, Error> {
         let Setup { signer, id, secret, subject, says, certificate } = setup;
         let port = Port::pick()?;
@@ -114,7 +114,7 @@ impl Endpoint {
         Ok(Self { port, scheme, state, _running: running })
     }
 
-    /// Where it is asked.
+    /// The endpoint's URL.
     #[must_use]
     pub fn url(&self) -> String {
         format!("{}://localhost:{}{PATH}", self.scheme, self.port.number())
@@ -149,7 +149,7 @@ async fn accept(listener: std::net::TcpListener, tls: Option<TlsAcceptor>, state
             match tls {
                 None => serve(stream, state).await,
                 Some(tls) => {
-                    // Who does not trust it leaves.
+                    // A client that does not trust the certificate disconnects.
                     if let Ok(stream) = tls.accept(stream).await {
                         serve(stream, state).await;
                     }
@@ -164,7 +164,7 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, state: Arc<State>) {
         let state = Arc::clone(&state);
         async move { Ok::<_, Infallible>(state.answer(request).await) }
     });
-    // Who leaves in the middle is of no interest.
+    // Clients that disconnect early are ignored.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 

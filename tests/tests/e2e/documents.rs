@@ -71,7 +71,7 @@ async fn documented_commands_work_as_they_are_shown() {
 }
 
 #[test]
-fn a_block_that_is_not_run_says_why() {
+fn skipped_blocks_give_a_reason() {
     for Block { page, language, skipped, text } in blocks() {
         let known = ["sh", "js", "json", "toml", "yaml", "python", "text", ""].contains(&language.as_str());
         assert!(known, "{page}: ```{language}");

@@ -16,7 +16,7 @@ use crate::stacks::{REST, shared};
 
 /// Confluent's quick start and reference for version 2, Strimzi's quick start, Redpanda's guide.
 #[tokio::test]
-async fn the_documented_examples_of_the_rest_proxies_work_as_they_are() {
+async fn documented_examples_of_the_rest_proxies_work() {
     let kafka = Kafka::shared().await.unwrap();
     for (topic, partitions) in TOPICS {
         kafka.make_topic(topic, partitions, &[]).await.unwrap();

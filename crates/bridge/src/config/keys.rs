@@ -7,9 +7,9 @@ use std::ops::RangeInclusive;
 pub(super) struct Key<V> {
     /// With its table, such as `limits.max_sessions`.
     pub(super) name: &'static str,
-    /// What the key takes.
+    /// The kind of value.
     pub(super) value: V,
-    /// What it does.
+    /// The meaning of the key.
     #[cfg(test)]
     meaning: &'static str,
     /// Worst case in memory, or empty.

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, and where.
+//! Problems of a configuration, and their places.
 
 use std::fmt;
 
@@ -7,11 +7,11 @@ use std::fmt;
 pub struct Problem {
     /// The key or variable.
     pub place: Place,
-    /// What is wrong, and what was expected. Never contains a secret.
+    /// The problem, and the expected value. Never contains a secret.
     pub problem: String,
 }
 
-/// Where a problem is.
+/// The place of a problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     /// A key of the file, dotted. Empty for the whole file.

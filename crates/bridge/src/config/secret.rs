@@ -12,7 +12,7 @@ impl Secret {
     /// Accepts a text that can be a header's value and is too long to be guessed.
     ///
     /// # Errors
-    /// What was expected, without the value.
+    /// The expected form, without the value.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         if text.len() < MIN_LEN {
             return Err(format!("has {} characters, expected at least {MIN_LEN}", text.len()));

@@ -1,4 +1,4 @@
-//! What has been written to standard output, and where each partition would continue.
+//! Counts the messages written to standard output, and tracks where each partition would continue.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

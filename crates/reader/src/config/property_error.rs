@@ -8,6 +8,6 @@
 pub struct PropertyError {
     /// The property's name.
     pub key: String,
-    /// What is wrong, and what is expected.
+    /// The problem, and the expected value.
     pub problem: String,
 }

@@ -1,4 +1,4 @@
-//! What a figure was measured on.
+//! The machine and versions of a measurement.
 
 use std::fs;
 use std::process::Command;

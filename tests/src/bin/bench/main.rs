@@ -35,7 +35,7 @@ struct Args {
     part: Option<Part>,
 }
 
-/// What is read and written, and how.
+/// The plan of all measurements.
 #[derive(Debug, clap::Args)]
 struct Plan {
     /// Measure only this
@@ -81,12 +81,12 @@ enum Only {
     Writing,
 }
 
-/// What each measured process reads, so that they are alike.
+/// The log that all measured processes read.
 #[derive(Debug, clap::Args)]
 struct Reading {
     #[arg(long)]
     topic: String,
-    /// Where the log ends.
+    /// The end of the log.
     #[arg(long)]
     end: i64,
     #[arg(long)]
@@ -96,7 +96,7 @@ struct Reading {
     rounds: u32,
 }
 
-/// What each measured process writes, so that they are alike.
+/// The records that all measured processes write.
 #[derive(Debug, clap::Args)]
 struct Writing {
     #[arg(long)]
@@ -126,7 +126,7 @@ impl Writing {
         vec![b'x'; self.size as usize]
     }
 
-    /// What is begun within this is measured.
+    /// Writes that begin within this time are measured.
     fn time(&self) -> Duration {
         Duration::from_secs(self.seconds.into())
     }
@@ -195,5 +195,5 @@ fn profile(name: &str) -> Result<Profile, String> {
     known.ok_or_else(|| "expected tunnel or internal".to_owned())
 }
 
-/// What any part of this may fail with; the text is all that is done with it.
+/// The error of any part; only its text is used.
 type Failure = Box<dyn Error + Send + Sync>;

@@ -105,5 +105,5 @@ async fn write(kafka: &Kafka, topic: &str, plan: &Plan) -> Result<(), Failure> {
 const PLAINTEXT: &str = "/pubsub";
 const SSL: &str = "/ssl";
 const SASL_SSL: &str = "/sasl_ssl";
-/// What the producer's queue takes.
+/// The capacity of the producer's queue.
 const RECORDS_AT_ONCE: usize = 20_000;

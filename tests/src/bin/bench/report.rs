@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::Failure;
 
-/// What one part did.
+/// The result of one part.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Measured {
     pub(crate) messages: u64,

@@ -76,7 +76,7 @@ pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What both producers are set to, the bare one and the bridge's: what the bridge's is by default, and what is asked for.
+/// The properties of both producers, the bare one and the bridge's: the bridge's defaults and those in the arguments.
 fn properties(plan: &Plan) -> BTreeMap<String, String> {
     let defaults = DEFAULTS.map(|(name, value)| (name.to_owned(), value.to_owned()));
     defaults.into_iter().chain(plan.properties.iter().cloned()).collect()

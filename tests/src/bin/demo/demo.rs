@@ -27,7 +27,7 @@ type Failure = Box<dyn Error>;
 /// Runs until Ctrl-C, SIGTERM or a failure; nothing is left running.
 ///
 /// # Errors
-/// Where something cannot be started, or ends by itself.
+/// A part cannot be started, or ends by itself.
 pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     let stop = stop_signal()?;
     tokio::pin!(stop);
@@ -190,7 +190,7 @@ fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
     })
 }
 
-/// What the gateway does. Whether anything is written is up to the bridge's configuration.
+/// The gateway's routes. The bridge's configuration decides whether anything is written.
 const ROUTES: [&str; 3] = [
     r#"{"path": "/pubsub", "cluster": "default", "write": true}"#,
     concat!(

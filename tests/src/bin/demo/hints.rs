@@ -1,4 +1,4 @@
-//! What the demo tells its user.
+//! The texts that the demo prints.
 //!
 //! A reader that has gone or a full disk ends nothing: the demo runs on until it is stopped.
 
@@ -45,7 +45,7 @@ pub(crate) fn say(text: &str) {
     let _ = writeln!(stderr(), "demo: {text}");
 }
 
-/// Where everything listens, and what to try.
+/// The addresses of all parts, and commands to try.
 pub(crate) fn print(stack: &Stack, profile: Profile, source: &Source, cli: &Path) {
     let (gateway, url) = (stack.gateway(), stack.url());
     let _ = writeln!(

@@ -1,4 +1,4 @@
-//! What reading was measured to be, and its ratios.
+//! The results of reading, and their ratios.
 
 use super::{Cpu, Measured, heading, line, per_million};
 

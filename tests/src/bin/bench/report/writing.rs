@@ -1,4 +1,4 @@
-//! What writing was measured to be, and its ratios.
+//! The results of writing, and their ratios.
 
 use super::{Cpu, Measured, heading, line, per_million};
 
