@@ -15,7 +15,7 @@ pub fn parse<A: Parser>() -> Result<A, ExitCode> {
             let mut command = A::command();
             command.build();
             let (name, called) = (command.get_name(), command.get_bin_name().unwrap_or(command.get_name()));
-            // If nobody reads standard error, nobody can be told.
+            // Ignored: standard error is closed.
             let _ = writeln!(stderr(), "{name}: {} (see {called} --help)", sentence(&error));
             ExitCode::from(2)
         } else {

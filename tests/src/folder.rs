@@ -1,7 +1,7 @@
 //! A folder for the logs, configurations and data of one stack.
 //!
-//! It goes with its owner, unless the owner was panicking: then the logs are what one wants to read. A folder whose
-//! owner was killed is removed by the next process that makes one.
+//! It is removed with its owner, unless the owner panics: then its logs are kept. A folder whose owner was killed is removed
+//! by the next process that creates one.
 
 use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;

@@ -86,7 +86,7 @@ impl Process {
         let _ = self.child.wait();
     }
 
-    /// SIGKILL for this process only: what it started has to notice by itself.
+    /// Kills this process only (SIGKILL). Its child processes are not signalled.
     pub fn kill_alone(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -139,10 +139,10 @@ impl Stack {
         }
     }
 
-    /// As [`envoy`](Self::envoy), for what changes it.
+    /// Mutable access to Envoy.
     ///
     /// # Panics
-    /// As that.
+    /// The stack has no Envoy.
     #[expect(clippy::panic, reason = "for tests alone")]
     pub fn envoy_mut(&mut self) -> &mut Envoy {
         match &mut self.gateway {

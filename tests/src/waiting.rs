@@ -49,7 +49,7 @@ pub fn becomes<T: PartialEq + Debug>(
     }
 }
 
-/// Polls until `value` stays the same for [`STEADY`].
+/// Polls until `value` stays the same for half a second.
 #[track_caller]
 pub fn settles(
     what: impl Display,

@@ -18,7 +18,7 @@ pub enum Way {
 }
 
 impl Way {
-    /// All that sessions come in by.
+    /// All ways that carry sessions.
     pub const ALL: [Self; 4] = [Self::Tunnel, Self::Internal, Self::Relay, Self::Direct];
     /// How many there are: `way as usize` is less.
     pub const COUNT: usize = Self::ALL.len() + 1;

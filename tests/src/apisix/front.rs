@@ -29,7 +29,7 @@ use super::Setup;
 use super::upstream::Upstream;
 use crate::Error;
 
-/// Serves until told to stop, or that nobody will tell.
+/// Serves until `stop` fires or is dropped.
 pub(super) fn run(
     address: SocketAddr,
     bridge: SocketAddr,
@@ -170,7 +170,7 @@ fn whole(status: u16, content_type: &str, body: &'static str) -> Result<Response
     Ok(answer.body(sent(Bytes::from_static(body.as_bytes())))?)
 }
 
-/// A body whose length nobody says beforehand.
+/// A body of unknown length.
 fn sent(body: Bytes) -> Body {
     let frames = (!body.is_empty()).then(|| Ok(Frame::data(body)));
     StreamBody::new(stream::iter(frames)).boxed_unsync()
@@ -188,5 +188,5 @@ impl<F: Future<Output = ()> + 'static> Executor<F> for Local {
     }
 }
 
-/// nginx has no such bound unless it is told.
+/// nginx has no default limit for this.
 const LONGEST_BODY: usize = 64 << 20;

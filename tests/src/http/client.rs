@@ -63,7 +63,7 @@ pub struct Response {
     pub body: Bytes,
 }
 
-/// Asks on an HTTP/1.1 connection of its own. Whatever is no whole answer within half a minute is a panic.
+/// Sends a request on a new HTTP/1.1 connection. Panics without a complete response within 30 s.
 ///
 /// # Cancel safety
 /// The connection is closed; the request may have had its effect.

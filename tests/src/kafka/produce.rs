@@ -104,7 +104,7 @@ impl Kafka {
         Ok(offsets)
     }
 
-    /// One for a transaction is not kept: it has a transaction id of its own.
+    /// The producer for these settings. Transactional producers are not cached: each has its own transactional id.
     fn producer(&self, how: Write) -> KafkaResult<FutureProducer> {
         if how.transaction.is_some() {
             return self.new_producer(how);

@@ -13,16 +13,16 @@ use crate::folder::Folder;
 use crate::secrets::secret;
 use crate::tokens::Signer;
 
-/// One node. Who is nobody may do all, as the tests themselves at the plain listener; [`READER`] may read every topic,
-/// [`WRITER`] may write to those that begin with [`WRITABLE`]; [`OUTSIDER`] may do nothing.
+/// One node. Unauthenticated clients, such as the tests at the plain listener, can do everything. [`READER`] can read every
+/// topic, [`WRITER`] can write to topics with the prefix [`WRITABLE`], and [`OUTSIDER`] can do nothing.
 pub struct Secured {
     /// With the [`listener`]s.
     pub kafka: Kafka,
     /// The authority of its certificates and its clients'.
     pub authority: Authority,
-    /// What [`READER`] shows at [`listener::MTLS`].
+    /// The client certificate of [`READER`] for [`listener::MTLS`].
     pub reader: Certificate,
-    /// Whose tokens [`listener::OIDC`] takes.
+    /// The issuer whose tokens [`listener::OIDC`] accepts.
     pub signer: Arc<Signer>,
     _folder: Folder,
 }

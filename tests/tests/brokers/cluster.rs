@@ -1,4 +1,4 @@
-//! What the tests break, and put up again when they take it.
+//! The shared cluster, which each test repairs before it uses it.
 
 use std::time::Duration;
 

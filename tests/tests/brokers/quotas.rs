@@ -14,12 +14,12 @@ use crate::requests::fetches;
 
 /// Bytes a second, from each node.
 const RATE: u32 = 1_000_000;
-/// Of a client that may not even read a batch in a second: a node wants it to ask nothing until it may, after 48 s.
+/// The quota of a client that cannot even read one batch in a second: a node throttles it for 48 s.
 const LOW_RATE: u32 = 1_000;
 /// Values of 10 KB.
 const RECORDS: usize = 400;
 const VALUE: usize = 10_000;
-/// A broker gives no less than a batch, and an answer ends within one: what is read twice counts twice.
+/// Small batches: a broker returns whole batches, an answer ends within one, and re-read bytes count against the quota.
 const BATCH: usize = 5;
 const SOCKETS: usize = 8;
 const HOLDS_WITHIN: Duration = Duration::from_secs(10);

@@ -38,8 +38,8 @@ async fn rack_replica_serves_its_clients() {
     assert!(written > 0);
 }
 
-/// Waits until one node serves most of the records, from when the first of them came until every socket has read on. What a
-/// replica has not got yet when it is asked comes from the leader, and one that has just started is often behind.
+/// Waits until one node serves most of the records, from the first record until every socket has read on. A lagging replica
+/// redirects to the leader, and a replica that has just started often lags.
 async fn served_by(kafka: &Kafka, walks: &[Walk], node: usize) {
     becomes("the node that serves", Some(node), SERVED_WITHIN, async || {
         let since = fetches(kafka, CLIENT);

@@ -99,8 +99,8 @@ impl Writer {
     }
 }
 
-/// A socket that reads a partition and fails where an answer is late, a record is not the next, or an error says that
-/// asking again is of no use.
+/// A socket that reads a partition. It fails if an answer is late, a record is missing or repeated, or an error is not
+/// retriable.
 pub(crate) struct Walk {
     pub(crate) partition: i32,
     seen: Arc<Mutex<Seen>>,
@@ -143,7 +143,7 @@ impl Walk {
         self.seen.lock().unwrap().next
     }
 
-    /// Waits until it has all that was written, which nobody writes to any more; the errors on its way, and how often.
+    /// Waits until it has read to the end of the log. Returns the errors with their counts.
     pub(crate) async fn end(mut self) -> BTreeMap<String, u32> {
         let Ok(ended) = timeout(WITHIN, self.task.join_next()).await else {
             panic!("partition {} is read up to {} only", self.partition, self.next());

@@ -1,4 +1,4 @@
-//! SIGTERM: what was accepted before it is delivered, and those who wait are told so.
+//! SIGTERM: accepted records are delivered, and waiting clients get their result.
 
 use std::time::Duration;
 

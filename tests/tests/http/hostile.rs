@@ -1,5 +1,5 @@
-//! Ten thousand requests that no well-behaved client sends: each is refused as HTTP says, nothing is written, nothing
-//! is told, and nobody else notices.
+//! Ten thousand requests of badly behaved clients: each is refused as HTTP says, nothing is written, no internals leak, and other
+//! clients are not affected.
 
 mod exchange;
 mod malformed;

@@ -99,7 +99,7 @@ fn errors_are_listed_by_status() {
     assert_eq!(listed, documented.chain([405]).collect());
 }
 
-/// What only a part that is broken, full or slow answers: the tests that break it see these.
+/// Statuses of a broken, full or slow part. Other suites produce them.
 const ELSEWHERE: [(u16, &str); 6] = [
     (408, "hostile: a body that takes a minute"),
     (429, "switches: a full queue"),

@@ -1,5 +1,5 @@
-//! A part dies under clients that keep writing: what was acknowledged is there, what was refused is not, and nothing is
-//! there twice but what a client sent twice because it was not told.
+//! A part dies under clients that keep writing. Acknowledged records are in the log, refused ones are not, and only records
+//! resent after an unknown outcome are duplicated.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -91,7 +91,7 @@ struct Told {
 }
 
 /// What became of one record of a request.
-enum Fate {
+enum WriteResult {
     Acknowledged(i64),
     Refused,
     Unknown,
@@ -175,16 +175,16 @@ async fn write(
         let mut numbers: Vec<u64> = (next..next + count).collect();
         next += count;
         while !numbers.is_empty() {
-            let fates = send(&mut client, gateway, &topic, partition, &numbers).await;
+            let results = send(&mut client, gateway, &topic, partition, &numbers).await;
             let mut left = Vec::new();
-            for (number, fate) in numbers.into_iter().zip(fates) {
-                match fate {
-                    Fate::Acknowledged(offset) => _ = told.acknowledged.insert(number, offset),
-                    Fate::Unknown => {
+            for (number, result) in numbers.into_iter().zip(results) {
+                match result {
+                    WriteResult::Acknowledged(offset) => _ = told.acknowledged.insert(number, offset),
+                    WriteResult::Unknown => {
                         told.unknown.insert(number);
                         left.push(number);
                     }
-                    Fate::Refused => {
+                    WriteResult::Refused => {
                         told.refused.insert(number);
                         left.push(number);
                     }
@@ -203,7 +203,7 @@ async fn send(
     topic: &str,
     partition: i32,
     numbers: &[u64],
-) -> Vec<Fate> {
+) -> Vec<WriteResult> {
     let request = match numbers {
         [number] => Request::post(ANY, number.to_string())
             .with("x-kafka-topic", topic)
@@ -230,38 +230,40 @@ async fn send(
                 // As `retry-after` says, only sooner.
                 sleep(Duration::from_millis(20)).await;
             }
-            fates(&response, numbers.len())
+            results(&response, numbers.len())
         }
         Err(_) => {
             *client = None;
-            numbers.iter().map(|_| Fate::Unknown).collect()
+            numbers.iter().map(|_| WriteResult::Unknown).collect()
         }
     }
 }
 
-/// What an answer says of each record. What it does not say to be unknown, it says to be known.
-fn fates(response: &Response, count: usize) -> Vec<Fate> {
+/// The result of each record. A result is final unless the answer says that it is unknown.
+fn results(response: &Response, count: usize) -> Vec<WriteResult> {
     if response.header("content-type") == Some("text/html") {
         let is_unknown = unanswered(Way::Apisix, response, response.status);
-        return (0..count).map(|_| if is_unknown { Fate::Unknown } else { Fate::Refused }).collect();
+        return (0..count)
+            .map(|_| if is_unknown { WriteResult::Unknown } else { WriteResult::Refused })
+            .collect();
     }
     let json = response.json();
     match (response.status, json["offsets"].as_array()) {
-        (200, None) => vec![Fate::Acknowledged(json["offset"].as_i64().unwrap())],
+        (200, None) => vec![WriteResult::Acknowledged(json["offset"].as_i64().unwrap())],
         (200, Some(all)) => {
             assert_eq!(all.len(), count, "{json}");
-            let fate = |one: &serde_json::Value| match (one["offset"].as_i64(), one["error"].as_str()) {
-                (Some(offset), None) => Fate::Acknowledged(offset),
-                (None, Some(_)) if one["unknown_outcome"] == true => Fate::Unknown,
-                (None, Some(_)) => Fate::Refused,
+            let result = |one: &serde_json::Value| match (one["offset"].as_i64(), one["error"].as_str()) {
+                (Some(offset), None) => WriteResult::Acknowledged(offset),
+                (None, Some(_)) if one["unknown_outcome"] == true => WriteResult::Unknown,
+                (None, Some(_)) => WriteResult::Refused,
                 _ => panic!("{json}"),
             };
-            all.iter().map(fate).collect()
+            all.iter().map(result).collect()
         }
         (429 | 502 | 503 | 504, _) if json["unknown_outcome"] == true => {
-            (0..count).map(|_| Fate::Unknown).collect()
+            (0..count).map(|_| WriteResult::Unknown).collect()
         }
-        (429 | 503, _) => (0..count).map(|_| Fate::Refused).collect(),
+        (429 | 503, _) => (0..count).map(|_| WriteResult::Refused).collect(),
         _ => panic!("{response:?}"),
     }
 }

@@ -70,8 +70,8 @@ async fn unfinished_messages_are_bounded_together(way: Way) {
     };
     before.check(&bench, "2,000 messages are not finished", allowed);
 
-    let fates = join_all(clients.iter_mut().map(|client| client.finish(rest))).await;
-    let served = u64::try_from(fates.iter().filter(|served| **served).count()).unwrap();
+    let results = join_all(clients.iter_mut().map(|client| client.finish(rest))).await;
+    let served = u64::try_from(results.iter().filter(|served| **served).count()).unwrap();
     // What grows beyond half the limit of a message reserves the whole.
     let fit = MAX_ASSEMBLY_BYTES / MAX_MESSAGE_BYTES;
     // The last to lose may have held as much as one message more than was needed.

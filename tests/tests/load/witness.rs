@@ -38,8 +38,8 @@ impl Witness {
         witness
     }
 
-    /// Commands are answered as when nobody else was there, by a machine that is busy with other things as well: half of
-    /// them nearly as fast, nearly all without a stall.
+    /// Checks that latency stays close to that of the undisturbed run: half of the commands nearly as fast, nearly all without a
+    /// stall.
     pub(crate) async fn check(&mut self, what: &str) {
         self.check_within(what, Percentiles { p50: SLACK, p99: STALL }).await;
     }
@@ -94,8 +94,8 @@ fn percentiles(mut all: Vec<Duration>) -> Percentiles {
 
 const COUNT: usize = 200;
 const WITHIN: Duration = Duration::from_secs(10);
-/// What half of the commands may take besides: a machine of two cores runs Envoy, the bridge, Kafka and this program, and
-/// each of them may wait for a turn of a few milliseconds.
+/// Allowed extra latency at p50: two cores run Envoy, the bridge, Kafka and this program, and each can wait a few milliseconds
+/// for a core.
 const SLACK: Duration = Duration::from_millis(5);
-/// What one command of a hundred may take besides: turns that several others have first, far below any stall.
+/// Allowed extra latency at p99: several such waits, far below any stall.
 const STALL: Duration = Duration::from_millis(150);

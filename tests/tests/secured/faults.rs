@@ -31,7 +31,7 @@ async fn faults_have_their_causes_in_the_log() {
 /// A section that does not work, and what the log says about it.
 pub(crate) struct Fault {
     pub(crate) section: Section,
-    /// Who reads these knows what to do.
+    /// Texts that the log line has to contain.
     words: &'static [&'static str],
     /// Whether it may go away without anyone changing the configuration.
     retriable: bool,

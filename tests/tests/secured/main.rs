@@ -3,9 +3,9 @@
 //! 1. [`section`], [`gateway`], [`discovery`]: a cluster as its section says, and the gateway with a path for each, which may change
 //! 2. [`readable`], [`reauthentication`]: what can be read, and for how long
 //! 3. [`writable`]: what can be written
-//! 4. [`faults`], [`configuration`]: what cannot, what the client is told, and what the log says (`logged`)
-//! 5. [`identities`], [`secrets`]: who acts as whom, and what nobody is told
-//! 6. [`carried`], [`removed`]: all of this for routes that carry their cluster, and what becomes of one that goes
+//! 4. [`faults`], [`configuration`]: invalid settings, their errors and log lines (`logged`)
+//! 5. [`identities`], [`secrets`]: users of clusters, and secrets in errors and metrics
+//! 6. [`carried`], [`removed`]: routes that carry their cluster, and removed routes
 
 #![cfg(test)] // so that helpers, too, may fail as tests do
 

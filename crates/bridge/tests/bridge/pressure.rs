@@ -145,5 +145,5 @@ async fn random_bytes_end_no_session_but_their_own() {
     assert_eq!(beside.next().await.unwrap().sequence, 9);
 }
 
-/// What the filter says, which pads: it is held back by not reading.
+/// The header of a filter that pads its writes: the bridge holds it back by not reading.
 const PADDED: [(&str, &str); 1] = [("sluicegate-padded", "true")];

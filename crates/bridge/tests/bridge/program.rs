@@ -123,7 +123,7 @@ async fn unwritable_log_harms_no_session() {
         let mut command = bridge(&config);
         command.env("SLUICEGATE_LOG_FORMAT", format).env("RUST_LOG", "trace").stderr(stderr);
         let (mut child, [grpc, _]) = started(&mut command).await;
-        // Whoever reads the log, if it is a pipe, leaves.
+        // The reader of the log's pipe exits.
         drop(child.stderr.take());
         let gateway = Gateway::over(TcpStream::connect(grpc).await.unwrap()).await;
         let mut session = gateway.open(Endpoint::Connect, &[]).await.unwrap();

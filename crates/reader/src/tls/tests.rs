@@ -153,7 +153,7 @@ async fn connect(server: &Server, config: &Config) -> ConnectionError {
     dial(&address, config, limits).await.err().expect("no broker is there")
 }
 
-/// That connecting fails as a fault of TLS which needs a person, and says `want`.
+/// Expects a permanent TLS error that contains `want`.
 async fn check(server: &Server, config: &Config, want: &str) {
     match connect(server, config).await {
         ConnectionError::Tls { what, retriable: false, .. } => {
@@ -163,7 +163,7 @@ async fn check(server: &Server, config: &Config, want: &str) {
     }
 }
 
-/// That a stream is secured: what fails is only that no broker answers on it.
+/// Expects a secured stream: the call fails only because no broker answers.
 async fn check_secured(server: &Server, config: &Config) {
     let error = connect(server, config).await;
     assert!(matches!(error, ConnectionError::Lost { .. }), "{error:?}");

@@ -59,7 +59,7 @@ fn reader(servers: &[SocketAddr], mechanism: &str, more: &[(&str, &str)]) -> Rea
 
 const USER: [(&str, &str); 2] = [("sasl.username", "me"), ("sasl.password", "hunter2")];
 
-/// That the call failed for want of rights, which no other try would change, and says `want`.
+/// Expects a permanent authorization error that contains `want`.
 #[track_caller]
 fn check_refused(error: &ReadError, want: &str) {
     let text = chain(error);

@@ -229,7 +229,7 @@ fn bridge_is_told_when_messages_begin_and_end() {
     assert_eq!(unfinished(head), [1]);
     assert_eq!(unfinished(&tail[..1]), [0; 0]);
     assert_eq!(unfinished(&tail[1..]), [0]);
-    // What is whole at once is not worth a word, nor is a frame of which there is not even the head.
+    // Complete messages and partial frame headers are not reported.
     assert_eq!(unfinished(&[&message[..], &message[..1]].concat()), [0; 0]);
     assert_eq!(unfinished(&message[1..]), [0; 0]);
     // Fragments, with a ping inside; then one message ends and another begins.

@@ -1,4 +1,4 @@
-//! How fast is read and written through Envoy, filter and bridge, beside a bare librdkafka in the same run.
+//! Throughput of reads and writes through Envoy, filter and bridge, beside a bare librdkafka in the same run.
 //!
 //! 1. [`machine`]: where and with what
 //! 2. [`reading`]: clients that [`walk`] a topic through the gateway, beside librdkafka consumers ([`consume`])

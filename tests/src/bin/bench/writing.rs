@@ -111,5 +111,5 @@ const DEFAULTS: [(&str, &str); 6] = [
 const SESSION_IN_FLIGHT: u32 = 16;
 /// Of all clients together, so that no queue is full.
 const MAX_IN_FLIGHT: u32 = 320;
-/// Java's compilers are at work in the first seconds of everything.
+/// Seconds of writing before the measurement, until Kafka's JIT compilers are done.
 const WARM_UP: u32 = 5;

@@ -31,7 +31,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PATH")]
     pub(crate) envoy: Option<PathBuf>,
 
-    /// Exit where it would start: for `./dev`, before it builds anything
+    /// Check the arguments and exit: for `./dev`, before it builds anything
     #[arg(long, hide = true)]
     pub(crate) check_arguments: bool,
 }

@@ -1,6 +1,6 @@
 //! The texts that the demo prints.
 //!
-//! A reader that has gone or a full disk ends nothing: the demo runs on until it is stopped.
+//! Output errors are ignored: the demo runs on until it is stopped.
 
 use std::fmt::{self, Display};
 use std::io::{Write as _, stderr, stdout};

@@ -17,8 +17,8 @@ pub(super) struct Seen {
     pub(super) bytes: Vec<u8>,
 }
 
-/// Writes `bytes`, those behind `cut` a little later, to a connection of its own, and reads until the server has said all that it will: until the end, or
-/// until it is silent after `answers`. Who expects none leaves soon.
+/// Writes `bytes` to a new connection, those after `cut` a little later. Reads until the end, or until the server is quiet after
+/// `answers`. With none expected, the timeout is short.
 pub(super) async fn exchange(gateway: SocketAddr, bytes: &[u8], cut: usize, answers: usize) -> Seen {
     let mut stream = TcpStream::connect(gateway).await.unwrap();
     stream.set_nodelay(true).unwrap();
