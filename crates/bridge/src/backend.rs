@@ -1,5 +1,8 @@
 //! The seam to messaging systems: what commands need from one, and what they get back.
 //!
+//! Records travel in the protocol's encoding, so that a fetch copies each payload once: [`Fetched::messages`] is a part of a
+//! `KafkaFetchResp`, and records to write are the protocol's.
+//!
 //! A messaging system is one module that implements [`Backend`]; [`kafka`](crate::kafka) is the first. Names are those
 //! of a partitioned log: topics have partitions, numbered from 0, and records have offsets.
 
@@ -27,12 +30,12 @@ pub(crate) trait Backend: Send + Sync {
     /// Whether a broker answers within this time. If none does, the reason is logged.
     fn is_ready(&self, within: Duration) -> BoxFuture<'_, bool>;
 
-    /// Reads consecutive records from an offset on. At the end of the log it waits until `room` ends the wait.
+    /// Reads consecutive records from an offset on. At the end of the log it waits until `reservation` ends the wait.
     fn fetch<'a>(
         &'a self,
         log: Log<'a>,
         fetch: Fetch,
-        room: &'a mut dyn Room,
+        reservation: &'a mut dyn AnswerReservation,
     ) -> BoxFuture<'a, Result<Fetched, CommandError>>;
 
     /// The offset of the first record at or after `timestamp`, in milliseconds since 1970; -1 if every record is older.
@@ -104,12 +107,12 @@ pub(crate) struct Fetched {
 }
 
 /// The memory reserved for a fetch's answer.
-pub(crate) trait Room: Send {
+pub(crate) trait AnswerReservation: Send {
     /// Gives back all but [`WAITING_BYTES`] while the fetch waits at the end of the log. Ready when it must stop
     /// waiting.
     fn wait(&mut self) -> BoxFuture<'_, ()>;
 
-    /// Reserves again what [`Room::wait`] gave back. False if there is no room now.
+    /// Reserves again what [`AnswerReservation::wait`] gave back. False if there is no room now.
     fn refill(&mut self) -> BoxFuture<'_, bool>;
 }
 

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 pub(crate) use self::produce::{MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_RECORDS, READ_ONLY, Writes};
 pub(crate) use self::turn::{Turn, Turns};
 
-use crate::backend::{Backend, CommandError, Fault, Fetch, Fetched, Log, Partition, Room};
+use crate::backend::{AnswerReservation, Backend, CommandError, Fault, Fetch, Fetched, Log, Partition};
 use crate::metrics::{ClusterMetrics, Kind, Outcome};
 
 /// One `[clusters.NAME]` of the configuration, or a cluster defined by a route.
@@ -64,7 +64,7 @@ impl Cluster {
         !checked.is_err_and(|error| error.fault == Fault::NotFound)
     }
 
-    /// Reads records. At the end of the log it waits until `room` ends the wait.
+    /// Reads records. At the end of the log it waits until `reservation` ends the wait.
     ///
     /// # Cancel safety
     /// A drop abandons the read.
@@ -72,9 +72,9 @@ impl Cluster {
         &self,
         log: Log<'_>,
         fetch: Fetch,
-        room: &mut dyn Room,
+        reservation: &mut dyn AnswerReservation,
     ) -> Result<Fetched, CommandError> {
-        self.measured(Kind::Fetch, self.backend.fetch(log, fetch, room)).await
+        self.measured(Kind::Fetch, self.backend.fetch(log, fetch, reservation)).await
     }
 
     /// The offset of a timestamp: see [`Backend::list_offset`].

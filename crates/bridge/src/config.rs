@@ -28,6 +28,7 @@ pub use self::route_clusters::RouteClusters;
 pub(crate) use self::route_clusters::{DefinedCluster, NAME as ROUTE_CLUSTERS, is_of_definition};
 pub use self::secret::Secret;
 pub use self::tls::Tls;
+pub(crate) use sluicegate_reader::PropertyError;
 
 use self::problem::Problems;
 use self::section::Section;

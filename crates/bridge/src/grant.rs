@@ -7,7 +7,7 @@ use sluicegate_protocol::error_code::TOPIC_AUTHORIZATION_FAILED;
 use sluicegate_protocol::{CmdKafkaFetch, CmdKafkaListOffset, ProduceRecord, metadata};
 use sluicegate_ws_session::source::Source;
 
-use crate::backend::{CommandError, DeliveryReport, Fetch, Fetched, Log, Room};
+use crate::backend::{AnswerReservation, CommandError, DeliveryReport, Fetch, Fetched, Log};
 use crate::cluster::{Cluster, Reads, Turn, topic_denied};
 use crate::metrics::{Kind, Outcome};
 use crate::topics::Topics;
@@ -90,13 +90,13 @@ impl Grant {
     pub(crate) async fn fetch(
         &self,
         fetch: &CmdKafkaFetch,
-        room: &mut dyn Room,
+        reservation: &mut dyn AnswerReservation,
     ) -> Result<Fetched, CommandError> {
         let CmdKafkaFetch { topic, partition, offset } = fetch;
         self.check_read(Kind::Fetch, topic)?;
         let Reads { max_bytes, wait } = self.cluster.reads();
         let log = Log { topic, partition: *partition };
-        self.cluster.fetch(log, Fetch { offset: *offset, max_bytes, wait }, room).await
+        self.cluster.fetch(log, Fetch { offset: *offset, max_bytes, wait }, reservation).await
     }
 
     /// The offset of a timestamp: see [`Cluster::list_offset`].

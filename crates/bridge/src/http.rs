@@ -17,9 +17,9 @@ mod number;
 mod problem;
 mod produce;
 mod request;
+mod request_permits;
 mod response;
 mod rest;
-mod running;
 
 use std::sync::Arc;
 
@@ -31,8 +31,8 @@ use sluicegate_protocol::http_route::Resource;
 use sluicegate_protocol::{HttpRest, HttpRoute};
 
 pub(crate) use self::problem::{Fault, Problem};
+pub(crate) use self::request_permits::RequestPermits;
 pub(crate) use self::response::Body;
-pub(crate) use self::running::Running;
 
 use self::accept::Accept;
 use self::headers::Headers;
@@ -41,11 +41,11 @@ use self::response::Response;
 use crate::grant::Grant;
 
 /// An admitted request.
-pub(crate) struct Admitted<'a> {
+pub(crate) struct AdmittedRequest<'a> {
     pub(crate) grant: Grant,
     pub(crate) route: &'a HttpRoute,
     /// The request's permit, or the limit that is reached (`limits.max_calls`).
-    pub(crate) running: Result<Arc<Running>, usize>,
+    pub(crate) running: Result<Arc<RequestPermits>, usize>,
     /// The largest body, in bytes.
     pub(crate) max_body_bytes: usize,
 }
@@ -55,7 +55,7 @@ pub(crate) struct Admitted<'a> {
 /// # Cancel safety
 /// A drop abandons a read. A request's records are written all or none.
 pub(crate) async fn respond(
-    admitted: &Admitted<'_>,
+    admitted: &AdmittedRequest<'_>,
     request: http::Request<Incoming>,
 ) -> http::Response<Body> {
     let methods: &[Method] = match &admitted.route.resource {
@@ -129,7 +129,7 @@ fn refusal(route: &HttpRoute, problem: Problem, headers: &HeaderMap) -> Response
     }
 }
 
-async fn answer(admitted: &Admitted<'_>, parts: &Parts, body: Incoming) -> http::Response<Body> {
+async fn answer(admitted: &AdmittedRequest<'_>, parts: &Parts, body: Incoming) -> http::Response<Body> {
     let response = match &admitted.running {
         Ok(running) => run(admitted, parts, body, running).await,
         Err(max_calls) => {
@@ -144,13 +144,13 @@ async fn answer(admitted: &Admitted<'_>, parts: &Parts, body: Incoming) -> http:
 }
 
 async fn run(
-    admitted: &Admitted<'_>,
+    admitted: &AdmittedRequest<'_>,
     parts: &Parts,
     body: Incoming,
-    running: &Arc<Running>,
+    running: &Arc<RequestPermits>,
 ) -> Result<Response, Problem> {
     let answer = async |body: Bytes| {
-        let Admitted { grant, route, .. } = admitted;
+        let AdmittedRequest { grant, route, .. } = admitted;
         let request = Request { grant, method: &parts.method, headers: Headers(&parts.headers), body: &body };
         match &route.resource {
             Some(Resource::Produce(produce)) => Box::pin(produce::answer(&request, produce, running)).await,

@@ -33,7 +33,7 @@ pub(crate) use self::writer::Writer;
 use self::incidents::Incidents;
 use self::writer::NoProducer;
 use crate::backend::{
-    Backend, CommandError, Fault, Fetch, Fetched, HandedOver, Log, Partition, Replica, Room,
+    AnswerReservation, Backend, CommandError, Fault, Fetch, Fetched, HandedOver, Log, Partition, Replica,
 };
 
 /// A Kafka cluster.
@@ -73,9 +73,9 @@ impl Backend for Kafka {
         &'a self,
         log: Log<'a>,
         fetch: Fetch,
-        room: &'a mut dyn Room,
+        reservation: &'a mut dyn AnswerReservation,
     ) -> BoxFuture<'a, Result<Fetched, CommandError>> {
-        let fetched = read::fetch(&self.reader, log, fetch, room);
+        let fetched = read::fetch(&self.reader, log, fetch, reservation);
         fetched.map(|fetched| fetched.map_err(|error| self.failed(&error))).boxed()
     }
 

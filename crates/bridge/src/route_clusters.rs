@@ -14,7 +14,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use sluicegate_reader::PropertyError;
 use tokio::sync::{Notify, OnceCell};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
@@ -22,7 +21,7 @@ use tokio::time::{Instant, sleep};
 pub(crate) use self::definition::BASE64;
 use self::definition::Definition;
 use crate::cluster::Cluster;
-use crate::config::{self, is_of_definition};
+use crate::config::{self, PropertyError, is_of_definition};
 
 /// The clusters of routes.
 pub(crate) struct RouteClusters {

@@ -54,7 +54,7 @@ use self::frames::Frames;
 use self::keepalive::{Due, Keepalive};
 use self::lane::Lane;
 use self::outbox::Outbox;
-use self::peer::{Gone, Input, read_meanwhile, read_to_end};
+use self::peer::{Disconnected, Input, read_meanwhile, read_to_end};
 use self::request::Request;
 use self::reservation::Reservation;
 use self::transport::Output;
@@ -105,7 +105,7 @@ struct Session<'a> {
     kafka: Lane,
     /// Requests that the session answers itself.
     own: Lane,
-    commands: FuturesUnordered<Running>,
+    commands: FuturesUnordered<CommandInFlight>,
     /// Turns of commands that write, in the order of their arrival.
     turns: Turns,
     outbox: Outbox,
@@ -120,7 +120,7 @@ struct Session<'a> {
 }
 
 /// A command in flight, with the reservation of its answer.
-type Running = Pin<Box<dyn Future<Output = (Answer, OwnedSemaphorePermit)> + Send>>;
+type CommandInFlight = Pin<Box<dyn Future<Output = (Answer, OwnedSemaphorePermit)> + Send>>;
 
 /// An event that wakes a session.
 enum Event {
@@ -254,7 +254,7 @@ impl<'a> Session<'a> {
     fn poll_output(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         self.output.poll_progress(cx, &mut self.outbox).map(|progress| match progress {
             Ok(()) => Event::Wrote,
-            Err(Gone) => Event::Left,
+            Err(Disconnected) => Event::Left,
         })
     }
 
@@ -320,10 +320,10 @@ impl<'a> Session<'a> {
                     Command::Produce(_) => self.turns.next(),
                     Command::Fetch(_) | Command::ListOffset(_) => Turn::default(),
                 };
-                let mut room = Reservation::new(reserved);
+                let mut reservation = Reservation::new(reserved);
                 let running = async move {
-                    let answer = command.run(sequence, &grant, turn, &mut room).await;
-                    (answer, room.into_permit())
+                    let answer = command.run(sequence, &grant, turn, &mut reservation).await;
+                    (answer, reservation.into_permit())
                 };
                 self.commands.push(Box::pin(running));
                 return;

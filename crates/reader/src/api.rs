@@ -5,15 +5,14 @@
 mod fetch;
 mod list_offsets;
 mod metadata;
+mod request;
 mod sasl;
 mod versions;
 
-use std::num::NonZeroU128;
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kafka_protocol::messages::{ApiKey, RequestHeader, TopicName};
+use kafka_protocol::messages::{ApiKey, RequestHeader};
 use kafka_protocol::protocol::{Encodable, StrBytes};
 
 use crate::wire::{Wire, WireError};
@@ -21,28 +20,9 @@ use crate::wire::{Wire, WireError};
 pub(crate) use fetch::{FetchAnswer, FetchRequest};
 pub(crate) use list_offsets::ListOffsetsRequest;
 pub(crate) use metadata::{MetadataAnswer, MetadataRequest, PartitionAnswer, TopicAnswer};
+pub(crate) use request::{Api, TopicId};
 pub(crate) use sasl::{SaslAuthenticateAnswer, SaslAuthenticateRequest, SaslHandshakeRequest};
 pub(crate) use versions::{Versions, VersionsRequest};
-
-/// A request and its response.
-pub(crate) trait Api {
-    const KEY: ApiKey;
-    /// The supported versions.
-    const VERSIONS: RangeInclusive<i16>;
-    /// The first version with varint lengths and tagged fields (KIP-482).
-    const FLEXIBLE: i16;
-    type Body: Encodable;
-    type Answer;
-
-    /// The highest version for this request.
-    fn max_version(&self) -> i16 {
-        *Self::VERSIONS.end()
-    }
-
-    fn body(&self, version: i16) -> Self::Body;
-
-    fn decode(&self, wire: &mut Wire, version: i16) -> Result<Self::Answer, WireError>;
-}
 
 /// Encodes a frame: length, header, body.
 ///
@@ -81,14 +61,6 @@ pub(crate) fn decode<A: Api>(
     }
     let answer = request.decode(&mut wire, version)?;
     Ok((answer, wire.throttle_time()))
-}
-
-/// The id of a topic, which tells it from an earlier one of the same name (KIP-516).
-pub(crate) type TopicId = NonZeroU128;
-
-/// A validated name, for `kafka-protocol`.
-fn topic_name(name: &str) -> TopicName {
-    TopicName(StrBytes::from_string(name.to_owned()))
 }
 
 /// The size of a frame's length field.

@@ -34,6 +34,7 @@ mod error_code;
 mod fetch;
 mod fetch_call;
 mod fetch_plan;
+mod first_address;
 mod leader_call;
 mod lock;
 mod metadata_cache;

@@ -65,7 +65,7 @@ impl Cluster {
                 Some(error) => Err(error),
                 None => Ok(self.check(&records, topics).await),
             };
-            turn.come().await;
+            turn.wait().await;
             errors
         };
         let errors = due.run_until_cancelled(checked).await.ok_or_else(shutting_down)??;

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Cluster, MAX_RECORDS, Reads, Writes};
 use crate::backend::{
-    Backend, CommandError, Fault, Fetch, Fetched, HandedOver, Log, Partition, Room, Written,
+    AnswerReservation, Backend, CommandError, Fault, Fetch, Fetched, HandedOver, Log, Partition, Written,
 };
 use crate::metrics::Metrics;
 
@@ -63,7 +63,7 @@ impl Backend for Arc<Script> {
         &'a self,
         log: Log<'a>,
         _: Fetch,
-        _: &'a mut dyn Room,
+        _: &'a mut dyn AnswerReservation,
     ) -> BoxFuture<'a, Result<Fetched, CommandError>> {
         async move {
             self.check_log(log).await?;
@@ -137,7 +137,7 @@ impl Backend for Arc<Script> {
 }
 
 /// Never waits.
-impl Room for () {
+impl AnswerReservation for () {
     fn wait(&mut self) -> BoxFuture<'_, ()> {
         ready(()).boxed()
     }

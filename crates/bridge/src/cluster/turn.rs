@@ -24,7 +24,7 @@ impl Turns {
 
 impl Turn {
     /// Waits for the turn.
-    pub(super) async fn come(&mut self) {
+    pub(super) async fn wait(&mut self) {
         if let Some(before) = self.before.take() {
             // Nothing is ever sent: the turn before ends when it is dropped.
             let _ = before.await;
@@ -40,17 +40,17 @@ mod tests {
     async fn turns_come_in_order() {
         let mut turns = Turns::default();
         let [mut first, mut second, mut third] = std::array::from_fn(|_| turns.next());
-        first.come().await;
+        first.wait().await;
         let waits = tokio::spawn(async move {
-            third.come().await;
+            third.wait().await;
         });
         tokio::task::yield_now().await;
         assert!(!waits.is_finished());
         drop(first);
-        second.come().await;
+        second.wait().await;
         assert!(!waits.is_finished());
         drop(second);
         waits.await.unwrap();
-        Turn::default().come().await;
+        Turn::default().wait().await;
     }
 }

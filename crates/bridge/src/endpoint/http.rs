@@ -10,7 +10,7 @@ use sluicegate_protocol::{HttpRoute, metadata};
 use tonic::body::Body;
 
 use super::{Endpoint, Refusal, unbuffered};
-use crate::http::{self as plain, Admitted, Fault, Problem, Running};
+use crate::http::{self as plain, AdmittedRequest, Fault, Problem, RequestPermits};
 use crate::route_clusters::{BASE64, RouteClusterError};
 
 impl Endpoint {
@@ -48,13 +48,19 @@ impl Endpoint {
         &self,
         request: &Request<Incoming>,
         route: &'a HttpRoute,
-    ) -> Result<Admitted<'a>, Refusal> {
+    ) -> Result<AdmittedRequest<'a>, Refusal> {
         let grant = self.grant(request).await?;
         let cluster = Arc::as_ptr(&grant.cluster).addr();
-        let running =
-            Running::begin(&self.calls, cluster, grant.client, &self.waiting, &self.drain, self.open.token())
-                .ok_or(self.calls.total());
-        Ok(Admitted { grant, route, running, max_body_bytes: self.messages.max_message_bytes })
+        let running = RequestPermits::begin(
+            &self.calls,
+            cluster,
+            grant.client,
+            &self.waiting,
+            &self.drain,
+            self.open.token(),
+        )
+        .ok_or(self.calls.total());
+        Ok(AdmittedRequest { grant, route, running, max_body_bytes: self.messages.max_message_bytes })
     }
 
     async fn refuse_http(

@@ -275,3 +275,63 @@ impl Refusal {
 /// The longest part of a name that a message repeats.
 const MAX_NAME_BYTES: usize = 100;
 const RETRY_AFTER_SECONDS: &str = "1";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reference;
+
+    fn all() -> Vec<Refusal> {
+        let refused = |status| Refused { status, header: None, reason: "" };
+        vec![
+            Refusal::NotFound,
+            Refusal::NotGrpc,
+            Refusal::SecretWrong,
+            Refusal::UnknownHeader { name: String::new() },
+            Refusal::UnknownCluster { name: String::new() },
+            Refusal::RouteCluster(RouteClusterError::UnknownGateway),
+            Refusal::TwoClusters,
+            Refusal::RouteCluster(RouteClusterError::Unusable),
+            Refusal::RouteCluster(RouteClusterError::TooMany { max: 1 }),
+            Refusal::Draining,
+            Refusal::Full { max_sessions: 1 },
+            Refusal::Handshake(refused(400)),
+            Refusal::Handshake(refused(403)),
+            Refusal::Body,
+            Refusal::Origin,
+            Refusal::Version,
+        ]
+    }
+
+    /// The words of the reference.
+    fn cause(label: &str) -> &'static str {
+        match label {
+            "path" => "no such path",
+            "content_type" => "not gRPC",
+            "secret" => "missing or wrong `gateway_secret`",
+            "metadata" => "an unknown, repeated or invalid `sluicegate-` header",
+            "cluster" => "the bridge has no cluster of this name",
+            "route_cluster_forbidden" => "a broker is not in `allowed_hosts`, or no authenticated gateway",
+            "route_cluster_invalid" => "the route's cluster is invalid",
+            "route_cluster_unusable" => "`route_clusters.properties` are invalid",
+            "route_clusters_full" => "`route_clusters.max` is reached",
+            "draining" => "the bridge is shutting down",
+            "full" => "`limits.max_sessions` is reached",
+            "handshake" => "an invalid or forbidden WebSocket handshake",
+            "body" => "an upgrade with a body",
+            "origin" => "a page or host of another machine, at a bridge without a secret",
+            "version" => "the HTTP version cannot carry it",
+            other => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn reference_lists_every_refusal() {
+        let row = |refusal: Refusal| {
+            let (status, label) = (refusal.codes().0.as_u16().to_string(), refusal.label());
+            vec![format!("`{label}`"), status, cause(label).to_owned()]
+        };
+        let rows: Vec<_> = all().into_iter().map(row).collect();
+        reference::check("errors.md", "refusals", &reference::table(&["reason", "status", "cause"], &rows));
+    }
+}

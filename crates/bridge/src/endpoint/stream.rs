@@ -16,7 +16,7 @@ use crate::grant::Grant;
 use crate::session::{self, Overload, Transport};
 
 /// An admitted session. It is counted until it is dropped.
-pub(super) struct Admitted {
+pub(super) struct AdmittedSession {
     pub(super) grant: Grant,
     _slot: OwnedSemaphorePermit,
 }
@@ -57,14 +57,19 @@ impl Endpoint {
         Ok(opened(Body::new(body)))
     }
 
-    pub(super) fn admit(&self, grant: Grant) -> Result<Admitted, Refusal> {
+    pub(super) fn admit(&self, grant: Grant) -> Result<AdmittedSession, Refusal> {
         let slot = Arc::clone(&self.sessions).try_acquire_owned();
         let slot = slot.map_err(|_| Refusal::Full { max_sessions: self.max_sessions })?;
         grant.cluster.metrics.sessions.inc();
-        Ok(Admitted { grant, _slot: slot })
+        Ok(AdmittedSession { grant, _slot: slot })
     }
 
-    pub(super) async fn run(&self, admitted: Admitted, transport: Transport, stream: CancellationToken) {
+    pub(super) async fn run(
+        &self,
+        admitted: AdmittedSession,
+        transport: Transport,
+        stream: CancellationToken,
+    ) {
         let end = session::run(transport, admitted.grant.clone(), &self.limits, self.drain.clone()).await;
         // Resets the stream, and frees what the peer did not read in time.
         stream.cancel();
@@ -73,7 +78,7 @@ impl Endpoint {
     }
 }
 
-impl Drop for Admitted {
+impl Drop for AdmittedSession {
     fn drop(&mut self) {
         self.grant.cluster.metrics.sessions.dec();
     }

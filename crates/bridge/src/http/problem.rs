@@ -231,6 +231,65 @@ pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reference;
+
+    const ALL: [Fault; 19] = [
+        Fault::Malformed,
+        Fault::Forbidden,
+        Fault::NotAuthorizedByKafka,
+        Fault::NoResource,
+        Fault::NoTopic,
+        Fault::NoPartition,
+        Fault::MethodNotAllowed("GET"),
+        Fault::NotAcceptable,
+        Fault::TooSlow,
+        Fault::TooLarge,
+        Fault::UnsupportedMediaType,
+        Fault::Unprocessable,
+        Fault::Busy,
+        Fault::TooManyHeaders,
+        Fault::Misconfigured,
+        Fault::Kafka,
+        Fault::GatewayMismatch,
+        Fault::Unavailable,
+        Fault::UnknownOutcome,
+    ];
+
+    /// The words of the reference.
+    fn meaning(fault: Fault) -> &'static str {
+        match fault {
+            Fault::Malformed => "invalid request, offset out of range, invalid JSON",
+            Fault::Forbidden => "not allowed by the route, the bridge or the route's `origins`",
+            Fault::NotAuthorizedByKafka => "Kafka does not authorize the cluster's user",
+            Fault::NoResource => "unknown path",
+            Fault::NoTopic => "no such topic",
+            Fault::NoPartition => "no such partition",
+            Fault::MethodNotAllowed(_) => "another method; `Allow` lists those that work",
+            Fault::NotAcceptable => "the type in `Accept` is not available",
+            Fault::TooSlow => "the body took longer than a minute",
+            Fault::TooLarge => "body or record too large, or more than 1,000 records",
+            Fault::UnsupportedMediaType => "unsupported type, or a body with `Content-Encoding`",
+            Fault::Unprocessable => "the body does not match its type, or Kafka rejects the record",
+            Fault::Busy => "the write queue is full, or holds too much of this client: not written",
+            Fault::TooManyHeaders => "too many headers",
+            Fault::Misconfigured => "the route's configuration is invalid",
+            Fault::Kafka => "Kafka refuses, and a retry does not help",
+            Fault::GatewayMismatch => "gateway and bridge do not match: their secret, or the cluster",
+            Fault::Unavailable => "bridge or Kafka unavailable or at capacity: not written",
+            Fault::UnknownOutcome => "no acknowledgement or no answer to a write: it may be written",
+        }
+    }
+
+    #[test]
+    fn reference_lists_every_kind_of_problem() {
+        let row = |fault: Fault| {
+            let (status, title, error_code) = fault.codes();
+            let status = status.as_u16().to_string();
+            vec![status, title.to_owned(), error_code.to_string(), meaning(fault).to_owned()]
+        };
+        let table = reference::table(&["status", "`title`", "`error_code`", "reason"], &ALL.map(row));
+        reference::check("errors.md", "problems", &table);
+    }
 
     #[track_caller]
     fn check(response: &Response, status: u16, document: &str) {

@@ -17,8 +17,8 @@ use super::media_type::JSON;
 use super::number::whole_number;
 use super::problem::{Fault, Problem};
 use super::request::{Request, check_writable};
+use super::request_permits::RequestPermits;
 use super::response::Response;
-use super::running::Running;
 use crate::backend::Written;
 use crate::cluster::{MAX_HEADERS, Turn};
 use crate::grant::Grant;
@@ -31,7 +31,7 @@ use crate::topics::Topics;
 pub(super) async fn answer(
     request: &Request<'_>,
     route: &HttpProduce,
-    running: &Arc<Running>,
+    running: &Arc<RequestPermits>,
 ) -> Result<Response, Problem> {
     match *request.method {
         Method::OPTIONS => Ok(Response::options(ALLOW)),
@@ -45,7 +45,7 @@ pub(super) async fn answer(
 async fn post(
     request: &Request<'_>,
     route: &HttpProduce,
-    running: &Arc<Running>,
+    running: &Arc<RequestPermits>,
 ) -> Result<Response, Problem> {
     let record = record(request.headers, request.body, route)?;
     let topic = record.topic.clone();
@@ -66,7 +66,7 @@ async fn post(
 ///
 /// # Cancel safety
 /// After a drop, the record is still written.
-async fn queued(grant: &Grant, record: ProduceRecord, running: Arc<Running>) -> Result<(), Problem> {
+async fn queued(grant: &Grant, record: ProduceRecord, running: Arc<RequestPermits>) -> Result<(), Problem> {
     let grant = grant.clone();
     let (queued, in_queue) = oneshot::channel();
     let writing = tokio::spawn(async move {

@@ -10,7 +10,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use http_body::{Frame, SizeHint};
 use serde::Serialize;
 
-use super::running::Running;
+use super::request_permits::RequestPermits;
 
 /// A response before it is sent.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,7 +51,11 @@ impl Response {
 
     /// The response to a request with this method. RFC 9110, section 9.3.2: to HEAD, "the server MUST NOT send
     /// content", but may send the Content-Length that it would have. The body keeps `running` until it is sent.
-    pub(crate) fn into_http(self, method: &Method, running: Option<Arc<Running>>) -> http::Response<Body> {
+    pub(crate) fn into_http(
+        self,
+        method: &Method,
+        running: Option<Arc<RequestPermits>>,
+    ) -> http::Response<Body> {
         let Self { status, headers, body } = self;
         let length = body.len();
         let rest = if method == Method::HEAD { Bytes::new() } else { body };
@@ -74,7 +78,7 @@ impl Response {
 #[derive(Default)]
 pub(crate) struct Body {
     rest: Bytes,
-    _running: Option<Arc<Running>>,
+    _running: Option<Arc<RequestPermits>>,
 }
 
 impl http_body::Body for Body {

@@ -16,8 +16,8 @@ use http::Method;
 use super::accept::Accept;
 use super::problem::{Fault, Problem};
 use super::request::{Request, check_readable};
+use super::request_permits::RequestPermits;
 use super::response::Response;
-use super::running::Running;
 use crate::backend::Log;
 use path::{Query, Resource};
 
@@ -28,7 +28,7 @@ use path::{Query, Resource};
 pub(super) async fn answer(
     request: &Request<'_>,
     target: &str,
-    running: &Running,
+    running: &RequestPermits,
 ) -> Result<Response, Problem> {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let resource = Resource::parse(path)?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sluicegate_reader::{ReadError, Reader};
 
-use crate::backend::{Fetch, Fetched, Log, Room, WAITING_BYTES};
+use crate::backend::{AnswerReservation, Fetch, Fetched, Log, WAITING_BYTES};
 
 /// Reads at once. At the log end it waits with room for [`WAITING_BYTES`], since little arrives there at a time.
 ///
@@ -14,7 +14,7 @@ pub(super) async fn fetch(
     reader: &Reader,
     log: Log<'_>,
     fetch: Fetch,
-    room: &mut dyn Room,
+    reservation: &mut dyn AnswerReservation,
 ) -> Result<Fetched, ReadError> {
     let (Log { topic, partition }, Fetch { offset, max_bytes, wait }) = (log, fetch);
     let look = sluicegate_reader::Fetch {
@@ -39,14 +39,14 @@ pub(super) async fn fetch(
     let waited = tokio::select! {
         // Polled first: it makes room for others.
         biased;
-        () = room.wait() => return Ok(fetched(looked)),
+        () = reservation.wait() => return Ok(fetched(looked)),
         waited = reader.fetch(wait) => waited?,
     };
     if waited.messages.len() <= WAITING_BYTES {
         return Ok(fetched(waited));
     }
     drop(waited);
-    if room.refill().await { reader.fetch(look).await.map(fetched) } else { Ok(fetched(looked)) }
+    if reservation.refill().await { reader.fetch(look).await.map(fetched) } else { Ok(fetched(looked)) }
 }
 
 fn fetched(fetched: sluicegate_reader::Fetched) -> Fetched {

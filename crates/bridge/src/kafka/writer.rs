@@ -30,8 +30,8 @@ pub(super) use self::error::NoProducer;
 
 use self::delivery_reports::DeliveryReports;
 use self::error::WriteError;
-use self::producer::{Handed, Producer};
-use self::queue::{Queue, Room};
+use self::producer::{Producer, ReportTarget};
+use self::queue::{Queue, QueuePermit};
 use self::slot::{Slot, State};
 use super::settings::Settings;
 use crate::backend::{CommandError, DeliveryReport, Fault};
@@ -47,7 +47,7 @@ pub(crate) struct Writer {
 
 /// Records that were handed over.
 #[derive(Debug)]
-pub(super) struct HandedOver {
+pub(super) struct Enqueued {
     reports: Arc<DeliveryReports>,
     /// The number of queued records.
     pub(super) queued: usize,
@@ -91,7 +91,7 @@ impl Writer {
         source: Source,
         records: Vec<ProduceRecord>,
         errors: Vec<Option<CommandError>>,
-    ) -> Result<HandedOver, NoProducer> {
+    ) -> Result<Enqueued, NoProducer> {
         let needs_producer = errors.iter().any(Option::is_none);
         let producer = if needs_producer { Some(self.slot.producer().await?) } else { None };
         let reports = DeliveryReports::new(records.len());
@@ -100,8 +100,10 @@ impl Writer {
         for (index, (record, error)) in records.iter().zip(errors).enumerate() {
             let sent = match (error, producer.as_deref().and_then(State::working)) {
                 (Some(error), _) => Err(WriteError::Failed(error)),
-                (None, Some(producer)) if !full => match self.room_for(source, record) {
-                    Ok(room) => send(producer, record, Handed { reports: Arc::clone(&reports), index, room }),
+                (None, Some(producer)) if !full => match self.permit_for(source, record) {
+                    Ok(permit) => {
+                        send(producer, record, ReportTarget { reports: Arc::clone(&reports), index, permit })
+                    }
                     Err(error) => Err(WriteError::Failed(error)),
                 },
                 (None, _) => Err(WriteError::Failed(error::queue_full())),
@@ -115,7 +117,7 @@ impl Writer {
                 }
             }
         }
-        Ok(HandedOver { reports, queued })
+        Ok(Enqueued { reports, queued })
     }
 
     /// Waits for delivery reports, or until `due` is cancelled: the outcome of records without a report is then
@@ -123,7 +125,7 @@ impl Writer {
     ///
     /// # Cancel safety
     /// Queued records are still written.
-    pub(super) async fn wait(&self, handed: HandedOver, due: &CancellationToken) -> Vec<DeliveryReport> {
+    pub(super) async fn wait(&self, handed: Enqueued, due: &CancellationToken) -> Vec<DeliveryReport> {
         let reports = handed.reports.wait(due, error::late()).await;
         let ended = reports.iter().any(|report| matches!(report, Err(WriteError::ProducerEnded { .. })));
         let cause = if ended { self.slot.end().await } else { None };
@@ -134,7 +136,7 @@ impl Writer {
         reports.into_iter().map(|report| report.map_err(|error| with_cause(error).into())).collect()
     }
 
-    fn room_for(&self, source: Source, record: &ProduceRecord) -> Result<Room, CommandError> {
+    fn permit_for(&self, source: Source, record: &ProduceRecord) -> Result<QueuePermit, CommandError> {
         let size = size(record);
         if !self.queue.fits(size) {
             return Err(too_large("does not fit into the queue (`queue.buffering.max.kbytes`)", record));
@@ -156,7 +158,7 @@ impl Writer {
     }
 }
 
-fn send(producer: &Producer, record: &ProduceRecord, handed: Handed) -> Result<(), WriteError> {
+fn send(producer: &Producer, record: &ProduceRecord, handed: ReportTarget) -> Result<(), WriteError> {
     producer.send(record, handed).map_err(|cause| match cause {
         KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) => WriteError::Failed(error::queue_full()),
         KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge) => {

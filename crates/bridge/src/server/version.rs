@@ -21,7 +21,7 @@ pub(super) enum Version {
 ///
 /// # Cancel safety
 /// A drop loses `io` and the bytes read.
-pub(super) async fn detect<IO: AsyncRead + Unpin>(mut io: IO) -> io::Result<(Version, Rewound<IO>)> {
+pub(super) async fn detect<IO: AsyncRead + Unpin>(mut io: IO) -> io::Result<(Version, PrefixedIo<IO>)> {
     let mut first = BytesMut::with_capacity(PREFACE.len());
     while first.len() < PREFACE.len() && PREFACE.starts_with(&first) {
         if io.read_buf(&mut first).await? == 0 {
@@ -32,7 +32,7 @@ pub(super) async fn detect<IO: AsyncRead + Unpin>(mut io: IO) -> io::Result<(Ver
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     let version = if first.starts_with(PREFACE) { Version::Http2 } else { Version::Http1 };
-    Ok((version, Rewound { first: first.freeze(), io }))
+    Ok((version, PrefixedIo { first: first.freeze(), io }))
 }
 
 /// RFC 9113, section 3.4: "the client connection preface starts with a sequence of 24 octets"
@@ -40,12 +40,12 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A connection rewound to its first byte.
 #[derive(Debug)]
-pub(super) struct Rewound<IO> {
+pub(super) struct PrefixedIo<IO> {
     first: Bytes,
     io: IO,
 }
 
-impl<IO: AsyncRead + Unpin> AsyncRead for Rewound<IO> {
+impl<IO: AsyncRead + Unpin> AsyncRead for PrefixedIo<IO> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -60,7 +60,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Rewound<IO> {
     }
 }
 
-impl<IO: AsyncWrite + Unpin> AsyncWrite for Rewound<IO> {
+impl<IO: AsyncWrite + Unpin> AsyncWrite for PrefixedIo<IO> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, bytes)
     }

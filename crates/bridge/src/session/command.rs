@@ -3,7 +3,7 @@
 use sluicegate_protocol::{CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaProduce, Header, ProduceRecord};
 
 use super::answer::{Answer, MAX_ERROR_BYTES, MAX_RESULT_BYTES};
-use crate::backend::Room;
+use crate::backend::AnswerReservation;
 use crate::cluster::{Turn, shown};
 use crate::grant::Grant;
 
@@ -16,13 +16,19 @@ pub(super) enum Command {
 }
 
 impl Command {
-    /// Runs the command within `grant`. A fetch uses the memory of `room`; records are written in their `turn`.
+    /// Runs the command within `grant`. A fetch uses the memory of `reservation`; records are written in their `turn`.
     ///
     /// # Cancel safety
     /// A drop abandons a read. A command's records are written all or none.
-    pub(super) async fn run(self, sequence: i64, grant: &Grant, turn: Turn, room: &mut dyn Room) -> Answer {
+    pub(super) async fn run(
+        self,
+        sequence: i64,
+        grant: &Grant,
+        turn: Turn,
+        reservation: &mut dyn AnswerReservation,
+    ) -> Answer {
         match self {
-            Self::Fetch(fetch) => match grant.fetch(&fetch, room).await {
+            Self::Fetch(fetch) => match grant.fetch(&fetch, reservation).await {
                 Ok(fetched) => Answer::fetched(sequence, fetch.offset, fetched),
                 Err(error) => {
                     let (topic, partition) = (shown(&fetch.topic), fetch.partition);

@@ -12,7 +12,7 @@ pub(super) type Input = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
 
 /// The peer left: it accepts no more output.
 #[derive(Debug)]
-pub(super) struct Gone;
+pub(super) struct Disconnected;
 
 /// Polls `step` to completion while reading and discarding input: unread input could harm other streams (see
 /// [`Overload::CloseSession`](super::Overload::CloseSession)). Sets `left` at the end of the input, and does not read

@@ -6,16 +6,16 @@ use sluicegate_protocol::wire::{Fields, Malformed, Value};
 
 use crate::cluster::{MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_RECORDS};
 
-/// Counts over all commands of one request: a decoder merges them.
+/// ProduceCounts over all commands of one request: a decoder merges them.
 #[derive(Debug, Default)]
-pub(super) struct Counts {
+pub(super) struct ProduceCounts {
     records: usize,
     headers: usize,
     /// The most headers of one record.
     most_headers: usize,
 }
 
-impl Counts {
+impl ProduceCounts {
     /// Adds the records and headers of `command`.
     pub(super) fn add(&mut self, command: &[u8]) -> Result<(), Malformed> {
         for field in Fields::of(command) {
@@ -58,7 +58,7 @@ mod tests {
 
     #[track_caller]
     fn check(commands: &[Vec<u8>], want: Option<&str>) {
-        let mut counts = Counts::default();
+        let mut counts = ProduceCounts::default();
         commands.iter().try_for_each(|command| counts.add(command)).unwrap();
         assert_eq!(counts.exceeded().as_deref(), want);
     }
@@ -87,7 +87,7 @@ mod tests {
         let group = [0x7B, 0x7C];
         let hidden = [&group[..], &command(MAX_RECORDS + 1, 0)].concat();
         assert!(CmdKafkaProduce::decode(&hidden[..]).is_ok(), "decoding skips the group");
-        assert_eq!(Counts::default().add(&hidden), Err(Malformed));
-        assert_eq!(Counts::default().add(&[&[0x0A, 0x02], &group[..]].concat()), Err(Malformed));
+        assert_eq!(ProduceCounts::default().add(&hidden), Err(Malformed));
+        assert_eq!(ProduceCounts::default().add(&[&[0x0A, 0x02], &group[..]].concat()), Err(Malformed));
     }
 }

@@ -8,7 +8,7 @@ use sluicegate_protocol::{CONTROL_PREFIX, ControlReq, PubSubReq};
 use sluicegate_ws_session::request::Request as Checked;
 
 use super::command::Command;
-use super::produce_limits::Counts;
+use super::produce_limits::ProduceCounts;
 
 /// A checked request.
 #[derive(Debug, PartialEq)]
@@ -35,7 +35,7 @@ impl Request {
         // A gateway's own messages have no field but `control`. A client's message cannot start with it: the gateway
         // refuses that.
         if !message.starts_with(&CONTROL_PREFIX) {
-            let mut counts = Counts::default();
+            let mut counts = ProduceCounts::default();
             match Checked::scan(&message, |produce| counts.add(produce)) {
                 Checked::Nothing => return Self::Nothing,
                 Checked::Unknown { sequence } => return Self::Unknown { sequence },

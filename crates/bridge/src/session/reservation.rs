@@ -9,7 +9,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::answer::ENVELOPE_BYTES;
 use super::outbox::shrink;
-use crate::backend::{Room, WAITING_BYTES};
+use crate::backend::{AnswerReservation, WAITING_BYTES};
 
 /// Bytes reserved for an answer. A fetch holds less of them while it waits at the log end.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ impl Reservation {
     }
 }
 
-impl Room for Reservation {
+impl AnswerReservation for Reservation {
     fn wait(&mut self) -> BoxFuture<'_, ()> {
         shrink(&mut self.permit, WAITING_BYTES.saturating_add(ENVELOPE_BYTES));
         pending().boxed()

@@ -15,7 +15,7 @@ use tokio_util::sync::{PollSender, WaitForCancellationFutureOwned};
 
 use super::body::{self, SessionBody};
 use super::outbox::{Outbox, Write};
-use super::peer::{Gone, Input};
+use super::peer::{Disconnected, Input};
 use super::websocket::{Answers, Client};
 use crate::cluster::Cluster;
 
@@ -89,7 +89,7 @@ impl Output {
         &mut self,
         cx: &mut Context<'_>,
         outbox: &mut Outbox,
-    ) -> Poll<Result<(), Gone>> {
+    ) -> Poll<Result<(), Disconnected>> {
         match self {
             Self::Stream { io, write: current } => {
                 let Some(mut write) = current.take().or_else(|| outbox.pop()) else { return Poll::Pending };
@@ -103,16 +103,16 @@ impl Output {
                 }
                 match ready!(polled) {
                     Ok(taken) if taken > 0 => Poll::Ready(Ok(())),
-                    _ => Poll::Ready(Err(Gone)),
+                    _ => Poll::Ready(Err(Disconnected)),
                 }
             }
             Self::Body { writes, .. } => {
                 if outbox.is_empty() {
                     return Poll::Pending;
                 }
-                ready!(writes.poll_reserve(cx)).map_err(|_| Gone)?;
+                ready!(writes.poll_reserve(cx)).map_err(|_| Disconnected)?;
                 match outbox.pop() {
-                    Some(write) => Poll::Ready(writes.send_item(write).map_err(|_| Gone)),
+                    Some(write) => Poll::Ready(writes.send_item(write).map_err(|_| Disconnected)),
                     None => Poll::Pending,
                 }
             }

@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::io::poll_write_buf;
 
 use super::outbox::{Outbox, Write};
-use super::peer::{Gone, Input};
+use super::peer::{Disconnected, Input};
 use crate::cluster::Cluster;
 use crate::metrics::{ClusterMetrics, Kind, Outcome};
 
@@ -122,7 +122,7 @@ impl Answers {
         &mut self,
         cx: &mut Context<'_>,
         outbox: &mut Outbox,
-    ) -> Poll<Result<(), Gone>> {
+    ) -> Poll<Result<(), Disconnected>> {
         if self.current.is_none() {
             let Some(mut write) = outbox.pop() else { return Poll::Pending };
             self.current = Some((self.client.frames(&mut write), write));
@@ -131,7 +131,7 @@ impl Answers {
         if frames.has_remaining() {
             match ready!(poll_write_buf(self.io.as_mut(), cx, frames)) {
                 Ok(taken) if taken > 0 => {}
-                _ => return Poll::Ready(Err(Gone)),
+                _ => return Poll::Ready(Err(Disconnected)),
             }
         }
         if !frames.has_remaining() {
@@ -153,7 +153,7 @@ impl Answers {
     }
 }
 
-/// Counts an event. Commands are counted with their answers.
+/// ProduceCounts an event. Commands are counted with their answers.
 fn count(metrics: &ClusterMetrics, event: Event) {
     match event {
         Event::Command(_) => {}

@@ -34,11 +34,6 @@ impl Vm {
         self.open(headers, ended)
     }
 
-    /// A client's request over HTTP/2, where the last header frame says whether it ended.
-    pub fn http2_request(&self, headers: impl Into<Headers>, ended: bool) -> Stream {
-        self.open(headers.into(), ended)
-    }
-
     fn open(&self, headers: Headers, ended: bool) -> Stream {
         let id = self.machine.borrow_mut().open(headers, ended);
         Stream::new(Rc::clone(&self.machine), id)

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use kafka_protocol::messages::{ApiKey, fetch_request};
 use kafka_protocol::protocol::StrBytes;
 
-use super::{Api, TopicId, topic_name};
+use super::request::{Api, TopicId, topic_name};
 use crate::error_code::ErrorCode;
 use crate::wire::{Wire, WireError};
 

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use kafka_protocol::messages::{ApiKey, list_offsets_request};
 
-use super::{Api, topic_name};
+use super::request::{Api, topic_name};
 use crate::error_code::ErrorCode;
 use crate::wire::{Wire, WireError};
 

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use kafka_protocol::messages::{ApiKey, metadata_request};
 
-use super::{Api, TopicId, topic_name};
+use super::request::{Api, TopicId, topic_name};
 use crate::error_code::ErrorCode;
 use crate::topic::Replica;
 use crate::wire::{Wire, WireError};

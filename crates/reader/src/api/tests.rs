@@ -16,6 +16,7 @@ use kafka_protocol::protocol::{Decodable, HeaderVersion, decode_request_header_f
 use proptest::prelude::*;
 
 use super::list_offsets::ListOffsetsAnswer;
+use super::request::topic_name;
 use super::sasl::SaslHandshakeAnswer;
 use super::*;
 use crate::error_code::ErrorCode;

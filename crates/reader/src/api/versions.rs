@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use kafka_protocol::messages::{ApiKey, ApiVersionsRequest};
 use kafka_protocol::protocol::StrBytes;
 
-use super::Api;
+use super::request::Api;
 use crate::error_code::ErrorCode;
 use crate::wire::{Wire, WireError};
 

@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::oauthbearer::{checked, expires};
 use super::token_fault::TokenFault;
 use crate::clock::after;
-use crate::dial::first;
+use crate::first_address::first_address;
 use crate::lock::Lock;
 use crate::redact::Secret;
 use crate::tls::{Tls, TlsFault};
@@ -177,7 +177,7 @@ impl Oidc {
         let port = self.endpoint.port_u16().unwrap_or(if self.tls.is_some() { 443 } else { 80 });
         let connected = async {
             let addresses = lookup_host((host, port)).await?.collect();
-            first(addresses, deadline, TcpStream::connect::<SocketAddr>).await
+            first_address(addresses, deadline, TcpStream::connect::<SocketAddr>).await
         };
         let stream =
             connected.await.map_err(|error| self.fault(&format!("cannot be reached: {error}"), true))?;

@@ -4,10 +4,10 @@
 
 #![no_main]
 
-#[allow(dead_code, reason = "the tests use the rest")]
+#[expect(dead_code, reason = "the tests use the rest")]
 #[path = "../../tests/records/batch.rs"]
 mod batch;
-#[allow(dead_code, reason = "the tests use the rest")]
+#[expect(dead_code, reason = "the tests use the rest")]
 #[path = "../../tests/records/invariants.rs"]
 mod invariants;
 

@@ -245,7 +245,8 @@ async fn ask_with(
     let body = Bytes::from_static(b"body");
     let request = Request { grant: &grant, method: &method, headers: Headers(&headers), body: &body };
     let waiting = Arc::new(Semaphore::new(1));
-    let running = Running::begin(calls, 1, Source::default(), &waiting, &Default::default(), open.token());
+    let running =
+        RequestPermits::begin(calls, 1, Source::default(), &waiting, &Default::default(), open.token());
     let running = running.unwrap();
     // A scripted topic's name is the time of its look-up in milliseconds.
     let route = HttpProduce { topic: "10".into(), ..route() };

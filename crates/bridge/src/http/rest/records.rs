@@ -13,8 +13,8 @@ use sluicegate_protocol::{Header, KafkaMessage};
 
 use super::super::media_type::Format;
 use super::super::problem::{Fault, Problem};
+use super::super::request_permits::RequestPermits;
 use super::super::response::Response;
-use super::super::running::Running;
 use super::partition;
 use super::path::Query;
 use crate::backend::{Fetch, Log};
@@ -29,7 +29,7 @@ pub(super) async fn get(
     log: Log<'_>,
     query: &str,
     format: Format,
-    mut running: &Running,
+    mut running: &RequestPermits,
 ) -> Result<Response, Problem> {
     let fetch = parse_fetch(query, cluster.reads())?;
     let fetched = match cluster.fetch(log, fetch, &mut running).await {

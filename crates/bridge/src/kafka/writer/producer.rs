@@ -17,7 +17,7 @@ use super::super::settings::Settings;
 use super::delivery_reports::DeliveryReports;
 use super::error;
 use super::in_flight::{InFlight, Ticket};
-use super::queue::Room;
+use super::queue::QueuePermit;
 use crate::backend::Written;
 use crate::metrics::WriteMetrics;
 
@@ -26,16 +26,16 @@ use crate::metrics::WriteMetrics;
 pub(super) struct Producer(ThreadedProducer<Context>);
 
 /// The destination of a record's delivery report.
-pub(super) struct Handed {
+pub(super) struct ReportTarget {
     pub(super) reports: Arc<DeliveryReports>,
     pub(super) index: usize,
     /// The record's room in the queue.
-    pub(super) room: Room,
+    pub(super) permit: QueuePermit,
 }
 
 /// A record in the queue.
-struct Sent {
-    handed: Handed,
+struct QueuedRecord {
+    handed: ReportTarget,
     ticket: Ticket,
 }
 
@@ -55,10 +55,10 @@ impl Producer {
     }
 
     /// Queues a record without waiting. After an error, its report is still missing.
-    pub(super) fn send(&self, record: &ProduceRecord, handed: Handed) -> Result<(), KafkaError> {
+    pub(super) fn send(&self, record: &ProduceRecord, handed: ReportTarget) -> Result<(), KafkaError> {
         let context = self.0.context();
         context.metrics.queued.inc();
-        let sent = Sent { handed, ticket: context.in_flight.enter() };
+        let sent = QueuedRecord { handed, ticket: context.in_flight.enter() };
         let mut base = BaseRecord::<[u8], [u8], _>::with_opaque_to(&record.topic, Box::new(sent));
         base.partition = record.partition.filter(|partition| *partition >= 0);
         base.key = record.key.as_deref();
@@ -132,10 +132,10 @@ impl Tokens {
 }
 
 impl ProducerContext for Context {
-    type DeliveryOpaque = Box<Sent>;
+    type DeliveryOpaque = Box<QueuedRecord>;
 
-    fn delivery(&self, delivery: &DeliveryResult<'_>, sent: Box<Sent>) {
-        let Sent { handed: Handed { reports, index, room }, ticket } = *sent;
+    fn delivery(&self, delivery: &DeliveryResult<'_>, sent: Box<QueuedRecord>) {
+        let QueuedRecord { handed: ReportTarget { reports, index, permit }, ticket } = *sent;
         let was_alone = self.in_flight.leave(&ticket);
         let report = match delivery {
             Ok(message) => {
@@ -154,7 +154,7 @@ impl ProducerContext for Context {
             }
         };
         self.metrics.queued.dec();
-        drop(room);
+        drop(permit);
         reports.settle(index, report);
     }
 }

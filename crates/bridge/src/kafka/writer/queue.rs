@@ -31,7 +31,7 @@ struct Amount {
 
 /// The room that one queued record takes. Freed on drop.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(super) struct QueuePermit {
     queue: Arc<Queue>,
     source: Source,
     bytes: usize,
@@ -43,7 +43,7 @@ impl Queue {
     }
 
     /// Reserves room for a record of `bytes`; None if the queue is full or `source` holds its share.
-    pub(super) fn take(self: &Arc<Self>, source: Source, bytes: usize) -> Option<Room> {
+    pub(super) fn take(self: &Arc<Self>, source: Source, bytes: usize) -> Option<QueuePermit> {
         let mut held = self.held();
         let mine = held.by_source.get(&source).copied().unwrap_or_default();
         let free = |bound: usize, held: usize, more: usize| bound.checked_sub(held)?.checked_sub(more);
@@ -57,7 +57,7 @@ impl Queue {
         }
         held.all = held.all.plus(bytes);
         held.by_source.insert(source, mine.plus(bytes));
-        Some(Room { queue: Arc::clone(self), source, bytes })
+        Some(QueuePermit { queue: Arc::clone(self), source, bytes })
     }
 
     /// Whether a record of `bytes` fits into the empty queue.
@@ -86,7 +86,7 @@ impl Amount {
     }
 }
 
-impl Drop for Room {
+impl Drop for QueuePermit {
     fn drop(&mut self) {
         let mut held = self.queue.held();
         held.all = held.all.minus(self.bytes);
@@ -110,7 +110,7 @@ mod tests {
         Source::from(IpAddr::from([10, 0, 0, number]))
     }
 
-    fn take_all(queue: &Arc<Queue>, source: Source, bytes: usize) -> Vec<Room> {
+    fn take_all(queue: &Arc<Queue>, source: Source, bytes: usize) -> Vec<QueuePermit> {
         std::iter::from_fn(|| queue.take(source, bytes)).collect()
     }
 
@@ -141,7 +141,7 @@ mod tests {
         #[test]
         fn bytes_and_records_are_conserved(asks in prop::collection::vec((0_u8..4, 0_usize..60, any::<bool>()), 0..200)) {
             let queue = Queue::new(500, 20);
-            let mut taken: Vec<Room> = Vec::new();
+            let mut taken: Vec<QueuePermit> = Vec::new();
             for (name, bytes, is_freed) in asks {
                 if is_freed && !taken.is_empty() {
                     taken.swap_remove(bytes % taken.len());

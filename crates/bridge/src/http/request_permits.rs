@@ -10,11 +10,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use crate::backend::Room;
+use crate::backend::AnswerReservation;
 use crate::fair_permits::{ClusterId, FairPermit, FairPermits};
 
 /// A request until its work ends, which can be after its response. The drain waits for it.
-pub(crate) struct Running {
+pub(crate) struct RequestPermits {
     permits: Mutex<Permits>,
     calls: Arc<FairPermits>,
     cluster: ClusterId,
@@ -31,7 +31,7 @@ struct Permits {
     _waiter: Option<OwnedSemaphorePermit>,
 }
 
-impl Running {
+impl RequestPermits {
     /// Starts a request with a permit of `calls`, which it can trade for one of `waiting`. None if `calls` has no
     /// permit for its source and cluster.
     pub(crate) fn begin(
@@ -64,7 +64,7 @@ impl Running {
     }
 }
 
-impl Room for &Running {
+impl AnswerReservation for &RequestPermits {
     /// Trades the call permit for a waiter permit, and waits until the bridge drains. Ready at once if no waiter permit
     /// is free.
     fn wait(&mut self) -> BoxFuture<'_, ()> {
@@ -100,7 +100,7 @@ mod tests {
         let (calls, waiting) = (FairPermits::new(1), Arc::new(Semaphore::new(1)));
         let (drain, open) = (CancellationToken::new(), TaskTracker::new());
         let source = Source::from(IpAddr::from([192, 0, 2, 1]));
-        let begin = || Running::begin(&calls, 1, source, &waiting, &drain, open.token());
+        let begin = || RequestPermits::begin(&calls, 1, source, &waiting, &drain, open.token());
         let request = begin().unwrap();
         assert!(begin().is_none());
         assert!(poll!((&mut &*request).wait()).is_pending());
