@@ -60,34 +60,34 @@ e2e *args: wasm
     cargo build --workspace --bins
     cargo test -p sluicegate-tests "$@"
 
-# reading end to end from Kafka 3.9, in one profile: what differs is behind the bridge
+# read end to end from Kafka 3.9, in one profile
 older-kafka: wasm
     cargo build --workspace --bins
     SLUICEGATE_KAFKA_VERSION=3.9 SLUICEGATE_KAFKA_LIB={{ quote(justfile_directory() / "target/tools/kafka-3.9/lib") }} cargo test --workspace --test reading -- --skip internal:: --skip relay:: --skip direct::
 
-# plain HTTP and sessions on the oldest Envoy that serves both
+# plain HTTP and sessions on the oldest supported Envoy
 older-envoy: wasm
     cargo build --workspace --bins
     SLUICEGATE_ENVOY=$(echo {{ quote(justfile_directory()) }}/target/tools/envoy-oldest/lib/python3*/site-packages/envoy/_bin/envoy) cargo test -p sluicegate-tests --test http --test sessions -- tunnel:: internal::
 
-# the session logic's tests, compiled as the filter is and run in Node
+# the session crate's tests, compiled like the filter and run in Node
 session-on-wasm32:
     CARGO_TARGET_WASM32_WASIP1_RUNNER="node --no-warnings {{ justfile_directory() }}/tests/wasi.mjs" cargo test -p sluicegate-ws-session --lib --target wasm32-wasip1
 
-# throughput and latency of reading and writing beside a bare librdkafka, with TLS and SASL to Kafka and without; `./dev bench --only writing`
+# throughput and latency beside a bare librdkafka, with and without TLS and SASL: see `./dev bench --help`
 bench *args: wasm
     cargo build --release -p sluicegate-tests -p sluicegate-bridge --bins
     @exec target/release/bench "$@"
 
-# thousands of clients come and go, in each profile so many rounds of 1,000: nothing may pile up
+# rounds of 1,000 clients that come and go: no memory or session may stay
 soak rounds="100":
     SLUICEGATE_SOAK_ROUNDS={{rounds}} just e2e --test load churn -- --nocapture
 
-# so many random logs in each profile, as they are read through the gateway and by librdkafka
+# random logs, read through the gateway and by librdkafka, and compared
 differential rounds="100" seed=`date +%s`:
     SLUICEGATE_DIFFERENTIAL_ROUNDS={{rounds}} SLUICEGATE_DIFFERENTIAL_SEED={{seed}} just e2e --test reading differential
 
-# random bytes for the records crate, for so many seconds; needs a nightly toolchain and `cargo install cargo-fuzz`
+# cargo-fuzz on the records crate; needs a nightly toolchain and `cargo install cargo-fuzz`
 fuzz seconds="60":
     mkdir -p crates/records/fuzz/corpus
     cd crates/records && cargo +nightly fuzz run encode fuzz/corpus tests/fixtures -- -max_total_time={{seconds}}

@@ -64,12 +64,12 @@ async fn one_working_bootstrap_server_is_enough() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bootstrap_address_is_needed_only_at_first() {
     let (kafka, topic) = kafka().await;
-    let entrance = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = entrance.local_addr().unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
     let inside = kafka.nodes[0].address();
     let forward = tokio::spawn(async move {
         let mut connections = JoinSet::new();
-        while let Ok((mut outer, _)) = entrance.accept().await {
+        while let Ok((mut outer, _)) = listener.accept().await {
             connections.spawn(async move {
                 let mut inner = TcpStream::connect(inside).await.unwrap();
                 let _ = tokio::io::copy_bidirectional(&mut outer, &mut inner).await;

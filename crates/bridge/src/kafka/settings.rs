@@ -16,7 +16,7 @@ pub(crate) struct Settings {
     pub(super) queue_bytes: usize,
     /// Records that can be queued.
     pub(super) queue_records: usize,
-    /// The cluster's reader, which vets brokers and obtains tokens.
+    /// The cluster's reader, which checks brokers and obtains tokens.
     pub(super) reader: Option<sluicegate_reader::Config>,
 }
 
@@ -60,7 +60,7 @@ impl Settings {
         Ok(Self { properties: settings, queue_bytes, queue_records, reader: None })
     }
 
-    /// Uses only brokers that `reader` has vetted, and authenticates with its tokens.
+    /// Uses only brokers that `reader` has checked, and authenticates with its tokens.
     pub(crate) fn with_reader(self, reader: &sluicegate_reader::Config) -> Self {
         Self { reader: Some(reader.clone()), ..self }
     }
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn vetted_brokers_replace_the_given_ones() {
+    fn checked_brokers_replace_the_given_ones() {
         for name in BROKERS {
             let settings = Settings::parse(&properties(&[(name, "a:1,b:1")])).unwrap();
             let config = settings.with_brokers(&["b:1".to_owned()]).config();

@@ -2,7 +2,7 @@
 //!
 //! - here: [`Writer`] queues records in order, and waits for their delivery reports
 //! - `queue`: bounds the queue, and shares it between clients
-//! - `slot`: creates the producer at start or on demand, once the reader has vetted the brokers
+//! - `slot`: creates the producer at start or on demand, once the reader has checked the brokers
 //! - `producer`: librdkafka's producer; `in_flight` counts its records
 //! - `delivery_reports`: the reports of one command; `error`: failures as clients see them
 

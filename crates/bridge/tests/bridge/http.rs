@@ -3,7 +3,7 @@
 mod bodies;
 mod grants;
 mod pages;
-mod places;
+mod permits;
 mod refusals;
 
 use std::time::{Duration, Instant};

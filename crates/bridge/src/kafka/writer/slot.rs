@@ -186,7 +186,7 @@ async fn make(
     if state.closed { Err(ending()) } else { Ok(()) }
 }
 
-/// The settings with vetted brokers only, because some answers make librdkafka abort the process; and the source of
+/// The settings with checked brokers only, because some answers make librdkafka abort the process; and the source of
 /// tokens, if the cluster uses them.
 async fn prepared(settings: Settings) -> Result<(Settings, Option<Tokens>), NoProducer> {
     let Some(reader) = settings.reader.clone() else { return Ok((settings, None)) };

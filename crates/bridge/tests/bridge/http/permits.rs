@@ -100,7 +100,7 @@ async fn unread_answer_holds_its_place_but_for_its_last_frame() {
 
 /// What a source with requests beyond measure leaves to others, at default limits.
 #[tokio::test]
-async fn greedy_source_leaves_places_to_others() {
+async fn greedy_source_leaves_permits_to_others() {
     // Accepts, and says nothing.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let healthy = MockCluster::new(1).unwrap();
@@ -113,7 +113,7 @@ async fn greedy_source_leaves_places_to_others() {
     let gateways = [Gateway::connect(&bridge).await, Gateway::connect(&bridge).await];
     let mut attack: FuturesUnordered<_> =
         (0..1600).map(|n| send(&gateways[n % 2], with(rest("GET", "/topics"), &[a]))).collect();
-    // As many as there are no places for: the others hold all that the source can have.
+    // One for each request without a permit: the others hold all that the source can have.
     for _ in 0..600 {
         let response = attack.next().await.unwrap();
         assert!(response.text().contains("limits.max_calls"), "{}", response.text());
