@@ -130,7 +130,8 @@ fn read_sources(folder: &Path, sources: &mut String) {
     for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
         if entry.is_dir() {
             read_sources(&entry, sources);
-        } else {
+        } else if !entry.ends_with("tests.rs") && !entry.components().any(|part| part.as_os_str() == "tests")
+        {
             sources.push_str(&fs::read_to_string(&entry).unwrap());
         }
     }

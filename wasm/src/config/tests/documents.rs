@@ -51,6 +51,20 @@ fn reference_lists_every_key() {
 }
 
 #[test]
+fn reference_has_the_sizes() {
+    let row = |name: &str, default: usize| format!("| `{name}` | {default} | ");
+    for (name, default, range) in [
+        ("max_message_bytes", DEFAULT_MESSAGE_BYTES, MESSAGE_BYTES),
+        ("max_assembly_bytes", DEFAULT_ASSEMBLY_BYTES, ASSEMBLY_BYTES),
+    ] {
+        let (_, meaning) = REFERENCE.split_once(&row(name, default)).expect(name);
+        let most = format!("{} MiB", range.1 >> 20);
+        assert!(meaning.lines().next().is_some_and(|meaning| meaning.contains(&most)), "{name}: {most}");
+    }
+    assert_eq!(MESSAGE_BYTES.0, 1 << 10, "1 KiB");
+}
+
+#[test]
 fn reference_lists_every_metric() {
     let (_, declared) = include_str!("../../stats.rs").split_once("\nmetrics! {\n").unwrap();
     let (declared, _) = declared.split_once("}\n").unwrap();
