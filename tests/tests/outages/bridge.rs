@@ -85,7 +85,7 @@ async fn killed_bridge_ends_its_connections_at_once(way: Way) {
 async fn hanging_bridge_is_given_up_after_one_keep_alive(profile: Profile) {
     let keepalive = |interval, timeout| {
         format!(
-            "without a word.\n            connection_keepalive: {{interval: {interval}s, timeout: {timeout}s}}"
+            "a bridge that vanished.\n            connection_keepalive: {{interval: {interval}s, timeout: {timeout}s}}"
         )
     };
     let envoy_edits = vec![(keepalive(30, 10), keepalive(1, 1))];
