@@ -12,7 +12,7 @@ pub(super) const IMPORTS: &[Import<Host>] = &[
     Import::proxy(HostCall::SetBufferBytes, "proxy_set_buffer_bytes", "iiiii", set),
 ];
 
-/// cpp-host, `get_buffer_bytes`: `NotFound` where there is no such buffer, a start after the end reads as empty, and so
+/// cpp-host, `get_buffer_bytes`: `NotFound` if there is no such buffer; a start after the end reads as empty, and so
 /// does a body outside its callback.
 fn get(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     let (start, length) = (args.u32(1) as usize, args.u32(2) as usize);
