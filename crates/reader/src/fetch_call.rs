@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 use crate::api::{FetchAnswer, FetchRequest};
 use crate::attempt::{Attempt, Role};
 use crate::backoff::jitter;
-use crate::cluster::Cluster;
+use crate::brokers::Brokers;
 use crate::fetch::Fetched;
 use crate::fetch_plan::{FetchPlan, RecordsFrom, Step, reply};
 use crate::leader_call::{Recipient, leader_call};
@@ -15,14 +15,14 @@ use crate::read_error::ReadError;
 
 /// Fetches from the leader, or from the replica that it prefers.
 pub(crate) async fn fetch_call(
-    cluster: &Cluster,
+    brokers: &Brokers,
     mut plan: FetchPlan<'_>,
     at_end: bool,
     deadline: Instant,
 ) -> Result<Fetched, ReadError> {
     let mut request = plan.first(at_end, Instant::now());
     loop {
-        let answer = call(cluster, &plan, request, deadline).await;
+        let answer = call(brokers, &plan, request, deadline).await;
         match plan.next(Instant::now(), answer)? {
             Step::Request(next) => request = next,
             Step::Done(fetched) => return Ok(fetched),
@@ -31,7 +31,7 @@ pub(crate) async fn fetch_call(
 }
 
 async fn call(
-    cluster: &Cluster,
+    brokers: &Brokers,
     plan: &FetchPlan<'_>,
     from: RecordsFrom,
     deadline: Instant,
@@ -45,7 +45,7 @@ async fn call(
         offset: from.offset,
         max_bytes: i32::try_from(from.max_bytes).unwrap_or(i32::MAX),
         max_wait: i32::try_from(wait.as_millis()).unwrap_or(i32::MAX),
-        rack: (recipient.call.role != Role::LeaderOnly).then(|| cluster.config().rack.clone()),
+        rack: (recipient.call.role != Role::LeaderOnly).then(|| brokers.config().rack.clone()),
     };
     let send = |recipient: Recipient| async move {
         let role = recipient.call.role;
@@ -61,7 +61,7 @@ async fn call(
         let answer = recipient.send(&request(&recipient, Duration::ZERO)).await?;
         Ok(reply(answer, role, from.offset))
     };
-    leader_call(cluster, Attempt::at_nearest(target, deadline, jitter), send).await
+    leader_call(brokers, Attempt::at_nearest(target, deadline, jitter), send).await
 }
 
 /// The interval between looks at the log of a fetch that no connection is free to wait on.

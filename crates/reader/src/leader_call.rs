@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::api::Api;
 use crate::attempt::{Attempt, Call, Outcome, Reply, Step};
 use crate::broker::Broker;
-use crate::cluster::Cluster;
+use crate::brokers::Brokers;
 use crate::connection_error::ConnectionError;
 use crate::read_error::ReadError;
 
@@ -30,7 +30,7 @@ impl Recipient {
 /// Calls the leader of a partition, or the replica that it prefers, with the retries of `attempt`. `send` sends the request to
 /// a broker and interprets the response.
 pub(crate) async fn leader_call<T, F>(
-    cluster: &Cluster,
+    brokers: &Brokers,
     mut attempt: Attempt<'_>,
     send: impl Fn(Recipient) -> F,
 ) -> Result<T, ReadError>
@@ -42,14 +42,14 @@ where
     loop {
         outcome = match attempt.next(Instant::now(), outcome) {
             Step::FindLeader { newer_than } => {
-                Outcome::Leader(cluster.leader(target, newer_than, deadline).await)
+                Outcome::Leader(brokers.leader(target, newer_than, deadline).await)
             }
             Step::Call(call) => {
-                let recipient = Recipient { broker: cluster.broker(&call.address), call: call.clone() };
+                let recipient = Recipient { broker: brokers.at(&call.address), call: call.clone() };
                 let reply = async {
                     tokio::select! {
                         reply = send(recipient) => Some(reply),
-                        () = leader_changed(cluster, &attempt, &call), if call.leader_check.is_some() => None,
+                        () = leader_changed(brokers, &attempt, &call), if call.leader_check.is_some() => None,
                     }
                 };
                 match timeout_at(deadline, reply).await {
@@ -63,7 +63,7 @@ where
                 Outcome::Proceed
             }
             Step::Prefer(replica) => {
-                cluster.prefer(target, replica);
+                brokers.prefer(target, replica);
                 Outcome::Proceed
             }
             Step::Done(answer) => return Ok(answer),
@@ -73,11 +73,11 @@ where
 }
 
 /// Waits until metadata names another leader than the one of `call`.
-async fn leader_changed(cluster: &Cluster, attempt: &Attempt<'_>, call: &Call) {
+async fn leader_changed(brokers: &Brokers, attempt: &Attempt<'_>, call: &Call) {
     loop {
         let since = Instant::now();
         sleep(call.leader_check.unwrap_or_default()).await;
-        if let Ok(leader) = cluster.leader(attempt.target(), Some(since), attempt.deadline()).await
+        if let Ok(leader) = brokers.leader(attempt.target(), Some(since), attempt.deadline()).await
             && call.is_superseded_by(&leader)
         {
             return;

@@ -6,7 +6,7 @@
 //! 2. [`Reader`]: validates the call (`topic_partition`)
 //! 3. `fetch_plan`: decides which records to request, and encodes the batches that come back
 //! 4. `attempt`: decides which broker to call, and when to retry; `leader_call` performs its steps
-//! 5. `cluster`: requests metadata, once for all waiting callers; `metadata_cache` keeps it
+//! 5. `brokers`: requests metadata, once for all waiting callers; `metadata_cache` keeps it
 //! 6. `broker`: picks a connection or opens one (`dial`, `tls`, `sasl`); long polls have connections of their own
 //! 7. `connection`, `transport`: encode requests (`api`), pipeline them, match and decode responses (`wire`)
 //!
@@ -23,8 +23,8 @@ mod backoff;
 mod bootstrap_check;
 mod broker;
 mod broker_failures;
+mod brokers;
 mod clock;
-mod cluster;
 mod config;
 mod connection;
 mod connection_error;

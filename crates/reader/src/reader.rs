@@ -12,8 +12,8 @@ use crate::api::ListOffsetsRequest;
 use crate::attempt::{Attempt, Reply};
 use crate::backoff::jitter;
 use crate::broker_failures::BrokerFailures;
+use crate::brokers::Brokers;
 use crate::clock::after;
-use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::connection_error::ConnectionError;
 use crate::encoder_pool::EncoderPool;
@@ -37,7 +37,7 @@ pub struct Reader {
 }
 
 struct Inner {
-    cluster: Cluster,
+    brokers: Brokers,
     skip_cache: SkipCache,
     encoders: EncoderPool,
 }
@@ -47,14 +47,14 @@ impl Reader {
     ///
     /// Calls must run inside a tokio runtime with time and I/O enabled.
     pub fn new(config: Config) -> Self {
-        let cluster = Cluster::new(Arc::new(config));
-        let inner = Inner { cluster, skip_cache: SkipCache::default(), encoders: EncoderPool::default() };
+        let brokers = Brokers::new(Arc::new(config));
+        let inner = Inner { brokers, skip_cache: SkipCache::default(), encoders: EncoderPool::default() };
         Self { inner: Arc::new(inner) }
     }
 
     /// The cluster's name in log lines.
     pub fn cluster(&self) -> &str {
-        &self.inner.cluster.config().name
+        &self.inner.brokers.config().name
     }
 
     /// Finds an offset of a partition. Timestamp [`LOG_END`] gives the high watermark, [`LOG_START`] the log start, and 0 or more
@@ -72,8 +72,8 @@ impl Reader {
                 format!("timestamp {timestamp}: expected milliseconds, -1 (log end) or -2 (log start)");
             return Err(ReadError::Request { code: ErrorCode(ResponseError::InvalidRequest), detail });
         }
-        let cluster = &self.inner.cluster;
-        let deadline = in_future(cluster.config().request_timeout);
+        let brokers = &self.inner.brokers;
+        let deadline = in_future(brokers.config().request_timeout);
         let send = |recipient: Recipient| async move {
             let request = ListOffsetsRequest {
                 topic: target.topic(),
@@ -84,7 +84,7 @@ impl Reader {
             let answer = recipient.send(&request).await?;
             Ok(answer.error.map_or(Reply::Success(answer.offset), Reply::Error))
         };
-        leader_call(cluster, Attempt::at_leader(target, deadline, jitter), send).await
+        leader_call(brokers, Attempt::at_leader(target, deadline, jitter), send).await
     }
 
     /// Reads records from an offset, in order and without gaps.
@@ -100,8 +100,8 @@ impl Reader {
             let detail = format!("offset {}: expected 0 or more", fetch.offset);
             return Err(ReadError::Request { code: ErrorCode(ResponseError::OffsetOutOfRange), detail });
         }
-        let Inner { cluster, skip_cache, encoders } = &*self.inner;
-        let config = cluster.config();
+        let Inner { brokers, skip_cache, encoders } = &*self.inner;
+        let config = brokers.config();
         let max_wait = fetch.max_wait.min(MAX_WAIT);
         let limits = Limits {
             max_bytes: fetch.max_bytes,
@@ -112,7 +112,7 @@ impl Reader {
         let plan =
             FetchPlan::new((skip_cache, encoders), target, fetch.offset, limits, (after(now, max_wait), now));
         let deadline = after(now, max_wait.saturating_add(config.request_timeout));
-        fetch_call(cluster, plan, fetch.at_end, deadline).await
+        fetch_call(brokers, plan, fetch.at_end, deadline).await
     }
 
     /// Succeeds if a partition exists, whether or not it has a leader at the moment. Missing topics are not created.
@@ -124,9 +124,9 @@ impl Reader {
     /// Dropping the call has no effect.
     pub async fn check_partition(&self, topic: &str, partition: i32) -> Result<(), ReadError> {
         let target = TopicPartition::parse(topic, partition)?;
-        let cluster = &self.inner.cluster;
-        let deadline = in_future(cluster.config().request_timeout);
-        match cluster.leader(target, None, deadline).await {
+        let brokers = &self.inner.brokers;
+        let deadline = in_future(brokers.config().request_timeout);
+        match brokers.leader(target, None, deadline).await {
             Err(error) if error.is_unavailable() || !error.retriable() => Err(error),
             Ok(_) | Err(_) => Ok(()),
         }
@@ -142,8 +142,8 @@ impl Reader {
     /// # Cancel safety
     /// Dropping the call has no effect.
     pub async fn topics(&self) -> Result<Arc<[String]>, ReadError> {
-        let cluster = &self.inner.cluster;
-        cluster.topics(in_future(cluster.config().request_timeout)).await
+        let brokers = &self.inner.brokers;
+        brokers.topics(in_future(brokers.config().request_timeout)).await
     }
 
     /// A topic's partitions, cached for up to a second. Missing topics are not created.
@@ -155,8 +155,8 @@ impl Reader {
     /// Dropping the call has no effect.
     pub async fn topic(&self, name: &str) -> Result<Topic, ReadError> {
         let target = TopicPartition::parse(name, 0)?;
-        let cluster = &self.inner.cluster;
-        cluster.topic(target, in_future(cluster.config().request_timeout)).await
+        let brokers = &self.inner.brokers;
+        brokers.topic(target, in_future(brokers.config().request_timeout)).await
     }
 
     /// Succeeds if metadata is available and one broker answers at its advertised address. A read can still fail: it needs the
@@ -168,28 +168,28 @@ impl Reader {
     /// # Cancel safety
     /// Dropping the call has no effect.
     pub async fn ready(&self) -> Result<(), ReadError> {
-        let cluster = &self.inner.cluster;
-        let deadline = in_future(cluster.config().request_timeout);
-        let brokers = match cluster.brokers(READY_AGE, deadline).await {
+        let brokers = &self.inner.brokers;
+        let deadline = in_future(brokers.config().request_timeout);
+        let advertised = match brokers.advertised(READY_AGE, deadline).await {
             // A broker that throttles has answered.
             Err(ReadError::Unreachable { cause: ConnectionError::Throttled { .. }, .. }) => return Ok(()),
             brokers => brokers?,
         };
         let mut failures = BrokerFailures::default();
-        for broker in brokers {
+        for broker in advertised {
             match timeout_at(deadline, broker.is_reachable()).await {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(failure)) => failures.add(failure),
                 Err(_) => break,
             }
         }
-        Err(cluster.unreachable(failures))
+        Err(brokers.unreachable(failures))
     }
 }
 
 impl fmt::Debug for Reader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reader").field("config", self.inner.cluster.config()).finish_non_exhaustive()
+        f.debug_struct("Reader").field("config", self.inner.brokers.config()).finish_non_exhaustive()
     }
 }
 

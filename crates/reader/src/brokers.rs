@@ -1,4 +1,4 @@
-//! A cluster: its brokers and its metadata, which one caller requests on behalf of all.
+//! The brokers of a cluster and its metadata, which one caller requests on behalf of all.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -19,11 +19,11 @@ use crate::read_error::ReadError;
 use crate::topic::Topic;
 use crate::topic_partition::TopicPartition;
 
-/// The brokers and their metadata.
-pub(crate) struct Cluster {
+/// A cluster's brokers and metadata.
+pub(crate) struct Brokers {
     config: Arc<Config>,
     /// Brokers of the configuration, of the last metadata, and at most [`MAX_AWAITED`] others that failed.
-    brokers: Lock<HashMap<Address, Arc<Broker>>>,
+    by_address: Lock<HashMap<Address, Arc<Broker>>>,
     metadata: Lock<MetadataCache>,
     /// The topics of the next requests; at most [`MAX_PENDING`].
     pending: Lock<BTreeSet<String>>,
@@ -41,11 +41,11 @@ struct LastRequest {
     failure: Option<(Instant, ReadError)>,
 }
 
-impl Cluster {
+impl Brokers {
     pub(crate) fn new(config: Arc<Config>) -> Self {
         Self {
             config,
-            brokers: Lock::default(),
+            by_address: Lock::default(),
             metadata: Lock::default(),
             pending: Lock::default(),
             refreshing: tokio::sync::Mutex::default(),
@@ -133,7 +133,7 @@ impl Cluster {
     }
 
     /// The brokers at their advertised addresses, from metadata of at most `max_age`; connected ones first.
-    pub(crate) async fn brokers(
+    pub(crate) async fn advertised(
         &self,
         max_age: Duration,
         deadline: Instant,
@@ -279,7 +279,7 @@ impl Cluster {
         };
         let bootstrap = &self.config.bootstrap;
         let mut awaited = 0_usize;
-        self.brokers.lock().retain(|address, broker| {
+        self.by_address.lock().retain(|address, broker| {
             if nodes.contains(address) || bootstrap.contains(address) {
                 return true;
             }
@@ -291,13 +291,14 @@ impl Cluster {
 
     /// Connected brokers first, failed ones last.
     fn best_first(&self, addresses: &HashSet<Address>) -> Vec<Arc<Broker>> {
-        let mut brokers: Vec<Arc<Broker>> = addresses.iter().map(|address| self.broker(address)).collect();
+        let mut brokers: Vec<Arc<Broker>> = addresses.iter().map(|address| self.at(address)).collect();
         brokers.sort_by_cached_key(|broker| (broker.has_failed(), !broker.is_connected()));
         brokers
     }
 
-    pub(crate) fn broker(&self, address: &Address) -> Arc<Broker> {
-        let mut brokers = self.brokers.lock();
+    /// The broker at an address.
+    pub(crate) fn at(&self, address: &Address) -> Arc<Broker> {
+        let mut brokers = self.by_address.lock();
         let broker = brokers
             .entry(address.clone())
             .or_insert_with(|| Arc::new(Broker::new(address.clone(), Arc::clone(&self.config))));
