@@ -1,6 +1,6 @@
 //! The plugin's configuration: JSON, validated as a whole before the first request.
 
-mod cluster;
+mod cluster_source;
 mod grant;
 mod json;
 mod name;
@@ -11,7 +11,7 @@ mod secret;
 use serde_json::Value;
 use sluicegate_protocol::metadata;
 
-pub use self::cluster::Cluster;
+pub use self::cluster_source::ClusterSource;
 pub use self::grant::Grant;
 use self::reader::Reader;
 pub use self::route::{Kind, Route};

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use crate::filter::Filter;
 use crate::host;
-use crate::repeats::Repeats;
+use crate::repeat_limit::RepeatLimit;
 use crate::stream::Stream;
 
 /// All contexts of one VM.
@@ -18,7 +18,7 @@ pub(crate) struct Contexts {
     /// None while it is in use.
     streams: RefCell<BTreeMap<u32, Option<Box<Stream>>>>,
     /// Rejected configurations.
-    failures: Repeats,
+    failures: RepeatLimit,
 }
 
 impl Contexts {
@@ -26,7 +26,7 @@ impl Contexts {
         Self {
             roots: RefCell::new(BTreeMap::new()),
             streams: RefCell::new(BTreeMap::new()),
-            failures: Repeats::new(),
+            failures: RepeatLimit::new(),
         }
     }
 
@@ -44,7 +44,7 @@ impl Contexts {
     pub(crate) fn configure(&self, root_id: u32, size: usize) -> bool {
         let filter = match Filter::configure(size) {
             Ok(filter) => {
-                self.failures.forget();
+                self.failures.reset();
                 Some(Rc::new(filter))
             }
             Err(lines) => {

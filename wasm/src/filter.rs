@@ -9,7 +9,7 @@ use sluicegate_ws_session::budget::Budget;
 use crate::config::Config;
 use crate::gateway::{Gateway, startup};
 use crate::host::{self, Buffer, Map, Status};
-use crate::repeats::Repeats;
+use crate::repeat_limit::RepeatLimit;
 use crate::stats::Stats;
 
 /// The state that all streams of the plugin share.
@@ -21,7 +21,7 @@ pub(crate) struct Filter {
     pub(crate) unfinished: Arc<Budget>,
     pub(crate) gateway: Box<dyn Gateway>,
     /// The bridge's refusals, which mean that gateway and bridge are not configured for each other.
-    refusals: Repeats,
+    refusals: RepeatLimit,
 }
 
 impl Filter {
@@ -46,7 +46,7 @@ impl Filter {
             stats: Stats::define(),
             limits: Limits { max_message_bytes: config.max_message_bytes },
             unfinished: Budget::new(config.max_assembly_bytes, config.max_message_bytes),
-            refusals: Repeats::new(),
+            refusals: RepeatLimit::new(),
             config,
         })
     }

@@ -9,8 +9,8 @@ use sluicegate_ws_session::handshake::Accepted;
 use crate::action::Action;
 use crate::config::{Config, Route};
 use crate::host::Status;
-use crate::lost::Lost;
 use crate::pairs::Header;
+use crate::unanswered_request::UnansweredRequest;
 
 /// A gateway as one plugin on one worker uses it.
 pub(crate) trait Gateway {
@@ -36,7 +36,7 @@ pub(crate) trait Gateway {
     fn is_unsent(&self) -> bool;
 
     /// Replaces the gateway's own answer to the current request.
-    fn replace_answer(&self, lost: Lost, headers: &[(&str, &str)]) -> Result<(), Status>;
+    fn replace_answer(&self, unanswered: UnansweredRequest, headers: &[(&str, &str)]) -> Result<(), Status>;
 
     /// The current request is answered: plugins that log it must not see the headers for the bridge.
     fn answered(&self);

@@ -8,8 +8,8 @@ use sluicegate_protocol::{HttpCors, HttpRoute, http_route, metadata};
 use crate::config::Route;
 use crate::filter::Filter;
 use crate::host::{self, Map, Status};
-use crate::lost::{Lost, is_grpc, is_safe};
 use crate::pairs::{self, Header};
+use crate::unanswered_request::{UnansweredRequest, is_grpc, is_safe};
 use crate::url;
 
 /// A request that was forwarded to the bridge.
@@ -78,19 +78,19 @@ impl HttpStream {
             return Ok(());
         }
         filter.stats.http_answer_lost();
-        let lost = Lost {
+        let unanswered = UnansweredRequest {
             is_write: self.is_write,
             is_unsent: filter.gateway.is_unsent(),
             is_late: status == b"504",
             is_rest: self.is_rest,
         };
         let mut headers = vec![("content-type", "application/problem+json")];
-        headers.extend(lost.retry_after().map(|seconds| ("retry-after", seconds)));
+        headers.extend(unanswered.retry_after().map(|seconds| ("retry-after", seconds)));
         if let Some((origin, credentials)) = &self.page {
             headers.extend([("access-control-allow-origin", origin.as_str()), ("vary", "origin")]);
             headers.extend(credentials.then_some(("access-control-allow-credentials", "true")));
         }
-        filter.gateway.replace_answer(lost, &headers)
+        filter.gateway.replace_answer(unanswered, &headers)
     }
 }
 

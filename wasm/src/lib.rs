@@ -7,7 +7,7 @@
 //! 5. `stream`: one HTTP stream of any kind; [`url`]: the characters allowed in its path
 //! 6. `session_stream`: maps host callbacks to [`sluicegate_ws_session::Session`] and its outputs to host calls; in APISIX
 //!    the bridge runs the session, and the filter only opens it
-//! 7. `http_stream`: a plain HTTP request, which the gateway forwards to the bridge; [`lost`]: the answer if the bridge sends none
+//! 7. `http_stream`: a plain HTTP request, which the gateway forwards to the bridge; [`unanswered_request`]: the answer if the bridge sends none
 //! 8. `host`: each host call, with every status it can return; [`pairs`]: header lists on their way across
 //! 9. `stats`: the filter's metrics
 //!
@@ -16,8 +16,8 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 pub mod config;
-pub mod lost;
 pub mod pairs;
+pub mod unanswered_request;
 pub mod url;
 
 #[cfg(target_arch = "wasm32")]
@@ -35,7 +35,7 @@ mod host;
 #[cfg(target_arch = "wasm32")]
 mod http_stream;
 #[cfg(target_arch = "wasm32")]
-mod repeats;
+mod repeat_limit;
 #[cfg(target_arch = "wasm32")]
 mod session_stream;
 #[cfg(target_arch = "wasm32")]

@@ -11,27 +11,28 @@ use serde_json::{Map, Number, Value};
 /// # Errors
 /// It is not JSON, or more than 128 levels deep.
 pub(super) fn parse(json: &[u8]) -> Result<(Value, Vec<String>), serde_json::Error> {
-    let repeated = RefCell::default();
+    let duplicates = RefCell::default();
     let mut deserializer = serde_json::Deserializer::from_slice(json);
-    let value = Place { path: String::new(), repeated: &repeated }.deserialize(&mut deserializer)?;
+    let value =
+        ValueVisitor { path: String::new(), duplicates: &duplicates }.deserialize(&mut deserializer)?;
     deserializer.end()?;
-    Ok((value, repeated.into_inner()))
+    Ok((value, duplicates.into_inner()))
 }
 
-/// The path of a value.
-struct Place<'a> {
+/// Reads the value at `path`, and collects the paths of duplicate keys.
+struct ValueVisitor<'a> {
     path: String,
-    repeated: &'a RefCell<Vec<String>>,
+    duplicates: &'a RefCell<Vec<String>>,
 }
 
-impl Place<'_> {
+impl ValueVisitor<'_> {
     fn key(&self, key: &str) -> Self {
         let dot = if self.path.is_empty() { "" } else { "." };
-        Self { path: format!("{}{dot}{key}", self.path), repeated: self.repeated }
+        Self { path: format!("{}{dot}{key}", self.path), duplicates: self.duplicates }
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Place<'_> {
+impl<'de> DeserializeSeed<'de> for ValueVisitor<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -39,7 +40,7 @@ impl<'de> DeserializeSeed<'de> for Place<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Place<'_> {
+impl<'de> Visitor<'de> for ValueVisitor<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -74,7 +75,7 @@ impl<'de> Visitor<'de> for Place<'_> {
         let mut values = Vec::new();
         loop {
             let path = format!("{}[{}]", self.path, values.len());
-            match items.next_element_seed(Place { path, repeated: self.repeated })? {
+            match items.next_element_seed(ValueVisitor { path, duplicates: self.duplicates })? {
                 Some(value) => values.push(value),
                 None => return Ok(Value::Array(values)),
             }
@@ -84,12 +85,12 @@ impl<'de> Visitor<'de> for Place<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
         while let Some(key) = entries.next_key::<String>()? {
-            let place = self.key(&key);
+            let visitor = self.key(&key);
             if object.contains_key(&key) {
-                self.repeated.borrow_mut().push(place.path.clone());
-                entries.next_value_seed(place)?;
+                self.duplicates.borrow_mut().push(visitor.path.clone());
+                entries.next_value_seed(visitor)?;
             } else {
-                let value = entries.next_value_seed(place)?;
+                let value = entries.next_value_seed(visitor)?;
                 object.insert(key, value);
             }
         }

@@ -5,7 +5,7 @@ use sluicegate_protocol::jsonkey::Path;
 use sluicegate_protocol::{HttpCors, HttpProduce, HttpRest, HttpRoute, SERVICE_PATH_PREFIX};
 use sluicegate_ws_session::handshake::Policy;
 
-use super::cluster::Cluster;
+use super::cluster_source::ClusterSource;
 use super::grant::Grant;
 use super::name::is_topic;
 use super::reader::Reader;
@@ -17,7 +17,7 @@ pub struct Route {
     /// empty path matches every request.
     pub path: String,
     /// The cluster that it serves.
-    pub cluster: Cluster,
+    pub cluster: ClusterSource,
     /// The rights of its clients.
     pub grant: Grant,
     /// The kind of the route.
@@ -70,7 +70,7 @@ impl Route {
                 &format!("must not begin with {SERVICE_PATH_PREFIX}, which is the bridge's own"),
             );
         }
-        let cluster = Cluster::read(reader);
+        let cluster = ClusterSource::read(reader);
         let (grant, kind) = match reader.string("type").as_deref() {
             None | Some("pubsub") => (Grant::read(reader), pubsub(reader)),
             Some("produce") => {

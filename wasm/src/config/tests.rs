@@ -35,7 +35,7 @@ fn smallest_configuration_has_the_documented_defaults() {
     assert!(config.gateway_secret.is_none());
     let [route] = config.routes.as_slice() else { panic!("{:?}", config.routes) };
     assert_eq!(route.path, "/pubsub");
-    assert!(matches!(&route.cluster, Cluster::Named(name) if **name == *"default"));
+    assert!(matches!(&route.cluster, ClusterSource::Named(name) if **name == *"default"));
     assert_eq!(route.grant, Grant { read: true, write: false, topics: None });
     let Kind::Pubsub { policy } = &route.kind else { panic!("{route:?}") };
     assert_eq!(policy.origins, None);
@@ -74,7 +74,7 @@ fn single_route_needs_no_array() {
         parse_in_apisix(r#"{"gateway_secret":"s3cret-of-the-gateway","cluster":"east","write":true}"#)
             .unwrap();
     let [route] = config.routes.as_slice() else { panic!("{:?}", config.routes) };
-    assert!(matches!(&route.cluster, Cluster::Named(name) if **name == *"east"));
+    assert!(matches!(&route.cluster, ClusterSource::Named(name) if **name == *"east"));
     assert!(route.grant.write && matches!(route.kind, Kind::Pubsub { .. }));
     for path in [&b"/"[..], b"/pubsub?x", b"*", b"", b"\xff"] {
         check_route(&config, path, Some(""));
@@ -125,7 +125,7 @@ fn every_setting_is_read() {
     assert_eq!(config.profile, Profile::Internal);
     assert_eq!(config.gateway_secret.as_ref().map(Secret::expose), Some("s3cret-of-the-gateway"));
     assert_eq!((config.max_message_bytes, config.max_assembly_bytes), (4096, 8192));
-    assert!(matches!(&config.routes[0].cluster, Cluster::Named(name) if **name == *"east"));
+    assert!(matches!(&config.routes[0].cluster, ClusterSource::Named(name) if **name == *"east"));
     let metadata: Vec<_> = config.metadata(&config.routes[0]).collect();
     let secret = ("sluicegate-gateway-secret", "s3cret-of-the-gateway");
     assert_eq!(metadata, [("sluicegate-cluster", "east"), ("sluicegate-write", "true"), secret]);

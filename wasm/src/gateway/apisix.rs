@@ -11,7 +11,7 @@ use super::{Gateway, RequestHeaders};
 use crate::action::Action;
 use crate::config::{Config, Route};
 use crate::host::{self, Map, Status};
-use crate::lost::Lost;
+use crate::unanswered_request::UnansweredRequest;
 
 pub(crate) struct Apisix;
 
@@ -68,15 +68,15 @@ impl Gateway for Apisix {
     }
 
     /// Sets only status and headers: this host cannot change a response's body, which remains nginx's page.
-    fn replace_answer(&self, lost: Lost, headers: &[(&str, &str)]) -> Result<(), Status> {
-        host::set_header(Map::Response, ":status", lost.status().to_string().as_bytes())?;
+    fn replace_answer(&self, unanswered: UnansweredRequest, headers: &[(&str, &str)]) -> Result<(), Status> {
+        host::set_header(Map::Response, ":status", unanswered.status().to_string().as_bytes())?;
         for (name, value) in headers.iter().filter(|(name, _)| *name != "content-type") {
             host::set_header(Map::Response, name, value.as_bytes())?;
         }
-        if lost.retry_after().is_none() {
+        if unanswered.retry_after().is_none() {
             host::remove_header(Map::Response, b"retry-after")?;
         }
-        if lost.is_unknown() {
+        if unanswered.is_unknown() {
             host::set_header(Map::Response, OUTCOME, b"unknown")?;
         }
         Ok(())

@@ -9,7 +9,7 @@ use super::{Gateway, RequestHeaders};
 use crate::action::Action;
 use crate::config::{Config, Profile, Route};
 use crate::host::{self, Map, Status};
-use crate::lost::Lost;
+use crate::unanswered_request::UnansweredRequest;
 
 #[derive(Default)]
 pub(crate) struct Envoy {
@@ -66,8 +66,8 @@ impl Gateway for Envoy {
         UNSENT.iter().any(|unsent| details.starts_with(unsent))
     }
 
-    fn replace_answer(&self, lost: Lost, headers: &[(&str, &str)]) -> Result<(), Status> {
-        host::respond(lost.status(), headers, lost.document().as_bytes())
+    fn replace_answer(&self, unanswered: UnansweredRequest, headers: &[(&str, &str)]) -> Result<(), Status> {
+        host::respond(unanswered.status(), headers, unanswered.document().as_bytes())
     }
 
     /// Nothing to do: Envoy logs only configured headers.

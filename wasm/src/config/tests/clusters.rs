@@ -13,19 +13,19 @@ use super::*;
 #[track_caller]
 fn definition(kafka: &str) -> ClusterDefinition {
     let route = only(&format!(r#""kafka":{kafka}"#));
-    let Cluster::Defined(_) = &route.cluster else { panic!("{route:?}") };
+    let ClusterSource::Defined(_) = &route.cluster else { panic!("{route:?}") };
     decoded(&route.cluster)
 }
 
-fn decoded(cluster: &Cluster) -> ClusterDefinition {
+fn decoded(cluster: &ClusterSource) -> ClusterDefinition {
     let (name, value) = cluster.metadata();
     assert_eq!(name, "sluicegate-cluster-definition");
     ClusterDefinition::decode(&STANDARD_NO_PAD.decode(value).unwrap()[..]).unwrap()
 }
 
 /// An accepted cluster is a name or a definition that the bridge can read.
-pub(super) fn check(cluster: &Cluster) {
-    let Cluster::Defined(_) = cluster else { return };
+pub(super) fn check(cluster: &ClusterSource) {
+    let ClusterSource::Defined(_) = cluster else { return };
     let definition = decoded(cluster);
     assert!((1..=MAX_NODES).contains(&definition.nodes.len()) && definition.encoded_len() <= MAX_BYTES);
     assert!(definition.nodes.iter().all(|node| Node::parse(node).is_some()));

@@ -28,7 +28,7 @@ fn documented_json_is_accepted() {
 fn reference_lists_every_key() {
     let sources = [
         include_str!("../../config.rs"),
-        include_str!("../cluster.rs"),
+        include_str!("../cluster_source.rs"),
         include_str!("../grant.rs"),
         include_str!("../route.rs"),
     ];

@@ -2,7 +2,7 @@
 
 /// A request that the bridge did not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lost {
+pub struct UnansweredRequest {
     /// The method is not safe (RFC 9110, section 9.2.1).
     pub is_write: bool,
     /// The gateway proves that none of it reached the bridge.
@@ -13,7 +13,7 @@ pub struct Lost {
     pub is_rest: bool,
 }
 
-impl Lost {
+impl UnansweredRequest {
     /// The status: 503 invites a retry, 504 does not.
     pub fn status(self) -> u16 {
         if self.is_retriable() { 503 } else { 504 }
@@ -71,13 +71,14 @@ pub fn is_grpc(content_type: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    const READ: Lost = Lost { is_write: false, is_unsent: false, is_late: false, is_rest: false };
+    const READ: UnansweredRequest =
+        UnansweredRequest { is_write: false, is_unsent: false, is_late: false, is_rest: false };
 
     #[track_caller]
-    fn check(lost: Lost, status: u16, is_unknown: bool, detail: &str) {
-        let document = lost.document();
-        assert_eq!((lost.status(), lost.is_unknown()), (status, is_unknown), "{lost:?}");
-        assert_eq!(lost.retry_after().is_some(), status == 503, "{lost:?}");
+    fn check(request: UnansweredRequest, status: u16, is_unknown: bool, detail: &str) {
+        let document = request.document();
+        assert_eq!((request.status(), request.is_unknown()), (status, is_unknown), "{request:?}");
+        assert_eq!(request.retry_after().is_some(), status == 503, "{request:?}");
         assert!(document.contains(&format!(r#","status":{status},"detail":"{detail}""#)), "{document}");
         assert_eq!(document.contains(r#","unknown_outcome":true"#), is_unknown, "{document}");
         serde_json::from_str::<serde_json::Value>(&document).expect("JSON");
@@ -87,20 +88,20 @@ mod tests {
     fn only_a_write_that_may_have_been_sent_is_unknown() {
         let unknown = "the bridge did not answer; it is not known whether anything was written";
         for is_late in [false, true] {
-            check(Lost { is_write: true, is_late, ..READ }, 504, true, unknown);
+            check(UnansweredRequest { is_write: true, is_late, ..READ }, 504, true, unknown);
             for is_write in [false, true] {
-                let unsent = Lost { is_write, is_unsent: true, is_late, ..READ };
+                let unsent = UnansweredRequest { is_write, is_unsent: true, is_late, ..READ };
                 check(unsent, 503, false, "the bridge cannot be reached, try again");
             }
         }
         check(READ, 503, false, "the connection to the bridge was lost, try again");
-        check(Lost { is_late: true, ..READ }, 504, false, "the bridge did not answer in time");
+        check(UnansweredRequest { is_late: true, ..READ }, 504, false, "the bridge did not answer in time");
     }
 
     #[test]
     fn rest_documents_have_the_rest_proxies_members() {
         let members = r#","error_code":50003,"message":"the connection to the bridge was lost, try again"}"#;
-        assert!(Lost { is_rest: true, ..READ }.document().ends_with(members));
+        assert!(UnansweredRequest { is_rest: true, ..READ }.document().ends_with(members));
         assert!(!READ.document().contains("error_code"));
     }
 

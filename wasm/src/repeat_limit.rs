@@ -5,9 +5,9 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 /// The count of each line, of at most [`MAX_LINES`] different ones.
-pub(crate) struct Repeats(RefCell<BTreeMap<String, u64>>);
+pub(crate) struct RepeatLimit(RefCell<BTreeMap<String, u64>>);
 
-impl Repeats {
+impl RepeatLimit {
     pub(crate) const fn new() -> Self {
         Self(RefCell::new(BTreeMap::new()))
     }
@@ -24,7 +24,7 @@ impl Repeats {
     }
 
     /// Starts over, once the cause of the lines is fixed.
-    pub(crate) fn forget(&self) {
+    pub(crate) fn reset(&self) {
         self.0.borrow_mut().clear();
     }
 }

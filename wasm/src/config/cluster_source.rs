@@ -14,16 +14,16 @@ use super::name::is_cluster;
 use super::reader::Reader;
 use super::secret::Secret;
 
-/// The cluster of a route.
+/// Where the bridge finds the cluster of a route.
 #[derive(Debug, Clone)]
-pub enum Cluster {
+pub enum ClusterSource {
     /// The name of a cluster in the bridge's configuration.
     Named(Rc<str>),
     /// The route's own definition, encoded as its header carries it.
     Defined(Rc<Secret>),
 }
 
-impl Cluster {
+impl ClusterSource {
     pub(super) fn read(reader: &mut Reader) -> Self {
         let name = reader.string("cluster");
         if name.as_ref().is_some_and(|name| !is_cluster(name)) {
