@@ -2,9 +2,8 @@
 
 use std::cell::Cell;
 
-use sluicegate_ws_session::Event;
-use sluicegate_ws_session::close::Fault;
 use sluicegate_ws_session::request::Command;
+use sluicegate_ws_session::{Event, SessionError};
 
 use crate::host::{self, Metric};
 
@@ -103,11 +102,11 @@ impl Stats {
             Event::Command(Command::KafkaProduce) => self.kafka_produce,
             Event::UnknownCommand => self.unknown_command,
             Event::WrongCommand => self.wrong_command,
-            Event::Fault(Fault::Protocol(_)) => self.protocol_error,
-            Event::Fault(Fault::NotUtf8) => self.not_utf8,
-            Event::Fault(Fault::MessageTooBig { .. }) => self.message_too_big,
-            Event::Fault(Fault::Evicted) => self.evicted,
-            Event::Fault(Fault::OutOfMemory) => self.out_of_memory,
+            Event::Error(SessionError::Protocol(_)) => self.protocol_error,
+            Event::Error(SessionError::NotUtf8) => self.not_utf8,
+            Event::Error(SessionError::MessageTooBig { .. }) => self.message_too_big,
+            Event::Error(SessionError::Evicted) => self.evicted,
+            Event::Error(SessionError::OutOfMemory) => self.out_of_memory,
         };
         self.add(metric, 1);
     }

@@ -8,7 +8,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use sluicegate_ws_session::close::Fault;
+use sluicegate_ws_session::SessionError;
 
 /// Everything that is counted, by label.
 #[derive(Clone)]
@@ -205,13 +205,13 @@ impl ClusterMetrics {
     }
 
     /// A client of the WebSocket endpoint was closed for what it sent. The reasons have the filter's names for them.
-    pub(crate) fn fault(&self, fault: Fault) {
-        let reason = match fault {
-            Fault::Protocol(_) => "protocol",
-            Fault::NotUtf8 => "not_utf8",
-            Fault::MessageTooBig { .. } => "message_too_big",
-            Fault::Evicted => "evicted",
-            Fault::OutOfMemory => "out_of_memory",
+    pub(crate) fn client_fault(&self, error: SessionError) {
+        let reason = match error {
+            SessionError::Protocol(_) => "protocol",
+            SessionError::NotUtf8 => "not_utf8",
+            SessionError::MessageTooBig { .. } => "message_too_big",
+            SessionError::Evicted => "evicted",
+            SessionError::OutOfMemory => "out_of_memory",
         };
         self.faults.get_or_create(&EndLabels { cluster: self.cluster.clone(), reason }).inc();
     }
@@ -334,7 +334,7 @@ mod tests {
     fn reference_lists_every_metric() {
         let metrics = Metrics::new();
         metrics.cluster("c").http(200);
-        metrics.cluster("c").fault(Fault::NotUtf8);
+        metrics.cluster("c").client_fault(SessionError::NotUtf8);
         metrics.refused("secret");
         metrics.writes("c").written(1);
         let mut text = String::new();
@@ -383,7 +383,7 @@ mod tests {
         cluster.command(Kind::Fetch, Outcome::Unavailable, Duration::from_millis(3));
         cluster.ended(SessionEnd::Drained);
         cluster.http(404);
-        cluster.fault(Fault::NotUtf8);
+        cluster.client_fault(SessionError::NotUtf8);
         metrics.refused("secret");
         metrics.writes("default").written(7);
         let mut text = String::new();

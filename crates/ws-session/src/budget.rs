@@ -43,7 +43,7 @@ pub struct Buffer {
 
 /// Why a buffer lost its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lost {
+pub enum BufferError {
     /// Its source held too much, and this message was the oldest.
     Evicted,
     /// The allocator has no memory.
@@ -75,11 +75,11 @@ impl Buffer {
     ///
     /// # Errors
     /// The content is lost, and so is the message.
-    pub fn append(&mut self, bytes: &[u8], max: usize) -> Result<(), Lost> {
+    pub fn append(&mut self, bytes: &[u8], max: usize) -> Result<(), BufferError> {
         let held = self.held.get_or_insert_with(|| lock(&self.budget.ledger).begin(self.source));
         let (len, capacity) = match &*lock(&held.data) {
             Some(data) => (data.len(), data.capacity()),
-            None => return Err(Lost::Evicted),
+            None => return Err(BufferError::Evicted),
         };
         let need = len.saturating_add(bytes.len());
         let room = capacity.saturating_mul(2).clamp(need, need.max(max));
@@ -88,9 +88,9 @@ impl Buffer {
         }
         // Another thread can evict it between two locks.
         let mut data = lock(&held.data);
-        let data = data.as_mut().ok_or(Lost::Evicted)?;
+        let data = data.as_mut().ok_or(BufferError::Evicted)?;
         if need > capacity {
-            data.try_reserve_exact(room.saturating_sub(len)).map_err(|_| Lost::OutOfMemory)?;
+            data.try_reserve_exact(room.saturating_sub(len)).map_err(|_| BufferError::OutOfMemory)?;
         }
         data.extend_from_slice(bytes);
         Ok(())
@@ -100,10 +100,10 @@ impl Buffer {
     ///
     /// # Errors
     /// The content was lost.
-    pub fn take(&mut self) -> Result<Vec<u8>, Lost> {
+    pub fn take(&mut self) -> Result<Vec<u8>, BufferError> {
         let Some(held) = self.held.take() else { return Ok(Vec::new()) };
         lock(&self.budget.ledger).remove(self.source, held.age);
-        lock(&held.data).take().ok_or(Lost::Evicted)
+        lock(&held.data).take().ok_or(BufferError::Evicted)
     }
 }
 
@@ -159,10 +159,10 @@ impl Ledger {
     }
 
     /// Counts `bytes` for a message in place of its previous size. Evicts older messages if necessary.
-    fn grow(&mut self, budget: &Budget, source: Source, age: u64, bytes: usize) -> Result<(), Lost> {
+    fn grow(&mut self, budget: &Budget, source: Source, age: u64, bytes: usize) -> Result<(), BufferError> {
         loop {
-            let messages = self.sources.get_mut(&source).ok_or(Lost::Evicted)?;
-            let entry = messages.by_age.get_mut(&age).ok_or(Lost::Evicted)?;
+            let messages = self.sources.get_mut(&source).ok_or(BufferError::Evicted)?;
+            let entry = messages.by_age.get_mut(&age).ok_or(BufferError::Evicted)?;
             let more = bytes.saturating_sub(entry.bytes);
             let loser = if messages.bytes.saturating_add(more) > budget.share {
                 source
@@ -187,9 +187,9 @@ impl Ledger {
         self.sources.iter().max_by_key(bytes).map_or(grows, |(source, _)| *source)
     }
 
-    fn evict_oldest(&mut self, source: Source) -> Result<(), Lost> {
-        let messages = self.sources.get(&source).ok_or(Lost::Evicted)?;
-        let (age, entry) = messages.by_age.first_key_value().ok_or(Lost::Evicted)?;
+    fn evict_oldest(&mut self, source: Source) -> Result<(), BufferError> {
+        let messages = self.sources.get(&source).ok_or(BufferError::Evicted)?;
+        let (age, entry) = messages.by_age.first_key_value().ok_or(BufferError::Evicted)?;
         let (age, data) = (*age, Arc::clone(&entry.data));
         self.remove(source, age);
         *lock(&data) = None;

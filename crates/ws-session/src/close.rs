@@ -1,71 +1,24 @@
-//! Close codes and reasons: those that a client can send, and those of each fault (RFC 6455, section 7.4).
+//! The codes and reasons of Close frames (RFC 6455, section 7.4).
 
 use sluicegate_protocol::Close;
 
-/// Why a session closes its client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// The client broke RFC 6455; the text says how.
-    Protocol(&'static str),
-    /// The client sent text that is not UTF-8.
-    NotUtf8,
-    /// A message is longer than the route allows.
-    MessageTooBig {
-        /// Bytes allowed.
-        max: usize,
-    },
-    /// The unfinished message was evicted: its source held too much, and it was the oldest.
-    Evicted,
-    /// The allocator has no memory.
-    OutOfMemory,
-}
-
-impl Fault {
-    /// The close code for the client (RFC 6455, section 7.4.1; 1013 as registered with IANA).
-    pub fn code(self) -> u16 {
-        match self {
-            Self::Protocol(_) => 1002,
-            Self::NotUtf8 => 1007,
-            Self::MessageTooBig { .. } => 1009,
-            Self::Evicted | Self::OutOfMemory => 1013,
-        }
-    }
-
-    /// The close for the client.
-    pub fn close(self) -> Close {
-        Close { code: u32::from(self.code()), reason: self.to_string() }
-    }
-}
-
-impl std::fmt::Display for Fault {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Protocol(what) => f.write_str(what),
-            Self::NotUtf8 => f.write_str("text that is not UTF-8"),
-            Self::MessageTooBig { max } => write!(f, "message over the limit of {max} bytes"),
-            Self::Evicted => {
-                f.write_str("unfinished message dropped: too many from this address, try again later")
-            }
-            Self::OutOfMemory => f.write_str("out of memory, try again later"),
-        }
-    }
-}
+use crate::session_error::SessionError;
 
 /// The close that a client's Close frame asks for; code 0 if it gave none.
 ///
 /// # Errors
 /// A payload of one byte, a code that must not be sent, or a reason that is not UTF-8 (sections 5.5.1, 7.4 and 8.1).
-pub fn parse(payload: &[u8]) -> Result<Close, Fault> {
+pub fn parse(payload: &[u8]) -> Result<Close, SessionError> {
     // RFC 6455, section 5.5.1: "If there is a body, the first two bytes of the body MUST be a 2-byte unsigned integer"
     let (code, reason) = match payload {
         [] => return Ok(Close::default()),
-        [_] => return Err(Fault::Protocol("close payload of 1 byte")),
+        [_] => return Err(SessionError::Protocol("close payload of 1 byte")),
         [high, low, reason @ ..] => (u16::from_be_bytes([*high, *low]), reason),
     };
     if !can_be_sent(code) {
-        return Err(Fault::Protocol("close code that must not be sent"));
+        return Err(SessionError::Protocol("close code that must not be sent"));
     }
-    let reason = std::str::from_utf8(reason).map_err(|_| Fault::NotUtf8)?;
+    let reason = std::str::from_utf8(reason).map_err(|_| SessionError::NotUtf8)?;
     Ok(Close { code: u32::from(code), reason: reason.to_owned() })
 }
 
@@ -103,9 +56,9 @@ mod tests {
     }
 
     #[test]
-    fn invalid_codes_are_faults() {
+    fn invalid_codes_are_errors() {
         for code in [0_u16, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535] {
-            assert_eq!(parse(&code.to_be_bytes()).map_err(Fault::code), Err(1002), "code {code}");
+            assert_eq!(parse(&code.to_be_bytes()).map_err(SessionError::code), Err(1002), "code {code}");
             assert_eq!(payload(&Close { code: u32::from(code), reason: "x".into() }), b"");
         }
         assert_eq!(payload(&Close { code: 65_536 + 1000, reason: String::new() }), b"");
@@ -115,12 +68,12 @@ mod tests {
     fn close_frame_can_be_empty_but_not_one_byte() {
         assert_eq!(parse(b""), Ok(Close::default()));
         assert_eq!(payload(&Close::default()), b"");
-        assert_eq!(parse(b"\x03").map_err(Fault::code), Err(1002));
+        assert_eq!(parse(b"\x03").map_err(SessionError::code), Err(1002));
     }
 
     #[test]
     fn reason_has_to_be_utf_8() {
-        assert_eq!(parse(b"\x03\xe8\xff").map_err(Fault::code), Err(1007));
+        assert_eq!(parse(b"\x03\xe8\xff").map_err(SessionError::code), Err(1007));
     }
 
     #[test]
@@ -129,14 +82,5 @@ mod tests {
         let payload = payload(&close);
         assert_eq!(payload.len(), 2 + 122);
         assert!(std::str::from_utf8(&payload[2..]).is_ok());
-    }
-
-    #[test]
-    fn fault_reasons_fit_a_close_frame() {
-        let faults =
-            [Fault::NotUtf8, Fault::MessageTooBig { max: usize::MAX }, Fault::Evicted, Fault::OutOfMemory];
-        for fault in faults {
-            assert_eq!(payload(&fault.close()).len(), 2 + fault.to_string().len());
-        }
     }
 }

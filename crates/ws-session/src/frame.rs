@@ -1,6 +1,6 @@
 //! RFC 6455 frames: decodes a client's bytes into headers and unmasked payload, and encodes headers for frames to a client.
 
-use crate::close::Fault;
+use crate::session_error::SessionError;
 
 /// The kind of a frame (RFC 6455, section 5.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +20,7 @@ impl Opcode {
         matches!(self, Self::Close | Self::Ping | Self::Pong)
     }
 
-    fn parse(bits: u8) -> Result<Self, Fault> {
+    fn parse(bits: u8) -> Result<Self, SessionError> {
         match bits {
             0x0 => Ok(Self::Continuation),
             0x1 => Ok(Self::Text),
@@ -28,7 +28,7 @@ impl Opcode {
             0x8 => Ok(Self::Close),
             0x9 => Ok(Self::Ping),
             0xA => Ok(Self::Pong),
-            _ => Err(Fault::Protocol("reserved opcode")),
+            _ => Err(SessionError::Protocol("reserved opcode")),
         }
     }
 
@@ -86,14 +86,14 @@ impl Decoder {
     ///
     /// # Errors
     /// The client broke RFC 6455, section 5. The decoder must not be used after that.
-    pub fn next<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Part<'a>>, Fault> {
+    pub fn next<'a>(&mut self, input: &mut &'a mut [u8]) -> Result<Option<Part<'a>>, SessionError> {
         match self.current {
             Some((header, taken)) => Ok(self.payload(header, taken, input)),
             None => Ok(self.header(input)?.map(Part::Head)),
         }
     }
 
-    fn header(&mut self, input: &mut &mut [u8]) -> Result<Option<Header>, Fault> {
+    fn header(&mut self, input: &mut &mut [u8]) -> Result<Option<Header>, SessionError> {
         loop {
             let need = match self.head.get(..self.have) {
                 Some([first, second, ..]) => {
@@ -154,24 +154,24 @@ pub fn server_header(opcode: Opcode, len: u64, out: &mut Vec<u8>) {
 }
 
 /// Checks the first two bytes of a header, before the rest has arrived.
-fn check_start(first: u8, second: u8) -> Result<Opcode, Fault> {
+fn check_start(first: u8, second: u8) -> Result<Opcode, SessionError> {
     // RFC 6455, section 5.2: "MUST be 0 unless an extension is negotiated that defines meanings for non-zero values"
     if first & 0x70 != 0 {
-        return Err(Fault::Protocol("reserved bits set"));
+        return Err(SessionError::Protocol("reserved bits set"));
     }
     // RFC 6455, section 5.1: "The server MUST close the connection upon receiving a frame that is not masked"
     if second & 0x80 == 0 {
-        return Err(Fault::Protocol("frame without a mask"));
+        return Err(SessionError::Protocol("frame without a mask"));
     }
     let opcode = Opcode::parse(first & 0x0F)?;
     if opcode.is_control() {
         // RFC 6455, section 5.5: "All control frames MUST have a payload length of 125 bytes or less and MUST NOT be
         // fragmented"
         if first & 0x80 == 0 {
-            return Err(Fault::Protocol("fragmented control frame"));
+            return Err(SessionError::Protocol("fragmented control frame"));
         }
         if second & 0x7F > 125 {
-            return Err(Fault::Protocol("control frame over 125 bytes"));
+            return Err(SessionError::Protocol("control frame over 125 bytes"));
         }
     }
     Ok(opcode)
@@ -186,7 +186,7 @@ fn head_len(second: u8) -> usize {
     }
 }
 
-fn parse_header(head: [u8; MAX_HEAD]) -> Result<Header, Fault> {
+fn parse_header(head: [u8; MAX_HEAD]) -> Result<Header, SessionError> {
     let [first, second, a, b, c, d, e, f, g, h, i, j, k, l] = head;
     let opcode = check_start(first, second)?;
     let (len, mask) = match second & 0x7F {
@@ -196,7 +196,7 @@ fn parse_header(head: [u8; MAX_HEAD]) -> Result<Header, Fault> {
     };
     // RFC 6455, section 5.2: "the most significant bit MUST be 0"
     if len > i64::MAX.unsigned_abs() {
-        return Err(Fault::Protocol("payload length over 63 bits"));
+        return Err(SessionError::Protocol("payload length over 63 bits"));
     }
     Ok(Header { fin: first & 0x80 != 0, opcode, len, mask })
 }
@@ -235,7 +235,7 @@ mod tests {
     }
 
     /// Frames in `pieces`: first byte's meaning and whole payload.
-    fn frames(pieces: &[&[u8]]) -> Result<Vec<(bool, Opcode, Vec<u8>)>, Fault> {
+    fn frames(pieces: &[&[u8]]) -> Result<Vec<(bool, Opcode, Vec<u8>)>, SessionError> {
         let mut decoder = Decoder::default();
         let mut found: Vec<(bool, Opcode, Vec<u8>)> = Vec::new();
         for piece in pieces {
@@ -301,8 +301,8 @@ mod tests {
 
     #[track_caller]
     fn refused(first: u8, second: u8, want: &str) {
-        let fault = frames(&[&[first, second], &[0]]).expect_err("accepted");
-        assert_eq!((fault.code(), fault.to_string().as_str()), (1002, want), "{first:02x} {second:02x}");
+        let error = frames(&[&[first, second], &[0]]).expect_err("accepted");
+        assert_eq!((error.code(), error.to_string().as_str()), (1002, want), "{first:02x} {second:02x}");
     }
 
     #[test]
@@ -324,7 +324,7 @@ mod tests {
     #[test]
     fn length_over_63_bits_is_refused() {
         let wire = [0x82, 0xFF, 0x80, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4];
-        assert_eq!(frames(&[&wire]), Err(Fault::Protocol("payload length over 63 bits")));
+        assert_eq!(frames(&[&wire]), Err(SessionError::Protocol("payload length over 63 bits")));
     }
 
     #[test]

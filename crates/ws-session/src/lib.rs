@@ -9,7 +9,7 @@
 //! 4. [`request`]: a message becomes a command for the bridge, or a refusal
 //! 5. [`answer`]: the bridge's stream becomes frames for the client
 //! 6. [`padding`]: writes to the bridge are padded to a minimum size
-//! 7. [`close`]: faults and close codes
+//! 7. [`close`]: Close frames; [`SessionError`]: errors that close the client, with their close codes
 //!
 //! [`Session`] ties these together.
 
@@ -24,6 +24,8 @@ pub mod message;
 pub mod padding;
 pub mod request;
 mod session;
+mod session_error;
 pub mod source;
 
 pub use session::{Event, Input, Limits, Output, Session};
+pub use session_error::SessionError;

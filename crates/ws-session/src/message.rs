@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::budget::{Budget, Buffer, Lost};
-use crate::close::Fault;
+use crate::budget::{Budget, Buffer, BufferError};
 use crate::frame::{Header, Opcode, Part};
+use crate::session_error::SessionError;
 use crate::source::Source;
 
 /// A whole message or control frame from a client. Its payload is borrowed if it arrived in one piece.
@@ -56,7 +56,7 @@ impl Assembler {
     /// # Errors
     /// Frames in an order that section 5.4 forbids, a message over the limit (refused by its header, before its
     /// payload), or a payload that was evicted.
-    pub fn push<'a>(&mut self, part: Part<'a>) -> Result<Option<Message<'a>>, Fault> {
+    pub fn push<'a>(&mut self, part: Part<'a>) -> Result<Option<Message<'a>>, SessionError> {
         match part {
             Part::Head(header) => self.begin(header).map(|()| None),
             Part::Payload { bytes, last } if self.opcode.is_control() => Ok(self.control(bytes, last)),
@@ -80,18 +80,18 @@ impl Assembler {
         let _ = self.buffer.take();
     }
 
-    fn begin(&mut self, header: Header) -> Result<(), Fault> {
+    fn begin(&mut self, header: Header) -> Result<(), SessionError> {
         self.fin = header.fin;
         self.opcode = header.opcode;
         match (header.opcode, self.fragmented) {
             (Opcode::Close | Opcode::Ping | Opcode::Pong, _) => return Ok(()),
             (Opcode::Continuation, None) => {
-                return Err(Fault::Protocol("continuation without a first frame"));
+                return Err(SessionError::Protocol("continuation without a first frame"));
             }
             (Opcode::Continuation, Some(_)) => {}
             // RFC 6455, section 5.4: "The fragments of one message MUST NOT be interleaved between the fragments of
             // another message"
-            (_, Some(_)) => return Err(Fault::Protocol("new message inside a fragmented one")),
+            (_, Some(_)) => return Err(SessionError::Protocol("new message inside a fragmented one")),
             (opcode, None) => {
                 self.fragmented = Some(opcode);
                 self.begun = self.begun.wrapping_add(1);
@@ -99,7 +99,7 @@ impl Assembler {
         }
         let len = usize::try_from(header.len).unwrap_or(usize::MAX).saturating_add(self.buffer.len());
         if len > self.max {
-            return Err(Fault::MessageTooBig { max: self.max });
+            return Err(SessionError::MessageTooBig { max: self.max });
         }
         Ok(())
     }
@@ -118,7 +118,7 @@ impl Assembler {
         }
     }
 
-    fn data<'a>(&mut self, bytes: &'a [u8], last: bool) -> Result<Option<Message<'a>>, Fault> {
+    fn data<'a>(&mut self, bytes: &'a [u8], last: bool) -> Result<Option<Message<'a>>, SessionError> {
         let complete = last && self.fin;
         let payload = if complete && self.buffer.is_empty() {
             Cow::Borrowed(bytes)
@@ -136,11 +136,11 @@ impl Assembler {
     }
 }
 
-impl From<Lost> for Fault {
-    fn from(lost: Lost) -> Self {
-        match lost {
-            Lost::Evicted => Self::Evicted,
-            Lost::OutOfMemory => Self::OutOfMemory,
+impl From<BufferError> for SessionError {
+    fn from(error: BufferError) -> Self {
+        match error {
+            BufferError::Evicted => Self::Evicted,
+            BufferError::OutOfMemory => Self::OutOfMemory,
         }
     }
 }
@@ -172,7 +172,7 @@ mod tests {
         out
     }
 
-    fn messages(pieces: &[&[u8]], max: usize, budget: &Arc<Budget>) -> Result<Vec<String>, Fault> {
+    fn messages(pieces: &[&[u8]], max: usize, budget: &Arc<Budget>) -> Result<Vec<String>, SessionError> {
         let (mut decoder, mut assembler) =
             (Decoder::default(), Assembler::new(max, budget, Source::default()));
         let mut found = Vec::new();
@@ -224,24 +224,27 @@ mod tests {
     }
 
     #[track_caller]
-    fn refused(frames: &[(u8, &[u8])], want: Fault) {
+    fn refused(frames: &[(u8, &[u8])], want: SessionError) {
         assert_eq!(messages(&[&wire(frames)], 8, &Budget::new(8000, 1000)), Err(want));
     }
 
     #[test]
     fn fragments_out_of_order_are_refused() {
-        refused(&[(0x80, b"x")], Fault::Protocol("continuation without a first frame"));
-        refused(&[(0x82, b"x"), (0x80, b"x")], Fault::Protocol("continuation without a first frame"));
-        refused(&[(0x02, b"x"), (0x82, b"x")], Fault::Protocol("new message inside a fragmented one"));
-        refused(&[(0x01, b"x"), (0x01, b"x")], Fault::Protocol("new message inside a fragmented one"));
+        refused(&[(0x80, b"x")], SessionError::Protocol("continuation without a first frame"));
+        refused(&[(0x82, b"x"), (0x80, b"x")], SessionError::Protocol("continuation without a first frame"));
+        refused(&[(0x02, b"x"), (0x82, b"x")], SessionError::Protocol("new message inside a fragmented one"));
+        refused(&[(0x01, b"x"), (0x01, b"x")], SessionError::Protocol("new message inside a fragmented one"));
     }
 
     #[test]
     fn message_over_the_limit_is_refused_by_its_header() {
-        refused(&[(0x82, b"123456789")], Fault::MessageTooBig { max: 8 });
-        refused(&[(0x02, b"12345"), (0x00, b"6789")], Fault::MessageTooBig { max: 8 });
+        refused(&[(0x82, b"123456789")], SessionError::MessageTooBig { max: 8 });
+        refused(&[(0x02, b"12345"), (0x00, b"6789")], SessionError::MessageTooBig { max: 8 });
         let head_only = &wire(&[(0x82, &[0; 200])])[..8];
-        assert_eq!(messages(&[head_only], 8, &Budget::new(0, 8)), Err(Fault::MessageTooBig { max: 8 }));
+        assert_eq!(
+            messages(&[head_only], 8, &Budget::new(0, 8)),
+            Err(SessionError::MessageTooBig { max: 8 })
+        );
     }
 
     #[test]
@@ -270,11 +273,11 @@ mod tests {
         while let (Ok(None), Some(part)) = (&pushed, decoder.next(&mut rest).unwrap()) {
             pushed = first.push(part);
         }
-        assert_eq!(pushed, Err(Fault::Evicted));
+        assert_eq!(pushed, Err(SessionError::Evicted));
 
         drop(first);
         assert_eq!(budget.used(), 0);
         let alone = wire(&[(0x02, b"12345678901")]);
-        assert_eq!(messages(&[&alone], 100, &budget), Err(Fault::Evicted));
+        assert_eq!(messages(&[&alone], 100, &budget), Err(SessionError::Evicted));
     }
 }

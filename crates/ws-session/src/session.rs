@@ -9,10 +9,11 @@ use sluicegate_protocol::{Close, ControlReq, PubSubReq, grpc};
 
 use crate::answer::{Answers, Edit};
 use crate::budget::Budget;
-use crate::close::{self, Fault};
+use crate::close;
 use crate::frame::Decoder;
 use crate::message::{Assembler, Message};
 use crate::request::{Command, Request};
+use crate::session_error::SessionError;
 use crate::source::Source;
 
 /// Bounds of one session.
@@ -65,8 +66,8 @@ pub enum Event {
     UnknownCommand,
     /// A message was not a request.
     WrongCommand,
-    /// The client was closed for a fault.
-    Fault(Fault),
+    /// The client was closed for an error.
+    Error(SessionError),
 }
 
 /// One client's session, after its handshake.
@@ -128,9 +129,9 @@ impl Session {
             return;
         }
         let mut to_bridge = Vec::new();
-        if let Err(fault) = self.messages(bytes, &mut to_bridge, out) {
-            out.push(Output::Count(Event::Fault(fault)));
-            self.stop(fault.close(), &mut to_bridge, out);
+        if let Err(error) = self.messages(bytes, &mut to_bridge, out) {
+            out.push(Output::Count(Event::Error(error)));
+            self.stop(error.close(), &mut to_bridge, out);
         }
         if !to_bridge.is_empty() {
             out.push(Output::ToBridge(to_bridge));
@@ -143,9 +144,9 @@ impl Session {
         mut bytes: &mut [u8],
         to_bridge: &mut Vec<u8>,
         out: &mut Vec<Output>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), SessionError> {
         if self.assembler.is_evicted() {
-            return Err(Fault::Evicted);
+            return Err(SessionError::Evicted);
         }
         while !self.deaf && self.part(&mut bytes, to_bridge, out)? {}
         let unfinished = self.assembler.unfinished().unwrap_or(0);
@@ -162,13 +163,15 @@ impl Session {
         bytes: &mut &mut [u8],
         to_bridge: &mut Vec<u8>,
         out: &mut Vec<Output>,
-    ) -> Result<bool, Fault> {
+    ) -> Result<bool, SessionError> {
         let Some(part) = self.decoder.next(bytes)? else { return Ok(false) };
         match self.assembler.push(part)? {
             None => {}
             Some(Message::Binary(message)) => request(&message, to_bridge, out)?,
             // Text messages are ignored, as in APISIX, but they have to be UTF-8 (RFC 6455, section 8.1).
-            Some(Message::Text(text)) => std::str::from_utf8(&text).map(drop).map_err(|_| Fault::NotUtf8)?,
+            Some(Message::Text(text)) => {
+                std::str::from_utf8(&text).map(drop).map_err(|_| SessionError::NotUtf8)?
+            }
             Some(Message::Ping(payload)) => control(Control::Pong(payload.into_owned().into()), to_bridge)?,
             Some(Message::Pong(payload)) => control(Control::Alive(payload.into_owned().into()), to_bridge)?,
             Some(Message::Close(payload)) => {
@@ -192,7 +195,7 @@ impl Session {
     }
 }
 
-fn request(message: &[u8], to_bridge: &mut Vec<u8>, out: &mut Vec<Output>) -> Result<(), Fault> {
+fn request(message: &[u8], to_bridge: &mut Vec<u8>, out: &mut Vec<Output>) -> Result<(), SessionError> {
     let request = Request::parse(message);
     match &request {
         Request::Command { command, .. } => {
@@ -207,15 +210,15 @@ fn request(message: &[u8], to_bridge: &mut Vec<u8>, out: &mut Vec<Output>) -> Re
 }
 
 /// Appends a control message.
-pub(crate) fn control(what: Control, to_bridge: &mut Vec<u8>) -> Result<(), Fault> {
+pub(crate) fn control(what: Control, to_bridge: &mut Vec<u8>) -> Result<(), SessionError> {
     let control = ControlReq { control: Some(what) };
     send(&PubSubReq { sequence: 0, req: Some(Req::Control(control)) }.encode_to_vec(), to_bridge)
 }
 
 /// Appends a gRPC message.
-fn send(message: &[u8], to_bridge: &mut Vec<u8>) -> Result<(), Fault> {
+fn send(message: &[u8], to_bridge: &mut Vec<u8>) -> Result<(), SessionError> {
     let len = grpc::HEAD_LEN.saturating_add(message.len());
-    to_bridge.try_reserve(len).map_err(|_| Fault::OutOfMemory)?;
+    to_bridge.try_reserve(len).map_err(|_| SessionError::OutOfMemory)?;
     // A message is bounded far below 4 GiB: `max_message_bytes` is checked before it is assembled.
     to_bridge.extend_from_slice(&grpc::head(u32::try_from(message.len()).unwrap_or(u32::MAX)));
     to_bridge.extend_from_slice(message);

@@ -153,14 +153,14 @@ impl Answers {
     }
 }
 
-/// ProduceCounts an event. Commands are counted with their answers.
+/// Counts an event. Commands are counted with their answers.
 fn count(metrics: &ClusterMetrics, event: Event) {
     match event {
         Event::Command(_) => {}
         Event::UnknownCommand | Event::WrongCommand => metrics.answered(Kind::Unknown, Outcome::Refused),
-        Event::Fault(fault) => {
-            metrics.fault(fault);
-            tracing::debug!(%fault, "closing the client for a protocol violation");
+        Event::Error(error) => {
+            metrics.client_fault(error);
+            tracing::debug!(fault = %error, "closing the client for a protocol violation");
         }
     }
 }

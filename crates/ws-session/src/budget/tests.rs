@@ -37,10 +37,10 @@ fn growing_message_that_is_its_sources_oldest_loses() {
     let budget = Budget::new(MAX, 10);
     let mut oldest = holding(&budget, 1, 5);
     let newer = holding(&budget, 1, 5);
-    assert_eq!(oldest.append(b"x", 6), Err(Lost::Evicted));
-    assert_eq!(oldest.append(b"x", 6), Err(Lost::Evicted));
+    assert_eq!(oldest.append(b"x", 6), Err(BufferError::Evicted));
+    assert_eq!(oldest.append(b"x", 6), Err(BufferError::Evicted));
     assert!(oldest.is_evicted() && !newer.is_evicted());
-    assert_eq!((oldest.take(), budget.used()), (Err(Lost::Evicted), 5));
+    assert_eq!((oldest.take(), budget.used()), (Err(BufferError::Evicted), 5));
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn newcomer_takes_from_the_source_that_holds_most() {
 fn source_that_would_hold_most_loses_to_those_with_less() {
     let budget = Budget::new(MAX, 10);
     let mut all: Vec<_> = (1..=10).map(|n| holding(&budget, n, 8)).collect();
-    assert_eq!(all[3].append(b"x", 9), Err(Lost::Evicted));
+    assert_eq!(all[3].append(b"x", 9), Err(BufferError::Evicted));
     assert_eq!((evicted(&all), budget.used()), (vec![3], 72));
 }
 
@@ -73,7 +73,7 @@ fn source_that_would_hold_most_loses_to_those_with_less() {
 fn share_is_at_least_one_message() {
     let budget = Budget::new(MAX, 30);
     let whole = holding(&budget, 1, 30);
-    assert_eq!(Buffer::new(&budget, source(2)).append(&[0; 31], 31), Err(Lost::Evicted));
+    assert_eq!(Buffer::new(&budget, source(2)).append(&[0; 31], 31), Err(BufferError::Evicted));
     assert!(!whole.is_evicted());
     let _second = holding(&budget, 1, 1);
     assert!(whole.is_evicted());

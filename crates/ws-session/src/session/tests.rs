@@ -182,22 +182,22 @@ fn nothing_is_forwarded_after_the_clients_close() {
 }
 
 #[test]
-fn fault_closes_the_session_and_nothing_more_is_forwarded() {
+fn error_closes_the_session_and_nothing_more_is_forwarded() {
     let after = frame(0x82, &ping(1, "late").encode_to_vec());
-    let fault = |fault: Fault, bad: Vec<u8>| {
-        let close = close(u32::from(fault.code()), &fault.to_string());
-        check(&[bad, after.clone()], &[close], &[Event::Fault(fault)], true);
+    let check_error = |error: SessionError, bad: Vec<u8>| {
+        let close = close(u32::from(error.code()), &error.to_string());
+        check(&[bad, after.clone()], &[close], &[Event::Error(error)], true);
     };
-    fault(Fault::Protocol("frame without a mask"), vec![0x82, 0x01, 0x00]);
-    fault(Fault::Protocol("continuation without a first frame"), frame(0x80, b"x"));
-    fault(Fault::Protocol("close payload of 1 byte"), frame(0x88, b"x"));
+    check_error(SessionError::Protocol("frame without a mask"), vec![0x82, 0x01, 0x00]);
+    check_error(SessionError::Protocol("continuation without a first frame"), frame(0x80, b"x"));
+    check_error(SessionError::Protocol("close payload of 1 byte"), frame(0x88, b"x"));
     for text in [&b"\xff"[..], b"\xED\xA0\x80", b"\xC0\xAF", b"sp\xC3"] {
-        fault(Fault::NotUtf8, frame(0x81, text));
+        check_error(SessionError::NotUtf8, frame(0x81, text));
         // In a reason, too.
-        fault(Fault::NotUtf8, frame(0x88, &[b"\x03\xe8", text].concat()));
+        check_error(SessionError::NotUtf8, frame(0x88, &[b"\x03\xe8", text].concat()));
     }
-    fault(Fault::NotUtf8, [frame(0x01, b"\xC3"), frame(0x80, b"\x28")].concat());
-    fault(Fault::MessageTooBig { max: 4096 }, vec![0x82, 0xFE, 0x10, 0x01, 0, 0, 0, 0]);
+    check_error(SessionError::NotUtf8, [frame(0x01, b"\xC3"), frame(0x80, b"\x28")].concat());
+    check_error(SessionError::MessageTooBig { max: 4096 }, vec![0x82, 0xFE, 0x10, 0x01, 0, 0, 0, 0]);
 }
 
 #[test]
@@ -213,7 +213,10 @@ fn evicted_session_closes_at_its_next_input() {
     let seen = client(&mut sessions[0], &[&frame(0x8A, b"")]);
     let reason = "unfinished message dropped: too many from this address, try again later";
     assert_eq!(seen.bridge, [close(1013, reason)]);
-    assert_eq!(seen.told, [Output::Count(Event::Fault(Fault::Evicted)), Output::Closing { told: true }]);
+    assert_eq!(
+        seen.told,
+        [Output::Count(Event::Error(SessionError::Evicted)), Output::Closing { told: true }]
+    );
     sessions.truncate(2);
     let seen = client(&mut sessions[1], &[&frame(0x80, &[1; 300])]);
     assert_eq!(seen.told, [Output::Count(Event::WrongCommand)]);
