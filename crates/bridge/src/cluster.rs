@@ -1,7 +1,7 @@
 //! A cluster as commands use it: its backend, with the bridge's limits and metrics.
 
 mod produce;
-mod turn;
+mod write_sequencer;
 
 #[cfg(test)]
 pub(crate) mod script;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 pub(crate) use self::produce::{MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_RECORDS, READ_ONLY, Writes};
-pub(crate) use self::turn::{Turn, Turns};
+pub(crate) use self::write_sequencer::{WriteSequencer, WriteTicket};
 
 use crate::backend::{AnswerReservation, Backend, CommandError, Fault, Fetch, Fetched, Log, Partition};
 use crate::metrics::{ClusterMetrics, Kind, Outcome};

@@ -8,7 +8,7 @@ use sluicegate_protocol::{CmdKafkaFetch, CmdKafkaListOffset, ProduceRecord, meta
 use sluicegate_ws_session::source::Source;
 
 use crate::backend::{AnswerReservation, CommandError, DeliveryReport, Fetch, Fetched, Log};
-use crate::cluster::{Cluster, Reads, Turn, topic_denied};
+use crate::cluster::{Cluster, Reads, WriteTicket, topic_denied};
 use crate::metrics::{Kind, Outcome};
 use crate::topics::Topics;
 
@@ -109,19 +109,19 @@ impl Grant {
         self.cluster.list_offset(Log { topic, partition: *partition }, *timestamp).await
     }
 
-    /// Writes records in their `turn`: see [`Cluster::produce`].
+    /// Writes records in the order of tickets: see [`Cluster::produce`].
     ///
     /// # Cancel safety
     /// The records are written all or none.
     pub(crate) async fn produce(
         &self,
         records: Vec<ProduceRecord>,
-        turn: Turn,
+        ticket: WriteTicket,
     ) -> Result<Vec<DeliveryReport>, CommandError> {
         if !self.write {
             return Err(self.denied(Kind::Produce, NOT_WRITABLE));
         }
-        self.cluster.produce(self.client, records, &self.topics, turn, || {}).await
+        self.cluster.produce(self.client, records, &self.topics, ticket, || {}).await
     }
 
     fn check_read(&self, kind: Kind, topic: &str) -> Result<(), CommandError> {
@@ -201,6 +201,6 @@ mod tests {
         let unread = grant(&[(metadata::READ, "false")]).ok().unwrap();
         assert_eq!(unread.fetch(&fetch("0"), &mut ()).await.err().map(code), denied);
         let records = vec![ProduceRecord { topic: "0".into(), ..ProduceRecord::default() }];
-        assert_eq!(limited.produce(records, Turn::default()).await.err().map(code), denied);
+        assert_eq!(limited.produce(records, WriteTicket::default()).await.err().map(code), denied);
     }
 }

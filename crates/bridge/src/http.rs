@@ -30,7 +30,7 @@ use hyper::body::Incoming;
 use sluicegate_protocol::http_route::Resource;
 use sluicegate_protocol::{HttpRest, HttpRoute};
 
-pub(crate) use self::problem::{Fault, Problem};
+pub(crate) use self::problem::{Problem, ProblemKind};
 pub(crate) use self::request_permits::RequestPermits;
 pub(crate) use self::response::Body;
 
@@ -136,7 +136,7 @@ async fn answer(admitted: &AdmittedRequest<'_>, parts: &Parts, body: Incoming) -
             body::skip(body, parts).await;
             let detail =
                 format!("bridge at capacity for this client (limits.max_calls = {max_calls}), try again");
-            Err(Problem::new(Fault::Unavailable, detail))
+            Err(Problem::new(ProblemKind::Unavailable, detail))
         }
     };
     let response = response.unwrap_or_else(|problem| refusal(admitted.route, problem, &parts.headers));
@@ -157,7 +157,7 @@ async fn run(
             Some(Resource::Rest(HttpRest {})) => Box::pin(rest::answer(&request, &route.path, running)).await,
             None => {
                 let detail = "the gateway's route has no resource that this bridge knows, upgrade the bridge";
-                Err(Problem::new(Fault::GatewayMismatch, detail))
+                Err(Problem::new(ProblemKind::GatewayMismatch, detail))
             }
         }
     };

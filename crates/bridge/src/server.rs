@@ -1,6 +1,6 @@
 //! Connections of gateways: TCP, TLS if configured, and HTTP/2 or HTTP/1.1 as their first bytes say ([`version`]).
 
-mod idle;
+mod idle_connections;
 mod version;
 
 use std::convert::Infallible;
@@ -24,7 +24,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::idle::Idle;
+use self::idle_connections::IdleConnections;
 use self::version::Version;
 use crate::config::{self, Tls};
 use crate::endpoint::{Endpoint, Peer};
@@ -41,7 +41,7 @@ pub(crate) struct Server {
     max_connections: usize,
     /// One permit for each connection that can still be opened.
     permits: Arc<Semaphore>,
-    idle: Arc<Idle>,
+    idle: Arc<IdleConnections>,
     open: Connections,
 }
 
@@ -181,10 +181,10 @@ impl Server {
         };
         match version {
             Version::Http1 => {
-                let kept = self.idle.connection(self.open.close.child_token());
-                let close = kept.close.clone();
+                let tracked = self.idle.track(self.open.close.child_token());
+                let close = tracked.close.clone();
                 let service = service_fn(move |request| {
-                    let busy = kept.busy();
+                    let busy = tracked.busy();
                     let response = respond(request);
                     async move { Ok::<_, Infallible>(response.await.map(|body| busy.until_end_of(body))) }
                 });

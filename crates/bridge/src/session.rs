@@ -58,7 +58,7 @@ use self::peer::{Disconnected, Input, read_meanwhile, read_to_end};
 use self::request::Request;
 use self::reservation::Reservation;
 use self::transport::Output;
-use crate::cluster::{Turn, Turns};
+use crate::cluster::{WriteSequencer, WriteTicket};
 use crate::grant::Grant;
 use crate::metrics::{Kind, Outcome};
 
@@ -106,8 +106,8 @@ struct Session<'a> {
     /// Requests that the session answers itself.
     own: Lane,
     commands: FuturesUnordered<CommandInFlight>,
-    /// Turns of commands that write, in the order of their arrival.
-    turns: Turns,
+    /// WriteSequencer of commands that write, in the order of their arrival.
+    sequencer: WriteSequencer,
     outbox: Outbox,
     output: Output,
     /// Bytes of all answers so far, including those in `outbox`.
@@ -146,7 +146,7 @@ impl<'a> Session<'a> {
             kafka: Lane::new(limits.answer_bytes, limits.max_commands, limits.max_request_bytes),
             own: Lane::new(OWN_ANSWER_BYTES, 1, limits.max_request_bytes),
             commands: FuturesUnordered::new(),
-            turns: Turns::default(),
+            sequencer: WriteSequencer::default(),
             outbox: Outbox::default(),
             output: transport.output,
             answered: 0,
@@ -316,13 +316,13 @@ impl<'a> Session<'a> {
         let answer = match request {
             Request::Command { sequence, command } => {
                 let grant = self.grant.clone();
-                let turn = match command {
-                    Command::Produce(_) => self.turns.next(),
-                    Command::Fetch(_) | Command::ListOffset(_) => Turn::default(),
+                let ticket = match command {
+                    Command::Produce(_) => self.sequencer.next(),
+                    Command::Fetch(_) | Command::ListOffset(_) => WriteTicket::default(),
                 };
                 let mut reservation = Reservation::new(reserved);
                 let running = async move {
-                    let answer = command.run(sequence, &grant, turn, &mut reservation).await;
+                    let answer = command.run(sequence, &grant, ticket, &mut reservation).await;
                     (answer, reservation.into_permit())
                 };
                 self.commands.push(Box::pin(running));

@@ -9,7 +9,7 @@ use sluicegate_protocol::error_code::{INVALID_REQUEST, INVALID_TIMESTAMP, TOPIC_
 use sluicegate_ws_session::source::Source;
 use tokio_util::sync::CancellationToken;
 
-use super::{Cluster, Turn, topic_denied};
+use super::{Cluster, WriteTicket, topic_denied};
 use crate::backend::{CommandError, DeliveryReport, Fault, Log};
 use crate::metrics::Kind;
 use crate::topics::Topics;
@@ -28,8 +28,8 @@ impl Cluster {
         self.writes.is_some()
     }
 
-    /// Writes records of `source` in their `turn`, and refuses those whose topic is not in `topics`. Calls `queued`
-    /// once the first record is queued.
+    /// Writes records of `source` in the order of tickets, and refuses those whose topic is not in `topics`. Calls
+    /// `queued` once the first record is queued.
     ///
     /// # Errors
     /// No record was written.
@@ -41,10 +41,10 @@ impl Cluster {
         source: Source,
         records: Vec<ProduceRecord>,
         topics: &Topics,
-        turn: Turn,
+        ticket: WriteTicket,
         queued: impl FnOnce(),
     ) -> Result<Vec<DeliveryReport>, CommandError> {
-        self.measured(Kind::Produce, self.write(source, records, topics, turn, queued)).await
+        self.measured(Kind::Produce, self.write(source, records, topics, ticket, queued)).await
     }
 
     async fn write(
@@ -52,26 +52,26 @@ impl Cluster {
         source: Source,
         records: Vec<ProduceRecord>,
         topics: &Topics,
-        mut turn: Turn,
+        mut ticket: WriteTicket,
         queued: impl FnOnce(),
     ) -> Result<Vec<DeliveryReport>, CommandError> {
         let Some(Writes { max_records, due }) = &self.writes else {
             return Err(CommandError::forbidden(0, READ_ONLY));
         };
-        // Commands are checked concurrently and take turns only to hand over. A refused command also waits for its
+        // Commands are checked concurrently, and only handed over in order. A refused command also waits for its
         // turn, so that the next command cannot overtake the one before.
         let checked = async {
             let errors = match too_much(&records, *max_records) {
                 Some(error) => Err(error),
                 None => Ok(self.check(&records, topics).await),
             };
-            turn.wait().await;
+            ticket.wait().await;
             errors
         };
         let errors = due.run_until_cancelled(checked).await.ok_or_else(shutting_down)??;
         let handed = due.run_until_cancelled(self.backend.hand_over(source, records, errors, due)).await;
         let handed = handed.ok_or_else(shutting_down)??;
-        drop(turn);
+        drop(ticket);
         if handed.queued > 0 {
             queued();
         }
@@ -168,7 +168,7 @@ const RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
 mod tests {
     use sluicegate_protocol::Header;
 
-    use super::super::Turns;
+    use super::super::WriteSequencer;
     use super::super::script::Script;
     use super::*;
 
@@ -210,9 +210,9 @@ mod tests {
         let (cluster, script) = Script::cluster(1);
         let due = &cluster.writes.as_ref().unwrap().due;
         let slow = ProduceRecord { topic: "60000".into(), ..record() };
-        let mut turns = Turns::default();
-        let first = turns.next();
-        let produced = cluster.produce(Source::default(), vec![slow], &Topics::All, turns.next(), || {});
+        let mut sequencer = WriteSequencer::default();
+        let first = sequencer.next();
+        let produced = cluster.produce(Source::default(), vec![slow], &Topics::All, sequencer.next(), || {});
         let end = async {
             tokio::task::yield_now().await;
             due.cancel();

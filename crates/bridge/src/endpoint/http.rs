@@ -10,7 +10,7 @@ use sluicegate_protocol::{HttpRoute, metadata};
 use tonic::body::Body;
 
 use super::{Endpoint, Refusal, unbuffered};
-use crate::http::{self as plain, AdmittedRequest, Fault, Problem, RequestPermits};
+use crate::http::{self as plain, AdmittedRequest, Problem, ProblemKind, RequestPermits};
 use crate::route_clusters::{BASE64, RouteClusterError};
 
 impl Endpoint {
@@ -98,9 +98,11 @@ fn problem(refusal: &Refusal) -> Problem {
         Refusal::Draining
         | Refusal::Full { .. }
         | Refusal::RouteCluster(RouteClusterError::TooMany { .. }) => {
-            Problem::new(Fault::Unavailable, refusal.text() + ", try again")
+            Problem::new(ProblemKind::Unavailable, refusal.text() + ", try again")
         }
-        Refusal::Origin | Refusal::NotLoopbackHost => Problem::new(Fault::Forbidden, refusal.text()),
-        _ => Problem::new(Fault::GatewayMismatch, "gateway and bridge are misconfigured, see their logs"),
+        Refusal::Origin | Refusal::NotLoopbackHost => Problem::new(ProblemKind::Forbidden, refusal.text()),
+        _ => {
+            Problem::new(ProblemKind::GatewayMismatch, "gateway and bridge are misconfigured, see their logs")
+        }
     }
 }

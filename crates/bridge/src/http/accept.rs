@@ -2,7 +2,7 @@
 
 use super::headers::Headers;
 use super::media_type::{Format, JSON, PROBLEM, V2, V2_BINARY, V2_JSON};
-use super::problem::{Fault, Problem};
+use super::problem::{Problem, ProblemKind};
 
 /// A client's `Accept` headers.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ impl<'a> Accept<'a> {
             let offers: Vec<&str> =
                 offers.iter().flat_map(|(names, _)| *names).map(|(name, _)| *name).collect();
             Problem::new(
-                Fault::NotAcceptable,
+                ProblemKind::NotAcceptable,
                 format!("expected Accept to include one of {}", offers.join(", ")),
             )
         })

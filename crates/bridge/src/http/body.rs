@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use tokio::time::timeout;
 
-use super::problem::{Fault, Problem};
+use super::problem::{Problem, ProblemKind};
 
 /// Reads a body of at most `max_bytes`.
 ///
@@ -34,15 +34,15 @@ pub(super) async fn read(
     let is_whole = parts.version < Version::HTTP_2 || body.is_end_stream();
     match read {
         Ok(Ok(bytes)) if is_whole => Ok(bytes),
-        Ok(Ok(_) | Err(Unread::Broken)) => Err(Problem::new(Fault::Malformed, "the body ended early")),
+        Ok(Ok(_) | Err(Unread::Broken)) => Err(Problem::new(ProblemKind::Malformed, "the body ended early")),
         Ok(Err(Unread::TooLarge)) => {
             skip(body, parts).await;
             let detail = format!("body too large (limits.max_request_bytes = {max_bytes})");
-            Err(Problem::new(Fault::TooLarge, detail))
+            Err(Problem::new(ProblemKind::TooLarge, detail))
         }
         Err(_) => {
             let detail = format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs());
-            Err(Problem::new(Fault::TooSlow, detail))
+            Err(Problem::new(ProblemKind::TooSlow, detail))
         }
     }
 }

@@ -8,7 +8,7 @@ use sluicegate_protocol::HttpCors;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use super::problem::{Fault, Problem};
+use super::problem::{Problem, ProblemKind};
 
 /// Checks a request by its headers.
 ///
@@ -19,13 +19,13 @@ pub(super) fn check(cors: &HttpCors, headers: &HeaderMap) -> Result<(), Problem>
     // Without Origin, it is not a CORS request.
     let Some(origin) = origins.next() else { return Ok(()) };
     if origins.next().is_some() || !allows(cors, origin) {
-        return Err(Problem::new(Fault::Forbidden, "this Origin is not allowed on this route"));
+        return Err(Problem::new(ProblemKind::Forbidden, "this Origin is not allowed on this route"));
     }
     if requested(headers).is_none() {
         let detail = format!(
             "header Access-Control-Request-Headers: expected a list of header names in at most {MAX_NAMES_BYTES} bytes"
         );
-        return Err(Problem::new(Fault::Malformed, detail));
+        return Err(Problem::new(ProblemKind::Malformed, detail));
     }
     Ok(())
 }

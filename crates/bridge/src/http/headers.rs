@@ -2,7 +2,7 @@
 
 use http::HeaderMap;
 
-use super::problem::{Fault, Problem};
+use super::problem::{Problem, ProblemKind};
 
 /// A request's headers, as the gateway forwarded them.
 #[derive(Debug, Clone, Copy)]
@@ -23,7 +23,7 @@ impl<'a> Headers<'a> {
         let value = lines.next();
         if lines.next().is_some() {
             let detail = format!("header {name} is repeated: expected it once");
-            return Err(Problem::new(Fault::Malformed, detail));
+            return Err(Problem::new(ProblemKind::Malformed, detail));
         }
         Ok(value)
     }
@@ -35,7 +35,8 @@ impl<'a> Headers<'a> {
     pub(super) fn text(self, name: &str) -> Result<Option<&'a str>, Problem> {
         let Some(value) = self.one(name)? else { return Ok(None) };
         let text = std::str::from_utf8(value);
-        let text = text.map_err(|_| Problem::new(Fault::Malformed, format!("header {name}: expected UTF-8")));
+        let text =
+            text.map_err(|_| Problem::new(ProblemKind::Malformed, format!("header {name}: expected UTF-8")));
         text.map(|text| Some(text.trim_ascii()))
     }
 
@@ -48,7 +49,7 @@ impl<'a> Headers<'a> {
         let (essence, _) = value.split_once(';').unwrap_or((value, ""));
         let essence = essence.trim_ascii().to_ascii_lowercase();
         if essence.contains(',') {
-            return Err(Problem::new(Fault::Malformed, "header content-type: expected one media type"));
+            return Err(Problem::new(ProblemKind::Malformed, "header content-type: expected one media type"));
         }
         Ok(essence)
     }
@@ -62,7 +63,7 @@ impl<'a> Headers<'a> {
         for coding in codings.map(<[u8]>::trim_ascii) {
             if !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity") {
                 let detail = "encoded body: expected it without Content-Encoding";
-                return Err(Problem::new(Fault::UnsupportedMediaType, detail));
+                return Err(Problem::new(ProblemKind::UnsupportedMediaType, detail));
             }
         }
         Ok(())

@@ -4,14 +4,15 @@
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::problem::{Fault, Problem};
+use super::problem::{Problem, ProblemKind};
 
 /// The text of a body that is one JSON value. Needs no stack for nesting.
 ///
 /// # Errors
 /// The body is not valid JSON; says where, and what was expected.
 pub(super) fn parse(body: &[u8]) -> Result<&str, Problem> {
-    let invalid = |why: String| Problem::new(Fault::Malformed, format!("the body is not valid JSON: {why}"));
+    let invalid =
+        |why: String| Problem::new(ProblemKind::Malformed, format!("the body is not valid JSON: {why}"));
     let text = std::str::from_utf8(body)
         .map_err(|error| invalid(format!("no UTF-8 after {} bytes", error.valid_up_to())))?;
     let mut deserializer = serde_json::Deserializer::from_str(text);

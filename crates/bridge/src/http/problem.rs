@@ -8,13 +8,13 @@ use sluicegate_protocol::error_code::TOPIC_AUTHORIZATION_FAILED;
 
 use super::media_type::PROBLEM;
 use super::response::Response;
-use crate::backend::{self, CommandError};
+use crate::backend::{CommandError, Fault};
 use crate::cluster::{Cluster, topic_denied};
 
 /// Why a request failed.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Problem {
-    fault: Fault,
+    kind: ProblemKind,
     /// The failure, and what to do about it.
     detail: String,
     /// 0 if Kafka has no code for it.
@@ -24,7 +24,7 @@ pub(crate) struct Problem {
 
 /// The kind of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub(crate) enum ProblemKind {
     /// The request is invalid.
     Malformed,
     /// The route or the bridge does not allow it.
@@ -59,7 +59,7 @@ pub(crate) enum Fault {
     UnknownOutcome,
 }
 
-impl Fault {
+impl ProblemKind {
     /// The status, its title, and the REST proxies' error code: their own code if they have one for it, otherwise the
     /// status.
     fn codes(self) -> (StatusCode, &'static str, u32) {
@@ -113,43 +113,43 @@ impl Fault {
         }
     }
 
-    /// The fault of a command, or of one record.
+    /// The kind of a failed command, or record.
     pub(super) fn of(error: &CommandError) -> Self {
         match error.fault {
-            backend::Fault::Invalid | backend::Fault::OffsetOutOfRange => Self::Malformed,
-            backend::Fault::Forbidden => Self::Forbidden,
-            backend::Fault::NotAuthorized => Self::NotAuthorizedByKafka,
-            backend::Fault::NotFound => Self::NoTopic,
-            backend::Fault::TooLarge => Self::TooLarge,
-            backend::Fault::InvalidRecord => Self::Unprocessable,
-            backend::Fault::QueueFull => Self::Busy,
-            backend::Fault::Transient | backend::Fault::Unreachable { retriable: true } => Self::Unavailable,
-            backend::Fault::Rejected | backend::Fault::Unreachable { retriable: false } => Self::Kafka,
-            backend::Fault::UnknownOutcome { .. } => Self::UnknownOutcome,
+            Fault::Invalid | Fault::OffsetOutOfRange => Self::Malformed,
+            Fault::Forbidden => Self::Forbidden,
+            Fault::NotAuthorized => Self::NotAuthorizedByKafka,
+            Fault::NotFound => Self::NoTopic,
+            Fault::TooLarge => Self::TooLarge,
+            Fault::InvalidRecord => Self::Unprocessable,
+            Fault::QueueFull => Self::Busy,
+            Fault::Transient | Fault::Unreachable { retriable: true } => Self::Unavailable,
+            Fault::Rejected | Fault::Unreachable { retriable: false } => Self::Kafka,
+            Fault::UnknownOutcome { .. } => Self::UnknownOutcome,
         }
     }
 }
 
 impl Problem {
-    pub(crate) fn new(fault: Fault, detail: impl Into<String>) -> Self {
-        Self { fault, detail: detail.into(), kafka_code: 0, retry_after: Duration::ZERO }
+    pub(crate) fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into(), kafka_code: 0, retry_after: Duration::ZERO }
     }
 
     /// The problem of a topic that the grant does not have. It does not tell whether the topic exists.
     pub(super) fn topic_denied(topic: &str) -> Self {
-        let denied = Self::new(Fault::Forbidden, topic_denied(topic));
+        let denied = Self::new(ProblemKind::Forbidden, topic_denied(topic));
         Self { kafka_code: TOPIC_AUTHORIZATION_FAILED, ..denied }
     }
 
     /// The problem of a failed command or record.
     pub(super) fn failed(error: CommandError) -> Self {
-        let fault = Fault::of(&error);
+        let kind = ProblemKind::of(&error);
         let CommandError { code, mut message, retry_after, .. } = error;
-        if let Some(advice) = fault.advice() {
+        if let Some(advice) = kind.advice() {
             message.push_str("; ");
             message.push_str(advice);
         }
-        Self { fault, detail: message, kafka_code: code, retry_after }
+        Self { kind, detail: message, kafka_code: code, retry_after }
     }
 
     /// If Kafka reported a missing topic or partition, says which of the two is missing.
@@ -159,16 +159,16 @@ impl Problem {
         topic: &str,
         partition: Option<i32>,
     ) -> Self {
-        if self.fault != Fault::NoTopic {
+        if self.kind != ProblemKind::NoTopic {
             return self;
         }
-        let (fault, detail) = match partition {
+        let (kind, detail) = match partition {
             Some(partition @ 1..) if cluster.has_topic(topic).await => {
-                (Fault::NoPartition, format!("topic {topic} has no partition {partition}"))
+                (ProblemKind::NoPartition, format!("topic {topic} has no partition {partition}"))
             }
-            _ => (Fault::NoTopic, format!("topic {topic} does not exist, create it first")),
+            _ => (ProblemKind::NoTopic, format!("topic {topic} does not exist, create it first")),
         };
-        Self { fault, detail, ..self }
+        Self { kind, detail, ..self }
     }
 
     /// As a problem document.
@@ -178,27 +178,27 @@ impl Problem {
 
     /// As a problem document with the members of the REST proxies' errors, in this content type.
     pub(super) fn rest(self, content_type: &str) -> Response {
-        let (_, _, error_code) = self.fault.codes();
+        let (_, _, error_code) = self.kind.codes();
         self.response(content_type, Some(error_code))
     }
 
     fn response(self, content_type: &str, error_code: Option<u32>) -> Response {
-        let (status, title, _) = self.fault.codes();
+        let (status, title, _) = self.kind.codes();
         let document = Document {
             r#type: "about:blank",
             title,
             status: status.as_u16(),
             detail: &self.detail,
             kafka_code: self.kafka_code,
-            unknown_outcome: self.fault == Fault::UnknownOutcome,
+            unknown_outcome: self.kind == ProblemKind::UnknownOutcome,
             error_code,
             message: error_code.map(|_| &self.detail[..]),
         };
         let mut response = Response::json(status, content_type, &document);
-        if let Fault::MethodNotAllowed(allow) = self.fault {
+        if let ProblemKind::MethodNotAllowed(allow) = self.kind {
             response = response.header(header::ALLOW, allow);
         }
-        if matches!(self.fault, Fault::Busy | Fault::Unavailable) {
+        if matches!(self.kind, ProblemKind::Busy | ProblemKind::Unavailable) {
             // RFC 9110, section 10.2.3: whole seconds.
             let seconds = self.retry_after.as_millis().div_ceil(1000).max(1);
             response = response.header(header::RETRY_AFTER, seconds.to_string());
@@ -233,59 +233,59 @@ mod tests {
     use super::*;
     use crate::reference;
 
-    const ALL: [Fault; 19] = [
-        Fault::Malformed,
-        Fault::Forbidden,
-        Fault::NotAuthorizedByKafka,
-        Fault::NoResource,
-        Fault::NoTopic,
-        Fault::NoPartition,
-        Fault::MethodNotAllowed("GET"),
-        Fault::NotAcceptable,
-        Fault::TooSlow,
-        Fault::TooLarge,
-        Fault::UnsupportedMediaType,
-        Fault::Unprocessable,
-        Fault::Busy,
-        Fault::TooManyHeaders,
-        Fault::Misconfigured,
-        Fault::Kafka,
-        Fault::GatewayMismatch,
-        Fault::Unavailable,
-        Fault::UnknownOutcome,
+    const ALL: [ProblemKind; 19] = [
+        ProblemKind::Malformed,
+        ProblemKind::Forbidden,
+        ProblemKind::NotAuthorizedByKafka,
+        ProblemKind::NoResource,
+        ProblemKind::NoTopic,
+        ProblemKind::NoPartition,
+        ProblemKind::MethodNotAllowed("GET"),
+        ProblemKind::NotAcceptable,
+        ProblemKind::TooSlow,
+        ProblemKind::TooLarge,
+        ProblemKind::UnsupportedMediaType,
+        ProblemKind::Unprocessable,
+        ProblemKind::Busy,
+        ProblemKind::TooManyHeaders,
+        ProblemKind::Misconfigured,
+        ProblemKind::Kafka,
+        ProblemKind::GatewayMismatch,
+        ProblemKind::Unavailable,
+        ProblemKind::UnknownOutcome,
     ];
 
     /// The words of the reference.
-    fn meaning(fault: Fault) -> &'static str {
-        match fault {
-            Fault::Malformed => "invalid request, offset out of range, invalid JSON",
-            Fault::Forbidden => "not allowed by the route, the bridge or the route's `origins`",
-            Fault::NotAuthorizedByKafka => "Kafka does not authorize the cluster's user",
-            Fault::NoResource => "unknown path",
-            Fault::NoTopic => "no such topic",
-            Fault::NoPartition => "no such partition",
-            Fault::MethodNotAllowed(_) => "another method; `Allow` lists those that work",
-            Fault::NotAcceptable => "the type in `Accept` is not available",
-            Fault::TooSlow => "the body took longer than a minute",
-            Fault::TooLarge => "body or record too large, or more than 1,000 records",
-            Fault::UnsupportedMediaType => "unsupported type, or a body with `Content-Encoding`",
-            Fault::Unprocessable => "the body does not match its type, or Kafka rejects the record",
-            Fault::Busy => "the write queue is full, or holds too much of this client: not written",
-            Fault::TooManyHeaders => "too many headers",
-            Fault::Misconfigured => "the route's configuration is invalid",
-            Fault::Kafka => "Kafka refuses, and a retry does not help",
-            Fault::GatewayMismatch => "gateway and bridge do not match: their secret, or the cluster",
-            Fault::Unavailable => "bridge or Kafka unavailable or at capacity: not written",
-            Fault::UnknownOutcome => "no acknowledgement or no answer to a write: it may be written",
+    fn meaning(kind: ProblemKind) -> &'static str {
+        match kind {
+            ProblemKind::Malformed => "invalid request, offset out of range, invalid JSON",
+            ProblemKind::Forbidden => "not allowed by the route, the bridge or the route's `origins`",
+            ProblemKind::NotAuthorizedByKafka => "Kafka does not authorize the cluster's user",
+            ProblemKind::NoResource => "unknown path",
+            ProblemKind::NoTopic => "no such topic",
+            ProblemKind::NoPartition => "no such partition",
+            ProblemKind::MethodNotAllowed(_) => "another method; `Allow` lists those that work",
+            ProblemKind::NotAcceptable => "the type in `Accept` is not available",
+            ProblemKind::TooSlow => "the body took longer than a minute",
+            ProblemKind::TooLarge => "body or record too large, or more than 1,000 records",
+            ProblemKind::UnsupportedMediaType => "unsupported type, or a body with `Content-Encoding`",
+            ProblemKind::Unprocessable => "the body does not match its type, or Kafka rejects the record",
+            ProblemKind::Busy => "the write queue is full, or holds too much of this client: not written",
+            ProblemKind::TooManyHeaders => "too many headers",
+            ProblemKind::Misconfigured => "the route's configuration is invalid",
+            ProblemKind::Kafka => "Kafka refuses, and a retry does not help",
+            ProblemKind::GatewayMismatch => "gateway and bridge do not match: their secret, or the cluster",
+            ProblemKind::Unavailable => "bridge or Kafka unavailable or at capacity: not written",
+            ProblemKind::UnknownOutcome => "no acknowledgement or no answer to a write: it may be written",
         }
     }
 
     #[test]
     fn reference_lists_every_kind_of_problem() {
-        let row = |fault: Fault| {
-            let (status, title, error_code) = fault.codes();
+        let row = |kind: ProblemKind| {
+            let (status, title, error_code) = kind.codes();
             let status = status.as_u16().to_string();
-            vec![status, title.to_owned(), error_code.to_string(), meaning(fault).to_owned()]
+            vec![status, title.to_owned(), error_code.to_string(), meaning(kind).to_owned()]
         };
         let table = reference::table(&["status", "`title`", "`error_code`", "reason"], &ALL.map(row));
         reference::check("errors.md", "problems", &table);
@@ -299,34 +299,33 @@ mod tests {
 
     #[test]
     fn document_has_only_known_members() {
-        let problem = Problem::new(Fault::Malformed, "say \"x\"\n");
+        let problem = Problem::new(ProblemKind::Malformed, "say \"x\"\n");
         let document = r#"{"type":"about:blank","title":"Bad Request","status":400,"detail":"say \"x\"\n"}"#;
         check(&problem.clone().plain(), 400, document);
         let document = r#"{"type":"about:blank","title":"Bad Request","status":400,"detail":"say \"x\"\n","error_code":400,"message":"say \"x\"\n"}"#;
         check(&problem.rest(PROBLEM), 400, document);
-        let error = CommandError::new(backend::Fault::UnknownOutcome { retriable: true }, 7, "m");
+        let error = CommandError::new(Fault::UnknownOutcome { retriable: true }, 7, "m");
         let document = r#"{"type":"about:blank","title":"Gateway Timeout","status":504,"detail":"m; a retry can write it twice","kafka_code":7,"unknown_outcome":true}"#;
         check(&Problem::failed(error).plain(), 504, document);
     }
 
     #[test]
     fn each_fault_of_a_command_has_its_status() {
-        use backend::Fault as Of;
         for (fault, status) in [
-            (Of::Invalid, 400),
-            (Of::OffsetOutOfRange, 400),
-            (Of::Forbidden, 403),
-            (Of::NotAuthorized, 403),
-            (Of::NotFound, 404),
-            (Of::TooLarge, 413),
-            (Of::InvalidRecord, 422),
-            (Of::QueueFull, 429),
-            (Of::Rejected, 500),
-            (Of::Unreachable { retriable: false }, 500),
-            (Of::Unreachable { retriable: true }, 503),
-            (Of::Transient, 503),
-            (Of::UnknownOutcome { retriable: true }, 504),
-            (Of::UnknownOutcome { retriable: false }, 504),
+            (Fault::Invalid, 400),
+            (Fault::OffsetOutOfRange, 400),
+            (Fault::Forbidden, 403),
+            (Fault::NotAuthorized, 403),
+            (Fault::NotFound, 404),
+            (Fault::TooLarge, 413),
+            (Fault::InvalidRecord, 422),
+            (Fault::QueueFull, 429),
+            (Fault::Rejected, 500),
+            (Fault::Unreachable { retriable: false }, 500),
+            (Fault::Unreachable { retriable: true }, 503),
+            (Fault::Transient, 503),
+            (Fault::UnknownOutcome { retriable: true }, 504),
+            (Fault::UnknownOutcome { retriable: false }, 504),
         ] {
             let problem = Problem::failed(CommandError::new(fault, 0, ""));
             assert_eq!(problem.plain().status.as_u16(), status, "{fault:?}");
@@ -335,10 +334,12 @@ mod tests {
 
     #[test]
     fn retry_after_is_whole_seconds_of_at_least_one() {
-        for (fault, ms, want) in
-            [(Fault::Busy, 100, "1"), (Fault::Unavailable, 1001, "2"), (Fault::Unavailable, 0, "1")]
-        {
-            let problem = Problem { retry_after: Duration::from_millis(ms), ..Problem::new(fault, "") };
+        for (kind, ms, want) in [
+            (ProblemKind::Busy, 100, "1"),
+            (ProblemKind::Unavailable, 1001, "2"),
+            (ProblemKind::Unavailable, 0, "1"),
+        ] {
+            let problem = Problem { retry_after: Duration::from_millis(ms), ..Problem::new(kind, "") };
             let headers = problem.plain().headers;
             let (_, value) = headers.iter().find(|(name, _)| name == header::RETRY_AFTER).unwrap();
             assert_eq!(value, want);

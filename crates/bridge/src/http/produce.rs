@@ -15,12 +15,12 @@ use super::json;
 use super::jsonkey;
 use super::media_type::JSON;
 use super::number::whole_number;
-use super::problem::{Fault, Problem};
+use super::problem::{Problem, ProblemKind};
 use super::request::{Request, check_writable};
 use super::request_permits::RequestPermits;
 use super::response::Response;
 use crate::backend::Written;
-use crate::cluster::{MAX_HEADERS, Turn};
+use crate::cluster::{MAX_HEADERS, WriteTicket};
 use crate::grant::Grant;
 use crate::topics::Topics;
 
@@ -36,9 +36,10 @@ pub(super) async fn answer(
     match *request.method {
         Method::OPTIONS => Ok(Response::options(ALLOW)),
         Method::POST => post(request, route, running).await,
-        _ => {
-            Err(Problem::new(Fault::MethodNotAllowed(ALLOW), format!("method not allowed: expected {ALLOW}")))
-        }
+        _ => Err(Problem::new(
+            ProblemKind::MethodNotAllowed(ALLOW),
+            format!("method not allowed: expected {ALLOW}"),
+        )),
     }
 }
 
@@ -92,7 +93,8 @@ async fn queued(grant: &Grant, record: ProduceRecord, running: Arc<RequestPermit
 async fn written(grant: &Grant, record: ProduceRecord, queued: impl FnOnce()) -> Result<Written, Problem> {
     let (topic, partition) = (record.topic.clone(), record.partition);
     let cluster = &grant.cluster;
-    let reports = cluster.produce(grant.client, vec![record], &Topics::All, Turn::default(), queued).await;
+    let reports =
+        cluster.produce(grant.client, vec![record], &Topics::All, WriteTicket::default(), queued).await;
     match reports.map_err(Problem::failed)?.pop().ok_or_else(no_report)? {
         Ok(written) => Ok(written),
         Err(error) => Err(Problem::failed(error).with_missing_log(cluster, &topic, partition).await),
@@ -100,7 +102,7 @@ async fn written(grant: &Grant, record: ProduceRecord, queued: impl FnOnce()) ->
 }
 
 fn no_report() -> Problem {
-    Problem::new(Fault::UnknownOutcome, "no delivery report for the record, it may have been written")
+    Problem::new(ProblemKind::UnknownOutcome, "no delivery report for the record, it may have been written")
 }
 
 /// Builds the record of a request.
@@ -112,7 +114,7 @@ fn record(headers: Headers<'_>, body: &Bytes, route: &HttpProduce) -> Result<Pro
         None if !route.topic.is_empty() => &route.topic,
         None => {
             let expected = format!("no topic: expected the header {}topic", route.header_prefix);
-            return Err(Problem::new(Fault::Malformed, expected));
+            return Err(Problem::new(ProblemKind::Malformed, expected));
         }
     };
     let record_headers = record_headers(headers, route)?;
@@ -155,14 +157,14 @@ impl<'a> Overrides<'a> {
         ] {
             if !allowed && headers.all(name).next().is_some() {
                 let detail = format!("header {name} is not allowed on this route: leave it out");
-                return Err(Problem::new(Fault::Forbidden, detail));
+                return Err(Problem::new(ProblemKind::Forbidden, detail));
             }
         }
         let number = headers.text(&partition)?.map(|text| {
             let number = whole_number(text).and_then(|number| i32::try_from(number).ok());
             number.filter(|number| *number >= -1).ok_or_else(|| {
                 let detail = format!("header {partition}: expected a whole number from -1 to {}", i32::MAX);
-                Problem::new(Fault::Malformed, detail)
+                Problem::new(ProblemKind::Malformed, detail)
             })
         });
         Ok(Self { topic: headers.text(&topic)?, partition: number.transpose()?, key: headers.one(&key)? })
@@ -196,7 +198,7 @@ fn record_headers(headers: Headers<'_>, route: &HttpProduce) -> Result<Vec<Heade
     if record.len() > MAX_HEADERS {
         let detail =
             format!("{} headers with the prefix {prefix}: expected at most {MAX_HEADERS}", record.len());
-        return Err(Problem::new(Fault::TooManyHeaders, detail));
+        return Err(Problem::new(ProblemKind::TooManyHeaders, detail));
     }
     Ok(record)
 }
@@ -205,10 +207,10 @@ fn record_headers(headers: Headers<'_>, route: &HttpProduce) -> Result<Vec<Heade
 fn key_in(document: &[u8], path: &str) -> Result<Option<Bytes>, Problem> {
     let parsed = Path::parse(path).map_err(|reason| {
         let path = path.escape_debug();
-        Problem::new(Fault::Misconfigured, format!("invalid jsonkey \"{path}\" in the route: {reason}"))
+        Problem::new(ProblemKind::Misconfigured, format!("invalid jsonkey \"{path}\" in the route: {reason}"))
     })?;
     let document = std::str::from_utf8(document).unwrap_or_default();
-    let malformed = |detail: String| Problem::new(Fault::Malformed, detail);
+    let malformed = |detail: String| Problem::new(ProblemKind::Malformed, detail);
     let found = jsonkey::find(&parsed, document);
     let found = found.ok_or_else(|| malformed(format!("no key in the body: expected one at {path}")))?;
     match found.as_bytes().first() {

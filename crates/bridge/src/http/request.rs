@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::Method;
 
 use super::headers::Headers;
-use super::problem::{Fault, Problem};
+use super::problem::{Problem, ProblemKind};
 use crate::cluster::READ_ONLY;
 use crate::grant::{Grant, NOT_READABLE, NOT_WRITABLE};
 
@@ -19,10 +19,10 @@ pub(super) struct Request<'a> {
 /// Checks that the route and the bridge allow writing to a topic.
 pub(super) fn check_writable(grant: &Grant, topic: &str) -> Result<(), Problem> {
     if !grant.writes() {
-        return Err(Problem::new(Fault::Forbidden, NOT_WRITABLE));
+        return Err(Problem::new(ProblemKind::Forbidden, NOT_WRITABLE));
     }
     if !grant.cluster.is_writable() {
-        return Err(Problem::new(Fault::Forbidden, READ_ONLY));
+        return Err(Problem::new(ProblemKind::Forbidden, READ_ONLY));
     }
     check_topic(grant, topic)
 }
@@ -30,7 +30,7 @@ pub(super) fn check_writable(grant: &Grant, topic: &str) -> Result<(), Problem> 
 /// Checks that the route allows reading from a topic.
 pub(super) fn check_readable(grant: &Grant, topic: &str) -> Result<(), Problem> {
     if !grant.reads() {
-        return Err(Problem::new(Fault::Forbidden, NOT_READABLE));
+        return Err(Problem::new(ProblemKind::Forbidden, NOT_READABLE));
     }
     check_topic(grant, topic)
 }

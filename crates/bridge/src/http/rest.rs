@@ -14,7 +14,7 @@ mod topics;
 use http::Method;
 
 use super::accept::Accept;
-use super::problem::{Fault, Problem};
+use super::problem::{Problem, ProblemKind};
 use super::request::{Request, check_readable};
 use super::request_permits::RequestPermits;
 use super::response::Response;
@@ -68,7 +68,7 @@ pub(super) async fn answer(
         }
         _ => {
             let detail = format!("method not allowed for {}: expected {allow}", resource.name());
-            Err(Problem::new(Fault::MethodNotAllowed(allow), detail))
+            Err(Problem::new(ProblemKind::MethodNotAllowed(allow), detail))
         }
     }
 }

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::cluster::script::Script;
-use crate::cluster::{Reads, Turn, Writes};
+use crate::cluster::{Reads, WriteTicket, Writes};
 use crate::config::Config;
 use crate::kafka::{Kafka, Writer};
 use crate::metrics::Metrics;
@@ -273,7 +273,7 @@ async fn cluster_stays_open_until_its_records_are_delivered() {
     let (sent, queued) = oneshot::channel();
     let begun = Instant::now();
     tokio::select! {
-        written = cluster.produce(Default::default(), vec![record], &Topics::All, Turn::default(), || sent.send(()).unwrap()) => panic!("{written:?}"),
+        written = cluster.produce(Default::default(), vec![record], &Topics::All, WriteTicket::default(), || sent.send(()).unwrap()) => panic!("{written:?}"),
         queued = queued => queued.unwrap(),
     }
     drop(cluster);

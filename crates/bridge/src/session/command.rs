@@ -4,7 +4,7 @@ use sluicegate_protocol::{CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaProduce, He
 
 use super::answer::{Answer, MAX_ERROR_BYTES, MAX_RESULT_BYTES};
 use crate::backend::AnswerReservation;
-use crate::cluster::{Turn, shown};
+use crate::cluster::{WriteTicket, shown};
 use crate::grant::Grant;
 
 /// A command of a session.
@@ -16,7 +16,7 @@ pub(super) enum Command {
 }
 
 impl Command {
-    /// Runs the command within `grant`. A fetch uses the memory of `reservation`; records are written in their `turn`.
+    /// Runs the command within `grant`. A fetch uses the memory of `reservation`; records are written in the order of tickets.
     ///
     /// # Cancel safety
     /// A drop abandons a read. A command's records are written all or none.
@@ -24,7 +24,7 @@ impl Command {
         self,
         sequence: i64,
         grant: &Grant,
-        turn: Turn,
+        ticket: WriteTicket,
         reservation: &mut dyn AnswerReservation,
     ) -> Answer {
         match self {
@@ -44,7 +44,7 @@ impl Command {
                     Answer::failed(sequence, what, error)
                 }
             },
-            Self::Produce(CmdKafkaProduce { records }) => match grant.produce(records, turn).await {
+            Self::Produce(CmdKafkaProduce { records }) => match grant.produce(records, ticket).await {
                 Ok(reports) => Answer::produced(sequence, reports),
                 Err(error) => Answer::failed(sequence, format_args!("produce"), error),
             },

@@ -12,7 +12,7 @@ use sluicegate_protocol::{Header, ProduceRecord};
 
 use super::super::json;
 use super::super::media_type::Format;
-use super::super::problem::{Fault, Problem};
+use super::super::problem::{Problem, ProblemKind};
 use crate::cluster::{MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_RECORDS};
 
 /// The records of a body, for a topic or one of its partitions. Unknown members are ignored, because clients of the
@@ -40,7 +40,7 @@ pub(super) fn parse(
         headers = headers.saturating_add(record.headers.len());
         if headers > MAX_COMMAND_HEADERS {
             return Err(Problem::new(
-                Fault::TooLarge,
+                ProblemKind::TooLarge,
                 format!("too many headers in one request: expected at most {MAX_COMMAND_HEADERS}"),
             ));
         }
@@ -162,7 +162,7 @@ fn list<'a>(json: &'a RawValue, place: &str, max: usize) -> Result<Vec<&'a RawVa
     let (items, count) = list.map_err(|_| wrong(place, "expected an array"))?;
     if count > max {
         let detail = format!("{place}: expected at most {max} elements, got {count}");
-        return Err(Problem::new(Fault::TooLarge, detail));
+        return Err(Problem::new(ProblemKind::TooLarge, detail));
     }
     Ok(items)
 }
@@ -199,7 +199,7 @@ impl<'a> Visitor<'a> for Bounded {
 }
 
 fn wrong(place: &str, expected: &str) -> Problem {
-    Problem::new(Fault::Unprocessable, format!("{place}: {expected}"))
+    Problem::new(ProblemKind::Unprocessable, format!("{place}: {expected}"))
 }
 
 #[cfg(test)]

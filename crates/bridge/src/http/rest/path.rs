@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use super::super::number::whole_number;
-use super::super::problem::{Fault, Problem};
+use super::super::problem::{Problem, ProblemKind};
 
 /// The resource at a path.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl Resource {
             ["topics", topic, "partitions", partition, "offsets"] => {
                 Ok(Self::Offsets { topic: topic_name(topic)?, partition: partition_number(partition)? })
             }
-            _ => Err(Problem::new(Fault::NoResource, RESOURCES)),
+            _ => Err(Problem::new(ProblemKind::NoResource, RESOURCES)),
         }
     }
 
@@ -71,7 +71,7 @@ impl Resource {
 
 fn topic_name(segment: &str) -> Result<String, Problem> {
     percent_decoded(segment).filter(|topic| !topic.is_empty()).ok_or_else(|| {
-        Problem::new(Fault::Malformed, "expected a topic name in the path, in percent-encoded UTF-8")
+        Problem::new(ProblemKind::Malformed, "expected a topic name in the path, in percent-encoded UTF-8")
     })
 }
 
@@ -79,7 +79,7 @@ fn partition_number(segment: &str) -> Result<i32, Problem> {
     let number = percent_decoded(segment).and_then(|text| i32::try_from(whole_number(&text)?).ok());
     number.filter(|number| *number >= 0).ok_or_else(|| {
         let detail = format!("expected a partition number in the path, from 0 to {}", i32::MAX);
-        Problem::new(Fault::Malformed, detail)
+        Problem::new(ProblemKind::Malformed, detail)
     })
 }
 
@@ -111,7 +111,7 @@ impl Query {
     /// # Errors
     /// A parameter is unknown, repeated or wrongly encoded.
     pub(super) fn parse(query: &str, known: &[&'static str]) -> Result<Self, Problem> {
-        let malformed = |detail: String| Err(Problem::new(Fault::Malformed, detail));
+        let malformed = |detail: String| Err(Problem::new(ProblemKind::Malformed, detail));
         let mut parameters: Vec<(&'static str, String)> = Vec::new();
         for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
             let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
@@ -150,7 +150,7 @@ impl Query {
         whole_number(value).filter(|number| range.contains(number)).map(Some).ok_or_else(|| {
             let (least, most) = range.into_inner();
             let detail = format!("query parameter {name}: expected a whole number from {least} to {most}");
-            Problem::new(Fault::Malformed, detail)
+            Problem::new(ProblemKind::Malformed, detail)
         })
     }
 }

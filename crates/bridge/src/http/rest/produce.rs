@@ -4,18 +4,18 @@ use http::StatusCode;
 use serde::Serialize;
 
 use super::super::media_type::{Format, OF_RECORDS};
-use super::super::problem::{Fault, Problem, is_default};
+use super::super::problem::{Problem, ProblemKind, is_default};
 use super::super::request::{Request, check_writable};
 use super::super::response::Response;
 use super::batch;
 use crate::backend::{self, CommandError, DeliveryReport, Written};
-use crate::cluster::Turn;
+use crate::cluster::WriteTicket;
 use crate::topics::Topics;
 
 /// Writes the records of the body to a topic or one of its partitions.
 ///
 /// # Errors
-/// The request failed as a whole, or all records failed with the same fault.
+/// The request failed as a whole, or all records failed with the same kind of error.
 ///
 /// # Cancel safety
 /// The records are written all or none.
@@ -30,7 +30,7 @@ pub(super) async fn post(
     let given = request.headers.content_type()?;
     let format = Format::of_content_type(&given).ok_or_else(|| {
         Problem::new(
-            Fault::UnsupportedMediaType,
+            ProblemKind::UnsupportedMediaType,
             "expected Content-Type to be one of ".to_owned() + &OF_RECORDS.join(", "),
         )
     })?;
@@ -38,7 +38,7 @@ pub(super) async fn post(
     // If all records fail for a missing partition, the error names the first record's.
     let partition = partition.or_else(|| records.first()?.partition);
     let (cluster, client) = (&request.grant.cluster, request.grant.client);
-    let reports = cluster.produce(client, records, &Topics::All, Turn::default(), || {}).await;
+    let reports = cluster.produce(client, records, &Topics::All, WriteTicket::default(), || {}).await;
     let reports = reports.map_err(Problem::failed)?;
     if let Some(error) = common_error(&reports) {
         return Err(Problem::failed(error.clone())
@@ -50,12 +50,12 @@ pub(super) async fn post(
     Ok(Response::json(StatusCode::OK, content_type, &document))
 }
 
-/// The first record's error, if all records failed with the same fault: the request then fails as a whole.
+/// The first record's error, if all records failed with the same kind of error: the request then fails as a whole.
 fn common_error(reports: &[DeliveryReport]) -> Option<&CommandError> {
     let mut errors = reports.iter().map(|report| report.as_ref().err());
     let first = errors.next()??;
-    let fault = Fault::of(first);
-    errors.all(|error| error.is_some_and(|error| Fault::of(error) == fault)).then_some(first)
+    let kind = ProblemKind::of(first);
+    errors.all(|error| error.is_some_and(|error| ProblemKind::of(error) == kind)).then_some(first)
 }
 
 /// The REST proxies' response document.

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use sluicegate_protocol::{Header, KafkaMessage};
 
 use super::super::media_type::Format;
-use super::super::problem::{Fault, Problem};
+use super::super::problem::{Problem, ProblemKind};
 use super::super::request_permits::RequestPermits;
 use super::super::response::Response;
 use super::partition;
@@ -45,7 +45,7 @@ fn parse_fetch(query: &str, defaults: Reads) -> Result<Fetch, Problem> {
     let query = Query::parse(query, &["offset", "max_bytes", "timeout"])?;
     let offset = query.number("offset", 0..=i64::MAX)?.ok_or_else(|| {
         let detail = "query parameter offset is missing: expected the offset of the first record";
-        Problem::new(Fault::Malformed, detail)
+        Problem::new(ProblemKind::Malformed, detail)
     })?;
     let max_bytes = query.number("max_bytes", 1..=i64::MAX)?;
     let timeout = query.number("timeout", 0..=MAX_TIMEOUT_MS)?;
@@ -84,7 +84,7 @@ fn document(
                     message.offset,
                     Format::Binary.content_type()
                 );
-                return Err(Problem::new(Fault::NotAcceptable, detail));
+                return Err(Problem::new(ProblemKind::NotAcceptable, detail));
             }
             Err(NotJson(_)) => break,
         };

@@ -3,7 +3,7 @@
 use http::StatusCode;
 use serde::Serialize;
 
-use super::super::problem::{Fault, Problem};
+use super::super::problem::{Problem, ProblemKind};
 use super::super::response::Response;
 use crate::backend;
 use crate::cluster::Cluster;
@@ -15,7 +15,7 @@ use crate::grant::{Grant, NOT_READABLE};
 /// A drop abandons the read.
 pub(super) async fn list(grant: &Grant, content_type: &'static str) -> Result<Response, Problem> {
     if !grant.reads() {
-        return Err(Problem::new(Fault::Forbidden, NOT_READABLE));
+        return Err(Problem::new(ProblemKind::Forbidden, NOT_READABLE));
     }
     let names = grant.cluster.topics().await.map_err(Problem::failed)?;
     let names: Vec<&String> = names.iter().filter(|name| grant.has_topic(name)).collect();

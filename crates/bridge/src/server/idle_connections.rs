@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 /// A server's idle connections. Memory: one entry for each.
 #[derive(Debug, Default)]
-pub(super) struct Idle {
+pub(super) struct IdleConnections {
     entries: Mutex<Entries>,
 }
 
@@ -22,8 +22,8 @@ struct Entries {
 
 /// A keep-alive connection.
 #[derive(Debug)]
-pub(super) struct KeptAlive {
-    all: Arc<Idle>,
+pub(super) struct KeepAliveConnection {
+    all: Arc<IdleConnections>,
     /// Cancelled to close the connection: after its request in flight, or at once if there is none.
     pub(super) close: CancellationToken,
     /// The entry in `all` while the connection is idle.
@@ -32,12 +32,12 @@ pub(super) struct KeptAlive {
 
 /// Marks a connection as busy with a request. A drop makes the connection idle.
 #[derive(Debug)]
-pub(super) struct Busy(Arc<KeptAlive>);
+pub(super) struct BusyGuard(Arc<KeepAliveConnection>);
 
-impl Idle {
+impl IdleConnections {
     /// Tracks an accepted connection. It is not idle before its first response.
-    pub(super) fn connection(self: &Arc<Self>, close: CancellationToken) -> Arc<KeptAlive> {
-        Arc::new(KeptAlive { all: Arc::clone(self), close, entry: Mutex::new(None) })
+    pub(super) fn track(self: &Arc<Self>, close: CancellationToken) -> Arc<KeepAliveConnection> {
+        Arc::new(KeepAliveConnection { all: Arc::clone(self), close, entry: Mutex::new(None) })
     }
 
     /// Closes the longest idle connection, if there is one.
@@ -57,13 +57,13 @@ impl Entries {
     }
 }
 
-impl KeptAlive {
-    pub(super) fn busy(self: &Arc<Self>) -> Busy {
-        self.leave();
-        Busy(Arc::clone(self))
+impl KeepAliveConnection {
+    pub(super) fn busy(self: &Arc<Self>) -> BusyGuard {
+        self.remove();
+        BusyGuard(Arc::clone(self))
     }
 
-    fn leave(&self) {
+    fn remove(&self) {
         let entry = lock(&self.entry).take();
         if let Some(entry) = entry {
             lock(&self.all.entries).close.remove(&entry);
@@ -71,13 +71,13 @@ impl KeptAlive {
     }
 }
 
-impl Drop for KeptAlive {
+impl Drop for KeepAliveConnection {
     fn drop(&mut self) {
-        self.leave();
+        self.remove();
     }
 }
 
-impl Busy {
+impl BusyGuard {
     /// Keeps the connection busy until the end of `body`.
     pub(super) fn until_end_of<B: Body>(self, body: B) -> impl Body<Data = B::Data, Error = B::Error> {
         body.map_err(move |error| {
@@ -87,7 +87,7 @@ impl Busy {
     }
 }
 
-impl Drop for Busy {
+impl Drop for BusyGuard {
     fn drop(&mut self) {
         let Self(connection) = self;
         let entry = lock(&connection.all.entries).insert(connection.close.clone());
