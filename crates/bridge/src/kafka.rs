@@ -98,7 +98,7 @@ impl Backend for Kafka {
 
     fn check_log<'a>(&'a self, log: Log<'a>) -> BoxFuture<'a, Result<(), CommandError>> {
         let checked = self.reader.check_partition(log.topic, log.partition);
-        checked.map(|checked| checked.map_err(|error| error::with_retry(self.failed(&error)))).boxed()
+        checked.map(|checked| checked.map_err(|error| self.failed(&error).with_retry())).boxed()
     }
 
     fn prepare_writes(&self) -> BoxFuture<'_, ()> {

@@ -58,6 +58,17 @@ impl CommandError {
     pub(crate) fn forbidden(code: i32, message: impl Into<String>) -> Self {
         Self::new(Fault::Forbidden, code, message)
     }
+
+    /// A write that comes too late to be handed over.
+    pub(crate) fn shutting_down() -> Self {
+        Self::new(Fault::Transient, 0, "the bridge is shutting down, nothing was written").with_retry()
+    }
+
+    /// Adds when to retry, if a retry can help.
+    pub(crate) fn with_retry(self) -> Self {
+        let retry_after = if self.fault.is_retriable() { RETRY_AFTER } else { Duration::ZERO };
+        Self { retry_after, ..self }
+    }
 }
 
 impl Fault {
@@ -77,3 +88,6 @@ impl Fault {
         }
     }
 }
+
+/// Retries within the timeouts are already done by the backend. Enough for a client to reach another bridge.
+const RETRY_AFTER: Duration = Duration::from_secs(1);

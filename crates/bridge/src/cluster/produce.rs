@@ -68,9 +68,9 @@ impl Cluster {
             ticket.wait().await;
             errors
         };
-        let errors = due.run_until_cancelled(checked).await.ok_or_else(shutting_down)??;
+        let errors = due.run_until_cancelled(checked).await.ok_or_else(CommandError::shutting_down)??;
         let handed = due.run_until_cancelled(self.backend.hand_over(source, records, errors, due)).await;
-        let handed = handed.ok_or_else(shutting_down)??;
+        let handed = handed.ok_or_else(CommandError::shutting_down)??;
         drop(ticket);
         if handed.queued > 0 {
             queued();
@@ -142,13 +142,6 @@ fn invalid(record: &ProduceRecord) -> Option<CommandError> {
     }
 }
 
-fn shutting_down() -> CommandError {
-    CommandError {
-        retry_after: RETRY_AFTER,
-        ..CommandError::new(Fault::Transient, 0, "the bridge is shutting down, nothing was written")
-    }
-}
-
 /// The error of a write to a read-only cluster.
 pub(crate) const READ_ONLY: &str = "the bridge does not write to this cluster";
 /// Records per command, at most.
@@ -161,8 +154,6 @@ pub(crate) const MAX_COMMAND_HEADERS: usize = 10_000;
 const MAX_TOPICS: usize = 50;
 /// The partition number that lets the partitioner choose.
 const PARTITIONER: i32 = -1;
-/// Enough for a client to reach another bridge.
-const RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

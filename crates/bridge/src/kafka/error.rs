@@ -1,7 +1,5 @@
 //! Kafka's errors as clients see them.
 
-use std::time::Duration;
-
 use sluicegate_protocol::error_code::{
     BROKER_NOT_AVAILABLE, CLUSTER_AUTHORIZATION_FAILED, INVALID_PRODUCER_EPOCH, INVALID_RECORD,
     INVALID_REQUEST, INVALID_TIMESTAMP, INVALID_TOPIC, KAFKA_STORAGE_ERROR, LEADER_NOT_AVAILABLE,
@@ -31,7 +29,7 @@ pub(super) fn of_read(error: &ReadError, message: String) -> CommandError {
 
 /// No broker was reachable for a write.
 pub(super) fn unreachable(message: String, retriable: bool) -> CommandError {
-    with_retry(CommandError::new(Fault::Unreachable { retriable }, BROKER_NOT_AVAILABLE, message))
+    CommandError::new(Fault::Unreachable { retriable }, BROKER_NOT_AVAILABLE, message).with_retry()
 }
 
 /// The fault of a permanent error, by Kafka's code.
@@ -68,14 +66,6 @@ pub(super) fn is_retriable(code: i32) -> bool {
             | THROTTLING_QUOTA_EXCEEDED
     )
 }
-
-/// Adds when to retry, if a retry can help. Retries within the timeouts are already done by librdkafka and the reader.
-pub(super) fn with_retry(error: CommandError) -> CommandError {
-    let retry_after = if error.fault.is_retriable() { RETRY_AFTER } else { Duration::ZERO };
-    CommandError { retry_after, ..error }
-}
-
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

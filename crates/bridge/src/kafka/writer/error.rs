@@ -8,7 +8,7 @@ use sluicegate_protocol::error_code::{
     UNKNOWN_TOPIC_OR_PARTITION,
 };
 
-use super::super::error::{by_code, is_retriable, with_retry};
+use super::super::error::{by_code, is_retriable};
 use crate::backend::{CommandError, Fault};
 
 /// Why a record was not acknowledged.
@@ -110,11 +110,6 @@ pub(super) fn queue_full() -> CommandError {
     CommandError { retry_after: QUEUE_RETRY, ..CommandError::new(Fault::QueueFull, 0, message) }
 }
 
-/// A command that is too late to be written.
-pub(super) fn ending() -> CommandError {
-    failed(0, "the bridge is shutting down, nothing was written".to_owned(), true, false)
-}
-
 /// A record whose report is still missing at shutdown.
 pub(super) fn late() -> WriteError {
     WriteError::Failed(failed(
@@ -131,7 +126,7 @@ fn failed(code: i32, message: String, retriable: bool, unknown_outcome: bool) ->
         (false, true) => Fault::Transient,
         (false, false) => by_code(code),
     };
-    with_retry(CommandError::new(fault, code, message))
+    CommandError::new(fault, code, message).with_retry()
 }
 
 fn described(code: RDKafkaErrorCode) -> String {

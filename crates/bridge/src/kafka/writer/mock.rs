@@ -256,5 +256,5 @@ async fn close_ends_in_time() {
     writer.close(start + Duration::from_secs(1)).await;
     assert!(start.elapsed() < Duration::from_millis(1500), "{:?}", start.elapsed());
     let error = writer.hand_over(Source::default(), vec![record("1")], vec![None]).await.unwrap_err();
-    assert_eq!(error, NoProducer::Refused(error::ending()));
+    assert_eq!(error, NoProducer::Refused(CommandError::shutting_down()));
 }

@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use super::super::settings::Settings;
 use super::error::{self, NoProducer};
 use super::producer::{Producer, Tokens};
+use crate::backend::CommandError;
 use crate::metrics::WriteMetrics;
 
 /// The producer of one cluster, or why there is none.
@@ -226,7 +227,7 @@ fn unreachable(cause: String, retriable: bool) -> NoProducer {
 }
 
 fn ending() -> NoProducer {
-    NoProducer::Refused(error::ending())
+    NoProducer::Refused(CommandError::shutting_down())
 }
 
 const PAUSE: Duration = Duration::from_secs(10);
