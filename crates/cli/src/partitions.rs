@@ -5,6 +5,7 @@ use std::future::ready;
 use futures_util::stream::{self, Stream};
 use futures_util::{FutureExt as _, StreamExt as _};
 use sluicegate_client::Error;
+use sluicegate_protocol::error_code::UNKNOWN_TOPIC_OR_PARTITION;
 
 /// Calls `ask` for the partitions 0, 1, 2, …, a few at a time, and returns the answers in order. Ends before the first
 /// partition that does not exist; if that is partition 0, the topic does not exist, and the stream has its error.
@@ -27,8 +28,6 @@ where
         })
 }
 
-/// Kafka's error code.
-pub(crate) const UNKNOWN_TOPIC_OR_PARTITION: i32 = 3;
 /// Far more than topics have: guards against a server that knows every partition.
 const MAX_PARTITIONS: i32 = 100_000;
 /// Up to this many less one are asked in vain.

@@ -3,11 +3,11 @@
 use std::io::Write as _;
 
 use sluicegate_client::{Partition, Replica, Rest, RestError};
+use sluicegate_protocol::error_code::UNKNOWN_TOPIC_OR_PARTITION;
 
 use crate::args::Topics;
 use crate::failure::Failure;
 use crate::json::{self, NO_LEADER, Topic};
-use crate::partitions::UNKNOWN_TOPIC_OR_PARTITION;
 use crate::stdout::Stdout;
 
 pub(crate) async fn run(args: &Topics, mut rest: Rest, stdout: &mut Stdout) -> Result<(), Failure> {
