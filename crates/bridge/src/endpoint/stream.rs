@@ -18,6 +18,8 @@ use crate::session::{self, Overload, Transport};
 /// An admitted session. It is counted until it is dropped.
 pub(super) struct AdmittedSession {
     pub(super) grant: Grant,
+    /// Cancelled to reset its HTTP/2 stream. Nothing listens if the session has taken over an HTTP/1.1 connection.
+    stream: CancellationToken,
     _slot: OwnedSemaphorePermit,
 }
 
@@ -29,14 +31,13 @@ impl Endpoint {
         grant: Result<Grant, Refusal>,
     ) -> Result<Response<Body>, Refusal> {
         let admitted = self.admit(grant?)?;
-        let stream = executor::current().unwrap_or_default();
         let overload = overload(request.headers());
         let upgrade = hyper::upgrade::on(request);
         let endpoint = Arc::clone(self);
         self.open.spawn(async move {
             // The client can leave before it gets the response.
             if let Ok(upgraded) = upgrade.await {
-                endpoint.run(admitted, Transport::stream(TokioIo::new(upgraded), overload), stream).await;
+                endpoint.run(admitted, Transport::stream(TokioIo::new(upgraded), overload)).await;
             }
         });
         Ok(opened(Body::empty()))
@@ -49,30 +50,25 @@ impl Endpoint {
         grant: Result<Grant, Refusal>,
     ) -> Result<Response<Body>, Refusal> {
         let admitted = self.admit(grant?)?;
-        let stream = executor::current().unwrap_or_default();
         let overload = overload(request.headers());
         let (transport, body) = Transport::bodies(request.into_body(), overload);
         let endpoint = Arc::clone(self);
-        self.open.spawn(async move { endpoint.run(admitted, transport, stream).await });
+        self.open.spawn(async move { endpoint.run(admitted, transport).await });
         Ok(opened(Body::new(body)))
     }
 
+    /// Admits a session on the current task's stream.
     pub(super) fn admit(&self, grant: Grant) -> Result<AdmittedSession, Refusal> {
         let slot = Arc::clone(&self.sessions).try_acquire_owned();
         let slot = slot.map_err(|_| Refusal::Full { max_sessions: self.max_sessions })?;
         grant.cluster.metrics.sessions.inc();
-        Ok(AdmittedSession { grant, _slot: slot })
+        Ok(AdmittedSession { grant, stream: executor::current().unwrap_or_default(), _slot: slot })
     }
 
-    pub(super) async fn run(
-        &self,
-        admitted: AdmittedSession,
-        transport: Transport,
-        stream: CancellationToken,
-    ) {
+    pub(super) async fn run(&self, admitted: AdmittedSession, transport: Transport) {
         let end = session::run(transport, admitted.grant.clone(), &self.limits, self.drain.clone()).await;
-        // Resets the stream, and frees what the peer did not read in time.
-        stream.cancel();
+        // Frees what the peer did not read in time.
+        admitted.stream.cancel();
         admitted.grant.cluster.metrics.ended(end.kind());
         tracing::debug!(end = end.kind().label(), "session ended");
     }

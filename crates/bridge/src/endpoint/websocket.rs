@@ -8,7 +8,6 @@ use hyper_util::rt::TokioIo;
 use sluicegate_protocol::metadata;
 use sluicegate_ws_session::Session;
 use sluicegate_ws_session::handshake::{Accepted, Headers, Policy};
-use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 
 use super::gateway::source;
@@ -43,8 +42,7 @@ impl Endpoint {
             if let Ok(upgraded) = upgrade.await {
                 let cluster = Arc::clone(&admitted.grant.cluster);
                 let transport = Transport::websocket(TokioIo::new(upgraded), session, cluster);
-                // The connection closes with its transport: no stream is left to reset.
-                endpoint.run(admitted, transport, CancellationToken::new()).await;
+                endpoint.run(admitted, transport).await;
             }
         });
         Ok(switch(accepted))
