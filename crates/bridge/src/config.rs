@@ -1,10 +1,11 @@
 //! The configuration: one TOML file and environment overrides become checked values, or all of their problems.
 //!
 //! 1. `tree`: merges the file and the environment into one tree of keys
-//! 2. `section`: takes keys out of it one by one; invalid values and unknown keys are a `problem`
+//! 2. `section`: takes keys out of it one by one, or `flat` all at once; invalid values and unknown keys are a `problem`
 //! 3. here: checks that the values fit together; `keys` has defaults and ranges
 
 mod cluster;
+mod flat;
 mod hosts;
 mod keys;
 mod problem;
@@ -13,13 +14,14 @@ mod secret;
 mod section;
 mod tls;
 mod tree;
+mod value_file;
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 pub use self::cluster::ClusterConfig;
@@ -294,6 +296,3 @@ fn write(mut table: Section, known: &Section, problems: &mut Problems) -> Write 
     table.end(problems);
     Write { clusters }
 }
-
-/// The default host of addresses: nobody from outside can connect.
-const DEFAULT_HOST: Ipv4Addr = Ipv4Addr::LOCALHOST;

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use sluicegate_reader::{PropertyError, is_secret};
 
+use super::flat::Flat;
 use super::problem::{Place, Problems};
-use super::section::{Flat, Section};
+use super::section::Section;
 use super::tree::given_by;
 use crate::kafka::{Settings, properties};
 

@@ -1,6 +1,7 @@
 //! Every key outside `[clusters]`, declared once: the parser takes defaults and ranges from here, and
 //! `docs/reference/bridge-configuration.md` is rendered from here.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
 /// A key, with the words of its row in the reference.
@@ -25,7 +26,7 @@ pub(super) struct Number {
 
 /// An IP address and a port, on loopback by default.
 pub(super) struct Address {
-    pub(super) default_port: u16,
+    default_port: u16,
 }
 
 /// Anything else: its type and its default in words.
@@ -45,6 +46,13 @@ impl<V> Key<V> {
 
 const fn number(default: u32, range: RangeInclusive<u32>) -> Number {
     Number { default, range }
+}
+
+impl Address {
+    /// On loopback: nobody from outside can connect.
+    pub(super) fn default(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.default_port).into()
+    }
 }
 
 const fn address(default_port: u16) -> Address {
@@ -187,8 +195,7 @@ impl Key<Number> {
 #[cfg(test)]
 impl Key<Address> {
     fn row(&self) -> Vec<String> {
-        let default = (super::DEFAULT_HOST, self.value.default_port);
-        self.with("IP address and port".to_owned(), std::net::SocketAddr::from(default).to_string())
+        self.with("IP address and port".to_owned(), self.value.default().to_string())
     }
 }
 

@@ -8,10 +8,11 @@ use sluicegate_protocol::definition::Node;
 use sluicegate_reader::PropertyError;
 
 use super::cluster::{self, ClusterConfig};
+use super::flat::Flat;
 use super::hosts::Pattern;
 use super::keys;
 use super::problem::{Place, Problems};
-use super::section::{Flat, Section};
+use super::section::Section;
 
 /// The name of all of them in metrics and logs.
 pub(crate) const NAME: &str = "route";

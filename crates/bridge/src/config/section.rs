@@ -1,22 +1,18 @@
 //! Takes keys out of a table one by one. Invalid values and unknown keys become problems.
 
-mod flat;
-
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{self, Read};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use toml::Value;
 
+use super::flat::{self, Flat};
 use super::keys::{Address, Key, Number};
-use super::problem::{Place, Problems};
+use super::problem::Problems;
+use super::secret::Secret;
 use super::tree::{Node, Tree};
-use super::{DEFAULT_HOST, Secret};
-
-pub(super) use flat::Flat;
+use super::value_file;
 
 /// A table that is being read.
 pub(super) struct Section {
@@ -93,8 +89,7 @@ impl Section {
     pub(super) fn address(&mut self, key: &Key<Address>, problems: &mut Problems) -> SocketAddr {
         let expected = "expected an IP address and a port, such as \"127.0.0.1:7400\"";
         let parse = |node: &Node| node.text().and_then(|text| text.parse().ok());
-        let default = SocketAddr::from((DEFAULT_HOST, key.value.default_port));
-        self.parsed(key.short(), expected, parse, problems).unwrap_or(default)
+        self.parsed(key.short(), expected, parse, problems).unwrap_or_else(|| key.value.default())
     }
 
     /// One of a few words.
@@ -152,7 +147,7 @@ impl Section {
                 let path = table.required_path("file", problems);
                 table.end(problems);
                 let path = path?;
-                read_text(&path).and_then(|text| Secret::parse(&text))
+                value_file::read(&path).and_then(|text| Secret::parse(&text))
             }
             node => match node.text() {
                 Some(text) => Secret::parse(text),
@@ -160,6 +155,11 @@ impl Section {
             },
         };
         read.map_err(|problem| problems.add(place, problem)).ok()
+    }
+
+    /// All values under dotted names: see [`flat::flatten`].
+    pub(super) fn flat(self, is_property: fn(&str) -> bool) -> Vec<(String, Flat)> {
+        flat::flatten(self.prefix, self.tree, is_property)
     }
 
     /// Reports the keys that were not taken.
@@ -190,54 +190,3 @@ impl Section {
         format!("{}{key}", self.prefix)
     }
 }
-
-impl Node {
-    fn text(&self) -> Option<&str> {
-        match self {
-            Self::Value(Value::String(text)) | Self::Variable { text, .. } => Some(text),
-            Self::Value(_) | Self::Table(_) => None,
-        }
-    }
-
-    /// Its place: `key`, unless a variable set it.
-    fn shown(&self, key: String) -> Place {
-        match self {
-            Self::Variable { name, .. } => Place::Variable(name.clone()),
-            // Several variables can have set the table; the first names it.
-            Self::Table(tree) => match tree.first_key_value() {
-                Some((_, below)) => below.shown(key),
-                None => Place::Key(key),
-            },
-            Self::Value(_) => Place::Key(key),
-        }
-    }
-
-    fn value(&self) -> String {
-        match self {
-            Self::Value(value) => value.to_string(),
-            Self::Variable { text, .. } => format!("\"{}\"", text.escape_debug()),
-            Self::Table(_) => "a table".to_owned(),
-        }
-    }
-}
-
-/// The text of a file, without line ends at the end.
-fn read_text(path: &Path) -> Result<String, String> {
-    let read = |path| {
-        let mut text = String::new();
-        File::open(path)?.take(MAX_FILE_BYTES.saturating_add(1)).read_to_string(&mut text)?;
-        io::Result::Ok(text)
-    };
-    let mut text = read(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    if u64::try_from(text.len()).unwrap_or(u64::MAX) > MAX_FILE_BYTES {
-        return Err(format!(
-            "{}: is larger than {MAX_FILE_BYTES} bytes, the limit of a value",
-            path.display()
-        ));
-    }
-    text.truncate(text.trim_end_matches(['\r', '\n']).len());
-    Ok(text)
-}
-
-/// The longest value in a file: room for all the certificates that a system trusts.
-const MAX_FILE_BYTES: u64 = 1024 * 1024;

@@ -22,6 +22,36 @@ pub(super) enum Node {
     },
 }
 
+impl Node {
+    pub(super) fn text(&self) -> Option<&str> {
+        match self {
+            Self::Value(Value::String(text)) | Self::Variable { text, .. } => Some(text),
+            Self::Value(_) | Self::Table(_) => None,
+        }
+    }
+
+    /// Its place: `key`, unless a variable set it.
+    pub(super) fn shown(&self, key: String) -> Place {
+        match self {
+            Self::Variable { name, .. } => Place::Variable(name.clone()),
+            // Several variables can have set the table; the first names it.
+            Self::Table(tree) => match tree.first_key_value() {
+                Some((_, below)) => below.shown(key),
+                None => Place::Key(key),
+            },
+            Self::Value(_) => Place::Key(key),
+        }
+    }
+
+    pub(super) fn value(&self) -> String {
+        match self {
+            Self::Value(value) => value.to_string(),
+            Self::Variable { text, .. } => format!("\"{}\"", text.escape_debug()),
+            Self::Table(_) => "a table".to_owned(),
+        }
+    }
+}
+
 /// Parses the file's text and overrides it with the environment. Also returns `SLUICEGATE_…` variables that do not begin with a
 /// root key: other programs have such variables.
 pub(super) fn read(

@@ -5,36 +5,35 @@ use std::path::PathBuf;
 use sluicegate_reader::is_secret;
 use toml::Value;
 
-use super::{Section, read_text};
-use crate::config::problem::Place;
-use crate::config::tree::{Node, Tree};
+use super::problem::Place;
+use super::tree::{Node, Tree};
+use super::value_file;
 
 /// The value of a dotted name.
 #[derive(Clone)]
-pub(in crate::config) struct Flat {
+pub(super) struct Flat {
     /// The text, or why there is none. It can be a secret.
-    pub(in crate::config) text: Result<String, String>,
-    pub(in crate::config) place: Place,
+    pub(super) text: Result<String, String>,
+    pub(super) place: Place,
     /// The file with the text.
-    pub(in crate::config) file: Option<PathBuf>,
+    pub(super) file: Option<PathBuf>,
 }
 
 impl Flat {
     /// A property that no table contains.
-    pub(in crate::config) fn of(name: &str, text: String) -> Self {
+    pub(super) fn of(name: &str, text: String) -> Self {
         Self { text: Ok(text), place: Place::Key(name.to_owned()), file: None }
     }
 }
 
-impl Section {
-    /// All values: strings, numbers and booleans, only strings for secrets, and the text of each `{ file = "…" }`.
-    ///
-    /// `NAME.file` is such a file, unless `is_property` knows it as a name: some of librdkafka's end like this.
-    pub(in crate::config) fn flat(self, is_property: fn(&str) -> bool) -> Vec<(String, Flat)> {
-        let mut walk = Walk { prefix: self.prefix, is_property, flat: Vec::new() };
-        walk.table("", self.tree);
-        walk.flat
-    }
+/// All values: strings, numbers and booleans, only strings for secrets, and the text of each `{ file = "…" }`. `prefix` is
+/// that of shown names.
+///
+/// `NAME.file` is such a file, unless `is_property` knows it as a name: some of librdkafka's end like this.
+pub(super) fn flatten(prefix: String, tree: Tree, is_property: fn(&str) -> bool) -> Vec<(String, Flat)> {
+    let mut walk = Walk { prefix, is_property, flat: Vec::new() };
+    walk.table("", tree);
+    walk.flat
 }
 
 struct Walk {
@@ -59,7 +58,7 @@ impl Walk {
                 if tree.contains_key("file") && !(self.is_property)(&format!("{name}.file")) =>
             {
                 file = path(tree);
-                file.as_deref().ok_or_else(|| NO_FILE.to_owned()).and_then(read_text)
+                file.as_deref().ok_or_else(|| NO_FILE.to_owned()).and_then(value_file::read)
             }
             Node::Table(tree) if !tree.is_empty() => return self.table(&format!("{name}."), tree),
             Node::Variable { text, .. } | Node::Value(Value::String(text)) => Ok(text),
