@@ -10,17 +10,18 @@ mod gateway;
 mod http;
 mod origin;
 mod refusal;
+mod request_kind;
 mod stream;
+mod unbuffered;
 mod websocket;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version, header};
+use ::http::{Request, Response, Version};
 use hyper::body::Incoming;
-use hyper::ext::Protocol;
-use sluicegate_protocol::{SERVICE_PATH_PREFIX, SESSION_PATH, metadata};
+use sluicegate_protocol::metadata;
 use sluicegate_ws_session::budget::Budget;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +31,7 @@ use tonic::service::Routes;
 use tower::ServiceExt;
 
 use self::refusal::{Form, Refusal};
+use self::request_kind::RequestKind;
 use crate::cluster::Cluster;
 use crate::config::Secret;
 use crate::fair_permits::FairPermits;
@@ -72,14 +74,6 @@ pub(crate) struct Endpoint {
 /// The peer address of a request's connection, as a request extension.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
-
-/// The kind of a request, by its method, path and content type.
-enum RequestKind {
-    Tunnel,
-    Session,
-    Health,
-    WebSocket,
-}
 
 impl Endpoint {
     /// The response to `request`. Large futures are boxed: a stream's task keeps its size for as long as the stream
@@ -144,84 +138,6 @@ impl Endpoint {
         match self.health.clone().oneshot(request).await {
             Ok(response) => response,
             Err(never) => match never {},
-        }
-    }
-}
-
-impl RequestKind {
-    fn of<B>(request: &Request<B>) -> Result<Self, Refusal> {
-        let path = request.uri().path();
-        if request.method() == Method::CONNECT {
-            let protocol = request.extensions().get::<Protocol>().map(Protocol::as_str);
-            // RFC 9110, section 7.8: "recipients SHOULD use case-insensitive comparison when matching each
-            // protocol-name", and gateways keep their clients' spelling.
-            let is_websocket = protocol.is_some_and(|name| name.eq_ignore_ascii_case("websocket"));
-            return match (is_websocket, path) {
-                (true, SESSION_PATH) => Ok(Self::Tunnel),
-                (true, _) => Err(Refusal::OtherConnect),
-                (false, _) => Err(Refusal::NotFound),
-            };
-        }
-        let is_http1 = request.version() < Version::HTTP_2;
-        if is_http1 && !path.starts_with(SERVICE_PATH_PREFIX) && !path.starts_with(HEALTH_PATH_PREFIX) {
-            return Ok(Self::WebSocket);
-        }
-        let kind = match path {
-            SESSION_PATH => Self::Session,
-            _ if path.starts_with(HEALTH_PATH_PREFIX) => Self::Health,
-            _ => return Err(Refusal::NotFound),
-        };
-        let content_type = request.headers().get(header::CONTENT_TYPE).map_or(&b""[..], |v| v.as_bytes());
-        match request.method() {
-            &Method::POST if is_grpc(content_type) => match is_http1 {
-                true => Err(Refusal::Version),
-                false => Ok(kind),
-            },
-            _ => Err(Refusal::NotGrpc),
-        }
-    }
-}
-
-/// Tells nginx to stream the response instead of buffering it.
-fn unbuffered(headers: &mut HeaderMap) {
-    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
-}
-
-/// gRPC over HTTP/2, "Content-Type": `"application/grpc" [("+proto" / "+json" / {custom})]`, and parameters.
-fn is_grpc(content_type: &[u8]) -> bool {
-    match content_type.strip_prefix(b"application/grpc") {
-        Some(rest) => {
-            rest.is_empty() || rest == b"+proto" || rest.starts_with(b";") || rest.starts_with(b"+proto;")
-        }
-        None => false,
-    }
-}
-
-const HEALTH_PATH_PREFIX: &str = "/grpc.health.v1.Health/";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tunnel_protocol_is_case_insensitive() {
-        for protocol in ["websocket", "WebSocket", "WEBSOCKET"] {
-            let protocol = Protocol::from_static(protocol);
-            let connect = Request::builder().method(Method::CONNECT).uri(SESSION_PATH).extension(protocol);
-            assert!(matches!(RequestKind::of(&connect.body(()).unwrap()), Ok(RequestKind::Tunnel)));
-        }
-        let other = Protocol::from_static("connect-udp");
-        let connect = Request::builder().method(Method::CONNECT).uri(SESSION_PATH).extension(other);
-        assert!(matches!(RequestKind::of(&connect.body(()).unwrap()), Err(Refusal::NotFound)));
-    }
-
-    #[test]
-    fn grpc_content_types_are_recognised() {
-        for parameters in ["", "+proto", ";charset=utf-8", "+proto; charset=utf-8"] {
-            assert!(is_grpc(format!("application/grpc{parameters}").as_bytes()), "{parameters}");
-        }
-        for other in ["", "application/json", "application/grpc-web", "application/grpc+json"] {
-            assert!(!is_grpc(other.as_bytes()), "{other}");
         }
     }
 }

@@ -6,7 +6,8 @@ use http::{HeaderMap, Request};
 use sluicegate_protocol::metadata;
 use sluicegate_ws_session::source::Source;
 
-use super::{Endpoint, Peer, Refusal};
+use super::refusal::Refusal;
+use super::{Endpoint, Peer};
 use crate::cluster::Cluster;
 use crate::grant::{Grant, InvalidHeader};
 

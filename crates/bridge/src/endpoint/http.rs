@@ -9,7 +9,9 @@ use prost::Message;
 use sluicegate_protocol::{HttpRoute, metadata};
 use tonic::body::Body;
 
-use super::{Endpoint, Refusal, unbuffered};
+use super::Endpoint;
+use super::refusal::Refusal;
+use super::unbuffered::unbuffered;
 use crate::http::{self as plain, AdmittedRequest, Problem, ProblemKind, RequestPermits};
 use crate::route_clusters::{BASE64, RouteClusterError};
 

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use http::{HeaderMap, Uri, header};
 
-use super::{Endpoint, Refusal};
+use super::Endpoint;
+use super::refusal::Refusal;
 
 impl Endpoint {
     /// An authenticated gateway has already checked the page's origin. Without authentication, only loopback origins

@@ -8,7 +8,7 @@ use sluicegate_ws_session::handshake::Refused;
 use tonic::body::Body;
 use tonic::{Code, Status};
 
-use super::unbuffered;
+use super::unbuffered::unbuffered;
 use crate::route_clusters::RouteClusterError;
 
 /// Why a request is refused.

@@ -10,7 +10,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 
-use super::{Endpoint, Refusal};
+use super::Endpoint;
+use super::refusal::Refusal;
 use crate::executor;
 use crate::grant::Grant;
 use crate::session::{self, Overload, Transport};

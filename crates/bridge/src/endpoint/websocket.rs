@@ -10,8 +10,9 @@ use sluicegate_ws_session::Session;
 use sluicegate_ws_session::handshake::{Accepted, Headers, Policy};
 use tonic::body::Body;
 
+use super::Endpoint;
 use super::gateway::source;
-use super::{Endpoint, Refusal};
+use super::refusal::Refusal;
 use crate::grant::Grant;
 use crate::session::Transport;
 
