@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::local_reply::Manner;
+use super::local_reply::ReplyFormat;
 use crate::abi::headers::Headers;
 
 /// Both directions of one stream, and what Envoy's `Context` for it remembers.
@@ -10,7 +10,7 @@ use crate::abi::headers::Headers;
 pub(crate) struct Exchange {
     pub(crate) request: Half,
     pub(crate) response: Half,
-    pub(crate) manner: Manner,
+    pub(crate) reply_format: ReplyFormat,
     /// Envoy keeps one flag for both directions: whether the latest headers or body callback was the last.
     pub(crate) end_of_stream: bool,
     /// A local response was sent: nothing more goes to the upstream.

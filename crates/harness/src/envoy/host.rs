@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::exchange::{Exchange, Side};
-use super::local_reply::Manner;
+use super::local_reply::ReplyFormat;
 use super::metrics::Metrics;
 use super::settings::Settings;
 use crate::abi::faults::Faults;
@@ -92,9 +92,9 @@ impl Host {
         self.exchanges.get_mut(&id)
     }
 
-    pub(crate) fn new_exchange(&mut self, manner: Manner) -> u32 {
+    pub(crate) fn new_exchange(&mut self, reply_format: ReplyFormat) -> u32 {
         self.next_context = self.next_context.wrapping_add(1);
-        self.exchanges.insert(self.next_context, Exchange { manner, ..Exchange::default() });
+        self.exchanges.insert(self.next_context, Exchange { reply_format, ..Exchange::default() });
         self.next_context
     }
 }

@@ -10,12 +10,12 @@ pub(crate) struct LocalReply {
 
 /// The form of a reply that the client's original request asks for.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Manner {
+pub(crate) struct ReplyFormat {
     head: bool,
     grpc: bool,
 }
 
-impl Manner {
+impl ReplyFormat {
     /// Filter manager, `requestHeadersInitialized`: before any filter has touched the request.
     pub(crate) fn of(request: &Headers) -> Self {
         let content_type = request.get("content-type").and_then(|value| value.strip_prefix(GRPC));
@@ -104,7 +104,7 @@ mod tests {
         want_body: &str,
     ) {
         let added = Headers::from([("retry-after", "1")]);
-        let reply = Manner::of(&Headers::from([request])).reply(503, grpc_status, &added, body.into());
+        let reply = ReplyFormat::of(&Headers::from([request])).reply(503, grpc_status, &added, body.into());
         assert_eq!(reply.headers, Headers::from(want));
         assert_eq!(reply.body, want_body.as_bytes());
     }

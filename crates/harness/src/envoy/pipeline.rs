@@ -3,7 +3,7 @@
 
 use super::exchange::{Body, Exchange, Flow, Half, Side};
 use super::host::{Action, ROOT};
-use super::local_reply::{LocalReply, Manner};
+use super::local_reply::{LocalReply, ReplyFormat};
 use super::machine::{Answer, Machine};
 use crate::abi::headers::Headers;
 
@@ -11,7 +11,7 @@ impl Machine {
     /// A client's request reaches the filter. With `ended` there is no body to come.
     pub(crate) fn open(&mut self, headers: Headers, ended: bool) -> u32 {
         let upgrade = headers.is_upgrade();
-        let id = self.host().new_exchange(Manner::of(&headers));
+        let id = self.host().new_exchange(ReplyFormat::of(&headers));
         if self.invoke(id, "proxy_on_context_create", &[id, ROOT], 0).is_none() {
             self.fail(id);
         }
@@ -238,7 +238,7 @@ impl Machine {
         if exchange.response.sent.headers.is_some() {
             return self.reset(id);
         }
-        let reply = exchange.manner.reply(status, grpc_status, added, body);
+        let reply = exchange.reply_format.reply(status, grpc_status, added, body);
         if exchange.response.headers.is_some() {
             return self.answer_directly(id, reply);
         }
@@ -275,7 +275,7 @@ impl Machine {
         if exchange.response.sent.headers.is_some() {
             return self.reset(id);
         }
-        let reply = exchange.manner.reply(503, Some(14), &Headers::default(), Vec::new());
+        let reply = exchange.reply_format.reply(503, Some(14), &Headers::default(), Vec::new());
         self.answer_directly(id, reply);
     }
 
