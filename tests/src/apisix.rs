@@ -17,20 +17,25 @@
 )]
 
 #[cfg(feature = "apisix")]
+mod body;
+#[cfg(feature = "apisix")]
 mod front;
 #[cfg(not(feature = "apisix"))]
 #[path = "apisix/absent.rs"]
 mod front;
+mod route;
+mod setup;
 #[cfg(feature = "apisix")]
 mod upstream;
 
 use std::net::SocketAddr;
 use std::panic;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
-use serde_json::{Map, Value};
 use tokio::sync::oneshot;
+
+pub use route::Route;
+pub use setup::Setup;
 
 use crate::port::Port;
 use crate::{Error, tools};
@@ -40,52 +45,6 @@ pub struct Apisix {
     gateway: Port,
     stop: Option<oneshot::Sender<()>>,
     worker: Option<JoinHandle<()>>,
-}
-
-/// What APISIX's files would say.
-#[derive(Clone, Debug)]
-pub struct Setup {
-    /// Its routes.
-    pub routes: Vec<Route>,
-    /// Bytes that a request's body may have, nginx's `client_max_body_size`; 0 for any number.
-    pub client_max_body_size: usize,
-    /// How long the upstream can be silent, nginx's `proxy_read_timeout`; 60 s by default.
-    pub read_timeout: Duration,
-}
-
-impl Default for Setup {
-    fn default() -> Self {
-        Self { routes: Vec::new(), client_max_body_size: 0, read_timeout: Duration::from_secs(60) }
-    }
-}
-
-/// A route with the filter as its plugin.
-#[derive(Clone, Debug)]
-pub struct Route {
-    path: String,
-    below: bool,
-    conf: Map<String, Value>,
-}
-
-impl Route {
-    /// For this path alone: what the filter's `conf` says.
-    #[must_use]
-    pub fn new(path: impl Into<String>, conf: Map<String, Value>) -> Self {
-        Self { path: path.into(), below: false, conf }
-    }
-
-    /// The same for a path without its last `/`, and for all paths below it: the two `uris` of one route.
-    #[must_use]
-    pub fn below(path: &str, conf: Map<String, Value>) -> Self {
-        Self { path: path.trim_end_matches('/').to_owned(), below: true, conf }
-    }
-
-    fn takes(&self, path: &str) -> bool {
-        match path.strip_prefix(&self.path) {
-            Some(rest) => rest.is_empty() || self.below && rest.starts_with('/'),
-            None => false,
-        }
-    }
 }
 
 impl Apisix {

@@ -11,9 +11,10 @@ mod produce;
 mod quotas;
 mod reference;
 pub mod secured;
+mod setup;
 mod topics;
+mod write;
 
-use std::net::SocketAddr;
 use std::sync::atomic::AtomicU32;
 
 use rdkafka::ClientConfig;
@@ -25,8 +26,10 @@ pub use command::CONSOLE_CONSUMER;
 pub use leaders::Partition;
 pub use node::Node;
 use node::Ports;
-use produce::Producers;
-pub use produce::{Codec, Outcome, Record, Write};
+pub use produce::Record;
+pub use setup::{Listener, Setup};
+use write::Producers;
+pub use write::{Codec, Outcome, Write};
 
 use crate::Error;
 use crate::folder::Folder;
@@ -42,39 +45,6 @@ pub struct Kafka {
     topics: AtomicU32,
     producers: Producers,
     folder: Folder,
-}
-
-/// The settings of a cluster.
-#[derive(Debug, Clone)]
-pub struct Setup {
-    /// How many nodes. Their racks are `rack-1` and so on.
-    pub nodes: usize,
-    /// The listeners of each node besides the plain one, which the tests themselves use.
-    pub listeners: Vec<Listener>,
-    /// Further lines of each node's `server.properties`; they hold against those that are always there.
-    pub properties: String,
-    /// Options of each node's Java.
-    pub java: Vec<String>,
-    /// Further arguments of Kafka's formatter, such as `--add-scram`.
-    pub format: Vec<String>,
-}
-
-/// A listener of another protocol, or at another host.
-#[derive(Debug, Clone, Copy)]
-pub struct Listener {
-    /// As in `listener.name.NAME.…`, in capitals.
-    pub name: &'static str,
-    /// As in `listener.security.protocol.map`.
-    pub protocol: &'static str,
-    /// The host that it is bound to and advertises.
-    pub host: &'static str,
-}
-
-impl Default for Setup {
-    fn default() -> Self {
-        let (listeners, java, format) = (Vec::new(), Vec::new(), Vec::new());
-        Self { nodes: 1, listeners, properties: String::new(), java, format }
-    }
 }
 
 impl Kafka {
@@ -181,13 +151,5 @@ impl Kafka {
             node.up(&self.admin).await?;
         }
         Ok(())
-    }
-}
-
-impl Node {
-    /// Its address for clients.
-    #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.ports.client.address()
     }
 }

@@ -2,22 +2,21 @@
 
 mod gateway;
 mod lent;
+mod setup;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use gateway::{Gateway, Readiness};
 pub use lent::Lent;
+pub use setup::{BridgeConfig, Setup};
 
+use crate::Error;
 use crate::bridge::{self, Bridge};
 use crate::envoy::Envoy;
 use crate::folder::Folder;
-use crate::port::Port;
 use crate::process::Process;
-use crate::relay::Route;
 use crate::way::Way;
-use crate::{Error, apisix};
 
 /// A running gateway with its bridge; everything ends when it is dropped.
 pub struct Stack {
@@ -26,59 +25,6 @@ pub struct Stack {
     pub bridge: Bridge,
     way: Way,
     folder: Folder,
-}
-
-/// The parts of a stack.
-pub struct Setup {
-    /// Which gateway.
-    pub way: Way,
-    /// The bridge's.
-    pub bridge: BridgeConfig,
-    /// Variables that override keys of it.
-    pub bridge_environment: Vec<(String, String)>,
-    /// The gateway's port for clients; None: a free one.
-    pub gateway: Option<Port>,
-    /// nginx's routes.
-    pub routes: Vec<Route>,
-    /// APISIX's configuration.
-    pub apisix: apisix::Setup,
-    /// Envoy's worker threads.
-    pub concurrency: u32,
-    /// Another Envoy than the installed one.
-    pub envoy: Option<PathBuf>,
-    /// Exact texts of Envoy's configuration, and what stands there for this run.
-    pub envoy_edits: Vec<(String, String)>,
-}
-
-/// The source of the bridge's configuration. Its addresses are overridden.
-pub enum BridgeConfig {
-    /// One cluster, `default`.
-    Cluster {
-        /// Its `bootstrap.servers`.
-        bootstrap: String,
-        /// TOML that stands before it: top-level keys, then tables.
-        settings: String,
-    },
-    /// TOML of the user's own.
-    Text(String),
-}
-
-impl Setup {
-    /// A gateway in front of this Kafka, an Envoy with two workers, all else at its default: `/pubsub` is its one route.
-    pub fn new(way: impl Into<Way>, bootstrap: impl Into<String>) -> Self {
-        let bridge = BridgeConfig::Cluster { bootstrap: bootstrap.into(), settings: String::new() };
-        Self {
-            way: way.into(),
-            bridge,
-            bridge_environment: Vec::new(),
-            gateway: None,
-            routes: vec![Route::new("/pubsub")],
-            apisix: apisix::Setup::default(),
-            concurrency: 2,
-            envoy: None,
-            envoy_edits: Vec::new(),
-        }
-    }
 }
 
 impl Stack {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tokio::sync::oneshot;
 
-use super::Setup;
+use super::setup::Setup;
 use crate::Error;
 
 pub(super) fn run(

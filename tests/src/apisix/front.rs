@@ -1,6 +1,5 @@
 //! The worker's thread: requests in, through the filter to the bridge, answers out.
 
-use std::error::Error as StdError;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -11,7 +10,6 @@ use futures_util::stream;
 use http::header::{CONTENT_TYPE, HOST};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Limited, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::rt::Executor;
@@ -25,7 +23,9 @@ use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tokio::task::{LocalSet, spawn_local};
 
-use super::Setup;
+use super::body::{Body, Gone};
+use super::route;
+use super::setup::Setup;
 use super::upstream::Upstream;
 use crate::Error;
 
@@ -87,7 +87,7 @@ async fn connection(host: Rc<Host>, stream: TcpStream, client: SocketAddr) {
 /// One worker of APISIX.
 struct Host {
     /// With the route's plugin, in the order in which they are looked through: whole paths first, then longer ones.
-    routes: Vec<(super::Route, Route)>,
+    routes: Vec<(route::Route, Route)>,
     upstream: Upstream,
     /// Behind its routes, so that it goes last.
     _worker: Worker,
@@ -100,7 +100,7 @@ impl Host {
         let settings = Settings { client_max_body_size, ..Settings::default() };
         let worker = plugin.start_with(settings).map_err(|error| Error::Filter(error.to_string()))?;
         routes.sort_by_key(|route| (route.below, usize::MAX - route.path.len()));
-        let with_plugin = |route: super::Route| {
+        let with_plugin = |route: route::Route| {
             let plugin = worker.route(serde_json::Value::from(route.conf.clone()).to_string());
             (route, plugin)
         };
@@ -175,9 +175,6 @@ fn sent(body: Bytes) -> Body {
     let frames = (!body.is_empty()).then(|| Ok(Frame::data(body)));
     StreamBody::new(stream::iter(frames)).boxed_unsync()
 }
-
-pub(super) type Body = UnsyncBoxBody<Bytes, Gone>;
-pub(super) type Gone = Box<dyn StdError + Send + Sync>;
 
 #[derive(Clone, Copy)]
 struct Local;

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 
-use super::front::{Body, Gone};
+use super::body::{Body, Gone};
 
 pub(super) struct Upstream {
     pub(super) address: SocketAddr,

@@ -1,6 +1,7 @@
 //! One process of Kafka: broker and controller.
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use rdkafka::admin::AdminClient;
 use rdkafka::client::DefaultClientContext;
 
-use super::Setup;
+use super::setup::{Listener, Setup};
 use crate::Error;
 use crate::folder::Folder;
 use crate::port::Port;
@@ -52,7 +53,7 @@ impl Ports {
         let (client, controller) = (client.address(), controller.address());
         let (mut addresses, mut protocols) = (String::new(), String::new());
         for (listener, port) in setup.listeners.iter().zip(listeners) {
-            let super::Listener { name, protocol, host } = listener;
+            let Listener { name, protocol, host } = listener;
             // Writing to a string cannot fail.
             let _ = write!(addresses, ",{name}://{host}:{}", port.number());
             let _ = write!(protocols, ",{name}:{protocol}");
@@ -77,6 +78,12 @@ log.dirs={}
 }
 
 impl Node {
+    /// Its address for clients.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.ports.client.address()
+    }
+
     /// Formats and starts nodes that know each other; they serve clients when this returns.
     pub(super) async fn start_all(
         all: Vec<Ports>,

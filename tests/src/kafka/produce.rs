@@ -1,8 +1,7 @@
 //! Records of a test's own, written by librdkafka.
 
-use std::collections::HashMap;
+use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -11,6 +10,7 @@ use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use tokio::task::spawn_blocking;
 
 use super::Kafka;
+use super::write::{Codec, Outcome, Write};
 use crate::Error;
 
 /// A record to write.
@@ -30,45 +30,6 @@ impl Record {
         Self { value: Some(value.into()), ..Self::default() }
     }
 }
-
-/// How it is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Write {
-    /// The batches' compression.
-    pub codec: Codec,
-    /// Records in a batch, at most; librdkafka's default where `None`.
-    pub batch: Option<usize>,
-    /// Written in one transaction of this outcome; in none where `None`.
-    pub transaction: Option<Outcome>,
-}
-
-/// The codecs that batches may have.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Codec {
-    /// None.
-    #[default]
-    None,
-    /// gzip.
-    Gzip,
-    /// Snappy.
-    Snappy,
-    /// LZ4.
-    Lz4,
-    /// Zstandard.
-    Zstd,
-}
-
-/// How a transaction ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Outcome {
-    /// Its records count.
-    Commit,
-    /// Its records stay in the log, marked as void.
-    Abort,
-}
-
-/// Those that are kept for the next write: a new one takes half a second to get its producer id.
-pub(super) type Producers = Mutex<HashMap<Write, FutureProducer>>;
 
 impl Kafka {
     /// Writes records in this order and gives their offsets once the broker has them all (and, in a transaction,

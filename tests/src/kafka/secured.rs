@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
-use super::{Kafka, Listener, Setup};
+use super::Kafka;
+use super::setup::{Listener, Setup};
 use crate::Error;
 use crate::certificates::{Authority, Certificate};
 use crate::folder::Folder;

@@ -4,7 +4,7 @@ use std::future::pending;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use super::Setup;
+use super::setup::Setup;
 use crate::apisix::Apisix;
 use crate::bridge::Bridge;
 use crate::envoy::{self, Envoy, Profile};

@@ -26,7 +26,8 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::{Claims, Signer};
+use super::claims::Claims;
+use super::signer::Signer;
 use crate::Error;
 use crate::certificates::Certificate;
 use crate::port::Port;
@@ -50,14 +51,14 @@ pub struct Setup<'a> {
     /// The subject of the tokens.
     pub subject: &'a str,
     /// The response.
-    pub says: Says,
+    pub response: TokenResponse,
     /// For TLS, where there is any: one for `localhost`.
     pub certificate: Option<&'a Certificate>,
 }
 
 /// The response to a client with the right id and secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Says {
+pub enum TokenResponse {
     /// A token that holds so long.
     Token(Duration),
     /// A token that expired an hour ago, as if it held for another.
@@ -75,7 +76,7 @@ struct State {
     /// The expected header `authorization`.
     credentials: String,
     subject: String,
-    says: Says,
+    response: TokenResponse,
     requests: AtomicU64,
 }
 
@@ -85,7 +86,7 @@ impl Endpoint {
     /// # Errors
     /// There is no port or thread, or the certificate is invalid.
     pub fn start(setup: Setup<'_>) -> Result<Self, Error> {
-        let Setup { signer, id, secret, subject, says, certificate } = setup;
+        let Setup { signer, id, secret, subject, response, certificate } = setup;
         let port = Port::pick()?;
         let listener = std::net::TcpListener::bind(port.address()).map_err(Error::io("listen"))?;
         listener.set_nonblocking(true).map_err(Error::io("listen"))?;
@@ -95,7 +96,7 @@ impl Endpoint {
             signer: Arc::clone(signer),
             credentials: format!("Basic {}", STANDARD.encode(format!("{id}:{secret}"))),
             subject: subject.to_owned(),
-            says,
+            response,
             requests: AtomicU64::new(0),
         });
         let (running, ended) = oneshot::channel();
@@ -182,18 +183,18 @@ impl State {
         if shown.as_deref() != Some(self.credentials.as_bytes()) {
             return json(StatusCode::UNAUTHORIZED, &json!({"error": "invalid_client"}));
         }
-        let claims = match self.says {
-            Says::Token(lifetime) => Claims::new(&self.subject, lifetime),
-            Says::Expired => {
+        let claims = match self.response {
+            TokenResponse::Token(lifetime) => Claims::new(&self.subject, lifetime),
+            TokenResponse::Expired => {
                 let claims = Claims::new(&self.subject, HOUR);
                 let ago = claims.issued.checked_sub(HOUR.saturating_mul(2));
                 Claims { issued: ago.unwrap_or(claims.issued), ..claims }
             }
-            Says::Failure => {
+            TokenResponse::Failure => {
                 return json(StatusCode::INTERNAL_SERVER_ERROR, &json!({"error": "server_error"}));
             }
-            Says::Nonsense => return json(StatusCode::OK, &json!(["what", "else"])),
-            Says::Silence => return std::future::pending().await,
+            TokenResponse::Nonsense => return json(StatusCode::OK, &json!(["what", "else"])),
+            TokenResponse::Silence => return std::future::pending().await,
         };
         match self.signer.sign(&claims) {
             Ok(token) => {

@@ -13,7 +13,7 @@ use sluicegate_tests::kafka::secured::{READER, Secured, listener};
 use sluicegate_tests::port::Port;
 use sluicegate_tests::secrets::{secret, shown_in};
 use sluicegate_tests::stack::Stack;
-use sluicegate_tests::tokens::{Claims, Endpoint, Says};
+use sluicegate_tests::tokens::{Claims, Endpoint, TokenResponse};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
@@ -105,13 +105,13 @@ fn make(kafka: &Secured) -> Faulty {
     let silent_address = silent.local_addr().unwrap().to_string();
 
     let client_secret = secret("of-another-bridge");
-    let endpoint = |says| endpoint(kafka, &client_secret, READER, says);
-    let token = endpoint(Says::Token(HOUR));
-    let silence = endpoint(Says::Silence);
-    let failure = endpoint(Says::Failure);
-    let nonsense = endpoint(Says::Nonsense);
-    let expired = endpoint(Says::Expired);
-    let distrusted = secured_endpoint(kafka, &client_secret, READER, Says::Token(HOUR));
+    let endpoint = |response| endpoint(kafka, &client_secret, READER, response);
+    let token = endpoint(TokenResponse::Token(HOUR));
+    let silence = endpoint(TokenResponse::Silence);
+    let failure = endpoint(TokenResponse::Failure);
+    let nonsense = endpoint(TokenResponse::Nonsense);
+    let expired = endpoint(TokenResponse::Expired);
+    let distrusted = secured_endpoint(kafka, &client_secret, READER, TokenResponse::Token(HOUR));
 
     let old = Claims::new(READER, HOUR);
     let old = Claims { issued: old.issued - 2 * HOUR, ..old };

@@ -9,7 +9,7 @@ use sluicegate_tests::kafka::secured::{OUTSIDER, READER, Secured, listener, pass
 use sluicegate_tests::secrets::secret;
 use sluicegate_tests::socket::Socket;
 use sluicegate_tests::stack::Stack;
-use sluicegate_tests::tokens::{Endpoint, Says};
+use sluicegate_tests::tokens::{Endpoint, TokenResponse};
 
 use crate::gateway::{open, own};
 use crate::logged::cause;
@@ -112,8 +112,9 @@ impl Pairs {
     fn new(kafka: &Secured) -> Self {
         let at = |listener: &str| kafka.kafka.bootstrap_of(listener).unwrap();
         let client_secret = secret("of-two-bridges");
-        let endpoints = [READER, OUTSIDER]
-            .map(|user| endpoint(kafka, &client_secret, user, Says::Token(Duration::from_secs(3600))));
+        let endpoints = [READER, OUTSIDER].map(|user| {
+            endpoint(kafka, &client_secret, user, TokenResponse::Token(Duration::from_secs(3600)))
+        });
         let outsider = kafka.authority.client(OUTSIDER).unwrap();
 
         let scram = |name, user| {

@@ -7,7 +7,7 @@ use sluicegate_tests::folder::Folder;
 use sluicegate_tests::kafka::secured::{READER, Secured, listener, password};
 use sluicegate_tests::secrets::secret;
 use sluicegate_tests::stack::Stack;
-use sluicegate_tests::tokens::{Claims, Endpoint, Says};
+use sluicegate_tests::tokens::{Claims, Endpoint, TokenResponse};
 use tokio::sync::OnceCell;
 
 use crate::gateway::{SharedGateway, open, own, readiness, start};
@@ -73,9 +73,9 @@ fn make(kafka: &Secured) -> Readable {
     let token = Claims::new(READER, Duration::from_secs(3600)).unsecured();
     let token = file("token", &token);
     let client_secret = secret("of-the-bridge");
-    let says = Says::Token(Duration::from_secs(3600));
-    let endpoint = endpoint(kafka, &client_secret, READER, says);
-    let secured_endpoint = secured_endpoint(kafka, &client_secret, READER, says);
+    let response = TokenResponse::Token(Duration::from_secs(3600));
+    let endpoint = endpoint(kafka, &client_secret, READER, response);
+    let secured_endpoint = secured_endpoint(kafka, &client_secret, READER, response);
 
     let ssl = |name, listener: &str| Section::new(name, &at(listener), "ssl");
     let sasl = |name| Section::new(name, &at(listener::SASL), "sasl_plaintext");

@@ -12,7 +12,7 @@ use sluicegate_tests::kafka::{Record, Write};
 use sluicegate_tests::secrets::secret;
 use sluicegate_tests::socket::{fetch, messages};
 use sluicegate_tests::stack::Stack;
-use sluicegate_tests::tokens::{Claims, Says};
+use sluicegate_tests::tokens::{Claims, TokenResponse};
 use sluicegate_tests::waiting::becomes;
 use tokio::time::{Instant, interval};
 
@@ -96,7 +96,7 @@ async fn missing_token_file_is_found_later() {
 async fn token_endpoint_is_asked_once_for_each_token() {
     let kafka = Secured::shared().await.unwrap();
     let client_secret = secret("of-a-patient-bridge");
-    let endpoint = endpoint(kafka, &client_secret, READER, Says::Token(LIFETIME));
+    let endpoint = endpoint(kafka, &client_secret, READER, TokenResponse::Token(LIFETIME));
     let at = kafka.kafka.bootstrap_of(listener::OIDC).unwrap();
     let section = Section::new("oidc", &at, "sasl_ssl").trusting(kafka);
     let stack = own(Profile::Tunnel, &[section.oidc(&endpoint.url(), &client_secret)], "").await;

@@ -5,7 +5,7 @@ use std::path::Path;
 use pkcs8::pkcs5::pbes2::Parameters;
 use pkcs8::{LineEnding, PrivateKeyInfoRef, SecretDocument};
 use sluicegate_tests::kafka::secured::{Secured, password};
-use sluicegate_tests::tokens::{self, Endpoint, Says};
+use sluicegate_tests::tokens::{self, Endpoint, TokenResponse};
 
 /// `[clusters.NAME]`, and variables that add to it.
 #[derive(Clone)]
@@ -87,16 +87,22 @@ impl Section {
 }
 
 /// A token endpoint that gives [`CLIENT`] tokens of a user.
-pub(crate) fn endpoint(kafka: &Secured, secret: &str, subject: &str, says: Says) -> Endpoint {
+pub(crate) fn endpoint(kafka: &Secured, secret: &str, subject: &str, response: TokenResponse) -> Endpoint {
     let signer = &kafka.signer;
-    Endpoint::start(tokens::Setup { signer, id: CLIENT, secret, subject, says, certificate: None }).unwrap()
+    Endpoint::start(tokens::Setup { signer, id: CLIENT, secret, subject, response, certificate: None })
+        .unwrap()
 }
 
 /// As [`endpoint`], over TLS, with a certificate of the brokers' authority.
-pub(crate) fn secured_endpoint(kafka: &Secured, secret: &str, subject: &str, says: Says) -> Endpoint {
+pub(crate) fn secured_endpoint(
+    kafka: &Secured,
+    secret: &str,
+    subject: &str,
+    response: TokenResponse,
+) -> Endpoint {
     let (signer, certificate) = (&kafka.signer, kafka.authority.server("localhost").unwrap());
     let certificate = Some(&certificate);
-    Endpoint::start(tokens::Setup { signer, id: CLIENT, secret, subject, says, certificate }).unwrap()
+    Endpoint::start(tokens::Setup { signer, id: CLIENT, secret, subject, response, certificate }).unwrap()
 }
 
 /// A key in PEM as OpenSSL encrypts one: PBES2 with PBKDF2 and AES (RFC 8018).

@@ -10,7 +10,7 @@ use sluicegate_tests::folder::Folder;
 use sluicegate_tests::kafka::secured::{READER, Secured, WRITABLE, WRITER, listener};
 use sluicegate_tests::secrets::secret;
 use sluicegate_tests::stack::Stack;
-use sluicegate_tests::tokens::{Claims, Says};
+use sluicegate_tests::tokens::{Claims, TokenResponse};
 use tokio::time::{Instant, timeout};
 
 use crate::broken::BrokenBroker;
@@ -44,7 +44,7 @@ async fn secured_clusters_are_written_to() {
     let folder = Folder::new("token").unwrap();
     let token = folder.write("token", &Claims::new(WRITER, HOUR).unsecured()).unwrap();
     let secret = &secret("writable");
-    let endpoint = endpoint(kafka, secret, WRITER, Says::Token(HOUR));
+    let endpoint = endpoint(kafka, secret, WRITER, TokenResponse::Token(HOUR));
     let ca = folder.write("ca.pem", &kafka.authority.pem()).unwrap();
     let mut system = at(kafka, "system", listener::SSL, "ssl");
     system.environment.push(("SSL_CERT_FILE".to_owned(), ca.to_str().unwrap().to_owned()));
@@ -125,7 +125,7 @@ async fn hanging_token_endpoint_fails_only_its_own_writers() {
     let kafka = Secured::shared().await.unwrap();
     let topic = &kafka.kafka.topic(WRITABLE, 1, &[]).await.unwrap();
     let secret = &secret("hanging");
-    let endpoint = endpoint(kafka, secret, WRITER, Says::Silence);
+    let endpoint = endpoint(kafka, secret, WRITER, TokenResponse::Silence);
     let sections = [
         at(kafka, "hanging", listener::OIDC, "sasl_ssl").oidc(&endpoint.url(), secret).trusting(kafka),
         at(kafka, "sound", listener::SASL, "sasl_plaintext").user("PLAIN", WRITER),

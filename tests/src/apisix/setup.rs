@@ -1,0 +1,22 @@
+//! The settings of a worker.
+
+use std::time::Duration;
+
+use super::route::Route;
+
+/// The settings that APISIX reads from its files.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Its routes.
+    pub routes: Vec<Route>,
+    /// Bytes that a request's body may have, nginx's `client_max_body_size`; 0 for any number.
+    pub client_max_body_size: usize,
+    /// How long the upstream can be silent, nginx's `proxy_read_timeout`; 60 s by default.
+    pub read_timeout: Duration,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { routes: Vec::new(), client_max_body_size: 0, read_timeout: Duration::from_secs(60) }
+    }
+}

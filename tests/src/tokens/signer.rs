@@ -1,0 +1,58 @@
+//! Signed tokens.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::rand::SystemRandom;
+use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+use serde_json::json;
+
+use super::claims::{Claims, part};
+use crate::{Error, secrets};
+
+/// An issuer that signs tokens with ES256 (RFC 7518, section 3.4).
+pub struct Signer {
+    key: EcdsaKeyPair,
+    random: SystemRandom,
+}
+
+impl Signer {
+    /// With a key of its own.
+    ///
+    /// # Errors
+    /// [`Error::Key`].
+    pub fn new() -> Result<Self, Error> {
+        let random = SystemRandom::new();
+        let key = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random)?;
+        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, key.as_ref(), &random);
+        Ok(Self { key: key.map_err(|_| ring::error::Unspecified)?, random })
+    }
+
+    /// The key set that verifies its signatures (RFC 7517, section 5).
+    #[must_use]
+    pub fn key_set(&self) -> String {
+        // An uncompressed point: a byte that says so, and two numbers of equal length.
+        let point = self.key.public_key().as_ref().get(1..).unwrap_or_default();
+        let (x, y) = point.split_at(point.len() / 2);
+        let number = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        json!({"keys": [{
+            "kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": KEY_ID,
+            "x": number(x), "y": number(y),
+        }]})
+        .to_string()
+    }
+
+    /// A token with its signature.
+    ///
+    /// # Errors
+    /// [`Error::Key`].
+    pub fn sign(&self, claims: &Claims<'_>) -> Result<String, Error> {
+        let head = json!({"alg": "ES256", "typ": "JWT", "kid": KEY_ID});
+        let signed = format!("{}.{}", part(&head), part(&claims.json()));
+        let signature = self.key.sign(&self.random, signed.as_bytes())?;
+        let signature = URL_SAFE_NO_PAD.encode(signature);
+        secrets::keep(&signature);
+        Ok(format!("{signed}.{signature}"))
+    }
+}
+
+const KEY_ID: &str = "tests";
