@@ -21,7 +21,7 @@ use crate::cluster::{Cluster, MAX_RECORDS, Reads, Writes};
 use crate::config::{self, Config, ROUTE_CLUSTERS};
 use crate::endpoint::Endpoint;
 use crate::fair_permits::FairPermits;
-use crate::kafka::{Kafka, Writer};
+use crate::kafka::Kafka;
 use crate::metrics::Metrics;
 use crate::rate_limit::RateLimit;
 use crate::route_clusters::RouteClusters;
@@ -134,10 +134,9 @@ impl Endpoint {
         let due = writes_due.clone();
         let per_cluster = metrics.clone();
         let new_cluster = move |name: &str, config: &config::ClusterConfig, is_writable: bool| {
-            let writer = is_writable.then(|| Writer::new(config.writer.clone(), per_cluster.writes(name)));
             let writes = is_writable.then(|| Writes { max_records, due: due.clone() });
-            let kafka = Kafka::new(name, &config.reader, writer);
-            Cluster::new(Box::new(kafka), reads, writes, per_cluster.cluster(name))
+            let backend = Kafka::new(name, config, is_writable.then(|| per_cluster.writes(name)));
+            Cluster::new(Box::new(backend), reads, writes, per_cluster.cluster(name))
         };
         let writable = &config.write.clusters;
         let named = |(name, config): (&String, &config::ClusterConfig)| {

@@ -24,13 +24,13 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-pub use self::cluster::ClusterConfig;
 pub use self::problem::{Place, Problem};
 pub use self::route_clusters::RouteClusters;
 pub(crate) use self::route_clusters::{DefinedCluster, NAME as ROUTE_CLUSTERS, is_of_definition};
 pub use self::secret::Secret;
 pub use self::tls::Tls;
-pub(crate) use sluicegate_reader::PropertyError;
+pub use crate::kafka::ClusterConfig;
+pub(crate) use crate::kafka::PropertyError;
 
 use self::problem::Problems;
 use self::section::Section;
@@ -198,7 +198,7 @@ impl Config {
     fn check_together(&self, has_secret: bool, problems: &mut Problems) {
         let knows_gateways = has_secret || self.knows_gateways();
         for (name, cluster) in self.clusters.iter().filter(|(name, _)| self.write.clusters.contains(*name)) {
-            if let Err(problem) = cluster.writer.check_together() {
+            if let Err(problem) = cluster.check_writable() {
                 problems.add(format!("clusters.{name}"), format!("cannot be written to: {problem}"));
             }
         }

@@ -1,12 +1,14 @@
-//! Kafka as a messaging system: reads through `sluicegate-reader`, writes through librdkafka. Apart from the
-//! configuration of clusters, no other module names either.
+//! Kafka as a messaging system: reads through `sluicegate-reader`, writes through librdkafka. No other module names
+//! either.
 //!
 //! - here: [`Kafka`], a cluster
 //! - `read`: a fetch that returns at once, or waits at the log end
-//! - [`Writer`]: a cluster's producer
-//! - [`properties`], [`Settings`]: librdkafka's properties, one by one and as a producer's settings
+//! - `writer`: a cluster's producer
+//! - [`ClusterConfig`]: its configuration; [`properties`], `settings`: librdkafka's properties, one by one and as a
+//!   producer's settings
 //! - `error`, `incidents`: errors for clients; causes that clients must not see are logged
 
+mod cluster_config;
 mod error;
 mod incidents;
 pub(crate) mod properties;
@@ -27,14 +29,15 @@ use tokio_util::sync::CancellationToken;
 
 #[cfg(test)]
 pub(crate) use self::settings::DEFAULTS;
-pub(crate) use self::settings::Settings;
-pub(crate) use self::writer::Writer;
+pub(crate) use sluicegate_reader::{PropertyError, is_secret};
 
+pub use self::cluster_config::ClusterConfig;
 use self::incidents::Incidents;
-use self::writer::NoProducer;
+use self::writer::{NoProducer, Writer};
 use crate::backend::{
     AnswerReservation, Backend, CommandError, Fault, Fetch, Fetched, HandedOver, Log, Partition, Replica,
 };
+use crate::metrics::WriteMetrics;
 
 /// A Kafka cluster.
 pub(crate) struct Kafka {
@@ -45,9 +48,10 @@ pub(crate) struct Kafka {
 }
 
 impl Kafka {
-    /// The cluster of this name in the log. Nothing is sent yet.
-    pub(crate) fn new(name: &str, config: &sluicegate_reader::Config, writer: Option<Writer>) -> Self {
-        let reader = Reader::new(config.clone().named(name));
+    /// The cluster of this name in the log. It is read-only without metrics for `writes`. Nothing is sent yet.
+    pub(crate) fn new(name: &str, config: &ClusterConfig, writes: Option<WriteMetrics>) -> Self {
+        let reader = Reader::new(config.reader.clone().named(name));
+        let writer = writes.map(|metrics| Writer::new(config.writer.clone(), metrics));
         Self { reader, writer, incidents: Incidents::new(name) }
     }
 

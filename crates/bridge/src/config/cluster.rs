@@ -3,22 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use sluicegate_reader::{PropertyError, is_secret};
-
 use super::flat::Flat;
 use super::problem::{Place, Problems};
 use super::section::Section;
 use super::tree::given_by;
-use crate::kafka::{Settings, properties};
-
-/// One cluster: its properties for reading and for writing.
-#[derive(Debug)]
-pub struct ClusterConfig {
-    /// The reader's configuration.
-    pub reader: sluicegate_reader::Config,
-    /// The producer's settings.
-    pub(crate) writer: Settings,
-}
+use crate::kafka::{ClusterConfig, PropertyError, is_secret, properties};
 
 /// Parses every cluster. If `expected`, there has to be at least one.
 pub(super) fn all(
@@ -58,8 +47,8 @@ fn one(name: &str, table: Section, problems: &mut Problems) -> Option<ClusterCon
     None
 }
 
-/// Checks of each property the name, the value's presence, and what the reader, librdkafka and writing expect of it, in this
-/// order. A property with several problems is reported once.
+/// Checks of each property the name, the value's presence, and the value, in this order. A property with several problems is
+/// reported once.
 pub(super) fn parse(given: &BTreeMap<String, Flat>) -> Result<ClusterConfig, Vec<PropertyError>> {
     let mut errors = Vec::new();
     let mut properties = BTreeMap::new();
@@ -69,34 +58,15 @@ pub(super) fn parse(given: &BTreeMap<String, Flat>) -> Result<ClusterConfig, Vec
             Err(problem) => errors.push(PropertyError { key: key.clone(), problem }),
         }
     }
-    let read = sluicegate_reader::Config::from_properties(&properties);
-    for PropertyError { key, problem } in read.as_ref().err().into_iter().flatten() {
-        let told = given.contains_key(key) && !properties.contains_key(key);
-        if !told {
+    let parsed = ClusterConfig::parse(&properties);
+    for PropertyError { key, problem } in parsed.as_ref().err().into_iter().flatten() {
+        // A property without a valid text has its error already, and seems to be missing here.
+        let is_reported = given.contains_key(key) && !properties.contains_key(key);
+        if !is_reported {
             errors.push(PropertyError { key: key.clone(), problem: of_value(key, given.get(key), problem) });
         }
     }
-    for (key, text) in &properties {
-        if errors.iter().any(|error| error.key == *key) {
-            continue;
-        }
-        if let Err(problem) = properties::check_value(key, text.trim()) {
-            errors.push(PropertyError { key: key.clone(), problem: of_value(key, given.get(key), &problem) });
-        }
-    }
-    let settings = Settings::parse(&properties);
-    for (key, problem) in settings.as_ref().err().into_iter().flatten() {
-        if !errors.iter().any(|error| error.key == *key) {
-            errors.push(PropertyError { key: key.clone(), problem: of_value(key, given.get(key), problem) });
-        }
-    }
-    match (read, settings) {
-        (Ok(reader), Ok(writer)) if errors.is_empty() => {
-            let writer = writer.with_reader(&reader);
-            Ok(ClusterConfig { reader, writer })
-        }
-        _ => Err(errors),
-    }
+    parsed.ok().filter(|_| errors.is_empty()).ok_or(errors)
 }
 
 /// The properties of a table. Variables override the file.

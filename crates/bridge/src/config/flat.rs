@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use sluicegate_reader::is_secret;
 use toml::Value;
 
 use super::problem::Place;
 use super::tree::{Node, Tree};
 use super::value_file;
+use crate::kafka::is_secret;
 
 /// The value of a dotted name.
 #[derive(Clone)]

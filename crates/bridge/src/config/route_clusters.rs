@@ -5,14 +5,14 @@ use std::fmt;
 use std::time::Duration;
 
 use sluicegate_protocol::definition::Node;
-use sluicegate_reader::PropertyError;
 
-use super::cluster::{self, ClusterConfig};
+use super::cluster;
 use super::flat::Flat;
 use super::hosts::Pattern;
 use super::keys;
 use super::problem::{Place, Problems};
 use super::section::Section;
+use crate::kafka::{ClusterConfig, PropertyError};
 
 /// The name of all of them in metrics and logs.
 pub(crate) const NAME: &str = "route";
@@ -146,7 +146,7 @@ impl RouteClusters {
             self.cluster(&DefinedCluster { nodes: &nodes, verify: has_tls.then_some(true), sasl: None });
         match cluster {
             Ok(cluster) if self.write => {
-                if let Err(problem) = cluster.writer.check_together() {
+                if let Err(problem) = cluster.check_writable() {
                     problems
                         .add("route_clusters.properties", format!("cannot be used for writing: {problem}"));
                 }

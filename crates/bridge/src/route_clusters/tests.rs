@@ -21,7 +21,7 @@ use super::*;
 use crate::cluster::script::Script;
 use crate::cluster::{Reads, WriteTicket, Writes};
 use crate::config::Config;
-use crate::kafka::{Kafka, Writer};
+use crate::kafka::Kafka;
 use crate::metrics::Metrics;
 use crate::topics::Topics;
 
@@ -258,10 +258,9 @@ async fn cluster_stays_open_until_its_records_are_delivered() {
     let config = Config::load(text, iter::empty()).unwrap();
     let make = Box::new(|config: &config::ClusterConfig| {
         let metrics = Metrics::new();
-        let writer = Writer::new(config.writer.clone(), metrics.writes("route"));
         let writes = Writes { max_records: 1, due: CancellationToken::new() };
         let reads = Reads { max_bytes: 1024, wait: Duration::ZERO };
-        let kafka = Kafka::new("route", &config.reader, Some(writer));
+        let kafka = Kafka::new("route", config, Some(metrics.writes("route")));
         Cluster::new(Box::new(kafka), reads, Some(writes), metrics.cluster("route"))
     });
     let clusters = Arc::new(RouteClusters::new(&config.route_clusters, config.knows_gateways(), make));

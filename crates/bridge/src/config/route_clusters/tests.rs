@@ -134,7 +134,7 @@ fn definition_and_common_properties_make_a_cluster() {
         }
         assert!(!shown.contains("hidden"), "{shown}");
         // Librdkafka takes it, too.
-        assert_eq!(cluster.writer.check_together(), Ok(()));
+        assert_eq!(cluster.check_writable(), Ok(()));
     }
 }
 
