@@ -96,4 +96,5 @@ fuzz seconds="60":
 gen:
     SLUICEGATE_GEN=1 cargo test -p sluicegate-protocol --test generated
     SLUICEGATE_GEN=1 cargo test -p sluicegate-bridge --lib reference_
+    SLUICEGATE_GEN=1 cargo test -p sluicegate-filter --lib reference_lists_every_metric
     SLUICEGATE_GEN=1 cargo test -p sluicegate-cli page

@@ -7,13 +7,14 @@ use sluicegate_ws_session::{Event, SessionError};
 
 use crate::host::{self, Metric};
 
-/// Declares each metric once: field, kind and name.
+/// Declares each metric once: meaning, field, kind and name. `docs/reference/metrics.md` is rendered from the
+/// declarations.
 macro_rules! metrics {
-    ($($field:ident: $kind:ident $name:literal,)*) => {
+    ($(#[doc = $meaning:literal] $field:ident: $kind:ident $name:literal,)*) => {
         /// Ids of the metrics; None for one that the host refused.
         #[derive(Debug)]
         pub(crate) struct Stats {
-            $($field: Option<u32>,)*
+            $(#[doc = $meaning] $field: Option<u32>,)*
             complained: Cell<bool>,
         }
 
@@ -29,26 +30,47 @@ macro_rules! metrics {
 }
 
 metrics! {
+    /// Sessions opened
     sessions: Counter "sessions",
+    /// Open sessions
     sessions_open: Gauge "sessions_open",
+    /// Upgrades that the filter refused
     handshakes_refused: Counter "handshakes_refused",
+    /// Upgrades that the bridge refused
     bridge_refused: Counter "bridge_refused",
+    /// Plain HTTP requests
     http_requests: Counter "http.requests",
+    /// Plain HTTP requests that the filter refused
     http_refused: Counter "http.refused",
+    /// Plain HTTP requests that got no answer from the bridge
     http_answers_lost: Counter "http.answers_lost",
+    /// Ping commands
     ping: Counter "commands.ping",
+    /// Fetch commands
     kafka_fetch: Counter "commands.kafka_fetch",
+    /// List-offset commands
     kafka_list_offset: Counter "commands.kafka_list_offset",
+    /// Produce commands
     kafka_produce: Counter "commands.kafka_produce",
+    /// Commands that this version does not know
     unknown_command: Counter "errors.unknown_command",
+    /// Messages that are not a valid `PubSubReq`
     wrong_command: Counter "errors.wrong_command",
+    /// Sessions closed for a WebSocket protocol error (1002)
     protocol_error: Counter "errors.protocol",
+    /// Sessions closed for text that is not UTF-8 (1007)
     not_utf8: Counter "errors.not_utf8",
+    /// Sessions closed for a message over the limit (1009)
     message_too_big: Counter "errors.message_too_big",
+    /// Sessions closed because their address held too many unfinished messages (1013)
     evicted: Counter "errors.evicted",
+    /// Sessions closed because no memory was left (1013)
     out_of_memory: Counter "errors.out_of_memory",
+    /// Host calls that Envoy refused
     host_call: Counter "errors.host_call",
+    /// Bytes received from clients in sessions
     bytes_from_client: Counter "bytes_from_client",
+    /// Bytes sent to clients in sessions
     bytes_to_client: Counter "bytes_to_client",
 }
 

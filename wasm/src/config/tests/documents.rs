@@ -1,9 +1,12 @@
-//! The documents name what the filter takes and counts.
+//! The documents list every key and metric of the filter, and their JSON is accepted.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
 
 use super::*;
 
 const REFERENCE: &str = include_str!("../../../../docs/reference/filter-configuration.md");
-const METRICS: &str = include_str!("../../../../docs/reference/metrics.md");
 
 /// Each block is a whole configuration or a route.
 #[test]
@@ -64,14 +67,30 @@ fn reference_has_the_sizes() {
     assert_eq!(MESSAGE_BYTES.0, 1 << 10, "1 KiB");
 }
 
+/// Parses `stats.rs`, which is compiled for wasm32 alone. `./dev gen` rewrites the table.
 #[test]
 fn reference_lists_every_metric() {
     let (_, declared) = include_str!("../../stats.rs").split_once("\nmetrics! {\n").unwrap();
     let (declared, _) = declared.split_once("}\n").unwrap();
-    // Such as `ping: Counter "commands.ping",`.
-    let declared: Vec<&str> = declared.lines().map(|line| line.split('"').nth(1).unwrap()).collect();
-    let (_, rows) = METRICS.split_once("## The filter in Envoy").unwrap();
-    let rows = rows.lines().filter(|line| line.starts_with("| `"));
-    let documented: Vec<&str> = rows.map(|row| row.split('`').nth(1).unwrap()).collect();
-    assert_eq!(documented, declared);
+    let mut table = String::from("| metric | type | meaning |\n|---|---|---|\n");
+    // Such as `/// Ping commands`, then `ping: Counter "commands.ping",`.
+    for declaration in declared.split("    /// ").skip(1) {
+        let (meaning, rest) = declaration.split_once('\n').unwrap();
+        let (_, rest) = rest.split_once(": ").unwrap();
+        let (kind, rest) = rest.split_once(" \"").unwrap();
+        let (name, _) = rest.split_once('"').unwrap();
+        writeln!(table, "| `{name}` | {} | {meaning} |", kind.to_lowercase()).unwrap();
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/metrics.md");
+    let page = fs::read_to_string(&path).unwrap();
+    let (before, rest) = page.split_once(BEGIN).unwrap();
+    let (current, after) = rest.split_once(END).unwrap();
+    if std::env::var_os("SLUICEGATE_GEN").is_some() {
+        fs::write(&path, format!("{before}{BEGIN}{table}{END}{after}")).unwrap();
+    } else {
+        assert_eq!(current, table, "docs/reference/metrics.md differs from the code: run `./dev gen`");
+    }
 }
+
+const BEGIN: &str = "<!-- generated: filter metrics -->\n";
+const END: &str = "<!-- end: filter metrics -->\n";
