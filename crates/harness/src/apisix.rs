@@ -1,17 +1,18 @@
-//! A proxy-wasm host that behaves as Apache APISIX does, whose host is `wasm-nginx-module`.
+//! A proxy-wasm host that behaves as `wasm-nginx-module`, the host of Apache APISIX, does.
 //!
 //! A test plays the client and the upstream:
 //!
 //! 1. [`Plugin`]: the module, loaded as `proxy-wasm.lua` does, with the features of wasmtime 0.38
 //! 2. [`Worker`]: one nginx worker's instance of it, with its log and its counter of contexts
-//! 3. [`Route`]: a route's `conf`, for which the plugin's context is created at the first request
+//! 3. [`Route`]: a route's `conf`; its plugin context is created at the first request
 //! 4. [`Stream`]: one request with its response
-//! 5. `contexts`, `phases`: what `wasm.lua`, `proxy-wasm.lua` and the module do around each callback
-//! 6. `calls`: the functions of the module, in a table per kind: works, unimplemented, ignored, absent
+//! 5. `contexts`, `phases`: the steps of `wasm.lua`, `proxy-wasm.lua` and the module around each callback
+//! 6. `calls`: the module's functions, in four tables: implemented, unimplemented, ignored, absent
 //!
-//! Each rule names the source it was read in: *M* is `src/http/ngx_http_wasm_module.c` of wasm-nginx-module 0.7.0, *A* is
+//! Each rule names its source: *M* is `src/http/ngx_http_wasm_module.c` of wasm-nginx-module 0.7.0, *A* is
 //! `ngx_http_wasm_api.c` beside it, *V* its `src/vm/wasmtime.c`, *L* its `lib/resty/proxy-wasm.lua`; *W* is `apisix/wasm.lua` of
-//! APISIX 3.18; *H* is lua-nginx-module's `ngx_http_lua_headers_in.c`. They agree with what was measured on that APISIX.
+//! APISIX 3.18; *H* is lua-nginx-module's `ngx_http_lua_headers_in.c`. Measurements on that APISIX
+//! agree with them.
 //!
 //! Where the real host crashes, hangs or reads freed memory, this one stops, and the test fails unless it reads
 //! [`Worker::trap`].

@@ -7,16 +7,16 @@
 //! 3. [`Stream`]: one HTTP request with its response, driven from both ends
 //! 4. `pipeline`: what Envoy's filter manager does around each callback: forward, hold back, answer locally, reset
 //! 5. `calls`: the `proxy_*` functions that the module imports, over the state that the test drives
-//! 6. [`Vm::refuse`], [`Vm::limit_memory`]: the same host on a bad day
+//! 6. [`Vm::refuse`], [`Vm::limit_memory`]: failing host calls and short memory
 //!
-//! Each rule names the source it was read in: *Envoy* is `source/extensions/common/wasm/context.cc` of Envoy, *filter
+//! Each rule names its source: *Envoy* is `source/extensions/common/wasm/context.cc` of Envoy, *filter
 //! manager* its `source/common/http/filter_manager.cc`, *cpp-host* is `proxy-wasm-cpp-host`, `src/`. Where this host is
-//! stricter than Envoy, the place says so.
+//! stricter than Envoy, a comment says so.
 //!
 //! Absent: network filters, shared data and queues, call-outs, metadata frames, routes and timeouts, other filters in
 //! the chain, the headers that the connection manager adds and removes before the filter (`x-request-id`, those that
 //! `connection` names), the restriction of host calls while `_initialize` runs, and the fresh VM that `FAIL_RELOAD`
-//! makes after a trap: here a VM that trapped answers 503 to every later request.
+//! makes after a trap: here, a VM that trapped answers every later request with 503.
 //!
 //! ```no_run
 //! use sluicegate_harness::envoy::{Filter, Outcome};

@@ -1,4 +1,4 @@
-//! Host calls that are made to fail.
+//! Makes host calls fail.
 
 use super::host_call::HostCall;
 use super::status::Status;
@@ -6,9 +6,9 @@ use super::status::Status;
 /// The calls that [`Vm::refuse`](crate::envoy::Vm::refuse) applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
-    /// Every call from then on.
+    /// Every further call.
     Always,
-    /// One call, counted from 1 from then on.
+    /// One further call, counted from 1.
     Nth(u32),
 }
 
@@ -32,7 +32,7 @@ impl Faults {
     }
 
     /// Counts `call`; returns the status if it is refused.
-    pub(crate) fn strike(&mut self, call: HostCall) -> Option<Status> {
+    pub(crate) fn next_refusal(&mut self, call: HostCall) -> Option<Status> {
         let mut refused = None;
         self.0.retain_mut(|fault| match (fault.call == call, fault.when) {
             (false, _) => true,
@@ -61,8 +61,8 @@ mod tests {
     fn nth_call_is_refused_once() {
         let mut faults = Faults::default();
         faults.refuse(HostCall::Log, When::Nth(2), Status(77));
-        assert_eq!(faults.strike(HostCall::SetBufferBytes), None);
-        let answers: Vec<_> = (0..3).map(|_| faults.strike(HostCall::Log)).collect();
+        assert_eq!(faults.next_refusal(HostCall::SetBufferBytes), None);
+        let answers: Vec<_> = (0..3).map(|_| faults.next_refusal(HostCall::Log)).collect();
         assert_eq!(answers, [None, Some(Status(77)), None]);
     }
 
@@ -70,9 +70,9 @@ mod tests {
     fn call_stays_refused_until_it_is_allowed() {
         let mut faults = Faults::default();
         faults.refuse(HostCall::Log, When::Always, Status(5));
-        assert_eq!(faults.strike(HostCall::Log), Some(Status(5)));
-        assert_eq!(faults.strike(HostCall::Log), Some(Status(5)));
+        assert_eq!(faults.next_refusal(HostCall::Log), Some(Status(5)));
+        assert_eq!(faults.next_refusal(HostCall::Log), Some(Status(5)));
         faults.allow(HostCall::Log);
-        assert_eq!(faults.strike(HostCall::Log), None);
+        assert_eq!(faults.next_refusal(HostCall::Log), None);
     }
 }

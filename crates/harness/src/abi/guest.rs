@@ -72,8 +72,8 @@ impl<'a, H> Guest<'a, H> {
         self.write(at, &value.to_le_bytes())
     }
 
-    /// Calls the module's allocator `name`; None if it exports none of that name.
-    pub(crate) fn ask_allocator(&mut self, name: &str, length: u32) -> Option<wasmtime::Result<u32>> {
+    /// Calls the module's allocator `name`; `None` if the module has no such export.
+    pub(crate) fn call_allocator(&mut self, name: &str, length: u32) -> Option<wasmtime::Result<u32>> {
         let allocator = self.caller.get_export(name).and_then(Extern::into_func)?;
         let typed = allocator.typed::<u32, u32>(&self.caller);
         Some(typed.and_then(|allocator| allocator.call(&mut self.caller, length)))
@@ -85,7 +85,7 @@ impl<'a, H> Guest<'a, H> {
     }
 }
 
-/// The arguments of a host call, whose types are checked at link time. A missing one reads as 0.
+/// The arguments of a host call. Their types are checked at link time; a missing one reads as 0.
 pub(crate) struct Args<'a>(pub(crate) &'a [Val]);
 
 impl Args<'_> {
@@ -98,7 +98,7 @@ impl Args<'_> {
     }
 }
 
-/// Traps on line breaks in a header, which its reader would take for a second header. Envoy checks this only in debug builds.
+/// Traps on line breaks in a header: they would smuggle in a second header. Envoy checks this only in debug builds.
 pub(crate) fn check_text(name: &[u8], value: &[u8]) -> Result<(), Refused> {
     if name.iter().chain(value).any(|byte| matches!(byte, 0 | b'\r' | b'\n')) {
         let message = format!("the header {:?} contains NUL, CR or LF", name.escape_ascii().to_string());

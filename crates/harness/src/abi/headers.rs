@@ -45,7 +45,7 @@ impl Headers {
         self.0.is_empty()
     }
 
-    /// This map with one more line at the end, which is never joined to another: as nginx keeps headers.
+    /// This map with one more line at the end, never joined to another, as in nginx.
     pub fn and(mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
         self.0.push((name.as_ref().to_ascii_lowercase(), value.as_ref().to_vec()));
         self
@@ -86,7 +86,7 @@ impl Headers {
         self.get("upgrade").is_some() && self.lists("connection", "upgrade")
     }
 
-    /// Whether a body can follow, by the rules of Envoy's HTTP/1 codec: after an upgrade, `CONNECT`, a length or chunks.
+    /// Whether a body can follow in Envoy's HTTP/1 codec: after an upgrade, `CONNECT`, a length or chunked encoding.
     pub(crate) fn announces_body(&self) -> bool {
         self.is_upgrade()
             || self.get(":method") == Some(b"CONNECT")
@@ -100,8 +100,8 @@ impl Headers {
     }
 }
 
-/// The headers for which Envoy keeps one entry (`INLINE_*_HEADERS` in `envoy/http/header_map.h`), as far as they matter here;
-/// `origin` by the CORS filter's registration, which every full build of Envoy has.
+/// Headers that Envoy keeps as a single entry (`INLINE_*_HEADERS` in `envoy/http/header_map.h`), as far as they matter here.
+/// `origin` is registered by the CORS filter, which every full build of Envoy has.
 fn is_single(name: &[u8]) -> bool {
     const SINGLE: [&[u8]; 17] = [
         b":authority",

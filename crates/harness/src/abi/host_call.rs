@@ -1,6 +1,6 @@
 //! The names of the host calls.
 
-/// A proxy-wasm host call, to name it in a test.
+/// A proxy-wasm host call, as tests name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each is the `proxy_*` function of the same name")]
 pub enum HostCall {

@@ -1,4 +1,4 @@
-//! A function that a module may import, and one place where each call is counted, charged and refused.
+//! A function that a module can import. Every call is counted, charged and refused here.
 
 use wasmtime::{Engine, FuncType, ImportType, Linker, Module, Val, ValType};
 
@@ -32,7 +32,7 @@ impl<H: System> Import<H> {
         Self { call: Some(call), module: "env", name, params, returns: true, run }
     }
 
-    /// One that a test cannot refuse.
+    /// A function that tests cannot refuse.
     pub(crate) const fn fixed(name: &'static str, params: &'static str, run: Handler<H>) -> Self {
         Self { call: None, module: "env", name, params, returns: true, run }
     }
@@ -59,7 +59,7 @@ impl<H: System> Import<H> {
 
     fn call(&self, mut guest: Guest<'_, H>, params: &[Val]) -> wasmtime::Result<Status> {
         guest.charge(CALL_COST)?;
-        if let Some(status) = self.call.and_then(|call| guest.host().faults().strike(call)) {
+        if let Some(status) = self.call.and_then(|call| guest.host().faults().next_refusal(call)) {
             return Ok(status);
         }
         match (self.run)(&mut guest, &Args(params)) {
@@ -100,5 +100,5 @@ pub(crate) fn unknown<H: System>(module: &Module, tables: Tables<H>) -> Vec<Stri
     module.imports().filter(|import| !has(import)).map(|import| module::name(&import)).collect()
 }
 
-/// The cost of a host call in instructions, so that a loop of host calls ends as soon as one of instructions.
+/// The cost of a host call in instructions, so that an endless loop of host calls traps too.
 const CALL_COST: u64 = 1_000;

@@ -26,13 +26,13 @@ pub enum LoadError {
     /// wasm-nginx-module, `the wasm plugin doesn't export memory`.
     #[error("load a filter that exports no memory")]
     Memory,
-    /// The module imports functions that this host does not have.
-    #[error("load a filter that imports what this host does not have: {0}")]
+    /// The module imports functions that this host lacks.
+    #[error("load a filter with imports that this host does not have: {0}")]
     Imports(String),
-    /// An import has another type than the host's function.
+    /// An import's type differs from the host function's.
     #[error("link the filter: {0:#}")]
     Link(wasmtime::Error),
 }
 
-/// The export that says which version of the ABI a module speaks.
+/// The export that names the module's version of the ABI.
 pub(crate) const ABI: &str = "proxy_abi_version_0_2_1";

@@ -59,10 +59,10 @@ impl Log {
     }
 }
 
-/// Bounds the log of a module that logs in an endless loop, with [`MAX_LINE_BYTES`] at 640 MiB.
+/// Lines kept, in case a module logs in an endless loop. With [`MAX_LINE_BYTES`], at most 640 MiB.
 const MAX_LINES: usize = 10_000;
 
-/// The length at which a line is cut.
+/// Longer lines are truncated.
 const MAX_LINE_BYTES: usize = 64 * 1024;
 
 #[cfg(test)]

@@ -17,5 +17,5 @@ impl ResourceLimiter for MemoryLimit {
     }
 }
 
-/// Function table entries; a filter needs some hundreds.
+/// Function table entries; a filter needs a few hundred.
 const MAX_TABLE: usize = 100_000;

@@ -1,4 +1,4 @@
-//! Header lists as they are passed across: a count, the lengths, then names and values with a NUL after each.
+//! The wire format of header lists: a count, the lengths, then names and values, each followed by NUL.
 
 use super::headers::Headers;
 
@@ -54,7 +54,7 @@ fn take_text(bytes: &[u8], length: u32) -> Option<(&[u8], &[u8])> {
     (*end == 0).then_some((text, rest))
 }
 
-/// Lengths have 32 bits. A longer list cannot come from a 32-bit module.
+/// Lengths have 32 bits; a 32-bit module has no longer lists.
 fn length(n: usize) -> [u8; 4] {
     u32::try_from(n).unwrap_or(u32::MAX).to_le_bytes()
 }

@@ -1,9 +1,9 @@
-//! The state that every host keeps for the module it runs.
+//! The state that every host keeps for its module.
 
 use super::faults::Faults;
 use super::log::Log;
 
-/// The state of a host that calls of any kind need.
+/// The state of a host that every host call needs.
 pub(crate) trait System: 'static {
     fn log(&mut self) -> &mut Log;
     fn faults(&mut self) -> &mut Faults;

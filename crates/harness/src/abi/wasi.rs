@@ -1,4 +1,4 @@
-//! The WASI functions that modules in Rust import, as in cpp-host's `exports.cc`.
+//! The WASI functions that Rust modules import, as in cpp-host's `exports.cc`.
 
 use super::guest::{Args, Guest, Refused};
 use super::import::Import;
@@ -25,7 +25,7 @@ fn no_strings<H: System>(guest: &mut Guest<'_, H>, args: &Args<'_>) -> Result<()
     guest.write_u32(args.u32(1), 0)
 }
 
-/// Standard output is logged as info, standard error as error, one line a call, without its line break.
+/// Logs standard output as info and standard error as error. Each call is a line; its line break is removed.
 fn fd_write<H: System>(guest: &mut Guest<'_, H>, args: &Args<'_>) -> Result<(), Refused> {
     let level = match args.u32(0) {
         1 => Level::Info,
@@ -45,7 +45,7 @@ fn fd_write<H: System>(guest: &mut Guest<'_, H>, args: &Args<'_>) -> Result<(), 
     guest.write_u32(args.u32(3), written).map_err(fault)
 }
 
-/// Stricter than Envoy, which logs the call and lets the module run on, into the trap that the compiler put after it.
+/// Stricter than Envoy, which logs the call and returns; the module then runs into the compiler's trap.
 fn proc_exit<H: System>(_: &mut Guest<'_, H>, args: &Args<'_>) -> Result<(), Refused> {
     Err(Refused::Trap(wasmtime::Error::msg(format!("the module called proc_exit with {}", args.u32(0)))))
 }

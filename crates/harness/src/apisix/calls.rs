@@ -22,7 +22,7 @@ pub(crate) const TABLES: Tables<Host> = &[
     &wasi::imports(),
 ];
 
-/// A: these answer `OK` and do nothing. A metric's handle is not even written.
+/// A: calls that return `OK` without effect. Not even a metric's handle is written.
 pub(crate) const IGNORED: &[Import<Host>] = &[
     Import::proxy(HostCall::CloseStream, "proxy_close_stream", "i", nothing),
     Import::proxy(HostCall::ContinueStream, "proxy_continue_stream", "i", nothing),
@@ -32,7 +32,7 @@ pub(crate) const IGNORED: &[Import<Host>] = &[
     Import::proxy(HostCall::SetEffectiveContext, "proxy_set_effective_context", "i", nothing),
 ];
 
-/// A: these answer `PROXY_RESULT_UNIMPLEMENTED`.
+/// A: calls that return `PROXY_RESULT_UNIMPLEMENTED`.
 pub(crate) const UNIMPLEMENTED: &[Import<Host>] = &[
     Import::fixed("proxy_call_foreign_function", "iiiiii", unimplemented),
     Import::fixed("proxy_dequeue_shared_queue", "iii", unimplemented),
@@ -64,7 +64,7 @@ pub(crate) const UNIMPLEMENTED: &[Import<Host>] = &[
     ),
 ];
 
-/// The module has call-outs, this host does not. Each module of the SDK imports them, used or not.
+/// Calls that wasm-nginx-module has and this host does not. Every module of the SDK imports them, so they must link.
 pub(crate) const ABSENT: &[Import<Host>] = &[Import::fixed("proxy_http_call", "iiiiiiiiii", absent)];
 
 fn absent(_: &mut Guest<'_, Host>, _: &Args<'_>) -> Result<(), Refused> {

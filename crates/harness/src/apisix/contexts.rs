@@ -1,11 +1,11 @@
-//! The contexts that the filter gets, one per route and one per request, and the reuse of their ids.
+//! The filter's contexts, one per route and one per request, and the reuse of their ids.
 
 use super::host::{PluginContext, State};
 use super::machine::Machine;
 
 impl Machine {
-    /// W, `fetch_plugin_ctx`, and M, `ngx_http_wasm_on_configure`: made for the route's first request. One that fails is
-    /// deleted at once and tried anew whenever it is wanted again.
+    /// W, `fetch_plugin_ctx`, and M, `ngx_http_wasm_on_configure`: created at the route's first request. If that fails, the
+    /// context is deleted, and the next use creates another.
     pub(super) fn plugin_context(&mut self, route: u32) -> Option<u32> {
         let route_state = self.host().routes.get(&route)?;
         if let Some(id) = route_state.plugin {
@@ -29,7 +29,7 @@ impl Machine {
         let host = self.host();
         host.plugins.insert(id, PluginContext { conf, ..PluginContext::default() });
         host.state = State::Plugin(id);
-        let answer = self.ask("proxy_on_configure", &[id, size]);
+        let answer = self.run_with_result("proxy_on_configure", &[id, size]);
         self.host().state = State::None;
         if answer <= 0 {
             self.delete_plugin_context(id);
@@ -48,17 +48,17 @@ impl Machine {
         self.host().plugins.remove(&id);
     }
 
-    /// Runs without a state: calls that need a request are refused. nginx logs an error for each context whose `proxy_on_done` is
+    /// Runs without a state, so calls that need a request fail. nginx logs an error for each context whose `proxy_on_done` is
     /// missing or does not return true.
     fn end_context(&mut self, id: u32) {
-        if self.ask("proxy_on_done", &[id]) <= 0 {
+        if self.run_with_result("proxy_on_done", &[id]) <= 0 {
             let host = self.host();
             host.undone = host.undone.saturating_add(1);
         }
         self.run("proxy_on_delete", &[id]);
     }
 
-    /// M, `ngx_http_wasm_fetch_http_ctx`: made at the request's first callback.
+    /// M, `ngx_http_wasm_fetch_http_ctx`: created at the request's first callback.
     pub(super) fn request_context(&mut self, key: u32, plugin: u32) -> Option<u32> {
         let host = self.host();
         let exchange = host.exchanges.get(&key)?;
@@ -77,7 +77,7 @@ impl Machine {
         Some(id)
     }
 
-    /// M, `ngx_http_wasm_cleanup`: the request's memory pool goes.
+    /// M, `ngx_http_wasm_cleanup`: runs when the request's memory pool is freed.
     pub(crate) fn forget(&mut self, key: u32) {
         let Some(exchange) = self.host().exchanges.remove(&key) else { return };
         let Some((plugin, id)) = exchange.context else { return };

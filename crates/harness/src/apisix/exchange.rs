@@ -58,7 +58,7 @@ impl Exchange {
         }
     }
 
-    /// An nginx variable; `None` where it is not set or does not exist.
+    /// An nginx variable; `None` if it is unset or unknown.
     pub(crate) fn variable(&self, name: &[u8]) -> Option<Vec<u8>> {
         match name {
             b"remote_addr" => Some(self.client.clone().into_bytes()),
@@ -71,19 +71,19 @@ impl Exchange {
         }
     }
 
-    /// The request as the filter left it. `apisix/cli/ngx_tpl.lua`: `proxy_pass` goes to `$upstream_uri` where that is set.
+    /// The request as the filter left it. `apisix/cli/ngx_tpl.lua`: `proxy_pass` uses `$upstream_uri` if it is set.
     pub(crate) fn forwarded(&self) -> Headers {
         let uri = self.variables.get(&b"upstream_uri"[..]).filter(|uri| !uri.is_empty());
         let path = uri.unwrap_or(&self.path);
         let pseudo: [(&[u8], &[u8]); 3] =
             [(b":method", &self.method), (b":path", path), (b":scheme", &self.scheme)];
-        self.request.behind(pseudo)
+        self.request.with_pseudo(pseudo)
     }
 
-    /// The response as the filter left it. nginx leaves the body of an answer to `HEAD` out.
+    /// The response as the filter left it. nginx omits the body of a response to `HEAD`.
     pub(crate) fn answer(&self, body: Vec<u8>) -> Response {
         let status = self.status.to_string();
-        let headers = self.response.behind([(&b":status"[..], status.as_bytes())]);
+        let headers = self.response.with_pseudo([(&b":status"[..], status.as_bytes())]);
         let body = if self.method == b"HEAD" { Vec::new() } else { body };
         Response { headers, body, trailers: None, complete: true }
     }

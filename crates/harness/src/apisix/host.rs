@@ -1,4 +1,4 @@
-//! The state behind the host calls: what the module and APISIX hold for one plugin in one nginx worker.
+//! The state behind the host calls: one plugin in one nginx worker.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -20,16 +20,16 @@ pub(crate) struct Host {
     pub(crate) routes: BTreeMap<u32, RouteState>,
     /// Plugin contexts by id.
     pub(crate) plugins: BTreeMap<u32, PluginContext>,
-    /// Ids of plugin contexts that were deleted, to be used again.
+    /// Ids of deleted plugin contexts, for reuse.
     pub(crate) free: VecDeque<u32>,
     last_context: u32,
     pub(crate) exchanges: BTreeMap<u32, Exchange>,
     last_key: u32,
     pub(crate) state: State,
-    /// M, `wmcf->code` and `wmcf->body`: the local response of the callback that is running. The body stays.
+    /// M, `wmcf->code` and `wmcf->body`: the local response of the current callback. The body is never cleared.
     pub(crate) code: i32,
     pub(crate) body: Vec<u8>,
-    /// The first failure since the test last looked.
+    /// The first failure that the test has not read.
     pub(crate) trap: Option<Trap>,
     /// The reason why the worker crashed or hangs.
     pub(crate) dead: Option<&'static str>,
@@ -38,9 +38,9 @@ pub(crate) struct Host {
 /// A route's plugin configuration in APISIX.
 pub(crate) struct RouteState {
     pub(crate) conf: Vec<u8>,
-    /// W, `fetch_plugin_ctx`: made at the first request.
+    /// W, `fetch_plugin_ctx`: created at the first request.
     pub(crate) plugin: Option<u32>,
-    /// Nobody but requests under way holds it any more.
+    /// The route was removed; only open requests still use it.
     pub(crate) removed: bool,
 }
 
@@ -49,18 +49,18 @@ pub(crate) struct RouteState {
 pub(crate) struct PluginContext {
     pub(crate) conf: Vec<u8>,
     pub(crate) exchange: Option<u32>,
-    /// Ids of requests' contexts that were deleted, to be used again.
+    /// Ids of deleted request contexts, for reuse.
     pub(crate) free: VecDeque<u32>,
 }
 
-/// `src/http/ngx_http_wasm_state.c`, `cur_state`: what host calls find.
+/// `src/http/ngx_http_wasm_state.c`, `cur_state`: the context of host calls.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     /// While `_initialize`, `proxy_on_done` and `proxy_on_delete` run.
     None,
-    /// While a plugin's context is created: neither request nor configuration.
+    /// While a plugin context is created: no request, no configuration.
     Empty,
-    /// In this plugin context.
+    /// While a callback of this plugin context runs.
     Plugin(u32),
 }
 
@@ -86,13 +86,13 @@ impl Host {
         }
     }
 
-    /// M, `cur_ctx_id`: one counter for plugin contexts and requests', from 1.
+    /// M, `cur_ctx_id`: one counter for plugin and request contexts, from 1.
     pub(crate) fn new_context(&mut self) -> u32 {
         self.last_context = self.last_context.wrapping_add(1);
         self.last_context
     }
 
-    /// A key of this host's own, for a route or a request.
+    /// An internal key for a route or a request.
     pub(crate) fn new_key(&mut self) -> u32 {
         self.last_key = self.last_key.wrapping_add(1);
         self.last_key

@@ -1,8 +1,8 @@
-//! Header lines as nginx keeps them: one entry per line, never joined, in the order in which they came.
+//! Header lines as nginx keeps them: one entry per line, never joined, in order of arrival.
 
 use crate::abi::headers::Headers;
 
-/// Names are lower-case; the pseudo-headers are not among them.
+/// Names are lower-case; there are no pseudo-headers.
 #[derive(Clone, Default)]
 pub(crate) struct Lines(Vec<(Vec<u8>, Vec<u8>)>);
 
@@ -16,7 +16,7 @@ impl Lines {
         self.0.push((name.to_ascii_lowercase(), value.to_vec()));
     }
 
-    /// H, `ngx_http_set_builtin_header`: a second value of a header that nginx knows overwrites the first.
+    /// H, `ngx_http_set_builtin_header`: for a header known to nginx, a second value overwrites the first.
     pub(crate) fn add(&mut self, name: &[u8], value: &[u8]) {
         match self.known(name) {
             Some(first) if !value.is_empty() => *first = value.to_vec(),
@@ -24,8 +24,8 @@ impl Lines {
         }
     }
 
-    /// H, `ngx_http_set_header_helper`: the first line gets the value and the others go; an empty value takes all away. Of a
-    /// header that nginx knows the others stay.
+    /// H, `ngx_http_set_header_helper`: sets the first line and removes the others; an empty value removes all. For a header
+    /// known to nginx, the other lines stay.
     pub(crate) fn replace(&mut self, name: &[u8], value: &[u8]) {
         if value.is_empty() {
             return self.remove(name);
@@ -56,7 +56,10 @@ impl Lines {
     }
 
     /// These pseudo-headers, then the lines.
-    pub(crate) fn behind<'a>(&'a self, pseudo: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Headers {
+    pub(crate) fn with_pseudo<'a>(
+        &'a self,
+        pseudo: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
+    ) -> Headers {
         Headers::of_lines(pseudo.into_iter().chain(self.iter()))
     }
 
@@ -67,7 +70,7 @@ impl Lines {
     }
 }
 
-/// H, `ngx_http_lua_set_handlers`, those with `ngx_http_set_builtin_header` behind them.
+/// H, `ngx_http_lua_set_handlers`: the headers whose handler is `ngx_http_set_builtin_header`.
 const KNOWN: [&str; 17] = [
     "accept-encoding",
     "authorization",

@@ -1,4 +1,4 @@
-//! One instance of the filter in a worker: callbacks go in, numbers come out.
+//! One instance of the filter in a worker: calls its exports and records traps.
 
 use wasmtime::{Instance, InstancePre, Store, Val};
 
@@ -36,17 +36,17 @@ impl Machine {
         self.store.data_mut()
     }
 
-    /// V, `ngx_wasm_wasmtime_call` of a function without a result: 0, or −1 for a trap. One that is not there is 0.
+    /// V, `ngx_wasm_wasmtime_call` of a function without a result: 0, or −1 for a trap. A missing export returns 0.
     pub(crate) fn run(&mut self, export: &'static str, args: &[u32]) -> i32 {
         self.call(export, args, false)
     }
 
-    /// The same with a result.
-    pub(crate) fn ask(&mut self, export: &'static str, args: &[u32]) -> i32 {
+    /// The same for a function with a result.
+    pub(crate) fn run_with_result(&mut self, export: &'static str, args: &[u32]) -> i32 {
         self.call(export, args, true)
     }
 
-    /// A trap does not end the instance: the next callback finds it as the trap left it.
+    /// A trap does not end the instance: the next callback runs on the state that the trap left.
     fn call(&mut self, export: &'static str, args: &[u32], has_result: bool) -> i32 {
         if self.host().dead.is_some() {
             return -1;
@@ -68,7 +68,7 @@ impl Machine {
         results.first().and_then(Val::i32).unwrap_or_default()
     }
 
-    /// The worker is gone; whatever comes next finds nothing.
+    /// The worker crashed or hangs; no further callback runs.
     pub(crate) fn die(&mut self, callback: &str, why: &'static str) {
         self.host().dead = Some(why);
         self.note(callback, why.to_owned());

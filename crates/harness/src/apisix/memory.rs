@@ -1,11 +1,11 @@
-//! How APISIX hands bytes to the module.
+//! Passes bytes to the module as APISIX does.
 
 use super::host::Host;
 use crate::abi::guest::{Guest, Refused};
 use crate::abi::status::Status;
 
 impl Guest<'_, Host> {
-    /// A, `ngx_http_wasm_copy_to_wasm`: of nothing, only the length is written, and the address stays what it was.
+    /// A, `ngx_http_wasm_copy_to_wasm`: for empty bytes, only the length is written, not the address.
     pub(super) fn give(&mut self, bytes: &[u8], address_at: u32, length_at: u32) -> Result<(), Refused> {
         let length = u32::try_from(bytes.len()).map_err(|_| Status::INVALID_MEMORY_ACCESS)?;
         self.write_u32(length_at, length)?;
@@ -17,11 +17,11 @@ impl Guest<'_, Host> {
         self.write_u32(address_at, address)
     }
 
-    /// `src/proxy_wasm/proxy_wasm_memory.c`: `malloc` is asked, too, where `proxy_on_memory_allocate` gives 0. A trap in
-    /// either is address −1, which passes for an address.
+    /// `src/proxy_wasm/proxy_wasm_memory.c`: `proxy_on_memory_allocate`, then `malloc` if it returns 0. A trap in either
+    /// returns −1, which the host uses as an address.
     fn allocate(&mut self, length: u32) -> Result<u32, Refused> {
         for name in ["proxy_on_memory_allocate", "malloc"] {
-            match self.ask_allocator(name, length) {
+            match self.call_allocator(name, length) {
                 None | Some(Ok(0)) => {}
                 Some(Ok(address)) => return Ok(address),
                 Some(Err(_)) => {

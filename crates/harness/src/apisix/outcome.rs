@@ -10,7 +10,7 @@ pub enum Outcome {
     Forwarded(Headers),
     /// The filter, or nginx itself, has answered it.
     Answered(Response),
-    /// APISIX could not run the plugin and answers 503; this is the line that it logs.
+    /// APISIX could not run the plugin and answers 503, with this log line.
     Unavailable(&'static str),
     /// The worker has crashed or hangs.
     Lost,

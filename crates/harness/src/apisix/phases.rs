@@ -12,7 +12,7 @@ enum Verdict {
     Unavailable,
     Answer(u16),
     Continue,
-    /// The worker does not survive it.
+    /// The worker crashes or hangs.
     Fatal(&'static str),
 }
 
@@ -27,11 +27,11 @@ impl Machine {
             return key;
         };
         let verdict = self.callback(key, plugin, REQUEST_HEADERS);
-        self.follow(key, verdict);
+        self.apply(key, verdict);
         key
     }
 
-    /// M, `ngx_http_wasm_on_http`: count and end of stream are always 0 and 1.
+    /// M, `ngx_http_wasm_on_http`: the header count is always 0, end of stream always 1.
     fn callback(&mut self, key: u32, plugin: u32, callback: &'static str) -> Verdict {
         let host = self.host();
         let Some(state) = host.plugins.get_mut(&plugin) else { return Verdict::Unavailable };
@@ -39,15 +39,15 @@ impl Machine {
         host.state = State::Plugin(plugin);
         let Some(id) = self.request_context(key, plugin) else {
             self.host().state = State::None;
-            // M, `NGX_DECLINED`, before a local response is looked for.
+            // M: `NGX_DECLINED`, before the check for a local response.
             return Verdict::Unavailable;
         };
-        let answer = self.ask(callback, &[id, 0, 1]);
+        let answer = self.run_with_result(callback, &[id, 0, 1]);
         self.host().state = State::None;
         self.verdict(answer)
     }
 
-    /// M, `ngx_http_wasm_handle_rc_before_proxy`, with what L, `on_http_request`, makes of each number.
+    /// M, `ngx_http_wasm_handle_rc_before_proxy`, and how L, `on_http_request`, handles each number.
     fn verdict(&mut self, answer: i32) -> Verdict {
         let code = std::mem::take(&mut self.host().code);
         match answer {
@@ -63,7 +63,7 @@ impl Machine {
     }
 
     /// L, `on_http_request`, from the loop on, and the rest of W, `http_request_wrapper`.
-    fn follow(&mut self, key: u32, verdict: Verdict) {
+    fn apply(&mut self, key: u32, verdict: Verdict) {
         match verdict {
             Verdict::Unavailable => self.conclude(key, Outcome::Unavailable("failed to run wasm plugin")),
             Verdict::Answer(status) => self.answer(key, status),
@@ -72,7 +72,7 @@ impl Machine {
         }
     }
 
-    /// nginx reads the body as a whole, from memory or from a file, before it connects to the upstream.
+    /// nginx reads the whole body, into memory or a file, before it connects to the upstream.
     fn forward(&mut self, key: u32) {
         let limit = self.host().settings.client_max_body_size;
         let Some(exchange) = self.host().exchanges.get_mut(&key) else { return };
@@ -82,7 +82,7 @@ impl Machine {
         exchange.outcome = Outcome::Forwarded(exchange.forwarded());
     }
 
-    /// L, `on_http_request`: a body is printed; without one nginx has a page for what is an error.
+    /// L, `on_http_request`: prints the body; without one, nginx sends its page for an error status.
     fn answer(&mut self, key: u32, status: u16) {
         if status < 200 {
             return self.die("proxy_send_local_response", "the connection hangs: a local response below 200");
@@ -93,7 +93,7 @@ impl Machine {
         }
         if let Some(exchange) = self.host().exchanges.get_mut(&key) {
             exchange.status = status;
-            // nginx, `ngx_http_set_content_type`, where the path has no extension that it knows.
+            // nginx, `ngx_http_set_content_type`, for a path without a known extension.
             if exchange.response.get(b"content-type").is_none() {
                 exchange.response.push(b"content-type", b"text/plain");
             }
@@ -113,7 +113,7 @@ impl Machine {
         self.conclude(key, Outcome::Answered(Response { body, ..Response::default() }));
     }
 
-    /// The answer's headers leave by W, `header_filter_wrapper`, whoever made it.
+    /// Every response's headers pass W, `header_filter_wrapper`.
     fn conclude(&mut self, key: u32, outcome: Outcome) {
         if let (Outcome::Unavailable(_), Some(exchange)) = (&outcome, self.host().exchanges.get_mut(&key)) {
             exchange.status = 503;
@@ -127,7 +127,7 @@ impl Machine {
         }
     }
 
-    /// W, `header_filter_wrapper`: whatever comes of it is only logged, but for a loss of the worker.
+    /// W, `header_filter_wrapper`: failures are only logged, except a lost worker.
     fn filter_headers(&mut self, key: u32) {
         let Some(route) = self.host().exchanges.get(&key).map(|exchange| exchange.route) else { return };
         if let Some(plugin) = self.plugin_context(route) {
@@ -140,7 +140,7 @@ impl Machine {
         if !matches!(exchange.outcome, Outcome::Forwarded(_)) {
             return None;
         }
-        // nginx, `src/http/ngx_http_upstream.c`: bytes sent are counted when the attempt ends, after this callback.
+        // nginx, `src/http/ngx_http_upstream.c`: sets the bytes sent when the attempt ends, after this callback.
         (exchange.status, exchange.bytes) = (status, Some(["0", "1"].map(str::to_owned)));
         for (name, value) in headers.iter() {
             exchange.response.push(name, value);

@@ -8,7 +8,7 @@ use super::machine::Machine;
 use super::stream::Stream;
 use crate::abi::headers::Headers;
 
-/// A route. After it is dropped, its plugin context ends with its last request: L, `ffi_gc`.
+/// A route. After it is dropped, its plugin context is deleted with its last request: L, `ffi_gc`.
 pub struct Route {
     machine: Rc<RefCell<Machine>>,
     key: u32,
@@ -19,8 +19,8 @@ impl Route {
         Self { machine, key }
     }
 
-    /// A client's request, with its whole body; empty is none. `:authority` is its `Host`, without which nginx takes
-    /// HTTP/1.0 only; all other names are lines. The client is at 10.0.0.9.
+    /// A client's request with its whole body. `:authority` becomes the `Host` line; nginx accepts requests without it over
+    /// HTTP/1.0 only. The client's address is 10.0.0.9.
     pub fn request(&self, headers: impl Into<Headers>, body: impl AsRef<[u8]>) -> Stream {
         self.request_from("10.0.0.9", headers, body)
     }

@@ -8,7 +8,7 @@ use super::outcome::Outcome;
 use crate::abi::headers::Headers;
 use crate::abi::response::Response;
 
-/// A request with its response. Dropping it ends it: the module deletes its context.
+/// A request with its response. Dropping it ends the request, and the module deletes its context.
 pub struct Stream {
     machine: Rc<RefCell<Machine>>,
     key: u32,
@@ -33,17 +33,16 @@ impl Stream {
     pub fn logged(&self) -> Headers {
         let mut machine = self.machine.borrow_mut();
         let exchange = machine.host().exchanges.get(&self.key);
-        exchange.map_or_else(Headers::default, |exchange| exchange.request.behind([]))
+        exchange.map_or_else(Headers::default, |exchange| exchange.request.with_pseudo([]))
     }
 
-    /// The upstream answers a forwarded request with these headers; returns those that the client gets, or nothing if the request
-    /// was not forwarded.
+    /// The upstream answers with these headers. Returns the client's headers; `None` if the request was not forwarded.
     pub fn upstream_answers(&mut self, status: u16, headers: impl Into<Headers>) -> Option<Headers> {
         self.machine.borrow_mut().upstream_answers(self.key, status, &headers.into())
     }
 
-    /// The upstream of a forwarded request cannot be reached (502), disconnects (502) or times out (504), after nginx sent it this
-    /// many bytes, such as `0, 217` in two attempts. Returns nginx's page, or nothing if the request was not forwarded.
+    /// The upstream is unreachable (502), disconnects (502) or times out (504), after nginx sent it this many bytes, such as
+    /// `0, 217` in two attempts. Returns nginx's page; `None` if the request was not forwarded.
     pub fn upstream_fails(&mut self, status: u16, bytes_sent: impl ToString) -> Option<Response> {
         self.machine.borrow_mut().upstream_fails(self.key, status, bytes_sent.to_string())
     }

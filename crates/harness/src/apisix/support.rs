@@ -7,7 +7,7 @@ use crate::abi::import::Import;
 /// How this host treats an import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Support {
-    /// It does what the ABI says, or nearly so.
+    /// It does what the ABI says, or nearly.
     Works,
     /// It returns `OK` without effect.
     Ignored,

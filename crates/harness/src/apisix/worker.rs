@@ -24,8 +24,8 @@ impl Worker {
         Self { machine }
     }
 
-    /// A route with this `conf`: a string as it is, or what cjson made of an object. W, `fetch_plugin_ctx`: for each consumer
-    /// APISIX makes a plugin context of its own; a test makes a route for each.
+    /// A route with this `conf`: a string, or an object as cjson encodes it. W, `fetch_plugin_ctx`: APISIX creates a plugin
+    /// context for each consumer; a test creates a route for each.
     pub fn route(&self, conf: impl AsRef<[u8]>) -> Route {
         let mut machine = self.machine.borrow_mut();
         let key = machine.host().new_key();
@@ -34,13 +34,13 @@ impl Worker {
         Route::new(Rc::clone(&self.machine), key)
     }
 
-    /// The log since the instance was created.
+    /// The log since the start.
     pub fn log(&self) -> Vec<LogLine> {
         self.machine.borrow_mut().host().log.lines().to_vec()
     }
 
-    /// The first failure since the last call. A trap fails only its request, and the instance goes on; after a crash or hang
-    /// everything is [`Outcome::Lost`](super::Outcome::Lost).
+    /// The first failure since the last call. A trap fails only its request, and the instance continues. After a crash or hang,
+    /// every request is [`Outcome::Lost`](super::Outcome::Lost).
     pub fn trap(&self) -> Option<Trap> {
         self.machine.borrow_mut().host().trap.take()
     }
@@ -75,7 +75,7 @@ impl Worker {
         self.machine.borrow_mut().host().exchanges.len()
     }
 
-    /// Routes that the module has a context for: used at least once, and not yet deleted.
+    /// Routes with a plugin context: used at least once, not yet deleted.
     pub fn routes_in_use(&self) -> usize {
         self.machine.borrow_mut().host().plugins.len()
     }

@@ -11,7 +11,7 @@ use crate::abi::guest::{Args, Guest, Refused};
 use crate::abi::import::{Import, Tables};
 use crate::abi::wasi;
 
-/// Whether this host does what Envoy does for `import`, given as `module.name`.
+/// Whether this host implements `import`, given as `module.name`, as Envoy does.
 pub fn supports(import: &str) -> bool {
     let is_in = |table: &[Import<Host>]| table.iter().any(|known| known.path() == import);
     TABLES.iter().any(|table| is_in(table)) && !is_in(ABSENT)
@@ -27,7 +27,7 @@ pub(crate) const TABLES: Tables<Host> = &[
     &wasi::imports(),
 ];
 
-/// Envoy has these, this host does not. They are linked because each module of the SDK imports them, used or not.
+/// Calls that Envoy has and this host does not. Every module of the SDK imports them, so they must link.
 const ABSENT: &[Import<Host>] = &[
     Import::fixed("proxy_call_foreign_function", "iiiiii", absent),
     Import::fixed("proxy_dequeue_shared_queue", "iii", absent),

@@ -1,49 +1,49 @@
-//! One HTTP request with its response, as the filter sees it through host calls and as both peers have seen it so far.
+//! The state of one HTTP request and its response: the filter's view, and what each peer has received.
 
 use std::collections::BTreeMap;
 
 use super::local_reply::ReplyFormat;
 use crate::abi::headers::Headers;
 
-/// Both directions of one stream, and what Envoy's `Context` for it remembers.
+/// Both directions of one stream, and the state of Envoy's `Context` for it.
 #[derive(Default)]
 pub(crate) struct Exchange {
     pub(crate) request: Half,
     pub(crate) response: Half,
     pub(crate) reply_format: ReplyFormat,
-    /// Envoy keeps one flag for both directions: whether the latest headers or body callback was the last.
+    /// Whether the latest headers or body callback ended its direction. Envoy keeps one flag for both directions.
     pub(crate) end_of_stream: bool,
-    /// A local response was sent: nothing more goes to the upstream.
+    /// A local response was sent; the upstream gets nothing more.
     pub(crate) answered_locally: bool,
     /// The client's stream was reset.
     pub(crate) reset: bool,
-    /// Nothing more will happen on this stream. Set before `on_log`, `on_done` and `on_delete` run.
+    /// The stream is over. Set before `on_log`, `on_done` and `on_delete` run.
     pub(crate) finished: bool,
     /// `on_log` is running: header maps are readable again.
     pub(crate) in_log: bool,
-    /// The filter has been told to forget this stream.
+    /// `on_delete` has run.
     pub(crate) deleted: bool,
     pub(crate) properties: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// Envoy's `response.code_details`, once there is a response or none can come.
+    /// Envoy's `response.code_details`, once the response has begun or failed.
     pub(crate) code_details: Option<String>,
     /// The callbacks that held the stream back, in order.
     pub(crate) pauses: Vec<&'static str>,
 }
 
-/// One direction: `headers`, `held` and `chunk` are on Envoy's side of the filter, `sent` is beyond it.
+/// One direction: `headers`, `held` and `chunk` are before the filter, `sent` is after it.
 #[derive(Default)]
 pub(crate) struct Half {
     pub(crate) headers: Option<Headers>,
     pub(crate) trailers: Option<Headers>,
-    /// Whether the filter may use `headers` at this moment.
+    /// Whether the filter can access `headers`.
     pub(crate) headers_open: bool,
-    /// Whether the filter may use `trailers` at this moment.
+    /// Whether the filter can access `trailers`.
     pub(crate) trailers_open: bool,
-    /// The bytes of the body callback that is running.
+    /// The bytes of the current body callback.
     pub(crate) chunk: Vec<u8>,
-    /// The bytes that were held back.
+    /// Bytes held back.
     pub(crate) held: Vec<u8>,
-    /// The buffer that the filter's calls currently reach.
+    /// The buffer that the filter's calls act on.
     pub(crate) body: Body,
     /// The last body callback asked Envoy to buffer: the next one sees all of `held`.
     pub(crate) buffering: bool,
@@ -53,7 +53,7 @@ pub(crate) struct Half {
     pub(crate) sent: Sent,
 }
 
-/// The bytes that the peer beyond the filter has received.
+/// What the receiving peer has got.
 #[derive(Clone, Default)]
 pub(crate) struct Sent {
     pub(crate) headers: Option<Headers>,
@@ -81,7 +81,7 @@ pub(crate) enum Body {
 pub(crate) enum Flow {
     #[default]
     Open,
-    /// Held back, and callbacks go on (`StopSingleIteration`).
+    /// Held back; callbacks continue (`StopSingleIteration`).
     Stopped,
     /// Held back without further callbacks (`StopAllWatermark`).
     StoppedAll,
@@ -95,14 +95,14 @@ impl Exchange {
         }
     }
 
-    /// Whether `side` still moves. Filter manager, `decodeData`: once the response's end has come in, even when the filter
-    /// holds it back, the rest of the request is dropped.
+    /// Whether `side` is still forwarded. Filter manager, `decodeData`: once the upstream has ended the response, the rest
+    /// of the request is dropped, even if the filter holds the response back.
     pub(crate) fn is_live(&self, side: Side) -> bool {
         let answered = self.answered_locally || self.response.ended;
         !(self.finished || side == Side::Request && answered)
     }
 
-    /// Envoy, `getConstMap`: a map is there while its callback runs or holds it back, and again in `on_log`, except for
+    /// Envoy, `getConstMap`: a map is readable while its callback runs or holds it back, and again in `on_log`, except for
     /// the request's trailers.
     pub(crate) fn readable(&self, map: Map) -> Option<&Headers> {
         let half = match map {
@@ -120,7 +120,7 @@ impl Exchange {
         }
     }
 
-    /// Envoy, `getMap`: never opened by `on_log`; asking for trailers in the last body callback adds them.
+    /// Envoy, `getMap`: not writable in `on_log`. Writing trailers in the last body callback creates them.
     pub(crate) fn writable(&mut self, map: Map) -> Option<&mut Headers> {
         let last = self.end_of_stream;
         let half = match map {
@@ -150,7 +150,7 @@ pub(crate) enum Map {
 }
 
 impl Half {
-    /// Envoy, `getBuffer`: `None` is its null instance, which reads as empty and cannot be written.
+    /// Envoy, `getBuffer`: `None` is its null buffer, which reads as empty and cannot be written.
     pub(crate) fn open_body(&mut self) -> Option<&mut Vec<u8>> {
         match self.body {
             Body::Closed => None,

@@ -1,4 +1,4 @@
-//! A compiled module whose imports Envoy has, started once per test.
+//! A compiled module whose imports Envoy provides.
 
 use std::cell::RefCell;
 use std::path::Path;

@@ -34,18 +34,18 @@ pub(crate) struct Host {
     pub(crate) effective: Option<u32>,
     /// The plugin's configuration is readable only while the root is created and configured.
     pub(crate) configuring: bool,
-    /// `on_done` of the root answered that it is not done; `proxy_done` ends that.
+    /// The root's `on_done` returned false; `proxy_done` completes the shutdown.
     pub(crate) shutdown_pending: bool,
-    /// A local response overrides what the running callback returns (cpp-host, `stopNextIteration`).
+    /// A local response was sent, which overrides the callback's result (cpp-host, `stopNextIteration`).
     pub(crate) stop_iteration: bool,
-    /// Actions that host calls have queued until the callback returns (`addAfterVmCallAction`).
+    /// Actions that run after the callback (cpp-host, `addAfterVmCallAction`).
     pub(crate) actions: VecDeque<Action>,
     pub(crate) trap: Option<Trap>,
-    /// The test has looked at `trap`.
+    /// The test has read `trap`.
     pub(crate) trap_seen: bool,
 }
 
-/// An action that a host call queues until the callback returns.
+/// An action that a host call queues to run after the callback.
 pub(crate) enum Action {
     Respond { context: u32, status: u32, grpc_status: Option<u32>, headers: Headers, body: Vec<u8> },
     Continue { context: u32, side: Side },
@@ -77,7 +77,7 @@ impl Host {
         }
     }
 
-    /// cpp-host, `contextOrEffectiveContext`. No context goes away while a callback runs.
+    /// cpp-host, `contextOrEffectiveContext`. No context is deleted while a callback runs.
     pub(crate) fn context(&self) -> u32 {
         self.effective.unwrap_or(self.current)
     }

@@ -1,14 +1,14 @@
-//! The answer that Envoy makes itself: `Http::Utility::prepareLocalReply` and `encodeLocalReply`.
+//! Envoy's local replies: `Http::Utility::prepareLocalReply` and `encodeLocalReply`.
 
 use crate::abi::headers::Headers;
 
-/// A reply ready to be sent. Without a body the headers are all of it.
+/// A reply ready to be sent. With an empty body, the headers end it.
 pub(crate) struct LocalReply {
     pub(crate) headers: Headers,
     pub(crate) body: Vec<u8>,
 }
 
-/// The form of a reply that the client's original request asks for.
+/// The format of a local reply, which depends on the client's original request.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct ReplyFormat {
     head: bool,
@@ -16,7 +16,7 @@ pub(crate) struct ReplyFormat {
 }
 
 impl ReplyFormat {
-    /// Filter manager, `requestHeadersInitialized`: before any filter has touched the request.
+    /// Filter manager, `requestHeadersInitialized`: decided before any filter runs.
     pub(crate) fn of(request: &Headers) -> Self {
         let content_type = request.get("content-type").and_then(|value| value.strip_prefix(GRPC));
         Self {
@@ -25,8 +25,8 @@ impl ReplyFormat {
         }
     }
 
-    /// The given headers come after the status. A body has its length and a type; to a gRPC client the reply is headers
-    /// alone, with the body as `grpc-message`.
+    /// `:status`, then `added`, then length and type if there is a body. A gRPC client gets headers only, with the body as
+    /// `grpc-message`.
     pub(crate) fn reply(
         self,
         status: u32,

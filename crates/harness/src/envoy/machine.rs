@@ -16,7 +16,7 @@ pub(crate) struct Machine {
 #[derive(Clone, Copy)]
 pub(crate) struct Answer {
     pub(crate) value: u32,
-    /// It sent a local response: `value` does not count.
+    /// The callback sent a local response; `value` is ignored.
     pub(crate) stopped: bool,
 }
 
@@ -64,7 +64,7 @@ impl Machine {
         Ok(())
     }
 
-    /// A callback of the root that answers yes or no. A filter without it says yes.
+    /// Calls a root callback that returns a boolean; a missing one counts as true.
     fn confirm(&mut self, callback: &'static str, size: u32) -> Option<()> {
         self.invoke(ROOT, callback, &[ROOT, size], 1).filter(|answer| answer.value != 0).map(|_| ())
     }
@@ -73,7 +73,7 @@ impl Machine {
         self.store.data_mut()
     }
 
-    /// Calls an export for `context`. One that the filter does not have answers `missing`. `None` is a trap, now or before.
+    /// Calls an export for `context`. A missing export returns `missing`. `None`: the module trapped, now or earlier.
     pub(crate) fn invoke(
         &mut self,
         context: u32,
@@ -132,7 +132,7 @@ fn explain(error: &wasmtime::Error, budget: u64) -> String {
 }
 
 impl Drop for Machine {
-    /// A trap that a test never looked at fails the test.
+    /// A trap that the test has not read fails the test.
     fn drop(&mut self) {
         let host = self.host();
         let unseen = host.trap.as_ref().filter(|_| !host.trap_seen && !std::thread::panicking());

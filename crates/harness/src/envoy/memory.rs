@@ -1,12 +1,12 @@
-//! How Envoy hands bytes to the module: in memory that the module's own allocator gives.
+//! Passes bytes to the module in memory from its own allocator, as Envoy does.
 
 use super::host::Host;
 use crate::abi::guest::{Guest, Refused};
 use crate::abi::status::Status;
 
 impl Guest<'_, Host> {
-    /// cpp-host, `copyToPointerSize`: the bytes go where the filter's own allocator says, and their address and length
-    /// where the caller asked; no bytes at all are address 0.
+    /// cpp-host, `copyToPointerSize`: copies the bytes into newly allocated memory of the module, then writes their address
+    /// and length. Empty bytes have address 0.
     pub(crate) fn give(&mut self, bytes: &[u8], address_at: u32, length_at: u32) -> Result<(), Refused> {
         let length = u32::try_from(bytes.len()).map_err(|_| Status::INVALID_MEMORY_ACCESS)?;
         let mut address = 0;
@@ -18,9 +18,9 @@ impl Guest<'_, Host> {
         self.write_u32(length_at, length)
     }
 
-    /// cpp-host, `getFunctions` and `allocMemory`: `malloc`, else `proxy_on_memory_allocate`; address 0 is a refusal.
+    /// cpp-host, `getFunctions` and `allocMemory`: `malloc`, else `proxy_on_memory_allocate`; address 0 means failure.
     fn allocate(&mut self, length: u32) -> Result<u32, Refused> {
-        let address = ALLOCATORS.iter().find_map(|name| self.ask_allocator(name, length));
+        let address = ALLOCATORS.iter().find_map(|name| self.call_allocator(name, length));
         match address.ok_or(Status::INVALID_MEMORY_ACCESS)?? {
             0 => Err(Status::INVALID_MEMORY_ACCESS.into()),
             address => Ok(address),
@@ -28,5 +28,5 @@ impl Guest<'_, Host> {
     }
 }
 
-/// The names that a module's allocator can have.
+/// The names of a module's allocator, in order of preference.
 pub(crate) const ALLOCATORS: [&str; 2] = ["malloc", "proxy_on_memory_allocate"];

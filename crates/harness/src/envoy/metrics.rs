@@ -36,7 +36,7 @@ impl Metrics {
         Ok(handle)
     }
 
-    /// Envoy, `incrementMetric`: a counter takes only what is above 0, a gauge anything, a histogram nothing.
+    /// Envoy, `incrementMetric`: a counter accepts positive values only, a gauge any value, a histogram none.
     pub(crate) fn increment(&mut self, handle: u32, by: i64) -> Result<(), Status> {
         if handle & KIND >= HISTOGRAM {
             return Err(Status::BAD_ARGUMENT);
@@ -81,7 +81,7 @@ const HISTOGRAM: u32 = 2;
 /// cpp-host, `kMetricTypeMask`.
 const KIND: u32 = 3;
 
-/// The samples of a histogram that are kept, 8 bytes each.
+/// Samples kept for each histogram, 8 bytes each.
 const MAX_SAMPLES: usize = 100_000;
 
 #[cfg(test)]
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_kind_takes_what_envoy_lets_it_take() {
+    fn each_kind_accepts_the_same_values_as_in_envoy() {
         let mut metrics = Metrics::default();
         let counter = metrics.define(COUNTER, b"c").unwrap();
         let gauge = metrics.define(GAUGE, b"g").unwrap();

@@ -1,5 +1,5 @@
-//! The steps of Envoy's filter manager around the filter's callbacks. Both directions follow the same rules; in the filter
-//! manager they are `ActiveStreamFilterBase`, shared by its decoder and encoder filters.
+//! The steps of Envoy's filter manager around the filter's callbacks. The rules are the same in both directions: in Envoy,
+//! decoder and encoder filters share `ActiveStreamFilterBase`.
 
 use super::exchange::{Body, Exchange, Flow, Half, Side};
 use super::host::{Action, ROOT};
@@ -8,7 +8,7 @@ use super::machine::{Answer, Machine};
 use crate::abi::headers::Headers;
 
 impl Machine {
-    /// A client's request reaches the filter. With `ended` there is no body to come.
+    /// Passes a client's request to the filter. `ended`: it has no body.
     pub(crate) fn open(&mut self, headers: Headers, ended: bool) -> u32 {
         let upgrade = headers.is_upgrade();
         let id = self.host().new_exchange(ReplyFormat::of(&headers));
@@ -16,7 +16,7 @@ impl Machine {
             self.fail(id);
         }
         self.receive_headers(id, Side::Request, headers, ended);
-        // Measured on Envoy 1.40: an upgrade on an HTTP/1 listener calls the request body once with nothing.
+        // Measured on Envoy 1.40: an upgrade on an HTTP/1 listener calls the request body callback once with no bytes.
         if upgrade && self.half(id, Side::Request).is_some_and(|half| half.flow == Flow::Open) {
             self.run_body(id, Side::Request, Vec::new(), false);
         }
@@ -66,7 +66,7 @@ impl Machine {
         }
     }
 
-    /// Envoy, `decodeData` and `encodeData`: what is being buffered is shown as a whole, anything else chunk by chunk.
+    /// Envoy, `decodeData` and `encodeData`: while buffering, the filter sees all bytes so far, otherwise the new chunk.
     fn run_body(&mut self, id: u32, side: Side, bytes: Vec<u8>, ended: bool) {
         let limit = self.host().settings.buffer_limit;
         let Some(exchange) = self.live(id, side) else { return };
@@ -133,7 +133,7 @@ impl Machine {
         if half.flow == Flow::Open { self.forward_trailers(id, side) } else { self.release(id, side) }
     }
 
-    /// Filter manager, `commonContinue`, after the filter asked for it or let a body pass that had been held back.
+    /// Filter manager, `commonContinue`: after a call to continue, or after a callback that let held bytes pass.
     fn release(&mut self, id: u32, side: Side) {
         let Some(half) = self.half(id, side) else { return };
         let run_again = std::mem::take(&mut half.flow) == Flow::StoppedAll;
@@ -141,7 +141,7 @@ impl Machine {
         if half.sent.headers.is_none() {
             self.forward_headers(id, side, ended && held.is_empty() && !trailers);
         }
-        // "Stop all" kept body and trailers from this filter too, so they start here; otherwise they start behind it.
+        // After `StopAllWatermark` the filter has not seen body and trailers yet; otherwise they pass on.
         if run_again {
             if !held.is_empty() {
                 self.run_body(id, side, held, ended && !trailers);
@@ -164,7 +164,7 @@ impl Machine {
         let headers = exchange.half(side).headers.clone().unwrap_or_default();
         let headers = match side {
             Side::Request => headers,
-            // Filter manager, `encodeHeaders`: the client is never given a response without a status.
+            // Filter manager, `encodeHeaders`: a response without a status becomes a 502.
             Side::Response if headers.get(":status").is_none() => {
                 return self.answer_locally(id, 502, None, &Headers::default(), NO_STATUS.into());
             }
@@ -192,7 +192,7 @@ impl Machine {
         self.end(id, side);
     }
 
-    /// The last byte of one direction has passed. The response's is the stream's.
+    /// Ends one direction. The end of the response ends the stream.
     fn end(&mut self, id: u32, side: Side) {
         let Some(half) = self.half(id, side) else { return };
         half.sent.ended = true;
@@ -201,7 +201,7 @@ impl Machine {
         }
     }
 
-    /// Does what host calls asked for while the callback ran (cpp-host, `doAfterVmCallActions`).
+    /// Runs the actions that host calls queued during the callback (cpp-host, `doAfterVmCallActions`).
     pub(crate) fn settle(&mut self) {
         while let Some(action) = self.host().actions.pop_front() {
             match action {
@@ -214,7 +214,7 @@ impl Machine {
                     }
                 }
                 Action::Reset { context } => self.reset(context),
-                // cpp-host, `finishShutdown`: the context goes, and Envoy's `tickHandler` finds none.
+                // cpp-host, `finishShutdown`: deletes the root context; Envoy's `tickHandler` then does nothing.
                 Action::DeleteRoot => {
                     self.host().tick_due = None;
                     self.invoke(ROOT, "proxy_on_delete", &[ROOT], 0);
@@ -223,9 +223,9 @@ impl Machine {
         }
     }
 
-    /// Filter manager, `DownstreamFilterManager::sendLocalReply`: without response headers so far the reply passes through
-    /// the filter's own response callbacks; with headers that the client has not seen it goes straight to the client; once
-    /// the client has headers all that is left is a reset.
+    /// Filter manager, `DownstreamFilterManager::sendLocalReply`. Before the upstream's response headers, the reply passes
+    /// through the filter's response callbacks. While the filter holds them back, the reply goes straight to the client.
+    /// Once the client has response headers, the stream is reset.
     pub(crate) fn answer_locally(
         &mut self,
         id: u32,
@@ -260,7 +260,7 @@ impl Machine {
         self.end(id, Side::Response);
     }
 
-    /// More was held back than the buffer limit allows (filter manager, `requestDataTooLarge`, `responseDataTooLarge`).
+    /// The held bytes exceed the buffer limit (filter manager, `requestDataTooLarge`, `responseDataTooLarge`).
     fn overflow(&mut self, id: u32, side: Side) {
         let (status, body) = match side {
             Side::Request => (413, "Payload Too Large"),
@@ -269,7 +269,7 @@ impl Machine {
         self.answer_locally(id, status, None, &Headers::default(), body.into());
     }
 
-    /// cpp-host, `CHECK_FAIL`, and Envoy, `failStream`: 503 that the filter does not see, or a reset.
+    /// After a trap: 503, which the filter does not see, or a reset (cpp-host, `CHECK_FAIL`; Envoy, `failStream`).
     fn fail(&mut self, id: u32) {
         let Some(exchange) = self.live(id, Side::Response) else { return };
         if exchange.response.sent.headers.is_some() {
@@ -279,7 +279,7 @@ impl Machine {
         self.answer_directly(id, reply);
     }
 
-    /// The client's stream ends without an end.
+    /// Resets the client's stream.
     pub(crate) fn reset(&mut self, id: u32) {
         if let Some(exchange) = self.live(id, Side::Response) {
             exchange.reset = true;
@@ -287,7 +287,7 @@ impl Machine {
         }
     }
 
-    /// Envoy, `Context::log` and then `onDestroy`.
+    /// Ends the stream: Envoy, `Context::log`, then `onDestroy`.
     fn finish(&mut self, id: u32) {
         let Some(exchange) = self.live(id, Side::Response) else { return };
         exchange.finished = true;
@@ -347,8 +347,8 @@ impl Side {
     }
 }
 
-/// cpp-host, `convertVmCallResultToFilterHeadersStatus`: 1 stops everything, as no plugin here allows the milder stop
-/// (`allow_on_headers_stop_iteration`); 2 has become "continue" in Envoy.
+/// cpp-host, `convertVmCallResultToFilterHeadersStatus`: 1 stops all iteration, as no plugin here sets
+/// `allow_on_headers_stop_iteration`; 2 means "continue" in Envoy.
 fn headers_verdict(answer: Answer) -> Flow {
     match answer.value {
         _ if answer.stopped => Flow::StoppedAll,
@@ -375,18 +375,18 @@ fn body_verdict(answer: Answer) -> Verdict {
     }
 }
 
-/// Envoy, `ConnectionManagerUtility::mutateResponseHeaders`: a 101 keeps `upgrade` and `connection` only where the request,
-/// as the filter left it, still has them.
+/// Envoy, `ConnectionManagerUtility::mutateResponseHeaders`: a 101 keeps `upgrade` and `connection` only if the request
+/// still has them after the filter.
 fn hop_by_hop_removed(headers: Headers, exchange: &Exchange) -> Headers {
     let asked = exchange.request.headers.as_ref().is_some_and(Headers::is_upgrade);
     let headers = headers.without("transfer-encoding");
     if asked && headers.is_upgrade() { headers } else { headers.without("connection").without("upgrade") }
 }
 
-/// Sizes cross the border as 32 bits.
+/// Sizes have 32 bits in the ABI.
 fn len(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
 
-/// The words of Envoy's `HeaderUtility::checkRequiredResponseHeaders`.
+/// The text of Envoy's `HeaderUtility::checkRequiredResponseHeaders`.
 const NO_STATUS: &str = "missing required header: :status";

@@ -17,7 +17,7 @@ pub struct Stream {
 
 /// The client's end.
 impl Stream {
-    /// Bytes from the client, in one callback.
+    /// The client sends bytes, in one callback.
     pub fn client_sends(&mut self, bytes: impl AsRef<[u8]>) {
         self.body(Side::Request, bytes.as_ref(), false);
     }
@@ -32,7 +32,7 @@ impl Stream {
         }
     }
 
-    /// The client ends its request: an empty body callback with the end.
+    /// The client ends its request: a last body callback without bytes.
     pub fn client_ends(&mut self) {
         self.body(Side::Request, &[], true);
     }
@@ -47,7 +47,7 @@ impl Stream {
         self.machine.borrow_mut().reset(self.id);
     }
 
-    /// The response so far; `None` before any headers.
+    /// The response so far; `None` before its headers.
     pub fn response(&self) -> Option<Response> {
         self.read(|exchange| {
             let Sent { headers, body, trailers, ended } = exchange.response.sent.clone();
@@ -68,8 +68,8 @@ impl Stream {
 
 /// The upstream's end. Everything here is ignored once Envoy has dropped the upstream.
 impl Stream {
-    /// Response headers from the upstream. Of an upgrade over extended CONNECT the filter sees a 101 with `upgrade` and
-    /// `connection`, as Envoy's HTTP/2 codec writes it for an HTTP/1 client (measured).
+    /// The upstream sends response headers. After an extended CONNECT, the filter sees a 101 with `upgrade` and `connection`,
+    /// as Envoy's HTTP/2 codec writes it for an HTTP/1 client (measured).
     ///
     /// # Panics
     /// If the request has not reached the upstream.
@@ -80,7 +80,7 @@ impl Stream {
         self.machine.borrow_mut().receive_headers(self.id, Side::Response, headers.into(), ended);
     }
 
-    /// Bytes from the upstream, in one callback.
+    /// The upstream sends bytes, in one callback.
     ///
     /// # Panics
     /// If the request has not reached the upstream.
@@ -120,9 +120,9 @@ impl Stream {
         self.upstream_fails(503, "upstream_reset_before_response_started{connection_termination}");
     }
 
-    /// No response comes, for the reason in `details`, Envoy's `response.code_details`. The router sends a local response of this
-    /// status (`Router::Filter::onUpstreamAbort`): it passes through the filter where no response has begun, and is a reset where
-    /// the client has the headers.
+    /// The upstream fails for the reason in `details`, Envoy's `response.code_details`. The router sends a local response with
+    /// this status (`Router::Filter::onUpstreamAbort`), which passes through the filter; if the client already has response
+    /// headers, the stream is reset.
     ///
     /// # Panics
     /// If the request has not reached the upstream.
@@ -154,7 +154,7 @@ impl Stream {
         self.read(|exchange| exchange.request.sent.trailers.clone())
     }
 
-    /// The upstream has received the whole request.
+    /// Whether the upstream has received the whole request.
     pub fn upstream_has_all(&self) -> bool {
         self.read(|exchange| exchange.request.sent.ended)
     }
@@ -180,12 +180,12 @@ impl Stream {
         }
     }
 
-    /// The client's stream was reset: by either peer, by the filter, or because the filter trapped.
+    /// Whether the client's stream was reset: by a peer, by the filter, or after a trap.
     pub fn is_reset(&self) -> bool {
         self.read(|exchange| exchange.reset)
     }
 
-    /// The stream is over, and the module has been told.
+    /// Whether the stream is over and the module has deleted its context.
     pub fn is_finished(&self) -> bool {
         self.read(|exchange| exchange.finished)
     }
@@ -195,7 +195,7 @@ impl Stream {
         self.read(|exchange| exchange.pauses.clone())
     }
 
-    /// Bytes that are held back: of the request and of the response.
+    /// Bytes held back, of the request and of the response.
     pub fn held_bytes(&self) -> (usize, usize) {
         self.read(|exchange| (exchange.request.held.len(), exchange.response.held.len()))
     }
@@ -234,6 +234,6 @@ fn pieces<'a>(bytes: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
     pieces.unwrap_or_default()
 }
 
-/// The router's words for a connection that ended before any response.
+/// The router's text for a connection that ended before any response.
 const UPSTREAM_GONE: &str =
     "upstream connect error or disconnect/reset before headers. reset reason: connection termination";

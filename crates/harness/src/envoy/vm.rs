@@ -1,4 +1,4 @@
-//! One started module, as Envoy holds it for one worker.
+//! A running module, one per worker in Envoy.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -26,8 +26,8 @@ impl Vm {
         Self { machine }
     }
 
-    /// A client's request over HTTP/1. A body can follow an upgrade, `CONNECT`, `content-length` or `transfer-encoding: chunked`,
-    /// as in Envoy's codec. After an upgrade that passes, the request body is called once with nothing, as in Envoy.
+    /// A client's request over HTTP/1. As in Envoy's codec, a body can follow an upgrade, `CONNECT`, `content-length` or
+    /// `transfer-encoding: chunked`. After a forwarded upgrade, the body callback runs once without bytes, as in Envoy.
     pub fn request(&self, headers: impl Into<Headers>) -> Stream {
         let headers = headers.into();
         let ended = !headers.announces_body();
@@ -39,7 +39,7 @@ impl Vm {
         Stream::new(Rc::clone(&self.machine), id)
     }
 
-    /// The log since the instance was created.
+    /// The log since the start.
     pub fn log(&self) -> Vec<LogLine> {
         self.machine.borrow_mut().host().log.lines().to_vec()
     }
@@ -54,7 +54,7 @@ impl Vm {
         self.machine.borrow_mut().host().metrics.samples(name).to_vec()
     }
 
-    /// The trap that stopped the module. From then on no callback runs: new requests get 503, open streams are reset.
+    /// The trap that stopped the module. After it, no callback runs: new requests get 503, open streams are reset.
     pub fn trap(&self) -> Option<Trap> {
         let mut machine = self.machine.borrow_mut();
         let host = machine.host();
@@ -95,12 +95,12 @@ impl Vm {
         self.machine.borrow_mut().host().now
     }
 
-    /// The tick period that the module asked for, if any.
+    /// The tick period that the module set, if any.
     pub fn tick_period(&self) -> Option<Duration> {
         Some(self.machine.borrow_mut().host().tick_period).filter(|period| !period.is_zero())
     }
 
-    /// Advances the clock and runs the ticks that are due. Envoy, `Wasm::tickHandler`: the next is due a period after the last.
+    /// Advances the clock and runs the ticks that are due. Envoy, `Wasm::tickHandler`: each tick schedules the next.
     pub fn advance(&self, by: Duration) {
         let mut machine = self.machine.borrow_mut();
         let until = machine.host().now.saturating_add(by);

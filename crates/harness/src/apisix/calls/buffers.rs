@@ -9,14 +9,14 @@ use crate::apisix::host::Host;
 pub(super) const IMPORTS: &[Import<Host>] =
     &[Import::proxy(HostCall::GetBufferBytes, "proxy_get_buffer_bytes", "iiiii", get)];
 
-/// A, `proxy_get_buffer_bytes`: an empty buffer is `NotFound`; a configuration is given whole, whatever was asked for; of
-/// anything else `BadArgument` for a start at or after the end or a length that is 0 or, as a signed number, less.
+/// A, `proxy_get_buffer_bytes`: an empty buffer is `NotFound`. A configuration is always returned whole. For other buffers,
+/// a start at or after the end is `BadArgument`, and so is a length of 0, or below 0 as a signed number.
 fn get(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     let host = guest.host();
     let whole = args.u32(0) == 7;
     let buffer = match args.u32(0) {
         7 => host.plugin().map(|plugin| plugin.conf.clone()),
-        // No body has a callback here, and no call-out an answer.
+        // This host has no body callbacks and no call-outs.
         0 | 1 => None,
         4 => host.exchange().map(|_| None).ok_or(Status::BAD_ARGUMENT)?,
         _ => return Err(Status::UNIMPLEMENTED.into()),
@@ -28,7 +28,7 @@ fn get(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
 
 fn part(buffer: &[u8], start: u32, length: u32) -> Result<&[u8], Status> {
     let length = i32::try_from(length).ok().filter(|length| *length > 0).ok_or(Status::BAD_ARGUMENT)?;
-    // A: the end is computed in 32 bits with a sign. What an overflow does there is not defined.
+    // A: computes the end as a signed 32-bit number, where an overflow is undefined behaviour.
     let start = i32::try_from(start).map_err(|_| Status::BAD_ARGUMENT)?;
     let end = start.checked_add(length).ok_or(Status::BAD_ARGUMENT)?.unsigned_abs() as usize;
     let start = start.unsigned_abs() as usize;

@@ -1,6 +1,6 @@
 //! The header map calls. A list cannot be set as a whole on this host.
 //!
-//! Stricter than lua-nginx-module, which escapes them: a line break or NUL in a header stops the filter.
+//! Stricter than lua-nginx-module, which escapes them: a line break or NUL in a header traps.
 
 use crate::abi::guest::{Args, Guest, Refused, check_text};
 use crate::abi::headers::Headers;
@@ -73,8 +73,7 @@ fn request(exchange: &Exchange) -> Option<Headers> {
     Some(Headers::of_lines(exchange.request.iter().take(MAX_LINES).chain(pseudo)))
 }
 
-/// A, `ngx_http_wasm_resp_get_headers`: the second part of nginx's list is all that is copied, so that no list is right that
-/// has one.
+/// A, `ngx_http_wasm_resp_get_headers`: copies only the second part of nginx's list, so a list of two parts is wrong: `None`.
 fn response(exchange: &Exchange) -> Option<Headers> {
     let status = exchange.status.to_string();
     let lines = exchange.response.iter();
@@ -123,9 +122,9 @@ fn write_value(
     Ok(())
 }
 
-/// A, `ngx_http_wasm_set_resp_header`: digits alone are a status. nginx's page, if the response is one, stays what it is.
+/// A, `ngx_http_wasm_set_resp_header`: a status must be all digits. If the response is nginx's page, its body stays.
 ///
-/// Stricter: a status that HTTP does not have stops the filter.
+/// Stricter: a status outside 200 to 599 traps.
 fn set_status(guest: &mut Guest<'_, Host>, value: &[u8]) -> Result<(), Refused> {
     let text = std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
     let status: u16 = text.and_then(|text| text.parse().ok()).ok_or(Status::BAD_ARGUMENT)?;
@@ -146,15 +145,15 @@ fn remove(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     Ok(())
 }
 
-/// A request's lines can still be written when its answer leaves: what reads them then are plugins that log.
+/// Request headers stay writable in the response phase, where logging plugins read them.
 fn writable<'a>(guest: &'a mut Guest<'_, Host>, map: u32, name: &[u8]) -> Result<&'a mut Lines, Refused> {
     let stop = |why: &str| Refused::Trap(wasmtime::Error::msg(why.to_owned()));
     let exchange = guest.host().exchange().ok_or(Status::BAD_ARGUMENT)?;
     match map {
-        // A, `ngx_http_wasm_set_req_header`: `:authority` sets the method, `:path` with a query is not what it says, and
-        // any other is sent as it is.
+        // A, `ngx_http_wasm_set_req_header`: `:authority` sets the method, `:path` mishandles queries, and any other
+        // pseudo-header is sent as a plain header.
         _ if name.first() == Some(&b':') => {
-            Err(stop("a pseudo-header is written, which does something else"))
+            Err(stop("the filter writes a pseudo-header, which APISIX mishandles"))
         }
         REQUEST => Ok(&mut exchange.request),
         RESPONSE => Ok(&mut exchange.response),

@@ -24,13 +24,13 @@ fn log(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     Ok(())
 }
 
-/// A, `proxy_get_property`: an nginx variable by its name; Envoy's paths are names of none.
+/// A, `proxy_get_property`: an nginx variable by its name. Envoy's property paths name none.
 fn get_property(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     let path = guest.read(args.u32(0), args.u32(1))?.to_ascii_lowercase();
     let host = guest.host();
     let value = if path == b"plugin_root_id" {
         if host.state == State::None {
-            return Err(guest.crash("the worker crashes: plugin_root_id is asked for without a state"));
+            return Err(guest.crash("the worker crashes: plugin_root_id is read without a state"));
         }
         host.settings.name.clone().into_bytes()
     } else {
@@ -40,7 +40,8 @@ fn get_property(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refu
     guest.give(&value, args.u32(2), args.u32(3))
 }
 
-/// A, `proxy_set_property`: `NotFound` for a variable that does not exist, `InternalFailure` for one that nginx sets alone.
+/// A, `proxy_set_property`: `NotFound` for a variable that does not exist, `InternalFailure` for one that only
+/// nginx sets.
 fn set_property(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     guest.host().exchange().ok_or(Status::BAD_ARGUMENT)?;
     let path = guest.read(args.u32(0), args.u32(1))?.to_ascii_lowercase();
@@ -52,7 +53,7 @@ fn set_property(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refu
         return Err(Status::NOT_FOUND.into());
     }
     if path.starts_with(b"wasm_process_") {
-        return Err(Refused::Trap(wasmtime::Error::msg("callbacks for bodies are not in this host")));
+        return Err(Refused::Trap(wasmtime::Error::msg("this host has no body callbacks")));
     }
     if let Some(exchange) = guest.host().exchange() {
         exchange.variables.insert(path, value);
@@ -60,10 +61,10 @@ fn set_property(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refu
     Ok(())
 }
 
-/// A, `proxy_send_local_response`: the headers are added to the response at once, and stay there whatever becomes of the
-/// status; status and body are looked at when the callback has returned. Details and gRPC status mean nothing.
+/// A, `proxy_send_local_response`: adds the headers to the response at once, even if the status is ignored later. Status and
+/// body are read after the callback has returned. Details and gRPC status are ignored.
 ///
-/// Stricter: a pseudo-header, a length, and a list that cannot be read stop the filter.
+/// Stricter: a pseudo-header, a `content-length` or a malformed list traps.
 fn send_local_response(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     let host = guest.host();
     host.exchange().ok_or(Status::BAD_ARGUMENT)?;
@@ -71,13 +72,13 @@ fn send_local_response(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(
     let list = guest.read(args.u32(5), args.u32(6))?;
     let headers = if list.is_empty() { Some(Headers::default()) } else { pairs::parse(&list) };
     let Some(headers) = headers else {
-        return Err(guest.crash("a header list was read behind its end: its lengths do not fit"));
+        return Err(guest.crash("a header list was read past its end: its lengths do not fit"));
     };
     for (name, value) in headers.iter() {
         check_text(name, value)?;
         if name.first() == Some(&b':') || name == b"content-length" {
             let name = name.escape_ascii();
-            let message = format!("a local response with {name}, which nginx sets itself");
+            let message = format!("the filter sends a local response with {name}, which nginx sets itself");
             return Err(Refused::Trap(wasmtime::Error::msg(message)));
         }
     }

@@ -12,20 +12,20 @@ pub(super) const IMPORTS: &[Import<Host>] = &[
     Import::proxy(HostCall::SetBufferBytes, "proxy_set_buffer_bytes", "iiiii", set),
 ];
 
-/// cpp-host, `get_buffer_bytes`: `NotFound` if there is no such buffer; a start after the end reads as empty, and so
+/// cpp-host, `get_buffer_bytes`: `NotFound` if the buffer does not exist. A start after the end reads as empty, and so
 /// does a body outside its callback.
 fn get(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     let (start, length) = (args.u32(1) as usize, args.u32(2) as usize);
     let part = read(guest.host(), args.u32(0), |buffer| {
-        // Envoy adds in 64 bits, so that a length of `u32::MAX` is "all of it".
+        // Envoy adds in 64 bits, so a length of `u32::MAX` means the rest of the buffer.
         let end = start.saturating_add(length).min(buffer.len());
         buffer.get(start..end).unwrap_or_default().to_vec()
     })?;
     guest.give(&part, args.u32(3), args.u32(4))
 }
 
-/// Envoy, `Buffer::copyFrom`: at 0 the given length is drained and the data comes first; at or after the end the data is
-/// appended whatever the length; elsewhere `BadArgument`, as for any buffer but an open body.
+/// Envoy, `Buffer::copyFrom`: a start of 0 replaces the first `length` bytes, a start at or after the end appends. Any
+/// other start is `BadArgument`, and so is any buffer but an open body.
 fn set(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     // The order of the checks is cpp-host's: the buffer's existence, then the filter's memory, then the arguments.
     let kind = args.u32(0);
@@ -55,7 +55,7 @@ fn splice(body: &mut Vec<u8>, start: usize, length: usize, data: &[u8]) -> Resul
 fn read<T>(host: &mut Host, kind: u32, read: impl FnOnce(&[u8]) -> T) -> Result<T, Status> {
     let buffer = match kind {
         0 | 1 => open_body(host, kind).map_or(&[][..], |body| body.as_slice()),
-        // Network data, a gRPC answer and the argument of a foreign function: never set here, and a null buffer reads as empty.
+        // Network data, gRPC answers and foreign function arguments are never set here. A null buffer reads as empty.
         2 | 3 | 5 | 8 => &[],
         4 => return Err(Status::NOT_FOUND),
         6 => &host.settings.vm_configuration,

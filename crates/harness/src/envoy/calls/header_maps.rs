@@ -18,7 +18,7 @@ pub(super) const IMPORTS: &[Import<Host>] = &[
     Import::proxy(HostCall::SetHeaderMapPairs, "proxy_set_header_map_pairs", "iii", set_all),
 ];
 
-/// Envoy, `getHeaderMapValue`: the first value; `NotFound` without one; `BadArgument` where the map is not there, but
+/// Envoy, `getHeaderMapValue`: the first value, or `NotFound`. A map that is not available is `BadArgument`, but
 /// `NotFound` in `on_log`.
 fn get(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     check_map(args)?;
@@ -31,7 +31,7 @@ fn get(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     guest.give(&value, args.u32(3), args.u32(4))
 }
 
-/// Envoy, `getHeaderMapPairs`: a map that is not there reads as empty, and an empty one is address 0.
+/// Envoy, `getHeaderMapPairs`: a map that is not available reads as empty, and an empty map is address 0.
 fn get_all(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     check_map(args)?;
     let headers = readable(guest.host(), args.u32(0)).unwrap_or_default();
@@ -61,7 +61,7 @@ fn write_value(
     Ok(())
 }
 
-/// Envoy, `removeHeaderMapValue`: removing what is not there is fine.
+/// Envoy, `removeHeaderMapValue`: removing a missing header succeeds.
 fn remove(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     check_map(args)?;
     let name = guest.read(args.u32(1), args.u32(2))?;
@@ -69,7 +69,7 @@ fn remove(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     Ok(())
 }
 
-/// Envoy, `setHeaderMapPairs`: all go, the given ones come; a malformed list is an empty one.
+/// Envoy, `setHeaderMapPairs`: replaces the whole map; a malformed list counts as empty.
 fn set_all(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     check_map(args)?;
     let headers = guest.read_headers(args.u32(1), args.u32(2))?;
@@ -81,7 +81,7 @@ fn set_all(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> 
     Ok(())
 }
 
-/// Envoy, `getConstMap`. The numbers are proxy-wasm's `MapType`; the maps of call-outs are never there.
+/// Envoy, `getConstMap`. The numbers are proxy-wasm's `MapType`; the maps of call-outs are never available.
 fn readable(host: &mut Host, kind: u32) -> Option<Headers> {
     host.exchange().and_then(|exchange| exchange.readable(stream_map(kind)?).cloned())
 }

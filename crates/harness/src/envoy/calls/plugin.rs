@@ -42,7 +42,7 @@ fn get_current_time(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), 
     guest.write_u64(args.u32(0), now)
 }
 
-/// Envoy, `Wasm::setTimerPeriod`: the timer starts anew, and a period of 0 stops it.
+/// Envoy, `Wasm::setTimerPeriod`: restarts the timer; a period of 0 stops it.
 fn set_tick_period(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     let host = guest.host();
     host.tick_period = Duration::from_millis(args.u32(0).into());
@@ -50,7 +50,7 @@ fn set_tick_period(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), R
     Ok(())
 }
 
-/// Envoy, `getProperty`: what the filter has set on the stream, or what the host knows of it or in general; else `NotFound`.
+/// Envoy, `getProperty`: a property of the stream, including those that the filter set, or of the host; else `NotFound`.
 fn get_property(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     let path = guest.read(args.u32(0), args.u32(1))?;
     let value = property(guest.host(), &path).ok_or(Status::NOT_FOUND)?;
@@ -67,7 +67,7 @@ fn property(host: &mut Host, path: &[u8]) -> Option<Vec<u8>> {
     })
 }
 
-/// Envoy, `setProperty`: `NotFound` where there is no stream.
+/// Envoy, `setProperty`: `NotFound` without a stream.
 fn set_property(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     let path = guest.read(args.u32(0), args.u32(1))?;
     let value = guest.read(args.u32(2), args.u32(3))?;
@@ -86,7 +86,7 @@ fn set_effective_context(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result
     Ok(())
 }
 
-/// cpp-host, `WasmBase::done`: `NotFound` unless the root's `on_done` has answered that it is not done.
+/// cpp-host, `WasmBase::done`: `NotFound` unless the root's `on_done` returned false.
 fn done(guest: &mut Guest<'_, Host>, _: &Args<'_>) -> Result<(), Refused> {
     let host = guest.host();
     if !std::mem::take(&mut host.shutdown_pending) {

@@ -1,5 +1,5 @@
-//! The calls that act on a stream: `proxy_send_local_response`, `proxy_continue_stream`, `proxy_close_stream`. Envoy does
-//! what they ask for after the running callback has returned.
+//! The calls that act on a stream: `proxy_send_local_response`, `proxy_continue_stream`, `proxy_close_stream`. Envoy
+//! runs them after the current callback has returned.
 
 use crate::abi::guest::{Args, Guest, Refused, check_text};
 use crate::abi::host_call::HostCall;
@@ -14,8 +14,8 @@ pub(super) const IMPORTS: &[Import<Host>] = &[
     Import::proxy(HostCall::CloseStream, "proxy_close_stream", "i", close_stream),
 ];
 
-/// cpp-host, `send_local_response`: whatever the running callback returns, the stream stops. In the root context nothing
-/// is sent, and that is not an error. Envoy: a gRPC status outside 0 to 16 (the filter's −1) is none.
+/// cpp-host, `send_local_response`: the stream stops, whatever the current callback returns. In the root context the call
+/// succeeds without effect. Envoy: a gRPC status outside 0 to 16, such as the filter's −1, counts as absent.
 fn send_local_response(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     let _details = guest.read(args.u32(1), args.u32(2))?;
     let body = guest.read(args.u32(3), args.u32(4))?;
@@ -31,7 +31,8 @@ fn send_local_response(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(
     Ok(())
 }
 
-/// Envoy, `continueStream`: for an HTTP stream either direction closes the request's maps and body to the filter.
+/// Envoy, `continueStream`: continuing either direction of an HTTP stream takes the request's headers and trailers away
+/// from the filter.
 fn continue_stream(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     let Some(side) = http_side(args.u32(0))? else {
         return if args.u32(0) == UPSTREAM { Err(Status::UNIMPLEMENTED.into()) } else { Ok(()) };
@@ -46,7 +47,7 @@ fn continue_stream(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), R
     Ok(())
 }
 
-/// Envoy, `closeStream`: either direction of an HTTP stream resets the whole.
+/// Envoy, `closeStream`: closing either direction of an HTTP stream resets all of it.
 fn close_stream(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     if http_side(args.u32(0))?.is_some() {
         let host = guest.host();
@@ -56,7 +57,7 @@ fn close_stream(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refu
     Ok(())
 }
 
-/// proxy-wasm's `StreamType`: 0 and 1 are HTTP, 2 and 3 are TCP, which no stream here is.
+/// proxy-wasm's `StreamType`: 0 and 1 are HTTP, 2 and 3 are TCP, which this host lacks.
 fn http_side(kind: u32) -> Result<Option<Side>, Status> {
     match kind {
         0 => Ok(Some(Side::Request)),
