@@ -1,19 +1,19 @@
-//! Plain HTTP as it comes through Apache APISIX: real clients, the compiled filter in the harness's host, and a real bridge.
+//! Plain HTTP through an emulated Apache APISIX: real clients, the compiled filter, and a real bridge.
 //!
-//! This is the emulated host, `sluicegate_harness::apisix`, behind a front on hyper, and not APISIX: that the host does what
-//! APISIX does, the harness says of each rule with the place where it was read. Of nginx itself it plays
+//! The filter runs in the emulated host `sluicegate_harness::apisix`, behind an HTTP server on hyper. The harness names the
+//! source of each rule of APISIX. This module adds nginx's behaviour:
 //!
-//! 1. that a request's body is read as a whole, within `client_max_body_size`, before it is sent to the upstream in HTTP/1.1
-//! 2. its pages for an upstream that cannot be connected to, ends without an answer or is silent for too long
-//! 3. that an answer's body is streamed (`X-Accel-Buffering: no`), and that a request ends with its client
-//! 4. its own 405 for `TRACE`, and APISIX's own 404 where no route is
+//! 1. the whole body of a request, up to `client_max_body_size`, is read before it is sent upstream over HTTP/1.1
+//! 2. nginx's pages for an upstream that is unreachable, ends without an answer, or is silent for too long
+//! 3. response bodies are streamed (`X-Accel-Buffering: no`), and a request ends when its client disconnects
+//! 4. nginx's 405 for `TRACE`, and APISIX's 404 for paths without a route
 //! 5. one worker
 //!
-//! and nothing else: no other plugin, no WebSocket, no bounds on headers, no normal form of paths, one connection per request.
+//! Absent: other plugins, WebSocket, limits on headers, normalized paths, several requests on a connection upstream.
 
 #![cfg_attr(
     not(feature = "apisix"),
-    expect(dead_code, reason = "demo and benchmark have the rest of the stack alone")
+    expect(dead_code, reason = "demo and benchmark use the rest of the stack only")
 )]
 
 #[cfg(feature = "apisix")]
@@ -40,7 +40,7 @@ pub use setup::Setup;
 use crate::port::Port;
 use crate::{Error, tools};
 
-/// A running worker with its routes. It ends when it is dropped, and says then whether the filter trapped.
+/// A running worker with its routes. It stops when dropped, and panics if the filter trapped.
 pub struct Apisix {
     gateway: Port,
     stop: Option<oneshot::Sender<()>>,
@@ -60,7 +60,7 @@ impl Apisix {
         let address = gateway.address();
         let (stop, stopped) = oneshot::channel();
         let (started, starts) = oneshot::channel();
-        // The host is no matter of several threads, as a worker of nginx is none.
+        // The host is single-threaded, as a worker of nginx is.
         let run = move || front::run(address, bridge, &filter, setup, started, stopped);
         let worker = thread::Builder::new().name("apisix".to_owned()).spawn(run);
         let worker = worker.map_err(Error::io("start a thread"))?;

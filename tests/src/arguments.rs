@@ -1,4 +1,4 @@
-//! A program's command line, with one sentence for what is wrong in it.
+//! Parses a program's command line; errors are one sentence.
 
 use std::io::{Write as _, stderr};
 use std::process::ExitCode;
@@ -8,7 +8,7 @@ use clap::{Error, Parser};
 /// The parsed arguments.
 ///
 /// # Errors
-/// The exit after help, or after one sentence on standard error that says what is wrong.
+/// The exit code, after help or one sentence on standard error has been printed.
 pub fn parse<A: Parser>() -> Result<A, ExitCode> {
     A::try_parse().map_err(|error| {
         if error.use_stderr() {
@@ -25,7 +25,7 @@ pub fn parse<A: Parser>() -> Result<A, ExitCode> {
     })
 }
 
-/// Of clap's paragraphs the first, on one line: the others are tips and the usage.
+/// The first of clap's paragraphs, on one line: the others are tips and the usage.
 fn sentence(error: &Error) -> String {
     let text = error.to_string();
     let lines: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();

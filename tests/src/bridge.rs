@@ -9,21 +9,21 @@ use crate::port::Port;
 use crate::process::Process;
 use crate::{Error, http, tools};
 
-/// A running bridge, and what a test does to it.
+/// A running bridge.
 pub struct Bridge {
     grpc: Port,
     admin: Port,
     launch: Launch,
-    /// The bridge itself, to be killed, frozen or asked to end.
+    /// The process, which tests kill, freeze or stop.
     pub process: Process,
 }
 
 impl Bridge {
-    /// Starts a bridge with the configuration file `config`, whose addresses are overridden, as are the keys that
-    /// `environment` names, and its log in `dir`; it listens when this returns.
+    /// Starts a bridge and waits until it listens. `config` is its configuration file; the addresses and the keys in
+    /// `environment` override it. Its log is in `dir`.
     ///
     /// # Errors
-    /// It was not built, rejects its configuration, or does not listen within ten seconds.
+    /// The bridge was not built, rejects its configuration, or does not listen within ten seconds.
     ///
     /// # Cancel safety
     /// Nothing is left running.
@@ -34,13 +34,13 @@ impl Bridge {
         Ok(Self { grpc, admin, launch, process })
     }
 
-    /// Starts it again on the same ports; nothing where it still runs.
+    /// Restarts the bridge on the same ports, unless it is running.
     ///
     /// # Errors
     /// As [`start`](Self::start).
     ///
     /// # Cancel safety
-    /// It is down.
+    /// The bridge stays down.
     pub async fn up(&mut self) -> Result<(), Error> {
         if self.process.ended().is_some() {
             self.process = self.launch.run(&self.grpc, &self.admin).await?;
@@ -60,10 +60,10 @@ impl Bridge {
         self.admin.address()
     }
 
-    /// Its metrics whose lines begin with `prefix`: names with labels, and values.
+    /// The metrics whose lines begin with `prefix`: names with labels, and values.
     ///
     /// # Errors
-    /// A text for people where the bridge does not answer.
+    /// The bridge does not answer.
     ///
     /// # Cancel safety
     /// Nothing is left over.
@@ -76,10 +76,10 @@ impl Bridge {
         Ok(samples.collect())
     }
 
-    /// The sum of the metrics whose lines begin with `prefix` and hold `label`.
+    /// The sum of the metrics whose lines begin with `prefix` and contain `label`.
     ///
     /// # Errors
-    /// A text for people where there is none, or the bridge does not answer.
+    /// No metric matches, or the bridge does not answer.
     ///
     /// # Cancel safety
     /// Nothing is left over.
@@ -93,10 +93,10 @@ impl Bridge {
     }
 }
 
-/// Asks the bridge whether it would start with a configuration, overridden as for [`Bridge::start`].
+/// Checks a configuration with `--check`, overridden as in [`Bridge::start`].
 ///
 /// # Errors
-/// [`Error::Configuration`] with all that it finds wrong. [`Error::Ended`] where it ends otherwise than it should then.
+/// [`Error::Configuration`] with all problems, or [`Error::Ended`] if the bridge exits in another way.
 ///
 /// # Cancel safety
 /// Nothing is left running.
@@ -117,7 +117,7 @@ pub async fn check(config: &Path, environment: &[(String, String)]) -> Result<()
     }
 }
 
-/// The bridge with its addresses, gateways' and administrators'.
+/// The command that starts the bridge, with its two addresses.
 fn command(
     config: &Path,
     environment: &[(String, String)],
@@ -125,7 +125,7 @@ fn command(
 ) -> Result<Command, Error> {
     let mut command = Command::new(tools::bridge()?);
     command.arg("--config").arg(config);
-    // The bridge takes every variable with its prefix for a key of its configuration.
+    // The bridge treats every variable with its prefix as a configuration key.
     for variable in tools::VARIABLES.into_iter().chain(["SLUICEGATE_URL"]) {
         command.env_remove(variable);
     }

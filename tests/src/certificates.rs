@@ -1,4 +1,4 @@
-//! Certificates of a test's own.
+//! Certificates for tests.
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair,
@@ -36,7 +36,7 @@ impl Authority {
         self.0.pem()
     }
 
-    /// For a server of this name.
+    /// Signs a certificate for a server of this name.
     ///
     /// # Errors
     /// [`Error::Certificate`].
@@ -44,7 +44,7 @@ impl Authority {
         self.sign(host, CertificateParams::new([host.to_owned()])?)
     }
 
-    /// As [`server`](Self::server), until the end of 2024.
+    /// As [`server`](Self::server), but expired since the end of 2024.
     ///
     /// # Errors
     /// [`Error::Certificate`].
@@ -54,7 +54,7 @@ impl Authority {
         self.sign(host, params)
     }
 
-    /// For a client, whom a broker then calls `User:CN=NAME`.
+    /// Signs a certificate for a client, whose principal at a broker is `User:CN=NAME`.
     ///
     /// # Errors
     /// [`Error::Certificate`].
@@ -67,7 +67,7 @@ impl Authority {
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &self.0)?.pem();
         let key = key.serialize_pem();
-        // Any of its lines would be too much.
+        // No part of the key may be logged.
         key.lines().filter(|line| !line.starts_with("-----")).for_each(secrets::keep);
         Ok(Certificate { certificate, key })
     }

@@ -15,18 +15,18 @@ use crate::port::Port;
 use crate::process::Process;
 use crate::{Error, http, tools};
 
-/// Which of the two committed configurations.
+/// A committed configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
     /// `envoy/tunnel.yaml`: an extended CONNECT to the bridge.
     Tunnel,
-    /// `envoy/internal.yaml`: an internal listener, and gRPC to the bridge.
+    /// `envoy/internal.yaml`: an internal listener and gRPC to the bridge.
     Internal,
 }
 
-/// The settings of a configuration's run.
+/// The settings of one Envoy.
 pub struct Setup {
-    /// Which configuration.
+    /// The configuration.
     pub profile: Profile,
     /// The address for clients.
     pub gateway: Port,
@@ -34,25 +34,25 @@ pub struct Setup {
     pub bridge: SocketAddr,
     /// The bridge's address for administration.
     pub bridge_admin: SocketAddr,
-    /// Another Envoy than the installed one.
+    /// An Envoy to run instead of the installed one.
     pub program: Option<PathBuf>,
     /// Worker threads.
     pub concurrency: u32,
-    /// Texts that stand in the configuration exactly once, and what stands there for this run.
+    /// Replacements for texts that occur exactly once in the configuration.
     pub edits: Vec<(String, String)>,
 }
 
-/// A running Envoy, and what a test does to it.
+/// A running Envoy.
 pub struct Envoy {
     gateway: Port,
     admin: Port,
     command: Launch,
-    /// Envoy itself, to be killed or frozen.
+    /// The process, which tests kill or freeze.
     pub process: Process,
 }
 
 impl Envoy {
-    /// Starts Envoy with its configuration and log in `dir`; it accepts connections when this returns.
+    /// Starts Envoy with its configuration and log in `dir`, and waits until it accepts connections.
     ///
     /// # Errors
     /// A program is missing, the committed configuration lacks a text to replace, or Envoy rejects
@@ -71,13 +71,13 @@ impl Envoy {
         Ok(Self { gateway: setup.gateway, admin, command, process })
     }
 
-    /// Starts it again on the same ports; nothing where it still runs.
+    /// Restarts Envoy on the same ports, unless it is running.
     ///
     /// # Errors
     /// As [`start`](Self::start).
     ///
     /// # Cancel safety
-    /// It is down.
+    /// Envoy stays down.
     pub async fn up(&mut self) -> Result<(), Error> {
         if self.process.ended().is_some() {
             self.process = self.command.run(&self.admin).await?;
@@ -97,10 +97,10 @@ impl Envoy {
         self.admin.address()
     }
 
-    /// Its counters and gauges whose names hold a match of the regular expression `filter`.
+    /// The counters and gauges whose names match the regular expression `filter`.
     ///
     /// # Errors
-    /// A text for people where Envoy does not answer.
+    /// Envoy does not answer.
     ///
     /// # Cancel safety
     /// Nothing is left over.
@@ -113,10 +113,10 @@ impl Envoy {
         Ok(text.lines().filter_map(parse).collect())
     }
 
-    /// How often it has replaced the filter, or tried to: after a trap, and for no other reason.
+    /// How many times Envoy replaced the filter, or tried to. It does so only after a trap.
     ///
     /// # Errors
-    /// A text for people where Envoy does not answer or does not count this.
+    /// Envoy does not answer, or lacks the counter.
     ///
     /// # Cancel safety
     /// Nothing is left over.
@@ -131,10 +131,10 @@ impl Envoy {
 }
 
 impl Profile {
-    /// Both, for tests that must hold in both.
+    /// Both profiles, for tests that must hold in both.
     pub const ALL: [Self; 2] = [Self::Tunnel, Self::Internal];
 
-    /// Its name, which is its file's.
+    /// The name of the profile and its file.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -158,7 +158,7 @@ impl Launch {
             .arg("-c")
             .arg(&self.config)
             .args(["--concurrency", &self.concurrency.to_string()])
-            // Its shared memory is one for all Envoys of a machine.
+            // Envoys with the same id would share memory.
             .arg("--disable-hot-restart")
             .args(["--log-level", "warning", "--component-log-level", "wasm:info"]);
         let mut process = Process::spawn("Envoy", command, &self.log)?;
@@ -187,8 +187,8 @@ fn edits_of_a_run(ports: [u16; 4], filter: &Path) -> Vec<(String, String)> {
     ports.chain([filter]).collect()
 }
 
-/// Replaces the texts of `all` wherever they stand in `text`, and those of `once`, which each stand there exactly once. No edit
-/// sees what another one puts in.
+/// Replaces each occurrence of the texts of `all` in `text`, and the single occurrence of each text of `once`. No edit sees
+/// another edit's replacement.
 fn replace(
     file: &Path,
     text: &str,
@@ -209,7 +209,7 @@ fn replace(
     let mut rest = text;
     let mut done = String::new();
     for (_, old, new) in found {
-        // Overlapping edits: the first took away what the second is to replace.
+        // Overlapping edits: the first removed the text of the second.
         let (before, after) = rest.split_once(old.as_str()).ok_or_else(|| wrong(old, 0))?;
         done.push_str(before);
         done.push_str(new);

@@ -1,17 +1,17 @@
-//! Why a part of the stack could not be started or asked.
+//! Errors of the stack's parts, by fault.
 
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-/// Whose fault it is: the set-up's, the part's own, or the operating system's.
+/// A failure of the set-up, a part, or the operating system.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Something has not been built or installed.
     #[error("{what} is missing at {}: {remedy}", path.display())]
     Missing {
-        /// The thing, as one would call it.
+        /// Its name in messages.
         what: &'static str,
         /// The path where it was expected.
         path: PathBuf,
@@ -21,10 +21,10 @@ pub enum Error {
     /// The bridge would not start with a configuration.
     #[error("the bridge cannot use its configuration: {0}")]
     Configuration(String),
-    /// A port that was asked for by number belongs to someone else.
+    /// The requested port is in use.
     #[error("port {0} is in use")]
     PortInUse(u16),
-    /// Every port that may be picked is taken.
+    /// All ports of the range are in use.
     #[error("find a free port from {first} to {last}")]
     NoPort {
         /// Lowest port tried.
@@ -32,8 +32,8 @@ pub enum Error {
         /// Highest port tried.
         last: u16,
     },
-    /// Envoy's configuration was to be edited, and the way in has no Envoy.
-    #[error("edit Envoy's configuration where there is no Envoy")]
+    /// The test edits Envoy's configuration, but its stack has no Envoy.
+    #[error("edit Envoy's configuration: this stack has no Envoy")]
     NoEnvoy,
     /// The filter could not be started in APISIX's emulated host.
     #[error("start the filter in APISIX's host: {0}")]
@@ -41,22 +41,22 @@ pub enum Error {
     /// A Kafka has no listener of this name.
     #[error("find the listener {0}")]
     NoListener(String),
-    /// A committed file no longer holds what is to be replaced in it.
-    #[error("{} holds {text:?} {count} times where once was expected", file.display())]
+    /// A text to replace does not occur exactly once in a committed file.
+    #[error("{} contains {text:?} {count} times, expected once", file.display())]
     Substitution {
         /// The file.
         file: PathBuf,
         /// The exact text.
         text: String,
-        /// How often it stands there.
+        /// Its occurrences.
         count: usize,
     },
-    /// A part ended by itself.
+    /// A part ended unexpectedly.
     #[error("{part} ended ({status}); its log {}", ends_with(tail))]
     Ended {
-        /// Which.
+        /// The part.
         part: &'static str,
-        /// How.
+        /// Its exit status.
         status: ExitStatus,
         /// The last lines of its log.
         tail: String,
@@ -64,13 +64,13 @@ pub enum Error {
     /// A part runs, but a condition did not come true in time.
     #[error("{part} did not {what} within {} s{detail}", within.as_secs())]
     Late {
-        /// Which.
+        /// The part.
         part: &'static str,
         /// The condition, as a verb: "become ready".
         what: &'static str,
-        /// The time that it had.
+        /// The time limit.
         within: Duration,
-        /// The actual result, beginning with a separator, or nothing.
+        /// The actual result after a separator, or nothing.
         detail: String,
     },
     /// A certificate could not be made.
@@ -108,13 +108,13 @@ impl From<ring::error::Unspecified> for Error {
 }
 
 impl Error {
-    /// For `map_err`: an I/O error with what was being done.
+    /// For `map_err`: an I/O error and the failed action.
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |source| Self::Io { what, source }
     }
 
-    /// For `map_err`: a Kafka error with what was being done.
+    /// For `map_err`: a Kafka error and the failed action.
     pub(crate) fn kafka(what: impl Into<String>) -> impl FnOnce(rdkafka::error::KafkaError) -> Self {
         let what = what.into();
         move |source| Self::Kafka { what, source }

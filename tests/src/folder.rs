@@ -1,7 +1,7 @@
 //! A folder for the logs, configurations and data of one stack.
 //!
-//! It is removed with its owner, unless the owner panics: then its logs are kept. A folder whose owner was killed is removed
-//! by the next process that creates one.
+//! Its owner removes it, but keeps the logs after a panic. If the owner was killed, the next process that creates a folder
+//! removes it.
 
 use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
@@ -15,7 +15,7 @@ use crate::Error;
 use crate::process::tail;
 use crate::tools::target_dir;
 
-/// A folder of its own under `target/stacks`, removed on drop unless its owner panics.
+/// A folder under `target/stacks`, removed on drop unless its owner panics.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
@@ -25,11 +25,11 @@ pub struct Folder {
 
 impl Folder {
     /// # Errors
-    /// [`Error::Io`] where it cannot be made.
+    /// [`Error::Io`] if it cannot be created.
     pub fn new(name: &str) -> Result<Self, Error> {
         let parent = target_dir()?.join("stacks");
         fs::create_dir_all(&parent).map_err(Error::io(format!("make {}", parent.display())))?;
-        // Between making a folder and locking it, it looks like an orphan.
+        // A folder that is created but not yet locked looks like an orphan.
         let _one_at_a_time = lock(&parent.join(LOCK))?;
         SWEPT.call_once(|| remove_orphans(&parent));
         let path = loop {
@@ -37,7 +37,7 @@ impl Folder {
             let path = parent.join(format!("{name}-{}-{number}", process::id()));
             match fs::create_dir(&path) {
                 Ok(()) => break path,
-                // Kept by another process of the same number.
+                // Kept by an earlier process with the same id.
                 Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
                 Err(e) => return Err(Error::io(format!("make {}", path.display()))(e)),
             }
@@ -52,10 +52,10 @@ impl Folder {
         &self.path
     }
 
-    /// Writes a file into it and says where it is.
+    /// Writes a file into it and returns its path.
     ///
     /// # Errors
-    /// [`Error::Io`] where it cannot be written.
+    /// [`Error::Io`] if it cannot be written.
     pub fn write(&self, name: &str, content: &str) -> Result<PathBuf, Error> {
         let path = self.path.join(name);
         fs::write(&path, content).map_err(Error::io(format!("write {}", path.display())))?;
@@ -74,8 +74,8 @@ impl Drop for Folder {
 }
 
 impl Folder {
-    /// Leaves the folder for reading, and says so with the end of each log.
-    #[expect(clippy::print_stderr, reason = "a failed test's last words")]
+    /// Keeps the folder, and prints its path and the end of each log.
+    #[expect(clippy::print_stderr, reason = "a failed test's output")]
     fn keep(&self) {
         // A folder without a lock file is never swept: it stays until `target` is deleted. A sweep that had already
         // opened the file would find it unlocked once this folder is dropped.

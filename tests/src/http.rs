@@ -1,4 +1,4 @@
-//! Plain HTTP/1.1 requests, for readiness, statistics and the like; [`client`] asks gateways for more than that.
+//! Simple HTTP/1.1 requests, for readiness and statistics. [`client`] is the full client.
 
 pub mod client;
 
@@ -22,7 +22,7 @@ pub struct Answer {
     pub body: String,
 }
 
-/// `GET http://ADDRESS PATH` on a connection of its own, within 10 s. The error is a text for people.
+/// `GET http://ADDRESS PATH` on a new connection, within 10 s.
 ///
 /// # Errors
 /// No complete response arrived.
@@ -33,7 +33,7 @@ pub async fn get(address: SocketAddr, path: &str) -> Result<Answer, String> {
     send(address, "GET", path).await
 }
 
-/// `POST http://ADDRESS PATH` without a body, as Envoy's administration wants for what changes something.
+/// `POST http://ADDRESS PATH` without a body, for Envoy's admin commands.
 ///
 /// # Errors
 /// No complete response arrived.

@@ -1,8 +1,8 @@
-//! A real Apache Kafka: nodes that are broker and controller each.
+//! A real Apache Kafka, whose nodes are each broker and controller.
 //!
-//! [`Kafka::shared`] is what most tests use, with topics of their own; a test that kills or freezes its Kafka, or wants
-//! more of it than one plain node, starts one of its own by [`Kafka::start`] or [`Kafka::start_with`]. [`secured`] has
-//! a listener for every way to be secured.
+//! Most tests use [`Kafka::shared`] with their own topics. A test that kills or freezes its Kafka, or needs more than one
+//! plain node, starts its own with [`Kafka::start`] or [`Kafka::start_with`]. [`secured`] has a listener for each security
+//! protocol.
 
 mod command;
 mod leaders;
@@ -34,13 +34,13 @@ pub use write::{Codec, Outcome, Write};
 use crate::Error;
 use crate::folder::Folder;
 
-/// A Kafka cluster, and what a test does to it.
+/// A running Kafka cluster.
 pub struct Kafka {
-    /// In the order of their ids, the first of which is 1.
+    /// In the order of their ids, from 1.
     pub nodes: Vec<Node>,
     listeners: Vec<Listener>,
     admin: AdminClient<DefaultClientContext>,
-    /// As `admin`, for questions while nodes are frozen.
+    /// As `admin`, for requests while nodes are frozen.
     observer: AdminClient<DefaultClientContext>,
     topics: AtomicU32,
     producers: Producers,
@@ -48,7 +48,7 @@ pub struct Kafka {
 }
 
 impl Kafka {
-    /// The one node that all tests of this process share; it starts with the first of them and ends with the process.
+    /// The node that all tests of this process share. The first caller starts it; it ends with the process.
     ///
     /// # Errors
     /// As [`start`](Self::start).
@@ -71,10 +71,10 @@ impl Kafka {
         Self::start_with(Setup::default()).await
     }
 
-    /// Formats and starts a cluster; all of its nodes serve clients when this returns.
+    /// Formats and starts a cluster, and waits until all its nodes serve clients.
     ///
     /// # Errors
-    /// Where Kafka is not installed or does not come up within a minute.
+    /// Kafka is not installed, or does not come up within a minute.
     ///
     /// # Cancel safety
     /// Nothing is left running.
@@ -85,10 +85,10 @@ impl Kafka {
         let mut client = ClientConfig::new();
         client
             .set("bootstrap.servers", clients.join(","))
-            // A node that comes back is noticed at once.
+            // Reconnects quickly to a restarted node.
             .set("reconnect.backoff.max.ms", "250");
         let admin = client.create().map_err(Error::kafka("make an administration client"))?;
-        // A node that does not answer is not asked again before it has answered a connection.
+        // librdkafka skips a silent node until it accepts a new connection.
         let observer = client
             .set("socket.timeout.ms", "1000")
             .create()
@@ -98,17 +98,17 @@ impl Kafka {
         Ok(Self { nodes, listeners: setup.listeners, admin, observer, topics, producers, folder })
     }
 
-    /// The nodes' addresses for clients, as `bootstrap.servers` takes them.
+    /// The nodes' addresses for clients, for `bootstrap.servers`.
     #[must_use]
     pub fn bootstrap(&self) -> String {
         let addresses = self.nodes.iter().map(|node| node.address().to_string());
         addresses.collect::<Vec<_>>().join(",")
     }
 
-    /// The nodes' addresses at the listener of this name, as `bootstrap.servers` takes them.
+    /// The nodes' addresses at the listener `name`, for `bootstrap.servers`.
     ///
     /// # Errors
-    /// [`Error::NoListener`] where there is none of this name.
+    /// [`Error::NoListener`] if there is no such listener.
     pub fn bootstrap_of(&self, name: &str) -> Result<String, Error> {
         let at = self.listeners.iter().position(|listener| listener.name == name);
         let listener = at.and_then(|at| Some((at, self.listeners.get(at)?)));
@@ -129,23 +129,23 @@ impl Kafka {
         self.nodes.iter_mut().for_each(|node| node.process.kill());
     }
 
-    /// Stops every node where it stands, its sockets open.
+    /// Freezes every node (SIGSTOP); its sockets stay open.
     pub fn freeze(&mut self) {
         self.nodes.iter_mut().for_each(|node| node.process.freeze());
     }
 
-    /// Lets every node go on.
+    /// Resumes every node.
     pub fn thaw(&mut self) {
         self.nodes.iter_mut().for_each(|node| node.process.thaw());
     }
 
-    /// Starts the nodes again that have ended, on the same ports with the same data.
+    /// Restarts the nodes that have ended, on the same ports with the same data.
     ///
     /// # Errors
     /// A node does not come up within a minute.
     ///
     /// # Cancel safety
-    /// Some may be down.
+    /// Some nodes may stay down.
     pub async fn up(&mut self) -> Result<(), Error> {
         for node in &mut self.nodes {
             node.up(&self.admin).await?;

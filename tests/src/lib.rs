@@ -1,13 +1,13 @@
-//! A whole Sluicegate on free ports of this machine, for the end-to-end tests, the benchmarks and the demo.
+//! Runs a whole Sluicegate on free local ports, for the end-to-end tests, the benchmarks and the demo.
 //!
-//! 1. [`stack`]: Kafka, bridge and gateway together, whichever [`way`] in it is; what most callers want
-//! 2. [`kafka`], [`bridge`], [`envoy`], [`relay`], [`apisix`]: the parts, each of which can be killed, frozen and started again
-//! 3. [`process`]: a child that never outlives this process, however it ends
+//! 1. [`stack`]: bridge and gateway together, for each [`way`] in; most callers need only this
+//! 2. [`kafka`], [`bridge`], [`envoy`], [`relay`], [`apisix`]: the parts, which tests kill, freeze and restart
+//! 3. [`process`]: a child that never outlives this process
 //! 4. [`socket`] and [`raw`], the two clients; [`waiting`], [`random`], [`in_both_profiles`], [`in_every_way`],
-//!    [`in_every_gateway`]: what tests of several programs share
-//! 5. [`secrets`], [`certificates`], [`tokens`]: what clients and brokers know each other by
-//! 6. [`port`], [`folder`], [`tools`], [`http`]: where they listen, write, come from, and how they are asked
-//! 7. [`arguments`]: the command lines of the programs around it
+//!    [`in_every_gateway`]: helpers for tests
+//! 5. [`secrets`], [`certificates`], [`tokens`]: credentials of clients and brokers
+//! 6. [`port`], [`folder`], [`tools`], [`http`]: ports, logs, programs, and simple requests
+//! 7. [`arguments`]: the command lines of demo and benchmark
 
 pub mod apisix;
 pub mod arguments;

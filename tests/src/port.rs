@@ -1,9 +1,8 @@
-//! Ports that no other test, in this process or another, is given at the same time.
+//! Ports that are exclusive among all tests of all processes.
 //!
-//! A part that is killed and started again must come back on the same port, so a port is owned for longer than a
-//! socket is bound to it. Three things make that safe: the ports lie below the range from which the kernel takes the
-//! local ports of outgoing connections; each is claimed by an abstract Unix socket of its number, which the kernel
-//! releases with its owner, however that ends; and a claimed port is handed out only if it can be bound.
+//! A restarted part must get the same port, so a port stays owned while nothing listens on it. Three things make that safe:
+//! the ports are below the kernel's range for outgoing connections; each is claimed with an abstract Unix socket of its
+//! number, which the kernel releases when its owner ends; and a claimed port is returned only if it can be bound.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -26,12 +25,12 @@ impl Port {
     /// Any free port.
     ///
     /// # Errors
-    /// [`Error::NoPort`] where all are taken.
+    /// [`Error::NoPort`] if all are in use.
     pub fn pick() -> Result<Self, Error> {
         let first = FIRST;
         let last = first_ephemeral().saturating_sub(1).max(first);
         let count = u32::from(last.saturating_sub(first)).saturating_add(1);
-        // Processes begin at different places, and a port that was just given back is the last to be picked again.
+        // Processes start at different ports, and a released port is reused last.
         let start = process::id().wrapping_mul(61);
         for _ in 0..count {
             let step = start.wrapping_add(PICKED.fetch_add(1, Ordering::Relaxed)) % count;
@@ -43,10 +42,10 @@ impl Port {
         Err(Error::NoPort { first, last })
     }
 
-    /// This very port.
+    /// The port with this number.
     ///
     /// # Errors
-    /// [`Error::PortInUse`] where someone listens on it or owns it; [`Error::Io`] where it may not be bound.
+    /// [`Error::PortInUse`] if it is owned or listened on, [`Error::Io`] if it cannot be bound.
     pub fn claim(number: u16) -> Result<Self, Error> {
         let in_use_or = |what: &str, e: std::io::Error| match e.kind() {
             ErrorKind::AddrInUse => Error::PortInUse(number),
@@ -72,7 +71,7 @@ impl Port {
     }
 }
 
-/// The first port that the kernel may give to an outgoing connection.
+/// The first port of the kernel's range for outgoing connections.
 fn first_ephemeral() -> u16 {
     fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")
         .ok()

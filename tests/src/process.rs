@@ -1,4 +1,4 @@
-//! A child that never outlives this process, however this process ends.
+//! A child process that never outlives this process.
 
 mod connections;
 mod mortal;
@@ -19,7 +19,7 @@ pub use usage::Usage;
 
 use crate::Error;
 
-/// A running program in a process group of its own, killed and reaped when dropped.
+/// A running program in its own process group, killed and reaped when dropped.
 #[derive(Debug)]
 pub struct Process {
     part: &'static str,
@@ -29,10 +29,10 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command` with its output appended to the file `log`. `part` is what errors call it.
+    /// Starts `command` and appends its output to the file `log`. `part` is its name in errors.
     ///
     /// # Errors
-    /// [`Error::Io`] where the program cannot be started or the log not be opened.
+    /// [`Error::Io`] if the program cannot be started or the log cannot be opened.
     pub fn spawn(part: &'static str, mut command: Command, log: &Path) -> Result<Self, Error> {
         let file = File::options().create(true).append(true).open(log);
         let file = file.map_err(Error::io(format!("open {}", log.display())))?;
@@ -44,13 +44,13 @@ impl Process {
         Ok(Self { part, child, group, log: log.to_owned() })
     }
 
-    /// Its process id, which is its group's as well.
+    /// The id of the process and its group.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// The file of its output.
+    /// Its log file.
     #[must_use]
     pub fn log(&self) -> &Path {
         &self.log
@@ -67,20 +67,20 @@ impl Process {
         self.signal(Signal::TERM);
     }
 
-    /// SIGSTOP: it keeps its connections and does nothing. On a busy machine it takes some time to stop, which is awaited.
+    /// SIGSTOP: the process keeps its connections and does nothing. Waits until it has stopped.
     pub fn freeze(&mut self) {
         self.signal(Signal::STOP);
-        // An end, and a stop, are left for others to hear of.
+        // `NOWAIT` leaves the status for a later wait.
         let stopped = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         let _ = waitid(WaitId::Pid(self.group), stopped);
     }
 
-    /// SIGCONT: it goes on after [`freeze`](Self::freeze).
+    /// SIGCONT: resumes after [`freeze`](Self::freeze).
     pub fn thaw(&mut self) {
         self.signal(Signal::CONT);
     }
 
-    /// SIGKILL, as a crash would be; it is gone when this returns.
+    /// SIGKILL, like a crash. Waits until the process has ended.
     pub fn kill(&mut self) {
         self.signal(Signal::KILL);
         let _ = self.child.wait();
@@ -92,15 +92,15 @@ impl Process {
         let _ = self.child.wait();
     }
 
-    /// How it ended, if it has.
+    /// The exit status, if it has ended.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
     }
 
-    /// Waits for it to end though it should not, and says how it did.
+    /// Waits until it ends unexpectedly; returns the error.
     ///
     /// # Cancel safety
-    /// It runs on.
+    /// The process keeps running.
     pub async fn watch(&mut self) -> Error {
         loop {
             if let Err(error) = self.alive() {
@@ -110,13 +110,13 @@ impl Process {
         }
     }
 
-    /// Waits for its end.
+    /// Waits until it ends.
     ///
     /// # Errors
-    /// [`Error::Late`] where it still runs after `within`.
+    /// [`Error::Late`] if it is still running after `within`.
     ///
     /// # Cancel safety
-    /// It runs on.
+    /// The process keeps running.
     pub async fn wait(&mut self, within: Duration) -> Result<ExitStatus, Error> {
         let deadline = deadline(within);
         loop {
@@ -130,13 +130,13 @@ impl Process {
         }
     }
 
-    /// Asks `condition` again and again until it gives a value; what it gives otherwise is the detail of the error.
+    /// Polls `condition` until it succeeds. Its last error becomes the detail of [`Error::Late`].
     ///
     /// # Errors
-    /// [`Error::Ended`] where the process ends meanwhile, [`Error::Late`] where nothing came `within` the time.
+    /// [`Error::Ended`] if the process ends first, [`Error::Late`] if `condition` still fails after `within`.
     ///
     /// # Cancel safety
-    /// The process runs on.
+    /// The process keeps running.
     pub async fn until<T>(
         &mut self,
         what: &'static str,
@@ -145,7 +145,7 @@ impl Process {
     ) -> Result<T, Error> {
         let deadline = deadline(within);
         loop {
-            // Before the condition is asked: another program may answer in this one's place.
+            // Checked first: another program may answer in this one's place.
             self.alive()?;
             match condition().await {
                 Ok(value) => return Ok(value),
@@ -158,21 +158,21 @@ impl Process {
     /// The resources that it has used.
     ///
     /// # Errors
-    /// [`Error::Io`] where it has ended.
+    /// [`Error::Io`] if it has ended.
     pub fn usage(&self) -> Result<Usage, Error> {
         usage::of(self.id()).map_err(Error::io(format!("read the usage of {}", self.part)))
     }
 
-    /// Its established connections to the port of this address, each by a name that no other has while it lives.
+    /// Its established connections to the port of this address, each by a unique name.
     ///
     /// # Errors
-    /// [`Error::Io`] where it has ended.
+    /// [`Error::Io`] if it has ended.
     pub fn connections(&self, to: SocketAddr) -> Result<HashSet<String>, Error> {
         let what = format!("read the connections of {}", self.part);
         connections::to(to, self.id()).map_err(Error::io(what))
     }
 
-    /// Nothing happens once it has ended: its number may be someone else's by then.
+    /// Does nothing once the process has ended: its id may be reused.
     fn signal(&mut self, signal: Signal) {
         if self.ended().is_none() {
             let _ = kill_process_group(self.group, signal);
@@ -230,7 +230,7 @@ mod tests {
     }
 
     fn alive(pid: u32) -> bool {
-        // A zombie is not alive: its status has no memory.
+        // A zombie's status has no memory.
         fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| status.contains("VmRSS:"))
     }
 

@@ -1,6 +1,6 @@
-//! Several tests of one function: one for each way in.
+//! Macros that turn one function into a test for each way in.
 
-/// Makes of each `async fn name(profile: Profile)`, or `way: Way`, two tests on Envoy: `tunnel::name` and `internal::name`.
+/// Turns each `async fn name(profile: Profile)`, or `way: Way`, into two tests on Envoy: `tunnel::name` and `internal::name`.
 #[macro_export]
 macro_rules! in_both_profiles {
     ($($test:ident)+) => {
@@ -19,7 +19,7 @@ macro_rules! in_both_profiles {
     };
 }
 
-/// Makes of each `async fn name(way: Way)` a test for each way in.
+/// Turns each `async fn name(way: Way)` into a test for each way in.
 #[macro_export]
 macro_rules! in_every_way {
     ($($test:ident)+) => {
@@ -28,7 +28,7 @@ macro_rules! in_every_way {
     };
 }
 
-/// Makes of each `async fn name(way: Way)` a test for each gateway of plain HTTP: on Envoy, and `apisix::name`.
+/// Turns each `async fn name(way: Way)` into a test for each gateway of plain HTTP: on Envoy, and `apisix::name`.
 #[macro_export]
 macro_rules! in_every_gateway {
     ($($test:ident)+) => {
@@ -37,7 +37,7 @@ macro_rules! in_every_gateway {
     };
 }
 
-/// Makes of each `async fn name(way: Way)` one test in APISIX's emulated host: `apisix::name`.
+/// Turns each `async fn name(way: Way)` into one test in APISIX's emulated host: `apisix::name`.
 #[macro_export]
 macro_rules! through_apisix {
     ($($test:ident)+) => {
@@ -50,7 +50,7 @@ macro_rules! through_apisix {
     };
 }
 
-/// Makes of each `async fn name(way: Way)` two tests of the bridge's own endpoint: `relay::name` through nginx, and
+/// Turns each `async fn name(way: Way)` into two tests of the bridge's own endpoint: `relay::name` through nginx, and
 /// `direct::name`.
 #[macro_export]
 macro_rules! on_the_endpoint {
@@ -60,7 +60,7 @@ macro_rules! on_the_endpoint {
     };
 }
 
-/// Makes of each `async fn name(way: Way)` one test of the bridge's own endpoint: `relay::name`, through nginx.
+/// Turns each `async fn name(way: Way)` into one test of the bridge's own endpoint: `relay::name`, through nginx.
 #[macro_export]
 macro_rules! through_the_relay {
     ($($test:ident)+) => {
@@ -73,7 +73,7 @@ macro_rules! through_the_relay {
     };
 }
 
-/// Makes of each `async fn name(way: Way)` one test of the bridge's own endpoint: `direct::name`, without a gateway.
+/// Turns each `async fn name(way: Way)` into one test of the bridge's own endpoint: `direct::name`, without a gateway.
 #[macro_export]
 macro_rules! directly {
     ($($test:ident)+) => {

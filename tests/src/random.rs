@@ -1,11 +1,11 @@
-//! Numbers that look random and are the same for the same seed, so that a failure can be repeated.
+//! Reproducible pseudo-random numbers.
 
 /// Vigna's xorshift64*.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 
 impl Random {
-    /// Seeds that differ by one give nothing alike.
+    /// Similar seeds give unrelated sequences.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
@@ -20,7 +20,7 @@ impl Random {
         self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
     }
 
-    /// From 0 to `end` − 1; 0 where `end` is 0.
+    /// From 0 to `end` − 1; 0 if `end` is 0.
     pub fn below(&mut self, end: usize) -> usize {
         (self.next() >> 32).checked_rem(end as u64).map_or(0, |number| number as usize)
     }

@@ -1,11 +1,11 @@
-//! A client that writes and reads single bytes: it sends what no well-behaved client sends, and sees exactly what returns.
+//! A client that reads and writes raw bytes, including those that no well-behaved client sends.
 
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "tests' own: it fails as they do"
+    reason = "test code: a failure is a panic"
 )]
 
 mod frame;
@@ -27,37 +27,37 @@ pub use upgrade::Upgrade;
 
 use crate::http::client::Response;
 
-/// A connection; whatever takes a minute, or ends too soon, is a panic.
+/// A connection. A call that takes a minute, or meets an early end, panics.
 ///
 /// # Cancel safety
-/// A read that is dropped loses nothing. A write that is dropped may have sent a part.
+/// A dropped read loses nothing. A dropped write may have sent a part.
 #[derive(Debug)]
 pub struct Raw<IO = TcpStream> {
-    /// For what the methods do not do.
+    /// The connection, for other operations.
     pub io: IO,
-    /// Received, but not consumed.
+    /// Received but not consumed.
     unread: Vec<u8>,
 }
 
 impl Raw {
-    /// A connection.
+    /// Connects.
     pub async fn connect(to: SocketAddr) -> Self {
         Self::dial(to, TcpSocket::new_v4().unwrap()).await
     }
 
-    /// An open session on the route that is always there.
+    /// Opens a session on `/pubsub`.
     pub async fn open(to: SocketAddr) -> Self {
         Self::connect(to).await.upgraded(&Upgrade::default()).await
     }
 
-    /// As [`open`](Self::open), by a client at this address.
+    /// As [`open`](Self::open), from this client address.
     pub async fn open_from(to: SocketAddr, address: Ipv4Addr) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind((address, 0).into()).unwrap();
         Self::dial(to, socket).await.upgraded(&Upgrade::default()).await
     }
 
-    /// As [`open_from`](Self::open_from), with a kernel buffer of so many bytes for what is not read.
+    /// As [`open_from`](Self::open_from), with a receive buffer of `buffer` bytes in the kernel.
     pub async fn open_narrow(to: SocketAddr, address: Ipv4Addr, buffer: u32) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind((address, 0).into()).unwrap();
@@ -79,12 +79,12 @@ impl Raw {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Raw<IO> {
-    /// Over a connection that exists.
+    /// Wraps an open connection.
     pub fn over(io: IO) -> Self {
         Self { io, unread: Vec::new() }
     }
 
-    /// Expects an upgrade to be accepted.
+    /// Sends an upgrade, and expects it to be accepted.
     #[must_use]
     pub async fn upgraded(mut self, upgrade: &Upgrade) -> Self {
         let response = self.ask(&upgrade.bytes()).await;
@@ -92,12 +92,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Raw<IO> {
         self
     }
 
-    /// Writes all of it.
+    /// Writes all bytes.
     pub async fn write(&mut self, bytes: impl AsRef<[u8]>) {
         within("room for bytes", self.io.write_all(bytes.as_ref())).await.unwrap();
     }
 
-    /// Writes while the server takes it; whether it took all.
+    /// Writes as much as the server accepts; returns whether that is everything.
     pub async fn try_write(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         within("room for bytes", self.io.write_all(bytes.as_ref())).await.is_ok()
     }
@@ -108,7 +108,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Raw<IO> {
         self.response().await
     }
 
-    /// The next response, with its body where it has one of a known length or of chunks.
+    /// The next response, with its body if the length is known or the body is chunked.
     pub async fn response(&mut self) -> Response {
         self.try_response().await.expect("a response before the end")
     }
@@ -189,14 +189,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Raw<IO> {
         Some(Frame { first, payload: self.exactly(usize::try_from(len).unwrap()).await })
     }
 
-    /// The next frame, which has to hold an answer.
+    /// The next frame, which must be an answer.
     pub async fn answer(&mut self) -> PubSubResp {
         let frame = self.frame().await;
         assert_eq!(frame.first, BINARY, "{frame:?}");
         PubSubResp::decode(frame.payload.as_slice()).unwrap()
     }
 
-    /// The next bytes, as they are.
+    /// The next `len` bytes.
     pub async fn exactly(&mut self, len: usize) -> Vec<u8> {
         while self.unread.len() < len {
             assert!(self.more("an answer").await, "the end within {len} bytes, behind {:?}", self.unread);
@@ -204,7 +204,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Raw<IO> {
         self.unread.drain(..len).collect()
     }
 
-    /// The code and the reason of the close frame that has to come now, and the end of the connection right behind it.
+    /// Expects a close frame and then the end of the connection; returns the code and reason.
     pub async fn closed(&mut self) -> (u16, String) {
         let Frame { first, payload } = self.frame().await;
         assert_eq!(first, CLOSE, "{payload:?}");
@@ -213,14 +213,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Raw<IO> {
         (u16::from_be_bytes([payload[0], payload[1]]), reason)
     }
 
-    /// Expects this frame, and the end of the connection right behind it.
+    /// Expects this frame, and then the end of the connection.
     pub async fn is_closed(&mut self, want: &Frame, what: impl Display) {
         let frame = self.frame().await;
         assert_eq!(&frame, want, "{what}: {:?}", String::from_utf8_lossy(&frame.payload));
         self.is_at_the_end(what).await;
     }
 
-    /// Expects the end, which is a reset where the server had not read all that was sent.
+    /// Expects the end of the connection, or a reset if the server had not read everything.
     pub async fn is_at_the_end(&mut self, what: impl Display) {
         let ended = !self.more("the end").await;
         assert!(ended && self.unread.is_empty(), "{what}: {:?} where the end was expected", self.unread);
@@ -231,18 +231,18 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Raw<IO> {
         timeout(time, self.io.read_buf(&mut self.unread)).await.is_ok_and(|read| read.unwrap_or(0) == 0)
     }
 
-    /// Leaves, and discards what still comes until the server has noticed.
+    /// Disconnects, and discards input until the server has closed too.
     pub async fn leave(&mut self) {
-        // A server that was faster has closed it.
+        // Fails if the server has already closed.
         let _ = self.io.shutdown().await;
         let _ = within("the end", self.io.read_to_end(&mut self.unread)).await;
     }
 
-    /// Reads what there is; false at the end.
+    /// Reads once; false at the end.
     async fn more(&mut self, what: &str) -> bool {
         match within(what, self.io.read_buf(&mut self.unread)).await {
             Ok(len) => len > 0,
-            // TLS that ends without a word has ended, too.
+            // TLS without a close_notify has ended too.
             Err(error) if ENDS.contains(&error.kind()) => false,
             Err(error) => panic!("{error} where {what} was expected"),
         }
@@ -257,5 +257,5 @@ async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
 }
 
 const ENDS: [ErrorKind; 2] = [ErrorKind::ConnectionReset, ErrorKind::UnexpectedEof];
-/// Far longer than anything takes on a machine that is busy with other tests.
+/// Far longer than any step takes on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(60);

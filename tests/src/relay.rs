@@ -1,4 +1,4 @@
-//! A real nginx as a gateway's relay of upgrades: it hands WebSockets on to the bridge's own endpoint, as APISIX does.
+//! A real nginx that relays WebSocket upgrades to the bridge's own endpoint, as APISIX does.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -13,11 +13,11 @@ use crate::port::Port;
 use crate::process::Process;
 use crate::{Error, tools};
 
-/// A running nginx, and what a test does to it.
+/// A running nginx.
 pub struct Relay {
     gateway: Port,
     launch: Launch,
-    /// nginx itself, to be killed or frozen.
+    /// The process, which tests kill or freeze.
     pub process: Process,
 }
 
@@ -29,14 +29,13 @@ pub struct Route {
 }
 
 impl Route {
-    /// To the cluster `default`, and no more than that.
+    /// A route to the cluster `default`, without further headers.
     #[must_use]
     pub fn new(path: impl Into<String>) -> Self {
         Self { path: path.into(), metadata: Vec::new() }.with(CLUSTER, "default")
     }
 
-    /// With one header of [`sluicegate_protocol::metadata`] of this value, where it had another or none. Quotation marks,
-    /// backslashes and `$` mean something to nginx.
+    /// Sets one header of [`sluicegate_protocol::metadata`]. Quotation marks, backslashes and `$` are special to nginx.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.metadata.retain(|(other, _)| *other != name);
@@ -47,7 +46,7 @@ impl Route {
     fn location(&self) -> String {
         let value =
             |name| self.metadata.iter().find(|(other, _)| *other == name).map_or("", |(_, value)| value);
-        // A header of no value is not sent, the client's of that name neither.
+        // nginx omits a header with an empty value, the client's included.
         let metadata =
             METADATA.map(|name| format!("proxy_set_header {name} \"{}\";\n", value(name))).concat();
         let Self { path, .. } = self;
@@ -56,10 +55,10 @@ impl Route {
 }
 
 impl Relay {
-    /// Starts nginx in front of a bridge, with its configuration and log in `dir`; it accepts connections when this returns.
+    /// Starts nginx in front of a bridge, with its configuration and log in `dir`, and waits until it accepts connections.
     ///
     /// # Errors
-    /// It was not built, rejects its configuration, or does not listen within ten seconds.
+    /// nginx was not built, rejects its configuration, or does not listen within ten seconds.
     ///
     /// # Cancel safety
     /// Nothing is left running.
@@ -83,13 +82,13 @@ impl Relay {
         Ok(Self { gateway, launch, process })
     }
 
-    /// Starts it again on the same port; nothing where it still runs.
+    /// Restarts nginx on the same port, unless it is running.
     ///
     /// # Errors
     /// As [`start`](Self::start).
     ///
     /// # Cancel safety
-    /// It is down.
+    /// nginx stays down.
     pub async fn up(&mut self) -> Result<(), Error> {
         if self.process.ended().is_some() {
             self.process = self.launch.run(&self.gateway).await?;
@@ -112,7 +111,7 @@ struct Launch {
 impl Launch {
     async fn run(&self, gateway: &Port) -> Result<Process, Error> {
         let mut command = Command::new(&self.program);
-        // Every path of its configuration is meant from there.
+        // Paths in its configuration are relative to this.
         command.arg("-p").arg(&self.dir).args(["-c", "nginx.conf", "-e", "stderr"]);
         let mut process = Process::spawn("nginx", command, &self.dir.join("nginx.log"))?;
         let listens =
@@ -122,7 +121,7 @@ impl Launch {
     }
 }
 
-/// As APISIX sets them, and the filter.
+/// Directives that APISIX and the filter set too.
 const UPGRADE: &str = "proxy_set_header Host $http_host;
 proxy_set_header Upgrade $http_upgrade;
 proxy_set_header Connection $http_connection;
@@ -131,6 +130,6 @@ proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
 proxy_set_header X-Forwarded-Proto $scheme;
 proxy_set_header Sec-WebSocket-Extensions '';
 ";
-/// Headers that clients cannot send. A filter removes them by their prefix; nginx removes those that the tests send.
+/// Headers that are removed from clients' requests. The filter removes them by prefix, nginx those that the tests send.
 const METADATA: [&str; 6] = [CLUSTER, CLUSTER_DEFINITION, GATEWAY_SECRET, SUBPROTOCOL, WRITE, "sluicegate-x"];
 const START_WITHIN: Duration = Duration::from_secs(10);

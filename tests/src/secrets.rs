@@ -1,18 +1,18 @@
-//! The secrets that tests use, and where they may not show.
+//! The secrets of tests, and a search for them in texts.
 
 use std::sync::{Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
-/// A secret that tells what it is for. It is remembered for [`all`].
+/// Creates a secret whose text tells its purpose, and records it for [`all`].
 pub fn secret(what: &str) -> String {
     let secret = format!("{COMMON}{what}");
     keep(&secret);
     secret
 }
 
-/// Remembers a secret that [`secret`] did not make, such as a key.
+/// Records a secret that [`secret`] did not create, such as a key.
 pub fn keep(secret: &str) {
     let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
     if !kept.iter().any(|known| known == secret) {
@@ -20,13 +20,13 @@ pub fn keep(secret: &str) {
     }
 }
 
-/// All that this process has made or kept.
+/// All recorded secrets of this process.
 #[must_use]
 pub fn all() -> Vec<String> {
     KEPT.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-/// Which of [`all`] show in a text: as they are, in base64 of anything that holds them, or as a list of bytes.
+/// The secrets of [`all`] that a text contains: literally, within base64, or as a list of bytes.
 #[must_use]
 pub fn shown_in(text: &str) -> Vec<String> {
     let mut all = all();
@@ -34,19 +34,19 @@ pub fn shown_in(text: &str) -> Vec<String> {
     all
 }
 
-/// The forms of a secret in a text.
+/// The forms in which a secret can appear in a text.
 fn forms(secret: &str) -> Vec<String> {
     let bytes = format!("{:?}", secret.as_bytes());
     let mut forms = vec![secret.to_owned(), bytes.trim_matches(['[', ']']).to_owned()];
     for before in 0..3_usize {
         let padded = [vec![0; before], secret.as_bytes().to_vec()].concat();
         let encoded = STANDARD_NO_PAD.encode(&padded);
-        // Without the characters at either end, in which neighbours have a part.
+        // Without the characters at either end, which depend on neighbouring bytes.
         let first = before.saturating_mul(8).div_ceil(6);
         let last = padded.len().saturating_mul(8).checked_div(6).unwrap_or_default();
         forms.extend(encoded.get(first..last).map(str::to_owned));
     }
-    // Tokens are in base64's other alphabet.
+    // Tokens use base64's URL-safe alphabet.
     let others: Vec<String> = forms.iter().map(|form| form.replace('+', "-").replace('/', "_")).collect();
     forms.extend(others);
     forms

@@ -1,10 +1,10 @@
-//! A client on tokio-tungstenite: one WebSocket, requests out, answers in. No code under test judges itself.
+//! A client on tokio-tungstenite, so that the code under test does not judge itself.
 
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "tests' own: it fails as they do"
+    reason = "test code: a failure is a panic"
 )]
 
 use std::time::Duration;
@@ -26,10 +26,10 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async, connect_a
 
 use crate::stack::Stack;
 
-/// One open session; whatever goes against the protocol, or takes half a minute, is a panic.
+/// One open session. A violation of the protocol, or 30 s without an answer, panics.
 ///
 /// # Cancel safety
-/// A call that is dropped may have sent or lost a part of a message: the socket is of no more use.
+/// A dropped call may have sent or lost part of a message: the socket can no longer be used.
 #[derive(Debug)]
 pub struct Socket {
     stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
@@ -37,7 +37,7 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Upgrades a connection.
+    /// Opens a session.
     pub async fn open(stack: &Stack) -> Self {
         Self::open_at(&stack.url()).await
     }
@@ -53,7 +53,7 @@ impl Socket {
         Self { stream, sequence: 0 }
     }
 
-    /// As [`open`](Self::open), over a connection whose kernel buffer for unread answers is small.
+    /// As [`open`](Self::open), with a small receive buffer in the kernel.
     pub async fn open_narrow(stack: &Stack) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(NARROW).unwrap();
@@ -63,7 +63,7 @@ impl Socket {
         Self { stream, sequence: 0 }
     }
 
-    /// Sends a request and gives its sequence.
+    /// Sends a request and returns its sequence.
     pub async fn send(&mut self, req: Req) -> i64 {
         self.sequence = self.sequence.wrapping_add(1);
         let request = PubSubReq { sequence: self.sequence, req: Some(req) };
@@ -81,7 +81,7 @@ impl Socket {
         (sequence, resp.expect("an answer has content"))
     }
 
-    /// Answers pings, and otherwise says nothing, until the stream ends or something else comes.
+    /// Answers pings until another message arrives, or the stream ends.
     pub async fn listen(&mut self) -> Option<Result<Message, Error>> {
         loop {
             match self.stream.next().await {
@@ -91,7 +91,7 @@ impl Socket {
         }
     }
 
-    /// Sends a request whose answer has to be the next.
+    /// Sends a request and expects its answer next.
     pub async fn ask(&mut self, req: Req) -> Resp {
         let asked = self.send(req).await;
         let (sequence, resp) = self.receive().await;
@@ -99,7 +99,7 @@ impl Socket {
         resp
     }
 
-    /// [`ping`], and its pong.
+    /// Sends [`ping`] and expects the pong.
     pub async fn ping(&mut self) {
         match self.ask(ping()).await {
             Resp::PongResp(pong) => assert_eq!(pong.state, STATE),
@@ -107,10 +107,10 @@ impl Socket {
         }
     }
 
-    /// [`fetch`], and what came of it.
+    /// Sends [`fetch`] and returns its messages.
     ///
     /// # Errors
-    /// The gateway's.
+    /// The answer is an error.
     pub async fn fetch(
         &mut self,
         topic: &str,
@@ -120,10 +120,10 @@ impl Socket {
         messages(self.ask(fetch(topic, partition, offset)).await)
     }
 
-    /// [`list_offset`], and what came of it.
+    /// Sends [`list_offset`] and returns the offset.
     ///
     /// # Errors
-    /// The gateway's.
+    /// The answer is an error.
     pub async fn list_offset(
         &mut self,
         topic: &str,
@@ -137,15 +137,15 @@ impl Socket {
         }
     }
 
-    /// [`produce`], and what came of it.
+    /// Sends [`produce`] and returns the results.
     ///
     /// # Errors
-    /// The gateway's.
+    /// The answer is an error.
     pub async fn produce(&mut self, records: Vec<ProduceRecord>) -> Result<Vec<Produced>, ErrorResp> {
         results(self.ask(produce(records)).await)
     }
 
-    /// Reads from `offset` on, each time at the last offset + 1, until an answer is empty.
+    /// Fetches from `offset` on until an answer is empty.
     pub async fn walk(&mut self, topic: &str, partition: i32, mut offset: i64) -> Vec<KafkaMessage> {
         let mut walked = Vec::new();
         loop {
@@ -181,10 +181,10 @@ pub fn produce(records: Vec<ProduceRecord>) -> Req {
     Req::CmdKafkaProduce(CmdKafkaProduce { records })
 }
 
-/// The results of records.
+/// The results of a produce command.
 ///
 /// # Errors
-/// The gateway's.
+/// The answer is an error.
 pub fn results(resp: Resp) -> Result<Vec<Produced>, ErrorResp> {
     match resp {
         Resp::KafkaProduceResp(answer) => Ok(answer.results),
@@ -193,10 +193,10 @@ pub fn results(resp: Resp) -> Result<Vec<Produced>, ErrorResp> {
     }
 }
 
-/// The answer to a fetch.
+/// The messages in the answer to a fetch.
 ///
 /// # Errors
-/// The gateway's.
+/// The answer is an error.
 pub fn messages(resp: Resp) -> Result<Vec<KafkaMessage>, ErrorResp> {
     match resp {
         Resp::KafkaFetchResp(answer) => Ok(answer.messages),

@@ -18,7 +18,7 @@ use crate::folder::Folder;
 use crate::process::Process;
 use crate::way::Way;
 
-/// A running gateway with its bridge; everything ends when it is dropped.
+/// A running gateway and bridge. Dropping it stops both.
 pub struct Stack {
     gateway: Gateway,
     /// The bridge behind the gateway.
@@ -31,7 +31,7 @@ impl Stack {
     /// Starts the bridge, then the gateway. Kafka may be down.
     ///
     /// # Errors
-    /// A part cannot be started.
+    /// A part does not start.
     ///
     /// # Cancel safety
     /// Nothing is left running.
@@ -54,7 +54,7 @@ impl Stack {
         Ok(Self { gateway, bridge, way, folder })
     }
 
-    /// Which way in it is.
+    /// The way in.
     #[must_use]
     pub fn way(&self) -> Way {
         self.way
@@ -75,7 +75,7 @@ impl Stack {
     /// Its Envoy.
     ///
     /// # Panics
-    /// The stack has no Envoy: tests of Envoy's own features are not for other ways in.
+    /// The stack has no Envoy.
     #[must_use]
     #[expect(clippy::panic, reason = "for tests alone")]
     pub fn envoy(&self) -> &Envoy {
@@ -97,15 +97,15 @@ impl Stack {
         }
     }
 
-    /// The gateway, where there is one, and the bridge.
+    /// The gateway's process, if any, and the bridge's.
     pub fn processes(&self) -> impl Iterator<Item = &Process> {
         self.gateway.process().into_iter().chain([&self.bridge.process])
     }
 
-    /// Whether a fetch would work: the gateway's `/readyz`, or the bridge's, or why not.
+    /// Whether a fetch would work, by `/readyz` of gateway or bridge.
     ///
     /// # Errors
-    /// A text for people.
+    /// The reason why it would not.
     ///
     /// # Cancel safety
     /// Nothing is left over.
@@ -116,7 +116,7 @@ impl Stack {
     /// Waits until a fetch would work.
     ///
     /// # Errors
-    /// It is not ready after `within`, with the last reason, or a part ended meanwhile.
+    /// The stack is not ready after `within`, or a part has ended.
     ///
     /// # Cancel safety
     /// Nothing is left over.
@@ -129,10 +129,10 @@ impl Stack {
         }
     }
 
-    /// Waits for a part to end that should not, and says which and how.
+    /// Waits until a part ends unexpectedly; returns the error.
     ///
     /// # Cancel safety
-    /// The parts run on.
+    /// The parts keep running.
     pub async fn watch(&mut self) -> Error {
         tokio::select! {
             error = self.gateway.watch() => error,
@@ -140,20 +140,20 @@ impl Stack {
         }
     }
 
-    /// Asks the bridge to end, then the gateway; each has `within` for it. What does not end in time is killed when the stack
-    /// is dropped.
+    /// Stops the bridge, then the gateway, with SIGTERM, and waits up to `within` for each. Dropping the stack kills what is
+    /// left.
     ///
     /// # Cancel safety
-    /// A part that was asked ends.
+    /// Signalled parts still end.
     pub async fn stop(&mut self, within: Duration) {
-        // The bridge tells every session that it goes, through the gateway.
+        // The bridge first: it closes its sessions through the gateway.
         for process in [Some(&mut self.bridge.process), self.gateway.process_mut()].into_iter().flatten() {
             process.terminate();
             let _ = process.wait(within).await;
         }
     }
 
-    /// Its folder of configurations and logs.
+    /// The folder with its configurations and logs.
     #[must_use]
     pub fn folder(&self) -> &Folder {
         &self.folder

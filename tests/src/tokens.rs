@@ -1,4 +1,4 @@
-//! JSON web tokens (RFC 7519), as Kafka's OAUTHBEARER takes them.
+//! JSON web tokens (RFC 7519) for Kafka's OAUTHBEARER.
 
 mod claims;
 mod endpoint;

@@ -1,6 +1,6 @@
-//! Paths of programs: those that cargo built beside this one, and those that `./dev` installed into `target/tools`.
+//! Paths of programs: built by cargo beside this one, or installed by `./dev` into `target/tools`.
 //!
-//! The environment [`VARIABLES`] name others.
+//! The environment [`VARIABLES`] override them.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,7 @@ pub fn kafka_lib() -> Result<PathBuf, Error> {
     find("SLUICEGATE_KAFKA_LIB", "Apache Kafka", path, INSTALL)
 }
 
-/// How Kafka's version has to begin, where a recipe chose one.
+/// The expected prefix of Kafka's version, if a recipe sets one.
 #[must_use]
 pub fn kafka_version() -> Option<String> {
     env::var("SLUICEGATE_KAFKA_VERSION").ok()
@@ -70,10 +70,10 @@ pub fn workspace() -> &'static Path {
     package.parent().unwrap_or(package)
 }
 
-/// Cargo's target folder, which this program runs from.
+/// Cargo's target folder, which contains this program.
 ///
 /// # Errors
-/// [`Error::Io`] where the system does not say what program this is.
+/// [`Error::Io`] if the system does not tell this program's path.
 pub fn target_dir() -> Result<PathBuf, Error> {
     Ok(profile_dir()?.parent().unwrap_or(workspace()).to_owned())
 }
@@ -82,9 +82,9 @@ fn beside_this(program: &str) -> Result<PathBuf, Error> {
     Ok(profile_dir()?.join(program))
 }
 
-/// `target/debug` or the like: test programs lie in its `deps`, others in itself.
+/// `target/debug` or the like. Test programs are in its `deps`, others in the folder itself.
 fn profile_dir() -> Result<PathBuf, Error> {
-    let program = env::current_exe().map_err(Error::io("find out what program this is"))?;
+    let program = env::current_exe().map_err(Error::io("find this program's path"))?;
     let dir = program.ancestors().skip(1).find(|dir| !dir.ends_with("deps")).unwrap_or(workspace());
     Ok(dir.to_owned())
 }
@@ -99,15 +99,15 @@ fn find(
     if path.exists() { Ok(path) } else { Err(Error::Missing { what, path, remedy }) }
 }
 
-/// A number that a recipe may give to a test: `name` is one of [`VARIABLES`], and `default` what it is otherwise.
+/// A number that recipes pass to tests in `name`, one of [`VARIABLES`]; by default `default`.
 #[must_use]
-#[expect(clippy::panic, reason = "for tests alone: a long run that was misspelt is not a short one")]
+#[expect(clippy::panic, reason = "test code: a misspelt number must not become a short run")]
 pub fn number(name: &str, default: u64) -> u64 {
     let given = env::var_os(name).map_or(Ok(default), |text| text.to_string_lossy().parse());
     given.unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// The environment's names for all of these.
+/// The names of the environment variables.
 pub const VARIABLES: [&str; 10] = [
     "SLUICEGATE_ENVOY",
     "SLUICEGATE_NGINX",

@@ -1,4 +1,4 @@
-//! The one way in which tests wait: poll a condition until it holds or its time is over.
+//! How tests wait: poll a condition until it holds or a time limit passes.
 
 use std::fmt::{Debug, Display};
 use std::panic::Location;
@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-/// Polls `condition` until it gives a value.
+/// Polls `condition` until it succeeds.
 ///
-/// It fails as a test does, with the last error, where a poll that began after `within` still gives none: how long a poll
-/// itself takes does not count.
+/// Panics with the last error if a poll that began after `within` fails, so slow polls do not count against the limit.
 #[track_caller]
 pub fn until<T>(
     what: impl Display,
@@ -30,7 +29,7 @@ pub fn until<T>(
     }
 }
 
-/// Polls until `value` gives `want`, as [`until`] does; returns how long that took.
+/// Polls until `value` returns `want`, as [`until`] does; returns the time it took.
 #[track_caller]
 pub fn becomes<T: PartialEq + Debug>(
     what: impl Display,

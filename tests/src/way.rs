@@ -1,26 +1,26 @@
-//! The ways in: what is between a client and the bridge.
+//! The ways in: the gateway between a client and the bridge.
 
 use crate::envoy::Profile;
 
-/// Through which gateway clients reach the bridge, if through any.
+/// The gateway through which clients reach the bridge, if any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     /// Envoy in its profile of this name: the filter drives the session.
     Tunnel,
     /// Envoy in its profile of this name: the filter drives the session.
     Internal,
-    /// nginx, which hands the upgrade on as APISIX does: the bridge drives the session.
+    /// nginx, which relays the upgrade as APISIX does: the bridge drives the session.
     Relay,
-    /// APISIX's emulated host, for plain HTTP alone: see [`apisix`](crate::apisix).
+    /// APISIX's emulated host, for plain HTTP only: see [`apisix`](crate::apisix).
     Apisix,
-    /// None, a client on the same machine: the bridge drives the session.
+    /// No gateway, a client on the same machine: the bridge drives the session.
     Direct,
 }
 
 impl Way {
     /// All ways that carry sessions.
     pub const ALL: [Self; 4] = [Self::Tunnel, Self::Internal, Self::Relay, Self::Direct];
-    /// How many there are: `way as usize` is less.
+    /// The number of ways; `way as usize` is below it.
     pub const COUNT: usize = Self::ALL.len() + 1;
 
     /// Whether a filter drives the session.

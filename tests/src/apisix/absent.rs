@@ -1,4 +1,4 @@
-//! In the place of the worker's thread, where there is no WebAssembly engine: it does not start.
+//! Replaces the worker in builds without a WebAssembly engine: it never starts.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -16,5 +16,5 @@ pub(super) fn run(
     started: oneshot::Sender<Result<(), Error>>,
     _: oneshot::Receiver<()>,
 ) {
-    let _ = started.send(Err(Error::Filter("it is built into the tests alone".to_owned())));
+    let _ = started.send(Err(Error::Filter("only test builds contain it".to_owned())));
 }

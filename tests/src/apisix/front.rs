@@ -1,4 +1,4 @@
-//! The worker's thread: requests in, through the filter to the bridge, answers out.
+//! The worker's thread: passes requests through the filter to the bridge, and answers back.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -86,10 +86,10 @@ async fn connection(host: Rc<Host>, stream: TcpStream, client: SocketAddr) {
 
 /// One worker of APISIX.
 struct Host {
-    /// With the route's plugin, in the order in which they are looked through: whole paths first, then longer ones.
+    /// Routes and their plugins, in matching order: exact paths first, then longer prefixes.
     routes: Vec<(route::Route, Route)>,
     upstream: Upstream,
-    /// Behind its routes, so that it goes last.
+    /// Declared after its routes, so that it is dropped last.
     _worker: Worker,
 }
 
@@ -112,7 +112,7 @@ impl Host {
     }
 
     /// # Cancel safety
-    /// The client has gone: nginx closes its connection to the upstream.
+    /// Closes the connection to the upstream, as nginx does when the client disconnects.
     async fn exchange(&self, client: &str, request: Request<Incoming>) -> Result<Response<Body>, Gone> {
         let (head, body) = request.into_parts();
         let body = Limited::new(body, LONGEST_BODY).collect().await?.to_bytes();
@@ -154,7 +154,7 @@ fn answer(headers: &Headers, body: Body) -> Result<Response<Body>, Gone> {
     Ok(answer.body(body)?)
 }
 
-/// The request line and the lines behind it.
+/// The request line as pseudo-headers, then the header lines.
 fn lines(head: &Parts) -> Headers {
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
     let pseudo = [(":method", head.method.as_str()), (":path", target), (":scheme", "http")];

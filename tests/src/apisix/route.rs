@@ -11,13 +11,13 @@ pub struct Route {
 }
 
 impl Route {
-    /// For this path alone: what the filter's `conf` says.
+    /// A route for exactly this path, with the filter's `conf`.
     #[must_use]
     pub fn new(path: impl Into<String>, conf: Map<String, Value>) -> Self {
         Self { path: path.into(), below: false, conf }
     }
 
-    /// The same for a path without its last `/`, and for all paths below it: the two `uris` of one route.
+    /// A route for this path, without its trailing `/`, and all paths below it: the two `uris` of one route.
     #[must_use]
     pub fn below(path: &str, conf: Map<String, Value>) -> Self {
         Self { path: path.trim_end_matches('/').to_owned(), below: true, conf }

@@ -7,9 +7,9 @@ use super::route::Route;
 /// The settings that APISIX reads from its files.
 #[derive(Clone, Debug)]
 pub struct Setup {
-    /// Its routes.
+    /// The routes.
     pub routes: Vec<Route>,
-    /// Bytes that a request's body may have, nginx's `client_max_body_size`; 0 for any number.
+    /// Largest request body in bytes, nginx's `client_max_body_size`; 0 for no limit.
     pub client_max_body_size: usize,
     /// How long the upstream can be silent, nginx's `proxy_read_timeout`; 60 s by default.
     pub read_timeout: Duration,

@@ -22,7 +22,7 @@ pub(super) struct Upstream {
     pub(super) read_timeout: Duration,
 }
 
-/// The head of an answer, and its body as it comes.
+/// The head of an answer, and its streamed body.
 pub(super) struct Response {
     pub(super) status: u16,
     pub(super) headers: Headers,
@@ -41,7 +41,7 @@ impl Upstream {
     /// # Cancel safety
     /// The connection is closed.
     pub(super) async fn send(&self, headers: &Headers, body: Bytes) -> Result<Response, Failure> {
-        // The system takes the head of a request as soon as there is a connection.
+        // Once connected, the system accepts at least the request's head.
         let bytes_sent = body.len().saturating_add(1);
         let bad = |bytes_sent| Failure { status: 502, bytes_sent };
         let late = |bytes_sent| Failure { status: 504, bytes_sent };
@@ -69,7 +69,7 @@ fn request(headers: &Headers, body: Bytes) -> Result<Request<Full<Bytes>>, http:
     passed.fold(request, |request, (name, value)| request.header(name, value)).body(Full::new(body))
 }
 
-/// The client's connection is cut where the upstream's is, or where that is silent for too long.
+/// Cuts the client's connection when the upstream's is cut or silent for too long.
 fn streamed(body: Incoming, read_timeout: Duration) -> Body {
     let frames = stream::unfold(body, move |mut body| async move {
         let frame = match timeout(read_timeout, body.frame()).await {
@@ -99,7 +99,7 @@ mod tests {
 
     use super::*;
 
-    /// The requests that an upstream with this answer receives, and their results. It ends the connection unless it is kept.
+    /// The request that an upstream with this answer receives, its connection, and the result.
     async fn exchange(answer: &'static [u8]) -> (String, TcpStream, Result<Response, Failure>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -125,10 +125,10 @@ mod tests {
         (asked, stream, response)
     }
 
-    /// Answers behind which the connection ends.
+    /// Answers after which the connection ends.
     const CUT: [&[u8]; 2] = [b"HTTP/1.1 ", b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nab"];
 
-    /// An answer that goes on for ever.
+    /// An answer that never ends.
     const CHUNKS: &[u8] = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab\r\n";
 
     async fn run(test: impl Future<Output = ()>) {

@@ -1,25 +1,25 @@
-//! Edits of the committed configurations that add routes, or let one write.
+//! Edits of the committed configurations: more routes, or write access.
 
-/// Puts `keys` into the filter's configuration, and further objects into its `routes`.
+/// Adds `keys` to the filter's configuration, and objects to its `routes`.
 #[must_use]
 pub fn plugin(keys: &str, routes: &[&str]) -> (String, String) {
     instead(keys, &[&[PUBSUB], routes].concat())
 }
 
-/// Puts `keys` into the filter's configuration, and these objects into its `routes`, where `/pubsub` alone is.
+/// Adds `keys` to the filter's configuration, and replaces its only route, `/pubsub`, with these objects.
 #[must_use]
 pub fn instead(keys: &str, routes: &[&str]) -> (String, String) {
     (format!("\"routes\": [{PUBSUB}]"), format!("{keys} \"routes\": [{}]", routes.join(", ")))
 }
 
-/// Lets the route `/pubsub` write.
+/// Allows writing on the route `/pubsub`.
 #[must_use]
 pub fn writing() -> (String, String) {
     let route = r#""path": "/pubsub", "cluster": "default""#;
     (route.to_owned(), format!("{route}, \"write\": true"))
 }
 
-/// Envoy's own routes for these paths, as the one for `/pubsub`.
+/// Adds Envoy routes for these paths, like the one for `/pubsub`.
 #[must_use]
 pub fn routes(paths: &[&str]) -> (String, String) {
     let first = "- match: {path: /pubsub}";

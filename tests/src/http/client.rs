@@ -1,10 +1,10 @@
-//! A client of the gateway's plain HTTP, on hyper: a body in one piece or in many, slow or not, over HTTP/1.1 or HTTP/2.
+//! A client of the gateway's plain HTTP, on hyper: whole, split or slow bodies, over HTTP/1.1 or HTTP/2.
 
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "tests' own: it fails as they do"
+    reason = "test code: a failure is a panic"
 )]
 
 use std::convert::Infallible;
@@ -24,14 +24,14 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-/// One connection to a gateway; a request on it waits for the one before it.
+/// One connection to a gateway, with one request at a time.
 #[derive(Debug)]
 pub struct Client {
     sender: Sender,
     address: SocketAddr,
 }
 
-/// The request's target.
+/// A request.
 #[derive(Clone, Debug)]
 pub struct Request {
     method: Method,
@@ -41,14 +41,14 @@ pub struct Request {
     pieces: Option<Pieces>,
 }
 
-/// How a body is cut. Its length is said first only where `declared`.
+/// How a body is split.
 #[derive(Clone, Copy, Debug)]
 pub struct Pieces {
-    /// Each is as long as this, or as what is left.
+    /// Bytes of each piece; the last can be shorter.
     pub length: usize,
     /// Whether there is a `content-length`.
     pub declared: bool,
-    /// Whether each piece has left before the next one is there.
+    /// Whether to pause until each piece has been sent.
     pub slow: bool,
 }
 
@@ -57,9 +57,9 @@ pub struct Pieces {
 pub struct Response {
     /// The status code.
     pub status: u16,
-    /// All of them, in order.
+    /// All headers, in order.
     pub headers: HeaderMap,
-    /// To its end.
+    /// The whole body.
     pub body: Bytes,
 }
 
@@ -72,10 +72,10 @@ pub async fn ask(gateway: SocketAddr, request: Request) -> Response {
 }
 
 impl Client {
-    /// A connection for HTTP/1.1.
+    /// Connects for HTTP/1.1.
     ///
     /// # Errors
-    /// A text for people where nobody listens.
+    /// The connection is refused.
     ///
     /// # Cancel safety
     /// The connection is closed.
@@ -85,10 +85,10 @@ impl Client {
         Ok(Self { sender: Sender::Http1(sender), address: gateway })
     }
 
-    /// A connection for HTTP/2 without a word before (RFC 9113, section 3.3).
+    /// Connects for HTTP/2 with prior knowledge (RFC 9113, section 3.3).
     ///
     /// # Errors
-    /// A text for people where nobody listens.
+    /// The connection is refused.
     ///
     /// # Cancel safety
     /// The connection is closed.
@@ -99,13 +99,13 @@ impl Client {
         Ok(Self { sender: Sender::Http2(sender), address: gateway })
     }
 
-    /// Asks, and reads the answer to its end.
+    /// Sends a request and reads the whole answer.
     ///
     /// # Errors
-    /// A text for people where no whole answer came within half a minute: the request may have had its effect.
+    /// No complete answer within 30 s; the request may have had its effect.
     ///
     /// # Cancel safety
-    /// The connection is of no more use; the request may have had its effect.
+    /// The connection can no longer be used; the request may have had its effect.
     pub async fn ask(&mut self, request: Request) -> Result<Response, String> {
         let Self { sender, address } = self;
         let exchange = async {
@@ -132,7 +132,7 @@ impl Client {
 }
 
 impl Request {
-    /// Of any method, without a body.
+    /// A request of any method, without a body.
     #[must_use]
     pub fn new(method: &str, target: impl Into<String>) -> Self {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
@@ -151,7 +151,7 @@ impl Request {
         Self { body: body.into(), ..Self::new("POST", target) }
     }
 
-    /// With one more header, beside others of its name.
+    /// Adds a header, even if the name repeats.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
@@ -159,7 +159,7 @@ impl Request {
         self
     }
 
-    /// With its body cut.
+    /// Splits the body.
     #[must_use]
     pub fn cut(mut self, pieces: Pieces) -> Self {
         if pieces.declared {
@@ -168,7 +168,7 @@ impl Request {
         Self { pieces: Some(pieces), ..self }
     }
 
-    /// Such as `GET`.
+    /// The method.
     #[must_use]
     pub fn method(&self) -> &str {
         self.method.as_str()
@@ -187,7 +187,7 @@ impl Request {
             Some(pieces) => {
                 StreamBody::new(stream::unfold((body, true), move |(mut rest, first)| async move {
                     if pieces.slow && !first {
-                        // Nothing is there meanwhile: what was is written.
+                        // With nothing else to send, hyper writes the previous piece.
                         sleep(PAUSE).await;
                     }
                     if rest.is_empty() {
@@ -207,22 +207,22 @@ impl Request {
 }
 
 impl Response {
-    /// The value of a header that is there once, or not at all.
+    /// The value of a header that occurs at most once.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut all = self.headers.get_all(name).iter();
         let first = all.next().map(|value| value.to_str().unwrap());
-        assert!(all.next().is_none(), "{name} stands there twice: {self:?}");
+        assert!(all.next().is_none(), "{name} is repeated: {self:?}");
         first
     }
 
-    /// The body, which has to be text.
+    /// The body as text. Panics if it is not UTF-8.
     #[must_use]
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap_or_else(|_| panic!("no text: {self:?}"))
     }
 
-    /// The body, which has to be JSON.
+    /// The body as JSON. Panics if it is invalid.
     #[must_use]
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
@@ -251,5 +251,5 @@ fn text(error: impl std::error::Error) -> String {
 }
 
 const WITHIN: Duration = Duration::from_secs(30);
-/// Longer than the gateway takes to read what is there.
+/// Longer than the gateway needs to read a piece.
 const PAUSE: Duration = Duration::from_millis(2);

@@ -15,10 +15,10 @@ impl Kafka {
     /// Runs one of Kafka's tools, by its class, on this cluster.
     ///
     /// # Errors
-    /// [`Error::Ended`] with what it said where it fails, [`Error::Late`] where it takes longer than a minute.
+    /// [`Error::Ended`] with the output of a tool that fails, [`Error::Late`] after a minute.
     ///
     /// # Cancel safety
-    /// The tool is killed; what it was told may be done.
+    /// The tool is killed; it may have had its effect.
     pub(super) async fn command(&self, class: &'static str, args: &[&str]) -> Result<(), Error> {
         let mut command = java(class, &[])?;
         command.args(["--bootstrap-server", &self.bootstrap()]).args(args);
@@ -28,13 +28,13 @@ impl Kafka {
         if status.success() { Ok(()) } else { Err(failed()) }
     }
 
-    /// Runs one of Kafka's own tools with `input` on its standard input: what it prints on its standard output.
+    /// Runs one of Kafka's tools with `input` on its standard input, and returns its standard output.
     ///
     /// # Errors
-    /// It cannot be started, or ends with a failure.
+    /// The tool cannot be started, or fails.
     ///
     /// # Cancel safety
-    /// The tool is killed; what it was told may be done.
+    /// The tool is killed; it may have had its effect.
     pub async fn console(&self, class: &'static str, args: &[&str], input: &[u8]) -> Result<Vec<u8>, Error> {
         let mut command = tokio::process::Command::from(java(class, &[])?);
         command.args(["--bootstrap-server", &self.bootstrap()]).args(args);
@@ -43,7 +43,7 @@ impl Kafka {
         let stdin = child.stdin.take();
         let fed = async {
             if let Some(mut stdin) = stdin {
-                // A tool that has refused its arguments says why when it ends.
+                // A tool that rejects its arguments closes its input; its exit tells why.
                 let _ = stdin.write_all(input).await;
             }
         };

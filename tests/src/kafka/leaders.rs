@@ -1,4 +1,4 @@
-//! Which nodes hold a topic's partitions, and which of them lead.
+//! The replicas and leaders of a topic's partitions.
 
 use std::time::Duration;
 
@@ -11,19 +11,19 @@ use crate::Error;
 /// The state of a partition, as a cluster reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Partition {
-    /// The id of the node that leads it; `None` where none does.
+    /// The id of the leader, if there is one.
     pub leader: Option<usize>,
-    /// The ids of the nodes that hold it, the preferred leader first.
+    /// The ids of the replicas, the preferred leader first.
     pub replicas: Vec<usize>,
-    /// Those of them that have all that the leader has.
+    /// The ids of the in-sync replicas.
     pub in_sync: Vec<usize>,
 }
 
 impl Kafka {
-    /// The partitions of a topic, as any of the nodes that live knows them.
+    /// The partitions of a topic, as reported by any live node. Blocks at most half a second.
     ///
     /// # Errors
-    /// [`Error::Kafka`] where the node that was picked does not answer. Blocks at most half a second.
+    /// [`Error::Kafka`] if the chosen node does not answer.
     pub fn partitions(&self, topic: &str) -> Result<Vec<Partition>, Error> {
         let what = format!("read the leaders of {topic}");
         self.described(topic).map_err(Error::kafka(what))
@@ -41,10 +41,10 @@ impl Kafka {
         Ok(partition.collect())
     }
 
-    /// Waits until the partitions of a topic are as `condition` wants them, and gives them.
+    /// Waits until the partitions of a topic meet `condition`, and returns them. Blocks between polls.
     ///
     /// # Errors
-    /// [`Error::Late`] with what was seen last where they are not within 30 s. Blocks in between.
+    /// [`Error::Late`] with the last state after 30 s.
     ///
     /// # Cancel safety
     /// Nothing is left over.
@@ -56,7 +56,7 @@ impl Kafka {
     ) -> Result<Vec<Partition>, Error> {
         let start = Instant::now();
         loop {
-            // A node that was killed or frozen may have been asked; the next question may go to another.
+            // The request may have gone to a killed or frozen node; the next may reach another.
             let seen = self.described(topic);
             match seen {
                 Ok(partitions) if condition(&partitions) => return Ok(partitions),
@@ -69,14 +69,14 @@ impl Kafka {
         }
     }
 
-    /// Moves each partition of a topic to the nodes of these ids: the first of them leads it when this returns, and what
-    /// other nodes held is gone. A leader that may stay gives way only as `leader.imbalance.check.interval.seconds` says.
+    /// Moves each partition of a topic to the nodes of these ids, and waits until the first of them leads it and other nodes
+    /// have no replica. A leader that stays a replica gives way after `leader.imbalance.check.interval.seconds`.
     ///
     /// # Errors
-    /// [`Error::Ended`] where Kafka's tool refuses, [`Error::Late`] where the move takes longer than 30 s.
+    /// [`Error::Ended`] if Kafka's tool fails, [`Error::Late`] if the move takes longer than 30 s.
     ///
     /// # Cancel safety
-    /// The partitions may be on the move.
+    /// The partitions may still move.
     pub async fn reassign(&self, topic: &str, replicas: &[&[usize]]) -> Result<(), Error> {
         let partition = |(partition, replicas): (usize, &&[usize])| serde_json::json!({ "topic": topic, "partition": partition, "replicas": replicas });
         let partitions: Vec<_> = replicas.iter().enumerate().map(partition).collect();

@@ -16,17 +16,17 @@ use crate::port::Port;
 use crate::process::Process;
 use crate::tools;
 
-/// A node, and what a test does to it.
+/// A running node.
 pub struct Node {
     pub(super) ports: Ports,
     launch: Launch,
-    /// To be killed or frozen.
+    /// The process, which tests kill or freeze.
     pub process: Process,
 }
 
 /// A node's listener.
 pub(super) struct Ports {
-    /// From 1 on.
+    /// Counts from 1.
     pub(super) id: usize,
     pub(super) client: Port,
     controller: Port,
@@ -34,7 +34,7 @@ pub(super) struct Ports {
     pub(super) listeners: Vec<Port>,
 }
 
-/// How a node is started, for the first time and again.
+/// The settings to start and restart a node.
 struct Launch {
     id: usize,
     java: Vec<String>,
@@ -84,7 +84,7 @@ impl Node {
         self.ports.client.address()
     }
 
-    /// Formats and starts nodes that know each other; they serve clients when this returns.
+    /// Formats and starts the nodes of a cluster, and waits until they serve clients.
     pub(super) async fn start_all(
         all: Vec<Ports>,
         setup: &Setup,
@@ -122,7 +122,7 @@ impl Node {
         Ok(nodes)
     }
 
-    /// Starts it again, on the same ports with the same data; nothing where it still runs.
+    /// Restarts the node on the same ports with the same data, unless it is running.
     pub(super) async fn up(&mut self, admin: &AdminClient<DefaultClientContext>) -> Result<(), Error> {
         if self.process.ended().is_some() {
             self.process = self.launch.spawn()?;
@@ -139,7 +139,7 @@ impl Launch {
         Process::spawn("Kafka", command, &self.log)
     }
 
-    /// Waits until the node is registered with its controller, and may lead partitions.
+    /// Waits until the node is registered with its controller and can lead partitions.
     async fn serves(
         &self,
         process: &mut Process,
@@ -149,22 +149,22 @@ impl Launch {
             Ok(metadata) if metadata.brokers().iter().any(|b| usize::try_from(b.id()) == Ok(self.id)) => {
                 Ok(())
             }
-            Ok(_) => Err("the cluster does not know it yet".to_owned()),
+            Ok(_) => Err("the node is not registered yet".to_owned()),
             Err(error) => Err(error.to_string()),
         };
         process.until("serve clients", START_WITHIN, serves).await
     }
 }
 
-/// A program of Kafka's, to be given its arguments.
+/// The command of one of Kafka's programs, without arguments.
 pub(super) fn java(class: &str, options: &[String]) -> Result<Command, Error> {
     let mut command = Command::new("java");
     command
         .args(["-Xmx512m", "-XX:+UseSerialGC"])
-        // A node of a few minutes does not earn back the second compiler's work: a third of its start.
+        // In a few minutes, Java's second compiler does not pay off: it takes a third of the start.
         .args(["-XX:TieredStopAtLevel=1"])
         .arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
-        // Else what it reads and prints depends on the locale.
+        // Makes input and output independent of the locale.
         .args(["-Dfile.encoding=UTF-8", "-Dstdout.encoding=UTF-8"])
         .args(options)
         .arg("-cp")

@@ -1,4 +1,4 @@
-//! Records of a test's own, written by librdkafka.
+//! Writes a test's records with librdkafka.
 
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -20,20 +20,20 @@ pub struct Record {
     pub key: Option<Vec<u8>>,
     /// `None` is Kafka's null.
     pub value: Option<Vec<u8>>,
-    /// Milliseconds since 1970-01-01T00:00:00Z; the producer's clock where `None`.
+    /// Milliseconds since 1970-01-01T00:00:00Z; by default the producer's clock.
     pub timestamp: Option<i64>,
 }
 
 impl Record {
-    /// A record of this value, without a key.
+    /// A record with this value and no key.
     pub fn of(value: impl Into<Vec<u8>>) -> Self {
         Self { value: Some(value.into()), ..Self::default() }
     }
 }
 
 impl Kafka {
-    /// Writes records in this order and gives their offsets once the broker has them all (and, in a transaction,
-    /// has its end).
+    /// Writes records in this order, and returns their offsets once the broker has acknowledged all of them and, if there is
+    /// one, the end of the transaction.
     ///
     /// # Errors
     /// [`Error::Kafka`] with the first failure.
@@ -87,10 +87,10 @@ impl Kafka {
             .set("compression.type", how.codec.name())
             .set("message.max.bytes", "8388608")
             .set("queue.buffering.max.messages", "1000000")
-            // Records in this order, whatever is sent again.
+            // Keeps the order of records across retries.
             .set("enable.idempotence", "true")
             .set("linger.ms", "20")
-            // A node that comes back is noticed at once.
+            // Reconnects quickly to a restarted node.
             .set("reconnect.backoff.max.ms", "250");
         if let Some(count) = how.batch {
             config.set("batch.num.messages", count.to_string());
@@ -103,7 +103,7 @@ impl Kafka {
     }
 }
 
-/// All are handed over before the first answer is awaited, so that they share batches.
+/// Queues all records before it awaits the first acknowledgement, so that they share batches.
 async fn write(
     producer: &FutureProducer,
     topic: &str,

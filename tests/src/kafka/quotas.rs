@@ -1,16 +1,16 @@
-//! Quotas of clients.
+//! Client quotas.
 
 use super::Kafka;
 use crate::Error;
 
 impl Kafka {
-    /// Limits what clients of this id may read from each node, in bytes a second. It holds a moment later.
+    /// Limits the bytes per second that clients of this id can read from each node. Takes effect shortly after.
     ///
     /// # Errors
-    /// [`Error::Ended`] where Kafka's tool refuses.
+    /// [`Error::Ended`] if Kafka's tool fails.
     ///
     /// # Cancel safety
-    /// The limit may hold.
+    /// The limit may take effect.
     pub async fn limit_reads(&self, client_id: &str, bytes_per_second: u32) -> Result<(), Error> {
         let limit = format!("consumer_byte_rate={bytes_per_second}");
         let client = ["--entity-type", "clients", "--entity-name", client_id];

@@ -1,10 +1,10 @@
-//! Reads by librdkafka's consumer: the reference for our own reads, and the judge of writes.
+//! Reads with librdkafka's consumer: the reference for our own reads and writes.
 
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "tests' own: it fails as they do"
+    reason = "test code: a failure is a panic"
 )]
 
 use std::time::Duration;
@@ -48,7 +48,7 @@ impl Kafka {
         }
     }
 
-    /// The offsets that librdkafka finds in partition 0 for these times; −1 where every record is older.
+    /// The offsets that librdkafka finds in partition 0 for these times; −1 if every record is older.
     #[must_use]
     pub fn offsets_at(&self, topic: &str, times: &[i64]) -> Vec<i64> {
         let consumer = self.consumer();
@@ -71,7 +71,7 @@ impl Kafka {
             .set("group.id", "unused")
             .set("isolation.level", "read_uncommitted")
             .set("enable.partition.eof", "true")
-            // The log end is known after one wait.
+            // One empty poll finds the log end.
             .set("fetch.wait.max.ms", "10")
             .create()
             .unwrap()

@@ -1,4 +1,4 @@
-//! A Kafka with a listener for every way to be secured, and for some ways to be secured badly.
+//! A Kafka with a listener for each security protocol, and some with invalid certificates.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub struct Secured {
     _folder: Folder,
 }
 
-/// The listeners' names. All are at `localhost`.
+/// The names of the listeners, all at `localhost`.
 pub mod listener {
     /// TLS, for anyone.
     pub const SSL: &str = "SSL";
@@ -38,9 +38,9 @@ pub mod listener {
     pub const SASL: &str = "SASL";
     /// The same with TLS.
     pub const SASL_SSL: &str = "SASLSSL";
-    /// As [`SASL`], where a session ends after [`super::SESSION`] unless the client authenticates again.
+    /// As [`SASL`], but a session ends after [`super::SESSION`] unless the client authenticates again.
     pub const SHORT: &str = "SHORT";
-    /// OAUTHBEARER without TLS, for tokens that nobody signed. A session ends with its token.
+    /// OAUTHBEARER without TLS, for unsigned tokens. A session ends with its token.
     pub const UNSECURED: &str = "UNSECURED";
     /// OAUTHBEARER with TLS, for tokens of [`super::Secured::signer`]. A session ends with its token.
     pub const OIDC: &str = "OIDC";
@@ -53,7 +53,7 @@ pub mod listener {
 }
 
 impl Secured {
-    /// The one that all tests of this process share; it starts with the first of them and ends with the process.
+    /// The cluster that all tests of this process share. The first caller starts it; it ends with the process.
     ///
     /// # Errors
     /// As [`start`](Self::start).
@@ -65,10 +65,10 @@ impl Secured {
         SHARED.get_or_try_init(async || Self::start(Vec::new()).await).await
     }
 
-    /// A new one, with further options of its Java.
+    /// Starts a new cluster with further JVM options.
     ///
     /// # Errors
-    /// As [`Kafka::start_with`], or where something of its security cannot be made.
+    /// As [`Kafka::start_with`], or a certificate or key cannot be created.
     ///
     /// # Cancel safety
     /// Nothing is left running.
@@ -89,7 +89,7 @@ impl Secured {
         }
         let own = [
             format!("-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={}", key_set(folder.path())),
-            // It tells of every session that it ended because the client did not authenticate again.
+            // Logs each session that ends because its client did not authenticate again.
             "-Dorg.slf4j.simpleLogger.log.kafka.network.Processor=debug".to_owned(),
         ];
         let setup = Setup {
@@ -160,7 +160,7 @@ fn key_set(folder: &Path) -> String {
     format!("file://{}", folder.join("keys.json").display())
 }
 
-/// The users of SCRAM, for Kafka's formatter.
+/// The SCRAM users, for Kafka's formatter.
 fn scram() -> Vec<String> {
     let mut arguments = Vec::new();
     for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512"] {
@@ -173,7 +173,7 @@ fn scram() -> Vec<String> {
     arguments
 }
 
-/// The rights of [`READER`], by a password, a token or a certificate, and of [`WRITER`], by a password.
+/// Grants [`READER`] its rights, by password, token and certificate, and [`WRITER`] its own, by password.
 async fn allow_reader_and_writer(kafka: &Kafka) -> Result<(), Error> {
     let principals = [format!("User:{READER}"), format!("User:CN={READER}")];
     let [by_name, by_certificate] = principals.each_ref().map(|user| ["--allow-principal", user]);
@@ -188,15 +188,15 @@ async fn allow_reader_and_writer(kafka: &Kafka) -> Result<(), Error> {
     Ok(())
 }
 
-/// A user that may read every topic.
+/// A user that can read every topic.
 pub const READER: &str = "reader";
-/// A user that may write to some topics.
+/// A user that can write to some topics.
 pub const WRITER: &str = "writer";
-/// The prefix of these topics' names.
+/// The name prefix of these topics.
 pub const WRITABLE: &str = "writable";
-/// A user that may do nothing.
+/// A user without rights.
 pub const OUTSIDER: &str = "outsider";
-/// How long a session at [`listener::SHORT`] lasts.
+/// The lifetime of a session at [`listener::SHORT`].
 pub const SESSION: Duration = Duration::from_secs(5);
 
 const LISTENERS: [(&str, &str); 10] = [
@@ -212,7 +212,7 @@ const LISTENERS: [(&str, &str); 10] = [
     (listener::FOREIGN, "SSL"),
 ];
 const HOST: &str = "localhost";
-/// Sessions by token end with the token only where a listener has a bound for all of them.
+/// A session ends with its token only if the listener limits the lifetime of all sessions.
 const LONG_MS: u32 = 3_600_000;
 const PLAIN: &str = "org.apache.kafka.common.security.plain.PlainLoginModule";
 const SCRAM: &str = "org.apache.kafka.common.security.scram.ScramLoginModule";

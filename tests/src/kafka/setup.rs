@@ -3,19 +3,19 @@
 /// The settings of a cluster.
 #[derive(Debug, Clone)]
 pub struct Setup {
-    /// How many nodes. Their racks are `rack-1` and so on.
+    /// The number of nodes. Their racks are `rack-1`, `rack-2`, …
     pub nodes: usize,
-    /// The listeners of each node besides the plain one, which the tests themselves use.
+    /// Further listeners of each node. The tests themselves use the plain one.
     pub listeners: Vec<Listener>,
-    /// Further lines of each node's `server.properties`; they hold against those that are always there.
+    /// Further lines of each node's `server.properties`, which override the defaults.
     pub properties: String,
-    /// Options of each node's Java.
+    /// Options of each node's JVM.
     pub java: Vec<String>,
     /// Further arguments of Kafka's formatter, such as `--add-scram`.
     pub format: Vec<String>,
 }
 
-/// A listener of another protocol, or at another host.
+/// A listener with another protocol or host.
 #[derive(Debug, Clone, Copy)]
 pub struct Listener {
     /// As in `listener.name.NAME.…`, in capitals.

@@ -1,4 +1,4 @@
-//! Topics of a test's own.
+//! Creates, changes and deletes a test's topics.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -14,14 +14,14 @@ use super::Kafka;
 use crate::Error;
 
 impl Kafka {
-    /// Makes a topic that no other test has, with `configs` such as `("cleanup.policy", "compact")`, and gives its
-    /// name, which begins with `about`. Every node has a replica. It can be read when this returns.
+    /// Creates a topic with a unique name that begins with `about`, and `configs` such as `("cleanup.policy", "compact")`.
+    /// Waits until every node has a replica, and returns the name.
     ///
     /// # Errors
     /// [`Error::Kafka`] with the broker's reason.
     ///
     /// # Cancel safety
-    /// The topic may come into being.
+    /// The topic may still be created.
     pub async fn topic(
         &self,
         about: &str,
@@ -34,13 +34,13 @@ impl Kafka {
         Ok(name)
     }
 
-    /// Makes a topic of this very name, else as [`topic`](Self::topic).
+    /// Creates a topic of exactly this name, otherwise as [`topic`](Self::topic).
     ///
     /// # Errors
     /// [`Error::Kafka`] with the broker's reason.
     ///
     /// # Cancel safety
-    /// The topic may come into being.
+    /// The topic may still be created.
     pub async fn make_topic(
         &self,
         name: &str,
@@ -56,7 +56,7 @@ impl Kafka {
         let deadline = Instant::now().checked_add(WITHIN);
         let made = loop {
             match self.admin.create_topics([&topic], &options()).await {
-                // A node that lags told librdkafka of fewer nodes than there are, and it forgot the controller.
+                // A lagging node reported too few nodes, and librdkafka dropped the controller.
                 Err(KafkaError::AdminOp(RDKafkaErrorCode::DestroyBroker))
                     if deadline.is_some_and(|deadline| Instant::now() < deadline) =>
                 {
@@ -69,13 +69,13 @@ impl Kafka {
         self.led(name, partitions).await.map_err(Error::kafka(what()))
     }
 
-    /// Adds partitions to a topic, so that it has `count`. They can be read when this returns.
+    /// Raises a topic's partitions to `count`, and waits until they can be read.
     ///
     /// # Errors
     /// [`Error::Kafka`] with the broker's reason.
     ///
     /// # Cancel safety
-    /// The partitions may come into being.
+    /// The partitions may still be created.
     pub async fn add_partitions(&self, topic: &str, count: i32) -> Result<(), Error> {
         let what = || format!("give {topic} {count} partitions");
         let new = NewPartitions::new(topic, usize::try_from(count).unwrap_or_default());
@@ -84,8 +84,8 @@ impl Kafka {
         self.led(topic, count).await.map_err(Error::kafka(what()))
     }
 
-    /// Waits until the metadata has what the controller has made, leaders included, and every node has learned of it: a
-    /// node begins its replica once it is in its own metadata.
+    /// Waits until every node's metadata has the partitions and their leaders. A node creates its replica once its own
+    /// metadata lists it.
     async fn led(&self, topic: &str, partitions: i32) -> Result<(), KafkaError> {
         let deadline = Instant::now().checked_add(WITHIN);
         loop {
@@ -107,20 +107,20 @@ impl Kafka {
         data.into_iter().all(|data| (0..partitions).all(|at| data.join(format!("{topic}-{at}")).exists()))
     }
 
-    /// The names of all topics, those of Kafka's own included.
+    /// The names of all topics, including Kafka's internal ones. Blocks at most 10 s.
     ///
     /// # Errors
-    /// [`Error::Kafka`] where the node does not answer within 10 s. Blocks meanwhile.
+    /// [`Error::Kafka`] if the node does not answer.
     pub fn topics(&self) -> Result<Vec<String>, Error> {
         let metadata =
             self.admin.inner().fetch_metadata(None, WITHIN).map_err(Error::kafka("list the topics"))?;
         Ok(metadata.topics().iter().map(|topic| topic.name().to_owned()).collect())
     }
 
-    /// Log start and log end of a partition.
+    /// Log start and log end of a partition. Blocks at most 10 s.
     ///
     /// # Errors
-    /// [`Error::Kafka`] with the broker's reason. Blocks at most 10 s.
+    /// [`Error::Kafka`] with the broker's reason.
     pub fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64), Error> {
         let what = format!("read the watermarks of {topic} {partition}");
         self.admin.inner().fetch_watermarks(topic, partition, WITHIN).map_err(Error::kafka(what))
@@ -132,7 +132,7 @@ impl Kafka {
     /// [`Error::Kafka`] with the broker's reason.
     ///
     /// # Cancel safety
-    /// The records may be gone.
+    /// The records may be deleted.
     pub async fn delete_records_before(&self, topic: &str, partition: i32, offset: i64) -> Result<(), Error> {
         let what = || format!("delete records of {topic} {partition} before {offset}");
         let mut before = TopicPartitionList::new();
@@ -149,7 +149,7 @@ impl Kafka {
     /// [`Error::Kafka`] with the broker's reason.
     ///
     /// # Cancel safety
-    /// The topic may be gone.
+    /// The topic may be deleted.
     pub async fn delete_topic(&self, topic: &str) -> Result<(), Error> {
         let what = || format!("delete the topic {topic}");
         let deleted = self.admin.delete_topics(&[topic], &options()).await.map_err(Error::kafka(what()))?;

@@ -5,18 +5,18 @@ use std::sync::Mutex;
 
 use rdkafka::producer::FutureProducer;
 
-/// How it is written.
+/// The settings of a write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Write {
     /// The batches' compression.
     pub codec: Codec,
-    /// Records in a batch, at most; librdkafka's default where `None`.
+    /// Maximum records in a batch; by default librdkafka's.
     pub batch: Option<usize>,
-    /// Written in one transaction of this outcome; in none where `None`.
+    /// Writes in one transaction with this outcome; by default in none.
     pub transaction: Option<Outcome>,
 }
 
-/// The codecs that batches may have.
+/// The compression of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Codec {
     /// None.
@@ -35,11 +35,11 @@ pub enum Codec {
 /// How a transaction ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// Its records count.
+    /// Committed.
     Commit,
-    /// Its records stay in the log, marked as void.
+    /// Aborted; its records stay in the log.
     Abort,
 }
 
-/// Those that are kept for the next write: a new one takes half a second to get its producer id.
+/// Cached producers: a new one needs half a second to get its producer id.
 pub(super) type Producers = Mutex<HashMap<Write, FutureProducer>>;

@@ -1,4 +1,4 @@
-//! The connections that a process has, by the kernel's account: proc(5), `/proc/PID/net/tcp` and `/proc/PID/fd`.
+//! The connections of a process, from proc(5): `/proc/PID/net/tcp` and `/proc/PID/fd`.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ pub(super) fn to(remote: SocketAddr, process: u32) -> io::Result<HashSet<String>
     Ok(open.map(|link| link.to_string_lossy().into_owned()).filter(|link| sockets.contains(link)).collect())
 }
 
-/// Field 2 is the remote address, 3 the state, of which `01` is established, 9 the inode.
+/// Field 2 is the remote address, 3 the state (`01`: established), 9 the inode.
 fn socket(line: &str, port: &str) -> Option<String> {
     let mut fields = line.split_whitespace().skip(2);
     let to = fields.next()?.ends_with(port);

@@ -1,4 +1,4 @@
-//! The resources that a process has used, as the kernel counts them.
+//! The memory and CPU time of a process.
 
 use std::time::Duration;
 use std::{fs, io};
@@ -27,7 +27,7 @@ fn resident_bytes(status: &str) -> Option<u64> {
     line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// `utime` and `stime` of proc_pid_stat(5): fields 14 and 15; field 2 is in parentheses and may hold anything.
+/// `utime` and `stime` of proc_pid_stat(5): fields 14 and 15. Field 2 is in parentheses and can contain anything.
 fn cpu_time(stat: &str, ticks_per_second: u64) -> Option<Duration> {
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_whitespace().skip(11);

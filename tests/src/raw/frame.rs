@@ -23,7 +23,7 @@ pub fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A client's frame that holds a request.
+/// A client's frame with a request.
 #[must_use]
 pub fn request(sequence: i64, req: Req) -> Vec<u8> {
     masked(BINARY, &PubSubReq { sequence, req: Some(req) }.encode_to_vec())
@@ -55,5 +55,5 @@ pub const CLOSE: u8 = 0x88;
 pub const PING: u8 = 0x89;
 /// A pong.
 pub const PONG: u8 = 0x8A;
-/// The bit itself: without it, a frame is not its message's last.
+/// The FIN bit: a frame without it is not the last of its message.
 pub const FIN: u8 = 0x80;

@@ -1,6 +1,6 @@
 //! The request for an upgrade.
 
-/// A handshake, good unless changed. Values are bytes, and so may be anything.
+/// A handshake, valid by default. Header values can be any bytes.
 #[derive(Clone, Debug)]
 pub struct Upgrade {
     target: Vec<u8>,
@@ -14,7 +14,7 @@ impl Default for Upgrade {
 }
 
 impl Upgrade {
-    /// Of this path.
+    /// A handshake for this path.
     pub fn to(target: impl Into<Vec<u8>>) -> Self {
         let headers = [
             ("host", "gateway.example"),
@@ -28,13 +28,13 @@ impl Upgrade {
         Self { target: target.into(), headers }
     }
 
-    /// Sets a header, in the place of one that is there.
+    /// Sets a header, and replaces others of its name.
     #[must_use]
     pub fn with(self, name: &str, value: impl Into<Vec<u8>>) -> Self {
         self.without(name).and(name, value)
     }
 
-    /// Adds a header, beside others of its name.
+    /// Adds a header, even if the name repeats.
     #[must_use]
     pub fn and(mut self, name: &str, value: impl Into<Vec<u8>>) -> Self {
         self.headers.push((name.to_owned(), value.into()));
@@ -48,7 +48,7 @@ impl Upgrade {
         self
     }
 
-    /// As HTTP/1.1 has it.
+    /// The request's bytes in HTTP/1.1.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
         let mut out = [b"GET ", self.target.as_slice(), b" HTTP/1.1\r\n"].concat();

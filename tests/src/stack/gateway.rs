@@ -18,7 +18,7 @@ pub(super) enum Gateway {
     Envoy(Envoy),
     Relay(Relay),
     Apisix(Apisix),
-    /// Clients connect to the bridge itself.
+    /// No gateway: clients connect to the bridge itself.
     None,
 }
 
@@ -27,7 +27,7 @@ impl Gateway {
         let profile = match setup.way {
             Way::Tunnel => Profile::Tunnel,
             Way::Internal => Profile::Internal,
-            // An edit that changes nothing would make a test of less than it says.
+            // Silently ignored edits would weaken a test.
             Way::Relay | Way::Apisix | Way::Direct if !setup.envoy_edits.is_empty() => {
                 return Err(Error::NoEnvoy);
             }

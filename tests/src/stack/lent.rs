@@ -5,7 +5,7 @@ use std::thread;
 
 use super::Stack;
 
-/// A stack in use. Shared ones outlive their tests, so a test that fails says what their logs end with.
+/// A stack in use. Shared stacks outlive their tests, so a failing test prints the ends of their logs.
 pub struct Lent<T: Deref<Target = Stack>>(pub T);
 
 impl<T: Deref<Target = Stack>> Deref for Lent<T> {
@@ -23,7 +23,7 @@ impl<T: DerefMut<Target = Stack>> DerefMut for Lent<T> {
 }
 
 impl<T: Deref<Target = Stack>> Drop for Lent<T> {
-    #[expect(clippy::print_stderr, reason = "a failed test's last words")]
+    #[expect(clippy::print_stderr, reason = "a failed test's output")]
     fn drop(&mut self) {
         if thread::panicking() {
             for process in self.0.processes() {

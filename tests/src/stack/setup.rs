@@ -9,13 +9,13 @@ use crate::way::Way;
 
 /// The parts of a stack.
 pub struct Setup {
-    /// Which gateway.
+    /// The way in.
     pub way: Way,
-    /// The bridge's.
+    /// The bridge's configuration.
     pub bridge: BridgeConfig,
-    /// Variables that override keys of it.
+    /// Environment variables that override its keys.
     pub bridge_environment: Vec<(String, String)>,
-    /// The gateway's port for clients; None: a free one.
+    /// The gateway's port for clients; by default a free one.
     pub gateway: Option<Port>,
     /// nginx's routes.
     pub routes: Vec<Route>,
@@ -23,9 +23,9 @@ pub struct Setup {
     pub apisix: apisix::Setup,
     /// Envoy's worker threads.
     pub concurrency: u32,
-    /// Another Envoy than the installed one.
+    /// An Envoy to run instead of the installed one.
     pub envoy: Option<PathBuf>,
-    /// Exact texts of Envoy's configuration, and what stands there for this run.
+    /// Replacements for exact texts of Envoy's configuration.
     pub envoy_edits: Vec<(String, String)>,
 }
 
@@ -35,15 +35,15 @@ pub enum BridgeConfig {
     Cluster {
         /// Its `bootstrap.servers`.
         bootstrap: String,
-        /// TOML that stands before it: top-level keys, then tables.
+        /// Further TOML: top-level keys, then tables.
         settings: String,
     },
-    /// TOML of the user's own.
+    /// The user's own TOML.
     Text(String),
 }
 
 impl Setup {
-    /// A gateway in front of this Kafka, an Envoy with two workers, all else at its default: `/pubsub` is its one route.
+    /// Defaults: `/pubsub` is the only route, and Envoy has two workers.
     pub fn new(way: impl Into<Way>, bootstrap: impl Into<String>) -> Self {
         let bridge = BridgeConfig::Cluster { bootstrap: bootstrap.into(), settings: String::new() };
         Self {

@@ -11,22 +11,22 @@ use crate::secrets;
 /// The claims of a token.
 #[derive(Debug, Clone)]
 pub struct Claims<'a> {
-    /// The principal that the broker sees.
+    /// The broker's principal.
     pub subject: &'a str,
-    /// From when on it holds.
+    /// The start of its validity.
     pub issued: SystemTime,
-    /// For how long, in whole seconds.
+    /// Its lifetime, in whole seconds.
     pub lifetime: Duration,
 }
 
 impl<'a> Claims<'a> {
-    /// From now on.
+    /// Claims that are valid from now on.
     #[must_use]
     pub fn new(subject: &'a str, lifetime: Duration) -> Self {
         Self { subject, issued: SystemTime::now(), lifetime }
     }
 
-    /// A token that nobody signed (RFC 7515, appendix A.5).
+    /// An unsigned token (RFC 7515, appendix A.5).
     #[must_use]
     pub fn unsecured(&self) -> String {
         let token = format!("{}.{}.", part(&json!({"alg": "none"})), part(&self.json()));
@@ -39,7 +39,7 @@ impl<'a> Claims<'a> {
             |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |t| t.as_secs());
         let issued = seconds(self.issued);
         let expires = issued.saturating_add(self.lifetime.as_secs());
-        // The broker has no use for an id: it shows a token that was logged.
+        // Brokers ignore the id; tests find it in logs that contain the token.
         let id = secrets::secret(&format!("token-of-{}", self.subject));
         json!({"sub": self.subject, "iat": issued, "exp": expires, "jti": id})
     }

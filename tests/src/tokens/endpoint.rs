@@ -1,4 +1,4 @@
-//! A token endpoint: who shows an id and a secret gets a token (RFC 6749, section 4.4).
+//! A token endpoint for client credentials (RFC 6749, section 4.4).
 
 use std::convert::Infallible;
 use std::io;
@@ -32,7 +32,7 @@ use crate::Error;
 use crate::certificates::Certificate;
 use crate::port::Port;
 
-/// Answers until it is dropped.
+/// A running endpoint. Dropping it stops it.
 pub struct Endpoint {
     port: Port,
     scheme: &'static str,
@@ -40,34 +40,34 @@ pub struct Endpoint {
     _running: oneshot::Sender<()>,
 }
 
-/// A client, and its tokens.
+/// The client's credentials, and the endpoint's response.
 pub struct Setup<'a> {
     /// The issuer of the tokens.
     pub signer: &'a Arc<Signer>,
-    /// The client's, of characters that no form encodes.
+    /// The client's id, of characters that need no form encoding.
     pub id: &'a str,
-    /// The client's, of such characters, too.
+    /// The client's secret, of such characters too.
     pub secret: &'a str,
     /// The subject of the tokens.
     pub subject: &'a str,
     /// The response.
     pub response: TokenResponse,
-    /// For TLS, where there is any: one for `localhost`.
+    /// The certificate of `localhost`, for TLS.
     pub certificate: Option<&'a Certificate>,
 }
 
 /// The response to a client with the right id and secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenResponse {
-    /// A token that holds so long.
+    /// A token with this lifetime.
     Token(Duration),
-    /// A token that expired an hour ago, as if it held for another.
+    /// A token that expired an hour ago, with an answer that promises another hour.
     Expired,
-    /// An error of its own.
+    /// An error response.
     Failure,
-    /// A response that no token endpoint sends.
+    /// An invalid response.
     Nonsense,
-    /// Nothing.
+    /// No response.
     Silence,
 }
 
@@ -81,10 +81,10 @@ struct State {
 }
 
 impl Endpoint {
-    /// Gives tokens to who shows the id and the secret.
+    /// Starts the endpoint.
     ///
     /// # Errors
-    /// There is no port or thread, or the certificate is invalid.
+    /// No port or thread is available, or the certificate is invalid.
     pub fn start(setup: Setup<'_>) -> Result<Self, Error> {
         let Setup { signer, id, secret, subject, response, certificate } = setup;
         let port = Port::pick()?;
@@ -103,7 +103,7 @@ impl Endpoint {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(Error::io("start a runtime"))?;
         let accept = accept(listener, tls, Arc::clone(&state));
-        // Tests share it, and each has a runtime of its own.
+        // Runs in its own thread: the tests that share it have separate runtimes.
         thread::spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
@@ -121,7 +121,7 @@ impl Endpoint {
         format!("{}://localhost:{}{PATH}", self.scheme, self.port.number())
     }
 
-    /// How often it was asked.
+    /// The number of requests so far.
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.state.requests.load(Ordering::Relaxed)
@@ -198,7 +198,7 @@ impl State {
         };
         match self.signer.sign(&claims) {
             Ok(token) => {
-                // Its end is a whole second, rounded down: from now on it holds for up to one less.
+                // The expiry is rounded down to a whole second, so the token lives up to a second less.
                 let seconds = claims.lifetime.as_secs().saturating_sub(1);
                 let answer = json!({"access_token": token, "token_type": "Bearer", "expires_in": seconds});
                 json(StatusCode::OK, &answer)

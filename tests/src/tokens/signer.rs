@@ -16,7 +16,7 @@ pub struct Signer {
 }
 
 impl Signer {
-    /// With a key of its own.
+    /// A signer with a new key.
     ///
     /// # Errors
     /// [`Error::Key`].
@@ -30,7 +30,7 @@ impl Signer {
     /// The key set that verifies its signatures (RFC 7517, section 5).
     #[must_use]
     pub fn key_set(&self) -> String {
-        // An uncompressed point: a byte that says so, and two numbers of equal length.
+        // An uncompressed point: a marker byte, then two numbers of equal length.
         let point = self.key.public_key().as_ref().get(1..).unwrap_or_default();
         let (x, y) = point.split_at(point.len() / 2);
         let number = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);

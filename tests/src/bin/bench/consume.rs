@@ -33,10 +33,10 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
 fn consume(args: &Args) -> Result<(u64, u64), Failure> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", &args.bootstrap)
-        // `assign` wants a group; nothing is committed to it.
+        // `assign` needs a group; nothing is committed.
         .set("group.id", "bench")
         .set("enable.auto.commit", "false")
-        // The default of 1 s stops a consumer whose queue was full for as long.
+        // By default, a consumer whose queue was full pauses for 1 s.
         .set("fetch.queue.backoff.ms", "5")
         .create()?;
     let (mut messages, mut bytes) = (0, 0);
@@ -55,5 +55,5 @@ fn consume(args: &Args) -> Result<(u64, u64), Failure> {
     Ok((messages, bytes))
 }
 
-/// A broker that says nothing for this long is not measured any further.
+/// A silent broker ends the measurement after this.
 const PATIENCE: Duration = Duration::from_secs(20);

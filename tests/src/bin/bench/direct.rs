@@ -1,4 +1,4 @@
-//! A librdkafka producer that writes to the broker, set as the bridge's is.
+//! A librdkafka producer that writes to the broker with the bridge's settings.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -47,7 +47,7 @@ pub(crate) fn stream(args: &Args) -> Result<(), Failure> {
         }
         Err((error, _)) => Err(error),
     };
-    // With the first record it gets its id from the broker, which takes a while.
+    // The first record fetches the producer id from the broker, which takes a while.
     send()?;
     producer.flush(PATIENCE)?;
     let start = Instant::now();
@@ -67,8 +67,8 @@ pub(crate) fn stream(args: &Args) -> Result<(), Failure> {
     }
 }
 
-/// Writes as clients of the gateway do, who wait for acknowledgements, and prints a [`Measured`] line. Each of all requests
-/// in flight is one that is made again and again.
+/// Keeps as many requests in flight as the gateway's clients do, each repeated once acknowledged, and prints a [`Measured`]
+/// line.
 pub(crate) fn wait(WaitArgs { args, requests }: &WaitArgs) -> Result<(), Failure> {
     let writing = &args.writing;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -128,5 +128,5 @@ impl ProducerContext for Count {
 }
 
 const QUEUE_FULL: Duration = Duration::from_millis(1);
-/// A broker that acknowledges nothing for this long is not measured any further.
+/// A broker that acknowledges nothing ends the measurement after this.
 const PATIENCE: Duration = Duration::from_secs(40);

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use sluicegate_tests::tools;
 
-/// A line each: the command, the machine, the programs.
+/// Lines on the command, the machine and the programs.
 pub(crate) fn describe() -> Vec<String> {
     let command: Vec<String> = std::env::args().skip(1).collect();
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
@@ -41,7 +41,7 @@ fn envoy() -> String {
     version.unwrap_or("of an unknown version").to_owned()
 }
 
-/// By the name of its jar.
+/// Read from the name of its jar.
 fn kafka() -> String {
     let entries = tools::kafka_lib().ok().and_then(|lib| fs::read_dir(lib).ok());
     let names = entries.into_iter().flatten().flatten().map(|entry| entry.file_name());

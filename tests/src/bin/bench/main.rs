@@ -1,9 +1,9 @@
 //! Throughput of reads and writes through Envoy, filter and bridge, beside a bare librdkafka in the same run.
 //!
-//! 1. [`machine`]: where and with what
+//! 1. [`machine`]: the machine and versions
 //! 2. [`reading`]: clients that [`walk`] a topic through the gateway, beside librdkafka consumers ([`consume`])
 //! 3. [`writing`]: clients that [`produce`] or [`post`] through it, beside a librdkafka producer ([`direct`])
-//! 4. [`run`]: each of these in a process of its own, with what every process used meanwhile
+//! 4. [`run`]: runs each of these in its own process, and measures the CPU of all processes
 //! 5. [`report`]: the tables, and their ratios
 
 mod consume;
@@ -41,20 +41,20 @@ struct Plan {
     /// Measure only this
     #[arg(long, value_enum)]
     only: Option<Only>,
-    /// Records of the topic that is read, all in one partition
+    /// Records in the topic to read, all in one partition
     #[arg(long, default_value_t = 3_000_000, value_parser = value_parser!(u32).range(1..))]
     records: u32,
     /// Bytes of each record's value
     #[arg(long, default_value_t = 100, value_parser = value_parser!(u16).range(1..))]
     size: u16,
-    /// Numbers of clients at the same time; each reads the whole topic
+    /// Numbers of concurrent clients; each reads the whole topic
     #[arg(long, value_delimiter = ',', default_values_t = [1_u32, 64],
         value_parser = value_parser!(u32).range(1..))]
     clients: Vec<u32>,
-    /// Messages to read in each measurement, at least: topics are read again until then
+    /// Messages to read in each measurement, at least; the topic is read repeatedly
     #[arg(long, default_value_t = 6_000_000, value_parser = value_parser!(u64).range(1..))]
     messages: u64,
-    /// Bytes of the values that are written
+    /// Bytes of each value to write
     #[arg(long, value_delimiter = ',', default_values_t = [100_u32, 1024],
         value_parser = value_parser!(u32).range(1..))]
     write_sizes: Vec<u32>,
@@ -91,7 +91,7 @@ struct Reading {
     end: i64,
     #[arg(long)]
     clients: u32,
-    /// How often each client reads the topic.
+    /// How many times each client reads the topic.
     #[arg(long)]
     rounds: u32,
 }
@@ -113,10 +113,10 @@ struct Writing {
 /// How a client writes.
 #[derive(Debug, clap::Args)]
 struct Requests {
-    /// Records of a request.
+    /// Records in each request.
     #[arg(long)]
     batch: usize,
-    /// Requests of a client that wait for their answer.
+    /// Requests that each client keeps in flight.
     #[arg(long)]
     in_flight: usize,
 }
@@ -144,9 +144,9 @@ enum Part {
     Produce(produce::Args),
     /// Clients of the gateway that write by plain HTTP
     Post(post::Args),
-    /// A librdkafka producer that is given as much as it takes
+    /// A librdkafka producer with a full queue
     Stream(direct::Args),
-    /// A librdkafka producer that is given as much as clients have in flight
+    /// A librdkafka producer with as many records in flight as the clients
     Wait(direct::WaitArgs),
 }
 

@@ -1,4 +1,4 @@
-//! Clients that write through the gateway by plain HTTP, one record with each request on a connection that is kept.
+//! Clients that write through the gateway by plain HTTP: one record per request, on persistent connections.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -28,7 +28,7 @@ type Connection = SendRequest<Full<Bytes>>;
 
 /// Prints a [`Measured`] line.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    // One thread: what the clients use beyond that is taken from what is measured.
+    // One thread: more would take CPU from the measured processes.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (took, seconds) = runtime.block_on(async {
         let connections = try_join_all((0..args.writing.clients).map(|_| connect(args))).await?;
@@ -44,7 +44,7 @@ async fn connect(args: &Args) -> Result<Connection, Failure> {
     let stream = TcpStream::connect(args.gateway).await?;
     stream.set_nodelay(true)?;
     let (sender, connection) = handshake(TokioIo::new(stream)).await?;
-    // Its errors are those of the requests on it.
+    // Errors reach the requests on the connection.
     tokio::spawn(connection);
     Ok(sender)
 }

@@ -31,7 +31,7 @@ type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// Prints a [`Measured`] line.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    // One thread: what the clients use beyond that is taken from what is measured.
+    // One thread: more would take CPU from the measured processes.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (took, seconds) = runtime.block_on(async {
         let open = (0..args.writing.clients).map(|_| connect_async_with_config(&args.url, None, true));
@@ -81,7 +81,7 @@ fn request(sequence: i64, command: &[u8]) -> Bytes {
     request.into()
 }
 
-/// The sequence of an answer that tells of so many records, all of them written.
+/// The sequence of an answer that acknowledges all of its `records`.
 fn acknowledged(answer: Message, records: usize) -> Result<i64, Failure> {
     let PubSubResp { sequence, resp } = PubSubResp::decode(answer.into_data())?;
     match resp {

@@ -1,4 +1,4 @@
-//! Reading, one measurement after the other, on one stack.
+//! Measures reading on one stack.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
         let url = ("--url", format!("ws://{gateway}{path}"));
         part("walk", &reading(url, clients, rounds), &processes).await
     };
-    // Java's compilers are at work in the first seconds of everything.
+    // Java's JIT compilers are busy in the first seconds.
     say("warming up");
     for path in [PLAINTEXT, SSL, SASL_SSL] {
         walk(path, 1, 2).await?;
@@ -60,7 +60,7 @@ pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A gateway with a path for each way to reach the same Kafka.
+/// A gateway with a path for each security protocol of the same Kafka.
 fn setup(secured: &Secured, plan: &Plan) -> Result<Setup, Failure> {
     let kafka = &secured.kafka;
     let plaintext = kafka.bootstrap();
@@ -101,7 +101,7 @@ async fn write(kafka: &Kafka, topic: &str, plan: &Plan) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The gateway's paths to Kafka over each.
+/// The gateway's path for each security protocol.
 const PLAINTEXT: &str = "/pubsub";
 const SSL: &str = "/ssl";
 const SASL_SSL: &str = "/sasl_ssl";

@@ -1,4 +1,4 @@
-//! Figures between processes, and for people.
+//! Passes results between processes, and prints them.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program's output")]
 
@@ -17,10 +17,10 @@ use crate::Failure;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Measured {
     pub(crate) messages: u64,
-    /// Of values.
+    /// Bytes of values.
     pub(crate) bytes: u64,
     pub(crate) seconds: f64,
-    /// Median and 99th percentile of what one request took, in seconds.
+    /// Median and 99th percentile of the requests' durations, in seconds.
     pub(crate) latency: Option<(f64, f64)>,
 }
 
@@ -38,13 +38,13 @@ pub(crate) struct Cpu {
 pub(crate) type Took = Vec<Duration>;
 
 impl Measured {
-    /// Of requests with so many messages of such a size each.
+    /// The result of requests with `messages` messages of `size` bytes each.
     pub(crate) fn of_requests(took: &[Duration], messages: usize, size: u32, seconds: f64) -> Self {
         let messages = took.len() as u64 * messages as u64;
         Self { messages, bytes: messages * u64::from(size), seconds, latency: Some(percentiles(took)) }
     }
 
-    /// For the process that started this one, with what this process used.
+    /// Prints a line for the parent process, with this process's CPU time.
     pub(crate) fn print(&self) -> Result<(), Failure> {
         let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
         println!(
@@ -57,7 +57,7 @@ impl Measured {
         Ok(())
     }
 
-    /// The other side of [`Measured::print`].
+    /// Parses a line of [`Measured::print`].
     pub(crate) fn parse(line: &[u8]) -> Result<(Self, f64), Failure> {
         let value: Value = serde_json::from_slice(line)?;
         let number = |key: &str| value.get(key).and_then(Value::as_f64).ok_or_else(|| format!("no {key}"));
@@ -91,12 +91,12 @@ pub(crate) fn percentiles(took: &[Duration]) -> (f64, f64) {
     (percentile(50), percentile(99))
 }
 
-/// A line for people.
+/// Prints a line for the user.
 pub(crate) fn say(line: &str) {
     println!("{line}");
 }
 
-/// An error with its reasons, for people.
+/// Prints an error with its causes.
 pub(crate) fn failed(error: &(dyn Error + 'static)) {
     let reasons: Vec<String> =
         std::iter::successors(Some(error), |&error| error.source()).map(ToString::to_string).collect();

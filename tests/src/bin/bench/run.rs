@@ -1,4 +1,4 @@
-//! A measured part: a process of its own, and what it and others used meanwhile.
+//! Runs one measurement in its own process.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::process::Command;
 use crate::Failure;
 use crate::report::{Cpu, Measured};
 
-/// Runs a part as a process of its own, and says what it and Envoy, bridge and Kafka used.
+/// Runs a measurement in its own process. Returns its result, and the CPU time of that process, Envoy, bridge and Kafka.
 pub(crate) async fn part(
     name: &str,
     arguments: &[(&str, String)],
@@ -37,5 +37,5 @@ pub(crate) async fn part(
     Ok((measured, Cpu { client, envoy: spent(0), bridge: spent(1), kafka: spent(2) }))
 }
 
-/// Encryption, and much else, is quick only where Java's second compiler has compiled it.
+/// Enables Java's second compiler; without it, encryption is slow.
 pub(crate) const QUICK_JAVA: &str = "-XX:TieredStopAtLevel=4";

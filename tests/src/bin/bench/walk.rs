@@ -25,7 +25,7 @@ pub(crate) struct Args {
 
 /// Prints a [`Measured`] line.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    // One thread: what the clients use beyond that is taken from what is measured.
+    // One thread: more would take CPU from the measured processes.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let start = Instant::now();
     let walks = runtime.block_on(try_join_all((0..args.reading.clients).map(|_| walk(args))))?;

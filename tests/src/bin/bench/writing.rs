@@ -1,4 +1,4 @@
-//! Writing, one measurement after the other, on one stack.
+//! Measures writing on one stack.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -76,7 +76,7 @@ pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The properties of both producers, the bare one and the bridge's: the bridge's defaults and those in the arguments.
+/// The properties of the bare producer and the bridge's: the bridge's defaults, overridden by arguments.
 fn properties(plan: &Plan) -> BTreeMap<String, String> {
     let defaults = DEFAULTS.map(|(name, value)| (name.to_owned(), value.to_owned()));
     defaults.into_iter().chain(plan.properties.iter().cloned()).collect()
@@ -107,9 +107,9 @@ const DEFAULTS: [(&str, &str); 6] = [
     ("message.timeout.ms", "30000"),
     ("queue.buffering.max.kbytes", "65536"),
 ];
-/// Commands that a session runs at the same time.
+/// Commands that a session runs concurrently.
 const SESSION_IN_FLIGHT: u32 = 16;
-/// Of all clients together, so that no queue is full.
+/// Commands of all clients together, so that no queue is full.
 const MAX_IN_FLIGHT: u32 = 320;
 /// Seconds of writing before the measurement, until Kafka's JIT compilers are done.
 const WARM_UP: u32 = 5;

@@ -14,7 +14,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "HOST:PORT[,HOST:PORT…]", conflicts_with = "config", value_parser = servers)]
     pub(crate) bootstrap_servers: Option<String>,
 
-    /// Run the bridge with this configuration; the gateway reads its cluster `default`, and writes to it where
+    /// Run the bridge with this configuration; the demo reads its cluster `default`, and writes to it if
     /// `write.clusters` names it
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -31,16 +31,16 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PATH")]
     pub(crate) envoy: Option<PathBuf>,
 
-    /// Check the arguments and exit: for `./dev`, before it builds anything
+    /// Check the arguments and exit; `./dev` does so before it builds anything
     #[arg(long, hide = true)]
     pub(crate) check_arguments: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum ProfileArg {
-    /// An extended CONNECT, whose bytes are gRPC's
+    /// Extended CONNECT with gRPC framing
     Tunnel,
-    /// An internal listener, behind which it is plain gRPC
+    /// Plain gRPC, behind an internal listener
     Internal,
 }
 

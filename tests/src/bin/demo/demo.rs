@@ -1,4 +1,4 @@
-//! Everything started, watched until it is to stop, and stopped.
+//! Starts all parts, watches them, and stops them.
 
 use std::env;
 use std::error::Error;
@@ -27,7 +27,7 @@ type Failure = Box<dyn Error>;
 /// Runs until Ctrl-C, SIGTERM or a failure; nothing is left running.
 ///
 /// # Errors
-/// A part cannot be started, or ends by itself.
+/// A part does not start, or ends unexpectedly.
 pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     let stop = stop_signal()?;
     tokio::pin!(stop);
@@ -63,7 +63,7 @@ impl Running {
 
         let (bridge, source, embedded) = match (args.config, args.bootstrap_servers) {
             (Some(path), _) => {
-                // Once: it may be a pipe.
+                // Read only once: it may be a pipe.
                 let text =
                     fs::read_to_string(&path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
                 let source = Source::Config(path);
@@ -89,7 +89,7 @@ impl Running {
         let secret = secret()?;
         let setup = Setup {
             bridge,
-            // The user's configuration may ask for a secret of its own; here both sides have this run's.
+            // Overrides a secret in the user's configuration: both sides use this run's.
             bridge_environment: vec![("SLUICEGATE_GATEWAY_SECRET".to_owned(), secret.clone())],
             envoy_edits: vec![instead(&format!("\"gateway_secret\": \"{secret}\","), &ROUTES)],
             gateway: Some(gateway),
@@ -111,7 +111,7 @@ impl Running {
         Ok(running)
     }
 
-    /// Until the gateway says that a fetch would work.
+    /// Waits until a fetch through the gateway works.
     async fn ready(&mut self, source: &Source) -> Result<(), Failure> {
         match self.stack.ready_within(READY_WITHIN).await {
             Err(StackError::Late { within, detail, .. }) => {
@@ -121,7 +121,7 @@ impl Running {
         }
     }
 
-    /// Until a part ends that should not.
+    /// Waits until a part ends unexpectedly.
     async fn watch(&mut self) -> Failure {
         let Some(embedded) = &self.embedded else { return self.stack.watch().await.into() };
         tokio::select! {
@@ -135,8 +135,8 @@ impl Running {
     }
 }
 
-/// Whether neither the configuration nor the environment has the cluster that the gateway reads. A text that is no
-/// TOML is left to the bridge to refuse.
+/// Whether neither the configuration nor the environment has the cluster `default`. Invalid TOML is left to the bridge to
+/// report.
 fn lacks_default(text: &str) -> bool {
     let in_text = |config: Table| config.get("clusters").is_some_and(|all| all.get("default").is_some());
     let in_environment =
@@ -144,7 +144,7 @@ fn lacks_default(text: &str) -> bool {
     text.parse().is_ok_and(|config| !in_text(config)) && !in_environment()
 }
 
-/// Whether what the user named is an Envoy, by what it says of itself.
+/// Checks by its `--version` that the user's program is an Envoy.
 async fn check_envoy(path: &Path) -> Result<(), Failure> {
     let mut version = Command::new(path);
     version.arg("--version").stdin(Stdio::null()).kill_on_drop(true);
@@ -157,7 +157,7 @@ async fn check_envoy(path: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Whether the endpoint does what the user is about to be told.
+/// Checks that the endpoint answers, before its URL is printed.
 async fn answers(url: &str) -> Result<(), Failure> {
     let client = Client::connect(url)
         .await
@@ -176,7 +176,7 @@ fn cluster(servers: &str, settings: &str) -> BridgeConfig {
     BridgeConfig::Cluster { bootstrap: servers.to_owned(), settings: settings.to_owned() }
 }
 
-/// Ends with the first SIGINT, SIGTERM or SIGHUP from here on.
+/// Completes on the first SIGINT, SIGTERM or SIGHUP.
 fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -190,7 +190,7 @@ fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
     })
 }
 
-/// The gateway's routes. The bridge's configuration decides whether anything is written.
+/// The gateway's routes. Whether they can write depends on the bridge's configuration.
 const ROUTES: [&str; 3] = [
     r#"{"path": "/pubsub", "cluster": "default", "write": true}"#,
     concat!(
@@ -199,9 +199,9 @@ const ROUTES: [&str; 3] = [
     ),
     r#"{"path": "/kafka", "type": "rest", "write": true}"#,
 ];
-/// The embedded Kafka may be written to, a user's own may not.
+/// Allows writing to the embedded Kafka; the user's own is read-only.
 const WRITABLE: &str = "[write]\nclusters = [\"default\"]\n";
-/// How overrides of the cluster `default` begin.
+/// The prefix of variables that override the cluster `default`.
 const DEFAULT_CLUSTER: &str = "SLUICEGATE_CLUSTERS__DEFAULT__";
 const READY_WITHIN: Duration = Duration::from_secs(10);
 const STOP_WITHIN: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! A Kafka inside this program, librdkafka's mock cluster, and the readings of three sluice gates that fill its topic.
+//! The embedded Kafka, librdkafka's mock cluster, and a generator of sluice gate readings.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{DefaultProducerContext, FutureProducer, FutureRecord};
 use tokio::time::{MissedTickBehavior, interval};
 
-/// The cluster; it is gone when this is dropped.
+/// The cluster; dropping it stops it.
 pub(crate) struct Embedded {
     cluster: MockCluster<'static, DefaultProducerContext>,
     producer: FutureProducer,
@@ -27,7 +27,7 @@ impl Embedded {
         self.cluster.bootstrap_servers()
     }
 
-    /// Writes a few readings a second until that fails.
+    /// Writes a few readings a second until a write fails.
     pub(crate) async fn write_readings(&self) -> KafkaError {
         let mut ticks = interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -35,10 +35,10 @@ impl Embedded {
         loop {
             for (partition, gate) in (0..).zip(GATES) {
                 ticks.tick().await;
-                // A number, so that keys are JSON as values are.
+                // A number, so that keys are valid JSON too.
                 let (key, value) = (partition.to_string(), reading_of(gate, reading));
                 let record = FutureRecord::to(TOPIC).partition(partition).key(&key).payload(&value);
-                // Whether it arrived is seen by who reads; the cluster is this very program.
+                // The delivery report is ignored: readers see whether the record arrived.
                 if let Err((error, _)) = self.producer.send_result(record) {
                     return error;
                 }
@@ -60,7 +60,7 @@ fn reading_of(gate: &str, reading: u32) -> String {
 
 /// The topic.
 pub(crate) const TOPIC: &str = "demo";
-/// How many partitions it has.
+/// Its partitions.
 pub(crate) const PARTITIONS: i32 = 3;
 const GATES: [&str; 3] = ["north", "middle", "southern"];
 const EVERY: Duration = Duration::from_millis(350);

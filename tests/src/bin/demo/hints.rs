@@ -14,9 +14,9 @@ use sluicegate_tests::tools;
 
 use crate::embedded::{PARTITIONS, TOPIC};
 
-/// Which Kafka is read.
+/// The Kafka that the demo reads.
 pub(crate) enum Source {
-    /// The one inside this program, at this address.
+    /// The embedded one, at this address.
     Embedded(String),
     /// These servers.
     Servers(String),
@@ -40,12 +40,12 @@ impl Display for Source {
     }
 }
 
-/// One line on a step that takes its time.
+/// Prints a line about a slow step.
 pub(crate) fn say(text: &str) {
     let _ = writeln!(stderr(), "demo: {text}");
 }
 
-/// The addresses of all parts, and commands to try.
+/// Prints the addresses of all parts, and commands to try.
 pub(crate) fn print(stack: &Stack, profile: Profile, source: &Source, cli: &Path) {
     let (gateway, url) = (stack.gateway(), stack.url());
     let _ = writeln!(
@@ -105,7 +105,7 @@ fn tries(source: &Source, http: &str, url: &str, cli: &str) -> String {
             ("your topics", format!("curl {http}/kafka/topics")),
             ("one of them, followed", format!("{cli} -u {url} fetch TOPIC -p 0 --from latest --follow")),
             (
-                "a record by plain HTTP, where `write.clusters` of a configuration (--config) names `default`",
+                "a record by plain HTTP, if `write.clusters` of your configuration (--config) names `default`",
                 format!("curl -d hello -H 'x-kafka-topic: TOPIC' {http}/produce"),
             ),
         ]
@@ -129,7 +129,7 @@ fn ping() -> Vec<u8> {
     PubSubReq { sequence: 1, req: Some(Req::CmdPing(ping)) }.encode_to_vec()
 }
 
-/// Bytes as both Python and a shell's double quotes take them.
+/// Escapes bytes for Python source and for a shell's double quotes.
 fn escaped(bytes: &[u8]) -> String {
     let escape = |&byte: &u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => char::from(byte).to_string(),

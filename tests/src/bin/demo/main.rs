@@ -1,9 +1,9 @@
-//! Sluicegate on this machine, to be tried: a Kafka, the bridge, Envoy with the filter, and what to type next.
+//! The demo: runs a Kafka, the bridge and Envoy with the filter on this machine, and prints commands to try.
 //!
-//! 1. [`args`]: what the user asked for
-//! 2. [`embedded`]: a Kafka inside this program, and readings that fill its topic
-//! 3. [`demo`]: everything started, watched and stopped
-//! 4. [`hints`]: what is told once all is ready
+//! 1. [`args`]: the command line
+//! 2. [`embedded`]: a Kafka inside this program, and a generator of records
+//! 3. [`demo`]: starts, watches and stops all parts
+//! 4. [`hints`]: the demo's output
 
 mod args;
 mod demo;
@@ -34,7 +34,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// An error with its reasons.
+/// An error with its causes.
 fn sentence(error: &(dyn Error + 'static)) -> String {
     successors(Some(error), |&error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -2,7 +2,7 @@
 
 use super::{Cpu, Measured, heading, line, per_million};
 
-/// All parts with one number of clients: through the gateway, whose bridge reaches Kafka in different ways, and without.
+/// All measurements with one number of clients: through the gateway over each security protocol, and by bare librdkafka.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) clients: u32,
@@ -12,7 +12,7 @@ pub(crate) struct Row {
     pub(crate) consume: (Measured, Cpu),
 }
 
-/// Everything, and the ratios.
+/// Prints all results, and the ratios.
 pub(crate) fn table(rows: &[Row]) {
     heading("clients", "reader");
     for row in rows {

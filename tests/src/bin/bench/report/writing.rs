@@ -8,21 +8,20 @@ pub(crate) struct Row {
     /// Bytes of a value.
     pub(crate) size: u32,
     pub(crate) clients: u32,
-    /// Records of a command.
-    /// Records of a session's command.
+    /// Records in a session's command.
     pub(crate) batch: u32,
     pub(crate) session: (Measured, Cpu),
-    /// A producer that is given as many records at once.
+    /// A bare producer with as many records in flight as the sessions.
     pub(crate) direct_batches: (Measured, Cpu),
-    /// Plain HTTP, a record with each request.
+    /// Plain HTTP, one record per request.
     pub(crate) post: (Measured, Cpu),
-    /// A producer that is given as many records at once.
+    /// A bare producer with as many records in flight as the HTTP clients.
     pub(crate) direct_post: (Measured, Cpu),
-    /// A producer that is given all that its queue takes.
+    /// A bare producer with a full queue.
     pub(crate) direct: (Measured, Cpu),
 }
 
-/// Everything, and the ratios.
+/// Prints all results, and the ratios.
 pub(crate) fn table(rows: &[Row]) {
     for same_size in rows.chunk_by(|a, b| a.size == b.size) {
         let size = same_size.first().map_or(0, |row| row.size);
