@@ -1,4 +1,4 @@
-//! Holds the committed Rust code against `proto/`; `just gen` writes it anew.
+//! Compares the committed Rust code with `proto/`; `just gen` regenerates it.
 
 #![cfg(test)] // so that helpers, too, may fail as tests do
 

@@ -1,4 +1,4 @@
-//! Where a cluster is found: through servers that are down, under other addresses than its own, over IPv6.
+//! Finds a cluster through bootstrap servers that are down, under addresses that it does not advertise, and over IPv6.
 
 use std::net::{Ipv6Addr, SocketAddr, TcpListener};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The shared cluster, which each test repairs before it uses it.
+//! The shared cluster, which each test repairs before use.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! How many connections the bridge has to each broker.
+//! The number of the bridge's connections to each broker.
 
 use std::time::Duration;
 

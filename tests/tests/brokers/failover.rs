@@ -1,4 +1,4 @@
-//! Leaders that are killed, frozen, put up again and moved while sockets read.
+//! Leaders that are killed, frozen, restarted and moved while sockets read.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Clients that may read only so many bytes a second.
+//! Quotas that limit a client's bytes per second.
 
 use std::time::Duration;
 

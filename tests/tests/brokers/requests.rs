@@ -1,4 +1,4 @@
-//! What the nodes say that they were asked, by the log of their requests.
+//! Reads the requests that nodes received from their request logs.
 
 use std::fs;
 

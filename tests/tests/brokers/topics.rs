@@ -1,4 +1,4 @@
-//! Topics and partitions that come and go under the same name.
+//! Topics and partitions that are deleted and recreated under the same name.
 
 use std::time::Duration;
 

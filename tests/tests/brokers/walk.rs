@@ -1,4 +1,4 @@
-//! What goes on while brokers fail: writers that number their records, and sockets that have to get each number once.
+//! The load while brokers fail: writers that number their records, and sockets that must read each number once.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};

@@ -1,4 +1,4 @@
-//! The demo as its user meets it.
+//! The demo, from its user's point of view.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};

@@ -1,4 +1,4 @@
-//! `./dev` in a project of its own, with programs of Rust that only wait: what it leaves, and where the demo runs.
+//! `./dev` in a scratch project with stubs of Rust's tools: leftover processes, and where the demo runs.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};

@@ -1,4 +1,4 @@
-//! The commands of the documents, as a reader runs them.
+//! Runs the commands of the documents as a reader would.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Envoy runs the committed configurations, whether or not a bridge is there.
+//! Envoy runs the committed configurations, with or without a bridge.
 
 use std::net::SocketAddr;
 

@@ -1,7 +1,7 @@
-//! End to end, on a real Envoy and a real Kafka that all of this one program's tests share.
+//! The stack itself, on a real Envoy and a real Kafka that these tests share.
 //!
-//! 1. [`envoy`], [`relay`]: what the other tests stand on and do not prove themselves
-//! 2. [`dev`], [`demo`], [`documents`]: the script, the demo and the documents as their reader meets them
+//! 1. [`envoy`], [`relay`]: assumptions of the other tests
+//! 2. [`dev`], [`demo`], [`documents`]: the script, the demo and the documents, from the user's point of view
 
 #![cfg(test)] // so that helpers, too, may fail as tests do
 

@@ -1,4 +1,4 @@
-//! nginx as the gateway's relay of upgrades: what it says to the bridge.
+//! nginx as a relay of upgrades: the requests that it sends to the bridge.
 
 use sluicegate_protocol::metadata::{CLUSTER, CLUSTER_DEFINITION, GATEWAY_SECRET, SUBPROTOCOL, WRITE};
 use sluicegate_tests::folder::Folder;

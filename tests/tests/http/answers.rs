@@ -1,4 +1,4 @@
-//! What an answer has to say, down to its last member.
+//! Checks every member of an answer.
 
 use serde_json::Value;
 use sluicegate_tests::http::client::Response;

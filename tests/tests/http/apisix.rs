@@ -1,4 +1,4 @@
-//! What goes wrong between APISIX and the bridge, or in nginx before the filter, as a client sees it.
+//! Failures between APISIX and the bridge, or in nginx before the filter, as a client sees them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,4 +1,4 @@
-//! What is in a topic, as Kafka's own console consumer prints it.
+//! The contents of a topic, as printed by Kafka's console consumer.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Web pages of other origins: who may ask, who may read the answer, and what a browser asks first.
+//! CORS: which origins can send requests, which can read answers, and preflights.
 
 use sluicegate_tests::http::client::{Request, Response};
 use sluicegate_tests::in_every_gateway;

@@ -1,4 +1,4 @@
-//! The documented examples of the REST proxies, by curl itself: only the proxy's address is another.
+//! The REST proxies' documented examples, run with curl; only the address differs.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

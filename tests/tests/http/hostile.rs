@@ -1,4 +1,4 @@
-//! Ten thousand requests of badly behaved clients: each is refused as HTTP says, nothing is written, no internals leak, and other
+//! Ten thousand malformed requests: each gets the status that HTTP demands, nothing is written, no internals leak, and other
 //! clients are not affected.
 
 mod exchange;

@@ -1,4 +1,4 @@
-//! A bridge that ends under a request: only what surely was not written may be sent again without a thought.
+//! A bridge that dies during a request: clients are told to retry only if nothing was written.
 
 use std::time::Duration;
 

@@ -1,10 +1,10 @@
-//! Kafka as plain HTTP clients meet it through a gateway: real bridge, real Kafka, and before them a real Envoy in
-//! both profiles, or the filter in APISIX's emulated host.
+//! Plain HTTP through a gateway: real bridge, real Kafka, and a real Envoy in both profiles, or the filter in APISIX's
+//! emulated host.
 //!
-//! 1. [`stacks`]: the gateways that the tests share, with their routes
-//! 2. [`console`], [`answers`]: what Kafka's own consumer reads of a topic, and what an answer has to say
-//! 3. [`openapi`]: asks, and compares each answer with the documented API
-//! 4. the rest: one module for each thing that can be asked
+//! 1. [`stacks`]: the shared gateways and their routes
+//! 2. [`console`], [`answers`]: reads topics with Kafka's own consumer, and checks answers
+//! 3. [`openapi`]: sends requests, and compares each answer with the documented API
+//! 4. the rest: one module per subject
 
 #![cfg(test)] // so that helpers, too, may fail as tests do
 

@@ -1,4 +1,4 @@
-//! What is not a plain `POST`: other methods, which route a path belongs to, and connections that are kept.
+//! Other methods than `POST`, the choice of a route by path, and persistent connections.
 
 use sluicegate_tests::http::client::{Client, Request};
 use sluicegate_tests::in_every_gateway;

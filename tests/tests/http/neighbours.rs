@@ -1,4 +1,4 @@
-//! Clients of plain HTTP that misbehave, and the sessions and requests of others.
+//! Misbehaving clients of plain HTTP do not affect the sessions and requests of others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

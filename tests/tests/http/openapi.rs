@@ -1,4 +1,4 @@
-//! `docs/reference/openapi.yaml` against the answers of these tests.
+//! Compares `docs/reference/openapi.yaml` with the answers in these tests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;

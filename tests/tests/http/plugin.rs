@@ -1,5 +1,5 @@
-//! Routes of the type `produce`: which record a request becomes. Whatever a header or body may hold is proven in the
-//! bridge's `http::produce`; here it passes each gateway.
+//! `produce` routes: the record that a request becomes, through each gateway. The bridge's `http::produce` tests headers and
+//! bodies in detail.
 
 use sluicegate_tests::http::client::Request;
 use sluicegate_tests::in_every_gateway;

@@ -1,5 +1,5 @@
-//! The REST proxies' interface: lists of records in, records, offsets and topics out. The forms of bodies, queries and errors
-//! are proven in the bridge's `http::rest`; here they pass each gateway and come from a real Kafka.
+//! `rest` routes through each gateway and a real Kafka: writing lists of records, reading records, offsets and topics. The
+//! bridge's `http::rest` tests bodies, queries and errors in detail.
 
 use std::time::Duration;
 

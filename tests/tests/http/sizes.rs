@@ -1,4 +1,4 @@
-//! Bodies around the bounds on their way, however they are cut and however slowly they come.
+//! Bodies around the limits, whole, split or slow.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! A bridge that is not there, or does not answer.
+//! A bridge that is down, or does not answer.
 
 use std::time::Duration;
 

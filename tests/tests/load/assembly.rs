@@ -1,4 +1,4 @@
-//! 2,000 clients of 20 addresses each begin a message of nearly 1 MiB and do not finish it.
+//! 2,000 clients at 20 addresses each begin a message of nearly 1 MiB and do not finish it.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;

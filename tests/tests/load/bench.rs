@@ -1,4 +1,4 @@
-//! A gateway under load: one worker of it, its bridge, a Kafka with small and large records, and nobody else.
+//! The stack under load: one gateway worker, a bridge, and a Kafka with small and large records.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! 1,000 clients come and go, again and again: a few times, or for as long as `just soak` says.
+//! 1,000 clients connect and disconnect for a few rounds, or for as many as `just soak` sets.
 
 use std::net::Ipv4Addr;
 

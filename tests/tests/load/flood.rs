@@ -1,4 +1,4 @@
-//! 10 clients send without pause, and read nothing.
+//! 10 clients send without pause and read nothing.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;

@@ -1,12 +1,12 @@
-//! Clients that take all they can get: memory stays within the named limits, and a witness is answered as before.
+//! Greedy clients: memory stays within the documented limits, and a witness is answered as fast as before.
 //!
 //! 1. [`stuck`]: 300 clients that do not read their answers
 //! 2. [`flood`]: 10 that send without pause and read nothing
-//! 3. [`assembly`]: 2,000 that each hold a message they do not finish
-//! 4. [`churn`]: 1,000 that come and go
+//! 3. [`assembly`]: 2,000 that each hold an unfinished message
+//! 4. [`churn`]: 1,000 that connect and disconnect
 //!
-//! Each has a gateway of its own with one worker, so that everyone shares everything, and the machine for itself:
-//! [`bench`]. [`witness`] and [`memory`] judge; [`sluicegate_tests::raw`] is the client that behaves badly.
+//! Each runs alone on its own [`bench`], a gateway with one worker, so that all clients share all limits. [`witness`] and
+//! [`memory`] judge; [`sluicegate_tests::raw`] is the badly behaved client.
 
 #![cfg(test)] // so that helpers, too, may fail as tests do
 

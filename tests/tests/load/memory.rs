@@ -1,4 +1,4 @@
-//! How much memory gateway and bridge came to need, against what the named limits allow.
+//! Compares the memory of gateway and bridge with the documented limits.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! A well-behaved client that asks one thing after another and takes the time.
+//! A well-behaved client that sends one command after another and measures the time.
 
 use std::time::Duration;
 

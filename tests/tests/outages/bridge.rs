@@ -1,4 +1,4 @@
-//! The bridge goes away and comes back.
+//! The bridge dies and restarts.
 
 use std::time::Duration;
 

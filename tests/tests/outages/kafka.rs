@@ -1,4 +1,4 @@
-//! Kafka goes away, or hangs, and comes back: sessions stand, and every command is answered in bounded time.
+//! Kafka dies or hangs, and returns: sessions stay open, and every command is answered in bounded time.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! A client goes, with a close frame or without: within a second the bridge notices and releases what its session held,
-//! its fetch at Kafka included.
+//! A client disconnects, with a close frame or without: within a second the bridge releases its session, including a fetch
+//! that waits at Kafka.
 
 use std::time::Duration;
 

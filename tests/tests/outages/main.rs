@@ -1,9 +1,9 @@
-//! What breaks, and what comes back: each part killed, hung or gone without a word under open sessions, on Envoy in both
-//! profiles and, where the bridge itself serves the client, through nginx or directly.
+//! Outages during open sessions: each part killed, frozen or silently gone, on Envoy in both profiles and, if the bridge
+//! itself serves the client, through nginx or directly.
 //!
 //! 1. [`bridge`], [`kafka`]: the servers
 //! 2. [`leaving`], [`silence`]: the clients
-//! 3. [`sluicegate_tests::socket`] is a client on tokio-tungstenite, [`sluicegate_tests::raw`] one of single bytes
+//! 3. [`sluicegate_tests::socket`] is a client on tokio-tungstenite, [`sluicegate_tests::raw`] one on raw bytes
 
 #![cfg(test)] // so that helpers, too, may fail as tests do
 

@@ -1,4 +1,4 @@
-//! A client that is frozen, one that is merely silent, and one that asks and does not listen.
+//! Clients that are frozen, idle, or send commands without reading.
 
 use std::process::Command;
 use std::time::Duration;

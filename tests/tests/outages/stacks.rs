@@ -1,4 +1,4 @@
-//! What tests break: a gateway and a Kafka that one test at a time has for itself, and puts up again when it takes them.
+//! The gateways and the Kafka that tests break. One test at a time uses them, and first restarts dead parts.
 
 use std::collections::HashSet;
 use std::fs;

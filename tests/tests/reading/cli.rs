@@ -1,5 +1,4 @@
-//! The command line reads through a real gateway from a real Kafka. Options, formats and failures are tested with the
-//! program itself, in `crates/cli`.
+//! The command line reads from a real Kafka through a real gateway. `crates/cli` tests options, formats and failures.
 
 use std::process::Stdio;
 use std::time::Duration;

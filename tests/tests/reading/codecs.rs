@@ -1,4 +1,4 @@
-//! Records as Kafka's own producer writes them, and as Kafka's own consumer reads them.
+//! Records written by Kafka's own producer, compared with what its own consumer reads.
 
 use bytes::Bytes;
 use sluicegate_protocol::{Header, KafkaMessage};

@@ -1,6 +1,6 @@
-//! Random logs, read through the gateway and by librdkafka: a few, or as many as `just differential` says.
+//! Random logs, read through the gateway and by librdkafka: a few, or as many as `just differential` sets.
 //!
-//! A failure names its log's seed; `just differential 1 SEED` makes that one again.
+//! A failure prints the seed of its log; `just differential 1 SEED` repeats it.
 
 use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::kafka::{Codec, Kafka, Outcome, Record, Write};

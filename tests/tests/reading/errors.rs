@@ -1,4 +1,4 @@
-//! What cannot be read: every error in the same form, with Kafka's code, and no topic made by asking.
+//! Failed reads: every error has the same form and Kafka's code, and no topic is created.
 
 use sluicegate_protocol::ErrorResp;
 use sluicegate_tests::envoy::Profile;

@@ -1,4 +1,4 @@
-//! `cmd_kafka_fetch`: order, content, times and sizes.
+//! `cmd_kafka_fetch`: order, content, timestamps and sizes.
 
 use prost::Message as _;
 use sluicegate_protocol::KafkaFetchResp;

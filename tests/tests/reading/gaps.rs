@@ -1,4 +1,4 @@
-//! Logs whose offsets are not one after the other: compacted ones, and ones with transactions.
+//! Logs with gaps in their offsets: compacted logs, and logs with transactions.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Answers and records at their limits.
+//! Answers and records at their size limits.
 
 use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::kafka::{Codec, Record, Write};

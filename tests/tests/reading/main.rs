@@ -1,5 +1,5 @@
-//! Kafka as clients read it through a gateway: real Envoy, real bridge, real Kafka. What a log holds is the same behind every
-//! gateway; the largest answers pass each of them.
+//! Reading through a gateway: real Envoy, real bridge, real Kafka. Every gateway serves the same records, and passes the
+//! largest answers.
 //!
 //! [`sluicegate_tests::socket`] is the client, [`reference`] reads the same logs with librdkafka, [`console`] with Kafka's
 //! own tools.

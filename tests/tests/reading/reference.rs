@@ -1,4 +1,4 @@
-//! What the tests expect of reads: what was written, as messages.
+//! The expected result of a read: the written records, as messages.
 
 use bytes::Bytes;
 use sluicegate_protocol::KafkaMessage;

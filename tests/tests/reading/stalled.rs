@@ -1,4 +1,4 @@
-//! A client that waits at the log end with all its commands and then reads nothing.
+//! A client whose commands all wait at the log end, and which then stops reading.
 
 use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::in_both_profiles;

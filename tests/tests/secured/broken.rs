@@ -1,4 +1,5 @@
-//! A broker whose answer librdkafka ends its process over: no error and null for the versions, in ApiVersions 3.
+//! A broker whose answer makes librdkafka abort the process: an ApiVersions 3 response without an error, whose versions are
+//! null.
 
 use bytes::BufMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

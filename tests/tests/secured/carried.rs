@@ -1,4 +1,4 @@
-//! Routes that carry their cluster: who acts as whom, who is let in, and when connections end.
+//! Routes with their own cluster: identities, allowed brokers, and the end of idle connections.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What the bridge refuses to start with: the property is named, and what is accepted.
+//! Invalid security settings stop the bridge at start, with the property and the accepted values.
 
 use sluicegate_tests::folder::Folder;
 use sluicegate_tests::kafka::secured::{READER, password};

@@ -1,4 +1,4 @@
-//! An Envoy that takes the filter by ECDS and the routes around it by RDS, from files that change while it runs.
+//! An Envoy that loads the filter by ECDS and its routes by RDS, from files that change while it runs.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! What is set up wrongly, or is down: the log says which, in bounded time, and the client where to look.
+//! Misconfigured or unreachable clusters: the log names the cause in bounded time, and the client gets a reference to it.
 
 use std::net::TcpListener;
 use std::time::Duration;

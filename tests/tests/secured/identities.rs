@@ -1,4 +1,4 @@
-//! Two clusters of the same brokers are two identities, in whatever order and however often both are asked.
+//! Two clusters with the same brokers keep two identities, however their requests interleave.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The causes that only the bridge's log has.
+//! Finds causes in the bridge's log.
 
 use std::fs;
 

@@ -1,11 +1,11 @@
-//! Kafka as it is secured: a real Kafka with a listener for every way, read through a real Envoy and the real bridge.
+//! Secured Kafka: a real Kafka with a listener for each security protocol, behind a real Envoy and the real bridge.
 //!
-//! 1. [`section`], [`gateway`], [`discovery`]: a cluster as its section says, and the gateway with a path for each, which may change
+//! 1. [`section`], [`gateway`], [`discovery`]: clusters in the bridge's configuration, and gateways with a path for each
 //! 2. [`readable`], [`reauthentication`]: what can be read, and for how long
 //! 3. [`writable`]: what can be written
 //! 4. [`faults`], [`configuration`]: invalid settings, their errors and log lines (`logged`)
 //! 5. [`identities`], [`secrets`]: users of clusters, and secrets in errors and metrics
-//! 6. [`carried`], [`removed`]: routes that carry their cluster, and removed routes
+//! 6. [`carried`], [`removed`]: routes with their own cluster, and removed routes
 
 #![cfg(test)] // so that helpers, too, may fail as tests do
 

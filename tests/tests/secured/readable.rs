@@ -1,4 +1,4 @@
-//! Every way to be secured is a section that can be read through: offsets, and a whole log as it was written.
+//! Reads offsets and a whole log over each security protocol.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What is read: a topic with batches of every codec, and a record of 1 MiB among them.
+//! The records to read: a topic with batches of every codec and a record of 1 MiB.
 
 use bytes::Bytes;
 use sluicegate_protocol::KafkaMessage;

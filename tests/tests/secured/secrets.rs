@@ -1,4 +1,4 @@
-//! No secret shows, wherever one looks: not in errors, not in what administrators see. Of logs, see [`crate::gateway`].
+//! Errors and admin pages contain no secrets. For logs, see [`crate::gateway`].
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! A client that never authenticates again: what a broker does to it is what it must not do to the bridge.
+//! A client that never authenticates again: shows that the broker ends its session, as it must not end the bridge's.
 
 use bytes::{Buf, BufMut};
 use sluicegate_tests::kafka::secured::{READER, Secured, listener, password};

@@ -1,4 +1,4 @@
-//! What can be written to a secured Kafka, by whom, and what others are told.
+//! Writing to a secured Kafka, with and without the right.
 
 use std::pin::pin;
 use std::time::Duration;

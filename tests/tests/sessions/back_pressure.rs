@@ -1,4 +1,4 @@
-//! Clients that send more than is taken: they are held back, and nobody else notices.
+//! Clients that send faster than the bridge reads are slowed down; others are not affected.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

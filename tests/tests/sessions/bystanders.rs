@@ -1,4 +1,4 @@
-//! Nothing that one client sends before it is let in touches the sessions of others.
+//! Bytes that a client sends before its upgrade is accepted do not affect other sessions.
 
 use std::collections::HashSet;
 

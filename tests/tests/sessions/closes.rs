@@ -1,4 +1,4 @@
-//! How a session ends when its client wants it to.
+//! Sessions that their client closes.
 
 use std::net::Ipv4Addr;
 

@@ -1,4 +1,4 @@
-//! Several commands of one session are under way at the same time.
+//! Concurrent commands of one session.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! A filter with an invalid configuration lets nobody in, and names every mistake.
+//! A filter with an invalid configuration refuses all clients, and logs every mistake.
 
 use sluicegate_tests::Error;
 use sluicegate_tests::envoy::{Envoy, Profile, Setup};

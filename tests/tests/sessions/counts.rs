@@ -1,4 +1,4 @@
-//! What Envoy's statistics say of sessions.
+//! The filter's metrics in Envoy's statistics.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,4 +1,4 @@
-//! How a session ends when the bridge wants it to: with a code and a reason.
+//! Sessions that the bridge closes, with a code and a reason.
 
 use std::time::Duration;
 

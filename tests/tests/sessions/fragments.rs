@@ -1,4 +1,4 @@
-//! However a client cuts its bytes, its messages are the same (RFC 6455, sections 5.4 and 5.5).
+//! Messages are the same however a client splits its bytes (RFC 6455, sections 5.4 and 5.5).
 
 use sluicegate_tests::in_every_way;
 use sluicegate_tests::raw::{BINARY, CLOSE, FIN, Frame, PING, PONG, Raw, TEXT, Upgrade, close, masked};

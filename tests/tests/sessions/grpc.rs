@@ -1,4 +1,4 @@
-//! `Session` as a gRPC method: a client that tonic's generator makes of `proto/`, directly and through a plain route of Envoy's.
+//! `Session` as a gRPC method: a client that tonic generates from `proto/`, directly and through a plain Envoy route.
 
 #[expect(unreachable_pub, reason = "generated")]
 #[rustfmt::skip]

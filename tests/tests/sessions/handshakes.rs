@@ -1,4 +1,4 @@
-//! Which upgrades open a session, and what the others are told.
+//! Upgrades that open a session, and the answers to all others.
 
 use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::http;

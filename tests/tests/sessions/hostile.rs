@@ -1,4 +1,4 @@
-//! Whatever bytes a client sends, nothing breaks for anybody else.
+//! Random and malformed bytes of one client do not affect others.
 
 use std::fs;
 

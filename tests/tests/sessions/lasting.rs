@@ -1,4 +1,4 @@
-//! A session beside plain HTTP on one listener: the time that a request may take is not its time.
+//! Request timeouts of a listener do not end its sessions.
 
 use sluicegate_tests::envoy::{Profile, plugin};
 use sluicegate_tests::in_both_profiles;

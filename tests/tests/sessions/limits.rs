@@ -1,4 +1,4 @@
-//! A request has a largest size, and what is over it costs no memory.
+//! Requests above the size limit are refused and cost no memory.
 
 use std::time::{Duration, Instant};
 

@@ -1,13 +1,12 @@
-//! Sessions as their clients meet them, to a real Kafka: through a real Envoy in both profiles, through a real nginx, and
-//! directly at the bridge's own WebSocket endpoint.
+//! Sessions with a real Kafka: through a real Envoy in both profiles, through a real nginx, and directly at the bridge's own
+//! WebSocket endpoint.
 //!
-//! The tables of RFC 6455 and of requests are proven in `sluicegate-ws-session`, what the filter makes of them in
-//! `sluicegate-harness`, what the endpoint does in the bridge's own tests. Here, each group passes once through every way in;
-//! the rest needs real parts.
+//! `sluicegate-ws-session` tests RFC 6455 and requests in detail, `wasm/tests` the filter, and the bridge's own tests its
+//! endpoint. Here, each group runs once through every way in; the rest needs real parts.
 //!
-//! 1. [`stacks`]: the gateways that the tests share
-//! 2. [`peer`]: a client on tungstenite; [`sluicegate_tests::raw`] is one of single bytes
-//! 3. the rest: one module for each thing that can be asked of a session
+//! 1. [`stacks`]: the shared gateways
+//! 2. [`peer`]: a client on tungstenite; [`sluicegate_tests::raw`] is one on raw bytes
+//! 3. the rest: one module per subject
 
 #![cfg(test)] // so that helpers, too, may fail as tests do
 

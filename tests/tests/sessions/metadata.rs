@@ -1,4 +1,4 @@
-//! What a client says in the headers that are between gateway and bridge has no effect.
+//! A client's own `sluicegate-` headers have no effect.
 
 use sluicegate_protocol::KafkaListOffsetResp;
 use sluicegate_protocol::pub_sub_resp::Resp;

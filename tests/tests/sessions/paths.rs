@@ -1,4 +1,4 @@
-//! What a client may ask the gateway for: never for the bridge's own services, however the path is spelt.
+//! Clients cannot reach the bridge's own services, however they write the path.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,4 @@
-//! A client on tungstenite, which knows nothing of the code under test.
+//! A client on tungstenite, independent of the code under test.
 
 use std::fmt::Debug;
 use std::net::SocketAddr;

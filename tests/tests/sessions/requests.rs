@@ -1,4 +1,4 @@
-//! What a request gets for an answer, as far as it needs no Kafka.
+//! Answers to requests that need no Kafka.
 
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::{Close, CmdEmpty, ControlReq, control_req};

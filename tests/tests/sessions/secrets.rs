@@ -1,4 +1,4 @@
-//! A bridge that asks for a gateway secret lets nobody in without it, and tells nobody what it is.
+//! A bridge with a gateway secret refuses requests without it, and never shows it.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! The gateways that tests share; a test that breaks its gateway starts one of its own.
+//! The gateways that tests share. A test that breaks its gateway starts its own.
 
 use sluicegate_protocol::metadata::{GATEWAY_SECRET, SUBPROTOCOL};
 use sluicegate_tests::envoy::{plugin, routes};

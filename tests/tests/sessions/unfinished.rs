@@ -1,4 +1,4 @@
-//! Clients that begin messages and do not finish them: they take no memory from other addresses, and none for long.
+//! Clients that do not finish their messages take no memory from other addresses, and hold their own only briefly.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;

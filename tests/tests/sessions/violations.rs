@@ -1,4 +1,4 @@
-//! Clients that break RFC 6455 are closed with the reason, and nothing follows.
+//! Clients that break RFC 6455 are closed with the reason, and get nothing more.
 
 use futures_util::future::join_all;
 use sluicegate_tests::in_every_way;

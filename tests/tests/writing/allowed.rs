@@ -1,4 +1,4 @@
-//! Who may write: neither a route nor a bridge does unless it is told to.
+//! Writing needs permission from both the route and the bridge.
 
 use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::Kafka;

@@ -1,4 +1,4 @@
-//! A Kafka that does not take records: memory stays bounded, and clients are told what is known.
+//! A Kafka that accepts no records: memory stays bounded, and clients learn whether their records are written.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The command line client writes, Kafka's own console consumer reads.
+//! The command line writes, Kafka's own console consumer reads.
 
 use std::process::{Output, Stdio};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What was accepted is delivered, whoever leaves.
+//! Accepted records are delivered even if the client disconnects or the bridge stops.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What is in a log, as librdkafka's consumer reads it.
+//! The contents of a log, as read by librdkafka's consumer.
 
 use sluicegate_protocol::ProduceRecord;
 use sluicegate_tests::kafka::Kafka;

@@ -1,7 +1,6 @@
-//! Kafka as clients write to it through a gateway: real Envoy, real bridge, real Kafka.
+//! Writing through a gateway: real Envoy, real bridge, real Kafka.
 //!
-//! [`sluicegate_tests::socket`] is the client, [`log`] reads what came of it with librdkafka, [`cli`] with Kafka's own
-//! consumer.
+//! [`sluicegate_tests::socket`] is the client. [`log`] reads the result with librdkafka, [`cli`] with Kafka's own consumer.
 
 #![cfg(test)] // so that helpers, too, may fail as tests do
 

@@ -1,4 +1,4 @@
-//! Many commands in flight: they keep their order in every partition.
+//! Many commands in flight keep their order in every partition.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! A part dies under clients that keep writing: what was acknowledged is there. Once and in order where the broker died,
-//! for the bridge's producer repeats what it has to; twice at most where a client sent it again.
+//! A part dies under clients that keep writing: acknowledged records are in the log. If the broker died, they are there once
+//! and in order, as the bridge's producer retries; if a client resent them, at most twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

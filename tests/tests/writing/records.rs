@@ -1,4 +1,4 @@
-//! `cmd_kafka_produce`: what is written is what was sent, each record by itself.
+//! `cmd_kafka_produce`: records are written as sent, each independent of the others.
 
 use std::time::Duration;
 

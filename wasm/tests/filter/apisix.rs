@@ -1,4 +1,4 @@
-//! The filter in APISIX: what only this gateway does, or does in its own way.
+//! The filter in APISIX: the behaviour that differs from Envoy.
 
 mod configuration;
 mod faults;

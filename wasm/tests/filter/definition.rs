@@ -1,4 +1,4 @@
-//! A route that carries its cluster: what the bridge is told of it, whatever a client says.
+//! A route with its own cluster: the bridge gets its definition, whatever headers a client sends.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;

@@ -1,4 +1,4 @@
-//! The filter in each gateway, for what is the same in all of them: plain HTTP requests, and what becomes of them.
+//! The filter in each gateway, for tests of plain HTTP that hold in all of them.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! The opening handshake: what the bridge is asked, what a client is answered.
+//! The opening handshake: the request to the bridge and the answer to the client.
 
 use sluicegate_harness::envoy::{Outcome, Vm};
 use sluicegate_harness::{Headers, Response};

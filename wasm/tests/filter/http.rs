@@ -1,4 +1,4 @@
-//! Plain HTTP, the same in every gateway: what is forwarded to the bridge, and what is refused.
+//! Plain HTTP in every gateway: forwarded and refused requests.
 
 use sluicegate_harness::Headers;
 use sluicegate_protocol::http_route::Resource;

@@ -1,4 +1,4 @@
-//! The host calls that the filter imports: written down, and each of them refused in some test.
+//! The list of host calls that the filter imports; a test refuses each of them.
 
 use std::fs;
 

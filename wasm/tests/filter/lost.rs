@@ -1,4 +1,5 @@
-//! Plain HTTP without an answer of the bridge: whether a client can try again, in Envoy as a document, in APISIX as a status.
+//! Plain HTTP without an answer from the bridge: the client learns whether to retry, in Envoy from a problem document, in
+//! APISIX from the status.
 
 use sluicegate_harness::{Headers, HostCall, Response, Status, When};
 

@@ -1,4 +1,4 @@
-//! The compiled filter on hosts that behave as Envoy and as APISIX: what a client, the bridge, the log and the metrics see of it.
+//! The compiled filter in hosts that behave as Envoy and as APISIX, judged by client, bridge, log and metrics.
 //!
 //! The filter is the one that `SLUICEGATE_FILTER` names, or what `just wasm` built.
 

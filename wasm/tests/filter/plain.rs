@@ -1,4 +1,4 @@
-//! Plain HTTP requests to the filter, and what it says of them.
+//! Plain HTTP requests for these tests, and checks of their outcome.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;

@@ -1,4 +1,4 @@
-//! Requests with anything in them, answers with anything in them, refusals at any time: one filter lives through all of it.
+//! Random requests, answers and refused host calls: one filter survives them all.
 
 use std::cell::RefCell;
 

@@ -1,4 +1,4 @@
-//! Anything at any time: one filter lives through all of it, and a session beside it goes on.
+//! Random events at any time: one filter survives them all, and a neighbouring session continues.
 
 use std::cell::RefCell;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! An upgrade that the bridge, or Envoy in its place, does not grant.
+//! An upgrade that the bridge refuses, or Envoy in its place.
 
 use sluicegate_harness::Headers;
 use sluicegate_harness::envoy::{Stream, Vm};

@@ -1,6 +1,6 @@
-//! Why the filter has host calls of its own: which refusals of the fault tables trap a module of the public SDK.
+//! Why the filter has its own host calls: the refusals of the fault tables that trap a module of the public SDK.
 //!
-//! `faults` and `apisix::faults` show that none of them traps the filter.
+//! `faults` and `apisix::faults` prove that none of them traps the filter.
 
 use std::collections::BTreeMap;
 use std::fs;

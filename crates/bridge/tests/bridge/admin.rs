@@ -1,4 +1,4 @@
-//! What operators ask.
+//! The admin endpoints: health, readiness and metrics.
 
 use crate::support::{admin, start};
 

@@ -1,4 +1,4 @@
-//! Sessions over both endpoints, and who is let in.
+//! Sessions over both endpoints, and the admission of gateways and clients.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! HTTP/1.1 connections: what they carry, how long they are kept, and what they must not reach.
+//! HTTP/1.1 connections: the requests that they can carry, and how long they stay open.
 
 use std::time::Duration;
 

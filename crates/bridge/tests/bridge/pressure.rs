@@ -1,4 +1,4 @@
-//! Clients that take and give without measure, and others beside them on the same connection.
+//! Clients that flood or do not read, and other clients on the same connection.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Producers of configured clusters are made at start, which does not wait for them.
+//! Producers of configured clusters are created in the background at start.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The program itself: its exit codes, its one line of output, its log, its signals.
+//! The program itself: exit codes, output, log and signals.
 
 use std::fs::File;
 use std::io::Write;

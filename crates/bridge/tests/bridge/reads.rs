@@ -1,4 +1,4 @@
-//! What is read over plain HTTP, from librdkafka's mock cluster.
+//! Reads over plain HTTP, from librdkafka's mock cluster.
 
 use std::time::{Duration, Instant};
 

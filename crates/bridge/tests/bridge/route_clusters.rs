@@ -1,4 +1,4 @@
-//! Clusters that gateways' routes carry: who may name which, at every endpoint.
+//! Clusters defined by routes: which gateways can name which brokers, at every endpoint.
 
 use std::time::Duration;
 

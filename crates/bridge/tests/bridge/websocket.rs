@@ -1,5 +1,5 @@
-//! WebSocket clients at the bridge itself: which upgrades it accepts, and what becomes of their sessions. Frames and
-//! handshakes are proven in `sluicegate-ws-session`.
+//! WebSocket clients at the bridge itself: the upgrades that it accepts, and their sessions. `sluicegate-ws-session` tests
+//! frames and handshakes in detail.
 
 mod keeping;
 

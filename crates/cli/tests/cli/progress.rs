@@ -1,4 +1,4 @@
-//! The progress line of a long read or write, on a terminal of its own.
+//! The progress line of a long read or write, on a pseudo-terminal.
 
 use std::ffi::OsString;
 use std::fs::File;

@@ -1,4 +1,4 @@
-//! A WebSocket server whose sessions are played by a test.
+//! A WebSocket server whose sessions a test scripts.
 
 use futures_util::{SinkExt, StreamExt};
 use prost::Message as _;

@@ -1,4 +1,4 @@
-//! Body buffers: when they are there, how they are written, how they are held back.
+//! Body buffers: when they can be read and written, and how they are held back.
 
 use sluicegate_harness::Status;
 use sluicegate_harness::envoy::{Outcome, Settings};

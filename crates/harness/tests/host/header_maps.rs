@@ -1,4 +1,4 @@
-//! Header maps: when they are there, what writing them does.
+//! Header maps: when they can be read, and the effect of writes.
 
 use sluicegate_harness::Headers;
 

@@ -1,4 +1,4 @@
-//! A module written with the public proxy-wasm SDK, in either host: what the peers of a request see of its host calls.
+//! A module written with the public proxy-wasm SDK, in both hosts: the effect of its host calls on a request.
 //!
 //! `crates/harness/guest` is the module; a request's path says which calls it makes.
 

@@ -1,4 +1,4 @@
-//! The life of a stream: forwarded, held, answered, reset, and what the filter is told.
+//! The life of a stream: forwarded, held, answered and reset, with the filter's callbacks.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Authentication to brokers that take it, refuse it, or are not what they should be.
+//! Authentication to brokers that accept it, refuse it, or are impostors.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

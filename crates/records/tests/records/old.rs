@@ -1,4 +1,4 @@
-//! Messages of the formats before record batches: none is read, and none hides readable records.
+//! Messages in formats older than record batches: they are errors, and do not hide readable records.
 
 use sluicegate_records::{Encoder, RecordsError};
 

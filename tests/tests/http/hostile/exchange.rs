@@ -1,4 +1,4 @@
-//! A client that writes bytes as they are, and tells what came back.
+//! A client that writes raw bytes and returns the answer.
 
 use std::net::SocketAddr;
 use std::time::Duration;

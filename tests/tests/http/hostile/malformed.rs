@@ -1,4 +1,4 @@
-//! The kinds of requests that are malformed, each with what HTTP says of it.
+//! Kinds of malformed requests, each with its expected answer.
 
 use sluicegate_tests::random::Random;
 

@@ -1,4 +1,4 @@
-//! Plain HTTP: what logs see of it, and requests of routes that are removed.
+//! Plain HTTP: the headers that logs show, and requests of removed routes.
 
 use sluicegate_harness::Headers;
 use sluicegate_harness::apisix::{Outcome, Stream};

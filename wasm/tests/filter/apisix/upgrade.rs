@@ -1,4 +1,4 @@
-//! WebSocket upgrades: judged here, told of to the bridge, and passed on to its own endpoint.
+//! WebSocket upgrades: checked by the filter and forwarded to the bridge's own endpoint with its headers.
 
 use sluicegate_harness::apisix::{Outcome, Route, Worker};
 use sluicegate_harness::{Headers, Response};

@@ -1,4 +1,4 @@
-//! Requests' bodies: their bound, and bodies that come late or not at all.
+//! Request bodies: the size limit, and bodies that arrive late or never.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What a route grants over plain HTTP.
+//! Grants over plain HTTP.
 
 use ::http::Request;
 use bytes::Bytes;

@@ -1,4 +1,4 @@
-//! Web pages of other origins, on a route that lists some.
+//! CORS on a route with `origins`.
 
 use ::http::Request;
 use bytes::Bytes;

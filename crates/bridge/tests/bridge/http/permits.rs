@@ -1,4 +1,4 @@
-//! Places that requests share (limits.max_calls): who holds one for how long, and who cannot take them all.
+//! The permits of `limits.max_calls`: how long requests hold them, and the shares of clusters and clients.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Requests that are not let in, and what their gateways and clients are told.
+//! Refused requests, and the answers to their gateways and clients.
 
 use ::http::{Method, Request};
 use base64::Engine as _;

@@ -1,4 +1,4 @@
-//! How long a session is kept whose client is silent, does not read, or leaves.
+//! When a session ends whose client is silent, does not read, or disconnects.
 
 use std::time::{Duration, Instant};
 

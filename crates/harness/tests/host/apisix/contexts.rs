@@ -1,4 +1,4 @@
-//! Plugin contexts and requests' contexts: their numbers, their order, their end.
+//! Plugin and request contexts: ids, order and deletion.
 
 use sluicegate_harness::apisix::Outcome;
 

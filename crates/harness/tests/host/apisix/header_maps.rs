@@ -1,4 +1,4 @@
-//! Headers as nginx and the module show them, and what writing them does.
+//! Reading and writing headers, by the rules of nginx and the module.
 
 use sluicegate_harness::Headers;
 
