@@ -267,16 +267,23 @@ impl SessionEnd {
 
     /// A name for metrics and logs.
     pub(crate) fn label(self) -> &'static str {
+        self.described().0
+    }
+
+    /// The label and its meaning.
+    fn described(self) -> (&'static str, &'static str) {
         match self {
-            Self::Closed => "closed",
-            Self::Left => "left",
-            Self::Drained => "drained",
-            Self::Silent => "silent",
-            Self::Stalled => "stalled",
-            Self::Unfinished => "unfinished",
-            Self::TooManyWaiting => "too_many_waiting",
-            Self::TooLarge => "too_large",
-            Self::Compressed => "compressed",
+            Self::Closed => ("closed", "client or filter closed the session"),
+            Self::Left => ("left", "the connection ended without a close"),
+            Self::Drained => ("drained", "the bridge shut down (1001)"),
+            Self::Silent => ("silent", "the client did not answer two pings (1011)"),
+            Self::Stalled => ("stalled", "the client did not read its answers"),
+            Self::Unfinished => ("unfinished", "a message was not complete in time (1008)"),
+            Self::TooManyWaiting => {
+                ("too_many_waiting", "a gRPC client had too many requests waiting (1008)")
+            }
+            Self::TooLarge => ("too_large", "a gRPC message exceeded `limits.max_request_bytes` (1009)"),
+            Self::Compressed => ("compressed", "a gRPC message was compressed (1011)"),
         }
     }
 }
@@ -367,13 +374,12 @@ mod tests {
         let list = [
             ("`kind` of a command", quoted(&Kind::ALL.map(Kind::label))),
             ("`outcome` of a command", quoted(&Outcome::ALL.map(Outcome::label))),
-            (
-                "`reason` of `sluicegate_sessions_ended_total`",
-                quoted(&SessionEnd::ALL.map(SessionEnd::label)),
-            ),
         ];
         let list: String = list.iter().map(|(label, values)| format!("- {label}: {values}\n")).collect();
         reference::check("metrics.md", "labels", &list);
+        let ends = SessionEnd::ALL.map(SessionEnd::described);
+        let ends = ends.map(|(label, meaning)| vec![format!("`{label}`"), meaning.to_owned()]);
+        reference::check("metrics.md", "session ends", &reference::table(&["reason", "meaning"], &ends));
     }
 
     #[test]
