@@ -225,13 +225,13 @@ impl Config {
             let expected = "expected at least limits.max_request_bytes";
             problems.add(
                 "limits.max_assembly_bytes",
-                format!("is {max_assembly_bytes}, {expected}, {max_request_bytes}"),
+                format!("is {max_assembly_bytes}, {expected} ({max_request_bytes})"),
             );
         }
         let (max_bytes, answer_bytes) = (self.read.max_bytes, self.limits.session_answer_bytes);
         if usize::try_from(answer_bytes).is_ok_and(|answer_bytes| answer_bytes < max_bytes) {
             let expected = "expected at most limits.session_answer_bytes";
-            problems.add("read.max_bytes", format!("is {max_bytes}, {expected}, {answer_bytes}"));
+            problems.add("read.max_bytes", format!("is {max_bytes}, {expected} ({answer_bytes})"));
         }
         let Limits { stream_window_bytes, connection_window_bytes, max_streams, .. } = self.limits;
         let needed = u64::from(stream_window_bytes).saturating_mul(max_streams.into());
@@ -239,7 +239,7 @@ impl Config {
             let expected = "expected at least limits.stream_window_bytes times limits.max_streams";
             problems.add(
                 "limits.connection_window_bytes",
-                format!("is {connection_window_bytes}, {expected}, {needed}"),
+                format!("is {connection_window_bytes}, {expected} ({needed})"),
             );
         }
     }

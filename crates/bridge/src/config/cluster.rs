@@ -17,7 +17,7 @@ pub(super) fn all(
 ) -> BTreeMap<String, ClusterConfig> {
     let tables = table.tables(problems);
     if expected && tables.is_empty() {
-        problems.add("clusters", "is empty, expected at least one [clusters.NAME]");
+        problems.add("clusters", "is empty, expected at least one [clusters.NAME] in the file of --config, or SLUICEGATE_CLUSTERS__NAME__BOOTSTRAP_SERVERS");
     }
     let parsed = |(name, table): (String, Section)| Some((name.clone(), one(&name, table, problems)?));
     tables.into_iter().filter_map(parsed).collect()

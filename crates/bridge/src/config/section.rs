@@ -166,7 +166,10 @@ impl Section {
     pub(super) fn end(self, problems: &mut Problems) {
         for (key, node) in self.tree {
             let shown = format!("{}{key}", self.prefix);
-            problems.add(node.shown(shown), "is not a key of this configuration");
+            problems.add(
+                node.shown(shown),
+                "is not a key of this configuration, see docs/reference/bridge-configuration.md",
+            );
         }
     }
 

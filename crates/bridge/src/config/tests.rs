@@ -128,9 +128,12 @@ fn listen_and_admin_listen_differ() {
     assert!(load(&format!("{free}{CLUSTER}"), &[]).is_ok());
 }
 
+pub(super) const NO_CLUSTER: &str = "clusters: is empty, expected at least one [clusters.NAME] in the file of --config, or \
+                                     SLUICEGATE_CLUSTERS__NAME__BOOTSTRAP_SERVERS";
+
 #[test]
 fn at_least_one_cluster_is_required() {
-    check("", &[], &["clusters: is empty, expected at least one [clusters.NAME]"]);
+    check("", &[], &[NO_CLUSTER]);
 }
 
 #[test]
@@ -172,7 +175,7 @@ fn producer_properties_are_checked_if_the_cluster_is_written_to() {
 fn connection_window_has_to_fit_all_streams() {
     let text = format!("{CLUSTER}[limits]\nmax_streams = 2000\nconnection_window_bytes = 67108864\n");
     let problem = "limits.connection_window_bytes: is 67108864, expected at least limits.stream_window_bytes times \
-                   limits.max_streams, 131072000";
+                   limits.max_streams (131072000)";
     check(&text, &[], &[problem]);
 }
 
@@ -180,7 +183,7 @@ fn connection_window_has_to_fit_all_streams() {
 fn answers_have_to_fit_a_session() {
     let text = format!("{CLUSTER}[limits]\nsession_answer_bytes = 65536\n[read]\nmax_bytes = 65536\n");
     load(&text, &[]).unwrap();
-    let problem = "read.max_bytes: is 65537, expected at most limits.session_answer_bytes, 65536";
+    let problem = "read.max_bytes: is 65537, expected at most limits.session_answer_bytes (65536)";
     check(&text, &[("SLUICEGATE_READ__MAX_BYTES", "65537")], &[problem]);
 }
 
