@@ -74,10 +74,10 @@ pub(crate) struct Gateway {
     #[arg(long, global = true, value_name = "SECONDS", default_value = "30", allow_negative_numbers = true,
         value_parser = seconds)]
     pub(crate) timeout: Duration,
-    /// Print errors only on standard error
+    /// Print only errors on standard error
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
-    /// Report connection, TLS, and size and time of each command on standard error
+    /// Log the connection, TLS, and the size and duration of each command on standard error
     #[arg(short, long, global = true, conflicts_with = "quiet")]
     pub(crate) verbose: bool,
 }
@@ -86,9 +86,9 @@ pub(crate) struct Gateway {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Gateway")]
 pub(crate) struct Headers {
-    /// HTTP header to send when connecting, or @FILE with one a line; can be repeated
+    /// HTTP header to send when connecting, or @FILE with one per line; can be repeated
     ///
-    /// The environment variable SLUICEGATE_HEADERS takes the same, one a line. A header in an argument overrides one of
+    /// The environment variable SLUICEGATE_HEADERS takes the same, one per line. A header in an argument overrides one of
     /// the same name in the environment, which overrides the profile's.
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE | @FILE", display_order = 0)]
     headers: Vec<String>,
@@ -106,7 +106,7 @@ pub(crate) enum Command {
 
 /// Measure round trips to the bridge and back
 ///
-/// Takes the ws:// or wss:// URL of a WebSocket route. Kafka is not asked.
+/// Takes the ws:// or wss:// URL of a WebSocket route. Does not involve Kafka.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Ping {
     /// Number of pings; by default until Ctrl-C
@@ -147,7 +147,7 @@ pub(crate) struct ListOffsets {
     /// Name of the topic
     #[arg(value_parser = topic)]
     pub(crate) topic: String,
-    /// Number of the partition; by default all, see fetch
+    /// Number of the partition; by default all, found as in fetch
     #[arg(short, long, allow_negative_numbers = true, value_parser = partition)]
     pub(crate) partition: Option<i32>,
     /// Show one offset: earliest, latest, or the first at or after a time (milliseconds since 1970 or RFC 3339)
@@ -165,8 +165,8 @@ pub(crate) struct ListOffsets {
 /// Takes the ws:// or wss:// URL of a WebSocket route. Reads each partition from --from to its log end as of the start,
 /// then exits. Fails if a partition makes no progress below its log end within --timeout.
 ///
-/// Without --partition, fetch reads all partitions. It finds them by asking for the offsets of 0, 1, 2, … up to the
-/// first that does not exist. Messages of different partitions are printed as they arrive, those of one in order.
+/// Without --partition, fetch reads all partitions. It looks up the offsets of partitions 0, 1, 2, … until one does
+/// not exist. Messages of one partition are printed in order, those of different partitions as they arrive.
 #[derive(Debug, clap::Args)]
 #[command(after_help = help::FETCH)]
 pub(crate) struct Fetch {
@@ -226,13 +226,13 @@ pub(crate) struct Produce {
     /// Name of the topic, which must exist
     #[arg(value_parser = topic)]
     pub(crate) topic: String,
-    /// Number of the partition; by default, or with -1, chosen by the key's hash, or freely for records without a key
+    /// Number of the partition; by default, or with -1, chosen by the key's hash, or by the bridge for records without a key
     #[arg(short, long, allow_negative_numbers = true, value_parser = partition_or_any)]
     pub(crate) partition: Option<i32>,
     /// Read from this file instead of standard input
     #[arg(short = 'l', long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) file: Option<PathBuf>,
-    /// Split each line at the first of these: the key is before it, the value after
+    /// Split each line into key and value at the first occurrence of this text
     #[arg(short = 'K', long, value_name = "TEXT", value_parser = template::delimiter)]
     pub(crate) key_delimiter: Option<Delimiter>,
     /// Text that ends each record

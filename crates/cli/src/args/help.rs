@@ -5,7 +5,7 @@ Settings:
   Arguments override environment variables, which override the profile:
     SLUICEGATE_URL       URL of a WebSocket route
     SLUICEGATE_REST_URL  URL of a rest route, for topics
-    SLUICEGATE_HEADERS   HTTP headers, one a line, or lines of @FILE
+    SLUICEGATE_HEADERS   HTTP headers, one per line, or lines of @FILE
     SLUICEGATE_PROFILE   name of the profile
 
   The configuration file has any number of profiles. Every key is optional; relative files are
