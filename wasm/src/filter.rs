@@ -20,7 +20,7 @@ pub(crate) struct Filter {
     /// Memory for the sessions' unfinished messages.
     pub(crate) unfinished: Arc<Budget>,
     pub(crate) gateway: Box<dyn Gateway>,
-    /// The bridge's refusals, which mean that gateway and bridge are not configured for each other.
+    /// The bridge's refusals, which mean that the configurations of gateway and bridge do not match.
     refusals: RepeatLimit,
 }
 

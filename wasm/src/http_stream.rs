@@ -44,7 +44,7 @@ impl HttpStream {
         if header("upgrade").is_some_and(|upgrade| upgrade.eq_ignore_ascii_case(b"websocket")) {
             return Ok(Err(refused(filter, "this path takes plain HTTP requests, without Upgrade")));
         }
-        // To gRPC clients, Envoy answers 200 in place of an error of its own, so that a lost write would look like a success.
+        // For gRPC clients, Envoy turns its own errors into 200: a lost write would look like a success.
         if header("content-type").is_some_and(is_grpc) {
             return Ok(Err(refused(filter, "this path takes plain HTTP requests, not gRPC")));
         }

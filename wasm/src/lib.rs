@@ -8,7 +8,7 @@
 //! 6. `session_stream`: maps host callbacks to [`sluicegate_ws_session::Session`] and its outputs to host calls; in APISIX
 //!    the bridge runs the session, and the filter only opens it
 //! 7. `http_stream`: a plain HTTP request, which the gateway forwards to the bridge; [`unanswered_request`]: the answer if the bridge sends none
-//! 8. `host`: each host call, with every status it can return; [`pairs`]: header lists on their way across
+//! 8. `host`: each host call, with every status it can return; [`pairs`]: the wire format of header lists
 //! 9. `stats`: the filter's metrics
 //!
 //! A trap would end every session of the worker, so nothing here panics, whatever the client, the bridge or the host does.

@@ -19,7 +19,7 @@ pub(crate) enum Failure {
     Output(std::io::Error),
     /// The records to produce cannot be read.
     Input(String),
-    /// A read stalled at `at`, below the log end as of the start.
+    /// A read stalled at `at`, below the log end at its start.
     Stalled {
         topic: String,
         partition: i32,

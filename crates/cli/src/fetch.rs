@@ -31,7 +31,7 @@ pub(crate) async fn run(
 ) -> Result<(), Failure> {
     let mut tally = Tally::default();
     let start = Instant::now();
-    let outcome = interrupt.unless(pour(args, gateway, client, stdout, &mut tally)).await;
+    let outcome = interrupt.unless(print_all(args, gateway, client, stdout, &mut tally)).await;
     // An error of one partition ends the read of the others as well.
     let resumable = matches!(outcome, Err(Failure::Interrupted))
         || args.partition.is_none() && matches!(outcome, Err(Failure::Stalled { .. } | Failure::Command(_)));
@@ -41,19 +41,19 @@ pub(crate) async fn run(
     outcome
 }
 
-/// A partition on its way to the log end.
+/// A partition that is being read.
 struct Reading<'a> {
     walk: Walk<'a>,
     partition: i32,
-    /// As of the start.
+    /// The log end when the read began.
     end: i64,
-    /// Time spent without progress since there was some.
+    /// Time since the last progress.
     stalled: Duration,
     /// Before the next fetch, after a retriable error.
     pause: Duration,
 }
 
-async fn pour(
+async fn print_all(
     args: &Fetch,
     gateway: &Gateway,
     client: &Client,
@@ -98,7 +98,7 @@ async fn pour(
         let Reading { partition, end, stalled, .. } = reading;
         let at = reading.walk.position();
         if args.follow || at < end {
-            // The server may be one that does not tell where offsets without messages end.
+            // Some servers do not report the next offset after a range without messages.
             if !args.follow && stalled >= gateway.timeout {
                 let topic = args.topic.clone();
                 return Err(Failure::Stalled { topic, partition, at, end, within: gateway.timeout });
@@ -132,7 +132,7 @@ async fn open<'a>(args: &Fetch, client: &'a Client) -> Result<Vec<Reading<'a>>, 
 /// The result of one fetch.
 struct Step {
     messages: Vec<KafkaMessage>,
-    /// Offsets, with and without messages.
+    /// Offsets covered, with or without messages.
     passed: u64,
 }
 
@@ -141,7 +141,7 @@ async fn next(mut reading: Reading<'_>, follow: bool) -> (Reading<'_>, Result<St
         sleep(std::mem::take(&mut reading.pause)).await;
     }
     let before = reading.walk.position();
-    // At the log end there is nothing to wait for. Beyond it, the server's error tells the user.
+    // Done at the log end. For an offset beyond it, the fetch returns the server's error.
     if !follow && before == reading.end {
         return (reading, Ok(Step { messages: Vec::new(), passed: 0 }));
     }
@@ -167,7 +167,7 @@ fn distance(from: i64, to: i64) -> u64 {
     u64::try_from(to.saturating_sub(from)).unwrap_or(0)
 }
 
-/// Partitions that are fetched from at the same time; each holds an answer.
+/// Partitions fetched concurrently; each holds an answer.
 const IN_FLIGHT: usize = 16;
 /// Between a retriable error and the next attempt.
 const RETRY: Duration = Duration::from_secs(1);

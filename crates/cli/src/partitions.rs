@@ -28,9 +28,9 @@ where
         })
 }
 
-/// Far more than topics have: guards against a server that knows every partition.
+/// Far more than topics have: stops at a server that claims to have every partition.
 const MAX_PARTITIONS: i32 = 100_000;
-/// Up to this many less one are asked in vain.
+/// Concurrent calls; up to one less than this fail after the last partition.
 const IN_FLIGHT: usize = 8;
 
 #[cfg(test)]
@@ -45,7 +45,7 @@ mod tests {
         Error::Command { code: UNKNOWN_TOPIC_OR_PARTITION, message: "no".into(), retriable: false }
     }
 
-    /// The partitions found of a topic that has `count`, and the highest that was asked for.
+    /// The partitions found in a topic of `count`, and the highest one requested.
     async fn found(count: i32) -> (Result<Vec<(i32, i32)>, Error>, i32) {
         let highest = Cell::new(0);
         let ask = |partition| {

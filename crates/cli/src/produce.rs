@@ -25,7 +25,7 @@ pub(crate) async fn run(
 ) -> Result<(), Failure> {
     let mut tally = Tally::default();
     let start = Instant::now();
-    let outcome = interrupt.unless(pour(args, quiet, client, &mut tally)).await;
+    let outcome = interrupt.unless(send_all(args, quiet, client, &mut tally)).await;
     if !quiet {
         say(tally.summary(start.elapsed()));
     }
@@ -33,29 +33,27 @@ pub(crate) async fn run(
     if tally.acknowledged == tally.sent { Ok(()) } else { Err(Failure::Unacknowledged) }
 }
 
-/// How many records had which outcome.
+/// The number of records by outcome.
 #[derive(Debug, Default)]
 struct Tally {
     sent: u64,
     acknowledged: u64,
     failed: u64,
-    /// Whether a retry has been reported.
-    told: bool,
-    /// Errors printed so far.
-    shown: u32,
+    retry_reported: bool,
+    errors_printed: u32,
 }
 
 /// The records of one command, with their numbers in the input.
 #[derive(Default)]
 struct Batch {
     records: Vec<(u64, ProduceRecord)>,
-    /// Of the input.
+    /// Bytes of input.
     bytes: usize,
     /// When they were first rejected.
     refused: Option<Instant>,
 }
 
-async fn pour(args: &Produce, quiet: bool, client: &Client, tally: &mut Tally) -> Result<(), Failure> {
+async fn send_all(args: &Produce, quiet: bool, client: &Client, tally: &mut Tally) -> Result<(), Failure> {
     let (input, len) = open(args).await?;
     let mut pieces = Pieces::new(input, if args.json { b"\n" } else { &args.delimiter });
     let mut progress = Progress::of_input(len, quiet);
@@ -193,7 +191,7 @@ impl Tally {
                 Ok(_) => self.acknowledged = self.acknowledged.saturating_add(1),
                 Err(error) if error.retriable && !error.unknown_outcome && refused.elapsed() < RETRY_FOR => {
                     pause = pause.max(error.retry_after.unwrap_or(RETRY));
-                    if !std::mem::replace(&mut self.told, true) {
+                    if !std::mem::replace(&mut self.retry_reported, true) {
                         let why = printable(&error.message);
                         progress
                             .suspend(|| say(format_args!("sluicegate: record {number}: {why}, retrying")));
@@ -219,11 +217,11 @@ impl Tally {
     }
 
     fn show(&mut self, number: u64, why: &str, progress: &Progress) {
-        self.shown = self.shown.saturating_add(1);
-        if self.shown <= MAX_SHOWN {
+        self.errors_printed = self.errors_printed.saturating_add(1);
+        if self.errors_printed <= MAX_SHOWN {
             let why = printable(why);
             progress.suspend(|| say(format_args!("sluicegate: record {number}: {why}")));
-        } else if self.shown == MAX_SHOWN.saturating_add(1) {
+        } else if self.errors_printed == MAX_SHOWN.saturating_add(1) {
             progress.suspend(|| say("sluicegate: further errors are only counted"));
         }
     }

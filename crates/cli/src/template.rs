@@ -96,7 +96,7 @@ impl Template {
     }
 }
 
-/// A delimiter: text with the same escapes, and `%` for itself.
+/// A delimiter: text with the same escapes, where `%` is literal.
 pub(crate) fn delimiter(text: &str) -> Result<Arc<[u8]>, String> {
     let mut bytes = Vec::new();
     let mut rest = text.chars();

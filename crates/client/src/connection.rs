@@ -79,8 +79,9 @@ async fn read(stream: &mut SplitStream<Socket>, pending: &Pending) -> Error {
 
 fn accept(payload: Bytes, pending: &Pending) -> Result<(), Error> {
     let len = payload.len();
-    let answer = PubSubResp::decode(payload)
-        .map_err(|why| Error::Protocol { detail: format!("a message of {len} bytes is no answer: {why}") })?;
+    let answer = PubSubResp::decode(payload).map_err(|why| Error::Protocol {
+        detail: format!("a message of {len} bytes is not a valid answer: {why}"),
+    })?;
     match answer.resp {
         // Sequences count from 1: the server could not read a request, and does not say which one will stay unanswered.
         Some(Resp::ErrorResp(error)) if answer.sequence == 0 => Err(Error::Protocol {

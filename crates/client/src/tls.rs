@@ -47,7 +47,7 @@ impl Tls {
 fn system_roots() -> Result<RootCertStore, ConnectError> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
-    // One unreadable certificate is no reason to distrust the others.
+    // Unreadable certificates are skipped; the others are still trusted.
     let (added, _) = roots.add_parsable_certificates(found.certs);
     if added == 0 {
         let why = found.errors.first().map_or_else(|| "none installed".to_owned(), ToString::to_string);

@@ -132,7 +132,7 @@ fn to_the_bridge() -> Result<(), Status> {
 /// Marks a response whose request may or may not have been carried out.
 const OUTCOME: &str = "sluicegate-outcome";
 
-/// The host shows at most 100 headers and four pseudo-headers, so that as many can mean more.
+/// The host shows at most 100 headers and four pseudo-headers: a list this long may be incomplete.
 const SHOWN_HEADERS: usize = 104;
 
 const TOO_MANY: &str = "too many headers: fewer than 100 are allowed, including those that the gateway adds";

@@ -1,4 +1,4 @@
-//! Messages in the format that the user asked for.
+//! Prints messages in the user's format.
 
 use sluicegate_client::KafkaMessage;
 
@@ -21,7 +21,7 @@ impl Printer {
         Self::Template(if args.null { template.with_null() } else { template })
     }
 
-    /// The text of one answer's messages: at most a few times the longest answer that the client accepts.
+    /// The text of one answer's messages: at most a few times the client's limit for an answer.
     pub(super) fn print(&self, topic: &str, partition: i32, batch: &[KafkaMessage]) -> Vec<u8> {
         let mut out = Vec::new();
         for message in batch {
