@@ -56,7 +56,7 @@ impl Config {
     /// Parses `json`. Without a `host`, the gateway is that of `detect`.
     ///
     /// # Errors
-    /// All mistakes, each with its key and what it must be. Duplicate keys are mistakes, too.
+    /// All mistakes, each with its key and the expected value. Duplicate keys are mistakes too.
     pub fn parse(json: &[u8], detect: impl FnOnce() -> Result<Host, String>) -> Result<Self, Vec<String>> {
         let (value, repeated) = json::parse(json).map_err(|error| vec![format!("invalid JSON: {error}")])?;
         let Value::Object(object) = value else {

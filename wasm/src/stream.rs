@@ -62,7 +62,7 @@ impl Stream {
 
     pub(crate) fn on_request_trailers(&mut self) -> Action {
         match self.state {
-            // Trailers that pass would release what is held back.
+            // Forwarded trailers would release the held bytes.
             State::Failed => Action::Pause,
             State::Session(_) | State::Http(_) | State::Foreign => Action::Continue,
         }

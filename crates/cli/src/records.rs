@@ -101,7 +101,7 @@ pub(crate) fn record(args: &Produce, piece: &Bytes) -> Result<ProduceRecord, Str
     Ok(record)
 }
 
-/// Key and value; the whole is the value if there is no delimiter.
+/// Key and value; without a delimiter, all of it is the value.
 fn split(piece: &Bytes, delimiter: &[u8]) -> ProduceRecord {
     let at = piece.windows(delimiter.len().max(1)).position(|other| other == delimiter);
     let (key, value) = match at {

@@ -180,7 +180,7 @@ fn override_by(headers: &mut Vec<Header>, others: Vec<Header>) {
     headers.extend(others);
 }
 
-/// A key is in the file of its certificate unless it has one of its own.
+/// Without a key file, the certificate's file also holds the key.
 fn identity(cert: Option<&PathBuf>, key: Option<&PathBuf>) -> Option<(PathBuf, PathBuf)> {
     cert.map(|cert| (cert.clone(), key.unwrap_or(cert).clone()))
 }

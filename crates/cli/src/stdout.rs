@@ -6,7 +6,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::failure::Failure;
 
-/// Writes whole chunks without blocking the session, which has to answer pings even while a pager does not read.
+/// Writes whole chunks without blocking the session, which must answer pings even while a pager does not read.
 pub(crate) struct Stdout {
     inner: tokio::io::Stdout,
 }

@@ -19,7 +19,7 @@ pub enum ConnectError {
     /// The caller's TLS files cannot be used, or the system has no trusted certificates.
     #[error("set up TLS: {problem}")]
     Tls {
-        /// Which file, and what is wrong with it.
+        /// The file and its problem.
         problem: String,
     },
     /// The caller's header cannot be sent.

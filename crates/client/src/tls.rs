@@ -21,7 +21,7 @@ impl Tls {
     /// client's certificate chain and of its private key; one file can hold both.
     ///
     /// # Errors
-    /// [`ConnectError::Tls`]: a file cannot be read, or does not hold what it should.
+    /// [`ConnectError::Tls`]: a file cannot be read, or has no certificate or key.
     pub fn new(ca: Option<&Path>, identity: Option<(&Path, &Path)>) -> Result<Self, ConnectError> {
         let roots = match ca {
             Some(path) => roots_of(path)?,

@@ -1,10 +1,10 @@
-//! The proxy-wasm ABI as a host sees it: what running a module takes, whichever gateway the host models.
+//! The host's side of the proxy-wasm ABI, for any gateway.
 //!
-//! 1. `module`: the file is read, checked and compiled
-//! 2. `import`, [`HostCall`]: the functions that a module may import, and how a call reaches them; `wasi` are those of WASI
-//! 3. `guest`: the module's memory and allocator, seen from inside a call; `pairs` are header lists on their way across
-//! 4. `system`: the state that both hosts need: `log`, `faults`, `memory_limit`, clock and random numbers
-//! 5. [`Headers`], [`Response`], [`Trap`]: what a test sees of it
+//! 1. `module`: reads, checks and compiles a module
+//! 2. `import`, [`HostCall`]: the functions that a module can import, and their dispatch; `wasi`: those of WASI
+//! 3. `guest`: the module's memory and allocator, as a host call uses them; `pairs`: the wire format of header lists
+//! 4. `system`: the state that both hosts need: `log`, `faults`, `memory_limit`
+//! 5. [`Headers`], [`Response`], [`Trap`]: the results that a test sees
 
 pub(crate) mod faults;
 pub(crate) mod guest;

@@ -3,7 +3,7 @@
 //! A test plays the client and the upstream:
 //!
 //! 1. [`Plugin`]: the module, loaded as `proxy-wasm.lua` does, with the features of wasmtime 0.38
-//! 2. [`Worker`]: one nginx worker's instance of it, with its log and its counter of contexts
+//! 2. [`Worker`]: one nginx worker with an instance of the module, its log and its contexts
 //! 3. [`Route`]: a route's `conf`; its plugin context is created at the first request
 //! 4. [`Stream`]: one request with its response
 //! 5. `contexts`, `phases`: the steps of `wasm.lua`, `proxy-wasm.lua` and the module around each callback

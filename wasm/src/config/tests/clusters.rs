@@ -1,4 +1,4 @@
-//! A route's own cluster: what it means, and what is said about mistakes in it.
+//! A route's own cluster: its encoding, and the errors of invalid ones.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;

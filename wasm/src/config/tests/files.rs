@@ -58,7 +58,7 @@ fn documented_routes_are_valid() {
     assert_eq!(paths.collect::<Vec<_>>(), ["", "", "/kafka"]);
 }
 
-/// Whoever copies them gives no client a key that is printed here.
+/// Copies of the files must not contain a published key.
 #[test]
 fn documented_secrets_are_variables_that_the_workers_get() {
     let values = ROUTES.lines().map(str::trim).filter_map(|line| line.split_once(": "));
