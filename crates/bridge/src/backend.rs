@@ -14,6 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use sluicegate_protocol::ProduceRecord;
+use sluicegate_shared_log::Ends;
 use sluicegate_ws_session::source::Source;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -104,6 +105,7 @@ pub(crate) struct Fetched {
     pub(crate) count: usize,
     /// The offset to continue from. It can be beyond the requested offset even without records.
     pub(crate) next_offset: i64,
+    pub(crate) ends: Ends,
 }
 
 /// The memory reserved for a fetch's answer.

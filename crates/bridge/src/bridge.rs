@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{join, join_all};
+use sluicegate_shared_log::{self as shared_log, SharedLog};
 use sluicegate_ws_session::budget::Budget;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
@@ -60,12 +61,14 @@ impl Bridge {
         let connections = Connections::default();
         let tls = config.tls.as_ref();
         let server = Server::new(Arc::clone(&endpoint), &config.limits, tls, connections.clone());
-        let admin = Admin { endpoint: Arc::clone(&endpoint), registry: endpoint.metrics.registry() };
+        let registry = endpoint.metrics.registry(endpoint.logs.clone());
+        let admin = Admin { endpoint: Arc::clone(&endpoint), registry };
 
         let mut accepting = JoinSet::new();
         accepting.spawn(Arc::new(server).accept(listener));
         accepting.spawn(Arc::new(admin).accept(admin_listener));
         accepting.spawn(Arc::clone(&endpoint.route_clusters).close_unused());
+        accepting.spawn(drop_old_records(endpoint.logs.clone(), config.read.cache_age));
         for cluster in endpoint.clusters.values() {
             let cluster = Arc::clone(cluster);
             accepting.spawn(async move { cluster.prepare_writes().await });
@@ -127,15 +130,21 @@ impl Bridge {
 impl Endpoint {
     fn new(config: &Config, health: Routes) -> Self {
         let metrics = Metrics::new();
+        let logs = SharedLog::new(shared_log::Limits {
+            max_bytes: config.read.cache_bytes,
+            max_age: config.read.cache_age,
+        });
         let reads = Reads { max_bytes: config.read.max_bytes, wait: config.read.wait };
         let writes_due = CancellationToken::new();
         let answer_bytes = usize::try_from(config.limits.session_answer_bytes).unwrap_or(usize::MAX);
         let max_records = answer_bytes.saturating_div(MAX_RESULT_BYTES).min(MAX_RECORDS);
         let due = writes_due.clone();
         let per_cluster = metrics.clone();
+        let shared = logs.clone();
         let new_cluster = move |name: &str, config: &config::ClusterConfig, is_writable: bool| {
             let writes = is_writable.then(|| Writes { max_records, due: due.clone() });
-            let backend = Kafka::new(name, config, is_writable.then(|| per_cluster.writes(name)));
+            let writer = is_writable.then(|| per_cluster.writes(name));
+            let backend = Kafka::new(name, config, shared.add_cluster(), writer);
             Cluster::new(Box::new(backend), reads, writes, per_cluster.cluster(name))
         };
         let writable = &config.write.clusters;
@@ -171,6 +180,7 @@ impl Endpoint {
             // A waiting request costs no more than a session.
             waiting: Arc::new(Semaphore::new(config.limits.max_sessions)),
             metrics,
+            logs,
             warnings: RateLimit::default(),
             health,
             drain: CancellationToken::new(),
@@ -179,6 +189,17 @@ impl Endpoint {
         }
     }
 }
+
+/// Frees the memory of records that are too old to be served, when nobody reads.
+async fn drop_old_records(logs: SharedLog, max_age: Duration) {
+    loop {
+        sleep((max_age / 4).max(MIN_SWEEP)).await;
+        logs.expire(std::time::Instant::now());
+    }
+}
+
+/// The shortest time between two looks for old records.
+const MIN_SWEEP: Duration = Duration::from_secs(1);
 
 /// Time for connections without sessions to close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);

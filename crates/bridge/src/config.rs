@@ -136,6 +136,11 @@ pub struct Read {
     /// The size of a fetch's answer in bytes. Default 256 KiB; at most `limits.session_answer_bytes`. One record is delivered
     /// even if it is larger.
     pub max_bytes: usize,
+    /// Recently read records that are kept in memory for other clients, in bytes over all clusters; 0: none. Default 64 MiB.
+    pub cache_bytes: usize,
+    /// `cache_ms`: how long they are served after they were read, even if Kafka has deleted or compacted them meanwhile. Default
+    /// 30 s.
+    pub cache_age: Duration,
     /// `wait_ms`: how long a fetch at the end of a log waits for a record. Default 100 ms.
     pub wait: Duration,
 }
@@ -281,6 +286,8 @@ fn session(mut table: Section, problems: &mut Problems) -> Session {
 fn read(mut table: Section, problems: &mut Problems) -> Read {
     let read = Read {
         max_bytes: table.size(&keys::READ_MAX_BYTES, problems),
+        cache_bytes: table.size(&keys::READ_CACHE_BYTES, problems),
+        cache_age: table.millis(&keys::READ_CACHE, problems),
         wait: table.millis(&keys::READ_WAIT, problems),
     };
     table.end(problems);

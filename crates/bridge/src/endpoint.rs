@@ -22,6 +22,7 @@ use std::sync::Arc;
 use ::http::{Request, Response, Version};
 use hyper::body::Incoming;
 use sluicegate_protocol::metadata;
+use sluicegate_shared_log::SharedLog;
 use sluicegate_ws_session::budget::Budget;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -61,6 +62,8 @@ pub(crate) struct Endpoint {
     /// For plain HTTP requests that wait at a log end, without a call permit.
     pub(crate) waiting: Arc<Semaphore>,
     pub(crate) metrics: Metrics,
+    /// Recently read records of all clusters.
+    pub(crate) logs: SharedLog,
     pub(crate) warnings: RateLimit,
     pub(crate) health: Routes,
     /// Cancelled when the bridge is shutting down.

@@ -23,6 +23,7 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 use sluicegate_protocol::ProduceRecord;
 use sluicegate_reader::{ReadError, Reader};
+use sluicegate_shared_log::ClusterLogs;
 use sluicegate_ws_session::source::Source;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -48,9 +49,15 @@ pub(crate) struct Kafka {
 }
 
 impl Kafka {
-    /// The cluster of this name in the log. It is read-only without metrics for `writes`. Nothing is sent yet.
-    pub(crate) fn new(name: &str, config: &ClusterConfig, writes: Option<WriteMetrics>) -> Self {
-        let reader = Reader::new(config.reader.clone().named(name));
+    /// The cluster of this name in the log. It keeps what it has read in `logs`, and is read-only without metrics for `writes`.
+    /// Nothing is sent yet.
+    pub(crate) fn new(
+        name: &str,
+        config: &ClusterConfig,
+        logs: ClusterLogs,
+        writes: Option<WriteMetrics>,
+    ) -> Self {
+        let reader = Reader::new(config.reader.clone().named(name), logs);
         let writer = writes.map(|metrics| Writer::new(config.writer.clone(), metrics));
         Self { reader, writer, incidents: Incidents::new(name) }
     }

@@ -1,13 +1,17 @@
 //! The bridge's metrics, under Prometheus' names.
 
+use std::fmt;
 use std::time::Duration;
 
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use sluicegate_shared_log::{SharedLog, Stats};
 use sluicegate_ws_session::SessionError;
 
 /// Everything that is counted, by label.
@@ -107,8 +111,8 @@ impl Metrics {
         }
     }
 
-    /// The names under which all of it is shown.
-    pub(crate) fn registry(&self) -> Registry {
+    /// The names under which all of it is shown, and what `logs` count.
+    pub(crate) fn registry(&self, logs: SharedLog) -> Registry {
         let mut registry = Registry::with_prefix("sluicegate");
         registry.register("sessions", "Open sessions", self.sessions.clone());
         registry.register("sessions_ended", "Ended sessions, by reason", self.ended.clone());
@@ -129,6 +133,7 @@ impl Metrics {
         registry.register("write_failures", failures, self.write_failures.clone());
         let queue = "Records in the producer's queue or in flight";
         registry.register("write_queue_records", queue, self.write_queue.clone());
+        registry.register_collector(Box::new(ReadMetrics(logs)));
         registry
     }
 
@@ -171,6 +176,43 @@ impl Metrics {
             commands: Kind::ALL.map(|kind| Outcome::ALL.map(|outcome| command(kind, outcome))),
             durations: Kind::ALL.map(duration),
         }
+    }
+}
+
+/// What the records kept in memory count.
+#[derive(Debug)]
+struct ReadMetrics(SharedLog);
+
+impl Collector for ReadMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let Stats { hits, misses, bytes, tails, waiters } = self.0.stats();
+        let help = "Reads that were answered from memory";
+        ConstCounter::new(hits).encode(encoder.encode_descriptor(
+            "read_cache_hits",
+            help,
+            None,
+            MetricType::Counter,
+        )?)?;
+        let help = "Reads that had to ask Kafka";
+        ConstCounter::new(misses).encode(encoder.encode_descriptor(
+            "read_cache_misses",
+            help,
+            None,
+            MetricType::Counter,
+        )?)?;
+        for (name, help, value) in [
+            ("read_cache_bytes", "Recently read records in memory, in bytes", bytes as u64),
+            ("tails", "Partitions at whose end clients wait", tails),
+            ("tail_waiters", "Reads that wait at the end of a partition", waiters),
+        ] {
+            ConstGauge::new(value).encode(encoder.encode_descriptor(
+                name,
+                help,
+                None,
+                MetricType::Gauge,
+            )?)?;
+        }
+        Ok(())
     }
 }
 
@@ -345,9 +387,9 @@ mod tests {
         metrics.refused("secret");
         metrics.writes("c").written(1);
         let mut text = String::new();
-        encode(&mut text, &metrics.registry()).unwrap();
+        encode(&mut text, &metrics.registry(SharedLog::default())).unwrap();
         let rows: Vec<Vec<String>> = text.split("# HELP ").skip(1).map(row).collect();
-        assert_eq!(rows.len(), 12, "a metric without samples is not shown: {text}");
+        assert_eq!(rows.len(), 17, "a metric without samples is not shown: {text}");
         let table = reference::table(&["metric", "type", "labels", "meaning"], &rows);
         reference::check("metrics.md", "metrics", &table);
     }
@@ -357,8 +399,9 @@ mod tests {
         let mut lines = text.lines();
         let (name, help) = lines.next().unwrap().split_once(' ').unwrap();
         let kind = lines.next().unwrap().rsplit_once(' ').unwrap().1;
-        let (sample, labels) = lines.next().unwrap().split_once('{').unwrap();
-        let labels = labels.split_once('}').unwrap().0.split(',');
+        let sample = lines.next().unwrap().split_once(' ').unwrap().0;
+        let (sample, labels) = sample.split_once('{').unwrap_or((sample, ""));
+        let labels = labels.trim_end_matches('}').split(',');
         let labels = labels.filter_map(|label| label.split_once('=')).map(|(label, _)| format!("`{label}`"));
         let shown = if kind == "histogram" { name } else { sample };
         let labels: Vec<String> = labels.filter(|label| label != "`le`").collect();
@@ -393,7 +436,7 @@ mod tests {
         metrics.refused("secret");
         metrics.writes("default").written(7);
         let mut text = String::new();
-        encode(&mut text, &metrics.registry()).unwrap();
+        encode(&mut text, &metrics.registry(SharedLog::default())).unwrap();
         for line in [
             r#"sluicegate_commands_total{cluster="default",kind="fetch",outcome="unavailable"} 1"#,
             r#"sluicegate_commands_total{cluster="default",kind="ping",outcome="answered"} 0"#,

@@ -5,6 +5,7 @@ use std::error::Error;
 use std::time::{Duration, Instant};
 
 use sluicegate_reader::{Config, DEFAULT_MAX_BYTES, Fetch, Reader};
+use sluicegate_shared_log::{Limits, SharedLog};
 
 #[tokio::main(flavor = "current_thread")]
 #[expect(clippy::print_stdout, reason = "a program whose purpose is its output")]
@@ -16,7 +17,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let properties = BTreeMap::from([("bootstrap.servers".to_owned(), servers)]);
     let config = Config::from_properties(&properties).map_err(|problems| format!("{problems:?}"))?;
 
-    let reader = Reader::new(config);
+    let logs = SharedLog::new(Limits { max_bytes: 1 << 26, max_age: Duration::from_secs(30) });
+    let reader = Reader::new(config, logs.add_cluster());
     let mut offset = reader.list_offset(&topic, partition, -2).await?;
     let end = reader.list_offset(&topic, partition, -1).await?;
     let started = Instant::now();

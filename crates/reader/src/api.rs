@@ -17,7 +17,7 @@ use kafka_protocol::protocol::{Encodable, StrBytes};
 
 use crate::wire::{Wire, WireError};
 
-pub(crate) use fetch::{FetchAnswer, FetchRequest};
+pub(crate) use fetch::{FetchAnswer, FetchPartition, FetchRequest};
 pub(crate) use list_offsets::ListOffsetsRequest;
 pub(crate) use metadata::{MetadataAnswer, MetadataRequest, PartitionAnswer, TopicAnswer};
 pub(crate) use request::{Api, TopicId};

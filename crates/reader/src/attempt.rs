@@ -77,6 +77,17 @@ pub(crate) enum Reply<T> {
     Behind,
 }
 
+impl<T> Reply<T> {
+    pub(crate) fn map<U>(self, convert: impl FnOnce(T) -> U) -> Reply<U> {
+        match self {
+            Self::Success(answer) => Reply::Success(convert(answer)),
+            Self::Error(code) => Reply::Error(code),
+            Self::Redirect(node) => Reply::Redirect(node),
+            Self::Behind => Reply::Behind,
+        }
+    }
+}
+
 /// A request to one broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Call {
@@ -94,7 +105,7 @@ pub(crate) struct Call {
 }
 
 /// The role in which a broker is called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Role {
     /// The leader, which can redirect to a preferred replica.
     Leader,
@@ -181,13 +192,9 @@ impl<'a> Attempt<'a> {
     }
 
     fn call(&self, leader: Leader, now: Instant) -> Call {
-        let may_redirect = self.redirects_left > 0;
-        let (role, address) = match leader.replica {
-            ReadReplica::Preferred(replica) if may_redirect => (Role::Replica, replica),
-            ReadReplica::Leader if may_redirect => (Role::Leader, leader.address.clone()),
-            ReadReplica::Preferred(_) | ReadReplica::Leader | ReadReplica::LeaderOnly => {
-                (Role::LeaderOnly, leader.address.clone())
-            }
+        let (role, address) = match self.redirects_left {
+            0 => (Role::LeaderOnly, leader.address.clone()),
+            _ => nearest(&leader),
         };
         Call {
             address,
@@ -251,6 +258,15 @@ impl Call {
     /// Whether metadata names another leader than the one of this call.
     pub(crate) fn is_superseded_by(&self, leader: &Leader) -> bool {
         leader.address != self.leader
+    }
+}
+
+/// The replica to fetch from (KIP-392).
+pub(crate) fn nearest(leader: &Leader) -> (Role, Address) {
+    match &leader.replica {
+        ReadReplica::Preferred(replica) => (Role::Replica, replica.clone()),
+        ReadReplica::Leader => (Role::Leader, leader.address.clone()),
+        ReadReplica::LeaderOnly => (Role::LeaderOnly, leader.address.clone()),
     }
 }
 

@@ -66,10 +66,7 @@ impl Brokers {
         deadline: Instant,
     ) -> Result<Leader, ReadError> {
         let since = Instant::now();
-        let known = || {
-            let freshness = Freshness { max_age: self.config.metadata_max_age, since, newer_than };
-            self.metadata.lock().leader(target, freshness, Instant::now())
-        };
+        let known = || self.known(target, since, newer_than);
         match known() {
             Some(known) => known,
             None => {
@@ -78,6 +75,21 @@ impl Brokers {
                 self.refresh(Some(target.topic()), since, interval, deadline, known).await
             }
         }
+    }
+
+    /// The leader of a partition, if the metadata is fresh and names one.
+    pub(crate) fn known_leader(&self, target: TopicPartition<'_>) -> Option<Leader> {
+        self.known(target, Instant::now(), None)?.ok()
+    }
+
+    fn known(
+        &self,
+        target: TopicPartition<'_>,
+        since: Instant,
+        newer_than: Option<Instant>,
+    ) -> Option<Result<Leader, ReadError>> {
+        let freshness = Freshness { max_age: self.config.metadata_max_age, since, newer_than };
+        self.metadata.lock().leader(target, freshness, Instant::now())
     }
 
     /// A topic's partitions, from metadata of at most [`DESCRIPTION_AGE`]. Missing topics are never created.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use sluicegate_shared_log::Ends;
 
 /// The records to read.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +32,9 @@ pub struct Fetched {
     /// The offset for the next fetch. It can be beyond the requested offset even if there are no messages, because batches
     /// without records for clients are skipped.
     pub next_offset: i64,
+    /// The ends of the log: log start offset, last stable offset and high watermark. Of records that were read before, they are
+    /// as old as the last answer of a broker for the log.
+    pub ends: Ends,
 }
 
 /// A good maximum size of a result, in bytes: large enough to make the fixed cost of a fetch negligible.

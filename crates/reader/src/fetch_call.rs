@@ -1,68 +1,76 @@
 //! Performs the requests of a [`FetchPlan`].
 
-use std::time::Duration;
+use tokio::time::Instant;
 
-use tokio::time::{Instant, sleep};
-
-use crate::api::{FetchAnswer, FetchRequest};
+use crate::api::{FetchAnswer, FetchPartition, FetchRequest, TopicId};
 use crate::attempt::{Attempt, Role};
 use crate::backoff::jitter;
 use crate::brokers::Brokers;
+use crate::connection_error::ConnectionError;
 use crate::fetch::Fetched;
 use crate::fetch_plan::{FetchPlan, RecordsFrom, Step, reply};
 use crate::leader_call::{Recipient, leader_call};
 use crate::read_error::ReadError;
 
+/// Records, and the log that they were read from.
+pub(crate) struct FetchedFrom {
+    pub(crate) fetched: Fetched,
+    pub(crate) topic_id: Option<TopicId>,
+    /// As in the metadata; −1 if unknown.
+    pub(crate) leader_epoch: i32,
+}
+
 /// Fetches from the leader, or from the replica that it prefers.
 pub(crate) async fn fetch_call(
     brokers: &Brokers,
     mut plan: FetchPlan<'_>,
-    at_end: bool,
     deadline: Instant,
-) -> Result<Fetched, ReadError> {
-    let mut request = plan.first(at_end, Instant::now());
+) -> Result<FetchedFrom, ReadError> {
+    let mut request = plan.request();
+    let mut leader_epoch = -1;
     loop {
-        let answer = call(brokers, &plan, request, deadline).await;
+        let answer = call(brokers, &plan, request, deadline).await.map(|(answer, epoch)| {
+            leader_epoch = epoch;
+            answer
+        });
         match plan.next(Instant::now(), answer)? {
             Step::Request(next) => request = next,
-            Step::Done(fetched) => return Ok(fetched),
+            Step::Done(fetched) => {
+                return Ok(FetchedFrom { fetched, topic_id: plan.topic_id(), leader_epoch });
+            }
         }
     }
 }
 
+/// The answer to one request, and the leader epoch of the log.
 async fn call(
     brokers: &Brokers,
     plan: &FetchPlan<'_>,
     from: RecordsFrom,
     deadline: Instant,
-) -> Result<FetchAnswer, ReadError> {
+) -> Result<(FetchAnswer, i32), ReadError> {
     let target = plan.target();
-    let request = |recipient: &Recipient, wait: Duration| FetchRequest {
-        topic: target.topic(),
-        topic_id: recipient.call.topic_id,
-        partition: target.partition(),
-        leader_epoch: recipient.call.leader_epoch,
-        offset: from.offset,
-        max_bytes: i32::try_from(from.max_bytes).unwrap_or(i32::MAX),
-        max_wait: i32::try_from(wait.as_millis()).unwrap_or(i32::MAX),
-        rack: (recipient.call.role != Role::LeaderOnly).then(|| brokers.config().rack.clone()),
-    };
+    let max_bytes = i32::try_from(from.max_bytes).unwrap_or(i32::MAX);
     let send = |recipient: Recipient| async move {
-        let role = recipient.call.role;
-        if from.waits {
-            let wait = plan.wait_left(Instant::now());
-            let polled = recipient.broker.call_long_poll(&request(&recipient, wait), wait).await?;
-            if let Some(answer) = polled {
-                return Ok(reply(answer, role, from.offset));
-            }
-            // The broker cannot hold the request: look again a little later.
-            sleep(wait.min(POLL)).await;
-        }
-        let answer = recipient.send(&request(&recipient, Duration::ZERO)).await?;
-        Ok(reply(answer, role, from.offset))
+        let partition = FetchPartition {
+            topic: target.topic(),
+            topic_id: recipient.call.topic_id,
+            partition: target.partition(),
+            leader_epoch: recipient.call.leader_epoch,
+            offset: from.offset,
+            max_bytes,
+        };
+        let (role, epoch) = (recipient.call.role, recipient.call.leader_epoch);
+        let rack = (role != Role::LeaderOnly).then(|| brokers.config().rack.clone());
+        let request = FetchRequest { partitions: vec![partition], max_bytes, max_wait: 0, rack };
+        let Some(answer) = recipient.send(&request).await?.pop() else {
+            let address = recipient.call.address.to_string();
+            return Err(ConnectionError::Protocol {
+                address,
+                what: "fetch without the partition".to_owned(),
+            });
+        };
+        Ok(reply(answer, role, from.offset).map(|answer| (answer, epoch)))
     };
     leader_call(brokers, Attempt::at_nearest(target, deadline, jitter), send).await
 }
-
-/// The interval between looks at the log of a fetch that no connection is free to wait on.
-const POLL: Duration = Duration::from_millis(100);

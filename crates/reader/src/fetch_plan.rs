@@ -1,10 +1,9 @@
 //! The requests of one fetch, as a value without sockets or a clock.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use kafka_protocol::error::ResponseError;
 use sluicegate_records::{Encoded, Limits, RecordsError};
+use sluicegate_shared_log::Ends;
 use tokio::time::Instant;
 
 use crate::api::{FetchAnswer, TopicId};
@@ -27,8 +26,6 @@ pub(crate) struct FetchPlan<'a> {
     /// The offset of the caller.
     requested: i64,
     limits: Limits,
-    /// The deadline for a first record.
-    wait_until: Instant,
     /// The offset of the next request, `requested` or more.
     offset: i64,
     /// The topic of the last answer, or of the entry in the cache.
@@ -48,8 +45,6 @@ pub(crate) struct FetchPlan<'a> {
 pub(crate) struct RecordsFrom {
     pub(crate) offset: i64,
     pub(crate) max_bytes: usize,
-    /// Whether to wait for a first record, for [`FetchPlan::wait_left`].
-    pub(crate) waits: bool,
 }
 
 /// The next thing to do.
@@ -65,7 +60,7 @@ impl<'a> FetchPlan<'a> {
         target: TopicPartition<'a>,
         requested: i64,
         limits: Limits,
-        (wait_until, now): (Instant, Instant),
+        now: Instant,
     ) -> Self {
         let (offset, topic_id) = skip_cache.get(target, requested, now);
         Self {
@@ -74,7 +69,6 @@ impl<'a> FetchPlan<'a> {
             target,
             requested,
             limits,
-            wait_until,
             offset,
             topic_id,
             may_restart: true,
@@ -88,14 +82,15 @@ impl<'a> FetchPlan<'a> {
         self.target
     }
 
-    /// The first request. One at the log end waits at once.
-    pub(crate) fn first(&self, at_end: bool, now: Instant) -> RecordsFrom {
-        self.request(at_end && !self.wait_left(now).is_zero())
+    /// The topic of the last answer.
+    pub(crate) fn topic_id(&self) -> Option<TopicId> {
+        self.topic_id
     }
 
-    /// The remaining time to wait for a first record.
-    pub(crate) fn wait_left(&self, now: Instant) -> Duration {
-        self.wait_until.saturating_duration_since(now)
+    /// The request for the records from the current offset on.
+    pub(crate) fn request(&self) -> RecordsFrom {
+        let max_bytes = self.room.min(self.max_records());
+        RecordsFrom { offset: self.offset, max_bytes }
     }
 
     /// The step that follows the answer to a request.
@@ -129,7 +124,7 @@ impl<'a> FetchPlan<'a> {
                 return if self.skip(answer.records.len()) {
                     Err(old_format(first, next_offset))
                 } else {
-                    Ok(Step::Request(self.request(false)))
+                    Ok(Step::Request(self.request()))
                 };
             }
             encoded => encoded?,
@@ -140,34 +135,26 @@ impl<'a> FetchPlan<'a> {
             return Err(old_format(first, self.offset));
         }
         if encoded.count > 0 {
-            return Ok(Step::Done(fetched(messages, &encoded)));
+            return Ok(Step::Done(fetched(messages, &encoded, answer.ends())));
         }
         if encoded.next_offset > self.offset {
             self.offset = encoded.next_offset;
             if self.skip(answer.records.len()) {
                 self.skip_cache.insert(self.target, self.requested, (self.offset, self.topic_id), now);
-                return Ok(Step::Done(nothing(self.offset)));
+                return Ok(Step::Done(nothing(self.offset, answer.ends())));
             }
-            return Ok(Step::Request(self.request(false)));
+            return Ok(Step::Request(self.request()));
         }
         if let Some(needed) = encoded.truncated {
             self.room = self.room_for(needed)?;
-            return Ok(Step::Request(self.request(false)));
+            return Ok(Step::Request(self.request()));
         }
         if !answer.records.is_empty() {
             let (len, offset) = (answer.records.len(), self.offset);
             let detail = format!("{len} bytes of batches, all before offset {offset}");
             return Err(undeliverable(ResponseError::CorruptMessage, detail));
         }
-        if self.wait_left(now).is_zero() {
-            return Ok(Step::Done(nothing(self.offset)));
-        }
-        Ok(Step::Request(self.request(true)))
-    }
-
-    fn request(&self, waits: bool) -> RecordsFrom {
-        let max_bytes = self.room.min(self.max_records());
-        RecordsFrom { offset: self.offset, max_bytes, waits }
+        Ok(Step::Done(nothing(self.offset, answer.ends())))
     }
 
     /// Starts over at the offset of the caller.
@@ -175,7 +162,7 @@ impl<'a> FetchPlan<'a> {
         self.skip_cache.remove(self.target, self.requested);
         self.offset = self.requested;
         self.old = None;
-        Step::Request(self.request(false))
+        Step::Request(self.request())
     }
 
     /// Counts skipped bytes. Whether they have reached the limit.
@@ -240,16 +227,16 @@ pub(crate) fn reply(answer: FetchAnswer, role: Role, offset: i64) -> Reply<Fetch
     }
 }
 
-fn fetched(mut messages: Vec<u8>, encoded: &Encoded) -> Fetched {
+fn fetched(mut messages: Vec<u8>, encoded: &Encoded, ends: Ends) -> Fetched {
     // A slow client can hold the result for long: give back what it does not use.
     if messages.len() < messages.capacity() / 2 {
         messages.shrink_to_fit();
     }
-    Fetched { messages: Bytes::from(messages), count: encoded.count, next_offset: encoded.next_offset }
+    Fetched { messages: Bytes::from(messages), count: encoded.count, next_offset: encoded.next_offset, ends }
 }
 
-fn nothing(next_offset: i64) -> Fetched {
-    Fetched { messages: Bytes::new(), count: 0, next_offset }
+fn nothing(next_offset: i64, ends: Ends) -> Fetched {
+    Fetched { messages: Bytes::new(), count: 0, next_offset, ends }
 }
 
 fn old_format((offset, magic): (i64, i8), next_offset: i64) -> ReadError {

@@ -3,12 +3,15 @@
 //!
 //! A fetch passes, in order:
 //! 1. [`Config`]: describes the cluster in librdkafka's properties
-//! 2. [`Reader`]: validates the call (`topic_partition`)
-//! 3. `fetch_plan`: decides which records to request, and encodes the batches that come back
-//! 4. `attempt`: decides which broker to call, and when to retry; `leader_call` performs its steps
-//! 5. `brokers`: requests metadata, once for all waiting callers; `metadata_cache` keeps it
-//! 6. `broker`: picks a connection or opens one (`dial`, `tls`, `sasl`); long polls have connections of their own
-//! 7. `connection`, `transport`: encode requests (`api`), pipeline them, match and decode responses (`wire`)
+//! 2. [`Reader`]: validates the call (`topic_partition`), and takes records that were read before from the shared log
+//! 3. `flights`: makes identical calls share a request, but only one that was sent after each of them began
+//! 4. `fetch_plan`: decides which records to request, and encodes the batches that come back
+//! 5. `attempt`: decides which broker to call, and when to retry; `leader_call` performs its steps
+//! 6. `brokers`: requests metadata, once for all waiting callers; `metadata_cache` keeps it
+//! 7. `broker`: picks a connection or opens one (`dial`, `tls`, `sasl`); long polls have connections of their own
+//! 8. `connection`, `transport`: encode requests (`api`), pipeline them, match and decode responses (`wire`)
+//!
+//! At the log end, a call waits in `tail`: a few long polls per broker serve all that wait.
 //!
 //! `bootstrap_check` checks brokers before another client of the cluster connects to them.
 //!
@@ -35,6 +38,7 @@ mod fetch;
 mod fetch_call;
 mod fetch_plan;
 mod first_address;
+mod flights;
 mod leader_call;
 mod lock;
 mod metadata_cache;
@@ -44,6 +48,7 @@ mod redact;
 mod sasl;
 mod security_protocol;
 mod skip_cache;
+mod tail;
 mod throttle;
 mod tls;
 mod topic;
@@ -58,5 +63,6 @@ pub use error_code::ErrorCode;
 pub use fetch::{DEFAULT_MAX_BYTES, Fetch, Fetched, MAX_WAIT};
 pub use read_error::ReadError;
 pub use reader::{LOG_END, LOG_START, Reader};
+pub use sluicegate_shared_log::Ends;
 pub use topic::{Partition, Replica, Topic};
 pub use topic_partition::check_topic;

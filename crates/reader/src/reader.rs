@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kafka_protocol::error::ResponseError;
-use sluicegate_records::Limits;
-use tokio::time::{Instant, timeout_at};
+use sluicegate_records::{Limits, first_message};
+use sluicegate_shared_log::{Chunk, ClusterLogs, Ends, Entry, LogKey, assemble};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
-use crate::api::ListOffsetsRequest;
-use crate::attempt::{Attempt, Reply};
+use crate::api::{ListOffsetsRequest, TopicId};
+use crate::attempt::{Attempt, Reply, nearest};
 use crate::backoff::jitter;
 use crate::broker_failures::BrokerFailures;
 use crate::brokers::Brokers;
@@ -19,11 +20,13 @@ use crate::connection_error::ConnectionError;
 use crate::encoder_pool::EncoderPool;
 use crate::error_code::ErrorCode;
 use crate::fetch::{Fetch, Fetched, MAX_WAIT};
-use crate::fetch_call::fetch_call;
+use crate::fetch_call::{FetchedFrom, fetch_call};
 use crate::fetch_plan::FetchPlan;
+use crate::flights::Flights;
 use crate::leader_call::{Recipient, leader_call};
 use crate::read_error::ReadError;
 use crate::skip_cache::SkipCache;
+use crate::tail::{Event, Place, Tails};
 use crate::topic::Topic;
 use crate::topic_partition::TopicPartition;
 
@@ -37,18 +40,36 @@ pub struct Reader {
 }
 
 struct Inner {
-    brokers: Brokers,
+    brokers: Arc<Brokers>,
     skip_cache: SkipCache,
-    encoders: EncoderPool,
+    encoders: Arc<EncoderPool>,
+    /// Recently read records.
+    logs: Arc<ClusterLogs>,
+    fetches: Flights<FetchKey, Result<Chunk, ReadError>>,
+    listings: Flights<(String, i32, i64), Result<i64, ReadError>>,
+    tails: Arc<Tails>,
 }
 
+/// Topic, partition and offset.
+type FetchKey = (String, i32, i64);
+
 impl Reader {
-    /// A reader of the cluster that `config` describes. Sends nothing before the first call.
+    /// A reader of the cluster that `config` describes. Sends nothing before the first call. Keeps what it has read in `logs`.
     ///
     /// Calls must run inside a tokio runtime with time and I/O enabled.
-    pub fn new(config: Config) -> Self {
-        let brokers = Brokers::new(Arc::new(config));
-        let inner = Inner { brokers, skip_cache: SkipCache::default(), encoders: EncoderPool::default() };
+    pub fn new(config: Config, logs: ClusterLogs) -> Self {
+        let brokers = Arc::new(Brokers::new(Arc::new(config)));
+        let (encoders, logs) = (Arc::<EncoderPool>::default(), Arc::new(logs));
+        let tails = Tails::new(Arc::clone(&brokers), Arc::clone(&encoders), Arc::clone(&logs));
+        let inner = Inner {
+            brokers,
+            skip_cache: SkipCache::default(),
+            encoders,
+            logs,
+            fetches: Flights::new(),
+            listings: Flights::new(),
+            tails,
+        };
         Self { inner: Arc::new(inner) }
     }
 
@@ -72,7 +93,7 @@ impl Reader {
                 format!("timestamp {timestamp}: expected milliseconds, -1 (log end) or -2 (log start)");
             return Err(ReadError::Request { code: ErrorCode(ResponseError::InvalidRequest), detail });
         }
-        let brokers = &self.inner.brokers;
+        let Inner { brokers, listings, .. } = &*self.inner;
         let deadline = in_future(brokers.config().request_timeout);
         let send = |recipient: Recipient| async move {
             let request = ListOffsetsRequest {
@@ -84,7 +105,12 @@ impl Reader {
             let answer = recipient.send(&request).await?;
             Ok(answer.error.map_or(Reply::Success(answer.offset), Reply::Error))
         };
-        leader_call(brokers, Attempt::at_leader(target, deadline, jitter), send).await
+        let request = leader_call(brokers, Attempt::at_leader(target, deadline, jitter), send);
+        let key = (topic.to_owned(), partition, timestamp);
+        let answer = listings.ask(key, |_| false, || None, request);
+        timeout_at(deadline, answer)
+            .await
+            .unwrap_or_else(|_| Err(brokers.unreachable(BrokerFailures::default())))
     }
 
     /// Reads records from an offset, in order and without gaps.
@@ -100,19 +126,103 @@ impl Reader {
             let detail = format!("offset {}: expected 0 or more", fetch.offset);
             return Err(ReadError::Request { code: ErrorCode(ResponseError::OffsetOutOfRange), detail });
         }
-        let Inner { brokers, skip_cache, encoders } = &*self.inner;
+        let wait_until = in_future(fetch.max_wait.min(MAX_WAIT));
+        let (mut offset, mut ends) = (fetch.offset, Ends::UNKNOWN);
+        if !fetch.at_end || fetch.max_wait.is_zero() {
+            let looked = self.look(target, offset, fetch.max_bytes).await?;
+            if looked.count > 0 || fetch.max_wait.is_zero() {
+                return Ok(looked);
+            }
+            (offset, ends) = (looked.next_offset, looked.ends);
+        }
+        while Instant::now() < wait_until {
+            match timeout_at(wait_until, self.wait(target, offset)).await {
+                Err(_) => break,
+                Ok(Event::Records(chunk)) => {
+                    let cut = assemble(&[chunk], offset, fetch.max_bytes, first_entry);
+                    if cut.count > 0 {
+                        return Ok(fetched(cut));
+                    }
+                }
+                Ok(Event::Look) => {}
+                Ok(Event::Failed) => sleep_until(wait_until.min(in_future(PAUSE))).await,
+            }
+            let looked = self.look(target, offset, fetch.max_bytes).await?;
+            if looked.count > 0 {
+                return Ok(looked);
+            }
+            (offset, ends) = (looked.next_offset, looked.ends);
+        }
+        Ok(fetched(Chunk::empty(offset, ends)))
+    }
+
+    /// Reads what there is: records that were read before, or else by a request that was sent after this call began.
+    async fn look(
+        &self,
+        target: TopicPartition<'_>,
+        offset: i64,
+        max_bytes: usize,
+    ) -> Result<Fetched, ReadError> {
+        let Inner { brokers, logs, fetches, .. } = &*self.inner;
+        let deadline = in_future(brokers.config().request_timeout);
+        // An entry of another leader or topic can be of a log that is not what it was.
+        let known = || {
+            let leader = brokers.known_leader(target)?;
+            let log = log_key(target, leader.topic_id);
+            let now = Instant::now().into();
+            logs.read(&log, leader.epoch.into(), offset, max_bytes, first_entry, now).map(Ok)
+        };
+        let key = (target.topic().to_owned(), target.partition(), offset);
+        let near = |(topic, partition, base): &FetchKey| {
+            (topic.as_str(), *partition) == (target.topic(), target.partition())
+                && offset.saturating_sub(*base) < NEAR
+        };
+        let request = self.fill(target, offset, max_bytes, deadline);
+        let read = fetches.ask(key, near, known, request);
+        let read = timeout_at(deadline, read).await;
+        let read = read.unwrap_or_else(|_| Err(brokers.unreachable(BrokerFailures::default())))?;
+        // It can be more than this call wants.
+        Ok(fetched(if read.count > 0 { assemble(&[read], offset, max_bytes, first_entry) } else { read }))
+    }
+
+    /// Requests records, and keeps them.
+    async fn fill(
+        &self,
+        target: TopicPartition<'_>,
+        offset: i64,
+        max_bytes: usize,
+        deadline: Instant,
+    ) -> Result<Chunk, ReadError> {
+        let Inner { brokers, skip_cache, encoders, logs, .. } = &*self.inner;
         let config = brokers.config();
-        let max_wait = fetch.max_wait.min(MAX_WAIT);
         let limits = Limits {
-            max_bytes: fetch.max_bytes,
+            max_bytes: max_bytes.max(MIN_FILL),
             max_record_bytes: config.max_record_bytes,
             max_batch_bytes: config.max_response_bytes,
         };
-        let now = Instant::now();
-        let plan =
-            FetchPlan::new((skip_cache, encoders), target, fetch.offset, limits, (after(now, max_wait), now));
-        let deadline = after(now, max_wait.saturating_add(config.request_timeout));
-        fetch_call(brokers, plan, fetch.at_end, deadline).await
+        let plan = FetchPlan::new((skip_cache, encoders), target, offset, limits, Instant::now());
+        let read = fetch_call(brokers, plan, deadline).await;
+        if let Err(ReadError::Broker { code, .. }) = &read
+            && code.0 == ResponseError::OffsetOutOfRange
+            && let Some(leader) = brokers.known_leader(target)
+        {
+            // What is kept can be of records that the log has lost.
+            logs.forget(&log_key(target, leader.topic_id));
+        }
+        let FetchedFrom { fetched, topic_id, leader_epoch } = read?;
+        let Fetched { messages, count, next_offset, ends } = fetched;
+        let chunk = Chunk { base: offset, next: next_offset, entries: messages, count, ends };
+        logs.insert(&log_key(target, topic_id), leader_epoch.into(), chunk.clone(), Instant::now().into());
+        Ok(chunk)
+    }
+
+    /// Waits for a record at the end of a log.
+    async fn wait(&self, target: TopicPartition<'_>, offset: i64) -> Event {
+        let Inner { brokers, tails, .. } = &*self.inner;
+        let Some(leader) = brokers.known_leader(target) else { return Event::Failed };
+        let (role, address) = nearest(&leader);
+        let log = log_key(target, leader.topic_id);
+        tails.wait(&Place { address, role }, &log, leader.epoch, offset).await
     }
 
     /// Succeeds if a partition exists, whether or not it has a leader at the moment. Missing topics are not created.
@@ -193,6 +303,24 @@ impl fmt::Debug for Reader {
     }
 }
 
+fn log_key(target: TopicPartition<'_>, topic_id: Option<TopicId>) -> LogKey {
+    LogKey {
+        topic: target.topic().into(),
+        incarnation: topic_id.map_or(0, TopicId::get),
+        partition: target.partition(),
+        committed: false,
+    }
+}
+
+fn fetched(chunk: Chunk) -> Fetched {
+    Fetched { messages: chunk.entries, count: chunk.count, next_offset: chunk.next, ends: chunk.ends }
+}
+
+fn first_entry(messages: &[u8]) -> Option<Entry> {
+    let (position, len) = first_message(messages)?;
+    Some(Entry { position, len })
+}
+
 fn in_future(time: Duration) -> Instant {
     after(Instant::now(), time)
 }
@@ -202,6 +330,15 @@ pub const LOG_END: i64 = -1;
 
 /// The timestamp of the log start, the lowest supported one. Kafka's newest versions have a few below it.
 pub const LOG_START: i64 = -2;
+
+/// The least that a request for records asks for, in bytes: others can want what follows.
+const MIN_FILL: usize = 64 * 1024;
+
+/// How far a request under way probably reads.
+const NEAR: i64 = 256;
+
+/// How long a wait is interrupted after a failed request.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The maximum age of metadata for [`Reader::ready`].
 const READY_AGE: Duration = Duration::from_millis(250);

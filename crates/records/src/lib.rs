@@ -25,3 +25,4 @@ mod record;
 
 pub use encoder::{Encoded, Encoder, Limits};
 pub use error::{Corruption, RecordFault, RecordsError};
+pub use message::first_message;

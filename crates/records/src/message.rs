@@ -47,6 +47,22 @@ impl<'a> Message<'a> {
     }
 }
 
+/// The offset of the first message of some that were encoded here, and its encoded size in bytes; `None` at the end, and for
+/// anything else.
+#[inline]
+pub fn first_message(messages: &[u8]) -> Option<(i64, usize)> {
+    let (tag, rest) = messages.split_first()?;
+    let (len, rest) = (*tag == MESSAGES).then(|| read_varint(rest))??;
+    let fields = rest.get(..usize::try_from(len).ok()?)?;
+    let size = messages.len().checked_sub(rest.len())?.checked_add(fields.len())?;
+    let offset = match fields.split_first() {
+        Some((tag, rest)) if *tag == OFFSET => read_varint(rest)?.0,
+        // proto3 omits 0.
+        Some(_) | None => 0,
+    };
+    Some((offset.cast_signed(), size))
+}
+
 // A tag is the field number shifted by three, plus the wire type: 0 varint, 2 length-delimited.
 const MESSAGES: u8 = (1 << 3) | 2;
 const OFFSET: u8 = 1 << 3;
@@ -108,6 +124,18 @@ fn write_varint(mut number: u64, out: &mut Vec<u8>) {
     out.push(number as u8);
 }
 
+#[inline]
+fn read_varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let mut number = 0_u64;
+    for (index, byte) in bytes.iter().enumerate().take(10) {
+        number |= u64::from(byte & 0x7F).checked_shl(u32::try_from(index).ok()?.saturating_mul(7))?;
+        if byte & 0x80 == 0 {
+            return Some((number, bytes.get(index.saturating_add(1)..)?));
+        }
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::{collection::vec, option, prelude::*};
@@ -148,6 +176,7 @@ mod tests {
         let theirs = KafkaFetchResp { messages, next_offset: 0 }.encode_to_vec();
         assert_eq!(ours.strip_prefix(b"before"), Some(&theirs[..]));
         assert_eq!(message.len(), theirs.len());
+        assert_eq!(first_message(&[&theirs[..], b"after"].concat()), Some((offset, theirs.len())));
     }
 
     /// As Kafka has them: a count, then keys and values, each with its length, all numbers in zigzag.
@@ -187,6 +216,22 @@ mod tests {
     }
 
     #[test]
+    fn cut_message_has_no_end() {
+        let fields = Headers::read(&mut Cursor::new(&[0])).unwrap();
+        let record =
+            Record { timestamp_delta: 0, offset_delta: 0, key: None, value: Some(b"value"), headers: fields };
+        let mut bytes = Vec::new();
+        Message::new(1 << 40, 7, &record).write(&mut bytes);
+        for cut in 0..bytes.len() {
+            assert_eq!(first_message(&bytes[..cut]), None, "cut at byte {cut}");
+        }
+        assert_eq!(
+            first_message(&[MESSAGES, 11, OFFSET, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255]),
+            None
+        );
+    }
+
+    #[test]
     fn headers_match_prost() {
         let check = |headers: &[(&[u8], Option<&[u8]>)]| check_with_headers(1, 2, None, Some(b"v"), headers);
         check(&[(b"", None)]);
@@ -201,6 +246,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn random_bytes_are_read_within_their_end(bytes in vec(any::<u8>(), 0..30)) {
+            if let Some((_, size)) = first_message(&bytes) {
+                prop_assert!((2..=bytes.len()).contains(&size));
+            }
+        }
+
         #[test]
         fn random_messages_match_prost(
             offset: i64,

@@ -151,29 +151,6 @@ async fn offset_beyond_the_log_end_is_out_of_range() {
     assert_eq!(read.iter().map(|message| message.offset).collect::<Vec<_>>(), [4]);
 }
 
-#[tokio::test]
-async fn offset_before_the_log_start_is_out_of_range() {
-    let (kafka, stack) = shared(Profile::Tunnel).await;
-    let topic = kafka.topic("before", 1, &[FOREVER]).await.unwrap();
-    let records = varied(5);
-    // One batch: the log start is in the middle of it.
-    let offsets = kafka.produce(&topic, 0, &records, Write::default()).await.unwrap();
-    let written = messages(&offsets, &records);
-    let mut socket = Socket::open(stack).await;
-    assert_same(&socket.fetch(&topic, 0, 0).await.unwrap(), &written, "before records are deleted");
-    kafka.delete_records_before(&topic, 0, 3).await.unwrap();
-    for offset in [0, 2] {
-        check(socket.fetch(&topic, 0, offset).await, &fetch_out_of_range(&topic));
-    }
-    for offset in [3, 4] {
-        let read = socket.fetch(&topic, 0, offset).await.unwrap();
-        assert_same(&read, &written[usize::try_from(offset).unwrap()..], "from the log start on");
-    }
-    kafka.delete_records_before(&topic, 0, 5).await.unwrap();
-    check(socket.fetch(&topic, 0, 4).await, &fetch_out_of_range(&topic));
-    assert_eq!(socket.fetch(&topic, 0, 5).await, Ok(Vec::new()));
-}
-
 fn fetch_out_of_range(topic: &str) -> Want<'_> {
     let (code, name) = (OFFSET_OUT_OF_RANGE, "OFFSET_OUT_OF_RANGE");
     Want { what: "fetch message", topic, partition: 0, code, name }

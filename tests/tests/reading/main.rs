@@ -20,4 +20,5 @@ mod gaps;
 mod limits;
 mod log_end;
 mod offsets;
+mod shared_log;
 mod stalled;

@@ -8,6 +8,7 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 use prost::Message;
 use sluicegate_protocol::{KafkaFetchResp, KafkaMessage, ProduceRecord};
+use sluicegate_shared_log::Ends;
 use sluicegate_ws_session::source::Source;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -70,7 +71,7 @@ impl Backend for Arc<Script> {
             let value = Some(vec![0; usize::try_from(log.partition).unwrap()].into());
             let message = KafkaMessage { value, ..Default::default() };
             let messages = KafkaFetchResp { messages: vec![message], next_offset: 0 }.encode_to_vec().into();
-            Ok(Fetched { messages, count: 1, next_offset: 0 })
+            Ok(Fetched { messages, count: 1, next_offset: 0, ends: Ends::UNKNOWN })
         }
         .boxed()
     }

@@ -155,6 +155,12 @@ keys! {
     READ_MAX_BYTES: Number = "read.max_bytes", number(256 * KIB, 1024..=64 * MIB),
         "Size of a fetch's answer; one larger record is still delivered",
         "this for each fetch in progress";
+    READ_CACHE_BYTES: Number = "read.cache_bytes", number(64 * MIB, 0..=2048 * MIB),
+        "Recently read records kept for other clients; 0: none",
+        "this in total";
+    READ_CACHE: Number = "read.cache_ms", number(30_000, 0..=HOUR),
+        "How long they are served, even if Kafka has deleted them meanwhile",
+        "";
     READ_WAIT: Number = "read.wait_ms", number(100, 0..=30_000),
         "How long a fetch waits at the log end",
         "16 KiB reserved for each waiting fetch";

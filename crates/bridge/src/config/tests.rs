@@ -31,6 +31,8 @@ fn only_a_cluster_is_required() {
     assert_eq!(config.limits.session_answer_bytes, 1 << 20);
     assert_eq!(config.session.ping_interval, Duration::from_secs(30));
     assert_eq!(config.read.max_bytes, 256 * 1024);
+    assert_eq!(config.read.cache_bytes, 64 * 1024 * 1024);
+    assert_eq!(config.read.cache_age, Duration::from_secs(30));
     assert_eq!(config.read.wait, Duration::from_millis(100));
 }
 

@@ -50,6 +50,6 @@ pub(super) async fn fetch(
 }
 
 fn fetched(fetched: sluicegate_reader::Fetched) -> Fetched {
-    let sluicegate_reader::Fetched { messages, count, next_offset } = fetched;
-    Fetched { messages, count, next_offset }
+    let sluicegate_reader::Fetched { messages, count, next_offset, ends } = fetched;
+    Fetched { messages, count, next_offset, ends }
 }

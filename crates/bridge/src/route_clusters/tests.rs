@@ -12,6 +12,7 @@ use prost::Message;
 use rdkafka::mocking::MockCluster;
 use sluicegate_protocol::cluster_definition::{Sasl, Tls};
 use sluicegate_protocol::{ClusterDefinition, ProduceRecord};
+use sluicegate_shared_log::SharedLog;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tokio::time::{advance, timeout};
@@ -260,7 +261,8 @@ async fn cluster_stays_open_until_its_records_are_delivered() {
         let metrics = Metrics::new();
         let writes = Writes { max_records: 1, due: CancellationToken::new() };
         let reads = Reads { max_bytes: 1024, wait: Duration::ZERO };
-        let kafka = Kafka::new("route", config, Some(metrics.writes("route")));
+        let kafka =
+            Kafka::new("route", config, SharedLog::default().add_cluster(), Some(metrics.writes("route")));
         Cluster::new(Box::new(kafka), reads, Some(writes), metrics.cluster("route"))
     });
     let clusters = Arc::new(RouteClusters::new(&config.route_clusters, config.knows_gateways(), make));

@@ -30,7 +30,7 @@ impl Answer {
     /// Records fetched from offset `asked` on. Without records, the answer has the offset to continue from, unless that
     /// is `asked`.
     pub(super) fn fetched(sequence: i64, asked: i64, fetched: Fetched) -> Self {
-        let Fetched { messages, count, next_offset } = fetched;
+        let Fetched { messages, count, next_offset, .. } = fetched;
         if count > 0 || next_offset <= asked {
             return Self::Messages { sequence, messages };
         }
@@ -154,6 +154,8 @@ mod tests {
 
     use sluicegate_protocol::{Header, KafkaMessage};
 
+    use sluicegate_shared_log::Ends;
+
     use super::*;
 
     fn encoded(answer: Answer) -> Vec<u8> {
@@ -210,7 +212,8 @@ mod tests {
 
     #[test]
     fn skipped_records_advance_the_next_offset() {
-        let fetched = |next_offset| Fetched { messages: Bytes::new(), count: 0, next_offset };
+        let fetched =
+            |next_offset| Fetched { messages: Bytes::new(), count: 0, next_offset, ends: Ends::UNKNOWN };
         let resp =
             |next_offset| Some(Resp::KafkaFetchResp(KafkaFetchResp { messages: Vec::new(), next_offset }));
         check(Answer::fetched(1, 5, fetched(5)), PubSubResp { sequence: 1, resp: resp(0) });

@@ -64,14 +64,21 @@ where
     }
 }
 
-pub(super) fn fetch_request() -> FetchRequest<'static> {
-    FetchRequest {
+pub(super) fn fetch_partition(partition: i32) -> FetchPartition<'static> {
+    FetchPartition {
         topic: "t",
         topic_id: TopicId::new(ID),
-        partition: 3,
+        partition,
         leader_epoch: 7,
         offset: 1 << 40,
         max_bytes: 5_000,
+    }
+}
+
+pub(super) fn fetch_request() -> FetchRequest<'static> {
+    FetchRequest {
+        partitions: vec![fetch_partition(3)],
+        max_bytes: 6_000,
         max_wait: 250,
         rack: Some(StrBytes::from_static_str("r")),
     }
@@ -92,7 +99,7 @@ fn broker_decodes_fetch() {
     for version in FetchRequest::VERSIONS {
         let request: messages::FetchRequest = received(&fetch_request(), version);
         assert_eq!((request.replica_id.0, request.isolation_level), (-1, 0));
-        assert_eq!((request.max_wait_ms, request.min_bytes, request.max_bytes), (250, 1, 5_000));
+        assert_eq!((request.max_wait_ms, request.min_bytes, request.max_bytes), (250, 1, 6_000));
         assert_eq!((request.session_id, request.session_epoch), (0, -1));
         let topic = &request.topics[0];
         let (name, id) = if version >= 13 { ("", ID) } else { ("t", 0) };
@@ -242,6 +249,8 @@ fn fetch_response(version: i16, topic: &'static str, partition: i32) -> FetchRes
     let data = PartitionData::default()
         .with_partition_index(partition)
         .with_high_watermark(100)
+        .with_last_stable_offset(90)
+        .with_log_start_offset(10)
         .with_aborted_transactions(Some(vec![aborted]))
         .with_preferred_read_replica(if version >= 11 { 5.into() } else { (-1).into() })
         .with_records(Some(Bytes::from_static(b"batches")));
@@ -259,6 +268,8 @@ fn fetched(version: i16, records: &'static [u8]) -> FetchAnswer {
         // Where an answer has a name only, another topic may have it by then.
         topic_id: if version >= 13 { TopicId::new(ID) } else { None },
         high_watermark: 100,
+        last_stable_offset: 90,
+        log_start_offset: if version >= 5 { 10 } else { -1 },
         preferred_read_replica: (version >= 11).then_some(5),
         records: Bytes::from_static(records),
     }
@@ -269,8 +280,48 @@ fn fetched_records_are_decoded() {
     check(
         &fetch_request(),
         |version| fetch_response(version, "t", 3),
-        |version| fetched(version, b"batches"),
+        |version| vec![fetched(version, b"batches")],
     );
+}
+
+/// Answers keep the order of the request, whatever the order of the response.
+#[test]
+fn each_partition_has_its_answer() {
+    let request = FetchRequest { partitions: [3, 4, 5].map(fetch_partition).to_vec(), ..fetch_request() };
+    for order in [[3, 4, 5], [5, 3, 4], [4, 5, 3]] {
+        let response = |version| {
+            let mut response = fetch_response(version, "t", 3);
+            let data = response.responses[0].partitions[0].clone();
+            response.responses[0].partitions = order
+                .map(|partition| {
+                    data.clone().with_partition_index(partition).with_high_watermark(partition.into())
+                })
+                .to_vec();
+            response
+        };
+        let answer = |version, high_watermark| FetchAnswer { high_watermark, ..fetched(version, b"batches") };
+        check(&request, response, |version| [3, 4, 5].map(|end| answer(version, end)).to_vec());
+    }
+}
+
+#[test]
+fn partitions_are_grouped_by_topic() {
+    let other = |partition| FetchPartition {
+        topic: "u",
+        topic_id: TopicId::new(ID + 1),
+        ..fetch_partition(partition)
+    };
+    let partitions = vec![fetch_partition(3), fetch_partition(4), other(3)];
+    let request = FetchRequest { partitions, ..fetch_request() };
+    for version in FetchRequest::VERSIONS {
+        let received: messages::FetchRequest = received(&request, version);
+        let topics: Vec<Vec<i32>> = received
+            .topics
+            .iter()
+            .map(|topic| topic.partitions.iter().map(|partition| partition.partition).collect())
+            .collect();
+        assert_eq!(topics, [vec![3, 4], vec![3]], "version {version}");
+    }
 }
 
 #[test]
@@ -281,7 +332,7 @@ fn null_lists_are_empty() {
         response.responses[0].partitions[0].records = None;
         response
     };
-    check(&fetch_request(), response, |version| fetched(version, b""));
+    check(&fetch_request(), response, |version| vec![fetched(version, b"")]);
 }
 
 #[test]
@@ -289,7 +340,9 @@ fn fetch_error_applies_to_the_partition() {
     for (version, topic_id) in [(12, None), (13, TopicId::new(ID))] {
         let bytes = sent(&FetchResponse::default().with_error_code(56), version);
         let answer = read(&fetch_request(), version, bytes).expect("an answer");
-        assert_eq!((answer.error, answer.topic_id), (ErrorCode::of(56), topic_id));
+        assert!(
+            matches!(&answer[..], [answer] if (answer.error, answer.topic_id) == (ErrorCode::of(56), topic_id))
+        );
     }
 }
 

@@ -72,8 +72,8 @@ impl Api for VersionsRequest {
 
 #[cfg(test)]
 mod tests {
-    use super::super::FetchRequest;
-    use super::super::tests::{fetch_request, list_offsets_request};
+    use super::super::tests::{fetch_partition, fetch_request, list_offsets_request};
+    use super::super::{FetchPartition, FetchRequest};
     use super::*;
 
     fn pick(theirs: RangeInclusive<i16>, request: &FetchRequest<'_>) -> Result<i16, String> {
@@ -93,7 +93,9 @@ mod tests {
 
     #[test]
     fn request_can_limit_its_version() {
-        assert_eq!(pick(4..=18, &FetchRequest { topic_id: None, ..fetch_request() }), Ok(12));
+        let named = FetchPartition { topic_id: None, ..fetch_partition(4) };
+        let partitions = vec![fetch_partition(3), named];
+        assert_eq!(pick(4..=18, &FetchRequest { partitions, ..fetch_request() }), Ok(12));
         assert_eq!(pick(4..=18, &FetchRequest { rack: None, ..fetch_request() }), Ok(10));
     }
 

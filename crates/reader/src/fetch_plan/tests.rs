@@ -17,24 +17,23 @@ struct Case {
 }
 
 impl Case {
-    fn plan(&self, requested: i64, max_wait: Duration, now: Instant) -> FetchPlan<'_> {
+    fn plan(&self, requested: i64, now: Instant) -> FetchPlan<'_> {
         let target = TopicPartition::parse("t", 0).expect("a valid partition");
         let limits = Limits { max_bytes: 10, max_record_bytes: 1_000, max_batch_bytes: MAX_RESPONSE };
-        FetchPlan::new((&self.skip_cache, &self.encoders), target, requested, limits, (now + max_wait, now))
+        FetchPlan::new((&self.skip_cache, &self.encoders), target, requested, limits, now)
     }
 
-    /// Runs a fetch without a wait against a log: the offsets of its requests, and its result as count and next offset.
+    /// Runs a fetch against a log: the offsets of its requests, and its result as count and next offset.
     fn fetch(
         &self,
         requested: i64,
         log: impl Fn(RecordsFrom) -> Result<FetchAnswer, ReadError>,
     ) -> (Vec<i64>, Result<(usize, i64), String>) {
         let now = Instant::now();
-        let mut plan = self.plan(requested, Duration::ZERO, now);
-        let mut request = plan.first(false, now);
+        let mut plan = self.plan(requested, now);
+        let mut request = plan.request();
         let mut offsets = Vec::new();
         loop {
-            assert!(!request.waits, "{request:?}");
             offsets.push(request.offset);
             match plan.next(now, log(request)) {
                 Ok(Step::Request(next)) => request = next,
@@ -50,6 +49,8 @@ fn answer(topic_id: u128, records: &[u8]) -> Result<FetchAnswer, ReadError> {
         error: None,
         topic_id: TopicId::new(topic_id),
         high_watermark: 100,
+        last_stable_offset: -1,
+        log_start_offset: -1,
         preferred_read_replica: None,
         records: Bytes::copy_from_slice(records),
     })
@@ -231,35 +232,13 @@ fn topic_without_ids_counts_as_the_same() {
 }
 
 #[test]
-fn fetch_waits_at_the_log_end_until_its_time_is_over() {
-    let (case, now, second) = (Case::default(), Instant::now(), Duration::from_secs(1));
-    let mut plan = case.plan(5, second, now);
-    assert!(!plan.first(false, now).waits);
-    let waits = RecordsFrom { offset: 5, max_bytes: 10 + BATCH, waits: true };
-    assert_eq!(plan.next(now, answer(1, b"")).expect("a step"), Step::Request(waits));
-    assert_eq!(plan.next(now + second / 2, answer(1, b"")).expect("a step"), Step::Request(waits));
-    assert_eq!(plan.wait_left(now + second / 2), second / 2);
-    assert_eq!(plan.next(now + second, answer(1, b"")).expect("a step"), Step::Done(nothing(5)));
-}
-
-#[test]
-fn fetch_at_the_log_end_waits_at_once_and_looks_on_after_skipped_batches() {
-    let (case, now, second) = (Case::default(), Instant::now(), Duration::from_secs(1));
-    let mut plan = case.plan(5, second, now);
-    assert!(plan.first(true, now).waits);
-    let Step::Request(next) = plan.next(now, answer(1, &control(5, 0, b""))).expect("a step") else {
-        panic!("the log goes on")
-    };
-    assert_eq!((next.offset, next.waits), (6, false));
-    assert!(!case.plan(5, Duration::ZERO, now).first(true, now).waits);
-}
-
-#[test]
 fn reply_depends_on_the_role() {
     let answer = |high_watermark, node, records: &'static [u8]| FetchAnswer {
         error: None,
         topic_id: None,
         high_watermark,
+        last_stable_offset: -1,
+        log_start_offset: -1,
         preferred_read_replica: node,
         records: Bytes::from_static(records),
     };

@@ -18,6 +18,7 @@ mod replicas;
 mod round_trip;
 mod scripted;
 mod secured;
+mod sharing;
 mod silence;
 mod support;
 mod topics;

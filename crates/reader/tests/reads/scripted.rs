@@ -62,6 +62,7 @@ struct Shared {
     connections: AtomicUsize,
     metadata: Mutex<Vec<MetadataRequest>>,
     fetched: Mutex<Vec<i64>>,
+    listed: AtomicUsize,
 }
 
 impl Broker {
@@ -81,6 +82,7 @@ impl Broker {
             connections: AtomicUsize::new(0),
             metadata: Mutex::default(),
             fetched: Mutex::default(),
+            listed: AtomicUsize::new(0),
         });
         let accepting = tokio::spawn(accept(listener, address, Arc::clone(&shared)));
         Self { address, shared, accepting }
@@ -94,6 +96,11 @@ impl Broker {
     /// The received metadata requests.
     pub(crate) fn metadata(&self) -> Vec<MetadataRequest> {
         self.shared.metadata.lock().expect("no panic").clone()
+    }
+
+    /// The number of received requests for offsets.
+    pub(crate) fn listed(&self) -> usize {
+        self.shared.listed.load(Ordering::SeqCst)
     }
 
     /// The offsets of the received fetches.
@@ -132,6 +139,9 @@ async fn serve(mut stream: TcpStream, address: SocketAddr, shared: Arc<Shared>) 
             RequestKind::Fetch(request) => {
                 let offset = request.topics[0].partitions[0].fetch_offset;
                 shared.fetched.lock().expect("no panic").push(offset);
+            }
+            RequestKind::ListOffsets(_) => {
+                shared.listed.fetch_add(1, Ordering::SeqCst);
             }
             _ => {}
         }

@@ -9,6 +9,7 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
 use sluicegate_protocol::{KafkaFetchResp, KafkaMessage};
 use sluicegate_reader::{Config, DEFAULT_MAX_BYTES, Fetch, Fetched, ReadError, Reader};
+use sluicegate_shared_log::{Limits, SharedLog};
 
 /// A record to produce.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -60,7 +61,8 @@ impl Cluster {
 pub(crate) fn reader(properties: &[(&str, &str)]) -> Reader {
     let properties: BTreeMap<String, String> =
         properties.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-    Reader::new(Config::from_properties(&properties).expect("a usable configuration"))
+    let logs = SharedLog::new(Limits { max_bytes: 1 << 24, max_age: Duration::from_secs(30) });
+    Reader::new(Config::from_properties(&properties).expect("a usable configuration"), logs.add_cluster())
 }
 
 pub(crate) fn at(topic: &str, partition: i32, offset: i64) -> Fetch<'_> {

@@ -1,0 +1,126 @@
+//! Identical questions to a broker share one request, but only one that was sent after each of them was asked.
+
+use std::collections::BTreeMap;
+
+use tokio::sync::watch;
+
+use crate::lock::Lock;
+
+/// Requests under way, each with those who wait for its answer.
+///
+/// A question that finds a request for the same under way waits for its end, because the request can be older than something the
+/// caller knows, such as its own acknowledged write. Then one of those who wait sends the next request for all of them.
+#[derive(Debug)]
+pub(crate) struct Flights<K: Ord, V> {
+    state: Lock<State<K, V>>,
+}
+
+#[derive(Debug)]
+struct State<K, V> {
+    /// Counts questions and requests: what has a lower number came earlier.
+    last: u64,
+    under_way: BTreeMap<K, Flight<V>>,
+}
+
+#[derive(Debug)]
+struct Flight<V> {
+    number: u64,
+    answer: watch::Receiver<Option<V>>,
+}
+
+/// What a question leads to.
+enum Turn<V> {
+    /// Send the request, and its answer here.
+    Send(watch::Sender<Option<V>>),
+    /// Wait for this request, and take its answer if it was sent after the question.
+    Wait(watch::Receiver<Option<V>>, IsAnswer),
+}
+
+#[derive(PartialEq)]
+enum IsAnswer {
+    Yes,
+    No,
+}
+
+impl<K: Ord + Clone, V: Clone> Flights<K, V> {
+    pub(crate) fn new() -> Self {
+        Self { state: Lock::new(State { last: 0, under_way: BTreeMap::new() }) }
+    }
+
+    /// The answer that is `known`, the answer to a request of another caller, or the answer to `request`, whichever is first.
+    ///
+    /// A request under way for a lower key that is `near` can make the answer known, so its end is awaited once.
+    ///
+    /// # Cancel safety
+    /// Dropping the call lets another caller send the request.
+    pub(crate) async fn ask(
+        &self,
+        key: K,
+        near: impl Fn(&K) -> bool,
+        known: impl Fn() -> Option<V>,
+        request: impl Future<Output = V>,
+    ) -> V {
+        let asked = self.state.lock().count();
+        let mut look_near = true;
+        loop {
+            if let Some(known) = known() {
+                return known;
+            }
+            let turn = self.state.lock().turn(&key, asked, |other| look_near && near(other));
+            match turn {
+                Turn::Send(answered) => {
+                    let landing = Landing { flights: self, key: &key };
+                    let answer = request.await;
+                    // First, so that whoever wakes up does not wait for it again.
+                    drop(landing);
+                    answered.send_replace(Some(answer.clone()));
+                    return answer;
+                }
+                Turn::Wait(mut answer, is_answer) => {
+                    if let Ok(answer) = answer.wait_for(Option::is_some).await
+                        && is_answer == IsAnswer::Yes
+                        && let Some(answer) = &*answer
+                    {
+                        return answer.clone();
+                    }
+                    look_near = false;
+                }
+            }
+        }
+    }
+}
+
+impl<K: Ord + Clone, V> State<K, V> {
+    fn count(&mut self) -> u64 {
+        self.last = self.last.saturating_add(1);
+        self.last
+    }
+
+    fn turn(&mut self, key: &K, asked: u64, near: impl Fn(&K) -> bool) -> Turn<V> {
+        if let Some((found, flight)) = self.under_way.range(..=key).next_back()
+            && (found == key || near(found))
+        {
+            let is_answer = if found == key && flight.number > asked { IsAnswer::Yes } else { IsAnswer::No };
+            return Turn::Wait(flight.answer.clone(), is_answer);
+        }
+        let (answered, answer) = watch::channel(None);
+        let number = self.count();
+        self.under_way.insert(key.clone(), Flight { number, answer });
+        Turn::Send(answered)
+    }
+}
+
+/// Ends a request when it is answered or dropped.
+struct Landing<'a, K: Ord, V> {
+    flights: &'a Flights<K, V>,
+    key: &'a K,
+}
+
+impl<K: Ord, V> Drop for Landing<'_, K, V> {
+    fn drop(&mut self) {
+        self.flights.state.lock().under_way.remove(self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,276 @@
+//! Waits at the ends of logs: a few waiting fetches per broker serve all callers.
+
+mod lanes;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use sluicegate_records::Limits;
+use sluicegate_shared_log::{Chunk, ClusterLogs, Counted, LogKey};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use self::lanes::{LaneRequest, Lanes};
+use crate::address::Address;
+use crate::api::{FetchAnswer, FetchPartition, FetchRequest, TopicId};
+use crate::attempt::Role;
+use crate::broker::Broker;
+use crate::brokers::Brokers;
+use crate::encoder_pool::EncoderPool;
+use crate::lock::Lock;
+use crate::topic_partition::TopicPartition;
+
+/// The logs that callers wait for, by the broker that is read from.
+pub(crate) struct Tails {
+    brokers: Arc<Brokers>,
+    encoders: Arc<EncoderPool>,
+    logs: Arc<ClusterLogs>,
+    /// Entries with callers or with a request under way.
+    places: Lock<HashMap<Place, Tail>>,
+    /// The lanes of all tails. They end with this value.
+    tasks: Lock<JoinSet<()>>,
+}
+
+/// A broker, and the role in which it is read from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Place {
+    pub(crate) address: Address,
+    pub(crate) role: Role,
+}
+
+#[derive(Debug, Default)]
+struct Tail {
+    lanes: Lanes<LogKey>,
+    logs: HashMap<LogKey, Log>,
+}
+
+/// A log that callers wait for.
+#[derive(Debug)]
+struct Log {
+    /// Tells it from an earlier entry for the same log, whose callers have been told.
+    number: u64,
+    leader_epoch: i32,
+    event: watch::Sender<Option<Event>>,
+    _counted: Counted,
+}
+
+/// Why a wait ended.
+#[derive(Debug, Clone)]
+pub(crate) enum Event {
+    /// New records.
+    Records(Chunk),
+    /// Something else than records: the caller must look at the log.
+    Look,
+    /// The request failed: the caller must look at the log, a little later.
+    Failed,
+}
+
+/// The wait of one caller. Dropping it ends the wait.
+struct Caller<'a> {
+    tails: &'a Tails,
+    place: &'a Place,
+    log: &'a LogKey,
+    offset: i64,
+    number: u64,
+    event: watch::Receiver<Option<Event>>,
+    _counted: Counted,
+}
+
+impl Tails {
+    pub(crate) fn new(
+        brokers: Arc<Brokers>,
+        encoders: Arc<EncoderPool>,
+        logs: Arc<ClusterLogs>,
+    ) -> Arc<Self> {
+        Arc::new(Self { brokers, encoders, logs, places: Lock::default(), tasks: Lock::default() })
+    }
+
+    /// Waits for a record at `offset` or after it. The caller has seen that there is none.
+    pub(crate) async fn wait(
+        self: &Arc<Self>,
+        place: &Place,
+        log: &LogKey,
+        leader_epoch: i32,
+        offset: i64,
+    ) -> Event {
+        let mut caller = self.join(place, log, leader_epoch, offset);
+        let event = caller.event.wait_for(Option::is_some).await;
+        event.ok().and_then(|event| event.clone()).unwrap_or(Event::Failed)
+    }
+
+    fn join<'a>(
+        self: &'a Arc<Self>,
+        place: &'a Place,
+        log: &'a LogKey,
+        leader_epoch: i32,
+        offset: i64,
+    ) -> Caller<'a> {
+        let mut places = self.places.lock();
+        let tail = places.entry(place.clone()).or_default();
+        if let Some(lane) = tail.lanes.join(log, offset) {
+            self.start(place.clone(), lane);
+        }
+        let entry = tail.logs.entry(log.clone()).or_insert_with(|| Log {
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
+            leader_epoch,
+            event: watch::channel(None).0,
+            _counted: self.logs.tail(),
+        });
+        entry.leader_epoch = entry.leader_epoch.max(leader_epoch);
+        let (number, event) = (entry.number, entry.event.subscribe());
+        Caller { tails: self, place, log, offset, number, event, _counted: self.logs.waiter() }
+    }
+
+    fn start(self: &Arc<Self>, place: Place, lane: usize) {
+        let tails = Arc::downgrade(self);
+        let broker = self.brokers.at(&place.address);
+        let mut tasks = self.tasks.lock();
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(run(tails, broker, place, lane));
+    }
+
+    /// The next request of a lane.
+    fn next(&self, place: &Place, lane: usize) -> Option<(LaneRequest<LogKey>, Vec<i32>)> {
+        let mut places = self.places.lock();
+        let tail = places.get_mut(place)?;
+        let Some(request) = tail.lanes.next(lane) else {
+            if tail.lanes.is_idle() {
+                places.remove(place);
+            }
+            return None;
+        };
+        let epoch = |(log, _): &(LogKey, i64)| tail.logs.get(log).map_or(-1, |log| log.leader_epoch);
+        let epochs = request.logs.iter().map(epoch).collect();
+        Some((request, epochs))
+    }
+
+    fn request<'a>(
+        &self,
+        place: &Place,
+        request: &'a LaneRequest<LogKey>,
+        epochs: &[i32],
+    ) -> FetchRequest<'a> {
+        let partition = |((log, offset), leader_epoch): (&'a (LogKey, i64), &i32)| FetchPartition {
+            topic: &log.topic,
+            topic_id: TopicId::new(log.incarnation),
+            partition: log.partition,
+            leader_epoch: *leader_epoch,
+            offset: *offset,
+            max_bytes: MAX_LOG_BYTES,
+        };
+        FetchRequest {
+            partitions: request.logs.iter().zip(epochs).map(partition).collect(),
+            max_bytes: MAX_BYTES,
+            max_wait: i32::try_from(request.wait.as_millis()).unwrap_or(i32::MAX),
+            rack: (place.role != Role::LeaderOnly).then(|| self.brokers.config().rack.clone()),
+        }
+    }
+
+    /// Tells the callers of a log what happened.
+    fn tell(&self, place: &Place, log: &LogKey, event: Event) {
+        let mut places = self.places.lock();
+        let Some(tail) = places.get_mut(place) else { return };
+        tail.lanes.remove(log);
+        if let Some(log) = tail.logs.remove(log) {
+            log.event.send_replace(Some(event));
+        }
+    }
+
+    /// What an answer means for those who wait for a record at `offset`; `None`: go on waiting.
+    fn event(&self, log: &LogKey, leader_epoch: i32, offset: i64, answer: &FetchAnswer) -> Option<Event> {
+        if answer.error.is_some() {
+            return Some(Event::Failed);
+        }
+        if let Some(node) = answer.preferred_read_replica
+            && answer.records.is_empty()
+            && let Ok(target) = TopicPartition::parse(&log.topic, log.partition)
+        {
+            self.brokers.prefer(target, Some(node));
+            return Some(Event::Look);
+        }
+        if answer.records.is_empty() {
+            return None;
+        }
+        let config = self.brokers.config();
+        let limits = Limits {
+            max_bytes: usize::try_from(MAX_LOG_BYTES).unwrap_or(usize::MAX),
+            max_record_bytes: config.max_record_bytes,
+            max_batch_bytes: config.max_response_bytes,
+        };
+        let mut messages = Vec::new();
+        let encoded =
+            self.encoders.with(|encoder| encoder.encode(&answer.records, offset, &limits, &mut messages));
+        match encoded {
+            Ok(encoded) if encoded.count > 0 => {
+                let chunk = Chunk {
+                    base: offset,
+                    next: encoded.next_offset,
+                    entries: messages.into(),
+                    count: encoded.count,
+                    ends: answer.ends(),
+                };
+                self.logs.insert(log, leader_epoch.into(), chunk.clone(), Instant::now().into());
+                Some(Event::Records(chunk))
+            }
+            // A fetch of this log alone skips what has no records, asks for room, or says what is wrong.
+            Ok(_) | Err(_) => Some(Event::Look),
+        }
+    }
+}
+
+impl Drop for Caller<'_> {
+    fn drop(&mut self) {
+        let mut places = self.tails.places.lock();
+        let Some(tail) = places.get_mut(self.place) else { return };
+        if tail.logs.get(self.log).is_some_and(|log| log.number == self.number) {
+            tail.lanes.leave(self.log, self.offset);
+            if !tail.lanes.contains(self.log) {
+                tail.logs.remove(self.log);
+            }
+        }
+    }
+}
+
+/// Sends the requests of one lane until it has none.
+async fn run(tails: Weak<Tails>, broker: Arc<Broker>, place: Place, lane: usize) {
+    // Logs that join together share a request.
+    sleep(GATHER).await;
+    loop {
+        let Some(all) = tails.upgrade() else { return };
+        let Some((request, epochs)) = all.next(&place, lane) else { return };
+        let fetch = all.request(&place, &request, &epochs);
+        drop(all);
+        let answers = broker.call_long_poll(&fetch, request.wait).await;
+        let Some(all) = tails.upgrade() else { return };
+        match answers {
+            Ok(Some(answers)) => {
+                for (((log, offset), epoch), answer) in request.logs.iter().zip(epochs).zip(&answers) {
+                    if let Some(event) = all.event(log, epoch, *offset, answer) {
+                        all.tell(&place, log, event);
+                    }
+                }
+            }
+            Ok(None) | Err(_) => {
+                for (log, _) in &request.logs {
+                    all.tell(&place, log, Event::Failed);
+                }
+            }
+        }
+    }
+}
+
+/// Numbers the entries of logs.
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+/// How long a lane waits for further logs before its first request.
+const GATHER: Duration = Duration::from_millis(1);
+
+/// The size of a response in bytes. Logs that are left out are first in a later one, because those that were read have to join
+/// again.
+const MAX_BYTES: i32 = 1024 * 1024;
+
+/// The same of one log.
+const MAX_LOG_BYTES: i32 = 256 * 1024;

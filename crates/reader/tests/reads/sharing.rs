@@ -1,0 +1,78 @@
+//! Many callers of one partition: what they read is requested once.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use kafka_protocol::messages::RequestKind;
+use sluicegate_reader::Fetch;
+
+use crate::batches::one_record;
+use crate::scripted::{self, Broker, Step, reader, usual};
+use crate::support::at;
+
+const CALLERS: usize = 200;
+
+#[tokio::test]
+async fn callers_who_read_the_same_share_requests() {
+    let broker = Broker::start(|asked, address| match &asked.kind {
+        RequestKind::Fetch(request) => {
+            let offset = request.topics[0].partitions[0].fetch_offset;
+            Step::Answer(scripted::fetched(asked, 0, 100, &one_record(offset, b'x')))
+        }
+        _ => usual(asked, address),
+    })
+    .await;
+    let reader = reader(&[broker.address]);
+    for offset in 0..5 {
+        let callers = (0..CALLERS).map(|_| reader.fetch(at("t", 0, offset)));
+        for fetched in join_all(callers).await {
+            assert_eq!(fetched.expect("a record").next_offset, offset + 1);
+        }
+    }
+    assert_eq!(broker.fetched(), [0, 1, 2, 3, 4]);
+}
+
+#[tokio::test]
+async fn callers_at_the_log_end_share_few_requests() {
+    let broker = Broker::start(|asked, address| match &asked.kind {
+        RequestKind::Fetch(request) => {
+            let wait = Duration::from_millis(request.max_wait_ms.try_into().expect("a wait"));
+            Step::Later(wait, scripted::fetched(asked, 0, 0, b""))
+        }
+        _ => usual(asked, address),
+    })
+    .await;
+    let reader = reader(&[broker.address]);
+    let wait = Fetch { max_wait: Duration::from_secs(2), ..at("t", 0, 0) };
+    let callers = (0..CALLERS).map(|_| reader.fetch(wait));
+    for fetched in join_all(callers).await {
+        assert_eq!(fetched.expect("an empty answer").count, 0);
+    }
+    // Two looks, and a request each half second.
+    assert!(broker.fetched().len() <= 8, "{} requests", broker.fetched().len());
+}
+
+#[tokio::test]
+async fn no_answer_is_older_than_its_question() {
+    let broker = Broker::start(|asked, address| match &asked.kind {
+        RequestKind::ListOffsets(_) => Step::Later(Duration::from_millis(100), scripted::listed(asked, 0, 7)),
+        _ => usual(asked, address),
+    })
+    .await;
+    let reader = reader(&[broker.address]);
+    // Connects, so that the calls below are sent at once.
+    reader.list_offset("t", 0, -1).await.expect("an offset");
+    let before = broker.listed();
+    let first = tokio::spawn({
+        let reader = reader.clone();
+        async move { reader.list_offset("t", 0, -1).await }
+    });
+    while broker.listed() == before {
+        tokio::task::yield_now().await;
+    }
+    for offset in join_all((0..CALLERS).map(|_| reader.list_offset("t", 0, -1))).await {
+        assert_eq!(offset.expect("an offset"), 7);
+    }
+    first.await.expect("no panic").expect("an offset");
+    assert_eq!(broker.listed(), before + 2, "one request for all who asked while the first was under way");
+}

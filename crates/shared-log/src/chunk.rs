@@ -1,0 +1,136 @@
+//! Consecutive entries of one log, and answers made of them.
+
+use bytes::Bytes;
+
+/// Encoded entries of a log from one position up to another. Clones share the entries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chunk {
+    /// The position of the first entry, or one before it: the log has no entry in between.
+    pub base: i64,
+    /// The position to read on from. At least `base`; the log has no entry between the last one and it.
+    pub next: i64,
+    /// The entries, one after the other.
+    pub entries: Bytes,
+    /// The number of entries.
+    pub count: usize,
+    /// The ends of the log when the entries were read.
+    pub ends: Ends,
+}
+
+/// The ends of a log, as of some moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ends {
+    /// The position of the first entry; −1 if unknown.
+    pub start: i64,
+    /// The position that entries of open transactions begin at, or else `end`; −1 if unknown.
+    pub stable: i64,
+    /// The position of the next entry; −1 if unknown.
+    pub end: i64,
+}
+
+impl Ends {
+    /// Nothing is known.
+    pub const UNKNOWN: Self = Self { start: -1, stable: -1, end: -1 };
+}
+
+/// Where an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// Its position in the log.
+    pub position: i64,
+    /// Its encoded size in bytes.
+    pub len: usize,
+}
+
+/// The first of some encoded entries; `None` if there is none, or it is malformed.
+pub type FirstEntry = fn(&[u8]) -> Option<Entry>;
+
+impl Chunk {
+    /// A chunk without entries.
+    pub fn empty(base: i64, ends: Ends) -> Self {
+        Self { base, next: base, entries: Bytes::new(), count: 0, ends }
+    }
+
+    /// Whether the chunk tells which record comes at `position`.
+    pub(crate) fn covers(&self, position: i64) -> bool {
+        (self.base..self.next).contains(&position)
+    }
+
+    /// The entries from `position` on that fit in `max_bytes`; with `at_least_one`, the first one even if it does not fit.
+    ///
+    /// The second value is false if entries are left over.
+    fn cut(&self, position: i64, max_bytes: usize, at_least_one: bool, first: FirstEntry) -> (Self, bool) {
+        let (start, skipped) = self.seek(position, first);
+        let count = self.count.saturating_sub(skipped);
+        let rest = self.entries.slice(start..);
+        if rest.len() <= max_bytes {
+            return (Self { base: position, next: self.next, entries: rest, count, ends: self.ends }, true);
+        }
+        let (mut end, mut taken, mut next) = (0_usize, 0_usize, position);
+        while let Some(entry) = rest.get(end..).and_then(first) {
+            let after = end.saturating_add(entry.len);
+            if after > max_bytes && (taken > 0 || !at_least_one) {
+                break;
+            }
+            (end, taken, next) = (after, taken.saturating_add(1), entry.position.saturating_add(1));
+        }
+        let is_whole = taken == count;
+        let next = if is_whole { self.next } else { next };
+        let entries = rest.slice(..end.min(rest.len()));
+        (Self { base: position, next, entries, count: taken, ends: self.ends }, is_whole)
+    }
+
+    /// The byte at which the first entry at or after `position` starts, and the number of entries before it.
+    fn seek(&self, position: i64, first: FirstEntry) -> (usize, usize) {
+        let (mut start, mut skipped) = (0_usize, 0_usize);
+        if position <= self.base {
+            return (start, skipped);
+        }
+        while let Some(entry) = self.entries.get(start..).and_then(first) {
+            if entry.position >= position {
+                break;
+            }
+            (start, skipped) = (start.saturating_add(entry.len), skipped.saturating_add(1));
+        }
+        (start.min(self.entries.len()), skipped)
+    }
+}
+
+/// The entries of consecutive chunks from `position` on: at most `max_bytes`, but one entry at least.
+///
+/// The result shares the memory of a chunk only if it needs most of it: a client that never reads must not hold more memory than
+/// its answer has bytes.
+pub fn assemble(chunks: &[Chunk], position: i64, max_bytes: usize, first: FirstEntry) -> Chunk {
+    let ends = chunks.last().map_or(Ends::UNKNOWN, |chunk| chunk.ends);
+    let mut answer = Chunk::empty(position, ends);
+    let mut parts: Vec<(Bytes, usize)> = Vec::new();
+    let mut len = 0_usize;
+    for chunk in chunks {
+        if !chunk.covers(answer.next) {
+            break;
+        }
+        let (part, is_whole) =
+            chunk.cut(answer.next, max_bytes.saturating_sub(len), answer.count == 0, first);
+        answer.next = part.next;
+        answer.count = answer.count.saturating_add(part.count);
+        len = len.saturating_add(part.entries.len());
+        if !part.entries.is_empty() {
+            parts.push((part.entries, chunk.entries.len()));
+        }
+        if !is_whole {
+            break;
+        }
+    }
+    answer.entries = match parts.as_slice() {
+        [(entries, whole)] if entries.len() >= whole / 2 => entries.clone(),
+        parts => {
+            let mut all = Vec::with_capacity(len);
+            parts.iter().for_each(|(entries, _)| all.extend_from_slice(entries));
+            Bytes::from(all)
+        }
+    };
+    answer
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

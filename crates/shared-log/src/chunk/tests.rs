@@ -1,0 +1,104 @@
+//! Answers made of chunks, beside a list of entries.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// An entry: its position, and a filler of `len` bytes.
+pub(crate) fn chunk(base: i64, next: i64, entries: &[(i64, usize)]) -> Chunk {
+    let mut bytes = Vec::new();
+    for (position, len) in entries {
+        bytes.extend_from_slice(&position.to_be_bytes());
+        bytes.extend_from_slice(&u32::try_from(*len).unwrap().to_be_bytes());
+        bytes.extend(std::iter::repeat_n(0xAB, *len));
+    }
+    Chunk { base, next, entries: Bytes::from(bytes), count: entries.len(), ends: Ends::UNKNOWN }
+}
+
+pub(crate) fn first(bytes: &[u8]) -> Option<Entry> {
+    let position = i64::from_be_bytes(*bytes.first_chunk()?);
+    let len = u32::from_be_bytes(*bytes.get(8..)?.first_chunk()?) as usize;
+    Some(Entry { position, len: len + 12 })
+}
+
+pub(crate) fn positions(chunk: &Chunk) -> Vec<i64> {
+    let (mut rest, mut positions) = (&chunk.entries[..], Vec::new());
+    while let Some(entry) = first(rest) {
+        positions.push(entry.position);
+        rest = &rest[entry.len..];
+    }
+    assert!(rest.is_empty());
+    assert_eq!(positions.len(), chunk.count);
+    positions
+}
+
+#[test]
+fn whole_chunk_is_shared() {
+    let chunk = chunk(10, 20, &[(10, 5), (15, 5)]);
+    let answer = assemble(std::slice::from_ref(&chunk), 10, 1000, first);
+    assert_eq!((answer.base, answer.next, positions(&answer)), (10, 20, vec![10, 15]));
+    assert_eq!(answer.entries.as_ptr(), chunk.entries.as_ptr());
+}
+
+#[test]
+fn small_part_is_copied() {
+    let chunk = chunk(0, 10, &[(0, 100), (1, 100), (2, 100), (3, 5)]);
+    let answer = assemble(std::slice::from_ref(&chunk), 3, 1000, first);
+    assert_eq!(positions(&answer), [3]);
+    let shared = chunk.entries.as_ptr_range();
+    assert!(!shared.contains(&answer.entries.as_ptr()), "a small answer must not hold a whole chunk");
+}
+
+#[test]
+fn first_entry_is_delivered_even_if_it_is_too_large() {
+    let chunk = chunk(0, 10, &[(0, 100), (1, 100)]);
+    let answer = assemble(std::slice::from_ref(&chunk), 0, 1, first);
+    assert_eq!((positions(&answer), answer.next), (vec![0], 1));
+}
+
+#[test]
+fn gap_after_the_last_entry_is_passed() {
+    let chunks = [chunk(0, 10, &[(0, 1)]), chunk(10, 12, &[(11, 1)])];
+    let answer = assemble(&chunks, 4, 1000, first);
+    assert_eq!((positions(&answer), answer.next), (vec![11], 12));
+}
+
+#[test]
+fn malformed_entries_end_the_answer() {
+    let chunk = Chunk { entries: Bytes::from_static(b"short"), ..chunk(0, 5, &[(0, 1)]) };
+    assert_eq!(assemble(&[chunk], 2, 1000, first).next, 5);
+}
+
+proptest! {
+    /// A walk over any split of a log into chunks gives each entry once, in order, whatever its `max_bytes` are.
+    #[test]
+    fn walk_gives_each_entry_once(
+        steps in proptest::collection::vec((1_i64..4, 0_usize..40, any::<bool>()), 1..60),
+        max_bytes in 1_usize..200,
+        start in 0_i64..30,
+    ) {
+        let (mut chunks, mut entries, mut base, mut position) = (Vec::new(), Vec::new(), 0, 0);
+        let mut all = Vec::new();
+        for (gap, len, ends) in steps {
+            position += gap;
+            entries.push((position, len));
+            all.push(position);
+            if ends {
+                chunks.push(chunk(base, position + 1, &std::mem::take(&mut entries)));
+                base = position + 1;
+            }
+        }
+        chunks.push(chunk(base, position + 1, &entries));
+        let (mut walked, mut next) = (Vec::new(), start);
+        while next <= position {
+            let from = chunks.iter().position(|chunk| chunk.covers(next)).unwrap();
+            let answer = assemble(&chunks[from..], next, max_bytes, first);
+            prop_assert!(answer.next > next);
+            prop_assert!(answer.entries.len() <= max_bytes || answer.count == 1);
+            walked.extend(positions(&answer));
+            next = answer.next;
+        }
+        all.retain(|position| *position >= start);
+        prop_assert_eq!(walked, all);
+    }
+}

@@ -1,0 +1,67 @@
+//! The chunks of one log.
+
+use std::collections::BTreeMap;
+
+use crate::chunk::Chunk;
+
+/// Chunks of one log, none of them within another.
+#[derive(Debug, Default)]
+pub(crate) struct Chunks {
+    /// By their first position. Because no chunk is within another, their ends are in the same order.
+    by_base: BTreeMap<i64, Kept>,
+}
+
+/// A chunk, and its number in the order of arrival.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pub(crate) chunk: Chunk,
+    pub(crate) number: u64,
+}
+
+impl Chunks {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_base.is_empty()
+    }
+
+    /// The chunk that covers `position`, and those that follow without a gap, until they have `enough` bytes together.
+    pub(crate) fn read(&self, position: i64, enough: usize) -> Vec<Chunk> {
+        let mut found = Vec::new();
+        let (mut next, mut len) = (position, 0_usize);
+        while let Some(chunk) = self.at(next) {
+            len = len.saturating_add(chunk.entries.len());
+            next = chunk.next;
+            found.push(chunk.clone());
+            if len >= enough {
+                break;
+            }
+        }
+        found
+    }
+
+    fn at(&self, position: i64) -> Option<&Chunk> {
+        // The last chunk that begins at or before the position is the one that ends last.
+        let (_, kept) = self.by_base.range(..=position).next_back()?;
+        Some(&kept.chunk).filter(|chunk| chunk.covers(position))
+    }
+
+    /// Adds a chunk. Gives those that it covers, which are dropped; `None` if another one covers it.
+    pub(crate) fn insert(&mut self, chunk: Chunk, number: u64) -> Option<Vec<Kept>> {
+        if self.at(chunk.base).is_some_and(|known| known.next >= chunk.next) {
+            return None;
+        }
+        let covered = self.by_base.range(chunk.base..chunk.next);
+        let covered: Vec<i64> =
+            covered.filter(|(_, kept)| kept.chunk.next <= chunk.next).map(|(base, _)| *base).collect();
+        let dropped: Vec<Kept> = covered.iter().filter_map(|base| self.by_base.remove(base)).collect();
+        self.by_base.insert(chunk.base, Kept { chunk, number });
+        Some(dropped)
+    }
+
+    pub(crate) fn remove(&mut self, base: i64) -> Option<Kept> {
+        self.by_base.remove(&base)
+    }
+
+    pub(crate) fn into_kept(self) -> impl Iterator<Item = Kept> {
+        self.by_base.into_values()
+    }
+}

@@ -1,0 +1,344 @@
+//! The chunks of all clusters, bounded in bytes and in age.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::chunk::{Chunk, Ends, FirstEntry, assemble};
+use crate::chunks::{Chunks, Kept};
+
+/// Recently read records of all clusters. Clones share them. The default keeps none.
+///
+/// When it is full, the cluster that holds most loses its oldest chunk: a cluster that holds little keeps it, however much
+/// others read.
+#[derive(Debug, Clone, Default)]
+pub struct SharedLog {
+    inner: Arc<Inner>,
+}
+
+/// The bounds of a [`SharedLog`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// The size of all chunks in bytes; 0: none are kept.
+    pub max_bytes: usize,
+    /// How long a chunk is served after it was read. Bounds how long records are served that the log has lost.
+    pub max_age: Duration,
+}
+
+/// A log of one cluster.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LogKey {
+    /// The topic's name.
+    pub topic: Arc<str>,
+    /// Tells the topic from an earlier one of the same name; 0 if unknown.
+    pub incarnation: u128,
+    /// The partition's number.
+    pub partition: i32,
+    /// Whether the log is read without records of open and aborted transactions.
+    pub committed: bool,
+}
+
+/// Counts since the start, and what is held now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Reads that chunks have answered.
+    pub hits: u64,
+    /// Reads that they could not answer.
+    pub misses: u64,
+    /// The size of all chunks in bytes.
+    pub bytes: usize,
+    /// Logs whose end callers wait at.
+    pub tails: u64,
+    /// Callers that wait at the end of a log.
+    pub waiters: u64,
+}
+
+/// One cluster's part of a [`SharedLog`]. Dropping it drops the cluster's chunks.
+#[derive(Debug)]
+pub struct ClusterLogs {
+    inner: Arc<Inner>,
+    id: u64,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    limits: Limits,
+    state: Mutex<State>,
+    hits: AtomicU64,
+    misses: AtomicU64,
+    tails: Arc<AtomicU64>,
+    waiters: Arc<AtomicU64>,
+}
+
+/// Something that is counted for as long as it lives.
+#[derive(Debug)]
+pub struct Counted(Arc<AtomicU64>);
+
+#[derive(Debug, Default)]
+struct State {
+    clusters: HashMap<u64, Cluster>,
+    next_cluster: u64,
+    next_chunk: u64,
+    /// The size of all chunks.
+    bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct Cluster {
+    logs: HashMap<LogKey, Log>,
+    /// All chunks in the order of their arrival.
+    order: BTreeMap<u64, Arrival>,
+    bytes: usize,
+}
+
+/// The chunks of a log in one version of it.
+#[derive(Debug)]
+struct Log {
+    version: i64,
+    /// As of the last chunk.
+    ends: Ends,
+    chunks: Chunks,
+}
+
+#[derive(Debug)]
+struct Arrival {
+    log: LogKey,
+    base: i64,
+    at: Instant,
+}
+
+impl SharedLog {
+    /// Holds no chunk yet.
+    pub fn new(limits: Limits) -> Self {
+        Self { inner: Arc::new(Inner { limits, ..Inner::default() }) }
+    }
+
+    /// The part of a further cluster.
+    pub fn add_cluster(&self) -> ClusterLogs {
+        let mut state = self.inner.lock();
+        let id = state.next_cluster;
+        state.next_cluster = id.saturating_add(1);
+        state.clusters.insert(id, Cluster::default());
+        ClusterLogs { inner: Arc::clone(&self.inner), id }
+    }
+
+    /// Drops the chunks that are too old. Reads never give them; this frees their memory.
+    pub fn expire(&self, now: Instant) {
+        let mut state = self.inner.lock();
+        let State { clusters, bytes, .. } = &mut *state;
+        for cluster in clusters.values_mut() {
+            *bytes = bytes.saturating_sub(cluster.expire(now, self.inner.limits.max_age));
+        }
+    }
+
+    /// What was read and what is held.
+    pub fn stats(&self) -> Stats {
+        let Inner { hits, misses, tails, waiters, .. } = &*self.inner;
+        let [hits, misses, tails, waiters] =
+            [hits, misses, &**tails, &**waiters].map(|count| count.load(Ordering::Relaxed));
+        Stats { hits, misses, bytes: self.inner.lock().bytes, tails, waiters }
+    }
+}
+
+impl ClusterLogs {
+    /// Entries of a log from `position` on, at most `max_bytes` but one at least; `None` if no chunk has one. The log's ends are
+    /// those that were learned last.
+    ///
+    /// `version` is the log's, as in [`ClusterLogs::insert`].
+    pub fn read(
+        &self,
+        log: &LogKey,
+        version: i64,
+        position: i64,
+        max_bytes: usize,
+        first: FirstEntry,
+        now: Instant,
+    ) -> Option<Chunk> {
+        let max_age = self.inner.limits.max_age;
+        let known = self.inner.lock().read(self.id, log, version, position, max_bytes, (now, max_age));
+        let (chunks, ends) = known.unwrap_or((Vec::new(), Ends::UNKNOWN));
+        // Without the lock: it can copy.
+        let found = Chunk { ends, ..assemble(&chunks, position, max_bytes, first) };
+        let is_hit = found.count > 0;
+        let counter = if is_hit { &self.inner.hits } else { &self.inner.misses };
+        counter.fetch_add(1, Ordering::Relaxed);
+        is_hit.then_some(found)
+    }
+
+    /// Keeps a chunk that was read at `now`.
+    ///
+    /// A log's `version` grows when its records can have changed, as with a new leader. Chunks of lower versions are dropped, and
+    /// not accepted any more.
+    pub fn insert(&self, log: &LogKey, version: i64, chunk: Chunk, now: Instant) {
+        let Limits { max_bytes, max_age } = self.inner.limits;
+        let size = size(&chunk);
+        if size > max_bytes || chunk.count == 0 {
+            return;
+        }
+        let mut state = self.inner.lock();
+        let State { clusters, next_chunk, bytes, .. } = &mut *state;
+        let Some(cluster) = clusters.get_mut(&self.id) else { return };
+        *bytes = bytes.saturating_sub(cluster.expire(now, max_age));
+        let number = *next_chunk;
+        *next_chunk = number.saturating_add(1);
+        let (added, freed) = cluster.insert(log, version, chunk, (number, now));
+        *bytes = bytes.saturating_add(added).saturating_sub(freed);
+        state.make_room(max_bytes);
+    }
+
+    /// A log whose end callers wait at, for [`Stats::tails`].
+    pub fn tail(&self) -> Counted {
+        Counted::new(&self.inner.tails)
+    }
+
+    /// A caller that waits at the end of a log, for [`Stats::waiters`].
+    pub fn waiter(&self) -> Counted {
+        Counted::new(&self.inner.waiters)
+    }
+
+    /// Drops the chunks of a log, because it is not what it was.
+    pub fn forget(&self, log: &LogKey) {
+        let mut state = self.inner.lock();
+        let freed = state.clusters.get_mut(&self.id).map_or(0, |cluster| cluster.forget(log));
+        state.bytes = state.bytes.saturating_sub(freed);
+    }
+}
+
+impl Counted {
+    fn new(count: &Arc<AtomicU64>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for ClusterLogs {
+    fn drop(&mut self) {
+        let mut state = self.inner.lock();
+        let freed = state.clusters.remove(&self.id).map_or(0, |cluster| cluster.bytes);
+        state.bytes = state.bytes.saturating_sub(freed);
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn read(
+        &mut self,
+        id: u64,
+        log: &LogKey,
+        version: i64,
+        position: i64,
+        max_bytes: usize,
+        (now, max_age): (Instant, Duration),
+    ) -> Option<(Vec<Chunk>, Ends)> {
+        let cluster = self.clusters.get_mut(&id)?;
+        self.bytes = self.bytes.saturating_sub(cluster.expire(now, max_age));
+        let known = cluster.logs.get(log)?;
+        if known.version < version || position < known.ends.start {
+            return None;
+        }
+        // Half of an answer is enough: a copy to fill it would cost more than the next read.
+        Some((known.chunks.read(position, max_bytes / 2), known.ends))
+    }
+
+    /// Drops chunks until they have at most `max_bytes`.
+    fn make_room(&mut self, max_bytes: usize) {
+        while self.bytes > max_bytes {
+            let Some(largest) = self.clusters.values_mut().max_by_key(|cluster| cluster.bytes) else {
+                return;
+            };
+            let freed = largest.drop_oldest();
+            self.bytes = self.bytes.saturating_sub(freed);
+            if freed == 0 {
+                return;
+            }
+        }
+    }
+}
+
+impl Cluster {
+    /// Adds a chunk. Gives how many bytes were added and dropped.
+    fn insert(
+        &mut self,
+        log: &LogKey,
+        version: i64,
+        chunk: Chunk,
+        (number, at): (u64, Instant),
+    ) -> (usize, usize) {
+        let mut freed = 0_usize;
+        match self.logs.get(log) {
+            Some(known) if known.version > version => return (0, 0),
+            Some(known) if known.version < version => freed = self.forget(log),
+            Some(_) | None => {}
+        }
+        let (base, size, ends) = (chunk.base, size(&chunk), chunk.ends);
+        let chunks = Chunks::default();
+        let known = self.logs.entry(log.clone()).or_insert(Log { version, ends, chunks });
+        known.ends = ends;
+        let Some(dropped) = known.chunks.insert(chunk, number) else { return (0, freed) };
+        for kept in dropped {
+            freed = freed.saturating_add(self.release(&kept));
+        }
+        self.order.insert(number, Arrival { log: log.clone(), base, at });
+        self.bytes = self.bytes.saturating_add(size);
+        (size, freed)
+    }
+
+    /// Drops the chunks of a log. Gives their size.
+    fn forget(&mut self, log: &LogKey) -> usize {
+        let Some(forgotten) = self.logs.remove(log) else { return 0 };
+        forgotten.chunks.into_kept().map(|kept| self.release(&kept)).fold(0, usize::saturating_add)
+    }
+
+    /// Drops the chunks of this age. Gives their size.
+    fn expire(&mut self, now: Instant, max_age: Duration) -> usize {
+        let mut freed = 0_usize;
+        while let Some((_, oldest)) = self.order.first_key_value() {
+            if now.saturating_duration_since(oldest.at) < max_age {
+                break;
+            }
+            freed = freed.saturating_add(self.drop_oldest());
+        }
+        freed
+    }
+
+    /// Drops the chunk that came first. Gives its size; 0 if there is none.
+    fn drop_oldest(&mut self) -> usize {
+        let Some((_, Arrival { log, base, .. })) = self.order.pop_first() else { return 0 };
+        let Some(known) = self.logs.get_mut(&log) else { return 0 };
+        let kept = known.chunks.remove(base);
+        if known.chunks.is_empty() {
+            self.logs.remove(&log);
+        }
+        kept.map_or(0, |kept| self.release(&kept))
+    }
+
+    /// Removes a dropped chunk from the books. Gives its size.
+    fn release(&mut self, kept: &Kept) -> usize {
+        let size = size(&kept.chunk);
+        self.order.remove(&kept.number);
+        self.bytes = self.bytes.saturating_sub(size);
+        size
+    }
+}
+
+/// The memory of a chunk in bytes: its entries, and about what the maps need for it.
+fn size(chunk: &Chunk) -> usize {
+    chunk.entries.len().saturating_add(OVERHEAD)
+}
+
+const OVERHEAD: usize = 512;
+
+#[cfg(test)]
+mod tests;

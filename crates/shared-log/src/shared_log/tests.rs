@@ -1,0 +1,175 @@
+//! What is kept, for how long, and who loses when it is full.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::chunk::tests::{chunk, first, positions};
+
+const MAX_AGE: Duration = Duration::from_secs(30);
+
+fn log(topic: &str) -> LogKey {
+    LogKey { topic: topic.into(), incarnation: 1, partition: 0, committed: false }
+}
+
+fn shared(max_bytes: usize) -> SharedLog {
+    SharedLog::new(Limits { max_bytes, max_age: MAX_AGE })
+}
+
+/// A chunk of one entry per position, each of 100 bytes.
+fn chunk_of(base: i64, next: i64) -> Chunk {
+    let entries: Vec<_> = (base..next).map(|position| (position, 88)).collect();
+    chunk(base, next, &entries)
+}
+
+fn read(logs: &ClusterLogs, topic: &str, position: i64, now: Instant) -> Option<Vec<i64>> {
+    logs.read(&log(topic), 1, position, 10_000, first, now).map(|chunk| positions(&chunk))
+}
+
+#[test]
+fn kept_records_are_read_from_any_position() {
+    let (shared, now) = (shared(100_000), Instant::now());
+    let logs = shared.add_cluster();
+    assert_eq!(read(&logs, "a", 0, now), None);
+    logs.insert(&log("a"), 1, chunk_of(0, 3), now);
+    logs.insert(&log("a"), 1, chunk_of(3, 5), now);
+    assert_eq!(read(&logs, "a", 0, now), Some(vec![0, 1, 2, 3, 4]));
+    assert_eq!(read(&logs, "a", 4, now), Some(vec![4]));
+    assert_eq!(read(&logs, "a", 5, now), None, "the cache never proves the end of a log");
+    assert_eq!(read(&logs, "b", 0, now), None);
+    assert_eq!((shared.stats().hits, shared.stats().misses), (2, 3));
+}
+
+#[test]
+fn clusters_do_not_share_logs() {
+    let (shared, now) = (shared(100_000), Instant::now());
+    let (one, other) = (shared.add_cluster(), shared.add_cluster());
+    one.insert(&log("a"), 1, chunk_of(0, 3), now);
+    assert_eq!(read(&other, "a", 0, now), None);
+}
+
+#[test]
+fn incarnations_and_isolation_levels_are_different_logs() {
+    let (shared, now) = (shared(100_000), Instant::now());
+    let logs = shared.add_cluster();
+    logs.insert(&log("a"), 1, chunk_of(0, 3), now);
+    for other in [LogKey { incarnation: 2, ..log("a") }, LogKey { committed: true, ..log("a") }] {
+        assert_eq!(logs.read(&other, 1, 0, 1000, first, now), None);
+    }
+}
+
+#[test]
+fn chunks_expire() {
+    let (shared, now) = (shared(100_000), Instant::now());
+    let logs = shared.add_cluster();
+    logs.insert(&log("a"), 1, chunk_of(0, 3), now);
+    let last = now + MAX_AGE - Duration::from_millis(1);
+    assert!(read(&logs, "a", 0, last).is_some());
+    assert_eq!(read(&logs, "a", 0, now + MAX_AGE), None);
+    logs.insert(&log("a"), 1, chunk_of(0, 3), now);
+    shared.expire(now + MAX_AGE);
+    assert_eq!(shared.stats().bytes, 0);
+}
+
+#[test]
+fn newer_version_replaces_older_chunks() {
+    let (shared, now) = (shared(100_000), Instant::now());
+    let logs = shared.add_cluster();
+    let at = |version, position| {
+        logs.read(&log("a"), version, position, 1000, first, now).map(|chunk| positions(&chunk))
+    };
+    logs.insert(&log("a"), 1, chunk_of(0, 3), now);
+    assert_eq!(at(2, 0), None, "the log can have been truncated since");
+    logs.insert(&log("a"), 2, chunk_of(5, 6), now);
+    assert_eq!((at(2, 0), at(2, 5)), (None, Some(vec![5])));
+    logs.insert(&log("a"), 1, chunk_of(0, 3), now);
+    assert_eq!(at(1, 0), None, "an answer of the former leader comes too late");
+}
+
+#[test]
+fn records_before_the_log_start_are_not_served() {
+    let (shared, now) = (shared(100_000), Instant::now());
+    let logs = shared.add_cluster();
+    logs.insert(&log("a"), 1, chunk_of(0, 3), now);
+    let ends = Ends { start: 2, stable: 9, end: 10 };
+    logs.insert(&log("a"), 1, Chunk { ends, ..chunk_of(5, 6) }, now);
+    assert_eq!((read(&logs, "a", 1, now), read(&logs, "a", 2, now)), (None, Some(vec![2])));
+    let found = logs.read(&log("a"), 1, 2, 1000, first, now).unwrap();
+    assert_eq!(found.ends, ends, "the ends are those of the last chunk");
+}
+
+#[test]
+fn forgotten_log_is_empty() {
+    let (shared, now) = (shared(100_000), Instant::now());
+    let logs = shared.add_cluster();
+    logs.insert(&log("a"), 1, chunk_of(0, 3), now);
+    logs.insert(&log("b"), 1, chunk_of(0, 3), now);
+    logs.forget(&log("a"));
+    assert_eq!((read(&logs, "a", 0, now), read(&logs, "b", 0, now)), (None, Some(vec![0, 1, 2])));
+}
+
+#[test]
+fn dropped_cluster_frees_its_memory() {
+    let (shared, now) = (shared(100_000), Instant::now());
+    let logs = shared.add_cluster();
+    logs.insert(&log("a"), 1, chunk_of(0, 3), now);
+    drop(logs);
+    assert_eq!(shared.stats().bytes, 0);
+}
+
+#[test]
+fn cluster_that_reads_much_loses_its_own_chunks() {
+    let (shared, now) = (shared(20_000), Instant::now());
+    let (attacker, bystander) = (shared.add_cluster(), shared.add_cluster());
+    bystander.insert(&log("a"), 1, chunk_of(0, 10), now);
+    for base in (0..10_000).step_by(10) {
+        attacker.insert(&log("b"), 1, chunk_of(base, base + 10), now);
+        assert!(shared.stats().bytes <= 20_000);
+    }
+    assert_eq!(read(&bystander, "a", 0, now).map(|found| found.len()), Some(10));
+    assert_eq!(read(&attacker, "b", 0, now), None, "the oldest chunk of the largest cluster is dropped");
+    assert_eq!(read(&attacker, "b", 9_990, now).map(|found| found.len()), Some(10));
+}
+
+#[test]
+fn waiters_are_counted_while_they_wait() {
+    let shared = shared(0);
+    let logs = shared.add_cluster();
+    let (tail, waiters) = (logs.tail(), [logs.waiter(), logs.waiter()]);
+    assert_eq!((shared.stats().tails, shared.stats().waiters), (1, 2));
+    drop((tail, waiters));
+    assert_eq!((shared.stats().tails, shared.stats().waiters), (0, 0));
+}
+
+#[test]
+fn nothing_is_kept_without_room() {
+    let (shared, now) = (shared(0), Instant::now());
+    let logs = shared.add_cluster();
+    logs.insert(&log("a"), 1, chunk_of(0, 3), now);
+    assert_eq!((read(&logs, "a", 0, now), shared.stats().bytes), (None, 0));
+}
+
+proptest! {
+    /// Overlapping chunks of one log, in any order: a read gives the log's entries from the position on without a gap, and the
+    /// books match what is held.
+    #[test]
+    fn overlapping_chunks_give_each_entry_once(
+        inserts in proptest::collection::vec((0_i64..60, 1_i64..20, 0_u64..40), 1..80),
+        max_bytes in 2_000_usize..12_000,
+    ) {
+        let (shared, start) = (shared(max_bytes), Instant::now());
+        let logs = shared.add_cluster();
+        for (base, len, second) in inserts {
+            let now = start + Duration::from_secs(second);
+            logs.insert(&log("a"), 1, chunk_of(base, base + len), now);
+            prop_assert!(shared.stats().bytes <= max_bytes);
+            for position in 0..80 {
+                if let Some(found) = read(&logs, "a", position, now) {
+                    let want: Vec<i64> = (position..).take(found.len()).collect();
+                    prop_assert_eq!(found, want);
+                }
+            }
+        }
+        shared.expire(start + Duration::from_secs(100));
+        prop_assert_eq!(shared.stats().bytes, 0);
+    }
+}
