@@ -34,10 +34,10 @@ const STREAMS: usize = 100;
 const SOON: Duration = Duration::from_secs(20);
 
 /// What one unread answer can hold in Envoy: `initial_stream_window_size` of `sluicegate_http`, once more in the internal profile,
-/// and what Envoy allocates besides.
+/// and what Envoy allocates besides: up to 40 KiB, depending on how the answers arrive.
 fn bytes_per_answer(profile: Profile) -> u64 {
     match profile {
-        Profile::Tunnel => 100 << 10,
+        Profile::Tunnel => 128 << 10,
         Profile::Internal => 180 << 10,
     }
 }
