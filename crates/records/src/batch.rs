@@ -15,6 +15,8 @@ pub(crate) struct Batch<'a> {
     /// The first offset after the batch.
     pub(crate) next_offset: i64,
     pub(crate) record_count: i32,
+    /// −1 if the producer is not idempotent.
+    pub(crate) producer_id: i64,
     /// The records, compressed as [`codec`](Self::codec) says.
     pub(crate) records: &'a [u8],
     attributes: u16,
@@ -52,6 +54,11 @@ impl<'a> Batch<'a> {
         self.attributes & CONTROL_BIT != 0
     }
 
+    /// Whether its records are part of a transaction.
+    pub(crate) fn is_transactional(&self) -> bool {
+        self.attributes & TRANSACTIONAL_BIT != 0
+    }
+
     /// The timestamp of the record with this delta, in milliseconds since 1970.
     #[inline]
     pub(crate) fn timestamp(&self, delta: i64) -> i64 {
@@ -73,6 +80,7 @@ struct Header<'a> {
     last_offset_delta: i32,
     base_timestamp: i64,
     max_timestamp: i64,
+    producer_id: i64,
     record_count: i32,
     records: &'a [u8],
 }
@@ -87,7 +95,8 @@ impl<'a> Header<'a> {
         let last_offset_delta = i32::from_be_bytes(bytes.array()?);
         let base_timestamp = i64::from_be_bytes(bytes.array()?);
         let max_timestamp = i64::from_be_bytes(bytes.array()?);
-        let _producer_id_epoch_and_sequence: [u8; 14] = bytes.array()?;
+        let producer_id = i64::from_be_bytes(bytes.array()?);
+        let _epoch_and_sequence: [u8; 6] = bytes.array()?;
         let record_count = i32::from_be_bytes(bytes.array()?);
         let records = bytes.rest();
         Some(Self {
@@ -97,6 +106,7 @@ impl<'a> Header<'a> {
             last_offset_delta,
             base_timestamp,
             max_timestamp,
+            producer_id,
             record_count,
             records,
         })
@@ -123,6 +133,7 @@ impl<'a> Header<'a> {
             last_offset_delta: delta,
             next_offset,
             record_count: self.record_count,
+            producer_id: self.producer_id,
             records: self.records,
             attributes: self.attributes,
             base_timestamp: self.base_timestamp,
@@ -137,8 +148,9 @@ pub(crate) const MAGIC: i8 = 2;
 pub(crate) const HEADER_BYTES: usize = 61;
 const LENGTH_MIN: usize = HEADER_BYTES - LENGTH_ENDS_AT;
 
-// Attributes. Bit 4 (transactional) is irrelevant to read_uncommitted. With bit 6 (delete horizon) the base timestamp is that
+// Attributes. With bit 6 (delete horizon) the base timestamp is that
 // horizon, and the deltas are relative to it as usual.
 const CODEC_BITS: u16 = 0b111;
 const LOG_APPEND_TIME_BIT: u16 = 1 << 3;
+const TRANSACTIONAL_BIT: u16 = 1 << 4;
 const CONTROL_BIT: u16 = 1 << 5;

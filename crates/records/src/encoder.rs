@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use crate::{
     Corruption, RecordFault, RecordsError,
+    aborted::{Aborted, AbortedTransaction},
     batch::Batch,
     compression::{Codec, Decompressor, Failure},
     cursor::Cursor,
@@ -70,9 +71,25 @@ impl Encoder {
         limits: &Limits,
         out: &mut Vec<u8>,
     ) -> Result<Encoded, RecordsError> {
+        self.encode_committed(records, from, limits, &[], out)
+    }
+
+    /// As [`Encoder::encode`], without the records of `aborted` transactions, which the same Fetch response lists (isolation level
+    /// read_committed).
+    ///
+    /// # Errors
+    /// As [`Encoder::encode`].
+    pub fn encode_committed(
+        &mut self,
+        records: &[u8],
+        from: i64,
+        limits: &Limits,
+        aborted: &[AbortedTransaction],
+        out: &mut Vec<u8>,
+    ) -> Result<Encoded, RecordsError> {
         let encoded = Encoded { count: 0, next_offset: from, full: false, truncated: None };
         let mut answer = Answer { start: out.len(), out, limits, encoded };
-        let walked = self.walk(records, &mut answer);
+        let walked = self.walk(records, Aborted::new(aborted), &mut answer);
         self.decompressor.release();
         match walked {
             Err(error) if answer.encoded.count == 0 => Err(error),
@@ -80,7 +97,12 @@ impl Encoder {
         }
     }
 
-    fn walk(&mut self, mut rest: &[u8], answer: &mut Answer<'_>) -> Result<(), RecordsError> {
+    fn walk(
+        &mut self,
+        mut rest: &[u8],
+        mut aborted: Aborted,
+        answer: &mut Answer<'_>,
+    ) -> Result<(), RecordsError> {
         let mut min_offset = 0;
         while !rest.is_empty() {
             let (entry, after) = match Entry::parse(rest, min_offset)? {
@@ -102,10 +124,14 @@ impl Encoder {
                 }
             };
             min_offset = batch.next_offset;
+            let is_aborted = aborted.has(&batch);
+            if batch.is_control() && is_aborted && self.is_abort(&batch, answer.limits)? {
+                aborted.ended(batch.producer_id);
+            }
             if batch.next_offset <= answer.encoded.next_offset {
                 continue;
             }
-            if !batch.is_control() && self.encode_batch(&batch, answer)?.is_break() {
+            if !batch.is_control() && !is_aborted && self.encode_batch(&batch, answer)?.is_break() {
                 answer.encoded.full = true;
                 return Ok(());
             }
@@ -153,6 +179,15 @@ impl Encoder {
             0 => Ok(ControlFlow::Continue(())),
             left => Err(trailing(left)),
         }
+    }
+
+    /// Whether a control batch aborts a transaction. Its only record has a key of two numbers: a version, and 0 for an abort.
+    fn is_abort(&mut self, batch: &Batch<'_>, limits: &Limits) -> Result<bool, RecordsError> {
+        let corrupt = |source| RecordsError::Corrupt { base_offset: batch.base_offset, source };
+        let malformed = |fault| corrupt(Corruption::Record { index: 0, count: batch.record_count, fault });
+        let mut records = Cursor::new(self.decompress(batch, limits.max_batch_bytes)?);
+        let record = Record::read(&mut records).map_err(malformed)?;
+        Ok(record.key.is_some_and(|key| key.get(2..4) == Some(&[0, 0])))
     }
 
     fn decompress<'a>(&'a mut self, batch: &Batch<'a>, max: usize) -> Result<&'a [u8], RecordsError> {

@@ -7,11 +7,12 @@
 //! 5. `message`: appends a record to the output as a `KafkaMessage`
 //!
 //! Only format version 2 is supported (KIP-98, Kafka 0.11 and later). Messages of versions 0 and 1 (`old_message`) are an error
-//! with the offset after them. The isolation level is read_uncommitted: records of open and aborted transactions are
-//! encoded, transaction markers are not.
+//! with the offset after them. Transaction markers are not encoded, nor are the records of aborted transactions
+//! ([`AbortedTransaction`]) if the caller lists them.
 
 #![warn(clippy::arithmetic_side_effects)]
 
+mod aborted;
 mod batch;
 mod compression;
 mod cursor;
@@ -23,6 +24,7 @@ mod old_message;
 mod prefix;
 mod record;
 
+pub use aborted::AbortedTransaction;
 pub use encoder::{Encoded, Encoder, Limits};
 pub use error::{Corruption, RecordFault, RecordsError};
 pub use message::first_message;

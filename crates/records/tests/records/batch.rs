@@ -14,6 +14,7 @@ pub(crate) struct Batch {
     pub(crate) last_offset_delta: Option<i32>,
     pub(crate) base_timestamp: i64,
     pub(crate) max_timestamp: i64,
+    pub(crate) producer_id: i64,
     /// `None`: the number of records.
     pub(crate) record_count: Option<i32>,
     pub(crate) records: Vec<Record>,
@@ -67,6 +68,7 @@ impl Default for Batch {
             last_offset_delta: None,
             base_timestamp: 1_700_000_000_000,
             max_timestamp: 1_700_000_009_999,
+            producer_id: -1,
             record_count: None,
             records: Vec::new(),
         }
@@ -114,7 +116,7 @@ impl Batch {
         covered.extend(self.last_delta().to_be_bytes());
         covered.extend(self.base_timestamp.to_be_bytes());
         covered.extend(self.max_timestamp.to_be_bytes());
-        covered.extend((-1_i64).to_be_bytes()); // producer id
+        covered.extend(self.producer_id.to_be_bytes());
         covered.extend((-1_i16).to_be_bytes()); // producer epoch
         covered.extend((-1_i32).to_be_bytes()); // base sequence
         covered.extend(count.to_be_bytes());

@@ -9,6 +9,7 @@
 )]
 
 mod batch;
+mod committed;
 mod corrupt;
 mod fixtures;
 mod fuzz;
