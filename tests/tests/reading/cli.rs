@@ -37,22 +37,6 @@ async fn topics_shows_what_the_rest_route_shows() {
 }
 
 #[tokio::test]
-async fn list_offsets_shows_every_partition() {
-    let (kafka, stack) = shared(Profile::Tunnel).await;
-    let topic = &topic(kafka).await;
-    kafka.delete_records_before(topic, 0, 2).await.unwrap();
-    let url = &stack.url();
-    let all = |offsets: [&str; 3]| -> String {
-        (0..).zip(offsets).map(|(p, offsets): (i32, _)| format!("{topic} [{p}] {offsets}\n")).collect()
-    };
-    let ends = all(["earliest 2 latest 5", "earliest 0 latest 0", "earliest 0 latest 1"]);
-    assert_eq!(prints(url, &["list-offsets", topic]).await, ends);
-    let third = (START + 3000).to_string();
-    let at = all(["offset 3", "offset -1", "offset -1"]);
-    assert_eq!(prints(url, &["list-offsets", topic, "--at", &third]).await, at);
-}
-
-#[tokio::test]
 async fn fetch_prints_what_kafkas_own_consumer_prints() {
     const RECORDS: i64 = 50_000;
     let (kafka, stack) = shared(Profile::Tunnel).await;
@@ -69,35 +53,6 @@ async fn fetch_prints_what_kafkas_own_consumer_prints() {
     let differs = ours.lines().zip(printed.lines()).find(|(ours, printed)| ours != printed);
     assert_eq!(differs, None);
     assert_eq!(ours.len(), printed.len());
-}
-
-#[tokio::test]
-async fn fetch_reads_all_partitions() {
-    let (kafka, stack) = shared(Profile::Tunnel).await;
-    let topic = &topic(kafka).await;
-    let url = &stack.url();
-    let sorted = async |options: &[&str]| {
-        let printed = prints(url, &[&["fetch", topic, "-f", r"%p:%o=%s\n"], options].concat()).await;
-        let mut lines: Vec<String> = printed.lines().map(str::to_owned).collect();
-        lines.sort_unstable();
-        lines
-    };
-    let all = ["0:0=v0", "0:1=v1", "0:2=v2", "0:3=v3", "0:4=v4", "2:0=v0"];
-    assert_eq!(sorted(&[]).await, all);
-    assert_eq!(sorted(&["-o", "-1"]).await, ["0:4=v4", "2:0=v0"]);
-    assert_eq!(sorted(&["-c", "3"]).await.len(), 3);
-    assert_eq!(sorted(&["--follow", "-c", "6"]).await, all);
-}
-
-#[tokio::test]
-async fn failures_have_the_servers_text_and_an_exit_code() {
-    let (_, stack) = shared(Profile::Tunnel).await;
-    let url = &stack.url();
-    let unknown = "topic: missing-cli, partition: 0, err: UNKNOWN_TOPIC_OR_PARTITION";
-    fails(url, &["list-offsets", "missing-cli"], 1, &format!("failed to list offset, {unknown}")).await;
-    fails(url, &["fetch", "missing-cli"], 1, unknown).await;
-    let elsewhere = format!("ws://{}/elsewhere", stack.gateway());
-    fails(&elsewhere, &["ping", "-c", "1"], 3, "HTTP 404").await;
 }
 
 /// A topic of three partitions with five, no and one record.

@@ -1,8 +1,7 @@
 //! Kafka's own command line tools.
 
 use sluicegate_tests::folder::Folder;
-use sluicegate_tests::kafka::{CONSOLE_CONSUMER, Codec, Kafka};
-use sluicegate_tests::tools;
+use sluicegate_tests::kafka::{CONSOLE_CONSUMER, Kafka};
 
 /// What the console consumer prints of partition 0 from the log start on, one line a record:
 /// `CreateTime:TIME<tab>Offset:OFFSET<tab>KEY<tab>VALUE`.
@@ -21,19 +20,6 @@ pub(crate) async fn consume(kafka: &Kafka, topic: &str, count: usize) -> String 
     ]
     .concat();
     run(kafka, CONSOLE_CONSUMER, &args, "").await
-}
-
-/// Has the console producer write `lines`, each `HEADER:VALUE<tab>KEY<tab>VALUE`, where `NULL` is Kafka's null.
-pub(crate) async fn produce(kafka: &Kafka, topic: &str, codec: Codec, lines: &str) {
-    let properties = "parse.headers=true\nparse.key=true\nnull.marker=NULL\n";
-    let folder = Folder::new("console").unwrap();
-    let reader = folder.write("reader.properties", properties).unwrap();
-    let args =
-        ["--topic", topic, "--compression-codec", codec.name(), "--reader-config", reader.to_str().unwrap()];
-    let before_4 = tools::kafka_version().is_some_and(|version| version.starts_with("3."));
-    let class =
-        if before_4 { "kafka.tools.ConsoleProducer" } else { "org.apache.kafka.tools.ConsoleProducer" };
-    run(kafka, class, &args, lines).await;
 }
 
 async fn run(kafka: &Kafka, class: &'static str, args: &[&str], input: &str) -> String {

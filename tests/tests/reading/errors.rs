@@ -1,4 +1,4 @@
-//! Failed reads: every error has the same form and Kafka's code, and no topic is created.
+//! Fetch and offset errors: their form, their Kafka code, and no topic is created.
 
 use sluicegate_protocol::ErrorResp;
 use sluicegate_tests::envoy::Profile;
@@ -10,8 +10,6 @@ use crate::reference::{FOREVER, assert_same, messages, varied};
 
 const OFFSET_OUT_OF_RANGE: i32 = 1;
 const UNKNOWN_TOPIC_OR_PARTITION: i32 = 3;
-const INVALID_TOPIC: i32 = 17;
-const INVALID_REQUEST: i32 = 42;
 
 /// The parts of an error: what failed, where, Kafka's code and its name.
 struct Want<'a> {
@@ -56,82 +54,6 @@ async fn missing_topic_is_an_error_and_is_not_created() {
     }
     assert!(!exists(kafka, topic));
     socket.ping().await;
-}
-
-#[tokio::test]
-async fn missing_partition_is_an_error() {
-    let (kafka, stack) = shared(Profile::Tunnel).await;
-    let topic = kafka.topic("partitions", 2, &[FOREVER]).await.unwrap();
-    let records = varied(3);
-    let offsets = kafka.produce(&topic, 1, &records, Write::default()).await.unwrap();
-    let mut socket = Socket::open(stack).await;
-    for partition in [2, i32::MAX] {
-        let (code, name) = (UNKNOWN_TOPIC_OR_PARTITION, "UNKNOWN_TOPIC_OR_PARTITION");
-        check_both(&mut socket, &topic, partition, code, name).await;
-    }
-    let read = socket.fetch(&topic, 1, 0).await.unwrap();
-    assert_same(&read, &messages(&offsets, &records), "the partition that exists");
-}
-
-#[tokio::test]
-async fn invalid_topic_name_is_an_error() {
-    let (kafka, stack) = shared(Profile::Tunnel).await;
-    let mut socket = Socket::open(stack).await;
-    let long = "x".repeat(250);
-    let cut = format!("{}…", "x".repeat(249));
-    let names = [
-        ("", ""),
-        (".", "."),
-        ("..", ".."),
-        ("a b", "a b"),
-        ("a/b", "a/b"),
-        ("../../etc/passwd", "../../etc/passwd"),
-        ("a,b", "a,b"),
-        ("größe", "größe"),
-        // What could break a log or a terminal is shown escaped, and no more of it than a name may have.
-        ("a\nb", "a\\nb"),
-        ("a\0b", "a\\0b"),
-        ("\u{1b}[31m", "\\u{1b}[31m"),
-        (long.as_str(), cut.as_str()),
-    ];
-    for (name, shown) in names {
-        for timestamp in [-2, -1, 0] {
-            let answer = socket.list_offset(name, 0, timestamp).await;
-            check(answer, &want("list offset", shown));
-        }
-        check(socket.fetch(name, 0, 0).await, &want("fetch message", shown));
-        assert!(!exists(kafka, name), "{name:?}");
-    }
-    socket.ping().await;
-
-    fn want<'a>(what: &'a str, topic: &'a str) -> Want<'a> {
-        Want { what, topic, partition: 0, code: INVALID_TOPIC, name: "INVALID_TOPIC_EXCEPTION" }
-    }
-}
-
-#[tokio::test]
-async fn negative_numbers_are_errors() {
-    let (kafka, stack) = shared(Profile::Tunnel).await;
-    let topic = kafka.topic("negative", 1, &[]).await.unwrap();
-    kafka.produce(&topic, 0, &varied(3), Write::default()).await.unwrap();
-    let mut socket = Socket::open(stack).await;
-    for partition in [-1, i32::MIN] {
-        let (code, name) = (UNKNOWN_TOPIC_OR_PARTITION, "UNKNOWN_TOPIC_OR_PARTITION");
-        check_both(&mut socket, &topic, partition, code, name).await;
-        check_both(&mut socket, "missing-negative", partition, code, name).await;
-    }
-    let topic = topic.as_str();
-    // -1 and -2 are no offsets, though they are what list-offsets takes.
-    for offset in [-1, -2, i64::MIN] {
-        let want = fetch_out_of_range(topic);
-        check(socket.fetch(topic, 0, offset).await, &want);
-    }
-    for timestamp in [-3, -4, i64::MIN] {
-        let (code, name) = (INVALID_REQUEST, "INVALID_REQUEST");
-        let want = Want { what: "list offset", topic, partition: 0, code, name };
-        check(socket.list_offset(topic, 0, timestamp).await, &want);
-    }
-    assert!(!exists(kafka, "missing-negative"));
 }
 
 #[tokio::test]

@@ -11,7 +11,6 @@ mod gateway;
 mod reference;
 
 mod cli;
-mod codecs;
 mod crowd;
 mod differential;
 mod errors;
@@ -19,6 +18,5 @@ mod fetches;
 mod gaps;
 mod limits;
 mod log_end;
-mod offsets;
 mod shared_log;
 mod stalled;

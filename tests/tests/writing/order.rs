@@ -1,4 +1,4 @@
-//! Many commands in flight keep their order in every partition.
+//! Many commands in flight, 6 MB in all: more than the windows on the way hold. They keep their order in every partition.
 
 use std::collections::BTreeMap;
 
@@ -38,7 +38,7 @@ async fn commands_keep_their_order_in_every_partition(way: Way) {
             ProduceRecord {
                 key: Some("key".into()),
                 partition,
-                ..record(topic, format!("{number} {partition:?}"))
+                ..record(topic, format!("{number} {}", "x".repeat(1500)))
             }
         };
         let records: Vec<_> = missing(command).into_iter().chain((0..RECORDS).map(one)).collect();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sluicegate_protocol::{Header, ProduceRecord};
 use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::kafka::Kafka;
-use sluicegate_tests::socket::{Socket, produce, results};
+use sluicegate_tests::socket::Socket;
 use sluicegate_tests::waiting::becomes;
 
 use crate::log::read;
@@ -65,27 +65,6 @@ async fn records_are_written_as_sent() {
 }
 
 #[tokio::test]
-async fn many_and_large_records_are_written() {
-    let (kafka, stack) = shared(Profile::Tunnel).await;
-    let topic = &kafka.topic("many", 1, &[]).await.unwrap();
-    let mut socket = Socket::open(stack).await;
-    let mut want: Vec<usize> = Vec::new();
-    for round in 0..5 {
-        let values: Vec<Vec<u8>> = (0..1000).map(|at| vec![b'x'; (at * 7 + round) % 700]).collect();
-        want.extend(values.iter().map(Vec::len));
-        let produced = socket.produce(values.into_iter().map(|value| record(topic, value)).collect()).await;
-        let offsets: Vec<i64> = produced.unwrap().iter().map(offset).collect();
-        let first = i64::try_from(round * 1000).unwrap();
-        assert_eq!(offsets, (first..first + 1000).collect::<Vec<_>>());
-    }
-    want.push(900_000);
-    let large = socket.produce(vec![record(topic, vec![b'l'; 900_000])]).await.unwrap();
-    assert_eq!(offset(&large[0]), 5_000);
-    let lens = read(kafka, topic, 0).into_iter().map(|record| record.value.unwrap().len());
-    assert_eq!(lens.collect::<Vec<_>>(), want);
-}
-
-#[tokio::test]
 async fn failed_records_leave_their_neighbours_alone() {
     let kafka = Kafka::shared().await.unwrap();
     let stack = &with(Profile::Tunnel, kafka, "", "message.max.bytes = 100000\n").await;
@@ -136,54 +115,6 @@ async fn failed_records_leave_their_neighbours_alone() {
     let want: Vec<String> = (0..8).chain(0..8).map(|at| at.to_string()).collect();
     assert_eq!(written, want);
     assert!(!kafka.topics().unwrap().iter().any(|known| known == missing));
-}
-
-#[tokio::test]
-async fn record_over_the_topics_limit_fails_alone() {
-    let kafka = Kafka::shared().await.unwrap();
-    let topic = &kafka.topic("narrow", 1, &[("max.message.bytes", "10000")]).await.unwrap();
-    let stack = with(Profile::Tunnel, kafka, "", "batch.size = 10000\n").await;
-    let mut socket = Socket::open(&stack).await;
-    let value = |at: usize| vec![b'x'; if at == 50 { 20_000 } else { 1_000 + at }];
-    let mut sent = Vec::new();
-    for _ in 0..3 {
-        sent.push(socket.send(produce((0..100).map(|at| record(topic, value(at))).collect())).await);
-    }
-    for _ in 0..3 {
-        let (sequence, resp) = socket.receive().await;
-        let round = sent.iter().position(|other| *other == sequence).unwrap();
-        for (at, produced) in results(resp).unwrap().iter().enumerate() {
-            let before = round * 99 + at - usize::from(at > 50);
-            match at {
-                50 => assert_eq!((error(produced).code, error(produced).retriable), (10, false)),
-                _ => assert_eq!(usize::try_from(offset(produced)), Ok(before)),
-            }
-        }
-    }
-}
-
-#[tokio::test]
-async fn batch_of_an_invalid_record_can_be_sent_again() {
-    let (kafka, stack) = shared(Profile::Tunnel).await;
-    let mut socket = Socket::open(stack).await;
-    // A compacted topic takes no record without a key.
-    let topic = &kafka.topic("compacted", 1, &[("cleanup.policy", "compact")]).await.unwrap();
-    let keyed = |at: usize| ProduceRecord {
-        key: (at != 5).then(|| format!("key {at}").into()),
-        ..record(topic, format!("{at}"))
-    };
-    let produced = socket.produce((0..10).map(keyed).collect()).await.unwrap();
-    for (at, produced) in produced.iter().enumerate().filter(|(_, produced)| produced.error.is_some()) {
-        let error = error(produced);
-        assert_eq!(
-            (error.code, error.retriable, error.unknown_outcome),
-            (87, true, false),
-            "{at}: {error:?}"
-        );
-        let again = socket.produce(vec![keyed(at)]).await.unwrap();
-        assert_eq!(again[0].error.is_some(), at == 5, "{at}: {again:?}");
-    }
-    assert_eq!(read(kafka, topic, 0).len(), 9);
 }
 
 #[tokio::test]
