@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rdkafka::TopicPartitionList;
-use rdkafka::admin::{AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::Offset;
 use rdkafka::types::RDKafkaErrorCode;
@@ -69,23 +69,8 @@ impl Kafka {
         self.led(name, partitions).await.map_err(Error::kafka(what()))
     }
 
-    /// Raises a topic's partitions to `count`, and waits until they can be read.
-    ///
-    /// # Errors
-    /// [`Error::Kafka`] with the broker's reason.
-    ///
-    /// # Cancel safety
-    /// The partitions may still be created.
-    pub async fn add_partitions(&self, topic: &str, count: i32) -> Result<(), Error> {
-        let what = || format!("give {topic} {count} partitions");
-        let new = NewPartitions::new(topic, usize::try_from(count).unwrap_or_default());
-        let made = self.admin.create_partitions([&new], &options()).await.map_err(Error::kafka(what()))?;
-        first_refusal(made).map_err(Error::kafka(what()))?;
-        self.led(topic, count).await.map_err(Error::kafka(what()))
-    }
-
-    /// Waits until every node's metadata has the partitions and their leaders. A node creates its replica once its own
-    /// metadata lists it.
+    /// Waits until the metadata has what the controller has made, leaders included, and every node has learned of it: a
+    /// node begins its replica once it is in its own metadata.
     async fn led(&self, topic: &str, partitions: i32) -> Result<(), KafkaError> {
         let deadline = Instant::now().checked_add(WITHIN);
         loop {

@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use sluicegate_tests::kafka::{Kafka, Record, Write};
 use sluicegate_tests::random::Random;
-use sluicegate_tests::socket::Socket;
 use sluicegate_tests::waiting::becomes;
 use tokio::time::Instant;
 
@@ -14,14 +12,11 @@ use crate::requests::fetches;
 
 /// Bytes a second, from each node.
 const RATE: u32 = 1_000_000;
-/// The quota of a client that cannot even read one batch in a second: a node throttles it for 48 s.
-const LOW_RATE: u32 = 1_000;
 /// Values of 10 KB.
 const RECORDS: usize = 400;
 const VALUE: usize = 10_000;
 /// Small batches: a broker returns whole batches, an answer ends within one, and re-read bytes count against the quota.
 const BATCH: usize = 5;
-const SOCKETS: usize = 8;
 const HOLDS_WITHIN: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -46,28 +41,6 @@ async fn throttled_client_gets_every_record() {
     assert!((allowed / 2..allowed * 4).contains(&took), "{took:?} where {allowed:?} are allowed");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn throttled_clients_are_not_fetched_for() {
-    let kafka = cluster().await;
-    let (topic, _) = &written(&kafka).await;
-    let others = [("starved", "client.id = \"starved\"")];
-    let stack = gateway(&kafka.bootstrap(), "client.id = \"free\"", &others).await;
-    kafka.limit_reads("starved", LOW_RATE).await.unwrap();
-    let mut sockets = join_all((0..SOCKETS).map(|_| open(&stack, "starved"))).await;
-    let mut free = Socket::open(&stack).await;
-    let first = &mut sockets[0];
-    becomes("the quota", true, HOLDS_WITHIN, async || is_throttled(first, topic).await).await;
-    // A node logs an answer when it has sent it.
-    becomes("the answer's line", true, HOLDS_WITHIN, async || throttled_ms(&kafka, "starved") > 0).await;
-    let asked_before = fetches(&kafka, "starved");
-
-    let asked = sockets.iter_mut().map(async |socket| is_throttled(socket, topic).await);
-    assert_eq!(join_all(asked).await, [true; SOCKETS]);
-    assert!(!free.fetch(topic, 0, 0).await.unwrap().is_empty());
-    assert_eq!(fetches(&kafka, "starved"), asked_before, "fetches of a throttled client");
-    assert_eq!(throttled_ms(&kafka, "free"), 0);
-}
-
 /// A topic, and the records in its one partition.
 async fn written(kafka: &Kafka) -> (String, Vec<Record>) {
     let topic = kafka.topic("quotas", 1, &[]).await.unwrap();
@@ -77,19 +50,6 @@ async fn written(kafka: &Kafka) -> (String, Vec<Record>) {
     kafka.produce(&topic, 0, &records, how).await.unwrap();
     (topic, records)
 }
-
-/// Whether a fetch fails because the broker wants none for longer than a fetch may take.
-async fn is_throttled(socket: &mut Socket, topic: &str) -> bool {
-    match socket.fetch(topic, 0, 0).await {
-        Ok(_) => false,
-        Err(error) => {
-            assert!(error.retriable && error.code == THROTTLING_QUOTA_EXCEEDED, "{error:?}");
-            true
-        }
-    }
-}
-
-const THROTTLING_QUOTA_EXCEEDED: i32 = 89;
 
 /// For how long all nodes together told a client to ask nothing.
 fn throttled_ms(kafka: &Kafka, client_id: &str) -> u64 {

@@ -1,4 +1,4 @@
-//! Topics and partitions that are deleted and recreated under the same name.
+//! A topic that is deleted and created again under the same name.
 
 use std::time::Duration;
 
@@ -6,7 +6,6 @@ use futures_util::future::join_all;
 use sluicegate_protocol::ErrorResp;
 use sluicegate_tests::kafka::{Kafka, Record, Write};
 use sluicegate_tests::socket::Socket;
-use sluicegate_tests::waiting::becomes;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::cluster::{ANSWERED_WITHIN, cluster, gateway};
@@ -16,8 +15,6 @@ const UNKNOWN_TOPIC_OR_PARTITION: i32 = 3;
 const PARTITIONS: i32 = 3;
 const OLD: usize = 50;
 const NEW: usize = 20;
-/// From a topic's or partition's creation to the first answer.
-const FOUND_WITHIN: Duration = Duration::from_secs(2);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn recreated_topic_is_read_from_its_start() {
@@ -98,35 +95,6 @@ async fn follow(
 
 fn is_gone(error: &ErrorResp) -> bool {
     [OFFSET_OUT_OF_RANGE, UNKNOWN_TOPIC_OR_PARTITION].contains(&error.code)
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn new_topics_and_partitions_are_found() {
-    let kafka = cluster().await;
-    let stack = gateway(&kafka.bootstrap(), "", &[]).await;
-    let topic = format!("found-{}", std::process::id());
-    let mut socket = Socket::open(&stack).await;
-    assert_missing(&mut socket, &topic, 0).await;
-    kafka.make_topic(&topic, 1, &[]).await.unwrap();
-    let found =
-        becomes("the topic's answer", true, FOUND_WITHIN, async || socket.fetch(&topic, 0, 0).await.is_ok())
-            .await;
-    assert_missing(&mut socket, &topic, PARTITIONS - 1).await;
-    kafka.add_partitions(&topic, PARTITIONS).await.unwrap();
-    for partition in 0..PARTITIONS {
-        let read = async || socket.fetch(&topic, partition, 0).await.is_ok();
-        becomes("the partition's answer", true, FOUND_WITHIN, read).await;
-    }
-    assert!(found < FOUND_WITHIN, "{found:?}");
-    write(&kafka, &topic, &values("new", NEW), 203).await;
-    for partition in 0..PARTITIONS {
-        assert_eq!(socket.walk(&topic, partition, 0).await.len(), NEW, "partition {partition}");
-    }
-}
-
-async fn assert_missing(socket: &mut Socket, topic: &str, partition: i32) {
-    let error = socket.fetch(topic, partition, 0).await.expect_err("an error");
-    assert_eq!((error.code, error.retriable), (UNKNOWN_TOPIC_OR_PARTITION, false), "{error:?}");
 }
 
 fn values(age: &str, count: usize) -> Vec<String> {

@@ -129,13 +129,9 @@ impl Walk {
         self.seen.lock().unwrap().answered > time
     }
 
-    /// The longest that an answer took since [`forget_slowest`](Self::forget_slowest).
+    /// The longest time to an answer.
     pub(crate) fn slowest(&self) -> Duration {
         self.seen.lock().unwrap().slowest
-    }
-
-    pub(crate) fn forget_slowest(&self) {
-        self.seen.lock().unwrap().slowest = Duration::ZERO;
     }
 
     /// The offset after the last record that it has.
