@@ -5,49 +5,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sluicegate_tests::apisix::{self, Apisix, Route};
-use sluicegate_tests::http::client::{Client, Pieces, Request};
-use sluicegate_tests::kafka::Kafka;
+use sluicegate_tests::http::client::Request;
 use sluicegate_tests::port::Port;
-use sluicegate_tests::stack::Stack;
 use sluicegate_tests::way::Way;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
-use crate::answers::{unanswered, written};
+use crate::answers::unanswered;
 use crate::openapi::ask;
-use crate::stacks::{ANY, REST, WRITES, count, setup};
+use crate::stacks::REST;
 
-/// `client_max_body_size` of the test that has one, well below what the filter takes.
-const HOST_LIMIT: usize = 300_000;
 /// How long nginx waits for the bridge.
 const PATIENCE: Duration = Duration::from_millis(500);
 const SOON: Duration = Duration::from_secs(20);
-
-#[tokio::test]
-async fn bodies_over_nginxs_limit_are_refused_by_nginx() {
-    let kafka = Kafka::shared().await.unwrap();
-    let topic = &kafka.topic("host-limit", 1, &[]).await.unwrap();
-    let mut setup = setup(Way::Apisix, kafka, WRITES, "", "");
-    setup.apisix.client_max_body_size = HOST_LIMIT;
-    let mut stack = Stack::start(setup).await.unwrap();
-    stack.ready_within(Duration::from_secs(30)).await.unwrap();
-    let mut client = Client::connect(stack.gateway()).await.unwrap();
-    let post = |len: usize| Request::post(ANY, "x".repeat(len)).with("x-kafka-topic", topic);
-    for offset in 0..3 {
-        // The filter has not seen it, so it is no problem document, and the bridge is not asked.
-        let page = client.ask(post(HOST_LIMIT + 1)).await.unwrap();
-        assert_eq!((page.status, page.header("content-type")), (413, Some("text/html")), "{page:?}");
-        let whole = client.ask(post(HOST_LIMIT)).await.unwrap();
-        assert_eq!(written(&whole, topic).offset, offset);
-    }
-    // So is one whose length is not said before.
-    let unsaid = Pieces { length: 64 << 10, declared: false, slow: false };
-    let page = client.ask(post((1 << 20) + 1).cut(unsaid)).await.unwrap();
-    assert_eq!((page.status, page.header("content-type")), (413, Some("text/html")), "{page:?}");
-    assert_eq!(count(&stack, "http_responses_total").await, 3.0);
-    assert_eq!(kafka.watermarks(topic, 0).unwrap(), (0, 3));
-}
 
 #[tokio::test]
 async fn bridge_that_answers_half_or_nothing_times_out() {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::{join_all, select_all};
+use futures_util::future::join_all;
 use h2::client::{ResponseFuture, SendRequest};
 use sluicegate_client::Client as Session;
 use sluicegate_tests::envoy::{self, Envoy, Profile, plugin};
@@ -103,42 +103,6 @@ async fn cancelled_requests_end_no_session(profile: Profile) {
     written(&ask(stack.gateway(), write).await, &topic);
 }
 
-/// One client sends more writes than `limits.max_calls` to a cluster whose broker hangs, at default limits.
-#[tokio::test]
-async fn writes_to_a_cluster_that_hangs_leave_places_to_others() {
-    let kafka = Kafka::shared().await.unwrap();
-    let topic = kafka.topic("served", 1, &[]).await.unwrap();
-    let mut hanging = Kafka::start().await.unwrap();
-    let theirs = hanging.topic("hanging", 1, &[]).await.unwrap();
-    let settings = format!(
-        "[write]\nclusters = [\"default\", \"hanging\"]\n[clusters.hanging]\nbootstrap.servers = {:?}\n",
-        hanging.bootstrap()
-    );
-    let mut setup = Setup { concurrency: 1, ..setup(Profile::Tunnel, kafka, &settings, "", "") };
-    let attacked =
-        format!(r#"{{"path": "/hanging", "type": "produce", "topic": "{theirs}", "cluster": "hanging"}}"#);
-    setup.envoy_edits = vec![plugin("", &[r#"{"path": "/kafka", "type": "rest"}"#, &attacked])];
-    let mut stack = Stack::start(setup).await.unwrap();
-    stack.ready_within(Duration::from_secs(30)).await.unwrap();
-    written(&ask(stack.gateway(), Request::post("/hanging", "v")).await, &theirs);
-    hanging.freeze();
-    let path = format!("/kafka/topics/{topic}/partitions/0/offsets");
-    let served = async || {
-        let response = timeout(SOON, ask(stack.gateway(), Request::get(&path))).await.expect("an answer");
-        assert_eq!(response.status, 200, "{response:?}");
-    };
-
-    let (_attackers, answers) = attack(&stack, "respond-async").await;
-    for answer in answers {
-        assert_eq!(answer.await.unwrap().status(), 202, "a record that waits in the queue takes no place");
-    }
-    served().await;
-    let (_attackers, answers) = attack(&stack, "wait").await;
-    let (first, _, _waiting) = timeout(SOON, select_all(answers)).await.expect("an answer");
-    assert_eq!(first.unwrap().status(), 503, "there is no place for all of them");
-    served().await;
-}
-
 /// One client writes more bytes than the queue holds while Kafka acknowledges nothing, at default limits.
 #[tokio::test]
 async fn writes_that_are_not_acknowledged_leave_room_in_the_queue() {
@@ -164,23 +128,6 @@ async fn writes_that_are_not_acknowledged_leave_room_in_the_queue() {
     assert!((40..=51).contains(&accepted), "of 64 MiB, three quarters: {accepted} MB");
     let bystander = ask(stack.gateway(), post("beside").with("prefer", "respond-async")).await;
     assert_eq!(bystander.status, 202, "{bystander:?}");
-}
-
-/// Sends more writes than `limits.max_calls` to the cluster that hangs.
-async fn attack(stack: &Stack, preference: &str) -> (Vec<SendRequest<Bytes>>, Vec<ResponseFuture>) {
-    let (mut attackers, mut answers) = (Vec::new(), Vec::new());
-    for _ in 0..11 {
-        let mut attacker = connect(stack).await;
-        for _ in 0..STREAMS {
-            attacker = attacker.ready().await.unwrap();
-            let request = http::Request::post("http://gateway/hanging").header("prefer", preference);
-            let (answer, mut body) = attacker.send_request(request.body(()).unwrap(), false).unwrap();
-            body.send_data(Bytes::from_static(b"v"), true).unwrap();
-            answers.push(answer);
-        }
-        attackers.push(attacker);
-    }
-    (attackers, answers)
 }
 
 /// A gateway with all clients on one worker.

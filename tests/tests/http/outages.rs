@@ -1,5 +1,5 @@
-//! A part dies under clients that keep writing. Acknowledged records are in the log, refused ones are not, and only records
-//! resent after an unknown outcome are duplicated.
+//! The bridge dies under clients that keep writing and resend what was not acknowledged. Acknowledged records are in the log,
+//! and only records resent after an unknown outcome are duplicated.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use sluicegate_tests::http::client::{Client, Request, Response};
 use sluicegate_tests::kafka::Kafka;
-use sluicegate_tests::stack::Stack;
 use sluicegate_tests::way::Way;
 use sluicegate_tests::{in_both_profiles, through_apisix};
 use tokio::task::JoinHandle;
@@ -21,7 +20,6 @@ use crate::stacks::{ANY, REST, WRITES, grows, with};
 
 in_both_profiles! {
     kills_of_the_bridge_lose_no_acknowledged_record
-    kills_of_envoy_lose_no_acknowledged_record
 }
 through_apisix! {
     kills_of_the_bridge_lose_no_acknowledged_record
@@ -33,64 +31,29 @@ const LIST: u64 = 10;
 /// Acknowledged between two kills, at least.
 const MORE: f64 = 2_000.0;
 
-#[tokio::test]
-async fn kills_of_the_broker_lose_no_acknowledged_record() {
-    let way = Way::Tunnel;
-    let mut kafka = Kafka::start().await.unwrap();
-    let topic = kafka.topic("killed", CLIENTS, &[]).await.unwrap();
-    let properties = "message.timeout.ms = 20000\nreconnect.backoff.max.ms = 500\n";
-    let stack = with(way, &kafka, WRITES, properties, "").await;
-    let clients = Clients::start(stack.gateway(), &topic, false);
-    for _ in 0..2 {
-        grows(&stack, "written_records_total", MORE).await;
-        kafka.kill();
-        kafka.up().await.unwrap();
-    }
-    grows(&stack, "written_records_total", MORE).await;
-    clients.check(way, "broker", &kafka, &topic).await;
-}
-
 async fn kills_of_the_bridge_lose_no_acknowledged_record(way: Way) {
-    outlasts(way, "bridge", async |stack| {
-        stack.bridge.process.kill();
-        stack.bridge.up().await.unwrap();
-    })
-    .await;
-}
-
-async fn kills_of_envoy_lose_no_acknowledged_record(way: Way) {
-    outlasts(way, "Envoy", async |stack| {
-        stack.envoy_mut().process.kill();
-        stack.envoy_mut().up().await.unwrap();
-    })
-    .await;
-}
-
-/// Three times, clients write on while `part` is killed and started again.
-async fn outlasts(way: Way, part: &str, mut restart: impl AsyncFnMut(&mut Stack)) {
     let kafka = Kafka::shared().await.unwrap();
     let topic = kafka.topic("killed", CLIENTS, &[]).await.unwrap();
     let mut stack = with(way, kafka, WRITES, "", "").await;
-    let clients = Clients::start(stack.gateway(), &topic, true);
+    let clients = Clients::start(stack.gateway(), &topic);
     for _ in 0..3 {
         grows(&stack, "written_records_total", MORE).await;
-        restart(&mut stack).await;
+        stack.bridge.process.kill();
+        stack.bridge.up().await.unwrap();
     }
     grows(&stack, "written_records_total", MORE).await;
-    clients.check(way, part, kafka, &topic).await;
+    clients.check(kafka, &topic).await;
 }
 
-/// What a client was told of its records, by number.
+/// The results that a client got, by number.
 #[derive(Default)]
 struct Told {
     acknowledged: BTreeMap<u64, i64>,
-    /// Known not to be written.
-    refused: BTreeSet<u64>,
-    /// Not told, or told that it is not known.
+    /// Without an answer, or with the answer that the outcome is unknown.
     unknown: BTreeSet<u64>,
 }
 
-/// What became of one record of a request.
+/// The result of one record.
 enum WriteResult {
     Acknowledged(i64),
     Refused,
@@ -98,23 +61,20 @@ enum WriteResult {
 }
 
 struct Clients {
-    insist: bool,
     stop: Arc<AtomicBool>,
     running: Vec<JoinHandle<Told>>,
 }
 
 impl Clients {
-    /// Starts them; where they `insist`, they send again what was not acknowledged.
-    fn start(gateway: SocketAddr, topic: &str, insist: bool) -> Self {
+    fn start(gateway: SocketAddr, topic: &str) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let one =
-            |partition| tokio::spawn(write(gateway, topic.to_owned(), partition, insist, Arc::clone(&stop)));
+        let one = |partition| tokio::spawn(write(gateway, topic.to_owned(), partition, Arc::clone(&stop)));
         let running = (0..CLIENTS).map(one).collect();
-        Self { insist, stop, running }
+        Self { stop, running }
     }
 
-    /// Stops them and looks for what they were told in the log.
-    async fn check(self, way: Way, killed: &str, kafka: &Kafka, topic: &str) {
+    /// Stops them and compares the results that they got with the log.
+    async fn check(self, kafka: &Kafka, topic: &str) {
         self.stop.store(true, Ordering::Relaxed);
         let mut all = Vec::new();
         for client in self.running {
@@ -125,49 +85,25 @@ impl Clients {
             let number: u64 = String::from_utf8(record.value.unwrap()).unwrap().parse().unwrap();
             logs[usize::try_from(partition).unwrap()].insert(offset, number);
         }
-        for (partition, (told, log)) in all.iter().zip(&logs).enumerate() {
+        for (told, log) in all.iter().zip(&logs) {
             let mut count: BTreeMap<u64, usize> = BTreeMap::new();
             log.values().for_each(|number| *count.entry(*number).or_default() += 1);
-            report(way, killed, partition, told, &count);
             assert!(told.acknowledged.len() > 100, "a client that hardly wrote proves nothing");
             for (number, offset) in &told.acknowledged {
                 assert!(count.contains_key(number), "{number} was acknowledged and is not there");
                 let there = *offset == -1 || log.get(offset) == Some(number);
                 assert!(there, "{number} was acknowledged at {offset}, where {:?} is", log.get(offset));
             }
-            // Where it was sent again, it would be there twice.
-            let refused = told.refused.iter().filter(|_| !self.insist);
-            for number in refused {
-                assert!(!count.contains_key(number), "{number} was refused and is there");
-            }
             for (number, count) in count {
-                let again = self.insist && told.unknown.contains(&number);
+                let again = told.unknown.contains(&number);
                 assert!(count == 1 || again, "{number} is there {count} times, and was sent once");
             }
         }
     }
 }
 
-#[expect(clippy::print_stderr, reason = "counts for whoever asks for the test's output")]
-fn report(way: Way, killed: &str, partition: usize, told: &Told, count: &BTreeMap<u64, usize>) {
-    let (acknowledged, refused, unknown) = (told.acknowledged.len(), told.refused.len(), told.unknown.len());
-    let (written, twice) =
-        (count.values().sum::<usize>(), count.values().filter(|count| **count > 1).count());
-    let kind = if partition % 2 == 1 { "lists" } else { "single records" };
-    eprintln!(
-        "{} without its {killed}, {kind}: acknowledged {acknowledged}, refused {refused}, unknown {unknown}; in Kafka {written}, more than once {twice}",
-        way.name()
-    );
-}
-
-/// Writes numbers to a partition until it is to stop.
-async fn write(
-    gateway: SocketAddr,
-    topic: String,
-    partition: i32,
-    insist: bool,
-    stop: Arc<AtomicBool>,
-) -> Told {
+/// Writes numbers to a partition until told to stop.
+async fn write(gateway: SocketAddr, topic: String, partition: i32, stop: Arc<AtomicBool>) -> Told {
     let (mut told, mut next) = (Told::default(), 0);
     let mut client = None;
     while !stop.load(Ordering::Relaxed) {
@@ -184,19 +120,16 @@ async fn write(
                         told.unknown.insert(number);
                         left.push(number);
                     }
-                    WriteResult::Refused => {
-                        told.refused.insert(number);
-                        left.push(number);
-                    }
+                    WriteResult::Refused => left.push(number),
                 }
             }
-            numbers = if insist { left } else { Vec::new() };
+            numbers = left;
         }
     }
     told
 }
 
-/// What became of numbers, in a request by themselves.
+/// Sends numbers in one request and gives their results.
 async fn send(
     client: &mut Option<Client>,
     gateway: SocketAddr,

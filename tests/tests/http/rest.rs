@@ -1,17 +1,13 @@
 //! `rest` routes through each gateway and a real Kafka: writing lists of records, reading records, offsets and topics. The
 //! bridge's `http::rest` tests bodies, queries and errors in detail.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use sluicegate_tests::http::client::{Request, Response};
 use sluicegate_tests::in_every_gateway;
 use sluicegate_tests::kafka::{Kafka, Record, Write};
 use sluicegate_tests::stack::Stack;
 use sluicegate_tests::way::Way;
-use tokio::time::Instant;
 
-use crate::answers::rest_problem;
 use crate::console::{Printed, consume};
 use crate::openapi::ask;
 use crate::stacks::{REST, home, shared};
@@ -20,8 +16,6 @@ in_every_gateway! {
     lists_of_records_are_written_as_they_say
     records_are_read_as_stored_and_can_be_written_again
     topics_and_offsets_are_listed
-    reads_at_the_log_end_wait_as_long_as_asked
-    refused_requests_are_problems_of_the_rest_proxies
 }
 
 const JSON: &str = "application/vnd.kafka.json.v2+json";
@@ -160,51 +154,4 @@ async fn topics_and_offsets_are_listed(way: Way) {
     let partition = r#"{"partition":0,"leader":1,"replicas":[{"broker":1,"leader":true,"in_sync":true}]}"#;
     let want = format!(r#"{{"name":"{topic}","configs":{{}},"partitions":[{partition}]}}"#);
     says(&get(&stack, &format!("/topics/{topic}"), V2).await, V2, &want);
-}
-
-async fn reads_at_the_log_end_wait_as_long_as_asked(way: Way) {
-    let (kafka, stack) = shared(way).await;
-    let topic = &store(kafka, "waiting", &[(None, Some("1"))]).await;
-    let at = format!("/topics/{topic}/partitions/0/records?offset=1");
-    let asked = Instant::now();
-    says(&get(&stack, &format!("{at}&timeout=700"), JSON).await, JSON, "[]");
-    assert!((700..5000).contains(&asked.elapsed().as_millis()), "{:?}", asked.elapsed());
-    let path = format!("{at}&timeout=20000");
-    let asked = Instant::now();
-    let write = async { kafka.produce(topic, 0, &[Record::of("2")], Write::default()).await.unwrap() };
-    let (read, _) = tokio::join!(get(&stack, &path, JSON), write);
-    assert_eq!(read.json()[0]["value"], 2, "{read:?}");
-    assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
-}
-
-async fn refused_requests_are_problems_of_the_rest_proxies(way: Way) {
-    let (kafka, stack) = shared(way).await;
-    let topic = &store(kafka, "refused", &[(None, Some("text"))]).await;
-    let (path, at) = (&format!("/topics/{topic}"), &format!("/topics/{topic}/partitions/0/records"));
-    let good = r#"{"records":[{"value":1}]}"#;
-    for (target, content_type, body, status, code, words) in [
-        (path.as_str(), JSON, "{\n\"records\":[}", 400, 400, "line 2 column 12"),
-        (path, JSON, r#"{"records":[{"value":1},{"value":1,"partition":"0"}]}"#, 422, 422, "partition"),
-        (path, BINARY, r#"{"records":[{"value":"YQ=="},{"value":"?"}]}"#, 422, 422, "base64"),
-        (path, "application/vnd.kafka.avro.v2+json", good, 415, 415, JSON),
-        ("/topics/no-such-topic", JSON, good, 404, 40401, "no-such-topic"),
-        (&format!("{path}/partitions/1"), JSON, good, 404, 40402, "partition"),
-    ] {
-        rest_problem(&post(&stack, target, content_type, body).await, status, code, words);
-    }
-    for (target, status, code, words) in [
-        (at.as_str(), 400, 400, "offset"),
-        (&format!("{at}?offset=2"), 400, 400, "offset 2"),
-        (&format!("{path}/partitions/1/offsets"), 404, 40402, "partition"),
-        ("/topics/no-such-topic", 404, 40401, "no-such-topic"),
-        ("/topics?x=1", 400, 400, "x"),
-        ("/other", 404, 404, ""),
-    ] {
-        rest_problem(&get(&stack, target, "application/json").await, status, code, words);
-    }
-    // Not JSON, and of a type that the client asks for.
-    let refused = get(&stack, &format!("{at}?offset=0"), JSON).await;
-    assert_eq!((refused.status, refused.header("content-type")), (406, Some(V2)), "{refused:?}");
-    assert!(!kafka.topics().unwrap().iter().any(|known| known == "no-such-topic"));
-    assert_eq!(kafka.watermarks(topic, 0).unwrap(), (0, 1));
 }

@@ -100,18 +100,13 @@ fn routes(home: &str) -> Vec<Value> {
     let all = ["topic", "partition", "key"];
     vec![
         json!({"path": "/fixed", "type": "produce", "topic": home}),
-        json!({"path": "/keyed", "type": "produce", "topic": home, "partition": -1, "key": "route key"}),
         json!({"path": "/routed", "type": "produce", "topic": home, "partition": 1, "key": "route key",
                "jsonkey": "id", "headerprefix": "cool-", "overrides": all}),
-        json!({"path": "/partitioned", "type": "produce", "topic": home, "headerprefix": "cool-",
-               "overrides": ["partition"]}),
         json!({"path": "/bare", "type": "produce", "overrides": all}),
         json!({"path": ANY, "type": "produce", "headerprefix": "x-kafka-", "overrides": all,
                "recordheaderprefix": "x-kafka-header-"}),
         json!({"path": "/cors", "type": "produce", "headerprefix": "x-kafka-", "overrides": all,
                "origins": ORIGINS, "credentials": true}),
-        json!({"path": "/public", "type": "produce", "headerprefix": "x-kafka-", "overrides": all,
-               "origins": ["*"]}),
         json!({"path": "/unwritten", "type": "produce", "topic": home, "cluster": UNWRITTEN}),
         json!({"path": "/nowhere", "type": "produce", "topic": home, "cluster": "nowhere"}),
         json!({"path": "/readonly/", "type": "rest"}),
