@@ -16,44 +16,12 @@ use tokio::time::{Instant, timeout};
 use crate::stacks::{assert_unharmed, without_kafka};
 
 in_both_profiles! {
-    upgrades_get_503_while_the_bridge_is_down
     killed_bridge_ends_its_connections_at_once
     hanging_bridge_is_given_up_after_one_keep_alive
 }
 
 on_the_endpoint! {
     killed_bridge_ends_its_connections_at_once
-}
-
-async fn upgrades_get_503_while_the_bridge_is_down(profile: Profile) {
-    let mut stack = without_kafka(profile).await;
-    for _ in 0..2 {
-        stack.bridge.process.kill();
-        // On every worker, and again on a connection to the bridge that has failed before.
-        for refused in join_all((0..8).map(|_| ask(&stack))).await {
-            assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")), "{refused:?}");
-            assert!(!refused.headers.keys().any(|name| name.as_str().contains("grpc")), "{refused:?}");
-            assert_eq!(refused.text(), "the pub/sub bridge cannot be reached, try again\n");
-        }
-        stack.bridge.up().await.unwrap();
-        // The first upgrade works, not only some later one.
-        join_all((0..8).map(async |_| Socket::open(&stack).await.ping().await)).await;
-    }
-    assert_unharmed(&stack).await;
-}
-
-/// A gateway that knows no more of the bridge than that nobody listens.
-#[tokio::test]
-async fn nginx_says_502_while_the_bridge_is_down() {
-    let mut stack = without_kafka(Way::Relay).await;
-    for _ in 0..2 {
-        stack.bridge.process.kill();
-        for refused in join_all((0..8).map(|_| ask(&stack))).await {
-            assert_eq!(refused.status, 502, "{refused:?}");
-        }
-        stack.bridge.up().await.unwrap();
-        join_all((0..8).map(async |_| Socket::open(&stack).await.ping().await)).await;
-    }
 }
 
 async fn killed_bridge_ends_its_connections_at_once(way: Way) {

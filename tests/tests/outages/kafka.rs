@@ -12,12 +12,10 @@ use sluicegate_tests::stack::Stack;
 use sluicegate_tests::waiting::becomes;
 use tokio::time::Instant;
 
-use crate::stacks::{assert_unharmed, kafka_connections, mortal_kafka, ready};
+use crate::stacks::{assert_unharmed, mortal_kafka, ready};
 
 /// How long a broker that refuses connections may take a command: no wait is of use, but the machine may be busy.
 const REFUSED_WITHIN: Duration = Duration::from_secs(2);
-/// The default of `socket.timeout.ms`, the 100 ms that a fetch waits for records, and what a busy machine takes.
-const SILENT_WITHIN: Duration = Duration::from_millis(5_000 + 100 + 1_400);
 /// A command that asks nothing of Kafka.
 const PING_WITHIN: Duration = Duration::from_secs(1);
 /// From Kafka's return to fetches that work: the longest back-off is a second, a broker that was away for long is
@@ -54,61 +52,6 @@ async fn commands_fail_at_once_while_kafka_is_down() {
     stack.ready_within(BACK_WITHIN).await.unwrap();
     assert_reads(&mut first, &topic).await;
     assert_unharmed(&stack).await;
-}
-
-#[tokio::test]
-async fn commands_fail_in_time_while_kafka_hangs() {
-    let mut kafka = mortal_kafka().await;
-    let topic = topic(&kafka).await;
-    let mut stack = ready(Profile::Tunnel, &kafka, "").await;
-    let mut old = Socket::open(&stack).await;
-    assert_reads(&mut old, &topic).await;
-
-    kafka.freeze();
-    let mut new = Socket::open(&stack).await;
-    tokio::join!(
-        check_commands_fail(&mut old, &topic, SILENT_WITHIN),
-        check_commands_fail(&mut new, &topic, SILENT_WITHIN),
-        check_readiness(&stack, SILENT_WITHIN),
-    );
-
-    kafka.thaw();
-    stack.ready_within(BACK_WITHIN).await.unwrap();
-    assert_reads(&mut old, &topic).await;
-    assert_reads(&mut new, &topic).await;
-    assert_unharmed(&stack).await;
-}
-
-#[tokio::test]
-async fn waiting_fetch_fails_at_once_when_kafka_dies() {
-    let mut kafka = mortal_kafka().await;
-    let topic = topic(&kafka).await;
-    let mut stack = ready(Profile::Tunnel, &kafka, "[read]\nwait_ms = 30000\n").await;
-    let mut socket = Socket::open(&stack).await;
-    let idle = kafka_connections(&stack, &kafka);
-    let waiting = socket.send(fetch(&topic, 0, 1)).await;
-    let waits = async || !kafka_connections(&stack, &kafka).is_subset(&idle);
-    becomes("a connection that waits", true, Duration::from_secs(10), waits).await;
-    kafka.kill();
-    let killed = Instant::now();
-    let (sequence, resp) = socket.receive().await;
-    assert_eq!(sequence, waiting);
-    let Resp::ErrorResp(error) = resp else { panic!("{resp:?} from a Kafka that died") };
-    assert!(error.retriable, "{error:?}");
-    assert!(killed.elapsed() < REFUSED_WITHIN, "{error:?} came after {:?}", killed.elapsed());
-
-    // Asked again when Kafka is back, it gets what is written meanwhile.
-    kafka.up().await.unwrap();
-    stack.ready_within(BACK_WITHIN).await.unwrap();
-    let waiting = socket.send(fetch(&topic, 0, 1)).await;
-    kafka.produce(&topic, 0, &[Record::of("next")], Write::default()).await.unwrap();
-    let (sequence, resp) = socket.receive().await;
-    assert_eq!(sequence, waiting);
-    let Resp::KafkaFetchResp(read) = resp else { panic!("{resp:?} instead of messages") };
-    assert_eq!(
-        read.messages.iter().map(|message| message.value.as_deref()).collect::<Vec<_>>(),
-        [Some(&b"next"[..])]
-    );
 }
 
 /// A topic of one record.
