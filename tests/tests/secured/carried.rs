@@ -19,9 +19,6 @@ use sluicegate_tests::secrets::{secret, shown_in};
 use sluicegate_tests::socket::Socket;
 use sluicegate_tests::stack::Stack;
 use sluicegate_tests::waiting::becomes;
-use sluicegate_tests::way::Way;
-use tokio_tungstenite::connect_async;
-use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 
@@ -90,17 +87,6 @@ fn connections(stack: &Stack, secured: &Secured, listener: &str) -> usize {
     stack.bridge.process.connections(to).unwrap().len()
 }
 
-/// What an upgrade that is refused gets.
-async fn refused(stack: &Stack, path: &str) -> (u16, String) {
-    match connect_async(format!("ws://{}{path}", stack.gateway())).await {
-        Err(Error::Http(response)) => {
-            let body = response.body().clone().unwrap_or_default();
-            (response.status().as_u16(), String::from_utf8(body).unwrap())
-        }
-        other => panic!("{path}: {other:?}"),
-    }
-}
-
 async fn routes_of_one_kafka_act_each_as_their_own_user(profile: Profile) {
     let secured = Secured::shared().await.unwrap();
     let log = log(&secured.kafka).await;
@@ -167,38 +153,6 @@ async fn routes_of_one_kafka_act_each_as_their_own_user(profile: Profile) {
 fn foreign(secured: &Secured, verify: &str) -> String {
     let nodes = secured.kafka.bootstrap_of(listener::FOREIGN).unwrap();
     format!(r#""kafka": {{"nodes": ["{nodes}"], "tls": {{{verify}}}}}"#)
-}
-
-#[tokio::test]
-async fn brokers_that_are_not_allowed_are_refused_and_logged() {
-    let secured = Secured::shared().await.unwrap();
-    let nodes = secured.kafka.bootstrap_of(listener::SASL).unwrap();
-    let routes = [
-        Route::session("/reader", &plain(secured, READER)),
-        Route::rest("/rest", &plain(secured, READER)),
-        Route::session("/metadata", r#""kafka": {"nodes": ["169.254.169.254:80"]}"#),
-    ];
-    // For other brokers; for none; and by nobody, since any process of this machine could ask.
-    let unknown = "clusters defined by routes need authenticated gateways: set gateway_secret or tls.client_ca in the bridge\n";
-    let not_allowed = "a broker of this route is not allowed, see the bridge's log\n";
-    let named = "[clusters.default]\nbootstrap.servers = \"127.0.0.1:1\"\n";
-    for (settings, keys, want) in [
-        (allowing("*.localhost:*", named), keys(), not_allowed),
-        (format!("gateway_secret = \"{}\"\n{named}", gateway_secret()), keys(), not_allowed),
-        (named.to_owned(), String::new(), unknown),
-    ] {
-        let stack = carrying(Profile::Tunnel, &routes, &settings, &keys).await;
-        assert_eq!(refused(&stack, "/reader").await, (403, want.to_owned()));
-        assert_eq!(refused(&stack, "/metadata").await, (403, want.to_owned()));
-        let answer = client::ask(stack.gateway(), Request::get("/rest/topics")).await;
-        assert_eq!(answer.status, 502, "{}", answer.text());
-        assert!(!answer.text().contains(&nodes), "{}", answer.text());
-        if want == not_allowed {
-            let log = fs::read_to_string(stack.bridge.process.log()).unwrap();
-            assert!(log.contains(&format!("broker {nodes} is not allowed")), "{log}");
-        }
-        assert_eq!(connections(&stack, secured, listener::SASL), 0);
-    }
 }
 
 #[tokio::test]
@@ -278,51 +232,6 @@ async fn unused_connections_are_closed() {
         ProduceRecord { topic: topic.clone(), value: Some("again".into()), ..ProduceRecord::default() };
     let produced = open(&stack, "writer").await.produce(vec![record]).await.unwrap();
     assert_eq!(produced[0].offset, 1, "{produced:?}");
-}
-
-#[tokio::test]
-async fn drain_delivers_records_of_route_clusters() {
-    let secured = Secured::shared().await.unwrap();
-    let topic = &secured.kafka.topic(WRITABLE, 1, &[]).await.unwrap();
-    let routes = [Route::produce("/produce", topic, &plain(secured, WRITER))];
-    let settings = allowing("localhost:*", "write = true\n[route_clusters.properties]\nlinger.ms = 20000\n");
-    let mut stack = carrying(Profile::Tunnel, &routes, &settings, &keys()).await;
-    let asynchronous = Request::post("/produce", "value").with("prefer", "respond-async");
-    assert_eq!(client::ask(stack.gateway(), asynchronous).await.status, 202);
-    assert_eq!(secured.kafka.watermarks(topic, 0).unwrap(), (0, 0));
-    stack.stop(Duration::from_secs(20)).await;
-    assert_eq!(secured.kafka.watermarks(topic, 0).unwrap(), (0, 1));
-}
-
-/// As Apache APISIX does with what the filter tells it.
-#[tokio::test]
-async fn relayed_upgrades_carry_clusters() {
-    let secured = Secured::shared().await.unwrap();
-    let log = log(&secured.kafka).await;
-    let stack = carrying(Way::Direct, &[], &allowing("localhost:*", ""), "").await;
-    let url = format!("ws://{}/", stack.gateway());
-    let asking = |user: &str, secret: Option<String>| {
-        let definition = definition(secured, user);
-        let mut request = url.as_str().into_client_request().unwrap();
-        let mut add =
-            |name: &'static str, value: &str| request.headers_mut().insert(name, value.parse().unwrap());
-        add("sluicegate-cluster-definition", &definition);
-        if let Some(secret) = secret {
-            add("sluicegate-gateway-secret", &secret);
-        }
-        request
-    };
-    let mut reader = Socket::open_with(asking(READER, Some(gateway_secret()))).await;
-    let mut outsider = Socket::open_with(asking(OUTSIDER, Some(gateway_secret()))).await;
-    log.check_walk(&mut reader, "reader").await;
-    let error = outsider.fetch(&log.topic, 0, 0).await.unwrap_err();
-    assert_eq!(error.code, TOPIC_AUTHORIZATION_FAILED, "{error:?}");
-    for secret in [None, Some(secret("of-another-gateway"))] {
-        match connect_async(asking(READER, secret)).await {
-            Err(Error::Http(response)) => assert_eq!(response.status(), 401),
-            other => panic!("{other:?}"),
-        }
-    }
 }
 
 in_both_profiles! {

@@ -12,7 +12,6 @@ use sluicegate_tests::stack::Stack;
 use sluicegate_tests::tokens::{Endpoint, TokenResponse};
 
 use crate::gateway::{open, own};
-use crate::logged::cause;
 use crate::records::{Log, log};
 use crate::section::{Section, endpoint};
 
@@ -28,33 +27,6 @@ struct Pair {
 enum Refusal {
     Topic,
     Authentication,
-}
-
-#[tokio::test]
-async fn clusters_in_turn_keep_their_identities() {
-    let kafka = Secured::shared().await.unwrap();
-    let log = log(&kafka.kafka).await;
-    let pairs = Pairs::new(kafka);
-    let sections = pairs.sections();
-    for allowed_first in [true, false] {
-        let stack = own(Profile::Tunnel, &sections, "").await;
-        for Pair { allowed, denied, refusal } in &pairs.pairs {
-            let mut reader = open(&stack, allowed.name).await;
-            let mut outsider = open(&stack, denied.name).await;
-            for turn in 0..6 {
-                if (turn % 2 == 0) == allowed_first {
-                    log.check_walk(&mut reader, allowed.name).await;
-                } else {
-                    refusal.check(&mut outsider, log, denied.name).await;
-                }
-            }
-            if let Refusal::Authentication = refusal {
-                let error = outsider.fetch(&log.topic, 0, 0).await.unwrap_err();
-                let cause = cause(&stack, &error.message);
-                assert!(cause.contains("SASL_AUTHENTICATION_FAILED"), "{}: {cause}", denied.name);
-            }
-        }
-    }
 }
 
 #[tokio::test]

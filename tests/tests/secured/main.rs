@@ -9,7 +9,6 @@
 
 #![cfg(test)] // so that helpers, too, may fail as tests do
 
-mod broken;
 mod discovery;
 mod gateway;
 mod logged;
@@ -18,7 +17,6 @@ mod section;
 mod stubborn;
 
 mod carried;
-mod configuration;
 mod faults;
 mod identities;
 mod readable;

@@ -9,17 +9,14 @@ use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::folder::Folder;
 use sluicegate_tests::kafka::secured::{READER, SESSION, Secured, listener};
 use sluicegate_tests::kafka::{Record, Write};
-use sluicegate_tests::secrets::secret;
 use sluicegate_tests::socket::{fetch, messages};
 use sluicegate_tests::stack::Stack;
-use sluicegate_tests::tokens::{Claims, TokenResponse};
-use sluicegate_tests::waiting::becomes;
+use sluicegate_tests::tokens::Claims;
 use tokio::time::{Instant, interval};
 
-use crate::gateway::{open, own, readiness};
-use crate::logged::cause;
+use crate::gateway::{open, own};
 use crate::records::log;
-use crate::section::{Section, endpoint};
+use crate::section::Section;
 use crate::stubborn;
 
 #[tokio::test]
@@ -73,46 +70,6 @@ async fn replaced_token_file_is_read_again() {
     assert_eq!(killed(kafka, listener::UNSECURED), before, "connections that the broker ended");
 }
 
-#[tokio::test]
-async fn missing_token_file_is_found_later() {
-    let kafka = Secured::shared().await.unwrap();
-    let folder = Folder::new("tokens").unwrap();
-    let path = folder.path().join("token");
-    let at = kafka.kafka.bootstrap_of(listener::UNSECURED).unwrap();
-    let section = Section::new("token", &at, "sasl_plaintext").token_file(&path);
-    let stack = own(Profile::Tunnel, &[section], "").await;
-    let log = log(&kafka.kafka).await;
-    let mut socket = open(&stack, "token").await;
-    let error = socket.fetch(&log.topic, 0, 0).await.unwrap_err();
-    let cause = cause(&stack, &error.message);
-    assert!(cause.contains("no readable token"), "{cause}");
-    replace(&path);
-    let ready = async || readiness(&stack, "token").await.0.status;
-    becomes("/readyz", 200, READY_WITHIN, ready).await;
-    log.check_walk(&mut socket, "token").await;
-}
-
-#[tokio::test]
-async fn token_endpoint_is_asked_once_for_each_token() {
-    let kafka = Secured::shared().await.unwrap();
-    let client_secret = secret("of-a-patient-bridge");
-    let endpoint = endpoint(kafka, &client_secret, READER, TokenResponse::Token(LIFETIME));
-    let at = kafka.kafka.bootstrap_of(listener::OIDC).unwrap();
-    let section = Section::new("oidc", &at, "sasl_ssl").trusting(kafka);
-    let stack = own(Profile::Tunnel, &[section.oidc(&endpoint.url(), &client_secret)], "").await;
-    let before = killed(kafka, listener::OIDC);
-    let begun = Instant::now();
-    walk(kafka, &stack, "oidc").await;
-    let lifetimes = begun.elapsed().as_secs_f64() / LIFETIME.as_secs_f64();
-    let asked = endpoint.requests() as f64;
-    // A token is renewed before it ends, but not before half of its time is over.
-    assert!(
-        asked >= lifetimes.floor() && asked <= lifetimes * 2.0 + 1.0,
-        "{asked} times in {lifetimes} lifetimes"
-    );
-    assert_eq!(killed(kafka, listener::OIDC), before, "connections that the broker ended");
-}
-
 /// Clients walk until several sessions are over, and miss nothing.
 async fn walk(kafka: &Secured, stack: &Stack, cluster: &str) {
     let log = log(&kafka.kafka).await;
@@ -142,8 +99,6 @@ fn killed(kafka: &Secured, listener: &str) -> usize {
         .count()
 }
 
-/// The longest back-off is a second.
-const READY_WITHIN: Duration = Duration::from_secs(5);
 /// Of a token.
 const LIFETIME: Duration = SESSION;
 /// Three sessions and the beginning of a fourth.

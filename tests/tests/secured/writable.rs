@@ -1,19 +1,15 @@
 //! Writing to a secured Kafka, with and without the right.
 
-use std::pin::pin;
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use sluicegate_protocol::{ErrorResp, ProduceRecord};
 use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::folder::Folder;
 use sluicegate_tests::kafka::secured::{READER, Secured, WRITABLE, WRITER, listener};
 use sluicegate_tests::secrets::secret;
 use sluicegate_tests::stack::Stack;
-use sluicegate_tests::tokens::{Claims, TokenResponse};
-use tokio::time::{Instant, timeout};
+use sluicegate_tests::tokens::{Claims, Says};
 
-use crate::broken::BrokenBroker;
 use crate::gateway::{open, own};
 use crate::logged::cause;
 use crate::section::{Section, endpoint};
@@ -97,59 +93,6 @@ async fn refused_writes_name_the_missing_right() {
         assert!(told.contains(says), "{cluster}: {told}");
     }
     assert_eq!(kafka.kafka.watermarks(topic, 0).unwrap(), (0, 0));
-}
-
-#[tokio::test]
-async fn broker_that_would_abort_librdkafka_ends_no_session() {
-    let kafka = Secured::shared().await.unwrap();
-    let topic = &kafka.kafka.topic(WRITABLE, 1, &[]).await.unwrap();
-    let mut broken = BrokenBroker::start().await;
-    let sections = [
-        Section::new("broken", &broken.address, "plaintext"),
-        at(kafka, "sound", listener::SASL, "sasl_plaintext").user("PLAIN", WRITER),
-    ];
-    let mut stack = own(Profile::Tunnel, &sections, &allowing(&sections)).await;
-    let mut bystander = open(&stack, "sound").await;
-    // The bridge asks by itself, for the producer that it makes at start.
-    broken.has_answered().await;
-    let error = write(&stack, "broken", topic).await.unwrap_err();
-    assert!(!error.retriable && !error.unknown_outcome, "{error:?}");
-    bystander.ping().await;
-    assert_eq!(write(&stack, "sound", topic).await, Ok(0));
-    assert_eq!(stack.bridge.process.ended(), None);
-}
-
-/// So many writers that they would exceed the command timeout one after the other.
-#[tokio::test]
-async fn hanging_token_endpoint_fails_only_its_own_writers() {
-    let kafka = Secured::shared().await.unwrap();
-    let topic = &kafka.kafka.topic(WRITABLE, 1, &[]).await.unwrap();
-    let secret = &secret("hanging");
-    let endpoint = endpoint(kafka, secret, WRITER, TokenResponse::Silence);
-    let sections = [
-        at(kafka, "hanging", listener::OIDC, "sasl_ssl").oidc(&endpoint.url(), secret).trusting(kafka),
-        at(kafka, "sound", listener::SASL, "sasl_plaintext").user("PLAIN", WRITER),
-    ];
-    let stack = own(Profile::Tunnel, &sections, &allowing(&sections)).await;
-    let attempt = async || {
-        let begun = Instant::now();
-        let error = write(&stack, "hanging", topic).await.unwrap_err();
-        assert!(error.retriable && !error.unknown_outcome, "{error:?}");
-        begun.elapsed()
-    };
-    let mut writers = pin!(join_all((0..20).map(|_| attempt())));
-    let mut served = 0;
-    let took = loop {
-        tokio::select! {
-            took = writers.as_mut() => break took,
-            written = timeout(Duration::from_secs(2), write(&stack, "sound", topic)) => {
-                assert_eq!(written, Ok(Ok(served)));
-                served += 1;
-            }
-        }
-    };
-    let longest = took.into_iter().max().unwrap();
-    assert!(longest < Duration::from_secs(12), "{longest:?}");
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
