@@ -4,38 +4,13 @@ use std::collections::BTreeMap;
 
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{CmdEmpty, CmdKafkaFetch, CmdKafkaListOffset, KafkaFetchResp, PubSubResp};
+use sluicegate_protocol::{CmdEmpty, CmdKafkaFetch, CmdKafkaListOffset, PubSubResp};
 use sluicegate_tests::in_every_way;
 use sluicegate_tests::kafka::{Kafka, Record, Write};
 use sluicegate_tests::way::Way;
-use tokio_tungstenite::tungstenite::Message;
 
-use crate::peer::{Peer, ping, pong, request};
-use crate::stacks::{committed, configured};
-
-async fn waiting_commands_delay_neither_ping_nor_close(way: Way) {
-    let stack = configured(way).await;
-    let kafka = Kafka::shared().await.unwrap();
-    let topic = kafka.topic("slow", 1, &[]).await.unwrap();
-    let mut peer = Peer::open(&stack).await;
-    // Up to one less than `limits.max_commands_per_session`.
-    for count in [1, 15] {
-        let slow = (0..count).map(|sequence| fetch(sequence, &topic, 0));
-        peer.send_together(slow.chain([ping(100, b"quick")])).await;
-        assert_eq!(peer.answer().await, pong(100, b"quick"), "behind {count}");
-        let mut sequences = Vec::new();
-        for _ in 0..count {
-            let PubSubResp { sequence, resp } = peer.answer().await;
-            assert_eq!(resp, Some(Resp::KafkaFetchResp(KafkaFetchResp::default())));
-            sequences.push(sequence);
-        }
-        sequences.sort_unstable();
-        assert_eq!(sequences, (0..count).collect::<Vec<_>>());
-    }
-    peer.send(fetch(1, &topic, 0)).await;
-    peer.send(Message::Close(None)).await;
-    assert!(peer.is_closed().await.is_none(), "the echo comes first");
-}
+use crate::peer::{Peer, ping, request};
+use crate::stacks::committed;
 
 async fn answers_carry_the_sequences_of_their_requests(way: Way) {
     let stack = committed(way).await;
@@ -94,6 +69,5 @@ fn list(sequence: i64, topic: &str, timestamp: i64) -> Vec<u8> {
 }
 
 in_every_way! {
-    waiting_commands_delay_neither_ping_nor_close
     answers_carry_the_sequences_of_their_requests
 }

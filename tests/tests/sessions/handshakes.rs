@@ -1,6 +1,5 @@
 //! Upgrades that open a session, and the answers to all others.
 
-use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::http;
 use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::on_the_endpoint;
@@ -8,7 +7,7 @@ use sluicegate_tests::raw::{BINARY, Raw, Upgrade, masked};
 use sluicegate_tests::way::Way;
 
 use crate::peer::{ping, pong};
-use crate::stacks::{ORIGIN, SUBPROTOCOLS, committed, configured};
+use crate::stacks::committed;
 
 async fn bad_handshakes_are_refused_with_a_reason(way: Way) {
     let stack = committed(way).await;
@@ -60,26 +59,6 @@ async fn accepted_upgrade_has_the_headers_of_the_rfc_alone(way: Way) {
     }
 }
 
-async fn routes_choose_origins_and_subprotocols(profile: Profile) {
-    let stack = configured(profile).await;
-    let [first, second] = SUBPROTOCOLS;
-    let guarded = || Upgrade::to("/guarded");
-    let offers = format!("graphql-ws, {second},{first}");
-    for (request, status, agreed) in [
-        (guarded(), 101, None),
-        (guarded().with("origin", ORIGIN), 101, None),
-        (guarded().with("origin", "https://app.example.evil"), 403, None),
-        (guarded().with("origin", ORIGIN).and("origin", "https://evil.example"), 403, None),
-        (Upgrade::default().with("origin", "https://evil.example"), 101, None),
-        (Upgrade::to("/spoken").with("sec-websocket-protocol", offers), 101, Some(second)),
-        (Upgrade::to("/spoken").with("sec-websocket-protocol", "graphql-ws"), 101, None),
-    ] {
-        let response = Raw::connect(stack.gateway()).await.ask(&request.bytes()).await;
-        assert_eq!(response.status, status, "{request:?} {response:?}");
-        assert_eq!(response.header("sec-websocket-protocol"), agreed, "{request:?}");
-    }
-}
-
 on_the_endpoint! {
     bad_handshakes_are_refused_with_a_reason
     accepted_upgrade_has_the_headers_of_the_rfc_alone
@@ -88,5 +67,4 @@ on_the_endpoint! {
 in_both_profiles! {
     bad_handshakes_are_refused_with_a_reason
     accepted_upgrade_has_the_headers_of_the_rfc_alone
-    routes_choose_origins_and_subprotocols
 }

@@ -7,7 +7,7 @@ use futures_util::{SinkExt, StreamExt};
 use prost::Message as _;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{CmdPing, ErrorResp, PongResp, PubSubReq, PubSubResp};
+use sluicegate_protocol::{CmdPing, PongResp, PubSubReq, PubSubResp};
 use sluicegate_tests::stack::Stack;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -93,10 +93,5 @@ pub(crate) fn ping(sequence: i64, state: &[u8]) -> Vec<u8> {
 
 pub(crate) fn pong(sequence: i64, state: &[u8]) -> PubSubResp {
     let resp = Resp::PongResp(PongResp { state: state.to_vec().into() });
-    PubSubResp { sequence, resp: Some(resp) }
-}
-
-pub(crate) fn error(sequence: i64, message: &str) -> PubSubResp {
-    let resp = Resp::ErrorResp(ErrorResp { code: 0, message: message.to_owned(), ..Default::default() });
     PubSubResp { sequence, resp: Some(resp) }
 }

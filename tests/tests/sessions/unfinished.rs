@@ -110,30 +110,6 @@ async fn stalled_and_dripping_messages_close_with_1008() {
     }
 }
 
-/// Each has its own time, whichever number it has. The pauses are the behaviour: nothing can be awaited.
-#[tokio::test]
-async fn slow_messages_are_answered_one_after_the_other() {
-    let stack = start(Profile::Tunnel, "[session]\nping_interval_ms = 500\n", Vec::new()).await;
-    let mut client = Raw::open(stack.gateway()).await;
-    let message = ping(7, b"in two fragments");
-    let (start, end) = message.split_at(4);
-    client.write(masked(BINARY & !FIN, start)).await;
-    for _ in 0..3 {
-        sleep(Duration::from_millis(900)).await;
-        // One ends, and the next begins, in one segment.
-        client.write([masked(FIN, end), masked(BINARY & !FIN, start)].concat()).await;
-        while client.frame().await.first == PING {}
-    }
-    client.write(masked(FIN, end)).await;
-    let answer = loop {
-        match client.frame().await {
-            ping if ping.first == PING => {}
-            other => break other,
-        }
-    };
-    assert_eq!(answer.first, BINARY);
-}
-
 in_both_profiles! {
     unfinished_messages_take_no_memory_from_other_addresses
 }
