@@ -102,7 +102,7 @@ fn errors_are_listed_by_status() {
 /// Statuses of a broken, full or slow part. Other suites produce them.
 const ELSEWHERE: [(u16, &str); 6] = [
     (408, "hostile: a body that takes a minute"),
-    (429, "switches: a full queue"),
+    (429, "neighbours: a full queue"),
     (431, "sizes: mostly the gateway's own"),
     (500, "outages: Kafka refuses"),
     (503, "outages: no bridge or no broker"),
