@@ -8,7 +8,7 @@ use sluicegate_tests::folder::Folder;
 use sluicegate_tests::kafka::secured::{READER, Secured, WRITABLE, WRITER, listener};
 use sluicegate_tests::secrets::secret;
 use sluicegate_tests::stack::Stack;
-use sluicegate_tests::tokens::{Claims, Says};
+use sluicegate_tests::tokens::{Claims, TokenResponse};
 
 use crate::gateway::{open, own};
 use crate::logged::cause;
