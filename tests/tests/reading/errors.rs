@@ -6,7 +6,7 @@ use sluicegate_tests::kafka::{Kafka, Write};
 use sluicegate_tests::socket::Socket;
 
 use crate::gateway::shared;
-use crate::reference::{FOREVER, assert_same, messages, varied};
+use crate::reference::{FOREVER, varied};
 
 const OFFSET_OUT_OF_RANGE: i32 = 1;
 const UNKNOWN_TOPIC_OR_PARTITION: i32 = 3;
