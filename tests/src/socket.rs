@@ -166,7 +166,7 @@ pub fn ping() -> Req {
 /// `cmd_kafka_fetch`.
 #[must_use]
 pub fn fetch(topic: &str, partition: i32, offset: i64) -> Req {
-    Req::CmdKafkaFetch(CmdKafkaFetch { topic: topic.to_owned(), partition, offset })
+    Req::CmdKafkaFetch(CmdKafkaFetch { topic: topic.to_owned(), partition, offset, ..Default::default() })
 }
 
 /// `cmd_kafka_list_offset`.

@@ -92,8 +92,14 @@ pub(crate) struct Fetch {
     pub(crate) offset: i64,
     /// The largest encoded answer in bytes. A single record is delivered even if it is larger.
     pub(crate) max_bytes: usize,
-    /// How long to wait at the end of the log for a record.
+    /// How long to wait at the end of the log for `min_bytes`.
     pub(crate) wait: Duration,
+    /// The records to wait for, in bytes of the answer, at most [`WAITING_BYTES`]. 0: one record.
+    pub(crate) min_bytes: usize,
+    /// The largest number of records; 0: as many as fit.
+    pub(crate) max_records: usize,
+    /// Whether records of open and aborted transactions are left out.
+    pub(crate) committed: bool,
 }
 
 /// The result of a fetch.

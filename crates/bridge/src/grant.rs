@@ -1,13 +1,14 @@
 //! The rights of one client, built once from its gateway's headers and checked by every command.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderMap;
 use sluicegate_protocol::error_code::TOPIC_AUTHORIZATION_FAILED;
-use sluicegate_protocol::{CmdKafkaFetch, CmdKafkaListOffset, ProduceRecord, metadata};
+use sluicegate_protocol::{CmdKafkaFetch, CmdKafkaListOffset, Isolation, ProduceRecord, metadata};
 use sluicegate_ws_session::source::Source;
 
-use crate::backend::{AnswerReservation, CommandError, DeliveryReport, Fetch, Fetched, Log};
+use crate::backend::{AnswerReservation, CommandError, DeliveryReport, Fetch, Fetched, Log, WAITING_BYTES};
 use crate::cluster::{Cluster, Reads, WriteTicket, topic_denied};
 use crate::metrics::{Kind, Outcome};
 use crate::topics::Topics;
@@ -92,11 +93,10 @@ impl Grant {
         fetch: &CmdKafkaFetch,
         reservation: &mut dyn AnswerReservation,
     ) -> Result<Fetched, CommandError> {
-        let CmdKafkaFetch { topic, partition, offset } = fetch;
+        let CmdKafkaFetch { topic, partition, .. } = fetch;
         self.check_read(Kind::Fetch, topic)?;
-        let Reads { max_bytes, wait } = self.cluster.reads();
         let log = Log { topic, partition: *partition };
-        self.cluster.fetch(log, Fetch { offset: *offset, max_bytes, wait }, reservation).await
+        self.cluster.fetch(log, bounded(fetch, self.cluster.reads()), reservation).await
     }
 
     /// The offset of a timestamp: see [`Cluster::list_offset`].
@@ -138,6 +138,24 @@ impl Grant {
     }
 }
 
+/// The fetch of a command, within the bridge's bounds.
+fn bounded(fetch: &CmdKafkaFetch, defaults: Reads) -> Fetch {
+    let size = |bytes: u32| usize::try_from(bytes).unwrap_or(usize::MAX);
+    Fetch {
+        offset: fetch.offset,
+        max_bytes: match size(fetch.max_bytes) {
+            0 => defaults.max_bytes,
+            max_bytes => max_bytes.min(defaults.max_bytes),
+        },
+        wait: fetch
+            .max_wait_ms
+            .map_or(defaults.wait, |wait| Duration::from_millis(wait.into()).min(MAX_WAIT)),
+        min_bytes: size(fetch.min_bytes).min(WAITING_BYTES),
+        max_records: size(fetch.max_records),
+        committed: fetch.isolation() == Isolation::ReadCommitted,
+    }
+}
+
 fn flag(headers: &HeaderMap, header: &'static str) -> Result<Option<bool>, InvalidHeader> {
     match headers.get(header).map(|value| value.as_bytes()) {
         None => Ok(None),
@@ -146,6 +164,9 @@ fn flag(headers: &HeaderMap, header: &'static str) -> Result<Option<bool>, Inval
         Some(_) => Err(InvalidHeader { header, expected: "true or false" }),
     }
 }
+
+/// The longest wait of a fetch.
+pub(crate) const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// The error of a read if the route grants none.
 pub(crate) const NOT_READABLE: &str = "this route does not let clients read";

@@ -24,7 +24,7 @@ pub(crate) fn message(topic: &str, partition: i32, message: &KafkaMessage, out: 
         key: Option<Payload<'a>>,
         payload: Option<Payload<'a>>,
     }
-    let KafkaMessage { offset, timestamp, key, value, headers } = message;
+    let KafkaMessage { offset, timestamp, key, value, headers, .. } = message;
     let headers = headers
         .iter()
         .flat_map(|Header { key, value }| [Some(key.as_bytes()), value.as_deref()])
@@ -195,7 +195,7 @@ mod tests {
             timestamp: 1_700_000_000_000,
             key: Some((&[0xFF, 0x00][..]).into()),
             value: Some("a\n\"b\" é".into()),
-            headers: Vec::new(),
+            ..Default::default()
         };
         let mut out = Vec::new();
         message("orders", 3, &sent, &mut out);

@@ -181,8 +181,14 @@ mod tests {
 
     fn render_with(template: &Template, key: Option<&'static str>, value: Option<&'static str>) -> Vec<u8> {
         let [key, value] = [key, value].map(|text| text.map(Bytes::from));
-        let message =
-            KafkaMessage { offset: 7, timestamp: 1_700_000_000_000, key, value, headers: headers() };
+        let message = KafkaMessage {
+            offset: 7,
+            timestamp: 1_700_000_000_000,
+            key,
+            value,
+            headers: headers(),
+            ..Default::default()
+        };
         let mut out = Vec::new();
         template.render("orders", 3, &message, &mut out);
         out

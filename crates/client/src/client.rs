@@ -128,7 +128,7 @@ impl Client {
         partition: i32,
         offset: i64,
     ) -> Result<KafkaFetchResp, Error> {
-        let command = CmdKafkaFetch { topic: topic.into(), partition, offset };
+        let command = CmdKafkaFetch { topic: topic.into(), partition, offset, ..Default::default() };
         match self.command(Req::CmdKafkaFetch(command)).await? {
             Resp::KafkaFetchResp(answer) => Ok(answer),
             other => Err(mismatch("messages", &other)),

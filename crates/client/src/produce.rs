@@ -43,7 +43,7 @@ pub(crate) fn outcome(produced: Produced) -> Result<Written, RecordError> {
 
 impl From<ErrorResp> for RecordError {
     fn from(error: ErrorResp) -> Self {
-        let ErrorResp { code, message, retriable, retry_after_ms, unknown_outcome } = error;
+        let ErrorResp { code, message, retriable, retry_after_ms, unknown_outcome, .. } = error;
         let retry_after = (retry_after_ms > 0).then(|| Duration::from_millis(retry_after_ms.into()));
         Self { code, message, retriable, retry_after, unknown_outcome }
     }

@@ -45,7 +45,7 @@ impl<'a> Walk<'a> {
         }
         let asked = Instant::now();
         let answer = self.client.fetched(&self.topic, self.partition, self.position).await?;
-        let KafkaFetchResp { messages: mut batch, next_offset } = answer;
+        let KafkaFetchResp { messages: mut batch, next_offset, .. } = answer;
         // Some servers answer from the start of the stored batch, before the requested offset.
         batch.retain(|message| message.offset >= self.position);
         match batch.last() {

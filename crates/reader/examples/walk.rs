@@ -24,10 +24,18 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let started = Instant::now();
     let (mut count, mut bytes, mut calls) = (0_usize, 0_usize, 0_usize);
     while offset < end {
-        let max_wait = Duration::ZERO;
-        let fetched = reader
-            .fetch(Fetch { topic: &topic, partition, offset, max_bytes, max_wait, at_end: false })
-            .await?;
+        let fetch = Fetch {
+            topic: &topic,
+            partition,
+            offset,
+            max_bytes,
+            max_wait: Duration::ZERO,
+            min_bytes: 0,
+            max_records: 0,
+            committed: false,
+            at_end: false,
+        };
+        let fetched = reader.fetch(fetch).await?;
         offset = fetched.next_offset;
         count = count.saturating_add(fetched.count);
         bytes = bytes.saturating_add(fetched.messages.len());

@@ -16,8 +16,14 @@ pub struct Fetch<'a> {
     pub offset: i64,
     /// The maximum size of the result in bytes. A single record that exceeds it is still returned.
     pub max_bytes: usize,
-    /// How long to wait at the log end for a first record, up to [`MAX_WAIT`]. Zero: no wait.
+    /// How long to wait at the log end for [`Fetch::min_bytes`], up to [`MAX_WAIT`]. Zero: no wait.
     pub max_wait: Duration,
+    /// The messages to wait for, in bytes of the result. 0 and 1: one message.
+    pub min_bytes: usize,
+    /// The largest number of messages; 0: as many as fit.
+    pub max_records: usize,
+    /// Whether records of open and aborted transactions are left out (isolation level read_committed).
+    pub committed: bool,
     /// Whether `offset` was the log end a moment ago: the first request waits, without a look at the log before.
     pub at_end: bool,
 }

@@ -24,12 +24,13 @@ pub(crate) struct FetchedFrom {
 pub(crate) async fn fetch_call(
     brokers: &Brokers,
     mut plan: FetchPlan<'_>,
+    committed: bool,
     deadline: Instant,
 ) -> Result<FetchedFrom, ReadError> {
     let mut request = plan.request();
     let mut leader_epoch = -1;
     loop {
-        let answer = call(brokers, &plan, request, deadline).await.map(|(answer, epoch)| {
+        let answer = call(brokers, &plan, request, committed, deadline).await.map(|(answer, epoch)| {
             leader_epoch = epoch;
             answer
         });
@@ -47,6 +48,7 @@ async fn call(
     brokers: &Brokers,
     plan: &FetchPlan<'_>,
     from: RecordsFrom,
+    committed: bool,
     deadline: Instant,
 ) -> Result<(FetchAnswer, i32), ReadError> {
     let target = plan.target();
@@ -62,7 +64,7 @@ async fn call(
         };
         let (role, epoch) = (recipient.call.role, recipient.call.leader_epoch);
         let rack = (role != Role::LeaderOnly).then(|| brokers.config().rack.clone());
-        let request = FetchRequest { partitions: vec![partition], max_bytes, max_wait: 0, rack };
+        let request = FetchRequest { partitions: vec![partition], max_bytes, max_wait: 0, committed, rack };
         let Some(answer) = recipient.send(&request).await?.pop() else {
             let address = recipient.call.address.to_string();
             return Err(ConnectionError::Protocol {

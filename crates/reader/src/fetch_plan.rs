@@ -116,7 +116,7 @@ impl<'a> FetchPlan<'a> {
         };
         self.topic_id = answer.topic_id;
         let mut messages = Vec::new();
-        let encoded = match self.encode(&answer.records, &mut messages) {
+        let encoded = match self.encode(&answer, &mut messages) {
             // Whole segments can be in the old format: the error must name an offset that can be read.
             Err(RecordsError::OldFormat { offset, magic, next_offset }) => {
                 let first = *self.old.get_or_insert((offset, magic));
@@ -171,10 +171,12 @@ impl<'a> FetchPlan<'a> {
         self.skipped >= MAX_SKIPPED
     }
 
-    fn encode(&self, records: &[u8], messages: &mut Vec<u8>) -> Result<Encoded, RecordsError> {
+    fn encode(&self, answer: &FetchAnswer, messages: &mut Vec<u8>) -> Result<Encoded, RecordsError> {
+        let FetchAnswer { records, aborted, .. } = answer;
         // Uncompressed records take about as much room in the result.
         messages.reserve(records.len().min(self.limits.max_bytes));
-        self.encoders.with(|encoder| encoder.encode(records, self.offset, &self.limits, messages))
+        self.encoders
+            .with(|encoder| encoder.encode_committed(records, self.offset, &self.limits, aborted, messages))
     }
 
     /// The room for a batch that did not fit, as its header announces it.

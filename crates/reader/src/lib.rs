@@ -15,7 +15,7 @@
 //!
 //! `bootstrap_check` checks brokers before another client of the cluster connects to them.
 //!
-//! The isolation level is read_uncommitted: records of open and aborted transactions are returned. No call creates a topic.
+//! No call creates a topic.
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use kafka_protocol::error::ResponseError;
 use sluicegate_records::{Limits, first_message};
 use sluicegate_shared_log::{Chunk, ClusterLogs, Ends, Entry, LogKey, assemble};
@@ -41,7 +42,7 @@ pub struct Reader {
 
 struct Inner {
     brokers: Arc<Brokers>,
-    skip_cache: SkipCache,
+    skip_caches: SkipCaches,
     encoders: Arc<EncoderPool>,
     /// Recently read records.
     logs: Arc<ClusterLogs>,
@@ -50,8 +51,51 @@ struct Inner {
     tails: Arc<Tails>,
 }
 
-/// Topic, partition and offset.
-type FetchKey = (String, i32, i64);
+/// Offsets up to which fetches found nothing, by isolation level.
+#[derive(Default)]
+struct SkipCaches {
+    all: SkipCache,
+    committed: SkipCache,
+}
+
+/// A log as one isolation level shows it.
+#[derive(Clone, Copy)]
+struct ReadLog<'a> {
+    target: TopicPartition<'a>,
+    committed: bool,
+}
+
+impl ReadLog<'_> {
+    fn key(self, topic_id: Option<TopicId>) -> LogKey {
+        LogKey {
+            topic: self.target.topic().into(),
+            incarnation: topic_id.map_or(0, TopicId::get),
+            partition: self.target.partition(),
+            committed: self.committed,
+        }
+    }
+}
+
+/// Tells identical fetches.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct FetchKey {
+    topic: String,
+    partition: i32,
+    committed: bool,
+    offset: i64,
+}
+
+impl FetchKey {
+    fn new(log: ReadLog<'_>, offset: i64) -> Self {
+        let (topic, partition) = (log.target.topic().to_owned(), log.target.partition());
+        Self { topic, partition, committed: log.committed, offset }
+    }
+
+    fn is_of(&self, log: ReadLog<'_>) -> bool {
+        (self.topic.as_str(), self.partition, self.committed)
+            == (log.target.topic(), log.target.partition(), log.committed)
+    }
+}
 
 impl Reader {
     /// A reader of the cluster that `config` describes. Sends nothing before the first call. Keeps what it has read in `logs`.
@@ -63,7 +107,7 @@ impl Reader {
         let tails = Tails::new(Arc::clone(&brokers), Arc::clone(&encoders), Arc::clone(&logs));
         let inner = Inner {
             brokers,
-            skip_cache: SkipCache::default(),
+            skip_caches: SkipCaches::default(),
             encoders,
             logs,
             fetches: Flights::new(),
@@ -127,102 +171,89 @@ impl Reader {
             return Err(ReadError::Request { code: ErrorCode(ResponseError::OffsetOutOfRange), detail });
         }
         let wait_until = in_future(fetch.max_wait.min(MAX_WAIT));
-        let (mut offset, mut ends) = (fetch.offset, Ends::UNKNOWN);
+        let log = ReadLog { target, committed: fetch.committed };
+        let mut read = Chunk::empty(fetch.offset, Ends::UNKNOWN);
         if !fetch.at_end || fetch.max_wait.is_zero() {
-            let looked = self.look(target, offset, fetch.max_bytes).await?;
-            if looked.count > 0 || fetch.max_wait.is_zero() {
-                return Ok(looked);
-            }
-            (offset, ends) = (looked.next_offset, looked.ends);
+            read = self.look(log, fetch.offset, fetch.max_bytes).await?;
         }
-        while Instant::now() < wait_until {
-            match timeout_at(wait_until, self.wait(target, offset)).await {
+        while waits_for_more(&read, &fetch) && Instant::now() < wait_until {
+            match timeout_at(wait_until, self.wait(log, read.next)).await {
                 Err(_) => break,
-                Ok(Event::Records(chunk)) => {
-                    let cut = assemble(&[chunk], offset, fetch.max_bytes, first_entry);
+                Ok(Event::Records(chunk)) if read.count == 0 && fetch.min_bytes <= chunk.entries.len() => {
+                    let cut = assemble(&[chunk], read.next, fetch.max_bytes, first_entry);
                     if cut.count > 0 {
-                        return Ok(fetched(cut));
+                        return Ok(fetched(cut, fetch.max_records));
                     }
                 }
-                Ok(Event::Look) => {}
+                Ok(Event::Records(_) | Event::Look) => {}
                 Ok(Event::Failed) => sleep_until(wait_until.min(in_future(PAUSE))).await,
             }
-            let looked = self.look(target, offset, fetch.max_bytes).await?;
-            if looked.count > 0 {
-                return Ok(looked);
-            }
-            (offset, ends) = (looked.next_offset, looked.ends);
+            // From the start, if there are some records already: they are in memory.
+            let offset = if read.count == 0 { read.next } else { fetch.offset };
+            read = self.look(log, offset, fetch.max_bytes).await?;
         }
-        Ok(fetched(Chunk::empty(offset, ends)))
+        Ok(fetched(read, fetch.max_records))
     }
 
     /// Reads what there is: records that were read before, or else by a request that was sent after this call began.
-    async fn look(
-        &self,
-        target: TopicPartition<'_>,
-        offset: i64,
-        max_bytes: usize,
-    ) -> Result<Fetched, ReadError> {
+    async fn look(&self, log: ReadLog<'_>, offset: i64, max_bytes: usize) -> Result<Chunk, ReadError> {
         let Inner { brokers, logs, fetches, .. } = &*self.inner;
         let deadline = in_future(brokers.config().request_timeout);
         // An entry of another leader or topic can be of a log that is not what it was.
         let known = || {
-            let leader = brokers.known_leader(target)?;
-            let log = log_key(target, leader.topic_id);
+            let leader = brokers.known_leader(log.target)?;
+            let key = log.key(leader.topic_id);
             let now = Instant::now().into();
-            logs.read(&log, leader.epoch.into(), offset, max_bytes, first_entry, now).map(Ok)
+            logs.read(&key, leader.epoch.into(), offset, max_bytes, first_entry, now).map(Ok)
         };
-        let key = (target.topic().to_owned(), target.partition(), offset);
-        let near = |(topic, partition, base): &FetchKey| {
-            (topic.as_str(), *partition) == (target.topic(), target.partition())
-                && offset.saturating_sub(*base) < NEAR
-        };
-        let request = self.fill(target, offset, max_bytes, deadline);
-        let read = fetches.ask(key, near, known, request);
+        let near = |other: &FetchKey| other.is_of(log) && offset.saturating_sub(other.offset) < NEAR;
+        let request = self.fill(log, offset, max_bytes, deadline);
+        let read = fetches.ask(FetchKey::new(log, offset), near, known, request);
         let read = timeout_at(deadline, read).await;
         let read = read.unwrap_or_else(|_| Err(brokers.unreachable(BrokerFailures::default())))?;
         // It can be more than this call wants.
-        Ok(fetched(if read.count > 0 { assemble(&[read], offset, max_bytes, first_entry) } else { read }))
+        Ok(if read.count > 0 { assemble(&[read], offset, max_bytes, first_entry) } else { read })
     }
 
     /// Requests records, and keeps them.
     async fn fill(
         &self,
-        target: TopicPartition<'_>,
+        log: ReadLog<'_>,
         offset: i64,
         max_bytes: usize,
         deadline: Instant,
     ) -> Result<Chunk, ReadError> {
-        let Inner { brokers, skip_cache, encoders, logs, .. } = &*self.inner;
+        let Inner { brokers, skip_caches, encoders, logs, .. } = &*self.inner;
         let config = brokers.config();
         let limits = Limits {
             max_bytes: max_bytes.max(MIN_FILL),
             max_record_bytes: config.max_record_bytes,
             max_batch_bytes: config.max_response_bytes,
         };
-        let plan = FetchPlan::new((skip_cache, encoders), target, offset, limits, Instant::now());
-        let read = fetch_call(brokers, plan, deadline).await;
+        let skip_cache = if log.committed { &skip_caches.committed } else { &skip_caches.all };
+        let plan = FetchPlan::new((skip_cache, encoders), log.target, offset, limits, Instant::now());
+        let read = fetch_call(brokers, plan, log.committed, deadline).await;
         if let Err(ReadError::Broker { code, .. }) = &read
             && code.0 == ResponseError::OffsetOutOfRange
-            && let Some(leader) = brokers.known_leader(target)
+            && let Some(leader) = brokers.known_leader(log.target)
         {
             // What is kept can be of records that the log has lost.
-            logs.forget(&log_key(target, leader.topic_id));
+            logs.forget(&log.key(leader.topic_id));
         }
         let FetchedFrom { fetched, topic_id, leader_epoch } = read?;
         let Fetched { messages, count, next_offset, ends } = fetched;
         let chunk = Chunk { base: offset, next: next_offset, entries: messages, count, ends };
-        logs.insert(&log_key(target, topic_id), leader_epoch.into(), chunk.clone(), Instant::now().into());
+        logs.insert(&log.key(topic_id), leader_epoch.into(), chunk.clone(), Instant::now().into());
         Ok(chunk)
     }
 
     /// Waits for a record at the end of a log.
-    async fn wait(&self, target: TopicPartition<'_>, offset: i64) -> Event {
+    async fn wait(&self, log: ReadLog<'_>, offset: i64) -> Event {
         let Inner { brokers, tails, .. } = &*self.inner;
-        let Some(leader) = brokers.known_leader(target) else { return Event::Failed };
+        let Some(leader) = brokers.known_leader(log.target) else { return Event::Failed };
         let (role, address) = nearest(&leader);
-        let log = log_key(target, leader.topic_id);
-        tails.wait(&Place { address, role }, &log, leader.epoch, offset).await
+        let place = Place { address, role, committed: log.committed };
+        tails.wait(&place, &log.key(leader.topic_id), leader.epoch, offset).await
     }
 
     /// Succeeds if a partition exists, whether or not it has a leader at the moment. Missing topics are not created.
@@ -303,17 +334,28 @@ impl fmt::Debug for Reader {
     }
 }
 
-fn log_key(target: TopicPartition<'_>, topic_id: Option<TopicId>) -> LogKey {
-    LogKey {
-        topic: target.topic().into(),
-        incarnation: topic_id.map_or(0, TopicId::get),
-        partition: target.partition(),
-        committed: false,
-    }
+/// Whether the answer to a fetch is too small, and not because the next record does not fit.
+fn waits_for_more(read: &Chunk, fetch: &Fetch<'_>) -> bool {
+    let end = if fetch.committed { read.ends.stable } else { read.ends.end };
+    let is_full = fetch.max_records > 0 && read.count >= fetch.max_records;
+    let is_cut = is_full || read.count > 0 && read.next < end;
+    read.entries.len() < fetch.min_bytes.max(1) && !is_cut
 }
 
-fn fetched(chunk: Chunk) -> Fetched {
-    Fetched { messages: chunk.entries, count: chunk.count, next_offset: chunk.next, ends: chunk.ends }
+/// The first `max_records` of a chunk; 0: all.
+fn fetched(chunk: Chunk, max_records: usize) -> Fetched {
+    let Chunk { entries: mut messages, mut count, next: mut next_offset, ends, .. } = chunk;
+    if max_records > 0 && max_records < count {
+        let mut end = 0_usize;
+        for _ in 0..max_records {
+            let Some(entry) = messages.get(end..).and_then(first_entry) else { break };
+            (end, next_offset) = (end.saturating_add(entry.len), entry.position.saturating_add(1));
+        }
+        // A small answer must not hold a large chunk.
+        messages = Bytes::copy_from_slice(messages.get(..end).unwrap_or_default());
+        count = max_records;
+    }
+    Fetched { messages, count, next_offset, ends }
 }
 
 fn first_entry(messages: &[u8]) -> Option<Entry> {

@@ -34,11 +34,13 @@ pub(crate) struct Tails {
     tasks: Lock<JoinSet<()>>,
 }
 
-/// A broker, and the role in which it is read from.
+/// A broker, the role in which it is read from, and what is read.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Place {
     pub(crate) address: Address,
     pub(crate) role: Role,
+    /// Whether records of open and aborted transactions are left out.
+    pub(crate) committed: bool,
 }
 
 #[derive(Debug, Default)]
@@ -165,6 +167,7 @@ impl Tails {
             partitions: request.logs.iter().zip(epochs).map(partition).collect(),
             max_bytes: MAX_BYTES,
             max_wait: i32::try_from(request.wait.as_millis()).unwrap_or(i32::MAX),
+            committed: place.committed,
             rack: (place.role != Role::LeaderOnly).then(|| self.brokers.config().rack.clone()),
         }
     }
@@ -201,8 +204,9 @@ impl Tails {
             max_batch_bytes: config.max_response_bytes,
         };
         let mut messages = Vec::new();
-        let encoded =
-            self.encoders.with(|encoder| encoder.encode(&answer.records, offset, &limits, &mut messages));
+        let encoded = self.encoders.with(|encoder| {
+            encoder.encode_committed(&answer.records, offset, &limits, &answer.aborted, &mut messages)
+        });
         match encoded {
             Ok(encoded) if encoded.count > 0 => {
                 let chunk = Chunk {

@@ -59,10 +59,15 @@ impl<'a> Batch<'a> {
         self.attributes & TRANSACTIONAL_BIT != 0
     }
 
+    /// Whether the broker has set the timestamp of all its records.
+    pub(crate) fn has_log_append_time(&self) -> bool {
+        self.attributes & LOG_APPEND_TIME_BIT != 0
+    }
+
     /// The timestamp of the record with this delta, in milliseconds since 1970.
     #[inline]
     pub(crate) fn timestamp(&self, delta: i64) -> i64 {
-        if self.attributes & LOG_APPEND_TIME_BIT != 0 {
+        if self.has_log_append_time() {
             self.max_timestamp
         } else {
             // Wraps as in Kafka's own clients: an invalid timestamp makes no record unreadable.

@@ -171,7 +171,7 @@ impl Encoder {
             if offset < answer.encoded.next_offset {
                 continue;
             }
-            if answer.append(offset, batch.timestamp(record.timestamp_delta), &record)?.is_break() {
+            if answer.append(offset, batch, &record)?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }
@@ -236,7 +236,7 @@ impl Answer<'_> {
     fn append(
         &mut self,
         offset: i64,
-        timestamp: i64,
+        batch: &Batch<'_>,
         record: &Record<'_>,
     ) -> Result<ControlFlow<()>, RecordsError> {
         // Cannot saturate: there is a batch whose next offset is not smaller.
@@ -245,7 +245,8 @@ impl Answer<'_> {
         if len > max {
             return Err(RecordsError::RecordTooLarge { offset, next_offset, len, max });
         }
-        let message = Message::new(offset, timestamp, record);
+        let timestamp = batch.timestamp(record.timestamp_delta);
+        let message = Message::new(offset, timestamp, batch.has_log_append_time(), record);
         let appended = self.out.len().saturating_sub(self.start).saturating_add(message.len());
         if self.encoded.count > 0 && appended > self.limits.max_bytes {
             return Ok(ControlFlow::Break(()));

@@ -9,6 +9,8 @@ use crate::record::{Headers, Record};
 pub(crate) struct Message<'a> {
     offset: u64,
     timestamp: u64,
+    /// 1 if the broker set the timestamp.
+    timestamp_type: u64,
     key: Option<&'a [u8]>,
     value: Option<&'a [u8]>,
     headers: Headers<'a>,
@@ -18,15 +20,17 @@ pub(crate) struct Message<'a> {
 
 impl<'a> Message<'a> {
     #[inline]
-    pub(crate) fn new(offset: i64, timestamp: i64, record: &Record<'a>) -> Self {
+    pub(crate) fn new(offset: i64, timestamp: i64, is_log_append_time: bool, record: &Record<'a>) -> Self {
         let Record { key, value, headers, .. } = *record;
         let (offset, timestamp) = (offset.cast_unsigned(), timestamp.cast_unsigned());
+        let timestamp_type = u64::from(is_log_append_time);
         let fields_len = number_len(offset)
             .saturating_add(number_len(timestamp))
             .saturating_add(bytes_len(key))
             .saturating_add(bytes_len(value))
-            .saturating_add(headers.iter().map(header::len).fold(0, usize::saturating_add));
-        Self { offset, timestamp, key, value, headers, fields_len }
+            .saturating_add(headers.iter().map(header::len).fold(0, usize::saturating_add))
+            .saturating_add(if is_log_append_time { TIMESTAMP_TYPE_LEN } else { 0 });
+        Self { offset, timestamp, timestamp_type, key, value, headers, fields_len }
     }
 
     /// The size of the output of [`write`](Self::write).
@@ -44,6 +48,10 @@ impl<'a> Message<'a> {
         write_bytes(KEY, self.key, out);
         write_bytes(VALUE, self.value, out);
         self.headers.iter().for_each(|header| header::write(header, out));
+        if self.timestamp_type != 0 {
+            write_varint(TIMESTAMP_TYPE, out);
+            write_varint(self.timestamp_type, out);
+        }
     }
 }
 
@@ -70,6 +78,9 @@ const TIMESTAMP: u8 = 2 << 3;
 const KEY: u8 = (3 << 3) | 2;
 const VALUE: u8 = (4 << 3) | 2;
 const TAG_BYTES: usize = 1;
+/// Two bytes long.
+const TIMESTAMP_TYPE: u64 = 1002 << 3;
+const TIMESTAMP_TYPE_LEN: usize = 3;
 
 // proto3 omits numbers of 0, but writes `optional` fields even if they are empty.
 
@@ -159,10 +170,23 @@ mod tests {
         value: Option<&[u8]>,
         headers: &[(&[u8], Option<&[u8]>)],
     ) {
+        for is_log_append_time in [false, true] {
+            check_all(offset, timestamp, is_log_append_time, (key, value), headers);
+        }
+    }
+
+    #[track_caller]
+    fn check_all(
+        offset: i64,
+        timestamp: i64,
+        is_log_append_time: bool,
+        (key, value): (Option<&[u8]>, Option<&[u8]>),
+        headers: &[(&[u8], Option<&[u8]>)],
+    ) {
         let wire = headers_on_the_wire(headers);
         let headers_read = Headers::read(&mut Cursor::new(&wire)).unwrap();
         let record = Record { timestamp_delta: 0, offset_delta: 0, key, value, headers: headers_read };
-        let message = Message::new(offset, timestamp, &record);
+        let message = Message::new(offset, timestamp, is_log_append_time, &record);
         let mut ours = b"before".to_vec();
         message.write(&mut ours);
         let bytes = |bytes: Option<&[u8]>| bytes.map(Bytes::copy_from_slice);
@@ -171,9 +195,15 @@ mod tests {
             value: bytes(*value),
         };
         let headers = headers.iter().map(header).collect();
-        let messages =
-            vec![KafkaMessage { offset, timestamp, key: bytes(key), value: bytes(value), headers }];
-        let theirs = KafkaFetchResp { messages, next_offset: 0 }.encode_to_vec();
+        let messages = vec![KafkaMessage {
+            offset,
+            timestamp,
+            key: bytes(key),
+            value: bytes(value),
+            headers,
+            timestamp_type: is_log_append_time.into(),
+        }];
+        let theirs = KafkaFetchResp { messages, next_offset: 0, ..Default::default() }.encode_to_vec();
         assert_eq!(ours.strip_prefix(b"before"), Some(&theirs[..]));
         assert_eq!(message.len(), theirs.len());
         assert_eq!(first_message(&[&theirs[..], b"after"].concat()), Some((offset, theirs.len())));
@@ -221,7 +251,7 @@ mod tests {
         let record =
             Record { timestamp_delta: 0, offset_delta: 0, key: None, value: Some(b"value"), headers: fields };
         let mut bytes = Vec::new();
-        Message::new(1 << 40, 7, &record).write(&mut bytes);
+        Message::new(1 << 40, 7, false, &record).write(&mut bytes);
         for cut in 0..bytes.len() {
             assert_eq!(first_message(&bytes[..cut]), None, "cut at byte {cut}");
         }

@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn known_commands_are_forwarded() {
-        let fetch = CmdKafkaFetch { topic: "t".into(), partition: 1, offset: 2 };
+        let fetch = CmdKafkaFetch { topic: "t".into(), partition: 1, offset: 2, ..Default::default() };
         let list = CmdKafkaListOffset { topic: "t".into(), partition: 1, timestamp: -1 };
         for (req, want) in [
             (ping(), Command::Ping),

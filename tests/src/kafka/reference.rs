@@ -14,7 +14,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Headers as _;
-use rdkafka::{Message, Offset, TopicPartitionList};
+use rdkafka::{Message, Offset, Timestamp, TopicPartitionList};
 use sluicegate_protocol::{Header, KafkaMessage};
 
 use super::Kafka;
@@ -23,7 +23,17 @@ impl Kafka {
     /// All records of a partition, from the start to the end of its log, including aborted ones.
     #[must_use]
     pub fn read(&self, topic: &str, partition: i32) -> Vec<KafkaMessage> {
-        let consumer = self.consumer();
+        self.read_as("read_uncommitted", topic, partition)
+    }
+
+    /// As [`read`](Self::read), without the records of open and aborted transactions.
+    #[must_use]
+    pub fn read_committed(&self, topic: &str, partition: i32) -> Vec<KafkaMessage> {
+        self.read_as("read_committed", topic, partition)
+    }
+
+    fn read_as(&self, isolation: &str, topic: &str, partition: i32) -> Vec<KafkaMessage> {
+        let consumer = self.consumer(isolation);
         let mut start = TopicPartitionList::new();
         start.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
         consumer.assign(&start).unwrap();
@@ -41,6 +51,7 @@ impl Kafka {
                         .flat_map(|headers| headers.iter())
                         .map(header)
                         .collect(),
+                    timestamp_type: matches!(message.timestamp(), Timestamp::LogAppendTime(_)).into(),
                 }),
                 Err(KafkaError::PartitionEOF(_)) => return messages,
                 Err(error) => panic!("{error}"),
@@ -51,7 +62,7 @@ impl Kafka {
     /// The offsets that librdkafka finds in partition 0 for these times; −1 if every record is older.
     #[must_use]
     pub fn offsets_at(&self, topic: &str, times: &[i64]) -> Vec<i64> {
-        let consumer = self.consumer();
+        let consumer = self.consumer("read_uncommitted");
         let offset_at = |time: &i64| {
             let mut asked = TopicPartitionList::new();
             asked.add_partition_offset(topic, 0, Offset::Offset(*time)).unwrap();
@@ -65,11 +76,11 @@ impl Kafka {
         times.iter().map(offset_at).collect()
     }
 
-    fn consumer(&self) -> BaseConsumer {
+    fn consumer(&self, isolation: &str) -> BaseConsumer {
         ClientConfig::new()
             .set("bootstrap.servers", self.bootstrap())
             .set("group.id", "unused")
-            .set("isolation.level", "read_uncommitted")
+            .set("isolation.level", isolation)
             .set("enable.partition.eof", "true")
             // One empty poll finds the log end.
             .set("fetch.wait.max.ms", "10")

@@ -33,7 +33,8 @@ async fn flooding_clients_are_held_back_and_slow_nobody(way: Way) {
     let mut witness = Witness::new(&bench).await;
     let before = Memory::now(&bench);
     let ping = |len| request(1, Req::CmdPing(CmdPing { state: vec![b'p'; len].into() }));
-    let fetch = CmdKafkaFetch { topic: bench.large.to_owned(), partition: 0, offset: 0 };
+    let fetch =
+        CmdKafkaFetch { topic: bench.large.to_owned(), partition: 0, offset: 0, ..Default::default() };
     let control = masked(PING, b"ping");
     let requests = [
         ping(0),

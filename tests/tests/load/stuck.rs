@@ -34,7 +34,8 @@ async fn unread_answers_slow_nobody_within_their_limits(way: Way) {
     let mut witness = Witness::new(&bench).await;
     let before = Memory::now(&bench);
     let gateway = bench.stack.gateway();
-    let fetch = CmdKafkaFetch { topic: bench.large.to_owned(), partition: 0, offset: 0 };
+    let fetch =
+        CmdKafkaFetch { topic: bench.large.to_owned(), partition: 0, offset: 0, ..Default::default() };
     let requests: Vec<u8> =
         (1..=FETCHES).flat_map(|sequence| request(sequence, Req::CmdKafkaFetch(fetch.clone()))).collect();
     let stuck = (0..CLIENTS).map(async |_| {

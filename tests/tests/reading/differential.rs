@@ -2,6 +2,9 @@
 //!
 //! A failure prints the seed of its log; `just differential 1 SEED` repeats it.
 
+use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_protocol::{CmdKafkaFetch, Isolation, KafkaMessage};
 use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::kafka::{Codec, Kafka, Outcome, Record, Write};
 use sluicegate_tests::random::Random;
@@ -9,7 +12,7 @@ use sluicegate_tests::socket::Socket;
 use sluicegate_tests::tools::number;
 
 use crate::gateway::{shared, tight};
-use crate::reference::{FOREVER, START, check_reads};
+use crate::reference::{FOREVER, START, assert_same, check_reads};
 
 #[tokio::test]
 async fn random_logs_are_read_as_librdkafka_reads_them() {
@@ -21,7 +24,7 @@ async fn random_logs_are_read_as_librdkafka_reads_them() {
     for seed in (first..).take(usize::try_from(rounds).unwrap()) {
         let mut random = Random::new(seed);
         let topic = write(kafka, seed, &mut random).await;
-        let want = kafka.read(&topic, 0);
+        let (want, committed) = (kafka.read(&topic, 0), kafka.read_committed(&topic, 0));
         let (start, end) = kafka.watermarks(&topic, 0).unwrap();
         let span = usize::try_from(end - start).unwrap();
         let offsets: Vec<i64> = (0..20).map(|_| start + random.below(span + 1) as i64).collect();
@@ -35,15 +38,55 @@ async fn random_logs_are_read_as_librdkafka_reads_them() {
                 assert_eq!(socket.list_offset(&topic, 0, *time).await, Ok(*want), "{what} at {time}");
             }
             check_reads(socket, &topic, offsets.iter().copied().chain([start, end]), &want).await;
+            for offset in offsets.iter().copied().chain([start, end]) {
+                let read = walk_committed(socket, &topic, offset, &mut random).await;
+                let after = committed.partition_point(|message| message.offset < offset);
+                assert_same(&read, &committed[after..], &format!("{what}, committed, from offset {offset}"));
+            }
         }
         kafka.delete_topic(&topic).await.unwrap();
+    }
+}
+
+/// Reads the committed records from `offset` on, with random bounds, and checks where each answer says to go on.
+async fn walk_committed(
+    socket: &mut Socket,
+    topic: &str,
+    mut offset: i64,
+    random: &mut Random,
+) -> Vec<KafkaMessage> {
+    let mut walked = Vec::new();
+    loop {
+        let fetch = CmdKafkaFetch {
+            topic: topic.to_owned(),
+            offset,
+            max_wait_ms: Some(0),
+            max_bytes: [0, 1, 500][random.below(3)],
+            max_records: [0, 1, 20][random.below(3)],
+            isolation: Isolation::ReadCommitted.into(),
+            ..Default::default()
+        };
+        let Resp::KafkaFetchResp(answer) = socket.ask(Req::CmdKafkaFetch(fetch.clone())).await else {
+            panic!("no answer to {fetch:?}")
+        };
+        let next = answer.next_offset;
+        let last = answer.messages.last().map_or(offset, |message| message.offset + 1);
+        assert!(next >= last, "{next} after {last}");
+        assert!(fetch.max_records == 0 || answer.messages.len() <= fetch.max_records as usize);
+        walked.extend(answer.messages);
+        if next == offset {
+            assert_eq!(answer.last_stable_offset, Some(offset));
+            return walked;
+        }
+        offset = next;
     }
 }
 
 /// A topic whose name tells the seed, of a few runs of records, each written in its own way; some of the first may be
 /// deleted.
 async fn write(kafka: &Kafka, seed: u64, random: &mut Random) -> String {
-    let topic = kafka.topic(&format!("seed-{seed}"), 1, &[FOREVER]).await.unwrap();
+    let stamped = ("message.timestamp.type", ["CreateTime", "CreateTime", "LogAppendTime"][random.below(3)]);
+    let topic = kafka.topic(&format!("seed-{seed}"), 1, &[FOREVER, stamped]).await.unwrap();
     for _ in 0..random.below(6) + 1 {
         let how = Write {
             codec: Codec::ALL[random.below(5)],

@@ -14,6 +14,7 @@ pub(crate) fn messages(offsets: &[i64], records: &[Record]) -> Vec<KafkaMessage>
         key: record.key.clone().map(Bytes::from),
         value: record.value.clone().map(Bytes::from),
         headers: Vec::new(),
+        ..Default::default()
     };
     offsets.iter().zip(records).map(message).collect()
 }
@@ -70,7 +71,7 @@ pub(crate) fn assert_same(read: &[KafkaMessage], want: &[KafkaMessage], what: &s
 }
 
 fn brief(message: &KafkaMessage) -> String {
-    let KafkaMessage { offset, timestamp, key, value, headers } = message;
+    let KafkaMessage { offset, timestamp, key, value, headers, .. } = message;
     let start = |bytes: &Option<Bytes>| match bytes {
         Some(bytes) => format!("{} B {:?}", bytes.len(), bytes.slice(..bytes.len().min(32))),
         None => "null".to_owned(),

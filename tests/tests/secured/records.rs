@@ -51,6 +51,7 @@ fn message((offset, record): (i64, Record)) -> KafkaMessage {
         key: record.key.map(Bytes::from),
         value: record.value.map(Bytes::from),
         headers: Vec::new(),
+        ..Default::default()
     }
 }
 

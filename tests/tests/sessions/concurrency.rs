@@ -60,7 +60,15 @@ async fn answers_carry_the_sequences_of_their_requests(way: Way) {
 }
 
 fn fetch(sequence: i64, topic: &str, offset: i64) -> Vec<u8> {
-    request(sequence, Req::CmdKafkaFetch(CmdKafkaFetch { topic: topic.to_owned(), partition: 0, offset }))
+    request(
+        sequence,
+        Req::CmdKafkaFetch(CmdKafkaFetch {
+            topic: topic.to_owned(),
+            partition: 0,
+            offset,
+            ..Default::default()
+        }),
+    )
 }
 
 fn list(sequence: i64, topic: &str, timestamp: i64) -> Vec<u8> {

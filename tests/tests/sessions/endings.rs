@@ -21,7 +21,7 @@ async fn drain_answers_commands_in_flight_and_closes_with_1001(way: Way) {
     let topic = Kafka::shared().await.unwrap().topic("drained", 1, &[]).await.unwrap();
     let mut idle = Raw::open(stack.gateway()).await;
     let mut busy = Peer::open(&stack).await;
-    let fetch = CmdKafkaFetch { topic, partition: 0, offset: 0 };
+    let fetch = CmdKafkaFetch { topic, partition: 0, offset: 0, ..Default::default() };
     busy.send(request(7, Req::CmdKafkaFetch(fetch))).await;
     // The fetch is with the bridge once what was sent behind it has its answer.
     busy.is_idle().await;

@@ -129,7 +129,7 @@ pub(crate) fn ping(sequence: i64, state: &[u8]) -> PubSubReq {
 }
 
 pub(crate) fn fetch(sequence: i64) -> PubSubReq {
-    let fetch = CmdKafkaFetch { topic: "orders".into(), partition: 3, offset: 42 };
+    let fetch = CmdKafkaFetch { topic: "orders".into(), partition: 3, offset: 42, ..Default::default() };
     PubSubReq { sequence, req: Some(Req::CmdKafkaFetch(fetch)) }
 }
 
@@ -175,6 +175,10 @@ pub(crate) fn fetched(sequence: i64, len: usize) -> PubSubResp {
     let message = KafkaMessage { offset: 42, value: Some(value.into()), ..KafkaMessage::default() };
     PubSubResp {
         sequence,
-        resp: Some(Resp::KafkaFetchResp(KafkaFetchResp { messages: vec![message], next_offset: 0 })),
+        resp: Some(Resp::KafkaFetchResp(KafkaFetchResp {
+            messages: vec![message],
+            next_offset: 0,
+            ..Default::default()
+        })),
     }
 }

@@ -70,7 +70,9 @@ impl Backend for Arc<Script> {
             self.check_log(log).await?;
             let value = Some(vec![0; usize::try_from(log.partition).unwrap()].into());
             let message = KafkaMessage { value, ..Default::default() };
-            let messages = KafkaFetchResp { messages: vec![message], next_offset: 0 }.encode_to_vec().into();
+            let messages = KafkaFetchResp { messages: vec![message], next_offset: 0, ..Default::default() }
+                .encode_to_vec()
+                .into();
             Ok(Fetched { messages, count: 1, next_offset: 0, ends: Ends::UNKNOWN })
         }
         .boxed()

@@ -16,24 +16,31 @@ pub(super) async fn fetch(
     fetch: Fetch,
     reservation: &mut dyn AnswerReservation,
 ) -> Result<Fetched, ReadError> {
-    let (Log { topic, partition }, Fetch { offset, max_bytes, wait }) = (log, fetch);
+    let Log { topic, partition } = log;
+    let Fetch { offset, max_bytes, wait, min_bytes, max_records, committed } = fetch;
     let look = sluicegate_reader::Fetch {
         topic,
         partition,
         offset,
         max_bytes,
         max_wait: Duration::ZERO,
+        min_bytes: 0,
+        max_records,
+        committed,
         at_end: false,
     };
     let looked = reader.fetch(look).await?;
-    if looked.count > 0 || wait.is_zero() {
+    if looked.count > 0 && looked.messages.len() >= min_bytes || wait.is_zero() {
         return Ok(fetched(looked));
     }
-    let look = sluicegate_reader::Fetch { offset: looked.next_offset, ..look };
+    let is_empty = looked.count == 0;
+    let look =
+        sluicegate_reader::Fetch { offset: if is_empty { looked.next_offset } else { offset }, ..look };
     let wait = sluicegate_reader::Fetch {
         max_bytes: max_bytes.min(WAITING_BYTES),
         max_wait: wait,
-        at_end: true,
+        min_bytes: min_bytes.min(WAITING_BYTES),
+        at_end: is_empty,
         ..look
     };
     let waited = tokio::select! {

@@ -8,7 +8,7 @@ use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, i
 use sluicegate_protocol::wire::number::{KAFKA_FETCH_RESP, SEQUENCE};
 use sluicegate_protocol::{
     Close, ControlResp, ErrorResp, KafkaFetchResp, KafkaListOffsetResp, KafkaProduceResp, PongResp, Produced,
-    PubSubResp, control_resp::Control, grpc, pub_sub_resp::Resp,
+    PubSubResp, Reason, control_resp::Control, grpc, pub_sub_resp::Resp,
 };
 
 use crate::backend::{CommandError, DeliveryReport, Fault, Fetched, Written};
@@ -18,8 +18,8 @@ use crate::backend::{CommandError, DeliveryReport, Fault, Fetched, Written};
 pub(super) enum Answer {
     /// A small answer, or one whose size the client chose.
     Message(PubSubResp),
-    /// An encoded `KafkaFetchResp`, shared instead of copied.
-    Messages { sequence: i64, messages: Bytes },
+    /// A `KafkaFetchResp`: its messages, encoded and shared instead of copied, and `rest` without any.
+    Messages { sequence: i64, messages: Bytes, rest: KafkaFetchResp },
 }
 
 impl Answer {
@@ -27,15 +27,17 @@ impl Answer {
         Self::new(sequence, Resp::PongResp(PongResp { state }))
     }
 
-    /// Records fetched from offset `asked` on. Without records, the answer has the offset to continue from, unless that
-    /// is `asked`.
-    pub(super) fn fetched(sequence: i64, asked: i64, fetched: Fetched) -> Self {
-        let Fetched { messages, count, next_offset, .. } = fetched;
-        if count > 0 || next_offset <= asked {
-            return Self::Messages { sequence, messages };
-        }
-        let messages = KafkaFetchResp { messages: Vec::new(), next_offset }.encode_to_vec().into();
-        Self::Messages { sequence, messages }
+    /// Fetched records, and where to continue.
+    pub(super) fn fetched(sequence: i64, fetched: Fetched) -> Self {
+        let Fetched { messages, next_offset, ends, .. } = fetched;
+        let rest = KafkaFetchResp {
+            messages: Vec::new(),
+            next_offset,
+            high_watermark: Some(ends.end),
+            last_stable_offset: Some(ends.stable),
+            log_start_offset: Some(ends.start),
+        };
+        Self::Messages { sequence, messages, rest }
     }
 
     pub(super) fn offset(sequence: i64, offset: i64) -> Self {
@@ -59,7 +61,11 @@ impl Answer {
 
     /// An error of the bridge itself, not retriable.
     pub(super) fn refusal(sequence: i64, message: &str) -> Self {
-        Self::error(sequence, ErrorResp { code: 0, message: message.to_owned(), ..Default::default() })
+        let reason = Reason::InvalidCommand.into();
+        Self::error(
+            sequence,
+            ErrorResp { code: 0, message: message.to_owned(), reason, ..Default::default() },
+        )
     }
 
     pub(super) fn control(control: Control) -> Self {
@@ -83,16 +89,19 @@ impl Answer {
                 let _ = message.encode(small);
                 None
             }
-            Self::Messages { sequence, messages } => {
+            Self::Messages { sequence, messages, rest } => {
                 let sequence_len = if sequence == 0 { 0 } else { int64::encoded_len(SEQUENCE, &sequence) };
-                let fetch_head = FETCH_KEY_LEN.saturating_add(encoded_len_varint(messages.len() as u64));
-                let len = messages.len().saturating_add(sequence_len).saturating_add(fetch_head);
+                let fetch_len = messages.len().saturating_add(rest.encoded_len());
+                let fetch_head = FETCH_KEY_LEN.saturating_add(encoded_len_varint(fetch_len as u64));
+                let len = fetch_len.saturating_add(sequence_len).saturating_add(fetch_head);
                 put_head(small, len);
                 if sequence != 0 {
                     int64::encode(SEQUENCE, &sequence, small);
                 }
                 encode_key(KAFKA_FETCH_RESP, WireType::LengthDelimited, small);
-                encode_varint(messages.len() as u64, small);
+                encode_varint(fetch_len as u64, small);
+                // Protobuf's fields can have any order, and a large body must come last.
+                let _ = rest.encode(small);
                 if messages.len() > COPY_BYTES {
                     return Some(messages);
                 }
@@ -125,11 +134,29 @@ fn error_resp(error: CommandError, max_bytes: usize) -> ErrorResp {
         retriable: fault.is_retriable(),
         retry_after_ms: u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX),
         unknown_outcome: matches!(fault, Fault::UnknownOutcome { .. }),
+        reason: reason(fault).into(),
     }
 }
 
-/// Bytes of an answer around its body: the gRPC head, the sequence, tags, lengths, and our own short texts.
-pub(super) const ENVELOPE_BYTES: usize = 64;
+fn reason(fault: Fault) -> Reason {
+    match fault {
+        Fault::Invalid => Reason::InvalidCommand,
+        Fault::OffsetOutOfRange => Reason::OffsetOutOfRange,
+        Fault::Forbidden => Reason::Denied,
+        Fault::NotAuthorized => Reason::Unauthorized,
+        Fault::NotFound => Reason::NotFound,
+        Fault::TooLarge => Reason::TooLarge,
+        Fault::InvalidRecord => Reason::InvalidRecord,
+        Fault::QueueFull => Reason::QueueFull,
+        Fault::Transient => Reason::Transient,
+        Fault::Rejected => Reason::Rejected,
+        Fault::Unreachable { .. } => Reason::Unreachable,
+        Fault::UnknownOutcome { .. } => Reason::UnknownOutcome,
+    }
+}
+
+/// Bytes of an answer around its body: the gRPC head, the sequence, tags, lengths, offsets, and our own short texts.
+pub(super) const ENVELOPE_BYTES: usize = 128;
 /// The longest message of a command's error, in bytes.
 pub(super) const MAX_ERROR_BYTES: usize = 4 * 1024;
 /// The longest message of a record's error, in bytes.
@@ -178,24 +205,30 @@ mod tests {
             let value = Bytes::from(vec![b'v'; value_len]);
             let (key, value) = (Some("k".into()), Some(value));
             let headers = vec![Header { key: "h".into(), value: None }];
-            let message = KafkaMessage { offset: 5, timestamp: 6, key, value, headers };
-            let fetched = KafkaFetchResp { messages: vec![message], next_offset: 0 };
+            let message = KafkaMessage { offset: 5, timestamp: 6, key, value, headers, ..Default::default() };
+            let encoded = KafkaFetchResp { messages: vec![message.clone()], ..Default::default() };
+            let messages = Bytes::from(encoded.encode_to_vec());
+            let ends = Ends { start: 1, stable: i64::MAX, end: -1 };
             for sequence in [0, 1, -1, i64::MAX] {
-                let messages = Bytes::from(fetched.encode_to_vec());
-                let resp = Some(Resp::KafkaFetchResp(fetched.clone()));
-                check(Answer::Messages { sequence, messages }, PubSubResp { sequence, resp });
+                let fetched = Fetched { messages: messages.clone(), count: 1, next_offset: 9, ends };
+                let want = KafkaFetchResp {
+                    messages: vec![message.clone()],
+                    next_offset: 9,
+                    high_watermark: Some(-1),
+                    last_stable_offset: Some(i64::MAX),
+                    log_start_offset: Some(1),
+                };
+                let resp = Some(Resp::KafkaFetchResp(want));
+                check(Answer::fetched(sequence, fetched), PubSubResp { sequence, resp });
             }
         }
-        let resp = Some(Resp::KafkaFetchResp(KafkaFetchResp::default()));
-        let empty = Answer::Messages { sequence: 3, messages: Bytes::new() };
-        check(empty, PubSubResp { sequence: 3, resp });
     }
 
     #[test]
     fn large_body_is_not_copied() {
         let messages = Bytes::from(vec![0; COPY_BYTES + 1]);
         let mut small = BytesMut::new();
-        let large = Answer::Messages { sequence: 1, messages: messages.clone() }.encode(&mut small).unwrap();
+        let large = Answer::fetched(1, records(messages.clone())).encode(&mut small).unwrap();
         assert_eq!(large.as_ptr(), messages.as_ptr());
     }
 
@@ -210,14 +243,8 @@ mod tests {
         );
     }
 
-    #[test]
-    fn skipped_records_advance_the_next_offset() {
-        let fetched =
-            |next_offset| Fetched { messages: Bytes::new(), count: 0, next_offset, ends: Ends::UNKNOWN };
-        let resp =
-            |next_offset| Some(Resp::KafkaFetchResp(KafkaFetchResp { messages: Vec::new(), next_offset }));
-        check(Answer::fetched(1, 5, fetched(5)), PubSubResp { sequence: 1, resp: resp(0) });
-        check(Answer::fetched(1, 5, fetched(9)), PubSubResp { sequence: 1, resp: resp(9) });
+    fn records(messages: Bytes) -> Fetched {
+        Fetched { messages, count: 1, next_offset: 9, ends: Ends::UNKNOWN }
     }
 
     #[test]

@@ -29,7 +29,7 @@ impl Command {
     ) -> Answer {
         match self {
             Self::Fetch(fetch) => match grant.fetch(&fetch, reservation).await {
-                Ok(fetched) => Answer::fetched(sequence, fetch.offset, fetched),
+                Ok(fetched) => Answer::fetched(sequence, fetched),
                 Err(error) => {
                     let (topic, partition) = (shown(&fetch.topic), fetch.partition);
                     let what = format_args!("fetch message, topic: {topic}, partition: {partition}");

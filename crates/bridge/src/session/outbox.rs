@@ -102,6 +102,8 @@ const FULL_WRITE: usize = 16 * 1024;
 mod tests {
     use tokio::sync::Semaphore;
 
+    use sluicegate_protocol::KafkaFetchResp;
+
     use super::*;
 
     fn reserve(budget: &Arc<Semaphore>, bytes: u32) -> Option<OwnedSemaphorePermit> {
@@ -127,7 +129,8 @@ mod tests {
         let mut outbox = Outbox::default();
         let messages = Bytes::from(vec![b'm'; 100_000]);
         outbox.push(Answer::pong(1, "a".into()), None);
-        outbox.push(Answer::Messages { sequence: 2, messages: messages.clone() }, None);
+        let rest = KafkaFetchResp::default();
+        outbox.push(Answer::Messages { sequence: 2, messages: messages.clone(), rest }, None);
         outbox.push(Answer::pong(3, "b".into()), None);
         let writes: Vec<Bytes> = std::iter::from_fn(|| outbox.pop()).map(|w| w.bytes).collect();
         assert_eq!(writes.len(), 3);

@@ -85,7 +85,7 @@ mod tests {
     fn each_command_is_parsed() {
         let ping = CmdPing { state: "s".into() };
         check(&request(7, Req::CmdPing(ping)), Request::Ping { sequence: 7, state: "s".into() });
-        let fetch = CmdKafkaFetch { topic: "t".into(), partition: 1, offset: 2 };
+        let fetch = CmdKafkaFetch { topic: "t".into(), partition: 1, offset: 2, ..Default::default() };
         let command = Command::Fetch(fetch.clone());
         check(&request(8, Req::CmdKafkaFetch(fetch)), Request::Command { sequence: 8, command });
         check(&request(9, Req::CmdEmpty(CmdEmpty {})), Request::Unknown { sequence: 9 });

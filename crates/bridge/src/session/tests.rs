@@ -130,7 +130,12 @@ fn ping(state: &'static [u8]) -> Req {
 
 /// A fetch that takes `millis` and returns `bytes`.
 fn fetch(millis: u64, bytes: i32) -> Req {
-    Req::CmdKafkaFetch(CmdKafkaFetch { topic: millis.to_string(), partition: bytes, offset: 0 })
+    Req::CmdKafkaFetch(CmdKafkaFetch {
+        topic: millis.to_string(),
+        partition: bytes,
+        offset: 0,
+        ..Default::default()
+    })
 }
 
 /// Produces this value to a topic whose look-up takes `millis`.

@@ -46,7 +46,7 @@ async fn commands_fail_in_time_while_kafka_is_down() {
     for endpoint in ENDPOINTS {
         let mut stream = gateway.open(endpoint, &[]).await.unwrap();
         let asked = Instant::now();
-        let fetch = CmdKafkaFetch { topic: "t".into(), partition: 3, offset: 0 };
+        let fetch = CmdKafkaFetch { topic: "t".into(), partition: 3, offset: 0, ..Default::default() };
         stream.ask(1, Req::CmdKafkaFetch(fetch)).await;
         let list = CmdKafkaListOffset { topic: "t".into(), partition: 3, timestamp: -1 };
         stream.ask(2, Req::CmdKafkaListOffset(list)).await;
@@ -137,7 +137,7 @@ async fn client_with_hanging_commands_is_noticed_leaving() {
     let gateway = Gateway::connect(&bridge).await;
     for endpoint in ENDPOINTS {
         let stream = gateway.open(endpoint, &[]).await.unwrap();
-        let fetch = CmdKafkaFetch { topic: "t".into(), partition: 0, offset: 0 };
+        let fetch = CmdKafkaFetch { topic: "t".into(), partition: 0, offset: 0, ..Default::default() };
         let request = PubSubReq { sequence: 1, req: Some(Req::CmdKafkaFetch(fetch)) };
         let (stream, _) = flood(stream, framed(&request.encode_to_vec())).await;
         drop(stream);
@@ -170,7 +170,7 @@ async fn newcomers_are_told_to_come_back_during_a_drain() {
     let gateway = Gateway::connect(&bridge).await;
     let other = Gateway::connect(&bridge).await;
     let mut stream = gateway.open(Endpoint::Connect, &[]).await.unwrap();
-    let fetch = CmdKafkaFetch { topic: "t".into(), partition: 0, offset: 0 };
+    let fetch = CmdKafkaFetch { topic: "t".into(), partition: 0, offset: 0, ..Default::default() };
     stream.ask(1, Req::CmdKafkaFetch(fetch)).await;
     stream.ask(2, ping("")).await;
     assert_eq!(stream.next().await.unwrap().sequence, 2);

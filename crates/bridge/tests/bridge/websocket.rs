@@ -224,7 +224,7 @@ async fn drain_closes_sessions_and_refuses_newcomers() {
     let kafka = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let bridge = start_before(kafka.local_addr().unwrap(), "", "").await;
     let mut client = open(&bridge, &[]).await;
-    let fetch = CmdKafkaFetch { topic: "t".into(), partition: 0, offset: 0 };
+    let fetch = CmdKafkaFetch { topic: "t".into(), partition: 0, offset: 0, ..Default::default() };
     client.write(request(1, Req::CmdKafkaFetch(fetch))).await;
     client.write(request(2, ping(""))).await;
     assert_eq!(client.answer().await.sequence, 2);

@@ -81,6 +81,7 @@ fn message(offset: i64) -> KafkaMessage {
         key: Some(format!("k{offset}").into()),
         value: Some(format!("v{offset}").into()),
         headers: Vec::new(),
+        ..Default::default()
     }
 }
 
@@ -99,7 +100,11 @@ fn read(log: &Log, topic: &str, offset: i64) -> Resp {
         return endless(offset);
     }
     if topic == "growing" && offset >= log.end {
-        return Resp::KafkaFetchResp(KafkaFetchResp { messages: vec![message(offset)], next_offset: 0 });
+        return Resp::KafkaFetchResp(KafkaFetchResp {
+            messages: vec![message(offset)],
+            next_offset: 0,
+            ..Default::default()
+        });
     }
     if offset < log.start || offset > log.end {
         return error("fetch message", topic, 0, 1, "OFFSET_OUT_OF_RANGE");
@@ -108,7 +113,7 @@ fn read(log: &Log, topic: &str, offset: i64) -> Resp {
         log.messages.iter().filter(|message| message.offset >= offset).take(3).cloned().collect();
     let reads_on = messages.is_empty() && topic == "markers";
     let next_offset = if reads_on { (offset + 1).min(log.end) } else { 0 };
-    Resp::KafkaFetchResp(KafkaFetchResp { messages, next_offset })
+    Resp::KafkaFetchResp(KafkaFetchResp { messages, next_offset, ..Default::default() })
 }
 
 /// An answer of 1 MiB.
@@ -116,7 +121,11 @@ pub(crate) fn endless(offset: i64) -> Resp {
     let value = bytes::Bytes::from(vec![b'x'; 1024]);
     let messages =
         (offset..offset + 1000).map(|offset| KafkaMessage { value: Some(value.clone()), ..message(offset) });
-    Resp::KafkaFetchResp(KafkaFetchResp { messages: messages.collect(), next_offset: 0 })
+    Resp::KafkaFetchResp(KafkaFetchResp {
+        messages: messages.collect(),
+        next_offset: 0,
+        ..Default::default()
+    })
 }
 
 fn unknown(what: &str, topic: &str, partition: i32) -> Resp {

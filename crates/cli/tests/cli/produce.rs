@@ -43,7 +43,7 @@ async fn answer(session: &mut Session, sequence: i64, errors: Vec<Option<ErrorRe
 
 fn error(retriable: bool, unknown_outcome: bool) -> Option<ErrorResp> {
     let message = "not\u{7} now".to_owned();
-    Some(ErrorResp { code: 0, message, retriable, retry_after_ms: 50, unknown_outcome })
+    Some(ErrorResp { code: 0, message, retriable, retry_after_ms: 50, unknown_outcome, ..Default::default() })
 }
 
 #[tokio::test]

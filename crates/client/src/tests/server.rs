@@ -93,5 +93,5 @@ pub(super) async fn accept(listener: &TcpListener) -> Peer {
 /// An answer with one message for each of `offsets`.
 pub(super) fn messages(offsets: impl IntoIterator<Item = i64>) -> Resp {
     let messages = offsets.into_iter().map(|offset| KafkaMessage { offset, ..Default::default() }).collect();
-    Resp::KafkaFetchResp(KafkaFetchResp { messages, next_offset: 0 })
+    Resp::KafkaFetchResp(KafkaFetchResp { messages, next_offset: 0, ..Default::default() })
 }

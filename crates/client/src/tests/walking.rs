@@ -28,7 +28,9 @@ async fn walk_continues_after_the_last_message() {
 #[tokio::test]
 async fn walk_skips_offsets_without_messages() {
     let (client, server) = session(async |peer: Peer| {
-        let empty = |next_offset| Resp::KafkaFetchResp(KafkaFetchResp { messages: Vec::new(), next_offset });
+        let empty = |next_offset| {
+            Resp::KafkaFetchResp(KafkaFetchResp { messages: Vec::new(), next_offset, ..Default::default() })
+        };
         play(peer, [messages([4]), empty(90), empty(7), messages([90])]).await
     })
     .await;

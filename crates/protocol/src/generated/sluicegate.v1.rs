@@ -210,7 +210,8 @@ pub struct CmdPing {
     #[prost(bytes = "bytes", tag = "1")]
     pub state: ::prost::bytes::Bytes,
 }
-/// Reads messages of one partition, from an offset on.
+/// Reads messages of one partition, from an offset on. An offset inside a gap, as after compaction or within an aborted
+/// transaction, reads from the next message on.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CmdKafkaFetch {
     #[prost(string, tag = "1")]
@@ -219,6 +220,23 @@ pub struct CmdKafkaFetch {
     pub partition: i32,
     #[prost(int64, tag = "3")]
     pub offset: i64,
+    /// How long to wait for `min_bytes` of messages, in milliseconds, at most 30,000. Kafka's `fetch.max.wait.ms`. Absent: the
+    /// bridge's `read.wait_ms`. 0: no wait.
+    #[prost(uint32, optional, tag = "1001")]
+    pub max_wait_ms: ::core::option::Option<u32>,
+    /// The messages to wait for, in bytes of the answer, at most 16,384. Kafka's `fetch.min.bytes`. 0: one message.
+    #[prost(uint32, tag = "1002")]
+    pub min_bytes: u32,
+    /// The size of the answer's messages in bytes. Kafka's `max.partition.fetch.bytes`. The first message is delivered even if it
+    /// is larger. 0, or more than the bridge's `read.max_bytes`: that.
+    #[prost(uint32, tag = "1003")]
+    pub max_bytes: u32,
+    /// The largest number of messages. Kafka's `max.poll.records`. 0: as many as fit.
+    #[prost(uint32, tag = "1004")]
+    pub max_records: u32,
+    /// Kafka's `isolation.level`.
+    #[prost(enumeration = "Isolation", tag = "1005")]
+    pub isolation: i32,
 }
 /// Asks for an offset of one partition.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -320,6 +338,9 @@ pub struct ErrorResp {
     /// The record may or may not have been written. A retry can write it twice.
     #[prost(bool, tag = "1003")]
     pub unknown_outcome: bool,
+    /// Whose fault it is. UNSPECIFIED from bridges that do not know this field.
+    #[prost(enumeration = "Reason", tag = "1004")]
+    pub reason: i32,
 }
 /// Answers `CmdPing`.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -332,9 +353,21 @@ pub struct PongResp {
 pub struct KafkaFetchResp {
     #[prost(message, repeated, tag = "1")]
     pub messages: ::prost::alloc::vec::Vec<KafkaMessage>,
-    /// The offset to read on from, in an answer without messages: the log has none before it. 0: the requested offset.
+    /// The offset to read on from: after the last message and the gap that follows it. Absent from bridges that do not know it in
+    /// answers with messages: read on after the last message.
     #[prost(int64, tag = "1001")]
     pub next_offset: i64,
+    /// The offset of the next record that will be written and replicated; -1: unknown. Like the two offsets below, it is as of the
+    /// last answer of Kafka for this partition: at most `read.cache_ms` old in an answer with messages, and newer than the command in
+    /// an answer without.
+    #[prost(int64, optional, tag = "1002")]
+    pub high_watermark: ::core::option::Option<i64>,
+    /// Where the first open transaction begins; without one, the high watermark. -1: unknown.
+    #[prost(int64, optional, tag = "1003")]
+    pub last_stable_offset: ::core::option::Option<i64>,
+    /// The offset of the first record that is not deleted; -1: unknown.
+    #[prost(int64, optional, tag = "1004")]
+    pub log_start_offset: ::core::option::Option<i64>,
 }
 /// A record of a Kafka log.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -353,6 +386,9 @@ pub struct KafkaMessage {
     /// In the record's order. Invalid UTF-8 in a key is replaced by U+FFFD, as in Kafka's own clients.
     #[prost(message, repeated, tag = "1001")]
     pub headers: ::prost::alloc::vec::Vec<Header>,
+    /// What the timestamp means. Kafka's `message.timestamp.type`.
+    #[prost(enumeration = "TimestampType", tag = "1002")]
+    pub timestamp_type: i32,
 }
 /// Answers `CmdKafkaListOffset`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -382,4 +418,134 @@ pub struct Produced {
     /// Present: the record was not acknowledged. Ignore the fields above.
     #[prost(message, optional, tag = "4")]
     pub error: ::core::option::Option<ErrorResp>,
+}
+/// Which records of transactions are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Isolation {
+    /// All, also those of open and aborted transactions.
+    ReadUncommitted = 0,
+    /// None of open or aborted transactions. The log ends where the first open transaction begins.
+    ReadCommitted = 1,
+}
+impl Isolation {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::ReadUncommitted => "READ_UNCOMMITTED",
+            Self::ReadCommitted => "READ_COMMITTED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "READ_UNCOMMITTED" => Some(Self::ReadUncommitted),
+            "READ_COMMITTED" => Some(Self::ReadCommitted),
+            _ => None,
+        }
+    }
+}
+/// The reason of an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Reason {
+    Unspecified = 0,
+    /// The command is invalid.
+    InvalidCommand = 1,
+    /// The log has no record at this offset: it is below the log start or above the log end.
+    OffsetOutOfRange = 2,
+    /// The route or the bridge does not allow it.
+    Denied = 3,
+    /// Kafka does not authorize the cluster's user.
+    Unauthorized = 4,
+    /// The topic or partition does not exist.
+    NotFound = 5,
+    /// The record is larger than the cluster accepts, or than the bridge delivers.
+    TooLarge = 6,
+    /// The topic does not accept the record's content.
+    InvalidRecord = 7,
+    /// The bridge's queue of records to write is full, or holds too much of this client.
+    QueueFull = 8,
+    /// Kafka or the bridge refuses now.
+    Transient = 9,
+    /// Kafka refuses, and a retry does not help.
+    Rejected = 10,
+    /// No broker was reachable.
+    Unreachable = 11,
+    /// A record may have been written.
+    UnknownOutcome = 12,
+}
+impl Reason {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "REASON_UNSPECIFIED",
+            Self::InvalidCommand => "INVALID_COMMAND",
+            Self::OffsetOutOfRange => "OFFSET_OUT_OF_RANGE",
+            Self::Denied => "DENIED",
+            Self::Unauthorized => "UNAUTHORIZED",
+            Self::NotFound => "NOT_FOUND",
+            Self::TooLarge => "TOO_LARGE",
+            Self::InvalidRecord => "INVALID_RECORD",
+            Self::QueueFull => "QUEUE_FULL",
+            Self::Transient => "TRANSIENT",
+            Self::Rejected => "REJECTED",
+            Self::Unreachable => "UNREACHABLE",
+            Self::UnknownOutcome => "UNKNOWN_OUTCOME",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "REASON_UNSPECIFIED" => Some(Self::Unspecified),
+            "INVALID_COMMAND" => Some(Self::InvalidCommand),
+            "OFFSET_OUT_OF_RANGE" => Some(Self::OffsetOutOfRange),
+            "DENIED" => Some(Self::Denied),
+            "UNAUTHORIZED" => Some(Self::Unauthorized),
+            "NOT_FOUND" => Some(Self::NotFound),
+            "TOO_LARGE" => Some(Self::TooLarge),
+            "INVALID_RECORD" => Some(Self::InvalidRecord),
+            "QUEUE_FULL" => Some(Self::QueueFull),
+            "TRANSIENT" => Some(Self::Transient),
+            "REJECTED" => Some(Self::Rejected),
+            "UNREACHABLE" => Some(Self::Unreachable),
+            "UNKNOWN_OUTCOME" => Some(Self::UnknownOutcome),
+            _ => None,
+        }
+    }
+}
+/// The meaning of a record's timestamp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum TimestampType {
+    /// The producer's time, or its own choice.
+    CreateTime = 0,
+    /// The broker's time of writing.
+    LogAppendTime = 1,
+}
+impl TimestampType {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::CreateTime => "CREATE_TIME",
+            Self::LogAppendTime => "LOG_APPEND_TIME",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CREATE_TIME" => Some(Self::CreateTime),
+            "LOG_APPEND_TIME" => Some(Self::LogAppendTime),
+            _ => None,
+        }
+    }
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use kafka_protocol::messages::{ApiKey, fetch_request};
 use kafka_protocol::protocol::StrBytes;
 
+use sluicegate_records::AbortedTransaction;
 use sluicegate_shared_log::Ends;
 
 use super::request::{Api, TopicId, topic_name};
@@ -20,6 +21,8 @@ pub(crate) struct FetchRequest<'a> {
     pub(crate) max_bytes: i32,
     /// How long the broker waits for a first byte, in milliseconds.
     pub(crate) max_wait: i32,
+    /// Whether records of open and aborted transactions are left out.
+    pub(crate) committed: bool,
     /// The rack of this client, for which the leader chooses its preferred replica; `None` if the leader must answer itself.
     pub(crate) rack: Option<StrBytes>,
 }
@@ -50,6 +53,8 @@ pub(crate) struct FetchAnswer {
     pub(crate) last_stable_offset: i64,
     /// −1 with some errors, and from brokers before Kafka 1.0.
     pub(crate) log_start_offset: i64,
+    /// Aborted transactions whose records are among the batches, if the request leaves them out.
+    pub(crate) aborted: Vec<AbortedTransaction>,
     /// The node id of the replica to fetch from (KIP-392); the response has no records then.
     pub(crate) preferred_read_replica: Option<i32>,
     /// Record batches; the last one can be truncated.
@@ -100,6 +105,7 @@ impl Api for FetchRequest<'_> {
             .with_max_wait_ms(self.max_wait)
             .with_min_bytes(1)
             .with_max_bytes(self.max_bytes)
+            .with_isolation_level(i8::from(self.committed))
             .with_session_id(0)
             .with_session_epoch(-1)
             .with_topics(self.partitions.chunk_by(same_topic).map(topic).collect())
@@ -167,6 +173,7 @@ impl FetchAnswer {
             high_watermark: -1,
             last_stable_offset: -1,
             log_start_offset: -1,
+            aborted: Vec::new(),
             preferred_read_replica: None,
             records: Bytes::new(),
         }
@@ -203,8 +210,9 @@ fn partition(wire: &mut Wire, version: i16) -> Result<(i32, FetchAnswer), WireEr
     let high_watermark = wire.i64()?;
     let last_stable_offset = wire.i64()?;
     let log_start_offset = if version >= 5 { wire.i64()? } else { -1 };
+    let mut aborted = Vec::new();
     for _ in 0..wire.array(16)? {
-        wire.skip(16)?; // an aborted transaction
+        aborted.push(AbortedTransaction { producer_id: wire.i64()?, first_offset: wire.i64()? });
         wire.end()?;
     }
     let preferred_read_replica =
@@ -217,6 +225,7 @@ fn partition(wire: &mut Wire, version: i16) -> Result<(i32, FetchAnswer), WireEr
         high_watermark,
         last_stable_offset,
         log_start_offset,
+        aborted,
         preferred_read_replica,
         records,
     };

@@ -80,6 +80,7 @@ pub(super) fn fetch_request() -> FetchRequest<'static> {
         partitions: vec![fetch_partition(3)],
         max_bytes: 6_000,
         max_wait: 250,
+        committed: true,
         rack: Some(StrBytes::from_static_str("r")),
     }
 }
@@ -98,7 +99,7 @@ fn metadata_request() -> MetadataRequest {
 fn broker_decodes_fetch() {
     for version in FetchRequest::VERSIONS {
         let request: messages::FetchRequest = received(&fetch_request(), version);
-        assert_eq!((request.replica_id.0, request.isolation_level), (-1, 0));
+        assert_eq!((request.replica_id.0, request.isolation_level), (-1, 1));
         assert_eq!((request.max_wait_ms, request.min_bytes, request.max_bytes), (250, 1, 6_000));
         assert_eq!((request.session_id, request.session_epoch), (0, -1));
         let topic = &request.topics[0];
@@ -270,6 +271,7 @@ fn fetched(version: i16, records: &'static [u8]) -> FetchAnswer {
         high_watermark: 100,
         last_stable_offset: 90,
         log_start_offset: if version >= 5 { 10 } else { -1 },
+        aborted: vec![sluicegate_records::AbortedTransaction { producer_id: 1, first_offset: 2 }],
         preferred_read_replica: (version >= 11).then_some(5),
         records: Bytes::from_static(records),
     }
@@ -332,7 +334,9 @@ fn null_lists_are_empty() {
         response.responses[0].partitions[0].records = None;
         response
     };
-    check(&fetch_request(), response, |version| vec![fetched(version, b"")]);
+    check(&fetch_request(), response, |version| {
+        vec![FetchAnswer { aborted: Vec::new(), ..fetched(version, b"") }]
+    });
 }
 
 #[test]

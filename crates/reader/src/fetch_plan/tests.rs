@@ -51,6 +51,7 @@ fn answer(topic_id: u128, records: &[u8]) -> Result<FetchAnswer, ReadError> {
         high_watermark: 100,
         last_stable_offset: -1,
         log_start_offset: -1,
+        aborted: Vec::new(),
         preferred_read_replica: None,
         records: Bytes::copy_from_slice(records),
     })
@@ -239,6 +240,7 @@ fn reply_depends_on_the_role() {
         high_watermark,
         last_stable_offset: -1,
         log_start_offset: -1,
+        aborted: Vec::new(),
         preferred_read_replica: node,
         records: Bytes::from_static(records),
     };

@@ -66,7 +66,17 @@ pub(crate) fn reader(properties: &[(&str, &str)]) -> Reader {
 }
 
 pub(crate) fn at(topic: &str, partition: i32, offset: i64) -> Fetch<'_> {
-    Fetch { topic, partition, offset, max_bytes: DEFAULT_MAX_BYTES, max_wait: Duration::ZERO, at_end: false }
+    Fetch {
+        topic,
+        partition,
+        offset,
+        max_bytes: DEFAULT_MAX_BYTES,
+        max_wait: Duration::ZERO,
+        min_bytes: 0,
+        max_records: 0,
+        committed: false,
+        at_end: false,
+    }
 }
 
 pub(crate) fn messages(fetched: &Fetched) -> Vec<KafkaMessage> {

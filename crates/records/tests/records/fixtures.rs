@@ -45,6 +45,7 @@ fn message(line: &str) -> KafkaMessage {
         key: bytes(key),
         value: bytes(value),
         headers: headers.split(',').filter(|_| headers != "NO_HEADERS").map(header).collect(),
+        timestamp_type: line.starts_with("LogAppendTime").into(),
     }
 }
 

@@ -74,7 +74,7 @@ async fn walk(args: &Args) -> Result<Walked, Failure> {
 }
 
 fn fetch(topic: &str, offset: i64) -> Bytes {
-    let fetch = CmdKafkaFetch { topic: topic.to_owned(), partition: 0, offset };
+    let fetch = CmdKafkaFetch { topic: topic.to_owned(), partition: 0, offset, ..Default::default() };
     PubSubReq { sequence: offset, req: Some(Req::CmdKafkaFetch(fetch)) }.encode_to_vec().into()
 }
 

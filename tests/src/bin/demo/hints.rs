@@ -120,7 +120,7 @@ fn tries(source: &Source, http: &str, url: &str, cli: &str) -> String {
 }
 
 fn fetch() -> Vec<u8> {
-    let fetch = CmdKafkaFetch { topic: TOPIC.into(), partition: 0, offset: 0 };
+    let fetch = CmdKafkaFetch { topic: TOPIC.into(), partition: 0, offset: 0, ..Default::default() };
     PubSubReq { sequence: 1, req: Some(Req::CmdKafkaFetch(fetch)) }.encode_to_vec()
 }
 

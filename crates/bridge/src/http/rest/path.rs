@@ -153,6 +153,11 @@ impl Query {
             Problem::new(ProblemKind::Malformed, detail)
         })
     }
+
+    /// A parameter's text.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(given, _)| *given == name).map(|(_, value)| value.as_ref())
+    }
 }
 
 /// The error of an unknown path.

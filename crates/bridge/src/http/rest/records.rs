@@ -42,7 +42,7 @@ pub(super) async fn get(
 
 /// The fetch of a query, with `defaults` for missing parameters.
 fn parse_fetch(query: &str, defaults: Reads) -> Result<Fetch, Problem> {
-    let query = Query::parse(query, &["offset", "max_bytes", "timeout"])?;
+    let query = Query::parse(query, &["offset", "max_bytes", "timeout", "isolation"])?;
     let offset = query.number("offset", 0..=i64::MAX)?.ok_or_else(|| {
         let detail = "query parameter offset is missing: expected the offset of the first record";
         Problem::new(ProblemKind::Malformed, detail)
@@ -57,6 +57,16 @@ fn parse_fetch(query: &str, defaults: Reads) -> Result<Fetch, Problem> {
         wait: timeout
             .and_then(|timeout| u64::try_from(timeout).ok())
             .map_or(defaults.wait, Duration::from_millis),
+        min_bytes: 0,
+        max_records: 0,
+        committed: match query.text("isolation") {
+            None | Some("read_uncommitted") => false,
+            Some("read_committed") => true,
+            Some(_) => {
+                let detail = "query parameter isolation: expected read_committed or read_uncommitted";
+                return Err(Problem::new(ProblemKind::Malformed, detail));
+            }
+        },
     })
 }
 
@@ -147,7 +157,7 @@ impl<'a> Record<'a> {
         message: &'a KafkaMessage,
         format: Format,
     ) -> Result<Self, NotJson> {
-        let KafkaMessage { offset, timestamp, key, value, headers } = message;
+        let KafkaMessage { offset, timestamp, key, value, headers, .. } = message;
         let payload = |part, bytes: &'a Option<Bytes>| {
             let bytes = bytes.as_deref();
             bytes.map(|bytes| Payload::new(bytes, format).ok_or(NotJson(part))).transpose()
@@ -202,11 +212,13 @@ mod tests {
 
     fn message(offset: i64, key: Option<&str>, value: Option<&str>) -> KafkaMessage {
         let [key, value] = [key, value].map(|text| text.map(|text| Bytes::copy_from_slice(text.as_bytes())));
-        KafkaMessage { offset, timestamp: 7, key, value, headers: Vec::new() }
+        KafkaMessage { offset, timestamp: 7, key, value, headers: Vec::new(), ..Default::default() }
     }
 
     fn body(messages: &[KafkaMessage], format: Format, max_bytes: usize) -> Result<String, Problem> {
-        let messages = KafkaFetchResp { messages: messages.to_vec(), next_offset: 0 }.encode_to_vec().into();
+        let messages = KafkaFetchResp { messages: messages.to_vec(), next_offset: 0, ..Default::default() }
+            .encode_to_vec()
+            .into();
         let body = document(TOPIC, 3, messages, format, max_bytes)?;
         Ok(String::from_utf8(body).unwrap())
     }
@@ -341,7 +353,14 @@ mod tests {
             ("offset=1&max_bytes=0", "query parameter max_bytes: expected a whole number from 1"),
             ("offset=1&timeout=30001", "query parameter timeout: expected a whole number from 0 to 30000"),
             ("offset=1&timeout=-1", "query parameter timeout: expected"),
-            ("offset=1&count=1", "unknown query parameter count: expected offset, max_bytes, timeout"),
+            (
+                "offset=1&count=1",
+                "unknown query parameter count: expected offset, max_bytes, timeout, isolation",
+            ),
+            (
+                "offset=1&isolation=x",
+                "query parameter isolation: expected read_committed or read_uncommitted",
+            ),
         ] {
             let problem = parse_fetch(query, defaults).unwrap_err().plain();
             let text = std::str::from_utf8(&problem.body).unwrap();

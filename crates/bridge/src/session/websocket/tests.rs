@@ -58,7 +58,7 @@ async fn answers_of_all_sizes_pass_pipes_of_all_sizes() {
     ] {
         let (mut client, session) = open(pipe).await;
         for (sequence, &len) in (1..).zip(sizes) {
-            let fetch = CmdKafkaFetch { topic: "0".into(), partition: len, offset: 0 };
+            let fetch = CmdKafkaFetch { topic: "0".into(), partition: len, offset: 0, ..Default::default() };
             client.send(request(sequence, Req::CmdKafkaFetch(fetch))).await.unwrap();
             let state = vec![b's'; usize::try_from(len).unwrap()].into();
             client.send(request(-sequence, Req::CmdPing(CmdPing { state }))).await.unwrap();

@@ -53,7 +53,7 @@ async fn client_that_leaves_is_noticed_within_a_second() {
     for asks in [false, true] {
         let mut client = open(&bridge, &[]).await;
         if asks {
-            let fetch = CmdKafkaFetch { topic: "t".into(), partition: 0, offset: 0 };
+            let fetch = CmdKafkaFetch { topic: "t".into(), partition: 0, offset: 0, ..Default::default() };
             client.write(request(1, Req::CmdKafkaFetch(fetch))).await;
         }
         client.write(request(2, ping(""))).await;
