@@ -123,6 +123,20 @@ async fn full_queue_refuses_all_further_records() {
 }
 
 #[tokio::test]
+async fn smaller_record_does_not_overtake_a_refused_one_of_its_command() {
+    let (mock, writer, _) = start(&[("queue.buffering.max.kbytes", "10"), ("message.timeout.ms", "1000")]);
+    mock.broker_down(1).unwrap();
+    let records = [5_000, 6_000, 10].map(|len| record(vec![b'x'; len]));
+    let handed = writer.hand_over(Source::default(), records.to_vec(), vec![None; 3]).await.unwrap();
+    assert_eq!(handed.queued, 1);
+    // There is room for the small one, in a command of its own.
+    let alone = writer.hand_over(Source::default(), records[2..].to_vec(), vec![None]).await.unwrap();
+    assert_eq!(alone.queued, 1);
+    let produced = writer.wait(handed, &CancellationToken::new()).await;
+    assert_eq!(produced[1..], [Err(error::queue_full()), Err(error::queue_full())]);
+}
+
+#[tokio::test]
 async fn keys_and_headers_take_room_in_the_queue() {
     let (mock, writer, _) = start(&[("queue.buffering.max.kbytes", "10"), ("message.timeout.ms", "1000")]);
     mock.broker_down(1).unwrap();
