@@ -411,3 +411,6 @@ const DEDICATED_CONNECTIONS: usize = 16;
 
 /// The idle time after which a dedicated connection is closed.
 const DEDICATED_IDLE: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests;

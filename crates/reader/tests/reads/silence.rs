@@ -64,27 +64,6 @@ async fn slow_partition_fails_no_other_call() {
 }
 
 #[tokio::test]
-async fn stalled_connection_is_avoided() {
-    let broker = slow_partition().await;
-    let reader = reader(&[broker.address]);
-    reader.list_offset("t", 0, -1).await.expect("the end");
-    reader.list_offset("slow", 0, -1).await.expect_err("no answer in time");
-    for _ in 0..3 {
-        let slow = tokio::spawn({
-            let reader = reader.clone();
-            async move { reader.list_offset("slow", 0, -1).await }
-        });
-        // No event tells that the connection counts as stalled: that is a matter of 250 ms without a response.
-        tokio::time::sleep(Duration::from_millis(400)).await;
-        let started = Instant::now();
-        reader.list_offset("t", 0, -1).await.expect("the end");
-        assert!(started.elapsed() < PROMPT, "{:?}", started.elapsed());
-        slow.await.expect("no panic").expect_err("no answer in time");
-    }
-    assert!(broker.connections() <= 8, "{} connections", broker.connections());
-}
-
-#[tokio::test]
 async fn frozen_broker_is_detected_and_recovers() {
     let frozen = Arc::new(AtomicBool::new(false));
     let is_frozen = Arc::clone(&frozen);

@@ -1,0 +1,83 @@
+//! The choice between connections, over pipes to a broker that answers only the request for its versions.
+
+use std::collections::BTreeMap;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::time::advance;
+
+use super::*;
+use crate::api::ListOffsetsRequest;
+
+const REQUEST: ListOffsetsRequest<'_> =
+    ListOffsetsRequest { topic: "t", partition: 0, leader_epoch: -1, timestamp: -1 };
+
+/// Version 0, with correlation ID 0: no error, and ListOffsets up to version 7.
+const VERSIONS: [u8; 20] = [0, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2, 0, 0, 0, 7];
+
+fn broker() -> Arc<Broker> {
+    let properties = BTreeMap::from([("bootstrap.servers".to_owned(), "broker:1".to_owned())]);
+    let config = Config::from_properties(&properties).expect("a usable configuration");
+    Arc::new(Broker::new(Address { host: "broker".to_owned(), port: 1 }, Arc::new(config)))
+}
+
+async fn receive(peer: &mut DuplexStream) {
+    let len = peer.read_i32().await.expect("a request");
+    peer.read_exact(&mut vec![0; usize::try_from(len).expect("a length")]).await.expect("a request");
+}
+
+/// An open connection, and the broker's end of it.
+async fn connect(name: &str) -> (Connection, DuplexStream) {
+    let (ours, mut peer) = duplex(1 << 16);
+    let answer = async {
+        receive(&mut peer).await;
+        peer.write_all(&VERSIONS).await.expect("an open pipe");
+    };
+    let address = Address { host: name.to_owned(), port: 1 };
+    let limits = Limits { in_flight: SHARED_IN_FLIGHT, max_response: 1 << 20, max_idle: None };
+    let handshake = Connection::handshake(ours, address, "me", limits, Duration::from_secs(60));
+    let (connection, ()) = tokio::join!(handshake, answer);
+    (connection.expect("a connection"), peer)
+}
+
+/// As [`connect`], with a request that has had no response for [`STALLED`].
+async fn connect_stalled() -> (Connection, DuplexStream) {
+    let (connection, mut peer) = connect("stalled").await;
+    let slot = connection.try_reserve().expect("a free slot");
+    tokio::spawn(slot.call(&REQUEST, Duration::from_secs(60)));
+    receive(&mut peer).await;
+    assert!(!is_stalled(&connection));
+    advance(STALLED).await;
+    (connection, peer)
+}
+
+#[tokio::test(start_paused = true)]
+async fn stalled_connection_is_avoided_even_if_another_has_more_load() {
+    let broker = broker();
+    let (stalled, _stalled_peer) = connect_stalled().await;
+    let (busy, _busy_peer) = connect("busy").await;
+    let _load = [busy.try_reserve(), busy.try_reserve()];
+    for open in [[&stalled, &busy], [&busy, &stalled]] {
+        *broker.shared.open.lock() = open.map(Clone::clone).to_vec();
+        assert_eq!(broker.shared.least_loaded().expect("a connection").address(), "busy:1");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn call_waits_briefly_for_another_connection_than_a_stalled_one() {
+    let broker = broker();
+    let (stalled, _stalled_peer) = connect_stalled().await;
+    let (new, _new_peer) = connect("new").await;
+    broker.shared.open.lock().push(stalled.clone());
+    // Another call opens a connection.
+    let opening = Arc::clone(&broker.shared.opening).lock_owned().await;
+    let started = Instant::now();
+    let slot = broker.shared_slot().await.expect("a slot");
+    assert_eq!((started.elapsed().as_millis(), stalled.load()), (STALLED.as_millis(), 2));
+    drop(slot);
+    let opened = async {
+        broker.shared.open.lock().push(new.clone());
+        drop(opening);
+    };
+    let (slot, ()) = tokio::join!(broker.shared_slot(), opened);
+    assert_eq!((slot.is_ok(), stalled.load(), new.load()), (true, 1, 1));
+}
