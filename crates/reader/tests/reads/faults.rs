@@ -9,7 +9,7 @@ use sluicegate_reader::{Fetch, ReadError};
 
 use crate::batches::one_record;
 use crate::scripted::{self, Asked, Broker, Step, reader, usual};
-use crate::support::{at, chain, messages};
+use crate::support::{at, chain, messages, until};
 
 fn is_fetch(asked: &Asked) -> bool {
     matches!(asked.kind, RequestKind::Fetch(_))
@@ -387,4 +387,27 @@ async fn long_poll_continues_after_a_cut_connection() {
     let max_wait = Duration::from_secs(30);
     let fetched = reader(&[broker.address]).fetch(Fetch { max_wait, ..at("t", 0, 0) }).await;
     assert_eq!(fetched.expect("a record").count, 1);
+}
+
+#[tokio::test]
+async fn long_poll_fails_soon_after_its_broker_has_died() {
+    let waits = Arc::new(AtomicBool::new(false));
+    let is_waiting = Arc::clone(&waits);
+    let broker = Broker::start(move |asked, address| match &asked.kind {
+        RequestKind::Fetch(request) if request.max_wait_ms > 0 => {
+            is_waiting.store(true, Ordering::SeqCst);
+            Step::Silence
+        }
+        _ => usual(asked, address),
+    })
+    .await;
+    let reader = reader(&[broker.address]);
+    let max_wait = Duration::from_secs(30);
+    let waiting = tokio::spawn(async move { reader.fetch(Fetch { max_wait, ..at("t", 0, 0) }).await });
+    until(|| waits.load(Ordering::SeqCst)).await;
+    drop(broker);
+    let died = Instant::now();
+    let error = waiting.await.expect("no panic").expect_err("nobody is there");
+    assert!(error.retriable() && error.is_unavailable(), "{}", chain(&error));
+    assert!(died.elapsed() < Duration::from_secs(3), "{:?}", died.elapsed());
 }

@@ -173,6 +173,32 @@ async fn long_poll_delays_no_other_call() {
 }
 
 #[tokio::test]
+async fn silent_leader_delays_no_call_to_another_leader() {
+    let cluster = Cluster::start(2);
+    let servers = cluster.mock.bootstrap_servers();
+    let reader = reader(&[("bootstrap.servers", &servers), ("socket.timeout.ms", "1500")]);
+    cluster.create("spread", 2);
+    for partition in 0..2 {
+        cluster.mock.partition_leader("spread", partition, Some(1 + partition)).expect("a leader");
+        assert_eq!(reader.list_offset("spread", partition, -1).await.expect("the end"), 0);
+    }
+    cluster.mock.broker_round_trip_time(1, Duration::from_secs(60)).expect("a broker");
+    let silent = tokio::spawn({
+        let reader = reader.clone();
+        async move { reader.list_offset("spread", 0, -1).await }
+    });
+    let mut calls = 0;
+    while !silent.is_finished() {
+        let started = Instant::now();
+        assert_eq!(reader.list_offset("spread", 1, -1).await.expect("the end"), 0);
+        assert!(started.elapsed() < Duration::from_millis(500), "{:?}", started.elapsed());
+        calls += 1;
+    }
+    silent.await.expect("no panic").expect_err("no answer in time");
+    assert!(calls > 10, "{calls}");
+}
+
+#[tokio::test]
 async fn long_poll_ends_in_time() {
     let cluster = Cluster::start(1);
     let reader = cluster.reader();
