@@ -45,7 +45,7 @@ fn produce() -> Request<Bytes> {
 }
 
 /// The same, whose client does not wait for the acknowledgement.
-fn unawaited() -> Request<Bytes> {
+pub(crate) fn unawaited() -> Request<Bytes> {
     with(produce(), &[("prefer", "respond-async")])
 }
 

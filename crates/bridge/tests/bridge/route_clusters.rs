@@ -15,9 +15,9 @@ use sluicegate_protocol::{ClusterDefinition, CmdKafkaListOffset};
 use sluicegate_tests::raw::{Raw, request};
 use tokio::time::timeout;
 
-use crate::http::{rest, send};
+use crate::http::{rest, send, unawaited};
 use crate::support::{
-    ENDPOINTS, Endpoint, Gateway, admin, all_left, open, ping, start, start_with, upgrade, with,
+    ENDPOINTS, Endpoint, Gateway, admin, all_left, open, ping, start, start_before, start_with, upgrade, with,
 };
 
 const SECRET: (&str, &str) = ("sluicegate-gateway-secret", "correct-horse-battery-staple");
@@ -142,6 +142,25 @@ async fn carried_clusters_are_read_and_counted() {
     let answered = r#"sluicegate_commands_total{cluster="route",kind="list_offset",outcome="answered"} 3"#;
     assert!(metrics.contains(answered), "{metrics}");
     assert!(!metrics.contains(&mock.bootstrap_servers()) && !metrics.contains(&carried), "{metrics}");
+}
+
+#[tokio::test]
+async fn drain_delivers_records_of_route_clusters() {
+    let mock = MockCluster::new(1).unwrap();
+    mock.create_topic("t", 1, 1).unwrap();
+    let servers = mock.bootstrap_servers();
+    // The record is still in the queue when the bridge is told to stop.
+    let bridge = bridge("write = true\n[route_clusters.properties]\nlinger.ms = 1000\n").await;
+    let carried =
+        encoded(&ClusterDefinition { nodes: vec![servers.clone()], ..ClusterDefinition::default() });
+    let gateway = Gateway::connect(&bridge).await;
+    let response = send(&gateway, with(unawaited(), &[SECRET, (DEFINITION, &carried)])).await;
+    assert_eq!(response.status, 202, "{response:?}");
+    bridge.drain().await;
+    let next = start_before(servers.parse().unwrap(), "", "").await;
+    let gateway = Gateway::connect(&next).await;
+    let ends = send(&gateway, rest("GET", "/topics/t/partitions/0/offsets")).await;
+    assert_eq!(ends.text(), r#"{"beginning_offset":0,"end_offset":1}"#);
 }
 
 #[tokio::test]
