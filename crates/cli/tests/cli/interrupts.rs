@@ -1,9 +1,11 @@
 //! Ctrl-C, and readers that pause or close the output.
 
+use std::process::Stdio;
+
 use rustix::process::{Pid, Signal, kill_process};
-use sluicegate_protocol::KafkaListOffsetResp;
 use sluicegate_protocol::pub_sub_resp::Resp;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use sluicegate_protocol::{ErrorResp, KafkaListOffsetResp, KafkaProduceResp, Produced};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt as _, BufReader};
 use tokio::process::Child;
 use tokio::sync::{mpsc, oneshot};
 use tokio_tungstenite::tungstenite::Message;
@@ -25,6 +27,28 @@ async fn ctrl_c_ends_a_read_and_says_where_to_continue() {
     let stderr = interrupt(child).await;
     assert!(stderr.starts_with("% 5 messages, 20 bytes in "), "{stderr}");
     assert!(stderr.ends_with(" s; continue with --from 5\n"), "{stderr}");
+}
+
+#[tokio::test]
+async fn ctrl_c_ends_a_write_and_says_what_was_acknowledged() {
+    let (retried, is_retried) = oneshot::channel();
+    let url = server::serve(async |mut session: Session| {
+        let (sequence, _) = session.request().await.unwrap();
+        let busy = ErrorResp { retriable: true, retry_after_ms: 1, ..ErrorResp::default() };
+        let results = [None, Some(busy)].map(|error| Produced { error, ..Produced::default() }).to_vec();
+        session.answer(sequence, Resp::KafkaProduceResp(KafkaProduceResp { results })).await;
+        // The retry proves that the answer is counted.
+        session.request().await.unwrap();
+        retried.send(()).unwrap();
+        session.request().await;
+    })
+    .await;
+    let mut child = command(&url, &["produce", "orders"]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"one\ntwo\nthr").await.unwrap();
+    is_retried.await.unwrap();
+    let stderr = interrupt(child).await;
+    assert!(stderr.contains("% 2 sent, 1 acknowledged, 0 failed, 1 unknown in "), "{stderr}");
 }
 
 #[tokio::test]
