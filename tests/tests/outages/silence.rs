@@ -4,13 +4,16 @@ use std::process::Command;
 use std::time::Duration;
 
 use sluicegate_tests::directly;
+use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::{Kafka, Record, Write};
 use sluicegate_tests::process::Process;
-use sluicegate_tests::socket::Socket;
+use sluicegate_tests::raw::{Raw, request};
+use sluicegate_tests::socket::{Socket, fetch};
 use sluicegate_tests::tools;
 use sluicegate_tests::waiting::becomes;
 use sluicegate_tests::way::Way;
+use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, timeout};
 
 use crate::stacks::{assert_unharmed, ended, kafka_connections, ready, sessions};
@@ -67,5 +70,29 @@ async fn frozen_client_is_closed_and_a_silent_one_stays(way: Way) {
     let status = client.wait(Duration::from_secs(10)).await.unwrap();
     assert_eq!(status.code(), Some(3), "{}", client.log_tail());
     listening.await.unwrap().ping().await;
+    assert_unharmed(&stack).await;
+}
+
+/// Pings queue behind the unread answers, so the session ends for another reason than a missing pong.
+#[tokio::test]
+async fn client_that_takes_no_answers_is_given_up() {
+    let kafka = Kafka::shared().await.unwrap();
+    let topic = kafka.topic("untaken", 1, &[]).await.unwrap();
+    kafka.produce(&topic, 0, &[Record::of(vec![7; 200_000])], Write::default()).await.unwrap();
+    let stack = ready(Profile::Tunnel, kafka, "[session]\nping_interval_ms = 500\n").await;
+    let mut client = Raw::open(stack.gateway()).await;
+    let fetches: Vec<u8> = (1..=200).flat_map(|sequence| request(sequence, fetch(&topic, 0, 0))).collect();
+    client.write(&fetches).await;
+    let within = INTERVAL * 3 + Duration::from_secs(10);
+    becomes("sessions that stalled", 1.0, within, async || ended(&stack, "stalled").await).await;
+    let open = async || {
+        let stats = stack.envoy().stats("gateway.downstream_cx_upgrades_active|sessions_open").await.unwrap();
+        assert_eq!(stats.len(), 2, "{stats:?}");
+        stats.into_values().sum::<u64>()
+    };
+    becomes("Envoy's open sessions", 0, Duration::from_secs(5), open).await;
+    // The kernel's buffers still hold answers.
+    let end = timeout(Duration::from_secs(5), client.io.read_to_end(&mut Vec::new())).await;
+    let _ = end.expect("the end of the connection within 5 s");
     assert_unharmed(&stack).await;
 }

@@ -56,6 +56,8 @@ async fn is_told_to_try_again(stack: &Stack) {
     let response = Raw::connect(stack.gateway()).await.ask(&Upgrade::default().bytes()).await;
     assert_eq!((response.status, response.header("retry-after")), (503, Some("1")), "{response:?}");
     assert!(response.text().contains("bridge"), "{response:?}");
+    // Envoy answers gRPC requests with status 200 and `grpc-status` if it cannot reach their upstream.
+    assert!(!response.headers.keys().any(|name| name.as_str().contains("grpc")), "{response:?}");
 }
 
 on_the_endpoint! {

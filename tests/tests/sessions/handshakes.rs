@@ -1,5 +1,6 @@
 //! Upgrades that open a session, and the answers to all others.
 
+use sluicegate_tests::envoy::{Profile, plugin, routes};
 use sluicegate_tests::http;
 use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::on_the_endpoint;
@@ -7,7 +8,7 @@ use sluicegate_tests::raw::{BINARY, Raw, Upgrade, masked};
 use sluicegate_tests::way::Way;
 
 use crate::peer::{ping, pong};
-use crate::stacks::committed;
+use crate::stacks::{committed, start};
 
 async fn bad_handshakes_are_refused_with_a_reason(way: Way) {
     let stack = committed(way).await;
@@ -56,6 +57,30 @@ async fn accepted_upgrade_has_the_headers_of_the_rfc_alone(way: Way) {
         assert!(strange.is_empty(), "{upgrade:?} {strange:?}");
         raw.write(masked(BINARY, &ping(1, b"x"))).await;
         assert_eq!(raw.answer().await, pong(1, b"x"), "{upgrade:?}");
+    }
+}
+
+#[tokio::test]
+async fn routes_choose_origins_and_subprotocols() {
+    let origin = "https://app.example";
+    let guarded = format!(r#"{{"path": "/guarded", "origins": ["{origin}"]}}"#);
+    let spoken = r#"{"path": "/spoken", "subprotocols": ["pubsub.v2", "pubsub.v1"]}"#;
+    let edits = vec![plugin("", &[&guarded, spoken]), routes(&["/guarded", "/spoken"])];
+    let stack = start(Profile::Tunnel, "", edits).await;
+    let guarded = || Upgrade::to("/guarded");
+    let speaks = |offers| Upgrade::to("/spoken").with("sec-websocket-protocol", offers);
+    for (request, status, agreed) in [
+        (guarded(), 101, None),
+        (guarded().with("origin", origin), 101, None),
+        (guarded().with("origin", "https://app.example.evil"), 403, None),
+        (guarded().with("origin", origin).and("origin", "https://evil.example"), 403, None),
+        (Upgrade::default().with("origin", "https://evil.example"), 101, None),
+        (speaks("graphql-ws, pubsub.v1,pubsub.v2"), 101, Some("pubsub.v1")),
+        (speaks("graphql-ws"), 101, None),
+    ] {
+        let response = Raw::connect(stack.gateway()).await.ask(&request.bytes()).await;
+        assert_eq!(response.status, status, "{request:?} {response:?}");
+        assert_eq!(response.header("sec-websocket-protocol"), agreed, "{request:?}");
     }
 }
 

@@ -24,6 +24,7 @@ mod grpc;
 mod handshakes;
 mod lasting;
 mod limits;
+mod metadata;
 mod paths;
 mod requests;
 mod secrets;

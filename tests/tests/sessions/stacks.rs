@@ -20,14 +20,15 @@ pub(crate) async fn committed(way: impl Into<Way>) -> Lent<&'static Stack> {
     Lent(STACKS[way as usize].get_or_init(begin).await)
 }
 
-/// A gateway for one test at a time, for exact counts. Without a gateway, its bridge closes leftover connections after half a
-/// second.
+/// A gateway for one test at a time, for exact counts. Its bridge has a second cluster, [`OTHER_CLUSTER`], which no route
+/// names. Without a gateway, it closes leftover connections after half a second.
 pub(crate) async fn alone(way: impl Into<Way>) -> Lent<MutexGuard<'static, Stack>> {
     static STACKS: [OnceCell<Mutex<Stack>>; Way::COUNT] = [const { OnceCell::const_new() }; Way::COUNT];
     let way = way.into();
     let begin = async || {
         let close = if way.has_filter() { "" } else { "[session]\nclose_timeout_ms = 500\n" };
-        Mutex::new(start(way, close, Vec::new()).await)
+        let cluster = format!("[clusters.{OTHER_CLUSTER}]\n\"bootstrap.servers\" = \"127.0.0.1:9\"\n");
+        Mutex::new(start(way, &format!("{close}{cluster}"), Vec::new()).await)
     };
     Lent(STACKS[way as usize].get_or_init(begin).await.lock().await)
 }
@@ -54,3 +55,4 @@ async fn setup(way: Way, bridge: &str) -> Setup {
 }
 
 pub(crate) const SECRET: &str = "between-gateway-and-bridge";
+pub(crate) const OTHER_CLUSTER: &str = "other";
