@@ -1,6 +1,6 @@
 //! Other methods than `POST`, the choice of a route by path, and persistent connections.
 
-use sluicegate_tests::http::client::Request;
+use sluicegate_tests::http::client::{Client, Request};
 use sluicegate_tests::in_every_gateway;
 use sluicegate_tests::way::Way;
 
@@ -10,6 +10,7 @@ use crate::stacks::{ANY, home, shared};
 
 in_every_gateway! {
     methods_and_paths_find_their_routes
+    many_requests_share_a_connection
 }
 
 async fn methods_and_paths_find_their_routes(way: Way) {
@@ -43,5 +44,21 @@ async fn methods_and_paths_find_their_routes(way: Way) {
     rest_problem(&ask(gateway, Request::get("/kafka")).await, 404, 404, "");
     for path in ["/kafkatopics", "/fixed/", "/fixe", "/"] {
         assert_eq!(ask(gateway, Request::post(path, "v")).await.status, 404, "{path}");
+    }
+}
+
+async fn many_requests_share_a_connection(way: Way) {
+    let (kafka, stack) = shared(way).await;
+    let topic = &kafka.topic("shared", 1, &[]).await.unwrap();
+    let mut http1 = Client::connect(stack.gateway()).await.unwrap();
+    let mut http2 = Client::connect_http2(stack.gateway()).await.unwrap();
+    for round in 0..50 {
+        for (at, client) in [&mut http1, &mut http2].into_iter().enumerate() {
+            let request = Request::post(ANY, format!("{round}")).with("x-kafka-topic", topic);
+            assert_eq!(written(&client.ask(request).await.unwrap(), topic).offset, round * 2 + at as i64);
+            // Not of status 400: behind that, Envoy closes a connection of HTTP/1.1.
+            let refused = Request::post(ANY, "v").with("x-kafka-topic", topic).with("content-encoding", "x");
+            problem(&client.ask(refused).await.unwrap(), 415, "Content-Encoding");
+        }
     }
 }
