@@ -1,7 +1,9 @@
-//! Compacted logs, whose offsets have gaps.
+//! Logs with gaps in their offsets: compacted ones, and ones with transaction markers.
 
 use std::time::Duration;
 
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use sluicegate_protocol::KafkaMessage;
 use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::kafka::{Codec, Kafka, Record, Write};
@@ -9,7 +11,7 @@ use sluicegate_tests::socket::Socket;
 use sluicegate_tests::waiting::until;
 
 use crate::gateway::shared;
-use crate::reference::{START, check_reads};
+use crate::reference::{FOREVER, START, check_reads};
 
 const WITHIN: Duration = Duration::from_secs(30);
 
@@ -53,4 +55,37 @@ async fn compacted_log_is_read_from_every_offset() {
         assert_eq!(left.iter().map(|m| m.offset).collect::<Vec<_>>(), [3, 93, 94, 95, 96, 97, 98, 99, 100]);
         check_reads(&mut socket, topic, 0..=COUNT + 1, left).await;
     }
+}
+
+#[tokio::test]
+async fn open_transaction_hides_nothing_and_its_marker_is_skipped() {
+    let (kafka, stack) = shared(Profile::Tunnel).await;
+    let topic = &kafka.topic("transactions", 1, &[FOREVER]).await.unwrap();
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", kafka.bootstrap())
+        .set("transactional.id", topic)
+        .create()
+        .unwrap();
+    producer.init_transactions(WITHIN).unwrap();
+    producer.begin_transaction().unwrap();
+    for value in ["open", "open too"] {
+        let record: BaseRecord<'_, str, str> = BaseRecord::to(topic).partition(0).payload(value);
+        producer.send(record).map_err(|(error, _)| error).unwrap();
+    }
+    producer.flush(WITHIN).unwrap();
+    kafka.produce(topic, 0, &[Record::of("behind it")], Write::default()).await.unwrap();
+
+    let mut socket = Socket::open(stack).await;
+    let want = kafka.read(topic, 0);
+    assert_eq!(want.len(), 3);
+    assert_eq!(socket.list_offset(topic, 0, -1).await, Ok(3));
+    check_reads(&mut socket, topic, 0..=3, &want).await;
+
+    producer.abort_transaction(WITHIN).unwrap();
+    let marked = async || match kafka.watermarks(topic, 0).unwrap() {
+        (_, 4) => Ok(()),
+        (_, end) => Err(format!("the log ends at {end}")),
+    };
+    until("the marker is written", WITHIN, marked).await;
+    check_reads(&mut socket, topic, 0..=4, &want).await;
 }

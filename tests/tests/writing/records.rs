@@ -118,6 +118,30 @@ async fn failed_records_leave_their_neighbours_alone() {
 }
 
 #[tokio::test]
+async fn batch_of_an_invalid_record_can_be_sent_again() {
+    let (kafka, stack) = shared(Profile::Tunnel).await;
+    let mut socket = Socket::open(stack).await;
+    // A compacted topic takes no record without a key.
+    let topic = &kafka.topic("compacted", 1, &[("cleanup.policy", "compact")]).await.unwrap();
+    let keyed = |at: usize| ProduceRecord {
+        key: (at != 5).then(|| format!("key {at}").into()),
+        ..record(topic, format!("{at}"))
+    };
+    let produced = socket.produce((0..10).map(keyed).collect()).await.unwrap();
+    for (at, produced) in produced.iter().enumerate().filter(|(_, produced)| produced.error.is_some()) {
+        let error = error(produced);
+        assert_eq!(
+            (error.code, error.retriable, error.unknown_outcome),
+            (87, true, false),
+            "{at}: {error:?}"
+        );
+        let again = socket.produce(vec![keyed(at)]).await.unwrap();
+        assert_eq!(again[0].error.is_some(), at == 5, "{at}: {again:?}");
+    }
+    assert_eq!(read(kafka, topic, 0).len(), 9);
+}
+
+#[tokio::test]
 async fn deleted_topic_is_not_created_again() {
     let kafka = Kafka::shared().await.unwrap();
     let stack = with(Profile::Tunnel, kafka, "", "message.timeout.ms = 8000\n").await;
