@@ -69,8 +69,8 @@ impl Kafka {
         self.led(name, partitions).await.map_err(Error::kafka(what()))
     }
 
-    /// Waits until the metadata has what the controller has made, leaders included, and every node has learned of it: a
-    /// node begins its replica once it is in its own metadata.
+    /// Waits until every node's metadata has the partitions and their leaders. A node creates its replica once its own
+    /// metadata lists it.
     async fn led(&self, topic: &str, partitions: i32) -> Result<(), KafkaError> {
         let deadline = Instant::now().checked_add(WITHIN);
         loop {

@@ -1,4 +1,4 @@
-//! A topic that is deleted and created again under the same name.
+//! A topic that is deleted and recreated under the same name.
 
 use std::time::Duration;
 
