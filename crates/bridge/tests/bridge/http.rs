@@ -168,7 +168,7 @@ async fn drain_delivers_unawaited_records() {
     mock.create_topic("t", 1, 1).unwrap();
     let kafka = mock.bootstrap_servers().parse().unwrap();
     // The record is still in the queue when the bridge is told to stop.
-    let bridge = start_before(kafka, "", &format!("linger.ms = 400\n{WRITES}")).await;
+    let bridge = start_before(kafka, "", &format!("linger.ms = 20000\n{WRITES}")).await;
     let gateway = Gateway::connect(&bridge).await;
     let response = send(&gateway, unawaited()).await;
     assert_eq!(response.status, 202, "{response:?}");

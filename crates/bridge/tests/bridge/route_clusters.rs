@@ -150,7 +150,7 @@ async fn drain_delivers_records_of_route_clusters() {
     mock.create_topic("t", 1, 1).unwrap();
     let servers = mock.bootstrap_servers();
     // The record is still in the queue when the bridge is told to stop.
-    let bridge = bridge("write = true\n[route_clusters.properties]\nlinger.ms = 1000\n").await;
+    let bridge = bridge("write = true\n[route_clusters.properties]\nlinger.ms = 20000\n").await;
     let carried =
         encoded(&ClusterDefinition { nodes: vec![servers.clone()], ..ClusterDefinition::default() });
     let gateway = Gateway::connect(&bridge).await;
