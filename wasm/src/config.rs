@@ -139,7 +139,7 @@ fn routes(reader: &mut Reader) -> Vec<Route> {
         let route = Route::read(reader, false);
         let has_path = !route.path.is_empty() || route.is_prefix();
         if has_path && others.iter().any(|other| other.path == route.path) {
-            reader.mistake("path", "is the path of another route, too");
+            reader.mistake("path", "is already the path of another route");
         }
         route
     })

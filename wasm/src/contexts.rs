@@ -30,7 +30,7 @@ impl Contexts {
         }
     }
 
-    /// Adds a plugin, whose root is 0, or a stream of one.
+    /// Adds a plugin (`root_id` 0), or a stream of the plugin `root_id`.
     pub(crate) fn create(&self, context_id: u32, root_id: u32) {
         if root_id == 0 {
             self.roots.borrow_mut().insert(context_id, None);

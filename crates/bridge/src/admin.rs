@@ -106,7 +106,7 @@ fn cluster_name(query: &str) -> Option<&str> {
 }
 
 const NOT_READY: &str = "not ready\n";
-/// Each probe needs one.
+/// Connections at the same time. Each probe uses one.
 const MAX_CONNECTIONS: usize = 64;
 /// For a request and its response; longer than [`READY_TIMEOUT`].
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);

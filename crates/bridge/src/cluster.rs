@@ -14,7 +14,9 @@ use tokio::time::Instant;
 pub(crate) use self::produce::{MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_RECORDS, READ_ONLY, Writes};
 pub(crate) use self::write_sequencer::{WriteSequencer, WriteTicket};
 
-use crate::backend::{AnswerReservation, Backend, CommandError, Fault, Fetch, Fetched, Log, Partition};
+use crate::backend::{
+    AnswerReservation, Backend, CommandError, Fault, Fetch, Fetched, LOG_END, LOG_START, Log, Partition,
+};
 use crate::metrics::{ClusterMetrics, Kind, Outcome};
 
 /// One `[clusters.NAME]` of the configuration, or a cluster defined by a route.
@@ -83,6 +85,17 @@ impl Cluster {
     /// A drop abandons the read.
     pub(crate) async fn list_offset(&self, log: Log<'_>, timestamp: i64) -> Result<i64, CommandError> {
         self.measured(Kind::ListOffset, self.backend.list_offset(log, timestamp)).await
+    }
+
+    /// The first offset of a log, and the one after its last record.
+    ///
+    /// # Errors
+    /// One of the reads fails.
+    ///
+    /// # Cancel safety
+    /// A drop abandons the reads.
+    pub(crate) async fn ends(&self, log: Log<'_>) -> Result<(i64, i64), CommandError> {
+        tokio::try_join!(self.list_offset(log, LOG_START), self.list_offset(log, LOG_END))
     }
 
     /// The names of the topics that the cluster's user can see, sorted, without internal topics.

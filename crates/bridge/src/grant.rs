@@ -8,7 +8,9 @@ use sluicegate_protocol::error_code::TOPIC_AUTHORIZATION_FAILED;
 use sluicegate_protocol::{CmdKafkaFetch, CmdKafkaListOffset, Isolation, ProduceRecord, metadata};
 use sluicegate_ws_session::source::Source;
 
-use crate::backend::{AnswerReservation, CommandError, DeliveryReport, Fetch, Fetched, Log, WAITING_BYTES};
+use crate::backend::{
+    AnswerReservation, CommandError, DeliveryReport, Fault, Fetch, Fetched, Log, WAITING_BYTES,
+};
 use crate::cluster::{Cluster, Reads, WriteTicket, topic_denied};
 use crate::metrics::{Kind, Outcome};
 use crate::topics::Topics;
@@ -99,6 +101,21 @@ impl Grant {
         self.cluster.fetch(log, bounded(fetch, self.cluster.reads()), reservation).await
     }
 
+    /// The ends of the log of a failed fetch, if its offset is not between them.
+    ///
+    /// # Cancel safety
+    /// A drop abandons the reads.
+    pub(crate) async fn missed_ends(
+        &self,
+        fetch: &CmdKafkaFetch,
+        error: &CommandError,
+    ) -> Option<(i64, i64)> {
+        if error.fault != Fault::OffsetOutOfRange {
+            return None;
+        }
+        self.cluster.ends(Log { topic: &fetch.topic, partition: fetch.partition }).await.ok()
+    }
+
     /// The offset of a timestamp: see [`Cluster::list_offset`].
     ///
     /// # Cancel safety
@@ -176,7 +193,6 @@ pub(crate) const NOT_WRITABLE: &str = "this route does not let clients write";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::Fault;
     use crate::cluster::script::Script;
 
     fn grant(headers: &[(&'static str, &str)]) -> Result<Grant, InvalidHeader> {

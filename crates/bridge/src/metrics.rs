@@ -111,7 +111,7 @@ impl Metrics {
         }
     }
 
-    /// The names under which all of it is shown, and what `logs` count.
+    /// A registry with all metrics, and the counts of `logs`.
     pub(crate) fn registry(&self, logs: SharedLog) -> Registry {
         let mut registry = Registry::with_prefix("sluicegate");
         registry.register("sessions", "Open sessions", self.sessions.clone());

@@ -477,6 +477,11 @@ const INITIAL_WINDOW_BYTES: usize = 65_535;
 fn decoded_bytes(request: &Request) -> usize {
     match request {
         Request::Command { command, .. } => command.decoded_bytes(),
-        _ => 0,
+        Request::Ping { .. }
+        | Request::TooMany { .. }
+        | Request::Control(_)
+        | Request::Nothing
+        | Request::Unknown { .. }
+        | Request::Wrong => 0,
     }
 }

@@ -49,7 +49,7 @@ struct Reading<'a> {
     end: i64,
     /// Time since the last progress.
     stalled: Duration,
-    /// Before the next fetch, after a retriable error.
+    /// The pause before the next fetch, after a retriable error.
     pause: Duration,
 }
 

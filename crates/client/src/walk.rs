@@ -50,7 +50,8 @@ impl<'a> Walk<'a> {
         batch.retain(|message| message.offset >= self.position);
         match batch.last() {
             Some(last) => {
-                self.position = last.offset.saturating_add(1);
+                // The gap after the last message, if the server knows of one.
+                self.position = last.offset.saturating_add(1).max(next_offset);
                 self.rest = None;
             }
             None if next_offset > self.position => {

@@ -13,8 +13,7 @@ pub enum Value<'a> {
     Bytes(&'a [u8]),
 }
 
-/// The bytes are no message of proto3. Groups, which proto3 does not have, are an error: decoders skip them with whatever
-/// they hold.
+/// Not a proto3 message. Groups, which proto3 does not have, are an error, because decoders skip their contents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Malformed;
 

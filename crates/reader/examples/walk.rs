@@ -33,7 +33,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             min_bytes: 0,
             max_records: 0,
             committed: false,
-            at_end: false,
+            at_end: None,
         };
         let fetched = reader.fetch(fetch).await?;
         offset = fetched.next_offset;

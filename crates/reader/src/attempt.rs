@@ -274,7 +274,7 @@ fn unanswered(call: &Call, cause: ConnectionError) -> ReadError {
     ReadError::Unanswered { broker: call.address.to_string(), cause }
 }
 
-/// A broker that does not know a partition which it leads has metadata of another age than ours. Only metadata can tell
+/// A broker that does not know a partition which it leads has older or newer metadata than ours. Only metadata can tell
 /// that a partition does not exist.
 fn retriable_code(code: ErrorCode) -> ErrorCode {
     match code.0 {

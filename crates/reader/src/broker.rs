@@ -145,9 +145,10 @@ impl Broker {
         wait: Duration,
     ) -> Result<Option<A::Answer>, ConnectionError> {
         self.check_throttle()?;
-        let timeout = self.config.response_timeout().saturating_add(wait);
-        let Some(slot) = self.try_dedicated_slot().await? else { return Ok(None) };
-        match slot.call(request, timeout).await {
+        let patience = self.config.response_timeout().saturating_add(wait);
+        let slot = timeout(self.config.response_timeout(), self.dedicated_slot()).await;
+        let Ok(Some(slot)) = slot else { return Ok(None) };
+        match slot.call(request, patience).await {
             // It may have been cut long before this use.
             Err(ConnectionError::Lost { .. }) => Ok(None),
             answered => self.observe(answered).map(Some),
@@ -229,22 +230,7 @@ impl Broker {
         }
     }
 
-    /// A slot on a dedicated connection. `None` if all are taken, or one is being opened for another call.
-    ///
-    /// Fails and can be dropped as [`Broker::shared_slot`].
-    async fn try_dedicated_slot(self: &Arc<Self>) -> Result<Option<Slot>, ConnectionError> {
-        if let Some(slot) = self.dedicated.free() {
-            return Ok(Some(slot));
-        }
-        if !self.dedicated.has_room() {
-            return Ok(None);
-        }
-        // In a queue, a caller would wait for the connections of all callers before it, and longer than it requested.
-        let Ok(turn) = Arc::clone(&self.dedicated.opening).try_lock_owned() else { return Ok(None) };
-        self.in_time(async { Ok(self.open(Kind::Dedicated, turn).await?.1) }).await
-    }
-
-    /// As [`Broker::try_dedicated_slot`], but queues for its turn to open a connection.
+    /// A slot on a dedicated connection, which can have to be opened first. `None` if all are taken, or none can be opened.
     async fn dedicated_slot(self: &Arc<Self>) -> Option<Slot> {
         let turn = Arc::clone(&self.dedicated.opening).lock_owned().await;
         match self.dedicated.free() {
@@ -406,8 +392,8 @@ const SHARED_CONNECTIONS: usize = 4;
 /// Requests in flight per shared connection; further ones queue.
 const SHARED_IN_FLIGHT: usize = 64;
 
-/// Per broker: concurrent long polls.
-const DEDICATED_CONNECTIONS: usize = 16;
+/// Per broker: the waiting fetches of each role and isolation level, and some retries.
+const DEDICATED_CONNECTIONS: usize = 24;
 
 /// The idle time after which a dedicated connection is closed.
 const DEDICATED_IDLE: Duration = Duration::from_secs(60);

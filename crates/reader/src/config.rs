@@ -46,7 +46,7 @@ pub(crate) use security::Security;
 /// | `message.max.bytes` | 8388608 | the largest record, counting 32 extra bytes per header; larger records are an error with their offset |
 /// | `client.dns.lookup` | `use_all_dns_ips` | all addresses of a name are tried; no other value is supported |
 /// | `api.version.request` | true | brokers are asked for their API versions; no other value is supported |
-/// | `isolation.level` | `read_uncommitted` | no other value is supported |
+/// | `isolation.level` | `read_uncommitted` | each fetch can choose `read_committed` for itself |
 ///
 /// With `ssl` and `sasl_ssl`. PEM is read once, with the configuration: a renewed certificate requires a new configuration.
 ///
@@ -190,7 +190,7 @@ impl Properties<'_> {
             Some(level) if level.eq_ignore_ascii_case("read_uncommitted") => {}
             Some(level) if level.eq_ignore_ascii_case("read_committed") => self.problem(
                 "isolation.level",
-                "expected `read_uncommitted`; `read_committed` is not supported by this version",
+                "expected `read_uncommitted`; each fetch chooses `read_committed` for itself",
             ),
             Some(level) => {
                 self.problem("isolation.level", format!("expected `read_uncommitted`, got `{level}`"));
@@ -338,7 +338,7 @@ mod tests {
         refused(
             &[servers, ("isolation.level", "read_committed")],
             &[
-                "`isolation.level`: expected `read_uncommitted`; `read_committed` is not supported by this version",
+                "`isolation.level`: expected `read_uncommitted`; each fetch chooses `read_committed` for itself",
             ],
         );
         refused(

@@ -128,7 +128,7 @@ impl Connection {
         Some(Slot { connection: self.clone(), permit })
     }
 
-    /// The right to send a request, as soon as one is free.
+    /// Waits for the right to send a request.
     pub(crate) async fn reserve(self) -> Result<Slot, ConnectionError> {
         let permit = self.inner.transport.reserve().await?;
         if !self.is_usable() {

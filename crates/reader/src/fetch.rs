@@ -24,8 +24,8 @@ pub struct Fetch<'a> {
     pub max_records: usize,
     /// Whether records of open and aborted transactions are left out (isolation level read_committed).
     pub committed: bool,
-    /// Whether `offset` was the log end a moment ago: the first request waits, without a look at the log before.
-    pub at_end: bool,
+    /// The ends of the log if `offset` was its end a moment ago: the call waits at once, without a look at the log before.
+    pub at_end: Option<Ends>,
 }
 
 /// The records that were read.

@@ -28,29 +28,32 @@ pub(crate) async fn fetch_call(
     deadline: Instant,
 ) -> Result<FetchedFrom, ReadError> {
     let mut request = plan.request();
-    let mut leader_epoch = -1;
+    let (mut leader_epoch, mut known_id) = (-1, None);
     loop {
-        let answer = call(brokers, &plan, request, committed, deadline).await.map(|(answer, epoch)| {
-            leader_epoch = epoch;
+        let answer = call(brokers, &plan, request, committed, deadline).await;
+        let answer = answer.map(|(answer, epoch, topic_id)| {
+            (leader_epoch, known_id) = (epoch, topic_id);
             answer
         });
         match plan.next(Instant::now(), answer)? {
             Step::Request(next) => request = next,
             Step::Done(fetched) => {
-                return Ok(FetchedFrom { fetched, topic_id: plan.topic_id(), leader_epoch });
+                // Versions of the request with names only return no id.
+                let topic_id = plan.topic_id().or(known_id);
+                return Ok(FetchedFrom { fetched, topic_id, leader_epoch });
             }
         }
     }
 }
 
-/// The answer to one request, and the leader epoch of the log.
+/// The answer to one request, and the leader epoch and topic id of the metadata.
 async fn call(
     brokers: &Brokers,
     plan: &FetchPlan<'_>,
     from: RecordsFrom,
     committed: bool,
     deadline: Instant,
-) -> Result<(FetchAnswer, i32), ReadError> {
+) -> Result<(FetchAnswer, i32, Option<TopicId>), ReadError> {
     let target = plan.target();
     let max_bytes = i32::try_from(from.max_bytes).unwrap_or(i32::MAX);
     let send = |recipient: Recipient| async move {
@@ -62,7 +65,8 @@ async fn call(
             offset: from.offset,
             max_bytes,
         };
-        let (role, epoch) = (recipient.call.role, recipient.call.leader_epoch);
+        let (role, epoch, topic_id) =
+            (recipient.call.role, recipient.call.leader_epoch, recipient.call.topic_id);
         let rack = (role != Role::LeaderOnly).then(|| brokers.config().rack.clone());
         let request = FetchRequest { partitions: vec![partition], max_bytes, max_wait: 0, committed, rack };
         let Some(answer) = recipient.send(&request).await?.pop() else {
@@ -72,7 +76,7 @@ async fn call(
                 what: "fetch without the partition".to_owned(),
             });
         };
-        Ok(reply(answer, role, from.offset).map(|answer| (answer, epoch)))
+        Ok(reply(answer, role, from.offset).map(|answer| (answer, epoch, topic_id)))
     };
     leader_call(brokers, Attempt::at_nearest(target, deadline, jitter), send).await
 }

@@ -231,7 +231,7 @@ pub(crate) fn reply(answer: FetchAnswer, role: Role, offset: i64) -> Reply<Fetch
 
 fn fetched(mut messages: Vec<u8>, encoded: &Encoded, ends: Ends) -> Fetched {
     // A slow client can hold the result for long: give back what it does not use.
-    if messages.len() < messages.capacity() / 2 {
+    if messages.len() < messages.capacity().saturating_sub(messages.capacity() / 8) {
         messages.shrink_to_fit();
     }
     Fetched { messages: Bytes::from(messages), count: encoded.count, next_offset: encoded.next_offset, ends }

@@ -1,4 +1,4 @@
-//! Identical questions to a broker share one request, but only one that was sent after each of them was asked.
+//! Lets identical calls share a request. No call shares a request that was sent before the call began.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +6,10 @@ use tokio::sync::watch;
 
 use crate::lock::Lock;
 
-/// Requests under way, each with those who wait for its answer.
+/// Requests in flight, and the callers that wait for their answers.
 ///
-/// A question that finds a request for the same under way waits for its end, because the request can be older than something the
-/// caller knows, such as its own acknowledged write. Then one of those who wait sends the next request for all of them.
+/// If an identical request is in flight, a caller waits for it to end: the request can be older than something that the caller
+/// knows, such as its own acknowledged write. One of the waiting callers then sends the next request for all of them.
 #[derive(Debug)]
 pub(crate) struct Flights<K: Ord, V> {
     state: Lock<State<K, V>>,
@@ -17,7 +17,7 @@ pub(crate) struct Flights<K: Ord, V> {
 
 #[derive(Debug)]
 struct State<K, V> {
-    /// Counts questions and requests: what has a lower number came earlier.
+    /// Numbers calls and requests in the order in which they began.
     last: u64,
     under_way: BTreeMap<K, Flight<V>>,
 }
@@ -28,11 +28,11 @@ struct Flight<V> {
     answer: watch::Receiver<Option<V>>,
 }
 
-/// What a question leads to.
+/// What a caller has to do.
 enum Turn<V> {
     /// Send the request, and its answer here.
     Send(watch::Sender<Option<V>>),
-    /// Wait for this request, and take its answer if it was sent after the question.
+    /// Wait for this request, and use its answer if the request began after the call.
     Wait(watch::Receiver<Option<V>>, IsAnswer),
 }
 
@@ -49,7 +49,7 @@ impl<K: Ord + Clone, V: Clone> Flights<K, V> {
 
     /// The answer that is `known`, the answer to a request of another caller, or the answer to `request`, whichever is first.
     ///
-    /// A request under way for a lower key that is `near` can make the answer known, so its end is awaited once.
+    /// A request in flight for a lower key that is `near` may make the answer known: the call waits for it, but only once.
     ///
     /// # Cancel safety
     /// Dropping the call lets another caller send the request.
@@ -71,7 +71,7 @@ impl<K: Ord + Clone, V: Clone> Flights<K, V> {
                 Turn::Send(answered) => {
                     let landing = Landing { flights: self, key: &key };
                     let answer = request.await;
-                    // First, so that whoever wakes up does not wait for it again.
+                    // First: callers that wake up must not wait for this request again.
                     drop(landing);
                     answered.send_replace(Some(answer.clone()));
                     return answer;
@@ -110,7 +110,7 @@ impl<K: Ord + Clone, V> State<K, V> {
     }
 }
 
-/// Ends a request when it is answered or dropped.
+/// Removes a request from those in flight when it is answered or dropped.
 struct Landing<'a, K: Ord, V> {
     flights: &'a Flights<K, V>,
     key: &'a K,

@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use kafka_protocol::error::ResponseError;
 use sluicegate_records::{Limits, first_message};
-use sluicegate_shared_log::{Chunk, ClusterLogs, Ends, Entry, LogKey, assemble};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use sluicegate_shared_log::{Chunk, ClusterLogs, Entry, LogKey, assemble};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::api::{ListOffsetsRequest, TopicId};
 use crate::attempt::{Attempt, Reply, nearest};
@@ -76,7 +76,7 @@ impl ReadLog<'_> {
     }
 }
 
-/// Tells identical fetches.
+/// Identifies a fetch.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct FetchKey {
     topic: String,
@@ -138,7 +138,6 @@ impl Reader {
             return Err(ReadError::Request { code: ErrorCode(ResponseError::InvalidRequest), detail });
         }
         let Inner { brokers, listings, .. } = &*self.inner;
-        let deadline = in_future(brokers.config().request_timeout);
         let send = |recipient: Recipient| async move {
             let request = ListOffsetsRequest {
                 topic: target.topic(),
@@ -149,10 +148,14 @@ impl Reader {
             let answer = recipient.send(&request).await?;
             Ok(answer.error.map_or(Reply::Success(answer.offset), Reply::Error))
         };
-        let request = leader_call(brokers, Attempt::at_leader(target, deadline, jitter), send);
+        let request = async {
+            // From when it is sent: others can share the request.
+            let deadline = in_future(brokers.config().request_timeout);
+            leader_call(brokers, Attempt::at_leader(target, deadline, jitter), send).await
+        };
         let key = (topic.to_owned(), partition, timestamp);
         let answer = listings.ask(key, |_| false, || None, request);
-        timeout_at(deadline, answer)
+        timeout(brokers.config().request_timeout, answer)
             .await
             .unwrap_or_else(|_| Err(brokers.unreachable(BrokerFailures::default())))
     }
@@ -172,25 +175,32 @@ impl Reader {
         }
         let wait_until = in_future(fetch.max_wait.min(MAX_WAIT));
         let log = ReadLog { target, committed: fetch.committed };
-        let mut read = Chunk::empty(fetch.offset, Ends::UNKNOWN);
-        if !fetch.at_end || fetch.max_wait.is_zero() {
-            read = self.look(log, fetch.offset, fetch.max_bytes).await?;
-        }
-        while waits_for_more(&read, &fetch) && Instant::now() < wait_until {
-            match timeout_at(wait_until, self.wait(log, read.next)).await {
-                Err(_) => break,
-                Ok(Event::Records(chunk)) if read.count == 0 && fetch.min_bytes <= chunk.entries.len() => {
-                    let cut = assemble(&[chunk], read.next, fetch.max_bytes, first_entry);
-                    if cut.count > 0 {
-                        return Ok(fetched(cut, fetch.max_records));
+        let mut read = match fetch.at_end {
+            Some(ends) if !fetch.max_wait.is_zero() => Chunk::empty(fetch.offset, ends),
+            Some(_) | None => self.look(log, fetch.offset, fetch.max_bytes).await?,
+        };
+        let mut is_at_end = read.count == 0;
+        while is_too_small(&read, &fetch) && Instant::now() < wait_until {
+            let more = if is_at_end {
+                let Ok(event) = timeout_at(wait_until, self.wait(log, read.next)).await else { break };
+                if let Event::Failed = event {
+                    sleep_until(wait_until.min(in_future(PAUSE))).await;
+                }
+                match event {
+                    Event::Records(chunk) if chunk.covers(read.next) => chunk,
+                    Event::Records(_) | Event::Look | Event::Failed => {
+                        self.look(log, read.next, fetch.max_bytes).await?
                     }
                 }
-                Ok(Event::Records(_) | Event::Look) => {}
-                Ok(Event::Failed) => sleep_until(wait_until.min(in_future(PAUSE))).await,
+            } else {
+                self.look(log, read.next, fetch.max_bytes).await?
+            };
+            is_at_end = more.count == 0;
+            let (longer, is_whole) = read.append(&more, fetch.max_bytes, first_entry);
+            read = longer;
+            if !is_whole {
+                break;
             }
-            // From the start, if there are some records already: they are in memory.
-            let offset = if read.count == 0 { read.next } else { fetch.offset };
-            read = self.look(log, offset, fetch.max_bytes).await?;
         }
         Ok(fetched(read, fetch.max_records))
     }
@@ -198,8 +208,7 @@ impl Reader {
     /// Reads what there is: records that were read before, or else by a request that was sent after this call began.
     async fn look(&self, log: ReadLog<'_>, offset: i64, max_bytes: usize) -> Result<Chunk, ReadError> {
         let Inner { brokers, logs, fetches, .. } = &*self.inner;
-        let deadline = in_future(brokers.config().request_timeout);
-        // An entry of another leader or topic can be of a log that is not what it was.
+        // Records read from another leader, or from an earlier topic of this name, do not count.
         let known = || {
             let leader = brokers.known_leader(log.target)?;
             let key = log.key(leader.topic_id);
@@ -207,24 +216,20 @@ impl Reader {
             logs.read(&key, leader.epoch.into(), offset, max_bytes, first_entry, now).map(Ok)
         };
         let near = |other: &FetchKey| other.is_of(log) && offset.saturating_sub(other.offset) < NEAR;
-        let request = self.fill(log, offset, max_bytes, deadline);
+        let request = self.fill(log, offset, max_bytes);
         let read = fetches.ask(FetchKey::new(log, offset), near, known, request);
-        let read = timeout_at(deadline, read).await;
+        let read = timeout(brokers.config().request_timeout, read).await;
         let read = read.unwrap_or_else(|_| Err(brokers.unreachable(BrokerFailures::default())))?;
         // It can be more than this call wants.
         Ok(if read.count > 0 { assemble(&[read], offset, max_bytes, first_entry) } else { read })
     }
 
     /// Requests records, and keeps them.
-    async fn fill(
-        &self,
-        log: ReadLog<'_>,
-        offset: i64,
-        max_bytes: usize,
-        deadline: Instant,
-    ) -> Result<Chunk, ReadError> {
+    async fn fill(&self, log: ReadLog<'_>, offset: i64, max_bytes: usize) -> Result<Chunk, ReadError> {
         let Inner { brokers, skip_caches, encoders, logs, .. } = &*self.inner;
         let config = brokers.config();
+        // From when it is sent: others can share the request.
+        let deadline = in_future(config.request_timeout);
         let limits = Limits {
             max_bytes: max_bytes.max(MIN_FILL),
             max_record_bytes: config.max_record_bytes,
@@ -237,8 +242,7 @@ impl Reader {
             && code.0 == ResponseError::OffsetOutOfRange
             && let Some(leader) = brokers.known_leader(log.target)
         {
-            // What is kept can be of records that the log has lost.
-            logs.forget(&log.key(leader.topic_id));
+            logs.refute(&log.key(leader.topic_id), offset);
         }
         let FetchedFrom { fetched, topic_id, leader_epoch } = read?;
         let Fetched { messages, count, next_offset, ends } = fetched;
@@ -334,12 +338,11 @@ impl fmt::Debug for Reader {
     }
 }
 
-/// Whether the answer to a fetch is too small, and not because the next record does not fit.
-fn waits_for_more(read: &Chunk, fetch: &Fetch<'_>) -> bool {
-    let end = if fetch.committed { read.ends.stable } else { read.ends.end };
-    let is_full = fetch.max_records > 0 && read.count >= fetch.max_records;
-    let is_cut = is_full || read.count > 0 && read.next < end;
-    read.entries.len() < fetch.min_bytes.max(1) && !is_cut
+/// Whether a fetch waits for more records than these.
+fn is_too_small(read: &Chunk, fetch: &Fetch<'_>) -> bool {
+    let enough = fetch.min_bytes.min(fetch.max_bytes).max(1);
+    let has_all = fetch.max_records > 0 && read.count >= fetch.max_records;
+    read.entries.len() < enough && !has_all
 }
 
 /// The first `max_records` of a chunk; 0: all.

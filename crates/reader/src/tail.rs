@@ -23,7 +23,7 @@ use crate::encoder_pool::EncoderPool;
 use crate::lock::Lock;
 use crate::topic_partition::TopicPartition;
 
-/// The logs that callers wait for, by the broker that is read from.
+/// The logs at whose ends callers wait, by the broker that is read from.
 pub(crate) struct Tails {
     brokers: Arc<Brokers>,
     encoders: Arc<EncoderPool>,
@@ -52,7 +52,7 @@ struct Tail {
 /// A log that callers wait for.
 #[derive(Debug)]
 struct Log {
-    /// Tells it from an earlier entry for the same log, whose callers have been told.
+    /// Distinguishes it from an earlier entry for the same log, whose callers were notified.
     number: u64,
     leader_epoch: i32,
     event: watch::Sender<Option<Event>>,
@@ -155,24 +155,32 @@ impl Tails {
         request: &'a LaneRequest<LogKey>,
         epochs: &[i32],
     ) -> FetchRequest<'a> {
+        let max_bytes = self.max_bytes(request.logs.len());
         let partition = |((log, offset), leader_epoch): (&'a (LogKey, i64), &i32)| FetchPartition {
             topic: &log.topic,
             topic_id: TopicId::new(log.incarnation),
             partition: log.partition,
             leader_epoch: *leader_epoch,
             offset: *offset,
-            max_bytes: MAX_LOG_BYTES,
+            max_bytes: MAX_LOG_BYTES.min(max_bytes),
         };
         FetchRequest {
             partitions: request.logs.iter().zip(epochs).map(partition).collect(),
-            max_bytes: MAX_BYTES,
+            max_bytes,
             max_wait: i32::try_from(request.wait.as_millis()).unwrap_or(i32::MAX),
             committed: place.committed,
             rack: (place.role != Role::LeaderOnly).then(|| self.brokers.config().rack.clone()),
         }
     }
 
-    /// Tells the callers of a log what happened.
+    /// The size of the records in a response for so many logs.
+    fn max_bytes(&self, logs: usize) -> i32 {
+        let fields = logs.saturating_mul(LOG_FIELDS).saturating_add(ENVELOPE);
+        let room = self.brokers.config().max_response_bytes.saturating_sub(fields);
+        i32::try_from(room).unwrap_or(i32::MAX).clamp(1, MAX_BYTES)
+    }
+
+    /// Notifies the callers of a log.
     fn tell(&self, place: &Place, log: &LogKey, event: Event) {
         let mut places = self.places.lock();
         let Some(tail) = places.get_mut(place) else { return };
@@ -194,6 +202,7 @@ impl Tails {
             self.brokers.prefer(target, Some(node));
             return Some(Event::Look);
         }
+        self.logs.learn(log, leader_epoch.into(), answer.ends());
         if answer.records.is_empty() {
             return None;
         }
@@ -209,6 +218,7 @@ impl Tails {
         });
         match encoded {
             Ok(encoded) if encoded.count > 0 => {
+                messages.shrink_to_fit();
                 let chunk = Chunk {
                     base: offset,
                     next: encoded.next_offset,
@@ -278,3 +288,9 @@ const MAX_BYTES: i32 = 1024 * 1024;
 
 /// The same of one log.
 const MAX_LOG_BYTES: i32 = 256 * 1024;
+
+/// Room for the fields of one log besides its records.
+const LOG_FIELDS: usize = 128;
+
+/// Room for the fields of a response besides its logs.
+const ENVELOPE: usize = 1024;

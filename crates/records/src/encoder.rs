@@ -182,7 +182,11 @@ impl Encoder {
     }
 
     /// Whether a control batch aborts a transaction. Its only record has a key of two numbers: a version, and 0 for an abort.
+    /// Compaction can leave none.
     fn is_abort(&mut self, batch: &Batch<'_>, limits: &Limits) -> Result<bool, RecordsError> {
+        if batch.record_count == 0 {
+            return Ok(false);
+        }
         let corrupt = |source| RecordsError::Corrupt { base_offset: batch.base_offset, source };
         let malformed = |fault| corrupt(Corruption::Record { index: 0, count: batch.record_count, fault });
         let mut records = Cursor::new(self.decompress(batch, limits.max_batch_bytes)?);

@@ -31,6 +31,15 @@ pub struct Ends {
 impl Ends {
     /// Nothing is known.
     pub const UNKNOWN: Self = Self { start: -1, stable: -1, end: -1 };
+
+    /// What is known from both. Within one version of a log, its ends only grow.
+    pub(crate) fn merge(self, other: Self) -> Self {
+        Self {
+            start: self.start.max(other.start),
+            stable: self.stable.max(other.stable),
+            end: self.end.max(other.end),
+        }
+    }
 }
 
 /// Where an entry is.
@@ -51,8 +60,20 @@ impl Chunk {
         Self { base, next: base, entries: Bytes::new(), count: 0, ends }
     }
 
-    /// Whether the chunk tells which record comes at `position`.
-    pub(crate) fn covers(&self, position: i64) -> bool {
+    /// Appends the entries of `more`, which begin at [`Chunk::next`] or before it, as far as all fit in `max_bytes`. The second value
+    /// is false if some do not fit.
+    pub fn append(self, more: &Self, max_bytes: usize, first: FirstEntry) -> (Self, bool) {
+        let room = max_bytes.saturating_sub(self.entries.len());
+        let (part, is_whole) = more.cut(self.next, room, self.count == 0, first);
+        let entries =
+            if self.entries.is_empty() { part.entries } else { [self.entries, part.entries].concat().into() };
+        let count = self.count.saturating_add(part.count);
+        let next = part.next.max(self.next);
+        (Self { base: self.base, next, entries, count, ends: self.ends.merge(more.ends) }, is_whole)
+    }
+
+    /// Whether the chunk tells which entry comes first at `position` or after it.
+    pub fn covers(&self, position: i64) -> bool {
         (self.base..self.next).contains(&position)
     }
 
@@ -98,8 +119,8 @@ impl Chunk {
 
 /// The entries of consecutive chunks from `position` on: at most `max_bytes`, but one entry at least.
 ///
-/// The result shares the memory of a chunk only if it needs most of it: a client that never reads must not hold more memory than
-/// its answer has bytes.
+/// The result shares the memory of a chunk only if it needs most of it: a client that never reads must not hold much more memory
+/// than its answer has bytes.
 pub fn assemble(chunks: &[Chunk], position: i64, max_bytes: usize, first: FirstEntry) -> Chunk {
     let ends = chunks.last().map_or(Ends::UNKNOWN, |chunk| chunk.ends);
     let mut answer = Chunk::empty(position, ends);
@@ -122,7 +143,7 @@ pub fn assemble(chunks: &[Chunk], position: i64, max_bytes: usize, first: FirstE
         }
     }
     answer.entries = match parts.as_slice() {
-        [(entries, whole)] if entries.len() >= whole / 2 => entries.clone(),
+        [(entries, whole)] if entries.len() >= whole.saturating_sub(whole / 8) => entries.clone(),
         parts => {
             let mut all = Vec::with_capacity(len);
             parts.iter().for_each(|(entries, _)| all.extend_from_slice(entries));

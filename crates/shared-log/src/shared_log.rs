@@ -31,7 +31,7 @@ pub struct Limits {
 pub struct LogKey {
     /// The topic's name.
     pub topic: Arc<str>,
-    /// Tells the topic from an earlier one of the same name; 0 if unknown.
+    /// Distinguishes the topic from an earlier one of the same name; 0 if unknown.
     pub incarnation: u128,
     /// The partition's number.
     pub partition: i32,
@@ -48,7 +48,7 @@ pub struct Stats {
     pub misses: u64,
     /// The size of all chunks in bytes.
     pub bytes: usize,
-    /// Logs whose end callers wait at.
+    /// Logs with callers waiting at the end.
     pub tails: u64,
     /// Callers that wait at the end of a log.
     pub waiters: u64,
@@ -172,6 +172,7 @@ impl ClusterLogs {
     /// not accepted any more.
     pub fn insert(&self, log: &LogKey, version: i64, chunk: Chunk, now: Instant) {
         let Limits { max_bytes, max_age } = self.inner.limits;
+        self.learn(log, version, chunk.ends);
         let size = size(&chunk);
         if size > max_bytes || chunk.count == 0 {
             return;
@@ -187,20 +188,29 @@ impl ClusterLogs {
         state.make_room(max_bytes);
     }
 
-    /// A log whose end callers wait at, for [`Stats::tails`].
+    /// Counts a log with callers waiting at its end, in [`Stats::tails`].
     pub fn tail(&self) -> Counted {
         Counted::new(&self.inner.tails)
     }
 
-    /// A caller that waits at the end of a log, for [`Stats::waiters`].
+    /// Counts a caller waiting at the end of a log, in [`Stats::waiters`].
     pub fn waiter(&self) -> Counted {
         Counted::new(&self.inner.waiters)
     }
 
-    /// Drops the chunks of a log, because it is not what it was.
-    pub fn forget(&self, log: &LogKey) {
+    /// Notes the ends of a log, whatever it is read for. Entries before the start are no longer served.
+    pub fn learn(&self, log: &LogKey, version: i64, ends: Ends) {
+        if let Some(cluster) = self.inner.lock().clusters.get_mut(&self.id) {
+            cluster.learn(log, version, ends);
+        }
+    }
+
+    /// The messaging system has no entry at `position`. Drops the chunks of a log whose known ends say otherwise, because the log is
+    /// another one than before.
+    pub fn refute(&self, log: &LogKey, position: i64) {
         let mut state = self.inner.lock();
-        let freed = state.clusters.get_mut(&self.id).map_or(0, |cluster| cluster.forget(log));
+        let Some(cluster) = state.clusters.get_mut(&self.id) else { return };
+        let freed = both(log).map(|log| cluster.refute(&log, position)).iter().sum();
         state.bytes = state.bytes.saturating_sub(freed);
     }
 }
@@ -285,7 +295,6 @@ impl Cluster {
         let (base, size, ends) = (chunk.base, size(&chunk), chunk.ends);
         let chunks = Chunks::default();
         let known = self.logs.entry(log.clone()).or_insert(Log { version, ends, chunks });
-        known.ends = ends;
         let Some(dropped) = known.chunks.insert(chunk, number) else { return (0, freed) };
         for kept in dropped {
             freed = freed.saturating_add(self.release(&kept));
@@ -293,6 +302,22 @@ impl Cluster {
         self.order.insert(number, Arrival { log: log.clone(), base, at });
         self.bytes = self.bytes.saturating_add(size);
         (size, freed)
+    }
+
+    fn learn(&mut self, log: &LogKey, version: i64, ends: Ends) {
+        for log in both(log) {
+            if let Some(known) = self.logs.get_mut(&log)
+                && known.version == version
+            {
+                known.ends = known.ends.merge(ends);
+            }
+        }
+    }
+
+    /// Drops the chunks of a log if its known ends include `position`. Gives their size.
+    fn refute(&mut self, log: &LogKey, position: i64) -> usize {
+        let includes = |known: &Log| (known.ends.start..=known.ends.end).contains(&position);
+        if self.logs.get(log).is_some_and(includes) { self.forget(log) } else { 0 }
     }
 
     /// Drops the chunks of a log. Gives their size.
@@ -331,6 +356,11 @@ impl Cluster {
         self.bytes = self.bytes.saturating_sub(size);
         size
     }
+}
+
+/// A log as read in both ways: with all entries, and with those of committed transactions.
+fn both(log: &LogKey) -> [LogKey; 2] {
+    [false, true].map(|committed| LogKey { committed, ..log.clone() })
 }
 
 /// The memory of a chunk in bytes: its entries, and about what the maps need for it.

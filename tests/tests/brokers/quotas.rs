@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use sluicegate_tests::kafka::{Kafka, Record, Write};
 use sluicegate_tests::random::Random;
+use sluicegate_tests::stack::Stack;
 use sluicegate_tests::waiting::becomes;
 use tokio::time::Instant;
 
-use crate::cluster::{cluster, gateway, open};
+use crate::cluster::{cluster, open, setup};
 use crate::requests::fetches;
 
 /// Bytes a second, from each node.
@@ -23,7 +24,11 @@ const HOLDS_WITHIN: Duration = Duration::from_secs(10);
 async fn throttled_client_gets_every_record() {
     let kafka = cluster().await;
     let (topic, records) = &written(&kafka).await;
-    let stack = gateway(&kafka.bootstrap(), "", &[("throttled", "client.id = \"throttled\"")]).await;
+    let mut setup = setup(&kafka.bootstrap(), "", &[("throttled", "client.id = \"throttled\"")]);
+    // What is read from memory counts against no quota.
+    setup.bridge_environment = vec![("SLUICEGATE_READ__CACHE_BYTES".to_owned(), "0".to_owned())];
+    let mut stack = Stack::start(setup).await.unwrap();
+    stack.ready_within(Duration::from_secs(30)).await.unwrap();
     kafka.limit_reads("throttled", RATE).await.unwrap();
     let mut throttled = open(&stack, "throttled").await;
     // Every node learns of the quota in its own time.

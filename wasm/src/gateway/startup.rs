@@ -26,7 +26,7 @@ pub(crate) fn start(config: &Config) -> Result<Box<dyn Gateway>, String> {
             Err(status @ Status::UNIMPLEMENTED) => Err(format!(
                 "invalid configuration: host: must be \"apisix\": Envoy has ticks, but this gateway answers {status}"
             )),
-            Err(status) => Err(format!("failed to ask for ticks: {status}")),
+            Err(status) => Err(format!("failed to set the tick period: {status}")),
         },
     }
 }

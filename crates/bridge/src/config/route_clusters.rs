@@ -27,7 +27,7 @@ pub struct RouteClusters {
     pub max: usize,
     /// `idle_timeout_ms`: how long a cluster is unused before its connections are closed, up to a fifth later. Default 1 min.
     pub idle_timeout: Duration,
-    /// librdkafka's properties of all of them.
+    /// librdkafka's properties for every cluster that a route carries.
     properties: BTreeMap<String, Flat>,
 }
 

@@ -30,7 +30,7 @@ impl Node {
         }
     }
 
-    /// Its place: `key`, unless a variable set it.
+    /// Where the value was set: `key`, or an environment variable.
     pub(super) fn shown(&self, key: String) -> Place {
         match self {
             Self::Variable { name, .. } => Place::Variable(name.clone()),

@@ -216,7 +216,30 @@ impl Refusal {
             Self::RouteCluster(RouteClusterError::Host(_)) => {
                 "a broker of this route is not allowed, see the bridge's log".to_owned()
             }
-            _ => self.text(),
+            Self::NotFound
+            | Self::OtherConnect
+            | Self::NotGrpc
+            | Self::SecretMissing
+            | Self::SecretWrong
+            | Self::UnknownHeader { .. }
+            | Self::Repeated { .. }
+            | Self::UnknownCluster { .. }
+            | Self::RouteCluster(
+                RouteClusterError::UnknownGateway
+                | RouteClusterError::Invalid(_)
+                | RouteClusterError::TooMany { .. }
+                | RouteClusterError::Unusable,
+            )
+            | Self::TwoClusters
+            | Self::Draining
+            | Self::Full { .. }
+            | Self::Host
+            | Self::Handshake(_)
+            | Self::Body
+            | Self::Origin
+            | Self::NotLoopbackHost
+            | Self::InvalidHeader { .. }
+            | Self::Version => self.text(),
         }
     }
 

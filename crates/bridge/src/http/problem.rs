@@ -49,7 +49,7 @@ pub(crate) enum ProblemKind {
     TooSlow,
     /// The route's configuration is invalid.
     Misconfigured,
-    /// The gateway and the bridge do not fit together.
+    /// The gateway's secret, or its cluster, does not match the bridge's.
     GatewayMismatch,
     /// Kafka refuses the command.
     Kafka,

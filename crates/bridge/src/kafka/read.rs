@@ -27,10 +27,10 @@ pub(super) async fn fetch(
         min_bytes: 0,
         max_records,
         committed,
-        at_end: false,
+        at_end: None,
     };
     let looked = reader.fetch(look).await?;
-    if looked.count > 0 && looked.messages.len() >= min_bytes || wait.is_zero() {
+    if looked.count > 0 && looked.messages.len() >= min_bytes.min(max_bytes) || wait.is_zero() {
         return Ok(fetched(looked));
     }
     let is_empty = looked.count == 0;
@@ -40,7 +40,7 @@ pub(super) async fn fetch(
         max_bytes: max_bytes.min(WAITING_BYTES),
         max_wait: wait,
         min_bytes: min_bytes.min(WAITING_BYTES),
-        at_end: is_empty,
+        at_end: is_empty.then_some(looked.ends),
         ..look
     };
     let waited = tokio::select! {

@@ -55,6 +55,18 @@ impl Answer {
         Self::error(sequence, error_resp(CommandError { message, ..error }, MAX_ERROR_BYTES))
     }
 
+    /// Adds the ends of the log to an error.
+    pub(super) fn with_ends(mut self, ends: Option<(i64, i64)>) -> Self {
+        if let (
+            Self::Message(PubSubResp { resp: Some(Resp::ErrorResp(error)), .. }),
+            Some((earliest, latest)),
+        ) = (&mut self, ends)
+        {
+            (error.earliest_offset, error.latest_offset) = (Some(earliest), Some(latest));
+        }
+        self
+    }
+
     fn error(sequence: i64, error: ErrorResp) -> Self {
         Self::new(sequence, Resp::ErrorResp(error))
     }
@@ -135,6 +147,8 @@ fn error_resp(error: CommandError, max_bytes: usize) -> ErrorResp {
         retry_after_ms: u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX),
         unknown_outcome: matches!(fault, Fault::UnknownOutcome { .. }),
         reason: reason(fault).into(),
+        earliest_offset: None,
+        latest_offset: None,
     }
 }
 
@@ -254,7 +268,7 @@ mod tests {
             ..CommandError::new(Fault::UnknownOutcome { retriable: true }, 7, "m".repeat(5000))
         };
         let Answer::Message(PubSubResp { resp: Some(Resp::ErrorResp(error)), .. }) =
-            Answer::failed(1, format_args!("produce"), error)
+            Answer::failed(1, format_args!("produce"), error).with_ends(Some((3, 9)))
         else {
             panic!("an error");
         };
@@ -264,6 +278,8 @@ mod tests {
             (error.code, error.retriable, error.retry_after_ms, error.unknown_outcome),
             (7, true, 1500, true)
         );
+        assert_eq!(error.reason(), Reason::UnknownOutcome);
+        assert_eq!((error.earliest_offset, error.latest_offset), (Some(3), Some(9)));
     }
 
     #[test]

@@ -31,9 +31,10 @@ impl Command {
             Self::Fetch(fetch) => match grant.fetch(&fetch, reservation).await {
                 Ok(fetched) => Answer::fetched(sequence, fetched),
                 Err(error) => {
+                    let ends = grant.missed_ends(&fetch, &error).await;
                     let (topic, partition) = (shown(&fetch.topic), fetch.partition);
                     let what = format_args!("fetch message, topic: {topic}, partition: {partition}");
-                    Answer::failed(sequence, what, error)
+                    Answer::failed(sequence, what, error).with_ends(ends)
                 }
             },
             Self::ListOffset(list) => match grant.list_offset(&list).await {

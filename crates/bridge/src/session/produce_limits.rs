@@ -6,7 +6,7 @@ use sluicegate_protocol::wire::{Fields, Malformed, Value};
 
 use crate::cluster::{MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_RECORDS};
 
-/// ProduceCounts over all commands of one request: a decoder merges them.
+/// Counts over all commands of one request: a decoder merges them.
 #[derive(Debug, Default)]
 pub(super) struct ProduceCounts {
     records: usize,

@@ -341,6 +341,11 @@ pub struct ErrorResp {
     /// Whose fault it is. UNSPECIFIED from bridges that do not know this field.
     #[prost(enumeration = "Reason", tag = "1004")]
     pub reason: i32,
+    /// With OFFSET_OUT_OF_RANGE, unless Kafka does not tell: the offsets that can be fetched from, both included.
+    #[prost(int64, optional, tag = "1005")]
+    pub earliest_offset: ::core::option::Option<i64>,
+    #[prost(int64, optional, tag = "1006")]
+    pub latest_offset: ::core::option::Option<i64>,
 }
 /// Answers `CmdPing`.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

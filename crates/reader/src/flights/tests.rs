@@ -1,4 +1,4 @@
-//! Who sends a request and whose answer counts, without a broker.
+//! Which caller sends a request, and which callers share its answer, without a broker.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -60,7 +60,7 @@ async fn local(test: impl AsyncFnOnce(Case)) {
 }
 
 #[tokio::test]
-async fn questions_asked_during_a_request_share_the_next_one() {
+async fn calls_during_a_request_share_the_next_one() {
     local(async |case| {
         let first = case.ask(1).await;
         let later = [case.ask(1).await, case.ask(1).await, case.ask(1).await];
@@ -78,7 +78,7 @@ async fn questions_asked_during_a_request_share_the_next_one() {
 }
 
 #[tokio::test]
-async fn what_has_become_known_needs_no_request() {
+async fn known_answers_need_no_request() {
     local(async |case| {
         let first = case.ask(1).await;
         let (same, near) = (case.ask(1).await, case.ask(5).await);
@@ -91,7 +91,7 @@ async fn what_has_become_known_needs_no_request() {
 }
 
 #[tokio::test]
-async fn near_question_waits_once_and_a_distant_one_does_not() {
+async fn near_call_waits_once_and_a_distant_one_does_not() {
     local(async |case| {
         let (first, near, distant) = (case.ask(1).await, case.ask(5).await, case.ask(20).await);
         assert_eq!(case.sent(), [1, 20]);
@@ -105,7 +105,7 @@ async fn near_question_waits_once_and_a_distant_one_does_not() {
 }
 
 #[tokio::test]
-async fn dropped_request_is_sent_by_another_caller() {
+async fn another_caller_repeats_a_dropped_request() {
     local(async |case| {
         let first = case.ask(1).await;
         let second = case.ask(1).await;

@@ -78,12 +78,12 @@ impl<K: Ord + Clone> Lanes<K> {
         }
     }
 
-    /// All callers of a log were told to look at it.
+    /// Removes a log whose callers were notified.
     pub(crate) fn remove(&mut self, log: &K) {
         self.logs.remove(log);
     }
 
-    /// The next request of a lane whose last one has returned, if any; without one, the lane ends.
+    /// The next request of a lane, after its last one has returned. `None` frees the lane.
     pub(crate) fn next(&mut self, lane: usize) -> Option<LaneRequest<K>> {
         let is_first = lane == 0;
         let mut logs = Vec::new();
@@ -107,7 +107,7 @@ impl<K: Ord + Clone> Lanes<K> {
         (!logs.is_empty()).then_some(LaneRequest { logs, wait })
     }
 
-    /// Whether nobody waits and no request is under way.
+    /// Whether no caller waits and no request is in flight.
     pub(crate) fn is_idle(&self) -> bool {
         self.logs.is_empty() && self.lanes.iter().all(|lane| *lane == Lane::Free)
     }

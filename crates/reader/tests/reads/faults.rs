@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::RequestKind;
-use sluicegate_reader::{Fetch, ReadError};
+use sluicegate_reader::{Ends, Fetch, ReadError};
 
 use crate::batches::one_record;
 use crate::scripted::{self, Asked, Broker, Step, reader, usual};
@@ -325,7 +325,9 @@ async fn long_polls_do_not_queue_for_slow_connections() {
     let waiting: Vec<_> = (0..16)
         .map(|_| {
             let (reader, max_wait) = (reader.clone(), Duration::from_millis(100));
-            tokio::spawn(async move { reader.fetch(Fetch { max_wait, at_end: true, ..at("t", 0, 0) }).await })
+            tokio::spawn(async move {
+                reader.fetch(Fetch { max_wait, at_end: Some(Ends::UNKNOWN), ..at("t", 0, 0) }).await
+            })
         })
         .collect();
     for caller in waiting {

@@ -9,6 +9,7 @@
 
 mod batches;
 mod bootstrap_check;
+mod bounds;
 mod failover;
 mod faults;
 mod mock_cluster;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::RequestKind;
-use sluicegate_reader::Fetch;
+use sluicegate_reader::{Ends, Fetch};
 
 use crate::batches::one_record;
 use crate::scripted::{self, Broker, Step, reader, usual};
@@ -81,7 +81,10 @@ async fn nothing_is_sent_during_the_throttle_time() {
                 let topic = if timestamp % 2 == 0 { "t" } else { "u" };
                 assert_eq!(reader.list_offset(topic, 0, timestamp).await.expect("an offset"), timestamp);
                 let max_wait = Duration::from_millis(10);
-                reader.fetch(Fetch { max_wait, at_end: true, ..at(topic, 0, 0) }).await.expect("no record");
+                reader
+                    .fetch(Fetch { max_wait, at_end: Some(Ends::UNKNOWN), ..at(topic, 0, 0) })
+                    .await
+                    .expect("no record");
             })
         })
         .collect();

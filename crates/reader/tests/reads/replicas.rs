@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::RequestKind;
-use sluicegate_reader::{Fetch, Reader};
+use sluicegate_reader::{Ends, Fetch, Reader};
 
 use crate::batches::one_record;
 use crate::scripted::{self, Asked, Broker, Step, reader, usual};
@@ -69,7 +69,8 @@ async fn long_poll_waits_at_the_preferred_replica() {
     })
     .await;
     for offset in 0..3 {
-        let fetch = Fetch { max_wait: Duration::from_secs(30), at_end: true, ..at("t", 0, offset) };
+        let fetch =
+            Fetch { max_wait: Duration::from_secs(30), at_end: Some(Ends::UNKNOWN), ..at("t", 0, offset) };
         let fetched = reader.fetch(fetch).await.expect("a record");
         assert_eq!(messages(&fetched)[0].value.as_deref(), Some(&b"f"[..]));
     }

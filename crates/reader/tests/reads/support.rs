@@ -75,7 +75,7 @@ pub(crate) fn at(topic: &str, partition: i32, offset: i64) -> Fetch<'_> {
         min_bytes: 0,
         max_records: 0,
         committed: false,
-        at_end: false,
+        at_end: None,
     }
 }
 

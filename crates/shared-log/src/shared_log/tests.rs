@@ -91,19 +91,24 @@ fn records_before_the_log_start_are_not_served() {
     let logs = shared.add_cluster();
     logs.insert(&log("a"), 1, chunk_of(0, 3), now);
     let ends = Ends { start: 2, stable: 9, end: 10 };
-    logs.insert(&log("a"), 1, Chunk { ends, ..chunk_of(5, 6) }, now);
+    // Learned by a reader of committed entries.
+    logs.learn(&LogKey { committed: true, ..log("a") }, 1, ends);
+    logs.learn(&log("a"), 1, Ends { start: 1, stable: 8, end: 11 });
     assert_eq!((read(&logs, "a", 1, now), read(&logs, "a", 2, now)), (None, Some(vec![2])));
     let found = logs.read(&log("a"), 1, 2, 1000, first, now).unwrap();
-    assert_eq!(found.ends, ends, "the ends are those of the last chunk");
+    assert_eq!(found.ends, Ends { start: 2, stable: 9, end: 11 }, "a late answer moves no end back");
 }
 
 #[test]
-fn forgotten_log_is_empty() {
+fn only_a_position_within_the_known_ends_refutes_them() {
     let (shared, now) = (shared(100_000), Instant::now());
     let logs = shared.add_cluster();
-    logs.insert(&log("a"), 1, chunk_of(0, 3), now);
-    logs.insert(&log("b"), 1, chunk_of(0, 3), now);
-    logs.forget(&log("a"));
+    let ends = Ends { start: 0, stable: 3, end: 3 };
+    logs.insert(&log("a"), 1, Chunk { ends, ..chunk_of(0, 3) }, now);
+    logs.insert(&log("b"), 1, Chunk { ends, ..chunk_of(0, 3) }, now);
+    logs.refute(&log("a"), 4);
+    assert_eq!(read(&logs, "a", 0, now), Some(vec![0, 1, 2]), "a client can ask for any position");
+    logs.refute(&LogKey { committed: true, ..log("a") }, 3);
     assert_eq!((read(&logs, "a", 0, now), read(&logs, "b", 0, now)), (None, Some(vec![0, 1, 2])));
 }
 

@@ -23,7 +23,8 @@ pub(super) async fn get(
     let timestamp = Query::parse(query, &["timestamp"])?.number("timestamp", LOG_START..=i64::MAX)?;
     let found = match timestamp {
         Some(timestamp) => cluster.list_offset(log, timestamp).await.map(|offset| Document::At { offset }),
-        None => partition::ends(cluster, log)
+        None => cluster
+            .ends(log)
             .await
             .map(|(beginning_offset, end_offset)| Document::Ends { beginning_offset, end_offset }),
     };
@@ -38,7 +39,7 @@ pub(super) async fn get(
 enum Document {
     Ends {
         beginning_offset: i64,
-        /// One after the last record's.
+        /// The offset after the last record.
         end_offset: i64,
     },
     /// -1: every record is older.

@@ -1,7 +1,7 @@
-//! The ends of a partition, and the problem of a failed read.
+//! The problem of a failed read.
 
 use super::super::problem::Problem;
-use crate::backend::{CommandError, Fault, LOG_END, LOG_START, Log};
+use crate::backend::{CommandError, Fault, Log};
 use crate::cluster::Cluster;
 
 /// The problem of a failed read of this log, from this offset if the client gave one.
@@ -13,7 +13,7 @@ pub(super) async fn read_problem(
 ) -> Problem {
     let Log { topic, partition } = log;
     if let (Fault::OffsetOutOfRange, Some(offset)) = (error.fault, offset)
-        && let Ok((beginning, end)) = ends(cluster, log).await
+        && let Ok((beginning, end)) = cluster.ends(log).await
     {
         let message = format!(
             "offset {offset} is not within partition {partition} of topic {topic}: expected {beginning} to {end}"
@@ -21,12 +21,4 @@ pub(super) async fn read_problem(
         return Problem::failed(CommandError { message, ..error });
     }
     Problem::failed(error).with_missing_log(cluster, topic, Some(partition)).await
-}
-
-/// The first offset of a log, and the one after its last record.
-///
-/// # Errors
-/// One of the reads fails.
-pub(super) async fn ends(cluster: &Cluster, log: Log<'_>) -> Result<(i64, i64), CommandError> {
-    tokio::try_join!(cluster.list_offset(log, LOG_START), cluster.list_offset(log, LOG_END))
 }

@@ -138,7 +138,7 @@ fn described(code: RDKafkaErrorCode) -> String {
 const TOO_LARGE: &str = "the record or its batch exceeds the topic's `max.message.bytes`, which must be at least the cluster's `batch.size`";
 const INVALID: &str = "the broker rejected the record, for example because a compacted topic needs a key";
 const BAD_TIMESTAMP: &str = "the broker rejected the record's timestamp";
-const OR_ANOTHER: &str = "; the cause can be another record of its batch, then a retry succeeds";
+const OR_ANOTHER: &str = "; if another record of its batch is the cause, a retry succeeds";
 /// How soon a full queue can have room again.
 const QUEUE_RETRY: Duration = Duration::from_millis(100);
 
