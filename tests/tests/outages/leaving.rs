@@ -1,5 +1,5 @@
 //! A client disconnects, with a close frame or without: within a second the bridge releases its session, including a fetch
-//! that waits at Kafka.
+//! that waits at the end of a log.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use sluicegate_tests::way::Way;
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
-use crate::stacks::{answered, assert_unharmed, ended, kafka_connections, ready, sessions};
+use crate::stacks::{answered, assert_unharmed, ended, ready, sessions, waiting};
 
 in_every_way! {
     clients_that_leave_are_noticed_and_their_fetches_cancelled
@@ -22,7 +22,7 @@ in_every_way! {
 /// The bridge looks every half second at what is not heard by itself. A machine that is busy has the other half, and what
 /// it takes to ask.
 const NOTICED_WITHIN: Duration = Duration::from_secs(1);
-/// A fetch at the log end would hold its connection to Kafka for so long.
+/// How long a fetch waits at the log end.
 const WAIT: &str = "[read]\nwait_ms = 30000\n";
 
 async fn clients_that_leave_are_noticed_and_their_fetches_cancelled(way: Way) {
@@ -30,19 +30,16 @@ async fn clients_that_leave_are_noticed_and_their_fetches_cancelled(way: Way) {
     let topic = kafka.topic("leaving", 1, &[]).await.unwrap();
     let stack = ready(way, kafka, WAIT).await;
     let mut witness = Socket::open(&stack).await;
-    let idle = kafka_connections(&stack, kafka);
     for leave in [Leave::CloseFrame, Leave::Close, Leave::Reset, Leave::HalfClose] {
         let what = &format!("{leave:?}");
         let mut client = Raw::open(stack.gateway()).await;
         client.write(request(1, fetch(&topic, 0, 0))).await;
-        // Its fetch waits at the broker, on a connection of its own.
-        let busy = || async { kafka_connections(&stack, kafka).difference(&idle).count() > 0 };
-        becomes(what, true, Duration::from_secs(10), busy).await;
+        becomes(what, 1.0, Duration::from_secs(10), || waiting(&stack)).await;
         assert_eq!(sessions(&stack).await, 2.0, "{what}");
         let before = ended(&stack, leave.reason()).await;
         let rest = leave.leave(client).await;
-        let held = async || (sessions(&stack).await, busy().await);
-        becomes(what, (1.0, false), NOTICED_WITHIN, held).await;
+        let held = async || (sessions(&stack).await, waiting(&stack).await);
+        becomes(what, (1.0, 0.0), NOTICED_WITHIN, held).await;
         assert_eq!(ended(&stack, leave.reason()).await, before + 1.0, "{what}");
         drop(rest);
     }

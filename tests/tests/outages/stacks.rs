@@ -1,6 +1,5 @@
 //! The gateways and the Kafka that tests break. One test at a time uses them, and first restarts dead parts.
 
-use std::collections::HashSet;
 use std::fs;
 use std::time::Duration;
 
@@ -55,9 +54,9 @@ pub(crate) async fn ended(stack: &Stack, reason: &str) -> f64 {
     stack.bridge.count("sluicegate_sessions_ended_total{", &label).await.unwrap()
 }
 
-/// The bridge's connections to Kafka.
-pub(crate) fn kafka_connections(stack: &Stack, kafka: &Kafka) -> HashSet<String> {
-    stack.bridge.process.connections(kafka.nodes[0].address()).unwrap()
+/// Fetches that wait at the end of a log, as the bridge counts them.
+pub(crate) async fn waiting(stack: &Stack) -> f64 {
+    stack.bridge.count("sluicegate_tail_waiters", "").await.unwrap()
 }
 
 /// Commands that the bridge has answered.
