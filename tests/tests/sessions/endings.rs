@@ -29,7 +29,9 @@ async fn drain_answers_commands_in_flight_and_closes_with_1001(way: Way) {
     stack.bridge.process.terminate();
     idle.is_closed(&close(1001, "going away"), "an idle session").await;
     is_told_to_try_again(&stack).await;
-    let empty = Resp::KafkaFetchResp(KafkaFetchResp::default());
+    let (high_watermark, last_stable_offset, log_start_offset) = (Some(0), Some(0), Some(0));
+    let ends = KafkaFetchResp { high_watermark, last_stable_offset, log_start_offset, ..Default::default() };
+    let empty = Resp::KafkaFetchResp(ends);
     assert_eq!(busy.answer().await, PubSubResp { sequence: 7, resp: Some(empty) });
     let told = busy.is_closed().await.expect("a close with a code");
     assert_eq!((u16::from(told.code), told.reason.as_str()), (1001, "going away"));

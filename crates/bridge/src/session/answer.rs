@@ -71,13 +71,9 @@ impl Answer {
         Self::new(sequence, Resp::ErrorResp(error))
     }
 
-    /// An error of the bridge itself, not retriable.
+    /// An error of the bridge itself, not retriable, in the bytes that APISIX sends.
     pub(super) fn refusal(sequence: i64, message: &str) -> Self {
-        let reason = Reason::InvalidCommand.into();
-        Self::error(
-            sequence,
-            ErrorResp { code: 0, message: message.to_owned(), reason, ..Default::default() },
-        )
+        Self::error(sequence, ErrorResp { code: 0, message: message.to_owned(), ..Default::default() })
     }
 
     pub(super) fn control(control: Control) -> Self {

@@ -338,7 +338,7 @@ pub struct ErrorResp {
     /// The record may or may not have been written. A retry can write it twice.
     #[prost(bool, tag = "1003")]
     pub unknown_outcome: bool,
-    /// Whose fault it is. UNSPECIFIED from bridges that do not know this field.
+    /// Whose fault it is. UNSPECIFIED from bridges that do not know this field, and for an unknown or malformed command.
     #[prost(enumeration = "Reason", tag = "1004")]
     pub reason: i32,
     /// With OFFSET_OUT_OF_RANGE, unless Kafka does not tell: the offsets that can be fetched from, both included.
