@@ -108,7 +108,7 @@ impl Kafka {
     /// The nodes' addresses at the listener `name`, for `bootstrap.servers`.
     ///
     /// # Errors
-    /// [`Error::NoListener`] if there is no such listener.
+    /// [`Error::NoListener`] if the nodes have no listener of this name.
     pub fn bootstrap_of(&self, name: &str) -> Result<String, Error> {
         let at = self.listeners.iter().position(|listener| listener.name == name);
         let listener = at.and_then(|at| Some((at, self.listeners.get(at)?)));

@@ -186,31 +186,20 @@ struct ReadMetrics(SharedLog);
 impl Collector for ReadMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let Stats { hits, misses, bytes, tails, waiters } = self.0.stats();
-        let help = "Reads that were answered from memory";
-        ConstCounter::new(hits).encode(encoder.encode_descriptor(
-            "read_cache_hits",
-            help,
-            None,
-            MetricType::Counter,
-        )?)?;
-        let help = "Reads that had to ask Kafka";
-        ConstCounter::new(misses).encode(encoder.encode_descriptor(
-            "read_cache_misses",
-            help,
-            None,
-            MetricType::Counter,
-        )?)?;
+        for (name, help, value) in [
+            ("read_cache_hits", "Reads that were answered from memory", hits),
+            ("read_cache_misses", "Reads that had to ask Kafka", misses),
+        ] {
+            let counter = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            ConstCounter::new(value).encode(counter)?;
+        }
         for (name, help, value) in [
             ("read_cache_bytes", "Recently read records in memory, in bytes", bytes as u64),
             ("tails", "Partitions at whose end clients wait", tails),
             ("tail_waiters", "Reads that wait at the end of a partition", waiters),
         ] {
-            ConstGauge::new(value).encode(encoder.encode_descriptor(
-                name,
-                help,
-                None,
-                MetricType::Gauge,
-            )?)?;
+            let gauge = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            ConstGauge::new(value).encode(gauge)?;
         }
         Ok(())
     }

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use kafka_protocol::error::ResponseError;
+use kafka_protocol::protocol::StrBytes;
 use tokio::time::Instant;
 
 use crate::address::Address;
 use crate::api::TopicId;
 use crate::backoff::{Backoff, Jitter};
+use crate::config::Config;
 use crate::connection_error::ConnectionError;
 use crate::error_code::ErrorCode;
 use crate::metadata_cache::{Leader, ReadReplica, broker_error};
@@ -113,6 +115,16 @@ pub(crate) enum Role {
     LeaderOnly,
     /// The replica that the leader prefers.
     Replica,
+}
+
+impl Role {
+    /// The rack to send to a broker in this role, with which the leader can name a preferred replica.
+    pub(crate) fn rack(self, config: &Config) -> Option<StrBytes> {
+        match self {
+            Self::Leader | Self::Replica => Some(config.rack.clone()),
+            Self::LeaderOnly => None,
+        }
+    }
 }
 
 impl<'a> Attempt<'a> {

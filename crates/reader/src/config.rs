@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kafka_protocol::protocol::StrBytes;
+use sluicegate_records::Limits;
 use tokio::time::Instant;
 
 use crate::address::{Address, AddressFamily};
@@ -151,6 +152,15 @@ impl Config {
             security,
         };
         if read.problems.is_empty() { Ok(config) } else { Err(read.problems) }
+    }
+
+    /// The limits for encoding records into `max_bytes`.
+    pub(crate) fn record_limits(&self, max_bytes: usize) -> Limits {
+        Limits {
+            max_bytes,
+            max_record_bytes: self.max_record_bytes,
+            max_batch_bytes: self.max_response_bytes,
+        }
     }
 
     /// Whether brokers receive tokens and nothing else: SASL with OAUTHBEARER, without extensions.

@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use crate::api::{FetchAnswer, FetchPartition, FetchRequest, TopicId};
-use crate::attempt::{Attempt, Role};
+use crate::attempt::Attempt;
 use crate::backoff::jitter;
 use crate::brokers::Brokers;
 use crate::connection_error::ConnectionError;
@@ -67,7 +67,7 @@ async fn call(
         };
         let (role, epoch, topic_id) =
             (recipient.call.role, recipient.call.leader_epoch, recipient.call.topic_id);
-        let rack = (role != Role::LeaderOnly).then(|| brokers.config().rack.clone());
+        let rack = role.rack(brokers.config());
         let request = FetchRequest { partitions: vec![partition], max_bytes, max_wait: 0, committed, rack };
         let Some(answer) = recipient.send(&request).await?.pop() else {
             let address = recipient.call.address.to_string();

@@ -257,7 +257,7 @@ fn is_out_of_range(error: &ReadError) -> bool {
 const BATCH: usize = 32 * 1024;
 
 /// Room for the fields of a response besides its records.
-const ENVELOPE: usize = 1024;
+pub(crate) const ENVELOPE: usize = 1024;
 
 /// Bytes of batches without a record to deliver that one fetch reads.
 const MAX_SKIPPED: usize = 16 * 1024 * 1024;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kafka_protocol::error::ResponseError;
-use sluicegate_records::{Limits, first_message};
+use sluicegate_records::first_message;
 use sluicegate_shared_log::{Chunk, ClusterLogs, Entry, LogKey, assemble};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
@@ -230,11 +230,7 @@ impl Reader {
         let config = brokers.config();
         // From when it is sent: others can share the request.
         let deadline = in_future(config.request_timeout);
-        let limits = Limits {
-            max_bytes: max_bytes.max(MIN_FILL),
-            max_record_bytes: config.max_record_bytes,
-            max_batch_bytes: config.max_response_bytes,
-        };
+        let limits = config.record_limits(max_bytes.max(MIN_FILL));
         let skip_cache = if log.committed { &skip_caches.committed } else { &skip_caches.all };
         let plan = FetchPlan::new((skip_cache, encoders), log.target, offset, limits, Instant::now());
         let read = fetch_call(brokers, plan, log.committed, deadline).await;

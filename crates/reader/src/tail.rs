@@ -3,11 +3,9 @@
 mod lanes;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use sluicegate_records::Limits;
 use sluicegate_shared_log::{Chunk, ClusterLogs, Counted, LogKey};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -20,6 +18,7 @@ use crate::attempt::Role;
 use crate::broker::Broker;
 use crate::brokers::Brokers;
 use crate::encoder_pool::EncoderPool;
+use crate::fetch_plan::ENVELOPE;
 use crate::lock::Lock;
 use crate::topic_partition::TopicPartition;
 
@@ -52,8 +51,6 @@ struct Tail {
 /// A log that callers wait for.
 #[derive(Debug)]
 struct Log {
-    /// Distinguishes it from an earlier entry for the same log, whose callers were notified.
-    number: u64,
     leader_epoch: i32,
     event: watch::Sender<Option<Event>>,
     _counted: Counted,
@@ -76,7 +73,6 @@ struct Caller<'a> {
     place: &'a Place,
     log: &'a LogKey,
     offset: i64,
-    number: u64,
     event: watch::Receiver<Option<Event>>,
     _counted: Counted,
 }
@@ -116,14 +112,19 @@ impl Tails {
             self.start(place.clone(), lane);
         }
         let entry = tail.logs.entry(log.clone()).or_insert_with(|| Log {
-            number: NEXT.fetch_add(1, Ordering::Relaxed),
             leader_epoch,
             event: watch::channel(None).0,
             _counted: self.logs.tail(),
         });
         entry.leader_epoch = entry.leader_epoch.max(leader_epoch);
-        let (number, event) = (entry.number, entry.event.subscribe());
-        Caller { tails: self, place, log, offset, number, event, _counted: self.logs.waiter() }
+        Caller {
+            tails: self,
+            place,
+            log,
+            offset,
+            event: entry.event.subscribe(),
+            _counted: self.logs.waiter(),
+        }
     }
 
     fn start(self: &Arc<Self>, place: Place, lane: usize) {
@@ -169,7 +170,7 @@ impl Tails {
             max_bytes,
             max_wait: i32::try_from(request.wait.as_millis()).unwrap_or(i32::MAX),
             committed: place.committed,
-            rack: (place.role != Role::LeaderOnly).then(|| self.brokers.config().rack.clone()),
+            rack: place.role.rack(self.brokers.config()),
         }
     }
 
@@ -202,36 +203,28 @@ impl Tails {
             self.brokers.prefer(target, Some(node));
             return Some(Event::Look);
         }
-        self.logs.learn(log, leader_epoch.into(), answer.ends());
-        if answer.records.is_empty() {
-            return None;
+        let mut chunk = Chunk::empty(offset, answer.ends());
+        let mut event = None;
+        if !answer.records.is_empty() {
+            let limits =
+                self.brokers.config().record_limits(usize::try_from(MAX_LOG_BYTES).unwrap_or(usize::MAX));
+            let mut messages = Vec::new();
+            let encoded = self.encoders.with(|encoder| {
+                encoder.encode_committed(&answer.records, offset, &limits, &answer.aborted, &mut messages)
+            });
+            event = match encoded {
+                Ok(encoded) if encoded.count > 0 => {
+                    messages.shrink_to_fit();
+                    let (next, count) = (encoded.next_offset, encoded.count);
+                    chunk = Chunk { next, count, entries: messages.into(), ..chunk };
+                    Some(Event::Records(chunk.clone()))
+                }
+                // A fetch of this log alone skips what has no records, asks for room, or says what is wrong.
+                Ok(_) | Err(_) => Some(Event::Look),
+            };
         }
-        let config = self.brokers.config();
-        let limits = Limits {
-            max_bytes: usize::try_from(MAX_LOG_BYTES).unwrap_or(usize::MAX),
-            max_record_bytes: config.max_record_bytes,
-            max_batch_bytes: config.max_response_bytes,
-        };
-        let mut messages = Vec::new();
-        let encoded = self.encoders.with(|encoder| {
-            encoder.encode_committed(&answer.records, offset, &limits, &answer.aborted, &mut messages)
-        });
-        match encoded {
-            Ok(encoded) if encoded.count > 0 => {
-                messages.shrink_to_fit();
-                let chunk = Chunk {
-                    base: offset,
-                    next: encoded.next_offset,
-                    entries: messages.into(),
-                    count: encoded.count,
-                    ends: answer.ends(),
-                };
-                self.logs.insert(log, leader_epoch.into(), chunk.clone(), Instant::now().into());
-                Some(Event::Records(chunk))
-            }
-            // A fetch of this log alone skips what has no records, asks for room, or says what is wrong.
-            Ok(_) | Err(_) => Some(Event::Look),
-        }
+        self.logs.insert(log, leader_epoch.into(), chunk, Instant::now().into());
+        event
     }
 }
 
@@ -239,7 +232,8 @@ impl Drop for Caller<'_> {
     fn drop(&mut self) {
         let mut places = self.tails.places.lock();
         let Some(tail) = places.get_mut(self.place) else { return };
-        if tail.logs.get(self.log).is_some_and(|log| log.number == self.number) {
+        // Not a later entry for the same log: the callers of this one were notified.
+        if tail.logs.get(self.log).is_some_and(|log| log.event.subscribe().same_channel(&self.event)) {
             tail.lanes.leave(self.log, self.offset);
             if !tail.lanes.contains(self.log) {
                 tail.logs.remove(self.log);
@@ -276,9 +270,6 @@ async fn run(tails: Weak<Tails>, broker: Arc<Broker>, place: Place, lane: usize)
     }
 }
 
-/// Numbers the entries of logs.
-static NEXT: AtomicU64 = AtomicU64::new(0);
-
 /// How long a lane waits for further logs before its first request.
 const GATHER: Duration = Duration::from_millis(1);
 
@@ -291,6 +282,3 @@ const MAX_LOG_BYTES: i32 = 256 * 1024;
 
 /// Room for the fields of one log besides its records.
 const LOG_FIELDS: usize = 128;
-
-/// Room for the fields of a response besides its logs.
-const ENVELOPE: usize = 1024;

@@ -96,7 +96,7 @@ struct Cluster {
 #[derive(Debug)]
 struct Log {
     version: i64,
-    /// As of the last chunk.
+    /// What is known of them from all answers.
     ends: Ends,
     chunks: Chunks,
 }
@@ -166,20 +166,19 @@ impl ClusterLogs {
         is_hit.then_some(found)
     }
 
-    /// Keeps a chunk that was read at `now`.
+    /// Keeps a chunk that was read at `now`, and notes the ends of its log. Entries before the start are no longer served.
     ///
     /// A log's `version` grows when its records can have changed, as with a new leader. Chunks of lower versions are dropped, and
     /// not accepted any more.
     pub fn insert(&self, log: &LogKey, version: i64, chunk: Chunk, now: Instant) {
         let Limits { max_bytes, max_age } = self.inner.limits;
-        self.learn(log, version, chunk.ends);
-        let size = size(&chunk);
-        if size > max_bytes || chunk.count == 0 {
-            return;
-        }
         let mut state = self.inner.lock();
         let State { clusters, next_chunk, bytes, .. } = &mut *state;
         let Some(cluster) = clusters.get_mut(&self.id) else { return };
+        cluster.learn(log, version, chunk.ends);
+        if size(&chunk) > max_bytes || chunk.count == 0 {
+            return;
+        }
         *bytes = bytes.saturating_sub(cluster.expire(now, max_age));
         let number = *next_chunk;
         *next_chunk = number.saturating_add(1);
@@ -196,13 +195,6 @@ impl ClusterLogs {
     /// Counts a caller waiting at the end of a log, in [`Stats::waiters`].
     pub fn waiter(&self) -> Counted {
         Counted::new(&self.inner.waiters)
-    }
-
-    /// Notes the ends of a log, whatever it is read for. Entries before the start are no longer served.
-    pub fn learn(&self, log: &LogKey, version: i64, ends: Ends) {
-        if let Some(cluster) = self.inner.lock().clusters.get_mut(&self.id) {
-            cluster.learn(log, version, ends);
-        }
     }
 
     /// The messaging system has no entry at `position`. Drops the chunks of a log whose known ends say otherwise, because the log is
@@ -304,6 +296,7 @@ impl Cluster {
         (size, freed)
     }
 
+    /// Notes the ends of a log, in whichever way it was read.
     fn learn(&mut self, log: &LogKey, version: i64, ends: Ends) {
         for log in both(log) {
             if let Some(known) = self.logs.get_mut(&log)

@@ -119,7 +119,7 @@ impl<K: Ord + Clone> Lanes<K> {
 }
 
 /// Waiting fetches of one broker at a time.
-pub(crate) const LANES: usize = 3;
+const LANES: usize = 3;
 
 /// The wait of the first lane: two requests a second while nothing is written.
 const FIRST_WAIT: Duration = Duration::from_millis(500);

@@ -92,8 +92,8 @@ fn records_before_the_log_start_are_not_served() {
     logs.insert(&log("a"), 1, chunk_of(0, 3), now);
     let ends = Ends { start: 2, stable: 9, end: 10 };
     // Learned by a reader of committed entries.
-    logs.learn(&LogKey { committed: true, ..log("a") }, 1, ends);
-    logs.learn(&log("a"), 1, Ends { start: 1, stable: 8, end: 11 });
+    logs.insert(&LogKey { committed: true, ..log("a") }, 1, Chunk::empty(9, ends), now);
+    logs.insert(&log("a"), 1, Chunk::empty(10, Ends { start: 1, stable: 8, end: 11 }), now);
     assert_eq!((read(&logs, "a", 1, now), read(&logs, "a", 2, now)), (None, Some(vec![2])));
     let found = logs.read(&log("a"), 1, 2, 1000, first, now).unwrap();
     assert_eq!(found.ends, Ends { start: 2, stable: 9, end: 11 }, "a late answer moves no end back");
