@@ -50,6 +50,12 @@ metrics! {
     kafka_fetch: Counter "commands.kafka_fetch",
     /// List-offset commands
     kafka_list_offset: Counter "commands.kafka_list_offset",
+    /// Multi-fetch commands
+    kafka_multi_fetch: Counter "commands.kafka_multi_fetch",
+    /// List-offsets commands
+    kafka_list_offsets: Counter "commands.kafka_list_offsets",
+    /// Metadata commands
+    kafka_metadata: Counter "commands.kafka_metadata",
     /// Produce commands
     kafka_produce: Counter "commands.kafka_produce",
     /// Commands that this version does not know
@@ -122,6 +128,9 @@ impl Stats {
             Event::Command(Command::KafkaFetch) => self.kafka_fetch,
             Event::Command(Command::KafkaListOffset) => self.kafka_list_offset,
             Event::Command(Command::KafkaProduce) => self.kafka_produce,
+            Event::Command(Command::KafkaMultiFetch) => self.kafka_multi_fetch,
+            Event::Command(Command::KafkaListOffsets) => self.kafka_list_offsets,
+            Event::Command(Command::KafkaMetadata) => self.kafka_metadata,
             Event::UnknownCommand => self.unknown_command,
             Event::WrongCommand => self.wrong_command,
             Event::Error(SessionError::Protocol(_)) => self.protocol_error,

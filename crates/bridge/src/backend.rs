@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, ready};
 use sluicegate_protocol::ProduceRecord;
 use sluicegate_shared_log::Ends;
 use sluicegate_ws_session::source::Source;
@@ -39,9 +40,17 @@ pub(crate) trait Backend: Send + Sync {
         reservation: &'a mut dyn AnswerReservation,
     ) -> BoxFuture<'a, Result<Fetched, CommandError>>;
 
-    /// The offset of the first record at or after `timestamp`, in milliseconds since 1970; -1 if every record is older.
-    /// [`LOG_START`] and [`LOG_END`] ask for the ends of the log.
-    fn list_offset<'a>(&'a self, log: Log<'a>, timestamp: i64) -> BoxFuture<'a, Result<i64, CommandError>>;
+    /// Waits until a log may have records at `offset` or after it, where a read has just found none. `committed` as in [`Fetch`].
+    fn wait_for_records<'a>(&'a self, log: Log<'a>, offset: i64, committed: bool) -> BoxFuture<'a, ()>;
+
+    /// The first record at or after `timestamp`, in milliseconds since 1970. [`LOG_START`] and [`LOG_END`] ask for the ends of
+    /// the log, [`MAX_TIMESTAMP`] for the record with the latest timestamp. `committed` as in [`Fetch`].
+    fn list_offset<'a>(
+        &'a self,
+        log: Log<'a>,
+        timestamp: i64,
+        committed: bool,
+    ) -> BoxFuture<'a, Result<ListedOffset, CommandError>>;
 
     /// The names of all topics that the cluster's user can see, sorted, without internal topics.
     fn topics(&self) -> BoxFuture<'_, Result<Arc<[String]>, CommandError>>;
@@ -114,14 +123,33 @@ pub(crate) struct Fetched {
     pub(crate) ends: Ends,
 }
 
+/// A place in a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ListedOffset {
+    /// -1 if every record is older.
+    pub(crate) offset: i64,
+    /// The record's; -1 for an end of the log, and without a record.
+    pub(crate) timestamp: i64,
+}
+
 /// The memory reserved for a fetch's answer.
 pub(crate) trait AnswerReservation: Send {
-    /// Gives back all but [`WAITING_BYTES`] while the fetch waits at the end of the log. Ready when it must stop
-    /// waiting.
-    fn wait(&mut self) -> BoxFuture<'_, ()>;
+    /// Gives back all but `keep` bytes while the fetch waits at the end of the log. Ready when it must stop waiting.
+    fn wait(&mut self, keep: usize) -> BoxFuture<'_, ()>;
 
     /// Reserves again what [`AnswerReservation::wait`] gave back. False if there is no room now.
     fn refill(&mut self) -> BoxFuture<'_, bool>;
+}
+
+/// For a fetch that does not wait.
+impl AnswerReservation for () {
+    fn wait(&mut self, _: usize) -> BoxFuture<'_, ()> {
+        ready(()).boxed()
+    }
+
+    fn refill(&mut self) -> BoxFuture<'_, bool> {
+        ready(true).boxed()
+    }
 }
 
 /// One partition of a topic.
@@ -164,5 +192,7 @@ pub(crate) struct Written {
 pub(crate) const LOG_START: i64 = -2;
 /// The timestamp that asks for the end of a log.
 pub(crate) const LOG_END: i64 = -1;
+/// The timestamp that asks for the record with the latest one.
+pub(crate) const MAX_TIMESTAMP: i64 = -3;
 /// Bytes reserved for the answer of a waiting fetch. Small, so that many can wait in one session.
 pub(crate) const WAITING_BYTES: usize = 16 * 1024;

@@ -1,5 +1,8 @@
 //! A cluster as commands use it: its backend, with the bridge's limits and metrics.
 
+mod gather;
+mod metadata;
+mod multi_fetch;
 mod produce;
 mod write_sequencer;
 
@@ -9,13 +12,19 @@ pub(crate) mod script;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::time::Instant;
 
+pub(crate) use self::gather::unanswered;
+pub(crate) use self::metadata::{DescribedTopic, MetadataPage, TopicSelection};
+pub(crate) use self::multi_fetch::{MultiFetch, Place, WAITER_BYTES};
 pub(crate) use self::produce::{MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_RECORDS, READ_ONLY, Writes};
 pub(crate) use self::write_sequencer::{WriteSequencer, WriteTicket};
 
+use self::gather::gather;
 use crate::backend::{
-    AnswerReservation, Backend, CommandError, Fault, Fetch, Fetched, LOG_END, LOG_START, Log, Partition,
+    AnswerReservation, Backend, CommandError, Fault, Fetch, Fetched, LOG_END, LOG_START, ListedOffset, Log,
+    Partition,
 };
 use crate::metrics::{ClusterMetrics, Kind, Outcome};
 
@@ -84,7 +93,32 @@ impl Cluster {
     /// # Cancel safety
     /// A drop abandons the read.
     pub(crate) async fn list_offset(&self, log: Log<'_>, timestamp: i64) -> Result<i64, CommandError> {
-        self.measured(Kind::ListOffset, self.backend.list_offset(log, timestamp)).await
+        let listed = async { Ok(self.backend.list_offset(log, timestamp, false).await?.offset) };
+        self.measured(Kind::ListOffset, listed).await
+    }
+
+    /// The offset of each log's timestamp: see [`Backend::list_offset`]. The results are in the order of `asked`. Those that
+    /// take [`LISTING_PATIENCE`] longer than the first are errors.
+    ///
+    /// # Cancel safety
+    /// A drop abandons the reads.
+    pub(crate) async fn list_offsets(
+        &self,
+        asked: &[(Log<'_>, i64)],
+        committed: bool,
+    ) -> Vec<Result<ListedOffset, CommandError>> {
+        let mut results: Vec<_> = asked.iter().map(|_| Err(unanswered())).collect();
+        let reads = asked.iter().enumerate().map(|(number, &(log, timestamp))| async move {
+            (number, self.backend.list_offset(log, timestamp, committed).await)
+        });
+        let listed = gather(reads, LISTING_PATIENCE, |(number, listed)| {
+            if let Some(result) = results.get_mut(number) {
+                *result = listed;
+            }
+            true
+        });
+        let listed = self.measured(Kind::ListOffsets, listed.map(Ok)).await;
+        listed.map_or_else(|_| Vec::new(), |()| results)
     }
 
     /// The first offset of a log, and the one after its last record.
@@ -169,8 +203,11 @@ pub(crate) fn topic_denied(topic: &str) -> String {
     format!("this route does not let clients use topic {}", shown(topic))
 }
 
+/// How long the offsets of other partitions may take once one is known. A search by timestamp can take long.
+const LISTING_PATIENCE: Duration = Duration::from_secs(5);
+
 /// The longest topic name in Kafka.
-const MAX_TOPIC_CHARS: usize = 249;
+pub(crate) const MAX_TOPIC_CHARS: usize = 249;
 
 #[cfg(test)]
 mod tests {

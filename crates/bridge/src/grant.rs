@@ -1,17 +1,25 @@
 //! The rights of one client, built once from its gateway's headers and checked by every command.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use http::HeaderMap;
-use sluicegate_protocol::error_code::TOPIC_AUTHORIZATION_FAILED;
-use sluicegate_protocol::{CmdKafkaFetch, CmdKafkaListOffset, Isolation, ProduceRecord, metadata};
+use sluicegate_protocol::error_code::{INVALID_REQUEST, TOPIC_AUTHORIZATION_FAILED};
+use sluicegate_protocol::{
+    CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaMetadata, CmdKafkaMultiFetch, Isolation,
+    ProduceRecord, metadata,
+};
 use sluicegate_ws_session::source::Source;
 
 use crate::backend::{
-    AnswerReservation, CommandError, DeliveryReport, Fault, Fetch, Fetched, Log, WAITING_BYTES,
+    AnswerReservation, CommandError, DeliveryReport, Fault, Fetch, Fetched, ListedOffset, Log, WAITING_BYTES,
 };
-use crate::cluster::{Cluster, Reads, WriteTicket, topic_denied};
+use crate::cluster::{
+    Cluster, DescribedTopic, MetadataPage, MultiFetch, Place, Reads, TopicSelection, WriteTicket,
+    topic_denied, unanswered,
+};
 use crate::metrics::{Kind, Outcome};
 use crate::topics::Topics;
 
@@ -98,22 +106,62 @@ impl Grant {
         let CmdKafkaFetch { topic, partition, .. } = fetch;
         self.check_read(Kind::Fetch, topic)?;
         let log = Log { topic, partition: *partition };
-        self.cluster.fetch(log, bounded(fetch, self.cluster.reads()), reservation).await
+        let fetched = self.cluster.fetch(log, bounded(fetch, self.cluster.reads()), reservation).await;
+        self.with_ends(log, fetched).await
     }
 
-    /// The ends of the log of a failed fetch, if its offset is not between them.
+    /// Reads records of many partitions: see [`Cluster::multi_fetch`]. The results are in the order of the command.
+    ///
+    /// # Errors
+    /// The whole command is refused.
     ///
     /// # Cancel safety
     /// A drop abandons the reads.
-    pub(crate) async fn missed_ends(
+    pub(crate) async fn multi_fetch(
         &self,
-        fetch: &CmdKafkaFetch,
-        error: &CommandError,
-    ) -> Option<(i64, i64)> {
-        if error.fault != Fault::OffsetOutOfRange {
-            return None;
+        command: &CmdKafkaMultiFetch,
+        reservation: &mut dyn AnswerReservation,
+    ) -> Result<Vec<Result<Fetched, CommandError>>, CommandError> {
+        let asked = &command.partitions;
+        self.check_reads(Kind::MultiFetch, asked.len())?;
+        let places: Vec<Place<'_>> = asked
+            .iter()
+            .filter(|asked| self.has_topic(&asked.topic))
+            .map(|asked| (Log { topic: &asked.topic, partition: asked.partition }, asked.offset))
+            .collect();
+        let mut fetch = bounded_multi(command, self.cluster.reads());
+        if places.len() < asked.len() {
+            // An error ends the wait.
+            fetch.wait = Duration::ZERO;
         }
-        self.cluster.ends(Log { topic: &fetch.topic, partition: fetch.partition }).await.ok()
+        let read = self.cluster.multi_fetch(&places, fetch, reservation).await;
+        let read = read.into_iter().zip(&places).map(|(read, (log, _))| self.with_ends(*log, read));
+        Ok(self.with_denied(asked.iter().map(|asked| &*asked.topic), join_all(read).await))
+    }
+
+    /// Adds the ends of the log to the error of an offset that is not between them.
+    async fn with_ends<T>(&self, log: Log<'_>, read: Result<T, CommandError>) -> Result<T, CommandError> {
+        match read {
+            Err(error) if error.fault == Fault::OffsetOutOfRange => {
+                let ends = self.cluster.ends(log).await.ok();
+                Err(CommandError { ends, ..error })
+            }
+            read => read,
+        }
+    }
+
+    /// The results for `topics`: `read` has those that are granted.
+    fn with_denied<'a, T>(
+        &self,
+        topics: impl Iterator<Item = &'a str>,
+        read: Vec<Result<T, CommandError>>,
+    ) -> Vec<Result<T, CommandError>> {
+        let mut read = read.into_iter();
+        let result = |topic| match self.has_topic(topic) {
+            true => read.next().unwrap_or_else(|| Err(unanswered())),
+            false => Err(denied(topic)),
+        };
+        topics.map(result).collect()
     }
 
     /// The offset of a timestamp: see [`Cluster::list_offset`].
@@ -124,6 +172,63 @@ impl Grant {
         let CmdKafkaListOffset { topic, partition, timestamp } = list;
         self.check_read(Kind::ListOffset, topic)?;
         self.cluster.list_offset(Log { topic, partition: *partition }, *timestamp).await
+    }
+
+    /// The offsets of many partitions: see [`Cluster::list_offsets`]. The results are in the order of the command.
+    ///
+    /// # Errors
+    /// The whole command is refused.
+    ///
+    /// # Cancel safety
+    /// A drop abandons the reads.
+    pub(crate) async fn list_offsets(
+        &self,
+        command: &CmdKafkaListOffsets,
+    ) -> Result<Vec<Result<ListedOffset, CommandError>>, CommandError> {
+        let asked = &command.offsets;
+        self.check_reads(Kind::ListOffsets, asked.len())?;
+        let logs: Vec<(Log<'_>, i64)> = asked
+            .iter()
+            .filter(|asked| self.has_topic(&asked.topic))
+            .map(|asked| (Log { topic: &asked.topic, partition: asked.partition }, asked.timestamp))
+            .collect();
+        let committed = command.isolation() == Isolation::ReadCommitted;
+        let listed = self.cluster.list_offsets(&logs, committed).await;
+        Ok(self.with_denied(asked.iter().map(|asked| &*asked.topic), listed))
+    }
+
+    /// Topics, their partitions and leaders: see [`Cluster::metadata`].
+    ///
+    /// # Errors
+    /// The whole command is refused or fails.
+    ///
+    /// # Cancel safety
+    /// A drop abandons the reads.
+    pub(crate) async fn metadata(
+        &self,
+        command: CmdKafkaMetadata,
+        size: impl Fn(&DescribedTopic) -> usize,
+    ) -> Result<MetadataPage, CommandError> {
+        if !self.read {
+            return Err(self.denied(Kind::Topics, NOT_READABLE));
+        }
+        let CmdKafkaMetadata { topics, prefixes, after } = command;
+        let lists = topics.is_empty() || !prefixes.is_empty();
+        let begins =
+            |name: &str| prefixes.is_empty() || prefixes.iter().any(|prefix| name.starts_with(prefix));
+        let listed = lists.then_some(|name: &str| self.has_topic(name) && begins(name));
+        let (named, ungranted): (BTreeSet<String>, BTreeSet<String>) =
+            topics.into_iter().partition(|topic| self.has_topic(topic));
+        let mut ungranted: Vec<String> = ungranted.into_iter().filter(|topic| *topic > after).collect();
+        let selection = TopicSelection { named, listed, after };
+        let mut page = self.cluster.metadata(selection, self.cluster.reads().max_bytes, size).await?;
+        if let Some(last) = page.topics.last().filter(|_| page.more) {
+            ungranted.retain(|topic| *topic < last.name);
+        }
+        let error = |name: String| DescribedTopic { partitions: Err(denied(&name)), name };
+        page.topics.extend(ungranted.into_iter().map(error));
+        page.topics.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Ok(page)
     }
 
     /// Writes records in the order of tickets: see [`Cluster::produce`].
@@ -147,6 +252,19 @@ impl Grant {
             _ if self.has_topic(topic) => Ok(()),
             _ => Err(self.denied(kind, topic_denied(topic))),
         }
+    }
+
+    /// Checks a command that reads many partitions.
+    fn check_reads(&self, kind: Kind, partitions: usize) -> Result<(), CommandError> {
+        if !self.read {
+            return Err(self.denied(kind, NOT_READABLE));
+        }
+        if partitions == 0 {
+            self.cluster.metrics.answered(kind, Outcome::Refused);
+            let message = "0 partitions in one command: expected at least 1";
+            return Err(CommandError::new(Fault::Invalid, INVALID_REQUEST, message));
+        }
+        Ok(())
     }
 
     fn denied(&self, kind: Kind, message: impl Into<String>) -> CommandError {
@@ -173,6 +291,19 @@ fn bounded(fetch: &CmdKafkaFetch, defaults: Reads) -> Fetch {
     }
 }
 
+/// The same for a fetch from many partitions.
+fn bounded_multi(command: &CmdKafkaMultiFetch, defaults: Reads) -> MultiFetch {
+    let CmdKafkaMultiFetch { max_wait_ms, min_bytes, max_bytes, isolation, .. } = *command;
+    let of_one = CmdKafkaFetch { max_wait_ms, min_bytes, max_bytes, isolation, ..Default::default() };
+    let Fetch { max_bytes, wait, min_bytes, committed, .. } = bounded(&of_one, defaults);
+    MultiFetch { max_bytes, wait, min_bytes, committed }
+}
+
+/// The error of one topic among many.
+fn denied(topic: &str) -> CommandError {
+    CommandError::forbidden(TOPIC_AUTHORIZATION_FAILED, topic_denied(topic))
+}
+
 fn flag(headers: &HeaderMap, header: &'static str) -> Result<Option<bool>, InvalidHeader> {
     match headers.get(header).map(|value| value.as_bytes()) {
         None => Ok(None),
@@ -192,6 +323,8 @@ pub(crate) const NOT_WRITABLE: &str = "this route does not let clients write";
 
 #[cfg(test)]
 mod tests {
+    use sluicegate_protocol::PartitionOffset;
+
     use super::*;
     use crate::cluster::script::Script;
 
@@ -237,7 +370,50 @@ mod tests {
         assert_eq!(limited.list_offset(&list("1")).await.err().map(code), denied);
         let unread = grant(&[(metadata::READ, "false")]).ok().unwrap();
         assert_eq!(unread.fetch(&fetch("0"), &mut ()).await.err().map(code), denied);
+        let many = CmdKafkaMultiFetch { partitions: vec![PartitionOffset::default()], ..Default::default() };
+        assert_eq!(unread.multi_fetch(&many, &mut ()).await.err().map(code), denied);
+        let many = CmdKafkaListOffsets { offsets: vec![list("0")], ..Default::default() };
+        assert_eq!(unread.list_offsets(&many).await.err().map(code), denied);
+        assert_eq!(unread.metadata(CmdKafkaMetadata::default(), |_| 0).await.err().map(code), denied);
         let records = vec![ProduceRecord { topic: "0".into(), ..ProduceRecord::default() }];
         assert_eq!(limited.produce(records, WriteTicket::default()).await.err().map(code), denied);
+    }
+
+    #[tokio::test]
+    async fn results_of_topics_beyond_the_grant_are_errors_in_their_places() {
+        let limited = grant(&[(metadata::TOPICS, "0,b.*,gone")]).ok().unwrap();
+        let denied = |error: &CommandError| (error.fault, error.code) == (Fault::Forbidden, 29);
+        let topics = ["1", "0", "2", "0"];
+        let place = |topic: &str| PartitionOffset { topic: topic.into(), ..Default::default() };
+        let partitions = topics.map(place).to_vec();
+        let max_wait_ms = Some(1000);
+        let many = CmdKafkaMultiFetch { partitions, max_wait_ms, ..Default::default() };
+        let read = limited.multi_fetch(&many, &mut ()).await.unwrap();
+        assert_eq!(
+            read.iter().map(|read| read.as_ref().is_err_and(denied)).collect::<Vec<_>>(),
+            [true, false, true, false]
+        );
+        let list = |(topic, timestamp): (&str, i64)| CmdKafkaListOffset {
+            topic: topic.into(),
+            timestamp,
+            ..Default::default()
+        };
+        let offsets = topics.into_iter().zip(5..).map(list).collect();
+        let listed =
+            limited.list_offsets(&CmdKafkaListOffsets { offsets, ..Default::default() }).await.unwrap();
+        let listed: Vec<_> =
+            listed.iter().map(|listed| listed.as_ref().map(|listed| listed.offset).ok()).collect();
+        assert_eq!(listed, [None, Some(6), None, Some(8)]);
+
+        let described = async |command: CmdKafkaMetadata| {
+            let page = limited.metadata(command, |_| 0).await.unwrap();
+            let error = |topic: DescribedTopic| (topic.name, topic.partitions.err().map(|error| error.fault));
+            page.topics.into_iter().map(error).collect::<Vec<_>>()
+        };
+        let found = |name: &str| (name.to_owned(), None);
+        assert_eq!(described(CmdKafkaMetadata::default()).await, [found("b.1"), found("b.2")]);
+        let topics = vec!["a".to_owned(), "b.1".to_owned()];
+        let want = [("a".to_owned(), Some(Fault::Forbidden)), found("b.1")];
+        assert_eq!(described(CmdKafkaMetadata { topics, ..Default::default() }).await, want);
     }
 }

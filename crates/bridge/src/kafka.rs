@@ -36,7 +36,8 @@ pub use self::cluster_config::ClusterConfig;
 use self::incidents::Incidents;
 use self::writer::{NoProducer, Writer};
 use crate::backend::{
-    AnswerReservation, Backend, CommandError, Fault, Fetch, Fetched, HandedOver, Log, Partition, Replica,
+    AnswerReservation, Backend, CommandError, Fault, Fetch, Fetched, HandedOver, ListedOffset, Log,
+    Partition, Replica,
 };
 use crate::metrics::WriteMetrics;
 
@@ -90,9 +91,24 @@ impl Backend for Kafka {
         fetched.map(|fetched| fetched.map_err(|error| self.failed(&error))).boxed()
     }
 
-    fn list_offset<'a>(&'a self, log: Log<'a>, timestamp: i64) -> BoxFuture<'a, Result<i64, CommandError>> {
-        let listed = self.reader.list_offset(log.topic, log.partition, timestamp);
-        listed.map(|listed| listed.map_err(|error| self.failed(&error))).boxed()
+    fn wait_for_records<'a>(&'a self, log: Log<'a>, offset: i64, committed: bool) -> BoxFuture<'a, ()> {
+        self.reader.wait_for_records(log.topic, log.partition, offset, committed).boxed()
+    }
+
+    fn list_offset<'a>(
+        &'a self,
+        log: Log<'a>,
+        timestamp: i64,
+        committed: bool,
+    ) -> BoxFuture<'a, Result<ListedOffset, CommandError>> {
+        let listed = self.reader.list_offset(log.topic, log.partition, timestamp, committed);
+        let listed = listed.map(|listed| match listed {
+            Ok(sluicegate_reader::ListedOffset { offset, timestamp }) => {
+                Ok(ListedOffset { offset, timestamp })
+            }
+            Err(error) => Err(self.failed(&error)),
+        });
+        listed.boxed()
     }
 
     fn topics(&self) -> BoxFuture<'_, Result<Arc<[String]>, CommandError>> {

@@ -57,11 +57,13 @@ pub(crate) struct WriteMetrics {
 }
 
 /// The kind of a command.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Ping,
     Fetch,
     ListOffset,
+    MultiFetch,
+    ListOffsets,
     Produce,
     /// The list of topics, or where one is.
     Topics,
@@ -256,14 +258,24 @@ impl ClusterMetrics {
 }
 
 impl Kind {
-    const ALL: [Self; 6] =
-        [Self::Ping, Self::Fetch, Self::ListOffset, Self::Produce, Self::Topics, Self::Unknown];
+    const ALL: [Self; 8] = [
+        Self::Ping,
+        Self::Fetch,
+        Self::ListOffset,
+        Self::MultiFetch,
+        Self::ListOffsets,
+        Self::Produce,
+        Self::Topics,
+        Self::Unknown,
+    ];
 
     fn label(self) -> &'static str {
         match self {
             Self::Ping => "ping",
             Self::Fetch => "fetch",
             Self::ListOffset => "list_offset",
+            Self::MultiFetch => "multi_fetch",
+            Self::ListOffsets => "list_offsets",
             Self::Produce => "produce",
             Self::Topics => "topics",
             Self::Unknown => "unknown",

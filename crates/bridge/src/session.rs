@@ -16,13 +16,13 @@
 mod answer;
 mod body;
 mod command;
+mod command_limits;
 mod end;
 mod frames;
 mod keepalive;
 mod lane;
 mod outbox;
 mod peer;
-mod produce_limits;
 mod request;
 mod reservation;
 mod transport;
@@ -39,6 +39,7 @@ use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use sluicegate_protocol::control_req;
 use sluicegate_protocol::control_resp::Control;
+use sluicegate_protocol::error_code::INVALID_REQUEST;
 use sluicegate_ws_session::request::{UNKNOWN, WRONG};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, timeout};
@@ -48,7 +49,7 @@ pub(crate) use self::answer::MAX_RESULT_BYTES;
 pub(crate) use self::end::End;
 pub(crate) use self::transport::{Overload, Transport};
 
-use self::answer::{Answer, ENVELOPE_BYTES};
+use self::answer::{Answer, ENVELOPE_BYTES, MAX_ERROR_BYTES};
 use self::command::Command;
 use self::frames::Frames;
 use self::keepalive::{Due, Keepalive};
@@ -58,6 +59,7 @@ use self::peer::{Disconnected, Input, read_meanwhile, read_to_end};
 use self::request::Request;
 use self::reservation::Reservation;
 use self::transport::Output;
+use crate::backend::{CommandError, Fault};
 use crate::cluster::{WriteSequencer, WriteTicket};
 use crate::grant::Grant;
 use crate::metrics::{Kind, Outcome};
@@ -306,7 +308,7 @@ impl<'a> Session<'a> {
             Request::Command { command, .. } => command.max_answer_bytes(max_fetch_bytes),
             Request::Control(control_req::Control::Pong(payload)) => payload.len(),
             Request::Control(control_req::Control::Refusal(refusal)) => refusal.message.len(),
-            Request::TooMany { message, .. } => message.len(),
+            Request::TooMany { .. } => MAX_ERROR_BYTES,
             Request::Control(_) | Request::Nothing | Request::Unknown { .. } | Request::Wrong => 0,
         };
         u32::try_from(body.saturating_add(ENVELOPE_BYTES)).unwrap_or(u32::MAX).min(self.limits.answer_bytes)
@@ -318,7 +320,11 @@ impl<'a> Session<'a> {
                 let grant = self.grant.clone();
                 let ticket = match command {
                     Command::Produce(_) => self.sequencer.next(),
-                    Command::Fetch(_) | Command::ListOffset(_) => WriteTicket::default(),
+                    Command::Fetch(_)
+                    | Command::ListOffset(_)
+                    | Command::MultiFetch(_)
+                    | Command::ListOffsets(_)
+                    | Command::Metadata(_) => WriteTicket::default(),
                 };
                 let mut reservation = Reservation::new(reserved);
                 let running = async move {
@@ -336,9 +342,10 @@ impl<'a> Session<'a> {
             Request::Control(control_req::Control::Refusal(refusal)) => {
                 Answer::refusal(refusal.sequence, &refusal.message)
             }
-            Request::TooMany { sequence, message } => {
-                self.grant.cluster.metrics.answered(Kind::Produce, Outcome::Refused);
-                Answer::refusal(sequence, &message)
+            Request::TooMany { sequence, kind, exceeded } => {
+                self.grant.cluster.metrics.answered(kind, Outcome::Refused);
+                let error = CommandError::new(Fault::Invalid, INVALID_REQUEST, exceeded);
+                Answer::failed(sequence, format_args!("run the command"), error)
             }
             Request::Unknown { sequence } => self.refuse(sequence, UNKNOWN),
             Request::Wrong => self.refuse(0, WRONG),

@@ -229,6 +229,9 @@ fn mismatch(wanted: &str, got: &Resp) -> Error {
         Resp::KafkaFetchResp(_) => "messages",
         Resp::KafkaListOffsetResp(_) => "an offset",
         Resp::KafkaProduceResp(_) => "results",
+        Resp::KafkaMultiFetchResp(_) => "messages of many partitions",
+        Resp::KafkaListOffsetsResp(_) => "offsets of many partitions",
+        Resp::KafkaMetadataResp(_) => "topics",
         Resp::Control(_) => "a gateway's control message",
     };
     Error::Protocol { detail: format!("it answered with {got} where {wanted} was asked for") }

@@ -75,10 +75,28 @@ pub mod number {
     pub const CONTROL: u32 = 1001;
     /// `PubSubReq.cmd_kafka_produce`.
     pub const CMD_KAFKA_PRODUCE: u32 = 1002;
+    /// `PubSubReq.cmd_kafka_multi_fetch` and `PubSubResp.kafka_multi_fetch_resp`.
+    pub const KAFKA_MULTI_FETCH: u32 = 1004;
+    /// `PubSubReq.cmd_kafka_list_offsets`.
+    pub const CMD_KAFKA_LIST_OFFSETS: u32 = 1005;
+    /// `PubSubReq.cmd_kafka_metadata`.
+    pub const CMD_KAFKA_METADATA: u32 = 1006;
     /// `PubSubResp.kafka_fetch_resp`.
     pub const KAFKA_FETCH_RESP: u32 = 33;
     /// `CmdKafkaProduce.records`.
     pub const RECORDS: u32 = 1;
+    /// `CmdKafkaMultiFetch.partitions`.
+    pub const PARTITIONS: u32 = 1;
+    /// `CmdKafkaListOffsets.offsets`.
+    pub const OFFSETS: u32 = 1;
+    /// `CmdKafkaMetadata.topics`.
+    pub const TOPICS: u32 = 1;
+    /// `CmdKafkaMetadata.prefixes`.
+    pub const PREFIXES: u32 = 2;
+    /// `PartitionFetched.fetched`.
+    pub const FETCHED: u32 = 1;
+    /// `KafkaMultiFetchResp.results`.
+    pub const RESULTS: u32 = 1;
     /// `ProduceRecord.headers`.
     pub const HEADERS: u32 = 5;
 }

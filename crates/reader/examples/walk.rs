@@ -19,8 +19,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let logs = SharedLog::new(Limits { max_bytes: 1 << 26, max_age: Duration::from_secs(30) });
     let reader = Reader::new(config, logs.add_cluster());
-    let mut offset = reader.list_offset(&topic, partition, -2).await?;
-    let end = reader.list_offset(&topic, partition, -1).await?;
+    let mut offset = reader.list_offset(&topic, partition, -2, false).await?.offset;
+    let end = reader.list_offset(&topic, partition, -1, false).await?.offset;
     let started = Instant::now();
     let (mut count, mut bytes, mut calls) = (0_usize, 0_usize, 0_usize);
     while offset < end {

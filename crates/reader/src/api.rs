@@ -18,7 +18,7 @@ use kafka_protocol::protocol::{Encodable, StrBytes};
 use crate::wire::{Wire, WireError};
 
 pub(crate) use fetch::{FetchAnswer, FetchPartition, FetchRequest};
-pub(crate) use list_offsets::ListOffsetsRequest;
+pub(crate) use list_offsets::{ListOffsetsAnswer, ListOffsetsRequest, MAX_TIMESTAMP};
 pub(crate) use metadata::{MetadataAnswer, MetadataRequest, PartitionAnswer, TopicAnswer};
 pub(crate) use request::{Api, TopicId};
 pub(crate) use sasl::{SaslAuthenticateAnswer, SaslAuthenticateRequest, SaslHandshakeRequest};

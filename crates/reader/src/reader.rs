@@ -8,9 +8,9 @@ use bytes::Bytes;
 use kafka_protocol::error::ResponseError;
 use sluicegate_records::first_message;
 use sluicegate_shared_log::{Chunk, ClusterLogs, Entry, LogKey, assemble};
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
-use crate::api::{ListOffsetsRequest, TopicId};
+use crate::api::{ListOffsetsAnswer, ListOffsetsRequest, MAX_TIMESTAMP, TopicId};
 use crate::attempt::{Attempt, Reply, nearest};
 use crate::backoff::jitter;
 use crate::broker_failures::BrokerFailures;
@@ -47,8 +47,17 @@ struct Inner {
     /// Recently read records.
     logs: Arc<ClusterLogs>,
     fetches: Flights<FetchKey, Result<Chunk, ReadError>>,
-    listings: Flights<(String, i32, i64), Result<i64, ReadError>>,
+    listings: Flights<(String, i32, i64, bool), Result<ListedOffset, ReadError>>,
     tails: Arc<Tails>,
+}
+
+/// An offset of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListedOffset {
+    /// −1 if there is no such record.
+    pub offset: i64,
+    /// The timestamp of the record; −1 for an end of the log, and if there is no record.
+    pub timestamp: i64,
 }
 
 /// Offsets up to which fetches found nothing, by isolation level.
@@ -122,19 +131,27 @@ impl Reader {
         &self.inner.brokers.config().name
     }
 
-    /// Finds an offset of a partition. Timestamp [`LOG_END`] gives the high watermark, [`LOG_START`] the log start, and 0 or more
-    /// the first record at or after that time, in milliseconds since 1970-01-01T00:00:00Z, or −1 if there is none.
+    /// Finds an offset of a partition. Timestamp [`LOG_END`] gives the high watermark, or if `committed` the last stable offset;
+    /// [`LOG_START`] the log start; [`MAX_TIMESTAMP`] the record with the latest timestamp, from Kafka 3.0 on; and 0 or more the
+    /// first record at or after that time, in milliseconds since 1970-01-01T00:00:00Z, or −1 if there is none.
     ///
     /// # Errors
     /// [`ReadError`], within `socket.timeout.ms`.
     ///
     /// # Cancel safety
     /// Dropping the call loses its result and nothing else.
-    pub async fn list_offset(&self, topic: &str, partition: i32, timestamp: i64) -> Result<i64, ReadError> {
+    pub async fn list_offset(
+        &self,
+        topic: &str,
+        partition: i32,
+        timestamp: i64,
+        committed: bool,
+    ) -> Result<ListedOffset, ReadError> {
         let target = TopicPartition::parse(topic, partition)?;
-        if timestamp < LOG_START {
-            let detail =
-                format!("timestamp {timestamp}: expected milliseconds, -1 (log end) or -2 (log start)");
+        if timestamp < MAX_TIMESTAMP {
+            let detail = format!(
+                "timestamp {timestamp}: expected milliseconds, -1 (log end), -2 (log start) or -3 (latest timestamp)"
+            );
             return Err(ReadError::Request { code: ErrorCode(ResponseError::InvalidRequest), detail });
         }
         let Inner { brokers, listings, .. } = &*self.inner;
@@ -144,16 +161,17 @@ impl Reader {
                 partition: target.partition(),
                 leader_epoch: recipient.call.leader_epoch,
                 timestamp,
+                committed,
             };
-            let answer = recipient.send(&request).await?;
-            Ok(answer.error.map_or(Reply::Success(answer.offset), Reply::Error))
+            let ListOffsetsAnswer { error, timestamp, offset } = recipient.send(&request).await?;
+            Ok(error.map_or(Reply::Success(ListedOffset { offset, timestamp }), Reply::Error))
         };
         let request = async {
             // From when it is sent: others can share the request.
             let deadline = in_future(brokers.config().request_timeout);
             leader_call(brokers, Attempt::at_leader(target, deadline, jitter), send).await
         };
-        let key = (topic.to_owned(), partition, timestamp);
+        let key = (topic.to_owned(), partition, timestamp, committed);
         let answer = listings.ask(key, |_| false, || None, request);
         timeout(brokers.config().request_timeout, answer)
             .await
@@ -254,6 +272,17 @@ impl Reader {
         let (role, address) = nearest(&leader);
         let place = Place { address, role, committed: log.committed };
         tails.wait(&place, &log.key(leader.topic_id), leader.epoch, offset).await
+    }
+
+    /// Waits until a log may have records for clients at `offset` or after it. The caller has seen that there are none.
+    ///
+    /// # Cancel safety
+    /// Dropping the call has no effect.
+    pub async fn wait_for_records(&self, topic: &str, partition: i32, offset: i64, committed: bool) {
+        let Ok(target) = TopicPartition::parse(topic, partition) else { return };
+        if let Event::Failed = self.wait(ReadLog { target, committed }, offset).await {
+            sleep(PAUSE).await;
+        }
     }
 
     /// Succeeds if a partition exists, whether or not it has a leader at the moment. Missing topics are not created.
@@ -369,7 +398,7 @@ fn in_future(time: Duration) -> Instant {
 /// The timestamp of the log end.
 pub const LOG_END: i64 = -1;
 
-/// The timestamp of the log start, the lowest supported one. Kafka's newest versions have a few below it.
+/// The timestamp of the log start.
 pub const LOG_START: i64 = -2;
 
 /// The least that a request for records asks for, in bytes: others can want what follows.

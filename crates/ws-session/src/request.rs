@@ -2,7 +2,8 @@
 
 use sluicegate_protocol::Refusal;
 use sluicegate_protocol::wire::number::{
-    CMD_EMPTY, CMD_KAFKA_FETCH, CMD_KAFKA_LIST_OFFSET, CMD_KAFKA_PRODUCE, CMD_PING, CONTROL, SEQUENCE,
+    CMD_EMPTY, CMD_KAFKA_FETCH, CMD_KAFKA_LIST_OFFSET, CMD_KAFKA_LIST_OFFSETS, CMD_KAFKA_METADATA,
+    CMD_KAFKA_PRODUCE, CMD_PING, CONTROL, KAFKA_MULTI_FETCH, SEQUENCE,
 };
 use sluicegate_protocol::wire::{Fields, Malformed, Value};
 
@@ -17,6 +18,28 @@ pub enum Command {
     KafkaListOffset,
     /// `cmd_kafka_produce`
     KafkaProduce,
+    /// `cmd_kafka_multi_fetch`
+    KafkaMultiFetch,
+    /// `cmd_kafka_list_offsets`
+    KafkaListOffsets,
+    /// `cmd_kafka_metadata`
+    KafkaMetadata,
+}
+
+impl Command {
+    /// The command of a field of `PubSubReq`.
+    fn of(number: u32) -> Option<Self> {
+        Some(match number {
+            CMD_PING => Self::Ping,
+            CMD_KAFKA_FETCH => Self::KafkaFetch,
+            CMD_KAFKA_LIST_OFFSET => Self::KafkaListOffset,
+            CMD_KAFKA_PRODUCE => Self::KafkaProduce,
+            KAFKA_MULTI_FETCH => Self::KafkaMultiFetch,
+            CMD_KAFKA_LIST_OFFSETS => Self::KafkaListOffsets,
+            CMD_KAFKA_METADATA => Self::KafkaMetadata,
+            _ => return None,
+        })
+    }
 }
 
 /// A message, by its command.
@@ -46,13 +69,13 @@ impl Request {
     /// A field other than `sequence` is a command. The last one counts (Protocol Buffers, "Oneof"). A field reserved
     /// for gateways anywhere makes it [`Request::Unknown`]. The content of a command is not checked.
     pub fn parse(message: &[u8]) -> Self {
-        Self::scan(message, |_| Ok(()))
+        Self::scan(message, |_, _| Ok(()))
     }
 
-    /// As [`Request::parse`], and shows the content of each `cmd_kafka_produce` to `produce` on the way. There can be several,
-    /// which a decoder would merge.
-    pub fn scan(message: &[u8], produce: impl FnMut(&[u8]) -> Result<(), Malformed>) -> Self {
-        Self::try_scan(message, produce).unwrap_or(Self::Wrong)
+    /// As [`Request::parse`], and shows each known command with its content to `look` on the way. There can be several of one
+    /// kind, which a decoder would merge.
+    pub fn scan(message: &[u8], look: impl FnMut(Command, &[u8]) -> Result<(), Malformed>) -> Self {
+        Self::try_scan(message, look).unwrap_or(Self::Wrong)
     }
 
     /// The refusal to send to the bridge instead of the request, if it is refused.
@@ -66,7 +89,7 @@ impl Request {
 
     fn try_scan(
         message: &[u8],
-        mut produce: impl FnMut(&[u8]) -> Result<(), Malformed>,
+        mut look: impl FnMut(Command, &[u8]) -> Result<(), Malformed>,
     ) -> Result<Self, Malformed> {
         let mut sequence = 0;
         let mut last = None;
@@ -74,27 +97,25 @@ impl Request {
         for field in Fields::of(message) {
             match field? {
                 (SEQUENCE, Value::Varint(value)) => sequence = value.cast_signed(),
-                (SEQUENCE, _) | (CMD_EMPTY..=CMD_KAFKA_LIST_OFFSET, Value::Varint(_) | Value::Fixed) => {
-                    return Err(Malformed);
-                }
-                (CONTROL | CMD_KAFKA_PRODUCE, Value::Varint(_) | Value::Fixed) => return Err(Malformed),
+                (SEQUENCE, _) | (CMD_EMPTY, Value::Varint(_) | Value::Fixed) => return Err(Malformed),
                 (CONTROL, Value::Bytes(_)) => of_gateway = true,
+                (CONTROL, Value::Varint(_) | Value::Fixed) => return Err(Malformed),
                 (number, value) => {
-                    if let (CMD_KAFKA_PRODUCE, Value::Bytes(command)) = (number, value) {
-                        produce(command)?;
+                    let command = Command::of(number);
+                    match (command, value) {
+                        (Some(command), Value::Bytes(content)) => look(command, content)?,
+                        (Some(_), Value::Varint(_) | Value::Fixed) => return Err(Malformed),
+                        (None, _) => {}
                     }
-                    last = Some(number);
+                    last = Some(command);
                 }
             }
         }
         Ok(match last {
             _ if of_gateway => Self::Unknown { sequence },
             None => Self::Nothing,
-            Some(CMD_PING) => Self::Command { sequence, command: Command::Ping },
-            Some(CMD_KAFKA_FETCH) => Self::Command { sequence, command: Command::KafkaFetch },
-            Some(CMD_KAFKA_LIST_OFFSET) => Self::Command { sequence, command: Command::KafkaListOffset },
-            Some(CMD_KAFKA_PRODUCE) => Self::Command { sequence, command: Command::KafkaProduce },
-            Some(_) => Self::Unknown { sequence },
+            Some(Some(command)) => Self::Command { sequence, command },
+            Some(None) => Self::Unknown { sequence },
         })
     }
 }
@@ -110,8 +131,8 @@ mod tests {
     use prost::Message;
     use sluicegate_protocol::pub_sub_req::Req;
     use sluicegate_protocol::{
-        CmdEmpty, CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaProduce, CmdPing, ControlReq, PubSubReq,
-        control_req,
+        CmdEmpty, CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaMetadata,
+        CmdKafkaMultiFetch, CmdKafkaProduce, CmdPing, ControlReq, PubSubReq, control_req,
     };
 
     use super::*;
@@ -134,6 +155,9 @@ mod tests {
             (Some(Req::CmdKafkaFetch(fetch)), Command::KafkaFetch),
             (Some(Req::CmdKafkaListOffset(list)), Command::KafkaListOffset),
             (Some(Req::CmdKafkaProduce(CmdKafkaProduce::default())), Command::KafkaProduce),
+            (Some(Req::CmdKafkaMultiFetch(CmdKafkaMultiFetch::default())), Command::KafkaMultiFetch),
+            (Some(Req::CmdKafkaListOffsets(CmdKafkaListOffsets::default())), Command::KafkaListOffsets),
+            (Some(Req::CmdKafkaMetadata(CmdKafkaMetadata::default())), Command::KafkaMetadata),
         ] {
             assert_eq!(Request::parse(&wire(7, req)), Request::Command { sequence: 7, command: want });
         }
@@ -236,6 +260,18 @@ mod tests {
                     Some(Req::CmdKafkaListOffset(_)),
                 )
                 | (Request::Command { command: Command::KafkaProduce, .. }, Some(Req::CmdKafkaProduce(_)))
+                | (
+                    Request::Command { command: Command::KafkaMultiFetch, .. },
+                    Some(Req::CmdKafkaMultiFetch(_)),
+                )
+                | (
+                    Request::Command { command: Command::KafkaListOffsets, .. },
+                    Some(Req::CmdKafkaListOffsets(_)),
+                )
+                | (
+                    Request::Command { command: Command::KafkaMetadata, .. },
+                    Some(Req::CmdKafkaMetadata(_)),
+                )
                 | (Request::Nothing, None)
                 | (Request::Unknown { .. } | Request::Wrong, _) => {}
                 (judged, req) => panic!("{judged:?} but the bridge reads {req:?} from {bytes:x?}"),
@@ -250,7 +286,7 @@ mod tests {
 
             #[test]
             fn bridge_sees_the_same_command_in_random_fields(
-                fields in prop::collection::vec((prop::sample::select(vec![1_u32, 2, 31, 32, 33, 34, 35, 1000, 1001, 1002, 1003]),
+                fields in prop::collection::vec((prop::sample::select(vec![1_u32, 2, 31, 32, 33, 34, 35, 1000, 1001, 1002, 1003, 1004, 1005, 1006]),
                     prop::sample::select(vec![0_u32, 1, 2, 5]), prop::collection::vec(any::<u8>(), 0..6)), 0..5),
             ) {
                 let mut bytes = Vec::new();

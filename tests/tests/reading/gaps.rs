@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use sluicegate_protocol::KafkaMessage;
+use sluicegate_protocol::{Isolation, KafkaMessage};
 use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::kafka::{Codec, Kafka, Record, Write};
 use sluicegate_tests::socket::Socket;
 use sluicegate_tests::waiting::until;
 
 use crate::gateway::shared;
+use crate::many::list_offsets;
 use crate::reference::{FOREVER, START, check_reads};
 
 const WITHIN: Duration = Duration::from_secs(30);
@@ -79,6 +80,8 @@ async fn open_transaction_hides_nothing_and_its_marker_is_skipped() {
     let want = kafka.read(topic, 0);
     assert_eq!(want.len(), 3);
     assert_eq!(socket.list_offset(topic, 0, -1).await, Ok(3));
+    let stable = list_offsets(&mut socket, topic, &[(0, -1)], Isolation::ReadCommitted).await;
+    assert_eq!(stable[0].as_ref().map(|listed| listed.offset), Ok(0));
     check_reads(&mut socket, topic, 0..=3, &want).await;
 
     producer.abort_transaction(WITHIN).unwrap();

@@ -18,5 +18,6 @@ mod fetches;
 mod gaps;
 mod limits;
 mod log_end;
+mod many;
 mod shared_log;
 mod stalled;

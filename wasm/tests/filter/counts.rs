@@ -32,7 +32,7 @@ fn check_session(act: impl Fn(&mut Socket), want: &[(&str, u64)]) {
     check(|vm, profile| act(&mut Socket::open(vm, profile)), &want);
 }
 
-const NAMES: [&str; 21] = [
+const NAMES: [&str; 24] = [
     "sessions",
     "sessions_open",
     "handshakes_refused",
@@ -43,6 +43,9 @@ const NAMES: [&str; 21] = [
     "commands.ping",
     "commands.kafka_fetch",
     "commands.kafka_list_offset",
+    "commands.kafka_multi_fetch",
+    "commands.kafka_list_offsets",
+    "commands.kafka_metadata",
     "commands.kafka_produce",
     "errors.unknown_command",
     "errors.wrong_command",

@@ -12,6 +12,8 @@ pub(crate) struct CommandError {
     pub(crate) message: String,
     /// How long to wait before a retry; zero if unknown.
     pub(crate) retry_after: Duration,
+    /// With [`Fault::OffsetOutOfRange`], if known: the first offset of the log, and the one after its last record.
+    pub(crate) ends: Option<(i64, i64)>,
 }
 
 /// The kind of an error.
@@ -51,7 +53,7 @@ pub(crate) enum Fault {
 
 impl CommandError {
     pub(crate) fn new(fault: Fault, code: i32, message: impl Into<String>) -> Self {
-        Self { fault, code, message: message.into(), retry_after: Duration::ZERO }
+        Self { fault, code, message: message.into(), retry_after: Duration::ZERO, ends: None }
     }
 
     /// The route or the bridge does not allow it.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, ready};
+use futures_util::future::{BoxFuture, pending, ready};
 use prost::Message;
 use sluicegate_protocol::{KafkaFetchResp, KafkaMessage, ProduceRecord};
 use sluicegate_shared_log::Ends;
@@ -15,12 +15,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Cluster, MAX_RECORDS, Reads, Writes};
 use crate::backend::{
-    AnswerReservation, Backend, CommandError, Fault, Fetch, Fetched, HandedOver, Log, Partition, Written,
+    AnswerReservation, Backend, CommandError, Fault, Fetch, Fetched, HandedOver, ListedOffset, Log,
+    Partition, Written,
 };
 use crate::metrics::Metrics;
 
-/// A topic's name is the time in milliseconds that a fetch or look-up takes. A partition's number is the size in bytes
-/// of the fetched value.
+/// A topic's name is the time in milliseconds that a fetch or look-up takes. It can be followed by a dot and the number of
+/// records in the log, otherwise each fetch gives one. A partition's number is the size in bytes of the fetched values.
 #[derive(Debug, Default)]
 pub(crate) struct Script {
     taken: Mutex<Vec<Bytes>>,
@@ -63,36 +64,60 @@ impl Backend for Arc<Script> {
     fn fetch<'a>(
         &'a self,
         log: Log<'a>,
-        _: Fetch,
+        fetch: Fetch,
         _: &'a mut dyn AnswerReservation,
     ) -> BoxFuture<'a, Result<Fetched, CommandError>> {
         async move {
             self.check_log(log).await?;
             let value = Some(vec![0; usize::try_from(log.partition).unwrap()].into());
             let message = KafkaMessage { value, ..Default::default() };
-            let messages = KafkaFetchResp { messages: vec![message], next_offset: 0, ..Default::default() }
-                .encode_to_vec()
-                .into();
-            Ok(Fetched { messages, count: 1, next_offset: 0, ends: Ends::UNKNOWN })
+            let encoded = KafkaFetchResp { messages: vec![message], ..Default::default() }.encode_to_vec();
+            let Some((_, end)) = log.topic.split_once('.') else {
+                return Ok(Fetched {
+                    messages: encoded.into(),
+                    count: 1,
+                    next_offset: 0,
+                    ends: Ends::UNKNOWN,
+                });
+            };
+            let end = end.parse::<i64>().unwrap();
+            let left = usize::try_from(end - fetch.offset).unwrap();
+            let count = (fetch.max_bytes / encoded.len()).max(1).min(left);
+            let next_offset = fetch.offset + i64::try_from(count).unwrap();
+            let ends = Ends { start: 0, stable: end, end };
+            Ok(Fetched { messages: encoded.repeat(count).into(), count, next_offset, ends })
         }
         .boxed()
     }
 
-    fn list_offset<'a>(&'a self, _: Log<'a>, timestamp: i64) -> BoxFuture<'a, Result<i64, CommandError>> {
-        ready(Ok(timestamp)).boxed()
+    fn wait_for_records<'a>(&'a self, _: Log<'a>, _: i64, _: bool) -> BoxFuture<'a, ()> {
+        pending().boxed()
+    }
+
+    fn list_offset<'a>(
+        &'a self,
+        _: Log<'a>,
+        offset: i64,
+        _: bool,
+    ) -> BoxFuture<'a, Result<ListedOffset, CommandError>> {
+        ready(Ok(ListedOffset { offset, timestamp: -1 })).boxed()
     }
 
     fn topics(&self) -> BoxFuture<'_, Result<Arc<[String]>, CommandError>> {
-        ready(Ok(Arc::default())).boxed()
+        ready(Ok(["a", "b.1", "b.2", "gone"].map(str::to_owned).into())).boxed()
     }
 
-    fn partitions<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Vec<Partition>, CommandError>> {
-        ready(Ok(Vec::new())).boxed()
+    fn partitions<'a>(&'a self, topic: &'a str) -> BoxFuture<'a, Result<Vec<Partition>, CommandError>> {
+        let described = match topic {
+            "gone" => Err(CommandError::new(Fault::NotFound, 3, "no such topic")),
+            _ => Ok(vec![Partition { partition: 0, leader: None, replicas: Vec::new() }]),
+        };
+        ready(described).boxed()
     }
 
     fn check_log<'a>(&'a self, log: Log<'a>) -> BoxFuture<'a, Result<(), CommandError>> {
         async move {
-            let Ok(millis) = log.topic.parse() else {
+            let Ok(millis) = log.topic.split('.').next().unwrap_or_default().parse() else {
                 return Err(CommandError::new(Fault::Invalid, 17, "expected milliseconds as the topic"));
             };
             sleep(Duration::from_millis(millis)).await;
@@ -136,16 +161,5 @@ impl Backend for Arc<Script> {
 
     fn end_writes(&self, _: Instant) -> BoxFuture<'_, ()> {
         ready(()).boxed()
-    }
-}
-
-/// Never waits.
-impl AnswerReservation for () {
-    fn wait(&mut self) -> BoxFuture<'_, ()> {
-        ready(()).boxed()
-    }
-
-    fn refill(&mut self) -> BoxFuture<'_, bool> {
-        ready(true).boxed()
     }
 }

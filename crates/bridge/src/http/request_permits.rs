@@ -67,7 +67,7 @@ impl RequestPermits {
 impl AnswerReservation for &RequestPermits {
     /// Trades the call permit for a waiter permit, and waits until the bridge drains. Ready at once if no waiter permit
     /// is free.
-    fn wait(&mut self) -> BoxFuture<'_, ()> {
+    fn wait(&mut self, _: usize) -> BoxFuture<'_, ()> {
         match Arc::clone(&self.waiting).try_acquire_owned() {
             Ok(permit) => {
                 self.replace_permits(Permits { _call: None, _waiter: Some(permit) });
@@ -103,7 +103,7 @@ mod tests {
         let begin = || RequestPermits::begin(&calls, 1, source, &waiting, &drain, open.token());
         let request = begin().unwrap();
         assert!(begin().is_none());
-        assert!(poll!((&mut &*request).wait()).is_pending());
+        assert!(poll!((&mut &*request).wait(0)).is_pending());
         let other = begin().expect("the call permit of the waiting request");
         assert!(!(&mut &*request).refill().await);
         drop(other);

@@ -46,7 +46,7 @@ pub(super) async fn fetch(
     let waited = tokio::select! {
         // Polled first: it makes room for others.
         biased;
-        () = reservation.wait() => return Ok(fetched(looked)),
+        () = reservation.wait(WAITING_BYTES) => return Ok(fetched(looked)),
         waited = reader.fetch(wait) => waited?,
     };
     if waited.messages.len() <= WAITING_BYTES {

@@ -3,15 +3,17 @@
 use std::fmt;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use prost::Message;
-use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, int64};
-use sluicegate_protocol::wire::number::{KAFKA_FETCH_RESP, SEQUENCE};
+use prost::encoding::{WireType, encode_key, encode_varint, int64, key_len};
+use prost::{Message, length_delimiter_len};
+use sluicegate_protocol::wire::number::{FETCHED, KAFKA_FETCH_RESP, KAFKA_MULTI_FETCH, RESULTS, SEQUENCE};
 use sluicegate_protocol::{
-    Close, ControlResp, ErrorResp, KafkaFetchResp, KafkaListOffsetResp, KafkaProduceResp, PongResp, Produced,
-    PubSubResp, Reason, control_resp::Control, grpc, pub_sub_resp::Resp,
+    Close, ControlResp, ErrorResp, KafkaFetchResp, KafkaListOffsetResp, KafkaListOffsetsResp,
+    KafkaMetadataResp, KafkaProduceResp, ListedOffset, PartitionFetched, PartitionMetadata, PongResp,
+    Produced, PubSubResp, Reason, TopicMetadata, control_resp::Control, grpc, pub_sub_resp::Resp,
 };
 
-use crate::backend::{CommandError, DeliveryReport, Fault, Fetched, Written};
+use crate::backend::{self, CommandError, DeliveryReport, Fault, Fetched, Written};
+use crate::cluster::{DescribedTopic, MetadataPage};
 
 /// One answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +22,8 @@ pub(super) enum Answer {
     Message(PubSubResp),
     /// A `KafkaFetchResp`: its messages, encoded and shared instead of copied, and `rest` without any.
     Messages { sequence: i64, messages: Bytes, rest: KafkaFetchResp },
+    /// A `KafkaMultiFetchResp`, encoded.
+    MultiFetch { sequence: i64, encoded: Bytes },
 }
 
 impl Answer {
@@ -29,15 +33,58 @@ impl Answer {
 
     /// Fetched records, and where to continue.
     pub(super) fn fetched(sequence: i64, fetched: Fetched) -> Self {
-        let Fetched { messages, next_offset, ends, .. } = fetched;
-        let rest = KafkaFetchResp {
-            messages: Vec::new(),
-            next_offset,
-            high_watermark: Some(ends.end),
-            last_stable_offset: Some(ends.stable),
-            log_start_offset: Some(ends.start),
+        let rest = rest(&fetched);
+        Self::Messages { sequence, messages: fetched.messages, rest }
+    }
+
+    /// What was fetched of each partition.
+    pub(super) fn multi_fetched(sequence: i64, results: Vec<Result<Fetched, CommandError>>) -> Self {
+        let messages = results.iter().flatten().map(|fetched| fetched.messages.len());
+        let overhead = results.len().saturating_mul(RESULT_OVERHEAD);
+        let mut encoded = Vec::with_capacity(messages.fold(overhead, usize::saturating_add));
+        for result in results {
+            match result {
+                Ok(fetched) => {
+                    let rest = rest(&fetched);
+                    let len = fetched.messages.len().saturating_add(rest.encoded_len());
+                    put_head_of(
+                        RESULTS,
+                        FIELD_KEY_LEN.saturating_add(length_delimiter_len(len)).saturating_add(len),
+                        &mut encoded,
+                    );
+                    put_head_of(FETCHED, len, &mut encoded);
+                    encoded.extend_from_slice(&fetched.messages);
+                    encoded.extend_from_slice(&rest.encode_to_vec());
+                }
+                Err(error) => {
+                    let error = Some(error_resp(error, MAX_RECORD_ERROR_BYTES));
+                    let result = PartitionFetched { fetched: None, error };
+                    put_head_of(RESULTS, result.encoded_len(), &mut encoded);
+                    encoded.extend_from_slice(&result.encode_to_vec());
+                }
+            }
+        }
+        Self::MultiFetch { sequence, encoded: encoded.into() }
+    }
+
+    /// The offset of each partition.
+    pub(super) fn offsets(sequence: i64, results: Vec<Result<backend::ListedOffset, CommandError>>) -> Self {
+        let listed = |result| match result {
+            Ok(backend::ListedOffset { offset, timestamp }) => {
+                ListedOffset { offset, timestamp, error: None }
+            }
+            Err(error) => {
+                ListedOffset { error: Some(error_resp(error, MAX_RECORD_ERROR_BYTES)), ..Default::default() }
+            }
         };
-        Self::Messages { sequence, messages, rest }
+        let results = results.into_iter().map(listed).collect();
+        Self::new(sequence, Resp::KafkaListOffsetsResp(KafkaListOffsetsResp { results }))
+    }
+
+    /// A page of topics.
+    pub(super) fn metadata(sequence: i64, page: &MetadataPage) -> Self {
+        let topics = page.topics.iter().map(topic_metadata).collect();
+        Self::new(sequence, Resp::KafkaMetadataResp(KafkaMetadataResp { topics, more: page.more }))
     }
 
     pub(super) fn offset(sequence: i64, offset: i64) -> Self {
@@ -53,18 +100,6 @@ impl Answer {
     pub(super) fn failed(sequence: i64, what: fmt::Arguments<'_>, error: CommandError) -> Self {
         let message = format!("failed to {what}, err: {}", error.message);
         Self::error(sequence, error_resp(CommandError { message, ..error }, MAX_ERROR_BYTES))
-    }
-
-    /// Adds the ends of the log to an error.
-    pub(super) fn with_ends(mut self, ends: Option<(i64, i64)>) -> Self {
-        if let (
-            Self::Message(PubSubResp { resp: Some(Resp::ErrorResp(error)), .. }),
-            Some((earliest, latest)),
-        ) = (&mut self, ends)
-        {
-            (error.earliest_offset, error.latest_offset) = (Some(earliest), Some(latest));
-        }
-        self
     }
 
     fn error(sequence: i64, error: ErrorResp) -> Self {
@@ -97,17 +132,13 @@ impl Answer {
                 let _ = message.encode(small);
                 None
             }
+            Self::MultiFetch { sequence, encoded } => {
+                put_answer_head(sequence, KAFKA_MULTI_FETCH, encoded.len(), small);
+                Some(encoded)
+            }
             Self::Messages { sequence, messages, rest } => {
-                let sequence_len = if sequence == 0 { 0 } else { int64::encoded_len(SEQUENCE, &sequence) };
-                let fetch_len = messages.len().saturating_add(rest.encoded_len());
-                let fetch_head = FETCH_KEY_LEN.saturating_add(encoded_len_varint(fetch_len as u64));
-                let len = fetch_len.saturating_add(sequence_len).saturating_add(fetch_head);
-                put_head(small, len);
-                if sequence != 0 {
-                    int64::encode(SEQUENCE, &sequence, small);
-                }
-                encode_key(KAFKA_FETCH_RESP, WireType::LengthDelimited, small);
-                encode_varint(fetch_len as u64, small);
+                let len = messages.len().saturating_add(rest.encoded_len());
+                put_answer_head(sequence, KAFKA_FETCH_RESP, len, small);
                 // Protobuf's fields can have any order, and a large body must come last.
                 let _ = rest.encode(small);
                 if messages.len() > COPY_BYTES {
@@ -117,6 +148,44 @@ impl Answer {
                 None
             }
         }
+    }
+}
+
+/// Everything of a `KafkaFetchResp` but its messages.
+fn rest(fetched: &Fetched) -> KafkaFetchResp {
+    let Fetched { next_offset, ends, .. } = *fetched;
+    KafkaFetchResp {
+        messages: Vec::new(),
+        next_offset,
+        high_watermark: Some(ends.end),
+        last_stable_offset: Some(ends.stable),
+        log_start_offset: Some(ends.start),
+    }
+}
+
+/// A topic in the protocol's form.
+pub(super) fn topic_metadata(topic: &DescribedTopic) -> TopicMetadata {
+    let name = topic.name.clone();
+    match &topic.partitions {
+        Ok(partitions) => TopicMetadata {
+            name,
+            partitions: partitions.iter().map(partition_metadata).collect(),
+            error: None,
+        },
+        Err(error) => {
+            let error = Some(error_resp(error.clone(), MAX_RECORD_ERROR_BYTES));
+            TopicMetadata { name, partitions: Vec::new(), error }
+        }
+    }
+}
+
+fn partition_metadata(partition: &backend::Partition) -> PartitionMetadata {
+    let in_sync = partition.replicas.iter().filter(|replica| replica.in_sync);
+    PartitionMetadata {
+        partition: partition.partition,
+        leader: partition.leader.unwrap_or(-1),
+        replicas: partition.replicas.iter().map(|replica| replica.broker).collect(),
+        in_sync_replicas: in_sync.map(|replica| replica.broker).collect(),
     }
 }
 
@@ -134,7 +203,7 @@ fn produced(report: DeliveryReport) -> Produced {
 
 /// An error in the protocol's form, with a message of at most `max_bytes`.
 fn error_resp(error: CommandError, max_bytes: usize) -> ErrorResp {
-    let CommandError { fault, code, mut message, retry_after } = error;
+    let CommandError { fault, code, mut message, retry_after, ends } = error;
     message.truncate(message.floor_char_boundary(max_bytes));
     ErrorResp {
         code,
@@ -143,8 +212,8 @@ fn error_resp(error: CommandError, max_bytes: usize) -> ErrorResp {
         retry_after_ms: u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX),
         unknown_outcome: matches!(fault, Fault::UnknownOutcome { .. }),
         reason: reason(fault).into(),
-        earliest_offset: None,
-        latest_offset: None,
+        earliest_offset: ends.map(|(earliest, _)| earliest),
+        latest_offset: ends.map(|(_, latest)| latest),
     }
 }
 
@@ -171,14 +240,34 @@ pub(super) const ENVELOPE_BYTES: usize = 128;
 pub(super) const MAX_ERROR_BYTES: usize = 4 * 1024;
 /// The longest message of a record's error, in bytes.
 const MAX_RECORD_ERROR_BYTES: usize = 200;
-/// The largest result of one record, in bytes.
-pub(crate) const MAX_RESULT_BYTES: usize = MAX_RECORD_ERROR_BYTES + 56;
-const _: () = assert!(MAX_RESULT_BYTES <= 256);
+/// The largest result of one record or partition, in bytes, without records.
+pub(crate) const MAX_RESULT_BYTES: usize = MAX_RECORD_ERROR_BYTES + 80;
 
 /// Up to this size, a copy is cheaper than a separate write.
 const COPY_BYTES: usize = 8 * 1024;
 
-const FETCH_KEY_LEN: usize = 2;
+/// Bytes of a multi-fetch's result besides its records: offsets, tags and lengths.
+const RESULT_OVERHEAD: usize = 64;
+
+/// The length of a tag below 16.
+const FIELD_KEY_LEN: usize = 1;
+
+/// The head of a gRPC message with an answer of `len` bytes in field `number`.
+fn put_answer_head(sequence: i64, number: u32, len: usize, small: &mut BytesMut) {
+    let sequence_len = if sequence == 0 { 0 } else { int64::encoded_len(SEQUENCE, &sequence) };
+    let head = key_len(number).saturating_add(length_delimiter_len(len));
+    put_head(small, len.saturating_add(sequence_len).saturating_add(head));
+    if sequence != 0 {
+        int64::encode(SEQUENCE, &sequence, small);
+    }
+    put_head_of(number, len, small);
+}
+
+/// The head of a field of `len` bytes.
+fn put_head_of(number: u32, len: usize, buffer: &mut impl BufMut) {
+    encode_key(number, WireType::LengthDelimited, buffer);
+    encode_varint(len as u64, buffer);
+}
 
 fn put_head(small: &mut BytesMut, len: usize) {
     // Limits on requests and fetches keep answers far below 4 GiB.
@@ -189,7 +278,7 @@ fn put_head(small: &mut BytesMut, len: usize) {
 mod tests {
     use std::time::Duration;
 
-    use sluicegate_protocol::{Header, KafkaMessage};
+    use sluicegate_protocol::{Header, KafkaMessage, KafkaMultiFetchResp};
 
     use sluicegate_shared_log::Ends;
 
@@ -235,6 +324,32 @@ mod tests {
     }
 
     #[test]
+    fn results_of_many_partitions_are_valid_protobuf() {
+        let message = KafkaMessage { offset: 5, value: Some("v".into()), ..Default::default() };
+        let messages = vec![message; 3];
+        let wire = KafkaFetchResp { messages: messages.clone(), ..Default::default() }.encode_to_vec();
+        let ends = Ends { start: 1, stable: 8, end: 9 };
+        let fetched = Fetched { messages: wire.into(), count: 3, next_offset: 6, ends };
+        let empty = Fetched { messages: Bytes::new(), count: 0, ..fetched.clone() };
+        let error = CommandError {
+            ends: Some((0, 9)),
+            ..CommandError::new(Fault::OffsetOutOfRange, 1, "é".repeat(1000))
+        };
+        let results = [&rest(&empty), &KafkaFetchResp { messages, ..rest(&fetched) }]
+            .map(|fetched| PartitionFetched { fetched: Some(fetched.clone()), error: None });
+        let failed = Some(error_resp(error.clone(), MAX_RECORD_ERROR_BYTES));
+        let failed = PartitionFetched { fetched: None, error: failed };
+        let want = [&results[..], &[failed]].concat();
+        let resp = Some(Resp::KafkaMultiFetchResp(KafkaMultiFetchResp { results: want }));
+        let answer = Answer::multi_fetched(7, vec![Ok(empty.clone()), Ok(fetched), Err(error.clone())]);
+        check(answer, PubSubResp { sequence: 7, resp });
+        for result in [Ok(empty), Err(error)] {
+            let len = encoded(Answer::multi_fetched(0, vec![result])).len();
+            assert!(len <= MAX_RESULT_BYTES, "{len}");
+        }
+    }
+
+    #[test]
     fn large_body_is_not_copied() {
         let messages = Bytes::from(vec![0; COPY_BYTES + 1]);
         let mut small = BytesMut::new();
@@ -261,10 +376,11 @@ mod tests {
     fn error_tells_whether_and_when_to_retry() {
         let error = CommandError {
             retry_after: Duration::from_millis(1500),
+            ends: Some((3, 9)),
             ..CommandError::new(Fault::UnknownOutcome { retriable: true }, 7, "m".repeat(5000))
         };
         let Answer::Message(PubSubResp { resp: Some(Resp::ErrorResp(error)), .. }) =
-            Answer::failed(1, format_args!("produce"), error).with_ends(Some((3, 9)))
+            Answer::failed(1, format_args!("produce"), error)
         else {
             panic!("an error");
         };
@@ -282,6 +398,7 @@ mod tests {
     fn result_fits_its_reservation() {
         let error = CommandError {
             retry_after: Duration::MAX,
+            ends: Some((i64::MAX, i64::MAX)),
             ..CommandError::new(Fault::UnknownOutcome { retriable: true }, i32::MIN, "é".repeat(1000))
         };
         let written = Written { partition: -1, offset: -1, timestamp: -1 };

@@ -1,10 +1,14 @@
 //! Commands for a messaging system, and their answers.
 
-use sluicegate_protocol::{CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaProduce, Header, ProduceRecord};
+use prost::Message;
+use sluicegate_protocol::{
+    CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaMetadata, CmdKafkaMultiFetch,
+    CmdKafkaProduce, Header,
+};
 
-use super::answer::{Answer, MAX_ERROR_BYTES, MAX_RESULT_BYTES};
+use super::answer::{Answer, MAX_ERROR_BYTES, MAX_RESULT_BYTES, topic_metadata};
 use crate::backend::AnswerReservation;
-use crate::cluster::{WriteTicket, shown};
+use crate::cluster::{DescribedTopic, MAX_TOPIC_CHARS, WAITER_BYTES, WriteTicket, shown};
 use crate::grant::Grant;
 
 /// A command of a session.
@@ -13,6 +17,9 @@ pub(super) enum Command {
     Fetch(CmdKafkaFetch),
     ListOffset(CmdKafkaListOffset),
     Produce(CmdKafkaProduce),
+    MultiFetch(CmdKafkaMultiFetch),
+    ListOffsets(CmdKafkaListOffsets),
+    Metadata(CmdKafkaMetadata),
 }
 
 impl Command {
@@ -31,10 +38,9 @@ impl Command {
             Self::Fetch(fetch) => match grant.fetch(&fetch, reservation).await {
                 Ok(fetched) => Answer::fetched(sequence, fetched),
                 Err(error) => {
-                    let ends = grant.missed_ends(&fetch, &error).await;
                     let (topic, partition) = (shown(&fetch.topic), fetch.partition);
                     let what = format_args!("fetch message, topic: {topic}, partition: {partition}");
-                    Answer::failed(sequence, what, error).with_ends(ends)
+                    Answer::failed(sequence, what, error)
                 }
             },
             Self::ListOffset(list) => match grant.list_offset(&list).await {
@@ -49,25 +55,58 @@ impl Command {
                 Ok(reports) => Answer::produced(sequence, reports),
                 Err(error) => Answer::failed(sequence, format_args!("produce"), error),
             },
-        }
-    }
-
-    /// The largest body of an answer. A fetch has at most `max_fetch_bytes`, unless a single record is larger.
-    pub(super) fn max_answer_bytes(&self, max_fetch_bytes: usize) -> usize {
-        match self {
-            Self::Fetch(_) => max_fetch_bytes.max(MAX_ERROR_BYTES),
-            Self::ListOffset(_) => MAX_ERROR_BYTES,
-            Self::Produce(produce) => {
-                produce.records.len().saturating_mul(MAX_RESULT_BYTES).max(MAX_ERROR_BYTES)
+            Self::MultiFetch(fetch) => match grant.multi_fetch(&fetch, reservation).await {
+                Ok(results) => Answer::multi_fetched(sequence, results),
+                Err(error) => Answer::failed(sequence, format_args!("fetch messages"), error),
+            },
+            Self::ListOffsets(list) => match grant.list_offsets(&list).await {
+                Ok(results) => Answer::offsets(sequence, results),
+                Err(error) => Answer::failed(sequence, format_args!("list offsets"), error),
+            },
+            Self::Metadata(selection) => {
+                let size = |topic: &DescribedTopic| topic_metadata(topic).encoded_len();
+                match grant.metadata(selection, size).await {
+                    Ok(page) => Answer::metadata(sequence, &page),
+                    Err(error) => Answer::failed(sequence, format_args!("describe topics"), error),
+                }
             }
         }
     }
 
+    /// The largest body of an answer, with the memory that a wait for it takes. A fetch has at most `max_fetch_bytes`, unless a
+    /// single record is larger; so has metadata, unless a single topic is.
+    pub(super) fn max_answer_bytes(&self, max_fetch_bytes: usize) -> usize {
+        let bytes = match self {
+            Self::Fetch(_) => max_fetch_bytes,
+            Self::ListOffset(_) => 0,
+            Self::Produce(produce) => produce.records.len().saturating_mul(MAX_RESULT_BYTES),
+            Self::MultiFetch(fetch) => {
+                let of_partition = MAX_RESULT_BYTES.saturating_add(WAITER_BYTES);
+                fetch.partitions.len().saturating_mul(of_partition).saturating_add(max_fetch_bytes)
+            }
+            Self::ListOffsets(list) => list.offsets.len().saturating_mul(MAX_RESULT_BYTES),
+            Self::Metadata(selection) => {
+                let of_denied = MAX_RESULT_BYTES.saturating_add(MAX_TOPIC_CHARS);
+                selection.topics.len().saturating_mul(of_denied).saturating_add(max_fetch_bytes)
+            }
+        };
+        bytes.max(MAX_ERROR_BYTES)
+    }
+
     /// The memory of the decoded command besides the bytes of its message.
     pub(super) fn decoded_bytes(&self) -> usize {
-        let Self::Produce(CmdKafkaProduce { records }) = self else { return 0 };
-        let headers = records.iter().map(|record| record.headers.len()).fold(0, usize::saturating_add);
-        let of_records = records.len().saturating_mul(size_of::<ProduceRecord>());
-        headers.saturating_mul(size_of::<Header>()).saturating_add(of_records)
+        match self {
+            Self::Fetch(_) | Self::ListOffset(_) => 0,
+            Self::Produce(CmdKafkaProduce { records }) => {
+                let headers =
+                    records.iter().map(|record| record.headers.len()).fold(0, usize::saturating_add);
+                headers.saturating_mul(size_of::<Header>()).saturating_add(size_of_val(&records[..]))
+            }
+            Self::MultiFetch(CmdKafkaMultiFetch { partitions, .. }) => size_of_val(&partitions[..]),
+            Self::ListOffsets(CmdKafkaListOffsets { offsets, .. }) => size_of_val(&offsets[..]),
+            Self::Metadata(CmdKafkaMetadata { topics, prefixes, .. }) => {
+                size_of_val(&topics[..]).saturating_add(size_of_val(&prefixes[..]))
+            }
+        }
     }
 }

@@ -5,10 +5,11 @@ use prost::Message;
 use sluicegate_protocol::control_req::Control;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::{CONTROL_PREFIX, ControlReq, PubSubReq};
-use sluicegate_ws_session::request::Request as Checked;
+use sluicegate_ws_session::request::{Command as Known, Request as Checked};
 
 use super::command::Command;
-use super::produce_limits::ProduceCounts;
+use super::command_limits::Counts;
+use crate::metrics::Kind;
 
 /// A checked request.
 #[derive(Debug, PartialEq)]
@@ -18,7 +19,7 @@ pub(super) enum Request {
     /// Answered by the cluster.
     Command { sequence: i64, command: Command },
     /// A command beyond the limits.
-    TooMany { sequence: i64, message: String },
+    TooMany { sequence: i64, kind: Kind, exceeded: String },
     /// A control message of the gateway.
     Control(Control),
     /// Has no command, and gets no answer.
@@ -35,15 +36,14 @@ impl Request {
         // A gateway's own messages have no field but `control`. A client's message cannot start with it: the gateway
         // refuses that.
         if !message.starts_with(&CONTROL_PREFIX) {
-            let mut counts = ProduceCounts::default();
-            match Checked::scan(&message, |produce| counts.add(produce)) {
+            let mut counts = Counts::default();
+            match Checked::scan(&message, |command, content| counts.add(command, content)) {
                 Checked::Nothing => return Self::Nothing,
                 Checked::Unknown { sequence } => return Self::Unknown { sequence },
                 Checked::Wrong => return Self::Wrong,
-                Checked::Command { sequence, command: _ } => {
+                Checked::Command { sequence, command } => {
                     if let Some(exceeded) = counts.exceeded() {
-                        let message = format!("failed to produce, err: {exceeded}");
-                        return Self::TooMany { sequence, message };
+                        return Self::TooMany { sequence, kind: kind(command), exceeded };
                     }
                 }
             }
@@ -58,11 +58,32 @@ impl Request {
             Some(Req::CmdKafkaProduce(produce)) => {
                 Self::Command { sequence, command: Command::Produce(produce) }
             }
+            Some(Req::CmdKafkaMultiFetch(fetch)) => {
+                Self::Command { sequence, command: Command::MultiFetch(fetch) }
+            }
+            Some(Req::CmdKafkaListOffsets(list)) => {
+                Self::Command { sequence, command: Command::ListOffsets(list) }
+            }
+            Some(Req::CmdKafkaMetadata(metadata)) => {
+                Self::Command { sequence, command: Command::Metadata(metadata) }
+            }
             Some(Req::Control(ControlReq { control: Some(control) })) => Self::Control(control),
             Some(Req::CmdEmpty(_) | Req::Control(ControlReq { control: None })) | None => {
                 Self::Unknown { sequence }
             }
         }
+    }
+}
+
+fn kind(command: Known) -> Kind {
+    match command {
+        Known::Ping => Kind::Ping,
+        Known::KafkaFetch => Kind::Fetch,
+        Known::KafkaListOffset => Kind::ListOffset,
+        Known::KafkaProduce => Kind::Produce,
+        Known::KafkaMultiFetch => Kind::MultiFetch,
+        Known::KafkaListOffsets => Kind::ListOffsets,
+        Known::KafkaMetadata => Kind::Topics,
     }
 }
 
@@ -96,9 +117,9 @@ mod tests {
     #[test]
     fn produce_beyond_the_limits_is_not_decoded() {
         let records = vec![ProduceRecord::default(); 1001];
-        let message = "failed to produce, err: 1001 records in one command: expected at most 1000".to_owned();
+        let exceeded = "1001 records in one command: expected at most 1000".to_owned();
         let produce = request(-7, Req::CmdKafkaProduce(CmdKafkaProduce { records }));
-        check(&produce, Request::TooMany { sequence: -7, message });
+        check(&produce, Request::TooMany { sequence: -7, kind: Kind::Produce, exceeded });
     }
 
     #[test]

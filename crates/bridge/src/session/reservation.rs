@@ -9,7 +9,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::answer::ENVELOPE_BYTES;
 use super::outbox::shrink;
-use crate::backend::{AnswerReservation, WAITING_BYTES};
+use crate::backend::AnswerReservation;
 
 /// Bytes reserved for an answer. A fetch holds less of them while it waits at the log end.
 #[derive(Debug)]
@@ -32,8 +32,8 @@ impl Reservation {
 }
 
 impl AnswerReservation for Reservation {
-    fn wait(&mut self) -> BoxFuture<'_, ()> {
-        shrink(&mut self.permit, WAITING_BYTES.saturating_add(ENVELOPE_BYTES));
+    fn wait(&mut self, keep: usize) -> BoxFuture<'_, ()> {
+        shrink(&mut self.permit, keep.saturating_add(ENVELOPE_BYTES));
         pending().boxed()
     }
 
@@ -58,6 +58,7 @@ mod tests {
     use tokio::sync::Semaphore;
 
     use super::*;
+    use crate::backend::WAITING_BYTES;
 
     #[tokio::test]
     async fn waiting_fetches_refill_one_after_the_other() {
@@ -69,9 +70,9 @@ mod tests {
             Reservation::new(permit.unwrap())
         };
         let mut first = reserve();
-        assert!(poll!(first.wait()).is_pending());
+        assert!(poll!(first.wait(WAITING_BYTES)).is_pending());
         let mut second = reserve();
-        assert!(poll!(second.wait()).is_pending());
+        assert!(poll!(second.wait(WAITING_BYTES)).is_pending());
         assert_eq!(budget.available_permits(), WHOLE - PART);
 
         first.refill().await;

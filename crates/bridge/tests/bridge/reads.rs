@@ -261,7 +261,7 @@ async fn parameters_that_make_no_sense_are_refused() {
             "query parameter offset: expected a whole number from 0",
         ),
         ("/topics/t/partitions/0/records?offset=1&offset=1", "query parameter offset is repeated"),
-        ("/topics/t/partitions/0/offsets?timestamp=-3", "timestamp: expected a whole number from -2"),
+        ("/topics/t/partitions/0/offsets?timestamp=-4", "timestamp: expected a whole number from -3"),
         ("/topics/t/partitions/0/offsets?timestamp=9223372036854775808", "timestamp: expected"),
         ("/topics/t/partitions/0/offsets?offset=1", "unknown query parameter offset: expected timestamp"),
         ("/topics?internal=1", "unknown query parameter internal: expected none"),

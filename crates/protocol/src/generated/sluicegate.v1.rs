@@ -177,7 +177,10 @@ pub struct PubSubReq {
     #[prost(int64, tag = "1")]
     pub sequence: i64,
     /// The last one on the wire counts. A request without a command gets no answer.
-    #[prost(oneof = "pub_sub_req::Req", tags = "31, 32, 33, 34, 1001, 1002")]
+    #[prost(
+        oneof = "pub_sub_req::Req",
+        tags = "31, 32, 33, 34, 1001, 1002, 1004, 1005, 1006"
+    )]
     pub req: ::core::option::Option<pub_sub_req::Req>,
 }
 /// Nested message and enum types in `PubSubReq`.
@@ -198,6 +201,12 @@ pub mod pub_sub_req {
         Control(super::ControlReq),
         #[prost(message, tag = "1002")]
         CmdKafkaProduce(super::CmdKafkaProduce),
+        #[prost(message, tag = "1004")]
+        CmdKafkaMultiFetch(super::CmdKafkaMultiFetch),
+        #[prost(message, tag = "1005")]
+        CmdKafkaListOffsets(super::CmdKafkaListOffsets),
+        #[prost(message, tag = "1006")]
+        CmdKafkaMetadata(super::CmdKafkaMetadata),
     }
 }
 /// Not a command: its answer is the error `unknown command`.
@@ -245,9 +254,69 @@ pub struct CmdKafkaListOffset {
     pub topic: ::prost::alloc::string::String,
     #[prost(int32, tag = "2")]
     pub partition: i32,
-    /// Milliseconds since 1970-01-01T00:00:00Z; -1: the end of the log; -2: its start.
+    /// Milliseconds since 1970-01-01T00:00:00Z: the first record at or after that time. -1: the end of the log. -2: its start.
+    /// -3: the record with the latest timestamp, from Kafka 3.0 on.
     #[prost(int64, tag = "3")]
     pub timestamp: i64,
+}
+/// Reads messages of many partitions, with one wait for all of them.
+///
+/// The answer has room for every partition: each gets an equal part of `max_bytes`, and what some do not need goes to the
+/// others. A message larger than its partition's part is delivered if there is room left for it, or if the answer would
+/// otherwise be empty.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CmdKafkaMultiFetch {
+    /// At least 1, at most 256.
+    #[prost(message, repeated, tag = "1")]
+    pub partitions: ::prost::alloc::vec::Vec<PartitionOffset>,
+    /// How long to wait for `min_bytes` of messages, in milliseconds, at most 30,000. Kafka's `fetch.max.wait.ms`. Absent: the
+    /// bridge's `read.wait_ms`. 0: no wait. The wait also ends with the first error.
+    #[prost(uint32, optional, tag = "2")]
+    pub max_wait_ms: ::core::option::Option<u32>,
+    /// The messages of all partitions to wait for, in bytes of the answer, at most 16,384. Kafka's `fetch.min.bytes`. 0: one message.
+    #[prost(uint32, tag = "3")]
+    pub min_bytes: u32,
+    /// The size of all messages of the answer in bytes. Kafka's `fetch.max.bytes`. 0, or more than the bridge's `read.max_bytes`:
+    /// that.
+    #[prost(uint32, tag = "4")]
+    pub max_bytes: u32,
+    /// Kafka's `isolation.level`.
+    #[prost(enumeration = "Isolation", tag = "5")]
+    pub isolation: i32,
+}
+/// A place in a log.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PartitionOffset {
+    #[prost(string, tag = "1")]
+    pub topic: ::prost::alloc::string::String,
+    #[prost(int32, tag = "2")]
+    pub partition: i32,
+    #[prost(int64, tag = "3")]
+    pub offset: i64,
+}
+/// Asks for offsets of many partitions.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CmdKafkaListOffsets {
+    /// At least 1, at most 1,000.
+    #[prost(message, repeated, tag = "1")]
+    pub offsets: ::prost::alloc::vec::Vec<CmdKafkaListOffset>,
+    /// Kafka's `isolation.level`. READ_COMMITTED: the end of a log is where its first open transaction begins.
+    #[prost(enumeration = "Isolation", tag = "2")]
+    pub isolation: i32,
+}
+/// Asks for topics, their partitions and leaders. Without `topics` and `prefixes`: all topics that the route allows, without
+/// Kafka's internal ones.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CmdKafkaMetadata {
+    /// Topics by name, at most 1,000. Each has its place in the answer, with an error if it cannot be described.
+    #[prost(string, repeated, tag = "1")]
+    pub topics: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Topics by the beginning of their name, at most 100.
+    #[prost(string, repeated, tag = "2")]
+    pub prefixes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Only topics whose name sorts after this one, in the order of bytes: see `KafkaMetadataResp.more`.
+    #[prost(string, tag = "3")]
+    pub after: ::prost::alloc::string::String,
 }
 /// Writes records. The answer follows when Kafka has acknowledged or refused each of them.
 ///
@@ -299,7 +368,10 @@ pub struct PubSubResp {
     /// The request's; 0 if it had none, or could not be decoded.
     #[prost(int64, tag = "1")]
     pub sequence: i64,
-    #[prost(oneof = "pub_sub_resp::Resp", tags = "31, 32, 33, 34, 1001, 1002")]
+    #[prost(
+        oneof = "pub_sub_resp::Resp",
+        tags = "31, 32, 33, 34, 1001, 1002, 1004, 1005, 1006"
+    )]
     pub resp: ::core::option::Option<pub_sub_resp::Resp>,
 }
 /// Nested message and enum types in `PubSubResp`.
@@ -319,6 +391,12 @@ pub mod pub_sub_resp {
         Control(super::ControlResp),
         #[prost(message, tag = "1002")]
         KafkaProduceResp(super::KafkaProduceResp),
+        #[prost(message, tag = "1004")]
+        KafkaMultiFetchResp(super::KafkaMultiFetchResp),
+        #[prost(message, tag = "1005")]
+        KafkaListOffsetsResp(super::KafkaListOffsetsResp),
+        #[prost(message, tag = "1006")]
+        KafkaMetadataResp(super::KafkaMetadataResp),
     }
 }
 /// Why a command failed.
@@ -401,6 +479,78 @@ pub struct KafkaListOffsetResp {
     /// -1 if the partition has no record at or after the requested timestamp.
     #[prost(int64, tag = "1")]
     pub offset: i64,
+}
+/// Answers `CmdKafkaMultiFetch`.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct KafkaMultiFetchResp {
+    /// One for each partition, in the order of the command.
+    #[prost(message, repeated, tag = "1")]
+    pub results: ::prost::alloc::vec::Vec<PartitionFetched>,
+}
+/// What was read of one partition: one of the two.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PartitionFetched {
+    #[prost(message, optional, tag = "1")]
+    pub fetched: ::core::option::Option<KafkaFetchResp>,
+    #[prost(message, optional, tag = "2")]
+    pub error: ::core::option::Option<ErrorResp>,
+}
+/// Answers `CmdKafkaListOffsets`.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct KafkaListOffsetsResp {
+    /// One for each partition, in the order of the command.
+    #[prost(message, repeated, tag = "1")]
+    pub results: ::prost::alloc::vec::Vec<ListedOffset>,
+}
+/// The offset of one partition.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListedOffset {
+    /// -1 if the partition has no record at or after the requested timestamp.
+    #[prost(int64, tag = "1")]
+    pub offset: i64,
+    /// The timestamp of the record at this offset; -1 for the ends of the log, and if there is no record.
+    #[prost(int64, tag = "2")]
+    pub timestamp: i64,
+    /// Present: ignore the fields above.
+    #[prost(message, optional, tag = "3")]
+    pub error: ::core::option::Option<ErrorResp>,
+}
+/// Answers `CmdKafkaMetadata`.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct KafkaMetadataResp {
+    /// In the order of their names.
+    #[prost(message, repeated, tag = "1")]
+    pub topics: ::prost::alloc::vec::Vec<TopicMetadata>,
+    /// There are more topics than the answer has room for: ask again, with the last name as `after`.
+    #[prost(bool, tag = "2")]
+    pub more: bool,
+}
+/// A topic. Its description is at most 1 s old.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TopicMetadata {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// In the order of their numbers.
+    #[prost(message, repeated, tag = "2")]
+    pub partitions: ::prost::alloc::vec::Vec<PartitionMetadata>,
+    /// Present: the topic could not be described.
+    #[prost(message, optional, tag = "3")]
+    pub error: ::core::option::Option<ErrorResp>,
+}
+/// A partition and its copies.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PartitionMetadata {
+    #[prost(int32, tag = "1")]
+    pub partition: i32,
+    /// The broker that is read from and written to; -1: none at the moment.
+    #[prost(int32, tag = "2")]
+    pub leader: i32,
+    /// The brokers with a copy; the preferred leader first.
+    #[prost(int32, repeated, tag = "3")]
+    pub replicas: ::prost::alloc::vec::Vec<i32>,
+    /// Those of them that have all acknowledged records.
+    #[prost(int32, repeated, tag = "4")]
+    pub in_sync_replicas: ::prost::alloc::vec::Vec<i32>,
 }
 /// Answers `CmdKafkaProduce`.
 #[derive(Clone, PartialEq, ::prost::Message)]

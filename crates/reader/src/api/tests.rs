@@ -88,7 +88,7 @@ pub(super) fn fetch_request() -> FetchRequest<'static> {
 const ID: u128 = 0x0123_4567_89AB_CDEF_0011_2233_4455_6677;
 
 pub(super) fn list_offsets_request() -> ListOffsetsRequest<'static> {
-    ListOffsetsRequest { topic: "t", partition: 3, leader_epoch: 7, timestamp: -2 }
+    ListOffsetsRequest { topic: "t", partition: 3, leader_epoch: 7, timestamp: -2, committed: true }
 }
 
 fn metadata_request() -> MetadataRequest {
@@ -118,7 +118,7 @@ fn broker_decodes_fetch() {
 fn broker_decodes_list_offsets() {
     for version in ListOffsetsRequest::VERSIONS {
         let request: messages::ListOffsetsRequest = received(&list_offsets_request(), version);
-        assert_eq!((request.replica_id.0, request.isolation_level), (-1, 0));
+        assert_eq!((request.replica_id.0, request.isolation_level), (-1, 1));
         let partition = &request.topics[0].partitions[0];
         assert_eq!(&request.topics[0].name.0[..], "t");
         assert_eq!((partition.partition_index, partition.timestamp), (3, -2));
@@ -242,7 +242,21 @@ fn offsets_are_decoded() {
             ListOffsetsTopicResponse::default().with_name(topic_name("t")).with_partitions(vec![partition]);
         ListOffsetsResponse::default().with_topics(vec![topic])
     };
-    check(&list_offsets_request(), response, |_| ListOffsetsAnswer { error: None, offset: 42 });
+    check(&list_offsets_request(), response, |_| ListOffsetsAnswer { error: None, timestamp: 5, offset: 42 });
+}
+
+#[test]
+fn latest_timestamp_is_an_error_before_version_7() {
+    let request = ListOffsetsRequest { timestamp: MAX_TIMESTAMP, ..list_offsets_request() };
+    let partition = ListOffsetsPartitionResponse::default().with_partition_index(3);
+    let topic =
+        ListOffsetsTopicResponse::default().with_name(topic_name("t")).with_partitions(vec![partition]);
+    let response = |_| ListOffsetsResponse::default().with_topics(vec![topic.clone()]);
+    check(&request, response, |version| ListOffsetsAnswer {
+        error: if version < 7 { ErrorCode::of(35) } else { None },
+        timestamp: -1,
+        offset: -1,
+    });
 }
 
 fn fetch_response(version: i16, topic: &'static str, partition: i32) -> FetchResponse {
@@ -379,12 +393,11 @@ fn throttle_time_is_decoded_since_kip_219() {
         fetch_response(version, "t", 3).with_throttle_time_ms(1_500)
     });
     check_throttle(&metadata_request(), 6, |_| MetadataResponse::default().with_throttle_time_ms(1_500));
-    check_throttle(&list_offsets_request(), 3, |version| {
+    check_throttle(&list_offsets_request(), 3, |_| {
         let partition = ListOffsetsPartitionResponse::default().with_partition_index(3);
         let topic =
             ListOffsetsTopicResponse::default().with_name(topic_name("t")).with_partitions(vec![partition]);
-        let throttle_time = if version >= 2 { 1_500 } else { 0 };
-        ListOffsetsResponse::default().with_throttle_time_ms(throttle_time).with_topics(vec![topic])
+        ListOffsetsResponse::default().with_throttle_time_ms(1_500).with_topics(vec![topic])
     });
 }
 

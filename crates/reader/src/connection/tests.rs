@@ -20,7 +20,7 @@ use crate::sasl::{ClientCredentials, Credentials, Oidc, Sasl, TokenSource};
 
 const PATIENCE: Duration = Duration::from_secs(1_000);
 const QUESTION: ListOffsetsRequest<'_> =
-    ListOffsetsRequest { topic: "t", partition: 0, leader_epoch: -1, timestamp: -1 };
+    ListOffsetsRequest { topic: "t", partition: 0, leader_epoch: -1, timestamp: -1, committed: false };
 
 /// The next request's key, version and correlation id.
 async fn asked(peer: &mut DuplexStream) -> (i16, i16, i32) {

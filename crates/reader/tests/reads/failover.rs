@@ -59,7 +59,7 @@ async fn check_moves(before: impl Fn(&Asked, SocketAddr) -> Step + Send + Sync +
     let callers: Vec<_> = (0..20)
         .map(|_| {
             let reader = reader.clone();
-            tokio::spawn(async move { reader.list_offset("t", 0, -1).await })
+            tokio::spawn(async move { reader.list_offset("t", 0, -1, false).await })
         })
         .collect();
     // The first request, and two for another leader.
@@ -67,7 +67,7 @@ async fn check_moves(before: impl Fn(&Asked, SocketAddr) -> Step + Send + Sync +
     assert!(callers.iter().all(|caller| !caller.is_finished()));
     moved.store(true, Ordering::SeqCst);
     for caller in callers {
-        assert_eq!(caller.await.expect("no panic").expect("the end"), 0);
+        assert_eq!(caller.await.expect("no panic").expect("the end").offset, 0);
     }
     let requests = first.metadata().len() + second.metadata().len();
     assert!(requests <= 30, "{requests} metadata requests of 20 callers in 2 s");
@@ -149,12 +149,12 @@ async fn empty_metadata_replaces_nothing() {
     })
     .await;
     let reader = reader(&[broker.address]);
-    reader.list_offset("t", 0, -1).await.expect("the end");
+    reader.list_offset("t", 0, -1, false).await.expect("the end");
     fresh.store(true, Ordering::SeqCst);
     // The cached metadata is still used for fetches.
     reader.fetch(at("t", 0, 0)).await.expect("an empty answer");
-    assert_eq!(reader.list_offset("t", 0, -1).await.expect("the end"), 0);
-    assert_eq!(reader.list_offset("new", 0, -1).await.expect("the end"), 0);
+    assert_eq!(reader.list_offset("t", 0, -1, false).await.expect("the end").offset, 0);
+    assert_eq!(reader.list_offset("new", 0, -1, false).await.expect("the end").offset, 0);
     assert!(refusals.load(Ordering::SeqCst) > 4);
 }
 
@@ -165,7 +165,7 @@ async fn cluster_without_metadata_is_an_error() {
         _ => usual(asked, address),
     })
     .await;
-    let error = reader(&[broker.address]).list_offset("t", 0, -1).await.expect_err("nobody is known");
+    let error = reader(&[broker.address]).list_offset("t", 0, -1, false).await.expect_err("nobody is known");
     assert!(error.retriable());
     assert!(chain(&error).contains("has no cluster metadata yet"), "{}", chain(&error));
     assert!(broker.metadata().len() < 25, "{} requests in 2 s", broker.metadata().len());
@@ -216,5 +216,5 @@ async fn requests_carry_the_leader_epoch_of_the_metadata() {
     .await;
     let reader = reader(&[broker.address]);
     reader.fetch(at("t", 0, 0)).await.expect("an empty answer");
-    reader.list_offset("t", 0, -1).await.expect("the end");
+    reader.list_offset("t", 0, -1, false).await.expect("the end");
 }

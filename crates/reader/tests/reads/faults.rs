@@ -117,7 +117,7 @@ async fn cluster_recovers_after_an_outage() {
     for _ in 0..20 {
         for error in [
             reader.fetch(at("t", 0, 0)).await.expect_err("nobody is there"),
-            reader.list_offset("other", 0, -1).await.expect_err("nobody is there"),
+            reader.list_offset("other", 0, -1, false).await.expect_err("nobody is there"),
             reader.ready().await.expect_err("nobody is there"),
         ] {
             assert!(error.retriable() && error.is_unavailable(), "{}", chain(&error));
@@ -196,19 +196,23 @@ async fn invalid_calls_are_rejected_without_a_request() {
     let reader = reader(&[broker.address]);
     for (topic, partition, code) in [("", 0, 17), ("..", 0, 17), ("a b", 0, 17), ("t", -1, 3)] {
         assert_eq!(reader.fetch(at(topic, partition, 0)).await.expect_err("a refusal").code(), code);
-        assert_eq!(reader.list_offset(topic, partition, -1).await.expect_err("a refusal").code(), code);
+        assert_eq!(
+            reader.list_offset(topic, partition, -1, false).await.expect_err("a refusal").code(),
+            code
+        );
     }
     let error = reader.fetch(at("t", 0, -1)).await.expect_err("a refusal");
     assert_eq!(
         (error.code(), error.to_string()),
         (1, "OFFSET_OUT_OF_RANGE: offset -1: expected 0 or more".to_owned())
     );
-    let error = reader.list_offset("t", 0, -3).await.expect_err("a refusal");
+    let error = reader.list_offset("t", 0, -4, false).await.expect_err("a refusal");
     assert_eq!(
         (error.code(), error.to_string()),
         (
             42,
-            "INVALID_REQUEST: timestamp -3: expected milliseconds, -1 (log end) or -2 (log start)".to_owned()
+            "INVALID_REQUEST: timestamp -4: expected milliseconds, -1 (log end), -2 (log start) or -3 (latest timestamp)"
+                .to_owned()
         )
     );
     assert_eq!(broker.connections(), 0);
@@ -242,7 +246,7 @@ async fn many_missing_topics_cost_few_requests() {
     let callers: Vec<_> = (0..2_000)
         .map(|at| {
             let reader = reader.clone();
-            tokio::spawn(async move { reader.list_offset(&format!("missing-{at}"), 0, -1).await })
+            tokio::spawn(async move { reader.list_offset(&format!("missing-{at}"), 0, -1, false).await })
         })
         .collect();
     for caller in callers {
@@ -250,7 +254,7 @@ async fn many_missing_topics_cost_few_requests() {
         assert_eq!((error.code(), error.retriable()), (3, false));
     }
     for _ in 0..50 {
-        reader.list_offset("missing-1999", 0, -1).await.expect_err("no such topic");
+        reader.list_offset("missing-1999", 0, -1, false).await.expect_err("no such topic");
     }
     let requests = broker.metadata();
     let paced = started.elapsed().as_millis() / 20 + 1;
@@ -272,10 +276,15 @@ async fn dropped_call_leaves_the_connection_usable() {
     let reader = reader(&[broker.address]);
     reader.fetch(at("t", 0, 0)).await.expect("an empty answer");
     for timestamp in 0..5 {
-        let dropped =
-            tokio::time::timeout(Duration::from_millis(20), reader.list_offset("t", 0, 1_000 + timestamp));
+        let dropped = tokio::time::timeout(
+            Duration::from_millis(20),
+            reader.list_offset("t", 0, 1_000 + timestamp, false),
+        );
         dropped.await.expect_err("it takes longer");
-        assert_eq!(reader.list_offset("t", 0, timestamp).await.expect("its own answer"), timestamp);
+        assert_eq!(
+            reader.list_offset("t", 0, timestamp, false).await.expect("its own answer").offset,
+            timestamp
+        );
     }
     assert!(broker.connections() <= 4, "{} connections", broker.connections());
 }

@@ -41,7 +41,7 @@ async fn throttle_time_beyond_the_deadline_is_an_error_at_once() {
     for error in [
         reader.fetch(at("t", 0, 0)).await.expect_err("too long a wait"),
         reader.fetch(at("t", 0, 0)).await.expect_err("too long a wait"),
-        reader.list_offset("t", 0, -1).await.expect_err("too long a wait"),
+        reader.list_offset("t", 0, -1, false).await.expect_err("too long a wait"),
     ] {
         let want = format!("{} throttles this client for another ", broker.address);
         assert!(chain(&error).contains(&want), "{}", chain(&error));
@@ -72,14 +72,17 @@ async fn nothing_is_sent_during_the_throttle_time() {
     })
     .await;
     let reader = reader(&[broker.address]);
-    assert_eq!(reader.list_offset("t", 0, 7).await.expect("an offset"), 7);
+    assert_eq!(reader.list_offset("t", 0, 7, false).await.expect("an offset").offset, 7);
     let callers: Vec<_> = (10..60)
         .map(|timestamp| {
             let reader = reader.clone();
             tokio::spawn(async move {
                 // Another topic, so that metadata has to wait as well.
                 let topic = if timestamp % 2 == 0 { "t" } else { "u" };
-                assert_eq!(reader.list_offset(topic, 0, timestamp).await.expect("an offset"), timestamp);
+                assert_eq!(
+                    reader.list_offset(topic, 0, timestamp, false).await.expect("an offset").offset,
+                    timestamp
+                );
                 let max_wait = Duration::from_millis(10);
                 reader
                     .fetch(Fetch { max_wait, at_end: Some(Ends::UNKNOWN), ..at(topic, 0, 0) })
@@ -109,10 +112,10 @@ async fn throttle_time_applies_to_one_broker() {
     .await;
     let reader = reader(&[first.address]);
     let started = Instant::now();
-    assert_eq!(reader.list_offset("first", 0, -1).await.expect("an offset"), 1);
-    reader.list_offset("first", 0, -1).await.expect_err("too long a wait");
+    assert_eq!(reader.list_offset("first", 0, -1, false).await.expect("an offset").offset, 1);
+    reader.list_offset("first", 0, -1, false).await.expect_err("too long a wait");
     // Metadata and offsets come from the other broker.
-    assert_eq!(reader.list_offset("second", 0, -1).await.expect("an offset"), 0);
+    assert_eq!(reader.list_offset("second", 0, -1, false).await.expect("an offset").offset, 0);
     assert_eq!(second.metadata().len(), 1);
     assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
 }

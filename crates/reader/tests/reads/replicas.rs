@@ -52,7 +52,7 @@ async fn records_come_from_the_preferred_replica_and_offsets_from_the_leader() {
     let (leader, follower, reader) = start(|asked| record(asked, b'f')).await;
     for offset in 0..5 {
         assert_eq!(read(&reader, offset).await, "f");
-        assert_eq!(reader.list_offset("t", 0, -1).await.expect("the end"), 100);
+        assert_eq!(reader.list_offset("t", 0, -1, false).await.expect("the end").offset, 100);
     }
     // The leader redirects once.
     assert_eq!((leader.fetched(), follower.fetched()), (vec![0], vec![0, 1, 2, 3, 4]));

@@ -61,17 +61,17 @@ async fn no_answer_is_older_than_its_question() {
     .await;
     let reader = reader(&[broker.address]);
     // Connects, so that the calls below are sent at once.
-    reader.list_offset("t", 0, -1).await.expect("an offset");
+    reader.list_offset("t", 0, -1, false).await.expect("an offset");
     let before = broker.listed();
     let first = tokio::spawn({
         let reader = reader.clone();
-        async move { reader.list_offset("t", 0, -1).await }
+        async move { reader.list_offset("t", 0, -1, false).await }
     });
     while broker.listed() == before {
         tokio::task::yield_now().await;
     }
-    for offset in join_all((0..CALLERS).map(|_| reader.list_offset("t", 0, -1))).await {
-        assert_eq!(offset.expect("an offset"), 7);
+    for offset in join_all((0..CALLERS).map(|_| reader.list_offset("t", 0, -1, false))).await {
+        assert_eq!(offset.expect("an offset").offset, 7);
     }
     first.await.expect("no panic").expect("an offset");
     assert_eq!(broker.listed(), before + 2, "one request for all who asked while the first was under way");

@@ -7,7 +7,7 @@ use super::super::problem::Problem;
 use super::super::response::Response;
 use super::partition;
 use super::path::Query;
-use crate::backend::{LOG_START, Log};
+use crate::backend::{Log, MAX_TIMESTAMP};
 use crate::cluster::Cluster;
 
 /// The response to GET of a partition's offsets.
@@ -20,7 +20,7 @@ pub(super) async fn get(
     query: &str,
     content_type: &'static str,
 ) -> Result<Response, Problem> {
-    let timestamp = Query::parse(query, &["timestamp"])?.number("timestamp", LOG_START..=i64::MAX)?;
+    let timestamp = Query::parse(query, &["timestamp"])?.number("timestamp", MAX_TIMESTAMP..=i64::MAX)?;
     let found = match timestamp {
         Some(timestamp) => cluster.list_offset(log, timestamp).await.map(|offset| Document::At { offset }),
         None => cluster

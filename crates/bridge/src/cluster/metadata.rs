@@ -1,0 +1,125 @@
+//! Topics, with their partitions and leaders.
+
+use std::collections::BTreeSet;
+
+use futures_util::future::join_all;
+
+use super::Cluster;
+use crate::backend::{CommandError, Fault, Partition};
+use crate::metrics::Kind;
+
+/// The topics to describe.
+pub(crate) struct TopicSelection<N> {
+    /// By name.
+    pub(crate) named: BTreeSet<String>,
+    /// Those in the cluster's list for which this is true. None: without a look at the list.
+    pub(crate) listed: Option<N>,
+    /// Only topics whose name sorts after this one.
+    pub(crate) after: String,
+}
+
+/// Some topics, in the order of their names.
+#[derive(Debug, Default)]
+pub(crate) struct MetadataPage {
+    pub(crate) topics: Vec<DescribedTopic>,
+    /// Whether more topics follow.
+    pub(crate) more: bool,
+}
+
+/// A topic's name and partitions.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct DescribedTopic {
+    pub(crate) name: String,
+    pub(crate) partitions: Result<Vec<Partition>, CommandError>,
+}
+
+impl Cluster {
+    /// Describes topics until `size` of those described is more than `max_bytes`, but at least one.
+    ///
+    /// # Errors
+    /// The list of topics is not available.
+    ///
+    /// # Cancel safety
+    /// A drop abandons the reads.
+    pub(crate) async fn metadata<N: Fn(&str) -> bool>(
+        &self,
+        selection: TopicSelection<N>,
+        max_bytes: usize,
+        size: impl Fn(&DescribedTopic) -> usize,
+    ) -> Result<MetadataPage, CommandError> {
+        self.measured(Kind::Topics, self.page(selection, max_bytes, size)).await
+    }
+
+    async fn page<N: Fn(&str) -> bool>(
+        &self,
+        selection: TopicSelection<N>,
+        max_bytes: usize,
+        size: impl Fn(&DescribedTopic) -> usize,
+    ) -> Result<MetadataPage, CommandError> {
+        let TopicSelection { named, listed, after } = selection;
+        let mut names: BTreeSet<&str> = named.iter().map(String::as_str).collect();
+        let all = match listed {
+            Some(_) => self.backend.topics().await?,
+            None => [].into(),
+        };
+        if let Some(listed) = listed {
+            names.extend(all.iter().map(String::as_str).filter(|name| listed(name)));
+        }
+        let names: Vec<&str> = names.into_iter().filter(|name| **name > *after).collect();
+        let (mut page, mut bytes) = (MetadataPage::default(), 0_usize);
+        for names in names.chunks(TOPICS_AT_ONCE) {
+            let describe = |name| async move { (name, self.backend.partitions(name).await) };
+            for (name, partitions) in join_all(names.iter().map(|name| describe(*name))).await {
+                // It was deleted since the list was read.
+                if !named.contains(name)
+                    && partitions.as_ref().is_err_and(|error| error.fault == Fault::NotFound)
+                {
+                    continue;
+                }
+                let topic = DescribedTopic { name: name.to_owned(), partitions };
+                bytes = bytes.saturating_add(size(&topic));
+                if bytes > max_bytes && !page.topics.is_empty() {
+                    page.more = true;
+                    return Ok(page);
+                }
+                page.topics.push(topic);
+            }
+        }
+        Ok(page)
+    }
+}
+
+/// Topics that are described at the same time.
+const TOPICS_AT_ONCE: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::script::Script;
+
+    /// The names of the topics of a page of at most `max` topics, and whether more follow.
+    async fn page(named: &[&str], prefix: Option<&str>, after: &str, max: usize) -> (Vec<String>, bool) {
+        let selection = TopicSelection {
+            named: named.iter().copied().map(str::to_owned).collect(),
+            listed: prefix.map(|prefix| move |name: &str| name.starts_with(prefix)),
+            after: after.to_owned(),
+        };
+        let page = Script::cluster(1).0.metadata(selection, max, |_| 1).await.unwrap();
+        (page.topics.into_iter().map(|topic| topic.name).collect(), page.more)
+    }
+
+    #[tokio::test]
+    async fn pages_have_each_topic_once() {
+        assert_eq!(page(&[], Some(""), "", 2).await, (vec!["a".to_owned(), "b.1".to_owned()], true));
+        assert_eq!(page(&[], Some(""), "b.1", 2).await, (vec!["b.2".to_owned()], false));
+        assert_eq!(page(&[], Some("b"), "", 0).await, (vec!["b.1".to_owned()], true), "at least one");
+        let named = ["b.1", "gone", "z"].map(str::to_owned).to_vec();
+        assert_eq!(page(&["z", "gone", "b.1"], None, "", 9).await, (named, false));
+        assert_eq!(page(&["z"], Some("b"), "b.1", 9).await, (vec!["b.2".to_owned(), "z".to_owned()], false));
+    }
+
+    #[tokio::test]
+    async fn topic_deleted_since_it_was_listed_is_left_out() {
+        assert_eq!(page(&[], Some("g"), "", 9).await, (Vec::new(), false));
+    }
+}
