@@ -93,6 +93,11 @@ impl Decoder {
         }
     }
 
+    /// The kind of the frame whose payload is being read.
+    pub fn opcode(&self) -> Option<Opcode> {
+        self.current.map(|(header, _)| header.opcode)
+    }
+
     fn header(&mut self, input: &mut &mut [u8]) -> Result<Option<Header>, SessionError> {
         loop {
             let need = match self.head.get(..self.have) {

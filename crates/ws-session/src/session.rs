@@ -10,7 +10,7 @@ use sluicegate_protocol::{Close, ControlReq, PubSubReq, grpc};
 use crate::answer::{Answers, Edit};
 use crate::budget::Budget;
 use crate::close;
-use crate::frame::Decoder;
+use crate::frame::{Decoder, Opcode, Part};
 use crate::message::{Assembler, Message};
 use crate::request::{Command, Request};
 use crate::session_error::SessionError;
@@ -78,8 +78,19 @@ pub struct Session {
     answers: Answers,
     /// The number of the unfinished message that the bridge was told; 0: none.
     told: u64,
-    /// Ignores the client's bytes.
-    deaf: bool,
+    client: ClientSide,
+}
+
+/// What the client's bytes still mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ClientSide {
+    Open,
+    /// The bridge closed the session: only the client's close frame counts.
+    Closing,
+    /// The client's close frame has arrived.
+    Closed,
+    /// The client broke the protocol: its bytes are ignored.
+    Failed,
 }
 
 impl Session {
@@ -90,7 +101,7 @@ impl Session {
             assembler: Assembler::new(limits.max_message_bytes, budget, source),
             answers: Answers::default(),
             told: 0,
-            deaf: false,
+            client: ClientSide::Open,
         }
     }
 
@@ -98,6 +109,11 @@ impl Session {
     /// Call it again with as many bytes until it wants no more.
     pub fn wanted(&self, size: usize, seen: &[u8]) -> usize {
         self.answers.wanted(size, seen)
+    }
+
+    /// Whether the client's close frame has arrived. It must be its last.
+    pub fn is_closed_by_client(&self) -> bool {
+        self.client == ClientSide::Closed
     }
 
     /// Handles one input, and appends what to do.
@@ -119,19 +135,23 @@ impl Session {
 
     fn note_closed(&mut self, was_closed: bool, out: &mut Vec<Output>) {
         if self.answers.is_closed() && !was_closed {
-            self.turn_deaf();
+            if self.client == ClientSide::Open {
+                self.end_client(ClientSide::Closing);
+            }
             out.push(Output::Closed);
         }
     }
 
     fn client(&mut self, bytes: &mut [u8], out: &mut Vec<Output>) {
-        if self.deaf {
-            return;
+        match self.client {
+            ClientSide::Open => {}
+            ClientSide::Closing => return self.find_close(bytes),
+            ClientSide::Closed | ClientSide::Failed => return,
         }
         let mut to_bridge = Vec::new();
         if let Err(error) = self.messages(bytes, &mut to_bridge, out) {
             out.push(Output::Count(Event::Error(error)));
-            self.stop(error.close(), &mut to_bridge, out);
+            self.stop(ClientSide::Failed, error.close(), &mut to_bridge, out);
         }
         if !to_bridge.is_empty() {
             out.push(Output::ToBridge(to_bridge));
@@ -148,9 +168,9 @@ impl Session {
         if self.assembler.is_evicted() {
             return Err(SessionError::Evicted);
         }
-        while !self.deaf && self.part(&mut bytes, to_bridge, out)? {}
+        while self.client == ClientSide::Open && self.part(&mut bytes, to_bridge, out)? {}
         let unfinished = self.assembler.unfinished().unwrap_or(0);
-        if !self.deaf && self.told != unfinished {
+        if self.client == ClientSide::Open && self.told != unfinished {
             control(Control::Unfinished(unfinished), to_bridge)?;
             self.told = unfinished;
         }
@@ -176,21 +196,36 @@ impl Session {
             Some(Message::Pong(payload)) => control(Control::Alive(payload.into_owned().into()), to_bridge)?,
             Some(Message::Close(payload)) => {
                 let close = close::parse(&payload)?;
-                self.stop(close, to_bridge, out);
+                self.stop(ClientSide::Closed, close, to_bridge, out);
             }
         }
         Ok(true)
     }
 
-    fn stop(&mut self, close: Close, to_bridge: &mut Vec<u8>, out: &mut Vec<Output>) {
-        self.turn_deaf();
+    /// Discards the client's bytes up to its close frame.
+    fn find_close(&mut self, mut bytes: &mut [u8]) {
+        loop {
+            let opcode = self.decoder.opcode();
+            match self.decoder.next(&mut bytes) {
+                Ok(Some(Part::Payload { last: true, .. })) if opcode == Some(Opcode::Close) => {
+                    return self.end_client(ClientSide::Closed);
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => return,
+                Err(_) => return self.end_client(ClientSide::Failed),
+            }
+        }
+    }
+
+    fn stop(&mut self, client: ClientSide, close: Close, to_bridge: &mut Vec<u8>, out: &mut Vec<Output>) {
+        self.end_client(client);
         let told = control(Control::Close(close), to_bridge).is_ok();
         out.push(Output::Closing { told });
     }
 
     /// Frees the memory of the unfinished message before the stream ends.
-    fn turn_deaf(&mut self) {
-        self.deaf = true;
+    fn end_client(&mut self, client: ClientSide) {
+        self.client = client;
         self.assembler.give_up();
     }
 }

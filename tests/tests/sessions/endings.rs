@@ -28,6 +28,7 @@ async fn drain_answers_commands_in_flight_and_closes_with_1001(way: Way) {
 
     stack.bridge.process.terminate();
     idle.is_closed(&close(1001, "going away"), "an idle session").await;
+    drop(idle);
     is_told_to_try_again(&stack).await;
     let (high_watermark, last_stable_offset, log_start_offset) = (Some(0), Some(0), Some(0));
     let ends = KafkaFetchResp { high_watermark, last_stable_offset, log_start_offset, ..Default::default() };
@@ -35,8 +36,8 @@ async fn drain_answers_commands_in_flight_and_closes_with_1001(way: Way) {
     assert_eq!(busy.answer().await, PubSubResp { sequence: 7, resp: Some(empty) });
     let told = busy.is_closed().await.expect("a close with a code");
     assert_eq!((u16::from(told.code), told.reason.as_str()), (1001, "going away"));
-    // All sessions are over, so what is left of the ten seconds' grace is not used.
-    let status = stack.bridge.process.wait(Duration::from_secs(5)).await.unwrap();
+    // No session is left: the bridge waits neither for `close_timeout_ms` nor for `drain_timeout_ms`, 5 s and 10 s.
+    let status = stack.bridge.process.wait(Duration::from_secs(3)).await.unwrap();
     assert!(status.success(), "{status}");
     let log = stack.bridge.process.log_tail();
     assert!(!log.contains("cut off") && !log.contains("panicked"), "{log}");

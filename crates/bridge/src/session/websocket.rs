@@ -6,7 +6,7 @@ mod tests;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::buf::Chain;
@@ -35,10 +35,16 @@ impl Client {
     /// A chunk is empty if the client's bytes make no request yet: they still show that it is alive. A chunk has at
     /// most the largest request plus [`READ_BYTES`] of others, each of which can become a refusal of five times its
     /// size.
+    ///
+    /// Ends at the client's close frame. RFC 6455, section 5.5.1: "After both sending and receiving a Close message [...]
+    /// The server MUST close the underlying TCP connection immediately".
     pub(super) fn requests(&self, io: impl AsyncRead + Send + 'static, cluster: Arc<Cluster>) -> Input {
         let client = self.clone();
         let mut io = Box::pin(io);
         Box::pin(stream::poll_fn(move |cx| {
+            if client.lock().is_closed_by_client() {
+                return Poll::Ready(None);
+            }
             let mut space = [const { MaybeUninit::uninit() }; READ_BYTES];
             let mut read = ReadBuf::uninit(&mut space);
             if let Err(error) = ready!(io.as_mut().poll_read(cx, &mut read)) {
@@ -68,7 +74,7 @@ impl Client {
 
     /// The front of `bytes`, as far as the session needs to see it.
     fn seen<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
-        let session = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let session = self.lock();
         let mut seen: &[u8] = &[];
         loop {
             let wanted = session.wanted(bytes.len(), seen);
@@ -81,8 +87,12 @@ impl Client {
 
     fn step(&self, input: SessionInput<'_>) -> Vec<Output> {
         let mut outputs = Vec::new();
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).handle(input, &mut outputs);
+        self.lock().handle(input, &mut outputs);
         outputs
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Session> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

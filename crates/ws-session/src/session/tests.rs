@@ -279,6 +279,31 @@ fn nothing_passes_after_the_bridges_close() {
 }
 
 #[test]
+fn clients_close_is_found_after_the_bridges() {
+    let data = frame(0x82, &[0x88; 300]);
+    let close = frame(0x88, b"\x03\xe9going away");
+    for (began, rest) in [
+        (&[][..], [&close[..], &data].concat()),
+        (&data[..100], [&data[100..], &frame(0x89, b""), &close].concat()),
+        (&close[..3], close[3..].to_vec()),
+    ] {
+        for cut in 0..=rest.len() {
+            let mut session = session();
+            client(&mut session, &[began]);
+            session.handle(Input::BridgeEnd, &mut Vec::new());
+            assert!(!session.is_closed_by_client());
+            let (head, tail) = rest.split_at(cut);
+            assert_eq!(client(&mut session, &[head, tail]), Seen::default(), "cut at byte {cut}");
+            assert!(session.is_closed_by_client(), "cut at byte {cut}");
+        }
+    }
+    let mut session = session();
+    session.handle(Input::BridgeEnd, &mut Vec::new());
+    client(&mut session, &[&[0x82, 0x01, 0x00], &close]);
+    assert!(!session.is_closed_by_client(), "after a violation");
+}
+
+#[test]
 fn end_without_a_close_becomes_one() {
     let mut session = session();
     let mut outputs = Vec::new();

@@ -64,15 +64,34 @@ async fn client_that_leaves_is_noticed_within_a_second() {
     }
 }
 
+/// Its client need not close the connection.
 #[tokio::test]
-async fn client_that_keeps_its_connection_after_the_close_is_given_up() {
+async fn session_ends_with_the_closing_handshake() {
+    let bridge = start("").await;
+    let mut first = open(&bridge, &[]).await;
+    first.write(masked(CLOSE, b"\x03\xe8")).await;
+    assert_eq!(first.closed().await, (1000, String::new()));
+    all_left(&bridge).await;
+
+    let mut second = open(&bridge, &[]).await;
+    let began = Instant::now();
+    let answer = async {
+        second.is_closed(&close(1001, "going away"), "a drained session").await;
+        second.write(masked(CLOSE, b"\x03\xe9")).await;
+    };
+    tokio::join!(bridge.drain(), answer);
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn client_that_does_not_answer_the_close_is_given_up() {
     let bridge = start("[session]\nclose_timeout_ms = 300").await;
     let mut client = open(&bridge, &[]).await;
-    let asked = Instant::now();
-    client.write(masked(CLOSE, b"\x03\xe8")).await;
-    assert_eq!(client.closed().await, (1000, String::new()));
+    let sent = Instant::now();
+    client.write([0x82, 0x01, 0]).await;
+    assert_eq!(client.closed().await, (1002, "frame without a mask".into()));
     all_left(&bridge).await;
-    assert!(asked.elapsed() >= Duration::from_millis(300), "{:?}", asked.elapsed());
+    assert!(sent.elapsed() >= Duration::from_millis(300), "{:?}", sent.elapsed());
 }
 
 #[tokio::test]
