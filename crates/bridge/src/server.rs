@@ -158,10 +158,22 @@ impl Server {
         }
         match &self.tls {
             Some(tls) => {
-                let stream = timeout(HELLO_TIMEOUT, tls.accept(stream)).await??;
+                let Some(stream) = self.hello(tls.accept(stream)).await? else { return Ok(()) };
                 self.serve(stream, peer).await
             }
             None => self.serve(stream, peer).await,
+        }
+    }
+
+    /// A step before the first request, in bounded time: a peer that sends nothing is disconnected. None if the server
+    /// closes meanwhile.
+    async fn hello<T>(
+        &self,
+        step: impl Future<Output = io::Result<T>>,
+    ) -> Result<Option<T>, Box<dyn std::error::Error + Send + Sync>> {
+        match self.open.close.run_until_cancelled(timeout(HELLO_TIMEOUT, step)).await {
+            Some(done) => Ok(Some(done??)),
+            None => Ok(None),
         }
     }
 
@@ -171,8 +183,7 @@ impl Server {
         io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         peer: SocketAddr,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        // A peer that sends nothing is disconnected.
-        let (version, io) = timeout(HELLO_TIMEOUT, version::detect(io)).await??;
+        let Some((version, io)) = self.hello(version::detect(io)).await? else { return Ok(()) };
         let io = TokioIo::new(io);
         let endpoint = Arc::clone(&self.endpoint);
         let respond = move |mut request: hyper::Request<Incoming>| {

@@ -209,11 +209,13 @@ async fn silent_and_slow_connections_are_closed() {
 #[tokio::test]
 async fn drain_closes_unused_connections_at_once() {
     let bridge = start("").await;
+    let mut silent = Raw::connect(bridge.address()).await;
     let mut client = Raw::connect(bridge.address()).await;
     client.write(options(&[])).await;
     assert_eq!(client.response().await.status, 204);
     let began = Instant::now();
     bridge.drain().await;
     assert!(client.try_response().await.is_none());
+    assert!(silent.try_response().await.is_none());
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
 }
