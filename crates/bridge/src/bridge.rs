@@ -178,7 +178,8 @@ impl Endpoint {
             sessions: Arc::new(Semaphore::new(config.limits.max_sessions)),
             calls: FairPermits::new(config.limits.max_calls),
             // A waiting request costs no more than a session.
-            waiting: Arc::new(Semaphore::new(config.limits.max_sessions)),
+            waiting: FairPermits::new(config.limits.max_sessions),
+            waiting_http1: FairPermits::new(config.limits.max_connections / HTTP1_WAITERS),
             metrics,
             logs,
             warnings: RateLimit::default(),
@@ -200,6 +201,9 @@ async fn drop_old_records(logs: SharedLog, max_age: Duration) {
 
 /// The shortest time between two looks for old records.
 const MIN_SWEEP: Duration = Duration::from_secs(1);
+
+/// One of so many connections can be occupied by a request that waits at a log end.
+const HTTP1_WAITERS: usize = 2;
 
 /// Time for connections without sessions to close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);

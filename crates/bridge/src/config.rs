@@ -83,7 +83,7 @@ pub struct Limits {
     pub max_sessions: usize,
     /// Plain HTTP requests in progress. Default 1,000. One costs at most twice `read.max_bytes`, or three times
     /// `max_request_bytes` if it writes. Requests that wait at the end of a log do not count: up to `max_sessions` of them wait,
-    /// at most 32 KiB each, and a further one does not wait.
+    /// at most 32 KiB each, and over HTTP/1.1 half of `max_connections`. A further one does not wait.
     pub max_calls: usize,
     /// Gateways' connections. Default 4,096. One costs at most `stream_window_bytes` × `max_streams`. A further one closes the
     /// HTTP/1.1 connection that has been idle longest, or waits. An HTTP/1.1 connection that became a session counts only as a

@@ -60,7 +60,9 @@ pub(crate) struct Endpoint {
     /// For plain HTTP requests.
     pub(crate) calls: Arc<FairPermits>,
     /// For plain HTTP requests that wait at a log end, without a call permit.
-    pub(crate) waiting: Arc<Semaphore>,
+    pub(crate) waiting: Arc<FairPermits>,
+    /// The same over HTTP/1.1, where each of them occupies a connection.
+    pub(crate) waiting_http1: Arc<FairPermits>,
     pub(crate) metrics: Metrics,
     /// Recently read records of all clusters.
     pub(crate) logs: SharedLog,

@@ -20,7 +20,14 @@ pub(crate) struct FairPermits {
 #[derive(Debug)]
 struct Held {
     free: usize,
-    by_cluster: HashMap<ClusterId, BTreeMap<Source, usize>>,
+    by_cluster: HashMap<ClusterId, HeldByCluster>,
+}
+
+#[derive(Debug, Default)]
+struct HeldByCluster {
+    /// The sum of `by_source`.
+    total: usize,
+    by_source: BTreeMap<Source, usize>,
 }
 
 /// Identifies a cluster by the address of its `Arc`, which outlives its permits.
@@ -43,8 +50,9 @@ impl FairPermits {
     pub(crate) fn try_acquire(self: &Arc<Self>, cluster: ClusterId, source: Source) -> Option<FairPermit> {
         let mut held = self.held();
         let of_cluster = held.by_cluster.get(&cluster);
-        let by_source = of_cluster.and_then(|sources| sources.get(&source)).copied().unwrap_or_default();
-        let by_cluster = of_cluster.map_or(0, |sources| sources.values().sum());
+        let by_source =
+            of_cluster.and_then(|cluster| cluster.by_source.get(&source)).copied().unwrap_or_default();
+        let by_cluster = of_cluster.map_or(0, |cluster| cluster.total);
         // The largest n that the cluster can take beyond the h it holds: before the last one, h + n < SHARE (free - n).
         let room =
             held.free.saturating_mul(SHARE).saturating_sub(by_cluster).div_ceil(SHARE.saturating_add(1));
@@ -52,7 +60,9 @@ impl FairPermits {
             return None;
         }
         held.free = held.free.saturating_sub(1);
-        let count = held.by_cluster.entry(cluster).or_default().entry(source).or_default();
+        let of_cluster = held.by_cluster.entry(cluster).or_default();
+        of_cluster.total = of_cluster.total.saturating_add(1);
+        let count = of_cluster.by_source.entry(source).or_default();
         *count = count.saturating_add(1);
         Some(FairPermit { permits: Arc::clone(self), cluster, source })
     }
@@ -71,14 +81,15 @@ impl Drop for FairPermit {
     fn drop(&mut self) {
         let mut held = self.permits.held();
         held.free = held.free.saturating_add(1);
-        let Some(sources) = held.by_cluster.get_mut(&self.cluster) else { return };
-        if let Some(count) = sources.get_mut(&self.source) {
+        let Some(of_cluster) = held.by_cluster.get_mut(&self.cluster) else { return };
+        of_cluster.total = of_cluster.total.saturating_sub(1);
+        if let Some(count) = of_cluster.by_source.get_mut(&self.source) {
             *count = count.saturating_sub(1);
             if *count == 0 {
-                sources.remove(&self.source);
+                of_cluster.by_source.remove(&self.source);
             }
         }
-        if sources.is_empty() {
+        if of_cluster.by_source.is_empty() {
             held.by_cluster.remove(&self.cluster);
         }
     }
@@ -150,7 +161,10 @@ mod tests {
                 }
                 taken.extend(permits.try_acquire(cluster, source(name)));
                 let held = permits.held();
-                let counted: usize = held.by_cluster.values().flat_map(BTreeMap::values).sum();
+                for cluster in held.by_cluster.values() {
+                    prop_assert_eq!(cluster.total, cluster.by_source.values().sum::<usize>());
+                }
+                let counted: usize = held.by_cluster.values().map(|cluster| cluster.total).sum();
                 prop_assert_eq!((held.free + taken.len(), counted), (total, taken.len()));
             }
             drop(taken);

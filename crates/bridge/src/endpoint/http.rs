@@ -53,11 +53,12 @@ impl Endpoint {
     ) -> Result<AdmittedRequest<'a>, Refusal> {
         let grant = self.grant(request).await?;
         let cluster = Arc::as_ptr(&grant.cluster).addr();
+        let waiting = if request.version() < Version::HTTP_2 { &self.waiting_http1 } else { &self.waiting };
         let running = RequestPermits::begin(
             &self.calls,
             cluster,
             grant.client,
-            &self.waiting,
+            waiting,
             &self.drain,
             self.open.token(),
         )

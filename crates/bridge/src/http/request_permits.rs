@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use sluicegate_ws_session::source::Source;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
@@ -19,7 +18,7 @@ pub(crate) struct RequestPermits {
     calls: Arc<FairPermits>,
     cluster: ClusterId,
     source: Source,
-    waiting: Arc<Semaphore>,
+    waiting: Arc<FairPermits>,
     drain: CancellationToken,
     _open: TaskTrackerToken,
 }
@@ -28,7 +27,7 @@ pub(crate) struct RequestPermits {
 #[derive(Default)]
 struct Permits {
     _call: Option<FairPermit>,
-    _waiter: Option<OwnedSemaphorePermit>,
+    _waiter: Option<FairPermit>,
 }
 
 impl RequestPermits {
@@ -38,7 +37,7 @@ impl RequestPermits {
         calls: &Arc<FairPermits>,
         cluster: ClusterId,
         source: Source,
-        waiting: &Arc<Semaphore>,
+        waiting: &Arc<FairPermits>,
         drain: &CancellationToken,
         open: TaskTrackerToken,
     ) -> Option<Arc<Self>> {
@@ -65,15 +64,15 @@ impl RequestPermits {
 }
 
 impl AnswerReservation for &RequestPermits {
-    /// Trades the call permit for a waiter permit, and waits until the bridge drains. Ready at once if no waiter permit
-    /// is free.
+    /// Trades the call permit for a waiter permit, and waits until the bridge drains. Ready at once if `waiting` has no
+    /// permit for its source and cluster.
     fn wait(&mut self, _: usize) -> BoxFuture<'_, ()> {
-        match Arc::clone(&self.waiting).try_acquire_owned() {
-            Ok(permit) => {
+        match self.waiting.try_acquire(self.cluster, self.source) {
+            Some(permit) => {
                 self.replace_permits(Permits { _call: None, _waiter: Some(permit) });
                 self.drain.cancelled().boxed()
             }
-            Err(_) => ready(()).boxed(),
+            None => ready(()).boxed(),
         }
     }
 
@@ -97,7 +96,7 @@ mod tests {
 
     #[tokio::test]
     async fn request_that_waited_needs_a_call_permit_to_continue() {
-        let (calls, waiting) = (FairPermits::new(1), Arc::new(Semaphore::new(1)));
+        let (calls, waiting) = (FairPermits::new(1), FairPermits::new(1));
         let (drain, open) = (CancellationToken::new(), TaskTracker::new());
         let source = Source::from(IpAddr::from([192, 0, 2, 1]));
         let begin = || RequestPermits::begin(&calls, 1, source, &waiting, &drain, open.token());
@@ -109,6 +108,6 @@ mod tests {
         drop(other);
         assert!((&mut &*request).refill().await);
         assert!(begin().is_none());
-        assert_eq!(waiting.available_permits(), 1);
+        assert!(waiting.try_acquire(1, source).is_some());
     }
 }

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use ::http::{HeaderMap, HeaderValue};
 use sluicegate_ws_session::source::Source;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
@@ -244,7 +243,7 @@ async fn ask_with(
     let headers = headers(lines);
     let body = Bytes::from_static(b"body");
     let request = Request { grant: &grant, method: &method, headers: Headers(&headers), body: &body };
-    let waiting = Arc::new(Semaphore::new(1));
+    let waiting = FairPermits::new(1);
     let running =
         RequestPermits::begin(calls, 1, Source::default(), &waiting, &Default::default(), open.token());
     let running = running.unwrap();

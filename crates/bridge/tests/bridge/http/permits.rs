@@ -1,18 +1,19 @@
 //! The permits of `limits.max_calls`: how long requests hold them, and the shares of clusters and clients.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ::http::{Method, Request};
 use bytes::Bytes;
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use h2::RecvStream;
 use h2::client::SendRequest;
 use rdkafka::mocking::MockCluster;
+use sluicegate_tests::raw::Raw;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::{rest, send};
+use super::{http1, rest, send};
 use crate::reads::Stack;
 use crate::support::{Gateway, start_before, with};
 
@@ -96,6 +97,38 @@ async fn unread_answer_holds_its_place_but_for_its_last_frame() {
         drop(unread);
         becomes_free(&stack).await;
     }
+}
+
+/// What a source with waiting reads beyond measure leaves to others, of 32 connections.
+#[tokio::test]
+async fn waiting_reads_over_http1_leave_connections_to_others() {
+    let stack = Stack::start_with("[limits]\nmax_connections = 32").await;
+    let address = stack.bridge.address();
+    let poll = |source, wait| {
+        let path = format!("{RECORDS}0&timeout={wait}");
+        with(rest("GET", &path), &[("sluicegate-client", source)])
+    };
+    let over_http1 = async |source, wait| {
+        let began = Instant::now();
+        let response = Raw::connect(address).await.ask(&http1(&poll(source, wait))).await;
+        assert_eq!((response.status, response.text()), (200, "[]"));
+        began.elapsed()
+    };
+    let mut attack: FuturesUnordered<_> = (0..20).map(|_| over_http1("203.0.113.1", 30_000)).collect();
+    // Half of the connections are for waiting reads, and nine sixteenths of them for one source.
+    for _ in 0..20 - 9 {
+        assert!(attack.next().await.unwrap() < Duration::from_secs(10), "answered at once");
+    }
+
+    let over_http2 = async {
+        let began = Instant::now();
+        send(&stack.gateway, poll("203.0.113.1", 300)).await;
+        began.elapsed()
+    };
+    let waited = tokio::join!(over_http1("203.0.113.2", 300), over_http2);
+    assert!(waited.0 >= Duration::from_millis(300), "a bystander: {:?}", waited.0);
+    assert!(waited.1 >= Duration::from_millis(300), "over HTTP/2: {:?}", waited.1);
+    assert!(attack.next().now_or_never().is_none(), "the others still wait");
 }
 
 /// What a source with requests beyond measure leaves to others, at default limits.
