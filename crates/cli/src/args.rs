@@ -163,7 +163,8 @@ pub(crate) struct ListOffsets {
 /// Print the messages of a topic
 ///
 /// Takes the ws:// or wss:// URL of a WebSocket route. Reads each partition from --from to its log end as of the start,
-/// then exits. Fails if a partition makes no progress below its log end within --timeout.
+/// then exits. Fails if a partition makes no progress below its log end within --timeout. Temporary errors are
+/// retried: for up to 30 s, or with --follow until Ctrl-C.
 ///
 /// Without --partition, fetch reads all partitions. It looks up the offsets of partitions 0, 1, 2, … until one does
 /// not exist. Messages of one partition are printed in order, those of different partitions as they arrive.

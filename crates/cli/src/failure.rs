@@ -41,6 +41,17 @@ impl Failure {
             Self::Start(why) => say(format_args!("sluicegate: failed to start: {why}")),
             Self::Settings(why) => say(format_args!("sluicegate: {}", printable(why))),
             Self::Connect(why) | Self::Rest(RestError::Connect(why)) => report_connect(why, url),
+            Self::Command(Error::Command {
+                message,
+                earliest_offset: Some(earliest),
+                latest_offset: Some(latest),
+                ..
+            }) => {
+                let message = printable(message);
+                say(format_args!(
+                    "sluicegate: {message}; offsets {earliest} to {latest} can be fetched from"
+                ));
+            }
             Self::Command(Error::Command { message, .. })
             | Self::Rest(RestError::Problem { message, .. }) => {
                 say(format_args!("sluicegate: {}", printable(message)));
@@ -71,7 +82,7 @@ impl Failure {
         use ConnectError::{Header, Tls, Url};
         match self {
             Self::ReaderGone => 0,
-            Self::Command(Error::Command { .. })
+            Self::Command(Error::Command { .. } | Error::IsolationUnsupported)
             | Self::Rest(RestError::Problem { .. })
             | Self::Stalled { .. }
             | Self::Unacknowledged => 1,

@@ -146,11 +146,11 @@ async fn next(mut reading: Reading<'_>, follow: bool) -> (Reading<'_>, Result<St
         return (reading, Ok(Step { messages: Vec::new(), passed: 0 }));
     }
     let start = Instant::now();
-    let messages = reading.walk.next_batch().await;
+    let batch = reading.walk.next_batch().await;
     let passed = distance(before, reading.walk.position());
     reading.stalled =
         if passed > 0 { Duration::ZERO } else { reading.stalled.saturating_add(start.elapsed()) };
-    (reading, messages.map(|messages| Step { messages, passed }))
+    (reading, batch.map(|batch| Step { messages: batch.messages, passed }))
 }
 
 /// Messages or offsets to read, if the read has an end.

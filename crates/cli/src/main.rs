@@ -122,6 +122,10 @@ fn builder(args: &Args, settings: Settings) -> Result<Builder, Failure> {
     };
     let Settings { url, headers, cacert, identity } = settings;
     let mut builder = Client::builder(url).connect_timeout(limit).request_timeout(request_timeout);
+    if matches!(&args.command, Command::Fetch(fetch) if fetch.follow) {
+        // `fetch` reports and repeats failures itself, without an end.
+        builder = builder.max_retries(0);
+    }
     if cacert.is_some() || identity.is_some() {
         let identity = identity.as_ref().map(|(cert, key)| (cert.as_path(), key.as_path()));
         builder = builder.tls(Tls::new(cacert.as_deref(), identity).map_err(Failure::Connect)?);

@@ -38,11 +38,24 @@ mod tests {
     use std::cell::Cell;
 
     use futures_util::TryStreamExt as _;
+    use sluicegate_client::Reason;
 
     use super::*;
 
     fn missing() -> Error {
-        Error::Command { code: UNKNOWN_TOPIC_OR_PARTITION, message: "no".into(), retriable: false }
+        rejected(UNKNOWN_TOPIC_OR_PARTITION)
+    }
+
+    fn rejected(code: i32) -> Error {
+        Error::Command {
+            code,
+            message: String::new(),
+            retriable: false,
+            retry_after: None,
+            reason: Reason::Unspecified,
+            earliest_offset: None,
+            latest_offset: None,
+        }
     }
 
     /// The partitions found in a topic of `count`, and the highest one requested.
@@ -72,7 +85,7 @@ mod tests {
 
     #[tokio::test]
     async fn other_errors_are_passed_on() {
-        let other = Error::Command { code: 29, message: "denied".into(), retriable: false };
+        let other = rejected(29);
         let ask = |partition| ready(if partition < 2 { Ok(()) } else { Err(other.clone()) });
         assert_eq!(each(ask).try_collect::<Vec<_>>().await, Err(other.clone()));
     }

@@ -14,6 +14,7 @@ use tracing::debug;
 #[cfg(feature = "tls")]
 use crate::Tls;
 use crate::connection::Socket;
+use crate::retry::Retries;
 use crate::{Client, ConnectError, chunked, printable_url, transport};
 
 /// The settings of a client. Made by [`Client::builder`].
@@ -28,6 +29,7 @@ pub struct Builder {
     max_in_flight: usize,
     pub(crate) connect_timeout: Duration,
     pub(crate) request_timeout: Duration,
+    retries: Retries,
 }
 
 /// Shows no value of a header: it may be a secret.
@@ -50,6 +52,7 @@ impl Builder {
             max_in_flight: 16,
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
+            retries: Retries { max: 10, within: Duration::from_secs(30) },
         }
     }
 
@@ -86,9 +89,25 @@ impl Builder {
         self
     }
 
-    /// How long a command or HTTP request may take, including its wait to be sent; 30 s by default.
+    /// How long a command or HTTP request may take, including its wait to be sent; 30 s by default. Each retry has this
+    /// time again.
     pub fn request_timeout(mut self, limit: Duration) -> Self {
         self.request_timeout = limit;
+        self
+    }
+
+    /// How often a read that fails with `retriable` is repeated, 10 times by default; 0 turns retries off. The pauses
+    /// between retries double from 0.1 s to 2 s, with jitter, and are longer if the server asks for more.
+    ///
+    /// Reads are [`Client::fetch`], [`Client::list_offset`] and [`Walk`](crate::Walk). Writes are never repeated.
+    pub fn max_retries(mut self, count: u32) -> Self {
+        self.retries.max = count;
+        self
+    }
+
+    /// How long after the start of a read its last retry can start; 30 s by default.
+    pub fn retry_within(mut self, limit: Duration) -> Self {
+        self.retries.within = limit;
         self
     }
 
@@ -107,7 +126,7 @@ impl Builder {
         let socket = timeout(self.connect_timeout, self.open(request))
             .await
             .map_err(|_| ConnectError::Timeout { after: self.connect_timeout })??;
-        Ok(Client::new(socket, self.max_in_flight, self.request_timeout))
+        Ok(Client::new(socket, self.max_in_flight, self.request_timeout, self.retries))
     }
 
     async fn open(&self, request: Request) -> Result<Socket, ConnectError> {

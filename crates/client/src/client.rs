@@ -8,19 +8,17 @@ use bytes::Bytes;
 use prost::Message as _;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{
-    CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaProduce, CmdPing, KafkaFetchResp, KafkaMessage, ProduceRecord,
-    PubSubReq,
-};
+use sluicegate_protocol::{CmdKafkaListOffset, CmdKafkaProduce, CmdPing, ProduceRecord, PubSubReq};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::debug;
 
 use crate::connection::{self, Socket};
 use crate::pending::Pending;
 use crate::produce::outcome;
-use crate::{Builder, ConnectError, Error, RecordError, Walk, Written};
+use crate::retry::Retries;
+use crate::{Builder, ConnectError, Error, FetchOptions, Fetched, RecordError, Walk, Written};
 
 /// An open session.
 ///
@@ -34,6 +32,7 @@ pub struct Client {
     slots: Semaphore,
     sequence: AtomicI64,
     request_timeout: Duration,
+    retries: Retries,
     task: JoinHandle<Result<(), Error>>,
 }
 
@@ -65,12 +64,17 @@ impl Client {
         Builder::new(url.into())
     }
 
-    pub(crate) fn new(socket: Socket, max_in_flight: usize, request_timeout: Duration) -> Self {
+    pub(crate) fn new(
+        socket: Socket,
+        max_in_flight: usize,
+        request_timeout: Duration,
+        retries: Retries,
+    ) -> Self {
         let (requests, queue) = mpsc::channel(max_in_flight);
         let pending = Arc::new(Pending::new());
         let task = tokio::spawn(connection::run(socket, queue, Arc::clone(&pending)));
         let slots = Semaphore::new(max_in_flight);
-        Self { requests, pending, slots, sequence: AtomicI64::new(1), request_timeout, task }
+        Self { requests, pending, slots, sequence: AtomicI64::new(1), request_timeout, retries, task }
     }
 
     /// Sends `state` to the bridge and back.
@@ -81,7 +85,7 @@ impl Client {
     /// # Errors
     /// [`Error`]
     pub async fn ping(&self, state: impl Into<Bytes>) -> Result<Bytes, Error> {
-        match self.command(Req::CmdPing(CmdPing { state: state.into() })).await? {
+        match self.command(Req::CmdPing(CmdPing { state: state.into() }), self.request_timeout).await? {
             Resp::PongResp(pong) => Ok(pong.state),
             other => Err(mismatch("a pong", &other)),
         }
@@ -94,6 +98,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Error`]; for a topic or partition that does not exist [`Error::Command`].
+    /// Temporary errors are returned once the [retries](Builder::max_retries) are used up.
     pub async fn list_offset(&self, topic: &str, partition: i32, at: At) -> Result<Option<i64>, Error> {
         let timestamp = match at {
             At::Earliest => -2,
@@ -101,42 +106,50 @@ impl Client {
             At::Millis(millis) => millis,
         };
         let command = CmdKafkaListOffset { topic: topic.into(), partition, timestamp };
-        match self.command(Req::CmdKafkaListOffset(command)).await? {
+        match self.read(Req::CmdKafkaListOffset(command), self.request_timeout).await? {
             Resp::KafkaListOffsetResp(answer) => Ok((answer.offset >= 0).then_some(answer.offset)),
             other => Err(mismatch("an offset", &other)),
         }
     }
 
-    /// Messages of `partition` from `offset` on, in order, as many as fit in one answer. At the log end the server waits
-    /// a moment for new ones, then answers with none.
-    ///
-    /// Keys and values are views into the answer, not copies: keeping one keeps the whole answer in memory.
+    /// Messages of `partition` from `offset` on, as many as fit in one answer. At the log end the server waits a moment for
+    /// new ones, then answers with none.
     ///
     /// # Cancel safety
     /// The command may or may not have been sent; its answer is dropped. The server keeps no position.
     ///
     /// # Errors
     /// [`Error`]; for an offset before the log start or after the log end [`Error::Command`].
-    pub async fn fetch(&self, topic: &str, partition: i32, offset: i64) -> Result<Vec<KafkaMessage>, Error> {
-        Ok(self.fetched(topic, partition, offset).await?.messages)
+    /// Temporary errors are returned once the [retries](Builder::max_retries) are used up.
+    pub async fn fetch(&self, topic: &str, partition: i32, offset: i64) -> Result<Fetched, Error> {
+        self.fetch_with(topic, partition, offset, FetchOptions::new()).await
     }
 
-    /// Like [`Client::fetch`], with the next offset to read if there are no messages.
-    pub(crate) async fn fetched(
+    /// Like [`fetch`](Self::fetch), with other options than the server's defaults.
+    ///
+    /// # Cancel safety
+    /// That of [`fetch`](Self::fetch).
+    ///
+    /// # Errors
+    /// Those of [`fetch`](Self::fetch), and [`Error::IsolationUnsupported`].
+    pub async fn fetch_with(
         &self,
         topic: &str,
         partition: i32,
         offset: i64,
-    ) -> Result<KafkaFetchResp, Error> {
-        let command = CmdKafkaFetch { topic: topic.into(), partition, offset, ..Default::default() };
-        match self.command(Req::CmdKafkaFetch(command)).await? {
-            Resp::KafkaFetchResp(answer) => Ok(answer),
+        options: FetchOptions,
+    ) -> Result<Fetched, Error> {
+        let command = options.command(topic, partition, offset);
+        let limit = self.request_timeout.saturating_add(options.wait());
+        match self.read(Req::CmdKafkaFetch(command), limit).await? {
+            Resp::KafkaFetchResp(answer) => options.accept(offset, answer),
             other => Err(mismatch("messages", &other)),
         }
     }
 
     /// Writes `records`, and returns for each where Kafka stored it, or why not. If the command fails as a whole, each of
-    /// them has its error.
+    /// them has its error. The client repeats no write, not even one that certainly failed: that would change the order of
+    /// the records.
     ///
     /// Calls that are in flight at the same time keep the order in which they were first polled, in every partition.
     ///
@@ -151,7 +164,7 @@ impl Client {
         records: Vec<ProduceRecord>,
     ) -> Result<Vec<Result<Written, RecordError>>, Error> {
         let count = records.len();
-        match self.answer(Req::CmdKafkaProduce(CmdKafkaProduce { records })).await? {
+        match self.answer(Req::CmdKafkaProduce(CmdKafkaProduce { records }), self.request_timeout).await? {
             Resp::ErrorResp(error) => Ok(vec![Err(error.into()); count]),
             Resp::KafkaProduceResp(answer) if answer.results.len() == count => {
                 Ok(answer.results.into_iter().map(outcome).collect())
@@ -182,19 +195,31 @@ impl Client {
         task.await.unwrap_or_else(|why| Err(Error::Lost { detail: why.to_string() }))
     }
 
-    async fn command(&self, command: Req) -> Result<Resp, Error> {
-        match self.answer(command).await? {
-            Resp::ErrorResp(error) => {
-                let (code, message, retriable) = (error.code, error.message, error.retriable);
-                Err(Error::Command { code, message, retriable })
-            }
+    /// The answer to a command that changes nothing: it is repeated if that can help.
+    async fn read(&self, command: Req, limit: Duration) -> Result<Resp, Error> {
+        let start = Instant::now();
+        let mut retries: u32 = 0;
+        loop {
+            let error = match self.command(command.clone(), limit).await {
+                Err(error) => error,
+                answer => return answer,
+            };
+            let Some(pause) = self.retries.pause(&error, retries, start.elapsed()) else { return Err(error) };
+            retries = retries.saturating_add(1);
+            debug!("{} failed, retry {retries} in {pause:?}", name(&command));
+            sleep(pause).await;
+        }
+    }
+
+    async fn command(&self, command: Req, limit: Duration) -> Result<Resp, Error> {
+        match self.answer(command, limit).await? {
+            Resp::ErrorResp(error) => Err(Error::command(error)),
             answer => Ok(answer),
         }
     }
 
-    async fn answer(&self, command: Req) -> Result<Resp, Error> {
-        let answer = timeout(self.request_timeout, self.exchange(command));
-        answer.await.unwrap_or(Err(Error::Timeout { after: self.request_timeout }))
+    async fn answer(&self, command: Req, limit: Duration) -> Result<Resp, Error> {
+        timeout(limit, self.exchange(command)).await.unwrap_or(Err(Error::Timeout { after: limit }))
     }
 
     async fn exchange(&self, command: Req) -> Result<Resp, Error> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sluicegate_protocol::{ErrorResp, Reason};
 use tokio_tungstenite::tungstenite;
 
 /// Why a connection was not established.
@@ -68,7 +69,19 @@ pub enum Error {
         message: String,
         /// The same command may succeed later.
         retriable: bool,
+        /// How long to wait before that, if the server says so.
+        retry_after: Option<Duration>,
+        /// Whose fault it is; [`Reason::Unspecified`] if the server does not say so.
+        reason: Reason,
+        /// For [`Reason::OffsetOutOfRange`], if the server knows it: the first offset that can be fetched.
+        earliest_offset: Option<i64>,
+        /// For [`Reason::OffsetOutOfRange`], if the server knows it: the log end, the last offset that can be fetched from.
+        latest_offset: Option<i64>,
     },
+    /// The fetch asked for [`Isolation::ReadCommitted`](crate::Isolation::ReadCommitted), and the server does not know
+    /// isolation levels. The session stays open; no message was delivered.
+    #[error("read only committed records: the server does not support isolation levels")]
+    IsolationUnsupported,
     /// The server ended the session with a WebSocket Close.
     #[error("keep the session: the server closed it with {code} {reason:?}")]
     Closed {
@@ -95,4 +108,22 @@ pub enum Error {
         /// The time allowed.
         after: Duration,
     },
+}
+
+impl Error {
+    pub(crate) fn command(error: ErrorResp) -> Self {
+        Self::Command {
+            reason: error.reason(),
+            code: error.code,
+            retriable: error.retriable,
+            retry_after: retry_after(&error),
+            earliest_offset: error.earliest_offset,
+            latest_offset: error.latest_offset,
+            message: error.message,
+        }
+    }
+}
+
+pub(crate) fn retry_after(error: &ErrorResp) -> Option<Duration> {
+    (error.retry_after_ms > 0).then(|| Duration::from_millis(error.retry_after_ms.into()))
 }

@@ -4,10 +4,13 @@
 //! 2. [`Builder::connect`] opens the WebSocket, or fails with a [`ConnectError`]
 //! 3. [`Client::fetch`], [`Client::list_offset`] and [`Client::ping`] each send a command and wait for its answer; any
 //!    number of tasks can share a client, and commands do not wait for each other
-//! 4. [`Client::walk`] reads a partition in order, batch by batch
+//! 4. [`Client::walk`] reads a partition in order, batch by batch; [`FetchOptions`] are for it and for fetches
 //! 5. [`Client::produce`] writes records and reports the outcome of each
 //! 6. [`Client::close`] ends the session in both directions
 //! 7. `Rest`, with the feature `rest`, lists topics over a gateway's HTTP route
+//!
+//! Reads that fail for a moment are repeated, within the bounds of [`Builder::max_retries`] and
+//! [`Builder::retry_within`]; writes never are.
 //!
 //! Connections, commands and their sizes and times are logged with `tracing` at the level DEBUG; header values, keys and
 //! values never are.
@@ -19,13 +22,25 @@
 //! let client = Client::connect("ws://127.0.0.1:8080/pubsub").await?;
 //! let start = client.list_offset("orders", 0, At::Earliest).await?.unwrap_or(0);
 //! let mut walk = client.walk("orders", 0, start);
-//! for message in walk.next_batch().await? {
+//! for message in walk.next_batch().await?.messages {
 //!     println!("{}: {:?}", message.offset, message.value);
 //! }
 //! client.close().await?;
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Older servers
+//!
+//! Servers ignore fields that they do not know. With a bridge from before [`FetchOptions`], or with Apache APISIX's own
+//! pub/sub:
+//!
+//! - [`Isolation::ReadCommitted`] fails with [`Error::IsolationUnsupported`] and delivers no message.
+//! - [`FetchOptions::max_records`] holds. `max_wait`, `min_bytes` and `max_bytes` have no effect.
+//! - [`Fetched::next_offset`] follows the last message; a range without messages is skipped only if the server reports it.
+//!   The log's ends are `None`.
+//! - [`KafkaMessage::timestamp_type`] is always [`TimestampType::CreateTime`].
+//! - Errors have no reason and no offsets. Without `retriable`, no read is repeated.
 
 #![warn(clippy::arithmetic_side_effects)]
 
@@ -34,10 +49,12 @@ mod chunked;
 mod client;
 mod connection;
 mod error;
+mod fetch;
 mod pending;
 mod produce;
 #[cfg(feature = "rest")]
 mod rest;
+mod retry;
 #[cfg(feature = "tls")]
 mod tls;
 mod transport;
@@ -47,10 +64,11 @@ mod walk;
 pub use builder::Builder;
 pub use client::{At, Client};
 pub use error::{ConnectError, Error};
+pub use fetch::{FetchOptions, Fetched};
 pub use produce::{RecordError, Written};
 #[cfg(feature = "rest")]
 pub use rest::{Partition, Replica, Rest, RestError};
-pub use sluicegate_protocol::{Header, KafkaMessage, ProduceRecord};
+pub use sluicegate_protocol::{Header, Isolation, KafkaMessage, ProduceRecord, Reason, TimestampType};
 #[cfg(feature = "tls")]
 pub use tls::Tls;
 pub use url::printable_url;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use sluicegate_protocol::{ErrorResp, Produced};
+use sluicegate_protocol::{ErrorResp, Produced, Reason};
+
+use crate::error::retry_after;
 
 /// Where Kafka stored an acknowledged record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +18,9 @@ pub struct Written {
 }
 
 /// Why a record was not acknowledged.
+///
+/// The client never sends a record twice by itself. If `retriable` is set and `unknown_outcome` is not, the record was not
+/// written and can be sent again; it then follows the records that were sent in between.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 #[non_exhaustive]
@@ -30,6 +35,8 @@ pub struct RecordError {
     pub retry_after: Option<Duration>,
     /// The record may have been written: sending it again can write it twice.
     pub unknown_outcome: bool,
+    /// Whose fault it is; [`Reason::Unspecified`] if the server does not say so.
+    pub reason: Reason,
 }
 
 pub(crate) fn outcome(produced: Produced) -> Result<Written, RecordError> {
@@ -43,8 +50,13 @@ pub(crate) fn outcome(produced: Produced) -> Result<Written, RecordError> {
 
 impl From<ErrorResp> for RecordError {
     fn from(error: ErrorResp) -> Self {
-        let ErrorResp { code, message, retriable, retry_after_ms, unknown_outcome, .. } = error;
-        let retry_after = (retry_after_ms > 0).then(|| Duration::from_millis(retry_after_ms.into()));
-        Self { code, message, retriable, retry_after, unknown_outcome }
+        Self {
+            reason: error.reason(),
+            code: error.code,
+            retriable: error.retriable,
+            retry_after: retry_after(&error),
+            unknown_outcome: error.unknown_outcome,
+            message: error.message,
+        }
     }
 }

@@ -3,7 +3,9 @@
 mod commands;
 mod connecting;
 mod endings;
+mod fetching;
 #[cfg(feature = "rest")]
 mod rest;
+mod retrying;
 mod server;
 mod walking;

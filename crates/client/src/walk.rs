@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use sluicegate_protocol::{KafkaFetchResp, KafkaMessage};
 use tokio::time::{Instant, sleep_until};
 
-use crate::{Client, Error};
+use crate::{Client, Error, FetchOptions, Fetched};
 
 /// Reads a partition batch by batch. Made by [`Client::walk`].
 #[derive(Debug)]
@@ -14,13 +13,21 @@ pub struct Walk<'a> {
     topic: String,
     partition: i32,
     position: i64,
+    options: FetchOptions,
     /// The earliest time of the next fetch, set by an empty answer.
     rest: Option<Instant>,
 }
 
 impl<'a> Walk<'a> {
     pub(crate) fn new(client: &'a Client, topic: String, partition: i32, from: i64) -> Self {
-        Self { client, topic, partition, position: from, rest: None }
+        Self { client, topic, partition, position: from, options: FetchOptions::new(), rest: None }
+    }
+
+    /// Fetches with these options from the next batch on.
+    #[must_use]
+    pub fn with_options(mut self, options: FetchOptions) -> Self {
+        self.options = options;
+        self
     }
 
     /// The next offset to fetch: after the last message, and after offsets that the server reports as empty.
@@ -38,28 +45,16 @@ impl<'a> Walk<'a> {
     /// Nothing is lost: the position moves only when a batch is returned.
     ///
     /// # Errors
-    /// Those of [`Client::fetch`]. The position stays: the next call repeats the fetch.
-    pub async fn next_batch(&mut self) -> Result<Vec<KafkaMessage>, Error> {
+    /// Those of [`Client::fetch_with`]. The position stays: the next call repeats the fetch.
+    pub async fn next_batch(&mut self) -> Result<Fetched, Error> {
         if let Some(rest) = self.rest {
             sleep_until(rest).await;
         }
         let asked = Instant::now();
-        let answer = self.client.fetched(&self.topic, self.partition, self.position).await?;
-        let KafkaFetchResp { messages: mut batch, next_offset, .. } = answer;
-        // Some servers answer from the start of the stored batch, before the requested offset.
-        batch.retain(|message| message.offset >= self.position);
-        match batch.last() {
-            Some(last) => {
-                // The gap after the last message, if the server knows of one.
-                self.position = last.offset.saturating_add(1).max(next_offset);
-                self.rest = None;
-            }
-            None if next_offset > self.position => {
-                self.position = next_offset;
-                self.rest = None;
-            }
-            None => self.rest = asked.checked_add(REST),
-        }
+        let batch = self.client.fetch_with(&self.topic, self.partition, self.position, self.options).await?;
+        let stays = batch.messages.is_empty() && batch.next_offset == self.position;
+        self.rest = if stays { asked.checked_add(REST) } else { None };
+        self.position = batch.next_offset;
         Ok(batch)
     }
 }

@@ -100,7 +100,7 @@ async fn sessions(stack: &Stack, named: &str, denied: [&str; 3]) {
     };
     let end = session.list_offset(named, 0, At::Latest).await.unwrap().unwrap();
     assert_eq!(write(named).await.unwrap().offset, Some(end));
-    assert_eq!(session.fetch(named, 0, end).await.unwrap().len(), 1);
+    assert_eq!(session.fetch(named, 0, end).await.unwrap().messages.len(), 1);
     let mut told = Vec::new();
     for topic in denied {
         let listed = session.list_offset(topic, 0, At::Latest).await.unwrap_err();

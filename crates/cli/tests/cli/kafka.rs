@@ -37,7 +37,8 @@ pub(crate) async fn play(mut session: Session, asked: impl Fn(i64)) {
                 asked(fetch.offset);
                 match log(&fetch.topic, fetch.partition) {
                     Some(_) if fetch.topic == "moving" && fetches == 1 => {
-                        error("fetch message", &fetch.topic, fetch.partition, 6, "NOT_LEADER_OR_FOLLOWER")
+                        let name = "NOT_LEADER_OR_FOLLOWER";
+                        Resp::ErrorResp(error("fetch message", &fetch.topic, fetch.partition, 6, name))
                     }
                     Some(log) => read(&log, &fetch.topic, fetch.offset),
                     None => unknown("fetch message", &fetch.topic, fetch.partition),
@@ -107,7 +108,11 @@ fn read(log: &Log, topic: &str, offset: i64) -> Resp {
         });
     }
     if offset < log.start || offset > log.end {
-        return error("fetch message", topic, 0, 1, "OFFSET_OUT_OF_RANGE");
+        return Resp::ErrorResp(ErrorResp {
+            earliest_offset: Some(log.start),
+            latest_offset: Some(log.end),
+            ..error("fetch message", topic, 0, 1, "OFFSET_OUT_OF_RANGE")
+        });
     }
     let messages: Vec<_> =
         log.messages.iter().filter(|message| message.offset >= offset).take(3).cloned().collect();
@@ -129,10 +134,10 @@ pub(crate) fn endless(offset: i64) -> Resp {
 }
 
 fn unknown(what: &str, topic: &str, partition: i32) -> Resp {
-    error(what, topic, partition, 3, "UNKNOWN_TOPIC_OR_PARTITION")
+    Resp::ErrorResp(error(what, topic, partition, 3, "UNKNOWN_TOPIC_OR_PARTITION"))
 }
 
-fn error(what: &str, topic: &str, partition: i32, code: i32, name: &str) -> Resp {
+fn error(what: &str, topic: &str, partition: i32, code: i32, name: &str) -> ErrorResp {
     let message = format!("failed to {what}, topic: {topic}, partition: {partition}, err: {name}");
-    Resp::ErrorResp(ErrorResp { code, message, retriable: code == 6, ..Default::default() })
+    ErrorResp { code, message, retriable: code == 6, ..Default::default() }
 }

@@ -8,11 +8,12 @@ use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
     CmdKafkaProduce, ErrorResp, KafkaListOffsetResp, KafkaProduceResp, PongResp, ProduceRecord, Produced,
+    Reason,
 };
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::server::{Peer, accept, listener, messages, session};
+use super::server::{Peer, accept, listener, session};
 use crate::{At, Client, Error, Written};
 
 #[tokio::test]
@@ -81,18 +82,25 @@ async fn rejected_command_keeps_the_session() {
         let error = ErrorResp {
             code: 1,
             message: "OFFSET_OUT_OF_RANGE".into(),
-            retriable: true,
+            reason: Reason::OffsetOutOfRange.into(),
+            earliest_offset: Some(0),
+            latest_offset: Some(9),
             ..Default::default()
         };
         peer.answer(sequence, Resp::ErrorResp(error)).await;
         peer.answer_pings().await;
     })
     .await;
-    let message = "OFFSET_OUT_OF_RANGE".to_owned();
-    assert_eq!(
-        client.fetch("orders", 0, 99).await.unwrap_err(),
-        Error::Command { code: 1, message, retriable: true }
-    );
+    let want = Error::Command {
+        code: 1,
+        message: "OFFSET_OUT_OF_RANGE".to_owned(),
+        retriable: false,
+        retry_after: None,
+        reason: Reason::OffsetOutOfRange,
+        earliest_offset: Some(0),
+        latest_offset: Some(9),
+    };
+    assert_eq!(client.fetch("orders", 0, 99).await, Err(want));
     client.ping("").await.unwrap();
 }
 
@@ -101,8 +109,13 @@ async fn each_record_has_a_place_or_an_error() {
     fn record(value: &'static str) -> ProduceRecord {
         ProduceRecord { value: Some(value.into()), ..Default::default() }
     }
-    let full =
-        ErrorResp { retriable: true, retry_after_ms: 100, message: "full".into(), ..Default::default() };
+    let full = ErrorResp {
+        retriable: true,
+        retry_after_ms: 100,
+        message: "full".into(),
+        reason: Reason::QueueFull.into(),
+        ..Default::default()
+    };
     let written = Produced { partition: 1, offset: 2, timestamp: 3, error: None };
     let again = Produced { offset: -1, ..written.clone() };
     let refused = Produced { error: Some(full.clone()), ..Default::default() };
@@ -115,7 +128,11 @@ async fn each_record_has_a_place_or_an_error() {
         peer.answer(sequence, Resp::KafkaProduceResp(KafkaProduceResp { results: results.clone() })).await;
         let (sequence, _) = peer.request().await;
         peer.answer(sequence, Resp::ErrorResp(full.clone())).await;
-        let (sequence, _) = peer.request().await;
+        // Nothing is sent again.
+        let (sequence, Req::CmdKafkaProduce(CmdKafkaProduce { records })) = peer.request().await else {
+            panic!("no produce")
+        };
+        assert_eq!(records, [record("e")]);
         peer.answer(sequence, Resp::KafkaProduceResp(KafkaProduceResp { results })).await;
     })
     .await;
@@ -123,7 +140,8 @@ async fn each_record_has_a_place_or_an_error() {
     let place = |offset| Ok(Written { partition: 1, offset, timestamp: 3 });
     assert_eq!(outcomes[..2], [place(Some(2)), place(None)]);
     let error = outcomes[2].clone().unwrap_err();
-    assert_eq!((error.retriable, error.retry_after), (true, Some(Duration::from_millis(100))));
+    assert_eq!((error.retriable, error.reason), (true, Reason::QueueFull));
+    assert_eq!(error.retry_after, Some(Duration::from_millis(100)));
 
     let whole = client.produce(vec![record("d"); 2]).await.unwrap();
     assert_eq!(whole, vec![Err(error); 2]);
@@ -209,18 +227,4 @@ async fn answers_are_read_while_requests_wait() {
     for ping in pings {
         assert_eq!(ping.await.unwrap(), Ok(MIB));
     }
-}
-
-#[tokio::test]
-async fn fetched_messages_arrive_as_sent() {
-    let (client, _server) = session(async |mut peer: Peer| {
-        let (sequence, command) = peer.request().await;
-        let Req::CmdKafkaFetch(fetch) = command else { panic!("not a fetch: {command:?}") };
-        assert_eq!((fetch.topic.as_str(), fetch.partition, fetch.offset), ("orders", 2, 40));
-        peer.answer(sequence, messages(40..43)).await;
-        peer.message().await;
-    })
-    .await;
-    let offsets: Vec<_> = client.fetch("orders", 2, 40).await.unwrap().iter().map(|m| m.offset).collect();
-    assert_eq!(offsets, [40, 41, 42]);
 }

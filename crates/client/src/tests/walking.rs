@@ -7,7 +7,7 @@ use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{ErrorResp, KafkaFetchResp};
 
 use super::server::{Peer, messages, session};
-use crate::Error;
+use crate::{Error, FetchOptions};
 
 #[tokio::test]
 async fn walk_continues_after_the_last_message() {
@@ -19,10 +19,29 @@ async fn walk_continues_after_the_last_message() {
     .await;
     let mut walk = client.walk("orders", 0, 10);
     for (want, position) in [(&[10, 11, 14][..], 15), (&[], 15), (&[20], 21), (&[], 21)] {
-        let offsets: Vec<_> = walk.next_batch().await.unwrap().iter().map(|m| m.offset).collect();
+        let offsets: Vec<_> = walk.next_batch().await.unwrap().messages.iter().map(|m| m.offset).collect();
         assert_eq!((&offsets[..], walk.position()), (want, position));
     }
     assert_eq!(server.await.unwrap(), [10, 15, 15, 21]);
+}
+
+#[tokio::test]
+async fn walk_fetches_with_its_options() {
+    let (client, server) = session(async |mut peer: Peer| {
+        let mut asked = Vec::new();
+        for offset in [0, 1] {
+            let (sequence, Req::CmdKafkaFetch(fetch)) = peer.request().await else { panic!("not a fetch") };
+            asked.push(fetch.max_records);
+            peer.answer(sequence, messages([offset])).await;
+        }
+        asked
+    })
+    .await;
+    let mut walk = client.walk("orders", 0, 0).with_options(FetchOptions::new().max_records(7));
+    for _ in 0..2 {
+        walk.next_batch().await.unwrap();
+    }
+    assert_eq!(server.await.unwrap(), [7, 7]);
 }
 
 #[tokio::test]
@@ -45,18 +64,13 @@ async fn walk_skips_offsets_without_messages() {
 #[tokio::test]
 async fn failed_fetch_keeps_the_position() {
     let (client, server) = session(async |peer: Peer| {
-        let error = ErrorResp {
-            code: 6,
-            message: "NOT_LEADER_OR_FOLLOWER".into(),
-            retriable: true,
-            ..Default::default()
-        };
+        let error = ErrorResp { code: 29, ..Default::default() };
         play(peer, [Resp::ErrorResp(error), messages([3])]).await
     })
     .await;
     let mut walk = client.walk("orders", 0, 3);
-    assert!(matches!(walk.next_batch().await, Err(Error::Command { code: 6, retriable: true, .. })));
-    assert_eq!(walk.next_batch().await.unwrap().len(), 1);
+    assert!(matches!(walk.next_batch().await, Err(Error::Command { code: 29, .. })));
+    assert_eq!(walk.next_batch().await.unwrap().messages.len(), 1);
     assert_eq!(server.await.unwrap(), [3, 3]);
 }
 

@@ -1,0 +1,133 @@
+//! Fetches: their options and answers.
+
+use std::time::Duration;
+
+use sluicegate_protocol::{CmdKafkaFetch, Isolation, KafkaFetchResp, KafkaMessage};
+
+use crate::Error;
+
+/// How long a fetch waits, how much it reads, and which records of transactions it sees.
+///
+/// ```
+/// use sluicegate_client::{FetchOptions, Isolation};
+///
+/// let options = FetchOptions::new().isolation(Isolation::ReadCommitted).max_records(100);
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[must_use]
+pub struct FetchOptions {
+    max_wait: Option<Duration>,
+    min_bytes: u32,
+    max_bytes: u32,
+    max_records: u32,
+    isolation: Isolation,
+}
+
+impl FetchOptions {
+    /// The server's defaults: its wait at the log end, as many messages as fit in an answer, all records of transactions.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How long to wait for [`min_bytes`](Self::min_bytes) of messages, at most 30 s; zero for no wait. The time comes on
+    /// top of [`Builder::request_timeout`](crate::Builder::request_timeout).
+    pub fn max_wait(mut self, limit: Duration) -> Self {
+        self.max_wait = Some(limit.min(MAX_WAIT));
+        self
+    }
+
+    /// Bytes of messages to wait for, at most 16,384; one message by default.
+    pub fn min_bytes(mut self, bytes: u32) -> Self {
+        self.min_bytes = bytes;
+        self
+    }
+
+    /// Bytes of messages in an answer, up to the server's own limit, which is the default. The first message is delivered
+    /// even if it is larger.
+    pub fn max_bytes(mut self, bytes: u32) -> Self {
+        self.max_bytes = bytes;
+        self
+    }
+
+    /// Messages in an answer; 0, the default, for as many as fit.
+    pub fn max_records(mut self, count: u32) -> Self {
+        self.max_records = count;
+        self
+    }
+
+    /// Which records of transactions are read; all by default.
+    pub fn isolation(mut self, isolation: Isolation) -> Self {
+        self.isolation = isolation;
+        self
+    }
+
+    /// The time that the server can take longer than for another command.
+    pub(crate) fn wait(&self) -> Duration {
+        self.max_wait.unwrap_or_default()
+    }
+
+    pub(crate) fn command(&self, topic: &str, partition: i32, offset: i64) -> CmdKafkaFetch {
+        let millis = |wait: Duration| u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
+        CmdKafkaFetch {
+            topic: topic.into(),
+            partition,
+            offset,
+            max_wait_ms: self.max_wait.map(millis),
+            min_bytes: self.min_bytes,
+            max_bytes: self.max_bytes,
+            max_records: self.max_records,
+            isolation: self.isolation.into(),
+        }
+    }
+
+    /// Completes an answer to a fetch from `offset`, also that of a server that knows no options.
+    pub(crate) fn accept(&self, offset: i64, answer: KafkaFetchResp) -> Result<Fetched, Error> {
+        // A server that knows isolation levels sends this with every answer.
+        if self.isolation == Isolation::ReadCommitted && answer.last_stable_offset.is_none() {
+            return Err(Error::IsolationUnsupported);
+        }
+        let KafkaFetchResp { mut messages, mut next_offset, .. } = answer;
+        // Some servers answer from the start of the stored batch, before the requested offset.
+        messages.retain(|message| message.offset >= offset);
+        if let Ok(max @ 1..) = usize::try_from(self.max_records)
+            && messages.len() > max
+        {
+            messages.truncate(max);
+            next_offset = 0;
+        }
+        let after = messages.last().map_or(offset, |last| last.offset.saturating_add(1));
+        let known = |offset: Option<i64>| offset.filter(|offset| *offset >= 0);
+        Ok(Fetched {
+            messages,
+            next_offset: after.max(next_offset),
+            high_watermark: known(answer.high_watermark),
+            last_stable_offset: known(answer.last_stable_offset),
+            log_start_offset: known(answer.log_start_offset),
+        })
+    }
+}
+
+/// The answer to a fetch.
+///
+/// The ends of the log are `None` if the server does not know them. They are as of Kafka's last answer to the server: newer
+/// than the fetch if there are no messages, otherwise up to the server's `read.cache_ms` old.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Fetched {
+    /// From the requested offset on, in order.
+    ///
+    /// Keys and values are views into the answer, not copies: keeping one keeps the whole answer in memory.
+    pub messages: Vec<KafkaMessage>,
+    /// Where to continue: after the last message, and after a gap that the server reports. Without either, the requested
+    /// offset.
+    pub next_offset: i64,
+    /// The log end: the offset of the next record to be written and replicated.
+    pub high_watermark: Option<i64>,
+    /// Where the first open transaction begins, or else the log end. [`Isolation::ReadCommitted`] reads up to here.
+    pub last_stable_offset: Option<i64>,
+    /// The first offset that is not deleted.
+    pub log_start_offset: Option<i64>,
+}
+
+/// The server's limit.
+const MAX_WAIT: Duration = Duration::from_secs(30);

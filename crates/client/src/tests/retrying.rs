@@ -1,0 +1,56 @@
+//! Retries of reads.
+
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_protocol::{ErrorResp, KafkaListOffsetResp};
+
+use super::server::{Peer, accept, listener, messages, session};
+use crate::{At, Client, Error};
+
+#[tokio::test]
+async fn reads_are_repeated_while_they_can_succeed_later() {
+    let (client, server) = session(async |mut peer: Peer| {
+        let offset = Resp::KafkaListOffsetResp(KafkaListOffsetResp { offset: 5 });
+        let mut asked = Vec::new();
+        for answer in [busy(), offset, busy(), busy(), messages([40]), busy(), messages([41])] {
+            let (sequence, command) = peer.request().await;
+            asked.push(command);
+            peer.answer(sequence, answer).await;
+        }
+        asked
+    })
+    .await;
+    assert_eq!(client.list_offset("orders", 0, At::Latest).await, Ok(Some(5)));
+    assert_eq!(client.fetch("orders", 0, 40).await.unwrap().messages.len(), 1);
+    assert_eq!(client.walk("orders", 0, 41).next_batch().await.unwrap().messages.len(), 1);
+    let asked = server.await.unwrap();
+    for same in [0..2, 2..5, 5..7] {
+        let first = &asked[same.start];
+        assert!(asked[same].iter().all(|command| command == first), "{asked:?}");
+    }
+}
+
+#[tokio::test]
+async fn retries_end_with_the_error() {
+    for retries in [0, 1] {
+        let (listener, url) = listener().await;
+        let connecting = tokio::spawn(Client::builder(url).max_retries(retries).connect());
+        let mut peer = accept(&listener).await;
+        let client = connecting.await.unwrap().unwrap();
+        let server = tokio::spawn(async move {
+            for _ in 0..=retries {
+                let (sequence, _) = peer.request().await;
+                peer.answer(sequence, busy()).await;
+            }
+            peer.ping().await;
+        });
+        let failed = client.fetch("orders", 0, 0).await;
+        assert!(matches!(failed, Err(Error::Command { code: 6, retriable: true, .. })), "{failed:?}");
+        // The next request is no retry.
+        assert!(client.ping("").await.is_err());
+        server.await.unwrap();
+    }
+}
+
+fn busy() -> Resp {
+    Resp::ErrorResp(ErrorResp { code: 6, retriable: true, ..Default::default() })
+}
