@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand, ValueHint};
+use clap::{Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use sluicegate_client::At;
 
@@ -188,6 +188,9 @@ pub(crate) struct Fetch {
         allow_negative_numbers = true
     )]
     pub(crate) from: Position,
+    /// Which records of transactions to print
+    #[arg(long, value_name = "LEVEL", value_enum, default_value_t = Isolation::ReadUncommitted)]
+    pub(crate) isolation: Isolation,
     /// Exit after this many messages, counted over all partitions
     #[arg(short, long, allow_negative_numbers = true, value_parser = count)]
     pub(crate) count: Option<u64>,
@@ -214,6 +217,16 @@ pub(crate) struct Fetch {
     pub(crate) null: bool,
     #[command(flatten)]
     pub(crate) headers: Headers,
+}
+
+/// Kafka's `isolation.level`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum Isolation {
+    /// All, also those of open and aborted transactions
+    ReadUncommitted,
+    /// None of open and aborted transactions; the log ends where the first open one begins
+    ReadCommitted,
 }
 
 /// Write records to a topic: each line of standard input is a value

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use indicatif::BinaryBytes;
-use sluicegate_client::{At, Client, Error, KafkaMessage, Walk};
+use sluicegate_client::{At, Client, Error, FetchOptions, Isolation, KafkaMessage, Walk};
 use tokio::time::sleep;
 
-use crate::args::{Fetch, Gateway};
+use crate::args::{self, Fetch, Gateway};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::partitions;
@@ -119,14 +119,34 @@ async fn open<'a>(args: &Fetch, client: &'a Client) -> Result<Vec<Reading<'a>>, 
     let open = async |partition| {
         let end = client.list_offset(&args.topic, partition, At::Latest).await?;
         let end = end.ok_or_else(|| Error::Protocol { detail: "it knows no log end".into() })?;
+        let end = match args.isolation {
+            args::Isolation::ReadUncommitted => end,
+            args::Isolation::ReadCommitted => stable_end(client, &args.topic, partition, end).await?,
+        };
         let from = args.from.resolve(client, &args.topic, partition, end).await?;
-        let walk = client.walk(&args.topic, partition, from);
+        let walk = client.walk(&args.topic, partition, from).with_options(options(args));
         Ok(Reading { walk, partition, end, stalled: Duration::ZERO, pause: Duration::ZERO })
     };
     match args.partition {
         Some(partition) => Ok(vec![open(partition).await?]),
         None => partitions::each(open).map_ok(|(_, reading)| reading).try_collect().await,
     }
+}
+
+fn options(args: &Fetch) -> FetchOptions {
+    FetchOptions::new().isolation(match args.isolation {
+        args::Isolation::ReadUncommitted => Isolation::ReadUncommitted,
+        args::Isolation::ReadCommitted => Isolation::ReadCommitted,
+    })
+}
+
+/// The end of a log for committed reads: before the first transaction that is open below `end`. A fetch has it in its
+/// answer, and shows that the server supports committed reads.
+async fn stable_end(client: &Client, topic: &str, partition: i32, end: i64) -> Result<i64, Error> {
+    let probe =
+        FetchOptions::new().isolation(Isolation::ReadCommitted).max_wait(Duration::ZERO).max_records(1);
+    let fetched = client.fetch_with(topic, partition, end, probe).await?;
+    Ok(fetched.last_stable_offset.map_or(end, |stable| stable.min(end)))
 }
 
 /// The result of one fetch.

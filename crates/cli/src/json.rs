@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
-use sluicegate_client::{Header, KafkaMessage, Partition, ProduceRecord, Replica};
+use sluicegate_client::{Header, KafkaMessage, Partition, ProduceRecord, Replica, TimestampType};
 
 /// Appends `message` as one line to `out`.
 pub(crate) fn message(topic: &str, partition: i32, message: &KafkaMessage, out: &mut Vec<u8>) {
@@ -18,12 +18,18 @@ pub(crate) fn message(topic: &str, partition: i32, message: &KafkaMessage, out: 
         partition: i32,
         offset: i64,
         #[serde(skip_serializing_if = "Option::is_none")]
+        tstype: Option<&'static str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
         ts: Option<i64>,
         #[serde(skip_serializing_if = "Vec::is_empty")]
         headers: Vec<Option<Payload<'a>>>,
         key: Option<Payload<'a>>,
         payload: Option<Payload<'a>>,
     }
+    let tstype = match message.timestamp_type() {
+        TimestampType::CreateTime => "create",
+        TimestampType::LogAppendTime => "logappend",
+    };
     let KafkaMessage { offset, timestamp, key, value, headers, .. } = message;
     let headers = headers
         .iter()
@@ -31,7 +37,9 @@ pub(crate) fn message(topic: &str, partition: i32, message: &KafkaMessage, out: 
         .map(|bytes| bytes.map(Payload));
     let [key, payload] = [key, value].map(|bytes| bytes.as_deref().map(Payload));
     let ts = (*timestamp != NO_TIMESTAMP).then_some(*timestamp);
-    line(&Line { topic, partition, offset: *offset, ts, headers: headers.collect(), key, payload }, out);
+    let tstype = ts.map(|_| tstype);
+    let headers = headers.collect();
+    line(&Line { topic, partition, offset: *offset, tstype, ts, headers, key, payload }, out);
 }
 
 /// Offsets of one partition.
@@ -193,6 +201,7 @@ mod tests {
         let sent = KafkaMessage {
             offset: 7,
             timestamp: 1_700_000_000_000,
+            timestamp_type: TimestampType::LogAppendTime.into(),
             key: Some((&[0xFF, 0x00][..]).into()),
             value: Some("a\n\"b\" é".into()),
             ..Default::default()
@@ -202,7 +211,7 @@ mod tests {
         let read = record(&out).unwrap();
         assert_eq!((read.key, read.value), (sent.key, sent.value));
         assert_eq!((read.partition, read.timestamp), (Some(3), Some(sent.timestamp)));
-        let want = r#"{"topic":"orders","partition":3,"offset":7,"ts":1700000000000,"key":{"base64":"/wA="},"payload":"a\n\"b\" é"}"#;
+        let want = r#"{"topic":"orders","partition":3,"offset":7,"tstype":"logappend","ts":1700000000000,"key":{"base64":"/wA="},"payload":"a\n\"b\" é"}"#;
         assert_eq!(String::from_utf8(out).unwrap(), format!("{want}\n"));
     }
 
@@ -259,7 +268,7 @@ mod tests {
         let sent = KafkaMessage { timestamp: -1, ..KafkaMessage::default() };
         let mut out = Vec::new();
         message("orders", 0, &sent, &mut out);
-        assert!(!String::from_utf8(out).unwrap().contains("\"ts\""));
+        assert!(!String::from_utf8(out).unwrap().contains("\"ts"));
     }
 
     #[test]

@@ -70,7 +70,7 @@ fn record(key: &str, value: &str, timestamp: i64) -> Record {
 }
 
 /// What a command that succeeds prints.
-async fn prints(url: &str, args: &[&str]) -> String {
+pub(crate) async fn prints(url: &str, args: &[&str]) -> String {
     let (code, stdout, stderr) = run(url, args).await;
     assert_eq!(code, Some(0), "{args:?}: {stderr}");
     stdout

@@ -10,6 +10,7 @@ use sluicegate_tests::kafka::{Codec, Kafka, Record, Write};
 use sluicegate_tests::socket::Socket;
 use sluicegate_tests::waiting::until;
 
+use crate::cli;
 use crate::gateway::shared;
 use crate::many::list_offsets;
 use crate::reference::{FOREVER, START, check_reads};
@@ -59,7 +60,7 @@ async fn compacted_log_is_read_from_every_offset() {
 }
 
 #[tokio::test]
-async fn open_transaction_hides_nothing_and_its_marker_is_skipped() {
+async fn open_transaction_hides_records_from_committed_reads_only() {
     let (kafka, stack) = shared(Profile::Tunnel).await;
     let topic = &kafka.topic("transactions", 1, &[FOREVER]).await.unwrap();
     let producer: BaseProducer = ClientConfig::new()
@@ -83,6 +84,11 @@ async fn open_transaction_hides_nothing_and_its_marker_is_skipped() {
     let stable = list_offsets(&mut socket, topic, &[(0, -1)], Isolation::ReadCommitted).await;
     assert_eq!(stable[0].as_ref().map(|listed| listed.offset), Ok(0));
     check_reads(&mut socket, topic, 0..=3, &want).await;
+    let fetch = ["fetch", topic, "-p", "0", "-f", r"%o %s\n", "--isolation"];
+    let prints = async |level| cli::prints(&stack.url(), &[&fetch[..], &[level]].concat()).await;
+    let all = "0 open\n1 open too\n2 behind it\n";
+    assert_eq!(prints("read_uncommitted").await, all);
+    assert_eq!(prints("read_committed").await, "");
 
     producer.abort_transaction(WITHIN).unwrap();
     let marked = async || match kafka.watermarks(topic, 0).unwrap() {
@@ -91,4 +97,6 @@ async fn open_transaction_hides_nothing_and_its_marker_is_skipped() {
     };
     until("the marker is written", WITHIN, marked).await;
     check_reads(&mut socket, topic, 0..=4, &want).await;
+    assert_eq!(prints("read_uncommitted").await, all);
+    assert_eq!(prints("read_committed").await, "2 behind it\n");
 }

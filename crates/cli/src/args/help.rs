@@ -26,7 +26,8 @@ Settings:
 
 Exit codes:
     0  success, also if the reader of the output closed it (| head)
-    1  the server or Kafka rejected the command or a record, or a read stalled below the log end
+    1  the server or Kafka rejected the command or a record, the server is too old for --isolation,
+       or a read stalled below the log end
     2  wrong usage or configuration, or unreadable input
     3  no connection, connection lost, no answer in time, or an invalid answer
     4  the output cannot be written
@@ -44,12 +45,12 @@ pub(super) const FETCH: &str = r#"Format, as in kcat:
   \n \r \t \\ \xHH
 
 JSON lines, with kcat's field names:
-  {"topic","partition","offset","ts","headers","key","payload"}
-  ts: milliseconds since 1970
+  {"topic","partition","offset","tstype","ts","headers","key","payload"}
+  tstype: create or logappend; create also if the server is too old to tell
+  ts: milliseconds since 1970; like tstype left out if the message has none
   headers: [NAME, VALUE, NAME, VALUE, …], left out if there are none
   key, payload and header values: null, a string if UTF-8, otherwise {"base64": "…"}
-kcat's "tstype" and "broker" are left out, as the gateway does not send them. `produce --json` reads
-these lines."#;
+kcat's "broker" is left out, as the gateway does not send it. `produce --json` reads these lines."#;
 
 pub(super) const PRODUCE: &str = r#"JSON lines, with kcat's field names, as `fetch --json` prints them, and `kcat -J` for UTF-8 data:
   {"key","payload","headers","ts","partition"}

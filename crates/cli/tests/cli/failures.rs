@@ -22,6 +22,7 @@ async fn wrong_usage_is_one_line_and_exit_code_2() {
         ("fetch t -p -1", "'-1' for '--partition <PARTITION>': expected a partition number, 0 to 2147483647"),
         ("list-offsets t -p -1", "expected a partition number, 0 to 2147483647"),
         ("fetch t -p 0 --from soon", "expected an offset, -N, earliest, latest or s@TIME"),
+        ("fetch t -p 0 --isolation x", "[possible values: read_uncommitted, read_committed]"),
         ("fetch t -p 0 -c 0", "expected a number, at least 1"),
         ("ping -c -1", "expected a number, at least 1"),
         ("fetch t -p 0 -f %z", "unknown field %z"),

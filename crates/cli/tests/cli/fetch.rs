@@ -52,6 +52,21 @@ async fn stalled_read_below_the_log_end_fails() {
 }
 
 #[tokio::test]
+async fn committed_read_ends_at_the_first_open_transaction() {
+    let end = |offset| format!("% Reached end of open [0] at offset {offset}: exiting\n");
+    check("fetch open -p 0", 0, "v0\nv1\nv2\nv3\nv4\n", &end(5)).await;
+    check("fetch open -p 0 --isolation read_committed", 0, "v0\nv1\nv2\n", &end(3)).await;
+    check("fetch open -p 0 --isolation read_committed -o -1", 0, "v2\n", &end(3)).await;
+}
+
+#[tokio::test]
+async fn committed_read_fails_on_a_server_that_is_too_old() {
+    let stderr =
+        "sluicegate: failed to read only committed records: the server does not support isolation levels\n";
+    check("fetch orders -p 0 --isolation read_committed", 1, "", stderr).await;
+}
+
+#[tokio::test]
 async fn format_and_delimiters_shape_a_message() {
     for (args, stdout) in [
         (r"-f %t[%p]@%o,%T:%k(%K)=%s(%S)\n", "orders[1]@100,100000:k100(4)=v100(4)\n"),
@@ -61,7 +76,7 @@ async fn format_and_delimiters_shape_a_message() {
         ("-D ;", "v100;"),
         (
             "--json",
-            "{\"topic\":\"orders\",\"partition\":1,\"offset\":100,\"ts\":100000,\"key\":\"k100\",\"payload\":\"v100\"}\n",
+            "{\"topic\":\"orders\",\"partition\":1,\"offset\":100,\"tstype\":\"create\",\"ts\":100000,\"key\":\"k100\",\"payload\":\"v100\"}\n",
         ),
     ] {
         check(&format!("fetch orders -p 1 -c 1 {args}"), 0, stdout, "").await;
@@ -70,7 +85,7 @@ async fn format_and_delimiters_shape_a_message() {
 
 #[tokio::test]
 async fn json_has_bytes_as_base64() {
-    let stdout = "{\"topic\":\"bytes\",\"partition\":0,\"offset\":0,\"ts\":0,\
+    let stdout = "{\"topic\":\"bytes\",\"partition\":0,\"offset\":0,\"tstype\":\"create\",\"ts\":0,\
                   \"key\":{\"base64\":\"/w==\"},\"payload\":{\"base64\":\"AP4=\"}}\n";
     check("fetch bytes -p 0 -J -q", 0, stdout, "").await;
 }

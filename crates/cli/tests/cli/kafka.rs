@@ -9,12 +9,15 @@
 //! | `markers` | 0         | 0, 1     | and two transaction markers: the log end is 4 |
 //! | `behind`  | 0         | 0, 1     | the log end is 4, but no answer reaches it |
 //! | `growing` | 0         | 0, 1     | a new one whenever the log end is fetched |
+//! | `open`    | 0         | 0 to 4   | a transaction is open from offset 3 on |
 //! | `endless` | 0         | all      | 1,000 messages of 1 KiB in each answer |
 //! | `moving`  | 0         | 0        | the first fetch fails with a retriable error |
 
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{ErrorResp, KafkaFetchResp, KafkaListOffsetResp, KafkaMessage, PongResp};
+use sluicegate_protocol::{
+    CmdKafkaFetch, ErrorResp, Isolation, KafkaFetchResp, KafkaListOffsetResp, KafkaMessage, PongResp,
+};
 
 use crate::server::{self, Session};
 
@@ -40,7 +43,7 @@ pub(crate) async fn play(mut session: Session, asked: impl Fn(i64)) {
                         let name = "NOT_LEADER_OR_FOLLOWER";
                         Resp::ErrorResp(error("fetch message", &fetch.topic, fetch.partition, 6, name))
                     }
-                    Some(log) => read(&log, &fetch.topic, fetch.offset),
+                    Some(log) => read(&log, &fetch),
                     None => unknown("fetch message", &fetch.topic, fetch.partition),
                 }
             }
@@ -58,7 +61,7 @@ struct Log {
 
 fn log(topic: &str, partition: i32) -> Option<Log> {
     let (start, count, end) = match (topic, partition) {
-        ("orders", 0) => (0, 5, 5),
+        ("orders" | "open", 0) => (0, 5, 5),
         ("orders", 1) => (100, 2, 102),
         ("orders", 2) => (0, 0, 0),
         ("bytes" | "moving", 0) => (0, 1, 1),
@@ -96,7 +99,8 @@ fn list_offset(log: &Log, timestamp: i64) -> Resp {
 }
 
 /// At most three messages an answer, so that a read takes several.
-fn read(log: &Log, topic: &str, offset: i64) -> Resp {
+fn read(log: &Log, fetch: &CmdKafkaFetch) -> Resp {
+    let (topic, offset) = (fetch.topic.as_str(), fetch.offset);
     if topic == "endless" {
         return endless(offset);
     }
@@ -114,11 +118,17 @@ fn read(log: &Log, topic: &str, offset: i64) -> Resp {
             ..error("fetch message", topic, 0, 1, "OFFSET_OUT_OF_RANGE")
         });
     }
-    let messages: Vec<_> =
-        log.messages.iter().filter(|message| message.offset >= offset).take(3).cloned().collect();
+    // The other topics are as if on a server that does not know isolation levels.
+    let last_stable_offset = (topic == "open").then_some(3);
+    let end = match fetch.isolation() {
+        Isolation::ReadCommitted => last_stable_offset.unwrap_or(log.end),
+        Isolation::ReadUncommitted => log.end,
+    };
+    let readable = log.messages.iter().filter(|message| (offset..end).contains(&message.offset));
+    let messages: Vec<_> = readable.take(3).cloned().collect();
     let reads_on = messages.is_empty() && topic == "markers";
     let next_offset = if reads_on { (offset + 1).min(log.end) } else { 0 };
-    Resp::KafkaFetchResp(KafkaFetchResp { messages, next_offset, ..Default::default() })
+    Resp::KafkaFetchResp(KafkaFetchResp { messages, next_offset, last_stable_offset, ..Default::default() })
 }
 
 /// An answer of 1 MiB.
