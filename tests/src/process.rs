@@ -12,7 +12,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use rustix::process::{
+    Pid, Resource, Signal, WaitId, WaitIdOptions, getrlimit, kill_process_group, setrlimit, waitid,
+};
 use tokio::time::{Instant, sleep};
 
 pub use usage::Usage;
@@ -196,6 +198,17 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Raises the limit on open files of this process, and of those that it starts, to its maximum.
+///
+/// # Errors
+/// [`Error::Io`] if the system refuses.
+pub fn allow_many_files() -> Result<(), Error> {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit)
+        .map_err(|error| Error::io("raise the limit on open files")(error.into()))
 }
 
 /// The last lines of a log, for an error.

@@ -3,8 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use rustix::process::{Resource, getrlimit, setrlimit};
 use sluicegate_tests::kafka::{Kafka, Record, Write};
+use sluicegate_tests::process::allow_many_files;
 use sluicegate_tests::raw::Raw;
 use sluicegate_tests::stack::{Setup, Stack};
 use sluicegate_tests::waiting::becomes;
@@ -27,7 +27,7 @@ impl Bench {
         static TURN: Mutex<()> = Mutex::const_new(());
         static TOPICS: OnceCell<[String; 2]> = OnceCell::const_new();
         let turn = TURN.lock().await;
-        allow_many_files();
+        allow_many_files().unwrap();
         let kafka = Kafka::shared().await.unwrap();
         let [small, large] = TOPICS.get_or_init(async || topics(kafka).await).await;
         let setup = Setup { concurrency: 1, ..Setup::new(way, kafka.bootstrap()) };
@@ -103,13 +103,6 @@ async fn topics(kafka: &Kafka) -> [String; 2] {
     let record = Record::of(vec![b'x'; LARGE]);
     kafka.produce(&large, 0, &[record], Write::default()).await.unwrap();
     [small, large]
-}
-
-/// For this process and those that it starts: Envoy has a descriptor for each client as well.
-fn allow_many_files() {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    setrlimit(Resource::Nofile, limit).unwrap();
 }
 
 /// Nearly the default of `read.max_bytes`, 256 KiB.

@@ -1,13 +1,16 @@
-//! Throughput of reads and writes through Envoy, filter and bridge, beside a bare librdkafka in the same run.
+//! Throughput of reads and writes through Envoy, filter and bridge, beside a bare librdkafka in the same run, and the
+//! memory of idle sessions.
 //!
 //! 1. [`machine`]: the machine and versions
 //! 2. [`reading`]: clients that [`walk`] a topic through the gateway, beside librdkafka consumers ([`consume`])
 //! 3. [`writing`]: clients that [`produce`] or [`post`] through it, beside a librdkafka producer ([`direct`])
 //! 4. [`run`]: runs each of these in its own process, and measures the CPU of all processes
-//! 5. [`report`]: the tables, and their ratios
+//! 5. [`idle`]: the memory of sessions that wait for their client
+//! 6. [`report`]: the tables, and their ratios
 
 mod consume;
 mod direct;
+mod idle;
 mod machine;
 mod post;
 mod produce;
@@ -67,6 +70,9 @@ struct Plan {
     /// A property of both producers, the bridge's and the bare one; may be repeated
     #[arg(long = "property", value_name = "NAME=VALUE", value_parser = property)]
     properties: Vec<(String, String)>,
+    /// Idle sessions whose memory is measured
+    #[arg(long, default_value_t = 2000, value_parser = value_parser!(u32).range(1..))]
+    sessions: u32,
     /// How Envoy talks to the bridge
     #[arg(long, value_parser = profile, default_value = "tunnel")]
     profile: Profile,
@@ -79,6 +85,7 @@ struct Plan {
 enum Only {
     Reading,
     Writing,
+    Idle,
 }
 
 /// The log that all measured processes read.
@@ -176,11 +183,15 @@ fn main() -> ExitCode {
 #[tokio::main]
 async fn measure(plan: &Plan) -> Result<(), Failure> {
     machine::describe().iter().for_each(|line| report::say(line));
-    if plan.only != Some(Only::Writing) {
+    let measures = |part| plan.only.is_none_or(|only| only == part);
+    if measures(Only::Reading) {
         reading::run(plan).await?;
     }
-    if plan.only != Some(Only::Reading) {
+    if measures(Only::Writing) {
         writing::run(plan).await?;
+    }
+    if measures(Only::Idle) {
+        idle::run(plan).await?;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program's output")]
 
+pub(crate) mod idle;
 pub(crate) mod reading;
 pub(crate) mod writing;
 
