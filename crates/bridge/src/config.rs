@@ -78,7 +78,7 @@ pub enum LogFormat {
 /// `[limits]`.
 #[derive(Debug)]
 pub struct Limits {
-    /// Open sessions. Default 10,000. An idle one costs 20 KiB after a fetch. The worst case adds `session_answer_bytes` and
+    /// Open sessions. Default 10,000. An idle one costs 5 KiB after a fetch. The worst case adds `session_answer_bytes` and
     /// three times `max_request_bytes`, or seven times for an HTTP/2 peer that is not the gateway's filter.
     pub max_sessions: usize,
     /// Plain HTTP requests in progress. Default 1,000. One costs at most twice `read.max_bytes`, or three times

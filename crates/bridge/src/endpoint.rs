@@ -81,14 +81,13 @@ pub(crate) struct Endpoint {
 pub(crate) struct Peer(pub(crate) SocketAddr);
 
 impl Endpoint {
-    /// The response to `request`. Large futures are boxed: a stream's task keeps its size for as long as the stream
-    /// lives.
+    /// The response to `request`.
     ///
     /// # Cancel safety
     /// A drop abandons a plain read. A request's records are written all or none, and a session that was opened continues.
     pub(crate) async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
         if request.headers().contains_key(metadata::HTTP) {
-            return Box::pin(self.http(request)).await;
+            return self.http(request).await;
         }
         let version = request.version();
         let kind = match RequestKind::of(&request) {
@@ -117,7 +116,7 @@ impl Endpoint {
                         self.websocket(request, grant, &accepted)
                     }
                 },
-                RequestKind::Health => Ok(Box::pin(self.health(request)).await),
+                RequestKind::Health => Ok(self.health(request).await),
             },
         };
         served.unwrap_or_else(|refusal| self.refuse(refusal, form, version))

@@ -188,7 +188,8 @@ impl Server {
         let endpoint = Arc::clone(&self.endpoint);
         let respond = move |mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(Peer(peer));
-            Arc::clone(&endpoint).handle(request)
+            // Boxed: a stream's task keeps the size of this future for as long as the stream lives.
+            Box::pin(Arc::clone(&endpoint).handle(request))
         };
         match version {
             Version::Http1 => {

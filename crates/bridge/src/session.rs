@@ -85,16 +85,19 @@ pub(crate) struct Limits {
 ///
 /// # Cancel safety
 /// A drop cancels the commands in flight and closes the transport without a last message.
-pub(crate) async fn run(
+pub(crate) fn run(
     transport: Transport,
     grant: Grant,
     limits: &Limits,
     drain: CancellationToken,
-) -> End {
+) -> impl Future<Output = End> {
+    // An async function would keep room for its arguments beside the session.
     let mut session = Session::new(transport, grant, limits, drain);
-    let end = session.serve().await;
-    session.finish(&end).await;
-    end
+    async move {
+        let end = session.serve().await;
+        session.finish(&end).await;
+        end
+    }
 }
 
 struct Session<'a> {
@@ -427,7 +430,7 @@ impl<'a> Session<'a> {
 
     /// Drops the commands in flight, sends the ready answers and a last message, and waits for the peer to end its
     /// side. Dropping the stream earlier would reset it and lose data in flight.
-    async fn finish(mut self, end: &End) {
+    async fn finish(&mut self, end: &End) {
         self.commands.clear();
         let Some(close) = end.close() else { return };
         self.outbox.push(Answer::close(close), None);

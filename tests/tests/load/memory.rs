@@ -19,7 +19,7 @@ pub(crate) const MAX_ASSEMBLY_BYTES: u64 = 64 * MIB;
 /// Its default of `max_message_bytes`.
 pub(crate) const MAX_MESSAGE_BYTES: u64 = MIB;
 /// What a session costs the bridge at rest.
-pub(crate) const IDLE_SESSION: u64 = 24 * KIB;
+pub(crate) const IDLE_SESSION: u64 = 8 * KIB;
 
 /// What a session may hold in the bridge whose client takes no answers: `limits.session_answer_bytes` and, behind them,
 /// four HTTP/2 frames; and a quarter more that the allocator keeps for them.

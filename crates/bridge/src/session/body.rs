@@ -5,10 +5,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use futures_channel::mpsc;
+use futures_util::StreamExt;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::{Body, Frame};
-use tokio::sync::mpsc;
-use tokio_util::sync::{CancellationToken, DropGuard, PollSender};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::outbox::Write;
 
@@ -21,11 +22,12 @@ pub(crate) struct SessionBody {
 }
 
 /// A body, the sender of its writes, and a token that is cancelled when the body is dropped, at its end or before.
-pub(super) fn channel() -> (PollSender<Write>, CancellationToken, SessionBody) {
-    let (sender, writes) = mpsc::channel(1);
+pub(super) fn channel() -> (mpsc::Sender<Write>, CancellationToken, SessionBody) {
+    // Room for one write: the sender's own. Tokio's channel would allocate 32 at once.
+    let (sender, writes) = mpsc::channel(0);
     let dropped = CancellationToken::new();
     let body = SessionBody { writes, current: None, ended: false, _dropped: dropped.clone().drop_guard() };
-    (PollSender::new(sender), dropped, body)
+    (sender, dropped, body)
 }
 
 impl Body for SessionBody {
@@ -48,7 +50,7 @@ impl Body for SessionBody {
             if self.ended {
                 return Poll::Ready(None);
             }
-            match ready!(self.writes.poll_recv(cx)) {
+            match ready!(self.writes.poll_next_unpin(cx)) {
                 Some(write) => self.current = Some(write),
                 None => {
                     self.ended = true;
@@ -80,9 +82,9 @@ mod tests {
     async fn writes_keep_their_order_and_end_with_the_status() {
         let (mut sender, dropped, mut body) = channel();
         let large = Bytes::from(vec![b'x'; MAX_FRAME + 1]);
-        std::future::poll_fn(|cx| sender.poll_reserve(cx)).await.unwrap();
-        sender.send_item(Write::new(large, None)).unwrap();
-        sender.close();
+        std::future::poll_fn(|cx| sender.poll_ready(cx)).await.unwrap();
+        sender.start_send(Write::new(large, None)).unwrap();
+        sender.close_channel();
         assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap().len(), MAX_FRAME);
         assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap().len(), 1);
         let trailers = body.frame().await.unwrap().unwrap().into_trailers().unwrap();

@@ -82,7 +82,8 @@ impl Outbox {
 
     fn end_small(&mut self) {
         if !self.small.is_empty() {
-            let bytes = self.small.split().freeze();
+            // Not `split`, which would keep their memory for later answers.
+            let bytes = std::mem::take(&mut self.small).freeze();
             self.writes.push_back(Write { bytes, _reserved: std::mem::take(&mut self.reserved) });
         }
     }

@@ -1,14 +1,38 @@
 //! Reads from a session's peer, and notices when it leaves.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, stream};
+use tokio::io::{AsyncRead, ReadBuf};
 
 /// Inbound bytes, cut anywhere.
 pub(super) type Input = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
+
+/// What `io` delivers, each read turned into a chunk by `chunk`. An input without memory of its own between reads.
+pub(super) fn chunks(
+    io: impl AsyncRead + Send + 'static,
+    mut chunk: impl FnMut(&mut [u8]) -> Option<Bytes> + Send + 'static,
+) -> Input {
+    let mut io = Box::pin(io);
+    Box::pin(stream::poll_fn(move |cx| {
+        let mut space = [const { MaybeUninit::uninit() }; READ_BYTES];
+        let mut read = ReadBuf::uninit(&mut space);
+        if let Err(error) = ready!(io.as_mut().poll_read(cx, &mut read)) {
+            return Poll::Ready(Some(Err(error)));
+        }
+        match read.filled_mut() {
+            [] => Poll::Ready(None),
+            bytes => Poll::Ready(chunk(bytes).map(Ok)),
+        }
+    }))
+}
+
+/// Bytes per read, on the stack: an idle session's input costs no memory.
+pub(super) const READ_BYTES: usize = 16 * 1024;
 
 /// The peer left: it accepts no more output.
 #[derive(Debug)]

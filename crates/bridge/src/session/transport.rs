@@ -6,16 +6,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
+use futures_channel::mpsc;
 use futures_util::TryStreamExt;
 use http_body::Body;
 use http_body_util::BodyExt;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_util::io::ReaderStream;
-use tokio_util::sync::{PollSender, WaitForCancellationFutureOwned};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::body::{self, SessionBody};
 use super::outbox::{Outbox, Write};
-use super::peer::{Disconnected, Input};
+use super::peer::{self, Disconnected, Input};
 use super::websocket::{Answers, Client};
 use crate::cluster::Cluster;
 
@@ -41,7 +41,7 @@ impl Transport {
     pub(crate) fn stream(io: impl AsyncRead + AsyncWrite + Send + 'static, overload: Overload) -> Self {
         let (read, write) = tokio::io::split(io);
         Self {
-            input: Box::pin(ReaderStream::with_capacity(read, READ_BYTES)),
+            input: peer::chunks(read, |bytes| Some(Bytes::copy_from_slice(bytes))),
             output: Output::Stream { io: Box::pin(write), write: None },
             overload,
         }
@@ -79,7 +79,7 @@ impl Transport {
 /// The transport's side for answers.
 pub(super) enum Output {
     Stream { io: Pin<Box<dyn AsyncWrite + Send>>, write: Option<Write> },
-    Body { writes: PollSender<Write>, dropped: Pin<Box<WaitForCancellationFutureOwned>> },
+    Body { writes: mpsc::Sender<Write>, dropped: Pin<Box<WaitForCancellationFutureOwned>> },
     WebSocket(Answers),
 }
 
@@ -110,9 +110,9 @@ impl Output {
                 if outbox.is_empty() {
                     return Poll::Pending;
                 }
-                ready!(writes.poll_reserve(cx)).map_err(|_| Disconnected)?;
+                ready!(writes.poll_ready(cx)).map_err(|_| Disconnected)?;
                 match outbox.pop() {
-                    Some(write) => Poll::Ready(writes.send_item(write).map_err(|_| Disconnected)),
+                    Some(write) => Poll::Ready(writes.start_send(write).map_err(|_| Disconnected)),
                     None => Poll::Pending,
                 }
             }
@@ -158,15 +158,12 @@ impl Output {
             Self::Stream { io, .. } => io.as_mut().poll_shutdown(cx).map(drop),
             Self::WebSocket(answers) => answers.poll_shutdown(cx).map(drop),
             Self::Body { writes, dropped } => {
-                writes.close();
+                writes.close_channel();
                 dropped.as_mut().poll(cx)
             }
         }
     }
 }
-
-/// Bytes per read from an upgraded stream. An idle session's input costs this much memory.
-const READ_BYTES: usize = 4 * 1024;
 
 /// Bytes per write to an upgraded stream, which copies them and queues up to four writes. Each is one HTTP/2 DATA frame
 /// of the default size. Four times as much made no measurable difference.

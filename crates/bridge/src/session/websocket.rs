@@ -4,7 +4,6 @@
 mod tests;
 
 use std::io;
-use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -13,11 +12,11 @@ use bytes::buf::Chain;
 use bytes::{Buf, Bytes};
 use futures_util::stream;
 use sluicegate_ws_session::{Event, Input as SessionInput, Output, Session};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::io::poll_write_buf;
 
 use super::outbox::{Outbox, Write};
-use super::peer::{Disconnected, Input};
+use super::peer::{self, Disconnected, Input};
 use crate::cluster::Cluster;
 use crate::metrics::{ClusterMetrics, Kind, Outcome};
 
@@ -33,28 +32,21 @@ impl Client {
     /// The client's requests from `io`, as gRPC messages.
     ///
     /// A chunk is empty if the client's bytes make no request yet: they still show that it is alive. A chunk has at
-    /// most the largest request plus [`READ_BYTES`] of others, each of which can become a refusal of five times its
+    /// most the largest request plus [`peer::READ_BYTES`] of others, each of which can become a refusal of five times its
     /// size.
     ///
     /// Ends at the client's close frame. RFC 6455, section 5.5.1: "After both sending and receiving a Close message [...]
     /// The server MUST close the underlying TCP connection immediately".
     pub(super) fn requests(&self, io: impl AsyncRead + Send + 'static, cluster: Arc<Cluster>) -> Input {
-        let client = self.clone();
-        let mut io = Box::pin(io);
+        let (client, ended) = (self.clone(), self.clone());
+        let mut chunks = peer::chunks(io, move |bytes| {
+            requests(client.step(SessionInput::Client(bytes)), &cluster.metrics)
+        });
         Box::pin(stream::poll_fn(move |cx| {
-            if client.lock().is_closed_by_client() {
+            if ended.lock().is_closed_by_client() {
                 return Poll::Ready(None);
             }
-            let mut space = [const { MaybeUninit::uninit() }; READ_BYTES];
-            let mut read = ReadBuf::uninit(&mut space);
-            if let Err(error) = ready!(io.as_mut().poll_read(cx, &mut read)) {
-                return Poll::Ready(Some(Err(error)));
-            }
-            let bytes = read.filled_mut();
-            if bytes.is_empty() {
-                return Poll::Ready(None);
-            }
-            Poll::Ready(requests(client.step(SessionInput::Client(bytes)), &cluster.metrics).map(Ok))
+            chunks.as_mut().poll_next(cx)
         }))
     }
 
@@ -174,6 +166,3 @@ fn count(metrics: &ClusterMetrics, event: Event) {
         }
     }
 }
-
-/// Bytes per read, on the stack: an idle session's input costs no memory.
-const READ_BYTES: usize = 16 * 1024;
