@@ -108,7 +108,8 @@ fn read(process: &Process, line: &str) -> u64 {
 
 /// The bridge's default of `limits.session_answer_bytes`.
 const SESSION_ANSWER_BYTES: u64 = MIB;
-const HTTP2_FRAME: u64 = 16 * KIB;
+/// `SETTINGS_MAX_FRAME_SIZE` in `envoy/*.yaml`, and the bridge's own bound.
+const HTTP2_FRAME: u64 = 64 * KIB;
 /// `per_connection_buffer_limit_bytes` of the listener in `envoy/*.yaml`.
 const CONNECTION_BUFFER: u64 = 256 * KIB;
 /// `initial_stream_window_size` there.
