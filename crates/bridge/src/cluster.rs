@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 pub(crate) use self::gather::unanswered;
 pub(crate) use self::metadata::{DescribedTopic, MetadataPage, TopicSelection};
-pub(crate) use self::multi_fetch::{MultiFetch, Place, WAITER_BYTES};
+pub(crate) use self::multi_fetch::{MAX_PARTITIONS, MultiFetch, Place, WAITER_BYTES};
 pub(crate) use self::produce::{MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_RECORDS, READ_ONLY, Writes};
 pub(crate) use self::write_sequencer::{WriteSequencer, WriteTicket};
 

@@ -61,6 +61,7 @@ async fn every_documented_answer_is_seen() {
         (format!("/topics/{topic}/partitions/0/offsets"), ""),
         (format!("/topics/{topic}/partitions/0/offsets"), "?timestamp=-1"),
         (format!("/topics/{topic}/partitions/0/records"), "?offset=0"),
+        (format!("/topics/{topic}/records"), "?offsets=0:0"),
     ] {
         let get = |route: &str| Request::get(format!("{route}{at}{query}"));
         requests.extend([
@@ -207,6 +208,7 @@ fn template(target: &str) -> Option<&'static str> {
         ["kafka", "topics", "exact"] => Some("/produce"),
         [_, "topics"] => Some("/kafka/topics"),
         [_, "topics", _] => Some("/kafka/topics/{topic}"),
+        [_, "topics", _, "records"] => Some("/kafka/topics/{topic}/records"),
         [_, "topics", _, "partitions", _] => Some("/kafka/topics/{topic}/partitions/{partition}"),
         [_, "topics", _, "partitions", _, "records"] => {
             Some("/kafka/topics/{topic}/partitions/{partition}/records")

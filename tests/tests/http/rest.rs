@@ -133,6 +133,8 @@ async fn records_are_read_as_stored_and_can_be_written_again(way: Way) {
         if form == JSON {
             says(&read, JSON, &format!("[{}]", listed.join(",")));
             says(&get(&stack, &from(source, 3), JSON).await, JSON, &format!("[{}]", listed[3]));
+            let of_topic = format!("/topics/{source}/records?offsets=0:3");
+            says(&get(&stack, &of_topic, JSON).await, JSON, &format!("[{}]", listed[3]));
         }
         let again = format!(r#"{{"records":{}}}"#, read.text());
         assert_eq!(post(&stack, &format!("/topics/{copy}/partitions/0"), form, again).await.status, 200);

@@ -232,6 +232,9 @@ fn append(read: &mut Fetched, more: Fetched) {
 /// How long the other logs have once one has records or an error.
 const PATIENCE: Duration = Duration::from_millis(500);
 
+/// Places of one fetch.
+pub(crate) const MAX_PARTITIONS: usize = 256;
+
 /// Memory of the wait at the end of one log.
 pub(crate) const WAITER_BYTES: usize = 1024;
 

@@ -9,6 +9,7 @@ mod partition;
 mod path;
 mod produce;
 mod records;
+mod topic_records;
 mod topics;
 
 use http::Method;
@@ -47,6 +48,10 @@ pub(super) async fn answer(
             Query::none(query)?;
             check_readable(grant, topic)?;
             topics::describe(cluster, topic, accept.metadata()?).await
+        }
+        Resource::TopicRecords { topic } if reads => {
+            check_readable(grant, topic)?;
+            topic_records::get(cluster, topic, query, accept.records()?, running).await
         }
         Resource::Records { topic, partition } if reads => {
             check_readable(grant, topic)?;

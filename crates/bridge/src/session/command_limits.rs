@@ -5,7 +5,7 @@ use sluicegate_protocol::wire::number::{HEADERS, OFFSETS, PARTITIONS, PREFIXES, 
 use sluicegate_protocol::wire::{Fields, Malformed, Value};
 use sluicegate_ws_session::request::Command;
 
-use crate::cluster::{MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_RECORDS};
+use crate::cluster::{MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_PARTITIONS, MAX_RECORDS};
 
 /// Counts over all commands of one request: a decoder merges them.
 #[derive(Debug, Default)]
@@ -75,8 +75,6 @@ fn add_fields(count: &mut usize, message: &[u8], number: u32) -> Result<(), Malf
     Ok(())
 }
 
-/// Partitions of a multi-fetch.
-const MAX_PARTITIONS: usize = 256;
 /// Partitions of a list-offsets.
 const MAX_OFFSETS: usize = 1000;
 /// Topics of a metadata command.

@@ -109,6 +109,24 @@ async fn records_are_read_in_the_format_that_is_accepted() {
 }
 
 #[tokio::test]
+async fn records_of_many_partitions_come_in_one_answer() {
+    let stack = Stack::start().await;
+    stack.produce(&[Some(b"0"), Some(b"1")]);
+    let places = |document: &Value| {
+        let place =
+            |record: &Value| (record["partition"].as_i64().unwrap(), record["offset"].as_i64().unwrap());
+        document.as_array().unwrap().iter().map(place).collect::<Vec<_>>()
+    };
+    let path = "/topics/t/records?offsets=1:0,0:1&timeout=0";
+    let json = "application/vnd.kafka.json.v2+json";
+    let read = Stack::check(&stack.get(path, json).await, 200, json);
+    assert_eq!((places(&read), &read[0]["value"]), (vec![(0, 1)], &json!(1)));
+    stack.check_error("/topics/t/records?offsets=0:0,7:0", 404, 40402, 3, "topic t has no partition 7").await;
+    let says = "offset 5 is not within partition 0 of topic t: expected 0 to 2";
+    stack.check_error("/topics/t/records?offsets=1:0,0:5", 400, 400, 1, says).await;
+}
+
+#[tokio::test]
 async fn answers_keep_to_the_configured_size() {
     let stack = Stack::start().await;
     let (small, large) = ([b'x'; 100], [b'x'; 10_000]);
@@ -261,6 +279,7 @@ async fn parameters_that_make_no_sense_are_refused() {
             "query parameter offset: expected a whole number from 0",
         ),
         ("/topics/t/partitions/0/records?offset=1&offset=1", "query parameter offset is repeated"),
+        ("/topics/t/records", "query parameter offsets: expected PARTITION:OFFSET of 1 to 256 partitions"),
         ("/topics/t/partitions/0/offsets?timestamp=-4", "timestamp: expected a whole number from -3"),
         ("/topics/t/partitions/0/offsets?timestamp=9223372036854775808", "timestamp: expected"),
         ("/topics/t/partitions/0/offsets?offset=1", "unknown query parameter offset: expected timestamp"),

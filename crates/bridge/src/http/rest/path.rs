@@ -12,6 +12,8 @@ pub(super) enum Resource {
     Topics,
     /// `/topics/{topic}`
     Topic { topic: String },
+    /// `/topics/{topic}/records`
+    TopicRecords { topic: String },
     /// `/topics/{topic}/partitions/{partition}`
     Partition { topic: String, partition: i32 },
     /// `/topics/{topic}/partitions/{partition}/records`
@@ -32,6 +34,7 @@ impl Resource {
         match segments[..] {
             ["topics"] => Ok(Self::Topics),
             ["topics", topic] => Ok(Self::Topic { topic: topic_name(topic)? }),
+            ["topics", topic, "records"] => Ok(Self::TopicRecords { topic: topic_name(topic)? }),
             ["topics", topic, "partitions", partition] => {
                 Ok(Self::Partition { topic: topic_name(topic)?, partition: partition_number(partition)? })
             }
@@ -51,9 +54,8 @@ impl Resource {
             (Self::Topic { .. }, true) => "GET, HEAD, POST, OPTIONS",
             (Self::Partition { .. }, true) => "POST, OPTIONS",
             (Self::Partition { .. }, false) => "OPTIONS",
-            (Self::Topics | Self::Topic { .. } | Self::Records { .. } | Self::Offsets { .. }, _) => {
-                "GET, HEAD, OPTIONS"
-            }
+            (Self::Topics | Self::Topic { .. } | Self::TopicRecords { .. }, _)
+            | (Self::Records { .. } | Self::Offsets { .. }, _) => "GET, HEAD, OPTIONS",
         }
     }
 
@@ -63,7 +65,7 @@ impl Resource {
             Self::Topics => "the list of topics",
             Self::Topic { .. } => "a topic",
             Self::Partition { .. } => "a partition",
-            Self::Records { .. } => "records",
+            Self::TopicRecords { .. } | Self::Records { .. } => "records",
             Self::Offsets { .. } => "offsets",
         }
     }
@@ -161,8 +163,8 @@ impl Query {
 }
 
 /// The error of an unknown path.
-const RESOURCES: &str = "unknown path: expected /topics, /topics/TOPIC, /topics/TOPIC/partitions/N, \
-                         /topics/TOPIC/partitions/N/records or /topics/TOPIC/partitions/N/offsets after the route's path";
+const RESOURCES: &str = "unknown path: expected /topics, /topics/TOPIC, /topics/TOPIC/records, \
+                         /topics/TOPIC/partitions/N, /topics/TOPIC/partitions/N/records or /topics/TOPIC/partitions/N/offsets after the route's path";
 /// One more than any resource has.
 const MAX_SEGMENTS: usize = 6;
 /// Characters of a name that a message repeats.
@@ -186,6 +188,7 @@ mod tests {
             ("topics", Resource::Topics),
             ("/topics/a%20b", Resource::Topic { topic: topic() }),
             ("/topics/a%20b/", Resource::Topic { topic: topic() }),
+            ("/topics/a%20b/records", Resource::TopicRecords { topic: topic() }),
             ("/topics/a b/partitions/7", Resource::Partition { topic: topic(), partition: 7 }),
             ("/topics/a%20b/partitions/%30/records", Resource::Records { topic: topic(), partition: 0 }),
             (
@@ -210,7 +213,7 @@ mod tests {
     #[test]
     fn unknown_and_invalid_paths_are_refused() {
         for path in
-            ["", "/", "//", "/topic", "/Topics", "/topics/t/partitions", "/topics/t/records", "//topics"]
+            ["", "/", "//", "/topic", "/Topics", "/topics/t/partitions", "/topics/t/record", "//topics"]
         {
             check(path, 404, "unknown path");
         }

@@ -36,7 +36,8 @@ pub(super) async fn get(
         Ok(fetched) => fetched,
         Err(error) => return Err(partition::read_problem(cluster, log, Some(fetch.offset), error).await),
     };
-    let body = document(log.topic, log.partition, fetched.messages, format, fetch.max_bytes)?;
+    let read = vec![(log.partition, fetched.messages)];
+    let body = document(log.topic, read, format, fetch.max_bytes)?;
     Ok(Response::with_body(StatusCode::OK, format.content_type(), body.into()))
 }
 
@@ -47,6 +48,11 @@ fn parse_fetch(query: &str, defaults: Reads) -> Result<Fetch, Problem> {
         let detail = "query parameter offset is missing: expected the offset of the first record";
         Problem::new(ProblemKind::Malformed, detail)
     })?;
+    bounded(&query, offset, defaults)
+}
+
+/// A fetch within the bounds of `max_bytes`, `timeout` and `isolation`.
+pub(super) fn bounded(query: &Query, offset: i64, defaults: Reads) -> Result<Fetch, Problem> {
     let max_bytes = query.number("max_bytes", 1..=i64::MAX)?;
     let timeout = query.number("timeout", 0..=MAX_TIMEOUT_MS)?;
     Ok(Fetch {
@@ -70,46 +76,64 @@ fn parse_fetch(query: &str, defaults: Reads) -> Result<Fetch, Problem> {
     })
 }
 
-/// Encodes `messages`, the entries of a `KafkaFetchResp`, as JSON. Stops at `max_bytes`, but after one record at least,
-/// and before a record that is not valid JSON if the format embeds it.
+/// Encodes the messages of partitions, the entries of a `KafkaFetchResp` each, as JSON, one of each partition in turn. Stops at
+/// `max_bytes`, but after one record at least. A partition ends before a record that is not valid JSON if the format embeds it.
 ///
 /// # Errors
-/// The first record is not valid JSON.
-fn document(
+/// The first record of a partition is not valid JSON.
+pub(super) fn document(
     topic: &str,
-    partition: i32,
-    mut messages: Bytes,
+    mut partitions: Vec<(i32, Bytes)>,
     format: Format,
     max_bytes: usize,
 ) -> Result<Vec<u8>, Problem> {
     let mut body = b"[".to_vec();
-    while let Some(message) = next(&mut messages) {
-        let before = body.len();
-        let is_first = before == 1;
-        let record = match Record::new(topic, partition, &message, format) {
-            Ok(record) => record,
-            Err(NotJson(part)) if is_first => {
-                let detail = format!(
-                    "the {part} of the record at offset {} is not valid JSON: request it with Accept: {}",
-                    message.offset,
-                    Format::Binary.content_type()
-                );
-                return Err(Problem::new(ProblemKind::NotAcceptable, detail));
+    let mut turn = 0_usize;
+    while !partitions.is_empty() {
+        let mut problem = None;
+        let mut is_full = false;
+        partitions.retain_mut(|(partition, messages)| {
+            let Some(message) = next(messages).filter(|_| problem.is_none() && !is_full) else {
+                return false;
+            };
+            let before = body.len();
+            let is_first = before == 1;
+            let record = match Record::new(topic, *partition, &message, format) {
+                Ok(record) => record,
+                Err(part) => {
+                    problem = (turn == 0).then(|| not_json(&part, message.offset));
+                    return false;
+                }
+            };
+            if !is_first {
+                body.push(b',');
             }
-            Err(NotJson(_)) => break,
-        };
-        if !is_first {
-            body.push(b',');
+            // Cannot fail: a `Vec` accepts all writes, and every part of a record is valid JSON.
+            let _ = serde_json::to_writer(&mut body, &record);
+            if !is_first && body.len() >= max_bytes {
+                body.truncate(before);
+                is_full = true;
+            }
+            true
+        });
+        if let Some(problem) = problem {
+            return Err(problem);
         }
-        // Cannot fail: a `Vec` accepts all writes, and every part of a record is valid JSON.
-        let _ = serde_json::to_writer(&mut body, &record);
-        if !is_first && body.len() >= max_bytes {
-            body.truncate(before);
+        if is_full {
             break;
         }
+        turn = turn.saturating_add(1);
     }
     body.push(b']');
     Ok(body)
+}
+
+fn not_json(NotJson(part): &NotJson, offset: i64) -> Problem {
+    let detail = format!(
+        "the {part} of the record at offset {offset} is not valid JSON: request it with Accept: {}",
+        Format::Binary.content_type()
+    );
+    Problem::new(ProblemKind::NotAcceptable, detail)
 }
 
 /// Decodes the entry at the front. One at a time, because decoded entries take more memory.
@@ -219,7 +243,7 @@ mod tests {
         let messages = KafkaFetchResp { messages: messages.to_vec(), next_offset: 0, ..Default::default() }
             .encode_to_vec()
             .into();
-        let body = document(TOPIC, 3, messages, format, max_bytes)?;
+        let body = document(TOPIC, vec![(3, messages)], format, max_bytes)?;
         Ok(String::from_utf8(body).unwrap())
     }
 
@@ -319,6 +343,31 @@ mod tests {
                 assert!(records.len() == 10 || body.len() + one > max_bytes, "{} of {max_bytes}", body.len());
             }
         }
+    }
+
+    #[test]
+    fn partitions_take_turns() {
+        let messages = |offsets: std::ops::Range<i64>| -> Bytes {
+            let messages = offsets.map(|offset| message(offset, None, None)).collect();
+            KafkaFetchResp { messages, ..Default::default() }.encode_to_vec().into()
+        };
+        let places = |max_bytes| {
+            let partitions =
+                vec![(0, messages(0..9)), (1, messages(5..6)), (2, Bytes::new()), (3, messages(7..9))];
+            let body = document(TOPIC, partitions, Format::Binary, max_bytes).unwrap();
+            let records: Vec<serde_json::Value> = serde_json::from_slice(&body).unwrap();
+            let number = |record: &serde_json::Value, name: &str| record[name].as_i64().unwrap();
+            records
+                .iter()
+                .map(|record| (number(record, "partition"), number(record, "offset")))
+                .collect::<Vec<_>>()
+        };
+        let all = places(usize::MAX);
+        assert_eq!(all[..6], [(0, 0), (1, 5), (3, 7), (0, 1), (3, 8), (0, 2)]);
+        assert_eq!(all.len(), 12);
+        let some = places(400);
+        assert!((2..12).contains(&some.len()));
+        assert_eq!(some, all[..some.len()]);
     }
 
     #[track_caller]

@@ -1,0 +1,82 @@
+//! Records of many partitions of a topic, as JSON.
+
+use bytes::Bytes;
+use http::StatusCode;
+
+use super::super::media_type::Format;
+use super::super::number::whole_number;
+use super::super::problem::{Problem, ProblemKind};
+use super::super::request_permits::RequestPermits;
+use super::super::response::Response;
+use super::path::Query;
+use super::{partition, records};
+use crate::backend::{Fetch, Log};
+use crate::cluster::{Cluster, MAX_PARTITIONS, MultiFetch, Place};
+
+/// The response to GET of a topic's records.
+///
+/// # Cancel safety
+/// A drop abandons the reads.
+pub(super) async fn get(
+    cluster: &Cluster,
+    topic: &str,
+    query: &str,
+    format: Format,
+    mut running: &RequestPermits,
+) -> Result<Response, Problem> {
+    let query = Query::parse(query, &["offsets", "max_bytes", "timeout", "isolation"])?;
+    let places = places(topic, query.text("offsets").unwrap_or_default())?;
+    let Fetch { max_bytes, wait, min_bytes, committed, .. } = records::bounded(&query, 0, cluster.reads())?;
+    let fetch = MultiFetch { max_bytes, wait, min_bytes, committed };
+    let results = cluster.multi_fetch(&places, fetch, &mut running).await;
+    let has_records = results.iter().flatten().any(|fetched| fetched.count > 0);
+    let mut read: Vec<(i32, Bytes)> = Vec::with_capacity(results.len());
+    for (result, &(log, offset)) in results.into_iter().zip(&places) {
+        match result {
+            Ok(fetched) => read.push((log.partition, fetched.messages)),
+            // The same request can succeed later. Until then, its records are not in the answer.
+            Err(error) if has_records && error.fault.is_retriable() => {}
+            Err(error) => return Err(partition::read_problem(cluster, log, Some(offset), error).await),
+        }
+    }
+    let body = records::document(topic, read, format, max_bytes)?;
+    Ok(Response::with_body(StatusCode::OK, format.content_type(), body.into()))
+}
+
+/// The places of `0:5,1:9`.
+fn places<'a>(topic: &'a str, offsets: &str) -> Result<Vec<Place<'a>>, Problem> {
+    let place = |text: &str| {
+        let (partition, offset) = text.split_once(':')?;
+        let partition = i32::try_from(whole_number(partition)?).ok().filter(|partition| *partition >= 0)?;
+        let offset = whole_number(offset).filter(|offset| *offset >= 0)?;
+        Some((Log { topic, partition }, offset))
+    };
+    let places: Option<Vec<_>> =
+        offsets.split(',').take(MAX_PARTITIONS.saturating_add(1)).map(place).collect();
+    places.filter(|places| places.len() <= MAX_PARTITIONS).ok_or_else(|| {
+        let detail = format!(
+            "query parameter offsets: expected PARTITION:OFFSET of 1 to {MAX_PARTITIONS} partitions, separated by commas"
+        );
+        Problem::new(ProblemKind::Malformed, detail)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offsets_are_parsed() {
+        let log = |partition| Log { topic: "t", partition };
+        assert_eq!(places("t", "0:5").unwrap(), [(log(0), 5)]);
+        let want = [(log(2_147_483_647), i64::MAX), (log(0), 0)];
+        assert_eq!(places("t", "2147483647:9223372036854775807,0:0").unwrap(), want);
+        assert_eq!(places("t", &vec!["0:0"; 256].join(",")).unwrap().len(), 256);
+        let many = vec!["0:0"; 257].join(",");
+        for invalid in ["", "0", "0:", ":0", "0:0,", "0:-1", "-1:0", "0:0 ", "2147483648:0", "0:0;1:0", &many]
+        {
+            let problem = places("t", invalid).unwrap_err().plain();
+            assert_eq!(problem.status.as_u16(), 400, "{invalid}");
+        }
+    }
+}
