@@ -193,10 +193,12 @@ impl Reader {
         }
         let wait_until = in_future(fetch.max_wait.min(MAX_WAIT));
         let log = ReadLog { target, committed: fetch.committed };
+        let known = self.version(log);
         let mut read = match fetch.at_end {
             Some(ends) if !fetch.max_wait.is_zero() => Chunk::empty(fetch.offset, ends),
             Some(_) | None => self.look(log, fetch.offset, fetch.max_bytes).await?,
         };
+        let mut version = known.or_else(|| self.version(log));
         let mut is_at_end = read.count == 0;
         while is_too_small(&read, &fetch) && Instant::now() < wait_until {
             let more = if is_at_end {
@@ -205,14 +207,25 @@ impl Reader {
                     sleep_until(wait_until.min(in_future(PAUSE))).await;
                 }
                 match event {
-                    Event::Records(chunk) if chunk.covers(read.next) => chunk,
+                    Event::Records(chunk) if chunk.covers(read.next) => Ok(chunk),
                     Event::Records(_) | Event::Look | Event::Failed => {
-                        self.look(log, read.next, fetch.max_bytes).await?
+                        self.look(log, read.next, fetch.max_bytes).await
                     }
                 }
             } else {
-                self.look(log, read.next, fetch.max_bytes).await?
+                self.look(log, read.next, fetch.max_bytes).await
             };
+            let newest = self.version(log);
+            if newest.is_some() && newest != version {
+                version = newest;
+                if read.next > fetch.offset {
+                    // A new leader can have other records at these offsets, and fewer.
+                    read = self.look(log, fetch.offset, fetch.max_bytes).await?;
+                    is_at_end = read.count == 0;
+                    continue;
+                }
+            }
+            let more = more?;
             is_at_end = more.count == 0;
             let (longer, is_whole) = read.append(&more, fetch.max_bytes, first_entry);
             read = longer;
@@ -240,6 +253,11 @@ impl Reader {
         let read = read.unwrap_or_else(|_| Err(brokers.unreachable(BrokerFailures::default())))?;
         // It can be more than this call wants.
         Ok(if read.count > 0 { assemble(&[read], offset, max_bytes, first_entry) } else { read })
+    }
+
+    /// What changes when the records of a log can: topic and leader. `None` if they are not known now.
+    fn version(&self, log: ReadLog<'_>) -> Option<(Option<TopicId>, i32)> {
+        self.inner.brokers.known_leader(log.target).map(|leader| (leader.topic_id, leader.epoch))
     }
 
     /// Requests records, and keeps them.

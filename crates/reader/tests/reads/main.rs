@@ -23,3 +23,4 @@ mod sharing;
 mod silence;
 mod support;
 mod topics;
+mod truncated;

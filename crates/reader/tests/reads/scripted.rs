@@ -216,12 +216,23 @@ pub(crate) fn metadata(asked: &Asked, brokers: &[SocketAddr], leader: usize) -> 
 
 /// As [`metadata`], for topics with that id.
 pub(crate) fn metadata_of(asked: &Asked, brokers: &[SocketAddr], leader: usize, id: u128) -> Bytes {
+    metadata_in(asked, brokers, leader, id, EPOCH)
+}
+
+/// As [`metadata_of`], in that leader epoch.
+pub(crate) fn metadata_in(
+    asked: &Asked,
+    brokers: &[SocketAddr],
+    leader: usize,
+    id: u128,
+    epoch: i32,
+) -> Bytes {
     let id = Uuid::from_u128(if asked.version >= 10 { id } else { 0 });
     let node = |index: usize| i32::try_from(index + 1).expect("few brokers");
     let topics = names(asked).into_iter().map(|name| {
         let partition = MetadataResponsePartition::default()
             .with_leader_id(node(leader).into())
-            .with_leader_epoch(if asked.version >= 7 { EPOCH } else { -1 });
+            .with_leader_epoch(if asked.version >= 7 { epoch } else { -1 });
         MetadataResponseTopic::default()
             .with_name(Some(name))
             .with_topic_id(id)
