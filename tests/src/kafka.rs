@@ -152,4 +152,18 @@ impl Kafka {
         }
         Ok(())
     }
+
+    /// As [`up`](Self::up), for the node of this id alone.
+    ///
+    /// # Errors
+    /// The node does not come up within a minute.
+    ///
+    /// # Cancel safety
+    /// The node may stay down.
+    pub async fn up_only(&mut self, id: usize) -> Result<(), Error> {
+        for node in self.nodes.iter_mut().filter(|node| node.ports.id == id) {
+            node.up(&self.admin).await?;
+        }
+        Ok(())
+    }
 }

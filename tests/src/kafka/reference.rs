@@ -14,6 +14,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Headers as _;
+use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Message, Offset, Timestamp, TopicPartitionList};
 use sluicegate_protocol::{Header, KafkaMessage};
 
@@ -54,6 +55,8 @@ impl Kafka {
                     timestamp_type: matches!(message.timestamp(), Timestamp::LogAppendTime(_)).into(),
                 }),
                 Err(KafkaError::PartitionEOF(_)) => return messages,
+                // A node is down. librdkafka reads from another one.
+                Err(KafkaError::MessageConsumption(RDKafkaErrorCode::BrokerTransportFailure)) => {}
                 Err(error) => panic!("{error}"),
             }
         }
