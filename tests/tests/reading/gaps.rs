@@ -22,7 +22,7 @@ const COMPACTED: [(&str, &str); 3] =
     [("cleanup.policy", "compact"), ("min.cleanable.dirty.ratio", "0"), ("segment.ms", "1")];
 
 /// Waits until compaction has left so many records, and gives them as librdkafka reads them.
-async fn compacted(kafka: &Kafka, topic: &str, left: usize) -> Vec<KafkaMessage> {
+pub(crate) async fn compacted(kafka: &Kafka, topic: &str, left: usize) -> Vec<KafkaMessage> {
     let left = async || match kafka.read(topic, 0) {
         messages if messages.len() == left => Ok(messages),
         messages => Err(format!("{} records are left, not {left}", messages.len())),

@@ -11,6 +11,7 @@ mod gateway;
 mod reference;
 
 mod cli;
+mod compaction;
 mod crowd;
 mod differential;
 mod errors;
