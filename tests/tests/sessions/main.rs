@@ -13,6 +13,7 @@
 mod peer;
 mod stacks;
 
+mod apisix_client;
 mod back_pressure;
 mod bystanders;
 mod closes;
