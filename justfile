@@ -79,9 +79,14 @@ bench *args: wasm
     cargo build --release -p sluicegate-tests -p sluicegate-bridge --bins
     @exec target/release/bench "$@"
 
+# 500 sockets that read, idle, vanish and get stuck for ten minutes: memory, descriptors and threads may not grow
+soak *args: wasm
+    cargo build -p sluicegate-tests -p sluicegate-bridge --bins
+    @exec target/debug/soak "$@"
+
 # rounds of 1,000 clients that come and go: no memory or session may stay
-soak rounds="100":
-    SLUICEGATE_SOAK_ROUNDS={{rounds}} just e2e --test load churn -- --nocapture
+churn rounds="100":
+    SLUICEGATE_CHURN_ROUNDS={{rounds}} just e2e --test load churn -- --nocapture
 
 # random logs, read through the gateway and by librdkafka, and compared
 differential rounds="100" seed=`date +%s`:

@@ -7,7 +7,7 @@
 //!    [`in_every_gateway`]: helpers for tests
 //! 5. [`secrets`], [`certificates`], [`tokens`]: credentials of clients and brokers
 //! 6. [`port`], [`folder`], [`tools`], [`http`]: ports, logs, programs, and simple requests
-//! 7. [`arguments`]: the command lines of demo and benchmark
+//! 7. [`arguments`]: the command lines of demo, benchmark and soak
 
 pub mod apisix;
 pub mod arguments;

@@ -292,5 +292,6 @@ mod tests {
             usage = process.usage().unwrap();
         }
         assert!((64 << 10..64 << 20).contains(&usage.resident_bytes), "{usage:?}");
+        assert!(usage.threads == 1 && usage.descriptors >= 3, "{usage:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! The memory and CPU time of a process.
+//! The memory, CPU time, descriptors and threads of a process.
 
 use std::time::Duration;
 use std::{fs, io};
@@ -10,21 +10,36 @@ pub struct Usage {
     pub resident_bytes: u64,
     /// User and system time since its start, in the kernel's ticks of 10 ms.
     pub cpu: Duration,
+    /// Open file descriptors, now.
+    pub descriptors: u64,
+    /// Threads, now.
+    pub threads: u64,
 }
 
 /// Reads it from proc(5).
 pub(super) fn of(process: u32) -> io::Result<Usage> {
     let read = |file: &str| fs::read_to_string(format!("/proc/{process}/{file}"));
-    let resident_bytes = resident_bytes(&read("status")?);
-    let cpu = cpu_time(&read("stat")?, rustix::param::clock_ticks_per_second());
-    let usage = resident_bytes.zip(cpu).map(|(resident_bytes, cpu)| Usage { resident_bytes, cpu });
-    usage.ok_or_else(|| io::ErrorKind::InvalidData.into())
+    let (status, stat) = (read("status")?, read("stat")?);
+    let descriptors = fs::read_dir(format!("/proc/{process}/fd"))?.count();
+    let usage = || {
+        Some(Usage {
+            resident_bytes: resident_bytes(&status)?,
+            cpu: cpu_time(&stat, rustix::param::clock_ticks_per_second())?,
+            descriptors: descriptors.try_into().ok()?,
+            threads: field(&status, "Threads:")?.parse().ok()?,
+        })
+    };
+    usage().ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 /// `VmRSS` of proc_pid_status(5), which is in kibibytes.
 fn resident_bytes(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+    field(status, "VmRSS:")?.strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// A line of proc_pid_status(5), behind its name.
+fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
 }
 
 /// `utime` and `stime` of proc_pid_stat(5): fields 14 and 15. Field 2 is in parentheses and can contain anything.

@@ -165,7 +165,7 @@ fn parts(stack: &Stack) -> [&Process; 2] {
 }
 
 /// Open files, and bytes of memory.
-fn size(part: &Process) -> (usize, u64) {
-    let files = fs::read_dir(format!("/proc/{}/fd", part.id())).unwrap().count();
-    (files, part.usage().unwrap().resident_bytes)
+fn size(part: &Process) -> (u64, u64) {
+    let usage = part.usage().unwrap();
+    (usage.descriptors, usage.resident_bytes)
 }

@@ -1,4 +1,4 @@
-//! 1,000 clients connect and disconnect for a few rounds, or for as many as `just soak` sets.
+//! 1,000 clients connect and disconnect for a few rounds, or for as many as `just churn` sets.
 
 use std::net::Ipv4Addr;
 
@@ -36,7 +36,7 @@ async fn clients_that_come_and_go_leave_nothing_behind(way: Way) {
     start.check(&bench, "1,000 clients", first);
     // What the first round took is used again: nothing piles up.
     let reached = Memory::now(&bench);
-    let rounds = number("SLUICEGATE_SOAK_ROUNDS", 3);
+    let rounds = number("SLUICEGATE_CHURN_ROUNDS", 3);
     for _ in 0..rounds {
         round(&bench).await;
     }
