@@ -12,7 +12,6 @@ pub(crate) mod script;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use tokio::time::Instant;
 
 pub(crate) use self::gather::unanswered;
@@ -22,6 +21,7 @@ pub(crate) use self::produce::{MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_RECORDS, RE
 pub(crate) use self::write_sequencer::{WriteSequencer, WriteTicket};
 
 use self::gather::gather;
+use self::multi_fetch::PATIENCE;
 use crate::backend::{
     AnswerReservation, Backend, CommandError, Fault, Fetch, Fetched, LOG_END, LOG_START, ListedOffset, Log,
     Partition,
@@ -111,14 +111,41 @@ impl Cluster {
         let reads = asked.iter().enumerate().map(|(number, &(log, timestamp))| async move {
             (number, self.backend.list_offset(log, timestamp, committed).await)
         });
-        let listed = gather(reads, LISTING_PATIENCE, |(number, listed)| {
-            if let Some(result) = results.get_mut(number) {
-                *result = listed;
-            }
-            true
+        let listed = async {
+            gather(reads, None, |(number, listed)| {
+                if let Some(result) = results.get_mut(number) {
+                    *result = listed;
+                }
+                Instant::now().checked_add(LISTING_PATIENCE)
+            })
+            .await;
+            results
+        };
+        self.measured_each(Kind::ListOffsets, listed).await
+    }
+
+    /// Adds the ends of their logs to errors of offsets that are not between them, as far as they are known soon.
+    ///
+    /// # Cancel safety
+    /// A drop abandons the reads.
+    pub(crate) async fn add_ends(&self, places: &[Place<'_>], results: &mut [Result<Fetched, CommandError>]) {
+        let is_missed = |error: &CommandError| error.fault == Fault::OffsetOutOfRange;
+        let missed = results.iter().enumerate().filter(|(_, result)| result.as_ref().is_err_and(is_missed));
+        let missed: Vec<usize> = missed.map(|(index, _)| index).collect();
+        let offset = async |log, timestamp| {
+            self.backend.list_offset(log, timestamp, false).await.map(|listed| listed.offset)
+        };
+        let reads = missed.into_iter().filter_map(|index| {
+            let (log, _) = *places.get(index)?;
+            Some(async move { (index, tokio::try_join!(offset(log, LOG_START), offset(log, LOG_END))) })
         });
-        let listed = self.measured(Kind::ListOffsets, listed.map(Ok)).await;
-        listed.map_or_else(|_| Vec::new(), |()| results)
+        gather(reads, Instant::now().checked_add(PATIENCE), |(index, ends)| {
+            if let Some(Err(error)) = results.get_mut(index) {
+                error.ends = ends.ok();
+            }
+            None
+        })
+        .await;
     }
 
     /// The first offset of a log, and the one after its last record.
@@ -169,6 +196,26 @@ impl Cluster {
     /// After a drop, delivery continues in the background for as long as the process lives.
     pub(crate) async fn end_writes(&self, by: Instant) {
         self.backend.end_writes(by).await;
+    }
+
+    /// As [`Cluster::measured`], of a command with many results.
+    async fn measured_each<T>(
+        &self,
+        kind: Kind,
+        command: impl Future<Output = Vec<Result<T, CommandError>>>,
+    ) -> Vec<Result<T, CommandError>> {
+        let start = Instant::now();
+        let results = command.await;
+        let is_unreachable = |result: &Result<T, CommandError>| {
+            matches!(result, Err(CommandError { fault: Fault::Unreachable { .. }, .. }))
+        };
+        let outcome = match &results[..] {
+            results if results.is_empty() || results.iter().any(Result::is_ok) => Outcome::Answered,
+            results if results.iter().any(is_unreachable) => Outcome::Unavailable,
+            _ => Outcome::Refused,
+        };
+        self.metrics.command(kind, outcome, start.elapsed());
+        results
     }
 
     /// Records a command's outcome and duration.

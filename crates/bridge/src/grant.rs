@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use http::HeaderMap;
 use sluicegate_protocol::error_code::{INVALID_REQUEST, TOPIC_AUTHORIZATION_FAILED};
 use sluicegate_protocol::{
@@ -107,7 +106,13 @@ impl Grant {
         self.check_read(Kind::Fetch, topic)?;
         let log = Log { topic, partition: *partition };
         let fetched = self.cluster.fetch(log, bounded(fetch, self.cluster.reads()), reservation).await;
-        self.with_ends(log, fetched).await
+        match fetched {
+            Err(error) if error.fault == Fault::OffsetOutOfRange => {
+                let ends = self.cluster.ends(log).await.ok();
+                Err(CommandError { ends, ..error })
+            }
+            fetched => fetched,
+        }
     }
 
     /// Reads records of many partitions: see [`Cluster::multi_fetch`]. The results are in the order of the command.
@@ -134,20 +139,9 @@ impl Grant {
             // An error ends the wait.
             fetch.wait = Duration::ZERO;
         }
-        let read = self.cluster.multi_fetch(&places, fetch, reservation).await;
-        let read = read.into_iter().zip(&places).map(|(read, (log, _))| self.with_ends(*log, read));
-        Ok(self.with_denied(asked.iter().map(|asked| &*asked.topic), join_all(read).await))
-    }
-
-    /// Adds the ends of the log to the error of an offset that is not between them.
-    async fn with_ends<T>(&self, log: Log<'_>, read: Result<T, CommandError>) -> Result<T, CommandError> {
-        match read {
-            Err(error) if error.fault == Fault::OffsetOutOfRange => {
-                let ends = self.cluster.ends(log).await.ok();
-                Err(CommandError { ends, ..error })
-            }
-            read => read,
-        }
+        let mut read = self.cluster.multi_fetch(&places, fetch, reservation).await;
+        self.cluster.add_ends(&places, &mut read).await;
+        Ok(self.with_denied(asked.iter().map(|asked| &*asked.topic), read))
     }
 
     /// The results for `topics`: `read` has those that are granted.

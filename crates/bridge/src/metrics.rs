@@ -187,10 +187,15 @@ struct ReadMetrics(SharedLog);
 
 impl Collector for ReadMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Stats { hits, misses, bytes, tails, waiters } = self.0.stats();
+        let Stats { hits, misses, bytes, tails, waiters, tail_requests } = self.0.stats();
         for (name, help, value) in [
             ("read_cache_hits", "Reads that were answered from memory", hits),
             ("read_cache_misses", "Reads that had to ask Kafka", misses),
+            (
+                "tail_requests",
+                "Fetches sent to Kafka for reads that wait at the end of a partition",
+                tail_requests,
+            ),
         ] {
             let counter = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             ConstCounter::new(value).encode(counter)?;
@@ -390,7 +395,7 @@ mod tests {
         let mut text = String::new();
         encode(&mut text, &metrics.registry(SharedLog::default())).unwrap();
         let rows: Vec<Vec<String>> = text.split("# HELP ").skip(1).map(row).collect();
-        assert_eq!(rows.len(), 17, "a metric without samples is not shown: {text}");
+        assert_eq!(rows.len(), 18, "a metric without samples is not shown: {text}");
         let table = reference::table(&["metric", "type", "labels", "meaning"], &rows);
         reference::check("metrics.md", "metrics", &table);
     }

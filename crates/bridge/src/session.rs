@@ -111,7 +111,7 @@ struct Session<'a> {
     /// Requests that the session answers itself.
     own: Lane,
     commands: FuturesUnordered<CommandInFlight>,
-    /// WriteSequencer of commands that write, in the order of their arrival.
+    /// Orders the commands that write by their arrival.
     sequencer: WriteSequencer,
     outbox: Outbox,
     output: Output,
@@ -305,7 +305,7 @@ impl<'a> Session<'a> {
         let max_fetch_bytes = self.grant.cluster.reads().max_bytes;
         let body = match request {
             Request::Ping { state, .. } => state.len(),
-            Request::Command { command: command @ Command::Produce(_), .. } => {
+            Request::Command { command: command @ (Command::Produce(_) | Command::Metadata(_)), .. } => {
                 command.max_answer_bytes(max_fetch_bytes).saturating_add(len)
             }
             Request::Command { command, .. } => command.max_answer_bytes(max_fetch_bytes),

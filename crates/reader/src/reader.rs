@@ -132,7 +132,7 @@ impl Reader {
     }
 
     /// Finds an offset of a partition. Timestamp [`LOG_END`] gives the high watermark, or if `committed` the last stable offset;
-    /// [`LOG_START`] the log start; [`MAX_TIMESTAMP`] the record with the latest timestamp, from Kafka 3.0 on; and 0 or more the
+    /// [`LOG_START`] the log start; −3 the record with the latest timestamp, from Kafka 3.0 on; and 0 or more the
     /// first record at or after that time, in milliseconds since 1970-01-01T00:00:00Z, or −1 if there is none.
     ///
     /// # Errors

@@ -250,6 +250,7 @@ async fn run(tails: Weak<Tails>, broker: Arc<Broker>, place: Place, lane: usize)
         let Some(all) = tails.upgrade() else { return };
         let Some((request, epochs)) = all.next(&place, lane) else { return };
         let fetch = all.request(&place, &request, &epochs);
+        all.logs.count_tail_request();
         drop(all);
         let answers = broker.call_long_poll(&fetch, request.wait).await;
         let Some(all) = tails.upgrade() else { return };

@@ -52,6 +52,8 @@ pub struct Stats {
     pub tails: u64,
     /// Callers that wait at the end of a log.
     pub waiters: u64,
+    /// Requests that waited for them.
+    pub tail_requests: u64,
 }
 
 /// One cluster's part of a [`SharedLog`]. Dropping it drops the cluster's chunks.
@@ -69,6 +71,7 @@ struct Inner {
     misses: AtomicU64,
     tails: Arc<AtomicU64>,
     waiters: Arc<AtomicU64>,
+    tail_requests: AtomicU64,
 }
 
 /// Something that is counted for as long as it lives.
@@ -134,10 +137,10 @@ impl SharedLog {
 
     /// What was read and what is held.
     pub fn stats(&self) -> Stats {
-        let Inner { hits, misses, tails, waiters, .. } = &*self.inner;
-        let [hits, misses, tails, waiters] =
-            [hits, misses, &**tails, &**waiters].map(|count| count.load(Ordering::Relaxed));
-        Stats { hits, misses, bytes: self.inner.lock().bytes, tails, waiters }
+        let Inner { hits, misses, tails, waiters, tail_requests, .. } = &*self.inner;
+        let [hits, misses, tails, waiters, tail_requests] =
+            [hits, misses, &**tails, &**waiters, tail_requests].map(|count| count.load(Ordering::Relaxed));
+        Stats { hits, misses, bytes: self.inner.lock().bytes, tails, waiters, tail_requests }
     }
 }
 
@@ -195,6 +198,11 @@ impl ClusterLogs {
     /// Counts a caller waiting at the end of a log, in [`Stats::waiters`].
     pub fn waiter(&self) -> Counted {
         Counted::new(&self.inner.waiters)
+    }
+
+    /// Counts a request that waits for callers, in [`Stats::tail_requests`].
+    pub fn count_tail_request(&self) {
+        self.inner.tail_requests.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The messaging system has no entry at `position`. Drops the chunks of a log whose known ends say otherwise, because the log is

@@ -8,30 +8,27 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::backend::{CommandError, Fault};
 
-/// Performs `reads`, and passes each result to `take`. Once that has returned true, the other reads have `patience` left.
+/// Performs `reads`, and passes each result to `take`. Abandons those that are left at `until`, or earlier if `take` says so.
 ///
-/// At most [`PLACES`] reads hold memory. A read is counted for [`PLACE_TIME`]: one that takes longer waits for a broker that is
-/// down or slow, and must not keep others from theirs.
+/// At most [`PLACES`] reads are under way. A read is counted for [`PLACE_TIME`]: one that takes longer waits for a broker that
+/// is down or slow, and must not keep others from theirs.
 ///
 /// # Cancel safety
 /// A drop abandons the reads.
 pub(super) async fn gather<T>(
     reads: impl Iterator<Item = impl Future<Output = T>>,
-    patience: Duration,
-    mut take: impl FnMut(T) -> bool,
+    mut until: Option<Instant>,
+    mut take: impl FnMut(T) -> Option<Instant>,
 ) {
     let places = Semaphore::new(PLACES);
     let mut reads: FuturesUnordered<_> = reads.map(|read| in_place(&places, read)).collect();
-    let mut until = None;
     loop {
         let result = match until {
             Some(until) => timeout_at(until, reads.next()).await.unwrap_or_default(),
             None => reads.next().await,
         };
         let Some(result) = result else { return };
-        if take(result) && until.is_none() {
-            until = Instant::now().checked_add(patience);
-        }
+        until = [until, take(result)].into_iter().flatten().min();
     }
 }
 
@@ -71,9 +68,9 @@ mod tests {
             number
         };
         let (start, mut taken) = (Instant::now(), Vec::new());
-        gather((0..hanging + 5).map(read), Duration::from_secs(1), |number| {
+        gather((0..hanging + 5).map(read), None, |number| {
             taken.push(number);
-            true
+            Instant::now().checked_add(Duration::from_secs(1))
         })
         .await;
         taken.sort_unstable();
@@ -82,12 +79,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn without_a_result_nothing_is_abandoned() {
+    async fn without_a_limit_nothing_is_abandoned() {
         let mut taken = 0;
         let read = |seconds| async move { sleep(Duration::from_secs(seconds)).await };
-        gather([30, 40].into_iter().map(read), Duration::ZERO, |()| {
+        gather([30, 40].into_iter().map(read), None, |()| {
             taken += 1;
-            false
+            None
         })
         .await;
         assert_eq!(taken, 2);

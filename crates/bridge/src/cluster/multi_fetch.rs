@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use sluicegate_shared_log::Ends;
@@ -32,9 +32,8 @@ pub(crate) type Place<'a> = (Log<'a>, i64);
 impl Cluster {
     /// Reads records from each of `places`. The results are in their order.
     ///
-    /// The places share `max_bytes`: each has an equal part, and what some do not need goes to those that have more. A record
-    /// that is larger than its part is delivered if there is room left, or if the result would otherwise be empty. If there are
-    /// several such records, chance decides which comes first, so that none has to wait for ever.
+    /// The places share `max_bytes`: each has an equal part, and room that some do not need goes to those that have more. One
+    /// record that is larger than its part is delivered in any case, others where there is room; chance decides which is first.
     ///
     /// # Cancel safety
     /// A drop abandons the reads.
@@ -45,8 +44,19 @@ impl Cluster {
         reservation: &mut dyn AnswerReservation,
     ) -> Vec<Result<Fetched, CommandError>> {
         let reading = Reading::new(self, places, fetch);
-        let read = async { Ok(reading.run(reservation).await) };
-        self.measured(Kind::MultiFetch, read).await.unwrap_or_default()
+        self.measured_each(Kind::MultiFetch, reading.run(reservation)).await
+    }
+
+    /// Reads at once what a log has.
+    async fn read_now(
+        &self,
+        (log, offset): Place<'_>,
+        max_bytes: usize,
+        committed: bool,
+    ) -> Result<Fetched, CommandError> {
+        let wait = Duration::ZERO;
+        let fetch = Fetch { offset, max_bytes, wait, min_bytes: 0, max_records: 0, committed };
+        self.backend.fetch(log, fetch, &mut ()).await
     }
 }
 
@@ -54,61 +64,101 @@ struct Reading<'a> {
     cluster: &'a Cluster,
     places: &'a [Place<'a>],
     fetch: MultiFetch,
-    /// Each log's part of `max_bytes`.
-    share: usize,
+    /// When the wait ends.
+    until: Instant,
     results: Vec<Result<Fetched, CommandError>>,
 }
 
 impl<'a> Reading<'a> {
     fn new(cluster: &'a Cluster, places: &'a [Place<'a>], fetch: MultiFetch) -> Self {
-        let share = fetch.max_bytes.checked_div(places.len()).unwrap_or_default().max(1);
         let results = places.iter().map(|_| Err(unanswered())).collect();
-        Self { cluster, places, fetch, share, results }
+        Self { cluster, places, fetch, until: after(fetch.wait), results }
     }
 
     async fn run(mut self, reservation: &mut dyn AnswerReservation) -> Vec<Result<Fetched, CommandError>> {
-        self.look((0..self.places.len()).collect()).await;
-        if !self.fetch.wait.is_zero() {
+        self.read((0..self.places.len()).collect(), self.fetch.max_bytes, None).await;
+        if self.fetch.wait.is_zero() || self.has_enough() {
+            self.use_spare_bytes().await;
+        } else {
             self.wait(reservation).await;
         }
-        self.keep_what_fits();
-        self.use_spare_bytes().await;
         self.results
     }
 
-    /// Reads at once what the logs of these numbers have, each up to its share.
-    async fn look(&mut self, numbers: Vec<usize>) {
-        let Self { cluster, places, fetch, share, ref mut results } = *self;
-        let reads = numbers.into_iter().filter_map(|number| {
-            let (log, offset) = *places.get(number)?;
-            Some(async move { (number, cluster.read_now(log, offset, share, fetch.committed).await) })
+    /// Reads at once what the logs at these indexes have, at most `room` bytes and one record. Those that are left at `until` keep
+    /// their results.
+    async fn read(&mut self, mut indexes: Vec<usize>, room: usize, until: Option<Instant>) {
+        // The first has the best chance of a large record.
+        let first = fastrand::usize(..indexes.len().max(1));
+        indexes.rotate_left(first);
+        let share = room.checked_div(indexes.len()).unwrap_or_default().max(1);
+        let Self { cluster, places, fetch, until: wait_until, ref mut results } = *self;
+        let mut used = 0_usize;
+        let mut has_large = false;
+        let reads = indexes.iter().filter_map(|&index| {
+            let place = *places.get(index)?;
+            Some(async move { (index, cluster.read_now(place, share, fetch.committed).await) })
         });
-        gather(reads, PATIENCE, |(number, read)| {
-            let is_news = !matches!(&read, Ok(Fetched { count: 0, .. }));
-            if let Some(result) = results.get_mut(number) {
+        gather(reads, until, |(index, mut read)| {
+            let is_empty = matches!(&read, Ok(Fetched { count: 0, .. }));
+            if let (Ok(read), Some((_, offset))) = (&mut read, places.get(index)) {
+                let with_this = used.saturating_add(read.messages.len());
+                let is_large = read.messages.len() > share;
+                // Dropped now: together, large records could take any memory.
+                if is_large && has_large && with_this > room {
+                    leave_out(read, *offset);
+                } else {
+                    used = with_this;
+                    has_large |= is_large;
+                }
+            }
+            if let Some(result) = results.get_mut(index) {
                 *result = read;
             }
-            is_news
+            // Without news, the others have as long as the wait.
+            Some(if is_empty { after(PATIENCE).max(wait_until) } else { after(PATIENCE) })
         })
         .await;
+        self.keep_what_fits(&indexes, share, room);
+    }
+
+    /// Leaves out records that are larger than their share, where there is no room for them. One is kept in any case.
+    fn keep_what_fits(&mut self, indexes: &[usize], share: usize, room: usize) {
+        let is_large = |read: &Fetched| read.messages.len() > share;
+        let of = |index: &usize| self.results.get(*index)?.as_ref().ok();
+        let mut used: usize = used(indexes.iter().filter_map(of).filter(|read| !is_large(read)));
+        let mut has_large = false;
+        for index in indexes {
+            let (Some(Ok(read)), Some((_, offset))) = (self.results.get_mut(*index), self.places.get(*index))
+            else {
+                continue;
+            };
+            if !is_large(read) {
+                continue;
+            }
+            let with_this = used.saturating_add(read.messages.len());
+            if has_large && with_this > room {
+                leave_out(read, *offset);
+            } else {
+                (used, has_large) = (with_this, true);
+            }
+        }
     }
 
     /// Waits at the ends of the logs until there is enough.
     async fn wait(&mut self, reservation: &mut dyn AnswerReservation) {
-        let until = Instant::now().checked_add(self.fetch.wait);
-        let Some(until) = until.filter(|_| !self.has_enough()) else { return };
-        let Self { cluster, places, fetch: MultiFetch { committed, .. }, .. } = *self;
-        let wait = |number: usize, results: &[Result<Fetched, CommandError>]| {
-            let ((log, offset), result) = (*places.get(number)?, results.get(number)?);
+        let Self { cluster, places, fetch: MultiFetch { max_bytes, committed, .. }, until, .. } = *self;
+        let wait = |index: usize, results: &[Result<Fetched, CommandError>]| {
+            let ((log, offset), result) = (*places.get(index)?, results.get(index)?);
             let offset = result.as_ref().map_or(offset, |read| read.next_offset);
             Some(async move {
                 cluster.backend.wait_for_records(log, offset, committed).await;
-                number
+                index
             })
         };
         let keep = WAITING_BYTES.saturating_add(places.len().saturating_mul(WAITER_BYTES));
         let mut waits: FuturesUnordered<_> =
-            (0..places.len()).filter_map(|number| wait(number, &self.results)).collect();
+            (0..places.len()).filter_map(|index| wait(index, &self.results)).collect();
         while !self.has_enough() {
             let woken = tokio::select! {
                 // Polled first: it makes room for others.
@@ -117,20 +167,37 @@ impl<'a> Reading<'a> {
                 woken = timeout_at(until, waits.next()) => woken,
             };
             let Ok(Some(first)) = woken else { return };
-            if !reservation.refill().await {
-                return;
-            }
             let mut woken = vec![first];
             // A broker's answer can wake many.
-            while let Some(Some(number)) = waits.next().now_or_never() {
-                woken.push(number);
+            while let Some(Some(index)) = waits.next().now_or_never() {
+                woken.push(index);
             }
-            self.look(woken.clone()).await;
-            waits.extend(woken.into_iter().filter_map(|number| wait(number, &self.results)));
+            let by = until.max(after(PATIENCE));
+            self.read(woken.clone(), WAITING_BYTES, Some(by)).await;
+            if used(woken.iter().filter_map(|index| self.results.get(*index)?.as_ref().ok())) > WAITING_BYTES
+            {
+                // A single record: a client that never reads must not hold unreserved memory.
+                self.leave_out(&woken);
+                match timeout_at(by, reservation.refill()).await {
+                    Ok(true) => self.read(woken.clone(), max_bytes, Some(by)).await,
+                    Ok(false) | Err(_) => return,
+                }
+            }
+            waits.extend(woken.into_iter().filter_map(|index| wait(index, &self.results)));
         }
     }
 
-    /// Whether to answer without a further wait: with enough records, with an error, or because a log has more than its share.
+    fn leave_out(&mut self, indexes: &[usize]) {
+        for index in indexes {
+            if let (Some(Ok(read)), Some((_, offset))) =
+                (self.results.get_mut(*index), self.places.get(*index))
+            {
+                leave_out(read, *offset);
+            }
+        }
+    }
+
+    /// Whether to answer without a further wait: with enough records, with an error, or because a log has more of them.
     fn has_enough(&self) -> bool {
         let mut bytes = 0_usize;
         for result in &self.results {
@@ -142,95 +209,59 @@ impl<'a> Reading<'a> {
         bytes >= self.fetch.min_bytes.max(1)
     }
 
-    /// Whether the log goes on after what was read.
+    /// Whether the log has records after these.
     fn has_more(&self, read: &Fetched) -> bool {
         let Ends { stable, end, .. } = read.ends;
         read.next_offset < if self.fetch.committed { stable } else { end }
     }
 
-    /// Drops records that are larger than their share, where there is no room for them.
-    fn keep_what_fits(&mut self) {
-        let Self { places, share, fetch: MultiFetch { max_bytes, .. }, ref mut results, .. } = *self;
-        let is_large = |read: &Fetched| read.messages.len() > share;
-        let mut used: usize = used(results.iter().flatten().filter(|read| !is_large(read)));
-        let first = fastrand::usize(..places.len().max(1));
-        let (before, after) = results.split_at_mut_checked(first).unwrap_or_default();
-        let (from_before, from_after) = places.split_at_checked(first).unwrap_or_default();
-        let in_turn = after.iter_mut().zip(from_after).chain(before.iter_mut().zip(from_before));
-        for (result, (_, offset)) in in_turn {
-            let Some(read) = result.as_mut().ok().filter(|read| is_large(read)) else { continue };
-            let with_this = used.saturating_add(read.messages.len());
-            if used == 0 || with_this <= max_bytes {
-                used = with_this;
-            } else {
-                *read = Fetched { messages: Bytes::new(), count: 0, next_offset: *offset, ends: read.ends };
-            }
-        }
-    }
-
     /// Gives what is left of `max_bytes` to the logs that have more than their share.
     async fn use_spare_bytes(&mut self) {
-        let Self { cluster, places, fetch: MultiFetch { max_bytes, committed, .. }, share, .. } = *self;
+        let Self { cluster, places, fetch: MultiFetch { max_bytes, committed, .. }, .. } = *self;
         let spare = max_bytes.saturating_sub(used(self.results.iter().flatten()));
-        let long = |read: &Fetched| read.count > 0 && self.has_more(read);
-        let long: Vec<(usize, i64)> = self
-            .results
-            .iter()
-            .enumerate()
-            .filter_map(|(number, result)| {
-                Some((number, result.as_ref().ok().filter(|read| long(read))?.next_offset))
-            })
-            .collect();
-        let extra = spare.checked_div(long.len()).unwrap_or_default();
-        if extra < share / WORTH_A_READ {
+        let has_more = |read: &&Fetched| read.count > 0 && self.has_more(read);
+        let len = |result: &Result<Fetched, _>| Some(result.as_ref().ok().filter(has_more)?.messages.len());
+        let more = self.results.iter().zip(places).enumerate();
+        let more: Vec<_> =
+            more.filter_map(|(index, (result, place))| Some((index, *place, len(result)?))).collect();
+        let extra = spare.checked_div(more.len()).unwrap_or_default();
+        if extra < max_bytes.checked_div(places.len()).unwrap_or_default() / WORTH_A_READ {
             return;
         }
-        let reads = long.into_iter().filter_map(|(number, offset)| {
-            let (log, _) = *places.get(number)?;
-            Some(async move { (number, cluster.read_now(log, offset, extra, committed).await) })
+        // From the first record on, because another read can be of another leader's log. The first part is usually in memory.
+        let reads = more.into_iter().map(|(index, place, len)| async move {
+            let max_bytes = len.saturating_add(extra);
+            (index, cluster.read_now(place, max_bytes, committed).await, max_bytes)
         });
         let results = &mut self.results;
-        gather(reads, PATIENCE, |(number, more)| {
-            // An error comes again in the next answer, and so does a record that is too large.
-            if let (Some(Ok(read)), Ok(more)) = (results.get_mut(number), more)
-                && more.messages.len() <= extra
+        gather(reads, Some(after(PATIENCE)), |(index, read, max_bytes)| {
+            if let (Some(result), Ok(_)) = (results.get_mut(index), &read)
+                && read.as_ref().is_ok_and(|read| read.count > 0 && read.messages.len() <= max_bytes)
             {
-                append(read, more);
+                *result = read;
             }
-            true
+            None
         })
         .await;
     }
 }
 
-impl Cluster {
-    /// Reads at once what a log has.
-    async fn read_now(
-        &self,
-        log: Log<'_>,
-        offset: i64,
-        max_bytes: usize,
-        committed: bool,
-    ) -> Result<Fetched, CommandError> {
-        let wait = Duration::ZERO;
-        let fetch = Fetch { offset, max_bytes, wait, min_bytes: 0, max_records: 0, committed };
-        self.backend.fetch(log, fetch, &mut ()).await
-    }
+/// Leaves the records to a later fetch from `offset`.
+fn leave_out(read: &mut Fetched, offset: i64) {
+    *read = Fetched { messages: Bytes::new(), count: 0, next_offset: offset, ends: read.ends };
 }
 
 fn used<'a>(reads: impl Iterator<Item = &'a Fetched>) -> usize {
     reads.map(|read| read.messages.len()).fold(0, usize::saturating_add)
 }
 
-fn append(read: &mut Fetched, more: Fetched) {
-    let mut messages = BytesMut::from(std::mem::take(&mut read.messages));
-    messages.extend_from_slice(&more.messages);
-    let count = read.count.saturating_add(more.count);
-    *read = Fetched { messages: messages.freeze(), count, ..more };
+fn after(time: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(time).unwrap_or(now)
 }
 
 /// How long the other logs have once one has records or an error.
-const PATIENCE: Duration = Duration::from_millis(500);
+pub(super) const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Places of one fetch.
 pub(crate) const MAX_PARTITIONS: usize = 256;

@@ -101,7 +101,10 @@ async fn records_are_read_in_the_format_that_is_accepted() {
     let response = stack.get(path, "application/json").await;
     let problem = Stack::check(&response, 406, "application/problem+json");
     let message = problem["message"].as_str().unwrap();
-    assert!(message.contains("the value of the record at offset 2 is not valid JSON"), "{message}");
+    assert!(
+        message.contains("the value of the record at offset 2 of partition 0 is not valid JSON"),
+        "{message}"
+    );
 
     let limited = stack.get("/topics/t/partitions/0/records?offset=1&max_bytes=1", "*/*").await;
     let records = Stack::check(&limited, 200, "application/vnd.kafka.binary.v2+json");

@@ -220,7 +220,9 @@ pub struct CmdPing {
     pub state: ::prost::bytes::Bytes,
 }
 /// Reads messages of one partition, from an offset on. An offset inside a gap, as after compaction or within an aborted
-/// transaction, reads from the next message on.
+/// transaction, reads from the next message on. If the log start moves beyond the offset during a walk, the next fetch that asks
+/// Kafka is an error with the reason OFFSET_OUT_OF_RANGE. READ_COMMITTED reads up to the last stable offset; a fetch from there
+/// up to the end of the log waits, and is empty.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CmdKafkaFetch {
     #[prost(string, tag = "1")]
@@ -262,15 +264,14 @@ pub struct CmdKafkaListOffset {
 /// Reads messages of many partitions, with one wait for all of them.
 ///
 /// The answer has room for every partition: each gets an equal part of `max_bytes`, and what some do not need goes to the
-/// others. A message larger than its partition's part is delivered if there is room left for it, or if the answer would
-/// otherwise be empty.
+/// others. One message that is larger than its partition's part is delivered in any case, others where there is room.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CmdKafkaMultiFetch {
     /// At least 1, at most 256.
     #[prost(message, repeated, tag = "1")]
     pub partitions: ::prost::alloc::vec::Vec<PartitionOffset>,
     /// How long to wait for `min_bytes` of messages, in milliseconds, at most 30,000. Kafka's `fetch.max.wait.ms`. Absent: the
-    /// bridge's `read.wait_ms`. 0: no wait. The wait also ends with the first error.
+    /// bridge's `read.wait_ms`. 0: no wait. The wait also ends with the first error, or if a partition has more than its part.
     #[prost(uint32, optional, tag = "2")]
     pub max_wait_ms: ::core::option::Option<u32>,
     /// The messages of all partitions to wait for, in bytes of the answer, at most 16,384. Kafka's `fetch.min.bytes`. 0: one message.
@@ -490,6 +491,8 @@ pub struct KafkaMultiFetchResp {
 /// What was read of one partition: one of the two.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PartitionFetched {
+    /// Without messages if there are none, or if the next one had no room: `next_offset` is at the end of the log only if that has
+    /// been reached.
     #[prost(message, optional, tag = "1")]
     pub fetched: ::core::option::Option<KafkaFetchResp>,
     #[prost(message, optional, tag = "2")]

@@ -1,22 +1,26 @@
-//! Throughput of reads and writes through Envoy, filter and bridge, beside a bare librdkafka in the same run, and the
-//! memory of idle sessions.
+//! Throughput of reads and writes through Envoy, filter and bridge, beside a bare librdkafka in the same run; the memory of
+//! idle sessions; what waiting reads cost, and when they see a record; and the speed of small questions.
 //!
 //! 1. [`machine`]: the machine and versions
 //! 2. [`reading`]: clients that [`walk`] a topic through the gateway, beside librdkafka consumers ([`consume`])
 //! 3. [`writing`]: clients that [`produce`] or [`post`] through it, beside a librdkafka producer ([`direct`])
 //! 4. [`run`]: runs each of these in its own process, and measures the CPU of all processes
 //! 5. [`idle`]: the memory of sessions that wait for their client
-//! 6. [`report`]: the tables, and their ratios
+//! 6. [`waiting`]: many reads that wait at the ends of many partitions
+//! 7. [`offsets`]: questions for the end of a partition
+//! 8. [`report`]: the tables, and their ratios
 
 mod consume;
 mod direct;
 mod idle;
 mod machine;
+mod offsets;
 mod post;
 mod produce;
 mod reading;
 mod report;
 mod run;
+mod waiting;
 mod walk;
 mod writing;
 
@@ -86,6 +90,8 @@ enum Only {
     Reading,
     Writing,
     Idle,
+    Waiting,
+    Offsets,
 }
 
 /// The log that all measured processes read.
@@ -192,6 +198,12 @@ async fn measure(plan: &Plan) -> Result<(), Failure> {
     }
     if measures(Only::Idle) {
         idle::run(plan).await?;
+    }
+    if measures(Only::Waiting) {
+        waiting::run(plan).await?;
+    }
+    if measures(Only::Offsets) {
+        offsets::run(plan).await?;
     }
     Ok(())
 }

@@ -57,6 +57,17 @@ async fn large_records_take_turns_and_delay_no_small_one() {
 }
 
 #[tokio::test]
+async fn busy_logs_do_not_keep_back_a_large_record() {
+    let mut places = vec![place("0.9", 40_000)];
+    places.extend((0..9).map(|_| place("0.1000000", 100)));
+    for _ in 0..9 {
+        let results = fetch(&places, FETCH).await;
+        assert_eq!(results[0].as_ref().unwrap().count, 1);
+        assert!(bytes(&results) <= FETCH.max_bytes + 50_000);
+    }
+}
+
+#[tokio::test]
 async fn record_larger_than_the_answer_is_delivered_alone() {
     let places = [place("0.9", 300_000), place("0.0", 1)];
     let results = fetch(&places, FETCH).await;
@@ -82,6 +93,15 @@ async fn wait_ends_with_its_time_or_an_error() {
     assert_eq!((bytes(&results), start.elapsed()), (0, waiting.wait));
     let results = cluster.multi_fetch(&[place("0.0", 1), place("x", 1)], waiting, &mut never).await;
     assert_eq!((results[1].as_ref().unwrap_err().fault, start.elapsed()), (Fault::Invalid, waiting.wait));
+}
+
+#[tokio::test(start_paused = true)]
+async fn partition_without_an_answer_does_not_prolong_the_wait() {
+    let waiting = MultiFetch { wait: Duration::from_secs(10), ..FETCH };
+    let start = Instant::now();
+    let results = Script::cluster(1).0;
+    let results = results.multi_fetch(&[place("60000", 1), place("0.0", 1)], waiting, &mut Never).await;
+    assert_eq!((bytes(&results), start.elapsed()), (0, waiting.wait));
 }
 
 /// Never ends a wait.

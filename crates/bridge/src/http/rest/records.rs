@@ -101,7 +101,7 @@ pub(super) fn document(
             let record = match Record::new(topic, *partition, &message, format) {
                 Ok(record) => record,
                 Err(part) => {
-                    problem = (turn == 0).then(|| not_json(&part, message.offset));
+                    problem = (turn == 0).then(|| not_json(&part, *partition, message.offset));
                     return false;
                 }
             };
@@ -128,9 +128,9 @@ pub(super) fn document(
     Ok(body)
 }
 
-fn not_json(NotJson(part): &NotJson, offset: i64) -> Problem {
+fn not_json(NotJson(part): &NotJson, partition: i32, offset: i64) -> Problem {
     let detail = format!(
-        "the {part} of the record at offset {offset} is not valid JSON: request it with Accept: {}",
+        "the {part} of the record at offset {offset} of partition {partition} is not valid JSON: request it with Accept: {}",
         Format::Binary.content_type()
     );
     Problem::new(ProblemKind::NotAcceptable, detail)
@@ -323,7 +323,10 @@ mod tests {
                 let problem = body(&[bad, good], Format::Json, usize::MAX).unwrap_err().plain();
                 let text = std::str::from_utf8(&problem.body).unwrap();
                 assert_eq!(problem.status.as_u16(), 406);
-                assert!(text.contains("at offset 9 is not valid JSON: request it with Accept: "), "{text}");
+                assert!(
+                    text.contains("at offset 9 of partition 3 is not valid JSON: request it with Accept: "),
+                    "{text}"
+                );
             }
         }
         let no_utf8 = KafkaMessage { value: Some(Bytes::from_static(b"\"\xFF\"")), ..message(0, None, None) };
