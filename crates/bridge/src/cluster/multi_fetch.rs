@@ -92,7 +92,7 @@ impl<'a> Reading<'a> {
         let first = fastrand::usize(..indexes.len().max(1));
         indexes.rotate_left(first);
         let share = room.checked_div(indexes.len()).unwrap_or_default().max(1);
-        let Self { cluster, places, fetch, until: wait_until, ref mut results } = *self;
+        let Self { cluster, places, fetch, ref mut results, .. } = *self;
         let mut used = 0_usize;
         let mut has_large = false;
         let reads = indexes.iter().filter_map(|&index| {
@@ -100,7 +100,6 @@ impl<'a> Reading<'a> {
             Some(async move { (index, cluster.read_now(place, share, fetch.committed).await) })
         });
         gather(reads, until, |(index, mut read)| {
-            let is_empty = matches!(&read, Ok(Fetched { count: 0, .. }));
             if let (Ok(read), Some((_, offset))) = (&mut read, places.get(index)) {
                 let with_this = used.saturating_add(read.messages.len());
                 let is_large = read.messages.len() > share;
@@ -115,8 +114,7 @@ impl<'a> Reading<'a> {
             if let Some(result) = results.get_mut(index) {
                 *result = read;
             }
-            // Without news, the others have as long as the wait.
-            Some(if is_empty { after(PATIENCE).max(wait_until) } else { after(PATIENCE) })
+            Some(after(PATIENCE))
         })
         .await;
         self.keep_what_fits(&indexes, share, room);
@@ -260,7 +258,7 @@ fn after(time: Duration) -> Instant {
     now.checked_add(time).unwrap_or(now)
 }
 
-/// How long the other logs have once one has records or an error.
+/// How long the other logs have once one has been read.
 pub(super) const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Places of one fetch.
