@@ -204,18 +204,15 @@ impl Cluster {
         kind: Kind,
         command: impl Future<Output = Vec<Result<T, CommandError>>>,
     ) -> Vec<Result<T, CommandError>> {
-        let start = Instant::now();
-        let results = command.await;
         let is_unreachable = |result: &Result<T, CommandError>| {
             matches!(result, Err(CommandError { fault: Fault::Unreachable { .. }, .. }))
         };
-        let outcome = match &results[..] {
+        let outcome = |results: &Vec<Result<T, CommandError>>| match &results[..] {
             results if results.is_empty() || results.iter().any(Result::is_ok) => Outcome::Answered,
             results if results.iter().any(is_unreachable) => Outcome::Unavailable,
             _ => Outcome::Refused,
         };
-        self.metrics.command(kind, outcome, start.elapsed());
-        results
+        self.timed(kind, command, outcome).await
     }
 
     /// Records a command's outcome and duration.
@@ -224,14 +221,23 @@ impl Cluster {
         kind: Kind,
         command: impl Future<Output = Result<T, CommandError>>,
     ) -> Result<T, CommandError> {
-        let start = Instant::now();
-        let result = command.await;
-        let outcome = match &result {
+        let outcome = |result: &Result<T, CommandError>| match result {
             Ok(_) => Outcome::Answered,
             Err(CommandError { fault: Fault::Unreachable { .. }, .. }) => Outcome::Unavailable,
             Err(_) => Outcome::Refused,
         };
-        self.metrics.command(kind, outcome, start.elapsed());
+        self.timed(kind, command, outcome).await
+    }
+
+    async fn timed<T>(
+        &self,
+        kind: Kind,
+        command: impl Future<Output = T>,
+        outcome: impl FnOnce(&T) -> Outcome,
+    ) -> T {
+        let start = Instant::now();
+        let result = command.await;
+        self.metrics.command(kind, outcome(&result), start.elapsed());
         result
     }
 }

@@ -54,7 +54,7 @@ struct Inner {
 /// An offset of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListedOffset {
-    /// −1 if there is no such record.
+    /// −1 if no record matches.
     pub offset: i64,
     /// The timestamp of the record; −1 for an end of the log, and if there is no record.
     pub timestamp: i64,

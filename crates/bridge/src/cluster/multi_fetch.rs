@@ -233,9 +233,8 @@ impl<'a> Reading<'a> {
         });
         let results = &mut self.results;
         gather(reads, Some(after(PATIENCE)), |(index, read, max_bytes)| {
-            if let (Some(result), Ok(_)) = (results.get_mut(index), &read)
-                && read.as_ref().is_ok_and(|read| read.count > 0 && read.messages.len() <= max_bytes)
-            {
+            let fits = read.as_ref().is_ok_and(|read| read.count > 0 && read.messages.len() <= max_bytes);
+            if let Some(result) = results.get_mut(index).filter(|_| fits) {
                 *result = read;
             }
             None

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use prost::encoding::{WireType, encode_key, encode_varint, int64, key_len};
+use prost::encoding::{WireType, encode_key, encode_varint, int64, key_len, message};
 use prost::{Message, length_delimiter_len};
 use sluicegate_protocol::wire::number::{FETCHED, KAFKA_FETCH_RESP, KAFKA_MULTI_FETCH, RESULTS, SEQUENCE};
 use sluicegate_protocol::{
@@ -47,20 +47,15 @@ impl Answer {
                 Ok(fetched) => {
                     let rest = rest(&fetched);
                     let len = fetched.messages.len().saturating_add(rest.encoded_len());
-                    put_head_of(
-                        RESULTS,
-                        FIELD_KEY_LEN.saturating_add(length_delimiter_len(len)).saturating_add(len),
-                        &mut encoded,
-                    );
+                    put_head_of(RESULTS, field_len(FETCHED, len), &mut encoded);
                     put_head_of(FETCHED, len, &mut encoded);
                     encoded.extend_from_slice(&fetched.messages);
-                    encoded.extend_from_slice(&rest.encode_to_vec());
+                    // Cannot fail: the only error is a full buffer, and a `Vec` grows.
+                    let _ = rest.encode(&mut encoded);
                 }
                 Err(error) => {
                     let error = Some(error_resp(error, MAX_RECORD_ERROR_BYTES));
-                    let result = PartitionFetched { fetched: None, error };
-                    put_head_of(RESULTS, result.encoded_len(), &mut encoded);
-                    encoded.extend_from_slice(&result.encode_to_vec());
+                    message::encode(RESULTS, &PartitionFetched { fetched: None, error }, &mut encoded);
                 }
             }
         }
@@ -249,18 +244,19 @@ const COPY_BYTES: usize = 8 * 1024;
 /// Bytes of a multi-fetch's result besides its records: offsets, tags and lengths.
 const RESULT_OVERHEAD: usize = 64;
 
-/// The length of a tag below 16.
-const FIELD_KEY_LEN: usize = 1;
-
 /// The head of a gRPC message with an answer of `len` bytes in field `number`.
 fn put_answer_head(sequence: i64, number: u32, len: usize, small: &mut BytesMut) {
     let sequence_len = if sequence == 0 { 0 } else { int64::encoded_len(SEQUENCE, &sequence) };
-    let head = key_len(number).saturating_add(length_delimiter_len(len));
-    put_head(small, len.saturating_add(sequence_len).saturating_add(head));
+    put_head(small, field_len(number, len).saturating_add(sequence_len));
     if sequence != 0 {
         int64::encode(SEQUENCE, &sequence, small);
     }
     put_head_of(number, len, small);
+}
+
+/// The length of a field with its head.
+fn field_len(number: u32, len: usize) -> usize {
+    key_len(number).saturating_add(length_delimiter_len(len)).saturating_add(len)
 }
 
 /// The head of a field of `len` bytes.

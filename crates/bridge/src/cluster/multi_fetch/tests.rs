@@ -1,3 +1,5 @@
+//! Fetches from many logs of a scripted messaging system: shares, large records and waits.
+
 use super::*;
 use crate::backend::Fault;
 use crate::cluster::script::Script;
