@@ -40,8 +40,21 @@ pub(crate) trait Backend: Send + Sync {
         reservation: &'a mut dyn AnswerReservation,
     ) -> BoxFuture<'a, Result<Fetched, CommandError>>;
 
-    /// Waits until a log may have records at `offset` or after it, where a read has just found none. `committed` as in [`Fetch`].
-    fn wait_for_records<'a>(&'a self, log: Log<'a>, offset: i64, committed: bool) -> BoxFuture<'a, ()>;
+    /// Whether others wait at this offset, the end of the log, and will be told of a record: a wait there needs no look before.
+    fn is_watched(&self, log: Log<'_>, offset: i64, committed: bool) -> bool;
+
+    /// Waits until a log may have records at `offset` or after it. If `until` is set, the wait ends then: a request that was sent
+    /// after the call proves that there is none, and gives the ends of the log.
+    ///
+    /// # Cancel safety
+    /// A drop ends the wait.
+    fn wait_for_records<'a>(
+        &'a self,
+        log: Log<'a>,
+        offset: i64,
+        committed: bool,
+        until: Option<Instant>,
+    ) -> BoxFuture<'a, Option<Ends>>;
 
     /// The first record at or after `timestamp`, in milliseconds since 1970. [`LOG_START`] and [`LOG_END`] ask for the ends of
     /// the log, [`MAX_TIMESTAMP`] for the record with the latest timestamp. `committed` as in [`Fetch`].

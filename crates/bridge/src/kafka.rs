@@ -23,7 +23,7 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 use sluicegate_protocol::ProduceRecord;
 use sluicegate_reader::{ReadError, Reader};
-use sluicegate_shared_log::ClusterLogs;
+use sluicegate_shared_log::{ClusterLogs, Ends};
 use sluicegate_ws_session::source::Source;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -91,8 +91,18 @@ impl Backend for Kafka {
         fetched.map(|fetched| fetched.map_err(|error| self.failed(&error))).boxed()
     }
 
-    fn wait_for_records<'a>(&'a self, log: Log<'a>, offset: i64, committed: bool) -> BoxFuture<'a, ()> {
-        self.reader.wait_for_records(log.topic, log.partition, offset, committed).boxed()
+    fn is_watched(&self, log: Log<'_>, offset: i64, committed: bool) -> bool {
+        self.reader.is_watched(log.topic, log.partition, offset, committed)
+    }
+
+    fn wait_for_records<'a>(
+        &'a self,
+        log: Log<'a>,
+        offset: i64,
+        committed: bool,
+        until: Option<Instant>,
+    ) -> BoxFuture<'a, Option<Ends>> {
+        self.reader.wait_for_records(log.topic, log.partition, offset, committed, until).boxed()
     }
 
     fn list_offset<'a>(

@@ -190,10 +190,14 @@ impl Collector for ReadMetrics {
         let Stats { hits, misses, bytes, tails, waiters, tail_requests } = self.0.stats();
         for (name, help, value) in [
             ("read_cache_hits", "Reads that were answered from memory", hits),
-            ("read_cache_misses", "Reads that had to ask Kafka", misses),
+            (
+                "read_cache_misses",
+                "Reads that Kafka was asked for; those of several clients can share one",
+                misses,
+            ),
             (
                 "tail_requests",
-                "Fetches sent to Kafka for reads that wait at the end of a partition",
+                "Fetches sent to Kafka for all reads that wait at the ends of its partitions",
                 tail_requests,
             ),
         ] {

@@ -2,58 +2,42 @@
 
 use tokio::time::Instant;
 
-use crate::api::{FetchAnswer, FetchPartition, FetchRequest, TopicId};
-use crate::attempt::Attempt;
+use crate::api::{FetchAnswer, FetchPartition, FetchRequest};
+use crate::attempt::{Attempt, Call};
 use crate::backoff::jitter;
 use crate::brokers::Brokers;
 use crate::connection_error::ConnectionError;
 use crate::fetch::Fetched;
 use crate::fetch_plan::{FetchPlan, RecordsFrom, Step, reply};
 use crate::leader_call::{Recipient, leader_call};
+use crate::log_version::LogVersion;
 use crate::read_error::ReadError;
 
-/// Records, and the log that they were read from.
-pub(crate) struct FetchedFrom {
-    pub(crate) fetched: Fetched,
-    pub(crate) topic_id: Option<TopicId>,
-    /// As in the metadata; −1 if unknown.
-    pub(crate) leader_epoch: i32,
-}
-
-/// Fetches from the leader, or from the replica that it prefers.
+/// Fetches from the leader, or from the replica that it prefers. Gives the records, and the version of the log that has them.
 pub(crate) async fn fetch_call(
     brokers: &Brokers,
     mut plan: FetchPlan<'_>,
     committed: bool,
     deadline: Instant,
-) -> Result<FetchedFrom, ReadError> {
+) -> Result<(Fetched, Option<LogVersion>), ReadError> {
     let mut request = plan.request();
-    let (mut leader_epoch, mut known_id) = (-1, None);
     loop {
         let answer = call(brokers, &plan, request, committed, deadline).await;
-        let answer = answer.map(|(answer, epoch, topic_id)| {
-            (leader_epoch, known_id) = (epoch, topic_id);
-            answer
-        });
         match plan.next(Instant::now(), answer)? {
             Step::Request(next) => request = next,
-            Step::Done(fetched) => {
-                // Versions of the request with names only return no id.
-                let topic_id = plan.topic_id().or(known_id);
-                return Ok(FetchedFrom { fetched, topic_id, leader_epoch });
-            }
+            Step::Done(fetched) => return Ok((fetched, plan.version())),
         }
     }
 }
 
-/// The answer to one request, and the leader epoch and topic id of the metadata.
+/// The answer to one request, and the log's version in the metadata.
 async fn call(
     brokers: &Brokers,
     plan: &FetchPlan<'_>,
     from: RecordsFrom,
     committed: bool,
     deadline: Instant,
-) -> Result<(FetchAnswer, i32, Option<TopicId>), ReadError> {
+) -> Result<(FetchAnswer, LogVersion), ReadError> {
     let target = plan.target();
     let max_bytes = i32::try_from(from.max_bytes).unwrap_or(i32::MAX);
     let send = |recipient: Recipient| async move {
@@ -65,8 +49,7 @@ async fn call(
             offset: from.offset,
             max_bytes,
         };
-        let (role, epoch, topic_id) =
-            (recipient.call.role, recipient.call.leader_epoch, recipient.call.topic_id);
+        let Call { role, leader_epoch, topic_id, .. } = recipient.call;
         let rack = role.rack(brokers.config());
         let request = FetchRequest { partitions: vec![partition], max_bytes, max_wait: 0, committed, rack };
         let Some(answer) = recipient.send(&request).await?.pop() else {
@@ -76,7 +59,7 @@ async fn call(
                 what: "fetch without the partition".to_owned(),
             });
         };
-        Ok(reply(answer, role, from.offset).map(|answer| (answer, epoch, topic_id)))
+        Ok(reply(answer, role, from.offset).map(|answer| (answer, LogVersion { topic_id, leader_epoch })))
     };
     leader_call(brokers, Attempt::at_nearest(target, deadline, jitter), send).await
 }

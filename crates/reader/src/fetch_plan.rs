@@ -6,12 +6,13 @@ use sluicegate_records::{Encoded, Limits, RecordsError};
 use sluicegate_shared_log::Ends;
 use tokio::time::Instant;
 
-use crate::api::{FetchAnswer, TopicId};
+use crate::api::FetchAnswer;
 use crate::attempt::{Reply, Role};
 use crate::connection_error::ConnectionError;
 use crate::encoder_pool::EncoderPool;
 use crate::error_code::ErrorCode;
 use crate::fetch::Fetched;
+use crate::log_version::LogVersion;
 use crate::read_error::ReadError;
 use crate::skip_cache::SkipCache;
 use crate::topic_partition::TopicPartition;
@@ -28,8 +29,8 @@ pub(crate) struct FetchPlan<'a> {
     limits: Limits,
     /// The offset of the next request, `requested` or more.
     offset: i64,
-    /// The topic of the last answer, or of the entry in the cache.
-    topic_id: Option<TopicId>,
+    /// The log of the last answer, or of the entry in the cache.
+    version: Option<LogVersion>,
     /// Whether the log has not been shorter than expected before.
     may_restart: bool,
     /// The size of the next answer.
@@ -62,7 +63,7 @@ impl<'a> FetchPlan<'a> {
         limits: Limits,
         now: Instant,
     ) -> Self {
-        let (offset, topic_id) = skip_cache.get(target, requested, now);
+        let (offset, version) = skip_cache.get(target, requested, now);
         Self {
             skip_cache,
             encoders,
@@ -70,7 +71,7 @@ impl<'a> FetchPlan<'a> {
             requested,
             limits,
             offset,
-            topic_id,
+            version,
             may_restart: true,
             room: limits.max_bytes.saturating_add(BATCH),
             skipped: 0,
@@ -82,9 +83,9 @@ impl<'a> FetchPlan<'a> {
         self.target
     }
 
-    /// The topic of the last answer.
-    pub(crate) fn topic_id(&self) -> Option<TopicId> {
-        self.topic_id
+    /// The version of the log in the last answer.
+    pub(crate) fn version(&self) -> Option<LogVersion> {
+        self.version
     }
 
     /// The request for the records from the current offset on.
@@ -97,13 +98,13 @@ impl<'a> FetchPlan<'a> {
     pub(crate) fn next(
         &mut self,
         now: Instant,
-        answer: Result<FetchAnswer, ReadError>,
+        answer: Result<(FetchAnswer, LogVersion), ReadError>,
     ) -> Result<Step, ReadError> {
         let has_skipped = self.offset > self.requested;
-        let answer = match answer {
-            // The topic was recreated: the skipped batches were not of this one.
-            Ok(answer) if has_skipped && answer.topic_id != self.topic_id => {
-                self.topic_id = answer.topic_id;
+        let (answer, version) = match answer {
+            // The skipped batches were not of this log.
+            Ok((_, version)) if has_skipped && self.version != Some(version) => {
+                self.version = Some(version);
                 return Ok(self.restart());
             }
             Ok(answer) => answer,
@@ -114,7 +115,7 @@ impl<'a> FetchPlan<'a> {
             }
             Err(error) => return Err(self.locate(error)),
         };
-        self.topic_id = answer.topic_id;
+        self.version = Some(version);
         let mut messages = Vec::new();
         let encoded = match self.encode(&answer, &mut messages) {
             // Whole segments can be in the old format: the error must name an offset that can be read.
@@ -140,7 +141,7 @@ impl<'a> FetchPlan<'a> {
         if encoded.next_offset > self.offset {
             self.offset = encoded.next_offset;
             if self.skip(answer.records.len()) {
-                self.skip_cache.insert(self.target, self.requested, (self.offset, self.topic_id), now);
+                self.skip_cache.insert(self.target, self.requested, (self.offset, version), now);
                 return Ok(Step::Done(nothing(self.offset, answer.ends())));
             }
             return Ok(Step::Request(self.request()));

@@ -41,6 +41,7 @@ mod first_address;
 mod flights;
 mod leader_call;
 mod lock;
+mod log_version;
 mod metadata_cache;
 mod read_error;
 mod reader;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use kafka_protocol::error::ResponseError;
 use sluicegate_records::first_message;
-use sluicegate_shared_log::{Chunk, ClusterLogs, Entry, LogKey, assemble};
+use sluicegate_shared_log::{Chunk, ClusterLogs, Ends, Entry, LogKey, assemble};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use crate::api::{ListOffsetsAnswer, ListOffsetsRequest, MAX_TIMESTAMP, TopicId};
@@ -21,10 +21,11 @@ use crate::connection_error::ConnectionError;
 use crate::encoder_pool::EncoderPool;
 use crate::error_code::ErrorCode;
 use crate::fetch::{Fetch, Fetched, MAX_WAIT};
-use crate::fetch_call::{FetchedFrom, fetch_call};
+use crate::fetch_call::fetch_call;
 use crate::fetch_plan::FetchPlan;
 use crate::flights::Flights;
 use crate::leader_call::{Recipient, leader_call};
+use crate::log_version::LogVersion;
 use crate::read_error::ReadError;
 use crate::skip_cache::SkipCache;
 use crate::tail::{Event, Place, Tails};
@@ -75,10 +76,10 @@ struct ReadLog<'a> {
 }
 
 impl ReadLog<'_> {
-    fn key(self, topic_id: Option<TopicId>) -> LogKey {
+    fn key(self, version: LogVersion) -> LogKey {
         LogKey {
             topic: self.target.topic().into(),
-            incarnation: topic_id.map_or(0, TopicId::get),
+            incarnation: version.topic_id.map_or(0, TopicId::get),
             partition: self.target.partition(),
             committed: self.committed,
         }
@@ -194,21 +195,37 @@ impl Reader {
         let wait_until = in_future(fetch.max_wait.min(MAX_WAIT));
         let log = ReadLog { target, committed: fetch.committed };
         let known = self.version(log);
+        // Whether it is known since the call began that the log has no record after what was read.
+        let mut is_proven = true;
         let mut read = match fetch.at_end {
             Some(ends) if !fetch.max_wait.is_zero() => Chunk::empty(fetch.offset, ends),
+            None if !fetch.max_wait.is_zero() && self.is_watched_log(log, fetch.offset) => {
+                is_proven = false;
+                Chunk::empty(fetch.offset, Ends::UNKNOWN)
+            }
             Some(_) | None => self.look(log, fetch.offset, fetch.max_bytes).await?,
         };
         let mut version = known.or_else(|| self.version(log));
         let mut is_at_end = read.count == 0;
         while is_too_small(&read, &fetch) && Instant::now() < wait_until {
             let more = if is_at_end {
-                let Ok(event) = timeout_at(wait_until, self.wait(log, read.next)).await else { break };
-                if let Event::Failed = event {
-                    sleep_until(wait_until.min(in_future(PAUSE))).await;
-                }
+                let wait = self.wait(log, read.next, (!is_proven).then_some(wait_until));
+                let event = if is_proven {
+                    let Ok(event) = timeout_at(wait_until, wait).await else { break };
+                    event
+                } else {
+                    wait.await
+                };
+                is_proven = true;
                 match event {
                     Event::Records(chunk) if chunk.covers(read.next) => Ok(chunk),
-                    Event::Records(_) | Event::Look | Event::Failed => {
+                    Event::End(ends) => {
+                        read.ends = ends;
+                        break;
+                    }
+                    Event::Records(_) | Event::Look => self.look(log, read.next, fetch.max_bytes).await,
+                    Event::Failed => {
+                        sleep_until(wait_until.min(in_future(PAUSE))).await;
                         self.look(log, read.next, fetch.max_bytes).await
                     }
                 }
@@ -239,12 +256,11 @@ impl Reader {
     /// Reads what there is: records that were read before, or else by a request that was sent after this call began.
     async fn look(&self, log: ReadLog<'_>, offset: i64, max_bytes: usize) -> Result<Chunk, ReadError> {
         let Inner { brokers, logs, fetches, .. } = &*self.inner;
-        // Records read from another leader, or from an earlier topic of this name, do not count.
+        // Records of another version do not count.
         let known = || {
-            let leader = brokers.known_leader(log.target)?;
-            let key = log.key(leader.topic_id);
-            let now = Instant::now().into();
-            logs.read(&key, leader.epoch.into(), offset, max_bytes, first_entry, now).map(Ok)
+            let version = self.version(log)?;
+            let (key, now) = (log.key(version), Instant::now().into());
+            logs.read(&key, version.leader_epoch.into(), offset, max_bytes, first_entry, now).map(Ok)
         };
         let near = |other: &FetchKey| other.is_of(log) && offset.saturating_sub(other.offset) < NEAR;
         let request = self.fill(log, offset, max_bytes);
@@ -255,15 +271,16 @@ impl Reader {
         Ok(if read.count > 0 { assemble(&[read], offset, max_bytes, first_entry) } else { read })
     }
 
-    /// What changes when the records of a log can: topic and leader. `None` if they are not known now.
-    fn version(&self, log: ReadLog<'_>) -> Option<(Option<TopicId>, i32)> {
-        self.inner.brokers.known_leader(log.target).map(|leader| (leader.topic_id, leader.epoch))
+    /// `None` if the leader is not known now.
+    fn version(&self, log: ReadLog<'_>) -> Option<LogVersion> {
+        self.inner.brokers.known_leader(log.target).map(|leader| LogVersion::of(&leader))
     }
 
     /// Requests records, and keeps them.
     async fn fill(&self, log: ReadLog<'_>, offset: i64, max_bytes: usize) -> Result<Chunk, ReadError> {
         let Inner { brokers, skip_caches, encoders, logs, .. } = &*self.inner;
         let config = brokers.config();
+        logs.count_miss();
         // From when it is sent: others can share the request.
         let deadline = in_future(config.request_timeout);
         let limits = config.record_limits(max_bytes.max(MIN_FILL));
@@ -272,34 +289,66 @@ impl Reader {
         let read = fetch_call(brokers, plan, log.committed, deadline).await;
         if let Err(ReadError::Broker { code, .. }) = &read
             && code.0 == ResponseError::OffsetOutOfRange
-            && let Some(leader) = brokers.known_leader(log.target)
+            && let Some(version) = self.version(log)
         {
-            logs.refute(&log.key(leader.topic_id), offset);
+            logs.refute(&log.key(version), offset);
         }
-        let FetchedFrom { fetched, topic_id, leader_epoch } = read?;
-        let Fetched { messages, count, next_offset, ends } = fetched;
+        let (Fetched { messages, count, next_offset, ends }, version) = read?;
         let chunk = Chunk { base: offset, next: next_offset, entries: messages, count, ends };
-        logs.insert(&log.key(topic_id), leader_epoch.into(), chunk.clone(), Instant::now().into());
+        if let Some(version) = version {
+            logs.insert(&log.key(version), version.leader_epoch.into(), chunk.clone(), Instant::now().into());
+        }
         Ok(chunk)
     }
 
-    /// Waits for a record at the end of a log.
-    async fn wait(&self, log: ReadLog<'_>, offset: i64) -> Event {
-        let Inner { brokers, tails, .. } = &*self.inner;
-        let Some(leader) = brokers.known_leader(log.target) else { return Event::Failed };
-        let (role, address) = nearest(&leader);
-        let place = Place { address, role, committed: log.committed };
-        tails.wait(&place, &log.key(leader.topic_id), leader.epoch, offset).await
+    /// Waits for a record at the end of a log, as [`Tails::wait`].
+    async fn wait(&self, log: ReadLog<'_>, offset: i64, due: Option<Instant>) -> Event {
+        let Some((place, key, leader_epoch)) = self.place(log) else { return Event::Failed };
+        self.inner.tails.wait(&place, &key, leader_epoch, offset, due).await
     }
 
-    /// Waits until a log may have records for clients at `offset` or after it. The caller has seen that there are none.
+    fn is_watched_log(&self, log: ReadLog<'_>, offset: i64) -> bool {
+        self.place(log).is_some_and(|(place, key, _)| self.inner.tails.is_watched(&place, &key, offset))
+    }
+
+    /// Where callers wait for records of a log, and the epoch of its leader. `None` if the leader is not known now.
+    fn place(&self, log: ReadLog<'_>) -> Option<(Place, LogKey, i32)> {
+        let leader = self.inner.brokers.known_leader(log.target)?;
+        let (role, address) = nearest(&leader);
+        Some((
+            Place { address, role, committed: log.committed },
+            log.key(LogVersion::of(&leader)),
+            leader.epoch,
+        ))
+    }
+
+    /// Whether a fetch that waits at this offset needs no look at the log before: others wait there, and will be told of a record.
+    pub fn is_watched(&self, topic: &str, partition: i32, offset: i64, committed: bool) -> bool {
+        let log = TopicPartition::parse(topic, partition).map(|target| ReadLog { target, committed });
+        log.is_ok_and(|log| self.is_watched_log(log, offset))
+    }
+
+    /// Waits until a log may have records for clients at `offset` or after it. If `until` is set, the wait ends then: a request that
+    /// was sent after the call began proves that there is none, and gives the ends of the log.
     ///
     /// # Cancel safety
     /// Dropping the call has no effect.
-    pub async fn wait_for_records(&self, topic: &str, partition: i32, offset: i64, committed: bool) {
-        let Ok(target) = TopicPartition::parse(topic, partition) else { return };
-        if let Event::Failed = self.wait(ReadLog { target, committed }, offset).await {
-            sleep(PAUSE).await;
+    pub async fn wait_for_records(
+        &self,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+        committed: bool,
+        until: Option<Instant>,
+    ) -> Option<Ends> {
+        let target = TopicPartition::parse(topic, partition).ok()?;
+        match self.wait(ReadLog { target, committed }, offset, until).await {
+            Event::End(ends) => Some(ends),
+            Event::Records(_) | Event::Look => None,
+            Event::Failed => {
+                sleep(PAUSE).await;
+                None
+            }
         }
     }
 

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::api::TopicId;
 use crate::lock::Lock;
+use crate::log_version::LogVersion;
 use crate::topic_partition::TopicPartition;
 
-/// Caches where a repeated fetch continues, and in which topic: an offset has another meaning once the topic was recreated.
+/// Caches where a repeated fetch continues, and in which version of the log: in another one, records can follow.
 /// Entries live for [`MAX_AGE`], which bounds that effect for brokers without topic ids (before Kafka 3.1).
 #[derive(Debug, Default)]
 pub(crate) struct SkipCache {
@@ -20,25 +20,25 @@ pub(crate) struct SkipCache {
 #[derive(Debug)]
 struct Reached {
     offset: i64,
-    topic_id: Option<TopicId>,
+    version: LogVersion,
     at: Instant,
 }
 
 impl SkipCache {
-    /// The offset at which a fetch at `offset` continues, and the topic for which that holds.
+    /// The offset at which a fetch at `offset` continues, and the version for which that holds.
     pub(crate) fn get(
         &self,
         target: TopicPartition<'_>,
         offset: i64,
         now: Instant,
-    ) -> (i64, Option<TopicId>) {
+    ) -> (i64, Option<LogVersion>) {
         let reached = self.reached.lock();
         // The map is usually empty: do not copy the name to find that out.
         if reached.is_empty() {
             return (offset, None);
         }
         match reached.get(&key(target, offset)) {
-            Some(reached) if reached.is_valid(now) => (reached.offset, reached.topic_id),
+            Some(reached) if reached.is_valid(now) => (reached.offset, Some(reached.version)),
             _ => (offset, None),
         }
     }
@@ -48,7 +48,7 @@ impl SkipCache {
         &self,
         target: TopicPartition<'_>,
         offset: i64,
-        (reached, topic_id): (i64, Option<TopicId>),
+        (reached, version): (i64, LogVersion),
         now: Instant,
     ) {
         let mut entries = self.reached.lock();
@@ -58,7 +58,7 @@ impl SkipCache {
         if entries.len() >= MAX_ENTRIES {
             entries.clear();
         }
-        entries.insert(key(target, offset), Reached { offset: reached, topic_id, at: now });
+        entries.insert(key(target, offset), Reached { offset: reached, version, at: now });
     }
 
     /// Drops an entry, because the log has changed.
@@ -84,6 +84,9 @@ const MAX_ENTRIES: usize = 1_000;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::TopicId;
+
+    const VERSION: LogVersion = LogVersion { topic_id: None, leader_epoch: 0 };
 
     fn target(partition: i32) -> TopicPartition<'static> {
         TopicPartition::parse("topic", partition).expect("a valid target")
@@ -92,10 +95,10 @@ mod tests {
     #[test]
     fn repeated_fetch_continues_at_the_stored_offset() {
         let (cache, now) = (SkipCache::default(), Instant::now());
-        let topic_id = TopicId::new(7);
+        let version = LogVersion { topic_id: TopicId::new(7), leader_epoch: 3 };
         assert_eq!(cache.get(target(0), 5, now), (5, None));
-        cache.insert(target(0), 5, (900, topic_id), now);
-        assert_eq!(cache.get(target(0), 5, now), (900, topic_id));
+        cache.insert(target(0), 5, (900, version), now);
+        assert_eq!(cache.get(target(0), 5, now), (900, Some(version)));
         assert_eq!(cache.get(target(0), 6, now), (6, None));
         assert_eq!(cache.get(target(1), 5, now), (5, None));
         cache.remove(target(0), 5);
@@ -105,7 +108,7 @@ mod tests {
     #[test]
     fn entries_expire() {
         let (cache, now) = (SkipCache::default(), Instant::now());
-        cache.insert(target(0), 5, (900, None), now);
+        cache.insert(target(0), 5, (900, VERSION), now);
         assert_eq!(cache.get(target(0), 5, now + MAX_AGE), (5, None));
     }
 
@@ -113,7 +116,7 @@ mod tests {
     fn number_of_entries_is_bounded() {
         let (cache, now) = (SkipCache::default(), Instant::now());
         for offset in 0..3 * MAX_ENTRIES as i64 {
-            cache.insert(target(0), offset, (offset + 1, None), now);
+            cache.insert(target(0), offset, (offset + 1, VERSION), now);
             assert!(cache.reached.lock().len() <= MAX_ENTRIES);
         }
     }

@@ -1,4 +1,4 @@
-//! Waits at the ends of logs: a few waiting fetches per broker serve all callers.
+//! Waits at the ends of logs: a few fetches per broker serve all callers.
 
 mod lanes;
 
@@ -6,10 +6,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use sluicegate_shared_log::{Chunk, ClusterLogs, Counted, LogKey};
+use sluicegate_shared_log::{Chunk, ClusterLogs, Counted, Ends, LogKey};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use self::lanes::{LaneRequest, Lanes};
 use crate::address::Address;
@@ -53,7 +53,17 @@ struct Tail {
 struct Log {
     leader_epoch: i32,
     event: watch::Sender<Option<Event>>,
+    empty: watch::Sender<Empty>,
     _counted: Counted,
+}
+
+/// The last answer that had no record.
+#[derive(Debug, Clone, Copy)]
+struct Empty {
+    /// The number of its request.
+    request: u64,
+    offset: i64,
+    ends: Ends,
 }
 
 /// Why a wait ended.
@@ -61,19 +71,31 @@ struct Log {
 pub(crate) enum Event {
     /// New records.
     Records(Chunk),
+    /// The time is over. A request that was sent after the wait began has found no record.
+    End(Ends),
     /// Something else than records: the caller must look at the log.
     Look,
     /// The request failed: the caller must look at the log, a little later.
     Failed,
 }
 
+/// What a task sends.
+#[derive(Debug, Clone, Copy)]
+enum Fetches {
+    /// The requests of this lane.
+    Waiting(usize),
+    Probes,
+}
+
 /// The wait of one caller. Dropping it ends the wait.
 struct Caller<'a> {
-    tails: &'a Tails,
+    tails: &'a Arc<Tails>,
     place: &'a Place,
     log: &'a LogKey,
     offset: i64,
+    number: u64,
     event: watch::Receiver<Option<Event>>,
+    empty: watch::Receiver<Empty>,
     _counted: Counted,
 }
 
@@ -86,17 +108,27 @@ impl Tails {
         Arc::new(Self { brokers, encoders, logs, places: Lock::default(), tasks: Lock::default() })
     }
 
-    /// Waits for a record at `offset` or after it. The caller has seen that there is none.
+    /// Waits for a record at `offset` or after it, until `due` if that is set: then a request proves that there is none. Without it,
+    /// the caller has seen that itself, and knows when to stop.
     pub(crate) async fn wait(
         self: &Arc<Self>,
         place: &Place,
         log: &LogKey,
         leader_epoch: i32,
         offset: i64,
+        due: Option<Instant>,
     ) -> Event {
-        let mut caller = self.join(place, log, leader_epoch, offset);
-        let event = caller.event.wait_for(Option::is_some).await;
-        event.ok().and_then(|event| event.clone()).unwrap_or(Event::Failed)
+        let mut caller = self.join(place, log, leader_epoch, offset, due);
+        let Some(due) = due else { return caller.event().await };
+        if let Ok(event) = timeout_at(due, caller.event()).await {
+            return event;
+        }
+        caller.prove().await
+    }
+
+    /// Whether a waiting fetch reads the log from just this offset on.
+    pub(crate) fn is_watched(&self, place: &Place, log: &LogKey, offset: i64) -> bool {
+        self.places.lock().get(place).is_some_and(|tail| tail.lanes.is_watched(log, offset))
     }
 
     fn join<'a>(
@@ -105,41 +137,42 @@ impl Tails {
         log: &'a LogKey,
         leader_epoch: i32,
         offset: i64,
+        due: Option<Instant>,
     ) -> Caller<'a> {
         let mut places = self.places.lock();
         let tail = places.entry(place.clone()).or_default();
-        if let Some(lane) = tail.lanes.join(log, offset) {
-            self.start(place.clone(), lane);
+        let (number, start) = tail.lanes.join(log, offset, due.map(Instant::into));
+        if let Some(lane) = start {
+            self.start(place, Fetches::Waiting(lane));
         }
         let entry = tail.logs.entry(log.clone()).or_insert_with(|| Log {
             leader_epoch,
             event: watch::channel(None).0,
+            empty: watch::channel(NO_ANSWER).0,
             _counted: self.logs.tail(),
         });
         entry.leader_epoch = entry.leader_epoch.max(leader_epoch);
-        Caller {
-            tails: self,
-            place,
-            log,
-            offset,
-            event: entry.event.subscribe(),
-            _counted: self.logs.waiter(),
-        }
+        let (event, empty) = (entry.event.subscribe(), entry.empty.subscribe());
+        Caller { tails: self, place, log, offset, number, event, empty, _counted: self.logs.waiter() }
     }
 
-    fn start(self: &Arc<Self>, place: Place, lane: usize) {
+    fn start(self: &Arc<Self>, place: &Place, fetches: Fetches) {
         let tails = Arc::downgrade(self);
         let broker = self.brokers.at(&place.address);
         let mut tasks = self.tasks.lock();
         while tasks.try_join_next().is_some() {}
-        tasks.spawn(run(tails, broker, place, lane));
+        tasks.spawn(run(tails, broker, place.clone(), fetches));
     }
 
-    /// The next request of a lane.
-    fn next(&self, place: &Place, lane: usize) -> Option<(LaneRequest<LogKey>, Vec<i32>)> {
+    /// The next request, with the leader epochs of its logs.
+    fn next(&self, place: &Place, fetches: Fetches) -> Option<(LaneRequest<LogKey>, Vec<i32>)> {
         let mut places = self.places.lock();
         let tail = places.get_mut(place)?;
-        let Some(request) = tail.lanes.next(lane) else {
+        let next = match fetches {
+            Fetches::Waiting(lane) => tail.lanes.next(lane),
+            Fetches::Probes => tail.lanes.next_probe(Instant::now().into()),
+        };
+        let Some(request) = next else {
             if tail.lanes.is_idle() {
                 places.remove(place);
             }
@@ -179,6 +212,19 @@ impl Tails {
         let fields = logs.saturating_mul(LOG_FIELDS).saturating_add(ENVELOPE);
         let room = self.brokers.config().max_response_bytes.saturating_sub(fields);
         i32::try_from(room).unwrap_or(i32::MAX).clamp(1, MAX_BYTES)
+    }
+
+    /// Notes that a log had no record.
+    fn note_empty(&self, place: &Place, log: &LogKey, empty: Empty) {
+        let places = self.places.lock();
+        let Some(log) = places.get(place).and_then(|tail| tail.logs.get(log)) else { return };
+        log.empty.send_if_modified(|known| {
+            let is_newer = known.request < empty.request;
+            if is_newer {
+                *known = empty;
+            }
+            is_newer
+        });
     }
 
     /// Notifies the callers of a log.
@@ -228,6 +274,35 @@ impl Tails {
     }
 }
 
+impl Caller<'_> {
+    async fn event(&mut self) -> Event {
+        let event = self.event.wait_for(Option::is_some).await;
+        event.ok().and_then(|event| event.clone()).unwrap_or(Event::Failed)
+    }
+
+    /// Waits for an answer to a request that was sent after the caller joined.
+    async fn prove(&mut self) -> Event {
+        let number = self.number;
+        if self.empty.borrow().request < number {
+            let mut places = self.tails.places.lock();
+            if let Some(tail) = places.get_mut(self.place)
+                && tail.lanes.prove(self.log, number, Instant::now().into())
+            {
+                self.tails.start(self.place, Fetches::Probes);
+            }
+        }
+        let offset = self.offset;
+        let mut empty = self.empty.clone();
+        tokio::select! {
+            event = timeout(PATIENCE, self.event()) => event.unwrap_or(Event::Look),
+            empty = empty.wait_for(|empty| empty.request > number) => match empty {
+                Ok(empty) if empty.offset == offset => Event::End(empty.ends),
+                Ok(_) | Err(_) => Event::Look,
+            },
+        }
+    }
+}
+
 impl Drop for Caller<'_> {
     fn drop(&mut self) {
         let mut places = self.tails.places.lock();
@@ -235,44 +310,60 @@ impl Drop for Caller<'_> {
         // Not a later entry for the same log: the callers of this one were notified.
         if tail.logs.get(self.log).is_some_and(|log| log.event.subscribe().same_channel(&self.event)) {
             tail.lanes.leave(self.log, self.offset);
-            if !tail.lanes.contains(self.log) {
+            if !tail.lanes.has_callers(self.log) {
                 tail.logs.remove(self.log);
             }
         }
     }
 }
 
-/// Sends the requests of one lane until it has none.
-async fn run(tails: Weak<Tails>, broker: Arc<Broker>, place: Place, lane: usize) {
+/// Sends the requests of one lane, or probes, until there are none.
+async fn run(tails: Weak<Tails>, broker: Arc<Broker>, place: Place, fetches: Fetches) {
     // Logs that join together share a request.
     sleep(GATHER).await;
     loop {
+        if let Fetches::Probes = fetches {
+            sleep(GATHER_PROBE).await;
+        }
         let Some(all) = tails.upgrade() else { return };
-        let Some((request, epochs)) = all.next(&place, lane) else { return };
+        let Some((request, epochs)) = all.next(&place, fetches) else { return };
         let fetch = all.request(&place, &request, &epochs);
         all.logs.count_tail_request();
         drop(all);
-        let answers = broker.call_long_poll(&fetch, request.wait).await;
+        let answers = match fetches {
+            Fetches::Waiting(_) => broker.call_long_poll(&fetch, request.wait).await.ok().flatten(),
+            Fetches::Probes => broker.call(&fetch).await.ok(),
+        };
         let Some(all) = tails.upgrade() else { return };
-        match answers {
-            Ok(Some(answers)) => {
-                for (((log, offset), epoch), answer) in request.logs.iter().zip(epochs).zip(&answers) {
-                    if let Some(event) = all.event(log, epoch, *offset, answer) {
-                        all.tell(&place, log, event);
-                    }
-                }
+        let Some(answers) = answers else {
+            for (log, _) in &request.logs {
+                all.tell(&place, log, Event::Failed);
             }
-            Ok(None) | Err(_) => {
-                for (log, _) in &request.logs {
-                    all.tell(&place, log, Event::Failed);
+            continue;
+        };
+        for (((log, offset), epoch), answer) in request.logs.iter().zip(epochs).zip(&answers) {
+            match all.event(log, epoch, *offset, answer) {
+                Some(event) => all.tell(&place, log, event),
+                None => {
+                    let empty = Empty { request: request.number, offset: *offset, ends: answer.ends() };
+                    all.note_empty(&place, log, empty);
                 }
             }
         }
     }
 }
 
+/// Before the first answer: callers have greater numbers.
+const NO_ANSWER: Empty = Empty { request: 0, offset: 0, ends: Ends::UNKNOWN };
+
 /// How long a lane waits for further logs before its first request.
 const GATHER: Duration = Duration::from_millis(1);
+
+/// The same of probes: callers whose waits end within this time share one, and are answered up to that much later.
+const GATHER_PROBE: Duration = Duration::from_millis(5);
+
+/// How long a caller waits for a probe before it looks at the log itself.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The size of a response in bytes. Logs that are left out are first in a later one, because those that were read have to join
 /// again.

@@ -44,7 +44,7 @@ pub struct LogKey {
 pub struct Stats {
     /// Reads that chunks have answered.
     pub hits: u64,
-    /// Reads that they could not answer.
+    /// Reads that they could not answer, and that the messaging system was asked for.
     pub misses: u64,
     /// The size of all chunks in bytes.
     pub bytes: usize,
@@ -163,10 +163,11 @@ impl ClusterLogs {
         let (chunks, ends) = known.unwrap_or((Vec::new(), Ends::UNKNOWN));
         // Without the lock: it can copy.
         let found = Chunk { ends, ..assemble(&chunks, position, max_bytes, first) };
-        let is_hit = found.count > 0;
-        let counter = if is_hit { &self.inner.hits } else { &self.inner.misses };
-        counter.fetch_add(1, Ordering::Relaxed);
-        is_hit.then_some(found)
+        if found.count == 0 {
+            return None;
+        }
+        self.inner.hits.fetch_add(1, Ordering::Relaxed);
+        Some(found)
     }
 
     /// Keeps a chunk that was read at `now`, and notes the ends of its log. Entries before the start are no longer served.
@@ -198,6 +199,11 @@ impl ClusterLogs {
     /// Counts a caller waiting at the end of a log, in [`Stats::waiters`].
     pub fn waiter(&self) -> Counted {
         Counted::new(&self.inner.waiters)
+    }
+
+    /// Counts a read that the messaging system is asked for, in [`Stats::misses`].
+    pub fn count_miss(&self) {
+        self.inner.misses.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts a request that waits for callers, in [`Stats::tail_requests`].

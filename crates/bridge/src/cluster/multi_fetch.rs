@@ -1,5 +1,6 @@
 //! Reads many logs, with one wait for all of them.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -67,21 +68,33 @@ struct Reading<'a> {
     /// When the wait ends.
     until: Instant,
     results: Vec<Result<Fetched, CommandError>>,
+    /// The places where others wait, and that were not looked at.
+    unproven: BTreeSet<usize>,
 }
 
 impl<'a> Reading<'a> {
     fn new(cluster: &'a Cluster, places: &'a [Place<'a>], fetch: MultiFetch) -> Self {
-        let results = places.iter().map(|_| Err(unanswered())).collect();
-        Self { cluster, places, fetch, until: after(fetch.wait), results }
+        let (mut results, mut unproven) = (Vec::new(), BTreeSet::new());
+        for (index, (log, offset)) in places.iter().enumerate() {
+            let is_watched =
+                !fetch.wait.is_zero() && cluster.backend.is_watched(*log, *offset, fetch.committed);
+            results.push(if is_watched { Ok(nothing(*offset, Ends::UNKNOWN)) } else { Err(unanswered()) });
+            if is_watched {
+                unproven.insert(index);
+            }
+        }
+        Self { cluster, places, fetch, until: after(fetch.wait), results, unproven }
     }
 
     async fn run(mut self, reservation: &mut dyn AnswerReservation) -> Vec<Result<Fetched, CommandError>> {
-        self.read((0..self.places.len()).collect(), self.fetch.max_bytes, None).await;
+        let looked = (0..self.places.len()).filter(|index| !self.unproven.contains(index)).collect();
+        self.read(looked, self.fetch.max_bytes, None).await;
         if self.fetch.wait.is_zero() || self.has_enough() {
             self.use_spare_bytes().await;
         } else {
             self.wait(reservation).await;
         }
+        self.prove().await;
         self.results
     }
 
@@ -146,29 +159,38 @@ impl<'a> Reading<'a> {
     /// Waits at the ends of the logs until there is enough.
     async fn wait(&mut self, reservation: &mut dyn AnswerReservation) {
         let Self { cluster, places, fetch: MultiFetch { max_bytes, committed, .. }, until, .. } = *self;
-        let wait = |index: usize, results: &[Result<Fetched, CommandError>]| {
+        let wait = |index: usize, Self { results, unproven, .. }: &Self| {
             let ((log, offset), result) = (*places.get(index)?, results.get(index)?);
             let offset = result.as_ref().map_or(offset, |read| read.next_offset);
-            Some(async move {
-                cluster.backend.wait_for_records(log, offset, committed).await;
-                index
-            })
+            let until = unproven.contains(&index).then_some(until);
+            Some(
+                async move { (index, cluster.backend.wait_for_records(log, offset, committed, until).await) },
+            )
         };
         let keep = WAITING_BYTES.saturating_add(places.len().saturating_mul(WAITER_BYTES));
         let mut waits: FuturesUnordered<_> =
-            (0..places.len()).filter_map(|index| wait(index, &self.results)).collect();
+            (0..places.len()).filter_map(|index| wait(index, self)).collect();
         while !self.has_enough() {
-            let woken = tokio::select! {
+            let until = if self.unproven.is_empty() { until } else { until.max(after(PATIENCE)) };
+            let ended = tokio::select! {
                 // Polled first: it makes room for others.
                 biased;
                 () = reservation.wait(keep) => return,
-                woken = timeout_at(until, waits.next()) => woken,
+                ended = timeout_at(until, waits.next()) => ended,
             };
-            let Ok(Some(first)) = woken else { return };
-            let mut woken = vec![first];
-            // A broker's answer can wake many.
-            while let Some(Some(index)) = waits.next().now_or_never() {
-                woken.push(index);
+            let Ok(Some(first)) = ended else { return };
+            let mut woken = Vec::new();
+            // A broker's answer can end many.
+            let others = std::iter::from_fn(|| waits.next().now_or_never().flatten());
+            for (index, ends) in [first].into_iter().chain(others) {
+                self.unproven.remove(&index);
+                match (ends, self.results.get_mut(index)) {
+                    (Some(ends), Some(Ok(read))) => read.ends = ends,
+                    _ => woken.push(index),
+                }
+            }
+            if woken.is_empty() {
+                continue;
             }
             let by = until.max(after(PATIENCE));
             self.read(woken.clone(), WAITING_BYTES, Some(by)).await;
@@ -181,7 +203,24 @@ impl<'a> Reading<'a> {
                     Ok(false) | Err(_) => return,
                 }
             }
-            waits.extend(woken.into_iter().filter_map(|index| wait(index, &self.results)));
+            waits.extend(woken.into_iter().filter_map(|index| wait(index, self)));
+        }
+    }
+
+    /// Asks for the ends of the logs that were not looked at. Those that have records meanwhile are left to a later fetch.
+    async fn prove(&mut self) {
+        let Self { cluster, places, fetch, ref mut results, ref unproven, .. } = *self;
+        let now = Instant::now();
+        let proofs = unproven.iter().filter_map(|&index| {
+            let (log, offset) = *places.get(index)?;
+            let proof = cluster.backend.wait_for_records(log, offset, fetch.committed, Some(now));
+            Some(async move { (index, proof.await) })
+        });
+        let mut proofs: FuturesUnordered<_> = proofs.collect();
+        while let Ok(Some((index, ends))) = timeout_at(after(PATIENCE), proofs.next()).await {
+            if let (Some(ends), Some(Ok(read))) = (ends, results.get_mut(index)) {
+                read.ends = ends;
+            }
         }
     }
 
@@ -245,7 +284,11 @@ impl<'a> Reading<'a> {
 
 /// Leaves the records to a later fetch from `offset`.
 fn leave_out(read: &mut Fetched, offset: i64) {
-    *read = Fetched { messages: Bytes::new(), count: 0, next_offset: offset, ends: read.ends };
+    *read = nothing(offset, read.ends);
+}
+
+fn nothing(next_offset: i64, ends: Ends) -> Fetched {
+    Fetched { messages: Bytes::new(), count: 0, next_offset, ends }
 }
 
 fn used<'a>(reads: impl Iterator<Item = &'a Fetched>) -> usize {

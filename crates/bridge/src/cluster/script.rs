@@ -1,5 +1,6 @@
 //! A scripted messaging system for tests.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use prost::Message;
 use sluicegate_protocol::{KafkaFetchResp, KafkaMessage, ProduceRecord};
 use sluicegate_shared_log::Ends;
 use sluicegate_ws_session::source::Source;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{Cluster, MAX_RECORDS, Reads, Writes};
@@ -27,6 +28,8 @@ pub(crate) struct Script {
     taken: Mutex<Vec<Bytes>>,
     refusal: Mutex<Option<CommandError>>,
     acknowledges_in: Mutex<Duration>,
+    is_watched: AtomicBool,
+    fetches: AtomicUsize,
 }
 
 impl Script {
@@ -50,6 +53,16 @@ impl Script {
         *self.refusal.lock().unwrap() = Some(error);
     }
 
+    /// Lets others wait at the end of each log.
+    pub(crate) fn watch(&self) {
+        self.is_watched.store(true, Ordering::Relaxed);
+    }
+
+    /// The number of fetches.
+    pub(crate) fn fetches(&self) -> usize {
+        self.fetches.load(Ordering::Relaxed)
+    }
+
     /// Acknowledges records after this time.
     pub(crate) fn acknowledge_in(&self, time: Duration) {
         *self.acknowledges_in.lock().unwrap() = time;
@@ -68,6 +81,7 @@ impl Backend for Arc<Script> {
         _: &'a mut dyn AnswerReservation,
     ) -> BoxFuture<'a, Result<Fetched, CommandError>> {
         async move {
+            self.fetches.fetch_add(1, Ordering::Relaxed);
             self.check_log(log).await?;
             let value = Some(vec![0; usize::try_from(log.partition).unwrap()].into());
             let message = KafkaMessage { value, ..Default::default() };
@@ -90,8 +104,24 @@ impl Backend for Arc<Script> {
         .boxed()
     }
 
-    fn wait_for_records<'a>(&'a self, _: Log<'a>, _: i64, _: bool) -> BoxFuture<'a, ()> {
-        pending().boxed()
+    fn is_watched(&self, _: Log<'_>, _: i64, _: bool) -> bool {
+        self.is_watched.load(Ordering::Relaxed)
+    }
+
+    fn wait_for_records<'a>(
+        &'a self,
+        log: Log<'a>,
+        _: i64,
+        _: bool,
+        until: Option<Instant>,
+    ) -> BoxFuture<'a, Option<Ends>> {
+        async move {
+            let Some(until) = until else { return pending().await };
+            sleep_until(until).await;
+            let end = log.topic.split_once('.').and_then(|(_, end)| end.parse().ok());
+            end.map(|end| Ends { start: 0, stable: end, end })
+        }
+        .boxed()
     }
 
     fn list_offset<'a>(

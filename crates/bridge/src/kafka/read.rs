@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use sluicegate_reader::{ReadError, Reader};
 
 use crate::backend::{AnswerReservation, Fetch, Fetched, Log, WAITING_BYTES};
 
-/// Reads at once. At the log end it waits with room for [`WAITING_BYTES`], since little arrives there at a time.
+/// Reads at once, unless others wait at this offset already. At the log end it waits with room for [`WAITING_BYTES`], since little arrives there at a time.
 ///
 /// A larger answer is dropped and read again with its whole room reserved: a client that never reads must not hold
 /// unreserved memory. Without that room, the answer is empty.
@@ -29,31 +30,42 @@ pub(super) async fn fetch(
         committed,
         at_end: None,
     };
-    let looked = reader.fetch(look).await?;
-    if looked.count > 0 && looked.messages.len() >= min_bytes.min(max_bytes) || wait.is_zero() {
-        return Ok(fetched(looked));
+    let is_watched = !wait.is_zero() && reader.is_watched(topic, partition, offset, committed);
+    let looked = if is_watched { None } else { Some(reader.fetch(look).await?) };
+    let is_enough = |looked: &sluicegate_reader::Fetched| {
+        wait.is_zero() || looked.count > 0 && looked.messages.len() >= min_bytes.min(max_bytes)
+    };
+    if let Some(looked) = looked.as_ref().filter(|looked| is_enough(looked)) {
+        return Ok(fetched(looked.clone()));
     }
-    let is_empty = looked.count == 0;
-    let look =
-        sluicegate_reader::Fetch { offset: if is_empty { looked.next_offset } else { offset }, ..look };
+    let end = looked.as_ref().filter(|looked| looked.count == 0);
+    let look = sluicegate_reader::Fetch { offset: end.map_or(offset, |end| end.next_offset), ..look };
     let wait = sluicegate_reader::Fetch {
         max_bytes: max_bytes.min(WAITING_BYTES),
         max_wait: wait,
         min_bytes: min_bytes.min(WAITING_BYTES),
-        at_end: is_empty.then_some(looked.ends),
+        at_end: end.map(|end| end.ends),
         ..look
     };
     let waited = tokio::select! {
         // Polled first: it makes room for others.
         biased;
-        () = reservation.wait(WAITING_BYTES) => return Ok(fetched(looked)),
+        () = reservation.wait(WAITING_BYTES) => match &looked {
+            Some(looked) => looked.clone(),
+            None => reader.fetch(sluicegate_reader::Fetch { max_wait: Duration::ZERO, ..wait }).await?,
+        },
         waited = reader.fetch(wait) => waited?,
     };
     if waited.messages.len() <= WAITING_BYTES {
         return Ok(fetched(waited));
     }
+    let ends = waited.ends;
     drop(waited);
-    if reservation.refill().await { reader.fetch(look).await.map(fetched) } else { Ok(fetched(looked)) }
+    if reservation.refill().await {
+        return reader.fetch(look).await.map(fetched);
+    }
+    let nothing = Fetched { messages: Bytes::new(), count: 0, next_offset: look.offset, ends };
+    Ok(looked.map_or(nothing, fetched))
 }
 
 fn fetched(fetched: sluicegate_reader::Fetched) -> Fetched {

@@ -45,8 +45,6 @@ pub(crate) struct FetchPartition<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FetchAnswer {
     pub(crate) error: Option<ErrorCode>,
-    /// The id of the topic that was read; `None` in versions with names only, which a recreated topic can have, too.
-    pub(crate) topic_id: Option<TopicId>,
     /// The log end that consumers can see; −1 with some errors.
     pub(crate) high_watermark: i64,
     /// Where open transactions begin, or else the high watermark; −1 with some errors.
@@ -118,11 +116,7 @@ impl Api for FetchRequest<'_> {
             let error = ErrorCode::of(wire.i16()?);
             wire.i32()?; // session
             if error.is_some() {
-                let failed = |partition: &FetchPartition<'_>| {
-                    let topic_id = partition.topic_id.filter(|_| version > NAMES);
-                    FetchAnswer { topic_id, ..FetchAnswer::failed(error) }
-                };
-                return Ok(self.partitions.iter().map(failed).collect());
+                return Ok(self.partitions.iter().map(|_| FetchAnswer::failed(error)).collect());
             }
         }
         let topics = wire.array(3)?;
@@ -139,12 +133,8 @@ impl Api for FetchRequest<'_> {
                 let (partition, answer) = partition(wire, version)?;
                 let is_it = |asked: &FetchPartition<'_>| asked.partition == partition && topic.is_of(asked);
                 let Some(index) = position(&self.partitions, next, is_it) else { continue };
-                let topic_id = match topic {
-                    Topic::Id(id) => id,
-                    Topic::Name(_) => None,
-                };
                 if let Some(slot) = answers.get_mut(index) {
-                    *slot = Some(FetchAnswer { topic_id, ..answer });
+                    *slot = Some(answer);
                 }
                 next = index.saturating_add(1);
             }
@@ -169,7 +159,6 @@ impl FetchAnswer {
     fn failed(error: Option<ErrorCode>) -> Self {
         Self {
             error,
-            topic_id: None,
             high_watermark: -1,
             last_stable_offset: -1,
             log_start_offset: -1,
@@ -221,7 +210,6 @@ fn partition(wire: &mut Wire, version: i16) -> Result<(i32, FetchAnswer), WireEr
     wire.end()?;
     let answer = FetchAnswer {
         error,
-        topic_id: None,
         high_watermark,
         last_stable_offset,
         log_start_offset,

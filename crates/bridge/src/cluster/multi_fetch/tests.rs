@@ -107,6 +107,29 @@ async fn partition_without_an_answer_ends_the_wait_soon() {
     assert_eq!(results[0].as_ref().unwrap_err().fault, Fault::Transient);
 }
 
+#[tokio::test(start_paused = true)]
+async fn logs_at_whose_ends_others_wait_are_not_looked_at() {
+    let waiting = MultiFetch { wait: Duration::from_secs(10), ..FETCH };
+    let (cluster, script) = Script::cluster(1);
+    script.watch();
+    let start = Instant::now();
+    let results = cluster.multi_fetch(&[place("0.0", 1), place("0.0", 1)], waiting, &mut Never).await;
+    assert_eq!((bytes(&results), start.elapsed()), (0, waiting.wait));
+    let ends: Vec<i64> = results.iter().flatten().map(|read| read.ends.end).collect();
+    assert_eq!((ends, script.fetches()), (vec![0, 0], 0), "a request has proven each end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn wait_that_ends_early_proves_all_ends() {
+    let waiting = MultiFetch { wait: Duration::from_secs(10), ..FETCH };
+    let (cluster, script) = Script::cluster(1);
+    script.watch();
+    // Its reservation ends the wait.
+    let results = cluster.multi_fetch(&[place("0.0", 1), place("0.5", 1)], waiting, &mut ()).await;
+    let ends: Vec<i64> = results.iter().flatten().map(|read| read.ends.end).collect();
+    assert_eq!((ends, script.fetches()), (vec![0, 5], 0));
+}
+
 /// Never ends a wait.
 struct Never;
 

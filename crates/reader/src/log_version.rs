@@ -1,0 +1,20 @@
+//! What changes when the records of a log can.
+
+use crate::api::TopicId;
+use crate::metadata_cache::Leader;
+
+/// A recreated topic has another id, and a new leader, which can have other records at the same offsets, another epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LogVersion {
+    /// `None` in clusters without topic ids (before Kafka 2.8).
+    pub(crate) topic_id: Option<TopicId>,
+    /// As in the metadata; −1 if unknown.
+    pub(crate) leader_epoch: i32,
+}
+
+impl LogVersion {
+    /// As the metadata names it.
+    pub(crate) fn of(leader: &Leader) -> Self {
+        Self { topic_id: leader.topic_id, leader_epoch: leader.epoch }
+    }
+}
