@@ -1,6 +1,5 @@
 //! Pauses after failures.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 /// A delay that doubles with each consecutive failure, up to a maximum.
@@ -36,9 +35,7 @@ pub(crate) type Jitter = fn(u32) -> u32;
 
 /// A random number below `end`.
 pub(crate) fn jitter(end: u32) -> u32 {
-    // Each `RandomState` has its own keys.
-    let random = RandomState::new().build_hasher().finish();
-    random.checked_rem(end.into()).and_then(|number| u32::try_from(number).ok()).unwrap_or(0)
+    fastrand::u32(..end.max(1))
 }
 
 #[cfg(test)]

@@ -249,8 +249,11 @@ impl Tails {
             self.brokers.prefer(target, Some(node));
             return Some(Event::Look);
         }
-        let mut chunk = Chunk::empty(offset, answer.ends());
-        let mut event = None;
+        let ends = answer.ends();
+        // Other logs have filled the answer.
+        let is_left_out = offset < if log.committed { ends.stable } else { ends.end };
+        let mut chunk = Chunk::empty(offset, ends);
+        let mut event = is_left_out.then_some(Event::Look);
         if !answer.records.is_empty() {
             let limits =
                 self.brokers.config().record_limits(usize::try_from(MAX_LOG_BYTES).unwrap_or(usize::MAX));
@@ -365,8 +368,7 @@ const GATHER_PROBE: Duration = Duration::from_millis(5);
 /// How long a caller waits for a probe before it looks at the log itself.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// The size of a response in bytes. Logs that are left out are first in a later one, because those that were read have to join
-/// again.
+/// The size of a response in bytes.
 const MAX_BYTES: i32 = 1024 * 1024;
 
 /// The same of one log.

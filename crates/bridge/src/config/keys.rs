@@ -158,7 +158,7 @@ keys! {
     READ_CACHE_BYTES: Number = "read.cache_bytes", number(64 * MIB, 0..=2048 * MIB),
         "Recently read records kept for other clients; 0: none",
         "this in total";
-    READ_CACHE: Number = "read.cache_ms", number(30_000, 0..=HOUR),
+    READ_CACHE: Number = "read.cache_ms", number(30_000, 0..=900_000),
         "How long they are served, even if Kafka has deleted them meanwhile",
         "";
     READ_WAIT: Number = "read.wait_ms", number(100, 0..=30_000),

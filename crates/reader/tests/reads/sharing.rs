@@ -1,5 +1,6 @@
 //! Many callers of one partition: what they read is requested once.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -84,6 +85,26 @@ async fn callers_who_poll_with_short_waits_share_few_requests() {
         f64::from(u32::try_from(requests).expect("few")) <= 10.0 * seconds + 1.0,
         "{requests} in {seconds} s"
     );
+}
+
+#[tokio::test]
+async fn answer_that_left_a_partition_out_does_not_prove_its_end() {
+    let looks = AtomicUsize::new(0);
+    let broker = Broker::start(move |asked, address| match &asked.kind {
+        RequestKind::Fetch(request) if request.max_wait_ms > 0 => Step::Silence,
+        RequestKind::Fetch(_) => match looks.fetch_add(1, Ordering::Relaxed) {
+            0 => Step::Answer(scripted::fetched(asked, 0, 0, b"")),
+            1 => Step::Answer(scripted::fetched(asked, 0, 1, b"")),
+            _ => Step::Answer(scripted::fetched(asked, 0, 1, &one_record(0, b'x'))),
+        },
+        _ => usual(asked, address),
+    })
+    .await;
+    let reader = reader(&[broker.address]);
+    let wait = Fetch { max_wait: Duration::from_millis(50), ..at("t", 0, 0) };
+    assert_eq!(reader.fetch(wait).await.expect("an empty answer").count, 0);
+    assert!(reader.is_watched("t", 0, 0, false));
+    assert_eq!(reader.fetch(wait).await.expect("a record").count, 1);
 }
 
 #[tokio::test]

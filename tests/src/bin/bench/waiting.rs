@@ -11,6 +11,7 @@ use sluicegate_tests::socket::{Socket, messages};
 use sluicegate_tests::stack::{Setup, Stack};
 use sluicegate_tests::waiting::until;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use crate::report::{percentiles, say};
@@ -27,9 +28,11 @@ pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
     stack.ready_within(Duration::from_secs(30)).await?;
 
     let (arrived, mut arrivals) = mpsc::unbounded_channel();
+    // Ends before the stack does.
+    let mut readers = JoinSet::new();
     for number in 0..WAITERS {
         let socket = Socket::open(&stack).await;
-        tokio::spawn(wait(socket, topic.clone(), number % PARTITIONS, arrived.clone()));
+        readers.spawn(wait(socket, topic.clone(), number % PARTITIONS, arrived.clone()));
     }
     all_wait(&stack).await;
 
