@@ -171,6 +171,7 @@ async fn refused_gateway_is_logged_once_in_a_while() {
     for _ in 0..3 {
         assert_eq!(send(&gateway, rest("GET", "/topics")).await.status, 502);
     }
+    drop(gateway);
     signal(&child, "TERM").await;
     let mut log = String::new();
     child.stderr.take().unwrap().read_to_string(&mut log).await.unwrap();
