@@ -25,7 +25,7 @@ const CACHED: Duration = Duration::from_millis(300);
 #[tokio::test]
 async fn compacted_records_are_served_from_memory_for_a_while() {
     let (kafka, _) = shared(Profile::Tunnel).await;
-    let (long, short) = (caching(kafka, Duration::from_secs(3600)).await, caching(kafka, CACHED).await);
+    let (long, short) = (caching(kafka, Duration::from_secs(900)).await, caching(kafka, CACHED).await);
     let topic = kafka.topic("compacting", 1, &COMPACTED).await.unwrap();
     let records: Vec<Record> = (0..COUNT).map(record).collect();
     let offsets = kafka.produce(&topic, 0, &records, Write::default()).await.unwrap();
