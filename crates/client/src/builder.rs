@@ -99,13 +99,14 @@ impl Builder {
     /// How often a read that fails with `retriable` is repeated, 10 times by default; 0 turns retries off. The pauses
     /// between retries double from 0.1 s to 2 s, with jitter, and are longer if the server asks for more.
     ///
-    /// Reads are [`Client::fetch`], [`Client::list_offset`] and [`Walk`](crate::Walk). Writes are never repeated.
+    /// Reads are all commands but [`Client::ping`] and [`Client::produce`]. Writes are never repeated.
     pub fn max_retries(mut self, count: u32) -> Self {
         self.retries.max = count;
         self
     }
 
-    /// How long after the start of a read its last retry can start; 30 s by default.
+    /// How long after the first failure of a read its last retry can start; 30 s by default. The time that the server can wait
+    /// for messages, [`max_wait`](crate::FetchOptions::max_wait), does not count.
     pub fn retry_within(mut self, limit: Duration) -> Self {
         self.retries.within = limit;
         self

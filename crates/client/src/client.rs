@@ -8,17 +8,20 @@ use bytes::Bytes;
 use prost::Message as _;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{CmdKafkaListOffset, CmdKafkaProduce, CmdPing, ProduceRecord, PubSubReq};
+use sluicegate_protocol::{
+    CmdEmpty, CmdKafkaListOffset, CmdKafkaProduce, CmdPing, ErrorResp, ProduceRecord, PubSubReq,
+};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::debug;
 
 use crate::connection::{self, Socket};
+use crate::fetch::{NO_WAIT, Wait};
 use crate::pending::Pending;
 use crate::produce::outcome;
 use crate::retry::Retries;
-use crate::{Builder, ConnectError, Error, FetchOptions, Fetched, RecordError, Walk, Written};
+use crate::{Builder, ConnectError, Error, FetchOptions, Fetched, RecordError, Walk, Written, many};
 
 /// An open session.
 ///
@@ -36,7 +39,7 @@ pub struct Client {
     task: JoinHandle<Result<(), Error>>,
 }
 
-/// Which offset of a partition [`Client::list_offset`] asks for.
+/// Which offset of a partition [`Client::list_offset`] and [`Client::list_offsets`] ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum At {
     /// The oldest message's.
@@ -45,6 +48,20 @@ pub enum At {
     Latest,
     /// The first message's at or after this time, in milliseconds since 1970-01-01T00:00:00Z.
     Millis(i64),
+    /// That of the message with the latest timestamp; needs Kafka 3.0.
+    MaxTimestamp,
+}
+
+impl At {
+    /// The protocol's number for it.
+    pub(crate) fn timestamp(self) -> i64 {
+        match self {
+            Self::Latest => -1,
+            Self::Earliest => -2,
+            Self::MaxTimestamp => -3,
+            Self::Millis(millis) => millis,
+        }
+    }
 }
 
 impl Client {
@@ -100,13 +117,8 @@ impl Client {
     /// [`Error`]; for a topic or partition that does not exist [`Error::Command`].
     /// Temporary errors are returned once the [retries](Builder::max_retries) are used up.
     pub async fn list_offset(&self, topic: &str, partition: i32, at: At) -> Result<Option<i64>, Error> {
-        let timestamp = match at {
-            At::Earliest => -2,
-            At::Latest => -1,
-            At::Millis(millis) => millis,
-        };
-        let command = CmdKafkaListOffset { topic: topic.into(), partition, timestamp };
-        match self.read(Req::CmdKafkaListOffset(command), self.request_timeout).await? {
+        let command = CmdKafkaListOffset { topic: topic.into(), partition, timestamp: at.timestamp() };
+        match self.read(Req::CmdKafkaListOffset(command), NO_WAIT).await? {
             Resp::KafkaListOffsetResp(answer) => Ok((answer.offset >= 0).then_some(answer.offset)),
             other => Err(mismatch("an offset", &other)),
         }
@@ -140,8 +152,7 @@ impl Client {
         options: FetchOptions,
     ) -> Result<Fetched, Error> {
         let command = options.command(topic, partition, offset);
-        let limit = self.request_timeout.saturating_add(options.wait());
-        match self.read(Req::CmdKafkaFetch(command), limit).await? {
+        match self.read(Req::CmdKafkaFetch(command), options.wait()).await? {
             Resp::KafkaFetchResp(answer) => options.accept(offset, answer),
             other => Err(mismatch("messages", &other)),
         }
@@ -196,23 +207,36 @@ impl Client {
     }
 
     /// The answer to a command that changes nothing: it is repeated if that can help.
-    async fn read(&self, command: Req, limit: Duration) -> Result<Resp, Error> {
-        let start = Instant::now();
+    pub(crate) async fn read(&self, command: Req, wait: Wait) -> Result<Resp, Error> {
+        let limit = self.request_timeout.saturating_add(wait.longest);
         let mut retries: u32 = 0;
+        // Since the first failure, without the waits.
+        let mut elapsed = Duration::ZERO;
         loop {
-            let error = match self.command(command.clone(), limit).await {
-                Err(error) => error,
-                answer => return answer,
+            let start = Instant::now();
+            let answer = self.command(command.clone(), limit).await;
+            if retries > 0 {
+                elapsed = elapsed.saturating_add(start.elapsed().saturating_sub(wait.wanted));
+            }
+            let failure = match &answer {
+                Ok(answer) => many::partial_failure(answer),
+                Err(error) => Some(error.clone()),
             };
-            let Some(pause) = self.retries.pause(&error, retries, start.elapsed()) else { return Err(error) };
+            let pause = failure.and_then(|error| self.retries.pause(&error, retries, elapsed));
+            let Some(pause) = pause else { return answer };
             retries = retries.saturating_add(1);
+            elapsed = elapsed.saturating_add(pause);
             debug!("{} failed, retry {retries} in {pause:?}", name(&command));
             sleep(pause).await;
         }
     }
 
     async fn command(&self, command: Req, limit: Duration) -> Result<Resp, Error> {
+        let (name, is_newer) = (name(&command), is_newer(&command));
         match self.answer(command, limit).await? {
+            Resp::ErrorResp(ErrorResp { code: 0, message, .. }) if is_newer && message == UNKNOWN => {
+                Err(Error::CommandUnsupported { command: name })
+            }
             Resp::ErrorResp(error) => Err(Error::command(error)),
             answer => Ok(answer),
         }
@@ -226,7 +250,7 @@ impl Client {
         let _slot = self.slots.acquire().await.map_err(|_| self.pending.ended())?;
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
         let name = name(&command);
-        let request = PubSubReq { sequence, req: Some(command) }.encode_to_vec();
+        let request = encode(sequence, command);
         let answer = self.pending.register(sequence)?;
         let start = Instant::now();
         debug!("sending {name} {sequence}, {} bytes", request.len());
@@ -237,17 +261,35 @@ impl Client {
     }
 }
 
+/// The bytes of a request.
+fn encode(sequence: i64, command: Req) -> Vec<u8> {
+    // The last command counts. Apache APISIX does not see those that it does not know, and would answer nothing.
+    let first = is_newer(&command).then_some(Req::CmdEmpty(CmdEmpty {}));
+    let mut request = PubSubReq { sequence, req: first }.encode_to_vec();
+    let command = PubSubReq { sequence: 0, req: Some(command) };
+    request.extend_from_slice(&command.encode_to_vec());
+    request
+}
+
+/// Whether there are servers that answer this read with [`UNKNOWN`].
+fn is_newer(command: &Req) -> bool {
+    matches!(command, Req::CmdKafkaMultiFetch(_) | Req::CmdKafkaListOffsets(_) | Req::CmdKafkaMetadata(_))
+}
+
 fn name(command: &Req) -> &'static str {
     match command {
         Req::CmdPing(_) => "ping",
         Req::CmdKafkaFetch(_) => "fetch",
         Req::CmdKafkaListOffset(_) => "list offset",
         Req::CmdKafkaProduce(_) => "produce",
+        Req::CmdKafkaMultiFetch(_) => "multi-fetch",
+        Req::CmdKafkaListOffsets(_) => "list offsets",
+        Req::CmdKafkaMetadata(_) => "metadata",
         _ => "command",
     }
 }
 
-fn mismatch(wanted: &str, got: &Resp) -> Error {
+pub(crate) fn mismatch(wanted: &str, got: &Resp) -> Error {
     let got = match got {
         Resp::ErrorResp(_) => "an error",
         Resp::PongResp(_) => "a pong",
@@ -261,3 +303,6 @@ fn mismatch(wanted: &str, got: &Resp) -> Error {
     };
     Error::Protocol { detail: format!("it answered with {got} where {wanted} was asked for") }
 }
+
+/// A server's answer to a command that it does not know; APISIX's own words.
+const UNKNOWN: &str = "unknown command";

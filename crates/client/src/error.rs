@@ -82,6 +82,12 @@ pub enum Error {
     /// isolation levels. The session stays open; no message was delivered.
     #[error("read only committed records: the server does not support isolation levels")]
     IsolationUnsupported,
+    /// The server is too old for this command. The session stays open.
+    #[error("run the command {command}: the server does not support it")]
+    CommandUnsupported {
+        /// The command's name.
+        command: &'static str,
+    },
     /// The server ended the session with a WebSocket Close.
     #[error("keep the session: the server closed it with {code} {reason:?}")]
     Closed {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use sluicegate_protocol::{CmdKafkaFetch, Isolation, KafkaFetchResp, KafkaMessage};
+use sluicegate_protocol::{
+    CmdKafkaFetch, CmdKafkaMultiFetch, Isolation, KafkaFetchResp, KafkaMessage, PartitionOffset,
+};
 
 use crate::Error;
 
@@ -30,7 +32,8 @@ impl FetchOptions {
     }
 
     /// How long to wait for [`min_bytes`](Self::min_bytes) of messages, at most 30 s; zero for no wait. The time comes on
-    /// top of [`Builder::request_timeout`](crate::Builder::request_timeout).
+    /// top of [`Builder::request_timeout`](crate::Builder::request_timeout): without this option 30 s, as the server's wait is
+    /// unknown.
     pub fn max_wait(mut self, limit: Duration) -> Self {
         self.max_wait = Some(limit.min(MAX_WAIT));
         self
@@ -61,23 +64,35 @@ impl FetchOptions {
         self
     }
 
-    /// The time that the server can take longer than for another command.
-    pub(crate) fn wait(&self) -> Duration {
-        self.max_wait.unwrap_or_default()
+    pub(crate) fn wait(&self) -> Wait {
+        Wait { wanted: self.max_wait.unwrap_or_default(), longest: self.max_wait.unwrap_or(MAX_WAIT) }
     }
 
     pub(crate) fn command(&self, topic: &str, partition: i32, offset: i64) -> CmdKafkaFetch {
-        let millis = |wait: Duration| u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
         CmdKafkaFetch {
             topic: topic.into(),
             partition,
             offset,
-            max_wait_ms: self.max_wait.map(millis),
+            max_wait_ms: self.max_wait_ms(),
             min_bytes: self.min_bytes,
             max_bytes: self.max_bytes,
             max_records: self.max_records,
             isolation: self.isolation.into(),
         }
+    }
+
+    pub(crate) fn multi_command(&self, partitions: Vec<PartitionOffset>) -> CmdKafkaMultiFetch {
+        CmdKafkaMultiFetch {
+            partitions,
+            max_wait_ms: self.max_wait_ms(),
+            min_bytes: self.min_bytes,
+            max_bytes: self.max_bytes,
+            isolation: self.isolation.into(),
+        }
+    }
+
+    fn max_wait_ms(&self) -> Option<u32> {
+        self.max_wait.map(|wait| u32::try_from(wait.as_millis()).unwrap_or(u32::MAX))
     }
 
     /// Completes an answer to a fetch from `offset`, also that of a server that knows no options.
@@ -107,6 +122,17 @@ impl FetchOptions {
     }
 }
 
+/// How long a server waits before it answers a command.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wait {
+    /// What the caller asked for.
+    pub(crate) wanted: Duration,
+    /// What is possible: a server's default is unknown.
+    pub(crate) longest: Duration,
+}
+
+pub(crate) const NO_WAIT: Wait = Wait { wanted: Duration::ZERO, longest: Duration::ZERO };
+
 /// The answer to a fetch.
 ///
 /// The ends of the log are `None` if the server does not know them. They are as of Kafka's last answer to the server: newer
@@ -129,5 +155,5 @@ pub struct Fetched {
     pub log_start_offset: Option<i64>,
 }
 
-/// The server's limit.
+/// The longest wait that a server allows, also by default.
 const MAX_WAIT: Duration = Duration::from_secs(30);

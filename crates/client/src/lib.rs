@@ -3,7 +3,8 @@
 //! 1. [`Client::builder`] holds the settings: headers, TLS, timeouts
 //! 2. [`Builder::connect`] opens the WebSocket, or fails with a [`ConnectError`]
 //! 3. [`Client::fetch`], [`Client::list_offset`] and [`Client::ping`] each send a command and wait for its answer; any
-//!    number of tasks can share a client, and commands do not wait for each other
+//!    number of tasks can share a client, and commands do not wait for each other. [`Client::multi_fetch`],
+//!    [`Client::list_offsets`] and [`Client::metadata`] ask for many partitions or topics at once
 //! 4. [`Client::walk`] reads a partition in order, batch by batch; [`FetchOptions`] are for it and for fetches
 //! 5. [`Client::produce`] writes records and reports the outcome of each
 //! 6. [`Client::close`] ends the session in both directions
@@ -40,6 +41,8 @@
 //! - [`Fetched::next_offset`] follows the last message; a range without messages is skipped only if the server reports it.
 //!   The log's ends are `None`.
 //! - [`KafkaMessage::timestamp_type`] is always [`TimestampType::CreateTime`].
+//! - [`Client::multi_fetch`], [`Client::list_offsets`] and [`Client::metadata`] fail with [`Error::CommandUnsupported`]: use a
+//!   command for each partition. Only `Rest` lists topics.
 //! - Errors have no reason and no offsets. Without `retriable`, no read is repeated.
 
 #![warn(clippy::arithmetic_side_effects)]
@@ -50,6 +53,7 @@ mod client;
 mod connection;
 mod error;
 mod fetch;
+mod many;
 mod pending;
 mod produce;
 #[cfg(feature = "rest")]
@@ -65,10 +69,13 @@ pub use builder::Builder;
 pub use client::{At, Client};
 pub use error::{ConnectError, Error};
 pub use fetch::{FetchOptions, Fetched};
+pub use many::{ListedOffset, OffsetQuery, Partition, Replica, Topic};
 pub use produce::{RecordError, Written};
 #[cfg(feature = "rest")]
-pub use rest::{Partition, Replica, Rest, RestError};
-pub use sluicegate_protocol::{Header, Isolation, KafkaMessage, ProduceRecord, Reason, TimestampType};
+pub use rest::{Rest, RestError};
+pub use sluicegate_protocol::{
+    Header, Isolation, KafkaMessage, PartitionOffset, ProduceRecord, Reason, TimestampType,
+};
 #[cfg(feature = "tls")]
 pub use tls::Tls;
 pub use url::printable_url;

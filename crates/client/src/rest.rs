@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout};
 use tracing::debug;
 
-use crate::{Builder, ConnectError, transport};
+use crate::{Builder, ConnectError, Partition, Replica, transport};
 
 /// A client of a `rest` route. Made by [`Builder::rest`].
 ///
@@ -22,28 +22,6 @@ pub struct Rest {
     builder: Builder,
     base: Uri,
     connection: Option<SendRequest<Empty<Bytes>>>,
-}
-
-/// A partition of a topic.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Partition {
-    /// Its number.
-    pub partition: i32,
-    /// The broker that leads it, if there is one.
-    pub leader: Option<i32>,
-    /// The brokers that keep it.
-    pub replicas: Vec<Replica>,
-}
-
-/// A broker that keeps a partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[non_exhaustive]
-pub struct Replica {
-    /// Its id.
-    pub broker: i32,
-    /// Whether it has all of the partition's acknowledged records.
-    pub in_sync: bool,
 }
 
 /// Why an HTTP request failed.

@@ -10,13 +10,13 @@ use crate::Error;
 pub(crate) struct Retries {
     /// For each command; 0: none.
     pub(crate) max: u32,
-    /// No retry starts later than this after its command.
+    /// No retry starts later than this after the first failure, without the time that a server can wait for messages.
     pub(crate) within: Duration,
 }
 
 impl Retries {
-    /// The pause before another retry of a command that failed with `error` after `done` retries, `elapsed` after its
-    /// start. `None` if the command fails.
+    /// The pause before another retry of a command that failed with `error` after `done` retries and `elapsed` of the time
+    /// [within](Self::within) which they start. `None` if the command fails.
     pub(crate) fn pause(&self, error: &Error, done: u32, elapsed: Duration) -> Option<Duration> {
         let Error::Command { retriable: true, retry_after, .. } = error else { return None };
         let pause = retry_after.unwrap_or_default().saturating_add(backoff(done));

@@ -4,6 +4,7 @@ mod commands;
 mod connecting;
 mod endings;
 mod fetching;
+mod many;
 #[cfg(feature = "rest")]
 mod rest;
 mod retrying;

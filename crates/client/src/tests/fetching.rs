@@ -5,6 +5,7 @@ use std::time::Duration;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{CmdKafkaFetch, KafkaFetchResp, KafkaMessage};
+use tokio::time::timeout;
 
 use super::server::{Peer, accept, listener, messages, session};
 use crate::{Client, Error, FetchOptions, Isolation, TimestampType};
@@ -54,6 +55,10 @@ async fn max_wait_extends_the_time_limit() {
     let options = FetchOptions::new().max_wait(Duration::from_millis(30));
     let after = Duration::from_millis(50);
     assert_eq!(client.fetch_with("orders", 0, 0, options).await, Err(Error::Timeout { after }));
+    assert_eq!(client.multi_fetch(&[], options).await, Err(Error::Timeout { after }));
+    // The server's own wait can be that long.
+    let unknown = timeout(Duration::from_millis(100), client.fetch("orders", 0, 0)).await;
+    assert!(unknown.is_err(), "{unknown:?}");
 }
 
 #[tokio::test]

@@ -1,10 +1,13 @@
 //! Retries of reads.
 
+use std::time::Duration;
+
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{ErrorResp, KafkaListOffsetResp};
+use tokio::time::sleep;
 
 use super::server::{Peer, accept, listener, messages, session};
-use crate::{At, Client, Error};
+use crate::{At, Client, Error, FetchOptions};
 
 #[tokio::test]
 async fn reads_are_repeated_while_they_can_succeed_later() {
@@ -48,6 +51,30 @@ async fn retries_end_with_the_error() {
         // The next request is no retry.
         assert!(client.ping("").await.is_err());
         server.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn waits_do_not_use_up_the_time_for_retries() {
+    let wait = Duration::from_millis(500);
+    // The servers wait before each of their answers but the last.
+    for (options, retried) in [(FetchOptions::new(), false), (FetchOptions::new().max_wait(wait), true)] {
+        let (listener, url) = listener().await;
+        let within = Duration::from_millis(400);
+        let connecting = tokio::spawn(Client::builder(url).retry_within(within).connect());
+        let mut peer = accept(&listener).await;
+        let client = connecting.await.unwrap().unwrap();
+        tokio::spawn(async move {
+            for _ in 0..2 {
+                let (sequence, _) = peer.request().await;
+                sleep(wait).await;
+                peer.answer(sequence, busy()).await;
+            }
+            let (sequence, _) = peer.request().await;
+            peer.answer(sequence, messages([0])).await;
+        });
+        let fetched = client.fetch_with("orders", 0, 0, options).await;
+        assert_eq!(fetched.is_ok(), retried, "{fetched:?}");
     }
 }
 
