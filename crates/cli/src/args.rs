@@ -122,8 +122,8 @@ pub(crate) struct Ping {
 
 /// List topics with their partitions, leaders and replicas
 ///
-/// Takes the http:// or https:// URL of a `rest` route: WebSocket routes cannot list topics. Shows the topics that the
-/// route allows to read, without Kafka's internal ones.
+/// Takes the http:// or https:// URL of a `rest` route. Shows the topics that the route allows to read, without Kafka's internal
+/// ones.
 #[derive(Debug, clap::Args)]
 #[command(after_help = help::TOPICS)]
 pub(crate) struct Topics {
@@ -147,12 +147,16 @@ pub(crate) struct ListOffsets {
     /// Name of the topic
     #[arg(value_parser = topic)]
     pub(crate) topic: String,
-    /// Number of the partition; by default all, found as in fetch
+    /// Number of the partition; by default all
     #[arg(short, long, allow_negative_numbers = true, value_parser = partition)]
     pub(crate) partition: Option<i32>,
-    /// Show one offset: earliest, latest, or the first at or after a time (milliseconds since 1970 or RFC 3339)
+    /// Show one offset: earliest, latest, the first at or after a time (milliseconds since 1970 or RFC 3339), or that of the
+    /// latest time, max-timestamp
     #[arg(long, value_name = "WHEN", allow_negative_numbers = true, value_parser = position::at)]
     pub(crate) at: Option<At>,
+    /// Where the log ends: at open transactions or not
+    #[arg(long, value_name = "LEVEL", value_enum, default_value_t = Isolation::ReadUncommitted)]
+    pub(crate) isolation: Isolation,
     /// Print JSON lines: {"topic","partition","earliest","latest"}, with --at {"topic","partition","offset"}
     #[arg(short = 'J', long)]
     pub(crate) json: bool,
@@ -166,8 +170,7 @@ pub(crate) struct ListOffsets {
 /// then exits. Fails if a partition makes no progress below its log end within --timeout. Temporary errors are
 /// retried: for up to 30 s, or with --follow until Ctrl-C.
 ///
-/// Without --partition, fetch reads all partitions. It looks up the offsets of partitions 0, 1, 2, … until one does
-/// not exist. Messages of one partition are printed in order, those of different partitions as they arrive.
+/// Without --partition, fetch reads all partitions that exist at the start. Messages of one partition are printed in order, those of different partitions as they arrive.
 #[derive(Debug, clap::Args)]
 #[command(after_help = help::FETCH)]
 pub(crate) struct Fetch {
@@ -227,6 +230,15 @@ pub(crate) enum Isolation {
     ReadUncommitted,
     /// None of open and aborted transactions; the log ends where the first open one begins
     ReadCommitted,
+}
+
+impl From<Isolation> for sluicegate_client::Isolation {
+    fn from(isolation: Isolation) -> Self {
+        match isolation {
+            Isolation::ReadUncommitted => Self::ReadUncommitted,
+            Isolation::ReadCommitted => Self::ReadCommitted,
+        }
+    }
 }
 
 /// Write records to a topic: each line of standard input is a value

@@ -82,7 +82,9 @@ impl Failure {
         use ConnectError::{Header, Tls, Url};
         match self {
             Self::ReaderGone => 0,
-            Self::Command(Error::Command { .. } | Error::IsolationUnsupported)
+            Self::Command(
+                Error::Command { .. } | Error::IsolationUnsupported | Error::CommandUnsupported { .. },
+            )
             | Self::Rest(RestError::Problem { .. })
             | Self::Stalled { .. }
             | Self::Unacknowledged => 1,

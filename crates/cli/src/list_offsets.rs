@@ -1,10 +1,8 @@
 //! `list-offsets`: where the log of each partition starts and ends, or its offset at a time.
 
 use std::io::Write as _;
-use std::pin::pin;
 
-use futures_util::TryStreamExt as _;
-use sluicegate_client::{At, Client, Error};
+use sluicegate_client::{At, Client};
 
 use crate::args::ListOffsets;
 use crate::failure::Failure;
@@ -13,32 +11,30 @@ use crate::partitions;
 use crate::stdout::Stdout;
 
 pub(crate) async fn run(args: &ListOffsets, client: &Client, stdout: &mut Stdout) -> Result<(), Failure> {
-    let ask = |partition| offsets(args, partition, client);
-    if let Some(partition) = args.partition {
-        return show(args, partition, ask(partition).await?, stdout).await;
-    }
-    let mut all = pin!(partitions::each(ask));
-    while let Some((partition, offsets)) = all.try_next().await? {
-        show(args, partition, offsets, stdout).await?;
+    let found = match args.partition {
+        Some(partition) => vec![partition],
+        None => partitions::find(client, &args.topic).await?,
+    };
+    let ends = [At::Earliest, At::Latest];
+    let at = args.at.as_ref().map_or(&ends[..], std::slice::from_ref);
+    let queries = found.iter().flat_map(|partition| at.iter().map(|at| (*partition, *at)));
+    let listed = partitions::offsets(client, &args.topic, queries, args.isolation.into()).await?;
+    let mut listed = listed.into_iter().map(|offset| Ok::<_, Failure>(offset?.unwrap_or(NONE)));
+    for partition in found {
+        let mut next = || listed.next().unwrap_or(Ok(NONE));
+        let offsets = match args.at {
+            Some(_) => Offsets::At(next()?),
+            None => Offsets::Ends { earliest: next()?, latest: next()? },
+        };
+        show(args, partition, &offsets, stdout).await?;
     }
     Ok(())
-}
-
-async fn offsets(args: &ListOffsets, partition: i32, client: &Client) -> Result<Offsets, Error> {
-    let offset = async |at| Ok(client.list_offset(&args.topic, partition, at).await?.unwrap_or(NONE));
-    match args.at {
-        Some(at) => offset(at).await.map(Offsets::At),
-        None => {
-            let (earliest, latest) = tokio::try_join!(offset(At::Earliest), offset(At::Latest))?;
-            Ok(Offsets::Ends { earliest, latest })
-        }
-    }
 }
 
 async fn show(
     args: &ListOffsets,
     partition: i32,
-    offsets: Offsets,
+    offsets: &Offsets,
     stdout: &mut Stdout,
 ) -> Result<(), Failure> {
     let topic = &args.topic;
@@ -46,7 +42,7 @@ async fn show(
     // Writing to a `Vec` does not fail.
     let _ = match offsets {
         offsets if args.json => {
-            json::offsets(topic, partition, &offsets, &mut line);
+            json::offsets(topic, partition, offsets, &mut line);
             Ok(())
         }
         Offsets::At(offset) => writeln!(line, "{topic} [{partition}] offset {offset}"),

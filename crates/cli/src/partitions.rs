@@ -1,92 +1,75 @@
-//! The partitions of a topic, over a protocol that does not list them.
+//! The partitions of a topic, and their offsets. Servers that are too old to know many at once are asked for each.
 
-use std::future::ready;
+use std::fmt::Display;
 
-use futures_util::stream::{self, Stream};
-use futures_util::{FutureExt as _, StreamExt as _};
-use sluicegate_client::Error;
+use futures_util::stream::{self, StreamExt as _};
+use sluicegate_client::{At, Client, Error, Isolation, ListedOffset, OffsetQuery};
 use sluicegate_protocol::error_code::UNKNOWN_TOPIC_OR_PARTITION;
 
-/// Calls `ask` for the partitions 0, 1, 2, …, a few at a time, and returns the answers in order. Ends before the first
-/// partition that does not exist; if that is partition 0, the topic does not exist, and the stream has its error.
-pub(crate) fn each<T, F>(ask: impl Fn(i32) -> F) -> impl Stream<Item = Result<(i32, T), Error>>
-where
-    F: Future<Output = Result<T, Error>>,
-{
-    stream::iter(0..=MAX_PARTITIONS)
-        .map(move |partition| ask(partition).map(move |answer| (partition, answer)))
-        .buffered(IN_FLIGHT)
-        .take_while(|(partition, answer)| {
-            let missing = matches!(answer, Err(Error::Command { code: UNKNOWN_TOPIC_OR_PARTITION, .. }));
-            ready(*partition == 0 || !missing)
-        })
-        .map(|(partition, answer)| match answer {
-            Ok(_) if partition == MAX_PARTITIONS => {
-                Err(Error::Protocol { detail: format!("it has more than {MAX_PARTITIONS} partitions") })
+/// The numbers of the partitions of `topic`, in order.
+pub(crate) async fn find(client: &Client, topic: &str) -> Result<Vec<i32>, Error> {
+    let topics = match client.metadata(&[topic], &[]).await {
+        Err(Error::CommandUnsupported { .. }) => return probe(client, topic).await,
+        topics => topics?,
+    };
+    let found = topics.into_iter().next().map(|topic| topic.partitions);
+    let found = found.unwrap_or_else(|| Err(Error::Protocol { detail: "it describes no topic".into() }));
+    let found = found.map_err(|error| failed_to(format_args!("describe topic {topic}"), error))?;
+    Ok(found.iter().map(|partition| partition.partition).collect())
+}
+
+/// Finds partitions by their offsets, up to the first that does not exist.
+async fn probe(client: &Client, topic: &str) -> Result<Vec<i32>, Error> {
+    for partition in 0..MAX_PARTITIONS {
+        match client.list_offset(topic, partition, At::Latest).await {
+            Err(Error::Command { code: UNKNOWN_TOPIC_OR_PARTITION, .. }) if partition > 0 => {
+                return Ok((0..partition).collect());
             }
-            answer => answer.map(|answer| (partition, answer)),
-        })
+            listed => listed?,
+        };
+    }
+    Err(Error::Protocol { detail: format!("it has more than {MAX_PARTITIONS} partitions") })
+}
+
+/// The offset for each of `queries`, a partition of `topic` each; `None` if every message is older than the time.
+pub(crate) async fn offsets(
+    client: &Client,
+    topic: &str,
+    queries: impl Iterator<Item = (i32, At)>,
+    isolation: Isolation,
+) -> Result<Vec<Result<Option<i64>, Error>>, Error> {
+    let query = |(partition, at)| OffsetQuery { topic: topic.to_owned(), partition, at };
+    let queries: Vec<OffsetQuery> = queries.map(query).collect();
+    let listed = match client.list_offsets(&queries, isolation).await {
+        Err(Error::CommandUnsupported { .. }) if isolation == Isolation::ReadCommitted => {
+            return Err(Error::IsolationUnsupported);
+        }
+        Err(Error::CommandUnsupported { .. }) => {
+            let ask = |query: &OffsetQuery| client.list_offset(topic, query.partition, query.at);
+            return Ok(stream::iter(queries.iter().map(ask)).buffered(IN_FLIGHT).collect().await);
+        }
+        listed => listed?,
+    };
+    let result = |(listed, query): (Result<ListedOffset, Error>, &OffsetQuery)| match listed {
+        Ok(listed) => Ok(listed.offset),
+        Err(error) => Err(failed_to(at_partition("list offset", topic, query.partition), error)),
+    };
+    Ok(listed.into_iter().zip(&queries).map(result).collect())
+}
+
+/// Says in the error of one result of many what failed, as the server does in the error of a command.
+pub(crate) fn failed_to(what: impl Display, mut error: Error) -> Error {
+    if let Error::Command { message, .. } = &mut error {
+        *message = format!("failed to {what}, err: {message}");
+    }
+    error
+}
+
+pub(crate) fn at_partition(what: &str, topic: &str, partition: i32) -> impl Display {
+    format!("{what}, topic: {topic}, partition: {partition}")
 }
 
 /// Far more than topics have: stops at a server that claims to have every partition.
 const MAX_PARTITIONS: i32 = 100_000;
-/// Concurrent calls; up to one less than this fail after the last partition.
+/// Concurrent commands to a server that takes one for each partition.
 const IN_FLIGHT: usize = 8;
-
-#[cfg(test)]
-mod tests {
-    use std::cell::Cell;
-
-    use futures_util::TryStreamExt as _;
-    use sluicegate_client::Reason;
-
-    use super::*;
-
-    fn missing() -> Error {
-        rejected(UNKNOWN_TOPIC_OR_PARTITION)
-    }
-
-    fn rejected(code: i32) -> Error {
-        Error::Command {
-            code,
-            message: String::new(),
-            retriable: false,
-            retry_after: None,
-            reason: Reason::Unspecified,
-            earliest_offset: None,
-            latest_offset: None,
-        }
-    }
-
-    /// The partitions found in a topic of `count`, and the highest one requested.
-    async fn found(count: i32) -> (Result<Vec<(i32, i32)>, Error>, i32) {
-        let highest = Cell::new(0);
-        let ask = |partition| {
-            highest.set(highest.get().max(partition));
-            ready(if partition < count { Ok(partition) } else { Err(missing()) })
-        };
-        (each(ask).try_collect().await, highest.get())
-    }
-
-    #[tokio::test]
-    async fn partitions_end_before_the_first_missing_one() {
-        for count in [1, 7, 8, 20] {
-            let (found, highest) = found(count).await;
-            assert_eq!(found.unwrap(), (0..count).map(|p| (p, p)).collect::<Vec<_>>());
-            assert!(highest < count + 8, "{highest}");
-        }
-    }
-
-    #[tokio::test]
-    async fn missing_topic_and_endless_topic_are_errors() {
-        assert_eq!(found(0).await.0, Err(missing()));
-        assert!(matches!(found(i32::MAX).await.0, Err(Error::Protocol { .. })));
-    }
-
-    #[tokio::test]
-    async fn other_errors_are_passed_on() {
-        let other = rejected(29);
-        let ask = |partition| ready(if partition < 2 { Ok(()) } else { Err(other.clone()) });
-        assert_eq!(each(ask).try_collect::<Vec<_>>().await, Err(other.clone()));
-    }
-}

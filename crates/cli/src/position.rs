@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use sluicegate_client::{At, Client, Error};
+use sluicegate_client::At;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -16,23 +16,22 @@ pub(crate) enum Position {
 }
 
 impl Position {
-    /// Turns the position into an offset of a partition whose log ends at `end`.
-    pub(crate) async fn resolve(
-        self,
-        client: &Client,
-        topic: &str,
-        partition: i32,
-        end: i64,
-    ) -> Result<i64, Error> {
+    /// What has to be known about a log to [resolve](Self::resolve) the position, besides its end.
+    pub(crate) fn query(self) -> Option<At> {
         match self {
-            Self::Offset(offset) => Ok(offset),
-            Self::At(At::Latest) => Ok(end),
+            Self::Offset(_) | Self::At(At::Latest) => None,
+            Self::At(at) => Some(at),
+            Self::BeforeEnd(_) => Some(At::Earliest),
+        }
+    }
+
+    /// Turns the position into an offset of a log that ends at `end`. `found` answers the query.
+    pub(crate) fn resolve(self, found: Option<i64>, end: i64) -> i64 {
+        match self {
+            Self::Offset(offset) => offset,
             // If no message is that recent, the next one to be written is the first.
-            Self::At(at) => Ok(client.list_offset(topic, partition, at).await?.unwrap_or(end)),
-            Self::BeforeEnd(count) => {
-                let start = client.list_offset(topic, partition, At::Earliest).await?.unwrap_or(0);
-                Ok(end.saturating_sub(count).max(start))
-            }
+            Self::At(_) => found.unwrap_or(end),
+            Self::BeforeEnd(count) => end.saturating_sub(count).max(found.unwrap_or(0)),
         }
     }
 }
@@ -55,11 +54,12 @@ impl FromStr for Position {
     }
 }
 
-/// What `--at` takes: a name, a time, or Kafka's own -1 and -2.
+/// What `--at` takes: a name, a time, or Kafka's own -1 to -3.
 pub(crate) fn at(text: &str) -> Result<At, String> {
     match text {
         "-1" => Ok(At::Latest),
         "-2" => Ok(At::Earliest),
+        "-3" | "max-timestamp" => Ok(At::MaxTimestamp),
         _ => named(text).map_or_else(|| millis(text).map(At::Millis), Ok),
     }
 }
@@ -117,13 +117,15 @@ mod tests {
             ("0", At::Millis(0)),
             ("-1", At::Latest),
             ("-2", At::Earliest),
+            ("-3", At::MaxTimestamp),
+            ("max-timestamp", At::MaxTimestamp),
             ("1970-01-01T00:00:00.9999Z", At::Millis(999)),
             ("1970-01-01T01:00:00+01:00", At::Millis(0)),
             ("2024-02-29T00:00:00Z", At::Millis(1_709_164_800_000)),
         ] {
             assert_eq!(at(text), Ok(want), "{text}");
         }
-        for text in ["", "-3", "yesterday", "2023-02-29T00:00:00Z", "2024-02-29", "1969-12-31T23:59:59Z"] {
+        for text in ["", "-4", "yesterday", "2023-02-29T00:00:00Z", "2024-02-29", "1969-12-31T23:59:59Z"] {
             assert!(at(text).is_err(), "{text:?}");
         }
     }

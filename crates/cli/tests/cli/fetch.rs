@@ -2,6 +2,7 @@
 
 use crate::kafka;
 use crate::program::{check, run};
+use crate::server::{self, Session};
 
 #[tokio::test]
 async fn messages_are_read_from_the_position_to_the_log_end() {
@@ -39,6 +40,32 @@ async fn follow_continues_after_the_log_end() {
 }
 
 #[tokio::test]
+async fn follow_waits_for_all_partitions_at_once() {
+    let (asked, mut asking) = tokio::sync::mpsc::unbounded_channel();
+    let url = server::serve(async move |session: Session| {
+        kafka::play(session, |offset| asked.send(offset).unwrap()).await
+    })
+    .await;
+    let run = run(&url, &["fetch", "growing", "--follow", "-c", "5"]).await;
+    let stdout = "v0\nv1\nv2\nv3\nv4\n";
+    assert_eq!((run.code, run.stdout.as_str(), run.stderr.as_str()), (Some(0), stdout, ""));
+    let mut fetched = Vec::new();
+    while let Ok(offset) = asking.try_recv() {
+        fetched.push(offset);
+    }
+    fetched.sort_unstable();
+    assert_eq!(fetched, [0, 7], "one fetch of each partition, up to its end");
+}
+
+#[tokio::test]
+async fn follow_reads_each_partition_on_an_older_server() {
+    let url = kafka::serve_older().await;
+    let run = run(&url, &["fetch", "growing", "--follow", "-c", "5"]).await;
+    assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{run:?}");
+    assert_eq!(run.stdout, "v0\nv1\nv2\nv3\nv4\n");
+}
+
+#[tokio::test]
 async fn read_ends_after_transaction_markers() {
     let stderr = "% Reached end of markers [0] at offset 4: exiting\n";
     check("fetch markers -p 0", 0, "v0\nv1\n", stderr).await;
@@ -63,7 +90,9 @@ async fn committed_read_ends_at_the_first_open_transaction() {
 async fn committed_read_fails_on_a_server_that_is_too_old() {
     let stderr =
         "sluicegate: failed to read only committed records: the server does not support isolation levels\n";
-    check("fetch orders -p 0 --isolation read_committed", 1, "", stderr).await;
+    let args = ["fetch", "orders", "-p", "0", "--isolation", "read_committed"];
+    let run = run(&kafka::serve_older().await, &args).await;
+    assert_eq!((run.code, run.stdout.as_str(), run.stderr.as_str()), (Some(1), "", stderr));
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use rustix::process::{Pid, Signal, kill_process};
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{ErrorResp, KafkaListOffsetResp, KafkaProduceResp, Produced};
+use sluicegate_protocol::{ErrorResp, KafkaListOffsetsResp, KafkaProduceResp, ListedOffset, Produced};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt as _, BufReader};
 use tokio::process::Child;
 use tokio::sync::{mpsc, oneshot};
@@ -90,10 +90,10 @@ async fn slow_reader_keeps_the_session_open() {
     let (answered, pong) = oneshot::channel();
     let url = server::serve(async |mut session: Session| {
         let (sequence, _) = session.request().await.unwrap();
-        let end = KafkaListOffsetResp { offset: i64::MAX };
-        session.answer(sequence, Resp::KafkaListOffsetResp(end)).await;
+        let results = vec![ListedOffset { offset: i64::MAX, ..Default::default() }];
+        session.answer(sequence, Resp::KafkaListOffsetsResp(KafkaListOffsetsResp { results })).await;
         let (sequence, _) = session.request().await.unwrap();
-        session.answer(sequence, kafka::endless(0)).await;
+        session.answer(sequence, Resp::KafkaFetchResp(kafka::endless(0))).await;
         writing.await.unwrap();
         session.send(Message::Ping("alive?".into())).await;
         answered.send(session.message().await).unwrap();

@@ -9,6 +9,7 @@
 //! | `markers` | 0         | 0, 1     | and two transaction markers: the log end is 4 |
 //! | `behind`  | 0         | 0, 1     | the log end is 4, but no answer reaches it |
 //! | `growing` | 0         | 0, 1     | a new one whenever the log end is fetched |
+//! |           | 1         | none     | the log end is 7 |
 //! | `open`    | 0         | 0 to 4   | a transaction is open from offset 3 on |
 //! | `endless` | 0         | all      | 1,000 messages of 1 KiB in each answer |
 //! | `moving`  | 0         | 0        | the first fetch fails with a retriable error |
@@ -16,7 +17,9 @@
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
-    CmdKafkaFetch, ErrorResp, Isolation, KafkaFetchResp, KafkaListOffsetResp, KafkaMessage, PongResp,
+    CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaMetadata, CmdKafkaMultiFetch, ErrorResp,
+    Isolation, KafkaFetchResp, KafkaListOffsetResp, KafkaListOffsetsResp, KafkaMessage, KafkaMetadataResp,
+    KafkaMultiFetchResp, ListedOffset, PartitionFetched, PartitionMetadata, PongResp, TopicMetadata,
 };
 
 use crate::server::{self, Session};
@@ -25,32 +28,98 @@ pub(crate) async fn serve() -> String {
     server::serve(async |session: Session| play(session, |_| ()).await).await
 }
 
+/// Serves the same without the commands for many partitions.
+pub(crate) async fn serve_older() -> String {
+    server::serve(async |mut session: Session| {
+        let mut fetches = 0;
+        while let Some((sequence, request)) = session.request().await {
+            let answer = match request {
+                Req::CmdKafkaMultiFetch(_) | Req::CmdKafkaListOffsets(_) | Req::CmdKafkaMetadata(_) => {
+                    Resp::ErrorResp(ErrorResp { message: "unknown command".into(), ..Default::default() })
+                }
+                request => answer(request, &mut fetches, &|_| ()),
+            };
+            session.answer(sequence, answer).await;
+        }
+    })
+    .await
+}
+
 /// Answers until the program disconnects, and calls `asked` with the offset of each fetch.
 pub(crate) async fn play(mut session: Session, asked: impl Fn(i64)) {
     let mut fetches = 0;
     while let Some((sequence, request)) = session.request().await {
-        let answer = match request {
-            Req::CmdPing(ping) => Resp::PongResp(PongResp { state: ping.state }),
-            Req::CmdKafkaListOffset(list) => match log(&list.topic, list.partition) {
-                Some(log) => list_offset(&log, list.timestamp),
-                None => unknown("list offset", &list.topic, list.partition),
-            },
-            Req::CmdKafkaFetch(fetch) => {
-                fetches += 1;
-                asked(fetch.offset);
-                match log(&fetch.topic, fetch.partition) {
-                    Some(_) if fetch.topic == "moving" && fetches == 1 => {
-                        let name = "NOT_LEADER_OR_FOLLOWER";
-                        Resp::ErrorResp(error("fetch message", &fetch.topic, fetch.partition, 6, name))
-                    }
-                    Some(log) => read(&log, &fetch),
-                    None => unknown("fetch message", &fetch.topic, fetch.partition),
-                }
-            }
-            other => panic!("unexpected command: {other:?}"),
-        };
+        let answer = answer(request, &mut fetches, &asked);
         session.answer(sequence, answer).await;
     }
+}
+
+fn answer(request: Req, fetches: &mut i32, asked: &dyn Fn(i64)) -> Resp {
+    match request {
+        Req::CmdPing(ping) => Resp::PongResp(PongResp { state: ping.state }),
+        Req::CmdKafkaListOffset(list) => match log(&list.topic, list.partition) {
+            Some(log) => {
+                let offset = list_offset(&log, list.timestamp, log.end);
+                Resp::KafkaListOffsetResp(KafkaListOffsetResp { offset })
+            }
+            None => Resp::ErrorResp(unknown("list offset", &list.topic, list.partition)),
+        },
+        Req::CmdKafkaFetch(fetch) => {
+            *fetches += 1;
+            asked(fetch.offset);
+            match log(&fetch.topic, fetch.partition) {
+                Some(_) if fetch.topic == "moving" && *fetches == 1 => {
+                    let name = "NOT_LEADER_OR_FOLLOWER";
+                    Resp::ErrorResp(error("fetch message", &fetch.topic, fetch.partition, 6, name))
+                }
+                Some(log) => read(&log, &fetch).map_or_else(Resp::ErrorResp, Resp::KafkaFetchResp),
+                None => Resp::ErrorResp(unknown("fetch message", &fetch.topic, fetch.partition)),
+            }
+        }
+        Req::CmdKafkaMultiFetch(fetch) => Resp::KafkaMultiFetchResp(multi_fetch(&fetch)),
+        Req::CmdKafkaListOffsets(list) => Resp::KafkaListOffsetsResp(list_offsets(&list)),
+        Req::CmdKafkaMetadata(metadata) => Resp::KafkaMetadataResp(describe(&metadata)),
+        other => panic!("unexpected command: {other:?}"),
+    }
+}
+
+/// Only `growing` has messages at its end.
+fn multi_fetch(command: &CmdKafkaMultiFetch) -> KafkaMultiFetchResp {
+    let result = |place: &sluicegate_protocol::PartitionOffset| {
+        let fetch = CmdKafkaFetch {
+            topic: place.topic.clone(),
+            partition: place.partition,
+            offset: place.offset,
+            ..Default::default()
+        };
+        match log(&place.topic, place.partition).ok_or_else(bare_unknown).and_then(|log| read(&log, &fetch)) {
+            Ok(fetched) => PartitionFetched { fetched: Some(fetched), error: None },
+            Err(error) => PartitionFetched { fetched: None, error: Some(error) },
+        }
+    };
+    KafkaMultiFetchResp { results: command.partitions.iter().map(result).collect() }
+}
+
+fn list_offsets(command: &CmdKafkaListOffsets) -> KafkaListOffsetsResp {
+    let result = |list: &CmdKafkaListOffset| match log(&list.topic, list.partition) {
+        Some(log) => {
+            let end = stable_end(&list.topic, &log, command.isolation());
+            ListedOffset { offset: list_offset(&log, list.timestamp, end), timestamp: -1, error: None }
+        }
+        None => ListedOffset { error: Some(bare_unknown()), ..Default::default() },
+    };
+    KafkaListOffsetsResp { results: command.offsets.iter().map(result).collect() }
+}
+
+fn describe(command: &CmdKafkaMetadata) -> KafkaMetadataResp {
+    let [name] = &command.topics[..] else { panic!("not one topic: {command:?}") };
+    let partitions = (0..).take_while(|partition| log(name, *partition).is_some());
+    let partitions: Vec<_> = partitions
+        .map(|partition| PartitionMetadata { partition, leader: 1, ..Default::default() })
+        .collect();
+    let error = partitions.is_empty().then(bare_unknown);
+    let topics = vec![TopicMetadata { name: name.clone(), partitions, error }];
+    KafkaMetadataResp { topics, more: false }
 }
 
 struct Log {
@@ -62,6 +131,7 @@ struct Log {
 fn log(topic: &str, partition: i32) -> Option<Log> {
     let (start, count, end) = match (topic, partition) {
         ("orders" | "open", 0) => (0, 5, 5),
+        ("growing", 1) => (7, 0, 7),
         ("orders", 1) => (100, 2, 102),
         ("orders", 2) => (0, 0, 0),
         ("bytes" | "moving", 0) => (0, 1, 1),
@@ -89,65 +159,67 @@ fn message(offset: i64) -> KafkaMessage {
     }
 }
 
-fn list_offset(log: &Log, timestamp: i64) -> Resp {
-    let offset = match timestamp {
-        -1 => log.end,
+fn list_offset(log: &Log, timestamp: i64, end: i64) -> i64 {
+    match timestamp {
+        -1 => end,
         -2 => log.start,
+        -3 => log.messages.last().map_or(-1, |last| last.offset),
         time => log.messages.iter().find(|message| message.timestamp >= time).map_or(-1, |m| m.offset),
-    };
-    Resp::KafkaListOffsetResp(KafkaListOffsetResp { offset })
+    }
+}
+
+/// Where the log ends at this level.
+fn stable_end(topic: &str, log: &Log, isolation: Isolation) -> i64 {
+    if isolation == Isolation::ReadCommitted && topic == "open" { 3 } else { log.end }
 }
 
 /// At most three messages an answer, so that a read takes several.
-fn read(log: &Log, fetch: &CmdKafkaFetch) -> Resp {
+fn read(log: &Log, fetch: &CmdKafkaFetch) -> Result<KafkaFetchResp, ErrorResp> {
     let (topic, offset) = (fetch.topic.as_str(), fetch.offset);
     if topic == "endless" {
-        return endless(offset);
+        return Ok(endless(offset));
     }
-    if topic == "growing" && offset >= log.end {
-        return Resp::KafkaFetchResp(KafkaFetchResp {
-            messages: vec![message(offset)],
-            next_offset: 0,
-            ..Default::default()
-        });
+    if topic == "growing" && fetch.partition == 0 && offset >= log.end {
+        let high_watermark = Some(offset + 1);
+        return Ok(KafkaFetchResp { messages: vec![message(offset)], high_watermark, ..Default::default() });
     }
     if offset < log.start || offset > log.end {
-        return Resp::ErrorResp(ErrorResp {
+        return Err(ErrorResp {
             earliest_offset: Some(log.start),
             latest_offset: Some(log.end),
             ..error("fetch message", topic, 0, 1, "OFFSET_OUT_OF_RANGE")
         });
     }
-    // The other topics are as if on a server that does not know isolation levels.
-    let last_stable_offset = (topic == "open").then_some(3);
-    let end = match fetch.isolation() {
-        Isolation::ReadCommitted => last_stable_offset.unwrap_or(log.end),
-        Isolation::ReadUncommitted => log.end,
-    };
+    let last_stable_offset = Some(stable_end(topic, log, Isolation::ReadCommitted));
+    let end = stable_end(topic, log, fetch.isolation());
     let readable = log.messages.iter().filter(|message| (offset..end).contains(&message.offset));
     let messages: Vec<_> = readable.take(3).cloned().collect();
     let reads_on = messages.is_empty() && topic == "markers";
     let next_offset = if reads_on { (offset + 1).min(log.end) } else { 0 };
-    Resp::KafkaFetchResp(KafkaFetchResp { messages, next_offset, last_stable_offset, ..Default::default() })
+    let high_watermark = Some(log.end);
+    Ok(KafkaFetchResp { messages, next_offset, high_watermark, last_stable_offset, ..Default::default() })
 }
 
 /// An answer of 1 MiB.
-pub(crate) fn endless(offset: i64) -> Resp {
+pub(crate) fn endless(offset: i64) -> KafkaFetchResp {
     let value = bytes::Bytes::from(vec![b'x'; 1024]);
     let messages =
         (offset..offset + 1000).map(|offset| KafkaMessage { value: Some(value.clone()), ..message(offset) });
-    Resp::KafkaFetchResp(KafkaFetchResp {
-        messages: messages.collect(),
-        next_offset: 0,
-        ..Default::default()
-    })
+    KafkaFetchResp { messages: messages.collect(), next_offset: 0, ..Default::default() }
 }
 
-fn unknown(what: &str, topic: &str, partition: i32) -> Resp {
-    Resp::ErrorResp(error(what, topic, partition, 3, "UNKNOWN_TOPIC_OR_PARTITION"))
+fn unknown(what: &str, topic: &str, partition: i32) -> ErrorResp {
+    error(what, topic, partition, 3, UNKNOWN)
+}
+
+/// The error of one result of many.
+fn bare_unknown() -> ErrorResp {
+    ErrorResp { code: 3, message: UNKNOWN.into(), ..Default::default() }
 }
 
 fn error(what: &str, topic: &str, partition: i32, code: i32, name: &str) -> ErrorResp {
     let message = format!("failed to {what}, topic: {topic}, partition: {partition}, err: {name}");
     ErrorResp { code, message, retriable: code == 6, ..Default::default() }
 }
+
+const UNKNOWN: &str = "UNKNOWN_TOPIC_OR_PARTITION";

@@ -13,7 +13,7 @@ async fn verbose_reports_connection_and_commands_without_header_values() {
         "connected to 127.0.0.1:",
         ", authorization",
         "HTTP 101",
-        "sending list offset 1, ",
+        "sending list offsets 1, ",
         "answered with ",
     ] {
         assert!(run.stderr.contains(part), "{part}: {}", run.stderr);
