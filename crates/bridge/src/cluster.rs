@@ -92,8 +92,13 @@ impl Cluster {
     ///
     /// # Cancel safety
     /// A drop abandons the read.
-    pub(crate) async fn list_offset(&self, log: Log<'_>, timestamp: i64) -> Result<i64, CommandError> {
-        let listed = async { Ok(self.backend.list_offset(log, timestamp, false).await?.offset) };
+    pub(crate) async fn list_offset(
+        &self,
+        log: Log<'_>,
+        timestamp: i64,
+        committed: bool,
+    ) -> Result<i64, CommandError> {
+        let listed = async { Ok(self.backend.list_offset(log, timestamp, committed).await?.offset) };
         self.measured(Kind::ListOffset, listed).await
     }
 
@@ -148,15 +153,16 @@ impl Cluster {
         .await;
     }
 
-    /// The first offset of a log, and the one after its last record.
+    /// The first offset of a log, and the one after its last record, or after its last committed one.
     ///
     /// # Errors
     /// One of the reads fails.
     ///
     /// # Cancel safety
     /// A drop abandons the reads.
-    pub(crate) async fn ends(&self, log: Log<'_>) -> Result<(i64, i64), CommandError> {
-        tokio::try_join!(self.list_offset(log, LOG_START), self.list_offset(log, LOG_END))
+    pub(crate) async fn ends(&self, log: Log<'_>, committed: bool) -> Result<(i64, i64), CommandError> {
+        let offset = |timestamp| self.list_offset(log, timestamp, committed);
+        tokio::try_join!(offset(LOG_START), offset(LOG_END))
     }
 
     /// The names of the topics that the cluster's user can see, sorted, without internal topics.

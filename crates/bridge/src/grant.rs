@@ -108,7 +108,7 @@ impl Grant {
         let fetched = self.cluster.fetch(log, bounded(fetch, self.cluster.reads()), reservation).await;
         match fetched {
             Err(error) if error.fault == Fault::OffsetOutOfRange => {
-                let ends = self.cluster.ends(log).await.ok();
+                let ends = self.cluster.ends(log, false).await.ok();
                 Err(CommandError { ends, ..error })
             }
             fetched => fetched,
@@ -165,7 +165,7 @@ impl Grant {
     pub(crate) async fn list_offset(&self, list: &CmdKafkaListOffset) -> Result<i64, CommandError> {
         let CmdKafkaListOffset { topic, partition, timestamp } = list;
         self.check_read(Kind::ListOffset, topic)?;
-        self.cluster.list_offset(Log { topic, partition: *partition }, *timestamp).await
+        self.cluster.list_offset(Log { topic, partition: *partition }, *timestamp, false).await
     }
 
     /// The offsets of many partitions: see [`Cluster::list_offsets`]. The results are in the order of the command.

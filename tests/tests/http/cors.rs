@@ -36,7 +36,15 @@ async fn pages_of_listed_origins_are_served_and_others_refused(way: Way) {
     };
     let served = ask(gateway, post("/cors", origin)).await;
     written(&served, topic);
-    let exposed = ["allow", "preference-applied", "retry-after"];
+    let exposed = [
+        "allow",
+        "preference-applied",
+        "retry-after",
+        "sluicegate-high-watermark",
+        "sluicegate-last-stable-offset",
+        "sluicegate-log-start-offset",
+        "sluicegate-next-offset",
+    ];
     for (response, status, credentials) in [
         (served, 200, true),
         (ask(gateway, Request::get("/web/topics").with("origin", origin)).await, 200, false),

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use sluicegate_protocol::Reason;
+
 /// Why a command, or one record of it, failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CommandError {
@@ -87,6 +89,24 @@ impl Fault {
             | Self::TooLarge
             | Self::InvalidRecord
             | Self::Rejected => false,
+        }
+    }
+
+    /// The reason for clients.
+    pub(crate) fn reason(self) -> Reason {
+        match self {
+            Self::Invalid => Reason::InvalidCommand,
+            Self::OffsetOutOfRange => Reason::OffsetOutOfRange,
+            Self::Forbidden => Reason::Denied,
+            Self::NotAuthorized => Reason::Unauthorized,
+            Self::NotFound => Reason::NotFound,
+            Self::TooLarge => Reason::TooLarge,
+            Self::InvalidRecord => Reason::InvalidRecord,
+            Self::QueueFull => Reason::QueueFull,
+            Self::Transient => Reason::Transient,
+            Self::Rejected => Reason::Rejected,
+            Self::Unreachable { .. } => Reason::Unreachable,
+            Self::UnknownOutcome { .. } => Reason::UnknownOutcome,
         }
     }
 }

@@ -22,7 +22,8 @@ use crate::backend::{
 use crate::metrics::Metrics;
 
 /// A topic's name is the time in milliseconds that a fetch or look-up takes. It can be followed by a dot and the number of
-/// records in the log, otherwise each fetch gives one. A partition's number is the size in bytes of the fetched values.
+/// records in the log, otherwise each fetch gives one. A partition's number is the size in bytes of the fetched values. The offset
+/// of a timestamp is the timestamp, or one less among committed records.
 #[derive(Debug, Default)]
 pub(crate) struct Script {
     taken: Mutex<Vec<Bytes>>,
@@ -127,9 +128,10 @@ impl Backend for Arc<Script> {
     fn list_offset<'a>(
         &'a self,
         _: Log<'a>,
-        offset: i64,
-        _: bool,
+        timestamp: i64,
+        committed: bool,
     ) -> BoxFuture<'a, Result<ListedOffset, CommandError>> {
+        let offset = timestamp.saturating_sub(committed.into());
         ready(Ok(ListedOffset { offset, timestamp: -1 })).boxed()
     }
 

@@ -9,6 +9,7 @@ use tower::{Layer, ServiceExt, service_fn};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::problem::{Problem, ProblemKind};
+use super::rest::positions::{HIGH_WATERMARK, LAST_STABLE_OFFSET, LOG_START_OFFSET, NEXT_OFFSET};
 
 /// Checks a request by its headers.
 ///
@@ -87,8 +88,15 @@ fn requested(headers: &HeaderMap) -> Option<Vec<HeaderName>> {
     list.split(|byte| *byte == b',').map(name).collect()
 }
 
-const EXPOSED: [HeaderName; 3] =
-    [header::RETRY_AFTER, header::ALLOW, HeaderName::from_static("preference-applied")];
+const EXPOSED: [HeaderName; 7] = [
+    header::RETRY_AFTER,
+    header::ALLOW,
+    HeaderName::from_static("preference-applied"),
+    NEXT_OFFSET,
+    LOG_START_OFFSET,
+    LAST_STABLE_OFFSET,
+    HIGH_WATERMARK,
+];
 /// How long a browser can cache a preflight.
 const MAX_AGE: Duration = Duration::from_secs(600);
 /// Bytes of header names that a preflight's response repeats.

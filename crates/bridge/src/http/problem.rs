@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::{StatusCode, header};
 use serde::Serialize;
+use sluicegate_protocol::Reason;
 use sluicegate_protocol::error_code::TOPIC_AUTHORIZATION_FAILED;
 
 use super::media_type::PROBLEM;
@@ -17,6 +18,8 @@ pub(crate) struct Problem {
     kind: ProblemKind,
     /// The failure, and what to do about it.
     detail: String,
+    /// Whose fault it is; [`Reason::Unspecified`] if it has nothing to do with a command.
+    reason: Reason,
     /// 0 if Kafka has no code for it.
     kafka_code: i32,
     retry_after: Duration,
@@ -89,6 +92,29 @@ impl ProblemKind {
         }
     }
 
+    /// The reason in sessions of a problem that has no fault of its own.
+    fn reason(self) -> Reason {
+        match self {
+            Self::Malformed | Self::Unprocessable => Reason::InvalidCommand,
+            Self::Forbidden => Reason::Denied,
+            Self::NotAuthorizedByKafka => Reason::Unauthorized,
+            Self::NoTopic | Self::NoPartition => Reason::NotFound,
+            Self::TooLarge => Reason::TooLarge,
+            Self::Busy => Reason::QueueFull,
+            Self::Kafka => Reason::Rejected,
+            Self::Unavailable => Reason::Transient,
+            Self::UnknownOutcome => Reason::UnknownOutcome,
+            Self::NoResource
+            | Self::MethodNotAllowed(_)
+            | Self::NotAcceptable
+            | Self::UnsupportedMediaType
+            | Self::TooManyHeaders
+            | Self::TooSlow
+            | Self::Misconfigured
+            | Self::GatewayMismatch => Reason::Unspecified,
+        }
+    }
+
     /// Advice to append to a command's error.
     fn advice(self) -> Option<&'static str> {
         match self {
@@ -132,7 +158,8 @@ impl ProblemKind {
 
 impl Problem {
     pub(crate) fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), kafka_code: 0, retry_after: Duration::ZERO }
+        let reason = kind.reason();
+        Self { kind, detail: detail.into(), reason, kafka_code: 0, retry_after: Duration::ZERO }
     }
 
     /// The problem of a topic that the grant does not have. It does not tell whether the topic exists.
@@ -144,12 +171,12 @@ impl Problem {
     /// The problem of a failed command or record.
     pub(super) fn failed(error: CommandError) -> Self {
         let kind = ProblemKind::of(&error);
-        let CommandError { code, mut message, retry_after, .. } = error;
+        let CommandError { fault, code, mut message, retry_after, .. } = error;
         if let Some(advice) = kind.advice() {
             message.push_str("; ");
             message.push_str(advice);
         }
-        Self { kind, detail: message, kafka_code: code, retry_after }
+        Self { kind, detail: message, reason: fault.reason(), kafka_code: code, retry_after }
     }
 
     /// If Kafka reported a missing topic or partition, says which of the two is missing.
@@ -189,6 +216,7 @@ impl Problem {
             title,
             status: status.as_u16(),
             detail: &self.detail,
+            reason: (self.reason != Reason::Unspecified).then(|| name(self.reason)),
             kafka_code: self.kafka_code,
             unknown_outcome: self.kind == ProblemKind::UnknownOutcome,
             error_code,
@@ -214,6 +242,8 @@ struct Document<'a> {
     title: &'a str,
     status: u16,
     detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
     #[serde(skip_serializing_if = "is_default")]
     kafka_code: i32,
     #[serde(skip_serializing_if = "is_default")]
@@ -222,6 +252,11 @@ struct Document<'a> {
     error_code: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<&'a str>,
+}
+
+/// The name of the protocol, in lower case.
+fn name(reason: Reason) -> String {
+    reason.as_str_name().to_ascii_lowercase()
 }
 
 pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -255,6 +290,23 @@ mod tests {
         ProblemKind::UnknownOutcome,
     ];
 
+    const FAULTS: [(Fault, u16); 14] = [
+        (Fault::Invalid, 400),
+        (Fault::OffsetOutOfRange, 400),
+        (Fault::Forbidden, 403),
+        (Fault::NotAuthorized, 403),
+        (Fault::NotFound, 404),
+        (Fault::TooLarge, 413),
+        (Fault::InvalidRecord, 422),
+        (Fault::QueueFull, 429),
+        (Fault::Rejected, 500),
+        (Fault::Unreachable { retriable: false }, 500),
+        (Fault::Unreachable { retriable: true }, 503),
+        (Fault::Transient, 503),
+        (Fault::UnknownOutcome { retriable: true }, 504),
+        (Fault::UnknownOutcome { retriable: false }, 504),
+    ];
+
     /// The words of the reference.
     fn meaning(kind: ProblemKind) -> &'static str {
         match kind {
@@ -285,9 +337,20 @@ mod tests {
         let row = |kind: ProblemKind| {
             let (status, title, error_code) = kind.codes();
             let status = status.as_u16().to_string();
-            vec![status, title.to_owned(), error_code.to_string(), meaning(kind).to_owned()]
+            let faults = FAULTS.iter().map(|(fault, _)| CommandError::new(*fault, 0, ""));
+            let of_faults = faults.filter(|error| ProblemKind::of(error) == kind);
+            let mut reasons = vec![kind.reason()];
+            reasons.extend(of_faults.map(|error| error.fault.reason()));
+            reasons.sort_unstable();
+            reasons.dedup();
+            reasons.retain(|reason| *reason != Reason::Unspecified);
+            let reasons: Vec<String> =
+                reasons.into_iter().map(|reason| format!("`{}`", name(reason))).collect();
+            let meaning = meaning(kind).to_owned();
+            vec![status, title.to_owned(), error_code.to_string(), reasons.join(", "), meaning]
         };
-        let table = reference::table(&["status", "`title`", "`error_code`", "reason"], &ALL.map(row));
+        let columns = ["status", "`title`", "`error_code`", "`reason`", "cause"];
+        let table = reference::table(&columns, &ALL.map(row));
         reference::check("errors.md", "problems", &table);
     }
 
@@ -300,33 +363,18 @@ mod tests {
     #[test]
     fn document_has_only_known_members() {
         let problem = Problem::new(ProblemKind::Malformed, "say \"x\"\n");
-        let document = r#"{"type":"about:blank","title":"Bad Request","status":400,"detail":"say \"x\"\n"}"#;
+        let document = r#"{"type":"about:blank","title":"Bad Request","status":400,"detail":"say \"x\"\n","reason":"invalid_command"}"#;
         check(&problem.clone().plain(), 400, document);
-        let document = r#"{"type":"about:blank","title":"Bad Request","status":400,"detail":"say \"x\"\n","error_code":400,"message":"say \"x\"\n"}"#;
+        let document = r#"{"type":"about:blank","title":"Bad Request","status":400,"detail":"say \"x\"\n","reason":"invalid_command","error_code":400,"message":"say \"x\"\n"}"#;
         check(&problem.rest(PROBLEM), 400, document);
         let error = CommandError::new(Fault::UnknownOutcome { retriable: true }, 7, "m");
-        let document = r#"{"type":"about:blank","title":"Gateway Timeout","status":504,"detail":"m; a retry can write it twice","kafka_code":7,"unknown_outcome":true}"#;
+        let document = r#"{"type":"about:blank","title":"Gateway Timeout","status":504,"detail":"m; a retry can write it twice","reason":"unknown_outcome","kafka_code":7,"unknown_outcome":true}"#;
         check(&Problem::failed(error).plain(), 504, document);
     }
 
     #[test]
     fn each_fault_of_a_command_has_its_status() {
-        for (fault, status) in [
-            (Fault::Invalid, 400),
-            (Fault::OffsetOutOfRange, 400),
-            (Fault::Forbidden, 403),
-            (Fault::NotAuthorized, 403),
-            (Fault::NotFound, 404),
-            (Fault::TooLarge, 413),
-            (Fault::InvalidRecord, 422),
-            (Fault::QueueFull, 429),
-            (Fault::Rejected, 500),
-            (Fault::Unreachable { retriable: false }, 500),
-            (Fault::Unreachable { retriable: true }, 503),
-            (Fault::Transient, 503),
-            (Fault::UnknownOutcome { retriable: true }, 504),
-            (Fault::UnknownOutcome { retriable: false }, 504),
-        ] {
+        for (fault, status) in FAULTS {
             let problem = Problem::failed(CommandError::new(fault, 0, ""));
             assert_eq!(problem.plain().status.as_u16(), status, "{fault:?}");
         }

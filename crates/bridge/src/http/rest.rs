@@ -7,6 +7,7 @@ mod batch;
 mod offsets;
 mod partition;
 mod path;
+pub(super) mod positions;
 mod produce;
 mod records;
 mod topic_records;

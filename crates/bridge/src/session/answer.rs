@@ -9,7 +9,7 @@ use sluicegate_protocol::wire::number::{FETCHED, KAFKA_FETCH_RESP, KAFKA_MULTI_F
 use sluicegate_protocol::{
     Close, ControlResp, ErrorResp, KafkaFetchResp, KafkaListOffsetResp, KafkaListOffsetsResp,
     KafkaMetadataResp, KafkaProduceResp, ListedOffset, PartitionFetched, PartitionMetadata, PongResp,
-    Produced, PubSubResp, Reason, TopicMetadata, control_resp::Control, grpc, pub_sub_resp::Resp,
+    Produced, PubSubResp, TopicMetadata, control_resp::Control, grpc, pub_sub_resp::Resp,
 };
 
 use crate::backend::{self, CommandError, DeliveryReport, Fault, Fetched, Written};
@@ -206,26 +206,9 @@ fn error_resp(error: CommandError, max_bytes: usize) -> ErrorResp {
         retriable: fault.is_retriable(),
         retry_after_ms: u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX),
         unknown_outcome: matches!(fault, Fault::UnknownOutcome { .. }),
-        reason: reason(fault).into(),
+        reason: fault.reason().into(),
         earliest_offset: ends.map(|(earliest, _)| earliest),
         latest_offset: ends.map(|(_, latest)| latest),
-    }
-}
-
-fn reason(fault: Fault) -> Reason {
-    match fault {
-        Fault::Invalid => Reason::InvalidCommand,
-        Fault::OffsetOutOfRange => Reason::OffsetOutOfRange,
-        Fault::Forbidden => Reason::Denied,
-        Fault::NotAuthorized => Reason::Unauthorized,
-        Fault::NotFound => Reason::NotFound,
-        Fault::TooLarge => Reason::TooLarge,
-        Fault::InvalidRecord => Reason::InvalidRecord,
-        Fault::QueueFull => Reason::QueueFull,
-        Fault::Transient => Reason::Transient,
-        Fault::Rejected => Reason::Rejected,
-        Fault::Unreachable { .. } => Reason::Unreachable,
-        Fault::UnknownOutcome { .. } => Reason::UnknownOutcome,
     }
 }
 
@@ -274,7 +257,7 @@ fn put_head(small: &mut BytesMut, len: usize) {
 mod tests {
     use std::time::Duration;
 
-    use sluicegate_protocol::{Header, KafkaMessage, KafkaMultiFetchResp};
+    use sluicegate_protocol::{Header, KafkaMessage, KafkaMultiFetchResp, Reason};
 
     use sluicegate_shared_log::Ends;
 

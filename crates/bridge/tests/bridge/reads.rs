@@ -71,6 +71,10 @@ impl Stack {
         let document = Self::check(&response, status, "application/problem+json");
         assert_eq!(document["error_code"], error_code, "{path}: {document}");
         assert_eq!(document["kafka_code"], kafka_code, "{path}: {document}");
+        if let 1 | 3 = kafka_code {
+            let reason = if kafka_code == 1 { "offset_out_of_range" } else { "not_found" };
+            assert_eq!(document["reason"], reason, "{path}: {document}");
+        }
         let message = document["message"].as_str().unwrap();
         assert!(message.contains(says), "{path}: {message}");
     }
@@ -106,9 +110,19 @@ async fn records_are_read_in_the_format_that_is_accepted() {
         "{message}"
     );
 
-    let limited = stack.get("/topics/t/partitions/0/records?offset=1&max_bytes=1", "*/*").await;
-    let records = Stack::check(&limited, 200, "application/vnd.kafka.binary.v2+json");
-    assert_eq!(records, json!([record(1, Value::Null)]));
+    for bound in ["max_bytes=1", "max_records=1"] {
+        let path = format!("/topics/t/partitions/0/records?offset=1&{bound}");
+        let limited = stack.get(&path, "*/*").await;
+        let records = Stack::check(&limited, 200, "application/vnd.kafka.binary.v2+json");
+        assert_eq!(records, json!([record(1, Value::Null)]));
+        assert_eq!(positions(&limited), ["2", "0", "4", "4"]);
+    }
+}
+
+/// The headers that say where to continue, and where the log starts and ends.
+fn positions(response: &Response) -> [&str; 4] {
+    ["next-offset", "log-start-offset", "last-stable-offset", "high-watermark"]
+        .map(|name| response.headers[&format!("sluicegate-{name}")].to_str().unwrap())
 }
 
 #[tokio::test]
@@ -124,6 +138,10 @@ async fn records_of_many_partitions_come_in_one_answer() {
     let json = "application/vnd.kafka.json.v2+json";
     let read = Stack::check(&stack.get(path, json).await, 200, json);
     assert_eq!((places(&read), &read[0]["value"]), (vec![(0, 1)], &json!(1)));
+    let path = "/topics/t/records?offsets=1:0,0:0&timeout=0&max_records=1";
+    let one = stack.get(path, json).await;
+    assert_eq!(places(&Stack::check(&one, 200, json)), [(0, 0)]);
+    assert_eq!(positions(&one), ["1:0,0:1", "1:0,0:0", "1:0,0:2", "1:0,0:2"]);
     stack.check_error("/topics/t/records?offsets=0:0,7:0", 404, 40402, 3, "topic t has no partition 7").await;
     let says = "offset 5 is not within partition 0 of topic t: expected 0 to 2";
     stack.check_error("/topics/t/records?offsets=1:0,0:5", 400, 400, 1, says).await;
@@ -283,6 +301,7 @@ async fn parameters_that_make_no_sense_are_refused() {
         ),
         ("/topics/t/partitions/0/records?offset=1&offset=1", "query parameter offset is repeated"),
         ("/topics/t/records", "query parameter offsets: expected PARTITION:OFFSET of 1 to 256 partitions"),
+        ("/topics/t/partitions/0/offsets?isolation=x", "isolation: expected read_committed"),
         ("/topics/t/partitions/0/offsets?timestamp=-4", "timestamp: expected a whole number from -3"),
         ("/topics/t/partitions/0/offsets?timestamp=9223372036854775808", "timestamp: expected"),
         ("/topics/t/partitions/0/offsets?offset=1", "unknown query parameter offset: expected timestamp"),

@@ -36,7 +36,8 @@ async fn judge(cors: HttpCors, method: &str, lines: &[(&str, &str)]) -> (Option<
     (status, lines.concat())
 }
 
-const EXPOSES: &str = "access-control-expose-headers: retry-after,allow,preference-applied\n";
+const EXPOSES: &str = "access-control-expose-headers: retry-after,allow,preference-applied,sluicegate-next-offset,\
+                       sluicegate-log-start-offset,sluicegate-last-stable-offset,sluicegate-high-watermark\n";
 
 #[tokio::test]
 async fn listed_origin_is_allowed_by_name() {

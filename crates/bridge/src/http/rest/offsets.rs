@@ -20,11 +20,15 @@ pub(super) async fn get(
     query: &str,
     content_type: &'static str,
 ) -> Result<Response, Problem> {
-    let timestamp = Query::parse(query, &["timestamp"])?.number("timestamp", MAX_TIMESTAMP..=i64::MAX)?;
+    let query = Query::parse(query, &["timestamp", "isolation"])?;
+    let timestamp = query.number("timestamp", MAX_TIMESTAMP..=i64::MAX)?;
+    let committed = query.committed()?;
     let found = match timestamp {
-        Some(timestamp) => cluster.list_offset(log, timestamp).await.map(|offset| Document::At { offset }),
+        Some(timestamp) => {
+            cluster.list_offset(log, timestamp, committed).await.map(|offset| Document::At { offset })
+        }
         None => cluster
-            .ends(log)
+            .ends(log, committed)
             .await
             .map(|(beginning_offset, end_offset)| Document::Ends { beginning_offset, end_offset }),
     };
@@ -44,4 +48,24 @@ enum Document {
     },
     /// -1: every record is older.
     At { offset: i64 },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::script::Script;
+
+    #[tokio::test]
+    async fn isolation_is_that_of_the_offsets() {
+        let (cluster, _) = Script::cluster(1);
+        for (query, want) in [
+            ("", r#"{"beginning_offset":-2,"end_offset":-1}"#),
+            ("isolation=read_uncommitted&timestamp=5", r#"{"offset":5}"#),
+            ("isolation=read_committed", r#"{"beginning_offset":-3,"end_offset":-2}"#),
+            ("isolation=read_committed&timestamp=5", r#"{"offset":4}"#),
+        ] {
+            let found = get(&cluster, Log { topic: "0", partition: 0 }, query, "").await.unwrap();
+            assert_eq!(found.body, want, "{query}");
+        }
+    }
 }

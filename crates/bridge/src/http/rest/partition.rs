@@ -13,7 +13,7 @@ pub(super) async fn read_problem(
 ) -> Problem {
     let Log { topic, partition } = log;
     if let (Fault::OffsetOutOfRange, Some(offset)) = (error.fault, offset)
-        && let Ok((beginning, end)) = cluster.ends(log).await
+        && let Ok((beginning, end)) = cluster.ends(log, false).await
     {
         let message = format!(
             "offset {offset} is not within partition {partition} of topic {topic}: expected {beginning} to {end}"

@@ -156,6 +156,21 @@ impl Query {
         })
     }
 
+    /// Whether the parameter `isolation` asks for committed records only.
+    ///
+    /// # Errors
+    /// The value is not one of Kafka's levels.
+    pub(super) fn committed(&self) -> Result<bool, Problem> {
+        match self.text("isolation") {
+            None | Some("read_uncommitted") => Ok(false),
+            Some("read_committed") => Ok(true),
+            Some(_) => {
+                let detail = "query parameter isolation: expected read_committed or read_uncommitted";
+                Err(Problem::new(ProblemKind::Malformed, detail))
+            }
+        }
+    }
+
     /// A parameter's text.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(given, _)| *given == name).map(|(_, value)| value.as_ref())

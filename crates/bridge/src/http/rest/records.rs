@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use http::StatusCode;
-use prost::Message;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
-use sluicegate_protocol::{Header, KafkaMessage};
+use sluicegate_protocol::{Header, KafkaMessage, TimestampType};
 
 use super::super::media_type::Format;
 use super::super::problem::{Problem, ProblemKind};
@@ -17,7 +16,8 @@ use super::super::request_permits::RequestPermits;
 use super::super::response::Response;
 use super::partition;
 use super::path::Query;
-use crate::backend::{Fetch, Log};
+use super::positions::{Part, with_offsets};
+use crate::backend::{Fetch, Log, WAITING_BYTES};
 use crate::cluster::{Cluster, Reads};
 
 /// The response to GET of a partition's records.
@@ -36,14 +36,15 @@ pub(super) async fn get(
         Ok(fetched) => fetched,
         Err(error) => return Err(partition::read_problem(cluster, log, Some(fetch.offset), error).await),
     };
-    let read = vec![(log.partition, fetched.messages)];
-    let body = document(log.topic, read, format, fetch.max_bytes)?;
-    Ok(Response::with_body(StatusCode::OK, format.content_type(), body.into()))
+    let mut part = Part::new(log.partition, fetched);
+    let body = document(log.topic, std::slice::from_mut(&mut part), format, fetch)?;
+    let response = Response::with_body(StatusCode::OK, format.content_type(), body.into());
+    Ok(with_offsets(response, &part))
 }
 
 /// The fetch of a query, with `defaults` for missing parameters.
 fn parse_fetch(query: &str, defaults: Reads) -> Result<Fetch, Problem> {
-    let query = Query::parse(query, &["offset", "max_bytes", "timeout", "isolation"])?;
+    let query = Query::parse(query, &with_bounds("offset"))?;
     let offset = query.number("offset", 0..=i64::MAX)?.ok_or_else(|| {
         let detail = "query parameter offset is missing: expected the offset of the first record";
         Problem::new(ProblemKind::Malformed, detail)
@@ -51,79 +52,72 @@ fn parse_fetch(query: &str, defaults: Reads) -> Result<Fetch, Problem> {
     bounded(&query, offset, defaults)
 }
 
-/// A fetch within the bounds of `max_bytes`, `timeout` and `isolation`.
+/// The parameters of a read: this one, and those of [`bounded`].
+pub(super) fn with_bounds(place: &'static str) -> [&'static str; 6] {
+    [place, "max_bytes", "max_records", "min_bytes", "timeout", "isolation"]
+}
+
+/// A fetch within the bounds of a query.
 pub(super) fn bounded(query: &Query, offset: i64, defaults: Reads) -> Result<Fetch, Problem> {
-    let max_bytes = query.number("max_bytes", 1..=i64::MAX)?;
+    let size = |number: Option<i64>| number.and_then(|number| usize::try_from(number).ok());
     let timeout = query.number("timeout", 0..=MAX_TIMEOUT_MS)?;
     Ok(Fetch {
         offset,
-        max_bytes: max_bytes
-            .and_then(|max| usize::try_from(max).ok())
+        max_bytes: size(query.number("max_bytes", 1..=i64::MAX)?)
             .map_or(defaults.max_bytes, |max| max.min(defaults.max_bytes)),
         wait: timeout
             .and_then(|timeout| u64::try_from(timeout).ok())
             .map_or(defaults.wait, Duration::from_millis),
-        min_bytes: 0,
-        max_records: 0,
-        committed: match query.text("isolation") {
-            None | Some("read_uncommitted") => false,
-            Some("read_committed") => true,
-            Some(_) => {
-                let detail = "query parameter isolation: expected read_committed or read_uncommitted";
-                return Err(Problem::new(ProblemKind::Malformed, detail));
-            }
-        },
+        min_bytes: size(query.number("min_bytes", 0..=MAX_MIN_BYTES)?).unwrap_or_default(),
+        max_records: size(query.number("max_records", 1..=i64::MAX)?).unwrap_or_default(),
+        committed: query.committed()?,
     })
 }
 
-/// Encodes the messages of partitions, the entries of a `KafkaFetchResp` each, as JSON, one of each partition in turn. Stops at
-/// `max_bytes`, but after one record at least. A partition ends before a record that is not valid JSON if the format embeds it.
+/// Encodes messages as JSON, one of each partition in turn. Stops at the fetch's `max_bytes`, but after one record at least, and
+/// at its `max_records`, if that is not 0. A partition ends before a record that is not valid JSON if the format embeds it.
 ///
 /// # Errors
 /// The first record of a partition is not valid JSON.
 pub(super) fn document(
     topic: &str,
-    mut partitions: Vec<(i32, Bytes)>,
+    parts: &mut [Part],
     format: Format,
-    max_bytes: usize,
+    fetch: Fetch,
 ) -> Result<Vec<u8>, Problem> {
     let mut body = b"[".to_vec();
-    let mut turn = 0_usize;
-    while !partitions.is_empty() {
-        let mut problem = None;
-        let mut is_full = false;
-        partitions.retain_mut(|(partition, messages)| {
-            let Some(message) = next(messages).filter(|_| problem.is_none() && !is_full) else {
-                return false;
+    let (mut turn, mut count) = (0_usize, 0_usize);
+    'full: while parts.iter().any(|part| !part.is_empty()) {
+        for part in parts.iter_mut() {
+            let Some((message, rest)) = part.first() else {
+                part.end();
+                continue;
             };
-            let before = body.len();
-            let is_first = before == 1;
-            let record = match Record::new(topic, *partition, &message, format) {
+            let record = match Record::new(topic, part.partition, &message, format) {
                 Ok(record) => record,
-                Err(part) => {
-                    problem = (turn == 0).then(|| not_json(&part, *partition, message.offset));
-                    return false;
+                Err(bad) if turn == 0 => return Err(not_json(&bad, part.partition, message.offset)),
+                Err(_) => {
+                    part.end();
+                    continue;
                 }
             };
-            if !is_first {
+            let before = body.len();
+            if count > 0 {
                 body.push(b',');
             }
             // Cannot fail: a `Vec` accepts all writes, and every part of a record is valid JSON.
             let _ = serde_json::to_writer(&mut body, &record);
-            if !is_first && body.len() >= max_bytes {
+            let is_full = body.len() >= fetch.max_bytes || count == fetch.max_records && count > 0;
+            if count > 0 && is_full {
                 body.truncate(before);
-                is_full = true;
+                break 'full;
             }
-            true
-        });
-        if let Some(problem) = problem {
-            return Err(problem);
-        }
-        if is_full {
-            break;
+            count = count.saturating_add(1);
+            part.advance_to(rest);
         }
         turn = turn.saturating_add(1);
     }
+    parts.iter_mut().for_each(Part::end);
     body.push(b']');
     Ok(body)
 }
@@ -136,16 +130,6 @@ fn not_json(NotJson(part): &NotJson, partition: i32, offset: i64) -> Problem {
     Problem::new(ProblemKind::NotAcceptable, detail)
 }
 
-/// Decodes the entry at the front. One at a time, because decoded entries take more memory.
-fn next(messages: &mut Bytes) -> Option<KafkaMessage> {
-    if messages.is_empty() {
-        return None;
-    }
-    messages.advance(TAG_BYTES);
-    // Cannot fail: the bytes are our own encoding.
-    KafkaMessage::decode_length_delimited(messages).ok()
-}
-
 #[derive(Serialize)]
 struct Record<'a> {
     topic: &'a str,
@@ -154,6 +138,9 @@ struct Record<'a> {
     partition: i32,
     offset: i64,
     timestamp: i64,
+    /// Only if it is not Kafka's default, CreateTime.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timestamp_type: Option<&'static str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     headers: Vec<HeaderOut<'a>>,
 }
@@ -197,6 +184,10 @@ impl<'a> Record<'a> {
             partition,
             offset: *offset,
             timestamp: *timestamp,
+            timestamp_type: match message.timestamp_type() {
+                TimestampType::CreateTime => None,
+                TimestampType::LogAppendTime => Some("LogAppendTime"),
+            },
             headers: headers.iter().map(header).collect(),
         })
     }
@@ -221,18 +212,25 @@ impl Serialize for Payload<'_> {
     }
 }
 
-/// The tag of an entry: one byte, because its field number is below 16.
-const TAG_BYTES: usize = 1;
 /// The longest wait at the log end that a client can request.
 const MAX_TIMEOUT_MS: i64 = 30_000;
+/// The most bytes that a client can wait for: those that a waiting read keeps.
+const MAX_MIN_BYTES: i64 = 16_384;
+const _: () = assert!(MAX_MIN_BYTES as usize == WAITING_BYTES);
 
 #[cfg(test)]
 mod tests {
+    use prost::Message;
     use sluicegate_protocol::KafkaFetchResp;
+    use sluicegate_shared_log::Ends;
 
+    use super::super::positions::with_lists;
     use super::*;
+    use crate::backend::Fetched;
 
     const TOPIC: &str = "t\"x";
+    /// Where a read that is complete continues.
+    const END: i64 = 99;
 
     fn message(offset: i64, key: Option<&str>, value: Option<&str>) -> KafkaMessage {
         let [key, value] = [key, value].map(|text| text.map(|text| Bytes::copy_from_slice(text.as_bytes())));
@@ -243,8 +241,17 @@ mod tests {
         let messages = KafkaFetchResp { messages: messages.to_vec(), next_offset: 0, ..Default::default() }
             .encode_to_vec()
             .into();
-        let body = document(TOPIC, vec![(3, messages)], format, max_bytes)?;
+        let body = document(TOPIC, &mut [part(3, messages)], format, fetch(max_bytes, 0))?;
         Ok(String::from_utf8(body).unwrap())
+    }
+
+    fn part(partition: i32, messages: Bytes) -> Part {
+        Part::new(partition, Fetched { messages, count: 0, next_offset: END, ends: Ends::UNKNOWN })
+    }
+
+    fn fetch(max_bytes: usize, max_records: usize) -> Fetch {
+        let (wait, min_bytes) = (Duration::ZERO, 0);
+        Fetch { offset: 0, max_bytes, wait, min_bytes, max_records, committed: false }
     }
 
     #[track_caller]
@@ -348,29 +355,54 @@ mod tests {
         }
     }
 
-    #[test]
-    fn partitions_take_turns() {
+    /// The partition and offset of each record in a document, and the headers with the offsets to continue from.
+    fn places(format: Format, max_bytes: usize, max_records: usize) -> (Vec<(i64, i64)>, String) {
         let messages = |offsets: std::ops::Range<i64>| -> Bytes {
-            let messages = offsets.map(|offset| message(offset, None, None)).collect();
+            // Offset 8 is not JSON.
+            let text = |offset| if offset == 8 { "{" } else { "1" };
+            let messages = offsets.map(|offset| message(offset, None, Some(text(offset)))).collect();
             KafkaFetchResp { messages, ..Default::default() }.encode_to_vec().into()
         };
-        let places = |max_bytes| {
-            let partitions =
-                vec![(0, messages(0..9)), (1, messages(5..6)), (2, Bytes::new()), (3, messages(7..9))];
-            let body = document(TOPIC, partitions, Format::Binary, max_bytes).unwrap();
-            let records: Vec<serde_json::Value> = serde_json::from_slice(&body).unwrap();
-            let number = |record: &serde_json::Value, name: &str| record[name].as_i64().unwrap();
-            records
-                .iter()
-                .map(|record| (number(record, "partition"), number(record, "offset")))
-                .collect::<Vec<_>>()
-        };
-        let all = places(usize::MAX);
+        let mut parts = [
+            part(0, messages(0..8)),
+            part(1, messages(5..6)),
+            part(2, Bytes::new()),
+            part(3, messages(7..10)),
+        ];
+        let body = document(TOPIC, &mut parts, format, fetch(max_bytes, max_records)).unwrap();
+        let records: Vec<serde_json::Value> = serde_json::from_slice(&body).unwrap();
+        let number = |record: &serde_json::Value, name: &str| record[name].as_i64().unwrap();
+        let places = records.iter().map(|record| (number(record, "partition"), number(record, "offset")));
+        let response = with_lists(Response::empty(StatusCode::OK), &parts);
+        (places.collect(), response.headers[0].1.clone())
+    }
+
+    #[test]
+    fn partitions_take_turns() {
+        let (all, next) = places(Format::Binary, usize::MAX, 0);
         assert_eq!(all[..6], [(0, 0), (1, 5), (3, 7), (0, 1), (3, 8), (0, 2)]);
-        assert_eq!(all.len(), 12);
-        let some = places(400);
+        assert_eq!((all.len(), next.as_str()), (12, "0:99,1:99,2:99,3:99"));
+        let (some, _) = places(Format::Binary, 400, 0);
         assert!((2..12).contains(&some.len()));
         assert_eq!(some, all[..some.len()]);
+    }
+
+    #[test]
+    fn next_offset_follows_what_the_document_has() {
+        let (some, next) = places(Format::Binary, usize::MAX, 4);
+        assert_eq!((some.len(), next.as_str()), (4, "0:2,1:99,2:99,3:8"));
+        let (one, next) = places(Format::Binary, 1, 0);
+        assert_eq!((one.len(), next.as_str()), (1, "0:1,1:5,2:99,3:7"));
+        let (json, next) = places(Format::Json, usize::MAX, 0);
+        assert_eq!((json.len(), next.as_str()), (10, "0:99,1:99,2:99,3:8"));
+    }
+
+    #[test]
+    fn timestamp_type_is_present_if_it_is_the_brokers_time() {
+        let stored =
+            KafkaMessage { timestamp_type: TimestampType::LogAppendTime.into(), ..message(1, None, None) };
+        let want = r#"{"topic":"t\"x","key":null,"value":null,"partition":3,"offset":1,"timestamp":7,"timestamp_type":"LogAppendTime"}"#;
+        check(&[stored], Format::Json, &[want]);
     }
 
     #[track_caller]
@@ -386,6 +418,10 @@ mod tests {
         check_fetch("offset=0", 0, 1000, 100);
         check_fetch("offset=9223372036854775807&max_bytes=10&timeout=0", i64::MAX, 10, 0);
         check_fetch("timeout=30000&max_bytes=9223372036854775807&offset=%35", 5, 1000, 30_000);
+        let defaults = Reads { max_bytes: 1000, wait: Duration::ZERO };
+        let sizes = |query| parse_fetch(query, defaults).map(|fetch| (fetch.min_bytes, fetch.max_records));
+        assert_eq!(sizes("offset=0"), Ok((0, 0)));
+        assert_eq!(sizes("offset=0&min_bytes=16384&max_records=7"), Ok((16_384, 7)));
     }
 
     #[test]
@@ -404,10 +440,15 @@ mod tests {
             ("offset=1&offset=1", "query parameter offset is repeated"),
             ("offset=1&max_bytes=0", "query parameter max_bytes: expected a whole number from 1"),
             ("offset=1&timeout=30001", "query parameter timeout: expected a whole number from 0 to 30000"),
+            ("offset=1&max_records=0", "query parameter max_records: expected a whole number from 1"),
+            (
+                "offset=1&min_bytes=16385",
+                "query parameter min_bytes: expected a whole number from 0 to 16384",
+            ),
             ("offset=1&timeout=-1", "query parameter timeout: expected"),
             (
                 "offset=1&count=1",
-                "unknown query parameter count: expected offset, max_bytes, timeout, isolation",
+                "unknown query parameter count: expected offset, max_bytes, max_records, min_bytes, timeout, isolation",
             ),
             (
                 "offset=1&isolation=x",

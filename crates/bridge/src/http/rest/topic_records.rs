@@ -1,6 +1,5 @@
 //! Records of many partitions of a topic, as JSON.
 
-use bytes::Bytes;
 use http::StatusCode;
 
 use super::super::media_type::Format;
@@ -9,6 +8,7 @@ use super::super::problem::{Problem, ProblemKind};
 use super::super::request_permits::RequestPermits;
 use super::super::response::Response;
 use super::path::Query;
+use super::positions::{Part, with_lists};
 use super::{partition, records};
 use crate::backend::{Fetch, Log};
 use crate::cluster::{Cluster, MAX_PARTITIONS, MultiFetch, Place};
@@ -24,26 +24,31 @@ pub(super) async fn get(
     format: Format,
     mut running: &RequestPermits,
 ) -> Result<Response, Problem> {
-    let query = Query::parse(query, &["offsets", "max_bytes", "timeout", "isolation"])?;
+    let query = Query::parse(query, &records::with_bounds("offsets"))?;
     let places = places(topic, query.text("offsets").unwrap_or_default())?;
-    let Fetch { max_bytes, wait, min_bytes, committed, .. } = records::bounded(&query, 0, cluster.reads())?;
+    let bounds = records::bounded(&query, 0, cluster.reads())?;
+    let Fetch { max_bytes, wait, min_bytes, committed, .. } = bounds;
     let fetch = MultiFetch { max_bytes, wait, min_bytes, committed };
     let results = cluster.multi_fetch(&places, fetch, &mut running).await;
     let has_records = results.iter().flatten().any(|fetched| fetched.count > 0);
-    let mut read: Vec<(i32, Bytes)> = Vec::with_capacity(results.len());
+    let mut parts: Vec<Part> = Vec::with_capacity(results.len());
     for (result, &(log, offset)) in results.into_iter().zip(&places) {
         match result {
-            Ok(fetched) => read.push((log.partition, fetched.messages)),
+            Ok(fetched) => parts.push(Part::new(log.partition, fetched)),
             // The same request can succeed later. Until then, its records are not in the answer.
-            Err(error) if has_records && error.fault.is_retriable() => {}
+            Err(error) if has_records && error.fault.is_retriable() => {
+                parts.push(Part::unread(log.partition, offset));
+            }
             Err(error) => return Err(partition::read_problem(cluster, log, Some(offset), error).await),
         }
     }
     // Records as JSON can be too long for the answer. The partition that is first is not always the same.
-    let first = fastrand::usize(..read.len().max(1));
-    read.rotate_left(first);
-    let body = records::document(topic, read, format, max_bytes)?;
-    Ok(Response::with_body(StatusCode::OK, format.content_type(), body.into()))
+    let first = fastrand::usize(..parts.len().max(1));
+    parts.rotate_left(first);
+    let body = records::document(topic, &mut parts, format, bounds)?;
+    parts.rotate_right(first);
+    let response = Response::with_body(StatusCode::OK, format.content_type(), body.into());
+    Ok(with_lists(response, &parts))
 }
 
 /// The places of `0:5,1:9`.

@@ -1,0 +1,158 @@
+//! What was read of partitions, and the headers that say where to continue and where the logs end.
+
+use std::fmt::Write as _;
+
+use bytes::{Buf, Bytes};
+use http::HeaderName;
+use prost::Message;
+use sluicegate_protocol::KafkaMessage;
+use sluicegate_shared_log::Ends;
+
+use super::super::response::Response;
+use crate::backend::Fetched;
+
+/// What was read of one partition.
+pub(super) struct Part {
+    pub(super) partition: i32,
+    /// The entries of a `KafkaFetchResp` that are left to encode.
+    messages: Bytes,
+    /// Where to continue.
+    next_offset: i64,
+    ends: Ends,
+}
+
+impl Part {
+    pub(super) fn new(partition: i32, Fetched { messages, next_offset, ends, .. }: Fetched) -> Self {
+        Self { partition, messages, next_offset, ends }
+    }
+
+    /// A partition that could not be read from this offset on.
+    pub(super) fn unread(partition: i32, offset: i64) -> Self {
+        Self { partition, messages: Bytes::new(), next_offset: offset, ends: Ends::UNKNOWN }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    /// The message at the front, and those after it. Decodes one at a time, because decoded messages take more memory.
+    pub(super) fn first(&self) -> Option<(KafkaMessage, Bytes)> {
+        let mut rest = self.messages.clone();
+        if rest.is_empty() {
+            return None;
+        }
+        rest.advance(TAG_BYTES);
+        // Cannot fail: the bytes are our own encoding.
+        Some((KafkaMessage::decode_length_delimited(&mut rest).ok()?, rest))
+    }
+
+    /// Leaves these messages.
+    pub(super) fn advance_to(&mut self, rest: Bytes) {
+        self.messages = rest;
+    }
+
+    /// Leaves the message at the front, and those after it, to the next request.
+    pub(super) fn end(&mut self) {
+        if let Some((message, _)) = self.first() {
+            self.next_offset = message.offset;
+        }
+        self.messages = Bytes::new();
+    }
+}
+
+/// The headers of a read of one partition: an offset each. Those that are unknown are left out.
+pub(super) fn with_offsets(response: Response, part: &Part) -> Response {
+    let known = POSITIONS.into_iter().filter_map(|(name, of)| Some((name, of(part)?)));
+    known.fold(response, |response, (name, offset)| response.header(name, offset.to_string()))
+}
+
+/// The headers of a read of many partitions: a list each, in the form of the parameter `offsets`. The ends of the logs are left out
+/// if all lists are longer than [`MAX_BYTES`], and where to continue if that list is.
+pub(super) fn with_lists(mut response: Response, parts: &[Part]) -> Response {
+    let lists = POSITIONS.map(|(name, of)| {
+        let mut list = String::new();
+        for (partition, offset) in parts.iter().filter_map(|part| Some((part.partition, of(part)?))) {
+            let comma = if list.is_empty() { "" } else { "," };
+            // Cannot fail: a `String` grows.
+            let _ = write!(list, "{comma}{partition}:{offset}");
+        }
+        (name, list)
+    });
+    let all = lists.iter().map(|(_, list)| list.len()).fold(0, usize::saturating_add);
+    let count = if all > MAX_BYTES { 1 } else { lists.len() };
+    for (name, list) in lists.into_iter().take(count) {
+        if !list.is_empty() && list.len() <= MAX_BYTES {
+            response = response.header(name, list);
+        }
+    }
+    response
+}
+
+pub(in crate::http) const NEXT_OFFSET: HeaderName = HeaderName::from_static("sluicegate-next-offset");
+pub(in crate::http) const LOG_START_OFFSET: HeaderName =
+    HeaderName::from_static("sluicegate-log-start-offset");
+pub(in crate::http) const LAST_STABLE_OFFSET: HeaderName =
+    HeaderName::from_static("sluicegate-last-stable-offset");
+pub(in crate::http) const HIGH_WATERMARK: HeaderName = HeaderName::from_static("sluicegate-high-watermark");
+
+/// A header, and its value if that is known.
+type Position = (HeaderName, fn(&Part) -> Option<i64>);
+
+const POSITIONS: [Position; 4] = [
+    (NEXT_OFFSET, |part| Some(part.next_offset)),
+    (LOG_START_OFFSET, |part| known(part.ends.start)),
+    (LAST_STABLE_OFFSET, |part| known(part.ends.stable)),
+    (HIGH_WATERMARK, |part| known(part.ends.end)),
+];
+
+fn known(offset: i64) -> Option<i64> {
+    (offset >= 0).then_some(offset)
+}
+
+/// The lists of one response. nginx, in its default configuration, accepts 4 KiB of headers from the bridge.
+const MAX_BYTES: usize = 2048;
+/// The tag of an entry: one byte, because its field number is below 16.
+const TAG_BYTES: usize = 1;
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::*;
+
+    fn part(partition: i32, ends: Ends) -> Part {
+        Part { partition, messages: Bytes::new(), next_offset: 7, ends }
+    }
+
+    fn headers(response: Response) -> String {
+        response.headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect()
+    }
+
+    #[test]
+    fn unknown_ends_are_left_out() {
+        let response = || Response::empty(StatusCode::OK);
+        let some = Ends { start: 0, stable: -1, end: 9 };
+        let want =
+            "sluicegate-next-offset: 7\nsluicegate-log-start-offset: 0\nsluicegate-high-watermark: 9\n";
+        assert_eq!(headers(with_offsets(response(), &part(3, some))), want);
+        let parts = [part(3, some), part(4, Ends::UNKNOWN), part(0, Ends { start: 1, stable: 2, end: 3 })];
+        let want = "sluicegate-next-offset: 3:7,4:7,0:7\nsluicegate-log-start-offset: 3:0,0:1\n\
+                    sluicegate-last-stable-offset: 0:2\nsluicegate-high-watermark: 3:9,0:3\n";
+        assert_eq!(headers(with_lists(response(), &parts)), want);
+    }
+
+    #[test]
+    fn long_lists_are_left_out() {
+        let ends = Ends { start: 1, stable: i64::MAX, end: i64::MAX };
+        let names = |partitions: i32| {
+            let parts: Vec<Part> = (0..partitions).map(|partition| part(partition, ends)).collect();
+            let response = with_lists(Response::empty(StatusCode::OK), &parts);
+            assert!(response.headers.iter().map(|(_, list)| list.len()).sum::<usize>() <= MAX_BYTES);
+            response.headers.len()
+        };
+        assert_eq!([30, 60, 256].map(names), [4, 1, 1]);
+        let far = Part::unread(i32::MAX, i64::MAX);
+        let parts: Vec<Part> = (0..256).map(|_| Part::unread(far.partition, far.next_offset)).collect();
+        assert_eq!(headers(with_lists(Response::empty(StatusCode::OK), &parts)), "");
+    }
+}
