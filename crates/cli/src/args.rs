@@ -51,7 +51,7 @@ pub(crate) struct Gateway {
     /// URL of the gateway's route; its kind depends on the command
     ///
     /// `topics` takes the http:// or https:// URL of a `rest` route (default: SLUICEGATE_REST_URL, the profile's
-    /// rest_url, http://127.0.0.1:8080/kafka). All other commands take the ws:// or wss:// URL of a WebSocket route
+    /// rest_url, http://127.0.0.1:8080/kafka), or the URL of a WebSocket route. All other commands take the ws:// or wss:// URL of a WebSocket route
     /// (default: SLUICEGATE_URL, the profile's url, ws://127.0.0.1:8080/pubsub).
     #[arg(short, long, global = true, value_hint = ValueHint::Url)]
     pub(crate) url: Option<String>,
@@ -122,8 +122,8 @@ pub(crate) struct Ping {
 
 /// List topics with their partitions, leaders and replicas
 ///
-/// Takes the http:// or https:// URL of a `rest` route. Shows the topics that the route allows to read, without Kafka's internal
-/// ones.
+/// Takes the http:// or https:// URL of a `rest` route, or with --url the ws:// or wss:// URL of a WebSocket route. Shows the
+/// topics that the route allows to read, without Kafka's internal ones.
 #[derive(Debug, clap::Args)]
 #[command(after_help = help::TOPICS)]
 pub(crate) struct Topics {

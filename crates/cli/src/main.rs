@@ -81,9 +81,16 @@ async fn run(args: &Args, settings: Settings, url: &str) -> Result<(), Failure> 
             clap_complete::generate(completions.shell, &mut Args::command(), "sluicegate", &mut script);
             stdout.write(&script).await
         }
+        Command::Topics(topics)
+            if settings.url.starts_with("ws://") || settings.url.starts_with("wss://") =>
+        {
+            let client = connect(args, settings, &mut interrupt).await?;
+            interrupt.unless(topics::of_session(topics, &client, &mut stdout)).await?;
+            close(client).await
+        }
         Command::Topics(topics) => {
             let rest = builder(args, settings)?.rest().map_err(Failure::Connect)?;
-            interrupt.unless(topics::run(topics, rest, &mut stdout)).await
+            interrupt.unless(topics::of_rest(topics, rest, &mut stdout)).await
         }
         Command::Ping(ping) => {
             let client = connect(args, settings, &mut interrupt).await?;

@@ -1,16 +1,29 @@
-//! `topics`: the topics of a `rest` route with their partitions, in kcat's formats.
+//! `topics`: the topics of a route with their partitions, in kcat's formats.
 
 use std::io::Write as _;
 
-use sluicegate_client::{Partition, Replica, Rest, RestError};
+use sluicegate_client::{Client, Partition, Replica, Rest, RestError};
 use sluicegate_protocol::error_code::UNKNOWN_TOPIC_OR_PARTITION;
 
 use crate::args::Topics;
 use crate::failure::Failure;
 use crate::json::{self, NO_LEADER, Topic};
+use crate::partitions::failed_to;
 use crate::stdout::Stdout;
 
-pub(crate) async fn run(args: &Topics, mut rest: Rest, stdout: &mut Stdout) -> Result<(), Failure> {
+/// Shows the topics of a WebSocket route.
+pub(crate) async fn of_session(args: &Topics, client: &Client, stdout: &mut Stdout) -> Result<(), Failure> {
+    let names: Vec<&str> = args.topics.iter().map(String::as_str).collect();
+    let mut topics: Vec<Topic> = Vec::new();
+    for topic in client.metadata(&names, &[]).await? {
+        let failed = |error| failed_to(format_args!("describe topic {}", topic.name), error);
+        topics.push((topic.name.clone(), topic.partitions.map_err(failed)?));
+    }
+    show(args, &topics, stdout).await
+}
+
+/// Shows the topics of a `rest` route.
+pub(crate) async fn of_rest(args: &Topics, mut rest: Rest, stdout: &mut Stdout) -> Result<(), Failure> {
     let all = args.topics.is_empty();
     let names = if all { rest.topics().await? } else { args.topics.clone() };
     let mut topics: Vec<Topic> = Vec::new();
@@ -22,12 +35,16 @@ pub(crate) async fn run(args: &Topics, mut rest: Rest, stdout: &mut Stdout) -> R
             Err(why) => return Err(why.into()),
         }
     }
+    show(args, &topics, stdout).await
+}
+
+async fn show(args: &Topics, topics: &[Topic], stdout: &mut Stdout) -> Result<(), Failure> {
     let mut out = Vec::new();
     if args.json {
-        json::topics(&topics, &mut out);
+        json::topics(topics, &mut out);
     } else {
         // Writing to a `Vec` does not fail.
-        let _ = print(&topics, &mut out);
+        let _ = print(topics, &mut out);
     }
     stdout.write(&out).await
 }

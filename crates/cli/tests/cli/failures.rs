@@ -47,7 +47,7 @@ async fn wrong_usage_is_one_line_and_exit_code_2() {
         ("ping -H a:b -H Upgrade:x", "send the header \"Upgrade\": the handshake sets it"),
         ("ping -u 127.0.0.1:8080", "failed to use the URL \"127.0.0.1:8080\": "),
         ("ping -u http://127.0.0.1/", "\"http://127.0.0.1/\": expected ws:// or wss://, a WebSocket route"),
-        ("topics -u ws://127.0.0.1/", "\"ws://127.0.0.1/\": expected http:// or https://, a rest route"),
+        ("topics -u ftp://127.0.0.1/", "\"ftp://127.0.0.1/\": expected http:// or https://, a rest route"),
     ] {
         let run = run("ws://127.0.0.1:1/", &args.split_terminator(' ').collect::<Vec<_>>()).await;
         assert_eq!((run.code, &*run.stdout), (Some(2), ""), "{args}: {run:?}");

@@ -3,7 +3,7 @@
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::program::{Run, run};
-use crate::server;
+use crate::{kafka, server};
 
 #[tokio::test]
 async fn topics_are_listed_in_kcats_formats() {
@@ -27,6 +27,22 @@ async fn failure_says_what_the_server_said() {
     assert_eq!((refused.code, refused.stdout.as_str()), (Some(3), ""));
     let want = "/kafka: failed to read the topics: the server answered HTTP 503: no\u{20}\u{20}[2J bridge\n";
     assert!(refused.stderr.ends_with(want), "{refused:?}");
+}
+
+#[tokio::test]
+async fn websocket_route_lists_topics_too() {
+    let described = async |url: String, topic: &str| run("", &["topics", "-u", &url, topic]).await;
+    let partition = |partition: i32| format!("    partition {partition}, leader 1, replicas: , isrs: \n");
+    let partitions: String = (0..3).map(partition).collect();
+    let want = format!(" 1 topics:\n  topic \"orders\" with 3 partitions:\n{partitions}");
+    assert_output(&described(kafka::serve().await, "orders").await, &want);
+    for (url, topic, failed) in [
+        (kafka::serve().await, "nothing", "describe topic nothing, err: UNKNOWN_TOPIC_OR_PARTITION"),
+        (kafka::serve_older().await, "orders", "run the command metadata: the server does not support it"),
+    ] {
+        let run = described(url, topic).await;
+        assert_eq!((run.code, run.stderr), (Some(1), format!("sluicegate: failed to {failed}\n")));
+    }
 }
 
 #[track_caller]
