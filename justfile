@@ -88,9 +88,9 @@ soak *args: wasm
 churn rounds="100":
     SLUICEGATE_CHURN_ROUNDS={{rounds}} just e2e --test load churn -- --nocapture
 
-# random logs, read through the gateway and by librdkafka, and compared
+# random logs, read through three bridges and by librdkafka, and compared; a failure names its seed
 differential rounds="100" seed=`date +%s`:
-    SLUICEGATE_DIFFERENTIAL_ROUNDS={{rounds}} SLUICEGATE_DIFFERENTIAL_SEED={{seed}} just e2e --test reading differential
+    SLUICEGATE_DIFFERENTIAL_ROUNDS={{rounds}} SLUICEGATE_DIFFERENTIAL_SEED={{seed}} just e2e --test reading differential -- --nocapture
 
 # cargo-fuzz on the records crate; needs a nightly toolchain and `cargo install cargo-fuzz`
 fuzz seconds="60":

@@ -26,7 +26,7 @@ pub use command::CONSOLE_CONSUMER;
 pub use leaders::Partition;
 pub use node::Node;
 use node::Ports;
-pub use produce::Record;
+pub use produce::{Record, Transaction};
 pub use setup::{Listener, Setup};
 use write::Producers;
 pub use write::{Codec, Outcome, Write};

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use tokio::task::spawn_blocking;
 
@@ -20,6 +21,8 @@ pub struct Record {
     pub key: Option<Vec<u8>>,
     /// `None` is Kafka's null.
     pub value: Option<Vec<u8>>,
+    /// In this order. Keys can repeat, and a value of `None` is Kafka's null.
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
     /// Milliseconds since 1970-01-01T00:00:00Z; by default the producer's clock.
     pub timestamp: Option<i64>,
 }
@@ -47,39 +50,45 @@ impl Kafka {
         records: &[Record],
         how: Write,
     ) -> Result<Vec<i64>, Error> {
-        let what = || format!("write {} records to {topic} {partition}", records.len());
-        let producer = self.producer(how).map_err(Error::kafka(what()))?;
-        let begin = producer.clone();
-        if how.transaction.is_some() {
-            blocking(move || begin.init_transactions(WITHIN).and_then(|()| begin.begin_transaction()))
-                .await
-                .map_err(Error::kafka(what()))?;
+        if let Some(outcome) = how.transaction {
+            let transaction = self.begin(how).await?;
+            let offsets = transaction.write(topic, partition, records).await?;
+            transaction.end(outcome).await?;
+            return Ok(offsets);
         }
-        let offsets = write(&producer, topic, partition, records).await.map_err(Error::kafka(what()))?;
-        let ended = match how.transaction {
-            None => Ok(()),
-            Some(Outcome::Commit) => blocking(move || producer.commit_transaction(WITHIN)).await,
-            Some(Outcome::Abort) => blocking(move || producer.abort_transaction(WITHIN)).await,
-        };
-        ended.map_err(Error::kafka(what()))?;
-        Ok(offsets)
+        let producer = self.producer(how).map_err(Error::kafka(what(topic, partition, records)))?;
+        write(&producer, topic, partition, records).await
+    }
+
+    /// Begins a transaction whose records are written as `how` says, but for its outcome.
+    ///
+    /// # Errors
+    /// [`Error::Kafka`] with the failure.
+    ///
+    /// # Cancel safety
+    /// The transaction may have begun.
+    pub async fn begin(&self, how: Write) -> Result<Transaction, Error> {
+        let what = || "begin a transaction".to_owned();
+        let producer = self.new_producer(how, true).map_err(Error::kafka(what()))?;
+        let begin = producer.clone();
+        blocking(move || begin.init_transactions(WITHIN).and_then(|()| begin.begin_transaction()))
+            .await
+            .map_err(Error::kafka(what()))?;
+        Ok(Transaction { producer })
     }
 
     /// The producer for these settings. Transactional producers are not cached: each has its own transactional id.
     fn producer(&self, how: Write) -> KafkaResult<FutureProducer> {
-        if how.transaction.is_some() {
-            return self.new_producer(how);
-        }
         let mut producers = self.producers.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(producer) = producers.get(&how) {
             return Ok(producer.clone());
         }
-        let producer = self.new_producer(how)?;
+        let producer = self.new_producer(how, false)?;
         producers.insert(how, producer.clone());
         Ok(producer)
     }
 
-    fn new_producer(&self, how: Write) -> KafkaResult<FutureProducer> {
+    fn new_producer(&self, how: Write, is_transactional: bool) -> KafkaResult<FutureProducer> {
         static TRANSACTIONS: AtomicU32 = AtomicU32::new(0);
         let mut config = ClientConfig::new();
         config
@@ -95,11 +104,46 @@ impl Kafka {
         if let Some(count) = how.batch {
             config.set("batch.num.messages", count.to_string());
         }
-        if how.transaction.is_some() {
+        if is_transactional {
             let number = TRANSACTIONS.fetch_add(1, Ordering::Relaxed);
             config.set("transactional.id", format!("tests-{}-{number}", std::process::id()));
+            config.set("transaction.timeout.ms", OPEN_MS);
         }
         config.create()
+    }
+}
+
+/// A transaction that was begun. Dropping it leaves it open.
+pub struct Transaction {
+    producer: FutureProducer,
+}
+
+impl Transaction {
+    /// Writes records in this order, and returns their offsets once the broker has acknowledged them.
+    ///
+    /// # Errors
+    /// [`Error::Kafka`] with the first failure.
+    ///
+    /// # Cancel safety
+    /// Some of the records may be written.
+    pub async fn write(&self, topic: &str, partition: i32, records: &[Record]) -> Result<Vec<i64>, Error> {
+        write(&self.producer, topic, partition, records).await
+    }
+
+    /// Ends it. Its marker can be in the log a little later.
+    ///
+    /// # Errors
+    /// [`Error::Kafka`] with the failure.
+    ///
+    /// # Cancel safety
+    /// The transaction may have ended.
+    pub async fn end(self, outcome: Outcome) -> Result<(), Error> {
+        let Self { producer } = self;
+        let ended = match outcome {
+            Outcome::Commit => blocking(move || producer.commit_transaction(WITHIN)).await,
+            Outcome::Abort => blocking(move || producer.abort_transaction(WITHIN)).await,
+        };
+        ended.map_err(Error::kafka("end a transaction"))
     }
 }
 
@@ -109,24 +153,39 @@ async fn write(
     topic: &str,
     partition: i32,
     records: &[Record],
-) -> KafkaResult<Vec<i64>> {
-    let mut deliveries = Vec::with_capacity(records.len());
-    for record in records {
-        let mut message = FutureRecord::<[u8], [u8]>::to(topic).partition(partition);
-        message.key = record.key.as_deref();
-        message.payload = record.value.as_deref();
-        message.timestamp = record.timestamp;
-        deliveries.push(producer.send_result(message).map_err(|(error, _)| error)?);
-    }
-    let mut offsets = Vec::with_capacity(records.len());
-    for delivery in deliveries {
-        match delivery.await {
-            Ok(Ok(delivery)) => offsets.push(delivery.offset),
-            Ok(Err((error, _))) => return Err(error),
-            Err(_) => return Err(KafkaError::Canceled),
+) -> Result<Vec<i64>, Error> {
+    let written = async {
+        let mut deliveries = Vec::with_capacity(records.len());
+        for record in records {
+            let mut message = FutureRecord::<[u8], [u8]>::to(topic).partition(partition);
+            message.key = record.key.as_deref();
+            message.payload = record.value.as_deref();
+            message.timestamp = record.timestamp;
+            message.headers = headers(record);
+            deliveries.push(producer.send_result(message).map_err(|(error, _)| error)?);
         }
-    }
-    Ok(offsets)
+        let mut offsets = Vec::with_capacity(records.len());
+        for delivery in deliveries {
+            match delivery.await {
+                Ok(Ok(delivery)) => offsets.push(delivery.offset),
+                Ok(Err((error, _))) => return Err(error),
+                Err(_) => return Err(KafkaError::Canceled),
+            }
+        }
+        Ok(offsets)
+    };
+    written.await.map_err(Error::kafka(what(topic, partition, records)))
+}
+
+fn headers(record: &Record) -> Option<OwnedHeaders> {
+    let headers = record.headers.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
+        headers.insert(Header { key, value: value.as_ref() })
+    });
+    (!record.headers.is_empty()).then_some(headers)
+}
+
+fn what(topic: &str, partition: i32, records: &[Record]) -> String {
+    format!("write {} records to {topic} {partition}", records.len())
 }
 
 /// librdkafka's transaction calls block.
@@ -152,3 +211,5 @@ impl Codec {
 }
 
 const WITHIN: Duration = Duration::from_secs(30);
+/// Longer than a test leaves a transaction open.
+const OPEN_MS: &str = "600000";

@@ -102,7 +102,7 @@ impl Kafka {
         Ok(metadata.topics().iter().map(|topic| topic.name().to_owned()).collect())
     }
 
-    /// Log start and log end of a partition. Blocks at most 10 s.
+    /// Log start and log end of a partition; with an open transaction, log start and last stable offset. Blocks at most 10 s.
     ///
     /// # Errors
     /// [`Error::Kafka`] with the broker's reason.

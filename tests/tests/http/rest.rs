@@ -103,6 +103,7 @@ async fn store(kafka: &Kafka, about: &str, records: &[(Option<&str>, Option<&str
         key: bytes(key),
         value: bytes(value),
         timestamp: Some(START + at),
+        ..Record::default()
     };
     let records: Vec<Record> = (0..).zip(records).map(record).collect();
     kafka.produce(&topic, 0, &records, Write::default()).await.unwrap();

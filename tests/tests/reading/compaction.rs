@@ -69,6 +69,7 @@ fn record(number: i64) -> Record {
         key: Some(format!("key {key}").into()),
         value: Some(format!("{number:01000}").into()),
         timestamp: Some(START + number),
+        ..Record::default()
     }
 }
 

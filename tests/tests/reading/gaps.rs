@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use sluicegate_protocol::{Isolation, KafkaMessage};
 use sluicegate_tests::envoy::Profile;
-use sluicegate_tests::kafka::{Codec, Kafka, Record, Write};
+use sluicegate_tests::kafka::{Codec, Kafka, Outcome, Record, Write};
 use sluicegate_tests::socket::Socket;
 use sluicegate_tests::waiting::until;
 
@@ -18,7 +16,7 @@ use crate::reference::{FOREVER, START, check_reads};
 const WITHIN: Duration = Duration::from_secs(30);
 
 /// Compacted as soon as a segment is full, and a segment is full at the next record.
-const COMPACTED: [(&str, &str); 3] =
+pub(crate) const COMPACTED: [(&str, &str); 3] =
     [("cleanup.policy", "compact"), ("min.cleanable.dirty.ratio", "0"), ("segment.ms", "1")];
 
 /// Waits until compaction has left so many records, and gives them as librdkafka reads them.
@@ -39,6 +37,7 @@ async fn compacted_log_is_read_from_every_offset() {
         // One key's last word is its tombstone.
         value: (number != COUNT - 1).then(|| format!("value {number}").into()),
         timestamp: Some(START + number * 10),
+        ..Record::default()
     };
     let records: Vec<Record> = (0..COUNT).map(record).collect();
     // The last segment is not compacted.
@@ -63,18 +62,8 @@ async fn compacted_log_is_read_from_every_offset() {
 async fn open_transaction_hides_records_from_committed_reads_only() {
     let (kafka, stack) = shared(Profile::Tunnel).await;
     let topic = &kafka.topic("transactions", 1, &[FOREVER]).await.unwrap();
-    let producer: BaseProducer = ClientConfig::new()
-        .set("bootstrap.servers", kafka.bootstrap())
-        .set("transactional.id", topic)
-        .create()
-        .unwrap();
-    producer.init_transactions(WITHIN).unwrap();
-    producer.begin_transaction().unwrap();
-    for value in ["open", "open too"] {
-        let record: BaseRecord<'_, str, str> = BaseRecord::to(topic).partition(0).payload(value);
-        producer.send(record).map_err(|(error, _)| error).unwrap();
-    }
-    producer.flush(WITHIN).unwrap();
+    let open = kafka.begin(Write::default()).await.unwrap();
+    open.write(topic, 0, &["open", "open too"].map(Record::of)).await.unwrap();
     kafka.produce(topic, 0, &[Record::of("behind it")], Write::default()).await.unwrap();
 
     let mut socket = Socket::open(stack).await;
@@ -90,7 +79,7 @@ async fn open_transaction_hides_records_from_committed_reads_only() {
     assert_eq!(prints("read_uncommitted").await, all);
     assert_eq!(prints("read_committed").await, "");
 
-    producer.abort_transaction(WITHIN).unwrap();
+    open.end(Outcome::Abort).await.unwrap();
     let marked = async || match kafka.watermarks(topic, 0).unwrap() {
         (_, 4) => Ok(()),
         (_, end) => Err(format!("the log ends at {end}")),

@@ -1,7 +1,7 @@
 //! The expected result of a read: the written records, as messages.
 
 use bytes::Bytes;
-use sluicegate_protocol::KafkaMessage;
+use sluicegate_protocol::{Header, KafkaMessage};
 use sluicegate_tests::kafka::Record;
 use sluicegate_tests::random::Random;
 use sluicegate_tests::socket::Socket;
@@ -13,10 +13,14 @@ pub(crate) fn messages(offsets: &[i64], records: &[Record]) -> Vec<KafkaMessage>
         timestamp: record.timestamp.expect("a timestamp of the test's own"),
         key: record.key.clone().map(Bytes::from),
         value: record.value.clone().map(Bytes::from),
-        headers: Vec::new(),
+        headers: record.headers.iter().map(header).collect(),
         ..Default::default()
     };
     offsets.iter().zip(records).map(message).collect()
+}
+
+fn header((key, value): &(String, Option<Vec<u8>>)) -> Header {
+    Header { key: key.clone(), value: value.clone().map(Bytes::from) }
 }
 
 /// A record of its own at each place: null, empty, binary and plain keys and values, each at its own time.
@@ -31,6 +35,7 @@ pub(crate) fn varied(count: u32) -> Vec<Record> {
         key: part("key", number, number % 5),
         value: part("value", number, number / 5 % 5),
         timestamp: Some(START + i64::from(number) * 10),
+        ..Record::default()
     };
     (0..count).map(record).collect()
 }

@@ -41,6 +41,7 @@ fn record(codec: usize, number: usize) -> Record {
         key: Some(format!("key {number}").into_bytes()),
         value: Some(format!("value {number} of codec {codec}, which repeats, repeats, repeats").into_bytes()),
         timestamp: Some(1_700_000_000_000 + time),
+        ..Record::default()
     }
 }
 

@@ -64,6 +64,7 @@ async fn produce_writes_what_fetch_prints() {
         key: (!at.is_multiple_of(3)).then(|| format!("key {at}").into_bytes()),
         value: value(at).map(String::into_bytes),
         timestamp: Some(1_700_000_000_000 + i64::try_from(at).unwrap()),
+        ..Record::default()
     };
     let mut records: Vec<Record> = (0..500).map(record).collect();
     records.push(Record { timestamp: Some(1_700_000_001_000), ..Record::of(vec![0xFF, 0x00, 0xFE]) });
