@@ -1,0 +1,72 @@
+//! ListOffsets.
+
+use kafka_protocol::messages;
+use kafka_protocol::messages::list_offsets_response::{
+    ListOffsetsPartitionResponse, ListOffsetsResponse, ListOffsetsTopicResponse,
+};
+
+use super::*;
+use crate::api::ListOffsetsAnswer;
+use crate::api::request::topic_name;
+use crate::error_code::ErrorCode;
+
+pub(in crate::api) fn list_offsets_request() -> ListOffsetsRequest<'static> {
+    ListOffsetsRequest { topic: "t", partition: 3, leader_epoch: 7, timestamp: -2, committed: true }
+}
+
+#[test]
+fn broker_decodes_list_offsets() {
+    for version in ListOffsetsRequest::VERSIONS {
+        let request: messages::ListOffsetsRequest = received(&list_offsets_request(), version);
+        assert_eq!((request.replica_id.0, request.isolation_level), (-1, 1));
+        let partition = &request.topics[0].partitions[0];
+        assert_eq!(&request.topics[0].name.0[..], "t");
+        assert_eq!((partition.partition_index, partition.timestamp), (3, -2));
+        assert_eq!(partition.current_leader_epoch, if version >= 4 { 7 } else { -1 });
+    }
+}
+
+#[test]
+fn offsets_are_decoded() {
+    let response = |version| {
+        let partition = ListOffsetsPartitionResponse::default()
+            .with_partition_index(3)
+            .with_timestamp(5)
+            .with_offset(42)
+            .with_leader_epoch(if version >= 4 { 9 } else { -1 });
+        let topic =
+            ListOffsetsTopicResponse::default().with_name(topic_name("t")).with_partitions(vec![partition]);
+        ListOffsetsResponse::default().with_topics(vec![topic])
+    };
+    check(&list_offsets_request(), response, |_| ListOffsetsAnswer { error: None, timestamp: 5, offset: 42 });
+}
+
+#[test]
+fn latest_timestamp_is_an_error_before_version_7() {
+    let request = ListOffsetsRequest { timestamp: MAX_TIMESTAMP, ..list_offsets_request() };
+    let partition = ListOffsetsPartitionResponse::default().with_partition_index(3);
+    let topic =
+        ListOffsetsTopicResponse::default().with_name(topic_name("t")).with_partitions(vec![partition]);
+    let response = |_| ListOffsetsResponse::default().with_topics(vec![topic.clone()]);
+    check(&request, response, |version| ListOffsetsAnswer {
+        error: if version < 7 { ErrorCode::of(35) } else { None },
+        timestamp: -1,
+        offset: -1,
+    });
+}
+
+#[test]
+fn response_for_another_partition_is_rejected() {
+    let bytes = sent(&ListOffsetsResponse::default(), 7);
+    assert_eq!(read(&list_offsets_request(), 7, bytes), Err(WireError::Partition));
+}
+
+#[test]
+fn throttle_time_is_decoded_since_kip_219() {
+    check_throttle(&list_offsets_request(), 3, |_| {
+        let partition = ListOffsetsPartitionResponse::default().with_partition_index(3);
+        let topic =
+            ListOffsetsTopicResponse::default().with_name(topic_name("t")).with_partitions(vec![partition]);
+        ListOffsetsResponse::default().with_throttle_time_ms(1_500).with_topics(vec![topic])
+    });
+}
