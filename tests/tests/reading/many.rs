@@ -40,7 +40,7 @@ async fn partitions_share_every_answer_and_a_wait(way: Way) {
     let (mut offsets, mut walked) = (vec![0; want.len()], vec![Vec::new(); want.len()]);
     let mut answers = 0;
     while walked.iter().map(Vec::len).ne(want.iter().map(Vec::len)) {
-        let results = multi_fetch(&mut socket, topic, &offsets, WAIT_MS).await;
+        let results = multi_fetch(&mut socket, topic, &offsets, Isolation::ReadUncommitted).await;
         answers += 1;
         for ((result, offset), walked) in results.into_iter().zip(&mut offsets).zip(&mut walked) {
             let fetched = result.unwrap();
@@ -54,7 +54,7 @@ async fn partitions_share_every_answer_and_a_wait(way: Way) {
         assert_same(walked, want, &format!("partition {partition}"));
     }
 
-    let asked = socket.send(multi_fetch_request(topic, &offsets, WAIT_MS)).await;
+    let asked = socket.send(multi_fetch_request(topic, &offsets, Isolation::ReadUncommitted)).await;
     let last = timed(Record::of("last"));
     let written = Instant::now();
     let at = write(kafka, topic, 4, std::slice::from_ref(&last)).await;
@@ -66,6 +66,43 @@ async fn partitions_share_every_answer_and_a_wait(way: Way) {
         let want = if partition == 4 { messages(&at, std::slice::from_ref(&last)) } else { Vec::new() };
         assert_same(&read, &want, &format!("the wait for partition {partition}"));
     }
+}
+
+#[tokio::test]
+async fn committed_fetch_leaves_out_aborted_transactions() {
+    let (kafka, stack) = shared(Way::Tunnel).await;
+    let topic = &kafka.topic("committed", 2, &[FOREVER]).await.unwrap();
+    let record = |value| [timed(Record::of(value))];
+    let transact = async |partition, value, outcome| {
+        let how = Write { transaction: Some(outcome), ..Write::default() };
+        let offsets = kafka.produce(topic, partition, &record(value), how).await.unwrap();
+        messages(&offsets, &record(value))
+    };
+    let first = transact(0, "committed", Outcome::Commit).await;
+    transact(0, "aborted", Outcome::Abort).await;
+    transact(1, "aborted", Outcome::Abort).await;
+    let last = messages(&write(kafka, topic, 0, &record("last")).await, &record("last"));
+
+    let mut socket = Socket::open(stack).await;
+    let mut offsets = vec![0, 0];
+    let mut walked = vec![Vec::new(), Vec::new()];
+    while walked[0].len() < 2 {
+        let results = multi_fetch(&mut socket, topic, &offsets, Isolation::ReadCommitted).await;
+        for ((result, offset), walked) in results.into_iter().zip(&mut offsets).zip(&mut walked) {
+            let fetched = result.unwrap();
+            *offset = fetched.next_offset;
+            walked.extend(fetched.messages);
+        }
+    }
+    assert_eq!(walked, [[first, last].concat(), Vec::new()]);
+
+    let asked = socket.send(multi_fetch_request(topic, &offsets, Isolation::ReadCommitted)).await;
+    transact(0, "aborted", Outcome::Abort).await;
+    let new = transact(1, "committed", Outcome::Commit).await;
+    let (sequence, answer) = socket.receive().await;
+    assert_eq!(sequence, asked);
+    let read = results(answer).into_iter().map(|result| result.unwrap().messages);
+    assert_eq!(read.collect::<Vec<_>>(), [Vec::new(), new]);
 }
 
 #[tokio::test]
@@ -167,15 +204,19 @@ async fn multi_fetch(
     socket: &mut Socket,
     topic: &str,
     offsets: &[i64],
-    wait: u32,
+    isolation: Isolation,
 ) -> Vec<Result<KafkaFetchResp, ErrorResp>> {
-    results(socket.ask(multi_fetch_request(topic, offsets, wait)).await)
+    results(socket.ask(multi_fetch_request(topic, offsets, isolation)).await)
 }
 
-fn multi_fetch_request(topic: &str, offsets: &[i64], wait: u32) -> Req {
+fn multi_fetch_request(topic: &str, offsets: &[i64], isolation: Isolation) -> Req {
     let place = |(partition, &offset)| PartitionOffset { topic: topic.to_owned(), partition, offset };
-    let partitions = (0..).zip(offsets).map(place).collect();
-    Req::CmdKafkaMultiFetch(CmdKafkaMultiFetch { partitions, max_wait_ms: Some(wait), ..Default::default() })
+    Req::CmdKafkaMultiFetch(CmdKafkaMultiFetch {
+        partitions: (0..).zip(offsets).map(place).collect(),
+        max_wait_ms: Some(WAIT_MS),
+        isolation: isolation.into(),
+        ..Default::default()
+    })
 }
 
 fn results(answer: Resp) -> Vec<Result<KafkaFetchResp, ErrorResp>> {

@@ -12,9 +12,10 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::http::{http1, rest, send};
-use crate::support::{Gateway, start, start_before, with};
+use crate::support::{Gateway, admin, start, start_before, with};
 use sluicegate_tests::http::client::Response;
 use sluicegate_tests::raw::Raw;
+use sluicegate_tests::waiting::becomes;
 
 /// A cluster, a bridge to it and a gateway of that. The topic `t` has two partitions.
 pub(crate) struct Stack {
@@ -230,6 +231,25 @@ async fn client_that_leaves_ends_its_read() {
     let waiting = stack.waiting().await;
     waiting.abort();
     stack.until_another(false).await;
+}
+
+#[tokio::test]
+async fn read_that_is_abandoned_over_http1_leaves_no_waiter() {
+    let stack = Stack::start().await;
+    let counts = async || {
+        let (_, metrics) = admin(&stack.bridge, "/metrics").await;
+        ["sluicegate_tails ", "sluicegate_tail_waiters "]
+            .map(|name| metrics.lines().find_map(|line| line.strip_prefix(name)).unwrap().to_owned())
+    };
+    for (path, waiting) in
+        [("partitions/0/records?offset=0&timeout=30000", "1"), ("records?offsets=0:0,1:0&timeout=30000", "2")]
+    {
+        let mut client = Raw::connect(stack.bridge.address()).await;
+        client.write(http1(&rest("GET", &format!("/topics/t/{path}")))).await;
+        becomes("partitions and reads that wait", [waiting; 2].map(str::to_owned), WITHIN, counts).await;
+        drop(client);
+        becomes("partitions and reads that wait", ["0"; 2].map(str::to_owned), WITHIN, counts).await;
+    }
 }
 
 #[tokio::test]
