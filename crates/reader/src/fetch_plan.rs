@@ -60,7 +60,7 @@ impl<'a> FetchPlan<'a> {
         (skip_cache, encoders): (&'a SkipCache, &'a EncoderPool),
         target: TopicPartition<'a>,
         requested: i64,
-        limits: Limits,
+        (asked, limits): (usize, Limits),
         now: Instant,
     ) -> Self {
         let (offset, version) = skip_cache.get(target, requested, now);
@@ -73,7 +73,7 @@ impl<'a> FetchPlan<'a> {
             offset,
             version,
             may_restart: true,
-            room: limits.max_bytes.saturating_add(BATCH),
+            room: asked.saturating_add(BATCH),
             skipped: 0,
             old: None,
         }

@@ -207,7 +207,7 @@ impl Reader {
         };
         let mut version = known.or_else(|| self.version(log));
         let mut is_at_end = read.count == 0;
-        while is_too_small(&read, &fetch) && Instant::now() < wait_until {
+        while is_too_small(&read, &fetch) && (!is_proven || Instant::now() < wait_until) {
             let more = if is_at_end {
                 let wait = self.wait(log, read.next, (!is_proven).then_some(wait_until));
                 let event = if is_proven {
@@ -218,7 +218,9 @@ impl Reader {
                 };
                 is_proven = true;
                 match event {
-                    Event::Records(chunk) if chunk.covers(read.next) => Ok(chunk),
+                    Event::Records(chunk) if chunk.covers(read.next) => {
+                        Ok(assemble(&[chunk], read.next, fetch.max_bytes, first_entry))
+                    }
                     Event::End(ends) => {
                         read.ends = ends;
                         break;
@@ -235,12 +237,10 @@ impl Reader {
             let newest = self.version(log);
             if newest.is_some() && newest != version {
                 version = newest;
-                if read.next > fetch.offset {
-                    // A new leader can have other records at these offsets, and fewer.
-                    read = self.look(log, fetch.offset, fetch.max_bytes).await?;
-                    is_at_end = read.count == 0;
-                    continue;
-                }
+                // A new leader can have other records at these offsets, and fewer.
+                read = self.look(log, fetch.offset, fetch.max_bytes).await?;
+                is_at_end = read.count == 0;
+                continue;
             }
             let more = more?;
             is_at_end = more.count == 0;
@@ -283,9 +283,12 @@ impl Reader {
         logs.count_miss();
         // From when it is sent: others can share the request.
         let deadline = in_future(config.request_timeout);
-        let limits = config.record_limits(max_bytes.max(MIN_FILL));
+        let asked = max_bytes.max(MIN_FILL);
+        // A broker answers with whole batches: what came is kept, so that no batch is fetched again for each part of it.
+        let limits = config.record_limits(asked.max(MAX_FILL.min(logs.max_bytes() / 4)));
         let skip_cache = if log.committed { &skip_caches.committed } else { &skip_caches.all };
-        let plan = FetchPlan::new((skip_cache, encoders), log.target, offset, limits, Instant::now());
+        let plan =
+            FetchPlan::new((skip_cache, encoders), log.target, offset, (asked, limits), Instant::now());
         let read = fetch_call(brokers, plan, log.committed, deadline).await;
         if let Err(ReadError::Broker { code, .. }) = &read
             && code.0 == ResponseError::OffsetOutOfRange
@@ -295,10 +298,19 @@ impl Reader {
         }
         let (Fetched { messages, count, next_offset, ends }, version) = read?;
         let chunk = Chunk { base: offset, next: next_offset, entries: messages, count, ends };
+        let empty = Chunk::empty(offset, ends);
+        let parts = chunk.split(asked, first_entry);
         if let Some(version) = version {
-            logs.insert(&log.key(version), version.leader_epoch.into(), chunk.clone(), Instant::now().into());
+            for part in &parts {
+                logs.insert(
+                    &log.key(version),
+                    version.leader_epoch.into(),
+                    part.clone(),
+                    Instant::now().into(),
+                );
+            }
         }
-        Ok(chunk)
+        Ok(parts.into_iter().next().unwrap_or(empty))
     }
 
     /// Waits for a record at the end of a log, as [`Tails::wait`].
@@ -470,6 +482,9 @@ pub const LOG_START: i64 = -2;
 
 /// The least that a request for records asks for, in bytes: others can want what follows.
 const MIN_FILL: usize = 64 * 1024;
+
+/// The most that is kept of an answer, in bytes: more than the largest batch that producers send by default, 1 MiB.
+const MAX_FILL: usize = 2 * 1024 * 1024;
 
 /// How far a request under way probably reads.
 const NEAR: i64 = 256;

@@ -126,9 +126,12 @@ impl Tails {
         caller.prove().await
     }
 
-    /// Whether a waiting fetch reads the log from just this offset on.
+    /// As [`Lanes::is_watched`].
     pub(crate) fn is_watched(&self, place: &Place, log: &LogKey, offset: i64) -> bool {
-        self.places.lock().get(place).is_some_and(|tail| tail.lanes.is_watched(log, offset))
+        self.places
+            .lock()
+            .get(place)
+            .is_some_and(|tail| tail.lanes.is_watched(log, offset, Instant::now().into()))
     }
 
     fn join<'a>(
@@ -168,9 +171,10 @@ impl Tails {
     fn next(&self, place: &Place, fetches: Fetches) -> Option<(LaneRequest<LogKey>, Vec<i32>)> {
         let mut places = self.places.lock();
         let tail = places.get_mut(place)?;
+        let now = Instant::now().into();
         let next = match fetches {
-            Fetches::Waiting(lane) => tail.lanes.next(lane),
-            Fetches::Probes => tail.lanes.next_probe(Instant::now().into()),
+            Fetches::Waiting(lane) => tail.lanes.next(lane, now),
+            Fetches::Probes => tail.lanes.next_probe(now),
         };
         let Some(request) = next else {
             if tail.lanes.is_idle() {
@@ -231,6 +235,12 @@ impl Tails {
     fn tell(&self, place: &Place, log: &LogKey, event: Event) {
         let mut places = self.places.lock();
         let Some(tail) = places.get_mut(place) else { return };
+        // Another lane has told those who waited for these records.
+        if let Event::Records(chunk) = &event
+            && tail.lanes.lowest(log).is_some_and(|offset| offset >= chunk.next)
+        {
+            return;
+        }
         tail.lanes.remove(log);
         if let Some(log) = tail.logs.remove(log) {
             log.event.send_replace(Some(event));
@@ -238,7 +248,14 @@ impl Tails {
     }
 
     /// What an answer means for those who wait for a record at `offset`; `None`: go on waiting.
-    fn event(&self, log: &LogKey, leader_epoch: i32, offset: i64, answer: &FetchAnswer) -> Option<Event> {
+    fn event(
+        &self,
+        role: Role,
+        (log, offset): &(LogKey, i64),
+        leader_epoch: i32,
+        answer: &FetchAnswer,
+    ) -> Option<Event> {
+        let offset = *offset;
         if answer.error.is_some() {
             return Some(Event::Failed);
         }
@@ -250,10 +267,11 @@ impl Tails {
             return Some(Event::Look);
         }
         let ends = answer.ends();
-        // Other logs have filled the answer.
+        // Other logs have filled the answer, or the replica is behind its leader.
         let is_left_out = offset < if log.committed { ends.stable } else { ends.end };
+        let is_behind = role == Role::Replica && ends.end < offset;
         let mut chunk = Chunk::empty(offset, ends);
-        let mut event = is_left_out.then_some(Event::Look);
+        let mut event = (is_left_out || is_behind).then_some(Event::Look);
         if !answer.records.is_empty() {
             let limits =
                 self.brokers.config().record_limits(usize::try_from(MAX_LOG_BYTES).unwrap_or(usize::MAX));
@@ -344,8 +362,9 @@ async fn run(tails: Weak<Tails>, broker: Arc<Broker>, place: Place, fetches: Fet
             }
             continue;
         };
-        for (((log, offset), epoch), answer) in request.logs.iter().zip(epochs).zip(&answers) {
-            match all.event(log, epoch, *offset, answer) {
+        for ((read, epoch), answer) in request.logs.iter().zip(epochs).zip(&answers) {
+            let (log, offset) = read;
+            match all.event(place.role, read, epoch, answer) {
                 Some(event) => all.tell(&place, log, event),
                 None => {
                     let empty = Empty { request: request.number, offset: *offset, ends: answer.ends() };

@@ -72,6 +72,27 @@ impl Chunk {
         (Self { base: self.base, next, entries, count, ends: self.ends.merge(more.ends) }, is_whole)
     }
 
+    /// The chunk in parts of at most `max_bytes`, but one entry at least, each with memory of its own. A rest of less than half a part
+    /// is left out.
+    pub fn split(self, max_bytes: usize, first: FirstEntry) -> Vec<Self> {
+        if self.entries.len() <= max_bytes {
+            return vec![self];
+        }
+        let (mut parts, mut position) = (Vec::<Self>::new(), self.base);
+        loop {
+            let (part, is_whole) = self.cut(position, max_bytes, true, first);
+            let is_short = is_whole && part.entries.len() < max_bytes / 2;
+            if part.count == 0 || is_short && !parts.is_empty() {
+                return parts;
+            }
+            position = part.next;
+            parts.push(Self { entries: Bytes::copy_from_slice(&part.entries), ..part });
+            if is_whole {
+                return parts;
+            }
+        }
+    }
+
     /// Whether the chunk tells which entry comes first at `position` or after it.
     pub fn covers(&self, position: i64) -> bool {
         (self.base..self.next).contains(&position)

@@ -191,6 +191,11 @@ impl ClusterLogs {
         state.make_room(max_bytes);
     }
 
+    /// The size of all chunks in bytes: see [`Limits::max_bytes`].
+    pub fn max_bytes(&self) -> usize {
+        self.inner.limits.max_bytes
+    }
+
     /// Counts a log with callers waiting at its end, in [`Stats::tails`].
     pub fn tail(&self) -> Counted {
         Counted::new(&self.inner.tails)

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::kafka::{Kafka, Record, Write};
 use sluicegate_tests::socket::Socket;
@@ -9,7 +10,7 @@ use sluicegate_tests::stack::Stack;
 use sluicegate_tests::waiting::until;
 
 use crate::gateway::{shared, with};
-use crate::reference::{FOREVER, assert_same, messages, varied};
+use crate::reference::{FOREVER, assert_same, messages, noise, varied};
 
 /// Age drops no record during a test: only what Kafka answers does.
 const KEEPS: &str = "[read]\nwait_ms = 0\ncache_ms = 900000";
@@ -50,6 +51,27 @@ async fn acknowledged_record_is_read_while_others_read_the_log_end() {
         reader.abort();
         assert!(reader.await.unwrap_err().is_cancelled(), "a reader of the crowd failed");
     }
+}
+
+#[tokio::test]
+async fn records_that_many_walk_are_read_from_kafka_once() {
+    const WALKERS: usize = 16;
+    let (kafka, stack) = own().await;
+    let records: Vec<Record> = (0..20_000).map(|number| Record::of(noise(1_000, number + 1))).collect();
+    let mut requests = Vec::new();
+    for walkers in [1, WALKERS] {
+        let topic = kafka.topic("walked", 1, &[FOREVER]).await.unwrap();
+        kafka.produce(&topic, 0, &records, Write::default()).await.unwrap();
+        let mut sockets = join_all((0..walkers).map(|_| Socket::open(&stack))).await;
+        let read = async || stack.bridge.count("sluicegate_read_cache_misses_total", "").await.unwrap();
+        let before = read().await;
+        for walked in join_all(sockets.iter_mut().map(|socket| socket.walk(&topic, 0, 0))).await {
+            assert_eq!(walked.len(), records.len());
+        }
+        requests.push(read().await - before);
+    }
+    // Each walker may ask for itself that the log has ended.
+    assert!(requests[1] <= 2.0 * requests[0] + WALKERS as f64, "{requests:?}");
 }
 
 #[tokio::test]

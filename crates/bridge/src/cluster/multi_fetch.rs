@@ -68,33 +68,37 @@ struct Reading<'a> {
     /// When the wait ends.
     until: Instant,
     results: Vec<Result<Fetched, CommandError>>,
-    /// The places where others wait, and that were not looked at.
-    unproven: BTreeSet<usize>,
+    /// The places where others wait, and of which nothing is known yet. They are left to a later fetch if there is enough without
+    /// them.
+    unread: BTreeSet<usize>,
 }
 
 impl<'a> Reading<'a> {
     fn new(cluster: &'a Cluster, places: &'a [Place<'a>], fetch: MultiFetch) -> Self {
-        let (mut results, mut unproven) = (Vec::new(), BTreeSet::new());
-        for (index, (log, offset)) in places.iter().enumerate() {
-            let is_watched =
-                !fetch.wait.is_zero() && cluster.backend.is_watched(*log, *offset, fetch.committed);
-            results.push(if is_watched { Ok(nothing(*offset, Ends::UNKNOWN)) } else { Err(unanswered()) });
-            if is_watched {
-                unproven.insert(index);
-            }
-        }
-        Self { cluster, places, fetch, until: after(fetch.wait), results, unproven }
+        let is_watched = |(log, offset): Place<'_>| {
+            !fetch.wait.is_zero() && cluster.backend.is_watched(log, offset, fetch.committed)
+        };
+        let watched = places.iter().enumerate().filter(|(_, place)| is_watched(**place));
+        let unread = watched.map(|(index, _)| index).collect();
+        let results = places.iter().map(|_| Err(unanswered())).collect();
+        Self { cluster, places, fetch, until: after(fetch.wait), results, unread }
     }
 
     async fn run(mut self, reservation: &mut dyn AnswerReservation) -> Vec<Result<Fetched, CommandError>> {
-        let looked = (0..self.places.len()).filter(|index| !self.unproven.contains(index)).collect();
-        self.read(looked, self.fetch.max_bytes, None).await;
+        let read = (0..self.places.len()).filter(|index| !self.unread.contains(index)).collect();
+        // Records of the others must not wait for a broker that is silent.
+        let until = (!self.unread.is_empty()).then(|| after(PATIENCE));
+        self.read(read, self.fetch.max_bytes, until).await;
         if self.fetch.wait.is_zero() || self.has_enough() {
             self.use_spare_bytes().await;
         } else {
             self.wait(reservation).await;
         }
-        self.prove().await;
+        for index in self.unread {
+            if let (Some(result), Some((_, offset))) = (self.results.get_mut(index), self.places.get(index)) {
+                *result = Ok(nothing(*offset, Ends::UNKNOWN));
+            }
+        }
         self.results
     }
 
@@ -159,10 +163,10 @@ impl<'a> Reading<'a> {
     /// Waits at the ends of the logs until there is enough.
     async fn wait(&mut self, reservation: &mut dyn AnswerReservation) {
         let Self { cluster, places, fetch: MultiFetch { max_bytes, committed, .. }, until, .. } = *self;
-        let wait = |index: usize, Self { results, unproven, .. }: &Self| {
+        let wait = |index: usize, Self { results, unread, .. }: &Self| {
             let ((log, offset), result) = (*places.get(index)?, results.get(index)?);
             let offset = result.as_ref().map_or(offset, |read| read.next_offset);
-            let until = unproven.contains(&index).then_some(until);
+            let until = unread.contains(&index).then_some(until);
             Some(
                 async move { (index, cluster.backend.wait_for_records(log, offset, committed, until).await) },
             )
@@ -171,11 +175,14 @@ impl<'a> Reading<'a> {
         let mut waits: FuturesUnordered<_> =
             (0..places.len()).filter_map(|index| wait(index, self)).collect();
         while !self.has_enough() {
-            let until = if self.unproven.is_empty() { until } else { until.max(after(PATIENCE)) };
+            let until = if self.unread.is_empty() { until } else { until.max(after(PATIENCE)) };
             let ended = tokio::select! {
                 // Polled first: it makes room for others.
                 biased;
-                () = reservation.wait(keep) => return,
+                () = reservation.wait(keep) => {
+                    let unread = std::mem::take(&mut self.unread).into_iter().collect();
+                    return self.read(unread, WAITING_BYTES, Some(after(PATIENCE))).await;
+                }
                 ended = timeout_at(until, waits.next()) => ended,
             };
             let Ok(Some(first)) = ended else { return };
@@ -183,9 +190,9 @@ impl<'a> Reading<'a> {
             // A broker's answer can end many.
             let others = std::iter::from_fn(|| waits.next().now_or_never().flatten());
             for (index, ends) in [first].into_iter().chain(others) {
-                self.unproven.remove(&index);
-                match (ends, self.results.get_mut(index)) {
-                    (Some(ends), Some(Ok(read))) => read.ends = ends,
+                self.unread.remove(&index);
+                match (ends, self.results.get_mut(index), places.get(index)) {
+                    (Some(ends), Some(result), Some((_, offset))) => *result = Ok(nothing(*offset, ends)),
                     _ => woken.push(index),
                 }
             }
@@ -207,23 +214,6 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Asks for the ends of the logs that were not looked at. Those that have records meanwhile are left to a later fetch.
-    async fn prove(&mut self) {
-        let Self { cluster, places, fetch, ref mut results, ref unproven, .. } = *self;
-        let now = Instant::now();
-        let proofs = unproven.iter().filter_map(|&index| {
-            let (log, offset) = *places.get(index)?;
-            let proof = cluster.backend.wait_for_records(log, offset, fetch.committed, Some(now));
-            Some(async move { (index, proof.await) })
-        });
-        let mut proofs: FuturesUnordered<_> = proofs.collect();
-        while let Ok(Some((index, ends))) = timeout_at(after(PATIENCE), proofs.next()).await {
-            if let (Some(ends), Some(Ok(read))) = (ends, results.get_mut(index)) {
-                read.ends = ends;
-            }
-        }
-    }
-
     fn leave_out(&mut self, indexes: &[usize]) {
         for index in indexes {
             if let (Some(Ok(read)), Some((_, offset))) =
@@ -237,7 +227,7 @@ impl<'a> Reading<'a> {
     /// Whether to answer without a further wait: with enough records, with an error, or because a log has more of them.
     fn has_enough(&self) -> bool {
         let mut bytes = 0_usize;
-        for result in &self.results {
+        for (_, result) in self.results.iter().enumerate().filter(|(index, _)| !self.unread.contains(index)) {
             match result {
                 Ok(read) if !self.has_more(read) => bytes = bytes.saturating_add(read.messages.len()),
                 Ok(_) | Err(_) => return true,

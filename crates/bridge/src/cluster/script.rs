@@ -1,6 +1,6 @@
 //! A scripted messaging system for tests.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub(crate) struct Script {
     taken: Mutex<Vec<Bytes>>,
     refusal: Mutex<Option<CommandError>>,
     acknowledges_in: Mutex<Duration>,
-    is_watched: AtomicBool,
+    watched: Mutex<Option<i32>>,
     fetches: AtomicUsize,
 }
 
@@ -54,9 +54,9 @@ impl Script {
         *self.refusal.lock().unwrap() = Some(error);
     }
 
-    /// Lets others wait at the end of each log.
-    pub(crate) fn watch(&self) {
-        self.is_watched.store(true, Ordering::Relaxed);
+    /// Lets others wait at the ends of partitions with this number.
+    pub(crate) fn watch(&self, partition: i32) {
+        *self.watched.lock().unwrap() = Some(partition);
     }
 
     /// The number of fetches.
@@ -105,8 +105,8 @@ impl Backend for Arc<Script> {
         .boxed()
     }
 
-    fn is_watched(&self, _: Log<'_>, _: i64, _: bool) -> bool {
-        self.is_watched.load(Ordering::Relaxed)
+    fn is_watched(&self, log: Log<'_>, _: i64, _: bool) -> bool {
+        *self.watched.lock().unwrap() == Some(log.partition)
     }
 
     fn wait_for_records<'a>(

@@ -20,7 +20,7 @@ impl Case {
     fn plan(&self, requested: i64, now: Instant) -> FetchPlan<'_> {
         let target = TopicPartition::parse("t", 0).expect("a valid partition");
         let limits = Limits { max_bytes: 10, max_record_bytes: 1_000, max_batch_bytes: MAX_RESPONSE };
-        FetchPlan::new((&self.skip_cache, &self.encoders), target, requested, limits, now)
+        FetchPlan::new((&self.skip_cache, &self.encoders), target, requested, (limits.max_bytes, limits), now)
     }
 
     /// Runs a fetch against a log: the offsets of its requests, and its result as count and next offset.

@@ -26,7 +26,10 @@ enum Lane {
     Free,
     /// It will ask for its first request in a moment.
     Starting,
-    Sent,
+    /// The answer should be there by then.
+    Sent {
+        until: Instant,
+    },
 }
 
 #[derive(Debug, Default)]
@@ -100,8 +103,8 @@ impl<K: Ord + Clone> Lanes<K> {
     }
 
     /// The next request of a lane, after its last one has returned. `None` frees the lane.
-    pub(crate) fn next(&mut self, lane: usize) -> Option<LaneRequest<K>> {
-        let number = self.count();
+    pub(crate) fn next(&mut self, lane: usize, now: Instant) -> Option<LaneRequest<K>> {
+        let (number, wait) = (self.count(), *WAITS.get(lane)?);
         let mut logs = Vec::new();
         self.logs.retain(|log, waiting| {
             if let Some(reads) = waiting.lanes.get_mut(lane) {
@@ -117,9 +120,8 @@ impl<K: Ord + Clone> Lanes<K> {
             !waiting.is_unused()
         });
         if let Some(lane) = self.lanes.get_mut(lane) {
-            *lane = if logs.is_empty() { Lane::Free } else { Lane::Sent };
+            *lane = if logs.is_empty() { Lane::Free } else { Lane::sent(now, wait) };
         }
-        let wait = *WAITS.get(lane)?;
         (!logs.is_empty()).then_some(LaneRequest { number, logs, wait })
     }
 
@@ -152,7 +154,7 @@ impl<K: Ord + Clone> Lanes<K> {
                 }
             }
         }
-        self.probe = if logs.is_empty() { Lane::Free } else { Lane::Sent };
+        self.probe = if logs.is_empty() { Lane::Free } else { Lane::sent(now, Duration::ZERO) };
         (!logs.is_empty()).then_some(LaneRequest { number, logs, wait: Duration::ZERO })
     }
 
@@ -166,14 +168,31 @@ impl<K: Ord + Clone> Lanes<K> {
         self.logs.get(log).is_some_and(|waiting| !waiting.callers.is_empty())
     }
 
-    /// Whether a waiting fetch reads the log from just this offset on: it was its end, and a record there will be noticed.
-    pub(crate) fn is_watched(&self, log: &K, offset: i64) -> bool {
-        self.logs.get(log).is_some_and(|waiting| waiting.lanes.contains(&Some(offset)))
+    /// Whether a waiting fetch reads the log from just this offset on: it was its end, and a record there will be noticed. Not if
+    /// the broker seems to be silent.
+    pub(crate) fn is_watched(&self, log: &K, offset: i64, now: Instant) -> bool {
+        let Some(waiting) = self.logs.get(log) else { return false };
+        let mut lanes = waiting.lanes.iter().zip(&self.lanes);
+        lanes.any(|(reads, lane)| {
+            *reads == Some(offset) && matches!(lane, Lane::Sent { until } if now < *until)
+        })
+    }
+
+    /// The lowest offset at which a caller waits.
+    pub(crate) fn lowest(&self, log: &K) -> Option<i64> {
+        self.logs.get(log)?.lowest()
     }
 
     fn count(&mut self) -> u64 {
         self.last = self.last.saturating_add(1);
         self.last
+    }
+}
+
+impl Lane {
+    fn sent(now: Instant, wait: Duration) -> Self {
+        let wait = wait.saturating_add(OVERDUE);
+        Self::Sent { until: now.checked_add(wait).unwrap_or(now) }
     }
 }
 
@@ -198,6 +217,9 @@ const LANES: usize = 3;
 const WAITS: [Duration; LANES] =
     [Duration::from_secs(5), Duration::from_millis(500), Duration::from_millis(100)];
 
+/// How long an answer can take besides the broker's wait until nobody relies on it any more.
+const OVERDUE: Duration = Duration::from_millis(500);
+
 /// A probe also asks for those whose wait ends within this time: while nothing is written, there are at most ten probes a second
 /// for any number of callers with longer waits.
 const AHEAD: Duration = Duration::from_millis(100);
@@ -218,7 +240,7 @@ mod tests {
     fn callers_of_a_log_share_one_request() {
         let mut lanes = Lanes::default();
         assert_eq!(join(&mut lanes, 'a', 5), Some(0));
-        assert_eq!(logs(lanes.next(0)), [('a', 5)]);
+        assert_eq!(logs(lanes.next(0, Instant::now())), [('a', 5)]);
         for _ in 0..10_000 {
             assert_eq!(join(&mut lanes, 'a', 5), None);
         }
@@ -233,16 +255,28 @@ mod tests {
     fn log_that_joins_waits_on_another_lane_until_an_earlier_one_takes_it() {
         let mut lanes = Lanes::default();
         join(&mut lanes, 'a', 5);
-        let first = lanes.next(0).expect("a request");
+        let first = lanes.next(0, Instant::now()).expect("a request");
         assert_eq!(join(&mut lanes, 'b', 1), Some(1));
-        let second = lanes.next(1).expect("a request");
+        let second = lanes.next(1, Instant::now()).expect("a request");
         assert_eq!(second.logs, [('b', 1)]);
         assert_eq!(join(&mut lanes, 'c', 1), Some(2));
-        let third = lanes.next(2).expect("a request");
+        let third = lanes.next(2, Instant::now()).expect("a request");
         assert!(third.wait < second.wait && second.wait < first.wait);
-        assert_eq!(logs(lanes.next(1)), [('b', 1), ('c', 1)], "the second lane takes the third's");
-        assert_eq!(logs(lanes.next(0)), [('a', 5), ('b', 1), ('c', 1)], "the first lane takes all");
-        assert_eq!((lanes.next(1), lanes.next(2)), (None, None), "the others have nothing left");
+        assert_eq!(
+            logs(lanes.next(1, Instant::now())),
+            [('b', 1), ('c', 1)],
+            "the second lane takes the third's"
+        );
+        assert_eq!(
+            logs(lanes.next(0, Instant::now())),
+            [('a', 5), ('b', 1), ('c', 1)],
+            "the first lane takes all"
+        );
+        assert_eq!(
+            (lanes.next(1, Instant::now()), lanes.next(2, Instant::now())),
+            (None, None),
+            "the others have nothing left"
+        );
         assert_eq!(join(&mut lanes, 'd', 1), Some(1), "and are free again");
     }
 
@@ -251,10 +285,10 @@ mod tests {
         let mut lanes = Lanes::default();
         for (index, log) in ['a', 'b', 'c'].into_iter().enumerate() {
             assert_eq!(join(&mut lanes, log, 0), Some(index));
-            assert_eq!(logs(lanes.next(index)), [(log, 0)]);
+            assert_eq!(logs(lanes.next(index, Instant::now())), [(log, 0)]);
         }
         assert_eq!((join(&mut lanes, 'd', 0), join(&mut lanes, 'e', 0)), (None, None));
-        assert_eq!(logs(lanes.next(2)), [('c', 0), ('d', 0), ('e', 0)]);
+        assert_eq!(logs(lanes.next(2, Instant::now())), [('c', 0), ('d', 0), ('e', 0)]);
     }
 
     #[test]
@@ -262,10 +296,10 @@ mod tests {
         let mut lanes = Lanes::default();
         join(&mut lanes, 'a', 5);
         assert_eq!(join(&mut lanes, 'a', 9), None, "the lane has not sent its request yet");
-        assert_eq!(logs(lanes.next(0)), [('a', 5)]);
+        assert_eq!(logs(lanes.next(0, Instant::now())), [('a', 5)]);
         assert_eq!(join(&mut lanes, 'a', 9), None);
         assert_eq!(join(&mut lanes, 'a', 3), Some(1), "no request covers a lower offset");
-        assert_eq!(logs(lanes.next(1)), [('a', 3)]);
+        assert_eq!(logs(lanes.next(1, Instant::now())), [('a', 3)]);
     }
 
     #[test]
@@ -273,11 +307,11 @@ mod tests {
         let mut lanes = Lanes::default();
         join(&mut lanes, 'a', 5);
         join(&mut lanes, 'b', 5);
-        assert_eq!(logs(lanes.next(0)), [('a', 5), ('b', 5)]);
+        assert_eq!(logs(lanes.next(0, Instant::now())), [('a', 5), ('b', 5)]);
         lanes.leave(&'a', 5);
         lanes.remove(&'b');
         assert!(!lanes.is_idle());
-        assert_eq!(lanes.next(0), None);
+        assert_eq!(lanes.next(0, Instant::now()), None);
         assert!(lanes.is_idle());
     }
 
@@ -285,16 +319,25 @@ mod tests {
     fn caller_that_comes_back_is_still_watched_for() {
         let mut lanes = Lanes::default();
         join(&mut lanes, 'a', 5);
-        assert!(!lanes.is_watched(&'a', 5), "nothing was sent yet");
-        lanes.next(0);
-        assert!(lanes.is_watched(&'a', 5));
-        assert!(!lanes.is_watched(&'a', 6), "that can be beyond the end");
+        assert!(!lanes.is_watched(&'a', 5, Instant::now()), "nothing was sent yet");
+        lanes.next(0, Instant::now());
+        assert!(lanes.is_watched(&'a', 5, Instant::now()));
+        assert!(!lanes.is_watched(&'a', 6, Instant::now()), "that can be beyond the end");
         lanes.leave(&'a', 5);
-        assert!(lanes.is_watched(&'a', 5));
+        assert!(lanes.is_watched(&'a', 5, Instant::now()));
         assert_eq!(join(&mut lanes, 'a', 5), None);
-        assert_eq!(logs(lanes.next(0)), [('a', 5)]);
+        assert_eq!(logs(lanes.next(0, Instant::now())), [('a', 5)]);
         lanes.remove(&'a');
-        assert!(!lanes.is_watched(&'a', 5), "it has records");
+        assert!(!lanes.is_watched(&'a', 5, Instant::now()), "it has records");
+    }
+
+    #[test]
+    fn nobody_relies_on_an_answer_that_is_overdue() {
+        let (mut lanes, now) = (Lanes::default(), Instant::now());
+        join(&mut lanes, 'a', 5);
+        let wait = lanes.next(0, now).expect("a request").wait;
+        assert!(lanes.is_watched(&'a', 5, now + wait));
+        assert!(!lanes.is_watched(&'a', 5, now + wait + OVERDUE));
     }
 
     #[test]

@@ -113,3 +113,23 @@ proptest! {
         prop_assert_eq!(walked, all);
     }
 }
+
+#[test]
+fn parts_are_read_as_the_whole_was() {
+    let entries: Vec<(i64, usize)> = (0..100).map(|position| (position * 3, 50)).collect();
+    let whole = chunk(0, 400, &entries);
+    for max_bytes in [1, 62, 500, 1_000, 3_000, 5_000, 6_200, 10_000] {
+        let parts = whole.clone().split(max_bytes, first);
+        let mut next = whole.base;
+        for part in &parts {
+            assert_eq!(part.base, next);
+            assert!(part.entries.len() <= max_bytes.max(62));
+            next = part.next;
+        }
+        let read: Vec<i64> = parts.iter().flat_map(positions).collect();
+        let rest = whole.count - read.len();
+        assert_eq!(read, positions(&whole)[..read.len()]);
+        assert!(rest * 62 < max_bytes.max(2) / 2, "{rest} entries are left out of parts of {max_bytes}");
+        assert!(rest > 0 || next == whole.next, "the gap at the end is part of the last one");
+    }
+}

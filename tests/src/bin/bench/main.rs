@@ -7,14 +7,14 @@
 //! 4. [`run`]: runs each of these in its own process, and measures the CPU of all processes
 //! 5. [`idle`]: the memory of sessions that wait for their client
 //! 6. [`waiting`]: many reads that wait at the ends of many partitions
-//! 7. [`offsets`]: questions for the end of a partition
+//! 7. [`commands`]: single commands, many at a time, and the latency of a small fetch
 //! 8. [`report`]: the tables, and their ratios
 
+mod commands;
 mod consume;
 mod direct;
 mod idle;
 mod machine;
-mod offsets;
 mod post;
 mod produce;
 mod reading;
@@ -91,7 +91,7 @@ enum Only {
     Writing,
     Idle,
     Waiting,
-    Offsets,
+    Commands,
 }
 
 /// The log that all measured processes read.
@@ -202,8 +202,8 @@ async fn measure(plan: &Plan) -> Result<(), Failure> {
     if measures(Only::Waiting) {
         waiting::run(plan).await?;
     }
-    if measures(Only::Offsets) {
-        offsets::run(plan).await?;
+    if measures(Only::Commands) {
+        commands::run(plan).await?;
     }
     Ok(())
 }

@@ -107,28 +107,38 @@ async fn partition_without_an_answer_ends_the_wait_soon() {
     assert_eq!(results[0].as_ref().unwrap_err().fault, Fault::Transient);
 }
 
-#[tokio::test(start_paused = true)]
-async fn logs_at_whose_ends_others_wait_are_not_looked_at() {
+/// The end of each log (-1: unknown, -2: an error), the number of fetches, and the time they took.
+async fn ends_beside_others(
+    places: &[Place<'_>],
+    reservation: &mut dyn AnswerReservation,
+) -> (Vec<i64>, usize, Duration) {
     let waiting = MultiFetch { wait: Duration::from_secs(10), ..FETCH };
     let (cluster, script) = Script::cluster(1);
-    script.watch();
+    script.watch(WATCHED);
     let start = Instant::now();
-    let results = cluster.multi_fetch(&[place("0.0", 1), place("0.0", 1)], waiting, &mut Never).await;
-    assert_eq!((bytes(&results), start.elapsed()), (0, waiting.wait));
-    let ends: Vec<i64> = results.iter().flatten().map(|read| read.ends.end).collect();
-    assert_eq!((ends, script.fetches()), (vec![0, 0], 0), "a request has proven each end");
+    let results = cluster.multi_fetch(places, waiting, reservation).await;
+    let ends = results.iter().map(|result| result.as_ref().map_or(-2, |read| read.ends.end)).collect();
+    (ends, script.fetches(), start.elapsed())
 }
 
 #[tokio::test(start_paused = true)]
-async fn wait_that_ends_early_proves_all_ends() {
-    let waiting = MultiFetch { wait: Duration::from_secs(10), ..FETCH };
-    let (cluster, script) = Script::cluster(1);
-    script.watch();
-    // Its reservation ends the wait.
-    let results = cluster.multi_fetch(&[place("0.0", 1), place("0.5", 1)], waiting, &mut ()).await;
-    let ends: Vec<i64> = results.iter().flatten().map(|read| read.ends.end).collect();
-    assert_eq!((ends, script.fetches()), (vec![0, 5], 0));
+async fn logs_at_whose_ends_others_wait_are_not_looked_at() {
+    let places = [place("0.0", WATCHED), place("0.0", WATCHED)];
+    let wait = Duration::from_secs(10);
+    assert_eq!(ends_beside_others(&places, &mut Never).await, (vec![0, 0], 0, wait), "their ends are proven");
+    assert_eq!(ends_beside_others(&places, &mut ()).await, (vec![0, 0], 2, Duration::ZERO), "without a wait");
 }
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_said_of_logs_that_were_not_read_before_there_was_enough() {
+    let places = [place("0.5", 1), place("0.0", WATCHED)];
+    assert_eq!(ends_beside_others(&places, &mut Never).await, (vec![5, -1], 1, Duration::ZERO));
+    let silent = [place("60000", 1), place("0.0", WATCHED)];
+    assert_eq!(ends_beside_others(&silent, &mut Never).await, (vec![-2, -1], 1, PATIENCE));
+}
+
+/// Partitions at whose ends others wait.
+const WATCHED: i32 = 7;
 
 /// Never ends a wait.
 struct Never;
