@@ -174,8 +174,8 @@ impl<'a> FetchPlan<'a> {
 
     fn encode(&self, answer: &FetchAnswer, messages: &mut Vec<u8>) -> Result<Encoded, RecordsError> {
         let FetchAnswer { records, aborted, .. } = answer;
-        // Uncompressed records take about as much room in the result.
-        messages.reserve(records.len().min(self.limits.max_bytes));
+        // Uncompressed records take a little more room in the result.
+        messages.reserve(records.len().saturating_add(records.len() / 8).min(self.limits.max_bytes));
         self.encoders
             .with(|encoder| encoder.encode_committed(records, self.offset, &self.limits, aborted, messages))
     }

@@ -79,7 +79,7 @@ async fn lost_records_are_not_served_beside_those_of_the_new_leader() {
 
 /// A gateway whose bridge keeps what it reads for longer than the test takes.
 async fn start(kafka: &Kafka) -> Stack {
-    let cache = ("SLUICEGATE_READ__CACHE_MS".to_owned(), "3600000".to_owned());
+    let cache = ("SLUICEGATE_READ__CACHE_MS".to_owned(), "900000".to_owned());
     let setup = setup(&kafka.bootstrap(), "", &[("later", "")]);
     let mut stack = Stack::start(stack::Setup { bridge_environment: vec![cache], ..setup }).await.unwrap();
     stack.ready_within(Duration::from_secs(30)).await.unwrap();

@@ -1,6 +1,6 @@
 //! Commands that read many partitions.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
@@ -12,6 +12,7 @@ use sluicegate_protocol::{
 use sluicegate_tests::in_every_way;
 use sluicegate_tests::kafka::{Kafka, Outcome, Record, Write};
 use sluicegate_tests::socket::Socket;
+use sluicegate_tests::waiting::until;
 use sluicegate_tests::way::Way;
 
 use crate::gateway::shared;
@@ -144,6 +145,11 @@ async fn offsets_of_many_partitions_come_in_one_answer() {
     write(kafka, topic, 0, &[at(START), at(START + 20), at(START + 10)]).await;
     let aborted = Write { transaction: Some(Outcome::Abort), ..Write::default() };
     kafka.produce(topic, 1, &[at(START)], aborted).await.unwrap();
+    let has_marker = async || match kafka.watermarks(topic, 1) {
+        Ok((0, 2)) => Ok(()),
+        other => Err(format!("{other:?}")),
+    };
+    until("the aborted transaction has its marker", Duration::from_secs(10), has_marker).await;
 
     let mut socket = Socket::open(stack).await;
     let asked = [(0, -2), (0, -1), (0, START + 5), (0, START + 21), (0, -3), (1, -1), (9, -1), (0, -4)];

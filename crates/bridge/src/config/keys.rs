@@ -157,7 +157,7 @@ keys! {
         "this for each fetch in progress";
     READ_CACHE_BYTES: Number = "read.cache_bytes", number(64 * MIB, 0..=2048 * MIB),
         "Recently read records kept for other clients; 0: none",
-        "this in total";
+        "this in total, and 2 MiB for each read of Kafka in progress";
     READ_CACHE: Number = "read.cache_ms", number(30_000, 0..=900_000),
         "How long they are served, even if Kafka has deleted them meanwhile",
         "";

@@ -80,6 +80,25 @@ async fn long_poll_waits_at_the_preferred_replica() {
 }
 
 #[tokio::test]
+async fn replica_that_is_behind_proves_no_end() {
+    let looks = AtomicUsize::new(0);
+    let (_leader, _follower, reader) = start(move |asked| {
+        let RequestKind::Fetch(request) = &asked.kind else { panic!("no fetch") };
+        if request.max_wait_ms > 0 {
+            return Step::Silence;
+        }
+        let end = if looks.fetch_add(1, Ordering::SeqCst) == 0 { 5 } else { 3 };
+        Step::Answer(scripted::fetched(asked, 0, end, b""))
+    })
+    .await;
+    let wait = Fetch { max_wait: Duration::from_millis(50), ..at("t", 0, 5) };
+    assert_eq!(reader.fetch(wait).await.expect("an empty answer").count, 0);
+    assert!(reader.is_watched("t", 0, 5, false));
+    let fetched = reader.fetch(wait).await.expect("a record of the leader");
+    assert_eq!(messages(&fetched)[0].value.as_deref(), Some(&b"l"[..]));
+}
+
+#[tokio::test]
 async fn unavailable_replica_is_replaced_by_the_leader() {
     for step in [|| Step::RawThenClose(vec![0, 0]), || Step::Silence] {
         let (_leader, follower, reader) = start(move |_| step()).await;
