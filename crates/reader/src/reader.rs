@@ -218,14 +218,18 @@ impl Reader {
                 };
                 is_proven = true;
                 match event {
-                    Event::Records(chunk) if chunk.covers(read.next) => {
-                        Ok(assemble(&[chunk], read.next, fetch.max_bytes, first_entry))
+                    Event::Records(chunk) => {
+                        match assemble(&[chunk], read.next, fetch.max_bytes, first_entry) {
+                            // Requested before the call, perhaps: it proves records, but no end.
+                            nothing if nothing.count == 0 => self.look(log, read.next, fetch.max_bytes).await,
+                            records => Ok(records),
+                        }
                     }
                     Event::End(ends) => {
                         read.ends = ends;
                         break;
                     }
-                    Event::Records(_) | Event::Look => self.look(log, read.next, fetch.max_bytes).await,
+                    Event::Look => self.look(log, read.next, fetch.max_bytes).await,
                     Event::Failed => {
                         sleep_until(wait_until.min(in_future(PAUSE))).await;
                         self.look(log, read.next, fetch.max_bytes).await

@@ -239,6 +239,7 @@ impl Tails {
         if let Event::Records(chunk) = &event
             && tail.lanes.lowest(log).is_some_and(|offset| offset >= chunk.next)
         {
+            tail.lanes.probe_again(log, Instant::now().into());
             return;
         }
         tail.lanes.remove(log);

@@ -78,14 +78,16 @@ impl Chunk {
         if self.entries.len() <= max_bytes {
             return vec![self];
         }
-        let (mut parts, mut position) = (Vec::<Self>::new(), self.base);
+        let (mut parts, mut rest) = (Vec::new(), self);
         loop {
-            let (part, is_whole) = self.cut(position, max_bytes, true, first);
+            let (part, is_whole) = rest.cut(rest.base, max_bytes, true, first);
             let is_short = is_whole && part.entries.len() < max_bytes / 2;
             if part.count == 0 || is_short && !parts.is_empty() {
                 return parts;
             }
-            position = part.next;
+            let entries = rest.entries.split_off(part.entries.len());
+            let count = rest.count.saturating_sub(part.count);
+            rest = Self { base: part.next, entries, count, ..rest };
             parts.push(Self { entries: Bytes::copy_from_slice(&part.entries), ..part });
             if is_whole {
                 return parts;

@@ -175,17 +175,15 @@ impl<'a> Reading<'a> {
         let mut waits: FuturesUnordered<_> =
             (0..places.len()).filter_map(|index| wait(index, self)).collect();
         while !self.has_enough() {
-            let until = if self.unread.is_empty() { until } else { until.max(after(PATIENCE)) };
+            // The proof of an end comes a little after the time.
+            let until = if self.unread.is_empty() { until } else { later(until, PROOF) };
             let ended = tokio::select! {
                 // Polled first: it makes room for others.
                 biased;
-                () = reservation.wait(keep) => {
-                    let unread = std::mem::take(&mut self.unread).into_iter().collect();
-                    return self.read(unread, WAITING_BYTES, Some(after(PATIENCE))).await;
-                }
-                ended = timeout_at(until, waits.next()) => ended,
+                () = reservation.wait(keep) => None,
+                ended = timeout_at(until, waits.next()) => ended.ok().flatten(),
             };
-            let Ok(Some(first)) = ended else { return };
+            let Some(first) = ended else { return self.read_unread().await };
             let mut woken = Vec::new();
             // A broker's answer can end many.
             let others = std::iter::from_fn(|| waits.next().now_or_never().flatten());
@@ -201,8 +199,7 @@ impl<'a> Reading<'a> {
             }
             let by = until.max(after(PATIENCE));
             self.read(woken.clone(), WAITING_BYTES, Some(by)).await;
-            if used(woken.iter().filter_map(|index| self.results.get(*index)?.as_ref().ok())) > WAITING_BYTES
-            {
+            if self.used(&woken) > WAITING_BYTES {
                 // A single record: a client that never reads must not hold unreserved memory.
                 self.leave_out(&woken);
                 match timeout_at(by, reservation.refill()).await {
@@ -212,6 +209,19 @@ impl<'a> Reading<'a> {
             }
             waits.extend(woken.into_iter().filter_map(|index| wait(index, self)));
         }
+    }
+
+    /// Reads at once what is not known yet when the wait ends, if that is not too large.
+    async fn read_unread(&mut self) {
+        let unread: Vec<usize> = std::mem::take(&mut self.unread).into_iter().collect();
+        self.read(unread.clone(), WAITING_BYTES, Some(after(PATIENCE))).await;
+        if self.used(&unread) > WAITING_BYTES {
+            self.leave_out(&unread);
+        }
+    }
+
+    fn used(&self, indexes: &[usize]) -> usize {
+        used(indexes.iter().filter_map(|index| self.results.get(*index)?.as_ref().ok()))
     }
 
     fn leave_out(&mut self, indexes: &[usize]) {
@@ -286,12 +296,18 @@ fn used<'a>(reads: impl Iterator<Item = &'a Fetched>) -> usize {
 }
 
 fn after(time: Duration) -> Instant {
-    let now = Instant::now();
-    now.checked_add(time).unwrap_or(now)
+    later(Instant::now(), time)
+}
+
+fn later(instant: Instant, time: Duration) -> Instant {
+    instant.checked_add(time).unwrap_or(instant)
 }
 
 /// How long the other logs have once one has been read.
 pub(super) const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How long the proof of an end can take: a backend gives up before.
+const PROOF: Duration = Duration::from_secs(1);
 
 /// Places of one fetch.
 pub(crate) const MAX_PARTITIONS: usize = 256;

@@ -70,6 +70,9 @@ impl Script {
     }
 }
 
+/// How long after a wait the proof comes that a log has no record.
+pub(crate) const PROOF: Duration = Duration::from_millis(20);
+
 impl Backend for Arc<Script> {
     fn is_ready(&self, _: Duration) -> BoxFuture<'_, bool> {
         ready(true).boxed()
@@ -118,7 +121,7 @@ impl Backend for Arc<Script> {
     ) -> BoxFuture<'a, Option<Ends>> {
         async move {
             let Some(until) = until else { return pending().await };
-            sleep_until(until).await;
+            sleep_until(until + PROOF).await;
             let end = log.topic.split_once('.').and_then(|(_, end)| end.parse().ok());
             end.map(|end| Ends { start: 0, stable: end, end })
         }

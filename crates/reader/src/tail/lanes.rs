@@ -139,6 +139,13 @@ impl<K: Ord + Clone> Lanes<K> {
         is_free
     }
 
+    /// The last probe of this log has not answered its callers.
+    pub(crate) fn probe_again(&mut self, log: &K, now: Instant) {
+        if let Some(waiting) = self.logs.get_mut(log) {
+            (waiting.due, waiting.is_due, waiting.probed) = (Some(now), true, 0);
+        }
+    }
+
     /// The next probe, after the last one has returned. `None` frees it.
     pub(crate) fn next_probe(&mut self, now: Instant) -> Option<LaneRequest<K>> {
         let number = self.count();

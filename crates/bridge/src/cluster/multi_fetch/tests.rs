@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::backend::Fault;
-use crate::cluster::script::Script;
+use crate::cluster::script::{self, Script};
 
 const FETCH: MultiFetch =
     MultiFetch { max_bytes: 100_000, wait: Duration::ZERO, min_bytes: 0, committed: false };
@@ -124,7 +124,7 @@ async fn ends_beside_others(
 #[tokio::test(start_paused = true)]
 async fn logs_at_whose_ends_others_wait_are_not_looked_at() {
     let places = [place("0.0", WATCHED), place("0.0", WATCHED)];
-    let wait = Duration::from_secs(10);
+    let wait = Duration::from_secs(10) + script::PROOF;
     assert_eq!(ends_beside_others(&places, &mut Never).await, (vec![0, 0], 0, wait), "their ends are proven");
     assert_eq!(ends_beside_others(&places, &mut ()).await, (vec![0, 0], 2, Duration::ZERO), "without a wait");
 }
