@@ -491,8 +491,8 @@ pub struct KafkaMultiFetchResp {
 /// What was read of one partition: one of the two.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PartitionFetched {
-    /// Without messages if there are none, or if the next one had no room: `next_offset` is at the end of the log only if that has
-    /// been reached.
+    /// Without messages if there are none, if the next one had no room, or if the partition was not read because others had enough:
+    /// then the ends of the log are unknown. `next_offset` is at the end of the log only if that has been reached.
     #[prost(message, optional, tag = "1")]
     pub fetched: ::core::option::Option<KafkaFetchResp>,
     #[prost(message, optional, tag = "2")]
