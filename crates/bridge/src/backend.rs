@@ -136,6 +136,13 @@ pub(crate) struct Fetched {
     pub(crate) ends: Ends,
 }
 
+impl Fetched {
+    /// No records.
+    pub(crate) fn nothing(next_offset: i64, ends: Ends) -> Self {
+        Self { messages: Bytes::new(), count: 0, next_offset, ends }
+    }
+}
+
 /// A place in a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ListedOffset {

@@ -28,7 +28,7 @@ pub struct OffsetQuery {
 pub struct ListedOffset {
     /// `None` if every message is older than the time.
     pub offset: Option<i64>,
-    /// The timestamp of the message at this offset; `None` for the ends of the log, and if there is no message.
+    /// The timestamp of the message at this offset. `None` at either end of the log, or if no message matches.
     pub timestamp: Option<i64>,
 }
 

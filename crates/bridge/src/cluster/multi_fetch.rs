@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use sluicegate_shared_log::Ends;
@@ -96,7 +95,7 @@ impl<'a> Reading<'a> {
         }
         for index in self.unread {
             if let (Some(result), Some((_, offset))) = (self.results.get_mut(index), self.places.get(index)) {
-                *result = Ok(nothing(*offset, Ends::UNKNOWN));
+                *result = Ok(Fetched::nothing(*offset, Ends::UNKNOWN));
             }
         }
         self.results
@@ -190,7 +189,9 @@ impl<'a> Reading<'a> {
             for (index, ends) in [first].into_iter().chain(others) {
                 self.unread.remove(&index);
                 match (ends, self.results.get_mut(index), places.get(index)) {
-                    (Some(ends), Some(result), Some((_, offset))) => *result = Ok(nothing(*offset, ends)),
+                    (Some(ends), Some(result), Some((_, offset))) => {
+                        *result = Ok(Fetched::nothing(*offset, ends))
+                    }
                     _ => woken.push(index),
                 }
             }
@@ -284,11 +285,7 @@ impl<'a> Reading<'a> {
 
 /// Leaves the records to a later fetch from `offset`.
 fn leave_out(read: &mut Fetched, offset: i64) {
-    *read = nothing(offset, read.ends);
-}
-
-fn nothing(next_offset: i64, ends: Ends) -> Fetched {
-    Fetched { messages: Bytes::new(), count: 0, next_offset, ends }
+    *read = Fetched::nothing(offset, read.ends);
 }
 
 fn used<'a>(reads: impl Iterator<Item = &'a Fetched>) -> usize {

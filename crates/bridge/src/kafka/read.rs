@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use sluicegate_reader::{ReadError, Reader};
 
 use crate::backend::{AnswerReservation, Fetch, Fetched, Log, WAITING_BYTES};
@@ -64,8 +63,7 @@ pub(super) async fn fetch(
     if reservation.refill().await {
         return reader.fetch(look).await.map(fetched);
     }
-    let nothing = Fetched { messages: Bytes::new(), count: 0, next_offset: look.offset, ends };
-    Ok(looked.map_or(nothing, fetched))
+    Ok(looked.map_or_else(|| Fetched::nothing(look.offset, ends), fetched))
 }
 
 fn fetched(fetched: sluicegate_reader::Fetched) -> Fetched {

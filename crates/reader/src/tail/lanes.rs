@@ -172,7 +172,7 @@ impl<K: Ord + Clone> Lanes<K> {
 
     /// Whether a caller waits for this log.
     pub(crate) fn has_callers(&self, log: &K) -> bool {
-        self.logs.get(log).is_some_and(|waiting| !waiting.callers.is_empty())
+        self.lowest(log).is_some()
     }
 
     /// Whether a waiting fetch reads the log from just this offset on: it was its end, and a record there will be noticed. Not if

@@ -14,6 +14,18 @@ use crate::support::at;
 
 const CALLERS: usize = 200;
 
+/// A broker whose log has no records: fetches wait as long as they say.
+async fn empty_log() -> Broker {
+    Broker::start(|asked, address| match &asked.kind {
+        RequestKind::Fetch(request) => {
+            let wait = Duration::from_millis(request.max_wait_ms.try_into().expect("a wait"));
+            Step::Later(wait, scripted::fetched(asked, 0, 0, b""))
+        }
+        _ => usual(asked, address),
+    })
+    .await
+}
+
 #[tokio::test]
 async fn callers_who_read_the_same_share_requests() {
     let broker = Broker::start(|asked, address| match &asked.kind {
@@ -36,14 +48,7 @@ async fn callers_who_read_the_same_share_requests() {
 
 #[tokio::test]
 async fn callers_at_the_log_end_share_few_requests() {
-    let broker = Broker::start(|asked, address| match &asked.kind {
-        RequestKind::Fetch(request) => {
-            let wait = Duration::from_millis(request.max_wait_ms.try_into().expect("a wait"));
-            Step::Later(wait, scripted::fetched(asked, 0, 0, b""))
-        }
-        _ => usual(asked, address),
-    })
-    .await;
+    let broker = empty_log().await;
     let reader = reader(&[broker.address]);
     let wait = Fetch { max_wait: Duration::from_secs(2), ..at("t", 0, 0) };
     let callers = (0..CALLERS).map(|_| reader.fetch(wait));
@@ -56,14 +61,7 @@ async fn callers_at_the_log_end_share_few_requests() {
 
 #[tokio::test]
 async fn callers_who_poll_with_short_waits_share_few_requests() {
-    let broker = Broker::start(|asked, address| match &asked.kind {
-        RequestKind::Fetch(request) => {
-            let wait = Duration::from_millis(request.max_wait_ms.try_into().expect("a wait"));
-            Step::Later(wait, scripted::fetched(asked, 0, 0, b""))
-        }
-        _ => usual(asked, address),
-    })
-    .await;
+    let broker = empty_log().await;
     let reader = reader(&[broker.address]);
     let wait = Fetch { max_wait: Duration::from_millis(100), ..at("t", 0, 0) };
     // Connects, and looks.
