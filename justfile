@@ -79,7 +79,7 @@ bench *args: wasm
     cargo build --release -p sluicegate-tests -p sluicegate-bridge --bins
     @exec target/release/bench "$@"
 
-# 500 sockets that read, idle, vanish and get stuck for ten minutes: memory, descriptors and threads may not grow
+# 500 sockets that read, idle, vanish and get stuck, and what they may not leave behind; or, with --live, outages of everything
 soak *args: wasm
     cargo build -p sluicegate-tests -p sluicegate-bridge --bins
     @exec target/debug/soak "$@"

@@ -3,11 +3,12 @@
 //! 1. [`stack`]: bridge and gateway together, for each [`way`] in; most callers need only this
 //! 2. [`kafka`], [`bridge`], [`envoy`], [`relay`], [`apisix`]: the parts, which tests kill, freeze and restart
 //! 3. [`process`]: a child that never outlives this process
-//! 4. [`socket`] and [`raw`], the two clients; [`waiting`], [`random`], [`in_both_profiles`], [`in_every_way`],
+//! 4. [`socket`], [`json_socket`] and [`raw`], the clients; [`waiting`], [`random`], [`in_both_profiles`], [`in_every_way`],
 //!    [`in_every_gateway`]: helpers for tests
 //! 5. [`secrets`], [`certificates`], [`tokens`]: credentials of clients and brokers
 //! 6. [`port`], [`folder`], [`tools`], [`http`]: ports, logs, programs, and simple requests
-//! 7. [`arguments`]: the command lines of demo, benchmark and soak
+//! 7. [`live`]: the checker of live delivery; [`nats`]: what its benchmark is compared with
+//! 8. [`arguments`]: the command lines of demo, benchmark and soak
 
 pub mod apisix;
 pub mod arguments;
@@ -17,7 +18,10 @@ pub mod envoy;
 mod error;
 pub mod folder;
 pub mod http;
+pub mod json_socket;
 pub mod kafka;
+pub mod live;
+pub mod nats;
 pub mod port;
 pub mod process;
 mod profiles;

@@ -23,6 +23,14 @@ pub fn nginx() -> Result<PathBuf, Error> {
     find("SLUICEGATE_NGINX", "nginx", workspace().join("target/tools/bin/nginx"), INSTALL)
 }
 
+/// The nats-server program.
+///
+/// # Errors
+/// [`Error::Missing`].
+pub fn nats() -> Result<PathBuf, Error> {
+    find("SLUICEGATE_NATS", "nats-server", workspace().join("target/tools/bin/nats-server"), INSTALL)
+}
+
 /// The folder of Kafka's jars.
 ///
 /// # Errors
@@ -108,8 +116,9 @@ pub fn number(name: &str, default: u64) -> u64 {
 }
 
 /// The names of the environment variables.
-pub const VARIABLES: [&str; 10] = [
+pub const VARIABLES: [&str; 11] = [
     "SLUICEGATE_ENVOY",
+    "SLUICEGATE_NATS",
     "SLUICEGATE_NGINX",
     "SLUICEGATE_KAFKA_LIB",
     "SLUICEGATE_KAFKA_VERSION",

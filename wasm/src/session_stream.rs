@@ -28,7 +28,8 @@ impl SessionStream {
     /// A session whose upgrade was forwarded.
     pub(crate) fn new(filter: &Filter, context_id: u32, accepted: Accepted) -> Self {
         let source = filter.gateway.client().map(|client| Source::parse(client.as_bytes()));
-        let session = Session::new(filter.limits, &filter.unfinished, source.unwrap_or_default());
+        let codec = accepted.codec();
+        let session = Session::new(filter.limits, codec, &filter.unfinished, source.unwrap_or_default());
         Self { context_id, state: State::Asked(accepted, session) }
     }
 

@@ -56,8 +56,16 @@ metrics! {
     kafka_list_offsets: Counter "commands.kafka_list_offsets",
     /// Metadata commands
     kafka_metadata: Counter "commands.kafka_metadata",
+    /// Subscribe commands
+    kafka_subscribe: Counter "commands.kafka_subscribe",
+    /// Unsubscribe commands
+    unsubscribe: Counter "commands.unsubscribe",
+    /// Credit commands
+    credit: Counter "commands.credit",
     /// Produce commands
     kafka_produce: Counter "commands.kafka_produce",
+    /// Messages of JSON sessions
+    json: Counter "commands.json",
     /// Commands that this version does not know
     unknown_command: Counter "errors.unknown_command",
     /// Messages that are not a valid `PubSubReq`
@@ -66,6 +74,8 @@ metrics! {
     protocol_error: Counter "errors.protocol",
     /// Sessions closed for text that is not UTF-8 (1007)
     not_utf8: Counter "errors.not_utf8",
+    /// JSON sessions closed for a binary message (1003)
+    not_text: Counter "errors.not_text",
     /// Sessions closed for a message over the limit (1009)
     message_too_big: Counter "errors.message_too_big",
     /// Sessions closed because their address held too many unfinished messages (1013)
@@ -131,10 +141,15 @@ impl Stats {
             Event::Command(Command::KafkaMultiFetch) => self.kafka_multi_fetch,
             Event::Command(Command::KafkaListOffsets) => self.kafka_list_offsets,
             Event::Command(Command::KafkaMetadata) => self.kafka_metadata,
+            Event::Command(Command::KafkaSubscribe) => self.kafka_subscribe,
+            Event::Command(Command::Unsubscribe) => self.unsubscribe,
+            Event::Command(Command::Credit) => self.credit,
+            Event::Json => self.json,
             Event::UnknownCommand => self.unknown_command,
             Event::WrongCommand => self.wrong_command,
             Event::Error(SessionError::Protocol(_)) => self.protocol_error,
             Event::Error(SessionError::NotUtf8) => self.not_utf8,
+            Event::Error(SessionError::NotText) => self.not_text,
             Event::Error(SessionError::MessageTooBig { .. }) => self.message_too_big,
             Event::Error(SessionError::Evicted) => self.evicted,
             Event::Error(SessionError::OutOfMemory) => self.out_of_memory,

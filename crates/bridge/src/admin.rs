@@ -67,7 +67,7 @@ impl Admin {
     /// Without a cluster: whether sessions are accepted. With one: whether a broker of it answers. Reports nothing
     /// else, because gateways can expose it.
     async fn ready(&self, query: &str) -> Response<Full<Bytes>> {
-        if self.endpoint.drain.is_cancelled() {
+        if self.endpoint.drain.has_begun() {
             return text(StatusCode::SERVICE_UNAVAILABLE, NOT_READY);
         }
         let Some(name) = cluster_name(query) else {

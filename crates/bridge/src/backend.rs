@@ -7,11 +7,11 @@
 //! of a partitioned log: topics have partitions, numbered from 0, and records have offsets.
 
 mod error;
+mod fetched;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 use sluicegate_protocol::ProduceRecord;
@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::error::{CommandError, Fault};
+pub(crate) use self::fetched::{Fetched, first_message};
 
 /// One cluster of a messaging system.
 ///
@@ -39,6 +40,19 @@ pub(crate) trait Backend: Send + Sync {
         fetch: Fetch,
         reservation: &'a mut dyn AnswerReservation,
     ) -> BoxFuture<'a, Result<Fetched, CommandError>>;
+
+    /// The records that a fetch would find without asking the messaging system; `None` if it has to be asked.
+    fn recent(&self, log: Log<'_>, fetch: Fetch) -> Option<Fetched>;
+
+    /// What is known of the log's version.
+    fn version(&self, log: Log<'_>) -> Version;
+
+    /// The offset up to which the log has the records that it had under a leader of this epoch; `None` if the leader does not know.
+    fn end_of_epoch<'a>(
+        &'a self,
+        log: Log<'a>,
+        epoch: i32,
+    ) -> BoxFuture<'a, Result<Option<i64>, CommandError>>;
 
     /// Whether others wait at this offset, the end of the log, and will be told of a record: a wait there needs no look before.
     fn is_watched(&self, log: Log<'_>, offset: i64, committed: bool) -> bool;
@@ -107,6 +121,15 @@ pub(crate) struct Log<'a> {
     pub(crate) partition: i32,
 }
 
+/// What changes when the records of a log can.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Version {
+    /// Distinguishes the topic from others of the same name, before or after it. None: not known.
+    pub(crate) topic_id: Option<u128>,
+    /// Another leader can have other records at the same offsets than the one before. None: not known.
+    pub(crate) leader_epoch: Option<i32>,
+}
+
 /// A fetch from a log.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fetch {
@@ -122,25 +145,6 @@ pub(crate) struct Fetch {
     pub(crate) max_records: usize,
     /// Whether records of open and aborted transactions are left out.
     pub(crate) committed: bool,
-}
-
-/// The result of a fetch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Fetched {
-    /// The `messages` of a `KafkaFetchResp`, encoded. Empty at the end of the log.
-    pub(crate) messages: Bytes,
-    /// The number of records.
-    pub(crate) count: usize,
-    /// The offset to continue from. It can be beyond the requested offset even without records.
-    pub(crate) next_offset: i64,
-    pub(crate) ends: Ends,
-}
-
-impl Fetched {
-    /// No records.
-    pub(crate) fn nothing(next_offset: i64, ends: Ends) -> Self {
-        Self { messages: Bytes::new(), count: 0, next_offset, ends }
-    }
 }
 
 /// A place in a log.

@@ -20,6 +20,7 @@ use tonic_health::server::HealthReporter;
 use crate::admin::Admin;
 use crate::cluster::{Cluster, MAX_RECORDS, Reads, Writes};
 use crate::config::{self, Config, ROUTE_CLUSTERS};
+use crate::drain::Drain;
 use crate::endpoint::Endpoint;
 use crate::fair_permits::FairPermits;
 use crate::kafka::Kafka;
@@ -95,7 +96,8 @@ impl Bridge {
     pub async fn drain(mut self) {
         let by = Instant::now() + self.drain_timeout;
         let writes_due = Instant::now() + self.drain_timeout * 2 / 5;
-        self.endpoint.drain.cancel();
+        // Their commands in flight have half of the time after that.
+        self.endpoint.drain.begin(self.endpoint.open.len(), self.drain_timeout * 3 / 10);
         for service in ["", SERVICE] {
             self.health.set_service_status(service, ServingStatus::NotServing).await;
         }
@@ -184,7 +186,7 @@ impl Endpoint {
             logs,
             warnings: RateLimit::default(),
             health,
-            drain: CancellationToken::new(),
+            drain: Drain::default(),
             writes_due,
             open: TaskTracker::new(),
         }

@@ -1,6 +1,7 @@
 //! A cluster as commands use it: its backend, with the bridge's limits and metrics.
 
 mod gather;
+mod growth;
 mod metadata;
 mod multi_fetch;
 mod produce;
@@ -15,12 +16,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 pub(crate) use self::gather::unanswered;
+pub(crate) use self::growth::Partitions;
 pub(crate) use self::metadata::{DescribedTopic, MetadataPage, TopicSelection};
 pub(crate) use self::multi_fetch::{MAX_PARTITIONS, MultiFetch, Place, WAITER_BYTES};
 pub(crate) use self::produce::{MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_RECORDS, READ_ONLY, Writes};
 pub(crate) use self::write_sequencer::{WriteSequencer, WriteTicket};
 
 use self::gather::gather;
+use self::growth::Growth;
 use self::multi_fetch::PATIENCE;
 use crate::backend::{
     AnswerReservation, Backend, CommandError, Fault, Fetch, Fetched, LOG_END, LOG_START, ListedOffset, Log,
@@ -34,6 +37,7 @@ pub(crate) struct Cluster {
     reads: Reads,
     /// None: the cluster is read-only.
     writes: Option<Writes>,
+    growth: Growth,
     pub(crate) metrics: ClusterMetrics,
 }
 
@@ -53,7 +57,12 @@ impl Cluster {
         writes: Option<Writes>,
         metrics: ClusterMetrics,
     ) -> Self {
-        Self { backend, reads, writes, metrics }
+        Self { backend, reads, writes, growth: Growth::default(), metrics }
+    }
+
+    /// The messaging system, for reads that are part of a command.
+    pub(crate) fn backend(&self) -> &dyn Backend {
+        &*self.backend
     }
 
     /// Defaults and bounds of fetches.
@@ -112,21 +121,27 @@ impl Cluster {
         asked: &[(Log<'_>, i64)],
         committed: bool,
     ) -> Vec<Result<ListedOffset, CommandError>> {
+        self.measured_each(Kind::ListOffsets, self.offsets_of(asked, committed)).await
+    }
+
+    /// The same as part of another command.
+    pub(crate) async fn offsets_of(
+        &self,
+        asked: &[(Log<'_>, i64)],
+        committed: bool,
+    ) -> Vec<Result<ListedOffset, CommandError>> {
         let mut results: Vec<_> = asked.iter().map(|_| Err(unanswered())).collect();
         let reads = asked.iter().enumerate().map(|(number, &(log, timestamp))| async move {
             (number, self.backend.list_offset(log, timestamp, committed).await)
         });
-        let listed = async {
-            gather(reads, None, |(number, listed)| {
-                if let Some(result) = results.get_mut(number) {
-                    *result = listed;
-                }
-                Instant::now().checked_add(LISTING_PATIENCE)
-            })
-            .await;
-            results
-        };
-        self.measured_each(Kind::ListOffsets, listed).await
+        gather(reads, None, |(number, listed)| {
+            if let Some(result) = results.get_mut(number) {
+                *result = listed;
+            }
+            Instant::now().checked_add(LISTING_PATIENCE)
+        })
+        .await;
+        results
     }
 
     /// Adds the ends of their logs to errors of offsets that are not between them, as far as they are known soon.
@@ -222,7 +237,7 @@ impl Cluster {
     }
 
     /// Records a command's outcome and duration.
-    async fn measured<T>(
+    pub(crate) async fn measured<T>(
         &self,
         kind: Kind,
         command: impl Future<Output = Result<T, CommandError>>,

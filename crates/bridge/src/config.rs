@@ -126,7 +126,8 @@ pub struct Session {
     pub ping_interval: Duration,
     /// `close_timeout_ms`: how long the last message can take. Default 5 s.
     pub close_timeout: Duration,
-    /// `drain_timeout_ms`: from SIGTERM to the exit, half of it for commands in flight. Default 10 s.
+    /// `drain_timeout_ms`: from SIGTERM to the exit. Clients are told to go within three tenths of it, and then have half of it for
+    /// commands in flight. Default 10 s.
     pub drain_timeout: Duration,
 }
 

@@ -35,6 +35,7 @@ use self::refusal::{Form, Refusal};
 use self::request_kind::RequestKind;
 use crate::cluster::Cluster;
 use crate::config::Secret;
+use crate::drain::Drain;
 use crate::fair_permits::FairPermits;
 use crate::metrics::Metrics;
 use crate::rate_limit::RateLimit;
@@ -68,8 +69,7 @@ pub(crate) struct Endpoint {
     pub(crate) logs: SharedLog,
     pub(crate) warnings: RateLimit,
     pub(crate) health: Routes,
-    /// Cancelled when the bridge is shutting down.
-    pub(crate) drain: CancellationToken,
+    pub(crate) drain: Drain,
     /// Cancelled when writes must be answered with what is known.
     pub(crate) writes_due: CancellationToken,
     /// Sessions and plain HTTP requests in progress.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use http::HeaderMap;
 use sluicegate_protocol::error_code::{INVALID_REQUEST, TOPIC_AUTHORIZATION_FAILED};
 use sluicegate_protocol::{
-    CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaMetadata, CmdKafkaMultiFetch, Isolation,
-    ProduceRecord, metadata,
+    CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaMetadata, CmdKafkaMultiFetch,
+    CmdKafkaSubscribe, Isolation, ProduceRecord, metadata,
 };
 use sluicegate_ws_session::source::Source;
 
@@ -19,6 +19,7 @@ use crate::cluster::{
     Cluster, DescribedTopic, MetadataPage, MultiFetch, Place, Reads, TopicSelection, WriteTicket,
     topic_denied, unanswered,
 };
+use crate::delivery::{Subscribe, Subscription};
 use crate::metrics::{Kind, Outcome};
 use crate::topics::Topics;
 
@@ -113,6 +114,11 @@ impl Grant {
             }
             fetched => fetched,
         }
+    }
+
+    /// The largest answer in bytes of a fetch that asks for `max_bytes`; 0: as many as the bridge allows.
+    pub(crate) fn max_fetch_bytes(&self, max_bytes: u32) -> usize {
+        max_fetch_bytes(max_bytes, self.cluster.reads())
     }
 
     /// Reads records of many partitions: see [`Cluster::multi_fetch`]. The results are in the order of the command.
@@ -225,6 +231,23 @@ impl Grant {
         Ok(page)
     }
 
+    /// Begins a subscription.
+    ///
+    /// # Errors
+    /// The command is refused, or a topic cannot be read now.
+    ///
+    /// # Cancel safety
+    /// A drop abandons the reads.
+    pub(crate) async fn subscribe(&self, command: CmdKafkaSubscribe) -> Result<Subscription, CommandError> {
+        for source in &command.sources {
+            self.check_read(Kind::Subscribe, &source.topic)?;
+        }
+        let subscribe = Subscribe::of(command, self.cluster.reads()).inspect_err(|_| {
+            self.cluster.metrics.answered(Kind::Subscribe, Outcome::Refused);
+        })?;
+        Subscription::open(&self.cluster, subscribe).await
+    }
+
     /// Writes records in the order of tickets: see [`Cluster::produce`].
     ///
     /// # Cancel safety
@@ -267,15 +290,19 @@ impl Grant {
     }
 }
 
+fn max_fetch_bytes(max_bytes: u32, defaults: Reads) -> usize {
+    match usize::try_from(max_bytes).unwrap_or(usize::MAX) {
+        0 => defaults.max_bytes,
+        max_bytes => max_bytes.min(defaults.max_bytes),
+    }
+}
+
 /// The fetch of a command, within the bridge's bounds.
 fn bounded(fetch: &CmdKafkaFetch, defaults: Reads) -> Fetch {
     let size = |bytes: u32| usize::try_from(bytes).unwrap_or(usize::MAX);
     Fetch {
         offset: fetch.offset,
-        max_bytes: match size(fetch.max_bytes) {
-            0 => defaults.max_bytes,
-            max_bytes => max_bytes.min(defaults.max_bytes),
-        },
+        max_bytes: max_fetch_bytes(fetch.max_bytes, defaults),
         wait: fetch
             .max_wait_ms
             .map_or(defaults.wait, |wait| Duration::from_millis(wait.into()).min(MAX_WAIT)),

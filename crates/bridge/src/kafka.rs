@@ -37,7 +37,7 @@ use self::incidents::Incidents;
 use self::writer::{NoProducer, Writer};
 use crate::backend::{
     AnswerReservation, Backend, CommandError, Fault, Fetch, Fetched, HandedOver, ListedOffset, Log,
-    Partition, Replica,
+    Partition, Replica, Version,
 };
 use crate::metrics::WriteMetrics;
 
@@ -89,6 +89,26 @@ impl Backend for Kafka {
     ) -> BoxFuture<'a, Result<Fetched, CommandError>> {
         let fetched = read::fetch(&self.reader, log, fetch, reservation);
         fetched.map(|fetched| fetched.map_err(|error| self.failed(&error))).boxed()
+    }
+
+    fn recent(&self, log: Log<'_>, fetch: Fetch) -> Option<Fetched> {
+        self.reader.recent(read::now(log, fetch)).map(read::fetched)
+    }
+
+    fn version(&self, log: Log<'_>) -> Version {
+        let version = self.reader.version(log.topic, log.partition);
+        version.map_or_else(Version::default, |sluicegate_reader::Version { topic_id, leader_epoch }| {
+            Version { topic_id, leader_epoch }
+        })
+    }
+
+    fn end_of_epoch<'a>(
+        &'a self,
+        log: Log<'a>,
+        epoch: i32,
+    ) -> BoxFuture<'a, Result<Option<i64>, CommandError>> {
+        let end = self.reader.end_of_epoch(log.topic, log.partition, epoch);
+        end.map(|end| end.map_err(|error| self.failed(&error))).boxed()
     }
 
     fn is_watched(&self, log: Log<'_>, offset: i64, committed: bool) -> bool {

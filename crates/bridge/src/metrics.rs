@@ -67,6 +67,8 @@ pub(crate) enum Kind {
     Produce,
     /// The list of topics, or where one is.
     Topics,
+    /// The beginning of a subscription.
+    Subscribe,
     /// Nothing that this version knows, or nothing that can be read.
     Unknown,
 }
@@ -251,6 +253,7 @@ impl ClusterMetrics {
         let reason = match error {
             SessionError::Protocol(_) => "protocol",
             SessionError::NotUtf8 => "not_utf8",
+            SessionError::NotText => "not_text",
             SessionError::MessageTooBig { .. } => "message_too_big",
             SessionError::Evicted => "evicted",
             SessionError::OutOfMemory => "out_of_memory",
@@ -267,7 +270,7 @@ impl ClusterMetrics {
 }
 
 impl Kind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Ping,
         Self::Fetch,
         Self::ListOffset,
@@ -275,6 +278,7 @@ impl Kind {
         Self::ListOffsets,
         Self::Produce,
         Self::Topics,
+        Self::Subscribe,
         Self::Unknown,
     ];
 
@@ -287,6 +291,7 @@ impl Kind {
             Self::ListOffsets => "list_offsets",
             Self::Produce => "produce",
             Self::Topics => "topics",
+            Self::Subscribe => "subscribe",
             Self::Unknown => "unknown",
         }
     }

@@ -4,10 +4,12 @@ mod idle_connections;
 mod version;
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -19,6 +21,7 @@ use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::yield_now;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -225,14 +228,32 @@ async fn run<C>(
 where
     C: Future<Output = hyper::Result<()>>,
 {
-    let mut connection = std::pin::pin!(connection);
+    let mut connection = pin!(connection);
     tokio::select! {
-        served = connection.as_mut() => served,
+        served = after_others(connection.as_mut()) => served,
         () = close.cancelled() => {
             shut_down(connection.as_mut());
             connection.await
         }
     }
+}
+
+/// Runs a connection after the tasks that are ready when it is woken.
+///
+/// The runtime would run it as soon as its first stream has something to send, and a record for a thousand streams would leave in a
+/// thousand writes. This way, one write takes what many streams have to send.
+async fn after_others<C: Future>(mut connection: Pin<&mut C>) -> C::Output {
+    let mut is_turn = true;
+    poll_fn(|cx| {
+        is_turn = !is_turn;
+        if is_turn {
+            return connection.as_mut().poll(cx);
+        }
+        // Wakes this task again, behind the others.
+        let _ = pin!(yield_now()).poll(cx);
+        Poll::Pending
+    })
+    .await
 }
 
 /// Streams that a gateway can reset before they are accepted, for clients that leave at once. The HTTP/2 library's

@@ -3,9 +3,10 @@
 //! 1. [`transport`]: the bytes of an upgraded stream, of a request's and a response's body, or of a client's WebSocket,
 //!    whose frames [`websocket`] turns into gRPC messages
 //! 2. [`frames`]: bytes become gRPC messages
-//! 3. [`request`]: a message becomes a request
+//! 3. [`request`]: a message becomes a request; [`json`] has the codec of JSON sessions
 //! 4. [`command`]: a command runs within the client's [`Grant`]
-//! 5. [`answer`], [`outbox`]: answers become writes
+//! 5. [`subscriptions`]: what was subscribed to is delivered
+//! 6. [`answer`], [`outbox`]: answers become writes
 //!
 //! Memory is bounded by reservation: a request starts only when its largest possible answer fits into the session's
 //! answer bytes. Its reservation ends when the transport has taken the answer. Commands for the cluster and requests
@@ -19,12 +20,15 @@ mod command;
 mod command_limits;
 mod end;
 mod frames;
+mod item;
+mod json;
 mod keepalive;
 mod lane;
 mod outbox;
 mod peer;
 mod request;
 mod reservation;
+mod subscriptions;
 mod transport;
 mod websocket;
 
@@ -36,14 +40,17 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use sluicegate_protocol::CmdCredit;
+use sluicegate_protocol::codec::Codec;
 use sluicegate_protocol::control_req;
 use sluicegate_protocol::control_resp::Control;
 use sluicegate_protocol::error_code::INVALID_REQUEST;
 use sluicegate_ws_session::request::{UNKNOWN, WRONG};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, timeout};
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 pub(crate) use self::answer::MAX_RESULT_BYTES;
 pub(crate) use self::end::End;
@@ -58,9 +65,11 @@ use self::outbox::Outbox;
 use self::peer::{Disconnected, Input, read_meanwhile, read_to_end};
 use self::request::Request;
 use self::reservation::Reservation;
+use self::subscriptions::Subscriptions;
 use self::transport::Output;
 use crate::backend::{CommandError, Fault};
 use crate::cluster::{WriteSequencer, WriteTicket};
+use crate::drain::Drain;
 use crate::grant::Grant;
 use crate::metrics::{Kind, Outcome};
 
@@ -87,12 +96,13 @@ pub(crate) struct Limits {
 /// A drop cancels the commands in flight and closes the transport without a last message.
 pub(crate) fn run(
     transport: Transport,
+    codec: Codec,
     grant: Grant,
     limits: &Limits,
-    drain: CancellationToken,
+    drain: Drain,
 ) -> impl Future<Output = End> {
     // An async function would keep room for its arguments beside the session.
-    let mut session = Session::new(transport, grant, limits, drain);
+    let mut session = Session::new(transport, codec, grant, limits, drain);
     async move {
         let end = session.serve().await;
         session.finish(&end).await;
@@ -101,6 +111,7 @@ pub(crate) fn run(
 }
 
 struct Session<'a> {
+    codec: Codec,
     limits: &'a Limits,
     grant: Grant,
     input: Input,
@@ -111,6 +122,7 @@ struct Session<'a> {
     /// Requests that the session answers itself.
     own: Lane,
     commands: FuturesUnordered<CommandInFlight>,
+    subscriptions: Subscriptions,
     /// Orders the commands that write by their arrival.
     sequencer: WriteSequencer,
     outbox: Outbox,
@@ -119,7 +131,8 @@ struct Session<'a> {
     answered: usize,
     keepalive: Keepalive,
     timer: Pin<Box<Sleep>>,
-    drain: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Ready when the session has to end because the bridge shuts down.
+    drain: BoxFuture<'static, ()>,
     /// While draining: when to stop waiting for commands.
     drain_by: Option<Instant>,
 }
@@ -130,6 +143,7 @@ type CommandInFlight = Pin<Box<dyn Future<Output = (Answer, OwnedSemaphorePermit
 /// An event that wakes a session.
 enum Event {
     Answered(Answer, OwnedSemaphorePermit),
+    Delivered(Answer, Option<OwnedSemaphorePermit>),
     Admitted(Request, OwnedSemaphorePermit),
     Input(Bytes),
     Wrote,
@@ -139,10 +153,11 @@ enum Event {
 }
 
 impl<'a> Session<'a> {
-    fn new(transport: Transport, grant: Grant, limits: &'a Limits, drain: CancellationToken) -> Self {
+    fn new(transport: Transport, codec: Codec, grant: Grant, limits: &'a Limits, drain: Drain) -> Self {
         let now = Instant::now();
         let keepalive = Keepalive::new(limits.ping_interval, now);
         Self {
+            codec,
             limits,
             grant,
             input: transport.input,
@@ -151,13 +166,14 @@ impl<'a> Session<'a> {
             kafka: Lane::new(limits.answer_bytes, limits.max_commands, limits.max_request_bytes),
             own: Lane::new(OWN_ANSWER_BYTES, 1, limits.max_request_bytes),
             commands: FuturesUnordered::new(),
+            subscriptions: Subscriptions::new(),
             sequencer: WriteSequencer::default(),
-            outbox: Outbox::default(),
+            outbox: Outbox::new(codec),
             output: transport.output,
             answered: 0,
             timer: Box::pin(tokio::time::sleep_until(keepalive.deadline(now, false))),
             keepalive,
-            drain: Box::pin(drain.cancelled_owned()),
+            drain: drain.turn().boxed(),
             drain_by: None,
         }
     }
@@ -175,6 +191,7 @@ impl<'a> Session<'a> {
             tokio::task::consume_budget().await;
             match std::future::poll_fn(|cx| self.poll_event(cx)).await {
                 Event::Answered(answer, reserved) => self.push(answer, Some(reserved)),
+                Event::Delivered(answer, reserved) => self.push(answer, reserved),
                 Event::Admitted(request, reserved) => self.start(request, reserved),
                 Event::Input(chunk) => {
                     let now = Instant::now();
@@ -223,13 +240,17 @@ impl<'a> Session<'a> {
         if let Poll::Ready(event) = self.poll_requests(cx) {
             return Poll::Ready(event);
         }
+        // After requests: a flood must not delay a ping.
+        if let Poll::Ready((answer, reserved)) = self.subscriptions.poll_next(cx) {
+            return Poll::Ready(Event::Delivered(answer, reserved));
+        }
         if let Poll::Ready(event) = self.poll_output(cx) {
             return Poll::Ready(event);
         }
         if self.output.poll_gone(cx).is_ready() {
             return Poll::Ready(Event::Left);
         }
-        if self.drain_by.is_none() && self.drain.as_mut().poll(cx).is_ready() {
+        if self.drain_by.is_none() && self.drain.poll_unpin(cx).is_ready() {
             return Poll::Ready(Event::Draining);
         }
         self.timer.as_mut().poll(cx).map(|()| Event::Timer)
@@ -268,7 +289,7 @@ impl<'a> Session<'a> {
         while self.takes_requests() {
             let Some(message) = self.frames.next().map_err(End::Unreadable)? else { break };
             let len = message.len();
-            match Request::parse(message) {
+            match Request::parse(message, self.codec) {
                 Request::Nothing
                 | Request::Control(control_req::Control::Alive(_) | control_req::Control::Padding(_)) => {}
                 Request::Control(control_req::Control::Unfinished(number)) => {
@@ -304,22 +325,34 @@ impl<'a> Session<'a> {
     fn reservation_bytes(&self, request: &Request, len: usize) -> u32 {
         let max_fetch_bytes = self.grant.cluster.reads().max_bytes;
         let body = match request {
-            Request::Ping { state, .. } => state.len(),
-            Request::Command { command: command @ (Command::Produce(_) | Command::Metadata(_)), .. } => {
-                command.max_answer_bytes(max_fetch_bytes).saturating_add(len)
+            // As text, its state takes no more bytes than in the request.
+            Request::Ping { .. } => len,
+            Request::Command { command, encoding, .. } => {
+                let answer = command.max_answer_bytes(max_fetch_bytes, *encoding);
+                match command {
+                    Command::Produce(_) | Command::Metadata(_) => answer.saturating_add(len),
+                    Command::Fetch(_)
+                    | Command::ListOffset(_)
+                    | Command::MultiFetch(_)
+                    | Command::ListOffsets(_) => answer,
+                }
             }
-            Request::Command { command, .. } => command.max_answer_bytes(max_fetch_bytes),
             Request::Control(control_req::Control::Pong(payload)) => payload.len(),
             Request::Control(control_req::Control::Refusal(refusal)) => refusal.message.len(),
-            Request::TooMany { .. } => MAX_ERROR_BYTES,
-            Request::Control(_) | Request::Nothing | Request::Unknown { .. } | Request::Wrong => 0,
+            Request::Invalid { .. } | Request::Subscribe { .. } => MAX_ERROR_BYTES,
+            Request::Control(_)
+            | Request::Nothing
+            | Request::Unsubscribe { .. }
+            | Request::Credit(_)
+            | Request::Unknown { .. }
+            | Request::Wrong => 0,
         };
         u32::try_from(body.saturating_add(ENVELOPE_BYTES)).unwrap_or(u32::MAX).min(self.limits.answer_bytes)
     }
 
     fn start(&mut self, request: Request, reserved: OwnedSemaphorePermit) {
         let answer = match request {
-            Request::Command { sequence, command } => {
+            Request::Command { sequence, command, encoding } => {
                 let grant = self.grant.clone();
                 let ticket = match command {
                     Command::Produce(_) => self.sequencer.next(),
@@ -331,7 +364,7 @@ impl<'a> Session<'a> {
                 };
                 let mut reservation = Reservation::new(reserved);
                 let running = async move {
-                    let answer = command.run(sequence, &grant, ticket, &mut reservation).await;
+                    let answer = command.run(sequence, encoding, &grant, ticket, &mut reservation).await;
                     (answer, reservation.into_permit())
                 };
                 self.commands.push(Box::pin(running));
@@ -345,13 +378,26 @@ impl<'a> Session<'a> {
             Request::Control(control_req::Control::Refusal(refusal)) => {
                 Answer::refusal(refusal.sequence, &refusal.message)
             }
-            Request::TooMany { sequence, kind, exceeded } => {
+            Request::Invalid { sequence, kind, message } => {
                 self.grant.cluster.metrics.answered(kind, Outcome::Refused);
-                let error = CommandError::new(Fault::Invalid, INVALID_REQUEST, exceeded);
+                let error = CommandError::new(Fault::Invalid, INVALID_REQUEST, message);
                 Answer::failed(sequence, format_args!("run the command"), error)
+            }
+            Request::Subscribe { sequence, command, encoding } => {
+                match self.subscriptions.open(sequence, &self.grant, command, encoding) {
+                    Ok(()) => return,
+                    Err(error) => Answer::failed(sequence, format_args!("subscribe"), error),
+                }
+            }
+            Request::Unsubscribe { sequence, subscription } => {
+                self.subscriptions.close(subscription);
+                Answer::unsubscribed(sequence)
             }
             Request::Unknown { sequence } => self.refuse(sequence, UNKNOWN),
             Request::Wrong => self.refuse(0, WRONG),
+            Request::Credit(CmdCredit { subscription, bytes }) => {
+                return self.subscriptions.add_credit(subscription, bytes);
+            }
             Request::Nothing | Request::Control(_) => return,
         };
         self.push(answer, Some(reserved));
@@ -432,6 +478,7 @@ impl<'a> Session<'a> {
     /// side. Dropping the stream earlier would reset it and lose data in flight.
     async fn finish(&mut self, end: &End) {
         self.commands.clear();
+        self.subscriptions.clear();
         let Some(close) = end.close() else { return };
         self.outbox.push(Answer::close(close), None);
         let within = if *end == End::Left { LEFT_TIMEOUT } else { self.limits.close_timeout };
@@ -488,7 +535,10 @@ fn decoded_bytes(request: &Request) -> usize {
     match request {
         Request::Command { command, .. } => command.decoded_bytes(),
         Request::Ping { .. }
-        | Request::TooMany { .. }
+        | Request::Invalid { .. }
+        | Request::Subscribe { .. }
+        | Request::Unsubscribe { .. }
+        | Request::Credit(_)
         | Request::Control(_)
         | Request::Nothing
         | Request::Unknown { .. }

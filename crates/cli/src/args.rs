@@ -1,6 +1,7 @@
 //! The command line.
 
 mod help;
+mod subscribe;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,6 +14,7 @@ use sluicegate_client::At;
 use crate::position::{self, Position};
 use crate::stderr::{printable, say};
 use crate::template::{self, Template};
+pub(crate) use subscribe::{OnLag, Subscribe};
 
 /// Read and write Kafka topics through a Sluicegate gateway
 ///
@@ -37,6 +39,7 @@ impl Args {
             | Command::Topics(Topics { headers, .. })
             | Command::ListOffsets(ListOffsets { headers, .. })
             | Command::Fetch(Fetch { headers, .. })
+            | Command::Subscribe(Subscribe { headers, .. })
             | Command::Produce(Produce { headers, .. }) => &headers.headers[..],
             Command::Completions(_) => &[],
         };
@@ -100,6 +103,7 @@ pub(crate) enum Command {
     Topics(Topics),
     ListOffsets(ListOffsets),
     Fetch(Fetch),
+    Subscribe(Subscribe),
     Produce(Produce),
     Completions(Completions),
 }
@@ -170,9 +174,9 @@ pub(crate) struct ListOffsets {
 /// then exits. Fails if a partition makes no progress below its log end within --timeout. Temporary errors are
 /// retried: for up to 30 s, or with --follow until Ctrl-C.
 ///
-/// Without --partition, fetch reads all partitions that exist at the start. Messages of one partition are printed in order, those of different partitions as they arrive.
+/// Without --partition, fetch reads all partitions that exist at the start, with --follow also those that the topic gets later. Messages of one partition are printed in order, those of different partitions as they arrive.
 #[derive(Debug, clap::Args)]
-#[command(after_help = help::FETCH)]
+#[command(after_help = help::OUTPUT)]
 pub(crate) struct Fetch {
     /// Name of the topic
     #[arg(value_parser = topic)]
@@ -197,12 +201,21 @@ pub(crate) struct Fetch {
     /// Exit after this many messages, counted over all partitions
     #[arg(short, long, allow_negative_numbers = true, value_parser = count)]
     pub(crate) count: Option<u64>,
-    /// Wait for new messages at the log end, until Ctrl-C
+    /// Wait for new messages at the log end, until Ctrl-C, as `subscribe` does
     #[arg(long)]
     pub(crate) follow: bool,
     /// Exit at the log end of all partitions; this is the default
     #[arg(short, conflicts_with = "follow")]
     pub(crate) exit_at_end: bool,
+    #[command(flatten)]
+    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) headers: Headers,
+}
+
+/// How a message is printed.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Output {
     /// Format of a message, see below
     #[arg(short, long, value_parser = Template::parse, conflicts_with_all = ["json", "key_delimiter", "delimiter"])]
     pub(crate) format: Option<Template>,
@@ -218,8 +231,6 @@ pub(crate) struct Fetch {
     /// Print NULL for null keys and values; by default they are empty
     #[arg(short = 'Z', long, conflicts_with = "json")]
     pub(crate) null: bool,
-    #[command(flatten)]
-    pub(crate) headers: Headers,
 }
 
 /// Kafka's `isolation.level`.

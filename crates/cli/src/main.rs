@@ -2,8 +2,9 @@
 //!
 //! 1. [`args`] parses the command line; [`position`] and [`template`] parse the two small languages in it
 //! 2. [`settings`] adds what the environment and the [`config`] file say about URL, [`header`]s and TLS
-//! 3. [`ping`], [`topics`], [`list_offsets`], [`fetch`] and [`produce`] are the commands; [`partitions`] finds a topic's
-//!    partitions, [`records`] reads the records to produce, [`json`] reads and writes JSON lines
+//! 3. [`ping`], [`topics`], [`list_offsets`], [`fetch`], [`subscribe`] and [`produce`] are the commands; [`partitions`] finds a
+//!    topic's partitions, [`records`] reads the records to produce, [`json`] reads and writes JSON lines, [`mod@print`] writes
+//!    messages and [`tally`] counts them
 //! 4. [`stdout`] takes payload, [`stderr`] everything else, [`progress`] and the debug log included
 //! 5. [`failure`] turns errors into messages and an exit code
 
@@ -20,12 +21,15 @@ mod list_offsets;
 mod partitions;
 mod ping;
 mod position;
+mod print;
 mod produce;
 mod progress;
 mod records;
 mod settings;
 mod stderr;
 mod stdout;
+mod subscribe;
+mod tally;
 mod template;
 mod topics;
 
@@ -105,6 +109,11 @@ async fn run(args: &Args, settings: Settings, url: &str) -> Result<(), Failure> 
         Command::Fetch(fetch) => {
             let client = connect(args, settings, &mut interrupt).await?;
             fetch::run(fetch, gateway, &client, &mut stdout, &mut interrupt).await?;
+            close(client).await
+        }
+        Command::Subscribe(subscribe) => {
+            let client = connect(args, settings, &mut interrupt).await?;
+            subscribe::run(subscribe, gateway, &client, &mut stdout, &mut interrupt).await?;
             close(client).await
         }
         Command::Produce(produce) => {

@@ -1,10 +1,13 @@
 //! The partitions of a topic, and their offsets. Servers that are too old to know many at once are asked for each.
 
 use std::fmt::Display;
+use std::iter::once;
 
 use futures_util::stream::{self, StreamExt as _};
 use sluicegate_client::{At, Client, Error, Isolation, ListedOffset, OffsetQuery};
 use sluicegate_protocol::error_code::UNKNOWN_TOPIC_OR_PARTITION;
+
+use crate::position::Position;
 
 /// The numbers of the partitions of `topic`, in order.
 pub(crate) async fn find(client: &Client, topic: &str) -> Result<Vec<i32>, Error> {
@@ -55,6 +58,37 @@ pub(crate) async fn offsets(
         Err(error) => Err(failed_to(at_partition("list offset", topic, query.partition), error)),
     };
     Ok(listed.into_iter().zip(&queries).map(result).collect())
+}
+
+/// A partition, and where a read of it begins.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Begin {
+    pub(crate) partition: i32,
+    pub(crate) from: i64,
+    /// The log end now.
+    pub(crate) end: i64,
+}
+
+/// Where a read from `position` on begins in these partitions of `topic`, or in all if none is given.
+pub(crate) async fn begins(
+    client: &Client,
+    topic: &str,
+    partitions: &[i32],
+    position: Position,
+    isolation: Isolation,
+) -> Result<Vec<Begin>, Error> {
+    let found = if partitions.is_empty() { find(client, topic).await? } else { partitions.to_vec() };
+    let wanted: Vec<At> = once(At::Latest).chain(position.query()).collect();
+    let queries = found.iter().flat_map(|partition| wanted.iter().map(|at| (*partition, *at)));
+    let listed = offsets(client, topic, queries, isolation).await?;
+    let listed = listed.into_iter().collect::<Result<Vec<Option<i64>>, Error>>()?;
+    let begin = |(partition, offsets): (i32, &[Option<i64>])| {
+        let end = offsets.first().copied().flatten();
+        let end = end.ok_or_else(|| Error::Protocol { detail: "it knows no log end".into() })?;
+        let from = position.resolve(offsets.get(1).copied().flatten(), end);
+        Ok(Begin { partition, from, end })
+    };
+    found.into_iter().zip(listed.chunks(wanted.len())).map(begin).collect()
 }
 
 /// Says in the error of one result of many what failed, as the server does in the error of a command.

@@ -70,9 +70,11 @@ impl Kind {
     fn of(command: &Command) -> Option<Self> {
         match command {
             Command::Topics(_) => Some(Self::Rest),
-            Command::Ping(_) | Command::ListOffsets(_) | Command::Fetch(_) | Command::Produce(_) => {
-                Some(Self::WebSocket)
-            }
+            Command::Ping(_)
+            | Command::ListOffsets(_)
+            | Command::Fetch(_)
+            | Command::Subscribe(_)
+            | Command::Produce(_) => Some(Self::WebSocket),
             Command::Completions(_) => None,
         }
     }

@@ -26,10 +26,10 @@ pub struct Builder {
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<Tls>,
     pub(crate) max_message_bytes: usize,
-    max_in_flight: usize,
+    pub(crate) max_in_flight: usize,
     pub(crate) connect_timeout: Duration,
     pub(crate) request_timeout: Duration,
-    retries: Retries,
+    pub(crate) retries: Retries,
 }
 
 /// Shows no value of a header: it may be a secret.
@@ -127,7 +127,7 @@ impl Builder {
         let socket = timeout(self.connect_timeout, self.open(request))
             .await
             .map_err(|_| ConnectError::Timeout { after: self.connect_timeout })??;
-        Ok(Client::new(socket, self.max_in_flight, self.request_timeout, self.retries))
+        Ok(Client::new(socket, self))
     }
 
     async fn open(&self, request: Request) -> Result<Socket, ConnectError> {

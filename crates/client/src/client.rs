@@ -1,41 +1,31 @@
 //! An open session and its commands.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use prost::Message as _;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{
-    CmdEmpty, CmdKafkaListOffset, CmdKafkaProduce, CmdPing, ErrorResp, ProduceRecord, PubSubReq,
-};
-use tokio::sync::{Semaphore, mpsc};
+use sluicegate_protocol::{CmdKafkaListOffset, CmdKafkaProduce, CmdPing, ProduceRecord};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tracing::debug;
 
-use crate::connection::{self, Socket};
+use crate::connection::Socket;
 use crate::fetch::{NO_WAIT, Wait};
-use crate::pending::Pending;
 use crate::produce::outcome;
-use crate::retry::Retries;
+use crate::session::{Session, name};
 use crate::{Builder, ConnectError, Error, FetchOptions, Fetched, RecordError, Walk, Written, many};
 
 /// An open session.
 ///
-/// Commands run concurrently and are answered in any order; share a client by reference or in an `Arc`. Dropping it
-/// sends a Close without waiting for the answer; [`close`](Self::close) waits. A task on the runtime that opened the
-/// session answers the server's WebSocket pings.
+/// Commands run concurrently and are answered in any order; share a client by reference or in an `Arc`. Dropping it and its
+/// [subscriptions](Self::subscribe) sends a Close without waiting for the answer; [`close`](Self::close) waits. A task on the
+/// runtime that opened the session answers the server's WebSocket pings.
 #[derive(Debug)]
 pub struct Client {
-    requests: mpsc::Sender<Bytes>,
-    pending: Arc<Pending>,
-    slots: Semaphore,
-    sequence: AtomicI64,
-    request_timeout: Duration,
-    retries: Retries,
+    pub(crate) session: Arc<Session>,
+    pub(crate) builder: Builder,
     task: JoinHandle<Result<(), Error>>,
 }
 
@@ -81,17 +71,9 @@ impl Client {
         Builder::new(url.into())
     }
 
-    pub(crate) fn new(
-        socket: Socket,
-        max_in_flight: usize,
-        request_timeout: Duration,
-        retries: Retries,
-    ) -> Self {
-        let (requests, queue) = mpsc::channel(max_in_flight);
-        let pending = Arc::new(Pending::new());
-        let task = tokio::spawn(connection::run(socket, queue, Arc::clone(&pending)));
-        let slots = Semaphore::new(max_in_flight);
-        Self { requests, pending, slots, sequence: AtomicI64::new(1), request_timeout, retries, task }
+    pub(crate) fn new(socket: Socket, builder: Builder) -> Self {
+        let (session, task) = Session::new(socket, builder.max_in_flight);
+        Self { session: Arc::new(session), builder, task }
     }
 
     /// Sends `state` to the bridge and back.
@@ -102,7 +84,11 @@ impl Client {
     /// # Errors
     /// [`Error`]
     pub async fn ping(&self, state: impl Into<Bytes>) -> Result<Bytes, Error> {
-        match self.command(Req::CmdPing(CmdPing { state: state.into() }), self.request_timeout).await? {
+        match self
+            .session
+            .command(Req::CmdPing(CmdPing { state: state.into() }), self.builder.request_timeout)
+            .await?
+        {
             Resp::PongResp(pong) => Ok(pong.state),
             other => Err(mismatch("a pong", &other)),
         }
@@ -175,7 +161,11 @@ impl Client {
         records: Vec<ProduceRecord>,
     ) -> Result<Vec<Result<Written, RecordError>>, Error> {
         let count = records.len();
-        match self.answer(Req::CmdKafkaProduce(CmdKafkaProduce { records }), self.request_timeout).await? {
+        match self
+            .session
+            .answer(Req::CmdKafkaProduce(CmdKafkaProduce { records }), self.builder.request_timeout)
+            .await?
+        {
             Resp::ErrorResp(error) => Ok(vec![Err(error.into()); count]),
             Resp::KafkaProduceResp(answer) if answer.results.len() == count => {
                 Ok(answer.results.into_iter().map(outcome).collect())
@@ -193,7 +183,7 @@ impl Client {
         Walk::new(self, topic.into(), partition, from)
     }
 
-    /// Sends a Close and waits up to 5 s for the server's.
+    /// Sends a Close and waits up to 5 s for the server's. Ends the subscriptions of this connection, too.
     ///
     /// # Cancel safety
     /// The session ends all the same, in the background.
@@ -201,20 +191,19 @@ impl Client {
     /// # Errors
     /// Why the session had ended before, or [`Error::Timeout`] if the server did not answer.
     pub async fn close(self) -> Result<(), Error> {
-        let Self { requests, task, .. } = self;
-        drop(requests);
-        task.await.unwrap_or_else(|why| Err(Error::Lost { detail: why.to_string() }))
+        self.session.close();
+        self.task.await.unwrap_or_else(|why| Err(Error::Lost { detail: why.to_string() }))
     }
 
     /// The answer to a command that changes nothing: it is repeated if that can help.
     pub(crate) async fn read(&self, command: Req, wait: Wait) -> Result<Resp, Error> {
-        let limit = self.request_timeout.saturating_add(wait.longest);
+        let limit = self.builder.request_timeout.saturating_add(wait.longest);
         let mut retries: u32 = 0;
         // Since the first failure, without the waits.
         let mut elapsed = Duration::ZERO;
         loop {
             let start = Instant::now();
-            let answer = self.command(command.clone(), limit).await;
+            let answer = self.session.command(command.clone(), limit).await;
             if retries > 0 {
                 elapsed = elapsed.saturating_add(start.elapsed().saturating_sub(wait.wanted));
             }
@@ -222,70 +211,13 @@ impl Client {
                 Ok(answer) => many::partial_failure(answer),
                 Err(error) => Some(error.clone()),
             };
-            let pause = failure.and_then(|error| self.retries.pause(&error, retries, elapsed));
+            let pause = failure.and_then(|error| self.builder.retries.pause(&error, retries, elapsed));
             let Some(pause) = pause else { return answer };
             retries = retries.saturating_add(1);
             elapsed = elapsed.saturating_add(pause);
             debug!("{} failed, retry {retries} in {pause:?}", name(&command));
             sleep(pause).await;
         }
-    }
-
-    async fn command(&self, command: Req, limit: Duration) -> Result<Resp, Error> {
-        let (name, is_newer) = (name(&command), is_newer(&command));
-        match self.answer(command, limit).await? {
-            Resp::ErrorResp(ErrorResp { code: 0, message, .. }) if is_newer && message == UNKNOWN => {
-                Err(Error::CommandUnsupported { command: name })
-            }
-            Resp::ErrorResp(error) => Err(Error::command(error)),
-            answer => Ok(answer),
-        }
-    }
-
-    async fn answer(&self, command: Req, limit: Duration) -> Result<Resp, Error> {
-        timeout(limit, self.exchange(command)).await.unwrap_or(Err(Error::Timeout { after: limit }))
-    }
-
-    async fn exchange(&self, command: Req) -> Result<Resp, Error> {
-        let _slot = self.slots.acquire().await.map_err(|_| self.pending.ended())?;
-        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
-        let name = name(&command);
-        let request = encode(sequence, command);
-        let answer = self.pending.register(sequence)?;
-        let start = Instant::now();
-        debug!("sending {name} {sequence}, {} bytes", request.len());
-        self.requests.send(request.into()).await.map_err(|_| self.pending.ended())?;
-        let answer = answer.wait().await?;
-        debug!("{name} {sequence} answered with {} bytes after {:?}", answer.encoded_len(), start.elapsed());
-        Ok(answer)
-    }
-}
-
-/// The bytes of a request.
-fn encode(sequence: i64, command: Req) -> Vec<u8> {
-    // The last command counts. Apache APISIX does not see those that it does not know, and would answer nothing.
-    let first = is_newer(&command).then_some(Req::CmdEmpty(CmdEmpty {}));
-    let mut request = PubSubReq { sequence, req: first }.encode_to_vec();
-    let command = PubSubReq { sequence: 0, req: Some(command) };
-    request.extend_from_slice(&command.encode_to_vec());
-    request
-}
-
-/// Whether there are servers that answer this read with [`UNKNOWN`].
-fn is_newer(command: &Req) -> bool {
-    matches!(command, Req::CmdKafkaMultiFetch(_) | Req::CmdKafkaListOffsets(_) | Req::CmdKafkaMetadata(_))
-}
-
-fn name(command: &Req) -> &'static str {
-    match command {
-        Req::CmdPing(_) => "ping",
-        Req::CmdKafkaFetch(_) => "fetch",
-        Req::CmdKafkaListOffset(_) => "list offset",
-        Req::CmdKafkaProduce(_) => "produce",
-        Req::CmdKafkaMultiFetch(_) => "multi-fetch",
-        Req::CmdKafkaListOffsets(_) => "list offsets",
-        Req::CmdKafkaMetadata(_) => "metadata",
-        _ => "command",
     }
 }
 
@@ -299,10 +231,11 @@ pub(crate) fn mismatch(wanted: &str, got: &Resp) -> Error {
         Resp::KafkaMultiFetchResp(_) => "messages of many partitions",
         Resp::KafkaListOffsetsResp(_) => "offsets of many partitions",
         Resp::KafkaMetadataResp(_) => "topics",
+        Resp::KafkaSubscribedResp(_) | Resp::KafkaDeliveryResp(_) | Resp::KafkaSubscriptionEvent(_) => {
+            "a subscription's message"
+        }
+        Resp::UnsubscribedResp(_) => "the end of a subscription",
         Resp::Control(_) => "a gateway's control message",
     };
     Error::Protocol { detail: format!("it answered with {got} where {wanted} was asked for") }
 }
-
-/// A server's answer to a command that it does not know; APISIX's own words.
-const UNKNOWN: &str = "unknown command";

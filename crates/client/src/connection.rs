@@ -10,7 +10,7 @@ use prost::Message as _;
 use sluicegate_protocol::PubSubResp;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{self, Message, protocol::CloseFrame};
@@ -21,13 +21,15 @@ use crate::pending::Pending;
 
 pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// Drives `socket` until either side ends the session. The client ends it by dropping its end of `requests`.
+/// Drives `socket` until either side ends the session. The client ends it by dropping its end of `requests`, or at once with
+/// `close`.
 ///
 /// # Errors
 /// Why the session ended, unless the client ended it and the server answered its Close.
 pub(crate) async fn run(
     socket: Socket,
     requests: mpsc::Receiver<Bytes>,
+    close: Arc<Notify>,
     pending: Arc<Pending>,
 ) -> Result<(), Error> {
     let (mut sink, mut stream) = socket.split();
@@ -35,9 +37,11 @@ pub(crate) async fn run(
     // Reading continues while a write waits, or a server that writes before it reads would wait forever.
     let end = tokio::select! {
         end = read(&mut stream, &pending) => end,
-        end = write(&mut sink, requests, &mut closing) => end,
+        end = write(&mut sink, requests, &close, &mut closing) => end,
     };
-    pending.end(end.clone());
+    // The other users of the session learn why it ended, even if the server does not answer.
+    let closed = || Error::Closed { code: CloseCode::Normal.into(), reason: String::new() };
+    pending.end(if closing { closed() } else { end.clone() });
     match end {
         Error::Closed { .. } if closing => Ok(()),
         Error::Closed { .. } => {
@@ -88,7 +92,7 @@ fn accept(payload: Bytes, pending: &Pending) -> Result<(), Error> {
             detail: format!("it could not read a request and answered {:?}", error.message),
         }),
         Some(resp) => {
-            pending.complete(answer.sequence, resp);
+            pending.complete(answer.sequence, resp, len);
             Ok(())
         }
         None => Err(Error::Protocol { detail: format!("answer {} is empty", answer.sequence) }),
@@ -99,10 +103,16 @@ fn accept(payload: Bytes, pending: &Pending) -> Result<(), Error> {
 async fn write(
     sink: &mut SplitSink<Socket, Message>,
     mut requests: mpsc::Receiver<Bytes>,
+    close: &Notify,
     closing: &mut bool,
 ) -> Error {
     let written = loop {
-        let Some(request) = requests.recv().await else {
+        let request = tokio::select! {
+            biased;
+            request = requests.recv() => request,
+            () = close.notified() => None,
+        };
+        let Some(request) = request else {
             *closing = true;
             let frame = CloseFrame { code: CloseCode::Normal, reason: "".into() };
             break sink.send(Message::Close(Some(frame))).await;

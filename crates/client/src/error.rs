@@ -1,5 +1,6 @@
 //! Errors, by fault.
 
+use std::error::Error as _;
 use std::time::Duration;
 
 use sluicegate_protocol::{ErrorResp, Reason};
@@ -102,6 +103,14 @@ pub enum Error {
         /// How it ended.
         detail: String,
     },
+    /// A subscription lost its connection, and could not open another one.
+    #[error("connect again: {detail}")]
+    Reconnect {
+        /// A [`ConnectError`] as text.
+        detail: String,
+        /// Another attempt can succeed.
+        retriable: bool,
+    },
     /// The server violated the protocol.
     #[error("understand the server: {detail}")]
     Protocol {
@@ -117,6 +126,16 @@ pub enum Error {
 }
 
 impl Error {
+    pub(crate) fn reconnect(why: &ConnectError) -> Self {
+        let retriable = match why {
+            ConnectError::Url { .. } | ConnectError::Tls { .. } | ConnectError::Header { .. } => false,
+            ConnectError::Refused { status, .. } => matches!(status, 408 | 429 | 500..),
+            ConnectError::Timeout { .. } | ConnectError::Network(_) | ConnectError::Handshake(_) => true,
+        };
+        let cause = why.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+        Self::Reconnect { detail: format!("{why}{cause}"), retriable }
+    }
+
     pub(crate) fn command(error: ErrorResp) -> Self {
         Self::Command {
             reason: error.reason(),

@@ -6,9 +6,11 @@
 //!    number of tasks can share a client, and commands do not wait for each other. [`Client::multi_fetch`],
 //!    [`Client::list_offsets`] and [`Client::metadata`] ask for many partitions or topics at once
 //! 4. [`Client::walk`] reads a partition in order, batch by batch; [`FetchOptions`] are for it and for fetches
-//! 5. [`Client::produce`] writes records and reports the outcome of each
-//! 6. [`Client::close`] ends the session in both directions
-//! 7. `Rest`, with the feature `rest`, lists topics over a gateway's HTTP route
+//! 5. [`Client::subscribe`] reads topics as records are written, and continues where it was after a lost connection;
+//!    [`Subscribe`] says which topics and records
+//! 6. [`Client::produce`] writes records and reports the outcome of each
+//! 7. [`Client::close`] ends the session in both directions
+//! 8. `Rest`, with the feature `rest`, lists topics over a gateway's HTTP route
 //!
 //! Reads that fail for a moment are repeated, within the bounds of [`Builder::max_retries`] and
 //! [`Builder::retry_within`]; writes never are.
@@ -42,7 +44,7 @@
 //!   The log's ends are `None`.
 //! - [`KafkaMessage::timestamp_type`] is always [`TimestampType::CreateTime`].
 //! - [`Client::multi_fetch`], [`Client::list_offsets`] and [`Client::metadata`] fail with [`Error::CommandUnsupported`]: use a
-//!   command for each partition. Only `Rest` lists topics.
+//!   command for each partition. So does [`Client::subscribe`]: walk each partition. Only `Rest` lists topics.
 //! - Errors have no reason and no offsets. Without `retriable`, no read is repeated.
 
 #![warn(clippy::arithmetic_side_effects)]
@@ -53,12 +55,16 @@ mod client;
 mod connection;
 mod error;
 mod fetch;
+mod inbox;
 mod many;
 mod pending;
 mod produce;
 #[cfg(feature = "rest")]
 mod rest;
 mod retry;
+mod session;
+mod subscribe;
+mod subscription;
 #[cfg(feature = "tls")]
 mod tls;
 mod transport;
@@ -73,9 +79,12 @@ pub use many::{ListedOffset, OffsetQuery, Partition, Replica, Topic};
 pub use produce::{RecordError, Written};
 #[cfg(feature = "rest")]
 pub use rest::{Rest, RestError};
+pub use sluicegate_protocol::kafka_subscription_event::skipped::Cause as SkipCause;
 pub use sluicegate_protocol::{
     Header, Isolation, KafkaMessage, PartitionOffset, ProduceRecord, Reason, TimestampType,
 };
+pub use subscribe::{Filter, Source, Subscribe};
+pub use subscription::{Delivery, SubscribedTopic, Subscription, Update};
 #[cfg(feature = "tls")]
 pub use tls::Tls;
 pub use url::printable_url;

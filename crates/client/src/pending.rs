@@ -1,4 +1,4 @@
-//! The commands in flight, by sequence.
+//! The commands in flight and the subscriptions, by sequence.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,10 +7,11 @@ use sluicegate_protocol::pub_sub_resp::Resp;
 use tokio::sync::oneshot;
 
 use crate::Error;
+use crate::inbox::{self, Inbox};
 
 /// Shared by the callers, which register and wait, and the connection, which completes and ends.
 ///
-/// Holds at most [`max_in_flight`](crate::Builder::max_in_flight) entries.
+/// Holds at most [`max_in_flight`](crate::Builder::max_in_flight) entries, and one for each subscription.
 #[derive(Debug)]
 pub(crate) struct Pending {
     state: Mutex<State>,
@@ -18,8 +19,14 @@ pub(crate) struct Pending {
 
 #[derive(Debug)]
 enum State {
-    Open(HashMap<i64, oneshot::Sender<Resp>>),
+    Open(HashMap<i64, Waiting>),
     Ended(Error),
+}
+
+#[derive(Debug)]
+enum Waiting {
+    ForOne(oneshot::Sender<Resp>),
+    ForMany(inbox::Sender),
 }
 
 impl Pending {
@@ -30,22 +37,47 @@ impl Pending {
     /// Expects an answer to `sequence` until the returned value is dropped.
     pub(crate) fn register(&self, sequence: i64) -> Result<Answer<'_>, Error> {
         let (sender, receiver) = oneshot::channel();
-        match &mut *self.lock() {
-            State::Open(waiting) => waiting.insert(sequence, sender),
-            State::Ended(why) => return Err(why.clone()),
-        };
+        self.insert(sequence, Waiting::ForOne(sender))?;
         Ok(Answer { pending: self, sequence, receiver })
     }
 
-    /// Hands `answer` to the caller of `sequence`, unless that has timed out.
-    pub(crate) fn complete(&self, sequence: i64, answer: Resp) {
-        let waiting = match &mut *self.lock() {
-            State::Open(waiting) => waiting.remove(&sequence),
-            State::Ended(_) => None,
+    /// Expects answers to `sequence` until one has no room, or is an error, the last.
+    pub(crate) fn register_many(&self, sequence: i64, room: usize) -> Result<Inbox, Error> {
+        let (sender, inbox) = inbox::new(room);
+        self.insert(sequence, Waiting::ForMany(sender))?;
+        Ok(inbox)
+    }
+
+    fn insert(&self, sequence: i64, waiting: Waiting) -> Result<(), Error> {
+        match &mut *self.lock() {
+            State::Open(all) => all.insert(sequence, waiting),
+            State::Ended(why) => return Err(why.clone()),
         };
-        if let Some(sender) = waiting {
-            // The receiver is gone if the caller stopped waiting a moment ago.
-            let _ = sender.send(answer);
+        Ok(())
+    }
+
+    /// Hands `answer`, of `len` bytes, to the caller that waits for `sequence`, if it still does.
+    pub(crate) fn complete(&self, sequence: i64, answer: Resp, len: usize) {
+        let State::Open(all) = &mut *self.lock() else { return };
+        match all.remove(&sequence) {
+            Some(Waiting::ForOne(sender)) => {
+                // The receiver is gone if the caller stopped waiting a moment ago.
+                let _ = sender.send(answer);
+            }
+            Some(Waiting::ForMany(sender)) => {
+                let is_last = matches!(answer, Resp::ErrorResp(_));
+                if sender.send(answer, len) && !is_last {
+                    all.insert(sequence, Waiting::ForMany(sender));
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// Expects no answer to `sequence` any more.
+    pub(crate) fn forget(&self, sequence: i64) {
+        if let State::Open(waiting) = &mut *self.lock() {
+            waiting.remove(&sequence);
         }
     }
 
@@ -59,9 +91,14 @@ impl Pending {
 
     /// Why the session has ended.
     pub(crate) fn ended(&self) -> Error {
+        self.end_so_far().unwrap_or_else(|| Error::Lost { detail: "the connection's task is gone".into() })
+    }
+
+    /// Why the session has ended, if it has.
+    pub(crate) fn end_so_far(&self) -> Option<Error> {
         match &*self.lock() {
-            State::Ended(why) => why.clone(),
-            State::Open(_) => Error::Lost { detail: "the connection's task is gone".into() },
+            State::Ended(why) => Some(why.clone()),
+            State::Open(_) => None,
         }
     }
 
@@ -87,8 +124,6 @@ impl Answer<'_> {
 
 impl Drop for Answer<'_> {
     fn drop(&mut self) {
-        if let State::Open(waiting) = &mut *self.pending.lock() {
-            waiting.remove(&self.sequence);
-        }
+        self.pending.forget(self.sequence);
     }
 }

@@ -1,4 +1,4 @@
-//! When a failed read is repeated.
+//! When a failed read is repeated, and a subscription continued.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
@@ -19,23 +19,45 @@ impl Retries {
     /// [within](Self::within) which they start. `None` if the command fails.
     pub(crate) fn pause(&self, error: &Error, done: u32, elapsed: Duration) -> Option<Duration> {
         let Error::Command { retriable: true, retry_after, .. } = error else { return None };
-        let pause = retry_after.unwrap_or_default().saturating_add(backoff(done));
+        let pause = retry_after.unwrap_or_default().saturating_add(backoff(done, MAX, 50));
         (done < self.max && elapsed.saturating_add(pause) <= self.within).then_some(pause)
     }
 }
 
-/// Doubles with every retry up to a maximum, and is up to half shorter, so that clients that failed together do not retry
-/// together.
-fn backoff(done: u32) -> Duration {
-    let nominal = FIRST.saturating_mul(2_u32.saturating_pow(done)).min(MAX);
+/// The pause before a subscription continues after `error`, the last of `failures` in a row. `None` if it ends.
+///
+/// Without a limit of attempts: who subscribes sees each of them, and can leave.
+pub(crate) fn resume_pause(error: &Error, failures: u32) -> Option<Duration> {
+    let asked = match error {
+        Error::Command { retriable: true, retry_after, .. } => retry_after.unwrap_or_default(),
+        Error::Lost { .. } | Error::Timeout { .. } | Error::Reconnect { retriable: true, .. } => {
+            Duration::ZERO
+        }
+        Error::Closed { code, .. } if TEMPORARY_CLOSES.contains(code) => Duration::ZERO,
+        _ => return None,
+    };
+    // A gateway that restarts loses all its clients at once: they return evenly spread.
+    Some(asked.saturating_add(backoff(failures.saturating_sub(1), MAX_RESUME, 100)))
+}
+
+/// Doubles with every retry up to `max`, and is up to `jitter` percent shorter, so that clients that failed together do not
+/// retry together.
+fn backoff(done: u32, max: Duration, jitter: u32) -> Duration {
+    let nominal = FIRST.saturating_mul(2_u32.saturating_pow(done)).min(max);
     // Each `RandomState` has its own keys.
     let random = RandomState::new().build_hasher().finish();
-    let percent = random.checked_rem(51).and_then(|number| u32::try_from(number).ok()).unwrap_or(0);
-    nominal.saturating_sub(nominal.checked_div(100).unwrap_or_default().saturating_mul(percent))
+    let thousandths = u64::from(jitter).saturating_mul(10).saturating_add(1);
+    let shorter = random.checked_rem(thousandths).and_then(|number| u32::try_from(number).ok()).unwrap_or(0);
+    nominal.saturating_sub(nominal.checked_div(1000).unwrap_or_default().saturating_mul(shorter))
 }
 
 const FIRST: Duration = Duration::from_millis(100);
 const MAX: Duration = Duration::from_secs(2);
+const MAX_RESUME: Duration = Duration::from_secs(20);
+
+/// RFC 6455, section 7.4.1, and its registry: going away, no status, abnormal, internal error, restart, try again later, bad
+/// gateway. The same session can succeed later.
+const TEMPORARY_CLOSES: [u16; 7] = [1001, 1005, 1006, 1011, 1012, 1013, 1014];
 
 #[cfg(test)]
 mod tests {
@@ -77,5 +99,24 @@ mod tests {
         let (busy, asked) = (failed(true, 5000), Duration::from_secs(5));
         assert!(RETRIES.pause(&busy, 0, Duration::ZERO).unwrap() > asked);
         assert_eq!(RETRIES.pause(&busy, 0, asked), None);
+    }
+
+    #[test]
+    fn subscriptions_outlast_what_is_temporary() {
+        let closed = |code| Error::Closed { code, reason: String::new() };
+        let reconnect = |retriable| Error::Reconnect { detail: String::new(), retriable };
+        let lost = Error::Lost { detail: String::new() };
+        for error in [failed(true, 0), lost, closed(1001), closed(1013), reconnect(true)] {
+            for (failures, nominal) in [(1, 100), (2, 200), (9, 20_000), (u32::MAX, 20_000)] {
+                let pause = || resume_pause(&error, failures).unwrap().as_millis();
+                assert!((0..100).all(|_| pause() <= nominal), "{error:?}");
+                assert!((0..100).any(|_| pause() < nominal / 2), "{error:?}");
+            }
+        }
+        assert!(resume_pause(&failed(true, 5000), 1).unwrap() >= Duration::from_secs(5));
+        let unsupported = Error::CommandUnsupported { command: "subscribe" };
+        for error in [failed(false, 0), closed(1000), closed(1008), reconnect(false), unsupported] {
+            assert_eq!(resume_pause(&error, 1), None, "{error:?}");
+        }
     }
 }

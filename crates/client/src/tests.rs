@@ -9,4 +9,5 @@ mod many;
 mod rest;
 mod retrying;
 mod server;
+mod subscribing;
 mod walking;

@@ -6,12 +6,14 @@
 //! 3. [`metadata`]: the headers in which a gateway tells the bridge about a request, with messages of `proto/gateway.proto`
 //! 4. [`definition`]: a cluster that a gateway's route carries, in one of these headers
 //! 5. [`CONTROL_PREFIX`]: distinguishes answers for the gateway from answers for the client
-//! 6. [`jsonkey`]: the paths of [`HttpProduce::jsonkey`]
-//! 7. [`error_code`]: the codes of errors
-//! 8. [`wire`]: scans the fields of a message without decoding it
+//! 6. [`codec`]: sessions whose commands and answers are JSON
+//! 7. [`jsonkey`]: the paths of [`HttpProduce::jsonkey`]
+//! 8. [`error_code`]: the codes of errors
+//! 9. [`wire`]: scans the fields of a message without decoding it
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+pub mod codec;
 pub mod definition;
 pub mod error_code;
 pub mod grpc;

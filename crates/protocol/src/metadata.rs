@@ -29,7 +29,8 @@ pub const CLIENT: &str = "sluicegate-client";
 /// Makes the request a plain HTTP request: an `HttpRoute` in base64, padded or not.
 pub const HTTP: &str = "sluicegate-http";
 
-/// The subprotocol that the bridge's WebSocket endpoint selects if the client offers it. Absent: none.
+/// The subprotocol that the gateway selected: it decides the codec of a session's stream ([`Codec::of`](crate::codec::Codec::of)).
+/// The bridge's own WebSocket endpoint selects it if the client offers it. Absent: none.
 pub const SUBPROTOCOL: &str = "sluicegate-subprotocol";
 
 /// `true`: the gateway pads its writes on the session's stream to [`grpc::MIN_WRITE`](crate::grpc::MIN_WRITE), so the bridge

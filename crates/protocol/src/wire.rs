@@ -81,6 +81,14 @@ pub mod number {
     pub const CMD_KAFKA_LIST_OFFSETS: u32 = 1005;
     /// `PubSubReq.cmd_kafka_metadata`.
     pub const CMD_KAFKA_METADATA: u32 = 1006;
+    /// `PubSubReq.cmd_kafka_subscribe`.
+    pub const CMD_KAFKA_SUBSCRIBE: u32 = 1007;
+    /// `PubSubReq.cmd_unsubscribe`.
+    pub const CMD_UNSUBSCRIBE: u32 = 1008;
+    /// `PubSubReq.cmd_credit`.
+    pub const CMD_CREDIT: u32 = 1009;
+    /// `PubSubResp.kafka_delivery_resp`.
+    pub const KAFKA_DELIVERY_RESP: u32 = 1010;
     /// `PubSubResp.kafka_fetch_resp`.
     pub const KAFKA_FETCH_RESP: u32 = 33;
     /// `CmdKafkaProduce.records`.
@@ -97,6 +105,26 @@ pub mod number {
     pub const FETCHED: u32 = 1;
     /// `KafkaMultiFetchResp.results`.
     pub const RESULTS: u32 = 1;
+    /// `KafkaFetchResp.messages` and `KafkaDeliveryResp.messages`.
+    pub const MESSAGES: u32 = 1;
+    /// `KafkaMessage.key`.
+    pub const MESSAGE_KEY: u32 = 3;
+    /// `KafkaMessage.headers`.
+    pub const MESSAGE_HEADERS: u32 = 1001;
+    /// `Header.key`.
+    pub const HEADER_KEY: u32 = 1;
+    /// `Header.value`.
+    pub const HEADER_VALUE: u32 = 2;
+    /// `CmdKafkaSubscribe.sources`.
+    pub const SOURCES: u32 = 1;
+    /// `CmdKafkaSubscribe.filters`.
+    pub const FILTERS: u32 = 3;
+    /// `KafkaSource.next`.
+    pub const NEXT: u32 = 5;
+    /// `RecordFilter.equals`.
+    pub const EQUALS: u32 = 2;
+    /// `RecordFilter.prefixes`.
+    pub const PREFIXES_OF_FILTER: u32 = 3;
     /// `ProduceRecord.headers`.
     pub const HEADERS: u32 = 5;
 }

@@ -2,6 +2,7 @@
 //!
 //! `kafka-protocol` encodes requests. Responses are decoded here, for the reasons in [`crate::wire`].
 
+mod epoch_end;
 mod fetch;
 mod list_offsets;
 mod metadata;
@@ -17,6 +18,7 @@ use kafka_protocol::protocol::{Encodable, StrBytes};
 
 use crate::wire::{Wire, WireError};
 
+pub(crate) use epoch_end::{EpochEndAnswer, EpochEndRequest};
 pub(crate) use fetch::{FetchAnswer, FetchPartition, FetchRequest};
 pub(crate) use list_offsets::{ListOffsetsAnswer, ListOffsetsRequest, MAX_TIMESTAMP};
 pub(crate) use metadata::{MetadataAnswer, MetadataRequest, PartitionAnswer, TopicAnswer};

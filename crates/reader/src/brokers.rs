@@ -14,6 +14,7 @@ use crate::broker_failures::BrokerFailures;
 use crate::config::Config;
 use crate::connection_error::ConnectionError;
 use crate::lock::Lock;
+use crate::log_version::LogVersion;
 use crate::metadata_cache::{Freshness, Leader, MetadataCache};
 use crate::read_error::ReadError;
 use crate::topic::Topic;
@@ -80,6 +81,13 @@ impl Brokers {
     /// The leader of a partition, if the metadata is fresh and names one.
     pub(crate) fn known_leader(&self, target: TopicPartition<'_>) -> Option<Leader> {
         self.known(target, Instant::now(), None)?.ok()
+    }
+
+    /// The version of a partition's log, if [`Brokers::known_leader`] names a leader.
+    pub(crate) fn known_version(&self, target: TopicPartition<'_>) -> Option<LogVersion> {
+        let now = Instant::now();
+        let freshness = Freshness { max_age: self.config.metadata_max_age, since: now, newer_than: None };
+        self.metadata.lock().version(target, freshness, now)
     }
 
     fn known(

@@ -63,7 +63,7 @@ pub use connection_error::ConnectionError;
 pub use error_code::ErrorCode;
 pub use fetch::{DEFAULT_MAX_BYTES, Fetch, Fetched, MAX_WAIT};
 pub use read_error::ReadError;
-pub use reader::{LOG_END, LOG_START, ListedOffset, Reader};
+pub use reader::{LOG_END, LOG_START, ListedOffset, Reader, Version};
 pub use sluicegate_shared_log::Ends;
 pub use topic::{Partition, Replica, Topic};
 pub use topic_partition::check_topic;

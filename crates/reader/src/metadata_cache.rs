@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use crate::address::Address;
 use crate::api::{MetadataAnswer, PartitionAnswer, TopicAnswer, TopicId};
 use crate::error_code::ErrorCode;
+use crate::log_version::LogVersion;
 use crate::read_error::ReadError;
 use crate::topic;
 use crate::topic_partition::TopicPartition;
@@ -128,6 +129,21 @@ impl MetadataCache {
         }
         let (learned, code) = self.errors.get(target.topic())?;
         fresh(*learned, error_age(*code)).then(|| Err(broker_error(*code, target)))
+    }
+
+    /// The version of a log whose leader is known, if the metadata is fresh. As [`MetadataCache::leader`], for what asks often.
+    pub(crate) fn version(
+        &self,
+        target: TopicPartition<'_>,
+        freshness: Freshness,
+        now: Instant,
+    ) -> Option<LogVersion> {
+        let topic = self.topics.get(target.topic())?;
+        let Partition { answer, .. } = topic.partitions.get(&target.partition())?;
+        let is_known = self.nodes.contains_key(&answer.leader)
+            && freshness.covers(topic.learned, freshness.max_age, now)
+            && !topic.can_retry_preferred(target, now);
+        is_known.then_some(LogVersion { topic_id: topic.id, leader_epoch: answer.epoch })
     }
 
     /// A topic's partitions, or its error; `None` if the metadata must be refreshed.

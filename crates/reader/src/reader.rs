@@ -10,7 +10,9 @@ use sluicegate_records::first_message;
 use sluicegate_shared_log::{Chunk, ClusterLogs, Ends, Entry, LogKey, assemble};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
-use crate::api::{ListOffsetsAnswer, ListOffsetsRequest, MAX_TIMESTAMP, TopicId};
+use crate::api::{
+    EpochEndAnswer, EpochEndRequest, ListOffsetsAnswer, ListOffsetsRequest, MAX_TIMESTAMP, TopicId,
+};
 use crate::attempt::{Attempt, Reply, nearest};
 use crate::backoff::jitter;
 use crate::broker_failures::BrokerFailures;
@@ -59,6 +61,16 @@ pub struct ListedOffset {
     pub offset: i64,
     /// The timestamp of the record; −1 for an end of the log, and if there is no record.
     pub timestamp: i64,
+}
+
+/// The version of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Version {
+    /// Distinguishes the topic from others of the same name, before or after it. `None` in clusters without topic ids (before Kafka
+    /// 2.8).
+    pub topic_id: Option<u128>,
+    /// Grows with each new leader, which can have other records at the same offsets. `None` if it is not known.
+    pub leader_epoch: Option<i32>,
 }
 
 /// Offsets up to which fetches found nothing, by isolation level.
@@ -194,7 +206,7 @@ impl Reader {
         }
         let wait_until = in_future(fetch.max_wait.min(MAX_WAIT));
         let log = ReadLog { target, committed: fetch.committed };
-        let known = self.version(log);
+        let known = self.version_of(log);
         // Whether it is known since the call began that the log has no record after what was read.
         let mut is_proven = true;
         let mut read = match fetch.at_end {
@@ -205,7 +217,7 @@ impl Reader {
             }
             Some(_) | None => self.look(log, fetch.offset, fetch.max_bytes).await?,
         };
-        let mut version = known.or_else(|| self.version(log));
+        let mut version = known.or_else(|| self.version_of(log));
         let mut is_at_end = read.count == 0;
         while is_too_small(&read, &fetch) && (!is_proven || Instant::now() < wait_until) {
             let more = if is_at_end {
@@ -238,7 +250,7 @@ impl Reader {
             } else {
                 self.look(log, read.next, fetch.max_bytes).await
             };
-            let newest = self.version(log);
+            let newest = self.version_of(log);
             if newest.is_some() && newest != version {
                 version = newest;
                 // A new leader can have other records at these offsets, and fewer.
@@ -257,15 +269,59 @@ impl Reader {
         Ok(fetched(read, fetch.max_records))
     }
 
+    /// The records from an offset on that were read before, without a request and without a wait; `None` if there are none.
+    pub fn recent(&self, fetch: Fetch<'_>) -> Option<Fetched> {
+        let target = TopicPartition::parse(fetch.topic, fetch.partition).ok()?;
+        let log = ReadLog { target, committed: fetch.committed };
+        self.kept(log, fetch.offset, fetch.max_bytes).map(|chunk| fetched(chunk, fetch.max_records))
+    }
+
+    /// What changes when the records of a log can. `None` if its leader is not known now.
+    pub fn version(&self, topic: &str, partition: i32) -> Option<Version> {
+        let target = TopicPartition::parse(topic, partition).ok()?;
+        let LogVersion { topic_id, leader_epoch } = self.inner.brokers.known_version(target)?;
+        Some(Version {
+            topic_id: topic_id.map(TopicId::get),
+            leader_epoch: (leader_epoch >= 0).then_some(leader_epoch),
+        })
+    }
+
+    /// The offset up to which the log has the records that it had when its leader was of this epoch; `None` if the leader does not know.
+    ///
+    /// # Errors
+    /// [`ReadError`], within `socket.timeout.ms`.
+    ///
+    /// # Cancel safety
+    /// Dropping the call has no effect.
+    pub async fn end_of_epoch(
+        &self,
+        topic: &str,
+        partition: i32,
+        epoch: i32,
+    ) -> Result<Option<i64>, ReadError> {
+        let target = TopicPartition::parse(topic, partition)?;
+        let brokers = &self.inner.brokers;
+        let send = |recipient: Recipient| async move {
+            let (topic, leader_epoch) = (target.topic(), recipient.call.leader_epoch);
+            let request = EpochEndRequest { topic, partition, leader_epoch, epoch };
+            let EpochEndAnswer { error, offset } = recipient.send(&request).await?;
+            Ok(error.map_or(Reply::Success((offset >= 0).then_some(offset)), Reply::Error))
+        };
+        let deadline = in_future(brokers.config().request_timeout);
+        leader_call(brokers, Attempt::at_leader(target, deadline, jitter), send).await
+    }
+
+    /// What was read of a log before. Records of another version do not count.
+    fn kept(&self, log: ReadLog<'_>, offset: i64, max_bytes: usize) -> Option<Chunk> {
+        let (version, now) = (self.version_of(log)?, Instant::now().into());
+        let (key, epoch) = (log.key(version), version.leader_epoch.into());
+        self.inner.logs.read(&key, epoch, offset, max_bytes, first_entry, now)
+    }
+
     /// Reads what there is: records that were read before, or else by a request that was sent after this call began.
     async fn look(&self, log: ReadLog<'_>, offset: i64, max_bytes: usize) -> Result<Chunk, ReadError> {
-        let Inner { brokers, logs, fetches, .. } = &*self.inner;
-        // Records of another version do not count.
-        let known = || {
-            let version = self.version(log)?;
-            let (key, now) = (log.key(version), Instant::now().into());
-            logs.read(&key, version.leader_epoch.into(), offset, max_bytes, first_entry, now).map(Ok)
-        };
+        let Inner { brokers, fetches, .. } = &*self.inner;
+        let known = || self.kept(log, offset, max_bytes).map(Ok);
         let near = |other: &FetchKey| other.is_of(log) && offset.saturating_sub(other.offset) < NEAR;
         let request = self.fill(log, offset, max_bytes);
         let read = fetches.ask(FetchKey::new(log, offset), near, known, request);
@@ -276,8 +332,8 @@ impl Reader {
     }
 
     /// `None` if the leader is not known now.
-    fn version(&self, log: ReadLog<'_>) -> Option<LogVersion> {
-        self.inner.brokers.known_leader(log.target).map(|leader| LogVersion::of(&leader))
+    fn version_of(&self, log: ReadLog<'_>) -> Option<LogVersion> {
+        self.inner.brokers.known_version(log.target)
     }
 
     /// Requests records, and keeps them.
@@ -296,7 +352,7 @@ impl Reader {
         let read = fetch_call(brokers, plan, log.committed, deadline).await;
         if let Err(ReadError::Broker { code, .. }) = &read
             && code.0 == ResponseError::OffsetOutOfRange
-            && let Some(version) = self.version(log)
+            && let Some(version) = self.version_of(log)
         {
             logs.refute(&log.key(version), offset);
         }

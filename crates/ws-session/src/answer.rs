@@ -4,6 +4,7 @@
 //! therefore shows only its front ([`Answers::wanted`]) and applies an [`Edit`] to it.
 
 use prost::Message;
+use sluicegate_protocol::codec::Codec;
 use sluicegate_protocol::control_resp::Control;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{CONTROL_PREFIX, Close, PubSubResp, grpc};
@@ -21,8 +22,10 @@ pub struct Edit {
 }
 
 /// Reframes the answers of one session.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Answers {
+    /// Of the frames that carry answers.
+    opcode: Opcode,
     /// Bytes of the current message that are still to pass unchanged.
     remaining: u64,
     /// The front of the next message: fewer than [`FRONT`] bytes, or an unfinished control message of at most
@@ -32,6 +35,15 @@ pub struct Answers {
 }
 
 impl Answers {
+    /// Answers of a session in `codec`.
+    pub fn new(codec: Codec) -> Self {
+        let opcode = match codec {
+            Codec::Protobuf => Opcode::Binary,
+            Codec::Json => Opcode::Text,
+        };
+        Self { opcode, remaining: 0, front: Vec::new(), closed: false }
+    }
+
     /// Whether a Close frame was written. Everything after it is dropped.
     pub fn is_closed(&self) -> bool {
         self.closed
@@ -122,7 +134,7 @@ impl Answers {
         match next(&self.front)? {
             Next::Bytes(_) => {}
             Next::Data { total, len } => {
-                server_header(Opcode::Binary, total, out);
+                server_header(self.opcode, total, out);
                 out.extend(self.front.iter().skip(grpc::HEAD_LEN));
                 self.remaining = len;
                 self.front.clear();
@@ -266,13 +278,18 @@ mod tests {
 
     #[track_caller]
     fn check(bridge: &[u8], client: &[u8]) {
+        check_in(Codec::Protobuf, bridge, client);
+    }
+
+    #[track_caller]
+    fn check_in(codec: Codec, bridge: &[u8], client: &[u8]) {
         for cut in 0..=bridge.len() {
             let (head, tail) = bridge.split_at(cut);
-            assert_eq!(reframe(&mut Answers::default(), &[head, tail]), client, "cut at byte {cut}");
+            assert_eq!(reframe(&mut Answers::new(codec), &[head, tail]), client, "cut at byte {cut}");
         }
         for size in [1, 2, 3, 7, 64] {
             let chunks: Vec<&[u8]> = bridge.chunks(size).collect();
-            assert_eq!(reframe(&mut Answers::default(), &chunks), client, "in pieces of {size}");
+            assert_eq!(reframe(&mut Answers::new(codec), &chunks), client, "in pieces of {size}");
         }
     }
 
@@ -309,6 +326,26 @@ mod tests {
     }
 
     #[test]
+    fn json_answers_become_text_frames_at_any_cut() {
+        let (short, long) = (br#"{"id":1,"pong":{}}"#, [b' '; 300]);
+        let bridge = [
+            framed(short),
+            framed(&control(Control::Pong("p".into()))),
+            framed(b""),
+            framed(&long),
+            framed(&close(1001, "going away")),
+        ];
+        let client = [
+            ws(Opcode::Text, short),
+            ws(Opcode::Pong, b"p"),
+            ws(Opcode::Text, b""),
+            ws(Opcode::Text, &long),
+            ws(Opcode::Close, b"\x03\xe9going away"),
+        ];
+        check_in(Codec::Json, &bridge.concat(), &client.concat());
+    }
+
+    #[test]
     fn nothing_follows_a_close() {
         check(&[framed(&close(0, "")), framed(&answer(b"late"))].concat(), &ws(Opcode::Close, b""));
     }
@@ -316,7 +353,7 @@ mod tests {
     #[test]
     fn only_the_front_of_a_large_answer_is_read() {
         let bridge = framed(&answer(&[1; 100_000]));
-        let mut answers = Answers::default();
+        let mut answers = Answers::new(Codec::Protobuf);
         assert_eq!(answers.wanted(60_000, &[]), 7);
         assert_eq!(answers.wanted(60_000, &bridge[..7]), 7);
         let edit = answers.step(60_000, &bridge[..7]);
@@ -347,13 +384,13 @@ mod tests {
     #[test]
     fn end_without_a_close_is_told_only_between_messages() {
         let told = ws(Opcode::Close, b"\x03\xf4the bridge ended the session");
-        assert_eq!(Answers::default().end(), told);
+        assert_eq!(Answers::new(Codec::Protobuf).end(), told);
 
-        let mut inside = Answers::default();
+        let mut inside = Answers::new(Codec::Protobuf);
         reframe(&mut inside, &[&framed(&answer(b"12345"))[..10]]);
         assert_eq!(inside.end(), b"");
 
-        let mut closed = Answers::default();
+        let mut closed = Answers::new(Codec::Protobuf);
         reframe(&mut closed, &[&framed(&close(1000, ""))]);
         assert_eq!(closed.end(), b"");
     }

@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
+use sluicegate_protocol::codec::{Codec, JSON_SUBPROTOCOL};
 
 /// The headers of an HTTP request that the handshake looks at, as bytes: a header value need not be text.
 #[derive(Debug, Clone, Copy, Default)]
@@ -23,7 +24,7 @@ pub struct Policy {
     /// Origins of web pages that can open a session; None: any. A request without `Origin` does not come from a web page and
     /// is allowed.
     pub origins: Option<Vec<String>>,
-    /// Subprotocols that the route supports. The first that the client offers is selected.
+    /// Subprotocols that the route supports beside [`JSON_SUBPROTOCOL`].
     pub subprotocols: Vec<String>,
 }
 
@@ -83,10 +84,22 @@ impl Policy {
                 reason: "this Origin may not open a session here",
             });
         }
-        let offered = protocol.unwrap_or_default().split(',').map(str::trim);
-        let subprotocol =
-            offered.into_iter().find(|name| self.subprotocols.iter().any(|known| known == name));
-        Ok(Accepted { accept: accept(key), subprotocol: subprotocol.map(str::to_owned) })
+        Ok(Accepted { accept: accept(key), subprotocol: self.select(protocol.unwrap_or_default()) })
+    }
+
+    /// The first known subprotocol of the client's list. RFC 6455, section 4.1: "one or more comma-separated subprotocol the
+    /// client wishes to speak, ordered by preference"
+    fn select(&self, offered: &str) -> Option<String> {
+        let is_known =
+            |name: &&str| *name == JSON_SUBPROTOCOL || self.subprotocols.iter().any(|own| own == name);
+        offered.split(',').map(str::trim).find(is_known).map(str::to_owned)
+    }
+}
+
+impl Accepted {
+    /// The codec of the session.
+    pub fn codec(&self) -> Codec {
+        Codec::of(self.subprotocol.as_deref().map(str::as_bytes))
     }
 }
 
@@ -210,5 +223,19 @@ mod tests {
         let policy =
             Policy { subprotocols: vec!["pubsub.v1".into(), "pubsub.v2".into()], ..Policy::default() };
         assert_eq!(policy.check(&headers).unwrap().subprotocol.as_deref(), Some("pubsub.v2"));
+    }
+
+    #[test]
+    fn json_is_always_on_offer_and_the_clients_order_counts() {
+        let policy = Policy { subprotocols: vec!["pubsub.v1".into()], ..Policy::default() };
+        for (offered, selected, codec) in [
+            ("sluicegate.v1.json", Some("sluicegate.v1.json"), Codec::Json),
+            ("key.secret, sluicegate.v1.json, pubsub.v1", Some("sluicegate.v1.json"), Codec::Json),
+            ("pubsub.v1, sluicegate.v1.json", Some("pubsub.v1"), Codec::Protobuf),
+            ("sluicegate.v1.JSON, sluicegate.v2.json", None, Codec::Protobuf),
+        ] {
+            let accepted = policy.check(&Headers { protocol: Some(offered.as_bytes()), ..good() }).unwrap();
+            assert_eq!((accepted.subprotocol.as_deref(), accepted.codec()), (selected, codec), "{offered}");
+        }
     }
 }

@@ -2,8 +2,9 @@
 
 use sluicegate_protocol::Refusal;
 use sluicegate_protocol::wire::number::{
-    CMD_EMPTY, CMD_KAFKA_FETCH, CMD_KAFKA_LIST_OFFSET, CMD_KAFKA_LIST_OFFSETS, CMD_KAFKA_METADATA,
-    CMD_KAFKA_PRODUCE, CMD_PING, CONTROL, KAFKA_MULTI_FETCH, SEQUENCE,
+    CMD_CREDIT, CMD_EMPTY, CMD_KAFKA_FETCH, CMD_KAFKA_LIST_OFFSET, CMD_KAFKA_LIST_OFFSETS,
+    CMD_KAFKA_METADATA, CMD_KAFKA_PRODUCE, CMD_KAFKA_SUBSCRIBE, CMD_PING, CMD_UNSUBSCRIBE, CONTROL,
+    KAFKA_MULTI_FETCH, SEQUENCE,
 };
 use sluicegate_protocol::wire::{Fields, Malformed, Value};
 
@@ -24,6 +25,12 @@ pub enum Command {
     KafkaListOffsets,
     /// `cmd_kafka_metadata`
     KafkaMetadata,
+    /// `cmd_kafka_subscribe`
+    KafkaSubscribe,
+    /// `cmd_unsubscribe`
+    Unsubscribe,
+    /// `cmd_credit`
+    Credit,
 }
 
 impl Command {
@@ -37,6 +44,9 @@ impl Command {
             KAFKA_MULTI_FETCH => Self::KafkaMultiFetch,
             CMD_KAFKA_LIST_OFFSETS => Self::KafkaListOffsets,
             CMD_KAFKA_METADATA => Self::KafkaMetadata,
+            CMD_KAFKA_SUBSCRIBE => Self::KafkaSubscribe,
+            CMD_UNSUBSCRIBE => Self::Unsubscribe,
+            CMD_CREDIT => Self::Credit,
             _ => return None,
         })
     }
@@ -131,8 +141,9 @@ mod tests {
     use prost::Message;
     use sluicegate_protocol::pub_sub_req::Req;
     use sluicegate_protocol::{
-        CmdEmpty, CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaMetadata,
-        CmdKafkaMultiFetch, CmdKafkaProduce, CmdPing, ControlReq, PubSubReq, control_req,
+        CmdCredit, CmdEmpty, CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaMetadata,
+        CmdKafkaMultiFetch, CmdKafkaProduce, CmdKafkaSubscribe, CmdPing, CmdUnsubscribe, ControlReq,
+        PubSubReq, control_req,
     };
 
     use super::*;
@@ -158,6 +169,9 @@ mod tests {
             (Some(Req::CmdKafkaMultiFetch(CmdKafkaMultiFetch::default())), Command::KafkaMultiFetch),
             (Some(Req::CmdKafkaListOffsets(CmdKafkaListOffsets::default())), Command::KafkaListOffsets),
             (Some(Req::CmdKafkaMetadata(CmdKafkaMetadata::default())), Command::KafkaMetadata),
+            (Some(Req::CmdKafkaSubscribe(CmdKafkaSubscribe::default())), Command::KafkaSubscribe),
+            (Some(Req::CmdUnsubscribe(CmdUnsubscribe::default())), Command::Unsubscribe),
+            (Some(Req::CmdCredit(CmdCredit::default())), Command::Credit),
         ] {
             assert_eq!(Request::parse(&wire(7, req)), Request::Command { sequence: 7, command: want });
         }
@@ -272,6 +286,12 @@ mod tests {
                     Request::Command { command: Command::KafkaMetadata, .. },
                     Some(Req::CmdKafkaMetadata(_)),
                 )
+                | (
+                    Request::Command { command: Command::KafkaSubscribe, .. },
+                    Some(Req::CmdKafkaSubscribe(_)),
+                )
+                | (Request::Command { command: Command::Unsubscribe, .. }, Some(Req::CmdUnsubscribe(_)))
+                | (Request::Command { command: Command::Credit, .. }, Some(Req::CmdCredit(_)))
                 | (Request::Nothing, None)
                 | (Request::Unknown { .. } | Request::Wrong, _) => {}
                 (judged, req) => panic!("{judged:?} but the bridge reads {req:?} from {bytes:x?}"),
@@ -286,7 +306,7 @@ mod tests {
 
             #[test]
             fn bridge_sees_the_same_command_in_random_fields(
-                fields in prop::collection::vec((prop::sample::select(vec![1_u32, 2, 31, 32, 33, 34, 35, 1000, 1001, 1002, 1003, 1004, 1005, 1006]),
+                fields in prop::collection::vec((prop::sample::select(vec![1_u32, 2, 31, 32, 33, 34, 35, 1000, 1001, 1002, 1003, 1004, 1005, 1006, 1007, 1008, 1009]),
                     prop::sample::select(vec![0_u32, 1, 2, 5]), prop::collection::vec(any::<u8>(), 0..6)), 0..5),
             ) {
                 let mut bytes = Vec::new();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use prost::Message as _;
+use sluicegate_protocol::codec::Codec;
 use sluicegate_protocol::control_req::Control;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::{Close, ControlReq, PubSubReq, grpc};
@@ -62,6 +63,8 @@ pub enum Output {
 pub enum Event {
     /// A command went to the bridge.
     Command(Command),
+    /// A text message of a JSON session went to the bridge.
+    Json,
     /// A request had an unknown command.
     UnknownCommand,
     /// A message was not a request.
@@ -73,6 +76,7 @@ pub enum Event {
 /// One client's session, after its handshake.
 #[derive(Debug)]
 pub struct Session {
+    codec: Codec,
     decoder: Decoder,
     assembler: Assembler,
     answers: Answers,
@@ -94,12 +98,13 @@ enum ClientSide {
 }
 
 impl Session {
-    /// A session of a client at `source`, whose unfinished messages count against `budget`.
-    pub fn new(limits: Limits, budget: &Arc<Budget>, source: Source) -> Self {
+    /// A session in `codec` of a client at `source`, whose unfinished messages count against `budget`.
+    pub fn new(limits: Limits, codec: Codec, budget: &Arc<Budget>, source: Source) -> Self {
         Self {
+            codec,
             decoder: Decoder::default(),
             assembler: Assembler::new(limits.max_message_bytes, budget, source),
-            answers: Answers::default(),
+            answers: Answers::new(codec),
             told: 0,
             client: ClientSide::Open,
         }
@@ -187,10 +192,24 @@ impl Session {
         let Some(part) = self.decoder.next(bytes)? else { return Ok(false) };
         match self.assembler.push(part)? {
             None => {}
-            Some(Message::Binary(message)) => request(&message, to_bridge, out)?,
-            // Text messages are ignored, as in APISIX, but they have to be UTF-8 (RFC 6455, section 8.1).
+            Some(Message::Binary(message)) => match self.codec {
+                Codec::Protobuf => request(&message, to_bridge, out)?,
+                // RFC 6455, section 7.4.1: "an endpoint that understands only text data MAY send this [1003] if it receives a
+                // binary message"
+                Codec::Json => return Err(SessionError::NotText),
+            },
             Some(Message::Text(text)) => {
-                std::str::from_utf8(&text).map(drop).map_err(|_| SessionError::NotUtf8)?
+                // RFC 6455, section 8.1: a text message that is not UTF-8 fails the connection. So no text of a client begins as
+                // a control message does.
+                std::str::from_utf8(&text).map_err(|_| SessionError::NotUtf8)?;
+                match self.codec {
+                    // Ignored, as in APISIX.
+                    Codec::Protobuf => {}
+                    Codec::Json => {
+                        send(&text, to_bridge)?;
+                        out.push(Output::Count(Event::Json));
+                    }
+                }
             }
             Some(Message::Ping(payload)) => control(Control::Pong(payload.into_owned().into()), to_bridge)?,
             Some(Message::Pong(payload)) => control(Control::Alive(payload.into_owned().into()), to_bridge)?,

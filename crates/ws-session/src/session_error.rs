@@ -9,6 +9,8 @@ pub enum SessionError {
     Protocol(&'static str),
     /// The client sent text that is not UTF-8.
     NotUtf8,
+    /// The client of a JSON session sent a binary message.
+    NotText,
     /// A message is longer than the route allows.
     MessageTooBig {
         /// Bytes allowed.
@@ -25,6 +27,7 @@ impl SessionError {
     pub fn code(self) -> u16 {
         match self {
             Self::Protocol(_) => 1002,
+            Self::NotText => 1003,
             Self::NotUtf8 => 1007,
             Self::MessageTooBig { .. } => 1009,
             Self::Evicted | Self::OutOfMemory => 1013,
@@ -42,6 +45,7 @@ impl std::fmt::Display for SessionError {
         match self {
             Self::Protocol(what) => f.write_str(what),
             Self::NotUtf8 => f.write_str("text that is not UTF-8"),
+            Self::NotText => f.write_str("binary message in a session of JSON: send text messages"),
             Self::MessageTooBig { max } => write!(f, "message over the limit of {max} bytes"),
             Self::Evicted => {
                 f.write_str("unfinished message dropped: too many from this address, try again later")
@@ -60,6 +64,7 @@ mod tests {
     fn reasons_fit_a_close_frame() {
         let errors = [
             SessionError::NotUtf8,
+            SessionError::NotText,
             SessionError::MessageTooBig { max: usize::MAX },
             SessionError::Evicted,
             SessionError::OutOfMemory,

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use prost::Message;
+use sluicegate_protocol::codec::Codec;
 use sluicegate_protocol::control_req::Control;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::{CONTROL_PREFIX, CmdPing, ControlReq, PubSubReq, grpc};
@@ -26,7 +27,7 @@ use sluicegate_ws_session::{Event, Input, Limits, Output, Session};
 /// What a session made of its input. The numbers of unfinished messages, which depend on cuts, are left out.
 #[derive(Debug, Default, PartialEq)]
 struct Seen {
-    bridge: Vec<PubSubReq>,
+    bridge: Vec<Vec<u8>>,
     client: Vec<u8>,
     events: Vec<Event>,
     closing: usize,
@@ -34,17 +35,18 @@ struct Seen {
 }
 
 /// One invariant, for any bytes in any pieces: a session does not panic, and the pieces change nothing of what the bridge
-/// and the client get; the bridge gets whole requests only; all memory is given back.
-fn check(client: &[u8], bridge: &[u8], cuts: &[usize]) {
+/// and the client get; the bridge gets whole requests only, in the session's codec; all memory is given back.
+fn check(codec: Codec, client: &[u8], bridge: &[u8], cuts: &[usize]) {
     let budget = Budget::new(8 * MAX_MESSAGE, MAX_MESSAGE);
-    let whole = run(&[client], &[bridge], &budget);
-    let in_pieces = run(&pieces(client, cuts), &pieces(bridge, cuts), &budget);
+    let whole = run(codec, &[client], &[bridge], &budget);
+    let in_pieces = run(codec, &pieces(client, cuts), &pieces(bridge, cuts), &budget);
     assert_eq!(in_pieces, whole);
     assert_eq!(budget.used(), 0, "memory of sessions that ended");
 }
 
-fn run(client: &[&[u8]], bridge: &[&[u8]], budget: &Arc<Budget>) -> Seen {
-    let mut session = Session::new(Limits { max_message_bytes: MAX_MESSAGE }, budget, Source::default());
+fn run(codec: Codec, client: &[&[u8]], bridge: &[&[u8]], budget: &Arc<Budget>) -> Seen {
+    let limits = Limits { max_message_bytes: MAX_MESSAGE };
+    let mut session = Session::new(limits, codec, budget, Source::default());
     let (mut seen, mut to_bridge) = (Seen::default(), Vec::new());
     for piece in client {
         let mut outputs = Vec::new();
@@ -69,7 +71,7 @@ fn run(client: &[&[u8]], bridge: &[&[u8]], budget: &Arc<Budget>) -> Seen {
         session.handle(Input::Bridge { size: piece.len(), seen: &piece[..shown] }, &mut outputs);
         outputs.into_iter().for_each(|output| seen.note(output, piece));
     }
-    seen.bridge = requests(&to_bridge);
+    seen.bridge = requests(codec, &to_bridge);
     seen
 }
 
@@ -91,7 +93,7 @@ impl Seen {
     }
 }
 
-fn requests(mut stream: &[u8]) -> Vec<PubSubReq> {
+fn requests(codec: Codec, mut stream: &[u8]) -> Vec<Vec<u8>> {
     let mut requests = Vec::new();
     let mut closed = false;
     while let Some((head, rest)) = stream.split_first_chunk() {
@@ -100,10 +102,14 @@ fn requests(mut stream: &[u8]) -> Vec<PubSubReq> {
         stream = rest;
         if !message.starts_with(&CONTROL_PREFIX) {
             // The content of a command is the bridge's to judge.
-            if let Ok(request) = PubSubReq::decode(message) {
-                assert!(!matches!(request.req, None | Some(Req::CmdEmpty(_))), "{request:?} for the bridge");
-                requests.push(request);
+            match codec {
+                Codec::Json => assert!(std::str::from_utf8(message).is_ok(), "{message:x?} for the bridge"),
+                Codec::Protobuf => {
+                    let req = PubSubReq::decode(message).map(|request| request.req);
+                    assert!(!matches!(req, Ok(None | Some(Req::CmdEmpty(_)))), "{req:?} for the bridge");
+                }
             }
+            requests.push(message.to_vec());
             continue;
         }
         let request = PubSubReq::decode(message).expect("a message of the session's own");
@@ -112,7 +118,7 @@ fn requests(mut stream: &[u8]) -> Vec<PubSubReq> {
         };
         closed = matches!(control, Control::Close(_));
         if !matches!(control, Control::Unfinished(_)) {
-            requests.push(request);
+            requests.push(message.to_vec());
         }
     }
     assert!(stream.is_empty(), "half a message for the bridge");
@@ -136,6 +142,7 @@ fn client() -> impl Strategy<Value = Vec<u8>> {
         PubSubReq { sequence: 7, req: Some(Req::CmdPing(CmdPing { state: "s".into() })) }.encode_to_vec();
     let payload = prop_oneof![
         Just(ping),
+        Just(r#"{"id":7,"ping":{"state":"ä"}}"#.into()),
         Just(Vec::new()),
         prop::collection::vec(any::<u8>(), 0..40),
         (0..2 * MAX_MESSAGE).prop_map(|len| vec![b'x'; len]),
@@ -190,12 +197,13 @@ fn random_streams_keep_the_invariant() {
     let seconds = std::env::var("SLUICEGATE_FUZZ_SECONDS").map_or(10, |seconds| seconds.parse().unwrap());
     let end = Instant::now() + Duration::from_secs(seconds);
     let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::default() });
-    let streams = (client(), bridge(), prop::collection::vec(0..200_usize, 0..12));
+    let codec = prop::sample::select(vec![Codec::Protobuf, Codec::Json]);
+    let streams = (codec, client(), bridge(), prop::collection::vec(0..200_usize, 0..12));
     let mut cases = 0;
     while Instant::now() < end {
         let case = streams.new_tree(&mut runner).unwrap();
-        let checked = runner.run_one(case, |(client, bridge, cuts)| {
-            check(&client, &bridge, &cuts);
+        let checked = runner.run_one(case, |(codec, client, bridge, cuts)| {
+            check(codec, &client, &bridge, &cuts);
             Ok(())
         });
         checked.unwrap_or_else(|failure| panic!("after {cases} cases: {failure}"));

@@ -17,7 +17,7 @@ use http::header::{CONTENT_LENGTH, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
-use hyper::body::Frame;
+use hyper::body::{Frame, Incoming};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
@@ -61,6 +61,15 @@ pub struct Response {
     pub headers: HeaderMap,
     /// The whole body.
     pub body: Bytes,
+}
+
+/// An answer that is read as it arrives. A drop closes its connection.
+#[derive(Debug)]
+pub struct Streamed {
+    /// The answer without its body.
+    pub head: Response,
+    body: Incoming,
+    _client: Client,
 }
 
 /// Sends a request on a new HTTP/1.1 connection. Panics without a complete response within 30 s.
@@ -107,27 +116,59 @@ impl Client {
     /// # Cancel safety
     /// The connection can no longer be used; the request may have had its effect.
     pub async fn ask(&mut self, request: Request) -> Result<Response, String> {
-        let Self { sender, address } = self;
         let exchange = async {
-            let response = match sender {
-                Sender::Http1(sender) => {
-                    sender.ready().await.map_err(text)?;
-                    let mut asked = request.build("");
-                    let host = HeaderValue::from_str(&address.to_string()).unwrap();
-                    asked.headers_mut().entry(HOST).or_insert(host);
-                    sender.send_request(asked).await.map_err(text)?
-                }
-                Sender::Http2(sender) => {
-                    sender.ready().await.map_err(text)?;
-                    let asked = request.build(&format!("http://{address}"));
-                    sender.send_request(asked).await.map_err(text)?
-                }
-            };
-            let (head, body) = response.into_parts();
+            let (head, body) = self.begin(request).await?.into_parts();
             let body = body.collect().await.map_err(text)?.to_bytes();
             Ok(Response { status: head.status.as_u16(), headers: head.headers, body })
         };
         timeout(WITHIN, exchange).await.unwrap_or_else(|_| Err("no whole answer within 30 s".to_owned()))
+    }
+
+    /// Sends a request, and reads the head of the answer.
+    ///
+    /// # Errors
+    /// No answer within 30 s; the request may have had its effect.
+    ///
+    /// # Cancel safety
+    /// The connection is closed; the request may have had its effect.
+    pub async fn stream(mut self, request: Request) -> Result<Streamed, String> {
+        let answer = timeout(WITHIN, self.begin(request)).await;
+        let (head, body) = answer.unwrap_or_else(|_| Err("no answer within 30 s".to_owned()))?.into_parts();
+        let head = Response { status: head.status.as_u16(), headers: head.headers, body: Bytes::new() };
+        Ok(Streamed { head, body, _client: self })
+    }
+
+    async fn begin(&mut self, request: Request) -> Result<http::Response<Incoming>, String> {
+        let Self { sender, address } = self;
+        match sender {
+            Sender::Http1(sender) => {
+                sender.ready().await.map_err(text)?;
+                let mut asked = request.build("");
+                let host = HeaderValue::from_str(&address.to_string()).unwrap();
+                asked.headers_mut().entry(HOST).or_insert(host);
+                sender.send_request(asked).await.map_err(text)
+            }
+            Sender::Http2(sender) => {
+                sender.ready().await.map_err(text)?;
+                let asked = request.build(&format!("http://{address}"));
+                sender.send_request(asked).await.map_err(text)
+            }
+        }
+    }
+}
+
+impl Streamed {
+    /// The next part of the body, within 30 s. None at its end.
+    ///
+    /// # Errors
+    /// The connection is lost, or silent.
+    ///
+    /// # Cancel safety
+    /// A drop has no effect.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, String> {
+        let frame = timeout(WITHIN, self.body.frame()).await.map_err(|_| "nothing within 30 s".to_owned())?;
+        let frame = frame.transpose().map_err(text)?;
+        Ok(frame.map(|frame| frame.into_data().unwrap_or_default()))
     }
 }
 

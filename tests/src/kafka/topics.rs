@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rdkafka::TopicPartitionList;
-use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::Offset;
 use rdkafka::types::RDKafkaErrorCode;
@@ -66,6 +66,21 @@ impl Kafka {
             }
         };
         first_refusal(made).map_err(Error::kafka(what()))?;
+        self.led(name, partitions).await.map_err(Error::kafka(what()))
+    }
+
+    /// Adds partitions to a topic, so that it has `partitions`.
+    ///
+    /// # Errors
+    /// [`Error::Kafka`] with the broker's reason.
+    ///
+    /// # Cancel safety
+    /// The partitions may still be added.
+    pub async fn grow_topic(&self, name: &str, partitions: i32) -> Result<(), Error> {
+        let what = || format!("add partitions to the topic {name}");
+        let count = usize::try_from(partitions).unwrap_or_default();
+        let grown = self.admin.create_partitions(&[NewPartitions::new(name, count)], &options()).await;
+        first_refusal(grown.map_err(Error::kafka(what()))?).map_err(Error::kafka(what()))?;
         self.led(name, partitions).await.map_err(Error::kafka(what()))
     }
 

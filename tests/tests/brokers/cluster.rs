@@ -72,7 +72,7 @@ pub(crate) const NODES: usize = 3;
 
 /// How long a broker's answer may take: the default of `socket.timeout.ms`, the 100 ms that a fetch waits for records, and
 /// what a busy machine takes.
-pub(crate) const ANSWERED_WITHIN: Duration = Duration::from_millis(5_000 + 100 + 1_400);
+pub(crate) const ANSWERED_WITHIN: Duration = Duration::from_millis(5_000 + 100 + 3_000);
 
 const PROPERTIES: &str = "
 # KIP-392: a client of a rack is sent to the replica there.

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use sluicegate_protocol::pub_sub_req::Req;
-use sluicegate_protocol::{CmdKafkaFetch, KafkaMessage};
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_protocol::{CmdKafkaFetch, CmdKafkaSubscribe, KafkaMessage, KafkaSource, kafka_source};
 use sluicegate_tests::kafka::{Kafka, Partition, Record, Write};
 use sluicegate_tests::socket::{Socket, messages};
 use sluicegate_tests::stack::{self, Stack};
@@ -38,6 +39,10 @@ async fn lost_records_are_not_served_beside_those_of_the_new_leader() {
     for socket in [&mut first, &mut second] {
         assert_eq!(socket.fetch(topic, 0, 0).await.unwrap().len(), KEPT + LOST);
     }
+    let mut subscribed = Socket::open(&stack).await;
+    subscribed.send(subscribe(topic)).await;
+    let delivered = |resp: &Resp| matches!(resp, Resp::KafkaDeliveryResp(at) if at.next_offset == 10);
+    while !delivered(&subscribed.receive().await.1) {}
     let before = held(&stack).await;
 
     kafka.nodes[leader - 1].process.kill();
@@ -67,6 +72,16 @@ async fn lost_records_are_not_served_beside_those_of_the_new_leader() {
         let past = i64::try_from(KEPT + LOST).unwrap();
         assert_eq!(socket.fetch(topic, 0, past).await.unwrap(), new[KEPT + LOST..]);
     }
+    // Offset 10 is another record now.
+    let error = loop {
+        match subscribed.receive().await.1 {
+            Resp::KafkaSubscriptionEvent(_) => {}
+            Resp::ErrorResp(error) => break error,
+            other => panic!("{other:?} from a log that has lost what was delivered"),
+        }
+    };
+    assert_eq!((error.code, error.earliest_offset), (OFFSET_OUT_OF_RANGE, Some(0)), "{error:?}");
+    assert!(error.message.contains("from offset 5 on were lost"), "{error:?}");
     let after = held(&stack).await;
     assert!(after < before / 2.0, "{after} of {before} bytes are still in memory");
 
@@ -95,6 +110,13 @@ async fn across(socket: &mut Socket, topic: &str) -> Vec<KafkaMessage> {
         ..Default::default()
     };
     messages(socket.ask(Req::CmdKafkaFetch(fetch)).await).unwrap()
+}
+
+/// A subscription to the whole topic.
+fn subscribe(topic: &str) -> Req {
+    let from = Some(kafka_source::From::Offset(0));
+    let source = KafkaSource { topic: topic.to_owned(), from, ..Default::default() };
+    Req::CmdKafkaSubscribe(CmdKafkaSubscribe { sources: vec![source], ..Default::default() })
 }
 
 /// Bytes of records in the bridge's memory.

@@ -148,7 +148,7 @@ impl Walk {
     }
 }
 
-/// Waits until every socket has got an answer that is no error, and says how long that took.
+/// Waits until every socket has an answer that is no error, and says how long that took.
 #[track_caller]
 pub(crate) fn answers(walks: &[Walk], within: Duration) -> impl Future<Output = Duration> {
     let start = Instant::now();

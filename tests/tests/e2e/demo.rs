@@ -198,9 +198,8 @@ async fn stopping_closes_sessions_with_1001() {
     let mut follow = Process::spawn("a client", follow, &folder.path().join("follow.log")).unwrap();
     says(&mut follow, "\"gate\":\"north\"", STEP).await;
     demo.terminate();
-    assert_eq!(follow.wait(STEP).await.unwrap().code(), Some(3));
-    let said = follow.log_tail();
-    assert!(said.contains("the server closed it with 1001"), "{said}");
+    // It would continue if the bridge came back.
+    says(&mut follow, "the server closed it with 1001 \"going away\"; retrying", STEP).await;
     assert!(demo.wait(STEP).await.unwrap().success());
 }
 

@@ -15,6 +15,7 @@ mod stacks;
 mod apisix;
 mod cors;
 mod drain;
+mod events;
 mod examples;
 mod grants;
 mod hostile;
@@ -25,5 +26,7 @@ mod openapi;
 mod outages;
 mod plugin;
 mod rest;
+#[path = "../shared/schema.rs"]
+mod schema;
 mod sizes;
 mod unreachable;

@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use std::sync::{LazyLock, Mutex};
 
 use jsonschema::Validator;
-use serde_json::{Value, json};
+use serde_json::Value;
 use sluicegate_tests::envoy::Profile;
-use sluicegate_tests::http::client::{self, Request, Response};
+use sluicegate_tests::http::client::{self, Client, Request, Response, Streamed};
 
+use crate::schema;
 use crate::stacks::{ANY, REST, shared};
 
 /// Asks as [`client::ask`] does, and expects the answer to be documented.
@@ -19,6 +20,16 @@ pub(crate) async fn ask(gateway: SocketAddr, request: Request) -> Response {
         API.check(path, &method, &response);
     }
     response
+}
+
+/// The same for an answer that does not end.
+pub(crate) async fn stream(gateway: SocketAddr, request: Request) -> Streamed {
+    let path = template(request.target());
+    let streamed = Client::connect(gateway).await.unwrap().stream(request).await.unwrap();
+    if let Some(path) = path {
+        API.check(path, "get", &streamed.head);
+    }
+    streamed
 }
 
 #[tokio::test]
@@ -76,6 +87,19 @@ async fn every_documented_answer_is_seen() {
             requests.push((404, Request::get(format!("{REST}{at}{query}").replace(topic, "no-such-topic"))));
         }
     }
+    for at in [format!("/topics/{topic}/events"), format!("/topics/{topic}/partitions/0/events")] {
+        let path = &format!("{REST}{at}");
+        assert_eq!(stream(stack.gateway(), Request::get(path)).await.head.status, 200);
+        let ids = ["BAA.over", "BQAA.over"];
+        requests.extend([
+            (204, Request::get(path).with("last-event-id", ids[usize::from(at.contains("partitions"))])),
+            (400, Request::get(path).with("last-event-id", "x")),
+            (403, Request::get(format!("/web{at}")).with("origin", "https://elsewhere.example")),
+            (404, Request::get(path.replace(topic, "no-such-topic"))),
+            (406, Request::get(path).with("accept", "application/json")),
+            (502, Request::get(format!("/rest-nowhere{at}"))),
+        ]);
+    }
     for (status, request) in requests {
         let what = format!("{} {}", request.method(), request.target());
         let response = ask(stack.gateway(), request).await;
@@ -112,6 +136,7 @@ const ELSEWHERE: [(u16, &str); 6] = [
 
 static API: LazyLock<Api> = LazyLock::new(Api::read);
 const JSON: &str = "application/vnd.kafka.json.v2+json";
+const EVENTS: &str = "text/event-stream";
 
 /// By operation, such as `get /kafka/topics`, and status.
 struct Api {
@@ -127,7 +152,7 @@ struct Answer {
 impl Api {
     fn read() -> Self {
         let text = include_str!("../../../docs/reference/openapi.yaml");
-        let document: Value = serde_saphyr::from_str(text).unwrap();
+        let document = schema::document(text);
         let mut answers = BTreeMap::new();
         for (path, item) in document["paths"].as_object().unwrap() {
             for (method, operation) in
@@ -151,7 +176,7 @@ impl Api {
         let content_type = response.header("content-type");
         // The gateway's own word in place of an answer: a page, or nothing.
         let is_gateways = match content_type {
-            Some(content_type) => content_type.starts_with("text/"),
+            Some(content_type) => content_type.starts_with("text/") && content_type != EVENTS,
             None => response.status >= 400,
         };
         if is_gateways {
@@ -189,9 +214,7 @@ impl Answer {
         let headers = answer["headers"].as_object().into_iter().flatten();
         let required = headers.filter(|(_, header)| header["required"] == true);
         let body = |(content_type, body): (&String, &Value)| {
-            // Its references are meant from the document's root.
-            let schema = json!({"allOf": [body["schema"]], "components": document["components"]});
-            (content_type.clone(), jsonschema::validator_for(&schema).unwrap())
+            (content_type.clone(), schema::validator(document, &body["schema"]))
         };
         Self {
             required_headers: required.map(|(name, _)| name.clone()).collect(),
@@ -209,9 +232,13 @@ fn template(target: &str) -> Option<&'static str> {
         [_, "topics"] => Some("/kafka/topics"),
         [_, "topics", _] => Some("/kafka/topics/{topic}"),
         [_, "topics", _, "records"] => Some("/kafka/topics/{topic}/records"),
+        [_, "topics", _, "events"] => Some("/kafka/topics/{topic}/events"),
         [_, "topics", _, "partitions", _] => Some("/kafka/topics/{topic}/partitions/{partition}"),
         [_, "topics", _, "partitions", _, "records"] => {
             Some("/kafka/topics/{topic}/partitions/{partition}/records")
+        }
+        [_, "topics", _, "partitions", _, "events"] => {
+            Some("/kafka/topics/{topic}/partitions/{partition}/events")
         }
         [_, "topics", _, "partitions", _, "offsets"] => {
             Some("/kafka/topics/{topic}/partitions/{partition}/offsets")

@@ -77,6 +77,8 @@ async fn routes_choose_origins_and_subprotocols() {
         (Upgrade::default().with("origin", "https://evil.example"), 101, None),
         (speaks("graphql-ws, pubsub.v1,pubsub.v2"), 101, Some("pubsub.v1")),
         (speaks("graphql-ws"), 101, None),
+        (speaks("graphql-ws, sluicegate.v1.json, pubsub.v1"), 101, Some("sluicegate.v1.json")),
+        (speaks("pubsub.v1, sluicegate.v1.json"), 101, Some("pubsub.v1")),
     ] {
         let response = Raw::connect(stack.gateway()).await.ask(&request.bytes()).await;
         assert_eq!(response.status, status, "{request:?} {response:?}");

@@ -23,11 +23,14 @@ mod endings;
 mod fragments;
 mod grpc;
 mod handshakes;
+mod json;
 mod lasting;
 mod limits;
 mod metadata;
 mod paths;
 mod requests;
+#[path = "../shared/schema.rs"]
+mod schema;
 mod secrets;
 mod unfinished;
 mod violations;

@@ -1,6 +1,7 @@
 //! The gateways that tests share. A test that breaks its gateway starts its own.
 
-use sluicegate_protocol::metadata::GATEWAY_SECRET;
+use sluicegate_protocol::metadata::{GATEWAY_SECRET, WRITE};
+use sluicegate_tests::envoy::writing;
 use sluicegate_tests::kafka::Kafka;
 use sluicegate_tests::relay::Route;
 use sluicegate_tests::stack::{BridgeConfig, Lent, Setup, Stack};
@@ -31,6 +32,21 @@ pub(crate) async fn alone(way: impl Into<Way>) -> Lent<MutexGuard<'static, Stack
         Mutex::new(start(way, &format!("{close}{cluster}"), Vec::new()).await)
     };
     Lent(STACKS[way as usize].get_or_init(begin).await.lock().await)
+}
+
+/// A gateway whose clients can write, shared with other tests at the same time. Without a gateway, clients grant it to themselves:
+/// they send the header `sluicegate-write`.
+pub(crate) async fn writable(way: Way) -> Lent<&'static Stack> {
+    static STACKS: [OnceCell<Stack>; Way::COUNT] = [const { OnceCell::const_new() }; Way::COUNT];
+    let begin = async || {
+        let setup = setup(way, "[write]\nclusters = [\"default\"]\n").await;
+        let setup = match way.has_filter() {
+            true => Setup { envoy_edits: vec![writing()], ..setup },
+            false => Setup { routes: vec![Route::new("/pubsub").with(WRITE, "true")], ..setup },
+        };
+        Stack::start(setup).await.unwrap()
+    };
+    Lent(STACKS[way as usize].get_or_init(begin).await)
 }
 
 /// A gateway of a test's own, in front of the shared Kafka: `bridge` stands at the top of the bridge's configuration.

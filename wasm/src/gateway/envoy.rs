@@ -26,7 +26,7 @@ impl Gateway for Envoy {
     }
 
     /// Turns the client's request into the bridge's.
-    fn upgrade(&self, config: &Config, route: &Route, _: &Accepted) -> Result<(), Status> {
+    fn upgrade(&self, config: &Config, route: &Route, accepted: &Accepted) -> Result<(), Status> {
         for name in HOP_HEADERS {
             host::remove_header(Map::Request, name.as_bytes())?;
         }
@@ -38,6 +38,9 @@ impl Gateway for Envoy {
         }
         host::set_header(Map::Request, "content-type", b"application/grpc")?;
         host::set_header(Map::Request, metadata::PADDED, b"true")?;
+        if let Some(subprotocol) = &accepted.subprotocol {
+            host::set_header(Map::Request, metadata::SUBPROTOCOL, subprotocol.as_bytes())?;
+        }
         for (name, value) in config.metadata(route) {
             host::set_header(Map::Request, name, value.as_bytes())?;
         }

@@ -8,6 +8,7 @@ use sluicegate_harness::envoy::Vm;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::{CmdEmpty, PubSubReq};
 
+use crate::json;
 use crate::plain;
 use crate::socket::{PROFILES, Profile, Socket, upgrade, upgrade_with};
 use crate::wire::{self, BINARY, FIRST, PING, TEXT, from_client};
@@ -32,7 +33,7 @@ fn check_session(act: impl Fn(&mut Socket), want: &[(&str, u64)]) {
     check(|vm, profile| act(&mut Socket::open(vm, profile)), &want);
 }
 
-const NAMES: [&str; 24] = [
+const NAMES: [&str; 29] = [
     "sessions",
     "sessions_open",
     "handshakes_refused",
@@ -46,11 +47,16 @@ const NAMES: [&str; 24] = [
     "commands.kafka_multi_fetch",
     "commands.kafka_list_offsets",
     "commands.kafka_metadata",
+    "commands.kafka_subscribe",
+    "commands.unsubscribe",
+    "commands.credit",
     "commands.kafka_produce",
+    "commands.json",
     "errors.unknown_command",
     "errors.wrong_command",
     "errors.protocol",
     "errors.not_utf8",
+    "errors.not_text",
     "errors.message_too_big",
     "errors.evicted",
     "errors.out_of_memory",
@@ -92,6 +98,20 @@ fn errors_are_counted_by_kind() {
     one(wire::to_client(BINARY, b"unmasked"), "errors.protocol");
     one(from_client(TEXT, b"\xff"), "errors.not_utf8");
     one(from_client(BINARY, &[0; 2049]), "errors.message_too_big");
+}
+
+#[test]
+fn messages_of_json_sessions_are_counted() {
+    let (text, binary) = (from_client(TEXT, b"{}"), from_client(BINARY, b"{}"));
+    check(
+        |vm, profile| json::open(vm, profile).client([text.clone(), text.clone(), binary.clone()].concat()),
+        &[
+            ("sessions", 1),
+            ("commands.json", 2),
+            ("errors.not_text", 1),
+            ("bytes_from_client", 2 * text.len() as u64 + binary.len() as u64),
+        ],
+    );
 }
 
 #[test]

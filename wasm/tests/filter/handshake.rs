@@ -35,6 +35,7 @@ fn upgrade_reaches_the_bridge_in_the_profiles_form() {
             "sluicegate-cluster: orders",
             "sluicegate-gateway-secret: s3cret-of-the-gateway",
             "sluicegate-padded: true",
+            "sluicegate-subprotocol: pubsub",
             "sluicegate-topics: orders,public.*",
             "sluicegate-write: true",
             "upgrade: websocket",
@@ -54,6 +55,7 @@ fn upgrade_reaches_the_bridge_in_the_profiles_form() {
             "sluicegate-cluster: orders",
             "sluicegate-gateway-secret: s3cret-of-the-gateway",
             "sluicegate-padded: true",
+            "sluicegate-subprotocol: pubsub",
             "sluicegate-topics: orders,public.*",
             "sluicegate-write: true",
             "te: trailers",
@@ -169,11 +171,17 @@ fn header_that_is_not_utf_8_is_refused_only_where_it_is_read() {
 }
 
 #[test]
-fn subprotocol_of_the_route_is_echoed() {
+fn known_subprotocol_is_echoed_and_told_to_the_bridge() {
     for profile in PROFILES {
         let vm = profile.start();
-        for (offered, echoed) in [("mqtt", None), ("mqtt, pubsub, pubsub.v2", Some("pubsub"))] {
+        for (offered, echoed) in [
+            ("mqtt", None),
+            ("mqtt, pubsub, pubsub.v2, sluicegate.v1.json", Some("pubsub")),
+            ("mqtt, sluicegate.v1.json, pubsub", Some("sluicegate.v1.json")),
+        ] {
             let mut stream = vm.request(upgrade().with("sec-websocket-protocol", offered));
+            let request = stream.upstream_request().expect("forwarded");
+            assert_eq!(request.text("sluicegate-subprotocol"), echoed, "{profile:?} {offered:?}");
             stream.upstream_headers(profile.accepted(), false);
             let response = stream.response().expect("an answer");
             assert_eq!(response.headers.text("sec-websocket-protocol"), echoed, "{profile:?} {offered:?}");

@@ -14,6 +14,7 @@ mod gateway;
 mod handshake;
 mod http;
 mod imports;
+mod json;
 mod limits;
 mod lost;
 mod plain;

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Cluster, MAX_RECORDS, Reads, Writes};
 use crate::backend::{
     AnswerReservation, Backend, CommandError, Fault, Fetch, Fetched, HandedOver, ListedOffset, Log,
-    Partition, Written,
+    Partition, Version, Written,
 };
 use crate::metrics::Metrics;
 
@@ -106,6 +106,18 @@ impl Backend for Arc<Script> {
             Ok(Fetched { messages: encoded.repeat(count).into(), count, next_offset, ends })
         }
         .boxed()
+    }
+
+    fn recent(&self, _: Log<'_>, _: Fetch) -> Option<Fetched> {
+        None
+    }
+
+    fn version(&self, _: Log<'_>) -> Version {
+        Version::default()
+    }
+
+    fn end_of_epoch<'a>(&'a self, _: Log<'a>, _: i32) -> BoxFuture<'a, Result<Option<i64>, CommandError>> {
+        ready(Ok(None)).boxed()
     }
 
     fn is_watched(&self, log: Log<'_>, _: i64, _: bool) -> bool {

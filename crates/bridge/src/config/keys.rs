@@ -150,7 +150,7 @@ keys! {
         "Time for a session's last message to leave",
         "";
     DRAIN_TIMEOUT: Number = "session.drain_timeout_ms", number(10_000, 100..=HOUR),
-        "Time from SIGTERM to exit; half of it for commands in flight",
+        "Time from SIGTERM to exit; half of it is for commands in flight",
         "";
     READ_MAX_BYTES: Number = "read.max_bytes", number(256 * KIB, 1024..=64 * MIB),
         "Size of a fetch's answer; one larger record is still delivered",

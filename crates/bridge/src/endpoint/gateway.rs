@@ -50,7 +50,7 @@ impl Endpoint {
             Some(definition) => Some(Box::pin(self.route_clusters.get(definition.as_bytes())).await),
         };
         // Checked after the cluster was created, which takes a moment.
-        if self.drain.is_cancelled() {
+        if self.drain.has_begun() {
             return Err(Refusal::Draining);
         }
         if let Some(cluster) = cluster {

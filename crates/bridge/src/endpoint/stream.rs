@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use sluicegate_protocol::codec::Codec;
 use sluicegate_protocol::metadata;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
@@ -32,13 +33,13 @@ impl Endpoint {
         grant: Result<Grant, Refusal>,
     ) -> Result<Response<Body>, Refusal> {
         let admitted = self.admit(grant?)?;
-        let overload = overload(request.headers());
+        let (codec, overload) = (codec(request.headers()), overload(request.headers()));
         let upgrade = hyper::upgrade::on(request);
         let endpoint = Arc::clone(self);
         self.open.spawn(async move {
             // The client can leave before it gets the response.
             if let Ok(upgraded) = upgrade.await {
-                endpoint.run(admitted, Transport::stream(TokioIo::new(upgraded), overload)).await;
+                endpoint.run(admitted, codec, Transport::stream(TokioIo::new(upgraded), overload)).await;
             }
         });
         Ok(opened(Body::empty()))
@@ -51,10 +52,10 @@ impl Endpoint {
         grant: Result<Grant, Refusal>,
     ) -> Result<Response<Body>, Refusal> {
         let admitted = self.admit(grant?)?;
-        let overload = overload(request.headers());
+        let (codec, overload) = (codec(request.headers()), overload(request.headers()));
         let (transport, body) = Transport::bodies(request.into_body(), overload);
         let endpoint = Arc::clone(self);
-        self.open.spawn(async move { endpoint.run(admitted, transport).await });
+        self.open.spawn(async move { endpoint.run(admitted, codec, transport).await });
         Ok(opened(Body::new(body)))
     }
 
@@ -66,8 +67,9 @@ impl Endpoint {
         Ok(AdmittedSession { grant, stream: executor::current().unwrap_or_default(), _slot: slot })
     }
 
-    pub(super) async fn run(&self, admitted: AdmittedSession, transport: Transport) {
-        let end = session::run(transport, admitted.grant.clone(), &self.limits, self.drain.clone()).await;
+    pub(super) async fn run(&self, admitted: AdmittedSession, codec: Codec, transport: Transport) {
+        let end =
+            session::run(transport, codec, admitted.grant.clone(), &self.limits, self.drain.clone()).await;
         // Frees what the peer did not read in time.
         admitted.stream.cancel();
         admitted.grant.cluster.metrics.ended(end.kind());
@@ -79,6 +81,10 @@ impl Drop for AdmittedSession {
     fn drop(&mut self) {
         self.grant.cluster.metrics.sessions.dec();
     }
+}
+
+fn codec(headers: &HeaderMap) -> Codec {
+    Codec::of(headers.get(metadata::SUBPROTOCOL).map(HeaderValue::as_bytes))
 }
 
 fn overload(headers: &HeaderMap) -> Overload {

@@ -34,7 +34,8 @@ impl Endpoint {
         accepted: &Accepted,
     ) -> Result<Response<Body>, Refusal> {
         let grant = grant?;
-        let session = Session::new(self.messages, &self.assembly, source(&request));
+        let codec = accepted.codec();
+        let session = Session::new(self.messages, codec, &self.assembly, source(&request));
         let admitted = self.admit(grant)?;
         let upgrade = hyper::upgrade::on(request);
         let endpoint = Arc::clone(self);
@@ -43,7 +44,7 @@ impl Endpoint {
             if let Ok(upgraded) = upgrade.await {
                 let cluster = Arc::clone(&admitted.grant.cluster);
                 let transport = Transport::websocket(TokioIo::new(upgraded), session, cluster);
-                endpoint.run(admitted, transport).await;
+                endpoint.run(admitted, codec, transport).await;
             }
         });
         Ok(switch(accepted))

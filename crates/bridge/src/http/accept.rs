@@ -1,7 +1,7 @@
 //! Chooses the media type of a response from the client's `Accept` (RFC 9110, section 12.5.1).
 
 use super::headers::Headers;
-use super::media_type::{Format, JSON, PROBLEM, V2, V2_BINARY, V2_JSON};
+use super::media_type::{EVENT_STREAM, Format, JSON, PROBLEM, V2, V2_BINARY, V2_JSON};
 use super::problem::{Problem, ProblemKind};
 
 /// A client's `Accept` headers.
@@ -44,6 +44,14 @@ impl<'a> Accept<'a> {
         ])
     }
 
+    /// Checks that the client accepts a stream of events.
+    ///
+    /// # Errors
+    /// It does not.
+    pub(super) fn events(&self) -> Result<(), Problem> {
+        self.best(&[(&[(EVENT_STREAM, EXACT)], ())])
+    }
+
     /// The media type for an error.
     pub(super) fn errors(&self) -> &'static str {
         let is_v2 = |range: &Range<'_>| [V2, V2_JSON, V2_BINARY].iter().any(|v2| is(range.range, v2));
@@ -79,7 +87,9 @@ impl<'a> Accept<'a> {
             // response."
             return (WHOLE, 0);
         }
-        let ranges = names.iter().chain(&[("application/*", 1), ("*/*", 0)]);
+        let is_text = names.iter().any(|(name, _)| *name == EVENT_STREAM);
+        let any = if is_text { &[("text/*", 1), ("*/*", 0)] } else { &[("application/*", 1), ("*/*", 0)] };
+        let ranges = names.iter().chain(any);
         let mut found = ranges.filter_map(|(name, precision)| {
             let range = self.ranges.iter().find(|range| is(range.range, name))?;
             Some((range.quality, *precision))
@@ -176,6 +186,16 @@ mod tests {
         check(&[test_suite], json, Some(V2));
         check(&["application/vnd.kafka.binary.v2+json, application/json"], binary, Some(JSON));
         check(&["application/vnd.kafka.v2+json, */*"], binary, Some(V2));
+    }
+
+    #[test]
+    fn events_are_text() {
+        for accept in ["text/event-stream", "*/*", "text/*", "application/json, text/event-stream;q=0.1"] {
+            assert!(Accept::of(Headers(&headers(&[accept]))).events().is_ok(), "{accept}");
+        }
+        for accept in ["application/json", "application/*", "text/event-stream;q=0, */*"] {
+            assert!(Accept::of(Headers(&headers(&[accept]))).events().is_err(), "{accept}");
+        }
     }
 
     #[test]

@@ -114,8 +114,8 @@ mod tests {
     use proptest::prelude::*;
     use sluicegate_protocol::jsonkey::MAX_PATH;
 
-    use super::super::json;
     use super::*;
+    use crate::json;
 
     const DOCUMENT: &str = r##"{
         "name": {"first": "Tom", "last": "Anderson"}, "age": 37, "children": ["Sara", "Alex", "Jack"],

@@ -30,6 +30,8 @@ impl Format {
 }
 
 pub(super) const JSON: &str = "application/json";
+/// Server-sent events (the HTML standard, section 9.2).
+pub(super) const EVENT_STREAM: &str = "text/event-stream";
 /// A problem document (RFC 9457).
 pub(super) const PROBLEM: &str = "application/problem+json";
 /// The REST proxies' documents without keys and values.

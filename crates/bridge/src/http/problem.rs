@@ -11,6 +11,7 @@ use super::media_type::PROBLEM;
 use super::response::Response;
 use crate::backend::{CommandError, Fault};
 use crate::cluster::{Cluster, topic_denied};
+use crate::json::InvalidJson;
 
 /// Why a request failed.
 #[derive(Debug, Clone, PartialEq)]
@@ -156,6 +157,12 @@ impl ProblemKind {
     }
 }
 
+impl From<InvalidJson> for Problem {
+    fn from(invalid: InvalidJson) -> Self {
+        Self::new(ProblemKind::Malformed, format!("the body is {invalid}"))
+    }
+}
+
 impl Problem {
     pub(crate) fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
         let reason = kind.reason();
@@ -255,7 +262,7 @@ struct Document<'a> {
 }
 
 /// The name of the protocol, in lower case.
-fn name(reason: Reason) -> String {
+pub(super) fn name(reason: Reason) -> String {
     reason.as_str_name().to_ascii_lowercase()
 }
 

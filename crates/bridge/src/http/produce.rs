@@ -11,10 +11,8 @@ use sluicegate_protocol::{Header, HttpProduce, ProduceRecord, metadata};
 use tokio::sync::oneshot;
 
 use super::headers::Headers;
-use super::json;
 use super::jsonkey;
 use super::media_type::JSON;
-use super::number::whole_number;
 use super::problem::{Problem, ProblemKind};
 use super::request::{Request, check_writable};
 use super::request_permits::RequestPermits;
@@ -22,6 +20,8 @@ use super::response::Response;
 use crate::backend::Written;
 use crate::cluster::{MAX_HEADERS, WriteTicket};
 use crate::grant::Grant;
+use crate::json;
+use crate::number::whole_number;
 use crate::topics::Topics;
 
 /// The response to a request on the route.

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use sluicegate_ws_session::source::Source;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::backend::AnswerReservation;
+use crate::drain::Drain;
 use crate::fair_permits::{ClusterId, FairPermit, FairPermits};
 
 /// A request until its work ends, which can be after its response. The drain waits for it.
@@ -19,7 +19,7 @@ pub(crate) struct RequestPermits {
     cluster: ClusterId,
     source: Source,
     waiting: Arc<FairPermits>,
-    drain: CancellationToken,
+    drain: Drain,
     _open: TaskTrackerToken,
 }
 
@@ -38,7 +38,7 @@ impl RequestPermits {
         cluster: ClusterId,
         source: Source,
         waiting: &Arc<FairPermits>,
-        drain: &CancellationToken,
+        drain: &Drain,
         open: TaskTrackerToken,
     ) -> Option<Arc<Self>> {
         let call = calls.try_acquire(cluster, source)?;
@@ -58,6 +58,21 @@ impl RequestPermits {
         self.replace_permits(Permits::default());
     }
 
+    /// Trades the call permit for a waiter permit, for as long as the request lives. False if `waiting` has no permit for its source
+    /// and cluster.
+    pub(crate) fn stay(&self) -> bool {
+        let waiter = self.waiting.try_acquire(self.cluster, self.source);
+        let found = waiter.is_some();
+        if found {
+            self.replace_permits(Permits { _call: None, _waiter: waiter });
+        }
+        found
+    }
+
+    pub(crate) fn drain(&self) -> &Drain {
+        &self.drain
+    }
+
     fn replace_permits(&self, permits: Permits) {
         *self.permits.lock().unwrap_or_else(PoisonError::into_inner) = permits;
     }
@@ -67,12 +82,9 @@ impl AnswerReservation for &RequestPermits {
     /// Trades the call permit for a waiter permit, and waits until the bridge drains. Ready at once if `waiting` has no
     /// permit for its source and cluster.
     fn wait(&mut self, _: usize) -> BoxFuture<'_, ()> {
-        match self.waiting.try_acquire(self.cluster, self.source) {
-            Some(permit) => {
-                self.replace_permits(Permits { _call: None, _waiter: Some(permit) });
-                self.drain.cancelled().boxed()
-            }
-            None => ready(()).boxed(),
+        match self.stay() {
+            true => self.drain.begun().boxed(),
+            false => ready(()).boxed(),
         }
     }
 
@@ -97,7 +109,7 @@ mod tests {
     #[tokio::test]
     async fn request_that_waited_needs_a_call_permit_to_continue() {
         let (calls, waiting) = (FairPermits::new(1), FairPermits::new(1));
-        let (drain, open) = (CancellationToken::new(), TaskTracker::new());
+        let (drain, open) = (Drain::default(), TaskTracker::new());
         let source = Source::from(IpAddr::from([192, 0, 2, 1]));
         let begin = || RequestPermits::begin(&calls, 1, source, &waiting, &drain, open.token());
         let request = begin().unwrap();

@@ -3,33 +3,41 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use http_body::{Frame, SizeHint};
 use serde::Serialize;
+use tokio::sync::mpsc::Receiver;
 
 use super::request_permits::RequestPermits;
 
 /// A response before it is sent.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub(crate) struct Response {
     pub(super) status: StatusCode,
     pub(super) headers: Vec<(HeaderName, String)>,
     pub(super) body: Bytes,
+    /// The parts of a body without a length, instead of `body`. Never with the status 204.
+    stream: Option<Receiver<Bytes>>,
 }
 
 impl Response {
     /// A response without content.
     pub(super) fn empty(status: StatusCode) -> Self {
-        Self { status, headers: Vec::new(), body: Bytes::new() }
+        Self { status, headers: Vec::new(), body: Bytes::new(), stream: None }
     }
 
     /// A response with this body.
     pub(super) fn with_body(status: StatusCode, content_type: &str, body: Bytes) -> Self {
         let headers = vec![(header::CONTENT_TYPE, content_type.to_owned())];
-        Self { status, headers, body }
+        Self { status, headers, body, stream: None }
+    }
+
+    /// A response that ends when its sender does.
+    pub(super) fn stream(content_type: &str, stream: Receiver<Bytes>) -> Self {
+        Self { stream: Some(stream), ..Self::with_body(StatusCode::OK, content_type, Bytes::new()) }
     }
 
     /// A response with a JSON document.
@@ -56,10 +64,11 @@ impl Response {
         method: &Method,
         running: Option<Arc<RequestPermits>>,
     ) -> http::Response<Body> {
-        let Self { status, headers, body } = self;
-        let length = body.len();
+        let Self { status, headers, body, stream } = self;
+        let length = stream.is_none().then_some(body.len());
         let rest = if method == Method::HEAD { Bytes::new() } else { body };
-        let mut response = http::Response::new(Body { rest, _running: running });
+        let stream = stream.filter(|_| method != Method::HEAD);
+        let mut response = http::Response::new(Body { rest, stream, _running: running });
         *response.status_mut() = status;
         for (name, value) in headers {
             // Client input only appears in them in a form that is valid in a header.
@@ -67,7 +76,7 @@ impl Response {
         }
         // RFC 9110, section 8.6: "A server MUST NOT send a Content-Length header field in any response with a status
         // code of [...] 204".
-        if status != StatusCode::NO_CONTENT {
+        if let Some(length) = length.filter(|_| status != StatusCode::NO_CONTENT) {
             response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
         }
         response
@@ -78,6 +87,7 @@ impl Response {
 #[derive(Default)]
 pub(crate) struct Body {
     rest: Bytes,
+    stream: Option<Receiver<Bytes>>,
     _running: Option<Arc<RequestPermits>>,
 }
 
@@ -87,8 +97,16 @@ impl http_body::Body for Body {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.rest.is_empty()
+            && let Some(stream) = &mut self.stream
+        {
+            match ready!(stream.poll_recv(cx)) {
+                Some(part) => self.rest = part,
+                None => self.stream = None,
+            }
+        }
         if self.rest.is_empty() {
             return Poll::Ready(None);
         }
@@ -98,12 +116,15 @@ impl http_body::Body for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty()
+        self.rest.is_empty() && self.stream.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
+        if self.stream.is_some() {
+            return SizeHint::default();
+        }
         SizeHint::with_exact(u64::try_from(self.rest.len()).unwrap_or(u64::MAX))
     }
 }
 
-const FRAME_BYTES: usize = 16 * 1024;
+pub(super) const FRAME_BYTES: usize = 16 * 1024;

@@ -1,9 +1,10 @@
-//! The resources of the REST proxies: topics, their records and their offsets.
+//! The resources of the REST proxies: topics, their records and their offsets. Records are also served as [`events`].
 //!
 //! 1. [`path`]: parses the resource and the query
 //! 2. here: dispatches by resource and method
 
 mod batch;
+mod events;
 mod offsets;
 mod partition;
 mod path;
@@ -12,6 +13,8 @@ mod produce;
 mod records;
 mod topic_records;
 mod topics;
+
+use std::sync::Arc;
 
 use http::Method;
 
@@ -30,7 +33,7 @@ use path::{Query, Resource};
 pub(super) async fn answer(
     request: &Request<'_>,
     target: &str,
-    running: &RequestPermits,
+    running: &Arc<RequestPermits>,
 ) -> Result<Response, Problem> {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let resource = Resource::parse(path)?;
@@ -63,6 +66,10 @@ pub(super) async fn answer(
             check_readable(grant, topic)?;
             let log = Log { topic, partition: *partition };
             offsets::get(cluster, log, query, accept.metadata()?).await
+        }
+        Resource::TopicEvents { topic } if reads => events::get(request, topic, None, query, running).await,
+        Resource::Events { topic, partition } if reads => {
+            events::get(request, topic, Some(*partition), query, running).await
         }
         Resource::Topic { topic } if method == Method::POST => {
             Query::none(query)?;

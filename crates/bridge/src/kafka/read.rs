@@ -17,18 +17,8 @@ pub(super) async fn fetch(
     reservation: &mut dyn AnswerReservation,
 ) -> Result<Fetched, ReadError> {
     let Log { topic, partition } = log;
-    let Fetch { offset, max_bytes, wait, min_bytes, max_records, committed } = fetch;
-    let look = sluicegate_reader::Fetch {
-        topic,
-        partition,
-        offset,
-        max_bytes,
-        max_wait: Duration::ZERO,
-        min_bytes: 0,
-        max_records,
-        committed,
-        at_end: None,
-    };
+    let Fetch { offset, max_bytes, wait, min_bytes, committed, .. } = fetch;
+    let look = now(log, fetch);
     let is_watched = !wait.is_zero() && reader.is_watched(topic, partition, offset, committed);
     let looked = if is_watched { None } else { Some(reader.fetch(look).await?) };
     let is_enough = |looked: &sluicegate_reader::Fetched| {
@@ -66,7 +56,23 @@ pub(super) async fn fetch(
     Ok(looked.map_or_else(|| Fetched::nothing(look.offset, ends), fetched))
 }
 
-fn fetched(fetched: sluicegate_reader::Fetched) -> Fetched {
+/// The same without the wait.
+pub(super) fn now(Log { topic, partition }: Log<'_>, fetch: Fetch) -> sluicegate_reader::Fetch<'_> {
+    let Fetch { offset, max_bytes, max_records, committed, .. } = fetch;
+    sluicegate_reader::Fetch {
+        topic,
+        partition,
+        offset,
+        max_bytes,
+        max_wait: Duration::ZERO,
+        min_bytes: 0,
+        max_records,
+        committed,
+        at_end: None,
+    }
+}
+
+pub(super) fn fetched(fetched: sluicegate_reader::Fetched) -> Fetched {
     let sluicegate_reader::Fetched { messages, count, next_offset, ends } = fetched;
     Fetched { messages, count, next_offset, ends }
 }

@@ -5,13 +5,18 @@ use std::fmt;
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::encoding::{WireType, encode_key, encode_varint, int64, key_len, message};
 use prost::{Message, length_delimiter_len};
-use sluicegate_protocol::wire::number::{FETCHED, KAFKA_FETCH_RESP, KAFKA_MULTI_FETCH, RESULTS, SEQUENCE};
+use sluicegate_protocol::codec::Codec;
+use sluicegate_protocol::wire::number::{
+    FETCHED, KAFKA_DELIVERY_RESP, KAFKA_FETCH_RESP, KAFKA_MULTI_FETCH, RESULTS, SEQUENCE,
+};
 use sluicegate_protocol::{
-    Close, ControlResp, ErrorResp, KafkaFetchResp, KafkaListOffsetResp, KafkaListOffsetsResp,
-    KafkaMetadataResp, KafkaProduceResp, ListedOffset, PartitionFetched, PartitionMetadata, PongResp,
-    Produced, PubSubResp, TopicMetadata, control_resp::Control, grpc, pub_sub_resp::Resp,
+    Close, ControlResp, ErrorResp, KafkaDeliveryResp, KafkaFetchResp, KafkaListOffsetResp,
+    KafkaListOffsetsResp, KafkaMetadataResp, KafkaProduceResp, ListedOffset, PartitionFetched,
+    PartitionMetadata, PongResp, Produced, PubSubResp, TopicMetadata, UnsubscribedResp,
+    control_resp::Control, grpc, pub_sub_resp::Resp,
 };
 
+use super::json;
 use crate::backend::{self, CommandError, DeliveryReport, Fault, Fetched, Written};
 use crate::cluster::{DescribedTopic, MetadataPage};
 
@@ -22,8 +27,12 @@ pub(super) enum Answer {
     Message(PubSubResp),
     /// A `KafkaFetchResp`: its messages, encoded and shared instead of copied, and `rest` without any.
     Messages { sequence: i64, messages: Bytes, rest: KafkaFetchResp },
+    /// The same of a `KafkaDeliveryResp`.
+    Delivery { sequence: i64, messages: Bytes, rest: KafkaDeliveryResp },
     /// A `KafkaMultiFetchResp`, encoded.
     MultiFetch { sequence: i64, encoded: Bytes },
+    /// Records of a JSON session, with the rest of their answer.
+    Text(Bytes),
 }
 
 impl Answer {
@@ -35,6 +44,11 @@ impl Answer {
     pub(super) fn fetched(sequence: i64, fetched: Fetched) -> Self {
         let rest = rest(&fetched);
         Self::Messages { sequence, messages: fetched.messages, rest }
+    }
+
+    /// Messages of a subscription; `rest` is without any.
+    pub(super) fn delivery(sequence: i64, messages: Bytes, rest: KafkaDeliveryResp) -> Self {
+        Self::Delivery { sequence, messages, rest }
     }
 
     /// What was fetched of each partition.
@@ -82,6 +96,11 @@ impl Answer {
         Self::new(sequence, Resp::KafkaMetadataResp(KafkaMetadataResp { topics, more: page.more }))
     }
 
+    /// The end of a subscription.
+    pub(super) fn unsubscribed(sequence: i64) -> Self {
+        Self::new(sequence, Resp::UnsubscribedResp(UnsubscribedResp {}))
+    }
+
     pub(super) fn offset(sequence: i64, offset: i64) -> Self {
         Self::new(sequence, Resp::KafkaListOffsetResp(KafkaListOffsetResp { offset }))
     }
@@ -114,14 +133,21 @@ impl Answer {
         Self::control(Control::Close(close))
     }
 
-    fn new(sequence: i64, resp: Resp) -> Self {
+    pub(super) fn new(sequence: i64, resp: Resp) -> Self {
         Self::Message(PubSubResp { sequence, resp: Some(resp) })
     }
 
     /// Appends the gRPC message to `small`. A large body is not copied but returned, and follows `small`.
-    pub(super) fn encode(self, small: &mut BytesMut) -> Option<Bytes> {
+    pub(super) fn encode(self, codec: Codec, small: &mut BytesMut) -> Option<Bytes> {
         match self {
             Self::Message(message) => {
+                if codec == Codec::Json
+                    && let Some(text) = json::encode(&message)
+                {
+                    put_head(small, text.len());
+                    small.put_slice(&text);
+                    return None;
+                }
                 put_head(small, message.encoded_len());
                 // Cannot fail: the only error is a full buffer, and a `BytesMut` grows.
                 let _ = message.encode(small);
@@ -131,19 +157,32 @@ impl Answer {
                 put_answer_head(sequence, KAFKA_MULTI_FETCH, encoded.len(), small);
                 Some(encoded)
             }
+            Self::Text(text) => {
+                put_head(small, text.len());
+                put_body(text, small)
+            }
             Self::Messages { sequence, messages, rest } => {
-                let len = messages.len().saturating_add(rest.encoded_len());
-                put_answer_head(sequence, KAFKA_FETCH_RESP, len, small);
-                // Protobuf's fields can have any order, and a large body must come last.
-                let _ = rest.encode(small);
-                if messages.len() > COPY_BYTES {
-                    return Some(messages);
-                }
-                small.put_slice(&messages);
-                None
+                put_messages(sequence, KAFKA_FETCH_RESP, messages, &rest, small)
+            }
+            Self::Delivery { sequence, messages, rest } => {
+                put_messages(sequence, KAFKA_DELIVERY_RESP, messages, &rest, small)
             }
         }
     }
+}
+
+/// Appends an answer in field `number`, as [`Answer::encode`].
+fn put_messages(
+    sequence: i64,
+    number: u32,
+    messages: Bytes,
+    rest: &impl Message,
+    small: &mut BytesMut,
+) -> Option<Bytes> {
+    put_answer_head(sequence, number, messages.len().saturating_add(rest.encoded_len()), small);
+    // Protobuf's fields can have any order, and a large body must come last.
+    let _ = rest.encode(small);
+    put_body(messages, small)
 }
 
 /// Everything of a `KafkaFetchResp` but its messages.
@@ -197,7 +236,7 @@ fn produced(report: DeliveryReport) -> Produced {
 }
 
 /// An error in the protocol's form, with a message of at most `max_bytes`.
-fn error_resp(error: CommandError, max_bytes: usize) -> ErrorResp {
+pub(super) fn error_resp(error: CommandError, max_bytes: usize) -> ErrorResp {
     let CommandError { fault, code, mut message, retry_after, ends } = error;
     message.truncate(message.floor_char_boundary(max_bytes));
     ErrorResp {
@@ -217,7 +256,7 @@ pub(super) const ENVELOPE_BYTES: usize = 128;
 /// The longest message of a command's error, in bytes.
 pub(super) const MAX_ERROR_BYTES: usize = 4 * 1024;
 /// The longest message of a record's error, in bytes.
-const MAX_RECORD_ERROR_BYTES: usize = 200;
+pub(super) const MAX_RECORD_ERROR_BYTES: usize = 200;
 /// The largest result of one record or partition, in bytes, without records.
 pub(crate) const MAX_RESULT_BYTES: usize = MAX_RECORD_ERROR_BYTES + 80;
 
@@ -235,6 +274,15 @@ fn put_answer_head(sequence: i64, number: u32, len: usize, small: &mut BytesMut)
         int64::encode(SEQUENCE, &sequence, small);
     }
     put_head_of(number, len, small);
+}
+
+/// Appends a body, or returns it if it is large.
+fn put_body(body: Bytes, small: &mut BytesMut) -> Option<Bytes> {
+    if body.len() > COPY_BYTES {
+        return Some(body);
+    }
+    small.put_slice(&body);
+    None
 }
 
 /// The length of a field with its head.
@@ -265,7 +313,7 @@ mod tests {
 
     fn encoded(answer: Answer) -> Vec<u8> {
         let mut small = BytesMut::new();
-        let large = answer.encode(&mut small);
+        let large = answer.encode(Codec::Protobuf, &mut small);
         [&small[..], &large.unwrap_or_default()].concat()
     }
 
@@ -332,7 +380,8 @@ mod tests {
     fn large_body_is_not_copied() {
         let messages = Bytes::from(vec![0; COPY_BYTES + 1]);
         let mut small = BytesMut::new();
-        let large = Answer::fetched(1, records(messages.clone())).encode(&mut small).unwrap();
+        let large =
+            Answer::fetched(1, records(messages.clone())).encode(Codec::Protobuf, &mut small).unwrap();
         assert_eq!(large.as_ptr(), messages.as_ptr());
     }
 

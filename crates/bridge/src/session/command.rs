@@ -6,10 +6,12 @@ use sluicegate_protocol::{
     CmdKafkaProduce, Header,
 };
 
-use super::answer::{Answer, MAX_ERROR_BYTES, MAX_RESULT_BYTES, topic_metadata};
+use super::answer::{Answer, ENVELOPE_BYTES, MAX_ERROR_BYTES, MAX_RESULT_BYTES, topic_metadata};
+use super::json;
 use crate::backend::AnswerReservation;
 use crate::cluster::{DescribedTopic, MAX_TOPIC_CHARS, WAITER_BYTES, WriteTicket, shown};
 use crate::grant::Grant;
+use crate::json::format::Format;
 
 /// A command of a session.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +24,32 @@ pub(super) enum Command {
     Metadata(CmdKafkaMetadata),
 }
 
+/// How the answer of a command is encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Encoding {
+    Protobuf,
+    /// With keys and values in this format.
+    Json(Format),
+}
+
+impl Encoding {
+    /// The largest result of one record or partition, in bytes, without records.
+    fn max_result_bytes(self) -> usize {
+        match self {
+            Self::Protobuf => MAX_RESULT_BYTES,
+            Self::Json(_) => json::MAX_RESULT_BYTES,
+        }
+    }
+
+    /// The largest delivery of so many records, which have so many bytes in protobuf.
+    pub(super) fn max_delivery_bytes(self, bytes: usize, records: usize) -> usize {
+        match self {
+            Self::Protobuf => bytes.saturating_add(ENVELOPE_BYTES),
+            Self::Json(_) => json::max_delivery_bytes(bytes, records),
+        }
+    }
+}
+
 impl Command {
     /// Runs the command within `grant`. A fetch uses the memory of `reservation`; records are written in the order of tickets.
     ///
@@ -30,13 +58,20 @@ impl Command {
     pub(super) async fn run(
         self,
         sequence: i64,
+        encoding: Encoding,
         grant: &Grant,
         ticket: WriteTicket,
         reservation: &mut dyn AnswerReservation,
     ) -> Answer {
         match self {
             Self::Fetch(fetch) => match grant.fetch(&fetch, reservation).await {
-                Ok(fetched) => Answer::fetched(sequence, fetched),
+                Ok(fetched) => match encoding {
+                    Encoding::Protobuf => Answer::fetched(sequence, fetched),
+                    Encoding::Json(format) => {
+                        let max_bytes = grant.max_fetch_bytes(fetch.max_bytes);
+                        Answer::Text(json::fetched(sequence, fetch.partition, fetched, format, max_bytes))
+                    }
+                },
                 Err(error) => {
                     let (topic, partition) = (shown(&fetch.topic), fetch.partition);
                     let what = format_args!("fetch message, topic: {topic}, partition: {partition}");
@@ -56,7 +91,14 @@ impl Command {
                 Err(error) => Answer::failed(sequence, format_args!("produce"), error),
             },
             Self::MultiFetch(fetch) => match grant.multi_fetch(&fetch, reservation).await {
-                Ok(results) => Answer::multi_fetched(sequence, results),
+                Ok(results) => match encoding {
+                    Encoding::Protobuf => Answer::multi_fetched(sequence, results),
+                    Encoding::Json(format) => {
+                        let max_bytes = grant.max_fetch_bytes(fetch.max_bytes);
+                        let partitions = fetch.partitions.iter().map(|asked| asked.partition);
+                        Answer::Text(json::multi_fetched(sequence, partitions, results, format, max_bytes))
+                    }
+                },
                 Err(error) => Answer::failed(sequence, format_args!("fetch messages"), error),
             },
             Self::ListOffsets(list) => match grant.list_offsets(&list).await {
@@ -64,7 +106,10 @@ impl Command {
                 Err(error) => Answer::failed(sequence, format_args!("list offsets"), error),
             },
             Self::Metadata(selection) => {
-                let size = |topic: &DescribedTopic| topic_metadata(topic).encoded_len();
+                let size = |topic: &DescribedTopic| match encoding {
+                    Encoding::Protobuf => topic_metadata(topic).encoded_len(),
+                    Encoding::Json(_) => json::topic_bytes(&topic_metadata(topic)),
+                };
                 match grant.metadata(selection, size).await {
                     Ok(page) => Answer::metadata(sequence, &page),
                     Err(error) => Answer::failed(sequence, format_args!("describe topics"), error),
@@ -75,18 +120,23 @@ impl Command {
 
     /// The largest body of an answer, with the memory that a wait for it takes. A fetch has at most `max_fetch_bytes`, unless a
     /// single record is larger; so has metadata, unless a single topic is.
-    pub(super) fn max_answer_bytes(&self, max_fetch_bytes: usize) -> usize {
+    pub(super) fn max_answer_bytes(&self, max_fetch_bytes: usize, encoding: Encoding) -> usize {
+        let of_result = encoding.max_result_bytes();
         let bytes = match self {
-            Self::Fetch(_) => max_fetch_bytes,
+            Self::Fetch(_) => match encoding {
+                Encoding::Protobuf => max_fetch_bytes,
+                // The offsets take more than the envelope has room for.
+                Encoding::Json(_) => max_fetch_bytes.saturating_add(of_result),
+            },
             Self::ListOffset(_) => 0,
-            Self::Produce(produce) => produce.records.len().saturating_mul(MAX_RESULT_BYTES),
+            Self::Produce(produce) => produce.records.len().saturating_mul(of_result),
             Self::MultiFetch(fetch) => {
-                let of_partition = MAX_RESULT_BYTES.saturating_add(WAITER_BYTES);
+                let of_partition = of_result.saturating_add(WAITER_BYTES);
                 fetch.partitions.len().saturating_mul(of_partition).saturating_add(max_fetch_bytes)
             }
-            Self::ListOffsets(list) => list.offsets.len().saturating_mul(MAX_RESULT_BYTES),
+            Self::ListOffsets(list) => list.offsets.len().saturating_mul(of_result),
             Self::Metadata(selection) => {
-                let of_denied = MAX_RESULT_BYTES.saturating_add(MAX_TOPIC_CHARS);
+                let of_denied = of_result.saturating_add(MAX_TOPIC_CHARS);
                 selection.topics.len().saturating_mul(of_denied).saturating_add(max_fetch_bytes)
             }
         };

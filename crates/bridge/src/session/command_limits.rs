@@ -1,11 +1,15 @@
 //! Bounds the lists of a command before it is decoded: the smallest entry takes two bytes on the wire, and dozens of times
 //! that in memory.
 
-use sluicegate_protocol::wire::number::{HEADERS, OFFSETS, PARTITIONS, PREFIXES, RECORDS, TOPICS};
+use sluicegate_protocol::wire::number::{
+    EQUALS, FILTERS, HEADERS, NEXT, OFFSETS, PARTITIONS, PREFIXES, PREFIXES_OF_FILTER, RECORDS, SOURCES,
+    TOPICS,
+};
 use sluicegate_protocol::wire::{Fields, Malformed, Value};
 use sluicegate_ws_session::request::Command;
 
 use crate::cluster::{MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_PARTITIONS, MAX_RECORDS};
+use crate::delivery::{MAX_FILTERS, MAX_PARTITIONS as MAX_SUBSCRIBED, MAX_VALUES};
 
 /// Counts over all commands of one request: a decoder merges them.
 #[derive(Debug, Default)]
@@ -20,13 +24,25 @@ pub(super) struct Counts {
     offsets: usize,
     topics: usize,
     prefixes: usize,
+    subscription_bytes: usize,
+    sources: usize,
+    /// Where partitions of a subscription continue.
+    nexts: usize,
+    filters: usize,
+    /// Of all filters.
+    values: usize,
 }
 
 impl Counts {
     /// Adds the entries of a command.
     pub(super) fn add(&mut self, command: Command, content: &[u8]) -> Result<(), Malformed> {
         let (count, number) = match command {
-            Command::Ping | Command::KafkaFetch | Command::KafkaListOffset => return Ok(()),
+            Command::Ping
+            | Command::KafkaFetch
+            | Command::KafkaListOffset
+            | Command::Unsubscribe
+            | Command::Credit => return Ok(()),
+            Command::KafkaSubscribe => return self.add_subscription(content),
             Command::KafkaProduce => return self.add_records(content),
             Command::KafkaMultiFetch => (&mut self.partitions, PARTITIONS),
             Command::KafkaListOffsets => (&mut self.offsets, OFFSETS),
@@ -51,6 +67,25 @@ impl Counts {
         Ok(())
     }
 
+    fn add_subscription(&mut self, command: &[u8]) -> Result<(), Malformed> {
+        self.subscription_bytes = self.subscription_bytes.saturating_add(command.len());
+        for field in Fields::of(command) {
+            match field? {
+                (SOURCES, Value::Bytes(source)) => {
+                    self.sources = self.sources.saturating_add(1);
+                    add_fields(&mut self.nexts, source, NEXT)?;
+                }
+                (FILTERS, Value::Bytes(filter)) => {
+                    self.filters = self.filters.saturating_add(1);
+                    add_fields(&mut self.values, filter, EQUALS)?;
+                    add_fields(&mut self.values, filter, PREFIXES_OF_FILTER)?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// The bound that is exceeded, as a message.
     pub(super) fn exceeded(&self) -> Option<String> {
         let bounds = [
@@ -61,6 +96,11 @@ impl Counts {
             (self.offsets, "partitions in one command", MAX_OFFSETS),
             (self.topics, "topics in one command", MAX_TOPICS),
             (self.prefixes, "prefixes in one command", MAX_PREFIXES),
+            (self.subscription_bytes, "bytes in one subscription", MAX_SUBSCRIPTION_BYTES),
+            (self.sources, "sources in one subscription", MAX_SOURCES),
+            (self.nexts, "offsets in one subscription", MAX_SUBSCRIBED),
+            (self.filters, "filters in one subscription", MAX_FILTERS),
+            (self.values, "values in the filters of one subscription", MAX_VALUES),
         ];
         let (count, of, max) = bounds.into_iter().find(|(count, _, max)| count > max)?;
         Some(format!("{count} {of}: expected at most {max}"))
@@ -76,11 +116,14 @@ fn add_fields(count: &mut usize, message: &[u8], number: u32) -> Result<(), Malf
 }
 
 /// Partitions of a list-offsets.
-const MAX_OFFSETS: usize = 1000;
+pub(super) const MAX_OFFSETS: usize = 1000;
 /// Topics of a metadata command.
-const MAX_TOPICS: usize = 1000;
+pub(super) const MAX_TOPICS: usize = 1000;
 /// Prefixes of a metadata command.
-const MAX_PREFIXES: usize = 100;
+pub(super) const MAX_PREFIXES: usize = 100;
+/// The size of a subscription's command, which also bounds its list of partitions.
+pub(super) const MAX_SUBSCRIPTION_BYTES: usize = 128 * 1024;
+pub(super) const MAX_SOURCES: usize = 100;
 
 #[cfg(test)]
 mod tests {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use sluicegate_protocol::codec::Codec;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::answer::Answer;
@@ -12,8 +13,9 @@ use super::answer::Answer;
 ///
 /// Memory is bounded by the session's answer bytes: each answer comes with its reservation, which is released when the
 /// transport has taken the bytes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Outbox {
+    codec: Codec,
     writes: VecDeque<Write>,
     /// Small answers after the last of `writes`.
     small: BytesMut,
@@ -39,10 +41,14 @@ impl Write {
 }
 
 impl Outbox {
+    pub(super) fn new(codec: Codec) -> Self {
+        Self { codec, writes: VecDeque::new(), small: BytesMut::new(), reserved: Reserved::new() }
+    }
+
     /// Appends an answer and returns its length. Releases the part of the reservation beyond it.
     pub(super) fn push(&mut self, answer: Answer, mut reserved: Option<OwnedSemaphorePermit>) -> usize {
         let before = self.small.len();
-        let large = answer.encode(&mut self.small);
+        let large = answer.encode(self.codec, &mut self.small);
         let len =
             self.small.len().saturating_sub(before).saturating_add(large.as_ref().map_or(0, Bytes::len));
         if let Some(reserved) = &mut reserved {
@@ -114,7 +120,7 @@ mod tests {
     #[test]
     fn small_answers_share_one_write() {
         let budget = Arc::new(Semaphore::new(1000));
-        let mut outbox = Outbox::default();
+        let mut outbox = Outbox::new(Codec::Protobuf);
         for sequence in 1..=3 {
             outbox.push(Answer::pong(sequence, "state".into()), reserve(&budget, 100));
         }
@@ -127,7 +133,7 @@ mod tests {
 
     #[test]
     fn large_answer_keeps_its_place_between_small_ones() {
-        let mut outbox = Outbox::default();
+        let mut outbox = Outbox::new(Codec::Protobuf);
         let messages = Bytes::from(vec![b'm'; 100_000]);
         outbox.push(Answer::pong(1, "a".into()), None);
         let rest = KafkaFetchResp::default();

@@ -2,13 +2,17 @@
 
 use bytes::Bytes;
 use prost::Message;
+use sluicegate_protocol::codec::Codec;
 use sluicegate_protocol::control_req::Control;
 use sluicegate_protocol::pub_sub_req::Req;
-use sluicegate_protocol::{CONTROL_PREFIX, ControlReq, PubSubReq};
+use sluicegate_protocol::{
+    CONTROL_PREFIX, CmdCredit, CmdKafkaSubscribe, CmdUnsubscribe, ControlReq, PubSubReq,
+};
 use sluicegate_ws_session::request::{Command as Known, Request as Checked};
 
-use super::command::Command;
+use super::command::{Command, Encoding};
 use super::command_limits::Counts;
+use super::json;
 use crate::metrics::Kind;
 
 /// A checked request.
@@ -17,9 +21,15 @@ pub(super) enum Request {
     /// Answered by the session itself.
     Ping { sequence: i64, state: Bytes },
     /// Answered by the cluster.
-    Command { sequence: i64, command: Command },
-    /// A command beyond the limits.
-    TooMany { sequence: i64, kind: Kind, exceeded: String },
+    Command { sequence: i64, command: Command, encoding: Encoding },
+    /// Begins a subscription.
+    Subscribe { sequence: i64, command: CmdKafkaSubscribe, encoding: Encoding },
+    /// Ends the subscription with this sequence.
+    Unsubscribe { sequence: i64, subscription: i64 },
+    /// Lets a subscription deliver more.
+    Credit(CmdCredit),
+    /// A command that is not valid, or beyond the limits.
+    Invalid { sequence: i64, kind: Kind, message: String },
     /// A control message of the gateway.
     Control(Control),
     /// Has no command, and gets no answer.
@@ -32,10 +42,13 @@ pub(super) enum Request {
 
 impl Request {
     /// Scans a message, and decodes it if it is within bounds.
-    pub(super) fn parse(message: Bytes) -> Self {
+    pub(super) fn parse(message: Bytes, codec: Codec) -> Self {
         // A gateway's own messages have no field but `control`. A client's message cannot start with it: the gateway
         // refuses that.
         if !message.starts_with(&CONTROL_PREFIX) {
+            if codec == Codec::Json {
+                return json::parse(&message);
+            }
             let mut counts = Counts::default();
             match Checked::scan(&message, |command, content| counts.add(command, content)) {
                 Checked::Nothing => return Self::Nothing,
@@ -43,31 +56,29 @@ impl Request {
                 Checked::Wrong => return Self::Wrong,
                 Checked::Command { sequence, command } => {
                     if let Some(exceeded) = counts.exceeded() {
-                        return Self::TooMany { sequence, kind: kind(command), exceeded };
+                        return Self::Invalid { sequence, kind: kind(command), message: exceeded };
                     }
                 }
             }
         }
         let Ok(PubSubReq { sequence, req }) = PubSubReq::decode(message) else { return Self::Wrong };
+        let run = |command| Self::Command { sequence, command, encoding: Encoding::Protobuf };
         match req {
             Some(Req::CmdPing(ping)) => Self::Ping { sequence, state: ping.state },
-            Some(Req::CmdKafkaFetch(fetch)) => Self::Command { sequence, command: Command::Fetch(fetch) },
-            Some(Req::CmdKafkaListOffset(list)) => {
-                Self::Command { sequence, command: Command::ListOffset(list) }
-            }
-            Some(Req::CmdKafkaProduce(produce)) => {
-                Self::Command { sequence, command: Command::Produce(produce) }
-            }
-            Some(Req::CmdKafkaMultiFetch(fetch)) => {
-                Self::Command { sequence, command: Command::MultiFetch(fetch) }
-            }
-            Some(Req::CmdKafkaListOffsets(list)) => {
-                Self::Command { sequence, command: Command::ListOffsets(list) }
-            }
-            Some(Req::CmdKafkaMetadata(metadata)) => {
-                Self::Command { sequence, command: Command::Metadata(metadata) }
-            }
+            Some(Req::CmdKafkaFetch(fetch)) => run(Command::Fetch(fetch)),
+            Some(Req::CmdKafkaListOffset(list)) => run(Command::ListOffset(list)),
+            Some(Req::CmdKafkaProduce(produce)) => run(Command::Produce(produce)),
+            Some(Req::CmdKafkaMultiFetch(fetch)) => run(Command::MultiFetch(fetch)),
+            Some(Req::CmdKafkaListOffsets(list)) => run(Command::ListOffsets(list)),
+            Some(Req::CmdKafkaMetadata(metadata)) => run(Command::Metadata(metadata)),
             Some(Req::Control(ControlReq { control: Some(control) })) => Self::Control(control),
+            Some(Req::CmdKafkaSubscribe(command)) => {
+                Self::Subscribe { sequence, command, encoding: Encoding::Protobuf }
+            }
+            Some(Req::CmdUnsubscribe(CmdUnsubscribe { subscription })) => {
+                Self::Unsubscribe { sequence, subscription }
+            }
+            Some(Req::CmdCredit(credit)) => Self::Credit(credit),
             Some(Req::CmdEmpty(_) | Req::Control(ControlReq { control: None })) | None => {
                 Self::Unknown { sequence }
             }
@@ -84,6 +95,7 @@ fn kind(command: Known) -> Kind {
         Known::KafkaMultiFetch => Kind::MultiFetch,
         Known::KafkaListOffsets => Kind::ListOffsets,
         Known::KafkaMetadata => Kind::Topics,
+        Known::KafkaSubscribe | Known::Unsubscribe | Known::Credit => Kind::Subscribe,
     }
 }
 
@@ -99,7 +111,7 @@ mod tests {
 
     #[track_caller]
     fn check(message: &[u8], want: Request) {
-        assert_eq!(Request::parse(Bytes::copy_from_slice(message)), want, "{message:?}");
+        assert_eq!(Request::parse(Bytes::copy_from_slice(message), Codec::Protobuf), want, "{message:?}");
     }
 
     #[test]
@@ -108,7 +120,8 @@ mod tests {
         check(&request(7, Req::CmdPing(ping)), Request::Ping { sequence: 7, state: "s".into() });
         let fetch = CmdKafkaFetch { topic: "t".into(), partition: 1, offset: 2, ..Default::default() };
         let command = Command::Fetch(fetch.clone());
-        check(&request(8, Req::CmdKafkaFetch(fetch)), Request::Command { sequence: 8, command });
+        let want = Request::Command { sequence: 8, command, encoding: Encoding::Protobuf };
+        check(&request(8, Req::CmdKafkaFetch(fetch)), want);
         check(&request(9, Req::CmdEmpty(CmdEmpty {})), Request::Unknown { sequence: 9 });
         let control = ControlReq { control: Some(Control::Alive("x".into())) };
         check(&request(0, Req::Control(control)), Request::Control(Control::Alive("x".into())));
@@ -117,9 +130,9 @@ mod tests {
     #[test]
     fn produce_beyond_the_limits_is_not_decoded() {
         let records = vec![ProduceRecord::default(); 1001];
-        let exceeded = "1001 records in one command: expected at most 1000".to_owned();
+        let message = "1001 records in one command: expected at most 1000".to_owned();
         let produce = request(-7, Req::CmdKafkaProduce(CmdKafkaProduce { records }));
-        check(&produce, Request::TooMany { sequence: -7, kind: Kind::Produce, exceeded });
+        check(&produce, Request::Invalid { sequence: -7, kind: Kind::Produce, message });
     }
 
     #[test]

@@ -27,7 +27,7 @@ struct Peer {
     stream: DuplexStream,
     unread: BytesMut,
     session: JoinHandle<End>,
-    drain: CancellationToken,
+    drain: Drain,
     cluster: Arc<Cluster>,
     script: Arc<Script>,
 }
@@ -45,12 +45,12 @@ impl Peer {
         let mut limits = limits();
         change(&mut limits);
         let (stream, session) = tokio::io::duplex(PIPE_BYTES);
-        let drain = CancellationToken::new();
+        let drain = Drain::default();
         let (cluster, script) = Script::cluster(MAX_FETCH);
         let grant = Grant::all(&cluster);
         let run = {
             let drain = drain.clone();
-            async move { run(Transport::stream(session, overload), grant, &limits, drain).await }
+            async move { run(Transport::stream(session, overload), Codec::Protobuf, grant, &limits, drain).await }
         };
         Self { stream, unread: BytesMut::new(), session: tokio::spawn(run), drain, cluster, script }
     }
@@ -312,7 +312,7 @@ async fn unpadded_peer_is_read_while_its_session_ends() {
             tokio::time::sleep(Duration::from_secs(4)).await;
             peer.control(Ask::Close(Close { code: 1000, reason: String::new() })).await;
         }
-        peer.drain.cancel();
+        peer.drain.begin(1, Duration::ZERO);
         for _ in 0..PIPE_BYTES {
             let written = tokio::time::timeout(Duration::from_secs(1), peer.stream.write_all(&request));
             written.await.expect("it is read").unwrap();

@@ -158,7 +158,7 @@ impl Answers {
 /// Counts an event. Commands are counted with their answers.
 fn count(metrics: &ClusterMetrics, event: Event) {
     match event {
-        Event::Command(_) => {}
+        Event::Command(_) | Event::Json => {}
         Event::UnknownCommand | Event::WrongCommand => metrics.answered(Kind::Unknown, Outcome::Refused),
         Event::Error(error) => {
             metrics.client_fault(error);

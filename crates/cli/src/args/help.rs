@@ -37,7 +37,7 @@ pub(super) const TOPICS: &str = r#"JSON, with kcat's field names:
   {"topics":[{"topic","partitions":[{"partition","leader","replicas":[{"id"}],"isrs":[{"id"}]}]}]}
 The leader is -1 while there is none."#;
 
-pub(super) const FETCH: &str = r#"Format, as in kcat:
+pub(super) const OUTPUT: &str = r#"Format, as in kcat:
   %s  value             %S  its length in bytes, -1 for null
   %k  key               %K  its length in bytes, -1 for null
   %h  headers, as KEY=VALUE,KEY=VALUE; NULL for a null value

@@ -14,7 +14,7 @@ async fn wrong_usage_is_one_line_and_exit_code_2() {
     for (args, words) in [
         (
             "",
-            "requires a subcommand but one was not provided [subcommands: ping, topics, list-offsets, fetch, produce, completions, help]",
+            "requires a subcommand but one was not provided [subcommands: ping, topics, list-offsets, fetch, subscribe, produce, completions, help]",
         ),
         ("frobnicate", "unrecognized subcommand"),
         ("fetch", "<TOPIC>"),
@@ -29,6 +29,9 @@ async fn wrong_usage_is_one_line_and_exit_code_2() {
         ("fetch t -p 0 -f %s --json", "cannot be used with"),
         ("fetch t -p 0 -f %s -K :", "cannot be used with"),
         ("fetch t -p 0 --follow -e", "cannot be used with"),
+        ("subscribe", "<TOPIC>..."),
+        ("subscribe t --linger 10.1", "expected seconds, at most 10"),
+        ("subscribe t --record-header novalue", "expected KEY=VALUE"),
         (r"fetch t -p 0 -D \q", r"unknown escape \q"),
         ("list-offsets t --at noon", "\"noon\" is neither milliseconds since 1970 nor a time like"),
         ("fetch t -p 0 --frm 1", "unexpected argument '--frm' found"),

@@ -2,7 +2,6 @@
 
 use crate::kafka;
 use crate::program::{check, run};
-use crate::server::{self, Session};
 
 #[tokio::test]
 async fn messages_are_read_from_the_position_to_the_log_end() {
@@ -35,26 +34,10 @@ async fn count_ends_the_read() {
 
 #[tokio::test]
 async fn follow_continues_after_the_log_end() {
-    check("fetch growing -p 0 --follow -c 5", 0, "v0\nv1\nv2\nv3\nv4\n", "").await;
+    let stderr = "% Reached end of growing [0] at offset 2\n";
+    check("fetch growing -p 0 --follow -c 5", 0, "v0\nv1\nv2\nv3\nv4\n", stderr).await;
+    check("fetch growing --follow -q -c 3 -o -1", 0, "v1\nv2\nv3\n", "").await;
     check("fetch growing -p 0 -q", 0, "v0\nv1\n", "").await;
-}
-
-#[tokio::test]
-async fn follow_waits_for_all_partitions_at_once() {
-    let (asked, mut asking) = tokio::sync::mpsc::unbounded_channel();
-    let url = server::serve(async move |session: Session| {
-        kafka::play(session, |offset| asked.send(offset).unwrap()).await
-    })
-    .await;
-    let run = run(&url, &["fetch", "growing", "--follow", "-c", "5"]).await;
-    let stdout = "v0\nv1\nv2\nv3\nv4\n";
-    assert_eq!((run.code, run.stdout.as_str(), run.stderr.as_str()), (Some(0), stdout, ""));
-    let mut fetched = Vec::new();
-    while let Ok(offset) = asking.try_recv() {
-        fetched.push(offset);
-    }
-    fetched.sort_unstable();
-    assert_eq!(fetched, [0, 7], "one fetch of each partition, up to its end");
 }
 
 #[tokio::test]
@@ -136,7 +119,7 @@ async fn rejected_read_has_the_servers_text() {
 async fn temporary_errors_are_retried_and_follow_reports_them() {
     check("fetch moving -p 0 -q", 0, "v0\n", "").await;
     let stderr =
-        "% failed to fetch message, topic: moving, partition: 0, err: NOT_LEADER_OR_FOLLOWER; retrying\n";
+        "% failed to deliver messages, topic: moving, partition: 0, err: NOT_LEADER_OR_FOLLOWER; retrying\n";
     check("fetch moving -p 0 --follow -c 1", 0, "v0\n", stderr).await;
 }
 

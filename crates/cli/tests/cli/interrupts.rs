@@ -7,7 +7,7 @@ use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{ErrorResp, KafkaListOffsetsResp, KafkaProduceResp, ListedOffset, Produced};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt as _, BufReader};
 use tokio::process::Child;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::kafka;
@@ -16,17 +16,21 @@ use crate::server::{self, Session};
 
 #[tokio::test]
 async fn ctrl_c_ends_a_read_and_says_where_to_continue() {
-    let (asked, mut asking) = mpsc::unbounded_channel();
-    let url = server::serve(async move |session: Session| {
-        kafka::play(session, |offset| asked.send(offset).unwrap()).await
-    })
-    .await;
-    let child = command(&url, &["fetch", "orders", "-p", "0", "--follow"]).spawn().unwrap();
-    // The next fetch proves that everything before it is written.
-    while asking.recv().await.unwrap() < 5 {}
-    let stderr = interrupt(child).await;
-    assert!(stderr.starts_with("% 5 messages, 20 bytes in "), "{stderr}");
-    assert!(stderr.ends_with(" s; continue with --from 5\n"), "{stderr}");
+    for args in [
+        &["fetch", "orders", "-p", "0", "--follow"][..],
+        &["subscribe", "orders", "-p", "0", "--from", "earliest"],
+    ] {
+        let mut child = command(&kafka::serve().await, args).spawn().unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut text = String::new();
+        stderr.read_line(&mut text).await.unwrap();
+        assert_eq!(text, "% Reached end of orders [0] at offset 5\n");
+        interrupt(child).await;
+        text.clear();
+        stderr.read_to_string(&mut text).await.unwrap();
+        assert!(text.starts_with("% 5 messages, 20 bytes in "), "{text}");
+        assert!(text.ends_with(" s; continue with --from 5\n"), "{text}");
+    }
 }
 
 #[tokio::test]

@@ -14,12 +14,14 @@
 //! | `endless` | 0         | all      | 1,000 messages of 1 KiB in each answer |
 //! | `moving`  | 0         | 0        | the first fetch fails with a retriable error |
 
+mod subscription;
+
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
-    CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaMetadata, CmdKafkaMultiFetch, ErrorResp,
-    Isolation, KafkaFetchResp, KafkaListOffsetResp, KafkaListOffsetsResp, KafkaMessage, KafkaMetadataResp,
-    KafkaMultiFetchResp, ListedOffset, PartitionFetched, PartitionMetadata, PongResp, TopicMetadata,
+    CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaMetadata, ErrorResp, Isolation,
+    KafkaFetchResp, KafkaListOffsetResp, KafkaListOffsetsResp, KafkaMessage, KafkaMetadataResp, ListedOffset,
+    PartitionMetadata, PongResp, TopicMetadata,
 };
 
 use crate::server::{self, Session};
@@ -28,13 +30,13 @@ pub(crate) async fn serve() -> String {
     server::serve(async |session: Session| play(session, |_| ()).await).await
 }
 
-/// Serves the same without the commands for many partitions.
+/// Serves the same without subscriptions and the commands for many partitions.
 pub(crate) async fn serve_older() -> String {
     server::serve(async |mut session: Session| {
         let mut fetches = 0;
         while let Some((sequence, request)) = session.request().await {
             let answer = match request {
-                Req::CmdKafkaMultiFetch(_) | Req::CmdKafkaListOffsets(_) | Req::CmdKafkaMetadata(_) => {
+                Req::CmdKafkaSubscribe(_) | Req::CmdKafkaListOffsets(_) | Req::CmdKafkaMetadata(_) => {
                     Resp::ErrorResp(ErrorResp { message: "unknown command".into(), ..Default::default() })
                 }
                 request => answer(request, &mut fetches, &|_| ()),
@@ -49,8 +51,14 @@ pub(crate) async fn serve_older() -> String {
 pub(crate) async fn play(mut session: Session, asked: impl Fn(i64)) {
     let mut fetches = 0;
     while let Some((sequence, request)) = session.request().await {
-        let answer = answer(request, &mut fetches, &asked);
-        session.answer(sequence, answer).await;
+        let answers = match request {
+            Req::CmdKafkaSubscribe(command) => subscription::answers(&command),
+            Req::CmdUnsubscribe(_) | Req::CmdCredit(_) => Vec::new(),
+            request => vec![answer(request, &mut fetches, &asked)],
+        };
+        for answer in answers {
+            session.answer(sequence, answer).await;
+        }
     }
 }
 
@@ -76,28 +84,10 @@ fn answer(request: Req, fetches: &mut i32, asked: &dyn Fn(i64)) -> Resp {
                 None => Resp::ErrorResp(unknown("fetch message", &fetch.topic, fetch.partition)),
             }
         }
-        Req::CmdKafkaMultiFetch(fetch) => Resp::KafkaMultiFetchResp(multi_fetch(&fetch)),
         Req::CmdKafkaListOffsets(list) => Resp::KafkaListOffsetsResp(list_offsets(&list)),
         Req::CmdKafkaMetadata(metadata) => Resp::KafkaMetadataResp(describe(&metadata)),
         other => panic!("unexpected command: {other:?}"),
     }
-}
-
-/// Only `growing` has messages at its end.
-fn multi_fetch(command: &CmdKafkaMultiFetch) -> KafkaMultiFetchResp {
-    let result = |place: &sluicegate_protocol::PartitionOffset| {
-        let fetch = CmdKafkaFetch {
-            topic: place.topic.clone(),
-            partition: place.partition,
-            offset: place.offset,
-            ..Default::default()
-        };
-        match log(&place.topic, place.partition).ok_or_else(bare_unknown).and_then(|log| read(&log, &fetch)) {
-            Ok(fetched) => PartitionFetched { fetched: Some(fetched), error: None },
-            Err(error) => PartitionFetched { fetched: None, error: Some(error) },
-        }
-    };
-    KafkaMultiFetchResp { results: command.partitions.iter().map(result).collect() }
 }
 
 fn list_offsets(command: &CmdKafkaListOffsets) -> KafkaListOffsetsResp {

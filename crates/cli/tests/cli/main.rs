@@ -25,6 +25,8 @@ mod secrets;
 #[cfg(test)]
 mod server;
 #[cfg(test)]
+mod subscribe;
+#[cfg(test)]
 mod tls;
 #[cfg(test)]
 mod topics;

@@ -60,7 +60,7 @@ async fn draws_progress(mut terminal: File) {
 #[tokio::test]
 async fn messages_on_the_terminal_replace_progress() {
     let (mut terminal, side) = terminal();
-    let url = kafka::serve().await;
+    let url = kafka::serve_older().await;
     // Takes longer than a second: it pauses before the retry.
     let mut command = command(&url, &["fetch", "moving", "-p", "0", "--follow", "-c", "1"]);
     command.env("TERM", "xterm").stdout(side.try_clone().unwrap()).stderr(side);

@@ -51,8 +51,7 @@ where
 {
     let (listener, url) = listener().await;
     tokio::spawn(async move {
-        let (stream, _) = listener.accept().await.unwrap();
-        part(Session(tokio_tungstenite::accept_async(stream).await.unwrap())).await;
+        part(accept(&listener).await).await;
     });
     url
 }
@@ -61,4 +60,9 @@ pub(crate) async fn listener() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}/pubsub", listener.local_addr().unwrap());
     (listener, url)
+}
+
+pub(crate) async fn accept(listener: &TcpListener) -> Session {
+    let (stream, _) = listener.accept().await.unwrap();
+    Session(tokio_tungstenite::accept_async(stream).await.unwrap())
 }

@@ -53,7 +53,7 @@ pub(crate) struct Half {
     pub(crate) sent: Sent,
 }
 
-/// What the receiving peer has got.
+/// What the receiving peer has received.
 #[derive(Clone, Default)]
 pub(crate) struct Sent {
     pub(crate) headers: Option<Headers>,

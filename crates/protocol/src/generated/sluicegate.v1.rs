@@ -179,7 +179,7 @@ pub struct PubSubReq {
     /// The last one on the wire counts. A request without a command gets no answer.
     #[prost(
         oneof = "pub_sub_req::Req",
-        tags = "31, 32, 33, 34, 1001, 1002, 1004, 1005, 1006"
+        tags = "31, 32, 33, 34, 1001, 1002, 1004, 1005, 1006, 1007, 1008, 1009"
     )]
     pub req: ::core::option::Option<pub_sub_req::Req>,
 }
@@ -207,6 +207,12 @@ pub mod pub_sub_req {
         CmdKafkaListOffsets(super::CmdKafkaListOffsets),
         #[prost(message, tag = "1006")]
         CmdKafkaMetadata(super::CmdKafkaMetadata),
+        #[prost(message, tag = "1007")]
+        CmdKafkaSubscribe(super::CmdKafkaSubscribe),
+        #[prost(message, tag = "1008")]
+        CmdUnsubscribe(super::CmdUnsubscribe),
+        #[prost(message, tag = "1009")]
+        CmdCredit(super::CmdCredit),
     }
 }
 /// Not a command: its answer is the error `unknown command`.
@@ -319,6 +325,113 @@ pub struct CmdKafkaMetadata {
     #[prost(string, tag = "3")]
     pub after: ::prost::alloc::string::String,
 }
+/// Reads topics from some offsets on, and delivers records as they are written. The command's sequence names the subscription, and all
+/// its answers have it: first `KafkaSubscribedResp`, then `KafkaDeliveryResp` and `KafkaSubscriptionEvent` as things happen, and
+/// last, if the subscription ends by itself, `ErrorResp`. Each partition's records come in order, each once. To continue after a lost
+/// connection, subscribe from the last `next_offset` of each partition.
+///
+/// A subscription costs the bridge a position in each log. It reads on only when the client takes what was sent.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CmdKafkaSubscribe {
+    /// At least 1, at most 100, each of another topic. A session has at most 16 subscriptions, and 1,000 partitions in all of them.
+    #[prost(message, repeated, tag = "1")]
+    pub sources: ::prost::alloc::vec::Vec<KafkaSource>,
+    /// Kafka's `isolation.level`.
+    #[prost(enumeration = "Isolation", tag = "2")]
+    pub isolation: i32,
+    /// Only records that match all of them are delivered. At most 16. A convenience, not a right: the route's grant decides what a
+    /// client can read.
+    #[prost(message, repeated, tag = "3")]
+    pub filters: ::prost::alloc::vec::Vec<RecordFilter>,
+    /// The size of one delivery's messages in bytes. One message is delivered even if it is larger. 0: 65,536. At most the bridge's
+    /// `read.max_bytes`.
+    #[prost(uint32, tag = "4")]
+    pub max_batch_bytes: u32,
+    /// The largest number of messages in one delivery. 0: as many as fit.
+    #[prost(uint32, tag = "5")]
+    pub max_batch_records: u32,
+    /// How long a message at the end of a log waits for others before it is delivered, in milliseconds, at most 10,000. Kafka's
+    /// `linger.ms`, for reading.
+    #[prost(uint32, tag = "6")]
+    pub linger_ms: u32,
+    /// The bytes of messages that may be delivered, each with its tag and length; `CmdCredit` adds to them. A delivery begins while
+    /// credit is left, and exceeds it by at most one message. Absent: no limit but the connection's flow control, which browsers do not have.
+    #[prost(uint64, optional, tag = "7")]
+    pub credit: ::core::option::Option<u64>,
+    #[prost(enumeration = "OnLag", tag = "8")]
+    pub on_lag: i32,
+}
+/// A topic to read.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct KafkaSource {
+    #[prost(string, tag = "1")]
+    pub topic: ::prost::alloc::string::String,
+    /// At most 1,000. None: all partitions. Those that the topic gets later are read from their beginning.
+    #[prost(int32, repeated, tag = "2")]
+    pub partitions: ::prost::alloc::vec::Vec<i32>,
+    /// Where to continue in single partitions; it overrides `from`. If `partitions` is empty, partitions that are not listed here are
+    /// new, and begin at their start.
+    #[prost(message, repeated, tag = "5")]
+    pub next: ::prost::alloc::vec::Vec<PartitionNext>,
+    /// From `KafkaSubscribedResp`, together with `next`: if the topic has been deleted and created anew since, the subscription fails
+    /// instead of reading other records at the same offsets. Empty: not checked.
+    #[prost(bytes = "bytes", tag = "6")]
+    pub topic_id: ::prost::bytes::Bytes,
+    /// Where to begin. Absent: at the end of each log.
+    #[prost(oneof = "kafka_source::From", tags = "3, 4")]
+    pub from: ::core::option::Option<kafka_source::From>,
+}
+/// Nested message and enum types in `KafkaSource`.
+pub mod kafka_source {
+    /// Where to begin. Absent: at the end of each log.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum From {
+        /// As `CmdKafkaListOffset.timestamp`. A partition without a record at or after that time begins at its end.
+        #[prost(int64, tag = "3")]
+        Timestamp(i64),
+        /// In every partition.
+        #[prost(int64, tag = "4")]
+        Offset(i64),
+    }
+}
+/// Where to continue in a partition.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PartitionNext {
+    #[prost(int32, tag = "1")]
+    pub partition: i32,
+    #[prost(int64, tag = "2")]
+    pub offset: i64,
+}
+/// Matches records by their key, or by a header. All filters of a subscription have at most 100 values, and 16 KiB of them.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RecordFilter {
+    /// The header's key; any header of that key can match. Absent: the record's key.
+    #[prost(string, optional, tag = "1")]
+    pub header: ::core::option::Option<::prost::alloc::string::String>,
+    /// Matches if the value is one of these, or begins with one of `prefixes`. Without both, it matches if there is a value that is
+    /// not null.
+    #[prost(bytes = "bytes", repeated, tag = "2")]
+    pub equals: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    #[prost(bytes = "bytes", repeated, tag = "3")]
+    pub prefixes: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+}
+/// Ends a subscription. The answer, `UnsubscribedResp`, has the sequence of this command; no answer of the subscription follows it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CmdUnsubscribe {
+    /// The sequence of the subscription's command. Without such a subscription, the command has no effect.
+    #[prost(int64, tag = "1")]
+    pub subscription: i64,
+}
+/// Allows a subscription to deliver more. Has no answer, also if the subscription has ended.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CmdCredit {
+    /// The sequence of the subscription's command.
+    #[prost(int64, tag = "1")]
+    pub subscription: i64,
+    /// Adds to what is left. Without effect on a subscription without credit.
+    #[prost(uint64, tag = "2")]
+    pub bytes: u64,
+}
 /// Writes records. The answer follows when Kafka has acknowledged or refused each of them.
 ///
 /// Commands of one session keep their order in every partition. Delivery is at least once: a client whose connection is lost
@@ -371,7 +484,7 @@ pub struct PubSubResp {
     pub sequence: i64,
     #[prost(
         oneof = "pub_sub_resp::Resp",
-        tags = "31, 32, 33, 34, 1001, 1002, 1004, 1005, 1006"
+        tags = "31, 32, 33, 34, 1001, 1002, 1004, 1005, 1006, 1007, 1008, 1010, 1011"
     )]
     pub resp: ::core::option::Option<pub_sub_resp::Resp>,
 }
@@ -398,6 +511,14 @@ pub mod pub_sub_resp {
         KafkaListOffsetsResp(super::KafkaListOffsetsResp),
         #[prost(message, tag = "1006")]
         KafkaMetadataResp(super::KafkaMetadataResp),
+        #[prost(message, tag = "1007")]
+        KafkaSubscribedResp(super::KafkaSubscribedResp),
+        #[prost(message, tag = "1008")]
+        UnsubscribedResp(super::UnsubscribedResp),
+        #[prost(message, tag = "1010")]
+        KafkaDeliveryResp(super::KafkaDeliveryResp),
+        #[prost(message, tag = "1011")]
+        KafkaSubscriptionEvent(super::KafkaSubscriptionEvent),
     }
 }
 /// Why a command failed.
@@ -555,6 +676,143 @@ pub struct PartitionMetadata {
     #[prost(int32, repeated, tag = "4")]
     pub in_sync_replicas: ::prost::alloc::vec::Vec<i32>,
 }
+/// Answers `CmdKafkaSubscribe` with all its partitions, and later names those that were added since.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct KafkaSubscribedResp {
+    #[prost(message, repeated, tag = "1")]
+    pub topics: ::prost::alloc::vec::Vec<SubscribedTopic>,
+}
+/// A topic of a subscription.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SubscribedTopic {
+    #[prost(string, tag = "1")]
+    pub topic: ::prost::alloc::string::String,
+    /// Distinguishes the topic from others of the same name, before or after it. Empty: the cluster does not tell (before Kafka 2.8).
+    #[prost(bytes = "bytes", tag = "2")]
+    pub topic_id: ::prost::bytes::Bytes,
+    /// Where each partition begins.
+    #[prost(message, repeated, tag = "3")]
+    pub partitions: ::prost::alloc::vec::Vec<PartitionNext>,
+}
+/// Answers `CmdUnsubscribe`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UnsubscribedResp {}
+/// Messages of one partition of a subscription, in the order of their offsets. Without messages if there was none to deliver: then
+/// `next_offset` has moved past records that the filters leave out, or past a gap.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct KafkaDeliveryResp {
+    #[prost(message, repeated, tag = "1")]
+    pub messages: ::prost::alloc::vec::Vec<KafkaMessage>,
+    #[prost(string, tag = "2")]
+    pub topic: ::prost::alloc::string::String,
+    #[prost(int32, tag = "3")]
+    pub partition: i32,
+    /// The offset to continue from.
+    #[prost(int64, tag = "4")]
+    pub next_offset: i64,
+    /// As in `KafkaFetchResp`; at most `read.cache_ms` old.
+    #[prost(int64, tag = "5")]
+    pub high_watermark: i64,
+}
+/// Something that happened to a subscription.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KafkaSubscriptionEvent {
+    #[prost(oneof = "kafka_subscription_event::Event", tags = "1, 2, 3")]
+    pub event: ::core::option::Option<kafka_subscription_event::Event>,
+}
+/// Nested message and enum types in `KafkaSubscriptionEvent`.
+pub mod kafka_subscription_event {
+    /// The end of a log has been reached: for the first time, or again after the subscription was behind.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct CaughtUp {
+        #[prost(string, tag = "1")]
+        pub topic: ::prost::alloc::string::String,
+        #[prost(int32, tag = "2")]
+        pub partition: i32,
+        #[prost(int64, tag = "3")]
+        pub next_offset: i64,
+    }
+    /// Records that will not be delivered.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Skipped {
+        #[prost(string, tag = "1")]
+        pub topic: ::prost::alloc::string::String,
+        #[prost(int32, tag = "2")]
+        pub partition: i32,
+        /// The first offset that is skipped.
+        #[prost(int64, tag = "3")]
+        pub from: i64,
+        /// The offset that the subscription continues from.
+        #[prost(int64, tag = "4")]
+        pub to: i64,
+        #[prost(enumeration = "skipped::Cause", tag = "5")]
+        pub cause: i32,
+    }
+    /// Nested message and enum types in `Skipped`.
+    pub mod skipped {
+        #[derive(
+            Clone,
+            Copy,
+            Debug,
+            PartialEq,
+            Eq,
+            Hash,
+            PartialOrd,
+            Ord,
+            ::prost::Enumeration
+        )]
+        #[repr(i32)]
+        pub enum Cause {
+            /// The log begins later: its retention, or someone, has deleted records.
+            Deleted = 0,
+            /// `OnLag.SKIP`.
+            Lag = 1,
+        }
+        impl Cause {
+            /// String value of the enum field names used in the ProtoBuf definition.
+            ///
+            /// The values are not transformed in any way and thus are considered stable
+            /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+            pub fn as_str_name(&self) -> &'static str {
+                match self {
+                    Self::Deleted => "DELETED",
+                    Self::Lag => "LAG",
+                }
+            }
+            /// Creates an enum from field names used in the ProtoBuf definition.
+            pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+                match value {
+                    "DELETED" => Some(Self::Deleted),
+                    "LAG" => Some(Self::Lag),
+                    _ => None,
+                }
+            }
+        }
+    }
+    /// Kafka cannot be read at the moment. The subscription tries on, and tells when it has caught up again.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Retrying {
+        /// A partition that cannot be read; there can be others.
+        #[prost(string, tag = "1")]
+        pub topic: ::prost::alloc::string::String,
+        #[prost(int32, tag = "2")]
+        pub partition: i32,
+        #[prost(message, optional, tag = "3")]
+        pub error: ::core::option::Option<super::ErrorResp>,
+        /// When it was first noticed, in milliseconds since 1970-01-01T00:00:00Z.
+        #[prost(int64, tag = "4")]
+        pub since: i64,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Event {
+        #[prost(message, tag = "1")]
+        CaughtUp(CaughtUp),
+        #[prost(message, tag = "2")]
+        Skipped(Skipped),
+        #[prost(message, tag = "3")]
+        Retrying(Retrying),
+    }
+}
 /// Answers `CmdKafkaProduce`.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct KafkaProduceResp {
@@ -602,6 +860,36 @@ impl Isolation {
         match value {
             "READ_UNCOMMITTED" => Some(Self::ReadUncommitted),
             "READ_COMMITTED" => Some(Self::ReadCommitted),
+            _ => None,
+        }
+    }
+}
+/// What happens to a subscription whose client is slow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum OnLag {
+    /// It gets every record, later.
+    Wait = 0,
+    /// It is for those who only care about now: if a delivery does not reach the end of the log, the next one begins there, and an
+    /// event says what was skipped.
+    Skip = 1,
+}
+impl OnLag {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Wait => "WAIT",
+            Self::Skip => "SKIP",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "WAIT" => Some(Self::Wait),
+            "SKIP" => Some(Self::Skip),
             _ => None,
         }
     }

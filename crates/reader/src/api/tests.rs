@@ -1,5 +1,6 @@
 //! Our encodings and decodings against those of `kafka-protocol`, in every version.
 
+mod epoch_end;
 mod fetch;
 mod list_offsets;
 mod metadata;
@@ -11,6 +12,7 @@ use kafka_protocol::messages::ResponseHeader;
 use kafka_protocol::protocol::{Decodable, HeaderVersion, decode_request_header_from_buffer};
 use proptest::prelude::*;
 
+use self::epoch_end::epoch_end_request;
 use self::fetch::fetch_response;
 pub(super) use self::fetch::{fetch_partition, fetch_request};
 pub(super) use self::list_offsets::list_offsets_request;
@@ -87,6 +89,9 @@ fn read_all(bytes: &Bytes) {
     }
     for version in ListOffsetsRequest::VERSIONS {
         let _ = decode(&list_offsets_request(), version, bytes.clone());
+    }
+    for version in EpochEndRequest::VERSIONS {
+        let _ = decode(&epoch_end_request(), version, bytes.clone());
     }
     for version in FetchRequest::VERSIONS {
         let _ = decode(&fetch_request(), version, bytes.clone());

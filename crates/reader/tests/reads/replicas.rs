@@ -91,7 +91,7 @@ async fn replica_that_is_behind_proves_no_end() {
         Step::Answer(scripted::fetched(asked, 0, end, b""))
     })
     .await;
-    let wait = Fetch { max_wait: Duration::from_millis(50), ..at("t", 0, 5) };
+    let wait = Fetch { max_wait: Duration::from_millis(500), ..at("t", 0, 5) };
     assert_eq!(reader.fetch(wait).await.expect("an empty answer").count, 0);
     assert!(reader.is_watched("t", 0, 5, false));
     let fetched = reader.fetch(wait).await.expect("a record of the leader");

@@ -190,11 +190,16 @@ pub(crate) fn usual(asked: &Asked, address: SocketAddr) -> Step {
 
 /// A reader of scripted brokers, whose calls take 2 s at most.
 pub(crate) fn reader(servers: &[SocketAddr]) -> Reader {
+    reader_within(servers, "2000")
+}
+
+/// A reader of scripted brokers, whose calls take that many milliseconds at most.
+pub(crate) fn reader_within(servers: &[SocketAddr], timeout_ms: &str) -> Reader {
     let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
     support::reader(&[
         ("bootstrap.servers", &servers.join(",")),
         ("client.rack", "here"),
-        ("socket.timeout.ms", "2000"),
+        ("socket.timeout.ms", timeout_ms),
         ("socket.connection.setup.timeout.ms", "900"),
         ("reconnect.backoff.ms", "10"),
         ("reconnect.backoff.max.ms", "50"),

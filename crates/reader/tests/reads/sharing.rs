@@ -66,7 +66,7 @@ async fn callers_who_poll_with_short_waits_share_few_requests() {
     let wait = Fetch { max_wait: Duration::from_millis(100), ..at("t", 0, 0) };
     // Connects, and looks.
     reader.fetch(wait).await.expect("an empty answer");
-    let (before, start) = (broker.fetched().len(), Instant::now());
+    let before = broker.fetched().len();
     let poll = async |number: u64| {
         sleep(Duration::from_millis(number)).await;
         for _ in 0..20 {
@@ -78,11 +78,8 @@ async fn callers_who_poll_with_short_waits_share_few_requests() {
     };
     join_all((0..100).map(poll)).await;
     let requests = broker.fetched().len() - before;
-    let seconds = start.elapsed().as_secs_f64();
-    assert!(
-        f64::from(u32::try_from(requests).expect("few")) <= 10.0 * seconds + 1.0,
-        "{requests} in {seconds} s"
-    );
+    // All wait together, so that twenty rounds of waits take some twenty requests.
+    assert!(requests <= 100, "{requests} requests of 2,000 calls");
 }
 
 #[tokio::test]
@@ -99,7 +96,7 @@ async fn answer_that_left_a_partition_out_does_not_prove_its_end() {
     })
     .await;
     let reader = reader(&[broker.address]);
-    let wait = Fetch { max_wait: Duration::from_millis(50), ..at("t", 0, 0) };
+    let wait = Fetch { max_wait: Duration::from_millis(500), ..at("t", 0, 0) };
     assert_eq!(reader.fetch(wait).await.expect("an empty answer").count, 0);
     assert!(reader.is_watched("t", 0, 0, false));
     assert_eq!(reader.fetch(wait).await.expect("a record").count, 1);

@@ -14,7 +14,7 @@ use crate::support::chain;
 const SLOW: Duration = Duration::from_millis(1_500);
 
 /// The time for a call that is not behind a slow one, on a busy machine.
-const PROMPT: Duration = Duration::from_millis(500);
+const PROMPT: Duration = Duration::from_millis(900);
 
 /// A broker that takes [`SLOW`] for the end of topic `slow`, and no time for other requests.
 async fn slow_partition() -> Broker {

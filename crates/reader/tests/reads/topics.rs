@@ -42,7 +42,7 @@ async fn concurrent_callers_share_one_request() {
     let broker = Broker::start(|asked, address| match &asked.kind {
         RequestKind::Metadata(request) if request.topics.is_none() => {
             let names = scripted::all_topics(asked, address, &[("t", 0, false)]);
-            Step::Later(Duration::from_millis(50), names)
+            Step::Later(Duration::from_millis(200), names)
         }
         _ => usual(asked, address),
     })

@@ -51,7 +51,7 @@ async fn read_across(end: i64) -> Vec<(i64, u8)> {
     }
     is_cut.store(true, Ordering::SeqCst);
     let across =
-        Fetch { min_bytes: 10_000, max_wait: Duration::from_millis(300), max_records: 4, ..at("t", 0, 0) };
+        Fetch { min_bytes: 10_000, max_wait: Duration::from_secs(2), max_records: 4, ..at("t", 0, 0) };
     let fetched = reader.fetch(across).await.expect("records");
     assert_eq!(fetched.next_offset, end.min(4));
     let record =

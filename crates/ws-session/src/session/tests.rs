@@ -1,5 +1,7 @@
 //! What the bridge and the client see of a session.
 
+mod json;
+
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
     CmdEmpty, CmdPing, ControlResp, PongResp, PubSubResp, Refusal, control_resp, pub_sub_req,
@@ -23,7 +25,7 @@ fn session() -> Session {
 }
 
 fn limited_by(budget: &Arc<Budget>) -> Session {
-    Session::new(Limits { max_message_bytes: 4096 }, budget, Source::default())
+    Session::new(Limits { max_message_bytes: 4096 }, Codec::Protobuf, budget, Source::default())
 }
 
 /// Feeds `pieces` from the client, one step each.

@@ -8,12 +8,14 @@
 //! 5. [`idle`]: the memory of sessions that wait for their client
 //! 6. [`waiting`]: many reads that wait at the ends of many partitions
 //! 7. [`commands`]: single commands, many at a time, and the latency of a small fetch
-//! 8. [`report`]: the tables, and their ratios
+//! 8. [`live`]: subscriptions, beside nats-server
+//! 9. [`report`]: the tables, and their ratios
 
 mod commands;
 mod consume;
 mod direct;
 mod idle;
+mod live;
 mod machine;
 mod post;
 mod produce;
@@ -92,6 +94,7 @@ enum Only {
     Idle,
     Waiting,
     Commands,
+    Live,
 }
 
 /// The log that all measured processes read.
@@ -204,6 +207,9 @@ async fn measure(plan: &Plan) -> Result<(), Failure> {
     }
     if measures(Only::Commands) {
         commands::run(plan).await?;
+    }
+    if measures(Only::Live) {
+        live::run(plan).await?;
     }
     Ok(())
 }

@@ -91,7 +91,7 @@ async fn all_wait(stack: &Stack) {
     until("all reads wait", Duration::from_secs(60), waiting).await;
 }
 
-/// Fetches that Kafka has got.
+/// Fetches that Kafka has received.
 async fn requests(stack: &Stack) -> Result<f64, Failure> {
     let counts = ["sluicegate_tail_requests_total", "sluicegate_read_cache_misses_total"];
     Ok(try_join_all(counts.map(|name| stack.bridge.count(name, ""))).await?.iter().sum())

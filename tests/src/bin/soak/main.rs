@@ -11,14 +11,16 @@ mod growth;
 
 use std::error::Error;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Parser, value_parser};
 use sluicegate_tests::arguments;
 use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::kafka::{Kafka, Record, Write};
+use sluicegate_tests::live;
 use sluicegate_tests::process::allow_many_files;
 use sluicegate_tests::stack::{Setup, Stack};
+use sluicegate_tests::way::Way;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::clients::Clients;
@@ -28,17 +30,21 @@ use crate::figures::{Figures, complain, heading, say};
 #[derive(Debug, Parser)]
 #[command(name = "soak", bin_name = "./dev soak")]
 struct Args {
+    /// Check live delivery instead: 300 subscribers, while brokers, bridge and Envoy are killed and restarted
+    #[arg(long)]
+    live: bool,
     /// Duration, in steps of 30 s
     #[arg(long, default_value_t = 600, value_parser = value_parser!(u64).range(90..))]
     seconds: u64,
 }
 
 fn main() -> ExitCode {
-    let args = match arguments::parse() {
+    let args: Args = match arguments::parse() {
         Ok(args) => args,
         Err(exit) => return exit,
     };
-    match soak(&args) {
+    let soaked = if args.live { check_live(&args) } else { soak(&args) };
+    match soaked {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(error.as_ref());
@@ -90,6 +96,16 @@ async fn soak(args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
+#[tokio::main]
+async fn check_live(args: &Args) -> Result<(), Failure> {
+    allow_many_files()?;
+    let seed = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let duration = Duration::from_secs(args.seconds);
+    let setup = live::Setup { way: Way::Tunnel, subscribers: SUBSCRIBERS, duration, seed };
+    say(&format!("seed {seed}: {}", live::check(setup).await));
+    Ok(())
+}
+
 /// More than the bridge keeps in memory: `read.cache_bytes`.
 async fn write(kafka: &Kafka, topic: &str) -> Result<(), Failure> {
     let records = vec![Record::of(vec![b'x'; VALUE]); RECORDS_AT_ONCE];
@@ -102,6 +118,8 @@ async fn write(kafka: &Kafka, topic: &str) -> Result<(), Failure> {
 /// Bytes.
 const VALUE: usize = 1_000;
 const RECORDS_AT_ONCE: usize = 10_000;
+/// Of all kinds.
+const SUBSCRIBERS: usize = 300;
 /// What a row of the table stands for.
 const WINDOW: Duration = Duration::from_secs(30);
 const SAMPLE: Duration = Duration::from_secs(1);

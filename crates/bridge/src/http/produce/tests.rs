@@ -345,7 +345,8 @@ async fn respond_async_reports_an_invalid_topic() {
 #[tokio::test]
 async fn other_methods_write_nothing() {
     let (response, script, _) = ask(Method::OPTIONS, &[]).await;
-    assert_eq!(response, Response::options("POST, OPTIONS"));
+    let want = Response::options("POST, OPTIONS");
+    assert_eq!((response.status, response.headers), (want.status, want.headers));
     for method in [Method::GET, Method::HEAD, Method::PUT, Method::DELETE, Method::TRACE] {
         let (response, script, _) = ask(method, &[]).await;
         assert_eq!(response.status, StatusCode::METHOD_NOT_ALLOWED);

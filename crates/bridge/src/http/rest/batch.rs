@@ -1,19 +1,16 @@
 //! Parses the body of a write: JSON whose keys and values are embedded JSON or base64 strings.
 
-use std::fmt;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use sluicegate_protocol::{Header, ProduceRecord};
 
-use super::super::json;
 use super::super::media_type::Format;
 use super::super::problem::{Problem, ProblemKind};
 use crate::cluster::{MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_RECORDS};
+use crate::json;
 
 /// The records of a body, for a topic or one of its partitions. Unknown members are ignored, because clients of the
 /// REST proxies send some for schemas.
@@ -157,45 +154,14 @@ fn object<'a, T: Deserialize<'a>>(json: &'a str, place: &str) -> Result<T, Probl
 }
 
 /// The elements of an array, at most `max`.
-fn list<'a>(json: &'a RawValue, place: &str, max: usize) -> Result<Vec<&'a RawValue>, Problem> {
-    let list = serde_json::Deserializer::from_str(json.get()).deserialize_seq(Bounded { max });
+fn list<'a>(array: &'a RawValue, place: &str, max: usize) -> Result<Vec<&'a RawValue>, Problem> {
+    let list = json::list::bounded(&mut serde_json::Deserializer::from_str(array.get()), max);
     let (items, count) = list.map_err(|_| wrong(place, "expected an array"))?;
     if count > max {
         let detail = format!("{place}: expected at most {max} elements, got {count}");
         return Err(Problem::new(ProblemKind::TooLarge, detail));
     }
     Ok(items)
-}
-
-/// Reads the first `max` elements of an array, and counts all.
-struct Bounded {
-    max: usize,
-}
-
-impl<'a> Visitor<'a> for Bounded {
-    type Value = (Vec<&'a RawValue>, usize);
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array")
-    }
-
-    fn visit_seq<A: SeqAccess<'a>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
-        let mut items = Vec::new();
-        while items.len() < self.max {
-            match elements.next_element()? {
-                Some(item) => items.push(item),
-                None => {
-                    let count = items.len();
-                    return Ok((items, count));
-                }
-            }
-        }
-        let mut count = items.len();
-        while elements.next_element::<IgnoredAny>()?.is_some() {
-            count = count.saturating_add(1);
-        }
-        Ok((items, count))
-    }
 }
 
 fn wrong(place: &str, expected: &str) -> Problem {

@@ -2,8 +2,8 @@
 
 use std::ops::RangeInclusive;
 
-use super::super::number::whole_number;
 use super::super::problem::{Problem, ProblemKind};
+use crate::number::whole_number;
 
 /// The resource at a path.
 #[derive(Debug, PartialEq, Eq)]
@@ -14,12 +14,16 @@ pub(super) enum Resource {
     Topic { topic: String },
     /// `/topics/{topic}/records`
     TopicRecords { topic: String },
+    /// `/topics/{topic}/events`
+    TopicEvents { topic: String },
     /// `/topics/{topic}/partitions/{partition}`
     Partition { topic: String, partition: i32 },
     /// `/topics/{topic}/partitions/{partition}/records`
     Records { topic: String, partition: i32 },
     /// `/topics/{topic}/partitions/{partition}/offsets`
     Offsets { topic: String, partition: i32 },
+    /// `/topics/{topic}/partitions/{partition}/events`
+    Events { topic: String, partition: i32 },
 }
 
 impl Resource {
@@ -35,6 +39,7 @@ impl Resource {
             ["topics"] => Ok(Self::Topics),
             ["topics", topic] => Ok(Self::Topic { topic: topic_name(topic)? }),
             ["topics", topic, "records"] => Ok(Self::TopicRecords { topic: topic_name(topic)? }),
+            ["topics", topic, "events"] => Ok(Self::TopicEvents { topic: topic_name(topic)? }),
             ["topics", topic, "partitions", partition] => {
                 Ok(Self::Partition { topic: topic_name(topic)?, partition: partition_number(partition)? })
             }
@@ -43,6 +48,9 @@ impl Resource {
             }
             ["topics", topic, "partitions", partition, "offsets"] => {
                 Ok(Self::Offsets { topic: topic_name(topic)?, partition: partition_number(partition)? })
+            }
+            ["topics", topic, "partitions", partition, "events"] => {
+                Ok(Self::Events { topic: topic_name(topic)?, partition: partition_number(partition)? })
             }
             _ => Err(Problem::new(ProblemKind::NoResource, RESOURCES)),
         }
@@ -55,7 +63,8 @@ impl Resource {
             (Self::Partition { .. }, true) => "POST, OPTIONS",
             (Self::Partition { .. }, false) => "OPTIONS",
             (Self::Topics | Self::Topic { .. } | Self::TopicRecords { .. }, _)
-            | (Self::Records { .. } | Self::Offsets { .. }, _) => "GET, HEAD, OPTIONS",
+            | (Self::Records { .. } | Self::Offsets { .. }, _)
+            | (Self::TopicEvents { .. } | Self::Events { .. }, _) => "GET, HEAD, OPTIONS",
         }
     }
 
@@ -67,6 +76,7 @@ impl Resource {
             Self::Partition { .. } => "a partition",
             Self::TopicRecords { .. } | Self::Records { .. } => "records",
             Self::Offsets { .. } => "offsets",
+            Self::TopicEvents { .. } | Self::Events { .. } => "events",
         }
     }
 }
@@ -103,16 +113,24 @@ fn percent_decoded(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// The parameters of a query, all known and none repeated.
+/// The parameters of a query, all known. Only lists can be repeated.
 #[derive(Debug)]
 pub(super) struct Query(Vec<(&'static str, String)>);
 
 impl Query {
-    /// Parses a query that can have these parameters.
+    /// Parses a query that can have these parameters, each once.
     ///
     /// # Errors
     /// A parameter is unknown, repeated or wrongly encoded.
     pub(super) fn parse(query: &str, known: &[&'static str]) -> Result<Self, Problem> {
+        Self::with_lists(query, known, &[])
+    }
+
+    /// Parses a query in which `lists`, of those that are `known`, can be repeated.
+    ///
+    /// # Errors
+    /// See [`Query::parse`].
+    pub(super) fn with_lists(query: &str, known: &[&'static str], lists: &[&str]) -> Result<Self, Problem> {
         let malformed = |detail: String| Err(Problem::new(ProblemKind::Malformed, detail));
         let mut parameters: Vec<(&'static str, String)> = Vec::new();
         for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
@@ -127,7 +145,7 @@ impl Query {
                     _ => format!("unknown query parameter {name}: expected {}", known.join(", ")),
                 });
             };
-            if parameters.iter().any(|(given, _)| given == name) {
+            if !lists.contains(name) && parameters.iter().any(|(given, _)| given == name) {
                 return malformed(format!("query parameter {name} is repeated: expected it once"));
             }
             parameters.push((*name, value));
@@ -171,6 +189,11 @@ impl Query {
         }
     }
 
+    /// All values of a parameter that can be repeated.
+    pub(super) fn list(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(move |(given, _)| *given == name).map(|(_, value)| value.as_ref())
+    }
+
     /// A parameter's text.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(given, _)| *given == name).map(|(_, value)| value.as_ref())
@@ -178,8 +201,8 @@ impl Query {
 }
 
 /// The error of an unknown path.
-const RESOURCES: &str = "unknown path: expected /topics, /topics/TOPIC, /topics/TOPIC/records, \
-                         /topics/TOPIC/partitions/N, /topics/TOPIC/partitions/N/records or /topics/TOPIC/partitions/N/offsets after the route's path";
+const RESOURCES: &str = "unknown path: expected /topics, /topics/TOPIC, /topics/TOPIC/records, /topics/TOPIC/events, \
+                         /topics/TOPIC/partitions/N, or /topics/TOPIC/partitions/N with /records, /offsets or /events, after the route's path";
 /// One more than any resource has.
 const MAX_SEGMENTS: usize = 6;
 /// Characters of a name that a message repeats.
@@ -210,6 +233,8 @@ mod tests {
                 "/topics/a%20b/partitions/2147483647/offsets",
                 Resource::Offsets { topic: topic(), partition: i32::MAX },
             ),
+            ("/topics/a%20b/events", Resource::TopicEvents { topic: topic() }),
+            ("/topics/a%20b/partitions/7/events", Resource::Events { topic: topic(), partition: 7 }),
             ("/topics/topics", Resource::Topic { topic: "topics".into() }),
             ("/topics/%e2%82%ac", Resource::Topic { topic: "€".into() }),
             ("/topics/a%2Fb", Resource::Topic { topic: "a/b".into() }),

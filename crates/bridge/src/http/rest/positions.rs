@@ -2,10 +2,7 @@
 
 use std::fmt::Write as _;
 
-use bytes::{Buf, Bytes};
 use http::HeaderName;
-use prost::Message;
-use sluicegate_protocol::KafkaMessage;
 use sluicegate_shared_log::Ends;
 
 use super::super::response::Response;
@@ -14,49 +11,13 @@ use crate::backend::Fetched;
 /// What was read of one partition.
 pub(super) struct Part {
     pub(super) partition: i32,
-    /// The entries of a `KafkaFetchResp` that are left to encode.
-    messages: Bytes,
-    /// Where to continue.
-    next_offset: i64,
-    ends: Ends,
+    pub(super) fetched: Fetched,
 }
 
 impl Part {
-    pub(super) fn new(partition: i32, Fetched { messages, next_offset, ends, .. }: Fetched) -> Self {
-        Self { partition, messages, next_offset, ends }
-    }
-
     /// A partition that could not be read from this offset on.
     pub(super) fn unread(partition: i32, offset: i64) -> Self {
-        Self { partition, messages: Bytes::new(), next_offset: offset, ends: Ends::UNKNOWN }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.messages.is_empty()
-    }
-
-    /// The message at the front, and those after it. Decodes one at a time, because decoded messages take more memory.
-    pub(super) fn first(&self) -> Option<(KafkaMessage, Bytes)> {
-        let mut rest = self.messages.clone();
-        if rest.is_empty() {
-            return None;
-        }
-        rest.advance(TAG_BYTES);
-        // Cannot fail: the bytes are our own encoding.
-        Some((KafkaMessage::decode_length_delimited(&mut rest).ok()?, rest))
-    }
-
-    /// Leaves these messages.
-    pub(super) fn advance_to(&mut self, rest: Bytes) {
-        self.messages = rest;
-    }
-
-    /// Leaves the message at the front, and those after it, to the next request.
-    pub(super) fn end(&mut self) {
-        if let Some((message, _)) = self.first() {
-            self.next_offset = message.offset;
-        }
-        self.messages = Bytes::new();
+        Self { partition, fetched: Fetched::nothing(offset, Ends::UNKNOWN) }
     }
 }
 
@@ -99,10 +60,10 @@ pub(in crate::http) const HIGH_WATERMARK: HeaderName = HeaderName::from_static("
 type Position = (HeaderName, fn(&Part) -> Option<i64>);
 
 const POSITIONS: [Position; 4] = [
-    (NEXT_OFFSET, |part| Some(part.next_offset)),
-    (LOG_START_OFFSET, |part| known(part.ends.start)),
-    (LAST_STABLE_OFFSET, |part| known(part.ends.stable)),
-    (HIGH_WATERMARK, |part| known(part.ends.end)),
+    (NEXT_OFFSET, |part| Some(part.fetched.next_offset)),
+    (LOG_START_OFFSET, |part| known(part.fetched.ends.start)),
+    (LAST_STABLE_OFFSET, |part| known(part.fetched.ends.stable)),
+    (HIGH_WATERMARK, |part| known(part.fetched.ends.end)),
 ];
 
 fn known(offset: i64) -> Option<i64> {
@@ -111,8 +72,6 @@ fn known(offset: i64) -> Option<i64> {
 
 /// The lists of one response. nginx, in its default configuration, accepts 4 KiB of headers from the bridge.
 const MAX_BYTES: usize = 2048;
-/// The tag of an entry: one byte, because its field number is below 16.
-const TAG_BYTES: usize = 1;
 
 #[cfg(test)]
 mod tests {
@@ -121,7 +80,7 @@ mod tests {
     use super::*;
 
     fn part(partition: i32, ends: Ends) -> Part {
-        Part { partition, messages: Bytes::new(), next_offset: 7, ends }
+        Part { partition, fetched: Fetched::nothing(7, ends) }
     }
 
     fn headers(response: Response) -> String {
@@ -152,7 +111,8 @@ mod tests {
         };
         assert_eq!([30, 60, 256].map(names), [4, 1, 1]);
         let far = Part::unread(i32::MAX, i64::MAX);
-        let parts: Vec<Part> = (0..256).map(|_| Part::unread(far.partition, far.next_offset)).collect();
+        let parts: Vec<Part> =
+            (0..256).map(|_| Part::unread(far.partition, far.fetched.next_offset)).collect();
         assert_eq!(headers(with_lists(Response::empty(StatusCode::OK), &parts)), "");
     }
 }

@@ -2,13 +2,10 @@
 
 use std::time::Duration;
 
-use base64::display::Base64Display;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::StatusCode;
-use serde::{Serialize, Serializer};
-use serde_json::value::RawValue;
-use sluicegate_protocol::{Header, KafkaMessage, TimestampType};
+use serde::Serialize;
+use sluicegate_protocol::KafkaMessage;
 
 use super::super::media_type::Format;
 use super::super::problem::{Problem, ProblemKind};
@@ -19,6 +16,8 @@ use super::path::Query;
 use super::positions::{Part, with_offsets};
 use crate::backend::{Fetch, Log, WAITING_BYTES};
 use crate::cluster::{Cluster, Reads};
+use crate::json::payload::Payload;
+use crate::json::record::{HeaderOf, headers, timestamp_type};
 
 /// The response to GET of a partition's records.
 ///
@@ -36,7 +35,7 @@ pub(super) async fn get(
         Ok(fetched) => fetched,
         Err(error) => return Err(partition::read_problem(cluster, log, Some(fetch.offset), error).await),
     };
-    let mut part = Part::new(log.partition, fetched);
+    let mut part = Part { partition: log.partition, fetched };
     let body = document(log.topic, std::slice::from_mut(&mut part), format, fetch)?;
     let response = Response::with_body(StatusCode::OK, format.content_type(), body.into());
     Ok(with_offsets(response, &part))
@@ -87,17 +86,17 @@ pub(super) fn document(
 ) -> Result<Vec<u8>, Problem> {
     let mut body = b"[".to_vec();
     let (mut turn, mut count) = (0_usize, 0_usize);
-    'full: while parts.iter().any(|part| !part.is_empty()) {
+    'full: while parts.iter().any(|part| !part.fetched.messages.is_empty()) {
         for part in parts.iter_mut() {
-            let Some((message, rest)) = part.first() else {
-                part.end();
+            let Some((message, rest)) = part.fetched.first() else {
+                part.fetched.end();
                 continue;
             };
             let record = match Record::new(topic, part.partition, &message, format) {
                 Ok(record) => record,
                 Err(bad) if turn == 0 => return Err(not_json(&bad, part.partition, message.offset)),
                 Err(_) => {
-                    part.end();
+                    part.fetched.end();
                     continue;
                 }
             };
@@ -113,11 +112,11 @@ pub(super) fn document(
                 break 'full;
             }
             count = count.saturating_add(1);
-            part.advance_to(rest);
+            part.fetched.advance_to(rest);
         }
         turn = turn.saturating_add(1);
     }
-    parts.iter_mut().for_each(Part::end);
+    parts.iter_mut().for_each(|part| part.fetched.end());
     body.push(b']');
     Ok(body)
 }
@@ -142,19 +141,7 @@ struct Record<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     timestamp_type: Option<&'static str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    headers: Vec<HeaderOut<'a>>,
-}
-
-#[derive(Serialize)]
-struct HeaderOut<'a> {
-    key: &'a str,
-    value: Option<Payload<'a>>,
-}
-
-/// A key or a value.
-enum Payload<'a> {
-    Json(&'a RawValue),
-    Binary(&'a [u8]),
+    headers: Vec<HeaderOf<'a, Payload<'a>>>,
 }
 
 /// The part of a record that is not valid JSON.
@@ -168,47 +155,29 @@ impl<'a> Record<'a> {
         message: &'a KafkaMessage,
         format: Format,
     ) -> Result<Self, NotJson> {
-        let KafkaMessage { offset, timestamp, key, value, headers, .. } = message;
-        let payload = |part, bytes: &'a Option<Bytes>| {
+        let KafkaMessage { offset, timestamp, key, value, .. } = message;
+        let field = |part, bytes: &'a Option<Bytes>| {
             let bytes = bytes.as_deref();
-            bytes.map(|bytes| Payload::new(bytes, format).ok_or(NotJson(part))).transpose()
-        };
-        let header = |Header { key, value }: &'a Header| HeaderOut {
-            key,
-            value: value.as_deref().map(Payload::Binary),
+            bytes.map(|bytes| payload(bytes, format).ok_or(NotJson(part))).transpose()
         };
         Ok(Self {
             topic,
-            key: payload("key", key)?,
-            value: payload("value", value)?,
+            key: field("key", key)?,
+            value: field("value", value)?,
             partition,
             offset: *offset,
             timestamp: *timestamp,
-            timestamp_type: match message.timestamp_type() {
-                TimestampType::CreateTime => None,
-                TimestampType::LogAppendTime => Some("LogAppendTime"),
-            },
-            headers: headers.iter().map(header).collect(),
+            timestamp_type: timestamp_type(message),
+            headers: headers(message, Payload::Base64),
         })
     }
 }
 
-impl<'a> Payload<'a> {
-    /// `None` if the format cannot represent the bytes. JSON of any depth is embedded unchanged.
-    fn new(bytes: &'a [u8], format: Format) -> Option<Self> {
-        match format {
-            Format::Json => serde_json::from_slice(bytes).ok().map(Self::Json),
-            Format::Binary => Some(Self::Binary(bytes)),
-        }
-    }
-}
-
-impl Serialize for Payload<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Json(raw) => raw.serialize(serializer),
-            Self::Binary(bytes) => serializer.collect_str(&Base64Display::new(bytes, &STANDARD)),
-        }
+/// None if the format cannot represent the bytes.
+fn payload(bytes: &[u8], format: Format) -> Option<Payload<'_>> {
+    match format {
+        Format::Json => Payload::json(bytes),
+        Format::Binary => Some(Payload::Base64(bytes)),
     }
 }
 
@@ -221,7 +190,7 @@ const _: () = assert!(MAX_MIN_BYTES as usize == WAITING_BYTES);
 #[cfg(test)]
 mod tests {
     use prost::Message;
-    use sluicegate_protocol::KafkaFetchResp;
+    use sluicegate_protocol::{Header, KafkaFetchResp, TimestampType};
     use sluicegate_shared_log::Ends;
 
     use super::super::positions::with_lists;
@@ -246,7 +215,7 @@ mod tests {
     }
 
     fn part(partition: i32, messages: Bytes) -> Part {
-        Part::new(partition, Fetched { messages, count: 0, next_offset: END, ends: Ends::UNKNOWN })
+        Part { partition, fetched: Fetched { messages, count: 0, next_offset: END, ends: Ends::UNKNOWN } }
     }
 
     fn fetch(max_bytes: usize, max_records: usize) -> Fetch {

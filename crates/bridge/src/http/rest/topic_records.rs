@@ -3,7 +3,6 @@
 use http::StatusCode;
 
 use super::super::media_type::Format;
-use super::super::number::whole_number;
 use super::super::problem::{Problem, ProblemKind};
 use super::super::request_permits::RequestPermits;
 use super::super::response::Response;
@@ -12,6 +11,7 @@ use super::positions::{Part, with_lists};
 use super::{partition, records};
 use crate::backend::{Fetch, Log};
 use crate::cluster::{Cluster, MAX_PARTITIONS, MultiFetch, Place};
+use crate::number::whole_number;
 
 /// The response to GET of a topic's records.
 ///
@@ -34,7 +34,7 @@ pub(super) async fn get(
     let mut parts: Vec<Part> = Vec::with_capacity(results.len());
     for (result, &(log, offset)) in results.into_iter().zip(&places) {
         match result {
-            Ok(fetched) => parts.push(Part::new(log.partition, fetched)),
+            Ok(fetched) => parts.push(Part { partition: log.partition, fetched }),
             // The same request can succeed later. Until then, its records are not in the answer.
             Err(error) if has_records && error.fault.is_retriable() => {
                 parts.push(Part::unread(log.partition, offset));

@@ -60,7 +60,7 @@ async fn drain_answers_commands_in_flight_and_closes() {
     peer.ask(1, fetch(2_000, 10)).await;
     peer.ask(2, ping(b"")).await;
     assert_eq!(peer.answer().await.0, 2);
-    peer.drain.cancel();
+    peer.drain.begin(1, Duration::ZERO);
     assert_eq!(peer.answer().await.0, 1);
     assert_eq!(peer.expect_close(1001, "going away").await, End::Drained);
 }
@@ -72,7 +72,7 @@ async fn drain_waits_no_longer_than_its_grace() {
     peer.ask(2, ping(b"")).await;
     assert_eq!(peer.answer().await.0, 2);
     let start = Instant::now();
-    peer.drain.cancel();
+    peer.drain.begin(1, Duration::ZERO);
     assert_eq!(peer.expect_close(1001, "going away").await, End::Drained);
     assert_eq!(start.elapsed().as_secs(), 5);
 }
@@ -107,7 +107,7 @@ async fn disconnect_frees_everything_at_once() {
 #[tokio::test(start_paused = true)]
 async fn peer_that_never_ends_its_side_times_out() {
     let mut peer = Peer::start();
-    peer.drain.cancel();
+    peer.drain.begin(1, Duration::ZERO);
     assert_eq!(peer.next().await, Some(close(1001, "going away")));
     assert_eq!(peer.next().await, None);
     let start = Instant::now();
@@ -130,7 +130,7 @@ async fn delay_of_response_end(len: usize) -> Duration {
         Transport::bodies(http_body_util::StreamBody::new(never_ends), Overload::StopReading);
     let peer = Peer::start();
     let (grant, limits) = (Grant::all(&peer.cluster), limits());
-    tokio::spawn(async move { run(transport, grant, &limits, CancellationToken::new()).await });
+    tokio::spawn(async move { run(transport, Codec::Protobuf, grant, &limits, Drain::default()).await });
     let mut body = std::pin::pin!(body);
     let (mut got, mut at) = (0, Instant::now());
     while let Some(Ok(frame)) = body.frame().await {
@@ -168,7 +168,7 @@ proptest::proptest! {
                     break;
                 }
             }
-            peer.drain.cancel();
+            peer.drain.begin(1, Duration::ZERO);
             let (answers, _) = peer.rest().await;
             let is_close = |answer: &PubSubResp| matches!(
                 answer.resp,

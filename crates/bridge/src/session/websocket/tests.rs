@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use crate::drain::Drain;
 use futures_util::{SinkExt, StreamExt};
 use prost::Message as _;
+use sluicegate_protocol::codec::Codec;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{CmdKafkaFetch, CmdPing, PubSubReq, PubSubResp};
@@ -14,7 +16,6 @@ use tokio::task::JoinHandle;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
-use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::cluster::script::Script;
@@ -35,11 +36,11 @@ async fn open(pipe: usize) -> (WebSocketStream<DuplexStream>, JoinHandle<End>) {
     };
     let (client, server) = tokio::io::duplex(pipe);
     let messages = sluicegate_ws_session::Limits { max_message_bytes: limits.max_request_bytes };
-    let session = Session::new(messages, &Budget::new(1 << 20, 1 << 20), Source::default());
+    let session = Session::new(messages, Codec::Protobuf, &Budget::new(1 << 20, 1 << 20), Source::default());
     let (cluster, _) = Script::cluster(MAX_FETCH);
     let transport = Transport::websocket(server, session, Arc::clone(&cluster));
     let grant = Grant::all(&cluster);
-    let running = async move { run(transport, grant, &limits, CancellationToken::new()).await };
+    let running = async move { run(transport, Codec::Protobuf, grant, &limits, Drain::default()).await };
     let client = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
     (client, tokio::spawn(running))
 }

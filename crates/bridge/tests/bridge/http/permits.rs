@@ -9,6 +9,7 @@ use futures_util::{FutureExt, StreamExt};
 use h2::RecvStream;
 use h2::client::SendRequest;
 use rdkafka::mocking::MockCluster;
+use sluicegate_tests::http::client::Client;
 use sluicegate_tests::raw::Raw;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -162,4 +163,35 @@ async fn greedy_source_leaves_permits_to_others() {
         assert_eq!((response.status, response.text()), (200, r#"["t"]"#), "another cluster");
     }
     assert_eq!(options(a).await.status, 503, "the attack still holds all that it can");
+}
+
+/// What a source with streams beyond measure leaves to others: over HTTP/1.1, each occupies one of 32 connections.
+#[tokio::test]
+async fn streams_leave_connections_to_others() {
+    let stack = Stack::start_with("[limits]\nmax_connections = 32\nmax_calls = 1").await;
+    let address = stack.bridge.address();
+    let open = async |source| {
+        let request = with(rest("GET", "/topics/t/events"), &[("sluicegate-client", source)]);
+        let client = Client::connect(address).await.unwrap();
+        client.stream(plain(&request)).await.unwrap()
+    };
+    let mut streams = Vec::new();
+    for number in 0..9 {
+        let stream = open("203.0.113.1").await;
+        assert_eq!(stream.head.status, 200, "stream {number}: {:?}", stream.head);
+        streams.push(stream);
+    }
+    let refused = open("203.0.113.1").await;
+    assert_eq!((refused.head.status, refused.head.header("retry-after")), (503, Some("1")));
+    assert_eq!(open("203.0.113.2").await.head.status, 200, "a bystander");
+    // A client that leaves makes room.
+    drop(streams.pop());
+    let reopened = async { while open("203.0.113.1").await.head.status != 200 {} };
+    timeout(Duration::from_secs(10), reopened).await.expect("the place of the stream that has ended");
+}
+
+/// A request for a client that takes a relative target.
+fn plain(request: &Request<Bytes>) -> sluicegate_tests::http::client::Request {
+    let get = sluicegate_tests::http::client::Request::get(request.uri().path());
+    request.headers().iter().fold(get, |get, (name, value)| get.with(name.as_str(), value))
 }

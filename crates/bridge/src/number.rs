@@ -1,7 +1,7 @@
-//! Numbers in headers, paths and queries.
+//! Numbers in headers, paths, queries and JSON strings.
 
 /// A whole number in decimal digits, with an optional minus sign.
-pub(super) fn whole_number(text: &str) -> Option<i64> {
+pub(crate) fn whole_number(text: &str) -> Option<i64> {
     // Rust's parser also accepts a plus sign.
     let digits = text.strip_prefix('-').unwrap_or(text);
     if digits.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }

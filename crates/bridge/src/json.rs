@@ -1,29 +1,37 @@
 //! Checks a client's JSON, and removes the whitespace between its tokens. Numbers, strings, names and their order are
 //! never parsed into values that could change them.
+//!
+//! [`list`] bounds the memory of arrays. [`format`], [`payload`] and [`record`] are the parts of documents with records.
+
+pub(crate) mod format;
+pub(crate) mod list;
+pub(crate) mod payload;
+pub(crate) mod record;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::problem::{Problem, ProblemKind};
-
-/// The text of a body that is one JSON value. Needs no stack for nesting.
+/// The text of a client's bytes that are one JSON value. Needs no stack for nesting.
 ///
 /// # Errors
-/// The body is not valid JSON; says where, and what was expected.
-pub(super) fn parse(body: &[u8]) -> Result<&str, Problem> {
-    let invalid =
-        |why: String| Problem::new(ProblemKind::Malformed, format!("the body is not valid JSON: {why}"));
-    let text = std::str::from_utf8(body)
-        .map_err(|error| invalid(format!("no UTF-8 after {} bytes", error.valid_up_to())))?;
+/// The bytes are not valid JSON; says where, and what was expected.
+pub(crate) fn parse(bytes: &[u8]) -> Result<&str, InvalidJson> {
+    let text = std::str::from_utf8(bytes)
+        .map_err(|error| InvalidJson(format!("no UTF-8 after {} bytes", error.valid_up_to())))?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let checked = IgnoredAny::deserialize(&mut deserializer).and_then(|_| deserializer.end());
     // The parser's errors describe the grammar and never repeat content.
-    checked.map_err(|error| invalid(error.to_string()))?;
+    checked.map_err(|error| InvalidJson(error.to_string()))?;
     Ok(text)
 }
 
+/// Not JSON.
+#[derive(Debug, thiserror::Error)]
+#[error("not valid JSON: {0}")]
+pub(crate) struct InvalidJson(String);
+
 /// Removes the whitespace between the tokens of valid JSON, and keeps every other byte.
-pub(super) fn compacted(json: &str) -> String {
+pub(crate) fn compacted(json: &str) -> String {
     let mut text = json.to_owned();
     let mut in_string = false;
     let mut escaped = false;
@@ -37,7 +45,7 @@ pub(super) fn compacted(json: &str) -> String {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
@@ -62,15 +70,13 @@ pub(super) mod tests {
 
     #[track_caller]
     fn check(body: &[u8], want: &str) {
-        let response = parse(body).unwrap_err().plain();
-        let text = String::from_utf8(response.body.to_vec()).unwrap();
-        assert_eq!(response.status.as_u16(), 400);
+        let text = parse(body).unwrap_err().to_string();
         assert!(text.contains(want), "{text}");
     }
 
     #[test]
     fn invalid_json_is_refused_with_its_position() {
-        check(b"", "the body is not valid JSON: EOF while parsing a value at line 1 column 0");
+        check(b"", "not valid JSON: EOF while parsing a value at line 1 column 0");
         check(b"{\n  \"a\": 1,\n}", "key must be a string at line 3 column 1");
         check(b"{\"a\" 1}", "expected `:` at line 1 column 6");
         check(b"[1 2]", "expected `,` or `]` at line 1 column 4");
@@ -118,7 +124,7 @@ pub(super) mod tests {
         }
     }
 
-    pub(in crate::http) fn value() -> impl Strategy<Value = serde_json::Value> {
+    pub(crate) fn value() -> impl Strategy<Value = serde_json::Value> {
         use serde_json::Value;
         let leaf = prop_oneof![
             Just(Value::Null),

@@ -1,0 +1,170 @@
+//! What a session's command asks for, within the bridge's bounds.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use sluicegate_protocol::error_code::INVALID_REQUEST;
+use sluicegate_protocol::{
+    CmdKafkaSubscribe, Isolation, KafkaSource, OnLag, PartitionNext, RecordFilter, kafka_source,
+};
+
+use super::filter::Filters;
+use super::subscribe::{MAX_PARTITIONS, Source, Start, Subscribe};
+use crate::backend::{CommandError, Fault, LOG_END};
+use crate::cluster::{Reads, shown};
+
+impl Subscribe {
+    /// The wish of `command`, with `bounds` for the size of a delivery.
+    ///
+    /// # Errors
+    /// The command contradicts itself, or exceeds a bound.
+    pub(crate) fn of(command: CmdKafkaSubscribe, bounds: Reads) -> Result<Self, CommandError> {
+        let (isolation, on_lag) = (command.isolation(), command.on_lag());
+        let CmdKafkaSubscribe { sources, filters, max_batch_bytes, max_batch_records, linger_ms, .. } =
+            command;
+        if sources.is_empty() {
+            return Err(invalid("0 sources in one command: expected at least 1"));
+        }
+        let mut topics = BTreeSet::new();
+        if let Some(twice) = sources.iter().find(|source| !topics.insert(&source.topic)) {
+            let topic = shown(&twice.topic);
+            return Err(invalid(format!(
+                "topic {topic} is in two sources: expected one source for each topic"
+            )));
+        }
+        let bytes_of = |RecordFilter { header, equals, prefixes }: &RecordFilter| {
+            let values = equals.iter().chain(prefixes).map(|value| value.len());
+            values.chain(header.as_ref().map(String::len)).fold(0, usize::saturating_add)
+        };
+        let filter_bytes = filters.iter().map(bytes_of).fold(0, usize::saturating_add);
+        if filter_bytes > MAX_FILTER_BYTES {
+            let message = format!("{filter_bytes} bytes in filters: expected at most {MAX_FILTER_BYTES}");
+            return Err(invalid(message));
+        }
+        if linger_ms > MAX_LINGER_MS {
+            return Err(invalid(format!("linger_ms is {linger_ms}: expected at most {MAX_LINGER_MS}")));
+        }
+        let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+        let max_bytes = if max_batch_bytes == 0 { DEFAULT_BATCH_BYTES } else { size(max_batch_bytes) };
+        Ok(Self {
+            sources: sources.into_iter().map(source).collect::<Result<_, _>>()?,
+            committed: isolation == Isolation::ReadCommitted,
+            filters: Filters::new(filters.into_iter().map(own).collect()),
+            max_bytes: max_bytes.min(bounds.max_bytes),
+            max_records: size(max_batch_records),
+            linger: Duration::from_millis(linger_ms.into()),
+            skips: on_lag == OnLag::Skip,
+        })
+    }
+}
+
+/// The filter with memory of its own: its values are parts of the whole command.
+fn own(filter: RecordFilter) -> RecordFilter {
+    let own = |values: Vec<Bytes>| values.iter().map(|value| Bytes::copy_from_slice(value)).collect();
+    RecordFilter { equals: own(filter.equals), prefixes: own(filter.prefixes), ..filter }
+}
+
+fn source(source: KafkaSource) -> Result<Source, CommandError> {
+    let KafkaSource { topic, mut partitions, from, next, topic_id } = source;
+    let of_topic = |what: String| invalid(format!("{what}, topic: {}", shown(&topic)));
+    if partitions.len() > MAX_PARTITIONS {
+        return Err(of_topic(format!("{} partitions: expected at most {MAX_PARTITIONS}", partitions.len())));
+    }
+    let mut numbers = BTreeSet::new();
+    if let Some(twice) = partitions.iter().find(|partition| !numbers.insert(**partition)) {
+        return Err(of_topic(format!("partition {twice} is listed twice: expected it once")));
+    }
+    let from = match from {
+        None => Start::Timestamp(LOG_END),
+        Some(kafka_source::From::Timestamp(timestamp)) => Start::Timestamp(timestamp),
+        Some(kafka_source::From::Offset(offset)) => Start::Offset(offset),
+    };
+    let offsets = next.iter().map(|PartitionNext { offset, .. }| *offset);
+    let offsets = offsets.chain(if let Start::Offset(offset) = from { Some(offset) } else { None });
+    if let Some(negative) = offsets.into_iter().find(|offset| *offset < 0) {
+        return Err(of_topic(format!("offset {negative}: expected 0 or more")));
+    }
+    let topic_id = match <[u8; 16]>::try_from(&topic_id[..]) {
+        Ok(id) => Some(u128::from_be_bytes(id)),
+        Err(_) if topic_id.is_empty() => None,
+        Err(_) => return Err(of_topic(format!("topic_id of {} bytes: expected 16 or none", topic_id.len()))),
+    };
+    let next = next.into_iter().map(|PartitionNext { partition, offset }| (partition, offset)).collect();
+    partitions.sort_unstable();
+    Ok(Source { topic: Arc::from(topic), partitions, from, next, topic_id })
+}
+
+fn invalid(message: impl Into<String>) -> CommandError {
+    CommandError::new(Fault::Invalid, INVALID_REQUEST, message)
+}
+
+/// The size of a delivery unless the client chooses. Large enough to make its fixed cost small, and small enough for others to
+/// have their turn.
+const DEFAULT_BATCH_BYTES: usize = 64 * 1024;
+
+/// The values of all filters.
+const MAX_FILTER_BYTES: usize = 16 * 1024;
+
+/// The longest linger.
+const MAX_LINGER_MS: u32 = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUNDS: Reads = Reads { max_bytes: 100_000, wait: Duration::ZERO };
+
+    fn of_topic(topic: &str) -> KafkaSource {
+        KafkaSource { topic: topic.to_owned(), ..Default::default() }
+    }
+
+    fn command(sources: Vec<KafkaSource>) -> CmdKafkaSubscribe {
+        CmdKafkaSubscribe { sources, ..Default::default() }
+    }
+
+    #[track_caller]
+    fn refused(command: CmdKafkaSubscribe, want: &str) {
+        let error = Subscribe::of(command, BOUNDS).unwrap_err();
+        assert_eq!((error.fault, error.message.as_str()), (Fault::Invalid, want));
+    }
+
+    #[test]
+    fn wish_without_choices_is_all_partitions_from_the_end() {
+        let wish = Subscribe::of(command(vec![of_topic("t")]), BOUNDS).unwrap();
+        assert_eq!((wish.max_bytes, wish.max_records, wish.linger), (65_536, 0, Duration::ZERO));
+        assert!(!wish.committed && !wish.skips);
+        let source = &wish.sources[0];
+        assert!(source.is_whole() && source.next.is_empty());
+        assert_eq!((source.from, source.topic_id), (Start::Timestamp(LOG_END), None));
+        let large = CmdKafkaSubscribe { max_batch_bytes: u32::MAX, ..command(vec![of_topic("t")]) };
+        assert_eq!(Subscribe::of(large, BOUNDS).unwrap().max_bytes, BOUNDS.max_bytes);
+    }
+
+    #[test]
+    fn contradictions_and_excesses_are_refused() {
+        refused(command(vec![]), "0 sources in one command: expected at least 1");
+        let twice = command(vec![of_topic("a"), of_topic("b"), of_topic("a")]);
+        refused(twice, "topic a is in two sources: expected one source for each topic");
+        let partitions = KafkaSource { partitions: vec![1, 0, 1], ..of_topic("t") };
+        refused(command(vec![partitions]), "partition 1 is listed twice: expected it once, topic: t");
+        let from = Some(kafka_source::From::Offset(-1));
+        refused(
+            command(vec![KafkaSource { from, ..of_topic("t") }]),
+            "offset -1: expected 0 or more, topic: t",
+        );
+        let next = vec![PartitionNext { partition: 0, offset: -5 }];
+        refused(
+            command(vec![KafkaSource { next, ..of_topic("t") }]),
+            "offset -5: expected 0 or more, topic: t",
+        );
+        let short = KafkaSource { topic_id: vec![1; 15].into(), ..of_topic("t") };
+        refused(command(vec![short]), "topic_id of 15 bytes: expected 16 or none, topic: t");
+        let linger = CmdKafkaSubscribe { linger_ms: 10_001, ..command(vec![of_topic("t")]) };
+        refused(linger, "linger_ms is 10001: expected at most 10000");
+        let values = RecordFilter { equals: vec![vec![0; 10_000].into(); 2], ..Default::default() };
+        let filtered = CmdKafkaSubscribe { filters: vec![values], ..command(vec![of_topic("t")]) };
+        refused(filtered, "20000 bytes in filters: expected at most 16384");
+    }
+}

@@ -1,0 +1,137 @@
+//! Leaves out the records that a client does not want.
+
+use bytes::Bytes;
+use prost::encoding::{WireType, encode_key, encode_varint};
+use sluicegate_protocol::RecordFilter;
+use sluicegate_protocol::wire::number::{HEADER_KEY, HEADER_VALUE, MESSAGE_HEADERS, MESSAGE_KEY, MESSAGES};
+use sluicegate_protocol::wire::{Fields, Value};
+
+/// Records match if they match every filter. Without filters, all do.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Filters(Vec<RecordFilter>);
+
+impl Filters {
+    pub(crate) fn new(filters: Vec<RecordFilter>) -> Self {
+        Self(filters)
+    }
+
+    /// The matching ones of encoded `messages`. They are copied only if some do not match.
+    pub(super) fn matching(&self, messages: Bytes) -> Bytes {
+        if self.0.is_empty() {
+            return messages;
+        }
+        let all = || Fields::of(&messages).filter_map(content).filter(|(number, _)| *number == MESSAGES);
+        if all().all(|(_, message)| self.match_message(message)) {
+            return messages;
+        }
+        let mut matching = Vec::new();
+        for (number, message) in all().filter(|(_, message)| self.match_message(message)) {
+            encode_key(number, WireType::LengthDelimited, &mut matching);
+            encode_varint(message.len() as u64, &mut matching);
+            matching.extend_from_slice(message);
+        }
+        matching.into()
+    }
+
+    fn match_message(&self, message: &[u8]) -> bool {
+        self.0.iter().all(|filter| match &filter.header {
+            None => value(message, MESSAGE_KEY).is_some_and(|key| matches(filter, key)),
+            Some(name) => {
+                let headers = Fields::of(message).filter_map(content);
+                let mut headers = headers.filter(|(number, _)| *number == MESSAGE_HEADERS);
+                headers.any(|(_, header)| {
+                    value(header, HEADER_KEY).unwrap_or_default() == name.as_bytes()
+                        && value(header, HEADER_VALUE).is_some_and(|value| matches(filter, value))
+                })
+            }
+        })
+    }
+}
+
+fn matches(RecordFilter { equals, prefixes, .. }: &RecordFilter, value: &[u8]) -> bool {
+    equals.is_empty() && prefixes.is_empty()
+        || equals.iter().any(|wanted| wanted == value)
+        || prefixes.iter().any(|prefix| value.starts_with(prefix))
+}
+
+fn value(message: &[u8], number: u32) -> Option<&[u8]> {
+    Fields::of(message).filter_map(content).find(|(found, _)| *found == number).map(|(_, value)| value)
+}
+
+/// A field of bytes. The messages are our own encoding: none is malformed.
+fn content<E>(field: Result<(u32, Value<'_>), E>) -> Option<(u32, &[u8])> {
+    match field {
+        Ok((number, Value::Bytes(content))) => Some((number, content)),
+        Ok(_) | Err(_) => None,
+    }
+}
+
+/// Filters of a subscription.
+pub(crate) const MAX_FILTERS: usize = 16;
+/// Values of all of them.
+pub(crate) const MAX_VALUES: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+    use sluicegate_protocol::{Header, KafkaFetchResp, KafkaMessage};
+
+    use super::*;
+
+    fn messages() -> Vec<KafkaMessage> {
+        let header = |key: &str, value: Option<&'static str>| Header {
+            key: key.into(),
+            value: value.map(Bytes::from),
+        };
+        let message = |offset, key: Option<&'static str>, headers| KafkaMessage {
+            offset,
+            key: key.map(Bytes::from),
+            headers,
+            ..Default::default()
+        };
+        vec![
+            message(0, None, vec![]),
+            message(1, Some(""), vec![header("type", None)]),
+            message(2, Some("a-1"), vec![header("type", Some("new")), header("type", Some("old"))]),
+            message(3, Some("b-1"), vec![header("", Some("x"))]),
+        ]
+    }
+
+    fn encoded(messages: Vec<KafkaMessage>) -> Bytes {
+        KafkaFetchResp { messages, ..Default::default() }.encode_to_vec().into()
+    }
+
+    fn filter(header: Option<&str>, equals: &[&'static str], prefixes: &[&'static str]) -> RecordFilter {
+        let bytes = |values: &[&'static str]| values.iter().map(|value| Bytes::from(*value)).collect();
+        RecordFilter { header: header.map(str::to_owned), equals: bytes(equals), prefixes: bytes(prefixes) }
+    }
+
+    #[track_caller]
+    fn check(filters: &[RecordFilter], want: &[i64]) {
+        let matching = Filters::new(filters.to_vec()).matching(encoded(messages()));
+        let offsets: Vec<i64> =
+            KafkaFetchResp::decode(matching).unwrap().messages.iter().map(|message| message.offset).collect();
+        assert_eq!(offsets, want, "{filters:?}");
+    }
+
+    #[test]
+    fn records_match_by_key_and_header() {
+        check(&[], &[0, 1, 2, 3]);
+        check(&[filter(None, &[], &[])], &[1, 2, 3]);
+        check(&[filter(None, &["a-1", "x"], &[])], &[2]);
+        check(&[filter(None, &[""], &[])], &[1]);
+        check(&[filter(None, &[], &["a-", "b"])], &[2, 3]);
+        check(&[filter(None, &["b-1"], &["a"])], &[2, 3]);
+        check(&[filter(Some("type"), &[], &[])], &[2]);
+        check(&[filter(Some("type"), &["old"], &[])], &[2]);
+        check(&[filter(Some(""), &["x"], &[])], &[3]);
+        check(&[filter(Some("type"), &["old"], &[]), filter(None, &[], &["b"])], &[]);
+    }
+
+    #[test]
+    fn records_that_all_match_are_not_copied() {
+        let all = encoded(messages().split_off(1));
+        let matching = Filters::new(vec![filter(None, &[], &[""])]).matching(all.clone());
+        assert_eq!((matching.as_ptr(), matching.len()), (all.as_ptr(), all.len()));
+    }
+}

@@ -1,0 +1,158 @@
+//! What a client subscribes to, and where each partition begins.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sluicegate_protocol::error_code::{INVALID_REQUEST, UNKNOWN_TOPIC_OR_PARTITION};
+
+use super::filter::Filters;
+use crate::backend::{CommandError, Fault, LOG_END, Log};
+use crate::cluster::{Cluster, shown, unanswered};
+
+/// A client's wish.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Subscribe {
+    pub(crate) sources: Vec<Source>,
+    /// As in [`Fetch`](crate::backend::Fetch).
+    pub(crate) committed: bool,
+    pub(crate) filters: Filters,
+    /// The size of a delivery in bytes. A single record is delivered even if it is larger.
+    pub(crate) max_bytes: usize,
+    /// The largest number of records in a delivery; 0: as many as fit.
+    pub(crate) max_records: usize,
+    /// How long a record at the end of a log waits for others.
+    pub(crate) linger: Duration,
+    /// Whether to jump to the end of a log that a delivery does not reach.
+    pub(crate) skips: bool,
+}
+
+/// A topic to read.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    pub(crate) topic: Arc<str>,
+    /// Empty: all, and those that the topic gets later.
+    pub(crate) partitions: Vec<i32>,
+    pub(crate) from: Start,
+    /// Where single partitions continue; it overrides `from`. If not empty, other partitions of the topic are new.
+    pub(crate) next: BTreeMap<i32, i64>,
+    /// The topic that `next` is about. None: not checked.
+    pub(crate) topic_id: Option<u128>,
+}
+
+/// Where to begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// At the first record of that time, as [`Backend::list_offset`](crate::backend::Backend::list_offset) finds it, or at the end.
+    Timestamp(i64),
+    Offset(i64),
+}
+
+/// A topic of a subscription.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SubscribedTopic {
+    pub(crate) topic: Arc<str>,
+    pub(crate) topic_id: Option<u128>,
+    /// Each partition, and the offset that it begins at.
+    pub(crate) partitions: Vec<(i32, i64)>,
+}
+
+impl Source {
+    /// Whether it is all partitions of the topic.
+    pub(super) fn is_whole(&self) -> bool {
+        self.partitions.is_empty()
+    }
+
+    /// Finds the partitions and their offsets.
+    ///
+    /// # Errors
+    /// The topic or a partition does not exist, is not the same any more, or cannot be read now; or there are more partitions than
+    /// `max`.
+    ///
+    /// # Cancel safety
+    /// A drop abandons the reads.
+    pub(super) async fn resolve(
+        &self,
+        cluster: &Cluster,
+        committed: bool,
+        max: usize,
+    ) -> Result<SubscribedTopic, CommandError> {
+        let existing = cluster.backend().partitions(&self.topic).await?;
+        let existing: Vec<i32> = existing.into_iter().map(|partition| partition.partition).collect();
+        let named = self.partitions.iter().chain(self.next.keys());
+        if let Some(missing) = named.copied().find(|partition| !existing.contains(partition)) {
+            let message = format!("topic {} has no partition {missing}", shown(&self.topic));
+            return Err(CommandError::new(Fault::NotFound, UNKNOWN_TOPIC_OR_PARTITION, message));
+        }
+        let partitions = if self.partitions.is_empty() { existing } else { self.partitions.clone() };
+        if partitions.len() > max {
+            return Err(too_many_partitions());
+        }
+        let mut begins: BTreeMap<i32, i64> = BTreeMap::new();
+        let mut unknown = Vec::new();
+        for partition in partitions {
+            match (self.next.get(&partition), self.from) {
+                (Some(next), _) => drop(begins.insert(partition, *next)),
+                (None, _) if !self.next.is_empty() && self.partitions.is_empty() => {
+                    begins.insert(partition, 0);
+                }
+                (None, Start::Offset(offset)) => drop(begins.insert(partition, offset)),
+                (None, Start::Timestamp(timestamp)) => unknown.push((partition, timestamp)),
+            }
+        }
+        // The ends first: what is written while the time is looked up comes after them.
+        let ends: Vec<(i32, i64)> = unknown.iter().map(|(partition, _)| (*partition, LOG_END)).collect();
+        let at_end = self.list(cluster, &ends, committed).await?;
+        unknown.retain(|(_, timestamp)| *timestamp != LOG_END);
+        let found = self.list(cluster, &unknown, committed).await?;
+        begins.extend(at_end.into_iter().chain(found.into_iter().filter(|(_, offset)| *offset >= 0)));
+        let topic_id =
+            begins.keys().find_map(|partition| cluster.backend().version(self.log(*partition)).topic_id);
+        let topic_id = topic_id.or(self.topic_id);
+        if let (Some(known), Some(now)) = (self.topic_id, topic_id)
+            && known != now
+        {
+            return Err(recreated(&self.topic));
+        }
+        let partitions = begins.into_iter().collect();
+        Ok(SubscribedTopic { topic: Arc::clone(&self.topic), topic_id, partitions })
+    }
+
+    async fn list(
+        &self,
+        cluster: &Cluster,
+        asked: &[(i32, i64)],
+        committed: bool,
+    ) -> Result<Vec<(i32, i64)>, CommandError> {
+        let logs: Vec<(Log<'_>, i64)> =
+            asked.iter().map(|(partition, timestamp)| (self.log(*partition), *timestamp)).collect();
+        let mut listed = cluster.offsets_of(&logs, committed).await.into_iter();
+        let offset = |(partition, _): &(i32, i64)| {
+            let listed = listed.next().unwrap_or_else(|| Err(unanswered()))?;
+            Ok((*partition, listed.offset))
+        };
+        asked.iter().map(offset).collect()
+    }
+
+    fn log(&self, partition: i32) -> Log<'_> {
+        Log { topic: &self.topic, partition }
+    }
+}
+
+/// The error of a topic that is not the one that was subscribed to.
+pub(super) fn recreated(topic: &str) -> CommandError {
+    let message = format!(
+        "topic {} has been deleted and created anew: expected the same topic, subscribe without its id to read the new one",
+        shown(topic)
+    );
+    CommandError::new(Fault::NotFound, UNKNOWN_TOPIC_OR_PARTITION, message)
+}
+
+/// The error of a subscription, or a session, with more partitions than [`MAX_PARTITIONS`].
+pub(crate) fn too_many_partitions() -> CommandError {
+    let message = format!("more than {MAX_PARTITIONS} partitions: expected at most that many in one session");
+    CommandError::new(Fault::Invalid, INVALID_REQUEST, message)
+}
+
+/// Partitions of all subscriptions of a session.
+pub(crate) const MAX_PARTITIONS: usize = 1000;

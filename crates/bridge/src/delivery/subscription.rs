@@ -1,0 +1,417 @@
+//! A client's positions in many logs, and what is read there.
+
+mod questions;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use self::questions::{Answer, MAX_ASKED};
+use super::cursor::{Cursor, Outage};
+use super::item::{Item, Place, SkipCause};
+use super::subscribe::{MAX_PARTITIONS, Subscribe, SubscribedTopic, recreated, too_many_partitions};
+use crate::backend::{CommandError, Fault, Fetch, Fetched, Log, Version};
+use crate::cluster::{Cluster, Partitions};
+use crate::metrics::Kind;
+
+/// A client's positions in logs. It reads with [`Subscription::ready`], and moves on with [`Subscription::take`].
+pub(crate) struct Subscription {
+    cluster: Arc<Cluster>,
+    subscribe: Subscribe,
+    topics: BTreeMap<Arc<str>, Topic>,
+    cursors: Vec<Cursor>,
+    /// Cursors to be read, in turn.
+    turns: VecDeque<usize>,
+    /// What was read by the cursor whose turn it was.
+    in_hand: Option<(usize, Fetched)>,
+    /// What was read by cursors whose turn will come, and is not kept for others. At most [`MAX_SPARE`].
+    spare: VecDeque<(usize, Fetched)>,
+    /// Told before anything is read.
+    items: VecDeque<Item>,
+    /// Questions to the messaging system under way, at most [`MAX_ASKED`].
+    asked: usize,
+    /// Cursors that have to ask, once there are fewer questions.
+    unasked: VecDeque<usize>,
+    /// One for each cursor without a turn, and others.
+    waits: FuturesUnordered<BoxFuture<'static, Wake>>,
+    /// Whether a wake for [`Wake::Progress`] is under way.
+    tells_progress: bool,
+    /// The cursor whose outage the client knows of.
+    told_outage: Option<usize>,
+}
+
+struct Topic {
+    id: Option<u128>,
+    partitions: BTreeSet<i32>,
+}
+
+/// What a wait was for.
+enum Wake {
+    /// This cursor may have something to read.
+    Cursor(usize),
+    /// The question of this cursor is answered.
+    Answered(usize, Answer),
+    /// The topic may have new partitions.
+    Grown(Arc<str>, watch::Receiver<Partitions>),
+    /// Positions that have moved without a delivery must be told.
+    Progress,
+}
+
+impl Subscription {
+    /// Finds where each partition begins. The first item says so.
+    ///
+    /// # Errors
+    /// One of the topics cannot be read now, or is not there; or there are too many partitions.
+    ///
+    /// # Cancel safety
+    /// A drop abandons the reads.
+    pub(crate) async fn open(cluster: &Arc<Cluster>, mut subscribe: Subscribe) -> Result<Self, CommandError> {
+        let resolved = cluster.measured(Kind::Subscribe, resolve(cluster, &subscribe)).await?;
+        let sources = std::mem::take(&mut subscribe.sources);
+        let mut subscription = Self {
+            cluster: Arc::clone(cluster),
+            topics: BTreeMap::new(),
+            cursors: Vec::new(),
+            turns: VecDeque::new(),
+            in_hand: None,
+            spare: VecDeque::new(),
+            asked: 0,
+            unasked: VecDeque::new(),
+            items: VecDeque::new(),
+            waits: FuturesUnordered::new(),
+            tells_progress: false,
+            told_outage: None,
+            subscribe,
+        };
+        for (source, SubscribedTopic { topic, topic_id, partitions }) in sources.iter().zip(&resolved) {
+            let numbers: Vec<i32> = partitions.iter().map(|(partition, _)| *partition).collect();
+            if source.is_whole() {
+                let watched = cluster.watch_partitions(topic, numbers.as_slice().into());
+                subscription.waits.push(grown(Arc::clone(topic), watched).boxed());
+            }
+            let known = Topic { id: *topic_id, partitions: numbers.into_iter().collect() };
+            subscription.topics.insert(Arc::clone(topic), known);
+            for (partition, offset) in partitions {
+                subscription.add(topic, *partition, *offset);
+            }
+        }
+        subscription.items.push_back(Item::Subscribed(resolved));
+        Ok(subscription)
+    }
+
+    /// The number of partitions.
+    pub(crate) fn partitions(&self) -> usize {
+        self.cursors.len()
+    }
+
+    /// Waits for something to tell: at most `max_bytes` of records, but at least one, of the partition whose turn it is.
+    ///
+    /// # Cancel safety
+    /// A drop has no effect.
+    pub(crate) async fn ready(&mut self, max_bytes: usize) {
+        loop {
+            // An answer of a broker can wake many.
+            while let Some(Some(wake)) = self.waits.next().now_or_never() {
+                self.wake(wake);
+            }
+            while self.items.is_empty()
+                && self.in_hand.is_none()
+                && let Some(index) = self.turns.pop_front()
+            {
+                self.read(index, max_bytes);
+            }
+            if !self.items.is_empty() || self.in_hand.is_some() {
+                return;
+            }
+            match self.waits.next().await {
+                Some(wake) => self.wake(wake),
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// The records that [`Subscription::take`] gives, at most: their bytes and their number.
+    pub(crate) fn in_hand(&self) -> (usize, usize) {
+        let in_hand = self.in_hand.as_ref().filter(|_| self.items.is_empty());
+        in_hand.map_or((0, 0), |(_, read)| (read.messages.len(), read.count))
+    }
+
+    /// Whether there is something to tell that needs no credit.
+    pub(crate) fn has_items(&self) -> bool {
+        !self.items.is_empty()
+    }
+
+    /// Drops what was read: it is read again when the client has room.
+    pub(crate) fn put_back(&mut self) {
+        self.spare.clear();
+        if let Some((index, _)) = self.in_hand.take() {
+            self.turns.push_front(index);
+        }
+    }
+
+    /// The next item, if [`Subscription::ready`] has found one. None if there is nothing to tell after all.
+    pub(crate) fn take(&mut self) -> Option<Item> {
+        if let Some(item) = self.items.pop_front() {
+            return Some(item);
+        }
+        let (index, fetched) = self.in_hand.take()?;
+        self.advance(index, fetched)
+    }
+
+    /// Takes what was read of a log before. If there is nothing, it waits at the end of the log, or asks for what there is.
+    fn read(&mut self, index: usize, max_bytes: usize) {
+        if let Some((_, spare)) = self.take_spare(index)
+            && (spare.count <= 1 || spare.messages.len() <= max_bytes)
+        {
+            self.in_hand = Some((index, spare));
+            return;
+        }
+        let Some(cursor) = self.cursors.get_mut(index) else { return };
+        let epoch = self.cluster.backend().version(cursor.log()).leader_epoch;
+        let is_same_leader = epoch.is_none() || cursor.epoch.is_none() || cursor.epoch == epoch;
+        if is_same_leader {
+            cursor.epoch = cursor.epoch.or(epoch);
+            let Some(cursor) = self.cursors.get(index) else { return };
+            if let Some(fetched) = self.cluster.backend().recent(cursor.log(), self.fetch(cursor, max_bytes)) {
+                self.in_hand = Some((index, fetched));
+                return;
+            }
+            if cursor.is_at_end && !cursor.is_behind {
+                // What follows will be noticed.
+                return self.rest(index);
+            }
+        }
+        match self.asked {
+            MAX_ASKED.. => self.unasked.push_back(index),
+            _ if is_same_leader => self.look(index, max_bytes),
+            _ => self.verify(index),
+        }
+    }
+
+    fn take_spare(&mut self, index: usize) -> Option<(usize, Fetched)> {
+        let at = self.spare.iter().position(|(of, _)| *of == index)?;
+        self.spare.remove(at)
+    }
+
+    fn version(&self, index: usize) -> Version {
+        let cursor = self.cursors.get(index);
+        cursor.map(|cursor| self.cluster.backend().version(cursor.log())).unwrap_or_default()
+    }
+
+    fn fetch(&self, cursor: &Cursor, max_bytes: usize) -> Fetch {
+        Fetch {
+            offset: cursor.next,
+            max_bytes: max_bytes.min(self.subscribe.max_bytes),
+            wait: Duration::ZERO,
+            min_bytes: 0,
+            max_records: self.subscribe.max_records,
+            committed: self.subscribe.committed,
+        }
+    }
+
+    fn add(&mut self, topic: &Arc<str>, partition: i32, offset: i64) {
+        self.turns.push_back(self.cursors.len());
+        self.cursors.push(Cursor::new(Arc::clone(topic), partition, offset));
+    }
+
+    fn wake(&mut self, wake: Wake) {
+        match wake {
+            Wake::Cursor(index) => {
+                if let Some(cursor) = self.cursors.get_mut(index) {
+                    cursor.is_at_end = false;
+                }
+                self.turns.push_back(index);
+            }
+            Wake::Answered(index, answer) => self.answered(index, answer),
+            Wake::Grown(topic, mut watched) => {
+                let now = Arc::clone(&watched.borrow_and_update());
+                self.grow(&topic, &now);
+                self.waits.push(grown(topic, watched).boxed());
+            }
+            Wake::Progress => {
+                self.tells_progress = false;
+                for cursor in self.cursors.iter_mut().filter(|cursor| cursor.has_moved) {
+                    cursor.has_moved = false;
+                    self.items.push_back(progress(cursor));
+                }
+            }
+        }
+    }
+
+    /// Adds a topic's new partitions.
+    fn grow(&mut self, topic: &Arc<str>, now: &[i32]) {
+        let Some(known) = self.topics.get_mut(topic) else { return };
+        let added: Vec<(i32, i64)> = now
+            .iter()
+            .filter(|partition| known.partitions.insert(**partition))
+            .map(|new| (*new, 0))
+            .collect();
+        if added.is_empty() {
+            return;
+        }
+        if self.cursors.len().saturating_add(added.len()) > MAX_PARTITIONS {
+            let (partition, offset) = added.first().copied().unwrap_or_default();
+            let place = Place { topic: Arc::clone(topic), partition, offset };
+            return self.items.push_back(Item::Ended { place, error: too_many_partitions() });
+        }
+        let topic_id = known.id;
+        for (partition, offset) in &added {
+            self.add(topic, *partition, *offset);
+        }
+        let topic = Arc::clone(topic);
+        self.items.push_back(Item::Subscribed(vec![SubscribedTopic { topic, topic_id, partitions: added }]));
+    }
+
+    /// Takes what was read.
+    fn advance(&mut self, index: usize, fetched: Fetched) -> Option<Item> {
+        let Version { topic_id, leader_epoch: epoch } = self.version(index);
+        if let Some(ended) = self.recreated(index, topic_id) {
+            return Some(ended);
+        }
+        let Self { subscribe, cursors, items, .. } = self;
+        let cursor = cursors.get_mut(index)?;
+        match (cursor.epoch, epoch) {
+            (Some(before), Some(now)) if before != now => {
+                // The records are read again when the new leader is known to have those before them.
+                self.turns.push_front(index);
+                return None;
+            }
+            // Whose records these are is not known.
+            (_, None) => cursor.epoch = None,
+            _ => {}
+        }
+        if cursor.outage.take().is_some() {
+            cursor.is_behind = true;
+            self.told_outage = self.told_outage.filter(|told| *told != index);
+        }
+        let Fetched { messages, count, next_offset, ends } = fetched;
+        let limit = if subscribe.committed { ends.stable } else { ends.end };
+        let has_moved = next_offset > cursor.next;
+        cursor.has_moved |= has_moved;
+        cursor.next = next_offset.max(cursor.next);
+        cursor.end = ends.end.max(cursor.end);
+        cursor.is_at_end = count == 0 && next_offset >= limit || limit >= 0 && cursor.next >= limit;
+        let messages = subscribe.filters.matching(messages);
+        let delivery = (!messages.is_empty()).then(|| {
+            cursor.has_moved = false;
+            Item::Delivery { next: cursor.place(), messages, end: cursor.end }
+        });
+        if !cursor.is_at_end {
+            cursor.is_behind = true;
+            if subscribe.skips && limit > cursor.next {
+                let from = std::mem::replace(&mut cursor.next, limit);
+                items.push_back(Item::Skipped { from, to: cursor.place(), cause: SkipCause::Lag });
+                (cursor.has_moved, cursor.is_at_end) = (false, true);
+            }
+        }
+        if cursor.has_moved && !std::mem::replace(&mut self.tells_progress, true) {
+            self.waits.push(sleep(PROGRESS).map(|()| Wake::Progress).boxed());
+        }
+        match cursor.is_at_end {
+            // At the end for the first time, it looks again before it says so.
+            true if !cursor.is_behind || count == 0 && !has_moved => self.rest(index),
+            _ if count > 0 || has_moved => self.turns.push_back(index),
+            // Not a state to stay in: a replica is behind its leader.
+            _ => self.waits.push(sleep(PAUSE).map(move |()| Wake::Cursor(index)).boxed()),
+        }
+        delivery
+    }
+
+    /// The end of the subscription if the cursor's topic is not the same any more: its offsets mean other records.
+    fn recreated(&mut self, index: usize, topic_id: Option<u128>) -> Option<Item> {
+        let Self { cursors, topics, .. } = self;
+        let (cursor, now) = (cursors.get(index)?, topic_id?);
+        let Topic { id, .. } = topics.get_mut(&cursor.topic)?;
+        let is_other = *id.get_or_insert(now) != now;
+        is_other.then(|| Item::Ended { place: cursor.place(), error: recreated(&cursor.topic) })
+    }
+
+    /// Waits for records at the end of a log.
+    fn rest(&mut self, index: usize) {
+        let Some(cursor) = self.cursors.get_mut(index) else { return };
+        if std::mem::take(&mut cursor.is_behind) {
+            cursor.has_moved = false;
+            self.items.push_back(Item::CaughtUp(cursor.place()));
+        }
+        let (cluster, place) = (Arc::clone(&self.cluster), cursor.place());
+        let Subscribe { committed, linger, .. } = self.subscribe;
+        let wait = async move {
+            let log = Log { topic: &place.topic, partition: place.partition };
+            cluster.backend().wait_for_records(log, place.offset, committed, None).await;
+            if !linger.is_zero() {
+                sleep(linger).await;
+            }
+            Wake::Cursor(index)
+        };
+        self.waits.push(wait.boxed());
+    }
+
+    /// Reacts to a failed read: goes on after what was deleted, tries again, or ends.
+    fn fail(&mut self, index: usize, error: CommandError) {
+        if let Some(ended) = self.recreated(index, self.version(index).topic_id) {
+            return self.items.push_back(ended);
+        }
+        let Some(cursor) = self.cursors.get_mut(index) else { return };
+        if let Some((start, _)) = error.ends.filter(|(start, _)| *start > cursor.next) {
+            let from = std::mem::replace(&mut cursor.next, start);
+            (cursor.has_moved, cursor.is_behind) = (false, true);
+            self.turns.push_back(index);
+            let (to, cause) = (cursor.place(), SkipCause::Deleted);
+            return self.items.push_back(Item::Skipped { from, to, cause });
+        }
+        let outage = cursor.outage.get_or_insert_with(Outage::new);
+        let is_passing = match error.fault {
+            Fault::NotFound | Fault::OffsetOutOfRange => !outage.is_missing_for_long(),
+            fault => {
+                outage.is_not_missing();
+                fault.is_retriable()
+            }
+        };
+        if !is_passing {
+            return self.items.push_back(Item::Ended { place: cursor.place(), error });
+        }
+        let wait = outage.back_off(error.retry_after);
+        self.waits.push(sleep(wait).map(move |()| Wake::Cursor(index)).boxed());
+        // One for all that cannot be read. When it can be read again, the next attempt of another tells about that.
+        if self.told_outage.is_none() {
+            self.told_outage = Some(index);
+            let since = outage.since;
+            self.items.push_back(Item::Retrying { place: cursor.place(), error, since });
+        }
+    }
+}
+
+async fn resolve(cluster: &Cluster, subscribe: &Subscribe) -> Result<Vec<SubscribedTopic>, CommandError> {
+    let mut resolved = Vec::with_capacity(subscribe.sources.len());
+    let mut left = MAX_PARTITIONS;
+    for source in &subscribe.sources {
+        let topic = source.resolve(cluster, subscribe.committed, left).await?;
+        left = left.saturating_sub(topic.partitions.len());
+        resolved.push(topic);
+    }
+    Ok(resolved)
+}
+
+async fn grown(topic: Arc<str>, mut watched: watch::Receiver<Partitions>) -> Wake {
+    if watched.changed().await.is_err() {
+        // The cluster is gone.
+        std::future::pending::<()>().await;
+    }
+    Wake::Grown(topic, watched)
+}
+
+fn progress(cursor: &Cursor) -> Item {
+    Item::Delivery { next: cursor.place(), messages: bytes::Bytes::new(), end: cursor.end }
+}
+
+/// How long a position can move without a message to the client.
+const PROGRESS: Duration = Duration::from_millis(900);
+
+/// How long to wait after an answer that says nothing.
+const PAUSE: Duration = Duration::from_millis(100);

@@ -1,0 +1,280 @@
+//! Subscriptions to scripted logs.
+
+pub(crate) mod logs;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use prost::Message;
+use sluicegate_protocol::{CmdKafkaSubscribe, KafkaFetchResp, KafkaSource, kafka_source};
+use tokio::time::{Instant, advance, timeout};
+
+use self::logs::Logs;
+use super::item::{Item, SkipCause};
+use super::subscribe::Subscribe;
+use super::subscription::Subscription;
+use crate::backend::{CommandError, Fault};
+use crate::cluster::Reads;
+
+const TOPIC: &str = "t";
+const BOUNDS: Reads = Reads { max_bytes: 1 << 20, wait: Duration::ZERO };
+
+/// Subscribes to all partitions from their beginning. What was subscribed is taken.
+async fn open(logs: &Logs, change: impl FnOnce(&mut CmdKafkaSubscribe)) -> Subscription {
+    let from = Some(kafka_source::From::Offset(0));
+    let source = KafkaSource { topic: TOPIC.to_owned(), from, ..Default::default() };
+    let mut command = CmdKafkaSubscribe { sources: vec![source], ..Default::default() };
+    change(&mut command);
+    let subscribe = Subscribe::of(command, BOUNDS).unwrap();
+    let mut subscription = Subscription::open(&logs.cluster(), subscribe).await.unwrap();
+    assert!(matches!(next(&mut subscription, usize::MAX).await, Item::Subscribed(_)));
+    subscription
+}
+
+async fn next(subscription: &mut Subscription, max_bytes: usize) -> Item {
+    loop {
+        subscription.ready(max_bytes).await;
+        if let Some(item) = subscription.take() {
+            return item;
+        }
+    }
+}
+
+/// The next item, if there is one within a minute.
+async fn soon(subscription: &mut Subscription) -> Option<Item> {
+    timeout(Duration::from_secs(60), next(subscription, usize::MAX)).await.ok()
+}
+
+/// The offsets in encoded messages.
+fn offsets(messages: &Bytes) -> Vec<i64> {
+    let messages = KafkaFetchResp::decode(messages.clone()).unwrap().messages;
+    messages.iter().map(|message| message.offset).collect()
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// Records for a partition.
+    Append(i32, usize),
+    /// Reads of this size.
+    Read(usize),
+    /// The client has no room for what was read.
+    PutBack,
+    /// The partition cannot be read.
+    Break(i32),
+    /// All can be read again.
+    Mend,
+    /// What was read is no longer kept, or is again.
+    Keep(bool),
+    /// Another leader, which has all records.
+    Elect,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let partition = 0..logs::PARTITIONS;
+    prop_oneof![
+        (partition.clone(), 1_usize..20).prop_map(|(partition, count)| Step::Append(partition, count)),
+        (1_usize..400).prop_map(Step::Read),
+        Just(Step::PutBack),
+        partition.prop_map(Step::Break),
+        Just(Step::Mend),
+        any::<bool>().prop_map(Step::Keep),
+        Just(Step::Elect),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn each_record_is_delivered_once_and_in_order(steps in prop::collection::vec(step(), 0..60)) {
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+            let logs = Logs::default();
+            let mut subscription = open(&logs, |_| {}).await;
+            let mut delivered: BTreeMap<i32, Vec<i64>> = BTreeMap::new();
+            let mut take = |item| if let Item::Delivery { next, messages, .. } = item {
+                let of_partition = delivered.entry(next.partition).or_default();
+                of_partition.extend(offsets(&messages));
+                assert_eq!(of_partition.len() as i64, next.offset);
+            };
+            for step in steps {
+                match step {
+                    Step::Append(partition, count) => logs.append(partition, count),
+                    Step::Read(max_bytes) => {
+                        let read = next(&mut subscription, max_bytes);
+                        if let Ok(item) = timeout(Duration::from_millis(10), read).await {
+                            take(item);
+                        }
+                    }
+                    Step::PutBack => {
+                        let _ = timeout(Duration::from_millis(10), subscription.ready(100)).await;
+                        subscription.put_back();
+                    }
+                    Step::Break(partition) => logs.break_with(partition, unreachable()),
+                    Step::Mend => logs.mend(),
+                    Step::Keep(keeps) => logs.keep(keeps),
+                    Step::Elect => logs.elect(None),
+                }
+            }
+            logs.mend();
+            while let Some(item) = soon(&mut subscription).await {
+                take(item);
+            }
+            for partition in 0..logs::PARTITIONS {
+                let want: Vec<i64> = (0..logs.end(partition)).collect();
+                assert_eq!(delivered.remove(&partition).unwrap_or_default(), want, "partition {partition}");
+            }
+        });
+    }
+}
+
+fn unreachable() -> CommandError {
+    CommandError::new(Fault::Unreachable { retriable: true }, 8, "no broker")
+}
+
+#[tokio::test(start_paused = true)]
+async fn partitions_of_a_silent_broker_do_not_hold_up_others() {
+    let logs = Logs::default();
+    for partition in 0..logs::PARTITIONS {
+        logs.append(partition, 10);
+    }
+    logs.silence(0);
+    let mut subscription = open(&logs, |_| {}).await;
+    for _ in 1..logs::PARTITIONS {
+        let Some(Item::Delivery { next, .. }) = soon(&mut subscription).await else { panic!("no delivery") };
+        assert_ne!(next.partition, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn outage_is_told_once_and_so_is_its_end() {
+    let logs = Logs::default();
+    let mut subscription = open(&logs, |_| {}).await;
+    for _ in 0..logs::PARTITIONS {
+        assert!(matches!(soon(&mut subscription).await, Some(Item::CaughtUp(_))));
+    }
+    for partition in 0..logs::PARTITIONS {
+        logs.break_with(partition, unreachable());
+    }
+    let told = soon(&mut subscription).await;
+    assert!(matches!(&told, Some(Item::Retrying { error, .. }) if *error == unreachable()), "{told:?}");
+    assert_eq!(soon(&mut subscription).await, None);
+    logs.mend();
+    for _ in 0..logs::PARTITIONS {
+        assert!(matches!(soon(&mut subscription).await, Some(Item::CaughtUp(_))));
+    }
+    assert_eq!(soon(&mut subscription).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn topic_must_be_missing_for_a_while() {
+    for error in [
+        CommandError::new(Fault::NotFound, 3, "no such topic"),
+        CommandError {
+            ends: Some((0, 0)),
+            ..CommandError::new(Fault::OffsetOutOfRange, 1, "beyond the end")
+        },
+    ] {
+        let logs = Logs::default();
+        let mut subscription = open(&logs, |_| {}).await;
+        logs.break_with(1, error.clone());
+        let began = Instant::now();
+        let mut retried = false;
+        loop {
+            match soon(&mut subscription).await {
+                Some(Item::CaughtUp(_)) => {}
+                Some(Item::Retrying { .. }) if !retried => retried = true,
+                Some(Item::Ended { place, error: told }) => {
+                    assert_eq!((place.partition, told), (1, error));
+                    break;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!((10..16).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+
+        // A broker that was wrong for a moment harms nobody.
+        let logs = Logs::default();
+        let mut subscription = open(&logs, |_| {}).await;
+        logs.break_with(1, CommandError::new(Fault::NotFound, 3, "no such topic"));
+        while !matches!(soon(&mut subscription).await, Some(Item::Retrying { .. })) {}
+        advance(Duration::from_secs(1)).await;
+        logs.mend();
+        while let Some(item) = soon(&mut subscription).await {
+            assert!(!matches!(item, Item::Ended { .. }), "{item:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn refusal_ends_a_subscription() {
+    let logs = Logs::default();
+    let error = CommandError::new(Fault::NotAuthorized, 29, "not authorized");
+    logs.break_with(2, error.clone());
+    let mut subscription = open(&logs, |_| {}).await;
+    loop {
+        match soon(&mut subscription).await {
+            Some(Item::CaughtUp(_)) => {}
+            Some(Item::Ended { error: told, .. }) => return assert_eq!(told, error),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn deleted_records_are_skipped() {
+    let logs = Logs::default();
+    logs.append(0, 10);
+    logs.delete_before(0, 7);
+    let mut subscription = open(&logs, |command| command.sources[0].partitions = vec![0]).await;
+    let Some(Item::Skipped { from, to, cause }) = soon(&mut subscription).await else {
+        panic!("nothing skipped")
+    };
+    assert_eq!((from, to.offset, cause), (0, 7, SkipCause::Deleted));
+    let Some(Item::Delivery { messages, .. }) = soon(&mut subscription).await else { panic!("no delivery") };
+    assert_eq!(offsets(&messages), [7, 8, 9]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn log_that_has_lost_delivered_records_ends_a_subscription() {
+    for (kept, is_lost) in [(10, false), (9, true), (5, true)] {
+        let logs = Logs::default();
+        logs.append(0, 10);
+        let mut subscription = open(&logs, |command| command.sources[0].partitions = vec![0]).await;
+        assert!(matches!(soon(&mut subscription).await, Some(Item::Delivery { .. })));
+        let told = soon(&mut subscription).await;
+        assert!(matches!(told, Some(Item::CaughtUp(_))), "{told:?}");
+        // The log is as long again: only its leader knows.
+        logs.elect(Some(kept));
+        logs.append(0, 5);
+        match soon(&mut subscription).await {
+            Some(Item::Delivery { messages, .. }) if !is_lost => {
+                assert_eq!(offsets(&messages), [10, 11, 12, 13, 14])
+            }
+            Some(Item::Ended { error, .. }) if is_lost => {
+                assert_eq!((error.fault, error.ends), (Fault::OffsetOutOfRange, Some((0, 15))));
+                assert!(
+                    error.message.contains(&format!("from offset {kept} on were lost")),
+                    "{}",
+                    error.message
+                );
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn lingering_record_comes_with_others() {
+    let logs = Logs::default();
+    let change = |command: &mut CmdKafkaSubscribe| {
+        command.sources[0].partitions = vec![0];
+        command.linger_ms = 500;
+    };
+    let mut subscription = open(&logs, change).await;
+    assert!(matches!(soon(&mut subscription).await, Some(Item::CaughtUp(_))));
+    logs.append(0, 1);
+    let _ = timeout(Duration::from_millis(300), subscription.ready(1000)).await;
+    logs.append(0, 1);
+    let Some(Item::Delivery { messages, .. }) = soon(&mut subscription).await else { panic!("no delivery") };
+    assert_eq!(offsets(&messages), [0, 1]);
+}

@@ -1,0 +1,245 @@
+//! A messaging system with one topic, whose logs a test writes, breaks and mends.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, pending, ready};
+use prost::Message;
+use sluicegate_protocol::{KafkaFetchResp, KafkaMessage, ProduceRecord};
+use sluicegate_shared_log::Ends;
+use sluicegate_ws_session::source::Source;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::backend::{
+    AnswerReservation, Backend, CommandError, Fault, Fetch, Fetched, HandedOver, LOG_START, ListedOffset,
+    Log, Partition, Version,
+};
+use crate::cluster::{Cluster, Reads};
+use crate::metrics::Metrics;
+
+/// The partitions of the topic at first.
+pub(crate) const PARTITIONS: i32 = 4;
+
+/// The logs. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Logs(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Start and end.
+    logs: BTreeMap<i32, (i64, i64)>,
+    errors: BTreeMap<i32, CommandError>,
+    silent: Option<i32>,
+    /// The topic's partitions.
+    added: i32,
+    /// Whether reads find what was read before. Here: everything.
+    keeps: bool,
+    epoch: i32,
+    /// The end of what is left from earlier epochs; None: all.
+    kept: Option<i64>,
+}
+
+impl Logs {
+    pub(crate) fn cluster(&self) -> Arc<Cluster> {
+        let reads = Reads { max_bytes: 1 << 20, wait: Duration::ZERO };
+        Arc::new(Cluster::new(Box::new(self.clone()), reads, None, Metrics::new().cluster("logs")))
+    }
+
+    pub(crate) fn append(&self, partition: i32, count: usize) {
+        self.change(|state| state.logs.entry(partition).or_default().1 += count as i64);
+    }
+
+    pub(crate) fn delete_before(&self, partition: i32, offset: i64) {
+        self.change(|state| state.logs.entry(partition).or_default().0 = offset);
+    }
+
+    pub(crate) fn end(&self, partition: i32) -> i64 {
+        self.0.state.lock().unwrap().ends(partition).end
+    }
+
+    pub(crate) fn break_with(&self, partition: i32, error: CommandError) {
+        self.change(|state| drop(state.errors.insert(partition, error)));
+    }
+
+    /// Lets reads of this partition never end.
+    pub(crate) fn silence(&self, partition: i32) {
+        self.change(|state| state.silent = Some(partition));
+    }
+
+    pub(crate) fn add_partitions(&self, count: i32) {
+        self.change(|state| state.added += count);
+    }
+
+    pub(crate) fn mend(&self) {
+        self.change(|state| state.errors.clear());
+    }
+
+    pub(crate) fn keep(&self, keeps: bool) {
+        self.change(|state| state.keeps = keeps);
+    }
+
+    /// A new leader, which has lost the records from `kept` on, if that is set.
+    pub(super) fn elect(&self, kept: Option<i64>) {
+        self.change(|state| {
+            state.epoch += 1;
+            state.kept = kept;
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.0.state.lock().unwrap());
+        self.0.changed.notify_waiters();
+    }
+
+    fn read(&self, log: Log<'_>, fetch: Fetch) -> Result<Fetched, CommandError> {
+        let state = self.0.state.lock().unwrap();
+        let ends = state.ends(log.partition);
+        if let Some(error) = state.errors.get(&log.partition) {
+            return Err(error.clone());
+        }
+        if fetch.offset < ends.start || fetch.offset > ends.end {
+            return Err(CommandError::new(Fault::OffsetOutOfRange, 1, "out of range"));
+        }
+        let mut messages = Vec::new();
+        let mut next = fetch.offset;
+        let full = i64::try_from(fetch.max_records).unwrap();
+        while next < ends.end && (full == 0 || next - fetch.offset < full) {
+            let message =
+                KafkaMessage { offset: next, value: Some(vec![0; 10].into()), ..Default::default() };
+            let encoded = KafkaFetchResp { messages: vec![message], ..Default::default() }.encode_to_vec();
+            if !messages.is_empty() && messages.len() + encoded.len() > fetch.max_bytes {
+                break;
+            }
+            messages.extend(encoded);
+            next += 1;
+        }
+        let count = usize::try_from(next - fetch.offset).unwrap();
+        Ok(Fetched { messages: Bytes::from(messages), count, next_offset: next, ends })
+    }
+}
+
+impl State {
+    fn ends(&self, partition: i32) -> Ends {
+        let (start, end) = self.logs.get(&partition).copied().unwrap_or_default();
+        Ends { start, stable: end, end }
+    }
+}
+
+impl Backend for Logs {
+    fn is_ready(&self, _: Duration) -> BoxFuture<'_, bool> {
+        ready(true).boxed()
+    }
+
+    fn fetch<'a>(
+        &'a self,
+        log: Log<'a>,
+        fetch: Fetch,
+        _: &'a mut dyn AnswerReservation,
+    ) -> BoxFuture<'a, Result<Fetched, CommandError>> {
+        if self.0.state.lock().unwrap().silent == Some(log.partition) {
+            return pending().boxed();
+        }
+        ready(self.read(log, fetch)).boxed()
+    }
+
+    fn recent(&self, log: Log<'_>, fetch: Fetch) -> Option<Fetched> {
+        let keeps = self.0.state.lock().unwrap().keeps;
+        self.read(log, fetch).ok().filter(|fetched| keeps && fetched.count > 0)
+    }
+
+    fn version(&self, _: Log<'_>) -> Version {
+        Version { topic_id: None, leader_epoch: Some(self.0.state.lock().unwrap().epoch) }
+    }
+
+    fn end_of_epoch<'a>(
+        &'a self,
+        log: Log<'a>,
+        epoch: i32,
+    ) -> BoxFuture<'a, Result<Option<i64>, CommandError>> {
+        let state = self.0.state.lock().unwrap();
+        let kept = state.kept.filter(|_| epoch < state.epoch);
+        ready(Ok(Some(kept.unwrap_or(state.ends(log.partition).end)))).boxed()
+    }
+
+    fn is_watched(&self, _: Log<'_>, _: i64, _: bool) -> bool {
+        false
+    }
+
+    fn wait_for_records<'a>(
+        &'a self,
+        log: Log<'a>,
+        offset: i64,
+        _: bool,
+        _: Option<Instant>,
+    ) -> BoxFuture<'a, Option<Ends>> {
+        async move {
+            loop {
+                let changed = self.0.changed.notified();
+                let is_broken = self.0.state.lock().unwrap().errors.contains_key(&log.partition);
+                if is_broken || self.end(log.partition) > offset {
+                    return None;
+                }
+                changed.await;
+            }
+        }
+        .boxed()
+    }
+
+    fn list_offset<'a>(
+        &'a self,
+        log: Log<'a>,
+        timestamp: i64,
+        _: bool,
+    ) -> BoxFuture<'a, Result<ListedOffset, CommandError>> {
+        let Ends { start, end, .. } = self.0.state.lock().unwrap().ends(log.partition);
+        let offset = if timestamp == LOG_START { start } else { end };
+        ready(Ok(ListedOffset { offset, timestamp: -1 })).boxed()
+    }
+
+    fn topics(&self) -> BoxFuture<'_, Result<Arc<[String]>, CommandError>> {
+        ready(Ok([].into())).boxed()
+    }
+
+    fn partitions<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Vec<Partition>, CommandError>> {
+        let partition = |partition| Partition { partition, leader: Some(1), replicas: Vec::new() };
+        let added = self.0.state.lock().unwrap().added;
+        ready(Ok((0..PARTITIONS + added).map(partition).collect())).boxed()
+    }
+
+    fn check_log<'a>(&'a self, _: Log<'a>) -> BoxFuture<'a, Result<(), CommandError>> {
+        ready(Ok(())).boxed()
+    }
+
+    fn prepare_writes(&self) -> BoxFuture<'_, ()> {
+        ready(()).boxed()
+    }
+
+    fn hand_over<'a>(
+        &'a self,
+        _: Source,
+        _: Vec<ProduceRecord>,
+        _: Vec<Option<CommandError>>,
+        _: &'a CancellationToken,
+    ) -> BoxFuture<'a, Result<HandedOver<'a>, CommandError>> {
+        ready(Err(CommandError::new(Fault::Rejected, 0, "read-only"))).boxed()
+    }
+
+    fn has_queued_records(&self) -> bool {
+        false
+    }
+
+    fn end_writes(&self, _: Instant) -> BoxFuture<'_, ()> {
+        ready(()).boxed()
+    }
+}

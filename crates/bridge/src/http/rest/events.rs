@@ -1,0 +1,141 @@
+//! Records as server-sent events (the HTML standard, section 9.2), as they are written.
+//!
+//! 1. [`query`]: what the client wants
+//! 2. [`id`]: where it is, which every event says
+//! 3. here: begins a subscription
+//! 4. [`event`]: what the subscription has becomes the text of events
+//! 5. [`stream`]: events go to the client as fast as it reads
+
+mod event;
+mod id;
+mod query;
+mod stream;
+
+use std::sync::Arc;
+
+use http::{Method, StatusCode, header};
+use tokio::sync::mpsc;
+
+use self::event::Events;
+use self::id::{Id, MAX_PARTITIONS, Positions};
+use self::query::Wish;
+use super::super::accept::Accept;
+use super::super::media_type::EVENT_STREAM;
+use super::super::problem::{Problem, ProblemKind};
+use super::super::request::{Request, check_readable};
+use super::super::request_permits::RequestPermits;
+use super::super::response::Response;
+use crate::backend::{CommandError, Log};
+use crate::cluster::{Cluster, shown};
+
+/// The response to GET of the events of a topic, or of one of its partitions. HEAD begins nothing.
+///
+/// # Cancel safety
+/// A drop abandons the reads.
+pub(super) async fn get(
+    request: &Request<'_>,
+    topic: &str,
+    partition: Option<i32>,
+    query: &str,
+    running: &Arc<RequestPermits>,
+) -> Result<Response, Problem> {
+    let Request { grant, method, headers, .. } = *request;
+    check_readable(grant, topic)?;
+    Accept::of(headers).events()?;
+    let Wish { mut command, format, last_event_id } = Wish::parse(query, topic, partition)?;
+    // A browser repeats the URL when it reconnects: the header is newer.
+    let last = match headers.text(LAST_EVENT_ID)?.filter(|last| !last.is_empty()) {
+        Some(last) => Some(Id::parse(last, partition)?),
+        None => None,
+    };
+    if last.as_ref().is_some_and(|last| last.is_over) {
+        // The HTML standard, section 9.2.1: "Clients will reconnect if the connection is closed; a client can be told to stop
+        // reconnecting using the HTTP 204 No Content response code."
+        return Ok(Response::empty(StatusCode::NO_CONTENT));
+    }
+    let last = match (last, last_event_id) {
+        (None, Some(last)) => Some(Id::parse(&last, partition)?),
+        (last, _) => last,
+    };
+    let (frames, body) = mpsc::channel(1);
+    let response =
+        Response::stream(EVENT_STREAM, body).header(header::CACHE_CONTROL, "no-store, no-transform");
+    if method == Method::HEAD {
+        return Ok(response);
+    }
+    let cluster = &grant.cluster;
+    let failed =
+        async |error: CommandError| Problem::failed(error).with_missing_log(cluster, topic, partition).await;
+    if let Err(refused) = check_partitions(cluster, topic, partition, last.as_ref()).await {
+        return Err(match refused {
+            Refused::Bad(problem) => problem,
+            Refused::Failed(error) => failed(error).await,
+        });
+    }
+    if let (Some(Id { positions, .. }), Some(source)) = (&last, command.sources.first_mut()) {
+        source.next = positions.next();
+        source.topic_id = positions.topic_id.map(|id| id.to_be_bytes().to_vec().into()).unwrap_or_default();
+    }
+    let subscription = match grant.subscribe(command).await {
+        Ok(subscription) => subscription,
+        Err(error) => return Err(failed(error).await),
+    };
+    let topic_id =
+        cluster.backend().version(Log { topic, partition: partition.unwrap_or_default() }).topic_id;
+    if let Some(known) = last.and_then(|Id { positions, .. }| positions.topic_id)
+        && topic_id.is_some_and(|now| now != known)
+    {
+        return Err(other_topic(topic));
+    }
+    if !running.stay() {
+        let detail = "bridge at capacity for open streams of this client (limits.max_sessions, over HTTP/1.1 limits.max_connections), try again";
+        return Err(Problem::new(ProblemKind::Unavailable, detail));
+    }
+    let events = Events::new(format, Positions::new(topic_id, partition));
+    tokio::spawn(stream::run(subscription, events, running.drain().clone(), frames));
+    Ok(response)
+}
+
+/// Why a stream does not begin.
+enum Refused {
+    Bad(Problem),
+    Failed(CommandError),
+}
+
+/// Checks that the topic's partitions fit into an event's `id`, and that it has those of the client's.
+async fn check_partitions(
+    cluster: &Cluster,
+    topic: &str,
+    partition: Option<i32>,
+    last: Option<&Id>,
+) -> Result<(), Refused> {
+    let existing = cluster.backend().partitions(topic).await.map_err(Refused::Failed)?;
+    if partition.is_none() && existing.len() > MAX_PARTITIONS {
+        let detail = format!(
+            "topic {} has {} partitions: expected at most {MAX_PARTITIONS}, request the events of each partition",
+            shown(topic),
+            existing.len()
+        );
+        return Err(Refused::Bad(Problem::new(ProblemKind::Malformed, detail)));
+    }
+    let is_known = |partition: i32| existing.iter().any(|existing| existing.partition == partition);
+    match last {
+        Some(Id { positions, .. }) if !positions.partitions().all(is_known) => {
+            Err(Refused::Bad(other_topic(topic)))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn other_topic(topic: &str) -> Problem {
+    let detail = format!(
+        "the last event is of another topic, or of a topic {} that has been deleted since: connect without its id",
+        shown(topic)
+    );
+    Problem::new(ProblemKind::Malformed, detail)
+}
+
+const LAST_EVENT_ID: &str = "last-event-id";
+
+#[cfg(test)]
+mod tests;

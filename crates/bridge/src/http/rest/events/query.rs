@@ -1,0 +1,185 @@
+//! What a client asks for in the query.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use sluicegate_protocol::{CmdKafkaSubscribe, Isolation, KafkaSource, OnLag, RecordFilter, kafka_source};
+
+use super::super::super::problem::{Problem, ProblemKind};
+use super::super::path::Query;
+use crate::backend::LOG_START;
+use crate::delivery::{MAX_FILTERS, MAX_VALUES};
+use crate::json::format::Format;
+use crate::number::whole_number;
+
+/// A client's wish.
+#[derive(Debug)]
+pub(super) struct Wish {
+    pub(super) command: CmdKafkaSubscribe,
+    pub(super) format: Format,
+    /// Where to continue, for clients that cannot send the header.
+    pub(super) last_event_id: Option<String>,
+}
+
+impl Wish {
+    /// Parses the query of a request for the events of a topic, or of one of its partitions.
+    ///
+    /// # Errors
+    /// A parameter is invalid, unknown or repeated.
+    pub(super) fn parse(query: &str, topic: &str, partition: Option<i32>) -> Result<Self, Problem> {
+        let query = Query::with_lists(query, &PARAMETERS, &LISTS)?;
+        let source = KafkaSource {
+            topic: topic.to_owned(),
+            partitions: partition.into_iter().collect(),
+            from: from(&query, partition)?,
+            ..Default::default()
+        };
+        let isolation =
+            if query.committed()? { Isolation::ReadCommitted } else { Isolation::ReadUncommitted };
+        let on_lag = match query.text("on_lag") {
+            None | Some("wait") => OnLag::Wait,
+            Some("skip") => OnLag::Skip,
+            Some(_) => return Err(invalid("on_lag", "expected wait or skip")),
+        };
+        let format = match query.text("format") {
+            None | Some("json") => Format::Json,
+            Some("text") => Format::Text,
+            Some("base64") => Format::Base64,
+            Some(_) => return Err(invalid("format", "expected json, text or base64")),
+        };
+        let command = CmdKafkaSubscribe {
+            sources: vec![source],
+            isolation: isolation.into(),
+            filters: filters(&query)?,
+            on_lag: on_lag.into(),
+            ..Default::default()
+        };
+        let last_event_id = query.text("last_event_id").filter(|id| !id.is_empty()).map(str::to_owned);
+        Ok(Self { command, format, last_event_id })
+    }
+}
+
+fn from(query: &Query, partition: Option<i32>) -> Result<Option<kafka_source::From>, Problem> {
+    let timestamp = query.number("timestamp", 0..=i64::MAX)?;
+    let (from, offset) = match query.text("from") {
+        None => return Ok(timestamp.map(kafka_source::From::Timestamp)),
+        Some("earliest") => (Some(kafka_source::From::Timestamp(LOG_START)), None),
+        Some("latest") => (None, None),
+        Some(text) => {
+            let offset = whole_number(text).filter(|offset| *offset >= 0);
+            let offset = offset.ok_or_else(|| invalid("from", "expected earliest, latest or an offset"))?;
+            (Some(kafka_source::From::Offset(offset)), Some(offset))
+        }
+    };
+    match (timestamp, offset, partition) {
+        (Some(_), ..) => Err(invalid("from", "expected it without timestamp")),
+        (None, Some(_), None) => {
+            Err(invalid("from", "expected earliest or latest: an offset is for the events of one partition"))
+        }
+        (None, ..) => Ok(from),
+    }
+}
+
+/// Values of one header, or of the key, are alternatives. A record must match the key and each header.
+fn filters(query: &Query) -> Result<Vec<RecordFilter>, Problem> {
+    if LISTS.iter().flat_map(|list| query.list(list)).count() > MAX_VALUES {
+        return Err(invalid("key", &format!("expected at most {MAX_VALUES} keys, prefixes and headers")));
+    }
+    let bytes = |value: &str| Bytes::copy_from_slice(value.as_bytes());
+    let key = RecordFilter {
+        header: None,
+        equals: query.list("key").map(bytes).collect(),
+        prefixes: query.list("key_prefix").map(bytes).collect(),
+    };
+    let mut headers: BTreeMap<&str, Vec<Bytes>> = BTreeMap::new();
+    for header in query.list("header") {
+        let (name, value) = header.split_once('=').unzip();
+        headers.entry(name.unwrap_or(header)).or_default().extend(value.map(bytes));
+    }
+    let of_headers = headers.into_iter().map(|(name, equals)| RecordFilter {
+        header: Some(name.to_owned()),
+        equals,
+        prefixes: Vec::new(),
+    });
+    let has_key = !key.equals.is_empty() || !key.prefixes.is_empty();
+    let filters: Vec<_> = has_key.then_some(key).into_iter().chain(of_headers).collect();
+    if filters.len() > MAX_FILTERS {
+        return Err(invalid(
+            "header",
+            &format!("expected at most {MAX_FILTERS} names of headers, or one less with keys"),
+        ));
+    }
+    Ok(filters)
+}
+
+fn invalid(name: &str, expected: &str) -> Problem {
+    Problem::new(ProblemKind::Malformed, format!("query parameter {name}: {expected}"))
+}
+
+const PARAMETERS: [&str; 9] =
+    ["from", "timestamp", "isolation", "format", "key", "key_prefix", "header", "on_lag", "last_event_id"];
+const LISTS: [&str; 3] = ["key", "key_prefix", "header"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wish(query: &str, partition: Option<i32>) -> Wish {
+        Wish::parse(query, "t", partition).unwrap()
+    }
+
+    #[test]
+    fn stream_begins_where_the_query_says() {
+        use kafka_source::From;
+        for (query, want) in [
+            ("", None),
+            ("from=latest", None),
+            ("from=earliest", Some(From::Timestamp(-2))),
+            ("timestamp=5", Some(From::Timestamp(5))),
+            ("from=5", Some(From::Offset(5))),
+        ] {
+            let source = &wish(query, Some(3)).command.sources[0];
+            assert_eq!((source.from, &source.partitions[..]), (want, &[3][..]), "{query}");
+        }
+        assert_eq!(wish("last_event_id=x", None).last_event_id.as_deref(), Some("x"));
+        assert_eq!(wish("last_event_id=", None).last_event_id, None);
+    }
+
+    #[test]
+    fn filters_are_of_the_key_and_of_each_header() {
+        let of = |header: Option<&str>, equals: &[&'static str], prefixes: &[&'static str]| RecordFilter {
+            header: header.map(str::to_owned),
+            equals: equals.iter().map(|value| Bytes::from(*value)).collect(),
+            prefixes: prefixes.iter().map(|value| Bytes::from(*value)).collect(),
+        };
+        let query = "key=a%2Cb&key=c&key_prefix=d&header=h=1=2&header=g&header=h=3&header=h";
+        let want =
+            [of(None, &["a,b", "c"], &["d"]), of(Some("g"), &[], &[]), of(Some("h"), &["1=2", "3"], &[])];
+        assert_eq!(wish(query, None).command.filters, want);
+        assert_eq!(wish("", None).command.filters, []);
+    }
+
+    #[test]
+    fn invalid_queries_are_refused() {
+        let headers: String = (0..17).map(|name| format!("header={name}&")).collect();
+        for (query, want) in [
+            ("from=x", "query parameter from: expected earliest, latest or an offset"),
+            ("from=-1", "query parameter from: expected earliest, latest or an offset"),
+            ("from=5", "query parameter from: expected earliest or latest"),
+            ("from=latest&timestamp=5", "query parameter from: expected it without timestamp"),
+            ("timestamp=-1", "query parameter timestamp: expected a whole number"),
+            ("isolation=x", "query parameter isolation: expected"),
+            ("on_lag=x", "query parameter on_lag: expected wait or skip"),
+            ("format=binary", "query parameter format: expected json, text or base64"),
+            ("format=text&format=json", "query parameter format is repeated"),
+            ("offset=1", "unknown query parameter offset"),
+            (&"key=&".repeat(101), "query parameter key: expected at most 100 keys, prefixes and headers"),
+            (&headers, "query parameter header: expected at most 16 names"),
+        ] {
+            let problem = Wish::parse(query, "t", None).unwrap_err().plain();
+            let text = std::str::from_utf8(&problem.body).unwrap();
+            assert_eq!(problem.status.as_u16(), 400, "{query}");
+            assert!(text.contains(want), "{query}: {text}");
+        }
+    }
+}

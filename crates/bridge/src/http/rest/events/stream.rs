@@ -1,0 +1,68 @@
+//! Sends events to a client as fast as it reads.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc::Sender;
+use tokio::time::timeout;
+
+use super::event::Events;
+use crate::delivery::Subscription;
+use crate::drain::Drain;
+
+/// Sends what the subscription has, until it ends, the client leaves or the bridge drains. Every frame has whole events.
+///
+/// # Cancel safety
+/// A drop ends the stream between two events.
+pub(super) async fn run(subscription: Subscription, events: Events, drain: Drain, frames: Sender<Bytes>) {
+    tokio::select! {
+        () = send(subscription, events, &frames) => {}
+        () = frames.closed() => {}
+        () = drain.turn() => {}
+    }
+}
+
+async fn send(mut subscription: Subscription, mut events: Events, frames: &Sender<Bytes>) {
+    let mut text = format!("retry: {}\n", fastrand::u64(RETRY_MS)).into_bytes();
+    while !events.is_over {
+        // A client that does not read costs one delivery at most: nothing is read for it before it has room.
+        let room = match timeout(HOLD, frames.reserve()).await {
+            Ok(room) => room,
+            Err(_) => {
+                subscription.put_back();
+                frames.reserve().await
+            }
+        };
+        let Ok(room) = room else { return };
+        while !text.ends_with(b"\n\n") {
+            next(&mut subscription, &mut events, &mut text).await;
+            // Filters can leave out all there is: others must have their turn.
+            tokio::task::yield_now().await;
+        }
+        room.send(std::mem::take(&mut text).into());
+    }
+}
+
+/// Writes what comes next.
+async fn next(subscription: &mut Subscription, events: &mut Events, text: &mut Vec<u8>) {
+    if events.has_records() {
+        return events.put_records(text);
+    }
+    match timeout(QUIET, subscription.ready(usize::MAX)).await {
+        Ok(()) => {
+            if let Some(item) = subscription.take() {
+                events.put(text, item);
+            }
+        }
+        Err(_) => text.extend_from_slice(b":\n\n"),
+    }
+}
+
+/// A comment is sent after this time without an event. Gateways end silent responses after 30 to 90 s.
+const QUIET: Duration = Duration::from_secs(15);
+
+/// How long a browser waits before it reconnects, in milliseconds. Streams that end together do not come back together.
+const RETRY_MS: std::ops::RangeInclusive<u64> = 1000..=3000;
+
+/// How long batches that were read beforehand are kept for a client that does not read.
+const HOLD: Duration = Duration::from_secs(1);

@@ -1,0 +1,269 @@
+//! Streams of scripted logs.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc::{self, Receiver};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::event::Events;
+use super::id::{Id, MAX_PARTITIONS, Positions};
+use super::query::Wish;
+use super::{Refused, check_partitions, stream};
+use crate::backend::{CommandError, Fault};
+use crate::delivery::tests::logs::{Logs, PARTITIONS};
+use crate::drain::Drain;
+use crate::grant::Grant;
+use crate::json::format::Format;
+
+/// A client's stream.
+struct Stream {
+    frames: Receiver<Bytes>,
+    drain: Drain,
+    run: JoinHandle<()>,
+}
+
+/// The fields of an event, in order.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Event {
+    id: Option<String>,
+    event: Option<String>,
+    data: Option<String>,
+    others: Vec<String>,
+}
+
+/// Begins a stream as a request with this query and this `id` does.
+async fn open(logs: &Logs, query: &str, partition: Option<i32>, last: Option<&str>) -> Stream {
+    let Wish { mut command, format, .. } = Wish::parse(query, "t", partition).unwrap();
+    if let Some(last) = last {
+        command.sources[0].next = Id::parse(last, partition).unwrap().positions.next();
+    }
+    let subscription = Grant::all(&logs.cluster()).subscribe(command).await.unwrap();
+    let events = Events::new(format, Positions::new(None, partition));
+    let (sender, frames) = mpsc::channel(1);
+    let drain = Drain::default();
+    let run = tokio::spawn(stream::run(subscription, events, drain.clone(), sender));
+    Stream { frames, drain, run }
+}
+
+fn parsed(frame: &Bytes) -> Vec<Event> {
+    let text = std::str::from_utf8(frame).unwrap();
+    let events = text.strip_suffix("\n\n").unwrap().split("\n\n");
+    let event = |text: &str| {
+        let mut event = Event::default();
+        for line in text.lines() {
+            match line.split_once(": ") {
+                Some(("id", id)) => event.id = Some(id.to_owned()),
+                Some(("event", name)) => event.event = Some(name.to_owned()),
+                Some(("data", data)) => event.data = Some(data.to_owned()),
+                _ => event.others.push(line.to_owned()),
+            }
+        }
+        event
+    };
+    events.map(event).collect()
+}
+
+impl Stream {
+    /// The events of the next frame; none if there is none within a second.
+    async fn next(&mut self) -> Vec<Event> {
+        match timeout(Duration::from_secs(1), self.frames.recv()).await {
+            Ok(Some(frame)) => parsed(&frame),
+            Ok(None) | Err(_) => Vec::new(),
+        }
+    }
+
+    /// All events until there are none for a second.
+    async fn all(&mut self) -> Vec<Event> {
+        let mut all = Vec::new();
+        loop {
+            match self.next().await {
+                events if events.is_empty() => return all,
+                events => all.extend(events),
+            }
+        }
+    }
+}
+
+impl Event {
+    /// The partition and offset of a record.
+    fn record(&self) -> Option<(i64, i64)> {
+        let data: serde_json::Value = serde_json::from_str(self.data.as_ref()?).unwrap();
+        let number = |name: &str| data[name].as_i64().unwrap();
+        self.event.is_none().then(|| (number("partition"), number("offset")))
+    }
+}
+
+fn filled(count: usize) -> Logs {
+    let logs = Logs::default();
+    for partition in 0..PARTITIONS {
+        logs.append(partition, count);
+    }
+    logs
+}
+
+#[tokio::test(start_paused = true)]
+async fn stream_resumes_exactly_after_each_event() {
+    let logs = filled(7);
+    let all = open(&logs, "from=earliest", None, None).await.all().await;
+    let want: BTreeMap<i64, Vec<i64>> =
+        (0..PARTITIONS.into()).map(|number| (number, (0..7).collect())).collect();
+    let mut seen: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
+    let mut last = None;
+    for event in &all {
+        if let Some((partition, offset)) = event.record() {
+            seen.entry(partition).or_default().push(offset);
+        }
+        last = event.id.as_deref().or(last);
+        let mut both = seen.clone();
+        for rest in open(&logs, "", None, last).await.all().await {
+            if let Some((partition, offset)) = rest.record() {
+                both.entry(partition).or_default().push(offset);
+            }
+        }
+        assert_eq!(both, want, "after {event:?}");
+    }
+    assert_eq!(seen, want);
+}
+
+/// Until the first event with an `id`, a client that reconnects would begin at the end again.
+#[tokio::test(start_paused = true)]
+async fn first_event_has_the_id_and_the_time_to_reconnect() {
+    let logs = filled(3);
+    let mut stream = open(&logs, "", Some(2), None).await;
+    let first = stream.next().await.remove(0);
+    assert!(first.data.is_none() && first.others[0].starts_with("retry: "), "{first:?}");
+    drop(stream);
+    logs.append(2, 1);
+    let rest = open(&logs, "from=latest", Some(2), first.id.as_deref()).await.all().await;
+    let records: Vec<_> = rest.iter().filter_map(Event::record).collect();
+    assert_eq!(records, [(2, 3)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_is_broken_by_comments() {
+    let mut stream = open(&Logs::default(), "", Some(0), None).await;
+    stream.all().await;
+    for _ in 0..2 {
+        let comment = timeout(Duration::from_millis(15_001), stream.frames.recv()).await;
+        assert_eq!(comment.unwrap().unwrap(), ":\n\n");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn slow_client_holds_one_delivery_and_loses_nothing() {
+    let logs = filled(5000);
+    let mut stream = open(&logs, "from=earliest", Some(0), None).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    logs.append(0, 1);
+    let offsets: Vec<_> = stream.all().await.iter().filter_map(Event::record).collect();
+    assert_eq!(offsets, (0..5001).map(|offset| (0, offset)).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_left_out_move_the_id() {
+    let logs = filled(5);
+    let all = open(&logs, "from=earliest&key=x", Some(0), None).await.all().await;
+    assert!(all.iter().all(|event| event.record().is_none()), "{all:?}");
+    let last = all.iter().rev().find_map(|event| event.id.as_deref());
+    let Id { positions, .. } = Id::parse(last.unwrap(), Some(0)).unwrap();
+    assert_eq!(positions.next()[0].offset, 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_say_what_happens_besides_records() {
+    let logs = filled(5);
+    logs.delete_before(0, 2);
+    let mut stream = open(&logs, "from=0", Some(0), None).await;
+    let told = |events: &[Event]| -> Vec<(String, String)> {
+        let named = events.iter().filter_map(|event| Some((event.event.clone()?, event.data.clone()?)));
+        named.collect()
+    };
+    let named = |name: &str, data: &str| (name.to_owned(), data.to_owned());
+    let want = [
+        named("skipped", r#"{"partition":0,"from":0,"to":2,"cause":"deleted"}"#),
+        named("caught-up", r#"{"partition":0,"next_offset":5}"#),
+    ];
+    assert_eq!(told(&stream.all().await), want);
+    logs.break_with(0, CommandError::new(Fault::Unreachable { retriable: true }, 8, "no broker"));
+    let want = named(
+        "retrying",
+        r#"{"partition":0,"reason":"unreachable","detail":"no broker","kafka_code":8,"retriable":true}"#,
+    );
+    assert_eq!(told(&stream.all().await), [want]);
+    logs.break_with(0, CommandError::new(Fault::NotAuthorized, 29, "not authorized"));
+    // With the next attempt.
+    let rest = parsed(&stream.frames.recv().await.unwrap());
+    let want = named(
+        "error",
+        r#"{"partition":0,"reason":"unauthorized","detail":"not authorized","kafka_code":29,"retriable":false}"#,
+    );
+    assert_eq!(told(&rest), [want]);
+    assert_eq!(stream.frames.recv().await, None);
+    assert!(Id::parse(rest[0].id.as_ref().unwrap(), Some(0)).unwrap().is_over);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stream_ends_when_the_bridge_drains_and_when_its_client_leaves() {
+    let mut stream = open(&Logs::default(), "", None, None).await;
+    stream.all().await;
+    stream.drain.begin(1, Duration::from_secs(1));
+    assert_eq!(stream.frames.recv().await, None);
+    let Stream { frames, run, .. } = open(&Logs::default(), "", None, None).await;
+    drop(frames);
+    run.await.unwrap();
+}
+
+/// A stream whose positions no longer fit into an `id` ends for good.
+#[tokio::test(start_paused = true)]
+async fn partitions_are_bounded() {
+    let logs = Logs::default();
+    let mut stream = open(&logs, "", None, None).await;
+    stream.all().await;
+    let added = i32::try_from(MAX_PARTITIONS).unwrap() - PARTITIONS;
+    logs.add_partitions(added);
+    let begin = timeout(Duration::from_secs(11), stream.frames.recv()).await.unwrap().unwrap();
+    let text = parsed(&begin).remove(0).id.unwrap();
+    let last = Id::parse(&text, None).unwrap();
+    assert_eq!(last.positions.partitions().count(), MAX_PARTITIONS);
+    stream.all().await;
+    let check = async |partition| check_partitions(&logs.cluster(), "t", partition, Some(&last)).await;
+    assert!(check(None).await.is_ok());
+
+    logs.add_partitions(1);
+    let end = loop {
+        let frame = stream.frames.recv().await.unwrap();
+        if frame != ":\n\n" {
+            break parsed(&frame).remove(0);
+        }
+    };
+    assert_eq!(end.event.as_deref(), Some("error"));
+    assert!(Id::parse(&end.id.unwrap(), None).unwrap().is_over);
+    assert_eq!(stream.frames.recv().await, None);
+    assert!(matches!(check(None).await, Err(Refused::Bad(_))));
+    // An `id` with more partitions than the topic has is of another topic.
+    let one = Positions::new(None, Some(400));
+    let other = Id { positions: one, is_over: false };
+    let refused = check_partitions(&logs.cluster(), "t", Some(400), Some(&other)).await;
+    assert!(matches!(refused, Err(Refused::Bad(_))));
+}
+
+#[test]
+fn data_is_one_line() {
+    use prost::Message;
+    use sluicegate_protocol::{KafkaFetchResp, KafkaMessage};
+
+    use crate::delivery::{Item, Place};
+    let value = Some(Bytes::from_static(b"{\"a\":\r\n [1,\r2]}\n"));
+    let message = KafkaMessage { offset: 4, value, key: Some("k\n".into()), ..Default::default() };
+    let messages = KafkaFetchResp { messages: vec![message], ..Default::default() }.encode_to_vec().into();
+    let mut events = Events::new(Format::Json, Positions::new(None, Some(0)));
+    let mut text = Vec::new();
+    let next = Place { topic: "t".into(), partition: 0, offset: 9 };
+    events.put(&mut text, Item::Delivery { next, messages, end: 9 });
+    events.put_records(&mut text);
+    let want = "id: .0.5\ndata: {\"partition\":0,\"offset\":4,\"timestamp\":0,\"key\":\"k\\n\",\"value\":{\"a\":   [1, 2]}}\n\n";
+    assert_eq!(std::str::from_utf8(&text).unwrap(), want);
+}

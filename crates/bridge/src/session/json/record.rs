@@ -1,0 +1,122 @@
+//! The records of a produce command.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use serde::Deserialize;
+use serde::de::Error as _;
+use serde_json::Error;
+use serde_json::value::RawValue;
+use sluicegate_protocol::{CmdKafkaProduce, Header, ProduceRecord};
+
+use super::int64::Int64;
+use super::list::List;
+use super::object::Object;
+use crate::cluster::{MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_RECORDS};
+use crate::json::compacted;
+use crate::json::format::Format;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Produce<'a> {
+    #[serde(borrow)]
+    records: List<Object<Record<'a>>, MAX_RECORDS>,
+    #[serde(default)]
+    format: Format,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Record<'a> {
+    topic: String,
+    partition: Option<i32>,
+    #[serde(borrow)]
+    key: Option<&'a RawValue>,
+    #[serde(borrow)]
+    value: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    headers: List<Object<RecordHeader<'a>>, MAX_HEADERS>,
+    timestamp: Option<Int64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RecordHeader<'a> {
+    key: String,
+    #[serde(borrow)]
+    value: Option<&'a RawValue>,
+}
+
+impl Produce<'_> {
+    /// The command.
+    ///
+    /// # Errors
+    /// A key, a value or a header does not have the command's format, or there are too many headers.
+    pub(super) fn decode(self) -> Result<CmdKafkaProduce, Error> {
+        let Self { records, format } = self;
+        let headers =
+            records.0.iter().map(|Object(record)| record.headers.0.len()).fold(0, usize::saturating_add);
+        if headers > MAX_COMMAND_HEADERS {
+            let message = format!("{headers} headers in one command, expected at most {MAX_COMMAND_HEADERS}");
+            return Err(Error::custom(message));
+        }
+        let record = |(index, Object(record)): (usize, Object<Record<'_>>)| {
+            record.decode(format).map_err(|error| Error::custom(format_args!("records[{index}].{error}")))
+        };
+        Ok(CmdKafkaProduce {
+            records: records.0.into_iter().enumerate().map(record).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl Record<'_> {
+    fn decode(self, format: Format) -> Result<ProduceRecord, String> {
+        let Self { topic, partition, key, value, headers, timestamp } = self;
+        let header = |(index, Object(header)): (usize, Object<RecordHeader<'_>>)| {
+            let RecordHeader { key, value } = header;
+            let value =
+                text(value, format).map_err(|expected| format!("headers[{index}].value: {expected}"))?;
+            Ok::<_, String>(Header { key, value })
+        };
+        let value_of = match format {
+            Format::Json => Ok(value.map(|value| compacted(value.get()).into())),
+            Format::Text | Format::Base64 => text(value, format),
+        };
+        Ok(ProduceRecord {
+            topic,
+            partition,
+            key: text(key, format).map_err(|expected| format!("key: {expected}"))?,
+            value: value_of.map_err(|expected| format!("value: {expected}"))?,
+            headers: headers.0.into_iter().enumerate().map(header).collect::<Result<_, _>>()?,
+            timestamp: timestamp.map(|Int64(timestamp)| timestamp),
+        })
+    }
+}
+
+/// The bytes of a string, or of the object that stands for other bytes. None for null.
+pub(super) fn text(json: Option<&RawValue>, format: Format) -> Result<Option<Bytes>, &'static str> {
+    let Some(json) = json else { return Ok(None) };
+    let decoded = match (serde_json::from_str(json.get()), format) {
+        (Ok(Text::Plain(text)), Format::Json | Format::Text) => return Ok(Some(text.into())),
+        (Ok(Text::Plain(base64) | Text::Other(Other { base64 })), _) => BASE64.decode(base64).ok(),
+        (Err(_), _) => None,
+    };
+    decoded.map(|bytes| Some(bytes.into())).ok_or(match format {
+        Format::Json | Format::Text => "expected a string, {\"base64\": …} or null",
+        Format::Base64 => "expected a padded base64 string or null",
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Text {
+    Plain(String),
+    Other(Other),
+}
+
+/// Bytes that are not text.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Other {
+    base64: String,
+}

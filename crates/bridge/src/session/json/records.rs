@@ -1,0 +1,249 @@
+//! What was read, as the text of an answer.
+//!
+//! The records of an answer take at most the bytes that the command asked for, as in protobuf; one record is delivered even if it
+//! is larger. As text, it can be up to six times as large: a control character takes six bytes. What has no room is left to the
+//! next fetch.
+
+use std::io::Write as _;
+
+use bytes::Bytes;
+use sluicegate_shared_log::Ends;
+
+use super::error;
+use crate::backend::{CommandError, Fetched};
+use crate::json::format::Format;
+use crate::json::record::Record;
+
+/// The answer to a fetch, with at most `max_bytes` of records.
+pub(in crate::session) fn fetched(
+    sequence: i64,
+    partition: i32,
+    fetched: Fetched,
+    format: Format,
+    max_bytes: usize,
+) -> Bytes {
+    let mut text = format!("{{\"id\":{sequence},").into_bytes();
+    put_partition(&mut text, partition, fetched, format, Room { bytes: max_bytes, for_one: true });
+    text.push(b'}');
+    shrunk(text)
+}
+
+/// The answer to a fetch of many `partitions`, which share `max_bytes` of records: what some do not need goes to those after them.
+/// Chance decides which is first, and can have a record that is larger than its share.
+pub(in crate::session) fn multi_fetched(
+    sequence: i64,
+    partitions: impl Iterator<Item = i32>,
+    results: Vec<Result<Fetched, CommandError>>,
+    format: Format,
+    max_bytes: usize,
+) -> Bytes {
+    let first = fastrand::usize(..results.len().max(1));
+    let mut results: Vec<_> = partitions.zip(results).collect();
+    results.rotate_left(first);
+    let mut room = Room { bytes: max_bytes, for_one: true };
+    let mut left = results.len();
+    let text = |(partition, result)| {
+        let mut text = vec![b'{'];
+        match result {
+            Ok(fetched) => {
+                let share = Room { bytes: room.bytes.checked_div(left).unwrap_or_default(), ..room };
+                let used = put_partition(&mut text, partition, fetched, format, share);
+                room = Room { bytes: room.bytes.saturating_sub(used), for_one: room.for_one && used == 0 };
+            }
+            Err(error) => error::put(&mut text, error),
+        }
+        left = left.saturating_sub(1);
+        text.push(b'}');
+        text
+    };
+    let mut texts: Vec<Vec<u8>> = results.into_iter().map(text).collect();
+    texts.rotate_right(first);
+    let results = texts.join(&b',');
+    drop(texts);
+    let mut text = format!("{{\"id\":{sequence},\"results\":[").into_bytes();
+    text.extend_from_slice(&results);
+    text.extend_from_slice(b"]}");
+    shrunk(text)
+}
+
+/// The room for records.
+#[derive(Clone, Copy)]
+struct Room {
+    bytes: usize,
+    /// Whether one record can be larger.
+    for_one: bool,
+}
+
+/// Appends what was read of a partition. Returns the bytes of its records.
+fn put_partition(
+    text: &mut Vec<u8>,
+    partition: i32,
+    mut fetched: Fetched,
+    format: Format,
+    room: Room,
+) -> usize {
+    text.extend_from_slice(b"\"messages\":[");
+    let begin = text.len();
+    while let Some((message, rest)) = fetched.first() {
+        let before = text.len();
+        let is_first = before == begin;
+        if !is_first {
+            text.push(b',');
+        }
+        // Cannot fail: a `Vec` accepts all writes, and every part of a record is valid JSON.
+        let _ = serde_json::to_writer(&mut *text, &Record::new(partition, &message, format));
+        let has_room = text.len().saturating_sub(begin) <= room.bytes || is_first && room.for_one;
+        if !has_room {
+            text.truncate(before);
+            break;
+        }
+        fetched.advance_to(rest);
+    }
+    let used = text.len().saturating_sub(begin);
+    fetched.end();
+    let Fetched { next_offset, ends: Ends { start, stable, end }, .. } = fetched;
+    text.push(b']');
+    put_next(text, partition, next_offset);
+    for (name, offset) in
+        [("high_watermark", end), ("last_stable_offset", stable), ("log_start_offset", start)]
+    {
+        put_end(text, name, offset);
+    }
+    used
+}
+
+/// Appends where a partition continues.
+pub(super) fn put_next(text: &mut Vec<u8>, partition: i32, next_offset: i64) {
+    // Cannot fail: a `Vec` accepts all writes.
+    let _ = write!(text, ",\"next\":{{\"{partition}\":{next_offset}}}");
+}
+
+/// Appends an end of the log, if it is known.
+pub(super) fn put_end(text: &mut Vec<u8>, name: &str, offset: i64) {
+    if offset >= 0 {
+        // Cannot fail: a `Vec` accepts all writes.
+        let _ = write!(text, ",\"{name}\":{offset}");
+    }
+}
+
+/// Gives back the memory that a `Vec` has for its growth: it is not reserved.
+pub(super) fn shrunk(mut text: Vec<u8>) -> Bytes {
+    text.shrink_to_fit();
+    text.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+    use serde_json::{Value, json};
+    use sluicegate_protocol::{Header, KafkaFetchResp, KafkaMessage};
+
+    use super::*;
+    use crate::backend::Fault;
+    use crate::session::json::MAX_RESULT_BYTES;
+
+    fn message(offset: i64, key: Option<&'static [u8]>, value: Option<&'static [u8]>) -> KafkaMessage {
+        let [key, value] = [key, value].map(|bytes| bytes.map(Bytes::from_static));
+        KafkaMessage { offset, timestamp: 7, key, value, ..Default::default() }
+    }
+
+    fn read(messages: &[KafkaMessage], next_offset: i64, ends: Ends) -> Fetched {
+        let resp = KafkaFetchResp { messages: messages.to_vec(), ..Default::default() };
+        Fetched { messages: resp.encode_to_vec().into(), count: messages.len(), next_offset, ends }
+    }
+
+    /// The records of an answer.
+    fn records(messages: &[KafkaMessage], format: Format) -> Value {
+        let text = fetched(1, 3, read(messages, 9, Ends::UNKNOWN), format, usize::MAX);
+        let mut answer: Value = serde_json::from_slice(&text).unwrap();
+        answer["messages"].take()
+    }
+
+    #[test]
+    fn answer_says_where_to_continue_and_where_the_log_ends() {
+        let ends = Ends { start: 0, stable: -1, end: 12 };
+        let text =
+            fetched(-7, 3, read(&[message(5, None, Some(b"{\"a\": 1.10}"))], 9, ends), Format::Json, 1000);
+        let want = r#"{"id":-7,"messages":[{"partition":3,"offset":5,"timestamp":7,"key":null,"value":{"a": 1.10}}],"next":{"3":9},"high_watermark":12,"log_start_offset":0}"#;
+        assert_eq!(text, want);
+    }
+
+    #[test]
+    fn bytes_that_do_not_fit_the_format_are_base64() {
+        let headers = |value: &'static [u8]| {
+            vec![
+                Header { key: "h".into(), value: Some(value.into()) },
+                Header { key: "n".into(), value: None },
+            ]
+        };
+        for (bytes, json, text, base64) in [
+            (&b"{\"a\":[1]}"[..], json!({"a": [1]}), json!("{\"a\":[1]}"), json!("eyJhIjpbMV19")),
+            (b"plain", json!({"base64": "cGxhaW4="}), json!("plain"), json!("cGxhaW4=")),
+            (b"", json!({"base64": ""}), json!(""), json!("")),
+            (b"\xff", json!({"base64": "/w=="}), json!({"base64": "/w=="}), json!("/w==")),
+        ] {
+            for (format, value, key) in [
+                (Format::Json, json, text.clone()),
+                (Format::Text, text.clone(), text),
+                (Format::Base64, base64.clone(), base64),
+            ] {
+                let stored = KafkaMessage { headers: headers(bytes), ..message(5, Some(bytes), Some(bytes)) };
+                let headers = json!([{"key": "h", "value": key}, {"key": "n", "value": null}]);
+                let want = json!([{"partition": 3, "offset": 5, "timestamp": 7, "key": key, "value": value, "headers": headers}]);
+                assert_eq!(records(&[stored], format), want, "{format:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn records_exceed_the_bytes_only_if_there_is_one() {
+        let messages: Vec<_> = (0..10).map(|offset| message(offset, None, Some(b"\"\x01\x02\""))).collect();
+        for format in [Format::Json, Format::Text, Format::Base64] {
+            let one = records(&messages[..1], format).to_string().len() - 2;
+            for max_bytes in 0..12 * one {
+                let text = fetched(1, 3, read(&messages, 10, Ends::UNKNOWN), format, max_bytes);
+                let answer: Value = serde_json::from_slice(&text).unwrap();
+                let records = answer["messages"].as_array().unwrap();
+                let bytes = answer["messages"].to_string().len() - 2;
+                assert!(bytes <= max_bytes || records.len() == 1, "{bytes} of {max_bytes}");
+                // One more would not have fitted.
+                assert!(records.len() == 10 || bytes + 1 + one > max_bytes, "{bytes} of {max_bytes}");
+                assert_eq!(answer["next"]["3"], records.len(), "the next record is left to the next fetch");
+                assert!(text.len() - bytes <= MAX_RESULT_BYTES);
+            }
+        }
+    }
+
+    #[test]
+    fn partitions_share_the_bytes_in_any_order() {
+        let messages: Vec<_> = (0..10).map(|offset| message(offset, None, Some(b"1"))).collect();
+        let one = records(&messages[..1], Format::Json).to_string().len() - 2;
+        let ends = Ends { start: 1, stable: i64::MAX, end: i64::MAX };
+        for _ in 0..20 {
+            for max_bytes in [0, 1, one, 4 * one, 12 * one, 100 * one] {
+                let error = CommandError::new(Fault::NotFound, 3, "no such topic");
+                let results = vec![
+                    Ok(read(&messages, 10, ends)),
+                    Err(error),
+                    Ok(read(&messages[..1], 10, ends)),
+                    Ok(Fetched::nothing(4, ends)),
+                    Ok(read(&messages, 10, ends)),
+                ];
+                let text = multi_fetched(7, 0..5, results, Format::Json, max_bytes);
+                assert!(text.len() <= max_bytes.max(one) + 5 * MAX_RESULT_BYTES);
+                let answer: Value = serde_json::from_slice(&text).unwrap();
+                let count = |index: usize| answer["results"][index]["messages"].as_array().map(Vec::len);
+                assert_eq!(answer["id"], 7);
+                assert_eq!(answer["results"][1]["error"]["reason"], "NOT_FOUND");
+                assert_eq!(count(3), Some(0));
+                let counts = [0, 2, 4].map(|index| count(index).unwrap());
+                let all: usize = counts.iter().sum();
+                assert!(all >= 1, "{max_bytes}: nothing was delivered");
+                assert_eq!(all == 21, max_bytes == 100 * one, "{max_bytes}: {counts:?}");
+                for index in [0, 4] {
+                    assert_eq!(answer["results"][index]["next"][index.to_string()], count(index).unwrap());
+                }
+            }
+        }
+    }
+}

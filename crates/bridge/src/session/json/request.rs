@@ -1,0 +1,143 @@
+//! A client's text becomes a request: `{"id": 1, "fetch": {…}}`.
+
+use std::fmt;
+
+use bytes::Bytes;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::Error;
+use serde_json::value::RawValue;
+use sluicegate_protocol::CmdCredit;
+
+use super::command::{Fetch, ListOffset, ListOffsets, Metadata, MultiFetch, Ping};
+use super::object::Object;
+use super::record::Produce;
+use super::subscribe::{Credit, Subscribe, Unsubscribe};
+use crate::json::format::Format;
+use crate::metrics::Kind;
+use crate::session::command::{Command, Encoding};
+use crate::session::request::Request;
+
+/// Parses a message.
+pub(in crate::session) fn parse(message: &[u8]) -> Request {
+    let invalid = |sequence, message| Request::Invalid { sequence, kind: Kind::Unknown, message };
+    let Envelope { id, commands } = match serde_json::from_slice(message) {
+        Ok(envelope) => envelope,
+        Err(error) => return invalid(0, format!("the message is not a JSON object: {error}")),
+    };
+    let sequence = match &id[..] {
+        [] => 0,
+        [id] => match serde_json::from_str(id.get()) {
+            Ok(sequence) => sequence,
+            Err(_) => return invalid(0, "id: expected a whole number of 64 bits".to_owned()),
+        },
+        _ => return invalid(0, "more than one id".to_owned()),
+    };
+    let (name, body) = match &commands[..] {
+        [command] => command,
+        [] => return invalid(sequence, format!("no command: expected one of {COMMANDS}")),
+        _ => return invalid(sequence, "more than one command: send each in a message of its own".to_owned()),
+    };
+    match command(sequence, name, body.get()) {
+        Some((_, Ok(request))) => request,
+        Some((kind, Err(error))) => Request::Invalid { sequence, kind, message: format!("{name}: {error}") },
+        None => invalid(sequence, format!("unknown command {name:?}: expected one of {COMMANDS}")),
+    }
+}
+
+/// The command of a name. None if there is none.
+fn command(sequence: i64, name: &str, json: &str) -> Option<(Kind, Result<Request, Error>)> {
+    let run = |format, command| Request::Command { sequence, command, encoding: Encoding::Json(format) };
+    Some(match name {
+        "ping" => {
+            let ping = |Ping { state }| Request::Ping { sequence, state: Bytes::from(state) };
+            (Kind::Ping, object(json).map(ping))
+        }
+        "fetch" => {
+            let fetch = |fetch: Fetch| run(fetch.format, Command::Fetch(fetch.into()));
+            (Kind::Fetch, object(json).map(fetch))
+        }
+        "multi_fetch" => {
+            let fetch = |fetch: MultiFetch| run(fetch.format, Command::MultiFetch(fetch.into()));
+            (Kind::MultiFetch, object(json).map(fetch))
+        }
+        "list_offset" => {
+            let list = |list: ListOffset| run(Format::default(), Command::ListOffset(list.into()));
+            (Kind::ListOffset, object(json).map(list))
+        }
+        "list_offsets" => {
+            let list = |list: ListOffsets| run(Format::default(), Command::ListOffsets(list.into()));
+            (Kind::ListOffsets, object(json).map(list))
+        }
+        "metadata" => {
+            let metadata = |selection: Metadata| run(Format::default(), Command::Metadata(selection.into()));
+            (Kind::Topics, object(json).map(metadata))
+        }
+        "produce" => {
+            let produce = object(json).and_then(Produce::decode);
+            (Kind::Produce, produce.map(|produce| run(Format::default(), Command::Produce(produce))))
+        }
+        "subscribe" => {
+            let subscribe = |(command, format)| {
+                let encoding = Encoding::Json(format);
+                Request::Subscribe { sequence, command, encoding }
+            };
+            (Kind::Subscribe, Subscribe::parse(json).map(subscribe))
+        }
+        "unsubscribe" => {
+            let unsubscribe = |Unsubscribe { subscription }| Request::Unsubscribe { sequence, subscription };
+            (Kind::Subscribe, object(json).map(unsubscribe))
+        }
+        "credit" => {
+            let credit = |Credit { subscription, bytes }| Request::Credit(CmdCredit { subscription, bytes });
+            (Kind::Subscribe, object(json).map(credit))
+        }
+        _ => return None,
+    })
+}
+
+pub(super) fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, Error> {
+    serde_json::from_str(json).map(|Object(value)| value)
+}
+
+/// The members of a message. Two of each kind are enough to refuse it.
+struct Envelope<'a> {
+    id: Vec<&'a RawValue>,
+    commands: Vec<(String, &'a RawValue)>,
+}
+
+impl<'de> Deserialize<'de> for Envelope<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Members)
+    }
+}
+
+struct Members;
+
+impl<'de> Visitor<'de> for Members {
+    type Value = Envelope<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Envelope<'de>, A::Error> {
+        let mut envelope = Envelope { id: Vec::new(), commands: Vec::new() };
+        while let Some(name) = members.next_key::<String>()? {
+            let value = members.next_value()?;
+            if name == "id" {
+                envelope.id.push(value);
+                envelope.id.truncate(2);
+            } else {
+                envelope.commands.push((name, value));
+                envelope.commands.truncate(2);
+            }
+        }
+        Ok(envelope)
+    }
+}
+
+const COMMANDS: &str =
+    "ping, fetch, multi_fetch, list_offset, list_offsets, metadata, produce, subscribe, unsubscribe, credit";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,135 @@
+//! What a client subscribes to: `{"topic": "demo", "from": "earliest", "filters": [{"key": "a"}]}`.
+
+mod filter;
+mod source;
+
+use serde::Deserialize;
+use serde::de::Error as _;
+use serde_json::Error;
+use sluicegate_protocol::{CmdKafkaSubscribe, OnLag};
+
+use self::filter::Filter;
+use self::source::{From, Next, Partitions, Source, TopicId};
+use super::command::IsolationName;
+use super::item::{MAX_BATCH_BYTES, MAX_BATCH_RECORDS};
+use super::list::List;
+use super::object::Object;
+use super::request::object;
+use crate::delivery::{MAX_FILTERS, MAX_PARTITIONS, MAX_VALUES};
+use crate::json::format::Format;
+use crate::session::command_limits::{MAX_SOURCES, MAX_SUBSCRIPTION_BYTES};
+
+/// A source, or many, with the members that are the same for all.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Subscribe<'a> {
+    topic: Option<String>,
+    partitions: Option<Partitions>,
+    from: Option<From>,
+    next: Option<Next>,
+    topic_id: Option<TopicId>,
+    sources: Option<List<Object<Source>, MAX_SOURCES>>,
+    #[serde(default)]
+    format: Format,
+    #[serde(default)]
+    isolation: IsolationName,
+    #[serde(borrow, default)]
+    filters: List<Object<Filter<'a>>, MAX_FILTERS>,
+    #[serde(default)]
+    max_batch_bytes: u32,
+    #[serde(default)]
+    max_batch_records: u32,
+    #[serde(default)]
+    linger_ms: u32,
+    credit: Option<u64>,
+    #[serde(default)]
+    on_lag: OnLagName,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Unsubscribe {
+    pub(super) subscription: i64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Credit {
+    pub(super) subscription: i64,
+    pub(super) bytes: u64,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum OnLagName {
+    #[default]
+    Wait,
+    Skip,
+}
+
+impl<'a> Subscribe<'a> {
+    /// The command, whose deliveries are bounded for their text, and the format of keys and values.
+    ///
+    /// # Errors
+    /// The text is not a subscription, or is beyond the bounds of one in protobuf.
+    pub(super) fn parse(json: &'a str) -> Result<(CmdKafkaSubscribe, Format), Error> {
+        at_most(json.len(), "bytes", MAX_SUBSCRIPTION_BYTES)?;
+        object::<Self>(json)?.decode()
+    }
+
+    fn decode(self) -> Result<(CmdKafkaSubscribe, Format), Error> {
+        let Self { topic, partitions, from, next, topic_id, sources, format, filters, .. } = self;
+        let sources = match (topic, sources) {
+            (Some(topic), None) => vec![Source { topic, partitions, from, next, topic_id }],
+            (None, Some(sources))
+                if partitions.is_none() && from.is_none() && next.is_none() && topic_id.is_none() =>
+            {
+                sources.0.into_iter().map(|Object(source)| source).collect()
+            }
+            (None, None) => return Err(Error::custom("missing field `topic`, or `sources`")),
+            (_, Some(_)) => {
+                let message = "`sources` and members of a single source: expected one or the other";
+                return Err(Error::custom(message));
+            }
+        };
+        let nexts = sources.iter().filter_map(|source| source.next.as_ref()).map(|next| next.0.len());
+        at_most(nexts.fold(0, usize::saturating_add), "offsets", MAX_PARTITIONS)?;
+        let filter = |(index, Object(filter)): (usize, Object<Filter<'_>>)| {
+            filter.decode(format).map_err(|error| Error::custom(format_args!("filters[{index}]: {error}")))
+        };
+        let filters = filters.0.into_iter().enumerate().map(filter).collect::<Result<Vec<_>, _>>()?;
+        let values = filters.iter().map(|filter| filter.equals.len().saturating_add(filter.prefixes.len()));
+        at_most(values.fold(0, usize::saturating_add), "values in filters", MAX_VALUES)?;
+        let on_lag = match self.on_lag {
+            OnLagName::Wait => OnLag::Wait,
+            OnLagName::Skip => OnLag::Skip,
+        };
+        let command = CmdKafkaSubscribe {
+            sources: sources.into_iter().map(Into::into).collect(),
+            isolation: self.isolation.number(),
+            filters,
+            max_batch_bytes: bounded(self.max_batch_bytes, MAX_BATCH_BYTES),
+            max_batch_records: bounded(self.max_batch_records, MAX_BATCH_RECORDS),
+            linger_ms: self.linger_ms,
+            credit: self.credit,
+            on_lag: on_lag.into(),
+        };
+        Ok((command, format))
+    }
+}
+
+fn at_most(count: usize, of: &str, max: usize) -> Result<(), Error> {
+    if count <= max {
+        return Ok(());
+    }
+    Err(Error::custom(format_args!("{count} {of} in one subscription: expected at most {max}")))
+}
+
+/// What the client chose, if that is not too much; 0: it did not.
+fn bounded(chosen: u32, max: usize) -> u32 {
+    let max = u32::try_from(max).unwrap_or(u32::MAX);
+    if chosen == 0 { max } else { chosen.min(max) }
+}
+
+#[cfg(test)]
+mod tests;

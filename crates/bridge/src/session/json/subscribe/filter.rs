@@ -1,0 +1,73 @@
+//! Which records a client wants: `{"key": ["a", {"prefix": "user-"}]}`, `{"header": "type", "value": "new"}`.
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use sluicegate_protocol::RecordFilter;
+
+use crate::delivery::MAX_VALUES;
+use crate::json::format::Format;
+use crate::session::json::list::List;
+use crate::session::json::record::text;
+use crate::session::json::request::object;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Filter<'a> {
+    #[serde(borrow)]
+    key: Option<&'a RawValue>,
+    header: Option<String>,
+    #[serde(borrow)]
+    value: Option<&'a RawValue>,
+}
+
+/// The beginning of a key or value.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Prefix<'a> {
+    #[serde(borrow)]
+    prefix: &'a RawValue,
+}
+
+impl Filter<'_> {
+    /// The filter, whose strings have the form of keys in `format`.
+    pub(super) fn decode(self, format: Format) -> Result<RecordFilter, String> {
+        let (header, wanted) = match (self.key, self.header, self.value) {
+            (Some(key), None, None) => (None, key),
+            (None, Some(header), Some(value)) => (Some(header), value),
+            (None, Some(header), None) => {
+                return Ok(RecordFilter { header: Some(header), ..Default::default() });
+            }
+            _ => return Err("expected `key`, or `header` and perhaps `value`".to_owned()),
+        };
+        let wanted = match wanted.get() {
+            list if list.starts_with('[') => {
+                serde_json::from_str::<List<&RawValue, MAX_VALUES>>(list)
+                    .map_err(|error| error.to_string())?
+                    .0
+            }
+            _ => vec![wanted],
+        };
+        if wanted.is_empty() {
+            return Err("0 values: expected at least 1".to_owned());
+        }
+        let mut filter = RecordFilter { header, ..Default::default() };
+        for value in wanted {
+            match object(value.get()) {
+                Ok(Prefix { prefix }) => filter.prefixes.push(bytes(prefix, format)?),
+                Err(_) => filter.equals.push(bytes(value, format)?),
+            }
+        }
+        Ok(filter)
+    }
+}
+
+fn bytes(json: &RawValue, format: Format) -> Result<Bytes, String> {
+    text(Some(json), format).ok().flatten().ok_or_else(|| {
+        let string = match format {
+            Format::Json | Format::Text => "a string, {\"base64\": …}",
+            Format::Base64 => "a padded base64 string",
+        };
+        format!("expected {string}, {{\"prefix\": …}} or a list of them")
+    })
+}

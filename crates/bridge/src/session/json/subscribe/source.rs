@@ -1,0 +1,99 @@
+//! A topic, and where its partitions begin.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use sluicegate_protocol::{KafkaSource, PartitionNext, kafka_source};
+
+use crate::backend::{LOG_END, LOG_START};
+use crate::delivery::MAX_PARTITIONS;
+use crate::session::json::int64::Int64;
+use crate::session::json::list::List;
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Source {
+    pub(super) topic: String,
+    pub(super) partitions: Option<Partitions>,
+    pub(super) from: Option<From>,
+    pub(super) next: Option<Next>,
+    pub(super) topic_id: Option<TopicId>,
+}
+
+pub(super) type Partitions = List<i32, MAX_PARTITIONS>;
+
+/// Where to begin: `"earliest"`, or `{"offset": 5}`.
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum From {
+    Earliest,
+    Latest,
+    Offset(Int64),
+    Timestamp(Int64),
+}
+
+/// The offset to continue from, by partition.
+pub(super) struct Next(pub(super) BTreeMap<i32, i64>);
+
+/// The id of a topic, in Kafka's text form: URL-safe base64 without padding.
+pub(super) struct TopicId([u8; 16]);
+
+impl std::convert::From<Source> for KafkaSource {
+    fn from(Source { topic, partitions, from, next, topic_id }: Source) -> Self {
+        let from = from.map(|from| match from {
+            From::Earliest => kafka_source::From::Timestamp(LOG_START),
+            From::Latest => kafka_source::From::Timestamp(LOG_END),
+            From::Offset(Int64(offset)) => kafka_source::From::Offset(offset),
+            From::Timestamp(Int64(timestamp)) => kafka_source::From::Timestamp(timestamp),
+        });
+        let next = next.into_iter().flat_map(|Next(next)| next);
+        Self {
+            topic,
+            partitions: partitions.unwrap_or_default().0,
+            from,
+            next: next.map(|(partition, offset)| PartitionNext { partition, offset }).collect(),
+            topic_id: topic_id.map(|TopicId(id)| id.to_vec().into()).unwrap_or_default(),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for TopicId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let id = URL_SAFE_NO_PAD.decode(text).ok().and_then(|id| id.try_into().ok());
+        id.map(Self).ok_or_else(|| D::Error::custom("topic_id: expected the one of an answer to `subscribe`"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Next {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Offsets)
+    }
+}
+
+struct Offsets;
+
+impl<'de> Visitor<'de> for Offsets {
+    type Value = Next;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of offsets by partition")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Next, A::Error> {
+        let mut next = BTreeMap::new();
+        while let Some((partition, Int64(offset))) = members.next_entry::<i32, Int64>()? {
+            if next.insert(partition, offset).is_some() {
+                return Err(A::Error::custom(format_args!("next: duplicate partition {partition}")));
+            }
+            if next.len() > MAX_PARTITIONS {
+                let message = format_args!("next: more than {MAX_PARTITIONS} partitions");
+                return Err(A::Error::custom(message));
+            }
+        }
+        Ok(Next(next))
+    }
+}

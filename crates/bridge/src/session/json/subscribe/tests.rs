@@ -1,0 +1,157 @@
+//! Texts and the subscriptions that they become.
+
+use serde_json::{Value, json};
+use sluicegate_protocol::{KafkaSource, PartitionNext, RecordFilter, kafka_source};
+
+use super::*;
+
+fn parse(subscribe: &Value) -> Result<(CmdKafkaSubscribe, Format), String> {
+    Subscribe::parse(&subscribe.to_string()).map_err(|error| error.to_string())
+}
+
+#[track_caller]
+fn check(subscribe: &Value, want: CmdKafkaSubscribe) {
+    assert_eq!(parse(subscribe), Ok((want, Format::Json)), "{subscribe}");
+}
+
+#[track_caller]
+fn refused(subscribe: &Value, want: &str) {
+    let error = parse(subscribe).unwrap_err();
+    assert!(error.starts_with(want), "{error}");
+}
+
+fn of(source: KafkaSource) -> CmdKafkaSubscribe {
+    let source = KafkaSource { topic: "t".into(), ..source };
+    let (max_batch_bytes, max_batch_records) = (24_576, 600);
+    CmdKafkaSubscribe { sources: vec![source], max_batch_bytes, max_batch_records, ..Default::default() }
+}
+
+#[test]
+fn each_member_has_its_field() {
+    check(&json!({"topic": "t"}), of(KafkaSource::default()));
+    for (from, want) in [
+        (json!("earliest"), kafka_source::From::Timestamp(-2)),
+        (json!("latest"), kafka_source::From::Timestamp(-1)),
+        (json!({"timestamp": "5"}), kafka_source::From::Timestamp(5)),
+        (json!({"offset": 5}), kafka_source::From::Offset(5)),
+    ] {
+        check(
+            &json!({"topic": "t", "from": from}),
+            of(KafkaSource { from: Some(want), ..Default::default() }),
+        );
+    }
+    let next = |partition, offset| PartitionNext { partition, offset };
+    let topic_id: Vec<u8> = (0xF0..=0xFF).collect();
+    let source = KafkaSource {
+        partitions: vec![1, 0],
+        next: vec![next(0, 6), next(1, 7)],
+        topic_id: topic_id.into(),
+        ..Default::default()
+    };
+    let members = json!({"topic": "t", "partitions": [1, 0], "next": {"1": 7, "0": "6"}, "topic_id": "8PHy8_T19vf4-fr7_P3-_w"});
+    check(&members, of(source.clone()));
+    check(&json!({"sources": [members]}), of(source.clone()));
+    let all = CmdKafkaSubscribe {
+        isolation: 1,
+        max_batch_bytes: 1,
+        max_batch_records: 2,
+        linger_ms: 3,
+        credit: Some(0),
+        on_lag: 1,
+        ..of(KafkaSource::default())
+    };
+    let members = json!({"topic": "t", "isolation": "read_committed", "max_batch_bytes": 1, "max_batch_records": 2, "linger_ms": 3,
+        "credit": 0, "on_lag": "skip"});
+    check(&members, all);
+    let large = json!({"topic": "t", "max_batch_bytes": 4_294_967_295_u32, "max_batch_records": 601});
+    check(&large, of(KafkaSource::default()));
+}
+
+#[test]
+fn filters_name_a_key_or_a_header() {
+    let filtered = |filter: Value, format: &str| {
+        let (command, _) = parse(&json!({"topic": "t", "format": format, "filters": [filter]}))?;
+        Ok::<_, String>(command.filters[0].clone())
+    };
+    let want = |header: Option<&str>, equals: &[&'static str], prefixes: &[&'static str]| {
+        let [equals, prefixes] =
+            [equals, prefixes].map(|values| values.iter().map(|value| value.as_bytes().into()).collect());
+        Ok(RecordFilter { header: header.map(Into::into), equals, prefixes })
+    };
+    for (filter, format, want) in [
+        (json!({"key": "a"}), "json", want(None, &["a"], &[])),
+        (json!({"key": {"base64": "YQ=="}}), "text", want(None, &["a"], &[])),
+        (json!({"key": ["a", {"prefix": "b"}, ""]}), "text", want(None, &["a", ""], &["b"])),
+        (json!({"header": "h"}), "json", want(Some("h"), &[], &[])),
+        (json!({"header": "h", "value": {"prefix": ""}}), "json", want(Some("h"), &[], &[""])),
+        (json!({"key": ["YQ==", {"prefix": "Yg=="}]}), "base64", want(None, &["a"], &["b"])),
+    ] {
+        assert_eq!(filtered(filter.clone(), format), want, "{filter}");
+    }
+    let expected = "filters[0]: expected a string, {\"base64\": …}, {\"prefix\": …} or a list of them";
+    for (filter, want) in [
+        (json!({}), "filters[0]: expected `key`, or `header` and perhaps `value`"),
+        (json!({"key": "a", "value": "b"}), "filters[0]: expected `key`, or `header` and perhaps `value`"),
+        (json!({"key": []}), "filters[0]: 0 values: expected at least 1"),
+        (json!({"key": 5}), expected),
+        (json!({"key": [null]}), expected),
+        (json!({"key": {"prefix": ["a"]}}), expected),
+        (json!({"key": {"prefix": "a", "x": 1}}), expected),
+        (json!({"keys": "a"}), "unknown field `keys`"),
+        (json!(["a"]), "invalid type: sequence, expected an object"),
+    ] {
+        refused(&json!({"topic": "t", "filters": [filter]}), want);
+    }
+    refused(
+        &json!({"topic": "t", "format": "base64", "filters": [{"key": "a"}]}),
+        "filters[0]: expected a padded",
+    );
+}
+
+#[test]
+fn contradictions_are_refused() {
+    refused(&json!({}), "missing field `topic`, or `sources`");
+    for members in [json!({"topic": "t", "sources": []}), json!({"from": "latest", "sources": []})] {
+        refused(&members, "`sources` and members of a single source: expected one or the other");
+    }
+    refused(&json!({"topic": "t", "sources": [["t"]]}), "invalid type: sequence, expected an object");
+    refused(&json!({"topic": "t", "from": "begin"}), "unknown variant `begin`, expected one of `earliest`");
+    refused(&json!({"topic": "t", "from": {"offset": 1, "timestamp": 1}}), "expected value");
+    refused(&json!({"topic": "t", "next": {"a": 1}}), "invalid value: expected key to be a number in quotes");
+    refused(
+        &json!({"topic": "t", "topic_id": "AA"}),
+        "topic_id: expected the one of an answer to `subscribe`",
+    );
+    let error = Subscribe::parse(r#"{"topic":"t","next":{"0":1,"0":2}}"#).err().unwrap().to_string();
+    assert!(error.starts_with("next: duplicate partition 0"), "{error}");
+}
+
+#[test]
+fn lists_are_bounded_as_in_protobuf() {
+    let filters = |filters: usize, values: usize| json!({"topic": "t", "filters": vec![json!({"key": vec!["a"; values]}); filters]});
+    let next = |partitions: i32| {
+        (0..partitions).map(|partition| (partition.to_string(), 1.into())).collect::<serde_json::Map<_, _>>()
+    };
+    let sources = |sources: usize, partitions: i32| json!({"sources": vec![json!({"topic": "t", "next": next(partitions)}); sources]});
+    for (at_bound, beyond, want) in [
+        (
+            json!({"topic": "t", "partitions": vec![0; 1000]}),
+            json!({"topic": "t", "partitions": vec![0; 1001]}),
+            "1001 elements, expected at most 1000",
+        ),
+        (sources(100, 0), sources(101, 0), "101 elements, expected at most 100"),
+        (sources(1, 1000), sources(1, 1001), "next: more than 1000 partitions"),
+        (sources(2, 500), sources(2, 501), "1002 offsets in one subscription: expected at most 1000"),
+        (filters(16, 1), filters(17, 1), "17 elements, expected at most 16"),
+        (filters(1, 100), filters(1, 101), "filters[0]: 101 elements, expected at most 100"),
+        (filters(2, 50), filters(2, 51), "102 values in filters in one subscription: expected at most 100"),
+        (
+            json!({"topic": "t".repeat(131_060)}),
+            json!({"topic": "t".repeat(131_061)}),
+            "131073 bytes in one subscription",
+        ),
+    ] {
+        assert!(parse(&at_bound).is_ok(), "{want}");
+        refused(&beyond, want);
+    }
+}

@@ -1,0 +1,252 @@
+//! The subscriptions of one session.
+//!
+//! Each of them reads in turn: a delivery is made when its bytes fit into the [`Room`] of the session's output, in the order in which
+//! subscriptions ask for it. So a client that reads slowly holds no records, and a small delivery waits for a few others at most.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::{AbortHandle, Abortable, BoxFuture};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use sluicegate_protocol::CmdKafkaSubscribe;
+use sluicegate_protocol::error_code::INVALID_REQUEST;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use super::answer::Answer;
+use super::command::Encoding;
+use super::json;
+use crate::backend::{CommandError, Fault};
+use crate::delivery::{Item, MAX_PARTITIONS, Subscription, too_many_partitions};
+use crate::grant::Grant;
+use crate::metrics::{Kind, Outcome};
+
+/// The open subscriptions of a session, by the sequence of their command.
+pub(super) struct Subscriptions {
+    open: HashMap<i64, Open>,
+    /// What those that are not at rest are waiting for.
+    steps: FuturesUnordered<Abortable<BoxFuture<'static, Step>>>,
+    room: Room,
+}
+
+struct Open {
+    encoding: Encoding,
+    /// Bytes that may be delivered. None: no limit.
+    credit: Option<i64>,
+    /// The subscription, while there is no credit.
+    at_rest: Option<Subscription>,
+    partitions: usize,
+    /// Ends the step under way.
+    step: AbortHandle,
+}
+
+/// A subscription's next message to the client.
+struct Step {
+    sequence: i64,
+    outcome: Result<(Subscription, Item), CommandError>,
+    reserved: Option<OwnedSemaphorePermit>,
+}
+
+/// The bytes of deliveries that the transport has not taken yet.
+#[derive(Debug, Clone)]
+struct Room(Arc<Semaphore>);
+
+impl Subscriptions {
+    pub(super) fn new() -> Self {
+        let room = Room(Arc::new(Semaphore::new(ROOM_BYTES)));
+        Self { open: HashMap::new(), steps: FuturesUnordered::new(), room }
+    }
+
+    /// Begins a subscription within `grant`.
+    ///
+    /// # Errors
+    /// There are too many already, or one of the same sequence. That one ends: its client could not tell them apart.
+    pub(super) fn open(
+        &mut self,
+        sequence: i64,
+        grant: &Grant,
+        command: CmdKafkaSubscribe,
+        encoding: Encoding,
+    ) -> Result<(), CommandError> {
+        let refused = |message: String| {
+            grant.cluster.metrics.answered(Kind::Subscribe, Outcome::Refused);
+            CommandError::new(Fault::Invalid, INVALID_REQUEST, message)
+        };
+        if self.close(sequence) {
+            let message =
+                format!("sequence {sequence} names an open subscription: expected another, both have ended");
+            return Err(refused(message));
+        }
+        if self.open.len() >= MAX_SUBSCRIPTIONS {
+            let message = format!("{MAX_SUBSCRIPTIONS} subscriptions are open: expected at most that many");
+            return Err(refused(message));
+        }
+        let credit = command.credit.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
+        let (grant, room) = (grant.clone(), self.room.clone());
+        let opening = async move {
+            let opened = grant.subscribe(command).await;
+            match opened {
+                Ok(subscription) => next(sequence, subscription, 0, encoding, room).await,
+                Err(error) => Step { sequence, outcome: Err(error), reserved: None },
+            }
+        };
+        let step = self.start(opening.boxed());
+        self.open.insert(sequence, Open { encoding, credit, at_rest: None, partitions: 0, step });
+        Ok(())
+    }
+
+    /// Ends the subscription with this sequence. False if there is none.
+    pub(super) fn close(&mut self, sequence: i64) -> bool {
+        let closed = self.open.remove(&sequence);
+        if let Some(Open { step, .. }) = &closed {
+            step.abort();
+        }
+        closed.is_some()
+    }
+
+    /// Ends all.
+    pub(super) fn clear(&mut self) {
+        self.open.clear();
+        self.steps.clear();
+    }
+
+    /// Lets a subscription deliver so many bytes more.
+    pub(super) fn add_credit(&mut self, sequence: i64, bytes: u64) {
+        let Some(Open { credit: Some(credit), at_rest, .. }) = self.open.get_mut(&sequence) else { return };
+        *credit = credit.saturating_add(i64::try_from(bytes).unwrap_or(i64::MAX));
+        if *credit > 0
+            && let Some(subscription) = at_rest.take()
+        {
+            self.go_on(sequence, subscription);
+        }
+    }
+
+    /// The next message of a subscription, with its reservation.
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<(Answer, Option<OwnedSemaphorePermit>)> {
+        while let Poll::Ready(Some(step)) = self.steps.poll_next_unpin(cx) {
+            // Otherwise it was closed.
+            if let Ok(step) = step
+                && let Some(answer) = self.take(step)
+            {
+                return Poll::Ready(answer);
+            }
+        }
+        Poll::Pending
+    }
+
+    fn take(&mut self, step: Step) -> Option<(Answer, Option<OwnedSemaphorePermit>)> {
+        let Step { sequence, outcome, reserved } = step;
+        let others = self.open.iter().filter(|(open, _)| **open != sequence);
+        let others = others.map(|(_, open)| open.partitions).fold(0, usize::saturating_add);
+        let open = self.open.get_mut(&sequence)?;
+        let (mut subscription, item) = match outcome {
+            Ok(found) => found,
+            Err(error) => {
+                self.open.remove(&sequence);
+                return Some((Answer::failed(sequence, format_args!("subscribe"), error), reserved));
+            }
+        };
+        if let Item::Subscribed(_) = item {
+            open.partitions = subscription.partitions();
+            if others.saturating_add(open.partitions) > MAX_PARTITIONS {
+                self.open.remove(&sequence);
+                let error = too_many_partitions();
+                return Some((Answer::failed(sequence, format_args!("subscribe"), error), reserved));
+            }
+        }
+        if let Some(credit) = &mut open.credit {
+            *credit = credit.saturating_sub(i64::try_from(item.records_len()).unwrap_or(i64::MAX));
+        }
+        let encoding = open.encoding;
+        match item {
+            Item::Ended { .. } => drop(self.open.remove(&sequence)),
+            _ if open.credit.is_some_and(|credit| credit <= 0) && !subscription.has_items() => {
+                subscription.put_back();
+                open.at_rest = Some(subscription);
+            }
+            _ => self.go_on(sequence, subscription),
+        }
+        Some((Answer::item(sequence, item, encoding), reserved))
+    }
+
+    fn go_on(&mut self, sequence: i64, subscription: Subscription) {
+        let Some(Open { credit, encoding, .. }) = self.open.get(&sequence) else { return };
+        let max_bytes = credit.map_or(usize::MAX, |credit| usize::try_from(credit).unwrap_or_default());
+        let step = next(sequence, subscription, max_bytes, *encoding, self.room.clone());
+        let step = self.start(step.boxed());
+        if let Some(open) = self.open.get_mut(&sequence) {
+            open.step = step;
+        }
+    }
+
+    fn start(&mut self, step: BoxFuture<'static, Step>) -> AbortHandle {
+        let (handle, registration) = AbortHandle::new_pair();
+        self.steps.push(Abortable::new(step, registration));
+        handle
+    }
+}
+
+/// Waits for a subscription's next message, and for room for it.
+async fn next(
+    sequence: i64,
+    mut subscription: Subscription,
+    max_bytes: usize,
+    encoding: Encoding,
+    room: Room,
+) -> Step {
+    // A delivery that is larger than the whole room waits until it is empty.
+    let needed = |(bytes, records)| encoding.max_delivery_bytes(bytes, records).min(ROOM_BYTES);
+    loop {
+        subscription.ready(max_bytes).await;
+        let in_hand = subscription.in_hand();
+        let bytes = needed(in_hand);
+        let reserved = match timeout(HOLD, room.reserve(bytes)).await {
+            Ok(reserved) => reserved,
+            Err(_) => {
+                // The client is slow: what was read must not wait for it. It is usually in memory when there is room.
+                subscription.put_back();
+                let reserved = room.reserve(bytes).await;
+                let max_bytes = if in_hand.0 == 0 { max_bytes } else { max_bytes.min(in_hand.0) };
+                if timeout(HOLD, subscription.ready(max_bytes)).await.is_err() {
+                    // Others can use the room while it is read.
+                    continue;
+                }
+                reserved
+            }
+        };
+        // What was read again can be something else.
+        let has_room = needed(subscription.in_hand()) <= bytes;
+        if has_room && let Some(item) = subscription.take() {
+            return Step { sequence, outcome: Ok((subscription, item)), reserved };
+        }
+        // Filters can leave out all there is: others must have their turn.
+        tokio::task::yield_now().await;
+    }
+}
+
+impl Room {
+    /// Waits for room for so many bytes, at most [`ROOM_BYTES`].
+    async fn reserve(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        // The semaphore is never closed.
+        Arc::clone(&self.0).acquire_many_owned(u32::try_from(bytes).unwrap_or(u32::MAX)).await.ok()
+    }
+}
+
+/// Subscriptions of a session.
+const MAX_SUBSCRIPTIONS: usize = 16;
+
+/// A few deliveries of the usual size: enough to keep the output busy, and little enough that what comes behind them waits only for
+/// a moment.
+const ROOM_BYTES: usize = 256 * 1024;
+
+/// A delivery of the largest size in JSON does not need to be alone.
+const _: () = assert!(json::max_delivery_bytes(json::MAX_BATCH_BYTES, json::MAX_BATCH_RECORDS) <= ROOM_BYTES);
+
+/// How long records that were read wait for room.
+const HOLD: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,52 @@
+//! What subscriptions have ready for a client that takes nothing.
+
+use bytes::BytesMut;
+use futures_util::future::poll_fn;
+use futures_util::poll;
+use sluicegate_protocol::codec::Codec;
+
+use super::*;
+use crate::delivery::tests::logs::Logs;
+use crate::session::json;
+use crate::session::outbox::shrink;
+use crate::session::request::Request;
+
+/// Small records, whose text grows most.
+#[tokio::test]
+async fn text_of_deliveries_is_within_the_room() {
+    let logs = Logs::default();
+    for partition in 0..4 {
+        logs.append(partition, 5_000);
+    }
+    let mut subscriptions = Subscriptions::new();
+    let text = br#"{"id":1,"subscribe":{"topic":"t","from":"earliest"}}"#;
+    let Request::Subscribe { sequence, command, encoding } = json::parse(text) else { panic!("no command") };
+    subscriptions.open(sequence, &Grant::all(&logs.cluster()), command, encoding).unwrap();
+
+    let (mut held, mut next, mut bytes) = (Vec::new(), [0_i64; 4], 0);
+    while next != [5_000; 4] {
+        let Poll::Ready((answer, reserved)) = poll!(poll_fn(|cx| subscriptions.poll_next(cx))) else {
+            // The client takes what there is.
+            held.clear();
+            bytes = 0;
+            tokio::task::yield_now().await;
+            continue;
+        };
+        let mut small = BytesMut::new();
+        let large = answer.encode(Codec::Json, &mut small).unwrap_or_default();
+        let (mut reserved, text) = (reserved.unwrap(), [&small[..], &large[..]].concat());
+        let answer: serde_json::Value = serde_json::from_slice(&text[5..]).unwrap();
+        if let Some(messages) = answer["messages"].as_array() {
+            assert!(text.len() <= reserved.num_permits(), "{} of {}", text.len(), reserved.num_permits());
+            shrink(&mut reserved, text.len());
+            bytes += text.len();
+            held.push(reserved);
+            assert!(bytes <= ROOM_BYTES, "{bytes}");
+            for message in messages {
+                let next = &mut next[message["partition"].as_u64().unwrap() as usize];
+                assert_eq!(message["offset"], *next);
+                *next += 1;
+            }
+        }
+    }
+}

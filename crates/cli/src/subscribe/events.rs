@@ -1,0 +1,96 @@
+//! What happens to a subscription, as lines for people.
+
+use std::collections::BTreeSet;
+
+use sluicegate_client::{Error, SkipCause, Update};
+
+use crate::stderr::printable;
+
+/// Says of each partition once that its end is reached, and again after a disturbance.
+#[derive(Debug, Default)]
+pub(super) struct Events {
+    at_end: BTreeSet<(String, i32)>,
+    /// New partitions are told apart from those of the beginning, and of each new one.
+    is_subscribed: bool,
+}
+
+impl Events {
+    /// The line for `update`, unless it is nothing to tell.
+    pub(super) fn line(&mut self, update: &Update) -> Option<String> {
+        match update {
+            Update::Subscribed(topics) => {
+                let is_first = !std::mem::replace(&mut self.is_subscribed, true);
+                let new: Vec<String> = topics
+                    .iter()
+                    .flat_map(|topic| {
+                        topic.partitions.iter().map(|(number, _)| format!("{} [{number}]", topic.topic))
+                    })
+                    .collect();
+                (!is_first).then(|| format!("% New partitions: {}", new.join(", ")))
+            }
+            Update::CaughtUp { topic, partition, next_offset } => {
+                let is_new = self.at_end.insert((topic.clone(), *partition));
+                is_new.then(|| format!("% Reached end of {topic} [{partition}] at offset {next_offset}"))
+            }
+            Update::Skipped { topic, partition, from, to, cause } => {
+                let why = match cause {
+                    SkipCause::Deleted => format!("the log begins at {to}"),
+                    SkipCause::Lag => "behind the log end".to_owned(),
+                };
+                let last = to.saturating_sub(1);
+                Some(format!("% Skipped offsets {from} to {last} of {topic} [{partition}]: {why}"))
+            }
+            Update::Retrying { error, .. } => {
+                self.at_end.clear();
+                Some(format!("% {}; retrying", text(error)))
+            }
+            Update::Reconnecting { error, pause } => {
+                self.at_end.clear();
+                self.is_subscribed = false;
+                Some(format!("% {}; retrying in {:.1} s", text(error), pause.as_secs_f64()))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn text(error: &Error) -> String {
+    match error {
+        Error::Command { message, .. } => printable(message),
+        why => printable(&format!("failed to {why}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn ends_are_told_once_between_disturbances() {
+        let mut events = Events::default();
+        let end = |next_offset| Update::CaughtUp { topic: "t".into(), partition: 1, next_offset };
+        let lost = Error::Lost { detail: "gone".into() };
+        let reconnecting = Update::Reconnecting { error: lost, pause: Duration::from_millis(80) };
+        let lines: Vec<Option<String>> =
+            [end(3), end(4), reconnecting, end(5)].iter().map(|update| events.line(update)).collect();
+        let want = [
+            Some("% Reached end of t [1] at offset 3"),
+            None,
+            Some("% failed to keep the connection: gone; retrying in 0.1 s"),
+            Some("% Reached end of t [1] at offset 5"),
+        ];
+        assert_eq!(lines.iter().map(Option::as_deref).collect::<Vec<_>>(), want);
+    }
+
+    #[test]
+    fn skipped_records_have_a_reason() {
+        let line = |cause| {
+            let skipped = Update::Skipped { topic: "t".into(), partition: 0, from: 3, to: 9, cause };
+            Events::default().line(&skipped).unwrap()
+        };
+        assert_eq!(line(SkipCause::Deleted), "% Skipped offsets 3 to 8 of t [0]: the log begins at 9");
+        assert_eq!(line(SkipCause::Lag), "% Skipped offsets 3 to 8 of t [0]: behind the log end");
+    }
+}

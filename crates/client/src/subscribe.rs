@@ -1,0 +1,159 @@
+//! What a subscription is to read.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use sluicegate_protocol::kafka_source::From;
+use sluicegate_protocol::{CmdKafkaSubscribe, Isolation, KafkaSource, OnLag, PartitionNext, RecordFilter};
+
+use crate::At;
+
+/// The topics, records and sizes of a [subscription](crate::Client::subscribe).
+///
+/// ```
+/// use sluicegate_client::{At, Filter, Source, Subscribe};
+///
+/// let orders = Source::new("orders").at(At::Earliest);
+/// let subscribe = Subscribe::new([orders, Source::new("payments")]).filter(Filter::key().equals("user-7"));
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+#[must_use]
+pub struct Subscribe {
+    pub(crate) command: CmdKafkaSubscribe,
+    /// The credit of the command.
+    pub(crate) window: u64,
+}
+
+impl Subscribe {
+    /// Reads these topics, at least 1 and at most 100, with the server's defaults: all records, also those of open and aborted
+    /// transactions, in batches of up to 64 KiB, as soon as they are there.
+    pub fn new(sources: impl IntoIterator<Item = Source>) -> Self {
+        let sources = sources.into_iter().map(|source| source.0).collect();
+        Self { command: CmdKafkaSubscribe { sources, ..Default::default() }, window: WINDOW }
+    }
+
+    /// Which records of transactions are read; all by default.
+    pub fn isolation(mut self, isolation: Isolation) -> Self {
+        self.command.isolation = isolation.into();
+        self
+    }
+
+    /// Delivers only records that match this filter and the others, at most 16.
+    pub fn filter(mut self, filter: Filter) -> Self {
+        self.command.filters.push(filter.0);
+        self
+    }
+
+    /// Bytes of messages in a delivery, 65,536 by default, at most the server's own limit. One message is delivered even if it
+    /// is larger.
+    pub fn max_batch_bytes(mut self, bytes: u32) -> Self {
+        self.command.max_batch_bytes = bytes;
+        self
+    }
+
+    /// Messages in a delivery; 0, the default, for as many as fit.
+    pub fn max_batch_records(mut self, count: u32) -> Self {
+        self.command.max_batch_records = count;
+        self
+    }
+
+    /// How long a message at a log end waits for others before it is delivered, at most 10 s; by default it does not.
+    pub fn linger(mut self, time: Duration) -> Self {
+        self.command.linger_ms = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+        self
+    }
+
+    /// Jumps to the log end where more than one delivery is left to read, and says what it skipped: for those who only care
+    /// about now. By default a slow subscription gets every record, later.
+    pub fn skip_on_lag(mut self) -> Self {
+        self.command.on_lag = OnLag::Skip.into();
+        self
+    }
+
+    /// Bytes of messages that the server can send before they are taken, 1 MiB by default and at least 1. The last message can
+    /// exceed them.
+    ///
+    /// In memory these take more than on the wire. A subscription holds at most 16 times this, and the longest
+    /// [message](crate::Builder::max_message_bytes) of the connection.
+    pub fn window(mut self, bytes: u32) -> Self {
+        self.window = u64::from(bytes.max(1));
+        self
+    }
+}
+
+/// A topic to read, by default all its partitions, from their ends on.
+#[derive(Debug, Clone, PartialEq)]
+#[must_use]
+pub struct Source(KafkaSource);
+
+impl Source {
+    /// The topic with this name.
+    pub fn new(topic: impl Into<String>) -> Self {
+        Self(KafkaSource { topic: topic.into(), ..Default::default() })
+    }
+
+    /// Reads only these partitions, at most 1,000. By default all, also those that the topic gets later, which are read from
+    /// their beginning.
+    pub fn partitions(mut self, partitions: impl IntoIterator<Item = i32>) -> Self {
+        self.0.partitions = partitions.into_iter().collect();
+        self
+    }
+
+    /// Begins here in each partition; at the end if every message is older than a time.
+    pub fn at(mut self, at: At) -> Self {
+        self.0.from = Some(From::Timestamp(at.timestamp()));
+        self
+    }
+
+    /// Begins at this offset in each partition.
+    pub fn offset(mut self, offset: i64) -> Self {
+        self.0.from = Some(From::Offset(offset));
+        self
+    }
+
+    /// Continues in this partition at `offset`. Others begin at their start, unless [`partitions`](Self::partitions) names them.
+    pub fn next(mut self, partition: i32, offset: i64) -> Self {
+        self.0.next.push(PartitionNext { partition, offset });
+        self
+    }
+
+    /// Fails if the topic has another id than this one of an earlier [subscription](crate::SubscribedTopic): it was deleted
+    /// and created anew, and other records are at its offsets.
+    pub fn topic_id(mut self, id: impl Into<Bytes>) -> Self {
+        self.0.topic_id = id.into();
+        self
+    }
+}
+
+/// Matches records by their key, or by the values of a header. Without a value, it matches if there is one that is not null.
+///
+/// A convenience, not a right: the route's grant decides what a client can read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub struct Filter(RecordFilter);
+
+impl Filter {
+    /// Matches by the record's key.
+    pub fn key() -> Self {
+        Self(RecordFilter::default())
+    }
+
+    /// Matches by any header with this key.
+    pub fn header(key: impl Into<String>) -> Self {
+        Self(RecordFilter { header: Some(key.into()), ..Default::default() })
+    }
+
+    /// Also matches this value.
+    pub fn equals(mut self, value: impl Into<Bytes>) -> Self {
+        self.0.equals.push(value.into());
+        self
+    }
+
+    /// Also matches values that begin with this.
+    pub fn starts_with(mut self, prefix: impl Into<Bytes>) -> Self {
+        self.0.prefixes.push(prefix.into());
+        self
+    }
+}
+
+const WINDOW: u64 = 1 << 20;

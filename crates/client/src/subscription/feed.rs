@@ -1,0 +1,158 @@
+//! The task behind a subscription: subscribes, hands out what arrives, and begins anew after a failure.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::{CmdCredit, CmdKafkaSubscribe, CmdPing, CmdUnsubscribe};
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+use tracing::debug;
+
+use super::credit::{Credit, cost};
+use super::resume::Resume;
+use super::update::{Delivery, Update};
+use crate::session::{Answers, Session};
+use crate::{Builder, Error, Subscribe, retry};
+
+pub(super) struct Feed {
+    /// None after a failure that a new one can mend.
+    session: Option<Arc<Session>>,
+    builder: Builder,
+    resume: Resume,
+    window: u64,
+    updates: mpsc::Sender<Result<Update, Error>>,
+    /// In a row, without progress between them.
+    failures: u32,
+}
+
+/// Why a command of the subscription is over.
+enum End {
+    /// Nobody takes updates any more.
+    Dropped,
+    /// The server sent more than there is room for. What came before that has been taken, the rest is read again.
+    Overrun,
+    Failed(Error),
+}
+
+impl From<Error> for End {
+    fn from(why: Error) -> Self {
+        Self::Failed(why)
+    }
+}
+
+impl Feed {
+    pub(super) fn new(
+        session: Arc<Session>,
+        builder: Builder,
+        Subscribe { command, window }: Subscribe,
+        updates: mpsc::Sender<Result<Update, Error>>,
+    ) -> Self {
+        let resume = Resume::new(CmdKafkaSubscribe { credit: Some(window), ..command });
+        Self { session: Some(session), builder, resume, window, updates, failures: 0 }
+    }
+
+    /// Runs until the subscription is dropped, or fails for good.
+    pub(super) async fn run(mut self) {
+        loop {
+            let Err(end) = self.subscribe().await;
+            let error = match end {
+                End::Dropped => return,
+                End::Overrun => continue,
+                End::Failed(error) => error,
+            };
+            self.failures = self.failures.saturating_add(1);
+            let Some(pause) = retry::resume_pause(&error, self.failures) else {
+                // Fails if the subscription was dropped a moment ago.
+                let _ = self.updates.send(Err(error)).await;
+                return;
+            };
+            debug!("failed to {error}, {} in a row, subscribing again in {pause:?}", self.failures);
+            if !matches!(error, Error::Command { .. }) {
+                self.session = None;
+            }
+            if self.updates.send(Ok(Update::Reconnecting { error, pause })).await.is_err()
+                || self.unless_dropped(sleep(pause)).await.is_err()
+            {
+                return;
+            }
+        }
+    }
+
+    /// Subscribes from where the last command ended.
+    async fn subscribe(&mut self) -> Result<Infallible, End> {
+        let session = match &self.session {
+            Some(session) => Arc::clone(session),
+            None => {
+                let connected = self.unless_dropped(self.builder.clone().connect()).await?;
+                let client = connected.map_err(|why| Error::reconnect(&why))?;
+                Arc::clone(self.session.insert(client.session))
+            }
+        };
+        let command = Req::CmdKafkaSubscribe(self.resume.command());
+        let opened = self.unless_dropped(session.open(command, self.room())).await?;
+        let mut answers = opened?;
+        let Err(end) = self.hand_out(&session, &mut answers).await;
+        // After an error of the server there is nothing to end, and an older one would not know how.
+        if !matches!(end, End::Failed(Error::Command { .. } | Error::CommandUnsupported { .. })) {
+            let end = Req::CmdUnsubscribe(CmdUnsubscribe { subscription: answers.sequence() });
+            let _ = timeout(self.builder.request_timeout, session.send(end)).await;
+        }
+        Err(end)
+    }
+
+    async fn hand_out(&mut self, session: &Session, answers: &mut Answers) -> Result<Infallible, End> {
+        let limit = self.builder.request_timeout;
+        let mut credit = Credit::new(self.window);
+        let mut is_subscribed = false;
+        loop {
+            let patience = if is_subscribed { SILENCE } else { limit };
+            let answer = match self.unless_dropped(timeout(patience, answers.next())).await? {
+                Ok(answer) => answer?.ok_or(End::Overrun)?,
+                Err(_) if is_subscribed => {
+                    // A connection that broke silently looks like topics without records.
+                    let ping = Req::CmdPing(CmdPing::default());
+                    self.unless_dropped(session.command(ping, limit)).await??;
+                    continue;
+                }
+                Err(_) => return Err(Error::Timeout { after: limit }.into()),
+            };
+            is_subscribed = true;
+            let Some(update) = Update::read(answer)? else { continue };
+            self.resume.advance(&update);
+            let mut bytes = 0;
+            if let Update::Delivery(Delivery { messages, .. }) = &update {
+                bytes = cost(messages);
+                self.failures = 0;
+            }
+            if let Update::CaughtUp { .. } = &update {
+                self.failures = 0;
+            }
+            self.updates.send(Ok(update)).await.map_err(|_| End::Dropped)?;
+            if let Some(bytes) = credit.take(bytes) {
+                let grant = Req::CmdCredit(CmdCredit { subscription: answers.sequence(), bytes });
+                // What has arrived is handed out first if the session is over.
+                let _ = self.unless_dropped(session.send(grant)).await?;
+            }
+        }
+    }
+
+    async fn unless_dropped<T>(&self, work: impl Future<Output = T>) -> Result<T, End> {
+        tokio::select! {
+            done = work => Ok(done),
+            () = self.updates.closed() => Err(End::Dropped),
+        }
+    }
+
+    /// For answers that have arrived and are not taken.
+    fn room(&self) -> usize {
+        let window = usize::try_from(self.window).unwrap_or(usize::MAX);
+        window.saturating_mul(DECODED).saturating_add(self.builder.max_message_bytes)
+    }
+}
+
+/// The memory of the smallest deliveries is at most this times their messages' bytes on the wire.
+const DECODED: usize = 16;
+/// How long a subscription hears nothing before it asks whether the server is still there.
+const SILENCE: Duration = Duration::from_secs(30);

@@ -1,0 +1,187 @@
+//! Where a subscription continues: a function of what it asked for and what it got.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use sluicegate_protocol::{CmdKafkaSubscribe, KafkaSource, PartitionNext};
+
+use super::update::{Delivery, Update};
+
+/// A subscription's command, and how far it has come.
+///
+/// Holds an entry for each partition that the server has named: at most 1,000, its limit, from an honest one.
+#[derive(Debug, Clone)]
+pub(super) struct Resume {
+    wanted: CmdKafkaSubscribe,
+    topics: BTreeMap<String, Topic>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Topic {
+    id: Bytes,
+    next: BTreeMap<i32, i64>,
+}
+
+impl Resume {
+    pub(super) fn new(wanted: CmdKafkaSubscribe) -> Self {
+        Self { wanted, topics: BTreeMap::new() }
+    }
+
+    /// Counts `update` as taken.
+    pub(super) fn advance(&mut self, update: &Update) {
+        match update {
+            Update::Subscribed(topics) => {
+                for subscribed in topics {
+                    let topic = self.topics.entry(subscribed.topic.clone()).or_default();
+                    topic.id.clone_from(&subscribed.topic_id);
+                    topic.next.extend(subscribed.partitions.iter().copied());
+                }
+            }
+            Update::Delivery(Delivery { topic, partition, next_offset, .. })
+            | Update::CaughtUp { topic, partition, next_offset }
+            | Update::Skipped { topic, partition, to: next_offset, .. } => {
+                let next = self.topics.get_mut(topic).and_then(|topic| topic.next.get_mut(partition));
+                if let Some(next) = next {
+                    *next = *next_offset;
+                }
+            }
+            Update::Retrying { .. } | Update::Reconnecting { .. } => {}
+        }
+    }
+
+    /// The command that continues after what was taken.
+    pub(super) fn command(&self) -> CmdKafkaSubscribe {
+        let sources = self.wanted.sources.iter().map(|source| self.source(source)).collect();
+        CmdKafkaSubscribe { sources, ..self.wanted.clone() }
+    }
+
+    fn source(&self, wanted: &KafkaSource) -> KafkaSource {
+        let Some(Topic { id, next }) = self.topics.get(&wanted.topic) else { return wanted.clone() };
+        let is_wanted =
+            |partition: &i32| wanted.partitions.is_empty() || wanted.partitions.contains(partition);
+        let next = next.iter().filter(|(partition, _)| is_wanted(partition));
+        let next = next.map(|(&partition, &offset)| PartitionNext { partition, offset }).collect();
+        KafkaSource { next, topic_id: id.clone(), ..wanted.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{At, Source, Subscribe, SubscribedTopic};
+
+    fn update(topic: &str, partition: i32, next_offset: i64) -> Update {
+        let (topic, messages, high_watermark) = (topic.to_owned(), Vec::new(), None);
+        Update::Delivery(Delivery { topic, partition, messages, next_offset, high_watermark })
+    }
+
+    fn subscribed(topic: &str, id: &'static str, partitions: &[(i32, i64)]) -> Update {
+        let (topic, topic_id, partitions) = (topic.to_owned(), id.into(), partitions.to_vec());
+        Update::Subscribed(vec![SubscribedTopic { topic, topic_id, partitions }])
+    }
+
+    #[test]
+    fn command_is_as_given_until_the_server_has_named_partitions() {
+        let wanted =
+            Subscribe::new([Source::new("a").at(At::Millis(5)), Source::new("b").next(1, 7)]).command;
+        let mut resume = Resume::new(wanted.clone());
+        // Of a topic that nobody asked for.
+        resume.advance(&update("c", 0, 9));
+        assert_eq!(resume.command(), wanted);
+    }
+
+    #[test]
+    fn command_continues_where_each_partition_was() {
+        let all = Source::new("a").at(At::Latest);
+        let mut resume = Resume::new(Subscribe::new([all, Source::new("b").partitions([1])]).command);
+        resume.advance(&subscribed("a", "id-a", &[(0, 5), (1, 6), (2, 7)]));
+        resume.advance(&subscribed("b", "id-b", &[(1, 3)]));
+        resume.advance(&update("a", 1, 9));
+        resume.advance(&Update::CaughtUp { topic: "a".into(), partition: 2, next_offset: 8 });
+        let cause = crate::SkipCause::Deleted;
+        resume.advance(&Update::Skipped { topic: "b".into(), partition: 1, from: 3, to: 30, cause });
+        // A partition that joins begins at its start, and has been named before the next failure.
+        resume.advance(&subscribed("a", "id-a", &[(3, 0)]));
+        let next = |entries: &[(i32, i64)]| -> Vec<PartitionNext> {
+            entries.iter().map(|&(partition, offset)| PartitionNext { partition, offset }).collect()
+        };
+        let command = resume.command();
+        let [a, b] = &command.sources[..] else { panic!("{command:?}") };
+        assert_eq!((&a.next, &a.topic_id[..]), (&next(&[(0, 5), (1, 9), (2, 8), (3, 0)]), &b"id-a"[..]));
+        assert_eq!((&b.next, &b.topic_id[..], &b.partitions), (&next(&[(1, 30)]), &b"id-b"[..], &vec![1]));
+    }
+
+    #[derive(Debug, Clone)]
+    enum Turn {
+        /// The connection is lost, and the subscription continued.
+        Cut,
+        /// The topic gets a partition.
+        Grow,
+        /// The server tells of new partitions.
+        Tell,
+        /// The server delivers this many records of a partition.
+        Deliver(usize, i64),
+    }
+
+    fn turn() -> impl Strategy<Value = Turn> {
+        let deliver =
+            (0..PARTITIONS, 1..20_i64).prop_map(|(partition, count)| Turn::Deliver(partition, count));
+        prop_oneof![2 => Just(Turn::Cut), 1 => Just(Turn::Grow), 1 => Just(Turn::Tell), 8 => deliver]
+    }
+
+    /// Where a server begins to read each partition, and tells so.
+    fn subscribe(resume: &mut Resume, partitions: usize) -> Vec<i64> {
+        let [source] = &resume.command().sources[..] else { panic!("not one source") };
+        let begin = |partition| {
+            let next = source.next.iter().find(|next| next.partition == partition);
+            next.map_or(0, |next| next.offset)
+        };
+        let begins: Vec<i64> = numbers(0..partitions).map(begin).collect();
+        let told: Vec<_> = numbers(0..partitions).zip(begins.iter().copied()).collect();
+        resume.advance(&subscribed("a", "", &told));
+        begins
+    }
+
+    fn numbers(partitions: std::ops::Range<usize>) -> impl Iterator<Item = i32> {
+        partitions.map(|partition| i32::try_from(partition).unwrap())
+    }
+
+    proptest! {
+        #[test]
+        fn each_record_is_read_once_and_in_order(turns in prop::collection::vec(turn(), 0..300)) {
+            let mut resume = Resume::new(Subscribe::new([Source::new("a").at(At::Earliest)]).command);
+            let mut partitions = 2;
+            let mut read = vec![Vec::new(); PARTITIONS];
+            let mut positions = subscribe(&mut resume, partitions);
+            let rest = (0..PARTITIONS).map(|partition| Turn::Deliver(partition, RECORDS));
+            for turn in turns.into_iter().chain([Turn::Cut]).chain(rest) {
+                match turn {
+                    Turn::Cut => positions = subscribe(&mut resume, partitions),
+                    Turn::Grow => partitions = PARTITIONS.min(partitions.saturating_add(1)),
+                    Turn::Tell => {
+                        let new: Vec<_> = numbers(positions.len()..partitions).map(|number| (number, 0)).collect();
+                        resume.advance(&subscribed("a", "", &new));
+                        positions.resize(partitions, 0);
+                    }
+                    Turn::Deliver(partition, count) => {
+                        let Some(at) = positions.get_mut(partition) else { continue };
+                        let next = RECORDS.min(at.saturating_add(count));
+                        read[partition].extend(*at..next);
+                        *at = next;
+                        resume.advance(&update("a", i32::try_from(partition).unwrap(), next));
+                    }
+                }
+            }
+            for read in &read[..partitions] {
+                prop_assert_eq!(read, &(0..RECORDS).collect::<Vec<_>>());
+            }
+        }
+    }
+
+    /// The most that a topic gets.
+    const PARTITIONS: usize = 6;
+    /// Of each partition.
+    const RECORDS: i64 = 100;
+}

@@ -1,0 +1,146 @@
+//! What a subscription tells.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use sluicegate_protocol::kafka_subscription_event::skipped::Cause;
+use sluicegate_protocol::kafka_subscription_event::{self, Event};
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_protocol::{self as protocol, KafkaDeliveryResp, KafkaMessage};
+
+use crate::Error;
+use crate::client::mismatch;
+
+/// What happened to a [`Subscription`](crate::Subscription).
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Update {
+    /// The subscription has begun, or continues: all its partitions. Or topics have more partitions: the new ones.
+    Subscribed(Vec<SubscribedTopic>),
+    /// Messages of a partition.
+    Delivery(Delivery),
+    /// The end of a log has been reached: for the first time, or again after the subscription was behind.
+    CaughtUp {
+        /// The topic's name.
+        topic: String,
+        /// The partition's number.
+        partition: i32,
+        /// The offset of the next message to be written.
+        next_offset: i64,
+    },
+    /// Records will not be delivered.
+    Skipped {
+        /// The topic's name.
+        topic: String,
+        /// The partition's number.
+        partition: i32,
+        /// The first offset that is skipped.
+        from: i64,
+        /// The offset that the subscription continues from.
+        to: i64,
+        /// Why.
+        cause: Cause,
+    },
+    /// Kafka cannot be read at the moment. The server tries on, and tells with [`CaughtUp`](Self::CaughtUp) when it is over.
+    Retrying {
+        /// The topic's name.
+        topic: String,
+        /// A partition that cannot be read; there can be others.
+        partition: i32,
+        /// The problem, an [`Error::Command`].
+        error: Error,
+        /// When it was first noticed, in milliseconds since 1970-01-01T00:00:00Z.
+        since: i64,
+    },
+    /// The subscription failed, and continues where it was after a pause.
+    Reconnecting {
+        /// The problem.
+        error: Error,
+        /// How long it waits.
+        pause: Duration,
+    },
+}
+
+/// A topic of a subscription.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SubscribedTopic {
+    /// Its name.
+    pub topic: String,
+    /// Distinguishes it from others of the same name, before or after it. Empty before Kafka 2.8.
+    pub topic_id: Bytes,
+    /// Its partitions, and where each begins.
+    pub partitions: Vec<(i32, i64)>,
+}
+
+/// Messages of one partition.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Delivery {
+    /// The topic's name.
+    pub topic: String,
+    /// The partition's number.
+    pub partition: i32,
+    /// In the order of their offsets. None if there was nothing to deliver in a part of the log, because of filters or gaps.
+    ///
+    /// Keys and values are views into the delivery, not copies: keeping one keeps the whole delivery in memory.
+    pub messages: Vec<KafkaMessage>,
+    /// Where to continue, with [`Source::next`](crate::Source::next) of a later subscription.
+    pub next_offset: i64,
+    /// The log end, up to the server's `read.cache_ms` old; `None` if it is unknown.
+    pub high_watermark: Option<i64>,
+}
+
+impl Delivery {
+    /// How far the log end is ahead, in offsets; 0 if it is unknown.
+    pub fn behind(&self) -> u64 {
+        let behind = self.high_watermark.map_or(0, |end| end.saturating_sub(self.next_offset));
+        u64::try_from(behind).unwrap_or(0)
+    }
+}
+
+impl Update {
+    /// An answer of the server; none for an event that this client does not know.
+    ///
+    /// # Errors
+    /// [`Error::Protocol`] if the answer is none to a subscription.
+    pub(super) fn read(answer: Resp) -> Result<Option<Self>, Error> {
+        match answer {
+            Resp::KafkaSubscribedResp(answer) => {
+                Ok(Some(Self::Subscribed(answer.topics.into_iter().map(subscribed).collect())))
+            }
+            Resp::KafkaDeliveryResp(answer) => Ok(Some(Self::Delivery(delivery(answer)))),
+            Resp::KafkaSubscriptionEvent(answer) => Ok(answer.event.map(event)),
+            other => Err(mismatch("a subscription's message", &other)),
+        }
+    }
+}
+
+fn subscribed(topic: protocol::SubscribedTopic) -> SubscribedTopic {
+    let protocol::SubscribedTopic { topic, topic_id, partitions } = topic;
+    let partitions = partitions.into_iter().map(|next| (next.partition, next.offset)).collect();
+    SubscribedTopic { topic, topic_id, partitions }
+}
+
+fn delivery(answer: KafkaDeliveryResp) -> Delivery {
+    let KafkaDeliveryResp { messages, topic, partition, next_offset, high_watermark } = answer;
+    let high_watermark = (high_watermark >= 0).then_some(high_watermark);
+    Delivery { topic, partition, messages, next_offset, high_watermark }
+}
+
+fn event(event: Event) -> Update {
+    use kafka_subscription_event::{CaughtUp, Retrying, Skipped};
+    match event {
+        Event::CaughtUp(CaughtUp { topic, partition, next_offset }) => {
+            Update::CaughtUp { topic, partition, next_offset }
+        }
+        Event::Skipped(event) => {
+            let cause = event.cause();
+            let Skipped { topic, partition, from, to, .. } = event;
+            Update::Skipped { topic, partition, from, to, cause }
+        }
+        Event::Retrying(Retrying { topic, partition, error, since }) => {
+            Update::Retrying { topic, partition, error: Error::command(error.unwrap_or_default()), since }
+        }
+    }
+}

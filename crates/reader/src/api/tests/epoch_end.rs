@@ -1,0 +1,50 @@
+//! OffsetForLeaderEpoch.
+
+use kafka_protocol::messages;
+use kafka_protocol::messages::offset_for_leader_epoch_response::{
+    EpochEndOffset, OffsetForLeaderEpochResponse, OffsetForLeaderTopicResult,
+};
+
+use super::*;
+use crate::api::EpochEndAnswer;
+use crate::api::request::topic_name;
+use crate::error_code::ErrorCode;
+
+pub(super) fn epoch_end_request() -> EpochEndRequest<'static> {
+    EpochEndRequest { topic: "t", partition: 3, leader_epoch: 7, epoch: 5 }
+}
+
+fn response(partition: EpochEndOffset) -> OffsetForLeaderEpochResponse {
+    let topic =
+        OffsetForLeaderTopicResult::default().with_topic(topic_name("t")).with_partitions(vec![partition]);
+    OffsetForLeaderEpochResponse::default().with_topics(vec![topic])
+}
+
+#[test]
+fn broker_decodes_epoch_end() {
+    for version in EpochEndRequest::VERSIONS {
+        let request: messages::OffsetForLeaderEpochRequest = received(&epoch_end_request(), version);
+        let partition = &request.topics[0].partitions[0];
+        assert_eq!((request.replica_id.0, &request.topics[0].topic.0[..]), (-1, "t"));
+        assert_eq!((partition.partition, partition.current_leader_epoch, partition.leader_epoch), (3, 7, 5));
+    }
+}
+
+#[test]
+fn end_of_an_epoch_is_decoded() {
+    let partition = || EpochEndOffset::default().with_partition(3);
+    let found = response(partition().with_leader_epoch(4).with_end_offset(42));
+    check(&epoch_end_request(), |_| found.clone(), |_| EpochEndAnswer { error: None, offset: 42 });
+    let fenced = response(partition().with_error_code(74));
+    check(
+        &epoch_end_request(),
+        |_| fenced.clone(),
+        |_| EpochEndAnswer { error: ErrorCode::of(74), offset: -1 },
+    );
+}
+
+#[test]
+fn end_for_another_partition_is_rejected() {
+    let bytes = sent(&response(EpochEndOffset::default().with_partition(4)), 4);
+    assert_eq!(read(&epoch_end_request(), 4, bytes), Err(WireError::Partition));
+}

@@ -1,0 +1,203 @@
+//! Measures live delivery to many sockets beside nats-server's own WebSocket endpoint, which keeps messages in memory only and has no
+//! gateway in front. All clients are the same code ([`watch`]); what did not arrive does not count.
+//!
+//! 1. [`server`]: starts either system, subscribes, publishes
+//! 2. [`watch`]: sockets that note when each record arrives
+//! 3. here: the scenarios, in turns, and the medians
+
+mod server;
+mod watch;
+
+use std::time::Duration;
+
+use sluicegate_tests::process::allow_many_files;
+use tokio::time::{Instant, interval, sleep};
+
+use self::server::{Kind, Server};
+use self::watch::Watchers;
+use crate::report::{percentiles, say};
+use crate::{Failure, Plan};
+
+pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
+    say(&format!(
+        "live      {SOCKETS} sockets on one partition, records of {VALUE} bytes, {ROUNDS} runs in turns, medians"
+    ));
+    allow_many_files()?;
+    flood(plan).await?;
+    for rate in RATES {
+        trickle(plan, rate).await?;
+    }
+    stuck(plan).await?;
+    idle(plan).await
+}
+
+/// As fast as it goes.
+async fn flood(plan: &Plan) -> Result<(), Failure> {
+    let mut speeds = [Vec::new(), Vec::new()];
+    for _ in 0..ROUNDS {
+        for (kind, speeds) in Kind::BOTH.into_iter().zip(&mut speeds) {
+            let server = Server::start(kind, plan, 1).await?;
+            let watchers = Watchers::open(&server, SOCKETS, 0).await;
+            let before = server.usage()?;
+            let start = Instant::now();
+            server.publish_fast(FLOOD).await?;
+            let delivered = watchers.until(SOCKETS * FLOOD, Duration::from_secs(60)).await;
+            let seconds = watchers.last().saturating_duration_since(start).as_secs_f64();
+            let cpu = server.usage()?.cpu_since(before);
+            speeds.push((delivered as f64 / seconds, cpu / delivered as f64 * 1e6, delivered));
+        }
+    }
+    for (kind, speeds) in Kind::BOTH.into_iter().zip(&speeds) {
+        let of = |of: fn(&(f64, f64, usize)) -> f64| median(speeds.iter().map(of));
+        let (speed, cpu) = (of(|run| run.0), of(|run| run.1));
+        let arrived = of(|run| run.2 as f64) / (SOCKETS * FLOOD) as f64 * 100.0;
+        say(&format!(
+            "flood     {:<10} {:.2} M deliveries/s, {cpu:.2} µs of CPU each, {arrived:.0} % arrived",
+            kind.name(),
+            speed / 1e6
+        ));
+    }
+    let [ours, theirs] = speeds.map(|speeds| median(speeds.iter().map(|run| run.0)));
+    say(&format!("flood     ratio {:.2} (target 1.5)", ours / theirs));
+    Ok(())
+}
+
+/// Records at a steady rate: how late they are, and what they cost.
+async fn trickle(plan: &Plan, rate: u32) -> Result<(), Failure> {
+    let mut runs = [Vec::new(), Vec::new()];
+    for _ in 0..ROUNDS {
+        for (kind, runs) in Kind::BOTH.into_iter().zip(&mut runs) {
+            let server = Server::start(kind, plan, 1).await?;
+            let watchers = Watchers::open(&server, SOCKETS, 0).await;
+            runs.push(steady(&server, &watchers, rate).await?);
+        }
+    }
+    let [ours, theirs] = runs.map(|runs| Steady::median(&runs));
+    let rate = format!("{rate}/s");
+    for (kind, Steady { p50, p99, cpu }) in [(Kind::Sluicegate, ours), (Kind::Nats, theirs)] {
+        let name = kind.name();
+        say(&format!(
+            "{rate:<9} {name:<10} p50 {p50:.2} ms, p99 {p99:.2} ms, {cpu:.1} µs of CPU for each delivery"
+        ));
+    }
+    let (p50, p99, cpu) = (ours.p50 / theirs.p50, ours.p99 / theirs.p99, ours.cpu / theirs.cpu);
+    say(&format!("{rate:<9} ratio p50 {p50:.2}, p99 {p99:.2}, CPU {cpu:.2} (targets 1, 1.5, 1.5)"));
+    Ok(())
+}
+
+/// A run at a steady rate.
+#[derive(Debug, Clone, Copy)]
+struct Steady {
+    /// Milliseconds from the acknowledgement of a record to a socket.
+    p50: f64,
+    p99: f64,
+    /// Microseconds for each delivery.
+    cpu: f64,
+}
+
+impl Steady {
+    fn median(runs: &[Self]) -> Self {
+        let of = |of: fn(&Self) -> f64| median(runs.iter().map(of));
+        Self { p50: of(|run| run.p50), p99: of(|run| run.p99), cpu: of(|run| run.cpu) }
+    }
+}
+
+/// Publishes at this rate, after a second that does not count.
+async fn steady(server: &Server, watchers: &Watchers, rate: u32) -> Result<Steady, Failure> {
+    let mut ticks = interval(Duration::from_secs(1) / rate);
+    // Connections and caches are warm after some.
+    for _ in 0..rate {
+        ticks.tick().await;
+        server.publish().await?;
+    }
+    let first = server.published();
+    watchers.until(watchers.len() * first, PATIENCE).await;
+    let before = server.usage()?;
+    let mut acknowledged = Vec::new();
+    for _ in 0..rate * STEADY_SECONDS {
+        ticks.tick().await;
+        acknowledged.push(server.publish().await?);
+    }
+    watchers.until(watchers.len() * server.published(), PATIENCE).await;
+    let cpu = server.usage()?.cpu_since(before);
+    let took: Vec<Duration> = watchers
+        .arrivals()
+        .into_iter()
+        .filter_map(|(number, at)| {
+            Some(at.saturating_duration_since(*acknowledged.get(number.checked_sub(first)?)?))
+        })
+        .collect();
+    if took.len() < watchers.len() * acknowledged.len() {
+        say(&format!(
+            "          {} of {} deliveries arrived",
+            took.len(),
+            watchers.len() * acknowledged.len()
+        ));
+    }
+    let (p50, p99) = percentiles(&took);
+    Ok(Steady { p50: p50 * 1e3, p99: p99 * 1e3, cpu: cpu / took.len() as f64 * 1e6 })
+}
+
+/// What clients that read nothing do to the others.
+async fn stuck(plan: &Plan) -> Result<(), Failure> {
+    let mut runs = [Vec::new(), Vec::new()];
+    for _ in 0..ROUNDS {
+        for (stuck, runs) in [0, STUCK].into_iter().zip(&mut runs) {
+            let server = Server::start(Kind::Sluicegate, plan, 1).await?;
+            let watchers = Watchers::open(&server, SOCKETS - STUCK, stuck).await;
+            // More than what connections have room for.
+            server.publish_fast(STUCK_FLOOD).await?;
+            runs.push(steady(&server, &watchers, RATES[0]).await?);
+        }
+    }
+    let [without, with] = runs.map(|runs| Steady::median(&runs).p99);
+    say(&format!(
+        "stuck     p99 {with:.2} ms beside {STUCK} stuck clients, {without:.2} ms without: ratio {:.2} (target 1.5)",
+        with / without
+    ));
+    Ok(())
+}
+
+/// Subscribers of many partitions to which nothing is written.
+async fn idle(plan: &Plan) -> Result<(), Failure> {
+    let server = Server::start(Kind::Sluicegate, plan, IDLE_PARTITIONS).await?;
+    // What all share is there before.
+    let _first = Watchers::open(&server, IDLE_PARTITIONS as usize, 0).await;
+    sleep(QUIET).await;
+    let before = server.usage()?;
+    let _idle = Watchers::open(&server, IDLE, 0).await;
+    sleep(QUIET).await;
+    let (opened, start) = (server.usage()?, Instant::now());
+    sleep(QUIET * 2).await;
+    let after = server.usage()?;
+    let cpu = after.cpu_since(opened) / start.elapsed().as_secs_f64() * 100.0;
+    let each = |of: fn(&server::Usage) -> u64| of(&after).saturating_sub(of(&before)) / IDLE as u64 / 1024;
+    let (bridge, envoy) = (each(|usage| usage.bridge_bytes), each(|usage| usage.gateway_bytes));
+    say(&format!(
+        "idle      {IDLE} subscribers of {IDLE_PARTITIONS} partitions: {cpu:.1} % of a core (target 2), {bridge} KiB in the bridge and {envoy} KiB in Envoy each (target 60)"
+    ));
+    Ok(())
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}
+
+const SOCKETS: usize = 1000;
+/// Bytes of a record's value.
+const VALUE: usize = 100;
+const ROUNDS: usize = 5;
+/// Records of a flood.
+const FLOOD: usize = 40_000;
+/// Records a second.
+const RATES: [u32; 2] = [20, 60];
+const STEADY_SECONDS: u32 = 10;
+const STUCK: usize = 100;
+/// Records before the measurement beside stuck clients.
+const STUCK_FLOOD: usize = 20_000;
+const IDLE: usize = 10_000;
+const IDLE_PARTITIONS: i32 = 100;
+const QUIET: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(20);

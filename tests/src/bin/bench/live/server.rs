@@ -1,0 +1,221 @@
+//! One of the two systems.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::{CmdKafkaSubscribe, KafkaSource};
+use sluicegate_tests::folder::Folder;
+use sluicegate_tests::kafka::Kafka;
+use sluicegate_tests::nats::Nats;
+use sluicegate_tests::raw::{BINARY, Raw, Upgrade, masked, request};
+use sluicegate_tests::stack::{Setup, Stack};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::VALUE;
+use crate::{Failure, Plan};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Sluicegate,
+    Nats,
+}
+
+/// A running system with one topic.
+pub(super) struct Server {
+    system: System,
+    partitions: i32,
+    published: AtomicUsize,
+}
+
+enum System {
+    Sluicegate { stack: Box<Stack>, _kafka: Kafka, topic: String, producer: FutureProducer },
+    Nats { server: Nats, publisher: Mutex<BufReader<TcpStream>>, _folder: Folder },
+}
+
+/// What the system's processes have used.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Usage {
+    cpu: Duration,
+    pub(super) bridge_bytes: u64,
+    pub(super) gateway_bytes: u64,
+}
+
+impl Kind {
+    pub(super) const BOTH: [Self; 2] = [Self::Sluicegate, Self::Nats];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Sluicegate => "Sluicegate",
+            Self::Nats => "nats",
+        }
+    }
+}
+
+impl Server {
+    pub(super) async fn start(kind: Kind, plan: &Plan, partitions: i32) -> Result<Self, Failure> {
+        let system = match kind {
+            Kind::Sluicegate => {
+                let kafka = Kafka::start().await?;
+                let topic = kafka.topic("live", partitions, &[]).await?;
+                let setup =
+                    Setup { concurrency: plan.concurrency, ..Setup::new(plan.profile, kafka.bootstrap()) };
+                let mut stack = Stack::start(setup).await?;
+                stack.ready_within(Duration::from_secs(30)).await?;
+                let mut config = ClientConfig::new();
+                config.set("bootstrap.servers", kafka.bootstrap()).set("linger.ms", "0");
+                config.set("queue.buffering.max.messages", "1000000");
+                System::Sluicegate {
+                    stack: Box::new(stack),
+                    _kafka: kafka,
+                    topic,
+                    producer: config.create()?,
+                }
+            }
+            Kind::Nats => {
+                let folder = Folder::new("nats")?;
+                let server = Nats::start(folder.path()).await?;
+                let mut publisher = BufReader::new(TcpStream::connect(server.client()).await?);
+                publisher.get_ref().set_nodelay(true)?;
+                publisher.write_all(b"CONNECT {\"verbose\":false}\r\n").await?;
+                System::Nats { server, publisher: Mutex::new(publisher), _folder: folder }
+            }
+        };
+        Ok(Self { system, partitions, published: AtomicUsize::new(0) })
+    }
+
+    /// A socket that has sent its subscription. Sockets share the partitions evenly.
+    pub(super) async fn subscribed(&self, number: usize) -> Raw {
+        match &self.system {
+            System::Sluicegate { stack, topic, .. } => {
+                let mut raw = Raw::open(stack.gateway()).await;
+                let partition = i32::try_from(number).unwrap_or_default() % self.partitions;
+                let source =
+                    KafkaSource { topic: topic.clone(), partitions: vec![partition], ..Default::default() };
+                let command = CmdKafkaSubscribe { sources: vec![source], ..Default::default() };
+                raw.write(request(1, Req::CmdKafkaSubscribe(command))).await;
+                // What is subscribed, and that the end has been reached.
+                for _ in 0..2 {
+                    raw.frame().await;
+                }
+                raw
+            }
+            System::Nats { server, .. } => {
+                let mut raw = Raw::connect(server.websocket()).await.upgraded(&Upgrade::to("/")).await;
+                // INFO
+                raw.frame().await;
+                raw.write(masked(BINARY, b"CONNECT {\"verbose\":false}\r\nSUB live 1\r\nPING\r\n")).await;
+                // PONG
+                raw.frame().await;
+                raw
+            }
+        }
+    }
+
+    /// Publishes a record, and tells when it was acknowledged.
+    pub(super) async fn publish(&self) -> Result<Instant, Failure> {
+        let value = value(self.published.fetch_add(1, Ordering::Relaxed));
+        match &self.system {
+            System::Sluicegate { topic, producer, .. } => {
+                let record = FutureRecord::<[u8], [u8]>::to(topic).partition(0).payload(&value);
+                producer
+                    .send_result(record)
+                    .map_err(|(error, _)| error)?
+                    .await?
+                    .map_err(|(error, _)| error)?;
+            }
+            System::Nats { publisher, .. } => {
+                let mut publisher = publisher.lock().await;
+                let message = [b"PUB live 100\r\n", &value[..], b"\r\nPING\r\n"].concat();
+                publisher.write_all(&message).await?;
+                pong(&mut publisher).await?;
+            }
+        }
+        Ok(Instant::now())
+    }
+
+    /// Publishes records without a pause, and waits until all are acknowledged.
+    pub(super) async fn publish_fast(&self, count: usize) -> Result<(), Failure> {
+        let first = self.published.fetch_add(count, Ordering::Relaxed);
+        match &self.system {
+            System::Sluicegate { topic, producer, .. } => {
+                let mut sent = Vec::with_capacity(count);
+                for number in first..first + count {
+                    let value = value(number);
+                    let record = FutureRecord::<[u8], [u8]>::to(topic).partition(0).payload(&value);
+                    sent.push(producer.send_result(record).map_err(|(error, _)| error)?);
+                }
+                for sent in sent {
+                    sent.await?.map_err(|(error, _)| error)?;
+                }
+            }
+            System::Nats { publisher, .. } => {
+                let mut publisher = publisher.lock().await;
+                // In large writes: the server batches what it reads together.
+                let message = |number| [b"PUB live 100\r\n", &value(number)[..], b"\r\n"].concat();
+                let messages: Vec<u8> = (first..first + count).flat_map(message).collect();
+                publisher.write_all(&messages).await?;
+                publisher.write_all(b"PING\r\n").await?;
+                pong(&mut publisher).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The number of records so far.
+    pub(super) fn published(&self) -> usize {
+        self.published.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn usage(&self) -> Result<Usage, Failure> {
+        Ok(match &self.system {
+            System::Sluicegate { stack, .. } => {
+                let (bridge, envoy) = (stack.bridge.process.usage()?, stack.envoy().process.usage()?);
+                Usage {
+                    cpu: bridge.cpu + envoy.cpu,
+                    bridge_bytes: bridge.resident_bytes,
+                    gateway_bytes: envoy.resident_bytes,
+                }
+            }
+            System::Nats { server, .. } => {
+                let usage = server.process.usage()?;
+                Usage { cpu: usage.cpu, bridge_bytes: usage.resident_bytes, gateway_bytes: 0 }
+            }
+        })
+    }
+}
+
+impl Usage {
+    /// Seconds.
+    pub(super) fn cpu_since(&self, before: Self) -> f64 {
+        self.cpu.saturating_sub(before.cpu).as_secs_f64()
+    }
+}
+
+/// The marker and the number of a record, filled up.
+fn value(number: usize) -> Vec<u8> {
+    let mut value = super::watch::MARKER.to_vec();
+    value.extend(format!("{number:08}").bytes());
+    value.resize(VALUE, b'.');
+    value
+}
+
+/// Waits until all before the last PING has been taken.
+async fn pong(publisher: &mut BufReader<TcpStream>) -> Result<(), Failure> {
+    let mut line = String::new();
+    loop {
+        line.clear();
+        publisher.read_line(&mut line).await?;
+        match line.trim_end() {
+            "PONG" => return Ok(()),
+            "PING" => publisher.write_all(b"PONG\r\n").await?,
+            info if info.starts_with("INFO") => {}
+            other => return Err(format!("nats-server said {other:?}").into()),
+        }
+    }
+}

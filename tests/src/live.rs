@@ -1,0 +1,144 @@
+//! Checks live delivery: subscribers of all kinds run while brokers, bridge and gateway are killed and restarted, and each of them,
+//! resuming as the documents say, must end with exactly the records of its partitions.
+//!
+//! 1. [`Setup`]: a cluster of three brokers, and a stack in front of it
+//! 2. `writers`: write numbered records to all partitions
+//! 3. `chaos`: kills and restarts
+//! 4. `subscriber`: what a client does, over a `connection` of its kind
+//! 5. [`check`]: starts all of them, and compares what each has received with the logs
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "test code: a failure is a panic")]
+
+mod chaos;
+mod connection;
+mod position;
+mod subscriber;
+mod writers;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sluicegate_protocol::KafkaMessage;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use self::subscriber::{Report, Subscriber};
+use crate::envoy::{plugin, routes};
+use crate::kafka::{self, Kafka};
+use crate::random::Random;
+use crate::stack::{self, Stack};
+use crate::way::Way;
+
+/// What is checked, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub struct Setup {
+    /// The way in.
+    pub way: Way,
+    /// Subscribers, which have all kinds in turn.
+    pub subscribers: usize,
+    /// How long things are killed and restarted.
+    pub duration: Duration,
+    /// Makes what happens reproducible, as far as the machine's timing allows.
+    pub seed: u64,
+}
+
+/// What happened.
+#[derive(Debug, Default)]
+pub struct Summary {
+    /// Records in the logs.
+    pub records: usize,
+    /// Records that all subscribers have received.
+    pub delivered: usize,
+    /// Connections that they have opened.
+    pub connections: usize,
+    /// Kills and restarts, by what was killed.
+    pub kills: BTreeMap<&'static str, usize>,
+}
+
+/// Runs a check. Panics if a subscriber has missed or repeated a record, or gets none any more.
+pub async fn check(setup: Setup) -> Summary {
+    let Setup { way, subscribers, duration, seed } = setup;
+    let brokers = kafka::Setup { nodes: 3, properties: PROPERTIES.to_owned(), ..kafka::Setup::default() };
+    let mut kafka = Kafka::start_with(brokers).await.unwrap();
+    let topic: Arc<str> = kafka.topic("checked", PARTITIONS, &[]).await.unwrap().into();
+    let envoy_edits = vec![plugin("", &[r#"{"path": "/kafka", "type": "rest"}"#]), routes(&["/kafka"])];
+    let setup = stack::Setup { envoy_edits, ..stack::Setup::new(way, kafka.bootstrap()) };
+    let mut stack = Stack::start(setup).await.unwrap();
+    stack.ready_within(Duration::from_secs(60)).await.unwrap();
+
+    let mut random = Random::new(seed);
+    let (tell_ends, ends) = watch::channel(None);
+    let mut running = JoinSet::new();
+    for number in 0..subscribers {
+        let random = Random::new(random.next());
+        let subscriber = Subscriber::new(number, stack.gateway(), Arc::clone(&topic), PARTITIONS, random);
+        running.spawn(subscriber.run(ends.clone()));
+    }
+    let writers = writers::start(&kafka, &topic, PARTITIONS);
+    let kills = chaos::run(&mut kafka, &mut stack, duration, &mut random).await;
+    writers.stop().await;
+
+    let logs: BTreeMap<i32, Vec<KafkaMessage>> =
+        (0..PARTITIONS).map(|partition| (partition, kafka.read(&topic, partition))).collect();
+    let end = |log: &Vec<KafkaMessage>| log.last().map_or(0, |last| last.offset.saturating_add(1));
+    tell_ends.send_replace(Some(logs.iter().map(|(partition, log)| (*partition, end(log))).collect()));
+    let records = logs.values().map(Vec::len).sum();
+    let mut summary = Summary { records, kills, ..Summary::default() };
+    while let Some(report) = timeout(LAST, running.join_next()).await.unwrap_or_else(|_| {
+        panic!(
+            "{} of {subscribers} subscribers do not reach the ends of the logs within {LAST:?}",
+            running.len()
+        )
+    }) {
+        let report = report.unwrap();
+        compare(&report, &logs);
+        summary.delivered = summary.delivered.saturating_add(report.count());
+        summary.connections = summary.connections.saturating_add(report.connections);
+    }
+    summary
+}
+
+/// Panics unless the subscriber has received the records that it wanted, in order.
+fn compare(report: &Report, logs: &BTreeMap<i32, Vec<KafkaMessage>>) {
+    for (partition, got) in &report.records {
+        let Report { number, kind, connections, .. } = report;
+        let want = logs.get(partition).into_iter().flatten().filter(|message| kind.wants(message));
+        let want: Vec<i64> = want.map(|message| message.offset).collect();
+        if *got != want {
+            let at = got
+                .iter()
+                .zip(&want)
+                .position(|(got, want)| got != want)
+                .unwrap_or(got.len().min(want.len()));
+            panic!(
+                "subscriber {number} ({kind:?}, {connections} connections), partition {partition}: record {at} has offset {:?} instead of {:?}, {} records instead of {}",
+                got.get(at),
+                want.get(at),
+                got.len(),
+                want.len(),
+            );
+        }
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { records, delivered, connections, kills } = self;
+        write!(
+            f,
+            "{delivered} deliveries of {records} records over {connections} connections; killed: {kills:?}"
+        )
+    }
+}
+
+/// What all subscribers share of the topic; some read a part of it.
+const PARTITIONS: i32 = 12;
+
+/// A record that is acknowledged is on two nodes, and one of them leads next.
+const PROPERTIES: &str = "min.insync.replicas=2\nunclean.leader.election.enable=false\n";
+
+/// How long the subscribers have to reach the ends of the logs. A broken connection to a broker can take 30 s.
+const LAST: Duration = Duration::from_secs(90);

@@ -1,0 +1,66 @@
+//! Kills brokers, bridge and gateway, and starts them again.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::kafka::Kafka;
+use crate::random::Random;
+use crate::stack::Stack;
+use crate::way::Way;
+
+/// Goes on for this time, and counts the kills. All parts run afterwards.
+pub(super) async fn run(
+    kafka: &mut Kafka,
+    stack: &mut Stack,
+    duration: Duration,
+    random: &mut Random,
+) -> BTreeMap<&'static str, usize> {
+    let (start, mut kills) = (Instant::now(), BTreeMap::new());
+    // Most subscribers are there before it begins.
+    sleep(PAUSE).await;
+    while start.elapsed() < duration {
+        let killed = match random.below(4) {
+            0 => {
+                stack.bridge.process.kill();
+                sleep(DOWN).await;
+                stack.bridge.up().await.unwrap();
+                "bridge"
+            }
+            1 => {
+                stack.bridge.process.terminate();
+                let _ = stack.bridge.process.wait(DRAIN).await;
+                stack.bridge.up().await.unwrap();
+                "bridge, drained"
+            }
+            2 if matches!(stack.way(), Way::Tunnel | Way::Internal) => {
+                stack.envoy_mut().process.kill();
+                sleep(DOWN).await;
+                stack.envoy_mut().up().await.unwrap();
+                "Envoy"
+            }
+            _ => {
+                let at = random.below(kafka.nodes.len());
+                if let Some(node) = kafka.nodes.get_mut(at) {
+                    node.process.kill();
+                }
+                sleep(DOWN).await;
+                // A record is acknowledged by two nodes: one is killed at a time.
+                kafka.up_only(at.saturating_add(1)).await.unwrap();
+                "broker"
+            }
+        };
+        let count: &mut usize = kills.entry(killed).or_default();
+        *count = count.saturating_add(1);
+        sleep(PAUSE).await;
+    }
+    kills
+}
+
+/// How long a part stays away.
+const DOWN: Duration = Duration::from_secs(1);
+/// Between two kills.
+const PAUSE: Duration = Duration::from_secs(2);
+/// The time for a drain: the bridge's default.
+const DRAIN: Duration = Duration::from_secs(11);

@@ -1,0 +1,62 @@
+//! The ways to subscribe.
+
+mod events;
+mod json;
+mod session;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use self::events::Events;
+use self::json::Json;
+use self::session::Session;
+use super::position::{Position, Told};
+
+/// What a client wants.
+#[derive(Debug, Clone)]
+pub(super) struct Wish {
+    pub(super) topic: Arc<str>,
+    /// None: all.
+    pub(super) partitions: Vec<i32>,
+    /// The key of the records.
+    pub(super) filter: Option<Bytes>,
+    /// Bytes that it can take at a time.
+    pub(super) credit: Option<u64>,
+}
+
+/// An open subscription.
+pub(super) enum Connection {
+    Session(Session),
+    Json(Json),
+    Events(Events),
+}
+
+impl Connection {
+    /// Subscribes from `position` on, or from the beginning. `None`: the connection was refused or lost. The number decides its kind.
+    pub(super) async fn open(
+        number: usize,
+        gateway: SocketAddr,
+        wish: &Wish,
+        position: &Position,
+    ) -> Option<Self> {
+        match number % 4 {
+            0 => Json::open(gateway, wish, position).await.map(Self::Json),
+            // A stream of events is about a topic or a partition, and says where it is by an id of the bridge's own.
+            1 if wish.partitions.len() < 2 && wish.filter.is_none() => {
+                Events::open(gateway, wish, position).await.map(Self::Events)
+            }
+            _ => Session::open(gateway, wish, position).await.map(Self::Session),
+        }
+    }
+
+    /// What comes next; `None`: the connection is lost, or the subscription has ended with an error that a retry can help against.
+    pub(super) async fn told(&mut self) -> Option<Told> {
+        match self {
+            Self::Session(session) => session.told().await,
+            Self::Json(json) => json.told().await,
+            Self::Events(events) => events.told().await,
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! What a subscriber has received, and where it continues.
+
+use std::collections::BTreeMap;
+
+/// What one message of a subscription tells, whatever its form.
+#[derive(Debug)]
+pub(super) enum Told {
+    /// Where partitions begin, if they were not known before.
+    Begins { partitions: Vec<(i32, i64)>, topic_id: Vec<u8> },
+    /// Records of a partition, by their offsets, and where it continues.
+    Records { partition: i32, offsets: Vec<i64>, next: i64 },
+    /// A partition continues elsewhere.
+    Skipped { partition: i32, from: i64, to: i64 },
+    /// This, and where to continue after it, in the bridge's words.
+    Identified { id: String, told: Box<Told> },
+    /// Nothing to note.
+    Other,
+}
+
+/// A subscriber's memory.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Position {
+    /// Where each partition continues.
+    pub(super) next: BTreeMap<i32, i64>,
+    /// In the form of the subscriber's connections.
+    pub(super) topic_id: Vec<u8>,
+    /// Of server-sent events.
+    pub(super) last_event_id: Option<String>,
+    /// The offsets of the records of each partition.
+    pub(super) records: BTreeMap<i32, Vec<i64>>,
+}
+
+impl Position {
+    /// Notes what was told. Panics if it contradicts what was told before.
+    pub(super) fn take(&mut self, told: Told) {
+        match told {
+            Told::Begins { partitions, topic_id } => {
+                for (partition, offset) in partitions {
+                    let next = *self.next.entry(partition).or_insert(offset);
+                    assert_eq!(next, offset, "partition {partition} begins elsewhere");
+                    self.records.entry(partition).or_default();
+                }
+                self.topic_id = topic_id;
+            }
+            Told::Records { partition, offsets, next } => {
+                assert!(next >= self.next(partition), "partition {partition} goes back to {next}");
+                self.next.insert(partition, next);
+                self.records.entry(partition).or_default().extend(offsets);
+            }
+            Told::Skipped { partition, from, to } => {
+                panic!("offsets {from} to {to} of partition {partition} were skipped")
+            }
+            Told::Identified { id, told } => {
+                self.take(*told);
+                self.last_event_id = Some(id);
+            }
+            Told::Other => {}
+        }
+    }
+
+    fn next(&self, partition: i32) -> i64 {
+        self.next.get(&partition).copied().unwrap_or_default()
+    }
+
+    /// Whether all its partitions are at these ends.
+    pub(super) fn is_at(&self, ends: &BTreeMap<i32, i64>) -> bool {
+        !self.next.is_empty()
+            && self.next.iter().all(|(partition, next)| ends.get(partition).is_none_or(|end| next >= end))
+    }
+}

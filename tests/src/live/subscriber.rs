@@ -1,0 +1,142 @@
+//! A client that subscribes, and subscribes again when it has lost its connection.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sluicegate_protocol::KafkaMessage;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use super::connection::{Connection, Wish};
+use super::position::Position;
+use super::writers::wanted_key;
+use crate::random::Random;
+
+/// What a client is like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Takes what it gets.
+    Fast,
+    /// Takes its time for each message.
+    Slow,
+    /// Reads nothing for a while, and then again.
+    Stuck,
+    /// Says how much it can take.
+    Credit,
+    /// Wants only some of the records.
+    Filtered,
+    /// Drops its connection again and again.
+    Fickle,
+}
+
+/// A client before it runs.
+pub(super) struct Subscriber {
+    number: usize,
+    kind: Kind,
+    gateway: SocketAddr,
+    wish: Wish,
+    random: Random,
+}
+
+/// What a client has received.
+#[derive(Debug)]
+pub(super) struct Report {
+    pub(super) number: usize,
+    pub(super) kind: Kind,
+    pub(super) connections: usize,
+    /// The offsets of the records of each partition.
+    pub(super) records: BTreeMap<i32, Vec<i64>>,
+}
+
+impl Kind {
+    const ALL: [Self; 6] = [Self::Fast, Self::Slow, Self::Stuck, Self::Credit, Self::Filtered, Self::Fickle];
+
+    pub(super) fn wants(self, message: &KafkaMessage) -> bool {
+        self != Self::Filtered || message.key == Some(wanted_key())
+    }
+}
+
+impl Subscriber {
+    /// Its number decides what it is like, and which partitions it reads: of each kind, one in three reads all, others one or two.
+    pub(super) fn new(
+        number: usize,
+        gateway: SocketAddr,
+        topic: Arc<str>,
+        partitions: i32,
+        random: Random,
+    ) -> Self {
+        let kind = Kind::ALL.into_iter().cycle().nth(number).unwrap_or(Kind::Fast);
+        let first = i32::try_from(number).unwrap_or_default() % partitions;
+        let reads_all = (number / Kind::ALL.len()).is_multiple_of(3);
+        let some = if number.is_multiple_of(2) { vec![first] } else { vec![first, (first + 1) % partitions] };
+        let partitions = if reads_all { Vec::new() } else { some };
+        let filter = (kind == Kind::Filtered).then(wanted_key);
+        let credit = (kind == Kind::Credit).then_some(CREDIT);
+        let wish = Wish { topic, partitions, filter, credit };
+        Self { number, kind, gateway, wish, random }
+    }
+
+    /// Runs until all its partitions are at `ends`, once those are known.
+    pub(super) async fn run(mut self, mut ends: watch::Receiver<Option<BTreeMap<i32, i64>>>) -> Report {
+        let (mut position, mut connections) = (Position::default(), 0_usize);
+        while !is_done(&position, &ends) {
+            if connections > 0 {
+                sleep(Duration::from_millis(50 + self.random.next() % 450)).await;
+            }
+            connections = connections.saturating_add(1);
+            // It is lost when it fails, whatever the reason: a connection of these clients never ends for a good one.
+            let _ = self.connect(&mut position, &mut ends).await;
+        }
+        Report { number: self.number, kind: self.kind, connections, records: position.records }
+    }
+
+    /// One connection, until it is lost or all is read.
+    async fn connect(
+        &mut self,
+        position: &mut Position,
+        ends: &mut watch::Receiver<Option<BTreeMap<i32, i64>>>,
+    ) -> Option<()> {
+        // So that clients of each kind have connections of each kind.
+        let number = self.number / Kind::ALL.len();
+        let open = Connection::open(number, self.gateway, &self.wish, position);
+        let mut connection = timeout(WITHIN, open).await.ok().flatten()?;
+        // One message of a stream of events is one record, and not a batch.
+        let share = if matches!(connection, Connection::Events(_)) { 10 } else { 1 };
+        while !is_done(position, ends) {
+            let told = tokio::select! {
+                told = connection.told() => told?,
+                // What is at its end may be all now.
+                _ = ends.changed() => continue,
+            };
+            position.take(told);
+            match self.kind {
+                Kind::Slow if self.random.below(share) == 0 => {
+                    sleep(Duration::from_millis(self.random.next() % 20)).await
+                }
+                Kind::Stuck if self.random.below(200 * share) == 0 => {
+                    sleep(Duration::from_millis(5_000 + self.random.next() % 10_000)).await;
+                }
+                Kind::Fickle if self.random.below(100 * share) == 0 => return None,
+                Kind::Fast | Kind::Slow | Kind::Stuck | Kind::Credit | Kind::Filtered | Kind::Fickle => {}
+            }
+        }
+        Some(())
+    }
+}
+
+impl Report {
+    pub(super) fn count(&self) -> usize {
+        self.records.values().map(Vec::len).sum()
+    }
+}
+
+fn is_done(position: &Position, ends: &watch::Receiver<Option<BTreeMap<i32, i64>>>) -> bool {
+    ends.borrow().as_ref().is_some_and(|ends| position.is_at(ends))
+}
+
+/// The time for an upgrade.
+const WITHIN: Duration = Duration::from_secs(10);
+/// Bytes that a client with credit can take at a time.
+const CREDIT: u64 = 500;
