@@ -71,6 +71,25 @@ impl Envoy {
         Ok(Self { gateway: setup.gateway, admin, command, process })
     }
 
+    /// Starts an Envoy that relays WebSockets to `upstream`, without a filter, as [`Envoy::start`].
+    ///
+    /// # Errors
+    /// A program is missing, or Envoy does not become ready.
+    ///
+    /// # Cancel safety
+    /// Nothing is left running.
+    pub async fn relay(upstream: SocketAddr, concurrency: u32, dir: &Path) -> Result<Self, Error> {
+        let (gateway, admin) = (Port::pick()?, Port::pick()?);
+        let ports = [("GATEWAY", gateway.number()), ("ADMIN", admin.number()), ("UPSTREAM", upstream.port())];
+        let text =
+            ports.iter().fold(RELAY.to_owned(), |text, (name, port)| text.replace(name, &port.to_string()));
+        let config = dir.join("envoy.yaml");
+        fs::write(&config, text).map_err(Error::io(format!("write {}", config.display())))?;
+        let command = Launch { program: tools::envoy()?, config, concurrency, log: dir.join("envoy.log") };
+        let process = command.run(&admin).await?;
+        Ok(Self { gateway, admin, command, process })
+    }
+
     /// Restarts Envoy on the same ports, unless it is running.
     ///
     /// # Errors
@@ -143,6 +162,8 @@ impl Profile {
         }
     }
 }
+
+const RELAY: &str = include_str!("envoy/relay.yaml");
 
 struct Launch {
     program: PathBuf,

@@ -121,12 +121,12 @@ pub(crate) struct Log<'a> {
     pub(crate) partition: i32,
 }
 
-/// What changes when the records of a log can.
+/// Changes whenever the records of a log may have changed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Version {
     /// Distinguishes the topic from others of the same name, before or after it. None: not known.
     pub(crate) topic_id: Option<u128>,
-    /// Another leader can have other records at the same offsets than the one before. None: not known.
+    /// Grows with each new leader, which can have other records at the same offsets. None: not known.
     pub(crate) leader_epoch: Option<i32>,
 }
 

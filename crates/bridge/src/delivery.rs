@@ -4,8 +4,8 @@
 //! - `filter`: which records it wants
 //! - [`Subscription`]: a position in each log; what is read there goes to the client as [`Item`]s
 //!
-//! A subscription holds no records. It reads a batch when its client has room for one, from what was read for others if it can, so a
-//! slow client costs a few hundred bytes for each partition.
+//! While its client has no room, a subscription holds no records. It reads a batch when there is room for one, from what was read for
+//! others if it can, so a slow client costs a few hundred bytes for each partition.
 
 mod command;
 mod cursor;

@@ -27,7 +27,7 @@ impl Drain {
         self.begun.is_cancelled()
     }
 
-    /// Ready when the drain begins, for what must not begin any more.
+    /// Ready when the drain begins: nothing new must begin after it.
     pub(crate) async fn begun(&self) {
         self.begun.cancelled().await;
     }

@@ -189,7 +189,7 @@ struct ReadMetrics(SharedLog);
 
 impl Collector for ReadMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Stats { hits, misses, bytes, tails, waiters, tail_requests } = self.0.stats();
+        let Stats { hits, misses, bytes, tails, waiters, tail_requests, received_bytes } = self.0.stats();
         for (name, help, value) in [
             ("read_cache_hits", "Reads that were answered from memory", hits),
             (
@@ -201,6 +201,11 @@ impl Collector for ReadMetrics {
                 "tail_requests",
                 "Fetches sent to Kafka for all reads that wait at the ends of its partitions",
                 tail_requests,
+            ),
+            (
+                "read_bytes",
+                "Bytes of records that Kafka has sent, compressed as they are stored",
+                received_bytes,
             ),
         ] {
             let counter = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;

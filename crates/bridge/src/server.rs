@@ -238,10 +238,10 @@ where
     }
 }
 
-/// Runs a connection after the tasks that are ready when it is woken.
+/// Polls a connection only after the other tasks that are ready, so that one write carries what many streams have to send.
 ///
-/// The runtime would run it as soon as its first stream has something to send, and a record for a thousand streams would leave in a
-/// thousand writes. This way, one write takes what many streams have to send.
+/// Otherwise the runtime polls it as soon as its first stream has something to send, and a record for a thousand streams leaves in a
+/// thousand writes.
 async fn after_others<C: Future>(mut connection: Pin<&mut C>) -> C::Output {
     let mut is_turn = true;
     poll_fn(|cx| {

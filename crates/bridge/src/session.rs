@@ -3,7 +3,7 @@
 //! 1. [`transport`]: the bytes of an upgraded stream, of a request's and a response's body, or of a client's WebSocket,
 //!    whose frames [`websocket`] turns into gRPC messages
 //! 2. [`frames`]: bytes become gRPC messages
-//! 3. [`request`]: a message becomes a request; [`json`] has the codec of JSON sessions
+//! 3. [`request`]: a message becomes a request; [`json`] has the codec of JSON sessions. [`intake`] starts it, or lets it wait
 //! 4. [`command`]: a command runs within the client's [`Grant`]
 //! 5. [`subscriptions`]: what was subscribed to is delivered
 //! 6. [`answer`], [`outbox`]: answers become writes
@@ -20,6 +20,7 @@ mod command;
 mod command_limits;
 mod end;
 mod frames;
+mod intake;
 mod item;
 mod json;
 mod keepalive;
@@ -56,9 +57,10 @@ pub(crate) use self::answer::MAX_RESULT_BYTES;
 pub(crate) use self::end::End;
 pub(crate) use self::transport::{Overload, Transport};
 
-use self::answer::{Answer, ENVELOPE_BYTES, MAX_ERROR_BYTES};
+use self::answer::Answer;
 use self::command::Command;
 use self::frames::Frames;
+use self::intake::OWN_ANSWER_BYTES;
 use self::keepalive::{Due, Keepalive};
 use self::lane::Lane;
 use self::outbox::Outbox;
@@ -284,72 +286,6 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Starts the requests that were read, or queues them in their lanes.
-    fn start_requests(&mut self) -> Result<(), End> {
-        while self.takes_requests() {
-            let Some(message) = self.frames.next().map_err(End::Unreadable)? else { break };
-            let len = message.len();
-            match Request::parse(message, self.codec) {
-                Request::Nothing
-                | Request::Control(control_req::Control::Alive(_) | control_req::Control::Padding(_)) => {}
-                Request::Control(control_req::Control::Unfinished(number)) => {
-                    self.keepalive.unfinished(Instant::now(), number);
-                }
-                Request::Control(control_req::Control::Close(close)) => return Err(End::Closed(close)),
-                request => {
-                    let len = len.saturating_add(decoded_bytes(&request));
-                    let bytes = self.reservation_bytes(&request, len);
-                    let is_command = matches!(request, Request::Command { .. });
-                    let may_start = !is_command || self.commands.len() < self.limits.max_commands;
-                    let lane =
-                        if is_command || bytes > OWN_ANSWER_BYTES { &mut self.kafka } else { &mut self.own };
-                    match lane.reserve(bytes).filter(|_| may_start) {
-                        Some(reserved) => self.start(request, reserved),
-                        None => {
-                            lane.push(request, bytes, len);
-                            self.check_waiting()?;
-                        }
-                    }
-                }
-            }
-        }
-        if !self.is_reading() {
-            // While input is not read, it cannot show that the peer left.
-            self.wake_by(Instant::now() + GONE_INTERVAL);
-        }
-        Ok(())
-    }
-
-    /// The bytes to reserve for `request`, which takes `len` bytes: its largest possible answer, and the records it
-    /// contains. Capped at the session's answer bytes: a larger request runs alone.
-    fn reservation_bytes(&self, request: &Request, len: usize) -> u32 {
-        let max_fetch_bytes = self.grant.cluster.reads().max_bytes;
-        let body = match request {
-            // As text, its state takes no more bytes than in the request.
-            Request::Ping { .. } => len,
-            Request::Command { command, encoding, .. } => {
-                let answer = command.max_answer_bytes(max_fetch_bytes, *encoding);
-                match command {
-                    Command::Produce(_) | Command::Metadata(_) => answer.saturating_add(len),
-                    Command::Fetch(_)
-                    | Command::ListOffset(_)
-                    | Command::MultiFetch(_)
-                    | Command::ListOffsets(_) => answer,
-                }
-            }
-            Request::Control(control_req::Control::Pong(payload)) => payload.len(),
-            Request::Control(control_req::Control::Refusal(refusal)) => refusal.message.len(),
-            Request::Invalid { .. } | Request::Subscribe { .. } => MAX_ERROR_BYTES,
-            Request::Control(_)
-            | Request::Nothing
-            | Request::Unsubscribe { .. }
-            | Request::Credit(_)
-            | Request::Unknown { .. }
-            | Request::Wrong => 0,
-        };
-        u32::try_from(body.saturating_add(ENVELOPE_BYTES)).unwrap_or(u32::MAX).min(self.limits.answer_bytes)
-    }
-
     fn start(&mut self, request: Request, reserved: OwnedSemaphorePermit) {
         let answer = match request {
             Request::Command { sequence, command, encoding } => {
@@ -450,30 +386,6 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Whether to take the peer's next request: if there is room, or if the peer must always be read.
-    fn takes_requests(&self) -> bool {
-        let has_room = !self.own.is_full() && !self.kafka.is_full();
-        self.drain_by.is_none() && (has_room || self.overload == Overload::CloseSession)
-    }
-
-    fn is_reading(&self) -> bool {
-        self.takes_requests() || self.overload == Overload::CloseSession
-    }
-
-    /// Ends the session of a peer that is always read if too many of its requests wait.
-    fn check_waiting(&self) -> Result<(), End> {
-        let ((own, own_bytes), (kafka, kafka_bytes)) = (self.own.waiting(), self.kafka.waiting());
-        let max_bytes = self.limits.max_request_bytes.saturating_mul(MAX_WAITING_REQUESTS_OF_FULL_SIZE);
-        let is_over = own.saturating_add(kafka) > MAX_WAITING_REQUESTS
-            || own_bytes.saturating_add(kafka_bytes) > max_bytes;
-        match self.overload {
-            Overload::CloseSession if is_over => {
-                Err(End::TooManyWaiting { requests: MAX_WAITING_REQUESTS, bytes: max_bytes })
-            }
-            Overload::CloseSession | Overload::StopReading => Ok(()),
-        }
-    }
-
     /// Drops the commands in flight, sends the ready answers and a last message, and waits for the peer to end its
     /// side. Dropping the stream earlier would reset it and lose data in flight.
     async fn finish(&mut self, end: &End) {
@@ -504,19 +416,8 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Waiting requests of a peer that is always read. Above this, its session ends. Each costs its own bytes, and keeps at
-/// most the 16 KiB of the read that it came with.
-const MAX_WAITING_REQUESTS: usize = 1000;
-
-/// The same in bytes, as a multiple of the largest request. Enough for a well-behaved client that pipelines writes.
-const MAX_WAITING_REQUESTS_OF_FULL_SIZE: usize = 4;
-
 /// How often to check whether a peer left while its input is not read.
 const GONE_INTERVAL: Duration = Duration::from_millis(500);
-
-/// Bytes of the session's own answers: pongs of usual size, refusals, control messages. Bounded separately from the
-/// cluster's answers.
-const OWN_ANSWER_BYTES: u32 = 64 * 1024;
 
 /// Time for a peer that ended its own side to read the ready answers.
 const LEFT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -529,19 +430,3 @@ const LINGER: Duration = Duration::from_secs(1);
 /// Answers up to this size are never held back by a proxy: the initial window of an HTTP/2 stream (RFC 9113, section
 /// 6.9.2).
 const INITIAL_WINDOW_BYTES: usize = 65_535;
-
-/// The memory of a decoded request besides the bytes of its message.
-fn decoded_bytes(request: &Request) -> usize {
-    match request {
-        Request::Command { command, .. } => command.decoded_bytes(),
-        Request::Ping { .. }
-        | Request::Invalid { .. }
-        | Request::Subscribe { .. }
-        | Request::Unsubscribe { .. }
-        | Request::Credit(_)
-        | Request::Control(_)
-        | Request::Nothing
-        | Request::Unknown { .. }
-        | Request::Wrong => 0,
-    }
-}

@@ -37,7 +37,7 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    /// The next answer; none after the last one, the one before the first without room, or the last of the connection.
+    /// The next answer. `None` once the command or the connection has ended, or an answer found no room.
     ///
     /// # Cancel safety
     /// No answer is lost.

@@ -26,7 +26,7 @@ impl Retries {
 
 /// The pause before a subscription continues after `error`, the last of `failures` in a row. `None` if it ends.
 ///
-/// Without a limit of attempts: who subscribes sees each of them, and can leave.
+/// Without a limit of attempts: the subscriber sees each of them, and can stop.
 pub(crate) fn resume_pause(error: &Error, failures: u32) -> Option<Duration> {
     let asked = match error {
         Error::Command { retriable: true, retry_after, .. } => retry_after.unwrap_or_default(),

@@ -112,7 +112,7 @@ impl Answers {
         self.sequence
     }
 
-    /// The next answer; none where the first one without room was.
+    /// The next answer. `None` after an overflow: one answer and all after it were dropped.
     ///
     /// # Cancel safety
     /// No answer is lost.

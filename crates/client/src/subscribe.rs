@@ -118,7 +118,7 @@ impl Source {
     }
 
     /// Fails if the topic has another id than this one of an earlier [subscription](crate::SubscribedTopic): it was deleted
-    /// and created anew, and other records are at its offsets.
+    /// and created again, and other records are at its offsets.
     pub fn topic_id(mut self, id: impl Into<Bytes>) -> Self {
         self.0.topic_id = id.into();
         self

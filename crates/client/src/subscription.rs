@@ -37,7 +37,7 @@ impl Subscription {
     ///
     /// # Errors
     /// Why the subscription ended, an error that is not temporary: [`Error::CommandUnsupported`] of a server that is too old,
-    /// [`Error::Command`] of a topic that is missing, denied, or deleted and created anew, [`Error::Reconnect`] of a gateway that
+    /// [`Error::Command`] of a topic that is missing, denied, or deleted and created again, [`Error::Reconnect`] of a gateway that
     /// does not let the client in any more, [`Error::Closed`], [`Error::Protocol`].
     pub async fn next(&mut self) -> Option<Result<Update, Error>> {
         self.updates.recv().await

@@ -1,5 +1,6 @@
 //! Performs the requests of a [`FetchPlan`].
 
+use sluicegate_shared_log::ClusterLogs;
 use tokio::time::Instant;
 
 use crate::api::{FetchAnswer, FetchPartition, FetchRequest};
@@ -16,6 +17,7 @@ use crate::read_error::ReadError;
 /// Fetches from the leader, or from the replica that it prefers. Gives the records, and the version of the log that has them.
 pub(crate) async fn fetch_call(
     brokers: &Brokers,
+    logs: &ClusterLogs,
     mut plan: FetchPlan<'_>,
     committed: bool,
     deadline: Instant,
@@ -23,6 +25,9 @@ pub(crate) async fn fetch_call(
     let mut request = plan.request();
     loop {
         let answer = call(brokers, &plan, request, committed, deadline).await;
+        if let Ok((answer, _)) = &answer {
+            logs.count_received(answer.records.len());
+        }
         match plan.next(Instant::now(), answer)? {
             Step::Request(next) => request = next,
             Step::Done(fetched) => return Ok((fetched, plan.version())),

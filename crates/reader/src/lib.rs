@@ -33,6 +33,7 @@ mod connection;
 mod connection_error;
 mod dial;
 mod encoder_pool;
+mod entries;
 mod error_code;
 mod fetch;
 mod fetch_call;

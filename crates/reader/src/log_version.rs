@@ -1,4 +1,4 @@
-//! What changes when the records of a log can.
+//! Changes whenever the records of a log may have changed.
 
 use crate::api::TopicId;
 use crate::metadata_cache::Leader;

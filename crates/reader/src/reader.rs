@@ -1,18 +1,16 @@
 //! The public calls.
 
+mod version;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use kafka_protocol::error::ResponseError;
-use sluicegate_records::first_message;
-use sluicegate_shared_log::{Chunk, ClusterLogs, Ends, Entry, LogKey, assemble};
+use sluicegate_shared_log::{Chunk, ClusterLogs, Ends, LogKey, assemble};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
-use crate::api::{
-    EpochEndAnswer, EpochEndRequest, ListOffsetsAnswer, ListOffsetsRequest, MAX_TIMESTAMP, TopicId,
-};
+use crate::api::{ListOffsetsAnswer, ListOffsetsRequest, MAX_TIMESTAMP, TopicId};
 use crate::attempt::{Attempt, Reply, nearest};
 use crate::backoff::jitter;
 use crate::broker_failures::BrokerFailures;
@@ -21,6 +19,7 @@ use crate::clock::after;
 use crate::config::Config;
 use crate::connection_error::ConnectionError;
 use crate::encoder_pool::EncoderPool;
+use crate::entries::{fetched, first_entry, is_too_small, max_kept};
 use crate::error_code::ErrorCode;
 use crate::fetch::{Fetch, Fetched, MAX_WAIT};
 use crate::fetch_call::fetch_call;
@@ -33,6 +32,8 @@ use crate::skip_cache::SkipCache;
 use crate::tail::{Event, Place, Tails};
 use crate::topic::Topic;
 use crate::topic_partition::TopicPartition;
+
+pub use self::version::Version;
 
 /// Reads from one cluster. Clones share connections and metadata; dropping the last one closes them.
 ///
@@ -51,6 +52,8 @@ struct Inner {
     logs: Arc<ClusterLogs>,
     fetches: Flights<FetchKey, Result<Chunk, ReadError>>,
     listings: Flights<(String, i32, i64, bool), Result<ListedOffset, ReadError>>,
+    /// By topic, partition, and the epoch in question.
+    epoch_ends: Flights<(String, i32, i32), Result<Option<i64>, ReadError>>,
     tails: Arc<Tails>,
 }
 
@@ -61,16 +64,6 @@ pub struct ListedOffset {
     pub offset: i64,
     /// The timestamp of the record; −1 for an end of the log, and if there is no record.
     pub timestamp: i64,
-}
-
-/// The version of a log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Version {
-    /// Distinguishes the topic from others of the same name, before or after it. `None` in clusters without topic ids (before Kafka
-    /// 2.8).
-    pub topic_id: Option<u128>,
-    /// Grows with each new leader, which can have other records at the same offsets. `None` if it is not known.
-    pub leader_epoch: Option<i32>,
 }
 
 /// Offsets up to which fetches found nothing, by isolation level.
@@ -134,6 +127,7 @@ impl Reader {
             logs,
             fetches: Flights::new(),
             listings: Flights::new(),
+            epoch_ends: Flights::new(),
             tails,
         };
         Self { inner: Arc::new(inner) }
@@ -276,41 +270,6 @@ impl Reader {
         self.kept(log, fetch.offset, fetch.max_bytes).map(|chunk| fetched(chunk, fetch.max_records))
     }
 
-    /// What changes when the records of a log can. `None` if its leader is not known now.
-    pub fn version(&self, topic: &str, partition: i32) -> Option<Version> {
-        let target = TopicPartition::parse(topic, partition).ok()?;
-        let LogVersion { topic_id, leader_epoch } = self.inner.brokers.known_version(target)?;
-        Some(Version {
-            topic_id: topic_id.map(TopicId::get),
-            leader_epoch: (leader_epoch >= 0).then_some(leader_epoch),
-        })
-    }
-
-    /// The offset up to which the log has the records that it had when its leader was of this epoch; `None` if the leader does not know.
-    ///
-    /// # Errors
-    /// [`ReadError`], within `socket.timeout.ms`.
-    ///
-    /// # Cancel safety
-    /// Dropping the call has no effect.
-    pub async fn end_of_epoch(
-        &self,
-        topic: &str,
-        partition: i32,
-        epoch: i32,
-    ) -> Result<Option<i64>, ReadError> {
-        let target = TopicPartition::parse(topic, partition)?;
-        let brokers = &self.inner.brokers;
-        let send = |recipient: Recipient| async move {
-            let (topic, leader_epoch) = (target.topic(), recipient.call.leader_epoch);
-            let request = EpochEndRequest { topic, partition, leader_epoch, epoch };
-            let EpochEndAnswer { error, offset } = recipient.send(&request).await?;
-            Ok(error.map_or(Reply::Success((offset >= 0).then_some(offset)), Reply::Error))
-        };
-        let deadline = in_future(brokers.config().request_timeout);
-        leader_call(brokers, Attempt::at_leader(target, deadline, jitter), send).await
-    }
-
     /// What was read of a log before. Records of another version do not count.
     fn kept(&self, log: ReadLog<'_>, offset: i64, max_bytes: usize) -> Option<Chunk> {
         let (version, now) = (self.version_of(log)?, Instant::now().into());
@@ -345,11 +304,11 @@ impl Reader {
         let deadline = in_future(config.request_timeout);
         let asked = max_bytes.max(MIN_FILL);
         // A broker answers with whole batches: what came is kept, so that no batch is fetched again for each part of it.
-        let limits = config.record_limits(asked.max(MAX_FILL.min(logs.max_bytes() / 4)));
+        let limits = config.record_limits(asked.max(max_kept(logs)));
         let skip_cache = if log.committed { &skip_caches.committed } else { &skip_caches.all };
         let plan =
             FetchPlan::new((skip_cache, encoders), log.target, offset, (asked, limits), Instant::now());
-        let read = fetch_call(brokers, plan, log.committed, deadline).await;
+        let read = fetch_call(brokers, logs, plan, log.committed, deadline).await;
         if let Err(ReadError::Broker { code, .. }) = &read
             && code.0 == ResponseError::OffsetOutOfRange
             && let Some(version) = self.version_of(log)
@@ -358,19 +317,9 @@ impl Reader {
         }
         let (Fetched { messages, count, next_offset, ends }, version) = read?;
         let chunk = Chunk { base: offset, next: next_offset, entries: messages, count, ends };
-        let empty = Chunk::empty(offset, ends);
-        let parts = chunk.split(asked, first_entry);
-        if let Some(version) = version {
-            for part in &parts {
-                logs.insert(
-                    &log.key(version),
-                    version.leader_epoch.into(),
-                    part.clone(),
-                    Instant::now().into(),
-                );
-            }
-        }
-        Ok(parts.into_iter().next().unwrap_or(empty))
+        let Some(version) = version else { return Ok(chunk) };
+        let (key, epoch, now) = (log.key(version), version.leader_epoch.into(), Instant::now().into());
+        Ok(logs.insert_parts(&key, epoch, chunk, asked, first_entry, now))
     }
 
     /// Waits for a record at the end of a log, as [`Tails::wait`].
@@ -414,7 +363,15 @@ impl Reader {
         until: Option<Instant>,
     ) -> Option<Ends> {
         let target = TopicPartition::parse(topic, partition).ok()?;
-        match self.wait(ReadLog { target, committed }, offset, until).await {
+        let log = ReadLog { target, committed };
+        let event = match (until, self.place(log)) {
+            (Some(_), _) => self.wait(log, offset, until).await,
+            (None, Some((place, key, epoch))) => {
+                self.inner.tails.wait_for_notice(&place, &key, epoch, offset).await
+            }
+            (None, None) => Event::Failed,
+        };
+        match event {
             Event::End(ends) => Some(ends),
             Event::Records(_) | Event::Look => None,
             Event::Failed => {
@@ -502,34 +459,6 @@ impl fmt::Debug for Reader {
     }
 }
 
-/// Whether a fetch waits for more records than these.
-fn is_too_small(read: &Chunk, fetch: &Fetch<'_>) -> bool {
-    let enough = fetch.min_bytes.min(fetch.max_bytes).max(1);
-    let has_all = fetch.max_records > 0 && read.count >= fetch.max_records;
-    read.entries.len() < enough && !has_all
-}
-
-/// The first `max_records` of a chunk; 0: all.
-fn fetched(chunk: Chunk, max_records: usize) -> Fetched {
-    let Chunk { entries: mut messages, mut count, next: mut next_offset, ends, .. } = chunk;
-    if max_records > 0 && max_records < count {
-        let mut end = 0_usize;
-        for _ in 0..max_records {
-            let Some(entry) = messages.get(end..).and_then(first_entry) else { break };
-            (end, next_offset) = (end.saturating_add(entry.len), entry.position.saturating_add(1));
-        }
-        // A small answer must not hold a large chunk.
-        messages = Bytes::copy_from_slice(messages.get(..end).unwrap_or_default());
-        count = max_records;
-    }
-    Fetched { messages, count, next_offset, ends }
-}
-
-fn first_entry(messages: &[u8]) -> Option<Entry> {
-    let (position, len) = first_message(messages)?;
-    Some(Entry { position, len })
-}
-
 fn in_future(time: Duration) -> Instant {
     after(Instant::now(), time)
 }
@@ -542,9 +471,6 @@ pub const LOG_START: i64 = -2;
 
 /// The least that a request for records asks for, in bytes: others can want what follows.
 const MIN_FILL: usize = 64 * 1024;
-
-/// The most that is kept of an answer, in bytes: more than the largest batch that producers send by default, 1 MiB.
-const MAX_FILL: usize = 2 * 1024 * 1024;
 
 /// How far a request under way probably reads.
 const NEAR: i64 = 256;

@@ -18,6 +18,7 @@ use crate::attempt::Role;
 use crate::broker::Broker;
 use crate::brokers::Brokers;
 use crate::encoder_pool::EncoderPool;
+use crate::entries::{first_entry, max_kept};
 use crate::fetch_plan::ENVELOPE;
 use crate::lock::Lock;
 use crate::topic_partition::TopicPartition;
@@ -53,6 +54,8 @@ struct Tail {
 struct Log {
     leader_epoch: i32,
     event: watch::Sender<Option<Event>>,
+    /// The same without records, for callers that can be suspended: what they wait for must not stay in memory with them.
+    notice: watch::Sender<Option<Event>>,
     empty: watch::Sender<Empty>,
     _counted: Counted,
 }
@@ -77,6 +80,13 @@ pub(crate) enum Event {
     Look,
     /// The request failed: the caller must look at the log, a little later.
     Failed,
+}
+
+/// What a caller is told.
+#[derive(Debug, Clone, Copy)]
+enum Wants {
+    Records,
+    Notice,
 }
 
 /// What a task sends.
@@ -118,12 +128,23 @@ impl Tails {
         offset: i64,
         due: Option<Instant>,
     ) -> Event {
-        let mut caller = self.join(place, log, leader_epoch, offset, due);
+        let mut caller = self.join(place, log, leader_epoch, offset, due, Wants::Records);
         let Some(due) = due else { return caller.event().await };
         if let Ok(event) = timeout_at(due, caller.event()).await {
             return event;
         }
         caller.prove().await
+    }
+
+    /// Waits as [`Tails::wait`] without `due`, and gives [`Event::Look`] in place of records.
+    pub(crate) async fn wait_for_notice(
+        self: &Arc<Self>,
+        place: &Place,
+        log: &LogKey,
+        leader_epoch: i32,
+        offset: i64,
+    ) -> Event {
+        self.join(place, log, leader_epoch, offset, None, Wants::Notice).event().await
     }
 
     /// As [`Lanes::is_watched`].
@@ -141,6 +162,7 @@ impl Tails {
         leader_epoch: i32,
         offset: i64,
         due: Option<Instant>,
+        wants: Wants,
     ) -> Caller<'a> {
         let mut places = self.places.lock();
         let tail = places.entry(place.clone()).or_default();
@@ -151,11 +173,16 @@ impl Tails {
         let entry = tail.logs.entry(log.clone()).or_insert_with(|| Log {
             leader_epoch,
             event: watch::channel(None).0,
+            notice: watch::channel(None).0,
             empty: watch::channel(NO_ANSWER).0,
             _counted: self.logs.tail(),
         });
         entry.leader_epoch = entry.leader_epoch.max(leader_epoch);
-        let (event, empty) = (entry.event.subscribe(), entry.empty.subscribe());
+        let event = match wants {
+            Wants::Records => entry.event.subscribe(),
+            Wants::Notice => entry.notice.subscribe(),
+        };
+        let empty = entry.empty.subscribe();
         Caller { tails: self, place, log, offset, number, event, empty, _counted: self.logs.waiter() }
     }
 
@@ -200,7 +227,7 @@ impl Tails {
             partition: log.partition,
             leader_epoch: *leader_epoch,
             offset: *offset,
-            max_bytes: MAX_LOG_BYTES.min(max_bytes),
+            max_bytes: max_bytes.min(i32::try_from(PART_BYTES).unwrap_or(i32::MAX)),
         };
         FetchRequest {
             partitions: request.logs.iter().zip(epochs).map(partition).collect(),
@@ -244,6 +271,10 @@ impl Tails {
         }
         tail.lanes.remove(log);
         if let Some(log) = tail.logs.remove(log) {
+            log.notice.send_replace(Some(match &event {
+                Event::Records(_) => Event::Look,
+                other => other.clone(),
+            }));
             log.event.send_replace(Some(event));
         }
     }
@@ -271,28 +302,31 @@ impl Tails {
         // Other logs have filled the answer, or the replica is behind its leader.
         let is_left_out = offset < if log.committed { ends.stable } else { ends.end };
         let is_behind = role == Role::Replica && ends.end < offset;
+        let mut needs_look = is_left_out || is_behind;
         let mut chunk = Chunk::empty(offset, ends);
-        let mut event = (is_left_out || is_behind).then_some(Event::Look);
         if !answer.records.is_empty() {
-            let limits =
-                self.brokers.config().record_limits(usize::try_from(MAX_LOG_BYTES).unwrap_or(usize::MAX));
+            // A broker answers with a whole batch, if it is a large one.
+            let limits = self.brokers.config().record_limits(PART_BYTES.max(max_kept(&self.logs)));
             let mut messages = Vec::new();
             let encoded = self.encoders.with(|encoder| {
                 encoder.encode_committed(&answer.records, offset, &limits, &answer.aborted, &mut messages)
             });
-            event = match encoded {
+            match encoded {
                 Ok(encoded) if encoded.count > 0 => {
                     messages.shrink_to_fit();
                     let (next, count) = (encoded.next_offset, encoded.count);
                     chunk = Chunk { next, count, entries: messages.into(), ..chunk };
-                    Some(Event::Records(chunk.clone()))
                 }
                 // A fetch of this log alone skips what has no records, asks for room, or says what is wrong.
-                Ok(_) | Err(_) => Some(Event::Look),
-            };
+                Ok(_) | Err(_) => needs_look = true,
+            }
         }
-        self.logs.insert(log, leader_epoch.into(), chunk, Instant::now().into());
-        event
+        let now = Instant::now().into();
+        let first = self.logs.insert_parts(log, leader_epoch.into(), chunk, PART_BYTES, first_entry, now);
+        match first.count {
+            0 => needs_look.then_some(Event::Look),
+            _ => Some(Event::Records(first)),
+        }
     }
 }
 
@@ -330,7 +364,10 @@ impl Drop for Caller<'_> {
         let mut places = self.tails.places.lock();
         let Some(tail) = places.get_mut(self.place) else { return };
         // Not a later entry for the same log: the callers of this one were notified.
-        if tail.logs.get(self.log).is_some_and(|log| log.event.subscribe().same_channel(&self.event)) {
+        let is_of = |log: &Log| {
+            [&log.event, &log.notice].iter().any(|told| told.subscribe().same_channel(&self.event))
+        };
+        if tail.logs.get(self.log).is_some_and(is_of) {
             tail.lanes.leave(self.log, self.offset);
             if !tail.lanes.has_callers(self.log) {
                 tail.logs.remove(self.log);
@@ -364,6 +401,7 @@ async fn run(tails: Weak<Tails>, broker: Arc<Broker>, place: Place, fetches: Fet
             continue;
         };
         for ((read, epoch), answer) in request.logs.iter().zip(epochs).zip(&answers) {
+            all.logs.count_received(answer.records.len());
             let (log, offset) = read;
             match all.event(place.role, read, epoch, answer) {
                 Some(event) => all.tell(&place, log, event),
@@ -391,8 +429,8 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// The size of a response in bytes.
 const MAX_BYTES: i32 = 1024 * 1024;
 
-/// The same of one log.
-const MAX_LOG_BYTES: i32 = 256 * 1024;
+/// The size of one log's records in a response, and of the parts that are kept of them, in bytes.
+const PART_BYTES: usize = 256 * 1024;
 
 /// Room for the fields of one log besides its records.
 const LOG_FIELDS: usize = 128;

@@ -72,9 +72,9 @@ impl Chunk {
         (Self { base: self.base, next, entries, count, ends: self.ends.merge(more.ends) }, is_whole)
     }
 
-    /// The chunk in parts of at most `max_bytes`, but one entry at least, each with memory of its own. A rest of less than half a part
-    /// is left out.
-    pub fn split(self, max_bytes: usize, first: FirstEntry) -> Vec<Self> {
+    /// The chunk in parts of at most `max_bytes`, but one entry at least, each with memory of its own. After a single part, a rest of
+    /// less than half a part is left out: to request it again costs less than many small answers.
+    pub(crate) fn split(self, max_bytes: usize, first: FirstEntry) -> Vec<Self> {
         if self.entries.len() <= max_bytes {
             return vec![self];
         }
@@ -82,7 +82,7 @@ impl Chunk {
         loop {
             let (part, is_whole) = rest.cut(rest.base, max_bytes, true, first);
             let is_short = is_whole && part.entries.len() < max_bytes / 2;
-            if part.count == 0 || is_short && !parts.is_empty() {
+            if part.count == 0 || is_short && parts.len() == 1 {
                 return parts;
             }
             let entries = rest.entries.split_off(part.entries.len());

@@ -54,6 +54,8 @@ pub struct Stats {
     pub waiters: u64,
     /// Requests that waited for them.
     pub tail_requests: u64,
+    /// Bytes of records that the messaging system has sent.
+    pub received_bytes: u64,
 }
 
 /// One cluster's part of a [`SharedLog`]. Dropping it drops the cluster's chunks.
@@ -72,6 +74,7 @@ struct Inner {
     tails: Arc<AtomicU64>,
     waiters: Arc<AtomicU64>,
     tail_requests: AtomicU64,
+    received_bytes: AtomicU64,
 }
 
 /// Something that is counted for as long as it lives.
@@ -137,10 +140,12 @@ impl SharedLog {
 
     /// What was read and what is held.
     pub fn stats(&self) -> Stats {
-        let Inner { hits, misses, tails, waiters, tail_requests, .. } = &*self.inner;
-        let [hits, misses, tails, waiters, tail_requests] =
-            [hits, misses, &**tails, &**waiters, tail_requests].map(|count| count.load(Ordering::Relaxed));
-        Stats { hits, misses, bytes: self.inner.lock().bytes, tails, waiters, tail_requests }
+        let Inner { hits, misses, tails, waiters, tail_requests, received_bytes, .. } = &*self.inner;
+        let [hits, misses, tails, waiters, tail_requests, received_bytes] =
+            [hits, misses, &**tails, &**waiters, tail_requests, received_bytes]
+                .map(|count| count.load(Ordering::Relaxed));
+        let bytes = self.inner.lock().bytes;
+        Stats { hits, misses, bytes, tails, waiters, tail_requests, received_bytes }
     }
 }
 
@@ -191,6 +196,24 @@ impl ClusterLogs {
         state.make_room(max_bytes);
     }
 
+    /// Keeps a chunk in parts, as [`Chunk::split`] and [`ClusterLogs::insert`], and gives the first one.
+    pub fn insert_parts(
+        &self,
+        log: &LogKey,
+        version: i64,
+        chunk: Chunk,
+        max_part_bytes: usize,
+        first: FirstEntry,
+        now: Instant,
+    ) -> Chunk {
+        let empty = Chunk::empty(chunk.base, chunk.ends);
+        let parts = chunk.split(max_part_bytes, first);
+        for part in &parts {
+            self.insert(log, version, part.clone(), now);
+        }
+        parts.into_iter().next().unwrap_or(empty)
+    }
+
     /// The size of all chunks in bytes: see [`Limits::max_bytes`].
     pub fn max_bytes(&self) -> usize {
         self.inner.limits.max_bytes
@@ -214,6 +237,11 @@ impl ClusterLogs {
     /// Counts a request that waits for callers, in [`Stats::tail_requests`].
     pub fn count_tail_request(&self) {
         self.inner.tail_requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts the size of an answer's records, in [`Stats::received_bytes`].
+    pub fn count_received(&self, bytes: usize) {
+        self.inner.received_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// The messaging system has no entry at `position`. Drops the chunks of a log whose known ends say otherwise, because the log is

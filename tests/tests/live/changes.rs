@@ -66,7 +66,7 @@ async fn recreated_topic_ends_its_subscriptions() {
         }
     };
     assert_eq!((error.reason(), error.retriable), (Reason::NotFound, false), "{error:?}");
-    assert!(error.message.contains("deleted and created anew"), "{error:?}");
+    assert!(error.message.contains("deleted and created again"), "{error:?}");
 
     // Nor is it resumed.
     let next = vec![PartitionNext { partition: 0, offset: 5 }];
@@ -75,7 +75,7 @@ async fn recreated_topic_ends_its_subscriptions() {
     let resumed = CmdKafkaSubscribe { sources: vec![source], ..Default::default() };
     let mut resumed = Subscriber::over(Socket::open(stack).await, resumed).await;
     let Told::Ended(error) = resumed.told().await else { panic!("a subscription of another topic") };
-    assert!(error.message.contains("deleted and created anew"), "{error:?}");
+    assert!(error.message.contains("deleted and created again"), "{error:?}");
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use crate::backend::{CommandError, Fault, LOG_END};
 use crate::cluster::{Reads, shown};
 
 impl Subscribe {
-    /// The wish of `command`, with `bounds` for the size of a delivery.
+    /// The subscription that `command` asks for, with `bounds` for the size of a delivery.
     ///
     /// # Errors
     /// The command contradicts itself, or exceeds a bound.

@@ -1,4 +1,4 @@
-//! What a subscription has for its client.
+//! Messages of a subscription to its client.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -26,7 +26,7 @@ pub(crate) enum Item {
     CaughtUp(Place),
     /// The subscription continues at `to`.
     Skipped { from: i64, to: Place, cause: SkipCause },
-    /// The messaging system cannot be read. The subscription tries on.
+    /// The messaging system cannot be read. The subscription keeps trying.
     Retrying { place: Place, error: CommandError, since: SystemTime },
     /// The subscription has ended.
     Ended { place: Place, error: CommandError },

@@ -142,7 +142,7 @@ impl Source {
 /// The error of a topic that is not the one that was subscribed to.
 pub(super) fn recreated(topic: &str) -> CommandError {
     let message = format!(
-        "topic {} has been deleted and created anew: expected the same topic, subscribe without its id to read the new one",
+        "topic {} has been deleted and created again: subscribe without its id to read the new one",
         shown(topic)
     );
     CommandError::new(Fault::NotFound, UNKNOWN_TOPIC_OR_PARTITION, message)
@@ -150,7 +150,7 @@ pub(super) fn recreated(topic: &str) -> CommandError {
 
 /// The error of a subscription, or a session, with more partitions than [`MAX_PARTITIONS`].
 pub(crate) fn too_many_partitions() -> CommandError {
-    let message = format!("more than {MAX_PARTITIONS} partitions: expected at most that many in one session");
+    let message = format!("too many partitions in this session: expected at most {MAX_PARTITIONS}");
     CommandError::new(Fault::Invalid, INVALID_REQUEST, message)
 }
 

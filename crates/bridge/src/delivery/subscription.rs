@@ -12,7 +12,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use self::questions::{Answer, MAX_ASKED};
+use self::questions::Answer;
 use super::cursor::{Cursor, Outage};
 use super::item::{Item, Place, SkipCause};
 use super::subscribe::{MAX_PARTITIONS, Subscribe, SubscribedTopic, recreated, too_many_partitions};
@@ -30,14 +30,16 @@ pub(crate) struct Subscription {
     turns: VecDeque<usize>,
     /// What was read by the cursor whose turn it was.
     in_hand: Option<(usize, Fetched)>,
-    /// What was read by cursors whose turn will come, and is not kept for others. At most [`MAX_SPARE`].
+    /// What was read by cursors whose turn will come, and is not kept for all clients.
     spare: VecDeque<(usize, Fetched)>,
-    /// Told before anything is read.
+    /// Sent before records.
     items: VecDeque<Item>,
-    /// Questions to the messaging system under way, at most [`MAX_ASKED`].
+    /// Questions to the messaging system under way.
     asked: usize,
     /// Cursors that have to ask, once there are fewer questions.
     unasked: VecDeque<usize>,
+    /// Whether the records of the last answer are kept for all clients.
+    is_kept: bool,
     /// One for each cursor without a turn, and others.
     waits: FuturesUnordered<BoxFuture<'static, Wake>>,
     /// Whether a wake for [`Wake::Progress`] is under way.
@@ -83,6 +85,7 @@ impl Subscription {
             spare: VecDeque::new(),
             asked: 0,
             unasked: VecDeque::new(),
+            is_kept: true,
             items: VecDeque::new(),
             waits: FuturesUnordered::new(),
             tells_progress: false,
@@ -122,7 +125,7 @@ impl Subscription {
             }
             while self.items.is_empty()
                 && self.in_hand.is_none()
-                && let Some(index) = self.turns.pop_front()
+                && let Some(index) = self.next_turn()
             {
                 self.read(index, max_bytes);
             }
@@ -164,6 +167,13 @@ impl Subscription {
         self.advance(index, fetched)
     }
 
+    /// A cursor to be read: one that has to ask, only if it may.
+    fn next_turn(&mut self) -> Option<usize> {
+        let may_ask = self.may_ask();
+        let unasked = &mut self.unasked;
+        self.turns.pop_front().or_else(|| may_ask.then(|| unasked.pop_front()).flatten())
+    }
+
     /// Takes what was read of a log before. If there is nothing, it waits at the end of the log, or asks for what there is.
     fn read(&mut self, index: usize, max_bytes: usize) {
         if let Some((_, spare)) = self.take_spare(index)
@@ -178,19 +188,20 @@ impl Subscription {
         if is_same_leader {
             cursor.epoch = cursor.epoch.or(epoch);
             let Some(cursor) = self.cursors.get(index) else { return };
-            if let Some(fetched) = self.cluster.backend().recent(cursor.log(), self.fetch(cursor, max_bytes)) {
+            if let Some(fetched) = self.cluster.backend().recent(cursor.log(), self.fetch(cursor, max_bytes))
+            {
                 self.in_hand = Some((index, fetched));
                 return;
             }
             if cursor.is_at_end && !cursor.is_behind {
-                // What follows will be noticed.
+                // New records wake the cursor.
                 return self.rest(index);
             }
         }
-        match self.asked {
-            MAX_ASKED.. => self.unasked.push_back(index),
-            _ if is_same_leader => self.look(index, max_bytes),
-            _ => self.verify(index),
+        match self.may_ask() {
+            false => self.unasked.push_back(index),
+            true if is_same_leader => self.look(index, max_bytes),
+            true => self.verify(index),
         }
     }
 
@@ -317,7 +328,7 @@ impl Subscription {
             // At the end for the first time, it looks again before it says so.
             true if !cursor.is_behind || count == 0 && !has_moved => self.rest(index),
             _ if count > 0 || has_moved => self.turns.push_back(index),
-            // Not a state to stay in: a replica is behind its leader.
+            // The replica is behind its leader: try again soon.
             _ => self.waits.push(sleep(PAUSE).map(move |()| Wake::Cursor(index)).boxed()),
         }
         delivery
@@ -378,7 +389,7 @@ impl Subscription {
         }
         let wait = outage.back_off(error.retry_after);
         self.waits.push(sleep(wait).map(move |()| Wake::Cursor(index)).boxed());
-        // One for all that cannot be read. When it can be read again, the next attempt of another tells about that.
+        // One outage is reported at a time. When it ends, the next cursor that fails reports its own.
         if self.told_outage.is_none() {
             self.told_outage = Some(index);
             let since = outage.since;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use proptest::prelude::*;
 use prost::Message;
 use sluicegate_protocol::{CmdKafkaSubscribe, KafkaFetchResp, KafkaSource, kafka_source};
@@ -142,6 +143,26 @@ async fn partitions_of_a_silent_broker_do_not_hold_up_others() {
     for _ in 1..logs::PARTITIONS {
         let Some(Item::Delivery { next, .. }) = soon(&mut subscription).await else { panic!("no delivery") };
         assert_ne!(next.partition, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn partitions_that_wait_to_ask_are_read_even_if_no_answer_follows() {
+    const ADDED: i32 = 96;
+    let logs = Logs::default();
+    logs.add_partitions(ADDED);
+    let mut subscription = open(&logs, |_| {}).await;
+    for _ in 0..logs::PARTITIONS + ADDED {
+        assert!(matches!(soon(&mut subscription).await, Some(Item::CaughtUp(_))));
+    }
+    for partition in 0..logs::PARTITIONS + ADDED {
+        logs.append(partition, 1);
+    }
+    // All have to ask. Before the first answers come, another client has read what is there.
+    assert!(subscription.ready(usize::MAX).now_or_never().is_none());
+    logs.keep(true);
+    for _ in 0..logs::PARTITIONS + ADDED {
+        assert!(matches!(soon(&mut subscription).await, Some(Item::Delivery { .. })));
     }
 }
 

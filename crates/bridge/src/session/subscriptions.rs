@@ -16,7 +16,7 @@ use sluicegate_protocol::error_code::INVALID_REQUEST;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use super::answer::Answer;
+use super::answer::{Answer, ENVELOPE_BYTES, MAX_ERROR_BYTES};
 use super::command::Encoding;
 use super::json;
 use crate::backend::{CommandError, Fault};
@@ -76,12 +76,14 @@ impl Subscriptions {
             CommandError::new(Fault::Invalid, INVALID_REQUEST, message)
         };
         if self.close(sequence) {
-            let message =
-                format!("sequence {sequence} names an open subscription: expected another, both have ended");
+            let message = format!(
+                "sequence {sequence} is of an open subscription: both have ended, use another sequence"
+            );
             return Err(refused(message));
         }
         if self.open.len() >= MAX_SUBSCRIPTIONS {
-            let message = format!("{MAX_SUBSCRIPTIONS} subscriptions are open: expected at most that many");
+            let message =
+                format!("too many subscriptions in this session: expected at most {MAX_SUBSCRIPTIONS}");
             return Err(refused(message));
         }
         let credit = command.credit.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
@@ -90,7 +92,11 @@ impl Subscriptions {
             let opened = grant.subscribe(command).await;
             match opened {
                 Ok(subscription) => next(sequence, subscription, 0, encoding, room).await,
-                Err(error) => Step { sequence, outcome: Err(error), reserved: None },
+                Err(error) => {
+                    // Until there is room, it counts as open: a client that does not read cannot pile up errors.
+                    let reserved = room.reserve(ENVELOPE_BYTES + MAX_ERROR_BYTES).await;
+                    Step { sequence, outcome: Err(error), reserved }
+                }
             }
         };
         let step = self.start(opening.boxed());

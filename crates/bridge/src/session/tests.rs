@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 
 use std::sync::Arc;
 
+use super::intake::MAX_WAITING_REQUESTS;
 use super::*;
 use crate::cluster::Cluster;
 use crate::cluster::script::Script;

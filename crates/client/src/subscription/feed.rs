@@ -17,7 +17,7 @@ use crate::session::{Answers, Session};
 use crate::{Builder, Error, Subscribe, retry};
 
 pub(super) struct Feed {
-    /// None after a failure that a new one can mend.
+    /// `None` after a failure that requires a new connection.
     session: Option<Arc<Session>>,
     builder: Builder,
     resume: Resume,

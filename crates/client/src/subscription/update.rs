@@ -1,4 +1,4 @@
-//! What a subscription tells.
+//! Updates of a subscription.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ pub enum Update {
         /// Why.
         cause: Cause,
     },
-    /// Kafka cannot be read at the moment. The server tries on, and tells with [`CaughtUp`](Self::CaughtUp) when it is over.
+    /// Kafka cannot be read at the moment. The server keeps trying, and tells with [`CaughtUp`](Self::CaughtUp) when it is over.
     Retrying {
         /// The topic's name.
         topic: String,

@@ -373,7 +373,7 @@ pub struct KafkaSource {
     /// new, and begin at their start.
     #[prost(message, repeated, tag = "5")]
     pub next: ::prost::alloc::vec::Vec<PartitionNext>,
-    /// From `KafkaSubscribedResp`, together with `next`: if the topic has been deleted and created anew since, the subscription fails
+    /// From `KafkaSubscribedResp`, together with `next`: if the topic has been deleted and created again since, the subscription fails
     /// instead of reading other records at the same offsets. Empty: not checked.
     #[prost(bytes = "bytes", tag = "6")]
     pub topic_id: ::prost::bytes::Bytes,
@@ -789,7 +789,7 @@ pub mod kafka_subscription_event {
             }
         }
     }
-    /// Kafka cannot be read at the moment. The subscription tries on, and tells when it has caught up again.
+    /// Kafka cannot be read at the moment. The subscription keeps trying, and tells when it has caught up again.
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct Retrying {
         /// A partition that cannot be read; there can be others.

@@ -8,7 +8,7 @@ use kafka_protocol::messages::RequestKind;
 use sluicegate_reader::Fetch;
 use tokio::time::{Instant, sleep};
 
-use crate::batches::one_record;
+use crate::batches::{batch, one_record};
 use crate::scripted::{self, Broker, Step, reader, usual};
 use crate::support::at;
 
@@ -83,6 +83,29 @@ async fn callers_who_poll_with_short_waits_share_few_requests() {
 }
 
 #[tokio::test]
+async fn large_batch_that_ends_a_wait_is_requested_once() {
+    const COUNT: i32 = 30_000;
+    let broker = Broker::start(|asked, address| match &asked.kind {
+        RequestKind::Fetch(request) if request.max_wait_ms > 0 => {
+            Step::Answer(scripted::fetched(asked, 0, COUNT.into(), &many_records(0, COUNT, b'x')))
+        }
+        _ => usual(asked, address),
+    })
+    .await;
+    let reader = reader(&[broker.address]);
+    let from = |offset| Fetch { max_bytes: 64 * 1024, ..at("t", 0, offset) };
+    let wait = Fetch { max_wait: Duration::from_secs(10), ..from(0) };
+    let mut fetched = reader.fetch(wait).await.expect("records");
+    let mut reads = 1;
+    while fetched.next_offset < COUNT.into() {
+        fetched = reader.fetch(from(fetched.next_offset)).await.expect("records");
+        reads += 1;
+    }
+    assert!(reads > 4, "the batch should be larger than what is kept in one part");
+    assert_eq!(broker.fetched(), [0, 0], "a look, and a request that waits");
+}
+
+#[tokio::test]
 async fn answer_that_left_a_partition_out_does_not_prove_its_end() {
     let looks = AtomicUsize::new(0);
     let broker = Broker::start(move |asked, address| match &asked.kind {
@@ -125,4 +148,27 @@ async fn no_answer_is_older_than_its_question() {
     }
     first.await.expect("no panic").expect("an offset");
     assert_eq!(broker.listed(), before + 2, "one request for all who asked while the first was under way");
+}
+
+/// A batch of records without a key, whose values are one byte.
+fn many_records(offset: i64, count: i32, value: u8) -> Vec<u8> {
+    let mut records = Vec::new();
+    for delta in 0..count {
+        let mut record = vec![0, 0];
+        put_varint(&mut record, delta);
+        record.extend([1, 2, value, 0]);
+        put_varint(&mut records, i32::try_from(record.len()).expect("a short record"));
+        records.extend(record);
+    }
+    batch(offset, count - 1, 0, count, &records)
+}
+
+/// A zigzag-encoded number, as in Kafka's records.
+fn put_varint(out: &mut Vec<u8>, number: i32) {
+    let mut rest = u32::from_ne_bytes(((number << 1) ^ (number >> 31)).to_ne_bytes());
+    while rest >= 0x80 {
+        out.push((rest & 0x7F) as u8 | 0x80);
+        rest >>= 7;
+    }
+    out.push(rest as u8);
 }

@@ -1,5 +1,5 @@
-//! Measures live delivery to many sockets beside nats-server's own WebSocket endpoint, which keeps messages in memory only and has no
-//! gateway in front. All clients are the same code ([`watch`]); what did not arrive does not count.
+//! Measures live delivery to many sockets beside nats-server's own WebSocket endpoint, which keeps messages in memory only, without and
+//! with an Envoy in front. All clients are the same code ([`watch`]); what did not arrive does not count.
 //!
 //! 1. [`server`]: starts either system, subscribes, publishes
 //! 2. [`watch`]: sockets that note when each record arrives
@@ -8,8 +8,10 @@
 mod server;
 mod watch;
 
+use std::fmt;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use sluicegate_tests::process::allow_many_files;
 use tokio::time::{Instant, interval, sleep};
 
@@ -20,22 +22,53 @@ use crate::{Failure, Plan};
 
 pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
     say(&format!(
-        "live      {SOCKETS} sockets on one partition, records of {VALUE} bytes, {ROUNDS} runs in turns, medians"
+        "live      {SOCKETS} sockets on one partition, records of {VALUE} bytes, {} runs in turns, medians",
+        plan.runs
     ));
     allow_many_files()?;
-    flood(plan).await?;
-    for rate in RATES {
-        trickle(plan, rate).await?;
+    for scenario in &plan.scenarios {
+        match scenario {
+            Scenario::Flood => flood(plan).await?,
+            Scenario::Steady => {
+                for rate in &plan.rates {
+                    at_rate(plan, *rate).await?;
+                }
+            }
+            Scenario::Stuck => stuck(plan).await?,
+            Scenario::Idle => idle(plan).await?,
+        }
     }
-    stuck(plan).await?;
-    idle(plan).await
+    Ok(())
+}
+
+/// Something to measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Scenario {
+    /// As fast as it goes
+    Flood,
+    /// At a steady rate
+    Steady,
+    /// Beside clients that read nothing
+    Stuck,
+    /// Without records
+    Idle,
+}
+
+impl Scenario {
+    pub(crate) const ALL: [Self; 4] = [Self::Flood, Self::Steady, Self::Stuck, Self::Idle];
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.to_possible_value().map_or(Ok(()), |value| f.write_str(value.get_name()))
+    }
 }
 
 /// As fast as it goes.
 async fn flood(plan: &Plan) -> Result<(), Failure> {
-    let mut speeds = [Vec::new(), Vec::new()];
-    for _ in 0..ROUNDS {
-        for (kind, speeds) in Kind::BOTH.into_iter().zip(&mut speeds) {
+    let (mut speeds, mut sent) = (Kind::ALL.map(|_| Vec::new()), Vec::new());
+    for _ in 0..plan.runs {
+        for (kind, speeds) in Kind::ALL.into_iter().zip(&mut speeds) {
             let server = Server::start(kind, plan, 1).await?;
             let watchers = Watchers::open(&server, SOCKETS, 0).await;
             let before = server.usage()?;
@@ -45,44 +78,64 @@ async fn flood(plan: &Plan) -> Result<(), Failure> {
             let seconds = watchers.last().saturating_duration_since(start).as_secs_f64();
             let cpu = server.usage()?.cpu_since(before);
             speeds.push((delivered as f64 / seconds, cpu / delivered as f64 * 1e6, delivered));
+            if kind == Kind::Sluicegate {
+                sent.push(server.sent().await?);
+            }
         }
     }
-    for (kind, speeds) in Kind::BOTH.into_iter().zip(&speeds) {
+    for (kind, speeds) in Kind::ALL.into_iter().zip(&speeds) {
         let of = |of: fn(&(f64, f64, usize)) -> f64| median(speeds.iter().map(of));
         let (speed, cpu) = (of(|run| run.0), of(|run| run.1));
         let arrived = of(|run| run.2 as f64) / (SOCKETS * FLOOD) as f64 * 100.0;
         say(&format!(
-            "flood     {:<10} {:.2} M deliveries/s, {cpu:.2} µs of CPU each, {arrived:.0} % arrived",
+            "flood     {:<17} {:.2} M deliveries/s, {cpu:.2} µs of CPU each, {arrived:.0} % arrived",
             kind.name(),
             speed / 1e6
         ));
     }
-    let [ours, theirs] = speeds.map(|speeds| median(speeds.iter().map(|run| run.0)));
-    say(&format!("flood     ratio {:.2} (target 1.5)", ours / theirs));
+    let [ours, bare, relayed] = speeds.map(|speeds| median(speeds.iter().map(|run| run.0)));
+    say(&format!(
+        "flood     ratio {:.2} (target 1.5), {:.2} to nats behind Envoy",
+        ours / bare,
+        ours / relayed
+    ));
+    say_sent("flood", sent);
     Ok(())
 }
 
 /// Records at a steady rate: how late they are, and what they cost.
-async fn trickle(plan: &Plan, rate: u32) -> Result<(), Failure> {
-    let mut runs = [Vec::new(), Vec::new()];
-    for _ in 0..ROUNDS {
-        for (kind, runs) in Kind::BOTH.into_iter().zip(&mut runs) {
+async fn at_rate(plan: &Plan, rate: u32) -> Result<(), Failure> {
+    let (mut runs, mut sent) = (Kind::ALL.map(|_| Vec::new()), Vec::new());
+    for _ in 0..plan.runs {
+        for (kind, runs) in Kind::ALL.into_iter().zip(&mut runs) {
             let server = Server::start(kind, plan, 1).await?;
             let watchers = Watchers::open(&server, SOCKETS, 0).await;
-            runs.push(steady(&server, &watchers, rate).await?);
+            runs.push(steady(&server, &watchers, rate, plan.seconds).await?);
+            if kind == Kind::Sluicegate {
+                sent.push(server.sent().await?);
+            }
         }
     }
-    let [ours, theirs] = runs.map(|runs| Steady::median(&runs));
     let rate = format!("{rate}/s");
-    for (kind, Steady { p50, p99, cpu }) in [(Kind::Sluicegate, ours), (Kind::Nats, theirs)] {
-        let name = kind.name();
+    let medians = runs.map(|runs| Steady::median(&runs));
+    for (kind, Steady { p50, p99, cpu }) in Kind::ALL.into_iter().zip(medians) {
         say(&format!(
-            "{rate:<9} {name:<10} p50 {p50:.2} ms, p99 {p99:.2} ms, {cpu:.1} µs of CPU for each delivery"
+            "{rate:<9} {:<17} p50 {p50:.2} ms, p99 {p99:.2} ms, {cpu:.1} µs of CPU for each delivery",
+            kind.name()
         ));
     }
-    let (p50, p99, cpu) = (ours.p50 / theirs.p50, ours.p99 / theirs.p99, ours.cpu / theirs.cpu);
-    say(&format!("{rate:<9} ratio p50 {p50:.2}, p99 {p99:.2}, CPU {cpu:.2} (targets 1, 1.5, 1.5)"));
+    let [ours, others @ ..] = medians;
+    for (kind, Steady { p50, p99, cpu }) in [Kind::Nats, Kind::NatsBehindEnvoy].into_iter().zip(others) {
+        let (p50, p99, cpu) = (ours.p50 / p50, ours.p99 / p99, ours.cpu / cpu);
+        say(&format!("{rate:<9} ratio to {}: p50 {p50:.2}, p99 {p99:.2}, CPU {cpu:.2}", kind.name()));
+    }
+    say_sent(&rate, sent);
     Ok(())
+}
+
+/// What Kafka has sent, beside one consumer that reads each byte of the log once.
+fn say_sent(scenario: &str, sent: Vec<f64>) {
+    say(&format!("{scenario:<9} Kafka has sent {:.2} × the log (target 1.2)", median(sent.into_iter())));
 }
 
 /// A run at a steady rate.
@@ -103,7 +156,7 @@ impl Steady {
 }
 
 /// Publishes at this rate, after a second that does not count.
-async fn steady(server: &Server, watchers: &Watchers, rate: u32) -> Result<Steady, Failure> {
+async fn steady(server: &Server, watchers: &Watchers, rate: u32, seconds: u32) -> Result<Steady, Failure> {
     let mut ticks = interval(Duration::from_secs(1) / rate);
     // Connections and caches are warm after some.
     for _ in 0..rate {
@@ -111,10 +164,11 @@ async fn steady(server: &Server, watchers: &Watchers, rate: u32) -> Result<Stead
         server.publish().await?;
     }
     let first = server.published();
+    watchers.keep_from(first);
     watchers.until(watchers.len() * first, PATIENCE).await;
     let before = server.usage()?;
     let mut acknowledged = Vec::new();
-    for _ in 0..rate * STEADY_SECONDS {
+    for _ in 0..rate * seconds {
         ticks.tick().await;
         acknowledged.push(server.publish().await?);
     }
@@ -141,13 +195,13 @@ async fn steady(server: &Server, watchers: &Watchers, rate: u32) -> Result<Stead
 /// What clients that read nothing do to the others.
 async fn stuck(plan: &Plan) -> Result<(), Failure> {
     let mut runs = [Vec::new(), Vec::new()];
-    for _ in 0..ROUNDS {
+    for _ in 0..plan.runs {
         for (stuck, runs) in [0, STUCK].into_iter().zip(&mut runs) {
             let server = Server::start(Kind::Sluicegate, plan, 1).await?;
             let watchers = Watchers::open(&server, SOCKETS - STUCK, stuck).await;
             // More than what connections have room for.
             server.publish_fast(STUCK_FLOOD).await?;
-            runs.push(steady(&server, &watchers, RATES[0]).await?);
+            runs.push(steady(&server, &watchers, STUCK_RATE, plan.seconds).await?);
         }
     }
     let [without, with] = runs.map(|runs| Steady::median(&runs).p99);
@@ -162,16 +216,17 @@ async fn stuck(plan: &Plan) -> Result<(), Failure> {
 async fn idle(plan: &Plan) -> Result<(), Failure> {
     let server = Server::start(Kind::Sluicegate, plan, IDLE_PARTITIONS).await?;
     // What all share is there before.
-    let _first = Watchers::open(&server, IDLE_PARTITIONS as usize, 0).await;
+    let first = Watchers::open(&server, IDLE_PARTITIONS as usize, 0).await;
     sleep(QUIET).await;
     let before = server.usage()?;
-    let _idle = Watchers::open(&server, IDLE, 0).await;
+    let added = IDLE - first.len();
+    let _added = Watchers::open(&server, added, 0).await;
     sleep(QUIET).await;
     let (opened, start) = (server.usage()?, Instant::now());
     sleep(QUIET * 2).await;
     let after = server.usage()?;
     let cpu = after.cpu_since(opened) / start.elapsed().as_secs_f64() * 100.0;
-    let each = |of: fn(&server::Usage) -> u64| of(&after).saturating_sub(of(&before)) / IDLE as u64 / 1024;
+    let each = |of: fn(&server::Usage) -> u64| of(&after).saturating_sub(of(&before)) / added as u64 / 1024;
     let (bridge, envoy) = (each(|usage| usage.bridge_bytes), each(|usage| usage.gateway_bytes));
     say(&format!(
         "idle      {IDLE} subscribers of {IDLE_PARTITIONS} partitions: {cpu:.1} % of a core (target 2), {bridge} KiB in the bridge and {envoy} KiB in Envoy each (target 60)"
@@ -188,13 +243,11 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
 const SOCKETS: usize = 1000;
 /// Bytes of a record's value.
 const VALUE: usize = 100;
-const ROUNDS: usize = 5;
 /// Records of a flood.
 const FLOOD: usize = 40_000;
-/// Records a second.
-const RATES: [u32; 2] = [20, 60];
-const STEADY_SECONDS: u32 = 10;
 const STUCK: usize = 100;
+/// Records a second beside stuck clients.
+const STUCK_RATE: u32 = 20;
 /// Records before the measurement beside stuck clients.
 const STUCK_FLOOD: usize = 20_000;
 const IDLE: usize = 10_000;

@@ -70,12 +70,21 @@ struct Plan {
     /// Records that a session writes with one command
     #[arg(long, default_value_t = 100, value_parser = value_parser!(u32).range(1..=1000))]
     batch: u32,
-    /// Seconds of each measurement of writing
+    /// Seconds of each measurement of writing, and of live delivery at a steady rate
     #[arg(long, default_value_t = 10, value_parser = value_parser!(u32).range(1..))]
     seconds: u32,
     /// A property of both producers, the bridge's and the bare one; may be repeated
     #[arg(long = "property", value_name = "NAME=VALUE", value_parser = property)]
     properties: Vec<(String, String)>,
+    /// What to measure of live delivery
+    #[arg(long, value_delimiter = ',', default_values_t = live::Scenario::ALL)]
+    scenarios: Vec<live::Scenario>,
+    /// Records a second of live delivery at a steady rate
+    #[arg(long, value_delimiter = ',', default_values_t = [20_u32, 60], value_parser = value_parser!(u32).range(1..))]
+    rates: Vec<u32>,
+    /// Runs of each scenario of live delivery; the result is their median
+    #[arg(long, default_value_t = 5, value_parser = value_parser!(u32).range(1..))]
+    runs: u32,
     /// Idle sessions whose memory is measured
     #[arg(long, default_value_t = 2000, value_parser = value_parser!(u32).range(1..))]
     sessions: u32,

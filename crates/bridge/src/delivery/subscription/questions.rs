@@ -14,6 +14,8 @@ use crate::delivery::item::Item;
 pub(super) enum Answer {
     /// What there was to read.
     Records(Result<Fetched, CommandError>),
+    /// There are records, which are kept for all clients.
+    Kept,
     /// The new leader has this epoch, and the records up to the cursor.
     Epoch(Result<Option<i32>, CommandError>),
     /// The new leader does not have all records up to the cursor.
@@ -26,7 +28,7 @@ impl Subscription {
     /// Asks the messaging system for what there is, while other logs are read.
     pub(super) fn look(&mut self, index: usize, max_bytes: usize) {
         let Some(cursor) = self.cursors.get(index) else { return };
-        let (fetch, place) = (self.fetch(cursor, max_bytes), cursor.place());
+        let (fetch, first, place) = (self.fetch(cursor, max_bytes), self.fetch(cursor, 1), cursor.place());
         let cluster = Arc::clone(&self.cluster);
         let look = async move {
             let log = Log { topic: &place.topic, partition: place.partition };
@@ -36,7 +38,13 @@ impl Subscription {
             {
                 error.ends = cluster.ends(log, false).await.ok();
             }
-            Answer::Records(looked)
+            // Records are left where they are kept for all clients, if they are: this client can be slow.
+            match &looked {
+                Ok(fetched) if fetched.count > 0 && cluster.backend().recent(log, first).is_some() => {
+                    Answer::Kept
+                }
+                _ => Answer::Records(looked),
+            }
         };
         self.ask(index, look);
     }
@@ -60,7 +68,7 @@ impl Subscription {
                 Err(error) if error.fault.is_retriable() || error.fault == Fault::NotFound => {
                     Answer::Epoch(Err(error))
                 }
-                // If the leader cannot tell, nobody can.
+                // The leader does not know this epoch: the records cannot be verified.
                 Ok(_) | Err(_) => Answer::Epoch(Ok(now)),
             }
         };
@@ -71,15 +79,17 @@ impl Subscription {
     fn ask(&mut self, index: usize, question: impl Future<Output = Answer> + Send + 'static) {
         self.asked = self.asked.saturating_add(1);
         let answer = AbortOnDropHandle::new(tokio::spawn(question));
-        self.waits.push(
-            answer.map(move |answer| Wake::Answered(index, answer.unwrap_or(Answer::Nothing))).boxed(),
-        );
+        self.waits
+            .push(answer.map(move |answer| Wake::Answered(index, answer.unwrap_or(Answer::Nothing))).boxed());
     }
 
     pub(super) fn answered(&mut self, index: usize, answer: Answer) {
         self.asked = self.asked.saturating_sub(1);
-        self.turns.extend(self.unasked.pop_front());
         match answer {
+            Answer::Kept => {
+                self.is_kept = true;
+                self.turns.push_back(index);
+            }
             Answer::Records(Ok(fetched)) => self.looked(index, fetched),
             Answer::Epoch(Ok(epoch)) => {
                 if let Some(cursor) = self.cursors.get_mut(index) {
@@ -97,23 +107,27 @@ impl Subscription {
         }
     }
 
-    /// Notes what a look has found. Records are left where they are kept for all clients, if they are.
     fn looked(&mut self, index: usize, fetched: Fetched) {
-        let Some(cursor) = self.cursors.get(index) else { return };
         if fetched.count == 0 {
             let item = self.advance(index, fetched);
             return self.items.extend(item);
         }
+        self.is_kept = false;
         self.turns.push_back(index);
-        let is_kept = self.cluster.backend().recent(cursor.log(), self.fetch(cursor, 1)).is_some();
-        if !is_kept && self.spare.len() < MAX_SPARE {
+        if self.spare.len() < MAX_SPARE {
             self.spare.push_back((index, fetched));
         }
     }
+
+    /// Whether one more question is within the bounds.
+    pub(super) fn may_ask(&self) -> bool {
+        let unkept = self.asked.saturating_add(self.spare.len());
+        if self.is_kept { self.asked < MAX_ASKED } else { unkept < MAX_SPARE }
+    }
 }
 
-/// Questions to the messaging system at the same time. What they find can wait for the client.
-pub(super) const MAX_ASKED: usize = 32;
+/// Questions to the messaging system at the same time, while what they find is kept for all clients.
+const MAX_ASKED: usize = 32;
 
-/// Batches that a subscription keeps for itself.
+/// Batches that a subscription keeps for itself, and questions at the same time while it has to.
 const MAX_SPARE: usize = 4;

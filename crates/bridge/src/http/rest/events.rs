@@ -78,20 +78,16 @@ pub(super) async fn get(
     }
     let subscription = match grant.subscribe(command).await {
         Ok(subscription) => subscription,
+        Err(_) if last.is_some_and(|last| is_other_topic(cluster, topic, &last)) => {
+            return Err(other_topic(topic));
+        }
         Err(error) => return Err(failed(error).await),
     };
-    let topic_id =
-        cluster.backend().version(Log { topic, partition: partition.unwrap_or_default() }).topic_id;
-    if let Some(known) = last.and_then(|Id { positions, .. }| positions.topic_id)
-        && topic_id.is_some_and(|now| now != known)
-    {
-        return Err(other_topic(topic));
-    }
     if !running.stay() {
         let detail = "bridge at capacity for open streams of this client (limits.max_sessions, over HTTP/1.1 limits.max_connections), try again";
         return Err(Problem::new(ProblemKind::Unavailable, detail));
     }
-    let events = Events::new(format, Positions::new(topic_id, partition));
+    let events = Events::new(format, Positions::new(None, partition));
     tokio::spawn(stream::run(subscription, events, running.drain().clone(), frames));
     Ok(response)
 }
@@ -125,6 +121,13 @@ async fn check_partitions(
         }
         _ => Ok(()),
     }
+}
+
+/// Whether the topic is known to be another one than that of the client's event.
+fn is_other_topic(cluster: &Cluster, topic: &str, last: &Id) -> bool {
+    let topic_id = |partition| cluster.backend().version(Log { topic, partition }).topic_id;
+    let now = last.positions.partitions().find_map(topic_id);
+    last.positions.topic_id.is_some_and(|known| now.is_some_and(|now| now != known))
 }
 
 fn other_topic(topic: &str) -> Problem {

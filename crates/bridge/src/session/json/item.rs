@@ -1,4 +1,4 @@
-//! What a subscription tells, as text.
+//! Updates of a subscription, as text.
 
 use std::io::Write as _;
 

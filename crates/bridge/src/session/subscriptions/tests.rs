@@ -50,3 +50,24 @@ async fn text_of_deliveries_is_within_the_room() {
         }
     }
 }
+
+#[tokio::test]
+async fn errors_are_within_the_room() {
+    let (grant, mut subscriptions) = (Grant::all(&Logs::default().cluster()), Subscriptions::new());
+    let (mut held, mut bytes) = (Vec::new(), 0);
+    for id in 1.. {
+        let text = format!(r#"{{"id":{id},"subscribe":{{"topic":"t","partitions":[99]}}}}"#);
+        let Request::Subscribe { sequence, command, encoding } = json::parse(text.as_bytes()) else {
+            panic!("no command")
+        };
+        if subscriptions.open(sequence, &grant, command, encoding).is_err() {
+            break;
+        }
+        while let Poll::Ready((_, reserved)) = poll!(poll_fn(|cx| subscriptions.poll_next(cx))) {
+            let reserved = reserved.expect("a reservation");
+            bytes += reserved.num_permits();
+            held.push(reserved);
+        }
+    }
+    assert!((1..=ROOM_BYTES).contains(&bytes), "{bytes}");
+}

@@ -7,6 +7,7 @@ use rdkafka::ClientConfig;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::{CmdKafkaSubscribe, KafkaSource};
+use sluicegate_tests::envoy::Envoy;
 use sluicegate_tests::folder::Folder;
 use sluicegate_tests::kafka::Kafka;
 use sluicegate_tests::nats::Nats;
@@ -24,6 +25,8 @@ use crate::{Failure, Plan};
 pub(super) enum Kind {
     Sluicegate,
     Nats,
+    /// With an Envoy in front of it, which only relays.
+    NatsBehindEnvoy,
 }
 
 /// A running system with one topic.
@@ -34,8 +37,8 @@ pub(super) struct Server {
 }
 
 enum System {
-    Sluicegate { stack: Box<Stack>, _kafka: Kafka, topic: String, producer: FutureProducer },
-    Nats { server: Nats, publisher: Mutex<BufReader<TcpStream>>, _folder: Folder },
+    Sluicegate { stack: Box<Stack>, kafka: Kafka, topic: String, producer: FutureProducer },
+    Nats { server: Nats, envoy: Option<Envoy>, publisher: Mutex<BufReader<TcpStream>>, _folder: Folder },
 }
 
 /// What the system's processes have used.
@@ -47,12 +50,13 @@ pub(super) struct Usage {
 }
 
 impl Kind {
-    pub(super) const BOTH: [Self; 2] = [Self::Sluicegate, Self::Nats];
+    pub(super) const ALL: [Self; 3] = [Self::Sluicegate, Self::Nats, Self::NatsBehindEnvoy];
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Sluicegate => "Sluicegate",
             Self::Nats => "nats",
+            Self::NatsBehindEnvoy => "nats behind Envoy",
         }
     }
 }
@@ -70,20 +74,21 @@ impl Server {
                 let mut config = ClientConfig::new();
                 config.set("bootstrap.servers", kafka.bootstrap()).set("linger.ms", "0");
                 config.set("queue.buffering.max.messages", "1000000");
-                System::Sluicegate {
-                    stack: Box::new(stack),
-                    _kafka: kafka,
-                    topic,
-                    producer: config.create()?,
-                }
+                System::Sluicegate { stack: Box::new(stack), kafka, topic, producer: config.create()? }
             }
-            Kind::Nats => {
+            Kind::Nats | Kind::NatsBehindEnvoy => {
                 let folder = Folder::new("nats")?;
                 let server = Nats::start(folder.path()).await?;
+                let envoy = match kind {
+                    Kind::NatsBehindEnvoy => {
+                        Some(Envoy::relay(server.websocket(), plan.concurrency, folder.path()).await?)
+                    }
+                    Kind::Sluicegate | Kind::Nats => None,
+                };
                 let mut publisher = BufReader::new(TcpStream::connect(server.client()).await?);
                 publisher.get_ref().set_nodelay(true)?;
                 publisher.write_all(b"CONNECT {\"verbose\":false}\r\n").await?;
-                System::Nats { server, publisher: Mutex::new(publisher), _folder: folder }
+                System::Nats { server, envoy, publisher: Mutex::new(publisher), _folder: folder }
             }
         };
         Ok(Self { system, partitions, published: AtomicUsize::new(0) })
@@ -105,8 +110,9 @@ impl Server {
                 }
                 raw
             }
-            System::Nats { server, .. } => {
-                let mut raw = Raw::connect(server.websocket()).await.upgraded(&Upgrade::to("/")).await;
+            System::Nats { server, envoy, .. } => {
+                let address = envoy.as_ref().map_or_else(|| server.websocket(), Envoy::gateway);
+                let mut raw = Raw::connect(address).await.upgraded(&Upgrade::to("/")).await;
                 // INFO
                 raw.frame().await;
                 raw.write(masked(BINARY, b"CONNECT {\"verbose\":false}\r\nSUB live 1\r\nPING\r\n")).await;
@@ -172,6 +178,14 @@ impl Server {
         self.published.load(Ordering::Relaxed)
     }
 
+    /// The bytes of records that Kafka has sent to the bridge, as a multiple of what the first partition's log has.
+    pub(super) async fn sent(&self) -> Result<f64, Failure> {
+        let System::Sluicegate { stack, kafka, topic, .. } = &self.system else { return Ok(0.0) };
+        let sent = stack.bridge.count("sluicegate_read_bytes_total ", "").await?;
+        let log = kafka.folder().path().join("data-1").join(format!("{topic}-0/00000000000000000000.log"));
+        Ok(sent / log.metadata()?.len() as f64)
+    }
+
     pub(super) fn usage(&self) -> Result<Usage, Failure> {
         Ok(match &self.system {
             System::Sluicegate { stack, .. } => {
@@ -182,9 +196,14 @@ impl Server {
                     gateway_bytes: envoy.resident_bytes,
                 }
             }
-            System::Nats { server, .. } => {
+            System::Nats { server, envoy, .. } => {
                 let usage = server.process.usage()?;
-                Usage { cpu: usage.cpu, bridge_bytes: usage.resident_bytes, gateway_bytes: 0 }
+                let envoy = envoy.as_ref().map(|envoy| envoy.process.usage()).transpose()?;
+                Usage {
+                    cpu: usage.cpu + envoy.map_or(Duration::ZERO, |usage| usage.cpu),
+                    bridge_bytes: usage.resident_bytes,
+                    gateway_bytes: envoy.map_or(0, |usage| usage.resident_bytes),
+                }
             }
         })
     }

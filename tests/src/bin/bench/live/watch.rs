@@ -33,7 +33,9 @@ struct Seen {
     count: AtomicUsize,
     /// The last arrival of each socket's read.
     last: Mutex<Option<Instant>>,
-    /// The number and the time of each record, if there are not too many.
+    /// The first record whose arrivals are kept.
+    first: AtomicUsize,
+    /// The number and the time of each record from `first` on.
     arrivals: Mutex<Vec<(usize, Instant)>>,
 }
 
@@ -44,7 +46,7 @@ impl Watchers {
             stream::iter(0..count + stuck).map(|number| server.subscribed(number)).buffer_unordered(50);
         let mut sockets: Vec<Raw> = open.collect().await;
         let stuck = sockets.split_off(count);
-        let seen = Arc::<Seen>::default();
+        let seen = Arc::new(Seen { first: AtomicUsize::new(usize::MAX), ..Seen::default() });
         let mut tasks = JoinSet::new();
         for socket in sockets {
             tasks.spawn(watch(socket, Arc::clone(&seen)));
@@ -75,6 +77,11 @@ impl Watchers {
     /// When the last record arrived.
     pub(super) fn last(&self) -> Instant {
         self.seen.last.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or_else(Instant::now)
+    }
+
+    /// Keeps the arrivals of records from this number on.
+    pub(super) fn keep_from(&self, number: usize) {
+        self.seen.first.store(number, Ordering::Relaxed);
     }
 
     /// The number of each record that arrived, and when.
@@ -110,7 +117,9 @@ async fn watch(mut socket: Raw, seen: Arc<Seen>) {
         }
         seen.count.fetch_add(numbers.len(), Ordering::Relaxed);
         *seen.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
-        if numbers.len() < FEW {
+        let first = seen.first.load(Ordering::Relaxed);
+        numbers.retain(|(number, _)| *number >= first);
+        if !numbers.is_empty() {
             seen.arrivals.lock().unwrap_or_else(PoisonError::into_inner).append(&mut numbers);
         }
     }
@@ -118,8 +127,6 @@ async fn watch(mut socket: Raw, seen: Arc<Seen>) {
 
 /// Bytes of a read.
 const READ: usize = 64 * 1024;
-/// A read with more records than a steady rate gives is of a flood, whose arrivals are not kept.
-const FEW: usize = 20;
 /// If nothing arrives for so long, the rest is lost.
 const LOST: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(5);

@@ -40,6 +40,7 @@ impl Events {
     pub(super) fn put(&mut self, text: &mut Vec<u8>, item: Item) {
         match item {
             Item::Subscribed(topics) => {
+                self.positions.topic_id = topics.first().and_then(|topic| topic.topic_id);
                 for (partition, offset) in topics.into_iter().flat_map(|topic| topic.partitions) {
                     if !self.positions.set(partition, offset) {
                         return self.fail(text, None, &too_many_partitions());

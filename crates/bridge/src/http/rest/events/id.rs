@@ -85,10 +85,11 @@ impl Positions {
     #[must_use]
     pub(super) fn set(&mut self, partition: i32, offset: i64) -> bool {
         match &mut self.of {
-            Of::Partition(of, next) => {
+            Of::Partition(of, next) if *of == partition => {
                 *next = offset;
-                *of == partition
+                true
             }
+            Of::Partition(..) => false,
             Of::Topic(next) => {
                 let index = usize::try_from(partition).ok().filter(|index| *index < MAX_PARTITIONS);
                 let Some(index) = index else { return false };
@@ -114,7 +115,8 @@ impl Positions {
             Of::Topic(next) => (0, next.as_slice()),
             Of::Partition(partition, next) => (*partition, std::slice::from_ref(next)),
         };
-        (first..).zip(offsets.iter().copied())
+        let number = move |index: usize| first.saturating_add(i32::try_from(index).unwrap_or(i32::MAX));
+        offsets.iter().enumerate().map(move |(index, offset)| (number(index), *offset))
     }
 
     /// As the base of an `id`: a first byte, the topic's id if the cluster tells it, and the partition if it is one. The offsets are

@@ -1,0 +1,128 @@
+//! Takes requests: starts what fits, lets the rest wait, and ends a session that lets too much wait.
+
+use sluicegate_protocol::control_req;
+use tokio::time::Instant;
+
+use super::answer::{ENVELOPE_BYTES, MAX_ERROR_BYTES};
+use super::command::Command;
+use super::request::Request;
+use super::{End, GONE_INTERVAL, Overload, Session};
+
+impl Session<'_> {
+    /// Starts the requests that were read, or queues them in their lanes.
+    pub(super) fn start_requests(&mut self) -> Result<(), End> {
+        while self.takes_requests() {
+            let Some(message) = self.frames.next().map_err(End::Unreadable)? else { break };
+            let len = message.len();
+            match Request::parse(message, self.codec) {
+                Request::Nothing
+                | Request::Control(control_req::Control::Alive(_) | control_req::Control::Padding(_)) => {}
+                Request::Control(control_req::Control::Unfinished(number)) => {
+                    self.keepalive.unfinished(Instant::now(), number);
+                }
+                Request::Control(control_req::Control::Close(close)) => return Err(End::Closed(close)),
+                request => {
+                    let len = len.saturating_add(decoded_bytes(&request));
+                    let bytes = self.reservation_bytes(&request, len);
+                    let is_command = matches!(request, Request::Command { .. });
+                    let may_start = !is_command || self.commands.len() < self.limits.max_commands;
+                    let lane =
+                        if is_command || bytes > OWN_ANSWER_BYTES { &mut self.kafka } else { &mut self.own };
+                    match lane.reserve(bytes).filter(|_| may_start) {
+                        Some(reserved) => self.start(request, reserved),
+                        None => {
+                            lane.push(request, bytes, len);
+                            self.check_waiting()?;
+                        }
+                    }
+                }
+            }
+        }
+        if !self.is_reading() {
+            // While input is not read, it cannot show that the peer left.
+            self.wake_by(Instant::now() + GONE_INTERVAL);
+        }
+        Ok(())
+    }
+
+    /// The bytes to reserve for `request`, which takes `len` bytes: its largest possible answer, and the records it
+    /// contains. Capped at the session's answer bytes: a larger request runs alone.
+    fn reservation_bytes(&self, request: &Request, len: usize) -> u32 {
+        let max_fetch_bytes = self.grant.cluster.reads().max_bytes;
+        let body = match request {
+            // As text, its state takes no more bytes than in the request.
+            Request::Ping { .. } => len,
+            Request::Command { command, encoding, .. } => {
+                let answer = command.max_answer_bytes(max_fetch_bytes, *encoding);
+                match command {
+                    Command::Produce(_) | Command::Metadata(_) => answer.saturating_add(len),
+                    Command::Fetch(_)
+                    | Command::ListOffset(_)
+                    | Command::MultiFetch(_)
+                    | Command::ListOffsets(_) => answer,
+                }
+            }
+            Request::Control(control_req::Control::Pong(payload)) => payload.len(),
+            Request::Control(control_req::Control::Refusal(refusal)) => refusal.message.len(),
+            Request::Invalid { .. } | Request::Subscribe { .. } => MAX_ERROR_BYTES,
+            Request::Control(_)
+            | Request::Nothing
+            | Request::Unsubscribe { .. }
+            | Request::Credit(_)
+            | Request::Unknown { .. }
+            | Request::Wrong => 0,
+        };
+        u32::try_from(body.saturating_add(ENVELOPE_BYTES)).unwrap_or(u32::MAX).min(self.limits.answer_bytes)
+    }
+
+    /// Whether to take the peer's next request: if there is room, or if the peer must always be read.
+    pub(super) fn takes_requests(&self) -> bool {
+        let has_room = !self.own.is_full() && !self.kafka.is_full();
+        self.drain_by.is_none() && (has_room || self.overload == Overload::CloseSession)
+    }
+
+    pub(super) fn is_reading(&self) -> bool {
+        self.takes_requests() || self.overload == Overload::CloseSession
+    }
+
+    /// Ends the session of a peer that is always read if too many of its requests wait.
+    fn check_waiting(&self) -> Result<(), End> {
+        let ((own, own_bytes), (kafka, kafka_bytes)) = (self.own.waiting(), self.kafka.waiting());
+        let max_bytes = self.limits.max_request_bytes.saturating_mul(MAX_WAITING_REQUESTS_OF_FULL_SIZE);
+        let is_over = own.saturating_add(kafka) > MAX_WAITING_REQUESTS
+            || own_bytes.saturating_add(kafka_bytes) > max_bytes;
+        match self.overload {
+            Overload::CloseSession if is_over => {
+                Err(End::TooManyWaiting { requests: MAX_WAITING_REQUESTS, bytes: max_bytes })
+            }
+            Overload::CloseSession | Overload::StopReading => Ok(()),
+        }
+    }
+}
+
+/// Waiting requests of a peer that is always read. Above this, its session ends. Each costs its own bytes, and keeps at
+/// most the 16 KiB of the read that it came with.
+pub(super) const MAX_WAITING_REQUESTS: usize = 1000;
+
+/// The same in bytes, as a multiple of the largest request. Enough for a well-behaved client that pipelines writes.
+const MAX_WAITING_REQUESTS_OF_FULL_SIZE: usize = 4;
+
+/// Bytes of the session's own answers: pongs of usual size, refusals, control messages. Bounded separately from the
+/// cluster's answers.
+pub(super) const OWN_ANSWER_BYTES: u32 = 64 * 1024;
+
+/// The memory of a decoded request besides the bytes of its message.
+fn decoded_bytes(request: &Request) -> usize {
+    match request {
+        Request::Command { command, .. } => command.decoded_bytes(),
+        Request::Ping { .. }
+        | Request::Invalid { .. }
+        | Request::Subscribe { .. }
+        | Request::Unsubscribe { .. }
+        | Request::Credit(_)
+        | Request::Control(_)
+        | Request::Nothing
+        | Request::Unknown { .. }
+        | Request::Wrong => 0,
+    }
+}

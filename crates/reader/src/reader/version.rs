@@ -1,0 +1,67 @@
+//! Tells whether the records of a log may have changed.
+
+use tokio::time::timeout;
+
+use super::{Inner, Reader, in_future};
+use crate::api::{EpochEndAnswer, EpochEndRequest, TopicId};
+use crate::attempt::{Attempt, Reply};
+use crate::backoff::jitter;
+use crate::broker_failures::BrokerFailures;
+use crate::leader_call::{Recipient, leader_call};
+use crate::log_version::LogVersion;
+use crate::read_error::ReadError;
+use crate::topic_partition::TopicPartition;
+
+/// The version of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Version {
+    /// Distinguishes the topic from others of the same name, before or after it. `None` in clusters without topic ids (before Kafka
+    /// 2.8).
+    pub topic_id: Option<u128>,
+    /// Grows with each new leader, which can have other records at the same offsets. `None` if it is not known.
+    pub leader_epoch: Option<i32>,
+}
+
+impl Reader {
+    /// Changes whenever the records of a log may have changed. `None` if its leader is not known now.
+    pub fn version(&self, topic: &str, partition: i32) -> Option<Version> {
+        let target = TopicPartition::parse(topic, partition).ok()?;
+        let LogVersion { topic_id, leader_epoch } = self.inner.brokers.known_version(target)?;
+        Some(Version {
+            topic_id: topic_id.map(TopicId::get),
+            leader_epoch: (leader_epoch >= 0).then_some(leader_epoch),
+        })
+    }
+
+    /// The offset up to which the log has the records that it had when its leader was of this epoch; `None` if the leader does not know.
+    ///
+    /// # Errors
+    /// [`ReadError`], within `socket.timeout.ms`.
+    ///
+    /// # Cancel safety
+    /// Dropping the call has no effect.
+    pub async fn end_of_epoch(
+        &self,
+        topic: &str,
+        partition: i32,
+        epoch: i32,
+    ) -> Result<Option<i64>, ReadError> {
+        let target = TopicPartition::parse(topic, partition)?;
+        let Inner { brokers, epoch_ends, .. } = &*self.inner;
+        let send = |recipient: Recipient| async move {
+            let (topic, leader_epoch) = (target.topic(), recipient.call.leader_epoch);
+            let request = EpochEndRequest { topic, partition, leader_epoch, epoch };
+            let EpochEndAnswer { error, offset } = recipient.send(&request).await?;
+            Ok(error.map_or(Reply::Success((offset >= 0).then_some(offset)), Reply::Error))
+        };
+        let request = async {
+            // From when it is sent: others can share the request.
+            let deadline = in_future(brokers.config().request_timeout);
+            leader_call(brokers, Attempt::at_leader(target, deadline, jitter), send).await
+        };
+        let answer = epoch_ends.ask((topic.to_owned(), partition, epoch), |_| false, || None, request);
+        timeout(brokers.config().request_timeout, answer)
+            .await
+            .unwrap_or_else(|_| Err(brokers.unreachable(BrokerFailures::default())))
+    }
+}
