@@ -409,7 +409,7 @@ mod tests {
         let mut text = String::new();
         encode(&mut text, &metrics.registry(SharedLog::default())).unwrap();
         let rows: Vec<Vec<String>> = text.split("# HELP ").skip(1).map(row).collect();
-        assert_eq!(rows.len(), 18, "a metric without samples is not shown: {text}");
+        assert_eq!(rows.len(), 19, "a metric without samples is not shown: {text}");
         let table = reference::table(&["metric", "type", "labels", "meaning"], &rows);
         reference::check("metrics.md", "metrics", &table);
     }

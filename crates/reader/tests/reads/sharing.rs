@@ -84,7 +84,7 @@ async fn callers_who_poll_with_short_waits_share_few_requests() {
 
 #[tokio::test]
 async fn large_batch_that_ends_a_wait_is_requested_once() {
-    const COUNT: i32 = 30_000;
+    const COUNT: i32 = 60_000;
     let broker = Broker::start(|asked, address| match &asked.kind {
         RequestKind::Fetch(request) if request.max_wait_ms > 0 => {
             Step::Answer(scripted::fetched(asked, 0, COUNT.into(), &many_records(0, COUNT, b'x')))
