@@ -21,7 +21,7 @@ _demo-programs: wasm
 
 # everything: units, the session logic on wasm32, the filter, end to end on a real Envoy and a real Kafka
 test: wasm sdk-guest
-    cargo test --workspace
+    cargo test --workspace --no-fail-fast
     just older-kafka
     just session-on-wasm32
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use sluicegate_protocol::kafka_subscription_event::Event;
 use sluicegate_protocol::kafka_subscription_event::skipped::Cause;
 use sluicegate_protocol::{CmdKafkaSubscribe, KafkaSource, PartitionNext, Reason, kafka_source};
+use sluicegate_tests::kafka::{Record, Write};
 use sluicegate_tests::socket::Socket;
 use sluicegate_tests::waiting::until;
 use sluicegate_tests::way::Way;
@@ -40,6 +41,42 @@ async fn deleted_records_are_skipped_and_told() {
     assert_eq!((skipped.from, skipped.to, skipped.cause()), (10, 90, Cause::Deleted));
     subscriber.collect(10).await;
     subscriber.catch_up(1).await;
+}
+
+#[tokio::test]
+async fn subscriber_of_a_compacted_log_gets_what_is_left_once() {
+    const COUNT: i64 = 600;
+    let (kafka, stack) = shared(Way::Tunnel).await;
+    // A segment lasts a second by its records' timestamps, and is compacted once another one follows.
+    let compacted =
+        [("cleanup.policy", "compact"), ("min.cleanable.dirty.ratio", "0"), ("segment.ms", "1000")];
+    let topic = &kafka.topic("compacted", 1, &compacted).await.unwrap();
+    let record = |number: i64| Record {
+        key: Some(format!("key {}", number % 7).into()),
+        value: Some(format!("{number:01000}").into()),
+        timestamp: Some(1_700_000_000_000 + number),
+        ..Record::default()
+    };
+    let records: Vec<Record> = (0..COUNT).map(record).collect();
+    // An answer of Kafka has the first batch, which stays in the bridge's memory for a while, and not the second.
+    for batch in [&records[..200], &records[200..]] {
+        kafka.produce(topic, 0, batch, Write::default()).await.unwrap();
+    }
+    let command = CmdKafkaSubscribe { credit: Some(1), ..from_start(topic) };
+    let mut subscriber = Subscriber::open(stack, command).await;
+    subscriber.collect(1).await;
+    kafka.produce(topic, 0, &[record(10 * COUNT)], Write::default()).await.unwrap();
+    let left = until("the log is compacted", Duration::from_secs(60), async || match kafka.read(topic, 0) {
+        messages if messages.len() == 8 => Ok(messages),
+        messages => Err(format!("{} records are left, not 8", messages.len())),
+    })
+    .await;
+    subscriber.add_credit(10_000_000).await;
+    subscriber.catch_up(1).await;
+    // Their order is checked as they come.
+    let got = &subscriber.messages[&(topic.clone(), 0)];
+    assert!(got.len() < records.len(), "nothing was compacted");
+    assert!(left.iter().all(|message| got.contains(message)), "a record is missing");
 }
 
 /// The same offsets would be other records.
