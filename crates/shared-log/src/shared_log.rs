@@ -196,7 +196,7 @@ impl ClusterLogs {
         state.make_room(max_bytes);
     }
 
-    /// Keeps a chunk in parts, as [`Chunk::split`] and [`ClusterLogs::insert`], and gives the first one.
+    /// Keeps a chunk as [`ClusterLogs::insert`], in parts of at most `max_part_bytes`, but one entry at least, and gives the first one.
     pub fn insert_parts(
         &self,
         log: &LogKey,
