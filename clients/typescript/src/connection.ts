@@ -1,0 +1,101 @@
+// One WebSocket: commands go out, answers come back by their sequence.
+
+import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import { GateError } from "./errors.ts";
+import { type PubSubResp, PubSubReqSchema, PubSubRespSchema } from "./generated/pubsub_pb.ts";
+
+/** @internal A command, as the contract names it. */
+export type Command = NonNullable<MessageInitShape<typeof PubSubReqSchema>["req"]>;
+
+/** @internal An answer to a command. */
+export type Answer = PubSubResp["resp"];
+
+/** @internal An open connection. It never opens again. */
+export class Connection {
+  /** Resolves when the connection is gone, with the reason. */
+  readonly lost: Promise<GateError>;
+  readonly #socket: WebSocket;
+  readonly #answers = new Map<bigint, (answer: Answer | GateError) => void>();
+  #sequence = 0n;
+  #heard = Date.now();
+
+  /** Resolves with an open connection. */
+  static async open(url: string | URL, protocols: string[], signal: AbortSignal): Promise<Connection> {
+    const socket = new WebSocket(url, protocols);
+    socket.binaryType = "arraybuffer";
+    const give_up = () => socket.close();
+    signal.addEventListener("abort", give_up);
+    try {
+      await new Promise<void>((resolve, reject) => {
+        socket.onopen = () => resolve();
+        socket.onclose = ({ code }) => reject(disconnected(`the connection was not opened (${code})`));
+      });
+    } finally {
+      signal.removeEventListener("abort", give_up);
+    }
+    return new Connection(socket);
+  }
+
+  private constructor(socket: WebSocket) {
+    this.#socket = socket;
+    socket.onmessage = ({ data }) => this.#take(data);
+    const watch = setInterval(() => this.#watch(), SILENCE / 2);
+    this.lost = new Promise((resolve) => {
+      socket.onclose = ({ code, reason }) => {
+        clearInterval(watch);
+        const error = disconnected(`the connection was closed (${code}${reason && ` ${reason}`})`);
+        for (const answered of this.#answers.values()) answered(error);
+        this.#answers.clear();
+        resolve(error);
+      };
+    });
+  }
+
+  /** Sends a command, and calls `answered` for each answer until {@link forget}, or with an error when the connection is lost. */
+  send(command: Command, answered?: (answer: Answer | GateError) => void): bigint {
+    const sequence = ++this.#sequence;
+    if (this.#socket.readyState !== WebSocket.OPEN) {
+      if (answered) queueMicrotask(() => answered(disconnected("the connection is closing")));
+      return sequence;
+    }
+    if (answered) this.#answers.set(sequence, answered);
+    this.#socket.send(toBinary(PubSubReqSchema, create(PubSubReqSchema, { sequence, req: command })));
+    return sequence;
+  }
+
+  /** Drops what else is answered to this command. */
+  forget(sequence: bigint): void {
+    this.#answers.delete(sequence);
+  }
+
+  close(): void {
+    this.#socket.close(1000);
+  }
+
+  #take(data: unknown): void {
+    this.#heard = Date.now();
+    let message: PubSubResp;
+    try {
+      message = fromBinary(PubSubRespSchema, new Uint8Array(data as ArrayBuffer));
+    } catch {
+      // Neither this message nor those behind it can be trusted.
+      return this.#socket.close(4000, "expected a PubSubResp");
+    }
+    this.#answers.get(message.sequence)?.(message.resp);
+  }
+
+  /** A connection that broke silently looks like topics without records. */
+  #watch(): void {
+    const silent = Date.now() - this.#heard;
+    if (silent > 2 * SILENCE) this.#socket.close(4000, "no answer to a ping");
+    else if (silent > SILENCE) this.send({ case: "cmdPing", value: {} });
+  }
+}
+
+/** @internal */
+export function disconnected(message: string): GateError {
+  return new GateError(message, "disconnected", { retriable: true });
+}
+
+/** After so many milliseconds without a message, a ping asks whether the server is still there. */
+const SILENCE = 20_000;

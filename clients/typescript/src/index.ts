@@ -1,0 +1,18 @@
+// Kafka in the browser, in workers and in Node, through an API gateway with Sluicegate.
+
+export { GateError, type Reason } from "./errors.ts";
+export {
+  type CommandOptions,
+  connect,
+  type ConnectOptions,
+  type Fetched,
+  type FetchOptions,
+  Gate,
+  type NewRecord,
+  type Status,
+  type Topic,
+  type Written,
+} from "./gate.ts";
+export { type Positions, positionsIn, type PositionStore } from "./positions.ts";
+export type { Content, Data, Record } from "./record.ts";
+export type { Filter, SubscribeOptions, Subscription, SubscriptionEvent } from "./subscription.ts";

@@ -1,0 +1,138 @@
+// A server with one topic of two partitions, in place of `WebSocket`: it keeps the rules of the session protocol, and tests cut its
+// connections.
+
+import assert from "node:assert/strict";
+
+import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+
+import { cost } from "../src/cost.ts";
+import {
+  type CmdKafkaSubscribe,
+  type KafkaMessage,
+  KafkaMessageSchema,
+  type PubSubReq,
+  PubSubReqSchema,
+  PubSubRespSchema,
+} from "../src/generated/pubsub_pb.ts";
+
+type Resp = NonNullable<MessageInitShape<typeof PubSubRespSchema>["resp"]>;
+
+export const PARTITIONS = 2;
+
+export class Server {
+  readonly logs: KafkaMessage[][] = Array.from({ length: PARTITIONS }, () => []);
+  readonly open = new Set<Socket>();
+  /** Commands in the order in which they came. */
+  readonly commands: PubSubReq["req"][] = [];
+  /** Answers to commands, in place of the usual ones. */
+  answer: ((req: PubSubReq["req"]) => Resp | undefined) | undefined;
+  opened = 0;
+
+  /** Puts itself in the place of `WebSocket`. */
+  constructor() {
+    const server = this;
+    globalThis.WebSocket = class extends Socket {
+      constructor(url: string | URL, protocols: string[]) {
+        super(server, url, protocols);
+      }
+    } as unknown as typeof WebSocket;
+  }
+
+  write(partition: number, count: number, length = 10): void {
+    const log = this.logs[partition]!;
+    for (let number = 0; number < count; number++) {
+      const value = new TextEncoder().encode(`${log.length}`.padEnd(length));
+      log.push(create(KafkaMessageSchema, { offset: BigInt(log.length), timestamp: 1n, value }));
+    }
+    for (const socket of this.open) socket.deliver();
+  }
+
+  cut(): void {
+    for (const socket of [...this.open]) socket.close(1006);
+  }
+}
+
+class Socket {
+  static readonly OPEN = 1;
+  readyState = 0;
+  onopen: (() => void) | undefined;
+  onclose: ((event: { code: number; reason: string }) => void) | undefined;
+  onmessage: ((event: { data: ArrayBuffer }) => void) | undefined;
+  readonly #subscriptions = new Map<bigint, { next: Map<number, number>; credit: number }>();
+
+  constructor(
+    readonly server: Server,
+    readonly url: string | URL,
+    readonly protocols: string[],
+  ) {
+    queueMicrotask(() => {
+      if (this.readyState !== 0) return;
+      this.readyState = 1;
+      server.open.add(this);
+      server.opened += 1;
+      this.onopen?.();
+    });
+  }
+
+  send(bytes: Uint8Array<ArrayBuffer>): void {
+    const { sequence, req } = fromBinary(PubSubReqSchema, bytes);
+    this.server.commands.push(req);
+    const answer = this.server.answer?.(req);
+    if (answer) return this.#answer(sequence, answer);
+    if (req.case === "cmdPing") this.#answer(sequence, { case: "pongResp", value: {} });
+    if (req.case === "cmdUnsubscribe") this.#subscriptions.delete(req.value.subscription);
+    if (req.case === "cmdKafkaSubscribe") this.#subscribe(sequence, req.value);
+    if (req.case === "cmdCredit") {
+      const subscription = this.#subscriptions.get(req.value.subscription);
+      if (subscription) subscription.credit += Number(req.value.bytes);
+      this.deliver();
+    }
+  }
+
+  close(code: number): void {
+    if (this.readyState === 3) return;
+    this.readyState = 3;
+    this.server.open.delete(this);
+    queueMicrotask(() => this.onclose?.({ code, reason: "" }));
+  }
+
+  #subscribe(sequence: bigint, { sources, credit }: CmdKafkaSubscribe): void {
+    const [source] = sources;
+    assert.equal(source?.topic, "t");
+    const begin = (partition: number) => {
+      const next = source.next.find((next) => next.partition === partition);
+      if (next) return Number(next.offset);
+      const isEarliest = source.from.case === "timestamp" && source.from.value === -2n;
+      return isEarliest ? 0 : this.server.logs[partition]!.length;
+    };
+    const next = new Map(this.server.logs.map((_, partition) => [partition, begin(partition)]));
+    const partitions = [...next].map(([partition, offset]) => ({ partition, offset: BigInt(offset) }));
+    const topics = [{ topic: "t", topicId: new Uint8Array([1, 2, 3]), partitions }];
+    this.#answer(sequence, { case: "kafkaSubscribedResp", value: { topics } });
+    this.#subscriptions.set(sequence, { next, credit: Number(credit) });
+    this.deliver();
+  }
+
+  /** Delivers what credit allows, one message at a time. */
+  deliver(): void {
+    for (const [sequence, subscription] of this.#subscriptions) {
+      for (const [partition, next] of subscription.next) {
+        const log = this.server.logs[partition]!;
+        for (let offset = next; offset < log.length && subscription.credit > 0; offset++) {
+          const message = log[offset]!;
+          subscription.credit -= cost(message);
+          subscription.next.set(partition, offset + 1);
+          const value = { messages: [message], topic: "t", partition, nextOffset: BigInt(offset + 1) };
+          this.#answer(sequence, { case: "kafkaDeliveryResp", value });
+        }
+      }
+    }
+  }
+
+  #answer(sequence: bigint, resp: Resp): void {
+    const bytes = toBinary(PubSubRespSchema, create(PubSubRespSchema, { sequence, resp }));
+    queueMicrotask(() => {
+      if (this.readyState === 1) this.onmessage?.({ data: bytes.buffer });
+    });
+  }
+}
