@@ -12,7 +12,7 @@ use crate::delivery::item::Item;
 
 /// An answer of the messaging system.
 pub(super) enum Answer {
-    /// What there was to read.
+    /// The records that were read.
     Records(Result<Fetched, CommandError>),
     /// There are records, which are kept for all clients.
     Kept,
