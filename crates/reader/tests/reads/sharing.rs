@@ -1,6 +1,7 @@
 //! Many callers of one partition: what they read is requested once.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -10,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::batches::{batch, one_record};
 use crate::scripted::{self, Broker, Step, reader, usual};
-use crate::support::at;
+use crate::support::{self, at};
 
 const CALLERS: usize = 200;
 
@@ -80,6 +81,26 @@ async fn callers_who_poll_with_short_waits_share_few_requests() {
     let requests = broker.fetched().len() - before;
     // All wait together, so that twenty rounds of waits take some twenty requests.
     assert!(requests <= 100, "{requests} requests of 2,000 calls");
+}
+
+#[tokio::test]
+async fn brokers_hold_requests_no_longer_than_configured() {
+    let longest = Arc::new(AtomicI32::new(0));
+    let held = Arc::clone(&longest);
+    let broker = Broker::start(move |asked, address| match &asked.kind {
+        RequestKind::Fetch(request) if request.max_wait_ms > 0 => {
+            held.fetch_max(request.max_wait_ms, Ordering::Relaxed);
+            let wait = Duration::from_millis(request.max_wait_ms.try_into().expect("a wait"));
+            Step::Later(wait, scripted::fetched(asked, 0, 0, b""))
+        }
+        _ => usual(asked, address),
+    })
+    .await;
+    let servers = broker.address.to_string();
+    let reader = support::reader(&[("bootstrap.servers", &servers), ("fetch.wait.max.ms", "50")]);
+    let wait = Fetch { max_wait: Duration::from_millis(300), ..at("t", 0, 0) };
+    assert_eq!(reader.fetch(wait).await.expect("an empty answer").count, 0);
+    assert_eq!(longest.load(Ordering::Relaxed), 50);
 }
 
 #[tokio::test]

@@ -72,13 +72,13 @@ impl Running {
                 }
                 (BridgeConfig::Text(text), source, None)
             }
-            (None, Some(servers)) => (cluster(&servers, ""), Source::Servers(servers), None),
+            (None, Some(servers)) => (cluster(servers.clone()), Source::Servers(servers), None),
             (None, None) => {
                 hints::say("starting the embedded Kafka");
                 let embedded =
                     Embedded::start().map_err(|e| format!("cannot start the embedded Kafka: {e}"))?;
                 (
-                    cluster(&embedded.bootstrap(), WRITABLE),
+                    BridgeConfig::Text(embedded.bridge_config()),
                     Source::Embedded(embedded.bootstrap()),
                     Some(embedded),
                 )
@@ -172,8 +172,8 @@ fn secret() -> Result<String, Failure> {
     Ok(id.trim().replace('-', ""))
 }
 
-fn cluster(servers: &str, settings: &str) -> BridgeConfig {
-    BridgeConfig::Cluster { bootstrap: servers.to_owned(), settings: settings.to_owned() }
+fn cluster(bootstrap: String) -> BridgeConfig {
+    BridgeConfig::Cluster { bootstrap, settings: String::new() }
 }
 
 /// Completes on the first SIGINT, SIGTERM or SIGHUP.
@@ -200,7 +200,6 @@ const ROUTES: [&str; 3] = [
     r#"{"path": "/kafka", "type": "rest", "write": true}"#,
 ];
 /// Allows writing to the embedded Kafka; the user's own is read-only.
-const WRITABLE: &str = "[write]\nclusters = [\"default\"]\n";
 /// The prefix of variables that override the cluster `default`.
 const DEFAULT_CLUSTER: &str = "SLUICEGATE_CLUSTERS__DEFAULT__";
 const READY_WITHIN: Duration = Duration::from_secs(10);

@@ -27,6 +27,14 @@ impl Embedded {
         self.cluster.bootstrap_servers()
     }
 
+    /// A bridge's configuration. This Kafka answers a fetch that waits only when its time is over, even if a record has come.
+    pub(crate) fn bridge_config(&self) -> String {
+        let servers = self.bootstrap();
+        format!(
+            "[write]\nclusters = [\"default\"]\n\n[clusters.default]\nbootstrap.servers = {servers:?}\nfetch.wait.max.ms = 50\n"
+        )
+    }
+
     /// Writes a few readings a second until a write fails.
     pub(crate) async fn write_readings(&self) -> KafkaError {
         let mut ticks = interval(EVERY);
