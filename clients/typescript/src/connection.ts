@@ -23,15 +23,15 @@ export class Connection {
   static async open(url: string | URL, protocols: string[], signal: AbortSignal): Promise<Connection> {
     const socket = new WebSocket(url, protocols);
     socket.binaryType = "arraybuffer";
-    const give_up = () => socket.close();
-    signal.addEventListener("abort", give_up);
+    const giveUp = () => socket.close();
+    signal.addEventListener("abort", giveUp);
     try {
       await new Promise<void>((resolve, reject) => {
         socket.onopen = () => resolve();
         socket.onclose = ({ code }) => reject(disconnected(`the connection was not opened (${code})`));
       });
     } finally {
-      signal.removeEventListener("abort", give_up);
+      signal.removeEventListener("abort", giveUp);
     }
     return new Connection(socket);
   }
