@@ -328,6 +328,12 @@ impl Reader {
         self.inner.tails.wait(&place, &key, leader_epoch, offset, due).await
     }
 
+    /// Waits until there may be a record at the end of a log, as [`Tails::wait_for_notice`].
+    async fn wait_for_notice(&self, log: ReadLog<'_>, offset: i64) -> Event {
+        let Some((place, key, leader_epoch)) = self.place(log) else { return Event::Failed };
+        self.inner.tails.wait_for_notice(&place, &key, leader_epoch, offset).await
+    }
+
     fn is_watched_log(&self, log: ReadLog<'_>, offset: i64) -> bool {
         self.place(log).is_some_and(|(place, key, _)| self.inner.tails.is_watched(&place, &key, offset))
     }
@@ -364,12 +370,9 @@ impl Reader {
     ) -> Option<Ends> {
         let target = TopicPartition::parse(topic, partition).ok()?;
         let log = ReadLog { target, committed };
-        let event = match (until, self.place(log)) {
-            (Some(_), _) => self.wait(log, offset, until).await,
-            (None, Some((place, key, epoch))) => {
-                self.inner.tails.wait_for_notice(&place, &key, epoch, offset).await
-            }
-            (None, None) => Event::Failed,
+        let event = match until {
+            Some(_) => self.wait(log, offset, until).await,
+            None => self.wait_for_notice(log, offset).await,
         };
         match event {
             Event::End(ends) => Some(ends),

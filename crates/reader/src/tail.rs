@@ -203,12 +203,13 @@ impl Tails {
             Fetches::Waiting(lane) => tail.lanes.next(lane, now),
             Fetches::Probes => tail.lanes.next_probe(now),
         };
-        let Some(request) = next else {
+        let Some(mut request) = next else {
             if tail.lanes.is_idle() {
                 places.remove(place);
             }
             return None;
         };
+        request.wait = request.wait.min(self.brokers.config().max_fetch_wait);
         let epoch = |(log, _): &(LogKey, i64)| tail.logs.get(log).map_or(-1, |log| log.leader_epoch);
         let epochs = request.logs.iter().map(epoch).collect();
         Some((request, epochs))
@@ -232,15 +233,10 @@ impl Tails {
         FetchRequest {
             partitions: request.logs.iter().zip(epochs).map(partition).collect(),
             max_bytes,
-            max_wait: i32::try_from(self.wait_of(request).as_millis()).unwrap_or(i32::MAX),
+            max_wait: i32::try_from(request.wait.as_millis()).unwrap_or(i32::MAX),
             committed: place.committed,
             rack: place.role.rack(self.brokers.config()),
         }
-    }
-
-    /// How long the broker may hold a request.
-    fn wait_of(&self, request: &LaneRequest<LogKey>) -> Duration {
-        request.wait.min(self.brokers.config().max_fetch_wait)
     }
 
     /// The size of the records in a response for so many logs.
@@ -391,11 +387,11 @@ async fn run(tails: Weak<Tails>, broker: Arc<Broker>, place: Place, fetches: Fet
         }
         let Some(all) = tails.upgrade() else { return };
         let Some((request, epochs)) = all.next(&place, fetches) else { return };
-        let (fetch, wait) = (all.request(&place, &request, &epochs), all.wait_of(&request));
+        let fetch = all.request(&place, &request, &epochs);
         all.logs.count_tail_request();
         drop(all);
         let answers = match fetches {
-            Fetches::Waiting(_) => broker.call_long_poll(&fetch, wait).await.ok().flatten(),
+            Fetches::Waiting(_) => broker.call_long_poll(&fetch, request.wait).await.ok().flatten(),
             Fetches::Probes => broker.call(&fetch).await.ok(),
         };
         let Some(all) = tails.upgrade() else { return };

@@ -46,11 +46,6 @@ impl Answer {
         Self::Messages { sequence, messages: fetched.messages, rest }
     }
 
-    /// Messages of a subscription; `rest` is without any.
-    pub(super) fn delivery(sequence: i64, messages: Bytes, rest: KafkaDeliveryResp) -> Self {
-        Self::Delivery { sequence, messages, rest }
-    }
-
     /// What was fetched of each partition.
     pub(super) fn multi_fetched(sequence: i64, results: Vec<Result<Fetched, CommandError>>) -> Self {
         let messages = results.iter().flatten().map(|fetched| fetched.messages.len());

@@ -20,7 +20,7 @@ impl Answer {
         let event = match item {
             Item::Delivery { next, messages, end } => {
                 return match encoding {
-                    Encoding::Protobuf => Self::delivery(sequence, messages, rest(next, end)),
+                    Encoding::Protobuf => Self::Delivery { sequence, messages, rest: rest(next, end) },
                     Encoding::Json(format) => {
                         Self::Text(json::delivered(sequence, &next, messages, end, format))
                     }

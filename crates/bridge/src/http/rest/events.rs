@@ -87,7 +87,7 @@ pub(super) async fn get(
         let detail = "bridge at capacity for open streams of this client (limits.max_sessions, over HTTP/1.1 limits.max_connections), try again";
         return Err(Problem::new(ProblemKind::Unavailable, detail));
     }
-    let events = Events::new(format, Positions::new(None, partition));
+    let events = Events::new(format, Positions::new(partition));
     tokio::spawn(stream::run(subscription, events, running.drain().clone(), frames));
     Ok(response)
 }

@@ -75,10 +75,10 @@ impl Id {
 }
 
 impl Positions {
-    /// No positions yet of a topic, or of one partition.
-    pub(super) fn new(topic_id: Option<u128>, partition: Option<i32>) -> Self {
+    /// No positions yet of a topic, or of one partition. The topic's id is not known yet.
+    pub(super) fn new(partition: Option<i32>) -> Self {
         let of = partition.map_or(Of::Topic(Vec::new()), |partition| Of::Partition(partition, 0));
-        Self { topic_id, of }
+        Self { topic_id: None, of }
     }
 
     /// Moves a partition. False if there is no room for it: more than [`MAX_PARTITIONS`] do not fit into an `id`.
@@ -207,7 +207,7 @@ mod tests {
     use super::*;
 
     fn of_topic(offsets: &[i64]) -> Positions {
-        let mut positions = Positions::new(Some(u128::MAX / 3), None);
+        let mut positions = Positions { topic_id: Some(u128::MAX / 3), ..Positions::new(None) };
         for (partition, offset) in (0..).zip(offsets) {
             assert!(positions.set(partition, *offset));
         }
@@ -227,7 +227,7 @@ mod tests {
         check(&text, Some((&base, false)));
         check(&over(&text), Some((&base, true)));
         check(&format!("{text}.1.12"), Some((&of_topic(&[5, 12, 0]), false)));
-        let mut one = Positions::new(None, Some(7));
+        let mut one = Positions::new(Some(7));
         assert!(one.set(7, 12) && !one.clone().set(6, 12));
         check(&one.encode(), Some((&one, false)));
         for bad in ["", ".", ".over", "!", "AA", "BA", "over"] {
@@ -267,7 +267,7 @@ mod tests {
             partition in prop::option::of(0..=i32::MAX),
             offsets in prop::collection::vec(prop_oneof![0..=i64::MAX, 0..1000_i64], 1..=MAX_PARTITIONS),
         ) {
-            let mut positions = Positions::new(topic_id, partition);
+            let mut positions = Positions { topic_id, ..Positions::new(partition) };
             for (number, offset) in (0..).zip(&offsets) {
                 prop_assert!(positions.set(partition.unwrap_or(number), *offset));
             }

@@ -41,7 +41,7 @@ async fn open(logs: &Logs, query: &str, partition: Option<i32>, last: Option<&st
         command.sources[0].next = Id::parse(last, partition).unwrap().positions.next();
     }
     let subscription = Grant::all(&logs.cluster()).subscribe(command).await.unwrap();
-    let events = Events::new(format, Positions::new(None, partition));
+    let events = Events::new(format, Positions::new(partition));
     let (sender, frames) = mpsc::channel(1);
     let drain = Drain::default();
     let run = tokio::spawn(stream::run(subscription, events, drain.clone(), sender));
@@ -244,7 +244,7 @@ async fn partitions_are_bounded() {
     assert_eq!(stream.frames.recv().await, None);
     assert!(matches!(check(None).await, Err(Refused::Bad(_))));
     // An `id` with more partitions than the topic has is of another topic.
-    let one = Positions::new(None, Some(400));
+    let one = Positions::new(Some(400));
     let other = Id { positions: one, is_over: false };
     let refused = check_partitions(&logs.cluster(), "t", Some(400), Some(&other)).await;
     assert!(matches!(refused, Err(Refused::Bad(_))));
@@ -259,7 +259,7 @@ fn data_is_one_line() {
     let value = Some(Bytes::from_static(b"{\"a\":\r\n [1,\r2]}\n"));
     let message = KafkaMessage { offset: 4, value, key: Some("k\n".into()), ..Default::default() };
     let messages = KafkaFetchResp { messages: vec![message], ..Default::default() }.encode_to_vec().into();
-    let mut events = Events::new(Format::Json, Positions::new(None, Some(0)));
+    let mut events = Events::new(Format::Json, Positions::new(Some(0)));
     let mut text = Vec::new();
     let next = Place { topic: "t".into(), partition: 0, offset: 9 };
     events.put(&mut text, Item::Delivery { next, messages, end: 9 });
