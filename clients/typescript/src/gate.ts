@@ -3,6 +3,7 @@
 import { type Answer, type Command, Connection } from "./connection.ts";
 import { GateError } from "./errors.ts";
 import type { ErrorResp } from "./generated/pubsub_pb.ts";
+import { jitter, pause, unless } from "./pause.ts";
 import { type Content, encode, type Record, record } from "./record.ts";
 import { type SubscribeOptions, Subscription } from "./subscription.ts";
 
@@ -211,9 +212,9 @@ export class Gate extends EventTarget {
     const { signal } = this.#end;
     try {
       if (this.#failure) {
-        const retryIn = Math.random() * Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** this.#failures++);
+        const retryIn = jitter(this.#failures++);
         this.#tell({ state: "waiting", error: this.#failure, retryIn });
-        await unless(signal, new Promise((resolve) => setTimeout(resolve, retryIn)));
+        await pause(signal, retryIn);
       }
       this.#tell({ state: "connecting" });
       const { url = this.#url, protocols = this.#options.protocols ?? [] } = (await this.#options.refresh?.()) ?? {};
@@ -291,20 +292,6 @@ export class Gate extends EventTarget {
 type Case = NonNullable<Answer["case"]>;
 type ValueOf<C extends Case> = Extract<Answer, { case: C }>["value"];
 
-/** @internal What is awaited, unless the signal comes first. */
-export function unless<T>(signal: AbortSignal, awaited: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const abort = () => reject(signal.reason);
-    if (signal.aborted) abort();
-    signal.addEventListener("abort", abort);
-    awaited.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
-  });
-}
-
 function check(error: ErrorResp | undefined): void {
   if (error) throw GateError.of(error);
 }
-
-/** Milliseconds. */
-const FIRST_PAUSE = 200;
-const LONGEST_PAUSE = 20_000;

@@ -3,8 +3,9 @@
 import type { Command, Connection } from "./connection.ts";
 import { cost } from "./cost.ts";
 import { GateError } from "./errors.ts";
-import { type Gate, unless } from "./gate.ts";
+import type { Gate } from "./gate.ts";
 import type { KafkaDeliveryResp, SubscribedTopic } from "./generated/pubsub_pb.ts";
+import { jitter, pause } from "./pause.ts";
 import type { Positions, PositionStore } from "./positions.ts";
 import { type Content, encode, type Record, record } from "./record.ts";
 
@@ -150,8 +151,7 @@ export class Subscription implements AsyncIterableIterator<Record> {
       this.#signal.throwIfAborted();
       if (!error.retriable) throw error;
       if (error.reason === "disconnected") continue;
-      const pause = error.retryAfter + Math.random() * Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** failures++);
-      await unless(this.#signal, new Promise((resolve) => setTimeout(resolve, pause)));
+      await pause(this.#signal, error.retryAfter + jitter(failures++));
     }
   }
 
@@ -288,6 +288,4 @@ function contents(values: Content[]): Uint8Array[] {
 
 const WINDOW = 256 * 1024;
 /** Milliseconds. */
-const FIRST_PAUSE = 200;
-const LONGEST_PAUSE = 20_000;
 const SAVE_AFTER = 500;

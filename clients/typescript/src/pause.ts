@@ -1,0 +1,25 @@
+// Pauses between attempts.
+
+/** @internal Full jitter, in milliseconds: clients that failed together do not come back together. `failures` in a row were before. */
+export function jitter(failures: number): number {
+  return Math.random() * Math.min(LONGEST, FIRST * 2 ** failures);
+}
+
+/** @internal What is awaited, unless the signal comes first. */
+export function unless<T>(signal: AbortSignal, awaited: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason);
+    if (signal.aborted) abort();
+    signal.addEventListener("abort", abort);
+    awaited.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+  });
+}
+
+/** @internal Resolves after so many milliseconds, unless the signal comes first. */
+export function pause(signal: AbortSignal, milliseconds: number): Promise<void> {
+  return unless(signal, new Promise((resolve) => setTimeout(resolve, milliseconds)));
+}
+
+/** Milliseconds. */
+const FIRST = 200;
+const LONGEST = 20_000;
