@@ -16,11 +16,12 @@ _default:
 demo *args: _demo-programs
     @cd {{ quote(invocation_directory()) }} && exec {{ quote(justfile_directory() / "target/debug/demo") }} "$@"
 
-_demo-programs: wasm
+_demo-programs: wasm web
     cargo build -p sluicegate-tests -p sluicegate-bridge -p sluicegate-cli --bins
 
-# everything: units, the session logic on wasm32, the filter, end to end on a real Envoy and a real Kafka
-test: wasm sdk-guest
+# everything: units, the client for browsers, the session logic on wasm32, the filter, end to end on a real Envoy and a real Kafka
+test: wasm sdk-guest web _browser
+    npm test --silent -w sluicegate
     cargo test --workspace --no-fail-fast
     just older-kafka
     just session-on-wasm32
@@ -51,12 +52,23 @@ doc:
 wasm:
     cargo build -p sluicegate-filter --target wasm32-wasip1 --profile wasm
 
+# build the client for browsers, and the demo's page
+web: _packages
+    npm run --silent build -w sluicegate -w live-page
+
+# One at a time. `npm ci` writes the newer file last.
+_packages:
+    @flock target/tools/packages.lock sh -c '[ node_modules/.package-lock.json -nt package-lock.json ] || { echo "fetching the packages of package-lock.json" >&2; npm ci --no-audit --no-fund --loglevel=error; }'
+
+_browser: _packages
+    @flock target/tools/packages.lock node tests/browser/install.ts
+
 # build the module that judges the hosts of the filter's tests; it does not ship
 sdk-guest:
     cargo build -p sluicegate-sdk-guest --target wasm32-wasip1 --profile wasm
 
 # end to end only; arguments go to `cargo test`: `./dev e2e --test e2e demo`
-e2e *args: wasm
+e2e *args: wasm web _browser
     cargo build --workspace --bins
     cargo test -p sluicegate-tests "$@"
 
@@ -79,8 +91,8 @@ bench *args: wasm
     cargo build --release -p sluicegate-tests -p sluicegate-bridge --bins
     @exec target/release/bench "$@"
 
-# 500 sockets that read, idle, vanish and get stuck, and what they may not leave behind; or, with --live, outages of everything
-soak *args: wasm
+# 500 sockets that read, idle, vanish and get stuck; with --live, outages of everything; with --page, the live page's memory
+soak *args: wasm web _browser
     cargo build -p sluicegate-tests -p sluicegate-bridge --bins
     @exec target/debug/soak "$@"
 
@@ -98,8 +110,9 @@ fuzz seconds="60":
     cd crates/records && cargo +nightly fuzz run encode fuzz/corpus tests/fixtures -- -max_total_time={{seconds}}
 
 # generate the protobuf code from proto/, and the reference pages from the code
-gen:
+gen: _packages
     SLUICEGATE_GEN=1 cargo test -p sluicegate-protocol --test generated
     SLUICEGATE_GEN=1 cargo test -p sluicegate-bridge --lib reference_
     SLUICEGATE_GEN=1 cargo test -p sluicegate-filter --lib reference_lists_every_metric
     SLUICEGATE_GEN=1 cargo test -p sluicegate-cli page
+    npm run reference -w sluicegate

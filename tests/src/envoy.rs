@@ -1,5 +1,6 @@
 //! A real Envoy that runs the committed configurations.
 
+mod page;
 mod routes;
 
 use std::collections::BTreeMap;
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+pub use page::page;
 pub use routes::{instead, plugin, routes, writing};
 
 use crate::port::Port;

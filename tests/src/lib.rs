@@ -8,11 +8,13 @@
 //! 5. [`secrets`], [`certificates`], [`tokens`]: credentials of clients and brokers
 //! 6. [`port`], [`folder`], [`tools`], [`http`]: ports, logs, programs, and simple requests
 //! 7. [`live`]: the checker of live delivery; [`nats`]: what its benchmark is compared with
-//! 8. [`arguments`]: the command lines of demo, benchmark and soak
+//! 8. [`browser`]: scripts that drive a browser
+//! 9. [`arguments`]: the command lines of demo, benchmark and soak
 
 pub mod apisix;
 pub mod arguments;
 pub mod bridge;
+pub mod browser;
 pub mod certificates;
 pub mod envoy;
 mod error;

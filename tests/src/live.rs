@@ -13,7 +13,7 @@ mod chaos;
 mod connection;
 mod position;
 mod subscriber;
-mod writers;
+pub mod writers;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -77,7 +77,9 @@ pub async fn check(setup: Setup) -> Summary {
         let subscriber = Subscriber::new(number, stack.gateway(), Arc::clone(&topic), PARTITIONS, random);
         running.spawn(subscriber.run(ends.clone()));
     }
-    let writers = writers::start(&kafka, &topic, PARTITIONS);
+    let writers = writers::start(&kafka, &topic, PARTITIONS, |partition, number| {
+        format!("{partition}:{number}{}", "v".repeat(VALUE))
+    });
     let kills = chaos::run(&mut kafka, &mut stack, duration, &mut random).await;
     writers.stop().await;
 
@@ -136,6 +138,9 @@ impl fmt::Display for Summary {
 
 /// What all subscribers share of the topic; some read a part of it.
 const PARTITIONS: i32 = 12;
+
+/// Bytes. What a stuck client leaves must be more than its connection has room for.
+const VALUE: usize = 500;
 
 /// A record that is acknowledged is on two nodes, and one of them leads next.
 const PROPERTIES: &str = "min.insync.replicas=2\nunclean.leader.election.enable=false\n";

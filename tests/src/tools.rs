@@ -71,6 +71,27 @@ pub fn filter() -> Result<PathBuf, Error> {
     find("SLUICEGATE_FILTER", "the filter", path, "`./dev wasm` builds it")
 }
 
+/// A file of the workspace that is there once `./dev web` has built the pages.
+///
+/// # Errors
+/// [`Error::Missing`].
+pub fn built(file: &str) -> Result<PathBuf, Error> {
+    let path = workspace().join(file);
+    if path.exists() {
+        Ok(path)
+    } else {
+        Err(Error::Missing { what: "the page", path, remedy: "`./dev web` builds it" })
+    }
+}
+
+/// Node.
+///
+/// # Errors
+/// [`Error::Missing`].
+pub fn node() -> Result<PathBuf, Error> {
+    find("SLUICEGATE_NODE", "Node", workspace().join("target/tools/bin/node"), INSTALL)
+}
+
 /// The project's root.
 #[must_use]
 pub fn workspace() -> &'static Path {
@@ -116,7 +137,7 @@ pub fn number(name: &str, default: u64) -> u64 {
 }
 
 /// The names of the environment variables.
-pub const VARIABLES: [&str; 11] = [
+pub const VARIABLES: [&str; 12] = [
     "SLUICEGATE_ENVOY",
     "SLUICEGATE_NATS",
     "SLUICEGATE_NGINX",
@@ -125,6 +146,7 @@ pub const VARIABLES: [&str; 11] = [
     "SLUICEGATE_BRIDGE",
     "SLUICEGATE_CLI",
     "SLUICEGATE_FILTER",
+    "SLUICEGATE_NODE",
     "SLUICEGATE_CHURN_ROUNDS",
     "SLUICEGATE_DIFFERENTIAL_ROUNDS",
     "SLUICEGATE_DIFFERENTIAL_SEED",

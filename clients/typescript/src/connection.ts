@@ -14,14 +14,22 @@ export type Answer = PubSubResp["resp"];
 export class Connection {
   /** Resolves when the connection is gone, with the reason. */
   readonly lost: Promise<GateError>;
+  /** Whether the server has sent anything. */
+  answered = false;
   readonly #socket: WebSocket;
   readonly #answers = new Map<bigint, (answer: Answer | GateError) => void>();
+  #lose!: (code: number, reason: string) => void;
   #sequence = 0n;
   #heard = Date.now();
 
   /** Resolves with an open connection. */
   static async open(url: string | URL, protocols: string[], signal: AbortSignal): Promise<Connection> {
-    const socket = new WebSocket(url, protocols);
+    let socket: WebSocket;
+    try {
+      socket = new WebSocket(url, protocols);
+    } catch (error) {
+      throw new GateError(`${error}`, "protocol");
+    }
     socket.binaryType = "arraybuffer";
     const giveUp = () => socket.close();
     signal.addEventListener("abort", giveUp);
@@ -41,7 +49,8 @@ export class Connection {
     socket.onmessage = ({ data }) => this.#take(data);
     const watch = setInterval(() => this.#watch(), SILENCE / 2);
     this.lost = new Promise((resolve) => {
-      socket.onclose = ({ code, reason }) => {
+      this.#lose = (code, reason) => {
+        socket.onmessage = null;
         clearInterval(watch);
         const error = disconnected(`the connection was closed (${code}${reason && ` ${reason}`})`);
         for (const answered of this.#answers.values()) answered(error);
@@ -49,13 +58,14 @@ export class Connection {
         resolve(error);
       };
     });
+    socket.onclose = ({ code, reason }) => this.#lose(code, reason);
   }
 
   /** Sends a command, and calls `answered` for each answer until {@link forget}, or with an error when the connection is lost. */
   send(command: Command, answered?: (answer: Answer | GateError) => void): bigint {
     const sequence = ++this.#sequence;
     if (this.#socket.readyState !== WebSocket.OPEN) {
-      if (answered) queueMicrotask(() => answered(disconnected("the connection is closing")));
+      if (answered) void this.lost.then(answered);
       return sequence;
     }
     if (answered) this.#answers.set(sequence, answered);
@@ -68,8 +78,10 @@ export class Connection {
     this.#answers.delete(sequence);
   }
 
-  close(): void {
-    this.#socket.close(1000);
+  /** Does not wait for the server, which may be out of reach. */
+  close(code = 1000, reason = ""): void {
+    this.#socket.close(code, reason);
+    this.#lose(code, reason);
   }
 
   #take(data: unknown): void {
@@ -79,15 +91,16 @@ export class Connection {
       message = fromBinary(PubSubRespSchema, new Uint8Array(data as ArrayBuffer));
     } catch {
       // Neither this message nor those behind it can be trusted.
-      return this.#socket.close(4000, "expected a PubSubResp");
+      return this.close(4000, "expected a PubSubResp");
     }
+    this.answered = true;
     this.#answers.get(message.sequence)?.(message.resp);
   }
 
   /** A connection that broke silently looks like topics without records. */
   #watch(): void {
     const silent = Date.now() - this.#heard;
-    if (silent > 2 * SILENCE) this.#socket.close(4000, "no answer to a ping");
+    if (silent > 2 * SILENCE) this.close(4000, "no answer to a ping");
     else if (silent > SILENCE) this.send({ case: "cmdPing", value: {} });
   }
 }

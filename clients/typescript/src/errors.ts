@@ -3,24 +3,28 @@
 import { type ErrorResp, Reason as Reasons } from "./generated/pubsub_pb.ts";
 
 /**
- * Why something failed: a reason of the session protocol, or `disconnected` if the connection was lost, `closed` if the client was
- * closed, and `protocol` if the server sent something that this version does not know.
+ * Why something failed. Most reasons come from the bridge. The client's own are `disconnected` if the connection was lost or not opened,
+ * `closed` if the client was closed, and `protocol` if the address or a subprotocol is not valid, or this version does not know the answer. A newer bridge's reasons are
+ * `reason_unspecified`.
  */
 export type Reason = Lowercase<keyof typeof Reasons> | "disconnected" | "closed" | "protocol";
 
 /** A command that failed, a connection that was lost, or a subscription that has ended. */
 export class GateError extends Error {
+  /** The class's name. */
   override readonly name = "GateError";
-  /** Kafka's error code, 0 without one. */
+  /** Kafka's error code, or 0. */
   readonly code: number;
+  /** The kind of failure. */
   readonly reason: Reason;
-  /** Whether the same can succeed later. */
+  /** Whether the same command can succeed later. */
   readonly retriable: boolean;
-  /** How long to wait before a retry, in milliseconds; 0: unknown. */
+  /** How long to wait before a retry, in milliseconds; 0 if unknown. */
   readonly retryAfter: number;
-  /** A record may or may not have been written: to produce it again can write it twice. */
+  /** Whether the record may have been written. Producing it again can write it twice. */
   readonly unknownOutcome: boolean;
 
+  /** Creates an error, for example in `refresh`. `about` can have `code`, `retriable`, `retryAfter` and `unknownOutcome`. */
   constructor(message: string, reason: Reason, about: Partial<Pick<GateError, Details>> = {}) {
     super(message);
     this.reason = reason;

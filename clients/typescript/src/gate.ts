@@ -1,6 +1,6 @@
 // The client: commands over a connection that is opened when it is needed, and opened again when it is lost.
 
-import { type Answer, type Command, Connection } from "./connection.ts";
+import { type Answer, type Command, Connection, disconnected } from "./connection.ts";
 import { GateError } from "./errors.ts";
 import type { ErrorResp } from "./generated/pubsub_pb.ts";
 import { jitter, pause, unless } from "./pause.ts";
@@ -9,79 +9,94 @@ import { type SubscribeOptions, Subscription } from "./subscription.ts";
 
 /** The settings of {@link connect}. */
 export interface ConnectOptions {
-  /** WebSocket subprotocols to offer, as for a token. */
+  /** WebSocket subprotocols to offer, such as a token. The gateway must select one of them. */
   protocols?: string[];
-  /** Asked before each connection: what it gives replaces the address and the subprotocols, as for a new token. */
+  /**
+   * Called before each connection, as for a new token. The result replaces the address, the subprotocols or both. If it rejects, the
+   * client tries again after a pause. A {@link GateError} that is not retriable, as after a logout, ends waiting commands and subscriptions.
+   */
   refresh?: () => Promise<{ url?: string | URL; protocols?: string[] }>;
-  /** Closes the client. */
+  /** Closes the client when aborted. */
   signal?: AbortSignal;
 }
 
-/** Whether the client is connected, in a `status` event. */
+/** Whether the client is connected: the `detail` of its `status` events, and {@link Gate}'s `status`. */
 export type Status =
   | { readonly state: "idle" | "connecting" | "open" | "closed" }
   /** The connection was lost, or not opened. */
   | { readonly state: "disconnected"; readonly error: GateError }
-  /** The next attempt follows after so many milliseconds. */
+  /** The next attempt follows after `retryIn` milliseconds. */
   | { readonly state: "waiting"; readonly error: GateError; readonly retryIn: number };
 
-/** The settings of single commands. */
+/** The settings of a command. */
 export interface CommandOptions {
+  /** Rejects the command with the signal's reason when aborted. An aborted write may still happen. */
   signal?: AbortSignal;
 }
 
 /** The settings of {@link Gate.fetch}. */
 export interface FetchOptions extends CommandOptions {
-  /** How long to wait for a record at the end, in milliseconds, at most 30,000. */
+  /** How long to wait for a record at the end of the log, in milliseconds, at most 30,000. By default 0. */
   wait?: number;
-  /** The most that is read; one record is read in any case. */
+  /** The most bytes to read; one record can exceed it. By default, and at most, what the bridge allows (`read.max_bytes`). */
   maxBytes?: number;
+  /** The most records to read. By default as many as fit in `maxBytes`. */
   maxRecords?: number;
-  /** Without records of open or aborted transactions. */
+  /** Leaves out records of open or aborted transactions. By default `false`. */
   committed?: boolean;
 }
 
-/** Records of one partition. */
+/** Records of one partition, read by {@link Gate.fetch}. */
 export interface Fetched {
+  /** In the order of their offsets; empty at the end of the log. */
   readonly records: readonly Record[];
-  /** The offset to continue from. */
+  /** The offset to read on from. */
   readonly next: number;
-  /** The end of the log; −1: unknown. */
+  /** The offset that the next record of the partition will get; −1 if unknown. */
   readonly end: number;
 }
 
 /** A record to write. */
 export interface NewRecord {
-  /** Absent: the partitioner's choice, by the key if there is one. */
+  /** The partition. By default the partitioner chooses one, by the key if there is one. */
   partition?: number;
+  /** The key. By default null. */
   key?: Content;
+  /** The value. By default null, which deletes the key from a compacted topic. */
   value?: Content;
+  /** The headers, in this order; a name can be repeated. */
   headers?: { name: string; value?: Content }[];
+  /** The timestamp. By default the time at which it is written. */
   timestamp?: Date;
 }
 
-/** Where a record was written. The offset is −1 if Kafka did not tell it. */
+/** Where a record was written. */
 export interface Written {
+  /** The partition. */
   readonly partition: number;
+  /** The offset; −1 if Kafka did not report it. */
   readonly offset: number;
 }
 
-/** A topic and the numbers of its partitions. */
+/** A topic. */
 export interface Topic {
+  /** Its name. */
   readonly name: string;
+  /** The numbers of its partitions. */
   readonly partitions: readonly number[];
 }
 
 /**
- * Opens a client of a gateway. It connects when it is first used, and again, at random times, after it was disconnected.
+ * Creates a client of a gateway's route. It connects when it is first used. When disconnected, it reconnects after a random pause of at most
+ * 20 s.
  *
- * @param url the address of the gateway's route, beginning with `wss:` or `ws:`.
+ * @param url the address of the route, as `wss://gateway.example/pubsub`. In a page of the gateway, `/pubsub` is enough.
  */
 export function connect(url: string | URL, options: ConnectOptions = {}): Gate {
   return new Gate(url, options);
 }
 
-/** A client of a gateway: see {@link connect}. */
+/** A client of a gateway's route, created by {@link connect}. It dispatches `status` events, whose `detail` is a {@link Status}. */
 export class Gate extends EventTarget {
   #status: Status = { state: "idle" };
   readonly #url: string | URL;
@@ -102,17 +117,25 @@ export class Gate extends EventTarget {
     if (options.signal?.aborted) this.close();
   }
 
-  /** What the last `status` event was about. */
+  /** The `detail` of the last `status` event. */
   get status(): Status {
     return this.#status;
   }
 
-  /** Delivers records as they are written: each partition's in order, each once, across lost connections. */
+  /**
+   * Delivers records as they are written: each partition's in order, each once, across lost connections.
+   *
+   * @param topics at most 100 names.
+   */
   subscribe(topics: string | string[], options: SubscribeOptions = {}): Subscription {
     return new Subscription(this, [topics].flat(), options);
   }
 
-  /** Reads records of a partition, from an offset on. */
+  /**
+   * Reads records of a partition, from an offset on. It is repeated if the connection is lost.
+   *
+   * @throws {@link GateError} with `reason` `offset_out_of_range` if the log has no such offset.
+   */
   async fetch(topic: string, partition: number, offset: number, options: FetchOptions = {}): Promise<Fetched> {
     const { wait: maxWaitMs = 0, maxBytes = 0, maxRecords = 0, committed } = options;
     const where = { topic, partition, offset: BigInt(offset) };
@@ -126,9 +149,9 @@ export class Gate extends EventTarget {
   }
 
   /**
-   * Finds an offset in each partition of a topic.
+   * Finds an offset in each partition of a topic, and resolves with the offsets by partition.
    *
-   * @param at the log's ends, or the first record at or after a time.
+   * @param at the start of the log, its end, or the first record at or after a time.
    */
   async offsets(topic: string, at: "earliest" | "latest" | Date, options: CommandOptions = {}): Promise<Map<number, number>> {
     const [described] = await this.#describe({ topics: [topic] }, options);
@@ -146,16 +169,16 @@ export class Gate extends EventTarget {
   /**
    * Lists the topics that the route allows.
    *
-   * @param prefix the beginning of their names.
+   * @param prefix the beginning of their names. By default all names.
    */
   async topics(prefix = "", options: CommandOptions = {}): Promise<Topic[]> {
     return this.#describe(prefix ? { prefixes: [prefix] } : {}, options);
   }
 
   /**
-   * Writes a record, and resolves when Kafka has it.
+   * Writes a record, and resolves when Kafka has acknowledged it. It is never repeated.
    *
-   * @throws GateError with `unknownOutcome` if the record may or may not have been written.
+   * @throws {@link GateError} with `unknownOutcome` if the record may or may not have been written.
    */
   async produce(topic: string, content: NewRecord, options: CommandOptions = {}): Promise<Written> {
     const { partition, key, value, headers = [], timestamp } = content;
@@ -174,18 +197,26 @@ export class Gate extends EventTarget {
     return { partition: result?.partition ?? -1, offset: Number(result?.offset ?? -1) };
   }
 
-  /** Resolves with the milliseconds to the bridge and back. */
+  /** Measures the round trip to the bridge, and resolves with milliseconds. */
   async ping(options: CommandOptions = {}): Promise<number> {
     const start = performance.now();
     await this.#read({ case: "cmdPing", value: {} }, "pongResp", options);
     return performance.now() - start;
   }
 
-  /** Ends the subscriptions, and closes the connection for good. */
+  /**
+   * Closes an open connection. Subscriptions and later commands open a new one, for example after a login, with the new credentials. A
+   * write in flight fails with `unknownOutcome`.
+   */
+  reconnect(): void {
+    this.#connection?.then((connection) => connection.close()).catch(() => {});
+  }
+
+  /** Ends the subscriptions and closes the connection for good. Later commands fail with `reason` `closed`. */
   close(): void {
     if (this.#end.signal.aborted) return;
     this.#end.abort(new GateError("the client is closed", "closed"));
-    this.#connection?.then((connection) => connection.close()).catch(() => {});
+    this.#disconnect();
     this.#tell({ state: "closed" });
   }
 
@@ -219,20 +250,28 @@ export class Gate extends EventTarget {
       this.#tell({ state: "connecting" });
       const { url = this.#url, protocols = this.#options.protocols ?? [] } = (await this.#options.refresh?.()) ?? {};
       const connection = await Connection.open(url, protocols, signal);
-      connection.lost.then((error) => this.#lost(error));
-      this.#failures = 0;
+      connection.lost.then((error) => {
+        // An overloaded gateway opens connections, and closes them at once.
+        if (connection.answered) this.#failures = 0;
+        this.#lost(error);
+      });
       this.#tell({ state: "open" });
       return connection;
     } catch (error) {
       signal.throwIfAborted();
-      this.#lost(error);
-      throw error;
+      const failure = error instanceof GateError ? error : disconnected(`${error}`);
+      this.#lost(failure);
+      throw failure;
     }
   }
 
-  #lost(error: unknown): void {
+  #disconnect(): void {
+    this.#connection?.then((connection) => connection.close()).catch(() => {});
+  }
+
+  #lost(error: GateError): void {
     this.#connection = undefined;
-    if (this.#end.signal.aborted || !(error instanceof GateError)) return;
+    if (this.#end.signal.aborted) return;
     this.#failure = error;
     this.#tell({ state: "disconnected", error });
   }

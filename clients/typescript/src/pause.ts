@@ -17,9 +17,13 @@ export function unless<T>(signal: AbortSignal, awaited: Promise<T>): Promise<T> 
 
 /** @internal Resolves after so many milliseconds, unless the signal comes first. */
 export function pause(signal: AbortSignal, milliseconds: number): Promise<void> {
-  return unless(signal, new Promise((resolve) => setTimeout(resolve, milliseconds)));
+  let timer: ReturnType<typeof setTimeout>;
+  const over = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, milliseconds);
+  });
+  return unless(signal, over).finally(() => clearTimeout(timer));
 }
 
 /** Milliseconds. */
-const FIRST = 200;
+const FIRST = 500;
 const LONGEST = 20_000;

@@ -1,24 +1,27 @@
 // Where a subscription continues: in the same page after a lost connection, or in the next one.
 
-/** The next offset of each partition, by topic. `JSON.stringify` keeps all of it. */
+/** The next offset of each partition, by topic. It survives `JSON.stringify`. */
 export interface Positions {
   [topic: string]: {
-    /** Distinguishes the topic from others of the same name, before or after it. In base64. */
+    /** The topic's id in base64: a topic that is created again has another. */
     id: string;
     next: { [partition: number]: number };
   };
 }
 
-/** Keeps positions. */
+/** Keeps the positions of a subscription. */
 export interface PositionStore {
+  /** Called once, before the first record. `undefined` begins at `from`. */
   load(): Positions | undefined | Promise<Positions | undefined>;
+  /** Called at most every 500 ms while records are taken, and at the end. */
   save(positions: Positions): void | Promise<void>;
 }
 
 /**
- * Keeps positions in the browser, so that a page goes on where it was when it is loaded again.
+ * Creates a store that keeps positions in the browser, so that a page that is loaded again continues where it was.
  *
- * @param name distinguishes subscriptions.
+ * @param storage `localStorage` or `sessionStorage`.
+ * @param name the key in the storage. Each subscription needs its own.
  */
 export function positionsIn(storage: Storage, name: string): PositionStore {
   return {

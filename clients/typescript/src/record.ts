@@ -4,6 +4,7 @@ import type { KafkaMessage } from "./generated/pubsub_pb.ts";
 
 /** The bytes of a key, a value or a header. */
 export class Data {
+  /** The bytes as Kafka has them. */
   readonly bytes: Uint8Array;
 
   /** @internal */
@@ -11,13 +12,13 @@ export class Data {
     this.bytes = bytes;
   }
 
-  /** As UTF-8. Bytes that are not are replaced by U+FFFD. */
+  /** Decodes UTF-8. Invalid bytes become U+FFFD. */
   text(): string {
     return decoder.decode(this.bytes);
   }
 
   /**
-   * As JSON.
+   * Parses JSON.
    *
    * @throws SyntaxError if it is not JSON.
    */
@@ -28,19 +29,23 @@ export class Data {
 
 /** A record of a topic. */
 export interface Record {
+  /** The topic's name. */
   readonly topic: string;
+  /** The partition's number. */
   readonly partition: number;
+  /** The offset in the partition. */
   readonly offset: number;
+  /** The time at which the record was created or appended, as the topic is configured. */
   readonly timestamp: Date;
-  /** Undefined: null. */
+  /** The key; `undefined` if it is null. */
   readonly key: Data | undefined;
-  /** Undefined: null, which deletes the key from a compacted topic. */
+  /** The value; `undefined` if it is null, which deletes the key from a compacted topic. */
   readonly value: Data | undefined;
-  /** In the record's order; a name can be repeated. */
+  /** The headers in their order; a name can be repeated. */
   readonly headers: readonly { readonly name: string; readonly value: Data | undefined }[];
 }
 
-/** What can be written as a key, a value or a header. An object is written as JSON. */
+/** A key, a value or a header to write. Strings are written as UTF-8, bytes as they are, everything else as JSON. */
 export type Content = string | Uint8Array | object | number | boolean | null;
 
 /** @internal */

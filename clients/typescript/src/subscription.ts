@@ -11,46 +11,49 @@ import { type Content, encode, type Record, record } from "./record.ts";
 
 /** The settings of {@link Gate.subscribe}. */
 export interface SubscribeOptions {
-  /** Where to begin: at the ends of the logs, at an offset, or with the first record at or after a time. By default `latest`. */
+  /** Where to begin: at the start or end of the logs, at an offset, or with the first record at or after a time. By default `latest`. */
   from?: "earliest" | "latest" | number | Date;
-  /** Only these partitions of each topic; absent: all, also those added later. */
+  /** Only these partitions of each topic. By default all, including those added later. */
   partitions?: number[];
-  /** Only records that match all of them. */
+  /** Only records that match every filter; at most 16. */
   filters?: Filter[];
-  /** `skip` jumps to the end when the loop falls behind, for views of what is now. By default `wait`: it gets every record. */
+  /** If the loop falls behind, `wait` delivers every record later, and `skip` jumps to the end, for live views. By default `wait`. */
   onLag?: "wait" | "skip";
-  /** Without records of open or aborted transactions. */
+  /** Leaves out records of open or aborted transactions. By default `false`. */
   committed?: boolean;
-  /** Bytes of records that may wait for the loop, besides one record. By default 256 KiB. */
+  /** Bytes of records that can wait for the loop, plus one record. By default 256 KiB. */
   window?: number;
-  /** Keeps positions, so that the loop goes on where it was in the page before. */
+  /** Keeps positions, so that a reloaded page continues where it was. They override `from`. */
   positions?: PositionStore;
-  /** Called when something else happens than a record. */
+  /** Called for each event between the records. */
   onEvent?: (event: SubscriptionEvent) => void;
-  /** Ends the loop. */
+  /** Ends the loop when aborted. */
   signal?: AbortSignal;
 }
 
-/** Matches records by their key, or by a header of that name: one of the values, or one of the beginnings. Without both: not null. */
+/** Matches records by their key, or by a header. Without `equals` and `prefixes`, it matches any value but null. */
 export interface Filter {
+  /** The header's name. By default the key is matched. */
   header?: string;
+  /** Values to match exactly. */
   equals?: Content[];
+  /** Beginnings of values to match. */
   prefixes?: Content[];
 }
 
-/** Something that happened to a subscription. */
+/** An event of a subscription. */
 export type SubscriptionEvent =
-  /** The loop has all records of the partition. */
+  /** The loop has taken all records of the partition. */
   | { readonly type: "caughtUp"; readonly topic: string; readonly partition: number }
-  /** Records will not be delivered, because they were deleted or `onLag` says so. */
+  /** The records `from` up to, but not including, `to` are not delivered: they were deleted, or `onLag` is `skip`. */
   | { readonly type: "skipped"; readonly topic: string; readonly partition: number; readonly from: number; readonly to: number }
-  /** Kafka cannot be read at the moment. */
+  /** Kafka cannot be read at the moment. The subscription continues by itself. */
   | { readonly type: "retrying"; readonly topic: string; readonly partition: number; readonly error: GateError };
 
 /** What waits for the loop: a delivery, or an event behind it. */
 type Waiting = { delivery: KafkaDeliveryResp; taken: number } | { event: SubscriptionEvent; next: bigint | undefined };
 
-/** A loop over records: `for await (const record of gate.subscribe("orders"))`. It can be taken once. */
+/** Records to loop over, once: `for await (const record of gate.subscribe("orders"))`. */
 export class Subscription implements AsyncIterableIterator<Record> {
   readonly #gate: Gate;
   readonly #topics: string[];
@@ -80,7 +83,7 @@ export class Subscription implements AsyncIterableIterator<Record> {
     this.#signal = AbortSignal.any([gate.signal(options.signal), this.#end.signal]);
   }
 
-  /** Where the loop is: positions to continue from. */
+  /** The positions behind the records that the loop has processed. */
   get positions(): Positions {
     return structuredClone(this.#taken);
   }
@@ -89,7 +92,11 @@ export class Subscription implements AsyncIterableIterator<Record> {
     return this;
   }
 
-  /** The next record. What the loop has taken before is done with, and counts as its position. */
+  /**
+   * Resolves with the next record. The one before it counts as processed.
+   *
+   * @throws GateError if the subscription ends for a reason that a retry cannot help.
+   */
   async next(): Promise<IteratorResult<Record, undefined>> {
     if (!this.#running) {
       this.#running = true;

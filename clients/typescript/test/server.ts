@@ -27,6 +27,8 @@ export class Server {
   /** Answers to commands, in place of the usual ones. */
   answer: ((req: PubSubReq["req"]) => Resp | undefined) | undefined;
   opened = 0;
+  /** Closes connections as soon as they are open. */
+  refuses = false;
 
   /** Puts itself in the place of `WebSocket`. */
   constructor() {
@@ -71,6 +73,7 @@ class Socket {
       server.open.add(this);
       server.opened += 1;
       this.onopen?.();
+      if (server.refuses) this.close(1013);
     });
   }
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setImmediate } from "node:timers/promises";
 
-import { connect, type GateError, type Positions, type Record, type Status } from "../src/index.ts";
+import { connect, GateError, type Positions, type Record, type Status } from "../src/index.ts";
 import { PARTITIONS, Server } from "./server.ts";
 
 const URL = "ws://gateway/";
@@ -100,12 +100,87 @@ test("a lost connection is opened again, with fresh credentials and increasing p
   const states: Status[] = [];
   gate.addEventListener("status", (event) => states.push((event as CustomEvent<Status>).detail));
   await gate.ping();
-  server.cut();
-  await setImmediate();
+  for (const disconnect of [() => server.cut(), () => gate.reconnect()]) {
+    disconnect();
+    while (gate.status.state !== "disconnected") await setImmediate();
+    await gate.ping();
+  }
+  assert.equal(asked, 3);
+  const again = ["disconnected", "waiting", "connecting", "open"];
+  assert.deepEqual(states.map(({ state }) => state), ["connecting", "open", ...again, ...again]);
+  gate.close();
+});
+
+test("a read waits while the server closes the connection", async (t) => {
+  t.mock.method(Math, "random", () => 0.001);
+  const server = new Server();
+  const gate = connect(URL);
   await gate.ping();
-  assert.equal(asked, 2);
-  const told = states.map(({ state }) => state);
-  assert.deepEqual(told, ["connecting", "open", "disconnected", "waiting", "connecting", "open"]);
+  const [socket] = server.open;
+  assert(socket);
+  socket.readyState = 2;
+  setTimeout(() => socket.close(1006), 10);
+  await gate.ping();
+  assert.equal(server.opened, 2);
+  gate.close();
+});
+
+test("a closed connection is gone at once, even if the server does not answer", async (t) => {
+  t.mock.method(Math, "random", () => 0.001);
+  const server = new Server();
+  const gate = connect(URL);
+  await gate.ping();
+  for (const socket of server.open) socket.close = () => void (socket.readyState = 2);
+  gate.reconnect();
+  await gate.ping();
+  assert.equal(server.opened, 2);
+  gate.close();
+});
+
+test("a failure of `refresh` is retried, unless it says otherwise", async (t) => {
+  t.mock.method(Math, "random", () => 0.001);
+  new Server();
+  const failures: Error[] = [new TypeError("fetch failed"), new GateError("logged out", "closed")];
+  const refresh = async () => {
+    const [failure] = failures;
+    if (failure) throw failure;
+    return {};
+  };
+  const gate = connect(URL, { refresh });
+  const states: Status[] = [];
+  gate.addEventListener("status", () => {
+    states.push(gate.status);
+    if (gate.status.state === "disconnected") failures.shift();
+  });
+  await assert.rejects(gate.ping(), { message: "logged out" });
+  const lost = states.flatMap((status) => (status.state === "disconnected" ? [status.error.message] : []));
+  assert.deepEqual(lost, ["TypeError: fetch failed", "logged out"]);
+  await gate.ping();
+  gate.close();
+});
+
+test("an address that is none ends commands", async () => {
+  globalThis.WebSocket = class {
+    constructor() {
+      throw new SyntaxError("no such scheme");
+    }
+  } as unknown as typeof WebSocket;
+  await assert.rejects(connect("x:").ping(), { reason: "protocol", message: "SyntaxError: no such scheme" });
+});
+
+test("pauses grow while the server closes connections without an answer", async (t) => {
+  t.mock.method(Math, "random", () => 0.001);
+  const server = new Server();
+  server.refuses = true;
+  const gate = connect(URL);
+  const pauses: number[] = [];
+  gate.addEventListener("status", (event) => {
+    const status = (event as CustomEvent<Status>).detail;
+    if (status.state === "waiting") pauses.push(status.retryIn);
+  });
+  gate.ping().catch(() => {});
+  while (pauses.length < 8) await setImmediate();
+  assert.deepEqual(pauses, [0.5, 1, 2, 4, 8, 16, 20, 20]);
   gate.close();
 });
 

@@ -13,12 +13,21 @@ use tokio_tungstenite::tungstenite::Bytes;
 use crate::kafka::Kafka;
 
 /// Running writers.
-pub(super) struct Writers {
+pub struct Writers {
     tasks: JoinSet<()>,
     stop: watch::Sender<bool>,
 }
 
-pub(super) fn start(kafka: &Kafka, topic: &Arc<str>, partitions: i32) -> Writers {
+/// Starts a writer for each partition.
+///
+/// # Panics
+/// The producer cannot be made.
+pub fn start(
+    kafka: &Kafka,
+    topic: &Arc<str>,
+    partitions: i32,
+    value: fn(partition: i32, number: u64) -> String,
+) -> Writers {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", kafka.bootstrap());
     config.set("enable.idempotence", "true").set("reconnect.backoff.max.ms", "250");
@@ -28,20 +37,26 @@ pub(super) fn start(kafka: &Kafka, topic: &Arc<str>, partitions: i32) -> Writers
     let (stop, stopped) = watch::channel(false);
     let mut tasks = JoinSet::new();
     for partition in 0..partitions {
-        tasks.spawn(write(producer.clone(), Arc::clone(topic), partition, stopped.clone()));
+        tasks.spawn(write(producer.clone(), Arc::clone(topic), partition, value, stopped.clone()));
     }
     Writers { tasks, stop }
 }
 
 impl Writers {
     /// Stops writing when what is under way is acknowledged.
-    pub(super) async fn stop(self) {
+    pub async fn stop(self) {
         self.stop.send_replace(true);
         self.tasks.join_all().await;
     }
 }
 
-async fn write(producer: FutureProducer, topic: Arc<str>, partition: i32, stopped: watch::Receiver<bool>) {
+async fn write(
+    producer: FutureProducer,
+    topic: Arc<str>,
+    partition: i32,
+    value: fn(i32, u64) -> String,
+    stopped: watch::Receiver<bool>,
+) {
     let mut ticks = interval(PAUSE);
     let mut under_way = Vec::new();
     for number in 0_u64.. {
@@ -49,7 +64,7 @@ async fn write(producer: FutureProducer, topic: Arc<str>, partition: i32, stoppe
         if *stopped.borrow() {
             break;
         }
-        let (key, value) = (key(number), format!("{partition}:{number}{}", "v".repeat(VALUE)));
+        let (key, value) = (key(number), value(partition, number));
         let record = FutureRecord::to(&topic).partition(partition).key(&key).payload(&value);
         under_way.push(producer.send_result(record).map_err(|(error, _)| error).unwrap());
         under_way.retain_mut(|delivery| !is_done(delivery));
@@ -74,7 +89,5 @@ pub(super) fn wanted_key() -> Bytes {
 }
 
 const KEYS: u64 = 4;
-/// Bytes. What a stuck client leaves must be more than its connection has room for.
-const VALUE: usize = 500;
 /// Between two records of a partition.
 const PAUSE: Duration = Duration::from_millis(150);

@@ -24,10 +24,19 @@ impl Project {
         for name in ["dev", "justfile"] {
             fs::copy(tools::workspace().join(name), project.path(name)).unwrap();
         }
-        for name in ["target/debug", "tests/src/bin/demo", "stubs", "elsewhere"] {
+        for name in ["target/debug", "target/tools/bin", "tests/src/bin/demo", "stubs", "elsewhere"] {
             fs::create_dir_all(project.path(name)).unwrap();
         }
-        symlink(tools::workspace().join("target/tools"), project.path("target/tools")).unwrap();
+        for folder in ["target/tools", "target/tools/bin"] {
+            for tool in fs::read_dir(tools::workspace().join(folder)).unwrap() {
+                let tool = tool.unwrap().path();
+                let name = tool.file_name().unwrap().to_str().unwrap();
+                if !["bin", "npm"].contains(&name) {
+                    symlink(&tool, project.path(folder).join(name)).unwrap();
+                }
+            }
+        }
+        project.program("target/tools/bin/npm", "exit 0");
         // The targets are there where the toolchain is the workspace's, which `rustc` says.
         let mut rustc = Command::new("rustc");
         rustc.args(["--print", "sysroot"]).current_dir(tools::workspace());

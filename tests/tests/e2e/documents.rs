@@ -1,10 +1,11 @@
-//! Runs the commands of the documents as a reader would.
+//! Runs the commands of the documents as a reader would, and opens their pages.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use sluicegate_tests::browser;
 use sluicegate_tests::folder::Folder;
 use sluicegate_tests::process::Process;
 use sluicegate_tests::tools;
@@ -14,7 +15,7 @@ use crate::demo::{ready, says};
 const RUN: [&str; 3] = ["sh", "js", "python"];
 const STEP: Duration = Duration::from_secs(20);
 /// What a command that shows something shows. The others only have to succeed.
-const SHOWN: [(&str, &str); 12] = [
+const SHOWN: [(&str, &str); 13] = [
     ("/produce", r#"{"topic":"demo","partition":0,"offset":"#),
     ("/records?offset=0", r#""value":{"gate":"north""#),
     ("/events?from=earliest", r#""value":{"gate":"north""#),
@@ -26,6 +27,7 @@ const SHOWN: [(&str, &str); 12] = [
     ("bytes of records", " bytes of records"),
     ("console.log(JSON.parse(data).messages)", "partition: 0"),
     ("subscribe:", "delivered"),
+    ("gate.subscribe(", r#"{"gate":"north""#),
     ("print(ws.recv())", "b'"),
 ];
 
@@ -51,11 +53,11 @@ async fn documented_commands_work_as_they_are_shown() {
         let script = folder.write(&format!("{run}.mjs"), &text).unwrap();
         let script = script.display();
         let python = tools::workspace().join("target/tools/venv/bin/python");
+        let node = tools::node().unwrap();
         let command = match block.language.as_str() {
             "sh" => format!("set -euo pipefail; . {script}; echo every command succeeded; sleep 60"),
             "python" => format!("{} {script}; sleep 60", python.display()),
-            // Version 20 has WebSocket behind this flag, later ones take it.
-            _ => format!("exec node --experimental-websocket {script}"),
+            _ => format!("{} {script}; sleep 60", node.display()),
         };
         shell.args(["-c", &command]);
         shell.current_dir(tools::workspace()).env("SLUICEGATE_URL", format!("ws://{gateway}/pubsub"));
@@ -74,10 +76,20 @@ async fn documented_commands_work_as_they_are_shown() {
     drop(demo);
 }
 
+#[tokio::test]
+async fn tutorial_pages_work_as_they_are_shown() {
+    let folder = Folder::new("tutorial").unwrap();
+    let (demo, gateway) = ready(&folder, &[]).await;
+    let asked = async |request: &str| panic!("unknown request {request:?}");
+    browser::run("tutorial.ts", &[&gateway.to_string()], Duration::from_secs(60), asked).await.unwrap();
+    drop(demo);
+}
+
 #[test]
 fn skipped_blocks_give_a_reason() {
     for Block { page, language, skipped, text } in blocks() {
-        let known = ["sh", "js", "json", "toml", "yaml", "python", "text", ""].contains(&language.as_str());
+        let known = ["sh", "js", "ts", "html", "json", "toml", "yaml", "python", "text", ""]
+            .contains(&language.as_str());
         assert!(known, "{page}: ```{language}");
         if let Some(reason) = skipped {
             // CommonMark allows no backtick there.
@@ -97,8 +109,10 @@ fn every_link_leads_somewhere() {
             let path = if file.is_empty() { Path::new(&page).to_owned() } else { folder.join(file) };
             let to = fs::read_to_string(&path).or_else(|_| fs::read_dir(&path).map(|_| String::new()));
             let to = to.unwrap_or_else(|error| panic!("{page}: {target}: {error}"));
-            let known = to.lines().filter(|line| line.starts_with('#')).any(|line| slug(line) == anchor);
-            assert!(anchor.is_empty() || known, "{page}: {target} has no such heading");
+            assert!(
+                anchor.is_empty() || anchors(&to).iter().any(|known| known == anchor),
+                "{page}: {target} has no such heading"
+            );
         }
     }
 }
@@ -171,6 +185,18 @@ fn blocks() -> Vec<Block> {
         }
     }
     all
+}
+
+/// The anchors of a page's headings: those of equal headings are numbered.
+fn anchors(page: &str) -> Vec<String> {
+    let mut slugs: Vec<String> = Vec::new();
+    let mut anchors = Vec::new();
+    for slug in page.lines().filter(|line| line.starts_with('#')).map(slug) {
+        let before = slugs.iter().filter(|other| **other == slug).count();
+        anchors.push(if before == 0 { slug.clone() } else { format!("{slug}-{before}") });
+        slugs.push(slug);
+    }
+    anchors
 }
 
 /// A heading's anchor, as GitHub makes it.

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use sluicegate_client::Client;
-use sluicegate_tests::envoy::{Profile, instead};
+use sluicegate_tests::envoy::{Profile, instead, page};
 use sluicegate_tests::port::Port;
 use sluicegate_tests::stack::{BridgeConfig, Setup, Stack};
 use sluicegate_tests::{Error as StackError, tools};
@@ -87,11 +87,13 @@ impl Running {
 
         hints::say("starting the bridge and Envoy");
         let secret = secret()?;
+        let mut envoy_edits = page(profile)?.to_vec();
+        envoy_edits.push(instead(&format!("\"gateway_secret\": \"{secret}\","), &ROUTES));
         let setup = Setup {
             bridge,
             // Overrides a secret in the user's configuration: both sides use this run's.
             bridge_environment: vec![("SLUICEGATE_GATEWAY_SECRET".to_owned(), secret.clone())],
-            envoy_edits: vec![instead(&format!("\"gateway_secret\": \"{secret}\","), &ROUTES)],
+            envoy_edits,
             gateway: Some(gateway),
             envoy: args.envoy,
             ..Setup::new(profile, String::new())
@@ -199,7 +201,6 @@ const ROUTES: [&str; 3] = [
     ),
     r#"{"path": "/kafka", "type": "rest", "write": true}"#,
 ];
-/// Allows writing to the embedded Kafka; the user's own is read-only.
 /// The prefix of variables that override the cluster `default`.
 const DEFAULT_CLUSTER: &str = "SLUICEGATE_CLUSTERS__DEFAULT__";
 const READY_WITHIN: Duration = Duration::from_secs(10);

@@ -53,6 +53,7 @@ pub(crate) fn print(stack: &Stack, profile: Profile, source: &Source, cli: &Path
         "
 Sluicegate is ready.
 
+  live page         http://{gateway}/{}
   pub/sub endpoint  {url}
   plain HTTP        http://{gateway}/produce, http://{gateway}/kafka/topics
   readiness         http://{gateway}/readyz
@@ -64,6 +65,7 @@ Sluicegate is ready.
 Try in another terminal:
 {}
 Ctrl-C stops everything.",
+        if matches!(source, Source::Embedded(_)) { "" } else { "?topic=TOPIC" },
         if matches!(source, Source::Embedded(_)) { "reads and writes" } else { "reads from" },
         profile.name(),
         stack.envoy().admin(),

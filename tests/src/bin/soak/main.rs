@@ -4,10 +4,12 @@
 //! 1. [`clients`]: what the sockets do
 //! 2. [`figures`]: what the processes use, as a table
 //! 3. [`growth`]: what must not grow
+//! 4. [`page`]: the live page's memory, with `--page`
 
 mod clients;
 mod figures;
 mod growth;
+mod page;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -33,6 +35,9 @@ struct Args {
     /// Check live delivery instead: 300 subscribers, while brokers, bridge and Envoy are killed and restarted
     #[arg(long)]
     live: bool,
+    /// Watch the memory of the live page in a browser instead, at 1,000 records a second
+    #[arg(long, conflicts_with = "live")]
+    page: bool,
     /// Duration, in steps of 30 s
     #[arg(long, default_value_t = 600, value_parser = value_parser!(u64).range(90..))]
     seconds: u64,
@@ -43,7 +48,11 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(exit) => return exit,
     };
-    let soaked = if args.live { check_live(&args) } else { soak(&args) };
+    let soaked = match args {
+        Args { live: true, .. } => check_live(&args),
+        Args { page: true, .. } => page::soak(args.seconds),
+        _ => soak(&args),
+    };
     match soaked {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

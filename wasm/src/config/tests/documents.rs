@@ -14,6 +14,7 @@ fn documented_json_is_accepted() {
     let pages = [
         REFERENCE,
         include_str!("../../../../docs/how-to/let-clients-in.md"),
+        include_str!("../../../../docs/how-to/log-browser-clients-in.md"),
         include_str!("../../../../docs/how-to/move-from-rest-proxy.md"),
         include_str!("../../../../docs/how-to/move-from-apisixkafkaupstream.md"),
     ];

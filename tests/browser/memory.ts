@@ -1,0 +1,44 @@
+// The live page's memory does not grow, at about 1,000 records a second: `memory.ts GATEWAY SECONDS`.
+
+import assert from "node:assert/strict";
+import { setTimeout } from "node:timers/promises";
+
+import { launch } from "./browser.ts";
+import { args, ask, end } from "./script.ts";
+
+/** Between two figures, in seconds. */
+const STEP = 30;
+/** Of a megabyte, that the last figure may have more than the one after a minute. */
+const GROWTH = 1;
+
+const [gateway, seconds] = args;
+const browser = await launch();
+const page = await browser.newPage();
+const devtools = await page.context().newCDPSession(page);
+await devtools.send("Performance.enable");
+await page.goto(`http://${gateway}/`);
+
+const figures = async () => {
+  await devtools.send("HeapProfiler.collectGarbage");
+  const { metrics } = await devtools.send("Performance.getMetrics");
+  const metric = (name: string) => metrics.find((metric) => metric.name === name)?.value ?? Number.NaN;
+  const { records, gaps, duplicates } = await page.locator("#continuity").evaluate((element) => ({ ...element.dataset }));
+  assert.deepEqual([gaps, duplicates], ["0", "0"]);
+  return { megabytes: metric("JSHeapUsedSize") / 1e6, nodes: metric("Nodes"), records: Number(records) };
+};
+
+await ask("seconds  heap MB  nodes  records");
+const heap: number[] = [];
+for (let elapsed = STEP; elapsed <= Number(seconds); elapsed += STEP) {
+  await setTimeout(STEP * 1000);
+  const { megabytes, nodes, records } = await figures();
+  heap.push(megabytes);
+  const columns = [[elapsed, 7], [megabytes.toFixed(2), 8], [nodes, 6], [records, 8]] as const;
+  await ask(columns.map(([value, width]) => String(value).padStart(width)).join(" "));
+  assert(records > elapsed * 800, `only ${records} records in ${elapsed} s`);
+}
+const [, early = Number.NaN] = heap;
+const late = heap.at(-1) ?? Number.NaN;
+assert(late <= early + GROWTH, `the heap has grown from ${early} to ${late} MB`);
+await browser.close();
+end();

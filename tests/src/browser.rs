@@ -1,0 +1,57 @@
+//! A script in Node that drives a real browser. What it cannot do itself, as killing the bridge, it asks for line by line.
+
+use std::io;
+use std::process::Command;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpListener;
+
+use crate::folder::Folder;
+use crate::process::Process;
+use crate::{Error, tools};
+
+/// Runs `tests/browser/SCRIPT` to its end. `answer` does what a line asks for, and returns the line for the script.
+///
+/// # Errors
+/// The script fails, or takes more than `within`.
+///
+/// # Cancel safety
+/// The script is killed.
+pub async fn run(
+    script: &str,
+    args: &[&str],
+    within: Duration,
+    mut answer: impl AsyncFnMut(&str) -> String,
+) -> Result<(), Error> {
+    let folder = Folder::new("browser")?;
+    let path = tools::workspace().join("tests/browser").join(script);
+    let listener = TcpListener::bind("127.0.0.1:0").await.map_err(Error::io("listen for the script"))?;
+    let port = listener.local_addr().map_err(Error::io("listen for the script"))?.port();
+    let mut node = Command::new(tools::node()?);
+    node.arg("--disable-warning=ExperimentalWarning").arg("--experimental-transform-types");
+    node.arg(path).arg(port.to_string()).args(args).env("TMPDIR", folder.path());
+    let mut process = Process::spawn("the browser's script", node, &folder.path().join("script.log"))?;
+    let served = async {
+        let (stream, _) = listener.accept().await?;
+        let (read, mut write) = stream.into_split();
+        let mut lines = BufReader::new(read).lines();
+        while let Some(line) = lines.next_line().await? {
+            let answer = answer(&line).await;
+            write.write_all(format!("{answer}\n").as_bytes()).await?;
+        }
+        Ok::<(), io::Error>(())
+    };
+    let status = tokio::select! {
+        // It has said all that it wants to say.
+        served = served => {
+            served.map_err(Error::io("answer the script"))?;
+            process.wait(END).await?
+        }
+        status = process.wait(within) => status?,
+    };
+    if status.success() { Ok(()) } else { Err(process.watch().await) }
+}
+
+/// For the browser to close.
+const END: Duration = Duration::from_secs(10);

@@ -1,0 +1,60 @@
+//! The live page and the examples, which Envoy serves itself.
+
+use std::ffi::OsStr;
+
+use super::Profile;
+use crate::{Error, tools};
+
+/// Adds Envoy routes for the live page at `/`, and for the examples.
+///
+/// # Errors
+/// [`Error::Missing`]: they are not built.
+pub fn page(profile: Profile) -> Result<[(String, String); 2], Error> {
+    let routes = FILES.iter().map(|&(path, file)| {
+        let policy = if path == "/" { PAGE_POLICY } else { EXAMPLE_POLICY };
+        let file = tools::built(file)?;
+        let kind = match file.extension().and_then(OsStr::to_str) {
+            Some("js") => "text/javascript",
+            Some("css") => "text/css",
+            _ => "text/html",
+        };
+        let headers =
+            [("content-type", kind), ("content-security-policy", policy), ("cache-control", "no-cache")];
+        let headers = headers.map(|(key, value)| {
+            format!("{{header: {{key: {key}, value: {value:?}}}, append_action: {SET}}}")
+        });
+        Ok(format!(
+            "- {{match: {{path: {path}}}, direct_response: {{status: 200, body: {{filename: {file:?}}}}}, \
+             response_headers_to_add: [{}]}}\n",
+            headers.join(", ")
+        ))
+    });
+    let routes = routes.collect::<Result<Vec<_>, Error>>()?.join(INDENT);
+    let host = match profile {
+        Profile::Tunnel => "sluicegate",
+        Profile::Internal => "edge",
+    };
+    let hosts = format!("virtual_hosts:\n            - name: {host}\n");
+    // The default is 4 KiB.
+    let limit = format!("max_direct_response_body_size_bytes: 1048576\n            {hosts}");
+    Ok([(hosts, limit), (NEXT.to_owned(), format!("{routes}{INDENT}{NEXT}"))])
+}
+
+/// Paths, and files in the workspace.
+const FILES: [(&str, &str); 7] = [
+    ("/", "examples/live-page/dist/index.html"),
+    ("/page.js", "examples/live-page/dist/page.js"),
+    ("/page.css", "examples/live-page/dist/page.css"),
+    ("/eventsource.html", "examples/eventsource.html"),
+    ("/json-session.html", "examples/json-session.html"),
+    ("/client.html", "examples/client.html"),
+    ("/sluicegate.min.js", "clients/typescript/dist/sluicegate.min.js"),
+];
+/// Scripts and connections of this origin alone. The empty icon is a `data:` URL.
+const PAGE_POLICY: &str = "default-src 'self'; img-src 'self' data:";
+/// The examples' scripts are inline, too.
+const EXAMPLE_POLICY: &str = "default-src 'self' 'unsafe-inline'";
+/// The route before which these are put.
+const NEXT: &str = "- match: {path: /readyz}";
+const SET: &str = "OVERWRITE_IF_EXISTS_OR_ADD";
+const INDENT: &str = "              ";
