@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import { setTimeout } from "node:timers/promises";
 
-import { launch } from "./browser.ts";
-import { open } from "./bundle.ts";
+import { emptyPage, launch } from "./browser.ts";
+import { bundle } from "./bundle.ts";
 import type * as pages from "./pages/client.ts";
 import { args, ask, end, until } from "./script.ts";
 
@@ -17,8 +17,8 @@ const LONGEST = 20_000;
 
 const [gateway = "", topic = ""] = args;
 const browser = await launch();
-const page = await browser.newPage();
-await open(page, gateway, "client");
+const page = await emptyPage(browser, gateway);
+await page.addScriptTag({ content: await bundle("client") });
 const url = `ws://${gateway}/pubsub`;
 await page.evaluate(([url, topic, count]) => client.openAll(url, topic, count), [url, topic, CLIENTS] as const);
 await ask("write before");
