@@ -1,4 +1,4 @@
-// What the scripts share: their arguments, their requests to the program that has started them, and waiting.
+// Shared by the scripts: their arguments, requests to the test that has started them, and waiting.
 
 import assert from "node:assert/strict";
 import { connect } from "node:net";
@@ -9,7 +9,7 @@ const [, , port, ...rest] = process.argv;
 const socket = connect(Number(port), "127.0.0.1");
 const answers = createInterface(socket)[Symbol.asyncIterator]();
 
-/** What the test has passed. */
+/** The test's arguments. */
 export const args: readonly string[] = rest;
 
 /** Asks the test to do something, as `kill bridge`, and resolves with its answer when it is done. */
@@ -20,7 +20,7 @@ export async function ask(request: string): Promise<string> {
   return value;
 }
 
-/** Says that the script has done all it was for. */
+/** Ends the conversation with the test. */
 export function end(): void {
   socket.end();
 }

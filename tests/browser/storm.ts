@@ -1,7 +1,6 @@
 // Clients that are disconnected together come back at random times, and get each record once: `storm.ts GATEWAY TOPIC`.
 
 import assert from "node:assert/strict";
-import { setTimeout } from "node:timers/promises";
 
 import { emptyPage, launch } from "./browser.ts";
 import { bundle } from "./bundle.ts";
@@ -29,7 +28,10 @@ const have = (count: number) => async () => {
 await until(() => "the record before the storm", have(1));
 
 await ask("kill envoy");
-await setTimeout(4000);
+await until(() => "two attempts of each client", async () => {
+  const pauses = await page.evaluate(() => client.pauses());
+  return pauses.every(({ length }) => length >= 2);
+}, 60_000);
 await ask("write while it is away");
 await ask("start envoy");
 await until(() => "all clients are back", async () => {
@@ -43,8 +45,10 @@ for (const got of values) assert.deepEqual(got, ["before", "while it is away", "
 // Each pause is a random part of its range, which doubles with each failure.
 const pauses = await page.evaluate(() => client.pauses());
 const range = (failures: number) => Math.min(LONGEST, FIRST * 2 ** failures);
-const first = pauses.map(([pause = Number.NaN]) => pause / FIRST);
-const all = pauses.flatMap((pauses) => pauses.map((pause, failures) => pause / range(failures)));
+const first = pauses.map(([pause]) => (pause?.announced ?? Number.NaN) / FIRST);
+const all = pauses.flatMap((pauses) => pauses.map(({ announced }, failures) => announced / range(failures)));
+// Timers have whole milliseconds.
+for (const { announced, waited } of pauses.flat()) assert(waited > announced - 2, `${waited} ms instead of ${announced}`);
 for (const parts of [first, all]) {
   assert(parts.length >= CLIENTS && parts.every((part) => part >= 0 && part < 1), `${parts}`);
   for (let tenth = 0; tenth < 10; tenth++) {

@@ -1,4 +1,4 @@
-//! A script in Node that drives a real browser. What it cannot do itself, as killing the bridge, it asks for line by line.
+//! A script in Node that drives a real browser. It asks for what it cannot do itself, such as killing the bridge, line by line.
 
 use std::io;
 use std::process::Command;
@@ -43,7 +43,7 @@ pub async fn run(
         Ok::<(), io::Error>(())
     };
     let status = tokio::select! {
-        // It has said all that it wants to say.
+        // It asks for nothing more.
         served = served => {
             served.map_err(Error::io("answer the script"))?;
             process.wait(END).await?

@@ -3,6 +3,7 @@
 import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { GateError } from "./errors.ts";
 import { type PubSubResp, PubSubReqSchema, PubSubRespSchema } from "./generated/pubsub_pb.ts";
+import { unless } from "./pause.ts";
 
 /** @internal A command, as the contract names it. */
 export type Command = NonNullable<MessageInitShape<typeof PubSubReqSchema>["req"]>;
@@ -14,44 +15,51 @@ export type Answer = PubSubResp["resp"];
 export class Connection {
   /** Resolves when the connection is gone, with the reason. */
   readonly lost: Promise<GateError>;
-  /** Whether the server has sent anything. */
-  answered = false;
   readonly #socket: WebSocket;
   readonly #answers = new Map<bigint, (answer: Answer | GateError) => void>();
   #lose!: (code: number, reason: string) => void;
   #sequence = 0n;
   #heard = Date.now();
+  #isAsked = false;
 
-  /** Resolves with an open connection. */
+  /** Resolves with an open connection, which the signal closes. */
   static async open(url: string | URL, protocols: string[], signal: AbortSignal): Promise<Connection> {
     let socket: WebSocket;
     try {
       socket = new WebSocket(url, protocols);
-    } catch (error) {
-      throw new GateError(`${error}`, "protocol");
+    } catch {
+      // The browser's message has the address and the subprotocols, and with them tokens.
+      throw new GateError("the address or a subprotocol is not valid", "protocol");
     }
     socket.binaryType = "arraybuffer";
-    const giveUp = () => socket.close();
-    signal.addEventListener("abort", giveUp);
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const opened = new Promise<Connection>((resolve, reject) => {
+      socket.onopen = () => resolve(new Connection(socket, signal));
+      // Some failures have an error, and no close.
+      socket.onerror = socket.onclose = () => reject(disconnected("the connection was not opened"));
+      timer = setTimeout(reject, OPEN_WITHIN, disconnected("the connection was not opened in time"));
+    });
     try {
-      await new Promise<void>((resolve, reject) => {
-        socket.onopen = () => resolve();
-        socket.onclose = ({ code }) => reject(disconnected(`the connection was not opened (${code})`));
-      });
+      return await unless(signal, opened);
+    } catch (error) {
+      socket.close();
+      throw error;
     } finally {
-      signal.removeEventListener("abort", giveUp);
+      clearTimeout(timer);
     }
-    return new Connection(socket);
   }
 
-  private constructor(socket: WebSocket) {
+  private constructor(socket: WebSocket, signal: AbortSignal) {
     this.#socket = socket;
     socket.onmessage = ({ data }) => this.#take(data);
     const watch = setInterval(() => this.#watch(), SILENCE / 2);
+    const close = () => this.close();
+    signal.addEventListener("abort", close);
     this.lost = new Promise((resolve) => {
       this.#lose = (code, reason) => {
         socket.onmessage = null;
         clearInterval(watch);
+        signal.removeEventListener("abort", close);
         const error = disconnected(`the connection was closed (${code}${reason && ` ${reason}`})`);
         for (const answered of this.#answers.values()) answered(error);
         this.#answers.clear();
@@ -61,10 +69,14 @@ export class Connection {
     socket.onclose = ({ code, reason }) => this.#lose(code, reason);
   }
 
+  get isOpen(): boolean {
+    return this.#socket.readyState === WebSocket.OPEN;
+  }
+
   /** Sends a command, and calls `answered` for each answer until {@link forget}, or with an error when the connection is lost. */
   send(command: Command, answered?: (answer: Answer | GateError) => void): bigint {
     const sequence = ++this.#sequence;
-    if (this.#socket.readyState !== WebSocket.OPEN) {
+    if (!this.isOpen) {
       if (answered) void this.lost.then(answered);
       return sequence;
     }
@@ -86,6 +98,7 @@ export class Connection {
 
   #take(data: unknown): void {
     this.#heard = Date.now();
+    this.#isAsked = false;
     let message: PubSubResp;
     try {
       message = fromBinary(PubSubRespSchema, new Uint8Array(data as ArrayBuffer));
@@ -93,15 +106,15 @@ export class Connection {
       // Neither this message nor those behind it can be trusted.
       return this.close(4000, "expected a PubSubResp");
     }
-    this.answered = true;
     this.#answers.get(message.sequence)?.(message.resp);
   }
 
-  /** A connection that broke silently looks like topics without records. */
+  /** A connection that broke silently looks like topics without records. In hidden pages, this runs once a minute. */
   #watch(): void {
-    const silent = Date.now() - this.#heard;
-    if (silent > 2 * SILENCE) this.close(4000, "no answer to a ping");
-    else if (silent > SILENCE) this.send({ case: "cmdPing", value: {} });
+    if (Date.now() - this.#heard < SILENCE) return;
+    if (this.#isAsked) return this.close(4000, "no answer to a ping");
+    this.#isAsked = true;
+    this.send({ case: "cmdPing", value: {} });
   }
 }
 
@@ -112,3 +125,5 @@ export function disconnected(message: string): GateError {
 
 /** After so many milliseconds without a message, a ping asks whether the server is still there. */
 const SILENCE = 20_000;
+/** Milliseconds. */
+const OPEN_WITHIN = 20_000;

@@ -2,7 +2,7 @@
 
 import type { KafkaMessage } from "./generated/pubsub_pb.ts";
 
-export function cost({ offset, timestamp, key, value, headers, timestampType }: KafkaMessage): number {
+export function cost({ offset, timestamp, key, value, headers, timestampType, $unknown = [] }: KafkaMessage): number {
   const fields =
     number(1, offset) +
     number(1, timestamp) +
@@ -12,7 +12,9 @@ export function cost({ offset, timestamp, key, value, headers, timestampType }: 
       const name = utf8.encode(header.key).length;
       return sum + bytes(2, (name && bytes(1, name)) + (header.value ? bytes(1, header.value.length) : 0));
     }, 0) +
-    number(2, BigInt(timestampType));
+    number(2, BigInt(timestampType)) +
+    // Fields of a newer bridge.
+    $unknown.reduce((sum, { no, data }) => sum + varint(BigInt(no << 3)) + data.length, 0);
   return bytes(1, fields);
 }
 

@@ -4,8 +4,8 @@ import { type ErrorResp, Reason as Reasons } from "./generated/pubsub_pb.ts";
 
 /**
  * Why something failed. Most reasons come from the bridge. The client's own are `disconnected` if the connection was lost or not opened,
- * `closed` if the client was closed, and `protocol` if the address or a subprotocol is not valid, or this version does not know the answer. A newer bridge's reasons are
- * `reason_unspecified`.
+ * `closed` if the client was closed, and `protocol` if the address or a subprotocol is not valid, or this version does not know the
+ * answer. A newer bridge's reasons are `reason_unspecified`.
  */
 export type Reason = Lowercase<keyof typeof Reasons> | "disconnected" | "closed" | "protocol";
 

@@ -13,7 +13,8 @@ export interface ConnectOptions {
   protocols?: string[];
   /**
    * Called before each connection, as for a new token. The result replaces the address, the subprotocols or both. If it rejects, the
-   * client tries again after a pause. A {@link GateError} that is not retriable, as after a logout, ends waiting commands and subscriptions.
+   * client tries again after a pause. A {@link GateError} that is not retriable, as after a logout, ends waiting commands and
+   * subscriptions.
    */
   refresh?: () => Promise<{ url?: string | URL; protocols?: string[] }>;
   /** Closes the client when aborted. */
@@ -87,13 +88,20 @@ export interface Topic {
 }
 
 /**
- * Creates a client of a gateway's route. It connects when it is first used. When disconnected, it reconnects after a random pause of at most
- * 20 s.
+ * Creates a client of a gateway's route. It connects when it is first used. When disconnected, it reconnects after a random pause of at
+ * most 20 s.
  *
  * @param url the address of the route, as `wss://gateway.example/pubsub`. In a page of the gateway, `/pubsub` is enough.
  */
 export function connect(url: string | URL, options: ConnectOptions = {}): Gate {
   return new Gate(url, options);
+}
+
+export interface Gate {
+  /** Calls `listener` whenever {@link Gate.status} has changed. */
+  addEventListener(type: "status", listener: (event: CustomEvent<Status>) => void, options?: boolean | AddEventListenerOptions): void;
+  /** As of any `EventTarget`. */
+  addEventListener(...args: Parameters<EventTarget["addEventListener"]>): void;
 }
 
 /** A client of a gateway's route, created by {@link connect}. It dispatches `status` events, whose `detail` is a {@link Status}. */
@@ -113,7 +121,7 @@ export class Gate extends EventTarget {
     super();
     this.#url = url;
     this.#options = options;
-    options.signal?.addEventListener("abort", () => this.close());
+    options.signal?.addEventListener("abort", () => this.close(), { signal: this.#end.signal });
     if (options.signal?.aborted) this.close();
   }
 
@@ -149,7 +157,7 @@ export class Gate extends EventTarget {
   }
 
   /**
-   * Finds an offset in each partition of a topic, and resolves with the offsets by partition.
+   * Finds an offset in each partition of a topic, and resolves with the offsets by partition; −1 if there is no such record.
    *
    * @param at the start of the log, its end, or the first record at or after a time.
    */
@@ -194,7 +202,8 @@ export class Gate extends EventTarget {
     const answer = await this.#command({ case: "cmdKafkaProduce", value: { records } }, "kafkaProduceResp", options);
     const [result] = answer.results;
     check(result?.error);
-    return { partition: result?.partition ?? -1, offset: Number(result?.offset ?? -1) };
+    if (!result) throw new GateError("expected a result", "protocol", { unknownOutcome: true });
+    return { partition: result.partition, offset: Number(result.offset) };
   }
 
   /** Measures the round trip to the bridge, and resolves with milliseconds. */
@@ -209,14 +218,13 @@ export class Gate extends EventTarget {
    * write in flight fails with `unknownOutcome`.
    */
   reconnect(): void {
-    this.#connection?.then((connection) => connection.close()).catch(() => {});
+    if (this.#status.state === "open") void this.#connection?.then((connection) => connection.close());
   }
 
   /** Ends the subscriptions and closes the connection for good. Later commands fail with `reason` `closed`. */
   close(): void {
     if (this.#end.signal.aborted) return;
     this.#end.abort(new GateError("the client is closed", "closed"));
-    this.#disconnect();
     this.#tell({ state: "closed" });
   }
 
@@ -226,7 +234,9 @@ export class Gate extends EventTarget {
       signal.throwIfAborted();
       this.#connection ??= this.#connect();
       try {
-        return await unless(signal, this.#connection);
+        const connection = await unless(signal, this.#connection);
+        if (connection.isOpen) return connection;
+        await unless(signal, connection.lost);
       } catch (error) {
         if (!(error instanceof GateError && error.retriable) || signal.aborted) throw error;
       }
@@ -249,24 +259,23 @@ export class Gate extends EventTarget {
       }
       this.#tell({ state: "connecting" });
       const { url = this.#url, protocols = this.#options.protocols ?? [] } = (await this.#options.refresh?.()) ?? {};
+      signal.throwIfAborted();
       const connection = await Connection.open(url, protocols, signal);
-      connection.lost.then((error) => {
-        // An overloaded gateway opens connections, and closes them at once.
-        if (connection.answered) this.#failures = 0;
+      signal.throwIfAborted();
+      const opened = Date.now();
+      void connection.lost.then((error) => {
+        // An overloaded gateway opens connections, and closes them soon.
+        if (Date.now() - opened > STABLE) this.#failures = 0;
         this.#lost(error);
       });
       this.#tell({ state: "open" });
       return connection;
     } catch (error) {
       signal.throwIfAborted();
-      const failure = error instanceof GateError ? error : disconnected(`${error}`);
+      const failure = error instanceof GateError ? error : disconnected(`refresh failed: ${error}`);
       this.#lost(failure);
       throw failure;
     }
-  }
-
-  #disconnect(): void {
-    this.#connection?.then((connection) => connection.close()).catch(() => {});
   }
 
   #lost(error: GateError): void {
@@ -287,7 +296,7 @@ export class Gate extends EventTarget {
       try {
         return await this.#command(command, expected, options);
       } catch (error) {
-        if (!(error instanceof GateError) || error.reason !== "disconnected") throw error;
+        if (!(error instanceof GateError && error.reason === "disconnected" && error.retriable)) throw error;
       }
     }
   }
@@ -295,19 +304,19 @@ export class Gate extends EventTarget {
   async #command<C extends Case>(command: Command, expected: C, options: CommandOptions): Promise<ValueOf<C>> {
     const signal = this.signal(options.signal);
     const connection = await this.connection(signal);
+    // A write that was sent may have happened.
+    const failed = ({ message, reason, retriable }: GateError) =>
+      new GateError(message, reason, { retriable, unknownOutcome: command.case === "cmdKafkaProduce" });
     let sequence = 0n;
     const answered = new Promise<Answer>((resolve, reject) => {
-      sequence = connection.send(command, (answer) => {
-        if (!(answer instanceof GateError)) return resolve(answer);
-        // A read can be repeated; a write may have happened already.
-        const about = { retriable: true, unknownOutcome: command.case === "cmdKafkaProduce" };
-        reject(new GateError(answer.message, answer.reason, about));
-      });
+      sequence = connection.send(command, (answer) => (answer instanceof GateError ? reject(answer) : resolve(answer)));
     });
     try {
-      const answer = await unless(signal, answered);
+      const answer = await unless(signal, answered).catch((error: unknown) => {
+        throw error instanceof GateError ? failed(error) : error;
+      });
       if (answer.case === "errorResp") throw GateError.of(answer.value);
-      if (answer.case !== expected) throw new GateError(`expected ${expected}, got ${answer.case}`, "protocol");
+      if (answer.case !== expected) throw failed(new GateError(`expected ${expected}, got ${answer.case}`, "protocol"));
       return answer.value as ValueOf<C>;
     } finally {
       connection.forget(sequence);
@@ -334,3 +343,6 @@ type ValueOf<C extends Case> = Extract<Answer, { case: C }>["value"];
 function check(error: ErrorResp | undefined): void {
   if (error) throw GateError.of(error);
 }
+
+/** Milliseconds. */
+const STABLE = 10_000;

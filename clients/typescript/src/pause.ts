@@ -5,7 +5,7 @@ export function jitter(failures: number): number {
   return Math.random() * Math.min(LONGEST, FIRST * 2 ** failures);
 }
 
-/** @internal What is awaited, unless the signal comes first. */
+/** @internal Waits, unless the signal comes first. */
 export function unless<T>(signal: AbortSignal, awaited: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     const abort = () => reject(signal.reason);

@@ -9,7 +9,25 @@ export interface Positions {
   };
 }
 
-/** Keeps the positions of a subscription. */
+/** @internal The same, for topics of any name. */
+export type Places = Map<string, { id: string; next: Map<number, number> }>;
+
+/** @internal */
+export function placesOf(positions: Positions = {}): Places {
+  return new Map(
+    Object.entries(positions).map(([topic, { id = "", next = {} }]) => {
+      const offsets = Object.entries(next).map(([partition, offset]) => [Number(partition), offset] as const);
+      return [topic, { id, next: new Map(offsets) }];
+    }),
+  );
+}
+
+/** @internal */
+export function positionsOf(places: Places): Positions {
+  return Object.fromEntries([...places].map(([topic, { id, next }]) => [topic, { id, next: Object.fromEntries(next) }]));
+}
+
+/** Keeps the positions of a subscription. If it fails, the loop ends with its error. */
 export interface PositionStore {
   /** Called once, before the first record. `undefined` begins at `from`. */
   load(): Positions | undefined | Promise<Positions | undefined>;

@@ -64,8 +64,11 @@ export function record(topic: string, partition: number, message: KafkaMessage):
 /** @internal Null is undefined. */
 export function encode(content: Content | undefined): Uint8Array | undefined {
   if (content === null || content === undefined) return undefined;
-  if (content instanceof Uint8Array) return content;
-  return encoder.encode(typeof content === "string" ? content : JSON.stringify(content));
+  if (content instanceof ArrayBuffer) return new Uint8Array(content);
+  if (ArrayBuffer.isView(content)) return new Uint8Array(content.buffer, content.byteOffset, content.byteLength);
+  const text = typeof content === "string" ? content : JSON.stringify(content);
+  if (text === undefined) throw new TypeError("expected a string, bytes or JSON");
+  return encoder.encode(text);
 }
 
 function data(bytes: Uint8Array | undefined): Data | undefined {

@@ -6,7 +6,7 @@ import { GateError } from "./errors.ts";
 import type { Gate } from "./gate.ts";
 import type { KafkaDeliveryResp, SubscribedTopic } from "./generated/pubsub_pb.ts";
 import { jitter, pause } from "./pause.ts";
-import type { Positions, PositionStore } from "./positions.ts";
+import { type Places, placesOf, type Positions, positionsOf, type PositionStore } from "./positions.ts";
 import { type Content, encode, type Record, record } from "./record.ts";
 
 /** The settings of {@link Gate.subscribe}. */
@@ -50,8 +50,8 @@ export type SubscriptionEvent =
   /** Kafka cannot be read at the moment. The subscription continues by itself. */
   | { readonly type: "retrying"; readonly topic: string; readonly partition: number; readonly error: GateError };
 
-/** What waits for the loop: a delivery, or an event behind it. */
-type Waiting = { delivery: KafkaDeliveryResp; taken: number } | { event: SubscriptionEvent; next: bigint | undefined };
+/** A delivery, or an event behind it, that waits for the loop. */
+type Waiting = ({ delivery: KafkaDeliveryResp; taken: number } | { event: SubscriptionEvent }) & { next: bigint | undefined };
 
 /** Records to loop over, once: `for await (const record of gate.subscribe("orders"))`. */
 export class Subscription implements AsyncIterableIterator<Record> {
@@ -63,11 +63,15 @@ export class Subscription implements AsyncIterableIterator<Record> {
   readonly #signal: AbortSignal;
   readonly #waiting: Waiting[] = [];
   /** Where the server continues: behind what waits. */
-  #received: Positions = {};
+  #received: Places = new Map();
   /** Where the loop is. */
-  #taken: Positions = {};
+  #taken: Places = new Map();
   #running = false;
-  #saving: ReturnType<typeof setTimeout> | undefined;
+  /** Whether there are positions to save, and who saves them. */
+  #isUnsaved = false;
+  #saving: Promise<void> | undefined;
+  /** Of the last call of `next`. */
+  #turn: Promise<unknown> = Promise.resolve();
   #error: unknown;
   #wake: (() => void) | undefined;
   /** Bytes that the loop has taken since the last grant. */
@@ -85,7 +89,7 @@ export class Subscription implements AsyncIterableIterator<Record> {
 
   /** The positions behind the records that the loop has processed. */
   get positions(): Positions {
-    return structuredClone(this.#taken);
+    return positionsOf(this.#taken);
   }
 
   [Symbol.asyncIterator](): this {
@@ -97,35 +101,40 @@ export class Subscription implements AsyncIterableIterator<Record> {
    *
    * @throws GateError if the subscription ends for a reason that a retry cannot help.
    */
-  async next(): Promise<IteratorResult<Record, undefined>> {
+  next(): Promise<IteratorResult<Record, undefined>> {
+    const turn = this.#turn.then(() => this.#next());
+    this.#turn = turn.catch(() => this.return().catch(() => {}));
+    return turn;
+  }
+
+  /** Ends the subscription, as `break` does. */
+  async return(): Promise<IteratorResult<Record, undefined>> {
+    this.#end.abort();
+    this.#waiting.length = 0;
+    await this.#saving;
+    return { done: true, value: undefined };
+  }
+
+  async #next(): Promise<IteratorResult<Record, undefined>> {
     if (!this.#running) {
       this.#running = true;
-      this.#run().catch((error: unknown) => {
-        this.#error = error;
-        this.#wake?.();
-      });
+      this.#run().catch((error: unknown) => this.#fail(error));
     }
-    while (true) {
+    while (!this.#signal.aborted) {
       const waiting = this.#waiting[0];
       if (waiting && "event" in waiting) {
         this.#waiting.shift();
-        const { event, next } = waiting;
-        move(this.#taken, event.topic, event.partition, next);
-        this.#save();
-        this.#options.onEvent?.(event);
+        this.#take(waiting.event, waiting.next);
+        this.#options.onEvent?.(waiting.event);
       } else if (waiting) {
-        const { topic, partition, messages, nextOffset } = waiting.delivery;
+        const { topic, partition, messages } = waiting.delivery;
         const before = messages[waiting.taken - 1];
         if (before) this.#done(cost(before));
         const message = messages[waiting.taken++];
-        move(this.#taken, topic, partition, message?.offset ?? nextOffset);
-        this.#save();
+        this.#take(waiting.delivery, message?.offset ?? waiting.next);
         if (message) return { done: false, value: record(topic, partition, message) };
         this.#waiting.shift();
       } else if (this.#error !== undefined) {
-        const isOver = this.#signal.aborted;
-        const done = await this.return();
-        if (isOver) return done;
         throw this.#error;
       } else {
         await new Promise<void>((resolve) => {
@@ -133,23 +142,19 @@ export class Subscription implements AsyncIterableIterator<Record> {
         });
       }
     }
+    return this.return();
   }
 
-  /** Ends the subscription, as `break` does. */
-  async return(): Promise<IteratorResult<Record, undefined>> {
-    this.#end.abort();
-    this.#waiting.length = 0;
-    if (this.#saving !== undefined) {
-      clearTimeout(this.#saving);
-      await this.#options.positions?.save(this.positions);
-    }
-    return { done: true, value: undefined };
+  #fail(error: unknown): void {
+    this.#error ??= error;
+    this.#wake?.();
   }
 
   /** Subscribes, again and again, until it fails for good. */
   async #run(): Promise<never> {
-    this.#taken = (await this.#options.positions?.load()) ?? {};
-    this.#received = structuredClone(this.#taken);
+    const positions = await this.#options.positions?.load();
+    this.#taken = placesOf(positions);
+    this.#received = placesOf(positions);
     for (let failures = 0; ; ) {
       const connection = await this.#gate.connection(this.#signal);
       const error = await this.#subscribe(connection, () => {
@@ -166,9 +171,9 @@ export class Subscription implements AsyncIterableIterator<Record> {
   #subscribe(connection: Connection, progress: () => void): Promise<GateError> {
     return new Promise((resolve) => {
       // What waits for the loop has used a part of the window.
-      const used = this.#waiting.reduce((sum, waiting) => sum + size(waiting), 0);
-      this.#ungranted = 0;
-      const subscription = connection.send(this.#command(Math.max(0, this.#window - used)), (answer) => {
+      const credit = this.#window - this.#waiting.reduce((sum, waiting) => sum + size(waiting), 0);
+      this.#ungranted = Math.min(0, credit);
+      const subscription = connection.send(this.#command(Math.max(0, credit)), (answer) => {
         if (answer instanceof GateError) return end(answer);
         switch (answer.case) {
           case "errorResp":
@@ -176,17 +181,14 @@ export class Subscription implements AsyncIterableIterator<Record> {
           case "kafkaSubscribedResp":
             return this.#subscribed(answer.value.topics);
           case "kafkaDeliveryResp": {
-            const { topic, partition, nextOffset } = answer.value;
             progress();
-            move(this.#received, topic, partition, nextOffset);
-            return this.#push({ delivery: answer.value, taken: 0 });
+            return this.#push({ delivery: answer.value, taken: 0, next: answer.value.nextOffset });
           }
           case "kafkaSubscriptionEvent": {
             const { case: type, value } = answer.value.event;
             if (type === undefined) return;
             const at = { topic: value.topic, partition: value.partition };
             const next = type === "caughtUp" ? value.nextOffset : type === "skipped" ? value.to : undefined;
-            move(this.#received, at.topic, at.partition, next);
             if (type === "skipped") {
               return this.#push({ event: { type, ...at, from: Number(value.from), to: Number(value.to) }, next });
             }
@@ -217,12 +219,12 @@ export class Subscription implements AsyncIterableIterator<Record> {
         ? ({ case: "offset", value: BigInt(from) } as const)
         : ({ case: "timestamp", value: BigInt(from === "earliest" ? -2 : from === "latest" ? -1 : from.getTime()) } as const);
     const sources = this.#topics.map((topic) => {
-      const { id = "", next = {} } = this.#received[topic] ?? {};
+      const { id, next } = this.#received.get(topic) ?? { id: "", next: new Map<number, number>() };
       return {
         topic,
         partitions,
         from: begin,
-        next: Object.entries(next).map(([partition, offset]) => ({ partition: Number(partition), offset: BigInt(offset) })),
+        next: [...next].map(([partition, offset]) => ({ partition, offset: BigInt(offset) })),
         topicId: Uint8Array.from(atob(id), (char) => char.charCodeAt(0)),
       };
     });
@@ -245,17 +247,46 @@ export class Subscription implements AsyncIterableIterator<Record> {
   #subscribed(topics: SubscribedTopic[]): void {
     for (const { topic, topicId, partitions } of topics) {
       const id = btoa(String.fromCharCode(...topicId));
-      for (const positions of [this.#received, this.#taken]) {
-        const known = (positions[topic] ??= { id, next: {} });
-        known.id = id;
-        for (const { partition, offset } of partitions) known.next[partition] ??= Number(offset);
+      for (const places of [this.#received, this.#taken]) {
+        const { next } = places.get(topic) ?? { next: new Map<number, number>() };
+        places.set(topic, { id, next });
+        for (const { partition, offset } of partitions) if (!next.has(partition)) next.set(partition, Number(offset));
       }
     }
   }
 
   #push(waiting: Waiting): void {
-    this.#waiting.push(waiting);
+    move(this.#received, place(waiting), waiting.next);
+    const costsNothing = "event" in waiting || !waiting.delivery.messages.length;
+    if (!(costsNothing && this.#join(waiting))) this.#waiting.push(waiting);
     this.#wake?.();
+  }
+
+  /** Joins an empty delivery to what waits for its partition, and drops an older event: they cost no credit, and a loop can stand still. */
+  #join(waiting: Waiting): boolean {
+    const { topic, partition } = place(waiting);
+    const before = this.#waiting.filter((other) => place(other).topic === topic && place(other).partition === partition);
+    if ("event" in waiting) {
+      const { event } = waiting;
+      const old = before.findLast((other) => "delivery" in other || other.event.type === event.type);
+      if (!old || "delivery" in old) return false;
+      if (event.type === "skipped" && old.event.type === "skipped") waiting.event = { ...event, from: old.event.from };
+      this.#waiting.splice(this.#waiting.indexOf(old), 1);
+      return false;
+    }
+    const last = before.at(-1);
+    if (last) last.next = waiting.next;
+    return last !== undefined;
+  }
+
+  #take(at: { topic: string; partition: number }, next: bigint | undefined): void {
+    move(this.#taken, at, next);
+    const { positions } = this.#options;
+    if (!positions) return;
+    this.#isUnsaved = true;
+    if (this.#saving) return;
+    this.#saving = this.#save(positions);
+    this.#saving.catch((error: unknown) => this.#fail(error));
   }
 
   /** Grants what the loop has taken, in halves of the window, so that grants are few. */
@@ -266,20 +297,23 @@ export class Subscription implements AsyncIterableIterator<Record> {
     this.#ungranted = 0;
   }
 
-  /** Soon, and not for each record. */
-  #save(): void {
-    const { positions } = this.#options;
-    if (!positions) return;
-    this.#saving ??= setTimeout(() => {
-      this.#saving = undefined;
-      void positions.save(this.positions);
-    }, SAVE_AFTER);
+  /** One save at a time, soon, and not for each record. The end saves at once. */
+  async #save(positions: PositionStore): Promise<void> {
+    while (this.#isUnsaved) {
+      await pause(this.#end.signal, SAVE_AFTER).catch(() => {});
+      this.#isUnsaved = false;
+      await positions.save(this.positions);
+    }
+    this.#saving = undefined;
   }
 }
 
-function move(positions: Positions, topic: string, partition: number, next: bigint | undefined): void {
-  const known = positions[topic];
-  if (known && next !== undefined) known.next[partition] = Number(next);
+function place(waiting: Waiting): { topic: string; partition: number } {
+  return "event" in waiting ? waiting.event : waiting.delivery;
+}
+
+function move(places: Places, { topic, partition }: { topic: string; partition: number }, next: bigint | undefined): void {
+  if (next !== undefined) places.get(topic)?.next.set(partition, Number(next));
 }
 
 /** The credit that a delivery still holds. */

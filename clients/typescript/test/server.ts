@@ -29,6 +29,9 @@ export class Server {
   opened = 0;
   /** Closes connections as soon as they are open. */
   refuses = false;
+  answers = true;
+  /** How many connections have an error, and are not closed. */
+  fails = 0;
 
   /** Puts itself in the place of `WebSocket`. */
   constructor() {
@@ -49,6 +52,11 @@ export class Server {
     for (const socket of this.open) socket.deliver();
   }
 
+  /** Sends something to all subscriptions. */
+  tell(resp: Resp): void {
+    for (const socket of this.open) socket.tell(resp);
+  }
+
   cut(): void {
     for (const socket of [...this.open]) socket.close(1006);
   }
@@ -58,6 +66,7 @@ class Socket {
   static readonly OPEN = 1;
   readyState = 0;
   onopen: (() => void) | undefined;
+  onerror: (() => void) | undefined;
   onclose: ((event: { code: number; reason: string }) => void) | undefined;
   onmessage: ((event: { data: ArrayBuffer }) => void) | undefined;
   readonly #subscriptions = new Map<bigint, { next: Map<number, number>; credit: number }>();
@@ -69,6 +78,10 @@ class Socket {
   ) {
     queueMicrotask(() => {
       if (this.readyState !== 0) return;
+      if (server.fails > 0) {
+        server.fails -= 1;
+        return this.onerror?.();
+      }
       this.readyState = 1;
       server.open.add(this);
       server.opened += 1;
@@ -80,6 +93,7 @@ class Socket {
   send(bytes: Uint8Array<ArrayBuffer>): void {
     const { sequence, req } = fromBinary(PubSubReqSchema, bytes);
     this.server.commands.push(req);
+    if (!this.server.answers) return;
     const answer = this.server.answer?.(req);
     if (answer) return this.#answer(sequence, answer);
     if (req.case === "cmdPing") this.#answer(sequence, { case: "pongResp", value: {} });
@@ -130,6 +144,10 @@ class Socket {
         }
       }
     }
+  }
+
+  tell(resp: Resp): void {
+    for (const sequence of this.#subscriptions.keys()) this.#answer(sequence, resp);
   }
 
   #answer(sequence: bigint, resp: Resp): void {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setImmediate } from "node:timers/promises";
 
-import { connect, GateError, type Positions, type Record, type Status } from "../src/index.ts";
+import { connect, type Gate, GateError, type Positions, type Record, type Status, type SubscriptionEvent } from "../src/index.ts";
 import { PARTITIONS, Server } from "./server.ts";
 
 const URL = "ws://gateway/";
@@ -53,6 +53,88 @@ test("a loop that stands still gets no more than its window, and one record", as
   gate.close();
 });
 
+test("lost connections do not widen the window", async (t) => {
+  t.mock.method(Math, "random", () => 0);
+  const server = new Server();
+  const gate = connect(URL);
+  server.write(0, 100, 500);
+  const subscription = gate.subscribe("t", { from: "earliest", window: 600 });
+  for (let cut = 0; cut < 20; cut++) {
+    assert.equal((await subscription.next()).value?.offset, cut);
+    server.cut();
+    while (gate.status.state !== "open") await setImmediate();
+    for (let turn = 0; turn < 10; turn++) await setImmediate();
+  }
+  const last = server.commands.findLast((req) => req.case === "cmdKafkaSubscribe");
+  const next = last?.case === "cmdKafkaSubscribe" && last.value.sources[0]?.next.find(({ partition }) => partition === 0);
+  // One record in hand, one or two within the window, and one that exceeds it.
+  assert(next && Number(next.offset) <= 20 + 4, `${next && next.offset}`);
+  await subscription.return();
+  gate.close();
+});
+
+test("what costs no credit does not pile up before a loop that stands still", async () => {
+  const server = new Server();
+  const gate = connect(URL);
+  const events: SubscriptionEvent[] = [];
+  const subscription = gate.subscribe("t", { from: "earliest", onEvent: (event) => events.push(event) });
+  const first = subscription.next();
+  while (!server.commands.length) await setImmediate();
+  server.write(0, 1);
+  await first;
+  const at = { topic: "t", partition: 0 };
+  for (let number = 1n; number <= 100n; number++) {
+    server.tell({ case: "kafkaDeliveryResp", value: { ...at, nextOffset: 10n * number } });
+    const skipped = { ...at, from: 10n * number, to: 10n * number + 5n };
+    server.tell({ case: "kafkaSubscriptionEvent", value: { event: { case: "skipped", value: skipped } } });
+    server.tell({ case: "kafkaSubscriptionEvent", value: { event: { case: "caughtUp", value: { ...at, nextOffset: 10n * number + 5n } } } });
+  }
+  const second = subscription.next();
+  for (let turn = 0; turn < 10; turn++) await setImmediate();
+  assert.deepEqual(events, [
+    { type: "skipped", ...at, from: 10, to: 1005 },
+    { type: "caughtUp", ...at },
+  ]);
+  assert.equal(subscription.positions.t?.next[0], 1005);
+  await subscription.return();
+  assert.equal((await second).done, true);
+  gate.close();
+});
+
+test("an ended loop gets nothing more, and calls of `next` have their turns", async () => {
+  const server = new Server();
+  const gate = connect(URL);
+  server.write(0, 10);
+  const end = new AbortController();
+  const subscription = gate.subscribe("t", { from: "earliest", signal: end.signal });
+  const both = await Promise.all([subscription.next(), subscription.next()]);
+  assert.deepEqual(both.map(({ value }) => value?.offset), [0, 1]);
+  end.abort();
+  assert.equal((await subscription.next()).done, true);
+  gate.close();
+});
+
+test("a failure of the page's own code ends the subscription", async () => {
+  const server = new Server();
+  const gate = connect(URL);
+  server.write(0, 10);
+  const failing = { load: () => undefined, save: () => Promise.reject(new Error("full")) };
+  const subscription = gate.subscribe("t", { from: "earliest", positions: failing });
+  await assert.rejects(async () => {
+    for await (const _ of subscription);
+  }, /full/);
+  await assert.rejects(async () => {
+    const onEvent = () => assert.fail("an event");
+    const loop = gate.subscribe("t", { onEvent });
+    const next = loop.next();
+    while (server.commands.at(-1)?.case !== "cmdKafkaSubscribe") await setImmediate();
+    server.tell({ case: "kafkaSubscriptionEvent", value: { event: { case: "caughtUp", value: { topic: "t", partition: 0 } } } });
+    await next;
+  }, /an event/);
+  while (server.commands.at(-1)?.case !== "cmdUnsubscribe") await setImmediate();
+  gate.close();
+});
+
 test("positions are those of the records that the loop is done with", async () => {
   const server = new Server();
   const gate = connect(URL);
@@ -69,7 +151,7 @@ test("positions are those of the records that the loop is done with", async () =
   gate.close();
 });
 
-test("an error that a retry does not mend ends the loop", async () => {
+test("an error that is not retriable ends the loop", async () => {
   const server = new Server();
   const gate = connect(URL);
   const error = { code: 29, message: "denied", reason: 3 };
@@ -154,18 +236,71 @@ test("a failure of `refresh` is retried, unless it says otherwise", async (t) =>
   });
   await assert.rejects(gate.ping(), { message: "logged out" });
   const lost = states.flatMap((status) => (status.state === "disconnected" ? [status.error.message] : []));
-  assert.deepEqual(lost, ["TypeError: fetch failed", "logged out"]);
+  assert.deepEqual(lost, ["refresh failed: TypeError: fetch failed", "logged out"]);
   await gate.ping();
   gate.close();
 });
 
-test("an address that is none ends commands", async () => {
+test("an invalid address fails commands, and stays out of the error", async () => {
   globalThis.WebSocket = class {
-    constructor() {
-      throw new SyntaxError("no such scheme");
+    constructor(url: string) {
+      throw new SyntaxError(`${url} is invalid`);
     }
   } as unknown as typeof WebSocket;
-  await assert.rejects(connect("x:").ping(), { reason: "protocol", message: "SyntaxError: no such scheme" });
+  const message = "the address or a subprotocol is not valid";
+  await assert.rejects(connect("x:token").ping(), { reason: "protocol", message });
+});
+
+test("a closed client opens no connection", async () => {
+  for (const state of ["connecting", "open"]) {
+    const server = new Server();
+    const gate = connect(URL);
+    gate.addEventListener("status", ({ detail }) => {
+      if (detail.state === state) gate.close();
+    });
+    await assert.rejects(gate.ping(), { reason: "closed" });
+    for (let turn = 0; turn < 10; turn++) await setImmediate();
+    assert.equal(server.open.size, 0, state);
+    assert.equal(gate.status.state, "closed");
+  }
+});
+
+test("a connection that only fails to open, without being closed, is tried again", async (t) => {
+  t.mock.method(Math, "random", () => 0.001);
+  const server = new Server();
+  server.fails = 1;
+  const gate = connect(URL);
+  await gate.ping();
+  assert.equal(server.opened, 1);
+  gate.close();
+});
+
+test("a silent connection is given up once a ping has not been answered, however late timers are", async (t) => {
+  t.mock.method(Math, "random", () => 0.001);
+  t.mock.timers.enable({ apis: ["Date"] });
+  let watch = () => {};
+  t.mock.method(globalThis, "setInterval", (callback: () => void) => {
+    watch = callback;
+  });
+  const server = new Server();
+  const gate = connect(URL);
+  await gate.ping();
+  let now = 0;
+  const later = async (milliseconds: number) => {
+    t.mock.timers.setTime((now += milliseconds));
+    watch();
+    for (let turn = 0; turn < 10; turn++) await setImmediate();
+  };
+  // As in a hidden page.
+  for (let minute = 0; minute < 4; minute++) await later(60_000);
+  assert.equal(server.commands.length, 5);
+  assert.equal(server.opened, 1);
+  server.answers = false;
+  await later(20_000);
+  assert.equal(gate.status.state, "open");
+  await later(10_000);
+  assert.notEqual(gate.status.state, "open");
+  gate.close();
 });
 
 test("pauses grow while the server closes connections without an answer", async (t) => {
@@ -185,15 +320,18 @@ test("pauses grow while the server closes connections without an answer", async 
 });
 
 test("a record whose acknowledgement is lost has an unknown outcome", async () => {
-  const server = new Server();
-  const gate = connect(URL);
-  const produced = gate.produce("t", { key: "k", value: { a: 1 } });
-  while (!server.commands.length) await setImmediate();
-  server.cut();
-  await assert.rejects(produced, (error: GateError) => error.unknownOutcome && error.reason === "disconnected");
-  const [command] = server.commands;
-  assert.equal(command?.case === "cmdKafkaProduce" && new TextDecoder().decode(command.value.records[0]!.value), '{"a":1}');
-  gate.close();
+  const endings = { disconnected: (server: Server) => server.cut(), closed: (_: Server, gate: Gate) => gate.close() };
+  for (const [reason, end] of Object.entries(endings)) {
+    const server = new Server();
+    const gate = connect(URL);
+    const produced = gate.produce("t", { key: "k", value: { a: 1 } });
+    while (!server.commands.length) await setImmediate();
+    end(server, gate);
+    await assert.rejects(produced, { unknownOutcome: true, reason });
+    const [command] = server.commands;
+    assert.equal(command?.case === "cmdKafkaProduce" && new TextDecoder().decode(command.value.records[0]!.value), '{"a":1}');
+    gate.close();
+  }
 });
 
 test("a closed client refuses commands", async () => {

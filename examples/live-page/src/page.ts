@@ -13,7 +13,7 @@ import { StatusView } from "./status.ts";
 const query = new URLSearchParams(location.search);
 const topic = query.get("topic") || "demo";
 const from = query.get("from") === "earliest" ? "earliest" : "latest";
-const address = query.get("gateway") ?? new URL("/pubsub", location.href.replace(/^http/, "ws")).href;
+const address = new URL("/pubsub", location.href.replace(/^http/, "ws")).href;
 for (const element of document.querySelectorAll(".topic")) element.textContent = topic;
 
 const gate = connect(address);

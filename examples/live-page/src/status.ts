@@ -60,6 +60,9 @@ export class StatusView {
     if (status.state === "disconnected") this.#lost ??= now;
     if (status.state === "open") this.#countOpen(now);
     this.#element.dataset.state = status.state;
+    // Not each attempt.
+    if (status.state === "open") byId("announcement").textContent = "The page is connected.";
+    if (status.state === "disconnected") byId("announcement").textContent = "The connection is lost.";
     byId("state").textContent = status.state;
     byId("detail").textContent = "error" in status ? `: ${status.error.message}` : ` · ${this.#address}`;
     // Not `disabled`, which would take the keyboard's focus away.

@@ -1,4 +1,4 @@
-// What the client does in a page, and what its connections carry.
+// The client in a page or a worker, and a count of what its connections carry.
 
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { connect, type Gate, type Status } from "sluicegate";
@@ -9,60 +9,69 @@ import {
   PubSubRespSchema,
 } from "../../../clients/typescript/src/generated/pubsub_pb.ts";
 
-/** What a subscription was delivered beyond its credit, and its largest record. Bytes of messages. */
-const credit = { granted: 0, delivered: 0, excess: 0, largest: 0 };
+/** Bytes of messages: in the page and not yet taken, the most there were, delivered without credit, and the largest message. */
+const bytes = { waiting: 0, mostWaiting: 0, withoutCredit: 0, largest: 0 };
+/** Of each message, by its offset. */
+const sizes: number[] = [];
 
 /** Counts grants and deliveries of one subscription. */
 class Counted extends WebSocket {
+  #credit = 0;
+
   constructor(url: string | URL, protocols?: string | string[]) {
     super(url, protocols);
     this.addEventListener("message", ({ data }) => {
       const { resp } = fromBinary(PubSubRespSchema, new Uint8Array(data));
-      if (resp.case !== "kafkaDeliveryResp") return;
+      // After a cut, the client takes nothing from this connection any more.
+      if (resp.case !== "kafkaDeliveryResp" || this.readyState !== WebSocket.OPEN) return;
       for (const message of resp.value.messages) {
         const size = toBinary(KafkaDeliveryRespSchema, create(KafkaDeliveryRespSchema, { messages: [message] })).length;
-        credit.delivered += size;
-        credit.largest = Math.max(credit.largest, size);
+        sizes[Number(message.offset)] = size;
+        this.#credit -= size;
+        bytes.waiting += size;
+        bytes.largest = Math.max(bytes.largest, size);
       }
-      credit.excess = Math.max(credit.excess, credit.delivered - credit.granted);
+      bytes.withoutCredit = Math.max(bytes.withoutCredit, -this.#credit);
+      bytes.mostWaiting = Math.max(bytes.mostWaiting, bytes.waiting);
     });
   }
 
-  override send(bytes: Uint8Array<ArrayBuffer>): void {
-    const { req } = fromBinary(PubSubReqSchema, bytes);
-    if (req.case === "cmdKafkaSubscribe") credit.granted += Number(req.value.credit);
-    if (req.case === "cmdCredit") credit.granted += Number(req.value.bytes);
-    super.send(bytes);
+  override send(data: Uint8Array<ArrayBuffer>): void {
+    const { req } = fromBinary(PubSubReqSchema, data);
+    if (req.case === "cmdKafkaSubscribe") this.#credit += Number(req.value.credit);
+    if (req.case === "cmdCredit") this.#credit += Number(req.value.bytes);
+    super.send(data);
   }
 }
 
-/** Takes `count` records of a partition slowly, and tells the first that is not the next one. */
-export async function slowLoop(url: string, topic: string, count: number) {
-  const { WebSocket } = globalThis;
+/** Takes `count` records of a partition slowly, cuts the connection meanwhile, and tells the first that is not the next one. */
+export async function slowLoop(url: string, topic: string, count: number, window: number) {
   globalThis.WebSocket = Counted;
   const gate = connect(url);
   let next = 0;
   let wrong: number | undefined;
-  for await (const { offset } of gate.subscribe(topic, { from: "earliest" })) {
+  for await (const { offset } of gate.subscribe(topic, { from: "earliest", window })) {
+    // The one before is done with.
+    bytes.waiting -= sizes[offset - 1] ?? 0;
     if (offset !== next) wrong ??= offset;
     next += 1;
     if (next === count) break;
     if (next % 1000 === 0) await pause(next === count / 2 ? 2000 : 5);
+    if (next % 30_000 === 0) gate.reconnect();
   }
   gate.close();
-  globalThis.WebSocket = WebSocket;
-  return { next, wrong, ...credit };
+  return { next, wrong, ...bytes };
 }
 
 /** Clients with a subscription each, and what they have seen. */
-const clients: { gate: Gate; statuses: Status[]; values: string[] }[] = [];
+const clients: { gate: Gate; statuses: { at: number; status: Status }[]; values: string[] }[] = [];
 
 /** Opens clients, and resolves when all are connected. */
 export async function openAll(url: string, topic: string, count: number): Promise<void> {
   for (let number = 0; number < count; number++) {
     const client: (typeof clients)[0] = { gate: connect(url), statuses: [], values: [] };
-    client.gate.addEventListener("status", (event) => {
-      client.statuses.push((event as CustomEvent<Status>).detail);
+    client.gate.addEventListener("status", ({ detail: status }) => {
+      client.statuses.push({ at: performance.now(), status });
     });
     void (async () => {
       for await (const { value } of client.gate.subscribe(topic, { from: "earliest" })) client.values.push(value?.text() ?? "");
@@ -80,9 +89,14 @@ export function values(): string[][] {
   return clients.map(({ values }) => values);
 }
 
-/** The pauses before the attempts of each client after its connection was lost, in milliseconds. */
-export function pauses(): number[][] {
-  return clients.map(({ statuses }) => statuses.flatMap((status) => (status.state === "waiting" ? [status.retryIn] : [])));
+/** The pauses of each client after its connection was lost: as announced, and as they were. Milliseconds. */
+export function pauses(): { announced: number; waited: number }[][] {
+  return clients.map(({ statuses }) =>
+    statuses.flatMap(({ at, status }, index) => {
+      const next = statuses[index + 1];
+      return status.state === "waiting" && next ? [{ announced: status.retryIn, waited: next.at - at }] : [];
+    }),
+  );
 }
 
 function pause(milliseconds: number): Promise<void> {
