@@ -31,7 +31,7 @@ impl Embedded {
     pub(crate) fn bridge_config(&self) -> String {
         let servers = self.bootstrap();
         format!(
-            "[write]\nclusters = [\"default\"]\n\n[clusters.default]\nbootstrap.servers = {servers:?}\nfetch.wait.max.ms = 50\n"
+            "[write]\nclusters = [\"default\"]\n\n[clusters.default]\nbootstrap.servers = {servers:?}\nfetch.wait.max.ms = 10\n"
         )
     }
 
