@@ -1,33 +1,12 @@
-// The client: commands over a connection that is opened when it is needed, and opened again when it is lost.
+// The client: commands, and their answers.
 
-import { type Answer, type Command, Connection, disconnected } from "./connection.ts";
+import type { Answer, Command } from "./connection.ts";
+import { Connections, type ConnectOptions, type Status } from "./connections.ts";
 import { GateError } from "./errors.ts";
 import type { ErrorResp } from "./generated/pubsub_pb.ts";
-import { jitter, pause, unless } from "./pause.ts";
+import { unless } from "./pause.ts";
 import { type Content, encode, type Record, record } from "./record.ts";
 import { type SubscribeOptions, Subscription } from "./subscription.ts";
-
-/** The settings of {@link connect}. */
-export interface ConnectOptions {
-  /** WebSocket subprotocols to offer, such as a token. The gateway must select one of them. */
-  protocols?: string[];
-  /**
-   * Called before each connection, as for a new token. The result replaces the address, the subprotocols or both. If it rejects, the
-   * client tries again after a pause. A {@link GateError} that is not retriable, as after a logout, ends waiting commands and
-   * subscriptions.
-   */
-  refresh?: () => Promise<{ url?: string | URL; protocols?: string[] }>;
-  /** Closes the client when aborted. */
-  signal?: AbortSignal;
-}
-
-/** Whether the client is connected: the `detail` of its `status` events, and {@link Gate}'s `status`. */
-export type Status =
-  | { readonly state: "idle" | "connecting" | "open" | "closed" }
-  /** The connection was lost, or not opened. */
-  | { readonly state: "disconnected"; readonly error: GateError }
-  /** The next attempt follows after `retryIn` milliseconds. */
-  | { readonly state: "waiting"; readonly error: GateError; readonly retryIn: number };
 
 /** The settings of a command. */
 export interface CommandOptions {
@@ -107,22 +86,15 @@ export interface Gate {
 /** A client of a gateway's route, created by {@link connect}. It dispatches `status` events, whose `detail` is a {@link Status}. */
 export class Gate extends EventTarget {
   #status: Status = { state: "idle" };
-  readonly #url: string | URL;
-  readonly #options: ConnectOptions;
-  readonly #end = new AbortController();
-  #connection: Promise<Connection> | undefined;
-  /** Of the last connection. */
-  #failure: GateError | undefined;
-  /** In a row. */
-  #failures = 0;
+  readonly #connections: Connections;
 
   /** @internal */
   constructor(url: string | URL, options: ConnectOptions) {
     super();
-    this.#url = url;
-    this.#options = options;
-    options.signal?.addEventListener("abort", () => this.close(), { signal: this.#end.signal });
-    if (options.signal?.aborted) this.close();
+    this.#connections = new Connections(url, options, (status) => {
+      this.#status = status;
+      this.dispatchEvent(new CustomEvent("status", { detail: status }));
+    });
   }
 
   /** The `detail` of the last `status` event. */
@@ -136,7 +108,7 @@ export class Gate extends EventTarget {
    * @param topics at most 100 names.
    */
   subscribe(topics: string | string[], options: SubscribeOptions = {}): Subscription {
-    return new Subscription(this, [topics].flat(), options);
+    return new Subscription(this.#connections, [topics].flat(), options);
   }
 
   /**
@@ -218,76 +190,12 @@ export class Gate extends EventTarget {
    * write in flight fails with `unknownOutcome`.
    */
   reconnect(): void {
-    if (this.#status.state === "open") void this.#connection?.then((connection) => connection.close());
+    this.#connections.reconnect();
   }
 
   /** Ends the subscriptions and closes the connection for good. Later commands fail with `reason` `closed`. */
   close(): void {
-    if (this.#end.signal.aborted) return;
-    this.#end.abort(new GateError("the client is closed", "closed"));
-    this.#tell({ state: "closed" });
-  }
-
-  /** @internal The open connection, or the next one. */
-  async connection(signal: AbortSignal): Promise<Connection> {
-    while (true) {
-      signal.throwIfAborted();
-      this.#connection ??= this.#connect();
-      try {
-        const connection = await unless(signal, this.#connection);
-        if (connection.isOpen) return connection;
-        await unless(signal, connection.lost);
-      } catch (error) {
-        if (!(error instanceof GateError && error.retriable) || signal.aborted) throw error;
-      }
-    }
-  }
-
-  /** @internal Aborted when the client is closed, or by another signal. */
-  signal(other: AbortSignal | undefined): AbortSignal {
-    return other ? AbortSignal.any([this.#end.signal, other]) : this.#end.signal;
-  }
-
-  /** One attempt: after a failure, at a random time, so that clients that were disconnected together do not come back together. */
-  async #connect(): Promise<Connection> {
-    const { signal } = this.#end;
-    try {
-      if (this.#failure) {
-        const retryIn = jitter(this.#failures++);
-        this.#tell({ state: "waiting", error: this.#failure, retryIn });
-        await pause(signal, retryIn);
-      }
-      this.#tell({ state: "connecting" });
-      const { url = this.#url, protocols = this.#options.protocols ?? [] } = (await this.#options.refresh?.()) ?? {};
-      signal.throwIfAborted();
-      const connection = await Connection.open(url, protocols, signal);
-      signal.throwIfAborted();
-      const opened = Date.now();
-      void connection.lost.then((error) => {
-        // An overloaded gateway opens connections, and closes them soon.
-        if (Date.now() - opened > STABLE) this.#failures = 0;
-        this.#lost(error);
-      });
-      this.#tell({ state: "open" });
-      return connection;
-    } catch (error) {
-      signal.throwIfAborted();
-      const failure = error instanceof GateError ? error : disconnected(`refresh failed: ${error}`);
-      this.#lost(failure);
-      throw failure;
-    }
-  }
-
-  #lost(error: GateError): void {
-    this.#connection = undefined;
-    if (this.#end.signal.aborted) return;
-    this.#failure = error;
-    this.#tell({ state: "disconnected", error });
-  }
-
-  #tell(status: Status): void {
-    this.#status = status;
-    this.dispatchEvent(new CustomEvent("status", { detail: status }));
+    this.#connections.close();
   }
 
   /** A command that can be repeated, if the connection is lost before the answer. */
@@ -302,8 +210,8 @@ export class Gate extends EventTarget {
   }
 
   async #command<C extends Case>(command: Command, expected: C, options: CommandOptions): Promise<ValueOf<C>> {
-    const signal = this.signal(options.signal);
-    const connection = await this.connection(signal);
+    const signal = this.#connections.signal(options.signal);
+    const connection = await this.#connections.next(signal);
     // A write that was sent may have happened.
     const failed = ({ message, reason, retriable }: GateError) =>
       new GateError(message, reason, { retriable, unknownOutcome: command.case === "cmdKafkaProduce" });
@@ -343,6 +251,3 @@ type ValueOf<C extends Case> = Extract<Answer, { case: C }>["value"];
 function check(error: ErrorResp | undefined): void {
   if (error) throw GateError.of(error);
 }
-
-/** Milliseconds. */
-const STABLE = 10_000;

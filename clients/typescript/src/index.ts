@@ -1,15 +1,14 @@
 // Kafka in the browser, in workers and in Node, through an API gateway with Sluicegate.
 
+export type { ConnectOptions, Status } from "./connections.ts";
 export { GateError, type Reason } from "./errors.ts";
 export {
   type CommandOptions,
   connect,
-  type ConnectOptions,
   type Fetched,
   type FetchOptions,
   Gate,
   type NewRecord,
-  type Status,
   type Topic,
   type Written,
 } from "./gate.ts";

@@ -1,9 +1,9 @@
 // Topics that are read as records are written: a loop takes each record once, in order, however often the connection is lost.
 
 import type { Command, Connection } from "./connection.ts";
+import type { Connections } from "./connections.ts";
 import { cost } from "./cost.ts";
 import { GateError } from "./errors.ts";
-import type { Gate } from "./gate.ts";
 import type { KafkaDeliveryResp, SubscribedTopic } from "./generated/pubsub_pb.ts";
 import { jitter, pause } from "./pause.ts";
 import { type Places, placesOf, type Positions, positionsOf, type PositionStore } from "./positions.ts";
@@ -55,7 +55,7 @@ type Waiting = ({ delivery: KafkaDeliveryResp; taken: number } | { event: Subscr
 
 /** Records to loop over, once: `for await (const record of gate.subscribe("orders"))`. */
 export class Subscription implements AsyncIterableIterator<Record> {
-  readonly #gate: Gate;
+  readonly #connections: Connections;
   readonly #topics: string[];
   readonly #options: SubscribeOptions;
   readonly #window: number;
@@ -79,12 +79,12 @@ export class Subscription implements AsyncIterableIterator<Record> {
   #grant: ((bytes: number) => void) | undefined;
 
   /** @internal */
-  constructor(gate: Gate, topics: string[], options: SubscribeOptions) {
-    this.#gate = gate;
+  constructor(connections: Connections, topics: string[], options: SubscribeOptions) {
+    this.#connections = connections;
     this.#topics = topics;
     this.#options = options;
     this.#window = options.window ?? WINDOW;
-    this.#signal = AbortSignal.any([gate.signal(options.signal), this.#end.signal]);
+    this.#signal = AbortSignal.any([connections.signal(options.signal), this.#end.signal]);
   }
 
   /** The positions behind the records that the loop has processed. */
@@ -156,7 +156,7 @@ export class Subscription implements AsyncIterableIterator<Record> {
     this.#taken = placesOf(positions);
     this.#received = placesOf(positions);
     for (let failures = 0; ; ) {
-      const connection = await this.#gate.connection(this.#signal);
+      const connection = await this.#connections.next(this.#signal);
       const error = await this.#subscribe(connection, () => {
         failures = 0;
       });
