@@ -11,11 +11,12 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
+use crate::answer::{mismatch, partial_failure};
 use crate::connection::Socket;
 use crate::fetch::{NO_WAIT, Wait};
 use crate::produce::outcome;
 use crate::session::{Session, name};
-use crate::{Builder, ConnectError, Error, FetchOptions, Fetched, RecordError, Walk, Written, many};
+use crate::{Builder, ConnectError, Error, FetchOptions, Fetched, RecordError, Walk, Written};
 
 /// An open session.
 ///
@@ -208,7 +209,7 @@ impl Client {
                 elapsed = elapsed.saturating_add(start.elapsed().saturating_sub(wait.wanted));
             }
             let failure = match &answer {
-                Ok(answer) => many::partial_failure(answer),
+                Ok(answer) => partial_failure(answer),
                 Err(error) => Some(error.clone()),
             };
             let pause = failure.and_then(|error| self.builder.retries.pause(&error, retries, elapsed));
@@ -219,23 +220,4 @@ impl Client {
             sleep(pause).await;
         }
     }
-}
-
-pub(crate) fn mismatch(wanted: &str, got: &Resp) -> Error {
-    let got = match got {
-        Resp::ErrorResp(_) => "an error",
-        Resp::PongResp(_) => "a pong",
-        Resp::KafkaFetchResp(_) => "messages",
-        Resp::KafkaListOffsetResp(_) => "an offset",
-        Resp::KafkaProduceResp(_) => "results",
-        Resp::KafkaMultiFetchResp(_) => "messages of many partitions",
-        Resp::KafkaListOffsetsResp(_) => "offsets of many partitions",
-        Resp::KafkaMetadataResp(_) => "topics",
-        Resp::KafkaSubscribedResp(_) | Resp::KafkaDeliveryResp(_) | Resp::KafkaSubscriptionEvent(_) => {
-            "a subscription's message"
-        }
-        Resp::UnsubscribedResp(_) => "the end of a subscription",
-        Resp::Control(_) => "a gateway's control message",
-    };
-    Error::Protocol { detail: format!("it answered with {got} where {wanted} was asked for") }
 }

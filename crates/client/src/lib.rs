@@ -49,6 +49,7 @@
 
 #![warn(clippy::arithmetic_side_effects)]
 
+mod answer;
 mod builder;
 mod chunked;
 mod client;

@@ -3,11 +3,11 @@
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
-    CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaMetadata, ErrorResp, Isolation, KafkaMetadataResp,
+    CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaMetadata, Isolation, KafkaMetadataResp,
     PartitionFetched, PartitionMetadata, PartitionOffset, TopicMetadata,
 };
 
-use crate::client::mismatch;
+use crate::answer::mismatch;
 use crate::fetch::NO_WAIT;
 use crate::{At, Client, Error, FetchOptions, Fetched};
 
@@ -171,29 +171,6 @@ impl Client {
             command.after.clone_from(last.ok_or_else(no_progress)?);
         }
     }
-}
-
-/// The error for which an answer is worth another attempt, although the command as a whole succeeded.
-pub(crate) fn partial_failure(answer: &Resp) -> Option<Error> {
-    let has_messages = |result: &PartitionFetched| {
-        result.fetched.as_ref().is_some_and(|fetched| !fetched.messages.is_empty())
-    };
-    let retriable = |error: &&ErrorResp| error.retriable;
-    let error = match answer {
-        // Messages are delivered without a delay.
-        Resp::KafkaMultiFetchResp(answer) if answer.results.iter().any(has_messages) => None,
-        Resp::KafkaMultiFetchResp(answer) => {
-            answer.results.iter().filter_map(|result| result.error.as_ref()).find(retriable)
-        }
-        Resp::KafkaListOffsetsResp(answer) => {
-            answer.results.iter().filter_map(|result| result.error.as_ref()).find(retriable)
-        }
-        Resp::KafkaMetadataResp(answer) => {
-            answer.topics.iter().filter_map(|topic| topic.error.as_ref()).find(retriable)
-        }
-        _ => None,
-    };
-    error.cloned().map(Error::command)
 }
 
 fn check_count(results: usize, places: usize) -> Result<(), Error> {

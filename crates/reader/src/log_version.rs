@@ -1,7 +1,6 @@
 //! Changes whenever the records of a log may have changed.
 
 use crate::api::TopicId;
-use crate::metadata_cache::Leader;
 
 /// A recreated topic has another id, and a new leader, which can have other records at the same offsets, another epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,11 +9,4 @@ pub(crate) struct LogVersion {
     pub(crate) topic_id: Option<TopicId>,
     /// As in the metadata; −1 if unknown.
     pub(crate) leader_epoch: i32,
-}
-
-impl LogVersion {
-    /// As the metadata names it.
-    pub(crate) fn of(leader: &Leader) -> Self {
-        Self { topic_id: leader.topic_id, leader_epoch: leader.epoch }
-    }
 }

@@ -37,6 +37,13 @@ pub(crate) struct Leader {
     pub(crate) learned: Instant,
 }
 
+impl Leader {
+    /// The version of the log that it leads.
+    pub(crate) fn log_version(&self) -> LogVersion {
+        LogVersion { topic_id: self.topic_id, leader_epoch: self.epoch }
+    }
+}
+
 /// The replica to fetch from (KIP-392).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ReadReplica {

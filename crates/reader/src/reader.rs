@@ -342,11 +342,7 @@ impl Reader {
     fn place(&self, log: ReadLog<'_>) -> Option<(Place, LogKey, i32)> {
         let leader = self.inner.brokers.known_leader(log.target)?;
         let (role, address) = nearest(&leader);
-        Some((
-            Place { address, role, committed: log.committed },
-            log.key(LogVersion::of(&leader)),
-            leader.epoch,
-        ))
+        Some((Place { address, role, committed: log.committed }, log.key(leader.log_version()), leader.epoch))
     }
 
     /// Whether a fetch that waits at this offset needs no look at the log before: others wait there, and will be told of a record.

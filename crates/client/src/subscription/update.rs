@@ -9,7 +9,7 @@ use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{self as protocol, KafkaDeliveryResp, KafkaMessage};
 
 use crate::Error;
-use crate::client::mismatch;
+use crate::answer::mismatch;
 
 /// What happened to a [`Subscription`](crate::Subscription).
 #[derive(Debug, Clone, PartialEq)]

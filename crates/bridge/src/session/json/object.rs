@@ -6,6 +6,11 @@ use std::marker::PhantomData;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
+/// Parses a value that is written as an object.
+pub(super) fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, serde_json::Error> {
+    serde_json::from_str(json).map(|Object(value)| value)
+}
+
 /// A value that is written as an object.
 #[derive(Debug)]
 pub(super) struct Object<T>(pub(super) T);

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use sluicegate_protocol::CmdCredit;
 
 use super::command::{Fetch, ListOffset, ListOffsets, Metadata, MultiFetch, Ping};
-use super::object::Object;
+use super::object::object;
 use super::record::Produce;
 use super::subscribe::{Credit, Subscribe, Unsubscribe};
 use crate::json::format::Format;
@@ -93,10 +93,6 @@ fn command(sequence: i64, name: &str, json: &str) -> Option<(Kind, Result<Reques
         }
         _ => return None,
     })
-}
-
-pub(super) fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, Error> {
-    serde_json::from_str(json).map(|Object(value)| value)
 }
 
 /// The members of a message. Two of each kind are enough to refuse it.

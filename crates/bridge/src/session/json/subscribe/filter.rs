@@ -8,8 +8,8 @@ use sluicegate_protocol::RecordFilter;
 use crate::delivery::MAX_VALUES;
 use crate::json::format::Format;
 use crate::session::json::list::List;
+use crate::session::json::object::object;
 use crate::session::json::record::text;
-use crate::session::json::request::object;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,0 +1,49 @@
+//! Answers that are not what was asked for, or that fail in part.
+
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_protocol::{ErrorResp, PartitionFetched};
+
+use crate::Error;
+
+/// The error about an answer of another kind.
+pub(crate) fn mismatch(wanted: &str, got: &Resp) -> Error {
+    let got = match got {
+        Resp::ErrorResp(_) => "an error",
+        Resp::PongResp(_) => "a pong",
+        Resp::KafkaFetchResp(_) => "messages",
+        Resp::KafkaListOffsetResp(_) => "an offset",
+        Resp::KafkaProduceResp(_) => "results",
+        Resp::KafkaMultiFetchResp(_) => "messages of many partitions",
+        Resp::KafkaListOffsetsResp(_) => "offsets of many partitions",
+        Resp::KafkaMetadataResp(_) => "topics",
+        Resp::KafkaSubscribedResp(_) | Resp::KafkaDeliveryResp(_) | Resp::KafkaSubscriptionEvent(_) => {
+            "a subscription's message"
+        }
+        Resp::UnsubscribedResp(_) => "the end of a subscription",
+        Resp::Control(_) => "a gateway's control message",
+    };
+    Error::Protocol { detail: format!("it answered with {got} where {wanted} was asked for") }
+}
+
+/// The error for which an answer is worth another attempt, although the command as a whole succeeded.
+pub(crate) fn partial_failure(answer: &Resp) -> Option<Error> {
+    let has_messages = |result: &PartitionFetched| {
+        result.fetched.as_ref().is_some_and(|fetched| !fetched.messages.is_empty())
+    };
+    let retriable = |error: &&ErrorResp| error.retriable;
+    let error = match answer {
+        // Messages are delivered without a delay.
+        Resp::KafkaMultiFetchResp(answer) if answer.results.iter().any(has_messages) => None,
+        Resp::KafkaMultiFetchResp(answer) => {
+            answer.results.iter().filter_map(|result| result.error.as_ref()).find(retriable)
+        }
+        Resp::KafkaListOffsetsResp(answer) => {
+            answer.results.iter().filter_map(|result| result.error.as_ref()).find(retriable)
+        }
+        Resp::KafkaMetadataResp(answer) => {
+            answer.topics.iter().filter_map(|topic| topic.error.as_ref()).find(retriable)
+        }
+        _ => None,
+    };
+    error.cloned().map(Error::command)
+}
