@@ -58,7 +58,12 @@ web: _packages
 
 # One at a time. `npm ci` writes the newer file last.
 _packages:
-    @flock target/tools/packages.lock sh -c '[ node_modules/.package-lock.json -nt package-lock.json ] || { echo "fetching the packages of package-lock.json" >&2; npm ci --no-audit --no-fund --loglevel=error; }'
+    #!/bin/sh
+    exec 9>target/tools/packages.lock && flock 9
+    if [ ! node_modules/.package-lock.json -nt package-lock.json ]; then
+        echo "fetching the packages of package-lock.json" >&2
+        npm ci --no-audit --no-fund --loglevel=error || { echo "npm could not fetch the packages" >&2; exit 1; }
+    fi
 
 _browser: _packages
     @flock target/tools/packages.lock node tests/browser/install.ts
