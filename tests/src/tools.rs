@@ -76,12 +76,7 @@ pub fn filter() -> Result<PathBuf, Error> {
 /// # Errors
 /// [`Error::Missing`].
 pub fn built(file: &str) -> Result<PathBuf, Error> {
-    let path = workspace().join(file);
-    if path.exists() {
-        Ok(path)
-    } else {
-        Err(Error::Missing { what: "the page", path, remedy: "`./dev web` builds it" })
-    }
+    existing("the page", workspace().join(file), "`./dev web` builds it")
 }
 
 /// Node.
@@ -124,7 +119,10 @@ fn find(
     default: PathBuf,
     remedy: &'static str,
 ) -> Result<PathBuf, Error> {
-    let path = env::var_os(variable).map_or(default, PathBuf::from);
+    existing(what, env::var_os(variable).map_or(default, PathBuf::from), remedy)
+}
+
+fn existing(what: &'static str, path: PathBuf, remedy: &'static str) -> Result<PathBuf, Error> {
     if path.exists() { Ok(path) } else { Err(Error::Missing { what, path, remedy }) }
 }
 

@@ -129,7 +129,8 @@ export class Gate extends EventTarget {
   }
 
   /**
-   * Finds an offset in each partition of a topic, and resolves with the offsets by partition; −1 if there is no such record.
+   * Finds an offset in each partition of a topic. Resolves with a map from partitions to offsets, which are −1 where there is no such
+   * record.
    *
    * @param at the start of the log, its end, or the first record at or after a time.
    */

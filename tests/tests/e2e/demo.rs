@@ -4,6 +4,7 @@ use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use sluicegate_tests::folder::Folder;
@@ -21,6 +22,7 @@ const STEP: Duration = Duration::from_secs(20);
 
 /// What it starts has the log's folder in [`MARK`].
 fn start(log: &Path, args: &[&str]) -> Process {
+    LazyLock::force(&EARLIER);
     let mut command = Command::new(env!("CARGO_BIN_EXE_demo"));
     command.args(args).env(MARK, log.parent().unwrap());
     Process::spawn("the demo", command, log).unwrap()
@@ -75,10 +77,18 @@ fn run_in(folder: &Path) -> Vec<String> {
 
 /// The folders of the stacks that this process has made.
 fn stacks_of(id: u32) -> Vec<PathBuf> {
-    let all = fs::read_dir(tools::target_dir().unwrap().join("stacks")).unwrap();
     let own = format!("-{id}-");
-    all.map(|entry| entry.unwrap().path()).filter(|path| path.to_string_lossy().contains(&own)).collect()
+    let is_own = |path: &PathBuf| path.to_string_lossy().contains(&own) && !EARLIER.contains(path);
+    stacks().into_iter().filter(is_own).collect()
 }
+
+fn stacks() -> Vec<PathBuf> {
+    let folder = tools::target_dir().unwrap().join("stacks");
+    fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path()).collect()
+}
+
+/// Kept by failed tests before, whose process ids can come again.
+static EARLIER: LazyLock<Vec<PathBuf>> = LazyLock::new(stacks);
 
 /// Waits until none of them runs; a process that nobody waited for is not running.
 async fn gone(processes: &[u32]) {
