@@ -129,8 +129,7 @@ export class Gate extends EventTarget {
   }
 
   /**
-   * Finds an offset in each partition of a topic. Resolves with a map from partitions to offsets, which are −1 where there is no such
-   * record.
+   * Finds an offset in each partition of a topic. The result maps partitions to offsets; −1 means that no record is that new.
    *
    * @param at the start of the log, its end, or the first record at or after a time.
    */
