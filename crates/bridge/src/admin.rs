@@ -73,7 +73,7 @@ impl Admin {
         let Some(name) = cluster_name(query) else {
             return text(StatusCode::OK, "ok\n");
         };
-        match self.endpoint.clusters.get(name) {
+        match self.endpoint.clusters.named(name) {
             Some(cluster) if cluster.is_ready(READY_TIMEOUT).await => text(StatusCode::OK, "ok\n"),
             Some(_) => text(StatusCode::SERVICE_UNAVAILABLE, NOT_READY),
             None => text(StatusCode::NOT_FOUND, NOT_READY),

@@ -1,14 +1,12 @@
 //! Start and stop.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{join, join_all};
+use arc_swap::ArcSwap;
 use sluicegate_shared_log::{self as shared_log, SharedLog};
 use sluicegate_ws_session::budget::Budget;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -18,27 +16,35 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::admin::Admin;
-use crate::cluster::{Cluster, MAX_RECORDS, Reads, Writes};
-use crate::config::{self, Config, ROUTE_CLUSTERS};
+use crate::backend::Backend;
+use crate::clusters::Clusters;
+use crate::config::{ClusterConfig, Config, LogFormat, Problem};
 use crate::drain::Drain;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, Settings};
 use crate::fair_permits::FairPermits;
 use crate::kafka::Kafka;
+use crate::limit::Limit;
 use crate::metrics::Metrics;
 use crate::rate_limit::RateLimit;
-use crate::route_clusters::RouteClusters;
 use crate::server::{self, BindError, Connections, Server};
-use crate::session::{self, MAX_RESULT_BYTES};
 
 /// A running bridge. Dropping it stops it at once.
 pub struct Bridge {
     address: SocketAddr,
     admin_address: SocketAddr,
-    drain_timeout: Duration,
+    fixed: FixedSettings,
     endpoint: Arc<Endpoint>,
+    server: Arc<Server>,
     health: HealthReporter,
     connections: Connections,
     accepting: JoinSet<()>,
+}
+
+/// What only a restart can change.
+struct FixedSettings {
+    listen: SocketAddr,
+    admin_listen: SocketAddr,
+    log_format: LogFormat,
 }
 
 impl Bridge {
@@ -60,22 +66,48 @@ impl Bridge {
         health.set_service_status(SERVICE, ServingStatus::Serving).await;
         let endpoint = Arc::new(Endpoint::new(&config, Routes::new(health_service).prepare()));
         let connections = Connections::default();
-        let tls = config.tls.as_ref();
-        let server = Server::new(Arc::clone(&endpoint), &config.limits, tls, connections.clone());
+        let server = Arc::new(Server::new(Arc::clone(&endpoint), &config, connections.clone()));
         let registry = endpoint.metrics.registry(endpoint.logs.clone());
         let admin = Admin { endpoint: Arc::clone(&endpoint), registry };
 
         let mut accepting = JoinSet::new();
-        accepting.spawn(Arc::new(server).accept(listener));
+        accepting.spawn(Arc::clone(&server).accept(listener));
         accepting.spawn(Arc::new(admin).accept(admin_listener));
-        accepting.spawn(Arc::clone(&endpoint.route_clusters).close_unused());
-        accepting.spawn(drop_old_records(endpoint.logs.clone(), config.read.cache_age));
-        for cluster in endpoint.clusters.values() {
-            let cluster = Arc::clone(cluster);
-            accepting.spawn(async move { cluster.prepare_writes().await });
+        accepting.spawn(Arc::clone(&endpoint.clusters).close_unused());
+        accepting.spawn(drop_old_records(endpoint.logs.clone()));
+        let clusters = Arc::clone(&endpoint.clusters);
+        accepting.spawn(async move { clusters.prepare_writes().await });
+        let Config { listen, admin_listen, log_format, .. } = config;
+        let fixed = FixedSettings { listen, admin_listen, log_format };
+        Ok(Self { address, admin_address, fixed, endpoint, server, health, connections, accepting })
+    }
+
+    /// Takes up a new configuration without ending a session, except those of clusters that are removed. Open sessions keep their
+    /// limits; the rights of the bridge's configuration, and a cluster's properties, apply to them too. If it is invalid, nothing
+    /// changes.
+    ///
+    /// # Cancel safety
+    /// A drop can leave clusters unable to write: only do so at the end.
+    pub async fn reload(&self, loaded: Result<Config, Vec<Problem>>) {
+        let config = match loaded {
+            Ok(config) => config,
+            Err(problems) => {
+                self.endpoint.metrics.reloaded(false);
+                let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+                let problems = problems.join("; ");
+                return tracing::error!(problems, "new configuration rejected, the earlier one stays in use");
+            }
+        };
+        self.endpoint.apply(&config).await;
+        self.server.apply(&config);
+        self.endpoint.metrics.reloaded(true);
+        match &self.fixed.changed(&config)[..] {
+            [] => tracing::info!("configuration reloaded"),
+            keys => tracing::warn!(
+                keys = keys.join(", "),
+                "configuration reloaded, except keys that need a restart"
+            ),
         }
-        let drain_timeout = config.session.drain_timeout;
-        Ok(Self { address, admin_address, drain_timeout, endpoint, health, connections, accepting })
     }
 
     /// The address that gateways connect to.
@@ -94,10 +126,13 @@ impl Bridge {
     /// # Cancel safety
     /// A drop cuts everything off at once.
     pub async fn drain(mut self) {
-        let by = Instant::now() + self.drain_timeout;
-        let writes_due = Instant::now() + self.drain_timeout * 2 / 5;
+        let drain_timeout = self.endpoint.settings.load().drain_timeout;
+        let by = Instant::now() + drain_timeout;
+        let writes_due = Instant::now() + drain_timeout * 2 / 5;
         // Their commands in flight have half of the time after that.
-        self.endpoint.drain.begin(self.endpoint.open.len(), self.drain_timeout * 3 / 10);
+        let (clients, within) = (self.endpoint.open.len(), drain_timeout * 3 / 10);
+        self.endpoint.drain.begin(clients, within);
+        self.endpoint.clusters.drain(clients, within);
         for service in ["", SERVICE] {
             self.health.set_service_status(service, ServingStatus::NotServing).await;
         }
@@ -110,8 +145,7 @@ impl Bridge {
             self.endpoint.writes_due.cancel();
         }
         let sessions = timeout_at(by, open.wait()).await;
-        let named = join_all(self.endpoint.clusters.values().map(|cluster| cluster.end_writes(by)));
-        join(named, self.endpoint.route_clusters.end_writes(by)).await;
+        self.endpoint.clusters.end_writes(by).await;
         self.connections.close.cancel();
         self.connections.tasks.close();
         // Without sessions, only streams of the health service can keep a connection open.
@@ -129,59 +163,38 @@ impl Bridge {
     }
 }
 
+impl FixedSettings {
+    /// The keys that differ in `config`.
+    fn changed(&self, config: &Config) -> Vec<&'static str> {
+        let changed = [
+            ("listen", self.listen != config.listen),
+            ("admin_listen", self.admin_listen != config.admin_listen),
+            ("log_format", self.log_format != config.log_format),
+        ];
+        changed.into_iter().filter_map(|(key, is_changed)| is_changed.then_some(key)).collect()
+    }
+}
+
 impl Endpoint {
     fn new(config: &Config, health: Routes) -> Self {
         let metrics = Metrics::new();
-        let logs = SharedLog::new(shared_log::Limits {
-            max_bytes: config.read.cache_bytes,
-            max_age: config.read.cache_age,
-        });
-        let reads = Reads { max_bytes: config.read.max_bytes, wait: config.read.wait };
+        let logs = SharedLog::new(kept_records(config));
         let writes_due = CancellationToken::new();
-        let answer_bytes = usize::try_from(config.limits.session_answer_bytes).unwrap_or(usize::MAX);
-        let max_records = answer_bytes.saturating_div(MAX_RESULT_BYTES).min(MAX_RECORDS);
-        let due = writes_due.clone();
-        let per_cluster = metrics.clone();
-        let shared = logs.clone();
-        let new_cluster = move |name: &str, config: &config::ClusterConfig, is_writable: bool| {
-            let writes = is_writable.then(|| Writes { max_records, due: due.clone() });
+        let (shared, per_cluster) = (logs.clone(), metrics.clone());
+        let make = Box::new(move |name: &str, config: &ClusterConfig, is_writable: bool| {
             let writer = is_writable.then(|| per_cluster.writes(name));
-            let backend = Kafka::new(name, config, shared.add_cluster(), writer);
-            Cluster::new(Box::new(backend), reads, writes, per_cluster.cluster(name))
-        };
-        let writable = &config.write.clusters;
-        let named = |(name, config): (&String, &config::ClusterConfig)| {
-            (name.clone(), Arc::new(new_cluster(name, config, writable.contains(name))))
-        };
-        let clusters: BTreeMap<_, _> = config.clusters.iter().map(named).collect();
-        let route_config = &config.route_clusters;
-        let is_writable = route_config.write;
-        let make =
-            Box::new(move |config: &config::ClusterConfig| new_cluster(ROUTE_CLUSTERS, config, is_writable));
-        let route_clusters = Arc::new(RouteClusters::new(route_config, config.knows_gateways(), make));
-        let limits = session::Limits {
-            max_request_bytes: config.limits.max_request_bytes,
-            max_commands: config.limits.max_commands_per_session,
-            answer_bytes: config.limits.session_answer_bytes,
-            ping_interval: config.session.ping_interval,
-            close_timeout: config.session.close_timeout,
-            drain_grace: config.session.drain_timeout / 2,
-        };
-        let messages = sluicegate_ws_session::Limits { max_message_bytes: config.limits.max_request_bytes };
+            Arc::new(Kafka::new(name, config, shared.add_cluster(), writer)) as Arc<dyn Backend>
+        });
+        let limits = &config.limits;
         Self {
-            secret: config.gateway_secret.clone(),
-            authenticated: config.knows_gateways(),
-            clusters,
-            route_clusters,
-            limits,
-            messages,
-            assembly: Budget::new(config.limits.max_assembly_bytes, config.limits.max_request_bytes),
-            max_sessions: config.limits.max_sessions,
-            sessions: Arc::new(Semaphore::new(config.limits.max_sessions)),
-            calls: FairPermits::new(config.limits.max_calls),
+            settings: ArcSwap::from_pointee(Settings::of(config)),
+            clusters: Arc::new(Clusters::new(config, metrics.clone(), writes_due.clone(), make)),
+            assembly: Budget::new(limits.max_assembly_bytes, limits.max_request_bytes),
+            sessions: Limit::new(limits.max_sessions),
+            calls: FairPermits::new(limits.max_calls),
             // A waiting request costs no more than a session.
-            waiting: FairPermits::new(config.limits.max_sessions),
-            waiting_http1: FairPermits::new(config.limits.max_connections / HTTP1_WAITERS),
+            waiting: FairPermits::new(limits.max_sessions),
+            waiting_http1: FairPermits::new(limits.max_connections / HTTP1_WAITERS),
             metrics,
             logs,
             warnings: RateLimit::default(),
@@ -191,12 +204,29 @@ impl Endpoint {
             open: TaskTracker::new(),
         }
     }
+
+    /// Takes up a new configuration: for new sessions and requests, and for the clusters of all.
+    async fn apply(&self, config: &Config) {
+        let limits = &config.limits;
+        self.settings.store(Arc::new(Settings::of(config)));
+        self.assembly.set(limits.max_assembly_bytes, limits.max_request_bytes);
+        self.sessions.set(limits.max_sessions);
+        self.calls.set_total(limits.max_calls);
+        self.waiting.set_total(limits.max_sessions);
+        self.waiting_http1.set_total(limits.max_connections / HTTP1_WAITERS);
+        self.logs.set_limits(kept_records(config));
+        self.clusters.apply(config).await;
+    }
+}
+
+fn kept_records(config: &Config) -> shared_log::Limits {
+    shared_log::Limits { max_bytes: config.read.cache_bytes, max_age: config.read.cache_age }
 }
 
 /// Frees the memory of records that are too old to be served, when nobody reads.
-async fn drop_old_records(logs: SharedLog, max_age: Duration) {
+async fn drop_old_records(logs: SharedLog) {
     loop {
-        sleep((max_age / 4).max(MIN_SWEEP)).await;
+        sleep((logs.limits().max_age / 4).max(MIN_SWEEP)).await;
         logs.expire(std::time::Instant::now());
     }
 }

@@ -13,7 +13,10 @@ pub(crate) mod script;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+use tokio::sync::RwLock;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::gather::unanswered;
 pub(crate) use self::growth::Partitions;
@@ -29,16 +32,40 @@ use crate::backend::{
     AnswerReservation, Backend, CommandError, Fault, Fetch, Fetched, LOG_END, LOG_START, ListedOffset, Log,
     Partition,
 };
+use crate::drain::Drain;
 use crate::metrics::{ClusterMetrics, Kind, Outcome};
 
 /// One `[clusters.NAME]` of the configuration, or a cluster defined by a route.
+///
+/// It is the same cluster for as long as clients use it: a new configuration replaces its parts.
 pub(crate) struct Cluster {
-    backend: Box<dyn Backend>,
+    parts: ArcSwap<Parts>,
+    /// Shared while records are handed over, exclusive while the backend is replaced: no record overtakes another one in the
+    /// queue of an earlier backend.
+    handing_over: RwLock<()>,
+    growth: Growth,
+    pub(crate) metrics: ClusterMetrics,
+    /// Begins when the bridge drains, or when the cluster is removed.
+    pub(crate) drain: Drain,
+}
+
+/// What a new configuration can replace.
+pub(crate) struct Parts {
+    backend: Arc<dyn Backend>,
+    /// Of the configuration that the backend was made from.
+    version: u64,
     reads: Reads,
     /// None: the cluster is read-only.
     writes: Option<Writes>,
-    growth: Growth,
-    pub(crate) metrics: ClusterMetrics,
+    /// Cancelled when another backend takes over.
+    replaced: CancellationToken,
+}
+
+impl Parts {
+    /// A backend that was made from the configuration of this version.
+    pub(crate) fn new(backend: Arc<dyn Backend>, version: u64, reads: Reads, writes: Option<Writes>) -> Self {
+        Self { backend, version, reads, writes, replaced: CancellationToken::new() }
+    }
 }
 
 /// Defaults and bounds of fetches.
@@ -51,23 +78,64 @@ pub(crate) struct Reads {
 }
 
 impl Cluster {
-    pub(crate) fn new(
-        backend: Box<dyn Backend>,
-        reads: Reads,
-        writes: Option<Writes>,
-        metrics: ClusterMetrics,
-    ) -> Self {
-        Self { backend, reads, writes, growth: Growth::default(), metrics }
+    pub(crate) fn new(parts: Parts, metrics: ClusterMetrics) -> Self {
+        Self {
+            parts: ArcSwap::from_pointee(parts),
+            handing_over: RwLock::default(),
+            growth: Growth::default(),
+            metrics,
+            drain: Drain::default(),
+        }
     }
 
     /// The messaging system, for reads that are part of a command.
-    pub(crate) fn backend(&self) -> &dyn Backend {
-        &*self.backend
+    pub(crate) fn backend(&self) -> Arc<dyn Backend> {
+        Arc::clone(&self.parts.load().backend)
     }
 
     /// Defaults and bounds of fetches.
     pub(crate) fn reads(&self) -> Reads {
-        self.reads
+        self.parts.load().reads
+    }
+
+    /// Whether the backend was made from the configuration of this version, with the same right to write.
+    pub(crate) fn is_of(&self, version: u64, is_writable: bool) -> bool {
+        let parts = self.parts.load();
+        (parts.version, parts.writes.is_some()) == (version, is_writable)
+    }
+
+    /// Changes the bounds of commands that begin after this.
+    pub(crate) fn set_bounds(&self, reads: Reads, max_records: usize) {
+        self.parts.rcu(|parts| Parts {
+            backend: Arc::clone(&parts.backend),
+            version: parts.version,
+            reads,
+            writes: parts.writes.clone().map(|writes| Writes { max_records, ..writes }),
+            replaced: parts.replaced.clone(),
+        });
+    }
+
+    /// Replaces the backend. Commands that were begun end with the earlier one; its queued records are delivered first, until
+    /// `by`.
+    ///
+    /// # Cancel safety
+    /// A drop can leave the cluster unable to write, so it must be polled to its end.
+    pub(crate) async fn replace(&self, parts: Parts, by: Instant) {
+        let _no_writes = self.handing_over.write().await;
+        self.backend().end_writes(by).await;
+        let earlier = self.parts.swap(Arc::new(parts));
+        earlier.replaced.cancel();
+    }
+
+    /// Waits until a log may have records at `offset` or after it.
+    ///
+    /// # Cancel safety
+    /// A drop ends the wait.
+    pub(crate) async fn wait_for_records(&self, log: Log<'_>, offset: i64, committed: bool) {
+        let parts = self.parts.load_full();
+        let wait = parts.backend.wait_for_records(log, offset, committed, None);
+        // A backend that was replaced may never answer.
+        parts.replaced.run_until_cancelled(wait).await;
     }
 
     /// Whether a broker answers within this time. If none does, the reason is logged.
@@ -75,12 +143,12 @@ impl Cluster {
     /// # Cancel safety
     /// A drop has no effect.
     pub(crate) async fn is_ready(&self, within: Duration) -> bool {
-        self.backend.is_ready(within).await
+        self.backend().is_ready(within).await
     }
 
     /// Whether a topic exists. True if no broker is reachable.
     pub(crate) async fn has_topic(&self, topic: &str) -> bool {
-        let checked = self.backend.check_log(Log { topic, partition: 0 }).await;
+        let checked = self.backend().check_log(Log { topic, partition: 0 }).await;
         !checked.is_err_and(|error| error.fault == Fault::NotFound)
     }
 
@@ -94,7 +162,7 @@ impl Cluster {
         fetch: Fetch,
         reservation: &mut dyn AnswerReservation,
     ) -> Result<Fetched, CommandError> {
-        self.measured(Kind::Fetch, self.backend.fetch(log, fetch, reservation)).await
+        self.measured(Kind::Fetch, self.backend().fetch(log, fetch, reservation)).await
     }
 
     /// The offset of a timestamp: see [`Backend::list_offset`].
@@ -107,7 +175,7 @@ impl Cluster {
         timestamp: i64,
         committed: bool,
     ) -> Result<i64, CommandError> {
-        let listed = async { Ok(self.backend.list_offset(log, timestamp, committed).await?.offset) };
+        let listed = async { Ok(self.backend().list_offset(log, timestamp, committed).await?.offset) };
         self.measured(Kind::ListOffset, listed).await
     }
 
@@ -132,7 +200,7 @@ impl Cluster {
     ) -> Vec<Result<ListedOffset, CommandError>> {
         let mut results: Vec<_> = asked.iter().map(|_| Err(unanswered())).collect();
         let reads = asked.iter().enumerate().map(|(number, &(log, timestamp))| async move {
-            (number, self.backend.list_offset(log, timestamp, committed).await)
+            (number, self.backend().list_offset(log, timestamp, committed).await)
         });
         gather(reads, None, |(number, listed)| {
             if let Some(result) = results.get_mut(number) {
@@ -153,7 +221,7 @@ impl Cluster {
         let missed = results.iter().enumerate().filter(|(_, result)| result.as_ref().is_err_and(is_missed));
         let missed: Vec<usize> = missed.map(|(index, _)| index).collect();
         let offset = async |log, timestamp| {
-            self.backend.list_offset(log, timestamp, false).await.map(|listed| listed.offset)
+            self.backend().list_offset(log, timestamp, false).await.map(|listed| listed.offset)
         };
         let reads = missed.into_iter().filter_map(|index| {
             let (log, _) = *places.get(index)?;
@@ -185,7 +253,7 @@ impl Cluster {
     /// # Cancel safety
     /// A drop abandons the read.
     pub(crate) async fn topics(&self) -> Result<Arc<[String]>, CommandError> {
-        self.measured(Kind::Topics, self.backend.topics()).await
+        self.measured(Kind::Topics, self.backend().topics()).await
     }
 
     /// The partitions of a topic.
@@ -193,21 +261,26 @@ impl Cluster {
     /// # Cancel safety
     /// A drop abandons the read.
     pub(crate) async fn partitions(&self, topic: &str) -> Result<Vec<Partition>, CommandError> {
-        self.measured(Kind::Topics, self.backend.partitions(topic)).await
+        self.measured(Kind::Topics, self.backend().partitions(topic)).await
     }
 
     /// Whether records are queued or in flight.
     pub(crate) fn has_queued_records(&self) -> bool {
-        self.backend.has_queued_records()
+        self.backend().has_queued_records()
     }
 
-    /// Prepares for the first record, if the cluster is writable.
+    /// Prepares for the first record, if the cluster is writable and stays in use.
     ///
     /// # Cancel safety
     /// A drop leaves the rest to the first record.
     pub(crate) async fn prepare_writes(&self) {
-        if self.is_writable() {
-            self.backend.prepare_writes().await;
+        let parts = self.parts.load_full();
+        if parts.writes.is_some() {
+            tokio::select! {
+                () = parts.backend.prepare_writes() => {}
+                () = parts.replaced.cancelled() => {}
+                () = self.drain.begun() => {}
+            }
         }
     }
 
@@ -216,7 +289,7 @@ impl Cluster {
     /// # Cancel safety
     /// After a drop, delivery continues in the background for as long as the process lives.
     pub(crate) async fn end_writes(&self, by: Instant) {
-        self.backend.end_writes(by).await;
+        self.backend().end_writes(by).await;
     }
 
     /// As [`Cluster::measured`], of a command with many results.

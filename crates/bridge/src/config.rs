@@ -12,6 +12,7 @@ mod problem;
 mod route_clusters;
 mod secret;
 mod section;
+mod source;
 mod tls;
 mod tree;
 mod value_file;
@@ -28,6 +29,7 @@ pub use self::problem::{Place, Problem};
 pub use self::route_clusters::RouteClusters;
 pub(crate) use self::route_clusters::{DefinedCluster, NAME as ROUTE_CLUSTERS, is_of_definition};
 pub use self::secret::Secret;
+pub use self::source::Source;
 pub use self::tls::Tls;
 pub use crate::kafka::ClusterConfig;
 pub(crate) use crate::kafka::PropertyError;
@@ -46,6 +48,8 @@ pub struct Config {
     /// The secret that a gateway has to send in `sluicegate-gateway-secret` with every request, health checks included: 16 or
     /// more printable ASCII characters, or `{ file = "…" }`. Default: none, which is accepted only if `listen` is loopback.
     pub gateway_secret: Option<Secret>,
+    /// A second secret that is also valid, while the first one is being changed.
+    pub second_gateway_secret: Option<Secret>,
     /// TLS on `listen`.
     pub tls: Option<Tls>,
     /// The format of log lines.
@@ -173,12 +177,14 @@ impl Config {
         let mut root = Section::root(tree);
         let clusters = root.table_or_empty("clusters", &mut problems);
         let has_secret = root.has("gateway_secret");
+        let has_second = root.has("second_gateway_secret");
         let of_routes = root.table_or_empty("route_clusters", &mut problems);
         let route_clusters = route_clusters::parse(of_routes, &mut problems);
         let config = Self {
             listen: root.address(&keys::LISTEN, &mut problems),
             admin_listen: root.address(&keys::ADMIN_LISTEN, &mut problems),
             gateway_secret: root.secret(keys::GATEWAY_SECRET.short(), &mut problems),
+            second_gateway_secret: root.secret(keys::SECOND_GATEWAY_SECRET.short(), &mut problems),
             tls: root.table("tls", &mut problems).and_then(|table| tls::parse(table, &mut problems)),
             log_format: log_format(&mut root, &mut problems),
             limits: limits(root.table_or_empty("limits", &mut problems), &mut problems),
@@ -190,6 +196,9 @@ impl Config {
             ignored_variables,
         };
         root.end(&mut problems);
+        if has_second && !has_secret {
+            problems.add("second_gateway_secret", "is set without `gateway_secret`: set that one, or both");
+        }
         config.check_together(has_secret, &mut problems);
         problems.into_result(config)
     }

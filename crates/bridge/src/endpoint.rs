@@ -11,20 +11,20 @@ mod http;
 mod origin;
 mod refusal;
 mod request_kind;
+mod settings;
 mod stream;
 mod unbuffered;
 mod websocket;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ::http::{Request, Response, Version};
+use arc_swap::ArcSwap;
 use hyper::body::Incoming;
 use sluicegate_protocol::metadata;
 use sluicegate_shared_log::SharedLog;
 use sluicegate_ws_session::budget::Budget;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::body::Body;
@@ -33,31 +33,22 @@ use tower::ServiceExt;
 
 use self::refusal::{Form, Refusal};
 use self::request_kind::RequestKind;
-use crate::cluster::Cluster;
-use crate::config::Secret;
+pub(crate) use self::settings::Settings;
+use crate::clusters::Clusters;
 use crate::drain::Drain;
 use crate::fair_permits::FairPermits;
+use crate::limit::Limit;
 use crate::metrics::Metrics;
 use crate::rate_limit::RateLimit;
-use crate::route_clusters::RouteClusters;
-use crate::session;
 
 /// The state that all requests share.
 pub(crate) struct Endpoint {
-    pub(crate) secret: Option<Secret>,
-    /// Gateways authenticate, with the secret or a client certificate.
-    pub(crate) authenticated: bool,
-    pub(crate) clusters: BTreeMap<String, Arc<Cluster>>,
-    pub(crate) route_clusters: Arc<RouteClusters>,
-    pub(crate) limits: session::Limits,
-    /// Limits on messages of WebSocket clients.
-    pub(crate) messages: sluicegate_ws_session::Limits,
+    pub(crate) settings: ArcSwap<Settings>,
+    pub(crate) clusters: Arc<Clusters>,
     /// Memory for unfinished messages of all WebSocket clients.
     pub(crate) assembly: Arc<Budget>,
     /// `limits.max_sessions`.
-    pub(crate) max_sessions: usize,
-    /// One permit for each session that can still be opened.
-    pub(crate) sessions: Arc<Semaphore>,
+    pub(crate) sessions: Limit,
     /// For plain HTTP requests.
     pub(crate) calls: Arc<FairPermits>,
     /// For plain HTTP requests that wait at a log end, without a call permit.
@@ -70,7 +61,7 @@ pub(crate) struct Endpoint {
     pub(crate) warnings: RateLimit,
     pub(crate) health: Routes,
     pub(crate) drain: Drain,
-    /// Cancelled when writes must be answered with what is known.
+    /// Cancelled at shutdown, when writes must be answered with what is known.
     pub(crate) writes_due: CancellationToken,
     /// Sessions and plain HTTP requests in progress.
     pub(crate) open: TaskTracker,

@@ -13,13 +13,15 @@ use sluicegate_ws_session::source::Source;
 /// Permits and their holders. Memory: one entry per source that holds a permit.
 #[derive(Debug)]
 pub(crate) struct FairPermits {
-    total: usize,
     held: Mutex<Held>,
 }
 
 #[derive(Debug)]
 struct Held {
-    free: usize,
+    /// All permits, free or not.
+    max: usize,
+    /// Permits in use: more than `max` if it has shrunk.
+    used: usize,
     by_cluster: HashMap<ClusterId, HeldByCluster>,
 }
 
@@ -43,23 +45,23 @@ pub(crate) struct FairPermit {
 
 impl FairPermits {
     pub(crate) fn new(total: usize) -> Arc<Self> {
-        Arc::new(Self { total, held: Mutex::new(Held { free: total, by_cluster: HashMap::new() }) })
+        Arc::new(Self { held: Mutex::new(Held { max: total, used: 0, by_cluster: HashMap::new() }) })
     }
 
     /// A permit for `source` at `cluster`. None if either already holds its share, or no permit is free.
     pub(crate) fn try_acquire(self: &Arc<Self>, cluster: ClusterId, source: Source) -> Option<FairPermit> {
         let mut held = self.held();
+        let free = held.max.saturating_sub(held.used);
         let of_cluster = held.by_cluster.get(&cluster);
         let by_source =
             of_cluster.and_then(|cluster| cluster.by_source.get(&source)).copied().unwrap_or_default();
         let by_cluster = of_cluster.map_or(0, |cluster| cluster.total);
         // The largest n that the cluster can take beyond the h it holds: before the last one, h + n < SHARE (free - n).
-        let room =
-            held.free.saturating_mul(SHARE).saturating_sub(by_cluster).div_ceil(SHARE.saturating_add(1));
-        if held.free == 0 || by_source >= room.saturating_mul(SHARE) {
+        let room = free.saturating_mul(SHARE).saturating_sub(by_cluster).div_ceil(SHARE.saturating_add(1));
+        if free == 0 || by_source >= room.saturating_mul(SHARE) {
             return None;
         }
-        held.free = held.free.saturating_sub(1);
+        held.used = held.used.saturating_add(1);
         let of_cluster = held.by_cluster.entry(cluster).or_default();
         of_cluster.total = of_cluster.total.saturating_add(1);
         let count = of_cluster.by_source.entry(source).or_default();
@@ -69,7 +71,12 @@ impl FairPermits {
 
     /// The number of all permits.
     pub(crate) fn total(&self) -> usize {
-        self.total
+        self.held().max
+    }
+
+    /// Changes the number of all permits. Those in use above it stay valid, and are not given out again.
+    pub(crate) fn set_total(&self, total: usize) {
+        self.held().max = total;
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -80,7 +87,7 @@ impl FairPermits {
 impl Drop for FairPermit {
     fn drop(&mut self) {
         let mut held = self.permits.held();
-        held.free = held.free.saturating_add(1);
+        held.used = held.used.saturating_sub(1);
         let Some(of_cluster) = held.by_cluster.get_mut(&self.cluster) else { return };
         of_cluster.total = of_cluster.total.saturating_sub(1);
         if let Some(count) = of_cluster.by_source.get_mut(&self.source) {
@@ -150,6 +157,19 @@ mod tests {
         assert!(permits.try_acquire(1, source(1)).is_some());
     }
 
+    #[test]
+    fn number_of_permits_changes_while_some_are_in_use() {
+        let permits = FairPermits::new(100);
+        let mut held = take_all(&permits, 1, source(1));
+        permits.set_total(10);
+        held.truncate(10);
+        assert!(permits.try_acquire(2, source(2)).is_none());
+        held.clear();
+        assert_eq!(take_all(&permits, 1, source(1)).len(), 6);
+        permits.set_total(1000);
+        assert!(permits.try_acquire(2, source(2)).is_some());
+    }
+
     proptest! {
         #[test]
         fn permits_are_conserved(total in 1_usize..50, asks in prop::collection::vec((0_usize..3, 0_u8..4, any::<bool>()), 0..200)) {
@@ -165,7 +185,7 @@ mod tests {
                     prop_assert_eq!(cluster.total, cluster.by_source.values().sum::<usize>());
                 }
                 let counted: usize = held.by_cluster.values().map(|cluster| cluster.total).sum();
-                prop_assert_eq!((held.free + taken.len(), counted), (total, taken.len()));
+                prop_assert_eq!((held.used, counted), (taken.len(), taken.len()));
             }
             drop(taken);
             prop_assert!(permits.held().by_cluster.is_empty());

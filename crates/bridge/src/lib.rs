@@ -7,30 +7,32 @@
 //! 4. `grant`: what the client can do; `delivery`: subscriptions; `cluster`: the bridge's limits, and metrics
 //! 5. `backend`: executes a command on a cluster and returns a typed result; `kafka` is the only one
 //!
-//! Beside it: [`config`], `route_clusters` (clusters that routes carry), `admin` (`/livez`, `/readyz`, `/metrics`) and
+//! Beside it: [`config`], `clusters` (all of them, by name or by a route's definition), `admin` (`/livez`, `/readyz`, `/metrics`) and
 //! [`logging`].
 
 mod admin;
 mod backend;
 mod bridge;
 mod cluster;
+mod clusters;
 pub mod config;
 mod delivery;
 mod drain;
 mod endpoint;
 mod executor;
 mod fair_permits;
+mod file_hash;
 mod grant;
 mod http;
 mod json;
 mod kafka;
+mod limit;
 pub mod logging;
 mod metrics;
 mod number;
 mod rate_limit;
 #[cfg(test)]
 mod reference;
-mod route_clusters;
 mod server;
 mod session;
 mod topics;

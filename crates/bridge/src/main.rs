@@ -1,16 +1,17 @@
 //! `sluicegate-bridge`: parses, starts, waits for a signal, drains, exits.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use sluicegate_bridge::Bridge;
-use sluicegate_bridge::config::{Config, Limits, Place, Problem};
+use sluicegate_bridge::config::{Config, Limits, Place, Problem, Source};
 use sluicegate_bridge::logging::{self, Filter};
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::{JoinError, spawn_blocking};
 
 /// Serves Kafka to Sluicegate's gateways.
 #[derive(Parser)]
@@ -26,10 +27,10 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let path = arguments.config.as_deref();
-    let (config, filter) = match load(path) {
+    let mut source = Source::new(arguments.config);
+    let (config, filter) = match load(&mut source) {
         Ok(loaded) => loaded,
-        Err(problems) => return fail(2, problems.iter().map(|problem| line(path, problem))),
+        Err(problems) => return fail(2, problems.iter().map(|problem| line(&source, problem))),
     };
     if arguments.check {
         return ExitCode::SUCCESS;
@@ -37,34 +38,42 @@ fn main() -> ExitCode {
     if let Err(error) = logging::start(config.log_format, filter) {
         return fail(1, std::iter::once(format!("failed to start logging: {error}")));
     }
-    match run(config) {
+    match run(source, config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(1, std::iter::once(format!("failed to {error}"))),
     }
 }
 
-fn run(config: Config) -> Result<(), String> {
+fn run(source: Source, config: Config) -> Result<(), String> {
     let runtime = Runtime::new().map_err(|error| format!("start threads: {error}"))?;
-    let served = runtime.block_on(serve(config));
+    let served = runtime.block_on(serve(source, config));
     // The drain timeout is over: threads that still block, such as a closing producer's, are not waited for.
     runtime.shutdown_background();
     served
 }
 
-async fn serve(config: Config) -> Result<(), String> {
+async fn serve(mut source: Source, config: Config) -> Result<(), String> {
     if !config.ignored_variables.is_empty() {
         tracing::warn!(variables = ?config.ignored_variables, "unknown configuration variables ignored");
     }
     raise_descriptors(&config.limits);
-    let (mut terminate, mut interrupt) = signals().map_err(|error| format!("listen for signals: {error}"))?;
+    let [mut terminate, mut interrupt, mut hangup] =
+        signals().map_err(|error| format!("listen for signals: {error}"))?;
     let bridge = Bridge::start(config).await.map_err(|error| format!("{error}: {}", error.source))?;
     let (address, admin) = (bridge.address(), bridge.admin_address());
     tracing::info!(%address, %admin, "listening");
     // The parent process can have closed the pipe.
     let _ = writeln!(std::io::stdout(), "listening grpc={address} admin={admin}");
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => {}
+            () = source.changed() => {}
+        }
+        let loaded;
+        (source, loaded) = reload(source).await.map_err(|error| format!("reload: {error}"))?;
+        bridge.reload(loaded).await;
     }
     tracing::info!("draining");
     bridge.drain().await;
@@ -89,16 +98,21 @@ fn raise_descriptors(limits: &Limits) {
     }
 }
 
-fn signals() -> std::io::Result<(tokio::signal::unix::Signal, tokio::signal::unix::Signal)> {
-    Ok((signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?))
+fn signals() -> std::io::Result<[Signal; 3]> {
+    Ok([signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?])
 }
 
-fn load(path: Option<&Path>) -> Result<(Config, Filter), Vec<Problem>> {
-    let whole =
-        |error: std::io::Error| Problem { place: Place::Key(String::new()), problem: error.to_string() };
-    let text = path.map(std::fs::read_to_string).transpose().map_err(|error| vec![whole(error)])?;
-    let config = Config::load(&text.unwrap_or_default(), std::env::vars_os());
-    match (config, Filter::from_environment()) {
+/// Reads files, which blocks, on another thread.
+async fn reload(mut source: Source) -> Result<(Source, Result<Config, Vec<Problem>>), JoinError> {
+    spawn_blocking(move || {
+        let loaded = source.load();
+        (source, loaded)
+    })
+    .await
+}
+
+fn load(source: &mut Source) -> Result<(Config, Filter), Vec<Problem>> {
+    match (source.load(), Filter::from_environment()) {
         (Ok(config), Ok(filter)) => Ok((config, filter)),
         (config, filter) => {
             let problems = config.err().unwrap_or_default();
@@ -108,8 +122,8 @@ fn load(path: Option<&Path>) -> Result<(Config, Filter), Vec<Problem>> {
 }
 
 /// A problem, with its file if it is in one.
-fn line(path: Option<&Path>, problem: &Problem) -> String {
-    match (path, &problem.place) {
+fn line(source: &Source, problem: &Problem) -> String {
+    match (source.path(), &problem.place) {
         (Some(path), Place::Key(_)) => format!("{}: {problem}", path.display()),
         _ => problem.to_string(),
     }

@@ -29,6 +29,8 @@ pub(crate) struct Metrics {
     written_bytes: Family<ClusterLabel, Counter>,
     write_failures: Family<ClusterLabel, Counter>,
     write_queue: Family<ClusterLabel, Gauge>,
+    reloads: Counter,
+    config_rejected: Gauge,
 }
 
 /// The counters of one cluster, found once.
@@ -112,6 +114,8 @@ impl Metrics {
             written_bytes: Family::default(),
             write_failures: Family::default(),
             write_queue: Family::default(),
+            reloads: Counter::default(),
+            config_rejected: Gauge::default(),
         }
     }
 
@@ -137,6 +141,10 @@ impl Metrics {
         registry.register("write_failures", failures, self.write_failures.clone());
         let queue = "Records in the producer's queue or in flight";
         registry.register("write_queue_records", queue, self.write_queue.clone());
+        let reloads = "New configurations, taken up or rejected";
+        registry.register("config_reloads", reloads, self.reloads.clone());
+        let rejected = "1 while the newest configuration is invalid and an earlier one is in use";
+        registry.register("config_rejected", rejected, self.config_rejected.clone());
         registry.register_collector(Box::new(ReadMetrics(logs)));
         registry
     }
@@ -155,6 +163,12 @@ impl Metrics {
             failed: self.write_failures.get_or_create_owned(cluster),
             queued: self.write_queue.get_or_create_owned(cluster),
         }
+    }
+
+    /// A new configuration was taken up, or rejected.
+    pub(crate) fn reloaded(&self, is_valid: bool) {
+        self.reloads.inc();
+        self.config_rejected.set(i64::from(!is_valid));
     }
 
     /// The counters of one cluster. Every label exists from the start, so that a rate sees the first event.
@@ -248,6 +262,11 @@ impl ClusterMetrics {
         }
     }
 
+    /// Open sessions.
+    pub(crate) fn open_sessions(&self) -> usize {
+        usize::try_from(self.sessions.get()).unwrap_or_default()
+    }
+
     /// A plain HTTP request was answered.
     pub(crate) fn http(&self, status: u32) {
         self.http.get_or_create(&StatusLabels { cluster: self.cluster.clone(), status }).inc();
@@ -337,7 +356,7 @@ impl SessionEnd {
         match self {
             Self::Closed => ("closed", "client or filter closed the session"),
             Self::Left => ("left", "the connection ended without a close"),
-            Self::Drained => ("drained", "the bridge shut down (1001)"),
+            Self::Drained => ("drained", "the bridge shut down, or its cluster was removed (1001)"),
             Self::Silent => ("silent", "the client did not answer two pings (1011)"),
             Self::Stalled => ("stalled", "the client did not read its answers"),
             Self::Unfinished => ("unfinished", "a message was not complete in time (1008)"),
@@ -409,7 +428,7 @@ mod tests {
         let mut text = String::new();
         encode(&mut text, &metrics.registry(SharedLog::default())).unwrap();
         let rows: Vec<Vec<String>> = text.split("# HELP ").skip(1).map(row).collect();
-        assert_eq!(rows.len(), 19, "a metric without samples is not shown: {text}");
+        assert_eq!(rows.len(), 21, "a metric without samples is not shown: {text}");
         let table = reference::table(&["metric", "type", "labels", "meaning"], &rows);
         reference::check("metrics.md", "metrics", &table);
     }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -20,7 +21,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -29,23 +30,30 @@ use tokio_util::task::TaskTracker;
 
 use self::idle_connections::IdleConnections;
 use self::version::Version;
-use crate::config::{self, Tls};
+use crate::config::{Config, Tls};
 use crate::endpoint::{Endpoint, Peer};
 use crate::executor::StreamExecutor;
+use crate::limit::Limit;
 
 /// Accepts connections and serves requests on them.
 pub(crate) struct Server {
     endpoint: Arc<Endpoint>,
-    http1: http1::Builder,
-    http2: http2::Builder<StreamExecutor>,
-    tls: Option<TlsAcceptor>,
-    /// Connections whose peer acknowledges no data for this long are closed.
-    unacknowledged_timeout: Duration,
-    max_connections: usize,
-    /// One permit for each connection that can still be opened.
-    permits: Arc<Semaphore>,
+    settings: ArcSwap<Settings>,
+    /// `limits.max_connections`.
+    permits: Limit,
     idle: Arc<IdleConnections>,
     open: Connections,
+}
+
+/// What a new configuration replaces for the connections that are accepted after it.
+struct Settings {
+    http1: http1::Builder,
+    http2: http2::Builder<StreamExecutor>,
+    tls: Option<Tls>,
+    /// Connections whose peer acknowledges no data for this long are closed.
+    unacknowledged_timeout: Duration,
+    /// Cancelled to close the connections that were accepted with this TLS: see [`Connections::close`].
+    close: CancellationToken,
 }
 
 /// A server's connections, so that they can be closed.
@@ -58,46 +66,29 @@ pub(crate) struct Connections {
 }
 
 impl Server {
-    pub(crate) fn new(
-        endpoint: Arc<Endpoint>,
-        limits: &config::Limits,
-        tls: Option<&Tls>,
-        open: Connections,
-    ) -> Self {
-        let mut http1 = http1::Builder::new();
-        let max_header_bytes = usize::try_from(limits.max_header_bytes).unwrap_or(usize::MAX);
-        http1
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
-            .max_headers(MAX_HTTP1_HEADERS)
-            .max_buf_size(max_header_bytes.max(MIN_HTTP1_BUFFER));
-        let mut http2 = http2::Builder::new(StreamExecutor);
-        http2
-            .timer(TokioTimer::new())
-            // RFC 8441, section 3: "a server MUST NOT [receive :protocol unless it sent]
-            // SETTINGS_ENABLE_CONNECT_PROTOCOL".
-            .enable_connect_protocol()
-            .initial_stream_window_size(limits.stream_window_bytes)
-            .initial_connection_window_size(limits.connection_window_bytes)
-            .max_concurrent_streams(limits.max_streams)
-            .max_header_list_size(limits.max_header_bytes)
-            .max_send_buf_size(SEND_BUFFER_BYTES)
-            .max_pending_accept_reset_streams(MAX_RESETS_BEFORE_ACCEPT)
-            // A gateway's clients share its connection: the errors of one must never close it for the others.
-            .max_local_error_reset_streams(None)
-            .keep_alive_interval(KEEP_ALIVE)
-            .keep_alive_timeout(KEEP_ALIVE);
-        let unacknowledged_timeout = endpoint.limits.ping_interval * UNACKNOWLEDGED_INTERVALS;
+    pub(crate) fn new(endpoint: Arc<Endpoint>, config: &Config, open: Connections) -> Self {
         Self {
             endpoint,
-            http1,
-            http2,
-            tls: tls.map(|tls| TlsAcceptor::from(Arc::clone(&tls.server))),
-            unacknowledged_timeout,
-            max_connections: limits.max_connections,
-            permits: Arc::new(Semaphore::new(limits.max_connections)),
+            settings: ArcSwap::from_pointee(Settings::of(config, open.close.child_token())),
+            permits: Limit::new(config.limits.max_connections),
             idle: Arc::default(),
             open,
+        }
+    }
+
+    /// Takes up a new configuration. If TLS differs, connections are closed after their requests in flight, in HTTP/2 with GOAWAY:
+    /// open sessions continue, and new requests need a connection with the new certificates.
+    pub(crate) fn apply(&self, config: &Config) {
+        self.permits.set(config.limits.max_connections);
+        let earlier = self.settings.load_full();
+        let is_same = match (&earlier.tls, &config.tls) {
+            (Some(earlier), Some(tls)) => earlier.version == tls.version,
+            (earlier, tls) => earlier.is_none() && tls.is_none(),
+        };
+        let close = if is_same { earlier.close.clone() } else { self.open.close.child_token() };
+        self.settings.store(Arc::new(Settings::of(config, close)));
+        if !is_same {
+            earlier.close.cancel();
         }
     }
 
@@ -128,18 +119,17 @@ impl Server {
     /// The permit for one more connection. None only if the semaphore is closed, which never happens.
     async fn permit(&self, full_logged: &mut Option<Instant>) -> Option<OwnedSemaphorePermit> {
         loop {
-            let permit = Arc::clone(&self.permits).acquire_owned();
-            if self.permits.available_permits() > 0 {
-                return permit.await.ok();
+            if let Some(permit) = self.permits.try_acquire() {
+                return Some(permit);
             }
             self.idle.close_longest();
-            match timeout(CLOSE_PAUSE, permit).await {
-                Ok(permit) => return permit.ok(),
+            match timeout(CLOSE_PAUSE, self.permits.acquire()).await {
+                Ok(permit) => return permit,
                 Err(_) if full_logged.is_some_and(|logged| logged.elapsed() < FULL_PAUSE) => {}
                 Err(_) => {
                     tracing::warn!(
                         "connection limit reached (limits.max_connections = {}) and none is idle, new connections wait",
-                        self.max_connections
+                        self.permits.max()
                     );
                     *full_logged = Some(Instant::now());
                 }
@@ -152,31 +142,21 @@ impl Server {
         stream: TcpStream,
         peer: SocketAddr,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let settings = self.settings.load_full();
         stream.set_nodelay(true)?;
         // A peer that is gone or reads nothing would hold its permit for ever.
         #[cfg(target_os = "linux")]
         {
-            let millis = self.unacknowledged_timeout.as_millis();
+            let millis = settings.unacknowledged_timeout.as_millis();
             set_tcp_user_timeout(&stream, u32::try_from(millis).unwrap_or(u32::MAX))?;
         }
-        match &self.tls {
+        match &settings.tls {
             Some(tls) => {
-                let Some(stream) = self.hello(tls.accept(stream)).await? else { return Ok(()) };
-                self.serve(stream, peer).await
+                let acceptor = TlsAcceptor::from(Arc::clone(&tls.server));
+                let Some(stream) = settings.hello(acceptor.accept(stream)).await? else { return Ok(()) };
+                self.serve(stream, peer, &settings).await
             }
-            None => self.serve(stream, peer).await,
-        }
-    }
-
-    /// A step before the first request, in bounded time: a peer that sends nothing is disconnected. None if the server
-    /// closes meanwhile.
-    async fn hello<T>(
-        &self,
-        step: impl Future<Output = io::Result<T>>,
-    ) -> Result<Option<T>, Box<dyn std::error::Error + Send + Sync>> {
-        match self.open.close.run_until_cancelled(timeout(HELLO_TIMEOUT, step)).await {
-            Some(done) => Ok(Some(done??)),
-            None => Ok(None),
+            None => self.serve(stream, peer, &settings).await,
         }
     }
 
@@ -185,8 +165,9 @@ impl Server {
         &self,
         io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         peer: SocketAddr,
+        settings: &Settings,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        let Some((version, io)) = self.hello(version::detect(io)).await? else { return Ok(()) };
+        let Some((version, io)) = settings.hello(version::detect(io)).await? else { return Ok(()) };
         let io = TokioIo::new(io);
         let endpoint = Arc::clone(&self.endpoint);
         let respond = move |mut request: hyper::Request<Incoming>| {
@@ -196,14 +177,14 @@ impl Server {
         };
         match version {
             Version::Http1 => {
-                let tracked = self.idle.track(self.open.close.child_token());
+                let tracked = self.idle.track(settings.close.child_token());
                 let close = tracked.close.clone();
                 let service = service_fn(move |request| {
                     let busy = tracked.busy();
                     let response = respond(request);
                     async move { Ok::<_, Infallible>(response.await.map(|body| busy.until_end_of(body))) }
                 });
-                let connection = self.http1.serve_connection(io, service).with_upgrades();
+                let connection = settings.http1.serve_connection(io, service).with_upgrades();
                 run(connection, &close, http1::UpgradeableConnection::graceful_shutdown).await?;
             }
             Version::Http2 => {
@@ -211,11 +192,54 @@ impl Server {
                     let response = respond(request);
                     async move { Ok::<_, Infallible>(response.await) }
                 });
-                let connection = self.http2.serve_connection(io, service);
-                run(connection, &self.open.close, http2::Connection::graceful_shutdown).await?;
+                let connection = settings.http2.serve_connection(io, service);
+                run(connection, &settings.close, http2::Connection::graceful_shutdown).await?;
             }
         }
         Ok(())
+    }
+}
+
+impl Settings {
+    fn of(config: &Config, close: CancellationToken) -> Self {
+        let limits = &config.limits;
+        let mut http1 = http1::Builder::new();
+        let max_header_bytes = usize::try_from(limits.max_header_bytes).unwrap_or(usize::MAX);
+        http1
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_headers(MAX_HTTP1_HEADERS)
+            .max_buf_size(max_header_bytes.max(MIN_HTTP1_BUFFER));
+        let mut http2 = http2::Builder::new(StreamExecutor);
+        http2
+            .timer(TokioTimer::new())
+            // RFC 8441, section 3: "a server MUST NOT [receive :protocol unless it sent]
+            // SETTINGS_ENABLE_CONNECT_PROTOCOL".
+            .enable_connect_protocol()
+            .initial_stream_window_size(limits.stream_window_bytes)
+            .initial_connection_window_size(limits.connection_window_bytes)
+            .max_concurrent_streams(limits.max_streams)
+            .max_header_list_size(limits.max_header_bytes)
+            .max_send_buf_size(SEND_BUFFER_BYTES)
+            .max_pending_accept_reset_streams(MAX_RESETS_BEFORE_ACCEPT)
+            // A gateway's clients share its connection: the errors of one must never close it for the others.
+            .max_local_error_reset_streams(None)
+            .keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(KEEP_ALIVE);
+        let unacknowledged_timeout = config.session.ping_interval * UNACKNOWLEDGED_INTERVALS;
+        Self { http1, http2, tls: config.tls.clone(), unacknowledged_timeout, close }
+    }
+
+    /// A step before the first request, in bounded time: a peer that sends nothing is disconnected. None if the server
+    /// closes meanwhile.
+    async fn hello<T>(
+        &self,
+        step: impl Future<Output = io::Result<T>>,
+    ) -> Result<Option<T>, Box<dyn std::error::Error + Send + Sync>> {
+        match self.close.run_until_cancelled(timeout(HELLO_TIMEOUT, step)).await {
+            Some(done) => Ok(Some(done??)),
+            None => Ok(None),
+        }
     }
 }
 

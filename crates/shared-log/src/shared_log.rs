@@ -67,7 +67,6 @@ pub struct ClusterLogs {
 
 #[derive(Debug, Default)]
 struct Inner {
-    limits: Limits,
     state: Mutex<State>,
     hits: AtomicU64,
     misses: AtomicU64,
@@ -83,6 +82,7 @@ pub struct Counted(Arc<AtomicU64>);
 
 #[derive(Debug, Default)]
 struct State {
+    limits: Limits,
     clusters: HashMap<u64, Cluster>,
     next_cluster: u64,
     next_chunk: u64,
@@ -117,7 +117,21 @@ struct Arrival {
 impl SharedLog {
     /// Holds no chunk yet.
     pub fn new(limits: Limits) -> Self {
-        Self { inner: Arc::new(Inner { limits, ..Inner::default() }) }
+        let shared = Self::default();
+        shared.set_limits(limits);
+        shared
+    }
+
+    /// The limits that were set last.
+    pub fn limits(&self) -> Limits {
+        self.inner.lock().limits
+    }
+
+    /// Changes the limits. Chunks above them are dropped.
+    pub fn set_limits(&self, limits: Limits) {
+        let mut state = self.inner.lock();
+        state.limits = limits;
+        state.make_room();
     }
 
     /// The part of a further cluster.
@@ -132,9 +146,9 @@ impl SharedLog {
     /// Drops the chunks that are too old. Reads never give them; this frees their memory.
     pub fn expire(&self, now: Instant) {
         let mut state = self.inner.lock();
-        let State { clusters, bytes, .. } = &mut *state;
+        let State { clusters, bytes, limits, .. } = &mut *state;
         for cluster in clusters.values_mut() {
-            *bytes = bytes.saturating_sub(cluster.expire(now, self.inner.limits.max_age));
+            *bytes = bytes.saturating_sub(cluster.expire(now, limits.max_age));
         }
     }
 
@@ -163,8 +177,7 @@ impl ClusterLogs {
         first: FirstEntry,
         now: Instant,
     ) -> Option<Chunk> {
-        let max_age = self.inner.limits.max_age;
-        let known = self.inner.lock().read(self.id, log, version, position, max_bytes, (now, max_age));
+        let known = self.inner.lock().read(self.id, log, version, position, max_bytes, now);
         let (chunks, ends) = known.unwrap_or((Vec::new(), Ends::UNKNOWN));
         // Without the lock: it can copy.
         let found = Chunk { ends, ..assemble(&chunks, position, max_bytes, first) };
@@ -180,20 +193,19 @@ impl ClusterLogs {
     /// A log's `version` grows when its records can have changed, as with a new leader. Chunks of lower versions are dropped, and
     /// not accepted any more.
     pub fn insert(&self, log: &LogKey, version: i64, chunk: Chunk, now: Instant) {
-        let Limits { max_bytes, max_age } = self.inner.limits;
         let mut state = self.inner.lock();
-        let State { clusters, next_chunk, bytes, .. } = &mut *state;
+        let State { limits: Limits { max_bytes, max_age }, clusters, next_chunk, bytes, .. } = &mut *state;
         let Some(cluster) = clusters.get_mut(&self.id) else { return };
         cluster.learn(log, version, chunk.ends);
-        if size(&chunk) > max_bytes || chunk.count == 0 {
+        if size(&chunk) > *max_bytes || chunk.count == 0 {
             return;
         }
-        *bytes = bytes.saturating_sub(cluster.expire(now, max_age));
+        *bytes = bytes.saturating_sub(cluster.expire(now, *max_age));
         let number = *next_chunk;
         *next_chunk = number.saturating_add(1);
         let (added, freed) = cluster.insert(log, version, chunk, (number, now));
         *bytes = bytes.saturating_add(added).saturating_sub(freed);
-        state.make_room(max_bytes);
+        state.make_room();
     }
 
     /// Keeps a chunk as [`ClusterLogs::insert`], in parts of at most `max_part_bytes`, but one entry at least, and gives the first one.
@@ -216,7 +228,7 @@ impl ClusterLogs {
 
     /// The size of all chunks in bytes: see [`Limits::max_bytes`].
     pub fn max_bytes(&self) -> usize {
-        self.inner.limits.max_bytes
+        self.inner.lock().limits.max_bytes
     }
 
     /// Counts a log with callers waiting at its end, in [`Stats::tails`].
@@ -289,10 +301,10 @@ impl State {
         version: i64,
         position: i64,
         max_bytes: usize,
-        (now, max_age): (Instant, Duration),
+        now: Instant,
     ) -> Option<(Vec<Chunk>, Ends)> {
         let cluster = self.clusters.get_mut(&id)?;
-        self.bytes = self.bytes.saturating_sub(cluster.expire(now, max_age));
+        self.bytes = self.bytes.saturating_sub(cluster.expire(now, self.limits.max_age));
         let known = cluster.logs.get(log)?;
         if known.version < version || position < known.ends.start {
             return None;
@@ -301,9 +313,9 @@ impl State {
         Some((known.chunks.read(position, max_bytes / 2), known.ends))
     }
 
-    /// Drops chunks until they have at most `max_bytes`.
-    fn make_room(&mut self, max_bytes: usize) {
-        while self.bytes > max_bytes {
+    /// Drops chunks until they have at most `limits.max_bytes`.
+    fn make_room(&mut self) {
+        while self.bytes > self.limits.max_bytes {
             let Some(largest) = self.clusters.values_mut().max_by_key(|cluster| cluster.bytes) else {
                 return;
             };

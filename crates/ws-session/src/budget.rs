@@ -12,20 +12,25 @@ use crate::source::Source;
 /// others.
 #[derive(Debug)]
 pub struct Budget {
-    max: usize,
-    /// The limit of one source, at most `max`.
-    share: usize,
     ledger: Mutex<Ledger>,
 }
 
 impl Budget {
     /// A budget of `max` bytes for messages of at most `max_message`.
     pub fn new(max: usize, max_message: usize) -> Arc<Self> {
-        let share = (max / SHARES).max(max_message).min(max);
-        Arc::new(Self { max, share, ledger: Mutex::default() })
+        let budget = Arc::new(Self { ledger: Mutex::default() });
+        budget.set(max, max_message);
+        budget
     }
 
-    /// Bytes in use, at most the budget's size.
+    /// Changes the limits. Messages above them stay until they grow or others do.
+    pub fn set(&self, max: usize, max_message: usize) {
+        let mut ledger = lock(&self.ledger);
+        ledger.max = max;
+        ledger.share = (max / SHARES).max(max_message).min(max);
+    }
+
+    /// Bytes in use, at most the budget's size unless that has shrunk.
     pub fn used(&self) -> usize {
         lock(&self.ledger).used
     }
@@ -84,7 +89,7 @@ impl Buffer {
         let need = len.saturating_add(bytes.len());
         let room = capacity.saturating_mul(2).clamp(need, need.max(max));
         if need > capacity {
-            lock(&self.budget.ledger).grow(&self.budget, self.source, held.age, room)?;
+            lock(&self.budget.ledger).grow(self.source, held.age, room)?;
         }
         // Another thread can evict it between two locks.
         let mut data = lock(&held.data);
@@ -126,7 +131,10 @@ type Data = Arc<Mutex<Option<Vec<u8>>>>;
 /// The messages of each source. Each session has at most one entry.
 #[derive(Debug, Default)]
 struct Ledger {
-    /// The sum of `sources[_].bytes`, at most the budget's size.
+    max: usize,
+    /// The limit of one source, at most `max`.
+    share: usize,
+    /// The sum of `sources[_].bytes`, at most `max` unless that has shrunk.
     used: usize,
     /// The number of messages begun so far.
     begun: u64,
@@ -159,14 +167,14 @@ impl Ledger {
     }
 
     /// Counts `bytes` for a message in place of its previous size. Evicts older messages if necessary.
-    fn grow(&mut self, budget: &Budget, source: Source, age: u64, bytes: usize) -> Result<(), BufferError> {
+    fn grow(&mut self, source: Source, age: u64, bytes: usize) -> Result<(), BufferError> {
         loop {
             let messages = self.sources.get_mut(&source).ok_or(BufferError::Evicted)?;
             let entry = messages.by_age.get_mut(&age).ok_or(BufferError::Evicted)?;
             let more = bytes.saturating_sub(entry.bytes);
-            let loser = if messages.bytes.saturating_add(more) > budget.share {
+            let loser = if messages.bytes.saturating_add(more) > self.share {
                 source
-            } else if self.used.saturating_add(more) > budget.max {
+            } else if self.used.saturating_add(more) > self.max {
                 self.holder_of_most(source, more)
             } else {
                 entry.bytes = entry.bytes.saturating_add(more);

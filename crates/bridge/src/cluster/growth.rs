@@ -76,7 +76,7 @@ async fn ask(cluster: Weak<Cluster>, topic: Arc<str>) {
             return;
         }
         // An error is told by the reads.
-        if let Ok(partitions) = cluster.backend.partitions(&topic).await {
+        if let Ok(partitions) = cluster.backend().partitions(&topic).await {
             cluster.growth.set(&topic, partitions.into_iter().map(|partition| partition.partition).collect());
         }
     }

@@ -59,7 +59,7 @@ impl Cluster {
         let TopicSelection { named, listed, after } = selection;
         let mut names: BTreeSet<&str> = named.iter().map(String::as_str).collect();
         let all = match listed {
-            Some(_) => self.backend.topics().await?,
+            Some(_) => self.backend().topics().await?,
             None => [].into(),
         };
         if let Some(listed) = listed {
@@ -68,7 +68,7 @@ impl Cluster {
         let names: Vec<&str> = names.into_iter().filter(|name| **name > *after).collect();
         let (mut page, mut bytes) = (MetadataPage::default(), 0_usize);
         for names in names.chunks(TOPICS_AT_ONCE) {
-            let describe = |name| async move { (name, self.backend.partitions(name).await) };
+            let describe = |name| async move { (name, self.backend().partitions(name).await) };
             for (name, partitions) in join_all(names.iter().map(|name| describe(*name))).await {
                 // It was deleted since the list was read.
                 if !named.contains(name)

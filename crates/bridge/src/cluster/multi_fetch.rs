@@ -56,7 +56,7 @@ impl Cluster {
     ) -> Result<Fetched, CommandError> {
         let wait = Duration::ZERO;
         let fetch = Fetch { offset, max_bytes, wait, min_bytes: 0, max_records: 0, committed };
-        self.backend.fetch(log, fetch, &mut ()).await
+        self.backend().fetch(log, fetch, &mut ()).await
     }
 }
 
@@ -75,7 +75,7 @@ struct Reading<'a> {
 impl<'a> Reading<'a> {
     fn new(cluster: &'a Cluster, places: &'a [Place<'a>], fetch: MultiFetch) -> Self {
         let is_watched = |(log, offset): Place<'_>| {
-            !fetch.wait.is_zero() && cluster.backend.is_watched(log, offset, fetch.committed)
+            !fetch.wait.is_zero() && cluster.backend().is_watched(log, offset, fetch.committed)
         };
         let watched = places.iter().enumerate().filter(|(_, place)| is_watched(**place));
         let unread = watched.map(|(index, _)| index).collect();
@@ -167,7 +167,7 @@ impl<'a> Reading<'a> {
             let offset = result.as_ref().map_or(offset, |read| read.next_offset);
             let until = unread.contains(&index).then_some(until);
             Some(
-                async move { (index, cluster.backend.wait_for_records(log, offset, committed, until).await) },
+                async move { (index, cluster.backend().wait_for_records(log, offset, committed, until).await) },
             )
         };
         let keep = WAITING_BYTES.saturating_add(places.len().saturating_mul(WAITER_BYTES));

@@ -15,6 +15,7 @@ use crate::metrics::Kind;
 use crate::topics::Topics;
 
 /// Bounds of writes.
+#[derive(Clone)]
 pub(crate) struct Writes {
     /// Records per command.
     pub(crate) max_records: usize,
@@ -25,7 +26,7 @@ pub(crate) struct Writes {
 impl Cluster {
     /// Whether the bridge's configuration allows writing to the cluster.
     pub(crate) fn is_writable(&self) -> bool {
-        self.writes.is_some()
+        self.parts.load().writes.is_some()
     }
 
     /// Writes records of `source` in the order of tickets, and refuses those whose topic is not in `topics`. Calls
@@ -55,13 +56,12 @@ impl Cluster {
         mut ticket: WriteTicket,
         queued: impl FnOnce(),
     ) -> Result<Vec<DeliveryReport>, CommandError> {
-        let Some(Writes { max_records, due }) = &self.writes else {
-            return Err(CommandError::forbidden(0, READ_ONLY));
-        };
+        let read_only = || CommandError::forbidden(0, READ_ONLY);
+        let Writes { max_records, due } = self.parts.load().writes.clone().ok_or_else(read_only)?;
         // Commands are checked concurrently, and only handed over in order. A refused command also waits for its
         // turn, so that the next command cannot overtake the one before.
         let checked = async {
-            let errors = match too_much(&records, *max_records) {
+            let errors = match too_much(&records, max_records) {
                 Some(error) => Err(error),
                 None => Ok(self.check(&records, topics).await),
             };
@@ -69,9 +69,16 @@ impl Cluster {
             errors
         };
         let errors = due.run_until_cancelled(checked).await.ok_or_else(CommandError::shutting_down)??;
-        let handed = due.run_until_cancelled(self.backend.hand_over(source, records, errors, due)).await;
+        let handing_over = due.run_until_cancelled(self.handing_over.read()).await;
+        let handing_over = handing_over.ok_or_else(CommandError::shutting_down)?;
+        // The cluster can have become read-only meanwhile.
+        let parts = self.parts.load_full();
+        if parts.writes.is_none() {
+            return Err(read_only());
+        }
+        let handed = due.run_until_cancelled(parts.backend.hand_over(source, records, errors, &due)).await;
         let handed = handed.ok_or_else(CommandError::shutting_down)??;
-        drop(ticket);
+        drop((handing_over, ticket));
         if handed.queued > 0 {
             queued();
         }
@@ -86,7 +93,7 @@ impl Cluster {
             same_log().filter_map(<[_]>::first).map(|record| (log(record), None)).collect();
         let checks = logs.iter_mut().map(|(log, error)| async move {
             *error = match topics.contains(log.topic) {
-                true => self.backend.check_log(*log).await.err(),
+                true => self.backend().check_log(*log).await.err(),
                 // Not looked up: the answer must not tell whether the topic exists.
                 false => Some(CommandError::forbidden(TOPIC_AUTHORIZATION_FAILED, topic_denied(log.topic))),
             };
@@ -199,7 +206,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn command_waiting_at_shutdown_is_not_written() {
         let (cluster, script) = Script::cluster(1);
-        let due = &cluster.writes.as_ref().unwrap().due;
+        let due = cluster.parts.load().writes.clone().unwrap().due;
         let slow = ProduceRecord { topic: "60000".into(), ..record() };
         let mut sequencer = WriteSequencer::default();
         let first = sequencer.next();

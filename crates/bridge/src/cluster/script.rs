@@ -14,7 +14,7 @@ use sluicegate_ws_session::source::Source;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::{Cluster, MAX_RECORDS, Reads, Writes};
+use super::{Cluster, MAX_RECORDS, Parts, Reads, Writes};
 use crate::backend::{
     AnswerReservation, Backend, CommandError, Fault, Fetch, Fetched, HandedOver, ListedOffset, Log,
     Partition, Version, Written,
@@ -40,8 +40,8 @@ impl Script {
         let reads = Reads { max_bytes, wait: Duration::ZERO };
         let writes = Some(Writes { max_records: MAX_RECORDS, due: CancellationToken::new() });
         let metrics = Metrics::new().cluster("script");
-        let backend = Box::new(Arc::clone(&script));
-        (Arc::new(Cluster::new(backend, reads, writes, metrics)), script)
+        let parts = Parts::new(Arc::new(Arc::clone(&script)), 0, reads, writes);
+        (Arc::new(Cluster::new(parts, metrics)), script)
     }
 
     /// The values written, in order.

@@ -98,11 +98,14 @@ keys! {
     GATEWAY_SECRET: Other = "gateway_secret", other("string or file", "none"),
         "Secret that gateways send; at least 16 visible ASCII characters",
         "";
+    SECOND_GATEWAY_SECRET: Other = "second_gateway_secret", other("string or file", "none"),
+        "Also valid, while `gateway_secret` is being changed",
+        "";
     LOG_FORMAT: Other = "log_format", other("`text` or `json`", "`text`"),
         "Format of log lines on stderr; `RUST_LOG` sets the level",
         "";
     TLS_CERTIFICATE: Other = "tls.certificate", other("path", "none"),
-        "PEM certificate chain for `listen`, read at start",
+        "PEM certificate chain for `listen`",
         "";
     TLS_KEY: Other = "tls.key", other("path", "none"),
         "PEM private key of the certificate, read at start",

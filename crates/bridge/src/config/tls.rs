@@ -1,6 +1,7 @@
 //! `[tls]`: the listener's certificate and key, from PEM files.
 
 use std::fmt;
+use std::hash::Hasher;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use rustls::{RootCertStore, ServerConfig};
 use super::keys;
 use super::problem::Problems;
 use super::section::Section;
+use crate::file_hash;
 
 /// TLS on `listen`: `certificate` (PEM, followed by its chain), `key` (PEM) and `client_ca` (PEM).
 #[derive(Clone)]
@@ -20,6 +22,8 @@ pub struct Tls {
     pub(crate) server: Arc<ServerConfig>,
     /// Whether gateways have to present a certificate that `client_ca` signed.
     pub(crate) mutual: bool,
+    /// Differs if one of the files does.
+    pub(crate) version: u64,
 }
 
 pub(super) fn parse(mut table: Section, problems: &mut Problems) -> Option<Tls> {
@@ -27,6 +31,11 @@ pub(super) fn parse(mut table: Section, problems: &mut Problems) -> Option<Tls> 
     let key = table.required_path(keys::TLS_KEY.short(), problems);
     let client_ca = table.path(keys::TLS_CLIENT_CA.short(), problems);
     table.end(problems);
+
+    let mut hasher = file_hash::hasher();
+    for path in [&certificate, &key, &client_ca].into_iter().flatten() {
+        file_hash::hash(path, &mut hasher);
+    }
 
     let mut load = |name: &str, problem: String| problems.add(format!("tls.{name}"), problem);
     let chain = certificate.map(|path| certificates(&path).map_err(|error| load("certificate", error)).ok());
@@ -39,7 +48,7 @@ pub(super) fn parse(mut table: Section, problems: &mut Problems) -> Option<Tls> 
     };
     let mutual = roots.is_some();
     match server(chain, key, roots) {
-        Ok(server) => Some(Tls { server: Arc::new(server), mutual }),
+        Ok(server) => Some(Tls { server: Arc::new(server), mutual, version: hasher.finish() }),
         Err(problem) => {
             problems.add("tls", problem);
             None

@@ -177,7 +177,7 @@ impl Node {
 
 const PREFIX: &str = "SLUICEGATE_";
 /// The root keys.
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "admin_listen",
     "clusters",
     "gateway_secret",
@@ -186,6 +186,7 @@ const KEYS: [&str; 11] = [
     "log_format",
     "read",
     "route_clusters",
+    "second_gateway_secret",
     "session",
     "tls",
     "write",
@@ -198,8 +199,9 @@ mod tests {
     #[test]
     fn variables_can_set_every_root_key() {
         // Keys without a default are comments there.
-        let example =
-            include_str!("../../example.toml").replace("# gateway_secret = \"", "gateway_secret = \"");
+        let example = include_str!("../../example.toml")
+            .replace("# gateway_secret = \"", "gateway_secret = \"")
+            .replace("# second_gateway_secret = ", "second_gateway_secret = ");
         let example = example.replace("# [tls]", "[tls]").parse::<toml::Table>().expect("TOML");
         let keys: Vec<&str> = example.keys().map(String::as_str).collect();
         assert_eq!(keys, KEYS);

@@ -354,7 +354,7 @@ impl Subscription {
         let Subscribe { committed, linger, .. } = self.subscribe;
         let wait = async move {
             let log = Log { topic: &place.topic, partition: place.partition };
-            cluster.backend().wait_for_records(log, place.offset, committed, None).await;
+            cluster.wait_for_records(log, place.offset, committed).await;
             if !linger.is_zero() {
                 sleep(linger).await;
             }

@@ -24,11 +24,14 @@ impl Endpoint {
     }
 
     fn check_secret(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        let Some(secret) = &self.secret else { return Ok(()) };
+        let settings = self.settings.load();
+        if settings.secrets.is_empty() {
+            return Ok(());
+        }
         check_once(headers, metadata::GATEWAY_SECRET)?;
         match headers.get(metadata::GATEWAY_SECRET) {
             None => Err(Refusal::SecretMissing),
-            Some(given) if secret.is(given.as_bytes()) => Ok(()),
+            Some(given) if settings.secrets.iter().any(|secret| secret.is(given.as_bytes())) => Ok(()),
             Some(_) => Err(Refusal::SecretWrong),
         }
     }
@@ -47,7 +50,7 @@ impl Endpoint {
         let cluster = match carried {
             None => None,
             Some(_) if headers.contains_key(metadata::CLUSTER) => return Err(Refusal::TwoClusters),
-            Some(definition) => Some(Box::pin(self.route_clusters.get(definition.as_bytes())).await),
+            Some(definition) => Some(Box::pin(self.clusters.defined(definition.as_bytes())).await),
         };
         // Checked after the cluster was created, which takes a moment.
         if self.drain.has_begun() {
@@ -57,8 +60,8 @@ impl Endpoint {
             return cluster.map_err(Refusal::RouteCluster);
         }
         let name = headers.get(metadata::CLUSTER).map_or(&b"default"[..], |name| name.as_bytes());
-        let found = std::str::from_utf8(name).ok().and_then(|name| self.clusters.get(name));
-        found.cloned().ok_or_else(|| Refusal::unknown_cluster(name))
+        let found = std::str::from_utf8(name).ok().and_then(|name| self.clusters.named(name));
+        found.ok_or_else(|| Refusal::unknown_cluster(name))
     }
 }
 

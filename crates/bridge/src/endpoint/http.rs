@@ -12,8 +12,8 @@ use tonic::body::Body;
 use super::Endpoint;
 use super::refusal::Refusal;
 use super::unbuffered::unbuffered;
+use crate::clusters::{BASE64, RouteClusterError};
 use crate::http::{self as plain, AdmittedRequest, Problem, ProblemKind, RequestPermits};
-use crate::route_clusters::{BASE64, RouteClusterError};
 
 impl Endpoint {
     /// The response to a plain HTTP request, marked as the bridge's own.
@@ -59,11 +59,16 @@ impl Endpoint {
             cluster,
             grant.client,
             waiting,
-            &self.drain,
+            &grant.cluster.drain,
             self.open.token(),
         )
         .ok_or(self.calls.total());
-        Ok(AdmittedRequest { grant, route, running, max_body_bytes: self.messages.max_message_bytes })
+        Ok(AdmittedRequest {
+            grant,
+            route,
+            running,
+            max_body_bytes: self.settings.load().messages.max_message_bytes,
+        })
     }
 
     async fn refuse_http(

@@ -13,7 +13,7 @@ impl Endpoint {
     pub(super) fn check_origin(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         let mut origins = headers.get_all(header::ORIGIN).iter();
         // RFC 6454, section 7.3: requests that do not come from a page have no Origin.
-        if self.authenticated || origins.all(|origin| is_loopback(origin.as_bytes())) {
+        if self.settings.load().authenticated || origins.all(|origin| is_loopback(origin.as_bytes())) {
             return Ok(());
         }
         Err(Refusal::Origin)
@@ -25,7 +25,7 @@ impl Endpoint {
     /// requests same-origin and sends no `Origin`.
     pub(super) fn check_host(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         let host = headers.get(header::HOST).map(|host| host.as_bytes()).unwrap_or_default();
-        if self.authenticated || is_loopback(&[b"http://", host].concat()) {
+        if self.settings.load().authenticated || is_loopback(&[b"http://", host].concat()) {
             return Ok(());
         }
         Err(Refusal::NotLoopbackHost)

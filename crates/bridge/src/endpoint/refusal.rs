@@ -9,7 +9,7 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 
 use super::unbuffered::unbuffered;
-use crate::route_clusters::RouteClusterError;
+use crate::clusters::RouteClusterError;
 
 /// Why a request is refused.
 #[derive(Debug)]

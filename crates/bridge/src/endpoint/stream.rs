@@ -61,15 +61,16 @@ impl Endpoint {
 
     /// Admits a session on the current task's stream.
     pub(super) fn admit(&self, grant: Grant) -> Result<AdmittedSession, Refusal> {
-        let slot = Arc::clone(&self.sessions).try_acquire_owned();
-        let slot = slot.map_err(|_| Refusal::Full { max_sessions: self.max_sessions })?;
+        let full = || Refusal::Full { max_sessions: self.sessions.max() };
+        let slot = self.sessions.try_acquire().ok_or_else(full)?;
         grant.cluster.metrics.sessions.inc();
         Ok(AdmittedSession { grant, stream: executor::current().unwrap_or_default(), _slot: slot })
     }
 
     pub(super) async fn run(&self, admitted: AdmittedSession, codec: Codec, transport: Transport) {
-        let end =
-            session::run(transport, codec, admitted.grant.clone(), &self.limits, self.drain.clone()).await;
+        let settings = self.settings.load_full();
+        let drain = admitted.grant.cluster.drain.clone();
+        let end = session::run(transport, codec, admitted.grant.clone(), &settings.limits, drain).await;
         // Frees what the peer did not read in time.
         admitted.stream.cancel();
         admitted.grant.cluster.metrics.ended(end.kind());

@@ -35,7 +35,7 @@ impl Endpoint {
     ) -> Result<Response<Body>, Refusal> {
         let grant = grant?;
         let codec = accepted.codec();
-        let session = Session::new(self.messages, codec, &self.assembly, source(&request));
+        let session = Session::new(self.settings.load().messages, codec, &self.assembly, source(&request));
         let admitted = self.admit(grant)?;
         let upgrade = hyper::upgrade::on(request);
         let endpoint = Arc::clone(self);

@@ -1,11 +1,14 @@
 //! A cluster's properties, checked for reading and for writing.
 
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
+use std::path::Path;
 
 use sluicegate_reader::PropertyError;
 
 use super::properties;
 use super::settings::Settings;
+use crate::file_hash;
 
 /// One cluster: its properties for reading and for writing.
 #[derive(Debug)]
@@ -14,6 +17,7 @@ pub struct ClusterConfig {
     pub(crate) reader: sluicegate_reader::Config,
     /// The producer's settings.
     pub(super) writer: Settings,
+    version: u64,
 }
 
 impl ClusterConfig {
@@ -37,10 +41,15 @@ impl ClusterConfig {
         match (read, settings) {
             (Ok(reader), Ok(writer)) if errors.is_empty() => {
                 let writer = writer.with_reader(&reader);
-                Ok(Self { reader, writer })
+                Ok(Self { reader, writer, version: version(properties) })
             }
             _ => Err(errors),
         }
+    }
+
+    /// Differs if a property differs, or a file that one of them names.
+    pub(crate) fn version(&self) -> u64 {
+        self.version
     }
 
     /// Checks that the properties fit together for writing.
@@ -50,6 +59,15 @@ impl ClusterConfig {
     pub(crate) fn check_writable(&self) -> Result<(), String> {
         self.writer.check_together()
     }
+}
+
+fn version(properties: &BTreeMap<String, String>) -> u64 {
+    let mut hasher = file_hash::hasher();
+    properties.hash(&mut hasher);
+    for (_, path) in properties.iter().filter(|(name, _)| name.ends_with(".location")) {
+        file_hash::hash(Path::new(path.trim()), &mut hasher);
+    }
+    hasher.finish()
 }
 
 /// Adds the problem of a property that has none yet.

@@ -38,7 +38,7 @@ pub(crate) fn rest(method: &str, path: &str) -> Request<Bytes> {
 }
 
 /// A record for the topic `t`.
-fn produce() -> Request<Bytes> {
+pub(crate) fn produce() -> Request<Bytes> {
     let produce = HttpProduce { topic: "t".into(), ..HttpProduce::default() };
     let resource = Some(Resource::Produce(produce));
     with(routed("POST", &HttpRoute { resource, ..HttpRoute::default() }), &[WRITE])

@@ -17,6 +17,7 @@ mod pressure;
 mod producers;
 mod program;
 mod reads;
+mod reload;
 mod route_clusters;
 mod support;
 mod tls;

@@ -79,6 +79,11 @@ impl Gateway {
         Self { http }
     }
 
+    /// Whether the bridge takes further requests on this connection.
+    pub(crate) async fn takes_requests(&self) -> bool {
+        self.http.clone().ready().await.is_ok()
+    }
+
     /// Opens a session in the way of `endpoint`.
     pub(crate) async fn open(&self, endpoint: Endpoint, headers: &[(&str, &str)]) -> Result<Stream, Refused> {
         self.request(endpoint.request(SESSION_PATH), headers).await

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::pem::PemObject;
@@ -12,7 +13,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::support::{Endpoint, Gateway, ping, start, upgrade};
+use sluicegate_bridge::config::Config;
 use sluicegate_tests::raw::{CLOSE, Raw, masked, request};
+use sluicegate_tests::waiting::becomes;
 
 /// A certificate authority, and what it signed, as PEM files.
 struct Pki {
@@ -138,4 +141,33 @@ async fn client_ca_admits_only_its_certificates() {
             assert!(connection.await.is_err(), "a stranger was let in");
         }
     }
+}
+
+#[tokio::test]
+async fn renewed_certificates_end_no_session() {
+    let (before, after) = (Pki::new(), Pki::new());
+    let name = ServerName::try_from("localhost").unwrap();
+    let text = |pki: &Pki| {
+        let ((certificate, key), ca) = (pki.sign("server"), pki.path("ca.pem"));
+        format!("[tls]\ncertificate = {certificate:?}\nkey = {key:?}\nclient_ca = {ca:?}")
+    };
+    let bridge = start(&text(&before)).await;
+    let connect = async |pki: &Pki| {
+        let tcp = TcpStream::connect(bridge.address()).await.unwrap();
+        pki.connector(Some(pki.sign("gateway"))).connect(name.clone(), tcp).await
+    };
+    let gateway = Gateway::over(connect(&before).await.unwrap()).await;
+    let mut session = gateway.open(Endpoint::Connect, &[]).await.unwrap();
+
+    let clusters = "[clusters.default]\nbootstrap.servers = \"127.0.0.1:1\"\n";
+    let config = Config::load(&format!("{clusters}{}", text(&after)), std::iter::empty()).unwrap();
+    bridge.reload(Ok(config)).await;
+    // The gateway's certificate is not valid any more: it may not begin anything.
+    let takes_requests = async || gateway.takes_requests().await;
+    becomes("the connection takes requests", false, Duration::from_secs(5), takes_requests).await;
+    session.ask(1, ping("")).await;
+    assert_eq!(session.next().await.unwrap().sequence, 1);
+    assert!(connect(&before).await.is_err());
+    let gateway = Gateway::over(connect(&after).await.unwrap()).await;
+    gateway.open(Endpoint::Connect, &[]).await.unwrap();
 }

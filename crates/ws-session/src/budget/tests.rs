@@ -77,7 +77,7 @@ fn share_is_at_least_one_message() {
     assert!(!whole.is_evicted());
     let _second = holding(&budget, 1, 1);
     assert!(whole.is_evicted());
-    assert_eq!(Budget::new(10, 30).share, 10);
+    assert_eq!(lock(&Budget::new(10, 30).ledger).share, 10);
 }
 
 #[test]

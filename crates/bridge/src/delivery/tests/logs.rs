@@ -19,7 +19,7 @@ use crate::backend::{
     AnswerReservation, Backend, CommandError, Fault, Fetch, Fetched, HandedOver, LOG_START, ListedOffset,
     Log, Partition, Version,
 };
-use crate::cluster::{Cluster, Reads};
+use crate::cluster::{Cluster, Parts, Reads};
 use crate::metrics::Metrics;
 
 /// The partitions of the topic at first.
@@ -53,7 +53,8 @@ struct State {
 impl Logs {
     pub(crate) fn cluster(&self) -> Arc<Cluster> {
         let reads = Reads { max_bytes: 1 << 20, wait: Duration::ZERO };
-        Arc::new(Cluster::new(Box::new(self.clone()), reads, None, Metrics::new().cluster("logs")))
+        let parts = Parts::new(Arc::new(self.clone()), 0, reads, None);
+        Arc::new(Cluster::new(parts, Metrics::new().cluster("logs")))
     }
 
     pub(crate) fn append(&self, partition: i32, count: usize) {

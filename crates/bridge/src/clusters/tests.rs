@@ -15,19 +15,21 @@ use sluicegate_protocol::{ClusterDefinition, ProduceRecord};
 use sluicegate_shared_log::SharedLog;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
 use tokio::time::{advance, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::backend::Log;
+use crate::cluster::WriteTicket;
 use crate::cluster::script::Script;
-use crate::cluster::{Reads, WriteTicket, Writes};
 use crate::config::Config;
 use crate::kafka::Kafka;
 use crate::metrics::Metrics;
 use crate::topics::Topics;
 
 struct Pool {
-    clusters: Arc<RouteClusters>,
+    clusters: Arc<Clusters>,
     made: Arc<AtomicUsize>,
 }
 
@@ -39,17 +41,17 @@ fn pool(keys: &str) -> Pool {
     let config = Config::load(&text, iter::empty()).unwrap();
     let made = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&made);
-    let make = Box::new(move |_: &config::ClusterConfig| {
+    let make = Box::new(move |_: &str, _: &ClusterConfig, _: bool| {
         count.fetch_add(1, Ordering::Relaxed);
-        Arc::into_inner(Script::cluster(1024).0).unwrap()
+        Arc::new(Arc::<Script>::default()) as Arc<dyn Backend>
     });
-    let clusters = Arc::new(RouteClusters::new(&config.route_clusters, config.knows_gateways(), make));
+    let clusters = Arc::new(Clusters::new(&config, Metrics::new(), CancellationToken::new(), make));
     Pool { clusters, made }
 }
 
 impl Pool {
     async fn get(&self, definition: &ClusterDefinition) -> Result<Arc<Cluster>, RouteClusterError> {
-        self.clusters.get(header(definition).as_bytes()).await
+        self.clusters.defined(header(definition).as_bytes()).await
     }
 
     fn made(&self) -> usize {
@@ -57,7 +59,7 @@ impl Pool {
     }
 
     fn len(&self) -> usize {
-        self.clusters.clusters().len()
+        self.clusters.state().defined.len()
     }
 }
 
@@ -225,10 +227,73 @@ async fn no_broker_is_allowed_by_default() {
         ("gateway_secret = \"s3cret-of-the-gateway\"\n", RouteClusterError::Host("kafka:9092".into())),
     ] {
         let config = Config::load(&format!("{secret}{text}"), iter::empty()).unwrap();
-        let make = Box::new(|_: &config::ClusterConfig| panic!("made"));
-        let clusters = RouteClusters::new(&config.route_clusters, config.knows_gateways(), make);
-        assert_eq!(clusters.get(header(&of("kafka:9092")).as_bytes()).await.err(), Some(want));
+        let make = Box::new(|name: &str, _: &ClusterConfig, _: bool| match name {
+            "default" => Arc::new(Arc::<Script>::default()) as Arc<dyn Backend>,
+            name => panic!("{name} made"),
+        });
+        let clusters = Clusters::new(&config, Metrics::new(), CancellationToken::new(), make);
+        assert_eq!(clusters.defined(header(&of("kafka:9092")).as_bytes()).await.err(), Some(want));
     }
+}
+
+/// A configuration with these brokers, which nobody contacts.
+fn named(brokers: &[(&str, &str)], keys: &str) -> Config {
+    let table =
+        |(name, broker): &(&str, &str)| format!("[clusters.{name}]\nbootstrap.servers = \"{broker}:9092\"\n");
+    let tables: String = brokers.iter().map(table).collect();
+    Config::load(&format!("{keys}\n{tables}"), iter::empty()).unwrap()
+}
+
+fn scripted(config: &Config) -> (Clusters, Arc<AtomicUsize>) {
+    let made = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&made);
+    let make = Box::new(move |_: &str, _: &ClusterConfig, _: bool| {
+        count.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Arc::<Script>::default()) as Arc<dyn Backend>
+    });
+    (Clusters::new(config, Metrics::new(), CancellationToken::new(), make), made)
+}
+
+#[tokio::test]
+async fn reload_replaces_the_backends_of_changed_clusters_only() {
+    let (clusters, made) = scripted(&named(&[("a", "old"), ("b", "same")], ""));
+    let (a, b) = (clusters.named("a").unwrap(), clusters.named("b").unwrap());
+    clusters.apply(&named(&[("a", "new"), ("b", "same")], "read.wait_ms = 7")).await;
+    assert!(Arc::ptr_eq(&a, &clusters.named("a").unwrap()) && Arc::ptr_eq(&b, &clusters.named("b").unwrap()));
+    assert_eq!(made.load(Ordering::Relaxed), 3);
+    assert_eq!(b.reads().wait, Duration::from_millis(7));
+    assert!(!a.is_writable());
+    clusters.apply(&named(&[("a", "new"), ("b", "same")], "write.clusters = [\"a\"]")).await;
+    assert!(a.is_writable() && !b.is_writable());
+    assert_eq!(made.load(Ordering::Relaxed), 4);
+    assert!(!a.drain.has_begun() && !b.drain.has_begun());
+}
+
+#[tokio::test(start_paused = true)]
+async fn waits_end_when_their_backend_is_replaced() {
+    let (clusters, _) = scripted(&named(&[("a", "old")], ""));
+    let cluster = clusters.named("a").unwrap();
+    let log = Log { topic: "60000", partition: 0 };
+    let mut wait = std::pin::pin!(cluster.wait_for_records(log, i64::MAX, false));
+    assert!(timeout(Duration::from_secs(3600), wait.as_mut()).await.is_err());
+    clusters.apply(&named(&[("a", "new")], "")).await;
+    timeout(Duration::from_secs(1), wait).await.unwrap();
+}
+
+#[tokio::test]
+async fn routes_clusters_are_judged_by_the_new_configuration() {
+    let keys = |hosts: &str, more: &str| {
+        let secret = "gateway_secret = \"s3cret-of-the-gateway\"";
+        named(&[], &format!("{secret}\n[route_clusters]\nallowed_hosts = [{hosts}]\n{more}"))
+    };
+    let (clusters, made) = scripted(&keys("\"kafka:*\", \"other:*\"", ""));
+    let get = async |node: &str| clusters.defined(header(&of(node)).as_bytes()).await;
+    let (kept, forbidden) = (get("kafka:9092").await.unwrap(), get("other:9092").await.unwrap());
+    clusters.apply(&keys("\"kafka:*\"", "write = true")).await;
+    assert!(kept.is_writable() && !kept.drain.has_begun() && forbidden.drain.has_begun());
+    assert!(Arc::ptr_eq(&kept, &get("kafka:9092").await.unwrap()));
+    assert_eq!(get("other:9092").await.err(), Some(RouteClusterError::Host("other:9092".into())));
+    assert_eq!(made.load(Ordering::Relaxed), 3);
 }
 
 #[tokio::test]
@@ -255,20 +320,17 @@ async fn cluster_stays_open_until_its_records_are_delivered() {
     let mock = MockCluster::new(1).unwrap();
     mock.create_topic("orders", 1, 1).unwrap();
     let text = "gateway_secret = \"s3cret-of-the-gateway\"\n[route_clusters]\nallowed_hosts = [\"127.0.0.1:*\"]\n\
-                idle_timeout_ms = 100\n[route_clusters.properties]\nlinger.ms = 1500\n";
+                idle_timeout_ms = 100\nwrite = true\n[route_clusters.properties]\nlinger.ms = 1500\n";
     let config = Config::load(text, iter::empty()).unwrap();
-    let make = Box::new(|config: &config::ClusterConfig| {
-        let metrics = Metrics::new();
-        let writes = Writes { max_records: 1, due: CancellationToken::new() };
-        let reads = Reads { max_bytes: 1024, wait: Duration::ZERO };
-        let kafka =
-            Kafka::new("route", config, SharedLog::default().add_cluster(), Some(metrics.writes("route")));
-        Cluster::new(Box::new(kafka), reads, Some(writes), metrics.cluster("route"))
+    let make = Box::new(|_: &str, config: &ClusterConfig, _: bool| {
+        let writes = Some(Metrics::new().writes("route"));
+        let kafka = Kafka::new("route", config, SharedLog::default().add_cluster(), writes);
+        Arc::new(kafka) as Arc<dyn Backend>
     });
-    let clusters = Arc::new(RouteClusters::new(&config.route_clusters, config.knows_gateways(), make));
+    let clusters = Arc::new(Clusters::new(&config, Metrics::new(), CancellationToken::new(), make));
     tokio::spawn(Arc::clone(&clusters).close_unused());
 
-    let cluster = clusters.get(header(&of(&mock.bootstrap_servers())).as_bytes()).await.unwrap();
+    let cluster = clusters.defined(header(&of(&mock.bootstrap_servers())).as_bytes()).await.unwrap();
     let record =
         ProduceRecord { topic: "orders".into(), value: Some("1".into()), ..ProduceRecord::default() };
     let (sent, queued) = oneshot::channel();
@@ -279,7 +341,7 @@ async fn cluster_stays_open_until_its_records_are_delivered() {
     }
     drop(cluster);
     let closed = async {
-        while !clusters.clusters().is_empty() {
+        while !clusters.state().defined.is_empty() {
             sleep(Duration::from_millis(10)).await;
         }
     };

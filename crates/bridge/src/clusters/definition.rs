@@ -29,9 +29,13 @@ impl Definition {
         if header.len() > MAX_BYTES.div_ceil(3).saturating_mul(4) {
             return Err(expected(&format!("at most {MAX_BYTES} bytes")));
         }
-        let bytes = BASE64.decode(header).map_err(|_| expected("base64"))?;
-        let definition = ClusterDefinition::decode(&bytes[..])
-            .map_err(|_| expected("a sluicegate.v1.ClusterDefinition"))?;
+        Self::of_bytes(&BASE64.decode(header).map_err(|_| expected("base64"))?)
+    }
+
+    /// Parses the encoded message.
+    pub(super) fn of_bytes(bytes: &[u8]) -> Result<Self, String> {
+        let definition =
+            ClusterDefinition::decode(bytes).map_err(|_| expected("a sluicegate.v1.ClusterDefinition"))?;
         // An unknown field can be one that was to secure the connections.
         if definition.encode_to_vec() != bytes {
             return Err(expected("a sluicegate.v1.ClusterDefinition of this version"));

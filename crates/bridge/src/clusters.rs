@@ -1,0 +1,358 @@
+//! All clusters: those of the configuration by name, and those that gateways' routes define.
+//!
+//! Clusters of routes are checked, created on first use, and closed when unused. They are pooled by their whole definition,
+//! including the password: routes with different definitions never share a connection.
+//!
+//! A new configuration replaces what has changed in clusters that are in use, and ends the sessions only of those that it removes.
+
+mod definition;
+mod settings;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use futures_util::future::{join, join_all};
+use tokio::sync::{Notify, OnceCell};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use self::definition::BASE64;
+use self::definition::Definition;
+use self::settings::Settings;
+use crate::backend::Backend;
+use crate::cluster::{Cluster, Parts, Writes};
+use crate::config::{ClusterConfig, Config, ROUTE_CLUSTERS};
+use crate::metrics::Metrics;
+
+/// All clusters.
+pub(crate) struct Clusters {
+    make: Make,
+    metrics: Metrics,
+    /// Cancelled at shutdown, when writes must be answered with what is known.
+    writes_due: CancellationToken,
+    state: Mutex<State>,
+    /// Notified when a cluster of a route is added.
+    added: Notify,
+}
+
+struct State {
+    settings: Arc<Settings>,
+    named: BTreeMap<String, Arc<Cluster>>,
+    /// Clusters of routes by definition; at most `route_clusters.max`.
+    defined: HashMap<Box<[u8]>, Entry>,
+    /// No longer configured, while they have clients.
+    removed: Vec<Weak<Cluster>>,
+}
+
+/// Creates a cluster's backend, from its name, its properties and whether it can be written to. It does not connect yet.
+type Make = Box<dyn Fn(&str, &ClusterConfig, bool) -> Arc<dyn Backend> + Send + Sync>;
+
+/// The cluster of one definition. Its users, and those who wait for it to be created, hold references.
+struct Entry {
+    cluster: Arc<OnceCell<Arc<Cluster>>>,
+    /// When a sweep first found it unused.
+    unused_since: Option<Instant>,
+}
+
+/// Why a route's cluster cannot be used. Contains no secrets.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum RouteClusterError {
+    /// Gateways do not authenticate: anyone could have sent the definition.
+    #[error(
+        "clusters defined by routes need authenticated gateways: set gateway_secret or tls.client_ca in the bridge"
+    )]
+    UnknownGateway,
+    /// The definition is invalid.
+    #[error("{0}")]
+    Invalid(String),
+    /// The configuration does not allow this broker.
+    #[error("broker {0} is not allowed: add it to route_clusters.allowed_hosts")]
+    Host(String),
+    /// The limit is reached, and all clusters are in use.
+    #[error("too many clusters defined by routes (route_clusters.max = {max})")]
+    TooMany {
+        /// `route_clusters.max`.
+        max: usize,
+    },
+    /// The bridge's own properties are invalid; the log has the reason.
+    #[error("the bridge cannot use its route_clusters.properties, see its log")]
+    Unusable,
+}
+
+impl Clusters {
+    /// The clusters of `config`.
+    pub(crate) fn new(config: &Config, metrics: Metrics, writes_due: CancellationToken, make: Make) -> Self {
+        let state = State {
+            settings: Arc::new(Settings::of(config)),
+            named: BTreeMap::new(),
+            defined: HashMap::new(),
+            removed: Vec::new(),
+        };
+        let clusters = Self { make, metrics, writes_due, state: Mutex::new(state), added: Notify::new() };
+        for (name, cluster) in &config.clusters {
+            clusters.add(name, cluster, config.write.clusters.contains(name));
+        }
+        clusters
+    }
+
+    /// A cluster of the configuration.
+    pub(crate) fn named(&self, name: &str) -> Option<Arc<Cluster>> {
+        self.state().named.get(name).cloned()
+    }
+
+    /// The cluster of the definition in a header. Concurrent callers create it once.
+    ///
+    /// # Errors
+    /// The definition is invalid or not allowed, or the limit is reached.
+    ///
+    /// # Cancel safety
+    /// A drop leaves creating the cluster to the other callers that wait for it.
+    pub(crate) async fn defined(&self, header: &[u8]) -> Result<Arc<Cluster>, RouteClusterError> {
+        let settings = self.settings();
+        if !settings.knows_gateways {
+            return Err(RouteClusterError::UnknownGateway);
+        }
+        let definition = Definition::parse(header).map_err(RouteClusterError::Invalid)?;
+        settings.check_hosts(&definition)?;
+        let cell = self.cell(&definition)?;
+        let definition = Arc::new(definition);
+        let make = async {
+            let config = settings.cluster(&definition).await?;
+            Ok(Arc::new(self.cluster(ROUTE_CLUSTERS, &config, settings.routes.write)))
+        };
+        let cluster = Arc::clone(cell.get_or_try_init(|| make).await?);
+        let newer = self.settings();
+        if !Arc::ptr_eq(&settings, &newer) {
+            // It was created while the configuration changed.
+            self.update_defined(&definition, &cluster, &newer).await?;
+        }
+        Ok(cluster)
+    }
+
+    /// Takes up a new configuration. Clusters that it adds are not contacted yet.
+    ///
+    /// # Cancel safety
+    /// A drop can leave clusters unable to write, so it must be polled to its end.
+    pub(crate) async fn apply(&self, config: &Config) {
+        let settings = Arc::new(Settings::of(config));
+        let (removed, defined) = {
+            let mut state = self.state();
+            state.settings = Arc::clone(&settings);
+            let removed = state.named.extract_if(.., |name, _| !config.clusters.contains_key(name));
+            let removed: Vec<Arc<Cluster>> = removed.map(|(_, cluster)| cluster).collect();
+            let made =
+                |(bytes, entry): (&Box<[u8]>, &Entry)| Some((bytes.clone(), entry.cluster.get()?.clone()));
+            (removed, state.defined.iter().filter_map(made).collect::<Vec<_>>())
+        };
+        removed.into_iter().for_each(|cluster| self.remove(cluster, &settings));
+        let named = config.clusters.iter().map(async |(name, new)| {
+            let is_writable = config.write.clusters.contains(name);
+            let cluster = match self.named(name) {
+                Some(cluster) => {
+                    self.update(name, &cluster, new, is_writable, &settings).await.then_some(cluster)
+                }
+                None => Some(self.add(name, new, is_writable)),
+            };
+            if let Some(cluster) = cluster {
+                tokio::spawn(async move { cluster.prepare_writes().await });
+            }
+        });
+        let defined = defined.into_iter().map(async |(bytes, cluster)| {
+            let Ok(definition) = Definition::of_bytes(&bytes).map(Arc::new) else { return };
+            if let Err(error) = self.update_defined(&definition, &cluster, &settings).await {
+                tracing::warn!(%error, "a cluster of a route is closed by the new configuration");
+                self.state().defined.remove(&bytes);
+                self.remove(cluster, &settings);
+            }
+        });
+        join(join_all(named), join_all(defined)).await;
+    }
+
+    /// Creates the producers of clusters that can be written to, ahead of their first records.
+    ///
+    /// # Cancel safety
+    /// A drop leaves the rest to the first records.
+    pub(crate) async fn prepare_writes(&self) {
+        let named: Vec<Arc<Cluster>> = self.state().named.values().cloned().collect();
+        join_all(named.iter().map(|cluster| cluster.prepare_writes())).await;
+    }
+
+    /// Closes unused clusters of routes for as long as it is polled.
+    pub(crate) async fn close_unused(self: Arc<Self>) {
+        loop {
+            while self.state().defined.is_empty() {
+                self.added.notified().await;
+            }
+            sleep((self.settings().routes.idle_timeout / SWEEPS).max(MIN_PERIOD)).await;
+            self.sweep(Instant::now()).into_iter().for_each(close);
+        }
+    }
+
+    /// Tells the clients of all clusters to go: see [`Drain::begin`](crate::drain::Drain::begin).
+    pub(crate) fn drain(&self, clients: usize, within: Duration) {
+        for cluster in self.all() {
+            cluster.drain.begin(clients, within);
+        }
+    }
+
+    /// Calls [`Cluster::end_writes`] for all of them.
+    pub(crate) async fn end_writes(&self, by: Instant) {
+        join_all(self.all().iter().map(|cluster| cluster.end_writes(by))).await;
+    }
+
+    fn all(&self) -> Vec<Arc<Cluster>> {
+        let state = self.state();
+        let defined = state.defined.values().filter_map(|entry| entry.cluster.get().cloned());
+        let removed = state.removed.iter().filter_map(Weak::upgrade);
+        state.named.values().cloned().chain(defined).chain(removed).collect()
+    }
+
+    fn add(&self, name: &str, config: &ClusterConfig, is_writable: bool) -> Arc<Cluster> {
+        let cluster = Arc::new(self.cluster(name, config, is_writable));
+        self.state().named.insert(name.to_owned(), Arc::clone(&cluster));
+        cluster
+    }
+
+    fn cluster(&self, name: &str, config: &ClusterConfig, is_writable: bool) -> Cluster {
+        Cluster::new(self.parts(name, config, is_writable, &self.settings()), self.metrics.cluster(name))
+    }
+
+    fn parts(&self, name: &str, config: &ClusterConfig, is_writable: bool, settings: &Settings) -> Parts {
+        let due = self.writes_due.clone();
+        let writes = is_writable.then(|| Writes { max_records: settings.max_records, due });
+        Parts::new((self.make)(name, config, is_writable), config.version(), settings.reads, writes)
+    }
+
+    /// Replaces what differs in the new configuration of a cluster. Returns whether that is its backend.
+    async fn update(
+        &self,
+        name: &str,
+        cluster: &Cluster,
+        new: &ClusterConfig,
+        is_writable: bool,
+        settings: &Settings,
+    ) -> bool {
+        if cluster.is_of(new.version(), is_writable) {
+            cluster.set_bounds(settings.reads, settings.max_records);
+            return false;
+        }
+        let parts = self.parts(name, new, is_writable, settings);
+        cluster.replace(parts, Instant::now() + REPLACE_TIMEOUT).await;
+        tracing::info!(cluster = name, "cluster reconfigured");
+        true
+    }
+
+    /// The same for a cluster of a route.
+    ///
+    /// # Errors
+    /// It is not allowed any more.
+    async fn update_defined(
+        &self,
+        definition: &Arc<Definition>,
+        cluster: &Cluster,
+        settings: &Settings,
+    ) -> Result<(), RouteClusterError> {
+        if !settings.knows_gateways {
+            return Err(RouteClusterError::UnknownGateway);
+        }
+        settings.check_hosts(definition)?;
+        let new = settings.cluster(definition).await?;
+        self.update(ROUTE_CLUSTERS, cluster, &new, settings.routes.write, settings).await;
+        Ok(())
+    }
+
+    /// Ends the sessions of a cluster that is not configured any more. Accepted records are still delivered.
+    fn remove(&self, cluster: Arc<Cluster>, settings: &Settings) {
+        let timeout = settings.drain_timeout;
+        cluster.drain.begin(cluster.metrics.open_sessions(), timeout * 3 / 10);
+        let mut state = self.state();
+        state.removed.retain(|cluster| cluster.strong_count() > 0);
+        state.removed.push(Arc::downgrade(&cluster));
+        tokio::spawn(async move {
+            sleep(timeout).await;
+            cluster.end_writes(Instant::now() + CLOSE_TIMEOUT).await;
+        });
+    }
+
+    /// The cell for the cluster of a definition. At the limit, the longest unused cluster is closed for it.
+    fn cell(&self, definition: &Definition) -> Result<Arc<OnceCell<Arc<Cluster>>>, RouteClusterError> {
+        let mut state = self.state();
+        let max = state.settings.routes.max;
+        let clusters = &mut state.defined;
+        if let Some(entry) = clusters.get_mut(&definition.bytes) {
+            entry.unused_since = None;
+            return Ok(Arc::clone(&entry.cluster));
+        }
+        if clusters.len() >= max {
+            let now = Instant::now();
+            let unused = clusters.iter().filter(|(_, entry)| !entry.is_used());
+            let oldest = unused.min_by_key(|(_, entry)| entry.unused_since.unwrap_or(now));
+            let oldest = oldest.map(|(bytes, _)| bytes.clone());
+            let oldest = oldest.ok_or(RouteClusterError::TooMany { max })?;
+            clusters.remove(&oldest).into_iter().for_each(close);
+        }
+        let cluster = Arc::default();
+        let entry = Entry { cluster: Arc::clone(&cluster), unused_since: None };
+        clusters.insert(definition.bytes.clone(), entry);
+        self.added.notify_one();
+        Ok(cluster)
+    }
+
+    /// Removes clusters of routes that were unused for longer than `idle_timeout`.
+    fn sweep(&self, now: Instant) -> Vec<Entry> {
+        let mut state = self.state();
+        let idle_timeout = state.settings.routes.idle_timeout;
+        let over = state.defined.extract_if(|_, entry| {
+            if entry.is_used() {
+                entry.unused_since = None;
+                return false;
+            }
+            now.saturating_duration_since(*entry.unused_since.get_or_insert(now)) >= idle_timeout
+        });
+        over.map(|(_, entry)| entry).collect()
+    }
+
+    fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.state().settings)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No code under the lock can panic and leave it inconsistent.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    /// Whether a session or request uses the cluster, or a record is queued or in flight. An unused cluster stays
+    /// unused while the lock is held.
+    fn is_used(&self) -> bool {
+        if Arc::strong_count(&self.cluster) > 1 {
+            return true;
+        }
+        // A caller takes its reference to the cluster before it drops the one to the cell. The fence makes the former
+        // visible to the check below.
+        fence(Ordering::Acquire);
+        let is_used = |cluster: &Arc<Cluster>| Arc::strong_count(cluster) > 1 || cluster.has_queued_records();
+        self.cluster.get().is_some_and(is_used)
+    }
+}
+
+/// Closes the cluster's producer, which blocks, and its connections.
+fn close(entry: Entry) {
+    if let Some(cluster) = entry.cluster.get().cloned() {
+        tokio::spawn(async move { cluster.end_writes(Instant::now() + CLOSE_TIMEOUT).await });
+    }
+}
+
+/// Sweeps per `idle_timeout`.
+const SWEEPS: u32 = 10;
+const MIN_PERIOD: Duration = Duration::from_millis(10);
+/// Short: an unused cluster has no records left to deliver.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long writes wait until an earlier producer has delivered its records.
+const REPLACE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,0 +1,39 @@
+//! What the endpoint reads from the configuration for each request. A new configuration replaces it.
+
+use std::time::Duration;
+
+use crate::config::{Config, Secret};
+use crate::session;
+
+/// A session keeps the settings that it was opened with.
+pub(crate) struct Settings {
+    /// Any of them authenticates a gateway. Empty: none is needed.
+    pub(super) secrets: Vec<Secret>,
+    /// Gateways authenticate, with a secret or a client certificate.
+    pub(super) authenticated: bool,
+    pub(super) limits: session::Limits,
+    /// Limits on messages of WebSocket clients.
+    pub(super) messages: sluicegate_ws_session::Limits,
+    /// `session.drain_timeout_ms`.
+    pub(crate) drain_timeout: Duration,
+}
+
+impl Settings {
+    pub(crate) fn of(config: &Config) -> Self {
+        let limits = session::Limits {
+            max_request_bytes: config.limits.max_request_bytes,
+            max_commands: config.limits.max_commands_per_session,
+            answer_bytes: config.limits.session_answer_bytes,
+            ping_interval: config.session.ping_interval,
+            close_timeout: config.session.close_timeout,
+            drain_grace: config.session.drain_timeout / 2,
+        };
+        Self {
+            secrets: config.gateway_secret.iter().chain(&config.second_gateway_secret).cloned().collect(),
+            authenticated: config.knows_gateways(),
+            limits,
+            messages: sluicegate_ws_session::Limits { max_message_bytes: config.limits.max_request_bytes },
+            drain_timeout: config.session.drain_timeout,
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! A new configuration for a bridge that runs: what it changes, and whom it disturbs.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::process::Stdio;
+use std::time::Duration;
+
+use sluicegate_bridge::Bridge;
+use sluicegate_bridge::config::Config;
+use sluicegate_protocol::metadata::{CLUSTER, GATEWAY_SECRET};
+use sluicegate_protocol::pub_sub_resp::Resp;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::net::TcpStream;
+use tokio::process::{Child, ChildStderr, Command};
+
+use crate::http::{produce, send};
+use crate::support::{Endpoint, Gateway, Stream, admin, close, ping};
+
+const FIRST: &str = "0123456789abcdef";
+const SECOND: &str = "fedcba9876543210";
+
+fn config(text: &str) -> Config {
+    let text = format!("listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n{text}");
+    Config::load(&text, std::iter::empty()).expect("a configuration")
+}
+
+async fn start(text: &str) -> Bridge {
+    Bridge::start(config(text)).await.expect("free ports")
+}
+
+/// `[clusters.NAME]` of each name, at a port that refuses connections.
+fn clusters(names: &[&str]) -> String {
+    names.iter().map(|name| format!("[clusters.{name}]\nbootstrap.servers = \"127.0.0.1:1\"\n")).collect()
+}
+
+async fn is_open(session: &mut Stream) -> bool {
+    session.ask(1, ping("here")).await;
+    matches!(session.next().await.and_then(|answer| answer.resp), Some(Resp::PongResp(_)))
+}
+
+async fn secret_is_valid(gateway: &Gateway, secret: &str) -> bool {
+    gateway.open(Endpoint::Connect, &[(GATEWAY_SECRET, secret)]).await.is_ok()
+}
+
+#[tokio::test]
+async fn secret_is_rotated_without_ending_a_session() {
+    let with = |keys: &str| format!("{keys}\n{}", clusters(&["default"]));
+    let bridge = start(&with(&format!("gateway_secret = {FIRST:?}"))).await;
+    let gateway = Gateway::connect(&bridge).await;
+    let mut session = gateway.open(Endpoint::Connect, &[(GATEWAY_SECRET, FIRST)]).await.unwrap();
+    assert!(!secret_is_valid(&gateway, SECOND).await);
+
+    bridge
+        .reload(Ok(config(&with(&format!("gateway_secret = {FIRST:?}\nsecond_gateway_secret = {SECOND:?}")))))
+        .await;
+    assert!(secret_is_valid(&gateway, FIRST).await && secret_is_valid(&gateway, SECOND).await);
+
+    bridge.reload(Ok(config(&with(&format!("gateway_secret = {SECOND:?}"))))).await;
+    assert!(!secret_is_valid(&gateway, FIRST).await && secret_is_valid(&gateway, SECOND).await);
+    assert!(is_open(&mut session).await);
+}
+
+#[tokio::test]
+async fn only_sessions_of_a_removed_cluster_end() {
+    let bridge = start(&clusters(&["default", "orders"])).await;
+    let gateway = Gateway::connect(&bridge).await;
+    let mut kept = gateway.open(Endpoint::Connect, &[]).await.unwrap();
+    let mut concerned = gateway.open(Endpoint::Connect, &[(CLUSTER, "orders")]).await.unwrap();
+
+    bridge.reload(Ok(config(&clusters(&["default", "payments"])))).await;
+    assert_eq!(concerned.next().await, Some(close(1001, "going away")));
+    assert!(is_open(&mut kept).await);
+    assert!(gateway.open(Endpoint::Connect, &[(CLUSTER, "payments")]).await.is_ok());
+    let refused = gateway.open(Endpoint::Connect, &[(CLUSTER, "orders")]).await.err().unwrap();
+    assert!(refused.text.contains("unknown cluster orders"), "{}", refused.text);
+}
+
+#[tokio::test]
+async fn right_to_write_is_given_and_withdrawn() {
+    let read_only = clusters(&["default"]);
+    let writable = format!("[write]\nclusters = [\"default\"]\n{read_only}");
+    let bridge = start(&read_only).await;
+    let gateway = Gateway::connect(&bridge).await;
+    // Kafka is down: 503 shows that the bridge tried to write.
+    for (text, status) in [(&read_only, 403), (&writable, 503), (&read_only, 403)] {
+        bridge.reload(Ok(config(text))).await;
+        let response = send(&gateway, produce()).await;
+        assert_eq!(response.status, status, "{:?}", response.body);
+    }
+}
+
+#[tokio::test]
+async fn limits_change_for_new_sessions() {
+    let with = |max: u8| format!("[limits]\nmax_sessions = {max}\n{}", clusters(&["default"]));
+    let bridge = start(&with(1)).await;
+    let gateway = Gateway::connect(&bridge).await;
+    let open = async || gateway.open(Endpoint::Connect, &[]).await;
+    let mut first = open().await.unwrap();
+    assert!(open().await.is_err());
+    bridge.reload(Ok(config(&with(2)))).await;
+    let second = open().await.unwrap();
+    let refused = open().await.err().unwrap();
+    assert!(refused.text.contains("limits.max_sessions = 2"), "{}", refused.text);
+    bridge.reload(Ok(config(&with(1)))).await;
+    drop(second);
+    assert!(is_open(&mut first).await);
+    assert!(open().await.is_err());
+}
+
+#[tokio::test]
+async fn invalid_configuration_changes_nothing_and_is_counted() {
+    let bridge = start(&clusters(&["default"])).await;
+    let gateway = Gateway::connect(&bridge).await;
+    let mut session = gateway.open(Endpoint::Connect, &[]).await.unwrap();
+    let rejected = async || {
+        let (_, metrics) = admin(&bridge, "/metrics").await;
+        metrics.contains("\nsluicegate_config_rejected 1\n")
+    };
+    bridge.reload(Config::load("clusters = 1\nlisten = 2\n", std::iter::empty())).await;
+    assert!(is_open(&mut session).await);
+    assert!(gateway.open(Endpoint::Connect, &[]).await.is_ok());
+    assert!(rejected().await);
+    bridge.reload(Ok(config(&clusters(&["default"])))).await;
+    assert!(!rejected().await);
+}
+
+/// The program, with a configuration in a folder that is laid out like a Kubernetes volume.
+struct Program {
+    volume: TempDir,
+    child: Child,
+    log: Lines<BufReader<ChildStderr>>,
+    address: String,
+}
+
+impl Program {
+    async fn start(files: &[(&str, &str)]) -> Self {
+        let volume = TempDir::new().unwrap();
+        for (name, _) in files {
+            symlink(format!("..data/{name}"), volume.path().join(name)).unwrap();
+        }
+        swap(&volume, "first", files);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sluicegate-bridge"));
+        command.arg("--config").arg(volume.path().join("bridge.toml")).env("RUST_LOG", "info");
+        command.kill_on_drop(true).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let line = lines.next_line().await.unwrap().expect("a line");
+        let address = line.strip_prefix("listening grpc=").unwrap().split(' ').next().unwrap().to_owned();
+        let log = BufReader::new(child.stderr.take().unwrap()).lines();
+        Self { volume, child, log, address }
+    }
+
+    /// Waits for the next line of the log with this text.
+    async fn logs(&mut self, text: &str) -> String {
+        let line = async {
+            while let Some(line) = self.log.next_line().await.unwrap() {
+                if line.contains(text) {
+                    return line;
+                }
+            }
+            panic!("the log ended before a line with {text:?}");
+        };
+        tokio::time::timeout(Duration::from_secs(30), line).await.unwrap_or_else(|_| panic!("no {text:?}"))
+    }
+
+    async fn gateway(&self) -> Gateway {
+        Gateway::over(TcpStream::connect(&self.address).await.unwrap()).await
+    }
+}
+
+/// Replaces the volume's files at once, as the kubelet does: `..data` is a link to a new folder.
+fn swap(volume: &TempDir, version: &str, files: &[(&str, &str)]) {
+    let folder = volume.path().join(version);
+    fs::create_dir(&folder).unwrap();
+    for (name, text) in files {
+        // The configuration names files of its own volume.
+        fs::write(folder.join(name), text.replace("VOLUME", volume.path().to_str().unwrap())).unwrap();
+    }
+    symlink(version, volume.path().join("..next")).unwrap();
+    fs::rename(volume.path().join("..next"), volume.path().join("..data")).unwrap();
+}
+
+#[tokio::test]
+async fn files_are_taken_up_when_a_volume_is_swapped() {
+    let text = format!("gateway_secret = {{ file = \"VOLUME/secret\" }}\n{}", clusters(&["default"]));
+    let text = format!("listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n{text}");
+    let mut program = Program::start(&[("bridge.toml", &text), ("secret", FIRST)]).await;
+    let gateway = program.gateway().await;
+    assert!(secret_is_valid(&gateway, FIRST).await);
+
+    swap(&program.volume, "second", &[("bridge.toml", &text), ("secret", SECOND)]);
+    program.logs("configuration reloaded").await;
+    assert!(secret_is_valid(&gateway, SECOND).await && !secret_is_valid(&gateway, FIRST).await);
+
+    swap(&program.volume, "third", &[("bridge.toml", &text), ("secret", "short")]);
+    let line = program.logs("new configuration rejected").await;
+    assert!(line.contains("gateway_secret: has 5 characters, expected at least 16"), "{line}");
+    assert!(secret_is_valid(&gateway, SECOND).await);
+
+    let more = text.replacen("listen = \"127.0.0.1:0\"", "listen = \"127.0.0.1:1\"", 1);
+    swap(&program.volume, "fourth", &[("bridge.toml", &more), ("secret", FIRST)]);
+    let line = program.logs("except keys that need a restart").await;
+    assert!(line.contains("keys=\"listen\""), "{line}");
+    assert!(secret_is_valid(&gateway, FIRST).await);
+}
+
+#[tokio::test]
+async fn hangup_reloads_an_unchanged_file() {
+    let text =
+        format!("listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n{}", clusters(&["default"]));
+    let mut program = Program::start(&[("bridge.toml", &text)]).await;
+    let mut session = program.gateway().await.open(Endpoint::Connect, &[]).await.unwrap();
+    let id = program.child.id().unwrap().to_string();
+    assert!(Command::new("kill").args(["-s", "HUP", &id]).status().await.unwrap().success());
+    program.logs("configuration reloaded").await;
+    assert!(is_open(&mut session).await);
+}
