@@ -1,5 +1,6 @@
 //! The bridge, as a process.
 
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use crate::port::Port;
 use crate::process::Process;
-use crate::{Error, http, tools};
+use crate::{Error, http, tools, waiting};
 
 /// A running bridge.
 pub struct Bridge {
@@ -46,6 +47,34 @@ impl Bridge {
             self.process = self.launch.run(&self.grpc, &self.admin).await?;
         }
         Ok(())
+    }
+
+    /// Changes the text of the configuration file, and waits until the bridge has taken it up.
+    ///
+    /// # Errors
+    /// The file cannot be changed, or the bridge does not answer or rejects the configuration within 30 seconds.
+    ///
+    /// # Cancel safety
+    /// The configuration may be taken up later.
+    pub async fn reconfigure(&mut self, change: impl FnOnce(String) -> String) -> Result<(), Error> {
+        const COUNT: &str = "sluicegate_config_reloads_total";
+        let failed = |problem: String| Error::Configuration(problem);
+        let before = self.count(COUNT, "").await.map_err(failed)?;
+        let text = fs::read_to_string(&self.launch.config).map_err(Error::io("read the configuration"))?;
+        fs::write(&self.launch.config, change(text)).map_err(Error::io("write the configuration"))?;
+        self.process.hang_up();
+        waiting::until("the bridge takes up its configuration", Duration::from_secs(30), async || match self
+            .count(COUNT, "")
+            .await?
+        {
+            count if count > before => Ok(()),
+            _ => Err("not yet".to_owned()),
+        })
+        .await;
+        match self.count("sluicegate_config_rejected", "").await.map_err(failed)? {
+            0.0 => Ok(()),
+            _ => Err(failed(self.process.log_tail())),
+        }
     }
 
     /// The address for gateways.

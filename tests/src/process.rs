@@ -69,6 +69,11 @@ impl Process {
         self.signal(Signal::TERM);
     }
 
+    /// SIGHUP: asks it to read its configuration again.
+    pub fn hang_up(&mut self) {
+        self.signal(Signal::HUP);
+    }
+
     /// SIGSTOP: the process keeps its connections and does nothing. Waits until it has stopped.
     pub fn freeze(&mut self) {
         self.signal(Signal::STOP);

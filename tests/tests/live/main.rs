@@ -15,3 +15,4 @@ mod delivery;
 mod fairness;
 mod filters;
 mod json;
+mod reload;

@@ -21,6 +21,7 @@ mod faults;
 mod identities;
 mod readable;
 mod reauthentication;
+mod reload;
 mod removed;
 mod secrets;
 mod writable;
