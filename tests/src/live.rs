@@ -7,11 +7,17 @@
 //! 4. `subscriber`: what a client does, over a `connection` of its kind
 //! 5. [`check`]: starts all of them, and compares what each has received with the logs
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "test code: a failure is a panic")]
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "test code: a failure is a panic"
+)]
 
 mod chaos;
 mod connection;
 mod position;
+pub mod rolling;
 mod subscriber;
 pub mod writers;
 

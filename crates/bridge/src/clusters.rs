@@ -145,9 +145,11 @@ impl Clusters {
             state.settings = Arc::clone(&settings);
             let removed = state.named.extract_if(.., |name, _| !config.clusters.contains_key(name));
             let removed: Vec<Arc<Cluster>> = removed.map(|(_, cluster)| cluster).collect();
-            let made =
-                |(bytes, entry): (&Box<[u8]>, &Entry)| Some((bytes.clone(), entry.cluster.get()?.clone()));
-            (removed, state.defined.iter().filter_map(made).collect::<Vec<_>>())
+            let mut defined: Vec<(Box<[u8]>, Arc<Cluster>)> = Vec::new();
+            for (bytes, entry) in &state.defined {
+                defined.extend(entry.cluster.get().map(|cluster| (bytes.clone(), Arc::clone(cluster))));
+            }
+            (removed, defined)
         };
         removed.into_iter().for_each(|cluster| self.remove(cluster, &settings));
         let named = config.clusters.iter().map(async |(name, new)| {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sluicegate_protocol::KafkaMessage;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::connection::{Connection, Wish};
 use super::position::Position;
@@ -46,12 +46,19 @@ pub(super) struct Report {
     pub(super) number: usize,
     pub(super) kind: Kind,
     pub(super) connections: usize,
+    /// When each connection was lost, and when the next one was there.
+    pub(super) lost: Vec<(Instant, Option<Instant>)>,
     /// The offsets of the records of each partition.
     pub(super) records: BTreeMap<i32, Vec<i64>>,
 }
 
 impl Kind {
     const ALL: [Self; 6] = [Self::Fast, Self::Slow, Self::Stuck, Self::Credit, Self::Filtered, Self::Fickle];
+
+    /// Whether it keeps its connection, and takes what comes at once.
+    pub(super) fn stays(self) -> bool {
+        matches!(self, Self::Fast | Self::Credit | Self::Filtered)
+    }
 
     pub(super) fn wants(self, message: &KafkaMessage) -> bool {
         self != Self::Filtered || message.key == Some(wanted_key())
@@ -80,33 +87,43 @@ impl Subscriber {
 
     /// Runs until all its partitions are at `ends`, once those are known.
     pub(super) async fn run(mut self, mut ends: watch::Receiver<Option<BTreeMap<i32, i64>>>) -> Report {
-        let (mut position, mut connections) = (Position::default(), 0_usize);
+        let (mut position, mut connections, mut lost) = (Position::default(), 0_usize, Vec::new());
         while !is_done(&position, &ends) {
             if connections > 0 {
                 sleep(Duration::from_millis(50 + self.random.next() % 450)).await;
             }
             connections = connections.saturating_add(1);
             // It is lost when it fails, whatever the reason: a connection of these clients never ends for a good one.
-            let _ = self.connect(&mut position, &mut ends).await;
+            let opened = self.connect(&mut position, &mut ends).await;
+            if let (Some(opened), Some((_, back @ None))) = (opened, lost.last_mut()) {
+                *back = Some(opened);
+            }
+            if opened.is_some() {
+                lost.push((Instant::now(), None));
+            }
         }
-        Report { number: self.number, kind: self.kind, connections, records: position.records }
+        Report { number: self.number, kind: self.kind, connections, lost, records: position.records }
     }
 
-    /// One connection, until it is lost or all is read.
+    /// One connection, until it is lost or all is read. Gives when it was there, if it was.
     async fn connect(
         &mut self,
         position: &mut Position,
         ends: &mut watch::Receiver<Option<BTreeMap<i32, i64>>>,
-    ) -> Option<()> {
+    ) -> Option<Instant> {
         // So that clients of each kind have connections of each kind.
         let number = self.number / Kind::ALL.len();
         let open = Connection::open(number, self.gateway, &self.wish, position);
         let mut connection = timeout(WITHIN, open).await.ok().flatten()?;
+        let opened = Instant::now();
         // One message of a stream of events is one record, and not a batch.
         let share = if matches!(connection, Connection::Events(_)) { 10 } else { 1 };
         while !is_done(position, ends) {
             let told = tokio::select! {
-                told = connection.told() => told?,
+                told = connection.told() => match told {
+                    Some(told) => told,
+                    None => break,
+                },
                 // What is at its end may be all now.
                 _ = ends.changed() => continue,
             };
@@ -118,11 +135,11 @@ impl Subscriber {
                 Kind::Stuck if self.random.below(200 * share) == 0 => {
                     sleep(Duration::from_millis(5_000 + self.random.next() % 10_000)).await;
                 }
-                Kind::Fickle if self.random.below(100 * share) == 0 => return None,
+                Kind::Fickle if self.random.below(100 * share) == 0 => break,
                 Kind::Fast | Kind::Slow | Kind::Stuck | Kind::Credit | Kind::Filtered | Kind::Fickle => {}
             }
         }
-        Some(())
+        Some(opened)
     }
 }
 

@@ -16,3 +16,4 @@ mod fairness;
 mod filters;
 mod json;
 mod reload;
+mod rolling;
