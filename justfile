@@ -114,6 +114,10 @@ fuzz seconds="60":
     mkdir -p crates/records/fuzz/corpus
     cd crates/records && cargo +nightly fuzz run encode fuzz/corpus tests/fixtures -- -max_total_time={{seconds}}
 
+# lint the Helm chart, render it, validate the objects by Kubernetes' schemas, and compare with the committed renderings, or --update them
+chart *args:
+    @target/tools/venv/bin/python tests/kubernetes/chart.py "$@"
+
 # generate the protobuf code from proto/, and the reference pages from the code
 gen: _packages
     SLUICEGATE_GEN=1 cargo test -p sluicegate-protocol --test generated
