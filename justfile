@@ -118,6 +118,10 @@ fuzz seconds="60":
 chart *args:
     @target/tools/venv/bin/python tests/kubernetes/chart.py "$@"
 
+# install the Helm chart and the examples into a real kube-apiserver, which takes minutes to build
+chart-install:
+    @target/tools/venv/bin/python tests/kubernetes/install.py
+
 # generate the protobuf code from proto/, and the reference pages from the code
 gen: _packages
     SLUICEGATE_GEN=1 cargo test -p sluicegate-protocol --test generated
