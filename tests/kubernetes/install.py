@@ -23,6 +23,7 @@ def main():
         version = server.request("GET", "/version", None)[1]["gitVersion"]
         print(f"Kubernetes {version}")
         refuses_unknown_fields(server)
+        warns_of_root(server)
         for file in sorted(CRDS.glob("*.yaml")):
             create_crds(server, file)
         for values in sorted((CHART / "ci").glob("*.yaml")):
@@ -38,6 +39,15 @@ def refuses_unknown_fields(server):
     said = server.apply(wrong, "default")
     if "dta" not in said:
         sys.exit(f"an unknown field was accepted: {said!r}")
+
+
+def warns_of_root(server):
+    """So that the silence about the chart's pods means something."""
+    create_namespace(server, "root")
+    root = ["--set", "podSecurityContext.runAsNonRoot=false"]
+    done = run_helm(server, "install", "root", CHART, "--namespace", "root", "--values", CHART / "ci/minimal.yaml", *root)
+    if "would violate PodSecurity" not in done.stderr:
+        sys.exit(f"pods that can be root caused no warning: {done.stderr!r}")
 
 
 def create_crds(server, file):
@@ -68,9 +78,7 @@ def served(server, crd):
 def install(server, values):
     """Installs a release in a namespace of its own, upgrades it, and removes it."""
     name = values.stem
-    restricted = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ["enforce", "warn"]}
-    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": restricted}}
-    succeed(namespace, server.apply(namespace, None))
+    create_namespace(server, name)
     chart = [CHART, "--namespace", name, "--values", values]
     helm(server, "install", "sluicegate", *chart)
     helm(server, "upgrade", "sluicegate", *chart, "--set", "drain.delaySeconds=15,config.read.wait_ms=200")
@@ -90,14 +98,24 @@ def install(server, values):
         sys.exit(f"{name}: left after the removal: {json.dumps(left)}")
 
 
+def create_namespace(server, name):
+    restricted = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ["enforce", "warn"]}
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": restricted}}
+    succeed(namespace, server.apply(namespace, None))
+
+
 def helm(server, *arguments):
-    command = [HELM, *arguments, "--kubeconfig", server.kubeconfig()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = run_helm(server, *arguments)
     # The API server's warnings, for example about Pod Security, are on standard error.
     said = [line for line in done.stderr.splitlines() if "group-readable" not in line and "world-readable" not in line]
     if done.returncode != 0 or said:
         sys.exit(f"helm {' '.join(map(str, arguments))}:\n{done.stdout}{done.stderr}")
     return done.stdout
+
+
+def run_helm(server, *arguments):
+    command = [HELM, *arguments, "--kubeconfig", server.kubeconfig()]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 
 def apply_all(server, file):
