@@ -122,6 +122,10 @@ chart *args:
 chart-install:
     @target/tools/venv/bin/python tests/kubernetes/install.py
 
+# run the example for Envoy Gateway on the real one, which takes minutes to build
+envoy-gateway: _demo-programs
+    @target/tools/venv/bin/python tests/kubernetes/envoy_gateway.py
+
 # generate the protobuf code from proto/, and the reference pages from the code
 gen: _packages
     SLUICEGATE_GEN=1 cargo test -p sluicegate-protocol --test generated
