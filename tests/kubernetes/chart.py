@@ -5,8 +5,10 @@ With --update, writes the renderings to deploy/helm/renderings. Without it, they
 
 import argparse
 import hashlib
+import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import kubernetes_validate
@@ -15,6 +17,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "deploy/helm/sluicegate"
 RENDERINGS = ROOT / "deploy/helm/renderings"
+GUIDE = ROOT / "docs/how-to/kubernetes.md"
 HELM = ROOT / "target/tools/bin/helm"
 # The oldest supported one, and the newest with schemas.
 KUBERNETES = ["1.30", "1.37"]
@@ -58,13 +61,15 @@ def main():
             committed.write_text(rendering)
         elif not committed.exists() or committed.read_text() != rendering:
             stale.append(committed.relative_to(ROOT))
+    documented = renders_documented_values()
     for settings, reason in REFUSED:
         refuses(settings, reason)
     if stale:
         sys.exit(f"{', '.join(map(str, stale))}: not what the chart renders; `./dev chart --update` writes them")
     print(
         f"{len(files)} value files: lint passed; {objects} objects are valid in Kubernetes {' and '.join(KUBERNETES)}; "
-        f"renderings {'written' if update else 'as committed'}; {len(REFUSED)} wrong settings refused"
+        f"renderings {'written' if update else 'as committed'}; {len(REFUSED)} wrong settings refused; "
+        f"{documented} documented values render"
     )
 
 
@@ -92,6 +97,21 @@ def validate(rendering, values):
                 place = ".".join(map(str, error.path))
                 sys.exit(f"{values.name}: {one['kind']}, Kubernetes {version}: {place}: {error.message}")
     return len(objects)
+
+
+def renders_documented_values():
+    """Each YAML block of the how-to guide is a part of a values file, but for those of other programs."""
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", GUIDE.read_text(), re.DOTALL | re.MULTILINE)
+    values = [block for block in blocks if not block.startswith("rules:")]
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        for block in values:
+            file.seek(0)
+            file.truncate()
+            file.write(block)
+            file.flush()
+            files = ["--values", CHART / "ci/minimal.yaml", "--values", file.name]
+            validate(helm("template", "sluicegate", CHART, *files, *VERSION), GUIDE)
+    return len(values)
 
 
 def refuses(settings, reason):

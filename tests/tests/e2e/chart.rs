@@ -1,5 +1,5 @@
 //! The committed renderings of the Helm chart, without Helm: they are of the chart's files, and the bridge accepts their
-//! configurations. `./dev chart` renders them, and validates the objects.
+//! configurations. `./dev chart` renders them, and validates the objects. The examples beside the chart agree with each other.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -78,6 +78,23 @@ fn chart_installs_this_version() {
         pods["containers"][0]["image"],
         concat!("ghcr.io/sluicegate/bridge:", env!("CARGO_PKG_VERSION"))
     );
+}
+
+/// `./dev envoy-gateway` runs it in one of them.
+#[test]
+fn examples_configure_the_filter_alike() {
+    let objects = |file: &str| -> Vec<Value> {
+        serde_saphyr::from_multiple(&fs::read_to_string(tools::workspace().join(file)).unwrap()).unwrap()
+    };
+    let envoy_gateway = objects("deploy/envoy-gateway/sluicegate.yaml");
+    let istio = objects("deploy/istio/sluicegate.yaml");
+    let policy = &kind(&envoy_gateway, "EnvoyExtensionPolicy")["spec"]["wasm"][0];
+    let plugin = &kind(&istio, "WasmPlugin")["spec"];
+    assert!(policy["config"]["routes"].is_array());
+    assert_eq!(policy["config"], plugin["pluginConfig"]);
+    let image = concat!("ghcr.io/sluicegate/filter:", env!("CARGO_PKG_VERSION"));
+    assert_eq!(policy["code"]["image"]["url"], image);
+    assert_eq!(plugin["url"], format!("oci://{image}"));
 }
 
 #[test]
