@@ -116,15 +116,15 @@ fuzz seconds="60":
 
 # lint the Helm chart, render it, validate the objects by Kubernetes' schemas, and compare with the committed renderings, or --update them
 chart *args:
-    @target/tools/venv/bin/python tests/kubernetes/chart.py "$@"
+    @target/tools/venv/bin/python -B tests/kubernetes/chart.py "$@"
 
 # install the Helm chart and the examples into a real kube-apiserver, which takes minutes to build
 chart-install:
-    @target/tools/venv/bin/python tests/kubernetes/install.py
+    @target/tools/venv/bin/python -B tests/kubernetes/install.py
 
 # run the example for Envoy Gateway on the real one, which takes minutes to build
 envoy-gateway: _demo-programs
-    @target/tools/venv/bin/python tests/kubernetes/envoy_gateway.py
+    @target/tools/venv/bin/python -B tests/kubernetes/envoy_gateway.py
 
 # generate the protobuf code from proto/, and the reference pages from the code
 gen: _packages
