@@ -14,10 +14,11 @@ _default:
 
 # start everything on this machine and try it: see `./dev demo --help`
 demo *args: _demo-programs
-    @cd {{ quote(invocation_directory()) }} && exec {{ quote(justfile_directory() / "target/debug/demo") }} "$@"
+    @cd {{ quote(invocation_directory()) }} && LD_LIBRARY_PATH={{ quote(justfile_directory() / "target/tools/librdkafka") }} exec {{ quote(justfile_directory() / "target/demo/demo") }} "$@"
 
+# With the librdkafka that `./dev` has fetched: from source it takes as long as all the rest.
 _demo-programs: wasm web
-    cargo build -p sluicegate-tests -p sluicegate-bridge -p sluicegate-cli --bins
+    PKG_CONFIG={{ quote(justfile_directory() / "target/tools/librdkafka/pkg-config") }} cargo build --profile demo --no-default-features --features sluicegate-bridge/shared-librdkafka,sluicegate-tests/shared-librdkafka -p sluicegate-tests -p sluicegate-bridge -p sluicegate-cli --bin demo --bin sluicegate-bridge --bin sluicegate
 
 # everything: units, the client for browsers, the session logic on wasm32, the filter, end to end on a real Envoy and a real Kafka
 test: wasm sdk-guest web _browser

@@ -21,10 +21,10 @@ impl Project {
     fn new() -> Self {
         let folder = Folder::new("dev-test").unwrap();
         let project = Self { folder };
-        for name in ["dev", "justfile"] {
+        for name in ["dev", "justfile", "Cargo.lock"] {
             fs::copy(tools::workspace().join(name), project.path(name)).unwrap();
         }
-        for name in ["target/debug", "target/tools/bin", "tests/src/bin/demo", "stubs", "elsewhere"] {
+        for name in ["target/demo", "target/tools/bin", "tests/src/bin/demo", "stubs", "elsewhere"] {
             fs::create_dir_all(project.path(name)).unwrap();
         }
         for folder in ["target/tools", "target/tools/bin"] {
@@ -105,7 +105,7 @@ async fn signal_leaves_no_process() {
 async fn demo_runs_in_the_callers_folder() {
     for args in [["demo", "--config", "own.toml"].as_slice(), &["-v", "demo", "--config", "own.toml"]] {
         let project = Project::new();
-        project.program("target/debug/demo", "echo in $(pwd) with $*");
+        project.program("target/demo/demo", "echo in $(pwd) with $*");
         let mut dev = project.run(args);
         assert!(dev.wait(STEP).await.unwrap().success(), "{}", dev.log_tail());
         let want = format!("in {} with --config own.toml", project.path("elsewhere").display());
@@ -122,7 +122,7 @@ async fn wrong_arguments_and_help_build_nothing() {
         let project = Project::new();
         project.program("stubs/cargo", "echo built");
         project.folder.write("tests/src/bin/demo/args.rs", "").unwrap();
-        fs::copy(env!("CARGO_BIN_EXE_demo"), project.path("target/debug/demo")).unwrap();
+        fs::copy(env!("CARGO_BIN_EXE_demo"), project.path("target/demo/demo")).unwrap();
         let mut dev = project.run(args);
         assert_eq!(dev.wait(STEP).await.unwrap().code(), Some(status), "{}", dev.log_tail());
         let log = fs::read_to_string(dev.log()).unwrap();

@@ -45,10 +45,11 @@ async fn documented_commands_work_as_they_are_shown() {
     let folder = Folder::new("documents").unwrap();
     let (demo, gateway) = ready(&folder, &[]).await;
     let (demos, gateway) = ("127.0.0.1:8080", gateway.to_string());
+    let cli = tools::cli().unwrap().display().to_string();
     let mut run = 0;
     let is_run = |block: &&Block| block.skipped.is_none() && RUN.contains(&block.language.as_str());
     for block in blocks().iter().filter(is_run) {
-        let text = block.text.replace(demos, &gateway);
+        let text = block.text.replace(demos, &gateway).replace("target/demo/sluicegate", &cli);
         let mut shell = Command::new("bash");
         let script = folder.write(&format!("{run}.mjs"), &text).unwrap();
         let script = script.display();
