@@ -81,12 +81,12 @@ e2e *args: wasm web _browser
 # read end to end from Kafka 3.9, in one profile
 older-kafka: wasm
     cargo build --workspace --bins
-    SLUICEGATE_KAFKA_VERSION=3.9 SLUICEGATE_KAFKA_LIB={{ quote(justfile_directory() / "target/tools/kafka-3.9/lib") }} cargo test --workspace --test reading -- --skip internal:: --skip relay:: --skip direct::
+    SLUICEGATE_KAFKA_VERSION=3.9 SLUICEGATE_KAFKA_LIB={{ quote(justfile_directory() / "target/tools/kafka-3.9/lib") }} cargo test --workspace --test reading -- --skip internal:: --skip relay:: --skip nginx:: --skip direct::
 
 # plain HTTP and sessions on the oldest supported Envoy
 older-envoy: wasm
     cargo build --workspace --bins
-    SLUICEGATE_ENVOY=$(echo {{ quote(justfile_directory()) }}/target/tools/envoy-oldest/lib/python3*/site-packages/envoy/_bin/envoy) cargo test -p sluicegate-tests --test http --test sessions -- tunnel:: internal::
+    SLUICEGATE_ENVOY=$(echo {{ quote(justfile_directory()) }}/target/tools/envoy-oldest/lib/python3*/site-packages/envoy/_bin/envoy) cargo test -p sluicegate-tests --test http --test sessions -- tunnel:: internal:: relay::
 
 # the session crate's tests, compiled like the filter and run in Node
 session-on-wasm32:

@@ -24,6 +24,8 @@ pub enum Profile {
     Tunnel,
     /// `envoy/internal.yaml`: an internal listener and gRPC to the bridge.
     Internal,
+    /// `envoy/relay.yaml`: the client's own WebSocket, relayed over HTTP/1.1.
+    Relay,
 }
 
 /// The settings of one Envoy.
@@ -152,8 +154,8 @@ impl Envoy {
 }
 
 impl Profile {
-    /// Both profiles, for tests that must hold in both.
-    pub const ALL: [Self; 2] = [Self::Tunnel, Self::Internal];
+    /// All profiles, for tests that must hold in each.
+    pub const ALL: [Self; 3] = [Self::Tunnel, Self::Internal, Self::Relay];
 
     /// The name of the profile and its file.
     #[must_use]
@@ -161,6 +163,7 @@ impl Profile {
         match self {
             Self::Tunnel => "tunnel",
             Self::Internal => "internal",
+            Self::Relay => "relay",
         }
     }
 }
@@ -274,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn both_committed_configurations_hold_each_text() {
+    fn committed_configurations_hold_each_text() {
         for profile in Profile::ALL {
             let file = tools::workspace().join("envoy").join(profile.name()).with_extension("yaml");
             let text = fs::read_to_string(&file).unwrap();

@@ -1,9 +1,9 @@
 //! Runs a whole Sluicegate on free local ports, for the end-to-end tests, the benchmarks and the demo.
 //!
 //! 1. [`stack`]: bridge and gateway together, for each [`way`] in; most callers need only this
-//! 2. [`kafka`], [`bridge`], [`envoy`], [`relay`], [`apisix`]: the parts, which tests kill, freeze and restart
+//! 2. [`kafka`], [`bridge`], [`envoy`], [`nginx`], [`apisix`]: the parts, which tests kill, freeze and restart
 //! 3. [`process`]: a child that never outlives this process
-//! 4. [`socket`], [`json_socket`] and [`raw`], the clients; [`waiting`], [`random`], [`in_both_profiles`], [`in_every_way`],
+//! 4. [`socket`], [`json_socket`] and [`raw`], the clients; [`waiting`], [`random`], [`in_every_profile`], [`in_every_way`],
 //!    [`in_every_gateway`]: helpers for tests
 //! 5. [`secrets`], [`certificates`], [`tokens`]: credentials of clients and brokers
 //! 6. [`port`], [`folder`], [`tools`], [`http`]: ports, logs, programs, and simple requests
@@ -24,12 +24,12 @@ pub mod json_socket;
 pub mod kafka;
 pub mod live;
 pub mod nats;
+pub mod nginx;
 pub mod port;
 pub mod process;
 mod profiles;
 pub mod random;
 pub mod raw;
-pub mod relay;
 pub mod secrets;
 pub mod socket;
 pub mod stack;

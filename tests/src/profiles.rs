@@ -1,8 +1,23 @@
 //! Macros that turn one function into a test for each way in.
 
-/// Turns each `async fn name(profile: Profile)`, or `way: Way`, into two tests on Envoy: `tunnel::name` and `internal::name`.
+/// Turns each `async fn name(profile: Profile)`, or `way: Way`, into a test for each profile of Envoy: `tunnel::name`,
+/// `internal::name` and `relay::name`.
 #[macro_export]
-macro_rules! in_both_profiles {
+macro_rules! in_every_profile {
+    ($($test:ident)+) => {
+        $crate::where_the_filter_runs_sessions! { $($test)+ }
+        mod relay {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test($crate::envoy::Profile::Relay.into()).await;
+            })+
+        }
+    };
+}
+
+/// The same without `relay::name`.
+#[macro_export]
+macro_rules! where_the_filter_runs_sessions {
     ($($test:ident)+) => {
         mod tunnel {
             $(#[tokio::test]
@@ -19,12 +34,25 @@ macro_rules! in_both_profiles {
     };
 }
 
-/// Turns each `async fn name(way: Way)` into a test for each way in.
+/// Turns each `async fn name(way: Way)` into a test for each profile of Envoy, and `direct::name`, without a gateway.
 #[macro_export]
 macro_rules! in_every_way {
     ($($test:ident)+) => {
-        $crate::in_both_profiles! { $($test)+ }
-        $crate::on_the_endpoint! { $($test)+ }
+        $crate::in_every_profile! { $($test)+ }
+        $crate::directly! { $($test)+ }
+    };
+}
+
+/// Turns each `async fn name(way: Way)` into one test of the bridge's own endpoint: `direct::name`, without a gateway.
+#[macro_export]
+macro_rules! directly {
+    ($($test:ident)+) => {
+        mod direct {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test($crate::way::Way::Direct).await;
+            })+
+        }
     };
 }
 
@@ -32,7 +60,7 @@ macro_rules! in_every_way {
 #[macro_export]
 macro_rules! in_every_gateway {
     ($($test:ident)+) => {
-        $crate::in_both_profiles! { $($test)+ }
+        $crate::in_every_profile! { $($test)+ }
         $crate::through_apisix! { $($test)+ }
     };
 }
@@ -50,37 +78,14 @@ macro_rules! through_apisix {
     };
 }
 
-/// Turns each `async fn name(way: Way)` into two tests of the bridge's own endpoint: `relay::name` through nginx, and
-/// `direct::name`.
+/// Turns each `async fn name(way: Way)` into one test of the bridge's own endpoint behind nginx: `nginx::name`.
 #[macro_export]
-macro_rules! on_the_endpoint {
+macro_rules! through_nginx {
     ($($test:ident)+) => {
-        $crate::through_the_relay! { $($test)+ }
-        $crate::directly! { $($test)+ }
-    };
-}
-
-/// Turns each `async fn name(way: Way)` into one test of the bridge's own endpoint: `relay::name`, through nginx.
-#[macro_export]
-macro_rules! through_the_relay {
-    ($($test:ident)+) => {
-        mod relay {
+        mod nginx {
             $(#[tokio::test]
             async fn $test() {
-                super::$test($crate::way::Way::Relay).await;
-            })+
-        }
-    };
-}
-
-/// Turns each `async fn name(way: Way)` into one test of the bridge's own endpoint: `direct::name`, without a gateway.
-#[macro_export]
-macro_rules! directly {
-    ($($test:ident)+) => {
-        mod direct {
-            $(#[tokio::test]
-            async fn $test() {
-                super::$test($crate::way::Way::Direct).await;
+                super::$test($crate::way::Way::Nginx).await;
             })+
         }
     };

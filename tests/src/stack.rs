@@ -81,7 +81,7 @@ impl Stack {
     pub fn envoy(&self) -> &Envoy {
         match &self.gateway {
             Gateway::Envoy(envoy) => envoy,
-            Gateway::Relay(_) | Gateway::Apisix(_) | Gateway::None => panic!("this stack has no Envoy"),
+            Gateway::Nginx(_) | Gateway::Apisix(_) | Gateway::None => panic!("this stack has no Envoy"),
         }
     }
 
@@ -93,7 +93,7 @@ impl Stack {
     pub fn envoy_mut(&mut self) -> &mut Envoy {
         match &mut self.gateway {
             Gateway::Envoy(envoy) => envoy,
-            Gateway::Relay(_) | Gateway::Apisix(_) | Gateway::None => panic!("this stack has no Envoy"),
+            Gateway::Nginx(_) | Gateway::Apisix(_) | Gateway::None => panic!("this stack has no Envoy"),
         }
     }
 

@@ -9,8 +9,10 @@ pub enum Way {
     Tunnel,
     /// Envoy in its profile of this name: the filter drives the session.
     Internal,
-    /// nginx, which relays the upgrade as APISIX does: the bridge drives the session.
+    /// Envoy in its profile of this name, which relays the session: the bridge drives it.
     Relay,
+    /// nginx without a filter, which relays the upgrade as APISIX does: the bridge drives the session.
+    Nginx,
     /// APISIX's emulated host, for plain HTTP only: see [`apisix`](crate::apisix).
     Apisix,
     /// No gateway, a client on the same machine: the bridge drives the session.
@@ -18,17 +20,24 @@ pub enum Way {
 }
 
 impl Way {
-    /// All ways that carry sessions.
-    pub const ALL: [Self; 4] = [Self::Tunnel, Self::Internal, Self::Relay, Self::Direct];
     /// The number of ways; `way as usize` is below it.
-    pub const COUNT: usize = Self::ALL.len() + 1;
+    pub const COUNT: usize = 6;
 
-    /// Whether a filter drives the session.
+    /// Whether the gateway is Envoy, with the filter.
     #[must_use]
-    pub fn has_filter(self) -> bool {
+    pub fn is_envoy(self) -> bool {
+        match self {
+            Self::Tunnel | Self::Internal | Self::Relay => true,
+            Self::Nginx | Self::Apisix | Self::Direct => false,
+        }
+    }
+
+    /// Whether the filter drives the session.
+    #[must_use]
+    pub fn filter_runs_sessions(self) -> bool {
         match self {
             Self::Tunnel | Self::Internal => true,
-            Self::Relay | Self::Apisix | Self::Direct => false,
+            Self::Relay | Self::Nginx | Self::Apisix | Self::Direct => false,
         }
     }
 
@@ -38,7 +47,8 @@ impl Way {
         match self {
             Self::Tunnel => Profile::Tunnel.name(),
             Self::Internal => Profile::Internal.name(),
-            Self::Relay => "relay",
+            Self::Relay => Profile::Relay.name(),
+            Self::Nginx => "nginx",
             Self::Apisix => "apisix",
             Self::Direct => "direct",
         }
@@ -50,6 +60,7 @@ impl From<Profile> for Way {
         match profile {
             Profile::Tunnel => Self::Tunnel,
             Profile::Internal => Self::Internal,
+            Profile::Relay => Self::Relay,
         }
     }
 }

@@ -26,7 +26,7 @@ pub struct Config {
     pub profile: Profile,
     /// Proves to the bridge that a request comes from this gateway.
     pub gateway_secret: Option<Secret>,
-    /// Longest request of a session in bytes, all its fragments included. In APISIX the bridge's own limit applies.
+    /// Longest request of a session in bytes, all its fragments included. Where the bridge runs sessions, its own limit applies.
     pub max_message_bytes: usize,
     /// Bytes that all unfinished requests of one worker's sessions can hold together.
     pub max_assembly_bytes: usize,
@@ -50,6 +50,8 @@ pub enum Profile {
     Tunnel,
     /// As a plain gRPC `POST`; the filter runs behind an internal listener.
     Internal,
+    /// As the client's own WebSocket, which Envoy relays and the bridge runs.
+    Relay,
 }
 
 impl Config {
@@ -100,8 +102,9 @@ impl Config {
         let profile = match reader.string("profile").as_deref() {
             None | Some("tunnel") => Profile::Tunnel,
             Some("internal") => Profile::Internal,
+            Some("relay") => Profile::Relay,
             Some(_) => {
-                reader.mistake("profile", "must be \"tunnel\" or \"internal\"");
+                reader.mistake("profile", "must be \"tunnel\", \"internal\" or \"relay\"");
                 Profile::Tunnel
             }
         };

@@ -61,6 +61,18 @@ impl Filter {
         Ok(true)
     }
 
+    /// Passes the answer to an upgrade that opened no session.
+    pub(crate) fn bridge_refused(&self, status: &[u8], is_grpc: bool) -> Result<(), Status> {
+        self.stats.bridge_refused();
+        self.take_mark()?;
+        // A refusal with `retry-after` is the bridge's own and passes. The proxy's own error would not help a client.
+        let says_when = host::header(Map::Response, "retry-after")?.is_some();
+        if is_grpc || (UNREACHABLE.contains(&status) && !says_when) {
+            self.gateway.replace_unreachable()?;
+        }
+        Ok(())
+    }
+
     fn log_refusal(&self, reason: &[u8]) {
         let reason = String::from_utf8_lossy(reason);
         if let Some(count) = self.refusals.due(&reason) {
@@ -68,3 +80,7 @@ impl Filter {
         }
     }
 }
+
+/// The gateway's own answers to an upgrade that the bridge did not answer. Envoy's timeouts say 408, as if the client had not finished
+/// its request.
+const UNREACHABLE: [&[u8]; 3] = [b"408", b"503", b"504"];

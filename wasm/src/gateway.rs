@@ -4,11 +4,12 @@ mod apisix;
 mod envoy;
 pub(crate) mod startup;
 
+use sluicegate_protocol::metadata;
 use sluicegate_ws_session::handshake::Accepted;
 
 use crate::action::Action;
 use crate::config::{Config, Route};
-use crate::host::Status;
+use crate::host::{self, Map, Status};
 use crate::pairs::Header;
 use crate::unanswered_request::UnansweredRequest;
 
@@ -23,8 +24,11 @@ pub(crate) trait Gateway {
     /// Prepares the current request, an accepted upgrade of a route's path, for the bridge.
     fn upgrade(&self, config: &Config, route: &Route, accepted: &Accepted) -> Result<(), Status>;
 
-    /// Whether the filter sees a session's bytes, and so runs the session.
-    fn shows_sessions(&self) -> bool;
+    /// Whether the filter runs sessions. Otherwise the gateway relays them to the bridge, which does.
+    fn runs_sessions(&self, config: &Config) -> bool;
+
+    /// Replaces the gateway's own answer to an upgrade for which it did not reach the bridge.
+    fn replace_unreachable(&self) -> Result<(), Status>;
 
     /// Forwards the current request, a plain HTTP request with all headers set, to the bridge.
     fn forward(&self, is_write: bool) -> Result<(), Status>;
@@ -52,6 +56,23 @@ pub(crate) trait Gateway {
 
     /// Called once per tick.
     fn tick(&self);
+}
+
+/// Prepares an accepted upgrade for the bridge's own WebSocket endpoint, which checks the handshake again and answers it.
+fn relay(config: &Config, route: &Route, accepted: &Accepted) -> Result<(), Status> {
+    host::remove_header(Map::Request, b"sec-websocket-extensions")?;
+    tell(config, route, accepted)
+}
+
+/// Sets a session's headers for the bridge: subprotocol, cluster, grant and secret.
+fn tell(config: &Config, route: &Route, accepted: &Accepted) -> Result<(), Status> {
+    if let Some(subprotocol) = &accepted.subprotocol {
+        host::set_header(Map::Request, metadata::SUBPROTOCOL, subprotocol.as_bytes())?;
+    }
+    for (name, value) in config.metadata(route) {
+        host::set_header(Map::Request, name, value.as_bytes())?;
+    }
+    Ok(())
 }
 
 /// A request's headers, if the host shows all of them.

@@ -5,8 +5,8 @@
 //! 3. `filter`: one plugin on one worker
 //! 4. `gateway`: the differences between Envoy and Apache APISIX
 //! 5. `stream`: one HTTP stream of any kind; [`url`]: the characters allowed in its path
-//! 6. `session_stream`: maps host callbacks to [`sluicegate_ws_session::Session`] and its outputs to host calls; in APISIX
-//!    the bridge runs the session, and the filter only opens it
+//! 6. `session_stream`: maps host callbacks to [`sluicegate_ws_session::Session`] and its outputs to host calls;
+//!    `relayed_session`: a session that the gateway relays, and the bridge runs
 //! 7. `http_stream`: a plain HTTP request, which the gateway forwards to the bridge; [`unanswered_request`]: the answer if the bridge sends none
 //! 8. `host`: each host call, with every status it can return; [`pairs`]: the wire format of header lists
 //! 9. `stats`: the filter's metrics
@@ -34,6 +34,8 @@ mod gateway;
 mod host;
 #[cfg(target_arch = "wasm32")]
 mod http_stream;
+#[cfg(target_arch = "wasm32")]
+mod relayed_session;
 #[cfg(target_arch = "wasm32")]
 mod repeat_limit;
 #[cfg(target_arch = "wasm32")]

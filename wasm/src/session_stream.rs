@@ -44,8 +44,8 @@ impl SessionStream {
         let status = host::header(Map::Response, ":status")?.unwrap_or_default();
         let grpc_status = host::header(Map::Response, "grpc-status")?;
         let upgraded: &[u8] = match filter.config.profile {
-            Profile::Tunnel => b"101",
             Profile::Internal => b"200",
+            Profile::Tunnel | Profile::Relay => b"101",
         };
         if status == upgraded && grpc_status.is_none() {
             host::remove_header(Map::Response, b"content-type")?;
@@ -57,15 +57,7 @@ impl SessionStream {
             self.state = State::Open(session);
             return Ok(());
         }
-        filter.stats.bridge_refused();
-        filter.take_mark()?;
-        // A refusal with `retry-after` is the bridge's own and passes. The proxy's own 503 would not help a client.
-        let says_when = host::header(Map::Response, "retry-after")?.is_some();
-        if grpc_status.is_some() || (status == b"503" && !says_when) {
-            let headers = [("content-type", "text/plain; charset=utf-8"), ("retry-after", "1")];
-            host::respond(503, &headers, b"the pub/sub bridge cannot be reached, try again\n")?;
-        }
-        Ok(())
+        filter.bridge_refused(&status, grpc_status.is_some())
     }
 
     pub(crate) fn client_bytes(&mut self, filter: &Filter, size: usize) -> Result<(), Status> {

@@ -12,6 +12,7 @@ use crate::gateway::RequestHeaders;
 use crate::host::{self, Map, Status};
 use crate::http_stream::HttpStream;
 use crate::pairs::{self, Header};
+use crate::relayed_session::RelayedSession;
 use crate::session_stream::{SessionStream, handshake};
 use crate::url;
 
@@ -26,8 +27,10 @@ pub(crate) struct Stream {
 enum State {
     /// Not on a route of the filter: everything passes unchanged.
     Foreign,
-    /// A WebSocket session.
+    /// A WebSocket session that the filter runs.
     Session(SessionStream),
+    /// A WebSocket session that the gateway relays.
+    Relayed(RelayedSession),
     /// A plain HTTP request, which the bridge answers.
     Http(HttpStream),
     /// The host refused a call that the stream needs: nothing passes.
@@ -55,7 +58,7 @@ impl Stream {
     pub(crate) fn on_request_body(&mut self, size: usize) -> Action {
         self.step("pass on a client's bytes", |state, filter| match state {
             State::Session(session) => session.client_bytes(filter, size).map(|()| Action::Continue),
-            State::Http(_) | State::Foreign => Ok(Action::Continue),
+            State::Relayed(_) | State::Http(_) | State::Foreign => Ok(Action::Continue),
             State::Failed => Ok(Action::Pause),
         })
     }
@@ -64,23 +67,23 @@ impl Stream {
         match self.state {
             // Forwarded trailers would release the held bytes.
             State::Failed => Action::Pause,
-            State::Session(_) | State::Http(_) | State::Foreign => Action::Continue,
+            State::Session(_) | State::Relayed(_) | State::Http(_) | State::Foreign => Action::Continue,
         }
     }
 
     pub(crate) fn on_response_headers(&mut self) -> Action {
         self.step("pass on the headers of an answer", |state, filter| match state {
             State::Session(session) => session.response(filter).map(|()| Action::Continue),
+            State::Relayed(session) => {
+                filter.gateway.answered();
+                session.response(filter).map(|()| Action::Continue)
+            }
             State::Http(http) => {
                 filter.gateway.answered();
                 http.response(filter).map(|()| Action::Continue)
             }
             State::Foreign => {
                 filter.gateway.answered();
-                // In such a gateway only an upgrade reaches the bridge without a state here.
-                if !filter.gateway.passes_others() {
-                    filter.take_mark()?;
-                }
                 Ok(Action::Continue)
             }
             State::Failed => {
@@ -93,7 +96,7 @@ impl Stream {
     pub(crate) fn on_response_body(&mut self, size: usize, end: bool) -> Action {
         self.step("pass on an answer", |state, filter| match state {
             State::Session(session) => session.bridge_bytes(filter, size, end).map(|()| Action::Continue),
-            State::Http(_) | State::Foreign => Ok(Action::Continue),
+            State::Relayed(_) | State::Http(_) | State::Foreign => Ok(Action::Continue),
             State::Failed => Ok(Action::Pause),
         })
     }
@@ -101,7 +104,7 @@ impl Stream {
     pub(crate) fn on_response_trailers(&mut self) -> Action {
         match self.state {
             State::Failed => Action::Pause,
-            State::Session(_) | State::Http(_) | State::Foreign => Action::Continue,
+            State::Session(_) | State::Relayed(_) | State::Http(_) | State::Foreign => Action::Continue,
         }
     }
 
@@ -162,9 +165,11 @@ impl Stream {
     /// Forwards an accepted upgrade to the bridge.
     fn open(&mut self, filter: &Filter, route: &Route, accepted: Accepted) -> Result<Action, Status> {
         filter.gateway.upgrade(&filter.config, route, &accepted)?;
-        if filter.gateway.shows_sessions() {
-            self.state = State::Session(SessionStream::new(filter, self.context_id, accepted));
-        }
+        self.state = if filter.gateway.runs_sessions(&filter.config) {
+            State::Session(SessionStream::new(filter, self.context_id, accepted))
+        } else {
+            State::Relayed(RelayedSession::new())
+        };
         Ok(Action::Continue)
     }
 
@@ -192,6 +197,7 @@ impl Stream {
         let Some(filter) = &self.filter else { return };
         match &mut self.state {
             State::Session(session) => session.end(filter),
+            State::Relayed(session) => session.end(filter),
             State::Http(_) | State::Foreign | State::Failed => {}
         }
     }

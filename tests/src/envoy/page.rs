@@ -31,7 +31,7 @@ pub fn page(profile: Profile) -> Result<[(String, String); 2], Error> {
     });
     let routes = routes.collect::<Result<Vec<_>, Error>>()?.join(INDENT);
     let host = match profile {
-        Profile::Tunnel => "sluicegate",
+        Profile::Tunnel | Profile::Relay => "sluicegate",
         Profile::Internal => "edge",
     };
     let hosts = format!("virtual_hosts:\n            - name: {host}\n");

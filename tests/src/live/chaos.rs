@@ -8,7 +8,6 @@ use tokio::time::{Instant, sleep};
 use crate::kafka::Kafka;
 use crate::random::Random;
 use crate::stack::Stack;
-use crate::way::Way;
 
 /// Goes on for this time, and counts the kills. All parts run afterwards.
 pub(super) async fn run(
@@ -34,7 +33,7 @@ pub(super) async fn run(
                 stack.bridge.up().await.unwrap();
                 "bridge, drained"
             }
-            2 if matches!(stack.way(), Way::Tunnel | Way::Internal) => {
+            2 if stack.way().is_envoy() => {
                 stack.envoy_mut().process.kill();
                 sleep(DOWN).await;
                 stack.envoy_mut().up().await.unwrap();

@@ -8,15 +8,15 @@ use super::setup::Setup;
 use crate::apisix::Apisix;
 use crate::bridge::Bridge;
 use crate::envoy::{self, Envoy, Profile};
+use crate::nginx::Nginx;
 use crate::port::Port;
 use crate::process::Process;
-use crate::relay::Relay;
 use crate::way::Way;
 use crate::{Error, http};
 
 pub(super) enum Gateway {
     Envoy(Envoy),
-    Relay(Relay),
+    Nginx(Nginx),
     Apisix(Apisix),
     /// No gateway: clients connect to the bridge itself.
     None,
@@ -27,13 +27,14 @@ impl Gateway {
         let profile = match setup.way {
             Way::Tunnel => Profile::Tunnel,
             Way::Internal => Profile::Internal,
+            Way::Relay => Profile::Relay,
             // Silently ignored edits would weaken a test.
-            Way::Relay | Way::Apisix | Way::Direct if !setup.envoy_edits.is_empty() => {
+            Way::Nginx | Way::Apisix | Way::Direct if !setup.envoy_edits.is_empty() => {
                 return Err(Error::NoEnvoy);
             }
-            Way::Relay => {
+            Way::Nginx => {
                 let gateway = setup.gateway.map_or_else(Port::pick, Ok)?;
-                return Ok(Self::Relay(Relay::start(gateway, bridge.grpc(), &setup.routes, dir).await?));
+                return Ok(Self::Nginx(Nginx::start(gateway, bridge.grpc(), &setup.routes, dir).await?));
             }
             Way::Apisix => {
                 let gateway = setup.gateway.map_or_else(Port::pick, Ok)?;
@@ -56,7 +57,7 @@ impl Gateway {
     pub(super) fn address(&self, bridge: &Bridge) -> SocketAddr {
         match self {
             Self::Envoy(envoy) => envoy.gateway(),
-            Self::Relay(relay) => relay.gateway(),
+            Self::Nginx(nginx) => nginx.gateway(),
             Self::Apisix(apisix) => apisix.gateway(),
             Self::None => bridge.grpc(),
         }
@@ -65,7 +66,7 @@ impl Gateway {
     pub(super) fn process(&self) -> Option<&Process> {
         match self {
             Self::Envoy(envoy) => Some(&envoy.process),
-            Self::Relay(relay) => Some(&relay.process),
+            Self::Nginx(nginx) => Some(&nginx.process),
             // It is a thread of this process.
             Self::Apisix(_) | Self::None => None,
         }
@@ -74,7 +75,7 @@ impl Gateway {
     pub(super) fn process_mut(&mut self) -> Option<&mut Process> {
         match self {
             Self::Envoy(envoy) => Some(&mut envoy.process),
-            Self::Relay(relay) => Some(&mut relay.process),
+            Self::Nginx(nginx) => Some(&mut nginx.process),
             // It is a thread of this process.
             Self::Apisix(_) | Self::None => None,
         }
@@ -99,7 +100,7 @@ impl Readiness {
     pub(super) fn of(gateway: &Gateway, bridge: &Bridge) -> Self {
         match gateway {
             Gateway::Envoy(envoy) => Self { address: envoy.gateway(), path: "/readyz" },
-            Gateway::Relay(_) | Gateway::Apisix(_) | Gateway::None => {
+            Gateway::Nginx(_) | Gateway::Apisix(_) | Gateway::None => {
                 Self { address: bridge.admin(), path: "/readyz?cluster=default" }
             }
         }

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use crate::apisix;
+use crate::nginx::Route;
 use crate::port::Port;
-use crate::relay::Route;
 use crate::way::Way;
 
 /// The parts of a stack.

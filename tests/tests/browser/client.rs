@@ -49,4 +49,11 @@ mod tunnel {
     }
 }
 
-sluicegate_tests::through_the_relay! { slow_loop_gets_every_record_within_its_credit }
+mod relay {
+    use super::*;
+
+    #[tokio::test]
+    async fn slow_loop_gets_every_record_within_its_credit() {
+        super::slow_loop_gets_every_record_within_its_credit(Profile::Relay.into()).await;
+    }
+}

@@ -262,7 +262,7 @@ async fn wrong_input_is_one_sentence() {
     let cases: &[(&[&str], i32, &str)] = &[
         (&["--port", &taken], 1, "is in use; choose another with --port"),
         (&["--port", "0"], 2, "0 is not in 1..=65535"),
-        (&["--profile", "x"], 2, "[possible values: tunnel, internal]"),
+        (&["--profile", "x"], 2, "[possible values: tunnel, internal, relay]"),
         (&["--bootstrap-servers", "nowhere"], 2, "is not HOST:PORT"),
         (&["--config", "/nowhere/bridge.toml"], 1, "cannot read /nowhere/bridge.toml: No such file"),
         (&["--bootstrap-servers", "a b:1"], 2, "\"a b:1\" is not HOST:PORT"),

@@ -1,6 +1,6 @@
 //! The stack itself, on a real Envoy and a real Kafka that these tests share.
 //!
-//! 1. [`envoy`], [`relay`]: assumptions of the other tests
+//! 1. [`envoy`], [`nginx`]: assumptions of the other tests
 //! 2. [`dev`], [`demo`], [`documents`]: the script, the demo and the documents, from the user's point of view
 //! 3. [`chart`]: the Helm chart's committed renderings
 
@@ -11,4 +11,4 @@ mod demo;
 mod dev;
 mod documents;
 mod envoy;
-mod relay;
+mod nginx;

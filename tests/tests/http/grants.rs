@@ -124,12 +124,13 @@ async fn limited(way: Way, kafka: &Kafka, topics: &[&str]) -> Stack {
         json!({"path": "/writes", "type": "rest", "read": false, "write": true, "topics": topics}),
     ];
     let mut setup = setup(way, kafka, WRITES, "", "");
+    let key = "\"gateway_secret\": \"between-gateway-and-bridge\",";
     if way == Way::Apisix {
-        let key = "\"gateway_secret\": \"between-gateway-and-bridge\",";
         setup.apisix.routes = routes[1..].iter().map(|route| in_apisix(route, key)).collect();
     } else {
         let objects = routes.each_ref().map(Value::to_string);
-        setup.envoy_edits = vec![instead("", &objects.each_ref().map(String::as_str))];
+        let keys = if way == Way::Relay { key } else { "" };
+        setup.envoy_edits = vec![instead(keys, &objects.each_ref().map(String::as_str))];
     }
     let mut stack = Stack::start(setup).await.unwrap();
     stack.ready_within(Duration::from_secs(30)).await.unwrap();

@@ -11,7 +11,7 @@ use futures_util::stream::{self, StreamExt};
 use sluicegate_client::Client as Session;
 use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::http::client::{Client, Request};
-use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::in_every_profile;
 use sluicegate_tests::kafka::Kafka;
 use sluicegate_tests::process::Process;
 use sluicegate_tests::random::Random;
@@ -24,7 +24,7 @@ use crate::answers::written;
 use crate::openapi::ask;
 use crate::stacks::{ANY, WRITES, count, setup, with};
 
-in_both_profiles! {
+in_every_profile! {
     body_that_stops_gives_its_memory_back
 }
 

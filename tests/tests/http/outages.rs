@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sluicegate_tests::http::client::{Client, Request, Response};
+use sluicegate_tests::in_every_gateway;
 use sluicegate_tests::kafka::Kafka;
 use sluicegate_tests::way::Way;
-use sluicegate_tests::{in_both_profiles, through_apisix};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
@@ -18,10 +18,7 @@ use crate::answers::unanswered;
 use crate::console::consume;
 use crate::stacks::{ANY, REST, WRITES, grows, with};
 
-in_both_profiles! {
-    kills_of_the_bridge_lose_no_acknowledged_record
-}
-through_apisix! {
+in_every_gateway! {
     kills_of_the_bridge_lose_no_acknowledged_record
 }
 

@@ -47,8 +47,8 @@ pub(crate) fn setup(
 ) -> Setup {
     let way = way.into();
     let bootstrap = kafka.bootstrap();
-    // Without a secret, the bridge would take nginx's clients for those of this machine.
-    let has_secret = way == Way::Apisix && !settings.contains("gateway_secret");
+    // Without a secret, the bridge would take clients over HTTP/1.1 for those of this machine.
+    let has_secret = [Way::Relay, Way::Apisix].contains(&way) && !settings.contains("gateway_secret");
     let (secret, key) = match has_secret {
         true => (
             "gateway_secret = \"between-gateway-and-bridge\"\n",
@@ -90,8 +90,9 @@ pub(crate) fn home(way: impl Into<Way>) -> &'static str {
     match way.into() {
         Way::Tunnel => "home-tunnel",
         Way::Internal => "home-internal",
+        Way::Relay => "home-relay",
         Way::Apisix => "home-apisix",
-        Way::Relay | Way::Direct => panic!("plain HTTP has a filter in front of it"),
+        Way::Nginx | Way::Direct => panic!("plain HTTP has a filter in front of it"),
     }
 }
 

@@ -26,9 +26,9 @@ async fn bridge_that_is_away_or_hangs_is_named(way: Way) {
     if way == Way::Apisix {
         setup.apisix.read_timeout = PATIENCE;
     } else {
-        setup
-            .envoy_edits
-            .push(("idle_timeout: 40s".to_owned(), format!("idle_timeout: {}s", PATIENCE.as_secs())));
+        let default = if way == Way::Relay { "stream_idle_timeout: 90s" } else { "idle_timeout: 40s" };
+        let (key, _) = default.split_once(' ').unwrap();
+        setup.envoy_edits.push((default.to_owned(), format!("{key} {}s", PATIENCE.as_secs())));
     }
     let mut stack = Stack::start(setup).await.unwrap();
     stack.ready_within(Duration::from_secs(30)).await.unwrap();

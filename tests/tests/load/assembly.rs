@@ -10,8 +10,7 @@ use prost::Message as _;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{CmdPing, PubSubResp};
-use sluicegate_tests::directly;
-use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::in_every_profile;
 use sluicegate_tests::raw::{BINARY, CLOSE, Frame, Raw, request};
 use sluicegate_tests::waiting::settles;
 use sluicegate_tests::way::Way;
@@ -22,11 +21,7 @@ use crate::bench::{self, Bench};
 use crate::memory::{IDLE_SESSION, MAX_ASSEMBLY_BYTES, MAX_MESSAGE_BYTES, MIB, Memory, idle_socket};
 use crate::witness::Witness;
 
-in_both_profiles! {
-    unfinished_messages_are_bounded_together
-}
-
-directly! {
+in_every_profile! {
     unfinished_messages_are_bounded_together
 }
 
@@ -55,7 +50,8 @@ async fn unfinished_messages_are_bounded_together(way: Way) {
     stream::iter(&mut clients).for_each_concurrent(200, |client| client.send(begin)).await;
     // What a client has sent may still lie in a kernel's buffer.
     settles("what was taken", Duration::from_secs(60), async || {
-        let bytes = if way.has_filter() { bench.stat("sluicegate.bytes_from_client").await } else { 0 };
+        let bytes =
+            if way.filter_runs_sessions() { bench.stat("sluicegate.bytes_from_client").await } else { 0 };
         (bytes + bench.evicted().await) as f64
     })
     .await;
@@ -63,7 +59,7 @@ async fn unfinished_messages_are_bounded_together(way: Way) {
     // What holds them, filter or bridge, grows by doubling.
     let count = u64::try_from(CLIENTS).unwrap();
     let [gateway, bridge] =
-        if way.has_filter() { [2, 0] } else { [0, 2] }.map(|times| times * MAX_ASSEMBLY_BYTES);
+        if way.filter_runs_sessions() { [2, 0] } else { [0, 2] }.map(|times| times * MAX_ASSEMBLY_BYTES);
     let allowed = Memory {
         gateway: gateway + count * idle_socket(way),
         bridge: bridge + count * IDLE_SESSION + 8 * MIB,

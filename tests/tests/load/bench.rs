@@ -48,7 +48,7 @@ impl Bench {
 
     /// Clients that were closed because others needed the room of their unfinished messages.
     pub(crate) async fn evicted(&self) -> u64 {
-        if self.stack.way().has_filter() {
+        if self.stack.way().filter_runs_sessions() {
             return self.stat("sluicegate.errors.evicted").await;
         }
         // There is none of a reason that nobody had yet.
@@ -65,7 +65,7 @@ impl Bench {
 
     /// The filter, where there is one, never trapped, and the host did all that it asked.
     pub(crate) async fn assert_filter_survived(&self) {
-        if !self.stack.way().has_filter() {
+        if !self.stack.way().is_envoy() {
             return;
         }
         assert_eq!(self.stack.envoy().filter_reloads().await.unwrap(), 0);
@@ -74,7 +74,7 @@ impl Bench {
 
     /// Nobody but `left` sessions is there any more, by the account of every part.
     pub(crate) async fn is_left_with(&self, left: u64) {
-        if !self.stack.way().has_filter() {
+        if !self.stack.way().is_envoy() {
             let sessions = async || self.sessions().await as u64;
             becomes("open sessions", left, Duration::from_secs(20), sessions).await;
             return;

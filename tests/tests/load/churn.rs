@@ -6,8 +6,7 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use sluicegate_protocol::CmdPing;
 use sluicegate_protocol::pub_sub_req::Req;
-use sluicegate_tests::directly;
-use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::in_every_profile;
 use sluicegate_tests::raw::{Raw, request};
 use sluicegate_tests::tools::number;
 use sluicegate_tests::way::Way;
@@ -16,11 +15,7 @@ use crate::bench::{Bench, open};
 use crate::memory::{IDLE_SESSION, MIB, Memory, idle_socket};
 use crate::witness::Witness;
 
-in_both_profiles! {
-    clients_that_come_and_go_leave_nothing_behind
-}
-
-directly! {
+in_every_profile! {
     clients_that_come_and_go_leave_nothing_behind
 }
 

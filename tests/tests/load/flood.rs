@@ -8,8 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::{CmdKafkaFetch, CmdPing};
-use sluicegate_tests::directly;
-use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::in_every_profile;
 use sluicegate_tests::raw::{BINARY, PING, masked, request};
 use sluicegate_tests::waiting::settles;
 use sluicegate_tests::way::Way;
@@ -19,12 +18,7 @@ use crate::bench::{Bench, open};
 use crate::memory::{MAX_REQUEST_BYTES, MIB, Memory, STREAM_WINDOW_BYTES, stuck_session, stuck_socket};
 use crate::witness::{Percentiles, Witness};
 
-in_both_profiles! {
-    flooding_clients_are_held_back_and_slow_nobody
-}
-
-// nginx would serve a client that sends for as long as the bridge takes it, and the others then.
-directly! {
+in_every_profile! {
     flooding_clients_are_held_back_and_slow_nobody
 }
 

@@ -32,10 +32,12 @@ pub(crate) fn stuck_session() -> u64 {
 pub(crate) fn stuck_socket(way: Way) -> u64 {
     let windows = match way {
         Way::Tunnel => 1,
+        // No window, but a buffer of its own.
+        Way::Relay => 1,
         // From the bridge, to the internal listener, and from it to the client's.
         Way::Internal => 3,
         // Its one buffer for each direction is there from the beginning.
-        Way::Relay | Way::Apisix | Way::Direct => return idle_socket(way),
+        Way::Nginx | Way::Apisix | Way::Direct => return idle_socket(way),
     };
     (CONNECTION_BUFFER + windows * STREAM_WINDOW + idle_socket(way)) * 3 / 2
 }
@@ -43,9 +45,9 @@ pub(crate) fn stuck_socket(way: Way) -> u64 {
 /// What a session costs the gateway at rest; the internal listener has streams of its own.
 pub(crate) fn idle_socket(way: Way) -> u64 {
     match way {
-        Way::Tunnel => 64 * KIB,
+        Way::Tunnel | Way::Relay => 64 * KIB,
         Way::Internal => 128 * KIB,
-        Way::Relay => 32 * KIB,
+        Way::Nginx => 32 * KIB,
         Way::Apisix | Way::Direct => 0,
     }
 }

@@ -7,9 +7,8 @@ use futures_util::future::join_all;
 use sluicegate_protocol::CmdKafkaFetch;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::in_every_profile;
 use sluicegate_tests::raw::request;
-use sluicegate_tests::through_the_relay;
 use sluicegate_tests::waiting::settles;
 use sluicegate_tests::way::Way;
 use tokio::time::timeout;
@@ -18,11 +17,7 @@ use crate::bench::{Bench, LARGE, open};
 use crate::memory::{Memory, stuck_session, stuck_socket};
 use crate::witness::Witness;
 
-in_both_profiles! {
-    unread_answers_slow_nobody_within_their_limits
-}
-
-through_the_relay! {
+in_every_profile! {
     unread_answers_slow_nobody_within_their_limits
 }
 

@@ -3,24 +3,29 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use sluicegate_tests::directly;
 use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::http::client::Response;
-use sluicegate_tests::in_both_profiles;
-use sluicegate_tests::on_the_endpoint;
+use sluicegate_tests::in_every_profile;
 use sluicegate_tests::raw::{Raw, Upgrade};
 use sluicegate_tests::socket::{Socket, ping};
 use sluicegate_tests::stack::{Setup, Stack};
+use sluicegate_tests::through_nginx;
 use sluicegate_tests::way::Way;
 use tokio::time::{Instant, timeout};
 
 use crate::stacks::{assert_unharmed, without_kafka};
 
-in_both_profiles! {
+in_every_profile! {
     killed_bridge_ends_its_connections_at_once
-    hanging_bridge_is_given_up_after_one_keep_alive
+    hanging_bridge_is_given_up
 }
 
-on_the_endpoint! {
+directly! {
+    killed_bridge_ends_its_connections_at_once
+}
+
+through_nginx! {
     killed_bridge_ends_its_connections_at_once
 }
 
@@ -49,14 +54,18 @@ async fn killed_bridge_ends_its_connections_at_once(way: Way) {
     assert_unharmed(&stack).await;
 }
 
-/// With a keep-alive of a second's interval and a second's patience, where the committed one has 30 s and 10 s.
-async fn hanging_bridge_is_given_up_after_one_keep_alive(profile: Profile) {
+/// With a keep-alive of a second's interval and a second's patience, where the committed one has 30 s and 10 s. A relayed session
+/// has no keep-alive but its own pings, whose absence ends it: after 2 s instead of 90 s.
+async fn hanging_bridge_is_given_up(profile: Profile) {
     let keepalive = |interval, timeout| {
         format!(
             "a bridge that vanished.\n            connection_keepalive: {{interval: {interval}s, timeout: {timeout}s}}"
         )
     };
-    let envoy_edits = vec![(keepalive(30, 10), keepalive(1, 1))];
+    let envoy_edits = match profile {
+        Profile::Tunnel | Profile::Internal => vec![(keepalive(30, 10), keepalive(1, 1))],
+        Profile::Relay => vec![("stream_idle_timeout: 90s".to_owned(), "stream_idle_timeout: 2s".to_owned())],
+    };
     let setup = Setup { envoy_edits, ..Setup::new(profile, "127.0.0.1:9") };
     let mut stack = Stack::start(setup).await.unwrap();
     let mut open = Socket::open(&stack).await;

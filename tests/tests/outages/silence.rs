@@ -3,9 +3,8 @@
 use std::process::Command;
 use std::time::Duration;
 
-use sluicegate_tests::directly;
 use sluicegate_tests::envoy::Profile;
-use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::in_every_profile;
 use sluicegate_tests::kafka::{Kafka, Record, Write};
 use sluicegate_tests::process::Process;
 use sluicegate_tests::raw::{Raw, request};
@@ -18,11 +17,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::stacks::{assert_unharmed, ended, ready, sessions, waiting};
 
-in_both_profiles! {
-    frozen_client_is_closed_and_a_silent_one_stays
-}
-
-directly! {
+in_every_profile! {
     frozen_client_is_closed_and_a_silent_one_stays
 }
 

@@ -66,7 +66,7 @@ pub(crate) async fn answered(stack: &Stack) -> f64 {
 
 /// Neither filter nor bridge ever trapped or panicked, and nginx did nothing of the kind.
 pub(crate) async fn assert_unharmed(stack: &Stack) {
-    if stack.way().has_filter() {
+    if stack.way().is_envoy() {
         assert_eq!(stack.envoy().filter_reloads().await.unwrap(), 0);
     }
     for process in stack.processes() {

@@ -3,14 +3,14 @@
 use futures_util::future::join_all;
 use sluicegate_protocol::KafkaMessage;
 use sluicegate_tests::envoy::Profile;
-use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::in_every_profile;
 use sluicegate_tests::kafka::{Codec, Record, Write};
 use sluicegate_tests::socket::Socket;
 
 use crate::gateway::shared;
 use crate::reference::{FOREVER, START, assert_same, messages, noise};
 
-in_both_profiles! {
+in_every_profile! {
     sockets_that_walk_at_once_get_every_record_once
 }
 

@@ -1,7 +1,7 @@
 //! A client whose commands all wait at the log end, and which then stops reading.
 
 use sluicegate_tests::envoy::Profile;
-use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::in_every_profile;
 use sluicegate_tests::kafka::{Record, Write};
 use sluicegate_tests::socket::{self, Socket};
 use sluicegate_tests::stack::Stack;
@@ -9,7 +9,7 @@ use sluicegate_tests::stack::Stack;
 use crate::gateway::{shared, with};
 use crate::reference::FOREVER;
 
-in_both_profiles! {
+in_every_profile! {
     stalled_reader_stays_within_its_answer_bytes
 }
 

@@ -13,12 +13,12 @@ use sluicegate_protocol::{ClusterDefinition, ProduceRecord};
 use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::folder::Folder;
 use sluicegate_tests::http::client::{self, Request};
-use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::secured::{OUTSIDER, READER, Secured, WRITABLE, WRITER, listener, password};
 use sluicegate_tests::secrets::{secret, shown_in};
 use sluicegate_tests::socket::Socket;
 use sluicegate_tests::stack::Stack;
 use sluicegate_tests::waiting::becomes;
+use sluicegate_tests::where_the_filter_runs_sessions;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 
@@ -234,6 +234,6 @@ async fn unused_connections_are_closed() {
     assert_eq!(produced[0].offset, 1, "{produced:?}");
 }
 
-in_both_profiles! {
+where_the_filter_runs_sessions! {
     routes_of_one_kafka_act_each_as_their_own_user
 }

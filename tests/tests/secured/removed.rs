@@ -2,10 +2,10 @@
 
 use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::http::client::{self, Client, Request};
-use sluicegate_tests::in_both_profiles;
 use sluicegate_tests::kafka::secured::{OUTSIDER, READER, Secured};
 use sluicegate_tests::stack::Stack;
 use sluicegate_tests::waiting::becomes;
+use sluicegate_tests::where_the_filter_runs_sessions;
 
 use crate::carried::{SOON, allowing, keys, plain};
 use crate::gateway::{Route, changing, open};
@@ -85,6 +85,6 @@ fn handshake(path: &str) -> Request {
         .with("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
 }
 
-in_both_profiles! {
+where_the_filter_runs_sessions! {
     removed_route_refuses_new_sessions
 }

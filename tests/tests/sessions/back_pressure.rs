@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sluicegate_tests::envoy::Profile;
-use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::in_every_profile;
 use sluicegate_tests::kafka::Kafka;
 use sluicegate_tests::raw::{BINARY, PING, PONG, Raw, masked};
 use sluicegate_tests::socket::fetch;
@@ -52,6 +52,6 @@ async fn tiny_messages_that_wait_end_no_other_session(profile: Profile) {
 /// Enough to fill a stream's window.
 const ROUNDS: usize = 7000;
 
-in_both_profiles! {
+in_every_profile! {
     tiny_messages_that_wait_end_no_other_session
 }

@@ -2,9 +2,10 @@
 
 use std::net::Ipv4Addr;
 
-use sluicegate_tests::in_both_profiles;
-use sluicegate_tests::on_the_endpoint;
+use sluicegate_tests::directly;
+use sluicegate_tests::in_every_profile;
 use sluicegate_tests::raw::{BINARY, CLOSE, Frame, Raw, close, masked};
+use sluicegate_tests::through_nginx;
 use sluicegate_tests::way::Way;
 
 use crate::peer::{ping, pong};
@@ -46,11 +47,15 @@ async fn answers_that_fill_every_buffer_come_before_the_echo(way: Way) {
     }
 }
 
-on_the_endpoint! {
+in_every_profile! {
+    close_is_echoed_behind_all_answers
+    answers_that_fill_every_buffer_come_before_the_echo
+}
+
+directly! {
     close_is_echoed_behind_all_answers
 }
 
-in_both_profiles! {
+through_nginx! {
     close_is_echoed_behind_all_answers
-    answers_that_fill_every_buffer_come_before_the_echo
 }

@@ -5,11 +5,11 @@ use std::time::Duration;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{CmdKafkaFetch, KafkaFetchResp, PubSubResp};
-use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::in_every_way;
 use sluicegate_tests::kafka::Kafka;
-use sluicegate_tests::on_the_endpoint;
 use sluicegate_tests::raw::{Raw, Upgrade, close};
 use sluicegate_tests::stack::Stack;
+use sluicegate_tests::through_nginx;
 use sluicegate_tests::way::Way;
 use tokio::net::TcpStream;
 
@@ -43,8 +43,8 @@ async fn drain_answers_commands_in_flight_and_closes_with_1001(way: Way) {
     assert!(!log.contains("cut off") && !log.contains("panicked"), "{log}");
 
     match way {
-        Way::Tunnel | Way::Internal => is_told_to_try_again(&stack).await,
-        Way::Relay => {
+        Way::Tunnel | Way::Internal | Way::Relay => is_told_to_try_again(&stack).await,
+        Way::Nginx => {
             let response = Raw::connect(stack.gateway()).await.ask(&Upgrade::default().bytes()).await;
             assert_eq!(response.status, 502, "{response:?}");
         }
@@ -63,10 +63,10 @@ async fn is_told_to_try_again(stack: &Stack) {
     assert!(!response.headers.keys().any(|name| name.as_str().contains("grpc")), "{response:?}");
 }
 
-on_the_endpoint! {
+in_every_way! {
     drain_answers_commands_in_flight_and_closes_with_1001
 }
 
-in_both_profiles! {
+through_nginx! {
     drain_answers_commands_in_flight_and_closes_with_1001
 }

@@ -2,9 +2,9 @@
 
 use sluicegate_tests::envoy::{Profile, plugin, routes};
 use sluicegate_tests::http;
-use sluicegate_tests::in_both_profiles;
-use sluicegate_tests::on_the_endpoint;
+use sluicegate_tests::in_every_way;
 use sluicegate_tests::raw::{BINARY, Raw, Upgrade, masked};
+use sluicegate_tests::through_nginx;
 use sluicegate_tests::way::Way;
 
 use crate::peer::{ping, pong};
@@ -86,12 +86,12 @@ async fn routes_choose_origins_and_subprotocols() {
     }
 }
 
-on_the_endpoint! {
+in_every_way! {
     bad_handshakes_are_refused_with_a_reason
     accepted_upgrade_has_the_headers_of_the_rfc_alone
 }
 
-in_both_profiles! {
+through_nginx! {
     bad_handshakes_are_refused_with_a_reason
     accepted_upgrade_has_the_headers_of_the_rfc_alone
 }

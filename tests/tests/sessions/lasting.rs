@@ -1,7 +1,7 @@
 //! Request timeouts of a listener do not end its sessions.
 
 use sluicegate_tests::envoy::{Profile, plugin};
-use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::in_every_profile;
 use sluicegate_tests::raw::Raw;
 
 use crate::peer::Peer;
@@ -19,6 +19,6 @@ async fn session_outlives_the_timeout_of_requests(profile: Profile) {
     session.is_idle().await;
 }
 
-in_both_profiles! {
+in_every_profile! {
     session_outlives_the_timeout_of_requests
 }

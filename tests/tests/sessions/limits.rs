@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use sluicegate_tests::directly;
-use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::in_every_profile;
 use sluicegate_tests::process::Process;
 use sluicegate_tests::raw::{BINARY, Raw, close, head};
 use sluicegate_tests::way::Way;
@@ -34,10 +33,6 @@ async fn bytes_over_the_limit_are_not_kept(way: Way) {
     bystander.is_idle().await;
 }
 
-in_both_profiles! {
-    bytes_over_the_limit_are_not_kept
-}
-
-directly! {
+in_every_profile! {
     bytes_over_the_limit_are_not_kept
 }

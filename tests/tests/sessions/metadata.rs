@@ -3,7 +3,7 @@
 use sluicegate_protocol::KafkaListOffsetResp;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_tests::envoy::Profile;
-use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::in_every_profile;
 use sluicegate_tests::kafka::Kafka;
 use sluicegate_tests::raw::{self, Raw, Upgrade};
 use sluicegate_tests::socket::list_offset;
@@ -32,6 +32,6 @@ async fn client_cannot_choose_the_cluster(profile: Profile) {
     }
 }
 
-in_both_profiles! {
+in_every_profile! {
     client_cannot_choose_the_cluster
 }

@@ -9,7 +9,7 @@ use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use sluicegate_tests::envoy::Profile;
 use sluicegate_tests::http as plain;
-use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::in_every_profile;
 use sluicegate_tests::raw::{Raw, Upgrade};
 use sluicegate_tests::stack::Stack;
 use tokio::net::TcpStream;
@@ -108,7 +108,7 @@ const DISGUISED: &str = r"
     /pubsub/sluicegate.v1.Bridge/Session /grpc.health.v1.Health/Check
 ";
 
-in_both_profiles! {
+in_every_profile! {
     no_spelling_of_the_bridges_paths_reaches_it
     only_readiness_of_the_admin_port_is_exposed
 }

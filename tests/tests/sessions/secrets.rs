@@ -3,22 +3,15 @@
 use std::fs;
 
 use sluicegate_protocol::metadata::GATEWAY_SECRET;
-use sluicegate_tests::envoy::plugin;
-use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::envoy::Profile;
+use sluicegate_tests::in_every_profile;
 use sluicegate_tests::raw::{Raw, Upgrade};
-use sluicegate_tests::relay::Route;
-use sluicegate_tests::through_the_relay;
-use sluicegate_tests::way::Way;
 
-use crate::stacks::{SECRET, relay, secret, start};
+use crate::stacks::{SECRET, knowing, secret, start};
 
-async fn gateway_with_another_secret_is_refused_without_a_hint(way: Way) {
+async fn gateway_with_another_secret_is_refused_without_a_hint(profile: Profile) {
     let wrong = "between-gateway-and-bridgf";
-    let stack = if way == Way::Relay {
-        relay(&secret(), vec![Route::new("/pubsub").with(GATEWAY_SECRET, wrong)]).await
-    } else {
-        start(way, &secret(), vec![plugin(&format!("\"gateway_secret\": \"{wrong}\","), &[])]).await
-    };
+    let stack = start(profile, &secret(), vec![knowing(wrong)]).await;
     // A client that knows the secret is no gateway.
     for request in [Upgrade::default(), Upgrade::default().with(GATEWAY_SECRET, SECRET)] {
         let response = Raw::connect(stack.gateway()).await.ask(&request.bytes()).await;
@@ -34,10 +27,6 @@ async fn gateway_with_another_secret_is_refused_without_a_hint(way: Way) {
     }
 }
 
-in_both_profiles! {
-    gateway_with_another_secret_is_refused_without_a_hint
-}
-
-through_the_relay! {
+in_every_profile! {
     gateway_with_another_secret_is_refused_without_a_hint
 }

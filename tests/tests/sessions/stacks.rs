@@ -1,22 +1,26 @@
 //! The gateways that tests share. A test that breaks its gateway starts its own.
 
 use sluicegate_protocol::metadata::{GATEWAY_SECRET, WRITE};
-use sluicegate_tests::envoy::writing;
+use sluicegate_tests::envoy::{plugin, writing};
 use sluicegate_tests::kafka::Kafka;
-use sluicegate_tests::relay::Route;
+use sluicegate_tests::nginx::Route;
 use sluicegate_tests::stack::{BridgeConfig, Lent, Setup, Stack};
 use sluicegate_tests::way::Way;
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
-/// The gateway with its committed configuration, shared with other tests at the same time. nginx shows the bridge a secret:
-/// without one, the bridge would take its clients for those of this machine.
+/// The gateway with its committed configuration, shared with other tests at the same time. Those that relay show the bridge a
+/// secret: without one, it would take their clients for those of this machine.
 pub(crate) async fn committed(way: impl Into<Way>) -> Lent<&'static Stack> {
     static STACKS: [OnceCell<Stack>; Way::COUNT] = [const { OnceCell::const_new() }; Way::COUNT];
     let way = way.into();
     let begin = async || match way {
         Way::Tunnel | Way::Internal | Way::Direct => start(way, "", Vec::new()).await,
         Way::Apisix => panic!("it has no sessions"),
-        Way::Relay => relay(&secret(), vec![Route::new("/pubsub").with(GATEWAY_SECRET, SECRET)]).await,
+        Way::Relay => start(way, &secret(), vec![knowing(SECRET)]).await,
+        Way::Nginx => {
+            let routes = vec![Route::new("/pubsub").with(GATEWAY_SECRET, SECRET)];
+            Stack::start(Setup { routes, ..setup(way, &secret()).await }).await.unwrap()
+        }
     };
     Lent(STACKS[way as usize].get_or_init(begin).await)
 }
@@ -27,7 +31,7 @@ pub(crate) async fn alone(way: impl Into<Way>) -> Lent<MutexGuard<'static, Stack
     static STACKS: [OnceCell<Mutex<Stack>>; Way::COUNT] = [const { OnceCell::const_new() }; Way::COUNT];
     let way = way.into();
     let begin = async || {
-        let close = if way.has_filter() { "" } else { "[session]\nclose_timeout_ms = 500\n" };
+        let close = if way.filter_runs_sessions() { "" } else { "[session]\nclose_timeout_ms = 500\n" };
         let cluster = format!("[clusters.{OTHER_CLUSTER}]\n\"bootstrap.servers\" = \"127.0.0.1:9\"\n");
         Mutex::new(start(way, &format!("{close}{cluster}"), Vec::new()).await)
     };
@@ -40,7 +44,7 @@ pub(crate) async fn writable(way: Way) -> Lent<&'static Stack> {
     static STACKS: [OnceCell<Stack>; Way::COUNT] = [const { OnceCell::const_new() }; Way::COUNT];
     let begin = async || {
         let setup = setup(way, "[write]\nclusters = [\"default\"]\n").await;
-        let setup = match way.has_filter() {
+        let setup = match way.is_envoy() {
             true => Setup { envoy_edits: vec![writing()], ..setup },
             false => Setup { routes: vec![Route::new("/pubsub").with(WRITE, "true")], ..setup },
         };
@@ -54,9 +58,9 @@ pub(crate) async fn start(way: impl Into<Way>, bridge: &str, envoy_edits: Vec<(S
     Stack::start(Setup { envoy_edits, ..setup(way.into(), bridge).await }).await.unwrap()
 }
 
-/// As [`start`], with nginx and these routes.
-pub(crate) async fn relay(bridge: &str, routes: Vec<Route>) -> Stack {
-    Stack::start(Setup { routes, ..setup(Way::Relay, bridge).await }).await.unwrap()
+/// The edit that gives Envoy's filter this secret.
+pub(crate) fn knowing(secret: &str) -> (String, String) {
+    plugin(&format!("\"gateway_secret\": \"{secret}\","), &[])
 }
 
 /// At the top of a bridge's configuration.

@@ -3,9 +3,8 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use sluicegate_tests::directly;
 use sluicegate_tests::envoy::Profile;
-use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::in_every_profile;
 use sluicegate_tests::kafka::Kafka;
 use sluicegate_tests::raw::{BINARY, CLOSE, FIN, PING, PONG, Raw, close, masked};
 use sluicegate_tests::stack::{Setup, Stack};
@@ -110,10 +109,6 @@ async fn stalled_and_dripping_messages_close_with_1008() {
     }
 }
 
-in_both_profiles! {
-    unfinished_messages_take_no_memory_from_other_addresses
-}
-
-directly! {
+in_every_profile! {
     unfinished_messages_take_no_memory_from_other_addresses
 }

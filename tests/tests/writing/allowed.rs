@@ -1,6 +1,6 @@
 //! Writing needs permission from both the route and the bridge.
 
-use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::in_every_profile;
 use sluicegate_tests::kafka::Kafka;
 use sluicegate_tests::socket::Socket;
 use sluicegate_tests::stack::{BridgeConfig, Setup, Stack};
@@ -8,7 +8,7 @@ use sluicegate_tests::way::Way;
 
 use crate::stacks::{allowed, record};
 
-in_both_profiles! {
+in_every_profile! {
     routes_and_bridges_only_read_by_default
 }
 

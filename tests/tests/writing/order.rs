@@ -3,19 +3,14 @@
 use std::collections::BTreeMap;
 
 use sluicegate_protocol::ProduceRecord;
-use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::in_every_profile;
 use sluicegate_tests::socket::{Socket, produce, results};
-use sluicegate_tests::through_the_relay;
 use sluicegate_tests::way::Way;
 
 use crate::log::numbers;
 use crate::stacks::{offset, record, shared};
 
-in_both_profiles! {
-    commands_keep_their_order_in_every_partition
-}
-
-through_the_relay! {
+in_every_profile! {
     commands_keep_their_order_in_every_partition
 }
 

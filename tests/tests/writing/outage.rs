@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use sluicegate_client::{Client, ProduceRecord};
 use sluicegate_tests::envoy::Profile;
-use sluicegate_tests::in_both_profiles;
+use sluicegate_tests::in_every_profile;
 use sluicegate_tests::kafka::Kafka;
 use sluicegate_tests::socket::{Socket, produce, results};
 
 use crate::log::numbers;
 use crate::stacks::{grows, record, with};
 
-in_both_profiles! {
+in_every_profile! {
     kills_of_bridge_and_envoy_lose_no_acknowledged_record
 }
 

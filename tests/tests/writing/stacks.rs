@@ -7,7 +7,7 @@ use sluicegate_protocol::metadata::WRITE;
 use sluicegate_protocol::{ErrorResp, ProduceRecord, Produced};
 use sluicegate_tests::envoy::writing;
 use sluicegate_tests::kafka::Kafka;
-use sluicegate_tests::relay::Route;
+use sluicegate_tests::nginx::Route;
 use sluicegate_tests::stack::{BridgeConfig, Setup, Stack};
 use sluicegate_tests::waiting;
 use sluicegate_tests::way::Way;
@@ -36,7 +36,7 @@ pub(crate) async fn with(way: impl Into<Way>, kafka: &Kafka, settings: &str, pro
 
 /// With a gateway whose route may write.
 pub(crate) fn allowed(setup: Setup) -> Setup {
-    if setup.way.has_filter() {
+    if setup.way.is_envoy() {
         Setup { envoy_edits: vec![writing()], ..setup }
     } else {
         Setup { routes: vec![Route::new("/pubsub").with(WRITE, "true")], ..setup }

@@ -242,7 +242,7 @@ fn all_mistakes_are_reported_at_once_with_their_keys() {
                       {"path":"/a?b","origins":["app.example","https://a/b"],"port":1},7,
                       {"path":"/sluicegate.v1.Bridge/Session"},{"path":"/x"},{"path":"/x","subprotocols":["a b"]}]}"#,
         &[
-            "profile: must be \"tunnel\" or \"internal\"",
+            "profile: must be \"tunnel\", \"internal\" or \"relay\"",
             "gateway_secret: must be at least 16 visible ASCII characters, as in the bridge",
             "max_message_bytes: must be a number of bytes from 1024 to 16777216",
             "max_assembly_bytes: must be a number of bytes from 1024 to 536870912",

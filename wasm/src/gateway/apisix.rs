@@ -36,21 +36,19 @@ impl Gateway for Apisix {
         false
     }
 
-    /// Adds the session's grant.
     fn upgrade(&self, config: &Config, route: &Route, accepted: &Accepted) -> Result<(), Status> {
-        host::remove_header(Map::Request, b"sec-websocket-extensions")?;
-        if let Some(subprotocol) = &accepted.subprotocol {
-            host::set_header(Map::Request, metadata::SUBPROTOCOL, subprotocol.as_bytes())?;
-        }
-        for (name, value) in config.metadata(route) {
-            host::set_header(Map::Request, name, value.as_bytes())?;
-        }
+        super::relay(config, route, accepted)?;
         to_the_bridge()
     }
 
-    /// The host shows no bytes after an upgrade: the bridge runs the session.
-    fn shows_sessions(&self) -> bool {
+    /// The host shows no bytes after an upgrade.
+    fn runs_sessions(&self, _: &Config) -> bool {
         false
+    }
+
+    /// Nothing to do: this host cannot change a response's body, and nginx's page says that the upstream is away.
+    fn replace_unreachable(&self) -> Result<(), Status> {
+        Ok(())
     }
 
     /// nginx retries a write only if nothing of it was sent (`proxy_next_upstream` without `non_idempotent`).

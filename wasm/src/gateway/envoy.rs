@@ -25,8 +25,11 @@ impl Gateway for Envoy {
         true
     }
 
-    /// Turns the client's request into the bridge's.
+    /// Turns the client's request into the bridge's. The path stays: a new one would select Envoy's route again.
     fn upgrade(&self, config: &Config, route: &Route, accepted: &Accepted) -> Result<(), Status> {
+        if config.profile == Profile::Relay {
+            return super::relay(config, route, accepted);
+        }
         for name in HOP_HEADERS {
             host::remove_header(Map::Request, name.as_bytes())?;
         }
@@ -38,17 +41,19 @@ impl Gateway for Envoy {
         }
         host::set_header(Map::Request, "content-type", b"application/grpc")?;
         host::set_header(Map::Request, metadata::PADDED, b"true")?;
-        if let Some(subprotocol) = &accepted.subprotocol {
-            host::set_header(Map::Request, metadata::SUBPROTOCOL, subprotocol.as_bytes())?;
-        }
-        for (name, value) in config.metadata(route) {
-            host::set_header(Map::Request, name, value.as_bytes())?;
-        }
-        Ok(())
+        super::tell(config, route, accepted)
     }
 
-    fn shows_sessions(&self) -> bool {
-        true
+    fn runs_sessions(&self, config: &Config) -> bool {
+        match config.profile {
+            Profile::Tunnel | Profile::Internal => true,
+            Profile::Relay => false,
+        }
+    }
+
+    fn replace_unreachable(&self) -> Result<(), Status> {
+        let headers = [("content-type", "text/plain; charset=utf-8"), ("retry-after", "1")];
+        host::respond(503, &headers, b"the pub/sub bridge cannot be reached, try again\n")
     }
 
     /// Writes are never retried: this header overrides the route's retry policy.

@@ -33,7 +33,7 @@ fn mistakes_are_logged_with_their_keys() {
         r#"{"profile": "tunel", "max_message_bytes": 12, "routs": [],
             "routes": [{"path": "pubsub", "cluster": 5, "orgins": []}]}"#,
         &[
-            "profile: must be \"tunnel\" or \"internal\"",
+            "profile: must be \"tunnel\", \"internal\" or \"relay\"",
             "max_message_bytes: must be a number of bytes from 1024 to 16777216",
             "routes[0].path: must begin with \"/\" and be visible ASCII, without a query",
             "routes[0].cluster: must be a string that is not empty",

@@ -11,7 +11,7 @@ use sluicegate_protocol::Close;
 use sluicegate_protocol::control_resp::Control as ToSay;
 
 use crate::plain;
-use crate::socket::{PROFILES, Profile, Socket, sorted, upgrade};
+use crate::socket::{ALL_PROFILES, PROFILES, Profile, Socket, sorted, upgrade};
 use crate::wire::{self, BINARY, FIRST, LAST, PING, from_client, grpc, grpc_bytes};
 
 /// The host calls that the filter makes.
@@ -104,6 +104,24 @@ fn session(profile: Profile) -> Story {
     Story { request, steps }
 }
 
+/// A session that Envoy relays: all bytes pass as they are.
+fn relayed() -> Story {
+    let request = upgrade()
+        .with("sluicegate-cluster", "payments")
+        .with("origin", "https://app.example")
+        .with("sec-websocket-protocol", "pubsub")
+        .with("sec-websocket-extensions", "permessage-deflate");
+    let steps = vec![
+        Step::Client(from_client(BINARY, b"early")),
+        Step::BridgeHeaders(Profile::Relay.accepted()),
+        Step::Client(b"any bytes".to_vec()),
+        Step::Bridge(vec![7; 1000]),
+        Step::BridgeFails("upstream_reset_after_response_started{connection_termination}"),
+        Step::Wait(3),
+    ];
+    Story { request, steps }
+}
+
 /// A session whose stream ends without a last word.
 fn ended(profile: Profile) -> Story {
     let steps = vec![
@@ -171,8 +189,17 @@ fn refused_http(_: Profile) -> Story {
     Story { request, steps: vec![Step::Wait(3)] }
 }
 
-const STORIES: [fn(Profile) -> Story; 8] =
-    [session, ended, trailed, refused, unreachable, posted, lost, refused_http];
+/// The stories of a profile. Plain HTTP is the same in all.
+fn stories(profile: Profile) -> Vec<Story> {
+    match profile {
+        Profile::Tunnel | Profile::Internal => {
+            [session, ended, trailed, refused, unreachable, posted, lost, refused_http]
+                .map(|story| story(profile))
+                .into()
+        }
+        Profile::Relay => vec![relayed(), refused(profile), unreachable(profile)],
+    }
+}
 
 impl Story {
     /// Plays the story to the end, as far as the filter lets it.
@@ -225,15 +252,26 @@ fn is_part(seen: &Seen, whole: &Seen) -> bool {
                 && whole.to_client.starts_with(&seen.to_client))
 }
 
+/// Bytes go there and others come back.
+#[track_caller]
+fn works(socket: &mut Socket, profile: Profile) {
+    if profile != Profile::Relay {
+        return socket.works();
+    }
+    socket.client(b"there");
+    socket.bridge(b"back");
+    assert_eq!((socket.0.take_to_upstream(), socket.answers()), (b"there".to_vec(), b"back".to_vec()));
+}
+
 /// Plays every story with `call` refused at every moment and for good, with every status.
 ///
 /// `ends`: without the call, a stream still ends.
 #[track_caller]
 fn check(call: HostCall, ends: bool) {
-    for profile in PROFILES {
+    for profile in ALL_PROFILES {
         let vm = profile.start();
         let mut witness = Socket::open(&vm, profile);
-        for story in STORIES.map(|story| story(profile)) {
+        for story in stories(profile) {
             let whole = story.play(&vm);
             for status in STATUSES {
                 for when in (1..=MOMENTS).map(When::Nth).chain([When::Always]) {
@@ -251,8 +289,8 @@ fn check(call: HostCall, ends: bool) {
                     );
                 }
             }
-            witness.works();
-            Socket::open(&vm, profile).works();
+            works(&mut witness, profile);
+            works(&mut Socket::open(&vm, profile), profile);
         }
     }
 }
@@ -294,11 +332,11 @@ fn refused_metrics_logs_and_ticks_end_no_session() {
 
 #[test]
 fn nothing_passes_if_a_stream_cannot_be_reset() {
-    for profile in PROFILES {
+    for profile in ALL_PROFILES {
         let vm = profile.start();
         let mut witness = Socket::open(&vm, profile);
         vm.refuse(HostCall::CloseStream, When::Always, Status::INTERNAL_FAILURE);
-        for story in STORIES.map(|story| story(profile)) {
+        for story in stories(profile) {
             let whole = story.play(&vm);
             for call in CALLS.into_iter().filter(|call| *call != HostCall::CloseStream) {
                 for when in (1..=MOMENTS).map(When::Nth).chain([When::Always]) {
@@ -313,7 +351,7 @@ fn nothing_passes_if_a_stream_cannot_be_reset() {
             }
         }
         vm.allow(HostCall::CloseStream);
-        witness.works();
+        works(&mut witness, profile);
     }
 }
 
@@ -327,7 +365,7 @@ fn nothing_passes_while_the_host_refuses_every_call() {
             for call in CALLS {
                 vm.refuse(call, When::Always, Status(status));
             }
-            for story in STORIES.map(|story| story(profile)) {
+            for story in stories(profile) {
                 let seen = Seen { over: false, ..story.play(&vm) };
                 assert_eq!(seen, Seen::default(), "{profile:?}, status {status}");
             }

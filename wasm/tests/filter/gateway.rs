@@ -7,7 +7,7 @@ use sluicegate_harness::envoy::{Outcome, Stream, Vm};
 use sluicegate_harness::{Headers, HostCall, Response, Status, When};
 
 use crate::plain::{ANSWERED, post};
-use crate::socket::{PROFILES, Profile, answered, configuration, module};
+use crate::socket::{ALL_PROFILES, Profile, answered, configuration, module};
 
 /// A gateway with the filter in it, configured as most tests want it.
 pub(crate) enum Gateway {
@@ -33,9 +33,9 @@ pub(crate) enum Failure {
 }
 
 impl Gateway {
-    pub(crate) fn all() -> [Self; 3] {
-        let [tunnel, internal] = PROFILES.map(|profile| Self::Envoy(profile, profile.start()));
-        [tunnel, internal, Self::apisix()]
+    pub(crate) fn all() -> [Self; 4] {
+        let [tunnel, internal, relay] = ALL_PROFILES.map(|profile| Self::Envoy(profile, profile.start()));
+        [tunnel, internal, relay, Self::apisix()]
     }
 
     pub(crate) fn apisix() -> Self {

@@ -21,6 +21,7 @@ mod plain;
 mod plain_random;
 mod random;
 mod refused;
+mod relay;
 mod sdk;
 mod socket;
 mod traffic;

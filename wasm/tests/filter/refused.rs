@@ -19,18 +19,20 @@ fn unreachable_bridge_is_answered_503_with_retry_after() {
 }
 
 #[test]
-fn proxys_503_is_replaced() {
+fn proxys_own_error_is_replaced() {
     for profile in PROFILES {
         let vm = profile.start();
-        let mut stream = vm.request(upgrade());
-        stream.upstream_headers([(":status", "503"), ("content-length", "8")], false);
-        stream.upstream_sends("overflow", true);
-        unreachable(&stream);
+        for (status, body) in [("503", "overflow"), ("504", "timeout!"), ("408", "timeout?")] {
+            let mut stream = vm.request(upgrade());
+            stream.upstream_headers([(":status", status), ("content-length", "8")], false);
+            stream.upstream_sends(body, true);
+            unreachable(&stream);
+        }
     }
 }
 
 #[track_caller]
-fn unreachable(stream: &Stream) {
+pub(crate) fn unreachable(stream: &Stream) {
     let response = answered(stream);
     assert_eq!(response.status(), 503);
     assert_eq!(response.text(), "the pub/sub bridge cannot be reached, try again\n");

@@ -1,4 +1,4 @@
-//! The filter, started in either profile, and one client's socket through it.
+//! The filter, started in any profile, and one client's socket through it.
 
 use std::path::{Path, PathBuf};
 
@@ -14,9 +14,14 @@ use crate::wire;
 pub(crate) enum Profile {
     Tunnel,
     Internal,
+    /// Envoy relays them to the bridge's own endpoint.
+    Relay,
 }
 
+/// The profiles in which the filter runs the session.
 pub(crate) const PROFILES: [Profile; 2] = [Profile::Tunnel, Profile::Internal];
+
+pub(crate) const ALL_PROFILES: [Profile; 3] = [Profile::Tunnel, Profile::Internal, Profile::Relay];
 
 impl Profile {
     /// The filter, configured as most tests want it.
@@ -36,6 +41,10 @@ impl Profile {
         match self {
             Self::Tunnel => [(":status", "101"), ("upgrade", "websocket"), ("connection", "upgrade")].into(),
             Self::Internal => [(":status", "200"), ("content-type", "application/grpc")].into(),
+            Self::Relay => {
+                let accept = ("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+                [(":status", "101"), ("upgrade", "websocket"), ("connection", "upgrade"), accept].into()
+            }
         }
     }
 }

@@ -42,6 +42,8 @@ pub(crate) enum ProfileArg {
     Tunnel,
     /// Plain gRPC, behind an internal listener
     Internal,
+    /// The client's own WebSocket, over HTTP/1.1
+    Relay,
 }
 
 impl From<ProfileArg> for Profile {
@@ -49,6 +51,7 @@ impl From<ProfileArg> for Profile {
         match profile {
             ProfileArg::Tunnel => Self::Tunnel,
             ProfileArg::Internal => Self::Internal,
+            ProfileArg::Relay => Self::Relay,
         }
     }
 }

@@ -2,20 +2,20 @@
 
 use sluicegate_protocol::metadata::{CLUSTER, CLUSTER_DEFINITION, GATEWAY_SECRET, SUBPROTOCOL, WRITE};
 use sluicegate_tests::folder::Folder;
+use sluicegate_tests::nginx::{Nginx, Route};
 use sluicegate_tests::port::Port;
-use sluicegate_tests::relay::{Relay, Route};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 #[tokio::test]
-async fn relay_replaces_forged_headers_of_clients() {
-    let folder = Folder::new("relay-test").unwrap();
+async fn nginx_replaces_forged_headers_of_clients() {
+    let folder = Folder::new("nginx-test").unwrap();
     let bridge = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let route = Route::new("/pubsub").with(CLUSTER, "orders").with(GATEWAY_SECRET, "0123456789abcdef");
     let address = bridge.local_addr().unwrap();
-    let relay = Relay::start(Port::pick().unwrap(), address, &[route], folder.path()).await.unwrap();
+    let nginx = Nginx::start(Port::pick().unwrap(), address, &[route], folder.path()).await.unwrap();
 
-    let mut client = TcpStream::connect(relay.gateway()).await.unwrap();
+    let mut client = TcpStream::connect(nginx.gateway()).await.unwrap();
     let forged = [CLUSTER, CLUSTER_DEFINITION, GATEWAY_SECRET, SUBPROTOCOL, WRITE];
     let forged = forged.map(|name| format!("{name}: forged\r\n{}: forged\r\n", name.to_uppercase())).concat();
     let upgrade = "Upgrade: websocket\r\nConnection: Upgrade";

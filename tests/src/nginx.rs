@@ -14,7 +14,7 @@ use crate::process::Process;
 use crate::{Error, tools};
 
 /// A running nginx.
-pub struct Relay {
+pub struct Nginx {
     gateway: Port,
     launch: Launch,
     /// The process, which tests kill or freeze.
@@ -54,7 +54,7 @@ impl Route {
     }
 }
 
-impl Relay {
+impl Nginx {
     /// Starts nginx in front of a bridge, with its configuration and log in `dir`, and waits until it accepts connections.
     ///
     /// # Errors
@@ -68,7 +68,7 @@ impl Relay {
         routes: &[Route],
         dir: &Path,
     ) -> Result<Self, Error> {
-        let file = tools::workspace().join("tests/nginx/relay.conf");
+        let file = tools::workspace().join("tests/nginx/nginx.conf");
         let text = fs::read_to_string(&file).map_err(Error::io(format!("read {}", file.display())))?;
         let routes: String = routes.iter().map(Route::location).collect();
         let text = text

@@ -1,0 +1,150 @@
+//! The relay profile: the filter checks each upgrade, and leaves the session's bytes alone.
+
+use sluicegate_harness::envoy::{Outcome, Stream, Vm};
+use sluicegate_harness::{Headers, HostCall, Status, When};
+
+use crate::faults::{CALLS, STATUSES};
+use crate::refused::unreachable;
+use crate::socket::{Profile, Socket, answered, sorted, upgrade, upgrade_with};
+
+fn start() -> Vm {
+    Profile::Relay.start()
+}
+
+#[track_caller]
+fn forwarded(stream: &Stream) -> Headers {
+    match stream.outcome() {
+        Outcome::Forwarded(headers) => headers,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Path and handshake stay: Envoy's routes match the client's path, and the bridge answers the handshake.
+#[test]
+fn bridge_gets_the_clients_upgrade_with_the_grant() {
+    let request = upgrade_with(":path", "/pubsub?access_token=a")
+        .with("origin", "https://app.example")
+        .with("sec-websocket-protocol", "mqtt, pubsub")
+        .with("sec-websocket-extensions", "permessage-deflate")
+        .and("sluicegate-cluster", "payments")
+        .and("Sluicegate-Gateway-Secret", "guess")
+        .and("sluicegate-cluster-definition", "CgdldmlsOjEK")
+        .and("SLUICEGATE-IDENTITY", "root")
+        .and("sluicegate-subprotocol", "other")
+        .and("sluicegate-http", "CgA")
+        .and("sluicegate-", "x");
+    let want = [
+        ":authority: gateway.example",
+        ":method: GET",
+        ":path: /pubsub?access_token=a",
+        ":scheme: http",
+        "connection: Upgrade",
+        "origin: https://app.example",
+        "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
+        "sec-websocket-protocol: mqtt, pubsub",
+        "sec-websocket-version: 13",
+        "sluicegate-client: 10.0.0.9",
+        "sluicegate-cluster: orders",
+        "sluicegate-gateway-secret: s3cret-of-the-gateway",
+        "sluicegate-subprotocol: pubsub",
+        "sluicegate-topics: orders,public.*",
+        "sluicegate-write: true",
+        "upgrade: websocket",
+    ];
+    assert_eq!(sorted(&forwarded(&start().request(request))), want);
+}
+
+#[test]
+fn bad_upgrades_are_refused_before_the_bridge() {
+    let vm = start();
+    for (request, status) in [
+        (upgrade().without("upgrade"), 400),
+        (upgrade_with("sec-websocket-key", "short"), 400),
+        (upgrade_with("origin", "https://evil.example"), 403),
+        (upgrade_with(":path", b"/pubsub?\xff"), 400),
+        (upgrade_with(":path", "/sluicegate.v1.Bridge/Session"), 404),
+    ] {
+        assert_eq!(answered(&vm.request(request)).status(), status);
+    }
+    assert_eq!(vm.metric("sluicegate.handshakes_refused"), Some(5));
+}
+
+#[test]
+fn bytes_pass_whatever_the_host_refuses() {
+    let vm = start();
+    let mut socket = Socket(vm.request(upgrade()));
+    socket.client(b"early");
+    socket.0.upstream_headers(Profile::Relay.accepted(), false);
+    assert_eq!(sorted(&socket.0.response().expect("an answer").headers), sorted(&Profile::Relay.accepted()));
+    assert_eq!(socket.0.take_to_upstream(), b"early");
+    for status in STATUSES {
+        for call in CALLS {
+            vm.refuse(call, When::Always, Status(status));
+        }
+        socket.client([0x82; 70_000]);
+        socket.bridge([0x81; 70_000]);
+        assert_eq!(socket.0.take_to_upstream(), [0x82; 70_000], "status {status}");
+        assert_eq!(socket.answers(), [0x81; 70_000], "status {status}");
+    }
+    assert_eq!(socket.0.pauses(), [""; 0]);
+}
+
+#[test]
+fn bridges_answers_pass_and_the_gateways_own_are_replaced() {
+    let vm = start();
+    let answer = |headers: Headers| {
+        let mut stream = vm.request(upgrade());
+        stream.upstream_headers(headers, false);
+        stream.upstream_sends("reason\n", true);
+        stream
+    };
+    for refusal in [
+        Headers::from([(":status", "503"), ("retry-after", "30")]),
+        [(":status", "404"), ("x-reason", "cluster")].into(),
+        [(":status", "200")].into(),
+    ] {
+        let response = answer(refusal.clone()).response().expect("an answer");
+        assert_eq!((sorted(&response.headers), response.text()), (sorted(&refusal), "reason\n".to_owned()));
+    }
+    let marked = Headers::from([(":status", "401"), ("sluicegate-answered", "no secret")]);
+    let response = answer(marked).response().expect("an answer");
+    assert_eq!(sorted(&response.headers), [":status: 401"]);
+    let log = vm.log();
+    let line = "sluicegate: the bridge refused a request (1 so far): no secret";
+    assert_eq!(log.last().map(|line| line.text.as_str()), Some(line));
+
+    for status in ["408", "503", "504"] {
+        unreachable(&answer([(":status", status)].into()));
+    }
+    let mut away = vm.request(upgrade());
+    away.upstream_fails(503, "no_healthy_upstream");
+    unreachable(&away);
+    assert_eq!(vm.metric("sluicegate.bridge_refused"), Some(8));
+    assert_eq!(vm.metric("sluicegate.sessions"), Some(0));
+}
+
+#[test]
+fn open_sessions_are_counted_however_they_end() {
+    let vm = start();
+    let endings: [fn(Socket); 3] =
+        [|mut socket| socket.0.client_resets(), |mut socket| socket.0.upstream_resets(), drop];
+    let sockets = [(); 3].map(|()| Socket::open(&vm, Profile::Relay));
+    assert_eq!(vm.metric("sluicegate.sessions_open"), Some(3));
+    for (ending, socket) in endings.into_iter().zip(sockets) {
+        ending(socket);
+    }
+    assert_eq!((vm.metric("sluicegate.sessions_open"), vm.metric("sluicegate.sessions")), (Some(0), Some(3)));
+}
+
+#[test]
+fn answer_that_cannot_be_read_ends_the_stream() {
+    let vm = start();
+    let mut stream = vm.request(upgrade());
+    vm.refuse(HostCall::GetHeaderMapValue, When::Always, Status(77));
+    stream.upstream_headers(Profile::Relay.accepted(), false);
+    vm.allow(HostCall::GetHeaderMapValue);
+    assert!(stream.is_reset());
+    let log = vm.log();
+    let line = "sluicegate: failed to pass on the headers of an answer: host status 77; the stream is ended";
+    assert_eq!(log.last().map(|line| line.text.as_str()), Some(line));
+}
