@@ -88,6 +88,29 @@ older-envoy: wasm
     cargo build --workspace --bins
     SLUICEGATE_ENVOY=$(echo {{ quote(justfile_directory()) }}/target/tools/envoy-oldest/lib/python3*/site-packages/envoy/_bin/envoy) cargo test -p sluicegate-tests --test http --test sessions -- tunnel:: internal:: relay::
 
+# an older filter with this bridge, and this filter with an older bridge; REF is by default the last release, or the commit before this one
+compatibility ref="": wasm
+    #!/usr/bin/env bash
+    set -euo pipefail
+    ref=$1 older=$CARGO_TARGET_DIR/older
+    : "${ref:=$(git describe --tags --abbrev=0 2>/dev/null || git rev-parse HEAD~1)}"
+    rm -rf "$older/source" && mkdir -p "$older/source"
+    # With new timestamps: cargo must not take another version's files for unchanged.
+    git archive "$ref" | tar -xm -C "$older/source"
+    # A target folder of its own. The dependencies' build is shared.
+    export CARGO_BUILD_BUILD_DIR=$CARGO_TARGET_DIR
+    (
+        cd "$older/source"
+        CARGO_TARGET_DIR=$older cargo build -p sluicegate-bridge
+        CARGO_TARGET_DIR=$older cargo build -p sluicegate-filter --target wasm32-wasip1 --profile wasm
+    )
+    cargo build -p sluicegate-bridge
+    check() { cargo test -q -p sluicegate-tests --test e2e each_use -- --nocapture --test-threads=1; }
+    echo "the filter of $ref with this bridge:"
+    SLUICEGATE_FILTER=$older/wasm32-wasip1/wasm/sluicegate_filter.wasm check
+    echo "this filter with the bridge of $ref:"
+    SLUICEGATE_BRIDGE=$older/debug/sluicegate-bridge check
+
 # the session crate's tests, compiled like the filter and run in Node
 session-on-wasm32:
     CARGO_TARGET_WASM32_WASIP1_RUNNER="node --no-warnings {{ justfile_directory() }}/tests/wasi.mjs" cargo test -p sluicegate-ws-session --lib --target wasm32-wasip1

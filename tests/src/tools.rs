@@ -71,6 +71,12 @@ pub fn filter() -> Result<PathBuf, Error> {
     find("SLUICEGATE_FILTER", "the filter", path, "`./dev wasm` builds it")
 }
 
+/// Whether filter and bridge are those that are built here.
+#[must_use]
+pub fn are_of_this_version() -> bool {
+    ["SLUICEGATE_BRIDGE", "SLUICEGATE_FILTER"].iter().all(|name| env::var_os(name).is_none())
+}
+
 /// A file of the workspace that is there once `./dev web` has built the pages.
 ///
 /// # Errors

@@ -1,12 +1,14 @@
 //! The stack itself, on a real Envoy and a real Kafka that these tests share.
 //!
 //! 1. [`envoy`], [`nginx`]: assumptions of the other tests
-//! 2. [`dev`], [`demo`], [`documents`]: the script, the demo and the documents, from the user's point of view
-//! 3. [`chart`]: the Helm chart's committed renderings
+//! 2. [`compatibility`]: filter and bridge of different versions
+//! 3. [`dev`], [`demo`], [`documents`]: the script, the demo and the documents, from the user's point of view
+//! 4. [`chart`]: the Helm chart's committed renderings
 
 #![cfg(test)] // so that helpers, too, may fail as tests do
 
 mod chart;
+mod compatibility;
 mod demo;
 mod dev;
 mod documents;

@@ -10,10 +10,11 @@ use prost::Message as _;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{CmdPing, PubSubResp};
-use sluicegate_tests::in_every_profile;
+use sluicegate_tests::directly;
 use sluicegate_tests::raw::{BINARY, CLOSE, Frame, Raw, request};
 use sluicegate_tests::waiting::settles;
 use sluicegate_tests::way::Way;
+use sluicegate_tests::where_the_filter_runs_sessions;
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
@@ -21,7 +22,11 @@ use crate::bench::{self, Bench};
 use crate::memory::{IDLE_SESSION, MAX_ASSEMBLY_BYTES, MAX_MESSAGE_BYTES, MIB, Memory, idle_socket};
 use crate::witness::Witness;
 
-in_every_profile! {
+where_the_filter_runs_sessions! {
+    unfinished_messages_are_bounded_together
+}
+
+directly! {
     unfinished_messages_are_bounded_together
 }
 

@@ -8,17 +8,23 @@ use std::time::Duration;
 use bytes::Bytes;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::{CmdKafkaFetch, CmdPing};
-use sluicegate_tests::in_every_profile;
+use sluicegate_tests::directly;
 use sluicegate_tests::raw::{BINARY, PING, masked, request};
 use sluicegate_tests::waiting::settles;
 use sluicegate_tests::way::Way;
+use sluicegate_tests::where_the_filter_runs_sessions;
 use tokio::io::AsyncWriteExt;
 
 use crate::bench::{Bench, open};
 use crate::memory::{MAX_REQUEST_BYTES, MIB, Memory, STREAM_WINDOW_BYTES, stuck_session, stuck_socket};
 use crate::witness::{Percentiles, Witness};
 
-in_every_profile! {
+where_the_filter_runs_sessions! {
+    flooding_clients_are_held_back_and_slow_nobody
+}
+
+// A gateway that relays serves a client that sends for as long as the bridge takes it, and the others then.
+directly! {
     flooding_clients_are_held_back_and_slow_nobody
 }
 

@@ -3,12 +3,17 @@
 use sluicegate_tests::in_every_way;
 use sluicegate_tests::kafka::{Codec, Record, Write};
 use sluicegate_tests::socket::Socket;
+use sluicegate_tests::through_nginx;
 use sluicegate_tests::way::Way;
 
 use crate::gateway::shared;
 use crate::reference::{FOREVER, START, assert_same, messages, noise};
 
 in_every_way! {
+    values_of_megabytes_arrive_whole
+}
+
+through_nginx! {
     values_of_megabytes_arrive_whole
 }
 

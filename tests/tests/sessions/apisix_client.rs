@@ -13,6 +13,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use sluicegate_protocol as extended;
 use sluicegate_tests::in_every_way;
 use sluicegate_tests::kafka::Kafka;
+use sluicegate_tests::through_nginx;
 use sluicegate_tests::way::Way;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -24,6 +25,10 @@ use crate::peer::Peer;
 use crate::stacks::committed;
 
 in_every_way! {
+    client_without_the_extensions_notices_nothing
+}
+
+through_nginx! {
     client_without_the_extensions_notices_nothing
 }
 

@@ -1,0 +1,144 @@
+//! A filter and a bridge of different versions work together, or say why not.
+//!
+//! By default both are this version, and everything works. `./dev compatibility` runs the same with an older filter, and with an
+//! older bridge.
+
+use std::fs;
+
+use sluicegate_client::{At, Client, Error, Source, Subscribe, Update};
+use sluicegate_protocol::ProduceRecord;
+use sluicegate_tests::envoy::{Profile, instead};
+use sluicegate_tests::http::client::{Request, Response, ask};
+use sluicegate_tests::kafka::Kafka;
+use sluicegate_tests::raw::{Raw, Upgrade};
+use sluicegate_tests::stack::{BridgeConfig, Setup, Stack};
+use sluicegate_tests::{in_every_profile, tools};
+
+in_every_profile! {
+    each_use_works_or_is_refused_with_a_reason
+    newer_filter_is_refused_with_a_reason
+}
+
+/// The refusals, as the client reads them: of a header, of the same in plain HTTP, and of a command.
+const REASONS: [&str; 3] = [
+    "upgrade the bridge to the version of the gateway's filter",
+    "gateway and bridge are misconfigured, see their logs",
+    "the server does not support it",
+];
+/// Both may refuse their configuration.
+const KEYS: [&str; 2] = ["invalid configuration: ", "is not a key of this configuration"];
+const SECRET: &str = "between-gateway-and-bridge";
+
+#[expect(clippy::print_stderr, reason = "the result of `./dev compatibility`")]
+async fn each_use_works_or_is_refused_with_a_reason(profile: Profile) {
+    let same = tools::are_of_this_version();
+    let kafka = Kafka::shared().await.unwrap();
+    let topic = &kafka.topic("versions", 1, &[]).await.unwrap();
+    let stack = match Stack::start(setup(profile, kafka.bootstrap(), Vec::new())).await {
+        Ok(stack) => stack,
+        Err(error) if !same && KEYS.iter().any(|key| error.to_string().contains(key)) => {
+            return eprintln!("{}: refused at start: {error}", profile.name());
+        }
+        Err(error) => panic!("{error}"),
+    };
+    for (what, result) in uses(&stack, topic).await {
+        match result {
+            Ok(()) => eprintln!("{}: {what} works", profile.name()),
+            Err(reason) => {
+                let is_clear = REASONS.iter().any(|clear| reason.contains(clear));
+                assert!(!same && is_clear, "{}: {what}: {reason}", profile.name());
+                eprintln!("{}: {what} is refused: {reason}", profile.name());
+            }
+        }
+    }
+}
+
+/// A header that the bridge does not know can be a restriction.
+async fn newer_filter_is_refused_with_a_reason(profile: Profile) {
+    // Envoy's route adds it after the filter, like the filter itself.
+    let newer = "request_headers_to_add: [{header: {key: sluicegate-newer, value: x}}]";
+    let routes = [
+        "- match: {path: /pubsub}",
+        "- match:\n                  prefix: /\n                  # The filter sets",
+    ];
+    let routes = routes.iter().filter(|route| profile != Profile::Relay || route.ends_with("sets"));
+    let edits = routes.map(|route| {
+        let (first, rest) = route.split_once("match:").unwrap();
+        ((*route).to_owned(), format!("{first}{newer}\n                match:{rest}"))
+    });
+    let stack = Stack::start(setup(profile, "127.0.0.1:9".to_owned(), edits.collect())).await.unwrap();
+    let refused = Raw::connect(stack.gateway()).await.ask(&Upgrade::default().bytes()).await;
+    assert_eq!(
+        (refused.status, refused.text().trim()),
+        (400, &*format!("unknown header sluicegate-newer: {}", REASONS[0]))
+    );
+    let refused = ask(stack.gateway(), Request::get("/kafka/topics")).await;
+    assert_eq!((refused.status, &refused.json()["detail"]), (502, &REASONS[1].into()));
+    for process in stack.processes() {
+        let log = fs::read_to_string(process.log()).unwrap();
+        assert!(log.contains(REASONS[0]), "{}: {log}", process.log().display());
+    }
+}
+
+/// Every use of a gateway, and why it was refused if it was.
+async fn uses(stack: &Stack, topic: &str) -> Vec<(&'static str, Result<(), String>)> {
+    let gateway = stack.gateway();
+    let rest = format!("/kafka/topics/{topic}");
+    let records = format!("{rest}/partitions/0/records?offset=0");
+    let list = || {
+        let post = Request::post(&rest, r#"{"records":[{"value":1}]}"#);
+        post.with("content-type", "application/vnd.kafka.json.v2+json")
+    };
+    let produce = Request::post("/produce", "2").with("x-topic", topic);
+    let http = vec![
+        ("writing over a rest route", answered(&ask(gateway, list()).await)),
+        ("writing over a produce route", answered(&ask(gateway, produce).await)),
+        ("reading over a rest route", answered(&ask(gateway, Request::get(records)).await)),
+    ];
+    let refused = Raw::connect(gateway).await.ask(&Upgrade::default().bytes()).await;
+    if refused.status != 101 {
+        return http.into_iter().chain([("a session", Err(refused.text().to_owned()))]).collect();
+    }
+    let session = Client::connect(stack.url()).await.unwrap();
+    let record = ProduceRecord { topic: topic.to_owned(), value: Some("3".into()), ..Default::default() };
+    let commands = vec![
+        ("a ping", told(session.ping("x").await)),
+        ("a write", told(session.produce(vec![record]).await)),
+        ("a fetch", told(session.fetch(topic, 0, 0).await)),
+        ("the end of a log", told(session.list_offset(topic, 0, At::Latest).await)),
+        ("a subscription", told(first_delivery(&session, topic).await)),
+    ];
+    http.into_iter().chain(commands).collect()
+}
+
+async fn first_delivery(session: &Client, topic: &str) -> Result<(), Error> {
+    let mut updates = session.subscribe(Subscribe::new([Source::new(topic).at(At::Earliest)]));
+    loop {
+        match updates.next().await.expect("an update")? {
+            Update::Delivery(_) => return Ok(()),
+            Update::Reconnecting { error, .. } => return Err(error),
+            _ => {}
+        }
+    }
+}
+
+fn answered(response: &Response) -> Result<(), String> {
+    if response.status == 200 { Ok(()) } else { Err(response.text().to_owned()) }
+}
+
+fn told<T>(result: Result<T, Error>) -> Result<(), String> {
+    result.map(drop).map_err(|error| error.to_string())
+}
+
+/// A stack whose clients can do everything, in the words of the first version.
+fn setup(profile: Profile, bootstrap: String, mut edits: Vec<(String, String)>) -> Setup {
+    let routes = [
+        r#"{"path": "/pubsub", "write": true}"#,
+        r#"{"path": "/kafka", "type": "rest", "write": true}"#,
+        r#"{"path": "/produce", "type": "produce", "headerprefix": "x-", "overrides": ["topic"]}"#,
+    ];
+    edits.push(instead(&format!("\"gateway_secret\": \"{SECRET}\","), &routes));
+    let settings = format!("gateway_secret = \"{SECRET}\"\n[write]\nclusters = [\"default\"]\n");
+    let bridge = BridgeConfig::Cluster { bootstrap: bootstrap.clone(), settings };
+    Setup { bridge, envoy_edits: edits, ..Setup::new(profile, bootstrap) }
+}
