@@ -150,6 +150,11 @@ chart-install:
 envoy-gateway: _demo-programs
     @target/tools/venv/bin/python -B tests/kubernetes/envoy_gateway.py
 
+# test the alert rules of deploy/prometheus in promtool
+alerts:
+    promtool check rules deploy/prometheus/alerts.yaml
+    promtool test rules deploy/prometheus/alerts.test.yaml
+
 # generate the protobuf code from proto/, and the reference pages from the code
 gen: _packages
     SLUICEGATE_GEN=1 cargo test -p sluicegate-protocol --test generated

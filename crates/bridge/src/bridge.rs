@@ -18,7 +18,7 @@ use tonic_health::server::HealthReporter;
 use crate::admin::Admin;
 use crate::backend::Backend;
 use crate::clusters::Clusters;
-use crate::config::{ClusterConfig, Config, LogFormat, Problem};
+use crate::config::{self, ClusterConfig, Config, LogFormat, Problem};
 use crate::drain::Drain;
 use crate::endpoint::{Endpoint, Settings};
 use crate::fair_permits::FairPermits;
@@ -27,6 +27,7 @@ use crate::limit::Limit;
 use crate::metrics::Metrics;
 use crate::rate_limit::RateLimit;
 use crate::server::{self, BindError, Connections, Server};
+use crate::traces::Traces;
 
 /// A running bridge. Dropping it stops it at once.
 pub struct Bridge {
@@ -45,6 +46,7 @@ struct FixedSettings {
     listen: SocketAddr,
     admin_listen: SocketAddr,
     log_format: LogFormat,
+    traces: config::Traces,
 }
 
 impl Bridge {
@@ -67,7 +69,7 @@ impl Bridge {
         let endpoint = Arc::new(Endpoint::new(&config, Routes::new(health_service).prepare()));
         let connections = Connections::default();
         let server = Arc::new(Server::new(Arc::clone(&endpoint), &config, connections.clone()));
-        let registry = endpoint.metrics.registry(endpoint.logs.clone());
+        let registry = endpoint.metrics.registry(endpoint.logs.clone(), endpoint.traces.counts());
         let admin = Admin { endpoint: Arc::clone(&endpoint), registry };
 
         let mut accepting = JoinSet::new();
@@ -77,8 +79,8 @@ impl Bridge {
         accepting.spawn(drop_old_records(endpoint.logs.clone()));
         let clusters = Arc::clone(&endpoint.clusters);
         accepting.spawn(async move { clusters.prepare_writes().await });
-        let Config { listen, admin_listen, log_format, .. } = config;
-        let fixed = FixedSettings { listen, admin_listen, log_format };
+        let Config { listen, admin_listen, log_format, traces, .. } = config;
+        let fixed = FixedSettings { listen, admin_listen, log_format, traces };
         Ok(Self { address, admin_address, fixed, endpoint, server, health, connections, accepting })
     }
 
@@ -95,16 +97,21 @@ impl Bridge {
                 self.endpoint.metrics.reloaded(false);
                 let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
                 let problems = problems.join("; ");
-                return tracing::error!(problems, "new configuration rejected, the earlier one stays in use");
+                return tracing::error!(
+                    problems,
+                    event = "config_rejected",
+                    "new configuration rejected, the earlier one stays in use"
+                );
             }
         };
         self.endpoint.apply(&config).await;
         self.server.apply(&config);
         self.endpoint.metrics.reloaded(true);
         match &self.fixed.changed(&config)[..] {
-            [] => tracing::info!("configuration reloaded"),
+            [] => tracing::info!(event = "config_reloaded", "configuration reloaded"),
             keys => tracing::warn!(
                 keys = keys.join(", "),
+                event = "config_reloaded_in_part",
                 "configuration reloaded, except keys that need a restart"
             ),
         }
@@ -156,9 +163,12 @@ impl Bridge {
             tracing::warn!(
                 sessions,
                 connections,
+                event = "drain_incomplete",
                 "drain incomplete, cutting off open sessions and connections"
             );
         }
+        // What is not exported by then is lost.
+        let _ = timeout_at(by, self.endpoint.traces.end()).await;
         self.accepting.shutdown().await;
     }
 }
@@ -170,6 +180,7 @@ impl FixedSettings {
             ("listen", self.listen != config.listen),
             ("admin_listen", self.admin_listen != config.admin_listen),
             ("log_format", self.log_format != config.log_format),
+            ("traces", self.traces != config.traces),
         ];
         changed.into_iter().filter_map(|(key, is_changed)| is_changed.then_some(key)).collect()
     }
@@ -183,7 +194,8 @@ impl Endpoint {
         let (shared, per_cluster) = (logs.clone(), metrics.clone());
         let make = Box::new(move |name: &str, config: &ClusterConfig, is_writable: bool| {
             let writer = is_writable.then(|| per_cluster.writes(name));
-            Arc::new(Kafka::new(name, config, shared.add_cluster(), writer)) as Arc<dyn Backend>
+            let logs = shared.add_cluster();
+            Arc::new(Kafka::new(name, config, logs, per_cluster.brokers(name), writer)) as Arc<dyn Backend>
         });
         let limits = &config.limits;
         Self {
@@ -196,6 +208,7 @@ impl Endpoint {
             waiting: FairPermits::new(limits.max_sessions),
             waiting_http1: FairPermits::new(limits.max_connections / HTTP1_WAITERS),
             metrics,
+            traces: Traces::new(&config.traces),
             logs,
             warnings: RateLimit::default(),
             health,

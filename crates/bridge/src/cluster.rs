@@ -33,6 +33,7 @@ use crate::backend::{
     Partition,
 };
 use crate::drain::Drain;
+use crate::failure_log::FailureLog;
 use crate::metrics::{ClusterMetrics, Kind, Outcome};
 
 /// One `[clusters.NAME]` of the configuration, or a cluster defined by a route.
@@ -45,6 +46,7 @@ pub(crate) struct Cluster {
     handing_over: RwLock<()>,
     growth: Growth,
     pub(crate) metrics: ClusterMetrics,
+    pub(crate) failures: FailureLog,
     /// Begins when the bridge drains, or when the cluster is removed.
     pub(crate) drain: Drain,
 }
@@ -84,6 +86,7 @@ impl Cluster {
             handing_over: RwLock::default(),
             growth: Growth::default(),
             metrics,
+            failures: FailureLog::default(),
             drain: Drain::default(),
         }
     }

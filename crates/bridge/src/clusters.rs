@@ -167,7 +167,7 @@ impl Clusters {
         let defined = defined.into_iter().map(async |(bytes, cluster)| {
             let Ok(definition) = Definition::of_bytes(&bytes).map(Arc::new) else { return };
             if let Err(error) = self.update_defined(&definition, &cluster, &settings).await {
-                tracing::warn!(%error, "a cluster of a route is closed by the new configuration");
+                tracing::warn!(%error, event = "route_cluster_closed", "a cluster of a route is closed by the new configuration");
                 self.state().defined.remove(&bytes);
                 self.remove(cluster, &settings);
             }
@@ -245,7 +245,7 @@ impl Clusters {
         }
         let parts = self.parts(name, new, is_writable, settings);
         cluster.replace(parts, Instant::now() + REPLACE_TIMEOUT).await;
-        tracing::info!(cluster = name, "cluster reconfigured");
+        tracing::info!(cluster = name, event = "cluster_reconfigured", "cluster reconfigured");
         true
     }
 

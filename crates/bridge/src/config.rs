@@ -14,6 +14,7 @@ mod secret;
 mod section;
 mod source;
 mod tls;
+mod traces;
 mod tree;
 mod value_file;
 
@@ -31,6 +32,7 @@ pub(crate) use self::route_clusters::{DefinedCluster, NAME as ROUTE_CLUSTERS, is
 pub use self::secret::Secret;
 pub use self::source::Source;
 pub use self::tls::Tls;
+pub use self::traces::Traces;
 pub use crate::kafka::ClusterConfig;
 pub(crate) use crate::kafka::PropertyError;
 
@@ -64,6 +66,8 @@ pub struct Config {
     pub write: Write,
     /// Clusters that gateways' routes carry.
     pub route_clusters: RouteClusters,
+    /// Where traces are exported.
+    pub traces: Traces,
     /// `[clusters.NAME]`: the named clusters.
     pub clusters: BTreeMap<String, ClusterConfig>,
     /// Unknown `SLUICEGATE_…` variables: another program's, or misspelt.
@@ -193,6 +197,7 @@ impl Config {
             write: write(root.table_or_empty("write", &mut problems), &clusters, &mut problems),
             clusters: cluster::all(clusters, !route_clusters.allows_any(), &mut problems),
             route_clusters,
+            traces: traces::parse(root.table_or_empty("traces", &mut problems), &mut problems),
             ignored_variables,
         };
         root.end(&mut problems);

@@ -40,6 +40,7 @@ use crate::fair_permits::FairPermits;
 use crate::limit::Limit;
 use crate::metrics::Metrics;
 use crate::rate_limit::RateLimit;
+use crate::traces::{self, Context, Traces};
 
 /// The state that all requests share.
 pub(crate) struct Endpoint {
@@ -56,6 +57,7 @@ pub(crate) struct Endpoint {
     /// The same over HTTP/1.1, where each of them occupies a connection.
     pub(crate) waiting_http1: Arc<FairPermits>,
     pub(crate) metrics: Metrics,
+    pub(crate) traces: Traces,
     /// Recently read records of all clusters.
     pub(crate) logs: SharedLog,
     pub(crate) warnings: RateLimit,
@@ -77,6 +79,11 @@ impl Endpoint {
     /// # Cancel safety
     /// A drop abandons a plain read. A request's records are written all or none, and a session that was opened continues.
     pub(crate) async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
+        let context = Context::of(request.headers(), &self.traces);
+        context.scope(self.answer(request)).await
+    }
+
+    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
         if request.headers().contains_key(metadata::HTTP) {
             return self.http(request).await;
         }
@@ -120,12 +127,18 @@ impl Endpoint {
 
     /// Counts a refusal. Misconfigurations are logged as warnings, rate-limited because clients can repeat them.
     fn count(&self, refusal: &Refusal) {
-        let label = refusal.label();
+        let (label, trace_id) = (refusal.label(), traces::current_id());
         self.metrics.refused(label);
         if refusal.is_misconfiguration() && self.warnings.is_due(label) {
-            tracing::warn!(reason = label, "request refused: {}", refusal.text());
+            tracing::warn!(
+                reason = label,
+                trace_id,
+                event = "request_refused",
+                "request refused: {}",
+                refusal.text()
+            );
         } else {
-            tracing::debug!(reason = label, "request refused");
+            tracing::debug!(reason = label, trace_id, event = "request_refused", "request refused");
         }
     }
 

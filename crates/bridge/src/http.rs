@@ -27,6 +27,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use hyper::body::Incoming;
 use sluicegate_protocol::http_route::Resource;
 use sluicegate_protocol::{HttpRest, HttpRoute};
+use tokio::time::Instant;
 
 pub(crate) use self::problem::{Problem, ProblemKind};
 pub(crate) use self::request_permits::RequestPermits;
@@ -37,6 +38,7 @@ use self::headers::Headers;
 use self::request::Request;
 use self::response::Response;
 use crate::grant::Grant;
+use crate::traces;
 
 /// An admitted request.
 pub(crate) struct AdmittedRequest<'a> {
@@ -62,19 +64,44 @@ pub(crate) async fn respond(
         _ => &[Method::GET, Method::HEAD],
     };
     let (parts, body) = request.into_parts();
-    let response = match check_page(admitted.route, methods, &parts).await {
+    let (route, started) = (route(admitted.route), Instant::now());
+    let mut context = traces::current();
+    let mut span = context.sample(route, admitted.grant.client);
+    let response = context.scope(answer_page(admitted, methods, &parts, body)).await;
+    let status = response.status().as_u16();
+    admitted.grant.cluster.metrics.http(route, status.into(), started.elapsed());
+    if let Some(span) = &mut span {
+        span.http(parts.method.as_str(), route, status);
+    }
+    response
+}
+
+async fn answer_page(
+    admitted: &AdmittedRequest<'_>,
+    methods: &[Method],
+    parts: &Parts,
+    body: Incoming,
+) -> http::Response<Body> {
+    match check_page(admitted.route, methods, parts).await {
         Page::Answered(response) => {
-            body::skip(body, &parts).await;
+            body::skip(body, parts).await;
             response
         }
         Page::Passes(headers) => {
-            let mut response = answer(admitted, &parts, body).await;
+            let mut response = answer(admitted, parts, body).await;
             response.headers_mut().extend(headers);
             response
         }
-    };
-    admitted.grant.cluster.metrics.http(response.status().as_u16().into());
-    response
+    }
+}
+
+/// The pattern of the path, for metrics and traces: clients cannot make new ones.
+fn route(route: &HttpRoute) -> &'static str {
+    match &route.resource {
+        Some(Resource::Produce(_)) => PRODUCE_ROUTE,
+        Some(Resource::Rest(HttpRest {})) => rest::route(&route.path),
+        None => rest::NO_ROUTE,
+    }
 }
 
 /// The response to a refused request.
@@ -137,7 +164,10 @@ async fn answer(admitted: &AdmittedRequest<'_>, parts: &Parts, body: Incoming) -
             Err(Problem::new(ProblemKind::Unavailable, detail))
         }
     };
-    let response = response.unwrap_or_else(|problem| refusal(admitted.route, problem, &parts.headers));
+    let response = response.unwrap_or_else(|problem| {
+        problem.log(&admitted.grant.cluster, route(admitted.route));
+        refusal(admitted.route, problem, &parts.headers)
+    });
     response.into_http(&parts.method, admitted.running.clone().ok())
 }
 
@@ -167,3 +197,6 @@ async fn run(
 }
 
 const ALL_METHODS: [Method; 3] = [Method::GET, Method::HEAD, Method::POST];
+
+/// The route of the resource `produce`, whatever its path is in the gateway.
+const PRODUCE_ROUTE: &str = "produce";

@@ -11,6 +11,7 @@
 mod cluster_config;
 mod error;
 mod incidents;
+mod observer;
 pub(crate) mod properties;
 mod read;
 mod settings;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
+use opentelemetry::trace::SpanKind;
 use sluicegate_protocol::ProduceRecord;
 use sluicegate_reader::{ReadError, Reader};
 use sluicegate_shared_log::{ClusterLogs, Ends};
@@ -34,12 +36,14 @@ pub(crate) use sluicegate_reader::{PropertyError, is_secret};
 
 pub use self::cluster_config::ClusterConfig;
 use self::incidents::Incidents;
+use self::observer::ReadObserver;
 use self::writer::{NoProducer, Writer};
 use crate::backend::{
     AnswerReservation, Backend, CommandError, Fault, Fetch, Fetched, HandedOver, ListedOffset, Log,
     Partition, Replica, Version,
 };
-use crate::metrics::WriteMetrics;
+use crate::metrics::{BrokerMetrics, WriteMetrics};
+use crate::traces;
 
 /// A Kafka cluster.
 pub(crate) struct Kafka {
@@ -56,9 +60,13 @@ impl Kafka {
         name: &str,
         config: &ClusterConfig,
         logs: ClusterLogs,
+        brokers: BrokerMetrics,
         writes: Option<WriteMetrics>,
     ) -> Self {
-        let reader = Reader::new(config.reader.clone().named(name), logs);
+        let observer = Arc::new(ReadObserver(brokers));
+        let reader =
+            Reader::new(config.reader.clone().named(name).observed(Arc::clone(&observer) as _), logs);
+        observer.0.watch(reader.broker_states());
         let writer = writes.map(|metrics| Writer::new(config.writer.clone(), metrics));
         Self { reader, writer, incidents: Incidents::new(name) }
     }
@@ -176,6 +184,10 @@ impl Backend for Kafka {
             let Some(writer) = &self.writer else {
                 return Err(CommandError::new(Fault::Rejected, 0, "this cluster has no producer"));
             };
+            let span = traces::below("Produce", SpanKind::Producer, |span| {
+                span.command("produce", Some(traces::SEND));
+                span.batch(records.len());
+            });
             let handed = writer.hand_over(source, records, errors).await;
             let handed = handed.map_err(|error| match error {
                 NoProducer::Unreachable { cause, retriable } => {
@@ -183,7 +195,16 @@ impl Backend for Kafka {
                 }
                 NoProducer::Refused(error) => error,
             })?;
-            Ok(HandedOver { queued: handed.queued, reports: writer.wait(handed, due).boxed() })
+            let (queued, reports) = (handed.queued, writer.wait(handed, due));
+            let reports = async move {
+                let reports = reports.await;
+                // Its end is the last acknowledgement.
+                if let (Some(mut span), true) = (span, reports.iter().any(Result::is_err)) {
+                    span.fail("not_acknowledged");
+                }
+                reports
+            };
+            Ok(HandedOver { queued, reports: reports.boxed() })
         }
         .boxed()
     }

@@ -7,8 +7,8 @@
 //! 4. `grant`: what the client can do; `delivery`: subscriptions; `cluster`: the bridge's limits, and metrics
 //! 5. `backend`: executes a command on a cluster and returns a typed result; `kafka` is the only one
 //!
-//! Beside it: [`config`], `clusters` (all of them, by name or by a route's definition), `admin` (`/livez`, `/readyz`, `/metrics`) and
-//! [`logging`].
+//! Beside it: [`config`], `clusters` (all of them, by name or by a route's definition), `admin` (`/livez`, `/readyz`, `/metrics`),
+//! [`logging`], `traces` for an OpenTelemetry collector, and `metrics` for Prometheus.
 
 mod admin;
 mod backend;
@@ -20,6 +20,7 @@ mod delivery;
 mod drain;
 mod endpoint;
 mod executor;
+mod failure_log;
 mod fair_permits;
 mod file_hash;
 mod grant;
@@ -36,6 +37,7 @@ mod reference;
 mod server;
 mod session;
 mod topics;
+mod traces;
 
 pub use self::bridge::Bridge;
 pub use self::server::BindError;

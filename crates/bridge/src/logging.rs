@@ -1,6 +1,7 @@
 //! Logging to standard error.
 
 use std::io::IsTerminal;
+use std::panic::PanicHookInfo;
 
 use tracing_subscriber::EnvFilter;
 
@@ -38,8 +39,23 @@ pub fn start(format: LogFormat, filter: Filter) -> Result<(), Box<dyn std::error
         .log_internal_errors(false);
     match format {
         LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().try_init(),
+        LogFormat::Json => {
+            std::panic::set_hook(Box::new(log_panic));
+            builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
+        }
     }
+}
+
+/// A panic as one line; by default it is text of several.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let message = panic.payload_as_str().unwrap_or("no message");
+    let location = panic.location().map(ToString::to_string).unwrap_or_default();
+    tracing::error!(location, event = "panic", "panic: {message}");
+}
+
+/// Logs why the program ends.
+pub fn stopped(error: &str) {
+    tracing::error!(event = "stopped", "{error}");
 }
 
 /// The convention of <https://no-color.org>: set, and not empty.
@@ -48,3 +64,6 @@ fn no_color() -> bool {
 }
 
 const VARIABLE: &str = "RUST_LOG";
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use sluicegate_bridge::Bridge;
-use sluicegate_bridge::config::{Config, Limits, Place, Problem, Source};
+use sluicegate_bridge::config::{Config, Limits, LogFormat, Place, Problem, Source};
 use sluicegate_bridge::logging::{self, Filter};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -38,9 +38,17 @@ fn main() -> ExitCode {
     if let Err(error) = logging::start(config.log_format, filter) {
         return fail(1, std::iter::once(format!("failed to start logging: {error}")));
     }
+    let format = config.log_format;
     match run(source, config) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(1, std::iter::once(format!("failed to {error}"))),
+        Err(error) => {
+            let error = format!("failed to {error}");
+            match format {
+                LogFormat::Text => return fail(1, std::iter::once(error)),
+                LogFormat::Json => logging::stopped(&error),
+            }
+            ExitCode::FAILURE
+        }
     }
 }
 
@@ -54,14 +62,14 @@ fn run(source: Source, config: Config) -> Result<(), String> {
 
 async fn serve(mut source: Source, config: Config) -> Result<(), String> {
     if !config.ignored_variables.is_empty() {
-        tracing::warn!(variables = ?config.ignored_variables, "unknown configuration variables ignored");
+        tracing::warn!(variables = ?config.ignored_variables, event = "variables_ignored", "unknown configuration variables ignored");
     }
     raise_descriptors(&config.limits);
     let [mut terminate, mut interrupt, mut hangup] =
         signals().map_err(|error| format!("listen for signals: {error}"))?;
     let bridge = Bridge::start(config).await.map_err(|error| format!("{error}: {}", error.source))?;
     let (address, admin) = (bridge.address(), bridge.admin_address());
-    tracing::info!(%address, %admin, "listening");
+    tracing::info!(%address, %admin, event = "listening", "listening");
     // The parent process can have closed the pipe.
     let _ = writeln!(std::io::stdout(), "listening grpc={address} admin={admin}");
     loop {
@@ -75,7 +83,7 @@ async fn serve(mut source: Source, config: Config) -> Result<(), String> {
         (source, loaded) = reload(source).await.map_err(|error| format!("reload: {error}"))?;
         bridge.reload(loaded).await;
     }
-    tracing::info!("draining");
+    tracing::info!(event = "draining", "draining");
     bridge.drain().await;
     Ok(())
 }
@@ -93,6 +101,7 @@ fn raise_descriptors(limits: &Limits) {
         tracing::warn!(
             given,
             needed,
+            event = "few_file_descriptors",
             "too few file descriptors for limits.max_sessions and limits.max_connections: raise the limit (ulimit -n)"
         );
     }

@@ -100,7 +100,7 @@ impl Server {
             let (stream, peer) = match listener.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    tracing::warn!(error = %error, "failed to accept a connection");
+                    tracing::warn!(error = %error, event = "accept_failed", "failed to accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
@@ -109,7 +109,7 @@ impl Server {
             let server = Arc::clone(&self);
             self.open.tasks.spawn(async move {
                 if let Err(error) = server.connection(stream, peer).await {
-                    tracing::debug!(%peer, error = %error, "connection failed");
+                    tracing::debug!(%peer, error = %error, event = "gateway_connection_failed", "connection failed");
                 }
                 drop(permit);
             });
@@ -128,6 +128,7 @@ impl Server {
                 Err(_) if full_logged.is_some_and(|logged| logged.elapsed() < FULL_PAUSE) => {}
                 Err(_) => {
                     tracing::warn!(
+                        event = "connection_limit_reached",
                         "connection limit reached (limits.max_connections = {}) and none is idle, new connections wait",
                         self.permits.max()
                     );

@@ -70,7 +70,7 @@ use self::reservation::Reservation;
 use self::subscriptions::Subscriptions;
 use self::transport::Output;
 use crate::backend::{CommandError, Fault};
-use crate::cluster::{WriteSequencer, WriteTicket};
+use crate::cluster::{Cluster, WriteSequencer, WriteTicket};
 use crate::drain::Drain;
 use crate::grant::Grant;
 use crate::metrics::{Kind, Outcome};
@@ -299,11 +299,18 @@ impl<'a> Session<'a> {
                     | Command::Metadata(_) => WriteTicket::default(),
                 };
                 let mut reservation = Reservation::new(reserved);
+                let (context, mut span) = command.trace(self.grant.client);
+                let name = command.name();
                 let running = async move {
                     let answer = command.run(sequence, encoding, &grant, ticket, &mut reservation).await;
+                    if let Some(error) = answer.as_error() {
+                        let Cluster { failures, metrics, .. } = &*grant.cluster;
+                        failures.log(metrics.name(), name, error.reason(), &error.message);
+                        span.iter_mut().for_each(|span| span.fail(error.reason().as_str_name()));
+                    }
                     (answer, reservation.into_permit())
                 };
-                self.commands.push(Box::pin(running));
+                self.commands.push(Box::pin(context.scope(running)));
                 return;
             }
             Request::Ping { sequence, state } => {

@@ -233,7 +233,7 @@ impl<'a> Attempt<'a> {
     fn call_failed<T>(&mut self, now: Instant, call: &Call, failure: ReadError) -> Step<T> {
         if throttled(&failure).is_none() {
             if call.role == Role::Replica {
-                tracing::debug!(target = %self.target, %failure, "preferred replica failed, reading from the leader");
+                tracing::debug!(log = %self.target, %failure, event = "replica_failed", "preferred replica failed, reading from the leader");
                 self.redirects_left = 0;
                 return Step::Prefer(None);
             }
@@ -253,7 +253,7 @@ impl<'a> Attempt<'a> {
         if left < FIRST_PAUSE || left <= pause || !may_pass(&failure) {
             return Step::GiveUp(failure);
         }
-        tracing::debug!(target = %self.target, %failure, "retrying");
+        tracing::debug!(log = %self.target, %failure, event = "request_retried", "retrying");
         self.last_failure = Some(failure);
         Step::Sleep(pause)
     }

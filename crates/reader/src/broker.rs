@@ -20,6 +20,7 @@ use crate::connection::{Connection, Slot};
 use crate::connection_error::ConnectionError;
 use crate::dial::dial;
 use crate::lock::Lock;
+use crate::observer::{BrokerRequest, Observed};
 use crate::throttle::Throttle;
 use crate::transport::Limits;
 
@@ -86,6 +87,13 @@ impl Broker {
         self.shared.open.lock().iter().any(Connection::is_usable)
     }
 
+    /// Whether a connection of either pool is open.
+    pub(crate) fn has_connection(&self) -> bool {
+        [&self.shared, &self.dedicated]
+            .into_iter()
+            .any(|pool| pool.open.lock().iter().any(Connection::is_usable))
+    }
+
     /// Whether the last attempt to connect failed.
     pub(crate) fn has_failed(&self) -> bool {
         self.health.lock().avoid.is_some()
@@ -111,11 +119,13 @@ impl Broker {
     pub(crate) async fn call<A: Api>(self: &Arc<Self>, request: &A) -> Result<A::Answer, ConnectionError> {
         self.check_throttle()?;
         let timeout = self.config.response_timeout();
-        let answered = match self.shared_slot().await?.call(request, timeout).await {
-            Err(ConnectionError::Lost { .. }) => self.shared_slot().await?.call(request, timeout).await,
+        let answered = match self.send(self.shared_slot().await?, request, timeout, false).await {
+            Err(ConnectionError::Lost { .. }) => {
+                self.send(self.shared_slot().await?, request, timeout, false).await
+            }
             answered => answered,
         };
-        self.observe(answered)
+        self.note(answered)
     }
 
     /// As [`Broker::call`], for the retry of a request without a response in time: on a dedicated connection, if one is
@@ -128,9 +138,9 @@ impl Broker {
         if !self.has_failed()
             && let Ok(Some(slot)) = timeout(STALLED, self.dedicated_slot()).await
         {
-            match slot.call(request, self.config.response_timeout()).await {
+            match self.send(slot, request, self.config.response_timeout(), false).await {
                 Err(ConnectionError::Lost { .. }) => {}
-                answered => return self.observe(answered),
+                answered => return self.note(answered),
             }
         }
         self.call(request).await
@@ -148,11 +158,29 @@ impl Broker {
         let patience = self.config.response_timeout().saturating_add(wait);
         let slot = timeout(self.config.response_timeout(), self.dedicated_slot()).await;
         let Ok(Some(slot)) = slot else { return Ok(None) };
-        match slot.call(request, patience).await {
+        match self.send(slot, request, patience, true).await {
             // It may have been cut long before this use.
             Err(ConnectionError::Lost { .. }) => Ok(None),
-            answered => self.observe(answered).map(Some),
+            answered => self.note(answered).map(Some),
         }
+    }
+
+    /// Sends a request, and tells the observer.
+    async fn send<A: Api>(
+        &self,
+        slot: Slot,
+        request: &A,
+        timeout: Duration,
+        is_waiting: bool,
+    ) -> Result<(A::Answer, Duration), ConnectionError> {
+        let observer = self.config.observer.as_deref();
+        let observed = observer.zip(BrokerRequest::of(A::KEY, is_waiting));
+        let observed = observed.map(|(observer, request)| Observed::begin(observer, request, &self.address));
+        let answered = slot.call(request, timeout).await;
+        if let Some(observed) = observed {
+            observed.end(&answered);
+        }
+        answered
     }
 
     fn check_throttle(&self) -> Result<(), ConnectionError> {
@@ -163,7 +191,7 @@ impl Broker {
     }
 
     /// Updates throttle time and health from the outcome of a request.
-    fn observe<T>(&self, answered: Result<(T, Duration), ConnectionError>) -> Result<T, ConnectionError> {
+    fn note<T>(&self, answered: Result<(T, Duration), ConnectionError>) -> Result<T, ConnectionError> {
         match answered {
             Ok((answer, throttle_time)) => {
                 self.throttle.extend(throttle_time);
@@ -277,6 +305,9 @@ impl Broker {
             let pool = broker.pool(kind);
             let dialed = dial(&broker.address, &broker.config, pool.limits).await;
             broker.health.lock().update(&broker.address, dialed.as_ref().err());
+            if let Some(observer) = &broker.config.observer {
+                observer.connected(dialed.is_ok());
+            }
             let connection = dialed?;
             let slot = match kind {
                 Kind::Shared => None,
@@ -353,19 +384,19 @@ impl Health {
         let error: &(dyn Error + 'static) = cause;
         let cluster = &self.cluster;
         if self.failed.is_some() {
-            tracing::debug!(cluster, broker = %address, error, "broker failed again");
+            tracing::debug!(cluster, broker = %address, error, event = "broker_failed_again", "broker failed again");
         } else {
-            tracing::warn!(cluster, broker = %address, error, "broker failed");
+            tracing::warn!(cluster, broker = %address, error, event = "broker_failed", "broker failed");
             self.failed = Some(Instant::now());
         }
     }
 
     fn update(&mut self, address: &Address, failure: Option<&ConnectionError>) {
         let Some(cause) = failure else {
-            tracing::debug!(cluster = self.cluster, broker = %address, "connection opened");
+            tracing::debug!(cluster = self.cluster, broker = %address, event = "connection_opened", "connection opened");
             if let Some(since) = self.failed.take() {
                 let outage = format_args!("{:.1?}", since.elapsed());
-                tracing::info!(cluster = self.cluster, broker = %address, outage, "broker recovered");
+                tracing::info!(cluster = self.cluster, broker = %address, outage, event = "broker_recovered", "broker recovered");
             }
             self.backoff.reset();
             self.avoid = None;

@@ -16,6 +16,7 @@ use crate::connection_error::ConnectionError;
 use crate::lock::Lock;
 use crate::log_version::LogVersion;
 use crate::metadata_cache::{Freshness, Leader, MetadataCache};
+use crate::observer::BrokerStates;
 use crate::read_error::ReadError;
 use crate::topic::Topic;
 use crate::topic_partition::TopicPartition;
@@ -314,6 +315,20 @@ impl Brokers {
         let mut brokers: Vec<Arc<Broker>> = addresses.iter().map(|address| self.at(address)).collect();
         brokers.sort_by_cached_key(|broker| (broker.has_failed(), !broker.is_connected()));
         brokers
+    }
+
+    /// How many brokers are known, by state.
+    pub(crate) fn states(&self) -> BrokerStates {
+        let mut states = BrokerStates::default();
+        for broker in self.by_address.lock().values() {
+            let count = match broker {
+                broker if broker.has_connection() => &mut states.connected,
+                broker if broker.has_failed() => &mut states.failed,
+                _ => &mut states.idle,
+            };
+            *count = count.saturating_add(1);
+        }
+        states
     }
 
     /// The broker at an address.

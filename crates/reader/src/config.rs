@@ -9,6 +9,7 @@ mod security;
 mod tls;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kafka_protocol::protocol::StrBytes;
@@ -16,6 +17,7 @@ use sluicegate_records::Limits;
 use tokio::time::Instant;
 
 use crate::address::{Address, AddressFamily};
+use crate::observer::Observer;
 use crate::sasl::Sasl;
 use crate::security_protocol::SecurityProtocol;
 use properties::Properties;
@@ -84,6 +86,7 @@ pub(crate) use security::Security;
 pub struct Config {
     /// The cluster's name in log lines; empty if it has none.
     pub(crate) name: String,
+    pub(crate) observer: Option<Arc<dyn Observer>>,
     /// Never empty.
     pub(crate) bootstrap: Vec<Address>,
     pub(crate) client_id: String,
@@ -114,6 +117,12 @@ impl Config {
         Self { name: name.to_owned(), ..self }
     }
 
+    /// The same cluster, whose reader tells `observer` of its requests.
+    #[must_use]
+    pub fn observed(self, observer: Arc<dyn Observer>) -> Self {
+        Self { observer: Some(observer), ..self }
+    }
+
     /// Reads a cluster's properties.
     ///
     /// # Errors
@@ -129,6 +138,7 @@ impl Config {
         read.reject_connections();
         let config = Self {
             name: String::new(),
+            observer: None,
             bootstrap: read.bootstrap(security.protocol),
             client_id: read.name("client.id", "sluicegate"),
             rack: StrBytes::from_string(read.name("client.rack", "")),

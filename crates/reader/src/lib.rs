@@ -13,6 +13,8 @@
 //!
 //! At the log end, a call waits in `tail`: a few long polls per broker serve all that wait.
 //!
+//! [`Observer`] is told of requests and connections.
+//!
 //! `bootstrap_check` checks brokers before another client of the cluster connects to them.
 //!
 //! No call creates a topic.
@@ -44,6 +46,7 @@ mod leader_call;
 mod lock;
 mod log_version;
 mod metadata_cache;
+mod observer;
 mod read_error;
 mod reader;
 mod redact;
@@ -63,6 +66,7 @@ pub use config::{Config, PropertyError, is_secret};
 pub use connection_error::ConnectionError;
 pub use error_code::ErrorCode;
 pub use fetch::{DEFAULT_MAX_BYTES, Fetch, Fetched, MAX_WAIT};
+pub use observer::{BrokerRequest, BrokerStates, Observer, RequestOutcome};
 pub use read_error::ReadError;
 pub use reader::{LOG_END, LOG_START, ListedOffset, Reader, Version};
 pub use sluicegate_shared_log::Ends;

@@ -27,6 +27,7 @@ use crate::fetch_plan::FetchPlan;
 use crate::flights::Flights;
 use crate::leader_call::{Recipient, leader_call};
 use crate::log_version::LogVersion;
+use crate::observer::BrokerStates;
 use crate::read_error::ReadError;
 use crate::skip_cache::SkipCache;
 use crate::tail::{Event, Place, Tails};
@@ -136,6 +137,12 @@ impl Reader {
     /// The cluster's name in log lines.
     pub fn cluster(&self) -> &str {
         &self.inner.brokers.config().name
+    }
+
+    /// Counts the brokers that are known now by state; `None` once every clone of the reader is gone.
+    pub fn broker_states(&self) -> impl Fn() -> Option<BrokerStates> + Send + Sync + use<> {
+        let brokers = Arc::downgrade(&self.inner.brokers);
+        move || brokers.upgrade().map(|brokers| brokers.states())
     }
 
     /// Finds an offset of a partition. Timestamp [`LOG_END`] gives the high watermark, or if `committed` the last stable offset;

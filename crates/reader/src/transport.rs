@@ -277,7 +277,7 @@ async fn run<S: AsyncRead + AsyncWrite>(stream: S, mut queue: mpsc::Receiver<Out
         }
     };
     let error: &(dyn Error + 'static) = &cause;
-    tracing::debug!(broker = %shared.address, error, "connection closed");
+    tracing::debug!(broker = %shared.address, error, event = "connection_closed", "connection closed");
     // Dropping the queue and the requests in flight wakes their callers, which read the failure.
     let _ = shared.failure.set(cause);
     shared.permits.close();

@@ -3,7 +3,7 @@
 //! 1. [`envoy`], [`nginx`]: assumptions of the other tests
 //! 2. [`compatibility`]: filter and bridge of different versions
 //! 3. [`dev`], [`demo`], [`documents`]: the script, the demo and the documents, from the user's point of view
-//! 4. [`chart`]: the Helm chart's committed renderings
+//! 4. [`chart`], [`monitoring`]: the Helm chart's committed renderings; dashboard and alerts name what exists
 
 #![cfg(test)] // so that helpers, too, may fail as tests do
 
@@ -13,4 +13,5 @@ mod demo;
 mod dev;
 mod documents;
 mod envoy;
+mod monitoring;
 mod nginx;

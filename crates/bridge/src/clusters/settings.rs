@@ -64,7 +64,12 @@ fn property_error(errors: &[PropertyError]) -> RouteClusterError {
         return RouteClusterError::Invalid(own.join(", "));
     }
     for PropertyError { key, problem } in others {
-        tracing::warn!(property = key, problem, "invalid route_clusters.properties");
+        tracing::warn!(
+            property = key,
+            problem,
+            event = "route_properties_invalid",
+            "invalid route_clusters.properties"
+        );
     }
     RouteClusterError::Unusable
 }

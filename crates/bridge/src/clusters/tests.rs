@@ -323,9 +323,9 @@ async fn cluster_stays_open_until_its_records_are_delivered() {
                 idle_timeout_ms = 100\nwrite = true\n[route_clusters.properties]\nlinger.ms = 1500\n";
     let config = Config::load(text, iter::empty()).unwrap();
     let make = Box::new(|_: &str, config: &ClusterConfig, _: bool| {
-        let writes = Some(Metrics::new().writes("route"));
-        let kafka = Kafka::new("route", config, SharedLog::default().add_cluster(), writes);
-        Arc::new(kafka) as Arc<dyn Backend>
+        let metrics = Metrics::new();
+        let (logs, writes) = (SharedLog::default().add_cluster(), Some(metrics.writes("route")));
+        Arc::new(Kafka::new("route", config, logs, metrics.brokers("route"), writes)) as Arc<dyn Backend>
     });
     let clusters = Arc::new(Clusters::new(&config, Metrics::new(), CancellationToken::new(), make));
     tokio::spawn(Arc::clone(&clusters).close_unused());

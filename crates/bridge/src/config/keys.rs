@@ -185,6 +185,15 @@ keys! {
     ROUTE_PROPERTIES: Other = "route_clusters.properties", other("table of properties", "none"),
         "Kafka properties for all clusters of routes",
         "";
+    TRACES_ENDPOINT: Other = "traces.endpoint", other("`http://HOST:PORT`", "none"),
+        "OpenTelemetry collector that takes OTLP over gRPC; see [traces](traces.md)",
+        "up to 4,096 spans of about 1 KiB";
+    TRACES_SAMPLE_RATIO: Other = "traces.sample_ratio", other("0 to 1", "`0.01`"),
+        "Share of requests to trace if the gateway does not decide",
+        "";
+    TRACES_MAX_SPANS: Number = "traces.max_spans_per_second", number(1000, 1..=100_000),
+        "Further spans are dropped; one client can take half",
+        "";
 }
 
 const KIB: u32 = 1024;

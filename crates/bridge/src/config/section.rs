@@ -85,6 +85,33 @@ impl Section {
         usize::try_from(self.number(key, problems)).unwrap_or(usize::MAX)
     }
 
+    /// A number from 0 to 1.
+    pub(super) fn ratio(&mut self, key: &str, problems: &mut Problems) -> Option<f64> {
+        let parse = |node: &Node| {
+            let number = match node {
+                Node::Value(Value::Float(number)) => Some(*number),
+                Node::Value(Value::Integer(0)) => Some(0.0),
+                Node::Value(Value::Integer(1)) => Some(1.0),
+                Node::Variable { text, .. } => text.parse().ok(),
+                Node::Value(_) | Node::Table(_) => None,
+            };
+            number.filter(|number| (0.0..=1.0).contains(number))
+        };
+        self.parsed(key, "expected a number from 0 to 1", parse, problems)
+    }
+
+    /// A text that `is_valid`.
+    pub(super) fn url(
+        &mut self,
+        key: &str,
+        is_valid: fn(&str) -> bool,
+        expected: &str,
+        problems: &mut Problems,
+    ) -> Option<String> {
+        let parse = |node: &Node| node.text().filter(|text| is_valid(text)).map(str::to_owned);
+        self.parsed(key, expected, parse, problems)
+    }
+
     /// An IP address and a port.
     pub(super) fn address(&mut self, key: &Key<Address>, problems: &mut Problems) -> SocketAddr {
         let expected = "expected an IP address and a port, such as \"127.0.0.1:7400\"";

@@ -177,7 +177,7 @@ impl Node {
 
 const PREFIX: &str = "SLUICEGATE_";
 /// The root keys.
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "admin_listen",
     "clusters",
     "gateway_secret",
@@ -189,6 +189,7 @@ const KEYS: [&str; 12] = [
     "second_gateway_secret",
     "session",
     "tls",
+    "traces",
     "write",
 ];
 

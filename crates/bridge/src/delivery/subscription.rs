@@ -18,7 +18,7 @@ use super::item::{Item, Place, SkipCause};
 use super::subscribe::{MAX_PARTITIONS, Subscribe, SubscribedTopic, recreated, too_many_partitions};
 use crate::backend::{CommandError, Fault, Fetch, Fetched, Log, Version};
 use crate::cluster::{Cluster, Partitions};
-use crate::metrics::Kind;
+use crate::metrics::{Kind, OpenSubscription};
 
 /// A client's positions in logs. It reads with [`Subscription::ready`], and moves on with [`Subscription::take`].
 pub(crate) struct Subscription {
@@ -46,6 +46,7 @@ pub(crate) struct Subscription {
     tells_progress: bool,
     /// The cursor whose outage the client knows of.
     told_outage: Option<usize>,
+    _counted: OpenSubscription,
 }
 
 struct Topic {
@@ -91,6 +92,7 @@ impl Subscription {
             tells_progress: false,
             told_outage: None,
             subscribe,
+            _counted: cluster.metrics.subscription(),
         };
         for (source, SubscribedTopic { topic, topic_id, partitions }) in sources.iter().zip(&resolved) {
             let numbers: Vec<i32> = partitions.iter().map(|(partition, _)| *partition).collect();

@@ -16,10 +16,13 @@ use super::refusal::Refusal;
 use crate::executor;
 use crate::grant::Grant;
 use crate::session::{self, Overload, Transport};
+use crate::traces::{self, Context};
 
 /// An admitted session. It is counted until it is dropped.
 pub(super) struct AdmittedSession {
     pub(super) grant: Grant,
+    /// The trace in which the session was opened.
+    context: Context,
     /// Cancelled to reset its HTTP/2 stream. Nothing listens if the session has taken over an HTTP/1.1 connection.
     stream: CancellationToken,
     _slot: OwnedSemaphorePermit,
@@ -64,17 +67,19 @@ impl Endpoint {
         let full = || Refusal::Full { max_sessions: self.sessions.max() };
         let slot = self.sessions.try_acquire().ok_or_else(full)?;
         grant.cluster.metrics.sessions.inc();
-        Ok(AdmittedSession { grant, stream: executor::current().unwrap_or_default(), _slot: slot })
+        let (context, stream) = (traces::current(), executor::current().unwrap_or_default());
+        Ok(AdmittedSession { grant, context, stream, _slot: slot })
     }
 
     pub(super) async fn run(&self, admitted: AdmittedSession, codec: Codec, transport: Transport) {
         let settings = self.settings.load_full();
         let drain = admitted.grant.cluster.drain.clone();
-        let end = session::run(transport, codec, admitted.grant.clone(), &settings.limits, drain).await;
+        let session = session::run(transport, codec, admitted.grant.clone(), &settings.limits, drain);
+        let end = admitted.context.clone().scope(session).await;
         // Frees what the peer did not read in time.
         admitted.stream.cancel();
         admitted.grant.cluster.metrics.ended(end.kind());
-        tracing::debug!(end = end.kind().label(), "session ended");
+        tracing::debug!(end = end.kind().label(), event = "session_ended", "session ended");
     }
 }
 

@@ -12,6 +12,7 @@ use super::response::Response;
 use crate::backend::{CommandError, Fault};
 use crate::cluster::{Cluster, topic_denied};
 use crate::json::InvalidJson;
+use crate::traces;
 
 /// Why a request failed.
 #[derive(Debug, Clone, PartialEq)]
@@ -205,6 +206,11 @@ impl Problem {
         Self { kind, detail, ..self }
     }
 
+    /// Logs the failure of a command or of one that was refused.
+    pub(super) fn log(&self, cluster: &Cluster, route: &'static str) {
+        cluster.failures.log(cluster.metrics.name(), route, self.reason, &self.detail);
+    }
+
     /// As a problem document.
     pub(super) fn plain(self) -> Response {
         self.response(PROBLEM, None)
@@ -228,6 +234,7 @@ impl Problem {
             unknown_outcome: self.kind == ProblemKind::UnknownOutcome,
             error_code,
             message: error_code.map(|_| &self.detail[..]),
+            trace_id: traces::current_id(),
         };
         let mut response = Response::json(status, content_type, &document);
         if let ProblemKind::MethodNotAllowed(allow) = self.kind {
@@ -259,6 +266,8 @@ struct Document<'a> {
     error_code: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<&'a str>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    trace_id: String,
 }
 
 /// The name of the protocol, in lower case.

@@ -79,7 +79,11 @@ async fn queued(grant: &Grant, record: ProduceRecord, running: Arc<RequestPermit
         let written = written(&grant, record, queued).await;
         if let Err(problem) = &written {
             // Debug only, as clients could fill the log. Metrics count it.
-            tracing::debug!(?problem, "record accepted with respond-async was not written");
+            tracing::debug!(
+                ?problem,
+                event = "record_not_written",
+                "record accepted with respond-async was not written"
+            );
         }
         written
     });

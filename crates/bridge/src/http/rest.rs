@@ -26,6 +26,12 @@ use super::response::Response;
 use crate::backend::Log;
 use path::{Query, Resource};
 
+/// The pattern of a target's path, one of a few; without a resource, [`NO_ROUTE`].
+pub(super) fn route(target: &str) -> &'static str {
+    let path = target.split_once('?').map_or(target, |(path, _)| path);
+    Resource::parse(path).map_or(NO_ROUTE, |resource| resource.route())
+}
+
 /// The response to a request on the route. `target` is the path after the route's own, with the query.
 ///
 /// # Errors
@@ -85,3 +91,6 @@ pub(super) async fn answer(
         }
     }
 }
+
+/// The route of requests to paths that do not exist.
+pub(super) const NO_ROUTE: &str = "other";

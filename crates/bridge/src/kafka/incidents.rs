@@ -8,6 +8,8 @@ use std::time::Duration;
 use sluicegate_reader::{ConnectionError, ReadError};
 use tokio::time::Instant;
 
+use crate::traces;
+
 /// The failures of one cluster in the last minute.
 pub(super) struct Incidents {
     cluster: String,
@@ -68,7 +70,14 @@ impl Incidents {
         let (reference, is_new) = self.reference(cause);
         let reference = format!("{reference:08x}");
         if is_new {
-            tracing::warn!(cluster = self.cluster, reference, cause = details(), "cluster unavailable");
+            tracing::warn!(
+                cluster = self.cluster,
+                reference,
+                cause = details(),
+                trace_id = traces::current_id(),
+                event = "cluster_unavailable",
+                "cluster unavailable"
+            );
         }
         format!("{text} (reference {reference})")
     }

@@ -76,6 +76,7 @@ impl Writer {
             if !retriable {
                 tracing::warn!(
                     reason,
+                    event = "producer_not_created_at_start",
                     "failed to create a producer at start, retrying with the first record"
                 );
                 return;

@@ -19,6 +19,7 @@ use sluicegate_protocol::{
 use super::json;
 use crate::backend::{self, CommandError, DeliveryReport, Fault, Fetched, Written};
 use crate::cluster::{DescribedTopic, MetadataPage};
+use crate::traces;
 
 /// One answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -108,11 +109,20 @@ impl Answer {
     /// The error of a command that failed to do `what`, in APISIX's wording.
     pub(super) fn failed(sequence: i64, what: fmt::Arguments<'_>, error: CommandError) -> Self {
         let message = format!("failed to {what}, err: {}", error.message);
-        Self::error(sequence, error_resp(CommandError { message, ..error }, MAX_ERROR_BYTES))
+        let error = error_resp(CommandError { message, ..error }, MAX_ERROR_BYTES);
+        Self::error(sequence, ErrorResp { trace_id: traces::current_id(), ..error })
     }
 
     fn error(sequence: i64, error: ErrorResp) -> Self {
         Self::new(sequence, Resp::ErrorResp(error))
+    }
+
+    /// The error, if the command has failed as a whole.
+    pub(super) fn as_error(&self) -> Option<&ErrorResp> {
+        match self {
+            Self::Message(PubSubResp { resp: Some(Resp::ErrorResp(error)), .. }) => Some(error),
+            _ => None,
+        }
     }
 
     /// An error of the bridge itself, not retriable, in the bytes that APISIX sends.
@@ -243,11 +253,12 @@ pub(super) fn error_resp(error: CommandError, max_bytes: usize) -> ErrorResp {
         reason: fault.reason().into(),
         earliest_offset: ends.map(|(earliest, _)| earliest),
         latest_offset: ends.map(|(_, latest)| latest),
+        trace_id: String::new(),
     }
 }
 
-/// Bytes of an answer around its body: the gRPC head, the sequence, tags, lengths, offsets, and our own short texts.
-pub(super) const ENVELOPE_BYTES: usize = 128;
+/// Bytes of an answer around its body: the gRPC head, the sequence, tags, lengths, offsets, a trace id, and our own short texts.
+pub(super) const ENVELOPE_BYTES: usize = 160;
 /// The longest message of a command's error, in bytes.
 pub(super) const MAX_ERROR_BYTES: usize = 4 * 1024;
 /// The longest message of a record's error, in bytes.

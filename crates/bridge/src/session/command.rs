@@ -5,6 +5,7 @@ use sluicegate_protocol::{
     CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaMetadata, CmdKafkaMultiFetch,
     CmdKafkaProduce, Header,
 };
+use sluicegate_ws_session::source::Source;
 
 use super::answer::{Answer, ENVELOPE_BYTES, MAX_ERROR_BYTES, MAX_RESULT_BYTES, topic_metadata};
 use super::json;
@@ -12,6 +13,7 @@ use crate::backend::AnswerReservation;
 use crate::cluster::{DescribedTopic, MAX_TOPIC_CHARS, WAITER_BYTES, WriteTicket, shown};
 use crate::grant::Grant;
 use crate::json::format::Format;
+use crate::traces::{self, RECEIVE, SEND};
 
 /// A command of a session.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,6 +53,39 @@ impl Encoding {
 }
 
 impl Command {
+    /// The name in metrics, traces and the log.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Fetch(_) => "fetch",
+            Self::MultiFetch(_) => "multi_fetch",
+            Self::Produce(_) => "produce",
+            Self::ListOffset(_) => "list_offset",
+            Self::ListOffsets(_) => "list_offsets",
+            Self::Metadata(_) => "topics",
+        }
+    }
+
+    /// The context to run in, and the span if the command is sampled.
+    pub(super) fn trace(&self, client: Source) -> (traces::Context, Option<traces::Span>) {
+        let mut context = traces::current().command();
+        let operation = match self {
+            Self::Fetch(_) | Self::MultiFetch(_) => Some(RECEIVE),
+            Self::Produce(_) => Some(SEND),
+            Self::ListOffset(_) | Self::ListOffsets(_) | Self::Metadata(_) => None,
+        };
+        let mut span = context.sample(self.name(), client);
+        if let Some(span) = &mut span {
+            span.command(self.name(), operation);
+            match self {
+                Self::Fetch(fetch) => span.log(&shown(&fetch.topic), Some(fetch.partition)),
+                Self::ListOffset(list) => span.log(&shown(&list.topic), Some(list.partition)),
+                Self::Produce(CmdKafkaProduce { records }) => span.batch(records.len()),
+                Self::MultiFetch(_) | Self::ListOffsets(_) | Self::Metadata(_) => {}
+            }
+        }
+        (context, span)
+    }
+
     /// Runs the command within `grant`. A fetch uses the memory of `reservation`; records are written in the order of tickets.
     ///
     /// # Cancel safety

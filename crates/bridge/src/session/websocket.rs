@@ -162,7 +162,7 @@ fn count(metrics: &ClusterMetrics, event: Event) {
         Event::UnknownCommand | Event::WrongCommand => metrics.answered(Kind::Unknown, Outcome::Refused),
         Event::Error(error) => {
             metrics.client_fault(error);
-            tracing::debug!(fault = %error, "closing the client for a protocol violation");
+            tracing::debug!(fault = %error, event = "client_fault", "closing the client for a protocol violation");
         }
     }
 }

@@ -21,4 +21,5 @@ mod reload;
 mod route_clusters;
 mod support;
 mod tls;
+mod traces;
 mod websocket;

@@ -204,3 +204,49 @@ async fn log_outside_a_terminal_has_no_colours() {
     child.stderr.take().unwrap().read_to_string(&mut log).await.unwrap();
     assert!(log.contains("INFO") && log.contains("draining") && !log.contains('\u{1b}'), "{log:?}");
 }
+
+#[tokio::test]
+async fn each_line_of_a_json_log_is_an_object_with_an_event() {
+    // Nothing listens at the broker of the configuration.
+    let config = file(MINIMAL);
+    let mut command = bridge(&config);
+    let (mut child, [address, _]) = started(
+        command
+            .env("SLUICEGATE_LOG_FORMAT", "json")
+            .env("RUST_LOG", "sluicegate_bridge=debug,sluicegate_reader=debug"),
+    )
+    .await;
+    let gateway = Gateway::over(TcpStream::connect(&address).await.unwrap()).await;
+    let response = send(&gateway, rest("GET", "/topics")).await;
+    let problem: serde_json::Value = serde_json::from_str(response.text()).unwrap();
+    drop(gateway);
+    signal(&child, "TERM").await;
+    let mut log = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut log).await.unwrap();
+    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let is_whole = |line: &serde_json::Value| {
+        ["timestamp", "level", "message", "event", "target"].iter().all(|member| line[member].is_string())
+    };
+    assert!(lines.iter().all(is_whole), "{log}");
+    let named = |event: &str| lines.iter().filter(|line| line["event"] == event).collect::<Vec<_>>();
+    assert_eq!((named("listening").len(), named("draining").len()), (1, 1), "{log}");
+    // One identifier joins the client's error and the log.
+    for event in ["command_failed", "cluster_unavailable"] {
+        assert_eq!(named(event)[0]["trace_id"], problem["trace_id"], "{log}");
+        assert_eq!(
+            (&named(event)[0]["cluster"], &named(event)[0]["level"]),
+            (&"default".into(), &"WARN".into())
+        );
+    }
+}
+
+#[tokio::test]
+async fn failed_start_is_a_line_of_a_json_log() {
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let config = file(&MINIMAL.replacen("127.0.0.1:0", &taken.local_addr().unwrap().to_string(), 1));
+    let output = bridge(&config).env("SLUICEGATE_LOG_FORMAT", "json").output().await.unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let line: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert_eq!(line["event"], "stopped");
+    assert!(line["message"].as_str().unwrap().starts_with("failed to bind "), "{line}");
+}

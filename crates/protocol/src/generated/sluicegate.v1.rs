@@ -546,6 +546,9 @@ pub struct ErrorResp {
     pub earliest_offset: ::core::option::Option<i64>,
     #[prost(int64, optional, tag = "1006")]
     pub latest_offset: ::core::option::Option<i64>,
+    /// The W3C trace id of the command, in the bridge's log and traces too. Empty in errors of single records, partitions or topics.
+    #[prost(string, tag = "1007")]
+    pub trace_id: ::prost::alloc::string::String,
 }
 /// Answers `CmdPing`.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -148,7 +148,11 @@ impl Oidc {
         let oidc = Arc::clone(self);
         tokio::spawn(async move {
             if let Err(fault) = oidc.fetch(after(Instant::now(), RENEWAL), false).await {
-                tracing::warn!(error = fault.what, "failed to renew a token, the current one is still valid");
+                tracing::warn!(
+                    error = fault.what,
+                    event = "token_not_renewed",
+                    "failed to renew a token, the current one is still valid"
+                );
                 *failure = Some((Instant::now(), fault));
                 if let Some(token) = &mut *oidc.current.lock() {
                     token.renew = after(Instant::now(), RENEWAL);

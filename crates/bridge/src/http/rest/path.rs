@@ -68,6 +68,20 @@ impl Resource {
         }
     }
 
+    /// The pattern of its path.
+    pub(super) fn route(&self) -> &'static str {
+        match self {
+            Self::Topics => "/topics",
+            Self::Topic { .. } => "/topics/{topic}",
+            Self::TopicRecords { .. } => "/topics/{topic}/records",
+            Self::TopicEvents { .. } => "/topics/{topic}/events",
+            Self::Partition { .. } => "/topics/{topic}/partitions/{partition}",
+            Self::Records { .. } => "/topics/{topic}/partitions/{partition}/records",
+            Self::Offsets { .. } => "/topics/{topic}/partitions/{partition}/offsets",
+            Self::Events { .. } => "/topics/{topic}/partitions/{partition}/events",
+        }
+    }
+
     /// The name for messages.
     pub(super) fn name(&self) -> &'static str {
         match self {

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::backend::Written;
+use crate::metrics::Metrics;
 
 type Mock = MockCluster<'static, DefaultProducerContext>;
 
@@ -27,7 +28,7 @@ fn start(properties: &[(&str, &str)]) -> (Mock, Writer, WriteMetrics) {
     let mut all: BTreeMap<String, String> =
         properties.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     all.insert("bootstrap.servers".to_owned(), servers);
-    let metrics = WriteMetrics::default();
+    let metrics = Metrics::new().writes("mock");
     let writer = Writer::new(Settings::parse(&all).unwrap(), metrics.clone());
     (mock, writer, metrics)
 }

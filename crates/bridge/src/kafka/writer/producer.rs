@@ -1,7 +1,7 @@
 //! librdkafka's idempotent producer: records in, delivery reports out.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use rdkafka::bindings::{rd_kafka_flush, rd_kafka_message_status, rd_kafka_msg_status_t};
 use rdkafka::client::OAuthToken;
@@ -37,6 +37,7 @@ pub(super) struct ReportTarget {
 struct QueuedRecord {
     handed: ReportTarget,
     ticket: Ticket,
+    queued: Instant,
 }
 
 impl Producer {
@@ -58,7 +59,7 @@ impl Producer {
     pub(super) fn send(&self, record: &ProduceRecord, handed: ReportTarget) -> Result<(), KafkaError> {
         let context = self.0.context();
         context.metrics.queued.inc();
-        let sent = QueuedRecord { handed, ticket: context.in_flight.enter() };
+        let sent = QueuedRecord { handed, ticket: context.in_flight.enter(), queued: Instant::now() };
         let mut base = BaseRecord::<[u8], [u8], _>::with_opaque_to(&record.topic, Box::new(sent));
         base.partition = record.partition.filter(|partition| *partition >= 0);
         base.key = record.key.as_deref();
@@ -124,7 +125,11 @@ impl Tokens {
         self.runtime.spawn(async move {
             match reader.token().await {
                 Ok(token) => *last.lock().unwrap_or_else(PoisonError::into_inner) = token,
-                Err(reason) => tracing::warn!(reason, "failed to obtain a new token for a producer"),
+                Err(reason) => tracing::warn!(
+                    reason,
+                    event = "producer_token_missing",
+                    "failed to obtain a new token for a producer"
+                ),
             }
         });
         self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -135,12 +140,12 @@ impl ProducerContext for Context {
     type DeliveryOpaque = Box<QueuedRecord>;
 
     fn delivery(&self, delivery: &DeliveryResult<'_>, sent: Box<QueuedRecord>) {
-        let QueuedRecord { handed: ReportTarget { reports, index, permit }, ticket } = *sent;
+        let QueuedRecord { handed: ReportTarget { reports, index, permit }, ticket, queued } = *sent;
         let was_alone = self.in_flight.leave(&ticket);
         let report = match delivery {
             Ok(message) => {
                 let bytes = message.key_len().saturating_add(message.payload_len());
-                self.metrics.written(bytes);
+                self.metrics.written(bytes, queued.elapsed());
                 Ok(Written {
                     partition: message.partition(),
                     offset: message.offset().max(-1),
@@ -174,21 +179,23 @@ impl ClientContext for Context {
         let message = self.settings.redact(message);
         match level {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
-                tracing::error!(facility, message, "librdkafka");
+                tracing::error!(facility, text = message, event = "librdkafka", "librdkafka");
             }
             // Mostly unreachable brokers, repeated.
-            _ => tracing::debug!(facility, message, "librdkafka"),
+            _ => tracing::debug!(facility, text = message, event = "librdkafka", "librdkafka"),
         }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
         let reason = self.settings.redact(reason);
         match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::Fatal) => tracing::error!(reason, "producer failed, it will be replaced"),
-            Some(RDKafkaErrorCode::SSL | RDKafkaErrorCode::Authentication) => {
-                tracing::warn!(reason, "producer failed to connect");
+            Some(RDKafkaErrorCode::Fatal) => {
+                tracing::error!(reason, event = "producer_failed", "producer failed, it will be replaced")
             }
-            _ => tracing::debug!(%error, reason, "librdkafka"),
+            Some(RDKafkaErrorCode::SSL | RDKafkaErrorCode::Authentication) => {
+                tracing::warn!(reason, event = "producer_not_connected", "producer failed to connect");
+            }
+            _ => tracing::debug!(%error, reason, event = "librdkafka", "librdkafka"),
         }
     }
 }

@@ -130,7 +130,11 @@ impl Slot {
         let within = by.saturating_duration_since(Instant::now()).saturating_sub(DROP_TIME);
         let closed = spawn_blocking(move || producer.flush(within));
         if let Ok(Ok(left @ 1..)) = timeout_at(by, closed).await {
-            tracing::warn!(records = left, "accepted records could not be delivered in time, they are lost");
+            tracing::warn!(
+                records = left,
+                event = "records_lost",
+                "accepted records could not be delivered in time, they are lost"
+            );
         }
     }
 }
@@ -201,7 +205,7 @@ async fn prepared(settings: Settings) -> Result<(Settings, Option<Tokens>), NoPr
             false => NoProducer::Refused(super::super::error::of_read(&error, error.with_causes())),
         })?;
     for error in &rejected {
-        tracing::warn!(%error, "bootstrap broker is not used for writes");
+        tracing::warn!(%error, event = "bootstrap_broker_rejected", "bootstrap broker is not used for writes");
     }
     Ok((settings.with_brokers(&usable), tokens))
 }
@@ -216,7 +220,11 @@ fn new(
     Producer::new(settings.clone(), metrics, tokens).map_err(|cause| {
         // librdkafka's reason can name files, so clients do not see it.
         let reason = settings.reason(&cause);
-        tracing::warn!(reason, "failed to create a producer from the cluster's properties");
+        tracing::warn!(
+            reason,
+            event = "producer_not_created",
+            "failed to create a producer from the cluster's properties"
+        );
         let text = "the bridge cannot write to this cluster, see its log";
         (pause, NoProducer::Refused(error::refused(0, text.to_owned())))
     })

@@ -22,12 +22,14 @@ pub(super) struct Error<'a> {
     earliest_offset: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     latest_offset: Option<i64>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    trace_id: &'a str,
 }
 
 impl<'a> Error<'a> {
     /// The error of a command.
     pub(super) fn of_command(error: &'a ErrorResp) -> Self {
-        Self::new(error, MAX_ERROR_BYTES.saturating_sub(OTHER_BYTES))
+        Self::new(error, MAX_ERROR_BYTES.saturating_sub(OTHER_BYTES).saturating_sub(TRACE_BYTES))
     }
 
     /// The error of one record, partition or topic.
@@ -45,6 +47,7 @@ impl<'a> Error<'a> {
             unknown_outcome: error.unknown_outcome,
             earliest_offset: error.earliest_offset,
             latest_offset: error.latest_offset,
+            trace_id: &error.trace_id,
         }
     }
 }
@@ -79,6 +82,8 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 pub(in crate::session) const MAX_RESULT_BYTES: usize = MAX_RECORD_ERROR_BYTES + OTHER_BYTES;
 /// Everything of an error but its message. Also more than the offsets of a partition.
 const OTHER_BYTES: usize = 240;
+/// The trace id of a command's error.
+const TRACE_BYTES: usize = 48;
 
 #[cfg(test)]
 mod tests {
@@ -86,7 +91,7 @@ mod tests {
 
     /// The size of the largest errors with messages of `character`.
     fn sizes(character: char) -> (usize, usize) {
-        let error = ErrorResp {
+        let of_result = ErrorResp {
             code: i32::MIN,
             message: character.to_string().repeat(5000),
             retriable: false,
@@ -95,8 +100,10 @@ mod tests {
             reason: sluicegate_protocol::Reason::OffsetOutOfRange.into(),
             earliest_offset: Some(i64::MIN),
             latest_offset: Some(i64::MIN),
+            trace_id: String::new(),
         };
-        let [command, result] = [Error::of_command(&error), Error::of_result(&error)];
+        let of_command = ErrorResp { trace_id: "f".repeat(32), ..of_result.clone() };
+        let [command, result] = [Error::of_command(&of_command), Error::of_result(&of_result)];
         let size = |error| serde_json::to_vec(&error).unwrap().len() + r#"{"error":}"#.len();
         (size(command), size(result))
     }

@@ -12,12 +12,13 @@ use tokio::time::{advance, pause, resume};
 
 use super::super::Writer;
 use super::*;
+use crate::metrics::Metrics;
 
 fn writer(properties: &[(&str, &str)]) -> Writer {
     let properties: BTreeMap<String, String> =
         properties.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let reader = sluicegate_reader::Config::from_properties(&properties).unwrap();
-    Writer::new(Settings::parse(&properties).unwrap().with_reader(&reader), WriteMetrics::default())
+    Writer::new(Settings::parse(&properties).unwrap().with_reader(&reader), Metrics::new().writes("slot"))
 }
 
 /// A port that accepts connections, and its address.

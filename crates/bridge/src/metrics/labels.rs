@@ -1,0 +1,181 @@
+//! The labels of metrics, and their values.
+
+use prometheus_client::encoding::EncodeLabelSet;
+
+/// The kind of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Ping,
+    Fetch,
+    ListOffset,
+    MultiFetch,
+    ListOffsets,
+    Produce,
+    /// The list of topics, or where one is.
+    Topics,
+    /// The beginning of a subscription.
+    Subscribe,
+    /// Nothing that this version knows, or nothing that can be read.
+    Unknown,
+}
+
+/// The outcome of a command.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Outcome {
+    Answered,
+    /// An error by the client's fault or a broker's decision.
+    Refused,
+    /// No broker could be asked.
+    Unavailable,
+}
+
+/// Why a session ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum SessionEnd {
+    Closed,
+    Left,
+    Drained,
+    Silent,
+    Stalled,
+    Unfinished,
+    TooManyWaiting,
+    TooLarge,
+    Compressed,
+}
+
+impl Kind {
+    pub(super) const ALL: [Self; 9] = [
+        Self::Ping,
+        Self::Fetch,
+        Self::ListOffset,
+        Self::MultiFetch,
+        Self::ListOffsets,
+        Self::Produce,
+        Self::Topics,
+        Self::Subscribe,
+        Self::Unknown,
+    ];
+
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Ping => "ping",
+            Self::Fetch => "fetch",
+            Self::ListOffset => "list_offset",
+            Self::MultiFetch => "multi_fetch",
+            Self::ListOffsets => "list_offsets",
+            Self::Produce => "produce",
+            Self::Topics => "topics",
+            Self::Subscribe => "subscribe",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl Outcome {
+    pub(super) const ALL: [Self; 3] = [Self::Answered, Self::Refused, Self::Unavailable];
+
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Refused => "refused",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
+impl SessionEnd {
+    pub(super) const ALL: [Self; 9] = [
+        Self::Closed,
+        Self::Left,
+        Self::Drained,
+        Self::Silent,
+        Self::Stalled,
+        Self::Unfinished,
+        Self::TooManyWaiting,
+        Self::TooLarge,
+        Self::Compressed,
+    ];
+
+    /// A name for metrics and logs.
+    pub(crate) fn label(self) -> &'static str {
+        self.described().0
+    }
+
+    /// The label and its meaning.
+    pub(super) fn described(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Closed => ("closed", "client or filter closed the session"),
+            Self::Left => ("left", "the connection ended without a close"),
+            Self::Drained => ("drained", "the bridge shut down, or its cluster was removed (1001)"),
+            Self::Silent => ("silent", "the client did not answer two pings (1011)"),
+            Self::Stalled => ("stalled", "the client did not read its answers"),
+            Self::Unfinished => ("unfinished", "a message was not complete in time (1008)"),
+            Self::TooManyWaiting => {
+                ("too_many_waiting", "a gRPC client had too many requests waiting (1008)")
+            }
+            Self::TooLarge => ("too_large", "a gRPC message exceeded `limits.max_request_bytes` (1009)"),
+            Self::Compressed => ("compressed", "a gRPC message was compressed (1011)"),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ClusterLabel {
+    pub(super) cluster: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct EndLabels {
+    pub(super) cluster: String,
+    pub(super) reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ReasonLabel {
+    pub(super) reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct KindLabels {
+    pub(super) cluster: String,
+    pub(super) kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct CommandLabels {
+    pub(super) cluster: String,
+    pub(super) kind: &'static str,
+    pub(super) outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct RouteLabels {
+    pub(super) cluster: String,
+    pub(super) route: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct StatusLabels {
+    pub(super) cluster: String,
+    pub(super) route: &'static str,
+    pub(super) status: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ApiLabels {
+    pub(super) cluster: String,
+    pub(super) api: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct RequestLabels {
+    pub(super) cluster: String,
+    pub(super) api: &'static str,
+    pub(super) outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct OutcomeLabels {
+    pub(super) cluster: String,
+    pub(super) outcome: &'static str,
+}

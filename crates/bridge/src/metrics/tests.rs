@@ -1,0 +1,103 @@
+//! The metrics as Prometheus sees them, and their reference.
+
+use prometheus_client::encoding::text::encode;
+
+use sluicegate_reader::{BrokerRequest, BrokerStates, RequestOutcome};
+
+use super::*;
+use crate::reference;
+
+#[test]
+fn reference_lists_every_metric() {
+    let metrics = Metrics::new();
+    metrics.cluster("c").http("/topics", 200, Duration::ZERO);
+    let _open = metrics.cluster("c").subscription();
+    let brokers = metrics.brokers("c");
+    brokers.watch(|| Some(BrokerStates::default()));
+    let traces = ExportCounts::default();
+    metrics.cluster("c").client_fault(SessionError::NotUtf8);
+    metrics.refused("secret");
+    metrics.writes("c").written(1, Duration::ZERO);
+    let mut text = String::new();
+    encode(&mut text, &metrics.registry(SharedLog::default(), Some(&traces))).unwrap();
+    let rows: Vec<Vec<String>> = text.split("# HELP ").skip(1).map(row).collect();
+    assert_eq!(rows.len(), 31, "a metric without samples is not shown: {text}");
+    let table = reference::table(&["metric", "type", "labels", "meaning"], &rows);
+    reference::check("metrics.md", "metrics", &table);
+}
+
+/// Of a metric's help, type and first sample in Prometheus' text format.
+fn row(text: &str) -> Vec<String> {
+    let mut lines = text.lines();
+    let (name, help) = lines.next().unwrap().split_once(' ').unwrap();
+    let kind = lines.next().unwrap().rsplit_once(' ').unwrap().1;
+    let sample = lines.next().unwrap().split_once(' ').unwrap().0;
+    let (sample, labels) = sample.split_once('{').unwrap_or((sample, ""));
+    let labels = labels.trim_end_matches('}').split(',');
+    let labels = labels.filter_map(|label| label.split_once('=')).map(|(label, _)| format!("`{label}`"));
+    let shown = if kind == "histogram" { name } else { sample };
+    let labels: Vec<String> = labels.filter(|label| label != "`le`").collect();
+    vec![format!("`{shown}`"), kind.to_owned(), labels.join(", "), help.trim_end_matches('.').to_owned()]
+}
+
+#[test]
+fn reference_lists_every_label() {
+    let quoted = |words: &[&str]| {
+        let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+        words.join(", ")
+    };
+    let list = [
+        ("`kind` of a command", quoted(&Kind::ALL.map(Kind::label))),
+        ("`outcome` of a command", quoted(&Outcome::ALL.map(Outcome::label))),
+    ];
+    let list: String = list.iter().map(|(label, values)| format!("- {label}: {values}\n")).collect();
+    reference::check("metrics.md", "labels", &list);
+    let ends = SessionEnd::ALL.map(SessionEnd::described);
+    let ends = ends.map(|(label, meaning)| vec![format!("`{label}`"), meaning.to_owned()]);
+    reference::check("metrics.md", "session ends", &reference::table(&["reason", "meaning"], &ends));
+}
+
+#[test]
+fn events_are_counted_under_their_labels() {
+    let metrics = Metrics::new();
+    let cluster = metrics.cluster("default");
+    cluster.command(Kind::Fetch, Outcome::Unavailable, Duration::from_millis(3));
+    cluster.ended(SessionEnd::Drained);
+    cluster.http("/topics", 404, Duration::from_millis(3));
+    let open = [(); 2].map(|()| cluster.subscription());
+    drop(open.into_iter().next());
+    let brokers = metrics.brokers("default");
+    brokers.requested(BrokerRequest::Fetch, RequestOutcome::TimedOut, Duration::from_secs(20));
+    brokers.connected(false);
+    brokers.watch(|| Some(BrokerStates { connected: 2, idle: 1, failed: 0 }));
+    brokers.watch(|| Some(BrokerStates { connected: 1, idle: 0, failed: 1 }));
+    cluster.client_fault(SessionError::NotUtf8);
+    metrics.refused("secret");
+    metrics.writes("default").written(7, Duration::from_millis(2));
+    let mut text = String::new();
+    encode(&mut text, &metrics.registry(SharedLog::default(), None)).unwrap();
+    for line in [
+        r#"sluicegate_commands_total{cluster="default",kind="fetch",outcome="unavailable"} 1"#,
+        r#"sluicegate_commands_total{cluster="default",kind="ping",outcome="answered"} 0"#,
+        r#"sluicegate_command_duration_seconds_bucket{le="0.005",cluster="default",kind="fetch"} 1"#,
+        r#"sluicegate_sessions_ended_total{cluster="default",reason="drained"} 1"#,
+        r#"sluicegate_requests_refused_total{reason="secret"} 1"#,
+        r#"sluicegate_client_faults_total{cluster="default",reason="not_utf8"} 1"#,
+        r#"sluicegate_sessions{cluster="default"} 0"#,
+        r#"sluicegate_http_responses_total{cluster="default",route="/topics",status="404"} 1"#,
+        r#"sluicegate_http_request_duration_seconds_bucket{le="0.005",cluster="default",route="/topics"} 1"#,
+        r#"sluicegate_kafka_requests_total{cluster="default",api="Fetch",outcome="timed_out"} 1"#,
+        r#"sluicegate_kafka_request_duration_seconds_bucket{le="30.0",cluster="default",api="Fetch"} 1"#,
+        r#"sluicegate_kafka_request_duration_seconds_bucket{le="10.0",cluster="default",api="Fetch"} 0"#,
+        r#"sluicegate_kafka_connections_total{cluster="default",outcome="failed"} 1"#,
+        r#"sluicegate_kafka_brokers{cluster="default",state="connected"} 3"#,
+        r#"sluicegate_kafka_brokers{cluster="default",state="failed"} 1"#,
+        r#"sluicegate_write_duration_seconds_bucket{le="0.0025",cluster="default"} 1"#,
+        r#"sluicegate_written_records_total{cluster="default"} 1"#,
+        r#"sluicegate_written_bytes_total{cluster="default"} 7"#,
+        r#"sluicegate_write_failures_total{cluster="default"} 0"#,
+        r#"sluicegate_write_queue_records{cluster="default"} 0"#,
+    ] {
+        assert!(text.contains(line), "{line} in {text}");
+    }
+}
