@@ -8,6 +8,13 @@ export CARGO_TARGET_DIR := justfile_directory() / "target"
 # Tests wait more than they compute: for timeouts, for brokers and gateways to start.
 export RUST_TEST_THREADS := env("RUST_TEST_THREADS", shell("echo $((2 * $(nproc)))"))
 
+# Programs that are released name no folder of this machine.
+remap := "--remap-path-prefix=" + justfile_directory() + "=/sluicegate --remap-path-prefix=" + env("CARGO_HOME", home_directory() / ".cargo") + "=/cargo"
+
+# What is released, and licences of what is linked besides crates.
+zig := `echo "$PWD"/target/tools/venv/lib/python3*/site-packages/ziglang`
+contents := "--architectures amd64 --notice 'musl (MIT)='" + quote(zig / "lib/libc/musl/COPYRIGHT") + " --notice 'zig (MIT)='" + quote(zig / "LICENSE")
+
 # list the recipes
 _default:
     @just --list --unsorted
@@ -51,7 +58,7 @@ doc:
 
 # build the filter
 wasm:
-    cargo build -p sluicegate-filter --target wasm32-wasip1 --profile wasm
+    RUSTFLAGS={{ quote(remap) }} cargo build -p sluicegate-filter --target wasm32-wasip1 --profile wasm
 
 # build the client for browsers, and the demo's page
 web: _packages
@@ -119,6 +126,27 @@ session-on-wasm32:
 bench *args: wasm
     cargo build --release -p sluicegate-tests -p sluicegate-bridge --bins
     @exec target/release/bench "$@"
+
+# the images of bridge and filter, as OCI archives in target/images: no daemon, no root
+image: _static
+    rm -rf target/images
+    cargo run -q -p sluicegate-release -- images {{ contents }} target/images
+    @ls -l target/images
+
+# all files of a release, with checksums and notes, in target/release-artefacts
+release version: _packages
+    cargo run -q -p sluicegate-release -- check {{ quote(version) }}
+    just _static web
+    rm -rf target/release-artefacts
+    cargo run -q -p sluicegate-release -- pack {{ contents }} target/release-artefacts
+    npm pack --silent -w sluicegate --pack-destination target/release-artefacts
+    cargo run -q -p sluicegate-release -- sums target/release-artefacts
+    @cat target/release-artefacts/SHA256SUMS
+
+# Without folders of this machine, and with the time of the commit, so that a version is the same bytes wherever it is built.
+_static: wasm
+    PATH={{ quote(justfile_directory() / "release/bin") }}:$PATH CC_x86_64_unknown_linux_musl=musl-cc SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) \
+        RUSTFLAGS={{ quote(remap) }} cargo zigbuild --locked --profile dist --target x86_64-unknown-linux-musl -p sluicegate-bridge -p sluicegate-cli
 
 # 500 sockets that read, idle, vanish and get stuck; with --live, outages of everything; with --page, the live page's memory
 soak *args: wasm web _browser
