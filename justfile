@@ -133,6 +133,10 @@ image: _static
     cargo run -q -p sluicegate-release -- images {{ contents }} target/images
     @ls -l target/images
 
+# run the bridge from its image, in podman: locked down, over TLS to a real Kafka
+image-test: image
+    cargo run -p sluicegate-tests --bin image -- target/images/sluicegate-bridge-image-*.oci.tar
+
 # all files of a release, with checksums and notes, in target/release-artefacts
 release version: _packages
     cargo run -q -p sluicegate-release -- check {{ quote(version) }}

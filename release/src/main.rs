@@ -20,6 +20,7 @@ mod source;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::fs;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -55,6 +56,8 @@ enum Task {
         /// Where to
         folder: PathBuf,
     },
+    /// Print the CA certificates of the bridge's image, in PEM
+    Roots,
     /// Write SHA256SUMS of all files of a folder
     Sums { folder: PathBuf },
 }
@@ -81,7 +84,6 @@ fn main() -> ExitCode {
     match run(Args::parse().task) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            use std::io::Write as _;
             let _ = writeln!(std::io::stderr(), "release: {error}");
             ExitCode::FAILURE
         }
@@ -97,6 +99,7 @@ fn run(task: Task) -> Result<(), Box<dyn Error>> {
         }
         Task::Images { parts, folder } => Artefacts::new(Source::here()?, parts, folder)?.images(),
         Task::Pack { parts, folder } => Artefacts::new(Source::here()?, parts, folder)?.all(),
+        Task::Roots => Ok(std::io::stdout().write_all(roots::pem().as_bytes())?),
         Task::Sums { folder } => artefacts::sums(&folder),
     }
 }
