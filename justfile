@@ -194,3 +194,5 @@ gen: _packages
     SLUICEGATE_GEN=1 cargo test -p sluicegate-filter --lib reference_lists_every_metric
     SLUICEGATE_GEN=1 cargo test -p sluicegate-cli page
     npm run reference -w sluicegate
+    just web
+    SLUICEGATE_GEN=1 cargo test -p sluicegate-tests --test e2e compose::envoy

@@ -29,5 +29,14 @@ pub fn routes(paths: &[&str]) -> (String, String) {
     (first.to_owned(), more.chain([first.to_owned()]).collect::<Vec<_>>().join(&" ".repeat(14)))
 }
 
+/// The routes of demo and compose. Whether they can write depends on the bridge's configuration.
+pub const DEMO_ROUTES: [&str; 3] = [
+    r#"{"path": "/pubsub", "cluster": "default", "write": true}"#,
+    concat!(
+        r#"{"path": "/produce", "type": "produce", "topic": "demo", "headerprefix": "x-kafka-", "#,
+        r#""overrides": ["topic", "partition", "key"], "recordheaderprefix": "x-kafka-header-"}"#
+    ),
+    r#"{"path": "/kafka", "type": "rest", "write": true}"#,
+];
 /// The committed route.
 const PUBSUB: &str = r#"{"path": "/pubsub", "cluster": "default"}"#;

@@ -3,12 +3,13 @@
 //! 1. [`envoy`], [`nginx`]: assumptions of the other tests
 //! 2. [`compatibility`]: filter and bridge of different versions
 //! 3. [`dev`], [`demo`], [`documents`]: the script, the demo and the documents, from the user's point of view
-//! 4. [`chart`], [`monitoring`]: the Helm chart's committed renderings; dashboard and alerts name what exists
+//! 4. [`chart`], [`compose`], [`monitoring`]: the files for Kubernetes, Docker, Prometheus and Grafana, without those
 
 #![cfg(test)] // so that helpers, too, may fail as tests do
 
 mod chart;
 mod compatibility;
+mod compose;
 mod demo;
 mod dev;
 mod documents;

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use sluicegate_client::Client;
-use sluicegate_tests::envoy::{Profile, instead, page};
+use sluicegate_tests::envoy::{DEMO_ROUTES, Profile, instead, page};
 use sluicegate_tests::port::Port;
 use sluicegate_tests::stack::{BridgeConfig, Setup, Stack};
 use sluicegate_tests::{Error as StackError, tools};
@@ -88,7 +88,7 @@ impl Running {
         hints::say("starting the bridge and Envoy");
         let secret = secret()?;
         let mut envoy_edits = page(profile)?.to_vec();
-        envoy_edits.push(instead(&format!("\"gateway_secret\": \"{secret}\","), &ROUTES));
+        envoy_edits.push(instead(&format!("\"gateway_secret\": \"{secret}\","), &DEMO_ROUTES));
         let setup = Setup {
             bridge,
             // Overrides a secret in the user's configuration: both sides use this run's.
@@ -192,15 +192,6 @@ fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
     })
 }
 
-/// The gateway's routes. Whether they can write depends on the bridge's configuration.
-const ROUTES: [&str; 3] = [
-    r#"{"path": "/pubsub", "cluster": "default", "write": true}"#,
-    concat!(
-        r#"{"path": "/produce", "type": "produce", "topic": "demo", "headerprefix": "x-kafka-", "#,
-        r#""overrides": ["topic", "partition", "key"], "recordheaderprefix": "x-kafka-header-"}"#
-    ),
-    r#"{"path": "/kafka", "type": "rest", "write": true}"#,
-];
 /// The prefix of variables that override the cluster `default`.
 const DEFAULT_CLUSTER: &str = "SLUICEGATE_CLUSTERS__DEFAULT__";
 const READY_WITHIN: Duration = Duration::from_secs(10);
