@@ -179,7 +179,8 @@ chart-install:
     @target/tools/venv/bin/python -B tests/kubernetes/install.py
 
 # run the example for Envoy Gateway on the real one, which takes minutes to build
-envoy-gateway: _demo-programs
+envoy-gateway: wasm
+    cargo build --workspace --bins
     @target/tools/venv/bin/python -B tests/kubernetes/envoy_gateway.py
 
 # test the alert rules of deploy/prometheus in promtool
