@@ -147,7 +147,7 @@ release version: _packages
     cargo run -q -p sluicegate-release -- sums target/release-artefacts
     @cat target/release-artefacts/SHA256SUMS
 
-# Without folders of this machine, and with the time of the commit, so that a version is the same bytes wherever it is built.
+# Without folders of this machine, and with the time of the commit: nothing else may differ between two builds.
 _static: wasm
     PATH={{ quote(justfile_directory() / "release/bin") }}:$PATH CC_x86_64_unknown_linux_musl=musl-cc SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) \
         RUSTFLAGS={{ quote(remap) }} cargo zigbuild --locked --profile dist --target x86_64-unknown-linux-musl -p sluicegate-bridge -p sluicegate-cli

@@ -46,7 +46,7 @@ impl Source {
         Config::load(&self.text()?, env::vars_os())
     }
 
-    /// Waits until a file has other contents than when it was loaded, and the same ones for [`INTERVAL`]: files that are being
+    /// Waits until a file has other contents than when it was loaded, and the same ones for a second: files that are being
     /// written are not read. The contents count, so that a file can be replaced in any way, such as by a symbolic link.
     ///
     /// # Cancel safety
