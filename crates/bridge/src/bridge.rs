@@ -104,8 +104,9 @@ impl Bridge {
                 );
             }
         };
-        self.endpoint.apply(&config).await;
+        // First: if gateways have to present certificates from now on, no other may profit from what the endpoint then trusts.
         self.server.apply(&config);
+        self.endpoint.apply(&config).await;
         self.endpoint.metrics.reloaded(true);
         match &self.fixed.changed(&config)[..] {
             [] => tracing::info!(event = "config_reloaded", "configuration reloaded"),

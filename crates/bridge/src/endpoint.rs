@@ -120,6 +120,11 @@ impl Endpoint {
         served.unwrap_or_else(|refusal| self.refuse(refusal, form, version))
     }
 
+    /// The response to a request on a connection whose TLS was replaced.
+    pub(crate) fn refuse_outdated(&self, version: Version) -> Response<Body> {
+        self.refuse(Refusal::Outdated, Form::Plain, version)
+    }
+
     fn refuse(&self, refusal: Refusal, form: Form, version: Version) -> Response<Body> {
         self.count(&refusal);
         refusal.into_response(form, version)

@@ -86,7 +86,11 @@ async fn serve(mut source: Source, config: Config) -> Result<(), String> {
         }
         let loaded;
         (source, loaded) = reload(source).await.map_err(|error| format!("reload: {error}"))?;
-        bridge.reload(loaded).await;
+        tokio::select! {
+            () = bridge.reload(loaded) => {}
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
     }
     tracing::info!(event = "draining", "draining");
     bridge.drain().await;

@@ -8,7 +8,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -52,8 +52,15 @@ struct Settings {
     tls: Option<Tls>,
     /// Connections whose peer acknowledges no data for this long are closed.
     unacknowledged_timeout: Duration,
-    /// Cancelled to close the connections that were accepted with this TLS: see [`Connections::close`].
+    tls_change: Arc<TlsChange>,
+}
+
+/// When the TLS of the connections that were accepted with it was replaced.
+struct TlsChange {
+    /// Cancelled to close them: see [`Connections::close`].
     close: CancellationToken,
+    /// From then on they take no more requests: see [`GRACE`].
+    at: OnceLock<Instant>,
 }
 
 /// A server's connections, so that they can be closed.
@@ -69,7 +76,7 @@ impl Server {
     pub(crate) fn new(endpoint: Arc<Endpoint>, config: &Config, open: Connections) -> Self {
         Self {
             endpoint,
-            settings: ArcSwap::from_pointee(Settings::of(config, open.close.child_token())),
+            settings: ArcSwap::from_pointee(Settings::of(config, TlsChange::new(&open))),
             permits: Limit::new(config.limits.max_connections),
             idle: Arc::default(),
             open,
@@ -77,7 +84,8 @@ impl Server {
     }
 
     /// Takes up a new configuration. If TLS differs, connections are closed after their requests in flight, in HTTP/2 with GOAWAY:
-    /// open sessions continue, and new requests need a connection with the new certificates.
+    /// open sessions continue, and new requests need a connection with the new certificates. A peer that goes on using an earlier
+    /// connection is refused, after a moment for requests on their way, or at once if gateways now have to present a certificate.
     pub(crate) fn apply(&self, config: &Config) {
         self.permits.set(config.limits.max_connections);
         let earlier = self.settings.load_full();
@@ -85,10 +93,14 @@ impl Server {
             (Some(earlier), Some(tls)) => earlier.version == tls.version,
             (earlier, tls) => earlier.is_none() && tls.is_none(),
         };
-        let close = if is_same { earlier.close.clone() } else { self.open.close.child_token() };
-        self.settings.store(Arc::new(Settings::of(config, close)));
+        let change = if is_same { Arc::clone(&earlier.tls_change) } else { TlsChange::new(&self.open) };
+        self.settings.store(Arc::new(Settings::of(config, change)));
         if !is_same {
-            earlier.close.cancel();
+            let is_mutual = |tls: &Option<Tls>| tls.as_ref().is_some_and(|tls| tls.mutual);
+            let had_certificates = is_mutual(&earlier.tls) || !is_mutual(&config.tls);
+            let grace = if had_certificates { GRACE } else { Duration::ZERO };
+            earlier.tls_change.at.get_or_init(|| Instant::now() + grace);
+            earlier.tls_change.close.cancel();
         }
     }
 
@@ -170,15 +182,21 @@ impl Server {
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let Some((version, io)) = settings.hello(version::detect(io)).await? else { return Ok(()) };
         let io = TokioIo::new(io);
-        let endpoint = Arc::clone(&self.endpoint);
+        let (endpoint, change) = (Arc::clone(&self.endpoint), Arc::clone(&settings.tls_change));
         let respond = move |mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(Peer(peer));
+            let (endpoint, is_over) = (Arc::clone(&endpoint), change.is_over());
             // Boxed: a stream's task keeps the size of this future for as long as the stream lives.
-            Box::pin(Arc::clone(&endpoint).handle(request))
+            Box::pin(async move {
+                match is_over {
+                    false => endpoint.handle(request).await,
+                    true => endpoint.refuse_outdated(request.version()),
+                }
+            })
         };
         match version {
             Version::Http1 => {
-                let tracked = self.idle.track(settings.close.child_token());
+                let tracked = self.idle.track(settings.tls_change.close.child_token());
                 let close = tracked.close.clone();
                 let service = service_fn(move |request| {
                     let busy = tracked.busy();
@@ -194,7 +212,7 @@ impl Server {
                     async move { Ok::<_, Infallible>(response.await) }
                 });
                 let connection = settings.http2.serve_connection(io, service);
-                run(connection, &settings.close, http2::Connection::graceful_shutdown).await?;
+                run(connection, &settings.tls_change.close, http2::Connection::graceful_shutdown).await?;
             }
         }
         Ok(())
@@ -202,7 +220,7 @@ impl Server {
 }
 
 impl Settings {
-    fn of(config: &Config, close: CancellationToken) -> Self {
+    fn of(config: &Config, tls_change: Arc<TlsChange>) -> Self {
         let limits = &config.limits;
         let mut http1 = http1::Builder::new();
         let max_header_bytes = usize::try_from(limits.max_header_bytes).unwrap_or(usize::MAX);
@@ -228,7 +246,7 @@ impl Settings {
             .keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE);
         let unacknowledged_timeout = config.session.ping_interval * UNACKNOWLEDGED_INTERVALS;
-        Self { http1, http2, tls: config.tls.clone(), unacknowledged_timeout, close }
+        Self { http1, http2, tls: config.tls.clone(), unacknowledged_timeout, tls_change }
     }
 
     /// A step before the first request, in bounded time: a peer that sends nothing is disconnected. None if the server
@@ -237,10 +255,20 @@ impl Settings {
         &self,
         step: impl Future<Output = io::Result<T>>,
     ) -> Result<Option<T>, Box<dyn std::error::Error + Send + Sync>> {
-        match self.close.run_until_cancelled(timeout(HELLO_TIMEOUT, step)).await {
+        match self.tls_change.close.run_until_cancelled(timeout(HELLO_TIMEOUT, step)).await {
             Some(done) => Ok(Some(done??)),
             None => Ok(None),
         }
+    }
+}
+
+impl TlsChange {
+    fn new(open: &Connections) -> Arc<Self> {
+        Arc::new(Self { close: open.close.child_token(), at: OnceLock::new() })
+    }
+
+    fn is_over(&self) -> bool {
+        self.at.get().is_some_and(|at| Instant::now() >= *at)
     }
 }
 
@@ -306,6 +334,9 @@ const FULL_PAUSE: Duration = Duration::from_secs(60);
 const CLOSE_PAUSE: Duration = Duration::from_millis(100);
 /// After a failed accept: usually, the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long requests are served on a connection whose TLS was replaced: they can have been on their way.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// Binds `address`.
 pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {

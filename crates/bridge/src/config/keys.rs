@@ -108,7 +108,7 @@ keys! {
         "PEM certificate chain for `listen`",
         "";
     TLS_KEY: Other = "tls.key", other("path", "none"),
-        "PEM private key of the certificate, read at start",
+        "PEM private key of the certificate",
         "";
     TLS_CLIENT_CA: Other = "tls.client_ca", other("path", "none"),
         "PEM CA; gateways must present a certificate that it signed",

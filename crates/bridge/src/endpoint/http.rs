@@ -104,6 +104,7 @@ fn route(headers: &HeaderMap) -> Result<HttpRoute, Refusal> {
 fn problem(refusal: &Refusal) -> Problem {
     match refusal {
         Refusal::Draining
+        | Refusal::Outdated
         | Refusal::Full { .. }
         | Refusal::RouteCluster(RouteClusterError::TooMany { .. }) => {
             Problem::new(ProblemKind::Unavailable, refusal.text() + ", try again")

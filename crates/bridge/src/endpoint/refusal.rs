@@ -38,6 +38,8 @@ pub(super) enum Refusal {
     /// One header names a cluster and another one defines it.
     TwoClusters,
     Draining,
+    /// The connection was accepted with TLS that was replaced since.
+    Outdated,
     /// The limit on sessions is reached.
     Full {
         max_sessions: usize,
@@ -118,6 +120,7 @@ impl Refusal {
             | Self::OtherConnect
             | Self::NotGrpc
             | Self::Draining
+            | Self::Outdated
             | Self::Full { .. }
             | Self::Host
             | Self::Handshake(_)
@@ -168,6 +171,7 @@ impl Refusal {
             Self::RouteCluster(RouteClusterError::Unusable) => "route_cluster_unusable",
             Self::RouteCluster(RouteClusterError::TooMany { .. }) => "route_clusters_full",
             Self::Draining => "draining",
+            Self::Outdated => "outdated",
             Self::Full { .. } => "full",
             Self::Host | Self::Handshake(_) => "handshake",
             Self::Body => "body",
@@ -192,7 +196,7 @@ impl Refusal {
                 (StatusCode::INTERNAL_SERVER_ERROR, Code::FailedPrecondition)
             }
             // Not UNAVAILABLE, which gateways also report for lost connections: this request was certainly not started.
-            Self::Draining => (StatusCode::SERVICE_UNAVAILABLE, Code::Aborted),
+            Self::Draining | Self::Outdated => (StatusCode::SERVICE_UNAVAILABLE, Code::Aborted),
             Self::Full { .. } | Self::RouteCluster(RouteClusterError::TooMany { .. }) => {
                 (StatusCode::SERVICE_UNAVAILABLE, Code::ResourceExhausted)
             }
@@ -232,6 +236,7 @@ impl Refusal {
             )
             | Self::TwoClusters
             | Self::Draining
+            | Self::Outdated
             | Self::Full { .. }
             | Self::Host
             | Self::Handshake(_)
@@ -274,6 +279,7 @@ impl Refusal {
                 format!("expected one of the headers {} and {}", metadata::CLUSTER, metadata::CLUSTER_DEFINITION)
             }
             Self::Draining => "the bridge is shutting down".to_owned(),
+            Self::Outdated => "the bridge's certificates have changed: use a new connection".to_owned(),
             Self::Full { max_sessions } => {
                 format!("bridge at capacity (limits.max_sessions = {max_sessions})")
             }
@@ -317,6 +323,7 @@ mod tests {
             Refusal::RouteCluster(RouteClusterError::Unusable),
             Refusal::RouteCluster(RouteClusterError::TooMany { max: 1 }),
             Refusal::Draining,
+            Refusal::Outdated,
             Refusal::Full { max_sessions: 1 },
             Refusal::Handshake(refused(400)),
             Refusal::Handshake(refused(403)),
@@ -339,6 +346,7 @@ mod tests {
             "route_cluster_unusable" => "`route_clusters.properties` are invalid",
             "route_clusters_full" => "`route_clusters.max` is reached",
             "draining" => "the bridge is shutting down",
+            "outdated" => "`[tls]` has changed since the connection was opened",
             "full" => "`limits.max_sessions` is reached",
             "handshake" => "an invalid or forbidden WebSocket handshake",
             "body" => "an upgrade with a body",

@@ -27,6 +27,8 @@ impl ClusterConfig {
     /// What the reader, librdkafka and writing expect of each property, in this order. A property with several problems
     /// is reported once.
     pub(crate) fn parse(properties: &BTreeMap<String, String>) -> Result<Self, Vec<PropertyError>> {
+        // Before the files are read: a later change is another version.
+        let version = version(properties);
         let read = sluicegate_reader::Config::from_properties(properties);
         let mut errors = read.as_ref().err().cloned().unwrap_or_default();
         for (key, text) in properties {
@@ -41,7 +43,7 @@ impl ClusterConfig {
         match (read, settings) {
             (Ok(reader), Ok(writer)) if errors.is_empty() => {
                 let writer = writer.with_reader(&reader);
-                Ok(Self { reader, writer, version: version(properties) })
+                Ok(Self { reader, writer, version })
             }
             _ => Err(errors),
         }
