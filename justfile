@@ -149,7 +149,7 @@ release version: _packages
 
 # Without folders of this machine, and with the time of the commit: nothing else may differ between two builds.
 _static: wasm
-    PATH={{ quote(justfile_directory() / "release/bin") }}:$PATH CC_x86_64_unknown_linux_musl=musl-cc SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) \
+    PATH={{ quote(justfile_directory() / "release/bin") }}:$PATH CC_x86_64_unknown_linux_musl=musl-cc SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) SLUICEGATE_REVISION=$(git rev-parse HEAD) \
         RUSTFLAGS={{ quote(remap) }} cargo zigbuild --locked --profile dist --target x86_64-unknown-linux-musl -p sluicegate-bridge -p sluicegate-cli
 
 # 500 sockets that read, idle, vanish and get stuck; with --live, outages of everything; with --page, the live page's memory

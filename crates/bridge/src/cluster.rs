@@ -125,6 +125,10 @@ impl Cluster {
     /// A drop can leave the cluster unable to write, so it must be polled to its end.
     pub(crate) async fn replace(&self, parts: Parts, by: Instant) {
         let _no_writes = self.handing_over.write().await;
+        if self.is_of(parts.version, parts.writes.is_some()) {
+            // Another caller has replaced it meanwhile.
+            return;
+        }
         self.backend().end_writes(by).await;
         let earlier = self.parts.swap(Arc::new(parts));
         earlier.replaced.cancel();

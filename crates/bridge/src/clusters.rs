@@ -126,12 +126,16 @@ impl Clusters {
             Ok(Arc::new(self.cluster(ROUTE_CLUSTERS, &config, settings.routes.write)))
         };
         let cluster = Arc::clone(cell.get_or_try_init(|| make).await?);
-        let newer = self.settings();
-        if !Arc::ptr_eq(&settings, &newer) {
+        let mut applied = settings;
+        loop {
+            let newer = self.settings();
+            if Arc::ptr_eq(&applied, &newer) {
+                return Ok(cluster);
+            }
             // It was created while the configuration changed.
             self.update_defined(&definition, &cluster, &newer).await?;
+            applied = newer;
         }
-        Ok(cluster)
     }
 
     /// Takes up a new configuration. Clusters that it adds are not contacted yet.
@@ -290,7 +294,8 @@ impl Clusters {
             entry.unused_since = None;
             return Ok(Arc::clone(&entry.cluster));
         }
-        if clusters.len() >= max {
+        // More than one if the limit was lowered.
+        while clusters.len() >= max {
             let now = Instant::now();
             let unused = clusters.iter().filter(|(_, entry)| !entry.is_used());
             let oldest = unused.min_by_key(|(_, entry)| entry.unused_since.unwrap_or(now));

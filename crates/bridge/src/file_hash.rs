@@ -31,6 +31,10 @@ fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 fn contents(file: &Path) -> io::Result<Vec<u8>> {
+    if file.exists() && !file.is_file() {
+        // Opening a pipe would wait for its writer.
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
     let mut bytes = Vec::new();
     File::open(file)?.take(MAX_BYTES).read_to_end(&mut bytes)?;
     Ok(bytes)

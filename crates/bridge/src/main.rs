@@ -84,10 +84,13 @@ async fn serve(mut source: Source, config: Config) -> Result<(), String> {
             _ = hangup.recv() => {}
             () = source.changed() => {}
         }
-        let loaded;
-        (source, loaded) = reload(source).await.map_err(|error| format!("reload: {error}"))?;
+        let reloaded = async {
+            let (source, loaded) = reload(source).await.map_err(|error| format!("reload: {error}"))?;
+            bridge.reload(loaded).await;
+            Ok::<_, String>(source)
+        };
         tokio::select! {
-            () = bridge.reload(loaded) => {}
+            reloaded = reloaded => source = reloaded?,
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         }

@@ -29,11 +29,16 @@ async fn open_session_uses_a_corrected_password() {
     assert!(session.fetch(&log.topic, 0, 0).await.is_err());
     assert_eq!(bystander.fetch(&log.topic, 0, 0).await.unwrap()[0], log.messages[0]);
 
+    let connections =
+        async || stack.bridge.count("sluicegate_kafka_connections_total", "other").await.unwrap();
+    let before = connections().await;
+
     fs::write(&path, password(READER)).unwrap();
     // No signal: the bridge notices the file.
     let read = waiting::until("a fetch", Duration::from_secs(30), async || {
         session.fetch(&log.topic, 0, 0).await.map_err(|error| error.message)
     });
     assert_eq!(read.await[0], log.messages[0]);
-    bystander.ping().await;
+    assert_eq!(bystander.fetch(&log.topic, 0, 0).await.unwrap()[0], log.messages[0]);
+    assert_eq!(connections().await, before, "the other cluster was connected anew");
 }

@@ -41,23 +41,31 @@ impl Source {
     /// # Errors
     /// Every problem, in the order of the keys.
     pub fn load(&mut self) -> Result<Config, Vec<Problem>> {
+        let text = self.text();
         // A change while the files are read is a change after it.
-        self.loaded = self.version();
-        Config::load(&self.text()?, env::vars_os())
+        self.loaded = version(text.as_deref().ok());
+        Config::load(&text?, env::vars_os())
     }
 
     /// Waits until a file has other contents than when it was loaded, and the same ones for a second: files that are being
     /// written are not read. The contents count, so that a file can be replaced in any way, such as by a symbolic link.
     ///
+    /// Never, if the configuration comes from a pipe.
+    ///
     /// # Cancel safety
     /// A drop has no effect.
     pub async fn changed(&self) {
+        if self.path.as_deref().is_some_and(|path| path.exists() && !path.is_file()) {
+            std::future::pending::<()>().await;
+        }
         let mut last = self.loaded;
         loop {
             sleep(INTERVAL).await;
             let source = self.clone();
             // The task is lost only if the runtime shuts down.
-            let Ok(now) = spawn_blocking(move || source.version()).await else { continue };
+            let Ok(now) = spawn_blocking(move || version(source.text().ok().as_deref())).await else {
+                continue;
+            };
             if now != self.loaded && now == last {
                 return;
             }
@@ -72,17 +80,16 @@ impl Source {
         };
         Ok(text.map_err(whole)?.unwrap_or_default())
     }
+}
 
-    /// A hash of the file and of all files that the configuration names.
-    fn version(&self) -> u64 {
-        let mut hasher = file_hash::hasher();
-        let text = self.text().map_err(|_| ());
-        text.hash(&mut hasher);
-        for file in files(&text.unwrap_or_default()) {
-            file_hash::hash(&file, &mut hasher);
-        }
-        hasher.finish()
+/// A hash of the text, if it can be read, and of all files that the configuration names.
+fn version(text: Option<&str>) -> u64 {
+    let mut hasher = file_hash::hasher();
+    text.hash(&mut hasher);
+    for file in files(text.unwrap_or_default()) {
+        file_hash::hash(&file, &mut hasher);
     }
+    hasher.finish()
 }
 
 /// The files that the configuration names.

@@ -9,13 +9,14 @@ use sluicegate_bridge::Bridge;
 use sluicegate_bridge::config::Config;
 use sluicegate_protocol::metadata::{CLUSTER, GATEWAY_SECRET};
 use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_tests::waiting::becomes;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStderr, Command};
 
 use crate::http::{produce, send};
-use crate::support::{Endpoint, Gateway, Stream, admin, close, ping};
+use crate::support::{Endpoint, Gateway, Stream, admin, close, ping, sessions};
 
 const FIRST: &str = "0123456789abcdef";
 const SECOND: &str = "fedcba9876543210";
@@ -104,6 +105,7 @@ async fn limits_change_for_new_sessions() {
     assert!(refused.text.contains("limits.max_sessions = 2"), "{}", refused.text);
     bridge.reload(Ok(config(&with(1)))).await;
     drop(second);
+    becomes("open sessions", 1, Duration::from_secs(5), async || sessions(&bridge).await).await;
     assert!(is_open(&mut first).await);
     assert!(open().await.is_err());
 }
