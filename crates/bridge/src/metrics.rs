@@ -296,7 +296,7 @@ const BUCKETS: [f64; 17] = [
     30.0,
 ];
 
-/// Of the sources, if whoever builds the bridge says so: the same sources must give the same program.
+/// The revision of the sources, if it is set at build time.
 const REVISION: &str = match option_env!("SLUICEGATE_REVISION") {
     Some(revision) => revision,
     None => "unknown",

@@ -32,7 +32,7 @@ use crate::config;
 #[derive(Clone, Default)]
 pub(crate) struct Traces(Option<Arc<Tracing>>);
 
-/// What there is if traces are exported.
+/// The parts of an exporter.
 struct Tracing {
     tracer: SdkTracer,
     provider: SdkTracerProvider,

@@ -59,7 +59,7 @@ impl Brokers {
     pub(super) fn register(&self, registry: &mut Registry) {
         let requests = "Requests to brokers for reads, by API and outcome";
         registry.register("kafka_requests", requests, self.requests.clone());
-        let durations = "Time to a broker's response; it holds waiting fetches";
+        let durations = "Time to a broker's response, including waiting fetches";
         registry.register("kafka_request_duration_seconds", durations, self.durations.clone());
         let connections = "Attempts to connect to brokers for reads, by outcome";
         registry.register("kafka_connections", connections, self.connections.clone());

@@ -1,4 +1,4 @@
-//! Sends spans to a collector, over OTLP and gRPC. What the collector does not take is dropped and counted.
+//! Sends spans to a collector, over OTLP and gRPC. Spans that it does not accept are dropped and counted.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use prometheus_client::metrics::counter::Counter;
 use super::context::current_trace;
 use crate::rate_limit::RateLimit;
 
-/// What has become of spans.
+/// Counts of spans.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ExportCounts {
     /// Taken by the collector.
