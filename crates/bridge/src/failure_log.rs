@@ -13,13 +13,13 @@ pub(crate) struct FailureLog(RateLimit);
 impl FailureLog {
     /// Logs one failure, in the words that the client gets.
     pub(crate) fn log(&self, cluster: &str, command: &'static str, reason: Reason, message: &str) {
-        let (trace_id, name) = (traces::current_id(), reason.as_str_name());
+        let name = reason.as_str_name();
         if is_for_operators(reason) && self.0.is_due(name) {
             tracing::warn!(
                 cluster,
                 command,
                 reason = name,
-                trace_id,
+                trace_id = traces::current_id(),
                 event = "command_failed",
                 "command failed: {message}"
             );
@@ -28,7 +28,7 @@ impl FailureLog {
                 cluster,
                 command,
                 reason = name,
-                trace_id,
+                trace_id = traces::current_id(),
                 event = "command_failed",
                 "command failed: {message}"
             );

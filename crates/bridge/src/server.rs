@@ -89,10 +89,8 @@ impl Server {
     pub(crate) fn apply(&self, config: &Config) {
         self.permits.set(config.limits.max_connections);
         let earlier = self.settings.load_full();
-        let is_same = match (&earlier.tls, &config.tls) {
-            (Some(earlier), Some(tls)) => earlier.version == tls.version,
-            (earlier, tls) => earlier.is_none() && tls.is_none(),
-        };
+        let version = |tls: &Option<Tls>| tls.as_ref().map(|tls| tls.version);
+        let is_same = version(&earlier.tls) == version(&config.tls);
         let change = if is_same { Arc::clone(&earlier.tls_change) } else { TlsChange::new(&self.open) };
         self.settings.store(Arc::new(Settings::of(config, change)));
         if !is_same {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sluicegate_tests::live::rolling::{Load, roll};
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::print_stdout, reason = "figures for whoever asks for the output")]
+#[expect(clippy::print_stdout, reason = "a measurement, for `--nocapture`")]
 async fn rolling_restart_loses_and_repeats_no_record() {
     let rolled = roll(Load { subscribers: 300, producers: 20 }).await;
     println!("{rolled}");
