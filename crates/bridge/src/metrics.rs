@@ -25,18 +25,20 @@ pub(crate) use self::labels::{Kind, Outcome, SessionEnd};
 
 use self::brokers::Brokers;
 use self::labels::{
-    ClusterLabel, CommandLabels, EndLabels, KindLabels, ReasonLabel, RouteLabels, StatusLabels,
+    ClusterLabel, CommandLabels, KindLabels, ReasonLabels, RefusalLabel, RouteLabels, StatusLabels,
+    WriteFailure,
 };
 use self::reads::ReadMetrics;
+use crate::backend::Fault;
 use crate::traces::ExportCounts;
 
 /// Everything that is counted, by label.
 #[derive(Clone)]
 pub(crate) struct Metrics {
     sessions: Family<ClusterLabel, Gauge>,
-    ended: Family<EndLabels, Counter>,
-    refused: Family<ReasonLabel, Counter>,
-    faults: Family<EndLabels, Counter>,
+    ended: Family<ReasonLabels, Counter>,
+    refused: Family<RefusalLabel, Counter>,
+    faults: Family<ReasonLabels, Counter>,
     commands: Family<CommandLabels, Counter>,
     durations: Family<KindLabels, Histogram, fn() -> Histogram>,
     answer_bytes: Family<ClusterLabel, Counter>,
@@ -45,7 +47,7 @@ pub(crate) struct Metrics {
     subscriptions: Family<ClusterLabel, Gauge>,
     written_records: Family<ClusterLabel, Counter>,
     written_bytes: Family<ClusterLabel, Counter>,
-    write_failures: Family<ClusterLabel, Counter>,
+    write_failures: Family<ReasonLabels, Counter>,
     write_queue: Family<ClusterLabel, Gauge>,
     reloads: Counter,
     config_rejected: Gauge,
@@ -62,7 +64,7 @@ pub(crate) struct ClusterMetrics {
     http: Family<StatusLabels, Counter>,
     http_durations: Family<RouteLabels, Histogram, fn() -> Histogram>,
     subscriptions: Gauge,
-    faults: Family<EndLabels, Counter>,
+    faults: Family<ReasonLabels, Counter>,
     cluster: String,
     ended: [Counter; SessionEnd::ALL.len()],
     commands: [[Counter; Outcome::ALL.len()]; Kind::ALL.len()],
@@ -74,8 +76,7 @@ pub(crate) struct ClusterMetrics {
 pub(crate) struct WriteMetrics {
     records: Counter,
     bytes: Counter,
-    /// Records that were not acknowledged.
-    pub(crate) failed: Counter,
+    failures: [Counter; WriteFailure::ALL.len()],
     /// Records in the producer's queue or on their way.
     pub(crate) queued: Gauge,
     durations: Histogram,
@@ -138,7 +139,7 @@ impl Metrics {
         registry.register("written_records", "Records that Kafka acknowledged", self.written_records.clone());
         let bytes = "Key and value bytes of acknowledged records";
         registry.register("written_bytes", bytes, self.written_bytes.clone());
-        let failures = "Records that Kafka did not acknowledge";
+        let failures = "Records that were not written, or not acknowledged, by reason";
         registry.register("write_failures", failures, self.write_failures.clone());
         let queue = "Records in the producer's queue or in flight";
         registry.register("write_queue_records", queue, self.write_queue.clone());
@@ -161,16 +162,20 @@ impl Metrics {
 
     /// A request was turned away; `reason` is one of a few fixed words.
     pub(crate) fn refused(&self, reason: &'static str) {
-        self.refused.get_or_create(&ReasonLabel { reason }).inc();
+        self.refused.get_or_create(&RefusalLabel { reason }).inc();
     }
 
     /// The counters of writes to one cluster.
     pub(crate) fn writes(&self, name: &str) -> WriteMetrics {
         let cluster = &ClusterLabel { cluster: name.to_owned() };
+        let failure = |failure: WriteFailure| {
+            let labels = ReasonLabels { cluster: name.to_owned(), reason: failure.described().0 };
+            self.write_failures.get_or_create_owned(&labels)
+        };
         WriteMetrics {
             records: self.written_records.get_or_create_owned(cluster),
             bytes: self.written_bytes.get_or_create_owned(cluster),
-            failed: self.write_failures.get_or_create_owned(cluster),
+            failures: WriteFailure::ALL.map(failure),
             queued: self.write_queue.get_or_create_owned(cluster),
             durations: self.write_durations.get_or_create_owned(cluster),
         }
@@ -198,7 +203,7 @@ impl Metrics {
             self.durations.get_or_create_owned(&KindLabels { cluster: cluster(), kind: kind.label() })
         };
         let ended = |end: SessionEnd| {
-            self.ended.get_or_create_owned(&EndLabels { cluster: cluster(), reason: end.label() })
+            self.ended.get_or_create_owned(&ReasonLabels { cluster: cluster(), reason: end.label() })
         };
         ClusterMetrics {
             sessions: self.sessions.get_or_create_owned(&ClusterLabel { cluster: cluster() }),
@@ -221,6 +226,19 @@ impl WriteMetrics {
         self.durations.observe(took.as_secs_f64());
         self.records.inc();
         self.bytes.inc_by(bytes as u64);
+    }
+
+    /// A record was not written, or not acknowledged.
+    pub(crate) fn failed(&self, fault: Fault) {
+        if let Some(failures) = self.failures.get(WriteFailure::of(fault) as usize) {
+            failures.inc();
+        }
+    }
+
+    /// The failures of all reasons.
+    #[cfg(test)]
+    pub(crate) fn failures(&self) -> [u64; WriteFailure::ALL.len()] {
+        self.failures.each_ref().map(Counter::get)
     }
 }
 
@@ -275,7 +293,7 @@ impl ClusterMetrics {
             SessionError::Evicted => "evicted",
             SessionError::OutOfMemory => "out_of_memory",
         };
-        self.faults.get_or_create(&EndLabels { cluster: self.cluster.clone(), reason }).inc();
+        self.faults.get_or_create(&ReasonLabels { cluster: self.cluster.clone(), reason }).inc();
     }
 
     /// A session is over.

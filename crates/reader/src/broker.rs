@@ -99,6 +99,11 @@ impl Broker {
         self.health.lock().avoid.is_some()
     }
 
+    /// The same, if that attempt is no older than [`KNOWN_FAILURE`]: nothing asks an unused broker again.
+    pub(crate) fn has_failed_lately(&self) -> bool {
+        self.health.lock().avoid.as_ref().is_some_and(|(until, _)| until.elapsed() < KNOWN_FAILURE)
+    }
+
     /// Whether it failed in the last [`AWAITED`] and has not recovered.
     pub(crate) fn is_awaited(&self) -> bool {
         self.health.lock().failed.is_some_and(|since| since.elapsed() < AWAITED)
@@ -410,6 +415,9 @@ impl Health {
 
 /// How long the recovery of a broker is logged, though the metadata no longer has it.
 const AWAITED: Duration = Duration::from_secs(3_600);
+
+/// How long after an attempt to connect and its back-off a broker counts as failed in metrics.
+const KNOWN_FAILURE: Duration = Duration::from_secs(300);
 
 /// How long a call waits for a connection to a broker whose last connection failed. Opening it continues.
 const SUSPECT_WAIT: Duration = Duration::from_millis(500);

@@ -112,8 +112,8 @@ impl Writer {
             match sent {
                 Ok(()) => queued = queued.saturating_add(1),
                 Err(error) => {
-                    full |= matches!(&error, WriteError::Failed(error) if error.fault == Fault::QueueFull);
-                    self.metrics.failed.inc();
+                    full |= error.fault() == Fault::QueueFull;
+                    self.metrics.failed(error.fault());
                     reports.settle(index, Err(error));
                 }
             }

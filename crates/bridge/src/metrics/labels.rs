@@ -2,6 +2,8 @@
 
 use prometheus_client::encoding::EncodeLabelSet;
 
+use crate::backend::Fault;
+
 /// The kind of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -27,6 +29,15 @@ pub(crate) enum Outcome {
     Refused,
     /// No broker could be asked.
     Unavailable,
+}
+
+/// Why a record was not written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum WriteFailure {
+    Refused,
+    NotAuthorized,
+    QueueFull,
+    Failed,
 }
 
 /// Why a session ended.
@@ -83,6 +94,36 @@ impl Outcome {
     }
 }
 
+impl WriteFailure {
+    pub(super) const ALL: [Self; 4] = [Self::Refused, Self::NotAuthorized, Self::QueueFull, Self::Failed];
+
+    pub(super) fn of(fault: Fault) -> Self {
+        match fault {
+            Fault::Invalid
+            | Fault::OffsetOutOfRange
+            | Fault::Forbidden
+            | Fault::NotFound
+            | Fault::TooLarge
+            | Fault::InvalidRecord => Self::Refused,
+            Fault::NotAuthorized => Self::NotAuthorized,
+            Fault::QueueFull => Self::QueueFull,
+            Fault::Transient | Fault::Rejected | Fault::Unreachable { .. } | Fault::UnknownOutcome { .. } => {
+                Self::Failed
+            }
+        }
+    }
+
+    /// The label and its meaning.
+    pub(super) fn described(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Refused => ("refused", "the record is invalid or too large, or its topic does not exist"),
+            Self::NotAuthorized => ("not_authorized", "the cluster's user may not write to its topic"),
+            Self::QueueFull => ("queue_full", "the queue was full, or held the client's share already"),
+            Self::Failed => ("failed", "Kafka was away, or did not acknowledge it"),
+        }
+    }
+}
+
 impl SessionEnd {
     pub(super) const ALL: [Self; 9] = [
         Self::Closed,
@@ -125,13 +166,13 @@ pub(super) struct ClusterLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct EndLabels {
+pub(super) struct ReasonLabels {
     pub(super) cluster: String,
     pub(super) reason: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct ReasonLabel {
+pub(super) struct RefusalLabel {
     pub(super) reason: &'static str,
 }
 

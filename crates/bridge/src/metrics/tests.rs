@@ -52,6 +52,9 @@ fn reference_lists_every_label() {
     ];
     let list: String = list.iter().map(|(label, values)| format!("- {label}: {values}\n")).collect();
     reference::check("metrics.md", "labels", &list);
+    let failures = WriteFailure::ALL.map(WriteFailure::described);
+    let failures = failures.map(|(label, meaning)| vec![format!("`{label}`"), meaning.to_owned()]);
+    reference::check("metrics.md", "write failures", &reference::table(&["reason", "meaning"], &failures));
     let ends = SessionEnd::ALL.map(SessionEnd::described);
     let ends = ends.map(|(label, meaning)| vec![format!("`{label}`"), meaning.to_owned()]);
     reference::check("metrics.md", "session ends", &reference::table(&["reason", "meaning"], &ends));
@@ -95,7 +98,7 @@ fn events_are_counted_under_their_labels() {
         r#"sluicegate_write_duration_seconds_bucket{le="0.0025",cluster="default"} 1"#,
         r#"sluicegate_written_records_total{cluster="default"} 1"#,
         r#"sluicegate_written_bytes_total{cluster="default"} 7"#,
-        r#"sluicegate_write_failures_total{cluster="default"} 0"#,
+        r#"sluicegate_write_failures_total{cluster="default",reason="failed"} 0"#,
         r#"sluicegate_write_queue_records{cluster="default"} 0"#,
     ] {
         assert!(text.contains(line), "{line} in {text}");

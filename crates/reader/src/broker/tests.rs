@@ -81,3 +81,16 @@ async fn call_waits_briefly_for_another_connection_than_a_stalled_one() {
     let (slot, ()) = tokio::join!(broker.shared_slot(), opened);
     assert_eq!((slot.is_ok(), stalled.load(), new.load()), (true, 1, 1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn unused_broker_does_not_count_as_failed_for_ever() {
+    let broker = broker();
+    let cause = ConnectionError::Lost {
+        address: "broker:1".to_owned(),
+        cause: Arc::new(std::io::Error::other("cut")),
+    };
+    broker.health.lock().update(broker.address(), Some(&cause));
+    assert!(broker.has_failed_lately());
+    advance(KNOWN_FAILURE + broker.config.backoff_max).await;
+    assert!(broker.has_failed() && !broker.has_failed_lately());
+}

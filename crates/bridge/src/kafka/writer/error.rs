@@ -33,6 +33,15 @@ pub(in crate::kafka) enum NoProducer {
     Refused(CommandError),
 }
 
+impl WriteError {
+    pub(super) fn fault(&self) -> Fault {
+        match self {
+            Self::ProducerEnded { .. } => Fault::Transient,
+            Self::Failed(error) => error.fault,
+        }
+    }
+}
+
 impl From<WriteError> for CommandError {
     fn from(error: WriteError) -> Self {
         match error {

@@ -77,7 +77,7 @@ async fn records_are_acknowledged_with_their_place() {
     assert_eq!(produced[3].partition, 1);
     let again = write(&writer, &[chosen]).await;
     assert_eq!(again[0].as_ref().unwrap().partition, produced[2].partition);
-    assert_eq!((metrics.queued.get(), metrics.failed.get()), (0, 0));
+    assert_eq!((metrics.queued.get(), metrics.failures()), (0, [0; 4]));
 }
 
 #[tokio::test]
@@ -93,7 +93,7 @@ async fn refused_record_does_not_affect_others() {
     assert_eq!(codes(&produced), [None, Some(10), Some(3), None]);
     assert_eq!(produced[2], Err(refused));
     assert_eq!(produced[3].as_ref().unwrap().offset, 1);
-    assert_eq!(metrics.failed.get(), 2);
+    assert_eq!(metrics.failures(), [2, 0, 0, 0]);
 }
 
 #[tokio::test]

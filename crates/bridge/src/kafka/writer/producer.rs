@@ -153,9 +153,10 @@ impl ProducerContext for Context {
                 })
             }
             Err((cause, message)) => {
-                self.metrics.failed.inc();
                 let of = if was_alone { error::of_alone } else { error::of };
-                Err(of(cause, may_be_written(message)))
+                let error = of(cause, may_be_written(message));
+                self.metrics.failed(error.fault());
+                Err(error)
             }
         };
         self.metrics.queued.dec();
