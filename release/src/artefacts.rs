@@ -10,7 +10,7 @@ use crate::crates;
 use crate::images::{self, Program};
 use crate::oci::Layout;
 use crate::source::Source;
-use crate::{Architecture, Parts, changelog, notices, sbom, sha256};
+use crate::{Architecture, Parts, changelog, chart, notices, sbom, sha256};
 
 /// A release in the making.
 pub(crate) struct Artefacts {
@@ -55,6 +55,8 @@ impl Artefacts {
             self.program("sluicegate-cli", architecture, &[])?;
         }
         self.filter()?;
+        let chart = chart::package(Path::new("deploy/helm/sluicegate"), self.source.time)?;
+        self.write(&format!("sluicegate-chart-{}.tgz", self.source.version), &chart)?;
         let changelog = fs::read_to_string("CHANGELOG.md")?;
         let changes = changelog::section(&changelog, &self.source.version).unwrap_or_default();
         let notes = format!("{changes}\n\n### Images\n\n{}\n", self.notes.join("\n"));

@@ -2,12 +2,13 @@
 //!
 //! 1. [`source`], [`check`], [`changelog`]: the version and its commit
 //! 2. [`crates`], [`notices`], [`sbom`]: what the programs contain
-//! 3. [`images`] in [`oci`] layouts, with [`roots`]; [`artefacts`]: all files of a release
+//! 3. [`images`] in [`oci`] layouts, with [`roots`]; the Helm [`chart`]; [`artefacts`]: all files of a release
 //! 4. [`archive`]: archives with the same bytes on every machine
 
 mod archive;
 mod artefacts;
 mod changelog;
+mod chart;
 mod check;
 mod crates;
 mod images;

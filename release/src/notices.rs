@@ -65,10 +65,18 @@ fn files(one: &Crate, crates: &[Crate]) -> Result<Vec<PathBuf>, Box<dyn Error>> 
         files.extend(if path.is_dir() { list(&path)? } else { vec![path] });
     }
     files.sort();
-    if files.is_empty() {
-        return Err(format!("{} {} has no licence file", one.name, one.version).into());
+    if !files.is_empty() {
+        return Ok(files);
     }
-    Ok(files)
+    if one.licence.split(" OR ").any(|licence| licence == "Apache-2.0") {
+        // The same text for every work.
+        return Ok(vec![workspace().join("LICENSE")]);
+    }
+    Err(format!("{} {} has no licence file", one.name, one.version).into())
+}
+
+fn workspace() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
 fn list(folder: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
@@ -82,6 +90,7 @@ const HEAD: &str = "This program contains the following works. Sluicegate itself
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crates;
 
     fn one(name: &str, folder: &Path) -> Crate {
         Crate {
@@ -103,6 +112,19 @@ mod tests {
         let text = text(&crates, &[], &[]).unwrap();
         assert!(text.contains("a 1.0.0 (MIT)\nb 1.0.0 (MIT)\n"), "{text}");
         assert_eq!(text.matches("free").count(), 1, "{text}");
+    }
+
+    #[test]
+    fn every_linked_crate_has_a_licence() {
+        for (package, target) in [
+            ("sluicegate-bridge", "x86_64-unknown-linux-musl"),
+            ("sluicegate-cli", "x86_64-unknown-linux-musl"),
+            ("sluicegate-filter", "wasm32-wasip1"),
+        ] {
+            let crates = crates::linked(package, target).unwrap();
+            let text = text(&crates, &crates::libraries(&crates).unwrap(), &[]).unwrap();
+            assert!(text.contains("Apache License"), "{package}");
+        }
     }
 
     #[test]
