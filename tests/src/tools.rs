@@ -71,10 +71,16 @@ pub fn filter() -> Result<PathBuf, Error> {
     find("SLUICEGATE_FILTER", "the filter", path, "`./dev wasm` builds it")
 }
 
-/// Whether filter and bridge are those that are built here.
+/// Whether the filter is the one that is built here.
 #[must_use]
-pub fn are_of_this_version() -> bool {
-    ["SLUICEGATE_BRIDGE", "SLUICEGATE_FILTER"].iter().all(|name| env::var_os(name).is_none())
+pub fn filter_is_of_this_version() -> bool {
+    env::var_os("SLUICEGATE_FILTER").is_none()
+}
+
+/// Whether the bridge is the one that is built here.
+#[must_use]
+pub fn bridge_is_of_this_version() -> bool {
+    env::var_os("SLUICEGATE_BRIDGE").is_none()
 }
 
 /// A file of the workspace that is there once `./dev web` has built the pages.
