@@ -86,6 +86,9 @@ async fn serve(mut source: Source, config: Config) -> Result<(), String> {
         }
         let reloaded = async {
             let (source, loaded) = reload(source).await.map_err(|error| format!("reload: {error}"))?;
+            if let Ok(config) = &loaded {
+                raise_descriptors(&config.limits);
+            }
             bridge.reload(loaded).await;
             Ok::<_, String>(source)
         };

@@ -82,7 +82,12 @@ impl Cluster {
         if handed.queued > 0 {
             queued();
         }
-        Ok(handed.reports.await)
+        let reports = handed.reports.await;
+        // One line for a command: its records mostly fail alike.
+        if let Some(error) = reports.iter().find_map(|report| report.as_ref().err()) {
+            self.failures.log(self.metrics.name(), "produce", error.fault.reason(), &error.message);
+        }
+        Ok(reports)
     }
 
     /// The error of each record that cannot be written.

@@ -21,6 +21,8 @@ use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{CmdKafkaFetch, CmdKafkaProduce, ProduceRecord};
 use sluicegate_tests::waiting::becomes;
+use tokio::net::TcpListener;
+use tokio::time::timeout;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 
@@ -225,9 +227,20 @@ async fn bridge_begins_traces_that_the_gateway_leaves_open() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn missing_collector_affects_no_request() {
+    affects_no_request(closed_port().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_collector_affects_no_request() {
+    // The system opens connections to it, which nobody serves.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    affects_no_request(silent.local_addr().unwrap()).await;
+}
+
+async fn affects_no_request(collector: SocketAddr) {
     let mock = MockCluster::new(1).unwrap();
     mock.create_topic("t", 1, 1).unwrap();
-    let (bridge, gateway) = start(&mock.bootstrap_servers(), closed_port().await, "").await;
+    let (bridge, gateway) = start(&mock.bootstrap_servers(), collector, "").await;
     for _ in 0..20 {
         let request = with(rest("GET", "/topics"), &[("traceparent", &traceparent(true))]);
         assert_eq!(send(&gateway, request).await.status, 200);
@@ -239,7 +252,8 @@ async fn missing_collector_affects_no_request() {
         line.unwrap().parse::<u64>().unwrap() >= 20
     };
     becomes("dropped spans", true, WITHIN, dropped).await;
-    bridge.drain().await;
+    send(&gateway, with(rest("GET", "/topics"), &[("traceparent", &traceparent(true))])).await;
+    timeout(WITHIN, bridge.drain()).await.expect("the bridge does not wait for the collector");
 }
 
 #[tokio::test]
