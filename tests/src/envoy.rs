@@ -11,7 +11,7 @@ use std::process::Command;
 use std::time::Duration;
 
 pub use page::page;
-pub use routes::{DEMO_ROUTES, instead, plugin, routes, writing};
+pub use routes::{DEMO_ROUTES, beside, instead, plugin, routes, writing};
 
 use crate::port::Port;
 use crate::process::Process;

@@ -1,4 +1,6 @@
-//! Edits of the committed configurations: more routes, or write access.
+//! Edits of the committed configurations: more routes, more bridges, or write access.
+
+use std::net::SocketAddr;
 
 /// Adds `keys` to the filter's configuration, and objects to its `routes`.
 #[must_use]
@@ -27,6 +29,24 @@ pub fn routes(paths: &[&str]) -> (String, String) {
         "{cluster: sluicegate_bridge, prefix_rewrite: /sluicegate.v1.Bridge/Session, timeout: 0s}";
     let more = paths.iter().map(|path| format!("- {{match: {{path: {path}}}, route: {to_bridge}}}\n"));
     (first.to_owned(), more.chain([first.to_owned()]).collect::<Vec<_>>().join(&" ".repeat(14)))
+}
+
+/// Adds bridges to the first one, in the profile `tunnel`.
+#[must_use]
+pub fn beside(bridges: &[SocketAddr]) -> Vec<(String, String)> {
+    let endpoint = |bridge: &SocketAddr| {
+        let (host, port) = (bridge.ip(), bridge.port());
+        format!(
+            "        - endpoint: {{address: {{socket_address: {{address: {host}, port_value: {port}}}}}}}\n"
+        )
+    };
+    let more: String = bridges.iter().map(endpoint).collect();
+    let edit = |cluster| {
+        let first = format!("cluster_name: {cluster}\n      endpoints:\n      - lb_endpoints:\n");
+        let all = first.clone() + &more;
+        (first, all)
+    };
+    ["sluicegate_bridge", "sluicegate_http"].map(edit).into()
 }
 
 /// The routes of demo and compose. Whether they can write depends on the bridge's configuration.

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::compare;
 use super::subscriber::{Report, Subscriber};
 use crate::bridge::Bridge;
-use crate::envoy::{instead, routes};
+use crate::envoy::{beside, instead, routes};
 use crate::folder::Folder;
 use crate::kafka::Kafka;
 use crate::random::Random;
@@ -121,12 +121,7 @@ fn setup(text: String, second: &Bridge) -> Setup {
     let pubsub = r#"{"path": "/pubsub", "write": true}"#;
     let mut edits =
         vec![instead("", &[pubsub, r#"{"path": "/kafka", "type": "rest"}"#]), routes(&["/kafka"])];
-    for cluster in ["sluicegate_bridge", "sluicegate_http"] {
-        let endpoints = format!("cluster_name: {cluster}\n      endpoints:\n      - lb_endpoints:\n");
-        let address = format!("{{address: 127.0.0.1, port_value: {}}}", second.grpc().port());
-        let more = format!("        - endpoint: {{address: {{socket_address: {address}}}}}\n");
-        edits.push((endpoints.clone(), endpoints + &more));
-    }
+    edits.extend(beside(&[second.grpc()]));
     Setup { bridge: BridgeConfig::Text(text), envoy_edits: edits, ..Setup::new(Way::Tunnel, "") }
 }
 

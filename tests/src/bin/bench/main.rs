@@ -85,6 +85,9 @@ struct Plan {
     /// Runs of each scenario of live delivery; the result is their median
     #[arg(long, default_value_t = 5, value_parser = value_parser!(u32).range(1..))]
     runs: u32,
+    /// Bridges behind Envoy that share the sockets of live delivery, in the profile `tunnel`
+    #[arg(long, default_value_t = 1, value_parser = value_parser!(u32).range(1..=16))]
+    bridges: u32,
     /// Idle sessions whose memory is measured
     #[arg(long, default_value_t = 2000, value_parser = value_parser!(u32).range(1..))]
     sessions: u32,

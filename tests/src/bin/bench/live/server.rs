@@ -1,5 +1,6 @@
 //! One of the two systems.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -7,7 +8,8 @@ use rdkafka::ClientConfig;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::{CmdKafkaSubscribe, KafkaSource};
-use sluicegate_tests::envoy::Envoy;
+use sluicegate_tests::bridge::Bridge;
+use sluicegate_tests::envoy::{Envoy, beside};
 use sluicegate_tests::folder::Folder;
 use sluicegate_tests::kafka::Kafka;
 use sluicegate_tests::nats::Nats;
@@ -37,8 +39,21 @@ pub(super) struct Server {
 }
 
 enum System {
-    Sluicegate { stack: Box<Stack>, kafka: Kafka, topic: String, producer: FutureProducer },
-    Nats { server: Nats, envoy: Option<Envoy>, publisher: Mutex<BufReader<TcpStream>>, _folder: Folder },
+    Sluicegate {
+        stack: Box<Stack>,
+        /// Besides the stack's own.
+        bridges: Vec<Bridge>,
+        kafka: Kafka,
+        topic: String,
+        producer: FutureProducer,
+        _folder: Folder,
+    },
+    Nats {
+        server: Nats,
+        envoy: Option<Envoy>,
+        publisher: Mutex<BufReader<TcpStream>>,
+        _folder: Folder,
+    },
 }
 
 /// What the system's processes have used.
@@ -67,14 +82,33 @@ impl Server {
             Kind::Sluicegate => {
                 let kafka = Kafka::start().await?;
                 let topic = kafka.topic("live", partitions, &[]).await?;
-                let setup =
-                    Setup { concurrency: plan.concurrency, ..Setup::new(plan.profile, kafka.bootstrap()) };
+                let folder = Folder::new("bridges")?;
+                let config = format!("[clusters.default]\nbootstrap.servers = {:?}\n", kafka.bootstrap());
+                let config = folder.write("bridge.toml", &config)?;
+                let mut bridges = Vec::new();
+                for _ in 1..plan.bridges {
+                    bridges.push(Bridge::start(&config, Vec::new(), folder.path()).await?);
+                }
+                let addresses: Vec<SocketAddr> = bridges.iter().map(Bridge::grpc).collect();
+                let setup = Setup {
+                    concurrency: plan.concurrency,
+                    envoy_edits: beside(&addresses),
+                    ..Setup::new(plan.profile, kafka.bootstrap())
+                };
                 let mut stack = Stack::start(setup).await?;
                 stack.ready_within(Duration::from_secs(30)).await?;
                 let mut config = ClientConfig::new();
                 config.set("bootstrap.servers", kafka.bootstrap()).set("linger.ms", "0");
                 config.set("queue.buffering.max.messages", "1000000");
-                System::Sluicegate { stack: Box::new(stack), kafka, topic, producer: config.create()? }
+                let producer = config.create()?;
+                System::Sluicegate {
+                    stack: Box::new(stack),
+                    bridges,
+                    kafka,
+                    topic,
+                    producer,
+                    _folder: folder,
+                }
             }
             Kind::Nats | Kind::NatsBehindEnvoy => {
                 let folder = Folder::new("nats")?;
@@ -178,23 +212,28 @@ impl Server {
         self.published.load(Ordering::Relaxed)
     }
 
-    /// The bytes of records that Kafka has sent to the bridge, as a multiple of what the first partition's log has.
+    /// The bytes of records that Kafka has sent to all bridges, as a multiple of what the first partition's log has.
     pub(super) async fn sent(&self) -> Result<f64, Failure> {
-        let System::Sluicegate { stack, kafka, topic, .. } = &self.system else { return Ok(0.0) };
-        let sent = stack.bridge.count("sluicegate_read_bytes_total ", "").await?;
+        let System::Sluicegate { stack, bridges, kafka, topic, .. } = &self.system else { return Ok(0.0) };
+        let mut sent = 0.0;
+        for bridge in bridges.iter().chain([&stack.bridge]) {
+            sent += bridge.count("sluicegate_read_bytes_total ", "").await?;
+        }
         let log = kafka.folder().path().join("data-1").join(format!("{topic}-0/00000000000000000000.log"));
         Ok(sent / log.metadata()?.len() as f64)
     }
 
     pub(super) fn usage(&self) -> Result<Usage, Failure> {
         Ok(match &self.system {
-            System::Sluicegate { stack, .. } => {
-                let (bridge, envoy) = (stack.bridge.process.usage()?, stack.envoy().process.usage()?);
-                Usage {
-                    cpu: bridge.cpu + envoy.cpu,
-                    bridge_bytes: bridge.resident_bytes,
-                    gateway_bytes: envoy.resident_bytes,
+            System::Sluicegate { stack, bridges, .. } => {
+                let envoy = stack.envoy().process.usage()?;
+                let mut sum = Usage { cpu: envoy.cpu, bridge_bytes: 0, gateway_bytes: envoy.resident_bytes };
+                for bridge in bridges.iter().chain([&stack.bridge]) {
+                    let bridge = bridge.process.usage()?;
+                    sum.cpu += bridge.cpu;
+                    sum.bridge_bytes += bridge.resident_bytes;
                 }
+                sum
             }
             System::Nats { server, envoy, .. } => {
                 let usage = server.process.usage()?;
