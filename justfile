@@ -147,9 +147,10 @@ release version: _packages
     cargo run -q -p sluicegate-release -- sums target/release-artefacts
     @cat target/release-artefacts/SHA256SUMS
 
-# Without folders of this machine, and with the time of the commit: nothing else may differ between two builds.
+# Without folders of this machine, and with the time of the commit: nothing else may differ between two builds. librdkafka's build knows
+# CC and CXX only; without them it would take this machine's compiler, whose C library is not musl, and its libraries.
 _static: wasm
-    PATH={{ quote(justfile_directory() / "release/bin") }}:$PATH CC_x86_64_unknown_linux_musl=musl-cc SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) SLUICEGATE_REVISION=$(git rev-parse HEAD) \
+    PATH={{ quote(justfile_directory() / "release/bin") }}:$PATH CC=musl-cc CXX=musl-c++ HOST_CC=cc HOST_CXX=c++ PKG_CONFIG_LIBDIR=/none CC_x86_64_unknown_linux_musl=musl-cc SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) SLUICEGATE_REVISION=$(git rev-parse HEAD) \
         RUSTFLAGS={{ quote(remap) }} cargo zigbuild --locked --profile dist --target x86_64-unknown-linux-musl -p sluicegate-bridge -p sluicegate-cli
 
 # 500 sockets that read, idle, vanish and get stuck; with --live, outages of everything; with --page, the live page's memory
