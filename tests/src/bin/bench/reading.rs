@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sluicegate_tests::envoy::{plugin, routes};
+use sluicegate_tests::envoy::{Profile, plugin, routes};
 use sluicegate_tests::kafka::secured::{READER, Secured, listener, password};
 use sluicegate_tests::kafka::{Kafka, Record, Write};
 use sluicegate_tests::process::Process;
@@ -86,7 +86,11 @@ sasl.password = {password:?}
     ));
     let object = |path, cluster| format!(r#"{{"path": "{path}", "cluster": "{cluster}"}}"#);
     let objects = [object(SSL, "ssl"), object(SASL_SSL, "sasl_ssl")];
-    let envoy_edits = vec![plugin("", &objects.each_ref().map(String::as_str)), routes(&[SSL, SASL_SSL])];
+    let mut envoy_edits = vec![plugin("", &objects.each_ref().map(String::as_str))];
+    // In `relay`, Envoy has one route for all paths of the filter.
+    if plan.profile != Profile::Relay {
+        envoy_edits.push(routes(&[SSL, SASL_SSL]));
+    }
     let concurrency = plan.concurrency;
     Ok(Setup { bridge, envoy_edits, concurrency, ..Setup::new(plan.profile, plaintext) })
 }
