@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::archive::{Entry, gzip, tar};
 
-/// The chart in `folder`, without what only its tests need, all files from `time`, in seconds since 1970.
+/// The chart in `folder`, without the values of its tests, all files from `time`, in seconds since 1970.
 ///
 /// Helm's own `package` would give each file the time of packing.
 ///

@@ -96,7 +96,8 @@ fn run(task: Task) -> Result<(), Box<dyn Error>> {
         Task::Check { version } => {
             let source = Source::here()?;
             let changelog = fs::read_to_string("CHANGELOG.md")?;
-            check::none(&check::obstacles(&version, &source.version, &changelog, source::is_dirty()?))
+            let chart = fs::read_to_string("deploy/helm/sluicegate/Chart.yaml")?;
+            check::none(&check::obstacles(&version, &source.version, &chart, &changelog, source::is_dirty()?))
         }
         Task::Images { parts, folder } => Artefacts::new(Source::here()?, parts, folder)?.images(),
         Task::Pack { parts, folder } => Artefacts::new(Source::here()?, parts, folder)?.all(),

@@ -260,7 +260,9 @@ impl Grant {
         if !self.write {
             return Err(self.denied(Kind::Produce, NOT_WRITABLE));
         }
-        self.cluster.produce(self.client, records, &self.topics, ticket, || {}).await
+        let reports = self.cluster.produce(self.client, records, &self.topics, ticket, || {}).await?;
+        self.cluster.log_failed(&reports);
+        Ok(reports)
     }
 
     fn check_read(&self, kind: Kind, topic: &str) -> Result<(), CommandError> {

@@ -69,7 +69,8 @@ async fn serve(mut source: Source, config: Config) -> Result<(), String> {
     if !config.ignored_variables.is_empty() {
         tracing::warn!(variables = ?config.ignored_variables, event = "variables_ignored", "unknown configuration variables ignored");
     }
-    raise_descriptors(&config.limits);
+    raise_descriptors();
+    warn_of_few_descriptors(&config.limits);
     let [mut terminate, mut interrupt, mut hangup] =
         signals().map_err(|error| format!("listen for signals: {error}"))?;
     let bridge = Bridge::start(config).await.map_err(|error| format!("{error}: {}", error.source))?;
@@ -87,7 +88,7 @@ async fn serve(mut source: Source, config: Config) -> Result<(), String> {
         let reloaded = async {
             let (source, loaded) = reload(source).await.map_err(|error| format!("reload: {error}"))?;
             if let Ok(config) = &loaded {
-                raise_descriptors(&config.limits);
+                warn_of_few_descriptors(&config.limits);
             }
             bridge.reload(loaded).await;
             Ok::<_, String>(source)
@@ -105,11 +106,14 @@ async fn serve(mut source: Source, config: Config) -> Result<(), String> {
 
 /// Raises the file descriptor limit to its maximum. Every WebSocket takes one, and without a free one the bridge cannot
 /// connect to brokers either.
-fn raise_descriptors(limits: &Limits) {
+fn raise_descriptors() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     // If the system refuses, the limit stays as it was.
     let _ = setrlimit(Resource::Nofile, limit);
+}
+
+fn warn_of_few_descriptors(limits: &Limits) {
     let needed = limits.max_sessions.saturating_add(limits.max_connections);
     let given = getrlimit(Resource::Nofile).current.and_then(|given| usize::try_from(given).ok());
     if let Some(given) = given.filter(|given| *given < needed) {

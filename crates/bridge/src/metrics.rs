@@ -21,15 +21,13 @@ use sluicegate_shared_log::SharedLog;
 use sluicegate_ws_session::SessionError;
 
 pub(crate) use self::brokers::BrokerMetrics;
-pub(crate) use self::labels::{Kind, Outcome, SessionEnd};
+pub(crate) use self::labels::{Kind, Outcome, SessionEnd, WriteFailure};
 
 use self::brokers::Brokers;
 use self::labels::{
     ClusterLabel, CommandLabels, KindLabels, ReasonLabels, RefusalLabel, RouteLabels, StatusLabels,
-    WriteFailure,
 };
 use self::reads::ReadMetrics;
-use crate::backend::Fault;
 use crate::traces::ExportCounts;
 
 /// Everything that is counted, by label.
@@ -139,7 +137,7 @@ impl Metrics {
         registry.register("written_records", "Records that Kafka acknowledged", self.written_records.clone());
         let bytes = "Key and value bytes of acknowledged records";
         registry.register("written_bytes", bytes, self.written_bytes.clone());
-        let failures = "Records that were not written, or not acknowledged, by reason";
+        let failures = "Records of accepted commands that Kafka did not acknowledge, by reason";
         registry.register("write_failures", failures, self.write_failures.clone());
         let queue = "Records in the producer's queue or in flight";
         registry.register("write_queue_records", queue, self.write_queue.clone());
@@ -229,8 +227,8 @@ impl WriteMetrics {
     }
 
     /// A record was not written, or not acknowledged.
-    pub(crate) fn failed(&self, fault: Fault) {
-        if let Some(failures) = self.failures.get(WriteFailure::of(fault) as usize) {
+    pub(crate) fn failed(&self, failure: WriteFailure) {
+        if let Some(failures) = self.failures.get(failure as usize) {
             failures.inc();
         }
     }

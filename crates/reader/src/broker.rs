@@ -99,8 +99,9 @@ impl Broker {
         self.health.lock().avoid.is_some()
     }
 
-    /// The same, if that attempt is no older than [`KNOWN_FAILURE`]: nothing asks an unused broker again.
-    pub(crate) fn has_failed_lately(&self) -> bool {
+    /// Whether the last attempt to connect failed, and its back-off ended less than [`KNOWN_FAILURE`] ago. Nothing asks an unused
+    /// broker again.
+    pub(crate) fn has_recently_failed(&self) -> bool {
         self.health.lock().avoid.as_ref().is_some_and(|(until, _)| until.elapsed() < KNOWN_FAILURE)
     }
 
@@ -416,8 +417,8 @@ impl Health {
 /// How long the recovery of a broker is logged, though the metadata no longer has it.
 const AWAITED: Duration = Duration::from_secs(3_600);
 
-/// How long after an attempt to connect and its back-off a broker counts as failed in metrics.
-const KNOWN_FAILURE: Duration = Duration::from_secs(300);
+/// How long a broker that nothing asks again counts as failed in metrics. An alert must see it for some time.
+const KNOWN_FAILURE: Duration = Duration::from_secs(1_800);
 
 /// How long a call waits for a connection to a broker whose last connection failed. Opening it continues.
 const SUSPECT_WAIT: Duration = Duration::from_millis(500);

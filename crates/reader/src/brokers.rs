@@ -323,7 +323,7 @@ impl Brokers {
         for broker in self.by_address.lock().values() {
             let count = match broker {
                 broker if broker.has_connection() => &mut states.connected,
-                broker if broker.has_failed_lately() => &mut states.failed,
+                broker if broker.has_recently_failed() => &mut states.failed,
                 _ => &mut states.idle,
             };
             *count = count.saturating_add(1);

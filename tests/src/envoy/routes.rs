@@ -34,6 +34,9 @@ pub fn routes(paths: &[&str]) -> (String, String) {
 /// Adds bridges to the first one, in the profile `tunnel`.
 #[must_use]
 pub fn beside(bridges: &[SocketAddr]) -> Vec<(String, String)> {
+    if bridges.is_empty() {
+        return Vec::new();
+    }
     let endpoint = |bridge: &SocketAddr| {
         let (host, port) = (bridge.ip(), bridge.port());
         format!(

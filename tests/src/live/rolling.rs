@@ -40,6 +40,8 @@ pub struct Rolled {
     pub delivered: usize,
     /// For each bridge: how long after SIGTERM the sessions ended of clients that read all the time, in ascending order.
     pub ends: [Vec<Duration>; 2],
+    /// How long after SIGTERM these clients had their next session, in ascending order.
+    pub returns: [Vec<Duration>; 2],
     /// The longest time from the end of a session to the next one.
     pub away: Duration,
 }
@@ -98,22 +100,28 @@ pub async fn roll(Load { subscribers, producers }: Load) -> Rolled {
         compare(&report, &logs);
         reports.push(report);
     }
-    let ends_of = |restart: Instant| {
+    let losses_of = |restart: Instant| {
         let losses = reports.iter().filter(|report| report.kind.stays()).flat_map(|report| &report.lost);
-        let losses = losses.map(|(lost, _)| *lost);
-        let within = losses.filter(|lost| (restart..restart + DRAIN).contains(lost));
-        let mut ends: Vec<Duration> = within.map(|lost| lost - restart).collect();
-        ends.sort_unstable();
-        ends
+        losses.filter(move |(lost, _)| (restart..restart + DRAIN).contains(lost))
     };
+    let ends_of = |restart: Instant| sorted(losses_of(restart).map(|(lost, _)| *lost - restart));
+    let returns_of =
+        |restart: Instant| sorted(losses_of(restart).filter_map(|(_, back)| Some((*back)? - restart)));
     let away =
         reports.iter().flat_map(|report| &report.lost).filter_map(|(lost, back)| Some((*back)? - *lost));
     Rolled {
         acknowledged: acknowledged.values().map(|count| usize::try_from(*count).unwrap_or(usize::MAX)).sum(),
         delivered: reports.iter().map(Report::count).sum(),
         ends: [first_restart, second_restart].map(ends_of),
+        returns: [first_restart, second_restart].map(returns_of),
         away: away.max().unwrap_or_default(),
     }
+}
+
+fn sorted(times: impl Iterator<Item = Duration>) -> Vec<Duration> {
+    let mut times: Vec<Duration> = times.collect();
+    times.sort_unstable();
+    times
 }
 
 /// The stack of the first bridge, whose Envoy knows the second one too.
@@ -166,14 +174,24 @@ async fn connect(url: &str) -> Client {
 
 impl fmt::Display for Rolled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { acknowledged, delivered, ends, away } = self;
+        let Self { acknowledged, delivered, ends, returns, away } = self;
         write!(f, "{acknowledged} records acknowledged, {delivered} delivered, none lost or repeated")?;
-        for ends in ends {
-            let (first, last) =
-                (ends.first().copied().unwrap_or_default(), ends.last().copied().unwrap_or_default());
-            write!(f, "; {} sessions ended {first:.0?} to {last:.0?} after SIGTERM", ends.len())?;
+        for (ends, returns) in ends.iter().zip(returns) {
+            let (end, back) = (Spread(ends), Spread(returns));
+            write!(f, "; {} sessions ended {end} after SIGTERM, and were back {back}", ends.len())?;
         }
         write!(f, "; at most {away:.0?} without a session")
+    }
+}
+
+/// The first, the median and the last of sorted times.
+struct Spread<'a>(&'a [Duration]);
+
+impl fmt::Display for Spread<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = |index: usize| self.0.get(index).copied().unwrap_or_default();
+        let [first, median, last] = [0, self.0.len() / 2, self.0.len().saturating_sub(1)].map(at);
+        write!(f, "{first:.0?}, {median:.0?}, {last:.0?}")
     }
 }
 

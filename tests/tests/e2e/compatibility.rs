@@ -36,7 +36,12 @@ async fn each_use_works_or_is_refused_with_a_reason(profile: Profile) {
     let topic = &kafka.topic("versions", 1, &[]).await.unwrap();
     let stack = match Stack::start(setup(profile, kafka.bootstrap(), Vec::new())).await {
         Ok(stack) => stack,
-        Err(error) if !same && KEYS.iter().any(|key| error.to_string().contains(key)) => {
+        // An older filter has no such profile.
+        Err(error)
+            if !same
+                && profile == Profile::Relay
+                && KEYS.iter().any(|key| error.to_string().contains(key)) =>
+        {
             return eprintln!("{}: refused at start: {error}", profile.name());
         }
         Err(error) => panic!("{error}"),

@@ -82,12 +82,19 @@ impl Cluster {
         if handed.queued > 0 {
             queued();
         }
-        let reports = handed.reports.await;
-        // One line for a command: its records mostly fail alike.
-        if let Some(error) = reports.iter().find_map(|report| report.as_ref().err()) {
-            self.failures.log(self.metrics.name(), "produce", error.fault.reason(), &error.message);
+        Ok(handed.reports.await)
+    }
+
+    /// Logs why single records of a command failed, once for each reason.
+    pub(crate) fn log_failed(&self, reports: &[DeliveryReport]) {
+        let mut logged = Vec::new();
+        for error in reports.iter().filter_map(|report| report.as_ref().err()) {
+            let reason = error.fault.reason();
+            if !logged.contains(&reason) {
+                self.failures.log(self.metrics.name(), "produce", reason, &error.message);
+                logged.push(reason);
+            }
         }
-        Ok(reports)
     }
 
     /// The error of each record that cannot be written.

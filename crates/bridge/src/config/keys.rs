@@ -115,7 +115,7 @@ keys! {
         "";
     MAX_SESSIONS: Number = "limits.max_sessions", number(10_000, 1..=1_000_000),
         "Open sessions; further upgrades get 503",
-        "5 KiB idle after a fetch; see [memory](#memory-of-a-session)";
+        "5 to 10 KiB idle after a fetch; see [memory](#memory-of-a-session)";
     MAX_CALLS: Number = "limits.max_calls", number(1000, 1..=100_000),
         "Concurrent plain HTTP requests; a waiting read counts as a session",
         "2 × `read.max_bytes`, writes 3 × `max_request_bytes` each";

@@ -112,8 +112,8 @@ impl Writer {
             match sent {
                 Ok(()) => queued = queued.saturating_add(1),
                 Err(error) => {
-                    full |= error.fault() == Fault::QueueFull;
-                    self.metrics.failed(error.fault());
+                    full |= matches!(&error, WriteError::Failed(error) if error.fault == Fault::QueueFull);
+                    self.metrics.failed(error.failure());
                     reports.settle(index, Err(error));
                 }
             }

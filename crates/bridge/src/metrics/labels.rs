@@ -97,7 +97,7 @@ impl Outcome {
 impl WriteFailure {
     pub(super) const ALL: [Self; 4] = [Self::Refused, Self::NotAuthorized, Self::QueueFull, Self::Failed];
 
-    pub(super) fn of(fault: Fault) -> Self {
+    pub(crate) fn of(fault: Fault) -> Self {
         match fault {
             Fault::Invalid
             | Fault::OffsetOutOfRange
@@ -116,10 +116,14 @@ impl WriteFailure {
     /// The label and its meaning.
     pub(super) fn described(self) -> (&'static str, &'static str) {
         match self {
-            Self::Refused => ("refused", "the record is invalid or too large, or its topic does not exist"),
-            Self::NotAuthorized => ("not_authorized", "the cluster's user may not write to its topic"),
-            Self::QueueFull => ("queue_full", "the queue was full, or held the client's share already"),
-            Self::Failed => ("failed", "Kafka was away, or did not acknowledge it"),
+            Self::Refused => {
+                ("refused", "the record is invalid or too large, or its topic missing or not granted")
+            }
+            Self::NotAuthorized => {
+                ("not_authorized", "the cluster's user is not allowed to write to the topic")
+            }
+            Self::QueueFull => ("queue_full", "the queue was full, or already held the client's share"),
+            Self::Failed => ("failed", "Kafka was unreachable, or did not acknowledge the record"),
         }
     }
 }

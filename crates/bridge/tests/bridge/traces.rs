@@ -232,7 +232,7 @@ async fn missing_collector_affects_no_request() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn silent_collector_affects_no_request() {
-    // The system opens connections to it, which nobody serves.
+    // The kernel accepts connections to it, and nobody reads them.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     affects_no_request(silent.local_addr().unwrap()).await;
 }

@@ -83,14 +83,14 @@ async fn call_waits_briefly_for_another_connection_than_a_stalled_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn unused_broker_does_not_count_as_failed_for_ever() {
+async fn unused_broker_counts_as_failed_for_a_while() {
     let broker = broker();
     let cause = ConnectionError::Lost {
         address: "broker:1".to_owned(),
         cause: Arc::new(std::io::Error::other("cut")),
     };
     broker.health.lock().update(broker.address(), Some(&cause));
-    assert!(broker.has_failed_lately());
+    assert!(broker.has_recently_failed());
     advance(KNOWN_FAILURE + broker.config.backoff_max).await;
-    assert!(broker.has_failed() && !broker.has_failed_lately());
+    assert!(broker.has_failed() && !broker.has_recently_failed());
 }

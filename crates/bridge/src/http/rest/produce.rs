@@ -45,6 +45,7 @@ pub(super) async fn post(
             .with_missing_log(&request.grant.cluster, topic, partition)
             .await);
     }
+    cluster.log_failed(&reports);
     let offsets = reports.into_iter().map(Offset::of).collect();
     let document = Document { offsets, key_schema_id: None, value_schema_id: None };
     Ok(Response::json(StatusCode::OK, content_type, &document))

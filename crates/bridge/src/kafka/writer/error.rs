@@ -10,6 +10,7 @@ use sluicegate_protocol::error_code::{
 
 use super::super::error::{by_code, is_retriable};
 use crate::backend::{CommandError, Fault};
+use crate::metrics::WriteFailure;
 
 /// Why a record was not acknowledged.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,10 +35,14 @@ pub(in crate::kafka) enum NoProducer {
 }
 
 impl WriteError {
-    pub(super) fn fault(&self) -> Fault {
+    /// For metrics. A record that is refused for what it is can have a neighbour in its batch that can be retried.
+    pub(super) fn failure(&self) -> WriteFailure {
         match self {
-            Self::ProducerEnded { .. } => Fault::Transient,
-            Self::Failed(error) => error.fault,
+            Self::ProducerEnded { .. } => WriteFailure::Failed,
+            Self::Failed(error) => match error.code {
+                INVALID_RECORD | INVALID_TIMESTAMP | UNKNOWN_TOPIC_OR_PARTITION => WriteFailure::Refused,
+                _ => WriteFailure::of(error.fault),
+            },
         }
     }
 }

@@ -155,7 +155,7 @@ impl ProducerContext for Context {
             Err((cause, message)) => {
                 let of = if was_alone { error::of_alone } else { error::of };
                 let error = of(cause, may_be_written(message));
-                self.metrics.failed(error.fault());
+                self.metrics.failed(error.failure());
                 Err(error)
             }
         };

@@ -41,7 +41,7 @@ pub(super) struct Server {
 enum System {
     Sluicegate {
         stack: Box<Stack>,
-        /// Besides the stack's own.
+        /// In addition to the stack's.
         bridges: Vec<Bridge>,
         kafka: Kafka,
         topic: String,
