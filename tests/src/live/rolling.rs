@@ -100,20 +100,20 @@ pub async fn roll(Load { subscribers, producers }: Load) -> Rolled {
         compare(&report, &logs);
         reports.push(report);
     }
-    let losses_of = |restart: Instant| {
+    let restarts = [(first_restart, second_restart), (second_restart, second_restart + DRAIN)];
+    let losses_of = |restart: (Instant, Instant)| {
         let losses = reports.iter().filter(|report| report.kind.stays()).flat_map(|report| &report.lost);
-        losses.filter(move |(lost, _)| (restart..restart + DRAIN).contains(lost))
+        losses.filter(move |(lost, _)| (restart.0..restart.1).contains(lost))
     };
-    let ends_of = |restart: Instant| sorted(losses_of(restart).map(|(lost, _)| *lost - restart));
-    let returns_of =
-        |restart: Instant| sorted(losses_of(restart).filter_map(|(_, back)| Some((*back)? - restart)));
+    let ends_of = |restart| sorted(losses_of(restart).map(|(lost, _)| *lost - restart.0));
+    let returns_of = |restart| sorted(losses_of(restart).filter_map(|(_, back)| Some((*back)? - restart.0)));
     let away =
         reports.iter().flat_map(|report| &report.lost).filter_map(|(lost, back)| Some((*back)? - *lost));
     Rolled {
         acknowledged: acknowledged.values().map(|count| usize::try_from(*count).unwrap_or(usize::MAX)).sum(),
         delivered: reports.iter().map(Report::count).sum(),
-        ends: [first_restart, second_restart].map(ends_of),
-        returns: [first_restart, second_restart].map(returns_of),
+        ends: restarts.map(ends_of),
+        returns: restarts.map(returns_of),
         away: away.max().unwrap_or_default(),
     }
 }
