@@ -22,6 +22,11 @@ pub(crate) fn hash(path: &Path, hasher: &mut impl Hasher) {
     }
 }
 
+/// Whether this is a pipe or the like, which cannot be read twice.
+pub(crate) fn is_special(path: &Path) -> bool {
+    path.exists() && !path.is_file()
+}
+
 fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
@@ -31,7 +36,7 @@ fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 fn contents(file: &Path) -> io::Result<Vec<u8>> {
-    if file.exists() && !file.is_file() {
+    if is_special(file) {
         // Opening a pipe would wait for its writer.
         return Err(io::ErrorKind::InvalidInput.into());
     }

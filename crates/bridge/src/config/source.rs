@@ -55,7 +55,7 @@ impl Source {
     /// # Cancel safety
     /// A drop has no effect.
     pub async fn changed(&self) {
-        if self.path.as_deref().is_some_and(|path| path.exists() && !path.is_file()) {
+        if self.path.as_deref().is_some_and(file_hash::is_special) {
             std::future::pending::<()>().await;
         }
         let mut last = self.loaded;
