@@ -4,7 +4,7 @@
 //! A fetch passes, in order:
 //! 1. [`Config`]: describes the cluster in librdkafka's properties
 //! 2. [`Reader`]: validates the call (`topic_partition`), and takes records that were read before from the shared log
-//! 3. `flights`: makes identical calls share a request, but only one that was sent after each of them began
+//! 3. [`Flights`](sluicegate_shared_log::Flights): makes identical calls share a request, but only one that was sent after each of them began
 //! 4. `fetch_plan`: decides which records to request, and encodes the batches that come back
 //! 5. `attempt`: decides which broker to call, and when to retry; `leader_call` performs its steps
 //! 6. `brokers`: requests metadata, once for all waiting callers; `metadata_cache` keeps it
@@ -41,7 +41,6 @@ mod fetch;
 mod fetch_call;
 mod fetch_plan;
 mod first_address;
-mod flights;
 mod leader_call;
 mod lock;
 mod log_version;

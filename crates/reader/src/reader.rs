@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kafka_protocol::error::ResponseError;
-use sluicegate_shared_log::{Chunk, ClusterLogs, Ends, LogKey, assemble};
+use sluicegate_shared_log::{Chunk, ClusterLogs, Ends, Flights, LogKey, assemble};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use crate::api::{ListOffsetsAnswer, ListOffsetsRequest, MAX_TIMESTAMP, TopicId};
@@ -24,7 +24,6 @@ use crate::error_code::ErrorCode;
 use crate::fetch::{Fetch, Fetched, MAX_WAIT};
 use crate::fetch_call::fetch_call;
 use crate::fetch_plan::FetchPlan;
-use crate::flights::Flights;
 use crate::leader_call::{Recipient, leader_call};
 use crate::log_version::LogVersion;
 use crate::observer::BrokerStates;
@@ -126,9 +125,9 @@ impl Reader {
             skip_caches: SkipCaches::default(),
             encoders,
             logs,
-            fetches: Flights::new(),
-            listings: Flights::new(),
-            epoch_ends: Flights::new(),
+            fetches: Flights::default(),
+            listings: Flights::default(),
+            epoch_ends: Flights::default(),
             tails,
         };
         Self { inner: Arc::new(inner) }

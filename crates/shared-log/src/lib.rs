@@ -6,6 +6,7 @@
 //! - [`Chunk`]: consecutive entries of one log
 //! - [`SharedLog`]: the chunks of all clusters, bounded in bytes and age
 //! - [`ClusterLogs`]: one cluster's part of it
+//! - [`Flights`]: lets identical calls share a request
 //!
 //! A chunk proves that its records were in the log when it was read. It never proves that there are no others: only the messaging
 //! system can tell the end of a log.
@@ -14,7 +15,9 @@
 
 mod chunk;
 mod chunks;
+mod flights;
 mod shared_log;
 
 pub use chunk::{Chunk, Ends, Entry, FirstEntry, assemble};
+pub use flights::Flights;
 pub use shared_log::{ClusterLogs, Counted, Limits, LogKey, SharedLog, Stats};

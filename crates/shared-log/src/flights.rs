@@ -1,18 +1,17 @@
 //! Lets identical calls share a request. No call shares a request that was sent before the call began.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
-
-use crate::lock::Lock;
 
 /// Requests in flight, and the callers that wait for their answers.
 ///
 /// If an identical request is in flight, a caller waits for it to end: the request can be older than something that the caller
 /// knows, such as its own acknowledged write. One of the waiting callers then sends the next request for all of them.
 #[derive(Debug)]
-pub(crate) struct Flights<K: Ord, V> {
-    state: Lock<State<K, V>>,
+pub struct Flights<K: Ord, V> {
+    state: Mutex<State<K, V>>,
 }
 
 #[derive(Debug)]
@@ -42,31 +41,40 @@ enum IsAnswer {
     No,
 }
 
-impl<K: Ord + Clone, V: Clone> Flights<K, V> {
-    pub(crate) fn new() -> Self {
-        Self { state: Lock::new(State { last: 0, under_way: BTreeMap::new() }) }
+impl<K: Ord, V> Default for Flights<K, V> {
+    fn default() -> Self {
+        Self { state: Mutex::new(State { last: 0, under_way: BTreeMap::new() }) }
     }
+}
 
+impl<K: Ord, V> Flights<K, V> {
+    /// Held for a few statements and never across an await. Each of them leaves the state valid.
+    fn lock(&self) -> MutexGuard<'_, State<K, V>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K: Ord + Clone, V: Clone> Flights<K, V> {
     /// The answer that is `known`, the answer to a request of another caller, or the answer to `request`, whichever is first.
     ///
     /// A request in flight for a lower key that is `near` may make the answer known: the call waits for it, but only once.
     ///
     /// # Cancel safety
     /// Dropping the call lets another caller send the request.
-    pub(crate) async fn ask(
+    pub async fn ask(
         &self,
         key: K,
         near: impl Fn(&K) -> bool,
         known: impl Fn() -> Option<V>,
         request: impl Future<Output = V>,
     ) -> V {
-        let asked = self.state.lock().count();
+        let asked = self.lock().count();
         let mut look_near = true;
         loop {
             if let Some(known) = known() {
                 return known;
             }
-            let turn = self.state.lock().turn(&key, asked, |other| look_near && near(other));
+            let turn = self.lock().turn(&key, asked, |other| look_near && near(other));
             match turn {
                 Turn::Send(answered) => {
                     let landing = Landing { flights: self, key: &key };
@@ -118,7 +126,7 @@ struct Landing<'a, K: Ord, V> {
 
 impl<K: Ord, V> Drop for Landing<'_, K, V> {
     fn drop(&mut self) {
-        self.flights.state.lock().under_way.remove(self.key);
+        self.flights.lock().under_way.remove(self.key);
     }
 }
 
