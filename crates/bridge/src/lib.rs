@@ -25,6 +25,7 @@ mod fair_permits;
 mod file_hash;
 mod grant;
 mod http;
+mod incidents;
 mod json;
 mod kafka;
 mod limit;
