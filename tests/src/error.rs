@@ -95,6 +95,22 @@ pub enum Error {
         /// Its reason.
         source: rdkafka::error::KafkaError,
     },
+    /// nats-server refused, or did not answer.
+    #[error("failed to {what}")]
+    Nats {
+        /// The failed action.
+        what: String,
+        /// Its reason.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// JetStream answered with an error.
+    #[error("JetStream refused {call}: {error}")]
+    JetStream {
+        /// The call of its API.
+        call: String,
+        /// The error in JSON.
+        error: String,
+    },
 }
 
 fn ends_with(tail: &str) -> String {
@@ -118,5 +134,13 @@ impl Error {
     pub(crate) fn kafka(what: impl Into<String>) -> impl FnOnce(rdkafka::error::KafkaError) -> Self {
         let what = what.into();
         move |source| Self::Kafka { what, source }
+    }
+
+    /// For `map_err`: an error of async-nats and the failed action.
+    pub(crate) fn nats<E: std::error::Error + Send + Sync + 'static>(
+        what: impl Into<String>,
+    ) -> impl FnOnce(E) -> Self {
+        let what = what.into();
+        move |source| Self::Nats { what, source: Box::new(source) }
     }
 }

@@ -1,26 +1,34 @@
-//! nats-server with its own WebSocket endpoint: what the benchmark of live delivery is compared with.
+//! nats-server: with JetStream as the bridge's messaging system, and without as what live delivery is compared with.
+
+mod streams;
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
 
+pub use self::streams::Streams;
+use crate::folder::Folder;
 use crate::port::Port;
 use crate::process::Process;
 use crate::{Error, tools};
 
-/// A running server, without persistence.
+/// A running server with an endpoint for WebSocket.
 pub struct Nats {
     client: Port,
     websocket: Port,
-    /// The process, which is measured.
+    config: PathBuf,
+    log: PathBuf,
+    /// The process, which is measured, killed or frozen.
     pub process: Process,
+    /// None if the caller owns it.
+    _folder: Option<Folder>,
 }
 
 impl Nats {
-    /// Starts a server and waits until it listens. Its configuration and log are in `dir`.
+    /// Starts a server without persistence, and waits until it listens. Its configuration and log are in `dir`.
     ///
     /// # Errors
     /// nats-server is not installed, or does not listen within ten seconds.
@@ -28,23 +36,67 @@ impl Nats {
     /// # Cancel safety
     /// Nothing is left running.
     pub async fn start(dir: &Path) -> Result<Self, Error> {
+        Self::start_with(dir, "", None).await
+    }
+
+    /// Starts a server with JetStream in a folder of its own, and `more` in its configuration.
+    ///
+    /// # Errors
+    /// As [`Nats::start`].
+    ///
+    /// # Cancel safety
+    /// Nothing is left running.
+    pub async fn jetstream(more: &str) -> Result<Self, Error> {
+        let folder = Folder::new("nats")?;
+        let store = folder.path().join("jetstream");
+        let more = format!(
+            "jetstream {{ store_dir: \"{}\", max_file: 4G, max_mem: 1G }}\n{more}\n",
+            store.display()
+        );
+        let path = folder.path().to_owned();
+        Self::start_with(&path, &more, Some(folder)).await
+    }
+
+    async fn start_with(dir: &Path, more: &str, folder: Option<Folder>) -> Result<Self, Error> {
         let (client, websocket) = (Port::pick()?, Port::pick()?);
         let text = format!(
-            "listen: \"{}\"\nmax_connections: 65536\nwebsocket {{ listen: \"{}\", no_tls: true }}\n",
+            "listen: \"{}\"\nmax_connections: 65536\nwebsocket {{ listen: \"{}\", no_tls: true }}\n{more}",
             client.address(),
             websocket.address()
         );
         let config = dir.join("nats.conf");
         std::fs::write(&config, text).map_err(Error::io(format!("write {}", config.display())))?;
-        let mut command = Command::new(tools::nats()?);
-        command.arg("-c").arg(&config);
-        let mut process = Process::spawn("nats-server", command, &dir.join("nats.log"))?;
-        let listens = async || match TcpStream::connect(websocket.address()).await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(error.to_string()),
+        let log = dir.join("nats.log");
+        let process = spawn(&config, &log)?;
+        let mut server = Self { client, websocket, config, log, process, _folder: folder };
+        server.listens().await?;
+        Ok(server)
+    }
+
+    /// Starts the server again on the same ports with the same data, unless it is running.
+    ///
+    /// # Errors
+    /// As [`Nats::start`].
+    ///
+    /// # Cancel safety
+    /// The server may be left starting.
+    pub async fn up(&mut self) -> Result<(), Error> {
+        if self.process.ended().is_some() {
+            self.process = spawn(&self.config, &self.log)?;
+            self.listens().await?;
+        }
+        Ok(())
+    }
+
+    async fn listens(&mut self) -> Result<(), Error> {
+        let addresses = [self.client.address(), self.websocket.address()];
+        let listens = async || {
+            for address in addresses {
+                TcpStream::connect(address).await.map_err(|error| error.to_string())?;
+            }
+            Ok(())
         };
-        process.until("listen", Duration::from_secs(10), listens).await?;
-        Ok(Self { client, websocket, process })
+        self.process.until("listen", Duration::from_secs(10), listens).await
     }
 
     /// The address for clients over TCP.
@@ -58,4 +110,10 @@ impl Nats {
     pub fn websocket(&self) -> SocketAddr {
         self.websocket.address()
     }
+}
+
+fn spawn(config: &Path, log: &Path) -> Result<Process, Error> {
+    let mut command = Command::new(tools::nats()?);
+    command.arg("-c").arg(config);
+    Process::spawn("nats-server", command, log)
 }

@@ -1,0 +1,133 @@
+//! Makes, fills and changes streams of a JetStream server.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use async_nats::{Client, ConnectOptions};
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt};
+use serde_json::{Value, json};
+
+use crate::Error;
+
+/// A client that reconnects for as long as it lives.
+pub struct Streams {
+    client: Client,
+    address: SocketAddr,
+}
+
+impl Streams {
+    /// Connects to a server.
+    ///
+    /// # Errors
+    /// The server does not answer.
+    ///
+    /// # Cancel safety
+    /// A drop closes the connection.
+    pub async fn connect(address: SocketAddr) -> Result<Self, Error> {
+        Self::connect_with(address, ConnectOptions::new()).await
+    }
+
+    /// Connects with these options.
+    ///
+    /// # Errors
+    /// The server does not answer, or refuses.
+    ///
+    /// # Cancel safety
+    /// A drop closes the connection.
+    pub async fn connect_with(address: SocketAddr, options: ConnectOptions) -> Result<Self, Error> {
+        let client =
+            options.connect(address.to_string()).await.map_err(Error::nats("connect to nats-server"))?;
+        Ok(Self { client, address })
+    }
+
+    /// Creates a stream of the subjects `NAME.>`, with direct gets, in files, and with `more` settings.
+    ///
+    /// # Errors
+    /// The server refuses.
+    ///
+    /// # Cancel safety
+    /// The stream may be created.
+    pub async fn create(&self, name: &str, more: Value) -> Result<(), Error> {
+        let mut config = json!({ "name": name, "subjects": [format!("{name}.>")], "allow_direct": true });
+        if let (Some(config), Value::Object(more)) = (config.as_object_mut(), more) {
+            config.extend(more);
+        }
+        self.call(&format!("STREAM.CREATE.{name}"), &config).await.map(drop)
+    }
+
+    /// Calls JetStream's API.
+    ///
+    /// # Errors
+    /// The server refuses, or does not answer.
+    ///
+    /// # Cancel safety
+    /// The request may be executed.
+    pub async fn call(&self, call: &str, request: &Value) -> Result<Value, Error> {
+        let answer = self.client.request(format!("$JS.API.{call}"), request.to_string().into()).await;
+        let answer = answer.map_err(Error::nats(format!("call {call}")))?;
+        let answer: Value = serde_json::from_slice(&answer.payload).unwrap_or_default();
+        match answer.get("error") {
+            None => Ok(answer),
+            Some(error) => Err(Error::JetStream { call: call.to_owned(), error: error.to_string() }),
+        }
+    }
+
+    /// Writes messages in order. All are stored when it returns.
+    ///
+    /// # Errors
+    /// The server does not acknowledge one of them.
+    ///
+    /// # Cancel safety
+    /// Some messages may be stored.
+    pub async fn write(&self, subject: &str, messages: impl IntoIterator<Item = Bytes>) -> Result<(), Error> {
+        let write = |message| self.client.request(subject.to_owned(), message);
+        // A server drops what comes faster than it can store. The requests are sent in order.
+        let mut acknowledgements = stream::iter(messages).map(write).buffered(UNACKNOWLEDGED);
+        while let Some(acknowledged) = acknowledgements.next().await {
+            acknowledged.map_err(Error::nats("write"))?;
+        }
+        Ok(())
+    }
+
+    /// Publishes exactly these bytes of subject and headers, which some client libraries send. A message that is written after this
+    /// is stored after it.
+    ///
+    /// # Errors
+    /// The server closes the connection.
+    pub fn write_raw(&self, subject: &[u8], headers: &[u8], payload: &[u8]) -> Result<(), Error> {
+        let mut sent = b"CONNECT {\"verbose\":false,\"headers\":true}\r\nHPUB ".to_vec();
+        sent.extend_from_slice(subject);
+        let lens = format!(" {} {}\r\n", headers.len(), headers.len().saturating_add(payload.len()));
+        sent.extend_from_slice(lens.as_bytes());
+        sent.extend_from_slice(headers);
+        sent.extend_from_slice(payload);
+        sent.extend_from_slice(b"\r\nPING\r\n");
+        let answered = || {
+            let mut socket = TcpStream::connect(self.address)?;
+            socket.set_read_timeout(Some(Duration::from_secs(10)))?;
+            socket.write_all(&sent)?;
+            let mut answer = Vec::new();
+            let mut read = [0; 4096];
+            while memchr::memmem::find(&answer, b"PONG\r\n").is_none() {
+                let len = socket.read(&mut read)?;
+                if len == 0 {
+                    return Err(std::io::ErrorKind::UnexpectedEof.into());
+                }
+                answer.extend_from_slice(read.get(..len).unwrap_or_default());
+            }
+            Ok(())
+        };
+        answered().map_err(Error::io("publish raw bytes"))
+    }
+
+    /// The client, for what is not here.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+}
+
+/// Messages that are written before the first of them is acknowledged.
+const UNACKNOWLEDGED: usize = 100;
