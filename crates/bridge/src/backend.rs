@@ -3,8 +3,8 @@
 //! Records travel in the protocol's encoding, so that a fetch copies each payload once: [`Fetched::messages`] is a part of a
 //! `KafkaFetchResp`, and records to write are the protocol's.
 //!
-//! A messaging system is one module that implements [`Backend`]; [`kafka`](crate::kafka) is the first. Names are those
-//! of a partitioned log: topics have partitions, numbered from 0, and records have offsets.
+//! A messaging system is one module that implements [`Backend`]: [`kafka`](crate::kafka) or [`nats`](crate::nats). Names are
+//! those of a partitioned log: topics have partitions, numbered from 0, and records have offsets.
 
 mod error;
 mod fetched;

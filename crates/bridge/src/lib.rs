@@ -5,7 +5,7 @@
 //! 2. `endpoint`: authenticates the gateway, resolves cluster and grant, starts a session or an HTTP request
 //! 3. `session` or `http`: runs the client's commands within its limits
 //! 4. `grant`: what the client can do; `delivery`: subscriptions; `cluster`: the bridge's limits, and metrics
-//! 5. `backend`: executes a command on a cluster and returns a typed result; `kafka` is the only one
+//! 5. `backend`: executes a command on a cluster and returns a typed result; `kafka` and `nats` are its two implementations
 //!
 //! Beside it: [`config`], `clusters` (all of them, by name or by a route's definition), `admin` (`/livez`, `/readyz`, `/metrics`),
 //! [`logging`], `traces` for an OpenTelemetry collector, and `metrics` for Prometheus.
@@ -31,6 +31,8 @@ mod kafka;
 mod limit;
 pub mod logging;
 mod metrics;
+#[cfg_attr(not(test), expect(dead_code, reason = "constructed by the configuration"))]
+mod nats;
 mod number;
 mod rate_limit;
 #[cfg(test)]

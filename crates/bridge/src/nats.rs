@@ -1,0 +1,180 @@
+//! NATS JetStream as a messaging system. No other module names async-nats.
+//!
+//! A stream is a topic with the one partition 0, and a sequence is an offset. A read passes, in order:
+//! - here: [`Nats`], a cluster
+//! - `read`: a fetch that returns at once, or waits at the end of a stream
+//! - `look`: kept messages, or a request that many callers share; `streams`: what is known of streams
+//! - `tail`: waits at the ends of streams; one consumer per stream serves all that wait there
+//! - `api`, `message`, `entries`: JetStream's API, what it gives, and how the shared log keeps it
+//! - `connection`, `session`: one connection, and the answers that are expected on it
+//! - `error`: errors for clients; causes that clients must not see are logged
+//! - [`ClusterConfig`]: the settings
+
+mod api;
+mod cluster_config;
+mod connection;
+mod entries;
+mod error;
+mod look;
+mod message;
+mod read;
+mod session;
+mod stream_name;
+mod streams;
+mod tail;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, ready};
+use sluicegate_protocol::ProduceRecord;
+use sluicegate_shared_log::{ClusterLogs, Ends};
+use sluicegate_ws_session::source::Source;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+#[cfg_attr(not(test), expect(unused_imports, reason = "constructed by the configuration"))]
+pub(crate) use self::cluster_config::{ClusterConfig, Credentials, Tls};
+
+use self::api::Api;
+use self::connection::Connection;
+use self::error::{Incidents, ReadError};
+use self::read::Reader;
+use self::stream_name::StreamName;
+use crate::backend::{
+    AnswerReservation, Backend, CommandError, Fault, Fetch, Fetched, HandedOver, ListedOffset, Log,
+    Partition, Version,
+};
+
+/// A NATS cluster.
+pub(crate) struct Nats {
+    reader: Reader,
+    incidents: Incidents,
+}
+
+impl Nats {
+    /// The cluster of this name in the log. It keeps what it has read in `logs`. Nothing is sent yet.
+    pub(crate) fn new(name: &str, config: &ClusterConfig, logs: ClusterLogs) -> Self {
+        let reader = Reader::new(Api::new(Connection::new(config.clone())), logs);
+        Self { reader, incidents: Incidents::new(name) }
+    }
+
+    fn failed(&self, error: ReadError) -> CommandError {
+        error.into_command_error(&self.incidents)
+    }
+}
+
+impl Backend for Nats {
+    fn is_ready(&self, within: Duration) -> BoxFuture<'_, bool> {
+        async move {
+            match timeout(within, self.reader.check()).await {
+                Ok(Ok(())) => return true,
+                Ok(Err(error)) => self.incidents.not_ready(&error),
+                Err(_) => self.incidents.silent(within),
+            }
+            false
+        }
+        .boxed()
+    }
+
+    fn fetch<'a>(
+        &'a self,
+        log: Log<'a>,
+        fetch: Fetch,
+        reservation: &'a mut dyn AnswerReservation,
+    ) -> BoxFuture<'a, Result<Fetched, CommandError>> {
+        async move {
+            let fetched = async { self.reader.fetch(StreamName::of(log)?, fetch, reservation).await };
+            fetched.await.map_err(|error| self.failed(error))
+        }
+        .boxed()
+    }
+
+    fn recent(&self, log: Log<'_>, fetch: Fetch) -> Option<Fetched> {
+        self.reader.recent(StreamName::of(log).ok()?, fetch)
+    }
+
+    fn version(&self, log: Log<'_>) -> Version {
+        let name = StreamName::of(log).ok();
+        Version { topic_id: name.and_then(|name| self.reader.stream_id(name)), leader_epoch: None }
+    }
+
+    fn end_of_epoch<'a>(&'a self, _: Log<'a>, _: i32) -> BoxFuture<'a, Result<Option<i64>, CommandError>> {
+        // Versions have no epoch.
+        ready(Ok(None)).boxed()
+    }
+
+    fn is_watched(&self, log: Log<'_>, offset: i64, _: bool) -> bool {
+        StreamName::of(log).is_ok_and(|name| self.reader.is_watched(name, offset))
+    }
+
+    fn wait_for_records<'a>(
+        &'a self,
+        log: Log<'a>,
+        offset: i64,
+        _: bool,
+        until: Option<Instant>,
+    ) -> BoxFuture<'a, Option<Ends>> {
+        async move { self.reader.wait_for_records(StreamName::of(log).ok()?, offset, until).await }.boxed()
+    }
+
+    fn list_offset<'a>(
+        &'a self,
+        log: Log<'a>,
+        timestamp: i64,
+        _: bool,
+    ) -> BoxFuture<'a, Result<ListedOffset, CommandError>> {
+        async move {
+            let listed = async { self.reader.list_offset(StreamName::of(log)?, timestamp).await };
+            listed.await.map_err(|error| self.failed(error))
+        }
+        .boxed()
+    }
+
+    fn topics(&self) -> BoxFuture<'_, Result<Arc<[String]>, CommandError>> {
+        self.reader.stream_names().map(|names| names.map_err(|error| self.failed(error))).boxed()
+    }
+
+    fn partitions<'a>(&'a self, topic: &'a str) -> BoxFuture<'a, Result<Vec<Partition>, CommandError>> {
+        async move {
+            self.check_log(Log { topic, partition: 0 }).await?;
+            // Servers have names and no numbers.
+            Ok(vec![Partition { partition: 0, leader: None, replicas: Vec::new() }])
+        }
+        .boxed()
+    }
+
+    fn check_log<'a>(&'a self, log: Log<'a>) -> BoxFuture<'a, Result<(), CommandError>> {
+        async move {
+            let checked = async { self.reader.check_stream(StreamName::of(log)?).await };
+            checked.await.map_err(|error| self.failed(error))
+        }
+        .boxed()
+    }
+
+    fn prepare_writes(&self) -> BoxFuture<'_, ()> {
+        ready(()).boxed()
+    }
+
+    fn hand_over<'a>(
+        &'a self,
+        _: Source,
+        _: Vec<ProduceRecord>,
+        _: Vec<Option<CommandError>>,
+        _: &'a CancellationToken,
+    ) -> BoxFuture<'a, Result<HandedOver<'a>, CommandError>> {
+        ready(Err(CommandError::new(Fault::Rejected, 0, "this cluster has no producer"))).boxed()
+    }
+
+    fn has_queued_records(&self) -> bool {
+        false
+    }
+
+    fn end_writes(&self, _: Instant) -> BoxFuture<'_, ()> {
+        ready(()).boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests;

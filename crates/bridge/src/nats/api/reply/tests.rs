@@ -1,0 +1,134 @@
+//! Answers of a server, cut and changed.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+const SUBJECT: &str = "$JS.API.x";
+
+fn info() -> Value {
+    json!({
+        "type": "io.nats.jetstream.api.v1.stream_info_response",
+        "config": {"name": "S", "subjects": ["S.>"], "retention": "limits", "allow_direct": true, "new": {"a": [1]}},
+        "created": "2026-11-22T10:11:12.345678901Z",
+        "state": {"messages": 4, "bytes": 200, "first_seq": 3, "last_seq": 9, "num_deleted": 3},
+    })
+}
+
+fn parsed(value: &Value) -> Result<StreamInfo, ReadError> {
+    StreamInfo::parse(SUBJECT, value.to_string().as_bytes())
+}
+
+#[test]
+fn stream_info_is_read() {
+    let expected = StreamInfo {
+        created: 1_795_342_272_345_678_901,
+        first: 3,
+        end: 10,
+        average: 50,
+        is_direct: true,
+        is_limited: true,
+    };
+    assert_eq!(parsed(&info()), Ok(expected));
+}
+
+#[test]
+fn empty_streams_begin_with_their_next_sequence() {
+    for (first_seq, last_seq, first, end) in [(0, 0, 1, 1), (1, 0, 1, 1), (10, 9, 10, 10)] {
+        let mut info = info();
+        info["state"] = json!({"messages": 0, "bytes": 0, "first_seq": first_seq, "last_seq": last_seq});
+        let info = parsed(&info).unwrap();
+        assert_eq!((info.first, info.end, info.average), (first, end, 1), "{first_seq} to {last_seq}");
+    }
+}
+
+#[test]
+fn stream_info_that_is_cut_is_malformed() {
+    let text = info().to_string();
+    for cut in 0..text.len() {
+        let parsed = StreamInfo::parse(SUBJECT, &text.as_bytes()[..cut]);
+        assert!(matches!(parsed, Err(ReadError::Malformed { .. })), "cut at byte {cut}: {parsed:?}");
+    }
+}
+
+#[test]
+fn values_out_of_range_are_malformed() {
+    for (pointer, value) in [
+        ("/created", json!("0001-01-01T00:00:00Z")),
+        ("/created", json!("now")),
+        ("/state/last_seq", json!(i64::MAX)),
+        ("/state/last_seq", json!(u64::MAX)),
+        ("/state/last_seq", json!(-5)),
+        ("/state", json!(null)),
+    ] {
+        let mut info = info();
+        *info.pointer_mut(pointer).unwrap() = value.clone();
+        let parsed = parsed(&info);
+        assert!(matches!(parsed, Err(ReadError::Malformed { .. })), "{pointer} {value}: {parsed:?}");
+    }
+}
+
+#[test]
+fn error_of_the_api_is_told() {
+    let error =
+        json!({"type": "x", "error": {"code": 404, "err_code": 10059, "description": "stream not found"}});
+    let parsed = parsed(&error).unwrap_err();
+    assert!(parsed.is_missing_stream(), "{parsed}");
+    assert_eq!(check(SUBJECT, error.to_string().as_bytes()), Err(parsed));
+    assert_eq!(check(SUBJECT, b"{\"type\": \"x\"}"), Ok(()));
+    assert!(matches!(check(SUBJECT, b""), Err(ReadError::Malformed { .. })));
+}
+
+#[test]
+fn message_is_decoded() {
+    let stored = json!({"message": {
+        "subject": "S.eu", "seq": 7, "time": "2026-11-22T10:11:12.345678901Z",
+        "hdrs": STANDARD.encode(b"NATS/1.0\r\na: 1\r\n\r\n"), "data": STANDARD.encode(b"data"),
+    }});
+    let found = message(SUBJECT, stored.to_string().as_bytes()).unwrap();
+    assert_eq!((found.offset, found.timestamp), (7, 1_795_342_272_345));
+    assert_eq!((found.key.as_deref(), found.value.as_deref()), (Some(&b"S.eu"[..]), Some(&b"data"[..])));
+    assert_eq!(found.headers.len(), 1);
+    let text = stored.to_string();
+    for cut in 0..text.len() {
+        assert!(message(SUBJECT, &text.as_bytes()[..cut]).is_err(), "cut at byte {cut}");
+    }
+}
+
+#[test]
+fn message_without_headers_and_data_is_empty() {
+    let stored = json!({"message": {"subject": "S.a", "seq": 1, "time": "1970-01-01T00:00:00Z"}});
+    let found = message(SUBJECT, stored.to_string().as_bytes()).unwrap();
+    assert_eq!((found.value.as_deref(), found.headers.len()), (Some(&b""[..]), 0));
+}
+
+#[test]
+fn malformed_message_is_an_error() {
+    let message_with = |name: &str, value: Value| {
+        let mut stored = json!({"subject": "S.a", "seq": 1, "time": "1970-01-01T00:00:00Z"});
+        stored[name] = value;
+        message(SUBJECT, json!({ "message": stored }).to_string().as_bytes())
+    };
+    for (name, value) in [
+        ("seq", json!(0)),
+        ("seq", json!(u64::MAX)),
+        ("time", json!("")),
+        ("hdrs", json!("%")),
+        ("data", json!("a")),
+        ("subject", json!(1)),
+    ] {
+        assert!(message_with(name, value.clone()).is_err(), "{name}: {value}");
+    }
+    let none = json!({"error": {"code": 404, "err_code": 10037, "description": "no message found"}});
+    assert!(message(SUBJECT, none.to_string().as_bytes()).unwrap_err().is_missing_message());
+}
+
+#[test]
+fn page_without_streams_is_empty() {
+    assert_eq!(
+        stream_names(SUBJECT, br#"{"total":2,"streams":["b","a"]}"#),
+        Ok((vec!["b".into(), "a".into()], 2))
+    );
+    assert_eq!(stream_names(SUBJECT, br#"{"total":0,"streams":null}"#), Ok((Vec::new(), 0)));
+    assert_eq!(stream_names(SUBJECT, br#"{"total":0}"#), Ok((Vec::new(), 0)));
+}

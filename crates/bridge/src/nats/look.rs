@@ -1,0 +1,210 @@
+//! Reads what a stream has: kept messages, or a request that many callers share.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use sluicegate_protocol::KafkaMessage;
+use sluicegate_shared_log::{Chunk, ClusterLogs, Flights, assemble};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
+
+use super::api::{Api, MessageQuery, StreamInfo};
+use super::entries::{Entries, first_entry};
+use super::error::ReadError;
+use super::stream_name::StreamName;
+use super::streams::{Stream, StreamId, Streams};
+use super::tail::Tails;
+
+/// Reads messages, and keeps them for others.
+pub(super) struct Looks {
+    api: Arc<Api>,
+    streams: Arc<Streams>,
+    tails: Arc<Tails>,
+    logs: Arc<ClusterLogs>,
+    requests: Flights<(StreamId, i64), Result<Chunk, ReadError>>,
+    /// For reads of one message at a time.
+    single: Semaphore,
+}
+
+/// What a look has found, and in which stream.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) chunk: Chunk,
+    pub(super) id: StreamId,
+}
+
+impl Looks {
+    pub(super) fn new(
+        api: Arc<Api>,
+        streams: Arc<Streams>,
+        tails: Arc<Tails>,
+        logs: Arc<ClusterLogs>,
+    ) -> Self {
+        let single = Semaphore::new(MAX_SINGLE);
+        Self { api, streams, tails, logs, requests: Flights::default(), single }
+    }
+
+    /// What was read before, without a request.
+    pub(super) fn recent(&self, name: StreamName<'_>, offset: i64, max_bytes: usize) -> Option<Chunk> {
+        self.kept(&self.tails.current(name)?.id, offset, max_bytes)
+    }
+
+    /// The messages from `offset` on: of those that were read before, or else by a request that was sent after this call began.
+    pub(super) async fn look(
+        &self,
+        name: StreamName<'_>,
+        offset: i64,
+        max_bytes: usize,
+    ) -> Result<Found, ReadError> {
+        let look = self.look_again(name, offset, max_bytes);
+        timeout(self.api.timeout(), look).await.unwrap_or_else(|_| Err(self.api.silence(name)))
+    }
+
+    /// Looks until the stream stays the same, and the connection too.
+    async fn look_again(
+        &self,
+        name: StreamName<'_>,
+        offset: i64,
+        max_bytes: usize,
+    ) -> Result<Found, ReadError> {
+        let mut lost = 0_u32;
+        let mut recreated = 0_u32;
+        loop {
+            let stream = self.tails.stream(name).await?;
+            let id = stream.id.clone();
+            let key = (id.clone(), offset);
+            let near = |(other, from): &(StreamId, i64)| *other == id && offset.saturating_sub(*from) < NEAR;
+            let known = || self.kept(&id, offset, max_bytes).map(Ok);
+            let request = self.request(name, &stream, offset, max_bytes);
+            match self.requests.ask(key, near, known, request).await {
+                Ok(chunk) if chunk.count > 0 => {
+                    // It can be more than this call wants.
+                    let chunk = assemble(&[chunk], offset, max_bytes, first_entry);
+                    return Ok(Found { chunk, id });
+                }
+                Ok(chunk) => return Ok(Found { chunk, id }),
+                Err(ReadError::Recreated) if recreated < MAX_REPEATS => {
+                    recreated = recreated.saturating_add(1)
+                }
+                Err(ReadError::Lost) if lost < MAX_REPEATS => {
+                    // A server that ends, or a message that async-nats cannot parse.
+                    if lost > 0 {
+                        self.streams.distrust(name);
+                    }
+                    lost = lost.saturating_add(1);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn kept(&self, id: &StreamId, offset: i64, max_bytes: usize) -> Option<Chunk> {
+        let now = Instant::now().into();
+        self.logs.read(&id.key(), id.generation, offset, max_bytes, first_entry, now)
+    }
+
+    /// Requests messages, and keeps them.
+    async fn request(
+        &self,
+        name: StreamName<'_>,
+        known: &Stream,
+        offset: i64,
+        max_bytes: usize,
+    ) -> Result<Chunk, ReadError> {
+        self.logs.count_miss();
+        let max_bytes = max_bytes.max(MIN_BYTES);
+        let (batch, stream) =
+            tokio::join!(self.batch(name, known, offset, max_bytes), self.streams.ask(name));
+        let stream = stream?;
+        // The leader was asked with or after the batch, so these are messages of this stream.
+        if stream.id != known.id {
+            return Err(ReadError::Recreated);
+        }
+        let batch = match batch {
+            Err(error @ (ReadError::Lost | ReadError::Denied { .. })) => return Err(error),
+            // The leader can answer if no replica does.
+            Err(_) | Ok(None) => None,
+            Ok(Some(batch)) => Some(batch).filter(|batch| !batch.is_empty()),
+        };
+        let (StreamInfo { first, end, .. }, ends) = (stream.info, stream.ends());
+        let has_first = batch.as_ref().is_some_and(|batch| batch.first() == offset);
+        // Offset 0 asks for the first message, whatever its sequence is.
+        let is_deleted = (1..first).contains(&offset) && !has_first;
+        if is_deleted || offset > end && batch.is_none() {
+            self.logs.refute(&stream.id.key(), offset);
+            return Err(ReadError::OutOfRange { sequence: offset, ends });
+        }
+        let from = offset.max(first);
+        let chunk = match batch {
+            Some(batch) => batch.into_chunk(offset, ends),
+            None if from == end => Chunk { next: end, ..Chunk::empty(offset, ends) },
+            // Replicas can be behind the leader.
+            None => {
+                let (messages, next) = self.single(name, &stream, from, max_bytes).await?;
+                let chunk = messages.into_chunk(offset, ends);
+                Chunk { next: chunk.next.max(next), ..chunk }
+            }
+        };
+        self.logs.count_received(chunk.entries.len());
+        let (key, now) = (stream.id.key(), Instant::now().into());
+        Ok(self.logs.insert_parts(&key, stream.id.generation, chunk, max_bytes, first_entry, now))
+    }
+
+    /// Messages in one answer of any replica; `None` if the stream cannot be read like that.
+    async fn batch(
+        &self,
+        name: StreamName<'_>,
+        known: &Stream,
+        offset: i64,
+        max_bytes: usize,
+    ) -> Result<Option<Entries>, ReadError> {
+        if !known.info.is_direct || known.is_distrusted {
+            return Ok(None);
+        }
+        // Half of the time is left to ask the leader.
+        let now = Instant::now();
+        let deadline = now.checked_add(self.api.timeout() / 2).unwrap_or(now);
+        self.api.batch(name, offset.max(1), max_bytes, deadline).await.map(Some)
+    }
+
+    /// A few messages from `from` on, which the stream's end is beyond, each in an answer of the leader; and where to read on.
+    async fn single(
+        &self,
+        name: StreamName<'_>,
+        stream: &Stream,
+        from: i64,
+        max_bytes: usize,
+    ) -> Result<(Entries, i64), ReadError> {
+        let _permit = self.single.acquire().await;
+        let StreamInfo { end, average, .. } = stream.info;
+        let count = max_bytes.checked_div(average).unwrap_or_default().clamp(1, MAX_AT_ONCE);
+        let count = i64::try_from(count).unwrap_or(1);
+        let next = from.saturating_add(count).min(end);
+        // The first one steps over a gap of any length.
+        let first = std::iter::once(MessageQuery::from(from));
+        let queries = first.chain((from..next).skip(1).map(MessageQuery::at));
+        let answers = join_all(queries.map(|query| self.api.message(name, query))).await;
+        let answers: Vec<Option<KafkaMessage>> = answers.into_iter().collect::<Result<_, _>>()?;
+        let mut found: Vec<KafkaMessage> = answers.into_iter().flatten().collect();
+        found.sort_by_key(|message| message.offset);
+        let mut messages = Entries::default();
+        for message in &found {
+            // The first query can find what another one finds.
+            messages.push(message);
+        }
+        // Without a message, there is none up to the end.
+        let next = if messages.is_empty() { end } else { next };
+        Ok((messages, next))
+    }
+}
+
+/// The least that a request asks for, in bytes: others can want what follows.
+const MIN_BYTES: usize = 64 * 1024;
+/// How far a request under way probably reads.
+const NEAR: i64 = 256;
+/// How often a look begins again if the connection is lost, or if the stream is created again.
+const MAX_REPEATS: u32 = 3;
+/// Messages that one read asks the leader for at the same time.
+const MAX_AT_ONCE: usize = 16;
+/// Reads of that kind at the same time. In the worst case they hold this times [`MAX_AT_ONCE`] messages of the largest size.
+const MAX_SINGLE: usize = 8;

@@ -1,0 +1,208 @@
+//! Messages of a stream as servers give them: by direct gets, by consumers, and with headers in base64.
+
+use async_nats::header::{HeaderMap, HeaderValue};
+use async_nats::{Message, StatusCode};
+use bytes::Bytes;
+use sluicegate_protocol::{Header, KafkaMessage};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// An answer to a direct get.
+#[derive(Debug, PartialEq)]
+pub(super) enum Direct {
+    Message {
+        message: KafkaMessage,
+        /// The stream that it is from: the one in question, or a mirror.
+        stream: String,
+        /// The sequence of the message before it in this answer.
+        previous: Option<i64>,
+        /// Servers before 2.11 give one message, and nothing after it.
+        is_last: bool,
+    },
+    /// There are no more messages.
+    End,
+    Refused,
+}
+
+/// What a consumer delivers.
+#[derive(Debug, PartialEq)]
+pub(super) enum Delivery {
+    Message {
+        message: KafkaMessage,
+        /// Counts the consumer's messages from 1.
+        number: u64,
+    },
+    /// The consumer is there and has no message.
+    Heartbeat,
+    /// The request for messages has ended.
+    RequestOver,
+    /// The same, because the next message does not fit.
+    Full,
+    /// The consumer has ended, or refuses the request.
+    Ended,
+}
+
+/// The headers that a server adds to a message in an answer to a direct get, after the publisher's.
+#[derive(Default)]
+struct Added<'a> {
+    stream: Option<&'a str>,
+    subject: Option<&'a str>,
+    sequence: Option<&'a str>,
+    time: Option<&'a str>,
+    /// How many messages follow. Not from servers before 2.11.
+    pending: Option<&'a str>,
+    previous: Option<&'a str>,
+}
+
+/// `None` if it is malformed.
+pub(super) fn direct(message: Message) -> Option<Direct> {
+    let Message { headers: all, payload, status, .. } = message;
+    let all = all.unwrap_or_default();
+    let mut added = Added::default();
+    let headers = headers(&all, |name, last| {
+        let place = match name {
+            "Nats-Stream" => &mut added.stream,
+            "Nats-Subject" => &mut added.subject,
+            "Nats-Sequence" => &mut added.sequence,
+            "Nats-Time-Stamp" => &mut added.time,
+            "Nats-Num-Pending" => &mut added.pending,
+            "Nats-Last-Sequence" => &mut added.previous,
+            _ => return false,
+        };
+        *place = Some(last.as_str());
+        true
+    });
+    // Neither publishers nor old servers can make a message look like an end.
+    if let (Some(status), None) = (status, added.sequence) {
+        return Some(if is_end(status) { Direct::End } else { Direct::Refused });
+    }
+    let message = KafkaMessage {
+        offset: added.sequence?.parse().ok().filter(|sequence| *sequence > 0)?,
+        timestamp: timestamp(added.time?)?,
+        key: Some(Bytes::copy_from_slice(added.subject?.as_bytes())),
+        value: Some(payload),
+        headers,
+        ..KafkaMessage::default()
+    };
+    let previous = added.previous.and_then(|previous| previous.parse().ok());
+    Some(Direct::Message {
+        message,
+        stream: added.stream?.to_owned(),
+        previous,
+        is_last: added.pending.is_none(),
+    })
+}
+
+fn is_end(status: StatusCode) -> bool {
+    [END_OF_BATCH, StatusCode::NOT_FOUND.as_u16()].contains(&status.as_u16())
+}
+
+/// `None` if it is malformed.
+pub(super) fn delivery(message: Message) -> Option<Delivery> {
+    let Message { subject, reply, headers: all, payload, status, description, .. } = message;
+    if let Some(Acknowledgement { sequence, number, timestamp }) =
+        reply.as_deref().and_then(Acknowledgement::parse)
+    {
+        let message = KafkaMessage {
+            offset: sequence,
+            timestamp,
+            key: Some(subject.into_string().into()),
+            value: Some(payload),
+            headers: headers(&all.unwrap_or_default(), |_, _| false),
+            ..KafkaMessage::default()
+        };
+        return Some(Delivery::Message { message, number });
+    }
+    Some(match (status?, description.as_deref()) {
+        (StatusCode::IDLE_HEARTBEAT, _) => Delivery::Heartbeat,
+        (StatusCode::TIMEOUT, _) | (StatusCode::REQUEST_TERMINATED, Some("Batch Completed")) => {
+            Delivery::RequestOver
+        }
+        (StatusCode::REQUEST_TERMINATED, Some("Message Size Exceeds MaxBytes")) => Delivery::Full,
+        _ => Delivery::Ended,
+    })
+}
+
+/// The subject to acknowledge a message on says where the message is.
+#[derive(Debug, PartialEq)]
+struct Acknowledgement {
+    sequence: i64,
+    number: u64,
+    timestamp: i64,
+}
+
+impl Acknowledgement {
+    fn parse(reply: &str) -> Option<Self> {
+        let tokens: Vec<&str> = reply.split('.').collect();
+        // ADR-15: $JS.ACK.<stream>.<consumer>.…, or $JS.ACK.<domain>.<account>.<stream>.<consumer>.…
+        let place = match (tokens.as_slice(), tokens.len()) {
+            (["$JS", "ACK", place @ ..], 9) => place.get(2..)?,
+            (["$JS", "ACK", place @ ..], 11..) => place.get(4..)?,
+            _ => return None,
+        };
+        // … <deliveries>.<sequence>.<consumer's sequence>.<time in nanoseconds>.<pending>
+        let [_, sequence, number, nanoseconds, ..] = place else { return None };
+        let nanoseconds: i64 = nanoseconds.parse().ok()?;
+        Some(Self {
+            sequence: sequence.parse().ok().filter(|sequence| *sequence > 0)?,
+            number: number.parse().ok()?,
+            timestamp: nanoseconds.div_euclid(NANOSECONDS),
+        })
+    }
+}
+
+/// Milliseconds since 1970 of a time in RFC 3339.
+pub(super) fn timestamp(time: &str) -> Option<i64> {
+    let nanoseconds = OffsetDateTime::parse(time, &Rfc3339).ok()?.unix_timestamp_nanos();
+    i64::try_from(nanoseconds.div_euclid(NANOSECONDS.into())).ok()
+}
+
+/// Headers in the order of their names: async-nats does not keep their own. The last value of a name is left out if it was `taken`.
+fn headers<'a>(all: &'a HeaderMap, mut taken: impl FnMut(&'a str, &'a HeaderValue) -> bool) -> Vec<Header> {
+    let mut headers = Vec::new();
+    for (name, values) in all.iter() {
+        let name = name.as_ref();
+        let values = match values.split_last() {
+            Some((last, before)) if taken(name, last) => before,
+            _ => values.as_slice(),
+        };
+        headers.extend(values.iter().map(|value| header(name, value.as_str())));
+    }
+    sort(&mut headers);
+    headers
+}
+
+/// Parses headers as they are stored. Gives what async-nats would give, and U+FFFD for what is not UTF-8.
+pub(super) fn parse_headers(bytes: &[u8]) -> Vec<Header> {
+    let text = String::from_utf8_lossy(bytes);
+    let mut lines = text.lines().skip(1).peekable();
+    let mut headers = Vec::new();
+    while let Some(line) = lines.next() {
+        let Some((name, value)) = line.split_once(':') else { continue };
+        let mut value = value.trim_start().to_owned();
+        while let Some(more) = lines.next_if(|line| line.starts_with(char::is_whitespace)) {
+            value.push_str(more);
+        }
+        headers.push(header(name, value.trim_end()));
+    }
+    sort(&mut headers);
+    headers
+}
+
+fn header(name: &str, value: &str) -> Header {
+    Header { key: name.to_owned(), value: Some(Bytes::copy_from_slice(value.as_bytes())) }
+}
+
+/// The same message always has the same bytes. Values of one name keep their order.
+fn sort(headers: &mut [Header]) {
+    headers.sort_by(|one, other| one.key.cmp(&other.key));
+}
+
+/// The status of the last answer to a batched direct get.
+const END_OF_BATCH: u16 = 204;
+
+/// In a millisecond.
+const NANOSECONDS: i64 = 1_000_000;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,357 @@
+//! Waits at the ends of streams: one consumer per stream serves all that wait there.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt};
+use serde::Serialize;
+use sluicegate_shared_log::ClusterLogs;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::api::{Api, json};
+use super::entries::{Entries, first_entry};
+use super::error::ReadError;
+use super::message::{Delivery, delivery};
+use super::stream_name::StreamName;
+use super::streams::{Stream, StreamId, Streams};
+
+/// The streams at whose ends callers wait.
+pub(super) struct Tails {
+    shared: Arc<Shared>,
+    /// One for each tail. They end with this value.
+    tasks: Mutex<JoinSet<()>>,
+}
+
+struct Shared {
+    api: Arc<Api>,
+    streams: Arc<Streams>,
+    logs: Arc<ClusterLogs>,
+    tails: Mutex<HashMap<StreamId, watch::Sender<Progress>>>,
+}
+
+/// How far a tail is.
+#[derive(Debug, Clone, Copy)]
+struct Progress {
+    /// The sequence to come: callers that wait for a lower one have something to read.
+    next: i64,
+    /// Whether a message at `next` will be noticed.
+    is_live: bool,
+    /// The tail has ended: callers must look at the stream.
+    is_over: bool,
+}
+
+/// Reads what arrives at the end of a stream.
+struct Tail {
+    shared: Arc<Shared>,
+    stream: Stream,
+    progress: watch::Sender<Progress>,
+    /// Since when nobody waits.
+    idle: Option<Instant>,
+}
+
+/// What a consumer was asked for.
+struct Order {
+    /// Messages that it may still deliver to this request.
+    left: u32,
+    /// The consumer's number of the last message.
+    last: u64,
+}
+
+#[derive(Serialize)]
+struct CreateConsumer<'a> {
+    stream_name: &'a str,
+    config: ConsumerConfig<'a>,
+}
+
+/// Durations are in nanoseconds.
+#[derive(Serialize)]
+struct ConsumerConfig<'a> {
+    name: &'a str,
+    deliver_policy: &'static str,
+    opt_start_seq: i64,
+    ack_policy: &'static str,
+    mem_storage: bool,
+    num_replicas: u32,
+    inactive_threshold: u64,
+}
+
+#[derive(Serialize)]
+struct NextMessages {
+    batch: u32,
+    max_bytes: usize,
+    expires: u64,
+    idle_heartbeat: u64,
+}
+
+impl Tails {
+    pub(super) fn new(api: Arc<Api>, streams: Arc<Streams>, logs: Arc<ClusterLogs>) -> Self {
+        let shared = Shared { api, streams, logs, tails: Mutex::default() };
+        Self { shared: Arc::new(shared), tasks: Mutex::default() }
+    }
+
+    /// Waits until the stream may have a message at `offset` or after it.
+    pub(super) async fn wait(&self, name: StreamName<'_>, offset: i64) {
+        let Ok(stream) = self.stream(name).await else { return sleep(PAUSE).await };
+        let _counted = self.shared.logs.waiter();
+        let mut progress = self.join(stream);
+        let told = progress.wait_for(|progress| progress.is_over || progress.next > offset).await;
+        let is_over = told.map_or(true, |progress| progress.is_over);
+        if is_over {
+            sleep(PAUSE).await;
+        }
+    }
+
+    /// Whether a caller that waits at this offset will be told of a message there.
+    pub(super) fn is_watched(&self, id: &StreamId, offset: i64) -> bool {
+        self.progress(id).is_some_and(|progress| progress.is_live && progress.next == offset)
+    }
+
+    /// What is known of a stream, if that still holds. A tail learns at once that its stream is deleted.
+    pub(super) fn current(&self, name: StreamName<'_>) -> Option<Stream> {
+        let (stream, age) = self.shared.streams.known(name)?;
+        let is_live = || self.progress(&stream.id).is_some_and(|progress| progress.is_live);
+        (age < FRESH || is_live()).then_some(stream)
+    }
+
+    /// The same, or what the leader of the stream says now.
+    pub(super) async fn stream(&self, name: StreamName<'_>) -> Result<Stream, ReadError> {
+        match self.current(name) {
+            Some(stream) => Ok(stream),
+            None => self.shared.streams.ask(name).await,
+        }
+    }
+
+    fn progress(&self, id: &StreamId) -> Option<Progress> {
+        self.shared.lock().get(id).map(|progress| *progress.borrow())
+    }
+
+    fn join(&self, stream: Stream) -> watch::Receiver<Progress> {
+        let mut tails = self.shared.lock();
+        if let Some(progress) = tails.get(&stream.id) {
+            return progress.subscribe();
+        }
+        let start = Progress { next: stream.info.end, is_live: false, is_over: false };
+        let (progress, receiver) = watch::channel(start);
+        tails.insert(stream.id.clone(), progress.clone());
+        let tail = Tail { shared: Arc::clone(&self.shared), stream, progress, idle: None };
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(tail.run());
+        receiver
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, HashMap<StreamId, watch::Sender<Progress>>> {
+        self.tails.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Tail {
+    async fn run(mut self) {
+        let _counted = self.shared.logs.tail();
+        let mut ended = match self.can_follow() {
+            true => self.follow().await,
+            false => self.poll().await,
+        };
+        // The account or the stream may already have all its consumers.
+        if let Err(ReadError::Refused(_)) = ended {
+            ended = self.poll().await;
+        }
+        // Callers see the error when they look at the stream. Those that join from now on start another tail.
+        if ended.is_err() {
+            self.shared.lock().remove(&self.stream.id);
+            self.progress.send_modify(|progress| (progress.is_live, progress.is_over) = (false, true));
+        }
+    }
+
+    /// A consumer is interest in messages, which other streams than those with limits keep or drop by that.
+    fn can_follow(&self) -> bool {
+        let is_one_of_few = self.shared.lock().len() <= MAX_CONSUMERS;
+        self.stream.info.is_limited && !self.stream.is_distrusted && is_one_of_few
+    }
+
+    /// Takes messages from a consumer until nobody waits. Whatever is wrong ends the tail: those that wait look at the stream.
+    async fn follow(&mut self) -> Result<(), ReadError> {
+        let shared = Arc::clone(&self.shared);
+        let Shared { api, streams, logs, .. } = &*shared;
+        let stream = Arc::clone(&self.stream.id.name);
+        let name = StreamName::parse(&stream)?;
+        let session = api.connection.session(api.deadline()).await?;
+        let (inbox, mut deliveries) = session.subscribe().await?;
+        let consumer = format!("sluicegate-{:032x}", fastrand::u128(..));
+        self.create(&consumer).await?;
+        // The consumer is of this stream: the stream was the same before and after.
+        if streams.ask(name).await?.id != self.stream.id {
+            return Err(ReadError::Recreated);
+        }
+        let subject = api.subject(&format!("CONSUMER.MSG.NEXT.{stream}.{consumer}"));
+        let max_bytes = session.max_payload().saturating_add(ROOM);
+        let mut order = Order { left: 0, last: 0 };
+        self.progress.send_modify(|progress| progress.is_live = true);
+        while !self.is_unused() {
+            if order.left == 0 {
+                logs.count_tail_request();
+                session.publish(&subject, inbox.clone(), next_messages(max_bytes)).await?;
+                order.left = MAX_BATCH;
+            }
+            let first = tokio::select! {
+                () = session.lost() => return Err(ReadError::Lost),
+                first = timeout(SILENCE, deliveries.next()) => first,
+            };
+            let mut next = first.map_err(|_| ReadError::Unanswered { subject: subject.clone() })?;
+            let mut messages = Entries::default();
+            let mut result = Ok(());
+            while let Some(message) = next {
+                result = order.take(&subject, message, &mut messages);
+                if result.is_err() || order.left == 0 || messages.len() >= PART_BYTES {
+                    break;
+                }
+                next = deliveries.next().now_or_never().flatten();
+            }
+            self.keep(messages);
+            result?;
+        }
+        Ok(())
+    }
+
+    async fn create(&self, consumer: &str) -> Result<(), ReadError> {
+        let stream = &*self.stream.id.name;
+        let config = ConsumerConfig {
+            name: consumer,
+            deliver_policy: "by_start_sequence",
+            opt_start_seq: self.next(),
+            ack_policy: "none",
+            mem_storage: true,
+            num_replicas: 1,
+            inactive_threshold: nanoseconds(INACTIVE),
+        };
+        let request = json(&CreateConsumer { stream_name: stream, config });
+        self.shared.api.check(&format!("CONSUMER.CREATE.{stream}.{consumer}"), request).await
+    }
+
+    /// Asks the leader of the stream for its end again and again.
+    async fn poll(&mut self) -> Result<(), ReadError> {
+        let shared = Arc::clone(&self.shared);
+        let Shared { streams, logs, .. } = &*shared;
+        let stream = Arc::clone(&self.stream.id.name);
+        let name = StreamName::parse(&stream)?;
+        while !self.is_unused() {
+            let tails = u32::try_from(self.shared.lock().len()).unwrap_or(u32::MAX);
+            sleep(POLL.max(POLL_SHARE.saturating_mul(tails))).await;
+            logs.count_tail_request();
+            let now = streams.ask(name).await?;
+            if now.id != self.stream.id {
+                return Err(ReadError::Recreated);
+            }
+            let end = now.info.end;
+            self.progress.send_if_modified(|progress| {
+                let is_news = !progress.is_live || progress.next < end;
+                *progress = Progress { next: progress.next.max(end), is_live: true, ..*progress };
+                is_news
+            });
+        }
+        Ok(())
+    }
+
+    /// Keeps messages, and tells callers of them.
+    fn keep(&self, messages: Entries) {
+        if messages.is_empty() {
+            return;
+        }
+        let Shared { logs, .. } = &*self.shared;
+        let Stream { id, .. } = &self.stream;
+        logs.count_received(messages.len());
+        let chunk = messages.into_chunk(self.next(), self.stream.ends());
+        let next = chunk.next;
+        logs.insert_parts(&id.key(), id.generation, chunk, PART_BYTES, first_entry, Instant::now().into());
+        self.progress.send_modify(|progress| progress.next = next);
+    }
+
+    fn next(&self) -> i64 {
+        self.progress.borrow().next
+    }
+
+    /// Whether nobody has waited for a while: nobody can join then.
+    fn is_unused(&mut self) -> bool {
+        let mut tails = self.shared.lock();
+        if self.progress.receiver_count() > 0 {
+            self.idle = None;
+            return false;
+        }
+        let is_unused = self.idle.get_or_insert_with(Instant::now).elapsed() >= LINGER;
+        if is_unused {
+            tails.remove(&self.stream.id);
+        }
+        is_unused
+    }
+}
+
+impl Order {
+    /// Takes what the consumer has delivered.
+    fn take(
+        &mut self,
+        subject: &str,
+        message: async_nats::Message,
+        messages: &mut Entries,
+    ) -> Result<(), ReadError> {
+        let ended = |what| Err(ReadError::Malformed { subject: subject.to_owned(), what });
+        match delivery(message) {
+            Some(Delivery::Message { message, number }) => {
+                let is_next = self.last.checked_add(1) == Some(number);
+                if !is_next || !messages.push(&message) {
+                    return ended("messages are missing");
+                }
+                (self.left, self.last) = (self.left.saturating_sub(1), number);
+                Ok(())
+            }
+            Some(Delivery::Heartbeat) => Ok(()),
+            // Not even one message has fitted: the cluster has larger ones than this server accepts.
+            Some(Delivery::Full) if self.left == MAX_BATCH => ended("message too large"),
+            Some(Delivery::Full | Delivery::RequestOver) => {
+                self.left = 0;
+                Ok(())
+            }
+            Some(Delivery::Ended) => ended("the consumer has ended"),
+            None => ended("malformed message"),
+        }
+    }
+}
+
+fn next_messages(max_bytes: usize) -> Bytes {
+    let (expires, idle_heartbeat) = (nanoseconds(EXPIRES), nanoseconds(HEARTBEAT));
+    json(&NextMessages { batch: MAX_BATCH, max_bytes, expires, idle_heartbeat })
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// How long the answer of a leader holds. Bounds how long kept messages of a deleted stream are served.
+const FRESH: Duration = Duration::from_secs(1);
+/// How long a caller pauses before it looks at a stream whose tail has ended.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How long a tail goes on without callers: those that read what has arrived come back.
+const LINGER: Duration = Duration::from_secs(5);
+/// How often a stream that has no consumer of ours is asked for its end.
+const POLL: Duration = Duration::from_millis(100);
+/// The same for each tail, if there are many: all of them make at most 1,000 requests a second.
+const POLL_SHARE: Duration = Duration::from_millis(1);
+/// Consumers at the same time. Each costs the servers memory and a timer.
+const MAX_CONSUMERS: usize = 1_000;
+/// Messages of one request to a consumer.
+const MAX_BATCH: u32 = 500;
+/// Room for the headers of a message, besides what a server accepts: a request must fit the largest message.
+const ROOM: usize = 64 * 1024;
+/// The size of the parts that are kept, in bytes.
+const PART_BYTES: usize = 64 * 1024;
+const EXPIRES: Duration = Duration::from_secs(30);
+const HEARTBEAT: Duration = Duration::from_secs(2);
+/// A consumer that is silent for so long is gone.
+const SILENCE: Duration = Duration::from_secs(5);
+/// When servers remove a consumer that nobody asks.
+const INACTIVE: Duration = Duration::from_secs(10);

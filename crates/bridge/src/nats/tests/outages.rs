@@ -1,0 +1,89 @@
+//! Servers that are gone, come back, or refuse.
+
+use super::*;
+
+#[tokio::test]
+async fn wait_survives_a_restart_of_the_server() {
+    let mut case = Case::start().await;
+    case.stream("S", 3).await;
+    let wait = case.wait("S", waiting(4)).await;
+    until(|| case.nats.is_watched(log("S"), 4, false)).await;
+    case.server.process.kill();
+    until(|| !case.nats.is_watched(log("S"), 4, false)).await;
+    case.server.up().await.unwrap();
+    case.write("S", [4]).await;
+    assert_eq!(data(&wait.await.unwrap().unwrap()), ["4"]);
+    assert_eq!(case.walk("S", 1).await, [1, 2, 3, 4]);
+}
+
+#[tokio::test]
+async fn read_fails_while_no_server_is_reachable() {
+    let mut case = Case::start_with("", |config| config.request_timeout = Duration::from_millis(500)).await;
+    case.stream("S", 3).await;
+    assert!(case.nats.is_ready(Duration::from_secs(5)).await);
+    case.server.process.kill();
+    let error = case.read("S", 1).await.unwrap_err();
+    assert_eq!(error.fault, Fault::Unreachable { retriable: true });
+    assert!(!error.retry_after.is_zero() && !error.message.contains("127.0.0.1"), "{}", error.message);
+    assert!(!case.nats.is_ready(Duration::from_millis(100)).await);
+    assert!(case.nats.wait_for_records(log("S"), 4, false, None).await.is_none());
+    case.server.up().await.unwrap();
+    let ready = async { while !case.nats.is_ready(Duration::from_secs(5)).await {} };
+    within(ready).await;
+    assert_eq!(case.walk("S", 1).await, [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn frozen_server_is_not_waited_for() {
+    let mut case = Case::start_with("", |config| config.request_timeout = Duration::from_millis(500)).await;
+    case.stream("S", 3).await;
+    case.walk("S", 1).await;
+    case.server.process.freeze();
+    let error = case.read("S", 4).await.unwrap_err();
+    assert_eq!(error.fault, Fault::Unreachable { retriable: true });
+    case.server.process.thaw();
+    case.write("S", [4]).await;
+    assert_eq!(data(&case.read("S", 4).await.unwrap()), ["4"]);
+}
+
+#[tokio::test]
+async fn server_without_jetstream_is_not_ready() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path()).await.unwrap();
+    let (nats, _shared) = nats(&server, |_| {});
+    assert!(!nats.is_ready(Duration::from_secs(5)).await);
+    let error = within(nats.fetch(log("S"), at(1), &mut Room)).await.unwrap_err();
+    assert_eq!(error.fault, Fault::Unreachable { retriable: true });
+}
+
+#[tokio::test]
+async fn stream_in_memory_is_missing_after_a_restart() {
+    let mut case = Case::start().await;
+    case.streams.create("M", json!({ "storage": "memory" })).await.unwrap();
+    case.write("M", 1..=3).await;
+    assert_eq!(case.walk("M", 1).await, [1, 2, 3]);
+    case.server.process.kill();
+    case.server.up().await.unwrap();
+    assert_eq!(case.read("M", 4).await.unwrap_err().fault, Fault::NotFound);
+}
+
+#[tokio::test]
+async fn dropped_read_has_no_effect() {
+    let case = Case::start().await;
+    case.stream("S", 100).await;
+    for _ in 0..50 {
+        tokio::select! {
+            biased;
+            _ = case.read("S", 1) => {}
+            () = tokio::task::yield_now() => {}
+        }
+    }
+    assert_eq!(case.walk("S", 1).await.len(), 100);
+    let wait = case.wait("S", waiting(101)).await;
+    wait.abort();
+    until(|| case.shared.stats().waiters == 0).await;
+    tokio::select! {
+        () = pending() => {}
+        error = case.read("NONE", 1) => assert_eq!(error.unwrap_err().fault, Fault::NotFound),
+    }
+}

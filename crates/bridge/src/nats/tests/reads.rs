@@ -1,0 +1,233 @@
+//! Reads that do not wait.
+
+use sluicegate_protocol::Header;
+
+use super::*;
+
+#[tokio::test]
+async fn batches_follow_each_other_to_the_end() {
+    let case = Case::start().await;
+    case.streams.create("S", json!({})).await.unwrap();
+    let filler = "x".repeat(300);
+    let data = (1..=3_000).map(|number| Bytes::from(format!("{number} {filler}")));
+    case.streams.write("S.a", data).await.unwrap();
+    assert_eq!(case.walk("S", 1).await, (1..=3_000).collect::<Vec<i64>>());
+    assert_eq!(case.walk("S", 2_990).await, (2_990..=3_000).collect::<Vec<i64>>());
+    let fetched = case.fetch("S", Fetch { max_records: 7, ..at(0) }).await.unwrap();
+    assert_eq!((sequences(&fetched), fetched.next_offset), ((1..=7).collect(), 8));
+    assert_eq!(fetched.ends, Ends { start: 1, stable: 3_001, end: 3_001 });
+}
+
+#[tokio::test]
+async fn message_has_subject_headers_data_and_time() {
+    let case = Case::start().await;
+    case.stream("S", 0).await;
+    let headers = b"NATS/1.0\r\nb: 2\r\na: 1\r\nb: 3\r\n\r\n";
+    case.streams.write_raw(b"S.eu.7", headers, b"\x00\xff").unwrap();
+    case.write("S", [2]).await;
+    let fetched = case.read("S", 1).await.unwrap();
+    let all = messages(&fetched);
+    let header = |key: &str, value: &str| Header { key: key.into(), value: Some(value.to_owned().into()) };
+    assert_eq!(all[0].key.as_deref(), Some(&b"S.eu.7"[..]));
+    assert_eq!(all[0].value.as_deref(), Some(&b"\x00\xff"[..]));
+    assert_eq!(all[0].headers, [header("a", "1"), header("b", "2"), header("b", "3")]);
+    assert_eq!((all[1].offset, all[1].headers.len(), all[1].value.as_deref()), (2, 0, Some(&b"2"[..])));
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+    let age = i64::try_from(now).unwrap() - all[0].timestamp;
+    assert!((0..60_000).contains(&age), "{age} ms");
+}
+
+#[tokio::test]
+async fn end_of_a_stream_is_empty_and_nothing_is_beyond_it() {
+    let case = Case::start().await;
+    case.stream("S", 3).await;
+    case.stream("EMPTY", 0).await;
+    let end = Ends { start: 1, stable: 4, end: 4 };
+    assert_eq!(case.read("S", 4).await, Ok(Fetched::nothing(4, end)));
+    let empty = Ends { start: 1, stable: 1, end: 1 };
+    assert_eq!(case.read("EMPTY", 0).await, Ok(Fetched::nothing(1, empty)));
+    assert_eq!(case.read("EMPTY", 1).await, Ok(Fetched::nothing(1, empty)));
+    for (stream, offset, ends) in [("S", 5, Some((1, 4))), ("EMPTY", 2, Some((1, 1))), ("S", -1, None)] {
+        let error = case.read(stream, offset).await.unwrap_err();
+        assert_eq!((error.fault, error.ends), (Fault::OffsetOutOfRange, ends), "{stream} {offset}");
+    }
+}
+
+#[tokio::test]
+async fn acknowledged_message_is_read() {
+    let case = Case::start().await;
+    case.stream("S", 0).await;
+    for number in 1..=200 {
+        case.write("S", [number]).await;
+        let fetched = case.read("S", i64::from(number)).await.unwrap();
+        assert_eq!(data(&fetched), [number.to_string()], "no answer is older than its question");
+    }
+}
+
+#[tokio::test]
+async fn deleted_messages_are_gaps() {
+    let case = Case::start().await;
+    case.stream("S", 12).await;
+    for sequence in [5, 6, 7, 11, 12] {
+        case.call("STREAM.MSG.DELETE.S", json!({ "seq": sequence })).await;
+    }
+    assert_eq!(case.walk("S", 1).await, [1, 2, 3, 4, 8, 9, 10]);
+    let fetched = case.read("S", 6).await.unwrap();
+    assert_eq!(sequences(&fetched), [8, 9, 10]);
+    let fetched = case.read("S", 11).await.unwrap();
+    assert_eq!((fetched.count, fetched.next_offset), (0, 13), "the gap reaches to the end");
+}
+
+#[tokio::test]
+async fn purged_messages_are_out_of_range() {
+    let case = Case::start().await;
+    case.stream("S", 20).await;
+    assert_eq!(case.walk("S", 1).await.len(), 20);
+    case.call("STREAM.PURGE.S", json!({ "seq": 11 })).await;
+    // Kept messages are served until the stream is asked again.
+    assert_eq!(case.walk("S", 11).await, (11..=20).collect::<Vec<i64>>());
+    let error = case.read("S", 10).await.unwrap_err();
+    assert_eq!((error.fault, error.ends), (Fault::OffsetOutOfRange, Some((11, 21))));
+    assert_eq!(sequences(&case.read("S", 0).await.unwrap())[0], 11, "0 asks for the first message");
+    case.call("STREAM.PURGE.S", json!({})).await;
+    let ends = Ends { start: 21, stable: 21, end: 21 };
+    assert_eq!(case.read("S", 21).await, Ok(Fetched::nothing(21, ends)));
+    case.write("S", [21]).await;
+    assert_eq!(case.walk("S", 0).await, [21]);
+}
+
+#[tokio::test]
+async fn recreated_stream_is_another() {
+    let case = Case::start().await;
+    case.stream("S", 3).await;
+    assert_eq!(data(&case.read("S", 1).await.unwrap()), ["1", "2", "3"]);
+    let before = case.nats.version(log("S"));
+    case.call("STREAM.DELETE.S", json!({})).await;
+    case.streams.create("S", json!({})).await.unwrap();
+    case.write("S", 11..=14).await;
+    let replaced = async {
+        loop {
+            let data = data(&case.read("S", 1).await.unwrap());
+            if data == ["11", "12", "13", "14"] {
+                break;
+            }
+            assert_eq!(data, ["1", "2", "3"], "no answer mixes messages of two streams");
+            sleep(POLL).await;
+        }
+    };
+    within(replaced).await;
+    let after = case.nats.version(log("S"));
+    assert!(before.topic_id.is_some() && after.topic_id.is_some() && before != after);
+    case.call("STREAM.DELETE.S", json!({})).await;
+    let error = case.read("S", 5).await.unwrap_err();
+    assert_eq!((error.fault, error.code), (Fault::NotFound, 10059));
+    assert_eq!(case.nats.version(log("S")), Version::default());
+}
+
+#[tokio::test]
+async fn large_messages_are_read_one_at_a_time() {
+    let case = Case::start().await;
+    case.streams.create("S", json!({})).await.unwrap();
+    let large = Bytes::from(vec![b'x'; 1 << 20]);
+    case.streams.write("S.a", std::iter::repeat_n(large, 5)).await.unwrap();
+    let small = case.fetch("S", Fetch { max_bytes: 1, ..at(1) }).await.unwrap();
+    assert_eq!(sequences(&small), [1]);
+    assert_eq!(case.walk("S", 1).await, [1, 2, 3, 4, 5]);
+    let large = case.fetch("S", Fetch { max_bytes: 4 << 20, ..at(2) }).await.unwrap();
+    assert!(sequences(&large).starts_with(&[2, 3]));
+}
+
+#[tokio::test]
+async fn stream_without_direct_gets_is_read_too() {
+    let case = Case::start().await;
+    case.streams.create("S", json!({ "allow_direct": false })).await.unwrap();
+    case.write("S", 1..=100).await;
+    for sequence in [3, 50, 51, 100] {
+        case.call("STREAM.MSG.DELETE.S", json!({ "seq": sequence })).await;
+    }
+    let kept = |sequence: &i64| ![3, 50, 51, 100].contains(sequence);
+    assert_eq!(case.walk("S", 1).await, (1..=100).filter(kept).collect::<Vec<i64>>());
+    let error = case.read("S", 102).await.unwrap_err();
+    assert_eq!(error.fault, Fault::OffsetOutOfRange);
+    case.call("STREAM.UPDATE.S", json!({ "name": "S", "subjects": ["S.>"], "allow_direct": true })).await;
+    assert_eq!(case.walk("S", 52).await, (52..100).collect::<Vec<i64>>());
+}
+
+#[tokio::test]
+async fn message_that_ends_connections_stops_nobody() {
+    let case = Case::start().await;
+    case.stream("S", 3).await;
+    case.stream("OTHER", 3).await;
+    for (subject, headers) in [
+        (&b"S.a"[..], &b"NATS/1.0\r\na: caf\xe9\r\n\r\n"[..]),
+        (b"S.a", b"NATS/1.0\r\nnothing\r\n\r\n"),
+        (b"S.a", b"NATS/1.0\r\n\xff: 1\r\n\r\n"),
+        (b"S.caf\xe9", b"NATS/1.0\r\n\r\n"),
+    ] {
+        case.streams.write_raw(subject, headers, b"odd").unwrap();
+    }
+    case.write("S", 8..=10).await;
+    assert_eq!(case.walk("S", 1).await, (1..=10).collect::<Vec<i64>>());
+    assert_eq!(case.walk("OTHER", 1).await, [1, 2, 3]);
+    let fetched = case.read("S", 4).await.unwrap();
+    let odd = &messages(&fetched)[0];
+    assert_eq!(odd.headers[0].value.as_deref(), Some("caf\u{fffd}".as_bytes()));
+    assert_eq!(odd.value.as_deref(), Some(&b"odd"[..]));
+}
+
+#[tokio::test]
+async fn readers_of_one_place_share_requests() {
+    let case = Case::start().await;
+    case.stream("S", 100).await;
+    let reads = (0..64).map(|_| case.read("S", 50));
+    let all = futures_util::future::join_all(reads).await;
+    for fetched in all {
+        assert_eq!(sequences(&fetched.unwrap()), (50..=100).collect::<Vec<i64>>());
+    }
+    assert_eq!(case.shared.stats().misses, 1);
+    assert!(case.nats.recent(log("S"), at(60)).is_some_and(|recent| recent.count == 41));
+    assert!(case.nats.recent(log("S"), at(101)).is_none(), "kept messages never prove the end");
+}
+
+#[tokio::test]
+async fn offsets_are_found_by_time() {
+    let case = Case::start().await;
+    case.stream("S", 5).await;
+    case.stream("EMPTY", 0).await;
+    let list = async |stream, timestamp| case.nats.list_offset(log(stream), timestamp, false).await.unwrap();
+    let stored = messages(&case.read("S", 1).await.unwrap());
+    let (first, last) = (stored[0].timestamp, stored[4].timestamp);
+    assert_eq!(list("S", -2).await, ListedOffset { offset: 1, timestamp: -1 });
+    assert_eq!(list("S", -1).await, ListedOffset { offset: 6, timestamp: -1 });
+    assert_eq!(list("S", -3).await, ListedOffset { offset: 5, timestamp: last });
+    assert_eq!(list("S", 0).await, ListedOffset { offset: 1, timestamp: first });
+    assert_eq!(list("S", first).await, ListedOffset { offset: 1, timestamp: first });
+    let none = ListedOffset { offset: -1, timestamp: -1 };
+    for (stream, timestamp) in [("S", last + 1), ("S", i64::MAX), ("EMPTY", 0), ("EMPTY", -3)] {
+        assert_eq!(list(stream, timestamp).await, none, "{stream} {timestamp}");
+    }
+    let error = case.nats.list_offset(log("S"), -4, false).await.unwrap_err();
+    assert_eq!(error.fault, Fault::Invalid);
+    let error = case.nats.list_offset(log("NONE"), 0, false).await.unwrap_err();
+    assert_eq!((error.fault, error.code), (Fault::NotFound, 10059));
+}
+
+#[tokio::test]
+async fn streams_are_topics_with_one_partition() {
+    let case = Case::start().await;
+    assert_eq!(&*case.nats.topics().await.unwrap(), &[] as &[String]);
+    for name in ["b", "a", "KV_c"] {
+        case.stream(name, 0).await;
+    }
+    assert_eq!(&*case.nats.topics().await.unwrap(), ["KV_c", "a", "b"]);
+    let partition = Partition { partition: 0, leader: None, replicas: Vec::new() };
+    assert_eq!(case.nats.partitions("a").await, Ok(vec![partition]));
+    assert_eq!(case.nats.check_log(log("a")).await, Ok(()));
+    for (log, fault) in [
+        (log("missing"), Fault::NotFound),
+        (Log { topic: "a", partition: 1 }, Fault::NotFound),
+        (log("a.b"), Fault::Invalid),
+    ] {
+        assert_eq!(case.nats.check_log(log).await.unwrap_err().fault, fault, "{log:?}");
+    }
+}
