@@ -64,6 +64,14 @@ metrics! {
     credit: Counter "commands.credit",
     /// Produce commands
     kafka_produce: Counter "commands.kafka_produce",
+    /// NATS fetch commands
+    nats_fetch: Counter "commands.nats_fetch",
+    /// NATS list-sequences commands
+    nats_list_sequences: Counter "commands.nats_list_sequences",
+    /// NATS subscribe commands
+    nats_subscribe: Counter "commands.nats_subscribe",
+    /// NATS publish commands
+    nats_publish: Counter "commands.nats_publish",
     /// Messages of JSON sessions
     json: Counter "commands.json",
     /// Commands that this version does not know
@@ -144,6 +152,10 @@ impl Stats {
             Event::Command(Command::KafkaSubscribe) => self.kafka_subscribe,
             Event::Command(Command::Unsubscribe) => self.unsubscribe,
             Event::Command(Command::Credit) => self.credit,
+            Event::Command(Command::NatsFetch) => self.nats_fetch,
+            Event::Command(Command::NatsListSequences) => self.nats_list_sequences,
+            Event::Command(Command::NatsSubscribe) => self.nats_subscribe,
+            Event::Command(Command::NatsPublish) => self.nats_publish,
             Event::Json => self.json,
             Event::UnknownCommand => self.unknown_command,
             Event::WrongCommand => self.wrong_command,

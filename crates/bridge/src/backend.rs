@@ -114,6 +114,23 @@ pub(crate) trait Backend: Send + Sync {
     fn end_writes(&self, by: Instant) -> BoxFuture<'_, ()>;
 }
 
+/// A messaging system. Clients use commands with the words of their cluster's system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum System {
+    Kafka,
+    Nats,
+}
+
+impl System {
+    /// Its word for a topic.
+    pub(crate) fn topic(self) -> &'static str {
+        match self {
+            Self::Kafka => "topic",
+            Self::Nats => "stream",
+        }
+    }
+}
+
 /// A topic's partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Log<'a> {

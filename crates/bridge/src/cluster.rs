@@ -30,7 +30,7 @@ use self::growth::Growth;
 use self::multi_fetch::PATIENCE;
 use crate::backend::{
     AnswerReservation, Backend, CommandError, Fault, Fetch, Fetched, LOG_END, LOG_START, ListedOffset, Log,
-    Partition,
+    Partition, System,
 };
 use crate::drain::Drain;
 use crate::failure_log::FailureLog;
@@ -40,6 +40,7 @@ use crate::metrics::{ClusterMetrics, Kind, Outcome};
 ///
 /// It is the same cluster for as long as clients use it: a new configuration replaces its parts.
 pub(crate) struct Cluster {
+    pub(crate) system: System,
     parts: ArcSwap<Parts>,
     /// Shared while records are handed over, exclusive while the backend is replaced: no record overtakes another one in the
     /// queue of an earlier backend.
@@ -80,8 +81,9 @@ pub(crate) struct Reads {
 }
 
 impl Cluster {
-    pub(crate) fn new(parts: Parts, metrics: ClusterMetrics) -> Self {
+    pub(crate) fn new(system: System, parts: Parts, metrics: ClusterMetrics) -> Self {
         Self {
+            system,
             parts: ArcSwap::from_pointee(parts),
             handing_over: RwLock::default(),
             growth: Growth::default(),
@@ -352,9 +354,17 @@ pub(crate) fn shown(topic: &str) -> String {
     shown
 }
 
+/// A log in the words of its system, for messages.
+pub(crate) fn shown_log(system: System, topic: &str, partition: i32) -> String {
+    match system {
+        System::Kafka => format!("topic: {}, partition: {partition}", shown(topic)),
+        System::Nats => format!("stream: {}", shown(topic)),
+    }
+}
+
 /// The error of a topic that the client's route does not grant. It does not tell whether the topic exists.
-pub(crate) fn topic_denied(topic: &str) -> String {
-    format!("this route does not let clients use topic {}", shown(topic))
+pub(crate) fn topic_denied(system: System, topic: &str) -> String {
+    format!("this route does not let clients use {} {}", system.topic(), shown(topic))
 }
 
 /// How long the offsets of other partitions may take once one is known. A search by timestamp can take long.

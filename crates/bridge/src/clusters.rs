@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::definition::BASE64;
 use self::definition::Definition;
 use self::settings::Settings;
-use crate::backend::Backend;
+use crate::backend::{Backend, System};
 use crate::cluster::{Cluster, Parts, Writes};
 use crate::config::{ClusterConfig, Config, ROUTE_CLUSTERS};
 use crate::metrics::Metrics;
@@ -225,7 +225,8 @@ impl Clusters {
     }
 
     fn cluster(&self, name: &str, config: &ClusterConfig, is_writable: bool) -> Cluster {
-        Cluster::new(self.parts(name, config, is_writable, &self.settings()), self.metrics.cluster(name))
+        let parts = self.parts(name, config, is_writable, &self.settings());
+        Cluster::new(System::Kafka, parts, self.metrics.cluster(name))
     }
 
     fn parts(&self, name: &str, config: &ClusterConfig, is_writable: bool, settings: &Settings) -> Parts {

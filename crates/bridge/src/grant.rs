@@ -159,7 +159,7 @@ impl Grant {
         let mut read = read.into_iter();
         let result = |topic| match self.has_topic(topic) {
             true => read.next().unwrap_or_else(|| Err(unanswered())),
-            false => Err(denied(topic)),
+            false => Err(self.topic_denied(topic)),
         };
         topics.map(result).collect()
     }
@@ -225,7 +225,7 @@ impl Grant {
         if let Some(last) = page.topics.last().filter(|_| page.more) {
             ungranted.retain(|topic| *topic < last.name);
         }
-        let error = |name: String| DescribedTopic { partitions: Err(denied(&name)), name };
+        let error = |name: String| DescribedTopic { partitions: Err(self.topic_denied(&name)), name };
         page.topics.extend(ungranted.into_iter().map(error));
         page.topics.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         Ok(page)
@@ -269,7 +269,7 @@ impl Grant {
         match self {
             Self { read: false, .. } => Err(self.denied(kind, NOT_READABLE)),
             _ if self.has_topic(topic) => Ok(()),
-            _ => Err(self.denied(kind, topic_denied(topic))),
+            _ => Err(self.denied(kind, topic_denied(self.cluster.system, topic))),
         }
     }
 
@@ -284,6 +284,11 @@ impl Grant {
             return Err(CommandError::new(Fault::Invalid, INVALID_REQUEST, message));
         }
         Ok(())
+    }
+
+    /// The error of one topic among many.
+    fn topic_denied(&self, topic: &str) -> CommandError {
+        CommandError::forbidden(TOPIC_AUTHORIZATION_FAILED, topic_denied(self.cluster.system, topic))
     }
 
     fn denied(&self, kind: Kind, message: impl Into<String>) -> CommandError {
@@ -320,11 +325,6 @@ fn bounded_multi(command: &CmdKafkaMultiFetch, defaults: Reads) -> MultiFetch {
     let of_one = CmdKafkaFetch { max_wait_ms, min_bytes, max_bytes, isolation, ..Default::default() };
     let Fetch { max_bytes, wait, min_bytes, committed, .. } = bounded(&of_one, defaults);
     MultiFetch { max_bytes, wait, min_bytes, committed }
-}
-
-/// The error of one topic among many.
-fn denied(topic: &str) -> CommandError {
-    CommandError::forbidden(TOPIC_AUTHORIZATION_FAILED, topic_denied(topic))
 }
 
 fn flag(headers: &HeaderMap, header: &'static str) -> Result<Option<bool>, InvalidHeader> {

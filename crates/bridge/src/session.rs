@@ -3,7 +3,8 @@
 //! 1. [`transport`]: the bytes of an upgraded stream, of a request's and a response's body, or of a client's WebSocket,
 //!    whose frames [`websocket`] turns into gRPC messages
 //! 2. [`frames`]: bytes become gRPC messages
-//! 3. [`request`]: a message becomes a request; [`json`] has the codec of JSON sessions. [`intake`] starts it, or lets it wait
+//! 3. [`request`]: a message becomes a request; [`json`] has the codec of JSON sessions, [`nats`] the words of NATS. [`intake`] starts
+//!    it, or lets it wait
 //! 4. [`command`]: a command runs within the client's [`Grant`]
 //! 5. [`subscriptions`]: what was subscribed to is delivered
 //! 6. [`answer`], [`outbox`]: answers become writes
@@ -25,6 +26,7 @@ mod item;
 mod json;
 mod keepalive;
 mod lane;
+mod nats;
 mod outbox;
 mod peer;
 mod request;
@@ -120,7 +122,7 @@ struct Session<'a> {
     overload: Overload,
     frames: Frames,
     /// Commands for the cluster, and other requests that are too large for `own`.
-    kafka: Lane,
+    cluster: Lane,
     /// Requests that the session answers itself.
     own: Lane,
     commands: FuturesUnordered<CommandInFlight>,
@@ -158,6 +160,7 @@ impl<'a> Session<'a> {
     fn new(transport: Transport, codec: Codec, grant: Grant, limits: &'a Limits, drain: Drain) -> Self {
         let now = Instant::now();
         let keepalive = Keepalive::new(limits.ping_interval, now);
+        let system = grant.cluster.system;
         Self {
             codec,
             limits,
@@ -165,10 +168,10 @@ impl<'a> Session<'a> {
             input: transport.input,
             overload: transport.overload,
             frames: Frames::new(limits.max_request_bytes),
-            kafka: Lane::new(limits.answer_bytes, limits.max_commands, limits.max_request_bytes),
+            cluster: Lane::new(limits.answer_bytes, limits.max_commands, limits.max_request_bytes),
             own: Lane::new(OWN_ANSWER_BYTES, 1, limits.max_request_bytes),
             commands: FuturesUnordered::new(),
-            subscriptions: Subscriptions::new(),
+            subscriptions: Subscriptions::new(system),
             sequencer: WriteSequencer::default(),
             outbox: Outbox::new(codec),
             output: transport.output,
@@ -213,7 +216,7 @@ impl<'a> Session<'a> {
                 Event::Left => return End::Left,
                 Event::Draining => {
                     let now = Instant::now();
-                    self.kafka.close();
+                    self.cluster.close();
                     self.drain_by = Some(now + self.limits.drain_grace);
                     self.wake_by(now + self.limits.drain_grace.min(GONE_INTERVAL));
                 }
@@ -266,7 +269,7 @@ impl<'a> Session<'a> {
         }
         if admits
             && self.commands.len() < self.limits.max_commands
-            && let Poll::Ready((request, reserved)) = self.kafka.poll_admit(cx)
+            && let Poll::Ready((request, reserved)) = self.cluster.poll_admit(cx)
         {
             return Poll::Ready(Event::Admitted(request, reserved));
         }
@@ -287,6 +290,7 @@ impl<'a> Session<'a> {
     }
 
     fn start(&mut self, request: Request, reserved: OwnedSemaphorePermit) {
+        let system = self.grant.cluster.system;
         let answer = match request {
             Request::Command { sequence, command, encoding } => {
                 let grant = self.grant.clone();
@@ -324,12 +328,12 @@ impl<'a> Session<'a> {
             Request::Invalid { sequence, kind, message } => {
                 self.grant.cluster.metrics.answered(kind, Outcome::Refused);
                 let error = CommandError::new(Fault::Invalid, INVALID_REQUEST, message);
-                Answer::failed(sequence, format_args!("run the command"), error)
+                Answer::failed(sequence, system, format_args!("run the command"), error)
             }
             Request::Subscribe { sequence, command, encoding } => {
                 match self.subscriptions.open(sequence, &self.grant, command, encoding) {
                     Ok(()) => return,
-                    Err(error) => Answer::failed(sequence, format_args!("subscribe"), error),
+                    Err(error) => Answer::failed(sequence, system, format_args!("subscribe"), error),
                 }
             }
             Request::Unsubscribe { sequence, subscription } => {

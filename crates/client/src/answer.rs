@@ -10,15 +10,19 @@ pub(crate) fn mismatch(wanted: &str, got: &Resp) -> Error {
     let got = match got {
         Resp::ErrorResp(_) => "an error",
         Resp::PongResp(_) => "a pong",
-        Resp::KafkaFetchResp(_) => "messages",
+        Resp::KafkaFetchResp(_) | Resp::NatsFetchResp(_) => "messages",
         Resp::KafkaListOffsetResp(_) => "an offset",
-        Resp::KafkaProduceResp(_) => "results",
+        Resp::KafkaProduceResp(_) | Resp::NatsPublishResp(_) => "results",
         Resp::KafkaMultiFetchResp(_) => "messages of many partitions",
         Resp::KafkaListOffsetsResp(_) => "offsets of many partitions",
         Resp::KafkaMetadataResp(_) => "topics",
-        Resp::KafkaSubscribedResp(_) | Resp::KafkaDeliveryResp(_) | Resp::KafkaSubscriptionEvent(_) => {
-            "a subscription's message"
-        }
+        Resp::NatsListSequencesResp(_) => "sequences",
+        Resp::KafkaSubscribedResp(_)
+        | Resp::KafkaDeliveryResp(_)
+        | Resp::KafkaSubscriptionEvent(_)
+        | Resp::NatsSubscribedResp(_)
+        | Resp::NatsDeliveryResp(_)
+        | Resp::NatsSubscriptionEvent(_) => "a subscription's message",
         Resp::UnsubscribedResp(_) => "the end of a subscription",
         Resp::Control(_) => "a gateway's control message",
     };

@@ -31,6 +31,9 @@ pub use generated::*;
 /// The first bytes of every control message, and of no other: field 1001 (`control`), length-delimited.
 pub const CONTROL_PREFIX: [u8; 2] = [0xCA, 0x3E];
 
+/// The header that carries [`PublishMessage::message_id`].
+pub const MESSAGE_ID_HEADER: &str = "Nats-Msg-Id";
+
 /// The path of the bidirectional session stream, for gRPC and for extended CONNECT.
 pub const SESSION_PATH: &str = "/sluicegate.v1.Bridge/Session";
 

@@ -87,6 +87,18 @@ pub mod number {
     pub const CMD_UNSUBSCRIBE: u32 = 1008;
     /// `PubSubReq.cmd_credit`.
     pub const CMD_CREDIT: u32 = 1009;
+    /// `PubSubReq.cmd_nats_fetch`.
+    pub const CMD_NATS_FETCH: u32 = 1012;
+    /// `PubSubReq.cmd_nats_list_sequences`.
+    pub const CMD_NATS_LIST_SEQUENCES: u32 = 1013;
+    /// `PubSubReq.cmd_nats_subscribe`.
+    pub const CMD_NATS_SUBSCRIBE: u32 = 1014;
+    /// `PubSubReq.cmd_nats_publish`.
+    pub const CMD_NATS_PUBLISH: u32 = 1015;
+    /// `PubSubResp.nats_fetch_resp`.
+    pub const NATS_FETCH_RESP: u32 = 1012;
+    /// `PubSubResp.nats_delivery_resp`.
+    pub const NATS_DELIVERY_RESP: u32 = 1016;
     /// `PubSubResp.kafka_delivery_resp`.
     pub const KAFKA_DELIVERY_RESP: u32 = 1010;
     /// `PubSubResp.kafka_fetch_resp`.

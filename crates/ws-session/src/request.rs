@@ -3,8 +3,8 @@
 use sluicegate_protocol::Refusal;
 use sluicegate_protocol::wire::number::{
     CMD_CREDIT, CMD_EMPTY, CMD_KAFKA_FETCH, CMD_KAFKA_LIST_OFFSET, CMD_KAFKA_LIST_OFFSETS,
-    CMD_KAFKA_METADATA, CMD_KAFKA_PRODUCE, CMD_KAFKA_SUBSCRIBE, CMD_PING, CMD_UNSUBSCRIBE, CONTROL,
-    KAFKA_MULTI_FETCH, SEQUENCE,
+    CMD_KAFKA_METADATA, CMD_KAFKA_PRODUCE, CMD_KAFKA_SUBSCRIBE, CMD_NATS_FETCH, CMD_NATS_LIST_SEQUENCES,
+    CMD_NATS_PUBLISH, CMD_NATS_SUBSCRIBE, CMD_PING, CMD_UNSUBSCRIBE, CONTROL, KAFKA_MULTI_FETCH, SEQUENCE,
 };
 use sluicegate_protocol::wire::{Fields, Malformed, Value};
 
@@ -31,6 +31,14 @@ pub enum Command {
     Unsubscribe,
     /// `cmd_credit`
     Credit,
+    /// `cmd_nats_fetch`
+    NatsFetch,
+    /// `cmd_nats_list_sequences`
+    NatsListSequences,
+    /// `cmd_nats_subscribe`
+    NatsSubscribe,
+    /// `cmd_nats_publish`
+    NatsPublish,
 }
 
 impl Command {
@@ -47,6 +55,10 @@ impl Command {
             CMD_KAFKA_SUBSCRIBE => Self::KafkaSubscribe,
             CMD_UNSUBSCRIBE => Self::Unsubscribe,
             CMD_CREDIT => Self::Credit,
+            CMD_NATS_FETCH => Self::NatsFetch,
+            CMD_NATS_LIST_SEQUENCES => Self::NatsListSequences,
+            CMD_NATS_SUBSCRIBE => Self::NatsSubscribe,
+            CMD_NATS_PUBLISH => Self::NatsPublish,
             _ => return None,
         })
     }
@@ -142,8 +154,8 @@ mod tests {
     use sluicegate_protocol::pub_sub_req::Req;
     use sluicegate_protocol::{
         CmdCredit, CmdEmpty, CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaMetadata,
-        CmdKafkaMultiFetch, CmdKafkaProduce, CmdKafkaSubscribe, CmdPing, CmdUnsubscribe, ControlReq,
-        PubSubReq, control_req,
+        CmdKafkaMultiFetch, CmdKafkaProduce, CmdKafkaSubscribe, CmdNatsFetch, CmdNatsListSequences,
+        CmdNatsPublish, CmdNatsSubscribe, CmdPing, CmdUnsubscribe, ControlReq, PubSubReq, control_req,
     };
 
     use super::*;
@@ -172,6 +184,10 @@ mod tests {
             (Some(Req::CmdKafkaSubscribe(CmdKafkaSubscribe::default())), Command::KafkaSubscribe),
             (Some(Req::CmdUnsubscribe(CmdUnsubscribe::default())), Command::Unsubscribe),
             (Some(Req::CmdCredit(CmdCredit::default())), Command::Credit),
+            (Some(Req::CmdNatsFetch(CmdNatsFetch::default())), Command::NatsFetch),
+            (Some(Req::CmdNatsListSequences(CmdNatsListSequences::default())), Command::NatsListSequences),
+            (Some(Req::CmdNatsSubscribe(CmdNatsSubscribe::default())), Command::NatsSubscribe),
+            (Some(Req::CmdNatsPublish(CmdNatsPublish::default())), Command::NatsPublish),
         ] {
             assert_eq!(Request::parse(&wire(7, req)), Request::Command { sequence: 7, command: want });
         }
@@ -292,6 +308,16 @@ mod tests {
                 )
                 | (Request::Command { command: Command::Unsubscribe, .. }, Some(Req::CmdUnsubscribe(_)))
                 | (Request::Command { command: Command::Credit, .. }, Some(Req::CmdCredit(_)))
+                | (Request::Command { command: Command::NatsFetch, .. }, Some(Req::CmdNatsFetch(_)))
+                | (
+                    Request::Command { command: Command::NatsListSequences, .. },
+                    Some(Req::CmdNatsListSequences(_)),
+                )
+                | (
+                    Request::Command { command: Command::NatsSubscribe, .. },
+                    Some(Req::CmdNatsSubscribe(_)),
+                )
+                | (Request::Command { command: Command::NatsPublish, .. }, Some(Req::CmdNatsPublish(_)))
                 | (Request::Nothing, None)
                 | (Request::Unknown { .. } | Request::Wrong, _) => {}
                 (judged, req) => panic!("{judged:?} but the bridge reads {req:?} from {bytes:x?}"),
@@ -306,7 +332,7 @@ mod tests {
 
             #[test]
             fn bridge_sees_the_same_command_in_random_fields(
-                fields in prop::collection::vec((prop::sample::select(vec![1_u32, 2, 31, 32, 33, 34, 35, 1000, 1001, 1002, 1003, 1004, 1005, 1006, 1007, 1008, 1009]),
+                fields in prop::collection::vec((prop::sample::select(vec![1_u32, 2, 31, 32, 33, 34, 35, 1000, 1001, 1002, 1003, 1004, 1005, 1006, 1007, 1008, 1009, 1012, 1013, 1014, 1015]),
                     prop::sample::select(vec![0_u32, 1, 2, 5]), prop::collection::vec(any::<u8>(), 0..6)), 0..5),
             ) {
                 let mut bytes = Vec::new();

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use sluicegate_protocol::Reason;
 
+use super::System;
+
 /// Why a command, or one record of it, failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CommandError {
     pub(crate) fault: Fault,
-    /// The error code of Kafka's protocol; 0 if there is none for this error.
+    /// The code of a Kafka broker, or of the bridge in its place, or of JetStream; 0 if there is none for this error.
     pub(crate) code: i32,
     /// Safe to show to clients.
     pub(crate) message: String,
@@ -68,6 +70,14 @@ impl CommandError {
         Self::new(Fault::Transient, 0, "the bridge is shutting down, nothing was written").with_retry()
     }
 
+    /// The code for clients of a cluster of `system`: the bridge's own errors have Kafka's codes.
+    pub(crate) fn code_for(&self, system: System) -> i32 {
+        match system {
+            System::Nats if self.code < MIN_JETSTREAM_CODE => 0,
+            System::Kafka | System::Nats => self.code,
+        }
+    }
+
     /// Adds when to retry, if a retry can help.
     pub(crate) fn with_retry(self) -> Self {
         let retry_after = if self.fault.is_retriable() { RETRY_AFTER } else { Duration::ZERO };
@@ -110,6 +120,9 @@ impl Fault {
         }
     }
 }
+
+/// JetStream's codes are larger than Kafka's.
+const MIN_JETSTREAM_CODE: i32 = 10_000;
 
 /// Retries within the timeouts are already done by the backend. Enough for a client to reach another bridge.
 const RETRY_AFTER: Duration = Duration::from_secs(1);

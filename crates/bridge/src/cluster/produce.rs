@@ -107,7 +107,10 @@ impl Cluster {
             *error = match topics.contains(log.topic) {
                 true => self.backend().check_log(*log).await.err(),
                 // Not looked up: the answer must not tell whether the topic exists.
-                false => Some(CommandError::forbidden(TOPIC_AUTHORIZATION_FAILED, topic_denied(log.topic))),
+                false => {
+                    let denied = topic_denied(self.system, log.topic);
+                    Some(CommandError::forbidden(TOPIC_AUTHORIZATION_FAILED, denied))
+                }
             };
         });
         join_all(checks).await;

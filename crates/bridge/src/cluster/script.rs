@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Cluster, MAX_RECORDS, Parts, Reads, Writes};
 use crate::backend::{
     AnswerReservation, Backend, CommandError, Fault, Fetch, Fetched, HandedOver, ListedOffset, Log,
-    Partition, Version, Written,
+    Partition, System, Version, Written,
 };
 use crate::metrics::Metrics;
 
@@ -41,7 +41,7 @@ impl Script {
         let writes = Some(Writes { max_records: MAX_RECORDS, due: CancellationToken::new() });
         let metrics = Metrics::new().cluster("script");
         let parts = Parts::new(Arc::new(Arc::clone(&script)), 0, reads, writes);
-        (Arc::new(Cluster::new(parts, metrics)), script)
+        (Arc::new(Cluster::new(System::Kafka, parts, metrics)), script)
     }
 
     /// The values written, in order.

@@ -9,7 +9,7 @@ use sluicegate_protocol::error_code::TOPIC_AUTHORIZATION_FAILED;
 
 use super::media_type::PROBLEM;
 use super::response::Response;
-use crate::backend::{CommandError, Fault};
+use crate::backend::{CommandError, Fault, System};
 use crate::cluster::{Cluster, topic_denied};
 use crate::json::InvalidJson;
 use crate::traces;
@@ -171,8 +171,8 @@ impl Problem {
     }
 
     /// The problem of a topic that the grant does not have. It does not tell whether the topic exists.
-    pub(super) fn topic_denied(topic: &str) -> Self {
-        let denied = Self::new(ProblemKind::Forbidden, topic_denied(topic));
+    pub(super) fn topic_denied(system: System, topic: &str) -> Self {
+        let denied = Self::new(ProblemKind::Forbidden, topic_denied(system, topic));
         Self { kafka_code: TOPIC_AUTHORIZATION_FAILED, ..denied }
     }
 

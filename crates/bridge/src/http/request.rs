@@ -36,5 +36,5 @@ pub(super) fn check_readable(grant: &Grant, topic: &str) -> Result<(), Problem> 
 }
 
 fn check_topic(grant: &Grant, topic: &str) -> Result<(), Problem> {
-    if grant.has_topic(topic) { Ok(()) } else { Err(Problem::topic_denied(topic)) }
+    if grant.has_topic(topic) { Ok(()) } else { Err(Problem::topic_denied(grant.cluster.system, topic)) }
 }

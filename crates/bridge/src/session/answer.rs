@@ -7,17 +7,16 @@ use prost::encoding::{WireType, encode_key, encode_varint, int64, key_len, messa
 use prost::{Message, length_delimiter_len};
 use sluicegate_protocol::codec::Codec;
 use sluicegate_protocol::wire::number::{
-    FETCHED, KAFKA_DELIVERY_RESP, KAFKA_FETCH_RESP, KAFKA_MULTI_FETCH, RESULTS, SEQUENCE,
+    FETCHED, KAFKA_FETCH_RESP, KAFKA_MULTI_FETCH, NATS_FETCH_RESP, RESULTS, SEQUENCE,
 };
 use sluicegate_protocol::{
-    Close, ControlResp, ErrorResp, KafkaDeliveryResp, KafkaFetchResp, KafkaListOffsetResp,
-    KafkaListOffsetsResp, KafkaMetadataResp, KafkaProduceResp, ListedOffset, PartitionFetched,
-    PartitionMetadata, PongResp, Produced, PubSubResp, TopicMetadata, UnsubscribedResp,
-    control_resp::Control, grpc, pub_sub_resp::Resp,
+    Close, ControlResp, ErrorResp, KafkaFetchResp, KafkaListOffsetResp, KafkaListOffsetsResp,
+    KafkaMetadataResp, KafkaProduceResp, ListedOffset, PartitionFetched, PartitionMetadata, PongResp,
+    Produced, PubSubResp, TopicMetadata, UnsubscribedResp, control_resp::Control, grpc, pub_sub_resp::Resp,
 };
 
-use super::json;
-use crate::backend::{self, CommandError, DeliveryReport, Fault, Fetched, Written};
+use super::{json, nats};
+use crate::backend::{self, CommandError, DeliveryReport, Fault, Fetched, System, Written};
 use crate::cluster::{DescribedTopic, MetadataPage};
 use crate::traces;
 
@@ -26,10 +25,9 @@ use crate::traces;
 pub(super) enum Answer {
     /// A small answer, or one whose size the client chose.
     Message(PubSubResp),
-    /// A `KafkaFetchResp`: its messages, encoded and shared instead of copied, and `rest` without any.
-    Messages { sequence: i64, messages: Bytes, rest: KafkaFetchResp },
-    /// The same of a `KafkaDeliveryResp`.
-    Delivery { sequence: i64, messages: Bytes, rest: KafkaDeliveryResp },
+    /// What was fetched or is delivered, in field `number`: the messages, encoded and shared instead of copied, and `rest`, encoded
+    /// without any.
+    Messages { sequence: i64, number: u32, messages: Bytes, rest: Vec<u8> },
     /// A `KafkaMultiFetchResp`, encoded.
     MultiFetch { sequence: i64, encoded: Bytes },
     /// Records of a JSON session, with the rest of their answer.
@@ -42,9 +40,12 @@ impl Answer {
     }
 
     /// Fetched records, and where to continue.
-    pub(super) fn fetched(sequence: i64, fetched: Fetched) -> Self {
-        let rest = rest(&fetched);
-        Self::Messages { sequence, messages: fetched.messages, rest }
+    pub(super) fn fetched(sequence: i64, system: System, fetched: Fetched) -> Self {
+        let (number, rest) = match system {
+            System::Kafka => (KAFKA_FETCH_RESP, rest(&fetched).encode_to_vec()),
+            System::Nats => (NATS_FETCH_RESP, nats::fetched(&fetched).encode_to_vec()),
+        };
+        Self::Messages { sequence, number, messages: fetched.messages, rest }
     }
 
     /// What was fetched of each partition.
@@ -64,7 +65,7 @@ impl Answer {
                     let _ = rest.encode(&mut encoded);
                 }
                 Err(error) => {
-                    let error = Some(error_resp(error, MAX_RECORD_ERROR_BYTES));
+                    let error = Some(error_resp(error, System::Kafka, MAX_RECORD_ERROR_BYTES));
                     message::encode(RESULTS, &PartitionFetched { fetched: None, error }, &mut encoded);
                 }
             }
@@ -73,17 +74,19 @@ impl Answer {
     }
 
     /// The offset of each partition.
-    pub(super) fn offsets(sequence: i64, results: Vec<Result<backend::ListedOffset, CommandError>>) -> Self {
-        let listed = |result| match result {
-            Ok(backend::ListedOffset { offset, timestamp }) => {
-                ListedOffset { offset, timestamp, error: None }
+    pub(super) fn offsets(
+        sequence: i64,
+        system: System,
+        results: Vec<Result<backend::ListedOffset, CommandError>>,
+    ) -> Self {
+        let resp = match system {
+            System::Kafka => {
+                let results = results.into_iter().map(listed).collect();
+                Resp::KafkaListOffsetsResp(KafkaListOffsetsResp { results })
             }
-            Err(error) => {
-                ListedOffset { error: Some(error_resp(error, MAX_RECORD_ERROR_BYTES)), ..Default::default() }
-            }
+            System::Nats => nats::listed(results),
         };
-        let results = results.into_iter().map(listed).collect();
-        Self::new(sequence, Resp::KafkaListOffsetsResp(KafkaListOffsetsResp { results }))
+        Self::new(sequence, resp)
     }
 
     /// A page of topics.
@@ -101,15 +104,26 @@ impl Answer {
         Self::new(sequence, Resp::KafkaListOffsetResp(KafkaListOffsetResp { offset }))
     }
 
-    pub(super) fn produced(sequence: i64, reports: Vec<DeliveryReport>) -> Self {
-        let results = reports.into_iter().map(produced).collect();
-        Self::new(sequence, Resp::KafkaProduceResp(KafkaProduceResp { results }))
+    pub(super) fn produced(sequence: i64, system: System, reports: Vec<DeliveryReport>) -> Self {
+        let resp = match system {
+            System::Kafka => {
+                let results = reports.into_iter().map(produced).collect();
+                Resp::KafkaProduceResp(KafkaProduceResp { results })
+            }
+            System::Nats => nats::published(reports),
+        };
+        Self::new(sequence, resp)
     }
 
     /// The error of a command that failed to do `what`, in APISIX's wording.
-    pub(super) fn failed(sequence: i64, what: fmt::Arguments<'_>, error: CommandError) -> Self {
+    pub(super) fn failed(
+        sequence: i64,
+        system: System,
+        what: fmt::Arguments<'_>,
+        error: CommandError,
+    ) -> Self {
         let message = format!("failed to {what}, err: {}", error.message);
-        let error = error_resp(CommandError { message, ..error }, MAX_ERROR_BYTES);
+        let error = error_resp(CommandError { message, ..error }, system, MAX_ERROR_BYTES);
         Self::error(sequence, ErrorResp { trace_id: traces::current_id(), ..error })
     }
 
@@ -166,28 +180,14 @@ impl Answer {
                 put_head(small, text.len());
                 put_body(text, small)
             }
-            Self::Messages { sequence, messages, rest } => {
-                put_messages(sequence, KAFKA_FETCH_RESP, messages, &rest, small)
-            }
-            Self::Delivery { sequence, messages, rest } => {
-                put_messages(sequence, KAFKA_DELIVERY_RESP, messages, &rest, small)
+            Self::Messages { sequence, number, messages, rest } => {
+                put_answer_head(sequence, number, messages.len().saturating_add(rest.len()), small);
+                // Protobuf's fields can have any order, and a large body must come last.
+                small.put_slice(&rest);
+                put_body(messages, small)
             }
         }
     }
-}
-
-/// Appends an answer in field `number`, as [`Answer::encode`].
-fn put_messages(
-    sequence: i64,
-    number: u32,
-    messages: Bytes,
-    rest: &impl Message,
-    small: &mut BytesMut,
-) -> Option<Bytes> {
-    put_answer_head(sequence, number, messages.len().saturating_add(rest.encoded_len()), small);
-    // Protobuf's fields can have any order, and a large body must come last.
-    let _ = rest.encode(small);
-    put_body(messages, small)
 }
 
 /// Everything of a `KafkaFetchResp` but its messages.
@@ -212,7 +212,7 @@ pub(super) fn topic_metadata(topic: &DescribedTopic) -> TopicMetadata {
             error: None,
         },
         Err(error) => {
-            let error = Some(error_resp(error.clone(), MAX_RECORD_ERROR_BYTES));
+            let error = Some(error_resp(error.clone(), System::Kafka, MAX_RECORD_ERROR_BYTES));
             TopicMetadata { name, partitions: Vec::new(), error }
         }
     }
@@ -228,6 +228,17 @@ fn partition_metadata(partition: &backend::Partition) -> PartitionMetadata {
     }
 }
 
+/// The result of one partition.
+fn listed(result: Result<backend::ListedOffset, CommandError>) -> ListedOffset {
+    match result {
+        Ok(backend::ListedOffset { offset, timestamp }) => ListedOffset { offset, timestamp, error: None },
+        Err(error) => ListedOffset {
+            error: Some(error_resp(error, System::Kafka, MAX_RECORD_ERROR_BYTES)),
+            ..Default::default()
+        },
+    }
+}
+
 /// The result of one record.
 fn produced(report: DeliveryReport) -> Produced {
     match report {
@@ -235,14 +246,16 @@ fn produced(report: DeliveryReport) -> Produced {
             Produced { partition, offset, timestamp, error: None }
         }
         Err(error) => {
-            Produced { error: Some(error_resp(error, MAX_RECORD_ERROR_BYTES)), ..Produced::default() }
+            let error = Some(error_resp(error, System::Kafka, MAX_RECORD_ERROR_BYTES));
+            Produced { error, ..Produced::default() }
         }
     }
 }
 
 /// An error in the protocol's form, with a message of at most `max_bytes`.
-pub(super) fn error_resp(error: CommandError, max_bytes: usize) -> ErrorResp {
-    let CommandError { fault, code, mut message, retry_after, ends } = error;
+pub(super) fn error_resp(error: CommandError, system: System, max_bytes: usize) -> ErrorResp {
+    let code = error.code_for(system);
+    let CommandError { fault, mut message, retry_after, ends, .. } = error;
     message.truncate(message.floor_char_boundary(max_bytes));
     ErrorResp {
         code,
@@ -351,7 +364,7 @@ mod tests {
                     log_start_offset: Some(1),
                 };
                 let resp = Some(Resp::KafkaFetchResp(want));
-                check(Answer::fetched(sequence, fetched), PubSubResp { sequence, resp });
+                check(Answer::fetched(sequence, System::Kafka, fetched), PubSubResp { sequence, resp });
             }
         }
     }
@@ -370,7 +383,7 @@ mod tests {
         };
         let results = [&rest(&empty), &KafkaFetchResp { messages, ..rest(&fetched) }]
             .map(|fetched| PartitionFetched { fetched: Some(fetched.clone()), error: None });
-        let failed = Some(error_resp(error.clone(), MAX_RECORD_ERROR_BYTES));
+        let failed = Some(error_resp(error.clone(), System::Kafka, MAX_RECORD_ERROR_BYTES));
         let failed = PartitionFetched { fetched: None, error: failed };
         let want = [&results[..], &[failed]].concat();
         let resp = Some(Resp::KafkaMultiFetchResp(KafkaMultiFetchResp { results: want }));
@@ -386,8 +399,9 @@ mod tests {
     fn large_body_is_not_copied() {
         let messages = Bytes::from(vec![0; COPY_BYTES + 1]);
         let mut small = BytesMut::new();
-        let large =
-            Answer::fetched(1, records(messages.clone())).encode(Codec::Protobuf, &mut small).unwrap();
+        let large = Answer::fetched(1, System::Kafka, records(messages.clone()))
+            .encode(Codec::Protobuf, &mut small)
+            .unwrap();
         assert_eq!(large.as_ptr(), messages.as_ptr());
     }
 
@@ -414,7 +428,7 @@ mod tests {
             ..CommandError::new(Fault::UnknownOutcome { retriable: true }, 7, "m".repeat(5000))
         };
         let Answer::Message(PubSubResp { resp: Some(Resp::ErrorResp(error)), .. }) =
-            Answer::failed(1, format_args!("produce"), error)
+            Answer::failed(1, System::Kafka, format_args!("produce"), error)
         else {
             panic!("an error");
         };

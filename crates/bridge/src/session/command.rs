@@ -1,5 +1,7 @@
 //! Commands for a messaging system, and their answers.
 
+use std::fmt;
+
 use prost::Message;
 use sluicegate_protocol::{
     CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaMetadata, CmdKafkaMultiFetch,
@@ -10,7 +12,7 @@ use sluicegate_ws_session::source::Source;
 use super::answer::{Answer, ENVELOPE_BYTES, MAX_ERROR_BYTES, MAX_RESULT_BYTES, topic_metadata};
 use super::json;
 use crate::backend::AnswerReservation;
-use crate::cluster::{DescribedTopic, MAX_TOPIC_CHARS, WAITER_BYTES, WriteTicket, shown};
+use crate::cluster::{DescribedTopic, MAX_TOPIC_CHARS, WAITER_BYTES, WriteTicket, shown, shown_log};
 use crate::grant::Grant;
 use crate::json::format::Format;
 use crate::traces::{self, RECEIVE, SEND};
@@ -98,32 +100,32 @@ impl Command {
         ticket: WriteTicket,
         reservation: &mut dyn AnswerReservation,
     ) -> Answer {
+        let system = grant.cluster.system;
+        let failed = |what: fmt::Arguments<'_>, error| Answer::failed(sequence, system, what, error);
         match self {
             Self::Fetch(fetch) => match grant.fetch(&fetch, reservation).await {
                 Ok(fetched) => match encoding {
-                    Encoding::Protobuf => Answer::fetched(sequence, fetched),
+                    Encoding::Protobuf => Answer::fetched(sequence, system, fetched),
                     Encoding::Json(format) => {
                         let max_bytes = grant.max_fetch_bytes(fetch.max_bytes);
                         Answer::Text(json::fetched(sequence, fetch.partition, fetched, format, max_bytes))
                     }
                 },
                 Err(error) => {
-                    let (topic, partition) = (shown(&fetch.topic), fetch.partition);
-                    let what = format_args!("fetch message, topic: {topic}, partition: {partition}");
-                    Answer::failed(sequence, what, error)
+                    let log = shown_log(system, &fetch.topic, fetch.partition);
+                    failed(format_args!("fetch message, {log}"), error)
                 }
             },
             Self::ListOffset(list) => match grant.list_offset(&list).await {
                 Ok(offset) => Answer::offset(sequence, offset),
                 Err(error) => {
-                    let (topic, partition) = (shown(&list.topic), list.partition);
-                    let what = format_args!("list offset, topic: {topic}, partition: {partition}");
-                    Answer::failed(sequence, what, error)
+                    let log = shown_log(system, &list.topic, list.partition);
+                    failed(format_args!("list offset, {log}"), error)
                 }
             },
             Self::Produce(CmdKafkaProduce { records }) => match grant.produce(records, ticket).await {
-                Ok(reports) => Answer::produced(sequence, reports),
-                Err(error) => Answer::failed(sequence, format_args!("produce"), error),
+                Ok(reports) => Answer::produced(sequence, system, reports),
+                Err(error) => failed(format_args!("produce"), error),
             },
             Self::MultiFetch(fetch) => match grant.multi_fetch(&fetch, reservation).await {
                 Ok(results) => match encoding {
@@ -134,11 +136,11 @@ impl Command {
                         Answer::Text(json::multi_fetched(sequence, partitions, results, format, max_bytes))
                     }
                 },
-                Err(error) => Answer::failed(sequence, format_args!("fetch messages"), error),
+                Err(error) => failed(format_args!("fetch messages"), error),
             },
             Self::ListOffsets(list) => match grant.list_offsets(&list).await {
-                Ok(results) => Answer::offsets(sequence, results),
-                Err(error) => Answer::failed(sequence, format_args!("list offsets"), error),
+                Ok(results) => Answer::offsets(sequence, system, results),
+                Err(error) => failed(format_args!("list offsets"), error),
             },
             Self::Metadata(selection) => {
                 let size = |topic: &DescribedTopic| match encoding {
@@ -147,7 +149,7 @@ impl Command {
                 };
                 match grant.metadata(selection, size).await {
                     Ok(page) => Answer::metadata(sequence, &page),
-                    Err(error) => Answer::failed(sequence, format_args!("describe topics"), error),
+                    Err(error) => failed(format_args!("describe topics"), error),
                 }
             }
         }

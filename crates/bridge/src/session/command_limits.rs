@@ -1,5 +1,5 @@
 //! Bounds the lists of a command before it is decoded: the smallest entry takes two bytes on the wire, and dozens of times
-//! that in memory.
+//! that in memory. Commands of NATS have the field numbers of Kafka's.
 
 use sluicegate_protocol::wire::number::{
     EQUALS, FILTERS, HEADERS, NEXT, OFFSETS, PARTITIONS, PREFIXES, PREFIXES_OF_FILTER, RECORDS, SOURCES,
@@ -39,13 +39,14 @@ impl Counts {
         let (count, number) = match command {
             Command::Ping
             | Command::KafkaFetch
+            | Command::NatsFetch
             | Command::KafkaListOffset
             | Command::Unsubscribe
             | Command::Credit => return Ok(()),
-            Command::KafkaSubscribe => return self.add_subscription(content),
-            Command::KafkaProduce => return self.add_records(content),
+            Command::KafkaSubscribe | Command::NatsSubscribe => return self.add_subscription(content),
+            Command::KafkaProduce | Command::NatsPublish => return self.add_records(content),
             Command::KafkaMultiFetch => (&mut self.partitions, PARTITIONS),
-            Command::KafkaListOffsets => (&mut self.offsets, OFFSETS),
+            Command::KafkaListOffsets | Command::NatsListSequences => (&mut self.offsets, OFFSETS),
             Command::KafkaMetadata => {
                 add_fields(&mut self.prefixes, content, PREFIXES)?;
                 (&mut self.topics, TOPICS)

@@ -14,7 +14,7 @@ impl Session<'_> {
         while self.takes_requests() {
             let Some(message) = self.frames.next().map_err(End::Unreadable)? else { break };
             let len = message.len();
-            match Request::parse(message, self.codec) {
+            match Request::parse(message, self.codec, self.grant.cluster.system) {
                 Request::Nothing
                 | Request::Control(control_req::Control::Alive(_) | control_req::Control::Padding(_)) => {}
                 Request::Control(control_req::Control::Unfinished(number)) => {
@@ -26,8 +26,11 @@ impl Session<'_> {
                     let bytes = self.reservation_bytes(&request, len);
                     let is_command = matches!(request, Request::Command { .. });
                     let may_start = !is_command || self.commands.len() < self.limits.max_commands;
-                    let lane =
-                        if is_command || bytes > OWN_ANSWER_BYTES { &mut self.kafka } else { &mut self.own };
+                    let lane = if is_command || bytes > OWN_ANSWER_BYTES {
+                        &mut self.cluster
+                    } else {
+                        &mut self.own
+                    };
                     match lane.reserve(bytes).filter(|_| may_start) {
                         Some(reserved) => self.start(request, reserved),
                         None => {
@@ -77,7 +80,7 @@ impl Session<'_> {
 
     /// Whether to take the peer's next request: if there is room, or if the peer must always be read.
     pub(super) fn takes_requests(&self) -> bool {
-        let has_room = !self.own.is_full() && !self.kafka.is_full();
+        let has_room = !self.own.is_full() && !self.cluster.is_full();
         self.drain_by.is_none() && (has_room || self.overload == Overload::CloseSession)
     }
 
@@ -87,10 +90,10 @@ impl Session<'_> {
 
     /// Ends the session of a peer that is always read if too many of its requests wait.
     fn check_waiting(&self) -> Result<(), End> {
-        let ((own, own_bytes), (kafka, kafka_bytes)) = (self.own.waiting(), self.kafka.waiting());
+        let ((own, own_bytes), (cluster, cluster_bytes)) = (self.own.waiting(), self.cluster.waiting());
         let max_bytes = self.limits.max_request_bytes.saturating_mul(MAX_WAITING_REQUESTS_OF_FULL_SIZE);
-        let is_over = own.saturating_add(kafka) > MAX_WAITING_REQUESTS
-            || own_bytes.saturating_add(kafka_bytes) > max_bytes;
+        let is_over = own.saturating_add(cluster) > MAX_WAITING_REQUESTS
+            || own_bytes.saturating_add(cluster_bytes) > max_bytes;
         match self.overload {
             Overload::CloseSession if is_over => {
                 Err(End::TooManyWaiting { requests: MAX_WAITING_REQUESTS, bytes: max_bytes })

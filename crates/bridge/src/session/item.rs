@@ -2,75 +2,83 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use prost::Message;
 use sluicegate_protocol::kafka_subscription_event::{CaughtUp, Event, Retrying, Skipped, skipped::Cause};
 use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_protocol::wire::number::{KAFKA_DELIVERY_RESP, NATS_DELIVERY_RESP};
 use sluicegate_protocol::{
-    KafkaDeliveryResp, KafkaSubscribedResp, KafkaSubscriptionEvent, PartitionNext, SubscribedTopic,
+    KafkaDeliveryResp, KafkaSubscribedResp, KafkaSubscriptionEvent, PartitionNext, PubSubResp,
+    SubscribedTopic,
 };
 
 use super::answer::{Answer, MAX_ERROR_BYTES, error_resp};
 use super::command::Encoding;
-use super::json;
-use crate::cluster::shown;
+use super::{json, nats};
+use crate::backend::System;
+use crate::cluster::shown_log;
 use crate::delivery::{self, Item, Place, SkipCause};
 
 impl Answer {
     /// A message of the subscription with this sequence.
-    pub(super) fn item(sequence: i64, item: Item, encoding: Encoding) -> Self {
-        let event = match item {
-            Item::Delivery { next, messages, end } => {
-                return match encoding {
-                    Encoding::Protobuf => Self::Delivery { sequence, messages, rest: rest(next, end) },
-                    Encoding::Json(format) => {
-                        Self::Text(json::delivered(sequence, &next, messages, end, format))
-                    }
-                };
-            }
-            Item::Subscribed(topics) => {
-                let topics = topics.into_iter().map(subscribed).collect();
-                return Self::new(sequence, Resp::KafkaSubscribedResp(KafkaSubscribedResp { topics }));
-            }
+    pub(super) fn item(sequence: i64, system: System, item: Item, encoding: Encoding) -> Self {
+        match item {
+            Item::Delivery { next, messages, end } => match encoding {
+                Encoding::Protobuf => {
+                    let (number, rest) = match system {
+                        System::Kafka => (KAFKA_DELIVERY_RESP, rest(&next, end).encode_to_vec()),
+                        System::Nats => (NATS_DELIVERY_RESP, nats::delivered(&next, end).encode_to_vec()),
+                    };
+                    Self::Messages { sequence, number, messages, rest }
+                }
+                Encoding::Json(format) => Self::Text(json::delivered(sequence, &next, messages, end, format)),
+            },
             Item::Ended { place, error } => {
-                let (topic, partition) = (shown(&place.topic), place.partition);
-                let what = format_args!("deliver messages, topic: {topic}, partition: {partition}");
-                return Self::failed(sequence, what, error);
+                let log = shown_log(system, &place.topic, place.partition);
+                Self::failed(sequence, system, format_args!("deliver messages, {log}"), error)
             }
-            Item::CaughtUp(Place { topic, partition, offset }) => {
-                Event::CaughtUp(CaughtUp { topic: topic.to_string(), partition, next_offset: offset })
-            }
-            Item::Skipped { from, to: Place { topic, partition, offset }, cause } => {
-                let cause = match cause {
-                    SkipCause::Deleted => Cause::Deleted,
-                    SkipCause::Lag => Cause::Lag,
+            Item::Subscribed(_) | Item::CaughtUp(_) | Item::Skipped { .. } | Item::Retrying { .. } => {
+                let resp = match system {
+                    System::Kafka => event(item),
+                    System::Nats => nats::event(item),
                 };
-                Event::Skipped(Skipped {
-                    topic: topic.to_string(),
-                    partition,
-                    from,
-                    to: offset,
-                    cause: cause.into(),
-                })
+                Self::Message(PubSubResp { sequence, resp })
             }
-            Item::Retrying { place: Place { topic, partition, .. }, error, since } => {
-                Event::Retrying(Retrying {
-                    topic: topic.to_string(),
-                    partition,
-                    error: Some(error_resp(error, MAX_ERROR_BYTES)),
-                    since: millis(since),
-                })
-            }
-        };
-        Self::new(sequence, Resp::KafkaSubscriptionEvent(KafkaSubscriptionEvent { event: Some(event) }))
+        }
     }
 }
 
+/// The message of an item without records; None for the other items.
+fn event(item: Item) -> Option<Resp> {
+    let event = match item {
+        Item::Subscribed(topics) => {
+            let topics = topics.into_iter().map(subscribed).collect();
+            return Some(Resp::KafkaSubscribedResp(KafkaSubscribedResp { topics }));
+        }
+        Item::CaughtUp(Place { topic, partition, offset }) => {
+            Event::CaughtUp(CaughtUp { topic: topic.to_string(), partition, next_offset: offset })
+        }
+        Item::Skipped { from, to: Place { topic, partition, offset }, cause: why } => {
+            let cause = cause(why).into();
+            Event::Skipped(Skipped { topic: topic.to_string(), partition, from, to: offset, cause })
+        }
+        Item::Retrying { place: Place { topic, partition, .. }, error, since } => Event::Retrying(Retrying {
+            topic: topic.to_string(),
+            partition,
+            error: Some(error_resp(error, System::Kafka, MAX_ERROR_BYTES)),
+            since: millis(since),
+        }),
+        Item::Delivery { .. } | Item::Ended { .. } => return None,
+    };
+    Some(Resp::KafkaSubscriptionEvent(KafkaSubscriptionEvent { event: Some(event) }))
+}
+
 /// Everything of a delivery but its messages.
-fn rest(Place { topic, partition, offset }: Place, end: i64) -> KafkaDeliveryResp {
+fn rest(Place { topic, partition, offset }: &Place, end: i64) -> KafkaDeliveryResp {
     KafkaDeliveryResp {
         messages: Vec::new(),
         topic: topic.to_string(),
-        partition,
-        next_offset: offset,
+        partition: *partition,
+        next_offset: *offset,
         high_watermark: end,
     }
 }
@@ -85,7 +93,15 @@ fn subscribed(topic: delivery::SubscribedTopic) -> SubscribedTopic {
     }
 }
 
-fn millis(time: SystemTime) -> i64 {
+pub(super) fn cause(cause: SkipCause) -> Cause {
+    match cause {
+        SkipCause::Deleted => Cause::Deleted,
+        SkipCause::Lag => Cause::Lag,
+    }
+}
+
+/// Milliseconds since 1970.
+pub(super) fn millis(time: SystemTime) -> i64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -109,9 +109,10 @@ const FULL_WRITE: usize = 16 * 1024;
 mod tests {
     use tokio::sync::Semaphore;
 
-    use sluicegate_protocol::KafkaFetchResp;
+    use sluicegate_shared_log::Ends;
 
     use super::*;
+    use crate::backend::{Fetched, System};
 
     fn reserve(budget: &Arc<Semaphore>, bytes: u32) -> Option<OwnedSemaphorePermit> {
         Some(Arc::clone(budget).try_acquire_many_owned(bytes).unwrap())
@@ -136,8 +137,8 @@ mod tests {
         let mut outbox = Outbox::new(Codec::Protobuf);
         let messages = Bytes::from(vec![b'm'; 100_000]);
         outbox.push(Answer::pong(1, "a".into()), None);
-        let rest = KafkaFetchResp::default();
-        outbox.push(Answer::Messages { sequence: 2, messages: messages.clone(), rest }, None);
+        let fetched = Fetched { messages: messages.clone(), count: 1, next_offset: 9, ends: Ends::UNKNOWN };
+        outbox.push(Answer::fetched(2, System::Kafka, fetched), None);
         outbox.push(Answer::pong(3, "b".into()), None);
         let writes: Vec<Bytes> = std::iter::from_fn(|| outbox.pop()).map(|w| w.bytes).collect();
         assert_eq!(writes.len(), 3);

@@ -12,7 +12,8 @@ use sluicegate_ws_session::request::{Command as Known, Request as Checked};
 
 use super::command::{Command, Encoding};
 use super::command_limits::Counts;
-use super::json;
+use super::{json, nats};
+use crate::backend::System;
 use crate::metrics::Kind;
 
 /// A checked request.
@@ -42,7 +43,7 @@ pub(super) enum Request {
 
 impl Request {
     /// Scans a message, and decodes it if it is within bounds.
-    pub(super) fn parse(message: Bytes, codec: Codec) -> Self {
+    pub(super) fn parse(message: Bytes, codec: Codec, system: System) -> Self {
         // A gateway's own messages have no field but `control`. A client's message cannot start with it: the gateway
         // refuses that.
         if !message.starts_with(&CONTROL_PREFIX) {
@@ -55,14 +56,15 @@ impl Request {
                 Checked::Unknown { sequence } => return Self::Unknown { sequence },
                 Checked::Wrong => return Self::Wrong,
                 Checked::Command { sequence, command } => {
-                    if let Some(exceeded) = counts.exceeded() {
-                        return Self::Invalid { sequence, kind: kind(command), message: exceeded };
+                    if let Some(message) = foreign(command, system).or_else(|| counts.exceeded()) {
+                        return Self::Invalid { sequence, kind: kind(command), message };
                     }
                 }
             }
         }
         let Ok(PubSubReq { sequence, req }) = PubSubReq::decode(message) else { return Self::Wrong };
         let run = |command| Self::Command { sequence, command, encoding: Encoding::Protobuf };
+        let subscribe = |command| Self::Subscribe { sequence, command, encoding: Encoding::Protobuf };
         match req {
             Some(Req::CmdPing(ping)) => Self::Ping { sequence, state: ping.state },
             Some(Req::CmdKafkaFetch(fetch)) => run(Command::Fetch(fetch)),
@@ -71,10 +73,12 @@ impl Request {
             Some(Req::CmdKafkaMultiFetch(fetch)) => run(Command::MultiFetch(fetch)),
             Some(Req::CmdKafkaListOffsets(list)) => run(Command::ListOffsets(list)),
             Some(Req::CmdKafkaMetadata(metadata)) => run(Command::Metadata(metadata)),
+            Some(Req::CmdNatsFetch(fetch)) => run(Command::Fetch(nats::fetch(fetch))),
+            Some(Req::CmdNatsListSequences(list)) => run(Command::ListOffsets(nats::list_sequences(list))),
+            Some(Req::CmdNatsPublish(publish)) => run(Command::Produce(nats::publish(publish))),
             Some(Req::Control(ControlReq { control: Some(control) })) => Self::Control(control),
-            Some(Req::CmdKafkaSubscribe(command)) => {
-                Self::Subscribe { sequence, command, encoding: Encoding::Protobuf }
-            }
+            Some(Req::CmdKafkaSubscribe(command)) => subscribe(command),
+            Some(Req::CmdNatsSubscribe(command)) => subscribe(nats::subscribe(command)),
             Some(Req::CmdUnsubscribe(CmdUnsubscribe { subscription })) => {
                 Self::Unsubscribe { sequence, subscription }
             }
@@ -89,19 +93,57 @@ impl Request {
 fn kind(command: Known) -> Kind {
     match command {
         Known::Ping => Kind::Ping,
-        Known::KafkaFetch => Kind::Fetch,
+        Known::KafkaFetch | Known::NatsFetch => Kind::Fetch,
         Known::KafkaListOffset => Kind::ListOffset,
-        Known::KafkaProduce => Kind::Produce,
+        Known::KafkaProduce | Known::NatsPublish => Kind::Produce,
         Known::KafkaMultiFetch => Kind::MultiFetch,
-        Known::KafkaListOffsets => Kind::ListOffsets,
+        Known::KafkaListOffsets | Known::NatsListSequences => Kind::ListOffsets,
         Known::KafkaMetadata => Kind::Topics,
-        Known::KafkaSubscribe | Known::Unsubscribe | Known::Credit => Kind::Subscribe,
+        Known::KafkaSubscribe | Known::NatsSubscribe | Known::Unsubscribe | Known::Credit => Kind::Subscribe,
     }
+}
+
+/// What to use instead of a command of another system.
+fn foreign(command: Known, system: System) -> Option<String> {
+    let expected = match (system, command) {
+        (System::Kafka, Known::NatsFetch) => "cmd_kafka_fetch",
+        (System::Kafka, Known::NatsListSequences) => "cmd_kafka_list_offsets",
+        (System::Kafka, Known::NatsSubscribe) => "cmd_kafka_subscribe",
+        (System::Kafka, Known::NatsPublish) => "cmd_kafka_produce",
+        (System::Nats, Known::KafkaFetch | Known::KafkaMultiFetch) => "cmd_nats_fetch",
+        (System::Nats, Known::KafkaListOffset | Known::KafkaListOffsets) => "cmd_nats_list_sequences",
+        (System::Nats, Known::KafkaSubscribe) => "cmd_nats_subscribe",
+        (System::Nats, Known::KafkaProduce) => "cmd_nats_publish",
+        (System::Nats, Known::KafkaMetadata) => "GET /streams",
+        (_, Known::Ping | Known::Unsubscribe | Known::Credit)
+        | (
+            System::Kafka,
+            Known::KafkaFetch
+            | Known::KafkaListOffset
+            | Known::KafkaProduce
+            | Known::KafkaMultiFetch
+            | Known::KafkaListOffsets
+            | Known::KafkaMetadata
+            | Known::KafkaSubscribe,
+        )
+        | (
+            System::Nats,
+            Known::NatsFetch | Known::NatsListSequences | Known::NatsSubscribe | Known::NatsPublish,
+        ) => return None,
+    };
+    let system = match system {
+        System::Kafka => "Kafka",
+        System::Nats => "NATS",
+    };
+    Some(format!("the cluster is of {system}: expected {expected}"))
 }
 
 #[cfg(test)]
 mod tests {
-    use sluicegate_protocol::{CmdEmpty, CmdKafkaFetch, CmdKafkaProduce, CmdPing, ProduceRecord};
+    use sluicegate_protocol::{
+        CmdEmpty, CmdKafkaFetch, CmdKafkaProduce, CmdNatsFetch, CmdNatsPublish, CmdPing, Header,
+        ProduceRecord, PublishMessage,
+    };
 
     use super::*;
 
@@ -111,7 +153,13 @@ mod tests {
 
     #[track_caller]
     fn check(message: &[u8], want: Request) {
-        assert_eq!(Request::parse(Bytes::copy_from_slice(message), Codec::Protobuf), want, "{message:?}");
+        check_of(System::Kafka, message, want);
+    }
+
+    #[track_caller]
+    fn check_of(system: System, message: &[u8], want: Request) {
+        let message = Bytes::copy_from_slice(message);
+        assert_eq!(Request::parse(message.clone(), Codec::Protobuf, system), want, "{message:?}");
     }
 
     #[test]
@@ -125,6 +173,43 @@ mod tests {
         check(&request(9, Req::CmdEmpty(CmdEmpty {})), Request::Unknown { sequence: 9 });
         let control = ControlReq { control: Some(Control::Alive("x".into())) };
         check(&request(0, Req::Control(control)), Request::Control(Control::Alive("x".into())));
+    }
+
+    #[test]
+    fn commands_of_nats_are_run_on_streams() {
+        let fetch = CmdNatsFetch { stream: "s".into(), sequence: 7, max_messages: 5, ..Default::default() };
+        let command = CmdKafkaFetch { topic: "s".into(), offset: 7, max_records: 5, ..Default::default() };
+        let want =
+            Request::Command { sequence: 1, command: Command::Fetch(command), encoding: Encoding::Protobuf };
+        check_of(System::Nats, &request(1, Req::CmdNatsFetch(fetch)), want);
+        let message = PublishMessage {
+            stream: "s".into(),
+            subject: "a.b".into(),
+            message_id: "id".into(),
+            ..Default::default()
+        };
+        let header = Header { key: "Nats-Msg-Id".into(), value: Some("id".into()) };
+        let record = ProduceRecord {
+            topic: "s".into(),
+            key: Some("a.b".into()),
+            value: Some(Bytes::new()),
+            headers: vec![header],
+            ..Default::default()
+        };
+        let command = Command::Produce(CmdKafkaProduce { records: vec![record] });
+        let want = Request::Command { sequence: 2, command, encoding: Encoding::Protobuf };
+        let publish = CmdNatsPublish { messages: vec![message] };
+        check_of(System::Nats, &request(2, Req::CmdNatsPublish(publish)), want);
+    }
+
+    #[test]
+    fn command_of_another_system_names_the_one_to_use() {
+        let message = "the cluster is of NATS: expected cmd_nats_fetch".to_owned();
+        let fetch = request(3, Req::CmdKafkaFetch(CmdKafkaFetch::default()));
+        check_of(System::Nats, &fetch, Request::Invalid { sequence: 3, kind: Kind::Fetch, message });
+        let message = "the cluster is of Kafka: expected cmd_kafka_produce".to_owned();
+        let publish = request(4, Req::CmdNatsPublish(CmdNatsPublish::default()));
+        check(&publish, Request::Invalid { sequence: 4, kind: Kind::Produce, message });
     }
 
     #[test]

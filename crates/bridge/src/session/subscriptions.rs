@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use super::answer::{Answer, ENVELOPE_BYTES, MAX_ERROR_BYTES};
 use super::command::Encoding;
 use super::json;
-use crate::backend::{CommandError, Fault};
+use crate::backend::{CommandError, Fault, System};
 use crate::delivery::{Item, MAX_PARTITIONS, Subscription, too_many_partitions};
 use crate::grant::Grant;
 use crate::metrics::{Kind, Outcome};
@@ -30,6 +30,8 @@ pub(super) struct Subscriptions {
     /// What those that are not at rest are waiting for.
     steps: FuturesUnordered<Abortable<BoxFuture<'static, Step>>>,
     room: Room,
+    /// The cluster's.
+    system: System,
 }
 
 struct Open {
@@ -55,9 +57,9 @@ struct Step {
 struct Room(Arc<Semaphore>);
 
 impl Subscriptions {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(system: System) -> Self {
         let room = Room(Arc::new(Semaphore::new(ROOM_BYTES)));
-        Self { open: HashMap::new(), steps: FuturesUnordered::new(), room }
+        Self { open: HashMap::new(), steps: FuturesUnordered::new(), room, system }
     }
 
     /// Begins a subscription within `grant`.
@@ -145,6 +147,8 @@ impl Subscriptions {
 
     fn take(&mut self, step: Step) -> Option<(Answer, Option<OwnedSemaphorePermit>)> {
         let Step { sequence, outcome, reserved } = step;
+        let system = self.system;
+        let failed = |error| Answer::failed(sequence, system, format_args!("subscribe"), error);
         let others = self.open.iter().filter(|(open, _)| **open != sequence);
         let others = others.map(|(_, open)| open.partitions).fold(0, usize::saturating_add);
         let open = self.open.get_mut(&sequence)?;
@@ -152,15 +156,14 @@ impl Subscriptions {
             Ok(found) => found,
             Err(error) => {
                 self.open.remove(&sequence);
-                return Some((Answer::failed(sequence, format_args!("subscribe"), error), reserved));
+                return Some((failed(error), reserved));
             }
         };
         if let Item::Subscribed(_) = item {
             open.partitions = subscription.partitions();
             if others.saturating_add(open.partitions) > MAX_PARTITIONS {
                 self.open.remove(&sequence);
-                let error = too_many_partitions();
-                return Some((Answer::failed(sequence, format_args!("subscribe"), error), reserved));
+                return Some((failed(too_many_partitions()), reserved));
             }
         }
         if let Some(credit) = &mut open.credit {
@@ -175,7 +178,7 @@ impl Subscriptions {
             }
             _ => self.go_on(sequence, subscription),
         }
-        Some((Answer::item(sequence, item, encoding), reserved))
+        Some((Answer::item(sequence, system, item, encoding), reserved))
     }
 
     fn go_on(&mut self, sequence: i64, subscription: Subscription) {

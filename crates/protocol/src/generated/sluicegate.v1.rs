@@ -179,7 +179,7 @@ pub struct PubSubReq {
     /// The last one on the wire counts. A request without a command gets no answer.
     #[prost(
         oneof = "pub_sub_req::Req",
-        tags = "31, 32, 33, 34, 1001, 1002, 1004, 1005, 1006, 1007, 1008, 1009"
+        tags = "31, 32, 33, 34, 1001, 1002, 1004, 1005, 1006, 1007, 1008, 1009, 1012, 1013, 1014, 1015"
     )]
     pub req: ::core::option::Option<pub_sub_req::Req>,
 }
@@ -213,6 +213,14 @@ pub mod pub_sub_req {
         CmdUnsubscribe(super::CmdUnsubscribe),
         #[prost(message, tag = "1009")]
         CmdCredit(super::CmdCredit),
+        #[prost(message, tag = "1012")]
+        CmdNatsFetch(super::CmdNatsFetch),
+        #[prost(message, tag = "1013")]
+        CmdNatsListSequences(super::CmdNatsListSequences),
+        #[prost(message, tag = "1014")]
+        CmdNatsSubscribe(super::CmdNatsSubscribe),
+        #[prost(message, tag = "1015")]
+        CmdNatsPublish(super::CmdNatsPublish),
     }
 }
 /// Not a command: its answer is the error `unknown command`.
@@ -402,10 +410,10 @@ pub struct PartitionNext {
     #[prost(int64, tag = "2")]
     pub offset: i64,
 }
-/// Matches records by their key, or by a header. All filters of a subscription have at most 100 values, and 16 KiB of them.
+/// Matches records by their key (on NATS: their subject), or by a header. All filters of a subscription have at most 100 values, and 16 KiB of them.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RecordFilter {
-    /// The header's key; any header of that key can match. Absent: the record's key.
+    /// The header's key; any header of that key can match. Absent: the record's key, or on NATS its subject.
     #[prost(string, optional, tag = "1")]
     pub header: ::core::option::Option<::prost::alloc::string::String>,
     /// Matches if the value is one of these, or begins with one of `prefixes`. Without both, it matches if there is a value that is
@@ -476,6 +484,126 @@ pub struct Header {
     #[prost(bytes = "bytes", optional, tag = "2")]
     pub value: ::core::option::Option<::prost::bytes::Bytes>,
 }
+/// Reads messages of one stream, from a sequence on. A deleted sequence reads from the next message on. If the stream's first message
+/// moves beyond the sequence during a walk, the next fetch that asks NATS is an error with the reason OFFSET_OUT_OF_RANGE.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CmdNatsFetch {
+    #[prost(string, tag = "1")]
+    pub stream: ::prost::alloc::string::String,
+    /// 0: from the first message.
+    #[prost(int64, tag = "3")]
+    pub sequence: i64,
+    /// How long to wait for `min_bytes` of messages, in milliseconds, at most 30,000. Absent: the bridge's `read.wait_ms`. 0: no wait.
+    #[prost(uint32, optional, tag = "1001")]
+    pub max_wait_ms: ::core::option::Option<u32>,
+    /// The messages to wait for, in bytes of the answer, at most 16,384. 0: one message.
+    #[prost(uint32, tag = "1002")]
+    pub min_bytes: u32,
+    /// The size of the answer's messages in bytes. The first message is delivered even if it is larger. 0, or more than the bridge's
+    /// `read.max_bytes`: that.
+    #[prost(uint32, tag = "1003")]
+    pub max_bytes: u32,
+    /// The largest number of messages. 0: as many as fit.
+    #[prost(uint32, tag = "1004")]
+    pub max_messages: u32,
+}
+/// Asks for sequences of many streams.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CmdNatsListSequences {
+    /// At least 1, at most 1,000.
+    #[prost(message, repeated, tag = "1")]
+    pub times: ::prost::alloc::vec::Vec<StreamTime>,
+}
+/// A time in a stream.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StreamTime {
+    #[prost(string, tag = "1")]
+    pub stream: ::prost::alloc::string::String,
+    /// Milliseconds since 1970-01-01T00:00:00Z: the first message at or after that time. -1: the end of the stream, one after its last
+    /// sequence. -2: its first sequence. -3: its last message.
+    #[prost(int64, tag = "3")]
+    pub timestamp: i64,
+}
+/// Reads streams from some sequences on, and delivers messages as they are published. As `CmdKafkaSubscribe`, with
+/// `NatsSubscribedResp`, `NatsDeliveryResp` and `NatsSubscriptionEvent` as its answers.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CmdNatsSubscribe {
+    /// At least 1, at most 100, each of another stream. A session has at most 16 subscriptions, and 1,000 streams in all of them.
+    #[prost(message, repeated, tag = "1")]
+    pub sources: ::prost::alloc::vec::Vec<NatsSource>,
+    /// As in `CmdKafkaSubscribe`.
+    #[prost(message, repeated, tag = "3")]
+    pub filters: ::prost::alloc::vec::Vec<RecordFilter>,
+    /// As in `CmdKafkaSubscribe`.
+    #[prost(uint32, tag = "4")]
+    pub max_batch_bytes: u32,
+    /// The largest number of messages in one delivery. 0: as many as fit.
+    #[prost(uint32, tag = "5")]
+    pub max_batch_messages: u32,
+    /// As in `CmdKafkaSubscribe`.
+    #[prost(uint32, tag = "6")]
+    pub linger_ms: u32,
+    /// As in `CmdKafkaSubscribe`.
+    #[prost(uint64, optional, tag = "7")]
+    pub credit: ::core::option::Option<u64>,
+    #[prost(enumeration = "OnLag", tag = "8")]
+    pub on_lag: i32,
+}
+/// A stream to read.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NatsSource {
+    #[prost(string, tag = "1")]
+    pub stream: ::prost::alloc::string::String,
+    /// From `NatsSubscribedResp`, together with `sequence`: if the stream has been deleted and created again since, the subscription
+    /// fails instead of reading other messages at the same sequences. Empty: not checked.
+    #[prost(bytes = "bytes", tag = "6")]
+    pub stream_id: ::prost::bytes::Bytes,
+    /// Where to begin or to continue. Absent: at the end of the stream.
+    #[prost(oneof = "nats_source::From", tags = "3, 4")]
+    pub from: ::core::option::Option<nats_source::From>,
+}
+/// Nested message and enum types in `NatsSource`.
+pub mod nats_source {
+    /// Where to begin or to continue. Absent: at the end of the stream.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum From {
+        /// As `StreamTime.timestamp`. A stream without a message at or after that time begins at its end.
+        #[prost(int64, tag = "3")]
+        Timestamp(i64),
+        /// 0: the first message.
+        #[prost(int64, tag = "4")]
+        Sequence(i64),
+    }
+}
+/// Writes messages. The answer follows when JetStream has acknowledged or refused each of them.
+///
+/// Commands of one session keep their order in a stream, but a message that is refused does not stop those behind it. Without a
+/// `message_id`, delivery is at least once, as with `CmdKafkaProduce`. With one, JetStream writes the message once within the stream's
+/// `duplicate_window`, however often the command is repeated.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CmdNatsPublish {
+    /// At most 1,000.
+    #[prost(message, repeated, tag = "1")]
+    pub messages: ::prost::alloc::vec::Vec<PublishMessage>,
+}
+/// A message to be written.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PublishMessage {
+    /// It has to exist, and to listen to the subject.
+    #[prost(string, tag = "1")]
+    pub stream: ::prost::alloc::string::String,
+    /// Without wildcards.
+    #[prost(string, tag = "3")]
+    pub subject: ::prost::alloc::string::String,
+    #[prost(bytes = "bytes", tag = "4")]
+    pub data: ::prost::bytes::Bytes,
+    /// At most 100. The names of NATS' own headers, which begin with `Nats-`, are refused.
+    #[prost(message, repeated, tag = "5")]
+    pub headers: ::prost::alloc::vec::Vec<Header>,
+    /// An idempotency key, `Nats-Msg-Id`. Empty: none.
+    #[prost(string, tag = "7")]
+    pub message_id: ::prost::alloc::string::String,
+}
 /// An answer to a client.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct PubSubResp {
@@ -484,7 +612,7 @@ pub struct PubSubResp {
     pub sequence: i64,
     #[prost(
         oneof = "pub_sub_resp::Resp",
-        tags = "31, 32, 33, 34, 1001, 1002, 1004, 1005, 1006, 1007, 1008, 1010, 1011"
+        tags = "31, 32, 33, 34, 1001, 1002, 1004, 1005, 1006, 1007, 1008, 1010, 1011, 1012, 1013, 1014, 1015, 1016, 1017"
     )]
     pub resp: ::core::option::Option<pub_sub_resp::Resp>,
 }
@@ -519,12 +647,24 @@ pub mod pub_sub_resp {
         KafkaDeliveryResp(super::KafkaDeliveryResp),
         #[prost(message, tag = "1011")]
         KafkaSubscriptionEvent(super::KafkaSubscriptionEvent),
+        #[prost(message, tag = "1012")]
+        NatsFetchResp(super::NatsFetchResp),
+        #[prost(message, tag = "1013")]
+        NatsListSequencesResp(super::NatsListSequencesResp),
+        #[prost(message, tag = "1014")]
+        NatsSubscribedResp(super::NatsSubscribedResp),
+        #[prost(message, tag = "1015")]
+        NatsPublishResp(super::NatsPublishResp),
+        #[prost(message, tag = "1016")]
+        NatsDeliveryResp(super::NatsDeliveryResp),
+        #[prost(message, tag = "1017")]
+        NatsSubscriptionEvent(super::NatsSubscriptionEvent),
     }
 }
 /// Why a command failed.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ErrorResp {
-    /// Kafka's error code, if a broker, or the bridge in its place, gave one; otherwise 0.
+    /// Kafka's error code, if a broker, or the bridge in its place, gave one; on NATS, JetStream's `err_code`. Otherwise 0.
     #[prost(int32, tag = "1")]
     pub code: i32,
     #[prost(string, tag = "2")]
@@ -541,7 +681,7 @@ pub struct ErrorResp {
     /// Whose fault it is. UNSPECIFIED from bridges that do not know this field, and for an unknown or malformed command.
     #[prost(enumeration = "Reason", tag = "1004")]
     pub reason: i32,
-    /// With OFFSET_OUT_OF_RANGE, unless Kafka does not tell: the offsets that can be fetched from, both included.
+    /// With OFFSET_OUT_OF_RANGE, unless Kafka does not tell: the offsets, on NATS sequences, that can be fetched from, both included.
     #[prost(int64, optional, tag = "1005")]
     pub earliest_offset: ::core::option::Option<i64>,
     #[prost(int64, optional, tag = "1006")]
@@ -838,6 +978,168 @@ pub struct Produced {
     #[prost(message, optional, tag = "4")]
     pub error: ::core::option::Option<ErrorResp>,
 }
+/// Answers `CmdNatsFetch`. Messages are in the order of their sequences, and none is skipped. Empty at the end of the stream.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NatsFetchResp {
+    #[prost(message, repeated, tag = "1")]
+    pub messages: ::prost::alloc::vec::Vec<NatsMessage>,
+    /// The sequence to read on from: after the last message and the gap that follows it.
+    #[prost(int64, tag = "1001")]
+    pub next_sequence: i64,
+    /// One after the stream's last sequence; -1: unknown. Like the one below, it is as of the last answer of NATS for this stream: at
+    /// most `read.cache_ms` old in an answer with messages, and newer than the command in an answer without.
+    #[prost(int64, optional, tag = "1002")]
+    pub end: ::core::option::Option<i64>,
+    /// The sequence of the stream's first message; -1: unknown.
+    #[prost(int64, optional, tag = "1004")]
+    pub first_sequence: ::core::option::Option<i64>,
+}
+/// A message of a stream.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NatsMessage {
+    #[prost(int64, tag = "1")]
+    pub sequence: i64,
+    /// When the stream stored it: milliseconds since 1970-01-01T00:00:00Z.
+    #[prost(int64, tag = "2")]
+    pub timestamp: i64,
+    #[prost(string, tag = "3")]
+    pub subject: ::prost::alloc::string::String,
+    #[prost(bytes = "bytes", tag = "4")]
+    pub data: ::prost::bytes::Bytes,
+    /// Sorted by name; the values of one name keep their order. Invalid UTF-8 is replaced by U+FFFD.
+    #[prost(message, repeated, tag = "1001")]
+    pub headers: ::prost::alloc::vec::Vec<Header>,
+}
+/// Answers `CmdNatsListSequences`.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NatsListSequencesResp {
+    /// One for each stream, in the order of the command.
+    #[prost(message, repeated, tag = "1")]
+    pub results: ::prost::alloc::vec::Vec<ListedSequence>,
+}
+/// A sequence of a stream.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListedSequence {
+    /// -1 if the stream has no message at or after the requested timestamp.
+    #[prost(int64, tag = "1")]
+    pub sequence: i64,
+    /// The timestamp of the message at this sequence; -1 for the ends of the stream, and if there is no message.
+    #[prost(int64, tag = "2")]
+    pub timestamp: i64,
+    /// Present: ignore the fields above.
+    #[prost(message, optional, tag = "3")]
+    pub error: ::core::option::Option<ErrorResp>,
+}
+/// Answers `CmdNatsSubscribe`.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NatsSubscribedResp {
+    #[prost(message, repeated, tag = "1")]
+    pub streams: ::prost::alloc::vec::Vec<SubscribedStream>,
+}
+/// A stream of a subscription.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SubscribedStream {
+    #[prost(string, tag = "1")]
+    pub stream: ::prost::alloc::string::String,
+    /// Distinguishes the stream from others of the same name, before or after it.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub stream_id: ::prost::bytes::Bytes,
+    /// Where it begins.
+    #[prost(int64, tag = "3")]
+    pub next_sequence: i64,
+}
+/// Messages of one stream of a subscription, in the order of their sequences. Without messages if there was none to deliver: then
+/// `next_sequence` has moved past messages that the filters leave out, or past a gap.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NatsDeliveryResp {
+    #[prost(message, repeated, tag = "1")]
+    pub messages: ::prost::alloc::vec::Vec<NatsMessage>,
+    #[prost(string, tag = "2")]
+    pub stream: ::prost::alloc::string::String,
+    /// The sequence to continue from.
+    #[prost(int64, tag = "4")]
+    pub next_sequence: i64,
+    /// As in `NatsFetchResp`; at most `read.cache_ms` old.
+    #[prost(int64, tag = "5")]
+    pub end: i64,
+}
+/// Something that happened to a subscription.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NatsSubscriptionEvent {
+    #[prost(oneof = "nats_subscription_event::Event", tags = "1, 2, 3")]
+    pub event: ::core::option::Option<nats_subscription_event::Event>,
+}
+/// Nested message and enum types in `NatsSubscriptionEvent`.
+pub mod nats_subscription_event {
+    /// The end of a stream has been reached: for the first time, or again after the subscription was behind.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct CaughtUp {
+        #[prost(string, tag = "1")]
+        pub stream: ::prost::alloc::string::String,
+        #[prost(int64, tag = "3")]
+        pub next_sequence: i64,
+    }
+    /// Messages that will not be delivered.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Skipped {
+        #[prost(string, tag = "1")]
+        pub stream: ::prost::alloc::string::String,
+        /// The first sequence that is skipped.
+        #[prost(int64, tag = "3")]
+        pub from: i64,
+        /// The sequence that the subscription continues from.
+        #[prost(int64, tag = "4")]
+        pub to: i64,
+        #[prost(
+            enumeration = "super::kafka_subscription_event::skipped::Cause",
+            tag = "5"
+        )]
+        pub cause: i32,
+    }
+    /// NATS cannot be read at the moment. The subscription keeps trying, and tells when it has caught up again.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Retrying {
+        /// A stream that cannot be read; there can be others.
+        #[prost(string, tag = "1")]
+        pub stream: ::prost::alloc::string::String,
+        #[prost(message, optional, tag = "3")]
+        pub error: ::core::option::Option<super::ErrorResp>,
+        /// When it was first noticed, in milliseconds since 1970-01-01T00:00:00Z.
+        #[prost(int64, tag = "4")]
+        pub since: i64,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Event {
+        #[prost(message, tag = "1")]
+        CaughtUp(CaughtUp),
+        #[prost(message, tag = "2")]
+        Skipped(Skipped),
+        #[prost(message, tag = "3")]
+        Retrying(Retrying),
+    }
+}
+/// Answers `CmdNatsPublish`.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NatsPublishResp {
+    /// One for each message, in the order of the messages.
+    #[prost(message, repeated, tag = "1")]
+    pub results: ::prost::alloc::vec::Vec<Published>,
+}
+/// The result of one message.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Published {
+    #[prost(int64, tag = "2")]
+    pub sequence: i64,
+    /// Present: the message was not acknowledged. Ignore the other fields.
+    #[prost(message, optional, tag = "4")]
+    pub error: ::core::option::Option<ErrorResp>,
+    /// A message with this `message_id` was in the stream already: `sequence` is its own.
+    #[prost(bool, tag = "5")]
+    pub duplicate: bool,
+    /// With a `message_id`: the stream's `duplicate_window` in milliseconds, within which a repeated command writes the message once.
+    #[prost(uint64, tag = "6")]
+    pub duplicate_window_ms: u64,
+}
 /// Which records of transactions are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -908,21 +1210,21 @@ pub enum Reason {
     OffsetOutOfRange = 2,
     /// The route or the bridge does not allow it.
     Denied = 3,
-    /// Kafka does not authorize the cluster's user.
+    /// The messaging system does not authorize the cluster's user.
     Unauthorized = 4,
-    /// The topic or partition does not exist.
+    /// The topic, partition or stream does not exist.
     NotFound = 5,
     /// The record is larger than the cluster accepts, or than the bridge delivers.
     TooLarge = 6,
-    /// The topic does not accept the record's content.
+    /// The topic or stream does not accept the record's content.
     InvalidRecord = 7,
     /// The bridge's queue of records to write is full, or holds too much of this client.
     QueueFull = 8,
-    /// Kafka or the bridge refuses now.
+    /// The messaging system or the bridge refuses now.
     Transient = 9,
-    /// Kafka refuses, and a retry does not help.
+    /// The messaging system refuses, and a retry does not help.
     Rejected = 10,
-    /// No broker was reachable.
+    /// No broker or server was reachable.
     Unreachable = 11,
     /// A record may have been written.
     UnknownOutcome = 12,

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backend::{
     AnswerReservation, Backend, CommandError, Fault, Fetch, Fetched, HandedOver, LOG_START, ListedOffset,
-    Log, Partition, Version,
+    Log, Partition, System, Version,
 };
 use crate::cluster::{Cluster, Parts, Reads};
 use crate::metrics::Metrics;
@@ -54,7 +54,7 @@ impl Logs {
     pub(crate) fn cluster(&self) -> Arc<Cluster> {
         let reads = Reads { max_bytes: 1 << 20, wait: Duration::ZERO };
         let parts = Parts::new(Arc::new(self.clone()), 0, reads, None);
-        Arc::new(Cluster::new(parts, Metrics::new().cluster("logs")))
+        Arc::new(Cluster::new(System::Kafka, parts, Metrics::new().cluster("logs")))
     }
 
     pub(crate) fn append(&self, partition: i32, count: usize) {

@@ -33,6 +33,12 @@ pub(in crate::session) fn encode(answer: &PubSubResp) -> Option<Vec<u8>> {
         // Records are encoded where they are read.
         Resp::Control(_)
         | Resp::KafkaFetchResp(_)
+        | Resp::NatsFetchResp(_)
+        | Resp::NatsDeliveryResp(_)
+        | Resp::NatsListSequencesResp(_)
+        | Resp::NatsPublishResp(_)
+        | Resp::NatsSubscribedResp(_)
+        | Resp::NatsSubscriptionEvent(_)
         | Resp::KafkaMultiFetchResp(_)
         | Resp::KafkaDeliveryResp(_) => return None,
     };

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use sluicegate_protocol::ErrorResp;
 
-use crate::backend::CommandError;
+use crate::backend::{CommandError, System};
 use crate::session::answer::{MAX_ERROR_BYTES, MAX_RECORD_ERROR_BYTES, error_resp};
 
 /// An error. Members that do not apply are left out.
@@ -56,7 +56,10 @@ impl<'a> Error<'a> {
 pub(super) fn put(text: &mut Vec<u8>, error: CommandError) {
     text.extend_from_slice(b"\"error\":");
     // Cannot fail: a `Vec` accepts all writes.
-    let _ = serde_json::to_writer(text, &Error::of_result(&error_resp(error, MAX_RECORD_ERROR_BYTES)));
+    let _ = serde_json::to_writer(
+        text,
+        &Error::of_result(&error_resp(error, System::Kafka, MAX_RECORD_ERROR_BYTES)),
+    );
 }
 
 /// The beginning of `text` that takes at most `max` bytes in a JSON string.

@@ -6,6 +6,7 @@ use futures_util::poll;
 use sluicegate_protocol::codec::Codec;
 
 use super::*;
+use crate::backend::System;
 use crate::delivery::tests::logs::Logs;
 use crate::session::json;
 use crate::session::outbox::shrink;
@@ -18,7 +19,7 @@ async fn text_of_deliveries_is_within_the_room() {
     for partition in 0..4 {
         logs.append(partition, 5_000);
     }
-    let mut subscriptions = Subscriptions::new();
+    let mut subscriptions = Subscriptions::new(System::Kafka);
     let text = br#"{"id":1,"subscribe":{"topic":"t","from":"earliest"}}"#;
     let Request::Subscribe { sequence, command, encoding } = json::parse(text) else { panic!("no command") };
     subscriptions.open(sequence, &Grant::all(&logs.cluster()), command, encoding).unwrap();
@@ -53,7 +54,8 @@ async fn text_of_deliveries_is_within_the_room() {
 
 #[tokio::test]
 async fn errors_are_within_the_room() {
-    let (grant, mut subscriptions) = (Grant::all(&Logs::default().cluster()), Subscriptions::new());
+    let (grant, mut subscriptions) =
+        (Grant::all(&Logs::default().cluster()), Subscriptions::new(System::Kafka));
     let (mut held, mut bytes) = (Vec::new(), 0);
     for id in 1.. {
         let text = format!(r#"{{"id":{id},"subscribe":{{"topic":"t","partitions":[99]}}}}"#);
