@@ -108,7 +108,14 @@ impl Command {
                     Encoding::Protobuf => Answer::fetched(sequence, system, fetched),
                     Encoding::Json(format) => {
                         let max_bytes = grant.max_fetch_bytes(fetch.max_bytes);
-                        Answer::Text(json::fetched(sequence, fetch.partition, fetched, format, max_bytes))
+                        Answer::Text(json::fetched(
+                            sequence,
+                            system,
+                            fetch.partition,
+                            fetched,
+                            format,
+                            max_bytes,
+                        ))
                     }
                 },
                 Err(error) => {

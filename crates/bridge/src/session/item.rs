@@ -30,7 +30,9 @@ impl Answer {
                     };
                     Self::Messages { sequence, number, messages, rest }
                 }
-                Encoding::Json(format) => Self::Text(json::delivered(sequence, &next, messages, end, format)),
+                Encoding::Json(format) => {
+                    Self::Text(json::delivered(sequence, system, &next, messages, end, format))
+                }
             },
             Item::Ended { place, error } => {
                 let log = shown_log(system, &place.topic, place.partition);

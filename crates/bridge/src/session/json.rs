@@ -5,6 +5,8 @@
 //! 3. [`item`]: what a subscription tells becomes text, with and without records
 //! 4. [`answer`]: all other answers become text; [`error`] bounds their errors
 //!
+//! [`nats`] has the commands and answers of streams.
+//!
 //! Commands become the protocol's, so that they run as those of other sessions do. A new one has an arm in [`request`], and its answer
 //! one in [`answer`], or in [`records`] if it has records.
 
@@ -14,6 +16,7 @@ mod error;
 mod int64;
 mod item;
 mod list;
+mod nats;
 mod object;
 mod record;
 mod records;

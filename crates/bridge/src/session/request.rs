@@ -48,7 +48,7 @@ impl Request {
         // refuses that.
         if !message.starts_with(&CONTROL_PREFIX) {
             if codec == Codec::Json {
-                return json::parse(&message);
+                return json::parse(&message, system);
             }
             let mut counts = Counts::default();
             match Checked::scan(&message, |command, content| counts.add(command, content)) {

@@ -4,11 +4,13 @@ use serde::Serialize;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
     ErrorResp, KafkaListOffsetResp, KafkaListOffsetsResp, KafkaMetadataResp, KafkaProduceResp, ListedOffset,
-    PartitionMetadata, PongResp, Produced, PubSubResp, TopicMetadata, UnsubscribedResp,
+    NatsListSequencesResp, NatsPublishResp, PartitionMetadata, PongResp, Produced, PubSubResp, TopicMetadata,
+    UnsubscribedResp,
 };
 
 use super::error::Error;
 use super::item::Item;
+use super::nats;
 
 /// The text of an answer that is not pre-encoded. None for a control message, which is protobuf in every codec.
 pub(in crate::session) fn encode(answer: &PubSubResp) -> Option<Vec<u8>> {
@@ -29,16 +31,20 @@ pub(in crate::session) fn encode(answer: &PubSubResp) -> Option<Vec<u8>> {
         }
         Resp::KafkaSubscribedResp(subscribed) => Body::Item(Item::subscribed(subscribed)),
         Resp::KafkaSubscriptionEvent(event) => Body::Item(Item::event(event)?),
+        Resp::NatsListSequencesResp(NatsListSequencesResp { results }) => {
+            Body::Sequences { results: results.iter().map(nats::Sequence::of).collect() }
+        }
+        Resp::NatsPublishResp(NatsPublishResp { results }) => {
+            Body::Published { results: results.iter().map(nats::Published::of).collect() }
+        }
+        Resp::NatsSubscribedResp(subscribed) => Body::NatsItem(nats::Item::subscribed(subscribed)),
+        Resp::NatsSubscriptionEvent(event) => Body::NatsItem(nats::Item::event(event)?),
         Resp::UnsubscribedResp(UnsubscribedResp {}) => Body::Unsubscribed { unsubscribed: Empty {} },
         // Records are encoded where they are read.
         Resp::Control(_)
         | Resp::KafkaFetchResp(_)
         | Resp::NatsFetchResp(_)
         | Resp::NatsDeliveryResp(_)
-        | Resp::NatsListSequencesResp(_)
-        | Resp::NatsPublishResp(_)
-        | Resp::NatsSubscribedResp(_)
-        | Resp::NatsSubscriptionEvent(_)
         | Resp::KafkaMultiFetchResp(_)
         | Resp::KafkaDeliveryResp(_) => return None,
     };
@@ -68,6 +74,9 @@ enum Body<'a> {
     Produced { results: Vec<Outcome<'a, Place>> },
     Metadata { topics: Vec<Topic<'a>>, more: bool },
     Item(Item<'a>),
+    Sequences { results: Vec<Outcome<'a, nats::Sequence>> },
+    Published { results: Vec<Outcome<'a, nats::Published>> },
+    NatsItem(nats::Item<'a>),
     Unsubscribed { unsubscribed: Empty },
 }
 
@@ -82,7 +91,7 @@ struct Pong<'a> {
 /// The result of one record or partition.
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Outcome<'a, T> {
+pub(super) enum Outcome<'a, T> {
     Done(T),
     Failed { error: Error<'a> },
 }
@@ -141,7 +150,7 @@ fn partition(described: &PartitionMetadata) -> Partition<'_> {
     Partition { partition: *partition, leader: *leader, replicas, in_sync_replicas }
 }
 
-fn outcome<T>(error: Option<&ErrorResp>, done: T) -> Outcome<'_, T> {
+pub(super) fn outcome<T>(error: Option<&ErrorResp>, done: T) -> Outcome<'_, T> {
     match error {
         Some(error) => Outcome::Failed { error: Error::of_result(error) },
         None => Outcome::Done(done),

@@ -10,15 +10,15 @@ use sluicegate_protocol::kafka_subscription_event::{CaughtUp, Event, Retrying, S
 use sluicegate_protocol::{KafkaSubscribedResp, KafkaSubscriptionEvent, PartitionNext, SubscribedTopic};
 
 use super::error::Error;
-use super::records::{put_end, put_next, shrunk};
-use crate::backend::first_message;
+use super::records::{put_end, put_message, put_next, shrunk};
+use crate::backend::{System, first_message};
 use crate::delivery::Place;
 use crate::json::format::Format;
-use crate::json::record::Record;
 
 /// A delivery: `{"id": 1, "messages": […], "next": {"0": 6}, …}`. Its `bytes` are what it costs of the credit.
 pub(in crate::session) fn delivered(
     sequence: i64,
+    system: System,
     next: &Place,
     messages: Bytes,
     end: i64,
@@ -32,15 +32,18 @@ pub(in crate::session) fn delivered(
         if !std::mem::take(&mut is_first) {
             text.push(b',');
         }
-        // Cannot fail: a `Vec` accepts all writes, and every part of a record is valid JSON.
-        let _ = serde_json::to_writer(&mut text, &Record::new(*partition, &message, format));
+        put_message(&mut text, system, *partition, &message, format);
         left = rest;
     }
     text.push(b']');
-    put_next(&mut text, *partition, *offset);
-    put_end(&mut text, "high_watermark", end);
-    text.extend_from_slice(b",\"topic\":");
+    put_next(&mut text, system, *partition, *offset);
+    let end_name = match system {
+        System::Kafka => "high_watermark",
+        System::Nats => "end",
+    };
+    put_end(&mut text, end_name, end);
     // Cannot fail: a `Vec` accepts all writes.
+    let _ = write!(text, ",\"{}\":", system.topic());
     let _ = serde_json::to_writer(&mut text, &**topic);
     let _ = write!(text, ",\"bytes\":{bytes}}}");
     shrunk(text)
@@ -115,10 +118,7 @@ impl<'a> Item<'a> {
                 caught_up: Partition { partition: *partition },
             },
             Event::Skipped(skipped) => {
-                let cause = match skipped.cause() {
-                    Cause::Deleted => "deleted",
-                    Cause::Lag => "lag",
-                };
+                let cause = cause_name(skipped.cause());
                 let Skipped { topic, partition, from, to, .. } = skipped;
                 Self::Skipped {
                     topic,
@@ -131,6 +131,13 @@ impl<'a> Item<'a> {
                 Self::Retrying { topic, retrying: Outage { partition: *partition, since: *since, error } }
             }
         })
+    }
+}
+
+pub(super) fn cause_name(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Deleted => "deleted",
+        Cause::Lag => "lag",
     }
 }
 
@@ -171,7 +178,9 @@ mod tests {
         let encoded: Bytes = KafkaFetchResp { messages, ..Default::default() }.encode_to_vec().into();
         let bytes = encoded.len();
         let next = place(&"t".repeat(249), partition, i64::MAX);
-        let text = delivered(i64::MIN, &next, encoded, i64::MAX, format);
+        let nats = delivered(i64::MIN, System::Nats, &next, encoded.clone(), i64::MAX, format);
+        assert!(nats.len() + 5 <= max_delivery_bytes(bytes, count), "{} of {bytes}, {count}", nats.len());
+        let text = delivered(i64::MIN, System::Kafka, &next, encoded, i64::MAX, format);
         assert!(text.len() + 5 <= max_delivery_bytes(bytes, count), "{} of {bytes}, {count}", text.len());
         let answer: Value = serde_json::from_slice(&text).unwrap();
         assert_eq!((&answer["bytes"], answer["messages"].as_array().unwrap().len()), (&bytes.into(), count));
@@ -189,11 +198,15 @@ mod tests {
             ..Default::default()
         }];
         let encoded = KafkaFetchResp { messages, ..Default::default() }.encode_to_vec();
-        let text = delivered(-7, &place("demo", 3, 9), encoded.into(), 12, Format::Json);
+        let encoded = Bytes::from(encoded);
+        let text = delivered(-7, System::Kafka, &place("demo", 3, 9), encoded.clone(), 12, Format::Json);
         let want = r#"{"id":-7,"messages":[{"partition":3,"offset":5,"timestamp":6,"key":"a","value":{"n": 1.0}}],"next":{"3":9},"high_watermark":12,"topic":"demo","bytes":21}"#;
         assert_eq!(text, want);
-        let text = delivered(1, &place("demo", 0, 9), Bytes::new(), -1, Format::Json);
+        let text = delivered(1, System::Kafka, &place("demo", 0, 9), Bytes::new(), -1, Format::Json);
         assert_eq!(text, r#"{"id":1,"messages":[],"next":{"0":9},"topic":"demo","bytes":0}"#);
+        let text = delivered(-7, System::Nats, &place("demo", 0, 9), encoded, 12, Format::Json);
+        let want = r#"{"id":-7,"messages":[{"sequence":5,"timestamp":6,"subject":"a","data":{"n": 1.0}}],"next":9,"end":12,"stream":"demo","bytes":21}"#;
+        assert_eq!(text, want);
     }
 
     /// Those whose text grows most.

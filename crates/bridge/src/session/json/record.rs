@@ -41,7 +41,7 @@ struct Record<'a> {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RecordHeader<'a> {
+pub(super) struct RecordHeader<'a> {
     key: String,
     #[serde(borrow)]
     value: Option<&'a RawValue>,
@@ -54,12 +54,7 @@ impl Produce<'_> {
     /// A key, a value or a header does not have the command's format, or there are too many headers.
     pub(super) fn decode(self) -> Result<CmdKafkaProduce, Error> {
         let Self { records, format } = self;
-        let headers =
-            records.0.iter().map(|Object(record)| record.headers.0.len()).fold(0, usize::saturating_add);
-        if headers > MAX_COMMAND_HEADERS {
-            let message = format!("{headers} headers in one command, expected at most {MAX_COMMAND_HEADERS}");
-            return Err(Error::custom(message));
-        }
+        check_headers(records.0.iter().map(|Object(record)| record.headers.0.len()))?;
         let record = |(index, Object(record)): (usize, Object<Record<'_>>)| {
             record.decode(format).map_err(|error| Error::custom(format_args!("records[{index}].{error}")))
         };
@@ -72,24 +67,45 @@ impl Produce<'_> {
 impl Record<'_> {
     fn decode(self, format: Format) -> Result<ProduceRecord, String> {
         let Self { topic, partition, key, value, headers, timestamp } = self;
-        let header = |(index, Object(header)): (usize, Object<RecordHeader<'_>>)| {
-            let RecordHeader { key, value } = header;
-            let value =
-                text(value, format).map_err(|expected| format!("headers[{index}].value: {expected}"))?;
-            Ok::<_, String>(Header { key, value })
-        };
-        let value_of = match format {
-            Format::Json => Ok(value.map(|value| compacted(value.get()).into())),
-            Format::Text | Format::Base64 => text(value, format),
-        };
         Ok(ProduceRecord {
             topic,
             partition,
             key: text(key, format).map_err(|expected| format!("key: {expected}"))?,
-            value: value_of.map_err(|expected| format!("value: {expected}"))?,
-            headers: headers.0.into_iter().enumerate().map(header).collect::<Result<_, _>>()?,
+            value: self::value(value, format).map_err(|expected| format!("value: {expected}"))?,
+            headers: self::headers(headers, format)?,
             timestamp: timestamp.map(|Int64(timestamp)| timestamp),
         })
+    }
+}
+
+/// Checks the number of headers of all records, by the number of each.
+pub(super) fn check_headers(counts: impl Iterator<Item = usize>) -> Result<(), Error> {
+    let headers = counts.fold(0, usize::saturating_add);
+    if headers > MAX_COMMAND_HEADERS {
+        let message = format!("{headers} headers in one command, expected at most {MAX_COMMAND_HEADERS}");
+        return Err(Error::custom(message));
+    }
+    Ok(())
+}
+
+/// The headers of a record.
+pub(super) fn headers(
+    headers: List<Object<RecordHeader<'_>>, MAX_HEADERS>,
+    format: Format,
+) -> Result<Vec<Header>, String> {
+    let header = |(index, Object(header)): (usize, Object<RecordHeader<'_>>)| {
+        let RecordHeader { key, value } = header;
+        let value = text(value, format).map_err(|expected| format!("headers[{index}].value: {expected}"))?;
+        Ok(Header { key, value })
+    };
+    headers.0.into_iter().enumerate().map(header).collect()
+}
+
+/// The bytes of a record's value.
+pub(super) fn value(json: Option<&RawValue>, format: Format) -> Result<Option<Bytes>, &'static str> {
+    match format {
+        Format::Json => Ok(json.map(|json| compacted(json.get()).into())),
+        Format::Text | Format::Base64 => text(json, format),
     }
 }
 

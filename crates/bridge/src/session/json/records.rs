@@ -7,23 +7,26 @@
 use std::io::Write as _;
 
 use bytes::Bytes;
+use sluicegate_protocol::KafkaMessage;
 use sluicegate_shared_log::Ends;
 
 use super::error;
-use crate::backend::{CommandError, Fetched};
+use crate::backend::{CommandError, Fetched, System};
 use crate::json::format::Format;
-use crate::json::record::Record;
+use crate::json::record::{Record, StreamMessage};
 
 /// The answer to a fetch, with at most `max_bytes` of records.
 pub(in crate::session) fn fetched(
     sequence: i64,
+    system: System,
     partition: i32,
     fetched: Fetched,
     format: Format,
     max_bytes: usize,
 ) -> Bytes {
     let mut text = format!("{{\"id\":{sequence},").into_bytes();
-    put_partition(&mut text, partition, fetched, format, Room { bytes: max_bytes, for_one: true });
+    let room = Room { bytes: max_bytes, for_one: true };
+    put_partition(&mut text, system, partition, fetched, format, room);
     text.push(b'}');
     shrunk(text)
 }
@@ -47,7 +50,7 @@ pub(in crate::session) fn multi_fetched(
         match result {
             Ok(fetched) => {
                 let share = Room { bytes: room.bytes.checked_div(left).unwrap_or_default(), ..room };
-                let used = put_partition(&mut text, partition, fetched, format, share);
+                let used = put_partition(&mut text, System::Kafka, partition, fetched, format, share);
                 room = Room { bytes: room.bytes.saturating_sub(used), for_one: room.for_one && used == 0 };
             }
             Err(error) => error::put(&mut text, error),
@@ -77,6 +80,7 @@ struct Room {
 /// Appends what was read of a partition. Returns the bytes of its records.
 fn put_partition(
     text: &mut Vec<u8>,
+    system: System,
     partition: i32,
     mut fetched: Fetched,
     format: Format,
@@ -90,8 +94,7 @@ fn put_partition(
         if !is_first {
             text.push(b',');
         }
-        // Cannot fail: a `Vec` accepts all writes, and every part of a record is valid JSON.
-        let _ = serde_json::to_writer(&mut *text, &Record::new(partition, &message, format));
+        put_message(text, system, partition, &message, format);
         let has_room = text.len().saturating_sub(begin) <= room.bytes || is_first && room.for_one;
         if !has_room {
             text.truncate(before);
@@ -103,19 +106,41 @@ fn put_partition(
     fetched.end();
     let Fetched { next_offset, ends: Ends { start, stable, end }, .. } = fetched;
     text.push(b']');
-    put_next(text, partition, next_offset);
-    for (name, offset) in
-        [("high_watermark", end), ("last_stable_offset", stable), ("log_start_offset", start)]
-    {
-        put_end(text, name, offset);
+    put_next(text, system, partition, next_offset);
+    let ends: &[(&str, i64)] = match system {
+        System::Kafka => {
+            &[("high_watermark", end), ("last_stable_offset", stable), ("log_start_offset", start)]
+        }
+        System::Nats => &[("end", end), ("first_sequence", start)],
+    };
+    for (name, offset) in ends {
+        put_end(text, name, *offset);
     }
     used
 }
 
-/// Appends where a partition continues.
-pub(super) fn put_next(text: &mut Vec<u8>, partition: i32, next_offset: i64) {
+/// Appends a record.
+pub(super) fn put_message(
+    text: &mut Vec<u8>,
+    system: System,
+    partition: i32,
+    message: &KafkaMessage,
+    format: Format,
+) {
+    // Cannot fail: a `Vec` accepts all writes, and every part of a record is valid JSON.
+    let _ = match system {
+        System::Kafka => serde_json::to_writer(text, &Record::new(partition, message, format)),
+        System::Nats => serde_json::to_writer(text, &StreamMessage::new(message, format)),
+    };
+}
+
+/// Appends where a partition or a stream continues.
+pub(super) fn put_next(text: &mut Vec<u8>, system: System, partition: i32, next_offset: i64) {
     // Cannot fail: a `Vec` accepts all writes.
-    let _ = write!(text, ",\"next\":{{\"{partition}\":{next_offset}}}");
+    let _ = match system {
+        System::Kafka => write!(text, ",\"next\":{{\"{partition}\":{next_offset}}}"),
+        System::Nats => write!(text, ",\"next\":{next_offset}"),
+    };
 }
 
 /// Appends an end of the log, if it is known.
@@ -136,7 +161,7 @@ pub(super) fn shrunk(mut text: Vec<u8>) -> Bytes {
 mod tests {
     use prost::Message;
     use serde_json::{Value, json};
-    use sluicegate_protocol::{Header, KafkaFetchResp, KafkaMessage};
+    use sluicegate_protocol::{Header, KafkaFetchResp};
 
     use super::*;
     use crate::backend::Fault;
@@ -154,7 +179,8 @@ mod tests {
 
     /// The records of an answer.
     fn records(messages: &[KafkaMessage], format: Format) -> Value {
-        let text = fetched(1, 3, read(messages, 9, Ends::UNKNOWN), format, usize::MAX);
+        let read = read(messages, 9, Ends::UNKNOWN);
+        let text = fetched(1, System::Kafka, 3, read, format, usize::MAX);
         let mut answer: Value = serde_json::from_slice(&text).unwrap();
         answer["messages"].take()
     }
@@ -162,9 +188,13 @@ mod tests {
     #[test]
     fn answer_says_where_to_continue_and_where_the_log_ends() {
         let ends = Ends { start: 0, stable: -1, end: 12 };
-        let text =
-            fetched(-7, 3, read(&[message(5, None, Some(b"{\"a\": 1.10}"))], 9, ends), Format::Json, 1000);
+        let messages = [message(5, None, Some(b"{\"a\": 1.10}"))];
+        let text = fetched(-7, System::Kafka, 3, read(&messages, 9, ends), Format::Json, 1000);
         let want = r#"{"id":-7,"messages":[{"partition":3,"offset":5,"timestamp":7,"key":null,"value":{"a": 1.10}}],"next":{"3":9},"high_watermark":12,"log_start_offset":0}"#;
+        assert_eq!(text, want);
+        let messages = [message(5, Some(b"a.b"), Some(b"1"))];
+        let text = fetched(-7, System::Nats, 0, read(&messages, 9, ends), Format::Base64, 1000);
+        let want = r#"{"id":-7,"messages":[{"sequence":5,"timestamp":7,"subject":"a.b","data":"MQ=="}],"next":9,"end":12,"first_sequence":0}"#;
         assert_eq!(text, want);
     }
 
@@ -201,7 +231,8 @@ mod tests {
         for format in [Format::Json, Format::Text, Format::Base64] {
             let one = records(&messages[..1], format).to_string().len() - 2;
             for max_bytes in 0..12 * one {
-                let text = fetched(1, 3, read(&messages, 10, Ends::UNKNOWN), format, max_bytes);
+                let read = read(&messages, 10, Ends::UNKNOWN);
+                let text = fetched(1, System::Kafka, 3, read, format, max_bytes);
                 let answer: Value = serde_json::from_slice(&text).unwrap();
                 let records = answer["messages"].as_array().unwrap();
                 let bytes = answer["messages"].to_string().len() - 2;

@@ -9,16 +9,18 @@ use serde_json::value::RawValue;
 use sluicegate_protocol::CmdCredit;
 
 use super::command::{Fetch, ListOffset, ListOffsets, Metadata, MultiFetch, Ping};
+use super::nats;
 use super::object::object;
 use super::record::Produce;
 use super::subscribe::{Credit, Subscribe, Unsubscribe};
+use crate::backend::System;
 use crate::json::format::Format;
 use crate::metrics::Kind;
 use crate::session::command::{Command, Encoding};
 use crate::session::request::Request;
 
 /// Parses a message.
-pub(in crate::session) fn parse(message: &[u8]) -> Request {
+pub(in crate::session) fn parse(message: &[u8], system: System) -> Request {
     let invalid = |sequence, message| Request::Invalid { sequence, kind: Kind::Unknown, message };
     let Envelope { id, commands } = match serde_json::from_slice(message) {
         Ok(envelope) => envelope,
@@ -34,24 +36,48 @@ pub(in crate::session) fn parse(message: &[u8]) -> Request {
     };
     let (name, body) = match &commands[..] {
         [command] => command,
-        [] => return invalid(sequence, format!("no command: expected one of {COMMANDS}")),
+        [] => return invalid(sequence, format!("no command: expected one of {}", names(system))),
         _ => return invalid(sequence, "more than one command: send each in a message of its own".to_owned()),
     };
-    match command(sequence, name, body.get()) {
+    let command = shared_command(sequence, name, body.get()).or_else(|| match system {
+        System::Kafka => kafka_command(sequence, name, body.get()),
+        System::Nats => nats::command(sequence, name, body.get()),
+    });
+    match command {
         Some((_, Ok(request))) => request,
         Some((kind, Err(error))) => Request::Invalid { sequence, kind, message: format!("{name}: {error}") },
-        None => invalid(sequence, format!("unknown command {name:?}: expected one of {COMMANDS}")),
+        None => invalid(sequence, format!("unknown command {name:?}: expected one of {}", names(system))),
     }
 }
 
-/// The command of a name. None if there is none.
-fn command(sequence: i64, name: &str, json: &str) -> Option<(Kind, Result<Request, Error>)> {
-    let run = |format, command| Request::Command { sequence, command, encoding: Encoding::Json(format) };
+/// The request for a command, whose answer has this format.
+pub(super) fn run(sequence: i64, format: Format, command: Command) -> Request {
+    Request::Command { sequence, command, encoding: Encoding::Json(format) }
+}
+
+/// The command of a name that every system has. None if there is none.
+fn shared_command(sequence: i64, name: &str, json: &str) -> Option<(Kind, Result<Request, Error>)> {
     Some(match name {
         "ping" => {
             let ping = |Ping { state }| Request::Ping { sequence, state: Bytes::from(state) };
             (Kind::Ping, object(json).map(ping))
         }
+        "unsubscribe" => {
+            let unsubscribe = |Unsubscribe { subscription }| Request::Unsubscribe { sequence, subscription };
+            (Kind::Subscribe, object(json).map(unsubscribe))
+        }
+        "credit" => {
+            let credit = |Credit { subscription, bytes }| Request::Credit(CmdCredit { subscription, bytes });
+            (Kind::Subscribe, object(json).map(credit))
+        }
+        _ => return None,
+    })
+}
+
+/// The command of a name on Kafka. None if there is none.
+fn kafka_command(sequence: i64, name: &str, json: &str) -> Option<(Kind, Result<Request, Error>)> {
+    let run = |format, command| run(sequence, format, command);
+    Some(match name {
         "fetch" => {
             let fetch = |fetch: Fetch| run(fetch.format, Command::Fetch(fetch.into()));
             (Kind::Fetch, object(json).map(fetch))
@@ -82,14 +108,6 @@ fn command(sequence: i64, name: &str, json: &str) -> Option<(Kind, Result<Reques
                 Request::Subscribe { sequence, command, encoding }
             };
             (Kind::Subscribe, Subscribe::parse(json).map(subscribe))
-        }
-        "unsubscribe" => {
-            let unsubscribe = |Unsubscribe { subscription }| Request::Unsubscribe { sequence, subscription };
-            (Kind::Subscribe, object(json).map(unsubscribe))
-        }
-        "credit" => {
-            let credit = |Credit { subscription, bytes }| Request::Credit(CmdCredit { subscription, bytes });
-            (Kind::Subscribe, object(json).map(credit))
         }
         _ => return None,
     })
@@ -132,8 +150,15 @@ impl<'de> Visitor<'de> for Members {
     }
 }
 
-const COMMANDS: &str =
-    "ping, fetch, multi_fetch, list_offset, list_offsets, metadata, produce, subscribe, unsubscribe, credit";
+/// The names of the commands.
+fn names(system: System) -> &'static str {
+    match system {
+        System::Kafka => {
+            "ping, fetch, multi_fetch, list_offset, list_offsets, metadata, produce, subscribe, unsubscribe, credit"
+        }
+        System::Nats => "ping, fetch, list_sequences, publish, subscribe, unsubscribe, credit",
+    }
+}
 
 #[cfg(test)]
 mod tests;

@@ -6,10 +6,12 @@ mod source;
 use serde::Deserialize;
 use serde::de::Error as _;
 use serde_json::Error;
-use sluicegate_protocol::{CmdKafkaSubscribe, OnLag};
+use sluicegate_protocol::{CmdKafkaSubscribe, OnLag, RecordFilter};
 
-use self::filter::Filter;
-use self::source::{From, Next, Partitions, Source, TopicId};
+pub(super) use self::filter::Filter;
+pub(super) use self::source::TopicId;
+
+use self::source::{From, Next, Partitions, Source};
 use super::command::IsolationName;
 use super::item::{MAX_BATCH_BYTES, MAX_BATCH_RECORDS};
 use super::list::List;
@@ -60,10 +62,20 @@ pub(super) struct Credit {
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum OnLagName {
+pub(super) enum OnLagName {
     #[default]
     Wait,
     Skip,
+}
+
+impl OnLagName {
+    pub(super) fn number(&self) -> i32 {
+        let on_lag = match self {
+            Self::Wait => OnLag::Wait,
+            Self::Skip => OnLag::Skip,
+        };
+        on_lag.into()
+    }
 }
 
 impl<'a> Subscribe<'a> {
@@ -72,49 +84,66 @@ impl<'a> Subscribe<'a> {
     /// # Errors
     /// The text is not a subscription, or is beyond the bounds of one in protobuf.
     pub(super) fn parse(json: &'a str) -> Result<(CmdKafkaSubscribe, Format), Error> {
-        at_most(json.len(), "bytes", MAX_SUBSCRIPTION_BYTES)?;
+        check_len(json)?;
         object::<Self>(json)?.decode()
     }
 
     fn decode(self) -> Result<(CmdKafkaSubscribe, Format), Error> {
         let Self { topic, partitions, from, next, topic_id, sources, format, filters, .. } = self;
-        let sources = match (topic, sources) {
-            (Some(topic), None) => vec![Source { topic, partitions, from, next, topic_id }],
-            (None, Some(sources))
-                if partitions.is_none() && from.is_none() && next.is_none() && topic_id.is_none() =>
-            {
-                sources.0.into_iter().map(|Object(source)| source).collect()
-            }
-            (None, None) => return Err(Error::custom("missing field `topic`, or `sources`")),
-            (_, Some(_)) => {
-                let message = "`sources` and members of a single source: expected one or the other";
-                return Err(Error::custom(message));
-            }
-        };
+        let is_alone = partitions.is_none() && from.is_none() && next.is_none() && topic_id.is_none();
+        let one = topic.map(|topic| Source { topic, partitions, from, next, topic_id });
+        let sources = one_or_many("topic", one, is_alone, sources)?;
         let nexts = sources.iter().filter_map(|source| source.next.as_ref()).map(|next| next.0.len());
         at_most(nexts.fold(0, usize::saturating_add), "offsets", MAX_PARTITIONS)?;
-        let filter = |(index, Object(filter)): (usize, Object<Filter<'_>>)| {
-            filter.decode(format).map_err(|error| Error::custom(format_args!("filters[{index}]: {error}")))
-        };
-        let filters = filters.0.into_iter().enumerate().map(filter).collect::<Result<Vec<_>, _>>()?;
-        let values = filters.iter().map(|filter| filter.equals.len().saturating_add(filter.prefixes.len()));
-        at_most(values.fold(0, usize::saturating_add), "values in filters", MAX_VALUES)?;
-        let on_lag = match self.on_lag {
-            OnLagName::Wait => OnLag::Wait,
-            OnLagName::Skip => OnLag::Skip,
-        };
+        let filters = filters.0.into_iter().map(|Object(filter)| filter.decode("key", format));
         let command = CmdKafkaSubscribe {
             sources: sources.into_iter().map(Into::into).collect(),
             isolation: self.isolation.number(),
-            filters,
+            filters: self::filters(filters)?,
             max_batch_bytes: bounded(self.max_batch_bytes, MAX_BATCH_BYTES),
             max_batch_records: bounded(self.max_batch_records, MAX_BATCH_RECORDS),
             linger_ms: self.linger_ms,
             credit: self.credit,
-            on_lag: on_lag.into(),
+            on_lag: self.on_lag.number(),
         };
         Ok((command, format))
     }
+}
+
+/// Checks the size of a subscription's text.
+pub(super) fn check_len(json: &str) -> Result<(), Error> {
+    at_most(json.len(), "bytes", MAX_SUBSCRIPTION_BYTES)
+}
+
+/// The sources of a subscription: a single one, whose member `name` is required, or `many`. `is_alone`: no other member of a
+/// single source was given.
+pub(super) fn one_or_many<S>(
+    name: &str,
+    one: Option<S>,
+    is_alone: bool,
+    many: Option<List<Object<S>, MAX_SOURCES>>,
+) -> Result<Vec<S>, Error> {
+    match (one, many) {
+        (Some(source), None) => Ok(vec![source]),
+        (None, Some(sources)) if is_alone => Ok(sources.0.into_iter().map(|Object(source)| source).collect()),
+        (None, None) => Err(Error::custom(format_args!("missing field `{name}`, or `sources`"))),
+        (_, Some(_)) => {
+            Err(Error::custom("`sources` and members of a single source: expected one or the other"))
+        }
+    }
+}
+
+/// The filters of a subscription, if they do not have too many values.
+pub(super) fn filters(
+    filters: impl Iterator<Item = Result<RecordFilter, String>>,
+) -> Result<Vec<RecordFilter>, Error> {
+    let filter = |(index, filter): (usize, Result<_, String>)| {
+        filter.map_err(|error| Error::custom(format_args!("filters[{index}]: {error}")))
+    };
+    let filters = filters.enumerate().map(filter).collect::<Result<Vec<RecordFilter>, _>>()?;
+    let values = filters.iter().map(|filter| filter.equals.len().saturating_add(filter.prefixes.len()));
+    at_most(values.fold(0, usize::saturating_add), "values in filters", MAX_VALUES)?;
+    Ok(filters)
 }
 
 fn at_most(count: usize, of: &str, max: usize) -> Result<(), Error> {
@@ -125,7 +154,7 @@ fn at_most(count: usize, of: &str, max: usize) -> Result<(), Error> {
 }
 
 /// What the client chose, if that is not too much; 0: it did not.
-fn bounded(chosen: u32, max: usize) -> u32 {
+pub(super) fn bounded(chosen: u32, max: usize) -> u32 {
     let max = u32::try_from(max).unwrap_or(u32::MAX);
     if chosen == 0 { max } else { chosen.min(max) }
 }

@@ -8,6 +8,10 @@ use sluicegate_protocol::{
 
 use super::*;
 
+fn parse(text: &[u8]) -> Request {
+    super::parse(text, System::Kafka)
+}
+
 #[track_caller]
 fn runs(text: &str, format: Format, command: Command) {
     let want = Request::Command { sequence: 7, command, encoding: Encoding::Json(format) };

@@ -13,12 +13,12 @@ use crate::session::json::record::text;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Filter<'a> {
+pub(in crate::session::json) struct Filter<'a> {
     #[serde(borrow)]
-    key: Option<&'a RawValue>,
-    header: Option<String>,
+    pub(in crate::session::json) key: Option<&'a RawValue>,
+    pub(in crate::session::json) header: Option<String>,
     #[serde(borrow)]
-    value: Option<&'a RawValue>,
+    pub(in crate::session::json) value: Option<&'a RawValue>,
 }
 
 /// The beginning of a key or value.
@@ -30,15 +30,19 @@ struct Prefix<'a> {
 }
 
 impl Filter<'_> {
-    /// The filter, whose strings have the form of keys in `format`.
-    pub(super) fn decode(self, format: Format) -> Result<RecordFilter, String> {
+    /// The filter, whose strings have the form of keys in `format`. `key_name` is the name of its member `key` for clients.
+    pub(in crate::session::json) fn decode(
+        self,
+        key_name: &str,
+        format: Format,
+    ) -> Result<RecordFilter, String> {
         let (header, wanted) = match (self.key, self.header, self.value) {
             (Some(key), None, None) => (None, key),
             (None, Some(header), Some(value)) => (Some(header), value),
             (None, Some(header), None) => {
                 return Ok(RecordFilter { header: Some(header), ..Default::default() });
             }
-            _ => return Err("expected `key`, or `header` and perhaps `value`".to_owned()),
+            _ => return Err(format!("expected `{key_name}`, or `header` and perhaps `value`")),
         };
         let wanted = match wanted.get() {
             list if list.starts_with('[') => {

@@ -5,6 +5,7 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use sluicegate_protocol::{KafkaSource, PartitionNext, kafka_source};
 
@@ -39,7 +40,13 @@ pub(super) enum From {
 pub(super) struct Next(pub(super) BTreeMap<i32, i64>);
 
 /// The id of a topic, in Kafka's text form: URL-safe base64 without padding.
-pub(super) struct TopicId([u8; 16]);
+pub(in crate::session::json) struct TopicId([u8; 16]);
+
+impl TopicId {
+    pub(in crate::session::json) fn into_bytes(self) -> Bytes {
+        self.0.to_vec().into()
+    }
+}
 
 impl std::convert::From<Source> for KafkaSource {
     fn from(Source { topic, partitions, from, next, topic_id }: Source) -> Self {
@@ -55,7 +62,7 @@ impl std::convert::From<Source> for KafkaSource {
             partitions: partitions.unwrap_or_default().0,
             from,
             next: next.map(|(partition, offset)| PartitionNext { partition, offset }).collect(),
-            topic_id: topic_id.map(|TopicId(id)| id.to_vec().into()).unwrap_or_default(),
+            topic_id: topic_id.map(TopicId::into_bytes).unwrap_or_default(),
         }
     }
 }

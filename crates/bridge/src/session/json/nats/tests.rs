@@ -1,0 +1,157 @@
+//! Texts of clusters of NATS, and what they become.
+
+use sluicegate_protocol::nats_subscription_event::{CaughtUp, Event, Retrying, Skipped};
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_protocol::{
+    ErrorResp, Header, KafkaSource, ListedSequence, MESSAGE_ID_HEADER, NatsListSequencesResp,
+    NatsPublishResp, NatsSubscribedResp, NatsSubscriptionEvent, ProduceRecord, PubSubResp, Published, Reason,
+    RecordFilter, SubscribedStream,
+};
+
+use super::*;
+use crate::backend::System;
+use crate::session::json::{encode, parse};
+
+#[track_caller]
+fn runs(text: &str, format: Format, command: Command) {
+    let want = Request::Command { sequence: 7, command, encoding: Encoding::Json(format) };
+    assert_eq!(parse(text.as_bytes(), System::Nats), want, "{text}");
+}
+
+#[test]
+fn commands_have_the_words_of_nats() {
+    let fetch = CmdKafkaFetch {
+        topic: "s".into(),
+        offset: 5,
+        max_wait_ms: Some(1),
+        min_bytes: 2,
+        max_bytes: 3,
+        max_records: 4,
+        ..Default::default()
+    };
+    let text = r#"{"id":7,"fetch":{"stream":"s","sequence":"5","format":"text","max_wait_ms":1,"min_bytes":2,"max_bytes":3,"max_messages":4}}"#;
+    runs(text, Format::Text, Command::Fetch(fetch));
+    let offsets = vec![CmdKafkaListOffset { topic: "s".into(), partition: 0, timestamp: -2 }];
+    let list = CmdKafkaListOffsets { offsets, ..Default::default() };
+    let text = r#"{"id":7,"list_sequences":{"times":[{"stream":"s","timestamp":-2}]}}"#;
+    runs(text, Format::Json, Command::ListOffsets(list));
+    let header = |key: &str, value: &'static str| Header { key: key.into(), value: Some(value.into()) };
+    let record = ProduceRecord {
+        topic: "s".into(),
+        key: Some("a.b".into()),
+        value: Some("{\"n\":1}".into()),
+        headers: vec![header("h", "v"), header(MESSAGE_ID_HEADER, "id")],
+        ..Default::default()
+    };
+    let empty = ProduceRecord { value: Some(Bytes::new()), headers: Vec::new(), ..record.clone() };
+    let text = r#"{"id":7,"publish":{"messages":[{"stream":"s","subject":"a.b","data":{"n": 1},"headers":[{"key":"h","value":"v"}],"message_id":"id"},{"stream":"s","subject":"a.b"}]}}"#;
+    runs(text, Format::Json, Command::Produce(CmdKafkaProduce { records: vec![record, empty] }));
+}
+
+#[test]
+fn subscription_names_streams_and_subjects() {
+    let source =
+        |from| KafkaSource { topic: "s".into(), from, topic_id: vec![0xFF; 16].into(), ..Default::default() };
+    let filter = RecordFilter { header: None, equals: vec!["a.b".into()], prefixes: vec!["c.".into()] };
+    let one = r#"{"stream":"s","from":{"sequence":5},"stream_id":"_____________________w"}"#;
+    let options = r#""filters":[{"subject":["a.b",{"prefix":"c."}]}],"max_batch_messages":9,"linger_ms":3,"credit":8,"on_lag":"skip""#;
+    for text in [
+        format!(r#"{{{},{options}}}"#, &one[1..one.len() - 1]),
+        format!(r#"{{"sources":[{one}],{options}}}"#),
+    ] {
+        let (command, _) = Subscribe::parse(&text).unwrap();
+        let want = CmdKafkaSubscribe {
+            sources: vec![source(Some(kafka_source::From::Offset(5)))],
+            filters: vec![filter.clone()],
+            max_batch_bytes: 24 * 1024,
+            max_batch_records: 9,
+            linger_ms: 3,
+            credit: Some(8),
+            on_lag: 1,
+            ..Default::default()
+        };
+        assert_eq!(command, want, "{text}");
+    }
+}
+
+#[test]
+fn words_of_kafka_are_refused() {
+    for (text, want) in [
+        (
+            r#"{"id":7,"fetch":{"topic":"t","partition":0,"offset":0}}"#,
+            "fetch: unknown field `topic`, expected one of `stream`, `sequence`",
+        ),
+        (
+            r#"{"id":7,"produce":{"records":[]}}"#,
+            "unknown command \"produce\": expected one of ping, fetch, list_sequences, publish, subscribe, unsubscribe, credit",
+        ),
+        (r#"{"id":7,"subscribe":{"from":"earliest"}}"#, "missing field `stream`, or `sources`"),
+        (
+            r#"{"id":7,"subscribe":{"stream":"s","filters":[{"key":"a"}]}}"#,
+            "unknown field `key`, expected one of `subject`, `header`, `value`",
+        ),
+        (
+            r#"{"id":7,"subscribe":{"stream":"s","filters":[{}]}}"#,
+            "filters[0]: expected `subject`, or `header` and perhaps `value`",
+        ),
+        (
+            r#"{"id":7,"publish":{"messages":[{"stream":"s","subject":"a","headers":[{"key":"h","value":1}]}]}}"#,
+            "publish: messages[0].headers[0].value: expected a string",
+        ),
+    ] {
+        match parse(text.as_bytes(), System::Nats) {
+            Request::Invalid { sequence: 7, message, .. } => {
+                assert!(message.contains(want), "{message}");
+            }
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+}
+
+#[track_caller]
+fn check(resp: Resp, want: &str) {
+    let text = encode(&PubSubResp { sequence: 7, resp: Some(resp) }).unwrap();
+    assert_eq!(String::from_utf8(text).unwrap(), want);
+}
+
+#[test]
+fn answers_have_the_words_of_nats() {
+    let error = ErrorResp { message: "m".into(), reason: Reason::Denied.into(), ..Default::default() };
+    let failed = r#"{"error":{"reason":"DENIED","message":"m","retriable":false}}"#;
+    let listed = ListedSequence { sequence: 5, timestamp: 6, error: None };
+    let denied = ListedSequence { error: Some(error.clone()), ..Default::default() };
+    check(
+        Resp::NatsListSequencesResp(NatsListSequencesResp { results: vec![listed, denied] }),
+        &format!(r#"{{"id":7,"results":[{{"sequence":5,"timestamp":6}},{failed}]}}"#),
+    );
+    let plain = Published { sequence: 5, ..Default::default() };
+    let again = Published { duplicate: true, duplicate_window_ms: 120_000, ..plain.clone() };
+    let denied = Published { error: Some(error.clone()), ..Default::default() };
+    check(
+        Resp::NatsPublishResp(NatsPublishResp { results: vec![plain, again, denied] }),
+        &format!(
+            r#"{{"id":7,"results":[{{"sequence":5}},{{"sequence":5,"duplicate":true,"duplicate_window_ms":120000}},{failed}]}}"#
+        ),
+    );
+    let stream = SubscribedStream { stream: "s".into(), stream_id: vec![0xFF; 16].into(), next_sequence: 5 };
+    check(
+        Resp::NatsSubscribedResp(NatsSubscribedResp { streams: vec![stream] }),
+        r#"{"id":7,"subscribed":[{"stream":"s","stream_id":"_____________________w","next":5}]}"#,
+    );
+    let check_event = |event, want| {
+        check(Resp::NatsSubscriptionEvent(NatsSubscriptionEvent { event: Some(event) }), want);
+    };
+    check_event(
+        Event::CaughtUp(CaughtUp { stream: "s".into(), next_sequence: 6 }),
+        r#"{"id":7,"stream":"s","next":6,"caught_up":{}}"#,
+    );
+    check_event(
+        Event::Skipped(Skipped { stream: "s".into(), from: 6, to: 9, cause: 1 }),
+        r#"{"id":7,"stream":"s","next":9,"skipped":{"from":6,"to":9,"cause":"lag"}}"#,
+    );
+    let failed = &failed[1..failed.len() - 1];
+    check_event(
+        Event::Retrying(Retrying { stream: "s".into(), error: Some(error), since: 8 }),
+        &format!(r#"{{"id":7,"stream":"s","retrying":{{"since":8,{failed}}}}}"#),
+    );
+}
