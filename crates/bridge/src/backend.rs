@@ -122,6 +122,14 @@ pub(crate) enum System {
 }
 
 impl System {
+    /// Its name in the configuration and in traces.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Kafka => "kafka",
+            Self::Nats => "nats",
+        }
+    }
+
     /// Its word for a topic.
     pub(crate) fn topic(self) -> &'static str {
         match self {

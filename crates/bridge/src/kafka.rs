@@ -40,7 +40,7 @@ use self::observer::ReadObserver;
 use self::writer::{NoProducer, Writer};
 use crate::backend::{
     AnswerReservation, Backend, CommandError, Fault, Fetch, Fetched, HandedOver, ListedOffset, Log,
-    Partition, Replica, Version,
+    Partition, Replica, System, Version,
 };
 use crate::metrics::{BrokerMetrics, WriteMetrics};
 use crate::traces;
@@ -63,10 +63,10 @@ impl Kafka {
         brokers: BrokerMetrics,
         writes: Option<WriteMetrics>,
     ) -> Self {
-        let observer = Arc::new(ReadObserver(brokers));
+        let observer = Arc::new(ReadObserver::new(brokers));
         let reader =
             Reader::new(config.reader.clone().named(name).observed(Arc::clone(&observer) as _), logs);
-        observer.0.watch(reader.broker_states());
+        observer.watch(reader.broker_states());
         let writer = writes.map(|metrics| Writer::new(config.writer.clone(), metrics));
         Self { reader, writer, incidents: Incidents::new(name) }
     }
@@ -185,7 +185,7 @@ impl Backend for Kafka {
                 return Err(CommandError::new(Fault::Rejected, 0, "this cluster has no producer"));
             };
             let span = traces::below("Produce", SpanKind::Producer, |span| {
-                span.command("produce", Some(traces::SEND));
+                span.command(System::Kafka, "produce", Some(traces::SEND));
                 span.batch(records.len());
             });
             let handed = writer.hand_over(source, records, errors).await;

@@ -20,7 +20,7 @@ use prometheus_client::registry::Registry;
 use sluicegate_shared_log::SharedLog;
 use sluicegate_ws_session::SessionError;
 
-pub(crate) use self::brokers::BrokerMetrics;
+pub(crate) use self::brokers::{BrokerMetrics, BrokerStates};
 pub(crate) use self::labels::{Kind, Outcome, SessionEnd, WriteFailure};
 
 use self::brokers::Brokers;

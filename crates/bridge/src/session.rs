@@ -303,7 +303,7 @@ impl<'a> Session<'a> {
                     | Command::Metadata(_) => WriteTicket::default(),
                 };
                 let mut reservation = Reservation::new(reserved);
-                let (context, mut span) = command.trace(self.grant.client);
+                let (context, mut span) = command.trace(system, self.grant.client);
                 let name = command.name();
                 let running = async move {
                     let answer = command.run(sequence, encoding, &grant, ticket, &mut reservation).await;

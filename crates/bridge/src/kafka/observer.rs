@@ -6,12 +6,33 @@ use std::time::Duration;
 use opentelemetry::trace::SpanKind;
 use sluicegate_reader::{BrokerRequest, Observer, RequestOutcome};
 
-use crate::metrics::BrokerMetrics;
+use crate::metrics::{BrokerMetrics, BrokerStates};
 use crate::traces;
 
 /// Watches the reader of one cluster.
 #[derive(Debug)]
-pub(super) struct ReadObserver(pub(super) BrokerMetrics);
+pub(super) struct ReadObserver(BrokerMetrics);
+
+impl ReadObserver {
+    pub(super) fn new(metrics: BrokerMetrics) -> Self {
+        metrics.begin(
+            &BrokerRequest::ALL.map(BrokerRequest::name),
+            &RequestOutcome::ALL.map(RequestOutcome::name),
+        );
+        Self(metrics)
+    }
+
+    /// Counts the brokers of a reader for as long as there is one.
+    pub(super) fn watch(
+        &self,
+        states: impl Fn() -> Option<sluicegate_reader::BrokerStates> + Send + Sync + 'static,
+    ) {
+        self.0.watch(move || {
+            let sluicegate_reader::BrokerStates { connected, idle, failed } = states()?;
+            Some(BrokerStates { connected, idle, failed })
+        });
+    }
+}
 
 impl Observer for ReadObserver {
     fn begin(&self, request: BrokerRequest, host: &str, port: u16) -> Option<Box<dyn Any + Send>> {
@@ -30,8 +51,8 @@ impl Observer for ReadObserver {
         took: Duration,
         begun: Option<Box<dyn Any + Send>>,
     ) {
-        self.0.requested(request, outcome, took);
-        if let Some(mut span) = traces::downcast(begun)
+        self.0.requested(request.name(), outcome.name(), took);
+        if let Some(mut span) = downcast(begun)
             && outcome != RequestOutcome::Answered
         {
             span.fail(outcome.name());
@@ -41,4 +62,9 @@ impl Observer for ReadObserver {
     fn connected(&self, is_open: bool) {
         self.0.connected(is_open);
     }
+}
+
+/// Takes a span back out of what [`Observer::begin`] has returned.
+fn downcast(begun: Option<Box<dyn Any + Send>>) -> Option<Box<traces::Span>> {
+    begun?.downcast().ok()
 }

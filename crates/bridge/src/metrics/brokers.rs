@@ -13,7 +13,6 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use sluicegate_reader::{BrokerRequest, BrokerStates, RequestOutcome};
 
 use super::durations;
 use super::labels::{ApiLabels, OutcomeLabels, RequestLabels};
@@ -36,12 +35,18 @@ type CountBrokers = Box<dyn Fn() -> Option<BrokerStates> + Send + Sync>;
 
 /// Of one cluster.
 pub(crate) struct BrokerMetrics {
-    requests: [[Counter; RequestOutcome::ALL.len()]; BrokerRequest::ALL.len()],
-    durations: [Histogram; BrokerRequest::ALL.len()],
+    brokers: Brokers,
     opened: Counter,
     failed: Counter,
     cluster: String,
-    readers: Readers,
+}
+
+/// How many brokers a reader knows, by state.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct BrokerStates {
+    pub(crate) connected: u64,
+    pub(crate) idle: u64,
+    pub(crate) failed: u64,
 }
 
 impl Default for Brokers {
@@ -67,38 +72,41 @@ impl Brokers {
     }
 
     pub(super) fn cluster(&self, name: &str) -> BrokerMetrics {
-        let cluster = || name.to_owned();
-        let request = |request: BrokerRequest, outcome: RequestOutcome| {
-            let labels = RequestLabels { cluster: cluster(), api: request.name(), outcome: outcome.name() };
-            self.requests.get_or_create_owned(&labels)
-        };
-        let duration = |request: BrokerRequest| {
-            self.durations.get_or_create_owned(&ApiLabels { cluster: cluster(), api: request.name() })
-        };
         let connection = |outcome: &'static str| {
-            self.connections.get_or_create_owned(&OutcomeLabels { cluster: cluster(), outcome })
+            self.connections.get_or_create_owned(&OutcomeLabels { cluster: name.to_owned(), outcome })
         };
         BrokerMetrics {
-            requests: BrokerRequest::ALL.map(|api| RequestOutcome::ALL.map(|outcome| request(api, outcome))),
-            durations: BrokerRequest::ALL.map(duration),
             opened: connection("opened"),
             failed: connection("failed"),
-            cluster: cluster(),
-            readers: self.readers.clone(),
+            cluster: name.to_owned(),
+            brokers: self.clone(),
         }
     }
 }
 
 impl BrokerMetrics {
+    /// Begins to count: every label exists from the start, so that a rate sees the first event.
+    pub(crate) fn begin(&self, apis: &[&'static str], outcomes: &[&'static str]) {
+        for api in apis {
+            drop(self.brokers.durations.get_or_create(&self.api(api)));
+            for outcome in outcomes {
+                drop(self.brokers.requests.get_or_create(&self.request(api, outcome)));
+            }
+        }
+    }
+
     /// A request has ended.
-    pub(crate) fn requested(&self, request: BrokerRequest, outcome: RequestOutcome, took: Duration) {
-        if let Some(durations) = self.durations.get(request as usize) {
-            durations.observe(took.as_secs_f64());
-        }
-        let counter = self.requests.get(request as usize).and_then(|outcomes| outcomes.get(outcome as usize));
-        if let Some(counter) = counter {
-            counter.inc();
-        }
+    pub(crate) fn requested(&self, api: &'static str, outcome: &'static str, took: Duration) {
+        self.brokers.durations.get_or_create(&self.api(api)).observe(took.as_secs_f64());
+        self.brokers.requests.get_or_create(&self.request(api, outcome)).inc();
+    }
+
+    fn api(&self, api: &'static str) -> ApiLabels {
+        ApiLabels { cluster: self.cluster.clone(), api }
+    }
+
+    fn request(&self, api: &'static str, outcome: &'static str) -> RequestLabels {
+        RequestLabels { cluster: self.cluster.clone(), api, outcome }
     }
 
     /// A connection was opened, or could not be.
@@ -108,7 +116,7 @@ impl BrokerMetrics {
 
     /// Counts the brokers of a reader for as long as there are some.
     pub(crate) fn watch(&self, count: impl Fn() -> Option<BrokerStates> + Send + Sync + 'static) {
-        let mut readers = self.readers.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut readers = self.brokers.readers.0.lock().unwrap_or_else(PoisonError::into_inner);
         readers.retain(|(_, count)| count().is_some());
         readers.push((self.cluster.clone(), Box::new(count)));
     }

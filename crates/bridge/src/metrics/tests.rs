@@ -2,8 +2,6 @@
 
 use prometheus_client::encoding::text::encode;
 
-use sluicegate_reader::{BrokerRequest, BrokerStates, RequestOutcome};
-
 use super::*;
 use crate::reference;
 
@@ -13,6 +11,7 @@ fn reference_lists_every_metric() {
     metrics.cluster("c").http("/topics", 200, Duration::ZERO);
     let _open = metrics.cluster("c").subscription();
     let brokers = metrics.brokers("c");
+    brokers.begin(&["Fetch"], &["answered"]);
     brokers.watch(|| Some(BrokerStates::default()));
     let traces = ExportCounts::default();
     metrics.cluster("c").client_fault(SessionError::NotUtf8);
@@ -70,7 +69,7 @@ fn events_are_counted_under_their_labels() {
     let open = [(); 2].map(|()| cluster.subscription());
     drop(open.into_iter().next());
     let brokers = metrics.brokers("default");
-    brokers.requested(BrokerRequest::Fetch, RequestOutcome::TimedOut, Duration::from_secs(20));
+    brokers.requested("Fetch", "timed_out", Duration::from_secs(20));
     brokers.connected(false);
     brokers.watch(|| Some(BrokerStates { connected: 2, idle: 1, failed: 0 }));
     brokers.watch(|| Some(BrokerStates { connected: 1, idle: 0, failed: 1 }));

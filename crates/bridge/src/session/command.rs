@@ -11,7 +11,7 @@ use sluicegate_ws_session::source::Source;
 
 use super::answer::{Answer, ENVELOPE_BYTES, MAX_ERROR_BYTES, MAX_RESULT_BYTES, topic_metadata};
 use super::json;
-use crate::backend::AnswerReservation;
+use crate::backend::{AnswerReservation, System};
 use crate::cluster::{DescribedTopic, MAX_TOPIC_CHARS, WAITER_BYTES, WriteTicket, shown, shown_log};
 use crate::grant::Grant;
 use crate::json::format::Format;
@@ -68,7 +68,7 @@ impl Command {
     }
 
     /// The context to run in, and the span if the command is sampled.
-    pub(super) fn trace(&self, client: Source) -> (traces::Context, Option<traces::Span>) {
+    pub(super) fn trace(&self, system: System, client: Source) -> (traces::Context, Option<traces::Span>) {
         let mut context = traces::current().command();
         let operation = match self {
             Self::Fetch(_) | Self::MultiFetch(_) => Some(RECEIVE),
@@ -77,7 +77,7 @@ impl Command {
         };
         let mut span = context.sample(self.name(), client);
         if let Some(span) = &mut span {
-            span.command(self.name(), operation);
+            span.command(system, self.name(), operation);
             match self {
                 Self::Fetch(fetch) => span.log(&shown(&fetch.topic), Some(fetch.partition)),
                 Self::ListOffset(list) => span.log(&shown(&list.topic), Some(list.partition)),

@@ -1,6 +1,5 @@
 //! A sampled request or command, and the requests to brokers below it.
 
-use std::any::Any;
 use std::sync::Arc;
 
 use opentelemetry::trace::{Span as _, SpanKind, Status};
@@ -9,6 +8,7 @@ use sluicegate_ws_session::source::Source;
 
 use super::Tracing;
 use super::context;
+use crate::backend::System;
 
 /// A span. It ends when it is dropped.
 pub(crate) struct Span {
@@ -42,8 +42,8 @@ impl Span {
     }
 
     /// What the bridge is asked to do, in OpenTelemetry's messaging conventions.
-    pub(crate) fn command(&mut self, name: &'static str, operation: Option<&'static str>) {
-        self.set("messaging.system", "kafka");
+    pub(crate) fn command(&mut self, system: System, name: &'static str, operation: Option<&'static str>) {
+        self.set("messaging.system", system.name());
         self.set("messaging.operation.name", name);
         if let Some(operation) = operation {
             self.set("messaging.operation.type", operation);
@@ -90,11 +90,6 @@ pub(crate) fn below(name: &'static str, kind: SpanKind, fill: impl FnOnce(&mut S
     let mut span = Span { span, parent };
     fill(&mut span);
     Some(span)
-}
-
-/// Takes a span back out of what [`sluicegate_reader::Observer`] was given.
-pub(crate) fn downcast(begun: Option<Box<dyn Any + Send>>) -> Option<Box<Span>> {
-    begun?.downcast().ok()
 }
 
 /// The type of an operation that reads records.
