@@ -25,6 +25,7 @@ use crate::fair_permits::FairPermits;
 use crate::kafka::Kafka;
 use crate::limit::Limit;
 use crate::metrics::Metrics;
+use crate::nats::Nats;
 use crate::rate_limit::RateLimit;
 use crate::server::{self, BindError, Connections, Server};
 use crate::traces::Traces;
@@ -84,9 +85,9 @@ impl Bridge {
         Ok(Self { address, admin_address, fixed, endpoint, server, health, connections, accepting })
     }
 
-    /// Takes up a new configuration without ending a session, except those of clusters that are removed. Open sessions keep their
-    /// limits; the rights of the bridge's configuration, and a cluster's properties, apply to them too. If it is invalid, nothing
-    /// changes.
+    /// Takes up a new configuration without ending a session, except those of clusters that are removed or of another kind. Open
+    /// sessions keep their limits; the rights of the bridge's configuration, and a cluster's properties, apply to them too. If it
+    /// is invalid, nothing changes.
     ///
     /// # Cancel safety
     /// A drop can leave clusters unable to write: only do so at the end.
@@ -194,9 +195,15 @@ impl Endpoint {
         let writes_due = CancellationToken::new();
         let (shared, per_cluster) = (logs.clone(), metrics.clone());
         let make = Box::new(move |name: &str, config: &ClusterConfig, is_writable: bool| {
-            let writer = is_writable.then(|| per_cluster.writes(name));
             let logs = shared.add_cluster();
-            Arc::new(Kafka::new(name, config, logs, per_cluster.brokers(name), writer)) as Arc<dyn Backend>
+            match config {
+                ClusterConfig::Kafka(config) => {
+                    let writer = is_writable.then(|| per_cluster.writes(name));
+                    Arc::new(Kafka::new(name, config, logs, per_cluster.brokers(name), writer))
+                        as Arc<dyn Backend>
+                }
+                ClusterConfig::Nats(config) => Arc::new(Nats::new(name, config, logs)),
+            }
         });
         let limits = &config.limits;
         Self {

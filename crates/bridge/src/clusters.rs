@@ -49,7 +49,7 @@ struct State {
     removed: Vec<Weak<Cluster>>,
 }
 
-/// Creates a cluster's backend, from its name, its properties and whether it can be written to. It does not connect yet.
+/// Creates a cluster's backend, from its name, its configuration and whether it can be written to. It does not connect yet.
 type Make = Box<dyn Fn(&str, &ClusterConfig, bool) -> Arc<dyn Backend> + Send + Sync>;
 
 /// The cluster of one definition. Its users, and those who wait for it to be created, hold references.

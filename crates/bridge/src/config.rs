@@ -8,6 +8,8 @@ mod cluster;
 mod flat;
 mod hosts;
 mod keys;
+mod kind;
+mod nats;
 mod problem;
 mod route_clusters;
 mod secret;
@@ -26,6 +28,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+pub use self::kind::ClusterConfig;
 pub use self::problem::{Place, Problem};
 pub use self::route_clusters::RouteClusters;
 pub(crate) use self::route_clusters::{DefinedCluster, NAME as ROUTE_CLUSTERS, is_of_definition};
@@ -33,7 +36,6 @@ pub use self::secret::Secret;
 pub use self::source::Source;
 pub use self::tls::Tls;
 pub use self::traces::Traces;
-pub use crate::kafka::ClusterConfig;
 pub(crate) use crate::kafka::PropertyError;
 
 use self::problem::Problems;

@@ -34,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::settings::DEFAULTS;
 pub(crate) use sluicegate_reader::{PropertyError, is_secret};
 
-pub use self::cluster_config::ClusterConfig;
+pub(crate) use self::cluster_config::ClusterConfig;
 use self::incidents::Incidents;
 use self::observer::ReadObserver;
 use self::writer::{NoProducer, Writer};

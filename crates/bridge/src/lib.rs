@@ -31,7 +31,6 @@ mod kafka;
 mod limit;
 pub mod logging;
 mod metrics;
-#[cfg_attr(not(test), expect(dead_code, reason = "constructed by the configuration"))]
 mod nats;
 mod number;
 mod rate_limit;

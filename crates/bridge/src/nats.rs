@@ -34,7 +34,8 @@ use sluicegate_ws_session::source::Source;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-#[cfg_attr(not(test), expect(unused_imports, reason = "constructed by the configuration"))]
+pub(crate) use async_nats::ServerAddr;
+
 pub(crate) use self::cluster_config::{ClusterConfig, Credentials, Tls};
 
 use self::api::Api;

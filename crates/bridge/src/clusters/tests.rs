@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
+use nkeys::KeyPair;
 use prost::Message;
 use rdkafka::mocking::MockCluster;
 use sluicegate_protocol::cluster_definition::{Sasl, Tls};
@@ -269,6 +270,32 @@ async fn reload_replaces_the_backends_of_changed_clusters_only() {
     assert!(!a.drain.has_begun() && !b.drain.has_begun());
 }
 
+#[tokio::test]
+async fn changed_creds_file_replaces_the_backend() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let renewed = || {
+        let seed = KeyPair::new_user().seed().unwrap();
+        let part =
+            |what: &str, text: &str| format!("-----BEGIN {what}-----\n{text}\n------END {what}------\n");
+        let creds = part("NATS USER JWT", "a.b.c") + &part("USER NKEY SEED", &seed);
+        std::fs::write(file.path(), creds).unwrap();
+    };
+    let loaded = || {
+        let creds = format!("creds = {{ file = {:?} }}", file.path());
+        let text = format!("[clusters.a]\nkind = \"nats\"\nservers = \"nats://a\"\n{creds}\n");
+        Config::load(&text, iter::empty()).unwrap()
+    };
+    renewed();
+    let (clusters, made) = scripted(&loaded());
+    let a = clusters.named("a").unwrap();
+    clusters.apply(&loaded()).await;
+    assert_eq!(made.load(Ordering::Relaxed), 1);
+    renewed();
+    clusters.apply(&loaded()).await;
+    assert_eq!(made.load(Ordering::Relaxed), 2);
+    assert!(Arc::ptr_eq(&a, &clusters.named("a").unwrap()) && !a.drain.has_begun());
+}
+
 #[tokio::test(start_paused = true)]
 async fn waits_end_when_their_backend_is_replaced() {
     let (clusters, _) = scripted(&named(&[("a", "old")], ""));
@@ -323,6 +350,7 @@ async fn cluster_stays_open_until_its_records_are_delivered() {
                 idle_timeout_ms = 100\nwrite = true\n[route_clusters.properties]\nlinger.ms = 1500\n";
     let config = Config::load(text, iter::empty()).unwrap();
     let make = Box::new(|_: &str, config: &ClusterConfig, _: bool| {
+        let ClusterConfig::Kafka(config) = config else { panic!("{config:?}") };
         let metrics = Metrics::new();
         let (logs, writes) = (SharedLog::default().add_cluster(), Some(metrics.writes("route")));
         Arc::new(Kafka::new("route", config, logs, metrics.brokers("route"), writes)) as Arc<dyn Backend>

@@ -1,13 +1,19 @@
-//! `[clusters.NAME]`: librdkafka's properties, as quoted keys or as dotted ones.
+//! `[clusters.NAME]`: `kind`, and the keys of that kind, as quoted keys or as dotted ones.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::flat::Flat;
+use super::kind::{ClusterConfig, KINDS};
+use super::nats;
 use super::problem::{Place, Problems};
 use super::section::Section;
 use super::tree::given_by;
-use crate::kafka::{ClusterConfig, PropertyError, is_secret, properties};
+use crate::backend::System;
+use crate::kafka::{self, PropertyError};
+
+/// A cluster's configuration, or all of its invalid keys.
+type Parsed<C> = Result<C, Vec<PropertyError>>;
 
 /// Parses every cluster. If `expected`, there has to be at least one.
 pub(super) fn all(
@@ -23,20 +29,34 @@ pub(super) fn all(
     tables.into_iter().filter_map(parsed).collect()
 }
 
-fn one(name: &str, table: Section, problems: &mut Problems) -> Option<ClusterConfig> {
+fn one(name: &str, mut table: Section, problems: &mut Problems) -> Option<ClusterConfig> {
     let shown = format!("clusters.{}", name.escape_debug());
     if name.is_empty() || name.len() > MAX_NAME || !name.bytes().all(is_name_byte) {
         let expected = format!("expected a name of 1 to {MAX_NAME} letters, digits, '.', '_' and '-'");
         problems.add(shown.clone(), expected);
     }
-    let given = given(table, problems);
-    if let Some(variable) = of_no_file(&given) {
-        let expected =
-            format!("expected [{shown}] in the file, or `bootstrap.servers` from the environment too");
+    let kind = table.place(KIND);
+    let system = match table.one_of(KIND, &KINDS, problems) {
+        Some(system) => system,
+        // Which keys are valid is unknown.
+        None if kind.is_some() => return None,
+        None => System::Kafka,
+    };
+    let given = given(table, system, problems);
+    let places = given.values().map(|flat| &flat.place).chain(&kind);
+    if let Some(variable) = only_variables(places)
+        && !system.servers().iter().any(|name| given.contains_key(*name))
+    {
+        let servers = system.servers().first().copied().unwrap_or_default();
+        let expected = format!("expected [{shown}] in the file, or `{servers}` from the environment too");
         problems.add(shown, format!("is set only by variables such as {variable}: {expected}"));
         return None;
     }
-    let errors = match parse(&given) {
+    let parsed = match system {
+        System::Kafka => kafka(&given).map(ClusterConfig::Kafka),
+        System::Nats => parse(&given, system, nats::parse).map(ClusterConfig::Nats),
+    };
+    let errors = match parsed {
         Ok(config) => return Some(config),
         Err(errors) => errors,
     };
@@ -47,33 +67,42 @@ fn one(name: &str, table: Section, problems: &mut Problems) -> Option<ClusterCon
     None
 }
 
-/// Checks of each property the name, the value's presence, and the value, in this order. A property with several problems is
-/// reported once.
-pub(super) fn parse(given: &BTreeMap<String, Flat>) -> Result<ClusterConfig, Vec<PropertyError>> {
+/// A Kafka cluster's properties: see [`parse`].
+pub(super) fn kafka(given: &BTreeMap<String, Flat>) -> Parsed<kafka::ClusterConfig> {
+    parse(given, System::Kafka, kafka::ClusterConfig::parse)
+}
+
+/// Checks of each key the name, the value's presence, and, with `of_kind`, the value, in this order. Later checks skip a key that
+/// has failed an earlier one.
+fn parse<C>(
+    given: &BTreeMap<String, Flat>,
+    system: System,
+    of_kind: fn(&BTreeMap<String, String>) -> Parsed<C>,
+) -> Parsed<C> {
     let mut errors = Vec::new();
-    let mut properties = BTreeMap::new();
+    let mut values = BTreeMap::new();
     for (key, flat) in given {
-        match properties::check_name(key).and_then(|()| flat.text.clone()) {
-            Ok(text) => _ = properties.insert(key.clone(), text),
+        match system.check_key(key).and_then(|()| flat.text.clone()) {
+            Ok(text) => _ = values.insert(key.clone(), text),
             Err(problem) => errors.push(PropertyError { key: key.clone(), problem }),
         }
     }
-    let parsed = ClusterConfig::parse(&properties);
+    let parsed = of_kind(&values);
     for PropertyError { key, problem } in parsed.as_ref().err().into_iter().flatten() {
-        // A property without a valid text has its error already, and seems to be missing here.
-        let is_reported = given.contains_key(key) && !properties.contains_key(key);
+        // A key without a valid text has its error already, and seems to be missing here.
+        let is_reported = given.contains_key(key) && !values.contains_key(key);
         if !is_reported {
-            errors.push(PropertyError { key: key.clone(), problem: of_value(key, given.get(key), problem) });
+            let problem = of_value(system, key, given.get(key), problem);
+            errors.push(PropertyError { key: key.clone(), problem });
         }
     }
     parsed.ok().filter(|_| errors.is_empty()).ok_or(errors)
 }
 
-/// The properties of a table. Variables override the file.
-pub(super) fn given(table: Section, problems: &mut Problems) -> BTreeMap<String, Flat> {
+/// The values of a table. Variables override the file.
+pub(super) fn given(table: Section, system: System, problems: &mut Problems) -> BTreeMap<String, Flat> {
     let is_variable = |(_, flat): &(String, Flat)| matches!(flat.place, Place::Variable(_));
-    let (variables, others): (Vec<_>, Vec<_>) =
-        table.flat(properties::is_property).into_iter().partition(is_variable);
+    let (variables, others): (Vec<_>, Vec<_>) = table.flat(system).into_iter().partition(is_variable);
     let mut given = BTreeMap::new();
     for (property, flat) in others.into_iter().chain(variables) {
         let place = flat.place.clone();
@@ -87,23 +116,24 @@ pub(super) fn given(table: Section, problems: &mut Problems) -> BTreeMap<String,
     given
 }
 
-/// A variable of a cluster that only variables name, without brokers.
-fn of_no_file<'a>(given: &'a BTreeMap<String, Flat>) -> Option<&'a str> {
-    let variable = |flat: &'a Flat| match &flat.place {
+/// One of the variables, if all places are variables.
+fn only_variables<'a>(places: impl Iterator<Item = &'a Place>) -> Option<&'a str> {
+    let variable = |place: &'a Place| match place {
         Place::Variable(name) => Some(name.as_str()),
         Place::Key(_) => None,
     };
-    let names: Option<Vec<&str>> = given.values().map(variable).collect();
-    let has_servers = SERVERS.iter().any(|name| given.contains_key(*name));
-    names?.first().copied().filter(|_| !has_servers)
+    let names: Option<Vec<&str>> = places.map(variable).collect();
+    names?.first().copied()
 }
 
 /// The problem of a value. It can show the value, unless the value is from a file.
-fn of_value(property: &str, flat: Option<&Flat>, problem: &str) -> String {
+fn of_value(system: System, property: &str, flat: Option<&Flat>, problem: &str) -> String {
     match flat.and_then(|flat| flat.file.as_deref()).map(Path::display) {
         None => problem.to_owned(),
-        Some(path) if is_secret(property) || property.ends_with(".pem") => format!("{path}: {problem}"),
-        Some(path) if property.ends_with(".location") => {
+        Some(path) if system.is_secret(property) || property.ends_with(".pem") => {
+            format!("{path}: {problem}")
+        }
+        Some(path) if system.is_path(property) => {
             format!("the text of {path} is taken as the path: expected \"{path}\" itself")
         }
         Some(path) => format!("{path}: does not contain a valid value of this property"),
@@ -114,7 +144,7 @@ fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
 }
 
-/// A cluster has one of these.
-const SERVERS: [&str; 2] = ["bootstrap.servers", "metadata.broker.list"];
+/// The key that says which system a cluster is.
+const KIND: &str = "kind";
 /// The longest name of a cluster, which is a header's value and a metric's label.
 const MAX_NAME: usize = 100;

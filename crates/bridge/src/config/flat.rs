@@ -7,7 +7,7 @@ use toml::Value;
 use super::problem::Place;
 use super::tree::{Node, Tree};
 use super::value_file;
-use crate::kafka::is_secret;
+use crate::backend::System;
 
 /// The value of a dotted name.
 #[derive(Clone)]
@@ -29,9 +29,9 @@ impl Flat {
 /// All values: strings, numbers and booleans, only strings for secrets, and the text of each `{ file = "…" }`. `prefix` is
 /// that of shown names.
 ///
-/// `NAME.file` is such a file, unless `is_property` knows it as a name: some of librdkafka's end like this.
-pub(super) fn flatten(prefix: String, tree: Tree, is_property: fn(&str) -> bool) -> Vec<(String, Flat)> {
-    let mut walk = Walk { prefix, is_property, flat: Vec::new() };
+/// `NAME.file` is such a file, unless it is a key of `system`'s clusters: some of librdkafka's properties end like this.
+pub(super) fn flatten(prefix: String, tree: Tree, system: System) -> Vec<(String, Flat)> {
+    let mut walk = Walk { prefix, system, flat: Vec::new() };
     walk.table("", tree);
     walk.flat
 }
@@ -39,7 +39,7 @@ pub(super) fn flatten(prefix: String, tree: Tree, is_property: fn(&str) -> bool)
 struct Walk {
     /// The prefix of shown names.
     prefix: String,
-    is_property: fn(&str) -> bool,
+    system: System,
     flat: Vec<(String, Flat)>,
 }
 
@@ -55,7 +55,7 @@ impl Walk {
         let mut file = None;
         let text = match node {
             Node::Table(tree)
-                if tree.contains_key("file") && !(self.is_property)(&format!("{name}.file")) =>
+                if tree.contains_key("file") && !self.system.is_key(&format!("{name}.file")) =>
             {
                 file = path(tree);
                 file.as_deref().ok_or_else(|| NO_FILE.to_owned()).and_then(value_file::read)
@@ -63,7 +63,7 @@ impl Walk {
             Node::Table(tree) if !tree.is_empty() => return self.table(&format!("{name}."), tree),
             Node::Variable { text, .. } | Node::Value(Value::String(text)) => Ok(text),
             // A parsed number is not the text that was written, such as 1_000 or 12.50.
-            Node::Value(value) if is_secret(&name) => {
+            Node::Value(value) if self.system.is_secret(&name) => {
                 Err(format!("is of type {}, {EXPECTED_SECRET}", value.type_str()))
             }
             Node::Value(Value::Integer(number)) => Ok(number.to_string()),

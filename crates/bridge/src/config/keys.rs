@@ -1,5 +1,5 @@
 //! Every key outside `[clusters]`, declared once: the parser takes defaults and ranges from here, and
-//! `docs/reference/bridge-configuration.md` is rendered from here.
+//! `docs/reference/bridge-configuration.md` is rendered from here. `nats::keys` declares those of NATS clusters in the same way.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -12,10 +12,10 @@ pub(super) struct Key<V> {
     pub(super) value: V,
     /// The meaning of the key.
     #[cfg(test)]
-    meaning: &'static str,
+    pub(super) meaning: &'static str,
     /// Worst case in memory, or empty.
     #[cfg(test)]
-    cost: &'static str,
+    pub(super) cost: &'static str,
 }
 
 /// A whole number.
@@ -44,7 +44,7 @@ impl<V> Key<V> {
     }
 }
 
-const fn number(default: u32, range: RangeInclusive<u32>) -> Number {
+pub(super) const fn number(default: u32, range: RangeInclusive<u32>) -> Number {
     Number { default, range }
 }
 
@@ -60,7 +60,7 @@ const fn address(default_port: u16) -> Address {
 }
 
 #[cfg_attr(not(test), expect(unused_variables, reason = "words for the reference"))]
-const fn other(kind: &'static str, default: &'static str) -> Other {
+pub(super) const fn other(kind: &'static str, default: &'static str) -> Other {
     Other {
         #[cfg(test)]
         kind,
@@ -82,11 +82,12 @@ macro_rules! keys {
 
         /// The rows of the reference, in its order.
         #[cfg(test)]
-        pub(super) fn rows() -> Vec<Vec<String>> {
+        pub(in crate::config) fn rows() -> Vec<Vec<String>> {
             vec![$($key.row()),*]
         }
     };
 }
+pub(super) use keys;
 
 keys! {
     LISTEN: Address = "listen", address(7400),
@@ -197,13 +198,13 @@ keys! {
 }
 
 const KIB: u32 = 1024;
-const MIB: u32 = 1024 * KIB;
+pub(super) const MIB: u32 = 1024 * KIB;
 /// In milliseconds.
 const HOUR: u32 = 3_600_000;
 
 #[cfg(test)]
 impl Key<Number> {
-    fn row(&self) -> Vec<String> {
+    pub(super) fn row(&self) -> Vec<String> {
         let Number { default, range } = &self.value;
         let range = format!("{} to {}", grouped(*range.start()), grouped(*range.end()));
         self.with(range, grouped(*default))
@@ -212,14 +213,14 @@ impl Key<Number> {
 
 #[cfg(test)]
 impl Key<Address> {
-    fn row(&self) -> Vec<String> {
+    pub(super) fn row(&self) -> Vec<String> {
         self.with("IP address and port".to_owned(), self.value.default().to_string())
     }
 }
 
 #[cfg(test)]
 impl Key<Other> {
-    fn row(&self) -> Vec<String> {
+    pub(super) fn row(&self) -> Vec<String> {
         self.with(self.value.kind.to_owned(), self.value.default.to_owned())
     }
 }

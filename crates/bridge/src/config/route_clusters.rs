@@ -12,6 +12,7 @@ use super::hosts::Pattern;
 use super::keys;
 use super::problem::{Place, Problems};
 use super::section::Section;
+use crate::backend::System;
 use crate::kafka::{ClusterConfig, PropertyError};
 
 /// The name of all of them in metrics and logs.
@@ -60,7 +61,7 @@ impl RouteClusters {
         given.retain(|name, _| is_of_use(name, defined.verify));
         let own = defined.properties().into_iter();
         given.extend(own.map(|(name, text)| (name.to_owned(), Flat::of(name, text))));
-        cluster::parse(&given)
+        cluster::kafka(&given)
     }
 }
 
@@ -118,7 +119,8 @@ pub(super) fn parse(mut table: Section, problems: &mut Problems) -> RouteCluster
     let write = table.flag(keys::ROUTE_WRITE.short(), false, problems);
     let max = table.size(&keys::ROUTE_MAX, problems);
     let idle_timeout = table.millis(&keys::ROUTE_IDLE_TIMEOUT, problems);
-    let properties = cluster::given(table.table_or_empty(keys::ROUTE_PROPERTIES.short(), problems), problems);
+    let properties = table.table_or_empty(keys::ROUTE_PROPERTIES.short(), problems);
+    let properties = cluster::given(properties, System::Kafka, problems);
     table.end(problems);
     let parsed = RouteClusters { allowed_hosts, write, max, idle_timeout, properties };
     parsed.check_properties(problems);

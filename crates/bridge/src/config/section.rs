@@ -9,10 +9,11 @@ use toml::Value;
 
 use super::flat::{self, Flat};
 use super::keys::{Address, Key, Number};
-use super::problem::Problems;
+use super::problem::{Place, Problems};
 use super::secret::Secret;
 use super::tree::{Node, Tree};
 use super::value_file;
+use crate::backend::System;
 
 /// A table that is being read.
 pub(super) struct Section {
@@ -147,6 +148,11 @@ impl Section {
         self.parsed(key, "expected a list of names", parse, problems).unwrap_or_default()
     }
 
+    /// Where `key` is set.
+    pub(super) fn place(&self, key: &str) -> Option<Place> {
+        self.tree.get(key).map(|node| node.shown(self.shown(key)))
+    }
+
     /// Whether `key` is set.
     pub(super) fn has(&self, key: &str) -> bool {
         self.tree.contains_key(key)
@@ -185,8 +191,8 @@ impl Section {
     }
 
     /// All values under dotted names: see [`flat::flatten`].
-    pub(super) fn flat(self, is_property: fn(&str) -> bool) -> Vec<(String, Flat)> {
-        flat::flatten(self.prefix, self.tree, is_property)
+    pub(super) fn flat(self, system: System) -> Vec<(String, Flat)> {
+        flat::flatten(self.prefix, self.tree, system)
     }
 
     /// Reports the keys that were not taken.

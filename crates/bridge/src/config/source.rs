@@ -100,7 +100,7 @@ fn files(text: &str) -> BTreeSet<PathBuf> {
     files
 }
 
-/// Adds each `{ file = "…" }`, `….location` and path of `[tls]`.
+/// Adds each `{ file = "…" }`, `….location`, `tls.…` and path of `[tls]`.
 fn add_files(tree: &Tree, table: &str, files: &mut BTreeSet<PathBuf>) {
     for (key, node) in tree {
         match node {
@@ -108,6 +108,7 @@ fn add_files(tree: &Tree, table: &str, files: &mut BTreeSet<PathBuf>) {
             Node::Value(Value::String(path)) | Node::Variable { text: path, .. }
                 if matches!(key.as_str(), "file" | "location")
                     || key.ends_with(".location")
+                    || key.starts_with("tls.")
                     || table == "tls" =>
             {
                 files.insert(PathBuf::from(path.trim()));
@@ -136,8 +137,14 @@ mod tests {
             ssl.ca.location = "/d"
             "ssl.key.location" = "/e"
             sasl.password.file = "/f"
+            [clusters.y]
+            kind = "nats"
+            servers = "nats://nats"
+            creds = { file = "/g" }
+            tls.ca = "/h"
+            "tls.key" = "/i"
         "#;
-        let want = ["/a", "/b", "/c", "/d", "/e", "/f"].map(PathBuf::from);
+        let want = ["/a", "/b", "/c", "/d", "/e", "/f", "/g", "/h", "/i"].map(PathBuf::from);
         assert_eq!(files(text).into_iter().collect::<Vec<_>>(), want);
     }
 }

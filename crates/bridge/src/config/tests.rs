@@ -2,6 +2,7 @@
 
 mod documents;
 mod environment;
+mod nats;
 
 use std::io::Write;
 

@@ -1,13 +1,15 @@
 //! The settings of a NATS cluster.
 
+use std::fmt;
 use std::time::Duration;
 
-use async_nats::ServerAddr;
+use async_nats::{ConnectOptions, ServerAddr};
+use nkeys::{KeyPair, KeyPairType};
 use rustls::ClientConfig;
 
 /// How to reach one NATS system and its JetStream. The values were checked.
 #[derive(Clone)]
-pub(crate) struct ClusterConfig {
+pub struct ClusterConfig {
     /// Tried in random order, one at least.
     pub(crate) servers: Vec<ServerAddr>,
     /// Whether servers that a connected server announces are tried too.
@@ -21,6 +23,12 @@ pub(crate) struct ClusterConfig {
     pub(crate) inbox: String,
     /// How long a read waits for a connection and an answer.
     pub(crate) request_timeout: Duration,
+    /// Bytes of records that can be queued.
+    pub(crate) queue_bytes: usize,
+    /// Records that can be queued.
+    pub(crate) queue_records: usize,
+    /// Differs if a value differs, or a file that one of them names.
+    pub(crate) version: u64,
 }
 
 /// How to authenticate.
@@ -32,11 +40,26 @@ pub(crate) enum Credentials {
         password: String,
     },
     Token(String),
-    /// The seed of an NKey.
+    /// The seed of an NKey: see [`Credentials::nkey`].
     NKey(String),
-    /// The content of a `.creds` file.
-    #[cfg_attr(test, expect(dead_code, reason = "the tests' servers have no operator"))]
+    /// The text of a `.creds` file: see [`Credentials::creds`].
     Creds(String),
+}
+
+impl Credentials {
+    /// Takes the seed of a user's NKey.
+    pub(crate) fn nkey(seed: &str) -> Option<Self> {
+        let seed = seed.trim();
+        let pair = KeyPair::from_seed(seed).ok()?;
+        (pair.key_pair_type() == KeyPairType::User).then(|| Self::NKey(seed.to_owned()))
+    }
+
+    /// Takes the text of a `.creds` file: a user's JWT and the seed of its NKey.
+    pub(crate) fn creds(text: &str) -> Option<Self> {
+        // async-nats expects it after the last line too.
+        let text = format!("{text}\n");
+        ConnectOptions::new().credentials(&text).ok().map(|_| Self::Creds(text))
+    }
 }
 
 /// How to encrypt connections.
@@ -46,4 +69,43 @@ pub(crate) struct Tls {
     pub(crate) client: ClientConfig,
     /// Whether the server expects TLS before it says anything.
     pub(crate) handshake_first: bool,
+}
+
+impl fmt::Debug for ClusterConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { servers, discover, credentials, tls, domain, inbox, .. } = self;
+        let Self { request_timeout, queue_bytes, queue_records, .. } = self;
+        f.debug_struct("ClusterConfig")
+            .field("servers", &servers.iter().map(ServerAddr::as_url_str).collect::<Vec<_>>())
+            .field("discover", discover)
+            .field("credentials", credentials)
+            .field("tls", tls)
+            .field("domain", domain)
+            .field("inbox", inbox)
+            .field("request_timeout", request_timeout)
+            .field("queue_bytes", queue_bytes)
+            .field("queue_records", queue_records)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Shows no secrets.
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("None"),
+            Self::Password { user, .. } => {
+                f.debug_struct("Password").field("user", user).finish_non_exhaustive()
+            }
+            Self::Token(_) => f.write_str("Token(…)"),
+            Self::NKey(_) => f.write_str("NKey(…)"),
+            Self::Creds(_) => f.write_str("Creds(…)"),
+        }
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls").field("handshake_first", &self.handshake_first).finish_non_exhaustive()
+    }
 }

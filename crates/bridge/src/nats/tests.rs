@@ -124,6 +124,9 @@ fn nats(server: &Server, change: impl FnOnce(&mut ClusterConfig)) -> (Arc<Nats>,
         domain: None,
         inbox: "_INBOX".to_owned(),
         request_timeout: Duration::from_secs(5),
+        queue_bytes: 64 << 20,
+        queue_records: 100_000,
+        version: 0,
     };
     change(&mut config);
     let shared = SharedLog::new(Limits { max_bytes: 64 << 20, max_age: Duration::from_secs(60) });

@@ -26,9 +26,9 @@ fn reference_lists_every_key() {
 
 #[test]
 fn documented_configurations_lack_only_their_files() {
-    let (_, secured) = include_str!("../../../example.toml").split_once("# [clusters.secured]\n").unwrap();
-    let secured =
-        format!("[clusters.secured]\n{}", secured.replace("# bootstrap", "bootstrap").replace("\n# ", "\n"));
+    let example = include_str!("../../../example.toml");
+    let clusters = example.split("\n# [clusters.").skip(1).map(|rest| rest.split("\n\n").next().unwrap());
+    let clusters = clusters.map(|lines| format!("[clusters.{}", lines.replace("\n# ", "\n")));
     let documents = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
     let pages = ["how-to", "reference"].map(|kind| fs::read_dir(documents.join(kind)).unwrap());
     let pages = pages.into_iter().flatten().map(|page| fs::read_to_string(page.unwrap().path()).unwrap());
@@ -36,13 +36,22 @@ fn documented_configurations_lack_only_their_files() {
         let blocks = page.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
         blocks.map(str::to_owned).collect::<Vec<_>>()
     });
-    let examples: Vec<String> = blocks.chain([secured]).collect();
+    let examples: Vec<String> = blocks.chain(clusters).collect();
     assert!(examples.len() > 8, "{examples:#?}");
     for example in examples {
         let whole = if example.contains("[clusters.") { example } else { example + CLUSTER };
         let problems = load(&whole, &[]).err().unwrap_or_default();
         assert!(problems.iter().all(|problem| problem.contains("os error 2")), "{whole}{problems:#?}");
     }
+}
+
+#[test]
+fn reference_lists_every_key_of_nats_clusters() {
+    let rows = super::super::nats::keys::rows();
+    let names: Vec<&str> = rows.iter().map(|row| row[0].trim_matches('`')).collect();
+    assert_eq!(names, super::super::nats::keys::NAMES);
+    let heads = ["key", "type or range", "default", "meaning", "worst case in memory"];
+    reference::check("bridge-configuration.md", "nats-keys", &reference::table(&heads, &rows));
 }
 
 const PROPERTIES: &str = include_str!("../../../../../docs/reference/kafka-properties.md");
@@ -86,7 +95,12 @@ fn documented_ranges_are_those_that_are_accepted() {
 
 #[test]
 fn documented_defaults_are_those_that_hold() {
-    let cluster = |text: &str| load(text, &[]).map(|mut config| config.clusters.remove("default").unwrap());
+    let cluster = |text: &str| {
+        load(text, &[]).map(|mut config| match config.clusters.remove("default") {
+            Some(ClusterConfig::Kafka(config)) => config,
+            other => panic!("{other:?}"),
+        })
+    };
     let unset = cluster(CLUSTER).unwrap();
     let (reading, writing) = PROPERTIES.split_once("## Writing").unwrap();
     let in_words = ["required", "none", "the system's"];

@@ -1,0 +1,136 @@
+//! The kinds of clusters, and the keys of each.
+
+use super::nats;
+use crate::backend::System;
+use crate::kafka::{self, properties};
+
+/// The configuration of one cluster.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one for each cluster")]
+pub enum ClusterConfig {
+    /// `kind = "kafka"`, the default.
+    Kafka(kafka::ClusterConfig),
+    /// `kind = "nats"`.
+    Nats(crate::nats::ClusterConfig),
+}
+
+impl ClusterConfig {
+    pub(crate) fn system(&self) -> System {
+        match self {
+            Self::Kafka(_) => System::Kafka,
+            Self::Nats(_) => System::Nats,
+        }
+    }
+
+    /// Differs if a value differs, or a file that one of them names.
+    pub(crate) fn version(&self) -> u64 {
+        match self {
+            Self::Kafka(config) => config.version(),
+            Self::Nats(config) => config.version,
+        }
+    }
+
+    /// Checks that the values fit together for writing.
+    ///
+    /// # Errors
+    /// Why the cluster cannot be written to, without secrets.
+    pub(crate) fn check_writable(&self) -> Result<(), String> {
+        match self {
+            Self::Kafka(config) => config.check_writable(),
+            Self::Nats(_) => Ok(()),
+        }
+    }
+}
+
+/// The values of `kind`.
+pub(super) const KINDS: [(&str, System); 2] = [("kafka", System::Kafka), ("nats", System::Nats)];
+
+/// The keys of a cluster's table.
+impl System {
+    pub(super) fn is_key(self, name: &str) -> bool {
+        match self {
+            Self::Kafka => properties::is_property(name),
+            Self::Nats => nats::is_key(name),
+        }
+    }
+
+    /// Checks that a table can have this key.
+    ///
+    /// # Errors
+    /// What is wrong with it, and often what to set instead.
+    pub(super) fn check_key(self, name: &str) -> Result<(), String> {
+        match self {
+            Self::Kafka => properties::check_name(name)
+                .map_err(|problem| if nats::is_key(name) { of_nats(name) } else { problem }),
+            Self::Nats if nats::is_key(name) => Ok(()),
+            Self::Nats if properties::is_property(name) => Err(of_kafka(name)),
+            Self::Nats => Err(nats::unknown(name)),
+        }
+    }
+
+    /// Whether the value must not appear in logs, errors or debug output.
+    pub(super) fn is_secret(self, name: &str) -> bool {
+        match self {
+            Self::Kafka => kafka::is_secret(name),
+            Self::Nats => nats::is_secret(name),
+        }
+    }
+
+    /// Whether the value is the path of a file.
+    pub(super) fn is_path(self, name: &str) -> bool {
+        match self {
+            Self::Kafka => name.ends_with(".location"),
+            Self::Nats => nats::is_path(name),
+        }
+    }
+
+    /// The keys that name servers. A cluster has one of them.
+    pub(super) fn servers(self) -> &'static [&'static str] {
+        match self {
+            Self::Kafka => &["bootstrap.servers", "metadata.broker.list"],
+            Self::Nats => &["servers"],
+        }
+    }
+}
+
+/// The problem of a Kafka property in a NATS cluster.
+fn of_kafka(name: &str) -> String {
+    match PAIRS.iter().find(|(kafka, _)| *kafka == name) {
+        Some((_, nats)) => format!("is a property of Kafka clusters: set `{nats}`, or leave out `kind`"),
+        None => "is a property of Kafka clusters: leave it out, or leave out `kind`".to_owned(),
+    }
+}
+
+/// The problem of a NATS cluster's key in a Kafka cluster.
+fn of_nats(name: &str) -> String {
+    match PAIRS.iter().find(|(_, nats)| *nats == name) {
+        Some((kafka, _)) => format!("is a key of NATS clusters: set `{kafka}`, or `kind` to \"nats\""),
+        None => "is a key of NATS clusters: leave it out, or set `kind` to \"nats\"".to_owned(),
+    }
+}
+
+/// Properties of Kafka, and keys of NATS clusters with the same meaning.
+const PAIRS: [(&str, &str); 9] = [
+    ("bootstrap.servers", "servers"),
+    ("metadata.broker.list", "servers"),
+    ("sasl.username", "user"),
+    ("sasl.password", "password"),
+    ("ssl.ca.location", "tls.ca"),
+    ("ssl.certificate.location", "tls.certificate"),
+    ("ssl.key.location", "tls.key"),
+    ("queue.buffering.max.kbytes", "queue.bytes"),
+    ("queue.buffering.max.messages", "queue.records"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suggested_keys_exist() {
+        for (kafka, nats) in PAIRS {
+            assert_eq!((System::Kafka.check_key(kafka), System::Nats.check_key(nats)), (Ok(()), Ok(())));
+            assert!(System::Kafka.check_key(nats).is_err() && System::Nats.check_key(kafka).is_err());
+        }
+    }
+}
