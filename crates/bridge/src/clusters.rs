@@ -4,6 +4,7 @@
 //! including the password: routes with different definitions never share a connection.
 //!
 //! A new configuration replaces what has changed in clusters that are in use, and ends the sessions only of those that it removes.
+//! A cluster of another kind is another cluster.
 
 mod definition;
 mod settings;
@@ -147,7 +148,11 @@ impl Clusters {
         let (removed, defined) = {
             let mut state = self.state();
             state.settings = Arc::clone(&settings);
-            let removed = state.named.extract_if(.., |name, _| !config.clusters.contains_key(name));
+            // The commands of one system make no sense in another.
+            let is_removed = |name: &String, cluster: &mut Arc<Cluster>| {
+                config.clusters.get(name).is_none_or(|new| new.system() != cluster.system)
+            };
+            let removed = state.named.extract_if(.., is_removed);
             let removed: Vec<Arc<Cluster>> = removed.map(|(_, cluster)| cluster).collect();
             let mut defined: Vec<(Box<[u8]>, Arc<Cluster>)> = Vec::new();
             for (bytes, entry) in &state.defined {

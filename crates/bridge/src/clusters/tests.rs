@@ -21,7 +21,7 @@ use tokio::time::{advance, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::backend::Log;
+use crate::backend::{Log, System};
 use crate::cluster::WriteTicket;
 use crate::cluster::script::Script;
 use crate::config::Config;
@@ -294,6 +294,25 @@ async fn changed_creds_file_replaces_the_backend() {
     clusters.apply(&loaded()).await;
     assert_eq!(made.load(Ordering::Relaxed), 2);
     assert!(Arc::ptr_eq(&a, &clusters.named("a").unwrap()) && !a.drain.has_begun());
+}
+
+#[tokio::test]
+async fn cluster_of_another_kind_is_another_cluster() {
+    let config = |kind: &str| {
+        let b = "[clusters.b]\nkind = \"nats\"\nservers = \"nats://same\"\n";
+        Config::load(&format!("{b}[clusters.a]\n{kind}"), iter::empty()).unwrap()
+    };
+    let (kafka, nats) = ("bootstrap.servers = \"a:1\"", "kind = \"nats\"\nservers = \"nats://a:1\"");
+    for (old, new, system) in [(kafka, nats, System::Nats), (nats, kafka, System::Kafka)] {
+        let (clusters, made) = scripted(&config(old));
+        let (a, b) = (clusters.named("a").unwrap(), clusters.named("b").unwrap());
+        clusters.apply(&config(new)).await;
+        let other = clusters.named("a").unwrap();
+        assert!(!Arc::ptr_eq(&a, &other) && other.system == system && a.system != system);
+        assert!(a.drain.has_begun() && !other.drain.has_begun(), "only sessions of the old kind end");
+        assert!(Arc::ptr_eq(&b, &clusters.named("b").unwrap()) && !b.drain.has_begun());
+        assert_eq!(made.load(Ordering::Relaxed), 3);
+    }
 }
 
 #[tokio::test(start_paused = true)]
