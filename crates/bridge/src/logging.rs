@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::panic::PanicHookInfo;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Directive;
 
 use crate::config::{LogFormat, Place, Problem};
 
@@ -12,7 +13,8 @@ use crate::config::{LogFormat, Place, Problem};
 pub struct Filter(EnvFilter);
 
 impl Filter {
-    /// The filter in `RUST_LOG`, or `info` without it.
+    /// The filter in `RUST_LOG`, or `info` without it. Without lines of async-nats, unless the variable names it: the bridge logs the
+    /// same itself, with an `event`.
     ///
     /// # Errors
     /// The variable is invalid.
@@ -22,7 +24,16 @@ impl Filter {
             None => "info".to_owned(),
             Some(text) => text.into_string().map_err(|_| problem("is not UTF-8".to_owned()))?,
         };
-        EnvFilter::try_new(text).map(Self).map_err(|error| problem(error.to_string()))
+        Self::parse(&text).map_err(problem)
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let filter = EnvFilter::try_new(text).map_err(|error| error.to_string())?;
+        if text.contains("async_nats") {
+            return Ok(Self(filter));
+        }
+        let quiet = "async_nats=off".parse::<Directive>().map_err(|error| error.to_string())?;
+        Ok(Self(filter.add_directive(quiet)))
     }
 }
 

@@ -1,9 +1,10 @@
-//! The reference of log lines lists those in the code.
+//! The filter, and the reference of log lines, which lists those in the code.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::Filter;
 use crate::reference;
 
 /// A log line in the code.
@@ -42,6 +43,19 @@ fn reference_lists_every_event() {
     assert!(rows.len() > 30, "{} events", rows.len());
     let table = reference::table(&["`event`", "level", "fields", "message"], &rows);
     reference::check("logs.md", "events", &table);
+}
+
+#[test]
+fn async_nats_logs_only_on_request() {
+    for (text, want) in [
+        ("info", "async_nats=off,info"),
+        ("", "async_nats=off"),
+        ("sluicegate_bridge=debug,info", "sluicegate_bridge=debug,async_nats=off,info"),
+        ("async_nats=debug", "async_nats=debug"),
+    ] {
+        assert_eq!(Filter::parse(text).unwrap().0.to_string(), want, "{text}");
+    }
+    assert!(Filter::parse("a=b=c").is_err());
 }
 
 /// All lines of the files in a folder, except their tests.
