@@ -1,5 +1,6 @@
 //! Reads from a real server.
 
+mod configured;
 mod outages;
 mod reads;
 mod secured;
