@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::definition::BASE64;
 use self::definition::Definition;
 use self::settings::Settings;
-use crate::backend::{Backend, System};
+use crate::backend::Backend;
 use crate::cluster::{Cluster, Parts, Writes};
 use crate::config::{ClusterConfig, Config, ROUTE_CLUSTERS};
 use crate::metrics::Metrics;
@@ -231,7 +231,7 @@ impl Clusters {
 
     fn cluster(&self, name: &str, config: &ClusterConfig, is_writable: bool) -> Cluster {
         let parts = self.parts(name, config, is_writable, &self.settings());
-        Cluster::new(System::Kafka, parts, self.metrics.cluster(name))
+        Cluster::new(config.system(), parts, self.metrics.cluster(name))
     }
 
     fn parts(&self, name: &str, config: &ClusterConfig, is_writable: bool, settings: &Settings) -> Parts {
