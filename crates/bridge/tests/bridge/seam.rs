@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// The module of a system, and the crates that only it uses.
 const SYSTEMS: [(&str, &[&str]); 2] =
-    [("kafka", &["rdkafka::", "sluicegate_reader"]), ("nats", &["async_nats", "nkeys::"])];
+    [("kafka", &["rdkafka::", "sluicegate_reader::"]), ("nats", &["async_nats::", "nkeys::"])];
 
 /// Constructs the systems, and parses their configurations.
 const CHOOSERS: [&str; 2] = ["bridge.rs", "config"];
