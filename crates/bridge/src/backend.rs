@@ -234,7 +234,19 @@ pub(crate) struct Written {
     pub(crate) partition: i32,
     /// -1 if unknown.
     pub(crate) offset: i64,
+    /// -1 if the messaging system does not tell.
     pub(crate) timestamp: i64,
+    /// Set if the record has a message id by which the messaging system recognizes repetitions.
+    pub(crate) dedup: Option<Dedup>,
+}
+
+/// What became of a record with a message id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Dedup {
+    /// Whether a record with this id was in the log already. The offset is that one's then, and nothing was written.
+    pub(crate) is_duplicate: bool,
+    /// For how long after a record a repetition with its id is not written again.
+    pub(crate) window: Duration,
 }
 
 /// The timestamp that asks for the start of a log.

@@ -17,6 +17,7 @@ mod cluster;
 mod clusters;
 pub mod config;
 mod delivery;
+mod delivery_reports;
 mod drain;
 mod endpoint;
 mod executor;
@@ -40,6 +41,8 @@ mod server;
 mod session;
 mod topics;
 mod traces;
+mod write_queue;
+mod write_sequencer;
 
 pub use self::bridge::Bridge;
 pub use self::server::BindError;

@@ -78,6 +78,12 @@ impl CommandError {
         }
     }
 
+    /// No room for a record until others have been delivered.
+    pub(crate) fn queue_full() -> Self {
+        let message = "the write queue is full, or holds too many of this client's records";
+        Self { retry_after: QUEUE_RETRY, ..Self::new(Fault::QueueFull, 0, message) }
+    }
+
     /// Adds when to retry, if a retry can help.
     pub(crate) fn with_retry(self) -> Self {
         let retry_after = if self.fault.is_retriable() { RETRY_AFTER } else { Duration::ZERO };
@@ -126,3 +132,5 @@ const MIN_JETSTREAM_CODE: i32 = 10_000;
 
 /// Retries within the timeouts are already done by the backend. Enough for a client to reach another bridge.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How soon a full queue can have room again.
+const QUEUE_RETRY: Duration = Duration::from_millis(100);

@@ -193,7 +193,7 @@ impl Backend for Arc<Script> {
                 Some(error) => Err(error),
                 None => {
                     taken.push(record.value.unwrap_or_default());
-                    Ok(Written { partition: 0, offset, timestamp: 0 })
+                    Ok(Written { partition: 0, offset, timestamp: 0, dedup: None })
                 }
             });
         }

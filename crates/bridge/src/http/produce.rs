@@ -56,7 +56,7 @@ async fn post(
         let response = Response::json(StatusCode::ACCEPTED, JSON, &Accepted { topic: &topic });
         return Ok(response.header(HeaderName::from_static("preference-applied"), "respond-async"));
     }
-    let Written { partition, offset, timestamp } = written(request.grant, record, || {}).await?;
+    let Written { partition, offset, timestamp, .. } = written(request.grant, record, || {}).await?;
     Ok(Response::json(StatusCode::OK, JSON, &Acknowledged { topic: &topic, partition, offset, timestamp }))
 }
 

@@ -1,16 +1,16 @@
 //! Writing to one cluster, for all its clients.
 //!
 //! - here: [`Writer`] queues records in order, and waits for their delivery reports
-//! - `queue`: bounds the queue, and shares it between clients
 //! - `slot`: creates the producer at start or on demand, once the reader has checked the brokers
 //! - `producer`: librdkafka's producer; `in_flight` counts its records
-//! - `delivery_reports`: the reports of one command; `error`: failures as clients see them
+//! - `error`: failures as clients see them
+//!
+//! Beside it: [`write_queue`](crate::write_queue) bounds the queue, and shares it between clients;
+//! [`delivery_reports`](crate::delivery_reports): the reports of one command.
 
-mod delivery_reports;
 mod error;
 mod in_flight;
 mod producer;
-mod queue;
 mod slot;
 
 #[cfg(test)]
@@ -28,14 +28,14 @@ use tokio_util::sync::CancellationToken;
 
 pub(super) use self::error::NoProducer;
 
-use self::delivery_reports::DeliveryReports;
 use self::error::WriteError;
 use self::producer::{Producer, ReportTarget};
-use self::queue::{Queue, QueuePermit};
 use self::slot::{Slot, State};
 use super::settings::Settings;
 use crate::backend::{CommandError, DeliveryReport, Fault};
+use crate::delivery_reports::DeliveryReports;
 use crate::metrics::WriteMetrics;
+use crate::write_queue::{Overhead, Queue, QueuePermit, size};
 
 /// Writes to one cluster.
 pub(crate) struct Writer {
@@ -48,7 +48,7 @@ pub(crate) struct Writer {
 /// Records that were handed over.
 #[derive(Debug)]
 pub(super) struct Enqueued {
-    reports: Arc<DeliveryReports>,
+    reports: Arc<DeliveryReports<WriteError>>,
     /// The number of queued records.
     pub(super) queued: usize,
 }
@@ -107,7 +107,7 @@ impl Writer {
                     }
                     Err(error) => Err(WriteError::Failed(error)),
                 },
-                (None, _) => Err(WriteError::Failed(error::queue_full())),
+                (None, _) => Err(WriteError::Failed(CommandError::queue_full())),
             };
             match sent {
                 Ok(()) => queued = queued.saturating_add(1),
@@ -127,7 +127,7 @@ impl Writer {
     /// # Cancel safety
     /// Queued records are still written.
     pub(super) async fn wait(&self, handed: Enqueued, due: &CancellationToken) -> Vec<DeliveryReport> {
-        let reports = handed.reports.wait(due, error::late()).await;
+        let reports = handed.reports.wait(due, |_| error::late()).await;
         let ended = reports.iter().any(|report| matches!(report, Err(WriteError::ProducerEnded { .. })));
         let cause = if ended { self.slot.end().await } else { None };
         let with_cause = |error| match (error, &cause) {
@@ -138,11 +138,11 @@ impl Writer {
     }
 
     fn permit_for(&self, source: Source, record: &ProduceRecord) -> Result<QueuePermit, CommandError> {
-        let size = size(record);
+        let size = size(record, OVERHEAD);
         if !self.queue.fits(size) {
             return Err(too_large("does not fit into the queue (`queue.buffering.max.kbytes`)", record));
         }
-        self.queue.take(source, size).ok_or_else(error::queue_full)
+        self.queue.take(source, size).ok_or_else(CommandError::queue_full)
     }
 
     /// Whether records are queued or in flight.
@@ -161,7 +161,9 @@ impl Writer {
 
 fn send(producer: &Producer, record: &ProduceRecord, handed: ReportTarget) -> Result<(), WriteError> {
     producer.send(record, handed).map_err(|cause| match cause {
-        KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) => WriteError::Failed(error::queue_full()),
+        KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) => {
+            WriteError::Failed(CommandError::queue_full())
+        }
         KafkaError::MessageProduction(RDKafkaErrorCode::MessageSizeTooLarge) => {
             WriteError::Failed(too_large("exceeds the cluster's `message.max.bytes`", record))
         }
@@ -171,22 +173,10 @@ fn send(producer: &Producer, record: &ProduceRecord, handed: ReportTarget) -> Re
 }
 
 fn too_large(what: &str, record: &ProduceRecord) -> CommandError {
-    error::refused(MESSAGE_TOO_LARGE, format!("record of {} bytes {what}", size(record)))
-}
-
-/// The memory of a record in the queue, in bytes.
-fn size(record: &ProduceRecord) -> usize {
-    let len = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
-    let header = |header: &sluicegate_protocol::Header| {
-        header.key.len().saturating_add(len(&header.value)).saturating_add(HEADER_BYTES)
-    };
-    let headers = record.headers.iter().map(header).fold(0, usize::saturating_add);
-    len(&record.key).saturating_add(len(&record.value)).saturating_add(headers).saturating_add(RECORD_BYTES)
+    error::refused(MESSAGE_TOO_LARGE, format!("record of {} bytes {what}", size(record, OVERHEAD)))
 }
 
 /// Time between two attempts to create a producer at start.
 const PREPARE_PAUSE: Duration = Duration::from_secs(5);
-/// The memory of a record besides its own bytes, by the sizes of librdkafka's structures and ours.
-const RECORD_BYTES: usize = 384;
-/// The same for a header.
-const HEADER_BYTES: usize = 64;
+/// By the sizes of librdkafka's structures and ours.
+const OVERHEAD: Overhead = Overhead { record: 384, header: 64 };

@@ -242,7 +242,7 @@ fn listed(result: Result<backend::ListedOffset, CommandError>) -> ListedOffset {
 /// The result of one record.
 fn produced(report: DeliveryReport) -> Produced {
     match report {
-        Ok(Written { partition, offset, timestamp }) => {
+        Ok(Written { partition, offset, timestamp, .. }) => {
             Produced { partition, offset, timestamp, error: None }
         }
         Err(error) => {
@@ -449,7 +449,7 @@ mod tests {
             ends: Some((i64::MAX, i64::MAX)),
             ..CommandError::new(Fault::UnknownOutcome { retriable: true }, i32::MIN, "é".repeat(1000))
         };
-        let written = Written { partition: -1, offset: -1, timestamp: -1 };
+        let written = Written { partition: -1, offset: -1, timestamp: -1, dedup: None };
         for report in [Err(error), Ok(written)] {
             let answer = KafkaProduceResp { results: vec![produced(report)] };
             assert!(answer.encoded_len() <= MAX_RESULT_BYTES, "{}", answer.encoded_len());

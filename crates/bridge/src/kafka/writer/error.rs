@@ -1,7 +1,5 @@
 //! Why a record was not acknowledged, as clients see it.
 
-use std::time::Duration;
-
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use sluicegate_protocol::error_code::{
     CLUSTER_AUTHORIZATION_FAILED, INVALID_RECORD, INVALID_TIMESTAMP, MESSAGE_TOO_LARGE, REQUEST_TIMED_OUT,
@@ -118,12 +116,6 @@ pub(super) fn refused(code: i32, message: String) -> CommandError {
     failed(code, message, false, false)
 }
 
-/// No room for a record until others have been delivered.
-pub(super) fn queue_full() -> CommandError {
-    let message = "the write queue is full, or holds too many of this client's records";
-    CommandError { retry_after: QUEUE_RETRY, ..CommandError::new(Fault::QueueFull, 0, message) }
-}
-
 /// A record whose report is still missing at shutdown.
 pub(super) fn late() -> WriteError {
     WriteError::Failed(failed(
@@ -153,8 +145,6 @@ const TOO_LARGE: &str = "the record or its batch exceeds the topic's `max.messag
 const INVALID: &str = "the broker rejected the record, for example because a compacted topic needs a key";
 const BAD_TIMESTAMP: &str = "the broker rejected the record's timestamp";
 const OR_ANOTHER: &str = "; if another record of its batch is the cause, a retry succeeds";
-/// How soon a full queue can have room again.
-const QUEUE_RETRY: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {

@@ -106,7 +106,7 @@ async fn full_queue_refuses_all_further_records() {
     assert_eq!((handed.queued, metrics.queued.get()), (3, 3));
     let produced = writer.wait(handed, &CancellationToken::new()).await;
     assert_eq!(codes(&produced), [Some(7), Some(7), Some(7), Some(0), Some(0)]);
-    assert_eq!(produced[3..], [Err(error::queue_full()), Err(error::queue_full())]);
+    assert_eq!(produced[3..], [Err(CommandError::queue_full()), Err(CommandError::queue_full())]);
     // None was sent, so the outcome is known.
     assert!(produced.iter().all(|report| !facts(&error(report).unwrap()).2));
     assert_eq!(metrics.queued.get(), 0);
@@ -134,7 +134,7 @@ async fn smaller_record_does_not_overtake_a_refused_one_of_its_command() {
     let alone = writer.hand_over(Source::default(), records[2..].to_vec(), vec![None]).await.unwrap();
     assert_eq!(alone.queued, 1);
     let produced = writer.wait(handed, &CancellationToken::new()).await;
-    assert_eq!(produced[1..], [Err(error::queue_full()), Err(error::queue_full())]);
+    assert_eq!(produced[1..], [Err(CommandError::queue_full()), Err(CommandError::queue_full())]);
 }
 
 #[tokio::test]

@@ -14,12 +14,12 @@ use sluicegate_protocol::ProduceRecord;
 use tokio::runtime::Handle;
 
 use super::super::settings::Settings;
-use super::delivery_reports::DeliveryReports;
-use super::error;
+use super::error::{self, WriteError};
 use super::in_flight::{InFlight, Ticket};
-use super::queue::QueuePermit;
 use crate::backend::Written;
+use crate::delivery_reports::DeliveryReports;
 use crate::metrics::WriteMetrics;
+use crate::write_queue::QueuePermit;
 
 /// A producer and its thread for delivery reports. A drop fails the records it holds, and blocks: for up to half a
 /// second, and until librdkafka's threads have ended.
@@ -27,7 +27,7 @@ pub(super) struct Producer(ThreadedProducer<Context>);
 
 /// The destination of a record's delivery report.
 pub(super) struct ReportTarget {
-    pub(super) reports: Arc<DeliveryReports>,
+    pub(super) reports: Arc<DeliveryReports<WriteError>>,
     pub(super) index: usize,
     /// The record's room in the queue.
     pub(super) permit: QueuePermit,
@@ -150,6 +150,7 @@ impl ProducerContext for Context {
                     partition: message.partition(),
                     offset: message.offset().max(-1),
                     timestamp: message.timestamp().to_millis().unwrap_or(-1),
+                    dedup: None,
                 })
             }
             Err((cause, message)) => {

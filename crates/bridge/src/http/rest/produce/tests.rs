@@ -66,7 +66,7 @@ async fn refused_request_writes_nothing() {
     }
 }
 
-const WRITTEN: DeliveryReport = Ok(Written { partition: 0, offset: 0, timestamp: 0 });
+const WRITTEN: DeliveryReport = Ok(Written { partition: 0, offset: 0, timestamp: 0, dedup: None });
 
 #[track_caller]
 fn check_offset(fault: backend::Fault, want: &str) {

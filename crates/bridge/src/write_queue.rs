@@ -6,13 +6,15 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
+use sluicegate_protocol::{Header, ProduceRecord};
 use sluicegate_ws_session::source::Source;
 
 use crate::fair_permits::SHARE;
 
-/// The records queued for Kafka, by source. Memory: one entry per source with queued records.
+/// The records queued for one cluster, by source. Memory: one entry per source with queued records.
 #[derive(Debug)]
-pub(super) struct Queue {
+pub(crate) struct Queue {
     bounds: Amount,
     held: Mutex<Held>,
 }
@@ -29,21 +31,28 @@ struct Amount {
     records: usize,
 }
 
+/// The memory that a system's client takes for a record besides its own bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Overhead {
+    pub(crate) record: usize,
+    pub(crate) header: usize,
+}
+
 /// The room that one queued record takes. Freed on drop.
 #[derive(Debug)]
-pub(super) struct QueuePermit {
+pub(crate) struct QueuePermit {
     queue: Arc<Queue>,
     source: Source,
     bytes: usize,
 }
 
 impl Queue {
-    pub(super) fn new(bytes: usize, records: usize) -> Arc<Self> {
+    pub(crate) fn new(bytes: usize, records: usize) -> Arc<Self> {
         Arc::new(Self { bounds: Amount { bytes, records }, held: Mutex::default() })
     }
 
     /// Reserves room for a record of `bytes`; None if the queue is full or `source` holds its share.
-    pub(super) fn take(self: &Arc<Self>, source: Source, bytes: usize) -> Option<QueuePermit> {
+    pub(crate) fn take(self: &Arc<Self>, source: Source, bytes: usize) -> Option<QueuePermit> {
         let mut held = self.held();
         let mine = held.by_source.get(&source).copied().unwrap_or_default();
         let free = |bound: usize, held: usize, more: usize| bound.checked_sub(held)?.checked_sub(more);
@@ -61,11 +70,11 @@ impl Queue {
     }
 
     /// Whether a record of `bytes` fits into the empty queue.
-    pub(super) fn fits(&self, bytes: usize) -> bool {
+    pub(crate) fn fits(&self, bytes: usize) -> bool {
         bytes <= self.bounds.bytes
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.held().all.records == 0
     }
 
@@ -96,6 +105,18 @@ impl Drop for QueuePermit {
             held.by_source.remove(&self.source);
         }
     }
+}
+
+/// The memory of a queued record, in bytes.
+pub(crate) fn size(record: &ProduceRecord, overhead: Overhead) -> usize {
+    let len = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+    let header =
+        |header: &Header| header.key.len().saturating_add(len(&header.value)).saturating_add(overhead.header);
+    let headers = record.headers.iter().map(header).fold(0, usize::saturating_add);
+    len(&record.key)
+        .saturating_add(len(&record.value))
+        .saturating_add(headers)
+        .saturating_add(overhead.record)
 }
 
 #[cfg(test)]

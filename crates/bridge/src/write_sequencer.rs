@@ -24,7 +24,7 @@ impl WriteSequencer {
 
 impl WriteTicket {
     /// Waits until the previous ticket is dropped.
-    pub(super) async fn wait(&mut self) {
+    pub(crate) async fn wait(&mut self) {
         if let Some(previous) = self.previous.take() {
             // Nothing is ever sent: the drop closes the channel.
             let _ = previous.await;

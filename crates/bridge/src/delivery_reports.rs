@@ -5,35 +5,34 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::error::WriteError;
 use crate::backend::Written;
 
-/// Reports in the order of their records. The producer adds them one by one, and the command waits for all.
+/// Reports in the order of their records. The writer adds them one by one, and the command waits for all.
 #[derive(Debug)]
-pub(super) struct DeliveryReports {
-    state: Mutex<State>,
+pub(crate) struct DeliveryReports<E> {
+    state: Mutex<State<E>>,
     settled: Notify,
 }
 
 #[derive(Debug)]
-struct State {
+struct State<E> {
     /// None: missing.
-    reports: Vec<Option<Report>>,
+    reports: Vec<Option<Report<E>>>,
     missing: usize,
 }
 
 /// The result of writing one record.
-pub(super) type Report = Result<Written, WriteError>;
+type Report<E> = Result<Written, E>;
 
-impl DeliveryReports {
+impl<E: Clone> DeliveryReports<E> {
     /// Expects one report for each of `records`.
-    pub(super) fn new(records: usize) -> Arc<Self> {
+    pub(crate) fn new(records: usize) -> Arc<Self> {
         let state = Mutex::new(State { reports: vec![None; records], missing: records });
         Arc::new(Self { state, settled: Notify::new() })
     }
 
     /// Adds the report of the record at `index`. The first one stands.
-    pub(super) fn settle(&self, index: usize, report: Report) {
+    pub(crate) fn settle(&self, index: usize, report: Report<E>) {
         // No code under the lock can panic and leave it inconsistent.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(missing @ None) = state.reports.get_mut(index) {
@@ -45,11 +44,11 @@ impl DeliveryReports {
         }
     }
 
-    /// Waits for all reports, or until `due` is cancelled: `late` then replaces missing ones.
+    /// Waits for all reports, or until `due` is cancelled: `late` then gives the error of each record without one.
     ///
     /// # Cancel safety
     /// A drop does not affect the records.
-    pub(super) async fn wait(&self, due: &CancellationToken, late: WriteError) -> Vec<Report> {
+    pub(crate) async fn wait(&self, due: &CancellationToken, late: impl Fn(usize) -> E) -> Vec<Report<E>> {
         while !self.is_settled() {
             tokio::select! {
                 () = self.settled.notified() => {}
@@ -58,7 +57,8 @@ impl DeliveryReports {
         }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let reports = std::mem::take(&mut state.reports);
-        reports.into_iter().map(|report| report.unwrap_or_else(|| Err(late.clone()))).collect()
+        let indexed = reports.into_iter().enumerate();
+        indexed.map(|(index, report)| report.unwrap_or_else(|| Err(late(index)))).collect()
     }
 
     fn is_settled(&self) -> bool {
@@ -68,24 +68,19 @@ impl DeliveryReports {
 
 #[cfg(test)]
 mod tests {
-    use super::super::error;
     use super::*;
-
-    fn error(message: &str) -> WriteError {
-        WriteError::Failed(error::refused(0, message.to_owned()))
-    }
 
     #[tokio::test]
     async fn reports_keep_the_order_of_records() {
         let reports = DeliveryReports::new(2);
-        let written = Written { partition: 1, offset: 2, timestamp: 3 };
+        let written = Written { partition: 1, offset: 2, timestamp: 3, dedup: None };
         reports.settle(1, Ok(written));
-        reports.settle(0, Err(error("refused")));
+        reports.settle(0, Err("refused"));
         // A second report, or one for no record, changes nothing.
         reports.settle(0, Ok(written));
         reports.settle(9, Ok(written));
-        let all = reports.wait(&CancellationToken::new(), error("late")).await;
-        assert_eq!(all, [Err(error("refused")), Ok(written)]);
+        let all = reports.wait(&CancellationToken::new(), |_| "late").await;
+        assert_eq!(all, [Err("refused"), Ok(written)]);
     }
 
     #[tokio::test]
@@ -93,9 +88,12 @@ mod tests {
         let reports = DeliveryReports::new(2);
         let due = CancellationToken::new();
         due.cancel();
-        let written = Written { partition: 0, offset: 0, timestamp: 0 };
+        let written = Written { partition: 0, offset: 0, timestamp: 0, dedup: None };
         reports.settle(0, Ok(written));
-        assert_eq!(reports.wait(&due, error("late")).await, [Ok(written), Err(error("late"))]);
-        assert!(DeliveryReports::new(0).wait(&CancellationToken::new(), error("")).await.is_empty());
+        assert_eq!(
+            reports.wait(&due, |index| ["first", "second"][index]).await,
+            [Ok(written), Err("second")]
+        );
+        assert!(DeliveryReports::new(0).wait(&CancellationToken::new(), |_| "").await.is_empty());
     }
 }
