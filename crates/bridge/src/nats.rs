@@ -1,12 +1,13 @@
 //! NATS JetStream as a messaging system. No other module names async-nats.
 //!
-//! A stream is a topic with the one partition 0, and a sequence is an offset. A read passes, in order:
+//! A stream is a topic with the one partition 0, a sequence is an offset, and a subject is a key. A read passes, in order:
 //! - here: [`Nats`], a cluster
 //! - `read`: a fetch that returns at once, or waits at the end of a stream
 //! - `look`: kept messages, or a request that many callers share; `streams`: what is known of streams
 //! - `tail`: waits at the ends of streams; one consumer per stream serves all that wait there
 //! - `api`, `message`, `entries`: JetStream's API, what it gives, and how the shared log keeps it
 //! - `connection`, `session`: one connection, and the answers that are expected on it
+//! - `writer`: queues and publishes messages, on a connection of its own; `subject`: which subjects clients can write to
 //! - `error`: errors for clients; causes that clients must not see are logged
 //! - [`ClusterConfig`]: the settings
 
@@ -21,13 +22,16 @@ mod read;
 mod session;
 mod stream_name;
 mod streams;
+mod subject;
 mod tail;
+mod writer;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
+use opentelemetry::trace::SpanKind;
 use sluicegate_protocol::ProduceRecord;
 use sluicegate_shared_log::{ClusterLogs, Ends};
 use sluicegate_ws_session::source::Source;
@@ -43,22 +47,35 @@ use self::connection::Connection;
 use self::error::{Incidents, ReadError};
 use self::read::Reader;
 use self::stream_name::StreamName;
+use self::writer::Writer;
 use crate::backend::{
     AnswerReservation, Backend, CommandError, Fault, Fetch, Fetched, HandedOver, ListedOffset, Log,
     Partition, Version,
 };
+use crate::metrics::WriteMetrics;
+use crate::traces;
 
 /// A NATS cluster.
 pub(crate) struct Nats {
     reader: Reader,
-    incidents: Incidents,
+    /// None if the cluster is read-only: writes have a connection of their own.
+    writer: Option<Writer>,
+    incidents: Arc<Incidents>,
 }
 
 impl Nats {
-    /// The cluster of this name in the log. It keeps what it has read in `logs`. Nothing is sent yet.
-    pub(crate) fn new(name: &str, config: &ClusterConfig, logs: ClusterLogs) -> Self {
+    /// The cluster of this name in the log. It keeps what it has read in `logs`, and is read-only without metrics for `writes`.
+    /// Nothing is sent yet.
+    pub(crate) fn new(
+        name: &str,
+        config: &ClusterConfig,
+        logs: ClusterLogs,
+        writes: Option<WriteMetrics>,
+    ) -> Self {
+        let incidents = Arc::new(Incidents::new(name));
         let reader = Reader::new(Api::new(Connection::new(config.clone())), logs);
-        Self { reader, incidents: Incidents::new(name) }
+        let writer = writes.map(|metrics| Writer::new(config, metrics, Arc::clone(&incidents)));
+        Self { reader, writer, incidents }
     }
 
     fn failed(&self, error: ReadError) -> CommandError {
@@ -155,25 +172,53 @@ impl Backend for Nats {
     }
 
     fn prepare_writes(&self) -> BoxFuture<'_, ()> {
-        ready(()).boxed()
+        match &self.writer {
+            Some(writer) => writer.prepare().boxed(),
+            None => ready(()).boxed(),
+        }
     }
 
     fn hand_over<'a>(
         &'a self,
-        _: Source,
-        _: Vec<ProduceRecord>,
-        _: Vec<Option<CommandError>>,
-        _: &'a CancellationToken,
+        source: Source,
+        records: Vec<ProduceRecord>,
+        errors: Vec<Option<CommandError>>,
+        due: &'a CancellationToken,
     ) -> BoxFuture<'a, Result<HandedOver<'a>, CommandError>> {
-        ready(Err(CommandError::new(Fault::Rejected, 0, "this cluster has no producer"))).boxed()
+        async move {
+            let Some(writer) = &self.writer else {
+                return Err(CommandError::new(Fault::Rejected, 0, "this cluster has no producer"));
+            };
+            let span = traces::below("Produce", SpanKind::Producer, |span| {
+                span.set("messaging.system", "nats");
+                span.set("messaging.operation.name", "produce");
+                span.set("messaging.operation.type", traces::SEND);
+                span.batch(records.len());
+            });
+            let handed = writer.hand_over(source, &records, errors).await?;
+            let (queued, reports) = (handed.queued, writer.wait(handed, due));
+            let reports = async move {
+                let reports = reports.await;
+                // Its end is the last acknowledgement.
+                if let (Some(mut span), true) = (span, reports.iter().any(Result::is_err)) {
+                    span.fail("not_acknowledged");
+                }
+                reports
+            };
+            Ok(HandedOver { queued, reports: reports.boxed() })
+        }
+        .boxed()
     }
 
     fn has_queued_records(&self) -> bool {
-        false
+        self.writer.as_ref().is_some_and(Writer::has_queued_records)
     }
 
-    fn end_writes(&self, _: Instant) -> BoxFuture<'_, ()> {
-        ready(()).boxed()
+    fn end_writes(&self, by: Instant) -> BoxFuture<'_, ()> {
+        match &self.writer {
+            Some(writer) => writer.close(by).boxed(),
+            None => ready(()).boxed(),
+        }
     }
 }
 

@@ -75,7 +75,12 @@ impl Queue {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.held().all.records == 0
+        self.len() == 0
+    }
+
+    /// The number of queued records.
+    pub(crate) fn len(&self) -> usize {
+        self.held().all.records
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {

@@ -10,7 +10,7 @@ use serde::Serialize;
 use sluicegate_protocol::KafkaMessage;
 use tokio::time::Instant;
 
-pub(super) use self::reply::StreamInfo;
+pub(super) use self::reply::{Intake, StreamInfo};
 use super::connection::Connection;
 use super::entries::Entries;
 use super::error::ReadError;

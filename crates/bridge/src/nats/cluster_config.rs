@@ -21,11 +21,11 @@ pub struct ClusterConfig {
     pub(crate) domain: Option<String>,
     /// What subjects for answers begin with.
     pub(crate) inbox: String,
-    /// How long a read waits for a connection and an answer.
+    /// How long a read or a write waits for a connection, and for an answer.
     pub(crate) request_timeout: Duration,
-    /// Bytes of records that can be queued.
+    /// The most bytes of messages that are written at the same time.
     pub(crate) queue_bytes: usize,
-    /// Records that can be queued.
+    /// The most messages that are written at the same time.
     pub(crate) queue_records: usize,
     /// Differs if a value differs, or a file that one of them names.
     pub(crate) version: u64,

@@ -144,7 +144,7 @@ impl Incidents {
 }
 
 /// A server's text without control characters, shortened: it can repeat a request.
-fn shown(description: &str) -> String {
+pub(super) fn shown(description: &str) -> String {
     description.chars().filter(|c| !c.is_control()).take(MAX_DESCRIPTION).collect()
 }
 

@@ -126,7 +126,7 @@ impl Looks {
             Err(_) | Ok(None) => None,
             Ok(Some(batch)) => Some(batch).filter(|batch| !batch.is_empty()),
         };
-        let (StreamInfo { first, end, .. }, ends) = (stream.info, stream.ends());
+        let (&StreamInfo { first, end, .. }, ends) = (&stream.info, stream.ends());
         let has_first = batch.as_ref().is_some_and(|batch| batch.first() == offset);
         // Offset 0 asks for the first message, whatever its sequence is.
         let is_deleted = (1..first).contains(&offset) && !has_first;

@@ -1,5 +1,7 @@
 //! One connection to a server, and the answers that are expected on it.
 
+mod publisher;
+
 use std::collections::HashMap;
 use std::future::ready;
 use std::io;
@@ -8,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_nats::{
     Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, Message, ServerAddr, ServerError,
-    StatusCode, Subscriber,
+    StatusCode, Subject, Subscriber,
 };
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -17,6 +19,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+pub(super) use self::publisher::Acknowledgements;
 use super::error::ReadError;
 
 /// A connection. It ends when the connection is lost, and with its last owner.
@@ -43,17 +46,20 @@ struct Link {
 
 /// A request that was not answered completely yet.
 struct Waiting {
-    subject: String,
-    answers: mpsc::UnboundedSender<Result<Message, ReadError>>,
+    subject: Subject,
+    answers: mpsc::UnboundedSender<(u64, Answer)>,
+    _places: OwnedSemaphorePermit,
 }
+
+/// What comes for a request: an answer, or the news that there will be none.
+pub(super) type Answer = Result<Message, ReadError>;
 
 /// The answers to a request. Dropping it ends the wait for more.
 pub(super) struct Answers {
     link: Arc<Link>,
     number: u64,
     subject: String,
-    answers: mpsc::UnboundedReceiver<Result<Message, ReadError>>,
-    _places: OwnedSemaphorePermit,
+    answers: mpsc::UnboundedReceiver<(u64, Answer)>,
 }
 
 impl Session {
@@ -70,8 +76,9 @@ impl Session {
             ready(())
         });
         let client = options.connect(servers).await?;
+        // async-nats would reconnect and send what it still holds: messages whose outcome is reported as unknown by then.
+        client.set_server_pool(NOWHERE).await.map_err(failed)?;
         let inbox = format!("{}.", client.new_inbox());
-        let failed = |error| ConnectError::with_source(ConnectErrorKind::Io, error);
         let subscriber = client.subscribe(format!("{inbox}*")).await.map_err(failed)?;
         let delivery = tokio::spawn(deliver(Arc::clone(&link), subscriber, inbox.len()));
         let places = Arc::new(Semaphore::new(MAX_EXPECTED as usize));
@@ -109,9 +116,9 @@ impl Session {
         let (sender, receiver) = mpsc::unbounded_channel();
         let number = self.link.last.fetch_add(1, Ordering::Relaxed);
         let subject = subject.to_owned();
-        self.link.lock().insert(number, Waiting { subject: subject.clone(), answers: sender });
-        let answers =
-            Answers { link: Arc::clone(&self.link), number, subject, answers: receiver, _places: places };
+        let waiting = Waiting { subject: subject.as_str().into(), answers: sender, _places: places };
+        self.link.lock().insert(number, waiting);
+        let answers = Answers { link: Arc::clone(&self.link), number, subject, answers: receiver };
         let reply = format!("{}{number}", self.inbox);
         self.publish(&answers.subject, reply, payload).await?;
         Ok(answers)
@@ -156,10 +163,12 @@ impl Link {
             }
             Event::ServerError(ServerError::Other(text)) => {
                 let Some(denied) = denied_subject(text) else { return };
-                for waiting in self.lock().values().filter(|waiting| waiting.subject == denied) {
-                    let error = ReadError::Denied { subject: denied.to_owned() };
-                    // Nobody waits any more.
-                    let _ = waiting.answers.send(Err(error));
+                for (number, waiting) in self.lock().iter() {
+                    if waiting.subject.as_str() == denied {
+                        let error = ReadError::Denied { subject: denied.to_owned() };
+                        // Nobody waits any more.
+                        let _ = waiting.answers.send((*number, Err(error)));
+                    }
                 }
             }
             _ => {}
@@ -176,8 +185,10 @@ impl Answers {
     pub(super) async fn next(&mut self, deadline: Instant) -> Result<Message, ReadError> {
         let unanswered = || ReadError::Unanswered { subject: self.subject.clone() };
         match timeout_at(deadline, self.answers.recv()).await {
-            Ok(Some(Ok(message))) if message.status == Some(StatusCode::NO_RESPONDERS) => Err(unanswered()),
-            Ok(Some(answer)) => answer,
+            Ok(Some((_, Ok(message)))) if message.status == Some(StatusCode::NO_RESPONDERS) => {
+                Err(unanswered())
+            }
+            Ok(Some((_, answer))) => answer,
             Ok(None) => Err(ReadError::Lost),
             Err(_) => Err(unanswered()),
         }
@@ -198,7 +209,7 @@ async fn deliver(link: Arc<Link>, mut subscriber: Subscriber, prefix: usize) {
         };
         if let Some(waiting) = link.lock().get(&number) {
             // Nobody waits any more.
-            let _ = waiting.answers.send(Ok(message));
+            let _ = waiting.answers.send((number, Ok(message)));
         }
     }
 }
@@ -208,6 +219,12 @@ fn denied_subject(error: &str) -> Option<&str> {
     error.strip_prefix("Permissions Violation for Publish to \"")?.strip_suffix('"')
 }
 
+fn failed(error: impl Into<async_nats::Error>) -> ConnectError {
+    ConnectError::with_source(ConnectErrorKind::Io, error)
+}
+
+/// An address that nobody listens to.
+const NOWHERE: &str = "127.0.0.1:0";
 /// Answers that are expected at the same time: fewer than a subscription's queue has places in async-nats.
 pub(super) const MAX_EXPECTED: u32 = 60_000;
 

@@ -110,7 +110,7 @@ impl Streams {
 impl Known {
     fn stream(&self) -> Stream {
         let is_distrusted = self.distrusted_until.is_some_and(|until| Instant::now() < until);
-        Stream { id: self.id.clone(), info: self.info, is_distrusted }
+        Stream { id: self.id.clone(), info: self.info.clone(), is_distrusted }
     }
 }
 

@@ -1,10 +1,11 @@
-//! Reads from a real server.
+//! Reads from a real server, and writes to it.
 
 mod configured;
 mod outages;
 mod reads;
 mod secured;
 mod waits;
+mod writes;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use tokio::time::{sleep, timeout};
 
 use super::*;
 use crate::backend::first_message;
+use crate::metrics::Metrics;
 
 /// A server with JetStream, and the bridge's side of it.
 struct Case {
@@ -117,7 +119,19 @@ impl AnswerReservation for Room {
 
 /// A cluster on the server, and the log that it keeps messages in.
 fn nats(server: &Server, change: impl FnOnce(&mut ClusterConfig)) -> (Arc<Nats>, SharedLog) {
-    let mut config = ClusterConfig {
+    let mut config = config(server);
+    change(&mut config);
+    writing(&config, Metrics::new().writes("test"))
+}
+
+/// The same with these metrics of writes.
+fn writing(config: &ClusterConfig, writes: WriteMetrics) -> (Arc<Nats>, SharedLog) {
+    let shared = SharedLog::new(Limits { max_bytes: 64 << 20, max_age: Duration::from_secs(60) });
+    (Arc::new(Nats::new("test", config, shared.add_cluster(), Some(writes))), shared)
+}
+
+fn config(server: &Server) -> ClusterConfig {
+    ClusterConfig {
         servers: vec![server.client().to_string().parse().unwrap()],
         discover: false,
         credentials: Credentials::None,
@@ -126,12 +140,9 @@ fn nats(server: &Server, change: impl FnOnce(&mut ClusterConfig)) -> (Arc<Nats>,
         inbox: "_INBOX".to_owned(),
         request_timeout: Duration::from_secs(5),
         queue_bytes: 64 << 20,
-        queue_records: 100_000,
+        queue_records: 10_000,
         version: 0,
-    };
-    change(&mut config);
-    let shared = SharedLog::new(Limits { max_bytes: 64 << 20, max_age: Duration::from_secs(60) });
-    (Arc::new(Nats::new("test", &config, shared.add_cluster())), shared)
+    }
 }
 
 fn log(stream: &str) -> Log<'_> {

@@ -1,6 +1,8 @@
 //! Answers of JetStream's API in JSON.
 
 use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -13,7 +15,7 @@ use crate::nats::error::{ApiError, ReadError};
 use crate::nats::message;
 
 /// What the leader of a stream knows of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::nats) struct StreamInfo {
     /// In nanoseconds since 1970. Distinguishes the stream from others of the same name.
     pub(in crate::nats) created: u128,
@@ -27,6 +29,21 @@ pub(in crate::nats) struct StreamInfo {
     pub(in crate::nats) is_direct: bool,
     /// Whether a consumer has no effect on what is kept.
     pub(in crate::nats) is_limited: bool,
+    pub(in crate::nats) intake: Arc<Intake>,
+}
+
+/// What a stream takes from publishers.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(in crate::nats) struct Intake {
+    /// With wildcards. A mirror has none.
+    pub(in crate::nats) subjects: Vec<String>,
+    /// The largest message, headers included, in bytes.
+    pub(in crate::nats) max_size: Option<usize>,
+    /// For how long a message with the id of another one is not stored.
+    pub(in crate::nats) duplicate_window: Duration,
+    /// Whether messages are stored without acknowledgement.
+    pub(in crate::nats) is_silent: bool,
+    pub(in crate::nats) is_sealed: bool,
 }
 
 #[derive(Deserialize)]
@@ -44,6 +61,17 @@ struct ConfigReply<'a> {
     allow_direct: bool,
     #[serde(borrow, default)]
     retention: Cow<'a, str>,
+    subjects: Option<Vec<String>>,
+    /// Negative if there is no limit.
+    #[serde(default = "unlimited")]
+    max_msg_size: i64,
+    /// In nanoseconds.
+    #[serde(default)]
+    duplicate_window: u64,
+    #[serde(default)]
+    no_ack: bool,
+    #[serde(default)]
+    sealed: bool,
 }
 
 #[derive(Deserialize)]
@@ -104,6 +132,13 @@ impl StreamInfo {
             average: usize::try_from(average).unwrap_or(usize::MAX),
             is_direct: config.allow_direct,
             is_limited: config.retention == "limits",
+            intake: Arc::new(Intake {
+                subjects: config.subjects.unwrap_or_default(),
+                max_size: usize::try_from(config.max_msg_size).ok(),
+                duplicate_window: Duration::from_nanos(config.duplicate_window),
+                is_silent: config.no_ack,
+                is_sealed: config.sealed,
+            }),
         })
     }
 }
@@ -148,6 +183,10 @@ fn parse<'a, T: Deserialize<'a>>(subject: &str, payload: &'a [u8]) -> Result<T, 
         check(subject, payload)?;
         Err(ReadError::Malformed { subject: subject.to_owned(), what: MALFORMED })
     })
+}
+
+fn unlimited() -> i64 {
+    -1
 }
 
 const MALFORMED: &str = "malformed JSON";

@@ -28,8 +28,29 @@ fn stream_info_is_read() {
         average: 50,
         is_direct: true,
         is_limited: true,
+        intake: Arc::new(Intake { subjects: vec!["S.>".to_owned()], ..Intake::default() }),
     };
     assert_eq!(parsed(&info()), Ok(expected));
+}
+
+#[test]
+fn what_a_stream_takes_is_read() {
+    let mut info = info();
+    info["config"] = json!({
+        "name": "S", "subjects": ["a", "b.*"], "max_msg_size": 100, "duplicate_window": 120_000_000_000_u64,
+        "no_ack": true, "sealed": true,
+    });
+    let intake = Intake {
+        subjects: vec!["a".to_owned(), "b.*".to_owned()],
+        max_size: Some(100),
+        duplicate_window: Duration::from_secs(120),
+        is_silent: true,
+        is_sealed: true,
+    };
+    assert_eq!(*parsed(&info).unwrap().intake, intake);
+    // A mirror has no subjects, and a stream without a limit says so.
+    info["config"] = json!({"name": "S", "mirror": {"name": "T"}, "max_msg_size": -1});
+    assert_eq!(*parsed(&info).unwrap().intake, Intake::default());
 }
 
 #[test]

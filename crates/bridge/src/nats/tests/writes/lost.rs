@@ -1,0 +1,203 @@
+//! Writes whose acknowledgements do not come, and the end of writing.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::*;
+
+#[tokio::test]
+async fn missing_acknowledgement_is_an_unknown_outcome() {
+    let mut case = Case::start_with("", |config| config.request_timeout = Duration::from_millis(500)).await;
+    case.stream("S", 0).await;
+    case.keep_streams();
+    assert!(case.produce_one(record("S.a", "1")).await.is_ok());
+    case.server.process.freeze();
+    let reports = case.produce(vec![record("S.a", "2"), with_id("x", record("S.a", "3"))]).await;
+    assert!(reports.iter().all(is_unknown), "{reports:?}");
+    let is_advised = |report: &DeliveryReport| report.clone().unwrap_err().message.contains("is safe");
+    assert_eq!(reports.iter().map(is_advised).collect::<Vec<_>>(), [false, true]);
+    assert!(!case.nats.has_queued_records());
+    case.server.process.thaw();
+    let repeated = case.produce_one(with_id("x", record("S.a", "3"))).await.unwrap();
+    assert!(repeated.dedup.unwrap().is_duplicate);
+    assert_eq!(data_of(&case.stored("S").await), ["1", "2", "3"]);
+}
+
+#[tokio::test]
+async fn messages_are_not_sent_after_their_connection_is_lost() {
+    // async-nats tries each server once when it reconnects, sooner or later.
+    let change = |config: &mut ClusterConfig| config.servers = vec![config.servers[0].clone(); 12];
+    let mut case = Case::start_with("", change).await;
+    case.stream("S", 0).await;
+    case.keep_streams();
+    assert!(case.produce_one(record("S.a", "first")).await.is_ok());
+    case.server.process.freeze();
+    // More than the sockets take: the rest stays in async-nats.
+    let records: Vec<ProduceRecord> = (0..50).map(|_| record("S.a", vec![0; 1_000_000])).collect();
+    let due = CancellationToken::new();
+    let handed = within(hand_over(&case.nats, Source::default(), records, &due)).await.unwrap();
+    assert_eq!(handed.queued, 50);
+    sleep(Duration::from_millis(200)).await;
+    case.server.process.kill();
+    let reports = within(handed.reports).await;
+    assert!(reports.iter().all(is_unknown), "{reports:?}");
+    case.server.up().await.unwrap();
+    // As long as it takes async-nats to reconnect.
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(case.produce_one(record("S.a", "second")).await, written(2));
+    assert_eq!(data_of(&case.stored("S").await), ["first", "second"]);
+}
+
+#[tokio::test]
+async fn message_that_is_not_sent_in_time_is_not_written() {
+    let mut case = Case::start_with("", |config| {
+        config.request_timeout = Duration::from_millis(800);
+        config.queue_bytes = 256 << 20;
+    })
+    .await;
+    case.stream("S", 0).await;
+    case.keep_streams();
+    assert!(case.produce_one(record("S.a", "first")).await.is_ok());
+    case.server.process.freeze();
+    let due = CancellationToken::new();
+    // More than the sockets take, and then more messages than async-nats takes.
+    let large = (0..50).map(|_| record("S.large", vec![0; 1_000_000])).collect();
+    let mut handed = vec![within(hand_over(&case.nats, Source::default(), large, &due)).await.unwrap()];
+    for command in 0..4 {
+        let records = numbered(command * 1_000..(command + 1) * 1_000);
+        handed.push(within(hand_over(&case.nats, Source::default(), records, &due)).await.unwrap());
+    }
+    let mut reports = Vec::new();
+    for handed in handed {
+        reports.extend(within(handed.reports).await);
+    }
+    let sent = reports.iter().take_while(|report| is_unknown(report)).count();
+    assert!((50 + 2_000..50 + 4_000).contains(&sent), "{sent}");
+    let is_unsent = |report: &DeliveryReport| matches!(report, Err(error) if error.fault == Fault::Unreachable { retriable: true });
+    assert!(reports[sent..].iter().all(is_unsent), "no message overtakes one that is not sent");
+    case.server.process.thaw();
+    // The connection is in order, so everything before this message has arrived.
+    let last = case.produce_one(record("S.a", "last")).await.unwrap();
+    assert_eq!(usize::try_from(last.offset).unwrap(), 1 + sent + 1);
+}
+
+#[tokio::test]
+async fn write_without_a_server_is_not_written() {
+    let mut case = Case::start_with("", |config| config.request_timeout = Duration::from_millis(500)).await;
+    case.stream("S", 0).await;
+    assert!(case.produce_one(record("S.a", "1")).await.is_ok());
+    case.server.process.kill();
+    until(|| !case.nats.writer.as_ref().unwrap().is_connected()).await;
+    let due = CancellationToken::new();
+    let error = within(hand_over(&case.nats, Source::default(), numbered([2]), &due)).await.err().unwrap();
+    assert_eq!(error.fault, Fault::Unreachable { retriable: true });
+    assert!(!error.message.contains("127.0.0.1"), "{}", error.message);
+    case.server.up().await.unwrap();
+    assert_eq!(case.produce_one(record("S.a", "3")).await, written(2));
+}
+
+#[tokio::test]
+async fn repeated_writes_with_ids_store_each_message_once() {
+    const MESSAGES: usize = 5_000;
+    const KILLS: usize = 3;
+    let mut case = Case::start_with("", |config| config.request_timeout = Duration::from_secs(1)).await;
+    case.stream("S", 0).await;
+    let nats = Arc::clone(&case.nats);
+    let progress = Arc::new(AtomicUsize::new(0));
+    let written = Arc::clone(&progress);
+    let writing = tokio::spawn(async move {
+        let due = CancellationToken::new();
+        let mut unknown = 0;
+        for command in 0..MESSAGES / 50 {
+            let mut left: Vec<usize> = (command * 50..(command + 1) * 50).collect();
+            while !left.is_empty() {
+                let message = |id: &usize| with_id(&id.to_string(), record("S.a", id.to_string()));
+                let records = left.iter().map(message).collect();
+                let Ok(handed) = hand_over(&nats, Source::default(), records, &due).await else { continue };
+                let reports = handed.reports.await;
+                unknown += reports.iter().filter(|report| is_unknown(report)).count();
+                let mut reports = reports.into_iter();
+                left.retain(|_| reports.next().unwrap().is_err());
+            }
+            written.fetch_add(50, Ordering::Relaxed);
+        }
+        unknown
+    });
+    for kill in 1..=KILLS {
+        until(|| progress.load(Ordering::Relaxed) > kill * MESSAGES / (KILLS + 1)).await;
+        case.server.process.kill();
+        case.server.up().await.unwrap();
+    }
+    let unknown = within(writing).await.unwrap();
+    assert!(unknown > 0, "no write was in flight when the server ended");
+    let stored = case.stored("S").await;
+    let mut ids: Vec<usize> = data_of(&stored).into_iter().map(|data| data.parse().unwrap()).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, (0..MESSAGES).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn dropped_command_is_written_as_a_whole_or_not_at_all() {
+    let case = Case::start().await;
+    case.stream("S", 0).await;
+    let due = CancellationToken::new();
+    let mut expected = 0;
+    for _ in 0..50 {
+        let handing_over = hand_over(&case.nats, Source::default(), numbered(0..10), &due);
+        tokio::select! {
+            biased;
+            handed = handing_over => {
+                // Nobody waits for the reports.
+                drop(handed.unwrap());
+                expected += 10;
+            }
+            () = tokio::task::yield_now() => {}
+        }
+    }
+    let handed = within(hand_over(&case.nats, Source::default(), numbered(0..10), &due)).await.unwrap();
+    drop(handed);
+    until(|| !case.nats.has_queued_records()).await;
+    assert_eq!(case.stored("S").await.len(), expected + 10);
+}
+
+#[tokio::test]
+async fn end_waits_for_acknowledgements() {
+    let mut case = Case::start().await;
+    case.stream("S", 0).await;
+    case.keep_streams();
+    assert!(case.produce_one(record("S.a", "1")).await.is_ok());
+    case.server.process.freeze();
+    let due = CancellationToken::new();
+    let handed = within(hand_over(&case.nats, Source::default(), numbered(2..=100), &due)).await.unwrap();
+    let ending = case.nats.end_writes(Instant::now() + Duration::from_secs(30));
+    let thawing = async {
+        sleep(Duration::from_millis(200)).await;
+        assert!(case.nats.has_queued_records());
+        case.server.process.thaw();
+    };
+    within(futures_util::future::join(ending, thawing)).await;
+    assert!(!case.nats.has_queued_records());
+    assert!(within(handed.reports).await.iter().all(Result::is_ok));
+    let closed = hand_over(&case.nats, Source::default(), numbered([101]), &due).await.err().unwrap();
+    assert_eq!(closed, CommandError::shutting_down());
+    assert_eq!(case.stored("S").await.len(), 100);
+}
+
+#[tokio::test]
+async fn end_of_writes_is_bounded() {
+    let mut case = Case::start().await;
+    case.stream("S", 0).await;
+    case.keep_streams();
+    assert!(case.produce_one(record("S.a", "1")).await.is_ok());
+    case.server.process.freeze();
+    let due = CancellationToken::new();
+    let records = vec![record("S.a", "2"), with_id("x", record("S.a", "3"))];
+    let handed = within(hand_over(&case.nats, Source::default(), records, &due)).await.unwrap();
+    let start = Instant::now();
+    within(case.nats.end_writes(start + Duration::from_millis(100))).await;
+    due.cancel();
+    let reports = within(handed.reports).await;
+    assert!(start.elapsed() < Duration::from_secs(2), "before the request times out");
+    assert!(reports.iter().all(is_unknown), "{reports:?}");
+    let message = |index: usize| reports[index].clone().unwrap_err().message;
+    assert!(message(0).contains("shutting down") && message(1).ends_with("is safe"), "{}", message(1));
+}

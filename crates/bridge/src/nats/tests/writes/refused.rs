@@ -1,0 +1,191 @@
+//! Writes that are not sent, or that a server refuses.
+
+use super::*;
+
+impl Case {
+    /// The fault and the code of the first record, whose message must not be stored, while the one after it is.
+    async fn refusal(&self, refused: ProduceRecord) -> (Fault, i32) {
+        let reports = self.produce(vec![refused, record("S.next", "")]).await;
+        assert!(reports[1].is_ok(), "a refused message does not stop others: {:?}", reports[1]);
+        let error = reports[0].clone().unwrap_err();
+        assert_eq!(error.retry_after.is_zero(), !error.fault.is_retriable());
+        (error.fault, error.code)
+    }
+}
+
+fn to(stream: &str, subject: &str) -> ProduceRecord {
+    ProduceRecord { topic: stream.to_owned(), ..record(subject, "x") }
+}
+
+fn sized(bytes: usize) -> ProduceRecord {
+    record("S.a", vec![0; bytes])
+}
+
+#[tokio::test]
+async fn message_for_no_stream_is_refused() {
+    let case = Case::start().await;
+    case.stream("S", 0).await;
+    for (record, fault, code) in [
+        (to("NONE", "NONE.a"), Fault::NotFound, 10059),
+        (to("a.b", "S.a"), Fault::Invalid, 0),
+        (to("S", "T.a"), Fault::InvalidRecord, 0),
+        (to("S", "S"), Fault::InvalidRecord, 0),
+        (ProduceRecord { partition: Some(1), ..to("S", "S.a") }, Fault::NotFound, 0),
+        (ProduceRecord { key: None, ..to("S", "") }, Fault::Invalid, 0),
+    ] {
+        assert_eq!(case.refusal(record.clone()).await, (fault, code), "{record:?}");
+    }
+}
+
+#[tokio::test]
+async fn subjects_of_servers_are_refused_even_if_a_stream_takes_them() {
+    let case = Case::start().await;
+    case.stream("S", 3).await;
+    case.streams.create("ALL", json!({ "subjects": ["$JS.API.>", "$SYS.>"], "no_ack": true })).await.unwrap();
+    case.streams.create("EVENTS", json!({ "subjects": ["$JS.EVENT.x.>", "_INBOX.x.>"] })).await.unwrap();
+    for (stream, subject) in [
+        ("ALL", "$JS.API.STREAM.DELETE.S"),
+        ("ALL", "$SYS.REQ.SERVER.PING"),
+        ("EVENTS", "$JS.EVENT.x.y"),
+        ("EVENTS", "_INBOX.x.1"),
+        ("S", "$JS.API.STREAM.DELETE.S"),
+    ] {
+        let (fault, _) = case.refusal(to(stream, subject)).await;
+        assert_eq!(fault, Fault::Forbidden, "{stream} {subject}");
+    }
+    assert_eq!(case.stored("EVENTS").await, []);
+}
+
+#[tokio::test]
+async fn header_that_commands_servers_is_refused() {
+    let case = Case::start().await;
+    case.streams.create("S", json!({ "allow_rollup_hdrs": true })).await.unwrap();
+    case.write("S", 1..=3).await;
+    for name in ["Nats-Rollup", "nats-rollup"] {
+        let rollup = ProduceRecord { headers: vec![header(name, "all")], ..to("S", "S.a") };
+        assert_eq!(case.refusal(rollup).await.0, Fault::Forbidden);
+    }
+    assert_eq!(case.stored("S").await.len(), 3 + 2, "nothing was purged");
+}
+
+#[tokio::test]
+async fn streams_that_take_no_messages_are_refused() {
+    let case = Case::start().await;
+    case.stream("S", 0).await;
+    case.stream("SEALED", 1).await;
+    case.call("STREAM.UPDATE.SEALED", json!({ "name": "SEALED", "subjects": ["SEALED.>"], "sealed": true }))
+        .await;
+    case.streams.create("SILENT", json!({ "no_ack": true })).await.unwrap();
+    case.call("STREAM.CREATE.MIRROR", json!({ "name": "MIRROR", "mirror": { "name": "S" } })).await;
+    for stream in ["SEALED", "SILENT", "MIRROR"] {
+        let (fault, _) = case.refusal(to(stream, &format!("{stream}.a"))).await;
+        assert_eq!(fault, Fault::Rejected, "{stream}");
+    }
+}
+
+#[tokio::test]
+async fn too_large_message_is_not_sent() {
+    let case = Case::start_with("max_payload: 100000", |_| {}).await;
+    case.stream("S", 0).await;
+    // NATS/1.0, Nats-Expected-Stream: S, and line breaks.
+    let headers = 12 + 25;
+    assert_eq!(case.refusal(sized(100_000 - headers + 1)).await, (Fault::TooLarge, 0));
+    assert!(case.produce_one(sized(100_000 - headers)).await.is_ok());
+    case.call("STREAM.UPDATE.S", json!({ "name": "S", "subjects": ["S.>"], "max_msg_size": 1_000 })).await;
+    sleep(Duration::from_millis(1_100)).await;
+    assert_eq!(case.refusal(sized(1_000 - headers + 1)).await, (Fault::TooLarge, 0));
+    assert!(case.produce_one(sized(1_000 - headers)).await.is_ok());
+}
+
+#[tokio::test]
+async fn servers_refusals_keep_their_code() {
+    let case = Case::start().await;
+    case.streams
+        .create("S", json!({ "max_msgs_per_subject": 2, "discard": "new", "discard_new_per_subject": true }))
+        .await
+        .unwrap();
+    let long = "x".repeat(70_000);
+    let large = ProduceRecord { headers: vec![header("a", &long)], ..record("S.a", "") };
+    // Only servers know this limit.
+    assert_eq!(case.produce_one(large).await.unwrap_err().fault, Fault::TooLarge);
+    let reports = case
+        .produce(vec![record("S.a", "1"), record("S.a", "2"), record("S.a", "3"), record("S.b", "4")])
+        .await;
+    assert_eq!([&reports[0], &reports[1], &reports[3]], [&written(1), &written(2), &written(3)]);
+    let error = reports[2].clone().unwrap_err();
+    assert_eq!((error.fault, error.code), (Fault::Transient, 10077), "{}", error.message);
+    // What a server has refused is certainly not stored.
+    assert_eq!(data_of(&case.stored("S").await), ["1", "2", "4"]);
+}
+
+#[tokio::test]
+async fn message_without_a_listener_is_not_written() {
+    let mut case = Case::start().await;
+    case.stream("S", 0).await;
+    case.keep_streams();
+    assert!(case.produce_one(record("S.a", "")).await.is_ok());
+    // The writer does not learn of it.
+    case.call("STREAM.DELETE.S", json!({})).await;
+    let error = case.produce_one(record("S.a", "")).await.unwrap_err();
+    assert_eq!(error.fault, Fault::NotFound);
+    assert!(error.message.contains("not written"), "{}", error.message);
+}
+
+#[tokio::test]
+async fn other_stream_does_not_store_the_message() {
+    let mut case = Case::start_with("", |config| config.request_timeout = Duration::from_millis(500)).await;
+    case.stream("S", 0).await;
+    case.keep_streams();
+    assert!(case.produce_one(record("S.a", "")).await.is_ok());
+    // The writer does not learn of it.
+    case.call("STREAM.UPDATE.S", json!({ "name": "S", "subjects": ["moved.>"] })).await;
+    case.streams.create("OTHER", json!({ "subjects": ["S.>"] })).await.unwrap();
+    let report = case.produce_one(record("S.a", "")).await;
+    assert!(is_unknown(&report), "an answer of another stream says nothing about this one: {report:?}");
+    assert_eq!(case.stored("OTHER").await, []);
+}
+
+#[tokio::test]
+async fn answers_of_other_subscribers_are_ignored() {
+    let case = Case::start().await;
+    case.stream("S", 0).await;
+    let mut subscriber = case.streams.client().subscribe("S.>").await.unwrap();
+    let client = case.streams.client().clone();
+    client.flush().await.unwrap();
+    let answering = tokio::spawn(async move {
+        use futures_util::StreamExt;
+        while let Some(message) = subscriber.next().await {
+            for answer in
+                ["ok", r#"{"stream":"T","seq":9}"#, r#"{"stream":"T","error":{"code":400,"err_code":10060}}"#]
+            {
+                client.publish(message.reply.clone().unwrap(), answer.into()).await.unwrap();
+            }
+        }
+    });
+    for sequence in 1..=50 {
+        assert_eq!(case.produce_one(record("S.a", "")).await, written(sequence));
+    }
+    answering.abort();
+}
+
+#[tokio::test]
+async fn denied_subject_is_refused_at_once() {
+    let users = r#"authorization { users = [
+        { user: u, password: p, permissions: { publish: { deny: ["S.secret.>"] } } }
+    ] }"#;
+    let server = Server::jetstream(users).await.unwrap();
+    let options = async_nats::ConnectOptions::with_user_and_password("u".to_owned(), "p".to_owned());
+    let streams = Streams::connect_with(server.client(), options).await.unwrap();
+    let (nats, shared) = nats(&server, |config| {
+        config.credentials = Credentials::Password { user: "u".to_owned(), password: "p".to_owned() };
+        config.request_timeout = Duration::from_secs(600);
+    });
+    let case = Case { server, streams, nats, shared };
+    case.stream("S", 0).await;
+    let reports = case.produce(vec![record("S.a", "1"), record("S.secret.b", "2"), record("S.c", "3")]).await;
+    let error = reports[1].clone().unwrap_err();
+    assert_eq!(error.fault, Fault::NotAuthorized);
+    assert!(!error.message.contains("secret"), "{}", error.message);
+    assert_eq!([&reports[0], &reports[2]], [&written(1), &written(2)]);
+    assert_eq!(data_of(&case.stored("S").await), ["1", "3"]);
+}
