@@ -1,6 +1,7 @@
 //! Writing to one cluster, for all its clients.
 //!
 //! - here: [`Writer`] queues records in order, and reports what became of them
+//! - `ready`: the connection and the streams of a command
 //! - `message`: a record as a message, and all that is checked before it is sent
 //! - `batch`: the messages of one command, from the queue to their acknowledgements
 //! - `answer`: what is answered to a message; `error`: failures as clients see them
@@ -14,12 +15,11 @@ mod answer;
 mod batch;
 mod error;
 mod message;
+mod ready;
 
-use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use sluicegate_protocol::ProduceRecord;
 use sluicegate_ws_session::source::Source;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -28,14 +28,14 @@ use tokio_util::task::TaskTracker;
 
 use self::batch::{Batch, Context, Queued};
 use self::message::{Message, Target};
+use self::ready::{Ready, log};
 use super::api::Api;
 use super::cluster_config::ClusterConfig;
 use super::connection::Connection;
 use super::error::{Incidents, ReadError};
 use super::session::Session;
-use super::stream_name::StreamName;
 use super::streams::{Stream, Streams};
-use crate::backend::{CommandError, DeliveryReport, Fault, Log};
+use crate::backend::{CommandError, DeliveryReport, Fault};
 use crate::delivery_reports::DeliveryReports;
 use crate::metrics::{WriteFailure, WriteMetrics};
 use crate::write_queue::{Overhead, Queue, QueuePermit, size};
@@ -60,13 +60,6 @@ struct State {
     /// The order in which commands are published.
     sequencer: WriteSequencer,
     is_closed: bool,
-}
-
-/// What is needed to send messages.
-struct Ready<'a> {
-    session: Arc<Session>,
-    /// The streams of a command, or why they cannot be written to.
-    streams: HashMap<Log<'a>, Result<Stream, CommandError>>,
 }
 
 /// Records that were handed over.
@@ -148,37 +141,6 @@ impl Writer {
             self.start(messages, Arc::clone(&reports), session)?;
         }
         Ok(Enqueued { reports, ids, queued })
-    }
-
-    /// Waits for a connection and the streams of all records without an error.
-    async fn ready<'a>(
-        &self,
-        records: &'a [ProduceRecord],
-        errors: &[Option<CommandError>],
-    ) -> Result<Ready<'a>, CommandError> {
-        if self.lock().is_closed {
-            return Err(CommandError::shutting_down());
-        }
-        let failed = |error: ReadError| error.into_command_error(&self.incidents);
-        let session = self.api.connection.session(self.api.deadline()).await.map_err(failed)?;
-        let valid = records.iter().zip(errors).filter(|(_, error)| error.is_none());
-        let logs: HashSet<Log<'_>> = valid.map(|(record, _)| log(record)).collect();
-        let streams = logs.into_iter().map(|log| async move {
-            let stream = async { self.stream(StreamName::of(log)?).await };
-            (log, stream.await.map_err(failed))
-        });
-        let streams = join_all(streams).await.into_iter().collect();
-        // It can be another one by now.
-        let session = self.api.connection.current().unwrap_or(session);
-        Ok(Ready { session, streams })
-    }
-
-    /// What its leader says of a stream, or has said a moment ago.
-    async fn stream(&self, name: StreamName<'_>) -> Result<Stream, ReadError> {
-        match self.streams.known(name) {
-            Some((stream, age)) if age < self.fresh => Ok(stream),
-            _ => self.streams.ask(name).await,
-        }
     }
 
     /// Checks a record, and reserves its room in the queue.
@@ -284,17 +246,9 @@ impl Writer {
     }
 }
 
-/// The stream of a record, which is its partition 0.
-fn log(record: &ProduceRecord) -> Log<'_> {
-    let partition = record.partition.filter(|partition| *partition != ANY_PARTITION).unwrap_or_default();
-    Log { topic: &record.topic, partition }
-}
-
 /// Changes of a stream's configuration are noticed that late.
 const FRESH: Duration = Duration::from_secs(1);
 /// Time between two attempts to connect at start.
 const PREPARE_PAUSE: Duration = Duration::from_secs(5);
-/// The number of a partition that the client leaves to the messaging system.
-const ANY_PARTITION: i32 = -1;
 /// By the sizes of async-nats' structures and ours.
 const OVERHEAD: Overhead = Overhead { record: 1024, header: 256 };
