@@ -195,14 +195,13 @@ impl Endpoint {
         let writes_due = CancellationToken::new();
         let (shared, per_cluster) = (logs.clone(), metrics.clone());
         let make = Box::new(move |name: &str, config: &ClusterConfig, is_writable: bool| {
-            let logs = shared.add_cluster();
+            let (logs, writes) = (shared.add_cluster(), is_writable.then(|| per_cluster.writes(name)));
             match config {
                 ClusterConfig::Kafka(config) => {
-                    let writer = is_writable.then(|| per_cluster.writes(name));
-                    Arc::new(Kafka::new(name, config, logs, per_cluster.brokers(name), writer))
+                    Arc::new(Kafka::new(name, config, logs, per_cluster.brokers(name), writes))
                         as Arc<dyn Backend>
                 }
-                ClusterConfig::Nats(config) => Arc::new(Nats::new(name, config, logs)),
+                ClusterConfig::Nats(config) => Arc::new(Nats::new(name, config, logs, writes)),
             }
         });
         let limits = &config.limits;

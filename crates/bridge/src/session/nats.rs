@@ -11,7 +11,7 @@ use sluicegate_protocol::{
 
 use super::answer::{MAX_ERROR_BYTES, MAX_RECORD_ERROR_BYTES, error_resp};
 use super::item::{cause, millis};
-use crate::backend::{CommandError, DeliveryReport, Fetched, ListedOffset, System};
+use crate::backend::{CommandError, DeliveryReport, Fetched, ListedOffset, System, Written};
 use crate::delivery::{Item, Place, SubscribedTopic};
 
 pub(super) fn fetch(command: CmdNatsFetch) -> CmdKafkaFetch {
@@ -104,7 +104,13 @@ pub(super) fn published(reports: Vec<DeliveryReport>) -> Resp {
 /// The result of one message.
 fn result(report: DeliveryReport) -> Published {
     match report {
-        Ok(written) => Published { sequence: written.offset, ..Published::default() },
+        Ok(Written { offset, dedup, .. }) => Published {
+            sequence: offset,
+            duplicate: dedup.is_some_and(|dedup| dedup.is_duplicate),
+            duplicate_window_ms: dedup
+                .map_or(0, |dedup| u64::try_from(dedup.window.as_millis()).unwrap_or(u64::MAX)),
+            error: None,
+        },
         Err(error) => Published {
             error: Some(error_resp(error, System::Nats, MAX_RECORD_ERROR_BYTES)),
             ..Published::default()
