@@ -1,7 +1,7 @@
 //! Checks live delivery: subscribers of all kinds run while brokers, bridge and gateway are killed and restarted, and each of them,
 //! resuming as the documents say, must end with exactly the records of its partitions.
 //!
-//! 1. [`Setup`]: a cluster of three brokers, and a stack in front of it
+//! 1. [`Setup`]: a cluster of three nodes of a messaging [`System`], and a stack in front of it
 //! 2. `writers`: write numbered records to all partitions
 //! 3. `chaos`: kills and restarts
 //! 4. `subscriber`: what a client does, over a `connection` of its kind
@@ -19,11 +19,11 @@ mod connection;
 mod position;
 pub mod rolling;
 mod subscriber;
+mod system;
 pub mod writers;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use sluicegate_protocol::KafkaMessage;
@@ -31,16 +31,19 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+pub use self::system::System;
+
 use self::subscriber::{Report, Subscriber};
 use crate::envoy::{plugin, routes};
-use crate::kafka::{self, Kafka};
 use crate::random::Random;
-use crate::stack::{self, Stack};
+use crate::stack::{self, BridgeConfig, Stack};
 use crate::way::Way;
 
 /// What is checked, and for how long.
 #[derive(Debug, Clone, Copy)]
 pub struct Setup {
+    /// What is read.
+    pub system: System,
     /// The way in.
     pub way: Way,
     /// Subscribers, which have all kinds in turn.
@@ -66,12 +69,11 @@ pub struct Summary {
 
 /// Runs a check. Panics if a subscriber has missed or repeated a record, or gets none any more.
 pub async fn check(setup: Setup) -> Summary {
-    let Setup { way, subscribers, duration, seed } = setup;
-    let brokers = kafka::Setup { nodes: 3, properties: PROPERTIES.to_owned(), ..kafka::Setup::default() };
-    let mut kafka = Kafka::start_with(brokers).await.unwrap();
-    let topic: Arc<str> = kafka.topic("checked", PARTITIONS, &[]).await.unwrap().into();
+    let Setup { system, way, subscribers, duration, seed } = setup;
+    let mut cluster = system.start(PARTITIONS).await;
     let envoy_edits = vec![plugin("", &[r#"{"path": "/kafka", "type": "rest"}"#]), routes(&["/kafka"])];
-    let setup = stack::Setup { envoy_edits, ..stack::Setup::new(way, kafka.bootstrap()) };
+    let bridge = BridgeConfig::Text(format!("[clusters.default]\n{}", cluster.keys()));
+    let setup = stack::Setup { bridge, envoy_edits, ..stack::Setup::new(way, "") };
     let mut stack = Stack::start(setup).await.unwrap();
     stack.ready_within(Duration::from_secs(60)).await.unwrap();
 
@@ -80,17 +82,15 @@ pub async fn check(setup: Setup) -> Summary {
     let mut running = JoinSet::new();
     for number in 0..subscribers {
         let random = Random::new(random.next());
-        let subscriber = Subscriber::new(number, stack.gateway(), Arc::clone(&topic), PARTITIONS, random);
+        let subscriber = Subscriber::new(number, stack.gateway(), cluster.source(), PARTITIONS, random);
         running.spawn(subscriber.run(ends.clone()));
     }
-    let writers = writers::start(&kafka, &topic, PARTITIONS, |partition, number| {
-        format!("{partition}:{number}{}", "v".repeat(VALUE))
-    });
-    let kills = chaos::run(&mut kafka, &mut stack, duration, &mut random).await;
+    let writers =
+        cluster.write(PARTITIONS, |partition, number| format!("{partition}:{number}{}", "v".repeat(VALUE)));
+    let kills = chaos::run(&mut cluster, &mut stack, duration, &mut random).await;
     writers.stop().await;
 
-    let logs: BTreeMap<i32, Vec<KafkaMessage>> =
-        (0..PARTITIONS).map(|partition| (partition, kafka.read(&topic, partition))).collect();
+    let logs = cluster.logs(PARTITIONS).await;
     let end = |log: &Vec<KafkaMessage>| log.last().map_or(0, |last| last.offset.saturating_add(1));
     tell_ends.send_replace(Some(logs.iter().map(|(partition, log)| (*partition, end(log))).collect()));
     let records = logs.values().map(Vec::len).sum();
@@ -113,7 +113,8 @@ pub async fn check(setup: Setup) -> Summary {
 fn compare(report: &Report, logs: &BTreeMap<i32, Vec<KafkaMessage>>) {
     for (partition, got) in &report.records {
         let Report { number, kind, connections, .. } = report;
-        let want = logs.get(partition).into_iter().flatten().filter(|message| kind.wants(message));
+        let want = logs.get(partition).into_iter().flatten();
+        let want = want.filter(|message| report.wants(message));
         let want: Vec<i64> = want.map(|message| message.offset).collect();
         if *got != want {
             let at = got
@@ -147,9 +148,6 @@ const PARTITIONS: i32 = 12;
 
 /// Bytes. What a stuck client leaves must be more than its connection has room for.
 const VALUE: usize = 500;
-
-/// A record that is acknowledged is on two nodes, and one of them leads next.
-const PROPERTIES: &str = "min.insync.replicas=2\nunclean.leader.election.enable=false\n";
 
 /// How long the subscribers have to reach the ends of the logs. A broken connection to a broker can take 30 s.
 const LAST: Duration = Duration::from_secs(90);

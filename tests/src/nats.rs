@@ -1,5 +1,6 @@
 //! nats-server: with JetStream as the bridge's messaging system, and without as what live delivery is compared with.
 
+mod cluster;
 mod streams;
 
 use std::net::SocketAddr;
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 
+pub use self::cluster::Cluster;
 pub use self::streams::Streams;
 use crate::folder::Folder;
 use crate::port::Port;

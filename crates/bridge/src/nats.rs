@@ -50,7 +50,7 @@ use self::stream_name::StreamName;
 use self::writer::Writer;
 use crate::backend::{
     AnswerReservation, Backend, CommandError, Fault, Fetch, Fetched, HandedOver, ListedOffset, Log,
-    Partition, Version,
+    Partition, System, Version,
 };
 use crate::metrics::WriteMetrics;
 use crate::traces;
@@ -190,9 +190,7 @@ impl Backend for Nats {
                 return Err(CommandError::new(Fault::Rejected, 0, "this cluster has no producer"));
             };
             let span = traces::below("Produce", SpanKind::Producer, |span| {
-                span.set("messaging.system", "nats");
-                span.set("messaging.operation.name", "produce");
-                span.set("messaging.operation.type", traces::SEND);
+                span.command(System::Nats, "produce", Some(traces::SEND));
                 span.batch(records.len());
             });
             let handed = writer.hand_over(source, &records, errors).await?;

@@ -1,17 +1,17 @@
-//! Kills brokers, bridge and gateway, and starts them again.
+//! Kills nodes, bridge and gateway, and starts them again.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::kafka::Kafka;
+use super::system::Cluster;
 use crate::random::Random;
 use crate::stack::Stack;
 
 /// Goes on for this time, and counts the kills. All parts run afterwards.
 pub(super) async fn run(
-    kafka: &mut Kafka,
+    cluster: &mut Cluster,
     stack: &mut Stack,
     duration: Duration,
     random: &mut Random,
@@ -40,14 +40,12 @@ pub(super) async fn run(
                 "Envoy"
             }
             _ => {
-                let at = random.below(kafka.nodes.len());
-                if let Some(node) = kafka.nodes.get_mut(at) {
-                    node.process.kill();
-                }
+                let at = random.below(cluster.nodes());
+                cluster.kill(at);
                 sleep(DOWN).await;
                 // A record is acknowledged by two nodes: one is killed at a time.
-                kafka.up_only(at.saturating_add(1)).await.unwrap();
-                "broker"
+                cluster.up(at).await;
+                "node"
             }
         };
         let count: &mut usize = kills.entry(killed).or_default();

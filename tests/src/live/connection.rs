@@ -5,7 +5,6 @@ mod json;
 mod session;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -13,17 +12,28 @@ use self::events::Events;
 use self::json::Json;
 use self::session::Session;
 use super::position::{Position, Told};
+use super::system::Source;
 
 /// What a client wants.
 #[derive(Debug, Clone)]
 pub(super) struct Wish {
-    pub(super) topic: Arc<str>,
+    pub(super) source: Source,
     /// None: all.
     pub(super) partitions: Vec<i32>,
-    /// The key of the records.
-    pub(super) filter: Option<Bytes>,
+    /// The keys of the records. None: any.
+    pub(super) keys: Vec<Bytes>,
     /// Bytes that it can take at a time.
     pub(super) credit: Option<u64>,
+}
+
+impl Wish {
+    /// The partitions, also if they are all.
+    fn all_partitions(&self) -> Vec<i32> {
+        match &self.partitions[..] {
+            [] => (0..super::PARTITIONS).collect(),
+            some => some.to_vec(),
+        }
+    }
 }
 
 /// An open subscription.
@@ -43,8 +53,8 @@ impl Connection {
     ) -> Option<Self> {
         match number % 4 {
             0 => Json::open(gateway, wish, position).await.map(Self::Json),
-            // A stream of events is about a topic or a partition, and says where it is by an id of the bridge's own.
-            1 if wish.partitions.len() < 2 && wish.filter.is_none() => {
+            // A stream of events is about one resource, and says where it is by an id of the bridge's own.
+            1 if wish.keys.is_empty() && events::resource(wish).is_some() => {
                 Events::open(gateway, wish, position).await.map(Self::Events)
             }
             _ => Session::open(gateway, wish, position).await.map(Self::Session),

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 #[derive(Debug)]
 pub(super) enum Told {
     /// Where partitions begin, if they were not known before.
-    Begins { partitions: Vec<(i32, i64)>, topic_id: Vec<u8> },
+    Begins(Vec<Begin>),
     /// Records of a partition, by their offsets, and where it continues.
     Records { partition: i32, offsets: Vec<i64>, next: i64 },
     /// A partition continues elsewhere.
@@ -17,13 +17,21 @@ pub(super) enum Told {
     Other,
 }
 
+/// Where a partition begins, and the id of its topic or stream in the form of the connection.
+#[derive(Debug)]
+pub(super) struct Begin {
+    pub(super) partition: i32,
+    pub(super) offset: i64,
+    pub(super) id: Vec<u8>,
+}
+
 /// A subscriber's memory.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Position {
     /// Where each partition continues.
     pub(super) next: BTreeMap<i32, i64>,
-    /// In the form of the subscriber's connections.
-    pub(super) topic_id: Vec<u8>,
+    /// The id of each partition's topic or stream, in the form of the subscriber's connections.
+    pub(super) ids: BTreeMap<i32, Vec<u8>>,
     /// Of server-sent events.
     pub(super) last_event_id: Option<String>,
     /// The offsets of the records of each partition.
@@ -34,13 +42,13 @@ impl Position {
     /// Notes what was told. Panics if it contradicts what was told before.
     pub(super) fn take(&mut self, told: Told) {
         match told {
-            Told::Begins { partitions, topic_id } => {
-                for (partition, offset) in partitions {
+            Told::Begins(begins) => {
+                for Begin { partition, offset, id } in begins {
                     let next = *self.next.entry(partition).or_insert(offset);
                     assert_eq!(next, offset, "partition {partition} begins elsewhere");
                     self.records.entry(partition).or_default();
+                    self.ids.insert(partition, id);
                 }
-                self.topic_id = topic_id;
             }
             Told::Records { partition, offsets, next } => {
                 assert!(next >= self.next(partition), "partition {partition} goes back to {next}");

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::compare;
 use super::subscriber::{Report, Subscriber};
+use super::system::Source;
 use crate::bridge::Bridge;
 use crate::envoy::{beside, instead, routes};
 use crate::folder::Folder;
@@ -65,7 +66,8 @@ pub async fn roll(Load { subscribers, producers }: Load) -> Rolled {
     let mut running = JoinSet::new();
     for number in 0..subscribers {
         let random = Random::new(random.next());
-        let subscriber = Subscriber::new(number, stack.gateway(), Arc::clone(&topic), producers, random);
+        let subscriber =
+            Subscriber::new(number, stack.gateway(), Source::Topic(Arc::clone(&topic)), producers, random);
         running.spawn(subscriber.run(ends.clone()));
     }
     let (stop, stopped) = watch::channel(false);

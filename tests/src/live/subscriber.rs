@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use sluicegate_protocol::KafkaMessage;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::connection::{Connection, Wish};
 use super::position::Position;
-use super::writers::wanted_key;
+use super::system::Source;
 use crate::random::Random;
 
 /// What a client is like.
@@ -45,6 +45,7 @@ pub(super) struct Subscriber {
 pub(super) struct Report {
     pub(super) number: usize,
     pub(super) kind: Kind,
+    keys: Vec<Bytes>,
     pub(super) connections: usize,
     /// When each connection was lost, and when the next one was there.
     pub(super) lost: Vec<(Instant, Option<Instant>)>,
@@ -59,10 +60,6 @@ impl Kind {
     pub(super) fn stays(self) -> bool {
         matches!(self, Self::Fast | Self::Credit | Self::Filtered)
     }
-
-    pub(super) fn wants(self, message: &KafkaMessage) -> bool {
-        self != Self::Filtered || message.key == Some(wanted_key())
-    }
 }
 
 impl Subscriber {
@@ -70,18 +67,19 @@ impl Subscriber {
     pub(super) fn new(
         number: usize,
         gateway: SocketAddr,
-        topic: Arc<str>,
+        source: Source,
         partitions: i32,
         random: Random,
     ) -> Self {
         let kind = Kind::ALL.into_iter().cycle().nth(number).unwrap_or(Kind::Fast);
+        let count = partitions;
         let first = i32::try_from(number).unwrap_or_default() % partitions;
         let reads_all = (number / Kind::ALL.len()).is_multiple_of(3);
         let some = if number.is_multiple_of(2) { vec![first] } else { vec![first, (first + 1) % partitions] };
         let partitions = if reads_all { Vec::new() } else { some };
-        let filter = (kind == Kind::Filtered).then(wanted_key);
+        let keys = (kind == Kind::Filtered).then(|| source.wanted_keys(count)).unwrap_or_default();
         let credit = (kind == Kind::Credit).then_some(CREDIT);
-        let wish = Wish { topic, partitions, filter, credit };
+        let wish = Wish { source, partitions, keys, credit };
         Self { number, kind, gateway, wish, random }
     }
 
@@ -102,7 +100,8 @@ impl Subscriber {
                 lost.push((Instant::now(), None));
             }
         }
-        Report { number: self.number, kind: self.kind, connections, lost, records: position.records }
+        let Self { number, kind, wish: Wish { keys, .. }, .. } = self;
+        Report { number, kind, keys, connections, lost, records: position.records }
     }
 
     /// One connection, until it is lost or all is read. Gives when it was there, if it was.
@@ -144,6 +143,10 @@ impl Subscriber {
 }
 
 impl Report {
+    pub(super) fn wants(&self, message: &KafkaMessage) -> bool {
+        self.kind != Kind::Filtered || message.key.as_ref().is_some_and(|key| self.keys.contains(key))
+    }
+
     pub(super) fn count(&self) -> usize {
         self.records.values().map(Vec::len).sum()
     }

@@ -1,5 +1,6 @@
-//! Writes numbered records to every partition, through all outages.
+//! Writes numbered records to every partition or stream, through all outages.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,10 +8,12 @@ use rdkafka::ClientConfig;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::interval;
+use tokio::time::{interval, sleep};
 use tokio_tungstenite::tungstenite::Bytes;
 
+use super::system::stream;
 use crate::kafka::Kafka;
+use crate::nats::Streams;
 
 /// Running writers.
 pub struct Writers {
@@ -38,6 +41,20 @@ pub fn start(
     let mut tasks = JoinSet::new();
     for partition in 0..partitions {
         tasks.spawn(write(producer.clone(), Arc::clone(topic), partition, value, stopped.clone()));
+    }
+    Writers { tasks, stop }
+}
+
+/// Starts a writer for each stream.
+pub(super) fn start_on_streams(
+    servers: Vec<SocketAddr>,
+    partitions: i32,
+    value: fn(partition: i32, number: u64) -> String,
+) -> Writers {
+    let (stop, stopped) = watch::channel(false);
+    let mut tasks = JoinSet::new();
+    for partition in 0..partitions {
+        tasks.spawn(publish(servers.clone(), partition, value, stopped.clone()));
     }
     Writers { tasks, stop }
 }
@@ -74,18 +91,36 @@ async fn write(
     }
 }
 
+/// Repeats each message until it is acknowledged. By its id, the stream has it once.
+async fn publish(
+    servers: Vec<SocketAddr>,
+    partition: i32,
+    value: fn(i32, u64) -> String,
+    stopped: watch::Receiver<bool>,
+) {
+    let streams = Streams::connect_to_any(&servers).await.unwrap();
+    let mut ticks = interval(PAUSE);
+    for number in 0_u64.. {
+        ticks.tick().await;
+        if *stopped.borrow() {
+            break;
+        }
+        let subject = format!("{}.{}", stream(partition), key(number));
+        let value = Bytes::from(value(partition, number));
+        while !streams.write_once(&subject, &number.to_string(), value.clone()).await {
+            sleep(PAUSE).await;
+        }
+    }
+}
+
 fn is_done(delivery: &mut rdkafka::producer::DeliveryFuture) -> bool {
     use futures_util::FutureExt;
     delivery.now_or_never().is_some()
 }
 
-fn key(number: u64) -> String {
+/// The key of a record, or the last part of a message's subject.
+pub(super) fn key(number: u64) -> String {
     format!("k{}", number % KEYS)
-}
-
-/// The key that filters ask for.
-pub(super) fn wanted_key() -> Bytes {
-    key(0).into()
 }
 
 const KEYS: u64 = 4;

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use async_nats::{Client, ConnectOptions};
+use async_nats::{Client, ConnectOptions, HeaderMap, ServerAddr};
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 use serde_json::{Value, json};
@@ -27,6 +27,23 @@ impl Streams {
     /// A drop closes the connection.
     pub async fn connect(address: SocketAddr) -> Result<Self, Error> {
         Self::connect_with(address, ConnectOptions::new()).await
+    }
+
+    /// Connects to one of the servers of a cluster, and to another one whenever that is lost.
+    ///
+    /// # Errors
+    /// No server answers.
+    ///
+    /// # Cancel safety
+    /// A drop closes the connection.
+    pub async fn connect_to_any(addresses: &[SocketAddr]) -> Result<Self, Error> {
+        let urls: Vec<ServerAddr> =
+            addresses.iter().filter_map(|address| address.to_string().parse().ok()).collect();
+        // So that a request to a server that was killed is soon repeated.
+        let options = ConnectOptions::new().request_timeout(Some(Duration::from_secs(2)));
+        let client = options.connect(urls).await.map_err(Error::nats("connect to nats-server"))?;
+        let address = addresses.first().copied().unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
+        Ok(Self { client, address })
     }
 
     /// Connects with these options.
@@ -89,6 +106,18 @@ impl Streams {
             acknowledged.map_err(Error::nats("write"))?;
         }
         Ok(())
+    }
+
+    /// Publishes a message with this id. Whether the stream has acknowledged it.
+    ///
+    /// # Cancel safety
+    /// The message may be stored.
+    pub async fn write_once(&self, subject: &str, id: &str, message: Bytes) -> bool {
+        let mut headers = HeaderMap::new();
+        headers.insert("Nats-Msg-Id", id);
+        let answer = self.client.request_with_headers(subject.to_owned(), headers, message).await;
+        let answer = answer.ok().and_then(|answer| serde_json::from_slice::<Value>(&answer.payload).ok());
+        answer.is_some_and(|answer| answer.get("seq").is_some())
     }
 
     /// Publishes exactly these bytes of subject and headers, which some client libraries send. A message that is written after this

@@ -110,7 +110,13 @@ async fn check_live(args: &Args) -> Result<(), Failure> {
     allow_many_files()?;
     let seed = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     let duration = Duration::from_secs(args.seconds);
-    let setup = live::Setup { way: Way::Tunnel, subscribers: SUBSCRIBERS, duration, seed };
+    let setup = live::Setup {
+        system: live::System::Kafka,
+        way: Way::Tunnel,
+        subscribers: SUBSCRIBERS,
+        duration,
+        seed,
+    };
     say(&format!("seed {seed}: {}", live::check(setup).await));
     Ok(())
 }

@@ -7,9 +7,12 @@ use serde_json::Value;
 
 use super::Wish;
 use crate::http::client::{Client, Request, Streamed};
-use crate::live::position::{Position, Told};
+use crate::live::position::{Begin, Position, Told};
+use crate::live::system::{Source, stream};
 
 pub(in crate::live) struct Events {
+    /// None: that of each event.
+    partition: Option<i32>,
     body: Streamed,
     unread: String,
     told: VecDeque<Told>,
@@ -17,12 +20,8 @@ pub(in crate::live) struct Events {
 
 impl Events {
     pub(super) async fn open(gateway: SocketAddr, wish: &Wish, position: &Position) -> Option<Self> {
-        let topic = &wish.topic;
-        let of = match wish.partitions.first() {
-            None => format!("/kafka/topics/{topic}/events"),
-            Some(partition) => format!("/kafka/topics/{topic}/partitions/{partition}/events"),
-        };
-        let request = Request::get(format!("{of}?from=earliest")).with("accept", "text/event-stream");
+        let request = Request::get(format!("/kafka{}/events?from=earliest", resource(wish)?))
+            .with("accept", "text/event-stream");
         let last = position.last_event_id.as_deref();
         let request = last.into_iter().fold(request, |request, last| request.with("last-event-id", last));
         let body = Client::connect(gateway).await.ok()?.stream(request).await.ok()?;
@@ -30,16 +29,13 @@ impl Events {
             assert!([502, 503, 504].contains(&body.head.status), "{:?}", body.head);
             return None;
         }
-        let all = 0..crate::live::PARTITIONS;
-        let begins = |partition: &i32| (*partition, 0);
-        let partitions = match &wish.partitions[..] {
-            [] => all.map(|partition| (partition, 0)).collect(),
-            some => some.iter().map(begins).collect(),
-        };
+        let offset = wish.source.first();
+        let begin = |partition| Begin { partition, offset, id: Vec::new() };
+        let begins = wish.all_partitions().into_iter().map(begin).collect();
         // A stream does not say where it begins.
-        let told = Told::Begins { partitions, topic_id: Vec::new() };
+        let told = Told::Begins(begins);
         let told = if position.next.is_empty() { VecDeque::from([told]) } else { VecDeque::new() };
-        Some(Self { body, unread: String::new(), told })
+        Some(Self { partition: wish.partitions.first().copied(), body, unread: String::new(), told })
     }
 
     pub(super) async fn told(&mut self) -> Option<Told> {
@@ -48,7 +44,7 @@ impl Events {
                 return Some(told);
             }
             while let Some((event, rest)) = self.unread.split_once("\n\n") {
-                self.told.push_back(told(event));
+                self.told.push_back(told(event, self.partition));
                 self.unread = rest.to_owned();
             }
             if self.told.is_empty() {
@@ -59,20 +55,31 @@ impl Events {
     }
 }
 
+/// The path of what a stream of events can be about.
+pub(super) fn resource(wish: &Wish) -> Option<String> {
+    match (&wish.source, &wish.partitions[..]) {
+        (Source::Topic(topic), []) => Some(format!("/topics/{topic}")),
+        (Source::Topic(topic), [partition]) => Some(format!("/topics/{topic}/partitions/{partition}")),
+        (Source::Streams, [partition]) => Some(format!("/streams/{}", stream(*partition))),
+        (Source::Topic(_) | Source::Streams, _) => None,
+    }
+}
+
 /// What the lines of one event tell.
-fn told(event: &str) -> Told {
+fn told(event: &str, partition: Option<i32>) -> Told {
     let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
     let data: Value = field("data: ").map(|data| serde_json::from_str(&data).unwrap()).unwrap_or_default();
-    let number = |name: &str| data.get(name).and_then(Value::as_i64).unwrap();
-    let partition = || i32::try_from(number("partition")).unwrap();
+    let number = |names: [&str; 2]| names.iter().find_map(|name| data.get(name)?.as_i64()).unwrap();
+    let partition = || partition.unwrap_or_else(|| i32::try_from(number(["partition"; 2])).unwrap());
     let told = match field("event: ").as_deref() {
         None if data.is_null() => Told::Other,
         None => {
-            let offset = number("offset");
+            let offset = number(["offset", "sequence"]);
             Told::Records { partition: partition(), offsets: vec![offset], next: offset.saturating_add(1) }
         }
         Some("caught-up") => {
-            Told::Records { partition: partition(), offsets: Vec::new(), next: number("next_offset") }
+            let next = number(["next_offset", "next_sequence"]);
+            Told::Records { partition: partition(), offsets: Vec::new(), next }
         }
         Some("retrying") => Told::Other,
         // It can be retried: the stream ends behind it.

@@ -12,7 +12,8 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use super::Wish;
 use crate::json_socket::upgrade;
-use crate::live::position::{Position, Told};
+use crate::live::position::{Begin, Position, Told};
+use crate::live::system::{Source, partition_of, stream};
 
 pub(in crate::live) struct Json {
     stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
@@ -39,20 +40,23 @@ impl Json {
         if answer["error"]["retriable"] == true {
             return None;
         }
-        if let Value::Array(mut topics) = answer["subscribed"].take() {
-            let topic = topics.pop().unwrap();
-            let topic_id = topic["topic_id"].as_str().unwrap().into();
-            return Some(Told::Begins { partitions: offsets(&topic["partitions"]), topic_id });
+        if let Value::Array(subscribed) = answer["subscribed"].take() {
+            return Some(Told::Begins(subscribed.iter().flat_map(begins).collect()));
         }
         if answer.get("retrying").is_some() {
             return Some(Told::Other);
         }
-        let [(partition, next)] = offsets(&answer["next"])[..] else { panic!("{answer} of a subscription") };
+        let (partition, next) = match (answer["stream"].as_str(), &offsets(&answer["next"])[..]) {
+            (Some(stream), _) => (partition_of(stream), number(&answer["next"])),
+            (None, [next]) => *next,
+            (None, _) => panic!("{answer} of a subscription"),
+        };
         if let Some(skipped) = answer.get("skipped") {
             return Some(Told::Skipped { partition, from: number(&skipped["from"]), to: next });
         }
         let messages = answer["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let offsets = messages.iter().map(|message| number(&message["offset"])).collect();
+        let offset = |message: &Value| message["sequence"].as_i64().or(message["offset"].as_i64()).unwrap();
+        let offsets = messages.iter().map(offset).collect();
         if self.has_credit && !messages.is_empty() {
             let credit = json!({"subscription": SUBSCRIPTION, "bytes": answer["bytes"]});
             self.send(json!({"credit": credit})).await?;
@@ -65,23 +69,59 @@ impl Json {
     }
 }
 
+/// The beginnings in one entry of `subscribed`.
+fn begins(subscribed: &Value) -> Vec<Begin> {
+    let id = |name| subscribed[name].as_str().unwrap().into();
+    match subscribed["stream"].as_str() {
+        Some(stream) => {
+            let (partition, offset) = (partition_of(stream), number(&subscribed["next"]));
+            vec![Begin { partition, offset, id: id("stream_id") }]
+        }
+        None => {
+            let partitions = offsets(&subscribed["partitions"]).into_iter();
+            partitions.map(|(partition, offset)| Begin { partition, offset, id: id("topic_id") }).collect()
+        }
+    }
+}
+
 fn command(wish: &Wish, position: &Position) -> Value {
-    let next = position.next.iter();
-    let next: Map<String, Value> =
-        next.map(|(partition, offset)| (partition.to_string(), (*offset).into())).collect();
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    let topic_id = text(&position.topic_id);
-    let filters: Vec<Value> = wish.filter.iter().map(|key| json!({"key": text(key)})).collect();
-    json!({
-        "topic": *wish.topic,
-        "partitions": wish.partitions,
-        "from": "earliest",
-        "next": next,
-        "topic_id": Some(topic_id).filter(|id| !id.is_empty()),
-        "format": "text",
-        "filters": filters,
-        "credit": wish.credit,
-    })
+    let keys: Vec<String> = wish.keys.iter().map(|key| text(key)).collect();
+    let filters = |name: &str| if keys.is_empty() { json!([]) } else { json!([{name: keys}]) };
+    match &wish.source {
+        Source::Topic(topic) => {
+            let next = position.next.iter();
+            let next: Map<String, Value> =
+                next.map(|(partition, offset)| (partition.to_string(), (*offset).into())).collect();
+            json!({
+                "topic": **topic,
+                "partitions": wish.partitions,
+                "from": "earliest",
+                "next": next,
+                "topic_id": position.ids.values().next().map(|id| text(id)),
+                "format": "text",
+                "filters": filters("key"),
+                "credit": wish.credit,
+            })
+        }
+        Source::Streams => {
+            let source = |partition: i32| {
+                let from = position.next.get(&partition).map(|next| json!({"sequence": next}));
+                json!({
+                    "stream": stream(partition),
+                    "from": from.unwrap_or(json!("earliest")),
+                    "stream_id": position.ids.get(&partition).map(|id| text(id)),
+                })
+            };
+            let sources: Vec<Value> = wish.all_partitions().into_iter().map(source).collect();
+            json!({
+                "sources": sources,
+                "format": "text",
+                "filters": filters("subject"),
+                "credit": wish.credit,
+            })
+        }
+    }
 }
 
 /// Offsets by partition.
