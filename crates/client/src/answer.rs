@@ -29,6 +29,21 @@ pub(crate) fn mismatch(wanted: &str, got: &Resp) -> Error {
     Error::Protocol { detail: format!("it answered with {got} where {wanted} was asked for") }
 }
 
+/// Fails if an answer does not have a result for each part of its command.
+pub(crate) fn check_count(results: usize, asked: usize) -> Result<(), Error> {
+    if results == asked {
+        return Ok(());
+    }
+    Err(Error::Protocol {
+        detail: format!("it answered with {results} results where {asked} were asked for"),
+    })
+}
+
+/// What a number of the protocol stands for; -1 is unknown, or none.
+pub(crate) fn known(number: i64) -> Option<i64> {
+    (number >= 0).then_some(number)
+}
+
 /// The error for which an answer is worth another attempt, although the command as a whole succeeded.
 pub(crate) fn partial_failure(answer: &Resp) -> Option<Error> {
     let has_messages = |result: &PartitionFetched| {

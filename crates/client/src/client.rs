@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
-use crate::answer::{mismatch, partial_failure};
+use crate::answer::{check_count, known, mismatch, partial_failure};
 use crate::connection::Socket;
 use crate::fetch::{NO_WAIT, Wait};
 use crate::produce::outcome;
@@ -106,7 +106,7 @@ impl Client {
     pub async fn list_offset(&self, topic: &str, partition: i32, at: At) -> Result<Option<i64>, Error> {
         let command = CmdKafkaListOffset { topic: topic.into(), partition, timestamp: at.timestamp() };
         match self.read(Req::CmdKafkaListOffset(command), NO_WAIT).await? {
-            Resp::KafkaListOffsetResp(answer) => Ok((answer.offset >= 0).then_some(answer.offset)),
+            Resp::KafkaListOffsetResp(answer) => Ok(known(answer.offset)),
             other => Err(mismatch("an offset", &other)),
         }
     }
@@ -162,21 +162,12 @@ impl Client {
         records: Vec<ProduceRecord>,
     ) -> Result<Vec<Result<Written, RecordError>>, Error> {
         let count = records.len();
-        match self
-            .session
-            .answer(Req::CmdKafkaProduce(CmdKafkaProduce { records }), self.builder.request_timeout)
-            .await?
-        {
-            Resp::ErrorResp(error) => Ok(vec![Err(error.into()); count]),
-            Resp::KafkaProduceResp(answer) if answer.results.len() == count => {
-                Ok(answer.results.into_iter().map(outcome).collect())
-            }
-            Resp::KafkaProduceResp(answer) => {
-                let results = answer.results.len();
-                Err(Error::Protocol { detail: format!("it answered {results} results to {count} records") })
-            }
+        let command = Req::CmdKafkaProduce(CmdKafkaProduce { records });
+        self.write(command, count, |answer| match answer {
+            Resp::KafkaProduceResp(answer) => Ok(answer.results.into_iter().map(outcome).collect()),
             other => Err(mismatch("results", &other)),
-        }
+        })
+        .await
     }
 
     /// Reads `partition` in order, beginning with offset `from`.
@@ -194,6 +185,23 @@ impl Client {
     pub async fn close(self) -> Result<(), Error> {
         self.session.close();
         self.task.await.unwrap_or_else(|why| Err(Error::Lost { detail: why.to_string() }))
+    }
+
+    /// The results of a command that writes `count` records, which is never repeated. `read` reads its answer.
+    pub(crate) async fn write<T: Clone>(
+        &self,
+        command: Req,
+        count: usize,
+        read: impl FnOnce(Resp) -> Result<Vec<Result<T, RecordError>>, Error>,
+    ) -> Result<Vec<Result<T, RecordError>>, Error> {
+        match self.session.answer(command, self.builder.request_timeout).await? {
+            Resp::ErrorResp(error) => Ok(vec![Err(error.into()); count]),
+            answer => {
+                let results = read(answer)?;
+                check_count(results.len(), count)?;
+                Ok(results)
+            }
+        }
     }
 
     /// The answer to a command that changes nothing: it is repeated if that can help.

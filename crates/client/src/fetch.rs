@@ -7,6 +7,7 @@ use sluicegate_protocol::{
 };
 
 use crate::Error;
+use crate::answer::known;
 
 /// How long a fetch waits, how much it reads, and which records of transactions it sees.
 ///
@@ -111,13 +112,12 @@ impl FetchOptions {
             next_offset = 0;
         }
         let after = messages.last().map_or(offset, |last| last.offset.saturating_add(1));
-        let known = |offset: Option<i64>| offset.filter(|offset| *offset >= 0);
         Ok(Fetched {
             messages,
             next_offset: after.max(next_offset),
-            high_watermark: known(answer.high_watermark),
-            last_stable_offset: known(answer.last_stable_offset),
-            log_start_offset: known(answer.log_start_offset),
+            high_watermark: answer.high_watermark.and_then(known),
+            last_stable_offset: answer.last_stable_offset.and_then(known),
+            log_start_offset: answer.log_start_offset.and_then(known),
         })
     }
 }

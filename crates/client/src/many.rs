@@ -7,7 +7,7 @@ use sluicegate_protocol::{
     PartitionFetched, PartitionMetadata, PartitionOffset, TopicMetadata,
 };
 
-use crate::answer::mismatch;
+use crate::answer::{check_count, known, mismatch};
 use crate::fetch::NO_WAIT;
 use crate::{At, Client, Error, FetchOptions, Fetched};
 
@@ -117,7 +117,6 @@ impl Client {
         queries: &[OffsetQuery],
         isolation: Isolation,
     ) -> Result<Vec<Result<ListedOffset, Error>>, Error> {
-        let known = |number: i64| (number >= 0).then_some(number);
         let mut listed = Vec::with_capacity(queries.len());
         for queries in queries.chunks(MAX_OFFSETS) {
             let query = |OffsetQuery { topic, partition, at }: &OffsetQuery| CmdKafkaListOffset {
@@ -171,13 +170,6 @@ impl Client {
             command.after.clone_from(last.ok_or_else(no_progress)?);
         }
     }
-}
-
-fn check_count(results: usize, places: usize) -> Result<(), Error> {
-    if results == places {
-        return Ok(());
-    }
-    Err(Error::Protocol { detail: format!("it answered {results} results for {places} partitions") })
 }
 
 fn topic(TopicMetadata { name, partitions, error }: TopicMetadata) -> Topic {

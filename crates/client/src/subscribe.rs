@@ -18,55 +18,69 @@ use crate::At;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 #[must_use]
-pub struct Subscribe {
-    pub(crate) command: CmdKafkaSubscribe,
+pub struct Subscribe<S = Source> {
+    pub(crate) sources: Vec<S>,
+    isolation: Isolation,
+    pub(crate) filters: Vec<RecordFilter>,
+    pub(crate) max_batch_bytes: u32,
+    pub(crate) max_batch_records: u32,
+    pub(crate) linger_ms: u32,
+    pub(crate) on_lag: OnLag,
     /// The credit of the command.
     pub(crate) window: u64,
 }
 
-impl Subscribe {
-    /// Reads these topics, at least 1 and at most 100, with the server's defaults: all records, also those of open and aborted
-    /// transactions, in batches of up to 64 KiB, as soon as they are there.
-    pub fn new(sources: impl IntoIterator<Item = Source>) -> Self {
-        let sources = sources.into_iter().map(|source| source.0).collect();
-        Self { command: CmdKafkaSubscribe { sources, ..Default::default() }, window: WINDOW }
+impl<S> Subscribe<S> {
+    /// Reads these topics, at least 1 and at most 100, with the server's defaults: all records, also those of open
+    /// and aborted transactions, in batches of up to 64 KiB, as soon as they are there.
+    pub fn new(sources: impl IntoIterator<Item = S>) -> Self {
+        Self {
+            sources: sources.into_iter().collect(),
+            isolation: Isolation::default(),
+            filters: Vec::new(),
+            max_batch_bytes: 0,
+            max_batch_records: 0,
+            linger_ms: 0,
+            on_lag: OnLag::default(),
+            window: WINDOW,
+        }
     }
 
     /// Which records of transactions are read; all by default.
     pub fn isolation(mut self, isolation: Isolation) -> Self {
-        self.command.isolation = isolation.into();
+        self.isolation = isolation;
         self
     }
 
     /// Delivers only records that match this filter and the others, at most 16.
     pub fn filter(mut self, filter: Filter) -> Self {
-        self.command.filters.push(filter.0);
+        self.filters.push(filter.0);
         self
     }
 
     /// Bytes of messages in a delivery, 65,536 by default, at most the server's own limit. One message is delivered even if it
     /// is larger.
     pub fn max_batch_bytes(mut self, bytes: u32) -> Self {
-        self.command.max_batch_bytes = bytes;
+        self.max_batch_bytes = bytes;
         self
     }
 
     /// Messages in a delivery; 0, the default, for as many as fit.
     pub fn max_batch_records(mut self, count: u32) -> Self {
-        self.command.max_batch_records = count;
+        self.max_batch_records = count;
         self
     }
 
     /// How long a message at a log end waits for others before it is delivered, at most 10 s; by default it does not.
     pub fn linger(mut self, time: Duration) -> Self {
-        self.command.linger_ms = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+        self.linger_ms = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
         self
     }
 
     /// Jumps to the log end where more than one delivery is left to read, and says what it skipped: for those who only care
     /// about now. By default a slow subscription gets every record, later.
     pub fn skip_on_lag(mut self) -> Self {
-        self.command.on_lag = OnLag::Skip.into();
+        self.on_lag = OnLag::Skip;
         self
     }
 
@@ -78,6 +92,21 @@ impl Subscribe {
     pub fn window(mut self, bytes: u32) -> Self {
         self.window = u64::from(bytes.max(1));
         self
+    }
+}
+
+impl Subscribe {
+    pub(crate) fn into_command(self) -> CmdKafkaSubscribe {
+        CmdKafkaSubscribe {
+            sources: self.sources.into_iter().map(|source| source.0).collect(),
+            isolation: self.isolation.into(),
+            filters: self.filters,
+            max_batch_bytes: self.max_batch_bytes,
+            max_batch_records: self.max_batch_records,
+            linger_ms: self.linger_ms,
+            credit: Some(self.window),
+            on_lag: self.on_lag.into(),
+        }
     }
 }
 

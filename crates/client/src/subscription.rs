@@ -15,21 +15,22 @@ use tokio::sync::mpsc;
 use crate::{Client, Error, Subscribe};
 #[cfg(test)]
 pub(crate) use credit::cost;
-use feed::Feed;
+use feed::{Feed, Resume};
+use resume::Topics;
 pub use update::{Delivery, SubscribedTopic, Update};
 
-/// A stream of records, made by [`Client::subscribe`]. It ends after an error.
+/// A stream of updates, made by [`Client::subscribe`]. It ends after an error.
 ///
 /// Dropping it unsubscribes. The connection closes once its client and all its subscriptions are dropped, or with
 /// [`Client::close`], which ends them with [`Error::Closed`] (1000). A subscription that has lost its connection opens one of
 /// its own, which closes when it is dropped.
 #[derive(Debug)]
-pub struct Subscription {
+pub struct Subscription<U = Update> {
     /// Without capacity to spare: an update that is not taken keeps the next one waiting.
-    updates: mpsc::Receiver<Result<Update, Error>>,
+    updates: mpsc::Receiver<Result<U, Error>>,
 }
 
-impl Subscription {
+impl<U> Subscription<U> {
     /// What happens next; none after an error.
     ///
     /// # Cancel safety
@@ -39,17 +40,25 @@ impl Subscription {
     /// Why the subscription ended, an error that is not temporary: [`Error::CommandUnsupported`] of a server that is too old,
     /// [`Error::Command`] of a topic that is missing, denied, or deleted and created again, [`Error::Reconnect`] of a gateway that
     /// does not let the client in any more, [`Error::Closed`], [`Error::Protocol`].
-    pub async fn next(&mut self) -> Option<Result<Update, Error>> {
+    pub async fn next(&mut self) -> Option<Result<U, Error>> {
         self.updates.recv().await
     }
 }
 
-impl Stream for Subscription {
-    type Item = Result<Update, Error>;
+impl<U> Stream for Subscription<U> {
+    type Item = Result<U, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.updates.poll_recv(context)
     }
+}
+
+/// Starts the task behind a subscription.
+pub(crate) fn open<R: Resume>(client: &Client, resume: R, window: u64) -> Subscription<R::Update> {
+    let (sender, updates) = mpsc::channel(1);
+    let feed = Feed::new(Arc::clone(&client.session), client.builder.clone(), resume, window, sender);
+    tokio::spawn(feed.run());
+    Subscription { updates }
 }
 
 impl Client {
@@ -67,9 +76,7 @@ impl Client {
     /// # Panics
     /// Outside of a tokio runtime with I/O and time enabled.
     pub fn subscribe(&self, subscribe: Subscribe) -> Subscription {
-        let (sender, updates) = mpsc::channel(1);
-        let feed = Feed::new(Arc::clone(&self.session), self.builder.clone(), subscribe, sender);
-        tokio::spawn(feed.run());
-        Subscription { updates }
+        let window = subscribe.window;
+        open(self, Topics::new(subscribe.into_command()), window)
     }
 }

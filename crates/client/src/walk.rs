@@ -12,15 +12,13 @@ pub struct Walk<'a> {
     client: &'a Client,
     topic: String,
     partition: i32,
-    position: i64,
     options: FetchOptions,
-    /// The earliest time of the next fetch, set by an empty answer.
-    rest: Option<Instant>,
+    pace: Pace,
 }
 
 impl<'a> Walk<'a> {
     pub(crate) fn new(client: &'a Client, topic: String, partition: i32, from: i64) -> Self {
-        Self { client, topic, partition, position: from, options: FetchOptions::new(), rest: None }
+        Self { client, topic, partition, options: FetchOptions::new(), pace: Pace::new(from) }
     }
 
     /// Fetches with these options from the next batch on.
@@ -32,7 +30,7 @@ impl<'a> Walk<'a> {
 
     /// The next offset to fetch: after the last message, and after offsets that the server reports as empty.
     pub fn position(&self) -> i64 {
-        self.position
+        self.pace.position()
     }
 
     /// The next messages from [`position`](Self::position) on, in order; none if there are no more yet. At the log end it
@@ -47,15 +45,43 @@ impl<'a> Walk<'a> {
     /// # Errors
     /// Those of [`Client::fetch_with`]. The position stays: the next call repeats the fetch.
     pub async fn next_batch(&mut self) -> Result<Fetched, Error> {
+        let asked = self.pace.wait().await;
+        let fetched = self.client.fetch_with(&self.topic, self.partition, self.position(), self.options);
+        let batch = fetched.await?;
+        self.pace.advance(asked, batch.next_offset);
+        Ok(batch)
+    }
+}
+
+/// Where a walk is, and when it fetches next.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    position: i64,
+    /// The earliest time of the next fetch, set by an empty answer.
+    rest: Option<Instant>,
+}
+
+impl Pace {
+    pub(crate) fn new(position: i64) -> Self {
+        Self { position, rest: None }
+    }
+
+    pub(crate) fn position(&self) -> i64 {
+        self.position
+    }
+
+    /// Waits until the next fetch is due, and returns when it begins.
+    pub(crate) async fn wait(&self) -> Instant {
         if let Some(rest) = self.rest {
             sleep_until(rest).await;
         }
-        let asked = Instant::now();
-        let batch = self.client.fetch_with(&self.topic, self.partition, self.position, self.options).await?;
-        let stays = batch.messages.is_empty() && batch.next_offset == self.position;
-        self.rest = if stays { asked.checked_add(REST) } else { None };
-        self.position = batch.next_offset;
-        Ok(batch)
+        Instant::now()
+    }
+
+    /// Continues at `next`, after the answer to the fetch that began at `asked`.
+    pub(crate) fn advance(&mut self, asked: Instant, next: i64) {
+        self.rest = if next == self.position { asked.checked_add(REST) } else { None };
+        self.position = next;
     }
 }
 

@@ -1,7 +1,7 @@
 //! How much a server can send ahead.
 
+use prost::Message;
 use prost::encoding::message;
-use sluicegate_protocol::KafkaMessage;
 
 /// The credit of a subscription: what was granted and not taken is never more than the window.
 #[derive(Debug)]
@@ -26,18 +26,17 @@ impl Credit {
 }
 
 /// The bytes of `messages` as they are in a delivery, each with its tag and length.
-pub(crate) fn cost(messages: &[KafkaMessage]) -> u64 {
+pub(crate) fn cost(messages: &[impl Message]) -> u64 {
     let len = |message| u64::try_from(message::encoded_len(MESSAGES, message)).unwrap_or(u64::MAX);
     messages.iter().map(len).fold(0, u64::saturating_add)
 }
 
-/// The field of `KafkaDeliveryResp`.
+/// The field of `KafkaDeliveryResp` and of `NatsDeliveryResp`.
 const MESSAGES: u32 = 1;
 
 #[cfg(test)]
 mod tests {
-    use prost::Message as _;
-    use sluicegate_protocol::KafkaDeliveryResp;
+    use sluicegate_protocol::{KafkaDeliveryResp, KafkaMessage};
 
     use super::*;
 

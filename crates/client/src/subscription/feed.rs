@@ -5,24 +5,43 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sluicegate_protocol::pub_sub_req::Req;
-use sluicegate_protocol::{CmdCredit, CmdKafkaSubscribe, CmdPing, CmdUnsubscribe};
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_protocol::{CmdCredit, CmdPing, CmdUnsubscribe};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 
-use super::credit::{Credit, cost};
-use super::resume::Resume;
-use super::update::{Delivery, Update};
+use super::credit::Credit;
 use crate::session::{Answers, Session};
-use crate::{Builder, Error, Subscribe, retry};
+use crate::{Builder, Error, retry};
 
-pub(super) struct Feed {
+/// The subscriptions of one messaging system: their command, how far it has come, and the updates in the system's terms.
+pub(crate) trait Resume: Send + Sync + 'static {
+    type Update: Send + 'static;
+
+    /// The command that continues after what was taken.
+    fn command(&self) -> Req;
+
+    /// An answer of the server; none for an event that this client does not know.
+    ///
+    /// # Errors
+    /// [`Error::Protocol`] if the answer is none to this command.
+    fn read(answer: Resp) -> Result<Option<Self::Update>, Error>;
+
+    /// Counts `update` as taken. For one that proves progress, returns the bytes of its messages, which credit is granted for.
+    fn advance(&mut self, update: &Self::Update) -> Option<u64>;
+
+    /// The update that announces another attempt.
+    fn reconnecting(error: Error, pause: Duration) -> Self::Update;
+}
+
+pub(super) struct Feed<R: Resume> {
     /// `None` after a failure that requires a new connection.
     session: Option<Arc<Session>>,
     builder: Builder,
-    resume: Resume,
+    resume: R,
     window: u64,
-    updates: mpsc::Sender<Result<Update, Error>>,
+    updates: mpsc::Sender<Result<R::Update, Error>>,
     /// In a row, without progress between them.
     failures: u32,
 }
@@ -42,14 +61,14 @@ impl From<Error> for End {
     }
 }
 
-impl Feed {
+impl<R: Resume> Feed<R> {
     pub(super) fn new(
         session: Arc<Session>,
         builder: Builder,
-        Subscribe { command, window }: Subscribe,
-        updates: mpsc::Sender<Result<Update, Error>>,
+        resume: R,
+        window: u64,
+        updates: mpsc::Sender<Result<R::Update, Error>>,
     ) -> Self {
-        let resume = Resume::new(CmdKafkaSubscribe { credit: Some(window), ..command });
         Self { session: Some(session), builder, resume, window, updates, failures: 0 }
     }
 
@@ -72,7 +91,7 @@ impl Feed {
             if !matches!(error, Error::Command { .. }) {
                 self.session = None;
             }
-            if self.updates.send(Ok(Update::Reconnecting { error, pause })).await.is_err()
+            if self.updates.send(Ok(R::reconnecting(error, pause))).await.is_err()
                 || self.unless_dropped(sleep(pause)).await.is_err()
             {
                 return;
@@ -90,8 +109,7 @@ impl Feed {
                 Arc::clone(self.session.insert(client.session))
             }
         };
-        let command = Req::CmdKafkaSubscribe(self.resume.command());
-        let opened = self.unless_dropped(session.open(command, self.room())).await?;
+        let opened = self.unless_dropped(session.open(self.resume.command(), self.room())).await?;
         let mut answers = opened?;
         let Err(end) = self.hand_out(&session, &mut answers).await;
         // After an error of the server there is nothing to end, and an older one would not know how.
@@ -119,18 +137,13 @@ impl Feed {
                 Err(_) => return Err(Error::Timeout { after: limit }.into()),
             };
             is_subscribed = true;
-            let Some(update) = Update::read(answer)? else { continue };
-            self.resume.advance(&update);
-            let mut bytes = 0;
-            if let Update::Delivery(Delivery { messages, .. }) = &update {
-                bytes = cost(messages);
-                self.failures = 0;
-            }
-            if let Update::CaughtUp { .. } = &update {
+            let Some(update) = R::read(answer)? else { continue };
+            let taken = self.resume.advance(&update);
+            if taken.is_some() {
                 self.failures = 0;
             }
             self.updates.send(Ok(update)).await.map_err(|_| End::Dropped)?;
-            if let Some(bytes) = credit.take(bytes) {
+            if let Some(bytes) = taken.and_then(|bytes| credit.take(bytes)) {
                 let grant = Req::CmdCredit(CmdCredit { subscription: answers.sequence(), bytes });
                 // What has arrived is handed out first if the session is over.
                 let _ = self.unless_dropped(session.send(grant)).await?;

@@ -1,17 +1,23 @@
 //! Where a subscription continues: a function of what it asked for and what it got.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
+use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{CmdKafkaSubscribe, KafkaSource, PartitionNext};
 
+use super::credit::cost;
+use super::feed::Resume;
 use super::update::{Delivery, Update};
+use crate::Error;
 
 /// A subscription's command, and how far it has come.
 ///
 /// Holds an entry for each partition that the server has named: at most 1,000, its limit, from an honest one.
 #[derive(Debug, Clone)]
-pub(super) struct Resume {
+pub(super) struct Topics {
     wanted: CmdKafkaSubscribe,
     topics: BTreeMap<String, Topic>,
 }
@@ -22,37 +28,15 @@ struct Topic {
     next: BTreeMap<i32, i64>,
 }
 
-impl Resume {
+impl Topics {
     pub(super) fn new(wanted: CmdKafkaSubscribe) -> Self {
         Self { wanted, topics: BTreeMap::new() }
     }
 
-    /// Counts `update` as taken.
-    pub(super) fn advance(&mut self, update: &Update) {
-        match update {
-            Update::Subscribed(topics) => {
-                for subscribed in topics {
-                    let topic = self.topics.entry(subscribed.topic.clone()).or_default();
-                    topic.id.clone_from(&subscribed.topic_id);
-                    topic.next.extend(subscribed.partitions.iter().copied());
-                }
-            }
-            Update::Delivery(Delivery { topic, partition, next_offset, .. })
-            | Update::CaughtUp { topic, partition, next_offset }
-            | Update::Skipped { topic, partition, to: next_offset, .. } => {
-                let next = self.topics.get_mut(topic).and_then(|topic| topic.next.get_mut(partition));
-                if let Some(next) = next {
-                    *next = *next_offset;
-                }
-            }
-            Update::Retrying { .. } | Update::Reconnecting { .. } => {}
+    fn continue_at(&mut self, topic: &str, partition: i32, offset: i64) {
+        if let Some(next) = self.topics.get_mut(topic).and_then(|topic| topic.next.get_mut(&partition)) {
+            *next = offset;
         }
-    }
-
-    /// The command that continues after what was taken.
-    pub(super) fn command(&self) -> CmdKafkaSubscribe {
-        let sources = self.wanted.sources.iter().map(|source| self.source(source)).collect();
-        CmdKafkaSubscribe { sources, ..self.wanted.clone() }
     }
 
     fn source(&self, wanted: &KafkaSource) -> KafkaSource {
@@ -62,6 +46,49 @@ impl Resume {
         let next = next.iter().filter(|(partition, _)| is_wanted(partition));
         let next = next.map(|(&partition, &offset)| PartitionNext { partition, offset }).collect();
         KafkaSource { next, topic_id: id.clone(), ..wanted.clone() }
+    }
+}
+
+impl Resume for Topics {
+    type Update = Update;
+
+    fn command(&self) -> Req {
+        let sources = self.wanted.sources.iter().map(|source| self.source(source)).collect();
+        Req::CmdKafkaSubscribe(CmdKafkaSubscribe { sources, ..self.wanted.clone() })
+    }
+
+    fn read(answer: Resp) -> Result<Option<Update>, Error> {
+        Update::read(answer)
+    }
+
+    fn advance(&mut self, update: &Update) -> Option<u64> {
+        match update {
+            Update::Subscribed(topics) => {
+                for subscribed in topics {
+                    let topic = self.topics.entry(subscribed.topic.clone()).or_default();
+                    topic.id.clone_from(&subscribed.topic_id);
+                    topic.next.extend(subscribed.partitions.iter().copied());
+                }
+                None
+            }
+            Update::Delivery(Delivery { topic, partition, messages, next_offset, .. }) => {
+                self.continue_at(topic, *partition, *next_offset);
+                Some(cost(messages))
+            }
+            Update::CaughtUp { topic, partition, next_offset } => {
+                self.continue_at(topic, *partition, *next_offset);
+                Some(0)
+            }
+            Update::Skipped { topic, partition, to, .. } => {
+                self.continue_at(topic, *partition, *to);
+                None
+            }
+            Update::Retrying { .. } | Update::Reconnecting { .. } => None,
+        }
+    }
+
+    fn reconnecting(error: Error, pause: Duration) -> Update {
+        Update::Reconnecting { error, pause }
     }
 }
 
@@ -82,20 +109,27 @@ mod tests {
         Update::Subscribed(vec![SubscribedTopic { topic, topic_id, partitions }])
     }
 
+    fn command(resume: &Topics) -> CmdKafkaSubscribe {
+        match resume.command() {
+            Req::CmdKafkaSubscribe(command) => command,
+            other => panic!("not a subscription: {other:?}"),
+        }
+    }
+
     #[test]
     fn command_is_as_given_until_the_server_has_named_partitions() {
         let wanted =
-            Subscribe::new([Source::new("a").at(At::Millis(5)), Source::new("b").next(1, 7)]).command;
-        let mut resume = Resume::new(wanted.clone());
+            Subscribe::new([Source::new("a").at(At::Millis(5)), Source::new("b").next(1, 7)]).into_command();
+        let mut resume = Topics::new(wanted.clone());
         // Of a topic that nobody asked for.
         resume.advance(&update("c", 0, 9));
-        assert_eq!(resume.command(), wanted);
+        assert_eq!(command(&resume), wanted);
     }
 
     #[test]
     fn command_continues_where_each_partition_was() {
         let all = Source::new("a").at(At::Latest);
-        let mut resume = Resume::new(Subscribe::new([all, Source::new("b").partitions([1])]).command);
+        let mut resume = Topics::new(Subscribe::new([all, Source::new("b").partitions([1])]).into_command());
         resume.advance(&subscribed("a", "id-a", &[(0, 5), (1, 6), (2, 7)]));
         resume.advance(&subscribed("b", "id-b", &[(1, 3)]));
         resume.advance(&update("a", 1, 9));
@@ -107,7 +141,7 @@ mod tests {
         let next = |entries: &[(i32, i64)]| -> Vec<PartitionNext> {
             entries.iter().map(|&(partition, offset)| PartitionNext { partition, offset }).collect()
         };
-        let command = resume.command();
+        let command = command(&resume);
         let [a, b] = &command.sources[..] else { panic!("{command:?}") };
         assert_eq!((&a.next, &a.topic_id[..]), (&next(&[(0, 5), (1, 9), (2, 8), (3, 0)]), &b"id-a"[..]));
         assert_eq!((&b.next, &b.topic_id[..], &b.partitions), (&next(&[(1, 30)]), &b"id-b"[..], &vec![1]));
@@ -132,8 +166,8 @@ mod tests {
     }
 
     /// Where a server begins to read each partition, and tells so.
-    fn subscribe(resume: &mut Resume, partitions: usize) -> Vec<i64> {
-        let [source] = &resume.command().sources[..] else { panic!("not one source") };
+    fn subscribe(resume: &mut Topics, partitions: usize) -> Vec<i64> {
+        let [source] = &command(resume).sources[..] else { panic!("not one source") };
         let begin = |partition| {
             let next = source.next.iter().find(|next| next.partition == partition);
             next.map_or(0, |next| next.offset)
@@ -151,7 +185,7 @@ mod tests {
     proptest! {
         #[test]
         fn each_record_is_read_once_and_in_order(turns in prop::collection::vec(turn(), 0..300)) {
-            let mut resume = Resume::new(Subscribe::new([Source::new("a").at(At::Earliest)]).command);
+            let mut resume = Topics::new(Subscribe::new([Source::new("a").at(At::Earliest)]).into_command());
             let mut partitions = 2;
             let mut read = vec![Vec::new(); PARTITIONS];
             let mut positions = subscribe(&mut resume, partitions);

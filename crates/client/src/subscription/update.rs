@@ -9,7 +9,7 @@ use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{self as protocol, KafkaDeliveryResp, KafkaMessage};
 
 use crate::Error;
-use crate::answer::mismatch;
+use crate::answer::{known, mismatch};
 
 /// What happened to a [`Subscription`](crate::Subscription).
 #[derive(Debug, Clone, PartialEq)]
@@ -94,8 +94,7 @@ pub struct Delivery {
 impl Delivery {
     /// How far the log end is ahead, in offsets; 0 if it is unknown.
     pub fn behind(&self) -> u64 {
-        let behind = self.high_watermark.map_or(0, |end| end.saturating_sub(self.next_offset));
-        u64::try_from(behind).unwrap_or(0)
+        behind(self.next_offset, self.high_watermark)
     }
 }
 
@@ -124,8 +123,12 @@ fn subscribed(topic: protocol::SubscribedTopic) -> SubscribedTopic {
 
 fn delivery(answer: KafkaDeliveryResp) -> Delivery {
     let KafkaDeliveryResp { messages, topic, partition, next_offset, high_watermark } = answer;
-    let high_watermark = (high_watermark >= 0).then_some(high_watermark);
-    Delivery { topic, partition, messages, next_offset, high_watermark }
+    Delivery { topic, partition, messages, next_offset, high_watermark: known(high_watermark) }
+}
+
+/// The distance to an end; 0 if that is unknown.
+pub(crate) fn behind(next: i64, end: Option<i64>) -> u64 {
+    u64::try_from(end.map_or(0, |end| end.saturating_sub(next))).unwrap_or(0)
 }
 
 fn event(event: Event) -> Update {

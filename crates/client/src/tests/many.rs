@@ -9,8 +9,8 @@ use sluicegate_protocol::{
     PartitionFetched, PartitionMetadata, PartitionOffset, TopicMetadata,
 };
 
-use super::server::{Peer, session};
-use crate::{At, Client, Error, FetchOptions, Isolation, OffsetQuery};
+use super::server::{Peer, play, session};
+use crate::{At, Error, FetchOptions, Isolation, OffsetQuery};
 
 #[tokio::test]
 async fn multi_fetch_has_a_result_for_each_place() {
@@ -160,20 +160,6 @@ async fn older_server_fails_with_command_unsupported() {
     assert_eq!(listed, Err(unsupported("list offsets")));
     assert_eq!(client.metadata(&[], &[]).await, Err(unsupported("metadata")));
     assert_eq!(server.await.unwrap(), [[1, 31, 1004], [1, 31, 1005], [1, 31, 1006]]);
-}
-
-/// A client of a server that gives these answers, and the commands that it got.
-async fn play(answers: Vec<Resp>) -> (Client, tokio::task::JoinHandle<Vec<Req>>) {
-    session(async move |mut peer: Peer| {
-        let mut asked = Vec::new();
-        for answer in answers {
-            let (sequence, command) = peer.request().await;
-            asked.push(command);
-            peer.answer(sequence, answer).await;
-        }
-        asked
-    })
-    .await
 }
 
 fn place(topic: &str, partition: i32, offset: i64) -> PartitionOffset {

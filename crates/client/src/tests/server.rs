@@ -79,6 +79,20 @@ where
     (connecting.await.unwrap().unwrap(), server)
 }
 
+/// A client of a server that gives these answers, and the commands that it got.
+pub(super) async fn play(answers: Vec<Resp>) -> (Client, JoinHandle<Vec<Req>>) {
+    session(async move |mut peer: Peer| {
+        let mut asked = Vec::new();
+        for answer in answers {
+            let (sequence, command) = peer.request().await;
+            asked.push(command);
+            peer.answer(sequence, answer).await;
+        }
+        asked
+    })
+    .await
+}
+
 pub(super) async fn listener() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}/pubsub", listener.local_addr().unwrap());
