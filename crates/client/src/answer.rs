@@ -62,6 +62,9 @@ pub(crate) fn partial_failure(answer: &Resp) -> Option<Error> {
         Resp::KafkaMetadataResp(answer) => {
             answer.topics.iter().filter_map(|topic| topic.error.as_ref()).find(retriable)
         }
+        Resp::NatsListSequencesResp(answer) => {
+            answer.results.iter().filter_map(|result| result.error.as_ref()).find(retriable)
+        }
         _ => None,
     };
     error.cloned().map(Error::command)

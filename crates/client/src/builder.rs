@@ -99,7 +99,8 @@ impl Builder {
     /// How often a read that fails with `retriable` is repeated, 10 times by default; 0 turns retries off. The pauses
     /// between retries double from 0.1 s to 2 s, with jitter, and are longer if the server asks for more.
     ///
-    /// Reads are all commands but [`Client::ping`] and [`Client::produce`]. Writes are never repeated.
+    /// Reads are all commands but [`Client::ping`], [`Client::produce`] and [`Nats::publish`](crate::nats::Nats::publish). Writes
+    /// are never repeated.
     pub fn max_retries(mut self, count: u32) -> Self {
         self.retries.max = count;
         self

@@ -30,7 +30,7 @@ pub struct Client {
     task: JoinHandle<Result<(), Error>>,
 }
 
-/// Which offset of a partition [`Client::list_offset`] and [`Client::list_offsets`] ask for.
+/// Which offset of a partition, or which sequence of a NATS stream, to find.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum At {
     /// The oldest message's.
@@ -39,7 +39,7 @@ pub enum At {
     Latest,
     /// The first message's at or after this time, in milliseconds since 1970-01-01T00:00:00Z.
     Millis(i64),
-    /// That of the message with the latest timestamp; needs Kafka 3.0.
+    /// That of the message with the latest timestamp; needs Kafka 3.0. In a stream, that of the last message.
     MaxTimestamp,
 }
 

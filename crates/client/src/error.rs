@@ -64,7 +64,7 @@ pub enum Error {
     /// The server answered that the command failed.
     #[error("{message}")]
     Command {
-        /// Kafka's error code, or 0 if it has none.
+        /// Kafka's error code, or JetStream's `err_code`; 0 if it has none.
         code: i32,
         /// The server's text.
         message: String,
@@ -74,9 +74,11 @@ pub enum Error {
         retry_after: Option<Duration>,
         /// Whose fault it is; [`Reason::Unspecified`] if the server does not say so.
         reason: Reason,
-        /// For [`Reason::OffsetOutOfRange`], if the server knows it: the first offset that can be fetched.
+        /// For [`Reason::OffsetOutOfRange`], if the server knows it: the first offset that can be fetched, or
+        /// sequence.
         earliest_offset: Option<i64>,
-        /// For [`Reason::OffsetOutOfRange`], if the server knows it: the log end, the last offset that can be fetched from.
+        /// For [`Reason::OffsetOutOfRange`], if the server knows it: the log end, the last offset that can be fetched
+        /// from, or sequence.
         latest_offset: Option<i64>,
     },
     /// The fetch asked for [`Isolation::ReadCommitted`](crate::Isolation::ReadCommitted), and the server does not know

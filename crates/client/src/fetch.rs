@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sluicegate_protocol::{
-    CmdKafkaFetch, CmdKafkaMultiFetch, Isolation, KafkaFetchResp, KafkaMessage, PartitionOffset,
+    CmdKafkaFetch, CmdKafkaMultiFetch, CmdNatsFetch, Isolation, KafkaFetchResp, KafkaMessage, PartitionOffset,
 };
 
 use crate::Error;
@@ -59,7 +59,7 @@ impl FetchOptions {
         self
     }
 
-    /// Which records of transactions are read; all by default.
+    /// Which records of transactions are read; all by default. Has no effect on NATS streams, which have no transactions.
     pub fn isolation(mut self, isolation: Isolation) -> Self {
         self.isolation = isolation;
         self
@@ -89,6 +89,17 @@ impl FetchOptions {
             min_bytes: self.min_bytes,
             max_bytes: self.max_bytes,
             isolation: self.isolation.into(),
+        }
+    }
+
+    pub(crate) fn nats_command(&self, stream: &str, sequence: i64) -> CmdNatsFetch {
+        CmdNatsFetch {
+            stream: stream.into(),
+            sequence,
+            max_wait_ms: self.max_wait_ms(),
+            min_bytes: self.min_bytes,
+            max_bytes: self.max_bytes,
+            max_messages: self.max_records,
         }
     }
 

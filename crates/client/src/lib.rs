@@ -1,4 +1,4 @@
-//! A client of the pub/sub protocol: Kafka over one WebSocket.
+//! A client of the pub/sub protocol: Kafka, or NATS JetStream, over one WebSocket.
 //!
 //! 1. [`Client::builder`] holds the settings: headers, TLS, timeouts
 //! 2. [`Builder::connect`] opens the WebSocket, or fails with a [`ConnectError`]
@@ -9,8 +9,9 @@
 //! 5. [`Client::subscribe`] reads topics as records are written, and continues where it was after a lost connection;
 //!    [`Subscribe`] says which topics and records
 //! 6. [`Client::produce`] writes records and reports the outcome of each
-//! 7. [`Client::close`] ends the session in both directions
-//! 8. `Rest`, with the feature `rest`, lists topics over a gateway's HTTP route
+//! 7. [`Client::nats`] reads and writes the streams of a route to [`nats`]
+//! 8. [`Client::close`] ends the session in both directions
+//! 9. `Rest`, with the feature `rest`, lists topics over a gateway's HTTP route
 //!
 //! Reads that fail for a moment are repeated, within the bounds of [`Builder::max_retries`] and
 //! [`Builder::retry_within`]; writes never are.
@@ -44,7 +45,8 @@
 //!   The log's ends are `None`.
 //! - [`KafkaMessage::timestamp_type`] is always [`TimestampType::CreateTime`].
 //! - [`Client::multi_fetch`], [`Client::list_offsets`] and [`Client::metadata`] fail with [`Error::CommandUnsupported`]: use a
-//!   command for each partition. So does [`Client::subscribe`]: walk each partition. Only `Rest` lists topics.
+//!   command for each partition. So does [`Client::subscribe`]: walk each partition. Only `Rest` lists topics. Commands of
+//!   [`Client::nats`] fail alike.
 //! - Errors have no reason and no offsets. Without `retriable`, no read is repeated.
 
 #![warn(clippy::arithmetic_side_effects)]
@@ -58,6 +60,7 @@ mod error;
 mod fetch;
 mod inbox;
 mod many;
+pub mod nats;
 mod pending;
 mod produce;
 #[cfg(feature = "rest")]

@@ -190,5 +190,5 @@ fn partition(partition: PartitionMetadata) -> Partition {
     }
 }
 
-/// Offsets of one command.
-const MAX_OFFSETS: usize = 1000;
+/// Offsets of one command, or sequences.
+pub(crate) const MAX_OFFSETS: usize = 1000;

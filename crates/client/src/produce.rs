@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use sluicegate_protocol::{ErrorResp, Produced, Reason};
 
+use crate::answer::known;
 use crate::error::retry_after;
 
 /// Where Kafka stored an acknowledged record.
@@ -17,7 +18,7 @@ pub struct Written {
     pub timestamp: i64,
 }
 
-/// Why a record was not acknowledged.
+/// Why a record, or a message to a NATS stream, was not acknowledged.
 ///
 /// The client never sends a record twice by itself. If `retriable` is set and `unknown_outcome` is not, the record was not
 /// written and can be sent again; it then follows the records that were sent in between.
@@ -25,7 +26,7 @@ pub struct Written {
 #[error("{message}")]
 #[non_exhaustive]
 pub struct RecordError {
-    /// Kafka's error code, or 0 if it has none.
+    /// Kafka's error code, or JetStream's `err_code`; 0 if it has none.
     pub code: i32,
     /// The server's text.
     pub message: String,
@@ -33,7 +34,8 @@ pub struct RecordError {
     pub retriable: bool,
     /// How long to wait before that, if the server says so.
     pub retry_after: Option<Duration>,
-    /// The record may have been written: sending it again can write it twice.
+    /// The record may have been written: sending it again can write it twice, unless it has a
+    /// [`message_id`](crate::nats::PublishMessage::message_id).
     pub unknown_outcome: bool,
     /// Whose fault it is; [`Reason::Unspecified`] if the server does not say so.
     pub reason: Reason,
@@ -43,7 +45,7 @@ pub(crate) fn outcome(produced: Produced) -> Result<Written, RecordError> {
     match produced {
         Produced { error: Some(error), .. } => Err(error.into()),
         Produced { partition, offset, timestamp, error: None } => {
-            Ok(Written { partition, offset: (offset >= 0).then_some(offset), timestamp })
+            Ok(Written { partition, offset: known(offset), timestamp })
         }
     }
 }

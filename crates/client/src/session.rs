@@ -46,16 +46,19 @@ impl Session {
 
     /// Runs `command` within `limit`, and turns the server's refusal into an error.
     pub(crate) async fn command(&self, command: Req, limit: Duration) -> Result<Resp, Error> {
-        let refusal = Refusal::of(&command);
         match self.answer(command, limit).await? {
-            Resp::ErrorResp(error) => Err(refusal.error(error)),
+            Resp::ErrorResp(error) => Err(Error::command(error)),
             answer => Ok(answer),
         }
     }
 
-    /// Runs `command` within `limit`; the answer can be an error.
+    /// Runs `command` within `limit`; the answer can be an error, but not that of a server that does not know the command.
     pub(crate) async fn answer(&self, command: Req, limit: Duration) -> Result<Resp, Error> {
-        timeout(limit, self.exchange(command)).await.unwrap_or(Err(Error::Timeout { after: limit }))
+        let refusal = Refusal::of(&command);
+        match timeout(limit, self.exchange(command)).await.unwrap_or(Err(Error::Timeout { after: limit }))? {
+            Resp::ErrorResp(error) if refusal.is_unknown(&error) => Err(refusal.unsupported()),
+            answer => Ok(answer),
+        }
     }
 
     async fn exchange(&self, command: Req) -> Result<Resp, Error> {
@@ -147,10 +150,15 @@ impl Refusal {
     }
 
     fn error(self, error: ErrorResp) -> Error {
-        if self.is_newer && error.code == 0 && error.message == UNKNOWN {
-            return Error::CommandUnsupported { command: self.name };
-        }
-        Error::command(error)
+        if self.is_unknown(&error) { self.unsupported() } else { Error::command(error) }
+    }
+
+    fn is_unknown(self, error: &ErrorResp) -> bool {
+        self.is_newer && error.code == 0 && error.message == UNKNOWN
+    }
+
+    fn unsupported(self) -> Error {
+        Error::CommandUnsupported { command: self.name }
     }
 }
 
@@ -172,6 +180,10 @@ fn is_newer(command: &Req) -> bool {
             | Req::CmdKafkaListOffsets(_)
             | Req::CmdKafkaMetadata(_)
             | Req::CmdKafkaSubscribe(_)
+            | Req::CmdNatsFetch(_)
+            | Req::CmdNatsListSequences(_)
+            | Req::CmdNatsSubscribe(_)
+            | Req::CmdNatsPublish(_)
     )
 }
 
@@ -185,6 +197,10 @@ pub(crate) fn name(command: &Req) -> &'static str {
         Req::CmdKafkaListOffsets(_) => "list offsets",
         Req::CmdKafkaMetadata(_) => "metadata",
         Req::CmdKafkaSubscribe(_) => "subscribe",
+        Req::CmdNatsFetch(_) => "fetch from a stream",
+        Req::CmdNatsListSequences(_) => "list sequences",
+        Req::CmdNatsSubscribe(_) => "subscribe to streams",
+        Req::CmdNatsPublish(_) => "publish",
         Req::CmdUnsubscribe(_) => "unsubscribe",
         Req::CmdCredit(_) => "credit",
         _ => "command",

@@ -8,7 +8,8 @@ use sluicegate_protocol::{CmdKafkaSubscribe, Isolation, KafkaSource, OnLag, Part
 
 use crate::At;
 
-/// The topics, records and sizes of a [subscription](crate::Client::subscribe).
+/// The topics, records and sizes of a [subscription](crate::Client::subscribe); or with
+/// [`nats::Source`](crate::nats::Source), the [streams](crate::nats::Nats::subscribe) and messages.
 ///
 /// ```
 /// use sluicegate_client::{At, Filter, Source, Subscribe};
@@ -31,7 +32,7 @@ pub struct Subscribe<S = Source> {
 }
 
 impl<S> Subscribe<S> {
-    /// Reads these topics, at least 1 and at most 100, with the server's defaults: all records, also those of open
+    /// Reads these topics or streams, at least 1 and at most 100, with the server's defaults: all records, also those of open
     /// and aborted transactions, in batches of up to 64 KiB, as soon as they are there.
     pub fn new(sources: impl IntoIterator<Item = S>) -> Self {
         Self {
@@ -46,7 +47,7 @@ impl<S> Subscribe<S> {
         }
     }
 
-    /// Which records of transactions are read; all by default.
+    /// Which records of transactions are read; all by default. Has no effect on NATS streams, which have no transactions.
     pub fn isolation(mut self, isolation: Isolation) -> Self {
         self.isolation = isolation;
         self
@@ -154,7 +155,8 @@ impl Source {
     }
 }
 
-/// Matches records by their key, or by the values of a header. Without a value, it matches if there is one that is not null.
+/// Matches records by their key, messages of NATS by their subject, or both by the values of a header. Without a value, it
+/// matches if there is one that is not null.
 ///
 /// A convenience, not a right: the route's grant decides what a client can read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -164,6 +166,11 @@ pub struct Filter(RecordFilter);
 impl Filter {
     /// Matches by the record's key.
     pub fn key() -> Self {
+        Self(RecordFilter::default())
+    }
+
+    /// Matches by the subject of a NATS message.
+    pub fn subject() -> Self {
         Self(RecordFilter::default())
     }
 

@@ -1,4 +1,4 @@
-//! Topics that are read as records are written.
+//! Topics and streams that are read as records are written.
 
 mod credit;
 mod feed;
@@ -13,13 +13,15 @@ use futures_util::Stream;
 use tokio::sync::mpsc;
 
 use crate::{Client, Error, Subscribe};
-#[cfg(test)]
 pub(crate) use credit::cost;
-use feed::{Feed, Resume};
+use feed::Feed;
+pub(crate) use feed::Resume;
 use resume::Topics;
+pub(crate) use update::behind;
 pub use update::{Delivery, SubscribedTopic, Update};
 
-/// A stream of updates, made by [`Client::subscribe`]. It ends after an error.
+/// A stream of updates, made by [`Client::subscribe`] or, with those of NATS streams, by
+/// [`Nats::subscribe`](crate::nats::Nats::subscribe). It ends after an error.
 ///
 /// Dropping it unsubscribes. The connection closes once its client and all its subscriptions are dropped, or with
 /// [`Client::close`], which ends them with [`Error::Closed`] (1000). A subscription that has lost its connection opens one of
@@ -38,7 +40,7 @@ impl<U> Subscription<U> {
     ///
     /// # Errors
     /// Why the subscription ended, an error that is not temporary: [`Error::CommandUnsupported`] of a server that is too old,
-    /// [`Error::Command`] of a topic that is missing, denied, or deleted and created again, [`Error::Reconnect`] of a gateway that
+    /// [`Error::Command`] of a topic or stream that is missing, denied, or deleted and created again, [`Error::Reconnect`] of a gateway that
     /// does not let the client in any more, [`Error::Closed`], [`Error::Protocol`].
     pub async fn next(&mut self) -> Option<Result<U, Error>> {
         self.updates.recv().await

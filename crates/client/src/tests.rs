@@ -5,6 +5,7 @@ mod connecting;
 mod endings;
 mod fetching;
 mod many;
+mod nats;
 #[cfg(feature = "rest")]
 mod rest;
 mod retrying;

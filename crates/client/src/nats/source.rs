@@ -1,0 +1,121 @@
+//! The streams of a subscription, and how far each has come.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use sluicegate_protocol::nats_source::From;
+use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_protocol::{CmdNatsSubscribe, NatsSource};
+
+use super::update::{Delivery, SubscribedStream, Update};
+use crate::subscription::{Resume, cost};
+use crate::{At, Error, Subscribe};
+
+/// A stream to read, by default from its end on.
+#[derive(Debug, Clone, PartialEq)]
+#[must_use]
+pub struct Source(NatsSource);
+
+impl Source {
+    /// The stream with this name.
+    pub fn new(stream: impl Into<String>) -> Self {
+        Self(NatsSource { stream: stream.into(), ..Default::default() })
+    }
+
+    /// Begins here; at the end if every message is older than a time.
+    pub fn at(mut self, at: At) -> Self {
+        self.0.from = Some(From::Timestamp(at.timestamp()));
+        self
+    }
+
+    /// Begins at this sequence; 0 for the first message.
+    pub fn sequence(mut self, sequence: i64) -> Self {
+        self.0.from = Some(From::Sequence(sequence));
+        self
+    }
+
+    /// Fails if the stream has another id than this one of an earlier [subscription](SubscribedStream): it was deleted and
+    /// created again, and other messages are at its sequences. Needs a [`sequence`](Self::sequence).
+    pub fn stream_id(mut self, id: impl Into<Bytes>) -> Self {
+        self.0.stream_id = id.into();
+        self
+    }
+}
+
+impl Subscribe<Source> {
+    pub(super) fn into_command(self) -> CmdNatsSubscribe {
+        CmdNatsSubscribe {
+            sources: self.sources.into_iter().map(|source| source.0).collect(),
+            filters: self.filters,
+            max_batch_bytes: self.max_batch_bytes,
+            max_batch_messages: self.max_batch_records,
+            linger_ms: self.linger_ms,
+            credit: Some(self.window),
+            on_lag: self.on_lag.into(),
+        }
+    }
+}
+
+/// The command that continues after what was taken.
+#[derive(Debug)]
+pub(super) struct Streams(CmdNatsSubscribe);
+
+impl Streams {
+    pub(super) fn new(wanted: CmdNatsSubscribe) -> Self {
+        Self(wanted)
+    }
+
+    fn source(&mut self, stream: &str) -> Option<&mut NatsSource> {
+        self.0.sources.iter_mut().find(|source| source.stream == stream)
+    }
+
+    fn continue_at(&mut self, stream: &str, sequence: i64) {
+        if let Some(source) = self.source(stream) {
+            source.from = Some(From::Sequence(sequence));
+        }
+    }
+}
+
+impl Resume for Streams {
+    type Update = Update;
+
+    fn command(&self) -> Req {
+        Req::CmdNatsSubscribe(self.0.clone())
+    }
+
+    fn read(answer: Resp) -> Result<Option<Update>, Error> {
+        Update::read(answer)
+    }
+
+    fn advance(&mut self, update: &Update) -> Option<u64> {
+        match update {
+            Update::Subscribed(streams) => {
+                for SubscribedStream { stream, stream_id, next_sequence } in streams {
+                    if let Some(source) = self.source(stream) {
+                        source.stream_id.clone_from(stream_id);
+                        source.from = Some(From::Sequence(*next_sequence));
+                    }
+                }
+                None
+            }
+            Update::Delivery(Delivery { stream, messages, next_sequence, .. }) => {
+                self.continue_at(stream, *next_sequence);
+                Some(cost(messages))
+            }
+            Update::CaughtUp { stream, next_sequence } => {
+                self.continue_at(stream, *next_sequence);
+                Some(0)
+            }
+            Update::Skipped { stream, to, .. } => {
+                self.continue_at(stream, *to);
+                None
+            }
+            Update::Retrying { .. } | Update::Reconnecting { .. } => None,
+        }
+    }
+
+    fn reconnecting(error: Error, pause: Duration) -> Update {
+        Update::Reconnecting { error, pause }
+    }
+}
