@@ -1,22 +1,28 @@
 //! The command line.
 
+mod fetch;
 mod help;
+mod list_offsets;
+mod output;
+mod produce;
 mod subscribe;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand, ValueEnum, ValueHint};
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
-use sluicegate_client::At;
 
-use crate::position::{self, Position};
 use crate::stderr::{printable, say};
-use crate::template::{self, Template};
+pub(crate) use fetch::Fetch;
+pub(crate) use list_offsets::ListOffsets;
+pub(crate) use output::{Isolation, Output};
+pub(crate) use produce::Produce;
 pub(crate) use subscribe::{OnLag, Subscribe};
 
-/// Read and write Kafka topics through a Sluicegate gateway
+/// Read and write Kafka topics and NATS streams through a Sluicegate gateway
 ///
 /// Payload goes to standard output, everything else to standard error.
 #[derive(Debug, Parser)]
@@ -44,6 +50,19 @@ impl Args {
             Command::Completions(_) => &[],
         };
         self.headers.headers.iter().chain(behind_the_command).map(String::as_str)
+    }
+
+    /// Fails if arguments that are valid by themselves do not fit together, where clap cannot know.
+    fn checked(self) -> Result<Self, clap::Error> {
+        let problem = match &self.command {
+            Command::Fetch(Fetch { target, output, .. }) => output.problem(target.stream.is_some()),
+            Command::Subscribe(Subscribe { stream, output, .. }) => output.problem(!stream.is_empty()),
+            _ => None,
+        };
+        match problem {
+            Some(problem) => Err(Self::command().error(ErrorKind::ArgumentConflict, problem)),
+            None => Ok(self),
+        }
     }
 }
 
@@ -110,7 +129,7 @@ pub(crate) enum Command {
 
 /// Measure round trips to the bridge and back
 ///
-/// Takes the ws:// or wss:// URL of a WebSocket route. Does not involve Kafka.
+/// Takes the ws:// or wss:// URL of a WebSocket route. Does not involve Kafka or NATS.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Ping {
     /// Number of pings; by default until Ctrl-C
@@ -141,154 +160,33 @@ pub(crate) struct Topics {
     pub(crate) headers: Headers,
 }
 
-/// Show where the log of each partition starts and ends, or the offset at a time
-///
-/// Takes the ws:// or wss:// URL of a WebSocket route. Prints a line for each partition:
-/// `TOPIC [PARTITION] earliest OFFSET latest OFFSET`, or with --at `TOPIC [PARTITION] offset OFFSET`. That offset is -1
-/// if all messages are older than the time. `latest` is the offset of the next message to be written.
+/// What a command reads or writes.
 #[derive(Debug, clap::Args)]
-pub(crate) struct ListOffsets {
+#[group(required = true, multiple = false)]
+pub(crate) struct Target {
     /// Name of the topic
     #[arg(value_parser = topic)]
-    pub(crate) topic: String,
-    /// Number of the partition; by default all
-    #[arg(short, long, allow_negative_numbers = true, value_parser = partition)]
-    pub(crate) partition: Option<i32>,
-    /// Show one offset: earliest, latest, the first at or after a time (milliseconds since 1970 or RFC 3339), or that of the
-    /// latest time, max-timestamp
-    #[arg(long, value_name = "WHEN", allow_negative_numbers = true, value_parser = position::at)]
-    pub(crate) at: Option<At>,
-    /// Where the log ends: at open transactions or not
-    #[arg(long, value_name = "LEVEL", value_enum, default_value_t = Isolation::ReadUncommitted)]
-    pub(crate) isolation: Isolation,
-    /// Print JSON lines: {"topic","partition","earliest","latest"}, with --at {"topic","partition","offset"}
-    #[arg(short = 'J', long)]
-    pub(crate) json: bool,
-    #[command(flatten)]
-    pub(crate) headers: Headers,
+    topic: Option<String>,
+    /// Name of a NATS stream, instead of a topic
+    #[arg(long, value_name = "STREAM", value_parser = stream)]
+    stream: Option<String>,
 }
 
-/// Print the messages of a topic
-///
-/// Takes the ws:// or wss:// URL of a WebSocket route. Reads each partition from --from to its log end as of the start,
-/// then exits. Fails if a partition makes no progress below its log end within --timeout. Temporary errors are
-/// retried: for up to 30 s, or with --follow until Ctrl-C.
-///
-/// Without --partition, fetch reads all partitions that exist at the start, with --follow also those that the topic gets later. Messages of one partition are printed in order, those of different partitions as they arrive.
-#[derive(Debug, clap::Args)]
-#[command(after_help = help::OUTPUT)]
-pub(crate) struct Fetch {
-    /// Name of the topic
-    #[arg(value_parser = topic)]
-    pub(crate) topic: String,
-    /// Number of the partition; by default all
-    #[arg(short, long, allow_negative_numbers = true, value_parser = partition)]
-    pub(crate) partition: Option<i32>,
-    /// First offset in each partition: a number, earliest (beginning), latest (end), -N (the last N), s@TIME (at a time,
-    /// as in list-offsets --at)
-    #[arg(
-        short = 'o',
-        long,
-        visible_alias = "offset",
-        value_name = "OFFSET",
-        default_value = "earliest",
-        allow_negative_numbers = true
-    )]
-    pub(crate) from: Position,
-    /// Which records of transactions to print
-    #[arg(long, value_name = "LEVEL", value_enum, default_value_t = Isolation::ReadUncommitted)]
-    pub(crate) isolation: Isolation,
-    /// Exit after this many messages, counted over all partitions
-    #[arg(short, long, allow_negative_numbers = true, value_parser = count)]
-    pub(crate) count: Option<u64>,
-    /// Wait for new messages at the log end, until Ctrl-C, as `subscribe` does
-    #[arg(long)]
-    pub(crate) follow: bool,
-    /// Exit at the log end of all partitions; this is the default
-    #[arg(short, conflicts_with = "follow")]
-    pub(crate) exit_at_end: bool,
-    #[command(flatten)]
-    pub(crate) output: Output,
-    #[command(flatten)]
-    pub(crate) headers: Headers,
+/// A topic, or a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Name<'a> {
+    Topic(&'a str),
+    Stream(&'a str),
 }
 
-/// How a message is printed.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Output {
-    /// Format of a message, see below
-    #[arg(short, long, value_parser = Template::parse, conflicts_with_all = ["json", "key_delimiter", "delimiter"])]
-    pub(crate) format: Option<Template>,
-    /// Print JSON lines, see below
-    #[arg(short = 'J', long, conflicts_with_all = ["key_delimiter", "delimiter"])]
-    pub(crate) json: bool,
-    /// Print the key and this text before the value
-    #[arg(short = 'K', long, value_name = "TEXT", value_parser = template::delimiter)]
-    pub(crate) key_delimiter: Option<Delimiter>,
-    /// Print this text after each message
-    #[arg(short = 'D', long, value_name = "TEXT", default_value = r"\n", value_parser = template::delimiter)]
-    pub(crate) delimiter: Delimiter,
-    /// Print NULL for null keys and values; by default they are empty
-    #[arg(short = 'Z', long, conflicts_with = "json")]
-    pub(crate) null: bool,
-}
-
-/// Kafka's `isolation.level`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub(crate) enum Isolation {
-    /// All, also those of open and aborted transactions
-    ReadUncommitted,
-    /// None of open and aborted transactions; the log ends where the first open one begins
-    ReadCommitted,
-}
-
-impl From<Isolation> for sluicegate_client::Isolation {
-    fn from(isolation: Isolation) -> Self {
-        match isolation {
-            Isolation::ReadUncommitted => Self::ReadUncommitted,
-            Isolation::ReadCommitted => Self::ReadCommitted,
+impl Target {
+    pub(crate) fn name(&self) -> Name<'_> {
+        match &self.stream {
+            Some(stream) => Name::Stream(stream),
+            // The group is required.
+            None => Name::Topic(self.topic.as_deref().unwrap_or_default()),
         }
     }
-}
-
-/// Write records to a topic: each line of standard input is a value
-///
-/// Takes the ws:// or wss:// URL of a WebSocket route. Exits with 0 only if Kafka acknowledged every record. Records that
-/// are rejected temporarily are retried for up to a minute, and can end up behind later ones. Records that may have been
-/// written are not retried.
-#[derive(Debug, clap::Args)]
-#[command(after_help = help::PRODUCE)]
-pub(crate) struct Produce {
-    /// Name of the topic, which must exist
-    #[arg(value_parser = topic)]
-    pub(crate) topic: String,
-    /// Number of the partition; by default, or with -1, chosen by the key's hash, or by the bridge for records without a key
-    #[arg(short, long, allow_negative_numbers = true, value_parser = partition_or_any)]
-    pub(crate) partition: Option<i32>,
-    /// Read from this file instead of standard input
-    #[arg(short = 'l', long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) file: Option<PathBuf>,
-    /// Split each line into key and value at the first occurrence of this text
-    #[arg(short = 'K', long, value_name = "TEXT", value_parser = template::delimiter)]
-    pub(crate) key_delimiter: Option<Delimiter>,
-    /// Text that ends each record
-    #[arg(short = 'D', long, value_name = "TEXT", default_value = r"\n", value_parser = template::delimiter)]
-    pub(crate) delimiter: Delimiter,
-    /// Kafka header to add to every record; can be repeated
-    #[arg(short, long, value_name = "KEY=VALUE", value_parser = record_header)]
-    pub(crate) record_header: Vec<sluicegate_client::Header>,
-    /// Read JSON lines, see below
-    #[arg(short = 'J', long, conflicts_with_all = ["key_delimiter", "delimiter"])]
-    pub(crate) json: bool,
-    /// Write empty keys and values as null
-    #[arg(short = 'Z', long)]
-    pub(crate) null: bool,
-    /// The gateway's `max_message_bytes`: larger records fail without being sent
-    #[arg(long, value_name = "N", default_value_t = 1 << 20)]
-    pub(crate) max_message_bytes: usize,
-    #[command(flatten)]
-    pub(crate) headers: Headers,
 }
 
 /// Print a completion script for a shell
@@ -300,12 +198,9 @@ pub(crate) struct Completions {
     pub(crate) shell: Shell,
 }
 
-/// Bytes with their escapes resolved; an alias, because clap takes a bare `Vec` for a repeated option.
-pub(crate) type Delimiter = std::sync::Arc<[u8]>;
-
 /// The parsed command line; or the exit code, after printing help or one line on the mistake.
 pub(crate) fn parse() -> Result<Args, ExitCode> {
-    Args::try_parse().map_err(|error| {
+    Args::try_parse().and_then(Args::checked).map_err(|error| {
         if error.use_stderr() {
             say(format_args!("sluicegate: {} (see sluicegate --help)", sentence(&error)));
             ExitCode::from(2)
@@ -327,12 +222,12 @@ fn topic(text: &str) -> Result<String, &'static str> {
     if text.is_empty() { Err("expected the name of a topic") } else { Ok(text.to_owned()) }
 }
 
-fn partition(text: &str) -> Result<i32, &'static str> {
-    text.parse().ok().filter(|&number| number >= 0).ok_or("expected a partition number, 0 to 2147483647")
+fn stream(text: &str) -> Result<String, &'static str> {
+    if text.is_empty() { Err("expected the name of a stream") } else { Ok(text.to_owned()) }
 }
 
-fn partition_or_any(text: &str) -> Result<i32, &'static str> {
-    if text == "-1" { Ok(-1) } else { partition(text) }
+fn partition(text: &str) -> Result<i32, &'static str> {
+    text.parse().ok().filter(|&number| number >= 0).ok_or("expected a partition number, 0 to 2147483647")
 }
 
 fn record_header(text: &str) -> Result<sluicegate_client::Header, &'static str> {
@@ -356,8 +251,6 @@ const MAX_SECONDS: Duration = Duration::from_secs(86_400);
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sluicegate_client::{ConnectError, Error, RestError};
 
+use crate::log::Log;
 use crate::stderr::{printable, say};
 
 #[derive(Debug)]
@@ -21,8 +22,7 @@ pub(crate) enum Failure {
     Input(String),
     /// A read stalled at `at`, below the log end at its start.
     Stalled {
-        topic: String,
-        partition: i32,
+        log: Log,
         at: i64,
         end: i64,
         within: Duration,
@@ -48,9 +48,7 @@ impl Failure {
                 ..
             }) => {
                 let message = printable(message);
-                say(format_args!(
-                    "sluicegate: {message}; offsets {earliest} to {latest} can be fetched from"
-                ));
+                say(format_args!("sluicegate: {message}; {earliest} to {latest} can be fetched from"));
             }
             Self::Command(Error::Command { message, .. })
             | Self::Rest(RestError::Problem { message, .. }) => {
@@ -69,9 +67,10 @@ impl Failure {
             }
             Self::Output(why) => say(format_args!("sluicegate: failed to write the output: {why}")),
             Self::Input(why) => say(format_args!("sluicegate: failed to read {}", printable(why))),
-            Self::Stalled { topic, partition, at, end, within } => say(format_args!(
-                "sluicegate: failed to read {topic} [{partition}] to its log end {end}: no progress within {within:?}; \
-                 continue with -p {partition} --from {at}"
+            Self::Stalled { log, at, end, within } => say(format_args!(
+                "sluicegate: failed to read {log} to its log end {end}: no progress within {within:?}; \
+                 continue with {}",
+                log.options_from(*at)
             )),
             Self::ReaderGone | Self::Interrupted | Self::Unacknowledged => {}
         }

@@ -1,4 +1,4 @@
-//! `fetch`: the messages of one partition or of all.
+//! `fetch`: the messages of one partition or of all, or of a stream.
 
 mod reading;
 
@@ -41,9 +41,9 @@ pub(crate) async fn run(
     let outcome = interrupt.unless(print_all(args, gateway, client, stdout, &mut tally)).await;
     // An error of one partition ends the read of the others as well.
     let resumable = matches!(outcome, Err(Failure::Interrupted))
-        || args.partition.is_none() && matches!(outcome, Err(Failure::Stalled { .. } | Failure::Command(_)));
+        || !args.reads_one() && matches!(outcome, Err(Failure::Stalled { .. } | Failure::Command(_)));
     if resumable && !gateway.quiet {
-        let scope = if args.partition.is_some() { Scope::Partition } else { Scope::Topic };
+        let scope = if args.reads_one() { Scope::One } else { Scope::Topic };
         say(tally.summary(scope, start.elapsed()));
     }
     outcome
@@ -57,9 +57,9 @@ async fn print_all(
     tally: &mut Tally,
 ) -> Result<(), Failure> {
     let source = Source::new(args, client);
-    let begins =
-        partitions::begins(client, &args.topic, args.partition.as_slice(), args.from, args.isolation.into());
-    let readings: Vec<_> = begins.await?.into_iter().map(|begin| source.reading(begin)).collect();
+    let logs = partitions::logs(client, args.target.name(), args.partition.as_slice()).await?;
+    let begins = partitions::begins(client, logs, args.from, args.isolation.into()).await?;
+    let readings: Vec<_> = begins.into_iter().map(|begin| source.reading(begin)).collect();
     let mut progress = Progress::new(total(args, &readings), gateway.quiet);
     let printer = Printer::new(&args.output);
     let mut passed: u64 = 0;
@@ -71,10 +71,9 @@ async fn print_all(
             fetches.push(source.read(reading));
         }
         let Some((mut reading, step)) = fetches.next().await else { return Ok(()) };
-        let partition = reading.partition;
         let step = match step {
             Ok(step) => step,
-            // Kafka may be electing a leader: --follow outlasts that.
+            // A leader may be being elected: --follow outlasts that.
             Err(Error::Command { message, retriable: true, .. }) if args.follow => {
                 progress.suspend(|| say(format_args!("% {}; retrying", printable(&message))));
                 reading.pause = RETRY;
@@ -86,8 +85,8 @@ async fn print_all(
         passed = passed.saturating_add(offsets);
         let left = args.count.map_or(u64::MAX, |count| count.saturating_sub(tally.messages()));
         batch.truncate(usize::try_from(left).unwrap_or(usize::MAX));
-        stdout.write(&printer.print(&args.topic, partition, &batch)).await?;
-        tally.add(&args.topic, partition, &batch);
+        stdout.write(&printer.print(&reading.log, &batch)).await?;
+        tally.add(&reading.log, &batch);
         let done = if args.count.is_some() { tally.messages() } else { passed };
         progress.at(done, BinaryBytes(tally.bytes()));
 
@@ -99,16 +98,13 @@ async fn print_all(
         if args.follow || at < end {
             // Some servers do not report the next offset after a range without messages.
             if !args.follow && stalled >= gateway.timeout {
-                let topic = args.topic.clone();
-                return Err(Failure::Stalled { topic, partition, at, end, within: gateway.timeout });
+                return Err(Failure::Stalled { log: reading.log, at, end, within: gateway.timeout });
             }
             waiting.push_back(reading);
         } else if !gateway.quiet {
             let last = if waiting.is_empty() && fetches.is_empty() { ": exiting" } else { "" };
-            let topic = &args.topic;
-            progress.suspend(|| {
-                say(format_args!("% Reached end of {topic} [{partition}] at offset {at}{last}"));
-            });
+            let log = &reading.log;
+            progress.suspend(|| say(format_args!("% Reached end of {log} at {} {at}{last}", log.unit())));
         }
     }
 }
@@ -123,5 +119,5 @@ fn total(args: &Fetch, readings: &[Reading<'_>]) -> Option<u64> {
     }
 }
 
-/// Partitions fetched concurrently; each holds an answer.
+/// Logs fetched concurrently; each holds an answer.
 const IN_FLIGHT: usize = 16;

@@ -1,4 +1,4 @@
-//! `list-offsets`: where the log of each partition starts and ends, or its offset at a time.
+//! `list-offsets`: where the log of each partition, or a stream, starts and ends, or its offset at a time.
 
 use std::io::Write as _;
 
@@ -7,48 +7,37 @@ use sluicegate_client::{At, Client};
 use crate::args::ListOffsets;
 use crate::failure::Failure;
 use crate::json::{self, Offsets};
+use crate::log::Log;
 use crate::partitions;
 use crate::stdout::Stdout;
 
 pub(crate) async fn run(args: &ListOffsets, client: &Client, stdout: &mut Stdout) -> Result<(), Failure> {
-    let found = match args.partition {
-        Some(partition) => vec![partition],
-        None => partitions::find(client, &args.topic).await?,
-    };
+    let logs = partitions::logs(client, args.target.name(), args.partition.as_slice()).await?;
     let ends = [At::Earliest, At::Latest];
     let at = args.at.as_ref().map_or(&ends[..], std::slice::from_ref);
-    let queries = found.iter().flat_map(|partition| at.iter().map(|at| (*partition, *at)));
-    let listed = partitions::offsets(client, &args.topic, queries, args.isolation.into()).await?;
+    let listed = partitions::offsets(client, &logs, at, args.isolation.into()).await?;
     let mut listed = listed.into_iter().map(|offset| Ok::<_, Failure>(offset?.unwrap_or(NONE)));
-    for partition in found {
+    for log in &logs {
         let mut next = || listed.next().unwrap_or(Ok(NONE));
         let offsets = match args.at {
             Some(_) => Offsets::At(next()?),
             None => Offsets::Ends { earliest: next()?, latest: next()? },
         };
-        show(args, partition, &offsets, stdout).await?;
+        show(args.json, log, &offsets, stdout).await?;
     }
     Ok(())
 }
 
-async fn show(
-    args: &ListOffsets,
-    partition: i32,
-    offsets: &Offsets,
-    stdout: &mut Stdout,
-) -> Result<(), Failure> {
-    let topic = &args.topic;
+async fn show(json: bool, log: &Log, offsets: &Offsets, stdout: &mut Stdout) -> Result<(), Failure> {
     let mut line = Vec::new();
     // Writing to a `Vec` does not fail.
     let _ = match offsets {
-        offsets if args.json => {
-            json::offsets(topic, partition, offsets, &mut line);
+        offsets if json => {
+            json::offsets(log, offsets, &mut line);
             Ok(())
         }
-        Offsets::At(offset) => writeln!(line, "{topic} [{partition}] offset {offset}"),
-        Offsets::Ends { earliest, latest } => {
-            writeln!(line, "{topic} [{partition}] earliest {earliest} latest {latest}")
-        }
+        Offsets::At(offset) => writeln!(line, "{log} {} {offset}", log.unit()),
+        Offsets::Ends { earliest, latest } => writeln!(line, "{log} earliest {earliest} latest {latest}"),
     };
     stdout.write(&line).await
 }

@@ -1,9 +1,9 @@
-//! `sluicegate`: Kafka from the command line, through the gateway that web clients use.
+//! `sluicegate`: Kafka and NATS from the command line, through the gateway that web clients use.
 //!
 //! 1. [`args`] parses the command line; [`position`] and [`template`] parse the two small languages in it
 //! 2. [`settings`] adds what the environment and the [`config`] file say about URL, [`header`]s and TLS
 //! 3. [`ping`], [`topics`], [`list_offsets`], [`fetch`], [`subscribe`] and [`produce`] are the commands; [`partitions`] finds a
-//!    topic's partitions, [`records`] reads the records to produce, [`json`] reads and writes JSON lines, [`mod@print`] writes
+//!    topic's partitions, [`log`] names them and streams, [`records`] reads the records to produce, [`json`] reads and writes JSON lines, [`mod@print`] writes
 //!    messages and [`tally`] counts them
 //! 4. [`stdout`] takes payload, [`stderr`] everything else, [`progress`] and the debug log included
 //! 5. [`failure`] turns errors into messages and an exit code
@@ -18,6 +18,7 @@ mod header;
 mod interrupt;
 mod json;
 mod list_offsets;
+mod log;
 mod partitions;
 mod ping;
 mod position;

@@ -1,16 +1,19 @@
-//! The partitions of a topic, and their offsets. Servers that are too old to know many at once are asked for each.
+//! The partitions of a topic, and the offsets of logs. Servers that are too old to know many at once are asked for each.
 
 use std::fmt::Display;
 use std::iter::once;
 
 use futures_util::stream::{self, StreamExt as _};
-use sluicegate_client::{At, Client, Error, Isolation, ListedOffset, OffsetQuery};
+use sluicegate_client::nats::SequenceQuery;
+use sluicegate_client::{At, Client, Error, Isolation, OffsetQuery};
 use sluicegate_protocol::error_code::UNKNOWN_TOPIC_OR_PARTITION;
 
+use crate::args::Name;
+use crate::log::Log;
 use crate::position::Position;
 
 /// The numbers of the partitions of `topic`, in order.
-pub(crate) async fn find(client: &Client, topic: &str) -> Result<Vec<i32>, Error> {
+async fn find(client: &Client, topic: &str) -> Result<Vec<i32>, Error> {
     let topics = match client.metadata(&[topic], &[]).await {
         Err(Error::CommandUnsupported { .. }) => return probe(client, topic).await,
         topics => topics?,
@@ -34,61 +37,83 @@ async fn probe(client: &Client, topic: &str) -> Result<Vec<i32>, Error> {
     Err(Error::Protocol { detail: format!("it has more than {MAX_PARTITIONS} partitions") })
 }
 
-/// The offset for each of `queries`, a partition of `topic` each; `None` if every message is older than the time.
-pub(crate) async fn offsets(
-    client: &Client,
-    topic: &str,
-    queries: impl Iterator<Item = (i32, At)>,
-    isolation: Isolation,
-) -> Result<Vec<Result<Option<i64>, Error>>, Error> {
-    let query = |(partition, at)| OffsetQuery { topic: topic.to_owned(), partition, at };
-    let queries: Vec<OffsetQuery> = queries.map(query).collect();
-    let listed = match client.list_offsets(&queries, isolation).await {
-        Err(Error::CommandUnsupported { .. }) if isolation == Isolation::ReadCommitted => {
-            return Err(Error::IsolationUnsupported);
-        }
-        Err(Error::CommandUnsupported { .. }) => {
-            let ask = |query: &OffsetQuery| client.list_offset(topic, query.partition, query.at);
-            return Ok(stream::iter(queries.iter().map(ask)).buffered(IN_FLIGHT).collect().await);
-        }
-        listed => listed?,
+/// The log of a stream, or those of these partitions of a topic, or of all if none is given.
+pub(crate) async fn logs(client: &Client, name: Name<'_>, partitions: &[i32]) -> Result<Vec<Log>, Error> {
+    let topic = match name {
+        Name::Stream(stream) => return Ok(vec![Log::Stream(stream.to_owned())]),
+        Name::Topic(topic) => topic,
     };
-    let result = |(listed, query): (Result<ListedOffset, Error>, &OffsetQuery)| match listed {
-        Ok(listed) => Ok(listed.offset),
-        Err(error) => Err(failed_to(at_partition("list offset", topic, query.partition), error)),
-    };
-    Ok(listed.into_iter().zip(&queries).map(result).collect())
+    let found = if partitions.is_empty() { find(client, topic).await? } else { partitions.to_vec() };
+    Ok(found.into_iter().map(|number| Log::partition(topic, number)).collect())
 }
 
-/// A partition, and where a read of it begins.
-#[derive(Debug, Clone, Copy)]
+/// The offset or sequence of each of `logs`, of the same system, for each of `wanted`; `None` if every message is older than
+/// the time.
+pub(crate) async fn offsets(
+    client: &Client,
+    logs: &[Log],
+    wanted: &[At],
+    isolation: Isolation,
+) -> Result<Vec<Result<Option<i64>, Error>>, Error> {
+    let (mut partitions, mut streams) = (Vec::new(), Vec::new());
+    for (log, &at) in logs.iter().flat_map(|log| wanted.iter().map(move |at| (log, at))) {
+        match log {
+            Log::Partition { topic, number } => {
+                partitions.push(OffsetQuery { topic: topic.clone(), partition: *number, at });
+            }
+            Log::Stream(stream) => streams.push(SequenceQuery { stream: stream.clone(), at }),
+        }
+    }
+    let listed: Vec<Result<Option<i64>, Error>> = if streams.is_empty() {
+        match client.list_offsets(&partitions, isolation).await {
+            Err(Error::CommandUnsupported { .. }) if isolation == Isolation::ReadCommitted => {
+                return Err(Error::IsolationUnsupported);
+            }
+            Err(Error::CommandUnsupported { .. }) => {
+                let ask = |OffsetQuery { topic, partition, at }| async move {
+                    client.list_offset(&topic, partition, at).await
+                };
+                return Ok(stream::iter(partitions.into_iter().map(ask)).buffered(IN_FLIGHT).collect().await);
+            }
+            listed => listed?.into_iter().map(|listed| listed.map(|listed| listed.offset)).collect(),
+        }
+    } else {
+        let listed = client.nats().list_sequences(&streams).await?;
+        listed.into_iter().map(|listed| listed.map(|listed| listed.sequence)).collect()
+    };
+    let asked = logs.iter().flat_map(|log| wanted.iter().map(move |_| log));
+    let result = |(listed, log): (Result<Option<i64>, Error>, &Log)| {
+        listed.map_err(|error| failed_to(format_args!("list {}, {}", log.unit(), log.described()), error))
+    };
+    Ok(listed.into_iter().zip(asked).map(result).collect())
+}
+
+/// A log, and where a read of it begins.
+#[derive(Debug, Clone)]
 pub(crate) struct Begin {
-    pub(crate) partition: i32,
+    pub(crate) log: Log,
     pub(crate) from: i64,
     /// The log end now.
     pub(crate) end: i64,
 }
 
-/// Where a read from `position` on begins in these partitions of `topic`, or in all if none is given.
+/// Where a read of `logs` from `position` on begins.
 pub(crate) async fn begins(
     client: &Client,
-    topic: &str,
-    partitions: &[i32],
+    logs: Vec<Log>,
     position: Position,
     isolation: Isolation,
 ) -> Result<Vec<Begin>, Error> {
-    let found = if partitions.is_empty() { find(client, topic).await? } else { partitions.to_vec() };
     let wanted: Vec<At> = once(At::Latest).chain(position.query()).collect();
-    let queries = found.iter().flat_map(|partition| wanted.iter().map(|at| (*partition, *at)));
-    let listed = offsets(client, topic, queries, isolation).await?;
+    let listed = offsets(client, &logs, &wanted, isolation).await?;
     let listed = listed.into_iter().collect::<Result<Vec<Option<i64>>, Error>>()?;
-    let begin = |(partition, offsets): (i32, &[Option<i64>])| {
+    let begin = |(log, offsets): (Log, &[Option<i64>])| {
         let end = offsets.first().copied().flatten();
         let end = end.ok_or_else(|| Error::Protocol { detail: "it knows no log end".into() })?;
         let from = position.resolve(offsets.get(1).copied().flatten(), end);
-        Ok(Begin { partition, from, end })
+        Ok(Begin { log, from, end })
     };
-    found.into_iter().zip(listed.chunks(wanted.len())).map(begin).collect()
+    logs.into_iter().zip(listed.chunks(wanted.len())).map(begin).collect()
 }
 
 /// Says in the error of one result of many what failed, as the server does in the error of a command.
@@ -97,10 +122,6 @@ pub(crate) fn failed_to(what: impl Display, mut error: Error) -> Error {
         *message = format!("failed to {what}, err: {message}");
     }
     error
-}
-
-pub(crate) fn at_partition(what: &str, topic: &str, partition: i32) -> impl Display {
-    format!("{what}, topic: {topic}, partition: {partition}")
 }
 
 /// Far more than topics have: stops at a server that claims to have every partition.

@@ -4,6 +4,7 @@ use sluicegate_client::KafkaMessage;
 
 use crate::args::Output;
 use crate::json;
+use crate::log::Log;
 use crate::template::Template;
 
 pub(crate) enum Printer {
@@ -22,12 +23,12 @@ impl Printer {
     }
 
     /// The text of one answer's messages: at most a few times the client's limit for an answer.
-    pub(crate) fn print(&self, topic: &str, partition: i32, batch: &[KafkaMessage]) -> Vec<u8> {
+    pub(crate) fn print(&self, log: &Log, batch: &[KafkaMessage]) -> Vec<u8> {
         let mut out = Vec::new();
         for message in batch {
             match self {
-                Self::Json => json::message(topic, partition, message, &mut out),
-                Self::Template(template) => template.render(topic, partition, message, &mut out),
+                Self::Json => json::message(log, message, &mut out),
+                Self::Template(template) => template.render(log, message, &mut out),
             }
         }
         out

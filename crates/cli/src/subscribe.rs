@@ -1,16 +1,20 @@
-//! `subscribe`: the messages of topics as they are written. `fetch --follow` is the same for one topic.
+//! `subscribe`: the messages of topics or streams as they are written. `fetch --follow` is the same for one of them.
 
 mod events;
 mod lag;
+mod update;
 
 use std::time::Instant;
 
+use futures_util::stream::LocalBoxStream;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use indicatif::BinaryBytes;
-use sluicegate_client::{Client, Delivery, Error, Filter, Header, Isolation, Source, Subscribe, Update};
+use sluicegate_client::{Client, Error, Filter, Header, Isolation, Source, Subscribe, nats};
 
-use crate::args::{self, Fetch, Gateway, OnLag};
+use crate::args::{self, Fetch, Gateway, Name, OnLag};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
+use crate::log::Log;
 use crate::partitions;
 use crate::position::Position;
 use crate::print::Printer;
@@ -20,6 +24,7 @@ use crate::stdout::Stdout;
 use crate::tally::{Scope, Tally};
 use events::Events;
 use lag::Lag;
+use update::Update;
 
 /// Prints what the subscription of `args` delivers.
 pub(crate) async fn run(
@@ -30,30 +35,28 @@ pub(crate) async fn run(
     interrupt: &mut Interrupt,
 ) -> Result<(), Failure> {
     let isolation = args.isolation.into();
-    let sources = async {
-        let mut sources = Vec::with_capacity(args.topics.len());
-        for topic in &args.topics {
-            sources.push(source(client, topic, &args.partition, args.from, isolation).await?);
+    let updates = interrupt.unless(async {
+        if args.stream.is_empty() {
+            let mut sources = Vec::with_capacity(args.topics.len());
+            for topic in &args.topics {
+                sources.push(source(client, topic, &args.partition, args.from, isolation).await?);
+            }
+            return Ok(of_topics(client, with_options(Subscribe::new(sources).isolation(isolation), args)));
         }
-        Ok(sources)
-    };
-    let mut wanted = Subscribe::new(interrupt.unless(sources).await?).isolation(isolation);
-    for filter in filters(args) {
-        wanted = wanted.filter(filter);
-    }
-    if let Some(time) = args.linger {
-        wanted = wanted.linger(time);
-    }
-    if args.on_lag == OnLag::Skip {
-        wanted = wanted.skip_on_lag();
-    }
-    let scope = match (&args.topics[..], &args.partition[..]) {
-        ([_], [_]) => Scope::Partition,
-        ([_], _) => Scope::Topic,
-        _ => Scope::Topics,
+        let mut sources = Vec::with_capacity(args.stream.len());
+        for stream in &args.stream {
+            sources.push(stream_source(client, stream, args.from).await?);
+        }
+        Ok(of_streams(client, with_options(Subscribe::new(sources), args)))
+    });
+    let updates = updates.await?;
+    let scope = match (&args.topics[..], &args.partition[..], &args.stream[..]) {
+        ([_], [_], _) | (_, _, [_]) => Scope::One,
+        ([_], _, _) => Scope::Topic,
+        _ => Scope::Many,
     };
     let reading = Reading { printer: Printer::new(&args.output), count: args.count, scope, gateway };
-    reading.print(client, wanted, stdout, interrupt).await
+    reading.print(updates, stdout, interrupt).await
 }
 
 /// Prints what `fetch --follow` does.
@@ -68,11 +71,44 @@ pub(crate) async fn follow(
     interrupt: &mut Interrupt,
 ) -> Result<(), Failure> {
     let isolation = args.isolation.into();
-    let source = source(client, &args.topic, args.partition.as_slice(), args.from, isolation);
-    let wanted = Subscribe::new([interrupt.unless(source).await?]).isolation(isolation);
-    let scope = if args.partition.is_some() { Scope::Partition } else { Scope::Topic };
+    let updates = interrupt.unless(async {
+        Ok(match args.target.name() {
+            Name::Topic(topic) => {
+                let source = source(client, topic, args.partition.as_slice(), args.from, isolation).await?;
+                of_topics(client, Subscribe::new([source]).isolation(isolation))
+            }
+            Name::Stream(stream) => {
+                of_streams(client, Subscribe::new([stream_source(client, stream, args.from).await?]))
+            }
+        })
+    });
+    let updates = updates.await?;
+    let scope = if args.reads_one() { Scope::One } else { Scope::Topic };
     let reading = Reading { printer: Printer::new(&args.output), count: args.count, scope, gateway };
-    reading.print(client, wanted, stdout, interrupt).await
+    reading.print(updates, stdout, interrupt).await
+}
+
+type Updates = LocalBoxStream<'static, Result<Update, Error>>;
+
+fn of_topics(client: &Client, wanted: Subscribe) -> Updates {
+    client.subscribe(wanted).map_ok(Update::from).boxed_local()
+}
+
+fn of_streams(client: &Client, wanted: Subscribe<nats::Source>) -> Updates {
+    client.nats().subscribe(wanted).map_ok(Update::from).boxed_local()
+}
+
+fn with_options<S>(mut wanted: Subscribe<S>, args: &args::Subscribe) -> Subscribe<S> {
+    for filter in filters(args) {
+        wanted = wanted.filter(filter);
+    }
+    if let Some(time) = args.linger {
+        wanted = wanted.linger(time);
+    }
+    match args.on_lag {
+        OnLag::Wait => wanted,
+        OnLag::Skip => wanted.skip_on_lag(),
+    }
 }
 
 /// These partitions of `topic`, or all if none is given, from `position` on.
@@ -88,19 +124,41 @@ async fn source(
         Position::At(at) => source.at(at),
         Position::Offset(offset) => source.offset(offset),
         Position::BeforeEnd(_) => {
-            let begins = partitions::begins(client, topic, partitions, position, isolation).await?;
-            begins.into_iter().fold(source, |source, begin| source.next(begin.partition, begin.from))
+            let logs = partitions::logs(client, Name::Topic(topic), partitions).await?;
+            let begins = partitions::begins(client, logs, position, isolation).await?;
+            begins.into_iter().fold(source, |source, begin| match begin.log {
+                Log::Partition { number, .. } => source.next(number, begin.from),
+                Log::Stream(_) => source,
+            })
         }
     })
 }
 
-/// One for the key, and one for each header that is named.
+/// `stream` from `position` on.
+async fn stream_source(client: &Client, stream: &str, position: Position) -> Result<nats::Source, Failure> {
+    let source = nats::Source::new(stream);
+    Ok(match position {
+        Position::At(at) => source.at(at),
+        Position::Offset(sequence) => source.sequence(sequence),
+        Position::BeforeEnd(_) => {
+            let log = vec![Log::Stream(stream.to_owned())];
+            let begins = partitions::begins(client, log, position, Isolation::ReadUncommitted).await?;
+            begins.into_iter().fold(source, |source, begin| source.sequence(begin.from))
+        }
+    })
+}
+
+/// One for the key or subject, and one for each header that is named.
 fn filters(args: &args::Subscribe) -> Vec<Filter> {
-    let args::Subscribe { record_key, record_key_prefix, record_header, .. } = args;
+    let args::Subscribe { record_key, record_key_prefix, subject, subject_prefix, record_header, .. } = args;
     let mut filters = Vec::new();
-    if !record_key.is_empty() || !record_key_prefix.is_empty() {
-        let key = record_key.iter().fold(Filter::key(), |key, value| key.equals(value.clone()));
-        filters.push(record_key_prefix.iter().fold(key, |key, prefix| key.starts_with(prefix.clone())));
+    for (filter, values, prefixes) in
+        [(Filter::key(), record_key, record_key_prefix), (Filter::subject(), subject, subject_prefix)]
+    {
+        if !values.is_empty() || !prefixes.is_empty() {
+            let filter = values.iter().fold(filter, |filter, value| filter.equals(value.clone()));
+            filters.push(prefixes.iter().fold(filter, |filter, prefix| filter.starts_with(prefix.clone())));
+        }
     }
     let mut names: Vec<&str> = record_header.iter().map(|header| header.key.as_str()).collect();
     names.sort_unstable();
@@ -125,14 +183,13 @@ struct Reading<'a> {
 impl Reading<'_> {
     async fn print(
         &self,
-        client: &Client,
-        wanted: Subscribe,
+        updates: Updates,
         stdout: &mut Stdout,
         interrupt: &mut Interrupt,
     ) -> Result<(), Failure> {
         let mut tally = Tally::default();
         let start = Instant::now();
-        let outcome = interrupt.unless(self.print_all(client, wanted, stdout, &mut tally)).await;
+        let outcome = interrupt.unless(self.print_all(updates, stdout, &mut tally)).await;
         let is_resumable = match &outcome {
             Err(Failure::Command(why)) => !matches!(why, Error::CommandUnsupported { .. }),
             Err(Failure::Interrupted) => true,
@@ -146,30 +203,27 @@ impl Reading<'_> {
 
     async fn print_all(
         &self,
-        client: &Client,
-        wanted: Subscribe,
+        mut updates: Updates,
         stdout: &mut Stdout,
         tally: &mut Tally,
     ) -> Result<(), Failure> {
         let mut progress = Progress::new(self.count, self.gateway.quiet);
         let mut events = Events::default();
         let mut lag = Lag::default();
-        let mut updates = client.subscribe(wanted);
         while let Some(update) = updates.next().await {
             let update = update?;
             if let Some(line) = events.line(&update).filter(|_| !self.gateway.quiet) {
                 progress.suspend(|| say(line));
             }
-            if let Update::CaughtUp { topic, partition, .. } = &update {
-                lag.note(topic, *partition, 0);
+            if let Update::CaughtUp { log, .. } = &update {
+                lag.note(log, 0);
             }
-            let Update::Delivery(mut delivery) = update else { continue };
-            lag.note(&delivery.topic, delivery.partition, delivery.behind());
+            let Update::Delivery { log, mut messages, behind } = update else { continue };
+            lag.note(&log, behind);
             let left = self.count.map_or(u64::MAX, |count| count.saturating_sub(tally.messages()));
-            delivery.messages.truncate(usize::try_from(left).unwrap_or(usize::MAX));
-            let Delivery { topic, partition, messages, .. } = &delivery;
-            stdout.write(&self.printer.print(topic, *partition, messages)).await?;
-            tally.add(topic, *partition, messages);
+            messages.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+            stdout.write(&self.printer.print(&log, &messages)).await?;
+            tally.add(&log, &messages);
             progress.at(tally.messages(), format_args!("{}, {lag} behind", BinaryBytes(tally.bytes())));
             if self.gateway.verbose
                 && let Some(line) = lag.line(Instant::now())

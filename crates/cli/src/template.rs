@@ -6,6 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sluicegate_client::{Header, KafkaMessage};
 
+use crate::log::Log;
+
 /// How one message is printed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Template {
@@ -27,7 +29,7 @@ enum Field {
     Key,
     KeyLen,
     Headers,
-    Topic,
+    Name,
     Partition,
     Offset,
     Timestamp,
@@ -69,8 +71,13 @@ impl Template {
         Self { null: NULL, ..self }
     }
 
+    /// Whether it prints something that streams do not have.
+    pub(crate) fn has_partition(&self) -> bool {
+        self.parts.contains(&Part::Field(Field::Partition))
+    }
+
     /// Appends `message` to `out`.
-    pub(crate) fn render(&self, topic: &str, partition: i32, message: &KafkaMessage, out: &mut Vec<u8>) {
+    pub(crate) fn render(&self, log: &Log, message: &KafkaMessage, out: &mut Vec<u8>) {
         for part in &self.parts {
             // Writing to a `Vec` does not fail.
             let _ = match part {
@@ -80,8 +87,11 @@ impl Template {
                 Part::Field(Field::Key) => out.write_all(message.key.as_deref().unwrap_or(self.null)),
                 Part::Field(Field::KeyLen) => write!(out, "{}", len(&message.key)),
                 Part::Field(Field::Headers) => render_headers(&message.headers, out),
-                Part::Field(Field::Topic) => out.write_all(topic.as_bytes()),
-                Part::Field(Field::Partition) => write!(out, "{partition}"),
+                Part::Field(Field::Name) => out.write_all(log.name().as_bytes()),
+                Part::Field(Field::Partition) => match log {
+                    Log::Partition { number, .. } => write!(out, "{number}"),
+                    Log::Stream(_) => Ok(()),
+                },
                 Part::Field(Field::Offset) => write!(out, "{}", message.offset),
                 Part::Field(Field::Timestamp) => write!(out, "{}", message.timestamp),
             };
@@ -131,7 +141,7 @@ fn field(name: Option<char>) -> Result<Field, String> {
         Some('k') => Ok(Field::Key),
         Some('K') => Ok(Field::KeyLen),
         Some('h') => Ok(Field::Headers),
-        Some('t') => Ok(Field::Topic),
+        Some('t') => Ok(Field::Name),
         Some('p') => Ok(Field::Partition),
         Some('o') => Ok(Field::Offset),
         Some('T') => Ok(Field::Timestamp),
@@ -190,7 +200,7 @@ mod tests {
             ..Default::default()
         };
         let mut out = Vec::new();
-        template.render("orders", 3, &message, &mut out);
+        template.render(&Log::partition("orders", 3), &message, &mut out);
         out
     }
 

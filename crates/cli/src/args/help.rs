@@ -26,7 +26,7 @@ Settings:
 
 Exit codes:
     0  success, also if the reader of the output closed it (| head)
-    1  the server or Kafka rejected the command or a record, the server is too old for --isolation,
+    1  the server, Kafka or NATS rejected the command or a record, the server is too old for it,
        or a read stalled below the log end
     2  wrong usage or configuration, or unreadable input
     3  no connection, connection lost, no answer in time, or an invalid answer
@@ -43,6 +43,9 @@ pub(super) const OUTPUT: &str = r#"Format, as in kcat:
   %h  headers, as KEY=VALUE,KEY=VALUE; NULL for a null value
   %t  topic  %p  partition  %o  offset  %T  timestamp in milliseconds  %%  percent sign
   \n \r \t \\ \xHH
+With --stream:
+  %s  data     %S  its length in bytes     %t  stream  %o  sequence
+  %k  subject  %K  its length in bytes     %h and %T as above; there is no %p
 
 JSON lines, with kcat's field names:
   {"topic","partition","offset","tstype","ts","headers","key","payload"}
@@ -50,7 +53,13 @@ JSON lines, with kcat's field names:
   ts: milliseconds since 1970; like tstype left out if the message has none
   headers: [NAME, VALUE, NAME, VALUE, …], left out if there are none
   key, payload and header values: null, a string if UTF-8, otherwise {"base64": "…"}
-kcat's "broker" is left out, as the gateway does not send it. `produce --json` reads these lines."#;
+kcat's "broker" is left out, as the gateway does not send it. `produce --json` reads these lines.
+
+JSON lines with --stream, with the gateway's own field names:
+  {"stream","sequence","timestamp","subject","data","headers"}
+  timestamp: milliseconds since 1970
+  headers: [{"key","value"}, …], left out if there are none
+  data and header values: a string if UTF-8, otherwise {"base64": "…"}"#;
 
 pub(super) const PRODUCE: &str = r#"JSON lines, with kcat's field names, as `fetch --json` prints them, and `kcat -J` for UTF-8 data:
   {"key","payload","headers","ts","partition"}
@@ -101,7 +110,7 @@ mod tests {
     const INTRO: &str = "\
 # Command line
 
-`sluicegate` reads and writes Kafka topics through a gateway, with kcat's habits. `cargo install --path crates/cli` installs it.
+`sluicegate` reads and writes Kafka topics and NATS streams through a gateway, with kcat's habits. `cargo install --path crates/cli` installs it.
 
 This page shows the program's own help, `sluicegate COMMAND --help`. `./dev gen` renders it.
 ";

@@ -2,30 +2,34 @@
 
 use std::time::Duration;
 
-use clap::ValueEnum;
+use clap::{ArgGroup, ValueEnum};
 use sluicegate_client::Header;
 
-use super::{Headers, Isolation, Output, count, help, partition, record_header, topic};
+use super::{Headers, Isolation, Output, count, help, partition, record_header, stream, topic};
 use crate::position::Position;
 
-/// Print the messages of topics as they are written, until Ctrl-C
+/// Print the messages of topics or streams as they are written, until Ctrl-C
 ///
 /// Takes the ws:// or wss:// URL of a WebSocket route. Prints each message once, those of a partition in order, those of
 /// different partitions as they arrive. Partitions that a topic gets later are read from their beginning. If the connection
-/// is lost, or Kafka cannot be read for a while, subscribe says so and continues where it was.
+/// is lost, or Kafka or NATS cannot be read for a while, subscribe says so and continues where it was.
 ///
 /// Standard error shows how far behind the log ends it is: on a terminal if the messages go elsewhere, with --verbose in any
 /// case, once a second at most.
 #[derive(Debug, clap::Args)]
 #[command(after_help = help::OUTPUT)]
+#[command(group = ArgGroup::new("names").args(["topics", "stream"]).required(true))]
 pub(crate) struct Subscribe {
     /// Names of the topics
-    #[arg(required = true, value_name = "TOPIC", value_parser = topic)]
+    #[arg(value_name = "TOPIC", value_parser = topic)]
     pub(crate) topics: Vec<String>,
+    /// Name of a NATS stream, instead of topics; can be repeated
+    #[arg(long, value_name = "STREAM", value_parser = stream)]
+    pub(crate) stream: Vec<String>,
     /// Number of a partition of each topic, can be repeated; by default all
-    #[arg(short, long, allow_negative_numbers = true, value_parser = partition)]
+    #[arg(short, long, allow_negative_numbers = true, value_parser = partition, conflicts_with = "stream")]
     pub(crate) partition: Vec<i32>,
-    /// First offset in each partition, as in fetch --from
+    /// First offset in each partition, or sequence in each stream, as in fetch --from
     #[arg(
         short = 'o',
         long,
@@ -36,15 +40,21 @@ pub(crate) struct Subscribe {
     )]
     pub(crate) from: Position,
     /// Which records of transactions to print
-    #[arg(long, value_name = "LEVEL", value_enum, default_value_t = Isolation::ReadUncommitted)]
+    #[arg(long, value_name = "LEVEL", value_enum, default_value_t = Isolation::ReadUncommitted, conflicts_with = "stream")]
     pub(crate) isolation: Isolation,
     /// Print only messages with this key, or one of these; can be repeated
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", conflicts_with = "stream")]
     pub(crate) record_key: Vec<String>,
     /// Print only messages whose key begins with this text, too; can be repeated
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", conflicts_with = "stream")]
     pub(crate) record_key_prefix: Vec<String>,
-    /// Print only messages with this Kafka header; repeated with the same KEY: any of the values, with others: all of them
+    /// Print only messages of streams with this subject, or one of these; can be repeated
+    #[arg(long, value_name = "SUBJECT", conflicts_with = "topics")]
+    pub(crate) subject: Vec<String>,
+    /// Print only messages of streams whose subject begins with this text, too; can be repeated
+    #[arg(long, value_name = "TEXT", conflicts_with = "topics")]
+    pub(crate) subject_prefix: Vec<String>,
+    /// Print only messages with this record header; repeated with the same KEY: any of the values, with others: all of them
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = record_header)]
     pub(crate) record_header: Vec<Header>,
     /// How long a message waits for others at the log end, at most 10

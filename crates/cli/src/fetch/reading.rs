@@ -1,30 +1,36 @@
-//! Reads partitions, each by itself.
+//! Reads logs, each by itself.
 
 use std::time::{Duration, Instant};
 
-use sluicegate_client::{Client, Error, FetchOptions, KafkaMessage, Walk};
+use sluicegate_client::{self as client, Client, Error, FetchOptions, KafkaMessage, nats};
 use tokio::time::sleep;
 
 use crate::args::Fetch;
+use crate::log::{self, Log};
 use crate::partitions::Begin;
 
-/// The topic to read, and how.
+/// What to read, and how.
 pub(super) struct Source<'a> {
     client: &'a Client,
     args: &'a Fetch,
     options: FetchOptions,
 }
 
-/// A partition that is being read.
+/// A log that is being read.
 pub(super) struct Reading<'a> {
     walk: Walk<'a>,
-    pub(super) partition: i32,
+    pub(super) log: Log,
     /// The log end when the read began.
     pub(super) end: i64,
     /// Time since the last progress.
     pub(super) stalled: Duration,
     /// The pause before the next fetch, after a retriable error.
     pub(super) pause: Duration,
+}
+
+enum Walk<'a> {
+    Partition(client::Walk<'a>),
+    Stream(nats::Walk<'a>),
 }
 
 /// The result of one fetch.
@@ -38,18 +44,25 @@ pub(super) struct Step {
 impl<'a> Source<'a> {
     pub(super) fn new(args: &'a Fetch, client: &'a Client) -> Self {
         // One of several that is at its end must not keep others waiting.
-        let wait = if args.partition.is_none() { Duration::ZERO } else { WAIT };
+        let wait = if args.reads_one() { WAIT } else { Duration::ZERO };
         let options = FetchOptions::new().isolation(args.isolation.into()).max_wait(wait);
         Self { client, args, options }
     }
 
-    /// A partition to be read.
-    pub(super) fn reading(&self, Begin { partition, from, end }: Begin) -> Reading<'a> {
-        let walk = self.client.walk(&self.args.topic, partition, from).with_options(self.options);
-        Reading { walk, partition, end, stalled: Duration::ZERO, pause: Duration::ZERO }
+    /// A log to be read.
+    pub(super) fn reading(&self, Begin { log, from, end }: Begin) -> Reading<'a> {
+        let walk = match &log {
+            Log::Partition { topic, number } => {
+                Walk::Partition(self.client.walk(topic, *number, from).with_options(self.options))
+            }
+            Log::Stream(stream) => {
+                Walk::Stream(self.client.nats().walk(stream, from).with_options(self.options))
+            }
+        };
+        Reading { walk, log, end, stalled: Duration::ZERO, pause: Duration::ZERO }
     }
 
-    /// Reads on in a partition.
+    /// Reads on in a log.
     pub(super) async fn read(&self, mut reading: Reading<'a>) -> (Reading<'a>, Result<Step, Error>) {
         if !reading.pause.is_zero() {
             sleep(std::mem::take(&mut reading.pause)).await;
@@ -60,10 +73,11 @@ impl<'a> Source<'a> {
             return (reading, Ok(Step::default()));
         }
         let start = Instant::now();
-        let step = reading.walk.next_batch().await.map(|fetched| Step {
-            messages: fetched.messages,
-            passed: distance(before, fetched.next_offset),
-        });
+        let step = reading
+            .walk
+            .next_batch()
+            .await
+            .map(|(messages, next)| Step { messages, passed: distance(before, next) });
         let passed = step.as_ref().map_or(0, |step| step.passed);
         reading.stalled =
             if passed > 0 { Duration::ZERO } else { reading.stalled.saturating_add(start.elapsed()) };
@@ -74,7 +88,26 @@ impl<'a> Source<'a> {
 impl Reading<'_> {
     /// The next offset to read.
     pub(super) fn position(&self) -> i64 {
-        self.walk.position()
+        match &self.walk {
+            Walk::Partition(walk) => walk.position(),
+            Walk::Stream(walk) => walk.position(),
+        }
+    }
+}
+
+impl Walk<'_> {
+    /// The next messages, and where the log continues.
+    async fn next_batch(&mut self) -> Result<(Vec<KafkaMessage>, i64), Error> {
+        match self {
+            Self::Partition(walk) => {
+                let fetched = walk.next_batch().await?;
+                Ok((fetched.messages, fetched.next_offset))
+            }
+            Self::Stream(walk) => {
+                let fetched = walk.next_batch().await?;
+                Ok((fetched.messages.into_iter().map(log::record).collect(), fetched.next_sequence))
+            }
+        }
     }
 }
 

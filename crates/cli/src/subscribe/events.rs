@@ -2,14 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use sluicegate_client::{Error, SkipCause, Update};
+use sluicegate_client::{Error, SkipCause};
 
+use super::update::Update;
+use crate::log::Log;
 use crate::stderr::printable;
 
-/// Says of each partition once that its end is reached, and again after a disturbance.
+/// Says of each log once that its end is reached, and again after a disturbance.
 #[derive(Debug, Default)]
 pub(super) struct Events {
-    at_end: BTreeSet<(String, i32)>,
+    at_end: BTreeSet<Log>,
     /// New partitions are told apart from those of the beginning, and of each new one.
     is_subscribed: bool,
 }
@@ -18,29 +20,24 @@ impl Events {
     /// The line for `update`, unless it is nothing to tell.
     pub(super) fn line(&mut self, update: &Update) -> Option<String> {
         match update {
-            Update::Subscribed(topics) => {
+            Update::Subscribed(logs) => {
                 let is_first = !std::mem::replace(&mut self.is_subscribed, true);
-                let new: Vec<String> = topics
-                    .iter()
-                    .flat_map(|topic| {
-                        topic.partitions.iter().map(|(number, _)| format!("{} [{number}]", topic.topic))
-                    })
-                    .collect();
+                let new: Vec<String> = logs.iter().map(ToString::to_string).collect();
                 (!is_first).then(|| format!("% New partitions: {}", new.join(", ")))
             }
-            Update::CaughtUp { topic, partition, next_offset } => {
-                let is_new = self.at_end.insert((topic.clone(), *partition));
-                is_new.then(|| format!("% Reached end of {topic} [{partition}] at offset {next_offset}"))
+            Update::CaughtUp { log, next } => {
+                let is_new = self.at_end.insert(log.clone());
+                is_new.then(|| format!("% Reached end of {log} at {} {next}", log.unit()))
             }
-            Update::Skipped { topic, partition, from, to, cause } => {
+            Update::Skipped { log, from, to, cause } => {
                 let why = match cause {
                     SkipCause::Deleted => format!("the log begins at {to}"),
                     SkipCause::Lag => "behind the log end".to_owned(),
                 };
                 let last = to.saturating_sub(1);
-                Some(format!("% Skipped offsets {from} to {last} of {topic} [{partition}]: {why}"))
+                Some(format!("% Skipped {}s {from} to {last} of {log}: {why}", log.unit()))
             }
-            Update::Retrying { error, .. } => {
+            Update::Retrying { error } => {
                 self.at_end.clear();
                 Some(format!("% {}; retrying", text(error)))
             }
@@ -49,7 +46,7 @@ impl Events {
                 self.is_subscribed = false;
                 Some(format!("% {}; retrying in {:.1} s", text(error), pause.as_secs_f64()))
             }
-            _ => None,
+            Update::Delivery { .. } | Update::Unknown => None,
         }
     }
 }
@@ -70,7 +67,7 @@ mod tests {
     #[test]
     fn ends_are_told_once_between_disturbances() {
         let mut events = Events::default();
-        let end = |next_offset| Update::CaughtUp { topic: "t".into(), partition: 1, next_offset };
+        let end = |next| Update::CaughtUp { log: Log::partition("t", 1), next };
         let lost = Error::Lost { detail: "gone".into() };
         let reconnecting = Update::Reconnecting { error: lost, pause: Duration::from_millis(80) };
         let lines: Vec<Option<String>> =
@@ -87,7 +84,7 @@ mod tests {
     #[test]
     fn skipped_records_have_a_reason() {
         let line = |cause| {
-            let skipped = Update::Skipped { topic: "t".into(), partition: 0, from: 3, to: 9, cause };
+            let skipped = Update::Skipped { log: Log::partition("t", 0), from: 3, to: 9, cause };
             Events::default().line(&skipped).unwrap()
         };
         assert_eq!(line(SkipCause::Deleted), "% Skipped offsets 3 to 8 of t [0]: the log begins at 9");

@@ -4,17 +4,19 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// In offsets, of at most 1,000 partitions, the limit of a session. Shows the sum.
+use crate::log::Log;
+
+/// In offsets, of at most 1,000 logs, the limit of a session. Shows the sum.
 #[derive(Debug, Default)]
 pub(super) struct Lag {
-    behind: BTreeMap<(String, i32), u64>,
+    behind: BTreeMap<Log, u64>,
     /// What the last line said, and when.
     said: Option<(u64, Instant)>,
 }
 
 impl Lag {
-    pub(super) fn note(&mut self, topic: &str, partition: i32, behind: u64) {
-        self.behind.insert((topic.to_owned(), partition), behind);
+    pub(super) fn note(&mut self, log: &Log, behind: u64) {
+        self.behind.insert(log.clone(), behind);
     }
 
     /// A line, if there is news that are not 0, and the last one is a second old.
@@ -25,8 +27,8 @@ impl Lag {
             return None;
         }
         self.said = Some((sum, now));
-        let ((topic, partition), most) = self.behind.iter().max_by_key(|(_, behind)| **behind)?;
-        Some(format!("% {sum} behind, {most} of them in {topic} [{partition}]"))
+        let (log, most) = self.behind.iter().max_by_key(|(_, behind)| **behind)?;
+        Some(format!("% {sum} behind, {most} of them in {log}"))
     }
 
     fn sum(&self) -> u64 {
@@ -51,16 +53,16 @@ mod tests {
         let start = Instant::now();
         let mut lag = Lag::default();
         assert_eq!(lag.line(start), None);
-        lag.note("orders", 0, 1000);
-        lag.note("orders", 2, 234);
+        lag.note(&Log::partition("orders", 0), 1000);
+        lag.note(&Log::partition("orders", 2), 234);
         let said = Some("% 1234 behind, 1000 of them in orders [0]".to_owned());
         assert_eq!((lag.line(start), lag.to_string().as_str()), (said, "1234"));
         assert_eq!(lag.line(start + SECOND), None, "nothing is new");
-        lag.note("orders", 0, 7);
+        lag.note(&Log::partition("orders", 0), 7);
         assert_eq!(lag.line(start + SECOND / 2), None, "too early");
         assert_eq!(lag.line(start + SECOND), Some("% 241 behind, 234 of them in orders [2]".to_owned()));
-        lag.note("orders", 0, 0);
-        lag.note("orders", 2, 0);
+        lag.note(&Log::partition("orders", 0), 0);
+        lag.note(&Log::partition("orders", 2), 0);
         assert_eq!(lag.line(start + SECOND * 3), None, "not behind");
     }
 }

@@ -13,6 +13,8 @@ mod kafka;
 #[cfg(test)]
 mod list_offsets;
 #[cfg(test)]
+mod nats;
+#[cfg(test)]
 mod ping;
 #[cfg(test)]
 mod produce;
@@ -24,6 +26,8 @@ mod progress;
 mod secrets;
 #[cfg(test)]
 mod server;
+#[cfg(test)]
+mod streams;
 #[cfg(test)]
 mod subscribe;
 #[cfg(test)]

@@ -1,0 +1,186 @@
+//! Records of Kafka, with kcat's field names.
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use sluicegate_client::{Header, KafkaMessage, ProduceRecord, TimestampType};
+
+use super::{Given, Payload, line};
+
+/// Appends `message` as one line to `out`.
+pub(super) fn message(topic: &str, partition: i32, message: &KafkaMessage, out: &mut Vec<u8>) {
+    #[derive(serde::Serialize)]
+    struct Line<'a> {
+        topic: &'a str,
+        partition: i32,
+        offset: i64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        tstype: Option<&'static str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ts: Option<i64>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        headers: Vec<Option<Payload<'a>>>,
+        key: Option<Payload<'a>>,
+        payload: Option<Payload<'a>>,
+    }
+    let tstype = match message.timestamp_type() {
+        TimestampType::CreateTime => "create",
+        TimestampType::LogAppendTime => "logappend",
+    };
+    let KafkaMessage { offset, timestamp, key, value, headers, .. } = message;
+    let headers = headers
+        .iter()
+        .flat_map(|Header { key, value }| [Some(key.as_bytes()), value.as_deref()])
+        .map(|bytes| bytes.map(Payload));
+    let [key, payload] = [key, value].map(|bytes| bytes.as_deref().map(Payload));
+    let ts = (*timestamp != NO_TIMESTAMP).then_some(*timestamp);
+    let tstype = ts.map(|_| tstype);
+    let headers = headers.collect();
+    line(&Line { topic, partition, offset: *offset, tstype, ts, headers, key, payload }, out);
+}
+
+/// Reads a line as [`message`] writes it. The record has no topic yet.
+pub(crate) fn record(line: &[u8]) -> Result<ProduceRecord, String> {
+    // An unknown field is an error: kcat's `payload_error` says that the payload is missing.
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Line<'a> {
+        #[serde(default, rename = "topic")]
+        _topic: IgnoredAny,
+        partition: Option<i32>,
+        #[serde(default, rename = "offset")]
+        _offset: IgnoredAny,
+        #[serde(default, rename = "tstype")]
+        _tstype: IgnoredAny,
+        ts: Option<i64>,
+        #[serde(default, rename = "broker")]
+        _broker: IgnoredAny,
+        #[serde(borrow, default)]
+        headers: Vec<Option<Given<'a>>>,
+        #[serde(borrow)]
+        key: Option<Given<'a>>,
+        #[serde(borrow)]
+        payload: Option<Given<'a>>,
+    }
+    let header = |pair: &[Option<Given<'_>>]| match pair {
+        [Some(Given::Text(name)), value] => Ok(Header {
+            key: name.clone().into_owned(),
+            value: value.as_ref().map(Given::bytes).transpose()?,
+        }),
+        _ => Err("headers: expected [NAME, VALUE, NAME, VALUE, …]".to_owned()),
+    };
+    let line: Line<'_> = serde_json::from_slice(line).map_err(|why| why.to_string())?;
+    Ok(ProduceRecord {
+        partition: line.partition,
+        timestamp: line.ts.filter(|ts| *ts != NO_TIMESTAMP),
+        key: line.key.as_ref().map(Given::bytes).transpose()?,
+        value: line.payload.as_ref().map(Given::bytes).transpose()?,
+        headers: line.headers.chunks(2).map(header).collect::<Result<_, _>>()?,
+        ..ProduceRecord::default()
+    })
+}
+
+/// Kafka's value for a record without a timestamp.
+const NO_TIMESTAMP: i64 = -1;
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn message_is_one_line_with_kcats_fields() {
+        let sent = KafkaMessage {
+            offset: 7,
+            timestamp: 1_700_000_000_000,
+            timestamp_type: TimestampType::LogAppendTime.into(),
+            key: Some((&[0xFF, 0x00][..]).into()),
+            value: Some("a\n\"b\" é".into()),
+            ..Default::default()
+        };
+        let mut out = Vec::new();
+        message("orders", 3, &sent, &mut out);
+        let read = record(&out).unwrap();
+        assert_eq!((read.key, read.value), (sent.key, sent.value));
+        assert_eq!((read.partition, read.timestamp), (Some(3), Some(sent.timestamp)));
+        let want = r#"{"topic":"orders","partition":3,"offset":7,"tstype":"logappend","ts":1700000000000,"key":{"base64":"/wA="},"payload":"a\n\"b\" é"}"#;
+        assert_eq!(String::from_utf8(out).unwrap(), format!("{want}\n"));
+    }
+
+    #[test]
+    fn lines_of_kcat_are_read() {
+        let line = br#"{"topic":"t","partition":1,"offset":2,"tstype":"create","ts":3,"broker":0,"headers":["a","1","b",null],"key":"k","payload":"v"}"#;
+        let header = |key: &str, value| Header { key: key.to_owned(), value };
+        let want = ProduceRecord {
+            partition: Some(1),
+            timestamp: Some(3),
+            key: Some("k".into()),
+            value: Some("v".into()),
+            headers: vec![header("a", Some("1".into())), header("b", None)],
+            ..Default::default()
+        };
+        assert_eq!(record(line).unwrap(), want);
+    }
+
+    #[test]
+    fn null_and_empty_differ() {
+        for (key, value, want) in [
+            (None, None, r#""key":null,"payload":null}"#),
+            (Some(Bytes::new()), Some(Bytes::new()), r#""key":"","payload":""}"#),
+        ] {
+            let sent = KafkaMessage { key, value, ..KafkaMessage::default() };
+            let mut out = Vec::new();
+            message("orders", 0, &sent, &mut out);
+            assert!(out.ends_with(format!("{want}\n").as_bytes()), "{}", String::from_utf8_lossy(&out));
+            let read = record(&out).unwrap();
+            assert_eq!((read.key, read.value), (sent.key, sent.value));
+        }
+    }
+
+    #[test]
+    fn headers_are_one_flat_array() {
+        let header = |key: &str, value: Option<&'static [u8]>| Header {
+            key: key.to_owned(),
+            value: value.map(Bytes::from_static),
+        };
+        let headers = vec![header("a", Some(b"1")), header("a", Some(b"\xFF")), header("", None)];
+        let sent = KafkaMessage { headers, ..KafkaMessage::default() };
+        let mut out = Vec::new();
+        message("orders", 0, &sent, &mut out);
+        let line = std::str::from_utf8(&out).unwrap();
+        let want = r#""headers":["a","1","a",{"base64":"/w=="},"",null],"key":"#;
+        assert!(line.contains(want), "{line}");
+        assert_eq!(record(&out).unwrap().headers, sent.headers);
+    }
+
+    #[test]
+    fn missing_fields_are_null_or_chosen_by_the_bridge() {
+        assert_eq!(record(b"{}").unwrap(), ProduceRecord::default());
+        assert_eq!(record(br#"{"key":null,"payload":null,"ts":-1}"#).unwrap(), ProduceRecord::default());
+        let sent = KafkaMessage { timestamp: -1, ..KafkaMessage::default() };
+        let mut out = Vec::new();
+        message("orders", 0, &sent, &mut out);
+        assert!(!String::from_utf8(out).unwrap().contains("\"ts"));
+    }
+
+    #[test]
+    fn other_lines_are_errors() {
+        for (line, says) in [
+            (&br#"{"value":"v"}"#[..], "unknown field `value`"),
+            (br#"{"payload":null,"payload_error":"no schema"}"#, "unknown field `payload_error`"),
+            (br#"{"headers":["k"]}"#, "headers: expected [NAME, VALUE"),
+            (br#"{"headers":[null,"v"]}"#, "headers: expected [NAME, VALUE"),
+            (br#"{"headers":[{"base64":"aw=="},"v"]}"#, "headers: expected [NAME, VALUE"),
+            (br#"{"headers":["k",1]}"#, "expected a string"),
+            (br#"{"headers":{"k":"v"}}"#, "invalid type"),
+            (br#"{"key":{"base64":"?"}}"#, "invalid base64"),
+            (br#"{"key":1}"#, "expected a string"),
+            (br#"{"partition":"1"}"#, "invalid type"),
+            (b"value", "expected value"),
+            (b"", "EOF"),
+        ] {
+            let error = record(line).unwrap_err();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! What a subscription tells, of topics or of streams.
+
+use std::time::Duration;
+
+use sluicegate_client::{self as client, Error, KafkaMessage, SkipCause, nats};
+
+use crate::log::{self, Log};
+
+#[derive(Debug)]
+pub(super) enum Update {
+    /// All logs of the subscription, or new ones.
+    Subscribed(Vec<Log>),
+    Delivery {
+        log: Log,
+        messages: Vec<KafkaMessage>,
+        behind: u64,
+    },
+    CaughtUp {
+        log: Log,
+        next: i64,
+    },
+    Skipped {
+        log: Log,
+        from: i64,
+        to: i64,
+        cause: SkipCause,
+    },
+    Retrying {
+        error: Error,
+    },
+    Reconnecting {
+        error: Error,
+        pause: Duration,
+    },
+    /// One that this program does not know.
+    Unknown,
+}
+
+impl From<client::Update> for Update {
+    fn from(update: client::Update) -> Self {
+        use client::Update::{CaughtUp, Delivery, Reconnecting, Retrying, Skipped, Subscribed};
+        let log = |topic, number| Log::Partition { topic, number };
+        match update {
+            Subscribed(topics) => {
+                let logs = topics.iter().flat_map(|topic| {
+                    topic.partitions.iter().map(|(number, _)| Log::partition(&topic.topic, *number))
+                });
+                Self::Subscribed(logs.collect())
+            }
+            Delivery(delivery) => {
+                let behind = delivery.behind();
+                let client::Delivery { topic, partition, messages, .. } = delivery;
+                Self::Delivery { log: log(topic, partition), messages, behind }
+            }
+            CaughtUp { topic, partition, next_offset } => {
+                Self::CaughtUp { log: log(topic, partition), next: next_offset }
+            }
+            Skipped { topic, partition, from, to, cause } => {
+                Self::Skipped { log: log(topic, partition), from, to, cause }
+            }
+            Retrying { error, .. } => Self::Retrying { error },
+            Reconnecting { error, pause } => Self::Reconnecting { error, pause },
+            _ => Self::Unknown,
+        }
+    }
+}
+
+impl From<nats::Update> for Update {
+    fn from(update: nats::Update) -> Self {
+        use nats::Update::{CaughtUp, Delivery, Reconnecting, Retrying, Skipped, Subscribed};
+        match update {
+            Subscribed(streams) => {
+                Self::Subscribed(streams.into_iter().map(|stream| Log::Stream(stream.stream)).collect())
+            }
+            Delivery(delivery) => {
+                let behind = delivery.behind();
+                let nats::Delivery { stream, messages, .. } = delivery;
+                let messages = messages.into_iter().map(log::record).collect();
+                Self::Delivery { log: Log::Stream(stream), messages, behind }
+            }
+            CaughtUp { stream, next_sequence } => {
+                Self::CaughtUp { log: Log::Stream(stream), next: next_sequence }
+            }
+            Skipped { stream, from, to, cause } => {
+                Self::Skipped { log: Log::Stream(stream), from, to, cause }
+            }
+            Retrying { error, .. } => Self::Retrying { error },
+            Reconnecting { error, pause } => Self::Reconnecting { error, pause },
+            _ => Self::Unknown,
+        }
+    }
+}
