@@ -57,6 +57,7 @@ impl Args {
         let problem = match &self.command {
             Command::Fetch(Fetch { target, output, .. }) => output.problem(target.stream.is_some()),
             Command::Subscribe(Subscribe { stream, output, .. }) => output.problem(!stream.is_empty()),
+            Command::Produce(produce) => produce.problem(),
             _ => None,
         };
         match problem {

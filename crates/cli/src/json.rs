@@ -15,6 +15,7 @@ use sluicegate_client::{KafkaMessage, Partition, Replica};
 
 use crate::log::Log;
 pub(crate) use record::record;
+pub(crate) use stream::publish_message;
 
 /// Appends `message` as one line to `out`.
 pub(crate) fn message(log: &Log, message: &KafkaMessage, out: &mut Vec<u8>) {

@@ -3,7 +3,7 @@
 //! 1. [`args`] parses the command line; [`position`] and [`template`] parse the two small languages in it
 //! 2. [`settings`] adds what the environment and the [`config`] file say about URL, [`header`]s and TLS
 //! 3. [`ping`], [`topics`], [`list_offsets`], [`fetch`], [`subscribe`] and [`produce`] are the commands; [`partitions`] finds a
-//!    topic's partitions, [`log`] names them and streams, [`records`] reads the records to produce, [`json`] reads and writes JSON lines, [`mod@print`] writes
+//!    topic's partitions, [`log`] names them and streams, [`json`] reads and writes JSON lines, [`mod@print`] writes
 //!    messages and [`tally`] counts them
 //! 4. [`stdout`] takes payload, [`stderr`] everything else, [`progress`] and the debug log included
 //! 5. [`failure`] turns errors into messages and an exit code
@@ -25,7 +25,6 @@ mod position;
 mod print;
 mod produce;
 mod progress;
-mod records;
 mod settings;
 mod stderr;
 mod stdout;

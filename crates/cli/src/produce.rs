@@ -1,21 +1,25 @@
 //! `produce`: sends the records of an input until each is acknowledged or rejected.
 
+mod pieces;
+mod record;
+
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use sluicegate_client::{Client, Error, Header, ProduceRecord, RecordError, Written};
+use sluicegate_client::nats::PublishMessage;
+use sluicegate_client::{Client, ProduceRecord, RecordError};
 use tokio::fs::File;
 use tokio::io::AsyncRead;
 use tokio::time::sleep;
 
-use crate::args::Produce;
+use crate::args::{Name, Produce};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
-use crate::records::{Pieces, record};
 use crate::stderr::{printable, say};
+use pieces::Pieces;
+use record::{Acknowledged, Outcomes, Record};
 
 pub(crate) async fn run(
     args: &Produce,
@@ -25,7 +29,16 @@ pub(crate) async fn run(
 ) -> Result<(), Failure> {
     let mut tally = Tally::default();
     let start = Instant::now();
-    let outcome = interrupt.unless(send_all(args, quiet, client, &mut tally)).await;
+    let outcome = match args.target.name() {
+        Name::Topic(topic) => {
+            let sent = send_all::<ProduceRecord>(args, topic, quiet, client, &mut tally);
+            interrupt.unless(sent).await
+        }
+        Name::Stream(stream) => {
+            let sent = send_all::<PublishMessage>(args, stream, quiet, client, &mut tally);
+            interrupt.unless(sent).await
+        }
+    };
     if !quiet {
         say(tally.summary(start.elapsed()));
     }
@@ -38,22 +51,35 @@ pub(crate) async fn run(
 struct Tally {
     sent: u64,
     acknowledged: u64,
+    /// Of those that were acknowledged.
+    duplicates: u64,
     failed: u64,
     retry_reported: bool,
     errors_printed: u32,
 }
 
 /// The records of one command, with their numbers in the input.
-#[derive(Default)]
-struct Batch {
-    records: Vec<(u64, ProduceRecord)>,
+struct Batch<R> {
+    records: Vec<(u64, R)>,
     /// Bytes of input.
     bytes: usize,
     /// When they were first rejected.
     refused: Option<Instant>,
 }
 
-async fn send_all(args: &Produce, quiet: bool, client: &Client, tally: &mut Tally) -> Result<(), Failure> {
+impl<R> Batch<R> {
+    fn new() -> Self {
+        Self { records: Vec::new(), bytes: 0, refused: None }
+    }
+}
+
+async fn send_all<R: Record>(
+    args: &Produce,
+    name: &str,
+    quiet: bool,
+    client: &Client,
+    tally: &mut Tally,
+) -> Result<(), Failure> {
     let (input, len) = open(args).await?;
     let mut pieces = Pieces::new(input, if args.json { b"\n" } else { &args.delimiter });
     let mut progress = Progress::of_input(len, quiet);
@@ -62,7 +88,7 @@ async fn send_all(args: &Produce, quiet: bool, client: &Client, tally: &mut Tall
     let mut failure = None;
     loop {
         while more && running.len() < IN_FLIGHT {
-            let (batch, wrong) = fill(args, &mut pieces, &mut number, tally, &progress);
+            let (batch, wrong) = fill::<R>(args, name, &mut pieces, &mut number, tally, &progress);
             if let Some(wrong) = wrong {
                 failure = Some(wrong);
                 more = false;
@@ -97,7 +123,7 @@ async fn send_all(args: &Produce, quiet: bool, client: &Client, tally: &mut Tall
                 Ok(true) => {}
                 // The rest is the last record.
                 Ok(false) => {
-                    let (batch, wrong) = fill(args, &mut pieces, &mut number, tally, &progress);
+                    let (batch, wrong) = fill::<R>(args, name, &mut pieces, &mut number, tally, &progress);
                     failure = failure.or(wrong);
                     more = false;
                     if !batch.records.is_empty() {
@@ -125,14 +151,15 @@ async fn open(args: &Produce) -> Result<(Box<dyn AsyncRead + Unpin>, Option<u64>
 
 /// The records read so far, up to a command's bounds, and the error of the one after them. Records larger than a message
 /// fail here: the gateway would close the session over them.
-fn fill(
+fn fill<R: Record>(
     args: &Produce,
+    name: &str,
     pieces: &mut Pieces,
     number: &mut u64,
     tally: &mut Tally,
     progress: &Progress,
-) -> (Batch, Option<Failure>) {
-    let mut batch = Batch::default();
+) -> (Batch<R>, Option<Failure>) {
+    let mut batch = Batch::new();
     while batch.records.len() < BATCH_RECORDS {
         let Some(piece) = pieces.next() else { break };
         if !batch.records.is_empty() && batch.bytes.saturating_add(piece.len()) > BATCH_BYTES {
@@ -140,9 +167,9 @@ fn fill(
             break;
         }
         *number = number.saturating_add(1);
-        match record(args, &piece) {
-            Ok(record) if message_len(&record) > args.max_message_bytes => {
-                let (len, max) = (message_len(&record), args.max_message_bytes);
+        match R::read(args, name, *number, &piece) {
+            Ok(record) if record.message_len() > args.max_message_bytes => {
+                let (len, max) = (record.message_len(), args.max_message_bytes);
                 tally.refuse(*number, &format!("a message of {len} bytes: expected at most {max}"), progress);
             }
             Ok(record) => {
@@ -155,40 +182,32 @@ fn fill(
     (batch, None)
 }
 
-/// An upper bound of the length of a command with only this record.
-fn message_len(record: &ProduceRecord) -> usize {
-    let len = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
-    let header = |header: &Header| header.key.len().saturating_add(len(&header.value)).saturating_add(20);
-    let headers = record.headers.iter().map(header).fold(64, usize::saturating_add);
-    let lengths = [record.topic.len(), len(&record.key), len(&record.value)];
-    lengths.into_iter().fold(headers, usize::saturating_add)
-}
-
-type Outcomes = Result<Vec<Result<Written, RecordError>>, Error>;
-
-async fn send(client: &Client, batch: Batch, pause: Duration) -> (Batch, Outcomes) {
+async fn send<R: Record>(client: &Client, batch: Batch<R>, pause: Duration) -> (Batch<R>, Outcomes) {
     if !pause.is_zero() {
         sleep(pause).await;
     }
-    let records: Vec<ProduceRecord> = batch.records.iter().map(|(_, record)| record.clone()).collect();
-    let outcomes = client.produce(records).await;
+    let records: Vec<R> = batch.records.iter().map(|(_, record)| record.clone()).collect();
+    let outcomes = R::write(client, records).await;
     (batch, outcomes)
 }
 
 impl Tally {
     /// Counts the outcomes of `batch`. Returns the records to retry, and the pause before that.
-    fn add(
+    fn add<R>(
         &mut self,
-        batch: Batch,
-        outcomes: Vec<Result<Written, RecordError>>,
+        batch: Batch<R>,
+        outcomes: Vec<Result<Acknowledged, RecordError>>,
         progress: &Progress,
-    ) -> Option<(Batch, Duration)> {
+    ) -> Option<(Batch<R>, Duration)> {
         let refused = batch.refused.unwrap_or_else(Instant::now);
-        let mut again = Batch { refused: Some(refused), ..Batch::default() };
+        let mut again = Batch { refused: Some(refused), ..Batch::new() };
         let mut pause = Duration::ZERO;
         for ((number, record), outcome) in batch.records.into_iter().zip(outcomes) {
             match outcome {
-                Ok(_) => self.acknowledged = self.acknowledged.saturating_add(1),
+                Ok(Acknowledged { is_duplicate }) => {
+                    self.acknowledged = self.acknowledged.saturating_add(1);
+                    self.duplicates = self.duplicates.saturating_add(u64::from(is_duplicate));
+                }
                 Err(error) if error.retriable && !error.unknown_outcome && refused.elapsed() < RETRY_FOR => {
                     pause = pause.max(error.retry_after.unwrap_or(RETRY));
                     if !std::mem::replace(&mut self.retry_reported, true) {
@@ -227,11 +246,13 @@ impl Tally {
     }
 
     fn summary(&self, elapsed: Duration) -> String {
-        let Self { sent, acknowledged, failed, .. } = self;
+        let Self { sent, acknowledged, duplicates, failed, .. } = self;
+        let duplicates =
+            if *duplicates > 0 { format!(" ({duplicates} of them duplicates)") } else { String::new() };
         let unknown = sent.saturating_sub(*acknowledged).saturating_sub(*failed);
         let seconds = elapsed.as_secs_f64();
         format!(
-            "% {sent} sent, {acknowledged} acknowledged, {failed} failed, {unknown} unknown in {seconds:.1} s"
+            "% {sent} sent, {acknowledged} acknowledged{duplicates}, {failed} failed, {unknown} unknown in {seconds:.1} s"
         )
     }
 }

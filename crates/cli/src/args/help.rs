@@ -59,7 +59,8 @@ JSON lines with --stream, with the gateway's own field names:
   {"stream","sequence","timestamp","subject","data","headers"}
   timestamp: milliseconds since 1970
   headers: [{"key","value"}, …], left out if there are none
-  data and header values: a string if UTF-8, otherwise {"base64": "…"}"#;
+  data and header values: a string if UTF-8, otherwise {"base64": "…"}
+`produce --stream S --json` reads these lines."#;
 
 pub(super) const PRODUCE: &str = r#"JSON lines, with kcat's field names, as `fetch --json` prints them, and `kcat -J` for UTF-8 data:
   {"key","payload","headers","ts","partition"}
@@ -69,8 +70,15 @@ pub(super) const PRODUCE: &str = r#"JSON lines, with kcat's field names, as `fet
   topic, offset, tstype and broker are ignored
 Every field is optional; unknown fields are errors. --partition overrides "partition".
 
+JSON lines with --stream, as `fetch --stream S --json` prints them, and with an optional message ID:
+  {"subject","data","headers","message_id"}
+  data and header values: a string, or {"base64": "…"} for other bytes
+  headers: [{"key","value"}, …]
+  stream, sequence and timestamp are ignored
+Unknown fields are errors. --subject overrides "subject", --message-id overrides "message_id".
+
 The summary on standard error counts records: sent, acknowledged, failed (not written), unknown (may
-have been written)."#;
+have been written). Acknowledged duplicates were in the stream before."#;
 
 #[cfg(test)]
 mod tests {

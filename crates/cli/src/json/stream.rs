@@ -2,9 +2,12 @@
 
 use std::borrow::Cow;
 
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use sluicegate_client::nats::PublishMessage;
 use sluicegate_client::{Header, KafkaMessage};
 
-use super::{Payload, line};
+use super::{Given, Payload, line};
 
 /// Appends `message`, the record of a message of `stream`, as one line to `out`.
 pub(super) fn message(stream: &str, message: &KafkaMessage, out: &mut Vec<u8>) {
@@ -38,6 +41,47 @@ pub(super) fn message(stream: &str, message: &KafkaMessage, out: &mut Vec<u8>) {
     line(&message, out);
 }
 
+/// Reads a line as [`message`] writes it, or with a `message_id`. The message has no stream yet.
+pub(crate) fn publish_message(line: &[u8]) -> Result<PublishMessage, String> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Line<'a> {
+        #[serde(default, rename = "stream")]
+        _stream: IgnoredAny,
+        #[serde(default, rename = "sequence")]
+        _sequence: IgnoredAny,
+        #[serde(default, rename = "timestamp")]
+        _timestamp: IgnoredAny,
+        #[serde(default)]
+        subject: String,
+        #[serde(borrow)]
+        data: Option<Given<'a>>,
+        #[serde(borrow, default)]
+        headers: Vec<HeaderObject<'a>>,
+        #[serde(default)]
+        message_id: String,
+    }
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct HeaderObject<'a> {
+        key: String,
+        #[serde(borrow)]
+        value: Option<Given<'a>>,
+    }
+    let header = |HeaderObject { key, value }| {
+        Ok::<_, String>(Header { key, value: value.as_ref().map(Given::bytes).transpose()? })
+    };
+    let Line { subject, data, headers, message_id, .. } =
+        serde_json::from_slice(line).map_err(|why| why.to_string())?;
+    Ok(PublishMessage {
+        subject,
+        data: data.as_ref().map(Given::bytes).transpose()?.unwrap_or_default(),
+        headers: headers.into_iter().map(header).collect::<Result<_, _>>()?,
+        message_id,
+        ..PublishMessage::default()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn message_is_one_line() {
+    fn message_is_one_line_that_can_be_published() {
         let headers = vec![header("a", Some(b"1")), header("a", Some(b"\xFF"))];
         for (data, headers, want) in [
             (&b"v\n"[..], vec![], r#""data":"v\n"}"#),
@@ -62,9 +106,36 @@ mod tests {
             let sent =
                 NatsMessage { sequence: 7, timestamp: 9, subject: "a.b".into(), data: data.into(), headers };
             let mut out = Vec::new();
-            message("ORDERS", &record(sent), &mut out);
+            message("ORDERS", &record(sent.clone()), &mut out);
             let want = format!(r#"{{"stream":"ORDERS","sequence":7,"timestamp":9,"subject":"a.b",{want}"#);
-            assert_eq!(String::from_utf8(out).unwrap(), want + "\n");
+            assert_eq!(String::from_utf8(out.clone()).unwrap(), want + "\n");
+            let NatsMessage { subject, data, headers, .. } = sent;
+            let want = PublishMessage { subject, data, headers, ..Default::default() };
+            assert_eq!(publish_message(&out).unwrap(), want);
+        }
+    }
+
+    #[test]
+    fn missing_fields_are_empty() {
+        assert_eq!(publish_message(b"{}").unwrap(), PublishMessage::default());
+        let line = br#"{"subject":"a","data":null,"message_id":"7"}"#;
+        let want = PublishMessage { subject: "a".into(), message_id: "7".into(), ..Default::default() };
+        assert_eq!(publish_message(line).unwrap(), want);
+    }
+
+    #[test]
+    fn other_lines_are_errors() {
+        for (line, says) in [
+            (&br#"{"payload":"v"}"#[..], "unknown field `payload`"),
+            (br#"{"headers":["k","v"]}"#, "invalid type"),
+            (br#"{"headers":[{"value":"v"}]}"#, "missing field `key`"),
+            (br#"{"data":{"base64":"?"}}"#, "invalid base64"),
+            (br#"{"data":1}"#, "expected a string"),
+            (br#"{"subject":1}"#, "invalid type"),
+            (b"value", "expected value"),
+        ] {
+            let error = publish_message(line).unwrap_err();
+            assert!(error.contains(says), "{error}");
         }
     }
 }

@@ -1,13 +1,19 @@
 //! Streams of NATS: `--stream` of every command that has it.
 
+use std::process::Stdio;
+
 use sluicegate_protocol::nats_source::From;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{CmdNatsSubscribe, ErrorResp, NatsSource, OnLag, RecordFilter};
+use sluicegate_protocol::{
+    CmdNatsSubscribe, ErrorResp, Header, NatsPublishResp, NatsSource, OnLag, PublishMessage, Published,
+    RecordFilter,
+};
+use tokio::io::AsyncWriteExt as _;
 use tokio::sync::oneshot;
 
 use crate::nats::{delivery, message, play};
-use crate::program::run;
+use crate::program::{Run, command, run};
 use crate::server::{self, Session};
 
 #[tokio::test]
@@ -130,6 +136,66 @@ async fn several_streams_are_continued_by_name() {
 }
 
 #[tokio::test]
+async fn lines_are_published_with_numbered_ids() {
+    let args = "--subject a.b --message-id import-%n -r h=1";
+    let (run, sent) = publish(args, "one\ntwo\n", |number| Published {
+        sequence: 7,
+        duplicate: number == 1,
+        ..Published::default()
+    })
+    .await;
+    assert_eq!((run.code, &*run.stdout), (Some(0), ""), "{run:?}");
+    assert!(
+        run.stderr.starts_with("% 2 sent, 2 acknowledged (1 of them duplicates), 0 failed, 0 unknown in "),
+        "{run:?}"
+    );
+    let header = Header { key: "h".into(), value: Some("1".into()) };
+    let message = |data: &'static str, id: &str| PublishMessage {
+        stream: "ORDERS".into(),
+        subject: "a.b".into(),
+        data: data.into(),
+        headers: vec![header.clone()],
+        message_id: id.into(),
+    };
+    assert_eq!(sent, [message("one", "import-1"), message("two", "import-2")]);
+}
+
+#[tokio::test]
+async fn json_lines_have_subjects_and_ids_of_their_own() {
+    let lines = "{\"subject\":\"a\",\"data\":\"one\",\"message_id\":\"1\"}\n{\"subject\":\"b\",\"data\":{\"base64\":\"/w==\"}}\n";
+    let (run, sent) = publish("--json -q", lines, |_| Published::default()).await;
+    assert_eq!((run.code, &*run.stderr), (Some(0), ""), "{run:?}");
+    let sent: Vec<_> = sent.iter().map(|m| (&*m.subject, &m.data[..], &*m.message_id)).collect();
+    assert_eq!(sent, [("a", &b"one"[..], "1"), ("b", b"\xFF", "")]);
+}
+
+#[tokio::test]
+async fn message_needs_a_subject() {
+    let (run, sent) = publish("-J", "{\"subject\":\"a\"}\n{}\n", |_| Published::default()).await;
+    assert_eq!((run.code, sent.len()), (Some(2), 1), "{run:?}");
+    assert!(run.stderr.contains("record 2: a message without a subject"), "{run:?}");
+}
+
+#[tokio::test]
+async fn one_id_is_for_one_message() {
+    let (run, sent) = publish("--subject a --message-id x", "one\ntwo\n", |_| Published::default()).await;
+    assert_eq!((run.code, sent.len()), (Some(2), 1), "{run:?}");
+    let stderr = "sluicegate: failed to read record 2: --message-id without %n is for a single message\n";
+    assert!(run.stderr.ends_with(stderr), "{run:?}");
+}
+
+#[tokio::test]
+async fn rejected_messages_are_named() {
+    let message = "no such subject".to_owned();
+    let error = ErrorResp { message, ..Default::default() };
+    let refuse = move |_| Published { error: Some(error.clone()), ..Default::default() };
+    let (run, _) = publish("--subject a", "one\n", refuse).await;
+    assert_eq!(run.code, Some(1), "{run:?}");
+    let stderr = "sluicegate: record 1: no such subject\n% 1 sent, 0 acknowledged, 1 failed, 0 unknown in ";
+    assert!(run.stderr.starts_with(stderr), "{run:?}");
+}
+
+#[tokio::test]
 async fn older_server_is_named_as_the_problem() {
     for (args, name) in [
         ("fetch --stream ORDERS", "list sequences"),
@@ -155,4 +221,34 @@ async fn check(args: &str, code: i32, stdout: &str, stderr: &str) {
     let url = server::serve(play).await;
     let run = run(&url, &args.split(' ').collect::<Vec<_>>()).await;
     assert_eq!((run.code, &*run.stdout, &*run.stderr), (Some(code), stdout, stderr), "sluicegate {args}");
+}
+
+/// Runs `produce --stream ORDERS` with this input. Returns the messages, whose number in their command decides the result.
+async fn publish(
+    args: &str,
+    input: &str,
+    result: impl Fn(usize) -> Published + Send + 'static,
+) -> (Run, Vec<PublishMessage>) {
+    let (sender, sent) = oneshot::channel();
+    let url = server::serve(async move |mut session: Session| {
+        let mut sent = Vec::new();
+        while let Some((sequence, request)) = session.request().await {
+            let Req::CmdNatsPublish(publish) = request else { panic!("{request:?}") };
+            let results = (0..publish.messages.len()).map(|number| result(sent.len() + number)).collect();
+            session.answer(sequence, Resp::NatsPublishResp(NatsPublishResp { results })).await;
+            sent.extend(publish.messages);
+        }
+        sender.send(sent).unwrap();
+    })
+    .await;
+    let args: Vec<&str> = ["produce", "--stream", "ORDERS"].into_iter().chain(args.split(' ')).collect();
+    let mut child = command(&url, &args).stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).await.unwrap();
+    let output = child.wait_with_output().await.unwrap();
+    let run = Run {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    };
+    (run, sent.await.unwrap())
 }
